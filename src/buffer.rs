@@ -1,0 +1,421 @@
+//! One aligned memory region for all I/O, cut into page runs.
+//!
+//! The region is mapped once and registered once with the kernel; every shard owns a part of it (a
+//! [`Pool`]) and allocates from that part alone. A [`Buf`] is a run of pages. It may travel to
+//! another shard or into an operation in flight; wherever it is dropped, it goes home through its
+//! pool's queue of returns, so that only the owning shard ever touches the pool's map of free
+//! pages.
+#![expect(unsafe_code, reason = "maps the region and hands out disjoint slices of it")]
+
+use std::cell::{Cell, RefCell};
+use std::num::NonZeroUsize;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crossbeam_queue::ArrayQueue;
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
+
+/// Granularity of allocation (bytes).
+pub const PAGE: usize = 4096;
+/// The kernel registers at most this much as one fixed buffer (bytes; `io_uring_register(2)`).
+const REGISTERED_MAX: usize = 1 << 30;
+/// Runs of up to this many pages are taken from the low end, longer ones from the high end, so
+/// that request heads do not splinter the space that photos need.
+const SMALL_RUN_PAGES: u32 = 4;
+
+struct PageRun {
+    first: u32,
+    count: u32,
+}
+
+struct PoolShared {
+    first_page: u32,
+    pages: u32,
+    returns: ArrayQueue<PageRun>,
+}
+
+/// The memory behind all pools.
+pub struct Region {
+    base: NonNull<u8>,
+    len: usize,
+    pool_len: usize,
+    pools: Vec<PoolShared>,
+}
+
+// SAFETY: the region is plain memory. Every byte of it belongs to exactly one `Buf` or to nobody,
+// and a `Buf` gives access through `&self`/`&mut self` only.
+unsafe impl Send for Region {}
+// SAFETY: as above; the queues of returns are themselves safe to share.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// Maps `pool_len` bytes (rounded up to whole pages) for each of `pools` pools.
+    ///
+    /// # Errors
+    /// The kernel's, when the memory cannot be mapped.
+    pub fn map(pools: usize, pool_len: usize) -> std::io::Result<Arc<Self>> {
+        assert!(pools > 0 && pools < usize::from(u16::MAX));
+        assert!(pool_len > 0 && pool_len <= REGISTERED_MAX);
+        let pool_len = pool_len.next_multiple_of(PAGE);
+        let len = pool_len * pools;
+        let size = NonZeroUsize::new(len).expect("a pool has at least a page");
+        // SAFETY: a fresh anonymous mapping at an address of the kernel's choice aliases nothing.
+        let base = unsafe {
+            mmap_anonymous(
+                None,
+                size,
+                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE,
+            )
+        }?;
+        // Huge pages save TLB misses; where they are off, the region works all the same.
+        // SAFETY: advice about our own whole mapping; it does not change its content.
+        let _ = unsafe { madvise(base, len, MmapAdvise::MADV_HUGEPAGE) };
+        let pages = u32::try_from(pool_len / PAGE).expect("a pool is at most 1 GiB");
+        let pools = (0..pools)
+            .map(|pool| PoolShared {
+                first_page: u32::try_from(pool).expect("few pools") * pages,
+                pages,
+                returns: ArrayQueue::new(pages as usize),
+            })
+            .collect();
+        Ok(Arc::new(Self { base: base.cast(), len, pool_len, pools }))
+    }
+
+    /// Pools per fixed buffer, so that no pool straddles two of them.
+    fn pools_per_registration(&self) -> usize {
+        REGISTERED_MAX / self.pool_len
+    }
+
+    /// What to register with a ring: address and length of each fixed buffer, in order.
+    #[must_use]
+    pub fn registrations(&self) -> Vec<(*mut u8, usize)> {
+        let step = self.pools_per_registration() * self.pool_len;
+        (0..self.len)
+            .step_by(step)
+            .map(|at| {
+                // SAFETY: `at` is below the length of the mapping.
+                let start = unsafe { self.base.as_ptr().add(at) };
+                (start, step.min(self.len - at))
+            })
+            .collect()
+    }
+
+    /// Length of the whole region in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Never true: a region has at least one page.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and no `Buf` is left (each holds the region alive).
+        unsafe { munmap(self.base.cast(), self.len) }.expect("unmapping our own mapping");
+    }
+}
+
+/// A run of pages. Its content is whatever was in it before.
+pub struct Buf {
+    region: Arc<Region>,
+    pool: u16,
+    pages: u32,
+    first: u32,
+}
+
+impl Buf {
+    fn ptr(&self) -> *mut u8 {
+        // SAFETY: a run lies inside the mapping.
+        unsafe { self.region.base.as_ptr().add(self.first as usize * PAGE) }
+    }
+
+    /// Which fixed buffer (see [`Region::registrations`]) it lies in.
+    #[must_use]
+    pub fn registration(&self) -> u16 {
+        let index = usize::from(self.pool) / self.region.pools_per_registration();
+        u16::try_from(index).expect("few registrations")
+    }
+
+    /// Address of byte `at`, for the kernel.
+    ///
+    /// # Panics
+    /// When `at` is beyond the end.
+    #[must_use]
+    pub fn address(&self, at: usize) -> *mut u8 {
+        assert!(at <= self.len());
+        // SAFETY: inside the run, as just checked.
+        unsafe { self.ptr().add(at) }
+    }
+}
+
+impl Deref for Buf {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the run is mapped (zeroed by the kernel at first, hence initialised) and only
+        // this `Buf` refers to it. While the kernel writes to it, it is owned by the driver's
+        // entry for the operation and nobody dereferences it.
+        unsafe { std::slice::from_raw_parts(self.ptr(), self.pages as usize * PAGE) }
+    }
+}
+
+impl DerefMut for Buf {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `deref`, and `&mut self` makes the access exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.ptr(), self.pages as usize * PAGE) }
+    }
+}
+
+impl Drop for Buf {
+    fn drop(&mut self) {
+        let run = PageRun { first: self.first, count: self.pages };
+        let home = &self.region.pools[usize::from(self.pool)].returns;
+        assert!(home.push(run).is_ok(), "more runs came home than a pool has pages");
+    }
+}
+
+impl std::fmt::Debug for Buf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Buf({} pages at {} of pool {})", self.pages, self.first, self.pool)
+    }
+}
+
+struct FreeMap {
+    /// A set bit is a free page.
+    words: Vec<u64>,
+    pages: u32,
+}
+
+impl FreeMap {
+    fn new(pages: u32) -> Self {
+        let mut map = Self { words: vec![0; (pages as usize).div_ceil(64)], pages };
+        map.set(0, pages, true);
+        map
+    }
+
+    fn is_free(&self, page: u32) -> bool {
+        self.words[page as usize / 64] >> (page % 64) & 1 == 1
+    }
+
+    fn set(&mut self, first: u32, count: u32, free: bool) {
+        let (mut page, end) = (first, first + count);
+        while page < end {
+            let bit = page % 64;
+            let run = (64 - bit).min(end - page);
+            let mask = (u64::MAX >> (64 - run)) << bit;
+            let word = &mut self.words[page as usize / 64];
+            if free {
+                assert!(*word & mask == 0, "a page was freed twice");
+                *word |= mask;
+            } else {
+                assert!(*word & mask == mask, "a page was given out twice");
+                *word &= !mask;
+            }
+            page += run;
+        }
+    }
+
+    fn lowest_run(&self, count: u32) -> Option<u32> {
+        let (mut start, mut page) = (0, 0);
+        while page < self.pages {
+            if page % 64 == 0 && self.words[page as usize / 64] == 0 {
+                page += 64;
+                start = page;
+            } else if self.is_free(page) {
+                page += 1;
+                if page - start == count {
+                    return Some(start);
+                }
+            } else {
+                page += 1;
+                start = page;
+            }
+        }
+        None
+    }
+
+    fn highest_run(&self, count: u32) -> Option<u32> {
+        let (mut end, mut page) = (self.pages, self.pages);
+        while page > 0 {
+            let below = page - 1;
+            if page % 64 == 0 && self.words[below as usize / 64] == 0 {
+                page -= 64;
+                end = page;
+            } else if self.is_free(below) {
+                page = below;
+                if end - page == count {
+                    return Some(page);
+                }
+            } else {
+                page = below;
+                end = page;
+            }
+        }
+        None
+    }
+}
+
+struct PoolState {
+    region: Arc<Region>,
+    index: u16,
+    free: RefCell<FreeMap>,
+    used_pages: Cell<u32>,
+}
+
+/// A shard's part of the region. Cloning gives another handle on the same pool; it stays on the
+/// thread that made it.
+#[derive(Clone)]
+pub struct Pool(Rc<PoolState>);
+
+impl Pool {
+    /// Takes charge of pool `index` of `region`. Each index must be taken once only.
+    ///
+    /// # Panics
+    /// When the region has no such pool.
+    #[must_use]
+    pub fn new(region: &Arc<Region>, index: usize) -> Self {
+        let pages = region.pools[index].pages;
+        Self(Rc::new(PoolState {
+            region: Arc::clone(region),
+            index: u16::try_from(index).expect("few pools"),
+            free: RefCell::new(FreeMap::new(pages)),
+            used_pages: Cell::new(0),
+        }))
+    }
+
+    fn shared(&self) -> &PoolShared {
+        &self.0.region.pools[usize::from(self.0.index)]
+    }
+
+    fn take_returns(&self, free: &mut FreeMap) {
+        let shared = self.shared();
+        while let Some(run) = shared.returns.pop() {
+            free.set(run.first - shared.first_page, run.count, true);
+            self.0.used_pages.set(self.0.used_pages.get() - run.count);
+        }
+    }
+
+    /// A buffer of at least `len` bytes, or nothing when no run of free pages is long enough.
+    #[must_use]
+    pub fn alloc(&self, len: usize) -> Option<Buf> {
+        let count = u32::try_from(len.div_ceil(PAGE).max(1)).ok()?;
+        let mut free = self.0.free.borrow_mut();
+        self.take_returns(&mut free);
+        let first =
+            if count <= SMALL_RUN_PAGES { free.lowest_run(count) } else { free.highest_run(count) }?;
+        free.set(first, count, false);
+        self.0.used_pages.set(self.0.used_pages.get() + count);
+        Some(Buf {
+            region: Arc::clone(&self.0.region),
+            pool: self.0.index,
+            pages: count,
+            first: self.shared().first_page + first,
+        })
+    }
+
+    /// Bytes given out and not yet returned.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.take_returns(&mut self.0.free.borrow_mut());
+        self.0.used_pages.get() as usize * PAGE
+    }
+
+    /// Bytes in the pool.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.shared().pages as usize * PAGE
+    }
+
+    /// The region the pool is a part of.
+    #[must_use]
+    pub fn region(&self) -> &Arc<Region> {
+        &self.0.region
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(pages: usize) -> Pool {
+        Pool::new(&Region::map(1, pages * PAGE).unwrap(), 0)
+    }
+
+    #[test]
+    fn buffers_do_not_overlap_and_come_home() {
+        let pool = pool(100);
+        let mut held = Vec::new();
+        for n in 0..10u8 {
+            let mut buf = pool.alloc(usize::from(n) * 3000 + 1).unwrap();
+            buf.fill(n);
+            held.push(buf);
+        }
+        for (n, buf) in held.iter().enumerate() {
+            assert!(buf.iter().all(|&b| usize::from(b) == n));
+        }
+        assert!(pool.used() > 0);
+        drop(held);
+        assert_eq!(pool.used(), 0);
+        assert_eq!(pool.alloc(100 * PAGE).unwrap().len(), 100 * PAGE);
+    }
+
+    #[test]
+    fn an_empty_pool_refuses_and_recovers() {
+        let pool = pool(8);
+        let all = pool.alloc(8 * PAGE).unwrap();
+        assert!(pool.alloc(1).is_none());
+        drop(all);
+        assert!(pool.alloc(8 * PAGE).is_some());
+        assert!(pool.alloc(8 * PAGE + 1).is_none());
+    }
+
+    #[test]
+    fn a_buffer_dropped_on_another_thread_comes_home() {
+        let pool = pool(4);
+        let buf = pool.alloc(4 * PAGE).unwrap();
+        std::thread::spawn(move || drop(buf)).join().unwrap();
+        assert!(pool.alloc(4 * PAGE).is_some());
+    }
+
+    #[test]
+    fn runs_are_found_at_any_position_of_the_map() {
+        for pages in [1, 63, 64, 65, 130, 200] {
+            for count in 1..=pages {
+                for gap in [0, 1, 62, 63, 64, 65] {
+                    if gap + count > pages {
+                        continue;
+                    }
+                    let mut map = FreeMap::new(pages);
+                    map.set(0, pages, false);
+                    map.set(gap, count, true);
+                    assert_eq!(map.lowest_run(count), Some(gap));
+                    assert_eq!(map.highest_run(count), Some(gap));
+                    assert_eq!(map.lowest_run(count + 1), None);
+                    assert_eq!(map.highest_run(count + 1), None);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn registrations_cover_the_region_and_name_each_buffer() {
+        let region = Region::map(3, 600 << 20).unwrap();
+        let parts = region.registrations();
+        assert_eq!(parts.len(), 3, "600 MiB pools do not share a 1 GiB registration");
+        assert_eq!(parts.iter().map(|p| p.1).sum::<usize>(), region.len());
+        for index in 0..3 {
+            let buf = Pool::new(&region, index).alloc(10).unwrap();
+            let (start, len) = parts[usize::from(buf.registration())];
+            let at = buf.address(0) as usize;
+            assert!(at >= start as usize && at + buf.len() <= start as usize + len);
+        }
+    }
+}

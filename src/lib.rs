@@ -1,0 +1,11 @@
+//! Hayloft: a Haystack store node.
+//!
+//! `docs/ARCHITECTURE.md` is the map of this code: what each module is for, what it must not know,
+//! and the invariants that hold it together.
+
+pub mod buffer;
+pub mod limits;
+pub mod op;
+pub mod runtime;
+pub mod types;
+pub mod volume;

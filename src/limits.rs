@@ -1,0 +1,80 @@
+//! Every bound of the store in one place, tied together at compile time.
+//!
+//! What an operator can change has its default here and its setting in `config`; what the format
+//! fixes is marked so.
+
+/// Needles start on multiples of this (bytes, format): the direct-I/O alignment of reads.
+pub const UNIT: u64 = 512;
+/// Commits start on multiples of this (bytes, format): the alignment of direct writes that never
+/// take the inode lock exclusively.
+pub const BLOCK: u64 = 4096;
+/// Bytes before the log: superblock copies, tail hints, room for later (format).
+pub const LOG_START: u64 = 64 * 1024;
+/// Bytes behind the log: the last superblock copy (format).
+pub const TRAILER: u64 = BLOCK;
+
+/// Largest data of one needle, and the size of a part of a larger body (bytes).
+pub const NEEDLE_DATA_MAX: u64 = 1 << 20;
+/// Data is verified in chunks of this size (bytes, superblock field).
+pub const CHUNK: u64 = 64 * 1024;
+/// Largest attributes of a needle (bytes, format).
+pub const ATTRIBUTES_MAX: usize = 4096;
+/// Largest stored content type (bytes).
+pub const CONTENT_TYPE_MAX: usize = 255;
+/// No needle is longer than this (bytes): data, header, attributes, checksums and footer.
+pub const NEEDLE_LEN_MAX: u64 = NEEDLE_DATA_MAX + 8192;
+
+/// A commit is never longer than this (bytes, format). Recovery looks this far beyond the end of
+/// the log for a commit that proves damage rather than a torn tail.
+pub const COMMIT_LEN_MAX: u64 = 32 << 20;
+/// A forming commit takes no further needle once it is this long (bytes): longer ones gain nothing
+/// and make everybody wait.
+pub const COMMIT_LEN_TARGET: u64 = 2 << 20;
+/// Needles in one commit; the kernel gathers at most 1024 pieces (`IOV_MAX`), two of which are the
+/// commit record and the padding. Also what the record of a sealed torn tail can name.
+pub const COMMIT_NEEDLES_MAX: usize = 1000;
+
+/// Kept back in a volume so that deletes always find room (bytes), for volumes of at least 16 MiB.
+pub const TOMBSTONE_RESERVE: u64 = 1 << 20;
+/// A new tail hint is written after this much log (bytes).
+pub const HINT_INTERVAL: u64 = 64 << 20;
+/// ... and when nothing was written for this long (nanoseconds).
+pub const HINT_IDLE_NS: u64 = 1_000_000_000;
+
+/// Smallest volume an operator may create (bytes).
+pub const VOLUME_SIZE_MIN: u64 = 16 << 20;
+/// Largest volume (bytes).
+pub const VOLUME_SIZE_MAX: u64 = 1 << 40;
+
+/// Room in front of a needle in its buffer for a response head (bytes); the needle's own header
+/// adds 128 bytes to it.
+pub const REPLY_HEADROOM: usize = 1024;
+/// Largest `Cache-Control` value (bytes).
+pub const CACHE_CONTROL_MAX: usize = 128;
+
+/// Largest request head (bytes).
+pub const REQUEST_HEAD_MAX: usize = 8 * 1024;
+/// Size of the buffers that request heads arrive in (bytes).
+pub const HEAD_BUFFER: usize = 8 * 1024;
+/// Head buffers that a shard's ring keeps ready.
+pub const HEAD_BUFFERS: u16 = 256;
+/// A body is received in pieces of at most this size (bytes), each with its own deadline.
+pub const BODY_PIECE: usize = 64 * 1024;
+/// An unread body up to this size is read and thrown away so that the connection can be kept.
+pub const BODY_DRAIN_MAX: u64 = 64 * 1024;
+
+/// Messages a shard may have under way to other shards.
+pub const MESSAGES_IN_FLIGHT: usize = 512;
+/// Operations a shard hands to its ring at once; more wait in user space.
+pub const RING_ENTRIES: u32 = 1024;
+/// Volume files a shard can have open.
+pub const FILES_PER_SHARD: u32 = 1024;
+
+const _: () = assert!(BLOCK.is_multiple_of(UNIT));
+const _: () = assert!(LOG_START.is_multiple_of(BLOCK));
+const _: () = assert!(NEEDLE_LEN_MAX < COMMIT_LEN_TARGET && COMMIT_LEN_TARGET < COMMIT_LEN_MAX);
+// The index keeps a length in 12 bits of units.
+const _: () = assert!(NEEDLE_LEN_MAX / UNIT < 4096);
+const _: () = assert!(COMMIT_NEEDLES_MAX + 2 <= 1024);
+const _: () = assert!(HEAD_BUFFER >= REQUEST_HEAD_MAX);
+const _: () = assert!(VOLUME_SIZE_MIN > LOG_START + TRAILER + TOMBSTONE_RESERVE);

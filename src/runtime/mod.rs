@@ -1,0 +1,438 @@
+//! A small single-threaded executor: tasks that await operations.
+//!
+//! The logic of the store is written as `async fn`s that submit operations ([`crate::op`]) and await
+//! their completions. All leaf futures are defined here, so no waker is needed: a leaf remembers
+//! the task that polled it. Given the same completions in the same order, tasks run in the same
+//! order; with a seed, the order is drawn from the seed instead, so that a simulation can try
+//! others.
+//!
+//! Dropping a future is never an undo: an operation once submitted runs to its end, and its buffers
+//! stay with the driver until then.
+
+mod sync;
+mod timer;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use slab::Slab;
+
+use crate::buffer::Pool;
+use crate::op::{Completion, Driver, Op, Token};
+
+pub use sync::{Event, KeyLocks, Locked, Signal};
+use timer::{TimerKey, Wheel};
+
+type TaskId = usize;
+
+struct Task {
+    /// Absent while it runs.
+    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    queued: bool,
+}
+
+struct OpState {
+    waiter: Option<TaskId>,
+    completion: Option<Completion>,
+    timer: Option<TimerKey>,
+    abandoned: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Timed {
+    Wake(TaskId),
+    Cancel(Token),
+}
+
+struct Inner {
+    tasks: RefCell<Slab<Task>>,
+    ready: RefCell<VecDeque<TaskId>>,
+    current: Cell<TaskId>,
+    ops: RefCell<Slab<OpState>>,
+    /// Generations outlive the slots of `ops`.
+    generations: RefCell<Vec<u32>>,
+    submissions: RefCell<VecDeque<(Token, Op)>>,
+    cancellations: RefCell<Vec<Token>>,
+    timers: RefCell<Wheel<Timed>>,
+    now: Cell<u64>,
+    wall: Cell<u64>,
+    random: RefCell<Box<dyn FnMut() -> u64>>,
+    /// State of the generator that draws the order of ready tasks; 0 for first come, first served.
+    shuffle: Cell<u64>,
+    pool: Pool,
+}
+
+/// What tasks use: submit, spawn, tell the time. Cheap to clone; stays on its thread.
+#[derive(Clone)]
+pub struct Handle(Rc<Inner>);
+
+/// The executor itself: who drives it owns it.
+pub struct Runtime {
+    handle: Handle,
+    completed: Vec<Completion>,
+    fired: Vec<Timed>,
+}
+
+/// How many tasks run before the driver is asked again, so that a storm of ready tasks cannot keep
+/// completions waiting.
+const POLLS_PER_TURN: usize = 4096;
+
+impl Handle {
+    /// Monotonic time of this turn (nanoseconds).
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.0.now.get()
+    }
+
+    /// Wall-clock time of this turn (nanoseconds since 1970).
+    #[must_use]
+    pub fn wall(&self) -> u64 {
+        self.0.wall.get()
+    }
+
+    /// A random number from the source the runtime was given.
+    #[must_use]
+    pub fn random(&self) -> u64 {
+        (self.0.random.borrow_mut())()
+    }
+
+    /// The shard's buffers.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.0.pool
+    }
+
+    /// Starts a task.
+    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        let task = Task { future: Some(Box::pin(future)), queued: true };
+        let id = self.0.tasks.borrow_mut().insert(task);
+        self.0.ready.borrow_mut().push_back(id);
+    }
+
+    /// Tasks that have not ended.
+    #[must_use]
+    pub fn tasks(&self) -> usize {
+        self.0.tasks.borrow().len()
+    }
+
+    /// Operations that have not completed.
+    #[must_use]
+    pub fn ops_in_flight(&self) -> usize {
+        self.0.ops.borrow().len()
+    }
+
+    /// Hands an operation to the driver (at the end of this turn).
+    pub fn submit(&self, op: Op) -> Operation {
+        let mut ops = self.0.ops.borrow_mut();
+        let index =
+            ops.insert(OpState { waiter: None, completion: None, timer: None, abandoned: false });
+        let mut generations = self.0.generations.borrow_mut();
+        if generations.len() <= index {
+            generations.resize(index + 1, 0);
+        }
+        let token = Token {
+            index: u32::try_from(index).expect("fewer than 2^32 operations"),
+            generation: generations[index],
+        };
+        self.0.submissions.borrow_mut().push_back((token, op));
+        Operation { handle: self.clone(), token, taken: false }
+    }
+
+    /// The same for an operation that is cancelled at `deadline` (nanoseconds, see [`Self::now`]):
+    /// it then ends with `-ECANCELED`.
+    pub fn submit_by(&self, op: Op, deadline: u64) -> Operation {
+        let operation = self.submit(op);
+        let timer = self.0.timers.borrow_mut().arm(deadline, Timed::Cancel(operation.token));
+        self.0.ops.borrow_mut()[operation.token.index as usize].timer = Some(timer);
+        operation
+    }
+
+    /// Ends at `deadline` (nanoseconds, see [`Self::now`]).
+    #[must_use]
+    pub fn sleep_until(&self, deadline: u64) -> Sleep {
+        Sleep { handle: self.clone(), deadline, timer: None }
+    }
+
+    /// Lets every other ready task run first.
+    pub async fn yield_now(&self) {
+        let mut polled = false;
+        std::future::poll_fn(|_| {
+            if polled {
+                return Poll::Ready(());
+            }
+            polled = true;
+            self.wake(self.0.current.get());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn wake(&self, task: TaskId) {
+        let mut tasks = self.0.tasks.borrow_mut();
+        // A leaf may wake a task that has ended since: its slot is empty or has a new tenant, and
+        // every leaf looks again when it is polled without reason.
+        if let Some(task_slot) = tasks.get_mut(task)
+            && !task_slot.queued
+        {
+            task_slot.queued = true;
+            self.0.ready.borrow_mut().push_back(task);
+        }
+    }
+
+    fn current(&self) -> TaskId {
+        self.0.current.get()
+    }
+
+    fn next_ready(&self) -> Option<TaskId> {
+        let mut ready = self.0.ready.borrow_mut();
+        let shuffle = self.0.shuffle.get();
+        if shuffle == 0 || ready.len() < 2 {
+            return ready.pop_front();
+        }
+        let mut state = shuffle;
+        let drawn = split_mix(&mut state);
+        self.0.shuffle.set(state);
+        let at = usize::try_from(drawn % ready.len() as u64).expect("below a length");
+        ready.swap_remove_front(at)
+    }
+
+    fn deliver(&self, completion: Completion) {
+        let token = completion.token;
+        let index = token.index as usize;
+        assert_eq!(
+            self.0.generations.borrow()[index], token.generation,
+            "a completion came for an operation that had ended"
+        );
+        let mut ops = self.0.ops.borrow_mut();
+        let op = &mut ops[index];
+        if let Some(timer) = op.timer.take() {
+            self.0.timers.borrow_mut().disarm(timer);
+        }
+        if op.abandoned {
+            self.release(&mut ops, token);
+            return;
+        }
+        assert!(op.completion.is_none(), "an operation completed twice");
+        op.completion = Some(completion);
+        let waiter = op.waiter;
+        drop(ops);
+        if let Some(task) = waiter {
+            self.wake(task);
+        }
+    }
+
+    fn release(&self, ops: &mut Slab<OpState>, token: Token) {
+        ops.remove(token.index as usize);
+        let generation = &mut self.0.generations.borrow_mut()[token.index as usize];
+        *generation = generation.wrapping_add(1);
+    }
+}
+
+/// An operation under way; awaiting it gives its completion.
+pub struct Operation {
+    handle: Handle,
+    token: Token,
+    taken: bool,
+}
+
+impl Future for Operation {
+    type Output = Completion;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Completion> {
+        let handle = self.handle.clone();
+        let mut ops = handle.0.ops.borrow_mut();
+        let op = &mut ops[self.token.index as usize];
+        match op.completion.take() {
+            Some(completion) => {
+                handle.release(&mut ops, self.token);
+                self.taken = true;
+                Poll::Ready(completion)
+            }
+            None => {
+                op.waiter = Some(handle.current());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Operation {
+    fn drop(&mut self) {
+        if self.taken {
+            return;
+        }
+        let mut ops = self.handle.0.ops.borrow_mut();
+        let op = &mut ops[self.token.index as usize];
+        if op.completion.take().is_some() {
+            self.handle.release(&mut ops, self.token);
+        } else {
+            op.abandoned = true;
+        }
+    }
+}
+
+/// See [`Handle::sleep_until`].
+pub struct Sleep {
+    handle: Handle,
+    deadline: u64,
+    timer: Option<TimerKey>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        if self.handle.now() >= self.deadline {
+            return Poll::Ready(());
+        }
+        if self.timer.is_none() {
+            let target = Timed::Wake(self.handle.current());
+            let timer = self.handle.0.timers.borrow_mut().arm(self.deadline, target);
+            self.timer = Some(timer);
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(timer) = self.timer {
+            self.handle.0.timers.borrow_mut().disarm(timer);
+        }
+    }
+}
+
+impl Runtime {
+    /// An executor whose time starts with `driver`'s and whose tasks use `pool` and `random`.
+    pub fn new<D: Driver>(
+        driver: &D,
+        pool: Pool,
+        random: impl FnMut() -> u64 + 'static,
+    ) -> Self {
+        let handle = Handle(Rc::new(Inner {
+            tasks: RefCell::default(),
+            ready: RefCell::default(),
+            current: Cell::new(0),
+            ops: RefCell::default(),
+            generations: RefCell::default(),
+            submissions: RefCell::default(),
+            cancellations: RefCell::default(),
+            timers: RefCell::new(Wheel::new(driver.now())),
+            now: Cell::new(driver.now()),
+            wall: Cell::new(driver.wall()),
+            random: RefCell::new(Box::new(random)),
+            shuffle: Cell::new(0),
+            pool,
+        }));
+        Self { handle, completed: Vec::with_capacity(1024), fired: Vec::with_capacity(1024) }
+    }
+
+    /// Draws the order of ready tasks from `seed` (not 0) instead of first come, first served.
+    #[must_use]
+    pub fn shuffled(self, seed: u64) -> Self {
+        self.handle.0.shuffle.set(seed);
+        self
+    }
+
+    /// What tasks use.
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Fires due timers and runs ready tasks.
+    pub fn run_ready(&mut self) {
+        let inner = &self.handle.0;
+        inner.timers.borrow_mut().advance(inner.now.get(), &mut self.fired);
+        for timed in self.fired.drain(..) {
+            match timed {
+                Timed::Wake(task) => self.handle.wake(task),
+                Timed::Cancel(token) => inner.cancellations.borrow_mut().push(token),
+            }
+        }
+        for _ in 0..POLLS_PER_TURN {
+            let Some(id) = self.handle.next_ready() else { break };
+            self.poll(id);
+        }
+    }
+
+    fn poll(&self, id: TaskId) {
+        let inner = &self.handle.0;
+        let future = inner.tasks.borrow_mut().get_mut(id).and_then(|task| {
+            task.queued = false;
+            task.future.take()
+        });
+        let Some(mut future) = future else { return };
+        inner.current.set(id);
+        let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        match polled {
+            Poll::Pending => inner.tasks.borrow_mut()[id].future = Some(future),
+            Poll::Ready(()) => {
+                // The future goes before its slot: what it drops may still look at the table.
+                drop(future);
+                inner.tasks.borrow_mut().remove(id);
+            }
+        }
+    }
+
+    /// Whether a task is ready to run now.
+    #[must_use]
+    pub fn has_ready(&self) -> bool {
+        !self.handle.0.ready.borrow().is_empty()
+    }
+
+    /// One turn with the driver: hands over what was submitted, waits for completions until
+    /// `until` at the latest (nanoseconds; not at all while a task is ready) and delivers them.
+    pub fn exchange<D: Driver>(&mut self, driver: &mut D, until: u64) {
+        let inner = &self.handle.0;
+        while let Some((token, op)) = inner.submissions.borrow_mut().pop_front() {
+            driver.submit(token, op);
+        }
+        for token in inner.cancellations.borrow_mut().drain(..) {
+            driver.cancel(token);
+        }
+        let until = match inner.timers.borrow().next() {
+            _ if self.has_ready() => 0,
+            Some(timer) => until.min(timer),
+            None => until,
+        };
+        driver.reap(until, &mut self.completed);
+        inner.now.set(driver.now());
+        inner.wall.set(driver.wall());
+        for completion in self.completed.drain(..) {
+            self.handle.deliver(completion);
+        }
+    }
+
+    /// Runs tasks until `future` ends. Other tasks go on with the next call.
+    pub fn block_on<D: Driver, T: 'static>(
+        &mut self,
+        driver: &mut D,
+        future: impl Future<Output = T> + 'static,
+    ) -> T {
+        let result = Rc::new(Cell::new(None));
+        let slot = Rc::clone(&result);
+        self.handle.spawn(async move { slot.set(Some(future.await)) });
+        loop {
+            self.run_ready();
+            if let Some(value) = result.take() {
+                return value;
+            }
+            self.exchange(driver, u64::MAX);
+        }
+    }
+}
+
+/// A small, fast, seedable generator (SplitMix64): for orders and simulations, not for secrets.
+#[must_use]
+pub fn split_mix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,159 @@
+//! How tasks of one shard wait for each other.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::hash::Hash;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use super::{Handle, TaskId};
+
+/// A value that is set once and that any number of tasks wait for.
+pub struct Event<T> {
+    handle: Handle,
+    value: RefCell<Option<T>>,
+    waiters: RefCell<Vec<TaskId>>,
+}
+
+impl<T: Clone> Event<T> {
+    /// Not yet set.
+    #[must_use]
+    pub fn new(handle: &Handle) -> Self {
+        Self { handle: handle.clone(), value: RefCell::default(), waiters: RefCell::default() }
+    }
+
+    /// Sets the value and wakes all who wait.
+    ///
+    /// # Panics
+    /// When it was set before.
+    pub fn set(&self, value: T) {
+        let before = self.value.replace(Some(value));
+        assert!(before.is_none(), "an event happens once");
+        for task in self.waiters.take() {
+            self.handle.wake(task);
+        }
+    }
+
+    /// Waits for the value.
+    pub async fn wait(&self) -> T {
+        poll_fn(|_| match &*self.value.borrow() {
+            Some(value) => Poll::Ready(value.clone()),
+            None => {
+                self.waiters.borrow_mut().push(self.handle.current());
+                Poll::Pending
+            }
+        })
+        .await
+    }
+}
+
+/// A flag that one task waits for and any task raises.
+pub struct Signal {
+    handle: Handle,
+    raised: Cell<bool>,
+    waiter: Cell<Option<TaskId>>,
+}
+
+impl Signal {
+    /// Not raised.
+    #[must_use]
+    pub fn new(handle: &Handle) -> Self {
+        Self { handle: handle.clone(), raised: Cell::new(false), waiter: Cell::new(None) }
+    }
+
+    /// Raises the flag.
+    pub fn raise(&self) {
+        self.raised.set(true);
+        if let Some(task) = self.waiter.take() {
+            self.handle.wake(task);
+        }
+    }
+
+    /// Waits for the flag and lowers it.
+    pub async fn wait(&self) {
+        poll_fn(|_| {
+            if self.raised.take() {
+                return Poll::Ready(());
+            }
+            self.waiter.set(Some(self.handle.current()));
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// The same until `deadline` (nanoseconds): whether the flag was raised.
+    pub async fn wait_until(&self, deadline: u64) -> bool {
+        let mut raised = pin!(self.wait());
+        let mut sleep = pin!(self.handle.sleep_until(deadline));
+        poll_fn(|cx| {
+            if raised.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            sleep.as_mut().poll(cx).map(|()| false)
+        })
+        .await
+    }
+}
+
+struct LockTable<K> {
+    handle: Handle,
+    /// A key that is present is held; its queue is who waits, first come, first served.
+    held: RefCell<HashMap<K, VecDeque<(TaskId, Rc<Cell<bool>>)>>>,
+}
+
+/// One lock for each key; only held ones take memory.
+pub struct KeyLocks<K>(Rc<LockTable<K>>);
+
+impl<K: Copy + Eq + Hash> KeyLocks<K> {
+    /// All keys free.
+    #[must_use]
+    pub fn new(handle: &Handle) -> Self {
+        Self(Rc::new(LockTable { handle: handle.clone(), held: RefCell::default() }))
+    }
+
+    /// Waits until `key` is free and takes it; those who wait get it in the order they came.
+    pub async fn lock(&self, key: K) -> Locked<K> {
+        let granted = {
+            let mut held = self.0.held.borrow_mut();
+            match held.get_mut(&key) {
+                None => {
+                    held.insert(key, VecDeque::new());
+                    None
+                }
+                Some(queue) => {
+                    let granted = Rc::new(Cell::new(false));
+                    queue.push_back((self.0.handle.current(), Rc::clone(&granted)));
+                    Some(granted)
+                }
+            }
+        };
+        if let Some(granted) = granted {
+            poll_fn(|_| if granted.get() { Poll::Ready(()) } else { Poll::Pending }).await;
+        }
+        Locked { table: Rc::clone(&self.0), key }
+    }
+}
+
+/// A key held; dropping it passes the key on.
+pub struct Locked<K: Copy + Eq + Hash> {
+    table: Rc<LockTable<K>>,
+    key: K,
+}
+
+impl<K: Copy + Eq + Hash> Drop for Locked<K> {
+    fn drop(&mut self) {
+        let mut held = self.table.held.borrow_mut();
+        let queue = held.get_mut(&self.key).expect("a held key is in the table");
+        while let Some((task, granted)) = queue.pop_front() {
+            // The only reference left is ours: that task has stopped waiting.
+            if Rc::strong_count(&granted) > 1 {
+                granted.set(true);
+                self.table.handle.wake(task);
+                return;
+            }
+        }
+        held.remove(&self.key);
+    }
+}

@@ -1,0 +1,173 @@
+//! A hashed timing wheel (Varghese and Lauck, SOSP 1987): arming and disarming cost the same
+//! however many timers there are, since nearly every timer here is disarmed before it fires.
+
+use slab::Slab;
+
+/// Width of a tick: timers fire up to this late, never early (nanoseconds, a power of two).
+const TICK_NS: u64 = 1 << 22;
+const BUCKETS: usize = 1024;
+const NONE: u32 = u32::MAX;
+
+/// Names a timer, also after it fired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimerKey {
+    index: u32,
+    serial: u64,
+}
+
+struct Entry<T> {
+    serial: u64,
+    tick: u64,
+    prev: u32,
+    next: u32,
+    target: T,
+}
+
+/// Timers, each with a target that is handed out when it fires.
+pub struct Wheel<T> {
+    entries: Slab<Entry<T>>,
+    heads: Box<[u32; BUCKETS]>,
+    occupied: [u64; BUCKETS / 64],
+    /// All ticks up to and including this one have fired.
+    done: u64,
+    armed: u64,
+}
+
+impl<T: Copy> Wheel<T> {
+    /// No timers; time stands at `now`.
+    pub fn new(now: u64) -> Self {
+        Self {
+            entries: Slab::new(),
+            heads: Box::new([NONE; BUCKETS]),
+            occupied: [0; BUCKETS / 64],
+            done: now / TICK_NS,
+            armed: 0,
+        }
+    }
+
+    fn bucket(tick: u64) -> usize {
+        usize::try_from(tick % BUCKETS as u64).expect("below the number of buckets")
+    }
+
+    /// Arms a timer for `deadline` (nanoseconds). One in the past fires at the next advance.
+    pub fn arm(&mut self, deadline: u64, target: T) -> TimerKey {
+        let tick = deadline.div_ceil(TICK_NS).max(self.done + 1);
+        let bucket = Self::bucket(tick);
+        let next = self.heads[bucket];
+        self.armed += 1;
+        let serial = self.armed;
+        let entry = Entry { serial, tick, prev: NONE, next, target };
+        let index = u32::try_from(self.entries.insert(entry)).expect("fewer than 2^32 timers");
+        if next != NONE {
+            self.entries[next as usize].prev = index;
+        }
+        self.heads[bucket] = index;
+        self.occupied[bucket / 64] |= 1 << (bucket % 64);
+        TimerKey { index, serial }
+    }
+
+    /// Disarms a timer; does nothing when it has fired.
+    pub fn disarm(&mut self, key: TimerKey) {
+        let index = key.index as usize;
+        if self.entries.get(index).is_some_and(|entry| entry.serial == key.serial) {
+            self.unlink(index);
+        }
+    }
+
+    fn unlink(&mut self, index: usize) {
+        let entry = self.entries.remove(index);
+        if entry.next != NONE {
+            self.entries[entry.next as usize].prev = entry.prev;
+        }
+        if entry.prev == NONE {
+            let bucket = Self::bucket(entry.tick);
+            self.heads[bucket] = entry.next;
+            if entry.next == NONE {
+                self.occupied[bucket / 64] &= !(1 << (bucket % 64));
+            }
+        } else {
+            self.entries[entry.prev as usize].next = entry.next;
+        }
+    }
+
+    /// Appends to `fired` the targets of all timers due at `now`.
+    pub fn advance(&mut self, now: u64, fired: &mut Vec<T>) {
+        let current = now / TICK_NS;
+        let first = current.saturating_sub(BUCKETS as u64 - 1).max(self.done + 1);
+        for tick in first..=current {
+            let mut index = self.heads[Self::bucket(tick)];
+            while index != NONE {
+                let entry = &self.entries[index as usize];
+                let (next, due, target) = (entry.next, entry.tick <= current, entry.target);
+                if due {
+                    fired.push(target);
+                    self.unlink(index as usize);
+                }
+                index = next;
+            }
+        }
+        self.done = self.done.max(current);
+    }
+
+    /// When to look again (nanoseconds): no timer fires before.
+    pub fn next(&self) -> Option<u64> {
+        if self.entries.is_empty() {
+            return None;
+        }
+        (self.done + 1..=self.done + BUCKETS as u64)
+            .find(|&tick| {
+                let bucket = Self::bucket(tick);
+                self.occupied[bucket / 64] >> (bucket % 64) & 1 == 1
+            })
+            .map(|tick| tick * TICK_NS)
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn fires_each_timer_once_and_never_early(
+            deadlines in prop::collection::vec(0..200_000_000_000u64, 1..60),
+            disarm in prop::collection::vec(any::<bool>(), 60),
+            steps in prop::collection::vec(1..30_000_000_000u64, 1..40),
+        ) {
+            let mut wheel = Wheel::new(0);
+            let keys: Vec<_> = deadlines.iter().enumerate().map(|(n, &d)| wheel.arm(d, n)).collect();
+            let mut open: Vec<bool> = vec![true; deadlines.len()];
+            for (n, key) in keys.iter().enumerate() {
+                if disarm[n] {
+                    wheel.disarm(*key);
+                    open[n] = false;
+                }
+            }
+            let mut now = 0;
+            for step in steps.into_iter().chain([400_000_000_000]) {
+                now += step;
+                let mut fired = Vec::new();
+                wheel.advance(now, &mut fired);
+                for n in fired {
+                    prop_assert!(open[n], "fired twice or after disarm");
+                    prop_assert!(deadlines[n] <= now);
+                    open[n] = false;
+                }
+                for (n, &open) in open.iter().enumerate() {
+                    prop_assert!(!open || deadlines[n] + TICK_NS > now, "overdue");
+                }
+                if let Some(next) = wheel.next() {
+                    prop_assert!(next > now);
+                }
+            }
+            prop_assert_eq!(wheel.len(), 0);
+            prop_assert_eq!(wheel.next(), None);
+        }
+    }
+}

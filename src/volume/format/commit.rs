@@ -1,0 +1,119 @@
+//! The commit record: the first unit of every commit. Records form a chain from the start of the
+//! log; what does not chain is stale or damaged.
+
+use super::field::{Decoder, Encoder};
+use super::{checksum, seed};
+use crate::limits::{BLOCK, COMMIT_LEN_MAX, COMMIT_NEEDLES_MAX, LOG_START};
+
+const MAGIC: [u8; 8] = *b"HAYLCMMT";
+/// Length of the record on disk (bytes).
+pub const COMMIT_RECORD_LEN: usize = 512;
+const CHECKSUM_AT: usize = COMMIT_RECORD_LEN - 8;
+/// Bytes of the map of kept needles in a seal.
+pub const KEPT_BYTES: usize = 128;
+const FLAG_SEAL: u32 = 1;
+
+const _: () = assert!(COMMIT_NEEDLES_MAX <= KEPT_BYTES * 8);
+
+/// Which needles of a torn commit recovery kept, by ordinal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept(pub [u8; KEPT_BYTES]);
+
+impl Kept {
+    /// None.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self([0; KEPT_BYTES])
+    }
+
+    /// Keeps the needle with this ordinal.
+    ///
+    /// # Panics
+    /// When the ordinal is beyond what one commit can hold.
+    pub fn keep(&mut self, ordinal: u32) {
+        self.0[ordinal as usize / 8] |= 1 << (ordinal % 8);
+    }
+
+    /// Whether the needle with this ordinal was kept.
+    #[must_use]
+    pub fn contains(&self, ordinal: u32) -> bool {
+        self.0.get(ordinal as usize / 8).is_some_and(|byte| byte >> (ordinal % 8) & 1 == 1)
+    }
+}
+
+/// One record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitRecord {
+    /// Drawn at random every time a volume is opened.
+    pub epoch: u64,
+    /// Number of the commit in the volume, from 1.
+    pub sequence: u64,
+    /// Length of the commit (bytes): record, needles, padding; a multiple of 4096.
+    pub len: u64,
+    /// Needles in the commit.
+    pub needles: u32,
+    /// The log was known to be durable up to here when this commit was written (bytes).
+    pub durable_tail: u64,
+    /// Checksum of the record before; 0 for the first and behind a damaged one.
+    pub previous: u64,
+    /// When it was written (nanoseconds since 1970).
+    pub written_ns: u64,
+    /// In a seal: what recovery kept of the torn commit right before this one. A seal holds no
+    /// needles itself.
+    pub seal: Option<Kept>,
+}
+
+impl CommitRecord {
+    /// Encodes the record for `offset` of the file `incarnation`; returns its checksum, which the
+    /// next record repeats.
+    ///
+    /// # Panics
+    /// When `out` is shorter than 512 bytes.
+    pub fn encode(&self, incarnation: u64, offset: u64, out: &mut [u8]) -> u64 {
+        let sum = {
+            let mut fields = Encoder::new(&mut out[..CHECKSUM_AT]);
+            fields.bytes(&MAGIC).u64(self.epoch).u64(self.sequence).u64(self.len);
+            fields.u32(self.needles).u32(if self.seal.is_some() { FLAG_SEAL } else { 0 });
+            fields.u64(self.durable_tail).u64(self.previous).u64(self.written_ns);
+            fields.bytes(&self.seal.unwrap_or(Kept::none()).0).zeros_to(CHECKSUM_AT);
+            checksum(fields.written(), seed(incarnation, offset))
+        };
+        Encoder::new(&mut out[CHECKSUM_AT..]).u64(sum);
+        sum
+    }
+
+    /// Reads the record at `offset`, with its checksum; nothing when there is no valid one that
+    /// fits a log ending at `log_end`.
+    #[must_use]
+    pub fn decode(
+        bytes: &[u8],
+        incarnation: u64,
+        offset: u64,
+        log_end: u64,
+    ) -> Option<(Self, u64)> {
+        if bytes.len() < COMMIT_RECORD_LEN || bytes[..8] != MAGIC {
+            return None;
+        }
+        let sum = Decoder::new(&bytes[CHECKSUM_AT..]).u64();
+        if checksum(&bytes[..CHECKSUM_AT], seed(incarnation, offset)) != sum {
+            return None;
+        }
+        let mut input = Decoder::new(&bytes[8..]);
+        let (epoch, sequence, len) = (input.u64(), input.u64(), input.u64());
+        let (needles, flags) = (input.u32(), input.u32());
+        let (durable_tail, previous, written_ns) = (input.u64(), input.u64(), input.u64());
+        let kept = Kept(input.bytes());
+        let seal = (flags & FLAG_SEAL != 0).then_some(kept);
+        let record =
+            Self { epoch, sequence, len, needles, durable_tail, previous, written_ns, seal };
+        record.fits(offset, log_end).then_some((record, sum))
+    }
+
+    fn fits(&self, offset: u64, log_end: u64) -> bool {
+        (BLOCK..=COMMIT_LEN_MAX).contains(&self.len)
+            && self.len.is_multiple_of(BLOCK)
+            && offset + self.len <= log_end
+            && (LOG_START..=offset).contains(&self.durable_tail)
+            && self.sequence > 0
+    }
+}

@@ -1,0 +1,36 @@
+//! The bytes of a volume file. `docs/FORMAT.md` is the byte-level description; golden images in
+//! `tests/golden/` hold it in place.
+//!
+//! Pure functions over slices: nothing here reads a file, a clock or a random source. Decoding
+//! never panics, whatever the bytes.
+
+mod commit;
+mod field;
+mod hint;
+mod needle;
+mod superblock;
+
+pub use commit::{COMMIT_RECORD_LEN, CommitRecord, KEPT_BYTES, Kept};
+pub use hint::{HINT_OFFSETS, TailHint};
+pub use needle::{
+    Attribute, FOOTER_LEN, Footer, HEADER_LEN, Kind, Layout, NeedleHeader, Unreadable,
+    attribute_bytes, attributes, decode_header, encode_chunk_table, encode_data_needle,
+    encode_tombstone, footer_at,
+    verify_data, verify_meta, verify_range,
+};
+pub use superblock::{FORMAT_VERSION, Superblock, SuperblockError, VolumeState, superblock_offsets};
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// Seed of the checksums of a structure at `offset` of the volume file `incarnation`: bytes of
+/// another file, or of another place in this one, never validate.
+#[must_use]
+pub fn seed(incarnation: u64, offset: u64) -> u64 {
+    incarnation ^ offset.rotate_left(32)
+}
+
+/// Checksum of `bytes` bound to a place.
+#[must_use]
+pub fn checksum(bytes: &[u8], seed: u64) -> u64 {
+    xxh3_64_with_seed(bytes, seed)
+}

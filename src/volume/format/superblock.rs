@@ -1,0 +1,212 @@
+//! The superblock: what a volume file is. Three copies; any valid one will do, the one with the
+//! highest revision counts.
+
+use thiserror::Error;
+
+use super::field::{Decoder, Encoder};
+use super::{checksum, seed};
+use crate::limits::{BLOCK, CHUNK, LOG_START, TRAILER, UNIT, VOLUME_SIZE_MAX};
+use crate::types::VolumeId;
+
+/// The format this build writes, and the only one it reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+const MAGIC: [u8; 8] = *b"HAYLSUPR";
+const LEN: usize = 512;
+const CHECKSUM_AT: usize = LEN - 8;
+/// XXH3-64.
+const CHECKSUM_XXH3: u32 = 1;
+const COPIES_SEED: u64 = 0x4841_594c_4f46_5400;
+
+/// Where the copies of the superblock of a file of `size` bytes stand.
+#[must_use]
+pub fn superblock_offsets(size: u64) -> [u64; 3] {
+    [0, BLOCK, size - TRAILER]
+}
+
+/// What a volume accepts, as the operator last said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VolumeState {
+    /// Being created or written by a compaction: not to be served.
+    Building,
+    /// Takes writes.
+    Live,
+    /// Full and closed for good.
+    Sealed,
+    /// Closed by the operator.
+    ReadOnly,
+}
+
+impl VolumeState {
+    fn from_code(code: u32) -> Option<Self> {
+        Some(match code {
+            0 => Self::Building,
+            1 => Self::Live,
+            2 => Self::Sealed,
+            3 => Self::ReadOnly,
+            _ => return None,
+        })
+    }
+
+    fn code(self) -> u32 {
+        match self {
+            Self::Building => 0,
+            Self::Live => 1,
+            Self::Sealed => 2,
+            Self::ReadOnly => 3,
+        }
+    }
+}
+
+/// Identity and geometry of a volume file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Superblock {
+    /// Features a reader may ignore.
+    pub compat: u32,
+    /// Features a reader may ignore, a writer not.
+    pub ro_compat: u32,
+    /// Features without which nothing can be read.
+    pub incompat: u32,
+    /// The volume.
+    pub volume: VolumeId,
+    /// Random id of this file.
+    pub incarnation: u64,
+    /// Incarnation of the file this one was compacted or copied from; 0 for none.
+    pub parent: u64,
+    /// Rises with every compaction.
+    pub generation: u64,
+    /// What the volume accepts.
+    pub state: VolumeState,
+    /// Length of the file (bytes).
+    pub size: u64,
+    /// Alignment of needles (bytes).
+    pub unit: u32,
+    /// Size of a checksum chunk (bytes).
+    pub chunk: u32,
+    /// Seed of the index's hash.
+    pub hash_seed: u64,
+    /// The store that created the file.
+    pub store: [u8; 16],
+    /// When it was created (nanoseconds since 1970).
+    pub created_ns: u64,
+    /// Rises with every rewrite of the superblock.
+    pub revision: u64,
+}
+
+/// Why a superblock cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum SuperblockError {
+    /// Not a superblock, or a damaged one.
+    #[error("no valid superblock")]
+    Damaged,
+    /// Written by another format.
+    #[error("format version {0}; this build reads version {FORMAT_VERSION}")]
+    Version(u32),
+    /// Uses features this build does not know.
+    #[error("needs features this build does not have (incompat {0:#x}, ro-compat {1:#x})")]
+    Features(u32, u32),
+    /// Valid, but describes something this build cannot work with.
+    #[error("describes an impossible volume: {0}")]
+    Geometry(&'static str),
+}
+
+impl Superblock {
+    /// The copy as it stands in its block; the rest of the block is zero.
+    ///
+    /// # Panics
+    /// When `block` is shorter than 4096 bytes.
+    pub fn encode(&self, block: &mut [u8]) {
+        let sum = {
+            let mut out = Encoder::new(&mut block[..CHECKSUM_AT]);
+            out.bytes(&MAGIC).u32(FORMAT_VERSION);
+            out.u32(self.compat).u32(self.ro_compat).u32(self.incompat);
+            out.u32(self.volume.0).u32(self.unit).u32(self.chunk).u32(CHECKSUM_XXH3);
+            out.u64(self.incarnation).u64(self.parent).u64(self.generation).u64(self.size);
+            out.u64(self.hash_seed).u32(self.state.code()).u32(0);
+            out.bytes(&self.store).u64(self.created_ns).u64(self.revision);
+            out.zeros_to(CHECKSUM_AT);
+            checksum(out.written(), COPIES_SEED)
+        };
+        Encoder::new(&mut block[CHECKSUM_AT..]).u64(sum);
+        block[LEN..BLOCK as usize].fill(0);
+    }
+
+    /// Reads a copy.
+    ///
+    /// # Errors
+    /// See [`SuperblockError`].
+    pub fn decode(block: &[u8]) -> Result<Self, SuperblockError> {
+        if block.len() < LEN || block[..8] != MAGIC {
+            return Err(SuperblockError::Damaged);
+        }
+        let sum = Decoder::new(&block[CHECKSUM_AT..LEN]).u64();
+        if checksum(&block[..CHECKSUM_AT], COPIES_SEED) != sum {
+            return Err(SuperblockError::Damaged);
+        }
+        let mut input = Decoder::new(&block[8..LEN]);
+        let version = input.u32();
+        if version != FORMAT_VERSION {
+            return Err(SuperblockError::Version(version));
+        }
+        let (compat, ro_compat, incompat) = (input.u32(), input.u32(), input.u32());
+        if incompat != 0 || ro_compat != 0 {
+            return Err(SuperblockError::Features(incompat, ro_compat));
+        }
+        let volume = VolumeId(input.u32());
+        let (unit, chunk, checksum_id) = (input.u32(), input.u32(), input.u32());
+        let (incarnation, parent) = (input.u64(), input.u64());
+        let (generation, size, hash_seed) = (input.u64(), input.u64(), input.u64());
+        let state = input.u32();
+        input.skip(4);
+        let superblock = Self {
+            compat,
+            ro_compat,
+            incompat,
+            volume,
+            incarnation,
+            parent,
+            generation,
+            state: VolumeState::from_code(state)
+                .ok_or(SuperblockError::Geometry("an unknown state"))?,
+            size,
+            unit,
+            chunk,
+            hash_seed,
+            store: input.bytes(),
+            created_ns: input.u64(),
+            revision: input.u64(),
+        };
+        superblock.check(checksum_id)?;
+        Ok(superblock)
+    }
+
+    fn check(&self, checksum_id: u32) -> Result<(), SuperblockError> {
+        let complaint = if checksum_id != CHECKSUM_XXH3 {
+            "an unknown checksum"
+        } else if u64::from(self.unit) != UNIT {
+            "needles are not aligned to 512 bytes"
+        } else if u64::from(self.chunk) != CHUNK {
+            "checksum chunks are not 64 KiB"
+        } else if self.size > VOLUME_SIZE_MAX
+            || self.size < LOG_START + BLOCK + TRAILER
+            || !self.size.is_multiple_of(BLOCK)
+        {
+            "an impossible size"
+        } else {
+            return Ok(());
+        };
+        Err(SuperblockError::Geometry(complaint))
+    }
+
+    /// Checksum seed of a structure at `offset` of this file.
+    #[must_use]
+    pub fn seed(&self, offset: u64) -> u64 {
+        seed(self.incarnation, offset)
+    }
+
+    /// Where the log must end (bytes).
+    #[must_use]
+    pub fn log_end(&self) -> u64 {
+        self.size - TRAILER
+    }
+}
