@@ -7,5 +7,7 @@ pub mod buffer;
 pub mod limits;
 pub mod op;
 pub mod runtime;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod types;
 pub mod volume;

@@ -106,10 +106,10 @@ impl Index {
         }
     }
 
-    /// Puts `new` in the place of the needle at `old`: whether there was one.
-    pub fn replace(&mut self, hash: IdHash, old: u64, new: Location) -> bool {
-        let found = self.table.find_mut(hash.0, |e| e.hash == hash && e.unit == old / UNIT);
-        found.map(|entry| *entry = Entry::new(hash, new)).is_some()
+    /// Puts `new` in the place of the needle at `old`: where that was, if it was there.
+    pub fn replace(&mut self, hash: IdHash, old: u64, new: Location) -> Option<Location> {
+        let entry = self.table.find_mut(hash.0, |e| e.hash == hash && e.unit == old / UNIT)?;
+        Some(std::mem::replace(entry, Entry::new(hash, new)).location())
     }
 
     /// Removes the needle at `offset`: where it was, if it was there.
@@ -164,8 +164,8 @@ mod tests {
             seen.push(found.offset / UNIT);
         }
         assert_eq!(seen, [9, 5, 3]);
-        assert!(index.replace(hash, at(5).offset, at(11)));
-        assert!(!index.replace(hash, at(5).offset, at(12)));
+        assert_eq!(index.replace(hash, at(5).offset, at(11)), Some(at(5)));
+        assert_eq!(index.replace(hash, at(5).offset, at(12)), None);
         assert_eq!(index.remove(hash, at(9).offset), Some(at(9)));
         assert_eq!(index.remove(hash, at(9).offset), None);
         assert_eq!(index.newest_below(hash, u64::MAX), Some(at(11)));

@@ -2,6 +2,143 @@
 //!
 //! It knows operations ([`crate::op`]) and tasks ([`crate::runtime`]), but no sockets, HTTP, threads,
 //! clocks or files: what it needs of them is handed in.
+//!
+//! - `format`: the bytes. `index`: where needles are. Both pure.
+//! - `create`, `open`, `recover` (with `scan`): from nothing, or from a file, to a running volume.
+//! - `append`: group commit. `write`: PUT and DELETE up to the commit. `read`: GET.
+//! - `io`: the policy for short and failed transfers.
 
+mod append;
+mod create;
+mod error;
 pub mod format;
 pub mod index;
+mod io;
+mod open;
+mod read;
+mod recover;
+mod scan;
+mod write;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+pub use append::Log;
+pub use create::{Preallocation, create, file_name};
+pub use error::{Damage, GetError, IoError, OpenError, Refusal};
+pub use format::{Superblock, VolumeState};
+pub use index::{Hasher, Location};
+pub use io::Stats;
+pub use open::{Expected, open};
+pub use read::Needle;
+pub use recover::{DamagedPlace, LogEnd};
+pub use write::{Draft, Existing, Stored};
+
+use crate::runtime::{Handle, KeyLocks};
+use crate::types::{NeedleId, VolumeId};
+use io::VolumeFile;
+
+/// A volume that serves. It belongs to one shard; only that shard's tasks touch it.
+pub struct Volume {
+    handle: Handle,
+    file: Rc<VolumeFile>,
+    superblock: Superblock,
+    hasher: Hasher,
+    index: RefCell<index::Index>,
+    /// Writes to one id are decided one after the other, in the order they were admitted.
+    locks: KeyLocks<NeedleId>,
+    log: Log,
+    live_bytes: Cell<u64>,
+    extents: u64,
+    damage: Vec<DamagedPlace>,
+}
+
+/// Figures of a volume, for `/status` and `/metrics`. Bytes unless named otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// Length of the file.
+    pub size: u64,
+    /// Head, log and trailer so far.
+    pub used: u64,
+    /// Indexed needles.
+    pub live: u64,
+    /// Log that is no indexed needle.
+    pub dead: u64,
+    /// Number of indexed needles.
+    pub needles: u64,
+    /// Memory of the index.
+    pub index: u64,
+    /// Extents of the file; 0 when unknown.
+    pub extents: u64,
+    /// Damaged places found when it was opened.
+    pub damaged: u64,
+}
+
+impl Volume {
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> VolumeId {
+        self.superblock.volume
+    }
+
+    /// Its identity and geometry.
+    #[must_use]
+    pub fn superblock(&self) -> &Superblock {
+        &self.superblock
+    }
+
+    /// Whether it takes writes now.
+    #[must_use]
+    pub fn writable(&self) -> bool {
+        self.superblock.state == VolumeState::Live && !self.log.poisoned()
+    }
+
+    /// Whether a write failed, so that it takes none until the process is restarted.
+    #[must_use]
+    pub fn poisoned(&self) -> bool {
+        self.log.poisoned()
+    }
+
+    /// Whether data and attributes of these lengths (bytes) still fit.
+    #[must_use]
+    pub fn has_room(&self, attributes_len: usize, data_len: usize) -> bool {
+        self.log.has_room(format::Layout::data(attributes_len, data_len).len as u64)
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.file.stats
+    }
+
+    /// Damage found when it was opened.
+    #[must_use]
+    pub fn damage(&self) -> &[DamagedPlace] {
+        &self.damage
+    }
+
+    /// Present figures.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let index = self.index.borrow();
+        let tail = self.log.tail();
+        let live = self.live_bytes.get();
+        Figures {
+            size: self.superblock.size,
+            used: tail + crate::limits::TRAILER,
+            live,
+            dead: tail - crate::limits::LOG_START - live,
+            needles: index.len() as u64,
+            index: index.memory() as u64,
+            extents: self.extents,
+            damaged: self.damage.len() as u64,
+        }
+    }
+
+    /// Ends the volume: what was admitted is committed, a hint says that nothing follows. Nothing
+    /// may be written afterwards.
+    pub async fn close(&self) {
+        self.log.close().await;
+        self.file.close().await;
+    }
+}

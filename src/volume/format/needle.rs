@@ -248,7 +248,8 @@ fn encode_footer(header: &NeedleHeader, incarnation: u64, offset: u64, out: &mut
     let sum = {
         let mut fields = Encoder::new(&mut out[..FOOTER_LEN - 8]);
         fields.bytes(&FOOTER_MAGIC).u32(header.id.alt.0).u64(header.id.key.0);
-        fields.u32(header.layout().units()).u8(header.kind.code()).u8(0).u16(0);
+        let ordinal = u16::try_from(header.ordinal).expect("a commit holds fewer than 65,536 needles");
+        fields.u32(header.layout().units()).u8(header.kind.code()).u8(0).u16(ordinal);
         fields.u64(header.sequence);
         checksum(fields.written(), seed(incarnation, offset))
     };
@@ -317,6 +318,8 @@ pub struct Footer {
     pub units: u32,
     /// Sequence of its commit.
     pub sequence: u64,
+    /// Position in its commit.
+    pub ordinal: u32,
     /// Where the needle starts (bytes).
     pub start: u64,
 }
@@ -331,14 +334,15 @@ pub fn footer_at(unit: &[u8], incarnation: u64, end: u64) -> Option<Footer> {
     let mut input = Decoder::new(&bytes[4..]);
     let (alt, key, units) = (input.u32(), input.u64(), input.u32());
     let kind = input.u8();
-    input.skip(3);
+    input.skip(1);
+    let ordinal = u32::from(input.u16());
     let (sequence, sum) = (input.u64(), input.u64());
     let start = end.checked_sub(u64::from(units) * UNIT)?;
     if checksum(&bytes[..FOOTER_LEN - 8], seed(incarnation, start)) != sum {
         return None;
     }
     let kind = Kind::from_code(kind)?;
-    Some(Footer { kind, id: NeedleId::new(key, alt), units, sequence, start })
+    Some(Footer { kind, id: NeedleId::new(key, alt), units, sequence, ordinal, start })
 }
 
 /// Which part of a needle did not pass its checksum.

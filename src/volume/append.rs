@@ -1,0 +1,378 @@
+//! Group commit: while one commit is being written, the next one forms. One gathered durable write
+//! carries all needles of a commit; only after it are they in the index and are their writers told.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::Volume;
+use super::error::{IoError, Refusal};
+use super::format::{
+    CommitRecord, Kept, Kind, NeedleHeader, TailHint, encode_data_needle, encode_tombstone,
+};
+use super::index::{IdHash, Location};
+use super::io::{VolumeFile, count};
+use super::recover::LogEnd;
+use crate::buffer::Buf;
+use crate::limits::{
+    BLOCK, COMMIT_LEN_TARGET, COMMIT_NEEDLES_MAX, HINT_IDLE_NS, HINT_INTERVAL, TOMBSTONE_RESERVE,
+    UNIT, VOLUME_SIZE_MIN,
+};
+use crate::op::Piece;
+use crate::runtime::{Event, Handle, Signal};
+
+/// Outcome of a commit, shared by all who wait for it.
+type Outcome = Result<(), IoError>;
+
+/// A needle that waits for its place in the log. The buffer holds it from its first byte, all but
+/// header, padding and footer filled in.
+pub struct Pending {
+    /// The bytes.
+    pub buf: Buf,
+    /// The header, but for what the commit decides: version, epoch, sequence, ordinal.
+    pub header: NeedleHeader,
+    /// Hash of its id.
+    pub hash: IdHash,
+}
+
+impl Pending {
+    fn len(&self) -> u64 {
+        self.header.layout().len as u64
+    }
+}
+
+struct Forming {
+    needles: Vec<Pending>,
+    len: u64,
+    outcome: Rc<Event<Outcome>>,
+}
+
+/// The append side of a volume.
+pub struct Log {
+    handle: Handle,
+    incarnation: u64,
+    log_end: u64,
+    reserve: u64,
+    epoch: u64,
+    end: Cell<LogEnd>,
+    forming: RefCell<VecDeque<Forming>>,
+    /// Bytes of all that waits or is being written, at their worst alignment.
+    claimed: Cell<u64>,
+    work: Signal,
+    hint: Cell<TailHint>,
+    poisoned: Cell<bool>,
+    closing: Cell<bool>,
+    closed: Event<()>,
+}
+
+/// What a commit adds to its needles at most (bytes): its record and its padding.
+const COMMIT_OVERHEAD: u64 = UNIT + BLOCK;
+
+impl Log {
+    /// A log that goes on at `end`, in a new epoch. `hint` is the last one written.
+    pub fn new(
+        handle: &Handle,
+        incarnation: u64,
+        size: u64,
+        log_end: u64,
+        end: LogEnd,
+        hint: TailHint,
+    ) -> Self {
+        // A volume below the smallest an operator may create has a smaller reserve; tests use such.
+        let reserve =
+            if size >= VOLUME_SIZE_MIN { TOMBSTONE_RESERVE } else { size / 16 / BLOCK * BLOCK };
+        Self {
+            handle: handle.clone(),
+            incarnation,
+            log_end,
+            reserve,
+            epoch: hint.epoch,
+            end: Cell::new(end),
+            forming: RefCell::default(),
+            claimed: Cell::new(0),
+            work: Signal::new(handle),
+            hint: Cell::new(hint),
+            poisoned: Cell::new(false),
+            closing: Cell::new(false),
+            closed: Event::new(handle),
+        }
+    }
+
+    /// Whether a write has failed.
+    pub fn poisoned(&self) -> bool {
+        self.poisoned.get()
+    }
+
+    /// Where the next commit goes (bytes).
+    pub fn tail(&self) -> u64 {
+        self.end.get().tail
+    }
+
+    fn room_up_to(&self, limit: u64, len: u64) -> bool {
+        self.end.get().tail + self.claimed.get() + len + COMMIT_OVERHEAD <= limit
+    }
+
+    /// Whether a needle of this length (bytes) fits below the tombstones' reserve.
+    pub fn has_room(&self, len: u64) -> bool {
+        self.room_up_to(self.log_end - self.reserve, len)
+    }
+
+    /// Adds a needle to the forming commit and waits until it is durable and in the index.
+    pub async fn append(&self, pending: Pending) -> Result<(), Refusal> {
+        let outcome = self.join(pending)?;
+        outcome.wait().await.map_err(Refusal::Failed)
+    }
+
+    fn join(&self, pending: Pending) -> Result<Rc<Event<Outcome>>, Refusal> {
+        if self.poisoned.get() || self.closing.get() {
+            return Err(Refusal::Poisoned);
+        }
+        let len = pending.len();
+        let fits = match pending.header.kind {
+            Kind::Tombstone => self.room_up_to(self.log_end, len),
+            _ => self.has_room(len),
+        };
+        if !fits {
+            return Err(Refusal::Full);
+        }
+        let mut queue = self.forming.borrow_mut();
+        let joins = queue.back().is_some_and(|forming| {
+            forming.needles.len() < COMMIT_NEEDLES_MAX && forming.len + len <= COMMIT_LEN_TARGET
+        });
+        if !joins {
+            let outcome = Rc::new(Event::new(&self.handle));
+            queue.push_back(Forming { needles: Vec::new(), len: 0, outcome });
+            self.claimed.set(self.claimed.get() + COMMIT_OVERHEAD);
+        }
+        let forming = queue.back_mut().expect("just made sure of");
+        forming.needles.push(pending);
+        forming.len += len;
+        self.claimed.set(self.claimed.get() + len);
+        self.work.raise();
+        Ok(Rc::clone(&forming.outcome))
+    }
+
+    /// Waits until everything admitted is committed and the log is closed.
+    pub async fn close(&self) {
+        self.closing.set(true);
+        self.work.raise();
+        self.closed.wait().await;
+    }
+
+    /// Whether the log stands beyond the last hint.
+    fn hint_due(&self) -> bool {
+        self.end.get().tail > self.hint.get().tail
+    }
+
+    fn next_hint(&self, clean: bool) -> TailHint {
+        let end = self.end.get();
+        TailHint {
+            number: self.hint.get().number + 1,
+            epoch: self.epoch,
+            tail: end.tail,
+            sequence: end.sequence,
+            record_checksum: end.record_checksum,
+            version: end.version,
+            clean,
+        }
+    }
+
+    /// Writes the seal of a torn tail: a commit without needles.
+    ///
+    /// # Errors
+    /// The write's.
+    pub async fn seal(&self, file: &VolumeFile, kept: Kept) -> Result<(), IoError> {
+        let end = self.end.get();
+        let record = CommitRecord { seal: Some(kept), ..self.record(end, BLOCK, 0) };
+        let buf = self.handle.pool().alloc(BLOCK as usize);
+        let mut buf = buf.ok_or(IoError::Errno(nix::libc::ENOBUFS))?;
+        buf[..BLOCK as usize].fill(0);
+        let record_checksum = record.encode(self.incarnation, end.tail, &mut buf);
+        file.write_block(buf, end.tail).await?;
+        let sequence = record.sequence;
+        self.end.set(LogEnd { tail: end.tail + BLOCK, sequence, record_checksum, ..end });
+        Ok(())
+    }
+
+    /// Writes the next hint.
+    ///
+    /// # Errors
+    /// The write's.
+    pub async fn write_hint(&self, file: &VolumeFile, clean: bool) -> Result<(), IoError> {
+        let hint = self.next_hint(clean);
+        let buf = self.handle.pool().alloc(BLOCK as usize);
+        let mut buf = buf.ok_or(IoError::Errno(nix::libc::ENOBUFS))?;
+        hint.encode(self.incarnation, &mut buf);
+        file.write_block(buf, hint.offset()).await?;
+        count(&file.stats.hints, 1);
+        self.hint.set(hint);
+        Ok(())
+    }
+
+    fn record(&self, end: LogEnd, len: u64, needles: usize) -> CommitRecord {
+        CommitRecord {
+            epoch: self.epoch,
+            sequence: end.sequence + 1,
+            len,
+            needles: u32::try_from(needles).expect("few needles in a commit"),
+            // Commits are written one after the other, each only when the one before is durable.
+            durable_tail: end.tail,
+            previous: end.record_checksum,
+            written_ns: self.handle.wall(),
+            seal: None,
+        }
+    }
+
+    fn poison(&self, error: IoError) {
+        self.poisoned.set(true);
+        for forming in self.forming.take() {
+            forming.outcome.set(Err(error));
+        }
+    }
+}
+
+/// The volume's committer: a task of its own, so that no connection that goes away can leave a
+/// commit half done.
+pub async fn run(volume: Rc<Volume>) {
+    let log = &volume.log;
+    loop {
+        let next = log.forming.borrow_mut().pop_front();
+        let done = match next {
+            Some(forming) => commit(&volume, forming).await,
+            None if log.closing.get() => break,
+            None => idle(&volume).await,
+        };
+        if let Err(error) = done {
+            tracing::error!(
+                volume = volume.superblock.volume.0,
+                "a write failed: {error}. The volume takes no more writes until the daemon is \
+                 restarted; reads go on. Check the kernel log and the disk."
+            );
+            log.poison(error);
+            break;
+        }
+    }
+    if !log.poisoned()
+        && let Err(error) = log.write_hint(&volume.file, true).await
+    {
+        // Harmless: the next start reads a little more of the log.
+        tracing::warn!("no clean-close hint could be written: {error}");
+    }
+    log.closed.set(());
+}
+
+async fn idle(volume: &Volume) -> Outcome {
+    let log = &volume.log;
+    if !log.hint_due() {
+        log.work.wait().await;
+        return Ok(());
+    }
+    let deadline = log.handle.now() + HINT_IDLE_NS;
+    if log.work.wait_until(deadline).await {
+        return Ok(());
+    }
+    log.write_hint(&volume.file, false).await
+}
+
+async fn commit(volume: &Volume, forming: Forming) -> Outcome {
+    let log = &volume.log;
+    let Forming { needles, len, outcome } = forming;
+    let result = write_commit(volume, needles).await;
+    log.claimed.set(log.claimed.get() - len - COMMIT_OVERHEAD);
+    outcome.set(result);
+    result?;
+    if log.end.get().tail >= log.hint.get().tail + HINT_INTERVAL {
+        log.write_hint(&volume.file, false).await?;
+    }
+    Ok(())
+}
+
+/// What is published once the commit is durable.
+struct Placed {
+    header: NeedleHeader,
+    hash: IdHash,
+    at: Location,
+}
+
+async fn write_commit(volume: &Volume, needles: Vec<Pending>) -> Outcome {
+    let log = &volume.log;
+    let end = log.end.get();
+    let needles_len: u64 = needles.iter().map(Pending::len).sum();
+    let len = (UNIT + needles_len).next_multiple_of(BLOCK);
+    let record = log.record(end, len, needles.len());
+    let block = log.handle.pool().alloc(BLOCK as usize);
+    let mut block = block.ok_or(IoError::Errno(nix::libc::ENOBUFS))?;
+    block[..BLOCK as usize].fill(0);
+    let record_checksum = record.encode(log.incarnation, end.tail, &mut block);
+
+    let mut version = end.version;
+    let mut offset = end.tail + UNIT;
+    let mut placed = Vec::with_capacity(needles.len());
+    let mut bufs = Vec::with_capacity(needles.len() + 1);
+    let mut pieces = Vec::with_capacity(needles.len() + 2);
+    let piece = |buf: usize, start: u64, len: u64| Piece {
+        buf: u16::try_from(buf).expect("few needles in a commit"),
+        start: u32::try_from(start).expect("a needle is short"),
+        len: u32::try_from(len).expect("a needle is short"),
+    };
+    pieces.push(piece(0, 0, UNIT));
+    bufs.push(block);
+    for (ordinal, mut needle) in needles.into_iter().enumerate() {
+        version = log.handle.wall().max(version + 1);
+        needle.header.version = version;
+        needle.header.epoch = record.epoch;
+        needle.header.sequence = record.sequence;
+        needle.header.ordinal = u32::try_from(ordinal).expect("few needles in a commit");
+        let needle_len = needle.len();
+        encode(&mut needle, log.incarnation, offset);
+        pieces.push(piece(bufs.len(), 0, needle_len));
+        bufs.push(needle.buf);
+        let at = Location { offset, len: needle_len };
+        placed.push(Placed { header: needle.header, hash: needle.hash, at });
+        offset += needle_len;
+    }
+    let padding = end.tail + len - offset;
+    if padding > 0 {
+        // The record's block is zero behind the record.
+        pieces.push(piece(0, UNIT, padding));
+    }
+
+    volume.file.write(bufs, pieces, end.tail, true).await?;
+    let tail = end.tail + len;
+    log.end.set(LogEnd { tail, sequence: record.sequence, record_checksum, version });
+    let stats = &volume.file.stats;
+    count(&stats.commits, 1);
+    count(&stats.commit_needles, placed.len() as u64);
+    count(&stats.commit_bytes, len);
+    for needle in &placed {
+        publish(volume, needle);
+    }
+    Ok(())
+}
+
+fn encode(needle: &mut Pending, incarnation: u64, offset: u64) {
+    let len = usize::try_from(needle.len()).expect("a needle is short");
+    let bytes = &mut needle.buf[..len];
+    match needle.header.kind {
+        Kind::Tombstone => encode_tombstone(&needle.header, incarnation, offset, bytes),
+        _ => encode_data_needle(&needle.header, incarnation, offset, bytes),
+    }
+}
+
+fn publish(volume: &Volume, needle: &Placed) {
+    let mut index = volume.index.borrow_mut();
+    let (hash, at, previous) = (needle.hash, needle.at, needle.header.previous);
+    let (added, gone) = match needle.header.kind {
+        Kind::Part => (0, None),
+        Kind::Tombstone => (0, index.remove(hash, previous)),
+        Kind::Data | Kind::Manifest => {
+            let gone = if previous == 0 { None } else { index.replace(hash, previous, at) };
+            if gone.is_none() {
+                assert_eq!(previous, 0, "what a write supersedes cannot vanish while it holds the id");
+                index.insert(hash, at);
+            }
+            (at.len, gone)
+        }
+    };
+    volume.live_bytes.set(volume.live_bytes.get() + added - gone.map_or(0, |gone| gone.len));
+}

@@ -1,0 +1,107 @@
+//! Creating a volume file: all of it or nothing, also across a crash.
+
+use std::ffi::CString;
+
+use super::error::IoError;
+use super::format::{Superblock, superblock_offsets};
+use super::io::{VolumeFile, outcome};
+use crate::limits::BLOCK;
+use crate::op::{DirId, FileId, Op, Piece};
+use crate::runtime::Handle;
+
+/// How a new file gets its space.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preallocation {
+    /// Space is reserved; the file system notes for each block when it is first written, which
+    /// costs every small commit a second flush.
+    #[default]
+    Reserve,
+    /// Every block is written once with zeros.
+    Zeroed,
+}
+
+/// Bytes written at once while zeroing.
+const ZERO_PIECE: u64 = 1 << 20;
+
+/// Name of the finished file and of the file while it is being made.
+#[must_use]
+pub fn file_name(volume: u32, generation: u64) -> String {
+    format!("{volume}.{generation}.vol")
+}
+
+fn c_string(name: String) -> CString {
+    CString::new(name).expect("digits and dots")
+}
+
+/// Creates the file of `superblock` in `dir`. When this returns, the file is there whole under its
+/// name, on stable media; before that nothing is there under that name.
+///
+/// # Errors
+/// What was being done, and the operation's error. The unfinished file is removed.
+pub async fn create(
+    handle: &Handle,
+    dir: DirId,
+    superblock: &Superblock,
+    preallocation: Preallocation,
+) -> Result<(), (&'static str, IoError)> {
+    let name = file_name(superblock.volume.0, superblock.generation);
+    let finished = c_string(name.clone());
+    let unfinished = c_string(name + ".tmp");
+    let step = |what| move |error| (what, error);
+    let op = Op::Create { dir, name: unfinished.clone() };
+    let created = outcome(&handle.submit(op).await).map_err(step("create the file"))?;
+    let file = FileId(u32::try_from(created).expect("a file number"));
+    let result = fill(handle, file, superblock, preallocation).await;
+    handle.submit(Op::CloseFile { file }).await;
+    if let Err(error) = result {
+        handle.submit(Op::Unlink { dir, name: unfinished }).await;
+        return Err(error);
+    }
+    // The content is durable before the name is: a name never leads to an unfinished file.
+    let op = Op::Rename { dir, from: unfinished.clone(), to: finished };
+    if let Err(error) = outcome(&handle.submit(op).await) {
+        handle.submit(Op::Unlink { dir, name: unfinished }).await;
+        return Err(("name the file", error));
+    }
+    outcome(&handle.submit(Op::SyncDir { dir }).await)
+        .map(|_| ())
+        .map_err(step("sync the directory"))
+}
+
+async fn fill(
+    handle: &Handle,
+    file: FileId,
+    superblock: &Superblock,
+    preallocation: Preallocation,
+) -> Result<(), (&'static str, IoError)> {
+    let op = Op::Allocate { file, len: superblock.size };
+    outcome(&handle.submit(op).await).map_err(|error| ("reserve space for the file", error))?;
+    let file = VolumeFile::new(handle, file);
+    if preallocation == Preallocation::Zeroed {
+        zero(handle, &file, superblock.size).await.map_err(|error| ("zero the file", error))?;
+    }
+    for offset in superblock_offsets(superblock.size) {
+        let no_buffer = || ("get a buffer", IoError::Errno(nix::libc::ENOBUFS));
+        let mut buf = handle.pool().alloc(BLOCK as usize).ok_or_else(no_buffer)?;
+        superblock.encode(&mut buf);
+        let written = file.write_block(buf, offset).await;
+        written.map_err(|error| ("write the superblock", error))?;
+    }
+    file.sync().await.map_err(|error| ("sync the file", error))
+}
+
+async fn zero(handle: &Handle, file: &VolumeFile, size: u64) -> Result<(), IoError> {
+    let len = ZERO_PIECE.min(size);
+    let buf = handle.pool().alloc(usize::try_from(len).expect("at most 1 MiB"));
+    let mut buf = buf.ok_or(IoError::Errno(nix::libc::ENOBUFS))?;
+    buf.fill(0);
+    let mut offset = 0;
+    while offset < size {
+        let len = u32::try_from(len.min(size - offset)).expect("at most 1 MiB");
+        let piece = Piece { buf: 0, start: 0, len };
+        let mut bufs = file.write(vec![buf], vec![piece], offset, false).await?;
+        buf = bufs.pop().expect("one buffer");
+        offset += u64::from(len);
+    }
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! The policy for short and failed transfers, in one place above the seam: a read is continued and
+//! tried once more, a write never.
+
+use std::cell::Cell;
+
+use super::error::IoError;
+use crate::buffer::Buf;
+use crate::limits::{BLOCK, UNIT};
+use crate::op::{Completion, FileId, Op, Piece, Returned};
+use crate::runtime::Handle;
+
+/// Counters of one volume; the shard exports them.
+#[derive(Default)]
+pub struct Stats {
+    /// Reads on behalf of GETs.
+    pub get_reads: Cell<u64>,
+    /// Bytes of these.
+    pub get_read_bytes: Cell<u64>,
+    /// All other reads: recovery, confirmation of identity.
+    pub other_reads: Cell<u64>,
+    /// Durable writes, each of which makes the device flush.
+    pub durable_writes: Cell<u64>,
+    /// Commits.
+    pub commits: Cell<u64>,
+    /// Needles in them.
+    pub commit_needles: Cell<u64>,
+    /// Bytes of them, padding included.
+    pub commit_bytes: Cell<u64>,
+    /// Tail hints written.
+    pub hints: Cell<u64>,
+    /// Reads that met another needle with the same hash.
+    pub false_candidates: Cell<u64>,
+    /// Reads that met damage.
+    pub damaged_reads: Cell<u64>,
+}
+
+/// Adds to a counter.
+pub fn count(counter: &Cell<u64>, by: u64) {
+    counter.set(counter.get() + by);
+}
+
+/// An open volume file. Whoever reads holds it (`Rc`) until the end of the read: that is the lease
+/// on this generation of the file.
+pub struct VolumeFile {
+    handle: Handle,
+    file: FileId,
+    /// Counters of the volume.
+    pub stats: Stats,
+}
+
+/// The completion's number, or its error.
+pub fn outcome(completion: &Completion) -> Result<u64, IoError> {
+    u64::try_from(completion.result)
+        .map_err(|_| IoError::Errno(i32::try_from(-completion.result).unwrap_or(i32::MAX)))
+}
+
+/// The one buffer of a completed operation.
+///
+/// # Panics
+/// When the operation had none.
+pub fn returned(completion: Completion) -> Buf {
+    match completion.returned {
+        Returned::One(buf) => buf,
+        other => unreachable!("a read or receive gives its buffer back, not {other:?}"),
+    }
+}
+
+impl VolumeFile {
+    /// Takes charge of an open file.
+    #[must_use]
+    pub fn new(handle: &Handle, file: FileId) -> Self {
+        Self { handle: handle.clone(), file, stats: Stats::default() }
+    }
+
+    async fn read_once(&self, buf: Buf, start: u32, len: u32, offset: u64) -> Completion {
+        self.handle.submit(Op::Read { file: self.file, buf, start, len, offset }).await
+    }
+
+    /// Reads `len` bytes at `offset` to `buf[start..]`; a short read is continued, a failed one
+    /// tried once more. Counts each attempt with `counter`.
+    pub async fn read(
+        &self,
+        mut buf: Buf,
+        start: usize,
+        len: usize,
+        offset: u64,
+        counter: &Cell<u64>,
+    ) -> (Buf, Result<(), IoError>) {
+        let (mut done, mut failures) = (0, 0);
+        while done < len {
+            count(counter, 1);
+            let at = u32::try_from(start + done).expect("buffers are at most 1 GiB long");
+            let rest = u32::try_from(len - done).expect("buffers are at most 1 GiB long");
+            let completion = self.read_once(buf, at, rest, offset + done as u64).await;
+            let result = outcome(&completion);
+            buf = returned(completion);
+            match result {
+                // Direct I/O goes on at unit borders only: what came beyond is read again.
+                Ok(got) if got >= u64::from(rest).min(UNIT) => {
+                    let got = usize::try_from(got).expect("at most what was asked for");
+                    done = if done + got >= len {
+                        len
+                    } else {
+                        (done + got) / UNIT as usize * UNIT as usize
+                    };
+                }
+                Ok(_) => {
+                    let short = IoError::Short { done: done as u64, wanted: len as u64 };
+                    return (buf, Err(short));
+                }
+                Err(_) if failures == 0 => failures += 1,
+                Err(error) => return (buf, Err(error)),
+            }
+        }
+        (buf, Ok(()))
+    }
+
+    /// The same, but sectors that cannot be read come back as zeros, so that checksums decide and
+    /// damage stays as small as it is. Says how many those were.
+    pub async fn read_damaged(
+        &self,
+        buf: Buf,
+        len: usize,
+        offset: u64,
+    ) -> (Buf, usize) {
+        let counter = &self.stats.other_reads;
+        let (mut buf, result) = self.read(buf, 0, len, offset, counter).await;
+        if result.is_ok() {
+            return (buf, 0);
+        }
+        let (mut lost, unit) = (0, UNIT as usize);
+        for at in (0..len).step_by(BLOCK as usize) {
+            let block = (len - at).min(BLOCK as usize);
+            let (back, whole) = self.read(buf, at, block, offset + at as u64, counter).await;
+            buf = back;
+            if whole.is_ok() {
+                continue;
+            }
+            for sector in (at..at + block).step_by(unit) {
+                let place = offset + sector as u64;
+                let (back, result) = self.read(buf, sector, unit, place, counter).await;
+                buf = back;
+                if result.is_err() {
+                    buf[sector..sector + unit].fill(0);
+                    lost += 1;
+                }
+            }
+        }
+        (buf, lost)
+    }
+
+    /// Writes the pieces at `offset` as a whole, or fails; when `durable`, they are on stable media
+    /// when this returns. A write that failed or fell short is never repeated (after a failed flush the kernel may have dropped the data and
+    /// report success next time: Rebello et al., ATC 2020).
+    ///
+    /// # Errors
+    /// The operation's error, or [`IoError::Short`].
+    pub async fn write(
+        &self,
+        bufs: Vec<Buf>,
+        pieces: Vec<Piece>,
+        offset: u64,
+        durable: bool,
+    ) -> Result<Vec<Buf>, IoError> {
+        let wanted: u64 = pieces.iter().map(|piece| u64::from(piece.len)).sum();
+        count(&self.stats.durable_writes, u64::from(durable));
+        let op = Op::Write { file: self.file, bufs, pieces, offset, durable };
+        let completion = self.handle.submit(op).await;
+        let done = outcome(&completion)?;
+        if done != wanted {
+            return Err(IoError::Short { done, wanted });
+        }
+        match completion.returned {
+            Returned::Many(bufs) => Ok(bufs),
+            other => unreachable!("a write gives its buffers back, not {other:?}"),
+        }
+    }
+
+    /// Writes one 4 KiB block that stands at the start of `buf`, durably.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub async fn write_block(&self, buf: Buf, offset: u64) -> Result<Buf, IoError> {
+        let piece = Piece { buf: 0, start: 0, len: u32::try_from(BLOCK).expect("4096") };
+        let mut bufs = self.write(vec![buf], vec![piece], offset, true).await?;
+        Ok(bufs.pop().expect("one buffer"))
+    }
+
+    /// Brings everything written to stable media.
+    ///
+    /// # Errors
+    /// The operation's error.
+    pub async fn sync(&self) -> Result<(), IoError> {
+        let completion = self.handle.submit(Op::Sync { file: self.file }).await;
+        outcome(&completion).map(|_| ())
+    }
+
+    /// Number of extents of the file; 0 when the file system does not tell.
+    pub async fn extents(&self) -> u64 {
+        let completion = self.handle.submit(Op::Extents { file: self.file }).await;
+        outcome(&completion).unwrap_or(0)
+    }
+
+    /// Closes the file. Only the last lease may.
+    pub async fn close(&self) {
+        self.handle.submit(Op::CloseFile { file: self.file }).await;
+    }
+}

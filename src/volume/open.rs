@@ -1,0 +1,230 @@
+//! Opening a volume file: check what it is, recover the log, say so on disk, start to serve.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::CString;
+use std::rc::Rc;
+
+use super::append::{self, Log};
+use super::create::file_name;
+use super::error::{IoError, OpenError};
+use super::format::{
+    HINT_OFFSETS, Superblock, SuperblockError, TailHint, VolumeState, superblock_offsets,
+};
+use super::io::{VolumeFile, outcome};
+use super::recover::{Log as LogFile, Recovered, recover};
+use super::{Hasher, Volume};
+use crate::limits::{BLOCK, TRAILER};
+use crate::op::{DirId, FileId, Op};
+use crate::runtime::{Handle, KeyLocks};
+use crate::types::VolumeId;
+
+/// What a file must be, by its name and place.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected {
+    /// Volume, by the file's name.
+    pub volume: VolumeId,
+    /// Generation, by the file's name.
+    pub generation: u64,
+    /// The store whose data directory it lies in.
+    pub store: [u8; 16],
+    /// Cuts the index's hash to so many bits, so that collisions really happen; for tests.
+    pub hash_bits: Option<u32>,
+}
+
+/// Opens a volume file and recovers it. When this returns, the volume serves.
+///
+/// # Errors
+/// See [`OpenError`]. Damage inside the log is no error: it is reported by the volume.
+pub async fn open(
+    handle: &Handle,
+    dir: DirId,
+    expected: &Expected,
+) -> Result<Rc<Volume>, OpenError> {
+    let name = file_name(expected.volume.0, expected.generation);
+    let name = CString::new(name).expect("digits and dots");
+    let opened = outcome(&handle.submit(Op::Open { dir, name }).await);
+    let number = opened.map_err(|error| OpenError::Io("open the file", error))?;
+    let id = FileId(u32::try_from(number).expect("a file number"));
+    let file = Rc::new(VolumeFile::new(handle, id));
+    let opened = open_file(handle, id, Rc::clone(&file), expected).await;
+    if opened.is_err() {
+        file.close().await;
+    }
+    opened
+}
+
+async fn open_file(
+    handle: &Handle,
+    id: FileId,
+    file: Rc<VolumeFile>,
+    expected: &Expected,
+) -> Result<Rc<Volume>, OpenError> {
+    // What is read from here on will be built upon: it must not be something that only the
+    // device's or the kernel's memory holds and that a power cut could still undo.
+    file.sync().await.map_err(|error| OpenError::Io("sync the file", error))?;
+    let len = outcome(&handle.submit(Op::FileLen { file: id }).await);
+    let len = len.map_err(|error| OpenError::Io("ask for the file's length", error))?;
+    let (superblock, damaged_copies) = read_superblock(handle, &file, len).await?;
+    check(&superblock, expected, len)?;
+    repair_superblock(handle, &file, &superblock, &damaged_copies).await?;
+
+    let hasher = match expected.hash_bits {
+        None => Hasher::new(superblock.hash_seed),
+        Some(bits) => Hasher::with_bits(superblock.hash_seed, bits),
+    };
+    let hint = read_hints(handle, &file, &superblock).await?;
+    let log_file = LogFile {
+        file: &file,
+        pool: handle.pool(),
+        incarnation: superblock.incarnation,
+        log_end: superblock.log_end(),
+        hint,
+        hasher,
+    };
+    let recovered = recover(&log_file).await?;
+    let log = begin_epoch(handle, &file, &superblock, hint, &recovered).await?;
+    let extents = file.extents().await;
+    let volume = Rc::new(Volume {
+        handle: handle.clone(),
+        file,
+        superblock,
+        hasher,
+        index: RefCell::new(recovered.index),
+        locks: KeyLocks::new(handle),
+        log,
+        live_bytes: Cell::new(recovered.live_bytes),
+        extents,
+        damage: recovered.damage,
+    });
+    handle.spawn(append::run(Rc::clone(&volume)));
+    Ok(volume)
+}
+
+async fn read_block(
+    handle: &Handle,
+    file: &VolumeFile,
+    offset: u64,
+) -> Result<crate::buffer::Buf, OpenError> {
+    let buf = handle.pool().alloc(BLOCK as usize).ok_or(OpenError::NoBuffer)?;
+    Ok(file.read_damaged(buf, BLOCK as usize, offset).await.0)
+}
+
+/// The best valid copy, and where the copies stand that are not valid or not the same.
+async fn read_superblock(
+    handle: &Handle,
+    file: &VolumeFile,
+    len: u64,
+) -> Result<(Superblock, Vec<u64>), OpenError> {
+    if len < 2 * BLOCK + TRAILER {
+        return Err(OpenError::Superblock(SuperblockError::Damaged));
+    }
+    let mut copies = Vec::new();
+    for offset in superblock_offsets(len / BLOCK * BLOCK) {
+        let block = read_block(handle, file, offset).await?;
+        copies.push((offset, Superblock::decode(&block)));
+    }
+    let best = copies
+        .iter()
+        .filter_map(|(_, copy)| copy.as_ref().ok())
+        .max_by_key(|copy| copy.revision)
+        .cloned();
+    let Some(best) = best else {
+        // A copy that is valid but of another format says more than one that is not valid.
+        let reason = copies
+            .iter()
+            .filter_map(|(_, copy)| copy.as_ref().err())
+            .find(|error| **error != SuperblockError::Damaged);
+        return Err(OpenError::Superblock(*reason.unwrap_or(&SuperblockError::Damaged)));
+    };
+    let stale = copies.into_iter().filter(|(_, copy)| copy.as_ref() != Ok(&best));
+    let stale = stale.map(|(offset, _)| offset).collect();
+    Ok((best, stale))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn check(superblock: &Superblock, expected: &Expected, len: u64) -> Result<(), OpenError> {
+    let (found, named) = (superblock.volume, expected.volume);
+    if found != named {
+        return Err(OpenError::WrongVolume { found, named });
+    }
+    if superblock.generation != expected.generation {
+        let (found, named) = (superblock.generation, expected.generation);
+        return Err(OpenError::WrongGeneration { found, named });
+    }
+    if superblock.store != expected.store {
+        let (found, expected) = (hex(&superblock.store), hex(&expected.store));
+        return Err(OpenError::WrongStore { found, expected });
+    }
+    if superblock.size != len {
+        return Err(OpenError::WrongLength { found: len, expected: superblock.size });
+    }
+    if superblock.state == VolumeState::Building {
+        return Err(OpenError::Building);
+    }
+    Ok(())
+}
+
+async fn repair_superblock(
+    handle: &Handle,
+    file: &VolumeFile,
+    superblock: &Superblock,
+    offsets: &[u64],
+) -> Result<(), OpenError> {
+    for &offset in offsets {
+        tracing::warn!(
+            volume = superblock.volume.0,
+            "the superblock copy at byte {offset} is damaged; writing it anew"
+        );
+        let mut buf = handle.pool().alloc(BLOCK as usize).ok_or(OpenError::NoBuffer)?;
+        superblock.encode(&mut buf);
+        let written = file.write_block(buf, offset).await;
+        written.map_err(|error| OpenError::Io("repair the superblock", error))?;
+    }
+    Ok(())
+}
+
+async fn read_hints(
+    handle: &Handle,
+    file: &VolumeFile,
+    superblock: &Superblock,
+) -> Result<Option<TailHint>, OpenError> {
+    let mut newest: Option<TailHint> = None;
+    for offset in HINT_OFFSETS {
+        let block = read_block(handle, file, offset).await?;
+        let hint =
+            TailHint::decode(&block, superblock.incarnation, offset, superblock.log_end());
+        newest = newest.into_iter().chain(hint).max_by_key(|hint| hint.number);
+    }
+    Ok(newest)
+}
+
+/// Seals what was decided about a torn tail, and witnesses the recovered end of the log, before
+/// anything new is written.
+async fn begin_epoch(
+    handle: &Handle,
+    file: &VolumeFile,
+    superblock: &Superblock,
+    hint: Option<TailHint>,
+    recovered: &Recovered,
+) -> Result<Log, OpenError> {
+    let last = TailHint {
+        number: hint.map_or(0, |hint| hint.number),
+        epoch: handle.random(),
+        tail: 0,
+        sequence: 0,
+        record_checksum: 0,
+        version: 0,
+        clean: false,
+    };
+    let (incarnation, log_end) = (superblock.incarnation, superblock.log_end());
+    let log = Log::new(handle, incarnation, superblock.size, log_end, recovered.end, last);
+    let step = |what| move |error: IoError| OpenError::Io(what, error);
+    if let Some(kept) = recovered.torn {
+        log.seal(file, kept).await.map_err(step("seal the torn tail"))?;
+    }
+    log.write_hint(file, false).await.map_err(step("write a tail hint"))?;
+    Ok(log)
+}

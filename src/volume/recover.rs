@@ -1,0 +1,398 @@
+//! Recovery: from a log back to an index, and to the place where the log goes on.
+//!
+//! Three questions are kept apart. *What chains?* Commit records that follow each other from the
+//! start of the log. *Where it does not chain, was it acknowledged?* Only if something proves it: a
+//! tail hint, or a later commit, which was written only after this one was durable. Then it is
+//! damage: it is reported, what stands around it stays, and nothing is truncated. *Else it is the
+//! torn tail* of a commit that nobody was told about. Of a torn commit, needles that are valid to
+//! the last byte stay, batches only as a whole. What was decided is sealed with a commit of its own
+//! before the volume serves, so that a later recovery decides the same.
+
+use std::collections::HashMap;
+
+use super::error::OpenError;
+use super::format::{CommitRecord, Kept, Kind, NeedleHeader, TailHint};
+use super::index::{Hasher, IdHash, Index, Location};
+use super::io::VolumeFile;
+use super::scan::{Found, Scanner, Wanted};
+use crate::buffer::Pool;
+use crate::limits::{BLOCK, COMMIT_LEN_MAX, COMMIT_NEEDLES_MAX, LOG_START, UNIT};
+use crate::types::NeedleId;
+
+/// Where the log goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogEnd {
+    /// Offset of the next commit (bytes).
+    pub tail: u64,
+    /// Sequence of the last commit; 0 for none.
+    pub sequence: u64,
+    /// Checksum of its record; 0 for none.
+    pub record_checksum: u64,
+    /// Highest version so far.
+    pub version: u64,
+}
+
+/// A damaged place inside acknowledged data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DamagedPlace {
+    /// Where.
+    pub at: Location,
+    /// Whose data it held, where that can be told.
+    pub id: Option<NeedleId>,
+}
+
+/// What recovery found.
+pub struct Recovered {
+    /// The index.
+    pub index: Index,
+    /// Where the log goes on.
+    pub end: LogEnd,
+    /// What was kept of a torn last commit: to be sealed before anything is served.
+    pub torn: Option<Kept>,
+    /// Bytes of indexed needles.
+    pub live_bytes: u64,
+    /// Damage inside acknowledged data.
+    pub damage: Vec<DamagedPlace>,
+    /// Commits that chain.
+    pub commits: u64,
+}
+
+/// What recovery is told.
+pub struct Log<'a> {
+    /// The file.
+    pub file: &'a VolumeFile,
+    /// Buffers to read with.
+    pub pool: &'a Pool,
+    /// Incarnation of the file.
+    pub incarnation: u64,
+    /// Where the log must end (bytes).
+    pub log_end: u64,
+    /// The newest valid tail hint.
+    pub hint: Option<TailHint>,
+    /// How ids are hashed.
+    pub hasher: Hasher,
+}
+
+/// A commit that was read but not yet taken over: what follows may say that it was torn.
+struct Staged {
+    start: u64,
+    end: u64,
+    record: Option<CommitRecord>,
+    /// Where the log stood before it.
+    before: LogEnd,
+    found: Vec<Found>,
+}
+
+struct Recovery<'a> {
+    log: &'a Log<'a>,
+    scanner: Scanner<'a>,
+    staged: Option<Staged>,
+    /// End of what was read.
+    end: LogEnd,
+    /// Whether `end.record_checksum` is known.
+    chained: bool,
+    epoch: u64,
+    result: Recovered,
+}
+
+/// Recovers a log.
+///
+/// # Errors
+/// [`OpenError::NoBuffer`]. Damage is no error.
+pub async fn recover(log: &Log<'_>) -> Result<Recovered, OpenError> {
+    let start = LogEnd { tail: LOG_START, sequence: 0, record_checksum: 0, version: 0 };
+    let mut recovery = Recovery {
+        log,
+        scanner: Scanner::new(log.file, log.pool, log.incarnation, log.log_end)?,
+        staged: None,
+        end: start,
+        chained: true,
+        epoch: 0,
+        result: Recovered {
+            index: Index::new(),
+            end: start,
+            torn: None,
+            live_bytes: 0,
+            damage: Vec::new(),
+            commits: 0,
+        },
+    };
+    recovery.follow_chain().await;
+    recovery.decide_tail().await;
+    let mut result = recovery.result;
+    result.end.version = result.end.version.max(log.hint.map_or(0, |hint| hint.version));
+    Ok(result)
+}
+
+impl Recovery<'_> {
+    async fn follow_chain(&mut self) {
+        loop {
+            let at = self.end.tail;
+            if let Some((record, sum)) = self.scanner.record(at).await
+                && self.chains(&record)
+            {
+                self.take_commit(at, record, sum).await;
+            } else if self.clean_end() {
+                return;
+            } else if let Some(proof) = self.proof_of_more(at).await {
+                self.pass_damage(at, proof).await;
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn chains(&self, record: &CommitRecord) -> bool {
+        if self.chained {
+            record.sequence == self.end.sequence + 1 && record.previous == self.end.record_checksum
+        } else {
+            record.sequence > self.end.sequence
+        }
+    }
+
+    fn clean_end(&self) -> bool {
+        let end = &self.end;
+        self.chained
+            && self.log.hint.is_some_and(|hint| {
+                hint.clean && hint.tail == end.tail && hint.sequence == end.sequence
+            })
+    }
+
+    async fn take_commit(&mut self, at: u64, record: CommitRecord, sum: u64) {
+        self.accept_staged(record.seal).await;
+        let before = self.end;
+        let end = at + record.len;
+        let wanted = Wanted { sequences: record.sequence..=record.sequence, epochs: None };
+        let mut found = self.scanner.collect(at + UNIT, end, &wanted).await;
+        // Leftovers of an older epoch can stand only in the torn part of the last commit; they
+        // would fail the check of its needles one by one, but have no business in any other.
+        found.retain(|found| match found {
+            Found::Whole(header, _) => header.epoch == record.epoch,
+            Found::Damaged(_) => true,
+        });
+        self.end = LogEnd {
+            tail: end,
+            sequence: record.sequence,
+            record_checksum: sum,
+            version: self.end.version,
+        };
+        self.chained = true;
+        self.epoch = record.epoch;
+        self.result.commits += 1;
+        self.staged = Some(Staged { start: at, end, record: Some(record), before, found });
+    }
+
+    /// Something that proves that the log was durable beyond `at`: the offset and sequence where
+    /// it goes on.
+    async fn proof_of_more(&mut self, at: u64) -> Option<LogEnd> {
+        // One commit is in flight at a time, so a damaged record hides at most one commit before
+        // the next record.
+        let limit = (at + COMMIT_LEN_MAX).min(self.log.log_end);
+        let mut place = at;
+        while place < limit {
+            if let Some((record, _)) = self.scanner.record(place).await
+                && record.sequence > self.end.sequence
+                && record.durable_tail > at
+            {
+                let sequence = record.sequence - 1;
+                return Some(LogEnd { tail: place, sequence, record_checksum: 0, version: 0 });
+            }
+            place += BLOCK;
+        }
+        let hint = self.log.hint.filter(|hint| hint.tail > at)?;
+        Some(LogEnd {
+            tail: hint.tail,
+            sequence: hint.sequence,
+            record_checksum: hint.record_checksum,
+            version: 0,
+        })
+    }
+
+    /// Steps over a place where the log does not chain although it was acknowledged.
+    async fn pass_damage(&mut self, at: u64, proof: LogEnd) {
+        self.accept_staged(None).await;
+        let sequences = self.end.sequence + 1..=proof.sequence;
+        let found =
+            self.scanner.collect(at, proof.tail, &Wanted { sequences, epochs: None }).await;
+        let before = self.end;
+        self.end = LogEnd { version: self.end.version, ..proof };
+        self.chained = proof.record_checksum != 0;
+        self.staged = Some(Staged { start: at, end: proof.tail, record: None, before, found });
+    }
+
+    /// Takes over what was read last, since something follows it. A seal says what to keep of it.
+    async fn accept_staged(&mut self, seal: Option<Kept>) {
+        let Some(mut staged) = self.staged.take() else { return };
+        match seal {
+            Some(kept) => staged.found.retain(|found| kept.contains(found.ordinal())),
+            None => self.report_missing(&staged),
+        }
+        for found in staged.found {
+            self.take_over(found).await;
+        }
+    }
+
+    /// Reports what a commit should hold and does not.
+    fn report_missing(&mut self, staged: &Staged) {
+        let held: u64 = staged.found.iter().map(|found| found.location().len).sum();
+        let (missing, len) = match &staged.record {
+            Some(record) => (
+                staged.found.len() < record.needles as usize,
+                (record.len - UNIT).saturating_sub(held),
+            ),
+            // Without its record even a commit whose needles are all there is damaged.
+            None => (true, (staged.end - staged.start).saturating_sub(held)),
+        };
+        if missing {
+            let at = Location { offset: staged.start, len };
+            self.result.damage.push(DamagedPlace { at, id: None });
+        }
+    }
+
+    async fn take_over(&mut self, found: Found) {
+        let location = found.location();
+        match found {
+            Found::Whole(header, _) => {
+                self.end.version = self.end.version.max(header.version);
+                self.take_over_header(&header, location).await;
+            }
+            Found::Damaged(footer) => {
+                self.result.damage.push(DamagedPlace { at: location, id: Some(footer.id) });
+                let hash = self.log.hasher.hash(footer.id);
+                match footer.kind {
+                    Kind::Part => {}
+                    Kind::Tombstone => self.remove_by_identity(hash, footer.id).await,
+                    Kind::Data | Kind::Manifest => {
+                        self.remove_by_identity(hash, footer.id).await;
+                        self.insert(hash, location);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn take_over_header(&mut self, header: &NeedleHeader, at: Location) {
+        let hash = self.log.hasher.hash(header.id);
+        match header.kind {
+            Kind::Part => {}
+            Kind::Tombstone => {
+                match self.result.index.remove(hash, header.previous) {
+                    Some(gone) => self.result.live_bytes -= gone.len,
+                    None => self.remove_by_identity(hash, header.id).await,
+                }
+            }
+            Kind::Data | Kind::Manifest => {
+                if header.previous != 0
+                    && let Some(gone) = self.result.index.replace(hash, header.previous, at)
+                {
+                    self.result.live_bytes = self.result.live_bytes - gone.len + at.len;
+                    return;
+                }
+                // What it supersedes is not where it should be, or was lost from sight: only
+                // damage does that.
+                if header.previous != 0 || !self.result.damage.is_empty() {
+                    self.remove_by_identity(hash, header.id).await;
+                }
+                self.insert(hash, at);
+            }
+        }
+    }
+
+    fn insert(&mut self, hash: IdHash, at: Location) {
+        self.result.index.insert(hash, at);
+        self.result.live_bytes += at.len;
+    }
+
+    /// Removes what the index holds of `id`, by looking at the needles themselves.
+    async fn remove_by_identity(&mut self, hash: IdHash, id: NeedleId) {
+        let candidates: Vec<Location> = self.result.index.candidates(hash).collect();
+        for at in candidates {
+            let wanted = Wanted { sequences: 0..=u64::MAX, epochs: None };
+            let end = at.offset + at.len;
+            let needles = self.scanner.collect(at.offset, end, &wanted).await;
+            let same = needles.iter().any(|needle| match needle {
+                Found::Whole(header, _) => header.id == id,
+                Found::Damaged(footer) => footer.id == id,
+            });
+            if same && self.result.index.remove(hash, at.offset).is_some() {
+                self.result.live_bytes -= at.len;
+            }
+        }
+    }
+
+    async fn decide_tail(&mut self) {
+        let witnessed = self.log.hint.map_or(0, |hint| hint.tail);
+        let torn = self.staged.take_if(|staged| {
+            staged.end > witnessed && staged.record.is_some_and(|record| record.seal.is_none())
+        });
+        match torn {
+            Some(staged) => self.keep_valid(staged).await,
+            None => self.accept_staged(None).await,
+        }
+        if self.result.torn.is_none() && !self.clean_end() {
+            self.keep_orphans().await;
+        }
+        self.result.end = self.end;
+    }
+
+    /// Decides about a last commit that nothing proves acknowledged.
+    async fn keep_valid(&mut self, staged: Staged) {
+        let record = staged.record.expect("only a commit with a record can be torn");
+        let valid = self.valid_needles(&staged.found).await;
+        if valid.len() == record.needles as usize {
+            for found in valid {
+                self.take_over(found).await;
+            }
+        } else if valid.is_empty() || record.needles as usize > COMMIT_NEEDLES_MAX {
+            // Nobody was told of it, and nothing of it is of use: the log ends before it.
+            self.end = LogEnd { version: self.end.version, ..staged.before };
+        } else {
+            self.take_over_torn(valid).await;
+        }
+    }
+
+    /// A last commit whose record did not arrive or is damaged, but some of whose needles are
+    /// valid.
+    async fn keep_orphans(&mut self) {
+        let at = self.end.tail;
+        let sequence = self.end.sequence + 1;
+        let epochs = Some([self.epoch, self.log.hint.map_or(self.epoch, |hint| hint.epoch)]);
+        let limit = (at + COMMIT_LEN_MAX).min(self.log.log_end);
+        let wanted = Wanted { sequences: sequence..=sequence, epochs };
+        let found = self.scanner.collect(at, limit, &wanted).await;
+        let valid = self.valid_needles(&found).await;
+        let Some(last) = valid.iter().map(|found| found.location()).next_back() else { return };
+        let Some(fits) = valid.iter().map(Found::ordinal).max() else { return };
+        if fits as usize >= COMMIT_NEEDLES_MAX {
+            return;
+        }
+        self.end.tail = (last.offset + last.len).next_multiple_of(BLOCK);
+        self.end.sequence = sequence;
+        self.end.record_checksum = 0;
+        self.take_over_torn(valid).await;
+    }
+
+    async fn take_over_torn(&mut self, valid: Vec<Found>) {
+        let mut kept = Kept::none();
+        for found in valid {
+            kept.keep(found.ordinal());
+            self.take_over(found).await;
+        }
+        self.result.torn = Some(kept);
+    }
+
+    /// Those of a torn commit that are valid to their last byte; of a multi-write all or none.
+    async fn valid_needles(&mut self, found: &[Found]) -> Vec<Found> {
+        let mut valid = Vec::new();
+        let mut batches: HashMap<u64, u16> = HashMap::new();
+        for found in found {
+            let Found::Whole(header, at) = found else { continue };
+            if self.scanner.verify(header, *at).await {
+                *batches.entry(header.batch).or_default() += 1;
+                valid.push((*found, header.batch, header.batch_count));
+            }
+        }
+        valid.retain(|(_, batch, count)| *batch == 0 || batches[batch] == *count);
+        valid.into_iter().map(|(found, ..)| found).collect()
+    }
+}

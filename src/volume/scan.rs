@@ -1,0 +1,168 @@
+//! Looking at a log from end to end: a sliding window over the file, and what can be recognised in
+//! it, damaged or not.
+
+use std::ops::RangeInclusive;
+
+use super::error::OpenError;
+use super::format::{
+    COMMIT_RECORD_LEN, CommitRecord, Footer, HEADER_LEN, NeedleHeader, decode_header, footer_at,
+    verify_data, verify_meta,
+};
+use super::index::Location;
+use super::io::VolumeFile;
+use crate::buffer::{Buf, Pool};
+use crate::limits::{BLOCK, LOG_START, NEEDLE_LEN_MAX, UNIT};
+
+/// Bytes read at once; a whole needle must fit.
+const WINDOW: u64 = (NEEDLE_LEN_MAX + (512 << 10)).next_multiple_of(BLOCK);
+
+/// A needle that a scan came upon.
+#[derive(Clone, Copy, Debug)]
+pub enum Found {
+    /// Its header is valid (its data may not be).
+    Whole(NeedleHeader, Location),
+    /// Its header is damaged; its footer tells whose it is.
+    Damaged(Footer),
+}
+
+impl Found {
+    /// Position in its commit.
+    pub fn ordinal(&self) -> u32 {
+        match self {
+            Self::Whole(header, _) => header.ordinal,
+            Self::Damaged(footer) => footer.ordinal,
+        }
+    }
+
+    /// Where it is.
+    pub fn location(&self) -> Location {
+        match self {
+            Self::Whole(_, at) => *at,
+            Self::Damaged(footer) => {
+                Location { offset: footer.start, len: u64::from(footer.units) * UNIT }
+            }
+        }
+    }
+}
+
+/// Which needles a scan wants.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Of commits with these sequences.
+    pub sequences: RangeInclusive<u64>,
+    /// And of these epochs; of any when absent.
+    pub epochs: Option<[u64; 2]>,
+}
+
+impl Wanted {
+    fn accepts(&self, header: &NeedleHeader) -> bool {
+        self.sequences.contains(&header.sequence)
+            && self.epochs.is_none_or(|epochs| epochs.contains(&header.epoch))
+    }
+}
+
+/// A window that slides over the log.
+pub struct Scanner<'a> {
+    file: &'a VolumeFile,
+    incarnation: u64,
+    log_end: u64,
+    buf: Option<Buf>,
+    start: u64,
+    len: u64,
+    /// Sectors the device would not give back.
+    pub lost_sectors: usize,
+}
+
+impl<'a> Scanner<'a> {
+    /// Takes a window from `pool`.
+    ///
+    /// # Errors
+    /// [`OpenError::NoBuffer`].
+    pub fn new(
+        file: &'a VolumeFile,
+        pool: &Pool,
+        incarnation: u64,
+        log_end: u64,
+    ) -> Result<Self, OpenError> {
+        let len = WINDOW.min(log_end - LOG_START);
+        let buf = pool.alloc(usize::try_from(len).expect("about 1.5 MiB"));
+        let buf = Some(buf.ok_or(OpenError::NoBuffer)?);
+        Ok(Self { file, incarnation, log_end, buf, start: 0, len: 0, lost_sectors: 0 })
+    }
+
+    /// Bytes `offset..offset + len` of the log; shorter at its end.
+    async fn view(&mut self, offset: u64, len: u64) -> &[u8] {
+        let end = (offset + len).min(self.log_end);
+        if offset < self.start || end > self.start + self.len {
+            let buf = self.buf.take().expect("the window is at home between reads");
+            self.start = offset / BLOCK * BLOCK;
+            self.len = (buf.len() as u64).min(self.log_end - self.start);
+            let len = usize::try_from(self.len).expect("about 1.5 MiB");
+            let (buf, lost) = self.file.read_damaged(buf, len, self.start).await;
+            self.lost_sectors += lost;
+            self.buf = Some(buf);
+        }
+        let within = |at: u64| usize::try_from(at - self.start).expect("inside the window");
+        &self.buf.as_ref().expect("just put back")[within(offset)..within(end)]
+    }
+
+    /// The commit record at `offset`, with its checksum, if there is a valid one.
+    pub async fn record(&mut self, offset: u64) -> Option<(CommitRecord, u64)> {
+        if offset >= self.log_end {
+            return None;
+        }
+        let (incarnation, log_end) = (self.incarnation, self.log_end);
+        let bytes = self.view(offset, COMMIT_RECORD_LEN as u64).await;
+        CommitRecord::decode(bytes, incarnation, offset, log_end)
+    }
+
+    /// All wanted needles in `from..to`, in order. What validates is stepped over as a whole, else
+    /// the scan goes on unit by unit: no damage hides what stands behind it.
+    pub async fn collect(&mut self, from: u64, to: u64, wanted: &Wanted) -> Vec<Found> {
+        let mut found = Vec::new();
+        let mut at = from;
+        while at < to {
+            match self.recognise(at, from, to, wanted).await {
+                Some((needle, end)) => {
+                    found.push(needle);
+                    at = end;
+                }
+                None => at += UNIT,
+            }
+        }
+        found
+    }
+
+    async fn recognise(
+        &mut self,
+        at: u64,
+        from: u64,
+        to: u64,
+        wanted: &Wanted,
+    ) -> Option<(Found, u64)> {
+        let incarnation = self.incarnation;
+        let unit = self.view(at, UNIT).await;
+        if let Some((header, back)) = decode_header(&unit[..HEADER_LEN], incarnation, at) {
+            let offset = at.checked_sub(back).filter(|&offset| offset >= from)?;
+            let location = Location { offset, len: header.layout().len as u64 };
+            let end = offset + location.len;
+            let fits = wanted.accepts(&header) && end <= to;
+            return fits.then_some((Found::Whole(header, location), end));
+        }
+        let end = at + UNIT;
+        let footer = footer_at(unit, incarnation, end)?;
+        // The epoch of a needle without header is unknown. Footers count only where the log is
+        // known to be acknowledged, and there every byte is of the commit that covers it.
+        let fits = footer.start >= from
+            && wanted.epochs.is_none()
+            && wanted.sequences.contains(&footer.sequence);
+        fits.then_some((Found::Damaged(footer), end))
+    }
+
+    /// Whether a needle is valid to its last byte.
+    pub async fn verify(&mut self, header: &NeedleHeader, at: Location) -> bool {
+        let incarnation = self.incarnation;
+        let needle = self.view(at.offset, at.len).await;
+        verify_meta(needle, header, incarnation).is_ok() && verify_data(needle, header).is_ok()
+    }
+}
