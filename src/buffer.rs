@@ -309,8 +309,11 @@ impl Pool {
         let count = u32::try_from(len.div_ceil(PAGE).max(1)).ok()?;
         let mut free = self.0.free.borrow_mut();
         self.take_returns(&mut free);
-        let first =
-            if count <= SMALL_RUN_PAGES { free.lowest_run(count) } else { free.highest_run(count) }?;
+        let first = if count <= SMALL_RUN_PAGES {
+            free.lowest_run(count)
+        } else {
+            free.highest_run(count)
+        }?;
         free.set(first, count, false);
         self.0.used_pages.set(self.0.used_pages.get() + count);
         Some(Buf {

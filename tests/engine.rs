@@ -154,7 +154,11 @@ fn a_failed_write_poisons_the_append_side_and_reads_go_on() {
         let writes = volume.stats().durable_writes.get();
         assert_eq!(process.get(&volume, A).unwrap(), b"before");
         process.close(&volume);
-        assert_eq!(volume.stats().durable_writes.get(), writes, "nothing is written after a failure");
+        assert_eq!(
+            volume.stats().durable_writes.get(),
+            writes,
+            "nothing is written after a failure"
+        );
         let mut restarted = Process::start(2, &process.image(), &pool(64 << 20));
         let volume = restarted.open().unwrap();
         assert_eq!(restarted.get(&volume, A).unwrap(), b"before");

@@ -204,7 +204,8 @@ impl Handle {
         let token = completion.token;
         let index = token.index as usize;
         assert_eq!(
-            self.0.generations.borrow()[index], token.generation,
+            self.0.generations.borrow()[index],
+            token.generation,
             "a completion came for an operation that had ended"
         );
         let mut ops = self.0.ops.borrow_mut();
@@ -308,11 +309,7 @@ impl Drop for Sleep {
 
 impl Runtime {
     /// An executor whose time starts with `driver`'s and whose tasks use `pool` and `random`.
-    pub fn new<D: Driver>(
-        driver: &D,
-        pool: Pool,
-        random: impl FnMut() -> u64 + 'static,
-    ) -> Self {
+    pub fn new<D: Driver>(driver: &D, pool: Pool, random: impl FnMut() -> u64 + 'static) -> Self {
         let handle = Handle(Rc::new(Inner {
             tasks: RefCell::default(),
             ready: RefCell::default(),

@@ -89,6 +89,28 @@ impl Disk {
         disk
     }
 
+    /// The device after a kill of the process: everything that was written is seen, and what was
+    /// not flushed is still only in the cache.
+    #[must_use]
+    pub fn after_kill(wreck: &Wreck) -> Self {
+        let seen = wreck.image(|_| true, wreck.changes.len());
+        let mut disk = Self { loose: wreck.loose.clone(), ..Self::default() };
+        for durable in &wreck.durable {
+            let durable = Vec::clone(durable);
+            disk.inodes.push(Inode { present: durable.clone(), durable });
+        }
+        disk.durable_names.clone_from(&wreck.names);
+        disk.names.clone_from(&wreck.names);
+        for change in &wreck.changes {
+            disk.change(change.clone());
+        }
+        for (name, bytes) in seen.files {
+            let inode = disk.names[&name];
+            disk.inodes[inode].present = bytes;
+        }
+        disk
+    }
+
     fn change(&mut self, change: Change) {
         apply(&mut self.names, &change);
         self.changes.push(change);

@@ -83,8 +83,19 @@ impl World {
     /// A world whose disk holds `image`.
     #[must_use]
     pub fn new(seed: u64, image: &Image) -> Self {
+        Self::with_disk(seed, Disk::from_image(image))
+    }
+
+    /// The world after a kill of the process that left `wreck`: nothing is lost yet, but a power
+    /// cut may still lose it.
+    #[must_use]
+    pub fn after_kill(seed: u64, wreck: &Wreck) -> Self {
+        Self::with_disk(seed, Disk::after_kill(wreck))
+    }
+
+    fn with_disk(seed: u64, disk: Disk) -> Self {
         Self(Rc::new(RefCell::new(State {
-            disk: Disk::from_image(image),
+            disk,
             open: BTreeMap::new(),
             next_file: 0,
             flights: Vec::new(),

@@ -368,7 +368,10 @@ fn publish(volume: &Volume, needle: &Placed) {
         Kind::Data | Kind::Manifest => {
             let gone = if previous == 0 { None } else { index.replace(hash, previous, at) };
             if gone.is_none() {
-                assert_eq!(previous, 0, "what a write supersedes cannot vanish while it holds the id");
+                assert_eq!(
+                    previous, 0,
+                    "what a write supersedes cannot vanish while it holds the id"
+                );
                 index.insert(hash, at);
             }
             (at.len, gone)

@@ -117,12 +117,7 @@ impl VolumeFile {
 
     /// The same, but sectors that cannot be read come back as zeros, so that checksums decide and
     /// damage stays as small as it is. Says how many those were.
-    pub async fn read_damaged(
-        &self,
-        buf: Buf,
-        len: usize,
-        offset: u64,
-    ) -> (Buf, usize) {
+    pub async fn read_damaged(&self, buf: Buf, len: usize, offset: u64) -> (Buf, usize) {
         let counter = &self.stats.other_reads;
         let (mut buf, result) = self.read(buf, 0, len, offset, counter).await;
         if result.is_ok() {

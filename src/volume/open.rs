@@ -194,8 +194,7 @@ async fn read_hints(
     let mut newest: Option<TailHint> = None;
     for offset in HINT_OFFSETS {
         let block = read_block(handle, file, offset).await?;
-        let hint =
-            TailHint::decode(&block, superblock.incarnation, offset, superblock.log_end());
+        let hint = TailHint::decode(&block, superblock.incarnation, offset, superblock.log_end());
         newest = newest.into_iter().chain(hint).max_by_key(|hint| hint.number);
     }
     Ok(newest)

@@ -212,8 +212,7 @@ impl Recovery<'_> {
     async fn pass_damage(&mut self, at: u64, proof: LogEnd) {
         self.accept_staged(None).await;
         let sequences = self.end.sequence + 1..=proof.sequence;
-        let found =
-            self.scanner.collect(at, proof.tail, &Wanted { sequences, epochs: None }).await;
+        let found = self.scanner.collect(at, proof.tail, &Wanted { sequences, epochs: None }).await;
         let before = self.end;
         self.end = LogEnd { version: self.end.version, ..proof };
         self.chained = proof.record_checksum != 0;
@@ -275,12 +274,10 @@ impl Recovery<'_> {
         let hash = self.log.hasher.hash(header.id);
         match header.kind {
             Kind::Part => {}
-            Kind::Tombstone => {
-                match self.result.index.remove(hash, header.previous) {
-                    Some(gone) => self.result.live_bytes -= gone.len,
-                    None => self.remove_by_identity(hash, header.id).await,
-                }
-            }
+            Kind::Tombstone => match self.result.index.remove(hash, header.previous) {
+                Some(gone) => self.result.live_bytes -= gone.len,
+                None => self.remove_by_identity(hash, header.id).await,
+            },
             Kind::Data | Kind::Manifest => {
                 if header.previous != 0
                     && let Some(gone) = self.result.index.replace(hash, header.previous, at)

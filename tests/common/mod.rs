@@ -54,7 +54,10 @@ pub struct Process {
 
 impl Process {
     pub fn start(seed: u64, image: &Image, pool: &Pool) -> Self {
-        let world = World::new(seed, image);
+        Self::start_in(World::new(seed, image), seed, pool)
+    }
+
+    pub fn start_in(world: World, seed: u64, pool: &Pool) -> Self {
         let driver = world.driver();
         let mut state = seed;
         let runtime = Runtime::new(&driver, pool.clone(), move || split_mix(&mut state));

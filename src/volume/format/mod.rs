@@ -15,10 +15,11 @@ pub use hint::{HINT_OFFSETS, TailHint};
 pub use needle::{
     Attribute, FOOTER_LEN, Footer, HEADER_LEN, Kind, Layout, NeedleHeader, Unreadable,
     attribute_bytes, attributes, decode_header, encode_chunk_table, encode_data_needle,
-    encode_tombstone, footer_at,
-    verify_data, verify_meta, verify_range,
+    encode_tombstone, footer_at, verify_data, verify_meta, verify_range,
 };
-pub use superblock::{FORMAT_VERSION, Superblock, SuperblockError, VolumeState, superblock_offsets};
+pub use superblock::{
+    FORMAT_VERSION, Superblock, SuperblockError, VolumeState, superblock_offsets,
+};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 

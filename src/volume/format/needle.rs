@@ -214,12 +214,7 @@ pub fn encode_chunk_table(needle: &mut [u8], layout: &Layout) -> u64 {
 ///
 /// # Panics
 /// When `needle` is not exactly as long as the header says.
-pub fn encode_data_needle(
-    header: &NeedleHeader,
-    incarnation: u64,
-    offset: u64,
-    needle: &mut [u8],
-) {
+pub fn encode_data_needle(header: &NeedleHeader, incarnation: u64, offset: u64, needle: &mut [u8]) {
     let layout = header.layout();
     assert_eq!(needle.len(), layout.len);
     let table = layout.chunk_table();
@@ -248,7 +243,8 @@ fn encode_footer(header: &NeedleHeader, incarnation: u64, offset: u64, out: &mut
     let sum = {
         let mut fields = Encoder::new(&mut out[..FOOTER_LEN - 8]);
         fields.bytes(&FOOTER_MAGIC).u32(header.id.alt.0).u64(header.id.key.0);
-        let ordinal = u16::try_from(header.ordinal).expect("a commit holds fewer than 65,536 needles");
+        let ordinal =
+            u16::try_from(header.ordinal).expect("a commit holds fewer than 65,536 needles");
         fields.u32(header.layout().units()).u8(header.kind.code()).u8(0).u16(ordinal);
         fields.u64(header.sequence);
         checksum(fields.written(), seed(incarnation, offset))
