@@ -6,8 +6,10 @@
 pub mod buffer;
 pub mod limits;
 pub mod op;
+pub mod ring;
 pub mod runtime;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+pub mod sys;
 pub mod types;
 pub mod volume;

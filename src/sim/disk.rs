@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use nix::libc;
+
 /// Length of a sector (bytes).
 pub const SECTOR: usize = 512;
 
@@ -133,13 +135,19 @@ impl Disk {
         Some(inode)
     }
 
-    /// Renames a file: whether there was one and the new name was free.
-    pub fn rename(&mut self, from: &str, to: &str) -> bool {
-        let possible = self.names.contains_key(from) && !self.names.contains_key(to);
-        if possible {
-            self.change(Change::Rename(from.to_owned(), to.to_owned()));
+    /// Renames a file.
+    ///
+    /// # Errors
+    /// `ENOENT` when there is none, `EEXIST` when the new name is taken.
+    pub fn rename(&mut self, from: &str, to: &str) -> Result<(), i32> {
+        if !self.names.contains_key(from) {
+            return Err(libc::ENOENT);
         }
-        possible
+        if self.names.contains_key(to) {
+            return Err(libc::EEXIST);
+        }
+        self.change(Change::Rename(from.to_owned(), to.to_owned()));
+        Ok(())
     }
 
     /// Removes a name: whether it was there.
@@ -163,9 +171,10 @@ impl Disk {
         self.inodes[inode].present.len()
     }
 
-    /// Gives a file its length; new space is zero. Durable with the next sync.
+    /// Gives a file at least this length; new space is zero. Durable with the next sync.
     pub fn allocate(&mut self, inode: usize, len: usize) {
-        self.inodes[inode].present.resize(len, 0);
+        let bytes = &mut self.inodes[inode].present;
+        bytes.resize(bytes.len().max(len), 0);
     }
 
     /// What a read sees.
@@ -174,25 +183,22 @@ impl Disk {
         &self.inodes[inode].present
     }
 
-    /// Writes sectors; `durable` ones are flushed at once. Cut off at the end of the file.
-    pub fn write(&mut self, inode: usize, offset: usize, bytes: &[u8], durable: bool) -> usize {
+    /// Writes sectors, extending the file where it must; `durable` ones are flushed at once.
+    pub fn write(&mut self, inode: usize, offset: usize, bytes: &[u8], durable: bool) {
+        let end = offset + bytes.len();
+        self.allocate(inode, end);
         let file = &mut self.inodes[inode];
-        let len = bytes.len().min(file.present.len().saturating_sub(offset));
-        file.present[offset..offset + len].copy_from_slice(&bytes[..len]);
-        let first = offset / SECTOR;
-        let count = len / SECTOR;
+        file.present[offset..end].copy_from_slice(bytes);
         if durable {
-            let end = offset + len;
             if file.durable.len() < end {
                 file.durable.resize(end, 0);
             }
-            file.durable[offset..end].copy_from_slice(&bytes[..len]);
-            let written = first..first + count;
+            file.durable[offset..end].copy_from_slice(bytes);
+            let written = offset / SECTOR..end / SECTOR;
             self.loose.retain(|l| l.inode != inode || !written.contains(&l.sector));
         } else {
-            self.loose.extend(loose(inode, offset, &bytes[..len]));
+            self.loose.extend(loose(inode, offset, bytes));
         }
-        len
     }
 
     /// Flushes a file's completed writes and its length.

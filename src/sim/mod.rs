@@ -214,8 +214,8 @@ impl State {
                     bytes.truncate(limit);
                     let inode = self.inode(file);
                     let at = usize::try_from(offset).expect("small files");
-                    let done = self.disk.write(inode, at, &bytes, durable);
-                    i64::try_from(done).expect("small files")
+                    self.disk.write(inode, at, &bytes, durable);
+                    i64::try_from(bytes.len()).expect("small files")
                 });
                 (result, Returned::Many(bufs))
             }
@@ -225,7 +225,6 @@ impl State {
 
     fn carry_out_plain(&mut self, op: Op) -> i64 {
         let text = |name: &std::ffi::CString| name.to_str().expect("plain names").to_owned();
-        let done = |done: bool, errno: i32| if done { 0 } else { -i64::from(errno) };
         match op {
             Op::OpenDir { .. } => 0,
             Op::Create { name, .. } => match self.disk.create(&text(&name)) {
@@ -254,10 +253,17 @@ impl State {
                 self.open.remove(&file.0);
                 0
             }
-            Op::Rename { from, to, .. } => {
-                done(self.disk.rename(&text(&from), &text(&to)), libc::EEXIST)
+            Op::Rename { from, to, .. } => self
+                .disk
+                .rename(&text(&from), &text(&to))
+                .map_or_else(|errno| -i64::from(errno), |()| 0),
+            Op::Unlink { name, .. } => {
+                if self.disk.unlink(&text(&name)) {
+                    0
+                } else {
+                    -i64::from(libc::ENOENT)
+                }
             }
-            Op::Unlink { name, .. } => done(self.disk.unlink(&text(&name)), libc::ENOENT),
             Op::SyncDir { .. } => {
                 self.disk.sync_names();
                 0

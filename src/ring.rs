@@ -1,0 +1,605 @@
+//! The driver on io_uring: the only code that knows it.
+//!
+//! One `io_uring_enter` per turn hands over what was submitted, runs the kernel's deferred work and
+//! waits. Every operation in flight has an entry that owns its buffers until its last completion,
+//! whatever became of whoever wanted it. Operations on a device are capped, since a device with
+//! all its tags taken makes the submitting thread sleep inside the kernel; the rest waits here.
+#![expect(unsafe_code, reason = "hands addresses to the kernel")]
+
+mod provided;
+mod setup;
+
+use std::collections::VecDeque;
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use io_uring::squeue::{Entry, Flags};
+use io_uring::types::{DestinationSlot, Fd, Fixed, FsyncFlags, SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, opcode};
+use nix::libc;
+use slab::Slab;
+
+use crate::buffer::{Buf, Pool};
+use crate::limits::FILES_PER_SHARD;
+use crate::op::{Completion, DirId, Driver, FileId, Op, Piece, Returned, Sock, Token};
+use crate::sys;
+use provided::{GROUP, Provided};
+pub use setup::{Prepared, SetupError, prepare};
+
+/// Completions with these numbers belong to no operation.
+const WOKEN: u64 = u64::MAX;
+const CANCELLATION: u64 = u64::MAX - 1;
+const IGNORED: u64 = u64::MAX - 2;
+
+/// XFS is asked to allocate volumes in extents of this size (bytes).
+const EXTENT_SIZE: u32 = 1 << 30;
+
+/// What an operation in flight keeps alive, and how it ends.
+enum Held {
+    Nothing,
+    Name {
+        _name: CString,
+    },
+    Names {
+        _from: CString,
+        _to: CString,
+    },
+    /// Its result is a descriptor to be registered as a file.
+    Opening {
+        _name: CString,
+    },
+    /// Reading or writing one buffer.
+    Buf(Buf),
+    /// A gathered write, with the kernel's list of its pieces.
+    Gather {
+        bufs: Vec<Buf>,
+        _pieces: Box<[libc::iovec]>,
+    },
+    /// A receive into a buffer of the kernel's choice.
+    RecvAny(Sock),
+}
+
+struct InFlight {
+    token: Token,
+    generation: u32,
+    held: Held,
+    device: Option<usize>,
+}
+
+struct OpenFile {
+    file: File,
+    device: usize,
+}
+
+struct Device {
+    number: u64,
+    in_flight: usize,
+    waiting: VecDeque<(Token, Op)>,
+}
+
+/// How a ring works.
+#[derive(Clone, Debug)]
+pub struct RingOptions {
+    /// Operations in flight per device; this ring's share.
+    pub device_in_flight: usize,
+    /// Open files without `O_DIRECT`.
+    pub buffered: bool,
+}
+
+/// Counts of a ring's life.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RingCounts {
+    /// Calls of `io_uring_enter`.
+    pub enters: u64,
+    /// Completions.
+    pub completions: u64,
+}
+
+/// The driver. It stays on the thread that started it.
+pub struct Ring {
+    ring: ManuallyDrop<IoUring>,
+    provided: ManuallyDrop<Provided>,
+    in_flight: ManuallyDrop<Slab<InFlight>>,
+    generations: Vec<u32>,
+    /// Where the operation of a token is in `in_flight`.
+    slots: Vec<u32>,
+    /// Described, but not yet in the submission queue.
+    backlog: VecDeque<Entry>,
+    /// Scratch space for a turn's completions.
+    entries: Vec<cqueue::Entry>,
+    starved: Vec<(Token, Sock)>,
+    /// Ended without the kernel.
+    ended: Vec<Completion>,
+    dirs: Vec<File>,
+    files: Slab<OpenFile>,
+    devices: Vec<Device>,
+    peers: Vec<RawFd>,
+    options: RingOptions,
+    registered: bool,
+    gathers_fixed: bool,
+    counts: RingCounts,
+    pool: Pool,
+}
+
+impl Ring {
+    /// Starts a prepared ring on this thread. Messages go to `peers` by their number.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn start(
+        prepared: Prepared,
+        pool: Pool,
+        peers: Vec<RawFd>,
+        options: RingOptions,
+    ) -> io::Result<Self> {
+        let Prepared { ring, registered, gathers_fixed } = prepared;
+        ring.submitter().register_enable_rings()?;
+        let provided = Provided::new(&ring, &pool)?;
+        Ok(Self {
+            ring: ManuallyDrop::new(ring),
+            provided: ManuallyDrop::new(provided),
+            in_flight: ManuallyDrop::new(Slab::with_capacity(4096)),
+            generations: Vec::new(),
+            slots: Vec::new(),
+            backlog: VecDeque::with_capacity(1024),
+            entries: Vec::with_capacity(1024),
+            starved: Vec::new(),
+            ended: Vec::new(),
+            dirs: Vec::new(),
+            files: Slab::new(),
+            devices: Vec::new(),
+            peers,
+            options,
+            registered,
+            gathers_fixed,
+            counts: RingCounts::default(),
+            pool,
+        })
+    }
+
+    /// Counts so far.
+    #[must_use]
+    pub fn counts(&self) -> RingCounts {
+        self.counts
+    }
+
+    /// Operations the kernel has and has not completed.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    fn end(&mut self, token: Token, result: i64, returned: Returned) {
+        self.ended.push(Completion { token, result, returned });
+    }
+
+    fn fail(&mut self, token: Token, errno: i32) {
+        self.end(token, -i64::from(errno), Returned::None);
+    }
+
+    /// Gives an operation an entry and the kernel its description. `describe` gets the entry's
+    /// content, at the address where it stays until the end.
+    fn launch(
+        &mut self,
+        token: Token,
+        held: Held,
+        device: Option<usize>,
+        describe: impl FnOnce(&Held) -> Entry,
+    ) {
+        let slot = self.in_flight.vacant_key();
+        if self.generations.len() <= slot {
+            self.generations.resize(slot + 1, 0);
+        }
+        let generation = self.generations[slot];
+        let entry = describe(&held);
+        self.in_flight.insert(InFlight { token, generation, held, device });
+        let index = token.index as usize;
+        if self.slots.len() <= index {
+            self.slots.resize(index + 1, u32::MAX);
+        }
+        let number = u32::try_from(slot).expect("fewer than 2^32 operations");
+        self.slots[index] = number;
+        self.push(entry.user_data(u64::from(generation) << 32 | u64::from(number)));
+    }
+
+    fn push(&mut self, entry: Entry) {
+        self.backlog.push_back(entry);
+    }
+
+    /// Moves what was described into the submission queue, as far as there is room.
+    fn fill_queue(&mut self) {
+        let mut queue = self.ring.submission();
+        while let Some(entry) = self.backlog.front() {
+            // SAFETY: everything the entry points to is owned by its operation's entry in
+            // `in_flight` (or is static), and that stays until the last completion.
+            if unsafe { queue.push(entry) }.is_err() {
+                return;
+            }
+            self.backlog.pop_front();
+        }
+    }
+
+    fn dispatch(&mut self, token: Token, op: Op) {
+        match op {
+            Op::Read { file, buf, start, len, offset } => {
+                self.read(token, file, buf, start, len, offset);
+            }
+            Op::Write { file, bufs, pieces, offset, durable } => {
+                self.write(token, file, bufs, &pieces, offset, durable);
+            }
+            Op::RecvAny { sock } => self.recv_any(token, sock),
+            Op::Recv { sock, buf, start, len } => {
+                let address = buf.address(start as usize);
+                self.launch(token, Held::Buf(buf), None, |_| {
+                    opcode::Recv::new(Fd(sock.0), address, len).flags(libc::MSG_WAITALL).build()
+                });
+            }
+            Op::Send { sock, buf, start, len } => {
+                let address = buf.address(start as usize);
+                let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+                self.launch(token, Held::Buf(buf), None, |_| {
+                    opcode::Send::new(Fd(sock.0), address, len).flags(flags).build()
+                });
+            }
+            Op::Wake { shard } => self.wake(token, shard),
+            Op::Accept { listener } => self.launch(token, Held::Nothing, None, |_| {
+                opcode::Accept::new(Fd(listener.0), std::ptr::null_mut(), std::ptr::null_mut())
+                    .flags(libc::SOCK_CLOEXEC)
+                    .build()
+            }),
+            Op::ShutdownWrite { sock } => self.launch(token, Held::Nothing, None, |_| {
+                opcode::Shutdown::new(Fd(sock.0), libc::SHUT_WR).build()
+            }),
+            Op::Close { sock } => {
+                self.launch(token, Held::Nothing, None, |_| opcode::Close::new(Fd(sock.0)).build())
+            }
+            other => self.dispatch_file_op(token, other),
+        }
+    }
+
+    /// What happens to files and directories, rarely and outside of any request.
+    fn dispatch_file_op(&mut self, token: Token, op: Op) {
+        match op {
+            Op::OpenDir { path } => self.open_dir(token, &path),
+            Op::Create { dir, name } => {
+                self.open(token, dir, name, libc::O_CREAT | libc::O_EXCL);
+            }
+            Op::Open { dir, name } => self.open(token, dir, name, 0),
+            Op::FileLen { file } => {
+                let len = self.file(file).file.metadata().map(|metadata| metadata.len());
+                self.end_with(token, len);
+            }
+            Op::Extents { file } => {
+                let count = sys::extents(self.file(file).file.as_fd());
+                self.end_with(token, count);
+            }
+            Op::Allocate { file, len } => {
+                // Only XFS knows the hint.
+                let _ = sys::hint_extent_size(self.file(file).file.as_fd(), EXTENT_SIZE);
+                self.launch(token, Held::Nothing, None, |_| {
+                    opcode::Fallocate::new(fixed(file), len).build()
+                });
+            }
+            Op::Sync { file } => self.launch(token, Held::Nothing, None, |_| {
+                opcode::Fsync::new(fixed(file)).flags(FsyncFlags::DATASYNC).build()
+            }),
+            Op::CloseFile { file } => {
+                self.files.remove(file.0 as usize);
+                let update = self.ring.submitter().register_files_update(file.0, &[-1]);
+                self.end_with(token, update.map(|_| 0));
+            }
+            Op::Rename { dir, from, to } => {
+                let dir = self.dir(dir);
+                let held = Held::Names { _from: from, _to: to };
+                self.launch(token, held, None, |held| {
+                    let Held::Names { _from: from, _to: to } = held else { unreachable!() };
+                    opcode::RenameAt::new(dir, from.as_ptr(), dir, to.as_ptr())
+                        .flags(libc::RENAME_NOREPLACE)
+                        .build()
+                });
+            }
+            Op::Unlink { dir, name } => {
+                let dir = self.dir(dir);
+                self.launch(token, Held::Name { _name: name }, None, |held| {
+                    let Held::Name { _name: name } = held else { unreachable!() };
+                    opcode::UnlinkAt::new(dir, name.as_ptr()).build()
+                });
+            }
+            Op::SyncDir { dir } => {
+                let dir = self.dir(dir);
+                self.launch(token, Held::Nothing, None, |_| opcode::Fsync::new(dir).build());
+            }
+            _ => unreachable!("connections and transfers are dispatched by `dispatch`"),
+        }
+    }
+
+    fn end_with(&mut self, token: Token, result: io::Result<u64>) {
+        let number = match result {
+            Ok(value) => i64::try_from(value).expect("lengths and counts are below 2^63"),
+            Err(error) => -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),
+        };
+        self.end(token, number, Returned::None);
+    }
+
+    fn dir(&self, dir: DirId) -> Fd {
+        Fd(self.dirs[dir.0 as usize].as_raw_fd())
+    }
+
+    fn file(&self, file: FileId) -> &OpenFile {
+        &self.files[file.0 as usize]
+    }
+
+    fn open_dir(&mut self, token: Token, path: &Path) {
+        let mut options = File::options();
+        let opened = options.read(true).custom_flags(libc::O_DIRECTORY).open(path);
+        let number = opened.map(|dir| {
+            self.dirs.push(dir);
+            self.dirs.len() as u64 - 1
+        });
+        self.end_with(token, number);
+    }
+
+    fn open(&mut self, token: Token, dir: DirId, name: CString, extra: i32) {
+        let direct = if self.options.buffered { 0 } else { libc::O_DIRECT };
+        let common = libc::O_RDWR | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NOATIME;
+        let flags = common | direct | extra;
+        let dir = self.dir(dir);
+        self.launch(token, Held::Opening { _name: name }, None, |held| {
+            let Held::Opening { _name: name } = held else { unreachable!() };
+            opcode::OpenAt::new(dir, name.as_ptr()).flags(flags).mode(0o600).build()
+        });
+    }
+
+    /// Registers a file just opened: its number.
+    fn opened(&mut self, result: i32) -> i64 {
+        if result < 0 {
+            return i64::from(result);
+        }
+        // SAFETY: the kernel has just opened this descriptor for us; nobody else knows it.
+        let file = File::from(unsafe { OwnedFd::from_raw_fd(result) });
+        let number = match file.metadata() {
+            Ok(metadata) => metadata.dev(),
+            Err(error) => return -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),
+        };
+        let device = self.devices.iter().position(|device| device.number == number);
+        let device = device.unwrap_or_else(|| {
+            self.devices.push(Device { number, in_flight: 0, waiting: VecDeque::new() });
+            self.devices.len() - 1
+        });
+        let fd = file.as_raw_fd();
+        let slot = u32::try_from(self.files.vacant_key()).expect("few files");
+        if slot >= FILES_PER_SHARD {
+            return -i64::from(libc::EMFILE);
+        }
+        match self.ring.submitter().register_files_update(slot, &[fd]) {
+            Ok(_) => {
+                self.files.insert(OpenFile { file, device });
+                i64::from(slot)
+            }
+            Err(error) => -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),
+        }
+    }
+
+    fn read(&mut self, token: Token, file: FileId, buf: Buf, start: u32, len: u32, offset: u64) {
+        let device = self.file(file).device;
+        let (address, index) = (buf.address(start as usize), buf.registration());
+        let registered = self.registered;
+        self.launch(token, Held::Buf(buf), Some(device), |_| {
+            let file = fixed(file);
+            if registered {
+                opcode::ReadFixed::new(file, address, len, index).offset(offset).build()
+            } else {
+                opcode::Read::new(file, address, len).offset(offset).build()
+            }
+        });
+    }
+
+    fn write(
+        &mut self,
+        token: Token,
+        file: FileId,
+        bufs: Vec<Buf>,
+        pieces: &[Piece],
+        offset: u64,
+        durable: bool,
+    ) {
+        let device = self.file(file).device;
+        let iovecs: Box<[libc::iovec]> = pieces
+            .iter()
+            .map(|piece| libc::iovec {
+                iov_base: bufs[usize::from(piece.buf)].address(piece.start as usize).cast(),
+                iov_len: piece.len as usize,
+            })
+            .collect();
+        let index = bufs.first().map_or(0, Buf::registration);
+        let same = bufs.iter().all(|buf| buf.registration() == index);
+        let is_fixed = self.registered && self.gathers_fixed && same;
+        let flags = if durable { libc::RWF_DSYNC } else { 0 };
+        let held = Held::Gather { bufs, _pieces: iovecs };
+        self.launch(token, held, Some(device), |held| {
+            let Held::Gather { _pieces: pieces, .. } = held else { unreachable!() };
+            let count = u32::try_from(pieces.len()).expect("at most 1024 pieces");
+            let (file, list) = (fixed(file), pieces.as_ptr());
+            if is_fixed {
+                let write = opcode::WritevFixed::new(file, list, count, index);
+                write.offset(offset).rw_flags(flags).build()
+            } else {
+                opcode::Writev::new(file, list, count).offset(offset).rw_flags(flags).build()
+            }
+        });
+    }
+
+    fn recv_any(&mut self, token: Token, sock: Sock) {
+        self.launch(token, Held::RecvAny(sock), None, |_| {
+            let recv = opcode::Recv::new(Fd(sock.0), std::ptr::null_mut(), 0).buf_group(GROUP);
+            recv.build().flags(Flags::BUFFER_SELECT)
+        });
+    }
+
+    fn wake(&mut self, token: Token, shard: u16) {
+        let fd = self.peers[usize::from(shard)];
+        let message = opcode::MsgRingData::new(Fd(fd), 0, WOKEN, None).build();
+        self.push(message.flags(Flags::SKIP_SUCCESS).user_data(IGNORED));
+        self.end(token, 0, Returned::None);
+    }
+
+    fn enter(&mut self, until: u64) {
+        self.fill_queue();
+        let now = if until == 0 { 0 } else { sys::monotonic_ns() };
+        let left = until.saturating_sub(now);
+        let nothing_to_do = left == 0 && {
+            let queue = self.ring.submission();
+            queue.is_empty() && !queue.taskrun() && !queue.cq_overflow()
+        };
+        if nothing_to_do {
+            return;
+        }
+        self.counts.enters += 1;
+        let time = Timespec::new()
+            .sec(left / 1_000_000_000)
+            .nsec(u32::try_from(left % 1_000_000_000).expect("below a second"));
+        let args = SubmitArgs::new().timespec(&time);
+        let result = self.ring.submitter().submit_with_args(usize::from(left > 0), &args);
+        if let Err(error) = result {
+            let expected = [libc::ETIME, libc::EINTR, libc::EBUSY, libc::EAGAIN];
+            let known = error.raw_os_error().is_some_and(|errno| expected.contains(&errno));
+            assert!(known, "io_uring_enter failed: {error}");
+        }
+    }
+
+    fn complete(&mut self, entry: &cqueue::Entry, completed: &mut Vec<Completion>) {
+        self.counts.completions += 1;
+        let number = entry.user_data();
+        if matches!(number, WOKEN | CANCELLATION) {
+            return;
+        }
+        if number == IGNORED {
+            tracing::error!("a message to another shard failed: errno {}", -entry.result());
+            return;
+        }
+        let slot = usize::try_from(number & 0xffff_ffff).expect("32 bits");
+        let generation = u32::try_from(number >> 32).expect("32 bits");
+        assert_eq!(self.in_flight[slot].generation, generation, "a completion came twice");
+        assert!(!cqueue::more(entry.flags()), "no operation here completes more than once");
+        let InFlight { token, held, device, .. } = self.in_flight.remove(slot);
+        self.generations[slot] = generation.wrapping_add(1);
+        self.slots[token.index as usize] = u32::MAX;
+        if let Some(device) = device {
+            self.release_device(device);
+        }
+        let (result, returned) = match held {
+            Held::Nothing | Held::Name { .. } | Held::Names { .. } => {
+                (i64::from(entry.result()), Returned::None)
+            }
+            Held::Opening { .. } => (self.opened(entry.result()), Returned::None),
+            Held::Buf(buf) => (i64::from(entry.result()), Returned::One(buf)),
+            Held::Gather { bufs, .. } => (i64::from(entry.result()), Returned::Many(bufs)),
+            Held::RecvAny(sock) => match cqueue::buffer_select(entry.flags()) {
+                Some(number) => {
+                    (i64::from(entry.result()), Returned::One(self.provided.take(number)))
+                }
+                None if entry.result() == -libc::ENOBUFS => {
+                    self.starved.push((token, sock));
+                    return;
+                }
+                None => (i64::from(entry.result()), Returned::None),
+            },
+        };
+        completed.push(Completion { token, result, returned });
+    }
+
+    fn release_device(&mut self, device: usize) {
+        self.devices[device].in_flight -= 1;
+        if let Some((token, op)) = self.devices[device].waiting.pop_front() {
+            self.devices[device].in_flight += 1;
+            self.dispatch(token, op);
+        }
+    }
+
+    /// Puts back the buffers that receives took, and lets those receives go on that found none.
+    fn refill(&mut self) {
+        if self.provided.refill(&self.pool) {
+            for (token, sock) in std::mem::take(&mut self.starved) {
+                self.recv_any(token, sock);
+            }
+        }
+    }
+}
+
+fn fixed(file: FileId) -> Fixed {
+    debug_assert!(DestinationSlot::try_from_slot_target(file.0).is_ok());
+    Fixed(file.0)
+}
+
+impl Driver for Ring {
+    fn submit(&mut self, token: Token, op: Op) {
+        if let Op::Read { file, .. } | Op::Write { file, .. } = &op {
+            let limit = self.options.device_in_flight;
+            let number = self.file(*file).device;
+            let device = &mut self.devices[number];
+            if device.in_flight >= limit {
+                device.waiting.push_back((token, op));
+                return;
+            }
+            device.in_flight += 1;
+        }
+        self.dispatch(token, op);
+    }
+
+    fn cancel(&mut self, token: Token) {
+        if let Some(at) = self.starved.iter().position(|(starved, _)| *starved == token) {
+            self.starved.swap_remove(at);
+            self.fail(token, libc::ECANCELED);
+            return;
+        }
+        let slot = self.slots.get(token.index as usize).copied().unwrap_or(u32::MAX);
+        let entry = self.in_flight.get(slot as usize).filter(|entry| entry.token == token);
+        // It may have ended meanwhile.
+        let Some(entry) = entry.filter(|entry| entry.device.is_none()) else { return };
+        let target = u64::from(entry.generation) << 32 | u64::from(slot);
+        self.push(opcode::AsyncCancel::new(target).build().user_data(CANCELLATION));
+    }
+
+    fn reap(&mut self, until: u64, completed: &mut Vec<Completion>) {
+        self.refill();
+        let until = if self.ended.is_empty() { until } else { 0 };
+        self.enter(until);
+        completed.append(&mut self.ended);
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.extend(self.ring.completion());
+        for entry in entries.drain(..) {
+            self.complete(&entry, completed);
+        }
+        self.entries = entries;
+        completed.append(&mut self.ended);
+    }
+
+    fn now(&self) -> u64 {
+        sys::monotonic_ns()
+    }
+
+    fn wall(&self) -> u64 {
+        sys::wall_ns()
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        let idle = self.in_flight.is_empty();
+        // SAFETY: dropped once, here; nothing uses it afterwards.
+        unsafe { ManuallyDrop::drop(&mut self.ring) };
+        if idle {
+            // SAFETY: as above; the ring that wrote to the buffers is closed.
+            unsafe { ManuallyDrop::drop(&mut self.provided) };
+            // SAFETY: as above.
+            unsafe { ManuallyDrop::drop(&mut self.in_flight) };
+        }
+        // Else the kernel may still write to buffers of operations in flight while it closes the
+        // ring: they are leaked, which happens only when a process ends.
+    }
+}

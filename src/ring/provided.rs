@@ -1,0 +1,103 @@
+//! Buffers that the kernel picks from when bytes have arrived (`io_uring_register_buf_ring(3)`), so
+//! that a connection that waits holds none.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::io;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use io_uring::IoUring;
+use io_uring::types::BufRingEntry;
+
+use crate::buffer::{Buf, PAGE, Pool};
+use crate::limits::{HEAD_BUFFER, HEAD_BUFFERS};
+
+/// The one group of provided buffers.
+pub const GROUP: u16 = 0;
+
+/// The ring of provided buffers: memory shared with the kernel.
+pub struct Provided {
+    entries: NonNull<BufRingEntry>,
+    tail: u16,
+    /// Which buffer has which number; one that is missing is in use.
+    buffers: Vec<Option<Buf>>,
+    missing: Vec<u16>,
+}
+
+const _: () = assert!(HEAD_BUFFERS.is_power_of_two());
+
+fn layout() -> Layout {
+    let len = usize::from(HEAD_BUFFERS) * size_of::<BufRingEntry>();
+    Layout::from_size_align(len, PAGE).expect("a small, aligned table")
+}
+
+impl Provided {
+    /// Registers the ring and fills it from `pool` as far as that goes.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn new(ring: &IoUring, pool: &Pool) -> io::Result<Self> {
+        // SAFETY: the layout is not empty.
+        let memory = unsafe { alloc_zeroed(layout()) };
+        let Some(entries) = NonNull::new(memory.cast()) else { handle_alloc_error(layout()) };
+        let buffers = (0..HEAD_BUFFERS).map(|_| None).collect();
+        let missing = (0..HEAD_BUFFERS).rev().collect();
+        let mut provided = Self { entries, tail: 0, buffers, missing };
+        let address = entries.as_ptr() as u64;
+        // SAFETY: the table is aligned to a page, long enough, and freed only by `drop`, when the
+        // ring is closed (`Ring` drops it after the ring).
+        unsafe { ring.submitter().register_buf_ring_with_flags(address, HEAD_BUFFERS, GROUP, 0) }?;
+        provided.refill(pool);
+        Ok(provided)
+    }
+
+    /// Takes the buffer that the kernel filled.
+    ///
+    /// # Panics
+    /// When the kernel names a buffer that it does not hold.
+    pub fn take(&mut self, number: u16) -> Buf {
+        self.missing.push(number);
+        self.buffers[usize::from(number)].take().expect("the kernel picks from what it was given")
+    }
+
+    /// Puts buffers of `pool` in the place of those taken: whether the kernel has any.
+    pub fn refill(&mut self, pool: &Pool) -> bool {
+        if self.missing.is_empty() {
+            return true;
+        }
+        let before = self.tail;
+        while let Some(&number) = self.missing.last() {
+            let Some(buf) = pool.alloc(HEAD_BUFFER) else { break };
+            self.missing.pop();
+            let slot = usize::from(self.tail % HEAD_BUFFERS);
+            // SAFETY: the slot is inside the table; the kernel reads only slots below the tail
+            // that it has been told of, and this one is not.
+            let entry = unsafe { &mut *self.entries.as_ptr().add(slot) };
+            entry.set_addr(buf.address(0) as u64);
+            entry.set_len(u32::try_from(HEAD_BUFFER).expect("8 KiB"));
+            entry.set_bid(number);
+            self.buffers[usize::from(number)] = Some(buf);
+            self.tail = self.tail.wrapping_add(1);
+        }
+        if self.tail != before {
+            self.publish();
+        }
+        self.missing.len() < usize::from(HEAD_BUFFERS)
+    }
+
+    fn publish(&mut self) {
+        // SAFETY: the table's first entry is initialised memory.
+        let tail = unsafe { BufRingEntry::tail(self.entries.as_ptr()) };
+        // SAFETY: the tail is an aligned u16 inside the table, which the kernel reads as an atomic
+        // and nobody else writes.
+        let tail = unsafe { AtomicU16::from_ptr(tail.cast_mut()) };
+        tail.store(self.tail, Ordering::Release);
+    }
+}
+
+impl Drop for Provided {
+    fn drop(&mut self) {
+        // SAFETY: allocated with the same layout; the ring that knew of it is closed.
+        unsafe { dealloc(self.entries.as_ptr().cast(), layout()) };
+    }
+}

@@ -1,0 +1,207 @@
+//! Setting rings up, and saying what is wrong when the kernel refuses.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+
+use io_uring::{IoUring, Probe, opcode};
+use nix::libc;
+use thiserror::Error;
+
+use crate::buffer::Region;
+use crate::limits::{FILES_PER_SHARD, RING_ENTRIES};
+
+/// Why no ring could be set up.
+#[derive(Debug, Error)]
+pub enum SetupError {
+    /// `io_uring_setup` failed.
+    #[error("the kernel refused to set up an io_uring ({error}): {remedy}")]
+    Refused {
+        /// The kernel's error.
+        error: io::Error,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// An operation is missing.
+    #[error("this kernel's io_uring lacks {0}; Hayloft needs Linux 6.1 or newer")]
+    Lacks(&'static str),
+    /// Registered buffers are required and cannot be had.
+    #[error(
+        "the kernel refused to register {mib} MiB of buffers ({error}), and \
+         require_registered is set: raise the limit of locked memory (LimitMEMLOCK in the \
+         unit, `ulimit -l`) above that, or lower limits.buffer_memory_per_shard"
+    )]
+    Unregistered {
+        /// The kernel's error.
+        error: io::Error,
+        /// What was to be registered.
+        mib: usize,
+    },
+    /// Something else with the ring.
+    #[error("cannot {0} of an io_uring: {1}")]
+    Other(&'static str, io::Error),
+}
+
+fn refused(error: io::Error) -> SetupError {
+    let remedy = match error.raw_os_error() {
+        Some(libc::EPERM) => match io_uring_disabled() {
+            Some(1 | 2) => {
+                "the sysctl kernel.io_uring_disabled forbids it; set it to 0, or to 1 with this \
+                 user in kernel.io_uring_group"
+            }
+            _ => {
+                "a seccomp filter forbids it (a container's default profile, or SystemCallFilter \
+                 in the unit); allow io_uring_setup, io_uring_enter and io_uring_register"
+            }
+        },
+        Some(libc::ENOSYS) => {
+            "the kernel has no io_uring, or a seccomp filter hides it; Hayloft needs Linux 6.1 or \
+             newer with CONFIG_IO_URING"
+        }
+        Some(libc::EINVAL) => "it lacks single-issuer rings; Hayloft needs Linux 6.1 or newer",
+        Some(libc::ENOMEM) => {
+            "not enough memory, or the limit of locked memory is too low: raise LimitMEMLOCK"
+        }
+        Some(libc::EMFILE | libc::ENFILE) => "too many open files: raise LimitNOFILE",
+        _ => "see the kernel log",
+    };
+    SetupError::Refused { error, remedy }
+}
+
+fn io_uring_disabled() -> Option<u32> {
+    std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok()?.trim().parse().ok()
+}
+
+/// A ring set up but not yet running, to be taken to the thread that will own it.
+pub struct Prepared {
+    pub(super) ring: IoUring,
+    pub(super) registered: bool,
+    pub(super) gathers_fixed: bool,
+}
+
+impl Prepared {
+    /// The ring's descriptor, by which others send it messages.
+    #[must_use]
+    pub fn fd(&self) -> RawFd {
+        self.ring.as_raw_fd()
+    }
+
+    /// Whether its buffers are registered.
+    #[must_use]
+    pub fn registered(&self) -> bool {
+        self.registered
+    }
+}
+
+/// Sets up `count` rings that share the buffers of `region`, registered once.
+///
+/// # Errors
+/// See [`SetupError`].
+pub fn prepare(
+    count: usize,
+    region: &Arc<Region>,
+    require_registered: bool,
+) -> Result<Vec<Prepared>, SetupError> {
+    let mut rings: Vec<Prepared> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let ring = build().map_err(refused)?;
+        let gathers_fixed = probe(&ring)?;
+        let workers = ring.submitter().register_iowq_max_workers(&mut [4, 4]);
+        workers.map_err(|error| SetupError::Other("limit the workers", error))?;
+        let files = ring.submitter().register_files_sparse(FILES_PER_SHARD);
+        files.map_err(|error| SetupError::Other("set up the file table", error))?;
+        let registered = match rings.first() {
+            None => register(&ring, region, require_registered)?,
+            Some(first) if first.registered => share(&ring, first, region, require_registered)?,
+            Some(_) => false,
+        };
+        rings.push(Prepared { ring, registered, gathers_fixed });
+    }
+    Ok(rings)
+}
+
+fn build() -> io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    // Deferred task work is "the default mode" of io_uring_setup(2): completions come only when
+    // the owner asks, in batches, without interrupts. Disabled until its thread enables it, since
+    // a single-issuer ring belongs to whoever does.
+    builder
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_taskrun_flag()
+        .setup_r_disabled()
+        .setup_submit_all()
+        .setup_clamp()
+        .setup_cqsize(4 * RING_ENTRIES)
+        .dontfork();
+    let mut newer = builder.clone();
+    match newer.setup_no_sqarray().build(RING_ENTRIES) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => builder.build(RING_ENTRIES),
+        other => other,
+    }
+}
+
+/// Checks for the operations that are needed: whether gathered writes from registered buffers
+/// (6.15) are there too.
+fn probe(ring: &IoUring) -> Result<bool, SetupError> {
+    let mut probe = Probe::new();
+    let probed = ring.submitter().register_probe(&mut probe);
+    probed.map_err(|error| SetupError::Other("list the operations", error))?;
+    let needed = [
+        (opcode::ReadFixed::CODE, "fixed reads"),
+        (opcode::Writev::CODE, "gathered writes"),
+        (opcode::Fsync::CODE, "fsync"),
+        (opcode::Fallocate::CODE, "fallocate"),
+        (opcode::OpenAt::CODE, "openat"),
+        (opcode::RenameAt::CODE, "renameat"),
+        (opcode::UnlinkAt::CODE, "unlinkat"),
+        (opcode::Accept::CODE, "accept"),
+        (opcode::Recv::CODE, "recv"),
+        (opcode::Send::CODE, "send"),
+        (opcode::Shutdown::CODE, "shutdown"),
+        (opcode::MsgRingData::CODE, "messages between rings"),
+        (opcode::AsyncCancel::CODE, "cancellation"),
+    ];
+    for (code, name) in needed {
+        if !probe.is_supported(code) {
+            return Err(SetupError::Lacks(name));
+        }
+    }
+    Ok(probe.is_supported(opcode::WritevFixed::CODE))
+}
+
+fn register(ring: &IoUring, region: &Arc<Region>, required: bool) -> Result<bool, SetupError> {
+    let buffers: Vec<libc::iovec> = region
+        .registrations()
+        .into_iter()
+        .map(|(start, len)| libc::iovec { iov_base: start.cast(), iov_len: len })
+        .collect();
+    // SAFETY: the memory is mapped, and every ring's owner keeps the region alive as long as the
+    // ring (`Ring` holds a pool of it).
+    let result = unsafe { ring.submitter().register_buffers(&buffers) };
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if required => Err(SetupError::Unregistered { error, mib: region.len() >> 20 }),
+        Err(error) => {
+            tracing::warn!(
+                "running without registered buffers, which costs CPU: the kernel refused to lock \
+                 {} MiB ({error}); raise LimitMEMLOCK (`ulimit -l`) above that",
+                region.len() >> 20
+            );
+            Ok(false)
+        }
+    }
+}
+
+/// Shares the first ring's registration (6.12), or registers anew.
+fn share(
+    ring: &IoUring,
+    first: &Prepared,
+    region: &Arc<Region>,
+    required: bool,
+) -> Result<bool, SetupError> {
+    match ring.submitter().register_buffers_clone(first.fd()) {
+        Ok(()) => Ok(true),
+        Err(_) => register(ring, region, required),
+    }
+}

@@ -1,0 +1,150 @@
+//! Thin wrappers around system calls that no library wraps.
+#![expect(unsafe_code, reason = "system calls without a safe wrapper")]
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
+
+use nix::libc;
+
+/// Nanoseconds of `CLOCK_MONOTONIC`.
+///
+/// # Panics
+/// Never on Linux: the clock always exists.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+        .expect("every Linux has a monotonic clock");
+    let seconds = u64::try_from(time.tv_sec()).expect("time since boot");
+    let nanos = u64::try_from(time.tv_nsec()).expect("below one second");
+    seconds * 1_000_000_000 + nanos
+}
+
+/// Nanoseconds since 1970 of the wall clock; 0 when it stands before 1970.
+#[must_use]
+pub fn wall_ns() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// `FS_IOC_FIEMAP` from `linux/fs.h`.
+const FS_IOC_FIEMAP: libc::c_ulong = 0xC020_660B;
+/// `FS_IOC_FSGETXATTR` and `FS_IOC_FSSETXATTR` from `linux/fs.h`.
+const FS_IOC_FSGETXATTR: libc::c_ulong = 0x801C_581F;
+const FS_IOC_FSSETXATTR: libc::c_ulong = 0x401C_5820;
+/// The extent size hint is set (`linux/fs.h`).
+const FS_XFLAG_EXTSIZE: u32 = 0x800;
+
+#[repr(C)]
+#[derive(Default)]
+struct Fiemap {
+    start: u64,
+    length: u64,
+    flags: u32,
+    mapped_extents: u32,
+    extent_count: u32,
+    reserved: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct FsXattr {
+    xflags: u32,
+    extsize: u32,
+    nextents: u32,
+    projid: u32,
+    cowextsize: u32,
+    pad: [u8; 8],
+}
+
+fn ioctl<T>(fd: BorrowedFd<'_>, request: libc::c_ulong, argument: &mut T) -> io::Result<()> {
+    // SAFETY: `argument` is a live value of the type that the request reads and writes; the callers
+    // in this file pair requests with the types of linux/fs.h and linux/fiemap.h.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), request, std::ptr::from_mut(argument)) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// How many extents a file consists of (`Documentation/filesystems/fiemap.rst`).
+///
+/// # Errors
+/// Where the file system does not tell.
+pub fn extents(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut map = Fiemap { length: u64::MAX, ..Fiemap::default() };
+    ioctl(fd, FS_IOC_FIEMAP, &mut map)?;
+    Ok(u64::from(map.mapped_extents))
+}
+
+/// Asks XFS to allocate this file in extents of `bytes` (`ioctl_xfs_fsgetxattr(2)`), so that a
+/// large file stays contiguous.
+///
+/// # Errors
+/// Where the file system knows no such hint.
+pub fn hint_extent_size(fd: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
+    let mut attributes = FsXattr::default();
+    ioctl(fd, FS_IOC_FSGETXATTR, &mut attributes)?;
+    attributes.xflags |= FS_XFLAG_EXTSIZE;
+    attributes.extsize = bytes;
+    ioctl(fd, FS_IOC_FSSETXATTR, &mut attributes)
+}
+
+/// Alignment that direct I/O needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DirectIo {
+    /// Of memory (bytes).
+    pub memory: u32,
+    /// Of offsets and lengths (bytes).
+    pub offset: u32,
+}
+
+/// What direct I/O on a file needs (`statx(2)`, `STATX_DIOALIGN`); nothing where the file system
+/// has no direct I/O or does not tell.
+///
+/// # Errors
+/// The system call's.
+pub fn direct_io_alignment(file: &File) -> io::Result<Option<DirectIo>> {
+    let empty = CString::default();
+    let mut stat = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: the path is a NUL-terminated string and `stat` has room for the answer.
+    let result = unsafe {
+        libc::statx(
+            file.as_raw_fd(),
+            empty.as_ptr(),
+            libc::AT_EMPTY_PATH,
+            libc::STATX_DIOALIGN,
+            stat.as_mut_ptr(),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: zeroed memory is a valid statx, and the kernel has filled it in.
+    let stat = unsafe { stat.assume_init() };
+    let known = stat.stx_mask & libc::STATX_DIOALIGN != 0 && stat.stx_dio_offset_align > 0;
+    let (memory, offset) = (stat.stx_dio_mem_align, stat.stx_dio_offset_align);
+    Ok(known.then_some(DirectIo { memory, offset }))
+}
+
+/// Tries a direct read in `dir`, on a file that has no name and is gone afterwards.
+///
+/// # Errors
+/// `EINVAL` or `EOPNOTSUPP` where there is no direct I/O; else what went wrong.
+pub fn probe_direct_io(dir: &Path) -> io::Result<Option<DirectIo>> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = File::options();
+    options.read(true).write(true).mode(0o600);
+    let file = options.custom_flags(libc::O_TMPFILE | libc::O_DIRECT).open(dir)?;
+    direct_io_alignment(&file)
+}
+
+/// Pins the calling thread to one core.
+///
+/// # Errors
+/// The system call's.
+pub fn pin_to_core(core: usize) -> io::Result<()> {
+    let mut set = nix::sched::CpuSet::new();
+    set.set(core)?;
+    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set)?;
+    Ok(())
+}
