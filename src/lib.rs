@@ -3,13 +3,23 @@
 //! `docs/ARCHITECTURE.md` is the map of this code: what each module is for, what it must not know,
 //! and the invariants that hold it together.
 
+pub mod admin;
 pub mod buffer;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod datadir;
+pub mod http;
 pub mod limits;
+pub mod mailbox;
+pub mod metrics;
 pub mod op;
 pub mod ring;
 pub mod runtime;
+pub mod shard;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+pub mod size;
 pub mod sys;
 pub mod types;
 pub mod volume;

@@ -54,15 +54,25 @@ pub const CACHE_CONTROL_MAX: usize = 128;
 
 /// Largest request head (bytes).
 pub const REQUEST_HEAD_MAX: usize = 8 * 1024;
+/// Most header fields of a request.
+pub const REQUEST_HEADERS_MAX: usize = 64;
+/// Longest request target (bytes).
+pub const REQUEST_TARGET_MAX: usize = 2 * 1024;
 /// Size of the buffers that request heads arrive in (bytes).
 pub const HEAD_BUFFER: usize = 8 * 1024;
 /// Head buffers that a shard's ring keeps ready.
 pub const HEAD_BUFFERS: u16 = 256;
 /// A body is received in pieces of at most this size (bytes), each with its own deadline.
 pub const BODY_PIECE: usize = 64 * 1024;
-/// An unread body up to this size is read and thrown away so that the connection can be kept.
-pub const BODY_DRAIN_MAX: u64 = 64 * 1024;
+/// How long a connection lingers after an error reply (nanoseconds).
+pub const LINGER_NS: u64 = 1_000_000_000;
+/// What clients are told to wait after a 503 (seconds).
+pub const RETRY_AFTER_SECONDS: u32 = 1;
 
+/// A shard looks around at least this often (nanoseconds), so that one that hangs is noticed.
+pub const TURN_MAX_NS: u64 = 500_000_000;
+/// Listeners' queue of connections that wait to be accepted.
+pub const LISTEN_BACKLOG: i32 = 4096;
 /// Messages a shard may have under way to other shards.
 pub const MESSAGES_IN_FLIGHT: usize = 512;
 /// Operations a shard hands to its ring at once; more wait in user space.

@@ -151,8 +151,8 @@ pub enum Op {
         /// Connection.
         sock: Sock,
     },
-    /// Receives to `buf[start..start + len]`, returning only when all of it has come, the stream
-    /// ends or the operation is cancelled. Result: bytes received.
+    /// Receives to `buf[start..start + len]`. Result: bytes received; fewer than `len` when the
+    /// stream ends, when the operation is cancelled, or whenever some have come and not `whole`.
     Recv {
         /// Connection.
         sock: Sock,
@@ -162,6 +162,8 @@ pub enum Op {
         start: u32,
         /// Bytes wanted.
         len: u32,
+        /// Whether to wait for all of them.
+        whole: bool,
     },
     /// Sends `buf[start..start + len]` whole. Result: bytes sent.
     Send {

@@ -29,7 +29,7 @@ use crate::limits::FILES_PER_SHARD;
 use crate::op::{Completion, DirId, Driver, FileId, Op, Piece, Returned, Sock, Token};
 use crate::sys;
 use provided::{GROUP, Provided};
-pub use setup::{Prepared, SetupError, prepare};
+pub use setup::{Prepared, Registration, SetupError, prepare};
 
 /// Completions with these numbers belong to no operation.
 const WOKEN: u64 = u64::MAX;
@@ -233,10 +233,11 @@ impl Ring {
                 self.write(token, file, bufs, &pieces, offset, durable);
             }
             Op::RecvAny { sock } => self.recv_any(token, sock),
-            Op::Recv { sock, buf, start, len } => {
+            Op::Recv { sock, buf, start, len, whole } => {
                 let address = buf.address(start as usize);
+                let flags = if whole { libc::MSG_WAITALL } else { 0 };
                 self.launch(token, Held::Buf(buf), None, |_| {
-                    opcode::Recv::new(Fd(sock.0), address, len).flags(libc::MSG_WAITALL).build()
+                    opcode::Recv::new(Fd(sock.0), address, len).flags(flags).build()
                 });
             }
             Op::Send { sock, buf, start, len } => {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use common::{bytes, pool};
 use hayloft::buffer::Region;
 use hayloft::op::{DirId, Driver, FileId, Op, Piece, Returned};
-use hayloft::ring::{Ring, RingOptions, prepare};
+use hayloft::ring::{Registration, Ring, RingOptions, prepare};
 use hayloft::runtime::{Handle, Runtime, split_mix};
 use hayloft::sim::World;
 use hayloft::sim::disk::Image;
@@ -173,7 +173,7 @@ fn the_same_scripts_give_the_same_results() {
         // The build directory lies on a real disk; a temporary file system may have no O_DIRECT.
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let region = Region::map(1, 16 << 20).unwrap();
-        let ring = prepare(1, &region, false).unwrap().pop().unwrap();
+        let ring = prepare(1, &region, Registration::Wanted).unwrap().pop().unwrap();
         let ring_pool = hayloft::buffer::Pool::new(&region, 0);
         let options = RingOptions { device_in_flight: 2, buffered: false };
         let mut ring = Ring::start(ring, ring_pool.clone(), Vec::new(), options).unwrap();

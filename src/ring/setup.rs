@@ -93,6 +93,17 @@ impl Prepared {
     }
 }
 
+/// Whether buffers are registered with the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// They must be.
+    Required,
+    /// If that is possible; else there is a warning.
+    Wanted,
+    /// For a ring that does little.
+    None,
+}
+
 /// Sets up `count` rings that share the buffers of `region`, registered once.
 ///
 /// # Errors
@@ -100,8 +111,9 @@ impl Prepared {
 pub fn prepare(
     count: usize,
     region: &Arc<Region>,
-    require_registered: bool,
+    registration: Registration,
 ) -> Result<Vec<Prepared>, SetupError> {
+    let required = registration == Registration::Required;
     let mut rings: Vec<Prepared> = Vec::with_capacity(count);
     for _ in 0..count {
         let ring = build().map_err(refused)?;
@@ -111,8 +123,9 @@ pub fn prepare(
         let files = ring.submitter().register_files_sparse(FILES_PER_SHARD);
         files.map_err(|error| SetupError::Other("set up the file table", error))?;
         let registered = match rings.first() {
-            None => register(&ring, region, require_registered)?,
-            Some(first) if first.registered => share(&ring, first, region, require_registered)?,
+            None if registration == Registration::None => false,
+            None => register(&ring, region, required)?,
+            Some(first) if first.registered => share(&ring, first, region, required)?,
             Some(_) => false,
         };
         rings.push(Prepared { ring, registered, gathers_fixed });

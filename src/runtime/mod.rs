@@ -24,7 +24,7 @@ use slab::Slab;
 use crate::buffer::Pool;
 use crate::op::{Completion, Driver, Op, Token};
 
-pub use sync::{Event, KeyLocks, Locked, Signal};
+pub use sync::{Event, KeyLocks, Locked, Queue, Replies, Signal};
 use timer::{TimerKey, Wheel};
 
 type TaskId = usize;
@@ -151,6 +151,12 @@ impl Handle {
         operation
     }
 
+    /// Asks for an operation to end early; it completes with `-ECANCELED`, or with its result if
+    /// that is quicker. Does nothing when it has ended.
+    pub fn cancel(&self, token: Token) {
+        self.0.cancellations.borrow_mut().push(token);
+    }
+
     /// Ends at `deadline` (nanoseconds, see [`Self::now`]).
     #[must_use]
     pub fn sleep_until(&self, deadline: u64) -> Sleep {
@@ -238,6 +244,14 @@ pub struct Operation {
     handle: Handle,
     token: Token,
     taken: bool,
+}
+
+impl Operation {
+    /// Its name, to cancel it by.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        self.token
+    }
 }
 
 impl Future for Operation {

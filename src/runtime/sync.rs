@@ -8,6 +8,8 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use slab::Slab;
+
 use super::{Handle, TaskId};
 
 /// A value that is set once and that any number of tasks wait for.
@@ -92,6 +94,108 @@ impl Signal {
                 return Poll::Ready(true);
             }
             sleep.as_mut().poll(cx).map(|()| false)
+        })
+        .await
+    }
+}
+
+/// Work that any of several tasks may take, oldest first.
+pub struct Queue<T> {
+    handle: Handle,
+    items: RefCell<VecDeque<T>>,
+    waiters: RefCell<VecDeque<TaskId>>,
+}
+
+impl<T> Queue<T> {
+    /// Empty.
+    #[must_use]
+    pub fn new(handle: &Handle) -> Self {
+        Self { handle: handle.clone(), items: RefCell::default(), waiters: RefCell::default() }
+    }
+
+    /// Adds work: whether a task was waiting for it.
+    pub fn push(&self, item: T) -> bool {
+        self.items.borrow_mut().push_back(item);
+        let waiter = self.waiters.borrow_mut().pop_front();
+        if let Some(task) = waiter {
+            self.handle.wake(task);
+        }
+        waiter.is_some()
+    }
+
+    /// Waits for work.
+    pub async fn next(&self) -> T {
+        poll_fn(|_| match self.items.borrow_mut().pop_front() {
+            Some(item) => Poll::Ready(item),
+            None => {
+                self.waiters.borrow_mut().push_back(self.handle.current());
+                Poll::Pending
+            }
+        })
+        .await
+    }
+}
+
+struct Awaited<T> {
+    reply: Option<T>,
+    waiter: Option<TaskId>,
+}
+
+/// Replies that tasks wait for, by number. Once grown, it allocates nothing.
+pub struct Replies<T> {
+    handle: Handle,
+    slots: RefCell<Slab<Awaited<T>>>,
+}
+
+impl<T> Replies<T> {
+    /// None awaited.
+    #[must_use]
+    pub fn new(handle: &Handle) -> Self {
+        Self { handle: handle.clone(), slots: RefCell::default() }
+    }
+
+    /// Replies awaited now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.borrow().len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.borrow().is_empty()
+    }
+
+    /// A number for a reply that will come; [`Self::wait`] must follow.
+    pub fn expect(&self) -> usize {
+        self.slots.borrow_mut().insert(Awaited { reply: None, waiter: None })
+    }
+
+    /// The reply has come.
+    ///
+    /// # Panics
+    /// When nobody expects it.
+    pub fn fulfil(&self, number: usize, reply: T) {
+        let mut slots = self.slots.borrow_mut();
+        let slot = &mut slots[number];
+        assert!(slot.reply.replace(reply).is_none(), "a reply came twice");
+        let waiter = slot.waiter;
+        drop(slots);
+        if let Some(task) = waiter {
+            self.handle.wake(task);
+        }
+    }
+
+    /// Waits for a reply; its number is free afterwards.
+    pub async fn wait(&self, number: usize) -> T {
+        poll_fn(|_| {
+            let mut slots = self.slots.borrow_mut();
+            let slot = &mut slots[number];
+            if slot.reply.is_none() {
+                slot.waiter = Some(self.handle.current());
+                return Poll::Pending;
+            }
+            Poll::Ready(slots.remove(number).reply.expect("just seen"))
         })
         .await
     }

@@ -1,0 +1,188 @@
+//! `/healthz`: does every shard turn? `/readyz`: does it make sense to send requests here?
+//!
+//! The two must not be mixed up: what is not healthy gets restarted, what is not ready gets left
+//! alone. A node that recovers or drains is healthy and not ready.
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::error::unavailable;
+use super::{AdminState, ApiError};
+use crate::metrics::{DiskState, Label, Metrics, VolumeState};
+
+/// A shard whose loop has not turned for too long.
+#[derive(Debug, Serialize)]
+pub struct SilentShard {
+    /// The shard's number.
+    pub id: u32,
+    /// The CPU it is pinned to.
+    pub core: u32,
+    /// Milliseconds since it last turned.
+    pub silent_ms: u64,
+}
+
+#[derive(Serialize)]
+struct Unhealthy {
+    error: String,
+    shards: Vec<SilentShard>,
+}
+
+/// Answers `GET /healthz`.
+pub(super) async fn healthz(State(state): State<AdminState>) -> Response {
+    let shards = silent_shards(&state);
+    if shards.is_empty() {
+        return "ok\n".into_response();
+    }
+    let error = format!(
+        "{} of {} shards have not turned for {} ms.",
+        shards.len(),
+        state.metrics.shards.len(),
+        state.limits.hang_after.as_millis()
+    );
+    // No Retry-After: waiting does not cure a shard that hangs.
+    let body = Json(Unhealthy { error, shards });
+    (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+}
+
+fn silent_shards(state: &AdminState) -> Vec<SilentShard> {
+    let now_ns = (state.now_ns)();
+    let limit_ns = state.limits.hang_after.as_nanos();
+    let shards = state.metrics.shards.iter();
+    shards
+        .map(|shard| {
+            (
+                shard,
+                shard.silence_ns(now_ns, state.metrics.node.started_ns),
+            )
+        })
+        .filter(|(_, silence_ns)| u128::from(*silence_ns) >= limit_ns)
+        .map(|(shard, silence_ns)| SilentShard {
+            id: shard.info.id,
+            core: shard.info.core,
+            silent_ms: silence_ns / 1_000_000,
+        })
+        .collect()
+}
+
+/// The answer of `/readyz`, with either status.
+#[derive(Debug, Serialize)]
+pub struct Readiness {
+    /// True with 200.
+    pub ready: bool,
+    /// Why not, as one sentence; absent with 200.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// True while the daemon drains.
+    pub draining: bool,
+    /// How many volumes answer GETs.
+    pub serving: usize,
+    /// Volumes that are not plainly at work: recovering, poisoned or failed.
+    pub volumes: Vec<Impaired>,
+    /// Data directories that are not in use.
+    pub disks: Vec<ImpairedDisk>,
+}
+
+/// A volume that does less than it was made for.
+#[derive(Debug, Serialize)]
+pub struct Impaired {
+    id: u32,
+    state: &'static str,
+}
+
+/// A data directory that is not in use.
+#[derive(Debug, Serialize)]
+pub struct ImpairedDisk {
+    path: String,
+    state: &'static str,
+}
+
+/// Answers `GET /readyz` and `GET /readyz?strict`.
+pub(super) async fn readyz(
+    State(state): State<AdminState>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let strict = match query.as_deref() {
+        None | Some("") => false,
+        Some("strict" | "strict=" | "strict=1" | "strict=true") => true,
+        Some(other) => {
+            let sentence = format!("/readyz knows ?strict and not ?{other}.");
+            return Err(ApiError::BadRequest(sentence));
+        }
+    };
+    let readiness = readiness(&state.metrics, strict);
+    Ok(if readiness.ready {
+        Json(readiness).into_response()
+    } else {
+        unavailable(readiness)
+    })
+}
+
+fn readiness(metrics: &Metrics, strict: bool) -> Readiness {
+    // Each state is read once: it may change meanwhile, and the answer must agree with itself.
+    let states = metrics.volumes();
+    let states: Vec<_> = states.iter().map(|v| (v.info.id, v.state.get())).collect();
+    let is_impaired = |s: VolumeState| match s {
+        VolumeState::Writable | VolumeState::ReadOnly => false,
+        VolumeState::Recovering | VolumeState::Poisoned | VolumeState::Failed => true,
+    };
+    let volumes: Vec<_> = states
+        .iter()
+        .filter(|(_, s)| is_impaired(*s))
+        .map(|(id, s)| Impaired {
+            id: *id,
+            state: s.name(),
+        })
+        .collect();
+    let disks: Vec<_> = metrics
+        .disks
+        .iter()
+        .map(|disk| (disk, disk.state.get()))
+        .filter(|(_, s)| *s != DiskState::Ok)
+        .map(|(disk, s)| ImpairedDisk {
+            path: disk.path.clone(),
+            state: s.name(),
+        })
+        .collect();
+
+    let serving = states.iter().filter(|(_, s)| s.serves()).count();
+    let recovering = states
+        .iter()
+        .filter(|(_, s)| *s == VolumeState::Recovering)
+        .count();
+    let draining = metrics.draining();
+    let error = if draining {
+        Some("The daemon is draining.".to_owned())
+    } else if recovering > 0 {
+        Some(format!(
+            "{recovering} of {} volumes are recovering.",
+            states.len()
+        ))
+    } else if serving == 0 {
+        Some("No volume serves.".to_owned())
+    } else if strict && !volumes.is_empty() {
+        Some(format!(
+            "{} of {} volumes are impaired.",
+            volumes.len(),
+            states.len()
+        ))
+    } else if strict && !disks.is_empty() {
+        Some(format!(
+            "{} of {} data directories are not in use.",
+            disks.len(),
+            metrics.disks.len()
+        ))
+    } else {
+        None
+    };
+    Readiness {
+        ready: error.is_none(),
+        error,
+        draining,
+        serving,
+        volumes,
+        disks,
+    }
+}

@@ -1,0 +1,55 @@
+//! Which path leads where, and what holds for every request.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, Uri, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::time::timeout;
+
+use super::{AdminState, ApiError, health, status};
+use crate::metrics::CONTENT_TYPE;
+
+/// The admin API over `state`.
+pub fn router(state: AdminState) -> Router {
+    let routes = Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics))
+        .route("/status", get(status::status))
+        .route("/volumes", get(status::volumes))
+        .route("/volumes/{id}", get(status::volume));
+    guarded(routes, state)
+}
+
+/// Adds what holds for every request: errors as JSON, a deadline, one request per connection.
+pub(super) fn guarded(routes: Router<AdminState>, state: AdminState) -> Router {
+    routes
+        .fallback(async |uri: Uri| ApiError::NoSuchRoute(uri.path().to_owned()))
+        .method_not_allowed_fallback(async |method: Method| {
+            ApiError::MethodNotAllowed(method.to_string())
+        })
+        // Last, so that it surrounds the fallbacks too.
+        .layer(middleware::from_fn_with_state(state.clone(), guard))
+        .with_state(state)
+}
+
+async fn guard(State(state): State<AdminState>, request: Request, next: Next) -> Response {
+    let mut response = match timeout(state.limits.answer_within, next.run(request)).await {
+        Ok(response) => response,
+        Err(_elapsed) => ApiError::TooSlow.into_response(),
+    };
+    // One request per connection: then the connection's deadline is the request's, and nobody keeps
+    // one of the few connections while asking nothing. A scrape every few seconds can afford it.
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Answers `GET /metrics`.
+async fn metrics(State(state): State<AdminState>) -> Result<Response, ApiError> {
+    let text = state.exporter.text().map_err(|_| ApiError::Export)?;
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
+}

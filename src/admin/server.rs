@@ -1,0 +1,106 @@
+//! The admin thread: start and stop.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::thread::{self, JoinHandle};
+
+use axum::Router;
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::bounded::BoundedListener;
+use super::{AdminLimits, AdminState, router};
+
+/// A running admin listener. Dropping it lets the listener stop without waiting for it.
+#[derive(Debug)]
+pub struct AdminHandle {
+    addr: SocketAddr,
+    /// Dropping it is the signal to stop.
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl AdminHandle {
+    /// The address it listens on.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// True if the thread has ended: only after a panic, as long as nobody asked it to.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Closes the listener, lets requests under way finish for at most
+    /// [`AdminLimits::shutdown_within`], and waits for the thread.
+    ///
+    /// # Errors
+    /// If the thread panicked.
+    pub fn shutdown(self) -> io::Result<()> {
+        drop(self.stop);
+        self.thread
+            .join()
+            .map_err(|_| io::Error::other("the admin thread panicked"))
+    }
+}
+
+/// Serves the admin API on `listener`, on a new thread named `hayloft-admin`.
+///
+/// The thread inherits the CPU affinity and the signal mask of the caller: call this before pinning.
+///
+/// # Errors
+/// If the runtime, the listener or the thread cannot be set up.
+pub fn spawn(listener: TcpListener, state: AdminState) -> io::Result<AdminHandle> {
+    let limits = state.limits;
+    serve(listener, router(state), limits)
+}
+
+/// Serves any router the way [`spawn`] does.
+pub(super) fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: AdminLimits,
+) -> io::Result<AdminHandle> {
+    let runtime = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
+    listener.set_nonblocking(true)?;
+    let addr = listener.local_addr()?;
+    let listener = {
+        // Registers with the runtime's reactor, here so that a failure reaches the caller.
+        let _context = runtime.enter();
+        tokio::net::TcpListener::from_std(listener)?
+    };
+    let bounded = BoundedListener::new(listener, limits.connections, limits.connection_lifetime);
+    let (stop, stopped) = oneshot::channel::<()>();
+
+    let thread = thread::Builder::new()
+        .name("hayloft-admin".into())
+        .spawn(move || runtime.block_on(run(bounded, router, stopped, limits)))?;
+    Ok(AdminHandle { addr, stop, thread })
+}
+
+async fn run(
+    listener: BoundedListener,
+    router: Router,
+    stopped: oneshot::Receiver<()>,
+    limits: AdminLimits,
+) {
+    // The signal passes through here on its way to axum, so that the time axum takes can be limited.
+    let (begin, begun) = oneshot::channel::<()>();
+    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
+        let _ = begun.await;
+    });
+    let mut server = std::pin::pin!(server.into_future());
+    tokio::select! {
+        _ = &mut server => return,
+        _ = stopped => drop(begin),
+    }
+    if timeout(limits.shutdown_within, server).await.is_err() {
+        tracing::warn!("admin: requests cut at shutdown");
+    }
+}

@@ -1,0 +1,206 @@
+//! `/status` and `/volumes`: the daemon as JSON. Sizes are bytes, times are milliseconds or seconds
+//! as the name says.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Serialize;
+
+use super::{AdminState, ApiError};
+use crate::metrics::{DiskInfo, Label, ShardMetrics, VolumeMetrics};
+
+/// The answer of `/status`.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// The daemon's version.
+    pub version: String,
+    /// Seconds since the daemon started.
+    pub uptime_seconds: u64,
+    /// False with `--buffered`: answers promise nothing.
+    pub durable: bool,
+    /// True while the daemon drains.
+    pub draining: bool,
+    /// True if the buffers are registered with the kernel.
+    pub registered_buffers: bool,
+    /// The shards by number.
+    pub shards: Vec<ShardStatus>,
+    /// The data directories by number.
+    pub disks: Vec<DiskStatus>,
+    /// The volumes by id.
+    pub volumes: Vec<VolumeStatus>,
+}
+
+/// One shard in `/status`.
+#[derive(Debug, Serialize)]
+pub struct ShardStatus {
+    /// Its number.
+    pub id: u32,
+    /// The CPU it is pinned to.
+    pub core: u32,
+    /// Its own TCP port, or null.
+    pub port: Option<u16>,
+    /// Turns of its loop.
+    pub turns: u64,
+    /// Milliseconds since its loop last turned.
+    pub silent_ms: u64,
+    /// Connections open now.
+    pub connections: u64,
+    /// Operations submitted and not yet completed.
+    pub ops_in_flight: u64,
+    /// Bytes of its buffer region in use.
+    pub buffer_bytes_used: u64,
+    /// Bytes of its buffer region.
+    pub buffer_bytes_total: u64,
+}
+
+impl ShardStatus {
+    fn of(shard: &ShardMetrics, now_ns: u64, started_ns: u64) -> Self {
+        Self {
+            id: shard.info.id,
+            core: shard.info.core,
+            port: shard.info.port,
+            turns: shard.turns.get(),
+            silent_ms: shard.silence_ns(now_ns, started_ns) / 1_000_000,
+            connections: shard.connections.get(),
+            ops_in_flight: shard.ops_in_flight.get(),
+            buffer_bytes_used: shard.buffer_bytes_used.get(),
+            buffer_bytes_total: shard.buffer_bytes_total.get(),
+        }
+    }
+}
+
+/// One data directory in `/status`.
+#[derive(Debug, Serialize)]
+pub struct DiskStatus {
+    /// Its path as configured.
+    pub path: String,
+    /// `ok`, `missing` or `failed`.
+    pub state: &'static str,
+}
+
+impl From<&DiskInfo> for DiskStatus {
+    fn from(disk: &DiskInfo) -> Self {
+        Self {
+            path: disk.path.clone(),
+            state: disk.state.get().name(),
+        }
+    }
+}
+
+/// One volume in `/status` and `/volumes`.
+#[derive(Debug, Serialize)]
+pub struct VolumeStatus {
+    /// The id in the URL.
+    pub id: u32,
+    /// The shard it is pinned to.
+    pub shard: u32,
+    /// Position of its data directory in `disks`.
+    pub disk: u32,
+    /// `recovering`, `writable`, `read_only`, `poisoned` or `failed`.
+    pub state: &'static str,
+    /// False if writes to it go through the page cache.
+    pub durable: bool,
+    /// Size of the file.
+    pub size: u64,
+    /// Bytes that hold commits.
+    pub used: u64,
+    /// Bytes of needles that can be read.
+    pub live: u64,
+    /// Bytes of needles replaced or deleted.
+    pub dead: u64,
+    /// Needles that can be read.
+    pub needles: u64,
+    /// Extents of the file.
+    pub extents: u64,
+    /// Memory of its index.
+    pub index_bytes: u64,
+    /// Records found damaged since the daemon started.
+    pub damage: u64,
+    /// Offset at which the next commit starts.
+    pub tail: u64,
+    /// Bytes of log that recovery has read so far.
+    pub recovered: u64,
+}
+
+impl From<&VolumeMetrics> for VolumeStatus {
+    fn from(v: &VolumeMetrics) -> Self {
+        Self {
+            id: v.info.id,
+            shard: v.info.shard,
+            disk: v.info.disk,
+            state: v.state.get().name(),
+            durable: v.info.durable,
+            size: v.size_bytes.get(),
+            used: v.used_bytes.get(),
+            live: v.live_bytes.get(),
+            dead: v.dead_bytes.get(),
+            needles: v.needles.get(),
+            extents: v.extents.get(),
+            index_bytes: v.index_bytes.get(),
+            damage: v.damaged_records.get(),
+            tail: v.tail_bytes.get(),
+            recovered: v.recovered_bytes.get(),
+        }
+    }
+}
+
+/// Answers `GET /status`.
+pub(super) async fn status(State(state): State<AdminState>) -> Json<Status> {
+    let metrics = &state.metrics;
+    let now_ns = (state.now_ns)();
+    let started_ns = metrics.node.started_ns;
+    let shards = metrics.shards.iter();
+    Json(Status {
+        version: metrics.node.version.clone(),
+        uptime_seconds: now_ns.saturating_sub(started_ns) / 1_000_000_000,
+        durable: metrics.node.durable,
+        draining: metrics.draining(),
+        registered_buffers: metrics.registered_buffers(),
+        shards: shards
+            .map(|s| ShardStatus::of(s, now_ns, started_ns))
+            .collect(),
+        disks: metrics.disks.iter().map(DiskStatus::from).collect(),
+        volumes: all_volumes(&state),
+    })
+}
+
+/// Answers `GET /volumes`.
+pub(super) async fn volumes(State(state): State<AdminState>) -> Json<Vec<VolumeStatus>> {
+    Json(all_volumes(&state))
+}
+
+/// Answers `GET /volumes/{id}`.
+pub(super) async fn volume(
+    State(state): State<AdminState>,
+    // Not Path<u32>: its rejection would be axum's text, and an id that is no number names no volume.
+    Path(id): Path<String>,
+) -> Result<Json<VolumeStatus>, ApiError> {
+    parse_id(&id)
+        .and_then(|id| state.metrics.volume(id))
+        .map(|volume| Json(VolumeStatus::from(&*volume)))
+        .ok_or(ApiError::NoSuchVolume(id))
+}
+
+/// A volume id as the data API writes it: decimal, no sign, no leading zeros.
+fn parse_id(text: &str) -> Option<u32> {
+    let id: u32 = text.parse().ok()?;
+    (id.to_string() == text).then_some(id)
+}
+
+fn all_volumes(state: &AdminState) -> Vec<VolumeStatus> {
+    let volumes = state.metrics.volumes();
+    volumes.iter().map(|v| VolumeStatus::from(&**v)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_id;
+
+    #[test]
+    fn ids_have_one_spelling() {
+        assert_eq!(parse_id("7"), Some(7));
+        assert_eq!(parse_id("4294967295"), Some(u32::MAX));
+        for bad in ["", "07", "+7", "-1", "4294967296", "x", "7 "] {
+            assert_eq!(parse_id(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Commands and their flags. Parses and hands over; what a command does stands elsewhere.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, Cores, Draft, Listen, ShardPorts, parse_tcp_address};
+use crate::size::ByteSize;
+
+/// Hayloft keeps billions of photos in a few large files and serves any of them with one device read.
+#[derive(Debug, Parser)]
+#[command(name = "hayloft", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon. Without flags: data in ./hayloft-data, photos on 127.0.0.1:8080, admin on
+    /// 127.0.0.1:8081.
+    Serve(ServeArgs),
+}
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  hayloft serve
+      try it out: data in ./hayloft-data, a first volume of 1 GiB, loopback only
+  hayloft serve --data /disk1/hayloft --data /disk2/hayloft --listen 0.0.0.0:8080
+      two disks, reachable from other hosts
+  hayloft serve --cores 2-7 --volume-size 100GiB --config /etc/hayloft.toml
+      six shards; the rest from a file (docs/hayloft.example.toml lists every setting)
+
+Flags override the configuration file. A repeatable flag replaces the whole list of the file.
+Sizes: a whole number and KiB, MiB, GiB, TiB (powers of 1024) or KB, MB, GB, TB (powers of 1000).";
+
+/// Flags of `hayloft serve`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[command(after_help = SERVE_EXAMPLES)]
+pub struct ServeArgs {
+    /// Data directory; repeat it, one per disk. Created if absent [default: ./hayloft-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Vec<PathBuf>,
+
+    /// Address of the data API, IP:PORT or unix:/path; repeatable [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Vec<Listen>,
+
+    /// Address of the admin API, which asks for no password [default: 127.0.0.1:8081]
+    #[arg(long, value_name = "ADDR", value_parser = parse_tcp_address)]
+    pub admin: Option<SocketAddr>,
+
+    /// Size of a volume created without naming one, 16MiB to 1TiB in steps of 1MiB [default: 1GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub volume_size: Option<ByteSize>,
+
+    /// Cores to run on, one shard each: all, or for instance 0,2-5 [default: all]
+    #[arg(long, value_name = "LIST")]
+    pub cores: Option<Cores>,
+
+    /// Port of shard 0 (shard k: + k), off, or auto: port of the first --listen + 100 [default: auto]
+    #[arg(long, value_name = "BASE|off")]
+    pub shard_ports: Option<ShardPorts>,
+
+    /// Configuration file (TOML); unknown keys are errors [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Go through the page cache, where O_DIRECT does not work. Nothing is then promised to survive a
+    /// power cut [default: off]
+    #[arg(long)]
+    pub buffered: bool,
+}
+
+impl ServeArgs {
+    /// The file, if one is named, else the defaults; then the flags over it; then validated.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the flag, or the file, line and key, of the wrong setting. A value of the
+    /// file that a flag overrides must still have the right form, but may be out of range.
+    pub fn into_config(self) -> Result<Config, ConfigError> {
+        let mut draft = match &self.config {
+            Some(path) => Draft::read(path)?,
+            None => Draft::default(),
+        };
+        if !self.data.is_empty() {
+            draft.config.data = self.data;
+            draft.overridden("data", "--data");
+        }
+        if !self.listen.is_empty() {
+            draft.config.listen = self.listen;
+            draft.overridden("listen", "--listen");
+        }
+        if let Some(admin) = self.admin {
+            draft.config.admin = admin;
+            draft.overridden("admin", "--admin");
+        }
+        if let Some(volume_size) = self.volume_size {
+            draft.config.volume_size = volume_size;
+            draft.overridden("volume_size", "--volume-size");
+        }
+        if let Some(cores) = self.cores {
+            draft.config.cores = cores;
+            draft.overridden("cores", "--cores");
+        }
+        if let Some(shard_ports) = self.shard_ports {
+            draft.config.shard_ports = shard_ports;
+            draft.overridden("shard_ports", "--shard-ports");
+        }
+        if self.buffered {
+            draft.config.buffered = true;
+            draft.overridden("buffered", "--buffered");
+        }
+        draft.validated()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn serve(flags: &[&str]) -> Result<ServeArgs, String> {
+        let words = ["hayloft", "serve"].iter().chain(flags);
+        match Cli::try_parse_from(words) {
+            Ok(Cli {
+                command: Command::Serve(args),
+            }) => Ok(args),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn config(flags: &[&str]) -> Result<Config, String> {
+        serve(flags)?
+            .into_config()
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_flags_everything_has_its_default() {
+        assert_eq!(config(&[]), Ok(Config::default()));
+    }
+
+    #[test]
+    fn flags_set_what_they_name() {
+        let core = crate::config::available_cores().unwrap()[0].to_string();
+        let flags = [
+            "--data",
+            "/d1",
+            "--data",
+            "/d2",
+            "--listen",
+            "0.0.0.0:80",
+            "--listen",
+            "unix:/s",
+            "--admin",
+            "127.0.0.1:81",
+            "--volume-size",
+            "100GiB",
+            "--cores",
+            &core,
+            "--shard-ports",
+            "off",
+            "--buffered",
+        ];
+        let expected = Config {
+            data: vec!["/d1".into(), "/d2".into()],
+            listen: vec!["0.0.0.0:80".parse().unwrap(), "unix:/s".parse().unwrap()],
+            admin: "127.0.0.1:81".parse().unwrap(),
+            volume_size: ByteSize::gib(100),
+            cores: core.parse().unwrap(),
+            shard_ports: ShardPorts::Off,
+            buffered: true,
+            ..Config::default()
+        };
+        assert_eq!(config(&flags), Ok(expected));
+    }
+
+    #[test]
+    fn flags_override_the_file_and_errors_name_where_a_setting_was_given() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hayloft.toml");
+        // 1MiB is too small for a volume: fine as long as a flag overrides it.
+        std::fs::write(
+            &path,
+            "log = \"warn\"\nvolume_size = \"1MiB\"\ndata = [\"/f1\", \"/f2\"]\n",
+        )
+        .unwrap();
+        let file = path.to_str().unwrap();
+
+        let both = config(&["--config", file, "--volume-size", "2GiB", "--data", "/flag"]).unwrap();
+        assert_eq!(both.volume_size, ByteSize::gib(2));
+        assert_eq!(both.log, "warn");
+        assert_eq!(both.data, [PathBuf::from("/flag")]);
+
+        let error = config(&["--config", file]).unwrap_err();
+        assert!(
+            error.starts_with(&format!("{file}:2: volume_size: ")),
+            "{error}"
+        );
+        let error = config(&["--config", file, "--volume-size", "2MiB"]).unwrap_err();
+        assert!(
+            error.starts_with("--volume-size: volume_size: 2MiB"),
+            "{error}"
+        );
+        let error = config(&["--config", "/absent.toml"]).unwrap_err();
+        assert!(error.contains("/absent.toml"), "{error}");
+    }
+
+    #[test]
+    fn values_that_do_not_parse_come_with_advice() {
+        for (flags, advice) in [
+            (["--volume-size", "10G"], "write 10GiB for powers of 1024"),
+            (["--cores", "0,0"], "core 0 is named twice"),
+            (["--listen", "localhost:80"], "host names are not looked up"),
+            (["--admin", "unix:/a"], "write IP:PORT"),
+            (["--shard-ports", "no"], "off, or auto"),
+        ] {
+            let error = serve(&flags).unwrap_err();
+            assert!(error.contains(advice), "{flags:?}: {error}");
+            assert!(error.contains(flags[0]), "{flags:?}: {error}");
+        }
+    }
+
+    /// The defaults in the help texts are written by hand; this holds them to the real ones.
+    #[test]
+    fn the_help_states_the_real_defaults() {
+        let mut command = Cli::command();
+        let serve = command.find_subcommand_mut("serve").unwrap();
+        let help = serve.render_long_help().to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        let config = Config::default();
+        for value in [
+            config.data[0].display().to_string(),
+            config.listen[0].to_string(),
+            config.admin.to_string(),
+            config.volume_size.to_string(),
+            config.cores.to_string(),
+            config.shard_ports.to_string(),
+        ] {
+            assert!(
+                help.contains(&format!("[default: {value}]")),
+                "{value}: {help}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_package() {
+        let error = Cli::try_parse_from(["hayloft", "--version"]).unwrap_err();
+        assert_eq!(error.kind(), clap::error::ErrorKind::DisplayVersion);
+        let version = concat!("hayloft ", env!("CARGO_PKG_VERSION"), "\n");
+        assert_eq!(error.to_string(), version);
+    }
+}

@@ -1,0 +1,326 @@
+//! The settings as a whole: defaults, the example file, ranges, and how settings must fit each other.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::*;
+
+const EXAMPLE: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/docs/hayloft.example.toml"
+));
+
+/// The example with its settings switched on: they have no space after the `#`, prose has one.
+fn example_uncommented() -> String {
+    EXAMPLE
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) => rest,
+            _ => line,
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn keys(table: &toml::Table) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    for (key, value) in table {
+        match value {
+            toml::Value::Table(inner) => {
+                keys.extend(inner.keys().map(|name| format!("{key}.{name}")));
+            }
+            _ => {
+                keys.insert(key.clone());
+            }
+        }
+    }
+    keys
+}
+
+fn error_of(change: impl FnOnce(&mut Config)) -> String {
+    let mut config = Config::default();
+    change(&mut config);
+    config
+        .validate_on(&[0, 1])
+        .expect_err("the change makes it invalid")
+        .to_string()
+}
+
+fn assert_valid(change: impl FnOnce(&mut Config)) {
+    let mut config = Config::default();
+    change(&mut config);
+    config.validate_on(&[0, 1]).unwrap();
+}
+
+#[test]
+fn the_default_is_valid_and_warns_of_nothing() {
+    assert_valid(|_| ());
+    Config::default().validate().unwrap();
+    assert_eq!(Config::default().warnings(), Vec::<String>::new());
+}
+
+#[test]
+fn the_example_is_the_default_with_and_without_its_settings() {
+    let path = Path::new("docs/hayloft.example.toml");
+    let as_shipped = Draft::parse(path, EXAMPLE).unwrap().config;
+    assert_eq!(as_shipped, Config::default());
+    let uncommented = Draft::parse(path, &example_uncommented()).unwrap().config;
+    assert_eq!(uncommented, Config::default());
+}
+
+#[test]
+fn the_example_lists_every_setting() {
+    let example: toml::Table = example_uncommented().parse().unwrap();
+    let settings = toml::Table::try_from(Config::default()).unwrap();
+    assert_eq!(keys(&example), keys(&settings));
+    assert!(keys(&settings).contains("limits.largest_batch"));
+}
+
+#[test]
+fn a_configuration_survives_being_written_and_read() {
+    let config = Config {
+        listen: vec![
+            "unix:/run/h.sock".parse().unwrap(),
+            "[::1]:1".parse().unwrap(),
+        ],
+        cores: "1,0".parse().unwrap(),
+        shard_ports: ShardPorts::Base(9000),
+        prealloc: Prealloc::Zeroed,
+        volume_size: ByteSize::mib(1536),
+        ..Config::default()
+    };
+    let text = toml::to_string(&config).unwrap();
+    assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
+}
+
+#[test]
+fn sizes_have_ranges_and_steps() {
+    for (bytes, advice) in [
+        (16 * (1 << 20) - 1, "write a size from 16MiB to 1TiB"),
+        ((1 << 40) + (1 << 20), "write a size from 16MiB to 1TiB"),
+        (100_000_000, "write 95MiB or 96MiB"),
+    ] {
+        let error = error_of(|config| config.volume_size = ByteSize(bytes));
+        assert!(error.starts_with("volume_size: "), "{error}");
+        assert!(error.ends_with(advice), "{error}");
+    }
+    assert_valid(|config| config.volume_size = ByteSize::mib(16));
+    assert_valid(|config| config.volume_size = ByteSize::tib(1));
+
+    let error = error_of(|config| config.limits.buffer_memory_per_shard = ByteSize::mib(7));
+    assert!(error.ends_with("write a size from 8MiB to 1GiB"), "{error}");
+    assert_valid(|config| config.limits.buffer_memory_per_shard = ByteSize::mib(8));
+    let error = error_of(|config| config.limits.largest_body = ByteSize(0));
+    assert!(error.starts_with("limits.largest_body: "), "{error}");
+    let error = error_of(|config| config.limits.largest_batch = ByteSize::mib(65));
+    assert!(error.contains("buffer_memory_per_shard = 64MiB"), "{error}");
+}
+
+#[test]
+fn numbers_have_ranges() {
+    type Field = fn(&mut Limits) -> &mut u32;
+    let fields: [(&str, Field, u32, u32); 8] = [
+        ("connections", |l| &mut l.connections, 1, 1_000_000),
+        ("device_in_flight", |l| &mut l.device_in_flight, 1, 1024),
+        (
+            "head_timeout_seconds",
+            |l| &mut l.head_timeout_seconds,
+            1,
+            3600,
+        ),
+        (
+            "idle_timeout_seconds",
+            |l| &mut l.idle_timeout_seconds,
+            1,
+            86_400,
+        ),
+        (
+            "send_timeout_seconds",
+            |l| &mut l.send_timeout_seconds,
+            1,
+            3600,
+        ),
+        (
+            "body_min_bytes_per_second",
+            |l| &mut l.body_min_bytes_per_second,
+            1,
+            1 << 30,
+        ),
+        ("body_grace_seconds", |l| &mut l.body_grace_seconds, 1, 3600),
+        (
+            "drain_timeout_seconds",
+            |l| &mut l.drain_timeout_seconds,
+            0,
+            3600,
+        ),
+    ];
+    for (key, field, least, most) in fields {
+        assert_valid(|config| *field(&mut config.limits) = least);
+        assert_valid(|config| *field(&mut config.limits) = most);
+        for outside in [least.checked_sub(1), Some(most + 1)].into_iter().flatten() {
+            let error = error_of(|config| *field(&mut config.limits) = outside);
+            assert!(
+                error.starts_with(&format!("limits.{key}: {outside} is")),
+                "{error}"
+            );
+            assert!(
+                error.contains(&format!("write {least} to {most}")),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn data_directories_are_named_once() {
+    let error = error_of(|config| config.data.clear());
+    assert_eq!(error, "data: 0 directories; name 1 to 256");
+    let error = error_of(|config| config.data = vec!["/a".into(), "/b".into(), "/a".into()]);
+    assert_eq!(error, "data: /a is named twice; name each directory once");
+    let error = error_of(|config| config.data = vec!["".into()]);
+    assert!(error.contains("empty name"), "{error}");
+}
+
+#[test]
+fn listeners_do_not_share_a_port() {
+    let listen = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+    for (addresses, admin, key) in [
+        (vec!["1.2.3.4:80", "1.2.3.4:80"], "127.0.0.1:1", "listen: "),
+        (vec!["0.0.0.0:80", "1.2.3.4:80"], "127.0.0.1:1", "listen: "),
+        (vec!["1.2.3.4:80", "[::]:80"], "127.0.0.1:1", "listen: "),
+        (vec!["unix:/a", "unix:/a"], "127.0.0.1:1", "listen: "),
+        (vec!["0.0.0.0:80"], "127.0.0.1:80", "admin: "),
+        (vec!["127.0.0.1:80"], "[::]:80", "admin: "),
+        (vec![], "127.0.0.1:80", "listen: "),
+    ] {
+        let error = error_of(|config| {
+            config.listen = listen(&addresses);
+            config.admin = admin.parse().unwrap();
+        });
+        assert!(error.starts_with(key), "{addresses:?} {admin}: {error}");
+    }
+    for (addresses, admin) in [
+        (vec!["1.2.3.4:80", "1.2.3.5:80"], "127.0.0.1:80"),
+        (vec!["[::1]:80"], "127.0.0.1:80"),
+        (vec!["127.0.0.1:0"], "127.0.0.1:0"),
+    ] {
+        assert_valid(|config| {
+            config.listen = listen(&addresses);
+            config.admin = admin.parse().unwrap();
+        });
+    }
+}
+
+#[test]
+fn shard_ports_follow_the_first_tcp_address_and_keep_clear_of_the_rest() {
+    let range = |listen: &[&str], ports: &str, shards: usize| {
+        let config = Config {
+            listen: listen.iter().map(|text| text.parse().unwrap()).collect(),
+            shard_ports: ports.parse().unwrap(),
+            ..Config::default()
+        };
+        config
+            .shard_port_range(shards)
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(range(&["127.0.0.1:8080"], "auto", 2), Ok(Some(8180..=8181)));
+    assert_eq!(
+        range(&["unix:/a", "127.0.0.1:90"], "auto", 1),
+        Ok(Some(190..=190))
+    );
+    assert_eq!(range(&["unix:/a"], "auto", 1), Ok(None));
+    assert_eq!(range(&["127.0.0.1:0"], "auto", 1), Ok(None));
+    assert_eq!(range(&["127.0.0.1:8080"], "off", 1), Ok(None));
+    assert_eq!(range(&["127.0.0.1:0"], "9000", 3), Ok(Some(9000..=9002)));
+    assert_eq!(
+        range(&["127.0.0.1:1"], "65534", 2),
+        Ok(Some(65_534..=65_535))
+    );
+    for (listen, ports, shards, advice) in [
+        ("127.0.0.1:1", "65534", 3, "65534 to 65536"),
+        ("127.0.0.1:65500", "auto", 1, "65600 to 65600"),
+        ("127.0.0.1:8080", "8079", 2, "listen uses 127.0.0.1:8080"),
+        ("127.0.0.1:8080", "8081", 1, "admin uses 127.0.0.1:8081"),
+        ("127.0.0.1:7981", "auto", 1, "admin uses 127.0.0.1:8081"),
+    ] {
+        let error = range(&[listen], ports, shards).unwrap_err();
+        assert!(error.starts_with("shard_ports: "), "{error}");
+        assert!(error.contains(advice), "{error}");
+        assert!(error.contains("or to \"off\""), "{error}");
+    }
+    // One shard fits under the admin port, a second one does not: the core count matters.
+    let mut config = Config {
+        shard_ports: ShardPorts::Base(8079),
+        listen: vec!["127.0.0.1:9".parse().unwrap()],
+        ..Config::default()
+    };
+    config.admin = "127.0.0.1:8080".parse().unwrap();
+    assert!(config.validate_on(&[0]).is_ok());
+    assert!(config.validate_on(&[0, 1]).is_err());
+}
+
+#[test]
+fn cores_out_of_reach_are_an_error() {
+    let error = error_of(|config| config.cores = "0-3".parse().unwrap());
+    assert!(
+        error.starts_with("cores: this process may not run on 2-3"),
+        "{error}"
+    );
+}
+
+#[test]
+fn texts_are_checked() {
+    let long = "x".repeat(129);
+    for bad in ["", " no-cache", "no-cache\r\nX: y", "\u{e9}", long.as_str()] {
+        let error = error_of(|config| config.cache_control = bad.to_owned());
+        assert!(error.starts_with("cache_control: "), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+    assert_valid(|config| config.cache_control = "x".repeat(128));
+    let error = error_of(|config| config.log = " ".to_owned());
+    assert!(error.starts_with("log: "), "{error}");
+}
+
+#[test]
+fn unix_sockets_pass_validation_and_are_refused_by_a_tcp_daemon() {
+    let config = Config {
+        listen: vec!["unix:/run/h.sock".parse().unwrap()],
+        ..Config::default()
+    };
+    config.validate_on(&[0]).unwrap();
+    let error = config.tcp_listen().unwrap_err().to_string();
+    assert!(
+        error.contains("does not serve unix sockets yet, so not unix:/run/h.sock"),
+        "{error}"
+    );
+    assert_eq!(Config::default().tcp_listen().unwrap().len(), 1);
+}
+
+#[test]
+fn doubtful_settings_are_warned_of() {
+    let warned = |change: fn(&mut Config), start: &str| {
+        let mut config = Config::default();
+        change(&mut config);
+        config.validate_on(&[0]).unwrap();
+        let warnings = config.warnings();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].starts_with(start), "{warnings:?}");
+    };
+    warned(
+        |config| config.limits.idle_timeout_seconds = 74,
+        "limits.idle_timeout_seconds is 74",
+    );
+    warned(
+        |config| config.admin = "0.0.0.0:8081".parse().unwrap(),
+        "admin is 0.0.0.0:8081",
+    );
+    warned(|config| config.buffered = true, "buffered is on");
+    warned(
+        |config| config.limits.largest_batch = ByteSize::mib(33),
+        "limits.largest_batch is 33MiB",
+    );
+    warned(
+        |config| config.volume_size = ByteSize::mib(32),
+        "limits.largest_body is 64MiB",
+    );
+}

@@ -1,0 +1,394 @@
+//! What a configuration must fulfil beyond its form: ranges, and settings that must fit each other.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+
+use super::{Config, ConfigError, Listen, SHARD_PORT_DISTANCE, ShardPorts, available_cores};
+use crate::size::{ByteSize, GIB, MIB, TIB};
+
+const DATA_DIRECTORIES_MAX: usize = 256;
+const LISTEN_MAX: usize = 64;
+const CACHE_CONTROL_BYTES_MAX: usize = 128;
+const LOG_BYTES_MAX: usize = 1024;
+const VOLUME_BYTES: RangeInclusive<u64> = 16 * MIB..=TIB;
+const BUFFER_BYTES: RangeInclusive<u64> = 8 * MIB..=GIB;
+const BODY_BYTES: RangeInclusive<u64> = 1..=GIB;
+/// nginx keeps idle upstream connections for 60 s by default: whoever closes first must not be us.
+const IDLE_TIMEOUT_SECONDS_ADVISED: u32 = 75;
+
+impl Config {
+    /// Checks every setting and that they fit each other and this machine (its cores).
+    ///
+    /// # Errors
+    /// The first [`ConfigError::Setting`] found: what is wrong and what to do.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_on(&cores_at_hand()?)
+    }
+
+    /// As [`Config::validate`], with the cores this process may run on given. Reads nothing else.
+    ///
+    /// # Errors
+    /// As [`Config::validate`].
+    pub fn validate_on(&self, available_cores: &[usize]) -> Result<(), ConfigError> {
+        self.check_data()?;
+        self.check_addresses()?;
+        let shards = self.shards_on(available_cores)?.len();
+        self.shard_port_range(shards)?;
+        mebibytes("volume_size", self.volume_size, &VOLUME_BYTES)?;
+        self.check_texts()?;
+        self.check_limits()
+    }
+
+    /// Settings that are allowed but probably not meant, one sentence each; for the log at start-up.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let limits = &self.limits;
+        let mut warnings = Vec::new();
+        if limits.idle_timeout_seconds < IDLE_TIMEOUT_SECONDS_ADVISED {
+            warnings.push(format!(
+                "limits.idle_timeout_seconds is {}: a proxy that keeps idle connections longer (nginx: 60 s) \
+                 will see resets; set it to {IDLE_TIMEOUT_SECONDS_ADVISED} or more",
+                limits.idle_timeout_seconds
+            ));
+        }
+        if !self.admin.ip().is_loopback() {
+            warnings.push(format!(
+                "admin is {}, not a loopback address, and the admin API asks for no password: \
+                 make sure that only operators can reach it",
+                self.admin
+            ));
+        }
+        if self.buffered {
+            warnings.push(
+                "buffered is on: writes go through the page cache and acknowledged objects may not survive \
+                 a power cut; switch it off unless this is a test"
+                    .to_owned(),
+            );
+        }
+        if limits.largest_batch.bytes() > limits.buffer_memory_per_shard.bytes() / 2 {
+            warnings.push(format!(
+                "limits.largest_batch is {}, more than half of limits.buffer_memory_per_shard ({}): such a \
+                 batch will often be answered 503; lower the one or raise the other",
+                limits.largest_batch, limits.buffer_memory_per_shard
+            ));
+        }
+        if limits.largest_body > self.volume_size {
+            warnings.push(format!(
+                "limits.largest_body is {}, more than volume_size ({}): such a body fits into no new volume; \
+                 lower the one or raise the other",
+                limits.largest_body, self.volume_size
+            ));
+        }
+        warnings
+    }
+
+    /// The core of each shard, on this machine. Never empty.
+    ///
+    /// # Errors
+    /// The setting `cores` names cores this process may not run on.
+    pub fn shard_cores(&self) -> Result<Vec<usize>, ConfigError> {
+        self.shards_on(&cores_at_hand()?)
+    }
+
+    /// The ports of `shards` shards, shard k at the start of the range + k; `None`: no such ports.
+    ///
+    /// # Errors
+    /// The range goes beyond 65535 or contains a port of `listen` or `admin`. Addresses are not compared:
+    /// one port with two meanings on two addresses of a host invites mistakes.
+    pub fn shard_port_range(
+        &self,
+        shards: usize,
+    ) -> Result<Option<RangeInclusive<u16>>, ConfigError> {
+        assert!(shards > 0, "a daemon has a shard");
+        let fix = "set shard_ports to the first of a row of free ports, or to \"off\"";
+        let base = match self.shard_ports {
+            ShardPorts::Off => return Ok(None),
+            ShardPorts::Base(port) => usize::from(port),
+            ShardPorts::Auto => match self.listen.iter().find_map(Listen::tcp) {
+                None => return Ok(None),
+                // The port is known only after the bind; tests that ask for it need no shard ports.
+                Some(first) if first.port() == 0 => return Ok(None),
+                Some(first) => usize::from(first.port()) + usize::from(SHARD_PORT_DISTANCE),
+            },
+        };
+        let (Ok(first), Ok(last)) = (u16::try_from(base), u16::try_from(base + shards - 1)) else {
+            let problem = format!(
+                "{shards} shards need the ports {base} to {}, and the highest port is 65535",
+                base + shards - 1
+            );
+            return Err(ConfigError::setting("shard_ports", problem, fix));
+        };
+        let range = first..=last;
+        let listeners = self
+            .listen
+            .iter()
+            .filter_map(|listen| Some((listen.tcp()?, "listen")));
+        for (address, key) in listeners.chain([(self.admin, "admin")]) {
+            if range.contains(&address.port()) {
+                let problem = format!(
+                    "{shards} shards take the ports {first} to {last}, and {key} uses {address}"
+                );
+                return Err(ConfigError::setting("shard_ports", problem, fix));
+            }
+        }
+        Ok(Some(range))
+    }
+
+    /// The addresses of `listen`, for a daemon that serves TCP only.
+    ///
+    /// # Errors
+    /// One of them is a unix socket.
+    pub fn tcp_listen(&self) -> Result<Vec<SocketAddr>, ConfigError> {
+        self.listen
+            .iter()
+            .map(|listen| {
+                listen.tcp().ok_or_else(|| {
+                    ConfigError::setting(
+                        "listen",
+                        format!("this version does not serve unix sockets yet, so not {listen}"),
+                        "write a TCP address, for instance 127.0.0.1:8080",
+                    )
+                })
+            })
+            .collect()
+    }
+
+    fn shards_on(&self, available: &[usize]) -> Result<Vec<usize>, ConfigError> {
+        self.cores
+            .resolve(available)
+            .map_err(|error| cores_error(&error.to_string()))
+    }
+
+    fn check_data(&self) -> Result<(), ConfigError> {
+        count_in("data", self.data.len(), DATA_DIRECTORIES_MAX, "directories")?;
+        for (position, path) in self.data.iter().enumerate() {
+            if path.as_os_str().is_empty() {
+                return Err(ConfigError::setting(
+                    "data",
+                    "a directory has an empty name",
+                    "write a path, for instance ./hayloft-data",
+                ));
+            }
+            // Other spellings of one directory are found when it is opened (`crate::datadir`).
+            if self.data[..position].contains(path) {
+                return Err(ConfigError::setting(
+                    "data",
+                    format!("{} is named twice", path.display()),
+                    "name each directory once",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_addresses(&self) -> Result<(), ConfigError> {
+        count_in("listen", self.listen.len(), LISTEN_MAX, "addresses")?;
+        for (position, listen) in self.listen.iter().enumerate() {
+            let earlier = self.listen[..position].iter().find(|earlier| {
+                *earlier == listen
+                    || matches!((earlier, listen), (Listen::Tcp(a), Listen::Tcp(b)) if clash(*a, *b))
+            });
+            if let Some(earlier) = earlier {
+                return Err(ConfigError::setting(
+                    "listen",
+                    format!("{earlier} and {listen} are the same port of the same address"),
+                    "keep one of them",
+                ));
+            }
+            if listen.tcp().is_some_and(|data| clash(data, self.admin)) {
+                return Err(ConfigError::setting(
+                    "admin",
+                    format!("{} is taken by listen = {listen}", self.admin),
+                    "give the admin API another port, for instance 127.0.0.1:8081",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_texts(&self) -> Result<(), ConfigError> {
+        let value = &self.cache_control;
+        let visible = value
+            .bytes()
+            .all(|byte| byte == b' ' || byte.is_ascii_graphic());
+        if value.is_empty()
+            || value.len() > CACHE_CONTROL_BYTES_MAX
+            || !visible
+            || value.trim() != value
+        {
+            return Err(ConfigError::setting(
+                "cache_control",
+                format!("{value:?} is no value for a Cache-Control header"),
+                format!(
+                    "write 1 to {CACHE_CONTROL_BYTES_MAX} visible ASCII characters with spaces only between \
+                     them, for instance \"public, max-age=86400\" or \"no-cache\""
+                ),
+            ));
+        }
+        // Whether it is a filter is for the log library to say, at start-up.
+        if self.log.trim().is_empty() || self.log.len() > LOG_BYTES_MAX {
+            return Err(ConfigError::setting(
+                "log",
+                format!(
+                    "a filter has 1 to {LOG_BYTES_MAX} bytes, not {}",
+                    self.log.len()
+                ),
+                "write a level (error, warn, info, debug, trace, off) or a filter such as \
+                 warn,hayloft::volume=debug",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_limits(&self) -> Result<(), ConfigError> {
+        let limits = &self.limits;
+        for (key, value, range, unit) in [
+            (
+                "connections",
+                limits.connections,
+                1..=1_000_000,
+                "connections",
+            ),
+            (
+                "device_in_flight",
+                limits.device_in_flight,
+                1..=1024,
+                "operations",
+            ),
+            (
+                "head_timeout_seconds",
+                limits.head_timeout_seconds,
+                1..=3600,
+                "seconds",
+            ),
+            (
+                "idle_timeout_seconds",
+                limits.idle_timeout_seconds,
+                1..=86_400,
+                "seconds",
+            ),
+            (
+                "send_timeout_seconds",
+                limits.send_timeout_seconds,
+                1..=3600,
+                "seconds",
+            ),
+            (
+                "body_min_bytes_per_second",
+                limits.body_min_bytes_per_second,
+                1..=1 << 30,
+                "bytes per second",
+            ),
+            (
+                "body_grace_seconds",
+                limits.body_grace_seconds,
+                1..=3600,
+                "seconds",
+            ),
+            (
+                "drain_timeout_seconds",
+                limits.drain_timeout_seconds,
+                0..=3600,
+                "seconds",
+            ),
+        ] {
+            number_in(key, value, &range, unit)?;
+        }
+        mebibytes(
+            "limits.buffer_memory_per_shard",
+            limits.buffer_memory_per_shard,
+            &BUFFER_BYTES,
+        )?;
+        size_in("limits.largest_body", limits.largest_body, &BODY_BYTES)?;
+        size_in("limits.largest_batch", limits.largest_batch, &BODY_BYTES)?;
+        if limits.largest_batch > limits.buffer_memory_per_shard {
+            return Err(ConfigError::setting(
+                "limits.largest_batch",
+                format!(
+                    "a batch of {} can never be held in limits.buffer_memory_per_shard = {}",
+                    limits.largest_batch, limits.buffer_memory_per_shard
+                ),
+                "lower the one or raise the other (half of the buffer memory is a good bound)",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn cores_at_hand() -> Result<Vec<usize>, ConfigError> {
+    available_cores().map_err(|error| cores_error(&error.to_string()))
+}
+
+fn cores_error(problem_and_fix: &str) -> ConfigError {
+    ConfigError::setting(
+        "cores",
+        problem_and_fix,
+        "\"all\" takes every core that can be had",
+    )
+}
+
+/// Whether two listeners want the same port of the same address. Port 0 is whatever is free.
+fn clash(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || covers(a, b) || covers(b, a))
+}
+
+/// Whether `a` means all addresses, that of `b` among them. `[::]` takes IPv4 too.
+fn covers(a: SocketAddr, b: SocketAddr) -> bool {
+    match a.ip() {
+        IpAddr::V4(ip) => ip.is_unspecified() && b.is_ipv4(),
+        IpAddr::V6(ip) => ip.is_unspecified(),
+    }
+}
+
+fn count_in(key: &str, count: usize, max: usize, what: &str) -> Result<(), ConfigError> {
+    if (1..=max).contains(&count) {
+        return Ok(());
+    }
+    Err(ConfigError::setting(
+        key,
+        format!("{count} {what}"),
+        format!("name 1 to {max}"),
+    ))
+}
+
+fn number_in(
+    key: &str,
+    value: u32,
+    range: &RangeInclusive<u32>,
+    unit: &str,
+) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::setting(
+        &format!("limits.{key}"),
+        format!("{value} is out of range"),
+        format!("write {} to {} ({unit})", range.start(), range.end()),
+    ))
+}
+
+fn size_in(key: &str, size: ByteSize, range: &RangeInclusive<u64>) -> Result<(), ConfigError> {
+    if range.contains(&size.bytes()) {
+        return Ok(());
+    }
+    let (least, most) = (ByteSize(*range.start()), ByteSize(*range.end()));
+    Err(ConfigError::setting(
+        key,
+        format!("{size} is out of range"),
+        format!("write a size from {least} to {most}"),
+    ))
+}
+
+fn mebibytes(key: &str, size: ByteSize, range: &RangeInclusive<u64>) -> Result<(), ConfigError> {
+    size_in(key, size, range)?;
+    if size.bytes().is_multiple_of(MIB) {
+        return Ok(());
+    }
+    // Within the range, so the next multiple is too: both ends are multiples.
+    let (below, above) = (size.bytes() / MIB, size.bytes().div_ceil(MIB));
+    Err(ConfigError::setting(
+        key,
+        format!("{size} is not a multiple of 1MiB"),
+        format!("write {below}MiB or {above}MiB"),
+    ))
+}

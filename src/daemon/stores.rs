@@ -1,0 +1,180 @@
+//! The data directories and the volume files in them, before any shard runs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::StartError;
+use crate::config::{Config, Prealloc};
+use crate::datadir::{self, DataDir};
+use crate::limits::UNIT;
+use crate::metrics::DiskState;
+use crate::op::{DirId, Op};
+use crate::ring::{Prepared, Ring, RingOptions};
+use crate::runtime::{Handle, Runtime};
+use crate::sys;
+use crate::types::VolumeId;
+use crate::volume::{self, IoError, Preallocation, Superblock, VolumeState};
+
+/// A data directory as configured; absent when it is not there.
+pub struct Store {
+    /// Its path.
+    pub path: PathBuf,
+    /// The directory, locked.
+    pub dir: Option<DataDir>,
+}
+
+impl Store {
+    /// What `/status` says of it.
+    pub fn state(&self) -> DiskState {
+        if self.dir.is_some() { DiskState::Ok } else { DiskState::Missing }
+    }
+}
+
+/// A volume file found.
+#[derive(Clone, Debug)]
+pub struct FoundVolume {
+    /// Position of its data directory.
+    pub store: usize,
+    /// Its number.
+    pub id: u32,
+    /// Generation of the file.
+    pub generation: u64,
+}
+
+/// Opens and locks all data directories. One that is missing takes only its volumes out, as long as
+/// there is another.
+pub fn open(config: &Config) -> Result<Vec<Store>, StartError> {
+    datadir::check_distinct(&config.data)?;
+    let alone = config.data.len() == 1;
+    let mut stores = Vec::new();
+    for path in &config.data {
+        let dir = match DataDir::open(path, true) {
+            Ok(dir) => {
+                check_direct_io(path, config.buffered)?;
+                Some(dir)
+            }
+            Err(error) if error.is_absent() && !alone => {
+                tracing::error!("{error}. Its volumes are out until it is back and the daemon restarted");
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        stores.push(Store { path: path.clone(), dir });
+    }
+    if stores.iter().all(|store| store.dir.is_none()) {
+        return Err(StartError::NoDataDir);
+    }
+    Ok(stores)
+}
+
+fn check_direct_io(path: &std::path::Path, buffered: bool) -> Result<(), StartError> {
+    if buffered {
+        return Ok(());
+    }
+    match sys::probe_direct_io(path) {
+        Ok(Some(needs)) if u64::from(needs.offset) > UNIT => {
+            Err(StartError::Alignment { path: path.to_owned(), bytes: needs.offset })
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(StartError::NoDirectIo { path: path.to_owned(), error }),
+    }
+}
+
+/// All volume files, by volume.
+pub fn volumes(stores: &[Store]) -> Result<Vec<FoundVolume>, StartError> {
+    let mut found: BTreeMap<u32, FoundVolume> = BTreeMap::new();
+    for (store, dir) in stores.iter().enumerate() {
+        let Some(dir) = &dir.dir else { continue };
+        for file in dir.volumes()? {
+            let volume = FoundVolume { store, id: file.id, generation: file.generation };
+            if let Some(other) = found.insert(file.id, volume) {
+                let first = stores[other.store].path.join(volume::file_name(file.id, other.generation));
+                return Err(StartError::TwoFiles { id: file.id, first, second: file.path });
+            }
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+/// The control ring: creates volumes and wakes shards.
+pub struct Control {
+    /// Its driver.
+    pub ring: Ring,
+    /// Its tasks.
+    pub runtime: Runtime,
+}
+
+impl Control {
+    /// Starts it on this thread.
+    pub fn start(
+        prepared: Prepared,
+        pool: crate::buffer::Pool,
+        peers: Vec<std::os::fd::RawFd>,
+        buffered: bool,
+    ) -> Result<Self, StartError> {
+        let options = RingOptions { device_in_flight: 8, buffered };
+        let ring = Ring::start(prepared, pool.clone(), peers, options)
+            .map_err(|error| StartError::Step("start a ring", error))?;
+        let runtime = Runtime::new(&ring, pool, super::random);
+        Ok(Self { ring, runtime })
+    }
+
+    /// Makes all shards look around.
+    pub fn wake(&mut self, shards: u16) {
+        let handle = self.runtime.handle().clone();
+        self.runtime.block_on(&mut self.ring, async move {
+            for shard in 0..shards {
+                handle.submit(Op::Wake { shard }).await;
+            }
+        });
+    }
+
+    /// Creates a volume in a store.
+    pub fn create(&mut self, store: &Store, id: u32, config: &Config) -> Result<(), StartError> {
+        let dir = store.dir.as_ref().expect("a store to create in is there");
+        let superblock = Superblock {
+            compat: 0,
+            ro_compat: 0,
+            incompat: 0,
+            volume: VolumeId(id),
+            incarnation: super::random(),
+            parent: 0,
+            generation: 0,
+            state: VolumeState::Live,
+            size: config.volume_size.bytes(),
+            unit: u32::try_from(UNIT).expect("512"),
+            chunk: u32::try_from(crate::limits::CHUNK).expect("64 KiB"),
+            hash_seed: super::random(),
+            store: dir.store_id().0.to_be_bytes(),
+            created_ns: sys::wall_ns(),
+            revision: 1,
+        };
+        let preallocation = match config.prealloc {
+            Prealloc::Fallocate => Preallocation::Reserve,
+            Prealloc::Zeroed => Preallocation::Zeroed,
+        };
+        let (handle, path) = (self.runtime.handle().clone(), store.path.clone());
+        let created = self.runtime.block_on(&mut self.ring, async move {
+            create(&handle, path, &superblock, preallocation).await
+        });
+        created.map_err(|(what, error)| StartError::Create {
+            id,
+            path: store.path.clone(),
+            what,
+            error,
+            size: config.volume_size,
+        })
+    }
+}
+
+async fn create(
+    handle: &Handle,
+    path: PathBuf,
+    superblock: &Superblock,
+    preallocation: Preallocation,
+) -> Result<(), (&'static str, IoError)> {
+    let opened = handle.submit(Op::OpenDir { path }).await.result;
+    let errno = i32::try_from(-opened).unwrap_or(i32::MAX);
+    let dir = u32::try_from(opened).map_err(|_| ("open the directory", IoError::Errno(errno)))?;
+    volume::create(handle, DirId(dir), superblock, preallocation).await
+}

@@ -1,0 +1,58 @@
+//! Finds two configured data directories that are one: by another spelling, a symbolic link, a bind mount.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::DataDirError;
+
+/// What a directory is, whatever it is called.
+#[derive(PartialEq, Eq)]
+enum Identity {
+    /// Device and inode.
+    Present(u64, u64),
+    /// Device and inode of the directory it would be created in, and its name there.
+    Absent(u64, u64, OsString),
+}
+
+/// Checks that no two of `paths` are the same directory, present or yet to be created.
+///
+/// Paths that cannot be looked at are passed over: opening them tells why.
+///
+/// # Errors
+/// [`DataDirError::Same`] names the first such pair.
+pub fn check_distinct(paths: &[PathBuf]) -> Result<(), DataDirError> {
+    let mut seen: Vec<(Identity, &PathBuf)> = Vec::new();
+    for path in paths {
+        let Some(identity) = identity(path) else {
+            continue;
+        };
+        if let Some((_, first)) = seen.iter().find(|(earlier, _)| *earlier == identity) {
+            return Err(DataDirError::Same {
+                first: (*first).clone(),
+                second: path.clone(),
+            });
+        }
+        seen.push((identity, path));
+    }
+    Ok(())
+}
+
+fn identity(path: &Path) -> Option<Identity> {
+    if let Ok(there) = fs::metadata(path) {
+        return Some(Identity::Present(there.dev(), there.ino()));
+    }
+    let parent = fs::metadata(parent_of(path)?).ok()?;
+    let name = path.file_name()?.to_owned();
+    Some(Identity::Absent(parent.dev(), parent.ino(), name))
+}
+
+/// The directory a path lies in; `.` for a bare name; none for `/` and what ends in `..`.
+pub(super) fn parent_of(path: &Path) -> Option<&Path> {
+    path.file_name()?;
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Some(Path::new(".")),
+        parent => parent,
+    }
+}

@@ -1,0 +1,94 @@
+//! The lock that gives a data directory to one daemon: flock on `DIR/LOCK`.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use super::DataDirError;
+use super::names::LOCK;
+
+/// A process that dies with operations in its ring keeps its files, and so its locks, for some
+/// milliseconds: a supervisor that restarts at once must not fail for that.
+const RETRIES: u32 = 10;
+const RETRY_DELAY: Duration = Duration::from_millis(50);
+
+/// Holds the lock until dropped. The file stays: removing it would let two processes lock two files.
+#[derive(Debug)]
+pub(super) struct Lock(Flock<File>);
+
+impl Lock {
+    /// Takes the lock, waiting up to half a second for it, and writes the number of this process into
+    /// the file.
+    pub(super) fn take(directory: &Path) -> Result<Self, DataDirError> {
+        let path = directory.join(LOCK);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| DataDirError::io("open the lock file", &path, error))?;
+        for attempt in 0..=RETRIES {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(held) => {
+                    let mut lock = Self(held);
+                    if let Err(error) = lock.write_holder() {
+                        // The number only serves a message; a full disk must still start and serve.
+                        tracing::warn!(
+                            path = %path.display(),
+                            %error,
+                            "cannot write the process id into the lock file"
+                        );
+                    }
+                    return Ok(lock);
+                }
+                Err((still_open, Errno::EWOULDBLOCK)) => file = still_open,
+                Err((_, errno)) => {
+                    return Err(DataDirError::io("lock", &path, errno.into()));
+                }
+            }
+            if attempt < RETRIES {
+                sleep(RETRY_DELAY);
+            }
+        }
+        Err(held_by(directory, read_holder(&mut file)))
+    }
+
+    fn write_holder(&mut self) -> io::Result<()> {
+        self.0.set_len(0)?;
+        self.0.rewind()?;
+        self.0
+            .write_all(format!("{}\n", std::process::id()).as_bytes())
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Before the lock goes (with the field): whoever takes it next writes its own number.
+        if let Err(error) = self.0.set_len(0) {
+            tracing::debug!(%error, "cannot clear the process id in the lock file");
+        }
+    }
+}
+
+fn held_by(directory: &Path, holder: Option<u32>) -> DataDirError {
+    let path = directory.to_owned();
+    match holder {
+        Some(holder) if holder == std::process::id() => DataDirError::LockedBySelf { path, holder },
+        _ => DataDirError::Locked { path, holder },
+    }
+}
+
+/// The number in the file, or none: its holder may not have written it yet.
+fn read_holder(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}

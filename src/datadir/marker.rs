@@ -1,0 +1,289 @@
+//! `DIR/hayloft.toml`: says that a directory is a data directory, of which store, in which format.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::DataDirError;
+use super::names::{MARKER, MARKER_TEMPORARY};
+
+/// The format of data directories that this build reads and writes.
+pub const FORMAT: i64 = 1;
+
+/// Largest marker, in bytes. A larger file is no marker.
+const BYTES_MAX: u64 = 64 * 1024;
+
+/// Names a data directory for good: 128 random bits, printed as 32 lower-case hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StoreId(pub u128);
+
+impl fmt::Display for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// What the marker says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Marker {
+    pub(super) store_id: StoreId,
+    /// When the directory was made: RFC 3339, in UTC.
+    pub(super) created: String,
+}
+
+impl Marker {
+    /// Reads the marker of a directory; `None` if it has none.
+    ///
+    /// The file and the directory are synced first: a crash may have come between the rename and the
+    /// sync of an earlier run, and nothing may be acknowledged in a directory that a power cut unmakes.
+    pub(super) fn read(directory: &Path) -> Result<Option<Self>, DataDirError> {
+        let path = directory.join(MARKER);
+        let failed = |error| DataDirError::io("read the marker", &path, error);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(failed)?,
+        };
+        file.sync_all().map_err(failed)?;
+        sync_directory(directory)?;
+        let mut bytes = Vec::new();
+        file.take(BYTES_MAX + 1)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+        Self::parse(&path, &bytes).map(Some)
+    }
+
+    /// Writes a marker with a new store id: whole and durable when this returns, or not there at all.
+    pub(super) fn create(directory: &Path) -> Result<Self, DataDirError> {
+        let path = directory.join(MARKER);
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(|error| {
+            let source = io::Error::other(error.to_string());
+            DataDirError::io("draw a store id for", directory, source)
+        })?;
+        let marker = Self {
+            store_id: StoreId(u128::from_be_bytes(id)),
+            created: utc(SystemTime::now()),
+        };
+        let temporary = directory.join(MARKER_TEMPORARY);
+        write_durably(&temporary, marker.text().as_bytes())
+            .and_then(|()| fs::rename(&temporary, &path))
+            .map_err(|error| DataDirError::io("create the marker", &path, error))?;
+        sync_directory(directory)?;
+        Ok(marker)
+    }
+
+    fn text(&self) -> String {
+        format!(
+            "# Marks a Hayloft data directory. Written once; do not edit.\n\
+             format = {FORMAT}\n\
+             store_id = \"{}\"\n\
+             created = {}\n",
+            self.store_id, self.created
+        )
+    }
+
+    /// Keys this build does not know are ignored: a later build of the same format may add some.
+    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, DataDirError> {
+        let garbled = |problem: &str| DataDirError::Garbled {
+            path: path.to_owned(),
+            problem: problem.to_owned(),
+        };
+        if bytes.len() as u64 > BYTES_MAX {
+            return Err(garbled("it is larger than 64 KiB"));
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| garbled("it is not text"))?;
+        let table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| garbled(error.message()))?;
+        // Before anything else: another format may have other keys.
+        match table.get("format").and_then(toml::Value::as_integer) {
+            Some(FORMAT) => {}
+            Some(format) if format > FORMAT => {
+                return Err(DataDirError::Format {
+                    path: path.to_owned(),
+                    format,
+                    reads: FORMAT,
+                });
+            }
+            _ => return Err(garbled("the key `format` is missing or not a known number")),
+        }
+        let store_id = table
+            .get("store_id")
+            .and_then(toml::Value::as_str)
+            .and_then(parse_id)
+            .ok_or_else(|| {
+                garbled("the key `store_id` is missing or not 32 lower-case hex digits")
+            })?;
+        let created = table
+            .get("created")
+            .and_then(toml::Value::as_datetime)
+            .ok_or_else(|| garbled("the key `created` is missing or not a date and time"))?;
+        Ok(Self {
+            store_id,
+            created: created.to_string(),
+        })
+    }
+}
+
+fn parse_id(text: &str) -> Option<StoreId> {
+    let strict = text.len() == 32
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if !strict {
+        return None;
+    }
+    u128::from_str_radix(text, 16).ok().map(StoreId)
+}
+
+/// Makes the names in a directory durable.
+pub(super) fn sync_directory(directory: &Path) -> Result<(), DataDirError> {
+    File::open(directory)
+        .and_then(|file| file.sync_all())
+        .map_err(|error| DataDirError::io("sync the directory", directory, error))
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// RFC 3339 in UTC, to the second. A clock before 1970 gives 1970.
+fn utc(time: SystemTime) -> String {
+    let seconds = time
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let (days, second_of_day) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
+        second_of_day / 3600,
+        second_of_day / 60 % 60,
+        second_of_day % 60
+    )
+}
+
+/// Year, month and day of a number of days since 1970-01-01. Counts in years that begin on the first of
+/// March, so that the leap day comes last (Howard Hinnant, "chrono-compatible low-level date algorithms").
+fn civil(days_since_1970: u64) -> (u64, u64, u64) {
+    let days = days_since_1970 + 719_468; // since 0000-03-01
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = 400 * era + year_of_era + u64::from(month <= 2);
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn times_print_as_rfc_3339() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_709_251_199, "2024-02-29T23:59:59Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (1_785_589_445, "2026-08-01T13:04:05Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(seconds)), text);
+        }
+        assert_eq!(
+            utc(UNIX_EPOCH - Duration::from_secs(1)),
+            "1970-01-01T00:00:00Z"
+        );
+    }
+
+    #[test]
+    fn a_marker_survives_being_written_and_read() {
+        let marker = Marker {
+            store_id: StoreId(0x0123_4567_89ab),
+            created: "2026-08-01T13:04:05Z".to_owned(),
+        };
+        let read = Marker::parse(Path::new(MARKER), marker.text().as_bytes());
+        assert_eq!(read.unwrap(), marker);
+    }
+
+    #[test]
+    fn damage_is_named() {
+        let id = "0".repeat(32);
+        let date = "2026-08-01T13:04:05Z";
+        for (text, problem) in [
+            (String::new(), "`format` is missing"),
+            (
+                "format = 0".into(),
+                "`format` is missing or not a known number",
+            ),
+            (
+                "format = \"1\"".into(),
+                "`format` is missing or not a known number",
+            ),
+            ("format = 1\0\0\0".into(), "is damaged"),
+            ("format = 1".into(), "`store_id` is missing"),
+            (
+                format!("format = 1\nstore_id = \"{id}0\"\ncreated = {date}"),
+                "`store_id`",
+            ),
+            (
+                format!("format = 1\nstore_id = \"+{}\"\ncreated = {date}", &id[1..]),
+                "`store_id`",
+            ),
+            (
+                format!("format = 1\nstore_id = \"{}A\"\ncreated = {date}", &id[1..]),
+                "`store_id`",
+            ),
+            (
+                format!("format = 1\nstore_id = \"{id}\""),
+                "`created` is missing",
+            ),
+            ("#".repeat(70_000), "larger than 64 KiB"),
+        ] {
+            let error = Marker::parse(Path::new("/d/hayloft.toml"), text.as_bytes())
+                .expect_err(&text)
+                .to_string();
+            assert!(error.starts_with("/d/hayloft.toml is damaged: "), "{error}");
+            assert!(error.contains(problem), "{text:?}: {error}");
+        }
+        let error = Marker::parse(Path::new("m"), &[0xff])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("it is not text"), "{error}");
+        // What this build does not know is no damage.
+        let more = format!("format = 1\nstore_id = \"{id}\"\ncreated = {date}\nrack = 7\n");
+        assert!(Marker::parse(Path::new("m"), more.as_bytes()).is_ok());
+    }
+
+    /// The advice in the messages must itself be a valid marker.
+    #[test]
+    fn the_marker_that_messages_advise_is_read() {
+        let error = Marker::parse(Path::new("m"), b"").unwrap_err().to_string();
+        let lines: Vec<&str> = error
+            .split('`')
+            .filter(|part| part.contains(" = "))
+            .collect();
+        assert_eq!(lines.len(), 3, "{error}");
+        let text = lines
+            .join("\n")
+            .replace("<32 lower-case hex digits>", &"a".repeat(32));
+        assert!(
+            Marker::parse(Path::new("m"), text.as_bytes()).is_ok(),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,343 @@
+//! Data directories: one per disk, marked by `hayloft.toml`, locked by one daemon, full of volume files.
+//!
+//! Start-up code: it blocks, and runs before any shard does. It knows file names, not what is in a
+//! volume. Files of volumes are created, renamed and removed by the volume engine, through the seam.
+
+mod distinct;
+mod error;
+mod lock;
+mod marker;
+mod names;
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+pub use distinct::check_distinct;
+pub use error::DataDirError;
+pub use marker::{FORMAT, StoreId};
+pub use names::{LOCK, MARKER};
+
+use distinct::parent_of;
+use lock::Lock;
+use marker::{Marker, sync_directory};
+use names::Name;
+
+/// A data directory that this process has locked. Dropping it releases the lock.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    marker: Marker,
+    removed: Vec<OsString>,
+    unknown: Vec<OsString>,
+    _lock: Lock,
+}
+
+/// A volume file found in a data directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeFile {
+    /// Volume id, as in URLs.
+    pub id: u32,
+    /// Generation of the file: compaction writes the next one. The highest is not always the valid one.
+    pub generation: u64,
+    /// Path of the file, below the directory as configured.
+    pub path: PathBuf,
+    /// Its name: `{id}.{generation}.vol`.
+    pub file_name: String,
+}
+
+impl DataDir {
+    /// Opens a data directory and locks it.
+    ///
+    /// With `create`, an absent directory is made (mode 0700; its parent must exist, so that a disk that
+    /// is not mounted is noticed), and an empty one becomes a data directory. Waits up to half a second
+    /// for the lock. Removes what an interrupted creation of a volume left behind, and logs files it does
+    /// not know, which it leaves alone.
+    ///
+    /// # Errors
+    /// [`DataDirError`]. [`DataDirError::is_absent`] tells a disk that is not there from one that is in
+    /// the wrong state. Nothing is changed in a directory that is not a data directory.
+    pub fn open(path: &Path, create: bool) -> Result<Self, DataDirError> {
+        let newly_made = ensure_directory(path, create)?;
+        // Before the lock, which leaves a file: a foreign directory stays as it is.
+        check_is_ours(path, create)?;
+        let lock = Lock::take(path)?;
+        let marker = match Marker::read(path)? {
+            Some(marker) => marker,
+            None => initialise(path, newly_made)?,
+        };
+        let mut directory = Self {
+            path: path.to_owned(),
+            marker,
+            removed: Vec::new(),
+            unknown: Vec::new(),
+            _lock: lock,
+        };
+        directory.tidy()?;
+        Ok(directory)
+    }
+
+    /// Opens several, which must be distinct; the first error ends it and releases those opened. A daemon
+    /// that goes on without a missing disk calls [`check_distinct`] and opens each.
+    ///
+    /// # Errors
+    /// As [`check_distinct`] and [`DataDir::open`].
+    pub fn open_all(paths: &[PathBuf], create: bool) -> Result<Vec<Self>, DataDirError> {
+        check_distinct(paths)?;
+        paths.iter().map(|path| Self::open(path, create)).collect()
+    }
+
+    /// The directory, as configured.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The id drawn when the directory was made.
+    #[must_use]
+    pub fn store_id(&self) -> StoreId {
+        self.marker.store_id
+    }
+
+    /// When the directory was made: RFC 3339, in UTC, to the second.
+    #[must_use]
+    pub fn created(&self) -> &str {
+        &self.marker.created
+    }
+
+    /// Unfinished volume files that opening removed, sorted.
+    #[must_use]
+    pub fn removed_leftovers(&self) -> &[OsString] {
+        &self.removed
+    }
+
+    /// Names found at opening that mean nothing to this build, sorted.
+    #[must_use]
+    pub fn unknown_names(&self) -> &[OsString] {
+        &self.unknown
+    }
+
+    /// The volume files there are now, by id and then generation. Two generations of one volume are both
+    /// listed: which one is valid stands in the files.
+    ///
+    /// # Errors
+    /// [`DataDirError::NotAVolume`] when something else has the name of a volume: to pass over it would
+    /// answer 404 for photos that may well exist. [`DataDirError::Io`] when the directory cannot be read.
+    pub fn volumes(&self) -> Result<Vec<VolumeFile>, DataDirError> {
+        let mut volumes = Vec::new();
+        for name in names_in(&self.path)? {
+            let Some(file_name) = name.to_str() else {
+                continue;
+            };
+            let Name::Volume { id, generation } = Name::parse(file_name) else {
+                continue;
+            };
+            let path = self.path.join(file_name);
+            if !is_regular_file(&path)? {
+                return Err(DataDirError::NotAVolume { path });
+            }
+            volumes.push(VolumeFile {
+                id,
+                generation,
+                path,
+                file_name: file_name.to_owned(),
+            });
+        }
+        volumes.sort_unstable_by_key(|volume| (volume.id, volume.generation));
+        Ok(volumes)
+    }
+
+    /// Where a volume's file is, or is to be: `DIR/{id}.{generation}.vol`.
+    #[must_use]
+    pub fn volume_path(&self, id: u32, generation: u64) -> PathBuf {
+        self.path.join(names::volume(id, generation))
+    }
+
+    /// Where a volume's file is while it is being created: `DIR/{id}.{generation}.vol.tmp`. What a crash
+    /// leaves there is removed when the directory is opened again.
+    #[must_use]
+    pub fn volume_temporary_path(&self, id: u32, generation: u64) -> PathBuf {
+        self.path.join(names::volume_temporary(id, generation))
+    }
+
+    /// Where a volume's index is saved: `DIR/{id}.{generation}.ckpt`.
+    #[must_use]
+    pub fn checkpoint_path(&self, id: u32, generation: u64) -> PathBuf {
+        self.path.join(names::checkpoint(id, generation))
+    }
+
+    /// Only at opening, under the lock: later, a temporary file may be a volume in the making.
+    fn tidy(&mut self) -> Result<(), DataDirError> {
+        for name in names_in(&self.path)? {
+            let path = self.path.join(&name);
+            match name.to_str().map_or(Name::Unknown, Name::parse) {
+                Name::VolumeTemporary if is_regular_file(&path)? => match fs::remove_file(&path) {
+                    Ok(()) => {
+                        tracing::info!(
+                            path = %path.display(),
+                            "removed what an interrupted creation of a volume left"
+                        );
+                        self.removed.push(name);
+                    }
+                    // It costs space and no more: the volumes beside it can be served.
+                    Err(error) => {
+                        tracing::warn!(
+                            path = %path.display(),
+                            %error,
+                            "cannot remove what an interrupted creation of a volume left; \
+                             remove it by hand"
+                        );
+                    }
+                },
+                Name::VolumeTemporary | Name::Unknown => self.unknown.push(name),
+                Name::Marker | Name::Housekeeping | Name::Volume { .. } | Name::Checkpoint => {}
+            }
+        }
+        if !self.unknown.is_empty() {
+            tracing::warn!(
+                path = %self.path.display(),
+                names = ?self.unknown,
+                "unknown files in the data directory are left alone; move them away"
+            );
+        }
+        Ok(())
+    }
+}
+
+impl DataDirError {
+    /// Whether the directory, or the disk it is on, is not there, rather than in the wrong state: the
+    /// daemon may go on without it and answer 503 for volumes it does not know.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        matches!(
+            self,
+            Self::Missing { .. } | Self::NoParent { .. } | Self::Empty { .. }
+        )
+    }
+}
+
+/// Makes sure that there is a directory; says whether it was made just now.
+fn ensure_directory(path: &Path, create: bool) -> Result<bool, DataDirError> {
+    match fs::metadata(path) {
+        Ok(there) if there.is_dir() => return Ok(false),
+        Ok(_) => return Err(not_a_directory(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(not_a_directory(path));
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(DataDirError::io("look at", path, error));
+        }
+        Err(_) if !create => {
+            return Err(DataDirError::Missing {
+                path: path.to_owned(),
+            });
+        }
+        Err(_) => {}
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => {
+            tracing::info!(path = %path.display(), "created the data directory");
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(DataDirError::NoParent {
+            path: path.to_owned(),
+            parent: parent_of(path).unwrap_or(path).to_owned(),
+        }),
+        // Another process was faster; or it is a symbolic link that points nowhere.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if path.is_dir() {
+                Ok(false)
+            } else {
+                Err(not_a_directory(path))
+            }
+        }
+        Err(error) => Err(DataDirError::io("create", path, error)),
+    }
+}
+
+/// Names the topmost component that is no directory.
+fn not_a_directory(path: &Path) -> DataDirError {
+    let obstacle = path
+        .ancestors()
+        .filter(|above| fs::metadata(above).is_ok_and(|there| !there.is_dir()))
+        .last()
+        .unwrap_or(path);
+    DataDirError::NotADirectory {
+        path: path.to_owned(),
+        obstacle: obstacle.to_owned(),
+    }
+}
+
+/// Whether the directory is a data directory, or may become one.
+fn check_is_ours(path: &Path, create: bool) -> Result<(), DataDirError> {
+    let (mut volumes, mut others) = (Vec::new(), Vec::new());
+    for name in names_in(path)? {
+        match name.to_str().map_or(Name::Unknown, Name::parse) {
+            Name::Marker => return Ok(()),
+            Name::Housekeeping => {}
+            Name::Volume { .. } | Name::VolumeTemporary | Name::Checkpoint => volumes.push(name),
+            Name::Unknown => others.push(name),
+        }
+    }
+    let path = path.to_owned();
+    if !volumes.is_empty() {
+        return Err(DataDirError::MarkerLost {
+            path,
+            names: volumes,
+        });
+    }
+    if !others.is_empty() {
+        return Err(DataDirError::Foreign {
+            path,
+            names: others,
+        });
+    }
+    if !create {
+        return Err(DataDirError::Empty { path });
+    }
+    Ok(())
+}
+
+/// Makes an empty directory a data directory. The entry in its parent is made durable first, so that a
+/// marker is proof that the directory itself survives a power cut.
+fn initialise(path: &Path, newly_made: bool) -> Result<Marker, DataDirError> {
+    let canonical = fs::canonicalize(path)
+        .map_err(|error| DataDirError::io("find the parent of", path, error))?;
+    if let Some(parent) = canonical.parent() {
+        match sync_directory(parent) {
+            // Made by someone else, in a directory we may not read: theirs to make durable.
+            Err(error @ DataDirError::Permission { .. }) if !newly_made => {
+                tracing::debug!(%error, "the parent of the data directory is not synced");
+            }
+            result => result?,
+        }
+    }
+    let marker = Marker::create(path)?;
+    tracing::info!(path = %path.display(), store_id = %marker.store_id, "made a data directory");
+    Ok(marker)
+}
+
+/// All names in a directory, sorted, so that logs and errors do not depend on the file system.
+fn names_in(path: &Path) -> Result<Vec<OsString>, DataDirError> {
+    let mut names = fs::read_dir(path)
+        .and_then(|entries| {
+            entries
+                .map(|entry| entry.map(|entry| entry.file_name()))
+                .collect::<io::Result<Vec<_>>>()
+        })
+        .map_err(|error| DataDirError::io("list", path, error))?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Symbolic links are not followed: a volume must lie on the disk its directory stands for.
+fn is_regular_file(path: &Path) -> Result<bool, DataDirError> {
+    fs::symlink_metadata(path)
+        .map(|there| there.is_file())
+        .map_err(|error| DataDirError::io("look at", path, error))
+}
+
+#[cfg(test)]
+mod tests;

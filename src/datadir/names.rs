@@ -1,0 +1,133 @@
+//! File names in a data directory, in one place. Strict: a name has exactly one spelling.
+
+/// Marks a data directory: store id and format.
+pub const MARKER: &str = "hayloft.toml";
+/// The marker while it is being written.
+pub(super) const MARKER_TEMPORARY: &str = "hayloft.toml.tmp";
+/// Locked by the daemon that has the directory open; holds its process id.
+pub const LOCK: &str = "LOCK";
+/// Made by mkfs at the top of ext file systems.
+pub(super) const LOST_AND_FOUND: &str = "lost+found";
+
+/// What a name in a data directory means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Name {
+    /// `hayloft.toml`.
+    Marker,
+    /// Other files that belong there and are nobody's data: LOCK, lost+found, an unfinished marker.
+    Housekeeping,
+    /// `{id}.{generation}.vol`.
+    Volume { id: u32, generation: u64 },
+    /// `{id}.{generation}.vol.tmp`: a volume whose creation did not finish.
+    VolumeTemporary,
+    /// `{id}.{generation}.ckpt`.
+    Checkpoint,
+    /// Anything else.
+    Unknown,
+}
+
+impl Name {
+    pub(super) fn parse(name: &str) -> Self {
+        match name {
+            MARKER => return Self::Marker,
+            MARKER_TEMPORARY | LOCK | LOST_AND_FOUND => return Self::Housekeeping,
+            _ => {}
+        }
+        let mut parts = name.splitn(3, '.');
+        let (Some(id), Some(generation), Some(kind)) = (parts.next(), parts.next(), parts.next())
+        else {
+            return Self::Unknown;
+        };
+        let (Some(id), Some(generation)) = (decimal(id), decimal(generation)) else {
+            return Self::Unknown;
+        };
+        let Ok(id) = u32::try_from(id) else {
+            return Self::Unknown;
+        };
+        match kind {
+            "vol" => Self::Volume { id, generation },
+            "vol.tmp" => Self::VolumeTemporary,
+            "ckpt" => Self::Checkpoint,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Decimal digits without sign or leading zeros.
+fn decimal(text: &str) -> Option<u64> {
+    let strict =
+        text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    if strict { text.parse().ok() } else { None }
+}
+
+/// `{id}.{generation}.vol`.
+pub(super) fn volume(id: u32, generation: u64) -> String {
+    format!("{id}.{generation}.vol")
+}
+
+/// `{id}.{generation}.vol.tmp`.
+pub(super) fn volume_temporary(id: u32, generation: u64) -> String {
+    format!("{id}.{generation}.vol.tmp")
+}
+
+/// `{id}.{generation}.ckpt`.
+pub(super) fn checkpoint(id: u32, generation: u64) -> String {
+    format!("{id}.{generation}.ckpt")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_made_here_are_understood() {
+        for (id, generation) in [(0, 0), (1, 1), (u32::MAX, u64::MAX)] {
+            assert_eq!(
+                Name::parse(&volume(id, generation)),
+                Name::Volume { id, generation }
+            );
+            assert_eq!(
+                Name::parse(&volume_temporary(id, generation)),
+                Name::VolumeTemporary
+            );
+            assert_eq!(Name::parse(&checkpoint(id, generation)), Name::Checkpoint);
+        }
+        assert_eq!(Name::parse(MARKER), Name::Marker);
+        assert_eq!(Name::parse(LOCK), Name::Housekeeping);
+        assert_eq!(Name::parse("lost+found"), Name::Housekeeping);
+    }
+
+    #[test]
+    fn other_spellings_are_unknown() {
+        for name in [
+            "",
+            ".",
+            "1",
+            "1.1",
+            "1.vol",
+            "01.1.vol",
+            "1.01.vol",
+            "1.00.vol",
+            "+1.1.vol",
+            "-1.1.vol",
+            "1.1.VOL",
+            "1.1.vol ",
+            " 1.1.vol",
+            "1.1.vol~",
+            "1.1.vol.bak",
+            "1.1.vol.tmp.tmp",
+            "01.1.vol.tmp",
+            "1.1.tmp",
+            "x.tmp",
+            "1..vol",
+            ".1.vol",
+            "1.1.1.vol",
+            "4294967296.1.vol",
+            "1.18446744073709551616.vol",
+            "lock",
+            "hayloft.toml~",
+        ] {
+            assert_eq!(Name::parse(name), Name::Unknown, "{name:?}");
+        }
+    }
+}

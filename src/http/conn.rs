@@ -1,0 +1,304 @@
+//! One connection: request heads and bodies in, replies out, each within its deadline.
+//!
+//! Knows operations and buffers, not what is asked for. While it waits for a request it holds no
+//! buffer.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use nix::libc;
+use slab::Slab;
+
+use super::head::{Head, HeadLimits, HeadProgress, parse};
+use super::reject::Reject;
+use super::status::Status;
+use crate::buffer::Buf;
+use crate::limits::{BODY_PIECE, HEAD_BUFFER};
+use crate::op::{Op, Returned, Sock, Token};
+use crate::runtime::Handle;
+
+/// Deadlines in nanoseconds, rates in bytes per second.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// From the first byte of a head to its last.
+    pub head: u64,
+    /// Between requests.
+    pub idle: u64,
+    /// For a piece of a body, besides what its length allows at `rate`.
+    pub body: u64,
+    /// For a reply, besides what its length allows at `rate`.
+    pub send: u64,
+    /// Slowest client that is waited for.
+    pub rate: u64,
+    /// For the peer to take the last reply and close.
+    pub linger: u64,
+}
+
+impl Deadlines {
+    fn allowance(&self, bytes: usize) -> u64 {
+        (bytes as u64).saturating_mul(1_000_000_000) / self.rate
+    }
+}
+
+/// What came of waiting for a request.
+pub enum Next {
+    /// A request; its head stands in [`Conn::head_bytes`].
+    Request(Head),
+    /// Bytes that are no request.
+    Malformed(Reject),
+    /// The peer closed, or the connection broke.
+    Closed,
+    /// Nothing came between requests.
+    Idle,
+    /// A head began and did not end in time.
+    Late,
+}
+
+/// Why a body did not arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyError {
+    /// Too slow.
+    Late,
+    /// The connection ended.
+    Closed,
+}
+
+/// Waits that end when the shard drains: idle connections and listeners.
+pub type Waiting = RefCell<Slab<Option<Token>>>;
+
+/// A connection.
+pub struct Conn {
+    handle: Handle,
+    sock: Sock,
+    deadlines: Deadlines,
+    waiting: Rc<Waiting>,
+    waiting_slot: usize,
+    /// The bytes at hand: those of the current head, and what came behind it.
+    buf: Option<Buf>,
+    head_start: usize,
+    unread: usize,
+    filled: usize,
+    progress: HeadProgress,
+    /// When the first byte of the current request was there.
+    began: u64,
+}
+
+const LIMITS: HeadLimits = HeadLimits::DEFAULT;
+
+impl Conn {
+    /// Takes charge of a connected socket.
+    #[must_use]
+    pub fn new(handle: &Handle, sock: Sock, deadlines: Deadlines, waiting: &Rc<Waiting>) -> Self {
+        let waiting_slot = waiting.borrow_mut().insert(None);
+        Self {
+            handle: handle.clone(),
+            sock,
+            deadlines,
+            waiting: Rc::clone(waiting),
+            waiting_slot,
+            buf: None,
+            head_start: 0,
+            unread: 0,
+            filled: 0,
+            progress: HeadProgress::default(),
+            began: 0,
+        }
+    }
+
+    /// The bytes that the spans of the current head refer to.
+    #[must_use]
+    pub fn head_bytes(&self) -> &[u8] {
+        self.buf.as_ref().map_or(&[], |buf| &buf[self.head_start..])
+    }
+
+    /// When the current request began (nanoseconds).
+    #[must_use]
+    pub fn began(&self) -> u64 {
+        self.began
+    }
+
+    /// Bytes that have arrived behind the current head.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.filled - self.unread
+    }
+
+    /// Waits for the next request. What came behind the last one's head and was not taken as its
+    /// body is the start of the next.
+    pub async fn next_request(&mut self) -> Next {
+        self.progress = HeadProgress::default();
+        self.head_start = self.unread;
+        if self.buffered() == 0 {
+            match self.wait_for_bytes().await {
+                Ok(()) => {}
+                Err(next) => return next,
+            }
+        }
+        self.began = self.handle.now();
+        let deadline = self.began + self.deadlines.head;
+        loop {
+            let Some(buf) = &self.buf else { return Next::Closed };
+            match parse(&buf[self.head_start..self.filled], &LIMITS, &mut self.progress) {
+                Ok(Some(head)) => {
+                    self.unread = self.head_start + head.len;
+                    return Next::Request(head);
+                }
+                Ok(None) if self.filled - self.head_start == HEAD_BUFFER => {
+                    let reason = "the request head is longer than 8 KiB";
+                    let status = Status::HEADER_FIELDS_TOO_LARGE;
+                    return Next::Malformed(Reject::new(status, reason));
+                }
+                Ok(None) => {}
+                Err(reject) => return Next::Malformed(reject),
+            }
+            match self.receive_more(deadline).await {
+                Ok(()) => {}
+                Err(BodyError::Late) => return Next::Late,
+                Err(BodyError::Closed) => return Next::Closed,
+            }
+        }
+    }
+
+    /// Waits without a buffer.
+    async fn wait_for_bytes(&mut self) -> Result<(), Next> {
+        self.buf = None;
+        let deadline = self.handle.now() + self.deadlines.idle;
+        let operation = self.handle.submit_by(Op::RecvAny { sock: self.sock }, deadline);
+        self.waiting.borrow_mut()[self.waiting_slot] = Some(operation.token());
+        let completion = operation.await;
+        self.waiting.borrow_mut()[self.waiting_slot] = None;
+        if completion.result == -i64::from(libc::ECANCELED) {
+            return Err(Next::Idle);
+        }
+        let got = usize::try_from(completion.result).unwrap_or(0);
+        match completion.returned {
+            Returned::One(buf) if got > 0 => {
+                self.buf = Some(buf);
+                (self.head_start, self.unread, self.filled) = (0, 0, got);
+                Ok(())
+            }
+            _ => Err(Next::Closed),
+        }
+    }
+
+    async fn receive_more(&mut self, deadline: u64) -> Result<(), BodyError> {
+        let mut buf = self.buf.take().ok_or(BodyError::Closed)?;
+        if self.filled == HEAD_BUFFER {
+            // The head began behind earlier ones: move it to the front, where it fits whole.
+            buf.copy_within(self.head_start..self.filled, 0);
+            self.filled -= self.head_start;
+            self.head_start = 0;
+        }
+        let (start, len) = (self.filled, HEAD_BUFFER - self.filled);
+        let (buf, got) = self.receive(buf, start, len, false, deadline).await;
+        self.buf = Some(buf);
+        self.filled += got?;
+        Ok(())
+    }
+
+    async fn receive(
+        &self,
+        buf: Buf,
+        start: usize,
+        len: usize,
+        whole: bool,
+        deadline: u64,
+    ) -> (Buf, Result<usize, BodyError>) {
+        let start = u32::try_from(start).expect("inside a buffer");
+        let wanted = u32::try_from(len).expect("inside a buffer");
+        let op = Op::Recv { sock: self.sock, buf, start, len: wanted, whole };
+        let completion = self.handle.submit_by(op, deadline).await;
+        let Returned::One(buf) = completion.returned else {
+            unreachable!("a receive gives its buffer back")
+        };
+        let result = match usize::try_from(completion.result) {
+            Ok(got) if got == len || (got > 0 && !whole) => Ok(got),
+            _ if self.handle.now() >= deadline => Err(BodyError::Late),
+            _ => Err(BodyError::Closed),
+        };
+        (buf, result)
+    }
+
+    /// Receives a body of `len` bytes to `buf[start..]`, straight from the socket but for what came
+    /// together with the head.
+    pub async fn read_body(
+        &mut self,
+        mut buf: Buf,
+        start: usize,
+        len: usize,
+    ) -> (Buf, Result<(), BodyError>) {
+        let mut done = self.buffered().min(len);
+        if done > 0 {
+            let source = self.buf.as_ref().expect("bytes at hand are in a buffer");
+            buf[start..start + done].copy_from_slice(&source[self.unread..self.unread + done]);
+            self.unread += done;
+        }
+        while done < len {
+            let piece = (len - done).min(BODY_PIECE);
+            let allowed = self.deadlines.body + self.deadlines.allowance(piece);
+            let deadline = self.handle.now() + allowed;
+            let (back, result) = self.receive(buf, start + done, piece, true, deadline).await;
+            buf = back;
+            match result {
+                Ok(got) => done += got,
+                Err(error) => return (buf, Err(error)),
+            }
+        }
+        (buf, Ok(()))
+    }
+
+    /// Forgets `len` bytes of body that have arrived already: whether they had.
+    pub fn skip_buffered(&mut self, len: u64) -> bool {
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let there = len <= self.buffered();
+        if there {
+            self.unread += len;
+        }
+        there
+    }
+
+    /// A buffer for a short reply: the one the head came in, when nothing else is in it. Nothing
+    /// when there is none.
+    #[must_use]
+    pub fn reply_buffer(&mut self) -> Option<Buf> {
+        if self.buffered() > 0 {
+            return self.handle.pool().alloc(HEAD_BUFFER);
+        }
+        (self.head_start, self.unread, self.filled) = (0, 0, 0);
+        self.buf.take().or_else(|| self.handle.pool().alloc(HEAD_BUFFER))
+    }
+
+    /// Sends `buf[start..start + len]`: whether all of it was taken.
+    pub async fn send(&self, buf: Buf, start: usize, len: usize) -> bool {
+        let deadline =
+            self.handle.now() + self.deadlines.send + self.deadlines.allowance(len);
+        let begin = u32::try_from(start).expect("inside a buffer");
+        let count = u32::try_from(len).expect("inside a buffer");
+        let op = Op::Send { sock: self.sock, buf, start: begin, len: count };
+        let completion = self.handle.submit_by(op, deadline).await;
+        usize::try_from(completion.result) == Ok(len)
+    }
+
+    /// Closes after an error reply in such a way that the reply arrives: what the peer still sends
+    /// is read for a while, since a close with unread bytes would reset the connection and could
+    /// destroy the reply on its way (RFC 9112 section 9.6).
+    pub async fn linger(mut self) {
+        self.buf = None;
+        let sock = self.sock;
+        self.handle.submit(Op::ShutdownWrite { sock }).await;
+        let deadline = self.handle.now() + self.deadlines.linger;
+        while self.handle.now() < deadline {
+            let completion = self.handle.submit_by(Op::RecvAny { sock }, deadline).await;
+            if completion.result <= 0 {
+                break;
+            }
+        }
+        self.close().await;
+    }
+
+    /// Closes.
+    pub async fn close(self) {
+        self.waiting.borrow_mut().remove(self.waiting_slot);
+        self.handle.submit(Op::Close { sock: self.sock }).await;
+    }
+}

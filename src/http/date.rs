@@ -1,0 +1,402 @@
+//! HTTP-dates (RFC 9110 section 5.6.7): seconds since 1970 to IMF-fixdate, and all three forms
+//! back.
+//!
+//! This module reads no clock: the one form with a two-digit year is told the time.
+
+/// Bytes of an IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub const LEN: usize = 29;
+
+/// The last second that a four-digit year can say: 9999-12-31 23:59:59.
+pub const SECONDS_MAX: u64 = 253_402_300_799;
+
+const DAY_SECONDS: u64 = 86_400;
+const DAY_NAMES: [&[u8; 3]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
+const LONG_DAY_NAMES: [&[u8]; 7] =
+    [b"Monday", b"Tuesday", b"Wednesday", b"Thursday", b"Friday", b"Saturday", b"Sunday"];
+const MONTH_NAMES: [&[u8; 3]; 12] = [
+    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
+];
+
+/// Formats `seconds` since 1970 as an IMF-fixdate. Times beyond the year 9999 are shown as its end.
+#[must_use]
+pub fn format(seconds: u64) -> [u8; LEN] {
+    let seconds = seconds.min(SECONDS_MAX);
+    let civil = Civil::from_seconds(seconds);
+    let mut out = *b"Sun, 00 Nov 0000 00:00:00 GMT";
+    // 1970-01-01 was a Thursday.
+    let weekday = (seconds / DAY_SECONDS + 3) % 7;
+    out[..3].copy_from_slice(DAY_NAMES[weekday as usize]);
+    two_digits(&mut out[5..7], civil.day);
+    out[8..11].copy_from_slice(MONTH_NAMES[civil.month as usize - 1]);
+    two_digits(&mut out[12..14], civil.year / 100);
+    two_digits(&mut out[14..16], civil.year % 100);
+    two_digits(&mut out[17..19], civil.second_of_day / 3600);
+    two_digits(&mut out[20..22], civil.second_of_day / 60 % 60);
+    two_digits(&mut out[23..25], civil.second_of_day % 60);
+    out
+}
+
+fn two_digits(out: &mut [u8], value: u32) {
+    out[0] = b'0' + (value / 10) as u8;
+    out[1] = b'0' + (value % 10) as u8;
+}
+
+/// Parses an HTTP-date to seconds since 1970; `now` (the same unit) decides the century of a
+/// two-digit year. `None` if it is malformed or no such day exists. A time before 1970 becomes 0:
+/// nothing here is older.
+///
+/// The day name must be one, but it need not be that of the date: the RFC's grammar does not ask
+/// for it.
+#[must_use]
+pub fn parse(value: &[u8], now: u64) -> Option<u64> {
+    let civil = match value.iter().position(|&byte| byte == b',') {
+        Some(3) => imf_fixdate(value),
+        Some(_) => rfc850_date(value, now),
+        None => asctime_date(value),
+    }?;
+    civil.to_seconds()
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`
+fn imf_fixdate(value: &[u8]) -> Option<Civil> {
+    let mut rest = Cursor(value);
+    rest.day_name()?;
+    rest.literal(b", ")?;
+    let day = rest.number(2)?;
+    rest.literal(b" ")?;
+    let month = rest.month()?;
+    rest.literal(b" ")?;
+    let year = rest.number(4)?;
+    rest.literal(b" ")?;
+    let second_of_day = rest.time_of_day()?;
+    rest.last(b" GMT")?;
+    Some(Civil { year, month, day, second_of_day })
+}
+
+/// `Sunday, 06-Nov-94 08:49:37 GMT`
+fn rfc850_date(value: &[u8], now: u64) -> Option<Civil> {
+    let comma = value.iter().position(|&byte| byte == b',')?;
+    if !LONG_DAY_NAMES.contains(&&value[..comma]) {
+        return None;
+    }
+    let mut rest = Cursor(&value[comma..]);
+    rest.literal(b", ")?;
+    let day = rest.number(2)?;
+    rest.literal(b"-")?;
+    let month = rest.month()?;
+    rest.literal(b"-")?;
+    let year = rest.number(2)?;
+    rest.literal(b" ")?;
+    let second_of_day = rest.time_of_day()?;
+    rest.last(b" GMT")?;
+    Some(Civil { year, month, day, second_of_day }.in_century_before(now))
+}
+
+/// `Sun Nov  6 08:49:37 1994`
+fn asctime_date(value: &[u8]) -> Option<Civil> {
+    let mut rest = Cursor(value);
+    rest.day_name()?;
+    rest.literal(b" ")?;
+    let month = rest.month()?;
+    rest.literal(b" ")?;
+    let day = match rest.literal(b" ") {
+        Some(()) => rest.number(1)?,
+        None => rest.number(2)?,
+    };
+    rest.literal(b" ")?;
+    let second_of_day = rest.time_of_day()?;
+    rest.literal(b" ")?;
+    let year = rest.number(4)?;
+    rest.last(b"")?;
+    Some(Civil { year, month, day, second_of_day })
+}
+
+/// A date of the Gregorian calendar and a second in it. The order of the fields is that of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Civil {
+    year: u32,
+    /// 1 to 12.
+    month: u32,
+    /// From 1.
+    day: u32,
+    second_of_day: u32,
+}
+
+impl Civil {
+    /// After Howard Hinnant, "chrono-compatible low-level date algorithms": years begin in March,
+    /// so that the leap day is the last one, and 400 of them are an era of 146,097 days.
+    fn from_seconds(seconds: u64) -> Self {
+        const DAYS_BEFORE_1970: u64 = 719_468;
+        let days = seconds / DAY_SECONDS + DAYS_BEFORE_1970;
+        let (era, day_of_era) = (days / 146_097, days % 146_097);
+        let year_of_era =
+            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let march_month = (5 * day_of_year + 2) / 153;
+        let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+        let year = era * 400 + year_of_era + u64::from(month <= 2);
+        Self {
+            year: year as u32,
+            month: month as u32,
+            day: (day_of_year - (153 * march_month + 2) / 5 + 1) as u32,
+            second_of_day: (seconds % DAY_SECONDS) as u32,
+        }
+    }
+
+    /// `None` if there is no such day.
+    fn to_seconds(self) -> Option<u64> {
+        if !(1..=days_in_month(self.year, self.month)).contains(&self.day) {
+            return None;
+        }
+        if self.year < 1970 {
+            return Some(0);
+        }
+        let before_year = |year: u64| 365 * year + year / 4 - year / 100 + year / 400;
+        let year = u64::from(self.year);
+        let in_months: u32 = (1..self.month).map(|month| days_in_month(self.year, month)).sum();
+        let days = before_year(year - 1) - before_year(1969) + u64::from(in_months + self.day - 1);
+        Some(days * DAY_SECONDS + u64::from(self.second_of_day))
+    }
+
+    /// Replaces the two-digit year: a time more than 50 years in the future means the last such
+    /// year in the past.
+    fn in_century_before(self, now: u64) -> Self {
+        let now = Self::from_seconds(now.min(SECONDS_MAX));
+        let latest = Self { year: now.year + 50, ..now };
+        let century = latest.year - latest.year % 100;
+        let candidate = Self { year: century + self.year, ..self };
+        if candidate > latest { Self { year: candidate.year - 100, ..self } } else { candidate }
+    }
+}
+
+fn days_in_month(year: u32, month: u32) -> u32 {
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    match month {
+        2 => 28 + u32::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// The rest of a date.
+struct Cursor<'a>(&'a [u8]);
+
+impl Cursor<'_> {
+    fn literal(&mut self, literal: &[u8]) -> Option<()> {
+        self.0 = self.0.strip_prefix(literal)?;
+        Some(())
+    }
+
+    fn last(&mut self, literal: &[u8]) -> Option<()> {
+        (self.0 == literal).then_some(())
+    }
+
+    fn number(&mut self, digits: usize) -> Option<u32> {
+        let (number, rest) = self.0.split_at_checked(digits)?;
+        self.0 = rest;
+        super::digits::parse_decimal(number).ok()?.try_into().ok()
+    }
+
+    /// The position of the name that comes next.
+    fn name(&mut self, names: &[&[u8; 3]]) -> Option<usize> {
+        let (name, rest) = self.0.split_at_checked(3)?;
+        self.0 = rest;
+        names.iter().position(|known| *known == name)
+    }
+
+    fn day_name(&mut self) -> Option<usize> {
+        self.name(&DAY_NAMES)
+    }
+
+    fn month(&mut self) -> Option<u32> {
+        Some(self.name(&MONTH_NAMES)? as u32 + 1)
+    }
+
+    /// hour ":" minute ":" second; the grammar has room for a leap second.
+    fn time_of_day(&mut self) -> Option<u32> {
+        let hour = self.number(2)?;
+        self.literal(b":")?;
+        let minute = self.number(2)?;
+        self.literal(b":")?;
+        let second = self.number(2)?;
+        let exists = hour < 24 && minute < 60 && second <= 60;
+        exists.then_some(hour * 3600 + minute * 60 + second)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// 2026-11-21.
+    const NOW: u64 = 1_795_219_200;
+
+    fn text(seconds: u64) -> String {
+        String::from_utf8(format(seconds).to_vec()).unwrap()
+    }
+
+    fn read(value: &str) -> Option<u64> {
+        parse(value.as_bytes(), NOW)
+    }
+
+    /// Figures from `date -u -d ... +%s`.
+    #[test]
+    fn known_dates() {
+        for (seconds, want) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (951_782_399, "Mon, 28 Feb 2000 23:59:59 GMT"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+            (951_868_800, "Wed, 01 Mar 2000 00:00:00 GMT"),
+            (1_078_012_800, "Sun, 29 Feb 2004 00:00:00 GMT"),
+            (NOW, "Sat, 21 Nov 2026 00:00:00 GMT"),
+            (4_107_542_399, "Sun, 28 Feb 2100 23:59:59 GMT"),
+            (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT"),
+            (SECONDS_MAX, "Fri, 31 Dec 9999 23:59:59 GMT"),
+        ] {
+            assert_eq!(text(seconds), want);
+            assert_eq!(read(want), Some(seconds), "{want}");
+        }
+        assert_eq!(text(u64::MAX), text(SECONDS_MAX));
+    }
+
+    #[test]
+    fn all_three_forms_are_one_time() {
+        for value in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
+            assert_eq!(read(value), Some(784_111_777), "{value}");
+        }
+        assert_eq!(read("Wed Nov 16 08:49:37 1994"), Some(784_975_777));
+    }
+
+    #[test]
+    fn malformed_dates() {
+        for value in [
+            "",
+            "0",
+            "784111777",
+            "Sun, 06 Nov 1994 08:49:37",
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+            "Sun, 06 Nov 1994 08:49:37 GMT ",
+            "Sun, 06 Nov 1994 08:49:37 gmt",
+            "sun, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06 nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37 +0000",
+            "Sun,06 Nov 1994 08:49:37 GMT",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun, 00 Nov 1994 08:49:37 GMT",
+            "Sun, 31 Nov 1994 08:49:37 GMT",
+            "Sun, 29 Feb 1999 08:49:37 GMT",
+            "Sun, 29 Feb 2100 08:49:37 GMT",
+            "Sun, 06 Nov 1994 24:00:00 GMT",
+            "Sun, 06 Nov 1994 23:60:00 GMT",
+            "Sun, 06 Nov 1994 23:59:61 GMT",
+            "Sun, 06 Nov 1994 8:49:37 GMT",
+            "Sun, 06 Nov 94 08:49:37 GMT",
+            "Sun, +6 Nov 1994 08:49:37 GMT",
+            "Sunday, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06-Nov-94 08:49:37 GMT",
+            "Someday, 06-Nov-94 08:49:37 GMT",
+            "Sunday, 06-Nov-1994 08:49:37 GMT",
+            "Sunday, 31-Nov-94 08:49:37 GMT",
+            "Sun Nov 6 08:49:37 1994",
+            "Sun Nov 06 08:49:37 94",
+            "Sun Nov  6 08:49:37 1994 GMT",
+            "Sun Nov  6 08:49:37 GMT 1994",
+        ] {
+            assert_eq!(read(value), None, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn times_before_1970_are_valid_and_early() {
+        assert_eq!(read("Wed, 31 Dec 1969 23:59:59 GMT"), Some(0));
+        assert_eq!(read("Sat, 01 Jan 0000 00:00:00 GMT"), Some(0));
+        assert_eq!(read("Sat, 30 Feb 1900 00:00:00 GMT"), None);
+    }
+
+    #[test]
+    fn a_leap_second_is_the_next_one() {
+        assert_eq!(read("Sat, 31 Dec 2016 23:59:60 GMT"), read("Sun, 01 Jan 2017 00:00:00 GMT"));
+    }
+
+    /// Now is 2026-11-21 00:00:00: up to 2076-11-21 00:00:00 a year is a future one.
+    #[test]
+    fn a_short_year_is_at_most_fifty_years_ahead() {
+        let year =
+            |value: &str, now| Civil::from_seconds(parse(value.as_bytes(), now).unwrap()).year;
+        assert_eq!(year("Saturday, 21-Nov-76 00:00:00 GMT", NOW), 2076);
+        assert_eq!(year("Sunday, 21-Nov-76 00:00:01 GMT", NOW), 1976);
+        assert_eq!(year("Sunday, 01-Jan-77 00:00:00 GMT", NOW), 1977);
+        assert_eq!(year("Sunday, 01-Jan-00 00:00:00 GMT", NOW), 2000);
+        assert_eq!(year("Tuesday, 29-Feb-72 00:00:00 GMT", NOW), 2072);
+        let in_2099 = 4_100_000_000 - 31_536_000;
+        assert_eq!(Civil::from_seconds(in_2099).year, 2098);
+        assert_eq!(year("Sunday, 01-Jan-01 00:00:00 GMT", in_2099), 2101);
+        assert_eq!(year("Sunday, 01-Jan-49 00:00:00 GMT", in_2099), 2049);
+        assert_eq!(read("Tuesday, 29-Feb-77 00:00:00 GMT"), None);
+    }
+
+    /// Every day from 1970 to 9999 against a plain count.
+    #[test]
+    fn every_day_has_its_date() {
+        let (mut year, mut month, mut day) = (1970, 1, 1);
+        for days in 0..=SECONDS_MAX / DAY_SECONDS {
+            let civil = Civil::from_seconds(days * DAY_SECONDS);
+            assert_eq!((civil.year, civil.month, civil.day), (year, month, day));
+            assert_eq!(civil.to_seconds(), Some(days * DAY_SECONDS));
+            day += 1;
+            if day > days_in_month(year, month) {
+                (month, day) = (month + 1, 1);
+            }
+            if month > 12 {
+                (year, month) = (year + 1, 1);
+            }
+        }
+        assert_eq!((year, month, day), (10_000, 1, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_formatted_is_parsed(seconds in 0..=SECONDS_MAX, now in 0..=SECONDS_MAX) {
+            prop_assert_eq!(parse(&format(seconds), now), Some(seconds));
+        }
+
+        #[test]
+        fn the_old_forms_are_parsed(ahead in 0u64..50 * 365 * DAY_SECONDS, past: bool) {
+            let seconds = if past { NOW - ahead / 2 } else { NOW + ahead };
+            let (new, civil) = (text(seconds), Civil::from_seconds(seconds));
+            let (name, month, time) = (&new[..3], &new[8..11], &new[17..25]);
+            let long = LONG_DAY_NAMES.iter().find(|long| long.starts_with(name.as_bytes())).unwrap();
+            let long = str::from_utf8(long).unwrap();
+            let (day, year) = (civil.day, civil.year);
+            let rfc850 = format!("{long}, {day:02}-{month}-{:02} {time} GMT", year % 100);
+            prop_assert_eq!(read(&rfc850), Some(seconds));
+            let asctime = format!("{name} {month} {day:2} {time} {year}");
+            prop_assert_eq!(read(&asctime), Some(seconds));
+        }
+
+        #[test]
+        fn no_input_panics(value in proptest::collection::vec(any::<u8>(), 0..40), now: u64) {
+            let _ = parse(&value, now);
+        }
+
+        #[test]
+        fn a_damaged_date_is_refused_or_another(
+            seconds in 0..=SECONDS_MAX, at in 0..LEN, byte in b' '..=b'~',
+        ) {
+            let mut value = format(seconds);
+            value[at] = byte;
+            if let Some(parsed) = parse(&value, NOW) {
+                // What still parses differs from the well-formed date at most in the day name.
+                let canonical = format(parsed);
+                let time = &value[23..25] == b"60" || parsed == 0;
+                prop_assert!(time || canonical[3..] == value[3..]);
+            }
+        }
+    }
+}

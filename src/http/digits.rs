@@ -1,0 +1,118 @@
+//! Numbers as digits and back, for heads and targets. No signs, no white space, no rounding.
+
+/// Decimal digits of the largest `u64`.
+pub const U64_DIGITS: usize = 20;
+
+/// Why digits are not a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DigitsError {
+    /// No digits, or something else among them.
+    Malformed,
+    /// Digits only, but more than a `u64` holds.
+    Overflow,
+}
+
+/// Writes `value` in decimal to the end of `buf` and returns the digits.
+#[must_use]
+pub fn decimal(value: u64, buf: &mut [u8; U64_DIGITS]) -> &[u8] {
+    let mut rest = value;
+    let mut start = buf.len();
+    loop {
+        start -= 1;
+        buf[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            return &buf[start..];
+        }
+    }
+}
+
+/// The number of digits that [`decimal`] writes.
+#[must_use]
+pub fn decimal_len(value: u64) -> usize {
+    value.checked_ilog10().map_or(1, |log| log as usize + 1)
+}
+
+/// 1*DIGIT as a number; leading zeros are digits like any other.
+pub fn parse_decimal(digits: &[u8]) -> Result<u64, DigitsError> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(DigitsError::Malformed);
+    }
+    let add = |sum: u64, digit: &u8| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
+    digits.iter().try_fold(0, add).ok_or(DigitsError::Overflow)
+}
+
+/// `value` as exactly 16 lower-case hex digits.
+#[must_use]
+pub fn hex16(value: u64) -> [u8; 16] {
+    let mut out = [0; 16];
+    for (i, digit) in out.iter_mut().enumerate() {
+        let nibble = value >> (60 - 4 * i) & 0xf;
+        *digit = b"0123456789abcdef"[nibble as usize];
+    }
+    out
+}
+
+/// Exactly 16 lower-case hex digits as a number.
+#[must_use]
+pub fn parse_hex16(digits: &[u8]) -> Option<u64> {
+    if digits.len() != 16 {
+        return None;
+    }
+    digits.iter().try_fold(0, |sum: u64, &digit| {
+        let nibble = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(sum << 4 | u64::from(nibble))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn borders() {
+        for value in [0, 1, 9, 10, 99, 100, 999_999, u64::MAX - 1, u64::MAX] {
+            let mut buf = [0; U64_DIGITS];
+            let digits = decimal(value, &mut buf);
+            assert_eq!(digits, value.to_string().as_bytes());
+            assert_eq!(digits.len(), decimal_len(value));
+            assert_eq!(parse_decimal(digits), Ok(value));
+        }
+        assert_eq!(parse_decimal(b"18446744073709551616"), Err(DigitsError::Overflow));
+        assert_eq!(parse_decimal(b"0000000000000000000000018"), Ok(18));
+    }
+
+    #[test]
+    fn only_digits_are_decimal() {
+        for text in ["", " 1", "1 ", "+1", "-1", "0x1", "1_000", "99999999999999999999a"] {
+            assert_eq!(parse_decimal(text.as_bytes()), Err(DigitsError::Malformed), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_sixteen_lower_case_digits_are_hex() {
+        assert_eq!(parse_hex16(b"0123456789abcdef"), Some(0x0123_4567_89ab_cdef));
+        let bad =
+            ["", "0123456789abcde", "0123456789abcdef0", "0123456789ABCDEF", "0123456789abcdeg"];
+        for text in bad {
+            assert_eq!(parse_hex16(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn round_trips(value: u64, shift in 0u32..64) {
+            let value = value >> shift;
+            let mut buf = [0; U64_DIGITS];
+            prop_assert_eq!(decimal(value, &mut buf).to_vec(), value.to_string().into_bytes());
+            prop_assert_eq!(decimal_len(value), value.to_string().len());
+            prop_assert_eq!(hex16(value).to_vec(), format!("{value:016x}").into_bytes());
+            prop_assert_eq!(parse_hex16(&hex16(value)), Some(value));
+        }
+    }
+}

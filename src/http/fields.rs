@@ -1,0 +1,278 @@
+//! The header fields that Hayloft acts on, collected while a head arrives. All others are ignored.
+//!
+//! This module does not know methods and versions: what a field means for the request is decided
+//! in `head`, once all of them are there.
+
+use super::digits::{self, DigitsError};
+use super::reject::Reject;
+use super::scan::{Field, Span};
+use super::status::Status;
+
+/// What `Expect` asks for (RFC 9110 section 10.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// `100-continue`.
+    Continue,
+    /// Anything else.
+    Unknown,
+}
+
+/// The known fields of one head.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fields {
+    /// There was a `Host`.
+    pub host: bool,
+    /// There was a `Transfer-Encoding`, whatever it said.
+    pub transfer_encoding: bool,
+    /// `close` was among the connection options.
+    pub close: bool,
+    /// `keep-alive` was among the connection options.
+    pub keep_alive: bool,
+    /// What `Expect` said.
+    pub expect: Option<Expectation>,
+    /// What `Content-Length` said. Its faults wait for the end of the head, since
+    /// `Transfer-Encoding` goes before them.
+    pub content_length: Option<Result<u64, Reject>>,
+    /// `Content-Type`.
+    pub content_type: Option<Span>,
+    /// `Range`.
+    pub range: Option<Span>,
+    /// `If-Range`.
+    pub if_range: Option<Span>,
+    /// `If-Match`.
+    pub if_match: Option<Span>,
+    /// `If-None-Match`.
+    pub if_none_match: Option<Span>,
+    /// `If-Modified-Since`.
+    pub if_modified_since: Option<Span>,
+    /// `If-Unmodified-Since`.
+    pub if_unmodified_since: Option<Span>,
+}
+
+#[derive(Clone, Copy)]
+enum Known {
+    Host,
+    TransferEncoding,
+    Upgrade,
+    Connection,
+    Expect,
+    ContentLength,
+    ContentType,
+    Range,
+    IfRange,
+    IfMatch,
+    IfNoneMatch,
+    IfModifiedSince,
+    IfUnmodifiedSince,
+}
+
+const NAMES: [(&[u8], Known); 13] = [
+    (b"host", Known::Host),
+    (b"connection", Known::Connection),
+    (b"content-length", Known::ContentLength),
+    (b"content-type", Known::ContentType),
+    (b"range", Known::Range),
+    (b"if-range", Known::IfRange),
+    (b"if-match", Known::IfMatch),
+    (b"if-none-match", Known::IfNoneMatch),
+    (b"if-modified-since", Known::IfModifiedSince),
+    (b"if-unmodified-since", Known::IfUnmodifiedSince),
+    (b"expect", Known::Expect),
+    (b"transfer-encoding", Known::TransferEncoding),
+    (b"upgrade", Known::Upgrade),
+];
+
+impl Fields {
+    /// Takes in one field of the head in `buf`.
+    pub fn take(&mut self, buf: &[u8], field: Field) -> Result<(), Reject> {
+        let name = field.name.of(buf);
+        // RFC 9110 section 5.1: names are case-insensitive.
+        let Some((_, known)) = NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))
+        else {
+            return Ok(());
+        };
+        let value = field.value.of(buf);
+        match known {
+            Known::Host => self.host(value),
+            Known::TransferEncoding => {
+                self.transfer_encoding = true;
+                Ok(())
+            }
+            // RFC 9110 section 7.8 lets a server ignore it. There is no other protocol here, and
+            // who asks for one would go on to send bytes that are no request.
+            Known::Upgrade => Err(Reject::bad("Upgrade is not supported")),
+            Known::Connection => {
+                self.connection(value);
+                Ok(())
+            }
+            Known::Expect => self.expect(value),
+            Known::ContentLength => {
+                self.content_length(value);
+                Ok(())
+            }
+            Known::ContentType => single(&mut self.content_type, field.value),
+            Known::Range => single(&mut self.range, field.value),
+            Known::IfRange => single(&mut self.if_range, field.value),
+            Known::IfMatch => single(&mut self.if_match, field.value),
+            Known::IfNoneMatch => single(&mut self.if_none_match, field.value),
+            Known::IfModifiedSince => single(&mut self.if_modified_since, field.value),
+            Known::IfUnmodifiedSince => single(&mut self.if_unmodified_since, field.value),
+        }
+    }
+
+    /// RFC 9112 section 3.2: more than one Host, or one with an invalid value, must be answered
+    /// with 400. Its value is not used: there is one site here.
+    fn host(&mut self, value: &[u8]) -> Result<(), Reject> {
+        if self.host {
+            return Err(Reject::bad("more than one Host header"));
+        }
+        if !value.iter().all(|&byte| is_host_byte(byte)) {
+            return Err(Reject::bad("the Host header is malformed"));
+        }
+        self.host = true;
+        Ok(())
+    }
+
+    /// RFC 9110 section 7.6.1: a list of case-insensitive tokens, over all lines of this name.
+    fn connection(&mut self, value: &[u8]) {
+        for option in value.split(|&byte| byte == b',') {
+            let option = option.trim_ascii();
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+
+    /// RFC 9110 section 10.1.1: the value is case-insensitive.
+    fn expect(&mut self, value: &[u8]) -> Result<(), Reject> {
+        if self.expect.is_some() {
+            return Err(REPEATED);
+        }
+        self.expect = Some(match value.eq_ignore_ascii_case(b"100-continue") {
+            true => Expectation::Continue,
+            false => Expectation::Unknown,
+        });
+        Ok(())
+    }
+
+    /// RFC 9112 section 6.3 lets a recipient repair a list of equal values; we refuse it, and a
+    /// repeat even of the same number.
+    fn content_length(&mut self, value: &[u8]) {
+        let length = match self.content_length {
+            Some(_) => Err(Reject::bad("more than one Content-Length header")),
+            None => digits::parse_decimal(value).map_err(|error| match error {
+                DigitsError::Malformed => Reject::bad("the Content-Length is not a number"),
+                DigitsError::Overflow => {
+                    Reject::new(Status::CONTENT_TOO_LARGE, "the Content-Length is too large")
+                }
+            }),
+        };
+        self.content_length = Some(length);
+    }
+}
+
+const REPEATED: Reject = Reject::bad("a header that may come once is repeated");
+
+/// RFC 9110 section 5.3: a field that is not a list must not be repeated. The lists among ours
+/// (If-Match, If-None-Match) may be, but nobody does it and a second one would be easy to overlook.
+fn single(slot: &mut Option<Span>, value: Span) -> Result<(), Reject> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(REPEATED),
+    }
+}
+
+/// RFC 3986 section 3.2: what a host and a port are made of. No `@`: user information is refused
+/// (RFC 9110 section 4.2.4).
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collect(lines: &[(&str, &str)]) -> Result<Fields, Reject> {
+        let mut fields = Fields::default();
+        for (name, value) in lines {
+            let buf = format!("{name}{value}");
+            let (middle, end) = (name.len() as u16, buf.len() as u16);
+            let name = Span { start: 0, end: middle };
+            fields.take(buf.as_bytes(), Field { name, value: Span { start: middle, end } })?;
+        }
+        Ok(fields)
+    }
+
+    fn length(values: &[&str]) -> Result<u64, u16> {
+        let lines: Vec<_> = values.iter().map(|value| ("Content-Length", *value)).collect();
+        collect(&lines).unwrap().content_length.unwrap().map_err(|reject| reject.status.code())
+    }
+
+    #[test]
+    fn content_length_is_exactly_one_number() {
+        assert_eq!(length(&["0"]), Ok(0));
+        assert_eq!(length(&["18446744073709551615"]), Ok(u64::MAX));
+        assert_eq!(length(&["18446744073709551616"]), Err(413));
+        for bad in ["", "+1", "-1", "1,1", "1, 1", "0x10", "1 1", "1.0", "one"] {
+            assert_eq!(length(&[bad]), Err(400), "{bad:?}");
+        }
+        assert_eq!(length(&["3", "3"]), Err(400));
+        assert_eq!(length(&["99999999999999999999", "3"]), Err(400));
+    }
+
+    #[test]
+    fn connection_options_come_from_all_lines() {
+        let lines = [("connection", "x, Keep-Alive ,,"), ("CONNECTION", "y,\tCLOSE")];
+        let fields = collect(&lines).unwrap();
+        assert!(fields.close && fields.keep_alive);
+        let fields = collect(&[("Connection", "closed, not-keep-alive, close;q")]).unwrap();
+        assert!(!fields.close && !fields.keep_alive);
+    }
+
+    #[test]
+    fn what_may_come_once_is_refused_twice() {
+        for (name, value) in [
+            ("Host", "a"),
+            ("Content-Type", "a/b"),
+            ("Range", "bytes=0-0"),
+            ("If-Range", "\"a\""),
+            ("If-Match", "\"a\""),
+            ("If-None-Match", "\"a\""),
+            ("If-Modified-Since", "x"),
+            ("If-Unmodified-Since", "x"),
+            ("Expect", "100-continue"),
+        ] {
+            assert!(collect(&[(name, value)]).is_ok(), "{name}");
+            let upper = name.to_uppercase();
+            let reject = collect(&[(name, value), (&upper, value)]).unwrap_err();
+            assert_eq!(reject.status.code(), 400, "{name}");
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        for good in ["", "a", "photos.example:8080", "[::1]:80", "10.0.0.1", "a_b", "%41"] {
+            assert!(collect(&[("Host", good)]).is_ok(), "{good:?}");
+        }
+        for bad in ["a b", "a/b", "user@a", "a\\b", "a?b", "a\tb", "\u{e4}"] {
+            assert!(collect(&[("Host", bad)]).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_100_continue_is_expected() {
+        let expect = |value| collect(&[("Expect", value)]).unwrap().expect;
+        assert_eq!(expect("100-Continue"), Some(Expectation::Continue));
+        for value in ["", "100-continue, x", "200-ok"] {
+            assert_eq!(expect(value), Some(Expectation::Unknown), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn near_misses_of_names_are_other_fields() {
+        for name in ["Content_Length", "ContentLength", "X-Host", "Host-", "Transfer_Encoding"] {
+            let fields = collect(&[(name, "bad value")]).unwrap();
+            assert!(!fields.host && !fields.transfer_encoding && fields.content_length.is_none());
+        }
+        assert!(collect(&[("TRANSFER-encoding", "")]).unwrap().transfer_encoding);
+    }
+}

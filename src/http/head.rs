@@ -1,0 +1,380 @@
+//! From the bytes of a request head to a [`Head`] (RFC 9112), or to the reason to refuse it.
+//!
+//! This module does not know what a target names (`target`), what the conditions mean
+//! (`conditional`, `range`) or where the bytes come from.
+//!
+//! Of several faults, this is the one that counts:
+//! 1. While the bytes come, the first of them in the stream: a breach of the grammar (400), a
+//!    target or head over its limit (414, 431), a repeated or malformed `Host`, another repeated
+//!    field that may come once, `Upgrade` (400).
+//! 2. After the head, in this order: a version other than 1.0 and 1.1 (505); no `Host` on 1.1
+//!    (400); an unknown method (405); `Transfer-Encoding` (501); `Content-Length` repeated or
+//!    malformed (400), beyond 64 bits (413), above 0 with GET, HEAD or DELETE (400), missing with
+//!    PUT or POST (411); an unknown expectation (417).
+//!
+//! The caller decides 413 against its own limit, and 405 for a method that is known but not for
+//! this target. After a refusal here the connection must be closed: what follows may be a body.
+
+use super::fields::{Expectation, Fields};
+use super::reject::Reject;
+use super::scan::{Event, Scan};
+use super::status::Status;
+
+pub use super::scan::{HeadLimits, Span};
+
+/// A request method (RFC 9110 section 9) that Hayloft serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Read an object.
+    Get,
+    /// Read an object's head.
+    Head,
+    /// Write an object under a name the client chose.
+    Put,
+    /// Write one object or a batch.
+    Post,
+    /// Delete an object.
+    Delete,
+}
+
+impl Method {
+    /// All of them, as in the general `Allow`.
+    pub const ALL: [Self; 5] = [Self::Get, Self::Head, Self::Put, Self::Post, Self::Delete];
+
+    /// RFC 9110 section 9.1: methods are case-sensitive.
+    #[must_use]
+    pub fn from_token(token: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.token() == token)
+    }
+
+    /// The method as it stands in a request.
+    #[must_use]
+    pub const fn token(self) -> &'static [u8] {
+        match self {
+            Self::Get => b"GET",
+            Self::Head => b"HEAD",
+            Self::Put => b"PUT",
+            Self::Post => b"POST",
+            Self::Delete => b"DELETE",
+        }
+    }
+
+    /// Whether a request has a body: PUT and POST must say how long it is, the others must not
+    /// have one (RFC 9110 section 9.3 gives it no meaning there).
+    #[must_use]
+    pub const fn has_body(self) -> bool {
+        matches!(self, Self::Put | Self::Post)
+    }
+}
+
+/// The protocol version of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.0: closes unless asked to keep the connection.
+    Http10,
+    /// HTTP/1.1: keeps the connection unless asked to close it.
+    Http11,
+}
+
+/// A request head. Its spans are ranges of the buffer that was parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Bytes of the head in the buffer, a blank line before it included; the body follows.
+    pub len: usize,
+    /// The method.
+    pub method: Method,
+    /// The request target; begins with a slash.
+    pub target: Span,
+    /// The protocol version.
+    pub version: Version,
+    /// Bytes of the body; always there with PUT and POST, at most 0 otherwise.
+    pub content_length: Option<u64>,
+    /// Whether the connection may be kept after this request.
+    pub keep_alive: bool,
+    /// Whether the client waits for 100 (Continue) before it sends a body that is not empty.
+    pub expect_continue: bool,
+    /// `Content-Type`; not checked.
+    pub content_type: Option<Span>,
+    /// `Range`; it is defined for GET only (RFC 9110 section 14.2).
+    pub range: Option<Span>,
+    /// `If-Range`.
+    pub if_range: Option<Span>,
+    /// `If-Match`.
+    pub if_match: Option<Span>,
+    /// `If-None-Match`.
+    pub if_none_match: Option<Span>,
+    /// `If-Modified-Since`.
+    pub if_modified_since: Option<Span>,
+    /// `If-Unmodified-Since`.
+    pub if_unmodified_since: Option<Span>,
+}
+
+/// How far a head was parsed. Starts with `HeadProgress::default()`, for every request anew.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeadProgress {
+    scan: Scan,
+    fields: Fields,
+}
+
+impl HeadProgress {
+    /// Whether the request at hand is known to be a HEAD: the reply to it has no body, also when
+    /// it is refused.
+    #[must_use]
+    pub fn is_head_request(&self, buf: &[u8]) -> bool {
+        self.scan.method_span().is_some_and(|span| span.of(buf) == Method::Head.token())
+    }
+
+    /// The request target, if it was there before the request was refused: a 405 for an unknown
+    /// method needs it to find out what to allow.
+    #[must_use]
+    pub fn target(&self) -> Option<Span> {
+        self.scan.target_span()
+    }
+
+    /// Whether no byte of a request was seen: the connection is idle between requests.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.scan.is_empty()
+    }
+}
+
+/// Parses the head that begins at `buf[0]`. `None`: more bytes are needed; call again with the
+/// same bytes and more, and the same `progress`.
+///
+/// After a head or a refusal `progress` is spent: the next request needs a new one.
+pub fn parse(
+    buf: &[u8],
+    limits: &HeadLimits,
+    progress: &mut HeadProgress,
+) -> Result<Option<Head>, Reject> {
+    loop {
+        match progress.scan.step(buf, limits)? {
+            Event::More => return Ok(None),
+            Event::Field(field) => progress.fields.take(buf, field)?,
+            Event::End => return finish(buf, progress).map(Some),
+        }
+    }
+}
+
+/// Decides about a head that is complete and well-formed.
+fn finish(buf: &[u8], progress: &HeadProgress) -> Result<Head, Reject> {
+    let HeadProgress { scan, fields } = progress;
+    let version = version(scan)?;
+    // RFC 9112 section 3.2.
+    if version == Version::Http11 && !fields.host {
+        return Err(Reject::bad("no Host header"));
+    }
+    let method = scan.method_span().and_then(|span| Method::from_token(span.of(buf)));
+    let method = method.ok_or(Reject::new(Status::METHOD_NOT_ALLOWED, "unknown method"))?;
+    // RFC 9112 section 6.1: 501 for a transfer coding that is not understood. None is, not even
+    // chunked, and the Content-Length beside it is not looked at: such messages are attacks.
+    if fields.transfer_encoding {
+        let reason = "Transfer-Encoding is not supported, send Content-Length";
+        return Err(Reject::new(Status::NOT_IMPLEMENTED, reason));
+    }
+    let content_length = content_length(method, fields)?;
+    let expect_continue = expect_continue(version, fields)? && content_length.unwrap_or(0) > 0;
+    let target = scan.target_span().expect("a head that ended has a target");
+    Ok(Head {
+        len: scan.len(),
+        method,
+        target,
+        version,
+        content_length,
+        keep_alive: keep_alive(version, fields),
+        expect_continue,
+        content_type: fields.content_type,
+        range: fields.range,
+        if_range: fields.if_range,
+        if_match: fields.if_match,
+        if_none_match: fields.if_none_match,
+        if_modified_since: fields.if_modified_since,
+        if_unmodified_since: fields.if_unmodified_since,
+    })
+}
+
+/// RFC 9112 section 2.3. A minor version above 1 could be served as 1.1, but none exists.
+fn version(scan: &Scan) -> Result<Version, Reject> {
+    match scan.version_digits() {
+        [1, 0] => Ok(Version::Http10),
+        [1, 1] => Ok(Version::Http11),
+        _ => Err(Reject::new(Status::VERSION_NOT_SUPPORTED, "only HTTP/1.1 and HTTP/1.0")),
+    }
+}
+
+/// RFC 9112 section 6.3: without a transfer coding the Content-Length alone says where the next
+/// request begins.
+fn content_length(method: Method, fields: &Fields) -> Result<Option<u64>, Reject> {
+    let length = fields.content_length.transpose()?;
+    match (method.has_body(), length) {
+        (true, None) => {
+            Err(Reject::new(Status::LENGTH_REQUIRED, "PUT and POST need a Content-Length"))
+        }
+        (false, Some(1..)) => Err(Reject::bad("GET, HEAD and DELETE have no body")),
+        _ => Ok(length),
+    }
+}
+
+/// RFC 9110 section 10.1.1: a server may answer an unknown expectation with 417, and must ignore
+/// 100-continue from a 1.0 client; we ignore its other expectations too.
+fn expect_continue(version: Version, fields: &Fields) -> Result<bool, Reject> {
+    match (version, fields.expect) {
+        (Version::Http10, _) | (Version::Http11, None) => Ok(false),
+        (Version::Http11, Some(Expectation::Continue)) => Ok(true),
+        (Version::Http11, Some(Expectation::Unknown)) => {
+            Err(Reject::new(Status::EXPECTATION_FAILED, "only Expect: 100-continue"))
+        }
+    }
+}
+
+/// RFC 9112 section 9.3: `close` first, then the version, then `keep-alive`.
+fn keep_alive(version: Version, fields: &Fields) -> bool {
+    !fields.close && (version == Version::Http11 || fields.keep_alive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_whole(bytes: &[u8]) -> Result<Option<Head>, Reject> {
+        parse(bytes, &HeadLimits::DEFAULT, &mut HeadProgress::default())
+    }
+
+    fn status(text: &str) -> u16 {
+        match parse_whole(text.as_bytes()) {
+            Ok(Some(_)) => 0,
+            Ok(None) => panic!("not complete: {text:?}"),
+            Err(reject) => reject.status.code(),
+        }
+    }
+
+    #[test]
+    fn a_head_with_everything() {
+        let text = "\r\nPUT /1/2/3/0123456789abcdef HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\
+                    content-type: image/png\r\nIf-Match: \"a\"\r\nExpect: 100-Continue\r\n\r\n12345";
+        let head = parse_whole(text.as_bytes()).unwrap().unwrap();
+        assert_eq!(head.method, Method::Put);
+        assert_eq!(head.target.of(text.as_bytes()), b"/1/2/3/0123456789abcdef");
+        assert_eq!(head.version, Version::Http11);
+        assert_eq!(head.content_length, Some(5));
+        assert_eq!(head.content_type.unwrap().of(text.as_bytes()), b"image/png");
+        assert_eq!(head.if_match.unwrap().of(text.as_bytes()), b"\"a\"");
+        assert!(head.keep_alive && head.expect_continue);
+        assert_eq!(&text[head.len..], "12345");
+    }
+
+    #[test]
+    fn nothing_is_decided_before_the_head_ends() {
+        let text = b"PATCH / HTTP/3.7\r\nTransfer-Encoding: x\r\nExpect: y\r\n\r\n";
+        for end in 0..text.len() {
+            assert_eq!(parse_whole(&text[..end]), Ok(None));
+        }
+        assert_eq!(parse_whole(text).unwrap_err().status.code(), 505);
+    }
+
+    /// Each line removes the fault that counted in the one before.
+    #[test]
+    fn of_several_faults_one_counts() {
+        let tail = "Content-Length: 1\r\n\r\n";
+        for (text, want) in [
+            ("PATCH / HTTP/2.0\r\nTransfer-Encoding: a\r\nExpect: b\r\nX : y\r\n", 400),
+            ("PATCH / HTTP/2.0\r\nTransfer-Encoding: a\r\nExpect: b\r\nContent-Length: x\r\n", 505),
+            ("PATCH / HTTP/1.1\r\nTransfer-Encoding: a\r\nExpect: b\r\nContent-Length: x\r\n", 400),
+            ("PATCH / HTTP/1.1\r\nHost:\r\nTransfer-Encoding: a\r\nContent-Length: x\r\n", 405),
+            ("GET / HTTP/1.1\r\nHost:\r\nTransfer-Encoding: a\r\nContent-Length: x\r\n", 501),
+            (
+                "GET / HTTP/1.1\r\nHost:\r\nExpect: b\r\nContent-Length: 99999999999999999999\r\n",
+                400,
+            ),
+            ("GET / HTTP/1.1\r\nHost:\r\nExpect: b\r\n", 400),
+            ("PUT / HTTP/1.1\r\nHost:\r\nExpect: b\r\n", 417),
+            ("PUT / HTTP/1.1\r\nHost:\r\n", 0),
+        ] {
+            assert_eq!(status(&format!("{text}{tail}")), want, "{text:?}");
+        }
+        assert_eq!(status("PUT / HTTP/1.1\r\nHost:\r\nExpect: b\r\n\r\n"), 411);
+        let large = "Content-Length: 99999999999999999999\r\n\r\n";
+        assert_eq!(status(&format!("GET / HTTP/1.1\r\nHost:\r\nExpect: b\r\n{large}")), 413);
+    }
+
+    #[test]
+    fn who_keeps_the_connection() {
+        for (version, connection, keep) in [
+            ("1.1", "", true),
+            ("1.1", "Connection: close\r\n", false),
+            ("1.1", "Connection: keep-alive\r\nConnection: CLOSE\r\n", false),
+            ("1.1", "Connection: close, keep-alive\r\n", false),
+            ("1.1", "Connection: te\r\n", true),
+            ("1.0", "", false),
+            ("1.0", "Connection: Keep-Alive\r\n", true),
+            ("1.0", "Connection: keep-alive, close\r\n", false),
+        ] {
+            let text = format!("GET / HTTP/{version}\r\nHost: a\r\n{connection}\r\n");
+            let head = parse_whole(text.as_bytes()).unwrap().unwrap();
+            assert_eq!(head.keep_alive, keep, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_old_client_expects_nothing() {
+        for expect in ["100-continue", "x"] {
+            let text = format!("PUT / HTTP/1.0\r\nContent-Length: 1\r\nExpect: {expect}\r\n\r\n");
+            assert!(!parse_whole(text.as_bytes()).unwrap().unwrap().expect_continue);
+        }
+    }
+
+    #[test]
+    fn nobody_waits_to_send_an_empty_body() {
+        let text = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n";
+        assert!(!parse_whole(text.as_bytes()).unwrap().unwrap().expect_continue);
+    }
+
+    #[test]
+    fn limits_are_inclusive() {
+        let limits = HeadLimits { head_bytes_max: 200, fields_max: 2, target_bytes_max: 9 };
+        let status = |target: usize, fields: usize, padding: usize| {
+            let target = "/".repeat(target);
+            let fields = "H: a\r\n".repeat(fields) + &format!("Host: {}\r\n", "a".repeat(padding));
+            let text = format!("GET {target} HTTP/1.1\r\n{fields}\r\n");
+            let result = parse(text.as_bytes(), &limits, &mut HeadProgress::default());
+            (text.len(), result.map(|head| head.unwrap().len).map_err(|r| r.status.code()))
+        };
+        assert_eq!(status(9, 1, 1).1, Ok(41));
+        assert_eq!(status(10, 1, 1).1, Err(414));
+        assert_eq!(status(9, 2, 1).1, Err(431));
+        assert_eq!(status(9, 1, 160), (200, Ok(200)));
+        assert_eq!(status(9, 1, 161), (201, Err(431)));
+    }
+
+    #[test]
+    fn an_endless_head_is_refused_once_the_buffer_is_full() {
+        let limits = HeadLimits::DEFAULT;
+        let mut bytes = b"GET / HTTP/1.1\r\nHost: ".to_vec();
+        bytes.resize(usize::from(limits.head_bytes_max) - 1, b'a');
+        let mut progress = HeadProgress::default();
+        assert_eq!(parse(&bytes, &limits, &mut progress), Ok(None));
+        bytes.push(b'a');
+        assert_eq!(parse(&bytes, &limits, &mut progress).unwrap_err().status.code(), 431);
+    }
+
+    #[test]
+    fn progress_knows_what_a_refusal_needs() {
+        let text = b"HEAD /1 HTTP/7.0\r\n\r\n";
+        let mut progress = HeadProgress::default();
+        assert!(progress.is_idle());
+        assert_eq!(progress.target(), None);
+        parse(&text[..3], &HeadLimits::DEFAULT, &mut progress).unwrap();
+        assert!(!progress.is_idle() && !progress.is_head_request(text));
+        parse(text, &HeadLimits::DEFAULT, &mut progress).unwrap_err();
+        assert!(progress.is_head_request(text));
+        assert_eq!(progress.target().unwrap().of(text), b"/1");
+    }
+
+    #[test]
+    fn methods_are_case_sensitive() {
+        for method in Method::ALL {
+            assert_eq!(Method::from_token(method.token()), Some(method));
+            assert_eq!(Method::from_token(&method.token().to_ascii_lowercase()), None);
+        }
+    }
+}

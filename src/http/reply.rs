@@ -1,0 +1,542 @@
+//! Response heads: a status and its header fields written into memory of the caller (RFC 9112
+//! section 4), from the front or right in front of a body that is already there.
+//!
+//! This module decides nothing: it does not know requests, conditions or ranges, only how the
+//! result of a decision is written down. It checks that a field cannot break out of its line.
+
+use super::date;
+use super::digits;
+use super::status::Status;
+use super::target::OBJECT_PATH_MAX;
+use crate::limits::{CACHE_CONTROL_MAX, CONTENT_TYPE_MAX, REPLY_HEADROOM};
+
+/// The interim reply that asks for the body (RFC 9110 section 15.2.1). It has no fields.
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// The type of stored data whose uploader did not say (RFC 9110 section 8.3).
+pub const DEFAULT_CONTENT_TYPE: &[u8] = b"application/octet-stream";
+
+/// What the reply says about the connection (RFC 9112 section 9.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Connection {
+    /// Stays open, as 1.1 does by itself: no field.
+    #[default]
+    Persistent,
+    /// Stays open for a 1.0 client, which must be told so: `keep-alive`.
+    KeepAlive,
+    /// Ends after this reply: `close`.
+    Close,
+}
+
+/// `Content-Range` (RFC 9110 section 14.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentRange {
+    /// The part from `first` to `last` inclusive, of `size` bytes: with 206.
+    Part {
+        /// First byte sent.
+        first: u64,
+        /// Last byte sent.
+        last: u64,
+        /// Bytes of the whole object.
+        size: u64,
+    },
+    /// No byte asked for exists: with 416.
+    Unsatisfied {
+        /// Bytes of the whole object.
+        size: u64,
+    },
+}
+
+/// A response head. `ReplyHead::new` has only what every reply has; set the rest.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplyHead<'a> {
+    /// The status.
+    pub status: Status,
+    /// The time of the reply, as `date::format` writes it.
+    pub date: &'a [u8; date::LEN],
+    /// Bytes of the body that a GET would be sent. Not written with 1xx, 204 and 304.
+    pub content_length: u64,
+    /// `Content-Type`; see [`valid_content_type`].
+    pub content_type: Option<&'a [u8]>,
+    /// The number that the strong `ETag` shows in hex.
+    pub etag: Option<u64>,
+    /// `Last-Modified`, in seconds since 1970.
+    pub last_modified: Option<u64>,
+    /// `Accept-Ranges: bytes`.
+    pub accept_ranges: bool,
+    /// `Cache-Control`.
+    pub cache_control: Option<&'a [u8]>,
+    /// `Content-Range`.
+    pub content_range: Option<ContentRange>,
+    /// `X-Hayloft-Volume`: whether the object's volume takes writes. A cache in front needs it for
+    /// the Haystack admission rule.
+    pub volume_writable: Option<bool>,
+    /// `Location`, with 201 to POST.
+    pub location: Option<&'a [u8]>,
+    /// `Retry-After` in seconds, with 503.
+    pub retry_after: Option<u32>,
+    /// `Allow`, with 405.
+    pub allow: Option<&'a str>,
+    /// What becomes of the connection.
+    pub connection: Connection,
+}
+
+/// No head is longer than this (bytes), with a status line of any status and every field at its
+/// longest.
+pub const MAX_HEAD_LEN: usize = STATUS_LINE_MAX
+    + "Date: \r\n".len()
+    + date::LEN
+    + "Content-Length: \r\n".len()
+    + digits::U64_DIGITS
+    + "Content-Type: \r\n".len()
+    + CONTENT_TYPE_MAX
+    + "ETag: \"0123456789abcdef\"\r\n".len()
+    + "Last-Modified: \r\n".len()
+    + date::LEN
+    + "Accept-Ranges: bytes\r\n".len()
+    + "Cache-Control: \r\n".len()
+    + CACHE_CONTROL_MAX
+    + "Content-Range: bytes -/\r\n".len()
+    + 3 * digits::U64_DIGITS
+    + "X-Hayloft-Volume: read-only\r\n".len()
+    + "Location: \r\n".len()
+    + OBJECT_PATH_MAX
+    + "Retry-After: 4294967295\r\n".len()
+    + "Allow: \r\n".len()
+    + ALLOW_MAX
+    + "Connection: keep-alive\r\n".len()
+    + "\r\n".len();
+
+const STATUS_LINE_MAX: usize = Status::HEADER_FIELDS_TOO_LARGE.line().len();
+const ALLOW_MAX: usize = super::target::ALLOW_ANY.len();
+
+const _: () = assert!(MAX_HEAD_LEN <= REPLY_HEADROOM);
+
+impl<'a> ReplyHead<'a> {
+    /// A reply without a body and without optional fields.
+    #[must_use]
+    pub const fn new(status: Status, date: &'a [u8; date::LEN]) -> Self {
+        Self {
+            status,
+            date,
+            content_length: 0,
+            content_type: None,
+            etag: None,
+            last_modified: None,
+            accept_ranges: false,
+            cache_control: None,
+            content_range: None,
+            volume_writable: None,
+            location: None,
+            retry_after: None,
+            allow: None,
+            connection: Connection::Persistent,
+        }
+    }
+
+    /// The head of an error reply whose body is `reason` as [`write_error_body`] writes it.
+    #[must_use]
+    pub const fn error(status: Status, reason: &str, date: &'a [u8; date::LEN]) -> Self {
+        let mut head = Self::new(status, date);
+        head.content_type = Some(b"text/plain");
+        head.content_length = error_body_len(reason) as u64;
+        head
+    }
+
+    /// Writes the head to the front of `out` and returns its length. Panics if it does not fit;
+    /// [`MAX_HEAD_LEN`] bytes always do.
+    #[must_use]
+    pub fn write(&self, out: &mut [u8]) -> usize {
+        self.check();
+        let mut writer = Writer { out, len: 0 };
+        self.put(&mut writer);
+        writer.len
+    }
+
+    /// Writes the head so that it ends right before `buf[end]`, where the body begins, and returns
+    /// where it begins. Panics if it does not fit; [`MAX_HEAD_LEN`] bytes always do.
+    #[must_use]
+    pub fn write_before(&self, buf: &mut [u8], end: usize) -> usize {
+        let start = end.checked_sub(self.len()).expect("there must be room for the response head");
+        let len = self.write(&mut buf[start..end]);
+        assert_eq!(start + len, end, "a head is as long as it was counted");
+        start
+    }
+
+    /// Bytes that [`ReplyHead::write`] writes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let mut counter = Counter(0);
+        self.put(&mut counter);
+        counter.0
+    }
+
+    /// A head always has a status line.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// What would exceed [`MAX_HEAD_LEN`] or end a line early must have been refused before it was
+    /// stored, configured or asked for.
+    fn check(&self) {
+        assert!(self.content_type.is_none_or(valid_content_type), "unchecked content type");
+        assert!(self.cache_control.is_none_or(valid_cache_control), "unchecked cache control");
+        assert!(self.location.is_none_or(|path| path.len() <= OBJECT_PATH_MAX));
+        assert!(self.location.is_none_or(|path| path.iter().all(u8::is_ascii_graphic)));
+        assert!(self.allow.is_none_or(|methods| methods.len() <= ALLOW_MAX));
+    }
+
+    /// All fields, in this order. RFC 9110 section 5.3: control data, such as Date, first.
+    fn put(&self, sink: &mut impl Sink) {
+        sink.bytes(self.status.line());
+        sink.line(b"Date: ", self.date);
+        if self.status.has_content_length() {
+            sink.bytes(b"Content-Length: ");
+            sink.decimal(self.content_length);
+            sink.bytes(b"\r\n");
+        }
+        self.put_validators(sink);
+        self.put_body_fields(sink);
+        self.put_context(sink);
+        match self.connection {
+            Connection::Persistent => {}
+            Connection::KeepAlive => sink.bytes(b"Connection: keep-alive\r\n"),
+            Connection::Close => sink.bytes(b"Connection: close\r\n"),
+        }
+        sink.bytes(b"\r\n");
+    }
+
+    fn put_validators(&self, sink: &mut impl Sink) {
+        if let Some(etag) = self.etag {
+            sink.bytes(b"ETag: \"");
+            sink.bytes(&digits::hex16(etag));
+            sink.bytes(b"\"\r\n");
+        }
+        if let Some(seconds) = self.last_modified {
+            sink.line(b"Last-Modified: ", &date::format(seconds));
+        }
+        if let Some(value) = self.cache_control {
+            sink.line(b"Cache-Control: ", value);
+        }
+    }
+
+    fn put_body_fields(&self, sink: &mut impl Sink) {
+        if let Some(value) = self.content_type {
+            sink.line(b"Content-Type: ", value);
+        }
+        if self.accept_ranges {
+            sink.bytes(b"Accept-Ranges: bytes\r\n");
+        }
+        match self.content_range {
+            None => {}
+            Some(ContentRange::Part { first, last, size }) => {
+                sink.bytes(b"Content-Range: bytes ");
+                sink.decimal(first);
+                sink.bytes(b"-");
+                sink.decimal(last);
+                sink.bytes(b"/");
+                sink.decimal(size);
+                sink.bytes(b"\r\n");
+            }
+            Some(ContentRange::Unsatisfied { size }) => {
+                sink.bytes(b"Content-Range: bytes */");
+                sink.decimal(size);
+                sink.bytes(b"\r\n");
+            }
+        }
+    }
+
+    fn put_context(&self, sink: &mut impl Sink) {
+        match self.volume_writable {
+            None => {}
+            Some(true) => sink.bytes(b"X-Hayloft-Volume: writable\r\n"),
+            Some(false) => sink.bytes(b"X-Hayloft-Volume: read-only\r\n"),
+        }
+        if let Some(path) = self.location {
+            sink.line(b"Location: ", path);
+        }
+        if let Some(seconds) = self.retry_after {
+            sink.bytes(b"Retry-After: ");
+            sink.decimal(u64::from(seconds));
+            sink.bytes(b"\r\n");
+        }
+        if let Some(methods) = self.allow {
+            sink.line(b"Allow: ", methods.as_bytes());
+        }
+    }
+}
+
+/// Bytes of the body of an error reply: the reason and a line's end.
+#[must_use]
+pub const fn error_body_len(reason: &str) -> usize {
+    reason.len() + 1
+}
+
+/// Writes the body of an error reply to the front of `out` and returns its length.
+pub fn write_error_body(reason: &str, out: &mut [u8]) -> usize {
+    let (line, end) = out[..error_body_len(reason)].split_at_mut(reason.len());
+    line.copy_from_slice(reason.as_bytes());
+    end[0] = b'\n';
+    error_body_len(reason)
+}
+
+/// Whether `value` may be stored and sent as `Content-Type`: 1 to 255 visible characters, spaces
+/// and tabs. Whether it is a media type is the business of whoever reads it.
+#[must_use]
+pub fn valid_content_type(value: &[u8]) -> bool {
+    (1..=CONTENT_TYPE_MAX).contains(&value.len()) && value.iter().all(|&byte| is_text(byte))
+}
+
+/// Whether `value` may be configured as `Cache-Control`: 1 to 128 visible characters, spaces and
+/// tabs.
+#[must_use]
+pub fn valid_cache_control(value: &[u8]) -> bool {
+    (1..=CACHE_CONTROL_MAX).contains(&value.len()) && value.iter().all(|&byte| is_text(byte))
+}
+
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (b' '..=b'~').contains(&byte)
+}
+
+/// Where a head goes: counted or written by the same code, so that the two agree.
+trait Sink {
+    fn bytes(&mut self, bytes: &[u8]);
+    fn decimal(&mut self, value: u64);
+
+    fn line(&mut self, name: &[u8], value: &[u8]) {
+        self.bytes(name);
+        self.bytes(value);
+        self.bytes(b"\r\n");
+    }
+}
+
+struct Counter(usize);
+
+impl Sink for Counter {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0 += bytes.len();
+    }
+
+    fn decimal(&mut self, value: u64) {
+        self.0 += digits::decimal_len(value);
+    }
+}
+
+struct Writer<'a> {
+    out: &'a mut [u8],
+    len: usize,
+}
+
+impl Sink for Writer<'_> {
+    fn bytes(&mut self, bytes: &[u8]) {
+        let end = self.len + bytes.len();
+        self.out[self.len..end].copy_from_slice(bytes);
+        self.len = end;
+    }
+
+    fn decimal(&mut self, value: u64) {
+        self.bytes(digits::decimal(value, &mut [0; digits::U64_DIGITS]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DATE: &[u8; date::LEN] = b"Sat, 21 Nov 2026 00:00:00 GMT";
+
+    fn text(head: &ReplyHead) -> String {
+        let mut out = [0; MAX_HEAD_LEN];
+        let len = head.write(&mut out);
+        assert_eq!(len, head.len());
+        String::from_utf8(out[..len].to_vec()).unwrap()
+    }
+
+    fn object(status: Status) -> ReplyHead<'static> {
+        ReplyHead {
+            content_length: 70_001,
+            content_type: Some(b"image/jpeg"),
+            etag: Some(0xff),
+            last_modified: Some(784_111_777),
+            accept_ranges: true,
+            cache_control: Some(b"public, max-age=86400"),
+            volume_writable: Some(true),
+            ..ReplyHead::new(status, DATE)
+        }
+    }
+
+    #[test]
+    fn an_object() {
+        let want = "HTTP/1.1 200 OK\r\nDate: Sat, 21 Nov 2026 00:00:00 GMT\r\n\
+            Content-Length: 70001\r\nETag: \"00000000000000ff\"\r\n\
+            Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+            Cache-Control: public, max-age=86400\r\nContent-Type: image/jpeg\r\n\
+            Accept-Ranges: bytes\r\nX-Hayloft-Volume: writable\r\n\r\n";
+        assert_eq!(text(&object(Status::OK)), want);
+    }
+
+    #[test]
+    fn a_part_and_no_part_of_an_object() {
+        let part = Some(ContentRange::Part { first: 0, last: 9, size: 100 });
+        let head = ReplyHead { content_range: part, ..object(Status::PARTIAL_CONTENT) };
+        assert!(text(&head).contains("\r\nContent-Range: bytes 0-9/100\r\n"));
+        let none = Some(ContentRange::Unsatisfied { size: 100 });
+        let head = ReplyHead { content_range: none, ..object(Status::RANGE_NOT_SATISFIABLE) };
+        assert!(text(&head).contains("\r\nContent-Range: bytes */100\r\n"));
+    }
+
+    #[test]
+    fn not_modified_has_validators_and_no_length() {
+        let text = text(&object(Status::NOT_MODIFIED));
+        for field in ["ETag: ", "Last-Modified: ", "Cache-Control: "] {
+            assert!(text.contains(field), "{text}");
+        }
+        assert!(!text.contains("Content-Length"), "{text}");
+    }
+
+    #[test]
+    fn every_status_has_a_length_unless_it_must_not() {
+        for &status in Status::ALL {
+            let text = text(&ReplyHead::new(status, DATE));
+            let length = text.contains("\r\nContent-Length: 0\r\n");
+            assert_eq!(length, status.has_content_length(), "{text}");
+        }
+    }
+
+    #[test]
+    fn replies_to_post_and_of_overload() {
+        let mut head = ReplyHead::new(Status::CREATED, DATE);
+        head.location = Some(b"/1/2/3/0123456789abcdef");
+        assert!(text(&head).contains("\r\nLocation: /1/2/3/0123456789abcdef\r\n"));
+        let mut head = ReplyHead::error(Status::SERVICE_UNAVAILABLE, "draining", DATE);
+        head.retry_after = Some(5);
+        head.connection = Connection::Close;
+        head.volume_writable = Some(false);
+        let want = "HTTP/1.1 503 Service Unavailable\r\nDate: Sat, 21 Nov 2026 00:00:00 GMT\r\n\
+            Content-Length: 9\r\nContent-Type: text/plain\r\nX-Hayloft-Volume: read-only\r\n\
+            Retry-After: 5\r\nConnection: close\r\n\r\n";
+        assert_eq!(text(&head), want);
+    }
+
+    #[test]
+    fn the_connection_is_named_when_it_must_be() {
+        let mut head = ReplyHead::new(Status::OK, DATE);
+        assert!(!text(&head).contains("Connection"));
+        head.connection = Connection::KeepAlive;
+        assert!(text(&head).contains("\r\nConnection: keep-alive\r\n"));
+    }
+
+    #[test]
+    fn continue_is_a_status_line_alone() {
+        assert_eq!(CONTINUE, [Status::CONTINUE.line(), b"\r\n"].concat());
+    }
+
+    #[test]
+    fn an_error_body_is_one_line() {
+        let mut out = [0; 16];
+        let len = write_error_body("no such needle", &mut out);
+        assert_eq!(&out[..len], b"no such needle\n");
+        let head = ReplyHead::error(Status::NOT_FOUND, "no such needle", DATE);
+        assert_eq!(head.content_length, len as u64);
+    }
+
+    /// The longest head there can be, field by field; `MAX_HEAD_LEN` is neither below nor above.
+    #[test]
+    fn the_longest_head_has_the_maximum_length() {
+        let (size, location) = (u64::MAX, [b'x'; OBJECT_PATH_MAX]);
+        let head = ReplyHead {
+            status: Status::HEADER_FIELDS_TOO_LARGE,
+            date: DATE,
+            content_length: u64::MAX,
+            content_type: Some(&[b'x'; CONTENT_TYPE_MAX]),
+            etag: Some(u64::MAX),
+            last_modified: Some(u64::MAX),
+            accept_ranges: true,
+            cache_control: Some(&[b'x'; CACHE_CONTROL_MAX]),
+            content_range: Some(ContentRange::Part { first: size, last: size, size }),
+            volume_writable: Some(false),
+            location: Some(&location),
+            retry_after: Some(u32::MAX),
+            allow: Some(super::super::target::ALLOW_ANY),
+            connection: Connection::KeepAlive,
+        };
+        assert_eq!(text(&head).len(), MAX_HEAD_LEN);
+        for &status in Status::ALL {
+            assert!(ReplyHead { status, ..head }.len() <= MAX_HEAD_LEN);
+        }
+    }
+
+    #[test]
+    fn right_aligned_is_the_same_head() {
+        let mut head = object(Status::OK);
+        for length in [0, 9, 10, 999_999, u64::MAX] {
+            head.content_length = length;
+            let mut buf = [b'#'; MAX_HEAD_LEN + 20];
+            let start = head.write_before(&mut buf, MAX_HEAD_LEN + 10);
+            assert_eq!(&buf[start..MAX_HEAD_LEN + 10], text(&head).as_bytes());
+            assert!(buf[..start].iter().chain(&buf[MAX_HEAD_LEN + 10..]).all(|b| *b == b'#'));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "room for the response head")]
+    fn a_head_without_room_panics() {
+        let _ = object(Status::OK).write_before(&mut [0; 1024], 50);
+    }
+
+    #[test]
+    #[should_panic(expected = "unchecked content type")]
+    fn a_field_cannot_end_its_line() {
+        let mut head = ReplyHead::new(Status::OK, DATE);
+        head.content_type = Some(b"a/b\r\nX: y");
+        let _ = head.write(&mut [0; MAX_HEAD_LEN]);
+    }
+
+    #[test]
+    fn content_types() {
+        for good in ["a", "image/jpeg", "text/plain; charset=\"utf-8\"", "a\tb", &"x".repeat(255)] {
+            assert!(valid_content_type(good.as_bytes()), "{good:?}");
+        }
+        for bad in ["", "a\r\nb", "a\0", "\x7f", "\u{e4}", &"x".repeat(256)] {
+            assert!(!valid_content_type(bad.as_bytes()), "{bad:?}");
+        }
+        assert!(valid_cache_control(&[b'x'; 128]) && !valid_cache_control(&[b'x'; 129]));
+    }
+
+    proptest! {
+        /// Written and right-aligned are the same, and a client can read it.
+        #[test]
+        fn every_head_is_well_formed(
+            status in proptest::sample::select(Status::ALL),
+            content_length: u64,
+            content_type in proptest::option::of("[ -~]{1,255}"),
+            etag: Option<u64>,
+            last_modified: Option<u64>,
+            volume_writable: Option<bool>,
+            retry_after: Option<u32>,
+            accept_ranges: bool,
+            end in MAX_HEAD_LEN..2 * MAX_HEAD_LEN,
+        ) {
+            let head = ReplyHead {
+                content_length, etag, last_modified, volume_writable, retry_after, accept_ranges,
+                content_type: content_type.as_ref().map(|text| text.as_bytes()),
+                ..ReplyHead::new(status, DATE)
+            };
+            let mut buf = [0; 2 * MAX_HEAD_LEN];
+            let start = head.write_before(&mut buf, end);
+            prop_assert_eq!(buf[start..end].to_vec(), text(&head).into_bytes());
+            let mut fields = [httparse::EMPTY_HEADER; 16];
+            let mut response = httparse::Response::new(&mut fields);
+            let parsed = response.parse(&buf[start..end]).unwrap();
+            prop_assert_eq!(parsed, httparse::Status::Complete(end - start));
+            prop_assert_eq!(response.code, Some(status.code()));
+            let count = 1 + usize::from(status.has_content_length()) + usize::from(accept_ranges)
+                + [content_type.is_some(), etag.is_some(), last_modified.is_some(),
+                    volume_writable.is_some(), retry_after.is_some()]
+                    .into_iter().filter(|&there| there).count();
+            prop_assert_eq!(response.headers.len(), count);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The status codes of the data API (RFC 9110 section 15), each with its reason phrase and its
+//! ready-made status line.
+//!
+//! This module knows no header fields and no reasons for a status.
+
+/// A status that Hayloft sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    code: u16,
+    line: &'static str,
+}
+
+macro_rules! statuses {
+    ($($(#[$doc:meta])* $name:ident = $code:literal $reason:literal;)*) => {
+        impl Status {
+            $(
+                $(#[$doc])*
+                pub const $name: Self = Self {
+                    code: $code,
+                    // RFC 9112 section 4: HTTP-version SP status-code SP reason-phrase CRLF.
+                    line: concat!("HTTP/1.1 ", $code, " ", $reason, "\r\n"),
+                };
+            )*
+
+            /// Every status of the contract, in rising order.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+        }
+    };
+}
+
+statuses! {
+    /// The body may come now.
+    CONTINUE = 100 "Continue";
+    /// The whole object.
+    OK = 200 "OK";
+    /// A new needle, durable.
+    CREATED = 201 "Created";
+    /// Replaced or deleted, durable.
+    NO_CONTENT = 204 "No Content";
+    /// A range of the object.
+    PARTIAL_CONTENT = 206 "Partial Content";
+    /// What the client has is current.
+    NOT_MODIFIED = 304 "Not Modified";
+    /// A request that breaks the grammar.
+    BAD_REQUEST = 400 "Bad Request";
+    /// No such volume, needle or cookie.
+    NOT_FOUND = 404 "Not Found";
+    /// The target does not take this method; needs `Allow`.
+    METHOD_NOT_ALLOWED = 405 "Method Not Allowed";
+    /// The request came too slowly.
+    REQUEST_TIMEOUT = 408 "Request Timeout";
+    /// The key exists with another cookie.
+    CONFLICT = 409 "Conflict";
+    /// PUT and POST need a Content-Length.
+    LENGTH_REQUIRED = 411 "Length Required";
+    /// A condition of the request does not hold.
+    PRECONDITION_FAILED = 412 "Precondition Failed";
+    /// The body is larger than the limit.
+    CONTENT_TOO_LARGE = 413 "Content Too Large";
+    /// The request target is longer than the limit.
+    URI_TOO_LONG = 414 "URI Too Long";
+    /// No byte of the range exists; needs `Content-Range: bytes */N`.
+    RANGE_NOT_SATISFIABLE = 416 "Range Not Satisfiable";
+    /// An expectation other than 100-continue.
+    EXPECTATION_FAILED = 417 "Expectation Failed";
+    /// The head has too many bytes or too many fields (RFC 6585 section 5).
+    HEADER_FIELDS_TOO_LARGE = 431 "Request Header Fields Too Large";
+    /// The needle cannot be read.
+    INTERNAL_SERVER_ERROR = 500 "Internal Server Error";
+    /// A transfer coding.
+    NOT_IMPLEMENTED = 501 "Not Implemented";
+    /// Overloaded, recovering, draining or read-only; wants `Retry-After`.
+    SERVICE_UNAVAILABLE = 503 "Service Unavailable";
+    /// Neither HTTP/1.0 nor HTTP/1.1.
+    VERSION_NOT_SUPPORTED = 505 "HTTP Version Not Supported";
+    /// The volume is full (RFC 4918 section 11.5).
+    INSUFFICIENT_STORAGE = 507 "Insufficient Storage";
+}
+
+impl Status {
+    /// The three-digit code.
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        self.code
+    }
+
+    /// The reason phrase.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        &self.line["HTTP/1.1 200 ".len()..self.line.len() - "\r\n".len()]
+    }
+
+    /// The whole status line, CRLF included.
+    #[must_use]
+    pub const fn line(self) -> &'static [u8] {
+        self.line.as_bytes()
+    }
+
+    /// 4xx and 5xx.
+    #[must_use]
+    pub const fn is_error(self) -> bool {
+        self.code >= 400
+    }
+
+    /// Whether a reply with this status has a Content-Length: not on 1xx and 204 (RFC 9110
+    /// section 8.6), and on 304 it would be that of a body that is not sent.
+    #[must_use]
+    pub const fn has_content_length(self) -> bool {
+        self.code >= 200 && self.code != 204 && self.code != 304
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_of_the_contract_is_there_once() {
+        let codes: Vec<u16> = Status::ALL.iter().map(|s| s.code()).collect();
+        let contract = [
+            100, 200, 201, 204, 206, 304, 400, 404, 405, 408, 409, 411, 412, 413, 414, 416, 417,
+            431, 500, 501, 503, 505, 507,
+        ];
+        assert_eq!(codes, contract);
+    }
+
+    #[test]
+    fn line_code_and_reason_agree() {
+        for status in Status::ALL {
+            let line = format!("HTTP/1.1 {} {}\r\n", status.code(), status.reason());
+            assert_eq!(line.as_bytes(), status.line());
+            assert!(!status.reason().is_empty());
+        }
+        assert_eq!(Status::URI_TOO_LONG.reason(), "URI Too Long");
+    }
+
+    #[test]
+    fn errors_begin_at_400() {
+        assert!(!Status::NOT_MODIFIED.is_error());
+        assert!(Status::BAD_REQUEST.is_error());
+        assert!(Status::INSUFFICIENT_STORAGE.is_error());
+    }
+
+    #[test]
+    fn which_replies_have_a_content_length() {
+        let without: Vec<u16> =
+            Status::ALL.iter().filter(|s| !s.has_content_length()).map(|s| s.code()).collect();
+        assert_eq!(without, [100, 204, 304]);
+    }
+}

@@ -1,0 +1,277 @@
+//! What a request target names, and back (the URL scheme is Hayloft's own; RFC 9112 section 3.2.1
+//! only makes it a path).
+//!
+//! Nothing is normalised and nothing decoded: a name has one spelling, so that a cache in front
+//! and the store never disagree. This module does not know whether a volume or needle exists.
+
+use std::fmt;
+
+use super::digits;
+use super::head::Method;
+use super::reject::Reject;
+
+/// What a request is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// `/`: upload to a volume that the store picks.
+    Root,
+    /// `/{volume}`: upload to this volume.
+    Volume {
+        /// The volume's number.
+        volume: u32,
+    },
+    /// `/{volume}/batch`: upload many at once.
+    Batch {
+        /// The volume's number.
+        volume: u32,
+    },
+    /// `/{volume}/{key}/{alt}/{cookie}`: one stored object.
+    Object {
+        /// The volume's number.
+        volume: u32,
+        /// Photo id.
+        key: u64,
+        /// Size variant.
+        alt: u32,
+        /// The random number that proves that the URL was not guessed.
+        cookie: u64,
+    },
+}
+
+impl fmt::Debug for Target {
+    /// A cookie is never printed whole: it works like a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => write!(f, "/"),
+            Self::Volume { volume } => write!(f, "/{volume}"),
+            Self::Batch { volume } => write!(f, "/{volume}/batch"),
+            Self::Object { volume, key, alt, cookie } => {
+                write!(f, "/{volume}/{key}/{alt}/{:04x}..", cookie >> 48)
+            }
+        }
+    }
+}
+
+/// `Allow` (RFC 9110 section 10.2.1) for a target that cannot be made out.
+pub const ALLOW_ANY: &str = "GET, HEAD, PUT, POST, DELETE";
+
+impl Target {
+    /// Whether this target takes `method`; otherwise 405 with [`Target::allow`].
+    #[must_use]
+    pub const fn allows(self, method: Method) -> bool {
+        match self {
+            Self::Object { .. } => !matches!(method, Method::Post),
+            Self::Root | Self::Volume { .. } | Self::Batch { .. } => matches!(method, Method::Post),
+        }
+    }
+
+    /// The value of `Allow` for this target.
+    #[must_use]
+    pub const fn allow(self) -> &'static str {
+        match self {
+            Self::Object { .. } => "GET, HEAD, PUT, DELETE",
+            Self::Root | Self::Volume { .. } | Self::Batch { .. } => "POST",
+        }
+    }
+}
+
+const MALFORMED: Reject = Reject::bad("the target is not /{volume}/{key}/{alt}/{cookie}");
+
+/// Parses a request target.
+pub fn parse(target: &[u8]) -> Result<Target, Reject> {
+    parse_path(target).ok_or(MALFORMED)
+}
+
+fn parse_path(target: &[u8]) -> Option<Target> {
+    let path = target.strip_prefix(b"/")?;
+    if path.is_empty() {
+        return Some(Target::Root);
+    }
+    let mut segments = path.split(|&byte| byte == b'/');
+    let volume = small_number(segments.next()?)?;
+    let target = match segments.next() {
+        None => return Some(Target::Volume { volume }),
+        Some(b"batch") => Target::Batch { volume },
+        Some(key) => Target::Object {
+            volume,
+            key: number(key)?,
+            alt: small_number(segments.next()?)?,
+            cookie: digits::parse_hex16(segments.next()?)?,
+        },
+    };
+    segments.next().is_none().then_some(target)
+}
+
+/// Decimal, with no zero in front of other digits.
+fn number(segment: &[u8]) -> Option<u64> {
+    match segment {
+        [b'0', _, ..] => None,
+        _ => digits::parse_decimal(segment).ok(),
+    }
+}
+
+fn small_number(segment: &[u8]) -> Option<u32> {
+    number(segment).and_then(|number| u32::try_from(number).ok())
+}
+
+/// The longest path of an object: four slashes, 10 + 20 + 10 decimal digits, 16 hex digits.
+pub const OBJECT_PATH_MAX: usize = 4 + 10 + 20 + 10 + 16;
+
+/// The name of an object inside its volume: `{key}/{alt}/{cookie}`, as in a batch.
+///
+/// `None` if it is not one.
+#[must_use]
+pub fn parse_entry(name: &[u8]) -> Option<(u64, u32, u64)> {
+    let mut segments = name.split(|&byte| byte == b'/');
+    let key = number(segments.next()?)?;
+    let alt = small_number(segments.next()?)?;
+    let cookie = digits::parse_hex16(segments.next()?)?;
+    segments.next().is_none().then_some((key, alt, cookie))
+}
+
+/// Writes the path of an object to the front of `out` and returns its length.
+pub fn write_object(
+    volume: u32,
+    key: u64,
+    alt: u32,
+    cookie: u64,
+    out: &mut [u8; OBJECT_PATH_MAX],
+) -> usize {
+    let mut len = 0;
+    let mut put = |bytes: &[u8]| {
+        out[len..len + bytes.len()].copy_from_slice(bytes);
+        len += bytes.len();
+    };
+    for number in [u64::from(volume), key, u64::from(alt)] {
+        put(b"/");
+        put(digits::decimal(number, &mut [0; digits::U64_DIGITS]));
+    }
+    put(b"/");
+    put(&digits::hex16(cookie));
+    len
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn path(volume: u32, key: u64, alt: u32, cookie: u64) -> String {
+        let mut out = [0; OBJECT_PATH_MAX];
+        let len = write_object(volume, key, alt, cookie, &mut out);
+        String::from_utf8(out[..len].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn every_kind_of_target() {
+        assert_eq!(parse(b"/"), Ok(Target::Root));
+        assert_eq!(parse(b"/0"), Ok(Target::Volume { volume: 0 }));
+        assert_eq!(parse(b"/4294967295"), Ok(Target::Volume { volume: u32::MAX }));
+        assert_eq!(parse(b"/7/batch"), Ok(Target::Batch { volume: 7 }));
+        let cookie = 0x0123_4567_89ab_cdef;
+        let object = Target::Object { volume: 1, key: 2, alt: 3, cookie };
+        assert_eq!(parse(b"/1/2/3/0123456789abcdef"), Ok(object));
+    }
+
+    #[test]
+    fn everything_else_is_malformed() {
+        for target in [
+            "",
+            "1",
+            "//",
+            "/1/",
+            "/01",
+            "/00",
+            "/-1",
+            "/+1",
+            "/a",
+            "/1?",
+            "/1#",
+            "/batch",
+            "/1/Batch",
+            "/1/batch/",
+            "/1/batch/2",
+            "/1/batch?x",
+            "/1/2",
+            "/1/2/3",
+            "/1/2/3/",
+            "/1/2/3/4",
+            "/1/2/3/0123456789ABCDEF",
+            "/1/2/3/0123456789abcde",
+            "/1/2/3/0123456789abcdef0",
+            "/1/2/3/0123456789abcdef/",
+            "/1/2/3/0123456789abcdef?x=1",
+            "/1/%32/3/0123456789abcdef",
+            "/1/02/3/0123456789abcdef",
+            "/1/2/03/0123456789abcdef",
+            "/01/2/3/0123456789abcdef",
+            "/4294967296/2/3/0123456789abcdef",
+            "/1/18446744073709551616/3/0123456789abcdef",
+            "/1/2/4294967296/0123456789abcdef",
+            "//2/3/0123456789abcdef",
+            "/1//3/0123456789abcdef",
+            "/1/2//0123456789abcdef",
+            "/1/./2/3/0123456789abcdef",
+            "/../1/2/3/0123456789abcdef",
+        ] {
+            assert_eq!(parse(target.as_bytes()), Err(MALFORMED), "{target:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_path_fits_exactly() {
+        let longest = path(u32::MAX, u64::MAX, u32::MAX, u64::MAX);
+        assert_eq!(longest.len(), OBJECT_PATH_MAX);
+    }
+
+    #[test]
+    fn what_each_target_allows() {
+        let object = Target::Object { volume: 1, key: 2, alt: 3, cookie: 4 };
+        let targets =
+            [object, Target::Root, Target::Volume { volume: 1 }, Target::Batch { volume: 1 }];
+        for target in targets {
+            let allowed: Vec<&str> = Method::ALL
+                .into_iter()
+                .filter(|&method| target.allows(method))
+                .map(|method| str::from_utf8(method.token()).unwrap())
+                .collect();
+            assert_eq!(allowed.join(", "), target.allow());
+        }
+        let all = Method::ALL.map(|method| str::from_utf8(method.token()).unwrap());
+        assert_eq!(all.join(", "), ALLOW_ANY);
+    }
+
+    #[test]
+    fn a_cookie_is_never_printed_whole() {
+        let object = Target::Object { volume: 1, key: 2, alt: 3, cookie: 0x0123_4567_89ab_cdef };
+        assert_eq!(format!("{object:?}"), "/1/2/3/0123..");
+    }
+
+    #[test]
+    fn entries_of_a_batch() {
+        assert_eq!(parse_entry(b"2/3/00000000000000ff"), Some((2, 3, 255)));
+        for name in ["", "2/3", "/2/3/00000000000000ff", "2/3/00000000000000ff/", "2/3/ff"] {
+            assert_eq!(parse_entry(name.as_bytes()), None, "{name:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(volume: u32, key: u64, alt: u32, cookie: u64) {
+            let path = path(volume, key, alt, cookie);
+            prop_assert_eq!(&path, &format!("/{volume}/{key}/{alt}/{cookie:016x}"));
+            let object = Target::Object { volume, key, alt, cookie };
+            prop_assert!(parse(path.as_bytes()) == Ok(object));
+            let entry = path[1..].split_once('/').unwrap().1;
+            prop_assert_eq!(parse_entry(entry.as_bytes()), Some((key, alt, cookie)));
+        }
+
+        /// One spelling per name: what is read is written back to the same bytes.
+        #[test]
+        fn what_is_read_is_written(text in "/[0-9]{1,3}/[0-9]{1,21}/[0-9]{1,3}/[0-9a-g]{15,17}") {
+            if let Ok(Target::Object { volume, key, alt, cookie }) = parse(text.as_bytes()) {
+                prop_assert_eq!(path(volume, key, alt, cookie), text);
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Bounded queues between shards, and the question whether the other side must be woken.
+//!
+//! A shard that is about to sleep says so and then looks into its mailbox once more; who sends
+//! puts the message in and then looks whether the receiver said so. With a fence between the two
+//! steps on both sides, at least one of them sees the other: no message is slept over.
+
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+use crossbeam_queue::ArrayQueue;
+
+/// Where messages for one shard wait.
+pub struct Mailbox<T> {
+    queue: ArrayQueue<T>,
+    asleep: AtomicBool,
+}
+
+impl<T> Mailbox<T> {
+    /// Room for so many messages.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self { queue: ArrayQueue::new(capacity), asleep: AtomicBool::new(false) }
+    }
+
+    /// Puts a message in: whether the receiver must be woken. Exactly one sender is told so.
+    ///
+    /// # Errors
+    /// The message, when there is no room.
+    pub fn send(&self, message: T) -> Result<bool, T> {
+        self.queue.push(message)?;
+        fence(Ordering::SeqCst);
+        Ok(self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed))
+    }
+
+    /// The next message. For the receiver.
+    #[must_use]
+    pub fn receive(&self) -> Option<T> {
+        self.queue.pop()
+    }
+
+    /// Says that the receiver is about to sleep: whether it may.
+    #[must_use]
+    pub fn may_sleep(&self) -> bool {
+        self.asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if self.queue.is_empty() {
+            return true;
+        }
+        self.asleep.store(false, Ordering::Relaxed);
+        false
+    }
+
+    /// Says that the receiver is awake.
+    pub fn awake(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_full_mailbox_gives_the_message_back() {
+        let mailbox = Mailbox::new(1);
+        assert_eq!(mailbox.send(1), Ok(false));
+        assert_eq!(mailbox.send(2), Err(2));
+        assert_eq!(mailbox.receive(), Some(1));
+    }
+
+    #[test]
+    fn only_a_sleeper_is_woken_and_only_once() {
+        let mailbox = Mailbox::new(4);
+        assert!(mailbox.may_sleep());
+        assert_eq!(mailbox.send(1), Ok(true));
+        assert_eq!(mailbox.send(2), Ok(false));
+        assert!(!mailbox.may_sleep(), "there is something to read");
+        assert_eq!((mailbox.receive(), mailbox.receive()), (Some(1), Some(2)));
+    }
+
+    #[test]
+    fn no_message_is_slept_over() {
+        let mailbox = Arc::new(Mailbox::new(8));
+        let sender = {
+            let mailbox = Arc::clone(&mailbox);
+            let receiver = std::thread::current();
+            std::thread::spawn(move || {
+                for n in 0..200_000u32 {
+                    let mut message = n;
+                    loop {
+                        match mailbox.send(message) {
+                            Ok(wake) => {
+                                if wake {
+                                    receiver.unpark();
+                                }
+                                break;
+                            }
+                            Err(back) => message = back,
+                        }
+                        std::thread::yield_now();
+                    }
+                }
+            })
+        };
+        for expected in 0..200_000 {
+            let got = loop {
+                if let Some(got) = mailbox.receive() {
+                    break got;
+                }
+                if mailbox.may_sleep() {
+                    let before = std::time::Instant::now();
+                    std::thread::park_timeout(std::time::Duration::from_secs(5));
+                    assert!(before.elapsed().as_secs() < 5, "slept over a message");
+                }
+                mailbox.awake();
+            };
+            assert_eq!(got, expected);
+        }
+        sender.join().unwrap();
+    }
+}

@@ -1,0 +1,457 @@
+//! The table of metrics as OpenMetrics text, the format Prometheus asks for first and curl prints.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use super::histogram::{BOUNDS_NS, BUCKETS, Histogram};
+use super::label::Label;
+use super::table::{PREFIX, Row, Source, TABLE};
+use super::volume::VolumeMetrics;
+use super::{DiskState, Metrics, VolumeState};
+
+/// Content-Type of [`Exporter::text`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Turns [`Metrics`] into text on demand.
+#[derive(Debug)]
+pub struct Exporter {
+    registry: Registry,
+}
+
+impl Exporter {
+    /// An exporter of `metrics`; `now_ns` gives CLOCK_MONOTONIC in nanoseconds.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>, now_ns: fn() -> u64) -> Self {
+        let mut registry = Registry::with_prefix(PREFIX);
+        registry.register_collector(Box::new(TableCollector { metrics, now_ns }));
+        Self { registry }
+    }
+
+    /// All metrics as they are now.
+    ///
+    /// # Errors
+    /// Never in practice: writing to a `String` does not fail.
+    pub fn text(&self) -> Result<String, fmt::Error> {
+        let mut out = String::new();
+        prometheus_client::encoding::text::encode(&mut out, &self.registry)?;
+        Ok(out)
+    }
+}
+
+/// Walks the table and reads the live numbers; it keeps no numbers itself.
+#[derive(Debug)]
+struct TableCollector {
+    metrics: Arc<Metrics>,
+    now_ns: fn() -> u64,
+}
+
+impl Collector for TableCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        // One moment and one list of volumes for the whole scrape: a volume that comes or goes
+        // meanwhile is in all of its metrics or in none.
+        let scrape = Scrape {
+            metrics: &self.metrics,
+            volumes: self.metrics.volumes(),
+            now_ns: (self.now_ns)(),
+        };
+        for row in TABLE {
+            let samples = encoder.encode_descriptor(row.name, row.help, row.unit, row.kind)?;
+            scrape.encode_row(row, samples)?;
+        }
+        Ok(())
+    }
+}
+
+struct Scrape<'a> {
+    metrics: &'a Metrics,
+    volumes: Vec<Arc<VolumeMetrics>>,
+    now_ns: u64,
+}
+
+impl Scrape<'_> {
+    fn encode_row(&self, row: &Row, mut out: MetricEncoder<'_>) -> fmt::Result {
+        match &row.source {
+            Source::Node(get) => out.encode_gauge(&get(self.metrics)),
+            Source::Build => out.encode_info(&[("version", self.metrics.node.version.as_str())]),
+            Source::DiskPath | Source::DiskState => self.encode_disks(row, &mut out),
+            Source::Volume(_) | Source::VolumePlace | Source::VolumeState => {
+                self.encode_volumes(row, &mut out)
+            }
+            Source::Shard(_)
+            | Source::ShardBy { .. }
+            | Source::ShardHistogram { .. }
+            | Source::ShardSilence => self.encode_shards(row, &mut out),
+        }
+    }
+
+    fn encode_disks(&self, row: &Row, out: &mut MetricEncoder<'_>) -> fmt::Result {
+        for (number, disk) in self.metrics.disks.iter().enumerate() {
+            let number = number.to_string();
+            if matches!(row.source, Source::DiskPath) {
+                out.encode_info(&[("disk", number.as_str()), ("path", disk.path.as_str())])?;
+            } else {
+                encode_state::<DiskState>(out, ("disk", &number), disk.state.get().index())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_volumes(&self, row: &Row, out: &mut MetricEncoder<'_>) -> fmt::Result {
+        for volume in &self.volumes {
+            let id = volume.info.id.to_string();
+            match &row.source {
+                Source::Volume(get) => {
+                    encode_value(out, row, &[("volume", id.as_str())], get(volume))?;
+                }
+                Source::VolumeState => {
+                    let now = volume.state.get().index();
+                    encode_state::<VolumeState>(out, ("volume", &id), now)?;
+                }
+                _ => out.encode_info(&[
+                    ("volume", id),
+                    ("shard", volume.info.shard.to_string()),
+                    ("disk", volume.info.disk.to_string()),
+                ])?,
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_shards(&self, row: &Row, out: &mut MetricEncoder<'_>) -> fmt::Result {
+        for shard in &self.metrics.shards {
+            let id = shard.info.id.to_string();
+            let id = ("shard", id.as_str());
+            match &row.source {
+                Source::Shard(get) => encode_value(out, row, &[id], get(shard))?,
+                Source::ShardBy { key, names, get } => {
+                    for (i, name) in names.iter().enumerate() {
+                        encode_value(out, row, &[id, (*key, *name)], get(shard, i))?;
+                    }
+                }
+                Source::ShardHistogram { key, names, get } => {
+                    for (i, name) in names.iter().enumerate() {
+                        encode_histogram(out, &[id, (*key, *name)], get(shard, i))?;
+                    }
+                }
+                _ => {
+                    let silence = shard.silence_ns(self.now_ns, self.metrics.node.started_ns);
+                    out.encode_family(&[id])?.encode_gauge(&seconds(silence))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn encode_value(
+    out: &mut MetricEncoder<'_>,
+    row: &Row,
+    labels: &impl EncodeLabelSet,
+    value: u64,
+) -> fmt::Result {
+    let mut sample = out.encode_family(labels)?;
+    match row.kind {
+        MetricType::Counter => sample.encode_counter::<NoLabelSet, u64, u64>(&value, None),
+        _ => sample.encode_gauge(&value),
+    }
+}
+
+/// One sample for each state, 1 for the one that holds: what PromQL can count and alert on.
+fn encode_state<L: Label>(
+    out: &mut MetricEncoder<'_>,
+    whose: (&str, &str),
+    now: usize,
+) -> fmt::Result {
+    for (i, name) in L::NAMES.iter().enumerate() {
+        out.encode_family(&[whose, (L::KEY, *name)])?
+            .encode_gauge(&u64::from(i == now))?;
+    }
+    Ok(())
+}
+
+fn encode_histogram(
+    out: &mut MetricEncoder<'_>,
+    labels: &impl EncodeLabelSet,
+    histogram: &Histogram,
+) -> fmt::Result {
+    let snapshot = histogram.snapshot();
+    // The encoder makes the counts cumulative.
+    let buckets: [(f64, u64); BUCKETS] = std::array::from_fn(|i| {
+        let bound = BOUNDS_NS.get(i).map_or(f64::INFINITY, |&ns| seconds(ns));
+        (bound, snapshot.counts[i])
+    });
+    let sum = seconds(snapshot.sum_ns);
+    out.encode_family(labels)?
+        .encode_histogram::<NoLabelSet>(sum, snapshot.count(), &buckets, None)
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::exposition::Exposition;
+    use super::super::{
+        DiskInfo, GetPhase, Method, MethodGroup, NodeInfo, Refusal, ShardInfo, VolumeInfo,
+    };
+    use super::*;
+
+    fn metrics() -> Arc<Metrics> {
+        let node = NodeInfo {
+            version: "1.2.3".into(),
+            started_ns: 1_000_000_000,
+            started_unix_seconds: 1_700_000_000,
+            durable: true,
+        };
+        let shards = [0, 1].map(|id| ShardInfo {
+            id,
+            core: id + 4,
+            port: Some(8180),
+        });
+        let odd_path = "/data/a \"b\"\\c\nd";
+        let disks = vec![
+            DiskInfo::new("/data/0", DiskState::Ok),
+            DiskInfo::new(odd_path, DiskState::Missing),
+        ];
+        let metrics = Metrics::new(node, &shards, disks);
+        metrics.register_volume(
+            VolumeInfo {
+                id: 7,
+                shard: 1,
+                disk: 0,
+                durable: true,
+            },
+            VolumeState::Writable,
+        );
+        metrics
+    }
+
+    fn scrape(metrics: &Arc<Metrics>) -> Exposition {
+        let text = Exporter::new(Arc::clone(metrics), || 3_500_000_000)
+            .text()
+            .expect("text");
+        Exposition::parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"))
+    }
+
+    #[test]
+    fn every_row_is_exported_with_its_type_labels_and_help() {
+        let seen = scrape(&metrics());
+        for row in TABLE {
+            let name = row.full_name();
+            let family = seen
+                .family_of(&name)
+                .unwrap_or_else(|| panic!("{name} has no TYPE"));
+            assert_eq!(family.kind, row.kind.as_str(), "{name}");
+            assert_eq!(family.help, row.help, "{name}");
+            let sample = match row.kind {
+                MetricType::Histogram => format!("{name}_count"),
+                _ => name.clone(),
+            };
+            let samples = seen.samples(&sample);
+            assert!(!samples.is_empty(), "{name} has no sample");
+            for sample in samples {
+                let keys: Vec<_> = sample.labels.iter().map(|(k, _)| k.as_str()).collect();
+                assert_eq!(keys, row.source.labels(), "{name}");
+            }
+        }
+        assert_eq!(seen.families(), TABLE.len(), "nothing beside the table");
+    }
+
+    #[test]
+    fn values_arrive_under_their_labels() {
+        let m = metrics();
+        m.shards[1].device_reads.add(11);
+        m.shards[1].requests.at(Method::Put).add(4);
+        m.shards[0].responses.record(206);
+        m.shards[0].responses.record(418);
+        m.shards[0].admission_refusals.at(Refusal::ReadOnly).inc();
+        m.shards[0].device_read_bytes.add(512);
+        m.shards[1].turn(3_000_000_000);
+        m.set_draining();
+        let v = m.volume(7).expect("registered");
+        v.state.set(VolumeState::Poisoned);
+        v.needles.set(9);
+        v.damaged_records.inc();
+
+        let s = scrape(&m);
+        for (name, labels, value) in [
+            ("hayloft_device_reads_total", "shard=0", 0.0),
+            ("hayloft_device_reads_total", "shard=1", 11.0),
+            ("hayloft_device_read_bytes_total", "shard=0", 512.0),
+            ("hayloft_requests_total", "shard=1,method=put", 4.0),
+            ("hayloft_requests_total", "shard=1,method=get", 0.0),
+            ("hayloft_responses_total", "shard=0,class=2xx", 1.0),
+            (
+                "hayloft_responses_by_status_total",
+                "shard=0,status=206",
+                1.0,
+            ),
+            (
+                "hayloft_responses_by_status_total",
+                "shard=0,status=other",
+                1.0,
+            ),
+            (
+                "hayloft_admission_refusals_total",
+                "shard=0,reason=read_only",
+                1.0,
+            ),
+            ("hayloft_shard_silence_seconds", "shard=0", 2.5),
+            ("hayloft_shard_silence_seconds", "shard=1", 0.5),
+            ("hayloft_draining", "", 1.0),
+            ("hayloft_durable", "", 1.0),
+            ("hayloft_build_info", "version=1.2.3", 1.0),
+            ("hayloft_start_time_seconds", "", 1_700_000_000.0),
+            ("hayloft_disk_state", "disk=0,state=ok", 1.0),
+            ("hayloft_disk_state", "disk=1,state=ok", 0.0),
+            ("hayloft_disk_state", "disk=1,state=missing", 1.0),
+            ("hayloft_volume_info", "volume=7,shard=1,disk=0", 1.0),
+            ("hayloft_volume_state", "volume=7,state=poisoned", 1.0),
+            ("hayloft_volume_state", "volume=7,state=writable", 0.0),
+            ("hayloft_volume_needles", "volume=7", 9.0),
+            ("hayloft_volume_damaged_records_total", "volume=7", 1.0),
+        ] {
+            assert_eq!(s.value(name, labels), Some(value), "{name}{{{labels}}}");
+        }
+    }
+
+    /// Gives every field another value; a row that reads a neighbour's field shows here.
+    #[test]
+    fn each_row_reads_its_own_field() {
+        let m = metrics();
+        let (s, v) = (&m.shards[0], m.volume(7).expect("registered"));
+        let counters = [
+            ("turns_total", &s.turns),
+            ("enters_total", &s.enters),
+            ("completions_total", &s.completions),
+            ("gets_found_total", &s.gets_found),
+            ("gets_missing_total", &s.gets_missing),
+            ("bad_requests_total", &s.bad_requests),
+            ("payload_in_bytes_total", &s.payload_bytes_in),
+            ("payload_out_bytes_total", &s.payload_bytes_out),
+            ("device_reads_total", &s.device_reads),
+            ("device_reads_other_total", &s.device_reads_other),
+            ("device_read_bytes_total", &s.device_read_bytes),
+            ("false_candidates_total", &s.false_candidates),
+            ("checksum_failures_total", &s.checksum_failures),
+            ("commits_total", &s.commits),
+            ("commit_needles_total", &s.commit_needles),
+            ("commit_bytes_total", &s.commit_bytes),
+            ("flushes_total", &s.flushes),
+            ("hint_writes_total", &s.hint_writes),
+            ("connections_accepted_total", &s.connections_accepted),
+            ("connections_refused_total", &s.connections_refused),
+            ("handed_over_total", &s.handed_over),
+            ("messages_sent_total", &s.messages_sent),
+            ("messages_received_total", &s.messages_received),
+            ("volume_damaged_records_total", &v.damaged_records),
+        ];
+        let gauges = [
+            ("ops_in_flight", &s.ops_in_flight),
+            ("connections", &s.connections),
+            ("buffer_used_bytes", &s.buffer_bytes_used),
+            ("buffer_size_bytes", &s.buffer_bytes_total),
+            ("volume_size_bytes", &v.size_bytes),
+            ("volume_used_bytes", &v.used_bytes),
+            ("volume_live_bytes", &v.live_bytes),
+            ("volume_dead_bytes", &v.dead_bytes),
+            ("volume_needles", &v.needles),
+            ("volume_extents", &v.extents),
+            ("volume_index_bytes", &v.index_bytes),
+            ("volume_tail_bytes", &v.tail_bytes),
+            ("volume_recovered_bytes", &v.recovered_bytes),
+        ];
+        let scalar = |r: &&Row| matches!(r.source, Source::Shard(_) | Source::Volume(_));
+        let rows = TABLE.iter().filter(scalar).count();
+        // volume_durable reads no counter.
+        assert_eq!(
+            counters.len() + gauges.len() + 1,
+            rows,
+            "a row is missing here"
+        );
+
+        for (value, (_, counter)) in (1..).zip(counters) {
+            counter.add(value);
+        }
+        for (value, (_, gauge)) in (101..).zip(gauges) {
+            gauge.set(value);
+        }
+        let seen = scrape(&m);
+        let names = counters.map(|c| c.0).into_iter().zip(1_u64..);
+        for (name, value) in names.chain(gauges.map(|g| g.0).into_iter().zip(101..)) {
+            let labels = if name.starts_with("volume_") {
+                "volume=7"
+            } else {
+                "shard=0"
+            };
+            let found = seen.value(&format!("hayloft_{name}"), labels);
+            assert_eq!(found, Some(value as f64), "{name}");
+        }
+    }
+
+    #[test]
+    fn strange_paths_are_escaped_and_come_back() {
+        let s = scrape(&metrics());
+        let paths: Vec<_> = s
+            .samples("hayloft_disk_info")
+            .iter()
+            .map(|d| d.labels[1].1.clone())
+            .collect();
+        assert_eq!(paths, ["/data/0", "/data/a \"b\"\\c\nd"]);
+    }
+
+    #[test]
+    fn histograms_are_cumulative_seconds() {
+        let m = metrics();
+        let get = m.shards[0].request_latency.at(MethodGroup::Get);
+        for ns in [20_000, 30_000, 90_000, 20_000_000_000] {
+            get.record(ns);
+        }
+        m.shards[0].get_phase.at(GetPhase::Device).record(90_000);
+        let s = scrape(&m);
+        let bucket = |le: &str| {
+            s.value(
+                "hayloft_request_duration_seconds_bucket",
+                &format!("le={le},shard=0,method=get"),
+            )
+        };
+        assert_eq!(bucket("0.000025"), Some(1.0));
+        assert_eq!(bucket("0.00004"), Some(2.0));
+        assert_eq!(bucket("0.0001"), Some(3.0));
+        assert_eq!(bucket("10.0"), Some(3.0));
+        assert_eq!(bucket("+Inf"), Some(4.0));
+        let label = "shard=0,method=get";
+        assert_eq!(
+            s.value("hayloft_request_duration_seconds_count", label),
+            Some(4.0)
+        );
+        assert_eq!(
+            s.value("hayloft_request_duration_seconds_sum", label),
+            Some(20.000_14)
+        );
+        let phase = "shard=0,phase=device";
+        assert_eq!(
+            s.value("hayloft_get_phase_duration_seconds_count", phase),
+            Some(1.0)
+        );
+    }
+
+    #[test]
+    fn a_node_without_volumes_or_shards_exports_too() {
+        let node = NodeInfo {
+            version: "0".into(),
+            started_ns: 0,
+            started_unix_seconds: 0,
+            durable: false,
+        };
+        let s = scrape(&Metrics::new(node, &[], vec![]));
+        assert_eq!(s.value("hayloft_durable", ""), Some(0.0));
+        assert!(s.samples("hayloft_volume_needles").is_empty());
+    }
+}

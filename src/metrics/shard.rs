@@ -1,0 +1,291 @@
+//! What one shard counts.
+
+use super::counter::{Counter, Gauge};
+use super::label::{CounterBy, HistogramBy, label_enum};
+use super::responses::Responses;
+
+label_enum! {
+    /// Method of a request on the data listener.
+    pub enum Method: "method" {
+        /// GET of an object.
+        Get = "get",
+        /// HEAD of an object.
+        Head = "head",
+        /// PUT of an object.
+        Put = "put",
+        /// POST: the store picks the name, or a batch.
+        Post = "post",
+        /// DELETE of an object.
+        Delete = "delete",
+        /// Any other well-formed method; answered with 405.
+        Other = "other",
+    }
+}
+
+label_enum! {
+    /// Methods as grouped for latency: what waits for the same things belongs together.
+    pub enum MethodGroup: "method" {
+        /// GET: a device read.
+        Get = "get",
+        /// PUT and POST: a durable write.
+        Put = "put",
+        /// DELETE: an identity read and a durable write.
+        Delete = "delete",
+        /// HEAD and errors: what is left.
+        Other = "other",
+    }
+}
+
+impl From<Method> for MethodGroup {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Get => Self::Get,
+            Method::Put | Method::Post => Self::Put,
+            Method::Delete => Self::Delete,
+            Method::Head | Method::Other => Self::Other,
+        }
+    }
+}
+
+label_enum! {
+    /// Where the time of a GET goes.
+    pub enum GetPhase: "phase" {
+        /// From the parsed head to the submitted read: admission, mailbox, device budget.
+        Queue = "queue",
+        /// From the submitted read to its completion.
+        Device = "device",
+        /// From the first byte offered to the socket to the last one taken.
+        Send = "send",
+    }
+}
+
+label_enum! {
+    /// Which deadline a connection missed.
+    pub enum TimeoutKind: "kind" {
+        /// The request head did not arrive in time.
+        Head = "head",
+        /// The body came slower than the minimum rate.
+        Body = "body",
+        /// Nothing came on a kept-alive connection.
+        Idle = "idle",
+        /// The client took the answer too slowly.
+        Send = "send",
+    }
+}
+
+label_enum! {
+    /// Why a request was refused with 503 before any work was done.
+    pub enum Refusal: "reason" {
+        /// No buffer memory left.
+        Buffers = "buffers",
+        /// Too many connections.
+        Connections = "connections",
+        /// A queue (device, mailbox, commit) is full.
+        Queue = "queue",
+        /// The volume is recovering.
+        Recovering = "recovering",
+        /// The daemon is draining.
+        Draining = "draining",
+        /// The volume takes no writes.
+        ReadOnly = "read_only",
+    }
+}
+
+/// What is known about a shard before it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShardInfo {
+    /// Number of the shard, from 0; its position in [`Metrics::shards`](super::Metrics::shards).
+    pub id: u32,
+    /// The CPU it is pinned to.
+    pub core: u32,
+    /// Its own TCP port, if shards listen on ports of their own.
+    pub port: Option<u16>,
+}
+
+/// The numbers of one shard. The shard is the only writer; any thread may read.
+///
+/// Aligned to two cache lines, since the adjacent-line prefetcher works on pairs: a neighbour's
+/// counters must never share a pair with ours.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct ShardMetrics {
+    /// Which shard this is.
+    pub info: ShardInfo,
+
+    /// CLOCK_MONOTONIC of the last turn of the loop in nanoseconds; 0 before the first.
+    pub last_turn_ns: Gauge,
+    /// Turns of the loop.
+    pub turns: Counter,
+    /// Calls of io_uring_enter.
+    pub enters: Counter,
+    /// Completions reaped.
+    pub completions: Counter,
+    /// Operations submitted and not yet completed.
+    pub ops_in_flight: Gauge,
+
+    /// Requests whose head was understood.
+    pub requests: CounterBy<Method, { Method::COUNT }>,
+    /// Answers by status.
+    pub responses: Responses,
+    /// GETs of a needle that exists and whose cookie matched.
+    pub gets_found: Counter,
+    /// GETs answered with 404.
+    pub gets_missing: Counter,
+    /// Read operations submitted to a volume file on behalf of GETs.
+    pub device_reads: Counter,
+    /// Other read operations submitted to a volume file: recovery, identity confirmation.
+    pub device_reads_other: Counter,
+    /// Bytes read from volume files, for GETs and otherwise.
+    pub device_read_bytes: Counter,
+    /// Index candidates whose needle turned out to be another one (tag collisions).
+    pub false_candidates: Counter,
+    /// Reads whose checksum did not match.
+    pub checksum_failures: Counter,
+
+    /// Commits written durably.
+    pub commits: Counter,
+    /// Needles and tombstones in those commits.
+    pub commit_needles: Counter,
+    /// Bytes written by those commits, padding included.
+    pub commit_bytes: Counter,
+    /// Durable writes and flushes completed.
+    pub flushes: Counter,
+    /// Tail hints written.
+    pub hint_writes: Counter,
+
+    /// Body bytes received from clients.
+    pub payload_bytes_in: Counter,
+    /// Body bytes sent to clients.
+    pub payload_bytes_out: Counter,
+
+    /// Connections open now.
+    pub connections: Gauge,
+    /// Connections accepted.
+    pub connections_accepted: Counter,
+    /// Connections closed at once because there were too many.
+    pub connections_refused: Counter,
+    /// Connections moved to another shard.
+    pub handed_over: Counter,
+    /// Messages sent to other shards.
+    pub messages_sent: Counter,
+    /// Messages received from other shards.
+    pub messages_received: Counter,
+
+    /// Requests that broke the grammar and got a 4xx or 5xx for it.
+    pub bad_requests: Counter,
+    /// Deadlines missed by clients.
+    pub timeouts: CounterBy<TimeoutKind, { TimeoutKind::COUNT }>,
+    /// Requests refused before any work was done.
+    pub admission_refusals: CounterBy<Refusal, { Refusal::COUNT }>,
+
+    /// Bytes of the buffer region in use.
+    pub buffer_bytes_used: Gauge,
+    /// Bytes of the buffer region.
+    pub buffer_bytes_total: Gauge,
+
+    /// From the first byte of a request's head to the last byte of its answer, in nanoseconds.
+    pub request_latency: HistogramBy<MethodGroup, { MethodGroup::COUNT }>,
+    /// Parts of the latency of GETs, in nanoseconds.
+    pub get_phase: HistogramBy<GetPhase, { GetPhase::COUNT }>,
+}
+
+impl ShardMetrics {
+    /// All numbers at zero.
+    #[must_use]
+    pub fn new(info: ShardInfo) -> Self {
+        Self {
+            info,
+            last_turn_ns: Gauge::new(),
+            turns: Counter::new(),
+            enters: Counter::new(),
+            completions: Counter::new(),
+            ops_in_flight: Gauge::new(),
+            requests: CounterBy::new(),
+            responses: Responses::new(),
+            gets_found: Counter::new(),
+            gets_missing: Counter::new(),
+            device_reads: Counter::new(),
+            device_reads_other: Counter::new(),
+            device_read_bytes: Counter::new(),
+            false_candidates: Counter::new(),
+            checksum_failures: Counter::new(),
+            commits: Counter::new(),
+            commit_needles: Counter::new(),
+            commit_bytes: Counter::new(),
+            flushes: Counter::new(),
+            hint_writes: Counter::new(),
+            payload_bytes_in: Counter::new(),
+            payload_bytes_out: Counter::new(),
+            connections: Gauge::new(),
+            connections_accepted: Counter::new(),
+            connections_refused: Counter::new(),
+            handed_over: Counter::new(),
+            messages_sent: Counter::new(),
+            messages_received: Counter::new(),
+            bad_requests: Counter::new(),
+            timeouts: CounterBy::new(),
+            admission_refusals: CounterBy::new(),
+            buffer_bytes_used: Gauge::new(),
+            buffer_bytes_total: Gauge::new(),
+            request_latency: HistogramBy::new(),
+            get_phase: HistogramBy::new(),
+        }
+    }
+
+    /// Notes one turn of the loop at `now_ns` (CLOCK_MONOTONIC). Only the shard may call this.
+    #[inline]
+    pub fn turn(&self, now_ns: u64) {
+        self.turns.inc();
+        self.last_turn_ns.set(now_ns);
+    }
+
+    /// Nanoseconds since the loop last turned. A shard that never turned counts from `started_ns`,
+    /// the start of the daemon: a shard that hangs while it starts hangs too.
+    #[must_use]
+    pub fn silence_ns(&self, now_ns: u64, started_ns: u64) -> u64 {
+        // The shard's clock may be read just after ours: saturate.
+        now_ns.saturating_sub(self.last_turn_ns.get().max(started_ns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INFO: ShardInfo = ShardInfo {
+        id: 0,
+        core: 0,
+        port: None,
+    };
+
+    #[test]
+    fn neighbours_share_no_pair_of_cache_lines() {
+        assert_eq!(align_of::<ShardMetrics>(), 128);
+        assert_eq!(size_of::<ShardMetrics>() % 128, 0);
+    }
+
+    #[test]
+    fn silence_counts_from_the_last_turn_or_the_start() {
+        let shard = ShardMetrics::new(INFO);
+        assert_eq!(
+            shard.silence_ns(1_000, 400),
+            600,
+            "never turned: since the start"
+        );
+        shard.turn(900);
+        assert_eq!(shard.silence_ns(1_000, 400), 100);
+        assert_eq!(
+            shard.silence_ns(800, 400),
+            0,
+            "a turn in the reader's future is no silence"
+        );
+        assert_eq!(shard.turns.get(), 1);
+    }
+
+    #[test]
+    fn each_method_has_a_latency_group() {
+        assert_eq!(MethodGroup::from(Method::Post), MethodGroup::Put);
+        assert_eq!(MethodGroup::from(Method::Head), MethodGroup::Other);
+        assert_eq!(MethodGroup::from(Method::Delete), MethodGroup::Delete);
+    }
+}

@@ -1,0 +1,350 @@
+//! The one list of exported metrics.
+//!
+//! A row says everything: name, unit, type, labels, help, and where the value comes from. The
+//! exporter and `docs/METRICS.md` are both made from it, so they cannot disagree.
+//!
+//! Names follow the Prometheus conventions and are completed by the encoder: `hayloft_` in front,
+//! the unit behind, `_total` behind a counter, `_info` behind an info.
+
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+
+use super::histogram::Histogram;
+use super::label::Label;
+use super::responses::{STATUS_NAMES, StatusClass};
+use super::shard::{GetPhase, Method, MethodGroup, Refusal, ShardMetrics, TimeoutKind};
+use super::volume::{VolumeMetrics, VolumeState};
+use super::{DiskState, Metrics};
+
+/// What stands in front of every name.
+pub(super) const PREFIX: &str = "hayloft";
+
+static BYTES: Unit = Unit::Bytes;
+static SECONDS: Unit = Unit::Seconds;
+
+/// One exported metric.
+pub(super) struct Row {
+    /// Name without prefix and suffixes.
+    pub(super) name: &'static str,
+    /// Unit of the value, and part of the name.
+    pub(super) unit: Option<&'static Unit>,
+    /// Type of the metric.
+    pub(super) kind: MetricType,
+    /// One sentence on what it says; no line break and no backslash, the format would need escapes.
+    pub(super) help: &'static str,
+    /// Where the values come from.
+    pub(super) source: Source,
+}
+
+/// Where the values of a row come from, and so which labels they carry.
+pub(super) enum Source {
+    /// One value for the daemon.
+    Node(fn(&Metrics) -> u64),
+    /// What was built: a constant 1 with the version as label.
+    Build,
+    /// The path of each data directory, as a label.
+    DiskPath,
+    /// The state of each data directory: 1 for the state it is in, 0 for the others.
+    DiskState,
+    /// One value for each shard.
+    Shard(fn(&ShardMetrics) -> u64),
+    /// One value for each shard and value of a label.
+    ShardBy {
+        key: &'static str,
+        names: &'static [&'static str],
+        get: fn(&ShardMetrics, usize) -> u64,
+    },
+    /// One histogram for each shard and value of a label.
+    ShardHistogram {
+        key: &'static str,
+        names: &'static [&'static str],
+        get: fn(&ShardMetrics, usize) -> &Histogram,
+    },
+    /// Seconds since each shard last turned; needs the time of the scrape.
+    ShardSilence,
+    /// One value for each volume.
+    Volume(fn(&VolumeMetrics) -> u64),
+    /// Shard and disk of each volume, as labels.
+    VolumePlace,
+    /// The state of each volume: 1 for the state it is in, 0 for the others.
+    VolumeState,
+}
+
+impl Source {
+    /// Keys of the labels the values carry, in order.
+    pub(super) fn labels(&self) -> Vec<&'static str> {
+        match self {
+            Self::Node(_) => vec![],
+            Self::Build => vec!["version"],
+            Self::DiskPath => vec!["disk", "path"],
+            Self::DiskState => vec!["disk", DiskState::KEY],
+            Self::Shard(_) | Self::ShardSilence => vec!["shard"],
+            Self::ShardBy { key, .. } | Self::ShardHistogram { key, .. } => vec!["shard", key],
+            Self::Volume(_) => vec!["volume"],
+            Self::VolumePlace => vec!["volume", "shard", "disk"],
+            Self::VolumeState => vec!["volume", VolumeState::KEY],
+        }
+    }
+}
+
+impl Row {
+    /// The name as samples carry it; a histogram adds `_bucket`, `_sum` and `_count` to it.
+    pub(super) fn full_name(&self) -> String {
+        let mut name = format!("{PREFIX}_{}", self.name);
+        if let Some(unit) = self.unit {
+            name.push('_');
+            name.push_str(unit.as_str());
+        }
+        match self.kind {
+            MetricType::Counter => name.push_str("_total"),
+            MetricType::Info => name.push_str("_info"),
+            _ => {}
+        }
+        name
+    }
+}
+
+const fn row(name: &'static str, kind: MetricType, source: Source, help: &'static str) -> Row {
+    Row {
+        name,
+        unit: None,
+        kind,
+        help,
+        source,
+    }
+}
+
+const fn counter(name: &'static str, get: fn(&ShardMetrics) -> u64, help: &'static str) -> Row {
+    row(name, MetricType::Counter, Source::Shard(get), help)
+}
+
+const fn gauge(name: &'static str, get: fn(&ShardMetrics) -> u64, help: &'static str) -> Row {
+    row(name, MetricType::Gauge, Source::Shard(get), help)
+}
+
+const fn node(name: &'static str, get: fn(&Metrics) -> u64, help: &'static str) -> Row {
+    row(name, MetricType::Gauge, Source::Node(get), help)
+}
+
+const fn volume(name: &'static str, get: fn(&VolumeMetrics) -> u64, help: &'static str) -> Row {
+    row(name, MetricType::Gauge, Source::Volume(get), help)
+}
+
+const fn counter_by(
+    name: &'static str,
+    key: &'static str,
+    names: &'static [&'static str],
+    get: fn(&ShardMetrics, usize) -> u64,
+    help: &'static str,
+) -> Row {
+    row(
+        name,
+        MetricType::Counter,
+        Source::ShardBy { key, names, get },
+        help,
+    )
+}
+
+const fn seconds_by(
+    name: &'static str,
+    key: &'static str,
+    names: &'static [&'static str],
+    get: fn(&ShardMetrics, usize) -> &Histogram,
+    help: &'static str,
+) -> Row {
+    let source = Source::ShardHistogram { key, names, get };
+    let row = row(name, MetricType::Histogram, source, help);
+    row.seconds()
+}
+
+impl Row {
+    const fn bytes(self) -> Self {
+        Self {
+            unit: Some(&BYTES),
+            ..self
+        }
+    }
+
+    const fn seconds(self) -> Self {
+        Self {
+            unit: Some(&SECONDS),
+            ..self
+        }
+    }
+}
+
+/// Every exported metric, in the order of the export.
+#[rustfmt::skip] // one row is one entry of a table; broken lines would hide that
+pub(super) static TABLE: &[Row] = &[
+    // The daemon.
+    row("build", MetricType::Info, Source::Build,
+        "The running version, as a label."),
+    node("start_time", |m| m.node.started_unix_seconds,
+        "Wall clock at the start of the daemon, in seconds since 1970.").seconds(),
+    node("draining", |m| u64::from(m.draining()),
+        "1 while the daemon finishes what it has and takes nothing new."),
+    node("durable", |m| u64::from(m.node.durable),
+        "0 with --buffered: answers then promise nothing after a crash."),
+    node("registered_buffers", |m| u64::from(m.registered_buffers()),
+        "1 if the buffers are registered with the kernel."),
+    row("disk", MetricType::Info, Source::DiskPath,
+        "The path of each data directory, as a label."),
+    row("disk_state", MetricType::Gauge, Source::DiskState,
+        "1 for the state the data directory is in, 0 for the others."),
+
+    // The loop.
+    row("shard_silence", MetricType::Gauge, Source::ShardSilence,
+        "Time since the shard's loop last turned; /healthz fails when it grows too long.").seconds(),
+    counter("turns", |s| s.turns.get(),
+        "Turns of the shard's loop."),
+    counter("enters", |s| s.enters.get(),
+        "Calls of io_uring_enter."),
+    counter("completions", |s| s.completions.get(),
+        "Completions reaped from the ring."),
+    gauge("ops_in_flight", |s| s.ops_in_flight.get(),
+        "Operations submitted and not yet completed."),
+
+    // Requests.
+    counter_by("requests", Method::KEY, Method::NAMES, |s, i| s.requests.get(i),
+        "Requests whose head was understood."),
+    counter_by("responses", StatusClass::KEY, StatusClass::NAMES, |s, i| s.responses.class_at(i),
+        "Answers by class of status."),
+    counter_by("responses_by_status", "status", &STATUS_NAMES, |s, i| s.responses.status_at(i),
+        "Answers by exact status; the same answers as in hayloft_responses_total."),
+    counter("gets_found", |s| s.gets_found.get(),
+        "GETs of a needle that exists and whose cookie matched."),
+    counter("gets_missing", |s| s.gets_missing.get(),
+        "GETs answered with 404."),
+    counter("bad_requests", |s| s.bad_requests.get(),
+        "Requests that broke the grammar."),
+    counter_by("timeouts", TimeoutKind::KEY, TimeoutKind::NAMES, |s, i| s.timeouts.get(i),
+        "Deadlines missed by clients."),
+    counter_by("admission_refusals", Refusal::KEY, Refusal::NAMES, |s, i| s.admission_refusals.get(i),
+        "Requests refused with 503 before any work was done."),
+    seconds_by("request_duration", MethodGroup::KEY, MethodGroup::NAMES, |s, i| s.request_latency.get(i),
+        "From the first byte of a request's head to the last byte of its answer."),
+    seconds_by("get_phase_duration", GetPhase::KEY, GetPhase::NAMES, |s, i| s.get_phase.get(i),
+        "Parts of the time of a GET."),
+    counter("payload_in", |s| s.payload_bytes_in.get(),
+        "Body bytes received from clients.").bytes(),
+    counter("payload_out", |s| s.payload_bytes_out.get(),
+        "Body bytes sent to clients.").bytes(),
+
+    // Devices.
+    counter("device_reads", |s| s.device_reads.get(),
+        "Read operations submitted to a volume file on behalf of GETs; one for each needle up to 1 MiB."),
+    counter("device_reads_other", |s| s.device_reads_other.get(),
+        "Other read operations submitted to a volume file: recovery, identity confirmation."),
+    counter("device_read", |s| s.device_read_bytes.get(),
+        "Bytes read from volume files, for GETs and otherwise.").bytes(),
+    counter("false_candidates", |s| s.false_candidates.get(),
+        "Index candidates whose needle turned out to be another one."),
+    counter("checksum_failures", |s| s.checksum_failures.get(),
+        "Reads whose checksum did not match; any is a reason to look at the device."),
+    counter("commits", |s| s.commits.get(),
+        "Commits written durably."),
+    counter("commit_needles", |s| s.commit_needles.get(),
+        "Needles and tombstones in those commits."),
+    counter("commit", |s| s.commit_bytes.get(),
+        "Bytes written by those commits, padding included.").bytes(),
+    counter("flushes", |s| s.flushes.get(),
+        "Durable writes and flushes completed."),
+    counter("hint_writes", |s| s.hint_writes.get(),
+        "Tail hints written."),
+
+    // Connections, messages, memory.
+    gauge("connections", |s| s.connections.get(),
+        "Connections open now."),
+    counter("connections_accepted", |s| s.connections_accepted.get(),
+        "Connections accepted."),
+    counter("connections_refused", |s| s.connections_refused.get(),
+        "Connections closed at once because there were too many."),
+    counter("handed_over", |s| s.handed_over.get(),
+        "Connections moved to another shard."),
+    counter("messages_sent", |s| s.messages_sent.get(),
+        "Messages sent to other shards."),
+    counter("messages_received", |s| s.messages_received.get(),
+        "Messages received from other shards."),
+    gauge("buffer_used", |s| s.buffer_bytes_used.get(),
+        "Bytes of the shard's buffer region in use.").bytes(),
+    gauge("buffer_size", |s| s.buffer_bytes_total.get(),
+        "Bytes of the shard's buffer region.").bytes(),
+
+    // Volumes. Place and state are metrics of their own: join on the label volume.
+    row("volume", MetricType::Info, Source::VolumePlace,
+        "Shard and data directory of each volume, as labels."),
+    row("volume_state", MetricType::Gauge, Source::VolumeState,
+        "1 for the state the volume is in, 0 for the others."),
+    volume("volume_durable", |v| u64::from(v.info.durable),
+        "0 if writes to the volume go through the page cache and promise nothing."),
+    volume("volume_size", |v| v.size_bytes.get(),
+        "Size of the volume file.").bytes(),
+    volume("volume_used", |v| v.used_bytes.get(),
+        "Bytes of the file that hold commits, dead needles included.").bytes(),
+    volume("volume_live", |v| v.live_bytes.get(),
+        "Bytes of needles that can be read.").bytes(),
+    volume("volume_dead", |v| v.dead_bytes.get(),
+        "Bytes of needles that were replaced or deleted, and of tombstones.").bytes(),
+    volume("volume_needles", |v| v.needles.get(),
+        "Needles that can be read."),
+    volume("volume_extents", |v| v.extents.get(),
+        "Extents of the volume file; many mean that the file system split it."),
+    volume("volume_index", |v| v.index_bytes.get(),
+        "Memory of the volume's index.").bytes(),
+    volume("volume_tail", |v| v.tail_bytes.get(),
+        "Offset at which the next commit starts.").bytes(),
+    volume("volume_recovered", |v| v.recovered_bytes.get(),
+        "Bytes of log that recovery has read so far.").bytes(),
+    row("volume_damaged_records", MetricType::Counter, Source::Volume(|v| v.damaged_records.get()),
+        "Records found damaged since the daemon started; any is a reason to scrub."),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_well_formed() {
+        let mut seen = HashSet::new();
+        for row in TABLE {
+            let name = row.full_name();
+            assert!(seen.insert(name.clone()), "{name} twice");
+            assert!(
+                name.bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
+                "{name}"
+            );
+            for suffix in [
+                "_total", "_bytes", "_seconds", "_info", "_bucket", "_count", "_sum",
+            ] {
+                assert!(
+                    !row.name.ends_with(suffix),
+                    "{}: the encoder adds {suffix}",
+                    row.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn help_is_one_sentence_that_needs_no_escapes() {
+        for row in TABLE {
+            assert!(row.help.ends_with('.'), "{}", row.name);
+            assert!(!row.help.contains(['\n', '\\', '|', '"']), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn labels_of_one_row_differ() {
+        for row in TABLE {
+            let labels = row.source.labels();
+            assert_eq!(
+                labels.iter().collect::<HashSet<_>>().len(),
+                labels.len(),
+                "{}",
+                row.name
+            );
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What is known about one volume.
+
+use super::counter::{Counter, Gauge};
+use super::label::{StateCell, label_enum};
+
+label_enum! {
+    /// What a volume can do now.
+    pub enum VolumeState: "state" {
+        /// Its log is being read; it serves nothing yet.
+        Recovering = "recovering",
+        /// Serves reads and writes.
+        Writable = "writable",
+        /// Serves reads; takes no writes because it was told so or is sealed.
+        ReadOnly = "read_only",
+        /// Serves reads; takes no writes until a restart, because a write or flush failed.
+        Poisoned = "poisoned",
+        /// Serves nothing: it could not be opened or recovered.
+        Failed = "failed",
+    }
+}
+
+impl VolumeState {
+    /// True if GETs are answered from this volume.
+    #[must_use]
+    pub fn serves(self) -> bool {
+        match self {
+            Self::Writable | Self::ReadOnly | Self::Poisoned => true,
+            Self::Recovering | Self::Failed => false,
+        }
+    }
+}
+
+/// What is fixed about a volume while it is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VolumeInfo {
+    /// The id in the URL.
+    pub id: u32,
+    /// The shard it is pinned to.
+    pub shard: u32,
+    /// The data directory it lies in, as a position in [`Metrics::disks`](super::Metrics::disks).
+    pub disk: u32,
+    /// False if writes go through the page cache (`--buffered`) and answers promise nothing.
+    pub durable: bool,
+}
+
+/// The numbers of one volume. Its shard is the only writer; any thread may read.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct VolumeMetrics {
+    /// Which volume this is.
+    pub info: VolumeInfo,
+    /// What it can do now.
+    pub state: StateCell<VolumeState>,
+    /// Size of the file in bytes.
+    pub size_bytes: Gauge,
+    /// Bytes of the file that hold commits, dead needles included.
+    pub used_bytes: Gauge,
+    /// Bytes of needles that can be read.
+    pub live_bytes: Gauge,
+    /// Bytes of needles that were replaced or deleted, and of tombstones.
+    pub dead_bytes: Gauge,
+    /// Needles that can be read.
+    pub needles: Gauge,
+    /// Extents of the file; many mean that the file system split it.
+    pub extents: Gauge,
+    /// Memory of the index in bytes.
+    pub index_bytes: Gauge,
+    /// Records found damaged since the daemon started.
+    pub damaged_records: Counter,
+    /// Offset in bytes at which the next commit starts.
+    pub tail_bytes: Gauge,
+    /// Bytes of log read by recovery so far.
+    pub recovered_bytes: Gauge,
+}
+
+impl VolumeMetrics {
+    /// A volume in this state; all numbers at zero.
+    #[must_use]
+    pub fn new(info: VolumeInfo, state: VolumeState) -> Self {
+        Self {
+            info,
+            state: StateCell::new(state),
+            size_bytes: Gauge::new(),
+            used_bytes: Gauge::new(),
+            live_bytes: Gauge::new(),
+            dead_bytes: Gauge::new(),
+            needles: Gauge::new(),
+            extents: Gauge::new(),
+            index_bytes: Gauge::new(),
+            damaged_records: Counter::new(),
+            tail_bytes: Gauge::new(),
+            recovered_bytes: Gauge::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Label;
+
+    #[test]
+    fn poisoned_volumes_still_serve_and_failed_ones_do_not() {
+        let serving: Vec<_> = VolumeState::ALL
+            .iter()
+            .filter(|s| s.serves())
+            .map(|s| s.name())
+            .collect();
+        assert_eq!(serving, ["writable", "read_only", "poisoned"]);
+    }
+}

@@ -1,0 +1,271 @@
+//! From outcomes to replies: statuses, heads, and bodies that stand in their buffers already.
+
+use crate::buffer::Buf;
+use crate::http::conditional::{self, ReadOutcome, Validators};
+use crate::http::date;
+use crate::http::head::{Head, Method};
+use crate::http::range::{self, RangeResult};
+use crate::http::reject::Reject;
+use crate::http::reply::{
+    Connection, ContentRange, DEFAULT_CONTENT_TYPE, ReplyHead, write_error_body,
+};
+use crate::http::status::Status;
+use crate::limits::{CONTENT_TYPE_MAX, RETRY_AFTER_SECONDS};
+use crate::metrics;
+use crate::volume::{GetError, Needle, Refusal};
+
+/// A short reply: an error with its sentence, or a success without a body.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain {
+    /// Status.
+    pub status: Status,
+    /// The body of an error; none with a success.
+    pub reason: &'static str,
+    /// `Allow`, with 405.
+    pub allow: Option<&'static str>,
+    /// Entity tag and time of what was stored.
+    pub stored: Option<(u64, u64)>,
+    /// Whether the volume takes writes.
+    pub writable: Option<bool>,
+    /// Size of the object, with 416.
+    pub unsatisfied: Option<u64>,
+    /// What was refused for want of room, for the counters.
+    pub refusal: Option<metrics::Refusal>,
+}
+
+impl Plain {
+    /// An error.
+    pub const fn error(status: Status, reason: &'static str) -> Self {
+        Self {
+            status,
+            reason,
+            allow: None,
+            stored: None,
+            writable: None,
+            unsatisfied: None,
+            refusal: None,
+        }
+    }
+
+    /// A success without a body.
+    pub const fn success(status: Status) -> Self {
+        Self::error(status, "")
+    }
+
+    /// 503, and why, for the counters.
+    pub const fn unavailable(reason: &'static str, refusal: metrics::Refusal) -> Self {
+        let mut plain = Self::error(Status::SERVICE_UNAVAILABLE, reason);
+        plain.refusal = Some(refusal);
+        plain
+    }
+
+    /// Writes the whole reply to the front of `out`; returns its length. Of a reply to HEAD only
+    /// the head is written.
+    pub fn write(
+        &self,
+        out: &mut [u8],
+        method: Method,
+        connection: Connection,
+        date: &[u8; date::LEN],
+    ) -> usize {
+        let mut head = match self.reason {
+            "" => ReplyHead::new(self.status, date),
+            reason => ReplyHead::error(self.status, reason, date),
+        };
+        head.connection = connection;
+        head.allow = self.allow;
+        head.volume_writable = self.writable;
+        head.content_range = self.unsatisfied.map(|size| ContentRange::Unsatisfied { size });
+        if self.status == Status::SERVICE_UNAVAILABLE {
+            head.retry_after = Some(RETRY_AFTER_SECONDS);
+        }
+        if let Some((etag, modified_seconds)) = self.stored {
+            head.etag = Some(etag);
+            head.last_modified = Some(modified_seconds);
+        }
+        let len = head.write(out);
+        if self.reason.is_empty() || method == Method::Head {
+            return len;
+        }
+        len + write_error_body(self.reason, &mut out[len..])
+    }
+}
+
+impl From<Reject> for Plain {
+    fn from(reject: Reject) -> Self {
+        Self::error(reject.status, reject.reason)
+    }
+}
+
+impl From<GetError> for Plain {
+    fn from(error: GetError) -> Self {
+        match error {
+            GetError::NotFound => Self::error(Status::NOT_FOUND, "no such photo"),
+            GetError::Unreadable(..) => {
+                Self::error(Status::INTERNAL_SERVER_ERROR, "the photo is damaged on disk")
+            }
+            GetError::NeedBuffer(_) => no_buffer(),
+        }
+    }
+}
+
+/// 503 for want of a buffer.
+pub const fn no_buffer() -> Plain {
+    Plain::unavailable("no buffer is free; try again", metrics::Refusal::Buffers)
+}
+
+impl From<Refusal> for Plain {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Conflict => {
+                Self::error(Status::CONFLICT, "the photo exists with another cookie")
+            }
+            Refusal::Precondition => {
+                Self::error(Status::PRECONDITION_FAILED, "a precondition does not hold")
+            }
+            Refusal::NotFound => Self::error(Status::NOT_FOUND, "no such photo"),
+            Refusal::Unreadable(_) => {
+                Self::error(Status::INTERNAL_SERVER_ERROR, "the photo is damaged on disk")
+            }
+            Refusal::Full => Self::error(Status::INSUFFICIENT_STORAGE, "the volume is full"),
+            Refusal::ReadOnly => {
+                Self::unavailable("the volume is read-only", metrics::Refusal::ReadOnly)
+            }
+            Refusal::Poisoned => Self::unavailable(
+                "an earlier write to the volume failed; it takes no writes until the daemon is \
+                 restarted",
+                metrics::Refusal::ReadOnly,
+            ),
+            Refusal::NoBuffer => no_buffer(),
+            Refusal::Failed(_) => Self::error(
+                Status::INTERNAL_SERVER_ERROR,
+                "the write failed; whether the change took effect is not known",
+            ),
+        }
+    }
+}
+
+/// A reply ready to be sent: bytes `start..start + len` of `buf`.
+pub struct Ready {
+    /// Head and body.
+    pub buf: Buf,
+    /// First byte.
+    pub start: usize,
+    /// Number of bytes.
+    pub len: usize,
+    /// Status.
+    pub status: Status,
+    /// Bytes of body among them.
+    pub body_len: usize,
+}
+
+/// What an answer needs besides the needle.
+pub struct Context<'a> {
+    /// The request.
+    pub head: &'a Head,
+    /// The bytes its spans refer to.
+    pub head_bytes: &'a [u8],
+    /// `Date`.
+    pub date: &'a [u8; date::LEN],
+    /// Seconds since 1970.
+    pub now_seconds: u64,
+    /// `Cache-Control`.
+    pub cache_control: &'a str,
+    /// What becomes of the connection.
+    pub connection: Connection,
+}
+
+/// Turns a needle into the reply to GET or HEAD: the head is written right in front of the body,
+/// where the needle's own header stood, so that one send carries both.
+///
+/// # Errors
+/// A reply without the object: 412 or 416.
+pub fn object(needle: Needle, writable: bool, context: &Context<'_>) -> Result<Ready, Plain> {
+    let Context { head, head_bytes, now_seconds, .. } = *context;
+    let modified_seconds = needle.modified_ns / 1_000_000_000;
+    let validators = Validators { etag: needle.etag, modified_seconds };
+    let size = needle.body_len;
+    let (mut status, mut part) = (Status::OK, None);
+    match conditional::read(head, head_bytes, validators, now_seconds) {
+        ReadOutcome::Failed => return Err(Refusal::Precondition.into()),
+        ReadOutcome::NotModified => status = Status::NOT_MODIFIED,
+        ReadOutcome::Proceed => {
+            let wanted = conditional::applicable_range(head, head_bytes, validators, now_seconds);
+            match wanted.map(|value| range::parse(value, size)) {
+                Some(RangeResult::Satisfiable { first, last }) => {
+                    status = Status::PARTIAL_CONTENT;
+                    part = Some((first, last));
+                }
+                Some(RangeResult::Unsatisfiable) => {
+                    let reason = "the range begins behind the end of the photo";
+                    let mut plain = Plain::error(Status::RANGE_NOT_SATISFIABLE, reason);
+                    plain.unsatisfied = Some(size);
+                    return Err(plain);
+                }
+                Some(RangeResult::Ignore) | None => {}
+            }
+        }
+    }
+    let mut content_type = [0; CONTENT_TYPE_MAX];
+    let stored = needle.content_type().unwrap_or(DEFAULT_CONTENT_TYPE);
+    let stored = &stored[..stored.len().min(CONTENT_TYPE_MAX)];
+    content_type[..stored.len()].copy_from_slice(stored);
+    let content_type = &content_type[..stored.len()];
+
+    let content_length = part.map_or(size, |(first, last)| last - first + 1);
+    let reply = ReplyHead {
+        content_length,
+        content_type: (status != Status::NOT_MODIFIED).then_some(content_type),
+        etag: Some(needle.etag),
+        last_modified: Some(modified_seconds),
+        accept_ranges: status != Status::NOT_MODIFIED,
+        cache_control: Some(context.cache_control.as_bytes()),
+        content_range: part.map(|(first, last)| ContentRange::Part { first, last, size }),
+        volume_writable: Some(writable),
+        connection: context.connection,
+        ..ReplyHead::new(status, context.date)
+    };
+    let bodiless = head.method == Method::Head || status == Status::NOT_MODIFIED;
+    let skip = part.map_or(0, |(first, _)| usize::try_from(first).expect("inside a needle"));
+    let end = needle.data.start + if bodiless { 0 } else { skip };
+    let body_len = if bodiless {
+        0
+    } else {
+        usize::try_from(content_length).expect("a needle is about 1 MiB at most")
+    };
+    let mut buf = needle.buf;
+    let start = reply.write_before(&mut buf, end);
+    Ok(Ready { buf, start, len: end - start + body_len, status, body_len })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::{Pool, Region};
+
+    #[test]
+    fn a_plain_reply_is_whole() {
+        let mut out = [0; 1024];
+        let plain = Plain::error(Status::NOT_FOUND, "no such photo");
+        let date = date::format(0);
+        let len = plain.write(&mut out, Method::Get, Connection::Persistent, &date);
+        let text = std::str::from_utf8(&out[..len]).unwrap();
+        assert!(text.starts_with("HTTP/1.1 404 "));
+        assert!(text.contains("Content-Length: 14\r\n"));
+        assert!(text.ends_with("\r\n\r\nno such photo\n"));
+        let len = plain.write(&mut out, Method::Head, Connection::Persistent, &date);
+        assert!(std::str::from_utf8(&out[..len]).unwrap().ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn the_longest_error_fits_the_smallest_buffer() {
+        let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
+        let mut buf = pool.alloc(1).unwrap();
+        for refusal in [Refusal::Poisoned, Refusal::Full, Refusal::Conflict] {
+            let mut plain = Plain::from(refusal);
+            plain.allow = Some("GET, HEAD, PUT, POST, DELETE");
+            plain.stored = Some((u64::MAX, 1));
+            plain.write(&mut buf, Method::Get, Connection::Close, &date::format(0));
+        }
+    }
+}

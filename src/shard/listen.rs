@@ -1,0 +1,103 @@
+//! Accepting connections, and spreading them over the shards.
+
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+
+use nix::libc;
+
+use super::Shard;
+use super::session;
+use super::task::Message;
+use crate::http::conn::Conn;
+use crate::op::{Op, Sock};
+
+/// After a failure to accept (descriptors used up, most of the time), so long is waited
+/// (nanoseconds): trying again at once would spin.
+const ACCEPT_PAUSE_NS: u64 = 100_000_000;
+/// A connection is handed over when another shard has so many fewer.
+const IMBALANCE: u64 = 2;
+
+/// A listening socket.
+pub struct Listener {
+    /// The socket.
+    pub socket: std::net::TcpListener,
+    /// Whether clients chose this very shard, so that it keeps what it accepts.
+    pub own: bool,
+}
+
+impl Shard {
+    /// Accepts until the shard drains.
+    pub(super) async fn accept(self: Rc<Self>, listener: Listener) {
+        let sock = Sock(listener.socket.as_raw_fd());
+        let slot = self.waiting.borrow_mut().insert(None);
+        while !self.draining() {
+            let operation = self.handle.submit(Op::Accept { listener: sock });
+            self.waiting.borrow_mut()[slot] = Some(operation.token());
+            let result = operation.await.result;
+            self.waiting.borrow_mut()[slot] = None;
+            match i32::try_from(result) {
+                Ok(accepted) if accepted >= 0 => self.admit(Sock(accepted), listener.own),
+                Ok(errno) if errno == -libc::ECANCELED => {}
+                _ => {
+                    tracing::warn!("cannot accept a connection: errno {}", -result);
+                    self.handle.sleep_until(self.handle.now() + ACCEPT_PAUSE_NS).await;
+                }
+            }
+        }
+        self.waiting.borrow_mut().remove(slot);
+    }
+
+    fn admit(self: &Rc<Self>, sock: Sock, own: bool) {
+        self.metrics().connections_accepted.inc();
+        let all = self.shared.metrics.shards.iter();
+        let open: u64 = all.clone().map(|shard| shard.connections.get()).sum();
+        if open >= self.config.connections_max {
+            self.metrics().connections_refused.inc();
+            let shard = Rc::clone(self);
+            self.handle.spawn(async move {
+                let conn = shard.conn(sock);
+                session::refuse(&shard, conn).await;
+            });
+            return;
+        }
+        let least = all.min_by_key(|shard| shard.connections.get()).expect("at least this one");
+        let mine = self.metrics().connections.get();
+        let target = u16::try_from(least.info.id).expect("few shards");
+        if !own && target != self.id && mine >= least.connections.get() + IMBALANCE {
+            match self.try_send(target, Message::Connection(sock)) {
+                Ok(()) => {
+                    self.metrics().handed_over.inc();
+                    return;
+                }
+                Err(_) => tracing::debug!("shard {target} is too busy to take a connection over"),
+            }
+        }
+        self.adopt(sock);
+    }
+
+    fn conn(&self, sock: Sock) -> Conn {
+        Conn::new(&self.handle, sock, self.config.deadlines, &self.waiting)
+    }
+
+    /// Serves a connection from now on.
+    pub(super) fn adopt(self: &Rc<Self>, sock: Sock) {
+        let shard = Rc::clone(self);
+        let conn = self.conn(sock);
+        self.connections.set(self.connections.get() + 1);
+        self.metrics().connections.set(self.connections.get());
+        self.handle.spawn(async move {
+            session::serve(&shard, conn).await;
+            shard.connections.set(shard.connections.get() - 1);
+            shard.metrics().connections.set(shard.connections.get());
+        });
+    }
+
+    /// Ends the waits of idle connections and listeners.
+    pub(super) fn cancel_waits(&self) {
+        for (_, token) in &*self.waiting.borrow() {
+            if let Some(token) = token {
+                self.handle.cancel(*token);
+            }
+        }
+    }
+}

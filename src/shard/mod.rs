@@ -1,0 +1,210 @@
+//! One core: its thread, its ring, its connections, its volumes. The only place where HTTP meets
+//! volumes.
+//!
+//! `listen` accepts, `session` turns requests into tasks and outcomes into replies (with `answer`),
+//! `route` takes a task to the shard that owns the volume, `volumes` carries it out.
+
+mod answer;
+mod listen;
+mod route;
+mod session;
+mod task;
+mod volumes;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub use listen::Listener;
+pub use task::Message;
+pub use volumes::Assignment;
+
+use crate::http::conn::{Deadlines, Waiting};
+use crate::http::date;
+use crate::limits::TURN_MAX_NS;
+use crate::mailbox::Mailbox;
+use crate::metrics::{Metrics, ShardMetrics};
+use crate::op::Driver;
+use crate::ring::Ring;
+use crate::runtime::{Handle, Queue, Replies, Runtime};
+use route::{Asked, Routes};
+use task::Outcome;
+use volumes::Volumes;
+
+/// What all shards share: counters and mailboxes.
+pub struct Shared {
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// One for each shard.
+    pub mailboxes: Vec<Mailbox<Message>>,
+}
+
+/// What a shard is told at its start.
+pub struct ShardConfig {
+    /// Deadlines of connections.
+    pub deadlines: Deadlines,
+    /// `Cache-Control` of objects.
+    pub cache_control: String,
+    /// Connections of the whole daemon.
+    pub connections_max: u64,
+    /// How long requests under way may take when it drains (nanoseconds).
+    pub drain_ns: u64,
+    /// Whether a configured data directory is missing, so that an unknown volume may be in it.
+    pub disk_missing: bool,
+}
+
+/// One shard.
+pub struct Shard {
+    id: u16,
+    handle: Handle,
+    config: ShardConfig,
+    shared: Arc<Shared>,
+    volumes: Volumes,
+    routes: Routes,
+    replies: Replies<Outcome>,
+    asked: Queue<Asked>,
+    waiting: Rc<Waiting>,
+    connections: Cell<u64>,
+    date: Cell<(u64, [u8; date::LEN])>,
+    accepting: RefCell<Vec<Listener>>,
+}
+
+/// What a shard begins with.
+pub struct Start {
+    /// Its number.
+    pub id: u16,
+    /// What it is told.
+    pub config: ShardConfig,
+    /// What it shares.
+    pub shared: Arc<Shared>,
+    /// Its volumes.
+    pub assignments: Vec<Assignment>,
+    /// Who owns which volume.
+    pub owners: HashMap<u32, u16>,
+    /// Where it accepts connections.
+    pub listeners: Vec<Listener>,
+}
+
+impl Shard {
+    fn new(handle: &Handle, start: Start) -> (Rc<Self>, Vec<Assignment>) {
+        let Start { id, config, shared, assignments, owners, listeners } = start;
+        let shard = Self {
+            id,
+            handle: handle.clone(),
+            config,
+            shared,
+            volumes: Volumes::default(),
+            routes: Routes::new(owners),
+            replies: Replies::new(handle),
+            asked: Queue::new(handle),
+            waiting: Rc::default(),
+            connections: Cell::new(0),
+            date: Cell::new((u64::MAX, [0; date::LEN])),
+            accepting: RefCell::new(listeners),
+        };
+        (Rc::new(shard), assignments)
+    }
+
+    fn metrics(&self) -> &ShardMetrics {
+        &self.shared.metrics.shards[usize::from(self.id)]
+    }
+
+    fn draining(&self) -> bool {
+        self.shared.metrics.draining()
+    }
+
+    /// Seconds since 1970.
+    fn now_seconds(&self) -> u64 {
+        self.handle.wall() / 1_000_000_000
+    }
+
+    /// The `Date` header, made once a second.
+    fn date(&self) -> [u8; date::LEN] {
+        let now = self.now_seconds();
+        let (second, text) = self.date.get();
+        if second == now {
+            return text;
+        }
+        let text = date::format(now);
+        self.date.set((now, text));
+        text
+    }
+
+    fn start(self: &Rc<Self>, assignments: Vec<Assignment>) {
+        for listener in self.accepting.take() {
+            self.handle.spawn(Rc::clone(self).accept(listener));
+        }
+        let shard = Rc::clone(self);
+        self.handle.spawn(async move {
+            shard.volumes.open_all(&shard.handle, assignments).await;
+        });
+    }
+
+    fn publish(&self, ring: &Ring) {
+        let metrics = self.metrics();
+        metrics.turn(ring.now());
+        let counts = ring.counts();
+        metrics.enters.add(counts.enters - metrics.enters.get());
+        metrics.completions.add(counts.completions - metrics.completions.get());
+        metrics.ops_in_flight.set(self.handle.ops_in_flight() as u64);
+        metrics.buffer_bytes_used.set(self.handle.pool().used() as u64);
+        let sum = |counter: fn(&crate::volume::Stats) -> &Cell<u64>| {
+            self.volumes.sum(|stats| counter(stats).get())
+        };
+        let pairs = [
+            (&metrics.device_reads, sum(|stats| &stats.get_reads)),
+            (&metrics.device_reads_other, sum(|stats| &stats.other_reads)),
+            (&metrics.device_read_bytes, sum(|stats| &stats.get_read_bytes)),
+            (&metrics.commits, sum(|stats| &stats.commits)),
+            (&metrics.commit_needles, sum(|stats| &stats.commit_needles)),
+            (&metrics.commit_bytes, sum(|stats| &stats.commit_bytes)),
+            (&metrics.flushes, sum(|stats| &stats.durable_writes)),
+            (&metrics.hint_writes, sum(|stats| &stats.hints)),
+            (&metrics.false_candidates, sum(|stats| &stats.false_candidates)),
+            (&metrics.checksum_failures, sum(|stats| &stats.damaged_reads)),
+        ];
+        for (counter, total) in pairs {
+            counter.add(total - counter.get());
+        }
+        self.volumes.publish();
+    }
+}
+
+/// Runs a shard on this thread until it has drained.
+pub fn run(mut ring: Ring, mut runtime: Runtime, start: Start) {
+    let handle = runtime.handle().clone();
+    let (shard, assignments) = Shard::new(&handle, start);
+    shard.metrics().buffer_bytes_total.set(handle.pool().capacity() as u64);
+    shard.start(assignments);
+    let mailbox = &shard.shared.mailboxes[usize::from(shard.id)];
+    let mut drain_until = None;
+    loop {
+        runtime.run_ready();
+        shard.read_mailbox();
+        runtime.run_ready();
+        shard.publish(&ring);
+        if shard.draining() {
+            let until = *drain_until.get_or_insert(handle.now() + shard.config.drain_ns);
+            shard.cancel_waits();
+            if shard.drained() || handle.now() >= until {
+                break;
+            }
+        }
+        let sleep = !runtime.has_ready() && mailbox.may_sleep();
+        let until = if sleep { ring.now() + TURN_MAX_NS } else { 0 };
+        runtime.exchange(&mut ring, until);
+        mailbox.awake();
+    }
+    let closing = Rc::clone(&shard);
+    runtime.block_on(&mut ring, async move { closing.volumes.close_all().await });
+    shard.publish(&ring);
+}
+
+impl Shard {
+    /// Whether nothing is left to do here, for this shard's clients or for others'.
+    fn drained(&self) -> bool {
+        let connections = self.shared.metrics.shards.iter().map(|s| s.connections.get());
+        connections.sum::<u64>() == 0
+    }
+}

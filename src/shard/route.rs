@@ -1,0 +1,161 @@
+//! From a volume's number to the shard that owns it, here or elsewhere.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::Shard;
+use super::task::{Message, Outcome, Task, Want};
+use crate::limits::{MESSAGES_IN_FLIGHT, REPLY_HEADROOM};
+use crate::op::Op;
+use crate::types::{Cookie, NeedleId};
+use crate::volume::GetError;
+
+/// Length of the buffer that is first sent along with a read elsewhere (bytes).
+const FIRST_GUESS: usize = 16 << 10;
+
+/// A question that came from another shard.
+pub struct Asked {
+    from: u16,
+    number: usize,
+    volume: u32,
+    task: Task,
+}
+
+/// What routing remembers.
+pub struct Routes {
+    owners: HashMap<u32, u16>,
+    /// Lengths of buffers that lately were needed, by volume: who asks for a needle elsewhere must
+    /// send a buffer along without knowing how long the needle is.
+    guesses: RefCell<HashMap<u32, usize>>,
+    workers: Cell<usize>,
+}
+
+impl Routes {
+    /// Knows who owns what.
+    #[must_use]
+    pub fn new(owners: HashMap<u32, u16>) -> Self {
+        Self { owners, guesses: RefCell::default(), workers: Cell::new(0) }
+    }
+
+    fn guess(&self, volume: u32) -> usize {
+        self.guesses.borrow().get(&volume).copied().unwrap_or(FIRST_GUESS)
+    }
+
+    /// Remembers the longest of late: it rises at once and sinks slowly.
+    fn learn(&self, volume: u32, needed: usize) {
+        let mut guesses = self.guesses.borrow_mut();
+        let guess = guesses.entry(volume).or_insert(FIRST_GUESS);
+        *guess = needed.max(*guess - *guess / 128);
+    }
+}
+
+impl Shard {
+    /// Whether there is such a volume, here or elsewhere.
+    pub fn knows(&self, volume: u32) -> bool {
+        self.routes.owners.contains_key(&volume)
+    }
+
+    /// Does what is asked of a volume, wherever it lives.
+    pub async fn perform(self: &Rc<Self>, volume: u32, task: Task) -> Outcome {
+        match self.routes.owners.get(&volume) {
+            None => Outcome::NoVolume,
+            Some(owner) if *owner == self.id => {
+                let pool = self.handle.pool();
+                self.volumes.perform(volume, task, |len| pool.alloc(len)).await
+            }
+            Some(owner) => match task {
+                Task::Read { id, cookie, want, .. } => {
+                    self.read_elsewhere(*owner, volume, id, cookie, want).await
+                }
+                task => self.ask(*owner, volume, task).await,
+            },
+        }
+    }
+
+    async fn read_elsewhere(
+        self: &Rc<Self>,
+        owner: u16,
+        volume: u32,
+        id: NeedleId,
+        cookie: Cookie,
+        want: Want,
+    ) -> Outcome {
+        let mut len = self.routes.guess(volume);
+        loop {
+            let buf = self.handle.pool().alloc(len);
+            if buf.is_none() {
+                return Outcome::NoBuffer;
+            }
+            let outcome = self.ask(owner, volume, Task::Read { id, cookie, want, buf }).await;
+            match &outcome {
+                Outcome::NotRead(GetError::NeedBuffer(needed)) => {
+                    len = *needed;
+                    self.routes.learn(volume, len);
+                }
+                Outcome::Read(needle, _) if want == Want::Whole => {
+                    self.routes.learn(volume, needle.data.end + REPLY_HEADROOM);
+                    return outcome;
+                }
+                _ => return outcome,
+            }
+        }
+    }
+
+    async fn ask(self: &Rc<Self>, owner: u16, volume: u32, task: Task) -> Outcome {
+        if self.replies.len() >= MESSAGES_IN_FLIGHT {
+            return Outcome::Busy;
+        }
+        let number = self.replies.expect();
+        self.send(owner, Message::Ask { from: self.id, number, volume, task });
+        self.replies.wait(number).await
+    }
+
+    /// Sends a message. Mailboxes have room for all that can be under way.
+    fn send(&self, to: u16, message: Message) {
+        self.metrics().messages_sent.inc();
+        match self.shared.mailboxes[usize::from(to)].send(message) {
+            Ok(false) => {}
+            Ok(true) => drop(self.handle.submit(Op::Wake { shard: to })),
+            Err(_) => unreachable!("a mailbox has room for every message that may be under way"),
+        }
+    }
+
+    /// Sends a message if there is room: else it comes back.
+    pub(super) fn try_send(&self, to: u16, message: Message) -> Result<(), Message> {
+        if self.shared.mailboxes[usize::from(to)].send(message)? {
+            drop(self.handle.submit(Op::Wake { shard: to }));
+        }
+        self.metrics().messages_sent.inc();
+        Ok(())
+    }
+
+    /// Reads the mailbox. Questions are worked on by a number of tasks that grows to what is needed
+    /// and stays.
+    pub(super) fn read_mailbox(self: &Rc<Self>) {
+        let mailbox = &self.shared.mailboxes[usize::from(self.id)];
+        while let Some(message) = mailbox.receive() {
+            self.metrics().messages_received.inc();
+            match message {
+                Message::Ask { from, number, volume, task } => {
+                    let asked = Asked { from, number, volume, task };
+                    if !self.asked.push(asked) {
+                        self.routes.workers.set(self.routes.workers.get() + 1);
+                        let shard = Rc::clone(self);
+                        self.handle.spawn(async move { shard.work().await });
+                    }
+                }
+                Message::Answer { number, outcome } => self.replies.fulfil(number, outcome),
+                Message::Connection(sock) => self.adopt(sock),
+            }
+        }
+    }
+
+    async fn work(self: Rc<Self>) {
+        loop {
+            let Asked { from, number, volume, task } = self.asked.next().await;
+            let outcome = self.volumes.perform(volume, task, |_| None).await;
+            self.send(from, Message::Answer { number, outcome });
+        }
+    }
+}
