@@ -87,7 +87,7 @@ pub struct Head {
     pub target: Span,
     /// The protocol version.
     pub version: Version,
-    /// Bytes of the body; always there with PUT and POST, at most 0 otherwise.
+    /// Bytes of the body. Always there with PUT and POST; with the others 0 or not there.
     pub content_length: Option<u64>,
     /// Whether the connection may be kept after this request.
     pub keep_alive: bool,
@@ -131,10 +131,11 @@ impl HeadProgress {
         self.scan.target_span()
     }
 
-    /// Whether no byte of a request was seen: the connection is idle between requests.
+    /// Whether nothing of a request line was seen: the connection is idle between requests, also
+    /// if the last one was followed by a stray blank line.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.scan.is_empty()
+        self.scan.is_idle()
     }
 }
 
@@ -176,7 +177,7 @@ fn finish(buf: &[u8], progress: &HeadProgress) -> Result<Head, Reject> {
     let expect_continue = expect_continue(version, fields)? && content_length.unwrap_or(0) > 0;
     let target = scan.target_span().expect("a head that ended has a target");
     Ok(Head {
-        len: scan.len(),
+        len: scan.consumed(),
         method,
         target,
         version,
@@ -368,6 +369,16 @@ mod tests {
         parse(text, &HeadLimits::DEFAULT, &mut progress).unwrap_err();
         assert!(progress.is_head_request(text));
         assert_eq!(progress.target().unwrap().of(text), b"/1");
+    }
+
+    #[test]
+    fn a_blank_line_does_not_begin_a_request() {
+        let text = b"\r\nG";
+        let mut progress = HeadProgress::default();
+        for (end, idle) in [(0, true), (1, true), (2, true), (3, false)] {
+            parse(&text[..end], &HeadLimits::DEFAULT, &mut progress).unwrap();
+            assert_eq!(progress.is_idle(), idle, "{end}");
+        }
     }
 
     #[test]

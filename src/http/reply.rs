@@ -157,7 +157,8 @@ impl<'a> ReplyHead<'a> {
     /// where it begins. Panics if it does not fit; [`MAX_HEAD_LEN`] bytes always do.
     #[must_use]
     pub fn write_before(&self, buf: &mut [u8], end: usize) -> usize {
-        let start = end.checked_sub(self.len()).expect("there must be room for the response head");
+        let start =
+            end.checked_sub(self.encoded_len()).expect("there must be room for the response head");
         let len = self.write(&mut buf[start..end]);
         assert_eq!(start + len, end, "a head is as long as it was counted");
         start
@@ -165,16 +166,10 @@ impl<'a> ReplyHead<'a> {
 
     /// Bytes that [`ReplyHead::write`] writes.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn encoded_len(&self) -> usize {
         let mut counter = Counter(0);
         self.put(&mut counter);
         counter.0
-    }
-
-    /// A head always has a status line.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        false
     }
 
     /// What would exceed [`MAX_HEAD_LEN`] or end a line early must have been refused before it was
@@ -214,7 +209,9 @@ impl<'a> ReplyHead<'a> {
             sink.bytes(b"\"\r\n");
         }
         if let Some(seconds) = self.last_modified {
-            sink.line(b"Last-Modified: ", &date::format(seconds));
+            sink.bytes(b"Last-Modified: ");
+            sink.date(seconds);
+            sink.bytes(b"\r\n");
         }
         if let Some(value) = self.cache_control {
             sink.line(b"Cache-Control: ", value);
@@ -303,6 +300,7 @@ fn is_text(byte: u8) -> bool {
 trait Sink {
     fn bytes(&mut self, bytes: &[u8]);
     fn decimal(&mut self, value: u64);
+    fn date(&mut self, seconds: u64);
 
     fn line(&mut self, name: &[u8], value: &[u8]) {
         self.bytes(name);
@@ -321,6 +319,10 @@ impl Sink for Counter {
     fn decimal(&mut self, value: u64) {
         self.0 += digits::decimal_len(value);
     }
+
+    fn date(&mut self, _seconds: u64) {
+        self.0 += date::LEN;
+    }
 }
 
 struct Writer<'a> {
@@ -338,6 +340,10 @@ impl Sink for Writer<'_> {
     fn decimal(&mut self, value: u64) {
         self.bytes(digits::decimal(value, &mut [0; digits::U64_DIGITS]));
     }
+
+    fn date(&mut self, seconds: u64) {
+        self.bytes(&date::format(seconds));
+    }
 }
 
 #[cfg(test)]
@@ -350,7 +356,7 @@ mod tests {
     fn text(head: &ReplyHead) -> String {
         let mut out = [0; MAX_HEAD_LEN];
         let len = head.write(&mut out);
-        assert_eq!(len, head.len());
+        assert_eq!(len, head.encoded_len());
         String::from_utf8(out[..len].to_vec()).unwrap()
     }
 
@@ -464,7 +470,7 @@ mod tests {
         };
         assert_eq!(text(&head).len(), MAX_HEAD_LEN);
         for &status in Status::ALL {
-            assert!(ReplyHead { status, ..head }.len() <= MAX_HEAD_LEN);
+            assert!(ReplyHead { status, ..head }.encoded_len() <= MAX_HEAD_LEN);
         }
     }
 

@@ -6,7 +6,8 @@
 //! not folded; a fault is never repaired.
 //!
 //! Every decision depends only on the bytes up to the one it is made at. A stream therefore gives
-//! the same result however it is cut into pieces, and each byte is looked at once.
+//! the same result however it is cut into pieces, and the work grows with its length, not with the
+//! number of pieces.
 //!
 //! This module does not know what any field means, nor which methods and versions are served.
 
@@ -77,7 +78,7 @@ pub enum Event {
     More,
     /// A header field ended.
     Field(Field),
-    /// The head ended; [`Scan::len`] is its length.
+    /// The head ended; [`Scan::consumed`] is its length.
     End,
 }
 
@@ -127,7 +128,7 @@ impl Scan {
                 State::BlankLf => self.lf(byte, State::Method)?,
                 State::Method => self.method(buf)?,
                 State::Target => self.target(buf, limits)?,
-                State::Version => self.version(byte)?,
+                State::Version => self.version(buf)?,
                 State::RequestLineLf => self.lf(byte, State::LineStart)?,
                 State::LineStart => self.line_start(byte, limits)?,
                 State::Name => self.name(buf)?,
@@ -171,14 +172,18 @@ impl Scan {
 
     /// Bytes consumed: after [`Event::End`] the length of the head, a blank line before it included.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn consumed(&self) -> usize {
         self.at
     }
 
-    /// Whether no byte was consumed yet.
+    /// Whether the request line has not begun. A blank line does not begin it.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.at == 0
+    pub fn is_idle(&self) -> bool {
+        match self.state {
+            State::Start | State::BlankLf => true,
+            State::Method => self.at == self.mark,
+            _ => false,
+        }
     }
 
     /// Begins the next element behind the byte at hand.
@@ -242,27 +247,23 @@ impl Scan {
         }
     }
 
-    /// RFC 9112 section 2.3: HTTP-version = "HTTP" "/" DIGIT "." DIGIT, case-sensitive.
-    fn version(&mut self, byte: u8) -> Result<(), Reject> {
-        const SHAPE: &[u8] = b"HTTP/0.0\r";
-        let place = self.at - self.mark;
-        let fits = match SHAPE[place] {
+    /// RFC 9112 section 2.3: HTTP-version = "HTTP" "/" DIGIT "." DIGIT, case-sensitive. Looks again
+    /// at the few bytes of a version that arrives in pieces.
+    fn version(&mut self, buf: &[u8]) -> Result<(), Reject> {
+        const SHAPE: &[u8; 9] = b"HTTP/0.0\r";
+        let part = &buf[self.mark..buf.len().min(self.mark + SHAPE.len())];
+        let fits = |(byte, place): (&u8, &u8)| match place {
             b'0' => byte.is_ascii_digit(),
             literal => byte == literal,
         };
-        match byte {
-            _ if !fits => {
-                return Err(Reject::bad("the request line does not end in HTTP/x.y CRLF"));
-            }
-            b'\r' => {
-                self.begin(State::RequestLineLf);
-                return Ok(());
-            }
-            _ if place == 5 => self.version[0] = byte - b'0',
-            _ if place == 7 => self.version[1] = byte - b'0',
-            _ => {}
+        if !part.iter().zip(SHAPE).all(fits) {
+            return Err(Reject::bad("the request line does not end in HTTP/x.y CRLF"));
         }
-        self.at += 1;
+        self.at = self.mark + part.len();
+        if part.len() == SHAPE.len() {
+            self.version = [part[5] - b'0', part[7] - b'0'];
+            self.state = State::RequestLineLf;
+        }
         Ok(())
     }
 
@@ -386,7 +387,7 @@ mod tests {
                 Event::More => return Ok(fields),
                 Event::Field(field) => fields.push((text(field.name), text(field.value))),
                 Event::End => {
-                    fields.push(("end".to_owned(), scan.len().to_string()));
+                    fields.push(("end".to_owned(), scan.consumed().to_string()));
                     return Ok(fields);
                 }
             }
@@ -437,12 +438,12 @@ mod tests {
     }
 
     #[test]
-    fn each_byte_is_looked_at_once() {
+    fn every_byte_is_consumed_as_it_comes() {
         let head = b"GET / HTTP/1.1\r\nHost: a\r\n";
         let mut scan = Scan::default();
         for end in 1..=head.len() {
             while scan.step(&head[..end], &HeadLimits::DEFAULT).unwrap() != Event::More {}
-            assert_eq!(scan.len(), end);
+            assert_eq!(scan.consumed(), end);
         }
     }
 }

@@ -75,6 +75,12 @@ impl Target {
     }
 }
 
+/// The value of `Allow` for a request target that may be none.
+#[must_use]
+pub fn allow_of(target: &[u8]) -> &'static str {
+    parse_path(target).map_or(ALLOW_ANY, Target::allow)
+}
+
 const MALFORMED: Reject = Reject::bad("the target is not /{volume}/{key}/{alt}/{cookie}");
 
 /// Parses a request target.
@@ -239,6 +245,9 @@ mod tests {
         }
         let all = Method::ALL.map(|method| str::from_utf8(method.token()).unwrap());
         assert_eq!(all.join(", "), ALLOW_ANY);
+        assert_eq!(allow_of(b"/1/2/3/0123456789abcdef"), object.allow());
+        assert_eq!(allow_of(b"/1"), "POST");
+        assert_eq!(allow_of(b"/01"), ALLOW_ANY);
     }
 
     #[test]

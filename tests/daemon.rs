@@ -1,0 +1,239 @@
+//! The real daemon over real connections: what users get.
+
+mod daemon_harness;
+
+use std::time::{Duration, Instant};
+
+use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir, path};
+
+fn both(test: impl Fn(&Daemon)) {
+    for shards in [1, 2] {
+        let dir = data_dir();
+        let daemon = Daemon::start(dir.path(), &Options { shards, ..Options::default() });
+        test(&daemon);
+        let log = daemon.log_text();
+        assert!(daemon.stop().success(), "{log}");
+        assert!(!log.contains("panicked"), "{log}");
+    }
+}
+
+#[test]
+fn a_photo_goes_in_and_comes_back() {
+    both(|daemon| {
+        let mut client = daemon.client();
+        let photo = bytes(1, 70_001);
+        let stored = client.put(&path(1), &photo).unwrap();
+        assert_eq!(stored.status, 201);
+        let got = client.get(&path(1)).unwrap();
+        assert_eq!((got.status, got.body == photo), (200, true));
+        assert_eq!(got.header("content-type"), Some("image/jpeg"));
+        assert_eq!(got.header("etag"), stored.header("etag"));
+        assert_eq!(got.header("x-hayloft-volume"), Some("writable"));
+        let head = client.request("HEAD", &path(1), &[], None).unwrap();
+        assert_eq!((head.status, head.header("content-length")), (200, Some("70001")));
+        assert_eq!(head.header("etag"), stored.header("etag"));
+        assert_eq!(client.put(&path(1), b"new").unwrap().status, 204);
+        assert_eq!(client.get(&path(1)).unwrap().body, b"new");
+        let foreign = format!("/1/1/0/{}", "f".repeat(16));
+        assert_eq!(client.get(&foreign).unwrap().status, 404);
+        assert_eq!(client.put(&foreign, b"x").unwrap().status, 409);
+        assert_eq!(client.request("DELETE", &foreign, &[], None).unwrap().status, 404);
+        assert_eq!(client.request("DELETE", &path(1), &[], None).unwrap().status, 204);
+        assert_eq!(client.request("DELETE", &path(1), &[], None).unwrap().status, 404);
+        assert_eq!(client.get(&path(1)).unwrap().status, 404);
+        assert_eq!(client.get(&format!("/9/1/0/{COOKIE}")).unwrap().status, 404);
+    });
+}
+
+#[test]
+fn every_size_comes_back_whole() {
+    both(|daemon| {
+        let mut client = daemon.client();
+        let sizes = [0, 1, 447, 448, 449, 511, 512, 513, 4095, 4096, 4097, 7000, 8192, 65_535,
+            65_536, 65_537, 131_072, 500_000, 1_048_575, 1_048_576];
+        for (n, &size) in sizes.iter().enumerate() {
+            assert_eq!(client.put(&path(n as u64), &bytes(n as u64, size)).unwrap().status, 201);
+            let got = client.get(&path(n as u64)).unwrap();
+            assert!(got.status == 200 && got.body == bytes(n as u64, size), "{size}");
+        }
+        assert_eq!(client.put(&path(99), &bytes(99, 1_048_577)).unwrap().status, 413);
+    });
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    both(|daemon| {
+        let mut client = daemon.client();
+        let mut stream = Vec::new();
+        for key in 0..20 {
+            let body = bytes(key, 300);
+            let head = format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: 300\r\n\r\n", path(key));
+            stream.extend_from_slice(head.as_bytes());
+            stream.extend_from_slice(&body);
+        }
+        for key in 0..20 {
+            let head = format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(key));
+            stream.extend_from_slice(head.as_bytes());
+        }
+        client.send(&stream).unwrap();
+        for _ in 0..20 {
+            assert_eq!(client.reply(false).unwrap().status, 201);
+        }
+        for key in 0..20 {
+            assert_eq!(client.reply(false).unwrap().body, bytes(key, 300));
+        }
+    });
+}
+
+#[test]
+fn a_request_may_come_byte_by_byte() {
+    both(|daemon| {
+        let mut client = daemon.client();
+        let request =
+            format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", path(1));
+        for byte in request.as_bytes() {
+            client.send(&[*byte]).unwrap();
+        }
+        assert_eq!(client.reply(false).unwrap().status, 201);
+        assert_eq!(client.get(&path(1)).unwrap().body, b"hello");
+    });
+}
+
+#[test]
+fn ranges_and_conditions_on_reads() {
+    both(|daemon| {
+        let mut client = daemon.client();
+        let photo = bytes(5, 200_000);
+        let etag = client.put(&path(1), &photo).unwrap().header("etag").unwrap().to_owned();
+        let part = client.request("GET", &path(1), &[("Range", "bytes=65530-65540")], None).unwrap();
+        assert_eq!((part.status, &part.body[..]), (206, &photo[65_530..=65_540]));
+        assert_eq!(part.header("content-range"), Some("bytes 65530-65540/200000"));
+        let beyond = client.request("GET", &path(1), &[("Range", "bytes=200000-")], None).unwrap();
+        assert_eq!(beyond.status, 416);
+        assert_eq!(beyond.header("content-range"), Some("bytes */200000"));
+        let same = client.request("GET", &path(1), &[("If-None-Match", &etag)], None).unwrap();
+        assert_eq!((same.status, same.header("etag")), (304, Some(&etag[..])));
+        let other = client.request("GET", &path(1), &[("If-Match", "\"x\"")], None).unwrap();
+        assert_eq!(other.status, 412);
+        let once = client.request("PUT", &path(1), &[("If-None-Match", "*")], Some(b"x")).unwrap();
+        assert_eq!(once.status, 412);
+        let swap = client.request("PUT", &path(1), &[("If-Match", &etag)], Some(b"x")).unwrap();
+        assert_eq!(swap.status, 204);
+        let gone = client.request("DELETE", &path(1), &[("If-Match", &etag)], None).unwrap();
+        assert_eq!(gone.status, 412);
+    });
+}
+
+#[test]
+fn malformed_requests_are_answered_and_the_connection_ends() {
+    both(|daemon| {
+        let p = path(1);
+        for (want, request) in [
+            (400, format!("GET {p} HTTP/1.1\r\n\r\n")),
+            (400, format!("GET {p} HTTP/1.1\nHost: a\n\n")),
+            (400, "GET /1/2/3/4 HTTP/1.1\r\nHost: a\r\n\r\n".to_owned()),
+            (411, format!("PUT {p} HTTP/1.1\r\nHost: a\r\n\r\n")),
+            (413, format!("PUT {p} HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n")),
+            (405, format!("PATCH {p} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")),
+            (417, format!("PUT {p} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: x\r\n\r\n")),
+            (501, format!("PUT {p} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")),
+            (505, format!("GET {p} HTTP/2.0\r\nHost: a\r\n\r\n")),
+            (414, format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "1".repeat(9000))),
+            (431, format!("GET {p} HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "y".repeat(20_000))),
+        ] {
+            let mut client = daemon.client();
+            client.send(request.as_bytes()).unwrap();
+            let reply = client.reply(false).unwrap();
+            assert_eq!(reply.status, want, "{}", &request[..40]);
+            assert_eq!(reply.header("connection"), Some("close"));
+            assert!(reply.text().ends_with('\n') && reply.text().len() > 5, "says what was wrong");
+            assert!(client.at_end(), "stays open after {want}");
+        }
+        assert_eq!(daemon.client().get(&path(1)).unwrap().status, 404);
+    });
+}
+
+#[test]
+fn slow_clients_are_let_go_in_time() {
+    let config = "[limits]\nhead_timeout_seconds = 1\nidle_timeout_seconds = 2\n\
+                  body_grace_seconds = 1\nbody_min_bytes_per_second = 1000000\nsend_timeout_seconds = 1\n";
+    let dir = data_dir();
+    let options = Options { config: config.to_owned(), ..Options::default() };
+    let daemon = Daemon::start(dir.path(), &options);
+    let large = bytes(1, 1 << 20);
+    daemon.client().put(&path(1), &large).unwrap();
+
+    let mut half_head = daemon.client();
+    half_head.send(b"GET /1/1").unwrap();
+    let mut half_body = daemon.client();
+    let head = format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345", path(2));
+    half_body.send(head.as_bytes()).unwrap();
+    let mut idle = daemon.client();
+    let began = Instant::now();
+    assert_eq!(half_head.reply(false).unwrap().status, 408);
+    assert!(half_head.at_end());
+    assert_eq!(half_body.reply(false).unwrap().status, 408);
+    assert!(began.elapsed() >= Duration::from_millis(900), "not before its time");
+    assert!(idle.at_end());
+    assert!((2..4).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+
+    // A reader that does not read: many megabytes asked for, nothing taken.
+    let deaf = daemon.client();
+    let request = format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1)).repeat(30);
+    std::io::Write::write_all(&mut &deaf.stream, request.as_bytes()).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while daemon.metric("hayloft_connections", "") > 0.0 {
+        assert!(Instant::now() < deadline, "the deaf reader is still there");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(daemon.metric("hayloft_timeouts_total", "send") >= 1.0);
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn a_stop_finishes_what_is_under_way() {
+    let dir = data_dir();
+    let daemon = Daemon::start(dir.path(), &Options { shards: 2, ..Options::default() });
+    let mut slow = daemon.client();
+    let head = format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345", path(7));
+    slow.send(head.as_bytes()).unwrap();
+    let mut idle = daemon.client();
+    std::thread::sleep(Duration::from_millis(100));
+    daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(idle.at_end(), "idle connections are closed at once");
+    slow.send(b"67890").unwrap();
+    let reply = slow.reply(false).unwrap();
+    assert_eq!((reply.status, reply.header("connection")), (201, Some("close")));
+    drop(slow);
+    let log = daemon.log.clone();
+    assert!(daemon.stop().success());
+    assert!(!std::fs::read_to_string(log).unwrap().contains("clean-close hint could"));
+    let daemon = Daemon::start(dir.path(), &Options::default());
+    assert_eq!(daemon.client().get(&path(7)).unwrap().body, b"1234567890");
+}
+
+#[test]
+fn ten_thousand_idle_connections_cost_no_buffers() {
+    let dir = data_dir();
+    let daemon = Daemon::start(dir.path(), &Options { shards: 2, ..Options::default() });
+    let (_, hard) =
+        nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
+    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    assert!(hard > 10_500, "this test needs 10,500 open files; raise `ulimit -Hn`");
+    daemon.client().put(&path(1), &bytes(1, 8192)).unwrap();
+    let before = daemon.metric("hayloft_buffer_used_bytes", "");
+    let idle: Vec<Client> = (0..10_000).map(|_| daemon.client()).collect();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while daemon.metric("hayloft_connections", "") < 10_000.0 {
+        assert!(Instant::now() < deadline, "not all were accepted");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let with = daemon.metric("hayloft_buffer_used_bytes", "");
+    assert!(with <= before, "{before} bytes of buffers before, {with} with idle connections");
+    let mut client = daemon.client();
+    for _ in 0..1000 {
+        assert_eq!(client.get(&path(1)).unwrap().status, 200);
+    }
+    println!("10,000 idle connections: {} bytes of buffers more", with - before);
+    drop(idle);
+}

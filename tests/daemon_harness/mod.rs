@@ -1,0 +1,277 @@
+//! The real daemon as a child process, and a small blocking HTTP client.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+pub const COOKIE: &str = "0123456789abcdef";
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A directory on the disk that the build is on: a temporary file system may have no O_DIRECT.
+pub fn data_dir() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+fn free_ports() -> (SocketAddr, SocketAddr) {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [data, admin] = listeners.map(|listener| listener.local_addr().unwrap());
+    (data, admin)
+}
+
+/// How to start a daemon.
+pub struct Options {
+    pub shards: usize,
+    pub config: String,
+    pub volume_size: &'static str,
+    pub args: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { shards: 1, config: String::new(), volume_size: "64MiB", args: Vec::new() }
+    }
+}
+
+/// A daemon. Killed when dropped.
+pub struct Daemon {
+    pub child: Child,
+    pub data: SocketAddr,
+    pub admin: SocketAddr,
+    pub log: PathBuf,
+}
+
+impl Daemon {
+    /// Starts without waiting.
+    pub fn launch(dir: &Path, options: &Options) -> Self {
+        let (data, admin) = free_ports();
+        Self::launch_on(dir, options, data, admin)
+    }
+
+    pub fn launch_on(dir: &Path, options: &Options, data: SocketAddr, admin: SocketAddr) -> Self {
+        let log = dir.join("log");
+        let config = dir.join("config.toml");
+        std::fs::write(&config, &options.config).unwrap();
+        let file = std::fs::File::options().create(true).append(true).open(&log).unwrap();
+        let cores = if options.shards == 1 { "0" } else { "0,1" };
+        let child = Command::new(env!("CARGO_BIN_EXE_hayloft"))
+            .args(["serve", "--listen", &data.to_string(), "--admin", &admin.to_string()])
+            .args(["--cores", cores, "--shard-ports", "off", "--volume-size", options.volume_size])
+            .arg("--config")
+            .arg(config)
+            .arg("--data")
+            .arg(dir.join("data"))
+            .args(&options.args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        Self { child, data, admin, log }
+    }
+
+    /// Starts and waits until it is ready.
+    pub fn start(dir: &Path, options: &Options) -> Self {
+        let mut daemon = Self::launch(dir, options);
+        let deadline = Instant::now() + START_TIMEOUT;
+        while !daemon.ready() {
+            if let Some(status) = daemon.child.try_wait().unwrap() {
+                panic!("the daemon ended ({status}):\n{}", daemon.log_text());
+            }
+            assert!(Instant::now() < deadline, "not ready in time:\n{}", daemon.log_text());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        daemon
+    }
+
+    pub fn ready(&self) -> bool {
+        Client::connect(self.admin)
+            .and_then(|mut client| client.request("GET", "/readyz", &[], None))
+            .is_ok_and(|reply| reply.status == 200)
+    }
+
+    pub fn log_text(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.data).unwrap()
+    }
+
+    pub fn admin(&self, path: &str) -> Reply {
+        Client::connect(self.admin).unwrap().request("GET", path, &[], None).unwrap()
+    }
+
+    /// The sum of a metric over its labels (but for those that do not contain `filter`).
+    pub fn metric(&self, name: &str, filter: &str) -> f64 {
+        let text = String::from_utf8(self.admin("/metrics").body).unwrap();
+        let lines = text.lines().filter(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+                && line.contains(filter)
+        });
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
+    pub fn wait(&mut self, timeout: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + timeout;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        None
+    }
+
+    /// SIGTERM, and the exit status.
+    pub fn stop(mut self) -> ExitStatus {
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+        let status = self.wait(Duration::from_secs(40));
+        status.unwrap_or_else(|| panic!("did not stop:\n{}", self.log_text()))
+    }
+
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// A connection.
+pub struct Client {
+    pub stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+fn closed() -> std::io::Error {
+    std::io::ErrorKind::UnexpectedEof.into()
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: Vec::new() })
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    pub fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> std::io::Result<Reply> {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: test\r\n");
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        if let Some(body) = body {
+            head += &format!("Content-Length: {}\r\n", body.len());
+        }
+        let mut bytes = (head + "\r\n").into_bytes();
+        bytes.extend_from_slice(body.unwrap_or_default());
+        self.send(&bytes)?;
+        self.reply(method == "HEAD")
+    }
+
+    pub fn get(&mut self, path: &str) -> std::io::Result<Reply> {
+        self.request("GET", path, &[], None)
+    }
+
+    pub fn put(&mut self, path: &str, body: &[u8]) -> std::io::Result<Reply> {
+        self.request("PUT", path, &[("Content-Type", "image/jpeg")], Some(body))
+    }
+
+    fn fill(&mut self) -> std::io::Result<()> {
+        let mut chunk = [0; 65_536];
+        let got = self.stream.read(&mut chunk)?;
+        if got == 0 {
+            return Err(closed());
+        }
+        self.buffer.extend_from_slice(&chunk[..got]);
+        Ok(())
+    }
+
+    pub fn reply(&mut self, is_head: bool) -> std::io::Result<Reply> {
+        let end = loop {
+            if let Some(at) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
+                break at + 4;
+            }
+            self.fill()?;
+        };
+        let head = String::from_utf8(self.buffer[..end].to_vec()).unwrap();
+        self.buffer.drain(..end);
+        let mut lines = head.trim_end().split("\r\n");
+        let status: u16 = lines.next().unwrap()[9..12].parse().unwrap();
+        let headers: Vec<(String, String)> = lines
+            .map(|line| line.split_once(": ").unwrap())
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let mut reply = Reply { status, headers, body: Vec::new() };
+        let bodiless = is_head || status < 200 || status == 204 || status == 304;
+        if !bodiless {
+            let len = reply.header("content-length").unwrap().parse().unwrap();
+            while self.buffer.len() < len {
+                self.fill()?;
+            }
+            reply.body = self.buffer.drain(..len).collect();
+        }
+        Ok(reply)
+    }
+
+    /// Whether the peer has closed and nothing is left to read.
+    pub fn at_end(&mut self) -> bool {
+        self.buffer.is_empty() && matches!(self.fill(), Err(error) if error.kind() != std::io::ErrorKind::WouldBlock)
+    }
+}
+
+pub fn path(key: u64) -> String {
+    format!("/1/{key}/0/{COOKIE}")
+}
+
+/// Bytes that depend on `seed`.
+pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        bytes.extend_from_slice(&hayloft::runtime::split_mix(&mut state).to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}

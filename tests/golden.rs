@@ -1,0 +1,622 @@
+//! The format, held in place by an image of a volume: building it again gives the same bytes, it
+//! opens and reads back, and every field stands where `docs/FORMAT.md` says.
+//!
+//! `HAYLOFT_BLESS=1 cargo test --test golden` writes the image anew.
+
+mod common;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use common::{COOKIE, Process, STORE, expected, pool, superblock};
+use hayloft::op::{Completion, DirId, Driver, Op, Token};
+use hayloft::runtime::Runtime;
+use hayloft::sim::disk::Image;
+use hayloft::sim::{SimDriver, World};
+use hayloft::types::NeedleId;
+use hayloft::volume::{self, Draft, Expected, GetError, Preallocation, Volume};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+const FILE: &str = "1.0.vol";
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/v1.vol");
+const DOCUMENT: &str = include_str!("../docs/FORMAT.md");
+const SIZE: u64 = 256 * 1024;
+const INCARNATION: u64 = 0x1bad_b002_dead_beef;
+
+/// Wall clock (nanoseconds) and epoch of the two processes that wrote the image.
+const FIRST: Life = Life { wall: 1_700_000_001_000_000_000, epoch: 0x1111_2222_3333_4444 };
+const SECOND: Life = Life { wall: 1_700_000_002_000_000_000, epoch: 0x5555_6666_7777_8888 };
+
+const IMAGE: Option<&str> = Some("image/jpeg");
+const TEXT: Option<&str> = Some("text/plain; charset=utf-8");
+
+/// What the image holds: key, alternate key, content type, length of the data.
+const CONTENTS: [(u64, u32, Option<&str>, usize); 6] = [
+    (1, 0, TEXT, 500),
+    (3, 0, None, 0),
+    (4, 0, Some("image/png"), 70_000),
+    (5, 0, IMAGE, 600),
+    (5, 2, IMAGE, 600),
+    (6, 9, None, 300),
+];
+/// Deleted; part of a torn commit that did not survive; never there.
+const ABSENT: [(u64, u32); 3] = [(2, 7), (5, 1), (1, 1)];
+
+/// Where the commits of the image start.
+const COMMITS: [usize; 9] =
+    [65_536, 69_632, 73_728, 77_824, 81_920, 86_016, 159_744, 163_840, 167_936];
+const LOG_TAIL: usize = 172_032;
+const TORN: usize = 6;
+const SEAL: usize = 7;
+
+#[derive(Clone, Copy)]
+struct Life {
+    wall: u64,
+    epoch: u64,
+}
+
+/// The simulated disk with a wall clock that stands still, so that no byte of the image depends on
+/// how many operations the engine happens to need.
+struct StillClock {
+    disk: SimDriver,
+    wall: u64,
+}
+
+impl Driver for StillClock {
+    fn submit(&mut self, token: Token, op: Op) {
+        self.disk.submit(token, op);
+    }
+
+    fn cancel(&mut self, token: Token) {
+        self.disk.cancel(token);
+    }
+
+    fn reap(&mut self, until: u64, completed: &mut Vec<Completion>) {
+        self.disk.reap(until, completed);
+    }
+
+    fn now(&self) -> u64 {
+        self.disk.now()
+    }
+
+    fn wall(&self) -> u64 {
+        self.wall
+    }
+}
+
+/// A process that writes the image.
+struct Writer {
+    world: World,
+    runtime: Runtime,
+    driver: StillClock,
+    volume: Option<Rc<Volume>>,
+}
+
+impl Writer {
+    fn start(life: Life, image: &Image) -> Self {
+        let world = World::new(1, image);
+        let driver = StillClock { disk: world.driver(), wall: life.wall };
+        let runtime = Runtime::new(&driver, pool(8 << 20), move || life.epoch);
+        Self { world, runtime, driver, volume: None }
+    }
+
+    fn run<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> T {
+        self.runtime.block_on(&mut self.driver, future)
+    }
+
+    fn create(&mut self) {
+        let handle = self.runtime.handle().clone();
+        let created = self.run(async move {
+            volume::create(&handle, DirId(0), &superblock(SIZE), Preallocation::Reserve).await
+        });
+        created.unwrap();
+    }
+
+    fn open(&mut self) -> Rc<Volume> {
+        let handle = self.runtime.handle().clone();
+        let expected = Expected { hash_bits: None, ..expected() };
+        let opened = self.run(async move { volume::open(&handle, DirId(0), &expected).await });
+        let volume = opened.unwrap();
+        self.volume = Some(Rc::clone(&volume));
+        volume
+    }
+
+    fn put(
+        &self,
+        key: u64,
+        alt: u32,
+        content_type: Option<&str>,
+        len: usize,
+    ) -> impl Future<Output = ()> + 'static {
+        let pool = self.runtime.handle().pool();
+        let draft = Draft::new(pool, content_type.map(str::as_bytes), len as u64);
+        let mut draft = draft.unwrap();
+        draft.data_mut().copy_from_slice(&content(key, alt, len));
+        let volume = Rc::clone(self.volume.as_ref().unwrap());
+        async move {
+            let put = volume.put(NeedleId::new(key, alt), COOKIE, draft, |_| true);
+            put.await.unwrap();
+        }
+    }
+}
+
+/// The data of a needle, made by nothing that the store could change.
+fn content(key: u64, alt: u32, len: usize) -> Vec<u8> {
+    let start = key * 50 + u64::from(alt);
+    (start..start + len as u64).map(|n| (n % 251).to_le_bytes()[0]).collect()
+}
+
+/// Seven commits, the power cut in the last of them; then a seal, one more commit, a clean close.
+fn build() -> Vec<u8> {
+    let mut writer = Writer::start(FIRST, &Image::default());
+    writer.create();
+    let volume = writer.open();
+    for put in
+        [writer.put(1, 0, IMAGE, 300), writer.put(2, 7, None, 1000), writer.put(1, 0, TEXT, 500)]
+    {
+        writer.run(put);
+    }
+    let deleting = Rc::clone(&volume);
+    let deleted =
+        writer.run(async move { deleting.delete(NeedleId::new(2, 7), COOKIE, |_| true).await });
+    deleted.unwrap();
+    for put in [writer.put(3, 0, None, 0), writer.put(4, 0, Some("image/png"), 70_000)] {
+        writer.run(put);
+    }
+
+    let cut = Rc::new(RefCell::new(None));
+    let wrecks = Rc::clone(&cut);
+    writer.world.on_event(move |snapshot| {
+        let wreck = snapshot.wreck();
+        if wreck.loose() > 0 {
+            *wrecks.borrow_mut() = Some(wreck);
+        }
+    });
+    for alt in [0, 1] {
+        let put = writer.put(5, alt, IMAGE, 600);
+        writer.runtime.handle().spawn(put);
+    }
+    let put = writer.put(5, 2, IMAGE, 600);
+    writer.run(put);
+    let wreck = cut.take().expect("a write was under way");
+    assert_eq!(wreck.loose(), 8, "the three needles share a commit");
+    // Sector 0 is the record; each needle has two.
+    let image = wreck.image(|sector| sector != 4, wreck.changes());
+
+    let mut writer = Writer::start(SECOND, &image);
+    let volume = writer.open();
+    let put = writer.put(6, 9, None, 300);
+    writer.run(put);
+    writer.run(async move { volume.close().await });
+    writer.world.look(|snapshot| snapshot.image()).files.remove(FILE).unwrap()
+}
+
+fn blessing() -> bool {
+    std::env::var_os("HAYLOFT_BLESS").is_some_and(|value| value == "1")
+}
+
+/// The committed image.
+fn golden() -> Vec<u8> {
+    if blessing() { build() } else { std::fs::read(PATH).unwrap() }
+}
+
+#[test]
+fn building_the_image_again_gives_the_same_bytes() {
+    let built = build();
+    if blessing() {
+        std::fs::write(PATH, &built).unwrap();
+    }
+    let golden = std::fs::read(PATH).unwrap();
+    assert_eq!(built.len(), golden.len());
+    if let Some(at) = (0..built.len()).find(|&at| built[at] != golden[at]) {
+        panic!(
+            "byte {at} of the image is {:#04x} and was {:#04x}: the format changed. A format \
+             change needs a new version, a new golden image and an upgrade note \
+             (docs/FORMAT.md, \"Versions and feature flags\").",
+            built[at], golden[at]
+        );
+    }
+}
+
+#[test]
+fn the_image_opens_and_every_needle_reads_back() {
+    let image = Image { files: [(FILE.to_owned(), golden())].into() };
+    let mut process = Process::start(2, &image, &pool(8 << 20));
+    let volume = process.open().unwrap();
+    assert!(volume.damage().is_empty(), "{:?}", volume.damage());
+    assert_eq!(volume.figures().needles, CONTENTS.len() as u64);
+    for (key, alt, content_type, len) in CONTENTS {
+        let (reading, pool) = (Rc::clone(&volume), process.runtime.handle().pool().clone());
+        let id = NeedleId::new(key, alt);
+        let got = process.run(async move { reading.get(id, COOKIE, |len| pool.alloc(len)).await });
+        let needle = got.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(needle.content_type(), content_type.map(str::as_bytes), "{id}");
+        let data = content(key, alt, len);
+        assert_eq!(&needle.buf[needle.data.clone()], data, "{id}");
+        assert_eq!((needle.etag, needle.body_len), (xxh3_64(&data), len as u64), "{id}");
+    }
+    for (key, alt) in ABSENT {
+        let got = process.get(&volume, NeedleId::new(key, alt));
+        assert_eq!(got, Err(GetError::NotFound));
+    }
+    let id = NeedleId::new(2, 7);
+    process.put(&volume, id, b"the log goes on").unwrap();
+    assert_eq!(process.get(&volume, id).unwrap(), b"the log goes on");
+}
+
+/// A byte table of `docs/FORMAT.md`.
+struct Table(Vec<(usize, usize, &'static str)>);
+
+impl Table {
+    /// The first table behind this heading: its rows with an offset and a width.
+    fn of(heading: &str) -> Self {
+        let is_heading = |line: &&str| line.starts_with('#');
+        let title = |line: &str| line.trim_start_matches('#').trim() == heading;
+        let mut lines = DOCUMENT.lines().skip_while(|line| !is_heading(line) || !title(line));
+        assert!(lines.next().is_some(), "no heading {heading:?}");
+        let rows = lines
+            .take_while(|line| !is_heading(line))
+            .skip_while(|line| !line.starts_with('|'))
+            .take_while(|line| line.starts_with('|'))
+            .filter_map(|line| {
+                let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+                Some((cells[1].parse().ok()?, cells[2].parse().ok()?, cells[3]))
+            });
+        Self(rows.collect())
+    }
+
+    /// No gap, no overlap, and this long.
+    fn tiles(&self, len: usize) {
+        let mut end = 0;
+        for (offset, width, name) in &self.0 {
+            assert_eq!(*offset, end, "{name}");
+            end += width;
+        }
+        assert_eq!(end, len);
+    }
+
+    fn bytes<'a>(&self, structure: &'a [u8], name: &str) -> &'a [u8] {
+        let (offset, width, _) = *self
+            .0
+            .iter()
+            .find(|(.., field)| *field == name)
+            .unwrap_or_else(|| panic!("no field {name:?}"));
+        &structure[offset..offset + width]
+    }
+
+    fn number(&self, structure: &[u8], name: &str) -> u64 {
+        let mut bytes = [0; 8];
+        let field = self.bytes(structure, name);
+        bytes[..field.len()].copy_from_slice(field);
+        u64::from_le_bytes(bytes)
+    }
+
+    fn check(&self, structure: &[u8], fields: &[(&str, u64)]) {
+        for (name, value) in fields {
+            assert_eq!(self.number(structure, name), *value, "{name}");
+        }
+    }
+}
+
+/// Whether the last eight bytes are the checksum of those before.
+fn sound(structure: &[u8], seed: u64) -> bool {
+    let (covered, sum) = structure.split_last_chunk::<8>().unwrap();
+    xxh3_64_with_seed(covered, seed) == u64::from_le_bytes(*sum)
+}
+
+fn seed(offset: usize) -> u64 {
+    INCARNATION ^ (offset as u64).rotate_left(32)
+}
+
+fn zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&byte| byte == 0)
+}
+
+#[test]
+fn the_superblock_stands_as_documented() {
+    let image = golden();
+    let table = Table::of("Superblock");
+    table.tiles(512);
+    for at in [0, 4096, image.len() - 4096] {
+        let copy = &image[at..at + 512];
+        assert_eq!(table.bytes(copy, "magic"), b"HAYLSUPR");
+        assert_eq!(table.bytes(copy, "store"), STORE);
+        table.check(
+            copy,
+            &[
+                ("format version", 1),
+                ("compat", 0),
+                ("ro-compat", 0),
+                ("incompat", 0),
+                ("volume", 1),
+                ("unit", 512),
+                ("chunk", 65_536),
+                ("checksum id", 1),
+                ("incarnation", INCARNATION),
+                ("parent", 0),
+                ("generation", 0),
+                ("size", SIZE),
+                ("hash seed", 42),
+                ("state", 1),
+                ("reserved", 0),
+                ("created", 1_700_000_000_000_000_000),
+                ("revision", 1),
+            ],
+        );
+        assert!(sound(copy, 0x4841_594c_4f46_5400));
+        assert!(zero(&copy[120..504]) && zero(&image[at + 512..at + 4096]));
+    }
+    assert!(zero(&image[16_384..65_536]));
+}
+
+#[test]
+fn the_hints_stand_as_documented() {
+    let image = golden();
+    let table = Table::of("Tail hint");
+    table.tiles(512);
+    let record = |n: usize| {
+        let at = COMMITS[n];
+        Table::of("Commit record").number(&image[at..at + 512], "checksum")
+    };
+    // The hint of the first opening, number 1, was overwritten by the clean close.
+    for (at, number, tail, sequence, version, clean) in
+        [(8192, 2, COMMITS[8], 8, FIRST.wall + 8, 0), (12_288, 3, LOG_TAIL, 9, SECOND.wall, 1)]
+    {
+        let hint = &image[at..at + 512];
+        assert_eq!(table.bytes(hint, "magic"), b"HAYLHINT");
+        table.check(
+            hint,
+            &[
+                ("number", number),
+                ("epoch", SECOND.epoch),
+                ("tail", tail as u64),
+                ("sequence", sequence),
+                ("record checksum", record(usize::try_from(sequence).unwrap() - 1)),
+                ("version", version),
+                ("flags", clean),
+            ],
+        );
+        assert!(sound(hint, seed(at)));
+        assert!(zero(&hint[60..504]) && zero(&image[at + 512..at + 4096]));
+    }
+}
+
+#[test]
+fn the_commit_records_stand_as_documented() {
+    let image = golden();
+    let table = Table::of("Commit record");
+    table.tiles(512);
+    let mut previous = 0;
+    for (n, &at) in COMMITS.iter().enumerate() {
+        let record = &image[at..at + 512];
+        let end = COMMITS.get(n + 1).copied().unwrap_or(LOG_TAIL);
+        let life = if n <= TORN { FIRST } else { SECOND };
+        let needles = match n {
+            TORN => 3,
+            SEAL => 0,
+            _ => 1,
+        };
+        assert_eq!(table.bytes(record, "magic"), b"HAYLCMMT");
+        table.check(
+            record,
+            &[
+                ("epoch", life.epoch),
+                ("sequence", n as u64 + 1),
+                ("length", (end - at) as u64),
+                ("needles", needles),
+                ("flags", u64::from(n == SEAL)),
+                ("durable tail", at as u64),
+                ("previous", previous),
+                ("written", life.wall),
+            ],
+        );
+        let kept = table.bytes(record, "kept");
+        assert_eq!(kept[0], if n == SEAL { 0b101 } else { 0 });
+        assert!(zero(&kept[1..]) && zero(&record[192..504]));
+        assert!(sound(record, seed(at)));
+        previous = table.number(record, "checksum");
+    }
+    assert!(zero(&image[COMMITS[SEAL] + 512..COMMITS[SEAL + 1]]));
+    assert!(zero(&image[LOG_TAIL..image.len() - 4096]));
+}
+
+/// A needle of the image that is expected at a place.
+struct Sample {
+    commit: usize,
+    ordinal: usize,
+    key: u64,
+    alt: u32,
+    content_type: Option<&'static str>,
+    len: usize,
+    units: usize,
+    version: u64,
+    previous: usize,
+}
+
+const SAMPLE: Sample = Sample {
+    commit: 0,
+    ordinal: 0,
+    key: 1,
+    alt: 0,
+    content_type: None,
+    len: 0,
+    units: 1,
+    version: FIRST.wall,
+    previous: 0,
+};
+
+const SAMPLES: [Sample; 8] = [
+    Sample { content_type: IMAGE, len: 300, ..SAMPLE },
+    Sample { commit: 1, key: 2, alt: 7, len: 1000, units: 3, version: FIRST.wall + 1, ..SAMPLE },
+    Sample {
+        commit: 2,
+        content_type: TEXT,
+        len: 500,
+        units: 2,
+        version: FIRST.wall + 2,
+        previous: COMMITS[0] + 512,
+        ..SAMPLE
+    },
+    Sample { commit: 4, key: 3, version: FIRST.wall + 4, ..SAMPLE },
+    Sample {
+        commit: 5,
+        key: 4,
+        content_type: Some("image/png"),
+        len: 70_000,
+        units: 138,
+        version: FIRST.wall + 5,
+        ..SAMPLE
+    },
+    Sample {
+        commit: TORN,
+        key: 5,
+        content_type: IMAGE,
+        len: 600,
+        units: 2,
+        version: FIRST.wall + 6,
+        ..SAMPLE
+    },
+    Sample {
+        commit: TORN,
+        ordinal: 2,
+        key: 5,
+        alt: 2,
+        content_type: IMAGE,
+        len: 600,
+        units: 2,
+        version: FIRST.wall + 8,
+        ..SAMPLE
+    },
+    Sample { commit: 8, key: 6, alt: 9, len: 300, version: SECOND.wall, ..SAMPLE },
+];
+
+impl Sample {
+    fn offset(&self) -> usize {
+        COMMITS[self.commit] + 512 + self.ordinal * self.units * 512
+    }
+
+    fn life(&self) -> Life {
+        if self.commit <= TORN { FIRST } else { SECOND }
+    }
+
+    fn check_header(&self, header: &[u8], table: &Table, kind: u64, attributes_len: usize) {
+        assert_eq!(table.bytes(header, "magic"), b"HNDL");
+        table.check(
+            header,
+            &[
+                ("kind", kind),
+                ("attributes length", attributes_len as u64),
+                ("key", self.key),
+                ("alternate key", self.alt.into()),
+                ("units", self.units as u64),
+                ("cookie", COOKIE.0),
+                ("version", self.version),
+                ("modified", self.life().wall),
+                ("data length", self.len as u64),
+                ("batch ordinal", 0),
+                ("batch count", 0),
+                ("previous", self.previous as u64),
+                ("epoch", self.life().epoch),
+                ("sequence", self.commit as u64 + 1),
+                ("ordinal", self.ordinal as u64),
+                ("reserved", 0),
+                ("batch", 0),
+                ("body length", self.len as u64),
+            ],
+        );
+    }
+
+    fn check_footer(&self, needle: &[u8], kind: u64) {
+        let table = Table::of("Footer");
+        table.tiles(40);
+        let footer = &needle[needle.len() - 40..];
+        assert_eq!(table.bytes(footer, "magic"), b"HEND");
+        table.check(
+            footer,
+            &[
+                ("alternate key", self.alt.into()),
+                ("key", self.key),
+                ("units", self.units as u64),
+                ("kind", kind),
+                ("reserved", 0),
+                ("ordinal", self.ordinal as u64),
+                ("sequence", self.commit as u64 + 1),
+            ],
+        );
+        assert!(sound(footer, seed(self.offset())));
+    }
+}
+
+#[test]
+fn the_needles_stand_as_documented() {
+    let image = golden();
+    let table = Table::of("Needle header");
+    table.tiles(128);
+    let entry = Table::of("Attributes");
+    entry.tiles(4);
+    for sample in &SAMPLES {
+        let at = sample.offset();
+        let needle = &image[at..at + sample.units * 512];
+        let header = &needle[..128];
+        let attributes_len = sample.content_type.map_or(0, |value| 4 + value.len());
+        sample.check_header(header, &table, 1, attributes_len);
+        table.check(header, &[("flags", 0)]);
+        assert!(sound(header, seed(at)));
+
+        let attributes = &needle[128..128 + attributes_len];
+        if let Some(value) = sample.content_type {
+            entry.check(attributes, &[("code", 1), ("length", value.len() as u64)]);
+            assert_eq!(&attributes[4..], value.as_bytes());
+        }
+        let chunk_table = 128 + attributes_len.next_multiple_of(8);
+        assert!(zero(&needle[128 + attributes_len..chunk_table]));
+        let data = content(sample.key, sample.alt, sample.len);
+        let chunks: Vec<&[u8]> = data.chunks(65_536).collect();
+        let start = chunk_table + if chunks.len() > 1 { chunks.len() * 8 } else { 0 };
+        for (n, stored) in needle[chunk_table..start].chunks(8).enumerate() {
+            assert_eq!(stored, xxh3_64(chunks[n]).to_le_bytes());
+        }
+        let meta = xxh3_64_with_seed(&needle[128..start], seed(0));
+        table.check(header, &[("data checksum", xxh3_64(&data)), ("meta checksum", meta)]);
+        assert_eq!(&needle[start..start + sample.len], data);
+        assert!(zero(&needle[start + sample.len..needle.len() - 40]));
+        let shortest = start + sample.len + 40;
+        assert_eq!(needle.len(), shortest.next_multiple_of(512));
+        sample.check_footer(needle, 1);
+        if sample.commit != TORN {
+            let end = COMMITS.get(sample.commit + 1).copied().unwrap_or(LOG_TAIL);
+            assert!(zero(&image[at + needle.len()..end]), "behind the commit's needles");
+        }
+    }
+}
+
+#[test]
+fn the_tombstone_stands_as_documented() {
+    let image = golden();
+    let sample = Sample {
+        commit: 3,
+        key: 2,
+        alt: 7,
+        units: 2,
+        version: FIRST.wall + 3,
+        previous: COMMITS[1] + 512,
+        ..SAMPLE
+    };
+    let at = sample.offset();
+    let needle = &image[at..at + 1024];
+    let parts = Table::of("Tombstone");
+    parts.tiles(1024);
+    let table = Table::of("Needle header");
+    for (copy, start, flags) in [(parts.0[0], 0, 0), (parts.0[2], 512, 1)] {
+        assert_eq!((copy.0, copy.1), (start, 128));
+        let header = &needle[start..start + 128];
+        sample.check_header(header, &table, 2, 0);
+        table.check(
+            header,
+            &[("flags", flags), ("data checksum", 0x2d06_8005_38d3_94c2), ("meta checksum", 0)],
+        );
+        assert!(sound(header, seed(at + start)));
+    }
+    assert!(zero(&needle[128..512]) && zero(&needle[640..984]));
+    sample.check_footer(needle, 2);
+}

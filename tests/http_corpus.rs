@@ -1,0 +1,329 @@
+//! The corpus of request heads (`tests/corpus/http/`, format in its README): every case whole, byte
+//! by byte and in random splits, by the parser and by the oracle, always with the same verdict.
+
+mod http_oracle;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use hayloft::http::head::{self, HeadLimits, HeadProgress};
+use http_oracle::{Seen, oracle, seen};
+
+const SPLITS_PER_CASE: usize = 1000;
+const SEED: u64 = 0x4841_594c_4f46_5431;
+
+struct Case {
+    name: String,
+    stream: Vec<u8>,
+    verdict: Vec<Line>,
+}
+
+/// A line of the verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Line {
+    /// Everything but a refusal, as written in the file.
+    Text(Vec<u8>),
+    /// A status and a part of the reason.
+    Refused(u16, String),
+}
+
+fn corpus() -> Vec<Case> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/http");
+    let mut cases = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "txt") {
+            let file = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            read_file(&file, &fs::read_to_string(&path).unwrap(), &mut cases);
+        }
+    }
+    cases
+}
+
+fn read_file(file: &str, text: &str, cases: &mut Vec<Case>) {
+    for (number, line) in text.lines().enumerate() {
+        if let Some(name) = line.strip_prefix("== ") {
+            let name = format!("{file}: {name}");
+            cases.push(Case { name, stream: Vec::new(), verdict: Vec::new() });
+            continue;
+        }
+        let Some(case) = cases.last_mut().filter(|_| !line.starts_with("# ")) else { continue };
+        match line.strip_prefix("=> ") {
+            Some(verdict) => case.verdict.push(read_verdict(verdict)),
+            None => {
+                assert!(case.verdict.is_empty(), "{file}:{}: stream after verdict", number + 1);
+                case.stream.extend(unescape(line));
+            }
+        }
+    }
+}
+
+fn read_verdict(text: &str) -> Line {
+    match text.split_once(' ').map(|(first, rest)| (first.parse::<u16>(), rest)) {
+        Some((Ok(status), reason)) => Line::Refused(status, reason.to_owned()),
+        _ => Line::Text(unescape(text)),
+    }
+}
+
+fn unescape(text: &str) -> Vec<u8> {
+    let (bytes, rest) = unescape_until(text.as_bytes(), false);
+    assert!(rest.is_empty());
+    bytes
+}
+
+/// Up to the end, or up to the brace that ends a repetition.
+fn unescape_until(mut text: &[u8], in_braces: bool) -> (Vec<u8>, &[u8]) {
+    let mut bytes = Vec::new();
+    while let [first, rest @ ..] = text {
+        text = rest;
+        match first {
+            b'}' if in_braces => return (bytes, text),
+            b'{' => match repetition(text) {
+                Some((count, rest)) => {
+                    let (repeated, rest) = unescape_until(rest, true);
+                    bytes.extend(repeated.repeat(count));
+                    text = rest;
+                }
+                None => bytes.push(b'{'),
+            },
+            b'\\' => {
+                let (byte, rest) = escape(text);
+                bytes.push(byte);
+                text = rest;
+            }
+            byte => bytes.push(*byte),
+        }
+    }
+    assert!(!in_braces, "a repetition is not closed");
+    (bytes, text)
+}
+
+/// The `N*` of `{N*text}`.
+fn repetition(text: &[u8]) -> Option<(usize, &[u8])> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let count = str::from_utf8(&text[..digits]).unwrap().parse().ok()?;
+    Some((count, text[digits..].strip_prefix(b"*")?))
+}
+
+fn escape(text: &[u8]) -> (u8, &[u8]) {
+    match text {
+        [b'r', rest @ ..] => (b'\r', rest),
+        [b'n', rest @ ..] => (b'\n', rest),
+        [b't', rest @ ..] => (b'\t', rest),
+        [b's', rest @ ..] => (b' ', rest),
+        [b'\\', rest @ ..] => (b'\\', rest),
+        [b'x', hex @ ..] => {
+            let digits = str::from_utf8(&hex[..2]).unwrap();
+            (u8::from_str_radix(digits, 16).unwrap(), &hex[2..])
+        }
+        other => panic!("unknown escape before {:?}", String::from_utf8_lossy(other)),
+    }
+}
+
+/// The verdict on a stream that arrives up to each of `ends` in turn.
+fn run(stream: &[u8], ends: &[usize]) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let (mut next, mut progress) = (Ok(0), HeadProgress::default());
+    for &end in ends {
+        while let Ok(start) = next
+            && start <= end
+        {
+            let buf = &stream[start..end];
+            match head::parse(buf, &HeadLimits::DEFAULT, &mut progress) {
+                Ok(None) => break,
+                Ok(Some(head)) => {
+                    let seen = seen(&head, buf);
+                    describe(&seen, &mut lines);
+                    if !seen.keep_alive {
+                        return lines;
+                    }
+                    next = next_start(stream, start, &seen);
+                    progress = HeadProgress::default();
+                }
+                Err(reject) => {
+                    let (status, reason) = (reject.status.code(), reject.reason.to_owned());
+                    lines.push(Line::Refused(status, reason));
+                    return lines;
+                }
+            }
+        }
+    }
+    rest(stream, next, &mut lines);
+    lines
+}
+
+/// The same by the oracle, which knows no reasons.
+fn run_oracle(stream: &[u8]) -> Vec<Line> {
+    let (mut lines, mut next) = (Vec::new(), Ok(0));
+    while let Ok(start) = next {
+        match oracle(&stream[start..], &HeadLimits::DEFAULT) {
+            Ok(None) => break,
+            Ok(Some(seen)) => {
+                describe(&seen, &mut lines);
+                if !seen.keep_alive {
+                    return lines;
+                }
+                next = next_start(stream, start, &seen);
+            }
+            Err(status) => {
+                lines.push(Line::Refused(status, String::new()));
+                return lines;
+            }
+        }
+    }
+    rest(stream, next, &mut lines);
+    lines
+}
+
+/// Where the next request begins, or how many bytes of the body are missing.
+fn next_start(stream: &[u8], start: usize, seen: &Seen) -> Result<usize, u64> {
+    let body = start + seen.len;
+    let (length, here) = (seen.content_length.unwrap_or(0), (stream.len() - body) as u64);
+    match length.checked_sub(here) {
+        Some(missing @ 1..) => Err(missing),
+        _ => Ok(body + usize::try_from(length).unwrap()),
+    }
+}
+
+/// What is said about the end of a stream.
+fn rest(stream: &[u8], next: Result<usize, u64>, lines: &mut Vec<Line>) {
+    match next {
+        Err(missing) => lines.push(Line::Text(format!("body -{missing}").into_bytes())),
+        Ok(start) if start < stream.len() => lines.push(Line::Text(b"more".to_vec())),
+        Ok(_) => {}
+    }
+}
+
+fn describe(seen: &Seen, lines: &mut Vec<Line>) {
+    let mut put = |parts: &[&[u8]]| lines.push(Line::Text(parts.concat()));
+    put(&[seen.method.as_bytes(), b" ", &seen.target]);
+    if seen.http10 {
+        put(&[b"  version 1.0"]);
+    }
+    if let Some(length) = seen.content_length {
+        put(&[b"  length ", length.to_string().as_bytes()]);
+    }
+    if !seen.keep_alive {
+        put(&[b"  close"]);
+    }
+    if seen.expect_continue {
+        put(&[b"  continue"]);
+    }
+    for (name, value) in &seen.kept {
+        let space: &[u8] = if value.is_empty() { b"" } else { b" " };
+        put(&[b"  ", name.as_bytes(), space, value]);
+    }
+}
+
+/// Whether the lines are those wanted; of a reason a part is enough.
+fn agree(got: &[Line], want: &[Line]) -> bool {
+    got.len() == want.len()
+        && got.iter().zip(want).all(|pair| match pair {
+            (Line::Refused(got, reason), Line::Refused(want, part)) => {
+                got == want && reason.contains(part.as_str())
+            }
+            (got, want) => got == want,
+        })
+}
+
+fn show(lines: &[Line]) -> String {
+    let text = |line: &Line| match line {
+        Line::Text(text) => format!("\n  => {}", text.escape_ascii()),
+        Line::Refused(status, reason) => format!("\n  => {status} {reason}"),
+    };
+    lines.iter().map(text).collect()
+}
+
+/// Runs `verdict` on every case and names all that come out wrong.
+fn check_all(mut verdict: impl FnMut(&Case) -> Option<String>) {
+    let failures: Vec<String> = corpus()
+        .iter()
+        .filter_map(|case| Some(format!("{}{}", case.name, verdict(case)?)))
+        .collect();
+    assert!(failures.is_empty(), "{} failed\n{}", failures.len(), failures.join("\n"));
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % bound as u64).unwrap()
+    }
+}
+
+#[test]
+fn the_corpus_is_whole() {
+    let cases = corpus();
+    assert!(cases.len() >= 300, "only {} cases", cases.len());
+    let names: BTreeSet<&str> = cases.iter().map(|case| case.name.as_str()).collect();
+    assert_eq!(names.len(), cases.len(), "two cases of a file have the same name");
+    for case in &cases {
+        assert!(!case.stream.is_empty() && !case.verdict.is_empty(), "{}", case.name);
+    }
+    let statuses: BTreeSet<u16> = cases
+        .iter()
+        .flat_map(|case| &case.verdict)
+        .filter_map(|line| match line {
+            Line::Refused(status, _) => Some(*status),
+            Line::Text(_) => None,
+        })
+        .collect();
+    assert!(statuses.into_iter().eq([400, 405, 411, 413, 414, 417, 431, 501, 505]));
+}
+
+#[test]
+fn arriving_at_once() {
+    check_all(|case| {
+        let got = run(&case.stream, &[case.stream.len()]);
+        (!agree(&got, &case.verdict)).then(|| show(&got))
+    });
+}
+
+#[test]
+fn arriving_byte_by_byte() {
+    check_all(|case| {
+        let whole = run(&case.stream, &[case.stream.len()]);
+        let ends: Vec<usize> = (0..=case.stream.len()).collect();
+        let got = run(&case.stream, &ends);
+        (got != whole).then(|| show(&got))
+    });
+}
+
+#[test]
+fn arriving_in_random_pieces() {
+    let mut random = Random(SEED);
+    check_all(|case| {
+        let len = case.stream.len();
+        let whole = run(&case.stream, &[len]);
+        (0..SPLITS_PER_CASE).find_map(|_| {
+            let pieces = 1 + random.below(6);
+            let mut ends: Vec<usize> = (0..pieces).map(|_| random.below(len + 1)).collect();
+            ends.push(len);
+            ends.sort_unstable();
+            let got = run(&case.stream, &ends);
+            (got != whole).then(|| format!(" split at {ends:?}{}", show(&got)))
+        })
+    });
+}
+
+#[test]
+fn the_oracle_agrees() {
+    check_all(|case| {
+        let want: Vec<Line> = case
+            .verdict
+            .iter()
+            .map(|line| match line {
+                Line::Refused(status, _) => Line::Refused(*status, String::new()),
+                text => text.clone(),
+            })
+            .collect();
+        let got = run_oracle(&case.stream);
+        (got != want).then(|| show(&got))
+    });
+}

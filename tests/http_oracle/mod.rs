@@ -1,0 +1,266 @@
+//! A second parser of request heads, for tests: slow, simple, and written from the rules instead of
+//! from the first one. It has no state machine and no progress; it asks of every prefix of a stream
+//! whether that prefix settles the matter, and the first one that does gives the verdict.
+
+use std::collections::BTreeMap;
+
+use hayloft::http::head::{Head, HeadLimits, Span, Version};
+
+/// What both parsers have to say about a head that they accept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub len: usize,
+    pub method: String,
+    pub target: Vec<u8>,
+    pub http10: bool,
+    pub content_length: Option<u64>,
+    pub keep_alive: bool,
+    pub expect_continue: bool,
+    /// The fields that are handed on, by name.
+    pub kept: Vec<(&'static str, Vec<u8>)>,
+}
+
+pub const KEPT: [&str; 7] = [
+    "content_type",
+    "range",
+    "if_range",
+    "if_match",
+    "if_none_match",
+    "if_modified_since",
+    "if_unmodified_since",
+];
+
+/// What the parser under test saw.
+pub fn seen(head: &Head, buf: &[u8]) -> Seen {
+    let spans: [Option<Span>; 7] = [
+        head.content_type,
+        head.range,
+        head.if_range,
+        head.if_match,
+        head.if_none_match,
+        head.if_modified_since,
+        head.if_unmodified_since,
+    ];
+    let kept = KEPT.into_iter().zip(spans);
+    Seen {
+        len: head.len,
+        method: String::from_utf8(head.method.token().to_vec()).unwrap(),
+        target: head.target.of(buf).to_vec(),
+        http10: head.version == Version::Http10,
+        content_length: head.content_length,
+        keep_alive: head.keep_alive,
+        expect_continue: head.expect_continue,
+        kept: kept.filter_map(|(name, span)| Some((name, span?.of(buf).to_vec()))).collect(),
+    }
+}
+
+/// The verdict on the first request of `stream`: accepted, refused with a status, or not decided.
+pub fn oracle(stream: &[u8], limits: &HeadLimits) -> Result<Option<Seen>, u16> {
+    for end in 1..=stream.len() {
+        if let Some(seen) = decide(&stream[..end], limits)? {
+            return Ok(Some(seen));
+        }
+    }
+    Ok(None)
+}
+
+fn decide(prefix: &[u8], limits: &HeadLimits) -> Result<Option<Seen>, u16> {
+    let skipped = if prefix.starts_with(b"\r\n") { 2 } else { 0 };
+    let text = &prefix[skipped..];
+    if text == b"\r" && skipped == 0 || text.is_empty() {
+        return Ok(None);
+    }
+    let lines = split_lines(text);
+    let (last, complete) = lines.split_last().unwrap();
+    // The blank line ends the head: then `last` is what follows it, which is nothing yet.
+    let ended = complete.len() > 1 && complete.last().unwrap().is_empty();
+    let mut fields = Vec::new();
+    for (number, line) in complete.iter().enumerate() {
+        match number {
+            0 => request_line(line, limits)?,
+            _ if ended && number == complete.len() - 1 => {}
+            _ => {
+                fields.push(field_line(line)?);
+                refuse_repeats(&fields)?;
+            }
+        }
+    }
+    if ended {
+        assert!(last.is_empty(), "an earlier prefix must have settled it");
+        return judge(prefix.len(), complete[0], &fields).map(Some);
+    }
+    match complete.len() {
+        0 => begun_request_line(last, limits)?,
+        _ => begun_field_line(last, fields.len() < usize::from(limits.fields_max))?,
+    }
+    if prefix.len() >= usize::from(limits.head_bytes_max) { Err(431) } else { Ok(None) }
+}
+
+/// The pieces between CRLFs; the last one is not ended.
+fn split_lines(mut text: &[u8]) -> Vec<&[u8]> {
+    let mut lines = Vec::new();
+    while let Some(at) = text.windows(2).position(|pair| pair == b"\r\n") {
+        lines.push(&text[..at]);
+        text = &text[at + 2..];
+    }
+    lines.push(text);
+    lines
+}
+
+fn check(holds: bool, status: u16) -> Result<(), u16> {
+    if holds { Ok(()) } else { Err(status) }
+}
+
+fn is_token(bytes: &[u8]) -> bool {
+    let other = "\"(),/:;<=>?@[\\]{}";
+    bytes.iter().all(|&b| (0x21..0x7f).contains(&b) && !other.contains(char::from(b)))
+}
+
+fn is_path(bytes: &[u8]) -> bool {
+    let other = "\"#<>[\\]^`{|}";
+    bytes.iter().all(|&b| (0x21..0x7f).contains(&b) && !other.contains(char::from(b)))
+}
+
+fn is_value(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&b| b == b'\t' || b >= b' ' && b != 0x7f)
+}
+
+fn target(bytes: &[u8], limits: &HeadLimits) -> Result<(), u16> {
+    check(bytes.is_empty() || bytes[0] == b'/', 400)?;
+    check(is_path(bytes), 400)?;
+    check(bytes.len() <= usize::from(limits.target_bytes_max), 414)
+}
+
+/// Whether `bytes` is `HTTP/x.y`, or its beginning.
+fn is_begun_version(bytes: &[u8]) -> bool {
+    bytes.len() <= 8
+        && bytes
+            .iter()
+            .zip(b"HTTP/1.1")
+            .all(|(&got, &want)| got == want || want == b'1' && got.is_ascii_digit())
+}
+
+fn request_line(line: &[u8], limits: &HeadLimits) -> Result<(), u16> {
+    let parts: Vec<&[u8]> = line.split(|&b| b == b' ').collect();
+    let [method, path, version] = parts[..] else { return Err(400) };
+    check(!method.is_empty() && is_token(method) && !path.is_empty(), 400)?;
+    target(path, limits)?;
+    check(version.len() == 8 && is_begun_version(version), 400)
+}
+
+fn begun_request_line(line: &[u8], limits: &HeadLimits) -> Result<(), u16> {
+    let parts: Vec<&[u8]> = line.split(|&b| b == b' ').collect();
+    match parts[..] {
+        [method] => check(is_token(method), 400),
+        [method, path] => {
+            check(!method.is_empty() && is_token(method), 400)?;
+            target(path, limits)
+        }
+        [_, path, version] => {
+            check(!path.is_empty(), 400)?;
+            target(path, limits)?;
+            let version = match version {
+                [version @ .., b'\r'] if version.len() == 8 => version,
+                version => version,
+            };
+            check(is_begun_version(version), 400)
+        }
+        _ => Err(400),
+    }
+}
+
+fn field_line(line: &[u8]) -> Result<(String, Vec<u8>), u16> {
+    let colon = line.iter().position(|&b| b == b':').ok_or(400u16)?;
+    let (name, value) = (&line[..colon], &line[colon + 1..]);
+    check(!name.is_empty() && is_token(name) && is_value(value), 400)?;
+    let name = String::from_utf8(name.to_ascii_lowercase()).unwrap();
+    let mut value = value;
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    Ok((name, value.to_vec()))
+}
+
+fn begun_field_line(line: &[u8], room: bool) -> Result<(), u16> {
+    if line.is_empty() || line == b"\r" {
+        return Ok(());
+    }
+    match line.iter().position(|&b| b == b':') {
+        None => check(is_token(line), 400)?,
+        Some(colon) => {
+            check(colon > 0 && is_token(&line[..colon]), 400)?;
+            let value = &line[colon + 1..];
+            check(is_value(value.strip_suffix(b"\r").unwrap_or(value)), 400)?;
+        }
+    }
+    check(room, 431)
+}
+
+/// Looks only at the last field: the ones before it passed.
+fn refuse_repeats(fields: &[(String, Vec<u8>)]) -> Result<(), u16> {
+    let (name, value) = fields.last().unwrap();
+    let count = fields.iter().filter(|(other, _)| other == name).count();
+    let single = KEPT.iter().any(|kept| kept.replace('_', "-") == *name)
+        || ["host", "expect"].contains(&name.as_str());
+    check(!(single && count > 1), 400)?;
+    check(name != "upgrade", 400)?;
+    let host = |b: &u8| {
+        char::from(*b).is_ascii_alphanumeric() || "-._~!$&'()*+,;=:[]%".contains(char::from(*b))
+    };
+    check(name != "host" || value.iter().all(host), 400)
+}
+
+fn judge(len: usize, line: &[u8], fields: &[(String, Vec<u8>)]) -> Result<Seen, u16> {
+    let mut all: BTreeMap<&str, Vec<&[u8]>> = BTreeMap::new();
+    for (name, value) in fields {
+        all.entry(name).or_default().push(value);
+    }
+    let parts: Vec<&[u8]> = line.split(|&b| b == b' ').collect();
+    check(parts[2] == b"HTTP/1.1" || parts[2] == b"HTTP/1.0", 505)?;
+    let http10 = parts[2] == b"HTTP/1.0";
+    check(http10 || all.contains_key("host"), 400)?;
+    let method = String::from_utf8(parts[0].to_vec()).unwrap();
+    check(["GET", "HEAD", "PUT", "POST", "DELETE"].contains(&method.as_str()), 405)?;
+    check(!all.contains_key("transfer-encoding"), 501)?;
+    let content_length = match all.get("content-length").map(Vec::as_slice) {
+        None => None,
+        Some([value]) => Some(length(value)?),
+        Some(_) => return Err(400),
+    };
+    match method.starts_with('P') {
+        true => check(content_length.is_some(), 411)?,
+        false => check(content_length.is_none_or(|length| length == 0), 400)?,
+    }
+    let expect = all.get("expect").filter(|_| !http10);
+    if let Some(values) = expect {
+        check(values[0].eq_ignore_ascii_case(b"100-continue"), 417)?;
+    }
+    let options = all.get("connection").map(|values| values.join(&b","[..])).unwrap_or_default();
+    let options = String::from_utf8_lossy(&options).to_ascii_lowercase();
+    let option = |name| options.split(',').any(|option| option.trim_matches([' ', '\t']) == name);
+    let kept = KEPT
+        .into_iter()
+        .filter_map(|name| Some((name, all.get(name.replace('_', "-").as_str())?[0].to_vec())));
+    Ok(Seen {
+        len,
+        target: parts[1].to_vec(),
+        http10,
+        content_length,
+        keep_alive: !option("close") && (!http10 || option("keep-alive")),
+        expect_continue: expect.is_some() && content_length > Some(0),
+        kept: kept.collect(),
+        method,
+    })
+}
+
+fn length(value: &[u8]) -> Result<u64, u16> {
+    let text = str::from_utf8(value).map_err(|_| 400u16)?;
+    check(!text.is_empty() && text.chars().all(|c| c.is_ascii_digit()), 400)?;
+    match text.trim_start_matches('0') {
+        "" => Ok(0),
+        // As strings of equal length, numbers compare like numbers.
+        digits if digits.len() > 20 => Err(413),
+        digits if digits.len() == 20 && digits > "18446744073709551615" => Err(413),
+        digits => Ok(digits.parse().unwrap()),
+    }
+}
