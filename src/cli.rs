@@ -127,17 +127,13 @@ mod tests {
     fn serve(flags: &[&str]) -> Result<ServeArgs, String> {
         let words = ["hayloft", "serve"].iter().chain(flags);
         match Cli::try_parse_from(words) {
-            Ok(Cli {
-                command: Command::Serve(args),
-            }) => Ok(args),
+            Ok(Cli { command: Command::Serve(args) }) => Ok(args),
             Err(error) => Err(error.to_string()),
         }
     }
 
     fn config(flags: &[&str]) -> Result<Config, String> {
-        serve(flags)?
-            .into_config()
-            .map_err(|error| error.to_string())
+        serve(flags)?.into_config().map_err(|error| error.to_string())
     }
 
     #[test]
@@ -203,15 +199,9 @@ mod tests {
         assert_eq!(both.data, [PathBuf::from("/flag")]);
 
         let error = config(&["--config", file]).unwrap_err();
-        assert!(
-            error.starts_with(&format!("{file}:2: volume_size: ")),
-            "{error}"
-        );
+        assert!(error.starts_with(&format!("{file}:2: volume_size: ")), "{error}");
         let error = config(&["--config", file, "--volume-size", "2MiB"]).unwrap_err();
-        assert!(
-            error.starts_with("--volume-size: volume_size: 2MiB"),
-            "{error}"
-        );
+        assert!(error.starts_with("--volume-size: volume_size: 2MiB"), "{error}");
         let error = config(&["--config", "/absent.toml"]).unwrap_err();
         assert!(error.contains("/absent.toml"), "{error}");
     }
@@ -247,10 +237,7 @@ mod tests {
             config.cores.to_string(),
             config.shard_ports.to_string(),
         ] {
-            assert!(
-                help.contains(&format!("[default: {value}]")),
-                "{value}: {help}"
-            );
+            assert!(help.contains(&format!("[default: {value}]")), "{value}: {help}");
         }
     }
 

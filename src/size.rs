@@ -145,9 +145,7 @@ impl FromStr for ByteSize {
         }
         let unit_bytes = unit_bytes(text, number, rest.trim_start())?;
         // The digits are digits, so the only way to fail is too many of them.
-        let count: u64 = number
-            .parse()
-            .map_err(|_| ParseSizeError::TooLarge(text.to_owned()))?;
+        let count: u64 = number.parse().map_err(|_| ParseSizeError::TooLarge(text.to_owned()))?;
         count
             .checked_mul(unit_bytes)
             .map(Self)
@@ -159,26 +157,17 @@ fn unit_bytes(text: &str, number: &str, unit: &str) -> Result<u64, ParseSizeErro
     if unit.is_empty() {
         return Ok(1);
     }
-    if let Some((_, bytes)) = UNITS
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(unit))
-    {
+    if let Some((_, bytes)) = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)) {
         return Ok(*bytes);
     }
     let mut letters = unit.chars();
-    match (
-        letters.next().map(|letter| letter.to_ascii_uppercase()),
-        letters.next(),
-    ) {
+    match (letters.next().map(|letter| letter.to_ascii_uppercase()), letters.next()) {
         (Some(letter @ ('K' | 'M' | 'G' | 'T')), None) => Err(ParseSizeError::AmbiguousUnit {
             text: text.to_owned(),
             number: number.to_owned(),
             unit: letter,
         }),
-        _ => Err(ParseSizeError::UnknownUnit {
-            text: text.to_owned(),
-            unit: unit.to_owned(),
-        }),
+        _ => Err(ParseSizeError::UnknownUnit { text: text.to_owned(), unit: unit.to_owned() }),
     }
 }
 
@@ -317,17 +306,10 @@ mod tests {
         let read = |text: &str| toml::from_str::<Holder>(text).map(|holder| holder.size);
         assert_eq!(read("size = \"64KiB\"").unwrap(), ByteSize::kib(64));
         assert_eq!(read("size = 65536").unwrap(), ByteSize::kib(64));
-        for bad in [
-            "size = -1",
-            "size = 1.5",
-            "size = true",
-            "size = \"1.5MiB\"",
-        ] {
+        for bad in ["size = -1", "size = 1.5", "size = true", "size = \"1.5MiB\""] {
             assert!(read(bad).is_err(), "{bad}");
         }
-        let holder = Holder {
-            size: ByteSize::gib(1),
-        };
+        let holder = Holder { size: ByteSize::gib(1) };
         assert_eq!(toml::to_string(&holder).unwrap(), "size = \"1GiB\"\n");
     }
 }

@@ -49,8 +49,10 @@ fn a_photo_goes_in_and_comes_back() {
 fn every_size_comes_back_whole() {
     both(|daemon| {
         let mut client = daemon.client();
-        let sizes = [0, 1, 447, 448, 449, 511, 512, 513, 4095, 4096, 4097, 7000, 8192, 65_535,
-            65_536, 65_537, 131_072, 500_000, 1_048_575, 1_048_576];
+        let sizes = [
+            0, 1, 447, 448, 449, 511, 512, 513, 4095, 4096, 4097, 7000, 8192, 65_535, 65_536,
+            65_537, 131_072, 500_000, 1_048_575, 1_048_576,
+        ];
         for (n, &size) in sizes.iter().enumerate() {
             assert_eq!(client.put(&path(n as u64), &bytes(n as u64, size)).unwrap().status, 201);
             let got = client.get(&path(n as u64)).unwrap();
@@ -67,7 +69,8 @@ fn pipelined_requests_are_answered_in_order() {
         let mut stream = Vec::new();
         for key in 0..20 {
             let body = bytes(key, 300);
-            let head = format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: 300\r\n\r\n", path(key));
+            let head =
+                format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: 300\r\n\r\n", path(key));
             stream.extend_from_slice(head.as_bytes());
             stream.extend_from_slice(&body);
         }
@@ -105,7 +108,8 @@ fn ranges_and_conditions_on_reads() {
         let mut client = daemon.client();
         let photo = bytes(5, 200_000);
         let etag = client.put(&path(1), &photo).unwrap().header("etag").unwrap().to_owned();
-        let part = client.request("GET", &path(1), &[("Range", "bytes=65530-65540")], None).unwrap();
+        let part =
+            client.request("GET", &path(1), &[("Range", "bytes=65530-65540")], None).unwrap();
         assert_eq!((part.status, &part.body[..]), (206, &photo[65_530..=65_540]));
         assert_eq!(part.header("content-range"), Some("bytes 65530-65540/200000"));
         let beyond = client.request("GET", &path(1), &[("Range", "bytes=200000-")], None).unwrap();
@@ -136,7 +140,12 @@ fn malformed_requests_are_answered_and_the_connection_ends() {
             (413, format!("PUT {p} HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n")),
             (405, format!("PATCH {p} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")),
             (417, format!("PUT {p} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: x\r\n\r\n")),
-            (501, format!("PUT {p} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")),
+            (
+                501,
+                format!(
+                    "PUT {p} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+                ),
+            ),
             (505, format!("GET {p} HTTP/2.0\r\nHost: a\r\n\r\n")),
             (414, format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "1".repeat(9000))),
             (431, format!("GET {p} HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "y".repeat(20_000))),

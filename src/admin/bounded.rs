@@ -35,12 +35,7 @@ impl BoundedListener {
     /// At most `connections_max` connections of `inner` at a time, each for at most `lifetime`.
     pub(super) fn new(inner: TcpListener, connections_max: usize, lifetime: Duration) -> Self {
         assert!(connections_max > 0, "a listener without connections");
-        Self {
-            inner,
-            connections_max,
-            lifetime,
-            live: VecDeque::with_capacity(connections_max),
-        }
+        Self { inner, connections_max, lifetime, live: VecDeque::with_capacity(connections_max) }
     }
 
     async fn make_room(&mut self) {
@@ -94,12 +89,7 @@ pub(super) struct BoundedStream {
 
 impl BoundedStream {
     fn new(stream: TcpStream, cut: oneshot::Receiver<()>, lifetime: Duration) -> Self {
-        Self {
-            stream,
-            deadline: Box::pin(sleep(lifetime)),
-            cut: Some(cut),
-            over: false,
-        }
+        Self { stream, deadline: Box::pin(sleep(lifetime)), cut: Some(cut), over: false }
     }
 
     /// Fails if the connection is over, and otherwise wakes the task when it will be. Reads and writes

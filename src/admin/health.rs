@@ -52,12 +52,7 @@ fn silent_shards(state: &AdminState) -> Vec<SilentShard> {
     let limit_ns = state.limits.hang_after.as_nanos();
     let shards = state.metrics.shards.iter();
     shards
-        .map(|shard| {
-            (
-                shard,
-                shard.silence_ns(now_ns, state.metrics.node.started_ns),
-            )
-        })
+        .map(|shard| (shard, shard.silence_ns(now_ns, state.metrics.node.started_ns)))
         .filter(|(_, silence_ns)| u128::from(*silence_ns) >= limit_ns)
         .map(|(shard, silence_ns)| SilentShard {
             id: shard.info.id,
@@ -113,11 +108,7 @@ pub(super) async fn readyz(
         }
     };
     let readiness = readiness(&state.metrics, strict);
-    Ok(if readiness.ready {
-        Json(readiness).into_response()
-    } else {
-        unavailable(readiness)
-    })
+    Ok(if readiness.ready { Json(readiness).into_response() } else { unavailable(readiness) })
 }
 
 fn readiness(metrics: &Metrics, strict: bool) -> Readiness {
@@ -131,58 +122,31 @@ fn readiness(metrics: &Metrics, strict: bool) -> Readiness {
     let volumes: Vec<_> = states
         .iter()
         .filter(|(_, s)| is_impaired(*s))
-        .map(|(id, s)| Impaired {
-            id: *id,
-            state: s.name(),
-        })
+        .map(|(id, s)| Impaired { id: *id, state: s.name() })
         .collect();
     let disks: Vec<_> = metrics
         .disks
         .iter()
         .map(|disk| (disk, disk.state.get()))
         .filter(|(_, s)| *s != DiskState::Ok)
-        .map(|(disk, s)| ImpairedDisk {
-            path: disk.path.clone(),
-            state: s.name(),
-        })
+        .map(|(disk, s)| ImpairedDisk { path: disk.path.clone(), state: s.name() })
         .collect();
 
     let serving = states.iter().filter(|(_, s)| s.serves()).count();
-    let recovering = states
-        .iter()
-        .filter(|(_, s)| *s == VolumeState::Recovering)
-        .count();
+    let recovering = states.iter().filter(|(_, s)| *s == VolumeState::Recovering).count();
     let draining = metrics.draining();
     let error = if draining {
         Some("The daemon is draining.".to_owned())
     } else if recovering > 0 {
-        Some(format!(
-            "{recovering} of {} volumes are recovering.",
-            states.len()
-        ))
+        Some(format!("{recovering} of {} volumes are recovering.", states.len()))
     } else if serving == 0 {
         Some("No volume serves.".to_owned())
     } else if strict && !volumes.is_empty() {
-        Some(format!(
-            "{} of {} volumes are impaired.",
-            volumes.len(),
-            states.len()
-        ))
+        Some(format!("{} of {} volumes are impaired.", volumes.len(), states.len()))
     } else if strict && !disks.is_empty() {
-        Some(format!(
-            "{} of {} data directories are not in use.",
-            disks.len(),
-            metrics.disks.len()
-        ))
+        Some(format!("{} of {} data directories are not in use.", disks.len(), metrics.disks.len()))
     } else {
         None
     };
-    Readiness {
-        ready: error.is_none(),
-        error,
-        draining,
-        serving,
-        volumes,
-        disks,
-    }
+    Readiness { ready: error.is_none(), error, draining, serving, volumes, disks }
 }

@@ -76,11 +76,6 @@ impl AdminState {
     #[must_use]
     pub fn new(metrics: Arc<Metrics>, now_ns: fn() -> u64, limits: AdminLimits) -> Self {
         let exporter = Arc::new(Exporter::new(Arc::clone(&metrics), now_ns));
-        Self {
-            metrics,
-            now_ns,
-            limits,
-            exporter,
-        }
+        Self { metrics, now_ns, limits, exporter }
     }
 }

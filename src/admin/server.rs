@@ -41,9 +41,7 @@ impl AdminHandle {
     /// If the thread panicked.
     pub fn shutdown(self) -> io::Result<()> {
         drop(self.stop);
-        self.thread
-            .join()
-            .map_err(|_| io::Error::other("the admin thread panicked"))
+        self.thread.join().map_err(|_| io::Error::other("the admin thread panicked"))
     }
 }
 
@@ -64,10 +62,7 @@ pub(super) fn serve(
     router: Router,
     limits: AdminLimits,
 ) -> io::Result<AdminHandle> {
-    let runtime = Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()?;
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
     listener.set_nonblocking(true)?;
     let addr = listener.local_addr()?;
     let listener = {

@@ -79,10 +79,7 @@ pub struct DiskStatus {
 
 impl From<&DiskInfo> for DiskStatus {
     fn from(disk: &DiskInfo) -> Self {
-        Self {
-            path: disk.path.clone(),
-            state: disk.state.get().name(),
-        }
+        Self { path: disk.path.clone(), state: disk.state.get().name() }
     }
 }
 
@@ -155,9 +152,7 @@ pub(super) async fn status(State(state): State<AdminState>) -> Json<Status> {
         durable: metrics.node.durable,
         draining: metrics.draining(),
         registered_buffers: metrics.registered_buffers(),
-        shards: shards
-            .map(|s| ShardStatus::of(s, now_ns, started_ns))
-            .collect(),
+        shards: shards.map(|s| ShardStatus::of(s, now_ns, started_ns)).collect(),
         disks: metrics.disks.iter().map(DiskStatus::from).collect(),
         volumes: all_volumes(&state),
     })

@@ -89,19 +89,12 @@ impl Cores {
         let Self::List(list) = self else {
             return Ok(available.to_vec());
         };
-        let unavailable: Vec<usize> = list
-            .0
-            .iter()
-            .copied()
-            .filter(|core| !available.contains(core))
-            .collect();
+        let unavailable: Vec<usize> =
+            list.0.iter().copied().filter(|core| !available.contains(core)).collect();
         if unavailable.is_empty() {
             return Ok(list.0.clone());
         }
-        Err(CoresError::Unavailable {
-            unavailable,
-            available: available.to_vec(),
-        })
+        Err(CoresError::Unavailable { unavailable, available: available.to_vec() })
     }
 }
 
@@ -111,9 +104,8 @@ impl Cores {
 /// [`CoresError::Affinity`] when the kernel has more cores than its mask has room for (1024).
 pub fn available_cores() -> Result<Vec<usize>, CoresError> {
     let set = sched_getaffinity(Pid::from_raw(0)).map_err(CoresError::Affinity)?;
-    let cores: Vec<usize> = (0..CORE_ID_LIMIT)
-        .filter(|core| set.is_set(*core).unwrap_or(false))
-        .collect();
+    let cores: Vec<usize> =
+        (0..CORE_ID_LIMIT).filter(|core| set.is_set(*core).unwrap_or(false)).collect();
     assert!(!cores.is_empty(), "a running thread has a core");
     Ok(cores)
 }
@@ -266,10 +258,7 @@ mod tests {
         assert_eq!(some.resolve(&available), Ok(vec![3, 0]));
         let too_many: Cores = "0-5".parse().unwrap();
         let error = too_many.resolve(&available).unwrap_err().to_string();
-        assert!(
-            error.contains("may not run on 1,4-5; it may run on 0,2-3"),
-            "{error}"
-        );
+        assert!(error.contains("may not run on 1,4-5; it may run on 0,2-3"), "{error}");
     }
 
     #[test]
@@ -282,10 +271,8 @@ mod tests {
     #[test]
     fn the_cores_of_this_process_are_those_the_kernel_lists() {
         let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
-        let listed = status
-            .lines()
-            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
-            .unwrap();
+        let listed =
+            status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
         assert_eq!(available_cores().unwrap(), list(listed.trim()));
     }
 }

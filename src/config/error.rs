@@ -65,17 +65,9 @@ impl ConfigError {
     /// The same error, naming the place where the setting was given.
     pub(crate) fn at(self, place_of: impl FnOnce(&str) -> Place) -> Self {
         match self {
-            Self::Setting {
-                place: Place::Unknown,
-                key,
-                problem,
-                fix,
-            } => Self::Setting {
-                place: place_of(&key),
-                key,
-                problem,
-                fix,
-            },
+            Self::Setting { place: Place::Unknown, key, problem, fix } => {
+                Self::Setting { place: place_of(&key), key, problem, fix }
+            }
             other => other,
         }
     }

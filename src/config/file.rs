@@ -27,10 +27,8 @@ pub(crate) struct Draft {
 impl Draft {
     /// Reads a file; what it does not set has its default.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = read_bounded(path).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = read_bounded(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         Self::parse(path, &text)
     }
 
@@ -66,9 +64,7 @@ impl Draft {
 
 fn read_bounded(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    let length = File::open(path)?
-        .take(FILE_BYTES_MAX + 1)
-        .read_to_string(&mut text)?;
+    let length = File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
     if length as u64 > FILE_BYTES_MAX {
         return Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
@@ -97,11 +93,7 @@ fn collect(table: &DeTable<'_>, section: &str, settings: &mut Vec<Setting>) {
         if let DeValue::Table(inner) = value.get_ref() {
             collect(inner, &format!("{key}."), settings);
         }
-        settings.push(Setting {
-            key,
-            key_span: name.span(),
-            value_span: value.span(),
-        });
+        settings.push(Setting { key, key_span: name.span(), value_span: value.span() });
     }
 }
 
@@ -142,10 +134,7 @@ fn form_error(
 /// The line of a byte offset, from 1.
 fn line_at(text: &str, offset: usize) -> usize {
     let end = offset.min(text.len());
-    1 + text.as_bytes()[..end]
-        .iter()
-        .filter(|byte| **byte == b'\n')
-        .count()
+    1 + text.as_bytes()[..end].iter().filter(|byte| **byte == b'\n').count()
 }
 
 fn one_line(message: &str) -> String {
@@ -171,21 +160,13 @@ mod tests {
     #[test]
     fn errors_name_file_line_and_key() {
         for (text, start, advice) in [
-            (
-                "\n\nspeed = 1\n",
-                "/etc/hayloft.toml:3: speed: ",
-                "unknown field",
-            ),
+            ("\n\nspeed = 1\n", "/etc/hayloft.toml:3: speed: ", "unknown field"),
             (
                 "log = \"info\"\n[limits]\nfoo = 1\n",
                 "/etc/hayloft.toml:3: limits.foo: ",
                 "unknown field",
             ),
-            (
-                "[limit]\nconnections = 1\n",
-                "/etc/hayloft.toml:1: limit: ",
-                "unknown field",
-            ),
+            ("[limit]\nconnections = 1\n", "/etc/hayloft.toml:1: limit: ", "unknown field"),
             (
                 "\nlimits.connections = \"x\"",
                 "/etc/hayloft.toml:2: limits.connections: ",
@@ -196,57 +177,25 @@ mod tests {
                 "/etc/hayloft.toml:3: limits.connections: ",
                 "expected u32",
             ),
-            (
-                "volume_size = \"1.5GiB\"",
-                "/etc/hayloft.toml:1: volume_size: ",
-                "1536MiB",
-            ),
+            ("volume_size = \"1.5GiB\"", "/etc/hayloft.toml:1: volume_size: ", "1536MiB"),
             (
                 "listen = [\n\"127.0.0.1:1\",\n\"localhost:80\",\n]",
                 "/etc/hayloft.toml:1: listen: ",
                 "not looked up",
             ),
-            (
-                "cores = \"0,0\"",
-                "/etc/hayloft.toml:1: cores: ",
-                "named twice",
-            ),
-            (
-                "shard_ports = 70000",
-                "/etc/hayloft.toml:1: shard_ports: ",
-                "off, or auto",
-            ),
-            (
-                "admin = \"localhost\"",
-                "/etc/hayloft.toml:1: admin: ",
-                "not looked up",
-            ),
-            (
-                "prealloc = \"zero\"",
-                "/etc/hayloft.toml:1: prealloc: ",
-                "`fallocate`",
-            ),
-            (
-                "data = \"x\"",
-                "/etc/hayloft.toml:1: data: ",
-                "expected a sequence",
-            ),
+            ("cores = \"0,0\"", "/etc/hayloft.toml:1: cores: ", "named twice"),
+            ("shard_ports = 70000", "/etc/hayloft.toml:1: shard_ports: ", "off, or auto"),
+            ("admin = \"localhost\"", "/etc/hayloft.toml:1: admin: ", "not looked up"),
+            ("prealloc = \"zero\"", "/etc/hayloft.toml:1: prealloc: ", "`fallocate`"),
+            ("data = \"x\"", "/etc/hayloft.toml:1: data: ", "expected a sequence"),
             // Well formed, but out of range or at odds with another setting: found after parsing.
-            (
-                "# size\nvolume_size = \"15MiB\"",
-                "/etc/hayloft.toml:2: volume_size: ",
-                "16MiB",
-            ),
+            ("# size\nvolume_size = \"15MiB\"", "/etc/hayloft.toml:2: volume_size: ", "16MiB"),
             (
                 "[limits]\nconnections = 1\ndevice_in_flight = 0",
                 "/etc/hayloft.toml:3: limits.device_in_flight: ",
                 "1 to 1024",
             ),
-            (
-                "\nadmin = \"127.0.0.1:8080\"",
-                "/etc/hayloft.toml:2: admin: ",
-                "another port",
-            ),
+            ("\nadmin = \"127.0.0.1:8080\"", "/etc/hayloft.toml:2: admin: ", "another port"),
         ] {
             let error = error_of(text);
             assert!(error.starts_with(start), "{text:?}: {error}");
@@ -262,14 +211,8 @@ mod tests {
                 "log = \"info\"\nadmin = 127.0.0.1\n",
                 "/etc/hayloft.toml:2: \"admin\" is not valid TOML: ",
             ),
-            (
-                "[limits\n",
-                "/etc/hayloft.toml:1: \"[limits\" is not valid TOML: ",
-            ),
-            (
-                "log = \"a\"\nlog = \"b\"\n",
-                "/etc/hayloft.toml:2: \"log\" is not valid TOML: ",
-            ),
+            ("[limits\n", "/etc/hayloft.toml:1: \"[limits\" is not valid TOML: "),
+            ("log = \"a\"\nlog = \"b\"\n", "/etc/hayloft.toml:2: \"log\" is not valid TOML: "),
         ] {
             let error = error_of(text);
             assert!(error.starts_with(start), "{text:?}: {error}");
@@ -282,10 +225,7 @@ mod tests {
         let absent = directory.path().join("absent.toml");
         let error = load(&absent).unwrap_err().to_string();
         assert!(error.contains(absent.to_str().unwrap()), "{error}");
-        assert!(
-            error.contains("check the path given to --config"),
-            "{error}"
-        );
+        assert!(error.contains("check the path given to --config"), "{error}");
 
         let huge = directory.path().join("huge.toml");
         std::fs::write(&huge, "#".repeat(FILE_BYTES_MAX as usize + 1)).unwrap();
@@ -297,15 +237,9 @@ mod tests {
     fn a_file_sets_what_it_names_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("hayloft.toml");
-        std::fs::write(
-            &path,
-            "volume_size = \"32MiB\"\n[limits]\nconnections = 7\n",
-        )
-        .unwrap();
-        let mut expected = Config {
-            volume_size: crate::size::ByteSize::mib(32),
-            ..Config::default()
-        };
+        std::fs::write(&path, "volume_size = \"32MiB\"\n[limits]\nconnections = 7\n").unwrap();
+        let mut expected =
+            Config { volume_size: crate::size::ByteSize::mib(32), ..Config::default() };
         expected.limits.connections = 7;
         assert_eq!(load(&path).unwrap(), expected);
         std::fs::write(&path, "").unwrap();

@@ -83,10 +83,7 @@ fn unix(text: &str, path: &str) -> Result<Listen, ParseListenError> {
         return Err(ParseListenError::RelativePath(text.to_owned()));
     }
     if path.len() > UNIX_PATH_BYTES_MAX {
-        return Err(ParseListenError::LongPath {
-            text: text.to_owned(),
-            length: path.len(),
-        });
+        return Err(ParseListenError::LongPath { text: text.to_owned(), length: path.len() });
     }
     Ok(Listen::Unix(PathBuf::from(path)))
 }
@@ -120,12 +117,7 @@ mod tests {
 
     #[test]
     fn addresses_parse_and_print_the_same() {
-        for text in [
-            "127.0.0.1:8080",
-            "0.0.0.0:0",
-            "[::1]:8080",
-            "unix:/run/hayloft/data.sock",
-        ] {
+        for text in ["127.0.0.1:8080", "0.0.0.0:0", "[::1]:8080", "unix:/run/hayloft/data.sock"] {
             let listen: Listen = text.parse().unwrap();
             assert_eq!(listen.to_string(), text);
             assert_eq!(listen.tcp().is_some(), !text.starts_with("unix:"));

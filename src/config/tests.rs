@@ -5,10 +5,8 @@ use std::path::Path;
 
 use super::*;
 
-const EXAMPLE: &str = include_str!(concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/docs/hayloft.example.toml"
-));
+const EXAMPLE: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/hayloft.example.toml"));
 
 /// The example with its settings switched on: they have no space after the `#`, prose has one.
 fn example_uncommented() -> String {
@@ -40,10 +38,7 @@ fn keys(table: &toml::Table) -> BTreeSet<String> {
 fn error_of(change: impl FnOnce(&mut Config)) -> String {
     let mut config = Config::default();
     change(&mut config);
-    config
-        .validate_on(&[0, 1])
-        .expect_err("the change makes it invalid")
-        .to_string()
+    config.validate_on(&[0, 1]).expect_err("the change makes it invalid").to_string()
 }
 
 fn assert_valid(change: impl FnOnce(&mut Config)) {
@@ -79,10 +74,7 @@ fn the_example_lists_every_setting() {
 #[test]
 fn a_configuration_survives_being_written_and_read() {
     let config = Config {
-        listen: vec![
-            "unix:/run/h.sock".parse().unwrap(),
-            "[::1]:1".parse().unwrap(),
-        ],
+        listen: vec!["unix:/run/h.sock".parse().unwrap(), "[::1]:1".parse().unwrap()],
         cores: "1,0".parse().unwrap(),
         shard_ports: ShardPorts::Base(9000),
         prealloc: Prealloc::Zeroed,
@@ -122,51 +114,20 @@ fn numbers_have_ranges() {
     let fields: [(&str, Field, u32, u32); 8] = [
         ("connections", |l| &mut l.connections, 1, 1_000_000),
         ("device_in_flight", |l| &mut l.device_in_flight, 1, 1024),
-        (
-            "head_timeout_seconds",
-            |l| &mut l.head_timeout_seconds,
-            1,
-            3600,
-        ),
-        (
-            "idle_timeout_seconds",
-            |l| &mut l.idle_timeout_seconds,
-            1,
-            86_400,
-        ),
-        (
-            "send_timeout_seconds",
-            |l| &mut l.send_timeout_seconds,
-            1,
-            3600,
-        ),
-        (
-            "body_min_bytes_per_second",
-            |l| &mut l.body_min_bytes_per_second,
-            1,
-            1 << 30,
-        ),
+        ("head_timeout_seconds", |l| &mut l.head_timeout_seconds, 1, 3600),
+        ("idle_timeout_seconds", |l| &mut l.idle_timeout_seconds, 1, 86_400),
+        ("send_timeout_seconds", |l| &mut l.send_timeout_seconds, 1, 3600),
+        ("body_min_bytes_per_second", |l| &mut l.body_min_bytes_per_second, 1, 1 << 30),
         ("body_grace_seconds", |l| &mut l.body_grace_seconds, 1, 3600),
-        (
-            "drain_timeout_seconds",
-            |l| &mut l.drain_timeout_seconds,
-            0,
-            3600,
-        ),
+        ("drain_timeout_seconds", |l| &mut l.drain_timeout_seconds, 0, 3600),
     ];
     for (key, field, least, most) in fields {
         assert_valid(|config| *field(&mut config.limits) = least);
         assert_valid(|config| *field(&mut config.limits) = most);
         for outside in [least.checked_sub(1), Some(most + 1)].into_iter().flatten() {
             let error = error_of(|config| *field(&mut config.limits) = outside);
-            assert!(
-                error.starts_with(&format!("limits.{key}: {outside} is")),
-                "{error}"
-            );
-            assert!(
-                error.contains(&format!("write {least} to {most}")),
-                "{error}"
-            );
+            assert!(error.starts_with(&format!("limits.{key}: {outside} is")), "{error}");
+            assert!(error.contains(&format!("write {least} to {most}")), "{error}");
         }
     }
 }
@@ -219,23 +180,15 @@ fn shard_ports_follow_the_first_tcp_address_and_keep_clear_of_the_rest() {
             shard_ports: ports.parse().unwrap(),
             ..Config::default()
         };
-        config
-            .shard_port_range(shards)
-            .map_err(|error| error.to_string())
+        config.shard_port_range(shards).map_err(|error| error.to_string())
     };
     assert_eq!(range(&["127.0.0.1:8080"], "auto", 2), Ok(Some(8180..=8181)));
-    assert_eq!(
-        range(&["unix:/a", "127.0.0.1:90"], "auto", 1),
-        Ok(Some(190..=190))
-    );
+    assert_eq!(range(&["unix:/a", "127.0.0.1:90"], "auto", 1), Ok(Some(190..=190)));
     assert_eq!(range(&["unix:/a"], "auto", 1), Ok(None));
     assert_eq!(range(&["127.0.0.1:0"], "auto", 1), Ok(None));
     assert_eq!(range(&["127.0.0.1:8080"], "off", 1), Ok(None));
     assert_eq!(range(&["127.0.0.1:0"], "9000", 3), Ok(Some(9000..=9002)));
-    assert_eq!(
-        range(&["127.0.0.1:1"], "65534", 2),
-        Ok(Some(65_534..=65_535))
-    );
+    assert_eq!(range(&["127.0.0.1:1"], "65534", 2), Ok(Some(65_534..=65_535)));
     for (listen, ports, shards, advice) in [
         ("127.0.0.1:1", "65534", 3, "65534 to 65536"),
         ("127.0.0.1:65500", "auto", 1, "65600 to 65600"),
@@ -262,10 +215,7 @@ fn shard_ports_follow_the_first_tcp_address_and_keep_clear_of_the_rest() {
 #[test]
 fn cores_out_of_reach_are_an_error() {
     let error = error_of(|config| config.cores = "0-3".parse().unwrap());
-    assert!(
-        error.starts_with("cores: this process may not run on 2-3"),
-        "{error}"
-    );
+    assert!(error.starts_with("cores: this process may not run on 2-3"), "{error}");
 }
 
 #[test]
@@ -283,16 +233,10 @@ fn texts_are_checked() {
 
 #[test]
 fn unix_sockets_pass_validation_and_are_refused_by_a_tcp_daemon() {
-    let config = Config {
-        listen: vec!["unix:/run/h.sock".parse().unwrap()],
-        ..Config::default()
-    };
+    let config = Config { listen: vec!["unix:/run/h.sock".parse().unwrap()], ..Config::default() };
     config.validate_on(&[0]).unwrap();
     let error = config.tcp_listen().unwrap_err().to_string();
-    assert!(
-        error.contains("does not serve unix sockets yet, so not unix:/run/h.sock"),
-        "{error}"
-    );
+    assert!(error.contains("does not serve unix sockets yet, so not unix:/run/h.sock"), "{error}");
     assert_eq!(Config::default().tcp_listen().unwrap().len(), 1);
 }
 
@@ -306,21 +250,12 @@ fn doubtful_settings_are_warned_of() {
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings[0].starts_with(start), "{warnings:?}");
     };
-    warned(
-        |config| config.limits.idle_timeout_seconds = 74,
-        "limits.idle_timeout_seconds is 74",
-    );
-    warned(
-        |config| config.admin = "0.0.0.0:8081".parse().unwrap(),
-        "admin is 0.0.0.0:8081",
-    );
+    warned(|config| config.limits.idle_timeout_seconds = 74, "limits.idle_timeout_seconds is 74");
+    warned(|config| config.admin = "0.0.0.0:8081".parse().unwrap(), "admin is 0.0.0.0:8081");
     warned(|config| config.buffered = true, "buffered is on");
     warned(
         |config| config.limits.largest_batch = ByteSize::mib(33),
         "limits.largest_batch is 33MiB",
     );
-    warned(
-        |config| config.volume_size = ByteSize::mib(32),
-        "limits.largest_body is 64MiB",
-    );
+    warned(|config| config.volume_size = ByteSize::mib(32), "limits.largest_body is 64MiB");
 }

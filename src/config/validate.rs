@@ -119,10 +119,7 @@ impl Config {
             return Err(ConfigError::setting("shard_ports", problem, fix));
         };
         let range = first..=last;
-        let listeners = self
-            .listen
-            .iter()
-            .filter_map(|listen| Some((listen.tcp()?, "listen")));
+        let listeners = self.listen.iter().filter_map(|listen| Some((listen.tcp()?, "listen")));
         for (address, key) in listeners.chain([(self.admin, "admin")]) {
             if range.contains(&address.port()) {
                 let problem = format!(
@@ -154,9 +151,7 @@ impl Config {
     }
 
     fn shards_on(&self, available: &[usize]) -> Result<Vec<usize>, ConfigError> {
-        self.cores
-            .resolve(available)
-            .map_err(|error| cores_error(&error.to_string()))
+        self.cores.resolve(available).map_err(|error| cores_error(&error.to_string()))
     }
 
     fn check_data(&self) -> Result<(), ConfigError> {
@@ -208,9 +203,7 @@ impl Config {
 
     fn check_texts(&self) -> Result<(), ConfigError> {
         let value = &self.cache_control;
-        let visible = value
-            .bytes()
-            .all(|byte| byte == b' ' || byte.is_ascii_graphic());
+        let visible = value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
         if value.is_empty()
             || value.len() > CACHE_CONTROL_BYTES_MAX
             || !visible
@@ -229,10 +222,7 @@ impl Config {
         if self.log.trim().is_empty() || self.log.len() > LOG_BYTES_MAX {
             return Err(ConfigError::setting(
                 "log",
-                format!(
-                    "a filter has 1 to {LOG_BYTES_MAX} bytes, not {}",
-                    self.log.len()
-                ),
+                format!("a filter has 1 to {LOG_BYTES_MAX} bytes, not {}", self.log.len()),
                 "write a level (error, warn, info, debug, trace, off) or a filter such as \
                  warn,hayloft::volume=debug",
             ));
@@ -243,62 +233,23 @@ impl Config {
     fn check_limits(&self) -> Result<(), ConfigError> {
         let limits = &self.limits;
         for (key, value, range, unit) in [
-            (
-                "connections",
-                limits.connections,
-                1..=1_000_000,
-                "connections",
-            ),
-            (
-                "device_in_flight",
-                limits.device_in_flight,
-                1..=1024,
-                "operations",
-            ),
-            (
-                "head_timeout_seconds",
-                limits.head_timeout_seconds,
-                1..=3600,
-                "seconds",
-            ),
-            (
-                "idle_timeout_seconds",
-                limits.idle_timeout_seconds,
-                1..=86_400,
-                "seconds",
-            ),
-            (
-                "send_timeout_seconds",
-                limits.send_timeout_seconds,
-                1..=3600,
-                "seconds",
-            ),
+            ("connections", limits.connections, 1..=1_000_000, "connections"),
+            ("device_in_flight", limits.device_in_flight, 1..=1024, "operations"),
+            ("head_timeout_seconds", limits.head_timeout_seconds, 1..=3600, "seconds"),
+            ("idle_timeout_seconds", limits.idle_timeout_seconds, 1..=86_400, "seconds"),
+            ("send_timeout_seconds", limits.send_timeout_seconds, 1..=3600, "seconds"),
             (
                 "body_min_bytes_per_second",
                 limits.body_min_bytes_per_second,
                 1..=1 << 30,
                 "bytes per second",
             ),
-            (
-                "body_grace_seconds",
-                limits.body_grace_seconds,
-                1..=3600,
-                "seconds",
-            ),
-            (
-                "drain_timeout_seconds",
-                limits.drain_timeout_seconds,
-                0..=3600,
-                "seconds",
-            ),
+            ("body_grace_seconds", limits.body_grace_seconds, 1..=3600, "seconds"),
+            ("drain_timeout_seconds", limits.drain_timeout_seconds, 0..=3600, "seconds"),
         ] {
             number_in(key, value, &range, unit)?;
         }
-        mebibytes(
-            "limits.buffer_memory_per_shard",
-            limits.buffer_memory_per_shard,
-            &BUFFER_BYTES,
-        )?;
+        mebibytes("limits.buffer_memory_per_shard", limits.buffer_memory_per_shard, &BUFFER_BYTES)?;
         size_in("limits.largest_body", limits.largest_body, &BODY_BYTES)?;
         size_in("limits.largest_batch", limits.largest_batch, &BODY_BYTES)?;
         if limits.largest_batch > limits.buffer_memory_per_shard {
@@ -320,11 +271,7 @@ fn cores_at_hand() -> Result<Vec<usize>, ConfigError> {
 }
 
 fn cores_error(problem_and_fix: &str) -> ConfigError {
-    ConfigError::setting(
-        "cores",
-        problem_and_fix,
-        "\"all\" takes every core that can be had",
-    )
+    ConfigError::setting("cores", problem_and_fix, "\"all\" takes every core that can be had")
 }
 
 /// Whether two listeners want the same port of the same address. Port 0 is whatever is free.
@@ -344,11 +291,7 @@ fn count_in(key: &str, count: usize, max: usize, what: &str) -> Result<(), Confi
     if (1..=max).contains(&count) {
         return Ok(());
     }
-    Err(ConfigError::setting(
-        key,
-        format!("{count} {what}"),
-        format!("name 1 to {max}"),
-    ))
+    Err(ConfigError::setting(key, format!("{count} {what}"), format!("name 1 to {max}")))
 }
 
 fn number_in(

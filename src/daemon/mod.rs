@@ -24,7 +24,7 @@ use crate::mailbox::Mailbox;
 use crate::metrics::{DiskInfo, Metrics, NodeInfo, ShardInfo, VolumeInfo, VolumeState};
 use crate::ring::{Prepared, Registration, Ring, RingOptions, SetupError, prepare};
 use crate::runtime::Runtime;
-use crate::shard::{self, Assignment, Listener, Shared, ShardConfig, Start};
+use crate::shard::{self, Assignment, Listener, ShardConfig, Shared, Start};
 use crate::size::ByteSize;
 use crate::sys;
 use crate::types::VolumeId;
@@ -222,9 +222,9 @@ impl Daemon {
         let infos = shard_infos(&cores, ports.as_ref().map(|ports| *ports.start()));
         let metrics = new_metrics(config, &stores, &infos);
         metrics.set_registered_buffers(registered);
-        let seats =
-            seats(config, &stores, &volumes, &metrics, cores, prepared, listeners);
-        let state = AdminState::new(Arc::clone(&metrics), sys::monotonic_ns, AdminLimits::default());
+        let seats = seats(config, &stores, &volumes, &metrics, cores, prepared, listeners);
+        let state =
+            AdminState::new(Arc::clone(&metrics), sys::monotonic_ns, AdminLimits::default());
         let admin = admin::spawn(admin_socket, state)
             .map_err(|error| StartError::Step("start the admin thread", error))?;
         let mut threads = Vec::new();
@@ -261,7 +261,9 @@ impl Daemon {
             let poisoned = states.contains(&VolumeState::Poisoned);
             let hope = [VolumeState::Writable, VolumeState::Recovering];
             if poisoned && !states.iter().any(|state| hope.contains(state)) {
-                tracing::error!("no volume takes writes any more: stopping, so that a restart can help");
+                tracing::error!(
+                    "no volume takes writes any more: stopping, so that a restart can help"
+                );
                 return Ended::Poisoned;
             }
         }
@@ -323,9 +325,8 @@ fn devices_shared(volumes: &[FoundVolume], shard: usize, shards: usize) -> usize
     let placed: Vec<(usize, usize)> =
         volumes.iter().enumerate().map(|(n, v)| (v.store, owner(n, shards))).collect();
     let mine = placed.iter().filter(|(_, owner)| *owner == shard).map(|(store, _)| *store);
-    let sharing = mine.map(|store| {
-        (0..shards).filter(|&other| placed.contains(&(store, other))).count()
-    });
+    let sharing =
+        mine.map(|store| (0..shards).filter(|&other| placed.contains(&(store, other))).count());
     sharing.max().unwrap_or(1)
 }
 

@@ -54,7 +54,9 @@ pub fn open(config: &Config) -> Result<Vec<Store>, StartError> {
                 Some(dir)
             }
             Err(error) if error.is_absent() && !alone => {
-                tracing::error!("{error}. Its volumes are out until it is back and the daemon restarted");
+                tracing::error!(
+                    "{error}. Its volumes are out until it is back and the daemon restarted"
+                );
                 None
             }
             Err(error) => return Err(error.into()),
@@ -88,7 +90,8 @@ pub fn volumes(stores: &[Store]) -> Result<Vec<FoundVolume>, StartError> {
         for file in dir.volumes()? {
             let volume = FoundVolume { store, id: file.id, generation: file.generation };
             if let Some(other) = found.insert(file.id, volume) {
-                let first = stores[other.store].path.join(volume::file_name(file.id, other.generation));
+                let first =
+                    stores[other.store].path.join(volume::file_name(file.id, other.generation));
                 return Err(StartError::TwoFiles { id: file.id, first, second: file.path });
             }
         }

@@ -29,10 +29,7 @@ pub fn check_distinct(paths: &[PathBuf]) -> Result<(), DataDirError> {
             continue;
         };
         if let Some((_, first)) = seen.iter().find(|(earlier, _)| *earlier == identity) {
-            return Err(DataDirError::Same {
-                first: (*first).clone(),
-                second: path.clone(),
-            });
+            return Err(DataDirError::Same { first: (*first).clone(), second: path.clone() });
         }
         seen.push((identity, path));
     }

@@ -177,16 +177,8 @@ impl DataDirError {
     pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
-            io::ErrorKind::PermissionDenied => Self::Permission {
-                action,
-                path,
-                source,
-            },
-            _ => Self::Io {
-                action,
-                path,
-                source,
-            },
+            io::ErrorKind::PermissionDenied => Self::Permission { action, path, source },
+            _ => Self::Io { action, path, source },
         }
     }
 }

@@ -64,8 +64,7 @@ impl Lock {
     fn write_holder(&mut self) -> io::Result<()> {
         self.0.set_len(0)?;
         self.0.rewind()?;
-        self.0
-            .write_all(format!("{}\n", std::process::id()).as_bytes())
+        self.0.write_all(format!("{}\n", std::process::id()).as_bytes())
     }
 }
 

@@ -48,9 +48,7 @@ impl Marker {
         file.sync_all().map_err(failed)?;
         sync_directory(directory)?;
         let mut bytes = Vec::new();
-        file.take(BYTES_MAX + 1)
-            .read_to_end(&mut bytes)
-            .map_err(failed)?;
+        file.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
         Self::parse(&path, &bytes).map(Some)
     }
 
@@ -62,10 +60,8 @@ impl Marker {
             let source = io::Error::other(error.to_string());
             DataDirError::io("draw a store id for", directory, source)
         })?;
-        let marker = Self {
-            store_id: StoreId(u128::from_be_bytes(id)),
-            created: utc(SystemTime::now()),
-        };
+        let marker =
+            Self { store_id: StoreId(u128::from_be_bytes(id)), created: utc(SystemTime::now()) };
         let temporary = directory.join(MARKER_TEMPORARY);
         write_durably(&temporary, marker.text().as_bytes())
             .and_then(|()| fs::rename(&temporary, &path))
@@ -94,44 +90,31 @@ impl Marker {
             return Err(garbled("it is larger than 64 KiB"));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| garbled("it is not text"))?;
-        let table: toml::Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| garbled(error.message()))?;
+        let table: toml::Table =
+            text.parse().map_err(|error: toml::de::Error| garbled(error.message()))?;
         // Before anything else: another format may have other keys.
         match table.get("format").and_then(toml::Value::as_integer) {
             Some(FORMAT) => {}
             Some(format) if format > FORMAT => {
-                return Err(DataDirError::Format {
-                    path: path.to_owned(),
-                    format,
-                    reads: FORMAT,
-                });
+                return Err(DataDirError::Format { path: path.to_owned(), format, reads: FORMAT });
             }
             _ => return Err(garbled("the key `format` is missing or not a known number")),
         }
-        let store_id = table
-            .get("store_id")
-            .and_then(toml::Value::as_str)
-            .and_then(parse_id)
-            .ok_or_else(|| {
-                garbled("the key `store_id` is missing or not 32 lower-case hex digits")
-            })?;
+        let store_id =
+            table.get("store_id").and_then(toml::Value::as_str).and_then(parse_id).ok_or_else(
+                || garbled("the key `store_id` is missing or not 32 lower-case hex digits"),
+            )?;
         let created = table
             .get("created")
             .and_then(toml::Value::as_datetime)
             .ok_or_else(|| garbled("the key `created` is missing or not a date and time"))?;
-        Ok(Self {
-            store_id,
-            created: created.to_string(),
-        })
+        Ok(Self { store_id, created: created.to_string() })
     }
 }
 
 fn parse_id(text: &str) -> Option<StoreId> {
-    let strict = text.len() == 32
-        && text
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let strict =
+        text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if !strict {
         return None;
     }
@@ -153,9 +136,7 @@ fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// RFC 3339 in UTC, to the second. A clock before 1970 gives 1970.
 fn utc(time: SystemTime) -> String {
-    let seconds = time
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (days, second_of_day) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
     format!(
@@ -176,11 +157,7 @@ fn civil(days_since_1970: u64) -> (u64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = 400 * era + year_of_era + u64::from(month <= 2);
     (year, month, day)
 }
@@ -204,10 +181,7 @@ mod tests {
         ] {
             assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(seconds)), text);
         }
-        assert_eq!(
-            utc(UNIX_EPOCH - Duration::from_secs(1)),
-            "1970-01-01T00:00:00Z"
-        );
+        assert_eq!(utc(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00Z");
     }
 
     #[test]
@@ -226,32 +200,14 @@ mod tests {
         let date = "2026-08-01T13:04:05Z";
         for (text, problem) in [
             (String::new(), "`format` is missing"),
-            (
-                "format = 0".into(),
-                "`format` is missing or not a known number",
-            ),
-            (
-                "format = \"1\"".into(),
-                "`format` is missing or not a known number",
-            ),
+            ("format = 0".into(), "`format` is missing or not a known number"),
+            ("format = \"1\"".into(), "`format` is missing or not a known number"),
             ("format = 1\0\0\0".into(), "is damaged"),
             ("format = 1".into(), "`store_id` is missing"),
-            (
-                format!("format = 1\nstore_id = \"{id}0\"\ncreated = {date}"),
-                "`store_id`",
-            ),
-            (
-                format!("format = 1\nstore_id = \"+{}\"\ncreated = {date}", &id[1..]),
-                "`store_id`",
-            ),
-            (
-                format!("format = 1\nstore_id = \"{}A\"\ncreated = {date}", &id[1..]),
-                "`store_id`",
-            ),
-            (
-                format!("format = 1\nstore_id = \"{id}\""),
-                "`created` is missing",
-            ),
+            (format!("format = 1\nstore_id = \"{id}0\"\ncreated = {date}"), "`store_id`"),
+            (format!("format = 1\nstore_id = \"+{}\"\ncreated = {date}", &id[1..]), "`store_id`"),
+            (format!("format = 1\nstore_id = \"{}A\"\ncreated = {date}", &id[1..]), "`store_id`"),
+            (format!("format = 1\nstore_id = \"{id}\""), "`created` is missing"),
             ("#".repeat(70_000), "larger than 64 KiB"),
         ] {
             let error = Marker::parse(Path::new("/d/hayloft.toml"), text.as_bytes())
@@ -260,9 +216,7 @@ mod tests {
             assert!(error.starts_with("/d/hayloft.toml is damaged: "), "{error}");
             assert!(error.contains(problem), "{text:?}: {error}");
         }
-        let error = Marker::parse(Path::new("m"), &[0xff])
-            .unwrap_err()
-            .to_string();
+        let error = Marker::parse(Path::new("m"), &[0xff]).unwrap_err().to_string();
         assert!(error.contains("it is not text"), "{error}");
         // What this build does not know is no damage.
         let more = format!("format = 1\nstore_id = \"{id}\"\ncreated = {date}\nrack = 7\n");
@@ -273,17 +227,9 @@ mod tests {
     #[test]
     fn the_marker_that_messages_advise_is_read() {
         let error = Marker::parse(Path::new("m"), b"").unwrap_err().to_string();
-        let lines: Vec<&str> = error
-            .split('`')
-            .filter(|part| part.contains(" = "))
-            .collect();
+        let lines: Vec<&str> = error.split('`').filter(|part| part.contains(" = ")).collect();
         assert_eq!(lines.len(), 3, "{error}");
-        let text = lines
-            .join("\n")
-            .replace("<32 lower-case hex digits>", &"a".repeat(32));
-        assert!(
-            Marker::parse(Path::new("m"), text.as_bytes()).is_ok(),
-            "{text}"
-        );
+        let text = lines.join("\n").replace("<32 lower-case hex digits>", &"a".repeat(32));
+        assert!(Marker::parse(Path::new("m"), text.as_bytes()).is_ok(), "{text}");
     }
 }

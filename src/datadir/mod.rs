@@ -138,12 +138,7 @@ impl DataDir {
             if !is_regular_file(&path)? {
                 return Err(DataDirError::NotAVolume { path });
             }
-            volumes.push(VolumeFile {
-                id,
-                generation,
-                path,
-                file_name: file_name.to_owned(),
-            });
+            volumes.push(VolumeFile { id, generation, path, file_name: file_name.to_owned() });
         }
         volumes.sort_unstable_by_key(|volume| (volume.id, volume.generation));
         Ok(volumes)
@@ -211,10 +206,7 @@ impl DataDirError {
     /// daemon may go on without it and answer 503 for volumes it does not know.
     #[must_use]
     pub fn is_absent(&self) -> bool {
-        matches!(
-            self,
-            Self::Missing { .. } | Self::NoParent { .. } | Self::Empty { .. }
-        )
+        matches!(self, Self::Missing { .. } | Self::NoParent { .. } | Self::Empty { .. })
     }
 }
 
@@ -230,9 +222,7 @@ fn ensure_directory(path: &Path, create: bool) -> Result<bool, DataDirError> {
             return Err(DataDirError::io("look at", path, error));
         }
         Err(_) if !create => {
-            return Err(DataDirError::Missing {
-                path: path.to_owned(),
-            });
+            return Err(DataDirError::Missing { path: path.to_owned() });
         }
         Err(_) => {}
     }
@@ -264,10 +254,7 @@ fn not_a_directory(path: &Path) -> DataDirError {
         .filter(|above| fs::metadata(above).is_ok_and(|there| !there.is_dir()))
         .last()
         .unwrap_or(path);
-    DataDirError::NotADirectory {
-        path: path.to_owned(),
-        obstacle: obstacle.to_owned(),
-    }
+    DataDirError::NotADirectory { path: path.to_owned(), obstacle: obstacle.to_owned() }
 }
 
 /// Whether the directory is a data directory, or may become one.
@@ -283,16 +270,10 @@ fn check_is_ours(path: &Path, create: bool) -> Result<(), DataDirError> {
     }
     let path = path.to_owned();
     if !volumes.is_empty() {
-        return Err(DataDirError::MarkerLost {
-            path,
-            names: volumes,
-        });
+        return Err(DataDirError::MarkerLost { path, names: volumes });
     }
     if !others.is_empty() {
-        return Err(DataDirError::Foreign {
-            path,
-            names: others,
-        });
+        return Err(DataDirError::Foreign { path, names: others });
     }
     if !create {
         return Err(DataDirError::Empty { path });

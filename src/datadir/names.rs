@@ -82,14 +82,8 @@ mod tests {
     #[test]
     fn names_made_here_are_understood() {
         for (id, generation) in [(0, 0), (1, 1), (u32::MAX, u64::MAX)] {
-            assert_eq!(
-                Name::parse(&volume(id, generation)),
-                Name::Volume { id, generation }
-            );
-            assert_eq!(
-                Name::parse(&volume_temporary(id, generation)),
-                Name::VolumeTemporary
-            );
+            assert_eq!(Name::parse(&volume(id, generation)), Name::Volume { id, generation });
+            assert_eq!(Name::parse(&volume_temporary(id, generation)), Name::VolumeTemporary);
             assert_eq!(Name::parse(&checkpoint(id, generation)), Name::Checkpoint);
         }
         assert_eq!(Name::parse(MARKER), Name::Marker);

@@ -20,17 +20,11 @@ fn base() -> TempDir {
 }
 
 fn listing(path: &Path) -> Vec<String> {
-    names_in(path)
-        .unwrap()
-        .into_iter()
-        .map(|name| name.into_string().unwrap())
-        .collect()
+    names_in(path).unwrap().into_iter().map(|name| name.into_string().unwrap()).collect()
 }
 
 fn error_of(path: &Path, create: bool) -> String {
-    DataDir::open(path, create)
-        .expect_err("opening must fail")
-        .to_string()
+    DataDir::open(path, create).expect_err("opening must fail").to_string()
 }
 
 /// Not a test: the body of the process that [`spawn_opener`] starts. Opens the directory, says how that
@@ -82,12 +76,7 @@ fn spawn_opener(path: &Path, executable: &Path, uid: Option<u32>) -> Opener {
         .find_map(|line| line.strip_prefix(CHILD_SAYS).map(str::to_owned))
         .expect("the child says how opening went");
     let stdin = process.stdin.take();
-    Opener {
-        process,
-        stdin,
-        _stdout: stdout,
-        said,
-    }
+    Opener { process, stdin, _stdout: stdout, said }
 }
 
 fn spawn_same_user(path: &Path) -> Opener {
@@ -106,17 +95,11 @@ fn a_new_directory_is_made_marked_and_found_again() {
     let base = base();
     let path = base.path().join("data");
     let first = DataDir::open(&path, true).unwrap();
-    assert_eq!(
-        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-        0o700
-    );
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
     assert_eq!(listing(&path), ["LOCK", "hayloft.toml"]);
     assert_eq!(first.volumes().unwrap(), []);
     let (id, created) = (first.store_id(), first.created().to_owned());
-    assert!(
-        created.starts_with("20") && created.ends_with('Z'),
-        "{created}"
-    );
+    assert!(created.starts_with("20") && created.ends_with('Z'), "{created}");
     drop(first);
 
     let again = DataDir::open(&path, false).unwrap();
@@ -156,10 +139,7 @@ fn an_absent_directory_or_parent_is_told_apart() {
     let error = DataDir::open(&deep, true).unwrap_err();
     assert!(error.is_absent());
     let text = error.to_string();
-    assert!(
-        text.contains(&format!("since {} does not exist", absent.display())),
-        "{text}"
-    );
+    assert!(text.contains(&format!("since {} does not exist", absent.display())), "{text}");
     assert_eq!(listing(base.path()), Vec::<String>::new());
 }
 
@@ -196,10 +176,7 @@ fn a_foreign_directory_is_listed_and_left_as_it_is() {
     let error = error_of(base.path(), true);
     assert!(error.contains("holiday0.jpg, holiday1.jpg"), "{error}");
     assert!(error.contains("holiday7.jpg, and 2 more"), "{error}");
-    assert!(
-        error.contains("name an empty or a new directory"),
-        "{error}"
-    );
+    assert!(error.contains("name an empty or a new directory"), "{error}");
     assert_eq!(listing(base.path()), before);
 }
 
@@ -208,10 +185,7 @@ fn volumes_without_a_marker_get_no_new_one() {
     let base = base();
     fs::write(base.path().join("7.1.vol"), "x").unwrap();
     let error = error_of(base.path(), true);
-    assert!(
-        error.contains("has volume files (7.1.vol) but no hayloft.toml"),
-        "{error}"
-    );
+    assert!(error.contains("has volume files (7.1.vol) but no hayloft.toml"), "{error}");
     assert_eq!(listing(base.path()), ["7.1.vol"]);
 }
 
@@ -222,18 +196,12 @@ fn a_newer_format_and_a_damaged_marker_are_told_apart() {
     fs::write(&marker, "format = 2\nshape = \"other\"\n").unwrap();
     assert_eq!(
         error_of(base.path(), true),
-        format!(
-            "{}: format 2, this build reads 1: use a newer hayloft",
-            marker.display()
-        )
+        format!("{}: format 2, this build reads 1: use a newer hayloft", marker.display())
     );
     for garbage in ["", "format = 1", "\0\0\0\0"] {
         fs::write(&marker, garbage).unwrap();
         let error = error_of(base.path(), true);
-        assert!(
-            error.starts_with(&format!("{} is damaged: ", marker.display())),
-            "{error}"
-        );
+        assert!(error.starts_with(&format!("{} is damaged: ", marker.display())), "{error}");
         assert_eq!(fs::read_to_string(&marker).unwrap(), garbage);
     }
 }
@@ -262,14 +230,8 @@ fn the_same_process_cannot_open_it_twice() {
     let _held = DataDir::open(base.path(), true).unwrap();
     let started = Instant::now();
     let error = error_of(base.path(), true);
-    assert!(
-        error.contains("which is the number of this process"),
-        "{error}"
-    );
-    assert!(
-        started.elapsed() >= Duration::from_millis(500),
-        "ten retries of 50 ms"
-    );
+    assert!(error.contains("which is the number of this process"), "{error}");
+    assert!(started.elapsed() >= Duration::from_millis(500), "ten retries of 50 ms");
 }
 
 #[test]
@@ -287,10 +249,7 @@ fn opening_waits_for_a_holder_that_is_about_to_go() {
         DataDir::open(base.path(), true)
     });
     opened.unwrap();
-    assert!(
-        started.elapsed() >= Duration::from_millis(120),
-        "it was held at first"
-    );
+    assert!(started.elapsed() >= Duration::from_millis(120), "it was held at first");
 }
 
 #[test]
@@ -322,10 +281,8 @@ fn missing_rights_are_named() {
         if !copy.exists() {
             // By another process: while this one had it open for writing, a test that forks at the same
             // time would inherit that, and running it would fail as "text file busy".
-            let copied = Command::new("cp")
-                .arg(std::env::current_exe().unwrap())
-                .arg(&copy)
-                .status();
+            let copied =
+                Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&copy).status();
             assert!(copied.unwrap().success());
             fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
             fs::set_permissions(base.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -338,14 +295,8 @@ fn missing_rights_are_named() {
     mode(&closed, 0o555);
     mode(&data, 0o000);
     let results = [
-        (
-            said(&data),
-            format!("not permitted to list {}", data.display()),
-        ),
-        (
-            said(&new),
-            format!("not permitted to create {}", new.display()),
-        ),
+        (said(&data), format!("not permitted to list {}", data.display())),
+        (said(&new), format!("not permitted to create {}", new.display())),
     ];
     // So that the temporary directory can be removed, also when an assertion fails.
     mode(&closed, 0o755);
@@ -360,14 +311,7 @@ fn missing_rights_are_named() {
 fn volumes_are_listed_by_id_and_generation() {
     let base = base();
     drop(DataDir::open(base.path(), true).unwrap());
-    for name in [
-        "10.1.vol",
-        "2.10.vol",
-        "2.9.vol",
-        "2.9.ckpt",
-        "02.9.vol",
-        "notes.txt",
-    ] {
+    for name in ["10.1.vol", "2.10.vol", "2.9.vol", "2.9.ckpt", "02.9.vol", "notes.txt"] {
         fs::write(base.path().join(name), "x").unwrap();
     }
     let directory = DataDir::open(base.path(), false).unwrap();
@@ -376,15 +320,9 @@ fn volumes_are_listed_by_id_and_generation() {
         .iter()
         .map(|volume| (volume.id, volume.generation, volume.file_name.as_str()))
         .collect();
-    assert_eq!(
-        found,
-        [(2, 9, "2.9.vol"), (2, 10, "2.10.vol"), (10, 1, "10.1.vol")]
-    );
+    assert_eq!(found, [(2, 9, "2.9.vol"), (2, 10, "2.10.vol"), (10, 1, "10.1.vol")]);
     for volume in &volumes {
-        assert_eq!(
-            volume.path,
-            directory.volume_path(volume.id, volume.generation)
-        );
+        assert_eq!(volume.path, directory.volume_path(volume.id, volume.generation));
         assert_eq!(fs::read(&volume.path).unwrap(), b"x");
     }
     assert_eq!(directory.unknown_names(), ["02.9.vol", "notes.txt"]);
@@ -401,20 +339,10 @@ fn leftovers_of_our_own_are_removed_and_nothing_else() {
     fs::create_dir(base.path().join("5.1.vol.tmp")).unwrap();
     let directory = DataDir::open(base.path(), false).unwrap();
     assert_eq!(directory.removed_leftovers(), ["3.2.vol.tmp"]);
-    assert_eq!(
-        directory.unknown_names(),
-        ["04.1.vol.tmp", "5.1.vol.tmp", "other.tmp"]
-    );
+    assert_eq!(directory.unknown_names(), ["04.1.vol.tmp", "5.1.vol.tmp", "other.tmp"]);
     assert_eq!(
         listing(base.path()),
-        [
-            "04.1.vol.tmp",
-            "3.1.vol",
-            "5.1.vol.tmp",
-            "LOCK",
-            "hayloft.toml",
-            "other.tmp"
-        ]
+        ["04.1.vol.tmp", "3.1.vol", "5.1.vol.tmp", "LOCK", "hayloft.toml", "other.tmp"]
     );
     // A volume that is being created while the directory is open is not touched.
     let growing = directory.volume_temporary_path(6, 1);
@@ -430,29 +358,19 @@ fn what_is_named_like_a_volume_must_be_a_file() {
     let path = directory.volume_path(1, 1);
     fs::create_dir(&path).unwrap();
     let error = directory.volumes().unwrap_err().to_string();
-    assert!(
-        error.starts_with(&format!("{} has the name of a volume", path.display())),
-        "{error}"
-    );
+    assert!(error.starts_with(&format!("{} has the name of a volume", path.display())), "{error}");
     fs::remove_dir(&path).unwrap();
     // Not even a link to a file: it may lie on another disk.
     let elsewhere = base.path().join("elsewhere");
     fs::write(&elsewhere, "x").unwrap();
     symlink(&elsewhere, &path).unwrap();
-    assert!(matches!(
-        directory.volumes(),
-        Err(DataDirError::NotAVolume { .. })
-    ));
+    assert!(matches!(directory.volumes(), Err(DataDirError::NotAVolume { .. })));
 }
 
 #[test]
 fn one_directory_under_two_names_is_noticed() {
     let base = base();
-    let (a, b, link) = (
-        base.path().join("a"),
-        base.path().join("b"),
-        base.path().join("link"),
-    );
+    let (a, b, link) = (base.path().join("a"), base.path().join("b"), base.path().join("link"));
     fs::create_dir(&a).unwrap();
     symlink(&a, &link).unwrap();
     let same = |paths: &[&Path]| {
@@ -460,11 +378,7 @@ fn one_directory_under_two_names_is_noticed() {
         DataDir::open_all(&paths, true).map_err(|error| error.to_string())
     };
     let error = same(&[&b, &a, &link]).unwrap_err();
-    let expected = format!(
-        "{} and {} are the same directory",
-        a.display(),
-        link.display()
-    );
+    let expected = format!("{} and {} are the same directory", a.display(), link.display());
     assert!(error.contains(&expected), "{error}");
     assert!(same(&[&a, &a.join("../a")]).is_err());
     // Not yet there: compared by where they would be.
@@ -472,9 +386,5 @@ fn one_directory_under_two_names_is_noticed() {
     assert!(same(&[&b, &base.path().join("a/../b")]).is_err());
     assert!(same(&[&link.join("new"), &a.join("new")]).is_err());
     assert_eq!(same(&[&a, &b]).unwrap().len(), 2);
-    assert_eq!(
-        same(&[&b, &a]).unwrap().len(),
-        2,
-        "both present, and distinct"
-    );
+    assert_eq!(same(&[&b, &a]).unwrap().len(), 2, "both present, and distinct");
 }

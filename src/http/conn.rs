@@ -270,8 +270,7 @@ impl Conn {
 
     /// Sends `buf[start..start + len]`: whether all of it was taken.
     pub async fn send(&self, buf: Buf, start: usize, len: usize) -> bool {
-        let deadline =
-            self.handle.now() + self.deadlines.send + self.deadlines.allowance(len);
+        let deadline = self.handle.now() + self.deadlines.send + self.deadlines.allowance(len);
         let begin = u32::try_from(start).expect("inside a buffer");
         let count = u32::try_from(len).expect("inside a buffer");
         let op = Op::Send { sock: self.sock, buf, start: begin, len: count };

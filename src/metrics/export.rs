@@ -168,8 +168,7 @@ fn encode_state<L: Label>(
     now: usize,
 ) -> fmt::Result {
     for (i, name) in L::NAMES.iter().enumerate() {
-        out.encode_family(&[whose, (L::KEY, *name)])?
-            .encode_gauge(&u64::from(i == now))?;
+        out.encode_family(&[whose, (L::KEY, *name)])?.encode_gauge(&u64::from(i == now))?;
     }
     Ok(())
 }
@@ -186,8 +185,7 @@ fn encode_histogram(
         (bound, snapshot.counts[i])
     });
     let sum = seconds(snapshot.sum_ns);
-    out.encode_family(labels)?
-        .encode_histogram::<NoLabelSet>(sum, snapshot.count(), &buckets, None)
+    out.encode_family(labels)?.encode_histogram::<NoLabelSet>(sum, snapshot.count(), &buckets, None)
 }
 
 fn seconds(ns: u64) -> f64 {
@@ -209,11 +207,7 @@ mod tests {
             started_unix_seconds: 1_700_000_000,
             durable: true,
         };
-        let shards = [0, 1].map(|id| ShardInfo {
-            id,
-            core: id + 4,
-            port: Some(8180),
-        });
+        let shards = [0, 1].map(|id| ShardInfo { id, core: id + 4, port: Some(8180) });
         let odd_path = "/data/a \"b\"\\c\nd";
         let disks = vec![
             DiskInfo::new("/data/0", DiskState::Ok),
@@ -221,21 +215,14 @@ mod tests {
         ];
         let metrics = Metrics::new(node, &shards, disks);
         metrics.register_volume(
-            VolumeInfo {
-                id: 7,
-                shard: 1,
-                disk: 0,
-                durable: true,
-            },
+            VolumeInfo { id: 7, shard: 1, disk: 0, durable: true },
             VolumeState::Writable,
         );
         metrics
     }
 
     fn scrape(metrics: &Arc<Metrics>) -> Exposition {
-        let text = Exporter::new(Arc::clone(metrics), || 3_500_000_000)
-            .text()
-            .expect("text");
+        let text = Exporter::new(Arc::clone(metrics), || 3_500_000_000).text().expect("text");
         Exposition::parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"))
     }
 
@@ -244,9 +231,7 @@ mod tests {
         let seen = scrape(&metrics());
         for row in TABLE {
             let name = row.full_name();
-            let family = seen
-                .family_of(&name)
-                .unwrap_or_else(|| panic!("{name} has no TYPE"));
+            let family = seen.family_of(&name).unwrap_or_else(|| panic!("{name} has no TYPE"));
             assert_eq!(family.kind, row.kind.as_str(), "{name}");
             assert_eq!(family.help, row.help, "{name}");
             let sample = match row.kind {
@@ -287,21 +272,9 @@ mod tests {
             ("hayloft_requests_total", "shard=1,method=put", 4.0),
             ("hayloft_requests_total", "shard=1,method=get", 0.0),
             ("hayloft_responses_total", "shard=0,class=2xx", 1.0),
-            (
-                "hayloft_responses_by_status_total",
-                "shard=0,status=206",
-                1.0,
-            ),
-            (
-                "hayloft_responses_by_status_total",
-                "shard=0,status=other",
-                1.0,
-            ),
-            (
-                "hayloft_admission_refusals_total",
-                "shard=0,reason=read_only",
-                1.0,
-            ),
+            ("hayloft_responses_by_status_total", "shard=0,status=206", 1.0),
+            ("hayloft_responses_by_status_total", "shard=0,status=other", 1.0),
+            ("hayloft_admission_refusals_total", "shard=0,reason=read_only", 1.0),
             ("hayloft_shard_silence_seconds", "shard=0", 2.5),
             ("hayloft_shard_silence_seconds", "shard=1", 0.5),
             ("hayloft_draining", "", 1.0),
@@ -370,11 +343,7 @@ mod tests {
         let scalar = |r: &&Row| matches!(r.source, Source::Shard(_) | Source::Volume(_));
         let rows = TABLE.iter().filter(scalar).count();
         // volume_durable reads no counter.
-        assert_eq!(
-            counters.len() + gauges.len() + 1,
-            rows,
-            "a row is missing here"
-        );
+        assert_eq!(counters.len() + gauges.len() + 1, rows, "a row is missing here");
 
         for (value, (_, counter)) in (1..).zip(counters) {
             counter.add(value);
@@ -385,11 +354,7 @@ mod tests {
         let seen = scrape(&m);
         let names = counters.map(|c| c.0).into_iter().zip(1_u64..);
         for (name, value) in names.chain(gauges.map(|g| g.0).into_iter().zip(101..)) {
-            let labels = if name.starts_with("volume_") {
-                "volume=7"
-            } else {
-                "shard=0"
-            };
+            let labels = if name.starts_with("volume_") { "volume=7" } else { "shard=0" };
             let found = seen.value(&format!("hayloft_{name}"), labels);
             assert_eq!(found, Some(value as f64), "{name}");
         }
@@ -398,11 +363,8 @@ mod tests {
     #[test]
     fn strange_paths_are_escaped_and_come_back() {
         let s = scrape(&metrics());
-        let paths: Vec<_> = s
-            .samples("hayloft_disk_info")
-            .iter()
-            .map(|d| d.labels[1].1.clone())
-            .collect();
+        let paths: Vec<_> =
+            s.samples("hayloft_disk_info").iter().map(|d| d.labels[1].1.clone()).collect();
         assert_eq!(paths, ["/data/0", "/data/a \"b\"\\c\nd"]);
     }
 
@@ -427,19 +389,10 @@ mod tests {
         assert_eq!(bucket("10.0"), Some(3.0));
         assert_eq!(bucket("+Inf"), Some(4.0));
         let label = "shard=0,method=get";
-        assert_eq!(
-            s.value("hayloft_request_duration_seconds_count", label),
-            Some(4.0)
-        );
-        assert_eq!(
-            s.value("hayloft_request_duration_seconds_sum", label),
-            Some(20.000_14)
-        );
+        assert_eq!(s.value("hayloft_request_duration_seconds_count", label), Some(4.0));
+        assert_eq!(s.value("hayloft_request_duration_seconds_sum", label), Some(20.000_14));
         let phase = "shard=0,phase=device";
-        assert_eq!(
-            s.value("hayloft_get_phase_duration_seconds_count", phase),
-            Some(1.0)
-        );
+        assert_eq!(s.value("hayloft_get_phase_duration_seconds_count", phase), Some(1.0));
     }
 
     #[test]

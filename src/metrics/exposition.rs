@@ -35,8 +35,7 @@ impl Exposition {
             if let Some(comment) = line.strip_prefix("# ") {
                 current = all.comment(comment)?.to_owned();
             } else {
-                all.samples
-                    .push(sample(line).ok_or_else(|| format!("not a sample: {line}"))?);
+                all.samples.push(sample(line).ok_or_else(|| format!("not a sample: {line}"))?);
                 all.check_belongs(&current, line)?;
             }
         }
@@ -53,19 +52,14 @@ impl Exposition {
         };
         match what {
             "HELP" => {
-                let family = Family {
-                    kind: String::new(),
-                    help: rest.to_owned(),
-                };
+                let family = Family { kind: String::new(), help: rest.to_owned() };
                 if self.families.insert(name.to_owned(), family).is_some() {
                     return Err(format!("{name} described twice"));
                 }
             }
             "TYPE" => {
-                let family = self
-                    .families
-                    .get_mut(name)
-                    .ok_or(format!("{name}: TYPE before HELP"))?;
+                let family =
+                    self.families.get_mut(name).ok_or(format!("{name}: TYPE before HELP"))?;
                 rest.clone_into(&mut family.kind);
             }
             "UNIT" if name.ends_with(&format!("_{rest}")) => {}
@@ -83,14 +77,8 @@ impl Exposition {
             Some("histogram") => &["_bucket", "_sum", "_count"],
             other => return Err(format!("{line}: type {other:?}")),
         };
-        let fits = suffixes
-            .iter()
-            .any(|s| sample.name == format!("{current}{s}"));
-        if fits {
-            Ok(())
-        } else {
-            Err(format!("{line}: under {current}"))
-        }
+        let fits = suffixes.iter().any(|s| sample.name == format!("{current}{s}"));
+        if fits { Ok(()) } else { Err(format!("{line}: under {current}")) }
     }
 
     fn check_unique(&self) -> Result<(), String> {
@@ -110,20 +98,12 @@ impl Exposition {
             };
             let mut rest = sample.labels.clone();
             rest.retain(|(k, _)| k != "le");
-            let le = sample
-                .labels
-                .iter()
-                .find(|(k, _)| k == "le")
-                .ok_or("a bucket without le")?;
+            let le = sample.labels.iter().find(|(k, _)| k == "le").ok_or("a bucket without le")?;
             let le: f64 =
-                le.1.replace("+Inf", "inf")
-                    .parse()
-                    .map_err(|e| format!("{le:?}: {e}"))?;
+                le.1.replace("+Inf", "inf").parse().map_err(|e| format!("{le:?}: {e}"))?;
             let before = last.insert((family.to_owned(), rest), (le, sample.value));
             if before.is_some_and(|(l, v)| l >= le || v > sample.value) {
-                return Err(format!(
-                    "bucket not cumulative: {sample:?} after {before:?}"
-                ));
+                return Err(format!("bucket not cumulative: {sample:?} after {before:?}"));
             }
         }
         for ((family, labels), (le, value)) in last {
@@ -147,9 +127,7 @@ impl Exposition {
 
     /// The description of the metric whose samples are called `name`.
     pub(crate) fn family_of(&self, name: &str) -> Option<&Family> {
-        let bare = name
-            .strip_suffix("_total")
-            .or_else(|| name.strip_suffix("_info"));
+        let bare = name.strip_suffix("_total").or_else(|| name.strip_suffix("_info"));
         self.families.get(bare.unwrap_or(name))
     }
 
@@ -186,11 +164,7 @@ fn sample(line: &str) -> Option<Sample> {
     let value = rest.strip_prefix(' ')?;
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     (plain && !value.contains(' ')).then_some(())?;
-    Some(Sample {
-        name: name.to_owned(),
-        labels,
-        value: value.parse().ok()?,
-    })
+    Some(Sample { name: name.to_owned(), labels, value: value.parse().ok()? })
 }
 
 /// Reads up to the closing quote, undoing escapes; gives what follows it.
@@ -220,12 +194,7 @@ mod tests {
     #[test]
     fn the_reader_refuses_what_prometheus_refuses() {
         let ok = format!("{HEAD}a_b_total{{x=\"1\"}} 2\n# EOF\n");
-        assert_eq!(
-            Exposition::parse(&ok)
-                .expect("fine")
-                .value("a_b_total", "x=1"),
-            Some(2.0)
-        );
+        assert_eq!(Exposition::parse(&ok).expect("fine").value("a_b_total", "x=1"), Some(2.0));
         let h = "# HELP h Text.\n# TYPE h histogram\n";
         for bad in [
             format!("{HEAD}a_b_total 2\n"),

@@ -46,10 +46,7 @@ impl Histogram {
     /// An empty histogram.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            buckets: [const { Counter::new() }; BUCKETS],
-            sum_ns: Counter::new(),
-        }
+        Self { buckets: [const { Counter::new() }; BUCKETS], sum_ns: Counter::new() }
     }
 
     /// Counts one duration of `ns` nanoseconds. Only the owning thread may call this.
@@ -119,10 +116,7 @@ mod tests {
         h.record(ns);
         let counts = h.snapshot().counts;
         assert_eq!(counts.iter().sum::<u64>(), 1);
-        counts
-            .iter()
-            .position(|&c| c == 1)
-            .expect("one bucket holds it")
+        counts.iter().position(|&c| c == 1).expect("one bucket holds it")
     }
 
     #[test]

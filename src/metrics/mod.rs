@@ -67,10 +67,7 @@ impl DiskInfo {
     /// A data directory in the given state.
     #[must_use]
     pub fn new(path: impl Into<String>, state: DiskState) -> Self {
-        Self {
-            path: path.into(),
-            state: StateCell::new(state),
-        }
+        Self { path: path.into(), state: StateCell::new(state) }
     }
 }
 
@@ -142,31 +139,19 @@ impl Metrics {
 
     /// Forgets a volume; gives it back if it was known.
     pub fn remove_volume(&self, id: u32) -> Option<Arc<VolumeMetrics>> {
-        self.volumes
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&id)
+        self.volumes.write().unwrap_or_else(PoisonError::into_inner).remove(&id)
     }
 
     /// The volume with this id.
     #[must_use]
     pub fn volume(&self, id: u32) -> Option<Arc<VolumeMetrics>> {
-        self.volumes
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&id)
-            .cloned()
+        self.volumes.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
     /// All volumes by rising id: a copy, so that nothing is formatted while the lock is held.
     #[must_use]
     pub fn volumes(&self) -> Vec<Arc<VolumeMetrics>> {
-        self.volumes
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
+        self.volumes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// True once the daemon drains: it finishes what it has and takes nothing new.
@@ -197,21 +182,11 @@ mod tests {
     use super::*;
 
     fn node() -> NodeInfo {
-        NodeInfo {
-            version: "0".into(),
-            started_ns: 0,
-            started_unix_seconds: 0,
-            durable: true,
-        }
+        NodeInfo { version: "0".into(), started_ns: 0, started_unix_seconds: 0, durable: true }
     }
 
     fn volume(id: u32) -> VolumeInfo {
-        VolumeInfo {
-            id,
-            shard: 0,
-            disk: 0,
-            durable: true,
-        }
+        VolumeInfo { id, shard: 0, disk: 0, durable: true }
     }
 
     #[test]
@@ -222,11 +197,7 @@ mod tests {
         three.needles.set(5);
         let ids = |m: &Metrics| m.volumes().iter().map(|v| v.info.id).collect::<Vec<_>>();
         assert_eq!(ids(&m), [3, 7], "by rising id");
-        assert_eq!(
-            m.volume(3).map(|v| v.needles.get()),
-            Some(5),
-            "the same numbers"
-        );
+        assert_eq!(m.volume(3).map(|v| v.needles.get()), Some(5), "the same numbers");
         assert!(m.remove_volume(3).is_some());
         assert!(m.remove_volume(3).is_none());
         assert_eq!(ids(&m), [7]);
@@ -251,14 +222,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "a shard's id is its position")]
     fn a_shard_out_of_place_is_refused() {
-        let _ = Metrics::new(
-            node(),
-            &[ShardInfo {
-                id: 1,
-                core: 0,
-                port: None,
-            }],
-            vec![],
-        );
+        let _ = Metrics::new(node(), &[ShardInfo { id: 1, core: 0, port: None }], vec![]);
     }
 }

@@ -28,12 +28,7 @@ pub fn markdown() -> String {
     for row in TABLE {
         let name = row.full_name();
         let kind = row.kind.as_str();
-        let labels = row
-            .source
-            .labels()
-            .iter()
-            .map(|l| format!("`{l}`"))
-            .collect::<Vec<_>>();
+        let labels = row.source.labels().iter().map(|l| format!("`{l}`")).collect::<Vec<_>>();
         let labels = labels.join(", ");
         // Writing to a String does not fail.
         let _ = writeln!(page, "| `{name}` | {kind} | {labels} | {} |", row.help);
@@ -63,11 +58,7 @@ mod tests {
     fn every_metric_has_a_line() {
         let page = markdown();
         for row in TABLE {
-            assert!(
-                page.contains(&format!("| `{}` | ", row.full_name())),
-                "{}",
-                row.name
-            );
+            assert!(page.contains(&format!("| `{}` | ", row.full_name())), "{}", row.name);
         }
         assert!(page.contains("| `hayloft_device_reads_total` | counter | `shard` | "));
     }

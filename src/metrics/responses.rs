@@ -80,10 +80,7 @@ impl Responses {
     /// No answer counted yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            by_class: CounterBy::new(),
-            by_status: [const { Counter::new() }; SLOTS],
-        }
+        Self { by_class: CounterBy::new(), by_status: [const { Counter::new() }; SLOTS] }
     }
 
     /// Counts one answer. Only the owning thread may call this.
@@ -128,9 +125,7 @@ impl Default for Responses {
 
 #[inline]
 fn slot(status: u16) -> usize {
-    SLOT_OF
-        .get(usize::from(status))
-        .map_or(STATUSES.len(), |&slot| usize::from(slot))
+    SLOT_OF.get(usize::from(status)).map_or(STATUSES.len(), |&slot| usize::from(slot))
 }
 
 #[cfg(test)]
@@ -144,10 +139,7 @@ mod tests {
             assert_eq!(status.to_string(), name);
         }
         assert_eq!(STATUS_NAMES[STATUSES.len()], "other");
-        assert!(
-            STATUSES.windows(2).all(|p| p[0] < p[1]),
-            "rising, no duplicates"
-        );
+        assert!(STATUSES.windows(2).all(|p| p[0] < p[1]), "rising, no duplicates");
     }
 
     #[test]

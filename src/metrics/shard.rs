@@ -252,11 +252,7 @@ impl ShardMetrics {
 mod tests {
     use super::*;
 
-    const INFO: ShardInfo = ShardInfo {
-        id: 0,
-        core: 0,
-        port: None,
-    };
+    const INFO: ShardInfo = ShardInfo { id: 0, core: 0, port: None };
 
     #[test]
     fn neighbours_share_no_pair_of_cache_lines() {
@@ -267,18 +263,10 @@ mod tests {
     #[test]
     fn silence_counts_from_the_last_turn_or_the_start() {
         let shard = ShardMetrics::new(INFO);
-        assert_eq!(
-            shard.silence_ns(1_000, 400),
-            600,
-            "never turned: since the start"
-        );
+        assert_eq!(shard.silence_ns(1_000, 400), 600, "never turned: since the start");
         shard.turn(900);
         assert_eq!(shard.silence_ns(1_000, 400), 100);
-        assert_eq!(
-            shard.silence_ns(800, 400),
-            0,
-            "a turn in the reader's future is no silence"
-        );
+        assert_eq!(shard.silence_ns(800, 400), 0, "a turn in the reader's future is no silence");
         assert_eq!(shard.turns.get(), 1);
     }
 

@@ -105,13 +105,7 @@ impl Row {
 }
 
 const fn row(name: &'static str, kind: MetricType, source: Source, help: &'static str) -> Row {
-    Row {
-        name,
-        unit: None,
-        kind,
-        help,
-        source,
-    }
+    Row { name, unit: None, kind, help, source }
 }
 
 const fn counter(name: &'static str, get: fn(&ShardMetrics) -> u64, help: &'static str) -> Row {
@@ -137,12 +131,7 @@ const fn counter_by(
     get: fn(&ShardMetrics, usize) -> u64,
     help: &'static str,
 ) -> Row {
-    row(
-        name,
-        MetricType::Counter,
-        Source::ShardBy { key, names, get },
-        help,
-    )
+    row(name, MetricType::Counter, Source::ShardBy { key, names, get }, help)
 }
 
 const fn seconds_by(
@@ -159,17 +148,11 @@ const fn seconds_by(
 
 impl Row {
     const fn bytes(self) -> Self {
-        Self {
-            unit: Some(&BYTES),
-            ..self
-        }
+        Self { unit: Some(&BYTES), ..self }
     }
 
     const fn seconds(self) -> Self {
-        Self {
-            unit: Some(&SECONDS),
-            ..self
-        }
+        Self { unit: Some(&SECONDS), ..self }
     }
 }
 
@@ -311,18 +294,11 @@ mod tests {
             let name = row.full_name();
             assert!(seen.insert(name.clone()), "{name} twice");
             assert!(
-                name.bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
+                name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
                 "{name}"
             );
-            for suffix in [
-                "_total", "_bytes", "_seconds", "_info", "_bucket", "_count", "_sum",
-            ] {
-                assert!(
-                    !row.name.ends_with(suffix),
-                    "{}: the encoder adds {suffix}",
-                    row.name
-                );
+            for suffix in ["_total", "_bytes", "_seconds", "_info", "_bucket", "_count", "_sum"] {
+                assert!(!row.name.ends_with(suffix), "{}: the encoder adds {suffix}", row.name);
             }
         }
     }
@@ -339,12 +315,7 @@ mod tests {
     fn labels_of_one_row_differ() {
         for row in TABLE {
             let labels = row.source.labels();
-            assert_eq!(
-                labels.iter().collect::<HashSet<_>>().len(),
-                labels.len(),
-                "{}",
-                row.name
-            );
+            assert_eq!(labels.iter().collect::<HashSet<_>>().len(), labels.len(), "{}", row.name);
         }
     }
 }

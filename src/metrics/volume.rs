@@ -101,11 +101,8 @@ mod tests {
 
     #[test]
     fn poisoned_volumes_still_serve_and_failed_ones_do_not() {
-        let serving: Vec<_> = VolumeState::ALL
-            .iter()
-            .filter(|s| s.serves())
-            .map(|s| s.name())
-            .collect();
+        let serving: Vec<_> =
+            VolumeState::ALL.iter().filter(|s| s.serves()).map(|s| s.name()).collect();
         assert_eq!(serving, ["writable", "read_only", "poisoned"]);
     }
 }

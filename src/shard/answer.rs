@@ -136,6 +136,9 @@ impl From<Refusal> for Plain {
                  restarted",
                 metrics::Refusal::ReadOnly,
             ),
+            Refusal::Closing => {
+                Self::unavailable("the daemon is shutting down", metrics::Refusal::Draining)
+            }
             Refusal::NoBuffer => no_buffer(),
             Refusal::Failed(_) => Self::error(
                 Status::INTERNAL_SERVER_ERROR,

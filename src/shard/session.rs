@@ -159,8 +159,7 @@ async fn reply(shard: &Rc<Shard>, conn: &mut Conn, head: &Head, plain: Plain) ->
     if malformed {
         shard.metrics().bad_requests.inc();
     }
-    let connection =
-        if whole && !malformed { connection(shard, head) } else { Connection::Close };
+    let connection = if whole && !malformed { connection(shard, head) } else { Connection::Close };
     let sent = send_plain(shard, conn, head.method, &plain, connection).await;
     then(connection, sent)
 }
@@ -361,9 +360,7 @@ async fn delete(
     }
     let Object { volume, id, cookie } = object;
     match shard.perform(volume, Task::Delete { id, cookie, conditions }).await {
-        Outcome::Deleted => {
-            Ok(reply(shard, conn, head, Plain::success(Status::NO_CONTENT)).await)
-        }
+        Outcome::Deleted => Ok(reply(shard, conn, head, Plain::success(Status::NO_CONTENT)).await),
         other => Err(failed(shard, other)),
     }
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::Volume;
 use super::error::{IoError, Refusal};
 use super::format::{
-    CommitRecord, Kept, Kind, NeedleHeader, TailHint, encode_data_needle, encode_tombstone,
+    CommitRecord, Kind, NeedleHeader, Seal, TailHint, encode_data_needle, encode_tombstone,
 };
 use super::index::{IdHash, Location};
 use super::io::{VolumeFile, count};
@@ -124,8 +124,11 @@ impl Log {
     }
 
     fn join(&self, pending: Pending) -> Result<Rc<Event<Outcome>>, Refusal> {
-        if self.poisoned.get() || self.closing.get() {
+        if self.poisoned.get() {
             return Err(Refusal::Poisoned);
+        }
+        if self.closing.get() {
+            return Err(Refusal::Closing);
         }
         let len = pending.len();
         let fits = match pending.header.kind {
@@ -181,9 +184,11 @@ impl Log {
     ///
     /// # Errors
     /// The write's.
-    pub async fn seal(&self, file: &VolumeFile, kept: Kept) -> Result<(), IoError> {
+    pub async fn seal(&self, file: &VolumeFile, seal: Seal) -> Result<(), IoError> {
         let end = self.end.get();
-        let record = CommitRecord { seal: Some(kept), ..self.record(end, BLOCK, 0) };
+        // There is room: no commit ever takes the last block, since its padding is claimed in full.
+        assert!(end.tail + BLOCK <= self.log_end);
+        let record = CommitRecord { seal: Some(seal), ..self.record(end, BLOCK, 0) };
         let buf = self.handle.pool().alloc(BLOCK as usize);
         let mut buf = buf.ok_or(IoError::Errno(nix::libc::ENOBUFS))?;
         buf[..BLOCK as usize].fill(0);
@@ -223,7 +228,8 @@ impl Log {
         }
     }
 
-    fn poison(&self, error: IoError) {
+    /// Ends the append side for the life of the process.
+    pub fn poison(&self, error: IoError) {
         self.poisoned.set(true);
         for forming in self.forming.take() {
             forming.outcome.set(Err(error));
@@ -235,7 +241,7 @@ impl Log {
 /// commit half done.
 pub async fn run(volume: Rc<Volume>) {
     let log = &volume.log;
-    loop {
+    while !log.poisoned() {
         let next = log.forming.borrow_mut().pop_front();
         let done = match next {
             Some(forming) => commit(&volume, forming).await,
@@ -249,7 +255,6 @@ pub async fn run(volume: Rc<Volume>) {
                  restarted; reads go on. Check the kernel log and the disk."
             );
             log.poison(error);
-            break;
         }
     }
     if !log.poisoned()

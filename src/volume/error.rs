@@ -71,6 +71,9 @@ pub enum Refusal {
     /// An earlier write failed: the volume takes no writes until the process is restarted.
     #[error("an earlier write to the volume failed")]
     Poisoned,
+    /// The volume is being closed.
+    #[error("the volume is being closed")]
+    Closing,
     /// No buffer for the operation's own reads.
     #[error("no buffer")]
     NoBuffer,

@@ -66,7 +66,7 @@ async fn open_file(
     let len = len.map_err(|error| OpenError::Io("ask for the file's length", error))?;
     let (superblock, damaged_copies) = read_superblock(handle, &file, len).await?;
     check(&superblock, expected, len)?;
-    repair_superblock(handle, &file, &superblock, &damaged_copies).await?;
+    repair_superblock(handle, &file, &superblock, &damaged_copies).await;
 
     let hasher = match expected.hash_bits {
         None => Hasher::new(superblock.hash_seed),
@@ -82,7 +82,7 @@ async fn open_file(
         hasher,
     };
     let recovered = recover(&log_file).await?;
-    let log = begin_epoch(handle, &file, &superblock, hint, &recovered).await?;
+    let log = begin_epoch(handle, &file, &superblock, hint, &recovered).await;
     let extents = file.extents().await;
     let volume = Rc::new(Volume {
         handle: handle.clone(),
@@ -123,19 +123,17 @@ async fn read_superblock(
         let block = read_block(handle, file, offset).await?;
         copies.push((offset, Superblock::decode(&block)));
     }
+    // A copy of another format says more than one that is not valid: a newer build wrote it last.
+    let mut foreign = copies.iter().filter_map(|(_, copy)| copy.as_ref().err());
+    if let Some(error) = foreign.find(|error| **error != SuperblockError::Damaged) {
+        return Err(OpenError::Superblock(*error));
+    }
     let best = copies
         .iter()
         .filter_map(|(_, copy)| copy.as_ref().ok())
         .max_by_key(|copy| copy.revision)
         .cloned();
-    let Some(best) = best else {
-        // A copy that is valid but of another format says more than one that is not valid.
-        let reason = copies
-            .iter()
-            .filter_map(|(_, copy)| copy.as_ref().err())
-            .find(|error| **error != SuperblockError::Damaged);
-        return Err(OpenError::Superblock(*reason.unwrap_or(&SuperblockError::Damaged)));
-    };
+    let best = best.ok_or(OpenError::Superblock(SuperblockError::Damaged))?;
     let stale = copies.into_iter().filter(|(_, copy)| copy.as_ref() != Ok(&best));
     let stale = stale.map(|(offset, _)| offset).collect();
     Ok((best, stale))
@@ -172,18 +170,19 @@ async fn repair_superblock(
     file: &VolumeFile,
     superblock: &Superblock,
     offsets: &[u64],
-) -> Result<(), OpenError> {
+) {
     for &offset in offsets {
         tracing::warn!(
             volume = superblock.volume.0,
             "the superblock copy at byte {offset} is damaged; writing it anew"
         );
-        let mut buf = handle.pool().alloc(BLOCK as usize).ok_or(OpenError::NoBuffer)?;
+        let Some(mut buf) = handle.pool().alloc(BLOCK as usize) else { return };
         superblock.encode(&mut buf);
-        let written = file.write_block(buf, offset).await;
-        written.map_err(|error| OpenError::Io("repair the superblock", error))?;
+        // The copies that are left will do until the next start.
+        if let Err(error) = file.write_block(buf, offset).await {
+            tracing::error!(volume = superblock.volume.0, "could not write it: {error}");
+        }
     }
-    Ok(())
 }
 
 async fn read_hints(
@@ -192,12 +191,16 @@ async fn read_hints(
     superblock: &Superblock,
 ) -> Result<Option<TailHint>, OpenError> {
     let mut newest: Option<TailHint> = None;
+    let mut damaged = false;
     for offset in HINT_OFFSETS {
         let block = read_block(handle, file, offset).await?;
-        let hint = TailHint::decode(&block, superblock.incarnation, offset, superblock.log_end());
+        let (incarnation, log_end) = (superblock.incarnation, superblock.log_end());
+        let hint = TailHint::decode(&block, incarnation, offset, log_end);
+        damaged |= hint.is_none() && block[..BLOCK as usize].iter().any(|byte| *byte != 0);
         newest = newest.into_iter().chain(hint).max_by_key(|hint| hint.number);
     }
-    Ok(newest)
+    // "Nothing follows" counts only when this is the last hint for sure.
+    Ok(newest.map(|hint| TailHint { clean: hint.clean && !damaged, ..hint }))
 }
 
 /// Seals what was decided about a torn tail, and witnesses the recovered end of the log, before
@@ -208,7 +211,7 @@ async fn begin_epoch(
     superblock: &Superblock,
     hint: Option<TailHint>,
     recovered: &Recovered,
-) -> Result<Log, OpenError> {
+) -> Log {
     let last = TailHint {
         number: hint.map_or(0, |hint| hint.number),
         epoch: handle.random(),
@@ -220,10 +223,24 @@ async fn begin_epoch(
     };
     let (incarnation, log_end) = (superblock.incarnation, superblock.log_end());
     let log = Log::new(handle, incarnation, superblock.size, log_end, recovered.end, last);
-    let step = |what| move |error: IoError| OpenError::Io(what, error);
-    if let Some(kept) = recovered.torn {
-        log.seal(file, kept).await.map_err(step("seal the torn tail"))?;
+    if let Err(error) = write_beginning(&log, file, recovered).await {
+        tracing::error!(
+            volume = superblock.volume.0,
+            "the volume cannot be written to ({error}): it serves reads only until the daemon is \
+             restarted; check the kernel log and the disk"
+        );
+        log.poison(error);
     }
-    log.write_hint(file, false).await.map_err(step("write a tail hint"))?;
-    Ok(log)
+    log
+}
+
+async fn write_beginning(
+    log: &Log,
+    file: &VolumeFile,
+    recovered: &Recovered,
+) -> Result<(), IoError> {
+    if let Some(seal) = recovered.torn {
+        log.seal(file, seal).await?;
+    }
+    log.write_hint(file, false).await
 }

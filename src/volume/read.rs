@@ -114,7 +114,7 @@ impl Volume {
                 count(&file.stats.damaged_reads, 1);
                 return Err(GetError::Unreadable(id, Damage::Io(error)));
             }
-            match self.judge(&buf[REPLY_HEADROOM..wanted], at, id, extent) {
+            match self.judge(&buf[REPLY_HEADROOM..wanted], at, id, cookie, extent) {
                 Judged::Found(header) if header.cookie.matches(cookie) => {
                     return Ok(needle(buf, &header, extent));
                 }
@@ -130,7 +130,14 @@ impl Volume {
     }
 
     /// Whether these bytes are the needle `id`, whole and sound.
-    fn judge(&self, bytes: &[u8], at: Location, id: NeedleId, extent: Extent) -> Judged {
+    fn judge(
+        &self,
+        bytes: &[u8],
+        at: Location,
+        id: NeedleId,
+        cookie: Cookie,
+        extent: Extent,
+    ) -> Judged {
         let incarnation = self.superblock.incarnation;
         let failed = |what| Judged::Failed(GetError::Unreadable(id, Damage::Checksum(what)));
         let header = match decode_header(bytes, incarnation, at.offset) {
@@ -138,9 +145,15 @@ impl Volume {
             _ => {
                 // A needle with the same hash may be damaged: its footer tells whose it is. When
                 // not even that is left, the answer must not be "not found".
-                let footer = footer_at(bytes, incarnation, at.offset + at.len);
-                let other = extent == Extent::Whole && footer.is_some_and(|f| f.id != id);
-                return if other { Judged::Other } else { failed(Unreadable::Header) };
+                let whole = bytes.len() as u64 == at.len;
+                let footer = footer_at(bytes, incarnation, at.offset + at.len).filter(|_| whole);
+                return match footer {
+                    Some(footer) if footer.id != id => Judged::Other,
+                    Some(footer) if !footer.cookie.matches(cookie) => {
+                        Judged::Failed(GetError::NotFound)
+                    }
+                    _ => failed(Unreadable::Header),
+                };
             }
         };
         if header.id != id {

@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 
 use super::error::OpenError;
-use super::format::{CommitRecord, Kept, Kind, NeedleHeader, TailHint};
+use super::format::{CommitRecord, Kept, Kind, NeedleHeader, Seal, TailHint};
 use super::index::{Hasher, IdHash, Index, Location};
 use super::io::VolumeFile;
 use super::scan::{Found, Scanner, Wanted};
@@ -47,8 +47,8 @@ pub struct Recovered {
     pub index: Index,
     /// Where the log goes on.
     pub end: LogEnd,
-    /// What was kept of a torn last commit: to be sealed before anything is served.
-    pub torn: Option<Kept>,
+    /// What was decided about a torn last commit: to be sealed before anything is written.
+    pub torn: Option<Seal>,
     /// Bytes of indexed needles.
     pub live_bytes: u64,
     /// Damage inside acknowledged data.
@@ -162,14 +162,10 @@ impl Recovery<'_> {
         self.accept_staged(record.seal).await;
         let before = self.end;
         let end = at + record.len;
-        let wanted = Wanted { sequences: record.sequence..=record.sequence, epochs: None };
-        let mut found = self.scanner.collect(at + UNIT, end, &wanted).await;
-        // Leftovers of an older epoch can stand only in the torn part of the last commit; they
-        // would fail the check of its needles one by one, but have no business in any other.
-        found.retain(|found| match found {
-            Found::Whole(header, _) => header.epoch == record.epoch,
-            Found::Damaged(_) => true,
-        });
+        // Leftovers of an older epoch may stand in what was torn.
+        let sequences = record.sequence..=record.sequence;
+        let wanted = Wanted { sequences, epoch: Some(record.epoch) };
+        let found = self.scanner.collect(at + UNIT, end, &wanted).await;
         self.end = LogEnd {
             tail: end,
             sequence: record.sequence,
@@ -212,7 +208,8 @@ impl Recovery<'_> {
     async fn pass_damage(&mut self, at: u64, proof: LogEnd) {
         self.accept_staged(None).await;
         let sequences = self.end.sequence + 1..=proof.sequence;
-        let found = self.scanner.collect(at, proof.tail, &Wanted { sequences, epochs: None }).await;
+        let wanted = Wanted { sequences, epoch: None };
+        let found = self.scanner.collect(at, proof.tail, &wanted).await;
         let before = self.end;
         self.end = LogEnd { version: self.end.version, ..proof };
         self.chained = proof.record_checksum != 0;
@@ -220,15 +217,27 @@ impl Recovery<'_> {
     }
 
     /// Takes over what was read last, since something follows it. A seal says what to keep of it.
-    async fn accept_staged(&mut self, seal: Option<Kept>) {
+    async fn accept_staged(&mut self, seal: Option<Seal>) {
         let Some(mut staged) = self.staged.take() else { return };
         match seal {
-            Some(kept) => staged.found.retain(|found| kept.contains(found.ordinal())),
+            Some(Seal { epoch, kept }) => {
+                let kept_needle =
+                    |found: &Found| found.epoch() == epoch && kept.contains(found.ordinal());
+                staged.found.retain(kept_needle);
+                if staged.found.len() < kept.count() as usize {
+                    self.report_lost(staged.start, staged.end);
+                }
+            }
             None => self.report_missing(&staged),
         }
         for found in staged.found {
             self.take_over(found).await;
         }
+    }
+
+    fn report_lost(&mut self, start: u64, end: u64) {
+        let at = Location { offset: start, len: end - start };
+        self.result.damage.push(DamagedPlace { at, id: None });
     }
 
     /// Reports what a commit should hold and does not.
@@ -304,7 +313,7 @@ impl Recovery<'_> {
     async fn remove_by_identity(&mut self, hash: IdHash, id: NeedleId) {
         let candidates: Vec<Location> = self.result.index.candidates(hash).collect();
         for at in candidates {
-            let wanted = Wanted { sequences: 0..=u64::MAX, epochs: None };
+            let wanted = Wanted { sequences: 0..=u64::MAX, epoch: None };
             let end = at.offset + at.len;
             let needles = self.scanner.collect(at.offset, end, &wanted).await;
             let same = needles.iter().any(|needle| match needle {
@@ -344,7 +353,7 @@ impl Recovery<'_> {
             // Nobody was told of it, and nothing of it is of use: the log ends before it.
             self.end = LogEnd { version: self.end.version, ..staged.before };
         } else {
-            self.take_over_torn(valid).await;
+            self.take_over_torn(record.epoch, valid).await;
         }
     }
 
@@ -353,29 +362,31 @@ impl Recovery<'_> {
     async fn keep_orphans(&mut self) {
         let at = self.end.tail;
         let sequence = self.end.sequence + 1;
-        let epochs = Some([self.epoch, self.log.hint.map_or(self.epoch, |hint| hint.epoch)]);
+        // Whoever wrote the last hint wrote the last commit; if that hint is damaged, whoever wrote
+        // the last record may have.
+        let epochs = [self.log.hint.map_or(self.epoch, |hint| hint.epoch), self.epoch];
         let limit = (at + COMMIT_LEN_MAX).min(self.log.log_end);
-        let wanted = Wanted { sequences: sequence..=sequence, epochs };
-        let found = self.scanner.collect(at, limit, &wanted).await;
-        let valid = self.valid_needles(&found).await;
-        let Some(last) = valid.iter().map(|found| found.location()).next_back() else { return };
-        let Some(fits) = valid.iter().map(Found::ordinal).max() else { return };
-        if fits as usize >= COMMIT_NEEDLES_MAX {
-            return;
+        for epoch in epochs {
+            let wanted = Wanted { sequences: sequence..=sequence, epoch: Some(epoch) };
+            let found = self.scanner.collect(at, limit, &wanted).await;
+            let mut valid = self.valid_needles(&found).await;
+            valid.retain(|found| (found.ordinal() as usize) < COMMIT_NEEDLES_MAX);
+            let Some(last) = valid.last().map(Found::location) else { continue };
+            self.end.tail = (last.offset + last.len).next_multiple_of(BLOCK);
+            self.end.sequence = sequence;
+            self.end.record_checksum = 0;
+            return self.take_over_torn(epoch, valid).await;
         }
-        self.end.tail = (last.offset + last.len).next_multiple_of(BLOCK);
-        self.end.sequence = sequence;
-        self.end.record_checksum = 0;
-        self.take_over_torn(valid).await;
     }
 
-    async fn take_over_torn(&mut self, valid: Vec<Found>) {
+    async fn take_over_torn(&mut self, epoch: u64, valid: Vec<Found>) {
         let mut kept = Kept::none();
         for found in valid {
-            kept.keep(found.ordinal());
-            self.take_over(found).await;
+            if kept.keep(found.ordinal()) {
+                self.take_over(found).await;
+            }
         }
-        self.result.torn = Some(kept);
+        self.result.torn = Some(Seal { epoch, kept });
     }
 
     /// Those of a torn commit that are valid to their last byte; of a multi-write all or none.

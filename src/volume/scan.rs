@@ -26,6 +26,14 @@ pub enum Found {
 }
 
 impl Found {
+    /// Epoch of its commit.
+    pub fn epoch(&self) -> u64 {
+        match self {
+            Self::Whole(header, _) => header.epoch,
+            Self::Damaged(footer) => footer.epoch,
+        }
+    }
+
     /// Position in its commit.
     pub fn ordinal(&self) -> u32 {
         match self {
@@ -50,14 +58,13 @@ impl Found {
 pub struct Wanted {
     /// Of commits with these sequences.
     pub sequences: RangeInclusive<u64>,
-    /// And of these epochs; of any when absent.
-    pub epochs: Option<[u64; 2]>,
+    /// And of this epoch; of any when absent.
+    pub epoch: Option<u64>,
 }
 
 impl Wanted {
-    fn accepts(&self, header: &NeedleHeader) -> bool {
-        self.sequences.contains(&header.sequence)
-            && self.epochs.is_none_or(|epochs| epochs.contains(&header.epoch))
+    fn accepts(&self, sequence: u64, epoch: u64) -> bool {
+        self.sequences.contains(&sequence) && self.epoch.is_none_or(|wanted| wanted == epoch)
     }
 }
 
@@ -112,7 +119,7 @@ impl<'a> Scanner<'a> {
             return None;
         }
         let (incarnation, log_end) = (self.incarnation, self.log_end);
-        let bytes = self.view(offset, COMMIT_RECORD_LEN as u64).await;
+        let bytes = self.view(offset, 2 * COMMIT_RECORD_LEN as u64).await;
         CommitRecord::decode(bytes, incarnation, offset, log_end)
     }
 
@@ -146,16 +153,12 @@ impl<'a> Scanner<'a> {
             let offset = at.checked_sub(back).filter(|&offset| offset >= from)?;
             let location = Location { offset, len: header.layout().len as u64 };
             let end = offset + location.len;
-            let fits = wanted.accepts(&header) && end <= to;
+            let fits = wanted.accepts(header.sequence, header.epoch) && end <= to;
             return fits.then_some((Found::Whole(header, location), end));
         }
         let end = at + UNIT;
         let footer = footer_at(unit, incarnation, end)?;
-        // The epoch of a needle without header is unknown. Footers count only where the log is
-        // known to be acknowledged, and there every byte is of the commit that covers it.
-        let fits = footer.start >= from
-            && wanted.epochs.is_none()
-            && wanted.sequences.contains(&footer.sequence);
+        let fits = footer.start >= from && wanted.accepts(footer.sequence, footer.epoch);
         fits.then_some((Found::Damaged(footer), end))
     }
 

@@ -77,6 +77,11 @@ pub struct Existing {
     pub modified_ns: u64,
 }
 
+impl Existing {
+    /// What is there cannot be read: its tag matches none, and it is newer than any date.
+    const UNKNOWN: Self = Self { etag: 0, modified_ns: u64::MAX };
+}
+
 /// An acknowledged PUT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stored {
@@ -91,8 +96,8 @@ pub struct Stored {
 enum Present {
     No,
     Yes(NeedleHeader, Location),
-    /// It is the id's, but its header cannot be read.
-    Damaged(Location),
+    /// It is the id's, but its header cannot be read; the footer tells the cookie.
+    Damaged(Cookie, Location),
     /// Something with the id's hash cannot be identified at all.
     Unknown,
 }
@@ -108,14 +113,20 @@ impl Volume {
         id: NeedleId,
         cookie: Cookie,
         draft: Draft,
-        check: impl FnOnce(Option<&Existing>) -> bool,
+        check: impl Fn(Option<&Existing>) -> bool,
     ) -> Result<Stored, Refusal> {
         self.admit()?;
         let _held = self.locks.lock(id).await;
         let present = self.look_up(id).await?;
         let existing = match &present {
-            Present::Yes(header, _) if !header.cookie.matches(cookie) => {
+            Present::Yes(NeedleHeader { cookie: held, .. }, _) | Present::Damaged(held, _)
+                if !held.matches(cookie) =>
+            {
                 return Err(Refusal::Conflict);
+            }
+            // What a condition would look at is lost: only a write without conditions can be decided.
+            Present::Damaged(..) if !(check(None) && check(Some(&Existing::UNKNOWN))) => {
+                return Err(Refusal::Unreadable(id));
             }
             Present::Yes(header, _) => {
                 Some(Existing { etag: header.data_checksum, modified_ns: header.modified_ns })
@@ -126,7 +137,7 @@ impl Volume {
             return Err(Refusal::Precondition);
         }
         let previous = match &present {
-            Present::Yes(_, at) | Present::Damaged(at) => at.offset,
+            Present::Yes(_, at) | Present::Damaged(_, at) => at.offset,
             // Newest first: this needle will be found before whatever the unknown one is.
             Present::No | Present::Unknown => 0,
         };
@@ -156,17 +167,22 @@ impl Volume {
         &self,
         id: NeedleId,
         cookie: Cookie,
-        check: impl FnOnce(&Existing) -> bool,
+        check: impl Fn(&Existing) -> bool,
     ) -> Result<(), Refusal> {
         self.admit()?;
         let _held = self.locks.lock(id).await;
         let (existing, at) = match self.look_up(id).await? {
-            Present::Yes(header, at) if header.cookie.matches(cookie) => (header, at),
-            Present::Yes(..) | Present::No => return Err(Refusal::NotFound),
-            Present::Damaged(_) | Present::Unknown => return Err(Refusal::Unreadable(id)),
+            Present::Yes(header, at) if header.cookie.matches(cookie) => {
+                let (etag, modified_ns) = (header.data_checksum, header.modified_ns);
+                (Existing { etag, modified_ns }, at)
+            }
+            Present::Damaged(held, at) if held.matches(cookie) => (Existing::UNKNOWN, at),
+            Present::Yes(..) | Present::Damaged(..) | Present::No => {
+                return Err(Refusal::NotFound);
+            }
+            Present::Unknown => return Err(Refusal::Unreadable(id)),
         };
-        let modified_ns = existing.modified_ns;
-        if !check(&Existing { etag: existing.data_checksum, modified_ns }) {
+        if !check(&existing) {
             return Err(Refusal::Precondition);
         }
         let header = NeedleHeader {
@@ -220,7 +236,9 @@ impl Volume {
                 Identity::Readable(header) if header.id == id => {
                     return Ok(Present::Yes(header, at));
                 }
-                Identity::Attributed(owner) if owner == id => return Ok(Present::Damaged(at)),
+                Identity::Attributed(owner, cookie) if owner == id => {
+                    return Ok(Present::Damaged(cookie, at));
+                }
                 Identity::Unknown => result = Present::Unknown,
                 _ => count(&self.stats().false_candidates, 1),
             }
@@ -242,7 +260,7 @@ impl Volume {
         let end = at.offset + at.len;
         let (buf, result) = self.file.read(buf, 0, unit, end - UNIT, reads).await;
         Ok(match result.ok().and_then(|()| footer_at(&buf[..unit], incarnation, end)) {
-            Some(footer) => Identity::Attributed(footer.id),
+            Some(footer) => Identity::Attributed(footer.id, footer.cookie),
             None => Identity::Unknown,
         })
     }
@@ -250,6 +268,6 @@ impl Volume {
 
 enum Identity {
     Readable(NeedleHeader),
-    Attributed(NeedleId),
+    Attributed(NeedleId, Cookie),
     Unknown,
 }

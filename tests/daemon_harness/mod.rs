@@ -257,7 +257,8 @@ impl Client {
 
     /// Whether the peer has closed and nothing is left to read.
     pub fn at_end(&mut self) -> bool {
-        self.buffer.is_empty() && matches!(self.fill(), Err(error) if error.kind() != std::io::ErrorKind::WouldBlock)
+        self.buffer.is_empty()
+            && matches!(self.fill(), Err(error) if error.kind() != std::io::ErrorKind::WouldBlock)
     }
 }
 

@@ -22,39 +22,23 @@ fn a_hung_shard_makes_the_node_unhealthy_until_it_turns() {
     let turn = |shard: usize| node.metrics.shards[shard].turn(hung_shard::now_ns());
 
     let fresh = get(addr, "/healthz");
-    assert_eq!(
-        (fresh.status, fresh.body.as_str()),
-        (200, "ok\n"),
-        "just started"
-    );
+    assert_eq!((fresh.status, fresh.body.as_str()), (200, "ok\n"), "just started");
     turn(0);
     turn(1);
     hung_shard::advance_seconds(4);
     turn(0);
-    assert_eq!(
-        get(addr, "/healthz").status,
-        200,
-        "4 s of silence are no hang"
-    );
+    assert_eq!(get(addr, "/healthz").status, 200, "4 s of silence are no hang");
 
     hung_shard::advance_seconds(3);
     let sick = get(addr, "/healthz");
     assert_eq!(sick.status, 503);
-    assert_eq!(
-        sick.json()["shards"],
-        json!([{"id": 1, "core": 3, "silent_ms": 7000}])
-    );
+    assert_eq!(sick.json()["shards"], json!([{"id": 1, "core": 3, "silent_ms": 7000}]));
     assert_eq!(sick.error(), "1 of 2 shards have not turned for 5000 ms.");
 
     turn(1);
     assert_eq!(get(addr, "/healthz").status, 200, "it turns again");
     hung_shard::advance_seconds(5);
-    assert_eq!(
-        get(addr, "/healthz").json()["shards"]
-            .as_array()
-            .map(Vec::len),
-        Some(2)
-    );
+    assert_eq!(get(addr, "/healthz").json()["shards"].as_array().map(Vec::len), Some(2));
     admin.shutdown().expect("stops");
 }
 
@@ -64,16 +48,8 @@ fn readiness(addr: std::net::SocketAddr) -> (u16, u16, Reply) {
     for reply in [&plain, &strict] {
         let retry = reply.header("retry-after").is_some();
         assert_eq!(retry, reply.status == 503, "{reply:?}");
-        assert_eq!(
-            reply.json()["ready"],
-            json!(reply.status == 200),
-            "{reply:?}"
-        );
-        assert_eq!(
-            reply.json()["error"].is_string(),
-            reply.status == 503,
-            "{reply:?}"
-        );
+        assert_eq!(reply.json()["ready"], json!(reply.status == 200), "{reply:?}");
+        assert_eq!(reply.json()["error"].is_string(), reply.status == 503, "{reply:?}");
     }
     (plain.status, strict.status, plain)
 }
@@ -92,10 +68,7 @@ fn readiness_follows_the_volumes() {
     one.state.set(VolumeState::Writable);
     let (plain, strict, reply) = readiness(addr);
     assert_eq!((plain, strict), (503, 503), "one of two still recovers");
-    assert_eq!(
-        reply.json()["volumes"],
-        json!([{"id": 2, "state": "recovering"}])
-    );
+    assert_eq!(reply.json()["volumes"], json!([{"id": 2, "state": "recovering"}]));
     assert_eq!(reply.error(), "1 of 2 volumes are recovering.");
 
     for (state, want, serving) in [
@@ -125,10 +98,7 @@ fn a_missing_disk_counts_when_strict_and_draining_always() {
     node.metrics.disks[1].state.set(DiskState::Missing);
     let (plain, strict, reply) = readiness(addr);
     assert_eq!((plain, strict), (200, 503));
-    assert_eq!(
-        reply.json()["disks"],
-        json!([{"path": "/data/b", "state": "missing"}])
-    );
+    assert_eq!(reply.json()["disks"], json!([{"path": "/data/b", "state": "missing"}]));
     node.metrics.disks[1].state.set(DiskState::Ok);
     assert_eq!(readiness(addr).1, 200);
 
@@ -169,22 +139,13 @@ fn metrics_are_openmetrics_text_of_the_live_numbers() {
     for n in 1..=3_u64 {
         shard.requests.at(Method::Get).inc();
         shard.device_reads.inc();
-        shard
-            .request_latency
-            .at(MethodGroup::Get)
-            .record(n * 80_000);
+        shard.request_latency.at(MethodGroup::Get).record(n * 80_000);
         let seen = scrape();
         for (name, labels) in [
             ("hayloft_requests_total", "shard=1,method=get"),
             ("hayloft_device_reads_total", "shard=1"),
-            (
-                "hayloft_request_duration_seconds_count",
-                "shard=1,method=get",
-            ),
-            (
-                "hayloft_request_duration_seconds_bucket",
-                "shard=1,method=get,le=+Inf",
-            ),
+            ("hayloft_request_duration_seconds_count", "shard=1,method=get"),
+            ("hayloft_request_duration_seconds_bucket", "shard=1,method=get,le=+Inf"),
         ] {
             assert_eq!(seen.value(name, labels), Some(n as f64), "{name}");
         }
@@ -194,9 +155,7 @@ fn metrics_are_openmetrics_text_of_the_live_numbers() {
 }
 
 fn keys(value: &Value) -> Vec<&str> {
-    let object = value
-        .as_object()
-        .unwrap_or_else(|| panic!("no object: {value}"));
+    let object = value.as_object().unwrap_or_else(|| panic!("no object: {value}"));
     object.keys().map(String::as_str).collect()
 }
 
@@ -264,19 +223,10 @@ fn volumes_can_be_listed_and_picked() {
     node.volume(3, VolumeState::ReadOnly);
 
     let list = get(addr, "/volumes").json();
-    assert_eq!(
-        (&list[0]["id"], &list[1]["id"]),
-        (&json!(3), &json!(12)),
-        "by rising id"
-    );
+    assert_eq!((&list[0]["id"], &list[1]["id"]), (&json!(3), &json!(12)), "by rising id");
     let one = get(addr, "/volumes/3");
     assert_eq!((one.status, one.json()), (200, list[0].clone()));
-    for target in [
-        "/volumes/4",
-        "/volumes/03",
-        "/volumes/x",
-        "/volumes/99999999999",
-    ] {
+    for target in ["/volumes/4", "/volumes/03", "/volumes/x", "/volumes/99999999999"] {
         let reply = get(addr, target);
         assert_eq!(reply.status, 404, "{target}");
         let id = target.trim_start_matches("/volumes/");
@@ -295,11 +245,7 @@ fn what_does_not_exist_is_answered_as_json() {
         assert_eq!(reply.status, 404, "{target}");
         assert_eq!(reply.error(), format!("There is nothing at {target}."));
     }
-    for (method, target) in [
-        ("DELETE", "/healthz"),
-        ("PUT", "/volumes/1"),
-        ("POST", "/metrics"),
-    ] {
+    for (method, target) in [("DELETE", "/healthz"), ("PUT", "/volumes/1"), ("POST", "/metrics")] {
         let reply = request(addr, method, target);
         assert_eq!(reply.status, 405, "{method} {target}");
         assert_eq!(reply.error(), format!("{method} is not possible here."));

@@ -16,23 +16,15 @@ pub(super) struct Reply {
 
 impl Reply {
     fn parse(text: &str) -> Self {
-        let (head, body) = text
-            .split_once("\r\n\r\n")
-            .unwrap_or_else(|| panic!("no head: {text:?}"));
+        let (head, body) =
+            text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {text:?}"));
         let mut lines = head.split("\r\n");
-        let status = lines
-            .next()
-            .and_then(|l| l.split(' ').nth(1))
-            .and_then(|s| s.parse().ok());
+        let status = lines.next().and_then(|l| l.split(' ').nth(1)).and_then(|s| s.parse().ok());
         let headers: Vec<_> = lines
             .map(|l| l.split_once(": ").expect("name: value"))
             .map(|(k, v)| (k.to_ascii_lowercase(), v.to_owned()))
             .collect();
-        Self {
-            status: status.expect("a status line"),
-            headers,
-            body: body.to_owned(),
-        }
+        Self { status: status.expect("a status line"), headers, body: body.to_owned() }
     }
 
     /// The value of a header that must not come twice.
@@ -45,29 +37,20 @@ impl Reply {
 
     /// The body as JSON.
     pub(super) fn json(&self) -> Value {
-        assert_eq!(
-            self.header("content-type"),
-            Some("application/json"),
-            "{self:?}"
-        );
+        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 
     /// The sentence of an error.
     pub(super) fn error(&self) -> String {
-        self.json()["error"]
-            .as_str()
-            .unwrap_or_else(|| panic!("no error: {self:?}"))
-            .to_owned()
+        self.json()["error"].as_str().unwrap_or_else(|| panic!("no error: {self:?}")).to_owned()
     }
 }
 
 /// Opens a connection on which reads give up after ten seconds.
 pub(super) fn connect(addr: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(addr).expect("connects");
-    stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .expect("a timeout can be set");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout can be set");
     stream
 }
 
@@ -76,22 +59,15 @@ pub(super) fn raw(addr: SocketAddr, request: &str) -> Reply {
     let mut stream = connect(addr);
     stream.write_all(request.as_bytes()).expect("sends");
     let mut text = String::new();
-    stream
-        .read_to_string(&mut text)
-        .expect("the server closes after the answer");
+    stream.read_to_string(&mut text).expect("the server closes after the answer");
     Reply::parse(&text)
 }
 
 /// One request without a body.
 pub(super) fn request(addr: SocketAddr, method: &str, target: &str) -> Reply {
-    let reply = raw(
-        addr,
-        &format!("{method} {target} HTTP/1.1\r\nHost: t\r\n\r\n"),
-    );
-    let length: usize = reply
-        .header("content-length")
-        .and_then(|l| l.parse().ok())
-        .expect("a length");
+    let reply = raw(addr, &format!("{method} {target} HTTP/1.1\r\nHost: t\r\n\r\n"));
+    let length: usize =
+        reply.header("content-length").and_then(|l| l.parse().ok()).expect("a length");
     if method != "HEAD" {
         assert_eq!(length, reply.body.len(), "the body is whole");
     }

@@ -64,10 +64,7 @@ fn serve_slow_routes(limits: AdminLimits) -> (AdminHandle, SocketAddr) {
 #[test]
 fn clients_that_say_nothing_cannot_keep_others_out() {
     // Nothing but the bound on connections can help here: all deadlines are far away.
-    let limits = AdminLimits {
-        connections: 8,
-        ..long_limits()
-    };
+    let limits = AdminLimits { connections: 8, ..long_limits() };
     let (_admin, addr) = node(limits).start();
     let mut silent: Vec<_> = (0..40).map(|_| connect(addr)).collect();
     for stream in &mut silent {
@@ -86,10 +83,7 @@ fn clients_that_say_nothing_cannot_keep_others_out() {
 
 #[test]
 fn a_connection_has_a_deadline_however_it_drips() {
-    let limits = AdminLimits {
-        connection_lifetime: Duration::from_millis(300),
-        ..long_limits()
-    };
+    let limits = AdminLimits { connection_lifetime: Duration::from_millis(300), ..long_limits() };
     let (_admin, addr) = node(limits).start();
     let begun = Instant::now();
     let mut stream = connect(addr);
@@ -107,16 +101,11 @@ fn a_connection_has_a_deadline_however_it_drips() {
 
 #[test]
 fn a_client_that_does_not_read_holds_up_nobody_and_is_cut() {
-    let limits = AdminLimits {
-        connection_lifetime: Duration::from_millis(500),
-        ..long_limits()
-    };
+    let limits = AdminLimits { connection_lifetime: Duration::from_millis(500), ..long_limits() };
     let (_admin, addr) = serve_slow_routes(limits);
     let mut greedy: Vec<_> = (0..4).map(|_| connect(addr)).collect();
     for stream in &mut greedy {
-        stream
-            .write_all(b"GET /huge HTTP/1.1\r\nHost: t\r\n\r\n")
-            .expect("sends");
+        stream.write_all(b"GET /huge HTTP/1.1\r\nHost: t\r\n\r\n").expect("sends");
     }
     assert_eq!(get(addr, "/healthz").status, 200, "meanwhile");
     std::thread::sleep(Duration::from_secs(1));
@@ -131,10 +120,7 @@ fn a_client_that_does_not_read_holds_up_nobody_and_is_cut() {
 
 #[test]
 fn a_handler_that_hangs_is_given_up_and_disturbs_nobody() {
-    let limits = AdminLimits {
-        answer_within: Duration::from_millis(300),
-        ..long_limits()
-    };
+    let limits = AdminLimits { answer_within: Duration::from_millis(300), ..long_limits() };
     let (_admin, addr) = serve_slow_routes(limits);
     let waiting = std::thread::spawn(move || get(addr, "/never"));
     assert_eq!(get(addr, "/healthz").status, 200, "meanwhile");
@@ -170,34 +156,22 @@ fn shutdown_finishes_what_is_under_way_and_frees_the_port() {
     std::thread::sleep(Duration::from_millis(100));
     let begun = Instant::now();
     admin.shutdown().expect("stops");
-    assert!(
-        begun.elapsed() >= Duration::from_millis(50),
-        "it did not wait for /late"
-    );
+    assert!(begun.elapsed() >= Duration::from_millis(50), "it did not wait for /late");
     assert_eq!(late.join().expect("an answer").body, "late");
     assert!(TcpStream::connect(addr).is_err(), "the port still accepts");
 }
 
 #[test]
 fn shutdown_waits_for_nobody_for_long() {
-    let limits = AdminLimits {
-        shutdown_within: Duration::from_millis(200),
-        ..long_limits()
-    };
+    let limits = AdminLimits { shutdown_within: Duration::from_millis(200), ..long_limits() };
     let (admin, addr) = serve_slow_routes(limits);
     let mut stuck = connect(addr);
-    stuck
-        .write_all(b"GET /never HTTP/1.1\r\nHost: t\r\n\r\n")
-        .expect("sends");
+    stuck.write_all(b"GET /never HTTP/1.1\r\nHost: t\r\n\r\n").expect("sends");
     let idle = connect(addr);
     assert_eq!(get(addr, "/healthz").status, 200, "all three are accepted");
     let begun = Instant::now();
     admin.shutdown().expect("stops");
-    assert!(
-        begun.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     assert!(ends(&stuck) && ends(&idle));
 }
 

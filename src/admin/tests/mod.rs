@@ -50,16 +50,8 @@ impl Node {
             durable: true,
         };
         let shards = [
-            ShardInfo {
-                id: 0,
-                core: 2,
-                port: Some(8180),
-            },
-            ShardInfo {
-                id: 1,
-                core: 3,
-                port: None,
-            },
+            ShardInfo { id: 0, core: 2, port: Some(8180) },
+            ShardInfo { id: 1, core: 3, port: None },
         ];
         let disks = ["/data/a", "/data/b"].map(|path| DiskInfo::new(path, DiskState::Ok));
         let metrics = Metrics::new(info, &shards, disks.into());
@@ -68,12 +60,7 @@ impl Node {
     }
 
     fn volume(&self, id: u32, state: VolumeState) -> Arc<VolumeMetrics> {
-        let info = VolumeInfo {
-            id,
-            shard: 1,
-            disk: 0,
-            durable: true,
-        };
+        let info = VolumeInfo { id, shard: 1, disk: 0, durable: true };
         self.metrics.register_volume(info, state)
     }
 

@@ -3,7 +3,7 @@
 
 use super::field::{Decoder, Encoder};
 use super::{checksum, seed};
-use crate::limits::{BLOCK, COMMIT_LEN_MAX, COMMIT_NEEDLES_MAX, LOG_START};
+use crate::limits::{BLOCK, COMMIT_LEN_MAX, COMMIT_NEEDLES_MAX, LOG_START, UNIT};
 
 const MAGIC: [u8; 8] = *b"HAYLCMMT";
 /// Length of the record on disk (bytes).
@@ -12,6 +12,7 @@ const CHECKSUM_AT: usize = COMMIT_RECORD_LEN - 8;
 /// Bytes of the map of kept needles in a seal.
 pub const KEPT_BYTES: usize = 128;
 const FLAG_SEAL: u32 = 1;
+const FLAG_COPY: u32 = 2;
 
 const _: () = assert!(COMMIT_NEEDLES_MAX <= KEPT_BYTES * 8);
 
@@ -26,12 +27,16 @@ impl Kept {
         Self([0; KEPT_BYTES])
     }
 
-    /// Keeps the needle with this ordinal.
-    ///
-    /// # Panics
-    /// When the ordinal is beyond what one commit can hold.
-    pub fn keep(&mut self, ordinal: u32) {
-        self.0[ordinal as usize / 8] |= 1 << (ordinal % 8);
+    /// Keeps the needle with this ordinal: whether there is room to say so.
+    pub fn keep(&mut self, ordinal: u32) -> bool {
+        let byte = self.0.get_mut(ordinal as usize / 8);
+        byte.map(|byte| *byte |= 1 << (ordinal % 8)).is_some()
+    }
+
+    /// How many are kept.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.0.iter().map(|byte| byte.count_ones()).sum()
     }
 
     /// Whether the needle with this ordinal was kept.
@@ -39,6 +44,15 @@ impl Kept {
     pub fn contains(&self, ordinal: u32) -> bool {
         self.0.get(ordinal as usize / 8).is_some_and(|byte| byte >> (ordinal % 8) & 1 == 1)
     }
+}
+
+/// What recovery decided about a torn commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seal {
+    /// Epoch of the torn commit.
+    pub epoch: u64,
+    /// What was kept of it.
+    pub kept: Kept,
 }
 
 /// One record.
@@ -58,32 +72,42 @@ pub struct CommitRecord {
     pub previous: u64,
     /// When it was written (nanoseconds since 1970).
     pub written_ns: u64,
-    /// In a seal: what recovery kept of the torn commit right before this one. A seal holds no
-    /// needles itself.
-    pub seal: Option<Kept>,
+    /// In a seal: what recovery decided about the torn commit right before this one. A seal holds
+    /// no needles itself, and its record stands twice, in its first two units.
+    pub seal: Option<Seal>,
 }
 
 impl CommitRecord {
-    /// Encodes the record for `offset` of the file `incarnation`; returns its checksum, which the
-    /// next record repeats.
+    /// Encodes the record for the commit at `offset` of the file `incarnation`; returns its
+    /// checksum, which the next record repeats.
     ///
     /// # Panics
-    /// When `out` is shorter than 512 bytes.
+    /// When `out` is shorter than 512 bytes, or 1024 for a seal.
     pub fn encode(&self, incarnation: u64, offset: u64, out: &mut [u8]) -> u64 {
+        if self.seal.is_some() {
+            let copy = &mut out[COMMIT_RECORD_LEN..2 * COMMIT_RECORD_LEN];
+            self.encode_unit(FLAG_COPY, seed(incarnation, offset + UNIT), copy);
+        }
+        self.encode_unit(0, seed(incarnation, offset), out)
+    }
+
+    fn encode_unit(&self, flags: u32, seed: u64, out: &mut [u8]) -> u64 {
+        let flags = flags | if self.seal.is_some() { FLAG_SEAL } else { 0 };
+        let seal = self.seal.unwrap_or(Seal { epoch: 0, kept: Kept::none() });
         let sum = {
             let mut fields = Encoder::new(&mut out[..CHECKSUM_AT]);
             fields.bytes(&MAGIC).u64(self.epoch).u64(self.sequence).u64(self.len);
-            fields.u32(self.needles).u32(if self.seal.is_some() { FLAG_SEAL } else { 0 });
+            fields.u32(self.needles).u32(flags);
             fields.u64(self.durable_tail).u64(self.previous).u64(self.written_ns);
-            fields.bytes(&self.seal.unwrap_or(Kept::none()).0).zeros_to(CHECKSUM_AT);
-            checksum(fields.written(), seed(incarnation, offset))
+            fields.bytes(&seal.kept.0).u64(seal.epoch).zeros_to(CHECKSUM_AT);
+            checksum(fields.written(), seed)
         };
         Encoder::new(&mut out[CHECKSUM_AT..]).u64(sum);
         sum
     }
 
-    /// Reads the record at `offset`, with its checksum; nothing when there is no valid one that
-    /// fits a log ending at `log_end`.
+    /// Reads the record of the commit at `offset` from its first two units, with its checksum;
+    /// nothing when there is no valid one that fits a log ending at `log_end`.
     #[must_use]
     pub fn decode(
         bytes: &[u8],
@@ -91,11 +115,24 @@ impl CommitRecord {
         offset: u64,
         log_end: u64,
     ) -> Option<(Self, u64)> {
+        let first = Self::decode_unit(bytes, seed(incarnation, offset), 0);
+        let found = first.or_else(|| {
+            let copy = bytes.get(COMMIT_RECORD_LEN..)?;
+            let seed = seed(incarnation, offset + UNIT);
+            let (record, _) = Self::decode_unit(copy, seed, FLAG_COPY)?;
+            // What the next record repeats is the checksum of the first copy.
+            let mut first = [0; 2 * COMMIT_RECORD_LEN];
+            Some((record, record.encode(incarnation, offset, &mut first)))
+        });
+        found.filter(|(record, _)| record.fits(offset, log_end))
+    }
+
+    fn decode_unit(bytes: &[u8], seed: u64, copy: u32) -> Option<(Self, u64)> {
         if bytes.len() < COMMIT_RECORD_LEN || bytes[..8] != MAGIC {
             return None;
         }
         let sum = Decoder::new(&bytes[CHECKSUM_AT..]).u64();
-        if checksum(&bytes[..CHECKSUM_AT], seed(incarnation, offset)) != sum {
+        if checksum(&bytes[..CHECKSUM_AT], seed) != sum {
             return None;
         }
         let mut input = Decoder::new(&bytes[8..]);
@@ -103,10 +140,13 @@ impl CommitRecord {
         let (needles, flags) = (input.u32(), input.u32());
         let (durable_tail, previous, written_ns) = (input.u64(), input.u64(), input.u64());
         let kept = Kept(input.bytes());
-        let seal = (flags & FLAG_SEAL != 0).then_some(kept);
+        let seal = (flags & FLAG_SEAL != 0).then_some(Seal { epoch: input.u64(), kept });
+        if flags & FLAG_COPY != copy {
+            return None;
+        }
         let record =
             Self { epoch, sequence, len, needles, durable_tail, previous, written_ns, seal };
-        record.fits(offset, log_end).then_some((record, sum))
+        Some((record, sum))
     }
 
     fn fits(&self, offset: u64, log_end: u64) -> bool {

@@ -10,7 +10,7 @@ mod hint;
 mod needle;
 mod superblock;
 
-pub use commit::{COMMIT_RECORD_LEN, CommitRecord, KEPT_BYTES, Kept};
+pub use commit::{COMMIT_RECORD_LEN, CommitRecord, KEPT_BYTES, Kept, Seal};
 pub use hint::{HINT_OFFSETS, TailHint};
 pub use needle::{
     Attribute, FOOTER_LEN, Footer, HEADER_LEN, Kind, Layout, NeedleHeader, Unreadable,

@@ -19,8 +19,11 @@ const FOOTER_MAGIC: [u8; 4] = *b"HEND";
 pub const HEADER_LEN: usize = 128;
 const HEADER_CHECKSUM_AT: usize = HEADER_LEN - 8;
 /// Length of the footer (bytes).
-pub const FOOTER_LEN: usize = 40;
+pub const FOOTER_LEN: usize = 56;
 const TOMBSTONE_UNITS: u32 = 2;
+/// A needle is at least this long (bytes): header and footer never share a sector, so that the loss
+/// of one sector never takes both.
+const NEEDLE_LEN_MIN: usize = 2 * UNIT as usize;
 const FLAG_COPY: u8 = 1;
 
 /// What a record in the log is.
@@ -118,6 +121,7 @@ impl Layout {
         let data_start =
             HEADER_LEN + attributes_len.next_multiple_of(8) + chunk_table_len(data_len);
         let len = (data_start + data_len + FOOTER_LEN).next_multiple_of(UNIT as usize);
+        let len = len.max(NEEDLE_LEN_MIN);
         Self { attributes_len, data_start, data_len, len }
     }
 
@@ -246,7 +250,8 @@ fn encode_footer(header: &NeedleHeader, incarnation: u64, offset: u64, out: &mut
         let ordinal =
             u16::try_from(header.ordinal).expect("a commit holds fewer than 65,536 needles");
         fields.u32(header.layout().units()).u8(header.kind.code()).u8(0).u16(ordinal);
-        fields.u64(header.sequence);
+        fields.u64(header.sequence).u64(header.epoch).u64(header.cookie.0);
+        debug_assert_eq!(fields.len(), FOOTER_LEN - 8);
         checksum(fields.written(), seed(incarnation, offset))
     };
     Encoder::new(&mut out[FOOTER_LEN - 8..]).u64(sum);
@@ -304,7 +309,7 @@ pub fn decode_header(bytes: &[u8], incarnation: u64, offset: u64) -> Option<(Nee
 }
 
 /// What a footer tells of its needle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Footer {
     /// What the needle is.
     pub kind: Kind,
@@ -314,8 +319,12 @@ pub struct Footer {
     pub units: u32,
     /// Sequence of its commit.
     pub sequence: u64,
+    /// Epoch of its commit.
+    pub epoch: u64,
     /// Position in its commit.
     pub ordinal: u32,
+    /// What a reader must know.
+    pub cookie: Cookie,
     /// Where the needle starts (bytes).
     pub start: u64,
 }
@@ -332,13 +341,15 @@ pub fn footer_at(unit: &[u8], incarnation: u64, end: u64) -> Option<Footer> {
     let kind = input.u8();
     input.skip(1);
     let ordinal = u32::from(input.u16());
-    let (sequence, sum) = (input.u64(), input.u64());
+    let (sequence, epoch, cookie) = (input.u64(), input.u64(), Cookie(input.u64()));
+    let sum = input.u64();
     let start = end.checked_sub(u64::from(units) * UNIT)?;
     if checksum(&bytes[..FOOTER_LEN - 8], seed(incarnation, start)) != sum {
         return None;
     }
     let kind = Kind::from_code(kind)?;
-    Some(Footer { kind, id: NeedleId::new(key, alt), units, sequence, ordinal, start })
+    let id = NeedleId::new(key, alt);
+    Some(Footer { kind, id, units, sequence, epoch, ordinal, cookie, start })
 }
 
 /// Which part of a needle did not pass its checksum.
