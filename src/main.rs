@@ -24,10 +24,15 @@ fn serve(args: ServeArgs) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal)
+        .init();
     match daemon::serve(&config) {
         Ok(Ended::Drained) => ExitCode::SUCCESS,
-        Ok(Ended::Poisoned | Ended::ShardLost) => ExitCode::FAILURE,
+        Ok(Ended::Poisoned | Ended::NothingToServe | Ended::ShardLost) => ExitCode::FAILURE,
         Err(error) => fail(&error),
     }
 }

@@ -126,6 +126,8 @@ pub enum Ended {
     Drained,
     /// No volume takes writes any more, because writes failed.
     Poisoned,
+    /// No volume could be opened.
+    NothingToServe,
     /// A shard ended by itself.
     ShardLost,
 }
@@ -258,6 +260,10 @@ impl Daemon {
                 return Ended::ShardLost;
             }
             let states: Vec<_> = self.metrics.volumes().iter().map(|v| v.state.get()).collect();
+            if states.iter().all(|state| *state == VolumeState::Failed) {
+                tracing::error!("no volume could be opened: stopping");
+                return Ended::NothingToServe;
+            }
             let poisoned = states.contains(&VolumeState::Poisoned);
             let hope = [VolumeState::Writable, VolumeState::Recovering];
             if poisoned && !states.iter().any(|state| hope.contains(state)) {

@@ -27,11 +27,22 @@ pub struct Options {
     pub config: String,
     pub volume_size: &'static str,
     pub args: Vec<String>,
+    /// Runs the daemon through this command.
+    pub launcher: Vec<String>,
+    /// As this user.
+    pub user: Option<u32>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { shards: 1, config: String::new(), volume_size: "64MiB", args: Vec::new() }
+        Self {
+            shards: 1,
+            config: String::new(),
+            volume_size: "64MiB",
+            args: Vec::new(),
+            launcher: Vec::new(),
+            user: None,
+        }
     }
 }
 
@@ -56,7 +67,14 @@ impl Daemon {
         std::fs::write(&config, &options.config).unwrap();
         let file = std::fs::File::options().create(true).append(true).open(&log).unwrap();
         let cores = if options.shards == 1 { "0" } else { "0,1" };
-        let child = Command::new(env!("CARGO_BIN_EXE_hayloft"))
+        let words = options.launcher.iter().map(String::as_str);
+        let mut words = words.chain([env!("CARGO_BIN_EXE_hayloft")]);
+        let mut command = Command::new(words.next().unwrap());
+        if let Some(user) = options.user {
+            std::os::unix::process::CommandExt::uid(&mut command, user);
+        }
+        let child = command
+            .args(words)
             .args(["serve", "--listen", &data.to_string(), "--admin", &admin.to_string()])
             .args(["--cores", cores, "--shard-ports", "off", "--volume-size", options.volume_size])
             .arg("--config")
