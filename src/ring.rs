@@ -39,8 +39,10 @@ const IGNORED: u64 = u64::MAX - 2;
 /// XFS is asked to allocate volumes in extents of this size (bytes).
 const EXTENT_SIZE: u32 = 1 << 30;
 
-/// At most so many completions are waited for at once,
-const BATCH_MAX: usize = 16;
+/// From so many completions in a turn on, the next turn waits for more than one:
+const BATCH_MIN: usize = 4;
+/// for so many at most,
+const BATCH_MAX: usize = 64;
 /// and for so long (microseconds).
 const PATIENCE_US: u32 = 30;
 
@@ -476,10 +478,11 @@ impl Ring {
         let time = Timespec::new()
             .sec(left / 1_000_000_000)
             .nsec(u32::try_from(left % 1_000_000_000).expect("below a second"));
-        // Under load a little patience saves system calls: completions come in batches, and a turn
-        // that waits for half of what the last one got (or the time of one device read at most)
-        // finds more of them. A lone request never waits: the batch is one then.
-        let batch = (self.last_batch / 2).clamp(1, BATCH_MAX);
+        // Under load a little patience saves system calls, since completions come in batches. Asking
+        // for many also lifts the kernel's bound of 20 completions per call (IO_LOCAL_TW_DEFAULT_MAX
+        // in io_uring/io_uring.c). A lone request never waits: the batch is one then.
+        let loaded = self.last_batch >= BATCH_MIN;
+        let batch = if loaded { (2 * self.last_batch).min(BATCH_MAX) } else { 1 };
         let mut args = SubmitArgs::new().timespec(&time);
         if self.patient && batch > 1 {
             args = args.min_wait_usec(PATIENCE_US);

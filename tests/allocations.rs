@@ -1,0 +1,218 @@
+//! No heap allocation per GET: a shard runs in this process on a thread whose allocations are
+//! counted.
+#![expect(unsafe_code, reason = "a counting allocator")]
+
+mod daemon_harness;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use daemon_harness::{Client, bytes, data_dir, path};
+use hayloft::buffer::{Pool, Region};
+use hayloft::http::conn::Deadlines;
+use hayloft::mailbox::Mailbox;
+use hayloft::metrics::{Metrics, NodeInfo, ShardInfo, VolumeInfo, VolumeState};
+use hayloft::op::{DirId, Op};
+use hayloft::ring::{Prepared, Registration, Ring, RingOptions, prepare};
+use hayloft::runtime::Runtime;
+use hayloft::shard::{self, Assignment, Listener, Shared, ShardConfig, Start};
+use hayloft::sys;
+use hayloft::types::VolumeId;
+use hayloft::volume::{self, Expected, Preallocation, Superblock};
+
+struct Counting;
+
+static COUNTED: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static IS_SHARD: Cell<bool> = const { Cell::new(false) };
+}
+
+// SAFETY: hands everything to the system's allocator and counts beside it.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if IS_SHARD.with(Cell::get) {
+            COUNTED.fetch_add(1, Ordering::Relaxed);
+        }
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const STORE: [u8; 16] = [7; 16];
+
+fn superblock(id: u32) -> Superblock {
+    Superblock {
+        compat: 0,
+        ro_compat: 0,
+        incompat: 0,
+        volume: VolumeId(id),
+        incarnation: 99,
+        parent: 0,
+        generation: 0,
+        state: volume::VolumeState::Live,
+        size: 64 << 20,
+        unit: 512,
+        chunk: 65_536,
+        hash_seed: 5,
+        store: STORE,
+        created_ns: 1,
+        revision: 1,
+    }
+}
+
+fn deadlines() -> Deadlines {
+    let second = 1_000_000_000;
+    Deadlines {
+        head: 5 * second,
+        idle: 75 * second,
+        body: 5 * second,
+        send: 10 * second,
+        rate: 16_384,
+        linger: second,
+    }
+}
+
+/// Starts `count` shards in this process; volume n belongs to shard n - 1. Gives where each
+/// listens.
+fn start(dir: &std::path::Path, count: usize) -> (Vec<std::net::SocketAddr>, Arc<Metrics>) {
+    let region = Region::map(count, 32 << 20).unwrap();
+    let prepared = prepare(count, &region, Registration::Wanted).unwrap();
+    let peers: Vec<_> = prepared.iter().map(Prepared::fd).collect();
+    let node = NodeInfo {
+        version: "test".into(),
+        started_ns: sys::monotonic_ns(),
+        started_unix_seconds: 0,
+        durable: true,
+    };
+    let info = |n| ShardInfo { id: u32::try_from(n).unwrap(), core: 0, port: None };
+    let metrics = Metrics::new(node, &(0..count).map(info).collect::<Vec<_>>(), Vec::new());
+    let mailboxes = (0..count).map(|_| Mailbox::new(4096)).collect();
+    let shared = Arc::new(Shared { metrics: Arc::clone(&metrics), mailboxes });
+    let owners: HashMap<u32, u16> =
+        (0..count).map(|n| (u32::try_from(n).unwrap() + 1, u16::try_from(n).unwrap())).collect();
+    let mut addresses = Vec::new();
+    for (n, prepared) in prepared.into_iter().enumerate() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        addresses.push(socket.local_addr().unwrap());
+        let id = u32::try_from(n).unwrap() + 1;
+        let info = VolumeInfo { id, shard: id - 1, disk: 0, durable: true };
+        let assignment = Assignment {
+            dir: dir.to_owned(),
+            expected: Expected {
+                volume: VolumeId(id),
+                generation: 0,
+                store: STORE,
+                hash_bits: None,
+            },
+            metrics: metrics.register_volume(info, VolumeState::Recovering),
+        };
+        let start = Start {
+            id: u16::try_from(n).unwrap(),
+            config: ShardConfig {
+                deadlines: deadlines(),
+                cache_control: "public".into(),
+                connections_max: 1000,
+                drain_ns: 1,
+                disk_missing: false,
+            },
+            shared: Arc::clone(&shared),
+            assignments: vec![assignment],
+            owners: owners.clone(),
+            listeners: vec![Listener { socket, own: true }],
+        };
+        let (region, peers) = (Arc::clone(&region), peers.clone());
+        std::thread::spawn(move || {
+            let pool = Pool::new(&region, n);
+            let options = RingOptions { device_in_flight: 32, buffered: false };
+            let ring = Ring::start(prepared, pool.clone(), peers, options).unwrap();
+            let runtime = Runtime::new(&ring, pool, || 12_345);
+            IS_SHARD.set(true);
+            shard::run(ring, runtime, start);
+        });
+    }
+    (addresses, metrics)
+}
+
+fn create_volumes(dir: &std::path::Path, count: u32) {
+    let region = Region::map(1, 8 << 20).unwrap();
+    let prepared = prepare(1, &region, Registration::None).unwrap().pop().unwrap();
+    let pool = Pool::new(&region, 0);
+    let options = RingOptions { device_in_flight: 4, buffered: false };
+    let mut ring = Ring::start(prepared, pool.clone(), Vec::new(), options).unwrap();
+    let mut runtime = Runtime::new(&ring, pool, || 1);
+    let (handle, path) = (runtime.handle().clone(), dir.to_owned());
+    runtime.block_on(&mut ring, async move {
+        handle.submit(Op::OpenDir { path }).await;
+        for id in 1..=count {
+            let superblock = superblock(id);
+            volume::create(&handle, DirId(0), &superblock, Preallocation::Reserve).await.unwrap();
+        }
+    });
+}
+
+/// Allocations of all shards during 2,000 GETs of 8 connections.
+fn allocations(address: std::net::SocketAddr, path_of: &(dyn Fn(u64) -> String + Sync)) -> u64 {
+    let get_all = || {
+        std::thread::scope(|scope| {
+            for n in 0..8 {
+                scope.spawn(move || {
+                    let mut client = Client::connect(address).unwrap();
+                    for round in 0..250 {
+                        let key = (n * 31 + round) % 50;
+                        let got = client.get(&path_of(key)).unwrap();
+                        assert!(got.status == 200 && got.body == bytes(key, 5000));
+                    }
+                });
+            }
+        });
+    };
+    // The first round grows tables to what is needed; connections of their own are counted apart.
+    get_all();
+    get_all();
+    let mut clients: Vec<Client> = (0..8).map(|_| Client::connect(address).unwrap()).collect();
+    for client in &mut clients {
+        client.get(&path_of(1)).unwrap();
+    }
+    let before = COUNTED.load(Ordering::Relaxed);
+    for round in 0..2000 {
+        let got = clients[round % 8].get(&path_of(round as u64 % 50)).unwrap();
+        assert_eq!(got.status, 200);
+    }
+    COUNTED.load(Ordering::Relaxed) - before
+}
+
+#[test]
+fn a_get_allocates_nothing_on_its_own_shard_or_another() {
+    let dir = data_dir();
+    create_volumes(dir.path(), 2);
+    let (addresses, metrics) = start(dir.path(), 2);
+    while metrics.volumes().iter().any(|v| v.state.get() != VolumeState::Writable) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let foreign = |key: u64| path(key).replacen("/1/", "/2/", 1);
+    let mut client = Client::connect(addresses[0]).unwrap();
+    for key in 0..50 {
+        assert_eq!(client.put(&path(key), &bytes(key, 5000)).unwrap().status, 201);
+        assert_eq!(client.put(&foreign(key), &bytes(key, 5000)).unwrap().status, 201);
+    }
+    assert!(COUNTED.load(Ordering::Relaxed) > 100, "the counter counts: a PUT does allocate");
+    let own = allocations(addresses[0], &path);
+    let messages = metrics.shards[0].messages_sent.get();
+    let other = allocations(addresses[0], &foreign);
+    assert!(metrics.shards[0].messages_sent.get() - messages >= 6000, "these did cross");
+    println!("2,000 GETs: {own} allocations on the own shard, {other} across shards");
+    assert_eq!((own, other), (0, 0));
+}
