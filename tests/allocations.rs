@@ -19,7 +19,7 @@ use hayloft::metrics::{Metrics, NodeInfo, ShardInfo, VolumeInfo, VolumeState};
 use hayloft::op::{DirId, Op};
 use hayloft::ring::{Prepared, Registration, Ring, RingOptions, prepare};
 use hayloft::runtime::Runtime;
-use hayloft::shard::{self, Assignment, Listener, Shared, ShardConfig, Start};
+use hayloft::shard::{self, Assignment, Listener, ShardConfig, Shared, Start};
 use hayloft::sys;
 use hayloft::types::VolumeId;
 use hayloft::volume::{self, Expected, Preallocation, Superblock};

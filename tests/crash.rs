@@ -110,9 +110,9 @@ fn run_history(history: &[Action], course: Course, pool: &Pool) -> Vec<CrashPoin
     let volume = process.open().unwrap();
     let model = Rc::new(RefCell::new(Model::default()));
     if course.preset {
-        for id in 0..IDS.len() {
-            process.put(&volume, IDS[id], &value_bytes(id as u64 + 6)).unwrap();
-            model.borrow_mut().settled.insert(id, Some(id as u64 + 6));
+        for (n, id) in IDS.into_iter().enumerate() {
+            process.put(&volume, id, &value_bytes(n as u64 + 6)).unwrap();
+            model.borrow_mut().settled.insert(n, Some(n as u64 + 6));
         }
     }
     let points = Rc::new(RefCell::new(Vec::new()));

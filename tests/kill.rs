@@ -81,8 +81,12 @@ fn check(daemon: &Daemon, known: &mut Knowledge) {
             seed => reply.status == 200 && reply.body == value(seed),
         });
         let found = found.unwrap_or_else(|| {
-            panic!("needle {id}: status {}, {} bytes, neither acknowledged nor under way\n{}",
-                reply.status, reply.body.len(), daemon.log_text())
+            panic!(
+                "needle {id}: status {}, {} bytes, neither acknowledged nor under way\n{}",
+                reply.status,
+                reply.body.len(),
+                daemon.log_text()
+            )
         });
         *known = Known { acknowledged: found, unknown: None };
     }
@@ -120,8 +124,10 @@ fn kill_under_load(shards: usize) {
         check(&daemon, known);
     }
     assert_eq!(daemon.metric("hayloft_volume_damaged_records_total", ""), 0.0);
-    println!("{} writes acknowledged, {KILLS} kills, {shards} shards: none lost",
-        done.load(Ordering::Relaxed));
+    println!(
+        "{} writes acknowledged, {KILLS} kills, {shards} shards: none lost",
+        done.load(Ordering::Relaxed)
+    );
     assert!(daemon.stop().success());
 }
 

@@ -2,11 +2,13 @@
 //! both, and lengths, errnos and bytes agree.
 
 mod common;
+mod daemon_harness;
 
 use std::ffi::CString;
 use std::path::PathBuf;
 
 use common::{bytes, pool};
+use daemon_harness::data_dir;
 use hayloft::buffer::Region;
 use hayloft::op::{DirId, Driver, FileId, Op, Piece, Returned};
 use hayloft::ring::{Registration, Ring, RingOptions, prepare};
@@ -170,8 +172,7 @@ fn the_same_scripts_give_the_same_results() {
         let world = World::new(seed, &Image::default());
         let simulated = run(&mut world.driver(), &sim_pool, "data".into(), seed);
 
-        // The build directory lies on a real disk; a temporary file system may have no O_DIRECT.
-        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let dir = data_dir();
         let region = Region::map(1, 16 << 20).unwrap();
         let ring = prepare(1, &region, Registration::Wanted).unwrap().pop().unwrap();
         let ring_pool = hayloft::buffer::Pool::new(&region, 0);

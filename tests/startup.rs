@@ -35,7 +35,8 @@ fn assert_says(log: &str, words: &[&str]) {
 #[test]
 fn a_wrong_configuration_names_file_line_and_key() {
     let dir = data_dir();
-    let options = Options { config: "log = \"info\"\nvolum_size = 1\n".into(), ..Options::default() };
+    let options =
+        Options { config: "log = \"info\"\nvolum_size = 1\n".into(), ..Options::default() };
     assert_says(&refused(dir.path(), &options), &["config.toml", "2", "volum_size"]);
     let args = vec!["--cores".to_owned(), "9999".to_owned()];
     let mut daemon = Daemon::launch(dir.path(), &Options { args, ..Options::default() });

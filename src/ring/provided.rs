@@ -70,9 +70,11 @@ impl Provided {
             let Some(buf) = pool.alloc(HEAD_BUFFER) else { break };
             self.missing.pop();
             let slot = usize::from(self.tail % HEAD_BUFFERS);
-            // SAFETY: the slot is inside the table; the kernel reads only slots below the tail
-            // that it has been told of, and this one is not.
-            let entry = unsafe { &mut *self.entries.as_ptr().add(slot) };
+            // SAFETY: the slot is inside the table.
+            let mut entry = unsafe { self.entries.add(slot) };
+            // SAFETY: initialised memory of ours; the kernel reads only slots below the tail that
+            // it has been told of, and this one is not.
+            let entry = unsafe { entry.as_mut() };
             entry.set_addr(buf.address(0) as u64);
             entry.set_len(u32::try_from(HEAD_BUFFER).expect("8 KiB"));
             entry.set_bid(number);

@@ -201,10 +201,13 @@ impl<T> Replies<T> {
     }
 }
 
+/// Who waits for a key: the task, and where it is told that the key is its.
+type KeyWaiters = VecDeque<(TaskId, Rc<Cell<bool>>)>;
+
 struct LockTable<K> {
     handle: Handle,
-    /// A key that is present is held; its queue is who waits, first come, first served.
-    held: RefCell<HashMap<K, VecDeque<(TaskId, Rc<Cell<bool>>)>>>,
+    /// A key that is present is held; who waits for it comes first come, first served.
+    held: RefCell<HashMap<K, KeyWaiters>>,
 }
 
 /// One lock for each key; only held ones take memory.

@@ -7,7 +7,6 @@ use nix::libc;
 
 use super::Shard;
 use super::session;
-use super::task::Message;
 use crate::http::conn::Conn;
 use crate::op::{Op, Sock};
 
@@ -64,13 +63,11 @@ impl Shard {
         let mine = self.metrics().connections.get();
         let target = u16::try_from(least.info.id).expect("few shards");
         if !own && target != self.id && mine >= least.connections.get() + IMBALANCE {
-            match self.try_send(target, Message::Connection(sock)) {
-                Ok(()) => {
-                    self.metrics().handed_over.inc();
-                    return;
-                }
-                Err(_) => tracing::debug!("shard {target} is too busy to take a connection over"),
+            if self.hand_over(target, sock) {
+                self.metrics().handed_over.inc();
+                return;
             }
+            tracing::debug!("shard {target} is too busy to take a connection over");
         }
         self.adopt(sock);
     }

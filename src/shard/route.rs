@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::Shard;
 use super::task::{Message, Outcome, Task, Want};
 use crate::limits::{MESSAGES_IN_FLIGHT, REPLY_HEADROOM};
-use crate::op::Op;
+use crate::op::{Op, Sock};
 use crate::types::{Cookie, NeedleId};
 use crate::volume::GetError;
 
@@ -121,13 +121,14 @@ impl Shard {
         }
     }
 
-    /// Sends a message if there is room: else it comes back.
-    pub(super) fn try_send(&self, to: u16, message: Message) -> Result<(), Message> {
-        if self.shared.mailboxes[usize::from(to)].send(message)? {
+    /// Hands a fresh connection over: whether there was room for it.
+    pub(super) fn hand_over(&self, to: u16, sock: Sock) -> bool {
+        let sent = self.shared.mailboxes[usize::from(to)].send(Message::Connection(sock));
+        if let Ok(true) = sent {
             drop(self.handle.submit(Op::Wake { shard: to }));
         }
-        self.metrics().messages_sent.inc();
-        Ok(())
+        self.metrics().messages_sent.add(u64::from(sent.is_ok()));
+        sent.is_ok()
     }
 
     /// Reads the mailbox. Questions are worked on by a number of tasks that grows to what is needed

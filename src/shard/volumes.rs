@@ -43,13 +43,7 @@ pub struct Volumes {
 impl Volumes {
     /// Opens one volume after the other; each serves as soon as it is open.
     pub async fn open_all(&self, handle: &Handle, assignments: Vec<Assignment>) {
-        let mut entries = self.entries.borrow_mut();
-        for assignment in &assignments {
-            let metrics = Arc::clone(&assignment.metrics);
-            let entry = Entry { state: State::Recovering, metrics };
-            entries.insert(assignment.expected.volume.0, entry);
-        }
-        drop(entries);
+        self.announce(&assignments);
         let mut dirs: BTreeMap<PathBuf, DirId> = BTreeMap::new();
         for assignment in assignments {
             let dir = match dirs.get(&assignment.dir) {
@@ -64,6 +58,15 @@ impl Volumes {
                 }
             };
             self.open(handle, dir, &assignment).await;
+        }
+    }
+
+    fn announce(&self, assignments: &[Assignment]) {
+        let mut entries = self.entries.borrow_mut();
+        for assignment in assignments {
+            let metrics = Arc::clone(&assignment.metrics);
+            let entry = Entry { state: State::Recovering, metrics };
+            entries.insert(assignment.expected.volume.0, entry);
         }
     }
 

@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 pub const COOKIE: &str = "0123456789abcdef";
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A directory on the disk that the build is on: a temporary file system may have no O_DIRECT.
+/// A directory where `HAYLOFT_TEST_DIR` says, else on the disk that the build is on: a temporary
+/// file system may have no O_DIRECT.
 pub fn data_dir() -> tempfile::TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+    let place = std::env::var("HAYLOFT_TEST_DIR");
+    tempfile::tempdir_in(place.unwrap_or(env!("CARGO_TARGET_TMPDIR").into())).unwrap()
 }
 
 fn free_ports() -> (SocketAddr, SocketAddr) {

@@ -1,0 +1,56 @@
+//! The project's own commands. `cargo xtask test` is the whole suite, as CI runs it.
+
+mod suite;
+mod xfs;
+
+use std::process::{Command, ExitCode};
+
+const HELP: &str = "\
+cargo xtask test [--without-xfs]   the whole suite: formatting, lints, all tests, the README, the
+                                   real daemon on ext4 and on XFS. Installs Debian packages that
+                                   are missing when run as root.
+cargo xtask read-path              measures the read path of the release build and records it
+                                   under bench/results/";
+
+/// Something that must work did not.
+#[derive(Debug)]
+pub struct Failed(String);
+
+/// Runs a command that must succeed, showing it first.
+///
+/// # Errors
+/// When it cannot be started or fails.
+pub fn run(command: &mut Command) -> Result<(), Failed> {
+    let words: Vec<_> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let line = words.join(" ");
+    eprintln!("\n$ {line}");
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(Failed(format!("`{line}` failed: {status}"))),
+        Err(error) => Err(Failed(format!("`{line}` cannot be started: {error}"))),
+    }
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let result = match args[..] {
+        ["test"] => suite::run_all(true),
+        ["test", "--without-xfs"] => suite::run_all(false),
+        ["read-path"] => suite::read_path(),
+        _ => {
+            eprintln!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed(why)) => {
+            eprintln!("\nxtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The suite, step by step.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::xfs::Xfs;
+use crate::{Failed, run};
+
+/// Programs that the tests need, and the Debian packages they come in.
+const TOOLS: [(&str, &str); 4] =
+    [("curl", "curl"), ("mkfs.xfs", "xfsprogs"), ("prlimit", "util-linux"), ("losetup", "mount")];
+/// What measuring needs besides.
+const BENCH_TOOLS: [(&str, &str); 2] = [("wrk", "wrk"), ("strace", "strace")];
+
+/// Tests that are run again on XFS.
+const ON_XFS: [&str; 4] = ["parity", "daemon", "kill", "damage"];
+
+/// The root of the project.
+#[must_use]
+pub fn root() -> PathBuf {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().expect("xtask lies in the project").to_owned()
+}
+
+/// Whether this process may mount and install.
+#[must_use]
+pub fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
+}
+
+fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(args).current_dir(root());
+    command
+}
+
+fn is_installed(tool: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let extra = [PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")];
+    std::env::split_paths(&paths).chain(extra).any(|dir| dir.join(tool).exists())
+}
+
+/// Installs what is missing, or says what is.
+fn require(tools: &[(&str, &str)]) -> Result<(), Failed> {
+    let missing = || tools.iter().filter(|(tool, _)| !is_installed(tool));
+    let packages: Vec<&str> = missing().map(|(_, package)| *package).collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    if !is_root() || !is_installed("apt-get") {
+        let list = packages.join(" ");
+        return Err(Failed(format!("these Debian packages are needed: {list}; install them")));
+    }
+    run(Command::new("apt-get").args(["update", "-q"]))?;
+    let mut install = Command::new("apt-get");
+    install.args(["install", "-y", "-q", "--no-install-recommends"]).args(&packages);
+    run(install.env("DEBIAN_FRONTEND", "noninteractive"))?;
+    match missing().next() {
+        None => Ok(()),
+        Some((tool, package)) => Err(Failed(format!("{package} was installed without {tool}"))),
+    }
+}
+
+/// All of it.
+///
+/// # Errors
+/// What failed first.
+pub fn run_all(with_xfs: bool) -> Result<(), Failed> {
+    require(&TOOLS)?;
+    run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    run(&mut cargo(&lints))?;
+    let mut docs = cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
+    run(docs.env("RUSTDOCFLAGS", "-D warnings"))?;
+    run(&mut cargo(&["test", "--workspace", "--locked"]))?;
+    if with_xfs {
+        if !is_root() {
+            let why = "the tests on XFS mount a loop device, which needs root; \
+                       `cargo xtask test --without-xfs` leaves them out";
+            return Err(Failed(why.to_owned()));
+        }
+        on_xfs()?;
+    }
+    eprintln!("\nall passed");
+    Ok(())
+}
+
+fn on_xfs() -> Result<(), Failed> {
+    let xfs = Xfs::mount(&root().join("target"), 12 << 30)?;
+    let mut tests = cargo(&["test", "--locked"]);
+    for test in ON_XFS {
+        tests.args(["--test", test]);
+    }
+    run(tests.env("HAYLOFT_TEST_DIR", xfs.path()))
+}
+
+/// Measures the read path.
+///
+/// # Errors
+/// What failed.
+pub fn read_path() -> Result<(), Failed> {
+    require(&BENCH_TOOLS)?;
+    require(&TOOLS[..1])?;
+    run(&mut cargo(&["build", "--release", "--locked"]))?;
+    run(Command::new("bash").arg("bench/read_path.sh").current_dir(root()))
+}
