@@ -1,7 +1,7 @@
 //! The seam between logic and the outside world: an operation is plain data, its completion a
 //! number and the buffers that come back.
 //!
-//! Two drivers carry operations out: [`crate::ring`] on io_uring and [`crate::sim`] on simulated
+//! Two drivers carry operations out: [`crate::ring`] on io_uring and `crate::sim` on simulated
 //! disks. Nothing above the seam can tell which. This module knows neither of them, no files, no
 //! HTTP and no needles.
 

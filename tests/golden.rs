@@ -4,24 +4,24 @@
 //! `HAYLOFT_BLESS=1 cargo test --test golden` writes the image anew.
 
 mod common;
+mod golden_support;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use common::{COOKIE, Process, STORE, expected, pool, superblock};
-use hayloft::op::{Completion, DirId, Driver, Op, Token};
+use golden_support::{INCARNATION, StillClock, Table, seed, sound, zero};
+use hayloft::op::DirId;
 use hayloft::runtime::Runtime;
+use hayloft::sim::World;
 use hayloft::sim::disk::Image;
-use hayloft::sim::{SimDriver, World};
 use hayloft::types::NeedleId;
 use hayloft::volume::{self, Draft, Expected, GetError, Preallocation, Volume};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 const FILE: &str = "1.0.vol";
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/v1.vol");
-const DOCUMENT: &str = include_str!("../docs/FORMAT.md");
 const SIZE: u64 = 256 * 1024;
-const INCARNATION: u64 = 0x1bad_b002_dead_beef;
 
 /// Wall clock (nanoseconds) and epoch of the two processes that wrote the image.
 const FIRST: Life = Life { wall: 1_700_000_001_000_000_000, epoch: 0x1111_2222_3333_4444 };
@@ -48,40 +48,13 @@ const COMMITS: [usize; 9] =
 const LOG_TAIL: usize = 172_032;
 const TORN: usize = 6;
 const SEAL: usize = 7;
+/// Of the torn commit's three needles the first and the last were whole.
+const KEPT: u8 = 0b101;
 
 #[derive(Clone, Copy)]
 struct Life {
     wall: u64,
     epoch: u64,
-}
-
-/// The simulated disk with a wall clock that stands still, so that no byte of the image depends on
-/// how many operations the engine happens to need.
-struct StillClock {
-    disk: SimDriver,
-    wall: u64,
-}
-
-impl Driver for StillClock {
-    fn submit(&mut self, token: Token, op: Op) {
-        self.disk.submit(token, op);
-    }
-
-    fn cancel(&mut self, token: Token) {
-        self.disk.cancel(token);
-    }
-
-    fn reap(&mut self, until: u64, completed: &mut Vec<Completion>) {
-        self.disk.reap(until, completed);
-    }
-
-    fn now(&self) -> u64 {
-        self.disk.now()
-    }
-
-    fn wall(&self) -> u64 {
-        self.wall
-    }
 }
 
 /// A process that writes the image.
@@ -244,74 +217,6 @@ fn the_image_opens_and_every_needle_reads_back() {
     assert_eq!(process.get(&volume, id).unwrap(), b"the log goes on");
 }
 
-/// A byte table of `docs/FORMAT.md`.
-struct Table(Vec<(usize, usize, &'static str)>);
-
-impl Table {
-    /// The first table behind this heading: its rows with an offset and a width.
-    fn of(heading: &str) -> Self {
-        let is_heading = |line: &&str| line.starts_with('#');
-        let title = |line: &str| line.trim_start_matches('#').trim() == heading;
-        let mut lines = DOCUMENT.lines().skip_while(|line| !is_heading(line) || !title(line));
-        assert!(lines.next().is_some(), "no heading {heading:?}");
-        let rows = lines
-            .take_while(|line| !is_heading(line))
-            .skip_while(|line| !line.starts_with('|'))
-            .take_while(|line| line.starts_with('|'))
-            .filter_map(|line| {
-                let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-                Some((cells[1].parse().ok()?, cells[2].parse().ok()?, cells[3]))
-            });
-        Self(rows.collect())
-    }
-
-    /// No gap, no overlap, and this long.
-    fn tiles(&self, len: usize) {
-        let mut end = 0;
-        for (offset, width, name) in &self.0 {
-            assert_eq!(*offset, end, "{name}");
-            end += width;
-        }
-        assert_eq!(end, len);
-    }
-
-    fn bytes<'a>(&self, structure: &'a [u8], name: &str) -> &'a [u8] {
-        let (offset, width, _) = *self
-            .0
-            .iter()
-            .find(|(.., field)| *field == name)
-            .unwrap_or_else(|| panic!("no field {name:?}"));
-        &structure[offset..offset + width]
-    }
-
-    fn number(&self, structure: &[u8], name: &str) -> u64 {
-        let mut bytes = [0; 8];
-        let field = self.bytes(structure, name);
-        bytes[..field.len()].copy_from_slice(field);
-        u64::from_le_bytes(bytes)
-    }
-
-    fn check(&self, structure: &[u8], fields: &[(&str, u64)]) {
-        for (name, value) in fields {
-            assert_eq!(self.number(structure, name), *value, "{name}");
-        }
-    }
-}
-
-/// Whether the last eight bytes are the checksum of those before.
-fn sound(structure: &[u8], seed: u64) -> bool {
-    let (covered, sum) = structure.split_last_chunk::<8>().unwrap();
-    xxh3_64_with_seed(covered, seed) == u64::from_le_bytes(*sum)
-}
-
-fn seed(offset: usize) -> u64 {
-    INCARNATION ^ (offset as u64).rotate_left(32)
-}
-
-fn zero(bytes: &[u8]) -> bool {
-    bytes.iter().all(|&byte| byte == 0)
-}
-
 #[test]
 fn the_superblock_stands_as_documented() {
     let image = golden();
@@ -411,12 +316,20 @@ fn the_commit_records_stand_as_documented() {
             ],
         );
         let kept = table.bytes(record, "kept");
-        assert_eq!(kept[0], if n == SEAL { 0b101 } else { 0 });
-        assert!(zero(&kept[1..]) && zero(&record[192..504]));
+        let (kept_byte, torn_epoch) = if n == SEAL { (KEPT, FIRST.epoch) } else { (0, 0) };
+        assert_eq!((kept[0], table.number(record, "torn epoch")), (kept_byte, torn_epoch));
+        assert!(zero(&kept[1..]) && zero(&record[200..504]));
         assert!(sound(record, seed(at)));
         previous = table.number(record, "checksum");
     }
-    assert!(zero(&image[COMMITS[SEAL] + 512..COMMITS[SEAL + 1]]));
+    let seal = COMMITS[SEAL];
+    let (first, copy) = (&image[seal..seal + 512], &image[seal + 512..seal + 1024]);
+    table.check(copy, &[("flags", 0b11)]);
+    let flags = 36..40;
+    assert_eq!(copy[..flags.start], first[..flags.start]);
+    assert_eq!(copy[flags.end..504], first[flags.end..504]);
+    assert!(sound(copy, seed(seal + 512)));
+    assert!(zero(&image[seal + 1024..COMMITS[SEAL + 1]]));
     assert!(zero(&image[LOG_TAIL..image.len() - 4096]));
 }
 
@@ -440,7 +353,7 @@ const SAMPLE: Sample = Sample {
     alt: 0,
     content_type: None,
     len: 0,
-    units: 1,
+    units: 2,
     version: FIRST.wall,
     previous: 0,
 };
@@ -528,8 +441,8 @@ impl Sample {
 
     fn check_footer(&self, needle: &[u8], kind: u64) {
         let table = Table::of("Footer");
-        table.tiles(40);
-        let footer = &needle[needle.len() - 40..];
+        table.tiles(56);
+        let footer = &needle[needle.len() - 56..];
         assert_eq!(table.bytes(footer, "magic"), b"HEND");
         table.check(
             footer,
@@ -541,6 +454,8 @@ impl Sample {
                 ("reserved", 0),
                 ("ordinal", self.ordinal as u64),
                 ("sequence", self.commit as u64 + 1),
+                ("epoch", self.life().epoch),
+                ("cookie", COOKIE.0),
             ],
         );
         assert!(sound(footer, seed(self.offset())));
@@ -579,9 +494,9 @@ fn the_needles_stand_as_documented() {
         let meta = xxh3_64_with_seed(&needle[128..start], seed(0));
         table.check(header, &[("data checksum", xxh3_64(&data)), ("meta checksum", meta)]);
         assert_eq!(&needle[start..start + sample.len], data);
-        assert!(zero(&needle[start + sample.len..needle.len() - 40]));
-        let shortest = start + sample.len + 40;
-        assert_eq!(needle.len(), shortest.next_multiple_of(512));
+        assert!(zero(&needle[start + sample.len..needle.len() - 56]));
+        let shortest = start + sample.len + 56;
+        assert_eq!(needle.len(), shortest.next_multiple_of(512).max(1024));
         sample.check_footer(needle, 1);
         if sample.commit != TORN {
             let end = COMMITS.get(sample.commit + 1).copied().unwrap_or(LOG_TAIL);
@@ -617,6 +532,6 @@ fn the_tombstone_stands_as_documented() {
         );
         assert!(sound(header, seed(at + start)));
     }
-    assert!(zero(&needle[128..512]) && zero(&needle[640..984]));
+    assert!(zero(&needle[128..512]) && zero(&needle[640..968]));
     sample.check_footer(needle, 2);
 }

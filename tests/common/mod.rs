@@ -1,6 +1,7 @@
 //! A volume in the simulated world, driven step by step.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use hayloft::buffer::{Pool, Region};
@@ -9,6 +10,7 @@ use hayloft::runtime::{Runtime, split_mix};
 use hayloft::sim::disk::Image;
 use hayloft::sim::{SimDriver, World};
 use hayloft::types::{Cookie, NeedleId, VolumeId};
+use hayloft::volume::format::decode_header;
 use hayloft::volume::{
     self, Draft, Expected, GetError, OpenError, Preallocation, Refusal, Stored, Superblock, Volume,
     VolumeState,
@@ -128,6 +130,74 @@ impl Process {
     pub fn image(&self) -> Image {
         self.world.look(|snapshot| snapshot.image())
     }
+}
+
+/// The power is cut while one commit of exactly these needles, in this order, is being written to
+/// the volume `file` of `image`; of its sectors (0 is the record) those stay that `survives` names.
+/// With `first`, that needle is stored and acknowledged right before. Looks for a run in which it
+/// happens so, beginning with seed `seed`: two calls need seeds that are far apart.
+pub fn tear(
+    seed: u64,
+    (file, image): (&str, &Image),
+    pool: &Pool,
+    first: Option<(NeedleId, &[u8])>,
+    puts: &[(NeedleId, Vec<u8>)],
+    survives: impl Fn(usize) -> bool,
+) -> Image {
+    for seed in seed..seed + 1000 {
+        let mut process = Process::start(seed, image, pool);
+        let handle = process.runtime.handle().clone();
+        let opening = handle.clone();
+        let expected = Expected { hash_bits: None, ..expected() };
+        let opened =
+            process.run(async move { volume::open(&opening, DirId(0), &expected).await }).unwrap();
+        let cut = Rc::new(RefCell::new(None));
+        let wrecks = Rc::clone(&cut);
+        process.world.on_event(move |snapshot| {
+            let wreck = snapshot.wreck();
+            if wreck.loose() > 0 {
+                *wrecks.borrow_mut() = Some(wreck);
+            }
+        });
+        let alone = first.is_none();
+        let first = first.as_slice().iter().copied();
+        for (n, (id, data)) in
+            first.chain(puts.iter().map(|(id, data)| (*id, &data[..]))).enumerate()
+        {
+            let draft = draft(pool, data);
+            let volume = Rc::clone(&opened);
+            let waiting = handle.clone();
+            let waits = !alone && n > 0;
+            handle.spawn(async move {
+                if waits {
+                    // Takes a while: about as long as the first write.
+                    waiting.submit(Op::OpenDir { path: "data".into() }).await;
+                }
+                volume.put(id, COOKIE, draft, |_| true).await.unwrap();
+            });
+        }
+        process.run(async move { handle.sleep_until(handle.now() + 5_000_000).await });
+        let wreck = cut.take().expect("something was written");
+        let whole = wreck.image(|_| true, wreck.changes());
+        if last_commit(&whole.files[file]) == puts.iter().map(|(id, _)| *id).collect::<Vec<_>>() {
+            return wreck.image(survives, wreck.changes());
+        }
+    }
+    panic!("in no run do these needles share a commit");
+}
+
+/// The ids in the commit that stands last in a volume file.
+fn last_commit(bytes: &[u8]) -> Vec<NeedleId> {
+    let magic = b"HAYLCMMT";
+    let mut starts = (65_536..bytes.len() - 4096).step_by(4096);
+    let mut at = starts.rfind(|&at| bytes[at..].starts_with(magic)).expect("a commit") + 512;
+    let mut ids = Vec::new();
+    let incarnation = superblock(0).incarnation;
+    while let Some((header, 0)) = decode_header(&bytes[at..], incarnation, at as u64) {
+        ids.push(header.id);
+        at += header.layout().len;
+    }
+    ids
 }
 
 pub fn draft(pool: &Pool, data: &[u8]) -> Draft {

@@ -1,0 +1,334 @@
+//! What once went wrong with volumes, one test for each.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use common::{COOKIE, Process, bytes, draft, pool, tear};
+use hayloft::buffer::Pool;
+use hayloft::sim::Fault;
+use hayloft::sim::disk::Image;
+use hayloft::types::{Cookie, NeedleId};
+use hayloft::volume::format::FOOTER_LEN;
+use hayloft::volume::{GetError, OpenError, Refusal, Stored, Volume};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+const FILE: &str = "1.0.vol";
+const SIZE: u64 = 128 * 1024;
+const LOG: usize = 65_536;
+const EIO: i32 = 5;
+
+type Values = BTreeMap<NeedleId, Option<Vec<u8>>>;
+type Got = Result<Vec<u8>, GetError>;
+
+const fn id(n: u64) -> NeedleId {
+    NeedleId::new(n, 0)
+}
+
+fn small_pool() -> Pool {
+    pool(8 << 20)
+}
+
+fn of(image: &mut Image) -> &mut Vec<u8> {
+    image.files.get_mut(FILE).unwrap()
+}
+
+fn zero(image: &mut Image, from: usize, len: usize) {
+    of(image)[from..from + len].fill(0);
+}
+
+/// A new volume with these needles, one commit each, after a clean stop.
+fn stored(pool: &Pool, needles: &[(u64, Vec<u8>)]) -> Image {
+    let mut process = Process::start(1, &Image::default(), pool);
+    process.create(SIZE);
+    let volume = process.open().unwrap();
+    for (n, data) in needles {
+        process.put(&volume, id(*n), data).unwrap();
+    }
+    process.close(&volume);
+    process.image()
+}
+
+/// What a start on this image says of these needles, how much damage it reports, and what a kill
+/// right after it leaves.
+fn start(seed: u64, image: &Image, pool: &Pool, ids: &[NeedleId]) -> (Vec<Got>, usize, Image) {
+    let mut process = Process::start(seed, image, pool);
+    let volume = process.open().unwrap();
+    let got = ids.iter().map(|id| process.get(&volume, *id)).collect();
+    (got, volume.damage().len(), process.image())
+}
+
+/// Where the seal stands.
+fn seal(image: &Image) -> usize {
+    let bytes = &image.files[FILE];
+    let mut places = (LOG..bytes.len()).step_by(4096);
+    places.find(|&at| bytes[at..].starts_with(b"HAYLCMMT") && bytes[at + 36] == 1).expect("a seal")
+}
+
+/// Needle 1 was to be overwritten together with a new needle 2; the power was cut, only needle 2
+/// was whole and was kept. Sealed, one more needle, a clean stop.
+fn sealed(pool: &Pool) -> (Image, Values) {
+    let image = stored(pool, &[(1, bytes(1, 100))]);
+    let puts = [(id(1), bytes(11, 600)), (id(2), bytes(2, 100))];
+    let (blocker, kept) = (bytes(9, 10), [0, 1, 3, 4]);
+    let first = Some((id(9), &blocker[..]));
+    let image = tear(1000, (FILE, &image), pool, first, &puts, |sector| kept.contains(&sector));
+    let mut process = Process::start(2, &image, pool);
+    let volume = process.open().unwrap();
+    process.put(&volume, id(3), &bytes(3, 50)).unwrap();
+    process.close(&volume);
+    let values = [(1, bytes(1, 100)), (2, bytes(2, 100)), (3, bytes(3, 50)), (9, blocker)];
+    let values = values.into_iter().map(|(n, data)| (id(n), Some(data))).collect();
+    (process.image(), values)
+}
+
+fn ids(values: &Values) -> Vec<NeedleId> {
+    values.keys().copied().collect()
+}
+
+/// The seal did not say of which of two torn commits with the same sequence it kept a needle: what
+/// the older one had left at the same place, with the same ordinal, was taken for kept.
+#[test]
+fn a_needle_of_an_older_torn_commit_passed_for_a_kept_one() {
+    let pool = small_pool();
+    let clean = stored(&pool, &[(1, bytes(1, 100)), (5, bytes(5, 90))]);
+    let ids = [1, 5, 8, 7, 20, 21].map(id);
+    let gone = Err(GetError::NotFound);
+    let values = [(1, 100), (5, 90), (8, 120)].map(|(n, len)| Ok(bytes(n, len)));
+    let expected = [&values[..], &[gone.clone(), gone.clone(), gone]].concat();
+    // Of the older one the header of its second needle is left, in sector 3.
+    let puts = [(id(20), bytes(20, 110)), (id(21), bytes(21, 600))];
+    let image = tear(1000, (FILE, &clean), &pool, None, &puts, |sector| sector == 3);
+    // Of the younger one the second needle, and no record.
+    let puts = [(id(7), bytes(7, 1700)), (id(8), bytes(8, 120))];
+    let image = tear(5000, (FILE, &image), &pool, None, &puts, |sector| [5, 6].contains(&sector));
+    let (got, damage, image) = start(3, &image, &pool, &ids);
+    assert_eq!((got, damage), (expected.clone(), 0));
+    let (got, damage, _) = start(4, &image, &pool, &ids);
+    assert_eq!((got, damage), (expected, 0), "the second recovery decides as the first");
+}
+
+/// One bit of a seal was enough to bring back, as damaged, what it had dropped.
+#[test]
+fn a_flipped_bit_in_a_seal_revived_what_it_had_dropped() {
+    let pool = small_pool();
+    let (image, values) = sealed(&pool);
+    let at = seal(&image);
+    let wanted: Vec<Got> = values.values().map(|value| Ok(value.clone().unwrap())).collect();
+    for byte in at..at + 1024 {
+        for bit in 0..8 {
+            let mut damaged = image.clone();
+            of(&mut damaged)[byte] ^= 1 << bit;
+            let (got, damage, _) = start(3, &damaged, &pool, &ids(&values));
+            assert_eq!((got, damage), (wanted.clone(), 0), "byte {byte} bit {bit}");
+        }
+    }
+}
+
+/// A needle of one unit lost header and footer together, so that an older value or none came back.
+#[test]
+fn a_lost_sector_took_a_small_needle_with_its_name() {
+    let pool = small_pool();
+    let mut process = Process::start(1, &Image::default(), &pool);
+    process.create(SIZE);
+    let volume = process.open().unwrap();
+    let mut values = Values::new();
+    for (n, len) in [(1, 100), (1, 110), (2, 120), (3, 50), (4, 0), (5, 344), (3, 60)] {
+        process.put(&volume, id(n), &bytes(n + len, usize::try_from(len).unwrap())).unwrap();
+        let data = bytes(n + len, usize::try_from(len).unwrap());
+        values.insert(id(n), Some(data));
+    }
+    process.delete(&volume, id(2)).unwrap();
+    values.insert(id(2), None);
+    process.close(&volume);
+    let (with_seal, sealed) = sealed(&pool);
+    for (image, values) in [(process.image(), values), (with_seal, sealed)] {
+        let mut unreadable = 0;
+        for sector in (0..usize::try_from(SIZE).unwrap()).step_by(512) {
+            let mut damaged = image.clone();
+            zero(&mut damaged, sector, 512);
+            let (got, ..) = start(3, &damaged, &pool, &ids(&values));
+            let mut affected = 0;
+            for ((id, value), got) in values.iter().zip(&got) {
+                match (got, value) {
+                    (Ok(got), Some(value)) if got == value => {}
+                    (Err(GetError::NotFound), None) => {}
+                    (Err(GetError::Unreadable(..)), Some(_)) => affected += 1,
+                    _ => panic!("sector at {sector}: {id} holds {got:?}"),
+                }
+            }
+            assert!(affected <= 1, "sector at {sector}: {affected} needles affected");
+            unreadable += affected;
+        }
+        assert!(unreadable >= 4, "sectors with headers are among those");
+    }
+}
+
+/// A build repaired away the copies of a newer format that it did not know.
+#[test]
+fn a_newer_superblock_copy_was_overwritten_by_an_older_build() {
+    let pool = small_pool();
+    let image = stored(&pool, &[(1, bytes(1, 100))]);
+    let copies = [0, 4096, usize::try_from(SIZE).unwrap() - 4096];
+    // Version, ro-compat, incompat; the newer copy also has a higher revision, or the same.
+    for field in [8, 16, 20] {
+        for (at, revision) in copies.into_iter().flat_map(|at| [(at, 1), (at, 2)]) {
+            let mut newer = image.clone();
+            let copy = &mut of(&mut newer)[at..at + 512];
+            copy[field] = 2;
+            copy[112] = revision;
+            let sum = xxh3_64_with_seed(&copy[..504], 0x4841_594c_4f46_5400);
+            copy[504..].copy_from_slice(&sum.to_le_bytes());
+            let mut process = Process::start(2, &newer, &pool);
+            let refused = process.open();
+            assert!(matches!(refused, Err(OpenError::Superblock(_))), "{at} {field}");
+            assert!(process.image().files == newer.files, "the file stays as it is");
+        }
+    }
+}
+
+/// Opens `image` while disk operation `n` of the opening fails; nothing when that one is no write
+/// or there is none.
+fn open_failing(image: &Image, pool: &Pool, n: u64) -> Option<(Process, Rc<Volume>)> {
+    let mut process = Process::start(2, image, pool);
+    process.world.fail(n, Fault::Errno(EIO));
+    let volume = process.open().ok()?;
+    volume.poisoned().then_some((process, volume))
+}
+
+/// An opening that could not write its seal or its hint failed as a whole: what could be read was
+/// not served.
+#[test]
+fn a_volume_that_could_not_be_written_at_open_was_not_served() {
+    let pool = small_pool();
+    let clean = stored(&pool, &[(1, bytes(1, 100))]);
+    let puts = [(id(2), bytes(2, 600)), (id(3), bytes(3, 100))];
+    let torn = tear(1000, (FILE, &clean), &pool, None, &puts, |sector| sector != 2);
+    for (image, writes) in [(clean, 1), (torn, 2)] {
+        let mut poisoned = 0;
+        for n in 0..40 {
+            let Some((mut process, volume)) = open_failing(&image, &pool, n) else { continue };
+            poisoned += 1;
+            assert!(!volume.writable());
+            assert_eq!(process.get(&volume, id(1)), Ok(bytes(1, 100)));
+            if writes == 2 {
+                assert_eq!(process.get(&volume, id(3)), Ok(bytes(3, 100)));
+            }
+            let before = process.image();
+            assert_eq!(process.put(&volume, id(1), b"new"), Err(Refusal::Poisoned));
+            assert_eq!(process.delete(&volume, id(1)), Err(Refusal::Poisoned));
+            process.close(&volume);
+            assert!(process.image().files == before.files, "nothing more is written");
+            // The next start is as if this one had not been.
+            let (got, damage, _) = start(3, &process.image(), &pool, &[id(1), id(3)]);
+            assert_eq!((&got[0], damage), (&Ok(bytes(1, 100)), 0));
+            assert_eq!(got[1].is_ok(), writes == 2);
+        }
+        assert_eq!(poisoned, writes, "the hint, and the seal before it");
+    }
+}
+
+/// Nobody noticed when a needle was gone that a seal had kept.
+#[test]
+fn a_kept_needle_vanished_without_a_word() {
+    let pool = small_pool();
+    let (image, values) = sealed(&pool);
+    let wanted: Vec<Got> = values.values().map(|value| Ok(value.clone().unwrap())).collect();
+    assert_eq!(start(3, &image, &pool, &ids(&values)).1, 0);
+    // The torn commit is the one before the seal: record, two units dropped, two units kept.
+    let kept = seal(&image) - 4096 + 3 * 512;
+    let mut gone = image.clone();
+    zero(&mut gone, kept, 1024);
+    let (got, damage, _) = start(3, &gone, &pool, &ids(&values));
+    assert!(damage > 0);
+    for (n, id) in ids(&values).iter().enumerate() {
+        if *id == NeedleId::new(2, 0) {
+            assert!(got[n].is_err());
+        } else {
+            assert_eq!(got[n], wanted[n]);
+        }
+    }
+    // The same when the torn commit's record is lost as well.
+    zero(&mut gone, seal(&image) - 4096, 512);
+    assert!(start(3, &gone, &pool, &ids(&values)).1 > 0);
+}
+
+/// A running volume whose needle 1, of two units, has a damaged header.
+fn with_damaged_header(pool: &Pool) -> (Process, Rc<Volume>) {
+    let mut image = stored(pool, &[(1, bytes(1, 100)), (2, bytes(2, 100))]);
+    of(&mut image)[LOG + 512 + 20] ^= 1;
+    let mut process = Process::start(2, &image, pool);
+    let volume = process.open().unwrap();
+    let got = process.get(&volume, id(1));
+    assert!(matches!(got, Err(GetError::Unreadable(..))), "{got:?}");
+    (process, volume)
+}
+
+fn put_if(
+    process: &mut Process,
+    volume: &Rc<Volume>,
+    cookie: Cookie,
+    allow: impl Fn(bool) -> bool + 'static,
+) -> Result<Stored, Refusal> {
+    let draft = draft(process.runtime.handle().pool(), b"new");
+    let volume = Rc::clone(volume);
+    process.run(async move { volume.put(id(1), cookie, draft, |it| allow(it.is_some())).await })
+}
+
+/// A damaged header hid the cookie, so that any cookie could replace the needle and none could
+/// delete it.
+#[test]
+fn anybody_could_replace_or_nobody_could_delete_behind_a_damaged_header() {
+    let pool = small_pool();
+    let wrong = Cookie(COOKIE.0 ^ 1);
+    let (mut process, volume) = with_damaged_header(&pool);
+    assert_eq!(process.get_as(&volume, id(1), wrong), Err(GetError::NotFound));
+    assert_eq!(put_if(&mut process, &volume, wrong, |_| true), Err(Refusal::Conflict));
+    let deleting = Rc::clone(&volume);
+    let refused = process.run(async move { deleting.delete(id(1), wrong, |_| true).await });
+    assert_eq!(refused, Err(Refusal::NotFound));
+    // "Only when new" and "only when it is this": what is there cannot be compared.
+    let unreadable = Err(Refusal::Unreadable(id(1)));
+    assert_eq!(put_if(&mut process, &volume, COOKIE, |there| !there), unreadable);
+    assert_eq!(put_if(&mut process, &volume, COOKIE, |there| there), unreadable);
+    assert!(matches!(process.get(&volume, id(1)), Err(GetError::Unreadable(..))));
+
+    assert!(put_if(&mut process, &volume, COOKIE, |_| true).unwrap().replaced);
+    assert_eq!(process.get(&volume, id(1)).unwrap(), b"new");
+    process.close(&volume);
+    let got = start(3, &process.image(), &pool, &[id(1), id(2)]).0;
+    assert_eq!(got, [Ok(b"new".to_vec()), Ok(bytes(2, 100))]);
+
+    let (mut process, volume) = with_damaged_header(&pool);
+    process.delete(&volume, id(1)).unwrap();
+    assert_eq!(process.get(&volume, id(1)), Err(GetError::NotFound));
+    process.close(&volume);
+    let got = start(3, &process.image(), &pool, &[id(1), id(2)]).0;
+    assert_eq!(got, [Err(GetError::NotFound), Ok(bytes(2, 100))]);
+}
+
+/// The log ended at the clean stop although more followed: the hint that said so was damaged, and
+/// so was the next record.
+#[test]
+fn a_clean_hint_beside_a_damaged_newer_one_ended_the_log() {
+    let pool = small_pool();
+    let image = stored(&pool, &[(1, bytes(1, 100))]);
+    let mut process = Process::start(2, &image, &pool);
+    let volume = process.open().unwrap();
+    for n in [2, 3] {
+        process.put(&volume, id(n), &bytes(n, 100)).unwrap();
+    }
+    let mut image = process.image();
+    // Hints: 1 was overwritten by 3 at the second start, 2 is the clean one of the first stop.
+    let newer = 12_288;
+    let number = |at: usize| image.files[FILE][at + 8];
+    assert_eq!((number(8192), number(newer)), (2, 3));
+    of(&mut image)[newer + 100] ^= 1;
+    of(&mut image)[LOG + 4096 + 100] ^= 1;
+    let (got, damage, _) = start(3, &image, &pool, &[1, 2, 3].map(id));
+    assert_eq!(got, [1, 2, 3].map(|n| Ok(bytes(n, 100))));
+    assert!(damage > 0);
+}
+
+const _: () = assert!(FOOTER_LEN == 56, "the sector numbers above depend on it");
