@@ -55,7 +55,7 @@ fn put_together(process: &mut Process, volume: &Rc<Volume>, contents: &mut Conte
         let draft = common::draft(handle.pool(), &bytes(n, 350));
         let volume = Rc::clone(volume);
         handle.spawn(async move {
-            volume.put(id, common::COOKIE, draft, |_| true).await.unwrap();
+            volume.put(id, common::COOKIE, draft, None).await.unwrap();
         });
         contents.insert(id, Some(bytes(n, 350)));
     }

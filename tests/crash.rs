@@ -81,9 +81,9 @@ fn act(process: &Process, volume: &Rc<Volume>, model: &Rc<RefCell<Model>>, n: u6
         let done = match value {
             Some(value) => {
                 let draft = draft(handle.pool(), &value_bytes(value));
-                volume.put(IDS[id], COOKIE, draft, |_| true).await.is_ok()
+                volume.put(IDS[id], COOKIE, draft, None).await.is_ok()
             }
-            None => volume.delete(IDS[id], COOKIE, |_| true).await.is_ok(),
+            None => volume.delete(IDS[id], COOKIE, None).await.is_ok(),
         };
         let mut model = model.borrow_mut();
         model.under_way.remove(&n);

@@ -72,9 +72,9 @@ fn a_wrong_cookie_learns_and_changes_nothing() {
     assert_eq!(process.get_as(&volume, A, wrong), Err(GetError::NotFound));
     let draft = draft(process.runtime.handle().pool(), b"theirs");
     let (put, delete) = (Rc::clone(&volume), Rc::clone(&volume));
-    let refused = process.run(async move { put.put(A, wrong, draft, |_| true).await });
+    let refused = process.run(async move { put.put(A, wrong, draft, None).await });
     assert_eq!(refused, Err(Refusal::Conflict));
-    let refused = process.run(async move { delete.delete(A, wrong, |_| true).await });
+    let refused = process.run(async move { delete.delete(A, wrong, None).await });
     assert_eq!(refused, Err(Refusal::NotFound));
     assert_eq!(process.delete(&volume, ABSENT), Err(Refusal::NotFound));
     assert_eq!(process.get(&volume, A).unwrap(), b"mine");
@@ -107,7 +107,7 @@ fn writes_that_come_together_share_a_commit() {
         let draft = draft(handle.pool(), &bytes(n, 4000));
         let volume = Rc::clone(&volume);
         handle.spawn(async move {
-            volume.put(NeedleId::new(n, 0), COOKIE, draft, |_| true).await.unwrap();
+            volume.put(NeedleId::new(n, 0), COOKIE, draft, None).await.unwrap();
         });
     }
     process.put(&volume, NeedleId::new(64, 0), b"last").unwrap();
@@ -128,7 +128,7 @@ fn writes_to_one_id_are_decided_in_the_order_they_came() {
         let draft = draft(handle.pool(), &bytes(n, 100));
         let (volume, order) = (Rc::clone(&volume), Rc::clone(&order));
         handle.spawn(async move {
-            let stored = volume.put(A, COOKIE, draft, |_| true).await.unwrap();
+            let stored = volume.put(A, COOKIE, draft, None).await.unwrap();
             assert_eq!(stored.replaced, n > 0);
             order.borrow_mut().push(n);
         });

@@ -107,7 +107,7 @@ impl Writer {
         draft.data_mut().copy_from_slice(&content(key, alt, len));
         let volume = Rc::clone(self.volume.as_ref().unwrap());
         async move {
-            let put = volume.put(NeedleId::new(key, alt), COOKIE, draft, |_| true);
+            let put = volume.put(NeedleId::new(key, alt), COOKIE, draft, None);
             put.await.unwrap();
         }
     }
@@ -131,7 +131,7 @@ fn build() -> Vec<u8> {
     }
     let deleting = Rc::clone(&volume);
     let deleted =
-        writer.run(async move { deleting.delete(NeedleId::new(2, 7), COOKIE, |_| true).await });
+        writer.run(async move { deleting.delete(NeedleId::new(2, 7), COOKIE, None).await });
     deleted.unwrap();
     for put in [writer.put(3, 0, None, 0), writer.put(4, 0, Some("image/png"), 70_000)] {
         writer.run(put);

@@ -13,7 +13,10 @@ fn its_curl_lines_put_and_get_a_photo() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &Options { shards: 2, ..Options::default() });
     let back = dir.path().join("photo.jpg");
-    let lines = README.lines().filter_map(|line| line.strip_prefix("$ ")).filter(|line| line.starts_with("curl"));
+    let lines = README
+        .lines()
+        .filter_map(|line| line.strip_prefix("$ "))
+        .filter(|line| line.starts_with("curl"));
     let mut ran = 0;
     for line in lines {
         let line = line

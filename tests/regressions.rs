@@ -11,7 +11,7 @@ use hayloft::sim::Fault;
 use hayloft::sim::disk::Image;
 use hayloft::types::{Cookie, NeedleId};
 use hayloft::volume::format::FOOTER_LEN;
-use hayloft::volume::{GetError, OpenError, Refusal, Stored, Volume};
+use hayloft::volume::{Check, Existing, GetError, OpenError, Refusal, Stored, Volume};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 const FILE: &str = "1.0.vol";
@@ -269,11 +269,15 @@ fn put_if(
     process: &mut Process,
     volume: &Rc<Volume>,
     cookie: Cookie,
-    allow: impl Fn(bool) -> bool + 'static,
+    condition: Option<fn(bool) -> bool>,
 ) -> Result<Stored, Refusal> {
     let draft = draft(process.runtime.handle().pool(), b"new");
     let volume = Rc::clone(volume);
-    process.run(async move { volume.put(id(1), cookie, draft, |it| allow(it.is_some())).await })
+    process.run(async move {
+        let holds = |it: Option<&Existing>| condition.is_none_or(|holds| holds(it.is_some()));
+        let check: Check<'_> = condition.map(|_| &holds as _);
+        volume.put(id(1), cookie, draft, check).await
+    })
 }
 
 /// A damaged header hid the cookie, so that any cookie could replace the needle and none could
@@ -284,17 +288,17 @@ fn anybody_could_replace_or_nobody_could_delete_behind_a_damaged_header() {
     let wrong = Cookie(COOKIE.0 ^ 1);
     let (mut process, volume) = with_damaged_header(&pool);
     assert_eq!(process.get_as(&volume, id(1), wrong), Err(GetError::NotFound));
-    assert_eq!(put_if(&mut process, &volume, wrong, |_| true), Err(Refusal::Conflict));
+    assert_eq!(put_if(&mut process, &volume, wrong, None), Err(Refusal::Conflict));
     let deleting = Rc::clone(&volume);
-    let refused = process.run(async move { deleting.delete(id(1), wrong, |_| true).await });
+    let refused = process.run(async move { deleting.delete(id(1), wrong, None).await });
     assert_eq!(refused, Err(Refusal::NotFound));
     // "Only when new" and "only when it is this": what is there cannot be compared.
     let unreadable = Err(Refusal::Unreadable(id(1)));
-    assert_eq!(put_if(&mut process, &volume, COOKIE, |there| !there), unreadable);
-    assert_eq!(put_if(&mut process, &volume, COOKIE, |there| there), unreadable);
+    assert_eq!(put_if(&mut process, &volume, COOKIE, Some(|there| !there)), unreadable);
+    assert_eq!(put_if(&mut process, &volume, COOKIE, Some(|there| there)), unreadable);
     assert!(matches!(process.get(&volume, id(1)), Err(GetError::Unreadable(..))));
 
-    assert!(put_if(&mut process, &volume, COOKIE, |_| true).unwrap().replaced);
+    assert!(put_if(&mut process, &volume, COOKIE, None).unwrap().replaced);
     assert_eq!(process.get(&volume, id(1)).unwrap(), b"new");
     process.close(&volume);
     let got = start(3, &process.image(), &pool, &[id(1), id(2)]).0;
@@ -332,3 +336,63 @@ fn a_clean_hint_beside_a_damaged_newer_one_ended_the_log() {
 }
 
 const _: () = assert!(FOOTER_LEN == 56, "the sector numbers above depend on it");
+/// The header that an older torn commit had left reached over a kept needle of the younger one, and
+/// the scan stepped over both.
+#[test]
+fn what_an_older_torn_commit_left_hid_a_kept_needle() {
+    let pool = small_pool();
+    let clean = stored(&pool, &[(1, bytes(1, 100)), (5, bytes(5, 90))]);
+    let ids = [1, 5, 8, 7, 20, 21].map(id);
+    let gone = Err(GetError::NotFound);
+    let values = [(1, 100), (5, 90), (8, 120)].map(|(n, len)| Ok(bytes(n, len)));
+    let expected = [&values[..], &[gone.clone(), gone.clone(), gone]].concat();
+    // Of the older one the header of its second needle is left, in sector 3: once of a needle of
+    // two units, once of one that reaches over all of the kept needle.
+    for older in [600, 1000] {
+        let puts = [(id(20), bytes(20, 110)), (id(21), bytes(21, older))];
+        let image = tear(1000, (FILE, &clean), &pool, None, &puts, |sector| sector == 3);
+        // Of the younger one the second needle, and no record.
+        let puts = [(id(7), bytes(7, 1200)), (id(8), bytes(8, 120))];
+        let survives = |sector| [4, 5].contains(&sector);
+        let image = tear(5000, (FILE, &image), &pool, None, &puts, survives);
+        let (got, damage, image) = start(3, &image, &pool, &ids);
+        assert_eq!((got, damage), (expected.clone(), 0));
+        let (got, damage, _) = start(4, &image, &pool, &ids);
+        assert_eq!((got, damage), (expected.clone(), 0), "decided as before, {older}");
+    }
+}
+
+/// When a damaged superblock copy could not be written anew, the volume went on writing.
+#[test]
+fn a_failed_repair_of_a_superblock_copy_was_shrugged_off() {
+    let pool = small_pool();
+    let mut image = stored(&pool, &[(1, bytes(1, 100))]);
+    of(&mut image)[4096 + 100] ^= 1;
+    let mut poisoned = 0;
+    for n in 0..40 {
+        let Some((mut process, volume)) = open_failing(&image, &pool, n) else { continue };
+        poisoned += 1;
+        assert_eq!(process.get(&volume, id(1)), Ok(bytes(1, 100)));
+        assert_eq!(process.put(&volume, id(1), b"new"), Err(Refusal::Poisoned));
+        if poisoned == 1 {
+            assert!(process.image().files == image.files, "nothing is written after a failure");
+        }
+    }
+    assert_eq!(poisoned, 2, "the repair, and the hint");
+}
+
+/// A conditional DELETE behind a damaged header said that the condition did not hold, although
+/// nobody can tell.
+#[test]
+fn a_condition_on_the_delete_of_a_damaged_needle_was_decided() {
+    let pool = small_pool();
+    let etag = xxhash_rust::xxh3::xxh3_64(&bytes(1, 100));
+    let (mut process, volume) = with_damaged_header(&pool);
+    let deleting = Rc::clone(&volume);
+    let refused = process.run(async move {
+        let if_match = |it: Option<&Existing>| it.is_some_and(|it| it.etag == etag);
+        deleting.delete(id(1), COOKIE, Some(&if_match)).await
+    });
+    assert_eq!(refused, Err(Refusal::Unreadable(id(1))));
+    assert!(matches!(process.get(&volume, id(1)), Err(GetError::Unreadable(..))));
+}

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::task::{Outcome, Task, Want};
+use super::task::{Conditions, Outcome, Task, Want};
 use crate::buffer::Buf;
 use crate::metrics::{VolumeMetrics, VolumeState};
 use crate::op::{DirId, Op};
 use crate::runtime::Handle;
-use crate::volume::{self, Expected, GetError, Volume};
+use crate::volume::{self, Check, Existing, Expected, GetError, Volume};
 
 /// A volume file that a shard is to open.
 pub struct Assignment {
@@ -155,18 +155,16 @@ impl Volumes {
                 }
             }
             Task::Put { id, cookie, draft, conditions } => {
-                let check = |existing: Option<&_>| {
-                    conditions.as_ref().is_none_or(|conditions| conditions.hold(existing))
-                };
+                let holds = |existing: Option<&_>| hold(&conditions, existing);
+                let check: Check<'_> = conditions.as_ref().map(|_| &holds as _);
                 match volume.put(id, cookie, draft, check).await {
                     Ok(stored) => Outcome::Stored(stored, volume.writable()),
                     Err(refusal) => Outcome::Refused(refusal),
                 }
             }
             Task::Delete { id, cookie, conditions } => {
-                let check = |existing: &_| {
-                    conditions.as_ref().is_none_or(|conditions| conditions.hold(Some(existing)))
-                };
+                let holds = |existing: Option<&_>| hold(&conditions, existing);
+                let check: Check<'_> = conditions.as_ref().map(|_| &holds as _);
                 match volume.delete(id, cookie, check).await {
                     Ok(()) => Outcome::Deleted,
                     Err(refusal) => Outcome::Refused(refusal),
@@ -216,4 +214,8 @@ impl Volumes {
         });
         open.sum()
     }
+}
+
+fn hold(conditions: &Option<Conditions>, existing: Option<&Existing>) -> bool {
+    conditions.as_ref().is_none_or(|conditions| conditions.hold(existing))
 }

@@ -32,7 +32,7 @@ pub use io::Stats;
 pub use open::{Expected, open};
 pub use read::Needle;
 pub use recover::{DamagedPlace, LogEnd};
-pub use write::{Draft, Existing, Stored};
+pub use write::{Check, Draft, Existing, Stored};
 
 use crate::runtime::{Handle, KeyLocks};
 use crate::types::{NeedleId, VolumeId};

@@ -66,7 +66,7 @@ async fn open_file(
     let len = len.map_err(|error| OpenError::Io("ask for the file's length", error))?;
     let (superblock, damaged_copies) = read_superblock(handle, &file, len).await?;
     check(&superblock, expected, len)?;
-    repair_superblock(handle, &file, &superblock, &damaged_copies).await;
+    let repaired = repair_superblock(handle, &file, &superblock, &damaged_copies).await;
 
     let hasher = match expected.hash_bits {
         None => Hasher::new(superblock.hash_seed),
@@ -82,7 +82,7 @@ async fn open_file(
         hasher,
     };
     let recovered = recover(&log_file).await?;
-    let log = begin_epoch(handle, &file, &superblock, hint, &recovered).await;
+    let log = begin_epoch(handle, &file, &superblock, hint, &recovered, repaired).await;
     let extents = file.extents().await;
     let volume = Rc::new(Volume {
         handle: handle.clone(),
@@ -170,19 +170,18 @@ async fn repair_superblock(
     file: &VolumeFile,
     superblock: &Superblock,
     offsets: &[u64],
-) {
+) -> Result<(), IoError> {
     for &offset in offsets {
         tracing::warn!(
             volume = superblock.volume.0,
             "the superblock copy at byte {offset} is damaged; writing it anew"
         );
-        let Some(mut buf) = handle.pool().alloc(BLOCK as usize) else { return };
+        let buf = handle.pool().alloc(BLOCK as usize);
+        let mut buf = buf.ok_or(IoError::Errno(nix::libc::ENOBUFS))?;
         superblock.encode(&mut buf);
-        // The copies that are left will do until the next start.
-        if let Err(error) = file.write_block(buf, offset).await {
-            tracing::error!(volume = superblock.volume.0, "could not write it: {error}");
-        }
+        file.write_block(buf, offset).await?;
     }
+    Ok(())
 }
 
 async fn read_hints(
@@ -191,14 +190,17 @@ async fn read_hints(
     superblock: &Superblock,
 ) -> Result<Option<TailHint>, OpenError> {
     let mut newest: Option<TailHint> = None;
-    let mut damaged = false;
+    let (mut damaged, mut missing) = (false, false);
     for offset in HINT_OFFSETS {
         let block = read_block(handle, file, offset).await?;
         let (incarnation, log_end) = (superblock.incarnation, superblock.log_end());
         let hint = TailHint::decode(&block, incarnation, offset, log_end);
+        missing |= hint.is_none();
         damaged |= hint.is_none() && block[..BLOCK as usize].iter().any(|byte| *byte != 0);
         newest = newest.into_iter().chain(hint).max_by_key(|hint| hint.number);
     }
+    // From the second hint on both blocks have been written.
+    damaged |= missing && newest.is_some_and(|hint| hint.number > 1);
     // "Nothing follows" counts only when this is the last hint for sure.
     Ok(newest.map(|hint| TailHint { clean: hint.clean && !damaged, ..hint }))
 }
@@ -211,6 +213,7 @@ async fn begin_epoch(
     superblock: &Superblock,
     hint: Option<TailHint>,
     recovered: &Recovered,
+    repaired: Result<(), IoError>,
 ) -> Log {
     let last = TailHint {
         number: hint.map_or(0, |hint| hint.number),
@@ -223,7 +226,12 @@ async fn begin_epoch(
     };
     let (incarnation, log_end) = (superblock.incarnation, superblock.log_end());
     let log = Log::new(handle, incarnation, superblock.size, log_end, recovered.end, last);
-    if let Err(error) = write_beginning(&log, file, recovered).await {
+    // After a failed write nothing is written any more.
+    let begun = match repaired {
+        Ok(()) => write_beginning(&log, file, recovered).await,
+        failed => failed,
+    };
+    if let Err(error) = begun {
         tracing::error!(
             volume = superblock.volume.0,
             "the volume cannot be written to ({error}): it serves reads only until the daemon is \

@@ -134,8 +134,8 @@ impl Recovery<'_> {
                 self.take_commit(at, record, sum).await;
             } else if self.clean_end() {
                 return;
-            } else if let Some(proof) = self.proof_of_more(at).await {
-                self.pass_damage(at, proof).await;
+            } else if let Some((proof, sealed)) = self.proof_of_more(at).await {
+                self.pass_damage(at, proof, sealed).await;
             } else {
                 return;
             }
@@ -179,8 +179,8 @@ impl Recovery<'_> {
     }
 
     /// Something that proves that the log was durable beyond `at`: the offset and sequence where
-    /// it goes on.
-    async fn proof_of_more(&mut self, at: u64) -> Option<LogEnd> {
+    /// it goes on, and, when a seal stands there, the epoch of what it seals.
+    async fn proof_of_more(&mut self, at: u64) -> Option<(LogEnd, Option<u64>)> {
         // One commit is in flight at a time, so a damaged record hides at most one commit before
         // the next record.
         let limit = (at + COMMIT_LEN_MAX).min(self.log.log_end);
@@ -191,24 +191,29 @@ impl Recovery<'_> {
                 && record.durable_tail > at
             {
                 let sequence = record.sequence - 1;
-                return Some(LogEnd { tail: place, sequence, record_checksum: 0, version: 0 });
+                let end = LogEnd { tail: place, sequence, record_checksum: 0, version: 0 };
+                return Some((end, record.seal.map(|seal| seal.epoch)));
             }
             place += BLOCK;
         }
         let hint = self.log.hint.filter(|hint| hint.tail > at)?;
-        Some(LogEnd {
+        let end = LogEnd {
             tail: hint.tail,
             sequence: hint.sequence,
             record_checksum: hint.record_checksum,
             version: 0,
-        })
+        };
+        Some((end, None))
     }
 
     /// Steps over a place where the log does not chain although it was acknowledged.
-    async fn pass_damage(&mut self, at: u64, proof: LogEnd) {
+    async fn pass_damage(&mut self, at: u64, proof: LogEnd, sealed: Option<u64>) {
         self.accept_staged(None).await;
         let sequences = self.end.sequence + 1..=proof.sequence;
-        let wanted = Wanted { sequences, epoch: None };
+        // What an older torn commit left here must not be stepped over: it may reach over a needle
+        // that the seal names.
+        let epoch = sealed.filter(|_| proof.sequence == self.end.sequence + 1);
+        let wanted = Wanted { sequences, epoch };
         let found = self.scanner.collect(at, proof.tail, &wanted).await;
         let before = self.end;
         self.end = LogEnd { version: self.end.version, ..proof };

@@ -77,10 +77,9 @@ pub struct Existing {
     pub modified_ns: u64,
 }
 
-impl Existing {
-    /// What is there cannot be read: its tag matches none, and it is newer than any date.
-    const UNKNOWN: Self = Self { etag: 0, modified_ns: u64::MAX };
-}
+/// A condition of a write: whether it holds for what would be superseded (nothing when the id is
+/// new).
+pub type Check<'a> = Option<&'a dyn Fn(Option<&Existing>) -> bool>;
 
 /// An acknowledged PUT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,8 +102,7 @@ enum Present {
 }
 
 impl Volume {
-    /// Stores a needle under `id`. `check` sees what it would supersede (nothing when the id is
-    /// new) and may refuse. When this returns, the needle is durable and in the index.
+    /// Stores a needle under `id`, if `check` holds. When this returns, the needle is durable and in the index.
     ///
     /// # Errors
     /// See [`Refusal`].
@@ -113,7 +111,7 @@ impl Volume {
         id: NeedleId,
         cookie: Cookie,
         draft: Draft,
-        check: impl Fn(Option<&Existing>) -> bool,
+        check: Check<'_>,
     ) -> Result<Stored, Refusal> {
         self.admit()?;
         let _held = self.locks.lock(id).await;
@@ -125,7 +123,7 @@ impl Volume {
                 return Err(Refusal::Conflict);
             }
             // What a condition would look at is lost: only a write without conditions can be decided.
-            Present::Damaged(..) if !(check(None) && check(Some(&Existing::UNKNOWN))) => {
+            Present::Damaged(..) if check.is_some() => {
                 return Err(Refusal::Unreadable(id));
             }
             Present::Yes(header, _) => {
@@ -133,7 +131,7 @@ impl Volume {
             }
             _ => None,
         };
-        if !check(existing.as_ref()) {
+        if check.is_some_and(|holds| !holds(existing.as_ref())) {
             return Err(Refusal::Precondition);
         }
         let previous = match &present {
@@ -159,7 +157,7 @@ impl Volume {
         Ok(Stored { replaced: previous != 0, etag, modified_ns })
     }
 
-    /// Deletes the needle `id`. When this returns, its tombstone is durable.
+    /// Deletes the needle `id`, if `check` holds. When this returns, its tombstone is durable.
     ///
     /// # Errors
     /// See [`Refusal`].
@@ -167,22 +165,28 @@ impl Volume {
         &self,
         id: NeedleId,
         cookie: Cookie,
-        check: impl Fn(&Existing) -> bool,
+        check: Check<'_>,
     ) -> Result<(), Refusal> {
         self.admit()?;
         let _held = self.locks.lock(id).await;
         let (existing, at) = match self.look_up(id).await? {
             Present::Yes(header, at) if header.cookie.matches(cookie) => {
                 let (etag, modified_ns) = (header.data_checksum, header.modified_ns);
-                (Existing { etag, modified_ns }, at)
+                (Some(Existing { etag, modified_ns }), at)
             }
-            Present::Damaged(held, at) if held.matches(cookie) => (Existing::UNKNOWN, at),
+            Present::Damaged(held, at) if held.matches(cookie) => {
+                // A condition that looks at what is lost cannot be decided.
+                if check.is_some() {
+                    return Err(Refusal::Unreadable(id));
+                }
+                (None, at)
+            }
             Present::Yes(..) | Present::Damaged(..) | Present::No => {
                 return Err(Refusal::NotFound);
             }
             Present::Unknown => return Err(Refusal::Unreadable(id)),
         };
-        if !check(&existing) {
+        if check.is_some_and(|holds| !holds(existing.as_ref())) {
             return Err(Refusal::Precondition);
         }
         let header = NeedleHeader {

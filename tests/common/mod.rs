@@ -94,12 +94,12 @@ impl Process {
     ) -> Result<Stored, Refusal> {
         let draft = draft(self.runtime.handle().pool(), data);
         let volume = Rc::clone(volume);
-        self.run(async move { volume.put(id, COOKIE, draft, |_| true).await })
+        self.run(async move { volume.put(id, COOKIE, draft, None).await })
     }
 
     pub fn delete(&mut self, volume: &Rc<Volume>, id: NeedleId) -> Result<(), Refusal> {
         let volume = Rc::clone(volume);
-        self.run(async move { volume.delete(id, COOKIE, |_| true).await })
+        self.run(async move { volume.delete(id, COOKIE, None).await })
     }
 
     pub fn get(&mut self, volume: &Rc<Volume>, id: NeedleId) -> Result<Vec<u8>, GetError> {
@@ -173,7 +173,7 @@ pub fn tear(
                     // Takes a while: about as long as the first write.
                     waiting.submit(Op::OpenDir { path: "data".into() }).await;
                 }
-                volume.put(id, COOKIE, draft, |_| true).await.unwrap();
+                volume.put(id, COOKIE, draft, None).await.unwrap();
             });
         }
         process.run(async move { handle.sleep_until(handle.now() + 5_000_000).await });
