@@ -69,6 +69,10 @@ pub const LINGER_NS: u64 = 1_000_000_000;
 /// What clients are told to wait after a 503 (seconds).
 pub const RETRY_AFTER_SECONDS: u32 = 1;
 
+/// Figures of volumes are made known at most this often (nanoseconds): with many volumes that costs.
+pub const PUBLISH_NS: u64 = 10_000_000;
+/// Connections that are being told at once that there are too many; more are just closed.
+pub const REFUSALS_MAX: u64 = 256;
 /// A shard looks around at least this often (nanoseconds), so that one that hangs is noticed.
 pub const TURN_MAX_NS: u64 = 500_000_000;
 /// Listeners' queue of connections that wait to be accepted.

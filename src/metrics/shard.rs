@@ -50,9 +50,7 @@ impl From<Method> for MethodGroup {
 label_enum! {
     /// Where the time of a GET goes.
     pub enum GetPhase: "phase" {
-        /// From the parsed head to the submitted read: admission, mailbox, device budget.
-        Queue = "queue",
-        /// From the submitted read to its completion.
+        /// From the parsed head to the verified needle: queues, the device, the way to another shard.
         Device = "device",
         /// From the first byte offered to the socket to the last one taken.
         Send = "send",
@@ -135,7 +133,7 @@ pub struct ShardMetrics {
     pub device_reads: Counter,
     /// Other read operations submitted to a volume file: recovery, identity confirmation.
     pub device_reads_other: Counter,
-    /// Bytes read from volume files, for GETs and otherwise.
+    /// Bytes read from volume files on behalf of GETs.
     pub device_read_bytes: Counter,
     /// Index candidates whose needle turned out to be another one (tag collisions).
     pub false_candidates: Counter,

@@ -219,7 +219,7 @@ pub(super) static TABLE: &[Row] = &[
     counter("device_reads_other", |s| s.device_reads_other.get(),
         "Other read operations submitted to a volume file: recovery, identity confirmation."),
     counter("device_read", |s| s.device_read_bytes.get(),
-        "Bytes read from volume files, for GETs and otherwise.").bytes(),
+        "Bytes read from volume files on behalf of GETs.").bytes(),
     counter("false_candidates", |s| s.false_candidates.get(),
         "Index candidates whose needle turned out to be another one."),
     counter("checksum_failures", |s| s.checksum_failures.get(),

@@ -8,6 +8,7 @@ use nix::libc;
 use super::Shard;
 use super::session;
 use crate::http::conn::Conn;
+use crate::limits::REFUSALS_MAX;
 use crate::op::{Op, Sock};
 
 /// After a failure to accept (descriptors used up, most of the time), so long is waited
@@ -52,12 +53,7 @@ impl Shard {
         let open: u64 = all.clone().map(|shard| shard.connections.get()).sum();
         if open >= self.config.connections_max {
             self.metrics().connections_refused.inc();
-            let shard = Rc::clone(self);
-            self.handle.spawn(async move {
-                let conn = shard.conn(sock);
-                session::refuse(&shard, conn).await;
-            });
-            return;
+            return self.refuse(sock);
         }
         let least = all.min_by_key(|shard| shard.connections.get()).expect("at least this one");
         let mine = self.metrics().connections.get();
@@ -70,6 +66,19 @@ impl Shard {
             tracing::debug!("shard {target} is too busy to take a connection over");
         }
         self.adopt(sock);
+    }
+
+    fn refuse(self: &Rc<Self>, sock: Sock) {
+        if self.refusing.get() >= REFUSALS_MAX {
+            drop(self.handle.submit(Op::Close { sock }));
+            return;
+        }
+        self.refusing.set(self.refusing.get() + 1);
+        let shard = Rc::clone(self);
+        self.handle.spawn(async move {
+            session::refuse(&shard, shard.conn(sock)).await;
+            shard.refusing.set(shard.refusing.get() - 1);
+        });
     }
 
     fn conn(&self, sock: Sock) -> Conn {

@@ -22,7 +22,7 @@ pub use volumes::Assignment;
 
 use crate::http::conn::{Deadlines, Waiting};
 use crate::http::date;
-use crate::limits::TURN_MAX_NS;
+use crate::limits::{PUBLISH_NS, TURN_MAX_NS};
 use crate::mailbox::Mailbox;
 use crate::metrics::{Metrics, ShardMetrics};
 use crate::op::Driver;
@@ -66,6 +66,7 @@ pub struct Shard {
     asked: Queue<Asked>,
     waiting: Rc<Waiting>,
     connections: Cell<u64>,
+    refusing: Cell<u64>,
     date: Cell<(u64, [u8; date::LEN])>,
     accepting: RefCell<Vec<Listener>>,
 }
@@ -100,6 +101,7 @@ impl Shard {
             asked: Queue::new(handle),
             waiting: Rc::default(),
             connections: Cell::new(0),
+            refusing: Cell::new(0),
             date: Cell::new((u64::MAX, [0; date::LEN])),
             accepting: RefCell::new(listeners),
         };
@@ -141,7 +143,8 @@ impl Shard {
         });
     }
 
-    fn publish(&self, ring: &Ring) {
+    /// Notes a turn of the loop.
+    fn turn(&self, ring: &Ring) {
         let metrics = self.metrics();
         metrics.turn(ring.now());
         let counts = ring.counts();
@@ -149,6 +152,11 @@ impl Shard {
         metrics.completions.add(counts.completions - metrics.completions.get());
         metrics.ops_in_flight.set(self.handle.ops_in_flight() as u64);
         metrics.buffer_bytes_used.set(self.handle.pool().used() as u64);
+    }
+
+    /// Makes the figures of the volumes known.
+    fn publish(&self) {
+        let metrics = self.metrics();
         let sum = |counter: fn(&crate::volume::Stats) -> &Cell<u64>| {
             self.volumes.sum(|stats| counter(stats).get())
         };
@@ -179,11 +187,17 @@ pub fn run(mut ring: Ring, mut runtime: Runtime, start: Start) {
     shard.start(assignments);
     let mailbox = &shard.shared.mailboxes[usize::from(shard.id)];
     let mut drain_until = None;
+    let (mut published, mut completions) = (0, 0);
     loop {
         runtime.run_ready();
         shard.read_mailbox();
         runtime.run_ready();
-        shard.publish(&ring);
+        shard.turn(&ring);
+        let (now, seen) = (ring.now(), ring.counts().completions);
+        if seen != completions && now >= published + PUBLISH_NS {
+            shard.publish();
+            (published, completions) = (now, seen);
+        }
         if shard.draining() {
             let until = *drain_until.get_or_insert(handle.now() + shard.config.drain_ns);
             shard.cancel_waits();
@@ -192,13 +206,15 @@ pub fn run(mut ring: Ring, mut runtime: Runtime, start: Start) {
             }
         }
         let sleep = !runtime.has_ready() && mailbox.may_sleep();
-        let until = if sleep { ring.now() + TURN_MAX_NS } else { 0 };
+        let longest = if seen == completions { TURN_MAX_NS } else { PUBLISH_NS };
+        let until = if sleep { now + longest } else { 0 };
         runtime.exchange(&mut ring, until);
         mailbox.awake();
     }
     let closing = Rc::clone(&shard);
     runtime.block_on(&mut ring, async move { closing.volumes.close_all().await });
-    shard.publish(&ring);
+    shard.turn(&ring);
+    shard.publish();
 }
 
 impl Shard {
