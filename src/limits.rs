@@ -77,6 +77,8 @@ pub const REFUSALS_MAX: u64 = 256;
 pub const TURN_MAX_NS: u64 = 500_000_000;
 /// Listeners' queue of connections that wait to be accepted.
 pub const LISTEN_BACKLOG: i32 = 4096;
+/// Fresh connections that may wait in a shard's mailbox; others stay where they were accepted.
+pub const HANDED_OVER_MAX: usize = 1024;
 /// Messages a shard may have under way to other shards.
 pub const MESSAGES_IN_FLIGHT: usize = 512;
 /// Operations a shard hands to its ring at once; more wait in user space.

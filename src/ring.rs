@@ -19,7 +19,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use io_uring::squeue::{Entry, Flags};
-use io_uring::types::{DestinationSlot, Fd, Fixed, FsyncFlags, SubmitArgs, Timespec};
+use io_uring::types::{Fd, Fixed, FsyncFlags, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
 use nix::libc;
 use slab::Slab;
@@ -79,6 +79,7 @@ struct InFlight {
 }
 
 struct OpenFile {
+    generation: u16,
     file: File,
     device: usize,
 }
@@ -124,6 +125,8 @@ pub struct Ring {
     ended: Vec<Completion>,
     dirs: Vec<File>,
     files: Slab<OpenFile>,
+    /// How often each place in `files` was used: a number that outlives its file names no other.
+    file_generations: Vec<u16>,
     devices: Vec<Device>,
     peers: Vec<RawFd>,
     options: RingOptions,
@@ -164,6 +167,7 @@ impl Ring {
             ended: Vec::new(),
             dirs: Vec::new(),
             files: Slab::new(),
+            file_generations: Vec::new(),
             devices: Vec::new(),
             peers,
             options,
@@ -286,16 +290,18 @@ impl Ring {
             }
             Op::Open { dir, name } => self.open(token, dir, name, 0),
             Op::FileLen { file } => {
-                let len = self.file(file).file.metadata().map(|metadata| metadata.len());
-                self.end_with(token, len);
+                let len = self.file(file).and_then(|open| open.file.metadata());
+                self.end_with(token, len.map(|metadata| metadata.len()));
             }
             Op::Extents { file } => {
-                let count = sys::extents(self.file(file).file.as_fd());
+                let count = self.file(file).and_then(|open| sys::extents(open.file.as_fd()));
                 self.end_with(token, count);
             }
             Op::Allocate { file, len } => {
                 // Only XFS knows the hint.
-                let _ = sys::hint_extent_size(self.file(file).file.as_fd(), EXTENT_SIZE);
+                let _ = self
+                    .file(file)
+                    .and_then(|open| sys::hint_extent_size(open.file.as_fd(), EXTENT_SIZE));
                 self.launch(token, Held::Nothing, None, |_| {
                     opcode::Fallocate::new(fixed(file), len).build()
                 });
@@ -303,11 +309,7 @@ impl Ring {
             Op::Sync { file } => self.launch(token, Held::Nothing, None, |_| {
                 opcode::Fsync::new(fixed(file)).flags(FsyncFlags::DATASYNC).build()
             }),
-            Op::CloseFile { file } => {
-                self.files.remove(file.0 as usize);
-                let update = self.ring.submitter().register_files_update(file.0, &[-1]);
-                self.end_with(token, update.map(|_| 0));
-            }
+            Op::CloseFile { file } => self.close_file(token, file),
             Op::Rename { dir, from, to } => {
                 let dir = self.dir(dir);
                 let held = Held::Names { _from: from, _to: to };
@@ -345,8 +347,32 @@ impl Ring {
         Fd(self.dirs[dir.0 as usize].as_raw_fd())
     }
 
-    fn file(&self, file: FileId) -> &OpenFile {
-        &self.files[file.0 as usize]
+    fn file(&self, file: FileId) -> io::Result<&OpenFile> {
+        let open = self.files.get(slot_of(file) as usize);
+        open.filter(|open| open.generation == generation_of(file))
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
+    }
+
+    fn close_file(&mut self, token: Token, file: FileId) {
+        if self.file(file).is_err() {
+            return self.fail(token, libc::EBADF);
+        }
+        let slot = slot_of(file);
+        self.files.remove(slot as usize);
+        let generation = &mut self.file_generations[slot as usize];
+        *generation = generation.wrapping_add(1);
+        let update = self.ring.submitter().register_files_update(slot, &[-1]);
+        self.end_with(token, update.map(|_| 0));
+    }
+
+    /// Ends a transfer on a file that was closed meanwhile.
+    fn refuse_transfer(&mut self, token: Token, op: Op) {
+        let returned = match op {
+            Op::Read { buf, .. } => Returned::One(buf),
+            Op::Write { bufs, .. } => Returned::Many(bufs),
+            _ => Returned::None,
+        };
+        self.end(token, -i64::from(libc::EBADF), returned);
     }
 
     fn open_dir(&mut self, token: Token, path: &Path) {
@@ -393,15 +419,22 @@ impl Ring {
         }
         match self.ring.submitter().register_files_update(slot, &[fd]) {
             Ok(_) => {
-                self.files.insert(OpenFile { file, device });
-                i64::from(slot)
+                let slot_index = slot as usize;
+                self.file_generations.resize(self.file_generations.len().max(slot_index + 1), 0);
+                let generation = self.file_generations[slot_index];
+                self.files.insert(OpenFile { generation, file, device });
+                i64::from(u32::from(generation) << FILE_SLOT_BITS | slot)
             }
             Err(error) => -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),
         }
     }
 
+    fn device_of(&self, file: FileId) -> usize {
+        self.file(file).expect("checked before a transfer is dispatched").device
+    }
+
     fn read(&mut self, token: Token, file: FileId, buf: Buf, start: u32, len: u32, offset: u64) {
-        let device = self.file(file).device;
+        let device = self.device_of(file);
         let (address, index) = (buf.address(start as usize), buf.registration());
         let registered = self.registered;
         self.launch(token, Held::Buf(buf), Some(device), |_| {
@@ -423,7 +456,7 @@ impl Ring {
         offset: u64,
         durable: bool,
     ) {
-        let device = self.file(file).device;
+        let device = self.device_of(file);
         let iovecs: Box<[libc::iovec]> = pieces
             .iter()
             .map(|piece| libc::iovec {
@@ -466,7 +499,8 @@ impl Ring {
     fn enter(&mut self, until: u64) {
         self.fill_queue();
         let now = if until == 0 { 0 } else { sys::monotonic_ns() };
-        let left = until.saturating_sub(now);
+        // What does not fit into the queue must go in before anything is waited for.
+        let left = if self.backlog.is_empty() { until.saturating_sub(now) } else { 0 };
         let nothing_to_do = left == 0 && {
             let queue = self.ring.submission();
             queue.is_empty() && !queue.taskrun() && !queue.cq_overflow()
@@ -543,32 +577,50 @@ impl Ring {
 
     fn release_device(&mut self, device: usize) {
         self.devices[device].in_flight -= 1;
-        if let Some((token, op)) = self.devices[device].waiting.pop_front() {
+        while let Some((token, op)) = self.devices[device].waiting.pop_front() {
+            if let Op::Read { file, .. } | Op::Write { file, .. } = &op
+                && self.file(*file).is_err()
+            {
+                self.refuse_transfer(token, op);
+                continue;
+            }
             self.devices[device].in_flight += 1;
-            self.dispatch(token, op);
+            return self.dispatch(token, op);
         }
     }
 
     /// Puts back the buffers that receives took, and lets those receives go on that found none.
     fn refill(&mut self) {
-        if self.provided.refill(&self.pool) {
-            for (token, sock) in std::mem::take(&mut self.starved) {
-                self.recv_any(token, sock);
-            }
+        let there = self.provided.refill(&self.pool);
+        for _ in 0..there.min(self.starved.len()) {
+            let (token, sock) = self.starved.swap_remove(0);
+            self.recv_any(token, sock);
         }
     }
 }
 
+/// A file's number holds its place in the table of files, and how often that had been used.
+const FILE_SLOT_BITS: u32 = 16;
+const _: () = assert!(FILES_PER_SHARD <= 1 << FILE_SLOT_BITS);
+
+fn slot_of(file: FileId) -> u32 {
+    file.0 & ((1 << FILE_SLOT_BITS) - 1)
+}
+
+fn generation_of(file: FileId) -> u16 {
+    u16::try_from(file.0 >> FILE_SLOT_BITS).expect("16 bits")
+}
+
 fn fixed(file: FileId) -> Fixed {
-    debug_assert!(DestinationSlot::try_from_slot_target(file.0).is_ok());
-    Fixed(file.0)
+    Fixed(slot_of(file))
 }
 
 impl Driver for Ring {
     fn submit(&mut self, token: Token, op: Op) {
         if let Op::Read { file, .. } | Op::Write { file, .. } = &op {
             let limit = self.options.device_in_flight;
-            let number = self.file(*file).device;
+            let Ok(open) = self.file(*file) else { return self.refuse_transfer(token, op) };
+            let number = open.device;
             let device = &mut self.devices[number];
             if device.in_flight >= limit {
                 device.waiting.push_back((token, op));

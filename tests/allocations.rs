@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use daemon_harness::{Client, bytes, data_dir, path};
 use hayloft::buffer::{Pool, Region};
 use hayloft::http::conn::Deadlines;
-use hayloft::mailbox::Mailbox;
 use hayloft::metrics::{Metrics, NodeInfo, ShardInfo, VolumeInfo, VolumeState};
 use hayloft::op::{DirId, Op};
 use hayloft::ring::{Prepared, Registration, Ring, RingOptions, prepare};
@@ -99,8 +98,7 @@ fn start(dir: &std::path::Path, count: usize) -> (Vec<std::net::SocketAddr>, Arc
     };
     let info = |n| ShardInfo { id: u32::try_from(n).unwrap(), core: 0, port: None };
     let metrics = Metrics::new(node, &(0..count).map(info).collect::<Vec<_>>(), Vec::new());
-    let mailboxes = (0..count).map(|_| Mailbox::new(4096)).collect();
-    let shared = Arc::new(Shared { metrics: Arc::clone(&metrics), mailboxes });
+    let shared = Arc::new(Shared::new(Arc::clone(&metrics), count));
     let owners: HashMap<u32, u16> =
         (0..count).map(|n| (u32::try_from(n).unwrap() + 1, u16::try_from(n).unwrap())).collect();
     let mut addresses = Vec::new();
@@ -124,6 +122,7 @@ fn start(dir: &std::path::Path, count: usize) -> (Vec<std::net::SocketAddr>, Arc
             config: ShardConfig {
                 deadlines: deadlines(),
                 cache_control: "public".into(),
+                body_max: 1 << 20,
                 connections_max: 1000,
                 drain_ns: 1,
                 disk_missing: false,

@@ -246,3 +246,75 @@ fn ten_thousand_idle_connections_cost_no_buffers() {
     println!("10,000 idle connections: {} bytes of buffers more", with - before);
     drop(idle);
 }
+
+#[test]
+fn uploads_that_hold_all_buffers_do_not_stop_the_log() {
+    let dir = data_dir();
+    let config = "[limits]\nbuffer_memory_per_shard = \"8MiB\"\nbody_grace_seconds = 3\n";
+    let options = Options { config: config.to_owned(), ..Options::default() };
+    let daemon = Daemon::start(dir.path(), &options);
+    assert_eq!(daemon.client().put(&path(1), b"before").unwrap().status, 201);
+    // Each announces a body and sends none: every last page of the pool is theirs, while the idle
+    // log wants to write its hint.
+    let mut refused = 0;
+    let mut held = Vec::new();
+    for (n, len) in (0..400u64).map(|n| (n, 16_000)).chain((400..1200).map(|n| (n, 3000))) {
+        let mut client = daemon.client();
+        let head =
+            format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: {len}\r\n\r\n", path(n + 10));
+        client.send(head.as_bytes()).unwrap();
+        held.push(client);
+    }
+    std::thread::sleep(Duration::from_millis(1500));
+    for client in &mut held {
+        let _ = client.stream.set_read_timeout(Some(Duration::from_secs(6)));
+        refused += usize::from(client.reply(false).is_ok_and(|reply| reply.status == 503));
+    }
+    assert!(refused > 100, "the pool was not exhausted: {refused} refusals");
+    drop(held);
+    assert!(!daemon.log_text().contains("failed"), "{}", daemon.log_text());
+    assert_eq!(daemon.client().put(&path(2), b"after").unwrap().status, 201);
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn a_refused_head_has_no_body_and_a_stray_line_is_idleness() {
+    let dir = data_dir();
+    let config = "[limits]\nhead_timeout_seconds = 1\nidle_timeout_seconds = 3\n";
+    let options = Options { config: config.to_owned(), ..Options::default() };
+    let daemon = Daemon::start(dir.path(), &options);
+    let mut client = daemon.client();
+    client.send(format!("HEAD {} HTTP/1.1\r\n\r\n", path(1)).as_bytes()).unwrap();
+    assert_eq!(client.reply(true).unwrap().status, 400);
+    assert!(client.at_end(), "nothing but the head");
+    let mut client = daemon.client();
+    client.send(format!("PATCH {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1)).as_bytes()).unwrap();
+    assert_eq!(client.reply(false).unwrap().header("allow"), Some("GET, HEAD, PUT, DELETE"));
+    let mut client = daemon.client();
+    assert_eq!(client.put(&path(1), b"x").unwrap().status, 201);
+    client.send(b"\r\n").unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(client.get(&path(1)).unwrap().body, b"x", "longer than a head may take");
+}
+
+#[test]
+fn beyond_the_cap_connections_are_refused_at_once() {
+    let dir = data_dir();
+    let config = "[limits]\nconnections = 10\n";
+    let options = Options { shards: 2, config: config.to_owned(), ..Options::default() };
+    let daemon = Daemon::start(dir.path(), &options);
+    let mut held: Vec<Client> = (0..10).map(|_| daemon.client()).collect();
+    for client in &mut held {
+        assert_eq!(client.get(&path(1)).unwrap().status, 404);
+    }
+    let mut beyond = daemon.client();
+    let reply = beyond.reply(false).unwrap();
+    assert_eq!((reply.status, reply.header("retry-after").is_some()), (503, true));
+    assert!(beyond.at_end());
+    held.pop();
+    let deadline = Instant::now() + Duration::from_secs(3);
+    while daemon.client().get(&path(1)).map_or(503, |reply| reply.status) != 404 {
+        assert!(Instant::now() < deadline, "a place is free and nobody gets it");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

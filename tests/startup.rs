@@ -191,3 +191,39 @@ fn required_registered_buffers_are_an_error_without_locked_memory() {
     let (dir, options) = with_little_locked_memory("require_registered = true\n");
     assert_says(&refused(dir.path(), &options), &["require_registered", "LimitMEMLOCK"]);
 }
+
+#[test]
+fn an_unmounted_disk_takes_only_its_volumes_out() {
+    let dir = data_dir();
+    let (first, second) = (dir.path().join("data"), dir.path().join("other"));
+    let args = vec!["--data".to_owned(), second.display().to_string()];
+    let both = Options { args, ..Options::default() };
+    let daemon = Daemon::start(dir.path(), &both);
+    assert_eq!(daemon.client().put(&path(1), b"here").unwrap().status, 201);
+    assert!(daemon.stop().success());
+    // An empty mount point, and one that is not even there.
+    let away = dir.path().join("away");
+    std::fs::rename(&first, &away).unwrap();
+    for empty in [true, false] {
+        if empty {
+            std::fs::create_dir(&first).unwrap();
+        } else {
+            std::fs::remove_dir(&first).unwrap();
+        }
+        std::fs::remove_file(dir.path().join("log")).unwrap();
+        let daemon = Daemon::launch(dir.path(), &both);
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while !daemon.log_text().contains("photos on") {
+            assert!(std::time::Instant::now() < deadline, "{}", daemon.log_text());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let reply = daemon.client().get(&path(1)).unwrap();
+        assert_eq!((reply.status, reply.header("retry-after").is_some()), (503, true));
+        assert_eq!(daemon.admin("/readyz").status, 503);
+        assert!(!first.join("hayloft.toml").exists() && !second.join("1.0.vol").exists());
+        assert!(daemon.stop().success());
+    }
+    std::fs::rename(&away, &first).unwrap();
+    let daemon = Daemon::start(dir.path(), &both);
+    assert_eq!(daemon.client().get(&path(1)).unwrap().body, b"here");
+}

@@ -114,8 +114,6 @@ pub struct VolumeStatus {
     pub damage: u64,
     /// Offset at which the next commit starts.
     pub tail: u64,
-    /// Bytes of log that recovery has read so far.
-    pub recovered: u64,
 }
 
 impl From<&VolumeMetrics> for VolumeStatus {
@@ -135,7 +133,6 @@ impl From<&VolumeMetrics> for VolumeStatus {
             index_bytes: v.index_bytes.get(),
             damage: v.damaged_records.get(),
             tail: v.tail_bytes.get(),
-            recovered: v.recovered_bytes.get(),
         }
     }
 }

@@ -19,8 +19,7 @@ use crate::buffer::{Pool, Region};
 use crate::config::{Config, ConfigError};
 use crate::datadir::DataDirError;
 use crate::http::conn::Deadlines;
-use crate::limits::{LINGER_NS, MESSAGES_IN_FLIGHT};
-use crate::mailbox::Mailbox;
+use crate::limits::{LINGER_NS, NEEDLE_DATA_MAX};
 use crate::metrics::{DiskInfo, Metrics, NodeInfo, ShardInfo, VolumeInfo, VolumeState};
 use crate::ring::{Prepared, Registration, Ring, RingOptions, SetupError, prepare};
 use crate::runtime::Runtime;
@@ -45,9 +44,6 @@ pub enum StartError {
     /// A data directory.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// None of several data directories is there.
-    #[error("none of the configured data directories is there; mount the disks, or correct `data`")]
-    NoDataDir,
     /// The file system has no direct I/O.
     #[error(
         "{} is on a file system without direct I/O ({error}); put it on XFS or ext4, or use \
@@ -144,13 +140,17 @@ fn random() -> u64 {
 /// # Errors
 /// See [`StartError`]. Nothing serves then.
 pub fn serve(config: &Config) -> Result<Ended, StartError> {
-    // Before any thread: all inherit that these signals are handled by the main thread.
+    // The handler writes to a pipe, which this thread reads.
     let mut signals = Signals::new([SIGTERM, SIGINT])
         .map_err(|error| StartError::Step("handle signals", error))?;
     raise_file_limit();
     let mut daemon = Daemon::start(config)?;
     let ended = daemon.watch(&mut signals);
-    daemon.stop();
+    // Without one of its shards the daemon can't end in order, and it need not: what was
+    // acknowledged is durable.
+    if ended != Ended::ShardLost {
+        daemon.stop(&mut signals);
+    }
     Ok(ended)
 }
 
@@ -202,13 +202,12 @@ impl Daemon {
         let mut control = Control::start(control, pool, peers.clone(), config.buffered)?;
 
         let mut volumes = stores::volumes(&stores)?;
-        if volumes.is_empty() {
-            let first = stores.iter().position(|store| store.dir.is_some());
-            let store = first.expect("at least one data directory is there");
-            control.create(&stores[store], 1, config)?;
-            let path = stores[store].path.display();
+        // While a disk is missing, volume 1 may be on it.
+        if volumes.is_empty() && stores.iter().all(|store| store.dir.is_some()) {
+            control.create(&stores[0], 1, config)?;
+            let path = stores[0].path.display();
             tracing::info!("created volume 1 of {} in {path}", config.volume_size);
-            volumes.push(FoundVolume { store, id: 1, generation: 0 });
+            volumes.push(FoundVolume { store: 0, id: 1, generation: 0 });
         }
 
         let ports = config.shard_port_range(cores.len())?;
@@ -260,7 +259,7 @@ impl Daemon {
                 return Ended::ShardLost;
             }
             let states: Vec<_> = self.metrics.volumes().iter().map(|v| v.state.get()).collect();
-            if states.iter().all(|state| *state == VolumeState::Failed) {
+            if !states.is_empty() && states.iter().all(|state| *state == VolumeState::Failed) {
                 tracing::error!("no volume could be opened: stopping");
                 return Ended::NothingToServe;
             }
@@ -276,11 +275,16 @@ impl Daemon {
     }
 
     /// Finishes what is under way and ends all threads.
-    fn stop(mut self) {
+    fn stop(mut self, signals: &mut Signals) {
         self.metrics.set_draining();
-        let shards = u16::try_from(self.threads.len()).expect("few shards");
         while self.threads.iter().any(|thread| !thread.is_finished()) {
-            self.control.wake(shards);
+            if signals.pending().next().is_some() {
+                tracing::warn!("told again: stopping without waiting for what is under way");
+                return;
+            }
+            let running = self.threads.iter().zip(0..).filter(|(t, _)| !t.is_finished());
+            let running: Vec<u16> = running.map(|(_, shard)| shard).collect();
+            self.control.wake(running);
             std::thread::sleep(Duration::from_millis(10));
         }
         for thread in self.threads {
@@ -346,10 +350,7 @@ fn seats(
     listeners: Vec<Vec<Listener>>,
 ) -> Vec<Seat> {
     let count = cores.len();
-    // For each other shard its questions, our questions' answers, and fresh connections.
-    let room = MESSAGES_IN_FLIGHT * (count + 1) + 1024;
-    let mailboxes = (0..count).map(|_| Mailbox::new(room)).collect();
-    let shared = Arc::new(Shared { metrics: Arc::clone(metrics), mailboxes });
+    let shared = Arc::new(Shared::new(Arc::clone(metrics), count));
     let mut assignments: Vec<Vec<Assignment>> = (0..count).map(|_| Vec::new()).collect();
     let mut owners = HashMap::new();
     for (n, volume) in volumes.iter().enumerate() {
@@ -414,6 +415,7 @@ fn shard_config(config: &Config, disk_missing: bool) -> ShardConfig {
             linger: LINGER_NS,
         },
         cache_control: config.cache_control.clone(),
+        body_max: limits.largest_body.bytes().min(NEEDLE_DATA_MAX),
         connections_max: u64::from(limits.connections),
         drain_ns: ns(limits.drain_timeout()),
         disk_missing,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::StartError;
 use crate::config::{Config, Prealloc};
-use crate::datadir::{self, DataDir};
+use crate::datadir::{self, DataDir, DataDirError};
 use crate::limits::UNIT;
 use crate::metrics::DiskState;
 use crate::op::{DirId, Op};
@@ -41,32 +41,36 @@ pub struct FoundVolume {
     pub generation: u64,
 }
 
-/// Opens and locks all data directories. One that is missing takes only its volumes out, as long as
-/// there is another.
+/// Opens and locks all data directories. New ones are made only when none has ever been used: else
+/// one that is empty or absent is a disk that is not mounted, and takes only its volumes out.
 pub fn open(config: &Config) -> Result<Vec<Store>, StartError> {
     datadir::check_distinct(&config.data)?;
-    let alone = config.data.len() == 1;
+    let present: Vec<Result<DataDir, DataDirError>> =
+        config.data.iter().map(|path| DataDir::open(path, false)).collect();
+    let is_new = present.iter().all(|dir| dir.as_ref().is_err_and(is_unused));
     let mut stores = Vec::new();
-    for path in &config.data {
-        let dir = match DataDir::open(path, true) {
-            Ok(dir) => {
-                check_direct_io(path, config.buffered)?;
-                Some(dir)
-            }
-            Err(error) if error.is_absent() && !alone => {
+    for (path, present) in config.data.iter().zip(present) {
+        let dir = match present {
+            Ok(dir) => Some(dir),
+            Err(error) if is_unused(&error) && is_new => Some(DataDir::open(path, true)?),
+            Err(error) if is_unused(&error) => {
                 tracing::error!(
-                    "{error}. Its volumes are out until it is back and the daemon restarted"
+                    "{error}. Its volumes are out until it is mounted again and the daemon restarted"
                 );
                 None
             }
             Err(error) => return Err(error.into()),
         };
+        if dir.is_some() {
+            check_direct_io(path, config.buffered)?;
+        }
         stores.push(Store { path: path.clone(), dir });
     }
-    if stores.iter().all(|store| store.dir.is_none()) {
-        return Err(StartError::NoDataDir);
-    }
     Ok(stores)
+}
+
+fn is_unused(error: &DataDirError) -> bool {
+    error.is_absent() || matches!(error, DataDirError::Empty { .. })
 }
 
 fn check_direct_io(path: &std::path::Path, buffered: bool) -> Result<(), StartError> {
@@ -122,11 +126,11 @@ impl Control {
         Ok(Self { ring, runtime })
     }
 
-    /// Makes all shards look around.
-    pub fn wake(&mut self, shards: u16) {
+    /// Makes shards look around.
+    pub fn wake(&mut self, shards: Vec<u16>) {
         let handle = self.runtime.handle().clone();
         self.runtime.block_on(&mut self.ring, async move {
-            for shard in 0..shards {
+            for shard in shards {
                 handle.submit(Op::Wake { shard }).await;
             }
         });

@@ -127,8 +127,8 @@ pub enum DataDirError {
     },
     /// Volumes without the file that marks the directory.
     #[error(
-        "{} has volume files ({}) but no hayloft.toml: the marker was lost; restore it, or write one with the \
-         lines `format = 1`, `store_id = \"<32 lower-case hex digits>\"` and \
+        "{} has volume files ({}) but no hayloft.toml: the marker was lost; restore it, or write \
+         one with the lines `format = 1`, `store_id = \"<32 lower-case hex digits>\"` and \
          `created = 1970-01-01T00:00:00Z`; nothing was changed here",
         path.display(), names_text(names)
     )]

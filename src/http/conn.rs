@@ -111,6 +111,18 @@ impl Conn {
         self.buf.as_ref().map_or(&[], |buf| &buf[self.head_start..])
     }
 
+    /// Whether the request at hand is a HEAD, also when it was refused.
+    #[must_use]
+    pub fn is_head_request(&self) -> bool {
+        self.progress.is_head_request(self.head_bytes())
+    }
+
+    /// The target of a refused request, if it got that far.
+    #[must_use]
+    pub fn refused_target(&self) -> Option<&[u8]> {
+        self.progress.target().map(|span| span.of(self.head_bytes()))
+    }
+
     /// When the current request began (nanoseconds).
     #[must_use]
     pub fn began(&self) -> u64 {
@@ -135,7 +147,7 @@ impl Conn {
             }
         }
         self.began = self.handle.now();
-        let deadline = self.began + self.deadlines.head;
+        let mut deadline = self.began + self.deadlines.head;
         loop {
             let Some(buf) = &self.buf else { return Next::Closed };
             match parse(&buf[self.head_start..self.filled], &LIMITS, &mut self.progress) {
@@ -148,6 +160,17 @@ impl Conn {
                     let status = Status::HEADER_FIELDS_TOO_LARGE;
                     return Next::Malformed(Reject::new(status, reason));
                 }
+                Ok(None) if self.progress.is_idle() && self.buffered_since_head() >= 2 => {
+                    // A stray blank line behind the last request: still idle.
+                    self.progress = HeadProgress::default();
+                    (self.head_start, self.unread) = (self.filled, self.filled);
+                    if let Err(next) = self.wait_for_bytes().await {
+                        return next;
+                    }
+                    self.began = self.handle.now();
+                    deadline = self.began + self.deadlines.head;
+                    continue;
+                }
                 Ok(None) => {}
                 Err(reject) => return Next::Malformed(reject),
             }
@@ -157,6 +180,10 @@ impl Conn {
                 Err(BodyError::Closed) => return Next::Closed,
             }
         }
+    }
+
+    fn buffered_since_head(&self) -> usize {
+        self.filled - self.head_start
     }
 
     /// Waits without a buffer.

@@ -338,7 +338,6 @@ mod tests {
             ("volume_extents", &v.extents),
             ("volume_index_bytes", &v.index_bytes),
             ("volume_tail_bytes", &v.tail_bytes),
-            ("volume_recovered_bytes", &v.recovered_bytes),
         ];
         let scalar = |r: &&Row| matches!(r.source, Source::Shard(_) | Source::Volume(_));
         let rows = TABLE.iter().filter(scalar).count();

@@ -1,6 +1,6 @@
 //! Counters of the daemon, and their export.
 //!
-//! This is the one exception to share-nothing (design.md, section 5, invariant 2): a shard writes
+//! This is the one exception to share-nothing (docs/ARCHITECTURE.md): a shard writes
 //! its own numbers with relaxed stores, and the admin thread reads them with relaxed loads. It sends
 //! no message for it, so that the numbers can be read exactly when they matter, while a shard hangs.
 //!

@@ -1,6 +1,6 @@
 //! Counts of answers by status.
 //!
-//! The statuses the data API can give are a short closed list (design.md, section 2), so the exact
+//! The statuses the data API can give are a short closed list (`crate::http::status`), so the exact
 //! status is a small array and not a map. What is not on the list still counts, as `other`, and by
 //! its class: a new status that nobody added here must not vanish from the graphs.
 

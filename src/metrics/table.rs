@@ -276,8 +276,6 @@ pub(super) static TABLE: &[Row] = &[
         "Memory of the volume's index.").bytes(),
     volume("volume_tail", |v| v.tail_bytes.get(),
         "Offset at which the next commit starts.").bytes(),
-    volume("volume_recovered", |v| v.recovered_bytes.get(),
-        "Bytes of log that recovery has read so far.").bytes(),
     row("volume_damaged_records", MetricType::Counter, Source::Volume(|v| v.damaged_records.get()),
         "Records found damaged since the daemon started; any is a reason to scrub."),
 ];

@@ -69,8 +69,6 @@ pub struct VolumeMetrics {
     pub damaged_records: Counter,
     /// Offset in bytes at which the next commit starts.
     pub tail_bytes: Gauge,
-    /// Bytes of log read by recovery so far.
-    pub recovered_bytes: Gauge,
 }
 
 impl VolumeMetrics {
@@ -89,7 +87,6 @@ impl VolumeMetrics {
             index_bytes: Gauge::new(),
             damaged_records: Counter::new(),
             tail_bytes: Gauge::new(),
-            recovered_bytes: Gauge::new(),
         }
     }
 }

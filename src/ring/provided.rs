@@ -60,10 +60,10 @@ impl Provided {
         self.buffers[usize::from(number)].take().expect("the kernel picks from what it was given")
     }
 
-    /// Puts buffers of `pool` in the place of those taken: whether the kernel has any.
-    pub fn refill(&mut self, pool: &Pool) -> bool {
+    /// Puts buffers of `pool` in the place of those taken: how many the kernel has.
+    pub fn refill(&mut self, pool: &Pool) -> usize {
         if self.missing.is_empty() {
-            return true;
+            return usize::from(HEAD_BUFFERS);
         }
         let before = self.tail;
         while let Some(&number) = self.missing.last() {
@@ -84,7 +84,7 @@ impl Provided {
         if self.tail != before {
             self.publish();
         }
-        self.missing.len() < usize::from(HEAD_BUFFERS)
+        usize::from(HEAD_BUFFERS) - self.missing.len()
     }
 
     fn publish(&mut self) {

@@ -114,12 +114,19 @@ impl<T: Copy> Wheel<T> {
         if self.entries.is_empty() {
             return None;
         }
-        (self.done + 1..=self.done + BUCKETS as u64)
-            .find(|&tick| {
-                let bucket = Self::bucket(tick);
-                self.occupied[bucket / 64] >> (bucket % 64) & 1 == 1
-            })
-            .map(|tick| tick * TICK_NS)
+        let first = Self::bucket(self.done + 1);
+        let words = self.occupied.len();
+        // The first word twice: its lower bits come last.
+        let distance = (0..=words).find_map(|n| {
+            let index = (first / 64 + n) % words;
+            let word = match n {
+                0 => self.occupied[index] & (u64::MAX << (first % 64)),
+                _ => self.occupied[index],
+            };
+            let bucket = index * 64 + word.trailing_zeros() as usize;
+            (word != 0).then(|| (bucket + BUCKETS - first) % BUCKETS)
+        })?;
+        Some((self.done + 1 + distance as u64) * TICK_NS)
     }
 
     #[cfg(test)]

@@ -45,20 +45,22 @@ impl Shard {
             }
         }
         self.waiting.borrow_mut().remove(slot);
+        self.accepting.set(self.accepting.get() - 1);
     }
 
     fn admit(self: &Rc<Self>, sock: Sock, own: bool) {
         self.metrics().connections_accepted.inc();
-        let all = self.shared.metrics.shards.iter();
-        let open: u64 = all.clone().map(|shard| shard.connections.get()).sum();
+        let shards = 0..self.shared.mailboxes.len();
+        let open: u64 = shards.clone().map(|shard| self.shared.load(shard)).sum();
         if open >= self.config.connections_max {
             self.metrics().connections_refused.inc();
             return self.refuse(sock);
         }
-        let least = all.min_by_key(|shard| shard.connections.get()).expect("at least this one");
-        let mine = self.metrics().connections.get();
-        let target = u16::try_from(least.info.id).expect("few shards");
-        if !own && target != self.id && mine >= least.connections.get() + IMBALANCE {
+        let least = shards.min_by_key(|&shard| self.shared.load(shard));
+        let least = least.expect("at least this one");
+        let target = u16::try_from(least).expect("few shards");
+        let mine = self.shared.load(usize::from(self.id));
+        if !own && target != self.id && mine >= self.shared.load(least) + IMBALANCE {
             if self.hand_over(target, sock) {
                 self.metrics().handed_over.inc();
                 return;

@@ -15,6 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use listen::Listener;
 pub use task::Message;
@@ -22,7 +23,7 @@ pub use volumes::Assignment;
 
 use crate::http::conn::{Deadlines, Waiting};
 use crate::http::date;
-use crate::limits::{PUBLISH_NS, TURN_MAX_NS};
+use crate::limits::{HANDED_OVER_MAX, MESSAGES_IN_FLIGHT, PUBLISH_NS, TURN_MAX_NS};
 use crate::mailbox::Mailbox;
 use crate::metrics::{Metrics, ShardMetrics};
 use crate::op::Driver;
@@ -32,12 +33,43 @@ use route::{Asked, Routes};
 use task::Outcome;
 use volumes::Volumes;
 
-/// What all shards share: counters and mailboxes.
+/// What all shards share.
 pub struct Shared {
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// One for each shard.
     pub mailboxes: Vec<Mailbox<Message>>,
+    /// Connections on their way to each shard: part of the messages, counted apart since they must
+    /// be known before they arrive.
+    arriving: Vec<AtomicU64>,
+    /// Whether each shard, draining, has nothing left to do.
+    idle: Vec<AtomicBool>,
+}
+
+impl Shared {
+    /// For so many shards, with room in each mailbox for all that can be under way.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>, shards: usize) -> Self {
+        // The others' questions, the answers to ours, fresh connections (and one more from each
+        // shard that looked before another one sent).
+        let room = MESSAGES_IN_FLIGHT * (shards + 1) + HANDED_OVER_MAX + shards;
+        Self {
+            metrics,
+            mailboxes: (0..shards).map(|_| Mailbox::new(room)).collect(),
+            arriving: (0..shards).map(|_| AtomicU64::new(0)).collect(),
+            idle: (0..shards).map(|_| AtomicBool::new(false)).collect(),
+        }
+    }
+
+    /// Connections that shard `n` has or is about to get.
+    fn load(&self, n: usize) -> u64 {
+        self.metrics.shards[n].connections.get() + self.arriving[n].load(Ordering::SeqCst)
+    }
+
+    fn all_idle(&self) -> bool {
+        let on_the_way = self.arriving.iter().any(|arriving| arriving.load(Ordering::SeqCst) > 0);
+        !on_the_way && self.idle.iter().all(|idle| idle.load(Ordering::SeqCst))
+    }
 }
 
 /// What a shard is told at its start.
@@ -46,6 +78,8 @@ pub struct ShardConfig {
     pub deadlines: Deadlines,
     /// `Cache-Control` of objects.
     pub cache_control: String,
+    /// Largest body of a PUT (bytes); at most that of one needle.
+    pub body_max: u64,
     /// Connections of the whole daemon.
     pub connections_max: u64,
     /// How long requests under way may take when it drains (nanoseconds).
@@ -67,8 +101,10 @@ pub struct Shard {
     waiting: Rc<Waiting>,
     connections: Cell<u64>,
     refusing: Cell<u64>,
+    /// Listeners that still accept.
+    accepting: Cell<usize>,
     date: Cell<(u64, [u8; date::LEN])>,
-    accepting: RefCell<Vec<Listener>>,
+    listeners: RefCell<Vec<Listener>>,
 }
 
 /// What a shard begins with.
@@ -102,8 +138,9 @@ impl Shard {
             waiting: Rc::default(),
             connections: Cell::new(0),
             refusing: Cell::new(0),
+            accepting: Cell::new(listeners.len()),
             date: Cell::new((u64::MAX, [0; date::LEN])),
-            accepting: RefCell::new(listeners),
+            listeners: RefCell::new(listeners),
         };
         (Rc::new(shard), assignments)
     }
@@ -134,7 +171,7 @@ impl Shard {
     }
 
     fn start(self: &Rc<Self>, assignments: Vec<Assignment>) {
-        for listener in self.accepting.take() {
+        for listener in self.listeners.take() {
             self.handle.spawn(Rc::clone(self).accept(listener));
         }
         let shard = Rc::clone(self);
@@ -218,9 +255,13 @@ pub fn run(mut ring: Ring, mut runtime: Runtime, start: Start) {
 }
 
 impl Shard {
-    /// Whether nothing is left to do here, for this shard's clients or for others'.
+    /// Whether nothing is left to do, here or in any other shard, which might still ask this one.
     fn drained(&self) -> bool {
-        let connections = self.shared.metrics.shards.iter().map(|s| s.connections.get());
-        connections.sum::<u64>() == 0
+        let nothing = self.accepting.get() == 0
+            && self.connections.get() == 0
+            && self.refusing.get() == 0
+            && self.shared.arriving[usize::from(self.id)].load(Ordering::SeqCst) == 0;
+        self.shared.idle[usize::from(self.id)].store(nothing, Ordering::SeqCst);
+        nothing && self.shared.all_idle()
     }
 }

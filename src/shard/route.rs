@@ -3,16 +3,19 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use super::Shard;
 use super::task::{Message, Outcome, Task, Want};
-use crate::limits::{MESSAGES_IN_FLIGHT, REPLY_HEADROOM};
+use crate::limits::{HANDED_OVER_MAX, MESSAGES_IN_FLIGHT, REPLY_HEADROOM};
 use crate::op::{Op, Sock};
 use crate::types::{Cookie, NeedleId};
 use crate::volume::GetError;
 
 /// Length of the buffer that is first sent along with a read elsewhere (bytes).
 const FIRST_GUESS: usize = 16 << 10;
+/// The longest such buffer: longer needles pay another message, not everybody else with memory.
+const GUESS_MAX: usize = 128 << 10;
 
 /// A question that came from another shard.
 pub struct Asked {
@@ -46,7 +49,7 @@ impl Routes {
     fn learn(&self, volume: u32, needed: usize) {
         let mut guesses = self.guesses.borrow_mut();
         let guess = guesses.entry(volume).or_insert(FIRST_GUESS);
-        *guess = needed.max(*guess - *guess / 128);
+        *guess = needed.clamp(FIRST_GUESS, GUESS_MAX).max(*guess - *guess / 128);
     }
 }
 
@@ -123,12 +126,13 @@ impl Shard {
 
     /// Hands a fresh connection over: whether there was room for it.
     pub(super) fn hand_over(&self, to: u16, sock: Sock) -> bool {
-        let sent = self.shared.mailboxes[usize::from(to)].send(Message::Connection(sock));
-        if let Ok(true) = sent {
-            drop(self.handle.submit(Op::Wake { shard: to }));
+        let target = usize::from(to);
+        if self.shared.mailboxes[target].len() >= HANDED_OVER_MAX {
+            return false;
         }
-        self.metrics().messages_sent.add(u64::from(sent.is_ok()));
-        sent.is_ok()
+        self.shared.arriving[target].fetch_add(1, Ordering::SeqCst);
+        self.send(to, Message::Connection(sock));
+        true
     }
 
     /// Reads the mailbox. Questions are worked on by a number of tasks that grows to what is needed
@@ -147,7 +151,13 @@ impl Shard {
                     }
                 }
                 Message::Answer { number, outcome } => self.replies.fulfil(number, outcome),
-                Message::Connection(sock) => self.adopt(sock),
+                Message::Connection(sock) => {
+                    self.adopt(sock);
+                    // Only now: until here it counts as on its way, and nobody ends.
+                    let id = usize::from(self.id);
+                    self.shared.idle[id].store(false, Ordering::SeqCst);
+                    self.shared.arriving[id].fetch_sub(1, Ordering::SeqCst);
+                }
             }
         }
     }

@@ -11,7 +11,6 @@ use crate::http::head::{Head, Method, Version};
 use crate::http::reply::{self, Connection, valid_content_type};
 use crate::http::status::Status;
 use crate::http::target::{self, Target};
-use crate::limits::NEEDLE_DATA_MAX;
 use crate::metrics::{self, GetPhase, MethodGroup, TimeoutKind};
 use crate::types::{Cookie, NeedleId};
 use crate::volume::Draft;
@@ -44,7 +43,7 @@ pub async fn serve(shard: &Rc<Shard>, mut conn: Conn) {
                 shard.metrics().bad_requests.inc();
                 let plain = Plain {
                     allow: (reject.status == Status::METHOD_NOT_ALLOWED)
-                        .then_some(target::ALLOW_ANY),
+                        .then(|| conn.refused_target().map_or(target::ALLOW_ANY, target::allow_of)),
                     ..reject.into()
                 };
                 refuse_and(shard, &mut conn, plain).await
@@ -80,7 +79,8 @@ pub async fn refuse(shard: &Rc<Shard>, mut conn: Conn) {
 
 /// Answers something that is no request, after which the connection cannot go on.
 async fn refuse_and(shard: &Rc<Shard>, conn: &mut Conn, plain: Plain) -> Then {
-    send_plain(shard, conn, Method::Get, &plain, Connection::Close).await;
+    let method = if conn.is_head_request() { Method::Head } else { Method::Get };
+    send_plain(shard, conn, method, &plain, Connection::Close).await;
     Then::Linger
 }
 
@@ -230,10 +230,13 @@ async fn read(
     let (needle, writable) = match outcome {
         Outcome::Read(needle, writable) => (needle, writable),
         other => {
-            metrics.gets_missing.add(u64::from(want == Want::Whole));
-            return Err(failed(shard, other));
+            let plain = failed(shard, other);
+            let missing = plain.status == Status::NOT_FOUND && want == Want::Whole;
+            metrics.gets_missing.add(u64::from(missing));
+            return Err(plain);
         }
     };
+    metrics.gets_found.add(u64::from(want == Want::Whole));
     let connection = connection(shard, head);
     let context = Context {
         head,
@@ -248,7 +251,6 @@ async fn read(
     conn.skip_buffered(head.content_length.unwrap_or(0));
     let sent = conn.send(ready.buf, ready.start, ready.len).await;
     if want == Want::Whole {
-        metrics.gets_found.inc();
         metrics.get_phase.at(GetPhase::Device).record(got - began);
         metrics.get_phase.at(GetPhase::Send).record(shard.handle.now() - got);
     }
@@ -278,8 +280,9 @@ async fn put(
         let reason = "the content type is not 1 to 255 visible characters";
         return Err(Plain::error(Status::BAD_REQUEST, reason));
     }
-    if len > NEEDLE_DATA_MAX {
-        let reason = "this version stores photos of up to 1 MiB";
+    if len > shard.config.body_max {
+        let reason =
+            "the photo is larger than this store takes (limits.largest_body, 1 MiB at most)";
         return Err(Plain::error(Status::CONTENT_TOO_LARGE, reason));
     }
     if shard.draining() {

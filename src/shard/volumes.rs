@@ -11,7 +11,10 @@ use crate::buffer::Buf;
 use crate::metrics::{VolumeMetrics, VolumeState};
 use crate::op::{DirId, Op};
 use crate::runtime::Handle;
-use crate::volume::{self, Check, Existing, Expected, GetError, Volume};
+use crate::volume::{self, Check, Existing, Expected, GetError, OpenError, Volume};
+
+/// Pause before opening a volume is tried again for want of buffers (nanoseconds).
+const RETRY_NS: u64 = 100_000_000;
 
 /// A volume file that a shard is to open.
 pub struct Assignment {
@@ -73,7 +76,13 @@ impl Volumes {
     async fn open(&self, handle: &Handle, dir: DirId, assignment: &Assignment) {
         let id = assignment.expected.volume.0;
         let began = handle.now();
-        let opened = volume::open(handle, dir, &assignment.expected).await;
+        let opened = loop {
+            match volume::open(handle, dir, &assignment.expected).await {
+                // Clients of other volumes have them all for the moment.
+                Err(OpenError::NoBuffer) => handle.sleep_until(handle.now() + RETRY_NS).await,
+                opened => break opened,
+            }
+        };
         let ms = (handle.now() - began) / 1_000_000;
         let state = match opened {
             Ok(volume) => {

@@ -63,15 +63,20 @@ pub struct Log {
     poisoned: Cell<bool>,
     closing: Cell<bool>,
     closed: Event<()>,
+    /// The block for commit records, seals and hints, of which one is written at a time: a log must
+    /// never depend on what clients leave of the pool.
+    block: Cell<Option<Buf>>,
 }
 
 /// What a commit adds to its needles at most (bytes): its record and its padding.
 const COMMIT_OVERHEAD: u64 = UNIT + BLOCK;
 
 impl Log {
-    /// A log that goes on at `end`, in a new epoch. `hint` is the last one written.
+    /// A log that goes on at `end`, in a new epoch. `hint` is the last one written; `block` is a
+    /// block of its own.
     pub fn new(
         handle: &Handle,
+        block: Buf,
         incarnation: u64,
         size: u64,
         log_end: u64,
@@ -95,7 +100,15 @@ impl Log {
             poisoned: Cell::new(false),
             closing: Cell::new(false),
             closed: Event::new(handle),
+            block: Cell::new(Some(block)),
         }
+    }
+
+    /// The log's own block, all zero.
+    fn take_block(&self) -> Buf {
+        let mut block = self.block.take().expect("one thing is written at a time");
+        block[..BLOCK as usize].fill(0);
+        block
     }
 
     /// Whether a write has failed.
@@ -189,11 +202,9 @@ impl Log {
         // There is room: no commit ever takes the last block, since its padding is claimed in full.
         assert!(end.tail + BLOCK <= self.log_end);
         let record = CommitRecord { seal: Some(seal), ..self.record(end, BLOCK, 0) };
-        let buf = self.handle.pool().alloc(BLOCK as usize);
-        let mut buf = buf.ok_or(IoError::Errno(nix::libc::ENOBUFS))?;
-        buf[..BLOCK as usize].fill(0);
-        let record_checksum = record.encode(self.incarnation, end.tail, &mut buf);
-        file.write_block(buf, end.tail).await?;
+        let mut block = self.take_block();
+        let record_checksum = record.encode(self.incarnation, end.tail, &mut block);
+        self.block.set(Some(file.write_block(block, end.tail).await?));
         let sequence = record.sequence;
         self.end.set(LogEnd { tail: end.tail + BLOCK, sequence, record_checksum, ..end });
         Ok(())
@@ -205,10 +216,9 @@ impl Log {
     /// The write's.
     pub async fn write_hint(&self, file: &VolumeFile, clean: bool) -> Result<(), IoError> {
         let hint = self.next_hint(clean);
-        let buf = self.handle.pool().alloc(BLOCK as usize);
-        let mut buf = buf.ok_or(IoError::Errno(nix::libc::ENOBUFS))?;
-        hint.encode(self.incarnation, &mut buf);
-        file.write_block(buf, hint.offset()).await?;
+        let mut block = self.take_block();
+        hint.encode(self.incarnation, &mut block);
+        self.block.set(Some(file.write_block(block, hint.offset()).await?));
         count(&file.stats.hints, 1);
         self.hint.set(hint);
         Ok(())
@@ -305,9 +315,7 @@ async fn write_commit(volume: &Volume, needles: Vec<Pending>) -> Outcome {
     let needles_len: u64 = needles.iter().map(Pending::len).sum();
     let len = (UNIT + needles_len).next_multiple_of(BLOCK);
     let record = log.record(end, len, needles.len());
-    let block = log.handle.pool().alloc(BLOCK as usize);
-    let mut block = block.ok_or(IoError::Errno(nix::libc::ENOBUFS))?;
-    block[..BLOCK as usize].fill(0);
+    let mut block = log.take_block();
     let record_checksum = record.encode(log.incarnation, end.tail, &mut block);
 
     let mut version = end.version;
@@ -342,7 +350,9 @@ async fn write_commit(volume: &Volume, needles: Vec<Pending>) -> Outcome {
         pieces.push(piece(0, UNIT, padding));
     }
 
-    volume.file.write(bufs, pieces, end.tail, true).await?;
+    let mut bufs = volume.file.write(bufs, pieces, end.tail, true).await?;
+    log.block.set(Some(bufs.swap_remove(0)));
+    drop(bufs);
     let tail = end.tail + len;
     log.end.set(LogEnd { tail, sequence: record.sequence, record_checksum, version });
     let stats = &volume.file.stats;

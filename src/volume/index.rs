@@ -91,7 +91,7 @@ impl Index {
     }
 
     /// The newest candidate that is older than `below` (an offset in bytes). Asking again with the
-    /// offset of the last answer visits all of them, also while the index changes.
+    /// offset of the last answer visits all of them, but for one that is superseded meanwhile.
     #[must_use]
     pub fn newest_below(&self, hash: IdHash, below: u64) -> Option<Location> {
         self.candidates(hash).filter(|at| at.offset < below).max_by_key(|at| at.offset)

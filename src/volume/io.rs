@@ -145,8 +145,8 @@ impl VolumeFile {
     }
 
     /// Writes the pieces at `offset` as a whole, or fails; when `durable`, they are on stable media
-    /// when this returns. A write that failed or fell short is never repeated (after a failed flush the kernel may have dropped the data and
-    /// report success next time: Rebello et al., ATC 2020).
+    /// when this returns. A write that failed or fell short is never repeated: after a failed flush
+    /// the kernel may have dropped the data and report success next time (Rebello et al., ATC 2020).
     ///
     /// # Errors
     /// The operation's error, or [`IoError::Short`].

@@ -82,7 +82,8 @@ async fn open_file(
         hasher,
     };
     let recovered = recover(&log_file).await?;
-    let log = begin_epoch(handle, &file, &superblock, hint, &recovered, repaired).await;
+    let block = handle.pool().alloc(BLOCK as usize).ok_or(OpenError::NoBuffer)?;
+    let log = begin_epoch(handle, block, &file, &superblock, hint, &recovered, repaired).await;
     let extents = file.extents().await;
     let volume = Rc::new(Volume {
         handle: handle.clone(),
@@ -209,6 +210,7 @@ async fn read_hints(
 /// anything new is written.
 async fn begin_epoch(
     handle: &Handle,
+    block: crate::buffer::Buf,
     file: &VolumeFile,
     superblock: &Superblock,
     hint: Option<TailHint>,
@@ -225,7 +227,7 @@ async fn begin_epoch(
         clean: false,
     };
     let (incarnation, log_end) = (superblock.incarnation, superblock.log_end());
-    let log = Log::new(handle, incarnation, superblock.size, log_end, recovered.end, last);
+    let log = Log::new(handle, block, incarnation, superblock.size, log_end, recovered.end, last);
     // After a failed write nothing is written any more.
     let begun = match repaired {
         Ok(()) => write_beginning(&log, file, recovered).await,

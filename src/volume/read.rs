@@ -90,13 +90,22 @@ impl Volume {
         mut buffer: impl FnMut(usize) -> Option<Buf>,
     ) -> Result<Needle, GetError> {
         let hash = self.hasher.hash(id);
-        let mut below = u64::MAX;
+        let (mut below, mut newest) = (u64::MAX, 0);
         let mut spare: Option<Buf> = None;
         loop {
             // The borrow ends before the read begins: the index may change meanwhile.
             let candidate = self.index.borrow().newest_below(hash, below);
-            let Some(at) = candidate else { return Err(GetError::NotFound) };
+            let Some(at) = candidate else {
+                // The needle may have moved to the front while another one was being read.
+                let again = self.index.borrow().newest_below(hash, u64::MAX);
+                if again.is_some_and(|at| newest > 0 && at.offset > newest) {
+                    below = u64::MAX;
+                    continue;
+                }
+                return Err(GetError::NotFound);
+            };
             below = at.offset;
+            newest = newest.max(at.offset);
             let len = match extent {
                 Extent::Whole => at.len,
                 Extent::Head => at.len.min(FRONT_LEN),
@@ -107,8 +116,13 @@ impl Volume {
             let buf = fitting.or_else(|| buffer(wanted));
             let buf = buf.ok_or(GetError::NeedBuffer(wanted))?;
             let file = self.file.clone();
-            let reads = &file.stats.get_reads;
-            count(&file.stats.get_read_bytes, len as u64);
+            let reads = match extent {
+                Extent::Whole => &file.stats.get_reads,
+                Extent::Head => &file.stats.other_reads,
+            };
+            if extent == Extent::Whole {
+                count(&file.stats.get_read_bytes, len as u64);
+            }
             let (buf, result) = file.read(buf, REPLY_HEADROOM, len, at.offset, reads).await;
             if let Err(error) = result {
                 count(&file.stats.damaged_reads, 1);

@@ -102,7 +102,8 @@ enum Present {
 }
 
 impl Volume {
-    /// Stores a needle under `id`, if `check` holds. When this returns, the needle is durable and in the index.
+    /// Stores a needle under `id`, if `check` holds. When this returns, the needle is durable and in
+    /// the index.
     ///
     /// # Errors
     /// See [`Refusal`].
