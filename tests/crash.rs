@@ -106,6 +106,9 @@ struct Course {
 /// Runs a history and collects its crash points.
 fn run_history(history: &[Action], course: Course, pool: &Pool) -> Vec<CrashPoint> {
     let mut process = Process::start(7, &Image::default(), pool);
+    if course.at_once {
+        process.runtime.shuffle(41);
+    }
     process.create(SIZE);
     let volume = process.open().unwrap();
     let model = Rc::new(RefCell::new(Model::default()));

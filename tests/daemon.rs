@@ -318,3 +318,35 @@ fn beyond_the_cap_connections_are_refused_at_once() {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+#[test]
+fn each_shard_has_a_port_of_its_own_and_connections_spread() {
+    let dir = data_dir();
+    let base = 20_000 + u16::try_from(std::process::id() % 20_000).unwrap();
+    let args = vec!["--shard-ports".to_owned(), base.to_string()];
+    let daemon = Daemon::start(dir.path(), &Options { shards: 2, args, ..Options::default() });
+    let status: serde_json::Value = serde_json::from_slice(&daemon.admin("/status").body).unwrap();
+    for (shard, port) in [(0, base), (1, base + 1)] {
+        assert_eq!(status["shards"][shard]["port"], port);
+        let mut client = Client::connect(([127, 0, 0, 1], port).into()).unwrap();
+        assert_eq!(client.put(&path(u64::from(port)), b"x").unwrap().status, 201);
+        let mine = daemon.metric("hayloft_connections", &format!("shard=\"{shard}\""));
+        assert_eq!(mine, 1.0, "a connection to a shard's own port stays there");
+        drop(client);
+        while daemon.metric("hayloft_connections", "") > 0.0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    let held: Vec<Client> = (0..40).map(|_| daemon.client()).collect();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while daemon.metric("hayloft_connections", "") < 40.0 {
+        assert!(Instant::now() < deadline, "not all were accepted");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for shard in 0..2 {
+        let share = daemon.metric("hayloft_connections", &format!("shard=\"{shard}\""));
+        assert!((15.0..=25.0).contains(&share), "shard {shard} has {share} of 40 connections");
+    }
+    drop(held);
+    assert!(daemon.stop().success());
+}

@@ -343,10 +343,8 @@ impl Runtime {
     }
 
     /// Draws the order of ready tasks from `seed` (not 0) instead of first come, first served.
-    #[must_use]
-    pub fn shuffled(self, seed: u64) -> Self {
+    pub fn shuffle(&self, seed: u64) {
         self.handle.0.shuffle.set(seed);
-        self
     }
 
     /// What tasks use.
@@ -435,6 +433,14 @@ impl Runtime {
             }
             self.exchange(driver, u64::MAX);
         }
+    }
+}
+
+impl Drop for Runtime {
+    /// Ends all tasks: they hold handles, and the handles hold them.
+    fn drop(&mut self) {
+        let tasks = self.handle.0.tasks.take();
+        drop(tasks);
     }
 }
 

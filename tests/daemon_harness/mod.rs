@@ -78,12 +78,17 @@ impl Daemon {
         let child = command
             .args(words)
             .args(["serve", "--listen", &data.to_string(), "--admin", &admin.to_string()])
-            .args(["--cores", cores, "--shard-ports", "off", "--volume-size", options.volume_size])
+            .args(["--cores", cores, "--volume-size", options.volume_size])
             .arg("--config")
             .arg(config)
             .arg("--data")
             .arg(dir.join("data"))
             .args(&options.args)
+            .args(if options.args.iter().any(|arg| arg == "--shard-ports") {
+                &[][..]
+            } else {
+                &["--shard-ports", "off"]
+            })
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)

@@ -1,0 +1,193 @@
+//! Files and directories: what happens rarely and outside of any request.
+
+use std::collections::VecDeque;
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use io_uring::opcode;
+use io_uring::types::{Fd, Fixed, FsyncFlags};
+use nix::libc;
+
+use super::{Device, Held, Ring};
+use crate::limits::FILES_PER_SHARD;
+use crate::op::{DirId, FileId, Op, Returned, Token};
+use crate::sys;
+
+/// XFS is asked to allocate volumes in extents of this size (bytes).
+const EXTENT_SIZE: u32 = 1 << 30;
+
+pub(super) struct OpenFile {
+    generation: u16,
+    file: File,
+    pub(super) device: usize,
+}
+
+/// A file's number holds its place in the table of files, and how often that had been used.
+const FILE_SLOT_BITS: u32 = 16;
+const _: () = assert!(FILES_PER_SHARD <= 1 << FILE_SLOT_BITS);
+
+fn slot_of(file: FileId) -> u32 {
+    file.0 & ((1 << FILE_SLOT_BITS) - 1)
+}
+
+fn generation_of(file: FileId) -> u16 {
+    u16::try_from(file.0 >> FILE_SLOT_BITS).expect("16 bits")
+}
+
+pub(super) fn fixed(file: FileId) -> Fixed {
+    Fixed(slot_of(file))
+}
+
+impl Ring {
+    /// What happens to files and directories, rarely and outside of any request.
+    pub(super) fn dispatch_file_op(&mut self, token: Token, op: Op) {
+        match op {
+            Op::OpenDir { path } => self.open_dir(token, &path),
+            Op::Create { dir, name } => {
+                self.open(token, dir, name, libc::O_CREAT | libc::O_EXCL);
+            }
+            Op::Open { dir, name } => self.open(token, dir, name, 0),
+            Op::FileLen { file } => {
+                let len = self.file(file).and_then(|open| open.file.metadata());
+                self.end_with(token, len.map(|metadata| metadata.len()));
+            }
+            Op::Extents { file } => {
+                let count = self.file(file).and_then(|open| sys::extents(open.file.as_fd()));
+                self.end_with(token, count);
+            }
+            Op::Allocate { file, len } => {
+                // Only XFS knows the hint.
+                let _ = self
+                    .file(file)
+                    .and_then(|open| sys::hint_extent_size(open.file.as_fd(), EXTENT_SIZE));
+                self.launch(token, Held::Nothing, None, |_| {
+                    opcode::Fallocate::new(fixed(file), len).build()
+                });
+            }
+            Op::Sync { file } => self.launch(token, Held::Nothing, None, |_| {
+                opcode::Fsync::new(fixed(file)).flags(FsyncFlags::DATASYNC).build()
+            }),
+            Op::CloseFile { file } => self.close_file(token, file),
+            Op::Rename { dir, from, to } => {
+                let dir = self.dir(dir);
+                let held = Held::Names { _from: from, _to: to };
+                self.launch(token, held, None, |held| {
+                    let Held::Names { _from: from, _to: to } = held else { unreachable!() };
+                    opcode::RenameAt::new(dir, from.as_ptr(), dir, to.as_ptr())
+                        .flags(libc::RENAME_NOREPLACE)
+                        .build()
+                });
+            }
+            Op::Unlink { dir, name } => {
+                let dir = self.dir(dir);
+                self.launch(token, Held::Name { _name: name }, None, |held| {
+                    let Held::Name { _name: name } = held else { unreachable!() };
+                    opcode::UnlinkAt::new(dir, name.as_ptr()).build()
+                });
+            }
+            Op::SyncDir { dir } => {
+                let dir = self.dir(dir);
+                self.launch(token, Held::Nothing, None, |_| opcode::Fsync::new(dir).build());
+            }
+            _ => unreachable!("connections and transfers are dispatched by `dispatch`"),
+        }
+    }
+
+    fn end_with(&mut self, token: Token, result: io::Result<u64>) {
+        let number = match result {
+            Ok(value) => i64::try_from(value).expect("lengths and counts are below 2^63"),
+            Err(error) => -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),
+        };
+        self.end(token, number, Returned::None);
+    }
+
+    fn dir(&self, dir: DirId) -> Fd {
+        Fd(self.dirs[dir.0 as usize].as_raw_fd())
+    }
+
+    pub(super) fn file(&self, file: FileId) -> io::Result<&OpenFile> {
+        let open = self.files.get(slot_of(file) as usize);
+        open.filter(|open| open.generation == generation_of(file))
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
+    }
+
+    fn close_file(&mut self, token: Token, file: FileId) {
+        if self.file(file).is_err() {
+            return self.fail(token, libc::EBADF);
+        }
+        let slot = slot_of(file);
+        self.files.remove(slot as usize);
+        let generation = &mut self.file_generations[slot as usize];
+        *generation = generation.wrapping_add(1);
+        let update = self.ring.submitter().register_files_update(slot, &[-1]);
+        self.end_with(token, update.map(|_| 0));
+    }
+
+    /// Ends a transfer on a file that was closed meanwhile.
+    pub(super) fn refuse_transfer(&mut self, token: Token, op: Op) {
+        let returned = match op {
+            Op::Read { buf, .. } => Returned::One(buf),
+            Op::Write { bufs, .. } => Returned::Many(bufs),
+            _ => Returned::None,
+        };
+        self.end(token, -i64::from(libc::EBADF), returned);
+    }
+
+    fn open_dir(&mut self, token: Token, path: &Path) {
+        let mut options = File::options();
+        let opened = options.read(true).custom_flags(libc::O_DIRECTORY).open(path);
+        let number = opened.map(|dir| {
+            self.dirs.push(dir);
+            self.dirs.len() as u64 - 1
+        });
+        self.end_with(token, number);
+    }
+
+    fn open(&mut self, token: Token, dir: DirId, name: CString, extra: i32) {
+        let direct = if self.options.buffered { 0 } else { libc::O_DIRECT };
+        let common = libc::O_RDWR | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NOATIME;
+        let flags = common | direct | extra;
+        let dir = self.dir(dir);
+        self.launch(token, Held::Opening { _name: name }, None, |held| {
+            let Held::Opening { _name: name } = held else { unreachable!() };
+            opcode::OpenAt::new(dir, name.as_ptr()).flags(flags).mode(0o600).build()
+        });
+    }
+
+    /// Registers a file just opened: its number.
+    pub(super) fn opened(&mut self, result: i32) -> i64 {
+        if result < 0 {
+            return i64::from(result);
+        }
+        // SAFETY: the kernel has just opened this descriptor for us; nobody else knows it.
+        let file = File::from(unsafe { OwnedFd::from_raw_fd(result) });
+        let number = match file.metadata() {
+            Ok(metadata) => metadata.dev(),
+            Err(error) => return -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),
+        };
+        let device = self.devices.iter().position(|device| device.number == number);
+        let device = device.unwrap_or_else(|| {
+            self.devices.push(Device { number, in_flight: 0, waiting: VecDeque::new() });
+            self.devices.len() - 1
+        });
+        let fd = file.as_raw_fd();
+        let slot = u32::try_from(self.files.vacant_key()).expect("few files");
+        if slot >= FILES_PER_SHARD {
+            return -i64::from(libc::EMFILE);
+        }
+        match self.ring.submitter().register_files_update(slot, &[fd]) {
+            Ok(_) => {
+                let slot_index = slot as usize;
+                self.file_generations.resize(self.file_generations.len().max(slot_index + 1), 0);
+                let generation = self.file_generations[slot_index];
+                self.files.insert(OpenFile { generation, file, device });
+                i64::from(u32::from(generation) << FILE_SLOT_BITS | slot)
+            }
+            Err(error) => -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),
+        }
+    }
+}
