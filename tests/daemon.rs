@@ -4,7 +4,7 @@ mod daemon_harness;
 
 use std::time::{Duration, Instant};
 
-use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir, path};
+use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir, free_ports, path};
 
 fn both(test: impl Fn(&Daemon)) {
     for shards in [1, 2] {
@@ -322,7 +322,7 @@ fn beyond_the_cap_connections_are_refused_at_once() {
 #[test]
 fn each_shard_has_a_port_of_its_own_and_connections_spread() {
     let dir = data_dir();
-    let base = 20_000 + u16::try_from(std::process::id() % 20_000).unwrap();
+    let base = free_ports(2);
     let args = vec!["--shard-ports".to_owned(), base.to_string()];
     let daemon = Daemon::start(dir.path(), &Options { shards: 2, args, ..Options::default() });
     let status: serde_json::Value = serde_json::from_slice(&daemon.admin("/status").body).unwrap();

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 pub const COOKIE: &str = "0123456789abcdef";
@@ -17,10 +18,20 @@ pub fn data_dir() -> tempfile::TempDir {
     tempfile::tempdir_in(place.unwrap_or(env!("CARGO_TARGET_TMPDIR").into())).unwrap()
 }
 
-fn free_ports() -> (SocketAddr, SocketAddr) {
-    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    let [data, admin] = listeners.map(|listener| listener.local_addr().unwrap());
-    (data, admin)
+/// The first of `count` neighbouring ports that are free. They lie below those that the kernel gives
+/// to outgoing connections (32768 and up), of which some tests make thousands: none can take one
+/// before the daemon does.
+pub fn free_ports(count: u16) -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = std::process::id().wrapping_mul(131);
+    loop {
+        let step = u32::from(NEXT.fetch_add(count, Ordering::Relaxed));
+        let port = 10_000 + u16::try_from(start.wrapping_add(step) % 20_000).unwrap();
+        let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if (port..port + count).all(is_free) {
+            return port;
+        }
+    }
 }
 
 /// How to start a daemon.
@@ -59,8 +70,9 @@ pub struct Daemon {
 impl Daemon {
     /// Starts without waiting.
     pub fn launch(dir: &Path, options: &Options) -> Self {
-        let (data, admin) = free_ports();
-        Self::launch_on(dir, options, data, admin)
+        let port = free_ports(2);
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self::launch_on(dir, options, address(port), address(port + 1))
     }
 
     pub fn launch_on(dir: &Path, options: &Options, data: SocketAddr, admin: SocketAddr) -> Self {
