@@ -336,6 +336,7 @@ fn a_clean_hint_beside_a_damaged_newer_one_ended_the_log() {
 }
 
 const _: () = assert!(FOOTER_LEN == 56, "the sector numbers above depend on it");
+
 /// The header that an older torn commit had left reached over a kept needle of the younger one, and
 /// the scan stepped over both.
 #[test]

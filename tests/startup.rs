@@ -227,3 +227,27 @@ fn an_unmounted_disk_takes_only_its_volumes_out() {
     let daemon = Daemon::start(dir.path(), &both);
     assert_eq!(daemon.client().get(&path(1)).unwrap().body, b"here");
 }
+
+/// The kernel refuses writes beyond a file size limit: a write that fails for real.
+#[test]
+fn a_volume_whose_write_failed_serves_no_more_and_the_daemon_ends_with_an_error() {
+    let dir = data_dir();
+    let daemon = Daemon::start(dir.path(), &Options::default());
+    let large = vec![7; 1 << 20];
+    for key in 0..3 {
+        assert_eq!(daemon.client().put(&path(key), &large).unwrap().status, 201);
+    }
+    assert!(daemon.stop().success());
+    let launcher = ["sh", "-c", "trap '' XFSZ; exec prlimit --fsize=1048576 \"$@\"", "sh"];
+    let launcher = launcher.map(str::to_owned).to_vec();
+    let mut limited = Daemon::start(dir.path(), &Options { launcher, ..Options::default() });
+    assert_eq!(limited.client().put(&path(9), b"lost").unwrap().status, 500);
+    let status = limited.wait(Duration::from_secs(20)).expect("no volume takes writes any more");
+    assert_eq!(status.code(), Some(1), "{}", limited.log_text());
+    assert_says(&limited.log_text(), &["a write failed", "no volume takes writes any more"]);
+    // A restart without the cause of the failure helps.
+    let daemon = Daemon::start(dir.path(), &Options::default());
+    assert_eq!(daemon.client().get(&path(2)).unwrap().body, large);
+    assert_eq!(daemon.client().get(&path(9)).unwrap().status, 404);
+    assert_eq!(daemon.client().put(&path(9), b"found").unwrap().status, 201);
+}

@@ -218,3 +218,26 @@ fn share(
         Err(_) => register(ring, region, required),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_its_cause_and_the_remedy() {
+        let permission = match io_uring_disabled() {
+            Some(1 | 2) => "kernel.io_uring_disabled",
+            _ => "seccomp",
+        };
+        for (errno, words) in [
+            (libc::EPERM, permission),
+            (libc::ENOSYS, "Linux 6.1"),
+            (libc::EINVAL, "Linux 6.1"),
+            (libc::ENOMEM, "LimitMEMLOCK"),
+            (libc::EMFILE, "LimitNOFILE"),
+        ] {
+            let text = refused(io::Error::from_raw_os_error(errno)).to_string();
+            assert!(text.contains(words), "{errno}: {text}");
+        }
+    }
+}
