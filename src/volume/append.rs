@@ -15,14 +15,14 @@ use super::io::{VolumeFile, count};
 use super::recover::LogEnd;
 use crate::buffer::Buf;
 use crate::limits::{
-    BLOCK, COMMIT_LEN_TARGET, COMMIT_NEEDLES_MAX, HINT_IDLE_NS, HINT_INTERVAL, TOMBSTONE_RESERVE,
-    UNIT, VOLUME_SIZE_MIN,
+    BLOCK, COMMIT_LEN_MAX, COMMIT_LEN_TARGET, COMMIT_NEEDLES_MAX, HINT_IDLE_NS, HINT_INTERVAL,
+    TOMBSTONE_RESERVE, UNIT, VOLUME_SIZE_MIN,
 };
 use crate::op::Piece;
 use crate::runtime::{Event, Handle, Signal};
 
-/// Outcome of a commit, shared by all who wait for it.
-type Outcome = Result<(), IoError>;
+/// Outcome of a commit, shared by all who wait for it: where it stands (bytes).
+type Outcome = Result<u64, IoError>;
 
 /// A needle that waits for its place in the log. The buffer holds it from its first byte, all but
 /// header, padding and footer filled in.
@@ -38,6 +38,22 @@ pub struct Pending {
 impl Pending {
     fn len(&self) -> u64 {
         self.header.layout().len as u64
+    }
+}
+
+/// Needles that have joined a commit.
+pub struct Joined {
+    outcome: Rc<Event<Outcome>>,
+    within: u64,
+}
+
+impl Joined {
+    /// Waits until they are durable and in the index: where the first of them stands (bytes).
+    ///
+    /// # Errors
+    /// [`Refusal::Failed`].
+    pub async fn settled(&self) -> Result<u64, Refusal> {
+        self.outcome.wait().await.map(|commit| commit + self.within).map_err(Refusal::Failed)
     }
 }
 
@@ -69,7 +85,7 @@ pub struct Log {
 }
 
 /// What a commit adds to its needles at most (bytes): its record and its padding.
-const COMMIT_OVERHEAD: u64 = UNIT + BLOCK;
+pub const COMMIT_OVERHEAD: u64 = UNIT + BLOCK;
 
 impl Log {
     /// A log that goes on at `end`, in a new epoch. `hint` is the last one written; `block` is a
@@ -130,30 +146,45 @@ impl Log {
         self.room_up_to(self.log_end - self.reserve, len)
     }
 
-    /// Adds a needle to the forming commit and waits until it is durable and in the index.
-    pub async fn append(&self, pending: Pending) -> Result<(), Refusal> {
-        let outcome = self.join(pending)?;
-        outcome.wait().await.map_err(Refusal::Failed)
+    /// Sets room aside for what will be appended later (bytes): whether there is so much.
+    pub fn reserve(&self, len: u64) -> bool {
+        let there = self.has_room(len);
+        if there {
+            self.claimed.set(self.claimed.get() + len);
+        }
+        there
     }
 
-    fn join(&self, pending: Pending) -> Result<Rc<Event<Outcome>>, Refusal> {
+    /// Gives up room that was set aside.
+    pub fn release(&self, len: u64) {
+        self.claimed.set(self.claimed.get() - len);
+    }
+
+    /// Adds needles to the forming commit; all of them go into the same one.
+    ///
+    /// # Panics
+    /// When they are too many or too long for one commit.
+    pub fn join(&self, needles: Vec<Pending>) -> Result<Joined, Refusal> {
         if self.poisoned.get() {
             return Err(Refusal::Poisoned);
         }
         if self.closing.get() {
             return Err(Refusal::Closing);
         }
-        let len = pending.len();
-        let fits = match pending.header.kind {
-            Kind::Tombstone => self.room_up_to(self.log_end, len),
-            _ => self.has_room(len),
+        let len: u64 = needles.iter().map(Pending::len).sum();
+        assert!(needles.len() <= COMMIT_NEEDLES_MAX && len + COMMIT_OVERHEAD <= COMMIT_LEN_MAX);
+        let fits = if needles.iter().all(|needle| needle.header.kind == Kind::Tombstone) {
+            self.room_up_to(self.log_end, len)
+        } else {
+            self.has_room(len)
         };
         if !fits {
             return Err(Refusal::Full);
         }
         let mut queue = self.forming.borrow_mut();
         let joins = queue.back().is_some_and(|forming| {
-            forming.needles.len() < COMMIT_NEEDLES_MAX && forming.len + len <= COMMIT_LEN_TARGET
+            forming.needles.len() + needles.len() <= COMMIT_NEEDLES_MAX
+                && forming.len + len <= COMMIT_LEN_TARGET
         });
         if !joins {
             let outcome = Rc::new(Event::new(&self.handle));
@@ -161,11 +192,12 @@ impl Log {
             self.claimed.set(self.claimed.get() + COMMIT_OVERHEAD);
         }
         let forming = queue.back_mut().expect("just made sure of");
-        forming.needles.push(pending);
+        let within = UNIT + forming.len;
+        forming.needles.extend(needles);
         forming.len += len;
         self.claimed.set(self.claimed.get() + len);
         self.work.raise();
-        Ok(Rc::clone(&forming.outcome))
+        Ok(Joined { outcome: Rc::clone(&forming.outcome), within })
     }
 
     /// Waits until everything admitted is committed and the log is closed.
@@ -276,7 +308,7 @@ pub async fn run(volume: Rc<Volume>) {
     log.closed.set(());
 }
 
-async fn idle(volume: &Volume) -> Outcome {
+async fn idle(volume: &Volume) -> Result<(), IoError> {
     let log = &volume.log;
     if !log.hint_due() {
         log.work.wait().await;
@@ -289,7 +321,7 @@ async fn idle(volume: &Volume) -> Outcome {
     log.write_hint(&volume.file, false).await
 }
 
-async fn commit(volume: &Volume, forming: Forming) -> Outcome {
+async fn commit(volume: &Volume, forming: Forming) -> Result<(), IoError> {
     let log = &volume.log;
     let Forming { needles, len, outcome } = forming;
     let result = write_commit(volume, needles).await;
@@ -362,7 +394,7 @@ async fn write_commit(volume: &Volume, needles: Vec<Pending>) -> Outcome {
     for needle in &placed {
         publish(volume, needle);
     }
-    Ok(())
+    Ok(end.tail)
 }
 
 fn encode(needle: &mut Pending, incarnation: u64, offset: u64) {
@@ -375,22 +407,21 @@ fn encode(needle: &mut Pending, incarnation: u64, offset: u64) {
 }
 
 fn publish(volume: &Volume, needle: &Placed) {
-    let mut index = volume.index.borrow_mut();
+    let mut contents = volume.contents.borrow_mut();
     let (hash, at, previous) = (needle.hash, needle.at, needle.header.previous);
-    let (added, gone) = match needle.header.kind {
-        Kind::Part => (0, None),
-        Kind::Tombstone => (0, index.remove(hash, previous)),
-        Kind::Data | Kind::Manifest => {
-            let gone = if previous == 0 { None } else { index.replace(hash, previous, at) };
-            if gone.is_none() {
-                assert_eq!(
-                    previous, 0,
-                    "what a write supersedes cannot vanish while it holds the id"
-                );
-                index.insert(hash, at);
-            }
-            (at.len, gone)
+    match needle.header.kind {
+        Kind::Part => {}
+        Kind::Tombstone => {
+            contents.remove(hash, previous);
         }
-    };
-    volume.live_bytes.set(volume.live_bytes.get() + added - gone.map_or(0, |gone| gone.len));
+        Kind::Data | Kind::Manifest => {
+            let parts = needle.header.parts_len();
+            if previous == 0 {
+                contents.insert(hash, at, parts);
+            } else {
+                let there = contents.replace(hash, previous, at, parts);
+                assert!(there, "what a write supersedes cannot vanish while it holds the id");
+            }
+        }
+    }
 }

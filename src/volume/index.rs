@@ -97,12 +97,16 @@ impl Index {
         self.candidates(hash).filter(|at| at.offset < below).max_by_key(|at| at.offset)
     }
 
-    /// Adds a needle; does nothing when it is there already.
-    pub fn insert(&mut self, hash: IdHash, at: Location) {
+    /// Adds a needle: whether it was not there already.
+    pub fn insert(&mut self, hash: IdHash, at: Location) -> bool {
         let entry = Entry::new(hash, at);
         let same = |e: &Entry| e.hash == hash && e.unit == entry.unit;
-        if let Slot::Vacant(slot) = self.table.entry(hash.0, same, |e| e.hash.0) {
-            slot.insert(entry);
+        match self.table.entry(hash.0, same, |e| e.hash.0) {
+            Slot::Occupied(_) => false,
+            Slot::Vacant(slot) => {
+                slot.insert(entry);
+                true
+            }
         }
     }
 
@@ -153,8 +157,8 @@ mod tests {
         assert_eq!(hash, hasher.hash(NeedleId::new(2, 2)));
         let mut index = Index::new();
         for unit in [5, 3, 9] {
-            index.insert(hash, at(unit));
-            index.insert(hash, at(unit));
+            assert!(index.insert(hash, at(unit)));
+            assert!(!index.insert(hash, at(unit)));
         }
         assert_eq!(index.len(), 3);
         let mut seen = Vec::new();

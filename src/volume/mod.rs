@@ -5,10 +5,14 @@
 //!
 //! - `format`: the bytes. `index`: where needles are. Both pure.
 //! - `create`, `open`, `recover` (with `scan`): from nothing, or from a file, to a running volume.
-//! - `append`: group commit. `write`: PUT and DELETE up to the commit. `read`: GET.
+//! - `append`: group commit. `write`: PUT, DELETE and multi-writes up to the commit. `read`: GET.
+//! - `upload`, `body`: bodies that are larger than a needle, in parts.
+//! - `contents`: the index, and what of the log is alive.
 //! - `io`: the policy for short and failed transfers.
 
 mod append;
+mod body;
+mod contents;
 mod create;
 mod error;
 pub mod format;
@@ -18,12 +22,14 @@ mod open;
 mod read;
 mod recover;
 mod scan;
+mod upload;
 mod write;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 pub use append::Log;
+pub use body::Body;
 pub use create::{Preallocation, create, file_name};
 pub use error::{Damage, GetError, IoError, OpenError, Refusal};
 pub use format::{Superblock, VolumeState};
@@ -32,7 +38,8 @@ pub use io::Stats;
 pub use open::{Expected, open};
 pub use read::Needle;
 pub use recover::{DamagedPlace, LogEnd};
-pub use write::{Check, Draft, Existing, Stored};
+pub use upload::Upload;
+pub use write::{Check, Draft, Existing, NewNeedle, Stored};
 
 use crate::runtime::{Handle, KeyLocks};
 use crate::types::{NeedleId, VolumeId};
@@ -44,11 +51,10 @@ pub struct Volume {
     file: Rc<VolumeFile>,
     superblock: Superblock,
     hasher: Hasher,
-    index: RefCell<index::Index>,
+    contents: RefCell<contents::Contents>,
     /// Writes to one id are decided one after the other, in the order they were admitted.
     locks: KeyLocks<NeedleId>,
     log: Log,
-    live_bytes: Cell<u64>,
     extents: u64,
     damage: Vec<DamagedPlace>,
 }
@@ -60,9 +66,9 @@ pub struct Figures {
     pub size: u64,
     /// Head, log and trailer so far.
     pub used: u64,
-    /// Indexed needles.
+    /// Indexed needles and their parts.
     pub live: u64,
-    /// Log that is no indexed needle.
+    /// Log that is neither.
     pub dead: u64,
     /// Number of indexed needles.
     pub needles: u64,
@@ -120,16 +126,15 @@ impl Volume {
     /// Present figures.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        let index = self.index.borrow();
-        let tail = self.log.tail();
-        let live = self.live_bytes.get();
+        let contents = self.contents.borrow();
+        let (tail, live) = (self.log.tail(), contents.live());
         Figures {
             size: self.superblock.size,
             used: tail + crate::limits::TRAILER,
             live,
             dead: tail - crate::limits::LOG_START - live,
-            needles: index.len() as u64,
-            index: index.memory() as u64,
+            needles: contents.index().len() as u64,
+            index: contents.memory() as u64,
             extents: self.extents,
             damaged: self.damage.len() as u64,
         }

@@ -1,6 +1,6 @@
 //! Opening a volume file: check what it is, recover the log, say so on disk, start to serve.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::ffi::CString;
 use std::rc::Rc;
 
@@ -90,10 +90,9 @@ async fn open_file(
         file,
         superblock,
         hasher,
-        index: RefCell::new(recovered.index),
+        contents: RefCell::new(recovered.contents),
         locks: KeyLocks::new(handle),
         log,
-        live_bytes: Cell::new(recovered.live_bytes),
         extents,
         damage: recovered.damage,
     });

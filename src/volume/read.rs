@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::Volume;
 use super::error::{Damage, GetError};
 use super::format::{
-    Attribute, NeedleHeader, Unreadable, attributes, decode_header, footer_at, verify_data,
+    Attribute, Kind, NeedleHeader, Unreadable, attributes, decode_header, footer_at, verify_data,
     verify_meta,
 };
 use super::index::Location;
@@ -26,6 +26,8 @@ pub struct Needle {
     pub etag: u64,
     /// When it was written (nanoseconds since 1970).
     pub modified_ns: u64,
+    /// Whether it is a manifest: `data` then is what a [`super::Body`] needs, not the body.
+    pub is_large: bool,
     content_type: Option<Range<usize>>,
 }
 
@@ -94,10 +96,10 @@ impl Volume {
         let mut spare: Option<Buf> = None;
         loop {
             // The borrow ends before the read begins: the index may change meanwhile.
-            let candidate = self.index.borrow().newest_below(hash, below);
+            let candidate = self.contents.borrow().index().newest_below(hash, below);
             let Some(at) = candidate else {
                 // The needle may have moved to the front while another one was being read.
-                let again = self.index.borrow().newest_below(hash, u64::MAX);
+                let again = self.contents.borrow().index().newest_below(hash, u64::MAX);
                 if again.is_some_and(|at| newest > 0 && at.offset > newest) {
                     below = u64::MAX;
                     continue;
@@ -204,6 +206,7 @@ fn needle(buf: Buf, header: &NeedleHeader, extent: Extent) -> Needle {
         body_len: header.body_len,
         etag: header.data_checksum,
         modified_ns: header.modified_ns,
+        is_large: header.kind == Kind::Manifest,
         content_type,
         buf,
     }

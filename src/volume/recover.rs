@@ -10,9 +10,10 @@
 
 use std::collections::HashMap;
 
+use super::contents::Contents;
 use super::error::OpenError;
 use super::format::{CommitRecord, Kept, Kind, NeedleHeader, Seal, TailHint};
-use super::index::{Hasher, IdHash, Index, Location};
+use super::index::{Hasher, IdHash, Location};
 use super::io::VolumeFile;
 use super::scan::{Found, Scanner, Wanted};
 use crate::buffer::Pool;
@@ -43,14 +44,12 @@ pub struct DamagedPlace {
 
 /// What recovery found.
 pub struct Recovered {
-    /// The index.
-    pub index: Index,
+    /// What the log holds.
+    pub contents: Contents,
     /// Where the log goes on.
     pub end: LogEnd,
     /// What was decided about a torn last commit: to be sealed before anything is written.
     pub torn: Option<Seal>,
-    /// Bytes of indexed needles.
-    pub live_bytes: u64,
     /// Damage inside acknowledged data.
     pub damage: Vec<DamagedPlace>,
     /// Commits that chain.
@@ -109,10 +108,9 @@ pub async fn recover(log: &Log<'_>) -> Result<Recovered, OpenError> {
         chained: true,
         epoch: 0,
         result: Recovered {
-            index: Index::new(),
+            contents: Contents::default(),
             end: start,
             torn: None,
-            live_bytes: 0,
             damage: Vec::new(),
             commits: 0,
         },
@@ -277,7 +275,8 @@ impl Recovery<'_> {
                     Kind::Tombstone => self.remove_by_identity(hash, footer.id).await,
                     Kind::Data | Kind::Manifest => {
                         self.remove_by_identity(hash, footer.id).await;
-                        self.insert(hash, location);
+                        // Of a manifest that cannot be read nobody knows the parts.
+                        self.result.contents.insert(hash, location, 0);
                     }
                 }
             }
@@ -288,15 +287,14 @@ impl Recovery<'_> {
         let hash = self.log.hasher.hash(header.id);
         match header.kind {
             Kind::Part => {}
-            Kind::Tombstone => match self.result.index.remove(hash, header.previous) {
-                Some(gone) => self.result.live_bytes -= gone.len,
-                None => self.remove_by_identity(hash, header.id).await,
-            },
+            Kind::Tombstone => {
+                if !self.result.contents.remove(hash, header.previous) {
+                    self.remove_by_identity(hash, header.id).await;
+                }
+            }
             Kind::Data | Kind::Manifest => {
-                if header.previous != 0
-                    && let Some(gone) = self.result.index.replace(hash, header.previous, at)
-                {
-                    self.result.live_bytes = self.result.live_bytes - gone.len + at.len;
+                let (previous, parts) = (header.previous, header.parts_len());
+                if previous != 0 && self.result.contents.replace(hash, previous, at, parts) {
                     return;
                 }
                 // What it supersedes is not where it should be, or was lost from sight: only
@@ -304,19 +302,14 @@ impl Recovery<'_> {
                 if header.previous != 0 || !self.result.damage.is_empty() {
                     self.remove_by_identity(hash, header.id).await;
                 }
-                self.insert(hash, at);
+                self.result.contents.insert(hash, at, parts);
             }
         }
     }
 
-    fn insert(&mut self, hash: IdHash, at: Location) {
-        self.result.index.insert(hash, at);
-        self.result.live_bytes += at.len;
-    }
-
     /// Removes what the index holds of `id`, by looking at the needles themselves.
     async fn remove_by_identity(&mut self, hash: IdHash, id: NeedleId) {
-        let candidates: Vec<Location> = self.result.index.candidates(hash).collect();
+        let candidates: Vec<Location> = self.result.contents.index().candidates(hash).collect();
         for at in candidates {
             let wanted = Wanted { sequences: 0..=u64::MAX, epoch: None };
             let end = at.offset + at.len;
@@ -325,8 +318,8 @@ impl Recovery<'_> {
                 Found::Whole(header, _) => header.id == id,
                 Found::Damaged(footer) => footer.id == id,
             });
-            if same && self.result.index.remove(hash, at.offset).is_some() {
-                self.result.live_bytes -= at.len;
+            if same {
+                self.result.contents.remove(hash, at.offset);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! PUT and DELETE, up to the commit: who holds the id, what would be superseded, whether that may
+//! PUT, DELETE and multi-writes, up to the commit: who holds the id, what would be superseded, whether that may
 //! be.
 
 use super::Volume;
@@ -10,8 +10,8 @@ use super::format::{
 };
 use super::index::Location;
 use super::io::count;
-use crate::buffer::{Buf, Pool};
-use crate::limits::{BLOCK, NEEDLE_DATA_MAX, UNIT};
+use crate::buffer::{Buf, PAGE, Pool};
+use crate::limits::{BLOCK, CONTENT_TYPE_MAX, NEEDLE_DATA_MAX, UNIT};
 use crate::types::{Cookie, NeedleId};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -19,6 +19,19 @@ use xxhash_rust::xxh3::xxh3_64;
 pub struct Draft {
     buf: Option<Buf>,
     layout: Layout,
+    /// With a manifest: what it stands for.
+    large: Option<LargeBody>,
+}
+
+/// The body that a manifest stands for.
+#[derive(Clone, Copy)]
+pub struct LargeBody {
+    /// Its length (bytes).
+    pub len: u64,
+    /// Its XXH3-64.
+    pub etag: u64,
+    /// Length of its parts on disk (units).
+    pub parts_units: u32,
 }
 
 impl Draft {
@@ -30,13 +43,40 @@ impl Draft {
     #[must_use]
     pub fn new(pool: &Pool, content_type: Option<&[u8]>, data_len: u64) -> Option<Self> {
         assert!(data_len <= NEEDLE_DATA_MAX);
+        let data_len = usize::try_from(data_len).expect("1 MiB");
+        Self::with_layout(pool, content_type, |attributes| Layout::data(attributes, data_len))
+    }
+
+    /// The same for a manifest with so much data (bytes).
+    pub(super) fn manifest(
+        pool: &Pool,
+        content_type: Option<&[u8]>,
+        data_len: usize,
+        body: LargeBody,
+    ) -> Option<Self> {
+        let layout = |attributes| Layout::manifest(attributes, data_len);
+        let draft = Self::with_layout(pool, content_type, layout)?;
+        Some(Self { large: Some(body), ..draft })
+    }
+
+    fn with_layout(
+        pool: &Pool,
+        content_type: Option<&[u8]>,
+        layout: impl FnOnce(usize) -> Layout,
+    ) -> Option<Self> {
         let attribute =
             content_type.map(|value| Attribute { code: Attribute::CONTENT_TYPE, value });
-        let attributes_len = attribute.as_ref().map_or(0, Attribute::encoded_len);
-        let layout = Layout::data(attributes_len, usize::try_from(data_len).expect("1 MiB"));
+        let layout = layout(attribute.as_ref().map_or(0, Attribute::encoded_len));
         let mut buf = pool.alloc(layout.len)?;
         attribute_bytes(attribute.as_slice(), &mut buf[HEADER_LEN..]);
-        Some(Self { buf: Some(buf), layout })
+        Some(Self { buf: Some(buf), layout, large: None })
+    }
+
+    /// What a buffer for data of this length takes of a pool at most (bytes).
+    #[must_use]
+    pub fn memory(data_len: u64) -> usize {
+        let data_len = usize::try_from(data_len).expect("1 MiB");
+        Layout::data(4 + CONTENT_TYPE_MAX, data_len).len.next_multiple_of(PAGE)
     }
 
     /// Length of the data (bytes).
@@ -66,6 +106,23 @@ impl Draft {
         let range = self.layout.data_range();
         &mut self.buf.as_mut().expect("the buffer is at home")[range]
     }
+
+    /// The buffer with the chunk table filled in, the layout, and XXH3-64 of the data.
+    pub(super) fn sealed(self) -> (Buf, Layout, u64) {
+        let mut buf = self.buf.expect("the buffer is at home");
+        let checksum = encode_chunk_table(&mut buf, &self.layout);
+        (buf, self.layout, checksum)
+    }
+}
+
+/// A needle of a multi-write.
+pub struct NewNeedle {
+    /// Its name.
+    pub id: NeedleId,
+    /// What readers will have to know.
+    pub cookie: Cookie,
+    /// Its content.
+    pub draft: Draft,
 }
 
 /// What a write would supersede.
@@ -101,6 +158,14 @@ enum Present {
     Unknown,
 }
 
+/// The multi-write that a needle belongs to.
+#[derive(Clone, Copy, Default)]
+struct Batch {
+    id: u64,
+    ordinal: u16,
+    count: u16,
+}
+
 impl Volume {
     /// Stores a needle under `id`, if `check` holds. When this returns, the needle is durable and in
     /// the index.
@@ -116,6 +181,95 @@ impl Volume {
     ) -> Result<Stored, Refusal> {
         self.admit()?;
         let _held = self.locks.lock(id).await;
+        let previous = self.decide(id, cookie, check).await?;
+        let needle = NewNeedle { id, cookie, draft };
+        let (pending, stored) = self.pending(needle, previous, Batch::default());
+        self.log.join(vec![pending])?.settled().await?;
+        Ok(stored)
+    }
+
+    /// Stores a needle under a name that the volume picks.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn put_new(&self, draft: Draft) -> Result<(NeedleId, Cookie, Stored), Refusal> {
+        loop {
+            let (id, cookie) = self.fresh_name();
+            self.admit()?;
+            let _held = self.locks.lock(id).await;
+            if !matches!(self.look_up(id).await?, Present::No) {
+                continue;
+            }
+            let needle = NewNeedle { id, cookie, draft };
+            let (pending, stored) = self.pending(needle, 0, Batch::default());
+            self.log.join(vec![pending])?.settled().await?;
+            return Ok((id, cookie, stored));
+        }
+    }
+
+    /// A random name that hardly anything has, and a random cookie. Keys have 53 bits, so that they
+    /// survive JSON readers that keep numbers as doubles (RFC 8259 section 6).
+    #[must_use]
+    pub fn fresh_name(&self) -> (NeedleId, Cookie) {
+        (NeedleId::new(self.handle.random() >> 11, 0), Cookie(self.handle.random()))
+    }
+
+    /// Stores all of `needles`, whose names differ, with one commit, or none of them. `check` must
+    /// hold for each.
+    ///
+    /// # Errors
+    /// See [`Refusal`]; it says which needle was refused only where the refusal names one.
+    ///
+    /// # Panics
+    /// When two needles have the same name, or they are too many or too long for one commit.
+    pub async fn put_batch(
+        &self,
+        needles: Vec<NewNeedle>,
+        check: Check<'_>,
+    ) -> Result<Vec<Stored>, Refusal> {
+        self.admit()?;
+        let mut names: Vec<NeedleId> = needles.iter().map(|needle| needle.id).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "a name twice in a batch");
+        // In the order of names, so that two batches never wait for each other.
+        let mut held = Vec::with_capacity(names.len());
+        for name in names {
+            held.push(self.locks.lock(name).await);
+        }
+        let mut previous = Vec::with_capacity(needles.len());
+        for needle in &needles {
+            previous.push(self.decide(needle.id, needle.cookie, check).await?);
+        }
+        let count = u16::try_from(needles.len()).expect("few needles in a commit");
+        let id = self.handle.random().max(1);
+        let batches = (0..count).map(|ordinal| Batch { id, ordinal, count });
+        let needles = needles.into_iter().zip(previous).zip(batches);
+        let (pending, stored): (Vec<_>, Vec<_>) =
+            needles.map(|((needle, old), batch)| self.pending(needle, old, batch)).unzip();
+        if !pending.is_empty() {
+            self.log.join(pending)?.settled().await?;
+        }
+        Ok(stored)
+    }
+
+    /// Whether a needle could be stored under `id` now.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn may_put(
+        &self,
+        id: NeedleId,
+        cookie: Cookie,
+        check: Check<'_>,
+    ) -> Result<(), Refusal> {
+        self.admit()?;
+        let _held = self.locks.lock(id).await;
+        self.decide(id, cookie, check).await.map(drop)
+    }
+
+    /// What a write to `id` supersedes (its offset; 0 for nothing), if it may. The caller holds the
+    /// id.
+    async fn decide(&self, id: NeedleId, cookie: Cookie, check: Check<'_>) -> Result<u64, Refusal> {
         let present = self.look_up(id).await?;
         let existing = match &present {
             Present::Yes(NeedleHeader { cookie: held, .. }, _) | Present::Damaged(held, _)
@@ -135,27 +289,36 @@ impl Volume {
         if check.is_some_and(|holds| !holds(existing.as_ref())) {
             return Err(Refusal::Precondition);
         }
-        let previous = match &present {
+        Ok(match &present {
             Present::Yes(_, at) | Present::Damaged(_, at) => at.offset,
             // Newest first: this needle will be found before whatever the unknown one is.
             Present::No | Present::Unknown => 0,
-        };
-        let Draft { buf, layout } = draft;
-        let mut buf = buf.expect("the buffer is at home");
-        let etag = encode_chunk_table(&mut buf, &layout);
+        })
+    }
+
+    fn pending(&self, needle: NewNeedle, previous: u64, batch: Batch) -> (Pending, Stored) {
+        let NewNeedle { id, cookie, draft } = needle;
+        let large = draft.large;
+        let (buf, layout, checksum) = draft.sealed();
         let modified_ns = self.handle.wall();
         let data_len = u32::try_from(layout.data_len).expect("1 MiB");
+        let kind = if large.is_some() { Kind::Manifest } else { Kind::Data };
+        let body =
+            large.unwrap_or(LargeBody { len: u64::from(data_len), etag: checksum, parts_units: 0 });
         let header = NeedleHeader {
             attributes_len: u16::try_from(layout.attributes_len).expect("4 KiB"),
             data_len,
-            body_len: u64::from(data_len),
+            body_len: body.len,
             previous,
-            data_checksum: etag,
-            ..self.header(Kind::Data, id, cookie, modified_ns)
+            batch: batch.id,
+            batch_ordinal: batch.ordinal,
+            batch_count: batch.count,
+            parts_units: body.parts_units,
+            data_checksum: body.etag,
+            ..self.header(kind, id, cookie, modified_ns)
         };
-        let hash = self.hasher.hash(id);
-        self.log.append(Pending { buf, header, hash }).await?;
-        Ok(Stored { replaced: previous != 0, etag, modified_ns })
+        let stored = Stored { replaced: previous != 0, etag: body.etag, modified_ns };
+        (Pending { buf, header, hash: self.hasher.hash(id) }, stored)
     }
 
     /// Deletes the needle `id`, if `check` holds. When this returns, its tombstone is durable.
@@ -195,10 +358,11 @@ impl Volume {
             ..self.header(Kind::Tombstone, id, cookie, self.handle.wall())
         };
         let buf = self.handle.pool().alloc(BLOCK as usize).ok_or(Refusal::NoBuffer)?;
-        self.log.append(Pending { buf, header, hash: self.hasher.hash(id) }).await
+        let pending = Pending { buf, header, hash: self.hasher.hash(id) };
+        self.log.join(vec![pending])?.settled().await.map(drop)
     }
 
-    fn admit(&self) -> Result<(), Refusal> {
+    pub(super) fn admit(&self) -> Result<(), Refusal> {
         if self.superblock.state != super::VolumeState::Live {
             return Err(Refusal::ReadOnly);
         }
@@ -208,7 +372,13 @@ impl Volume {
         Ok(())
     }
 
-    fn header(&self, kind: Kind, id: NeedleId, cookie: Cookie, modified_ns: u64) -> NeedleHeader {
+    pub(super) fn header(
+        &self,
+        kind: Kind,
+        id: NeedleId,
+        cookie: Cookie,
+        modified_ns: u64,
+    ) -> NeedleHeader {
         NeedleHeader {
             kind,
             id,
@@ -225,6 +395,7 @@ impl Volume {
             batch: 0,
             batch_ordinal: 0,
             batch_count: 0,
+            parts_units: 0,
             data_checksum: xxh3_64(&[]),
         }
     }
@@ -234,7 +405,7 @@ impl Volume {
         let hash = self.hasher.hash(id);
         let (mut below, mut result) = (u64::MAX, Present::No);
         loop {
-            let candidate = self.index.borrow().newest_below(hash, below);
+            let candidate = self.contents.borrow().index().newest_below(hash, below);
             let Some(at) = candidate else { return Ok(result) };
             below = at.offset;
             match self.identify(at).await? {

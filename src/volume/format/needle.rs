@@ -93,6 +93,8 @@ pub struct NeedleHeader {
     pub batch_ordinal: u16,
     /// Needles in the multi-write.
     pub batch_count: u16,
+    /// Length of the parts that a manifest names, on disk (units); else 0.
+    pub parts_units: u32,
     /// Plain XXH3-64 of the body: the entity tag.
     pub data_checksum: u64,
 }
@@ -106,28 +108,46 @@ pub struct Layout {
     pub data_start: usize,
     /// Length of the data.
     pub data_len: usize,
+    /// Length of the chunk table right before the data.
+    table_len: usize,
     /// Length of the needle: a multiple of 512.
     pub len: usize,
 }
 
 impl Layout {
-    /// The layout of a data needle.
+    /// The layout of a data needle, and of a part.
     ///
     /// # Panics
     /// When a length is beyond its limit.
     #[must_use]
     pub fn data(attributes_len: usize, data_len: usize) -> Self {
+        // Data of a single chunk needs no table: the needle's data checksum is the chunk's.
+        let chunks = data_len.div_ceil(CHUNK as usize);
+        Self::with_table(attributes_len, data_len, if chunks > 1 { chunks } else { 0 })
+    }
+
+    /// The layout of a manifest: its data checksum is that of the body it stands for, so its own
+    /// data always has a chunk table.
+    ///
+    /// # Panics
+    /// When a length is beyond its limit.
+    #[must_use]
+    pub fn manifest(attributes_len: usize, data_len: usize) -> Self {
+        Self::with_table(attributes_len, data_len, data_len.div_ceil(CHUNK as usize))
+    }
+
+    fn with_table(attributes_len: usize, data_len: usize, chunks: usize) -> Self {
         assert!(attributes_len <= ATTRIBUTES_MAX && data_len as u64 <= NEEDLE_DATA_MAX);
-        let data_start =
-            HEADER_LEN + attributes_len.next_multiple_of(8) + chunk_table_len(data_len);
+        let table_len = chunks * 8;
+        let data_start = HEADER_LEN + attributes_len.next_multiple_of(8) + table_len;
         let len = (data_start + data_len + FOOTER_LEN).next_multiple_of(UNIT as usize);
         let len = len.max(NEEDLE_LEN_MIN);
-        Self { attributes_len, data_start, data_len, len }
+        Self { attributes_len, data_start, data_len, table_len, len }
     }
 
     fn tombstone() -> Self {
         let len = TOMBSTONE_UNITS as usize * UNIT as usize;
-        Self { attributes_len: 0, data_start: HEADER_LEN, data_len: 0, len }
+        Self { attributes_len: 0, data_start: HEADER_LEN, data_len: 0, table_len: 0, len }
     }
 
     /// Length in units.
@@ -149,14 +169,8 @@ impl Layout {
     }
 
     fn chunk_table(&self) -> Range<usize> {
-        self.data_start - chunk_table_len(self.data_len)..self.data_start
+        self.data_start - self.table_len..self.data_start
     }
-}
-
-/// Data of a single chunk needs no table: the needle's data checksum is the chunk's.
-fn chunk_table_len(data_len: usize) -> usize {
-    let chunks = data_len.div_ceil(CHUNK as usize);
-    if chunks > 1 { chunks * 8 } else { 0 }
 }
 
 impl NeedleHeader {
@@ -165,8 +179,19 @@ impl NeedleHeader {
     pub fn layout(&self) -> Layout {
         match self.kind {
             Kind::Tombstone => Layout::tombstone(),
-            _ => Layout::data(usize::from(self.attributes_len), self.data_len as usize),
+            Kind::Data | Kind::Part => {
+                Layout::data(usize::from(self.attributes_len), self.data_len as usize)
+            }
+            Kind::Manifest => {
+                Layout::manifest(usize::from(self.attributes_len), self.data_len as usize)
+            }
         }
+    }
+
+    /// Length of the parts that a manifest names, on disk (bytes).
+    #[must_use]
+    pub fn parts_len(&self) -> u64 {
+        u64::from(self.parts_units) * UNIT
     }
 
     fn encode(&self, flags: u8, meta_checksum: u64, seed: u64, out: &mut [u8]) {
@@ -177,7 +202,7 @@ impl NeedleHeader {
             fields.u64(self.cookie.0).u64(self.version).u64(self.modified_ns);
             fields.u32(self.data_len).u16(self.batch_ordinal).u16(self.batch_count);
             fields.u64(self.previous).u64(self.epoch).u64(self.sequence);
-            fields.u32(self.ordinal).u32(0).u64(self.batch);
+            fields.u32(self.ordinal).u32(self.parts_units).u64(self.batch);
             fields.u64(self.data_checksum).u64(meta_checksum).u64(self.body_len);
             debug_assert_eq!(fields.len(), HEADER_CHECKSUM_AT);
             checksum(fields.written(), seed)
@@ -211,6 +236,17 @@ pub fn encode_chunk_table(needle: &mut [u8], layout: &Layout) -> u64 {
         }
     }
     xxh3_64(data)
+}
+
+/// Checksums of the chunks of the data, from the chunk table that [`encode_chunk_table`] wrote;
+/// `whole` is what it returned.
+#[must_use]
+pub fn chunk_checksums(needle: &[u8], layout: &Layout, whole: u64) -> Vec<u64> {
+    let table = &needle[layout.chunk_table()];
+    if table.is_empty() {
+        return vec![whole];
+    }
+    table.chunks_exact(8).map(|sum| Decoder::new(sum).u64()).collect()
 }
 
 /// Completes a needle whose attributes, chunk table and data already stand in `needle`, for
@@ -276,8 +312,7 @@ pub fn decode_header(bytes: &[u8], incarnation: u64, offset: u64) -> Option<(Nee
     let (cookie, version, modified_ns) = (Cookie(input.u64()), input.u64(), input.u64());
     let (data_len, batch_ordinal, batch_count) = (input.u32(), input.u16(), input.u16());
     let (previous, epoch, sequence) = (input.u64(), input.u64(), input.u64());
-    let ordinal = input.u32();
-    input.skip(4);
+    let (ordinal, parts_units) = (input.u32(), input.u32());
     let (batch, data_checksum, _meta) = (input.u64(), input.u64(), input.u64());
     let header = NeedleHeader {
         kind,
@@ -295,6 +330,7 @@ pub fn decode_header(bytes: &[u8], incarnation: u64, offset: u64) -> Option<(Nee
         batch,
         batch_ordinal,
         batch_count,
+        parts_units,
         data_checksum,
     };
     if !header.lengths_fit(units) {
@@ -494,6 +530,7 @@ mod tests {
             batch: 0,
             batch_ordinal: 0,
             batch_count: 0,
+            parts_units: 0,
             data_checksum: xxh3_64(data),
         }
     }

@@ -1,0 +1,159 @@
+//! A body that is larger than a needle, on its way out: piece by piece, each verified before it is
+//! handed over. A range touches only the chunks that hold it.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::Volume;
+use super::error::{Damage, GetError};
+use super::format::{Layout, Manifest, PartEntry, Unreadable};
+use super::io::{VolumeFile, count};
+use super::read::Needle;
+use crate::buffer::Buf;
+use crate::limits::{CHUNK, REPLY_HEADROOM, UNIT};
+use crate::types::NeedleId;
+
+/// A large body being read. It holds the manifest, and a lease on the file its parts stand in.
+pub struct Body {
+    file: Rc<VolumeFile>,
+    id: NeedleId,
+    manifest: Needle,
+    /// What is still to be read, in the body (bytes).
+    rest: Range<u64>,
+    part: usize,
+    /// Where that part begins in the body (bytes).
+    part_start: u64,
+    /// Its first chunk, counted over all parts.
+    part_chunk: usize,
+}
+
+/// What is read at once: whole chunks of one part.
+struct Piece {
+    /// Bytes of the part's data.
+    data: Range<u64>,
+    /// Number of the first chunk, counted over all parts.
+    chunk: usize,
+    /// Where reading begins in the file.
+    offset: u64,
+    /// How much is read.
+    len: usize,
+    /// Bytes in front of the data, for the sake of alignment.
+    skew: usize,
+}
+
+impl Volume {
+    /// Bytes `range` of the large body `id` that `manifest` stands for.
+    ///
+    /// # Errors
+    /// [`GetError::Unreadable`].
+    pub fn body(
+        &self,
+        id: NeedleId,
+        manifest: Needle,
+        range: Range<u64>,
+    ) -> Result<Body, GetError> {
+        let sound = Manifest::decode(&manifest.buf[manifest.data.clone()])
+            .is_some_and(|parts| parts.is_sound(manifest.body_len, self.superblock.log_end()));
+        if !sound || range.end > manifest.body_len {
+            count(&self.stats().damaged_reads, 1);
+            return Err(GetError::Unreadable(id, Damage::Checksum(Unreadable::Meta)));
+        }
+        let file = Rc::clone(&self.file);
+        Ok(Body { file, id, manifest, rest: range, part: 0, part_start: 0, part_chunk: 0 })
+    }
+}
+
+impl Body {
+    /// The manifest's needle.
+    #[must_use]
+    pub fn manifest(&self) -> &Needle {
+        &self.manifest
+    }
+
+    /// Bytes that are still to be read.
+    #[must_use]
+    pub fn remaining(&self) -> u64 {
+        self.rest.end - self.rest.start
+    }
+
+    /// Length of a buffer that takes so many bytes at once; at least a chunk.
+    #[must_use]
+    pub fn buffer_len(bytes: u64) -> usize {
+        let chunks = usize::try_from(bytes.max(CHUNK)).expect("at most 1 MiB");
+        REPLY_HEADROOM + chunks + 2 * UNIT as usize
+    }
+
+    fn parts(&self) -> Manifest<'_> {
+        let data = &self.manifest.buf[self.manifest.data.clone()];
+        Manifest::decode(data).expect("was sound when the body was opened")
+    }
+
+    /// The part that holds the next byte.
+    fn seek(&mut self) -> PartEntry {
+        loop {
+            let part = self.parts().part(self.part);
+            if self.rest.start < self.part_start + u64::from(part.len) {
+                return part;
+            }
+            self.part += 1;
+            self.part_start += u64::from(part.len);
+            self.part_chunk += part.chunks();
+        }
+    }
+
+    fn next_piece(&mut self, buffer: usize) -> Piece {
+        let part = self.seek();
+        let room = (buffer - REPLY_HEADROOM - 2 * UNIT as usize) as u64 / CHUNK;
+        let first = (self.rest.start - self.part_start) / CHUNK;
+        let last = (self.rest.end - self.part_start).min(u64::from(part.len)).div_ceil(CHUNK);
+        let end = (last.min(first + room) * CHUNK).min(u64::from(part.len));
+        let data = first * CHUNK..end;
+        let data_start = Layout::data(0, part.len as usize).data_start as u64;
+        let begin = part.offset + data_start + data.start;
+        let offset = begin / UNIT * UNIT;
+        let len = (begin + (data.end - data.start)).next_multiple_of(UNIT) - offset;
+        let to_usize = |len: u64| usize::try_from(len).expect("inside a buffer");
+        let chunk = self.part_chunk + to_usize(first);
+        Piece { data, chunk, offset, len: to_usize(len), skew: to_usize(begin - offset) }
+    }
+
+    /// Reads the next bytes to `buf`, behind room for a response head: where they stand. Nothing
+    /// when a chunk cannot be read; the body cannot be read on then.
+    ///
+    /// # Errors
+    /// [`GetError::Unreadable`].
+    ///
+    /// # Panics
+    /// When nothing remains, or `buf` is shorter than [`Self::buffer_len`] of a chunk.
+    pub async fn read(&mut self, buf: Buf) -> Result<(Buf, Range<usize>), GetError> {
+        assert!(self.remaining() > 0 && buf.len() >= Self::buffer_len(CHUNK));
+        let piece = self.next_piece(buf.len());
+        let file = Rc::clone(&self.file);
+        let stats = &file.stats;
+        count(&stats.get_read_bytes, piece.len as u64);
+        let read = file.read(buf, REPLY_HEADROOM, piece.len, piece.offset, &stats.get_reads);
+        let (buf, result) = read.await;
+        let failed = |what| {
+            count(&stats.damaged_reads, 1);
+            GetError::Unreadable(self.id, what)
+        };
+        result.map_err(|error| failed(Damage::Io(error)))?;
+        let start = REPLY_HEADROOM + piece.skew;
+        let len = usize::try_from(piece.data.end - piece.data.start).expect("inside a buffer");
+        let parts = self.parts();
+        for (n, chunk) in buf[start..start + len].chunks(CHUNK as usize).enumerate() {
+            if xxh3_64(chunk) != parts.sum(piece.chunk + n) {
+                return Err(failed(Damage::Checksum(Unreadable::Chunk(piece.chunk + n))));
+            }
+        }
+        let within = |at: u64| {
+            start + usize::try_from(at - self.part_start - piece.data.start).expect("in the buffer")
+        };
+        let end = self.rest.end.min(self.part_start + piece.data.end);
+        let wanted = within(self.rest.start)..within(end);
+        self.rest.start = end;
+        Ok((buf, wanted))
+    }
+}

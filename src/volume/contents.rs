@@ -1,0 +1,92 @@
+//! What a volume holds: the index, and how many bytes of the log are alive.
+
+use std::collections::HashMap;
+
+use super::index::{IdHash, Index, Location};
+
+/// Index and account.
+#[derive(Default)]
+pub struct Contents {
+    index: Index,
+    /// Bytes of the parts that each indexed manifest names, by the manifest's offset. Large bodies
+    /// are few: each takes more than 1 MiB of the log.
+    parts: HashMap<u64, u64>,
+    live: u64,
+}
+
+impl Contents {
+    /// The index, to look things up.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Bytes of the log that are indexed needles and their parts.
+    pub fn live(&self) -> u64 {
+        self.live
+    }
+
+    /// Adds a needle, with `parts` bytes of parts; does nothing when it is there already.
+    pub fn insert(&mut self, hash: IdHash, at: Location, parts: u64) {
+        if self.index.insert(hash, at) {
+            self.enter(at, parts);
+        }
+    }
+
+    /// Puts a needle in the place of the one at `old`: whether that was there.
+    pub fn replace(&mut self, hash: IdHash, old: u64, new: Location, parts: u64) -> bool {
+        let Some(gone) = self.index.replace(hash, old, new) else { return false };
+        self.leave(gone);
+        self.enter(new, parts);
+        true
+    }
+
+    /// Removes the needle at `offset`: whether it was there.
+    pub fn remove(&mut self, hash: IdHash, offset: u64) -> bool {
+        let gone = self.index.remove(hash, offset);
+        if let Some(gone) = gone {
+            self.leave(gone);
+        }
+        gone.is_some()
+    }
+
+    /// Memory of it (bytes).
+    pub fn memory(&self) -> usize {
+        self.index.memory() + self.parts.capacity() * size_of::<(u64, u64)>()
+    }
+
+    fn enter(&mut self, at: Location, parts: u64) {
+        self.live += at.len + parts;
+        if parts > 0 {
+            self.parts.insert(at.offset, parts);
+        }
+    }
+
+    fn leave(&mut self, gone: Location) {
+        self.live -= gone.len + self.parts.remove(&gone.offset).unwrap_or(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::index::Hasher;
+    use super::*;
+    use crate::types::NeedleId;
+
+    #[test]
+    fn parts_live_and_die_with_their_manifest() {
+        let hash = Hasher::new(1).hash(NeedleId::new(1, 1));
+        let at = |unit: u64| Location { offset: unit * 512, len: 1024 };
+        let mut contents = Contents::default();
+        contents.insert(hash, at(1), 5000);
+        contents.insert(hash, at(1), 5000);
+        assert_eq!(contents.live(), 6024);
+        assert!(contents.replace(hash, at(1).offset, at(9), 0));
+        assert_eq!(contents.live(), 1024);
+        assert!(!contents.replace(hash, at(1).offset, at(10), 7));
+        assert!(contents.replace(hash, at(9).offset, at(10), 700));
+        assert_eq!(contents.live(), 1724);
+        assert!(contents.remove(hash, at(10).offset));
+        assert!(!contents.remove(hash, at(10).offset));
+        assert_eq!((contents.live(), contents.index().len()), (0, 0));
+    }
+}

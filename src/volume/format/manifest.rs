@@ -1,0 +1,179 @@
+//! The data of a manifest: where the parts of a large body stand, and the checksum of each of its
+//! chunks, so that any range can be read and verified without the parts' own headers.
+
+use super::field::{Decoder, Encoder};
+use crate::limits::{CHUNK, NEEDLE_DATA_MAX, UNIT};
+
+const COUNTS_LEN: usize = 8;
+const ENTRY_LEN: usize = 16;
+const SUM_LEN: usize = 8;
+
+/// Where a part stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartEntry {
+    /// Offset of the part's header in the volume file (bytes).
+    pub offset: u64,
+    /// Length of its data (bytes); from 1 to 1 MiB.
+    pub len: u32,
+}
+
+impl PartEntry {
+    /// Chunks of its data.
+    #[must_use]
+    pub fn chunks(&self) -> usize {
+        self.len.div_ceil(u32::try_from(CHUNK).expect("64 KiB")) as usize
+    }
+}
+
+/// Length of a manifest's data for so many parts with so many chunks in all (bytes).
+#[must_use]
+pub fn manifest_len(parts: usize, chunks: usize) -> usize {
+    COUNTS_LEN + parts * ENTRY_LEN + chunks * SUM_LEN
+}
+
+/// Writes the data of a manifest; `sums` are the checksums of the parts' chunks, in order.
+///
+/// # Panics
+/// When `out` is shorter than [`manifest_len`] says.
+pub fn encode_manifest(parts: &[PartEntry], sums: &[u64], out: &mut [u8]) {
+    let count = |len: usize| u32::try_from(len).expect("a manifest is at most 1 MiB long");
+    let mut fields = Encoder::new(out);
+    fields.u32(count(parts.len())).u32(count(sums.len()));
+    for part in parts {
+        fields.u64(part.offset).u32(part.len).u32(0);
+    }
+    for sum in sums {
+        fields.u64(*sum);
+    }
+}
+
+/// The data of a manifest, verified before by its chunk table.
+#[derive(Clone, Copy)]
+pub struct Manifest<'a> {
+    parts: &'a [u8],
+    sums: &'a [u8],
+}
+
+impl<'a> Manifest<'a> {
+    /// Reads the data of a manifest; nothing when the lengths in it do not fit each other.
+    #[must_use]
+    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
+        if bytes.len() < COUNTS_LEN {
+            return None;
+        }
+        let mut input = Decoder::new(bytes);
+        let (parts, chunks) = (input.u32() as usize, input.u32() as usize);
+        if parts == 0 || bytes.len() != manifest_len(parts, chunks) {
+            return None;
+        }
+        let (parts, sums) = bytes[COUNTS_LEN..].split_at(parts * ENTRY_LEN);
+        Some(Self { parts, sums })
+    }
+
+    /// Whether the parts are well-formed, stand before `before` (bytes) and make up a body of
+    /// `body_len` bytes.
+    #[must_use]
+    pub fn is_sound(&self, body_len: u64, before: u64) -> bool {
+        let (mut len, mut chunks) = (0, 0);
+        for n in 0..self.len() {
+            let part = self.part(n);
+            let fits = (1..=NEEDLE_DATA_MAX).contains(&u64::from(part.len))
+                && part.offset.is_multiple_of(UNIT)
+                && part.offset < before;
+            if !fits {
+                return false;
+            }
+            len += u64::from(part.len);
+            chunks += part.chunks();
+        }
+        len == body_len && chunks * SUM_LEN == self.sums.len()
+    }
+
+    /// Number of parts.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.parts.len() / ENTRY_LEN
+    }
+
+    /// Never true: a manifest has at least one part.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Part number `n`.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn part(&self, n: usize) -> PartEntry {
+        let mut input = Decoder::new(&self.parts[n * ENTRY_LEN..]);
+        PartEntry { offset: input.u64(), len: input.u32() }
+    }
+
+    /// Checksum of chunk number `n`, counted over all parts.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn sum(&self, n: usize) -> u64 {
+        Decoder::new(&self.sums[n * SUM_LEN..]).u64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_manifest_reads_back() {
+        let parts = [
+            PartEntry { offset: 65_536, len: 1 << 20 },
+            PartEntry { offset: 1 << 30, len: 65_537 },
+            PartEntry { offset: 512, len: 1 },
+        ];
+        let chunks = parts.iter().map(PartEntry::chunks).sum();
+        assert_eq!(chunks, 16 + 2 + 1);
+        let sums: Vec<u64> = (0..chunks as u64).map(|n| n * 3).collect();
+        let mut bytes = vec![0xee; manifest_len(parts.len(), chunks)];
+        encode_manifest(&parts, &sums, &mut bytes);
+        let manifest = Manifest::decode(&bytes).unwrap();
+        assert_eq!((0..3).map(|n| manifest.part(n)).collect::<Vec<_>>(), parts);
+        assert_eq!((0..chunks).map(|n| manifest.sum(n)).collect::<Vec<_>>(), sums);
+        let body_len = (1 << 20) + 65_537 + 1;
+        assert!(manifest.is_sound(body_len, 1 << 31));
+        assert!(!manifest.is_sound(body_len + 1, 1 << 31), "another length");
+        assert!(!manifest.is_sound(body_len, 1 << 30), "a part behind its manifest");
+    }
+
+    #[test]
+    fn parts_that_make_no_sense_are_noticed() {
+        let sound = PartEntry { offset: 65_536, len: 10 };
+        for part in [
+            PartEntry { len: 0, ..sound },
+            PartEntry { len: (1 << 20) + 1, ..sound },
+            PartEntry { offset: 65_537, ..sound },
+        ] {
+            let mut bytes = vec![0; manifest_len(1, part.chunks())];
+            encode_manifest(&[part], &vec![0; part.chunks()], &mut bytes);
+            let manifest = Manifest::decode(&bytes).unwrap();
+            assert!(!manifest.is_sound(u64::from(part.len), u64::MAX), "{part:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_any_bytes_never_panics(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..200),
+            parts in 0u8..5,
+        ) {
+            if bytes.len() >= 8 {
+                bytes[..8].copy_from_slice(&[parts, 0, 0, 0, 1, 0, 0, 0]);
+            }
+            if let Some(manifest) = Manifest::decode(&bytes) {
+                let _ = manifest.is_sound(10, 100_000);
+            }
+        }
+    }
+}

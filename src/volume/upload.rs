@@ -1,0 +1,175 @@
+//! A body that is larger than a needle, on its way in: parts in ordinary commits, then a manifest
+//! that names them. Only the manifest is indexed: until it is stored, nothing is visible, and what
+//! an upload that is given up leaves behind is dead weight in the log.
+
+use std::rc::Rc;
+
+use xxhash_rust::xxh3::Xxh3Default;
+
+use super::Volume;
+use super::append::{COMMIT_OVERHEAD, Joined, Pending};
+use super::error::Refusal;
+use super::format::{
+    Kind, Layout, NeedleHeader, PartEntry, chunk_checksums, encode_manifest, manifest_len,
+};
+use super::write::{Draft, LargeBody};
+use crate::buffer::Pool;
+use crate::limits::{ATTRIBUTES_MAX, CHUNK, NEEDLE_DATA_MAX, UNIT};
+use crate::types::{Cookie, NeedleId};
+
+/// A large body being received.
+pub struct Upload {
+    volume: Rc<Volume>,
+    id: NeedleId,
+    cookie: Cookie,
+    body_len: u64,
+    added: u64,
+    /// Room in the log that is set aside for what is still to come (bytes).
+    reserved: u64,
+    hash: Box<Xxh3Default>,
+    parts: Vec<(Joined, u32)>,
+    sums: Vec<u64>,
+    parts_len: u64,
+}
+
+/// What a part of `len` bytes takes of the log at most.
+fn part_cost(len: usize) -> u64 {
+    Layout::data(0, len).len as u64 + COMMIT_OVERHEAD
+}
+
+/// The same for a body whose parts are as short as they may be, and its manifest.
+fn body_cost(len: u64) -> u64 {
+    let parts = len.div_ceil(CHUNK);
+    let manifest = manifest_len(to_usize(parts), to_usize(parts));
+    let manifest = Layout::manifest(ATTRIBUTES_MAX, manifest).len as u64 + COMMIT_OVERHEAD;
+    parts * part_cost(to_usize(CHUNK)) + manifest
+}
+
+fn to_usize(len: u64) -> usize {
+    usize::try_from(len).expect("a body is at most 1 GiB long")
+}
+
+impl Volume {
+    /// Begins to receive a body of `body_len` bytes (above 0, at most 1 GiB).
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn upload(
+        self: &Rc<Self>,
+        id: NeedleId,
+        cookie: Cookie,
+        body_len: u64,
+    ) -> Result<Upload, Refusal> {
+        self.admit()?;
+        let reserved = body_cost(body_len);
+        if !self.log.reserve(reserved) {
+            return Err(Refusal::Full);
+        }
+        Ok(Upload {
+            volume: Rc::clone(self),
+            id,
+            cookie,
+            body_len,
+            added: 0,
+            reserved,
+            hash: Box::default(),
+            parts: Vec::new(),
+            sums: Vec::new(),
+            parts_len: 0,
+        })
+    }
+}
+
+impl Upload {
+    /// How long the next part is when it may have at most `most` bytes; 0 when all have come.
+    /// Parts are shorter than 64 KiB only at the end of the body.
+    #[must_use]
+    pub fn next_len(&self, most: u64) -> u64 {
+        let most = most.clamp(CHUNK, NEEDLE_DATA_MAX);
+        (self.body_len - self.added).min(most)
+    }
+
+    /// A buffer of `pool` for the next part; nothing when the pool has none.
+    #[must_use]
+    pub fn part(&self, pool: &Pool, len: u64) -> Option<Draft> {
+        Draft::new(pool, None, len)
+    }
+
+    /// Adds a part, which then stands in the forming commit.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn add(&mut self, mut part: Draft) -> Result<(), Refusal> {
+        self.hash.update(part.data_mut());
+        let (buf, layout, checksum) = part.sealed();
+        self.sums.extend(chunk_checksums(&buf, &layout, checksum));
+        let data_len = u32::try_from(layout.data_len).expect("1 MiB");
+        self.added += u64::from(data_len);
+        self.parts_len += layout.len as u64;
+        // What it joins claims its room itself.
+        self.give_up(part_cost(layout.data_len));
+        let header = NeedleHeader {
+            data_len,
+            body_len: u64::from(data_len),
+            data_checksum: checksum,
+            ..self.volume.header(Kind::Part, self.id, self.cookie, self.volume.handle.wall())
+        };
+        let hash = self.volume.hasher.hash(self.id);
+        let joined = self.volume.log.join(vec![Pending { buf, header, hash }])?;
+        self.parts.push((joined, data_len));
+        Ok(())
+    }
+
+    /// Waits until the parts added so far are durable.
+    ///
+    /// # Errors
+    /// [`Refusal::Failed`].
+    pub async fn settle(&self) -> Result<(), Refusal> {
+        match self.parts.last() {
+            // Commits are written one after the other.
+            Some((last, _)) => last.settled().await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// The manifest, once all parts are durable: to be stored like any other needle.
+    ///
+    /// # Errors
+    /// [`Refusal::NoBuffer`], [`Refusal::Failed`].
+    ///
+    /// # Panics
+    /// When parts are missing.
+    pub async fn finish(
+        mut self,
+        pool: &Pool,
+        content_type: Option<&[u8]>,
+    ) -> Result<Draft, Refusal> {
+        assert_eq!(self.added, self.body_len, "all parts have been added");
+        let mut entries = Vec::with_capacity(self.parts.len());
+        for (joined, len) in std::mem::take(&mut self.parts) {
+            entries.push(PartEntry { offset: joined.settled().await?, len });
+        }
+        let body = LargeBody {
+            len: self.body_len,
+            etag: self.hash.digest(),
+            parts_units: u32::try_from(self.parts_len / UNIT).expect("little more than 1 GiB"),
+        };
+        let len = manifest_len(entries.len(), self.sums.len());
+        let draft = Draft::manifest(pool, content_type, len, body);
+        let mut draft = draft.ok_or(Refusal::NoBuffer)?;
+        encode_manifest(&entries, &self.sums, draft.data_mut());
+        Ok(draft)
+    }
+
+    fn give_up(&mut self, len: u64) {
+        let len = len.min(self.reserved);
+        self.reserved -= len;
+        self.volume.log.release(len);
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.give_up(self.reserved);
+    }
+}
