@@ -34,6 +34,9 @@ pub const COMMIT_LEN_TARGET: u64 = 2 << 20;
 /// commit record and the padding. Also what the record of a sealed torn tail can name.
 pub const COMMIT_NEEDLES_MAX: usize = 1000;
 
+/// Largest batch that an operator may allow (bytes): as needles it must fit into one commit.
+pub const BATCH_MAX: u64 = 16 << 20;
+
 /// Kept back in a volume so that deletes always find room (bytes), for volumes of at least 16 MiB.
 pub const TOMBSTONE_RESERVE: u64 = 1 << 20;
 /// A new tail hint is written after this much log (bytes).
@@ -60,6 +63,9 @@ pub const REQUEST_HEADERS_MAX: usize = 64;
 pub const REQUEST_TARGET_MAX: usize = 2 * 1024;
 /// Size of the buffers that request heads arrive in (bytes).
 pub const HEAD_BUFFER: usize = 8 * 1024;
+/// Free bytes in front of what is received into such a buffer: what had come before and was kept
+/// elsewhere meanwhile is put there. So a connection that sent less than this waits without a buffer.
+pub const RECEIVE_HEADROOM: usize = 1024;
 /// Head buffers that a shard's ring keeps ready.
 pub const HEAD_BUFFERS: u16 = 256;
 /// A body is received in pieces of at most this size (bytes), each with its own deadline.
@@ -92,5 +98,8 @@ const _: () = assert!(NEEDLE_LEN_MAX < COMMIT_LEN_TARGET && COMMIT_LEN_TARGET < 
 // The index keeps a length in 12 bits of units.
 const _: () = assert!(NEEDLE_LEN_MAX / UNIT < 4096);
 const _: () = assert!(COMMIT_NEEDLES_MAX + 2 <= 1024);
-const _: () = assert!(HEAD_BUFFER >= REQUEST_HEAD_MAX);
+const _: () = assert!(
+    BATCH_MAX + COMMIT_NEEDLES_MAX as u64 * (ATTRIBUTES_MAX as u64 + 4 * UNIT) < COMMIT_LEN_MAX
+);
+const _: () = assert!(HEAD_BUFFER >= REQUEST_HEAD_MAX && HEAD_BUFFER >= 2 * RECEIVE_HEADROOM);
 const _: () = assert!(VOLUME_SIZE_MIN > LOG_START + TRAILER + TOMBSTONE_RESERVE);

@@ -146,7 +146,8 @@ pub enum Op {
         listener: Sock,
     },
     /// Receives into a buffer that the driver picks only when bytes have arrived, so that waiting
-    /// costs no buffer. Result: bytes received, 0 at the end of the stream.
+    /// costs no buffer; they stand behind [`crate::limits::RECEIVE_HEADROOM`] free bytes. Result: bytes
+    /// received, 0 at the end of the stream.
     RecvAny {
         /// Connection.
         sock: Sock,
@@ -165,7 +166,8 @@ pub enum Op {
         /// Whether to wait for all of them.
         whole: bool,
     },
-    /// Sends `buf[start..start + len]` whole. Result: bytes sent.
+    /// Sends of `buf[start..start + len]` as much as the connection takes. Result: bytes sent, at
+    /// least one.
     Send {
         /// Connection.
         sock: Sock,
@@ -173,7 +175,7 @@ pub enum Op {
         buf: Buf,
         /// First byte in `buf`.
         start: u32,
-        /// Bytes to send.
+        /// Bytes to send at most.
         len: u32,
     },
     /// Tells the peer that nothing more will be sent.

@@ -250,9 +250,8 @@ impl Ring {
             }
             Op::Send { sock, buf, start, len } => {
                 let address = buf.address(start as usize);
-                let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
                 self.launch(token, Held::Buf(buf), None, |_| {
-                    opcode::Send::new(Fd(sock.0), address, len).flags(flags).build()
+                    opcode::Send::new(Fd(sock.0), address, len).flags(libc::MSG_NOSIGNAL).build()
                 });
             }
             Op::Wake { shard } => self.wake(token, shard),

@@ -22,18 +22,19 @@ pub struct Limits {
     pub head_timeout_seconds: u32,
     /// Seconds a connection may be idle between requests. 1 to 86,400; below 75 there is a warning.
     pub idle_timeout_seconds: u32,
-    /// Seconds in which a client must take some bytes of an answer. 1 to 3600.
+    /// Seconds in which a client must take some bytes of an answer, and besides what its length allows at
+    /// `body_min_bytes_per_second`, each 64 KiB of it. 1 to 3600.
     pub send_timeout_seconds: u32,
     /// Rate below which an upload is cut off, in bytes per second. 1 to 1,073,741,824.
     pub body_min_bytes_per_second: u32,
-    /// Seconds from the end of the head until that rate is asked for. 1 to 3600.
+    /// Seconds that each 64 KiB of an upload may take besides what that rate gives it. 1 to 3600.
     pub body_grace_seconds: u32,
     /// Seconds that requests under way get to finish at shutdown. 0 to 3600.
     pub drain_timeout_seconds: u32,
     /// Largest body of a PUT or POST. 1 B to 1 GiB.
     pub largest_body: ByteSize,
-    /// Largest body of a batch. 1 B to 1 GiB, and at most `buffer_memory_per_shard`, since a batch is
-    /// committed in one piece.
+    /// Largest body of a batch, which is committed in one piece. 1 B to 16 MiB; never more than a quarter
+    /// of `buffer_memory_per_shard` ([`Self::batch_bytes`]).
     pub largest_batch: ByteSize,
 }
 
@@ -56,6 +57,13 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Largest body of a batch, in bytes: `largest_batch`, but never more than a quarter of
+    /// `buffer_memory_per_shard`, so that the buffers hold it beside everything else.
+    #[must_use]
+    pub fn batch_bytes(&self) -> u64 {
+        self.largest_batch.bytes().min(self.buffer_memory_per_shard.bytes() / 4)
+    }
+
     /// `head_timeout_seconds` as a duration.
     #[must_use]
     pub fn head_timeout(&self) -> Duration {

@@ -104,8 +104,10 @@ fn sizes_have_ranges_and_steps() {
     assert_valid(|config| config.limits.buffer_memory_per_shard = ByteSize::mib(8));
     let error = error_of(|config| config.limits.largest_body = ByteSize(0));
     assert!(error.starts_with("limits.largest_body: "), "{error}");
-    let error = error_of(|config| config.limits.largest_batch = ByteSize::mib(65));
-    assert!(error.contains("buffer_memory_per_shard = 64MiB"), "{error}");
+    let error = error_of(|config| config.limits.largest_batch = ByteSize::mib(17));
+    assert!(error.ends_with("write a size from 1B to 16MiB"), "{error}");
+    let limits = Limits { buffer_memory_per_shard: ByteSize::mib(8), ..Limits::default() };
+    assert_eq!((limits.batch_bytes(), Limits::default().batch_bytes()), (2 << 20, 8 << 20));
 }
 
 #[test]
@@ -254,8 +256,8 @@ fn doubtful_settings_are_warned_of() {
     warned(|config| config.admin = "0.0.0.0:8081".parse().unwrap(), "admin is 0.0.0.0:8081");
     warned(|config| config.buffered = true, "buffered is on");
     warned(
-        |config| config.limits.largest_batch = ByteSize::mib(33),
-        "limits.largest_batch is 33MiB",
+        |config| config.limits.buffer_memory_per_shard = ByteSize::mib(31),
+        "limits.largest_batch is 8MiB",
     );
     warned(|config| config.volume_size = ByteSize::mib(32), "limits.largest_body is 64MiB");
 }

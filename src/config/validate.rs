@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use super::{Config, ConfigError, Listen, SHARD_PORT_DISTANCE, ShardPorts, available_cores};
+use crate::limits::BATCH_MAX;
 use crate::size::{ByteSize, GIB, MIB, TIB};
 
 const DATA_DIRECTORIES_MAX: usize = 256;
@@ -13,6 +14,7 @@ const LOG_BYTES_MAX: usize = 1024;
 const VOLUME_BYTES: RangeInclusive<u64> = 16 * MIB..=TIB;
 const BUFFER_BYTES: RangeInclusive<u64> = 8 * MIB..=GIB;
 const BODY_BYTES: RangeInclusive<u64> = 1..=GIB;
+const BATCH_BYTES: RangeInclusive<u64> = 1..=BATCH_MAX;
 /// nginx keeps idle upstream connections for 60 s by default: whoever closes first must not be us.
 const IDLE_TIMEOUT_SECONDS_ADVISED: u32 = 75;
 
@@ -65,10 +67,10 @@ impl Config {
                     .to_owned(),
             );
         }
-        if limits.largest_batch.bytes() > limits.buffer_memory_per_shard.bytes() / 2 {
+        if limits.batch_bytes() < limits.largest_batch.bytes() {
             warnings.push(format!(
-                "limits.largest_batch is {}, more than half of limits.buffer_memory_per_shard ({}): such a \
-                 batch will often be answered 503; lower the one or raise the other",
+                "limits.largest_batch is {}, more than a quarter of limits.buffer_memory_per_shard ({}), \
+                 which counts instead; lower the one or raise the other",
                 limits.largest_batch, limits.buffer_memory_per_shard
             ));
         }
@@ -251,18 +253,7 @@ impl Config {
         }
         mebibytes("limits.buffer_memory_per_shard", limits.buffer_memory_per_shard, &BUFFER_BYTES)?;
         size_in("limits.largest_body", limits.largest_body, &BODY_BYTES)?;
-        size_in("limits.largest_batch", limits.largest_batch, &BODY_BYTES)?;
-        if limits.largest_batch > limits.buffer_memory_per_shard {
-            return Err(ConfigError::setting(
-                "limits.largest_batch",
-                format!(
-                    "a batch of {} can never be held in limits.buffer_memory_per_shard = {}",
-                    limits.largest_batch, limits.buffer_memory_per_shard
-                ),
-                "lower the one or raise the other (half of the buffer memory is a good bound)",
-            ));
-        }
-        Ok(())
+        size_in("limits.largest_batch", limits.largest_batch, &BATCH_BYTES)
     }
 }
 

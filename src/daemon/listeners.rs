@@ -41,7 +41,7 @@ pub fn bind_shared(
         drop(probe);
         for listeners in &mut all {
             let socket = bind(address, true).map_err(failed)?;
-            listeners.push(Listener { socket, own: false });
+            listeners.push(Listener { socket: socket.into(), own: false });
         }
     }
     Ok(all)
@@ -50,7 +50,7 @@ pub fn bind_shared(
 /// Binds the port that belongs to one shard alone.
 pub fn bind_own(address: SocketAddr) -> Result<Listener, StartError> {
     let socket = bind(address, false).map_err(|error| StartError::Listen { address, error })?;
-    Ok(Listener { socket, own: true })
+    Ok(Listener { socket: socket.into(), own: true })
 }
 
 /// Binds the admin listener.

@@ -19,7 +19,7 @@ use crate::buffer::{Pool, Region};
 use crate::config::{Config, ConfigError};
 use crate::datadir::DataDirError;
 use crate::http::conn::Deadlines;
-use crate::limits::{LINGER_NS, NEEDLE_DATA_MAX};
+use crate::limits::LINGER_NS;
 use crate::metrics::{DiskInfo, Metrics, NodeInfo, ShardInfo, VolumeInfo, VolumeState};
 use crate::ring::{Prepared, Registration, Ring, RingOptions, SetupError, prepare};
 use crate::runtime::Runtime;
@@ -415,7 +415,8 @@ fn shard_config(config: &Config, disk_missing: bool) -> ShardConfig {
             linger: LINGER_NS,
         },
         cache_control: config.cache_control.clone(),
-        body_max: limits.largest_body.bytes().min(NEEDLE_DATA_MAX),
+        body_max: limits.largest_body.bytes(),
+        batch_max: limits.batch_bytes(),
         connections_max: u64::from(limits.connections),
         drain_ns: ns(limits.drain_timeout()),
         disk_missing,

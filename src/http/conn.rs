@@ -13,11 +13,12 @@ use super::head::{Head, HeadLimits, HeadProgress, parse};
 use super::reject::Reject;
 use super::status::Status;
 use crate::buffer::Buf;
-use crate::limits::{BODY_PIECE, HEAD_BUFFER};
+use crate::limits::{BODY_PIECE, HEAD_BUFFER, RECEIVE_HEADROOM};
 use crate::op::{Op, Returned, Sock, Token};
 use crate::runtime::Handle;
 
-/// Deadlines in nanoseconds, rates in bytes per second.
+/// Deadlines in nanoseconds, rates in bytes per second. Bodies and replies are held to them in
+/// pieces of [`BODY_PIECE`], so that a fast beginning earns no right to a slow rest.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
     /// From the first byte of a head to its last.
@@ -26,7 +27,8 @@ pub struct Deadlines {
     pub idle: u64,
     /// For a piece of a body, besides what its length allows at `rate`.
     pub body: u64,
-    /// For a reply, besides what its length allows at `rate`.
+    /// For a peer to take anything of a reply; for a piece of it, besides what its length allows at
+    /// `rate`.
     pub send: u64,
     /// Slowest client that is waited for.
     pub rate: u64,
@@ -66,6 +68,18 @@ pub enum BodyError {
 /// Waits that end when the shard drains: idle connections and listeners.
 pub type Waiting = RefCell<Slab<Option<Token>>>;
 
+/// A connection between two shards, with a request whose head has come.
+pub struct Detached {
+    sock: Sock,
+    buf: Option<Buf>,
+    request: Head,
+    head_start: usize,
+    unread: usize,
+    filled: usize,
+    progress: HeadProgress,
+    began: u64,
+}
+
 /// A connection.
 pub struct Conn {
     handle: Handle,
@@ -75,10 +89,16 @@ pub struct Conn {
     waiting_slot: usize,
     /// The bytes at hand: those of the current head, and what came behind it.
     buf: Option<Buf>,
+    /// The few that had come when the buffer was given up to wait for more.
+    kept: Vec<u8>,
     head_start: usize,
     unread: usize,
     filled: usize,
     progress: HeadProgress,
+    /// The current request.
+    request: Option<Head>,
+    /// Whether it came with the connection from another shard.
+    has_moved: bool,
     /// When the first byte of the current request was there.
     began: u64,
 }
@@ -97,10 +117,13 @@ impl Conn {
             waiting: Rc::clone(waiting),
             waiting_slot,
             buf: None,
+            kept: Vec::new(),
             head_start: 0,
             unread: 0,
             filled: 0,
             progress: HeadProgress::default(),
+            request: None,
+            has_moved: false,
             began: 0,
         }
     }
@@ -139,6 +162,7 @@ impl Conn {
     /// body is the start of the next.
     pub async fn next_request(&mut self) -> Next {
         self.progress = HeadProgress::default();
+        self.has_moved = false;
         self.head_start = self.unread;
         if self.buffered() == 0 {
             match self.wait_for_bytes().await {
@@ -150,9 +174,11 @@ impl Conn {
         let mut deadline = self.began + self.deadlines.head;
         loop {
             let Some(buf) = &self.buf else { return Next::Closed };
+            debug_assert_eq!(self.unread, self.head_start);
             match parse(&buf[self.head_start..self.filled], &LIMITS, &mut self.progress) {
                 Ok(Some(head)) => {
                     self.unread = self.head_start + head.len;
+                    self.request = Some(head);
                     return Next::Request(head);
                 }
                 Ok(None) if self.filled - self.head_start == HEAD_BUFFER => {
@@ -182,6 +208,22 @@ impl Conn {
         }
     }
 
+    /// Waits until the body of `len` bytes has begun in earnest: all of it has come, or a good deal.
+    /// A peer that dawdles is waited for without a buffer. The head's bytes are gone then.
+    ///
+    /// # Errors
+    /// See [`BodyError`].
+    pub async fn await_body(&mut self, len: u64) -> Result<(), BodyError> {
+        let enough = usize::try_from(len).unwrap_or(usize::MAX).min(RECEIVE_HEADROOM);
+        let allowed = self.deadlines.body + self.deadlines.allowance(enough);
+        let deadline = self.handle.now() + allowed;
+        while self.buffered() < enough {
+            self.progress = HeadProgress::default();
+            self.receive_more(deadline).await?;
+        }
+        Ok(())
+    }
+
     fn buffered_since_head(&self) -> usize {
         self.filled - self.head_start
     }
@@ -201,26 +243,59 @@ impl Conn {
         match completion.returned {
             Returned::One(buf) if got > 0 => {
                 self.buf = Some(buf);
-                (self.head_start, self.unread, self.filled) = (0, 0, got);
+                let start = RECEIVE_HEADROOM;
+                (self.head_start, self.unread, self.filled) = (start, start, start + got);
                 Ok(())
             }
             _ => Err(Next::Closed),
         }
     }
 
+    /// Receives what comes next behind what is unread; what was read is forgotten.
     async fn receive_more(&mut self, deadline: u64) -> Result<(), BodyError> {
+        if self.buffered() <= RECEIVE_HEADROOM {
+            return self.receive_without_buffer(deadline).await;
+        }
         let mut buf = self.buf.take().ok_or(BodyError::Closed)?;
         if self.filled == HEAD_BUFFER {
             // The head began behind earlier ones: move it to the front, where it fits whole.
-            buf.copy_within(self.head_start..self.filled, 0);
-            self.filled -= self.head_start;
-            self.head_start = 0;
+            buf.copy_within(self.unread..self.filled, 0);
+            self.filled -= self.unread;
+            (self.head_start, self.unread) = (0, 0);
         }
         let (start, len) = (self.filled, HEAD_BUFFER - self.filled);
         let (buf, got) = self.receive(buf, start, len, false, deadline).await;
         self.buf = Some(buf);
         self.filled += got?;
         Ok(())
+    }
+
+    /// The same, with what is unread set aside meanwhile.
+    async fn receive_without_buffer(&mut self, deadline: u64) -> Result<(), BodyError> {
+        let unread = self.unread..self.filled;
+        if let Some(buf) = self.buf.take() {
+            self.kept.extend_from_slice(&buf[unread]);
+        }
+        let op = Op::RecvAny { sock: self.sock };
+        let completion = self.handle.submit_by(op, deadline).await;
+        let got = usize::try_from(completion.result).unwrap_or(0);
+        let Returned::One(mut buf) = completion.returned else { return Err(self.ended(deadline)) };
+        if got == 0 {
+            return Err(self.ended(deadline));
+        }
+        let start = RECEIVE_HEADROOM - self.kept.len();
+        buf[start..RECEIVE_HEADROOM].copy_from_slice(&self.kept);
+        self.kept = Vec::new();
+        self.buf = Some(buf);
+        (self.head_start, self.unread, self.filled) = (start, start, RECEIVE_HEADROOM + got);
+        Ok(())
+    }
+
+    fn ended(&mut self, deadline: u64) -> BodyError {
+        self.progress = HeadProgress::default();
+        self.kept = Vec::new();
+        (self.head_start, self.unread, self.filled) = (0, 0, 0);
+        if self.handle.now() >= deadline { BodyError::Late } else { BodyError::Closed }
     }
 
     async fn receive(
@@ -295,14 +370,73 @@ impl Conn {
         self.buf.take().or_else(|| self.handle.pool().alloc(HEAD_BUFFER))
     }
 
-    /// Sends `buf[start..start + len]`: whether all of it was taken.
-    pub async fn send(&self, buf: Buf, start: usize, len: usize) -> bool {
-        let deadline = self.handle.now() + self.deadlines.send + self.deadlines.allowance(len);
-        let begin = u32::try_from(start).expect("inside a buffer");
-        let count = u32::try_from(len).expect("inside a buffer");
-        let op = Op::Send { sock: self.sock, buf, start: begin, len: count };
-        let completion = self.handle.submit_by(op, deadline).await;
-        usize::try_from(completion.result) == Ok(len)
+    /// Sends `buf[start..start + len]`: whether all of it was taken. Gives the buffer back.
+    pub async fn send(&self, mut buf: Buf, mut start: usize, len: usize) -> (Buf, bool) {
+        let end = start + len;
+        let mut piece = (self.handle.now(), start);
+        while start < end {
+            let now = self.handle.now();
+            if start >= piece.1 + BODY_PIECE {
+                piece = (now, start);
+            }
+            let piece_len = BODY_PIECE.min(end - piece.1);
+            let piece_end = piece.0 + self.deadlines.send + self.deadlines.allowance(piece_len);
+            let deadline = piece_end.min(now + self.deadlines.send);
+            let begin = u32::try_from(start).expect("inside a buffer");
+            let count = u32::try_from(end - start).expect("inside a buffer");
+            let op = Op::Send { sock: self.sock, buf, start: begin, len: count };
+            let completion = self.handle.submit_by(op, deadline).await;
+            let Returned::One(back) = completion.returned else {
+                unreachable!("a send gives its buffer back")
+            };
+            buf = back;
+            match usize::try_from(completion.result) {
+                Ok(sent) if sent > 0 => start += sent,
+                _ => return (buf, false),
+            }
+        }
+        (buf, true)
+    }
+
+    /// Whether the current request came with the connection from another shard.
+    #[must_use]
+    pub fn has_moved(&self) -> bool {
+        self.has_moved
+    }
+
+    /// Takes the connection apart, to go on with the current request in another shard.
+    ///
+    /// # Panics
+    /// When there is no current request.
+    #[must_use]
+    pub fn detach(mut self) -> Detached {
+        self.waiting.borrow_mut().remove(self.waiting_slot);
+        Detached {
+            sock: self.sock,
+            buf: self.buf.take(),
+            request: self.request.expect("a request was read"),
+            head_start: self.head_start,
+            unread: self.unread,
+            filled: self.filled,
+            progress: self.progress,
+            began: self.began,
+        }
+    }
+
+    /// Puts a connection together again: with the request that it came with.
+    #[must_use]
+    pub fn attach(
+        handle: &Handle,
+        detached: Detached,
+        deadlines: Deadlines,
+        waiting: &Rc<Waiting>,
+    ) -> (Self, Head) {
+        let Detached { sock, buf, request, head_start, unread, filled, progress, began } = detached;
+        let mut conn = Self::new(handle, sock, deadlines, waiting);
+        (conn.buf, conn.progress, conn.began) = (buf, progress, began);
+        (conn.head_start, conn.unread, conn.filled) = (head_start, unread, filled);
+        (conn.request, conn.has_moved) = (Some(request), true);
+        (conn, request)
     }
 
     /// Closes after an error reply in such a way that the reply arrives: what the peer still sends

@@ -10,7 +10,7 @@ use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
 
 use crate::buffer::{Buf, PAGE, Pool};
-use crate::limits::{HEAD_BUFFER, HEAD_BUFFERS};
+use crate::limits::{HEAD_BUFFER, HEAD_BUFFERS, RECEIVE_HEADROOM};
 
 /// The one group of provided buffers.
 pub const GROUP: u16 = 0;
@@ -75,8 +75,9 @@ impl Provided {
             // SAFETY: initialised memory of ours; the kernel reads only slots below the tail that
             // it has been told of, and this one is not.
             let entry = unsafe { entry.as_mut() };
-            entry.set_addr(buf.address(0) as u64);
-            entry.set_len(u32::try_from(HEAD_BUFFER).expect("8 KiB"));
+            entry.set_addr(buf.address(RECEIVE_HEADROOM) as u64);
+            let room = HEAD_BUFFER - RECEIVE_HEADROOM;
+            entry.set_len(u32::try_from(room).expect("7 KiB"));
             entry.set_bid(number);
             self.buffers[usize::from(number)] = Some(buf);
             self.tail = self.tail.wrapping_add(1);

@@ -24,7 +24,7 @@ use slab::Slab;
 use crate::buffer::Pool;
 use crate::op::{Completion, Driver, Op, Token};
 
-pub use sync::{Event, KeyLocks, Locked, Queue, Replies, Signal};
+pub use sync::{Event, KeyLocks, Locked, Queue, Replies, Signal, join};
 use timer::{TimerKey, Wheel};
 
 type TaskId = usize;

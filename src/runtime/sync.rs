@@ -12,6 +12,27 @@ use slab::Slab;
 
 use super::{Handle, TaskId};
 
+/// Runs two futures at once, in one task, until both have ended.
+pub async fn join<A: Future, B: Future>(first: A, second: B) -> (A::Output, B::Output) {
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    let (mut first_done, mut second_done) = (None, None);
+    poll_fn(|cx| {
+        if first_done.is_none()
+            && let Poll::Ready(output) = first.as_mut().poll(cx)
+        {
+            first_done = Some(output);
+        }
+        if second_done.is_none()
+            && let Poll::Ready(output) = second.as_mut().poll(cx)
+        {
+            second_done = Some(output);
+        }
+        if first_done.is_some() && second_done.is_some() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    (first_done.expect("just seen"), second_done.expect("just seen"))
+}
+
 /// A value that is set once and that any number of tasks wait for.
 pub struct Event<T> {
     handle: Handle,

@@ -1,5 +1,10 @@
 //! From outcomes to replies: statuses, heads, and bodies that stand in their buffers already.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
+use serde::Serialize;
+
 use crate::buffer::Buf;
 use crate::http::conditional::{self, ReadOutcome, Validators};
 use crate::http::date;
@@ -7,20 +12,23 @@ use crate::http::head::{Head, Method};
 use crate::http::range::{self, RangeResult};
 use crate::http::reject::Reject;
 use crate::http::reply::{
-    Connection, ContentRange, DEFAULT_CONTENT_TYPE, ReplyHead, write_error_body,
+    Connection, ContentRange, DEFAULT_CONTENT_TYPE, MAX_HEAD_LEN, ReplyHead, valid_content_type,
+    write_error_body,
 };
 use crate::http::status::Status;
-use crate::limits::{CONTENT_TYPE_MAX, RETRY_AFTER_SECONDS};
+use crate::http::target::{OBJECT_PATH_MAX, write_object};
+use crate::limits::RETRY_AFTER_SECONDS;
 use crate::metrics;
-use crate::volume::{GetError, Needle, Refusal};
+use crate::types::{Cookie, NeedleId};
+use crate::volume::{GetError, Needle, Refusal, Stored};
 
 /// A short reply: an error with its sentence, or a success without a body.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Plain {
     /// Status.
     pub status: Status,
     /// The body of an error; none with a success.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// `Allow`, with 405.
     pub allow: Option<&'static str>,
     /// Entity tag and time of what was stored.
@@ -38,7 +46,7 @@ impl Plain {
     pub const fn error(status: Status, reason: &'static str) -> Self {
         Self {
             status,
-            reason,
+            reason: Cow::Borrowed(reason),
             allow: None,
             stored: None,
             writable: None,
@@ -68,7 +76,7 @@ impl Plain {
         connection: Connection,
         date: &[u8; date::LEN],
     ) -> usize {
-        let mut head = match self.reason {
+        let mut head = match &*self.reason {
             "" => ReplyHead::new(self.status, date),
             reason => ReplyHead::error(self.status, reason, date),
         };
@@ -87,7 +95,7 @@ impl Plain {
         if self.reason.is_empty() || method == Method::Head {
             return len;
         }
-        len + write_error_body(self.reason, &mut out[len..])
+        len + write_error_body(&self.reason, &mut out[len..])
     }
 }
 
@@ -178,12 +186,31 @@ pub struct Context<'a> {
     pub connection: Connection,
 }
 
-/// Turns a needle into the reply to GET or HEAD: the head is written right in front of the body,
-/// where the needle's own header stood, so that one send carries both.
+/// What a read comes to: a status, and the part of the object that is asked for.
+#[derive(Clone, Copy)]
+pub struct Decided {
+    /// 200, 206 or 304.
+    pub status: Status,
+    /// First and last byte.
+    part: Option<(u64, u64)>,
+    /// Bytes of the object.
+    size: u64,
+    /// Whether the reply has a body.
+    pub has_body: bool,
+}
+
+impl Decided {
+    /// The bytes of the object that the reply speaks of.
+    pub fn range(&self) -> Range<u64> {
+        self.part.map_or(0..self.size, |(first, last)| first..last + 1)
+    }
+}
+
+/// Decides conditions and range of a GET or HEAD.
 ///
 /// # Errors
 /// A reply without the object: 412 or 416.
-pub fn object(needle: Needle, writable: bool, context: &Context<'_>) -> Result<Ready, Plain> {
+pub fn decide(needle: &Needle, context: &Context<'_>) -> Result<Decided, Plain> {
     let Context { head, head_bytes, now_seconds, .. } = *context;
     let modified_seconds = needle.modified_ns / 1_000_000_000;
     let validators = Validators { etag: needle.etag, modified_seconds };
@@ -209,36 +236,101 @@ pub fn object(needle: Needle, writable: bool, context: &Context<'_>) -> Result<R
             }
         }
     }
-    let mut content_type = [0; CONTENT_TYPE_MAX];
-    let stored = needle.content_type().unwrap_or(DEFAULT_CONTENT_TYPE);
-    let stored = &stored[..stored.len().min(CONTENT_TYPE_MAX)];
-    content_type[..stored.len()].copy_from_slice(stored);
-    let content_type = &content_type[..stored.len()];
+    let has_body = head.method == Method::Get && status != Status::NOT_MODIFIED;
+    Ok(Decided { status, part, size, has_body })
+}
 
-    let content_length = part.map_or(size, |(first, last)| last - first + 1);
-    let reply = ReplyHead {
-        content_length,
-        content_type: (status != Status::NOT_MODIFIED).then_some(content_type),
-        etag: Some(needle.etag),
-        last_modified: Some(modified_seconds),
-        accept_ranges: status != Status::NOT_MODIFIED,
-        cache_control: Some(context.cache_control.as_bytes()),
-        content_range: part.map(|(first, last)| ContentRange::Part { first, last, size }),
-        volume_writable: Some(writable),
-        connection: context.connection,
-        ..ReplyHead::new(status, context.date)
-    };
-    let bodiless = head.method == Method::Head || status == Status::NOT_MODIFIED;
-    let skip = part.map_or(0, |(first, _)| usize::try_from(first).expect("inside a needle"));
-    let end = needle.data.start + if bodiless { 0 } else { skip };
-    let body_len = if bodiless {
-        0
+/// The head of a reply with an object, in memory of its own.
+pub struct ObjectHead {
+    bytes: [u8; MAX_HEAD_LEN],
+    len: usize,
+}
+
+impl ObjectHead {
+    /// Writes it.
+    pub fn new(needle: &Needle, writable: bool, decided: &Decided, context: &Context<'_>) -> Self {
+        let there = decided.status != Status::NOT_MODIFIED;
+        let content_type = needle.content_type().filter(|value| valid_content_type(value));
+        let content_type = content_type.unwrap_or(DEFAULT_CONTENT_TYPE);
+        let range = decided.range();
+        let reply = ReplyHead {
+            content_length: range.end - range.start,
+            content_type: there.then_some(content_type),
+            etag: Some(needle.etag),
+            last_modified: Some(needle.modified_ns / 1_000_000_000),
+            accept_ranges: there,
+            cache_control: Some(context.cache_control.as_bytes()),
+            content_range: decided.part.map(|(first, last)| ContentRange::Part {
+                first,
+                last,
+                size: decided.size,
+            }),
+            volume_writable: Some(writable),
+            connection: context.connection,
+            ..ReplyHead::new(decided.status, context.date)
+        };
+        let mut bytes = [0; MAX_HEAD_LEN];
+        let len = reply.write(&mut bytes);
+        Self { bytes, len }
+    }
+
+    /// Puts it right in front of `buf[end]`: where it begins.
+    pub fn put_before(&self, buf: &mut [u8], end: usize) -> usize {
+        let start = end - self.len;
+        buf[start..end].copy_from_slice(&self.bytes[..self.len]);
+        start
+    }
+}
+
+/// Turns a needle into the reply to GET or HEAD: the head is written right in front of the body,
+/// where the needle's own header stood, so that one send carries both.
+pub fn object(needle: Needle, writable: bool, decided: &Decided, context: &Context<'_>) -> Ready {
+    let head = ObjectHead::new(&needle, writable, decided, context);
+    let range = decided.range();
+    let to_usize = |at: u64| usize::try_from(at).expect("inside a needle");
+    let (end, body_len) = if decided.has_body {
+        (needle.data.start + to_usize(range.start), to_usize(range.end - range.start))
     } else {
-        usize::try_from(content_length).expect("a needle is about 1 MiB at most")
+        (needle.data.start, 0)
     };
     let mut buf = needle.buf;
-    let start = reply.write_before(&mut buf, end);
-    Ok(Ready { buf, start, len: end - start + body_len, status, body_len })
+    let start = head.put_before(&mut buf, end);
+    Ready { buf, start, len: end - start + body_len, status: decided.status, body_len }
+}
+
+/// What the uploader is told of a photo whose name the store picked, or of one of a batch.
+#[derive(Serialize)]
+pub struct Created {
+    volume: u32,
+    key: u64,
+    alt: u32,
+    cookie: String,
+    url: String,
+    etag: String,
+    size: u64,
+}
+
+impl Created {
+    /// What is told of needle `id`.
+    pub fn new(volume: u32, id: NeedleId, cookie: Cookie, size: u64, stored: &Stored) -> Self {
+        let (key, alt) = (id.key.0, id.alt.0);
+        let mut path = [0; OBJECT_PATH_MAX];
+        let len = write_object(volume, key, alt, cookie.0, &mut path);
+        Self {
+            volume,
+            key,
+            alt,
+            cookie: format!("{:016x}", cookie.0),
+            url: String::from_utf8_lossy(&path[..len]).into_owned(),
+            etag: format!("\"{:016x}\"", stored.etag),
+            size,
+        }
+    }
+
+    /// Its path.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
 }
 
 #[cfg(test)]

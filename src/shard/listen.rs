@@ -1,12 +1,13 @@
 //! Accepting connections, and spreading them over the shards.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 
 use nix::libc;
 
 use super::Shard;
 use super::session;
+use super::task::Arrival;
 use crate::http::conn::Conn;
 use crate::limits::REFUSALS_MAX;
 use crate::op::{Op, Sock};
@@ -20,7 +21,7 @@ const IMBALANCE: u64 = 2;
 /// A listening socket.
 pub struct Listener {
     /// The socket.
-    pub socket: std::net::TcpListener,
+    pub socket: OwnedFd,
     /// Whether clients chose this very shard, so that it keeps what it accepts.
     pub own: bool,
 }
@@ -61,13 +62,12 @@ impl Shard {
         let target = u16::try_from(least).expect("few shards");
         let mine = self.shared.load(usize::from(self.id));
         if !own && target != self.id && mine >= self.shared.load(least) + IMBALANCE {
-            if self.hand_over(target, sock) {
-                self.metrics().handed_over.inc();
-                return;
+            if self.may_hand_over(target) {
+                return self.hand_over(target, Arrival::Fresh(sock));
             }
             tracing::debug!("shard {target} is too busy to take a connection over");
         }
-        self.adopt(sock);
+        self.adopt(Arrival::Fresh(sock));
     }
 
     fn refuse(self: &Rc<Self>, sock: Sock) {
@@ -88,13 +88,20 @@ impl Shard {
     }
 
     /// Serves a connection from now on.
-    pub(super) fn adopt(self: &Rc<Self>, sock: Sock) {
+    pub(super) fn adopt(self: &Rc<Self>, arrival: Arrival) {
         let shard = Rc::clone(self);
-        let conn = self.conn(sock);
+        let (conn, request) = match arrival {
+            Arrival::Fresh(sock) => (self.conn(sock), None),
+            Arrival::Moved(detached) => {
+                let (deadlines, waiting) = (self.config.deadlines, &self.waiting);
+                let (conn, head) = Conn::attach(&self.handle, *detached, deadlines, waiting);
+                (conn, Some(head))
+            }
+        };
         self.connections.set(self.connections.get() + 1);
         self.metrics().connections.set(self.connections.get());
         self.handle.spawn(async move {
-            session::serve(&shard, conn).await;
+            session::serve(&shard, conn, request).await;
             shard.connections.set(shard.connections.get() - 1);
             shard.metrics().connections.set(shard.connections.get());
         });

@@ -1,14 +1,20 @@
 //! One core: its thread, its ring, its connections, its volumes. The only place where HTTP meets
 //! volumes.
 //!
-//! `listen` accepts, `session` turns requests into tasks and outcomes into replies (with `answer`),
-//! `route` takes a task to the shard that owns the volume, `volumes` carries it out.
+//! `listen` accepts, `session` reads requests and hands them to `download`, `store`, `upload` or
+//! `batch`, as far as `admission` lets them, and `answer` makes the replies. `route` takes a task to
+//! the shard that owns the volume, `volumes` carries it out.
 
+mod admission;
 mod answer;
+mod batch;
+mod download;
 mod listen;
 mod route;
 mod session;
+mod store;
 mod task;
+mod upload;
 mod volumes;
 
 use std::cell::{Cell, RefCell};
@@ -29,6 +35,7 @@ use crate::metrics::{Metrics, ShardMetrics};
 use crate::op::Driver;
 use crate::ring::Ring;
 use crate::runtime::{Handle, Queue, Replies, Runtime};
+use admission::Admission;
 use route::{Asked, Routes};
 use task::Outcome;
 use volumes::Volumes;
@@ -78,8 +85,10 @@ pub struct ShardConfig {
     pub deadlines: Deadlines,
     /// `Cache-Control` of objects.
     pub cache_control: String,
-    /// Largest body of a PUT (bytes); at most that of one needle.
+    /// Largest body of a photo (bytes).
     pub body_max: u64,
+    /// Largest batch (bytes).
+    pub batch_max: u64,
     /// Connections of the whole daemon.
     pub connections_max: u64,
     /// How long requests under way may take when it drains (nanoseconds).
@@ -95,6 +104,7 @@ pub struct Shard {
     config: ShardConfig,
     shared: Arc<Shared>,
     volumes: Volumes,
+    admission: Admission,
     routes: Routes,
     replies: Replies<Outcome>,
     asked: Queue<Asked>,
@@ -132,6 +142,7 @@ impl Shard {
             config,
             shared,
             volumes: Volumes::default(),
+            admission: Admission::default(),
             routes: Routes::new(owners),
             replies: Replies::new(handle),
             asked: Queue::new(handle),

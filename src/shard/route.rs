@@ -6,9 +6,12 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use super::Shard;
-use super::task::{Message, Outcome, Task, Want};
+use super::answer::Plain;
+use super::task::{Arrival, Message, Outcome, Task, Want};
+use crate::http::status::Status;
 use crate::limits::{HANDED_OVER_MAX, MESSAGES_IN_FLIGHT, REPLY_HEADROOM};
-use crate::op::{Op, Sock};
+use crate::metrics;
+use crate::op::Op;
 use crate::types::{Cookie, NeedleId};
 use crate::volume::GetError;
 
@@ -54,9 +57,32 @@ impl Routes {
 }
 
 impl Shard {
-    /// Whether there is such a volume, here or elsewhere.
-    pub fn knows(&self, volume: u32) -> bool {
-        self.routes.owners.contains_key(&volume)
+    /// The shard that owns a volume, if there is such a volume.
+    pub fn owner_of(&self, volume: u32) -> Option<u16> {
+        self.routes.owners.get(&volume).copied()
+    }
+
+    /// A volume that takes a body of `len` bytes: one of this shard, if it can be.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn pick_volume(&self, len: u64) -> Result<u32, Plain> {
+        if let Some(own) = self.volumes.roomiest(len) {
+            return Ok(own);
+        }
+        let all = self.shared.metrics.volumes();
+        let writable = || all.iter().filter(|v| v.state.get() == metrics::VolumeState::Writable);
+        let room = |v: &metrics::VolumeMetrics| v.size_bytes.get() - v.used_bytes.get();
+        let roomiest = writable().max_by_key(|v| room(v)).filter(|v| room(v) > len);
+        match roomiest {
+            Some(volume) => Ok(volume.info.id),
+            None if writable().next().is_some() => {
+                Err(Plain::error(Status::INSUFFICIENT_STORAGE, "every volume is full"))
+            }
+            None => {
+                Err(Plain::unavailable("no volume takes writes now", metrics::Refusal::ReadOnly))
+            }
+        }
     }
 
     /// Does what is asked of a volume, wherever it lives.
@@ -124,15 +150,16 @@ impl Shard {
         }
     }
 
-    /// Hands a fresh connection over: whether there was room for it.
-    pub(super) fn hand_over(&self, to: u16, sock: Sock) -> bool {
-        let target = usize::from(to);
-        if self.shared.mailboxes[target].len() >= HANDED_OVER_MAX {
-            return false;
-        }
-        self.shared.arriving[target].fetch_add(1, Ordering::SeqCst);
-        self.send(to, Message::Connection(sock));
-        true
+    /// Whether another shard has room for a connection.
+    pub(super) fn may_hand_over(&self, to: u16) -> bool {
+        self.shared.mailboxes[usize::from(to)].len() < HANDED_OVER_MAX
+    }
+
+    /// Hands a connection over, if [`Self::may_hand_over`] has just said so.
+    pub(super) fn hand_over(&self, to: u16, arrival: Arrival) {
+        self.metrics().handed_over.inc();
+        self.shared.arriving[usize::from(to)].fetch_add(1, Ordering::SeqCst);
+        self.send(to, Message::Connection(arrival));
     }
 
     /// Reads the mailbox. Questions are worked on by a number of tasks that grows to what is needed
@@ -151,8 +178,8 @@ impl Shard {
                     }
                 }
                 Message::Answer { number, outcome } => self.replies.fulfil(number, outcome),
-                Message::Connection(sock) => {
-                    self.adopt(sock);
+                Message::Connection(arrival) => {
+                    self.adopt(arrival);
                     // Only now: until here it counts as on its way, and nobody ends.
                     let id = usize::from(self.id);
                     self.shared.idle[id].store(false, Ordering::SeqCst);

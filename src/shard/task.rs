@@ -3,6 +3,7 @@
 
 use crate::buffer::Buf;
 use crate::http::conditional::{Validators, WriteConditions};
+use crate::http::conn::Detached;
 use crate::http::head::Head;
 use crate::op::Sock;
 use crate::types::{Cookie, NeedleId};
@@ -69,6 +70,20 @@ pub enum Task {
         /// What must hold.
         conditions: Option<Conditions>,
     },
+    /// Store a needle under a name that the volume picks.
+    Post {
+        /// Its content.
+        draft: Draft,
+    },
+    /// Find out whether a needle could be stored.
+    Check {
+        /// Which.
+        id: NeedleId,
+        /// What readers would have to know.
+        cookie: Cookie,
+        /// What must hold.
+        conditions: Option<Conditions>,
+    },
     /// Delete a needle.
     Delete {
         /// Which.
@@ -86,6 +101,10 @@ pub enum Outcome {
     Read(Needle, bool),
     /// Stored; and whether the volume takes writes.
     Stored(Stored, bool),
+    /// Stored under this name; and whether the volume takes writes.
+    Created(NeedleId, Cookie, Stored, bool),
+    /// It could be stored, under the conditions that come back.
+    Possible(Option<Conditions>),
     /// Deleted.
     Deleted,
     /// Not read.
@@ -124,6 +143,14 @@ pub enum Message {
         /// What came of it.
         outcome: Outcome,
     },
-    /// A fresh connection to take over.
-    Connection(Sock),
+    /// A connection to take over.
+    Connection(Arrival),
+}
+
+/// A connection that one shard hands to another.
+pub enum Arrival {
+    /// Nothing was read of it.
+    Fresh(Sock),
+    /// It asks for something large of a volume of the other shard.
+    Moved(Box<Detached>),
 }

@@ -134,6 +134,30 @@ impl Volumes {
         self.publish();
     }
 
+    /// A volume of this shard, if it is open.
+    ///
+    /// # Errors
+    /// What is the matter with it.
+    pub fn local(&self, id: u32) -> Result<Rc<Volume>, Outcome> {
+        match self.entries.borrow().get(&id).map(|entry| &entry.state) {
+            Some(State::Open(volume)) => Ok(Rc::clone(volume)),
+            Some(State::Recovering) => Err(Outcome::Recovering),
+            Some(State::Failed) => Err(Outcome::Failed),
+            None => Err(Outcome::NoVolume),
+        }
+    }
+
+    /// The writable volume of this shard that has the most room, if a body of `len` bytes fits.
+    pub fn roomiest(&self, len: u64) -> Option<u32> {
+        let open = self.opened();
+        let fitting = open.iter().filter(|volume| volume.writable() && volume.has_room_for(len));
+        let roomiest = fitting.max_by_key(|volume| {
+            let figures = volume.figures();
+            figures.size - figures.used
+        });
+        roomiest.map(|volume| volume.id().0)
+    }
+
     /// Does what is asked of a volume of this shard. `alloc` gives buffers for reads.
     pub async fn perform(
         &self,
@@ -141,11 +165,9 @@ impl Volumes {
         task: Task,
         mut alloc: impl FnMut(usize) -> Option<Buf>,
     ) -> Outcome {
-        let volume = match self.entries.borrow().get(&id).map(|entry| &entry.state) {
-            Some(State::Open(volume)) => Rc::clone(volume),
-            Some(State::Recovering) => return Outcome::Recovering,
-            Some(State::Failed) => return Outcome::Failed,
-            None => return Outcome::NoVolume,
+        let volume = match self.local(id) {
+            Ok(volume) => volume,
+            Err(outcome) => return outcome,
         };
         match task {
             Task::Read { id, cookie, want, mut buf } => {
@@ -168,6 +190,18 @@ impl Volumes {
                 let check: Check<'_> = conditions.as_ref().map(|_| &holds as _);
                 match volume.put(id, cookie, draft, check).await {
                     Ok(stored) => Outcome::Stored(stored, volume.writable()),
+                    Err(refusal) => Outcome::Refused(refusal),
+                }
+            }
+            Task::Post { draft } => match volume.put_new(draft).await {
+                Ok((id, cookie, stored)) => Outcome::Created(id, cookie, stored, volume.writable()),
+                Err(refusal) => Outcome::Refused(refusal),
+            },
+            Task::Check { id, cookie, conditions } => {
+                let holds = |existing: Option<&_>| hold(&conditions, existing);
+                let check: Check<'_> = conditions.as_ref().map(|_| &holds as _);
+                match volume.may_put(id, cookie, check).await {
+                    Ok(()) => Outcome::Possible(conditions),
                     Err(refusal) => Outcome::Refused(refusal),
                 }
             }

@@ -105,10 +105,10 @@ impl Volume {
         self.log.poisoned()
     }
 
-    /// Whether data and attributes of these lengths (bytes) still fit.
+    /// Whether a body of this length (bytes) still fits, whatever its content type.
     #[must_use]
-    pub fn has_room(&self, attributes_len: usize, data_len: usize) -> bool {
-        self.log.has_room(format::Layout::data(attributes_len, data_len).len as u64)
+    pub fn has_room_for(&self, body_len: u64) -> bool {
+        self.log.has_room(upload::body_cost(body_len))
     }
 
     /// Counters.

@@ -37,8 +37,11 @@ fn part_cost(len: usize) -> u64 {
     Layout::data(0, len).len as u64 + COMMIT_OVERHEAD
 }
 
-/// The same for a body whose parts are as short as they may be, and its manifest.
-fn body_cost(len: u64) -> u64 {
+/// The same for a body; of a large one the parts are as short as they may be.
+pub fn body_cost(len: u64) -> u64 {
+    if len <= NEEDLE_DATA_MAX {
+        return Layout::data(ATTRIBUTES_MAX, to_usize(len)).len as u64;
+    }
     let parts = len.div_ceil(CHUNK);
     let manifest = manifest_len(to_usize(parts), to_usize(parts));
     let manifest = Layout::manifest(ATTRIBUTES_MAX, manifest).len as u64 + COMMIT_OVERHEAD;

@@ -1,0 +1,278 @@
+//! Multi-write: a tar of photos, stored with one commit, all or none. Only in the shard that owns
+//! the volume.
+
+use std::collections::HashSet;
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::rc::Rc;
+
+use tar::{Archive, Entry, EntryType};
+
+use super::Shard;
+use super::answer::{Created, Plain, no_buffer};
+use super::session::{
+    Then, ask_for_body, body_missing, failed, move_to, refuse_when_draining, reply_after_body,
+    reply_with,
+};
+use super::store::Terms;
+use super::task::Outcome;
+use crate::buffer::Buf;
+use crate::http::conn::{BodyError, Conn};
+use crate::http::head::Head;
+use crate::http::reply::{ReplyHead, valid_content_type};
+use crate::http::status::Status;
+use crate::http::target;
+use crate::limits::{COMMIT_NEEDLES_MAX, NEEDLE_DATA_MAX};
+use crate::types::{Cookie, NeedleId};
+use crate::volume::{Check, Draft, Existing, NewNeedle, Volume};
+
+/// The extended attribute that carries a media type, as GNU tar and others store it
+/// (freedesktop.org, Common Extended Attributes).
+const MEDIA_TYPE: &str = "SCHILY.xattr.user.mime_type";
+/// Other tasks get their turn after so many bytes of entries.
+const YIELD_AFTER: u64 = 256 << 10;
+/// Longest part of an entry's name in an error.
+const NAME_SHOWN: usize = 100;
+
+/// Answers a multi-write.
+pub async fn store(
+    shard: &Rc<Shard>,
+    conn: &mut Conn,
+    head: &Head,
+    number: u32,
+) -> Result<Then, Plain> {
+    let terms = Terms::of(shard, conn, head)?;
+    if terms.len > shard.config.batch_max {
+        let reason = "the batch is larger than this store takes (limits.largest_batch)";
+        return Err(Plain::error(Status::CONTENT_TOO_LARGE, reason));
+    }
+    refuse_when_draining(shard)?;
+    let owner = shard.owner_of(number).ok_or_else(|| failed(shard, Outcome::NoVolume))?;
+    if owner != shard.id {
+        return move_to(shard, conn, owner);
+    }
+    let volume = shard.volumes.local(number).map_err(|outcome| failed(shard, outcome))?;
+    if let Err(then) = ask_for_body(shard, conn, head).await {
+        return Ok(then);
+    }
+    if let Err(error) = conn.await_body(terms.len).await {
+        return Ok(body_missing(shard, conn, error).await);
+    }
+    let len = usize::try_from(terms.len).expect("few MiB");
+    // The tar, and the needles made of it as it is consumed.
+    let memory = len + len / 4 + Draft::memory(NEEDLE_DATA_MAX);
+    let _permit = shard.admit_body(memory).ok_or_else(no_buffer)?;
+    let bufs = (0..len).step_by(PIECE).map(|at| shard.buffer(PIECE.min(len - at)));
+    let bufs: Option<Vec<Buf>> = bufs.collect();
+    let tar = match receive(conn, bufs.ok_or_else(no_buffer)?, len).await {
+        Ok(tar) => tar,
+        Err(error) => return Ok(body_missing(shard, conn, error).await),
+    };
+    shard.metrics().payload_bytes_in.add(terms.len);
+    Ok(match store_all(shard, &volume, number, tar, &terms).await {
+        Ok(created) => {
+            let body = serde_json::to_vec(&created).expect("numbers and strings");
+            let date = shard.date();
+            let reply = ReplyHead {
+                content_type: Some(b"application/json"),
+                volume_writable: Some(volume.writable()),
+                ..ReplyHead::new(Status::CREATED, &date)
+            };
+            reply_with(shard, conn, head, reply, &body).await
+        }
+        Err(plain) => reply_after_body(shard, conn, head, plain).await,
+    })
+}
+
+/// The tar is received to buffers of this length (bytes).
+const PIECE: usize = 1 << 20;
+
+async fn receive(conn: &mut Conn, bufs: Vec<Buf>, len: usize) -> Result<Received, BodyError> {
+    let mut received = VecDeque::with_capacity(bufs.len());
+    let mut left = len;
+    for buf in bufs {
+        let (buf, result) = conn.read_body(buf, 0, PIECE.min(left)).await;
+        result?;
+        left = left.saturating_sub(PIECE);
+        received.push_back(buf);
+    }
+    Ok(Received { bufs: received, at: 0, left: len })
+}
+
+/// The tar, to be read once: its buffers are given back as they are consumed.
+struct Received {
+    bufs: VecDeque<Buf>,
+    at: usize,
+    left: usize,
+}
+
+impl Read for Received {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let Some(buf) = self.bufs.front() else { return Ok(0) };
+        let len = out.len().min(self.left).min(PIECE - self.at);
+        out[..len].copy_from_slice(&buf[self.at..self.at + len]);
+        self.at += len;
+        self.left -= len;
+        if self.at == PIECE {
+            self.bufs.pop_front();
+            self.at = 0;
+        }
+        Ok(len)
+    }
+}
+
+async fn store_all(
+    shard: &Rc<Shard>,
+    volume: &Rc<Volume>,
+    number: u32,
+    tar: Received,
+    terms: &Terms,
+) -> Result<Vec<Created>, Plain> {
+    let (needles, sizes) = unpack(shard, volume, tar).await?;
+    let names: Vec<(NeedleId, Cookie)> = needles.iter().map(|n| (n.id, n.cookie)).collect();
+    let holds = |existing: Option<&Existing>| {
+        terms.conditions.as_ref().is_none_or(|conditions| conditions.hold(existing))
+    };
+    let check: Check<'_> = terms.conditions.as_ref().map(|_| &holds as _);
+    let stored = volume.put_batch(needles, check).await?;
+    let told = names.into_iter().zip(sizes).zip(&stored);
+    let told =
+        told.map(|(((id, cookie), size), stored)| Created::new(number, id, cookie, size, stored));
+    Ok(told.collect())
+}
+
+async fn unpack(
+    shard: &Rc<Shard>,
+    volume: &Rc<Volume>,
+    tar: Received,
+) -> Result<(Vec<NewNeedle>, Vec<u64>), Plain> {
+    let body_len = tar.left as u64;
+    let mut archive = Archive::new(tar);
+    let (mut needles, mut sizes, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    let mut since_yield = 0;
+    for entry in archive.entries().map_err(|error| not_a_tar(&error))? {
+        let mut entry = entry.map_err(|error| not_a_tar(&error))?;
+        let Some((id, cookie)) = name_of(&entry)? else { continue };
+        if !seen.insert(id) {
+            return Err(bad(&entry, "stands there twice"));
+        }
+        if needles.len() == COMMIT_NEEDLES_MAX {
+            let reason = "a batch takes at most 1000 photos";
+            return Err(Plain::error(Status::CONTENT_TOO_LARGE, reason));
+        }
+        let size = entry.size();
+        if size > body_len {
+            return Err(bad(&entry, "is longer than the tar"));
+        }
+        let content_type = content_type_of(&mut entry)?;
+        let content_type = content_type.as_deref();
+        let draft = if size > NEEDLE_DATA_MAX {
+            in_parts(shard, volume, (id, cookie), &mut entry, content_type).await?
+        } else {
+            let draft = Draft::new(shard.handle.pool(), content_type, size);
+            let mut draft = draft.ok_or_else(no_buffer)?;
+            fill(&mut entry, &mut draft)?;
+            draft
+        };
+        needles.push(NewNeedle { id, cookie, draft });
+        sizes.push(size);
+        since_yield += size + 512;
+        if since_yield >= YIELD_AFTER {
+            since_yield = 0;
+            shard.handle.yield_now().await;
+        }
+    }
+    if needles.is_empty() {
+        let reason = "there is no photo in the batch; send a tar with entries {key}/{alt}/{cookie}";
+        return Err(Plain::error(Status::BAD_REQUEST, reason));
+    }
+    Ok((needles, sizes))
+}
+
+/// A photo above 1 MiB: its parts go ahead in commits of their own, its manifest joins the batch.
+async fn in_parts(
+    shard: &Rc<Shard>,
+    volume: &Rc<Volume>,
+    (id, cookie): (NeedleId, Cookie),
+    entry: &mut Entry<'_, Received>,
+    content_type: Option<&[u8]>,
+) -> Result<Draft, Plain> {
+    let mut upload = volume.upload(id, cookie, entry.size())?;
+    while upload.next_len(u64::MAX) > 0 {
+        let part = upload.part(shard.handle.pool(), upload.next_len(u64::MAX));
+        let mut part = part.ok_or_else(no_buffer)?;
+        fill(entry, &mut part)?;
+        upload.add(part)?;
+        upload.settle().await?;
+    }
+    Ok(upload.finish(shard.handle.pool(), content_type).await?)
+}
+
+fn fill(entry: &mut Entry<'_, Received>, draft: &mut Draft) -> Result<(), Plain> {
+    match entry.read_exact(draft.data_mut()) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(bad(entry, "is cut off")),
+    }
+}
+
+/// What an entry names; nothing for a directory on the way to one.
+fn name_of(entry: &Entry<'_, Received>) -> Result<Option<(NeedleId, Cookie)>, Plain> {
+    let name = entry.path_bytes();
+    match entry.header().entry_type() {
+        EntryType::Regular | EntryType::Continuous => {}
+        EntryType::Directory if is_directory_of_names(&name) => return Ok(None),
+        _ => return Err(bad(entry, "is no plain file")),
+    }
+    let (key, alt, cookie) =
+        target::parse_entry(&name).ok_or_else(|| bad(entry, "is not {key}/{alt}/{cookie}"))?;
+    Ok(Some((NeedleId::new(key, alt), Cookie(cookie))))
+}
+
+/// Whether a directory is `{key}/` or `{key}/{alt}/`, as an archiver writes them that packs files.
+fn is_directory_of_names(name: &[u8]) -> bool {
+    let name = name.strip_suffix(b"/").unwrap_or(name);
+    let whole = |rest: &[u8]| target::parse_entry(&[name, rest].concat()).is_some();
+    whole(b"/0/0000000000000000") || whole(b"/0000000000000000")
+}
+
+fn content_type_of(entry: &mut Entry<'_, Received>) -> Result<Option<Box<[u8]>>, Plain> {
+    let attributes = entry.pax_extensions().map_err(|error| not_a_tar(&error))?;
+    let mut attributes = attributes.into_iter().flatten().filter_map(Result::ok);
+    let found = attributes.find(|attribute| attribute.key_bytes() == MEDIA_TYPE.as_bytes());
+    let value: Option<Box<[u8]>> = found.map(|attribute| attribute.value_bytes().into());
+    if value.as_deref().is_some_and(|value| !valid_content_type(value)) {
+        return Err(bad(entry, "has a media type that is not 1 to 255 visible characters"));
+    }
+    Ok(value)
+}
+
+fn not_a_tar(error: &io::Error) -> Plain {
+    let mut plain = Plain::error(Status::BAD_REQUEST, "");
+    let shown = error.to_string();
+    let shown = shown.as_bytes()[..shown.len().min(NAME_SHOWN)].escape_ascii();
+    plain.reason = format!("the body is no tar, or damaged: {shown}").into();
+    plain
+}
+
+fn bad(entry: &Entry<'_, Received>, what: &str) -> Plain {
+    let name = entry.path_bytes();
+    let shown = name[..name.len().min(NAME_SHOWN)].escape_ascii();
+    let mut plain = Plain::error(Status::BAD_REQUEST, "");
+    plain.reason = format!("entry \"{shown}\" {what}; nothing of the batch was stored").into();
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_on_the_way_to_photos_are_passed_over() {
+        for name in ["1/", "1", "18446744073709551615/", "1/0/", "7/4294967295"] {
+            assert!(is_directory_of_names(name.as_bytes()), "{name}");
+        }
+        for name in ["", "/", "./", "01/", "1/01/", "a/", "1/0/0123456789abcdef/", "1//", "-1/"] {
+            assert!(!is_directory_of_names(name.as_bytes()), "{name}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! GET and HEAD: from the object a request names to the reply with it.
+
+use std::rc::Rc;
+
+use super::Shard;
+use super::admission::LargePermit;
+use super::answer::{self, Context, Decided, ObjectHead, Plain, no_buffer};
+use super::session::{Object, Then, connection, failed, move_to, then};
+use super::task::{Outcome, Task, Want};
+use crate::http::conn::Conn;
+use crate::http::head::{Head, Method};
+use crate::http::status::Status;
+use crate::metrics::{GetPhase, TimeoutKind};
+use crate::runtime::join;
+use crate::volume::{Body, Needle};
+
+/// Answers a GET or HEAD.
+pub async fn read(
+    shard: &Rc<Shard>,
+    conn: &mut Conn,
+    head: &Head,
+    object: Object,
+) -> Result<Then, Plain> {
+    let want = if head.method == Method::Get { Want::Whole } else { Want::Head };
+    let Object { volume, id, cookie } = object;
+    let began = shard.handle.now();
+    let outcome = shard.perform(volume, Task::Read { id, cookie, want, buf: None }).await;
+    let got = shard.handle.now();
+    let metrics = shard.metrics();
+    let (needle, writable) = match outcome {
+        Outcome::Read(needle, writable) => (needle, writable),
+        other => {
+            let plain = failed(shard, other);
+            let missing = plain.status == Status::NOT_FOUND && want == Want::Whole;
+            metrics.gets_missing.add(u64::from(missing));
+            return Err(plain);
+        }
+    };
+    let connection = connection(shard, head);
+    let context = Context {
+        head,
+        head_bytes: conn.head_bytes(),
+        date: &shard.date(),
+        now_seconds: shard.now_seconds(),
+        cache_control: &shard.config.cache_control,
+        connection,
+    };
+    let decided = answer::decide(&needle, &context)?;
+    let sent = if needle.is_large && decided.has_body {
+        match shard.owner_of(volume) {
+            Some(owner) if owner != shard.id => return move_to(shard, conn, owner),
+            _ => {}
+        }
+        let permit = shard.admit_large().ok_or_else(no_buffer)?;
+        let head = ObjectHead::new(&needle, writable, &decided, &context);
+        // Rare, and its future is large.
+        Box::pin(stream(shard, conn, object, needle, &decided, (&head, permit))).await?
+    } else {
+        let ready = answer::object(needle, writable, &decided, &context);
+        metrics.responses.record(ready.status.code());
+        conn.skip_buffered(head.content_length.unwrap_or(0));
+        let (_, sent) = conn.send(ready.buf, ready.start, ready.len).await;
+        metrics.payload_bytes_out.add(if sent { ready.body_len as u64 } else { 0 });
+        sent
+    };
+    if want == Want::Whole {
+        metrics.gets_found.inc();
+        metrics.get_phase.at(GetPhase::Device).record(got - began);
+        metrics.get_phase.at(GetPhase::Send).record(shard.handle.now() - got);
+    }
+    if !sent {
+        metrics.timeouts.at(TimeoutKind::Send).inc();
+    }
+    Ok(then(connection, sent))
+}
+
+/// Sends a large body piece by piece, reading one piece ahead: whether all of it was sent. After the
+/// first piece a damaged chunk can only end the connection, short of what was promised.
+async fn stream(
+    shard: &Rc<Shard>,
+    conn: &Conn,
+    object: Object,
+    manifest: Needle,
+    decided: &Decided,
+    (head, permit): (&ObjectHead, LargePermit),
+) -> Result<bool, Plain> {
+    let volume = shard.volumes.local(object.volume).map_err(|outcome| failed(shard, outcome))?;
+    let mut body = volume.body(object.id, manifest, decided.range())?;
+    let (mut buf, mut range) = next(shard, &mut body, &permit).await?.expect("a body has bytes");
+    let metrics = shard.metrics();
+    metrics.responses.record(decided.status.code());
+    let mut start = head.put_before(&mut buf, range.start);
+    loop {
+        let sending = conn.send(buf, start, range.end - start);
+        let ((_, sent), ahead) = join(sending, next(shard, &mut body, &permit)).await;
+        if !sent {
+            return Ok(false);
+        }
+        metrics.payload_bytes_out.add(range.len() as u64);
+        match ahead {
+            Ok(None) => return Ok(true),
+            Ok(Some(piece)) => (buf, range) = piece,
+            Err(plain) => {
+                tracing::error!(
+                    volume = object.volume,
+                    "sending needle {} ended early: {}",
+                    object.id,
+                    plain.reason
+                );
+                return Ok(false);
+            }
+        }
+        start = range.start;
+    }
+}
+
+/// Reads the next piece of a body; nothing at its end.
+async fn next(
+    shard: &Shard,
+    body: &mut Body,
+    permit: &LargePermit,
+) -> Result<Option<(crate::buffer::Buf, std::ops::Range<usize>)>, Plain> {
+    if body.remaining() == 0 {
+        return Ok(None);
+    }
+    let wanted = permit.piece_len().min(body.remaining());
+    let alloc = |len| shard.buffer(Body::buffer_len(len));
+    let buf = shard.buffer_of(wanted, alloc).await.ok_or_else(no_buffer)?;
+    Ok(Some(body.read(buf).await?))
+}

@@ -1,0 +1,209 @@
+//! PUT and POST of one photo: admission, the body, the task, the reply.
+
+use std::rc::Rc;
+
+use super::Shard;
+use super::answer::{Created, Plain, no_buffer};
+use super::session::{
+    Object, Then, ask_for_body, body_missing, failed, move_to, refuse_when_draining,
+    reply_after_body, reply_with,
+};
+use super::task::{Conditions, Outcome, Task};
+use super::upload;
+use crate::http::conditional::WriteConditions;
+use crate::http::conn::Conn;
+use crate::http::head::Head;
+use crate::http::reply::{ReplyHead, valid_content_type};
+use crate::http::status::Status;
+use crate::limits::NEEDLE_DATA_MAX;
+use crate::types::{Cookie, NeedleId};
+use crate::volume::{Draft, Refusal, Stored};
+
+/// Where a body is to be stored.
+#[derive(Clone, Copy)]
+pub enum Destination {
+    /// Under this name.
+    Object(Object),
+    /// In this volume, under a name that it picks.
+    Volume(u32),
+    /// In any volume.
+    Any,
+}
+
+/// What a request says about what it stores, apart from the body.
+pub struct Terms {
+    /// Length of the body (bytes).
+    pub len: u64,
+    /// `Content-Type`.
+    pub content_type: Option<Box<[u8]>>,
+    /// What must hold.
+    pub conditions: Option<Conditions>,
+}
+
+impl Terms {
+    /// Reads and checks them; the head's bytes are not needed afterwards.
+    ///
+    /// # Errors
+    /// 400.
+    pub fn of(shard: &Shard, conn: &Conn, head: &Head) -> Result<Self, Plain> {
+        let (bytes, now) = (conn.head_bytes(), shard.now_seconds());
+        WriteConditions::parse(head, bytes, now)?;
+        let content_type = head.content_type.map(|span| span.of(bytes));
+        if content_type.is_some_and(|value| !valid_content_type(value)) {
+            let reason = "the content type is not 1 to 255 visible characters";
+            return Err(Plain::error(Status::BAD_REQUEST, reason));
+        }
+        Ok(Self {
+            len: head.content_length.unwrap_or(0),
+            content_type: content_type.map(Into::into),
+            conditions: Conditions::keep(head, bytes, now),
+        })
+    }
+}
+
+/// What was stored, and where.
+pub struct Done {
+    /// Volume.
+    pub volume: u32,
+    /// Name.
+    pub id: NeedleId,
+    /// Cookie.
+    pub cookie: Cookie,
+    /// What the volume says.
+    pub stored: Stored,
+    /// Whether the volume takes writes.
+    pub writable: bool,
+}
+
+/// Answers a PUT or POST of one photo.
+pub async fn store(
+    shard: &Rc<Shard>,
+    conn: &mut Conn,
+    head: &Head,
+    destination: Destination,
+) -> Result<Then, Plain> {
+    let terms = Terms::of(shard, conn, head)?;
+    if terms.len > shard.config.body_max {
+        let reason = "the photo is larger than this store takes (limits.largest_body)";
+        return Err(Plain::error(Status::CONTENT_TOO_LARGE, reason));
+    }
+    refuse_when_draining(shard)?;
+    let volume = match destination {
+        Destination::Object(Object { volume, .. }) | Destination::Volume(volume) => volume,
+        Destination::Any => shard.pick_volume(terms.len)?,
+    };
+    let owner = shard.owner_of(volume).ok_or_else(|| failed(shard, Outcome::NoVolume))?;
+    let is_post = !matches!(destination, Destination::Object(_));
+    // There is no such photo yet.
+    if is_post && terms.conditions.as_ref().is_some_and(|conditions| !conditions.hold(None)) {
+        return Err(Refusal::Precondition.into());
+    }
+    let object = match destination {
+        Destination::Object(object) => Some(object),
+        _ => None,
+    };
+    let size = terms.len;
+    let done = if size > NEEDLE_DATA_MAX {
+        if owner != shard.id {
+            return move_to(shard, conn, owner);
+        }
+        // Rare, and its future is large.
+        Box::pin(upload::receive(shard, conn, head, (volume, object), terms)).await?
+    } else {
+        receive(shard, conn, head, (volume, object), terms).await?
+    };
+    let done = match done {
+        Ok(done) => done,
+        Err(then) => return Ok(then),
+    };
+    Ok(match done {
+        Ok(done) if is_post => tell_created(shard, conn, head, size, &done).await,
+        Ok(done) => {
+            let Stored { replaced, etag, modified_ns } = done.stored;
+            let plain = Plain {
+                stored: Some((etag, modified_ns / 1_000_000_000)),
+                writable: Some(done.writable),
+                ..Plain::success(if replaced { Status::NO_CONTENT } else { Status::CREATED })
+            };
+            reply_after_body(shard, conn, head, plain).await
+        }
+        Err(plain) => reply_after_body(shard, conn, head, plain).await,
+    })
+}
+
+/// What came of a body: stored or refused after it was received whole; or, when it was not, how the
+/// connection goes on.
+pub type Received = Result<Result<Done, Plain>, Then>;
+
+async fn tell_created(
+    shard: &Rc<Shard>,
+    conn: &mut Conn,
+    head: &Head,
+    size: u64,
+    done: &Done,
+) -> Then {
+    let created = Created::new(done.volume, done.id, done.cookie, size, &done.stored);
+    let body = serde_json::to_vec(&created).expect("numbers and strings");
+    let date = shard.date();
+    let reply = ReplyHead {
+        content_type: Some(b"application/json"),
+        etag: Some(done.stored.etag),
+        last_modified: Some(done.stored.modified_ns / 1_000_000_000),
+        location: Some(created.url().as_bytes()),
+        volume_writable: Some(done.writable),
+        ..ReplyHead::new(Status::CREATED, &date)
+    };
+    reply_with(shard, conn, head, reply, &body).await
+}
+
+/// Receives and stores a body of one needle.
+async fn receive(
+    shard: &Rc<Shard>,
+    conn: &mut Conn,
+    head: &Head,
+    (volume, object): (u32, Option<Object>),
+    terms: Terms,
+) -> Result<Received, Plain> {
+    let Terms { len, content_type, mut conditions } = terms;
+    if head.expect_continue && conn.buffered() == 0 {
+        // The client wants to know before it sends the body, so ask before it does.
+        if let Some(Object { id, cookie, .. }) = object {
+            let task = Task::Check { id, cookie, conditions };
+            match shard.perform(volume, task).await {
+                Outcome::Possible(back) => conditions = back,
+                other => return Err(failed(shard, other)),
+            }
+        }
+    }
+    if let Err(then) = ask_for_body(shard, conn, head).await {
+        return Ok(Err(then));
+    }
+    if let Err(error) = conn.await_body(len).await {
+        return Ok(Err(body_missing(shard, conn, error).await));
+    }
+    let _permit = shard.admit_body(Draft::memory(len)).ok_or_else(no_buffer)?;
+    let draft = Draft::new(shard.handle.pool(), content_type.as_deref(), len);
+    let mut draft = draft.ok_or_else(no_buffer)?;
+    let (buf, start) = draft.take();
+    let (buf, result) = conn.read_body(buf, start, draft.data_len()).await;
+    draft.restore(buf);
+    if let Err(error) = result {
+        drop(draft);
+        return Ok(Err(body_missing(shard, conn, error).await));
+    }
+    shard.metrics().payload_bytes_in.add(len);
+    let task = match object {
+        Some(Object { id, cookie, .. }) => Task::Put { id, cookie, draft, conditions },
+        None => Task::Post { draft },
+    };
+    let done = match (shard.perform(volume, task).await, object) {
+        (Outcome::Stored(stored, writable), Some(Object { id, cookie, .. })) => {
+            Ok(Done { volume, id, cookie, stored, writable })
+        }
+        (Outcome::Created(id, cookie, stored, writable), _) => {
+            Ok(Done { volume, id, cookie, stored, writable })
+        }
+        (other, _) => Err(failed(shard, other)),
+    };
+    Ok(Ok(done))
+}
