@@ -123,6 +123,7 @@ fn start(dir: &std::path::Path, count: usize) -> (Vec<std::net::SocketAddr>, Arc
                 deadlines: deadlines(),
                 cache_control: "public".into(),
                 body_max: 1 << 20,
+                batch_max: 8 << 20,
                 connections_max: 1000,
                 drain_ns: 1,
                 disk_missing: false,
@@ -130,7 +131,7 @@ fn start(dir: &std::path::Path, count: usize) -> (Vec<std::net::SocketAddr>, Arc
             shared: Arc::clone(&shared),
             assignments: vec![assignment],
             owners: owners.clone(),
-            listeners: vec![Listener { socket, own: true }],
+            listeners: vec![Listener { socket: socket.into(), own: true }],
         };
         let (region, peers) = (Arc::clone(&region), peers.clone());
         std::thread::spawn(move || {

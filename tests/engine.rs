@@ -206,7 +206,7 @@ fn a_full_volume_refuses_puts_and_still_takes_deletes() {
     };
     assert_eq!(refusal, Refusal::Full);
     assert!(stored > 60);
-    assert!(!volume.has_room(0, 200_000));
+    assert!(!volume.has_room_for(200_000));
     for n in 0..stored {
         process.delete(&volume, NeedleId::new(n, 0)).unwrap();
     }

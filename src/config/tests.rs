@@ -234,15 +234,6 @@ fn texts_are_checked() {
 }
 
 #[test]
-fn unix_sockets_pass_validation_and_are_refused_by_a_tcp_daemon() {
-    let config = Config { listen: vec!["unix:/run/h.sock".parse().unwrap()], ..Config::default() };
-    config.validate_on(&[0]).unwrap();
-    let error = config.tcp_listen().unwrap_err().to_string();
-    assert!(error.contains("does not serve unix sockets yet, so not unix:/run/h.sock"), "{error}");
-    assert_eq!(Config::default().tcp_listen().unwrap().len(), 1);
-}
-
-#[test]
 fn doubtful_settings_are_warned_of() {
     let warned = |change: fn(&mut Config), start: &str| {
         let mut config = Config::default();

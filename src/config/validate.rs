@@ -133,25 +133,6 @@ impl Config {
         Ok(Some(range))
     }
 
-    /// The addresses of `listen`, for a daemon that serves TCP only.
-    ///
-    /// # Errors
-    /// One of them is a unix socket.
-    pub fn tcp_listen(&self) -> Result<Vec<SocketAddr>, ConfigError> {
-        self.listen
-            .iter()
-            .map(|listen| {
-                listen.tcp().ok_or_else(|| {
-                    ConfigError::setting(
-                        "listen",
-                        format!("this version does not serve unix sockets yet, so not {listen}"),
-                        "write a TCP address, for instance 127.0.0.1:8080",
-                    )
-                })
-            })
-            .collect()
-    }
-
     fn shards_on(&self, available: &[usize]) -> Result<Vec<usize>, ConfigError> {
         self.cores.resolve(available).map_err(|error| cores_error(&error.to_string()))
     }

@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use crate::admin::{self, AdminHandle, AdminLimits, AdminState};
 use crate::buffer::{Pool, Region};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Listen};
 use crate::datadir::DataDirError;
 use crate::http::conn::Deadlines;
 use crate::limits::LINGER_NS;
@@ -28,6 +28,7 @@ use crate::size::ByteSize;
 use crate::sys;
 use crate::types::VolumeId;
 use crate::volume::{Expected, IoError};
+use listeners::SocketFile;
 use stores::{Control, FoundVolume, Store};
 
 /// Buffers of the control ring (bytes).
@@ -106,13 +107,19 @@ pub enum StartError {
     )]
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: String,
         /// The kernel's error.
         error: std::io::Error,
     },
     /// Something else.
     #[error("cannot {0}: {1}")]
     Step(&'static str, std::io::Error),
+}
+
+impl StartError {
+    fn listen(address: &Listen, error: std::io::Error) -> Self {
+        Self::Listen { address: address.to_string(), error }
+    }
 }
 
 /// How the daemon ended.
@@ -170,6 +177,8 @@ struct Daemon {
     control: Control,
     threads: Vec<JoinHandle<()>>,
     admin: AdminHandle,
+    /// They go with the daemon.
+    _socket_files: Vec<SocketFile>,
     /// Locked until the end.
     _stores: Vec<Store>,
 }
@@ -187,7 +196,6 @@ impl Daemon {
             tracing::warn!("{warning}");
         }
         let cores = config.shard_cores()?;
-        let addresses = config.tcp_listen()?;
         let stores = stores::open(config)?;
         let len = usize::try_from(config.limits.buffer_memory_per_shard.bytes()).expect("1 GiB");
         let region = map(cores.len(), len)?;
@@ -211,9 +219,10 @@ impl Daemon {
         }
 
         let ports = config.shard_port_range(cores.len())?;
-        let mut listeners = listeners::bind_shared(&addresses, cores.len())?;
+        let (mut listeners, socket_files) = listeners::bind_all(&config.listen, cores.len())?;
         if let Some(ports) = &ports {
-            let host = addresses.first().map_or_else(|| [127, 0, 0, 1].into(), SocketAddr::ip);
+            let first = config.listen.iter().find_map(Listen::tcp);
+            let host = first.map_or_else(|| [127, 0, 0, 1].into(), |address| address.ip());
             for (port, listeners) in ports.clone().zip(&mut listeners) {
                 listeners.push(listeners::bind_own(SocketAddr::new(host, port))?);
             }
@@ -240,10 +249,11 @@ impl Daemon {
                 .map_err(|error| StartError::Step("start a shard's thread", error))?;
             threads.push(thread);
         }
-        for address in &addresses {
-            tracing::info!("photos on http://{address}, admin on http://{}", config.admin);
+        for address in &config.listen {
+            let scheme = if address.tcp().is_some() { "http://" } else { "" };
+            tracing::info!("photos on {scheme}{address}, admin on http://{}", config.admin);
         }
-        Ok(Self { metrics, control, threads, admin, _stores: stores })
+        Ok(Self { metrics, control, threads, admin, _socket_files: socket_files, _stores: stores })
     }
 
     /// Waits for a reason to stop.
