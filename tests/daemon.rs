@@ -254,15 +254,15 @@ fn uploads_that_hold_all_buffers_do_not_stop_the_log() {
     let options = Options { config: config.to_owned(), ..Options::default() };
     let daemon = Daemon::start(dir.path(), &options);
     assert_eq!(daemon.client().put(&path(1), b"before").unwrap().status, 201);
-    // Each announces a body and sends none: every last page of the pool is theirs, while the idle
-    // log wants to write its hint.
+    // Each announces a body, sends enough of it to be given its buffer, and no more: all that bodies
+    // may have of the pool is theirs, while the idle log wants to write its hint.
     let mut refused = 0;
     let mut held = Vec::new();
     for (n, len) in (0..400u64).map(|n| (n, 16_000)).chain((400..1200).map(|n| (n, 3000))) {
         let mut client = daemon.client();
         let head =
             format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: {len}\r\n\r\n", path(n + 10));
-        client.send(head.as_bytes()).unwrap();
+        client.send(&[head.as_bytes(), &[0; 1500]].concat()).unwrap();
         held.push(client);
     }
     std::thread::sleep(Duration::from_millis(1500));

@@ -105,7 +105,7 @@ fn sizes_have_ranges_and_steps() {
     let error = error_of(|config| config.limits.largest_body = ByteSize(0));
     assert!(error.starts_with("limits.largest_body: "), "{error}");
     let error = error_of(|config| config.limits.largest_batch = ByteSize::mib(17));
-    assert!(error.ends_with("write a size from 1B to 16MiB"), "{error}");
+    assert!(error.ends_with("write a size from 1 to 16MiB"), "{error}");
     let limits = Limits { buffer_memory_per_shard: ByteSize::mib(8), ..Limits::default() };
     assert_eq!((limits.batch_bytes(), Limits::default().batch_bytes()), (2 << 20, 8 << 20));
 }

@@ -1,13 +1,22 @@
 //! Who may take memory for a request: bodies on their way in, and transfers of large bodies, so
 //! that neither can take what reads of photos need. What is refused is refused at once.
+//!
+//! Of a shard's buffers, three eighths are for bodies of one needle and batches. A quarter is what
+//! transfers of large bodies are sure of: each has room for one piece of a chunk. Another quarter is
+//! lent to them on top, for longer pieces and for a second one at a time. The rest, and whatever is
+//! not used, is for reads.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use super::Shard;
-use crate::buffer::Buf;
+use crate::buffer::{Buf, PAGE};
 use crate::limits::{CHUNK, NEEDLE_DATA_MAX};
 
+/// What a buffer takes besides its content at most (bytes): headers, checksums, alignment.
+const AROUND: u64 = 2 * PAGE as u64;
+/// Of what is left to be lent, nobody gets more than this part: the next ones get some too.
+const LENT_AT_ONCE: u64 = 8;
 /// Pause before a buffer is asked for again (nanoseconds).
 const BUFFER_PAUSE_NS: u64 = 4_000_000;
 /// How long a transfer that is under way waits for a buffer (nanoseconds).
@@ -19,7 +28,9 @@ pub struct Admission {
     /// Buffers of bodies (bytes).
     bodies: Cell<usize>,
     /// Large bodies under way, in either direction.
-    large: Cell<usize>,
+    large: Cell<u64>,
+    /// Lent to them (bytes).
+    lent: Cell<u64>,
 }
 
 /// The right to hold buffers for a body; ends when it is dropped.
@@ -38,6 +49,8 @@ impl Drop for BodyPermit {
 /// The right to transfer a large body; ends when it is dropped.
 pub struct LargePermit {
     shard: Rc<Shard>,
+    /// Whether the piece that the transfer is sure of is in use.
+    own_in_use: Cell<bool>,
 }
 
 impl Drop for LargePermit {
@@ -47,20 +60,49 @@ impl Drop for LargePermit {
     }
 }
 
+/// The right to hold a buffer for a piece of a large body; ends when it is dropped.
+pub struct Grant {
+    permit: Rc<LargePermit>,
+    is_own: bool,
+    lent: u64,
+    /// How long the piece may be (bytes); a chunk at least.
+    pub len: u64,
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        if self.is_own {
+            self.permit.own_in_use.set(false);
+        }
+        let lent = &self.permit.shard.admission.lent;
+        lent.set(lent.get() - self.lent);
+    }
+}
+
 impl LargePermit {
-    /// How many bytes a piece of the transfer may have: its share of half of the buffers, two
-    /// pieces at a time, in whole chunks from 64 KiB to 1 MiB.
-    pub fn piece_len(&self) -> u64 {
-        let shard = &self.shard;
-        let half = shard.handle.pool().capacity() as u64 / 2;
-        let share = half / (2 * shard.admission.large.get() as u64);
-        (share / CHUNK * CHUNK).clamp(CHUNK, NEEDLE_DATA_MAX)
+    /// Room for a piece of at most `wanted` bytes; nothing while one is held already and there is
+    /// none to be lent.
+    pub fn grant(self: &Rc<Self>, wanted: u64) -> Option<Grant> {
+        let lent = &self.shard.admission.lent;
+        let left = (self.shard.handle.pool().capacity() as u64 / 4).saturating_sub(lent.get());
+        let on_offer = left / LENT_AT_ONCE / CHUNK * CHUNK;
+        let is_own = !self.own_in_use.get();
+        let sure = if is_own { CHUNK } else { 0 };
+        let len = (sure + on_offer).min(wanted.next_multiple_of(CHUNK)).min(NEEDLE_DATA_MAX);
+        if len == 0 {
+            return None;
+        }
+        let around = if is_own { 0 } else { AROUND };
+        let borrowed = len - sure + around;
+        self.own_in_use.set(true);
+        lent.set(lent.get() + borrowed);
+        Some(Grant { permit: Rc::clone(self), is_own, lent: borrowed, len })
     }
 }
 
 impl Shard {
-    /// Admits a body that will take so many bytes of buffers: at most three eighths of all are for
-    /// bodies (but one may always have more), and an eighth is always left to reads.
+    /// Admits a body that will take so many bytes of buffers. One may have more than the share of
+    /// bodies when it is alone; an eighth of all is left to reads in any case.
     pub fn admit_body(self: &Rc<Self>, bytes: usize) -> Option<BodyPermit> {
         let pool = self.handle.pool();
         let bodies = self.admission.bodies.get() + bytes;
@@ -73,19 +115,19 @@ impl Shard {
         Some(BodyPermit { shard: Rc::clone(self), bytes })
     }
 
-    /// Admits a transfer of a large body, if its share would be at least a chunk.
-    pub fn admit_large(self: &Rc<Self>) -> Option<LargePermit> {
-        let most = self.handle.pool().capacity() as u64 / 2 / (2 * CHUNK);
+    /// Admits a transfer of a large body.
+    pub fn admit_large(self: &Rc<Self>) -> Option<Rc<LargePermit>> {
+        let most = self.handle.pool().capacity() as u64 / 4 / (CHUNK + AROUND);
         let large = self.admission.large.get() + 1;
-        if large as u64 > most {
+        if large > most {
             return None;
         }
         self.admission.large.set(large);
-        Some(LargePermit { shard: Rc::clone(self) })
+        Some(Rc::new(LargePermit { shard: Rc::clone(self), own_in_use: Cell::new(false) }))
     }
 
-    /// A buffer for a transfer under way, of about `wanted` bytes of content or less, as `alloc`
-    /// makes it. It waits a little for one: its client is held up meanwhile, and nobody else.
+    /// A buffer for a transfer under way, as `alloc` makes it, for `wanted` bytes of content or less,
+    /// but for a chunk. It waits a little for one: its client is held up meanwhile, and nobody else.
     pub async fn buffer_of<T>(
         &self,
         mut wanted: u64,

@@ -1,12 +1,14 @@
 //! GET and HEAD: from the object a request names to the reply with it.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::Shard;
-use super::admission::LargePermit;
+use super::admission::{Grant, LargePermit};
 use super::answer::{self, Context, Decided, ObjectHead, Plain, no_buffer};
 use super::session::{Object, Then, connection, failed, move_to, then};
 use super::task::{Outcome, Task, Want};
+use crate::buffer::Buf;
 use crate::http::conn::Conn;
 use crate::http::head::{Head, Method};
 use crate::http::status::Status;
@@ -74,57 +76,67 @@ pub async fn read(
     Ok(then(connection, sent))
 }
 
-/// Sends a large body piece by piece, reading one piece ahead: whether all of it was sent. After the
-/// first piece a damaged chunk can only end the connection, short of what was promised.
+/// A piece of a large body, read and verified.
+struct Piece {
+    buf: Buf,
+    range: Range<usize>,
+    /// The right to the buffer.
+    grant: Grant,
+}
+
+/// Sends a large body piece by piece, reading one piece ahead while there is memory for two: whether
+/// all of it was sent. After the first piece a damaged chunk can only end the connection, short of
+/// what was promised.
 async fn stream(
     shard: &Rc<Shard>,
     conn: &Conn,
     object: Object,
     manifest: Needle,
     decided: &Decided,
-    (head, permit): (&ObjectHead, LargePermit),
+    (head, permit): (&ObjectHead, Rc<LargePermit>),
 ) -> Result<bool, Plain> {
     let volume = shard.volumes.local(object.volume).map_err(|outcome| failed(shard, outcome))?;
     let mut body = volume.body(object.id, manifest, decided.range())?;
-    let (mut buf, mut range) = next(shard, &mut body, &permit).await?.expect("a body has bytes");
+    let grant = permit.grant(body.remaining()).ok_or_else(no_buffer)?;
+    let mut piece = read_piece(shard, &mut body, grant).await?;
     let metrics = shard.metrics();
     metrics.responses.record(decided.status.code());
-    let mut start = head.put_before(&mut buf, range.start);
+    let mut start = head.put_before(&mut piece.buf, piece.range.start);
     loop {
+        let Piece { buf, range, grant } = piece;
         let sending = conn.send(buf, start, range.end - start);
-        let ((_, sent), ahead) = join(sending, next(shard, &mut body, &permit)).await;
+        let second = if body.remaining() > 0 { permit.grant(body.remaining()) } else { None };
+        let (sent, ahead) = match second {
+            Some(grant) => {
+                let ((_, sent), ahead) = join(sending, read_piece(shard, &mut body, grant)).await;
+                (sent, Some(ahead))
+            }
+            None => (sending.await.1, None),
+        };
         if !sent {
             return Ok(false);
         }
         metrics.payload_bytes_out.add(range.len() as u64);
-        match ahead {
-            Ok(None) => return Ok(true),
-            Ok(Some(piece)) => (buf, range) = piece,
+        let next = match ahead {
+            Some(ahead) => ahead,
+            None if body.remaining() == 0 => return Ok(true),
+            None => read_piece(shard, &mut body, grant).await,
+        };
+        piece = match next {
+            Ok(piece) => piece,
             Err(plain) => {
-                tracing::error!(
-                    volume = object.volume,
-                    "sending needle {} ended early: {}",
-                    object.id,
-                    plain.reason
-                );
+                let (volume, id) = (object.volume, object.id);
+                tracing::error!(volume, "sending needle {id} ended early: {}", plain.reason);
                 return Ok(false);
             }
-        }
-        start = range.start;
+        };
+        start = piece.range.start;
     }
 }
 
-/// Reads the next piece of a body; nothing at its end.
-async fn next(
-    shard: &Shard,
-    body: &mut Body,
-    permit: &LargePermit,
-) -> Result<Option<(crate::buffer::Buf, std::ops::Range<usize>)>, Plain> {
-    if body.remaining() == 0 {
-        return Ok(None);
-    }
-    let wanted = permit.piece_len().min(body.remaining());
+async fn read_piece(shard: &Shard, body: &mut Body, grant: Grant) -> Result<Piece, Plain> {
     let alloc = |len| shard.buffer(Body::buffer_len(len));
-    let buf = shard.buffer_of(wanted, alloc).await.ok_or_else(no_buffer)?;
-    Ok(Some(body.read(buf).await?))
+    let buf = shard.buffer_of(grant.len, alloc).await.ok_or_else(no_buffer)?;
+    let (buf, range) = body.read(buf).await?;
+    Ok(Piece { buf, range, grant })
 }

@@ -4,12 +4,13 @@
 use std::rc::Rc;
 
 use super::Shard;
+use super::admission::Grant;
 use super::answer::{Plain, no_buffer};
 use super::session::{Object, Then, ask_for_body, body_missing, failed, reply};
 use super::store::{Done, Received, Terms};
 use crate::http::conn::Conn;
 use crate::http::head::Head;
-use crate::volume::{Check, Draft, Existing, Refusal, Upload};
+use crate::volume::{Check, Existing, Refusal};
 
 /// Receives and stores a large body.
 pub async fn receive(
@@ -36,13 +37,27 @@ pub async fn receive(
     if let Err(then) = ask_for_body(shard, conn, head).await {
         return Ok(Err(then));
     }
+    // The right to the buffer of the part that is being written.
+    let mut writing: Option<Grant> = None;
     while upload.next_len(u64::MAX) > 0 {
         // A peer that dawdles is waited for without a buffer.
         if let Err(error) = conn.await_body(upload.next_len(u64::MAX)).await {
             return Ok(Err(body_missing(shard, conn, error).await));
         }
-        let part = next_part(shard, &upload, upload.next_len(permit.piece_len())).await;
-        let Some(mut part) = part else {
+        let grant = match permit.grant(upload.next_len(u64::MAX)) {
+            Some(grant) => grant,
+            None => {
+                if let Err(refusal) = upload.settle().await {
+                    return Ok(Err(give_up(shard, conn, head, refusal.into()).await));
+                }
+                drop(writing.take());
+                let own = permit.grant(upload.next_len(u64::MAX));
+                own.expect("a transfer that holds no piece is sure of one")
+            }
+        };
+        let wanted = upload.next_len(grant.len);
+        let part = |len: u64| upload.part(shard.handle.pool(), len.min(wanted));
+        let Some(mut part) = shard.buffer_of(wanted, part).await else {
             return Ok(Err(give_up(shard, conn, head, no_buffer()).await));
         };
         let (buf, start) = part.take();
@@ -61,11 +76,13 @@ pub async fn receive(
         if let Err(refusal) = added {
             return Ok(Err(give_up(shard, conn, head, refusal.into()).await));
         }
+        writing = Some(grant);
     }
     let stored = match upload.finish(shard.handle.pool(), content_type.as_deref()).await {
         Ok(manifest) => volume.put(id, cookie, manifest, check).await,
         Err(refusal) => Err(refusal),
     };
+    drop(writing);
     let writable = volume.writable();
     Ok(Ok(match stored {
         Ok(stored) => Ok(Done { volume: number, id, cookie, stored, writable }),
@@ -75,11 +92,6 @@ pub async fn receive(
         }
         Err(refusal) => Err(refusal.into()),
     }))
-}
-
-async fn next_part(shard: &Shard, upload: &Upload, wanted: u64) -> Option<Draft> {
-    let pool = shard.handle.pool();
-    shard.buffer_of(wanted, |len| upload.part(pool, len.min(wanted))).await
 }
 
 /// Answers before the body has come whole, after which the connection cannot go on.

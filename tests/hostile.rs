@@ -1,0 +1,386 @@
+//! Clients that dawdle, stop in the middle or hang up: they are gone by their deadlines, memory
+//! stays within its bound, and everybody else is served all the while. Prints the latencies of
+//! those with and without the others about.
+
+mod daemon_harness;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir, path};
+use hayloft::runtime::split_mix;
+
+/// A body that no socket's buffers hold.
+const LARGE: u64 = 1;
+const LARGE_LEN: usize = 24 << 20;
+const PHOTO: u64 = 2;
+/// What a daemon may take besides its buffers: program, stacks, tables, connections.
+const BESIDES_BUFFERS: u64 = 48 << 20;
+/// After a deadline, a connection that was answered lingers for a second, and timers are coarse.
+const SLACK: Duration = Duration::from_millis(2500);
+
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    assert!(hard > 10_000, "this test needs 10,000 open files; raise `ulimit -Hn`");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+}
+
+fn resident(daemon: &Daemon) -> u64 {
+    let status = format!("/proc/{}/status", daemon.child.id());
+    let status = std::fs::read_to_string(status).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+}
+
+fn connect(address: SocketAddr, receive_buffer: Option<usize>) -> TcpStream {
+    let domain = socket2::Domain::IPV4;
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
+    if let Some(len) = receive_buffer {
+        socket.set_recv_buffer_size(len).unwrap();
+    }
+    socket.connect(&address.into()).unwrap();
+    socket.into()
+}
+
+/// Reads and writes photos until told to stop; every reply must be right. Returns latencies of the
+/// reads.
+fn healthy(address: SocketAddr, mut seed: u64, stop: &AtomicBool) -> Vec<Duration> {
+    let photo = bytes(PHOTO, 8192);
+    let mut client = Client::connect(address).unwrap();
+    let mut took = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        if split_mix(&mut seed).is_multiple_of(16) {
+            let id = 1000 + split_mix(&mut seed) % 100;
+            let reply = client.put(&path(id), &bytes(id, 3000)).unwrap();
+            assert!(matches!(reply.status, 201 | 204), "{} {}", reply.status, reply.text());
+        }
+        let began = Instant::now();
+        let reply = client.get(&path(PHOTO)).unwrap();
+        took.push(began.elapsed());
+        assert!(reply.status == 200 && reply.body == photo, "{} {}", reply.status, reply.text());
+    }
+    took
+}
+
+/// Runs healthy clients while `meanwhile` goes on; returns the 99th percentile of their latencies.
+fn p99_while<T>(daemon: &Daemon, meanwhile: impl FnOnce() -> T) -> (Duration, T) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..8)
+        .map(|n| {
+            let (stop, address) = (Arc::clone(&stop), daemon.data);
+            std::thread::spawn(move || healthy(address, n, &stop))
+        })
+        .collect();
+    let result = meanwhile();
+    stop.store(true, Ordering::Relaxed);
+    let mut took: Vec<Duration> =
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
+    took.sort_unstable();
+    assert!(took.len() > 1000, "only {} reads", took.len());
+    (took[took.len() * 99 / 100], result)
+}
+
+fn baseline(daemon: &Daemon) -> Duration {
+    p99_while(daemon, || std::thread::sleep(Duration::from_secs(3))).0
+}
+
+/// Waits until a figure of the daemon has sunk to `most`; how long that took.
+fn until_at_most(daemon: &Daemon, figure: &str, most: f64, deadline: Duration) -> Duration {
+    let began = Instant::now();
+    loop {
+        let now = daemon.metric(figure, "");
+        if now <= most {
+            return began.elapsed();
+        }
+        assert!(began.elapsed() < deadline, "{figure} is {now} after {deadline:?}, not {most}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Waits until only so many connections are left; how long that took.
+fn until_gone(daemon: &Daemon, left: f64, deadline: Duration) -> Duration {
+    until_at_most(daemon, "hayloft_connections", left, deadline)
+}
+
+fn start(dir: &std::path::Path, shards: usize) -> Daemon {
+    let options = Options { shards, volume_size: "1GiB", ..Options::default() };
+    let daemon = Daemon::start(dir, &options);
+    let mut client = daemon.client();
+    assert_eq!(client.put(&path(LARGE), &bytes(LARGE, LARGE_LEN)).unwrap().status, 201);
+    assert_eq!(client.put(&path(PHOTO), &bytes(PHOTO, 8192)).unwrap().status, 201);
+    daemon
+}
+
+/// What dawdlers do once a second, from now until none is left.
+fn dawdle(
+    mut clients: Vec<TcpStream>,
+    each_second: impl Fn(&mut TcpStream) -> std::io::Result<()>,
+) {
+    for client in &clients {
+        client.set_nonblocking(true).unwrap();
+    }
+    while !clients.is_empty() {
+        clients.retain_mut(|client| match each_second(client) {
+            Ok(()) => true,
+            Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+        });
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// Lets `count` dawdlers loose beside healthy clients and sees them go.
+fn endure(
+    what: &str,
+    shards: usize,
+    count: usize,
+    begin: impl Fn(usize, SocketAddr) -> TcpStream,
+    each_second: impl Fn(&mut TcpStream) -> std::io::Result<()> + Send + 'static,
+    until_gone: impl Fn(&Daemon) -> Duration,
+) {
+    raise_file_limit();
+    let dir = data_dir();
+    let daemon = start(dir.path(), shards);
+    let before = baseline(&daemon);
+    let (with, took) = p99_while(&daemon, || {
+        let clients: Vec<TcpStream> = (0..count).map(|n| begin(n, daemon.data)).collect();
+        let dawdlers = std::thread::spawn(move || dawdle(clients, each_second));
+        let took = until_gone(&daemon);
+        drop(dawdlers);
+        took
+    });
+    let memory = resident(&daemon);
+    let bound = (64 << 20) * shards as u64 + BESIDES_BUFFERS;
+    println!(
+        "{what}, {shards} shards: gone after {took:.1?}; p99 of healthy reads {before:.1?} without them, \
+         {with:.1?} with them, ratio {:.2}; {} MiB resident of {}",
+        with.as_secs_f64() / before.as_secs_f64(),
+        memory >> 20,
+        bound >> 20
+    );
+    assert!(memory <= bound, "{} MiB resident", memory >> 20);
+    // The exact ratio is a matter for a quiet machine; a stall is one anywhere.
+    assert!(with < Duration::from_millis(250), "p99 of healthy clients {with:?}");
+    let log = daemon.log_text();
+    assert!(daemon.stop().success() && !log.contains("panicked"), "{log}");
+}
+
+#[test]
+fn a_thousand_uploads_at_one_byte_a_second() {
+    for shards in [1, 2] {
+        endure(
+            "1,000 uploads at 1 byte/s",
+            shards,
+            1000,
+            |n, address| {
+                let mut stream = connect(address, None);
+                let len = [200_000, 3 << 20][n % 2];
+                let head = format!(
+                    "PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: {len}\r\n\r\n",
+                    path(5000 + n as u64)
+                );
+                stream.write_all(head.as_bytes()).unwrap();
+                stream
+            },
+            |stream| stream.write_all(b"x"),
+            |daemon| until_gone(daemon, 8.0, Duration::from_secs(5) + SLACK),
+        );
+    }
+}
+
+#[test]
+fn a_thousand_readers_at_one_byte_a_second() {
+    for shards in [1, 2] {
+        endure(
+            "1,000 readers at 1 byte/s",
+            shards,
+            1000,
+            |_, address| {
+                let mut stream = connect(address, Some(4096));
+                let head = format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(LARGE));
+                stream.write_all(head.as_bytes()).unwrap();
+                stream
+            },
+            |stream| match stream.read(&mut [0])? {
+                0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+                _ => Ok(()),
+            },
+            |daemon| {
+                // As many as may transfer large bodies at once; the others were told so, and are
+                // idle connections now.
+                let under_way = daemon.metric("hayloft_buffer_used_bytes", "");
+                assert!(under_way > f64::from(16 << 20), "{under_way} bytes of buffers");
+                let deadline = Duration::from_secs(14) + SLACK;
+                let head_buffers = f64::from(4 << 20) * shards as f64;
+                let figure = "hayloft_buffer_used_bytes";
+                let took = until_at_most(daemon, figure, head_buffers, deadline);
+                let cut_off = daemon.metric("hayloft_timeouts_total", "send");
+                assert!(cut_off >= 200.0, "only {cut_off} readers were cut off");
+                took
+            },
+        );
+    }
+}
+
+#[test]
+fn five_thousand_heads_that_never_end() {
+    for shards in [1, 2] {
+        endure(
+            "5,000 half-sent heads",
+            shards,
+            5000,
+            |n, address| {
+                let mut stream = connect(address, None);
+                let head = format!("GET {} HTTP/1.1\r\nHost: a\r\nX-Slow: ", path(n as u64));
+                stream.write_all(head.as_bytes()).unwrap();
+                stream
+            },
+            |stream| stream.write_all(b"x"),
+            |daemon| until_gone(daemon, 8.0, Duration::from_secs(5) + SLACK),
+        );
+    }
+}
+
+/// Uploads and downloads, small and large, that end with a reset in the middle.
+#[test]
+fn resets_in_the_middle_of_bodies() {
+    for shards in [1, 2] {
+        raise_file_limit();
+        let dir = data_dir();
+        let daemon = start(dir.path(), shards);
+        let buffers = daemon.metric("hayloft_buffer_used_bytes", "");
+        let before = baseline(&daemon);
+        let (with, ()) = p99_while(&daemon, || {
+            let end = Instant::now() + Duration::from_secs(4);
+            let mut seed = 7;
+            while Instant::now() < end {
+                for _ in 0..4 {
+                    reset_midway(daemon.data, &mut seed);
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            until_gone(&daemon, 8.0, Duration::from_secs(10));
+        });
+        println!(
+            "resets, {shards} shards: p99 {before:.1?} without them, {with:.1?} with them, ratio {:.2}",
+            with.as_secs_f64() / before.as_secs_f64()
+        );
+        until_gone(&daemon, 0.0, Duration::from_secs(5));
+        let after = daemon.metric("hayloft_buffer_used_bytes", "");
+        assert!(after <= buffers, "{buffers} bytes of buffers before, {after} after");
+        let mut client = daemon.client();
+        for id in 6000..6004 {
+            assert_eq!(client.get(&path(id)).unwrap().status, 404, "an upload that was cut off");
+        }
+        assert_eq!(client.get(&path(LARGE)).unwrap().body, bytes(LARGE, LARGE_LEN));
+        assert!(daemon.stop().success());
+    }
+}
+
+fn reset_midway(address: SocketAddr, seed: &mut u64) {
+    let mut stream = connect(address, None);
+    let kind = split_mix(seed) % 4;
+    let (head, part) = match kind {
+        0 => (format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(LARGE)), 0),
+        1 => (
+            format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n", path(6001)),
+            4999,
+        ),
+        2 => {
+            let len = 5 << 20;
+            let head =
+                format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: {len}\r\n\r\n", path(6002));
+            (head, split_mix(seed) % len)
+        }
+        _ => (format!("POST /1/batch HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n"), 8000),
+    };
+    stream.write_all(head.as_bytes()).unwrap();
+    // The daemon may answer and close first.
+    let _ = stream.write_all(&vec![7; usize::try_from(part).unwrap()]);
+    if kind == 0 {
+        let _ = stream.read(&mut [0; 4096]);
+    }
+    let socket = socket2::Socket::from(stream);
+    socket.set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+/// With all its descriptors taken the daemon waits for one, and does not spin.
+#[test]
+fn without_descriptors_it_waits_and_recovers() {
+    let dir = data_dir();
+    let options = Options {
+        launcher: vec!["prlimit".into(), "--nofile=1200:1200".into()],
+        ..Options::default()
+    };
+    let daemon = Daemon::start(dir.path(), &options);
+    let held: Vec<Client> = (0..1500).map(|_| daemon.client()).collect();
+    std::thread::sleep(Duration::from_millis(300));
+    let cpu = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let before = cpu();
+    std::thread::sleep(Duration::from_secs(2));
+    let ticks = cpu() - before;
+    assert!(ticks <= 20, "{ticks} clock ticks in two seconds without descriptors");
+    drop(held);
+    let deadline = Instant::now() + Duration::from_secs(3);
+    loop {
+        let client = Client::connect(daemon.data);
+        let reply = client.and_then(|mut client| client.get(&format!("/1/1/0/{COOKIE}")));
+        if reply.is_ok_and(|reply| reply.status == 404) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "descriptors are free again and nobody is served");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(daemon.log_text().contains("cannot accept a connection"), "{}", daemon.log_text());
+}
+
+/// 64 uploads and 64 downloads of large bodies at once: none is refused, all come back whole, and
+/// memory stays within its bound.
+#[test]
+fn many_large_bodies_at_once() {
+    for shards in [1, 2] {
+        let dir = data_dir();
+        let options = Options { shards, volume_size: "5GiB", ..Options::default() };
+        let daemon = Daemon::start(dir.path(), &options);
+        let (clients, len) = (64u64, 12 << 20);
+        let transfer = |upload: bool, n: u64, address: SocketAddr| {
+            let mut client = Client::connect(address).unwrap();
+            if upload {
+                let reply = client.put(&path(n), &bytes(n, len)).unwrap();
+                assert!(matches!(reply.status, 201 | 204), "{} {}", reply.status, reply.text());
+            } else {
+                let reply = client.get(&path(n)).unwrap();
+                assert!(reply.status == 200 && reply.body == bytes(n, len), "{}", reply.status);
+            }
+        };
+        std::thread::scope(|scope| {
+            for n in 0..clients {
+                let address = daemon.data;
+                scope.spawn(move || transfer(true, n, address));
+            }
+        });
+        std::thread::scope(|scope| {
+            for n in 0..clients {
+                let address = daemon.data;
+                scope.spawn(move || transfer(true, 100 + n, address));
+                scope.spawn(move || transfer(false, n, address));
+            }
+        });
+        let (memory, bound) = (resident(&daemon), (64 << 20) * shards as u64 + BESIDES_BUFFERS);
+        println!(
+            "64 uploads and 64 downloads of {} MiB at once, {shards} shards: {} MiB resident of {}",
+            len >> 20,
+            memory >> 20,
+            bound >> 20
+        );
+        assert!(memory <= bound, "{} MiB resident", memory >> 20);
+        assert!(daemon.stop().success());
+    }
+}
