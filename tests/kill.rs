@@ -1,5 +1,5 @@
 //! SIGKILL under load: after each restart every acknowledged needle is there, byte for byte, and
-//! writes go on without any operator step.
+//! writes go on without any operator step. Batches are there as a whole or not at all.
 
 mod daemon_harness;
 
@@ -129,6 +129,110 @@ fn kill_under_load(shards: usize) {
         done.load(Ordering::Relaxed)
     );
     assert!(daemon.stop().success());
+}
+
+/// Needles of one batch.
+const BATCH: u64 = 6;
+/// Groups of ids that are always written together, one for each connection.
+const GROUPS: u64 = 8;
+const ROUNDS: u64 = 10;
+
+/// The bytes of needle `n` of its group in the batch `version`; one of each batch is large.
+fn batch_value(version: u64, n: u64) -> Vec<u8> {
+    let mut state = version * BATCH + n;
+    let len = split_mix(&mut state) % 20_000 + if n == 0 { 1_100_000 } else { 0 };
+    bytes(version * BATCH + n, usize::try_from(len).unwrap())
+}
+
+fn batch(group: u64, version: u64) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for n in 0..BATCH {
+        let data = batch_value(version, n);
+        let mut header = tar::Header::new_gnu();
+        header.set_size(data.len() as u64);
+        header.set_mode(0o600);
+        let name = path(100_000 + group * BATCH + n);
+        tar.append_data(&mut header, name.trim_start_matches("/1/"), &data[..]).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+/// Which batch a group shows: each must be there as a whole or not at all. 0 for none.
+fn batch_shown(client: &mut Client, group: u64, candidates: [u64; 2]) -> u64 {
+    let got: Vec<_> =
+        (0..BATCH).map(|n| client.get(&path(100_000 + group * BATCH + n)).unwrap()).collect();
+    let shown = candidates.into_iter().find(|&version| {
+        got.iter().zip(0..).all(|(reply, n)| match version {
+            0 => reply.status == 404,
+            version => reply.status == 200 && reply.body == batch_value(version, n),
+        })
+    });
+    shown.unwrap_or_else(|| {
+        let statuses: Vec<u16> = got.iter().map(|reply| reply.status).collect();
+        panic!("group {group}: {statuses:?}, neither batch of {candidates:?} as a whole")
+    })
+}
+
+fn kill_during_batches(shards: usize) {
+    let dir = data_dir();
+    let options = Options { shards, volume_size: "4GiB", ..Options::default() };
+    // The last acknowledged batch of each group, and the one that may have been under way.
+    let mut known = [[0; 2]; GROUPS as usize];
+    let (mut acknowledged, mut seed) = (0, 4711);
+    for _ in 0..ROUNDS {
+        let daemon = Daemon::start(dir.path(), &options);
+        let mut client = daemon.client();
+        for (group, known) in (0..).zip(&mut known) {
+            *known = [batch_shown(&mut client, group, *known); 2];
+        }
+        let threads: Vec<JoinHandle<([u64; 2], u64)>> = (0..GROUPS)
+            .map(|group| {
+                let (address, from) = (daemon.data, known[usize::try_from(group).unwrap()][0]);
+                std::thread::spawn(move || write_batches(address, group, from))
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(150 + split_mix(&mut seed) % 300));
+        daemon.kill();
+        for (thread, known) in threads.into_iter().zip(&mut known) {
+            let (versions, done) = thread.join().unwrap();
+            *known = versions;
+            acknowledged += done;
+        }
+    }
+    let daemon = Daemon::start(dir.path(), &options);
+    let mut client = daemon.client();
+    for (group, known) in (0..).zip(known) {
+        batch_shown(&mut client, group, known);
+    }
+    assert_eq!(daemon.metric("hayloft_volume_damaged_records_total", ""), 0.0);
+    assert!(acknowledged > ROUNDS * GROUPS, "only {acknowledged} batches");
+    println!(
+        "{acknowledged} batches acknowledged, {ROUNDS} kills, {shards} shards: each whole or absent"
+    );
+    assert!(daemon.stop().success());
+}
+
+fn write_batches(address: std::net::SocketAddr, group: u64, from: u64) -> ([u64; 2], u64) {
+    let mut version = from;
+    let Ok(mut client) = Client::connect(address) else { return ([from; 2], 0) };
+    loop {
+        let next = version + 1;
+        match client.request("POST", "/1/batch", &[], Some(&batch(group, next))) {
+            Ok(reply) => assert_eq!(reply.status, 201, "{}", reply.text()),
+            Err(_) => return ([version, next], version - from),
+        }
+        version = next;
+    }
+}
+
+#[test]
+fn batches_with_one_shard() {
+    kill_during_batches(1);
+}
+
+#[test]
+fn batches_with_two_shards() {
+    kill_during_batches(2);
 }
 
 #[test]
