@@ -4,13 +4,13 @@
 use std::rc::Rc;
 
 use super::Shard;
-use super::admission::Grant;
+use super::admission::{Grant, LargePermit};
 use super::answer::{Plain, no_buffer};
 use super::session::{Object, Then, ask_for_body, body_missing, failed, reply};
 use super::store::{Done, Received, Terms};
-use crate::http::conn::Conn;
+use crate::http::conn::{BodyError, Conn};
 use crate::http::head::Head;
-use crate::volume::{Check, Existing, Refusal};
+use crate::volume::{Check, Existing, Refusal, Upload};
 
 /// Receives and stores a large body.
 pub async fn receive(
@@ -22,7 +22,6 @@ pub async fn receive(
 ) -> Result<Received, Plain> {
     let Terms { len, content_type, conditions } = terms;
     let volume = shard.volumes.local(number).map_err(|outcome| failed(shard, outcome))?;
-    let permit = shard.admit_large().ok_or_else(no_buffer)?;
     let absent = |existing: Option<&Existing>| existing.is_none();
     let holds = |existing: Option<&Existing>| {
         conditions.as_ref().is_none_or(|conditions| conditions.hold(existing))
@@ -33,56 +32,28 @@ pub async fn receive(
     };
     // Not to receive in vain what is refused in the end.
     volume.may_put(id, cookie, check).await?;
-    let mut upload = volume.upload(id, cookie, len)?;
+    if !volume.has_room_for(len) {
+        return Err(Refusal::Full.into());
+    }
+    drop(shard.admit_large().ok_or_else(no_buffer)?);
     if let Err(then) = ask_for_body(shard, conn, head).await {
         return Ok(Err(then));
     }
-    // The right to the buffer of the part that is being written.
-    let mut writing: Option<Grant> = None;
-    while upload.next_len(u64::MAX) > 0 {
-        // A peer that dawdles is waited for without a buffer.
-        if let Err(error) = conn.await_body(upload.next_len(u64::MAX)).await {
-            return Ok(Err(body_missing(shard, conn, error).await));
-        }
-        let grant = match permit.grant(upload.next_len(u64::MAX)) {
-            Some(grant) => grant,
-            None => {
-                if let Err(refusal) = upload.settle().await {
-                    return Ok(Err(give_up(shard, conn, head, refusal.into()).await));
-                }
-                drop(writing.take());
-                let own = permit.grant(upload.next_len(u64::MAX));
-                own.expect("a transfer that holds no piece is sure of one")
-            }
-        };
-        let wanted = upload.next_len(grant.len);
-        let part = |len: u64| upload.part(shard.handle.pool(), len.min(wanted));
-        let Some(mut part) = shard.buffer_of(wanted, part).await else {
-            return Ok(Err(give_up(shard, conn, head, no_buffer()).await));
-        };
-        let (buf, start) = part.take();
-        let (buf, result) = conn.read_body(buf, start, part.data_len()).await;
-        part.restore(buf);
-        if let Err(error) = result {
-            drop(part);
-            return Ok(Err(body_missing(shard, conn, error).await));
-        }
-        shard.metrics().payload_bytes_in.add(part.data_len() as u64);
-        // At most two parts are in memory.
-        let added = match upload.settle().await {
-            Ok(()) => upload.add(part),
-            Err(refusal) => Err(refusal),
-        };
-        if let Err(refusal) = added {
-            return Ok(Err(give_up(shard, conn, head, refusal.into()).await));
-        }
-        writing = Some(grant);
+    // Who dawdles takes neither anybody's turn nor room in the volume.
+    if let Err(error) = conn.await_body(len).await {
+        return Ok(Err(body_missing(shard, conn, error).await));
+    }
+    let permit = shard.admit_large().ok_or_else(no_buffer)?;
+    let mut upload = volume.upload(id, cookie, len)?;
+    match receive_parts(shard, conn, &permit, &mut upload).await {
+        Ok(()) => {}
+        Err(Stopped::Missing(error)) => return Ok(Err(body_missing(shard, conn, error).await)),
+        Err(Stopped::Refused(plain)) => return Ok(Err(give_up(shard, conn, head, plain).await)),
     }
     let stored = match upload.finish(shard.handle.pool(), content_type.as_deref()).await {
         Ok(manifest) => volume.put(id, cookie, manifest, check).await,
         Err(refusal) => Err(refusal),
     };
-    drop(writing);
     let writable = volume.writable();
     Ok(Ok(match stored {
         Ok(stored) => Ok(Done { volume: number, id, cookie, stored, writable }),
@@ -92,6 +63,63 @@ pub async fn receive(
         }
         Err(refusal) => Err(refusal.into()),
     }))
+}
+
+/// Why the rest of a body is not received.
+enum Stopped {
+    /// It does not come.
+    Missing(BodyError),
+    /// There is no use for it.
+    Refused(Plain),
+}
+
+impl From<BodyError> for Stopped {
+    fn from(error: BodyError) -> Self {
+        Self::Missing(error)
+    }
+}
+
+impl From<Refusal> for Stopped {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal.into())
+    }
+}
+
+async fn receive_parts(
+    shard: &Shard,
+    conn: &mut Conn,
+    permit: &Rc<LargePermit>,
+    upload: &mut Upload,
+) -> Result<(), Stopped> {
+    // The right to the buffer of the part that is being written.
+    let mut writing: Option<Grant> = None;
+    while upload.next_len(u64::MAX) > 0 {
+        // A peer that dawdles is waited for without a buffer.
+        conn.await_body(upload.next_len(u64::MAX)).await?;
+        let grant = match permit.grant(upload.next_len(u64::MAX)) {
+            Some(grant) => grant,
+            None => {
+                upload.settle().await?;
+                drop(writing.take());
+                let own = permit.grant(upload.next_len(u64::MAX));
+                own.expect("a transfer that holds no piece is sure of one")
+            }
+        };
+        let wanted = upload.next_len(grant.len);
+        let part = |len: u64| upload.part(shard.handle.pool(), len.min(wanted));
+        let part = shard.buffer_of(wanted, part).await;
+        let mut part = part.ok_or_else(|| Stopped::Refused(no_buffer()))?;
+        let (buf, start) = part.take();
+        let (buf, result) = conn.read_body(buf, start, part.data_len()).await;
+        part.restore(buf);
+        result?;
+        shard.metrics().payload_bytes_in.add(part.data_len() as u64);
+        // Then at most two parts are in memory.
+        upload.settle().await?;
+        upload.add(part)?;
+        writing = Some(grant);
+    }
+    Ok(())
 }
 
 /// Answers before the body has come whole, after which the connection cannot go on.

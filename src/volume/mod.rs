@@ -5,7 +5,8 @@
 //!
 //! - `format`: the bytes. `index`: where needles are. Both pure.
 //! - `create`, `open`, `recover` (with `scan`): from nothing, or from a file, to a running volume.
-//! - `append`: group commit. `write`: PUT, DELETE and multi-writes up to the commit. `read`: GET.
+//! - `draft`: a needle on its way in. `append`: group commit. `write`: PUT, DELETE and multi-writes up
+//!   to the commit. `read`: GET.
 //! - `upload`, `body`: bodies that are larger than a needle, in parts.
 //! - `contents`: the index, and what of the log is alive.
 //! - `io`: the policy for short and failed transfers.
@@ -14,6 +15,7 @@ mod append;
 mod body;
 mod contents;
 mod create;
+mod draft;
 mod error;
 pub mod format;
 pub mod index;
@@ -31,6 +33,7 @@ use std::rc::Rc;
 pub use append::Log;
 pub use body::Body;
 pub use create::{Preallocation, create, file_name};
+pub use draft::Draft;
 pub use error::{Damage, GetError, IoError, OpenError, Refusal};
 pub use format::{Superblock, VolumeState};
 pub use index::{Hasher, Location};
@@ -39,7 +42,7 @@ pub use open::{Expected, open};
 pub use read::Needle;
 pub use recover::{DamagedPlace, LogEnd};
 pub use upload::Upload;
-pub use write::{Check, Draft, Existing, NewNeedle, Stored};
+pub use write::{Check, Existing, NewNeedle, Stored};
 
 use crate::runtime::{Handle, KeyLocks};
 use crate::types::{NeedleId, VolumeId};

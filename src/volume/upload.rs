@@ -8,11 +8,11 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use super::Volume;
 use super::append::{COMMIT_OVERHEAD, Joined, Pending};
+use super::draft::{Draft, LargeBody};
 use super::error::Refusal;
 use super::format::{
     Kind, Layout, NeedleHeader, PartEntry, chunk_checksums, encode_manifest, manifest_len,
 };
-use super::write::{Draft, LargeBody};
 use crate::buffer::Pool;
 use crate::limits::{ATTRIBUTES_MAX, CHUNK, NEEDLE_DATA_MAX, UNIT};
 use crate::types::{Cookie, NeedleId};

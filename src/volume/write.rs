@@ -1,119 +1,16 @@
-//! PUT, DELETE and multi-writes, up to the commit: who holds the id, what would be superseded, whether that may
-//! be.
+//! PUT, DELETE and multi-writes, up to the commit: who holds the id, what would be superseded,
+//! whether that may be.
 
 use super::Volume;
 use super::append::Pending;
+use super::draft::{Draft, LargeBody};
 use super::error::Refusal;
-use super::format::{
-    Attribute, HEADER_LEN, Kind, Layout, NeedleHeader, attribute_bytes, decode_header,
-    encode_chunk_table, footer_at,
-};
+use super::format::{Kind, NeedleHeader, decode_header, footer_at};
 use super::index::Location;
 use super::io::count;
-use crate::buffer::{Buf, PAGE, Pool};
-use crate::limits::{BLOCK, CONTENT_TYPE_MAX, NEEDLE_DATA_MAX, UNIT};
+use crate::limits::{BLOCK, UNIT};
 use crate::types::{Cookie, NeedleId};
 use xxhash_rust::xxh3::xxh3_64;
-
-/// A needle being received: its data stands where it will be written from.
-pub struct Draft {
-    buf: Option<Buf>,
-    layout: Layout,
-    /// With a manifest: what it stands for.
-    large: Option<LargeBody>,
-}
-
-/// The body that a manifest stands for.
-#[derive(Clone, Copy)]
-pub struct LargeBody {
-    /// Its length (bytes).
-    pub len: u64,
-    /// Its XXH3-64.
-    pub etag: u64,
-    /// Length of its parts on disk (units).
-    pub parts_units: u32,
-}
-
-impl Draft {
-    /// A buffer of `pool` for data of this length (bytes), with room in front for what precedes
-    /// it; nothing when the pool has none.
-    ///
-    /// # Panics
-    /// When a length is beyond its limit.
-    #[must_use]
-    pub fn new(pool: &Pool, content_type: Option<&[u8]>, data_len: u64) -> Option<Self> {
-        assert!(data_len <= NEEDLE_DATA_MAX);
-        let data_len = usize::try_from(data_len).expect("1 MiB");
-        Self::with_layout(pool, content_type, |attributes| Layout::data(attributes, data_len))
-    }
-
-    /// The same for a manifest with so much data (bytes).
-    pub(super) fn manifest(
-        pool: &Pool,
-        content_type: Option<&[u8]>,
-        data_len: usize,
-        body: LargeBody,
-    ) -> Option<Self> {
-        let layout = |attributes| Layout::manifest(attributes, data_len);
-        let draft = Self::with_layout(pool, content_type, layout)?;
-        Some(Self { large: Some(body), ..draft })
-    }
-
-    fn with_layout(
-        pool: &Pool,
-        content_type: Option<&[u8]>,
-        layout: impl FnOnce(usize) -> Layout,
-    ) -> Option<Self> {
-        let attribute =
-            content_type.map(|value| Attribute { code: Attribute::CONTENT_TYPE, value });
-        let layout = layout(attribute.as_ref().map_or(0, Attribute::encoded_len));
-        let mut buf = pool.alloc(layout.len)?;
-        attribute_bytes(attribute.as_slice(), &mut buf[HEADER_LEN..]);
-        Some(Self { buf: Some(buf), layout, large: None })
-    }
-
-    /// What a buffer for data of this length takes of a pool at most (bytes).
-    #[must_use]
-    pub fn memory(data_len: u64) -> usize {
-        let data_len = usize::try_from(data_len).expect("1 MiB");
-        Layout::data(4 + CONTENT_TYPE_MAX, data_len).len.next_multiple_of(PAGE)
-    }
-
-    /// Length of the data (bytes).
-    #[must_use]
-    pub fn data_len(&self) -> usize {
-        self.layout.data_len
-    }
-
-    /// The buffer, and where in it the data begins; to be given back with [`Self::restore`].
-    ///
-    /// # Panics
-    /// When the buffer is out already.
-    pub fn take(&mut self) -> (Buf, usize) {
-        (self.buf.take().expect("the buffer is at home"), self.layout.data_start)
-    }
-
-    /// Takes the buffer back.
-    pub fn restore(&mut self, buf: Buf) {
-        self.buf = Some(buf);
-    }
-
-    /// Where the data goes.
-    ///
-    /// # Panics
-    /// When the buffer is out.
-    pub fn data_mut(&mut self) -> &mut [u8] {
-        let range = self.layout.data_range();
-        &mut self.buf.as_mut().expect("the buffer is at home")[range]
-    }
-
-    /// The buffer with the chunk table filled in, the layout, and XXH3-64 of the data.
-    pub(super) fn sealed(self) -> (Buf, Layout, u64) {
-        let mut buf = self.buf.expect("the buffer is at home");
-        let checksum = encode_chunk_table(&mut buf, &self.layout);
-        (buf, self.layout, checksum)
-    }
-}
 
 /// A needle of a multi-write.
 pub struct NewNeedle {
