@@ -1,10 +1,10 @@
 //! Who may take memory for a request: bodies on their way in, and transfers of large bodies, so
 //! that neither can take what reads of photos need. What is refused is refused at once.
 //!
-//! Of a shard's buffers, three eighths are for bodies of one needle and batches. A quarter is what
-//! transfers of large bodies are sure of: each has room for one piece of a chunk. Another quarter is
-//! lent to them on top, for longer pieces and for a second one at a time. The rest, and whatever is
-//! not used, is for reads.
+//! Of a shard's buffers, five eighths may be taken by bodies of one needle and batches, a quarter is
+//! what transfers of large bodies are sure of (each has room for one piece of a chunk), and an eighth
+//! is left to reads at least, which may have whatever is free. What bodies leave is lent to the
+//! transfers, up to another quarter, for longer pieces and for a second one at a time.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -19,6 +19,10 @@ const AROUND: u64 = 2 * PAGE as u64;
 const LENT_AT_ONCE: u64 = 8;
 /// Pause before a buffer is asked for again (nanoseconds).
 const BUFFER_PAUSE_NS: u64 = 4_000_000;
+/// A body waits so long before it is refused (nanoseconds): bursts of large photos pass by then.
+const BODY_WAIT_NS: u64 = 100_000_000;
+/// So many bodies may wait; what comes beyond is refused at once.
+const BODIES_WAITING_MAX: usize = 64;
 /// How long a transfer that is under way waits for a buffer (nanoseconds).
 const BUFFER_WAIT_NS: u64 = 5_000_000_000;
 
@@ -31,6 +35,8 @@ pub struct Admission {
     large: Cell<u64>,
     /// Lent to them (bytes).
     lent: Cell<u64>,
+    /// Bodies that wait for a moment.
+    waiting: Cell<usize>,
 }
 
 /// The right to hold buffers for a body; ends when it is dropped.
@@ -101,14 +107,30 @@ impl LargePermit {
 }
 
 impl Shard {
-    /// Admits a body that will take so many bytes of buffers. One may have more than the share of
-    /// bodies when it is alone; an eighth of all is left to reads in any case.
-    pub fn admit_body(self: &Rc<Self>, bytes: usize) -> Option<BodyPermit> {
+    /// Admits a body that will take so many bytes of buffers, if not now, then in a moment.
+    pub async fn admit_body(self: &Rc<Self>, bytes: usize) -> Option<BodyPermit> {
+        let waiting = &self.admission.waiting;
+        let deadline = self.handle.now() + BODY_WAIT_NS;
+        loop {
+            let permit = self.try_admit_body(bytes);
+            let may_wait = waiting.get() < BODIES_WAITING_MAX && self.handle.now() < deadline;
+            if permit.is_some() || !may_wait {
+                return permit;
+            }
+            waiting.set(waiting.get() + 1);
+            self.handle.sleep_until(self.handle.now() + BUFFER_PAUSE_NS).await;
+            waiting.set(waiting.get() - 1);
+        }
+    }
+
+    /// One may have more than the share of bodies when it is alone; an eighth of all is left to reads
+    /// in any case.
+    fn try_admit_body(self: &Rc<Self>, bytes: usize) -> Option<BodyPermit> {
         let pool = self.handle.pool();
         let bodies = self.admission.bodies.get() + bytes;
         let eighth = pool.capacity() / 8;
         let alone = bodies == bytes;
-        if (bodies > 3 * eighth && !alone) || pool.used() + bytes > 7 * eighth {
+        if (bodies > 5 * eighth && !alone) || pool.used() + bytes > 7 * eighth {
             return None;
         }
         self.admission.bodies.set(bodies);

@@ -61,7 +61,7 @@ pub async fn store(
     let len = usize::try_from(terms.len).expect("few MiB");
     // The tar, and the needles made of it as it is consumed.
     let memory = len + len / 4 + Draft::memory(NEEDLE_DATA_MAX);
-    let _permit = shard.admit_body(memory).ok_or_else(no_buffer)?;
+    let _permit = shard.admit_body(memory).await.ok_or_else(no_buffer)?;
     let bufs = (0..len).step_by(PIECE).map(|at| shard.buffer(PIECE.min(len - at)));
     let bufs: Option<Vec<Buf>> = bufs.collect();
     let tar = match receive(conn, bufs.ok_or_else(no_buffer)?, len).await {

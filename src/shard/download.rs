@@ -47,16 +47,19 @@ pub async fn read(
         cache_control: &shard.config.cache_control,
         connection,
     };
-    let decided = answer::decide(&needle, &context)?;
-    let sent = if needle.is_large && decided.has_body {
-        match shard.owner_of(volume) {
-            Some(owner) if owner != shard.id => return move_to(shard, conn, owner),
-            _ => {}
-        }
+    let decided = answer::decide(&needle, &context);
+    let is_stream = needle.is_large && decided.as_ref().is_ok_and(|decided| decided.has_body);
+    let elsewhere = shard.owner_of(volume).filter(|owner| *owner != shard.id);
+    if let Some(owner) = elsewhere.filter(|_| is_stream) {
+        return move_to(shard, conn, owner);
+    }
+    metrics.gets_found.add(u64::from(want == Want::Whole));
+    let decided = decided?;
+    let sent = if is_stream {
         let permit = shard.admit_large().ok_or_else(no_buffer)?;
-        let head = ObjectHead::new(&needle, writable, &decided, &context);
-        // Rare, and its future is large.
-        Box::pin(stream(shard, conn, object, needle, &decided, (&head, permit))).await?
+        // Rare, and what it needs is large.
+        let head = Box::new(ObjectHead::new(&needle, writable, &decided, &context));
+        Box::pin(stream(shard, conn, object, needle, &decided, (head, permit))).await?
     } else {
         let ready = answer::object(needle, writable, &decided, &context);
         metrics.responses.record(ready.status.code());
@@ -66,7 +69,6 @@ pub async fn read(
         sent
     };
     if want == Want::Whole {
-        metrics.gets_found.inc();
         metrics.get_phase.at(GetPhase::Device).record(got - began);
         metrics.get_phase.at(GetPhase::Send).record(shard.handle.now() - got);
     }
@@ -93,7 +95,7 @@ async fn stream(
     object: Object,
     manifest: Needle,
     decided: &Decided,
-    (head, permit): (&ObjectHead, Rc<LargePermit>),
+    (head, permit): (Box<ObjectHead>, Rc<LargePermit>),
 ) -> Result<bool, Plain> {
     let volume = shard.volumes.local(object.volume).map_err(|outcome| failed(shard, outcome))?;
     let mut body = volume.body(object.id, manifest, decided.range())?;

@@ -242,7 +242,9 @@ pub async fn reply_with(
     let connection = connection(shard, head);
     let reply = ReplyHead { connection, content_length: body.len() as u64, ..reply };
     shard.metrics().responses.record(reply.status.code());
-    let Some(mut buf) = shard.buffer(MAX_HEAD_LEN + body.len()) else { return Then::Close };
+    // What it says has happened: rather late than not at all.
+    let alloc = |_| shard.buffer(MAX_HEAD_LEN + body.len());
+    let Some(mut buf) = shard.buffer_of(0, alloc).await else { return Then::Close };
     let len = reply.write(&mut buf);
     buf[len..len + body.len()].copy_from_slice(body);
     let (_, sent) = conn.send(buf, 0, len + body.len()).await;

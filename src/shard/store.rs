@@ -181,7 +181,7 @@ async fn receive(
     if let Err(error) = conn.await_body(len).await {
         return Ok(Err(body_missing(shard, conn, error).await));
     }
-    let _permit = shard.admit_body(Draft::memory(len)).ok_or_else(no_buffer)?;
+    let _permit = shard.admit_body(Draft::memory(len)).await.ok_or_else(no_buffer)?;
     let draft = Draft::new(shard.handle.pool(), content_type.as_deref(), len);
     let mut draft = draft.ok_or_else(no_buffer)?;
     let (buf, start) = draft.take();
