@@ -2,7 +2,7 @@
 //! carries all needles of a commit; only after it are they in the index and are their writers told.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use super::Volume;
@@ -33,6 +33,8 @@ pub struct Pending {
     pub header: NeedleHeader,
     /// Hash of its id.
     pub hash: IdHash,
+    /// What was set aside for it (bytes), taken out of a [`Room`].
+    pub room: u64,
 }
 
 impl Pending {
@@ -57,6 +59,44 @@ impl Joined {
     }
 }
 
+/// Room in the log that is set aside for what will be appended later. What is left of it in the end
+/// goes back. It stays with its volume; others hold its key.
+pub struct Room {
+    volume: Rc<Volume>,
+    key: RoomKey,
+}
+
+/// Names a [`Room`]; it may outlive it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RoomKey(u64);
+
+impl Room {
+    /// Sets so much aside (bytes); nothing when it is not there.
+    pub fn new(volume: &Rc<Volume>, len: u64) -> Option<Self> {
+        let log = &volume.log;
+        if !log.has_room(len) {
+            return None;
+        }
+        log.claimed.set(log.claimed.get() + len);
+        let key = RoomKey(log.rooms_so_far.get() + 1);
+        log.rooms_so_far.set(key.0);
+        log.rooms.borrow_mut().insert(key, len);
+        Some(Self { volume: Rc::clone(volume), key })
+    }
+
+    /// Its name.
+    pub fn key(&self) -> RoomKey {
+        self.key
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let len = self.volume.log.rooms.borrow_mut().remove(&self.key);
+        self.volume.log.release(len.expect("a room is there until it is dropped"));
+    }
+}
+
 struct Forming {
     needles: Vec<Pending>,
     len: u64,
@@ -72,8 +112,11 @@ pub struct Log {
     epoch: u64,
     end: Cell<LogEnd>,
     forming: RefCell<VecDeque<Forming>>,
-    /// Bytes of all that waits or is being written, at their worst alignment.
+    /// Bytes of all that waits, is being written or is to come, at their worst alignment.
     claimed: Cell<u64>,
+    /// Those of them that are set aside.
+    rooms: RefCell<HashMap<RoomKey, u64>>,
+    rooms_so_far: Cell<u64>,
     work: Signal,
     hint: Cell<TailHint>,
     poisoned: Cell<bool>,
@@ -111,6 +154,8 @@ impl Log {
             end: Cell::new(end),
             forming: RefCell::default(),
             claimed: Cell::new(0),
+            rooms: RefCell::default(),
+            rooms_so_far: Cell::new(0),
             work: Signal::new(handle),
             hint: Cell::new(hint),
             poisoned: Cell::new(false),
@@ -146,17 +191,17 @@ impl Log {
         self.room_up_to(self.log_end - self.reserve, len)
     }
 
-    /// Sets room aside for what will be appended later (bytes): whether there is so much.
-    pub fn reserve(&self, len: u64) -> bool {
-        let there = self.has_room(len);
-        if there {
-            self.claimed.set(self.claimed.get() + len);
-        }
-        there
+    /// Takes `most` bytes out of a room, or what is left, for a needle that joins a commit at once;
+    /// nothing when the room is gone.
+    pub fn take_room(&self, key: RoomKey, most: u64) -> u64 {
+        let mut rooms = self.rooms.borrow_mut();
+        let Some(left) = rooms.get_mut(&key) else { return 0 };
+        let taken = most.min(*left);
+        *left -= taken;
+        taken
     }
 
-    /// Gives up room that was set aside.
-    pub fn release(&self, len: u64) {
+    fn release(&self, len: u64) {
         self.claimed.set(self.claimed.get() - len);
     }
 
@@ -165,6 +210,9 @@ impl Log {
     /// # Panics
     /// When they are too many or too long for one commit.
     pub fn join(&self, needles: Vec<Pending>) -> Result<Joined, Refusal> {
+        // Whatever becomes of them, it is no longer set aside.
+        let room = needles.iter().map(|needle| needle.room).sum();
+        self.release(room);
         if self.poisoned.get() {
             return Err(Refusal::Poisoned);
         }
@@ -176,7 +224,8 @@ impl Log {
         let fits = if needles.iter().all(|needle| needle.header.kind == Kind::Tombstone) {
             self.room_up_to(self.log_end, len)
         } else {
-            self.has_room(len)
+            // What was set aside is there, also when deletes have used their reserve meanwhile.
+            len + COMMIT_OVERHEAD <= room || self.has_room(len)
         };
         if !fits {
             return Err(Refusal::Full);

@@ -1,5 +1,6 @@
 //! A needle on its way in: its data is received to where it will be written from.
 
+use super::append::RoomKey;
 use super::format::{Attribute, HEADER_LEN, Layout, attribute_bytes, encode_chunk_table};
 use crate::buffer::{Buf, PAGE, Pool};
 use crate::limits::{CONTENT_TYPE_MAX, NEEDLE_DATA_MAX};
@@ -21,6 +22,8 @@ pub struct LargeBody {
     pub etag: u64,
     /// Length of its parts on disk (units).
     pub parts_units: u32,
+    /// Where there is room for the manifest.
+    pub room: RoomKey,
 }
 
 impl Draft {

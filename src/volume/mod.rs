@@ -44,6 +44,7 @@ pub use recover::{DamagedPlace, LogEnd};
 pub use upload::Upload;
 pub use write::{Check, Existing, NewNeedle, Stored};
 
+use crate::limits::{ATTRIBUTES_MAX, NEEDLE_DATA_MAX};
 use crate::runtime::{Handle, KeyLocks};
 use crate::types::{NeedleId, VolumeId};
 use io::VolumeFile;
@@ -111,7 +112,12 @@ impl Volume {
     /// Whether a body of this length (bytes) still fits, whatever its content type.
     #[must_use]
     pub fn has_room_for(&self, body_len: u64) -> bool {
-        self.log.has_room(upload::body_cost(body_len))
+        self.log.has_room(match usize::try_from(body_len) {
+            Ok(len) if body_len <= NEEDLE_DATA_MAX => {
+                format::Layout::data(ATTRIBUTES_MAX, len).len as u64
+            }
+            _ => upload::body_cost(body_len),
+        })
     }
 
     /// Counters.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::Volume;
-use super::append::{COMMIT_OVERHEAD, Joined, Pending};
+use super::append::{COMMIT_OVERHEAD, Joined, Pending, Room};
 use super::draft::{Draft, LargeBody};
 use super::error::Refusal;
 use super::format::{
@@ -24,8 +24,8 @@ pub struct Upload {
     cookie: Cookie,
     body_len: u64,
     added: u64,
-    /// Room in the log that is set aside for what is still to come (bytes).
-    reserved: u64,
+    /// For what is still to come.
+    room: Room,
     hash: Box<Xxh3Default>,
     parts: Vec<(Joined, u32)>,
     sums: Vec<u64>,
@@ -37,15 +37,16 @@ fn part_cost(len: usize) -> u64 {
     Layout::data(0, len).len as u64 + COMMIT_OVERHEAD
 }
 
-/// The same for a body; of a large one the parts are as short as they may be.
+/// What a body takes at most, and its manifest. Nothing takes more than many short parts: an uneven
+/// length costs them a unit more to round up, and a chunk more in the manifest.
 pub fn body_cost(len: u64) -> u64 {
-    if len <= NEEDLE_DATA_MAX {
-        return Layout::data(ATTRIBUTES_MAX, to_usize(len)).len as u64;
-    }
     let parts = len.div_ceil(CHUNK);
-    let manifest = manifest_len(to_usize(parts), to_usize(parts));
-    let manifest = Layout::manifest(ATTRIBUTES_MAX, manifest).len as u64 + COMMIT_OVERHEAD;
-    parts * part_cost(to_usize(CHUNK)) + manifest
+    let manifest = manifest_cost(to_usize(parts), to_usize(2 * parts));
+    parts * (part_cost(to_usize(CHUNK)) + UNIT) + manifest
+}
+
+fn manifest_cost(parts: usize, chunks: usize) -> u64 {
+    Layout::manifest(ATTRIBUTES_MAX, manifest_len(parts, chunks)).len as u64 + COMMIT_OVERHEAD
 }
 
 fn to_usize(len: u64) -> usize {
@@ -64,17 +65,14 @@ impl Volume {
         body_len: u64,
     ) -> Result<Upload, Refusal> {
         self.admit()?;
-        let reserved = body_cost(body_len);
-        if !self.log.reserve(reserved) {
-            return Err(Refusal::Full);
-        }
+        let room = Room::new(self, body_cost(body_len)).ok_or(Refusal::Full)?;
         Ok(Upload {
             volume: Rc::clone(self),
             id,
             cookie,
             body_len,
             added: 0,
-            reserved,
+            room,
             hash: Box::default(),
             parts: Vec::new(),
             sums: Vec::new(),
@@ -109,8 +107,7 @@ impl Upload {
         let data_len = u32::try_from(layout.data_len).expect("1 MiB");
         self.added += u64::from(data_len);
         self.parts_len += layout.len as u64;
-        // What it joins claims its room itself.
-        self.give_up(part_cost(layout.data_len));
+        let room = self.volume.log.take_room(self.room.key(), part_cost(layout.data_len));
         let header = NeedleHeader {
             data_len,
             body_len: u64::from(data_len),
@@ -118,7 +115,7 @@ impl Upload {
             ..self.volume.header(Kind::Part, self.id, self.cookie, self.volume.handle.wall())
         };
         let hash = self.volume.hasher.hash(self.id);
-        let joined = self.volume.log.join(vec![Pending { buf, header, hash }])?;
+        let joined = self.volume.log.join(vec![Pending { buf, header, hash, room }])?;
         self.parts.push((joined, data_len));
         Ok(())
     }
@@ -135,7 +132,8 @@ impl Upload {
         }
     }
 
-    /// The manifest, once all parts are durable: to be stored like any other needle.
+    /// The manifest, once all parts are durable: to be stored like any other needle. There is room
+    /// for it as long as this upload is not dropped.
     ///
     /// # Errors
     /// [`Refusal::NoBuffer`], [`Refusal::Failed`].
@@ -143,7 +141,7 @@ impl Upload {
     /// # Panics
     /// When parts are missing.
     pub async fn finish(
-        mut self,
+        &mut self,
         pool: &Pool,
         content_type: Option<&[u8]>,
     ) -> Result<Draft, Refusal> {
@@ -156,6 +154,7 @@ impl Upload {
             len: self.body_len,
             etag: self.hash.digest(),
             parts_units: u32::try_from(self.parts_len / UNIT).expect("little more than 1 GiB"),
+            room: self.room.key(),
         };
         let len = manifest_len(entries.len(), self.sums.len());
         let draft = Draft::manifest(pool, content_type, len, body);
@@ -163,16 +162,45 @@ impl Upload {
         encode_manifest(&entries, &self.sums, draft.data_mut());
         Ok(draft)
     }
-
-    fn give_up(&mut self, len: u64) {
-        let len = len.min(self.reserved);
-        self.reserved -= len;
-        self.volume.log.release(len);
-    }
 }
 
-impl Drop for Upload {
-    fn drop(&mut self) {
-        self.give_up(self.reserved);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What a body costs in parts of these lengths, in turn.
+    fn cost_of(len: u64, lens: &[u64]) -> u64 {
+        let (mut rest, mut cost, mut parts, mut chunks) = (len, 0, 0, 0);
+        for part in lens.iter().cycle() {
+            let part = rest.min(*part);
+            if part == 0 {
+                break;
+            }
+            cost += part_cost(to_usize(part));
+            parts += 1;
+            chunks += to_usize(part.div_ceil(CHUNK));
+            rest -= part;
+        }
+        cost + manifest_cost(parts, chunks)
+    }
+
+    proptest! {
+        #[test]
+        fn a_body_never_costs_more_than_is_set_aside(
+            len in 1u64..50 << 20,
+            lens in prop::collection::vec((CHUNK..CHUNK + 2000).prop_union(CHUNK..1 << 20), 1..4),
+        ) {
+            prop_assert!(cost_of(len, &lens) <= body_cost(len));
+        }
+    }
+
+    #[test]
+    fn nor_do_the_longest_ones() {
+        for len in [1 << 30, (1 << 30) - 1, (1 << 30) - CHUNK + 1] {
+            for part in [CHUNK, CHUNK + 1, CHUNK + 312, CHUNK + 313, CHUNK + 328, 1 << 20] {
+                assert!(cost_of(len, &[part]) <= body_cost(len), "{len} bytes in {part}");
+            }
+        }
     }
 }

@@ -199,23 +199,26 @@ impl Volume {
         let (buf, layout, checksum) = draft.sealed();
         let modified_ns = self.handle.wall();
         let data_len = u32::try_from(layout.data_len).expect("1 MiB");
-        let kind = if large.is_some() { Kind::Manifest } else { Kind::Data };
-        let body =
-            large.unwrap_or(LargeBody { len: u64::from(data_len), etag: checksum, parts_units: 0 });
+        let (kind, body_len, etag, parts_units, room) = match large {
+            Some(LargeBody { len, etag, parts_units, room }) => {
+                (Kind::Manifest, len, etag, parts_units, self.log.take_room(room, u64::MAX))
+            }
+            None => (Kind::Data, u64::from(data_len), checksum, 0, 0),
+        };
         let header = NeedleHeader {
             attributes_len: u16::try_from(layout.attributes_len).expect("4 KiB"),
             data_len,
-            body_len: body.len,
+            body_len,
             previous,
             batch: batch.id,
             batch_ordinal: batch.ordinal,
             batch_count: batch.count,
-            parts_units: body.parts_units,
-            data_checksum: body.etag,
+            parts_units,
+            data_checksum: etag,
             ..self.header(kind, id, cookie, modified_ns)
         };
-        let stored = Stored { replaced: previous != 0, etag: body.etag, modified_ns };
-        (Pending { buf, header, hash: self.hasher.hash(id) }, stored)
+        let stored = Stored { replaced: previous != 0, etag, modified_ns };
+        (Pending { buf, header, hash: self.hasher.hash(id), room }, stored)
     }
 
     /// Deletes the needle `id`, if `check` holds. When this returns, its tombstone is durable.
@@ -255,7 +258,7 @@ impl Volume {
             ..self.header(Kind::Tombstone, id, cookie, self.handle.wall())
         };
         let buf = self.handle.pool().alloc(BLOCK as usize).ok_or(Refusal::NoBuffer)?;
-        let pending = Pending { buf, header, hash: self.hasher.hash(id) };
+        let pending = Pending { buf, header, hash: self.hasher.hash(id), room: 0 };
         self.log.join(vec![pending])?.settled().await.map(drop)
     }
 
