@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 
 use hayloft::buffer::{Pool, Region};
@@ -12,8 +13,8 @@ use hayloft::sim::{SimDriver, World};
 use hayloft::types::{Cookie, NeedleId, VolumeId};
 use hayloft::volume::format::decode_header;
 use hayloft::volume::{
-    self, Draft, Expected, GetError, OpenError, Preallocation, Refusal, Stored, Superblock, Volume,
-    VolumeState,
+    self, Body, Draft, Expected, GetError, Needle, OpenError, Preallocation, Refusal, Stored,
+    Superblock, Upload, Volume, VolumeState,
 };
 
 pub const STORE: [u8; 16] = *b"a store of tests";
@@ -97,11 +98,44 @@ impl Process {
         self.run(async move { volume.put(id, COOKIE, draft, None).await })
     }
 
+    /// Stores a large body, in parts of these lengths (bytes), one after the other and again.
+    pub fn put_large(
+        &mut self,
+        volume: &Rc<Volume>,
+        id: NeedleId,
+        data: &[u8],
+        lens: &[u64],
+    ) -> Result<Stored, Refusal> {
+        let (volume, data, lens) = (Rc::clone(volume), data.to_vec(), lens.to_vec());
+        let pool = self.runtime.handle().pool().clone();
+        self.run(async move {
+            let (_upload, draft) = upload(&volume, &pool, id, &data, &lens).await?;
+            volume.put(id, COOKIE, draft, None).await
+        })
+    }
+
+    /// Bytes `range` of a large body, read with buffers for so many bytes.
+    pub fn get_large(
+        &mut self,
+        volume: &Rc<Volume>,
+        id: NeedleId,
+        range: Range<u64>,
+        buffer: u64,
+    ) -> Result<Vec<u8>, GetError> {
+        let volume = Rc::clone(volume);
+        let pool = self.runtime.handle().pool().clone();
+        self.run(async move {
+            let manifest = volume.get(id, COOKIE, |len| pool.alloc(len)).await?;
+            read_large(&volume, &pool, id, manifest, range, buffer).await
+        })
+    }
+
     pub fn delete(&mut self, volume: &Rc<Volume>, id: NeedleId) -> Result<(), Refusal> {
         let volume = Rc::clone(volume);
         self.run(async move { volume.delete(id, COOKIE, None).await })
     }
 
+    /// The body of a needle, whether small or large.
     pub fn get(&mut self, volume: &Rc<Volume>, id: NeedleId) -> Result<Vec<u8>, GetError> {
         self.get_as(volume, id, COOKIE)
     }
@@ -117,6 +151,10 @@ impl Process {
         self.run(async move {
             let needle = volume.get(id, cookie, |len| pool.alloc(len)).await?;
             assert_eq!(needle.content_type(), Some(&b"image/jpeg"[..]));
+            if needle.is_large {
+                let range = 0..needle.body_len;
+                return read_large(&volume, &pool, id, needle, range, 1 << 20).await;
+            }
             Ok(needle.buf[needle.data.clone()].to_vec())
         })
     }
@@ -198,6 +236,56 @@ fn last_commit(bytes: &[u8]) -> Vec<NeedleId> {
         at += header.layout().len;
     }
     ids
+}
+
+/// Receives a large body: its manifest, still to be stored, and what keeps room for it. Two parts share a commit, where the
+/// pool has buffers for both.
+pub async fn upload(
+    volume: &Rc<Volume>,
+    pool: &Pool,
+    id: NeedleId,
+    data: &[u8],
+    lens: &[u64],
+) -> Result<(Upload, Draft), Refusal> {
+    let mut upload = volume.upload(id, COOKIE, data.len() as u64)?;
+    let (mut lens, mut rest) = (lens.iter().cycle(), data);
+    while !rest.is_empty() {
+        upload.settle().await?;
+        for _ in 0..2 {
+            let len = upload.next_len(*lens.next().unwrap());
+            let (now, later) = rest.split_at(usize::try_from(len).unwrap());
+            if !now.is_empty() {
+                let mut part = upload.part(pool, len).ok_or(Refusal::NoBuffer)?;
+                part.data_mut().copy_from_slice(now);
+                upload.add(part)?;
+            }
+            rest = later;
+        }
+    }
+    assert_eq!(upload.next_len(1 << 20), 0, "all parts have come");
+    let draft = upload.finish(pool, Some(b"image/jpeg")).await?;
+    Ok((upload, draft))
+}
+
+/// Reads bytes of the large body that a manifest stands for, with buffers for `buffer` bytes.
+pub async fn read_large(
+    volume: &Volume,
+    pool: &Pool,
+    id: NeedleId,
+    manifest: Needle,
+    range: Range<u64>,
+    buffer: u64,
+) -> Result<Vec<u8>, GetError> {
+    let wanted = range.end - range.start;
+    let mut body = volume.body(id, manifest, range)?;
+    let mut bytes = Vec::new();
+    while body.remaining() > 0 {
+        let buf = pool.alloc(Body::buffer_len(buffer)).unwrap();
+        let (buf, at) = body.read(buf).await?;
+        bytes.extend_from_slice(&buf[at]);
+        assert_eq!(bytes.len() as u64 + body.remaining(), wanted);
+    }
+    Ok(bytes)
 }
 
 pub fn draft(pool: &Pool, data: &[u8]) -> Draft {
