@@ -1,7 +1,8 @@
 //! The format, held in place by an image of a volume: building it again gives the same bytes, it
 //! opens and reads back, and every field stands where `docs/FORMAT.md` says.
 //!
-//! `HAYLOFT_BLESS=1 cargo test --test golden` writes the image anew.
+//! `HAYLOFT_BLESS=1 cargo test --test golden` writes the image anew. `tests/golden_large.rs` has what
+//! this image does not: parts, manifests and multi-writes.
 
 mod common;
 mod golden_support;
@@ -9,26 +10,17 @@ mod golden_support;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use common::{COOKIE, Process, STORE, expected, pool, superblock};
-use golden_support::{INCARNATION, StillClock, Table, seed, sound, zero};
-use hayloft::op::DirId;
-use hayloft::runtime::Runtime;
-use hayloft::sim::World;
+use common::{COOKIE, Process, STORE, pool};
+use golden_support::{
+    FILE, FIRST, IMAGE, INCARNATION, Life, SECOND, SIZE, TEXT, Table, Writer, content, golden,
+    same_bytes, seed, sound, zero,
+};
 use hayloft::sim::disk::Image;
 use hayloft::types::NeedleId;
-use hayloft::volume::{self, Draft, Expected, GetError, Preallocation, Volume};
+use hayloft::volume::GetError;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-const FILE: &str = "1.0.vol";
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/v1.vol");
-const SIZE: u64 = 256 * 1024;
-
-/// Wall clock (nanoseconds) and epoch of the two processes that wrote the image.
-const FIRST: Life = Life { wall: 1_700_000_001_000_000_000, epoch: 0x1111_2222_3333_4444 };
-const SECOND: Life = Life { wall: 1_700_000_002_000_000_000, epoch: 0x5555_6666_7777_8888 };
-
-const IMAGE: Option<&str> = Some("image/jpeg");
-const TEXT: Option<&str> = Some("text/plain; charset=utf-8");
 
 /// What the image holds: key, alternate key, content type, length of the data.
 const CONTENTS: [(u64, u32, Option<&str>, usize); 6] = [
@@ -50,74 +42,6 @@ const TORN: usize = 6;
 const SEAL: usize = 7;
 /// Of the torn commit's three needles the first and the last were whole.
 const KEPT: u8 = 0b101;
-
-#[derive(Clone, Copy)]
-struct Life {
-    wall: u64,
-    epoch: u64,
-}
-
-/// A process that writes the image.
-struct Writer {
-    world: World,
-    runtime: Runtime,
-    driver: StillClock,
-    volume: Option<Rc<Volume>>,
-}
-
-impl Writer {
-    fn start(life: Life, image: &Image) -> Self {
-        let world = World::new(1, image);
-        let driver = StillClock { disk: world.driver(), wall: life.wall };
-        let runtime = Runtime::new(&driver, pool(8 << 20), move || life.epoch);
-        Self { world, runtime, driver, volume: None }
-    }
-
-    fn run<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> T {
-        self.runtime.block_on(&mut self.driver, future)
-    }
-
-    fn create(&mut self) {
-        let handle = self.runtime.handle().clone();
-        let created = self.run(async move {
-            volume::create(&handle, DirId(0), &superblock(SIZE), Preallocation::Reserve).await
-        });
-        created.unwrap();
-    }
-
-    fn open(&mut self) -> Rc<Volume> {
-        let handle = self.runtime.handle().clone();
-        let expected = Expected { hash_bits: None, ..expected() };
-        let opened = self.run(async move { volume::open(&handle, DirId(0), &expected).await });
-        let volume = opened.unwrap();
-        self.volume = Some(Rc::clone(&volume));
-        volume
-    }
-
-    fn put(
-        &self,
-        key: u64,
-        alt: u32,
-        content_type: Option<&str>,
-        len: usize,
-    ) -> impl Future<Output = ()> + 'static {
-        let pool = self.runtime.handle().pool();
-        let draft = Draft::new(pool, content_type.map(str::as_bytes), len as u64);
-        let mut draft = draft.unwrap();
-        draft.data_mut().copy_from_slice(&content(key, alt, len));
-        let volume = Rc::clone(self.volume.as_ref().unwrap());
-        async move {
-            let put = volume.put(NeedleId::new(key, alt), COOKIE, draft, None);
-            put.await.unwrap();
-        }
-    }
-}
-
-/// The data of a needle, made by nothing that the store could change.
-fn content(key: u64, alt: u32, len: usize) -> Vec<u8> {
-    let start = key * 50 + u64::from(alt);
-    (start..start + len as u64).map(|n| (n % 251).to_le_bytes()[0]).collect()
-}
 
 /// Seven commits, the power cut in the last of them; then a seal, one more commit, a clean close.
 fn build() -> Vec<u8> {
@@ -164,36 +88,14 @@ fn build() -> Vec<u8> {
     writer.world.look(|snapshot| snapshot.image()).files.remove(FILE).unwrap()
 }
 
-fn blessing() -> bool {
-    std::env::var_os("HAYLOFT_BLESS").is_some_and(|value| value == "1")
-}
-
-/// The committed image.
-fn golden() -> Vec<u8> {
-    if blessing() { build() } else { std::fs::read(PATH).unwrap() }
-}
-
 #[test]
 fn building_the_image_again_gives_the_same_bytes() {
-    let built = build();
-    if blessing() {
-        std::fs::write(PATH, &built).unwrap();
-    }
-    let golden = std::fs::read(PATH).unwrap();
-    assert_eq!(built.len(), golden.len());
-    if let Some(at) = (0..built.len()).find(|&at| built[at] != golden[at]) {
-        panic!(
-            "byte {at} of the image is {:#04x} and was {:#04x}: the format changed. A format \
-             change needs a new version, a new golden image and an upgrade note \
-             (docs/FORMAT.md, \"Versions and feature flags\").",
-            built[at], golden[at]
-        );
-    }
+    same_bytes(PATH, &build());
 }
 
 #[test]
 fn the_image_opens_and_every_needle_reads_back() {
-    let image = Image { files: [(FILE.to_owned(), golden())].into() };
+    let image = Image { files: [(FILE.to_owned(), golden(PATH, build))].into() };
     let mut process = Process::start(2, &image, &pool(8 << 20));
     let volume = process.open().unwrap();
     assert!(volume.damage().is_empty(), "{:?}", volume.damage());
@@ -219,7 +121,7 @@ fn the_image_opens_and_every_needle_reads_back() {
 
 #[test]
 fn the_superblock_stands_as_documented() {
-    let image = golden();
+    let image = golden(PATH, build);
     let table = Table::of("Superblock");
     table.tiles(512);
     for at in [0, 4096, image.len() - 4096] {
@@ -256,7 +158,7 @@ fn the_superblock_stands_as_documented() {
 
 #[test]
 fn the_hints_stand_as_documented() {
-    let image = golden();
+    let image = golden(PATH, build);
     let table = Table::of("Tail hint");
     table.tiles(512);
     let record = |n: usize| {
@@ -288,7 +190,7 @@ fn the_hints_stand_as_documented() {
 
 #[test]
 fn the_commit_records_stand_as_documented() {
-    let image = golden();
+    let image = golden(PATH, build);
     let table = Table::of("Commit record");
     table.tiles(512);
     let mut previous = 0;
@@ -432,7 +334,7 @@ impl Sample {
                 ("epoch", self.life().epoch),
                 ("sequence", self.commit as u64 + 1),
                 ("ordinal", self.ordinal as u64),
-                ("reserved", 0),
+                ("parts units", 0),
                 ("batch", 0),
                 ("body length", self.len as u64),
             ],
@@ -464,7 +366,7 @@ impl Sample {
 
 #[test]
 fn the_needles_stand_as_documented() {
-    let image = golden();
+    let image = golden(PATH, build);
     let table = Table::of("Needle header");
     table.tiles(128);
     let entry = Table::of("Attributes");
@@ -507,7 +409,7 @@ fn the_needles_stand_as_documented() {
 
 #[test]
 fn the_tombstone_stands_as_documented() {
-    let image = golden();
+    let image = golden(PATH, build);
     let sample = Sample {
         commit: 3,
         key: 2,

@@ -1,11 +1,128 @@
-//! What `tests/golden.rs` builds the image with, and what it compares it with.
+//! What `tests/golden.rs` and `tests/golden_large.rs` build their images with, and what they compare
+//! them with.
 
-use hayloft::op::{Completion, Driver, Op, Token};
-use hayloft::sim::SimDriver;
+use std::rc::Rc;
+
+use super::common::{COOKIE, expected, pool, superblock};
+use hayloft::op::{Completion, DirId, Driver, Op, Token};
+use hayloft::runtime::Runtime;
+use hayloft::sim::disk::Image;
+use hayloft::sim::{SimDriver, World};
+use hayloft::types::NeedleId;
+use hayloft::volume::{self, Draft, Expected, Preallocation, Volume};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 const DOCUMENT: &str = include_str!("../../docs/FORMAT.md");
 pub const INCARNATION: u64 = 0x1bad_b002_dead_beef;
+pub const FILE: &str = "1.0.vol";
+pub const SIZE: u64 = 256 * 1024;
+
+pub const IMAGE: Option<&str> = Some("image/jpeg");
+pub const TEXT: Option<&str> = Some("text/plain; charset=utf-8");
+
+/// Wall clock (nanoseconds) and epoch of the processes that write the images.
+pub const FIRST: Life = Life { wall: 1_700_000_001_000_000_000, epoch: 0x1111_2222_3333_4444 };
+pub const SECOND: Life = Life { wall: 1_700_000_002_000_000_000, epoch: 0x5555_6666_7777_8888 };
+
+#[derive(Clone, Copy)]
+pub struct Life {
+    pub wall: u64,
+    pub epoch: u64,
+}
+
+/// A process that writes the image.
+pub struct Writer {
+    pub world: World,
+    pub runtime: Runtime,
+    pub driver: StillClock,
+    pub volume: Option<Rc<Volume>>,
+}
+
+impl Writer {
+    pub fn start(life: Life, image: &Image) -> Self {
+        let world = World::new(1, image);
+        let driver = StillClock { disk: world.driver(), wall: life.wall };
+        let runtime = Runtime::new(&driver, pool(8 << 20), move || life.epoch);
+        Self { world, runtime, driver, volume: None }
+    }
+
+    pub fn run<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> T {
+        self.runtime.block_on(&mut self.driver, future)
+    }
+
+    pub fn create(&mut self) {
+        let handle = self.runtime.handle().clone();
+        let created = self.run(async move {
+            volume::create(&handle, DirId(0), &superblock(SIZE), Preallocation::Reserve).await
+        });
+        created.unwrap();
+    }
+
+    pub fn open(&mut self) -> Rc<Volume> {
+        let handle = self.runtime.handle().clone();
+        let expected = Expected { hash_bits: None, ..expected() };
+        let opened = self.run(async move { volume::open(&handle, DirId(0), &expected).await });
+        let volume = opened.unwrap();
+        self.volume = Some(Rc::clone(&volume));
+        volume
+    }
+
+    /// A needle being stored, with its data.
+    pub fn draft(&self, key: u64, alt: u32, content_type: Option<&str>, len: usize) -> Draft {
+        let pool = self.runtime.handle().pool();
+        let draft = Draft::new(pool, content_type.map(str::as_bytes), len as u64);
+        let mut draft = draft.unwrap();
+        draft.data_mut().copy_from_slice(&content(key, alt, len));
+        draft
+    }
+
+    pub fn put(
+        &self,
+        key: u64,
+        alt: u32,
+        content_type: Option<&str>,
+        len: usize,
+    ) -> impl Future<Output = ()> + 'static {
+        let draft = self.draft(key, alt, content_type, len);
+        let volume = Rc::clone(self.volume.as_ref().unwrap());
+        async move {
+            let put = volume.put(NeedleId::new(key, alt), COOKIE, draft, None);
+            put.await.unwrap();
+        }
+    }
+}
+
+/// The data of a needle, made by nothing that the store could change.
+pub fn content(key: u64, alt: u32, len: usize) -> Vec<u8> {
+    let start = key * 50 + u64::from(alt);
+    (start..start + len as u64).map(|n| (n % 251).to_le_bytes()[0]).collect()
+}
+
+fn blessing() -> bool {
+    std::env::var_os("HAYLOFT_BLESS").is_some_and(|value| value == "1")
+}
+
+/// The committed image.
+pub fn golden(path: &str, build: fn() -> Vec<u8>) -> Vec<u8> {
+    if blessing() { build() } else { std::fs::read(path).unwrap() }
+}
+
+/// Fails when `built` is not the committed image; writes that anew when it is to be blessed.
+pub fn same_bytes(path: &str, built: &[u8]) {
+    if blessing() {
+        std::fs::write(path, built).unwrap();
+    }
+    let golden = std::fs::read(path).unwrap();
+    assert_eq!(built.len(), golden.len());
+    if let Some(at) = (0..built.len()).find(|&at| built[at] != golden[at]) {
+        panic!(
+            "byte {at} of the image is {:#04x} and was {:#04x}: the format changed. A format \
+             change needs a new version, a new golden image and an upgrade note \
+             (docs/FORMAT.md, \"Versions and feature flags\").",
+            built[at], golden[at]
+        );
+    }
+}
 
 /// The simulated disk with a wall clock that stands still, so that no byte of the image depends on
 /// how many operations the engine happens to need.

@@ -1,0 +1,383 @@
+//! Parts, manifests and multi-writes, held in place by an image of a volume like the rest of the
+//! format (`tests/golden.rs`).
+//!
+//! `HAYLOFT_BLESS=1 cargo test --test golden_large` writes the image anew.
+
+mod common;
+mod golden_support;
+
+use std::rc::Rc;
+
+use common::{COOKIE, Process, pool};
+use golden_support::{
+    FILE, FIRST, IMAGE, Life, SECOND, TEXT, Table, Writer, content, golden, same_bytes, seed,
+    sound, zero,
+};
+use hayloft::sim::disk::Image;
+use hayloft::types::NeedleId;
+use hayloft::volume::{Draft, NewNeedle, Upload};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/v1-large.vol");
+
+/// Where the commits of the image start.
+const COMMITS: [usize; 7] = [65_536, 69_632, 139_264, 143_360, 147_456, 151_552, 155_648];
+const LOG_TAIL: usize = 159_744;
+
+/// The bodies that stand in parts: key, alternate key, content type, lengths of the parts.
+const LARGE: [(u64, u32, Option<&str>, &[usize]); 2] =
+    [(1, 0, IMAGE, &[66_000, 300]), (2, 7, None, &[100])];
+/// The others that are there in the end: key, alternate key, content type, length.
+const SMALL: [(u64, u32, Option<&str>, usize); 2] = [(3, 1, IMAGE, 200), (4, 0, None, 0)];
+
+fn body(key: u64, alt: u32, parts: &[usize]) -> Vec<u8> {
+    content(key, alt, parts.iter().sum())
+}
+
+impl Writer {
+    /// Writes the parts of a body: its manifest, to be stored while the upload is there.
+    fn upload(&mut self, n: usize) -> (Upload, Draft) {
+        let (key, alt, content_type, parts) = LARGE[n];
+        let pool = self.runtime.handle().pool().clone();
+        let volume = Rc::clone(self.volume.as_ref().unwrap());
+        self.run(async move {
+            let body = body(key, alt, parts);
+            let mut upload =
+                volume.upload(NeedleId::new(key, alt), COOKIE, body.len() as u64).unwrap();
+            let mut rest = &body[..];
+            for &len in parts {
+                assert_eq!(upload.next_len(len as u64), len as u64);
+                let mut part = upload.part(&pool, len as u64).unwrap();
+                let now;
+                (now, rest) = rest.split_at(len);
+                part.data_mut().copy_from_slice(now);
+                upload.add(part).unwrap();
+                upload.settle().await.unwrap();
+            }
+            let draft = upload.finish(&pool, content_type.map(str::as_bytes)).await.unwrap();
+            (upload, draft)
+        })
+    }
+
+    fn put_batch(&mut self, needles: Vec<NewNeedle>) {
+        let volume = Rc::clone(self.volume.as_ref().unwrap());
+        self.run(async move { volume.put_batch(needles, None).await }).unwrap();
+    }
+}
+
+fn new(key: u64, alt: u32, draft: Draft) -> NewNeedle {
+    NewNeedle { id: NeedleId::new(key, alt), cookie: COOKIE, draft }
+}
+
+/// A needle; the first body, its parts in two commits, and its manifest, which replaces that
+/// needle. After a clean close and in another process a multi-write, the part of the second body,
+/// and a multi-write of its manifest and of a needle that replaces one of the first multi-write.
+fn build() -> Vec<u8> {
+    let mut writer = Writer::start(FIRST, &Image::default());
+    writer.create();
+    let volume = writer.open();
+    let put = writer.put(1, 0, None, 10);
+    writer.run(put);
+    let (_upload, draft) = writer.upload(0);
+    let storing = Rc::clone(&volume);
+    let put =
+        writer.run(async move { storing.put(NeedleId::new(1, 0), COOKIE, draft, None).await });
+    assert!(put.unwrap().replaced);
+    writer.run(async move { volume.close().await });
+    let image = writer.world.look(|snapshot| snapshot.image());
+
+    let mut writer = Writer::start(SECOND, &image);
+    let volume = writer.open();
+    let needles =
+        vec![new(3, 1, writer.draft(3, 1, TEXT, 500)), new(4, 0, writer.draft(4, 0, None, 0))];
+    writer.put_batch(needles);
+    let (_upload, draft) = writer.upload(1);
+    let needles = vec![new(3, 1, writer.draft(3, 1, IMAGE, 200)), new(2, 7, draft)];
+    writer.put_batch(needles);
+    writer.run(async move { volume.close().await });
+    writer.world.look(|snapshot| snapshot.image()).files.remove(FILE).unwrap()
+}
+
+#[test]
+fn building_the_image_again_gives_the_same_bytes() {
+    same_bytes(PATH, &build());
+}
+
+#[test]
+fn the_image_opens_and_every_body_reads_back() {
+    let image = Image { files: [(FILE.to_owned(), golden(PATH, build))].into() };
+    let mut process = Process::start(2, &image, &pool(8 << 20));
+    let volume = process.open().unwrap();
+    assert!(volume.damage().is_empty(), "{:?}", volume.damage());
+    let figures = volume.figures();
+    assert_eq!(figures.needles, 4);
+    // Of the log the parts, and two units of each indexed needle.
+    assert_eq!(figures.live, 66_560 + 1024 + 1024 + 4 * 1024);
+    let large = LARGE.map(|(key, alt, content_type, parts)| {
+        (key, alt, content_type, body(key, alt, parts), true)
+    });
+    let small = SMALL.map(|(key, alt, content_type, len)| {
+        (key, alt, content_type, content(key, alt, len), false)
+    });
+    for (key, alt, content_type, data, is_large) in large.into_iter().chain(small) {
+        let (reading, pool) = (Rc::clone(&volume), process.runtime.handle().pool().clone());
+        let id = NeedleId::new(key, alt);
+        let got = process.run(async move {
+            let needle = reading.get(id, COOKIE, |len| pool.alloc(len)).await?;
+            assert_eq!(needle.content_type(), content_type.map(str::as_bytes), "{id}");
+            let head = (needle.body_len, needle.etag, needle.is_large);
+            let bytes = if is_large {
+                let range = 0..needle.body_len;
+                common::read_large(&reading, &pool, id, needle, range, 65_536).await?
+            } else {
+                needle.buf[needle.data.clone()].to_vec()
+            };
+            Ok::<_, hayloft::volume::GetError>((head, bytes))
+        });
+        let (head, bytes) = got.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(head, (data.len() as u64, xxh3_64(&data), is_large), "{id}");
+        assert!(bytes == data, "{id}");
+    }
+}
+
+/// A needle of the image that is expected at a place.
+struct Sample {
+    commit: usize,
+    /// Units in front of it in the commit, behind the record.
+    behind: usize,
+    ordinal: u64,
+    kind: u64,
+    id: (u64, u32),
+    content_type: Option<&'static str>,
+    data: Vec<u8>,
+    units: usize,
+    /// How many needles its process had written before.
+    age: u64,
+    previous: usize,
+    /// Position in the multi-write, and how many it has.
+    batch: Option<(u64, u64)>,
+    /// Of a manifest: the body, and the units of its parts.
+    body: Option<(Vec<u8>, u64)>,
+}
+
+const SECOND_LIFE: usize = 4;
+
+impl Sample {
+    fn offset(&self) -> usize {
+        COMMITS[self.commit] + 512 + self.behind * 512
+    }
+
+    fn life(&self) -> Life {
+        if self.commit < SECOND_LIFE { FIRST } else { SECOND }
+    }
+
+    fn check(&self, image: &[u8]) {
+        let at = self.offset();
+        let needle = &image[at..at + self.units * 512];
+        let header = &needle[..128];
+        let table = Table::of("Needle header");
+        table.tiles(128);
+        let attributes_len = self.content_type.map_or(0, |value| 4 + value.len());
+        let chunk_table = 128 + attributes_len.next_multiple_of(8);
+        let chunks: Vec<&[u8]> = self.data.chunks(65_536).collect();
+        let tabled = chunks.len() > 1 || self.kind == 4;
+        let start = chunk_table + if tabled { chunks.len() * 8 } else { 0 };
+        let (body, parts_units) = match &self.body {
+            Some((body, units)) => (body, *units),
+            None => (&self.data, 0),
+        };
+        let (ordinal, count) = self.batch.unwrap_or((0, 0));
+        assert_eq!(table.bytes(header, "magic"), b"HNDL");
+        table.check(
+            header,
+            &[
+                ("kind", self.kind),
+                ("flags", 0),
+                ("attributes length", attributes_len as u64),
+                ("key", self.id.0),
+                ("alternate key", self.id.1.into()),
+                ("units", self.units as u64),
+                ("cookie", COOKIE.0),
+                ("version", self.life().wall + self.age),
+                ("modified", self.life().wall),
+                ("data length", self.data.len() as u64),
+                ("batch ordinal", ordinal),
+                ("batch count", count),
+                ("previous", self.previous as u64),
+                ("epoch", self.life().epoch),
+                ("sequence", self.commit as u64 + 1),
+                ("ordinal", self.ordinal),
+                ("parts units", parts_units),
+                // Whoever writes the image draws the same number again and again.
+                ("batch", self.batch.map_or(0, |_| self.life().epoch)),
+                ("data checksum", xxh3_64(body)),
+                ("meta checksum", xxh3_64_with_seed(&needle[128..start], seed(0))),
+                ("body length", body.len() as u64),
+            ],
+        );
+        assert!(sound(header, seed(at)));
+        assert!(zero(&needle[128 + attributes_len..chunk_table]));
+        for (stored, chunk) in needle[chunk_table..start].chunks(8).zip(&chunks) {
+            assert_eq!(stored, xxh3_64(chunk).to_le_bytes());
+        }
+        assert!(needle[start..start + self.data.len()] == self.data);
+        assert!(zero(&needle[start + self.data.len()..needle.len() - 56]));
+        let shortest = start + self.data.len() + 56;
+        assert_eq!(needle.len(), shortest.next_multiple_of(512).max(1024));
+        self.check_footer(needle);
+    }
+
+    fn check_footer(&self, needle: &[u8]) {
+        let table = Table::of("Footer");
+        table.tiles(56);
+        let footer = &needle[needle.len() - 56..];
+        assert_eq!(table.bytes(footer, "magic"), b"HEND");
+        table.check(
+            footer,
+            &[
+                ("alternate key", self.id.1.into()),
+                ("key", self.id.0),
+                ("units", self.units as u64),
+                ("kind", self.kind),
+                ("reserved", 0),
+                ("ordinal", self.ordinal),
+                ("sequence", self.commit as u64 + 1),
+                ("epoch", self.life().epoch),
+                ("cookie", COOKIE.0),
+            ],
+        );
+        assert!(sound(footer, seed(self.offset())));
+    }
+}
+
+/// What a manifest holds, from where its parts stand and what they hold.
+fn manifest(parts: &[(usize, &[u8])]) -> Vec<u8> {
+    let sums: Vec<u64> =
+        parts.iter().flat_map(|(_, data)| data.chunks(65_536)).map(xxh3_64).collect();
+    let mut data = vec![0; 8 + 16 * parts.len()];
+    let mut set = |table: &Table, at: usize, name: &str, value: u64| {
+        let (offset, width, _) = *table.0.iter().find(|(.., field)| *field == name).unwrap();
+        data[at + offset..at + offset + width].copy_from_slice(&value.to_le_bytes()[..width]);
+    };
+    let (counts, entry) = (Table::of("Manifest"), Table::of("Part entry"));
+    counts.tiles(8);
+    entry.tiles(16);
+    set(&counts, 0, "parts", parts.len() as u64);
+    set(&counts, 0, "chunks", sums.len() as u64);
+    for (n, (offset, part)) in parts.iter().enumerate() {
+        set(&entry, 8 + 16 * n, "offset", *offset as u64);
+        set(&entry, 8 + 16 * n, "length", part.len() as u64);
+        set(&entry, 8 + 16 * n, "reserved", 0);
+    }
+    data.extend(sums.iter().flat_map(|sum| sum.to_le_bytes()));
+    data
+}
+
+/// A needle of the first commit, alone in it.
+fn sample() -> Sample {
+    Sample {
+        commit: 0,
+        behind: 0,
+        ordinal: 0,
+        kind: 1,
+        id: (1, 0),
+        content_type: None,
+        data: content(1, 0, 10),
+        units: 2,
+        age: 0,
+        previous: 0,
+        batch: None,
+        body: None,
+    }
+}
+
+fn samples() -> Vec<Sample> {
+    let first = body(1, 0, LARGE[0].3);
+    let second = body(2, 7, LARGE[1].3);
+    let (long, short) = first.split_at(66_000);
+    let at = |commit: usize| COMMITS[commit] + 512;
+    let manifests = [manifest(&[(at(1), long), (at(2), short)]), manifest(&[(at(5), &second)])];
+    assert_eq!(manifests.each_ref().map(Vec::len), [8 + 2 * 16 + 3 * 8, 8 + 16 + 8]);
+    let [of_first, of_second] = manifests;
+    vec![
+        sample(),
+        Sample { commit: 1, kind: 3, data: long.to_vec(), units: 130, age: 1, ..sample() },
+        Sample { commit: 2, kind: 3, data: short.to_vec(), age: 2, ..sample() },
+        Sample {
+            commit: 3,
+            kind: 4,
+            content_type: IMAGE,
+            data: of_first,
+            age: 3,
+            previous: at(0),
+            body: Some((first.clone(), 132)),
+            ..sample()
+        },
+        Sample {
+            commit: 4,
+            id: (3, 1),
+            content_type: TEXT,
+            data: content(3, 1, 500),
+            batch: Some((0, 2)),
+            ..sample()
+        },
+        Sample {
+            commit: 4,
+            behind: 2,
+            ordinal: 1,
+            id: (4, 0),
+            data: Vec::new(),
+            age: 1,
+            batch: Some((1, 2)),
+            ..sample()
+        },
+        Sample { commit: 5, kind: 3, id: (2, 7), data: second.clone(), age: 2, ..sample() },
+        Sample {
+            commit: 6,
+            id: (3, 1),
+            content_type: IMAGE,
+            data: content(3, 1, 200),
+            age: 3,
+            previous: at(4),
+            batch: Some((0, 2)),
+            ..sample()
+        },
+        Sample {
+            commit: 6,
+            behind: 2,
+            ordinal: 1,
+            kind: 4,
+            id: (2, 7),
+            data: of_second,
+            age: 4,
+            batch: Some((1, 2)),
+            body: Some((second, 2)),
+            ..sample()
+        },
+    ]
+}
+
+#[test]
+fn the_needles_stand_as_documented() {
+    let image = golden(PATH, build);
+    for sample in samples() {
+        sample.check(&image);
+    }
+    assert!(zero(&image[LOG_TAIL..image.len() - 4096]));
+}
+
+#[test]
+fn the_commits_stand_where_they_are_expected() {
+    let image = golden(PATH, build);
+    let table = Table::of("Commit record");
+    for (n, &at) in COMMITS.iter().enumerate() {
+        let record = &image[at..at + 512];
+        let end = COMMITS.get(n + 1).copied().unwrap_or(LOG_TAIL);
+        let needles = samples().iter().filter(|sample| sample.commit == n).count();
+        assert_eq!(table.bytes(record, "magic"), b"HAYLCMMT");
+        let fields =
+            [("sequence", n + 1), ("length", end - at), ("needles", needles), ("flags", 0)];
+        table.check(record, &fields.map(|(name, value)| (name, value as u64)));
+        assert!(sound(record, seed(at)));
+    }
+}
