@@ -358,6 +358,32 @@ fn a_manifest_that_is_given_up_gives_its_room_back() {
 }
 
 #[test]
+fn a_manifest_that_found_no_buffer_can_be_asked_for_again() {
+    let (mut process, volume) = started();
+    let pool = process.runtime.handle().pool().clone();
+    let body = bytes(1, 100_000);
+    let (writer, wanted) = (Rc::clone(&volume), body.clone());
+    process.run(async move {
+        let (upload, first) = upload(&writer, &pool, A, &body, &[CHUNK]).await.unwrap();
+        drop(first);
+        let full: Vec<_> = std::iter::from_fn(|| pool.alloc(1)).collect();
+        let refused = upload.finish(&pool, None).await.err();
+        assert_eq!(refused, Some(Refusal::NoBuffer));
+        drop(full);
+        let again = upload.finish(&pool, Some(b"image/jpeg")).await.unwrap();
+        writer.put(A, COOKIE, again, None).await.unwrap();
+    });
+    assert!(process.get(&volume, A).unwrap() == wanted);
+}
+
+#[test]
+#[should_panic(expected = "an empty body has no parts")]
+fn an_empty_body_is_no_upload() {
+    let (_process, volume) = started();
+    let _ = volume.upload(A, COOKIE, 0);
+}
+
+#[test]
 fn the_last_upload_to_finish_wins() {
     for seed in 0..10 {
         let pool = pool(16 << 20);

@@ -58,12 +58,16 @@ impl Volume {
     ///
     /// # Errors
     /// See [`Refusal`].
+    ///
+    /// # Panics
+    /// When `body_len` is 0: a manifest names at least one part.
     pub fn upload(
         self: &Rc<Self>,
         id: NeedleId,
         cookie: Cookie,
         body_len: u64,
     ) -> Result<Upload, Refusal> {
+        assert!(body_len > 0, "an empty body has no parts");
         self.admit()?;
         let room = Room::new(self, body_cost(body_len)).ok_or(Refusal::Full)?;
         Ok(Upload {
@@ -133,22 +137,18 @@ impl Upload {
     }
 
     /// The manifest, once all parts are durable: to be stored like any other needle. There is room
-    /// for it as long as this upload is not dropped.
+    /// for it as long as this upload is not dropped, and it can be asked for again.
     ///
     /// # Errors
     /// [`Refusal::NoBuffer`], [`Refusal::Failed`].
     ///
     /// # Panics
     /// When parts are missing.
-    pub async fn finish(
-        &mut self,
-        pool: &Pool,
-        content_type: Option<&[u8]>,
-    ) -> Result<Draft, Refusal> {
+    pub async fn finish(&self, pool: &Pool, content_type: Option<&[u8]>) -> Result<Draft, Refusal> {
         assert_eq!(self.added, self.body_len, "all parts have been added");
         let mut entries = Vec::with_capacity(self.parts.len());
-        for (joined, len) in std::mem::take(&mut self.parts) {
-            entries.push(PartEntry { offset: joined.settled().await?, len });
+        for (joined, len) in &self.parts {
+            entries.push(PartEntry { offset: joined.settled().await?, len: *len });
         }
         let body = LargeBody {
             len: self.body_len,
