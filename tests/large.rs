@@ -313,7 +313,7 @@ fn an_upload_that_is_given_up_leaves_nothing_but_dead_parts() {
     let (room, before) = (capacity(&volume), account(&volume));
     let all = volume.upload(A, COOKIE, room).unwrap();
     assert_eq!(capacity(&volume), 0);
-    assert!(!volume.has_room(0, CHUNK as usize));
+    assert!(!volume.has_room_for(CHUNK));
     drop(all);
     assert_eq!((capacity(&volume), account(&volume)), (room, before));
 

@@ -238,8 +238,8 @@ fn last_commit(bytes: &[u8]) -> Vec<NeedleId> {
     ids
 }
 
-/// Receives a large body: its manifest, still to be stored, and what keeps room for it. Two parts share a commit, where the
-/// pool has buffers for both.
+/// Receives a large body: its manifest, still to be stored, and what keeps room for it. Two parts
+/// share a commit.
 pub async fn upload(
     volume: &Rc<Volume>,
     pool: &Pool,
