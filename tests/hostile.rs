@@ -295,7 +295,7 @@ fn reset_midway(address: SocketAddr, seed: &mut u64) {
                 format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: {len}\r\n\r\n", path(6002));
             (head, split_mix(seed) % len)
         }
-        _ => (format!("POST /1/batch HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n"), 8000),
+        _ => ("POST /1/batch HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n".to_owned(), 8000),
     };
     stream.write_all(head.as_bytes()).unwrap();
     // The daemon may answer and close first.

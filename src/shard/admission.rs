@@ -18,13 +18,13 @@ const AROUND: u64 = 2 * PAGE as u64;
 /// Of what is left to be lent, nobody gets more than this part: the next ones get some too.
 const LENT_AT_ONCE: u64 = 8;
 /// Pause before a buffer is asked for again (nanoseconds).
-const BUFFER_PAUSE_NS: u64 = 4_000_000;
+pub const BUFFER_PAUSE_NS: u64 = 4_000_000;
 /// A body waits so long before it is refused (nanoseconds): bursts of large photos pass by then.
 const BODY_WAIT_NS: u64 = 100_000_000;
 /// So many bodies may wait; what comes beyond is refused at once.
 const BODIES_WAITING_MAX: usize = 64;
 /// How long a transfer that is under way waits for a buffer (nanoseconds).
-const BUFFER_WAIT_NS: u64 = 5_000_000_000;
+pub const BUFFER_WAIT_NS: u64 = 5_000_000_000;
 
 /// What has been admitted.
 #[derive(Default)]

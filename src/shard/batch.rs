@@ -16,6 +16,7 @@ use super::session::{
 };
 use super::store::Terms;
 use super::task::Outcome;
+use super::upload;
 use crate::buffer::Buf;
 use crate::http::conn::{BodyError, Conn};
 use crate::http::head::Head;
@@ -24,7 +25,7 @@ use crate::http::status::Status;
 use crate::http::target;
 use crate::limits::{COMMIT_NEEDLES_MAX, NEEDLE_DATA_MAX};
 use crate::types::{Cookie, NeedleId};
-use crate::volume::{Check, Draft, Existing, NewNeedle, Volume};
+use crate::volume::{Check, Draft, Existing, NewNeedle, Upload, Volume};
 
 /// The extended attribute that carries a media type, as GNU tar and others store it
 /// (freedesktop.org, Common Extended Attributes).
@@ -128,27 +129,34 @@ async fn store_all(
     tar: Received,
     terms: &Terms,
 ) -> Result<Vec<Created>, Plain> {
-    let (needles, sizes) = unpack(shard, volume, tar).await?;
+    let Unpacked { needles, sizes, uploads } = unpack(shard, volume, tar).await?;
     let names: Vec<(NeedleId, Cookie)> = needles.iter().map(|n| (n.id, n.cookie)).collect();
     let holds = |existing: Option<&Existing>| {
         terms.conditions.as_ref().is_none_or(|conditions| conditions.hold(existing))
     };
     let check: Check<'_> = terms.conditions.as_ref().map(|_| &holds as _);
     let stored = volume.put_batch(needles, check).await?;
+    drop(uploads);
     let told = names.into_iter().zip(sizes).zip(&stored);
     let told =
         told.map(|(((id, cookie), size), stored)| Created::new(number, id, cookie, size, stored));
     Ok(told.collect())
 }
 
-async fn unpack(
-    shard: &Rc<Shard>,
-    volume: &Rc<Volume>,
-    tar: Received,
-) -> Result<(Vec<NewNeedle>, Vec<u64>), Plain> {
+/// The photos of a batch.
+#[derive(Default)]
+struct Unpacked {
+    needles: Vec<NewNeedle>,
+    /// Bytes of each.
+    sizes: Vec<u64>,
+    /// Those of the photos above 1 MiB: as long as they are there, so is the room for the manifests.
+    uploads: Vec<Upload>,
+}
+
+async fn unpack(shard: &Rc<Shard>, volume: &Rc<Volume>, tar: Received) -> Result<Unpacked, Plain> {
     let body_len = tar.left as u64;
     let mut archive = Archive::new(tar);
-    let (mut needles, mut sizes, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    let (mut unpacked, mut seen) = (Unpacked::default(), HashSet::new());
     let mut since_yield = 0;
     for entry in archive.entries().map_err(|error| not_a_tar(&error))? {
         let mut entry = entry.map_err(|error| not_a_tar(&error))?;
@@ -156,7 +164,7 @@ async fn unpack(
         if !seen.insert(id) {
             return Err(bad(&entry, "stands there twice"));
         }
-        if needles.len() == COMMIT_NEEDLES_MAX {
+        if unpacked.needles.len() == COMMIT_NEEDLES_MAX {
             let reason = "a batch takes at most 1000 photos";
             return Err(Plain::error(Status::CONTENT_TOO_LARGE, reason));
         }
@@ -167,37 +175,38 @@ async fn unpack(
         let content_type = content_type_of(&mut entry)?;
         let content_type = content_type.as_deref();
         let draft = if size > NEEDLE_DATA_MAX {
-            in_parts(shard, volume, (id, cookie), &mut entry, content_type).await?
+            let mut upload = volume.upload(id, cookie, size)?;
+            in_parts(shard, &mut upload, &mut entry).await?;
+            let manifest = upload::manifest(shard, &upload, content_type).await?;
+            unpacked.uploads.push(upload);
+            manifest
         } else {
             let draft = Draft::new(shard.handle.pool(), content_type, size);
             let mut draft = draft.ok_or_else(no_buffer)?;
             fill(&mut entry, &mut draft)?;
             draft
         };
-        needles.push(NewNeedle { id, cookie, draft });
-        sizes.push(size);
+        unpacked.needles.push(NewNeedle { id, cookie, draft });
+        unpacked.sizes.push(size);
         since_yield += size + 512;
         if since_yield >= YIELD_AFTER {
             since_yield = 0;
             shard.handle.yield_now().await;
         }
     }
-    if needles.is_empty() {
+    if unpacked.needles.is_empty() {
         let reason = "there is no photo in the batch; send a tar with entries {key}/{alt}/{cookie}";
         return Err(Plain::error(Status::BAD_REQUEST, reason));
     }
-    Ok((needles, sizes))
+    Ok(unpacked)
 }
 
 /// A photo above 1 MiB: its parts go ahead in commits of their own, its manifest joins the batch.
 async fn in_parts(
-    shard: &Rc<Shard>,
-    volume: &Rc<Volume>,
-    (id, cookie): (NeedleId, Cookie),
+    shard: &Shard,
+    upload: &mut Upload,
     entry: &mut Entry<'_, Received>,
-    content_type: Option<&[u8]>,
-) -> Result<Draft, Plain> {
-    let mut upload = volume.upload(id, cookie, entry.size())?;
+) -> Result<(), Plain> {
     while upload.next_len(u64::MAX) > 0 {
         let part = upload.part(shard.handle.pool(), upload.next_len(u64::MAX));
         let mut part = part.ok_or_else(no_buffer)?;
@@ -205,7 +214,7 @@ async fn in_parts(
         upload.add(part)?;
         upload.settle().await?;
     }
-    Ok(upload.finish(shard.handle.pool(), content_type).await?)
+    Ok(())
 }
 
 fn fill(entry: &mut Entry<'_, Received>, draft: &mut Draft) -> Result<(), Plain> {

@@ -4,13 +4,13 @@
 use std::rc::Rc;
 
 use super::Shard;
-use super::admission::{Grant, LargePermit};
+use super::admission::{BUFFER_PAUSE_NS, BUFFER_WAIT_NS, Grant, LargePermit};
 use super::answer::{Plain, no_buffer};
 use super::session::{Object, Then, ask_for_body, body_missing, failed, reply};
 use super::store::{Done, Received, Terms};
 use crate::http::conn::{BodyError, Conn};
 use crate::http::head::Head;
-use crate::volume::{Check, Existing, Refusal, Upload};
+use crate::volume::{Check, Draft, Existing, Refusal, Upload};
 
 /// Receives and stores a large body.
 pub async fn receive(
@@ -50,7 +50,7 @@ pub async fn receive(
         Err(Stopped::Missing(error)) => return Ok(Err(body_missing(shard, conn, error).await)),
         Err(Stopped::Refused(plain)) => return Ok(Err(give_up(shard, conn, head, plain).await)),
     }
-    let stored = match upload.finish(shard.handle.pool(), content_type.as_deref()).await {
+    let stored = match manifest(shard, &upload, content_type.as_deref()).await {
         Ok(manifest) => volume.put(id, cookie, manifest, check).await,
         Err(refusal) => Err(refusal),
     };
@@ -63,6 +63,24 @@ pub async fn receive(
         }
         Err(refusal) => Err(refusal.into()),
     }))
+}
+
+/// The manifest of a body whose parts have all come. It waits a little for a buffer: much was done for
+/// it already.
+pub async fn manifest(
+    shard: &Shard,
+    upload: &Upload,
+    content_type: Option<&[u8]>,
+) -> Result<Draft, Refusal> {
+    let deadline = shard.handle.now() + BUFFER_WAIT_NS;
+    loop {
+        match upload.finish(shard.handle.pool(), content_type).await {
+            Err(Refusal::NoBuffer) if shard.handle.now() < deadline => {
+                shard.handle.sleep_until(shard.handle.now() + BUFFER_PAUSE_NS).await;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Why the rest of a body is not received.
