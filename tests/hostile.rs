@@ -6,8 +6,8 @@ mod daemon_harness;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir, path};
@@ -21,6 +21,13 @@ const PHOTO: u64 = 2;
 const BESIDES_BUFFERS: u64 = 48 << 20;
 /// After a deadline, a connection that was answered lingers for a second, and timers are coarse.
 const SLACK: Duration = Duration::from_millis(2500);
+
+/// One at a time: what they do to each other is not what is measured.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn raise_file_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -85,7 +92,7 @@ fn p99_while<T>(daemon: &Daemon, meanwhile: impl FnOnce() -> T) -> (Duration, T)
 }
 
 fn baseline(daemon: &Daemon) -> Duration {
-    p99_while(daemon, || std::thread::sleep(Duration::from_secs(3))).0
+    p99_while(daemon, || std::thread::sleep(Duration::from_secs(2))).0
 }
 
 /// Waits until a figure of the daemon has sunk to `most`; how long that took.
@@ -170,6 +177,7 @@ fn endure(
 
 #[test]
 fn a_thousand_uploads_at_one_byte_a_second() {
+    let _turn = turn();
     for shards in [1, 2] {
         endure(
             "1,000 uploads at 1 byte/s",
@@ -193,6 +201,7 @@ fn a_thousand_uploads_at_one_byte_a_second() {
 
 #[test]
 fn a_thousand_readers_at_one_byte_a_second() {
+    let _turn = turn();
     for shards in [1, 2] {
         endure(
             "1,000 readers at 1 byte/s",
@@ -227,6 +236,7 @@ fn a_thousand_readers_at_one_byte_a_second() {
 
 #[test]
 fn five_thousand_heads_that_never_end() {
+    let _turn = turn();
     for shards in [1, 2] {
         endure(
             "5,000 half-sent heads",
@@ -247,6 +257,7 @@ fn five_thousand_heads_that_never_end() {
 /// Uploads and downloads, small and large, that end with a reset in the middle.
 #[test]
 fn resets_in_the_middle_of_bodies() {
+    let _turn = turn();
     for shards in [1, 2] {
         raise_file_limit();
         let dir = data_dir();
@@ -310,6 +321,7 @@ fn reset_midway(address: SocketAddr, seed: &mut u64) {
 /// With all its descriptors taken the daemon waits for one, and does not spin.
 #[test]
 fn without_descriptors_it_waits_and_recovers() {
+    let _turn = turn();
     let dir = data_dir();
     let options = Options {
         launcher: vec!["prlimit".into(), "--nofile=1200:1200".into()],
@@ -345,6 +357,7 @@ fn without_descriptors_it_waits_and_recovers() {
 /// memory stays within its bound.
 #[test]
 fn many_large_bodies_at_once() {
+    let _turn = turn();
     for shards in [1, 2] {
         let dir = data_dir();
         let options = Options { shards, volume_size: "5GiB", ..Options::default() };
