@@ -10,7 +10,10 @@ use super::session::{Object, Then, ask_for_body, body_missing, failed, reply};
 use super::store::{Done, Received, Terms};
 use crate::http::conn::{BodyError, Conn};
 use crate::http::head::Head;
+use crate::limits::CHUNK;
 use crate::volume::{Check, Draft, Existing, Refusal, Upload};
+
+const CHUNK_LEN: usize = CHUNK as usize;
 
 /// Receives and stores a large body.
 pub async fn receive(
@@ -127,10 +130,18 @@ async fn receive_parts(
         let part = |len: u64| upload.part(shard.handle.pool(), len.min(wanted));
         let part = shard.buffer_of(wanted, part).await;
         let mut part = part.ok_or_else(|| Stopped::Refused(no_buffer()))?;
-        let (buf, start) = part.take();
-        let (buf, result) = conn.read_body(buf, start, part.data_len()).await;
+        let (mut buf, start) = part.take();
+        // Chunk by chunk, so that checksums are made while the bytes are in the cache, and none of
+        // it keeps other requests waiting for long.
+        let end = start + part.data_len();
+        for at in (start..end).step_by(CHUNK_LEN) {
+            let len = CHUNK_LEN.min(end - at);
+            let (back, result) = conn.read_body(buf, at, len).await;
+            result?;
+            upload.absorb(&back[at..at + len]);
+            buf = back;
+        }
         part.restore(buf);
-        result?;
         shard.metrics().payload_bytes_in.add(part.data_len() as u64);
         // Then at most two parts are in memory.
         upload.settle().await?;

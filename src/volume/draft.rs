@@ -1,7 +1,9 @@
 //! A needle on its way in: its data is received to where it will be written from.
 
 use super::append::RoomKey;
-use super::format::{Attribute, HEADER_LEN, Layout, attribute_bytes, encode_chunk_table};
+use super::format::{
+    Attribute, HEADER_LEN, Layout, attribute_bytes, encode_chunk_table, put_chunk_table,
+};
 use crate::buffer::{Buf, PAGE, Pool};
 use crate::limits::{CONTENT_TYPE_MAX, NEEDLE_DATA_MAX};
 
@@ -97,6 +99,13 @@ impl Draft {
     pub fn data_mut(&mut self) -> &mut [u8] {
         let range = self.layout.data_range();
         &mut self.buf.as_mut().expect("the buffer is at home")[range]
+    }
+
+    /// The buffer with a chunk table of these checksums, and the layout.
+    pub fn sealed_with(self, sums: &[u64]) -> (Buf, Layout) {
+        let mut buf = self.buf.expect("the buffer is at home");
+        put_chunk_table(&mut buf, &self.layout, sums);
+        (buf, self.layout)
     }
 
     /// The buffer with the chunk table filled in, the layout, and XXH3-64 of the data.

@@ -4,18 +4,18 @@
 
 use std::rc::Rc;
 
-use xxhash_rust::xxh3::Xxh3Default;
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use super::Volume;
 use super::append::{COMMIT_OVERHEAD, Joined, Pending, Room};
 use super::draft::{Draft, LargeBody};
 use super::error::Refusal;
-use super::format::{
-    Kind, Layout, NeedleHeader, PartEntry, chunk_checksums, encode_manifest, manifest_len,
-};
+use super::format::{Kind, Layout, NeedleHeader, PartEntry, encode_manifest, manifest_len};
 use crate::buffer::Pool;
 use crate::limits::{ATTRIBUTES_MAX, CHUNK, NEEDLE_DATA_MAX, UNIT};
 use crate::types::{Cookie, NeedleId};
+
+const CHUNK_LEN: usize = CHUNK as usize;
 
 /// A large body being received.
 pub struct Upload {
@@ -26,8 +26,14 @@ pub struct Upload {
     added: u64,
     /// For what is still to come.
     room: Room,
+    /// Of the body.
     hash: Box<Xxh3Default>,
+    /// Of the part that is coming.
+    part_hash: Box<Xxh3Default>,
+    /// How much of that part was absorbed (bytes).
+    absorbed: usize,
     parts: Vec<(Joined, u32)>,
+    /// Checksums of all chunks so far.
     sums: Vec<u64>,
     parts_len: u64,
 }
@@ -78,6 +84,8 @@ impl Volume {
             added: 0,
             room,
             hash: Box::default(),
+            part_hash: Box::default(),
+            absorbed: 0,
             parts: Vec::new(),
             sums: Vec::new(),
             parts_len: 0,
@@ -100,14 +108,33 @@ impl Upload {
         Draft::new(pool, None, len)
     }
 
+    /// Takes note of the next chunk of the part that is coming: 64 KiB, or its last bytes. What is not
+    /// absorbed as it comes is when the part is added, all at once.
+    pub fn absorb(&mut self, chunk: &[u8]) {
+        self.hash.update(chunk);
+        self.part_hash.update(chunk);
+        self.sums.push(xxh3_64(chunk));
+        self.absorbed += chunk.len();
+    }
+
     /// Adds a part, which then stands in the forming commit.
     ///
     /// # Errors
     /// See [`Refusal`].
+    ///
+    /// # Panics
+    /// When chunks were absorbed that are not the part's first ones.
     pub fn add(&mut self, mut part: Draft) -> Result<(), Refusal> {
-        self.hash.update(part.data_mut());
-        let (buf, layout, checksum) = part.sealed();
-        self.sums.extend(chunk_checksums(&buf, &layout, checksum));
+        let absorbed = self.absorbed;
+        for chunk in part.data_mut()[absorbed..].chunks(CHUNK_LEN) {
+            self.absorb(chunk);
+        }
+        assert_eq!(self.absorbed, part.data_len(), "chunks of another part were absorbed");
+        let first = self.sums.len() - part.data_len().div_ceil(CHUNK_LEN);
+        let (buf, layout) = part.sealed_with(&self.sums[first..]);
+        let checksum = self.part_hash.digest();
+        self.part_hash.reset();
+        self.absorbed = 0;
         let data_len = u32::try_from(layout.data_len).expect("1 MiB");
         self.added += u64::from(data_len);
         self.parts_len += layout.len as u64;

@@ -16,8 +16,8 @@ pub use hint::{HINT_OFFSETS, TailHint};
 pub use manifest::{Manifest, PartEntry, encode_manifest, manifest_len};
 pub use needle::{
     Attribute, FOOTER_LEN, Footer, HEADER_LEN, Kind, Layout, NeedleHeader, Unreadable,
-    attribute_bytes, attributes, chunk_checksums, decode_header, encode_chunk_table,
-    encode_data_needle, encode_tombstone, footer_at, verify_data, verify_meta, verify_range,
+    attribute_bytes, attributes, decode_header, encode_chunk_table, encode_data_needle,
+    encode_tombstone, footer_at, put_chunk_table, verify_data, verify_meta, verify_range,
 };
 pub use superblock::{
     FORMAT_VERSION, Superblock, SuperblockError, VolumeState, superblock_offsets,

@@ -238,15 +238,16 @@ pub fn encode_chunk_table(needle: &mut [u8], layout: &Layout) -> u64 {
     xxh3_64(data)
 }
 
-/// Checksums of the chunks of the data, from the chunk table that [`encode_chunk_table`] wrote;
-/// `whole` is what it returned.
-#[must_use]
-pub fn chunk_checksums(needle: &[u8], layout: &Layout, whole: u64) -> Vec<u64> {
-    let table = &needle[layout.chunk_table()];
-    if table.is_empty() {
-        return vec![whole];
+/// Fills in the chunk checksums where they are known already; data of a part needs no table when it
+/// is a single chunk.
+pub fn put_chunk_table(needle: &mut [u8], layout: &Layout, sums: &[u64]) {
+    let table = &mut needle[layout.chunk_table()];
+    if !table.is_empty() {
+        let mut out = Encoder::new(table);
+        for sum in sums {
+            out.u64(*sum);
+        }
     }
-    table.chunks_exact(8).map(|sum| Decoder::new(sum).u64()).collect()
 }
 
 /// Completes a needle whose attributes, chunk table and data already stand in `needle`, for
