@@ -1,0 +1,520 @@
+//! The real nginx, configured as `docs/nginx.example.conf` says, in front of the real daemon: what
+//! users get is what the daemon gives. That nginx and the daemon never see different requests in the
+//! same bytes is in `tests/smuggling.rs`.
+
+mod daemon_harness;
+mod nginx_harness;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use daemon_harness::{COOKIE, Client, Daemon, Options, Reply, bytes, data_dir, path};
+use hayloft::runtime::split_mix;
+use nginx_harness::{Nginx, Setup, Upstream, listen_unix};
+use nix::sys::signal::Signal;
+
+const LARGEST: usize = 64 << 20;
+
+fn options(dir: &tempfile::TempDir) -> Options {
+    let args = listen_unix(dir.path());
+    Options { shards: 2, volume_size: "512MiB", args, ..Options::default() }
+}
+
+/// Runs a test over TCP and over the daemon's unix socket. Afterwards nothing may have gone wrong.
+fn both(test: impl Fn(&Daemon, &Nginx)) {
+    for upstream in [Upstream::Tcp, Upstream::Unix] {
+        let dir = data_dir();
+        let daemon = Daemon::start(dir.path(), &options(&dir));
+        let nginx = Nginx::start(dir.path(), &daemon, &Setup { upstream, ..Setup::default() });
+        test(&daemon, &nginx);
+        nothing_went_wrong(&nginx);
+        let wanted = if upstream == Upstream::Unix { "unix:" } else { "127.0.0.1:" };
+        let logged = nginx.logged();
+        let reached = logged.iter().flat_map(|request| &request.upstreams);
+        assert!(reached.clone().count() > 0 && reached.clone().all(|to| to.starts_with(wanted)));
+        drop(nginx);
+        let log = daemon.log_text();
+        assert!(daemon.stop().success(), "{log}");
+        assert!(!log.contains("panicked"), "{log}");
+    }
+}
+
+/// Nothing that nginx had to make up for: no broken connection, no answer it did not understand, no
+/// request sent twice.
+fn nothing_went_wrong(nginx: &Nginx) {
+    let errors = nginx.errors();
+    let bad = ["[emerg]", "[alert]", "[crit]", "prematurely", "reset by peer", "Broken pipe"];
+    let bad = errors.lines().find(|line| bad.iter().any(|word| line.contains(word)));
+    assert_eq!(bad, None);
+    for request in nginx.logged() {
+        assert!(request.upstreams.len() <= 1, "{request:?}");
+        assert_ne!(request.status, 502, "{request:?}");
+    }
+}
+
+fn same_photo(got: &Reply, want: &[u8]) -> bool {
+    got.header("content-length") == Some(&want.len().to_string()) && got.body == want
+}
+
+#[test]
+fn every_method_comes_through() {
+    both(|daemon, nginx| {
+        let mut client = nginx.client();
+        let photo = bytes(1, 200_001);
+        let stored = client.put(&path(1), &photo).unwrap();
+        assert_eq!(stored.status, 201);
+        let got = client.get(&path(1)).unwrap();
+        assert!(got.status == 200 && same_photo(&got, &photo));
+        let direct = daemon.client().get(&path(1)).unwrap();
+        assert_eq!(got.header("etag"), stored.header("etag"));
+        for name in [
+            "content-type",
+            "etag",
+            "last-modified",
+            "accept-ranges",
+            "cache-control",
+            "x-hayloft-volume",
+        ] {
+            assert!(got.header(name).is_some(), "{name} is lost");
+            assert_eq!(got.header(name), direct.header(name));
+        }
+        let head = client.request("HEAD", &path(1), &[], None).unwrap();
+        assert_eq!((head.status, head.header("content-length")), (200, Some("200001")));
+        assert_eq!(head.header("etag"), stored.header("etag"));
+        assert_eq!(client.put(&path(1), b"new").unwrap().status, 204);
+        assert_eq!(client.get(&path(1)).unwrap().body, b"new");
+        let foreign = format!("/1/1/0/{}", "f".repeat(16));
+        let conflict = client.put(&foreign, b"x").unwrap();
+        assert_eq!(conflict.status, 409);
+        assert_eq!(conflict.text(), "the photo exists with another cookie\n", "the daemon's words");
+        assert_eq!(client.get(&foreign).unwrap().status, 404);
+
+        let posted = client.request("POST", "/1", &[], Some(&photo[..5000])).unwrap();
+        assert_eq!(posted.status, 201);
+        let url = posted.header("location").unwrap().to_owned();
+        assert!(url.starts_with("/1/"), "nginx rewrote {url}");
+        assert!(same_photo(&client.get(&url).unwrap(), &photo[..5000]));
+        let posted = client.request("POST", "/", &[], Some(b"anywhere")).unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&posted.body).unwrap();
+        assert_eq!(client.get(told["url"].as_str().unwrap()).unwrap().body, b"anywhere");
+
+        let mut tar = tar::Builder::new(Vec::new());
+        for key in 10..30 {
+            let mut header = tar::Header::new_gnu();
+            let photo = bytes(key, 20_000);
+            header.set_size(photo.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, format!("{key}/0/{COOKIE}"), &photo[..]).unwrap();
+        }
+        let tar = tar.into_inner().unwrap();
+        let batch = client.request("POST", "/1/batch", &[], Some(&tar)).unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&batch.body).unwrap();
+        assert_eq!((batch.status, told.as_array().unwrap().len()), (201, 20));
+        for key in 10..30 {
+            assert!(same_photo(&client.get(&path(key)).unwrap(), &bytes(key, 20_000)));
+        }
+
+        assert_eq!(client.request("DELETE", &path(1), &[], None).unwrap().status, 204);
+        assert_eq!(client.request("DELETE", &path(1), &[], None).unwrap().status, 404);
+        assert_eq!(client.get(&path(1)).unwrap().status, 404);
+        assert_eq!(client.get("/1/%31/0/0123456789abcdef").unwrap().status, 400, "undecoded");
+        let wrong = client.request("POST", &path(1), &[], Some(b"")).unwrap();
+        assert_eq!((wrong.status, wrong.header("allow")), (405, Some("GET, HEAD, PUT, DELETE")));
+    });
+}
+
+#[test]
+fn ranges_and_conditions_come_through() {
+    both(|_, nginx| {
+        let mut client = nginx.client();
+        let photo = bytes(5, 200_000);
+        let stored = client.put(&path(1), &photo).unwrap();
+        let etag = stored.header("etag").unwrap().to_owned();
+        assert!(etag.starts_with('"'), "a strong one");
+        let modified = stored.header("last-modified").unwrap().to_owned();
+        for (range, first, last) in [
+            ("bytes=0-0", 0, 0),
+            ("bytes=65530-65540", 65_530, 65_540),
+            ("bytes=199999-", 199_999, 199_999),
+            ("bytes=-7", 199_993, 199_999),
+            ("bytes=0-", 0, 199_999),
+        ] {
+            let got = client.request("GET", &path(1), &[("Range", range)], None).unwrap();
+            let said = format!("bytes {first}-{last}/200000");
+            assert_eq!((got.status, got.header("content-range")), (206, Some(&said[..])));
+            assert!(same_photo(&got, &photo[first..=last]), "{range}");
+        }
+        let mut ask = |headers: &[(&str, &str)]| {
+            let got = client.request("GET", &path(1), headers, None).unwrap();
+            (got.status, got)
+        };
+        let (status, beyond) = ask(&[("Range", "bytes=200000-")]);
+        assert_eq!((status, beyond.header("content-range")), (416, Some("bytes */200000")));
+        let (status, same) = ask(&[("If-None-Match", &etag)]);
+        assert_eq!((status, same.header("etag"), same.body.len()), (304, Some(&etag[..]), 0));
+        assert_eq!(ask(&[("If-Modified-Since", &modified)]).0, 304);
+        assert_eq!(ask(&[("If-Match", "\"0000000000000000\"")]).0, 412);
+        assert_eq!(ask(&[("If-Match", &etag)]).0, 200);
+        let (status, part) = ask(&[("Range", "bytes=1-2"), ("If-Range", &etag)]);
+        assert_eq!((status, &part.body[..]), (206, &photo[1..=2]));
+        let (status, whole) = ask(&[("Range", "bytes=1-2"), ("If-Range", "\"x\"")]);
+        assert!(status == 200 && whole.body == photo);
+        let (status, several) = ask(&[("Range", "bytes=1-2,5-6")]);
+        assert!(status == 200 && several.body == photo, "several ranges are answered with all");
+        let mut put = |header: (&str, &str)| {
+            client.request("PUT", &path(1), &[header], Some(b"new")).unwrap().status
+        };
+        assert_eq!(put(("If-None-Match", "*")), 412);
+        assert_eq!(put(("If-Match", "\"0000000000000000\"")), 412);
+        assert_eq!(put(("If-Match", &etag)), 204);
+        let gone = client.request("DELETE", &path(1), &[("If-Match", &etag)], None).unwrap();
+        assert_eq!(gone.status, 412);
+    });
+}
+
+#[test]
+fn the_largest_photo_comes_through() {
+    both(|daemon, nginx| {
+        let mut client = nginx.client();
+        let photo = bytes(7, LARGEST);
+        assert_eq!(client.put(&path(1), &photo).unwrap().status, 201);
+        let got = client.get(&path(1)).unwrap();
+        assert!(got.status == 200 && same_photo(&got, &photo));
+        let mut state = 1;
+        for _ in 0..40 {
+            let at = |state: &mut u64| usize::try_from(split_mix(state) % LARGEST as u64).unwrap();
+            let (a, b) = (at(&mut state), at(&mut state));
+            // Half of them short, many across the border of two parts.
+            let (first, last) = (a.min(b), if a % 2 == 0 { a.max(b) } else { a.min(b) + b % 5000 });
+            let last = last.min(LARGEST - 1);
+            let range = format!("bytes={first}-{last}");
+            let got = client.request("GET", &path(1), &[("Range", &range)], None).unwrap();
+            assert!(got.status == 206 && same_photo(&got, &photo[first..=last]), "{range}");
+        }
+        let before = daemon.metric("hayloft_requests_total", "");
+        let beyond = format!(
+            "PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
+            path(2),
+            LARGEST + 1
+        );
+        let mut refused = nginx.client();
+        refused.send(beyond.as_bytes()).unwrap();
+        assert_eq!(refused.reply(false).unwrap().status, 413);
+        assert_eq!(daemon.metric("hayloft_requests_total", ""), before, "nginx said it");
+    });
+}
+
+/// nginx sends an upload that the daemon refuses at once, and closes upon: the answer must arrive
+/// nevertheless.
+#[test]
+fn the_refusal_of_a_large_upload_arrives() {
+    both(|_, nginx| {
+        let mut client = nginx.client();
+        assert_eq!(client.put(&path(1), b"mine").unwrap().status, 201);
+        let foreign = format!("/1/1/0/{}", "f".repeat(16));
+        for len in [300_000, 1_048_576, 1_048_577, 8 << 20] {
+            let large = bytes(1, len);
+            for round in 0..10 {
+                let got = client.put(&foreign, &large).unwrap();
+                assert_eq!((got.status, round), (409, round), "{len} bytes");
+                let got = client.put(&format!("/9/1/0/{COOKIE}"), &large).unwrap();
+                assert_eq!((got.status, round), (404, round), "{len} bytes");
+            }
+        }
+        assert_eq!(client.get(&path(1)).unwrap().body, b"mine");
+    });
+}
+
+fn accepted(daemon: &Daemon) -> f64 {
+    daemon.metric("hayloft_connections_accepted_total", "")
+}
+
+#[test]
+fn connections_to_the_daemon_are_kept() {
+    both(|daemon, nginx| {
+        let photo = bytes(1, 3000);
+        nginx.client().put(&path(1), &photo).unwrap();
+        let foreign = format!("/1/1/0/{}", "f".repeat(16));
+        let before = accepted(daemon);
+        // nginx itself ends a client's connection after 1000 requests.
+        for _ in 0..4 {
+            let mut client = nginx.client();
+            for n in 0..50 {
+                for _ in 0..5 {
+                    assert!(same_photo(&client.get(&path(1)).unwrap(), &photo));
+                }
+                let status = |client: &mut Client, method, path: &str, header, body| {
+                    client.request(method, path, &[header], body).unwrap().status
+                };
+                let (none, path) = (("X", "y"), path(1));
+                assert_eq!(status(&mut client, "GET", &foreign, none, None), 404);
+                let range = ("Range", "bytes=3000-");
+                assert_eq!(status(&mut client, "GET", &path, range, None), 416);
+                assert_eq!(status(&mut client, "HEAD", &path, none, None), 200);
+                let create = ("If-None-Match", "*");
+                assert_eq!(status(&mut client, "PUT", &path, create, Some(b"x")), 412);
+                let body = if n % 2 == 0 { &photo[..] } else { b"x" };
+                assert_eq!(status(&mut client, "PUT", &foreign, none, Some(body)), 409);
+            }
+        }
+        let opened = accepted(daemon) - before;
+        assert!(opened <= 1.0, "{opened} connections for 2,000 requests, one after the other");
+
+        // Idle for a while.
+        std::thread::sleep(Duration::from_secs(4));
+        assert!(same_photo(&nginx.client().get(&path(1)).unwrap(), &photo));
+        assert_eq!(accepted(daemon) - before, opened);
+
+        // The daemon ends a connection upon a malformed request: the next one needs another.
+        for n in 1..=5 {
+            let got = nginx.client().get("/not/a/photo").unwrap();
+            assert_eq!(got.status, 400);
+            assert!(same_photo(&nginx.client().get(&path(1)).unwrap(), &photo));
+            assert_eq!(accepted(daemon) - before, opened + f64::from(n), "is it counted at all?");
+        }
+    });
+}
+
+/// Why nginx must be the one that closes idle connections, in short: 1 second here and 2 there.
+#[test]
+fn idle_connections_end_without_errors() {
+    let dir = data_dir();
+    let config = "[limits]\nidle_timeout_seconds = 2\n".to_owned();
+    let daemon = Daemon::start(dir.path(), &Options { config, ..options(&dir) });
+    let edits = [("keepalive_timeout 60s;", "keepalive_timeout 1s;")];
+    let nginx = Nginx::start(dir.path(), &daemon, &Setup { edits: &edits, ..Setup::default() });
+    daemon.client().put(&path(1), b"photo").unwrap();
+    let before = accepted(&daemon);
+    std::thread::scope(|scope| {
+        for thread in 0..8u64 {
+            let nginx = &nginx;
+            scope.spawn(move || {
+                let mut client = nginx.client();
+                let began = Instant::now();
+                for n in 0.. {
+                    // All about the same time, so that no connection is used in between: around the
+                    // second in which nginx closes them, and the one in which the daemon would.
+                    let around = if n % 3 == 2 { 1_950 } else { 950 };
+                    let pause = around + (thread * 7 + n * 29) % 100;
+                    std::thread::sleep(Duration::from_millis(pause));
+                    assert_eq!(client.put(&path(2 + thread), b"x").unwrap().status / 10, 20);
+                    assert_eq!(client.get(&path(1)).unwrap().body, b"photo");
+                    if began.elapsed() > Duration::from_secs(6) {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    let opened = accepted(&daemon) - before;
+    assert!(opened >= 10.0, "{opened} connections: none has ever ended");
+    nothing_went_wrong(&nginx);
+}
+
+/// Neither proves what the other does: that the pieces in the documents fit together.
+#[test]
+fn the_examples_agree() {
+    let nginx = include_str!("../docs/nginx.example.conf");
+    let daemon = include_str!("../docs/hayloft.example.toml");
+    let number = |text: &str, before: &str| -> u64 {
+        let rest = text.split_once(before).unwrap_or_else(|| panic!("no {before:?}")).1;
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        rest[..digits].parse().unwrap()
+    };
+    let idle = number(daemon, "\n#idle_timeout_seconds = ");
+    assert!(number(nginx, "\n    keepalive_timeout ") < idle);
+    let largest = number(daemon, "\n#largest_body = \"");
+    assert_eq!(number(nginx, "\n    client_max_body_size "), largest);
+    assert!(
+        daemon.contains(&format!("\"{largest}MiB\"")) && nginx.contains(&format!(" {largest}m;"))
+    );
+    let listen = daemon.split_once("\n#listen = [\"").unwrap().1.split_once('"').unwrap().0;
+    assert!(nginx.contains(&format!("\n    server {listen} ")));
+}
+
+#[test]
+fn after_a_restart_of_the_daemon_nobody_needs_to_do_anything() {
+    for upstream in [Upstream::Tcp, Upstream::Unix] {
+        let dir = data_dir();
+        let options = options(&dir);
+        let mut daemon = Daemon::start(dir.path(), &options);
+        let nginx = Nginx::start(dir.path(), &daemon, &Setup { upstream, ..Setup::default() });
+        let photo = bytes(1, 5000);
+        assert_eq!(nginx.client().put(&path(1), &photo).unwrap().status, 201);
+        for signal in [Signal::SIGTERM, Signal::SIGKILL, Signal::SIGTERM] {
+            // Several connections of nginx's to the daemon are open.
+            let mut clients: Vec<Client> = (0..8).map(|_| nginx.client()).collect();
+            for client in &mut clients {
+                client
+                    .send(format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1)).as_bytes())
+                    .unwrap();
+            }
+            for client in &mut clients {
+                assert!(same_photo(&client.reply(false).unwrap(), &photo));
+            }
+            let (data, admin) = (daemon.data, daemon.admin);
+            daemon.signal(signal);
+            assert!(daemon.wait(Duration::from_secs(10)).is_some(), "{upstream:?} {signal}");
+            for client in &mut clients {
+                assert_eq!(client.get(&path(1)).unwrap().status, 502, "there is no daemon");
+            }
+            daemon = Daemon::launch_on(dir.path(), &options, data, admin);
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while !daemon.ready() {
+                assert!(Instant::now() < deadline, "{}", daemon.log_text());
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            // Ready: from now on not one request may fail.
+            for client in &mut clients {
+                for _ in 0..20 {
+                    assert!(same_photo(&client.get(&path(1)).unwrap(), &photo));
+                }
+                assert_eq!(client.put(&path(2), b"x").unwrap().status / 10, 20);
+            }
+        }
+        let logged = nginx.logged();
+        assert!(logged.iter().all(|request| request.upstreams.len() == 1), "nothing is sent twice");
+    }
+}
+
+#[test]
+fn clients_of_http_1_0_are_served() {
+    both(|_, nginx| {
+        let photo = bytes(3, 100_000);
+        let one = |request: String, body: &[u8]| {
+            let mut stream = TcpStream::connect(nginx.address).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            stream.write_all(&[request.as_bytes(), body].concat()).unwrap();
+            let mut all = Vec::new();
+            // Up to the end: nothing keeps the connection.
+            stream.read_to_end(&mut all).unwrap();
+            let end = all.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+            let body = all.split_off(end);
+            (String::from_utf8(all).unwrap(), body)
+        };
+        let put = format!("PUT {} HTTP/1.0\r\nContent-Length: {}\r\n\r\n", path(1), photo.len());
+        let (head, _) = one(put, &photo);
+        assert!(head.starts_with("HTTP/1.1 201 "), "{head}");
+        let (head, body) = one(format!("GET {} HTTP/1.0\r\n\r\n", path(1)), b"");
+        assert!(head.starts_with("HTTP/1.1 200 ") && body == photo, "{head}");
+        assert!(head.contains("Connection: close\r\n"), "{head}");
+        let (head, body) = one(format!("HEAD {} HTTP/1.0\r\n\r\n", path(1)), b"");
+        assert!(head.starts_with("HTTP/1.1 200 ") && body.is_empty(), "{head}");
+        let range = format!("GET {} HTTP/1.0\r\nRange: bytes=5-9\r\n\r\n", path(1));
+        let (head, body) = one(range, b"");
+        assert!(head.starts_with("HTTP/1.1 206 ") && body == photo[5..10], "{head}");
+        // And one that asks to keep it.
+        let mut client = nginx.client();
+        for _ in 0..3 {
+            let get = format!("GET {} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", path(1));
+            client.send(get.as_bytes()).unwrap();
+            assert!(same_photo(&client.reply(false).unwrap(), &photo));
+        }
+    });
+}
+
+/// Chunked bodies, which the daemon refuses, reach it with a length.
+#[test]
+fn chunked_uploads_are_served() {
+    both(|_, nginx| {
+        for (key, len) in [(1, 5_000), (2, 3_000_000)] {
+            let photo = bytes(key, len);
+            let head = format!(
+                "PUT {} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+                path(key)
+            );
+            let mut stream = head.into_bytes();
+            for chunk in photo.chunks(777) {
+                stream.extend_from_slice(format!("{:x};x=y\r\n", chunk.len()).as_bytes());
+                stream.extend_from_slice(chunk);
+                stream.extend_from_slice(b"\r\n");
+            }
+            stream.extend_from_slice(b"0\r\nTrailer: x\r\n\r\n");
+            let mut client = nginx.client();
+            client.send(&stream).unwrap();
+            assert_eq!(client.reply(false).unwrap().status, 201);
+            assert!(same_photo(&client.get(&path(key)).unwrap(), &photo));
+        }
+    });
+}
+
+/// Haystack's rule: photos of volumes that take writes are kept, others are not, errors neither.
+#[test]
+fn the_cache_keeps_what_the_rule_says() {
+    let dir = data_dir();
+    let daemon = Daemon::start(dir.path(), &options(&dir));
+    let nginx = Nginx::start(dir.path(), &daemon, &Setup { cache: true, ..Setup::default() });
+    let mut client = nginx.client();
+    let asked = || daemon.metric("hayloft_requests_total", "method=\"get\"");
+    let photo = bytes(1, 300_000);
+    let stored = client.put(&path(1), &photo).unwrap();
+    let etag = stored.header("etag").unwrap().to_owned();
+    client.put(&path(2), &photo).unwrap();
+    let before = asked();
+    let mut wanted = 0.0;
+    for round in 0..3 {
+        // Kept from its first answer on.
+        wanted += if round == 0 { 1.0 } else { 0.0 };
+        let got = client.get(&path(1)).unwrap();
+        assert!(got.status == 200 && same_photo(&got, &photo));
+        assert_eq!(got.header("x-hayloft-volume"), Some("writable"));
+        assert_eq!(asked() - before, wanted, "round {round}");
+        // The answers that nginx makes of what it keeps are those of the daemon, also when a range is
+        // what it is asked for first.
+        wanted += if round == 0 { 1.0 } else { 0.0 };
+        for (key, from) in [(1, 1000), (2, 250_000)] {
+            let range = format!("bytes={from}-{}", from + 9);
+            let got = client.request("GET", &path(key), &[("Range", &range)], None).unwrap();
+            let said = format!("bytes {from}-{}/300000", from + 9);
+            assert_eq!((got.status, got.header("content-range")), (206, Some(&said[..])));
+            assert_eq!(got.body, photo[from..from + 10]);
+        }
+        let got = client.request("GET", &path(1), &[("Range", "bytes=300000-")], None).unwrap();
+        assert_eq!((got.status, got.header("content-range")), (416, Some("bytes */300000")));
+        let got = client.request("GET", &path(1), &[("If-None-Match", &etag)], None).unwrap();
+        assert_eq!(got.status, 304);
+        assert_eq!(asked() - before, wanted, "round {round}");
+        // What is no photo is not kept.
+        wanted += 1.0;
+        assert_eq!(client.get(&path(404)).unwrap().status, 404);
+        assert_eq!(asked() - before, wanted, "round {round}");
+    }
+    nothing_went_wrong(&nginx);
+}
+
+/// No volume is read-only yet, so the answer that one will give comes from a server of the test's.
+#[test]
+fn the_cache_does_not_keep_photos_of_read_only_volumes() {
+    for (state, rounds, wanted) in [("read-only", 5, 5), ("writable", 5, 1)] {
+        let dir = data_dir();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = listener.local_addr().unwrap();
+        let nginx = Nginx::start_before(
+            dir.path(),
+            &server.to_string(),
+            &Setup { cache: true, ..Setup::default() },
+        );
+        let answers = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut answers, mut got) = (0, [0; 4096]);
+            // One read is one request: nginx sends the next one after the answer. It ends with nginx.
+            while stream.read(&mut got).is_ok_and(|len| len > 0) {
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nCache-Control: public, max-age=86400\r\n\
+                     X-Hayloft-Volume: {state}\r\n\r\nphoto"
+                );
+                stream.write_all(head.as_bytes()).unwrap();
+                answers += 1;
+            }
+            answers
+        });
+        let mut client = nginx.client();
+        for _ in 0..rounds {
+            let got = client.get(&path(1)).unwrap();
+            assert_eq!((got.status, &got.body[..]), (200, &b"photo"[..]));
+        }
+        drop(nginx);
+        assert_eq!(answers.join().unwrap(), wanted, "{state}");
+    }
+}

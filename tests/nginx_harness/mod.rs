@@ -1,0 +1,194 @@
+//! The real nginx in front of a daemon, with the configuration that the documents show.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::daemon_harness::{Client, Daemon, free_ports};
+
+const EXAMPLE: &str = include_str!("../../docs/nginx.example.conf");
+
+/// How nginx reaches the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upstream {
+    Tcp,
+    Unix,
+}
+
+/// Where a daemon started in `dir` listens beside its TCP address.
+pub fn socket(dir: &Path) -> PathBuf {
+    dir.join("data.sock")
+}
+
+/// The arguments that make a daemon listen there.
+pub fn listen_unix(dir: &Path) -> Vec<String> {
+    vec!["--listen".to_owned(), format!("unix:{}", socket(dir).display())]
+}
+
+/// How to start nginx.
+pub struct Setup<'a> {
+    pub upstream: Upstream,
+    /// Switches on what is switched off in the example: the cache.
+    pub cache: bool,
+    /// What to replace in the example; each must be there.
+    pub edits: &'a [(&'a str, &'a str)],
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Self { upstream: Upstream::Tcp, cache: false, edits: &[] }
+    }
+}
+
+/// A request as nginx saw it.
+#[derive(Clone, Debug)]
+pub struct Logged {
+    /// The first line as it came; bytes that are not printable, `"` and `\` as `\xHH`.
+    pub request: String,
+    pub status: u16,
+    /// Whom nginx passed it to: one for each attempt, nobody if it answered itself.
+    pub upstreams: Vec<String>,
+    /// What the daemon said; `-` if nothing came.
+    pub upstream_status: String,
+    pub body_bytes: u64,
+}
+
+/// An nginx. Killed when dropped.
+pub struct Nginx {
+    child: Child,
+    dir: PathBuf,
+    pub address: SocketAddr,
+}
+
+impl Nginx {
+    /// Starts it in front of `daemon`, whose files and its own are in `dir`.
+    pub fn start(dir: &Path, daemon: &Daemon, setup: &Setup) -> Self {
+        let server = match setup.upstream {
+            Upstream::Tcp => daemon.data.to_string(),
+            Upstream::Unix => format!("unix:{}", socket(dir).display()),
+        };
+        Self::start_before(dir, &server, setup)
+    }
+
+    /// Starts it in front of `server`.
+    pub fn start_before(dir: &Path, server: &str, setup: &Setup) -> Self {
+        let own = dir.join("nginx");
+        std::fs::create_dir(&own).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], free_ports(1)));
+        let log = format!("access_log {} raw;", own.join("access.log").display());
+        let mut site = EXAMPLE.to_owned();
+        if setup.cache {
+            site = switched_on(&site);
+        }
+        let cache = own.join("cache");
+        let ours = [
+            ("server 127.0.0.1:8080 ", &format!("server {server} ")[..]),
+            ("listen 80;", &format!("listen {address};")),
+            ("access_log off;", &log),
+            ("/var/cache/nginx/hayloft ", &format!("{} ", cache.display())),
+        ];
+        for (old, new) in ours.iter().chain(setup.edits) {
+            assert!(site.contains(old), "the example has no {old:?}");
+            site = site.replace(old, new);
+        }
+        std::fs::write(own.join("site.conf"), site).unwrap();
+        std::fs::write(own.join("nginx.conf"), main_conf(&own)).unwrap();
+        let child = Command::new("/usr/sbin/nginx")
+            .arg("-c")
+            .arg(own.join("nginx.conf"))
+            .arg("-e")
+            .arg(own.join("error.log"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nginx is needed (Debian package nginx-light)");
+        let mut nginx = Self { child, dir: own, address };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Client::connect(address).is_err() {
+            let ended = nginx.child.try_wait().unwrap();
+            assert!(ended.is_none(), "nginx ended: {}", nginx.errors());
+            assert!(Instant::now() < deadline, "nginx does not listen: {}", nginx.errors());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        nginx
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.address).unwrap()
+    }
+
+    /// What it complained about.
+    pub fn errors(&self) -> String {
+        std::fs::read_to_string(self.dir.join("error.log")).unwrap_or_default()
+    }
+
+    /// All requests that are over. The line of one may come a little later than its answer.
+    pub fn logged(&self) -> Vec<Logged> {
+        let text = std::fs::read_to_string(self.dir.join("access.log")).unwrap_or_default();
+        // The last line may be half written.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(read_line).collect()
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The example with everything that is switched off in it switched on.
+fn switched_on(site: &str) -> String {
+    let on = |line: &str| {
+        let text = line.trim_start();
+        match text.strip_prefix('#') {
+            Some(setting) if !setting.is_empty() && !setting.starts_with(' ') => setting.to_owned(),
+            // The inner lines of a block.
+            Some(setting) if setting.starts_with("    ") => setting.to_owned(),
+            _ => line.to_owned(),
+        }
+    };
+    site.lines().map(|line| on(line) + "\n").collect()
+}
+
+/// What the example is included in: everything in one process and one directory.
+fn main_conf(dir: &Path) -> String {
+    let dir = dir.display();
+    let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let temp = temp.map(|name| format!("    {name}_temp_path {dir}/{name};\n")).concat();
+    // Only root can, and must, say as whom to run: the default user could not write here.
+    let user = if nix::unistd::Uid::effective().is_root() { "user root;\n" } else { "" };
+    format!(
+        r#"daemon off;
+master_process off;
+{user}pid {dir}/pid;
+error_log {dir}/error.log info;
+events {{
+    worker_connections 512;
+}}
+http {{
+    log_format raw '"$request" $status "$upstream_addr" "$upstream_status" $body_bytes_sent';
+{temp}    include {dir}/site.conf;
+}}
+"#
+    )
+}
+
+fn read_line(line: &str) -> Logged {
+    let parts: Vec<&str> = line.split('"').collect();
+    let [_, request, status, upstreams, _, upstream_status, body_bytes] = parts[..] else {
+        panic!("nginx logged {line:?}")
+    };
+    let upstreams = upstreams.split(", ").filter(|upstream| *upstream != "-");
+    Logged {
+        request: request.to_owned(),
+        status: status.trim().parse().unwrap(),
+        upstreams: upstreams.map(str::to_owned).collect(),
+        upstream_status: upstream_status.to_owned(),
+        body_bytes: body_bytes.trim().parse().unwrap(),
+    }
+}
