@@ -1,125 +1,17 @@
 //! The corpus of request heads (`tests/corpus/http/`, format in its README): every case whole, byte
 //! by byte and in random splits, by the parser and by the oracle, always with the same verdict.
 
+mod http_cases;
 mod http_oracle;
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::PathBuf;
 
 use hayloft::http::head::{self, HeadLimits, HeadProgress};
+use http_cases::{Case, Line, corpus};
 use http_oracle::{Seen, oracle, seen};
 
 const SPLITS_PER_CASE: usize = 1000;
 const SEED: u64 = 0x4841_594c_4f46_5431;
-
-struct Case {
-    name: String,
-    stream: Vec<u8>,
-    verdict: Vec<Line>,
-}
-
-/// A line of the verdict.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Line {
-    /// Everything but a refusal, as written in the file.
-    Text(Vec<u8>),
-    /// A status and a part of the reason.
-    Refused(u16, String),
-}
-
-fn corpus() -> Vec<Case> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/http");
-    let mut cases = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "txt") {
-            let file = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            read_file(&file, &fs::read_to_string(&path).unwrap(), &mut cases);
-        }
-    }
-    cases
-}
-
-fn read_file(file: &str, text: &str, cases: &mut Vec<Case>) {
-    for (number, line) in text.lines().enumerate() {
-        if let Some(name) = line.strip_prefix("== ") {
-            let name = format!("{file}: {name}");
-            cases.push(Case { name, stream: Vec::new(), verdict: Vec::new() });
-            continue;
-        }
-        let Some(case) = cases.last_mut().filter(|_| !line.starts_with("# ")) else { continue };
-        match line.strip_prefix("=> ") {
-            Some(verdict) => case.verdict.push(read_verdict(verdict)),
-            None => {
-                assert!(case.verdict.is_empty(), "{file}:{}: stream after verdict", number + 1);
-                case.stream.extend(unescape(line));
-            }
-        }
-    }
-}
-
-fn read_verdict(text: &str) -> Line {
-    match text.split_once(' ').map(|(first, rest)| (first.parse::<u16>(), rest)) {
-        Some((Ok(status), reason)) => Line::Refused(status, reason.to_owned()),
-        _ => Line::Text(unescape(text)),
-    }
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    let (bytes, rest) = unescape_until(text.as_bytes(), false);
-    assert!(rest.is_empty());
-    bytes
-}
-
-/// Up to the end, or up to the brace that ends a repetition.
-fn unescape_until(mut text: &[u8], in_braces: bool) -> (Vec<u8>, &[u8]) {
-    let mut bytes = Vec::new();
-    while let [first, rest @ ..] = text {
-        text = rest;
-        match first {
-            b'}' if in_braces => return (bytes, text),
-            b'{' => match repetition(text) {
-                Some((count, rest)) => {
-                    let (repeated, rest) = unescape_until(rest, true);
-                    bytes.extend(repeated.repeat(count));
-                    text = rest;
-                }
-                None => bytes.push(b'{'),
-            },
-            b'\\' => {
-                let (byte, rest) = escape(text);
-                bytes.push(byte);
-                text = rest;
-            }
-            byte => bytes.push(*byte),
-        }
-    }
-    assert!(!in_braces, "a repetition is not closed");
-    (bytes, text)
-}
-
-/// The `N*` of `{N*text}`.
-fn repetition(text: &[u8]) -> Option<(usize, &[u8])> {
-    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let count = str::from_utf8(&text[..digits]).unwrap().parse().ok()?;
-    Some((count, text[digits..].strip_prefix(b"*")?))
-}
-
-fn escape(text: &[u8]) -> (u8, &[u8]) {
-    match text {
-        [b'r', rest @ ..] => (b'\r', rest),
-        [b'n', rest @ ..] => (b'\n', rest),
-        [b't', rest @ ..] => (b'\t', rest),
-        [b's', rest @ ..] => (b' ', rest),
-        [b'\\', rest @ ..] => (b'\\', rest),
-        [b'x', hex @ ..] => {
-            let digits = str::from_utf8(&hex[..2]).unwrap();
-            (u8::from_str_radix(digits, 16).unwrap(), &hex[2..])
-        }
-        other => panic!("unknown escape before {:?}", String::from_utf8_lossy(other)),
-    }
-}
 
 /// The verdict on a stream that arrives up to each of `ends` in turn.
 fn run(stream: &[u8], ends: &[usize]) -> Vec<Line> {

@@ -143,12 +143,20 @@ impl Daemon {
 
     /// The sum of a metric over its labels (but for those that do not contain `filter`).
     pub fn metric(&self, name: &str, filter: &str) -> f64 {
+        let [sum] = self.metrics([(name, filter)]);
+        sum
+    }
+
+    /// The same of several, all from one answer.
+    pub fn metrics<const N: usize>(&self, wanted: [(&str, &str); N]) -> [f64; N] {
         let text = String::from_utf8(self.admin("/metrics").body).unwrap();
-        let lines = text.lines().filter(|line| {
-            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
-                && line.contains(filter)
-        });
-        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+        wanted.map(|(name, filter)| {
+            let lines = text.lines().filter(|line| {
+                line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+                    && line.contains(filter)
+            });
+            lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+        })
     }
 
     pub fn signal(&self, signal: nix::sys::signal::Signal) {

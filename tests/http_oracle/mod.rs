@@ -2,6 +2,8 @@
 //! from the first one. It has no state machine and no progress; it asks of every prefix of a stream
 //! whether that prefix settles the matter, and the first one that does gives the verdict.
 
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
 use std::collections::BTreeMap;
 
 use hayloft::http::head::{Head, HeadLimits, Span, Version};

@@ -1,6 +1,8 @@
 //! The real nginx in front of a daemon, with the configuration that the documents show.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -127,10 +129,20 @@ impl Nginx {
 
     /// All requests that are over. The line of one may come a little later than its answer.
     pub fn logged(&self) -> Vec<Logged> {
-        let text = std::fs::read_to_string(self.dir.join("access.log")).unwrap_or_default();
+        self.logged_since(&mut 0)
+    }
+
+    /// The same from byte `at` of the log on, which is moved behind them.
+    pub fn logged_since(&self, at: &mut u64) -> Vec<Logged> {
+        let mut text = String::new();
+        if let Ok(mut file) = File::open(self.dir.join("access.log")) {
+            file.seek(SeekFrom::Start(*at)).unwrap();
+            file.read_to_string(&mut text).unwrap();
+        }
         // The last line may be half written.
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        whole.lines().map(read_line).collect()
+        text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+        *at += text.len() as u64;
+        text.lines().map(read_line).collect()
     }
 }
 
