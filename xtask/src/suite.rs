@@ -7,8 +7,13 @@ use crate::xfs::Xfs;
 use crate::{Failed, run};
 
 /// Programs that the tests need, and the Debian packages they come in.
-const TOOLS: [(&str, &str); 4] =
-    [("curl", "curl"), ("mkfs.xfs", "xfsprogs"), ("prlimit", "util-linux"), ("losetup", "mount")];
+const TOOLS: [(&str, &str); 5] = [
+    ("curl", "curl"),
+    ("mkfs.xfs", "xfsprogs"),
+    ("prlimit", "util-linux"),
+    ("losetup", "mount"),
+    ("nginx", "nginx-light"),
+];
 /// What measuring needs besides.
 const BENCH_TOOLS: [(&str, &str); 2] = [("wrk", "wrk"), ("strace", "strace")];
 
@@ -57,7 +62,15 @@ fn require(tools: &[(&str, &str)]) -> Result<(), Failed> {
     run(Command::new("apt-get").args(["update", "-q"]))?;
     let mut install = Command::new("apt-get");
     install.args(["install", "-y", "-q", "--no-install-recommends"]).args(&packages);
-    run(install.env("DEBIAN_FRONTEND", "noninteractive"))?;
+    install.env("DEBIAN_FRONTEND", "noninteractive");
+    // Debian starts a service when it is installed, and nginx would then serve everybody on port 80,
+    // while the tests need the program alone. Without an init (in a container) nothing is started, and
+    // none in this runlevel. systemd does not look at it: there, say how to undo it.
+    install.env("RUNLEVEL", "1");
+    run(&mut install)?;
+    if packages.contains(&"nginx-light") && Path::new("/run/systemd/system").exists() {
+        eprintln!("nginx was installed and may run now; `systemctl disable --now nginx` stops it");
+    }
     match missing().next() {
         None => Ok(()),
         Some((tool, package)) => Err(Failed(format!("{package} was installed without {tool}"))),
