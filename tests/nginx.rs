@@ -436,6 +436,38 @@ fn chunked_uploads_are_served() {
     });
 }
 
+/// What the daemon does not wait for, nginx does: clients that take long pauses, on their way up and
+/// down, get through. So `proxy_request_buffering` and the file behind `proxy_buffers` do what they
+/// are there for.
+#[test]
+fn slow_clients_are_nginx_s_to_wait_for() {
+    let dir = data_dir();
+    let config = "[limits]\nsend_timeout_seconds = 1\nbody_grace_seconds = 1\n\
+                  body_min_bytes_per_second = 1000000\n";
+    let daemon = Daemon::start(dir.path(), &Options { config: config.to_owned(), ..options(&dir) });
+    let nginx = Nginx::start(dir.path(), &daemon, &Setup::default());
+    let photo = bytes(1, 30_000_000);
+    let pause = Duration::from_millis(3500);
+    let head = format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: 30000000\r\n\r\n", path(1));
+    let (first, second) = photo.split_at(100_000);
+    let upload = |mut client: Client| {
+        client.send(&[head.as_bytes(), first].concat()).unwrap();
+        std::thread::sleep(pause);
+        let _ = client.send(second);
+        client.reply(false).map(|reply| reply.status).ok()
+    };
+    assert_ne!(upload(daemon.client()), Some(201), "without nginx it takes too long");
+    assert_eq!(upload(nginx.client()), Some(201));
+    let download = |mut client: Client| {
+        client.send(format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1)).as_bytes()).unwrap();
+        std::thread::sleep(pause);
+        client.reply(false).is_ok_and(|got| same_photo(&got, &photo))
+    };
+    assert!(!download(daemon.client()), "without nginx it takes too long");
+    assert!(download(nginx.client()));
+    nothing_went_wrong(&nginx);
+}
+
 /// Haystack's rule: photos of volumes that take writes are kept, others are not, errors neither.
 #[test]
 fn the_cache_keeps_what_the_rule_says() {
