@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -213,9 +214,9 @@ impl Reply {
     }
 }
 
-/// A connection.
-pub struct Client {
-    pub stream: TcpStream,
+/// A connection over TCP or a unix socket.
+pub struct Client<S = TcpStream> {
+    pub stream: S,
     buffer: Vec<u8>,
 }
 
@@ -230,7 +231,17 @@ impl Client {
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::new() })
     }
+}
 
+impl Client<UnixStream> {
+    pub fn connect_unix(path: &Path) -> std::io::Result<Self> {
+        let stream = UnixStream::connect(path)?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        Ok(Self { stream, buffer: Vec::new() })
+    }
+}
+
+impl<S: Read + Write> Client<S> {
     pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes)
     }
