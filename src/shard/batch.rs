@@ -53,15 +53,19 @@ pub async fn store(
         return move_to(shard, conn, owner);
     }
     let volume = shard.volumes.local(number).map_err(|outcome| failed(shard, outcome))?;
+    let len = usize::try_from(terms.len).expect("few MiB");
+    // The tar, and the needles made of it as it is consumed.
+    let memory = len + len / 4 + Draft::memory(NEEDLE_DATA_MAX);
+    if head.expect_continue && conn.buffered() == 0 {
+        // The client wants to know before it sends the body.
+        drop(shard.admit_body(memory).await.ok_or_else(no_buffer)?);
+    }
     if let Err(then) = ask_for_body(shard, conn, head).await {
         return Ok(then);
     }
     if let Err(error) = conn.await_body(terms.len).await {
         return Ok(body_missing(shard, conn, error).await);
     }
-    let len = usize::try_from(terms.len).expect("few MiB");
-    // The tar, and the needles made of it as it is consumed.
-    let memory = len + len / 4 + Draft::memory(NEEDLE_DATA_MAX);
     let _permit = shard.admit_body(memory).await.ok_or_else(no_buffer)?;
     let bufs = (0..len).step_by(PIECE).map(|at| shard.buffer(PIECE.min(len - at)));
     let bufs: Option<Vec<Buf>> = bufs.collect();

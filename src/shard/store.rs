@@ -174,6 +174,8 @@ async fn receive(
                 other => return Err(failed(shard, other)),
             }
         }
+        // It may take its time with the body, and no room is kept for it meanwhile.
+        drop(shard.admit_body(Draft::memory(len)).await.ok_or_else(no_buffer)?);
     }
     if let Err(then) = ask_for_body(shard, conn, head).await {
         return Ok(Err(then));
