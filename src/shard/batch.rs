@@ -32,6 +32,8 @@ use crate::volume::{Check, Draft, Existing, NewNeedle, Upload, Volume};
 const MEDIA_TYPE: &str = "SCHILY.xattr.user.mime_type";
 /// Other tasks get their turn after so many bytes of entries.
 const YIELD_AFTER: u64 = 256 << 10;
+/// Entries of a tar are padded to multiples of this (bytes).
+const TAR_BLOCK: u64 = 512;
 /// Longest part of an entry's name in an error.
 const NAME_SHOWN: usize = 100;
 
@@ -161,9 +163,10 @@ async fn unpack(shard: &Rc<Shard>, volume: &Rc<Volume>, tar: Received) -> Result
     let body_len = tar.left as u64;
     let mut archive = Archive::new(tar);
     let (mut unpacked, mut seen) = (Unpacked::default(), HashSet::new());
-    let mut since_yield = 0;
+    let (mut since_yield, mut end) = (0, 0);
     for entry in archive.entries().map_err(|error| not_a_tar(&error))? {
         let mut entry = entry.map_err(|error| not_a_tar(&error))?;
+        end = entry.raw_file_position() + entry.size().next_multiple_of(TAR_BLOCK);
         let Some((id, cookie)) = name_of(&entry)? else { continue };
         if !seen.insert(id) {
             return Err(bad(&entry, "stands there twice"));
@@ -197,6 +200,13 @@ async fn unpack(shard: &Rc<Shard>, volume: &Rc<Volume>, tar: Received) -> Result
             since_yield = 0;
             shard.handle.yield_now().await;
         }
+    }
+    // The library takes the end of the bytes for the end of the tar, and a tar that was cut off between
+    // two photos would be stored in part. A block of zeros ends it (POSIX pax, "ustar Interchange
+    // Format"); anything else behind the last entry was found to be no header.
+    if end + TAR_BLOCK > body_len {
+        let reason = "the tar is cut off: the zeros that mark its end are missing";
+        return Err(Plain::error(Status::BAD_REQUEST, reason));
     }
     if unpacked.needles.is_empty() {
         let reason = "there is no photo in the batch; send a tar with entries {key}/{alt}/{cookie}";
