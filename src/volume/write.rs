@@ -134,9 +134,16 @@ impl Volume {
             held.push(self.locks.lock(name).await);
         }
         let mut previous = Vec::with_capacity(needles.len());
+        let mut precondition = Ok(());
         for needle in &needles {
-            previous.push(self.decide(needle.id, needle.cookie, check).await?);
+            match self.decide(needle.id, needle.cookie, check).await {
+                Ok(old) => previous.push(old),
+                // A conflict of a needle behind it counts before it.
+                Err(Refusal::Precondition) => precondition = Err(Refusal::Precondition),
+                Err(refusal) => return Err(refusal),
+            }
         }
+        precondition?;
         let count = u16::try_from(needles.len()).expect("few needles in a commit");
         let id = self.handle.random().max(1);
         let batches = (0..count).map(|ordinal| Batch { id, ordinal, count });
