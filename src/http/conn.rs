@@ -359,11 +359,12 @@ impl Conn {
         there
     }
 
-    /// A buffer for a short reply: the one the head came in, when nothing else is in it. Nothing
+    /// A buffer for a short reply: the one the head came in, when nothing else is in it, or nothing
+    /// that will be read: what is refused for want of buffers must not need one to say so. Nothing
     /// when there is none.
     #[must_use]
-    pub fn reply_buffer(&mut self) -> Option<Buf> {
-        if self.buffered() > 0 {
+    pub fn reply_buffer(&mut self, is_last: bool) -> Option<Buf> {
+        if self.buffered() > 0 && !is_last {
             return self.handle.pool().alloc(HEAD_BUFFER);
         }
         (self.head_start, self.unread, self.filled) = (0, 0, 0);

@@ -112,7 +112,7 @@ async fn send_plain(
     if let Some(refusal) = plain.refusal {
         shard.metrics().admission_refusals.at(refusal).inc();
     }
-    let Some(mut buf) = conn.reply_buffer() else { return false };
+    let Some(mut buf) = conn.reply_buffer(connection == Connection::Close) else { return false };
     let len = plain.write(&mut buf, method, connection, &shard.date());
     let (_, sent) = conn.send(buf, 0, len).await;
     if !sent {
