@@ -1,0 +1,333 @@
+//! Multi-write: what a batch may be, and that it is stored whole or not at all.
+
+use tar::EntryType;
+
+use super::{Store, both, both_with, etag_of, header, tar_of};
+use crate::daemon_harness::{COOKIE, Reply, bytes};
+
+fn name(key: u64) -> String {
+    format!("{key}/0/{COOKIE}")
+}
+
+fn post(store: &Store, tar: &[u8]) -> Reply {
+    store.ask("POST", "/1/batch", &[("Content-Type", "application/x-tar")], Some(tar))
+}
+
+/// A tar of photos with these keys and lengths.
+fn photos(photos: &[(u64, usize)]) -> Vec<u8> {
+    let photos: Vec<_> = photos.iter().map(|(key, len)| (name(*key), bytes(*key, *len))).collect();
+    let entries: Vec<_> = photos.iter().map(|(name, data)| (&name[..], &data[..])).collect();
+    tar_of(&entries)
+}
+
+fn status_of(store: &Store, key: u64) -> u16 {
+    store.ask("HEAD", &format!("/1/{}", name(key)), &[], None).status
+}
+
+fn assert_none(store: &Store, keys: impl IntoIterator<Item = u64>) {
+    for key in keys {
+        assert_eq!(status_of(store, key), 404, "{key} of a refused batch is there");
+    }
+}
+
+#[test]
+fn many_photos_in_one_request() {
+    both_with("", "128MiB", |store| {
+        for (first, count) in [(1, 1), (100, 16), (10_000, 1000)] {
+            let lens: Vec<(u64, usize)> = (first..first + count)
+                .map(|key| (key, usize::try_from(key * 7919 % (3_000_000 / count)).unwrap()))
+                .collect();
+            let reply = post(store, &photos(&lens));
+            assert_eq!(reply.status, 201, "{}", reply.text());
+            assert_eq!(reply.header("content-type"), Some("application/json"));
+            let told: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+            let told = told.as_array().unwrap();
+            assert_eq!(told.len() as u64, count);
+            let mut client = store.client();
+            for (told, (key, len)) in told.iter().zip(&lens) {
+                let photo = bytes(*key, *len);
+                assert_eq!(told["key"], *key, "in the order of the tar");
+                assert_eq!((&told["volume"], &told["alt"]), (&1.into(), &0.into()));
+                assert_eq!(
+                    (told["cookie"].as_str(), told["size"].as_u64()),
+                    (Some(COOKIE), Some(*len as u64))
+                );
+                assert_eq!(told["etag"], etag_of(&photo));
+                let got = client.get(told["url"].as_str().unwrap()).unwrap();
+                assert!(got.status == 200 && got.body == photo, "{key}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_thousand_and_one_are_too_many() {
+    both(|store| {
+        let lens: Vec<(u64, usize)> = (0..1001).map(|key| (key, 10)).collect();
+        let mut client = store.client();
+        let tar = photos(&lens);
+        let reply = client.request("POST", "/1/batch", &[], Some(&tar)).unwrap();
+        assert_eq!((reply.status, reply.text().contains("1000")), (413, true));
+        assert_eq!(client.get("/1/0/0/0123456789abcdef").unwrap().status, 404);
+        assert_none(store, [0, 500, 999, 1000]);
+    });
+}
+
+#[test]
+fn photos_of_several_parts_in_a_batch() {
+    both_with("", "128MiB", |store| {
+        let lens = [(1, 10), (2, (1 << 20) + 1), (3, 0), (4, 3_000_000), (5, 1 << 20)];
+        let reply = post(store, &photos(&lens));
+        assert_eq!(reply.status, 201, "{}", reply.text());
+        for (key, len) in lens {
+            let got = store.get(&format!("/1/{}", name(key)));
+            assert!(got.status == 200 && got.body == bytes(key, len), "{key}");
+        }
+        // One bad entry behind them, and none is there.
+        let mut tar = photos(&[(11, 10), (12, 2_000_000)]);
+        tar.truncate(tar.len() - 1024);
+        tar.extend(tar_of(&[("not/a/photo", b"x")]));
+        assert_eq!(post(store, &tar).status, 400);
+        assert_none(store, [11, 12]);
+    });
+}
+
+#[test]
+fn what_exists_is_replaced() {
+    both(|store| {
+        assert_eq!(post(store, &photos(&[(1, 10), (2, 20)])).status, 201);
+        store.create(&format!("/1/{}", name(3)), b"alone");
+        let (one, four) = (name(1), name(4));
+        let (new, large) = (bytes(9, 70_000), bytes(8, 2_000_000));
+        let tar = tar_of(&[(&four, b"new"), (&one, &new), (&name(3), &large)]);
+        assert_eq!(post(store, &tar).status, 201);
+        for (key, want) in [(1, &new[..]), (2, &bytes(2, 20)), (3, &large), (4, b"new")] {
+            assert!(store.get(&format!("/1/{}", name(key))).body == want, "{key}");
+        }
+        store.assert_needles(4);
+    });
+}
+
+#[test]
+fn what_is_no_batch() {
+    both(|store| {
+        let whole = photos(&[(1, 10), (2, 700), (3, 3)]);
+        let twice = photos(&[(1, 10), (2, 20), (1, 10)]);
+        let mut damaged = whole.clone();
+        damaged[1030] ^= 1;
+        let other_kind = |kind, name: &str| {
+            let mut tar = photos(&[(1, 10)]);
+            tar.truncate(tar.len() - 1024);
+            let mut header = header(kind, name, 0);
+            header.set_link_name(self::name(1)).unwrap();
+            header.set_cksum();
+            tar.extend_from_slice(header.as_bytes());
+            tar.extend([0; 1024]);
+            tar
+        };
+        let long = {
+            let mut header = header(EntryType::Regular, &name(1), 0);
+            header.set_size(1 << 40);
+            header.set_cksum();
+            [&header.as_bytes()[..], &[0; 1024]].concat()
+        };
+        let mut refused = vec![
+            ("nothing", Vec::new()),
+            ("an empty tar", tar_of(&[])),
+            ("zeros", vec![0; 10_240]),
+            ("garbage", bytes(1, 5000)),
+            ("a text", b"this is no tar".to_vec()),
+            ("a name twice", twice),
+            ("a damaged header", damaged),
+            ("a symbolic link", other_kind(EntryType::Symlink, &name(2))),
+            ("a hard link", other_kind(EntryType::Link, &name(2))),
+            ("a device", other_kind(EntryType::Char, &name(2))),
+            ("a pipe", other_kind(EntryType::Fifo, &name(2))),
+            ("a foreign directory", other_kind(EntryType::Directory, "photos/")),
+            ("only a directory", {
+                let mut tar = other_kind(EntryType::Directory, "1/");
+                tar.drain(..1024);
+                tar
+            }),
+            ("an entry longer than the tar", long),
+        ];
+        for bad in [
+            "1/0",
+            "1/0/0123456789ABCDEF",
+            "1/0/0123456789abcde",
+            "./1/0/0123456789abcdef",
+            "/1/0/0123456789abcdef",
+            "01/0/0123456789abcdef",
+            "1/0/0123456789abcdef/",
+            "1/1/0/0123456789abcdef",
+            "18446744073709551616/0/0123456789abcdef",
+            "1/4294967296/0123456789abcdef",
+            "a b",
+            "",
+        ] {
+            refused.push((bad, tar_of(&[(&name(1), b"x"), (bad, b"y")])));
+        }
+        // Cut off anywhere, also between two photos, or before the mark at the end.
+        for len in [100, 512, 600, 1024, 1100, 1536, 2000, 2559, 2560, 3072, 3080, 3584] {
+            assert!(len < whole.len() - 512);
+            refused.push(("a tar that was cut off", whole[..len].to_vec()));
+        }
+        let mut client = store.client();
+        for (what, tar) in refused {
+            let reply = client.request("POST", "/1/batch", &[], Some(&tar)).unwrap();
+            assert_eq!(reply.status, 400, "{what} ({} bytes)", tar.len());
+            assert_eq!(reply.text().lines().count(), 1, "{what}: {}", reply.text());
+            assert_none(store, 1..=3);
+        }
+        // The body was read each time, so that the connection goes on; and the tar was a good one.
+        assert_eq!(client.request("POST", "/1/batch", &[], Some(&whole)).unwrap().status, 201);
+        store.assert_needles(3);
+    });
+}
+
+#[test]
+fn directories_on_the_way_are_passed_over() {
+    both(|store| {
+        let mut tar = Vec::new();
+        for directory in ["7/", "7/0/"] {
+            tar.extend_from_slice(header(EntryType::Directory, directory, 0).as_bytes());
+        }
+        tar.extend(photos(&[(7, 10)]));
+        assert_eq!(post(store, &tar).status, 201);
+        assert_eq!(store.get(&format!("/1/{}", name(7))).body, bytes(7, 10));
+    });
+}
+
+#[test]
+fn a_foreign_cookie_or_a_condition_refuses_all() {
+    both(|store| {
+        let other = format!("2/0/{}", "e".repeat(16));
+        store.create(&format!("/1/{other}"), b"old");
+        let large = bytes(3, 2_000_000);
+        let tar = tar_of(&[(&name(1), b"a"), (&name(2), b"b"), (&name(3), &large)]);
+        let mut client = store.client();
+        let ask = |client: &mut crate::daemon_harness::Client, value| {
+            let headers = [("If-None-Match", value)];
+            client.request("POST", "/1/batch", &headers, Some(&tar)).unwrap().status
+        };
+        let reply = client.request("POST", "/1/batch", &[], Some(&tar)).unwrap();
+        assert_eq!(reply.status, 409);
+        // A conflict goes before a condition, whichever entry has it.
+        assert_eq!(ask(&mut client, "*"), 409);
+        assert_none(store, [1, 2, 3]);
+        assert_eq!(store.get(&format!("/1/{other}")).body, b"old");
+        assert_eq!(store.ask("DELETE", &format!("/1/{other}"), &[], None).status, 204);
+        store.create(&format!("/1/{}", name(2)), b"old");
+        assert_eq!(ask(&mut client, "*"), 412);
+        assert_none(store, [1, 3]);
+        assert_eq!(store.get(&format!("/1/{}", name(2))).body, b"old");
+        assert_eq!(ask(&mut client, "\"x\""), 201);
+        assert!(store.get(&format!("/1/{}", name(3))).body == large);
+    });
+}
+
+#[test]
+fn a_conflict_counts_before_a_condition_of_another_entry() {
+    both(|store| {
+        store.create(&format!("/1/{}", name(1)), b"old");
+        store.create(&format!("/1/2/0/{}", "e".repeat(16)), b"old");
+        let tar = tar_of(&[(&name(1), b"a"), (&name(2), b"b")]);
+        let reply = store.ask("POST", "/1/batch", &[("If-None-Match", "*")], Some(&tar));
+        assert_eq!(reply.status, 409, "a 409 wins over 412");
+    });
+}
+
+/// A pax header with one record, as archivers write it that keep extended attributes.
+fn pax(key: &str, value: &str) -> Vec<u8> {
+    let rest = format!(" {key}={value}\n");
+    let mut len = rest.len() + 2;
+    while format!("{len}{rest}").len() != len {
+        len += 1;
+    }
+    let mut block = header(EntryType::XHeader, "x", len).as_bytes().to_vec();
+    block.extend_from_slice(format!("{len}{rest}").as_bytes());
+    block.resize(block.len().next_multiple_of(512), 0);
+    block
+}
+
+#[test]
+fn media_types_come_from_extended_attributes() {
+    both(|store| {
+        let key = "SCHILY.xattr.user.mime_type";
+        let typed = |kind: &str, n, len| {
+            let mut tar = pax(key, kind);
+            tar.extend(photos(&[(n, len)]));
+            tar.truncate(tar.len() - 1024);
+            tar
+        };
+        let longest = format!("x/{}", "y".repeat(253));
+        let tar = [
+            typed("image/png", 1, 10),
+            typed(&longest, 2, 2_000_000),
+            pax("SCHILY.xattr.user.other", "image/gif"),
+            photos(&[(3, 10), (4, 10)]),
+        ];
+        let reply = post(store, &tar.concat());
+        assert_eq!(reply.status, 201, "{}", reply.text());
+        let default = "application/octet-stream";
+        for (key, want) in [(1, "image/png"), (2, &longest), (3, default), (4, default)] {
+            let got = store.get(&format!("/1/{}", name(key)));
+            assert_eq!(got.header("content-type"), Some(want), "{key}");
+        }
+        for bad in ["", &format!("{longest}z"), "a\u{7}"] {
+            let tar = [typed(bad, 5, 10), tar_of(&[])].concat();
+            assert_eq!(post(store, &tar).status, 400, "{bad:?}");
+        }
+        assert_none(store, [5]);
+    });
+}
+
+#[test]
+fn a_batch_that_is_too_large_is_not_waited_for() {
+    for (config, most) in [
+        ("", 8 << 20),
+        ("[limits]\nlargest_batch = \"1MiB\"\n", 1 << 20),
+        // Never more than a quarter of the buffers.
+        ("[limits]\nbuffer_memory_per_shard = \"8MiB\"\n", 2 << 20),
+    ] {
+        both_with(config, "64MiB", |store| {
+            let overhead = 1536;
+            let full = photos(&[(1, most - overhead)]);
+            assert_eq!(full.len(), most);
+            let reply = post(store, &full);
+            assert_eq!(reply.status, 201, "{most}: {}", reply.text());
+            let mut client = store.client();
+            let head = format!(
+                "POST /1/batch HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+                most + 1
+            );
+            client.send(head.as_bytes()).unwrap();
+            let reply = client.reply(false).unwrap();
+            assert_eq!(reply.status, 413);
+            assert!(reply.text().contains("limits.largest_batch"), "{}", reply.text());
+            assert!(client.at_end());
+        });
+    }
+}
+
+#[test]
+fn to_an_unknown_volume_and_with_other_methods() {
+    both(|store| {
+        let tar = photos(&[(1, 1)]);
+        assert_eq!(store.ask("POST", "/9/batch", &[], Some(&tar)).status, 404);
+        for method in ["GET", "HEAD", "PUT", "DELETE"] {
+            let body = (method == "PUT").then_some(&tar[..]);
+            let reply = store.ask(method, "/1/batch", &[], body);
+            assert_eq!((reply.status, reply.header("allow")), (405, Some("POST")), "{method}");
+        }
+        let mut client = store.client();
+        let head = format!(
+            "POST /1/batch HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+            tar.len()
+        );
+        client.send(head.as_bytes()).unwrap();
+        assert_eq!(client.reply(false).unwrap().status, 100);
+        client.send(&tar).unwrap();
+        assert_eq!(client.reply(false).unwrap().status, 201);
+    });
+}

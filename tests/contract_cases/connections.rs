@@ -1,0 +1,190 @@
+//! Connections: kept, closed, pipelined, old clients.
+
+use std::io::Write;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::{Store, both, both_with, get_head, put_head};
+use crate::daemon_harness::{bytes, path};
+
+#[test]
+fn large_and_small_mixed_are_answered_in_order() {
+    both_with("", "128MiB", |store| {
+        let sizes = [10, 2_000_000, 300, (1 << 20) + 1, 0, 70_000, 1 << 20, 5, 1_500_000];
+        let mut stream = Vec::new();
+        for round in 0..2_u64 {
+            for (n, size) in sizes.iter().enumerate() {
+                let seed = round * 100 + n as u64;
+                stream.extend(put_head(&path(n as u64), *size as u64, "").into_bytes());
+                stream.extend(bytes(seed, *size));
+                stream.extend(get_head(&path(n as u64)).into_bytes());
+                stream.extend(get_head(&path(n as u64 / 2)).into_bytes());
+            }
+            // A POST and a DELETE are in order too.
+            stream.extend(put_head("/1", 3, "").replacen("PUT", "POST", 1).into_bytes());
+            stream.extend(b"abc");
+        }
+        let mut client = store.client();
+        let mut writer = client.stream.try_clone().unwrap();
+        let sender = std::thread::spawn(move || writer.write_all(&stream).unwrap());
+        for round in 0..2_u64 {
+            for (n, size) in sizes.iter().enumerate() {
+                let seed = round * 100 + n as u64;
+                let want = if round == 0 { 201 } else { 204 };
+                assert_eq!(client.reply(false).unwrap().status, want, "{round} {n}");
+                let got = client.reply(false).unwrap();
+                assert!(got.status == 200 && got.body == bytes(seed, *size), "{round} {n}");
+                let before = n / 2;
+                let got = client.reply(false).unwrap();
+                let want = bytes(round * 100 + before as u64, sizes[before]);
+                assert!(got.status == 200 && got.body == want, "{round} {n}");
+            }
+            assert_eq!(client.reply(false).unwrap().status, 201, "{round}");
+        }
+        sender.join().unwrap();
+        assert_eq!(client.get(&path(0)).unwrap().status, 200, "and it goes on");
+    });
+}
+
+#[test]
+fn writes_and_reads_of_one_name_keep_their_order() {
+    both(|store| {
+        let mut stream = String::new();
+        for n in 0..20 {
+            stream += &format!("{}{n:05}", put_head(&path(1), 5, ""));
+            stream += &get_head(&path(1));
+            stream += &format!("DELETE {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1));
+            stream += &get_head(&path(1));
+        }
+        let mut client = store.client();
+        client.send(stream.as_bytes()).unwrap();
+        for n in 0..20 {
+            assert_eq!(client.reply(false).unwrap().status, 201);
+            assert_eq!(client.reply(false).unwrap().text(), format!("{n:05}"));
+            assert_eq!(client.reply(false).unwrap().status, 204);
+            assert_eq!(client.reply(false).unwrap().status, 404);
+        }
+    });
+}
+
+#[test]
+fn requests_cut_anywhere_are_the_same_requests() {
+    both(|store| {
+        let body = bytes(1, 3000);
+        let mut stream = put_head(&path(1), 3000, "").into_bytes();
+        stream.extend(&body);
+        stream.extend(get_head(&path(1)).into_bytes());
+        for cut in (1..stream.len()).step_by(97).chain([stream.len() - 1]) {
+            let mut client = store.client();
+            client.send(&stream[..cut]).unwrap();
+            std::thread::sleep(Duration::from_millis(2));
+            client.send(&stream[cut..]).unwrap();
+            assert!(matches!(client.reply(false).unwrap().status, 201 | 204), "{cut}");
+            assert!(client.reply(false).unwrap().body == body, "{cut}");
+        }
+    });
+}
+
+#[test]
+fn who_says_close_is_closed() {
+    both(|store| {
+        store.create(&path(1), b"x");
+        let large = bytes(2, 2 << 20);
+        store.create(&path(2), &large);
+        for value in ["close", "Close", "keep-alive, close", "x, CLOSE ,y"] {
+            for (name, body) in [(&path(1), &b"x"[..]), (&path(2), &large)] {
+                let mut client = store.client();
+                let got = client.request("GET", name, &[("Connection", value)], None).unwrap();
+                assert!(got.status == 200 && got.body == body);
+                assert_eq!(got.header("connection"), Some("close"));
+                assert!(client.at_end(), "{value}");
+            }
+        }
+        let mut client = store.client();
+        let put =
+            client.request("PUT", &path(3), &[("Connection", "close")], Some(&large)).unwrap();
+        assert_eq!((put.status, put.header("connection")), (201, Some("close")));
+        assert!(client.at_end());
+    });
+}
+
+#[test]
+fn old_clients() {
+    both(|store| {
+        let large = bytes(2, (1 << 20) + 5);
+        store.create(&path(1), b"x");
+        store.create(&path(2), &large);
+        for (name, body) in [(path(1), &b"x"[..]), (path(2), &large)] {
+            let mut client = store.client();
+            client.send(format!("GET {name} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
+            let got = client.reply(false).unwrap();
+            assert!(got.status == 200 && got.body == body);
+            assert_eq!(got.header("connection"), Some("close"));
+            assert!(client.at_end());
+            let mut client = store.client();
+            let keep = format!("GET {name} HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n");
+            for _ in 0..2 {
+                client.send(keep.as_bytes()).unwrap();
+                let got = client.reply(false).unwrap();
+                assert!(got.status == 200 && got.body == body);
+                assert_eq!(got.header("connection"), Some("keep-alive"));
+            }
+        }
+        // It knows nothing of 100 (Continue).
+        let mut client = store.client();
+        let head = put_head(&path(3), 5, "Expect: 100-continue\r\n").replace("/1.1", "/1.0");
+        client.send(head.as_bytes()).unwrap();
+        client.send(b"hello").unwrap();
+        assert_eq!(client.reply(false).unwrap().status, 201);
+        assert!(client.at_end());
+        assert_eq!(store.get(&path(3)).body, b"hello");
+    });
+}
+
+#[test]
+fn half_closed_connections_get_their_answers() {
+    both(|store| {
+        let large = bytes(2, 2 << 20);
+        store.create(&path(2), &large);
+        let mut client = store.client();
+        client.send(get_head(&path(2)).repeat(2).as_bytes()).unwrap();
+        client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        for _ in 0..2 {
+            assert!(client.reply(false).unwrap().body == large);
+        }
+        assert!(client.at_end());
+    });
+}
+
+#[test]
+fn while_it_stops_writes_are_refused_and_reads_answered() {
+    for shards in [1, 2] {
+        let store = Store::start(shards, "", "64MiB");
+        store.create(&path(1), b"x");
+        let heads = [
+            put_head(&path(2), 1, "") + "y",
+            put_head("/1", 1, "").replacen("PUT", "POST", 1) + "y",
+            put_head("/1/batch", 1, "").replacen("PUT", "POST", 1) + "y",
+            format!("DELETE {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1)),
+            get_head(&path(1)),
+        ];
+        // Each has begun a request when the signal comes, so that it is not idle.
+        let mut clients: Vec<_> = heads.iter().map(|_| store.client()).collect();
+        for (client, head) in clients.iter_mut().zip(&heads) {
+            client.send(&head.as_bytes()[..20]).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        store.daemon.signal(Signal::SIGTERM);
+        std::thread::sleep(Duration::from_millis(200));
+        for (client, head) in clients.iter_mut().zip(&heads) {
+            client.send(&head.as_bytes()[20..]).unwrap();
+            let reply = client.reply(false).unwrap();
+            let want = if head.starts_with("GET") { 200 } else { 503 };
+            assert_eq!((reply.status, reply.header("connection")), (want, Some("close")), "{head}");
+            assert_eq!(reply.header("retry-after").is_some(), want == 503);
+            assert!(client.at_end());
+        }
+        store.stop();
+    }
+}

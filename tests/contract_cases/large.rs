@@ -1,0 +1,143 @@
+//! What is special about bodies that take several parts: before they come, and when they do not.
+
+use std::time::{Duration, Instant};
+
+use super::{Store, both, both_with, put_head, with_foreign_cookie};
+use crate::daemon_harness::{Client, bytes, path};
+
+const LEN: usize = 3 << 20;
+const EXPECT: &str = "Expect: 100-continue\r\n";
+
+fn wait_until_gone(store: &Store) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while store.daemon.metric("hayloft_connections", "") > 0.0 {
+        assert!(Instant::now() < deadline, "a closed connection is still there");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn begin(store: &Store, name: &str, body: &[u8], more: &str) -> Client {
+    let mut client = store.client();
+    client.send(put_head(name, LEN as u64, more).as_bytes()).unwrap();
+    client.send(body).unwrap();
+    client
+}
+
+#[test]
+fn who_asks_first_is_told_before_the_body() {
+    both(|store| {
+        for (size, key) in [(5, 1), (LEN as u64, 2)] {
+            let old = store.create(&path(key), b"old");
+            let foreign = with_foreign_cookie(&path(key));
+            let elsewhere = format!("/9{}", &path(key)[2..]);
+            let match_old = format!("If-Match: {old}\r\n");
+            for (want, name, more) in [
+                (412, &path(key), "If-None-Match: *\r\n"),
+                (412, &path(key), "If-Match: \"x\"\r\n"),
+                (412, &path(77), "If-Match: *\r\n"),
+                (409, &foreign, ""),
+                (409, &foreign, "If-Match: \"x\"\r\n"),
+                (404, &elsewhere, "If-Match: \"x\"\r\n"),
+                (100, &path(key), &match_old),
+                (100, &path(78), "If-None-Match: *\r\n"),
+            ] {
+                let mut client = store.client();
+                let head = put_head(name, size, &format!("{EXPECT}{more}"));
+                client.send(head.as_bytes()).unwrap();
+                let reply = client.reply(false).unwrap();
+                assert_eq!(reply.status, want, "{size} bytes, {more:?}");
+                if want == 100 {
+                    client.send(&bytes(9, usize::try_from(size).unwrap())).unwrap();
+                    let stored = client.reply(false).unwrap().status;
+                    assert_eq!(stored, if name == &path(key) { 204 } else { 201 });
+                    assert_eq!(client.get(name).unwrap().status, 200, "goes on");
+                } else {
+                    assert_eq!(reply.header("connection"), Some("close"));
+                    assert!(client.at_end(), "the body was not read: {want}");
+                }
+            }
+            assert_eq!(store.ask("DELETE", &path(78), &[], None).status, 204);
+        }
+        for target in ["/1", "/"] {
+            let mut client = store.client();
+            let head = put_head(target, LEN as u64, EXPECT).replacen("PUT", "POST", 1);
+            client.send(head.as_bytes()).unwrap();
+            assert_eq!(client.reply(false).unwrap().status, 100);
+            client.send(&bytes(1, LEN)).unwrap();
+            let url = client.reply(false).unwrap().header("location").unwrap().to_owned();
+            assert!(client.get(&url).unwrap().body == bytes(1, LEN));
+        }
+        // Who does not wait is not told: one answer only.
+        let mut client = begin(store, &path(50), &bytes(5, LEN), EXPECT);
+        let first = client.reply(false).unwrap().status;
+        assert!(first == 201 || (first == 100 && client.reply(false).unwrap().status == 201));
+        assert!(client.get(&path(50)).unwrap().body == bytes(5, LEN));
+    });
+}
+
+#[test]
+fn an_interrupted_upload_changes_nothing() {
+    both_with("", "128MiB", |store| {
+        let old = bytes(1, LEN);
+        store.create(&path(1), &old);
+        store.create(&path(2), b"small");
+        let used = || store.daemon.metric("hayloft_volume_used_bytes", "");
+        let before = used();
+        for key in 1..=3 {
+            for sent in [0, 1, 1 << 20, (2 << 20) + 5, LEN - 1] {
+                drop(begin(store, &path(key), &bytes(7, sent), ""));
+            }
+        }
+        let mut post = store.client();
+        let head = put_head("/1", LEN as u64, "").replacen("PUT", "POST", 1);
+        post.send(head.as_bytes()).unwrap();
+        post.send(&bytes(7, LEN / 2)).unwrap();
+        drop(post);
+        wait_until_gone(store);
+        assert!(store.get(&path(1)).body == old);
+        assert_eq!(store.get(&path(2)).body, b"small");
+        assert_eq!(store.get(&path(3)).status, 404);
+        store.assert_needles(2);
+        assert!(used() > before, "what had come takes room until compaction");
+        // The names are not held by what did not come.
+        for (key, status) in [(1, 204), (2, 204), (3, 201)] {
+            let new = bytes(key, LEN);
+            assert_eq!(store.ask("PUT", &path(key), &[], Some(&new)).status, status);
+            assert!(store.get(&path(key)).body == new);
+        }
+    });
+}
+
+#[test]
+fn until_it_has_come_whole_the_old_one_is_served() {
+    both(|store| {
+        let (old, new) = (bytes(1, LEN), bytes(2, LEN));
+        store.create(&path(1), &old);
+        let mut slow = begin(store, &path(1), &new[..LEN - 1], "");
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(store.get(&path(1)).body == old);
+        // Who was quicker is replaced in its turn, as if it had come first.
+        assert_eq!(store.ask("PUT", &path(1), &[], Some(b"quick")).status, 204);
+        slow.send(&new[LEN - 1..]).unwrap();
+        assert_eq!(slow.reply(false).unwrap().status, 204);
+        assert!(store.get(&path(1)).body == new);
+    });
+}
+
+#[test]
+fn what_became_untrue_while_it_came_is_noticed() {
+    both(|store| {
+        let new = bytes(2, LEN);
+        let mut slow = begin(store, &path(1), &new[..LEN - 1], "If-None-Match: *\r\n");
+        std::thread::sleep(Duration::from_millis(100));
+        store.create(&path(1), b"quick");
+        slow.send(&new[LEN - 1..]).unwrap();
+        assert_eq!(slow.reply(false).unwrap().status, 412);
+        assert_eq!(slow.get(&path(1)).unwrap().body, b"quick", "the body was read, so it goes on");
+        let mut slow = begin(store, &path(2), &new[..LEN - 1], "");
+        std::thread::sleep(Duration::from_millis(100));
+        store.create(&with_foreign_cookie(&path(2)), b"quick");
+        slow.send(&new[LEN - 1..]).unwrap();
+        assert_eq!(slow.reply(false).unwrap().status, 409);
+    });
+}

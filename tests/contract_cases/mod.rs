@@ -1,0 +1,150 @@
+//! What the cases have in common; each theme has a file of its own.
+
+mod batch;
+mod conditions;
+mod connections;
+mod errors;
+mod large;
+mod objects;
+mod overload;
+mod ranges;
+mod unix;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::daemon_harness::{Client, Daemon, Options, Reply, data_dir, free_ports};
+
+/// Headers of a request.
+pub type Headers<'a> = &'a [(&'a str, &'a str)];
+
+/// A running daemon, and the shard's own port that clients use.
+pub struct Store {
+    pub daemon: Daemon,
+    pub dir: tempfile::TempDir,
+    entrance: SocketAddr,
+}
+
+impl Store {
+    pub fn start(shards: usize, config: &str, volume_size: &'static str) -> Self {
+        let dir = data_dir();
+        let base = free_ports(2);
+        let args = vec!["--shard-ports".to_owned(), base.to_string()];
+        let config = config.to_owned();
+        let options = Options { shards, config, volume_size, args, ..Options::default() };
+        let daemon = Daemon::start(dir.path(), &options);
+        let status: serde_json::Value =
+            serde_json::from_slice(&daemon.admin("/status").body).unwrap();
+        let owner = status["volumes"][0]["shard"].as_u64().unwrap();
+        let entrance = if shards == 1 { 0 } else { 1 - owner };
+        let entrance = ([127, 0, 0, 1], base + u16::try_from(entrance).unwrap()).into();
+        Self { daemon, dir, entrance }
+    }
+
+    /// A new connection; with two shards it begins at the wrong one.
+    pub fn client(&self) -> Client {
+        Client::connect(self.entrance).unwrap()
+    }
+
+    /// A request on a connection of its own.
+    pub fn ask(&self, method: &str, path: &str, headers: Headers, body: Option<&[u8]>) -> Reply {
+        self.client().request(method, path, headers, body).unwrap()
+    }
+
+    pub fn get(&self, path: &str) -> Reply {
+        self.ask("GET", path, &[], None)
+    }
+
+    /// Stores what is new, and gives its entity tag.
+    pub fn create(&self, path: &str, body: &[u8]) -> String {
+        let reply = self.ask("PUT", path, &[], Some(body));
+        assert_eq!(reply.status, 201, "{path}: {}", reply.text());
+        reply.header("etag").unwrap().to_owned()
+    }
+
+    /// Waits until so many needles can be read: figures are made known a little later.
+    pub fn assert_needles(&self, want: u64) {
+        let deadline = Instant::now() + Duration::from_secs(3);
+        loop {
+            let needles = self.daemon.metric("hayloft_volume_needles", "");
+            if needles == want as f64 {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{needles} needles, not {want}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Stops it, and looks at what it had to say.
+    pub fn stop(self) {
+        let log = self.daemon.log.clone();
+        let status = self.daemon.stop();
+        let log = std::fs::read_to_string(log).unwrap();
+        assert!(status.success() && !log.contains("panicked"), "{log}");
+    }
+}
+
+pub fn both_with(config: &str, volume_size: &'static str, test: impl Fn(&Store)) {
+    for shards in [1, 2] {
+        let store = Store::start(shards, config, volume_size);
+        test(&store);
+        store.stop();
+    }
+}
+
+/// Runs a case with one shard and with two.
+pub fn both(test: impl Fn(&Store)) {
+    both_with("", "64MiB", test);
+}
+
+/// The head of a PUT.
+pub fn put_head(path: &str, len: u64, more: &str) -> String {
+    format!("PUT {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len}\r\n{more}\r\n")
+}
+
+/// The head of a GET.
+pub fn get_head(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
+}
+
+/// An entity tag as the contract defines it.
+pub fn etag_of(body: &[u8]) -> String {
+    format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(body))
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.unwrap().as_secs()
+}
+
+/// What a date header says (seconds since 1970).
+pub fn date_of(reply: &Reply, name: &str) -> u64 {
+    let value = reply.header(name).unwrap_or_else(|| panic!("no {name}"));
+    hayloft::http::date::parse(value.as_bytes(), now()).unwrap_or_else(|| panic!("{value:?}"))
+}
+
+/// The other cookie that a client might try.
+pub fn with_foreign_cookie(path: &str) -> String {
+    format!("{}{}", &path[..path.len() - 16], "f".repeat(16))
+}
+
+/// A tar with these plain files.
+pub fn tar_of(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, data) in entries {
+        tar.append(&header(tar::EntryType::Regular, name, data.len()), *data).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+/// The header of an entry, with any name: the library refuses some that a client might send.
+pub fn header(kind: tar::EntryType, name: &str, len: usize) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+    header.set_entry_type(kind);
+    header.set_mode(0o644);
+    header.set_size(len as u64);
+    header.set_cksum();
+    header
+}

@@ -1,0 +1,279 @@
+//! One photo: its headers, its names, its sizes, its media type; POST.
+
+use std::collections::HashSet;
+
+use super::{Store, both, both_with, date_of, etag_of, now, put_head, with_foreign_cookie};
+use crate::daemon_harness::{COOKIE, Reply, bytes, path};
+
+#[test]
+fn a_photo_with_all_its_headers() {
+    both(|store| {
+        let photo = bytes(1, 70_001);
+        let began = now();
+        let stored =
+            store.ask("PUT", &path(1), &[("Content-Type", "image/png; q=\"x\"")], Some(&photo));
+        assert_eq!((stored.status, &stored.body[..]), (201, &b""[..]));
+        assert_eq!(stored.header("etag"), Some(&etag_of(&photo)[..]));
+        let got = store.get(&path(1));
+        assert!(got.status == 200 && got.body == photo);
+        for (name, want) in [
+            ("content-length", "70001"),
+            ("content-type", "image/png; q=\"x\""),
+            ("etag", &etag_of(&photo)),
+            ("accept-ranges", "bytes"),
+            ("cache-control", "public, max-age=86400"),
+            ("x-hayloft-volume", "writable"),
+        ] {
+            assert_eq!(got.header(name), Some(want), "{name}");
+        }
+        assert_eq!(date_of(&got, "last-modified"), date_of(&stored, "last-modified"));
+        assert!((began..=now()).contains(&date_of(&got, "last-modified")));
+        // The date may be a little old, never by much.
+        assert!((began.saturating_sub(2)..=now()).contains(&date_of(&got, "date")));
+        let head = store.ask("HEAD", &path(1), &[], None);
+        assert_eq!(head.status, 200);
+        let lasting = |reply: &Reply| -> Vec<(String, String)> {
+            reply.headers.iter().filter(|(name, _)| name != "Date").cloned().collect()
+        };
+        assert_eq!(lasting(&head), lasting(&got), "HEAD tells what GET tells");
+        let gone = store.ask("DELETE", &path(1), &[], None);
+        assert_eq!((gone.status, gone.header("content-length")), (204, None));
+        for method in ["GET", "HEAD", "DELETE"] {
+            assert_eq!(store.ask(method, &path(1), &[], None).status, 404, "{method}");
+        }
+    });
+}
+
+#[test]
+fn replacing_and_foreign_cookies() {
+    both(|store| {
+        let foreign = with_foreign_cookie(&path(1));
+        let status = |method, path: &str, body| store.ask(method, path, &[], body).status;
+        assert_eq!(status("PUT", &path(1), Some(b"one")), 201);
+        assert_eq!(status("PUT", &path(1), Some(b"one")), 204);
+        assert_eq!(status("PUT", &path(1), Some(b"two")), 204);
+        for method in ["GET", "HEAD", "DELETE"] {
+            assert_eq!(status(method, &foreign, None), 404, "{method}");
+        }
+        assert_eq!(status("PUT", &foreign, Some(b"x")), 409);
+        assert_eq!(store.get(&path(1)).body, b"two");
+        // Once it is deleted, the name is free for another cookie.
+        assert_eq!(status("DELETE", &path(1), None), 204);
+        assert_eq!(status("PUT", &foreign, Some(b"three")), 201);
+        assert_eq!(status("GET", &path(1), None), 404);
+        assert_eq!(store.get(&foreign).body, b"three");
+    });
+}
+
+#[test]
+fn names_from_end_to_end() {
+    both(|store| {
+        let (mut client, mut names) = (store.client(), Vec::new());
+        let cookies = ["0".repeat(16), "f".repeat(16), COOKIE.to_owned()];
+        for key in ["0", "1", "9007199254740993", "18446744073709551615"] {
+            for (alt, cookie) in ["0", "1", "4294967295"].iter().zip(&cookies) {
+                let name = format!("/1/{key}/{alt}/{cookie}");
+                assert_eq!(client.put(&name, name.as_bytes()).unwrap().status, 201, "{name}");
+                names.push(name);
+            }
+        }
+        for name in &names {
+            assert_eq!(client.get(name).unwrap().text(), *name, "alternates differ");
+        }
+        assert_eq!(client.request("DELETE", &names[1], &[], None).unwrap().status, 204);
+        assert_eq!(client.get(&names[1]).unwrap().status, 404);
+        assert_eq!(client.get(&names[0]).unwrap().status, 200);
+    });
+}
+
+#[test]
+fn every_size_around_a_border() {
+    both_with("", "128MiB", |store| {
+        let borders = [512_usize, 4096, 65_536, 131_072, 1 << 20, (1 << 20) + 65_536, 2 << 20];
+        let around = borders.iter().flat_map(|border| border - 2..=border + 2);
+        let sizes: Vec<usize> =
+            (0..3).chain(446..451).chain(around).chain([3_333_333, 5_000_000]).collect();
+        // One connection that goes where it is sent, and one that begins anew each time.
+        let mut client = store.client();
+        for (n, &size) in sizes.iter().enumerate() {
+            let (path, photo) = (path(n as u64), bytes(n as u64, size));
+            let stored = client.put(&path, &photo).unwrap();
+            assert_eq!(stored.status, 201, "{size}: {}", stored.text());
+            assert_eq!(stored.header("etag"), Some(&etag_of(&photo)[..]), "{size}");
+            for got in [client.get(&path).unwrap(), store.get(&path)] {
+                assert!(got.status == 200 && got.body == photo, "{size}: {}", got.status);
+            }
+            let head = store.ask("HEAD", &path, &[], None);
+            assert_eq!(head.header("content-length"), Some(&size.to_string()[..]));
+        }
+        // From small to large and back, the latest counts.
+        for n in [sizes.len() - 1, 0, sizes.len() - 2, 5] {
+            let photo = bytes(100 + n as u64, sizes[n]);
+            let name = path(7);
+            assert_eq!(client.put(&name, &photo).unwrap().status, 204);
+            assert!(store.get(&name).body == photo, "{}", sizes[n]);
+        }
+        let large = path(sizes.len() as u64 - 1);
+        assert_eq!(store.ask("DELETE", &large, &[], None).status, 204);
+        assert_eq!(store.get(&large).status, 404);
+    });
+}
+
+#[test]
+fn the_largest_body_and_one_byte_more() {
+    both_with("", "256MiB", |store| {
+        let photo = bytes(64, 64 << 20);
+        let mut client = store.client();
+        let stored = client.put(&path(1), &photo).unwrap();
+        assert_eq!(stored.status, 201, "{}", stored.text());
+        assert_eq!(stored.header("etag"), Some(&etag_of(&photo)[..]));
+        let got = store.get(&path(1));
+        assert!(got.status == 200 && got.body == photo);
+        let mut client = store.client();
+        client.send(put_head(&path(2), (64 << 20) + 1, "").as_bytes()).unwrap();
+        let reply = client.reply(false).unwrap();
+        assert_eq!((reply.status, reply.header("connection")), (413, Some("close")));
+        assert!(reply.text().contains("limits.largest_body"), "{}", reply.text());
+        assert!(client.at_end());
+        assert_eq!(store.get(&path(2)).status, 404);
+    });
+}
+
+#[test]
+fn the_largest_body_is_a_setting() {
+    both_with("[limits]\nlargest_body = \"2MiB\"\n", "64MiB", |store| {
+        store.create(&path(1), &bytes(1, 2 << 20));
+        for target in [&path(2)[..], "/1", "/"] {
+            let mut client = store.client();
+            let method = if target.len() > 2 { "PUT" } else { "POST" };
+            let len = (2 << 20) + 1;
+            let head =
+                format!("{method} {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {len}\r\n\r\n");
+            client.send(head.as_bytes()).unwrap();
+            assert_eq!(client.reply(false).unwrap().status, 413, "{target}");
+            assert!(client.at_end());
+        }
+    });
+}
+
+#[test]
+fn media_types_are_kept() {
+    both(|store| {
+        let longest = format!("x/{}", "y".repeat(253));
+        let tab = "text/plain;\tcharset=utf-8";
+        for (n, size) in [(0, 0), (1, 10), (2, 70_000), (3, 1 << 20), (4, (1 << 20) + 1)] {
+            for (m, kind) in ["image/jpeg", &longest, tab].into_iter().enumerate() {
+                let name = path(n * 10 + m as u64);
+                let kept = [("Content-Type", kind)];
+                assert_eq!(store.ask("PUT", &name, &kept, Some(&bytes(n, size))).status, 201);
+                for method in ["GET", "HEAD"] {
+                    let got = store.ask(method, &name, &[], None);
+                    assert_eq!(got.header("content-type"), Some(kind), "{method} {size}");
+                }
+            }
+            store.create(&path(n * 10 + 9), &bytes(n, size));
+            let got = store.get(&path(n * 10 + 9));
+            assert_eq!(got.header("content-type"), Some("application/octet-stream"));
+        }
+        for bad in ["", &format!("{longest}z")] {
+            let reply = store.ask("PUT", &path(99), &[("Content-Type", bad)], Some(b"x"));
+            assert_eq!(reply.status, 400, "{bad:?}");
+        }
+        assert_eq!(store.get(&path(99)).status, 404);
+    });
+}
+
+#[test]
+fn what_caches_may_do_is_a_setting() {
+    both_with("cache_control = \"private, immutable\"\n", "64MiB", |store| {
+        for (key, size) in [(1, 1), (2, 2 << 20)] {
+            let etag = store.create(&path(key), &bytes(key, size));
+            let got = store.get(&path(key));
+            assert_eq!(got.header("cache-control"), Some("private, immutable"));
+            let same = store.ask("GET", &path(key), &[("If-None-Match", &etag)], None);
+            assert_eq!(same.status, 304);
+            assert_eq!(same.header("cache-control"), Some("private, immutable"));
+        }
+    });
+}
+
+fn created(reply: &Reply) -> (String, u64) {
+    assert_eq!(reply.status, 201, "{}", reply.text());
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    let told: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+    let (volume, key, alt) = (&told["volume"], told["key"].as_u64().unwrap(), &told["alt"]);
+    let cookie = told["cookie"].as_str().unwrap();
+    assert!(cookie.len() == 16 && cookie.bytes().all(|b| b"0123456789abcdef".contains(&b)));
+    let url = told["url"].as_str().unwrap();
+    assert_eq!(url, format!("/{volume}/{key}/{alt}/{cookie}"));
+    assert_eq!(reply.header("location"), Some(url));
+    assert_eq!(reply.header("etag"), told["etag"].as_str());
+    assert_eq!(told.as_object().unwrap().len(), 7, "{told}");
+    (url.to_owned(), told["size"].as_u64().unwrap())
+}
+
+#[test]
+fn the_store_picks_a_name() {
+    both(|store| {
+        let (mut keys, mut cookies) = (HashSet::new(), HashSet::new());
+        for target in ["/1", "/"] {
+            for size in [0, 1, 5, 65_537, 1 << 20, (1 << 20) + 1, 3_000_000] {
+                let photo = bytes(size as u64, size);
+                let kind = [("Content-Type", "image/webp")];
+                let reply = store.ask("POST", target, &kind, Some(&photo));
+                let (url, told) = created(&reply);
+                assert_eq!(told, size as u64);
+                let got = store.get(&url);
+                assert!(got.status == 200 && got.body == photo, "{target} {size}");
+                assert_eq!(got.header("etag"), reply.header("etag"));
+                assert_eq!(got.header("content-type"), Some("image/webp"));
+                assert_eq!(store.get(&with_foreign_cookie(&url)).status, 404);
+            }
+        }
+        let mut client = store.client();
+        for n in 0..300 {
+            let target = ["/1", "/"][n % 2];
+            let reply = client.request("POST", target, &[], Some(b"x")).unwrap();
+            let (url, _) = created(&reply);
+            let key: u64 = url.split('/').nth(2).unwrap().parse().unwrap();
+            assert!(key < 1 << 53, "JSON readers keep no more: {key}");
+            assert!(keys.insert(key) && cookies.insert(url[url.len() - 16..].to_owned()));
+            assert_eq!(client.get(&url).unwrap().body, b"x");
+        }
+        assert!(keys.iter().any(|key| *key > 1 << 50), "random all the way up");
+        assert_eq!(store.ask("POST", "/9", &[], Some(b"x")).status, 404);
+        let large = bytes(1, 2 << 20);
+        let mut client = store.client();
+        let _ = client.send(
+            format!("POST /9 HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", large.len())
+                .as_bytes(),
+        );
+        assert_eq!(client.reply(false).unwrap().status, 404);
+    });
+}
+
+#[test]
+fn a_new_name_satisfies_no_match() {
+    both(|store| {
+        for target in ["/1", "/"] {
+            let any = |header| store.ask("POST", target, &[(header, "*")], Some(b"x")).status;
+            assert_eq!(any("If-Match"), 412, "{target}");
+            assert_eq!(any("If-None-Match"), 201, "{target}");
+        }
+    });
+}
+
+#[test]
+fn an_unknown_volume_is_not_found() {
+    let store = Store::start(1, "", "64MiB");
+    store.create(&path(1), b"x");
+    for volume in ["0", "2", "4294967295"] {
+        let elsewhere = format!("/{volume}{}", &path(1)[2..]);
+        for (method, body) in [("GET", None), ("HEAD", None), ("DELETE", None), ("PUT", Some(b"x"))]
+        {
+            let status = store.ask(method, &elsewhere, &[], body.map(|body| &body[..])).status;
+            assert_eq!(status, 404, "{method} {elsewhere}");
+        }
+    }
+    store.stop();
+}

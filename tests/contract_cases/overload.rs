@@ -1,0 +1,230 @@
+//! When there is no room, no time or no way to read: 503, 507, 408, 500.
+
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use super::{Store, both, both_with, get_head, put_head, tar_of};
+use crate::daemon_harness::{COOKIE, Client, bytes, path};
+
+const SMALL_POOL: &str = "[limits]\nbuffer_memory_per_shard = \"8MiB\"\nbody_grace_seconds = 60\n";
+
+/// Begins an upload that then waits.
+fn begun(store: &Store, n: u64, len: usize) -> Client {
+    let mut client = store.client();
+    client.send(put_head(&path(n), len as u64, "").as_bytes()).unwrap();
+    client.send(&bytes(n, 2000)).unwrap();
+    client
+}
+
+/// Whether it has been refused by now.
+fn is_refused(client: &mut Client) -> bool {
+    client.stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+    let reply = client.reply(false);
+    client.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let reply = match reply {
+        Ok(reply) => reply,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+        Err(error) => panic!("closed without a word: {error}"),
+    };
+    assert_eq!(reply.status, 503);
+    assert!(reply.header("retry-after").is_some_and(|after| after.parse::<u32>().is_ok()));
+    assert!(client.at_end(), "the body was not read");
+    true
+}
+
+/// Of one kind of body so many may be under way at once: they are held, those beyond are refused,
+/// reads go on, and those that were held end well.
+fn fill_up(store: &Store, len: usize, at_most: usize) {
+    store.create(&path(900), &bytes(900, 100_000));
+    store.create(&path(901), &bytes(901, 2_000_000));
+    let begun = (0..at_most as u64 + 3).map(|n| (n, begun(store, n, len)));
+    let mut held: Vec<(u64, Client)> = begun.collect();
+    std::thread::sleep(Duration::from_millis(500));
+    held.retain_mut(|(_, client)| !is_refused(client));
+    assert!(held.len() <= at_most, "{} of {len} bytes", held.len());
+    assert!(held.len() >= 2, "{} of {len} bytes", held.len());
+    assert!(store.get(&path(900)).body == bytes(900, 100_000), "a photo is read meanwhile");
+    // Who asks first is told before the body comes.
+    let mut asking = store.client();
+    asking.send(put_head(&path(800), len as u64, "Expect: 100-continue\r\n").as_bytes()).unwrap();
+    assert_eq!(asking.reply(false).unwrap().status, 503, "of {len} bytes");
+    assert!(asking.at_end());
+    for (n, client) in &mut held {
+        client.send(&bytes(*n, len)[2000..]).unwrap();
+        assert_eq!(client.reply(false).unwrap().status, 201, "{n}");
+    }
+    for (n, _) in &held {
+        assert!(store.get(&path(*n)).body == bytes(*n, len), "{n}");
+    }
+    assert!(store.get(&path(901)).body == bytes(901, 2_000_000));
+    assert_eq!(store.ask("PUT", &path(800), &[], Some(&bytes(1, len))).status, 201);
+}
+
+#[test]
+fn bodies_are_let_in_as_far_as_buffers_go() {
+    // Three eighths of 8 MiB.
+    both_with(SMALL_POOL, "64MiB", |store| fill_up(store, 1 << 20, 2));
+}
+
+#[test]
+fn large_transfers_are_let_in_as_far_as_buffers_go() {
+    // A quarter of 8 MiB, two pieces of 64 KiB each.
+    both_with(SMALL_POOL, "256MiB", |store| fill_up(store, (1 << 20) + 100_000, 16));
+}
+
+#[test]
+fn a_full_volume_says_so_and_goes_on_reading() {
+    both_with("", "16MiB", |store| {
+        let photo = bytes(1, 1 << 20);
+        let mut client = store.client();
+        let mut stored = 0;
+        loop {
+            let reply = client.put(&path(stored), &photo).unwrap();
+            if reply.status == 507 {
+                assert_eq!(reply.header("connection"), None, "the body was read");
+                break;
+            }
+            assert_eq!(reply.status, 201, "{}", reply.text());
+            stored += 1;
+        }
+        assert!((8..16).contains(&stored), "{stored} of 1 MiB in 16 MiB");
+        let large = bytes(1, 3 << 20);
+        let tar =
+            tar_of(&[(&format!("500/0/{COOKIE}"), &photo), (&format!("501/0/{COOKIE}"), b"x")]);
+        for (method, target, body) in [
+            ("PUT", &path(0)[..], &photo),
+            ("POST", "/", &photo),
+            ("POST", "/1", &photo),
+            ("POST", "/1/batch", &tar),
+        ] {
+            let reply = store.ask(method, target, &[], Some(body));
+            assert_eq!(reply.status, 507, "{method} {target}: {}", reply.text());
+        }
+        for (method, target) in [("PUT", &path(400)[..]), ("POST", "/1"), ("POST", "/")] {
+            let mut client = store.client();
+            let head = put_head(target, large.len() as u64, "Expect: 100-continue\r\n");
+            client.send(head.replacen("PUT", method, 1).as_bytes()).unwrap();
+            assert_eq!(client.reply(false).unwrap().status, 507, "{method} {target}");
+            assert!(client.at_end());
+        }
+        for key in [400, 500, 501] {
+            assert_eq!(store.get(&path(key)).status, 404, "{key}");
+        }
+        for key in 0..stored {
+            assert!(store.get(&path(key)).body == photo, "{key}");
+            assert_eq!(store.ask("DELETE", &path(key), &[], None).status, 204, "deletes find room");
+        }
+    });
+}
+
+#[test]
+fn what_comes_too_slowly_is_ended() {
+    let config = "[limits]\nhead_timeout_seconds = 1\nbody_grace_seconds = 1\n\
+                  body_min_bytes_per_second = 1000000\n";
+    both_with(config, "64MiB", |store| {
+        let batch = put_head("/1/batch", 5000, "").replacen("PUT", "POST", 1);
+        let mut slow: Vec<(Client, String)> = [
+            "GET /1".to_owned(),
+            put_head(&path(2), 10, "") + "12345",
+            put_head(&path(2), 10, "Expect: 100-continue\r\n"),
+            put_head(&path(3), 200_000, "") + &"x".repeat(70_000),
+            put_head(&path(4), 3 << 20, "") + &"x".repeat(1_100_000),
+            put_head(&path(5), 3 << 20, ""),
+            batch + &"x".repeat(3000),
+        ]
+        .into_iter()
+        .map(|begun| (store.client(), begun))
+        .collect();
+        let began = Instant::now();
+        for (client, begun) in &mut slow {
+            client.send(begun.as_bytes()).unwrap();
+        }
+        for (client, begun) in &mut slow {
+            let mut reply = client.reply(false).unwrap();
+            if begun.contains("Expect") {
+                assert_eq!(reply.status, 100);
+                reply = client.reply(false).unwrap();
+            }
+            let shown = begun.lines().next().unwrap();
+            assert_eq!((reply.status, reply.header("connection")), (408, Some("close")), "{shown}");
+            assert!(began.elapsed() >= Duration::from_millis(900), "not before its time: {shown}");
+            assert!(client.at_end());
+        }
+        assert!(began.elapsed() < Duration::from_secs(5));
+        for key in 2..=5 {
+            assert_eq!(store.get(&path(key)).status, 404, "{key}");
+        }
+        // Slow, but within what each piece may take: bytes that keep coming are waited for.
+        let mut patient = store.client();
+        patient.send(put_head(&path(6), 3 << 20, "").as_bytes()).unwrap();
+        for piece in bytes(6, 3 << 20).chunks(1 << 19) {
+            std::thread::sleep(Duration::from_millis(300));
+            patient.send(piece).unwrap();
+        }
+        assert_eq!(patient.reply(false).unwrap().status, 201);
+    });
+}
+
+/// Where a photo's bytes stand in the volume's file.
+fn place_of(file: &std::fs::File, data: &[u8]) -> u64 {
+    let mut front = vec![0; 16 << 20];
+    file.read_exact_at(&mut front, 0).unwrap();
+    // Data of a needle begins on a multiple of four bytes.
+    let at = front.chunks(4).position(|bytes| bytes == &data[..4]).unwrap() * 4;
+    assert_eq!(front[at..at + 64], data[..64]);
+    at as u64
+}
+
+fn flip(file: &std::fs::File, at: u64) {
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 4], at).unwrap();
+    file.sync_all().unwrap();
+}
+
+#[test]
+fn damage_is_an_error_and_never_wrong_bytes() {
+    both(|store| {
+        let (small, large) = (bytes(1, 100_000), bytes(2, 3 << 20));
+        store.create(&path(1), &small);
+        store.create(&path(2), &large);
+        store.create(&path(3), b"next to it");
+        let volume = store.dir.path().join("data/1.0.vol");
+        let file = std::fs::File::options().read(true).write(true).open(volume).unwrap();
+        flip(&file, place_of(&file, &small) + 70_000);
+        let mut client = store.client();
+        let reply = client.get(&path(1)).unwrap();
+        assert_eq!((reply.status, reply.header("connection")), (500, None), "{}", reply.text());
+        assert_eq!(reply.text().lines().count(), 1);
+        assert_eq!(client.get(&path(3)).unwrap().body, b"next to it");
+        flip(&file, place_of(&file, &small) + 70_000);
+        assert!(client.get(&path(1)).unwrap().body == small, "it can be read again");
+
+        // The third part of the large one: what stands before it goes out, and no byte of it.
+        let third = place_of(&file, &large[2 << 20..]);
+        flip(&file, third + 100_000);
+        let mut client = store.client();
+        client.send(get_head(&path(2)).as_bytes()).unwrap();
+        let mut got = Vec::new();
+        client.stream.read_to_end(&mut got).unwrap();
+        let head = got.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
+        assert!(got.starts_with(b"HTTP/1.1 200") && got.len() < head + large.len());
+        let body = &got[head..];
+        assert!(body.len() >= 1 << 20 && body.len() <= (2 << 20) + 65_536, "{}", body.len());
+        assert!(large.starts_with(body), "wrong bytes before the end");
+        for (range, want) in [
+            ("bytes=0-2097151", 206),
+            ("bytes=2097152-2162687", 206),
+            ("bytes=-1", 206),
+            ("bytes=2197152-", 500),
+        ] {
+            let got = store.ask("GET", &path(2), &[("Range", range)], None);
+            assert_eq!(got.status, want, "{range}");
+        }
+        assert_eq!(store.ask("HEAD", &path(2), &[], None).status, 200);
+        // It can be replaced.
+        assert_eq!(store.ask("PUT", &path(2), &[], Some(b"new")).status, 204);
+        assert_eq!(store.get(&path(2)).body, b"new");
+    });
+}

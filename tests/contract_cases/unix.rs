@@ -1,0 +1,99 @@
+//! The data API on a unix socket.
+
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::daemon_harness::{Client, Daemon, Options, bytes, data_dir, path};
+
+fn options(shards: usize, socket: &Path) -> Options {
+    let args = vec!["--listen".to_owned(), format!("unix:{}", socket.display())];
+    Options { shards, args, ..Options::default() }
+}
+
+/// Starts in vain: what the daemon says.
+fn refused(dir: &Path, socket: &Path) -> String {
+    let mut daemon = Daemon::launch(dir, &options(1, socket));
+    let status = daemon.wait(Duration::from_secs(10)).expect("it does not start");
+    assert!(!status.success());
+    daemon.log_text()
+}
+
+#[test]
+fn photos_go_in_and_out_beside_tcp() {
+    for shards in [1, 2] {
+        let dir = data_dir();
+        let socket = dir.path().join("s");
+        let daemon = Daemon::start(dir.path(), &options(shards, &socket));
+        let metadata = std::fs::metadata(&socket).unwrap();
+        assert!(metadata.file_type().is_socket());
+        assert_eq!(metadata.permissions().mode() & 0o7777, 0o660);
+        let sizes = [0, 5, 70_000, 1 << 20, 3_000_000];
+        // Several connections, so that each shard accepts some.
+        for (n, size) in sizes.into_iter().cycle().take(20).enumerate() {
+            let (name, photo) = (path(n as u64), bytes(n as u64, size));
+            let mut client = Client::connect_unix(&socket).unwrap();
+            assert_eq!(client.put(&name, &photo).unwrap().status, 201);
+            for got in [client.get(&name).unwrap(), daemon.client().get(&name).unwrap()] {
+                assert!(got.status == 200 && got.body == photo, "{size}");
+            }
+        }
+        let mut client = Client::connect_unix(&socket).unwrap();
+        client.send(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        assert_eq!(client.reply(false).unwrap().status, 400);
+        assert!(client.at_end());
+        let mut idle = Client::connect_unix(&socket).unwrap();
+        assert_eq!(idle.get(&path(1)).unwrap().status, 200);
+        assert!(daemon.stop().success());
+        assert!(idle.at_end());
+        assert!(!socket.exists(), "the file goes with the daemon");
+    }
+}
+
+#[test]
+fn a_socket_left_behind_is_taken_over() {
+    let dir = data_dir();
+    let socket = dir.path().join("s");
+    let daemon = Daemon::start(dir.path(), &options(1, &socket));
+    assert_eq!(Client::connect_unix(&socket).unwrap().put(&path(1), b"x").unwrap().status, 201);
+    daemon.kill();
+    assert!(socket.exists(), "nobody tidied up");
+    let daemon = Daemon::start(dir.path(), &options(2, &socket));
+    assert_eq!(Client::connect_unix(&socket).unwrap().get(&path(1)).unwrap().body, b"x");
+    assert!(daemon.stop().success());
+    assert!(!socket.exists());
+}
+
+#[test]
+fn what_is_somebody_elses_is_left_alone() {
+    let dir = data_dir();
+    let socket = dir.path().join("s");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let log = refused(dir.path(), &socket);
+    assert!(log.contains("listens there already") && log.contains("unix:"), "{log}");
+    drop(listener);
+    std::fs::remove_file(&socket).unwrap();
+    std::fs::write(&socket, "mine").unwrap();
+    let log = refused(dir.path(), &socket);
+    assert!(log.contains("no socket"), "{log}");
+    assert_eq!(std::fs::read(&socket).unwrap(), b"mine");
+    std::fs::remove_file(&socket).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("nowhere"), &socket).unwrap();
+    refused(dir.path(), &socket);
+    assert!(std::fs::symlink_metadata(&socket).unwrap().is_symlink());
+}
+
+#[test]
+fn a_second_daemon_does_not_take_the_socket_of_the_first() {
+    let (first, second) = (data_dir(), data_dir());
+    let socket = first.path().join("s");
+    let daemon = Daemon::start(first.path(), &options(1, &socket));
+    assert!(refused(second.path(), &socket).contains("listens there already"));
+    assert_eq!(Client::connect_unix(&socket).unwrap().put(&path(1), b"x").unwrap().status, 201);
+    // Another one's socket, put in place of ours meanwhile, is not ours to remove.
+    std::fs::remove_file(&socket).unwrap();
+    let _other = UnixListener::bind(&socket).unwrap();
+    assert!(daemon.stop().success());
+    assert!(socket.exists());
+}
