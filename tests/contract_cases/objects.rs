@@ -2,8 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::{Store, both, both_with, date_of, etag_of, now, put_head, with_foreign_cookie};
-use crate::daemon_harness::{COOKIE, Reply, bytes, path};
+use super::{Store, both, both_with, date_of, etag_of, now, put_head, tar_of, with_foreign_cookie};
+use crate::daemon_harness::{COOKIE, Daemon, Options, Reply, bytes, data_dir, path};
+
+fn without_date(reply: &Reply) -> Vec<(String, String)> {
+    reply.headers.iter().filter(|(name, _)| name != "Date").cloned().collect()
+}
 
 #[test]
 fn a_photo_with_all_its_headers() {
@@ -32,10 +36,7 @@ fn a_photo_with_all_its_headers() {
         assert!((began.saturating_sub(2)..=now()).contains(&date_of(&got, "date")));
         let head = store.ask("HEAD", &path(1), &[], None);
         assert_eq!(head.status, 200);
-        let lasting = |reply: &Reply| -> Vec<(String, String)> {
-            reply.headers.iter().filter(|(name, _)| name != "Date").cloned().collect()
-        };
-        assert_eq!(lasting(&head), lasting(&got), "HEAD tells what GET tells");
+        assert_eq!(without_date(&head), without_date(&got), "HEAD tells what GET tells");
         let gone = store.ask("DELETE", &path(1), &[], None);
         assert_eq!((gone.status, gone.header("content-length")), (204, None));
         for method in ["GET", "HEAD", "DELETE"] {
@@ -260,6 +261,77 @@ fn a_new_name_satisfies_no_match() {
             assert_eq!(any("If-Match"), 412, "{target}");
             assert_eq!(any("If-None-Match"), 201, "{target}");
         }
+    });
+}
+
+#[test]
+fn what_was_stored_is_the_same_after_a_restart() {
+    let dir = data_dir();
+    let sizes = [0, 10, 70_000, 1 << 20, (1 << 20) + 1, 5_000_000];
+    let mut before = Vec::new();
+    for shards in [1, 2, 1] {
+        let daemon = Daemon::start(dir.path(), &Options { shards, ..Options::default() });
+        let mut client = daemon.client();
+        for (n, size) in sizes.into_iter().enumerate() {
+            let (name, photo) = (path(n as u64), bytes(n as u64, size));
+            if before.len() < sizes.len() {
+                assert_eq!(client.put(&name, &photo).unwrap().status, 201);
+            }
+            let got = client.get(&name).unwrap();
+            assert!(got.status == 200 && got.body == photo, "{size}");
+            let lasting = without_date(&got);
+            match before.get(n) {
+                None => before.push(lasting),
+                Some(before) => assert_eq!(&lasting, before, "{size}"),
+            }
+        }
+        if shards == 2 {
+            daemon.kill();
+        } else {
+            assert!(daemon.stop().success());
+        }
+    }
+}
+
+/// Some at the same time, and only one may: how many got which status.
+fn at_once(n: u64, ask: impl Fn(u64) -> u16 + Sync) -> (usize, usize) {
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let ask = &ask;
+        let asking: Vec<_> = (0..n).map(|n| scope.spawn(move || ask(n))).collect();
+        asking.into_iter().map(|asking| asking.join().unwrap()).collect()
+    });
+    assert!(statuses.iter().all(|status| matches!(status, 201 | 204 | 412)), "{statuses:?}");
+    let refused = statuses.iter().filter(|status| **status == 412).count();
+    (statuses.len() - refused, refused)
+}
+
+#[test]
+fn of_many_that_create_or_swap_at_once_one_wins() {
+    both_with("", "256MiB", |store| {
+        for (key, size) in [(1, 10), (2, 70_000), (3, 1_200_000)] {
+            let once = [("If-None-Match", "*")];
+            let create = |n| store.ask("PUT", &path(key), &once, Some(&bytes(n, size))).status;
+            assert_eq!(at_once(8, create), (1, 7), "{size}");
+            for round in 1..4 {
+                let tag = store.ask("HEAD", &path(key), &[], None);
+                let tag = [("If-Match", tag.header("etag").unwrap())];
+                let swap = |n| {
+                    let photo = bytes(round * 100 + n, size);
+                    store.ask("PUT", &path(key), &tag, Some(&photo)).status
+                };
+                assert_eq!(at_once(8, swap), (1, 7), "{size}");
+            }
+            let got = store.get(&path(key));
+            assert!((300..308).any(|seed| got.body == bytes(seed, size)), "one of the last round");
+        }
+        let name = |key: u64| format!("{key}/0/{COOKIE}");
+        let create = |n| {
+            let tar = tar_of(&[(&name(50), &bytes(n, 100)), (&name(60 + n), b"x")]);
+            store.ask("POST", "/1/batch", &[("If-None-Match", "*")], Some(&tar)).status
+        };
+        assert_eq!(at_once(8, create), (1, 7));
+        let there = (60..68).filter(|key| store.get(&path(*key)).status == 200).count();
+        assert_eq!(there, 1, "of the batches that were refused nothing is there");
     });
 }
 

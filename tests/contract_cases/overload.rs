@@ -74,6 +74,39 @@ fn large_transfers_are_let_in_as_far_as_buffers_go() {
 }
 
 #[test]
+fn readers_that_do_not_read_are_let_in_as_far_as_buffers_go() {
+    let config = SMALL_POOL.to_owned() + "send_timeout_seconds = 3\n";
+    both_with(&config, "64MiB", |store| {
+        // More than the kernel's buffers between the two take.
+        let large = bytes(1, 24 << 20);
+        store.create(&path(1), &large);
+        store.create(&path(2), &bytes(2, 100_000));
+        let mut deaf: Vec<Client> = (0..20).map(|_| store.client()).collect();
+        for client in &mut deaf {
+            client.send(get_head(&path(1)).as_bytes()).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(1000));
+        let used = store.daemon.metric("hayloft_buffer_used_bytes", "");
+        assert!(used > 500_000.0, "they are being served: {used}");
+        for _ in 0..20 {
+            assert!(store.get(&path(2)).body == bytes(2, 100_000), "others are served");
+        }
+        store.create(&path(3), &bytes(3, 100_000));
+        let one_more = store.ask("GET", &path(1), &[("Range", "bytes=0-0")], None);
+        assert_eq!(one_more.status, 503, "no share is left");
+        assert_eq!(one_more.header("retry-after"), Some("1"));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        // Those for which there was no share may stay.
+        while store.daemon.metric("hayloft_connections", "") > 4.0 {
+            assert!(Instant::now() < deadline, "the deaf readers are still there");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        drop(deaf);
+        assert!(store.get(&path(1)).body == large, "there is room again");
+    });
+}
+
+#[test]
 fn a_full_volume_says_so_and_goes_on_reading() {
     both_with("", "16MiB", |store| {
         let photo = bytes(1, 1 << 20);
