@@ -74,6 +74,17 @@ fn a_thousand_and_one_are_too_many() {
 }
 
 #[test]
+fn a_thousand_photos_need_few_buffers() {
+    both_with("[limits]\nbuffer_memory_per_shard = \"8MiB\"\n", "64MiB", |store| {
+        for len in [0, 10, 1300] {
+            let lens: Vec<(u64, usize)> = (0..1000).map(|key| (key, len)).collect();
+            let reply = post(store, &photos(&lens));
+            assert_eq!(reply.status, 201, "{len}: {}", reply.text());
+        }
+    });
+}
+
+#[test]
 fn photos_of_several_parts_in_a_batch() {
     both_with("", "128MiB", |store| {
         let lens = [(1, 10), (2, (1 << 20) + 1), (3, 0), (4, 3_000_000), (5, 1 << 20)];

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Store, both, both_with, put_head, with_foreign_cookie};
-use crate::daemon_harness::{Client, bytes, path};
+use crate::daemon_harness::{Client, Daemon, Options, bytes, path};
 
 const LEN: usize = 3 << 20;
 const EXPECT: &str = "Expect: 100-continue\r\n";
@@ -140,4 +140,72 @@ fn what_became_untrue_while_it_came_is_noticed() {
         slow.send(&new[LEN - 1..]).unwrap();
         assert_eq!(slow.reply(false).unwrap().status, 409);
     });
+}
+
+#[test]
+fn room_set_aside_for_what_did_not_come_is_given_back() {
+    both(|store| {
+        let len = 20 << 20;
+        for _ in 0..10 {
+            let mut client = store.client();
+            client.send(put_head(&path(1), len, EXPECT).as_bytes()).unwrap();
+            assert_eq!(client.reply(false).unwrap().status, 100);
+            drop(client);
+            wait_until_gone(store);
+        }
+        // Room is set aside indeed: for two of these at a time in 64 MiB, not for three.
+        let ask = |key| {
+            let mut client = store.client();
+            client.send(put_head(&path(key), len, EXPECT).as_bytes()).unwrap();
+            let status = client.reply(false).unwrap().status;
+            (client, status)
+        };
+        let (mut first, mut second, third) = (ask(1), ask(2), ask(3));
+        assert_eq!((first.1, second.1, third.1), (100, 100, 507));
+        for (client, _) in [&mut first, &mut second] {
+            client.send(&bytes(1, 20 << 20)).unwrap();
+            assert_eq!(client.reply(false).unwrap().status, 201);
+        }
+    });
+}
+
+#[test]
+fn a_refusal_reaches_who_sends_everything_first() {
+    both(|store| {
+        store.create(&path(1), b"x");
+        let body = bytes(1, 12 << 20);
+        let foreign = with_foreign_cookie(&path(1));
+        let elsewhere = format!("/9{}", &path(1)[2..]);
+        for (want, name) in [(409, &foreign), (404, &elsewhere)] {
+            let mut client = store.client();
+            let reply = client.put(name, &body).unwrap();
+            assert_eq!((reply.status, reply.header("connection")), (want, Some("close")));
+            assert!(client.at_end());
+        }
+        let mut client = store.client();
+        let head =
+            format!("POST /1/batch HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
+        client.send(head.as_bytes()).unwrap();
+        client.send(&body).unwrap();
+        assert_eq!(client.reply(false).unwrap().status, 413);
+    });
+}
+
+#[test]
+fn a_stop_waits_for_a_large_body() {
+    for shards in [1, 2] {
+        let store = Store::start(shards, "", "64MiB");
+        let photo = bytes(1, LEN);
+        let mut slow = begin(&store, &path(1), &photo[..LEN / 2], "");
+        std::thread::sleep(Duration::from_millis(200));
+        store.daemon.signal(nix::sys::signal::Signal::SIGTERM);
+        std::thread::sleep(Duration::from_millis(200));
+        slow.send(&photo[LEN / 2..]).unwrap();
+        let reply = slow.reply(false).unwrap();
+        assert_eq!((reply.status, reply.header("connection")), (201, Some("close")));
+        drop(slow);
+        let dir = store.stop();
+        let daemon = Daemon::start(dir.path(), &Options::default());
+        assert!(daemon.client().get(&path(1)).unwrap().body == photo);
+    }
 }

@@ -75,12 +75,13 @@ impl Store {
         }
     }
 
-    /// Stops it, and looks at what it had to say.
-    pub fn stop(self) {
+    /// Stops it, and looks at what it had to say. Its directory remains.
+    pub fn stop(self) -> tempfile::TempDir {
         let log = self.daemon.log.clone();
         let status = self.daemon.stop();
         let log = std::fs::read_to_string(log).unwrap();
         assert!(status.success() && !log.contains("panicked"), "{log}");
+        self.dir
     }
 }
 
