@@ -5,6 +5,7 @@ mod conditions;
 mod connections;
 mod errors;
 mod large;
+mod model;
 mod objects;
 mod overload;
 mod ranges;
