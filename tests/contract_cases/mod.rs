@@ -24,6 +24,8 @@ pub struct Store {
     pub daemon: Daemon,
     pub dir: tempfile::TempDir,
     entrance: SocketAddr,
+    /// Buffers in use before anybody came (bytes).
+    at_rest: f64,
 }
 
 impl Store {
@@ -39,7 +41,8 @@ impl Store {
         let owner = status["volumes"][0]["shard"].as_u64().unwrap();
         let entrance = if shards == 1 { 0 } else { 1 - owner };
         let entrance = ([127, 0, 0, 1], base + u16::try_from(entrance).unwrap()).into();
-        Self { daemon, dir, entrance }
+        let at_rest = daemon.metric("hayloft_buffer_used_bytes", "");
+        Self { daemon, dir, entrance, at_rest }
     }
 
     /// A new connection; with two shards it begins at the wrong one.
@@ -76,6 +79,22 @@ impl Store {
         }
     }
 
+    /// Waits until nobody is there and all buffers have come home.
+    fn assert_rest(&self) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let connections = self.daemon.metric("hayloft_connections", "");
+            let used = self.daemon.metric("hayloft_buffer_used_bytes", "");
+            if connections == 0.0 && used <= self.at_rest {
+                return;
+            }
+            let before = self.at_rest;
+            let what = format!("{connections} connections, {used} bytes of {before} before");
+            assert!(Instant::now() < deadline, "not at rest: {what}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Stops it, and looks at what it had to say. Its directory remains.
     pub fn stop(self) -> tempfile::TempDir {
         let log = self.daemon.log.clone();
@@ -90,6 +109,7 @@ pub fn both_with(config: &str, volume_size: &'static str, test: impl Fn(&Store))
     for shards in [1, 2] {
         let store = Store::start(shards, config, volume_size);
         test(&store);
+        store.assert_rest();
         store.stop();
     }
 }
