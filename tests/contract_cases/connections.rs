@@ -161,13 +161,18 @@ fn half_closed_connections_get_their_answers() {
 fn while_it_stops_writes_are_refused_and_reads_answered() {
     for shards in [1, 2] {
         let store = Store::start(shards, "", "64MiB");
+        let large = bytes(9, 2 << 20);
         store.create(&path(1), b"x");
+        store.create(&path(9), &large);
         let heads = [
             put_head(&path(2), 1, "") + "y",
             put_head("/1", 1, "").replacen("PUT", "POST", 1) + "y",
             put_head("/1/batch", 1, "").replacen("PUT", "POST", 1) + "y",
             format!("DELETE {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1)),
+            put_head(&path(2), 2 << 20, "Expect: 100-continue\r\n"),
             get_head(&path(1)),
+            // Moves to the other shard, which is about to end.
+            get_head(&path(9)),
         ];
         // Each has begun a request when the signal comes, so that it is not idle.
         let mut clients: Vec<_> = heads.iter().map(|_| store.client()).collect();
@@ -183,6 +188,7 @@ fn while_it_stops_writes_are_refused_and_reads_answered() {
             let want = if head.starts_with("GET") { 200 } else { 503 };
             assert_eq!((reply.status, reply.header("connection")), (want, Some("close")), "{head}");
             assert_eq!(reply.header("retry-after").is_some(), want == 503);
+            assert!(head != &get_head(&path(9)) || reply.body == large);
             assert!(client.at_end());
         }
         store.stop();
