@@ -238,21 +238,27 @@ fn fill(entry: &mut Entry<'_, Received>, draft: &mut Draft) -> Result<(), Plain>
     }
 }
 
-/// What an entry names; nothing for a directory on the way to one.
+/// What an entry names; nothing for a directory on the way to one. Whoever packs the directory that he
+/// stands in gets names that begin with `./`.
 fn name_of(entry: &Entry<'_, Received>) -> Result<Option<(NeedleId, Cookie)>, Plain> {
     let name = entry.path_bytes();
+    let name = name.strip_prefix(b"./").unwrap_or(&name);
     match entry.header().entry_type() {
         EntryType::Regular | EntryType::Continuous => {}
-        EntryType::Directory if is_directory_of_names(&name) => return Ok(None),
+        EntryType::Directory if is_directory_of_names(name) => return Ok(None),
         _ => return Err(bad(entry, "is no plain file")),
     }
     let (key, alt, cookie) =
-        target::parse_entry(&name).ok_or_else(|| bad(entry, "is not {key}/{alt}/{cookie}"))?;
+        target::parse_entry(name).ok_or_else(|| bad(entry, "is not {key}/{alt}/{cookie}"))?;
     Ok(Some((NeedleId::new(key, alt), Cookie(cookie))))
 }
 
-/// Whether a directory is `{key}/` or `{key}/{alt}/`, as an archiver writes them that packs files.
+/// Whether a directory is `{key}/` or `{key}/{alt}/`, as an archiver writes them that packs files, or
+/// the one that they are in.
 fn is_directory_of_names(name: &[u8]) -> bool {
+    if name.is_empty() {
+        return true;
+    }
     let name = name.strip_suffix(b"/").unwrap_or(name);
     let whole = |rest: &[u8]| target::parse_entry(&[name, rest].concat()).is_some();
     whole(b"/0/0000000000000000") || whole(b"/0000000000000000")
@@ -291,10 +297,11 @@ mod tests {
 
     #[test]
     fn directories_on_the_way_to_photos_are_passed_over() {
-        for name in ["1/", "1", "18446744073709551615/", "1/0/", "7/4294967295"] {
+        for name in ["", "1/", "1", "18446744073709551615/", "1/0/", "7/4294967295"] {
             assert!(is_directory_of_names(name.as_bytes()), "{name}");
         }
-        for name in ["", "/", "./", "01/", "1/01/", "a/", "1/0/0123456789abcdef/", "1//", "-1/"] {
+        for name in ["/", "./", "../", "01/", "1/01/", "a/", "1/0/0123456789abcdef/", "1//", "-1/"]
+        {
             assert!(!is_directory_of_names(name.as_bytes()), "{name}");
         }
     }

@@ -63,14 +63,14 @@ fn fill_up(store: &Store, len: usize, at_most: usize) {
 
 #[test]
 fn bodies_are_let_in_as_far_as_buffers_go() {
-    // Three eighths of 8 MiB.
-    both_with(SMALL_POOL, "64MiB", |store| fill_up(store, 1 << 20, 2));
+    // Five eighths of 8 MiB.
+    both_with(SMALL_POOL, "64MiB", |store| fill_up(store, 1 << 20, 4));
 }
 
 #[test]
 fn large_transfers_are_let_in_as_far_as_buffers_go() {
-    // A quarter of 8 MiB, two pieces of 64 KiB each.
-    both_with(SMALL_POOL, "256MiB", |store| fill_up(store, (1 << 20) + 100_000, 16));
+    // A quarter of 8 MiB, a piece of 64 KiB each and what stands around it.
+    both_with(SMALL_POOL, "256MiB", |store| fill_up(store, (1 << 20) + 100_000, 28));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn readers_that_do_not_read_are_let_in_as_far_as_buffers_go() {
         let large = bytes(1, 24 << 20);
         store.create(&path(1), &large);
         store.create(&path(2), &bytes(2, 100_000));
-        let mut deaf: Vec<Client> = (0..20).map(|_| store.client()).collect();
+        let mut deaf: Vec<Client> = (0..32).map(|_| store.client()).collect();
         for client in &mut deaf {
             client.send(get_head(&path(1)).as_bytes()).unwrap();
         }
