@@ -10,7 +10,9 @@ cargo xtask test [--without-xfs]   the whole suite: formatting, lints, all tests
                                    real daemon on ext4 and on XFS. Installs Debian packages that
                                    are missing when run as root.
 cargo xtask read-path              measures the read path of the release build and records it
-                                   under bench/results/";
+                                   under bench/results/
+cargo xtask hostile                measures what clients that dawdle or hang up cost the others, and
+                                   records it there";
 
 /// Something that must work did not.
 #[derive(Debug)]
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         ["test"] => suite::run_all(true),
         ["test", "--without-xfs"] => suite::run_all(false),
         ["read-path"] => suite::read_path(),
+        ["hostile"] => suite::hostile(),
         _ => {
             eprintln!("{HELP}");
             return ExitCode::from(2);

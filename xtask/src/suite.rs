@@ -120,3 +120,12 @@ pub fn read_path() -> Result<(), Failed> {
     run(&mut cargo(&["build", "--release", "--locked"]))?;
     run(Command::new("bash").arg("bench/read_path.sh").current_dir(root()))
 }
+
+/// Measures what hostile clients cost the others.
+///
+/// # Errors
+/// What failed.
+pub fn hostile() -> Result<(), Failed> {
+    run(&mut cargo(&["test", "--release", "--locked", "--no-run", "--test", "hostile"]))?;
+    run(Command::new("bash").arg("bench/hostile.sh").current_dir(root()))
+}
