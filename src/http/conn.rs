@@ -277,7 +277,13 @@ impl Conn {
             self.kept.extend_from_slice(&buf[unread]);
         }
         let op = Op::RecvAny { sock: self.sock };
-        let completion = self.handle.submit_by(op, deadline).await;
+        let operation = if self.kept.is_empty() {
+            self.handle.submit_by(op, deadline)
+        } else {
+            // Who sends a little at a time must not hold up the others.
+            self.handle.submit_in_background(op, deadline)
+        };
+        let completion = operation.await;
         let got = usize::try_from(completion.result).unwrap_or(0);
         let Returned::One(mut buf) = completion.returned else { return Err(self.ended(deadline)) };
         if got == 0 {
@@ -449,7 +455,7 @@ impl Conn {
         self.handle.submit(Op::ShutdownWrite { sock }).await;
         let deadline = self.handle.now() + self.deadlines.linger;
         while self.handle.now() < deadline {
-            let completion = self.handle.submit_by(Op::RecvAny { sock }, deadline).await;
+            let completion = self.handle.submit_in_background(Op::RecvAny { sock }, deadline).await;
             if completion.result <= 0 {
                 break;
             }

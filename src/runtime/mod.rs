@@ -40,6 +40,8 @@ struct OpState {
     completion: Option<Completion>,
     timer: Option<TimerKey>,
     abandoned: bool,
+    /// Whether its end is not urgent.
+    in_background: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -51,6 +53,8 @@ enum Timed {
 struct Inner {
     tasks: RefCell<Slab<Task>>,
     ready: RefCell<VecDeque<TaskId>>,
+    /// Ready too, but others go first.
+    background: RefCell<VecDeque<TaskId>>,
     current: Cell<TaskId>,
     ops: RefCell<Slab<OpState>>,
     /// Generations outlive the slots of `ops`.
@@ -74,12 +78,16 @@ pub struct Handle(Rc<Inner>);
 pub struct Runtime {
     handle: Handle,
     completed: Vec<Completion>,
-    fired: Vec<Timed>,
+    /// Timers that fired and wait for their turn.
+    fired: VecDeque<Timed>,
 }
 
 /// How many tasks run before the driver is asked again, so that a storm of ready tasks cannot keep
 /// completions waiting.
 const POLLS_PER_TURN: usize = 4096;
+/// How much of what is not urgent is done in one go: a thousand clients that miss their deadline at
+/// once, or dribble, hold up nobody else.
+const BACKGROUND_PER_TURN: usize = 32;
 
 impl Handle {
     /// Monotonic time of this turn (nanoseconds).
@@ -128,8 +136,13 @@ impl Handle {
     /// Hands an operation to the driver (at the end of this turn).
     pub fn submit(&self, op: Op) -> Operation {
         let mut ops = self.0.ops.borrow_mut();
-        let index =
-            ops.insert(OpState { waiter: None, completion: None, timer: None, abandoned: false });
+        let index = ops.insert(OpState {
+            waiter: None,
+            completion: None,
+            timer: None,
+            abandoned: false,
+            in_background: false,
+        });
         let mut generations = self.0.generations.borrow_mut();
         if generations.len() <= index {
             generations.resize(index + 1, 0);
@@ -148,6 +161,13 @@ impl Handle {
         let operation = self.submit(op);
         let timer = self.0.timers.borrow_mut().arm(deadline, Timed::Cancel(operation.token));
         self.0.ops.borrow_mut()[operation.token.index as usize].timer = Some(timer);
+        operation
+    }
+
+    /// The same for an operation whose end is not urgent: everybody else goes on first.
+    pub fn submit_in_background(&self, op: Op, deadline: u64) -> Operation {
+        let operation = self.submit_by(op, deadline);
+        self.0.ops.borrow_mut()[operation.token.index as usize].in_background = true;
         operation
     }
 
@@ -178,6 +198,10 @@ impl Handle {
     }
 
     fn wake(&self, task: TaskId) {
+        self.wake_in(&self.0.ready, task);
+    }
+
+    fn wake_in(&self, queue: &RefCell<VecDeque<TaskId>>, task: TaskId) {
         let mut tasks = self.0.tasks.borrow_mut();
         // A leaf may wake a task that has ended since: its slot is empty or has a new tenant, and
         // every leaf looks again when it is polled without reason.
@@ -185,7 +209,7 @@ impl Handle {
             && !task_slot.queued
         {
             task_slot.queued = true;
-            self.0.ready.borrow_mut().push_back(task);
+            queue.borrow_mut().push_back(task);
         }
     }
 
@@ -224,11 +248,21 @@ impl Handle {
             return;
         }
         assert!(op.completion.is_none(), "an operation completed twice");
+        let queue = if op.in_background { &self.0.background } else { &self.0.ready };
         op.completion = Some(completion);
         let waiter = op.waiter;
         drop(ops);
         if let Some(task) = waiter {
-            self.wake(task);
+            self.wake_in(queue, task);
+        }
+    }
+
+    /// An operation missed its deadline: nobody waits for it urgently.
+    fn expire(&self, token: Token) {
+        let index = token.index as usize;
+        let is_current = self.0.generations.borrow()[index] == token.generation;
+        if let Some(op) = self.0.ops.borrow_mut().get_mut(index).filter(|_| is_current) {
+            op.in_background = true;
         }
     }
 
@@ -327,6 +361,7 @@ impl Runtime {
         let handle = Handle(Rc::new(Inner {
             tasks: RefCell::default(),
             ready: RefCell::default(),
+            background: RefCell::default(),
             current: Cell::new(0),
             ops: RefCell::default(),
             generations: RefCell::default(),
@@ -339,7 +374,7 @@ impl Runtime {
             shuffle: Cell::new(0),
             pool,
         }));
-        Self { handle, completed: Vec::with_capacity(1024), fired: Vec::with_capacity(1024) }
+        Self { handle, completed: Vec::with_capacity(1024), fired: VecDeque::with_capacity(1024) }
     }
 
     /// Draws the order of ready tasks from `seed` (not 0) instead of first come, first served.
@@ -357,14 +392,22 @@ impl Runtime {
     pub fn run_ready(&mut self) {
         let inner = &self.handle.0;
         inner.timers.borrow_mut().advance(inner.now.get(), &mut self.fired);
-        for timed in self.fired.drain(..) {
+        for timed in self.fired.drain(..self.fired.len().min(BACKGROUND_PER_TURN)) {
             match timed {
                 Timed::Wake(task) => self.handle.wake(task),
-                Timed::Cancel(token) => inner.cancellations.borrow_mut().push(token),
+                Timed::Cancel(token) => {
+                    self.handle.expire(token);
+                    inner.cancellations.borrow_mut().push(token);
+                }
             }
         }
         for _ in 0..POLLS_PER_TURN {
             let Some(id) = self.handle.next_ready() else { break };
+            self.poll(id);
+        }
+        for _ in 0..BACKGROUND_PER_TURN {
+            let next = inner.background.borrow_mut().pop_front();
+            let Some(id) = next else { break };
             self.poll(id);
         }
     }
@@ -391,7 +434,10 @@ impl Runtime {
     /// Whether a task is ready to run now.
     #[must_use]
     pub fn has_ready(&self) -> bool {
-        !self.handle.0.ready.borrow().is_empty()
+        let inner = &self.handle.0;
+        !inner.ready.borrow().is_empty()
+            || !inner.background.borrow().is_empty()
+            || !self.fired.is_empty()
     }
 
     /// One turn with the driver: hands over what was submitted, waits for completions until

@@ -1,6 +1,8 @@
 //! A hashed timing wheel (Varghese and Lauck, SOSP 1987): arming and disarming cost the same
 //! however many timers there are, since nearly every timer here is disarmed before it fires.
 
+use std::collections::VecDeque;
+
 use slab::Slab;
 
 /// Width of a tick: timers fire up to this late, never early (nanoseconds, a power of two).
@@ -91,7 +93,7 @@ impl<T: Copy> Wheel<T> {
     }
 
     /// Appends to `fired` the targets of all timers due at `now`.
-    pub fn advance(&mut self, now: u64, fired: &mut Vec<T>) {
+    pub fn advance(&mut self, now: u64, fired: &mut VecDeque<T>) {
         let current = now / TICK_NS;
         let first = current.saturating_sub(BUCKETS as u64 - 1).max(self.done + 1);
         for tick in first..=current {
@@ -100,7 +102,7 @@ impl<T: Copy> Wheel<T> {
                 let entry = &self.entries[index as usize];
                 let (next, due, target) = (entry.next, entry.tick <= current, entry.target);
                 if due {
-                    fired.push(target);
+                    fired.push_back(target);
                     self.unlink(index as usize);
                 }
                 index = next;
@@ -159,7 +161,7 @@ mod tests {
             let mut now = 0;
             for step in steps.into_iter().chain([400_000_000_000]) {
                 now += step;
-                let mut fired = Vec::new();
+                let mut fired = VecDeque::new();
                 wheel.advance(now, &mut fired);
                 for n in fired {
                     prop_assert!(open[n], "fired twice or after disarm");
