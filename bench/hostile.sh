@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 ROUNDS=${ROUNDS:-3}
-out="bench/results/$(date +%F)-$(uname -r)-$(nproc)-cores"
+out="bench/results/$(date -u +%F)-$(uname -r | cut -d- -f1)-$(nproc)-cores"
 mkdir -p "$out"
 log=$(mktemp target/hostile.XXXXXX)
 trap 'rm -f "$log"' EXIT
@@ -44,5 +44,5 @@ for (what, shards), lines in rows.items():
           f"{' of '.join(memory.groups()) if memory else '-'} |")
 PY
   echo
-  grep -h "uploads and" "$log" | tail -2 | sed 's/^.*\.\.\. //; s/^/- /'
+  grep -h "uploads and" "$log" | tail -2 | sed 's/^.*\.\.\. //; s/^\.//; s/^/- /'
 } | tee "$out/hostile.md"
