@@ -25,7 +25,7 @@ done
 
 cat >"$work/put.lua" <<LUA
 local body = string.rep("photo", 13108):sub(1, tonumber(os.getenv("SIZE")))
-local base, n = tonumber(os.getenv("BASE")), -1
+local base, n = tonumber(os.getenv("BASE")), tonumber(os.getenv("DONE")) - 1
 request = function()
   n = n + 1
   return wrk.format("PUT", "/1/" .. (base + n % $NEEDLES) .. "/0/$cookie", nil, body)
@@ -48,10 +48,14 @@ cpu_ticks() { awk '{ print $14 + $15 }' "/proc/$daemon/stat"; }
 worker_ticks() { cat /proc/"$daemon"/task/*/stat 2>/dev/null | awk '$2 ~ /iou-wrk/ && $14 + $15 > top { top = $14 + $15 } END { print top + 0 }'; }
 
 fill() { # size, first key
-  local before
+  local before have=0 last
   before=$(metric hayloft_volume_needles)
-  while [ $(($(metric hayloft_volume_needles) - before)) -lt "$NEEDLES" ]; do
-    SIZE=$1 BASE=$2 taskset -c 1 wrk -t1 -c64 -d1 -s "$work/put.lua" "http://$data" >/dev/null
+  while [ "$have" -lt "$NEEDLES" ]; do
+    last=$have
+    DONE=$have SIZE=$1 BASE=$2 taskset -c 1 wrk -t1 -c64 -d1 -s "$work/put.lua" "http://$data" >/dev/null
+    sleep 0.1
+    have=$(($(metric hayloft_volume_needles) - before))
+    if [ "$have" -le "$last" ]; then echo "nothing more is stored; see $work/log" >&2; exit 1; fi
   done
 }
 
