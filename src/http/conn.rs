@@ -56,9 +56,9 @@ pub enum Next {
     Late,
 }
 
-/// Why a body did not arrive.
+/// Why a body did not arrive, or a reply was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyError {
+pub enum PeerError {
     /// Too slow.
     Late,
     /// The connection ended.
@@ -202,8 +202,8 @@ impl Conn {
             }
             match self.receive_more(deadline).await {
                 Ok(()) => {}
-                Err(BodyError::Late) => return Next::Late,
-                Err(BodyError::Closed) => return Next::Closed,
+                Err(PeerError::Late) => return Next::Late,
+                Err(PeerError::Closed) => return Next::Closed,
             }
         }
     }
@@ -212,8 +212,8 @@ impl Conn {
     /// A peer that dawdles is waited for without a buffer. The head's bytes are gone then.
     ///
     /// # Errors
-    /// See [`BodyError`].
-    pub async fn await_body(&mut self, len: u64) -> Result<(), BodyError> {
+    /// See [`PeerError`].
+    pub async fn await_body(&mut self, len: u64) -> Result<(), PeerError> {
         let enough = usize::try_from(len).unwrap_or(usize::MAX).min(RECEIVE_HEADROOM);
         let allowed = self.deadlines.body + self.deadlines.allowance(enough);
         let deadline = self.handle.now() + allowed;
@@ -252,11 +252,11 @@ impl Conn {
     }
 
     /// Receives what comes next behind what is unread; what was read is forgotten.
-    async fn receive_more(&mut self, deadline: u64) -> Result<(), BodyError> {
+    async fn receive_more(&mut self, deadline: u64) -> Result<(), PeerError> {
         if self.buffered() <= RECEIVE_HEADROOM {
             return self.receive_without_buffer(deadline).await;
         }
-        let mut buf = self.buf.take().ok_or(BodyError::Closed)?;
+        let mut buf = self.buf.take().ok_or(PeerError::Closed)?;
         if self.filled == HEAD_BUFFER {
             // The head began behind earlier ones: move it to the front, where it fits whole.
             buf.copy_within(self.unread..self.filled, 0);
@@ -271,7 +271,7 @@ impl Conn {
     }
 
     /// The same, with what is unread set aside meanwhile.
-    async fn receive_without_buffer(&mut self, deadline: u64) -> Result<(), BodyError> {
+    async fn receive_without_buffer(&mut self, deadline: u64) -> Result<(), PeerError> {
         let unread = self.unread..self.filled;
         if let Some(buf) = self.buf.take() {
             self.kept.extend_from_slice(&buf[unread]);
@@ -297,11 +297,11 @@ impl Conn {
         Ok(())
     }
 
-    fn ended(&mut self, deadline: u64) -> BodyError {
+    fn ended(&mut self, deadline: u64) -> PeerError {
         self.progress = HeadProgress::default();
         self.kept = Vec::new();
         (self.head_start, self.unread, self.filled) = (0, 0, 0);
-        if self.handle.now() >= deadline { BodyError::Late } else { BodyError::Closed }
+        if self.handle.now() >= deadline { PeerError::Late } else { PeerError::Closed }
     }
 
     async fn receive(
@@ -311,7 +311,7 @@ impl Conn {
         len: usize,
         whole: bool,
         deadline: u64,
-    ) -> (Buf, Result<usize, BodyError>) {
+    ) -> (Buf, Result<usize, PeerError>) {
         let start = u32::try_from(start).expect("inside a buffer");
         let wanted = u32::try_from(len).expect("inside a buffer");
         let op = Op::Recv { sock: self.sock, buf, start, len: wanted, whole };
@@ -321,8 +321,8 @@ impl Conn {
         };
         let result = match usize::try_from(completion.result) {
             Ok(got) if got == len || (got > 0 && !whole) => Ok(got),
-            _ if self.handle.now() >= deadline => Err(BodyError::Late),
-            _ => Err(BodyError::Closed),
+            _ if self.handle.now() >= deadline => Err(PeerError::Late),
+            _ => Err(PeerError::Closed),
         };
         (buf, result)
     }
@@ -334,7 +334,7 @@ impl Conn {
         mut buf: Buf,
         start: usize,
         len: usize,
-    ) -> (Buf, Result<(), BodyError>) {
+    ) -> (Buf, Result<(), PeerError>) {
         let mut done = self.buffered().min(len);
         if done > 0 {
             let source = self.buf.as_ref().expect("bytes at hand are in a buffer");
@@ -377,8 +377,11 @@ impl Conn {
         self.buf.take().or_else(|| self.handle.pool().alloc(HEAD_BUFFER))
     }
 
-    /// Sends `buf[start..start + len]`: whether all of it was taken. Gives the buffer back.
-    pub async fn send(&self, mut buf: Buf, mut start: usize, len: usize) -> (Buf, bool) {
+    /// Sends `buf[start..start + len]`.
+    ///
+    /// # Errors
+    /// See [`PeerError`]; a part may have been taken.
+    pub async fn send(&self, mut buf: Buf, mut start: usize, len: usize) -> Result<(), PeerError> {
         let end = start + len;
         let mut piece = (self.handle.now(), start);
         while start < end {
@@ -399,10 +402,11 @@ impl Conn {
             buf = back;
             match usize::try_from(completion.result) {
                 Ok(sent) if sent > 0 => start += sent,
-                _ => return (buf, false),
+                _ if self.handle.now() >= deadline => return Err(PeerError::Late),
+                _ => return Err(PeerError::Closed),
             }
         }
-        (buf, true)
+        Ok(())
     }
 
     /// Whether the current request came with the connection from another shard.

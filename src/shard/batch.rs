@@ -18,7 +18,7 @@ use super::store::Terms;
 use super::task::Outcome;
 use super::upload;
 use crate::buffer::Buf;
-use crate::http::conn::{BodyError, Conn};
+use crate::http::conn::{Conn, PeerError};
 use crate::http::head::Head;
 use crate::http::reply::{ReplyHead, valid_content_type};
 use crate::http::status::Status;
@@ -94,7 +94,7 @@ pub async fn store(
 /// The tar is received to buffers of this length (bytes).
 const PIECE: usize = 1 << 20;
 
-async fn receive(conn: &mut Conn, bufs: Vec<Buf>, len: usize) -> Result<Received, BodyError> {
+async fn receive(conn: &mut Conn, bufs: Vec<Buf>, len: usize) -> Result<Received, PeerError> {
     let mut received = VecDeque::with_capacity(bufs.len());
     let mut left = len;
     for buf in bufs {

@@ -6,13 +6,13 @@ use std::rc::Rc;
 use super::Shard;
 use super::admission::{Grant, LargePermit};
 use super::answer::{self, Context, Decided, ObjectHead, Plain, no_buffer};
-use super::session::{Object, Then, connection, failed, move_to, then};
+use super::session::{Object, Then, connection, failed, move_to, then, was_taken};
 use super::task::{Outcome, Task, Want};
 use crate::buffer::Buf;
 use crate::http::conn::Conn;
 use crate::http::head::{Head, Method};
 use crate::http::status::Status;
-use crate::metrics::{GetPhase, TimeoutKind};
+use crate::metrics::GetPhase;
 use crate::runtime::join;
 use crate::volume::{Body, Needle};
 
@@ -64,16 +64,13 @@ pub async fn read(
         let ready = answer::object(needle, writable, &decided, &context);
         metrics.responses.record(ready.status.code());
         conn.skip_buffered(head.content_length.unwrap_or(0));
-        let (_, sent) = conn.send(ready.buf, ready.start, ready.len).await;
+        let sent = was_taken(shard, conn.send(ready.buf, ready.start, ready.len).await);
         metrics.payload_bytes_out.add(if sent { ready.body_len as u64 } else { 0 });
         sent
     };
     if want == Want::Whole {
         metrics.get_phase.at(GetPhase::Device).record(got - began);
         metrics.get_phase.at(GetPhase::Send).record(shard.handle.now() - got);
-    }
-    if !sent {
-        metrics.timeouts.at(TimeoutKind::Send).inc();
     }
     Ok(then(connection, sent))
 }
@@ -110,12 +107,12 @@ async fn stream(
         let second = if body.remaining() > 0 { permit.grant(body.remaining()) } else { None };
         let (sent, ahead) = match second {
             Some(grant) => {
-                let ((_, sent), ahead) = join(sending, read_piece(shard, &mut body, grant)).await;
+                let (sent, ahead) = join(sending, read_piece(shard, &mut body, grant)).await;
                 (sent, Some(ahead))
             }
-            None => (sending.await.1, None),
+            None => (sending.await, None),
         };
-        if !sent {
+        if !was_taken(shard, sent) {
             return Ok(false);
         }
         metrics.payload_bytes_out.add(range.len() as u64);

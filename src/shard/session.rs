@@ -8,7 +8,7 @@ use super::store::Destination;
 use super::task::{Arrival, Conditions, Outcome, Task};
 use super::{batch, download, store};
 use crate::http::conditional::WriteConditions;
-use crate::http::conn::{BodyError, Conn, Next};
+use crate::http::conn::{Conn, Next, PeerError};
 use crate::http::head::{Head, Method, Version};
 use crate::http::reply::{CONTINUE, Connection, MAX_HEAD_LEN, ReplyHead};
 use crate::http::status::Status;
@@ -114,11 +114,15 @@ async fn send_plain(
     }
     let Some(mut buf) = conn.reply_buffer(connection == Connection::Close) else { return false };
     let len = plain.write(&mut buf, method, connection, &shard.date());
-    let (_, sent) = conn.send(buf, 0, len).await;
-    if !sent {
+    was_taken(shard, conn.send(buf, 0, len).await)
+}
+
+/// Whether a reply was taken, after a look at why not.
+pub fn was_taken(shard: &Shard, sent: Result<(), PeerError>) -> bool {
+    if sent == Err(PeerError::Late) {
         shard.metrics().timeouts.at(TimeoutKind::Send).inc();
     }
-    sent
+    sent.is_ok()
 }
 
 /// What becomes of the connection after this request, if nothing goes wrong.
@@ -247,10 +251,7 @@ pub async fn reply_with(
     let Some(mut buf) = shard.buffer_of(0, alloc).await else { return Then::Close };
     let len = reply.write(&mut buf);
     buf[len..len + body.len()].copy_from_slice(body);
-    let (_, sent) = conn.send(buf, 0, len + body.len()).await;
-    if !sent {
-        shard.metrics().timeouts.at(TimeoutKind::Send).inc();
-    }
+    let sent = was_taken(shard, conn.send(buf, 0, len + body.len()).await);
     then(connection, sent)
 }
 
@@ -266,17 +267,17 @@ pub async fn ask_for_body(shard: &Rc<Shard>, conn: &mut Conn, head: &Head) -> Re
         return Err(reply(shard, conn, head, no_buffer()).await);
     };
     buf[..CONTINUE.len()].copy_from_slice(CONTINUE);
-    match conn.send(buf, 0, CONTINUE.len()).await {
-        (_, true) => Ok(()),
-        (_, false) => Err(Then::Close),
+    match was_taken(shard, conn.send(buf, 0, CONTINUE.len()).await) {
+        true => Ok(()),
+        false => Err(Then::Close),
     }
 }
 
 /// What becomes of a connection whose body did not come.
-pub async fn body_missing(shard: &Rc<Shard>, conn: &mut Conn, error: BodyError) -> Then {
+pub async fn body_missing(shard: &Rc<Shard>, conn: &mut Conn, error: PeerError) -> Then {
     match error {
-        BodyError::Closed => Then::Close,
-        BodyError::Late => {
+        PeerError::Closed => Then::Close,
+        PeerError::Late => {
             shard.metrics().timeouts.at(TimeoutKind::Body).inc();
             let plain = Plain::error(Status::REQUEST_TIMEOUT, "the body came too slowly");
             refuse_and(shard, conn, plain).await

@@ -8,7 +8,7 @@ use super::admission::{BUFFER_PAUSE_NS, BUFFER_WAIT_NS, Grant, LargePermit};
 use super::answer::{Plain, no_buffer};
 use super::session::{Object, Then, ask_for_body, body_missing, failed, reply};
 use super::store::{Done, Received, Terms};
-use crate::http::conn::{BodyError, Conn};
+use crate::http::conn::{Conn, PeerError};
 use crate::http::head::Head;
 use crate::limits::CHUNK;
 use crate::volume::{Check, Draft, Existing, Refusal, Upload};
@@ -89,13 +89,13 @@ pub async fn manifest(
 /// Why the rest of a body is not received.
 enum Stopped {
     /// It does not come.
-    Missing(BodyError),
+    Missing(PeerError),
     /// There is no use for it.
     Refused(Plain),
 }
 
-impl From<BodyError> for Stopped {
-    fn from(error: BodyError) -> Self {
+impl From<PeerError> for Stopped {
+    fn from(error: PeerError) -> Self {
         Self::Missing(error)
     }
 }
