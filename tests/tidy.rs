@@ -67,6 +67,7 @@ const STRANGERS: &[Stranger] = &[
         never: &["getrandom"],
         but: &[],
     },
+    Stranger { who: &["src/"], unless: &["src/daemon/"], never: &["sd_notify"], but: &[] },
     // No sockets, threads, clocks, files or environment: what is needed of them is handed in.
     Stranger {
         who: &["src/volume/", "src/http/", "src/runtime/", "src/op.rs", "src/sim/"],

@@ -1,6 +1,7 @@
 //! The daemon: from a configuration to running shards, and down again.
 
 mod listeners;
+mod service;
 mod stores;
 
 use std::collections::HashMap;
@@ -29,6 +30,7 @@ use crate::sys;
 use crate::types::VolumeId;
 use crate::volume::{Expected, IoError};
 use listeners::SocketFile;
+use service::Service;
 use stores::{Control, FoundVolume, Store};
 
 /// Buffers of the control ring (bytes).
@@ -258,8 +260,10 @@ impl Daemon {
 
     /// Waits for a reason to stop.
     fn watch(&mut self, signals: &mut Signals) -> Ended {
+        let mut service = Service::from_environment();
         loop {
             std::thread::sleep(WATCH);
+            service.look(&self.metrics);
             if signals.pending().next().is_some() {
                 tracing::info!("told to stop: finishing what is under way");
                 return Ended::Drained;
@@ -286,6 +290,7 @@ impl Daemon {
 
     /// Finishes what is under way and ends all threads.
     fn stop(mut self, signals: &mut Signals) {
+        Service::stopping();
         self.metrics.set_draining();
         while self.threads.iter().any(|thread| !thread.is_finished()) {
             if signals.pending().next().is_some() {

@@ -7,12 +7,15 @@ use crate::xfs::Xfs;
 use crate::{Failed, run};
 
 /// Programs that the tests need, and the Debian packages they come in.
-const TOOLS: [(&str, &str); 5] = [
+const TOOLS: [(&str, &str); 8] = [
     ("curl", "curl"),
     ("mkfs.xfs", "xfsprogs"),
     ("prlimit", "util-linux"),
     ("losetup", "mount"),
     ("nginx", "nginx-light"),
+    ("strace", "strace"),
+    ("systemd-analyze", "systemd"),
+    ("systemd-sysusers", "systemd"),
 ];
 /// What measuring needs besides.
 const BENCH_TOOLS: [(&str, &str); 2] = [("wrk", "wrk"), ("strace", "strace")];

@@ -1,0 +1,193 @@
+//! The unit under `systemd/`: systemd finds it sound and tight, the daemon speaks its protocol, and
+//! needs no system call that the unit refuses.
+
+mod daemon_harness;
+
+use std::collections::BTreeSet;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use daemon_harness::{Daemon, Options, bytes, data_dir, path};
+
+const UNIT: &str = include_str!("../systemd/hayloft.service");
+
+/// Runs a program of systemd's; what it printed.
+fn systemd(program: &str, args: &[&str]) -> (bool, String) {
+    let output = Command::new(program).args(args).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error}; install systemd"));
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+fn settings(key: &str) -> Vec<&'static str> {
+    let lines = UNIT.lines().filter_map(|line| line.split_once('='));
+    lines.filter(|(name, _)| *name == key).map(|(_, value)| value).collect()
+}
+
+#[test]
+fn systemd_finds_the_unit_sound_and_tight() {
+    let dir = tempfile::tempdir().unwrap();
+    let unit = dir.path().join("hayloft.service");
+    // Where the binary is now, not where it will be installed.
+    let here = UNIT.replace("/usr/bin/hayloft", env!("CARGO_BIN_EXE_hayloft"));
+    assert_ne!(here, UNIT);
+    let here = here.replace("Documentation=file:", "#");
+    std::fs::write(&unit, here).unwrap();
+    let unit = unit.to_str().unwrap();
+    let (ok, said) = systemd("systemd-analyze", &["verify", "--man=no", unit]);
+    assert!(ok && !said.contains("hayloft.service:"), "{said}");
+    // Exposure of at most 2.0 of 10.
+    let (ok, said) =
+        systemd("systemd-analyze", &["security", "--offline=true", "--threshold=20", unit]);
+    assert!(ok, "{said}");
+}
+
+#[test]
+fn user_and_directory_are_made() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| format!("{}/systemd/{name}", env!("CARGO_MANIFEST_DIR"));
+    let option = format!("--root={}", root.path().display());
+    std::fs::create_dir_all(root.path().join("etc")).unwrap();
+    let (ok, said) = systemd("systemd-sysusers", &[&option, &at("hayloft.sysusers.conf")]);
+    assert!(ok, "{said}");
+    let users = std::fs::read_to_string(root.path().join("etc/passwd")).unwrap();
+    let user = users.lines().find(|line| line.starts_with("hayloft:")).expect("the user");
+    let fields: Vec<&str> = user.split(':').collect();
+    assert_eq!((fields[5], fields[6]), ("/var/lib/hayloft", "/usr/sbin/nologin"));
+    if !nix::unistd::geteuid().is_root() {
+        // Nobody else can give directories away, so all that can be seen is that it tries.
+        let (ok, said) =
+            systemd("systemd-tmpfiles", &["--create", &option, &at("hayloft.tmpfiles.conf")]);
+        return assert!(!ok && said.contains("/var/lib/hayloft"), "{said}");
+    }
+    let (ok, said) =
+        systemd("systemd-tmpfiles", &["--create", &option, &at("hayloft.tmpfiles.conf")]);
+    assert!(ok, "{said}");
+    let data = std::fs::metadata(root.path().join("var/lib/hayloft")).unwrap();
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    assert_eq!(
+        (data.uid().to_string().as_str(), data.permissions().mode() & 0o777),
+        (fields[2], 0o700)
+    );
+}
+
+/// What the daemon says until `last` comes.
+fn heard(socket: &UnixDatagram, last: &str) -> Vec<String> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let mut all = Vec::new();
+    loop {
+        assert!(Instant::now() < deadline, "no {last:?} in {all:?}");
+        let mut datagram = [0; 4096];
+        let Ok(len) = socket.recv(&mut datagram) else { continue };
+        let text = String::from_utf8_lossy(&datagram[..len]).trim_end().to_owned();
+        all.push(text.clone());
+        if text == last {
+            return all;
+        }
+    }
+}
+
+#[test]
+fn the_daemon_says_when_it_is_ready_alive_and_stopping() {
+    let dir = data_dir();
+    let address = dir.path().join("notify");
+    let socket = UnixDatagram::bind(&address).unwrap();
+    let notify = format!("NOTIFY_SOCKET={}", address.display());
+    let launcher = ["env", &notify, "WATCHDOG_USEC=1000000"].map(str::to_owned).to_vec();
+    let daemon = Daemon::launch(dir.path(), &Options { shards: 2, launcher, ..Options::default() });
+    heard(&socket, "READY=1");
+    assert_eq!(daemon.client().get(&path(1)).map(|_| ()).map_err(|e| e.to_string()), Ok(()));
+    let began = Instant::now();
+    let news: Vec<String> = (0..4).flat_map(|_| heard(&socket, "WATCHDOG=1")).collect();
+    assert!(began.elapsed() < Duration::from_secs(4), "four times within four intervals");
+    assert!(news.contains(&"STATUS=1 volumes, 1 writable".to_owned()), "{news:?}");
+    daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    heard(&socket, "STOPPING=1");
+    assert!(daemon.stop().success());
+}
+
+/// System calls of a set, as systemd knows them.
+fn set(name: &str, into: &mut BTreeSet<String>) {
+    let (ok, said) = systemd("systemd-analyze", &["syscall-filter", "--no-pager", name]);
+    assert!(ok, "{said}");
+    for line in said.lines().filter(|line| line.starts_with(' ')) {
+        match line.trim() {
+            "" => {}
+            comment if comment.starts_with('#') => {}
+            nested if nested.starts_with('@') => set(nested, into),
+            call => {
+                into.insert(call.to_owned());
+            }
+        }
+    }
+}
+
+fn allowed() -> BTreeSet<String> {
+    let mut allowed = BTreeSet::new();
+    for line in settings("SystemCallFilter") {
+        let (denied, names) = match line.strip_prefix('~') {
+            Some(names) => (true, names),
+            None => (false, line),
+        };
+        let mut calls = BTreeSet::new();
+        for name in names.split_whitespace() {
+            if name.starts_with('@') {
+                set(name, &mut calls);
+            } else {
+                calls.insert(name.to_owned());
+            }
+        }
+        if denied {
+            allowed.retain(|call| !calls.contains(call));
+        } else {
+            allowed.extend(calls);
+        }
+    }
+    allowed
+}
+
+fn calls_in(trace: &Path) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(trace).unwrap();
+    let name = |line: &str| {
+        let rest = line.split_once(' ')?.1.trim_start();
+        let rest = rest.strip_prefix("<... ").unwrap_or(rest);
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
+        (end > 0 && !rest.starts_with(['+', '-'])).then(|| rest[..end].to_owned())
+    };
+    text.lines().filter_map(name).collect()
+}
+
+#[test]
+fn the_unit_refuses_no_system_call_that_the_daemon_makes() {
+    let dir = data_dir();
+    let trace = dir.path().join("trace");
+    let socket = dir.path().join("data.sock");
+    let launcher =
+        ["strace", "-f", "-qq", "-o", trace.to_str().unwrap()].map(str::to_owned).to_vec();
+    let args = vec!["--listen".to_owned(), format!("unix:{}", socket.display())];
+    let options = Options { shards: 2, launcher, args, ..Options::default() };
+    let mut daemon = Daemon::start(dir.path(), &options);
+    let mut client = daemon.client();
+    for (key, len) in [(1, 100), (2, 3 << 20)] {
+        assert_eq!(client.put(&path(key), &bytes(key, len)).unwrap().status, 201);
+        assert_eq!(client.get(&path(key)).unwrap().body, bytes(key, len));
+    }
+    assert_eq!(client.request("DELETE", &path(1), &[], None).unwrap().status, 204);
+    assert_eq!(client.request("POST", "/", &[], Some(b"x")).unwrap().status, 201);
+    assert!(!daemon.admin("/status").body.is_empty());
+    drop(client);
+    let tracer = daemon.child.id();
+    let children = std::fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children"));
+    let traced = nix::unistd::Pid::from_raw(children.unwrap().trim().parse().unwrap());
+    nix::sys::signal::kill(traced, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let ended = daemon.wait(Duration::from_secs(40)).expect("the daemon stops");
+    assert!(ended.success(), "{}", daemon.log_text());
+    let (made, allowed) = (calls_in(&trace), allowed());
+    assert!(made.contains("io_uring_enter") && made.contains("sched_setaffinity"), "{made:?}");
+    assert!(allowed.len() > 200 && !allowed.contains("setpriority"), "{allowed:?}");
+    let refused: Vec<&String> = made.difference(&allowed).collect();
+    assert!(refused.is_empty(), "the unit refuses {refused:?}");
+}
