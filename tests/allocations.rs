@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use daemon_harness::{Client, bytes, data_dir, path};
 use hayloft::buffer::{Pool, Region};
@@ -200,8 +201,9 @@ fn a_get_allocates_nothing_on_its_own_shard_or_another() {
     create_volumes(dir.path(), 2);
     let (addresses, metrics) = start(dir.path(), 2);
     while metrics.volumes().iter().any(|v| v.state.get() != VolumeState::Writable) {
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
     }
+    let hints = || metrics.shards.iter().map(|shard| shard.hint_writes.get()).sum::<u64>();
     let foreign = |key: u64| path(key).replacen("/1/", "/2/", 1);
     let mut client = Client::connect(addresses[0]).unwrap();
     for key in 0..50 {
@@ -209,6 +211,12 @@ fn a_get_allocates_nothing_on_its_own_shard_or_another() {
         assert_eq!(client.put(&foreign(key), &bytes(key, 5000)).unwrap().status, 201);
     }
     assert!(COUNTED.load(Ordering::Relaxed) > 100, "the counter counts: a PUT does allocate");
+    // A second after the last PUT each volume writes a tail hint, which is no GET and may allocate.
+    let (before, deadline) = (hints(), Instant::now() + Duration::from_secs(10));
+    while hints() < before + 2 {
+        assert!(Instant::now() < deadline, "no tail hints were written");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let own = allocations(addresses[0], &path);
     let messages = metrics.shards[0].messages_sent.get();
     let other = allocations(addresses[0], &foreign);
