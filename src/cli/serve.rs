@@ -1,29 +1,15 @@
-//! Commands and their flags. Parses and hands over; what a command does stands elsewhere.
+//! `hayloft serve`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
 
+use super::fail;
 use crate::config::{Config, ConfigError, Cores, Draft, Listen, ShardPorts, parse_tcp_address};
+use crate::daemon::{self, Ended};
 use crate::size::ByteSize;
-
-/// Hayloft keeps billions of photos in a few large files and serves any of them with one device read.
-#[derive(Debug, Parser)]
-#[command(name = "hayloft", version, arg_required_else_help = true)]
-pub struct Cli {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-/// The commands.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Run the daemon. Without flags: data in ./hayloft-data, photos on 127.0.0.1:8080, admin on
-    /// 127.0.0.1:8081.
-    Serve(ServeArgs),
-}
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -116,13 +102,37 @@ impl ServeArgs {
         }
         draft.validated()
     }
+
+    /// Runs the daemon until it is told to stop.
+    pub(super) fn run(self) -> ExitCode {
+        let config = match self.into_config() {
+            Ok(config) => config,
+            Err(error) => return fail(&error),
+        };
+        let filter = match tracing_subscriber::EnvFilter::try_new(&config.log) {
+            Ok(filter) => filter,
+            Err(error) => return fail(&format!("log = {:?} is no filter: {error}", config.log)),
+        };
+        let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(terminal)
+            .init();
+        match daemon::serve(&config) {
+            Ok(Ended::Drained) => ExitCode::SUCCESS,
+            Ok(Ended::Poisoned | Ended::NothingToServe | Ended::ShardLost) => ExitCode::FAILURE,
+            Err(error) => fail(&error),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
+    use crate::cli::{Cli, Command};
 
     fn serve(flags: &[&str]) -> Result<ServeArgs, String> {
         let words = ["hayloft", "serve"].iter().chain(flags);
@@ -134,11 +144,6 @@ mod tests {
 
     fn config(flags: &[&str]) -> Result<Config, String> {
         serve(flags)?.into_config().map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn the_commands_are_well_formed() {
-        Cli::command().debug_assert();
     }
 
     #[test]
@@ -239,13 +244,5 @@ mod tests {
         ] {
             assert!(help.contains(&format!("[default: {value}]")), "{value}: {help}");
         }
-    }
-
-    #[test]
-    fn the_version_is_that_of_the_package() {
-        let error = Cli::try_parse_from(["hayloft", "--version"]).unwrap_err();
-        assert_eq!(error.kind(), clap::error::ErrorKind::DisplayVersion);
-        let version = concat!("hayloft ", env!("CARGO_PKG_VERSION"), "\n");
-        assert_eq!(error.to_string(), version);
     }
 }

@@ -1,0 +1,67 @@
+//! The command line: commands, their flags, and what each hands over to. What a command does stands
+//! elsewhere.
+//!
+//! Exit codes: 0 done; 1 it ran and found or left something wrong; 2 it could not run (usage,
+//! configuration, no such file).
+
+mod serve;
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use serve::ServeArgs;
+
+/// Hayloft keeps billions of photos in a few large files and serves any of them with one device read.
+#[derive(Debug, Parser)]
+#[command(name = "hayloft", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon. Without flags: data in ./hayloft-data, photos on 127.0.0.1:8080, admin on
+    /// 127.0.0.1:8081.
+    Serve(ServeArgs),
+}
+
+impl Cli {
+    /// Runs the command.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        match self.command {
+            Command::Serve(args) => args.run(),
+        }
+    }
+}
+
+/// Says why a command could not run.
+fn fail(error: &dyn Display) -> ExitCode {
+    eprintln!("hayloft: {error}");
+    ExitCode::from(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_package() {
+        let error = Cli::try_parse_from(["hayloft", "--version"]).unwrap_err();
+        assert_eq!(error.kind(), clap::error::ErrorKind::DisplayVersion);
+        let version = concat!("hayloft ", env!("CARGO_PKG_VERSION"), "\n");
+        assert_eq!(error.to_string(), version);
+    }
+}
