@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod buffer;
+pub mod calendar;
 pub mod cli;
 pub mod config;
 pub mod daemon;

@@ -64,6 +64,9 @@ pub enum Op {
         dir: DirId,
         /// File name.
         name: CString,
+        /// Whether it will be written to. Else the right to read is enough, also on a file system that
+        /// is mounted read-only, and writes fail with `EBADF`.
+        write: bool,
     },
     /// Result: the file's length.
     FileLen {

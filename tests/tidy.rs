@@ -15,9 +15,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("size", &[]),
     ("sys", &[]),
+    ("calendar", &[]),
     ("mailbox", &[]),
     ("metrics", &[]),
-    ("datadir", &[]),
+    ("datadir", &["calendar"]),
     ("config", &["size", "limits"]),
     ("buffer", &[]),
     ("op", &["buffer"]),
@@ -89,6 +90,7 @@ const STRANGERS: &[Stranger] = &[
         // Numbers of errors only.
         but: &[
             "nix::libc",
+            "nix::libc::EBADF",
             "nix::libc::ECANCELED",
             "nix::libc::EEXIST",
             "nix::libc::ENOBUFS",

@@ -27,31 +27,45 @@ impl Lock {
     /// the file.
     pub(super) fn take(directory: &Path) -> Result<Self, DataDirError> {
         let path = directory.join(LOCK);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| DataDirError::io("open the lock file", &path, error))?;
+        let file =
+            open(&path).map_err(|error| DataDirError::io("open the lock file", &path, error))?;
+        let mut lock = Self::wait(directory, &path, file, FlockArg::LockExclusiveNonblock)?;
+        if let Err(error) = lock.write_holder() {
+            // The number only serves a message; a full disk must still start and serve.
+            tracing::warn!(
+                path = %path.display(),
+                %error,
+                "cannot write the process id into the lock file"
+            );
+        }
+        Ok(lock)
+    }
+
+    /// Shares the lock with others who only read, so that no daemon can take it; waits as long. Nothing
+    /// where there is no lock file that this user may open, and none can be made.
+    pub(super) fn share(directory: &Path) -> Result<Option<Self>, DataDirError> {
+        let path = directory.join(LOCK);
+        let Ok(file) = open(&path).or_else(|_| File::open(&path)) else { return Ok(None) };
+        let lock = Self::wait(directory, &path, file, FlockArg::LockSharedNonblock)?;
+        // A holder that was killed has left its number, which would be told to whoever comes now.
+        if lock.0.metadata().is_ok_and(|there| there.len() > 0) {
+            let _ = lock.0.set_len(0);
+        }
+        Ok(Some(lock))
+    }
+
+    fn wait(
+        directory: &Path,
+        path: &Path,
+        mut file: File,
+        how: FlockArg,
+    ) -> Result<Self, DataDirError> {
         for attempt in 0..=RETRIES {
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(held) => {
-                    let mut lock = Self(held);
-                    if let Err(error) = lock.write_holder() {
-                        // The number only serves a message; a full disk must still start and serve.
-                        tracing::warn!(
-                            path = %path.display(),
-                            %error,
-                            "cannot write the process id into the lock file"
-                        );
-                    }
-                    return Ok(lock);
-                }
+            match Flock::lock(file, how) {
+                Ok(held) => return Ok(Self(held)),
                 Err((still_open, Errno::EWOULDBLOCK)) => file = still_open,
                 Err((_, errno)) => {
-                    return Err(DataDirError::io("lock", &path, errno.into()));
+                    return Err(DataDirError::io("lock", path, errno.into()));
                 }
             }
             if attempt < RETRIES {
@@ -75,6 +89,11 @@ impl Drop for Lock {
             tracing::debug!(%error, "cannot clear the process id in the lock file");
         }
     }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 fn held_by(directory: &Path, holder: Option<u32>) -> DataDirError {

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::DataDirError;
 use super::names::{MARKER, MARKER_TEMPORARY};
+use crate::calendar::rfc3339;
 
 /// The format of data directories that this build reads and writes.
 pub const FORMAT: i64 = 1;
@@ -40,16 +41,17 @@ impl Marker {
     /// sync of an earlier run, and nothing may be acknowledged in a directory that a power cut unmakes.
     pub(super) fn read(directory: &Path) -> Result<Option<Self>, DataDirError> {
         let path = directory.join(MARKER);
-        let failed = |error| DataDirError::io("read the marker", &path, error);
-        let file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(failed)?,
-        };
-        file.sync_all().map_err(failed)?;
+        let Some(file) = open(&path)? else { return Ok(None) };
+        file.sync_all().map_err(|error| DataDirError::io("read the marker", &path, error))?;
         sync_directory(directory)?;
-        let mut bytes = Vec::new();
-        file.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-        Self::parse(&path, &bytes).map(Some)
+        Self::parse(&path, &content(&path, file)?).map(Some)
+    }
+
+    /// The same for who builds nothing upon it: nothing is synced.
+    pub(super) fn look(directory: &Path) -> Result<Option<Self>, DataDirError> {
+        let path = directory.join(MARKER);
+        let Some(file) = open(&path)? else { return Ok(None) };
+        Self::parse(&path, &content(&path, file)?).map(Some)
     }
 
     /// Writes a marker with a new store id: whole and durable when this returns, or not there at all.
@@ -112,6 +114,22 @@ impl Marker {
     }
 }
 
+/// The marker's file; `None` if there is none.
+fn open(path: &Path) -> Result<Option<File>, DataDirError> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(DataDirError::io("read the marker", path, error)),
+        Ok(file) => Ok(Some(file)),
+    }
+}
+
+fn content(path: &Path, file: File) -> Result<Vec<u8>, DataDirError> {
+    let mut bytes = Vec::new();
+    let read = file.take(BYTES_MAX + 1).read_to_end(&mut bytes);
+    read.map_err(|error| DataDirError::io("read the marker", path, error))?;
+    Ok(bytes)
+}
+
 fn parse_id(text: &str) -> Option<StoreId> {
     let strict =
         text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -136,30 +154,7 @@ fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// RFC 3339 in UTC, to the second. A clock before 1970 gives 1970.
 fn utc(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let (days, second_of_day) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
-        second_of_day / 3600,
-        second_of_day / 60 % 60,
-        second_of_day % 60
-    )
-}
-
-/// Year, month and day of a number of days since 1970-01-01. Counts in years that begin on the first of
-/// March, so that the leap day comes last (Howard Hinnant, "chrono-compatible low-level date algorithms").
-fn civil(days_since_1970: u64) -> (u64, u64, u64) {
-    let days = days_since_1970 + 719_468; // since 0000-03-01
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = 400 * era + year_of_era + u64::from(month <= 2);
-    (year, month, day)
+    rfc3339(time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }
 
 #[cfg(test)]
@@ -169,18 +164,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_print_as_rfc_3339() {
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_399, "2000-02-28T23:59:59Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_709_251_199, "2024-02-29T23:59:59Z"),
-            (1_735_689_599, "2024-12-31T23:59:59Z"),
-            (1_785_589_445, "2026-08-01T13:04:05Z"),
-            (4_107_542_400, "2100-03-01T00:00:00Z"),
-        ] {
-            assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(seconds)), text);
-        }
+    fn a_clock_before_1970_gives_1970() {
+        assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(86_400)), "1970-01-02T00:00:00Z");
         assert_eq!(utc(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00Z");
     }
 

@@ -25,14 +25,14 @@ use lock::Lock;
 use marker::{Marker, sync_directory};
 use names::Name;
 
-/// A data directory that this process has locked. Dropping it releases the lock.
+/// A data directory that is open, and as a rule locked. Dropping it releases the lock.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
     marker: Marker,
     removed: Vec<OsString>,
     unknown: Vec<OsString>,
-    _lock: Lock,
+    lock: Option<Lock>,
 }
 
 /// A volume file found in a data directory.
@@ -73,10 +73,27 @@ impl DataDir {
             marker,
             removed: Vec::new(),
             unknown: Vec::new(),
-            _lock: lock,
+            lock: Some(lock),
         };
         directory.tidy()?;
         Ok(directory)
+    }
+
+    /// Opens a data directory only to read what is in it: nothing is made, removed or synced. The lock is
+    /// shared with others who only read; no daemon can take it meanwhile. Where there is no lock file
+    /// that can be opened (a file system mounted read-only that never had one, the rights of this user),
+    /// goes on without: see [`DataDir::is_locked`].
+    ///
+    /// # Errors
+    /// [`DataDirError`], also when it is empty or no data directory.
+    pub fn open_read_only(path: &Path) -> Result<Self, DataDirError> {
+        ensure_directory(path, false)?;
+        check_is_ours(path, false)?;
+        let lock = Lock::share(path)?;
+        let empty = || DataDirError::Empty { path: path.to_owned() };
+        let marker = Marker::look(path)?.ok_or_else(empty)?;
+        let (removed, unknown) = (Vec::new(), Vec::new());
+        Ok(Self { path: path.to_owned(), marker, removed, unknown, lock })
     }
 
     /// Opens several, which must be distinct; the first error ends it and releases those opened. A daemon
@@ -99,6 +116,12 @@ impl DataDir {
     #[must_use]
     pub fn store_id(&self) -> StoreId {
         self.marker.store_id
+    }
+
+    /// Whether it is sure that no daemon has it, or takes it while it is open.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.lock.is_some()
     }
 
     /// When the directory was made: RFC 3339, in UTC, to the second.

@@ -388,3 +388,38 @@ fn one_directory_under_two_names_is_noticed() {
     assert_eq!(same(&[&a, &b]).unwrap().len(), 2);
     assert_eq!(same(&[&b, &a]).unwrap().len(), 2, "both present, and distinct");
 }
+
+#[test]
+fn readers_share_a_directory_that_no_daemon_can_take_meanwhile() {
+    let base = base();
+    let path = base.path().join("data");
+    let store_id = DataDir::open(&path, true).unwrap().store_id();
+    fs::write(path.join("3.2.vol.tmp"), "x").unwrap();
+    // As a daemon leaves it that was killed.
+    fs::write(path.join("LOCK"), "4000000\n").unwrap();
+    let first = DataDir::open_read_only(&path).unwrap();
+    let second = DataDir::open_read_only(&path).unwrap();
+    assert!(first.is_locked() && second.is_locked());
+    assert_eq!(second.store_id(), store_id);
+    assert_eq!(listing(&path), ["3.2.vol.tmp", "LOCK", "hayloft.toml"], "nothing is removed");
+    drop(first);
+    let daemon = spawn_same_user(&path);
+    assert!(daemon.said.contains("is locked by another process"), "{}", daemon.said);
+    drop(second);
+    let _daemon = DataDir::open(&path, false).unwrap();
+    let error = DataDir::open_read_only(&path).unwrap_err().to_string();
+    assert!(error.contains(&format!("is locked by process {}", std::process::id())), "{error}");
+}
+
+#[test]
+fn a_reader_makes_no_data_directory() {
+    let base = base();
+    let error = DataDir::open_read_only(&base.path().join("absent")).unwrap_err();
+    assert!(matches!(error, DataDirError::Missing { .. }), "{error}");
+    let error = DataDir::open_read_only(base.path()).unwrap_err();
+    assert!(matches!(error, DataDirError::Empty { .. }), "{error}");
+    fs::write(base.path().join("notes.txt"), "x").unwrap();
+    let error = DataDir::open_read_only(base.path()).unwrap_err();
+    assert!(matches!(error, DataDirError::Foreign { .. }), "{error}");
+    assert_eq!(listing(base.path()), ["notes.txt"]);
+}

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use io_uring::opcode;
 use io_uring::types::{Fd, Fixed, FsyncFlags};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 
 use super::{Device, Held, Ring};
@@ -42,15 +43,25 @@ pub(super) fn fixed(file: FileId) -> Fixed {
     Fixed(slot_of(file))
 }
 
+/// Reads need not be noted in the inode. Only the owner of a file may ask for that: whoever else may
+/// read it reads it all the same.
+fn leave_access_time(file: &File) {
+    let flags = fcntl(file, FcntlArg::F_GETFL).map(OFlag::from_bits_retain);
+    let _ = flags.and_then(|flags| fcntl(file, FcntlArg::F_SETFL(flags | OFlag::O_NOATIME)));
+}
+
 impl Ring {
     /// What happens to files and directories, rarely and outside of any request.
     pub(super) fn dispatch_file_op(&mut self, token: Token, op: Op) {
         match op {
             Op::OpenDir { path } => self.open_dir(token, &path),
             Op::Create { dir, name } => {
-                self.open(token, dir, name, libc::O_CREAT | libc::O_EXCL);
+                self.open(token, dir, name, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL);
             }
-            Op::Open { dir, name } => self.open(token, dir, name, 0),
+            Op::Open { dir, name, write } => {
+                let access = if write { libc::O_RDWR } else { libc::O_RDONLY };
+                self.open(token, dir, name, access);
+            }
             Op::FileLen { file } => {
                 let len = self.file(file).and_then(|open| open.file.metadata());
                 self.end_with(token, len.map(|metadata| metadata.len()));
@@ -147,10 +158,9 @@ impl Ring {
         self.end_with(token, number);
     }
 
-    fn open(&mut self, token: Token, dir: DirId, name: CString, extra: i32) {
+    fn open(&mut self, token: Token, dir: DirId, name: CString, access: i32) {
         let direct = if self.options.buffered { 0 } else { libc::O_DIRECT };
-        let common = libc::O_RDWR | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NOATIME;
-        let flags = common | direct | extra;
+        let flags = libc::O_CLOEXEC | libc::O_NOFOLLOW | direct | access;
         let dir = self.dir(dir);
         self.launch(token, Held::Opening { _name: name }, None, |held| {
             let Held::Opening { _name: name } = held else { unreachable!() };
@@ -165,6 +175,7 @@ impl Ring {
         }
         // SAFETY: the kernel has just opened this descriptor for us; nobody else knows it.
         let file = File::from(unsafe { OwnedFd::from_raw_fd(result) });
+        leave_access_time(&file);
         let number = match file.metadata() {
             Ok(metadata) => metadata.dev(),
             Err(error) => return -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),

@@ -36,7 +36,8 @@ struct Flight {
 
 struct State {
     disk: Disk,
-    open: BTreeMap<u32, usize>,
+    /// What each open file is, and whether it may be written to.
+    open: BTreeMap<u32, (usize, bool)>,
     next_file: u32,
     flights: Vec<Flight>,
     seed: u64,
@@ -59,8 +60,10 @@ impl Snapshot<'_> {
         let state = self.state;
         let mut writing = Vec::new();
         for flight in &state.flights {
-            if let Op::Write { file, bufs, pieces, offset, .. } = &flight.op {
-                let inode = state.open[&file.0];
+            if let Op::Write { file, bufs, pieces, offset, .. } = &flight.op
+                && state.may_write(*file)
+            {
+                let inode = state.inode(*file);
                 let at = usize::try_from(*offset).expect("small files");
                 writing.push((inode, at, gather(bufs, pieces)));
             }
@@ -171,13 +174,17 @@ impl State {
     }
 
     fn inode(&self, file: FileId) -> usize {
-        self.open[&file.0]
+        self.open[&file.0].0
     }
 
-    fn open_file(&mut self, inode: usize) -> i64 {
+    fn may_write(&self, file: FileId) -> bool {
+        self.open[&file.0].1
+    }
+
+    fn open_file(&mut self, inode: usize, write: bool) -> i64 {
         let file = self.next_file;
         self.next_file += 1;
-        self.open.insert(file, inode);
+        self.open.insert(file, (inode, write));
         i64::from(file)
     }
 
@@ -208,6 +215,9 @@ impl State {
                 });
                 (result, Returned::One(buf))
             }
+            Op::Write { file, bufs, .. } if !self.may_write(file) => {
+                (-i64::from(libc::EBADF), Returned::Many(bufs))
+            }
             Op::Write { file, bufs, pieces, offset, durable } => {
                 let result = errno.unwrap_or_else(|| {
                     let mut bytes = gather(&bufs, &pieces);
@@ -228,17 +238,18 @@ impl State {
         match op {
             Op::OpenDir { .. } => 0,
             Op::Create { name, .. } => match self.disk.create(&text(&name)) {
-                Some(inode) => self.open_file(inode),
+                Some(inode) => self.open_file(inode, true),
                 None => -i64::from(libc::EEXIST),
             },
-            Op::Open { name, .. } => match self.disk.find(&text(&name)) {
-                Some(inode) => self.open_file(inode),
+            Op::Open { name, write, .. } => match self.disk.find(&text(&name)) {
+                Some(inode) => self.open_file(inode, write),
                 None => -i64::from(libc::ENOENT),
             },
             Op::FileLen { file } => {
                 i64::try_from(self.disk.len(self.inode(file))).expect("small files")
             }
             Op::Extents { .. } => 0,
+            Op::Allocate { file, .. } if !self.may_write(file) => -i64::from(libc::EBADF),
             Op::Allocate { file, len } => {
                 let inode = self.inode(file);
                 self.disk.allocate(inode, usize::try_from(len).expect("small files"));

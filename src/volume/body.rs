@@ -72,6 +72,12 @@ impl Body {
         &self.manifest
     }
 
+    /// Gives the manifest's needle back.
+    #[must_use]
+    pub fn into_manifest(self) -> Needle {
+        self.manifest
+    }
+
     /// Bytes that are still to be read.
     #[must_use]
     pub fn remaining(&self) -> u64 {

@@ -65,7 +65,7 @@ pub enum Refusal {
     /// No room left.
     #[error("the volume is full")]
     Full,
-    /// The operator closed the volume.
+    /// The operator closed the volume, or it was opened only to be read.
     #[error("the volume is read-only")]
     ReadOnly,
     /// An earlier write failed: the volume takes no writes until the process is restarted.

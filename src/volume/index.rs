@@ -97,6 +97,11 @@ impl Index {
         self.candidates(hash).filter(|at| at.offset < below).max_by_key(|at| at.offset)
     }
 
+    /// Where all needles are, in no order.
+    pub fn locations(&self) -> impl Iterator<Item = Location> {
+        self.table.iter().map(Entry::location)
+    }
+
     /// Adds a needle: whether it was not there already.
     pub fn insert(&mut self, hash: IdHash, at: Location) -> bool {
         let entry = Entry::new(hash, at);

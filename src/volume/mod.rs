@@ -9,6 +9,7 @@
 //!   to the commit. `read`: GET.
 //! - `upload`, `body`: bodies that are larger than a needle, in parts.
 //! - `contents`: the index, and what of the log is alive.
+//! - `walk`: all needles, in the order of the file. `findings`: what opening found.
 //! - `io`: the policy for short and failed transfers.
 
 mod append;
@@ -17,6 +18,7 @@ mod contents;
 mod create;
 mod draft;
 mod error;
+mod findings;
 pub mod format;
 pub mod index;
 mod io;
@@ -25,6 +27,7 @@ mod read;
 mod recover;
 mod scan;
 mod upload;
+mod walk;
 mod write;
 
 use std::cell::RefCell;
@@ -35,13 +38,15 @@ pub use body::Body;
 pub use create::{Preallocation, create, file_name};
 pub use draft::Draft;
 pub use error::{Damage, GetError, IoError, OpenError, Refusal};
+pub use findings::{Findings, SuperblockCopy};
 pub use format::{Superblock, VolumeState};
 pub use index::{Hasher, Location};
 pub use io::Stats;
-pub use open::{Expected, open};
+pub use open::{Expected, open, open_read_only};
 pub use read::Needle;
-pub use recover::{DamagedPlace, LogEnd};
+pub use recover::{DamagedPlace, Ending, LogEnd};
 pub use upload::Upload;
+pub use walk::{DamagedNeedle, LiveNeedle, Walk};
 pub use write::{Check, Existing, NewNeedle, Stored};
 
 use crate::limits::{ATTRIBUTES_MAX, NEEDLE_DATA_MAX};
@@ -61,6 +66,9 @@ pub struct Volume {
     log: Log,
     extents: u64,
     damage: Vec<DamagedPlace>,
+    findings: Findings,
+    /// Whether it was opened to be read only: nothing writes to its log.
+    read_only: bool,
 }
 
 /// Figures of a volume, for `/status` and `/metrics`. Bytes unless named otherwise.
@@ -100,7 +108,7 @@ impl Volume {
     /// Whether it takes writes now.
     #[must_use]
     pub fn writable(&self) -> bool {
-        self.superblock.state == VolumeState::Live && !self.log.poisoned()
+        !self.read_only && self.superblock.state == VolumeState::Live && !self.log.poisoned()
     }
 
     /// Whether a write failed, so that it takes none until the process is restarted.
@@ -132,6 +140,12 @@ impl Volume {
         &self.damage
     }
 
+    /// What else was found then.
+    #[must_use]
+    pub fn findings(&self) -> &Findings {
+        &self.findings
+    }
+
     /// Present figures.
     #[must_use]
     pub fn figures(&self) -> Figures {
@@ -152,7 +166,9 @@ impl Volume {
     /// Ends the volume: what was admitted is committed, a hint says that nothing follows. Nothing
     /// may be written afterwards.
     pub async fn close(&self) {
-        self.log.close().await;
+        if !self.read_only {
+            self.log.close().await;
+        }
         self.file.close().await;
     }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::append::{self, Log};
 use super::create::file_name;
 use super::error::{IoError, OpenError};
+use super::findings::{Findings, SuperblockCopy};
 use super::format::{
     HINT_OFFSETS, Superblock, SuperblockError, TailHint, VolumeState, superblock_offsets,
 };
@@ -40,13 +41,43 @@ pub async fn open(
     dir: DirId,
     expected: &Expected,
 ) -> Result<Rc<Volume>, OpenError> {
+    open_for(handle, dir, expected, Purpose::Serve).await
+}
+
+/// Opens a volume file to be looked at, and recovers it as [`open`] does, but only in memory: nothing of
+/// the file is changed. The volume takes no writes. What opening for writing would have put right stands
+/// in its [`Findings`].
+///
+/// # Errors
+/// See [`OpenError`].
+pub async fn open_read_only(
+    handle: &Handle,
+    dir: DirId,
+    expected: &Expected,
+) -> Result<Rc<Volume>, OpenError> {
+    open_for(handle, dir, expected, Purpose::Look).await
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Serve,
+    Look,
+}
+
+async fn open_for(
+    handle: &Handle,
+    dir: DirId,
+    expected: &Expected,
+    purpose: Purpose,
+) -> Result<Rc<Volume>, OpenError> {
     let name = file_name(expected.volume.0, expected.generation);
     let name = CString::new(name).expect("digits and dots");
-    let opened = outcome(&handle.submit(Op::Open { dir, name }).await);
+    let write = purpose == Purpose::Serve;
+    let opened = outcome(&handle.submit(Op::Open { dir, name, write }).await);
     let number = opened.map_err(|error| OpenError::Io("open the file", error))?;
     let id = FileId(u32::try_from(number).expect("a file number"));
     let file = Rc::new(VolumeFile::new(handle, id));
-    let opened = open_file(handle, id, Rc::clone(&file), expected).await;
+    let opened = open_file(handle, id, Rc::clone(&file), expected, purpose).await;
     if opened.is_err() {
         file.close().await;
     }
@@ -58,21 +89,27 @@ async fn open_file(
     id: FileId,
     file: Rc<VolumeFile>,
     expected: &Expected,
+    purpose: Purpose,
 ) -> Result<Rc<Volume>, OpenError> {
-    // What is read from here on will be built upon: it must not be something that only the
-    // device's or the kernel's memory holds and that a power cut could still undo.
-    file.sync().await.map_err(|error| OpenError::Io("sync the file", error))?;
+    if purpose == Purpose::Serve {
+        // What is read from here on will be built upon: it must not be something that only the
+        // device's or the kernel's memory holds and that a power cut could still undo.
+        file.sync().await.map_err(|error| OpenError::Io("sync the file", error))?;
+    }
     let len = outcome(&handle.submit(Op::FileLen { file: id }).await);
     let len = len.map_err(|error| OpenError::Io("ask for the file's length", error))?;
-    let (superblock, damaged_copies) = read_superblock(handle, &file, len).await?;
+    let (superblock, bad_copies) = read_superblock(handle, &file, len).await?;
     check(&superblock, expected, len)?;
-    let repaired = repair_superblock(handle, &file, &superblock, &damaged_copies).await;
+    let repaired = match purpose {
+        Purpose::Serve => repair_superblock(handle, &file, &superblock, &bad_copies).await,
+        Purpose::Look => Ok(()),
+    };
 
     let hasher = match expected.hash_bits {
         None => Hasher::new(superblock.hash_seed),
         Some(bits) => Hasher::with_bits(superblock.hash_seed, bits),
     };
-    let hint = read_hints(handle, &file, &superblock).await?;
+    let (hint, hint_damaged) = read_hints(handle, &file, &superblock).await?;
     let log_file = LogFile {
         file: &file,
         pool: handle.pool(),
@@ -83,7 +120,21 @@ async fn open_file(
     };
     let recovered = recover(&log_file).await?;
     let block = handle.pool().alloc(BLOCK as usize).ok_or(OpenError::NoBuffer)?;
-    let log = begin_epoch(handle, block, &file, &superblock, hint, &recovered, repaired).await;
+    let log = match purpose {
+        Purpose::Serve => {
+            let log = log_behind(handle, block, &superblock, hint, &recovered, handle.random());
+            begin_epoch(&log, &file, &superblock, &recovered, repaired).await;
+            log
+        }
+        Purpose::Look => log_behind(handle, block, &superblock, hint, &recovered, 0),
+    };
+    let findings = Findings {
+        superblock: bad_copies,
+        hint_damaged,
+        commits: recovered.commits,
+        end: recovered.end,
+        ending: recovered.ending,
+    };
     let extents = file.extents().await;
     let volume = Rc::new(Volume {
         handle: handle.clone(),
@@ -95,8 +146,12 @@ async fn open_file(
         log,
         extents,
         damage: recovered.damage,
+        findings,
+        read_only: purpose == Purpose::Look,
     });
-    handle.spawn(append::run(Rc::clone(&volume)));
+    if purpose == Purpose::Serve {
+        handle.spawn(append::run(Rc::clone(&volume)));
+    }
     Ok(volume)
 }
 
@@ -109,12 +164,12 @@ async fn read_block(
     Ok(file.read_damaged(buf, BLOCK as usize, offset).await.0)
 }
 
-/// The best valid copy, and where the copies stand that are not valid or not the same.
+/// The best valid copy, and the copies that are not valid or not the same.
 async fn read_superblock(
     handle: &Handle,
     file: &VolumeFile,
     len: u64,
-) -> Result<(Superblock, Vec<u64>), OpenError> {
+) -> Result<(Superblock, Vec<SuperblockCopy>), OpenError> {
     if len < 2 * BLOCK + TRAILER {
         return Err(OpenError::Superblock(SuperblockError::Damaged));
     }
@@ -134,9 +189,9 @@ async fn read_superblock(
         .max_by_key(|copy| copy.revision)
         .cloned();
     let best = best.ok_or(OpenError::Superblock(SuperblockError::Damaged))?;
-    let stale = copies.into_iter().filter(|(_, copy)| copy.as_ref() != Ok(&best));
-    let stale = stale.map(|(offset, _)| offset).collect();
-    Ok((best, stale))
+    let bad = copies.into_iter().filter(|(_, copy)| copy.as_ref() != Ok(&best));
+    let bad = bad.map(|(offset, copy)| SuperblockCopy { offset, outdated: copy.is_ok() }).collect();
+    Ok((best, bad))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -169,12 +224,13 @@ async fn repair_superblock(
     handle: &Handle,
     file: &VolumeFile,
     superblock: &Superblock,
-    offsets: &[u64],
+    bad: &[SuperblockCopy],
 ) -> Result<(), IoError> {
-    for &offset in offsets {
+    for SuperblockCopy { offset, outdated } in bad.iter().copied() {
+        let what = if outdated { "outdated" } else { "damaged" };
         tracing::warn!(
             volume = superblock.volume.0,
-            "the superblock copy at byte {offset} is damaged; writing it anew"
+            "the superblock copy at byte {offset} is {what}; writing it anew"
         );
         let buf = handle.pool().alloc(BLOCK as usize);
         let mut buf = buf.ok_or(IoError::Errno(nix::libc::ENOBUFS))?;
@@ -184,11 +240,12 @@ async fn repair_superblock(
     Ok(())
 }
 
+/// The newest valid tail hint, and whether one is damaged.
 async fn read_hints(
     handle: &Handle,
     file: &VolumeFile,
     superblock: &Superblock,
-) -> Result<Option<TailHint>, OpenError> {
+) -> Result<(Option<TailHint>, bool), OpenError> {
     let mut newest: Option<TailHint> = None;
     let (mut damaged, mut missing) = (false, false);
     for offset in HINT_OFFSETS {
@@ -202,23 +259,21 @@ async fn read_hints(
     // From the second hint on both blocks have been written.
     damaged |= missing && newest.is_some_and(|hint| hint.number > 1);
     // "Nothing follows" counts only when this is the last hint for sure.
-    Ok(newest.map(|hint| TailHint { clean: hint.clean && !damaged, ..hint }))
+    Ok((newest.map(|hint| TailHint { clean: hint.clean && !damaged, ..hint }), damaged))
 }
 
-/// Seals what was decided about a torn tail, and witnesses the recovered end of the log, before
-/// anything new is written.
-async fn begin_epoch(
+/// The log that goes on where the recovered one ends.
+fn log_behind(
     handle: &Handle,
     block: crate::buffer::Buf,
-    file: &VolumeFile,
     superblock: &Superblock,
     hint: Option<TailHint>,
     recovered: &Recovered,
-    repaired: Result<(), IoError>,
+    epoch: u64,
 ) -> Log {
     let last = TailHint {
         number: hint.map_or(0, |hint| hint.number),
-        epoch: handle.random(),
+        epoch,
         tail: 0,
         sequence: 0,
         record_checksum: 0,
@@ -226,10 +281,21 @@ async fn begin_epoch(
         clean: false,
     };
     let (incarnation, log_end) = (superblock.incarnation, superblock.log_end());
-    let log = Log::new(handle, block, incarnation, superblock.size, log_end, recovered.end, last);
+    Log::new(handle, block, incarnation, superblock.size, log_end, recovered.end, last)
+}
+
+/// Seals what was decided about a torn tail, and witnesses the recovered end of the log, before
+/// anything new is written.
+async fn begin_epoch(
+    log: &Log,
+    file: &VolumeFile,
+    superblock: &Superblock,
+    recovered: &Recovered,
+    repaired: Result<(), IoError>,
+) {
     // After a failed write nothing is written any more.
     let begun = match repaired {
-        Ok(()) => write_beginning(&log, file, recovered).await,
+        Ok(()) => write_beginning(log, file, recovered).await,
         failed => failed,
     };
     if let Err(error) = begun {
@@ -240,7 +306,6 @@ async fn begin_epoch(
         );
         log.poison(error);
     }
-    log
 }
 
 async fn write_beginning(

@@ -187,6 +187,11 @@ impl Volume {
     }
 }
 
+/// The needle whose bytes, verified, stand in `buf` behind room for a response head.
+pub(super) fn whole(buf: Buf, header: &NeedleHeader) -> Needle {
+    needle(buf, header, Extent::Whole)
+}
+
 fn needle(buf: Buf, header: &NeedleHeader, extent: Extent) -> Needle {
     let layout = header.layout();
     let shift = |range: Range<usize>| range.start + REPLY_HEADROOM..range.end + REPLY_HEADROOM;

@@ -33,6 +33,21 @@ pub struct LogEnd {
     pub version: u64,
 }
 
+/// Why the log ends where it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// A hint says that nothing follows: the volume was closed in order.
+    Closed,
+    /// Nothing follows: the process was killed, or the power cut, while nothing was being written.
+    Open,
+    /// The last commit was being written and nobody was told of it. So many of its needles are whole
+    /// and stay.
+    Torn {
+        /// Needles that stay.
+        kept: u32,
+    },
+}
+
 /// A damaged place inside acknowledged data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DamagedPlace {
@@ -48,6 +63,8 @@ pub struct Recovered {
     pub contents: Contents,
     /// Where the log goes on.
     pub end: LogEnd,
+    /// Why it ends there.
+    pub ending: Ending,
     /// What was decided about a torn last commit: to be sealed before anything is written.
     pub torn: Option<Seal>,
     /// Damage inside acknowledged data.
@@ -110,6 +127,7 @@ pub async fn recover(log: &Log<'_>) -> Result<Recovered, OpenError> {
         result: Recovered {
             contents: Contents::default(),
             end: start,
+            ending: Ending::Open,
             torn: None,
             damage: Vec::new(),
             commits: 0,
@@ -336,6 +354,9 @@ impl Recovery<'_> {
         if self.result.torn.is_none() && !self.clean_end() {
             self.keep_orphans().await;
         }
+        if self.result.ending == Ending::Open && self.clean_end() {
+            self.result.ending = Ending::Closed;
+        }
         self.result.end = self.end;
     }
 
@@ -350,6 +371,7 @@ impl Recovery<'_> {
         } else if valid.is_empty() || record.needles as usize > COMMIT_NEEDLES_MAX {
             // Nobody was told of it, and nothing of it is of use: the log ends before it.
             self.end = LogEnd { version: self.end.version, ..staged.before };
+            self.result.ending = Ending::Torn { kept: 0 };
         } else {
             self.take_over_torn(record.epoch, valid).await;
         }
@@ -384,6 +406,7 @@ impl Recovery<'_> {
                 self.take_over(found).await;
             }
         }
+        self.result.ending = Ending::Torn { kept: kept.count() };
         self.result.torn = Some(Seal { epoch, kept });
     }
 

@@ -14,7 +14,7 @@ use crate::buffer::{Buf, Pool};
 use crate::limits::{BLOCK, LOG_START, NEEDLE_LEN_MAX, UNIT};
 
 /// Bytes read at once; a whole needle must fit.
-const WINDOW: u64 = (NEEDLE_LEN_MAX + (512 << 10)).next_multiple_of(BLOCK);
+pub const WINDOW: u64 = (NEEDLE_LEN_MAX + (512 << 10)).next_multiple_of(BLOCK);
 
 /// A needle that a scan came upon.
 #[derive(Clone, Copy, Debug)]

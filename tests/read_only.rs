@@ -1,0 +1,232 @@
+//! Volumes opened only to be read, on the simulated disk: what is found, and that nothing is changed.
+
+mod common;
+
+use std::rc::Rc;
+
+use common::{COOKIE, Process, bytes, draft, expected, pool, read_large, tear};
+use hayloft::limits::LOG_START;
+use hayloft::op::DirId;
+use hayloft::sim::Fault;
+use hayloft::sim::disk::Image;
+use hayloft::types::NeedleId;
+use hayloft::volume::{
+    self, Damage, DamagedNeedle, Ending, LiveNeedle, OpenError, Refusal, SuperblockCopy, Volume,
+};
+
+const FILE: &str = "1.0.vol";
+const SIZE: u64 = 32 << 20;
+const EIO: i32 = 5;
+
+fn open(process: &mut Process) -> Result<Rc<Volume>, OpenError> {
+    let handle = process.runtime.handle().clone();
+    process.run(async move { volume::open_read_only(&handle, DirId(0), &expected()).await })
+}
+
+/// Bodies by key; those above 1 MiB are large.
+fn content(key: u64) -> Vec<u8> {
+    let lens = [0, 1, 700, 65_536, 65_537, 300_000, 1 << 20, 2_500_000];
+    bytes(key, lens[usize::try_from(key).unwrap() % lens.len()])
+}
+
+fn put(process: &mut Process, volume: &Rc<Volume>, key: u64) {
+    let (id, data) = (NeedleId::new(key, 0), content(key));
+    let stored = if data.len() > 1 << 20 {
+        process.put_large(volume, id, &data, &[1 << 20])
+    } else {
+        process.put(volume, id, &data)
+    };
+    stored.unwrap();
+}
+
+/// A volume with keys 0 to 15, of which the multiples of 3 were replaced and 5 and 10 deleted.
+fn filled(close: bool) -> Image {
+    let mut process = Process::start(1, &Image::default(), &pool(16 << 20));
+    process.create(SIZE);
+    let volume = process.open().unwrap();
+    for key in (0..16).chain((0..16).step_by(3)) {
+        put(&mut process, &volume, key);
+    }
+    for key in [5, 10] {
+        process.delete(&volume, NeedleId::new(key, 0)).unwrap();
+    }
+    if close {
+        process.close(&volume);
+    }
+    process.image()
+}
+
+fn live() -> Vec<u64> {
+    (0..16).filter(|key| ![5, 10].contains(key)).collect()
+}
+
+/// Walks through a volume: what is alive, whole bodies read.
+fn walk(process: &mut Process, volume: &Rc<Volume>) -> Vec<Result<(u64, Vec<u8>), DamagedNeedle>> {
+    let (volume, pool) = (Rc::clone(volume), process.runtime.handle().pool().clone());
+    process.run(async move {
+        let mut walk = volume.walk().unwrap();
+        let places = walk.places().to_vec();
+        assert!(places.is_sorted_by_key(|at| at.offset));
+        let mut found = Vec::new();
+        while let Some(len) = walk.buffer_len() {
+            let next = walk.next(pool.alloc(len).unwrap()).await;
+            let at = places[found.len()];
+            found.push(match next {
+                Ok(LiveNeedle { at: stands, id, cookie, needle, .. }) => {
+                    assert!(stands == at && cookie.matches(COOKIE));
+                    assert_eq!(needle.content_type(), Some(&b"image/jpeg"[..]));
+                    let (len, key) = (needle.body_len, id.key.0);
+                    if needle.is_large {
+                        let read = read_large(&volume, &pool, id, needle, 0..len, 1 << 20).await;
+                        Ok((key, read.unwrap()))
+                    } else {
+                        Ok((key, needle.buf[needle.data.clone()].to_vec()))
+                    }
+                }
+                Err(damaged) => {
+                    assert_eq!(damaged.at, at);
+                    Err(damaged)
+                }
+            });
+        }
+        assert_eq!(found.len(), places.len());
+        found
+    })
+}
+
+fn keys(found: &[Result<(u64, Vec<u8>), DamagedNeedle>]) -> Vec<u64> {
+    let mut keys: Vec<u64> = found.iter().flatten().map(|(key, _)| *key).collect();
+    keys.sort_unstable();
+    keys
+}
+
+/// Opens an image, walks through it and closes it: nothing of it is changed, nothing was tried.
+fn look(image: &Image) -> (Rc<Volume>, Vec<Result<(u64, Vec<u8>), DamagedNeedle>>) {
+    let mut process = Process::start(2, image, &pool(16 << 20));
+    let volume = open(&mut process).unwrap();
+    let found = walk(&mut process, &volume);
+    for (key, data) in found.iter().flatten() {
+        assert!(*data == content(*key), "needle {key} has wrong bytes");
+    }
+    assert!(!volume.writable() && !volume.poisoned());
+    process.close(&volume);
+    let stats = volume.stats();
+    assert_eq!((stats.durable_writes.get(), stats.hints.get()), (0, 0));
+    assert!(process.image() == *image, "the file was changed");
+    (volume, found)
+}
+
+#[test]
+fn everything_alive_is_found_in_the_order_of_the_file() {
+    for (close, ending) in [(true, Ending::Closed), (false, Ending::Open)] {
+        let image = filled(close);
+        let (volume, found) = look(&image);
+        assert_eq!(keys(&found), live());
+        assert!(volume.damage().is_empty());
+        let findings = volume.findings();
+        assert!(findings.superblock.is_empty() && !findings.hint_damaged);
+        assert_eq!(findings.ending, ending);
+
+        let mut process = Process::start(3, &image, &pool(16 << 20));
+        let serving = process.open().unwrap();
+        assert_eq!(serving.figures(), volume.figures());
+        assert_eq!(serving.findings(), findings);
+        assert_eq!(keys(&walk(&mut process, &serving)), live());
+    }
+}
+
+#[test]
+fn it_takes_no_writes() {
+    let mut process = Process::start(2, &filled(true), &pool(16 << 20));
+    let volume = open(&mut process).unwrap();
+    let id = NeedleId::new(1, 0);
+    assert_eq!(process.put(&volume, id, b"x").unwrap_err(), Refusal::ReadOnly);
+    assert_eq!(process.delete(&volume, id).unwrap_err(), Refusal::ReadOnly);
+    assert_eq!(volume.upload(id, COOKIE, 2 << 20).err(), Some(Refusal::ReadOnly));
+    let draft = draft(process.runtime.handle().pool(), b"x");
+    let putting = Rc::clone(&volume);
+    let put = process.run(async move { putting.put_new(draft).await.map(drop) });
+    assert_eq!(put, Err(Refusal::ReadOnly));
+    assert_eq!(process.get(&volume, id).unwrap(), content(1));
+}
+
+#[test]
+fn a_torn_tail_is_told_and_left() {
+    let (image, pool) = (filled(false), pool(16 << 20));
+    let puts: Vec<_> = (20..23).map(|key| (NeedleId::new(key, 0), content(key))).collect();
+    // 20 and 21 have 65 KiB and 300 KB: the record and what is in the first 100 sectors survive.
+    for (kept, seed, survives) in [(0, 100, 1), (1, 5000, 140)] {
+        let torn = tear(seed, (FILE, &image), &pool, None, &puts, |sector| sector < survives);
+        let (volume, found) = look(&torn);
+        assert_eq!(volume.findings().ending, Ending::Torn { kept });
+        assert_eq!(found.len(), live().len() + kept as usize);
+        assert!(found.iter().all(Result::is_ok) && volume.damage().is_empty());
+        let mut process = Process::start(3, &torn, &pool);
+        let serving = process.open().unwrap();
+        assert_eq!(serving.figures().needles, volume.figures().needles);
+        assert_eq!(serving.findings(), volume.findings());
+    }
+}
+
+#[test]
+fn copies_and_hints_are_told_and_left() {
+    let mut image = filled(true);
+    let bytes = image.files.get_mut(FILE).unwrap();
+    bytes[40] ^= 1;
+    let last = bytes.len() - 4096;
+    bytes[last + 100] ^= 1;
+    bytes[8192 + 30] ^= 1;
+    let (volume, found) = look(&image);
+    let damaged = |offset: usize| SuperblockCopy { offset: offset as u64, outdated: false };
+    assert_eq!(volume.findings().superblock, [damaged(0), damaged(last)]);
+    assert!(volume.findings().hint_damaged);
+    assert_eq!(keys(&found), live());
+}
+
+#[test]
+fn a_damaged_needle_is_named_and_hides_no_other() {
+    let image = filled(true);
+    let (volume, _) = look(&image);
+    let places: Vec<_> = volume.walk().unwrap().places().to_vec();
+    // In the header, in the attributes, at the end of what is certainly data or header.
+    for (n, at) in places.iter().enumerate() {
+        for within in [0, 50, 130] {
+            let mut image = image.clone();
+            let byte = usize::try_from(at.offset + within).unwrap();
+            image.files.get_mut(FILE).unwrap()[byte] ^= 4;
+            let (volume, found) = look(&image);
+            let damaged: Vec<_> = found.iter().filter_map(|next| next.as_ref().err()).collect();
+            assert_eq!(damaged.len(), 1, "needle {n}, byte {within}");
+            assert_eq!(damaged[0].at, *at);
+            assert!(matches!(damaged[0].damage, Damage::Checksum(_)));
+            let lost = damaged[0].id.expect("header or footer tell").key.0;
+            let others: Vec<u64> = live().into_iter().filter(|key| *key != lost).collect();
+            assert_eq!(keys(&found), others);
+            let header = volume.damage().iter().any(|place| place.at == *at);
+            assert_eq!(header, within < 128, "recovery reads headers");
+        }
+    }
+}
+
+#[test]
+fn what_the_device_does_not_give_back_is_damage_of_one_needle() {
+    let image = filled(true);
+    let mut process = Process::start(2, &image, &pool(16 << 20));
+    let volume = open(&mut process).unwrap();
+    // The first stretch is tried twice, then its first needle alone, then block by block and sector by
+    // sector: all of that fails.
+    let first = volume.walk().unwrap().places()[0];
+    assert!(first.len < 4096 && first.offset > LOG_START, "one block");
+    let sectors = first.len / 512;
+    for n in 0..2 + 2 + 2 + 2 + 2 * sectors {
+        process.world.fail(n, Fault::Errno(EIO));
+    }
+    let found = walk(&mut process, &volume);
+    let damaged: Vec<_> = found.iter().filter_map(|next| next.as_ref().err()).collect();
+    assert_eq!(damaged.len(), 1);
+    assert_eq!(damaged[0].at, first);
+    assert!(matches!(damaged[0].damage, Damage::Io(_)), "{:?}", damaged[0]);
+    assert_eq!(keys(&found).len(), live().len() - 1);
+    // The next time all can be read: nothing is remembered.
+    assert_eq!(keys(&walk(&mut process, &volume)), live());
+}
