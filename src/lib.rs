@@ -14,6 +14,7 @@ pub mod http;
 pub mod limits;
 pub mod mailbox;
 pub mod metrics;
+pub mod offline;
 pub mod op;
 pub mod ring;
 pub mod runtime;

@@ -42,7 +42,14 @@ const LAYERS: &[(&str, &[&str])] = &[
             "op", "runtime", "ring", "volume", "http", "admin", "shard",
         ],
     ),
-    ("cli", &["size", "config", "daemon"]),
+    (
+        "offline",
+        &[
+            "types", "limits", "sys", "calendar", "datadir", "buffer", "op", "runtime", "ring",
+            "volume",
+        ],
+    ),
+    ("cli", &["size", "config", "daemon", "offline"]),
     ("lib", &[]),
     ("main", &["cli"]),
 ];

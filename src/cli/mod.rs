@@ -4,6 +4,10 @@
 //! Exit codes: 0 done; 1 it ran and found or left something wrong; 2 it could not run (usage,
 //! configuration, no such file).
 
+mod check;
+mod dump;
+mod export;
+mod offline;
 mod serve;
 
 use std::fmt::Display;
@@ -11,6 +15,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub use check::CheckArgs;
+pub use dump::DumpArgs;
+pub use export::ExportArgs;
+pub use offline::OfflineArgs;
 pub use serve::ServeArgs;
 
 /// Hayloft keeps billions of photos in a few large files and serves any of them with one device read.
@@ -28,6 +36,12 @@ pub enum Command {
     /// Run the daemon. Without flags: data in ./hayloft-data, photos on 127.0.0.1:8080, admin on
     /// 127.0.0.1:8081.
     Serve(ServeArgs),
+    /// Verify volumes, every byte that is alive, while no daemon runs on them.
+    Check(CheckArgs),
+    /// List what is alive in volumes, while no daemon runs on them.
+    Dump(DumpArgs),
+    /// Write what is alive in volumes as a tar, while no daemon runs on them.
+    Export(ExportArgs),
 }
 
 impl Cli {
@@ -36,6 +50,9 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         match self.command {
             Command::Serve(args) => args.run(),
+            Command::Check(args) => args.run(),
+            Command::Dump(args) => args.run(),
+            Command::Export(args) => args.run(),
         }
     }
 }

@@ -138,6 +138,7 @@ mod tests {
         let words = ["hayloft", "serve"].iter().chain(flags);
         match Cli::try_parse_from(words) {
             Ok(Cli { command: Command::Serve(args) }) => Ok(args),
+            Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error.to_string()),
         }
     }

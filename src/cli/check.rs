@@ -1,0 +1,178 @@
+//! `hayloft check`.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::fail;
+use super::offline::{Meter, OfflineArgs, place_text, size_text, stdout};
+use crate::offline::{CheckObserver, CheckSummary, Finding, Progress, Severity, VolumeReport};
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  hayloft check
+      every volume in ./hayloft-data
+  hayloft check --data /disk1/hayloft --data /disk2/hayloft --volume 7
+      one volume, in whichever directory it is
+  hayloft check --config /etc/hayloft.toml --json
+      what a daemon with this configuration would serve, as one JSON document
+
+Stop the daemon first. Nothing in a volume is changed, so a file system may be mounted read-only.
+Each volume is recovered in memory as the daemon does it, and every byte of every live photo is read
+and verified. A commit that was cut off by a crash is no damage: nobody was told that it was stored.
+Exit codes: 0 all sound; 1 something is damaged or in the way; 2 could not run.";
+
+/// Flags of `hayloft check`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[command(after_help = CHECK_EXAMPLES)]
+pub struct CheckArgs {
+    /// What to look at.
+    #[command(flatten)]
+    pub offline: OfflineArgs,
+
+    /// Print one JSON document instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl CheckArgs {
+    pub(super) fn run(self) -> ExitCode {
+        let mut offline = match self.offline.open() {
+            Ok(offline) => offline,
+            Err(code) => return code,
+        };
+        let mut lines = Lines { meter: Meter::new(), out: stdout() };
+        let total = if self.json {
+            let mut document = Document { meter: lines.meter, findings: vec![], volumes: vec![] };
+            let total = offline.check(&mut document);
+            document.meter.clear();
+            let Document { findings, volumes, .. } = document;
+            let whole = Whole { sound: total.sound, findings, volumes, total };
+            let text = serde_json::to_string_pretty(&whole).expect("numbers and strings");
+            let written = writeln!(lines.out, "{text}").and_then(|()| lines.out.flush());
+            // A document that is not whole is of no use to whoever wanted it.
+            if let Err(error) = written {
+                return fail(&format!(
+                    "cannot write to standard output: {error}; make room there, and start again"
+                ));
+            }
+            total
+        } else {
+            let total = offline.check(&mut lines);
+            lines.say(&total_text(&total));
+            total
+        };
+        if total.sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// Prints what is found at once.
+struct Lines<W> {
+    meter: Meter,
+    out: W,
+}
+
+impl<W: Write> Lines<W> {
+    /// A reader that goes away does not end the check: its exit code is still wanted.
+    fn say(&mut self, line: &str) {
+        self.meter.clear();
+        let _ = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
+    }
+}
+
+impl<W: Write> CheckObserver for Lines<W> {
+    fn finding(&mut self, finding: Finding) {
+        let Finding { severity, volume, offset, key, alt, text } = finding;
+        let how = match severity {
+            Severity::Damage => "damage",
+            Severity::Note => "note",
+        };
+        self.say(&format!("{how}: {}: {text}", place_text(volume, offset, key, alt)));
+    }
+
+    fn volume(&mut self, report: VolumeReport) {
+        self.say(&volume_text(&report));
+    }
+
+    fn progress(&mut self, progress: Progress) {
+        self.meter.show(progress);
+    }
+}
+
+/// Keeps what is found for the end.
+struct Document {
+    meter: Meter,
+    findings: Vec<Finding>,
+    volumes: Vec<VolumeReport>,
+}
+
+#[derive(Serialize)]
+struct Whole {
+    sound: bool,
+    findings: Vec<Finding>,
+    volumes: Vec<VolumeReport>,
+    total: CheckSummary,
+}
+
+impl CheckObserver for Document {
+    fn finding(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+
+    fn volume(&mut self, report: VolumeReport) {
+        self.volumes.push(report);
+    }
+
+    fn progress(&mut self, progress: Progress) {
+        self.meter.show(progress);
+    }
+}
+
+fn verdict(sound: bool) -> &'static str {
+    if sound { "sound" } else { "DAMAGED" }
+}
+
+fn volume_text(report: &VolumeReport) -> String {
+    let ending = match report.ending {
+        "closed" => "closed in order",
+        "torn" => "its last commit was cut off",
+        _ => "not closed, nothing was being written",
+    };
+    format!(
+        "volume {}: {}: {} ({}): needles {} (damaged {}, large bodies {}), {} alive, {} dead, log ends at \
+         byte {} after {} commits ({ending}), damaged places {}, superblock copies {} of 3, {}",
+        report.volume,
+        verdict(report.sound),
+        report.file,
+        report.state,
+        report.needles,
+        report.damaged_needles,
+        report.large_bodies,
+        size_text(report.live),
+        size_text(report.dead),
+        report.log_end,
+        report.commits,
+        report.damaged_places,
+        report.superblock_copies,
+        speed_text(report.read, report.seconds),
+    )
+}
+
+fn total_text(total: &CheckSummary) -> String {
+    format!(
+        "total: {}: volumes {} (not checked {}), needles {} (damaged {}), {} alive, {}",
+        verdict(total.sound),
+        total.volumes + total.failed_volumes,
+        total.failed_volumes,
+        total.needles,
+        total.damaged_needles,
+        size_text(total.live),
+        speed_text(total.read, total.seconds),
+    )
+}
+
+fn speed_text(bytes: u64, seconds: f64) -> String {
+    format!("{seconds:.2} s, {:.0} MB/s", bytes as f64 / 1e6 / seconds.max(1e-9))
+}

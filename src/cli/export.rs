@@ -1,0 +1,88 @@
+//! `hayloft export`.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::fail;
+use super::offline::{Meter, OfflineArgs, place_text, size_text};
+use crate::offline::{ExportSummary, Offline, OfflineError, Output};
+
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  hayloft export --volume 7 -o volume7.tar
+      every live photo of volume 7; the file appears when it is whole
+  hayloft export --data /disk1/hayloft | zstd > photos.tar.zst
+      to standard output
+  hayloft export --volume 7 | tar -tv
+      what is in it
+
+Stop the daemon first. Nothing in a volume is changed. The entries are named {key}/{alt}/{cookie} and carry
+the media type as the extended attribute user.mime_type, as a batch takes them (docs/HTTP.md); the volume
+stands in the pax record HAYLOFT.volume. Whoever has the tar knows the cookies: keep it as you keep the
+volumes. Every byte is verified before it is written; a photo that is damaged is left out and named.
+Exit codes: 0 all exported; 1 something was left out; 2 could not run, and no file was written.";
+
+/// Flags of `hayloft export`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[command(after_help = EXPORT_EXAMPLES)]
+pub struct ExportArgs {
+    /// What to look at.
+    #[command(flatten)]
+    pub offline: OfflineArgs,
+
+    /// File to write, - for standard output [default: -]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub force: bool,
+}
+
+impl ExportArgs {
+    pub(super) fn run(self) -> ExitCode {
+        let output = match &self.output {
+            Some(path) if path != Path::new("-") => Output::file(path, self.force),
+            _ => Output::stdout(),
+        };
+        let output = match output {
+            Ok(output) => output,
+            Err(error) => return fail(&error),
+        };
+        let mut offline = match self.offline.open() {
+            Ok(offline) => offline,
+            Err(code) => return code,
+        };
+        let name = output.name();
+        match export(&mut offline, output) {
+            Ok(ExportSummary { photos, bytes, left_out }) => {
+                eprintln!(
+                    "hayloft: {photos} photos ({}) written to {name}, {left_out} left out",
+                    size_text(bytes)
+                );
+                if left_out == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            }
+            Err(error) => fail(&error),
+        }
+    }
+}
+
+fn export(offline: &mut Offline, mut output: Output) -> Result<ExportSummary, OfflineError> {
+    let meter = RefCell::new(Meter::new());
+    let mut progress = |progress| meter.borrow_mut().show(progress);
+    let exported = offline.export(&mut output, &mut progress, &mut |unlisted| {
+        meter.borrow_mut().clear();
+        let place = place_text(unlisted.volume, unlisted.offset, unlisted.key, unlisted.alt);
+        eprintln!(
+            "hayloft: left out: {place}: damaged: {}; `hayloft check` says what to do about it",
+            unlisted.damage
+        );
+    });
+    meter.borrow_mut().clear();
+    let summary = exported.map_err(|error| OfflineError::Write { what: output.name(), error })?;
+    output.finish()?;
+    Ok(summary)
+}

@@ -1,0 +1,165 @@
+//! What the commands share that look at data directories without a daemon.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::fail;
+use crate::config::Config;
+use crate::offline::{Offline, Progress, Selection};
+
+/// Flags that say what to look at.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct OfflineArgs {
+    /// Data directory, of which no daemon may be running; repeatable [default: ./hayloft-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Vec<PathBuf>,
+
+    /// Volume; repeatable [default: all]
+    #[arg(long, value_name = "N")]
+    pub volume: Vec<u32>,
+
+    /// Configuration file of the daemon: its data directories and `buffered` count where no flag says
+    /// otherwise [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Read through the page cache, where O_DIRECT does not work [default: off]
+    #[arg(long)]
+    pub buffered: bool,
+}
+
+impl OfflineArgs {
+    /// Opens what they name, saying why it does not work, or what is doubtful about it.
+    pub(super) fn open(self) -> Result<Offline, ExitCode> {
+        let config = match &self.config {
+            Some(path) => Config::load(path).map_err(|error| fail(&error))?,
+            None => Config::default(),
+        };
+        let data = if self.data.is_empty() { config.data } else { self.data };
+        let buffered = self.buffered || config.buffered;
+        let selection = Selection { data, volumes: self.volume, buffered };
+        let offline = Offline::open(&selection).map_err(|error| fail(&error))?;
+        for path in offline.unlocked() {
+            eprintln!(
+                "hayloft: note: {} could not be locked, since its lock file can neither be opened nor made \
+                 here; make sure that no daemon uses it meanwhile",
+                path.display()
+            );
+        }
+        Ok(offline)
+    }
+}
+
+/// How often the meter moves.
+const METER_PERIOD: Duration = Duration::from_millis(200);
+
+/// Says on standard error how far the work is, if that is a terminal.
+pub(super) struct Meter {
+    is_on: bool,
+    last: Option<Instant>,
+    is_shown: bool,
+}
+
+impl Meter {
+    pub(super) fn new() -> Self {
+        Self { is_on: io::stderr().is_terminal(), last: None, is_shown: false }
+    }
+
+    pub(super) fn show(&mut self, progress: Progress) {
+        let is_due = self.last.is_none_or(|last| last.elapsed() >= METER_PERIOD);
+        if !self.is_on || !(is_due || progress.total.is_none()) {
+            return;
+        }
+        self.last = Some(Instant::now());
+        self.is_shown = true;
+        let Progress { volume, done, total } = progress;
+        eprint!("\r\x1b[Kvolume {volume}: {}", progress_text(done, total));
+    }
+
+    /// Makes room for something else.
+    pub(super) fn clear(&mut self) {
+        if std::mem::take(&mut self.is_shown) {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
+
+fn progress_text(done: u64, total: Option<u64>) -> String {
+    let Some(total) = total else { return "reading the log".to_owned() };
+    let percent = u128::from(done) * 100 / u128::from(total.max(1));
+    format!("{} of {} verified ({}%)", size_text(done), size_text(total), percent.min(100))
+}
+
+/// A number of bytes, for people: `3.4 MiB`.
+pub(super) fn size_text(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    let Some(power) = bytes.checked_ilog2().map(|log| (log / 10) as usize).filter(|n| *n > 0)
+    else {
+        return format!("{bytes} B");
+    };
+    let power = power.min(units.len());
+    // Rounded: precision does not matter here.
+    let value = bytes as f64 / 1024_f64.powi(i32::try_from(power).expect("at most 4"));
+    format!("{value:.1} {}", units[power - 1])
+}
+
+/// Where something stands: `volume 1, byte 4096, needle 42/0`.
+pub(super) fn place_text(
+    volume: u32,
+    offset: Option<u64>,
+    key: Option<u64>,
+    alt: Option<u32>,
+) -> String {
+    let mut text = format!("volume {volume}");
+    if let Some(offset) = offset {
+        text += &format!(", byte {offset}");
+    }
+    if let (Some(key), Some(alt)) = (key, alt) {
+        text += &format!(", needle {key}/{alt}");
+    }
+    text
+}
+
+/// What became of writing to standard output: a reader that goes away (`| head`) has seen enough.
+pub(super) fn written(result: io::Result<()>) -> Result<(), ExitCode> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(ExitCode::SUCCESS),
+        Err(error) => {
+            let text = format!(
+                "cannot write to standard output: {error}; make room there, and start again"
+            );
+            Err(fail(&text))
+        }
+    }
+}
+
+/// Standard output, written in long pieces.
+pub(super) fn stdout() -> impl Write {
+    io::BufWriter::with_capacity(64 << 10, io::stdout().lock())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_for_people() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_200_000, "1.1 MiB"),
+            (5 << 40, "5.0 TiB"),
+            (u64::MAX, "16777216.0 TiB"),
+        ] {
+            assert_eq!(size_text(bytes), text);
+        }
+        assert_eq!(progress_text(0, Some(0)), "0 B of 0 B verified (0%)");
+        assert_eq!(progress_text(1 << 19, Some(1 << 20)), "512.0 KiB of 1.0 MiB verified (50%)");
+    }
+}

@@ -1,0 +1,126 @@
+//! Writing what is alive as a tar, as multi-writes take it (`docs/HTTP.md`, "Batches").
+
+use std::io::{self, Read, Write};
+
+use tar::{Builder, EntryType, Header};
+
+use super::reader::{Reader, damage_of};
+use super::table::Unlisted;
+use super::{Offline, Progress};
+use crate::buffer::Buf;
+use crate::volume::{Body, LiveNeedle};
+
+/// The extended attribute that carries a media type (freedesktop.org, Common Extended Attributes).
+const MEDIA_TYPE: &str = "SCHILY.xattr.user.mime_type";
+/// The time of the last change, which in ustar itself has seconds only (POSIX pax).
+const MTIME: &str = "mtime";
+/// Which volume a photo stands in. Vendor names are in capitals (POSIX pax).
+const VOLUME: &str = "HAYLOFT.volume";
+
+/// What was exported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExportSummary {
+    /// Number of photos in the tar.
+    pub photos: u64,
+    /// Bytes of their bodies.
+    pub bytes: u64,
+    /// Number of photos, and of volumes, that were left out.
+    pub left_out: u64,
+}
+
+impl Offline {
+    /// Writes a tar with an entry for every live needle of the selected volumes, each verified to its last
+    /// byte before the first one is written. What cannot be read is left out, and handed to `left_out`.
+    ///
+    /// # Errors
+    /// The output's. Also when a large body could be read, and a moment later not any more: the tar is of
+    /// no use then.
+    pub fn export(
+        &mut self,
+        out: &mut dyn Write,
+        progress: &mut dyn FnMut(Progress),
+        left_out: &mut dyn FnMut(Unlisted),
+    ) -> io::Result<ExportSummary> {
+        let mut summary = ExportSummary::default();
+        let mut tar = Builder::new(out);
+        self.each(progress, &mut |reader, volume, next| {
+            match (next, reader) {
+                (Ok(live), Some(reader)) => {
+                    summary.photos += 1;
+                    summary.bytes += live.needle.body_len;
+                    append(&mut tar, reader, volume, live)?;
+                }
+                (Ok(_), None) => unreachable!("needles come with their volume"),
+                (Err(unlisted), _) => {
+                    summary.left_out += 1;
+                    left_out(unlisted);
+                }
+            }
+            Ok(())
+        })?;
+        tar.finish()?;
+        Ok(summary)
+    }
+}
+
+fn append(
+    tar: &mut Builder<&mut dyn Write>,
+    reader: &mut Reader<'_>,
+    volume: u32,
+    live: LiveNeedle,
+) -> io::Result<()> {
+    let LiveNeedle { id, cookie, needle, .. } = live;
+    let (seconds, nanos) = (needle.modified_ns / 1_000_000_000, needle.modified_ns % 1_000_000_000);
+    let (number, modified) = (volume.to_string(), format!("{seconds}.{nanos:09}"));
+    let media_type = needle.content_type().map(|value| (MEDIA_TYPE, value));
+    let records = [(VOLUME, number.as_bytes()), (MTIME, modified.as_bytes())];
+    tar.append_pax_extensions(records.into_iter().chain(media_type))?;
+
+    let mut header = Header::new_ustar();
+    header.set_path(format!("{id}/{:016x}", cookie.0))?;
+    header.set_entry_type(EntryType::Regular);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(seconds);
+    header.set_size(needle.body_len);
+    header.set_cksum();
+    if !needle.is_large {
+        return tar.append(&header, &needle.buf[needle.data.clone()]);
+    }
+    let body = reader.body(id, needle).map_err(|error| gone(&damage_of(error)))?;
+    tar.append(&header, Pieces { reader, body: Some(body), piece: None })
+}
+
+fn gone(damage: &dyn std::fmt::Display) -> io::Error {
+    io::Error::other(format!(
+        "a large body was read whole, and cannot be read any more ({damage}); check the disk"
+    ))
+}
+
+/// A large body as bytes, each verified for this very read.
+struct Pieces<'r, 'e> {
+    reader: &'r mut Reader<'e>,
+    /// Away only while it is being read.
+    body: Option<Body>,
+    /// What was read and not yet taken.
+    piece: Option<(Buf, std::ops::Range<usize>)>,
+}
+
+impl Read for Pieces<'_, '_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.piece.as_ref().is_none_or(|(_, left)| left.is_empty()) {
+            self.piece = None;
+            let Some(body) = self.body.take_if(|body| body.remaining() > 0) else { return Ok(0) };
+            let read = self.reader.read(body);
+            let (body, buf, data) = read.map_err(|error| gone(&damage_of(error)))?;
+            self.body = Some(body);
+            self.piece = Some((buf, data));
+        }
+        let (buf, left) = self.piece.as_mut().expect("just read");
+        let len = out.len().min(left.len());
+        out[..len].copy_from_slice(&buf[left.start..left.start + len]);
+        left.start += len;
+        Ok(len)
+    }
+}

@@ -1,0 +1,142 @@
+//! A volume that is open to be read, needle by needle.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::Place;
+use super::executor::Executor;
+use crate::buffer::Buf;
+use crate::limits::NEEDLE_DATA_MAX;
+use crate::types::{NeedleId, VolumeId};
+use crate::volume::{
+    self, Body, Damage, DamagedNeedle, Expected, GetError, LiveNeedle, Needle, OpenError, Volume,
+    Walk,
+};
+
+/// How far the work on a volume is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The volume.
+    pub volume: u32,
+    /// What was read and verified of its live bytes.
+    pub done: u64,
+    /// Its live bytes; nothing while its log is being read.
+    pub total: Option<u64>,
+}
+
+/// An open volume, and where in it the reader is.
+pub struct Reader<'a> {
+    executor: &'a mut Executor,
+    /// The volume.
+    pub volume: Rc<Volume>,
+    /// Away only while it is on its way.
+    walk: Option<Walk>,
+    done: u64,
+}
+
+impl<'a> Reader<'a> {
+    /// Opens a volume file and recovers it, in memory only.
+    pub fn open(executor: &'a mut Executor, place: &Place) -> Result<Self, OpenError> {
+        let expected = Expected {
+            volume: VolumeId(place.file.id),
+            generation: place.file.generation,
+            store: place.store,
+            hash_bits: None,
+        };
+        let (handle, dir) = (executor.handle(), place.dir);
+        let opened =
+            executor.run(async move { volume::open_read_only(&handle, dir, &expected).await });
+        let volume = opened?;
+        let walk = volume.walk().ok_or(OpenError::NoBuffer)?;
+        Ok(Self { executor, volume, walk: Some(walk), done: 0 })
+    }
+
+    fn walk(&self) -> &Walk {
+        self.walk.as_ref().expect("the walk is at home between needles")
+    }
+
+    /// Whether a live needle stands at this offset (bytes).
+    pub fn is_live(&self, offset: u64) -> bool {
+        self.walk().places().binary_search_by_key(&offset, |at| at.offset).is_ok()
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        let total = Some(self.volume.figures().live);
+        Progress { volume: self.volume.id().0, done: self.done, total }
+    }
+
+    fn buffer(&self, len: usize) -> Buf {
+        let buf = self.executor.handle().pool().alloc(len);
+        buf.expect("a window, a needle and a piece of a body at a time fit into the buffers")
+    }
+
+    /// The next live needle, all of it verified: of a large body every part too.
+    pub fn next(&mut self) -> Option<Result<LiveNeedle, DamagedNeedle>> {
+        let buf = self.buffer(self.walk().buffer_len()?);
+        let mut walk = self.walk.take().expect("the walk is at home between needles");
+        let (walk, next) = self.executor.run(async move {
+            let next = walk.next(buf).await;
+            (walk, next)
+        });
+        self.walk = Some(walk);
+        self.done += match &next {
+            Ok(live) => live.at.len,
+            Err(damaged) => damaged.at.len,
+        };
+        Some(match next {
+            Ok(live) if live.needle.is_large => self.verify(live),
+            next => next,
+        })
+    }
+
+    /// Reads a large body for its checksums.
+    fn verify(&mut self, live: LiveNeedle) -> Result<LiveNeedle, DamagedNeedle> {
+        let LiveNeedle { at, id, cookie, version, needle } = live;
+        let damaged = |error| DamagedNeedle { at, id: Some(id), damage: damage_of(error) };
+        let mut body = self.body(id, needle).map_err(damaged)?;
+        while body.remaining() > 0 {
+            let (rest, buf, data) = self.read(body).map_err(damaged)?;
+            self.done += data.len() as u64;
+            drop(buf);
+            body = rest;
+        }
+        Ok(LiveNeedle { at, id, cookie, version, needle: body.into_manifest() })
+    }
+
+    /// A large body, from its first byte.
+    pub fn body(&self, id: NeedleId, manifest: Needle) -> Result<Body, GetError> {
+        let len = manifest.body_len;
+        self.volume.body(id, manifest, 0..len)
+    }
+
+    /// Reads and verifies the next piece of a large body: where it stands in the buffer.
+    ///
+    /// # Panics
+    /// When nothing remains.
+    pub fn read(&mut self, mut body: Body) -> Result<(Body, Buf, Range<usize>), GetError> {
+        let buf = self.buffer(Body::buffer_len(NEEDLE_DATA_MAX));
+        let (body, read) = self.executor.run(async move {
+            let read = body.read(buf).await;
+            (body, read)
+        });
+        read.map(|(buf, data)| (body, buf, data))
+    }
+
+    /// Closes the file.
+    pub fn close(self) {
+        let Self { executor, volume, walk, .. } = self;
+        drop(walk);
+        executor.run(async move { volume.close().await });
+    }
+}
+
+/// What is wrong with a large body.
+pub fn damage_of(error: GetError) -> Damage {
+    match error {
+        GetError::Unreadable(_, damage) => damage,
+        GetError::NotFound | GetError::NeedBuffer(_) => {
+            unreachable!("the manifest was read, and the buffer is long enough")
+        }
+    }
+}
