@@ -60,8 +60,11 @@ fn live() -> Vec<u64> {
     (0..16).filter(|key| ![5, 10].contains(key)).collect()
 }
 
+/// What a step of a walk comes to: key and body, or what is damaged.
+type Next = Result<(u64, Vec<u8>), DamagedNeedle>;
+
 /// Walks through a volume: what is alive, whole bodies read.
-fn walk(process: &mut Process, volume: &Rc<Volume>) -> Vec<Result<(u64, Vec<u8>), DamagedNeedle>> {
+fn walk(process: &mut Process, volume: &Rc<Volume>) -> Vec<Next> {
     let (volume, pool) = (Rc::clone(volume), process.runtime.handle().pool().clone());
     process.run(async move {
         let mut walk = volume.walk().unwrap();
@@ -94,14 +97,14 @@ fn walk(process: &mut Process, volume: &Rc<Volume>) -> Vec<Result<(u64, Vec<u8>)
     })
 }
 
-fn keys(found: &[Result<(u64, Vec<u8>), DamagedNeedle>]) -> Vec<u64> {
+fn keys(found: &[Next]) -> Vec<u64> {
     let mut keys: Vec<u64> = found.iter().flatten().map(|(key, _)| *key).collect();
     keys.sort_unstable();
     keys
 }
 
 /// Opens an image, walks through it and closes it: nothing of it is changed, nothing was tried.
-fn look(image: &Image) -> (Rc<Volume>, Vec<Result<(u64, Vec<u8>), DamagedNeedle>>) {
+fn look(image: &Image) -> (Rc<Volume>, Vec<Next>) {
     let mut process = Process::start(2, image, &pool(16 << 20));
     let volume = open(&mut process).unwrap();
     let found = walk(&mut process, &volume);

@@ -1,14 +1,15 @@
 //! `hayloft check`.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::fail;
-use super::offline::{Meter, OfflineArgs, place_text, size_text, stdout};
-use crate::offline::{CheckObserver, CheckSummary, Finding, Progress, Severity, VolumeReport};
+use super::offline::{Meter, OfflineArgs, place_text, size_text, stdout, unwritten};
+use crate::offline::{
+    CheckObserver, CheckSummary, Finding, Offline, Progress, Severity, VolumeReport,
+};
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -43,28 +44,37 @@ impl CheckArgs {
             Ok(offline) => offline,
             Err(code) => return code,
         };
-        let mut lines = Lines { meter: Meter::new(), out: stdout() };
-        let total = if self.json {
-            let mut document = Document { meter: lines.meter, findings: vec![], volumes: vec![] };
-            let total = offline.check(&mut document);
-            document.meter.clear();
-            let Document { findings, volumes, .. } = document;
-            let whole = Whole { sound: total.sound, findings, volumes, total };
-            let text = serde_json::to_string_pretty(&whole).expect("numbers and strings");
-            let written = writeln!(lines.out, "{text}").and_then(|()| lines.out.flush());
-            // A document that is not whole is of no use to whoever wanted it.
-            if let Err(error) = written {
-                return fail(&format!(
-                    "cannot write to standard output: {error}; make room there, and start again"
-                ));
-            }
-            total
-        } else {
-            let total = offline.check(&mut lines);
-            lines.say(&total_text(&total));
-            total
-        };
-        if total.sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        let total =
+            if self.json { print_document(&mut offline) } else { print_lines(&mut offline) };
+        match total {
+            Ok(total) if total.sound => ExitCode::SUCCESS,
+            Ok(_) => ExitCode::FAILURE,
+            Err(error) => unwritten(&error),
+        }
+    }
+}
+
+fn print_document(offline: &mut Offline) -> io::Result<CheckSummary> {
+    let mut document = Document { meter: Meter::new(), findings: Vec::new(), volumes: Vec::new() };
+    let total = offline.check(&mut document);
+    document.meter.clear();
+    let Document { findings, volumes, .. } = document;
+    let whole = Whole { sound: total.sound, findings, volumes, total };
+    let text = serde_json::to_string_pretty(&whole).expect("numbers and strings");
+    let mut out = stdout();
+    writeln!(out, "{text}")?;
+    out.flush()?;
+    Ok(total)
+}
+
+fn print_lines(offline: &mut Offline) -> io::Result<CheckSummary> {
+    let mut lines = Lines { meter: Meter::new(), out: stdout(), written: Ok(()) };
+    let total = offline.check(&mut lines);
+    lines.say(&total_text(&total));
+    match lines.written {
+        // A reader that goes away (`| head`) has seen enough; the exit code is still wanted.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(total),
     }
 }
 
@@ -72,13 +82,16 @@ impl CheckArgs {
 struct Lines<W> {
     meter: Meter,
     out: W,
+    /// What became of it so far.
+    written: io::Result<()>,
 }
 
 impl<W: Write> Lines<W> {
-    /// A reader that goes away does not end the check: its exit code is still wanted.
     fn say(&mut self, line: &str) {
         self.meter.clear();
-        let _ = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
+        if self.written.is_ok() {
+            self.written = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
+        }
     }
 }
 

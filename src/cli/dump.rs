@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::offline::{Meter, OfflineArgs, place_text, stdout, written};
+use super::offline::{Meter, OfflineArgs, place_text, stdout, unwritten};
 use crate::offline::{Row, Unlisted};
 
 const DUMP_EXAMPLES: &str = "\
@@ -18,11 +18,12 @@ Examples:
   hayloft dump --json | jq -r 'select(.size > 1000000) | .key'
       one JSON object per line
 
-Stop the daemon first. Nothing in a volume is changed. One line for each live photo, in the order of the
-files, with tabs between the columns; in a content type a tab is \\t and a backslash \\\\. Whoever has the
-cookies can read the photos: keep the output as you keep the volumes.
-Every photo is read and verified. One that is damaged is a line that begins with #; `hayloft check` says
-what to do. Exit codes: 0 all listed; 1 something is damaged or in the way; 2 could not run.";
+Stop the daemon first. Nothing in a volume is changed. One line for each live photo, in the order
+of the files, with tabs between the columns; in a content type a tab is \\t and a backslash \\\\.
+Whoever has the cookies can read the photos: keep the output as you keep the volumes.
+Every photo is read and verified. One that is damaged is a line that begins with #; what to do
+about it, `hayloft check` says.
+Exit codes: 0 all listed; 1 something is damaged or in the way; 2 could not run.";
 
 /// Flags of `hayloft dump`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
@@ -74,7 +75,9 @@ impl DumpArgs {
                 );
                 ExitCode::FAILURE
             }
-            Err(error) => written(Err(error)).err().unwrap_or(ExitCode::SUCCESS),
+            // A reader that goes away (`| head`) has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Err(error) => unwritten(&error),
         }
     }
 }

@@ -124,18 +124,9 @@ pub(super) fn place_text(
     text
 }
 
-/// What became of writing to standard output: a reader that goes away (`| head`) has seen enough.
-pub(super) fn written(result: io::Result<()>) -> Result<(), ExitCode> {
-    match result {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(ExitCode::SUCCESS),
-        Err(error) => {
-            let text = format!(
-                "cannot write to standard output: {error}; make room there, and start again"
-            );
-            Err(fail(&text))
-        }
-    }
+/// Says that standard output takes no more.
+pub(super) fn unwritten(error: &io::Error) -> ExitCode {
+    fail(&format!("cannot write to standard output: {error}; make room there, and start again"))
 }
 
 /// Standard output, written in long pieces.
@@ -145,7 +136,22 @@ pub(super) fn stdout() -> impl Write {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::cli::Cli;
+
+    /// The defaults in the help texts are written by hand; this holds them to the real ones.
+    #[test]
+    fn the_help_states_the_real_default() {
+        let default = format!("[default: {}]", Config::default().data[0].display());
+        for name in ["check", "dump", "export"] {
+            let mut command = Cli::command();
+            let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
+            let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(help.contains(&default) && help.contains("Exit codes: 0"), "{help}");
+        }
+    }
 
     #[test]
     fn sizes_are_for_people() {
