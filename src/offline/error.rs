@@ -67,7 +67,8 @@ pub enum OfflineError {
     Terminal,
     /// The output could not be written.
     #[error(
-        "cannot write {what}: {error}; no whole tar was written; make room or mend what is wrong, and start again"
+        "cannot write {what}: {error}; no whole tar was written: make room, or mend what is wrong, and \
+         start again"
     )]
     Write {
         /// Which output.
