@@ -21,8 +21,9 @@ Examples:
       what a daemon with this configuration would serve, as one JSON document
 
 Stop the daemon first. Nothing in a volume is changed, so a file system may be mounted read-only.
-Each volume is recovered in memory as the daemon does it, and every byte of every live photo is read
-and verified. A commit that was cut off by a crash is no damage: nobody was told that it was stored.
+Each volume is recovered in memory as the daemon does it, and every byte of every live photo is
+read and verified. A commit that was cut off by a crash is no damage: nobody was told that it was
+stored.
 Exit codes: 0 all sound; 1 something is damaged or in the way; 2 could not run.";
 
 /// Flags of `hayloft check`.
