@@ -159,7 +159,9 @@ fn create_volumes(dir: &std::path::Path, count: u32) {
         handle.submit(Op::OpenDir { path }).await;
         for id in 1..=count {
             let superblock = superblock(id);
-            volume::create(&handle, DirId(0), &superblock, Preallocation::Reserve).await.unwrap();
+            volume::create(&handle, DirId(0), &superblock, Preallocation::Reserve, |_| ())
+                .await
+                .unwrap();
         }
     });
 }

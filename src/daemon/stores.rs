@@ -183,5 +183,5 @@ async fn create(
     let opened = handle.submit(Op::OpenDir { path }).await.result;
     let errno = i32::try_from(-opened).unwrap_or(i32::MAX);
     let dir = u32::try_from(opened).map_err(|_| ("open the directory", IoError::Errno(errno)))?;
-    volume::create(handle, DirId(dir), superblock, preallocation).await
+    volume::create(handle, DirId(dir), superblock, preallocation, |_| ()).await
 }

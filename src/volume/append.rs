@@ -112,6 +112,8 @@ pub struct Log {
     epoch: u64,
     end: Cell<LogEnd>,
     forming: RefCell<VecDeque<Forming>>,
+    /// The commit that is being written.
+    writing: RefCell<Option<Rc<Event<Outcome>>>>,
     /// Bytes of all that waits, is being written or is to come, at their worst alignment.
     claimed: Cell<u64>,
     /// Those of them that are set aside.
@@ -119,7 +121,10 @@ pub struct Log {
     rooms_so_far: Cell<u64>,
     work: Signal,
     hint: Cell<TailHint>,
-    poisoned: Cell<bool>,
+    /// The failure after which nothing is written any more.
+    poisoned: Cell<Option<IoError>>,
+    /// Whether the volume is writable, as far as the operator is concerned.
+    accepts: Cell<bool>,
     closing: Cell<bool>,
     closed: Event<()>,
     /// The block for commit records, seals and hints, of which one is written at a time: a log must
@@ -158,8 +163,10 @@ impl Log {
             rooms_so_far: Cell::new(0),
             work: Signal::new(handle),
             hint: Cell::new(hint),
-            poisoned: Cell::new(false),
+            poisoned: Cell::new(None),
+            accepts: Cell::new(true),
             closing: Cell::new(false),
+            writing: RefCell::default(),
             closed: Event::new(handle),
             block: Cell::new(Some(block)),
         }
@@ -174,7 +181,7 @@ impl Log {
 
     /// Whether a write has failed.
     pub fn poisoned(&self) -> bool {
-        self.poisoned.get()
+        self.poisoned.get().is_some()
     }
 
     /// Where the next commit goes (bytes).
@@ -213,8 +220,11 @@ impl Log {
         // Whatever becomes of them, it is no longer set aside.
         let room = needles.iter().map(|needle| needle.room).sum();
         self.release(room);
-        if self.poisoned.get() {
+        if self.poisoned() {
             return Err(Refusal::Poisoned);
+        }
+        if !self.accepts.get() {
+            return Err(Refusal::ReadOnly);
         }
         if self.closing.get() {
             return Err(Refusal::Closing);
@@ -247,6 +257,26 @@ impl Log {
         self.claimed.set(self.claimed.get() + len);
         self.work.raise();
         Ok(Joined { outcome: Rc::clone(&forming.outcome), within })
+    }
+
+    /// Whether needles may join.
+    pub fn accepts(&self) -> bool {
+        self.accepts.get()
+    }
+
+    /// Says whether needles may join from now on.
+    pub fn accept(&self, accepts: bool) {
+        self.accepts.set(accepts);
+    }
+
+    /// Waits until everything that has joined so far is committed, or has failed.
+    pub async fn settle(&self) {
+        let waiting = self.forming.borrow().back().map(|last| Rc::clone(&last.outcome));
+        let last = waiting.or_else(|| self.writing.borrow().clone());
+        if let Some(last) = last {
+            // Those who wrote are told.
+            let _ = last.wait().await;
+        }
     }
 
     /// Waits until everything admitted is committed and the log is closed.
@@ -321,7 +351,7 @@ impl Log {
 
     /// Ends the append side for the life of the process.
     pub fn poison(&self, error: IoError) {
-        self.poisoned.set(true);
+        self.poisoned.set(Some(error));
         for forming in self.forming.take() {
             forming.outcome.set(Err(error));
         }
@@ -373,8 +403,12 @@ async fn idle(volume: &Volume) -> Result<(), IoError> {
 async fn commit(volume: &Volume, forming: Forming) -> Result<(), IoError> {
     let log = &volume.log;
     let Forming { needles, len, outcome } = forming;
-    let result = write_commit(volume, needles).await;
+    log.writing.replace(Some(Rc::clone(&outcome)));
+    let written = write_commit(volume, needles).await;
+    // Forsaken meanwhile: it will not be found again.
+    let result = log.poisoned.get().map_or(written, Err);
     log.claimed.set(log.claimed.get() - len - COMMIT_OVERHEAD);
+    log.writing.take();
     outcome.set(result);
     result?;
     if log.end.get().tail >= log.hint.get().tail + HINT_INTERVAL {

@@ -34,7 +34,8 @@ fn c_string(name: String) -> CString {
 }
 
 /// Creates the file of `superblock` in `dir`. When this returns, the file is there whole under its
-/// name, on stable media; before that nothing is there under that name.
+/// name, on stable media; before that nothing is there under that name. `progress` is told now and
+/// then how many bytes are prepared.
 ///
 /// # Errors
 /// What was being done, and the operation's error. The unfinished file is removed.
@@ -43,6 +44,7 @@ pub async fn create(
     dir: DirId,
     superblock: &Superblock,
     preallocation: Preallocation,
+    progress: impl Fn(u64),
 ) -> Result<(), (&'static str, IoError)> {
     let name = file_name(superblock.volume.0, superblock.generation);
     let finished = c_string(name.clone());
@@ -50,9 +52,10 @@ pub async fn create(
     let step = |what| move |error| (what, error);
     let op = Op::Create { dir, name: unfinished.clone() };
     let created = outcome(&handle.submit(op).await).map_err(step("create the file"))?;
-    let file = FileId(u32::try_from(created).expect("a file number"));
-    let result = fill(handle, file, superblock, preallocation).await;
-    handle.submit(Op::CloseFile { file }).await;
+    let id = FileId(u32::try_from(created).expect("a file number"));
+    let file = VolumeFile::new(handle, id);
+    let result = fill(handle, (id, &file), superblock, preallocation, progress).await;
+    file.close().await;
     if let Err(error) = result {
         handle.submit(Op::Unlink { dir, name: unfinished }).await;
         return Err(error);
@@ -70,15 +73,17 @@ pub async fn create(
 
 async fn fill(
     handle: &Handle,
-    file: FileId,
+    (id, file): (FileId, &VolumeFile),
     superblock: &Superblock,
     preallocation: Preallocation,
+    progress: impl Fn(u64),
 ) -> Result<(), (&'static str, IoError)> {
-    let op = Op::Allocate { file, len: superblock.size };
+    let op = Op::Allocate { file: id, len: superblock.size };
     outcome(&handle.submit(op).await).map_err(|error| ("reserve space for the file", error))?;
-    let file = VolumeFile::new(handle, file);
     if preallocation == Preallocation::Zeroed {
-        zero(handle, &file, superblock.size).await.map_err(|error| ("zero the file", error))?;
+        zero(handle, file, superblock.size, progress)
+            .await
+            .map_err(|error| ("zero the file", error))?;
     }
     for offset in superblock_offsets(superblock.size) {
         let no_buffer = || ("get a buffer", IoError::Errno(nix::libc::ENOBUFS));
@@ -90,7 +95,12 @@ async fn fill(
     file.sync().await.map_err(|error| ("sync the file", error))
 }
 
-async fn zero(handle: &Handle, file: &VolumeFile, size: u64) -> Result<(), IoError> {
+async fn zero(
+    handle: &Handle,
+    file: &VolumeFile,
+    size: u64,
+    progress: impl Fn(u64),
+) -> Result<(), IoError> {
     let len = ZERO_PIECE.min(size);
     let buf = handle.pool().alloc(usize::try_from(len).expect("at most 1 MiB"));
     let mut buf = buf.ok_or(IoError::Errno(nix::libc::ENOBUFS))?;
@@ -102,6 +112,27 @@ async fn zero(handle: &Handle, file: &VolumeFile, size: u64) -> Result<(), IoErr
         let mut bufs = file.write(vec![buf], vec![piece], offset, false).await?;
         buf = bufs.pop().expect("one buffer");
         offset += u64::from(len);
+        progress(offset);
     }
     Ok(())
+}
+
+/// Removes a volume's file from `dir`. When this returns, its name is gone for good; its space comes
+/// back once nobody has it open.
+///
+/// # Errors
+/// What was being done, and the operation's error. When it was the sync of the directory, the name
+/// may be there again after a power cut.
+pub async fn remove(
+    handle: &Handle,
+    dir: DirId,
+    volume: u32,
+    generation: u64,
+) -> Result<(), (&'static str, IoError)> {
+    let name = c_string(file_name(volume, generation));
+    outcome(&handle.submit(Op::Unlink { dir, name }).await)
+        .map_err(|error| ("remove the file", error))?;
+    outcome(&handle.submit(Op::SyncDir { dir }).await)
+        .map(|_| ())
+        .map_err(|error| ("sync the directory", error))
 }

@@ -82,6 +82,23 @@ pub enum Refusal {
     Failed(IoError),
 }
 
+/// Why a volume could not be made read-only or writable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum StateError {
+    /// It is closed for good.
+    #[error("it is sealed, and stays so")]
+    Sealed,
+    /// An earlier write failed.
+    #[error("an earlier write to it failed, so that nothing is written to it until a restart")]
+    Poisoned,
+    /// No buffer is free.
+    #[error("no buffer is free; try again")]
+    NoBuffer,
+    /// Its superblock could not be written; which state it has will show after a restart.
+    #[error("its superblock could not be written: {0}; check the kernel log and the disk")]
+    Failed(IoError),
+}
+
 /// Why a volume file could not be opened.
 #[derive(Debug, Error)]
 pub enum OpenError {

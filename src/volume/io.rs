@@ -44,6 +44,7 @@ pub fn count(counter: &Cell<u64>, by: u64) {
 pub struct VolumeFile {
     handle: Handle,
     file: FileId,
+    closed: Cell<bool>,
     /// Counters of the volume.
     pub stats: Stats,
 }
@@ -69,7 +70,7 @@ impl VolumeFile {
     /// Takes charge of an open file.
     #[must_use]
     pub fn new(handle: &Handle, file: FileId) -> Self {
-        Self { handle: handle.clone(), file, stats: Stats::default() }
+        Self { handle: handle.clone(), file, closed: Cell::new(false), stats: Stats::default() }
     }
 
     async fn read_once(&self, buf: Buf, start: u32, len: u32, offset: u64) -> Completion {
@@ -196,8 +197,18 @@ impl VolumeFile {
         outcome(&completion).unwrap_or(0)
     }
 
-    /// Closes the file. Only the last lease may.
+    /// Closes the file now, instead of with the last lease, which must be the caller's.
     pub async fn close(&self) {
+        self.closed.set(true);
         self.handle.submit(Op::CloseFile { file: self.file }).await;
+    }
+}
+
+impl Drop for VolumeFile {
+    fn drop(&mut self) {
+        if !self.closed.get() {
+            // It is carried out all the same.
+            drop(self.handle.submit(Op::CloseFile { file: self.file }));
+        }
     }
 }

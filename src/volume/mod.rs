@@ -26,18 +26,19 @@ mod open;
 mod read;
 mod recover;
 mod scan;
+mod state;
 mod upload;
 mod walk;
 mod write;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 pub use append::Log;
 pub use body::Body;
-pub use create::{Preallocation, create, file_name};
+pub use create::{Preallocation, create, file_name, remove};
 pub use draft::Draft;
-pub use error::{Damage, GetError, IoError, OpenError, Refusal};
+pub use error::{Damage, GetError, IoError, OpenError, Refusal, StateError};
 pub use findings::{Findings, SuperblockCopy};
 pub use format::{Superblock, VolumeState};
 pub use index::{Hasher, Location};
@@ -58,7 +59,10 @@ use io::VolumeFile;
 pub struct Volume {
     handle: Handle,
     file: Rc<VolumeFile>,
+    /// As it was when the file was opened; what may change since is beside it.
     superblock: Superblock,
+    state: Cell<VolumeState>,
+    revision: Cell<u64>,
     hasher: Hasher,
     contents: RefCell<contents::Contents>,
     /// Writes to one id are decided one after the other, in the order they were admitted.
@@ -99,16 +103,10 @@ impl Volume {
         self.superblock.volume
     }
 
-    /// Its identity and geometry.
-    #[must_use]
-    pub fn superblock(&self) -> &Superblock {
-        &self.superblock
-    }
-
     /// Whether it takes writes now.
     #[must_use]
     pub fn writable(&self) -> bool {
-        !self.read_only && self.superblock.state == VolumeState::Live && !self.log.poisoned()
+        self.log.accepts() && !self.log.poisoned()
     }
 
     /// Whether a write failed, so that it takes none until the process is restarted.
@@ -164,11 +162,23 @@ impl Volume {
     }
 
     /// Ends the volume: what was admitted is committed, a hint says that nothing follows. Nothing
-    /// may be written afterwards.
+    /// may be read or written afterwards.
     pub async fn close(&self) {
         if !self.read_only {
             self.log.close().await;
         }
         self.file.close().await;
+    }
+
+    /// Ends the append side of a volume whose file was removed. Who still reads may finish; the file
+    /// is closed with the last of them.
+    pub async fn retire(&self) {
+        self.log.close().await;
+    }
+
+    /// Ends the append side for the life of the process, since its file is no longer where it was:
+    /// nothing that is written to it would be found again.
+    pub fn forsake(&self) {
+        self.log.poison(IoError::Errno(nix::libc::ENOENT));
     }
 }

@@ -1,6 +1,6 @@
 //! Opening a volume file: check what it is, recover the log, say so on disk, start to serve.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::CString;
 use std::rc::Rc;
 
@@ -126,7 +126,11 @@ async fn open_file(
             begin_epoch(&log, &file, &superblock, &recovered, repaired).await;
             log
         }
-        Purpose::Look => log_behind(handle, block, &superblock, hint, &recovered, 0),
+        Purpose::Look => {
+            let log = log_behind(handle, block, &superblock, hint, &recovered, 0);
+            log.accept(false);
+            log
+        }
     };
     let findings = Findings {
         superblock: bad_copies,
@@ -139,6 +143,8 @@ async fn open_file(
     let volume = Rc::new(Volume {
         handle: handle.clone(),
         file,
+        state: Cell::new(superblock.state),
+        revision: Cell::new(superblock.revision),
         superblock,
         hasher,
         contents: RefCell::new(recovered.contents),
@@ -281,7 +287,9 @@ fn log_behind(
         clean: false,
     };
     let (incarnation, log_end) = (superblock.incarnation, superblock.log_end());
-    Log::new(handle, block, incarnation, superblock.size, log_end, recovered.end, last)
+    let log = Log::new(handle, block, incarnation, superblock.size, log_end, recovered.end, last);
+    log.accept(superblock.state == VolumeState::Live);
+    log
 }
 
 /// Seals what was decided about a torn tail, and witnesses the recovered end of the log, before

@@ -270,7 +270,7 @@ impl Volume {
     }
 
     pub(super) fn admit(&self) -> Result<(), Refusal> {
-        if self.read_only || self.superblock.state != super::VolumeState::Live {
+        if !self.log.accepts() {
             return Err(Refusal::ReadOnly);
         }
         if self.log.poisoned() {

@@ -74,7 +74,8 @@ impl Process {
     pub fn create(&mut self, size: u64) {
         let handle = self.runtime.handle().clone();
         let created = self.run(async move {
-            volume::create(&handle, DirId(0), &superblock(size), Preallocation::Reserve).await
+            volume::create(&handle, DirId(0), &superblock(size), Preallocation::Reserve, |_| ())
+                .await
         });
         created.unwrap();
     }

@@ -53,7 +53,8 @@ impl Writer {
     pub fn create(&mut self) {
         let handle = self.runtime.handle().clone();
         let created = self.run(async move {
-            volume::create(&handle, DirId(0), &superblock(SIZE), Preallocation::Reserve).await
+            volume::create(&handle, DirId(0), &superblock(SIZE), Preallocation::Reserve, |_| ())
+                .await
         });
         created.unwrap();
     }
