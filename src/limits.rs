@@ -87,6 +87,10 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 pub const HANDED_OVER_MAX: usize = 1024;
 /// Messages a shard may have under way to other shards.
 pub const MESSAGES_IN_FLIGHT: usize = 512;
+/// Changes to volumes (creation, deletion, read-only, writable) that may be under way at once.
+pub const CHANGES_MAX: usize = 16;
+/// Orders to one shard that may be under way: one for each change, and the device's limit.
+pub const ORDERS_MAX: usize = 2 * CHANGES_MAX;
 /// Operations a shard hands to its ring at once; more wait in user space.
 pub const RING_ENTRIES: u32 = 1024;
 /// Volume files a shard can have open.

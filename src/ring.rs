@@ -176,6 +176,11 @@ impl Ring {
         self.counts
     }
 
+    /// Says how many reads and writes may be in flight on one device from now on.
+    pub fn limit_device(&mut self, limit: usize) {
+        self.options.device_in_flight = limit;
+    }
+
     /// Operations the kernel has and has not completed.
     #[must_use]
     pub fn in_flight(&self) -> usize {
@@ -418,6 +423,9 @@ impl Ring {
 
     fn release_device(&mut self, device: usize) {
         self.devices[device].in_flight -= 1;
+        if self.devices[device].in_flight >= self.options.device_in_flight {
+            return;
+        }
         while let Some((token, op)) = self.devices[device].waiting.pop_front() {
             if let Op::Read { file, .. } | Op::Write { file, .. } = &op
                 && self.file(*file).is_err()

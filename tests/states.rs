@@ -11,7 +11,7 @@ use hayloft::op::DirId;
 use hayloft::sim::Fault;
 use hayloft::sim::disk::Image;
 use hayloft::types::NeedleId;
-use hayloft::volume::{self, Refusal, StateError, Volume, VolumeState};
+use hayloft::volume::{self, IoError, Preallocation, Refusal, StateError, Volume, VolumeState};
 
 const A: NeedleId = NeedleId::new(1, 0);
 const B: NeedleId = NeedleId::new(2, 0);
@@ -187,4 +187,36 @@ fn a_removed_volume_is_gone_and_its_readers_finish() {
     let handle = process.runtime.handle().clone();
     let again = process.run(async move { volume::remove(&handle, DirId(0), 1, 0).await });
     assert_eq!(again.unwrap_err().0, "remove the file");
+}
+
+#[test]
+fn a_volume_that_does_not_fit_leaves_nothing_behind() {
+    for (n, what) in [(1, "reserve space"), (2, "write the superblock"), (5, "sync the file")] {
+        let mut process = Process::start(1, &Image::default(), &pool(32 << 20));
+        let handle = process.runtime.handle().clone();
+        process.world.fail(n, Fault::Errno(28));
+        let created = process.run(async move {
+            let superblock = common::superblock(SIZE);
+            volume::create(&handle, DirId(0), &superblock, Preallocation::Reserve, |_| ()).await
+        });
+        let (during, error) = created.unwrap_err();
+        assert!(during.starts_with(what), "{during}");
+        assert_eq!(error, IoError::Errno(28));
+        assert!(process.image().files.is_empty());
+    }
+}
+
+#[test]
+fn progress_is_told_while_a_file_is_filled_with_zeros() {
+    let mut process = Process::start(1, &Image::default(), &pool(32 << 20));
+    let handle = process.runtime.handle().clone();
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let sink = Rc::clone(&told);
+    let created = process.run(async move {
+        let superblock = common::superblock(3 << 20);
+        let progress = |done| sink.borrow_mut().push(done);
+        volume::create(&handle, DirId(0), &superblock, Preallocation::Zeroed, progress).await
+    });
+    assert_eq!(created, Ok(()));
+    assert_eq!(told.take(), [1 << 20, 2 << 20, 3 << 20]);
 }

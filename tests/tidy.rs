@@ -27,7 +27,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sim", &["buffer", "op", "runtime"]),
     ("volume", &["types", "limits", "buffer", "op", "runtime"]),
     ("http", &["limits", "buffer", "op", "runtime"]),
-    ("admin", &["metrics"]),
+    ("admin", &["size", "metrics"]),
     (
         "shard",
         &[

@@ -1,9 +1,13 @@
 //! Errors of the admin API: a status and one sentence, as `{"error": "..."}`.
 
+use std::fmt;
+
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+
+use super::change::Refused;
 
 /// Why a request was not fulfilled.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +24,21 @@ pub enum ApiError {
     /// 400: the request says something that is not understood.
     #[error("{0}")]
     BadRequest(String),
+    /// 413: no request needs such a body.
+    #[error("The body is longer than any request here needs.")]
+    TooLong,
+    /// 403: it comes from a web page, which has no business here.
+    #[error(
+        "Requests that change something are not taken from web pages (the Origin header); use \
+         hayloft volume, or curl."
+    )]
+    FromWebPage,
+    /// 400, 409, 500, 503 or 507: a change was refused.
+    #[error("{0}")]
+    Refused(Refused),
+    /// 503: the daemon stops.
+    #[error("The daemon is stopping.")]
+    Stopping,
     /// 503: the handler took too long.
     #[error("The answer took too long.")]
     TooSlow,
@@ -36,8 +55,46 @@ impl ApiError {
             Self::NoSuchRoute(_) | Self::NoSuchVolume(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::TooSlow => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::FromWebPage => StatusCode::FORBIDDEN,
+            Self::Refused(refused) => refused.status(),
+            Self::TooSlow | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Export => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::NoSuchVolume(id) => Self::NoSuchVolume(id.to_string()),
+            other => Self::Refused(other),
+        }
+    }
+}
+
+impl Refused {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NoSuchVolume(_) => StatusCode::NOT_FOUND,
+            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchVolume(id) => write!(f, "There is no volume {id}."),
+            Self::Busy => f.write_str("Too many volumes are being changed; try again."),
+            Self::Invalid(sentence)
+            | Self::Conflict(sentence)
+            | Self::NoSpace(sentence)
+            | Self::Failed(sentence) => f.write_str(sentence),
         }
     }
 }
@@ -53,9 +110,9 @@ struct Body {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let error = self.to_string();
-        match self {
-            Self::TooSlow => unavailable(Body { error }),
-            _ => (self.status(), Json(Body { error })).into_response(),
+        match self.status() {
+            StatusCode::SERVICE_UNAVAILABLE => unavailable(Body { error }),
+            status => (status, Json(Body { error })).into_response(),
         }
     }
 }

@@ -74,7 +74,7 @@ pub struct Readiness {
     pub draining: bool,
     /// How many volumes answer GETs.
     pub serving: usize,
-    /// Volumes that are not plainly at work: recovering, poisoned or failed.
+    /// Volumes that are not plainly at work: recovering, poisoned, lost or failed.
     pub volumes: Vec<Impaired>,
     /// Data directories that are not in use.
     pub disks: Vec<ImpairedDisk>,
@@ -117,7 +117,10 @@ fn readiness(metrics: &Metrics, strict: bool) -> Readiness {
     let states: Vec<_> = states.iter().map(|v| (v.info.id, v.state.get())).collect();
     let is_impaired = |s: VolumeState| match s {
         VolumeState::Writable | VolumeState::ReadOnly => false,
-        VolumeState::Recovering | VolumeState::Poisoned | VolumeState::Failed => true,
+        VolumeState::Recovering
+        | VolumeState::Poisoned
+        | VolumeState::Lost
+        | VolumeState::Failed => true,
     };
     let volumes: Vec<_> = states
         .iter()

@@ -1,7 +1,8 @@
 //! The admin listener: health, readiness, metrics and status, on a thread of its own.
 //!
 //! It runs axum on a current-thread tokio runtime, apart from the shards, so that it answers while
-//! they hang: it only reads the shared counters of [`crate::metrics`] and never waits for a shard.
+//! they hang: what it tells, it reads from the shared counters of [`crate::metrics`] and never waits for
+//! a shard. Changes it hands to the daemon's main thread, which talks to the shards.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -9,22 +10,28 @@
 //! | `bounded` | the listener: how many connections, how long each may live |
 //! | `routes` | which path leads where, and what holds for every request |
 //! | `health` | `/healthz`, `/readyz` |
-//! | `status` | `/status`, `/volumes` |
+//! | `status` | `/status` |
+//! | `volumes` | `/volumes` |
+//! | `change` | what the main thread is asked to change |
 //! | `error` | errors as JSON |
 
 mod bounded;
+mod change;
 mod error;
 mod health;
 mod routes;
 mod server;
 mod status;
+mod volumes;
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
+pub use change::{Change, Creation, Creations, NewVolume, Refused, Request};
 pub use error::ApiError;
 pub use health::{Readiness, SilentShard};
 pub use routes::router;
@@ -68,14 +75,23 @@ pub struct AdminState {
     pub(crate) now_ns: fn() -> u64,
     pub(crate) limits: AdminLimits,
     pub(crate) exporter: Arc<Exporter>,
+    pub(crate) requests: Sender<Request>,
+    pub(crate) creations: Arc<Creations>,
 }
 
 impl AdminState {
     /// State over `metrics`. `now_ns` gives the clock in which shards note their turns,
-    /// CLOCK_MONOTONIC in nanoseconds; a test passes a clock it can move.
+    /// CLOCK_MONOTONIC in nanoseconds; a test passes a clock it can move. Changes are sent to
+    /// `requests`; what they make shows in `creations`.
     #[must_use]
-    pub fn new(metrics: Arc<Metrics>, now_ns: fn() -> u64, limits: AdminLimits) -> Self {
+    pub fn new(
+        metrics: Arc<Metrics>,
+        now_ns: fn() -> u64,
+        limits: AdminLimits,
+        requests: Sender<Request>,
+        creations: Arc<Creations>,
+    ) -> Self {
         let exporter = Arc::new(Exporter::new(Arc::clone(&metrics), now_ns));
-        Self { metrics, now_ns, limits, exporter }
+        Self { metrics, now_ns, limits, exporter, requests, creations }
     }
 }

@@ -1,15 +1,18 @@
 //! Which path leads where, and what holds for every request.
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, Method, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::time::timeout;
 
-use super::{AdminState, ApiError, health, status};
+use super::{AdminState, ApiError, health, status, volumes};
 use crate::metrics::CONTENT_TYPE;
+
+/// Longest body of a request (bytes).
+const BODY_MAX: usize = 4096;
 
 /// The admin API over `state`.
 pub fn router(state: AdminState) -> Router {
@@ -18,8 +21,11 @@ pub fn router(state: AdminState) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics))
         .route("/status", get(status::status))
-        .route("/volumes", get(status::volumes))
-        .route("/volumes/{id}", get(status::volume));
+        .route("/volumes", get(volumes::list).post(volumes::create))
+        .route("/volumes/{id}", get(volumes::show).delete(volumes::delete))
+        .route("/volumes/{id}/read-only", post(volumes::read_only))
+        .route("/volumes/{id}/writable", post(volumes::writable))
+        .layer(DefaultBodyLimit::max(BODY_MAX));
     guarded(routes, state)
 }
 

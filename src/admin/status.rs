@@ -1,10 +1,13 @@
 //! `/status` and `/volumes`: the daemon as JSON. Sizes are bytes, times are milliseconds or seconds
 //! as the name says.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Serialize;
 
+use super::change::Creation;
 use super::{AdminState, ApiError};
 use crate::metrics::{DiskInfo, Label, ShardMetrics, VolumeMetrics};
 
@@ -75,11 +78,20 @@ pub struct DiskStatus {
     pub path: String,
     /// `ok`, `missing` or `failed`.
     pub state: &'static str,
+    /// Size of the file system it is on.
+    pub size: u64,
+    /// What of it is free for new volumes.
+    pub free: u64,
 }
 
 impl From<&DiskInfo> for DiskStatus {
     fn from(disk: &DiskInfo) -> Self {
-        Self { path: disk.path.clone(), state: disk.state.get().name() }
+        Self {
+            path: disk.path.clone(),
+            state: disk.state.get().name(),
+            size: disk.size_bytes.get(),
+            free: disk.free_bytes.get(),
+        }
     }
 }
 
@@ -88,12 +100,19 @@ impl From<&DiskInfo> for DiskStatus {
 pub struct VolumeStatus {
     /// The id in the URL.
     pub id: u32,
-    /// The shard it is pinned to.
-    pub shard: u32,
+    /// The shard it is pinned to; null while it is being made.
+    pub shard: Option<u32>,
     /// Position of its data directory in `disks`.
     pub disk: u32,
-    /// `recovering`, `writable`, `read_only`, `poisoned` or `failed`.
+    /// `creating`, `creation_failed`, `recovering`, `writable`, `read_only`, `poisoned`,
+    /// `lost` or `failed`.
     pub state: &'static str,
+    /// While it is being made: what part of its file is prepared, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<f64>,
+    /// Why it could not be made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// False if writes to it go through the page cache.
     pub durable: bool,
     /// Size of the file.
@@ -116,13 +135,40 @@ pub struct VolumeStatus {
     pub tail: u64,
 }
 
+impl VolumeStatus {
+    fn in_the_making(id: u32, creation: &Creation) -> Self {
+        let error = creation.failed.clone().map(|why| ApiError::from(why).to_string());
+        Self {
+            id,
+            shard: None,
+            disk: creation.disk,
+            state: if error.is_some() { "creation_failed" } else { "creating" },
+            #[expect(clippy::cast_precision_loss, reason = "a part of a whole")]
+            progress: Some(creation.done as f64 / creation.size as f64),
+            error,
+            durable: false,
+            size: creation.size,
+            used: 0,
+            live: 0,
+            dead: 0,
+            needles: 0,
+            extents: 0,
+            index_bytes: 0,
+            damage: 0,
+            tail: 0,
+        }
+    }
+}
+
 impl From<&VolumeMetrics> for VolumeStatus {
     fn from(v: &VolumeMetrics) -> Self {
         Self {
             id: v.info.id,
-            shard: v.info.shard,
+            shard: Some(v.info.shard),
             disk: v.info.disk,
             state: v.state.get().name(),
+            progress: None,
+            error: None,
             durable: v.info.durable,
             size: v.size_bytes.get(),
             used: v.used_bytes.get(),
@@ -155,44 +201,22 @@ pub(super) async fn status(State(state): State<AdminState>) -> Json<Status> {
     })
 }
 
-/// Answers `GET /volumes`.
-pub(super) async fn volumes(State(state): State<AdminState>) -> Json<Vec<VolumeStatus>> {
-    Json(all_volumes(&state))
-}
-
-/// Answers `GET /volumes/{id}`.
-pub(super) async fn volume(
-    State(state): State<AdminState>,
-    // Not Path<u32>: its rejection would be axum's text, and an id that is no number names no volume.
-    Path(id): Path<String>,
-) -> Result<Json<VolumeStatus>, ApiError> {
-    parse_id(&id)
-        .and_then(|id| state.metrics.volume(id))
-        .map(|volume| Json(VolumeStatus::from(&*volume)))
-        .ok_or(ApiError::NoSuchVolume(id))
-}
-
-/// A volume id as the data API writes it: decimal, no sign, no leading zeros.
-fn parse_id(text: &str) -> Option<u32> {
-    let id: u32 = text.parse().ok()?;
-    (id.to_string() == text).then_some(id)
-}
-
-fn all_volumes(state: &AdminState) -> Vec<VolumeStatus> {
-    let volumes = state.metrics.volumes();
-    volumes.iter().map(|v| VolumeStatus::from(&**v)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse_id;
-
-    #[test]
-    fn ids_have_one_spelling() {
-        assert_eq!(parse_id("7"), Some(7));
-        assert_eq!(parse_id("4294967295"), Some(u32::MAX));
-        for bad in ["", "07", "+7", "-1", "4294967296", "x", "7 "] {
-            assert_eq!(parse_id(bad), None, "{bad:?}");
-        }
+/// A volume, or one that is being made.
+pub(super) fn volume_status(state: &AdminState, id: u32) -> Option<VolumeStatus> {
+    // A creation that goes on says more than the volume that it is about to become.
+    match state.creations.get(id) {
+        Some(creation) => Some(VolumeStatus::in_the_making(id, &creation)),
+        None => state.metrics.volume(id).map(|volume| VolumeStatus::from(&*volume)),
     }
+}
+
+/// All volumes, also those being made, by id.
+pub(super) fn all_volumes(state: &AdminState) -> Vec<VolumeStatus> {
+    let creations = state.creations.all();
+    let volumes = state.metrics.volumes();
+    let there = volumes.iter().map(|volume| (volume.info.id, VolumeStatus::from(&**volume)));
+    let making =
+        creations.iter().map(|(id, creation)| (*id, VolumeStatus::in_the_making(*id, creation)));
+    let all: BTreeMap<u32, VolumeStatus> = there.chain(making).collect();
+    all.into_values().collect()
 }

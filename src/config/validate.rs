@@ -36,9 +36,17 @@ impl Config {
         self.check_addresses()?;
         let shards = self.shards_on(available_cores)?.len();
         self.shard_port_range(shards)?;
-        mebibytes("volume_size", self.volume_size, &VOLUME_BYTES)?;
+        Self::check_volume_size(self.volume_size)?;
         self.check_texts()?;
         self.check_limits()
+    }
+
+    /// Whether a volume may be so large.
+    ///
+    /// # Errors
+    /// The setting `volume_size` and what is wrong with it.
+    pub fn check_volume_size(size: ByteSize) -> Result<(), ConfigError> {
+        mebibytes("volume_size", size, &VOLUME_BYTES)
     }
 
     /// Settings that are allowed but probably not meant, one sentence each; for the log at start-up.

@@ -88,6 +88,7 @@ fn status(metrics: &Metrics) -> String {
         (VolumeState::Recovering, "recovering"),
         (VolumeState::ReadOnly, "read-only"),
         (VolumeState::Poisoned, "with a failed write"),
+        (VolumeState::Lost, "whose file is gone"),
         (VolumeState::Failed, "that could not be opened"),
     ] {
         if count(state) > 0 {

@@ -9,8 +9,7 @@ use crate::datadir::{self, DataDir, DataDirError};
 use crate::limits::UNIT;
 use crate::metrics::DiskState;
 use crate::op::{DirId, Op};
-use crate::ring::{Prepared, Ring, RingOptions};
-use crate::runtime::{Handle, Runtime};
+use crate::runtime::Handle;
 use crate::sys;
 use crate::types::VolumeId;
 use crate::volume::{self, IoError, Preallocation, Superblock, VolumeState};
@@ -103,85 +102,45 @@ pub fn volumes(stores: &[Store]) -> Result<Vec<FoundVolume>, StartError> {
     Ok(found.into_values().collect())
 }
 
-/// The control ring: creates volumes and wakes shards.
-pub struct Control {
-    /// Its driver.
-    pub ring: Ring,
-    /// Its tasks.
-    pub runtime: Runtime,
-}
-
-impl Control {
-    /// Starts it on this thread.
-    pub fn start(
-        prepared: Prepared,
-        pool: crate::buffer::Pool,
-        peers: Vec<std::os::fd::RawFd>,
-        buffered: bool,
-    ) -> Result<Self, StartError> {
-        let options = RingOptions { device_in_flight: 8, buffered };
-        let ring = Ring::start(prepared, pool.clone(), peers, options)
-            .map_err(|error| StartError::Step("start a ring", error))?;
-        let runtime = Runtime::new(&ring, pool, super::random);
-        Ok(Self { ring, runtime })
-    }
-
-    /// Makes shards look around.
-    pub fn wake(&mut self, shards: Vec<u16>) {
-        let handle = self.runtime.handle().clone();
-        self.runtime.block_on(&mut self.ring, async move {
-            for shard in shards {
-                handle.submit(Op::Wake { shard }).await;
-            }
-        });
-    }
-
-    /// Creates a volume in a store.
-    pub fn create(&mut self, store: &Store, id: u32, config: &Config) -> Result<(), StartError> {
-        let dir = store.dir.as_ref().expect("a store to create in is there");
-        let superblock = Superblock {
-            compat: 0,
-            ro_compat: 0,
-            incompat: 0,
-            volume: VolumeId(id),
-            incarnation: super::random(),
-            parent: 0,
-            generation: 0,
-            state: VolumeState::Live,
-            size: config.volume_size.bytes(),
-            unit: u32::try_from(UNIT).expect("512"),
-            chunk: u32::try_from(crate::limits::CHUNK).expect("64 KiB"),
-            hash_seed: super::random(),
-            store: dir.store_id().0.to_be_bytes(),
-            created_ns: sys::wall_ns(),
-            revision: 1,
-        };
-        let preallocation = match config.prealloc {
-            Prealloc::Fallocate => Preallocation::Reserve,
-            Prealloc::Zeroed => Preallocation::Zeroed,
-        };
-        let (handle, path) = (self.runtime.handle().clone(), store.path.clone());
-        let created = self.runtime.block_on(&mut self.ring, async move {
-            create(&handle, path, &superblock, preallocation).await
-        });
-        created.map_err(|(what, error)| StartError::Create {
-            id,
-            path: store.path.clone(),
-            what,
-            error,
-            size: config.volume_size,
-        })
+/// What a new volume of this size (bytes) in this store will be.
+pub fn superblock(dir: &DataDir, id: u32, size: u64) -> Superblock {
+    Superblock {
+        compat: 0,
+        ro_compat: 0,
+        incompat: 0,
+        volume: VolumeId(id),
+        incarnation: super::random(),
+        parent: 0,
+        generation: 0,
+        state: VolumeState::Live,
+        size,
+        unit: u32::try_from(UNIT).expect("512"),
+        chunk: u32::try_from(crate::limits::CHUNK).expect("64 KiB"),
+        hash_seed: super::random(),
+        store: dir.store_id().0.to_be_bytes(),
+        created_ns: sys::wall_ns(),
+        revision: 1,
     }
 }
 
-async fn create(
+/// How new files get their space.
+pub fn preallocation(config: &Config) -> Preallocation {
+    match config.prealloc {
+        Prealloc::Fallocate => Preallocation::Reserve,
+        Prealloc::Zeroed => Preallocation::Zeroed,
+    }
+}
+
+/// Creates the file of a volume that [`superblock`] made up. `progress` as [`volume::create`].
+pub async fn create(
     handle: &Handle,
     path: PathBuf,
     superblock: &Superblock,
     preallocation: Preallocation,
+    progress: impl Fn(u64),
 ) -> Result<(), (&'static str, IoError)> {
     let opened = handle.submit(Op::OpenDir { path }).await.result;
     let errno = i32::try_from(-opened).unwrap_or(i32::MAX);
     let dir = u32::try_from(opened).map_err(|_| ("open the directory", IoError::Errno(errno)))?;
-    volume::create(handle, DirId(dir), superblock, preallocation, |_| ()).await
+    volume::create(handle, DirId(dir), superblock, preallocation, progress).await
 }

@@ -78,7 +78,9 @@ impl Scrape<'_> {
         match &row.source {
             Source::Node(get) => out.encode_gauge(&get(self.metrics)),
             Source::Build => out.encode_info(&[("version", self.metrics.node.version.as_str())]),
-            Source::DiskPath | Source::DiskState => self.encode_disks(row, &mut out),
+            Source::DiskPath | Source::DiskState | Source::Disk(_) => {
+                self.encode_disks(row, &mut out)
+            }
             Source::Volume(_) | Source::VolumePlace | Source::VolumeState => {
                 self.encode_volumes(row, &mut out)
             }
@@ -92,10 +94,14 @@ impl Scrape<'_> {
     fn encode_disks(&self, row: &Row, out: &mut MetricEncoder<'_>) -> fmt::Result {
         for (number, disk) in self.metrics.disks.iter().enumerate() {
             let number = number.to_string();
-            if matches!(row.source, Source::DiskPath) {
-                out.encode_info(&[("disk", number.as_str()), ("path", disk.path.as_str())])?;
-            } else {
-                encode_state::<DiskState>(out, ("disk", &number), disk.state.get().index())?;
+            match &row.source {
+                Source::DiskPath => {
+                    out.encode_info(&[("disk", number.as_str()), ("path", disk.path.as_str())])?;
+                }
+                Source::Disk(get) => {
+                    encode_value(out, row, &[("disk", number.as_str())], get(disk))?;
+                }
+                _ => encode_state::<DiskState>(out, ("disk", &number), disk.state.get().index())?,
             }
         }
         Ok(())
@@ -259,6 +265,8 @@ mod tests {
         m.shards[0].device_read_bytes.add(512);
         m.shards[1].turn(3_000_000_000);
         m.set_draining();
+        m.disks[0].size_bytes.set(4000);
+        m.disks[1].free_bytes.set(3000);
         let v = m.volume(7).expect("registered");
         v.state.set(VolumeState::Poisoned);
         v.needles.set(9);
@@ -282,6 +290,9 @@ mod tests {
             ("hayloft_build_info", "version=1.2.3", 1.0),
             ("hayloft_start_time_seconds", "", 1_700_000_000.0),
             ("hayloft_disk_state", "disk=0,state=ok", 1.0),
+            ("hayloft_disk_size_bytes", "disk=0", 4000.0),
+            ("hayloft_disk_free_bytes", "disk=0", 0.0),
+            ("hayloft_disk_free_bytes", "disk=1", 3000.0),
             ("hayloft_disk_state", "disk=1,state=ok", 0.0),
             ("hayloft_disk_state", "disk=1,state=missing", 1.0),
             ("hayloft_volume_info", "volume=7,shard=1,disk=0", 1.0),

@@ -59,15 +59,24 @@ label_enum! {
 pub struct DiskInfo {
     /// Its path as configured.
     pub path: String,
-    /// What it can do now. Written by the daemon's main thread only.
+    /// What it can do now. Written by the thread that watches the disks only, like the others.
     pub state: StateCell<DiskState>,
+    /// Size of the file system it is on (bytes).
+    pub size_bytes: Gauge,
+    /// What of it is free for new volumes (bytes).
+    pub free_bytes: Gauge,
 }
 
 impl DiskInfo {
     /// A data directory in the given state.
     #[must_use]
     pub fn new(path: impl Into<String>, state: DiskState) -> Self {
-        Self { path: path.into(), state: StateCell::new(state) }
+        Self {
+            path: path.into(),
+            state: StateCell::new(state),
+            size_bytes: Gauge::new(),
+            free_bytes: Gauge::new(),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::label::Label;
 use super::responses::{STATUS_NAMES, StatusClass};
 use super::shard::{GetPhase, Method, MethodGroup, Refusal, ShardMetrics, TimeoutKind};
 use super::volume::{VolumeMetrics, VolumeState};
-use super::{DiskState, Metrics};
+use super::{DiskInfo, DiskState, Metrics};
 
 /// What stands in front of every name.
 pub(super) const PREFIX: &str = "hayloft";
@@ -46,6 +46,8 @@ pub(super) enum Source {
     DiskPath,
     /// The state of each data directory: 1 for the state it is in, 0 for the others.
     DiskState,
+    /// One value for each data directory.
+    Disk(fn(&DiskInfo) -> u64),
     /// One value for each shard.
     Shard(fn(&ShardMetrics) -> u64),
     /// One value for each shard and value of a label.
@@ -78,6 +80,7 @@ impl Source {
             Self::Build => vec!["version"],
             Self::DiskPath => vec!["disk", "path"],
             Self::DiskState => vec!["disk", DiskState::KEY],
+            Self::Disk(_) => vec!["disk"],
             Self::Shard(_) | Self::ShardSilence => vec!["shard"],
             Self::ShardBy { key, .. } | Self::ShardHistogram { key, .. } => vec!["shard", key],
             Self::Volume(_) => vec!["volume"],
@@ -174,6 +177,10 @@ pub(super) static TABLE: &[Row] = &[
         "The path of each data directory, as a label."),
     row("disk_state", MetricType::Gauge, Source::DiskState,
         "1 for the state the data directory is in, 0 for the others."),
+    row("disk_size", MetricType::Gauge, Source::Disk(|d| d.size_bytes.get()),
+        "Size of the file system that the data directory is on.").bytes(),
+    row("disk_free", MetricType::Gauge, Source::Disk(|d| d.free_bytes.get()),
+        "Bytes of it that are free for new volumes.").bytes(),
 
     // The loop.
     row("shard_silence", MetricType::Gauge, Source::ShardSilence,

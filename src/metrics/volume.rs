@@ -14,6 +14,8 @@ label_enum! {
         ReadOnly = "read_only",
         /// Serves reads; takes no writes until a restart, because a write or flush failed.
         Poisoned = "poisoned",
+        /// Serves reads; takes no writes, because its file is no longer where it was.
+        Lost = "lost",
         /// Serves nothing: it could not be opened or recovered.
         Failed = "failed",
     }
@@ -24,7 +26,7 @@ impl VolumeState {
     #[must_use]
     pub fn serves(self) -> bool {
         match self {
-            Self::Writable | Self::ReadOnly | Self::Poisoned => true,
+            Self::Writable | Self::ReadOnly | Self::Poisoned | Self::Lost => true,
             Self::Recovering | Self::Failed => false,
         }
     }
@@ -97,9 +99,9 @@ mod tests {
     use crate::metrics::Label;
 
     #[test]
-    fn poisoned_volumes_still_serve_and_failed_ones_do_not() {
+    fn poisoned_and_lost_volumes_still_serve_and_failed_ones_do_not() {
         let serving: Vec<_> =
             VolumeState::ALL.iter().filter(|s| s.serves()).map(|s| s.name()).collect();
-        assert_eq!(serving, ["writable", "read_only", "poisoned"]);
+        assert_eq!(serving, ["writable", "read_only", "poisoned", "lost"]);
     }
 }

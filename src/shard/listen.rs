@@ -51,7 +51,7 @@ impl Shard {
 
     fn admit(self: &Rc<Self>, sock: Sock, own: bool) {
         self.metrics().connections_accepted.inc();
-        let shards = 0..self.shared.mailboxes.len();
+        let shards = 0..self.shared.shards();
         let open: u64 = shards.clone().map(|shard| self.shared.load(shard)).sum();
         if open >= self.config.connections_max {
             self.metrics().connections_refused.inc();

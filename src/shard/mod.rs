@@ -10,6 +10,7 @@ mod answer;
 mod batch;
 mod download;
 mod listen;
+mod manage;
 mod route;
 mod session;
 mod store;
@@ -24,12 +25,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use listen::Listener;
+pub use manage::{Order, OrderError};
 pub use task::Message;
 pub use volumes::Assignment;
 
 use crate::http::conn::{Deadlines, Waiting};
 use crate::http::date;
-use crate::limits::{HANDED_OVER_MAX, MESSAGES_IN_FLIGHT, PUBLISH_NS, TURN_MAX_NS};
+use crate::limits::{HANDED_OVER_MAX, MESSAGES_IN_FLIGHT, ORDERS_MAX, PUBLISH_NS, TURN_MAX_NS};
 use crate::mailbox::Mailbox;
 use crate::metrics::{Metrics, ShardMetrics};
 use crate::op::Driver;
@@ -44,7 +46,7 @@ use volumes::Volumes;
 pub struct Shared {
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// One for each shard.
+    /// One for each shard, and the main thread's.
     pub mailboxes: Vec<Mailbox<Message>>,
     /// Connections on their way to each shard: part of the messages, counted apart since they must
     /// be known before they arrive.
@@ -58,14 +60,26 @@ impl Shared {
     #[must_use]
     pub fn new(metrics: Arc<Metrics>, shards: usize) -> Self {
         // The others' questions, the answers to ours, fresh connections (and one more from each
-        // shard that looked before another one sent).
-        let room = MESSAGES_IN_FLIGHT * (shards + 1) + HANDED_OVER_MAX + shards;
+        // shard that looked before another one sent), orders.
+        let room = MESSAGES_IN_FLIGHT * (shards + 1) + HANDED_OVER_MAX + shards + ORDERS_MAX;
         Self {
             metrics,
-            mailboxes: (0..shards).map(|_| Mailbox::new(room)).collect(),
+            mailboxes: (0..=shards).map(|_| Mailbox::new(room)).collect(),
             arriving: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             idle: (0..shards).map(|_| AtomicBool::new(false)).collect(),
         }
+    }
+
+    /// How many shards there are.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.idle.len()
+    }
+
+    /// The number of the main thread's mailbox: the one after the shards'.
+    #[must_use]
+    pub fn main(&self) -> usize {
+        self.shards()
     }
 
     /// Connections that shard `n` has or is about to get.
@@ -114,6 +128,8 @@ pub struct Shard {
     /// Listeners that still accept.
     accepting: Cell<usize>,
     date: Cell<(u64, [u8; date::LEN])>,
+    /// A limit that the ring has yet to hear of.
+    device_limit: Cell<Option<usize>>,
     listeners: RefCell<Vec<Listener>>,
 }
 
@@ -151,6 +167,7 @@ impl Shard {
             refusing: Cell::new(0),
             accepting: Cell::new(listeners.len()),
             date: Cell::new((u64::MAX, [0; date::LEN])),
+            device_limit: Cell::default(),
             listeners: RefCell::new(listeners),
         };
         (Rc::new(shard), assignments)
@@ -240,6 +257,9 @@ pub fn run(mut ring: Ring, mut runtime: Runtime, start: Start) {
         runtime.run_ready();
         shard.read_mailbox();
         runtime.run_ready();
+        if let Some(limit) = shard.device_limit.take() {
+            ring.limit_device(limit);
+        }
         shard.turn(&ring);
         let (now, seen) = (ring.now(), ring.counts().completions);
         if seen != completions && now >= published + PUBLISH_NS {

@@ -30,7 +30,7 @@ pub struct Asked {
 
 /// What routing remembers.
 pub struct Routes {
-    owners: HashMap<u32, u16>,
+    owners: RefCell<HashMap<u32, u16>>,
     /// Lengths of buffers that lately were needed, by volume: who asks for a needle elsewhere must
     /// send a buffer along without knowing how long the needle is.
     guesses: RefCell<HashMap<u32, usize>>,
@@ -41,7 +41,20 @@ impl Routes {
     /// Knows who owns what.
     #[must_use]
     pub fn new(owners: HashMap<u32, u16>) -> Self {
-        Self { owners, guesses: RefCell::default(), workers: Cell::new(0) }
+        Self { owners: RefCell::new(owners), guesses: RefCell::default(), workers: Cell::new(0) }
+    }
+
+    /// Who owns a volume.
+    fn owner(&self, volume: u32) -> Option<u16> {
+        self.owners.borrow().get(&volume).copied()
+    }
+
+    /// Says who owns a volume from now on.
+    pub(super) fn set_owner(&self, volume: u32, owner: Option<u16>) {
+        match owner {
+            Some(owner) => drop(self.owners.borrow_mut().insert(volume, owner)),
+            None => drop(self.owners.borrow_mut().remove(&volume)),
+        }
     }
 
     fn guess(&self, volume: u32) -> usize {
@@ -59,7 +72,7 @@ impl Routes {
 impl Shard {
     /// The shard that owns a volume, if there is such a volume.
     pub fn owner_of(&self, volume: u32) -> Option<u16> {
-        self.routes.owners.get(&volume).copied()
+        self.routes.owner(volume)
     }
 
     /// A volume that takes a body of `len` bytes: one of this shard, if it can be.
@@ -87,17 +100,17 @@ impl Shard {
 
     /// Does what is asked of a volume, wherever it lives.
     pub async fn perform(self: &Rc<Self>, volume: u32, task: Task) -> Outcome {
-        match self.routes.owners.get(&volume) {
+        match self.routes.owner(volume) {
             None => Outcome::NoVolume,
-            Some(owner) if *owner == self.id => {
+            Some(owner) if owner == self.id => {
                 let pool = self.handle.pool();
                 self.volumes.perform(volume, task, |len| pool.alloc(len)).await
             }
             Some(owner) => match task {
                 Task::Read { id, cookie, want, .. } => {
-                    self.read_elsewhere(*owner, volume, id, cookie, want).await
+                    self.read_elsewhere(owner, volume, id, cookie, want).await
                 }
-                task => self.ask(*owner, volume, task).await,
+                task => self.ask(owner, volume, task).await,
             },
         }
     }
@@ -141,7 +154,7 @@ impl Shard {
     }
 
     /// Sends a message. Mailboxes have room for all that can be under way.
-    fn send(&self, to: u16, message: Message) {
+    pub(super) fn send(&self, to: u16, message: Message) {
         self.metrics().messages_sent.inc();
         match self.shared.mailboxes[usize::from(to)].send(message) {
             Ok(false) => {}
@@ -178,6 +191,8 @@ impl Shard {
                     }
                 }
                 Message::Answer { number, outcome } => self.replies.fulfil(number, outcome),
+                Message::Order { number, order } => self.obey(number, order),
+                Message::Report { .. } => unreachable!("reports go to the main thread"),
                 Message::Connection(arrival) => {
                     self.adopt(arrival);
                     // Only now: until here it counts as on its way, and nobody ends.

@@ -1,6 +1,7 @@
 //! What a connection asks of a volume, and what comes back: plain data that can travel to the shard
 //! that owns the volume and home again.
 
+use super::manage::{Order, OrderError};
 use crate::buffer::Buf;
 use crate::http::conditional::{Validators, WriteConditions};
 use crate::http::conn::Detached;
@@ -145,6 +146,20 @@ pub enum Message {
     },
     /// A connection to take over.
     Connection(Arrival),
+    /// What the daemon's main thread wants done.
+    Order {
+        /// What the report must name.
+        number: usize,
+        /// What.
+        order: Order,
+    },
+    /// To the main thread: what came of it.
+    Report {
+        /// As ordered.
+        number: usize,
+        /// What came of it.
+        result: Result<(), OrderError>,
+    },
 }
 
 /// A connection that one shard hands to another.

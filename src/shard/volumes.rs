@@ -2,16 +2,17 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::manage::OrderError;
 use super::task::{Conditions, Outcome, Task, Want};
 use crate::buffer::Buf;
 use crate::metrics::{VolumeMetrics, VolumeState};
 use crate::op::{DirId, Op};
 use crate::runtime::Handle;
-use crate::volume::{self, Check, Existing, Expected, GetError, OpenError, Volume};
+use crate::volume::{self, Check, Existing, Expected, GetError, OpenError, Refusal, Volume};
 
 /// Pause before opening a volume is tried again for want of buffers (nanoseconds).
 const RETRY_NS: u64 = 100_000_000;
@@ -26,14 +27,21 @@ pub struct Assignment {
     pub metrics: Arc<VolumeMetrics>,
 }
 
+#[derive(Clone)]
 enum State {
     Recovering,
     Open(Rc<Volume>),
-    Failed,
+    /// Its file is being removed.
+    Leaving(Rc<Volume>),
+    Failed(String),
 }
 
 struct Entry {
     state: State,
+    dir: DirId,
+    generation: u64,
+    /// Its file is no longer where it was.
+    is_lost: bool,
     metrics: Arc<VolumeMetrics>,
 }
 
@@ -41,40 +49,68 @@ struct Entry {
 #[derive(Default)]
 pub struct Volumes {
     entries: RefCell<BTreeMap<u32, Entry>>,
+    /// Data directories that are open.
+    dirs: RefCell<BTreeMap<PathBuf, DirId>>,
+    /// What deleted volumes counted: counters never go back.
+    gone: volume::Stats,
 }
+
+/// A directory that could not be opened, and so shows as files that cannot.
+const NO_DIR: DirId = DirId(u32::MAX);
 
 impl Volumes {
     /// Opens one volume after the other; each serves as soon as it is open.
     pub async fn open_all(&self, handle: &Handle, assignments: Vec<Assignment>) {
-        self.announce(&assignments);
-        let mut dirs: BTreeMap<PathBuf, DirId> = BTreeMap::new();
+        for assignment in &assignments {
+            self.announce(assignment);
+        }
         for assignment in assignments {
-            let dir = match dirs.get(&assignment.dir) {
-                Some(dir) => *dir,
-                None => {
-                    let path = assignment.dir.clone();
-                    let opened = handle.submit(Op::OpenDir { path }).await.result;
-                    // A directory that cannot be opened shows as files that cannot.
-                    let dir = DirId(u32::try_from(opened).unwrap_or(u32::MAX));
-                    dirs.insert(assignment.dir.clone(), dir);
-                    dir
-                }
-            };
-            self.open(handle, dir, &assignment).await;
+            self.open(handle, &assignment).await;
         }
     }
 
-    fn announce(&self, assignments: &[Assignment]) {
-        let mut entries = self.entries.borrow_mut();
-        for assignment in assignments {
-            let metrics = Arc::clone(&assignment.metrics);
-            let entry = Entry { state: State::Recovering, metrics };
-            entries.insert(assignment.expected.volume.0, entry);
+    /// Opens a volume that was just created.
+    ///
+    /// # Errors
+    /// [`OrderError::NotOpened`].
+    pub async fn open_one(
+        &self,
+        handle: &Handle,
+        assignment: Assignment,
+    ) -> Result<(), OrderError> {
+        self.announce(&assignment);
+        self.open(handle, &assignment).await;
+        match self.state(assignment.expected.volume.0)? {
+            State::Failed(error) => Err(OrderError::NotOpened(error)),
+            _ => Ok(()),
         }
     }
 
-    async fn open(&self, handle: &Handle, dir: DirId, assignment: &Assignment) {
+    fn announce(&self, assignment: &Assignment) {
+        let entry = Entry {
+            state: State::Recovering,
+            dir: NO_DIR,
+            generation: assignment.expected.generation,
+            is_lost: false,
+            metrics: Arc::clone(&assignment.metrics),
+        };
+        self.entries.borrow_mut().insert(assignment.expected.volume.0, entry);
+    }
+
+    async fn dir(&self, handle: &Handle, path: &Path) -> DirId {
+        let known = self.dirs.borrow().get(path).copied();
+        if let Some(dir) = known {
+            return dir;
+        }
+        let opened = handle.submit(Op::OpenDir { path: path.to_owned() }).await.result;
+        let Ok(number) = u32::try_from(opened) else { return NO_DIR };
+        self.dirs.borrow_mut().insert(path.to_owned(), DirId(number));
+        DirId(number)
+    }
+
+    async fn open(&self, handle: &Handle, assignment: &Assignment) {
         let id = assignment.expected.volume.0;
+        let dir = self.dir(handle, &assignment.dir).await;
         let began = handle.now();
         let opened = loop {
             match volume::open(handle, dir, &assignment.expected).await {
@@ -83,45 +119,100 @@ impl Volumes {
                 opened => break opened,
             }
         };
-        let ms = (handle.now() - began) / 1_000_000;
         let state = match opened {
             Ok(volume) => {
-                for place in volume.damage() {
-                    let (at, whose) = (place.at, place.id.map(|id| id.to_string()));
-                    tracing::error!(
-                        volume = id,
-                        "damage at byte {}, {} bytes, needle {}: what stands around it is served",
-                        at.offset,
-                        at.len,
-                        whose.as_deref().unwrap_or("unknown")
-                    );
-                }
-                let figures = volume.figures();
-                tracing::info!(
-                    volume = id,
-                    "open after {ms} ms: {} needles, {} bytes used of {}, {} extents",
-                    figures.needles,
-                    figures.used,
-                    figures.size,
-                    figures.extents
-                );
+                tell_opened(&volume, (handle.now() - began) / 1_000_000);
                 State::Open(volume)
             }
             Err(error) => {
-                let dir = assignment.dir.display();
-                tracing::error!(volume = id, "cannot open the volume in {dir}: {error}");
-                State::Failed
+                let path = assignment.dir.display();
+                tracing::error!(volume = id, "cannot open the volume in {path}: {error}");
+                State::Failed(error.to_string())
             }
         };
-        self.entries.borrow_mut().get_mut(&id).expect("assigned").state = state;
+        let mut entries = self.entries.borrow_mut();
+        let entry = entries.get_mut(&id).expect("announced");
+        (entry.state, entry.dir) = (state, dir);
+        drop(entries);
         self.publish();
+    }
+
+    fn state(&self, id: u32) -> Result<State, OrderError> {
+        let entries = self.entries.borrow();
+        entries.get(&id).map(|entry| entry.state.clone()).ok_or(OrderError::NoVolume)
+    }
+
+    fn set_state(&self, id: u32, state: State) {
+        self.entries.borrow_mut().get_mut(&id).expect("one change at a time").state = state;
+    }
+
+    /// A volume that is to be changed.
+    fn to_change(&self, id: u32) -> Result<Rc<Volume>, OrderError> {
+        match self.state(id)? {
+            State::Open(volume) => Ok(volume),
+            State::Recovering => Err(OrderError::Recovering),
+            State::Failed(error) => Err(OrderError::NotOpened(error)),
+            State::Leaving(_) => Err(OrderError::NoVolume),
+        }
+    }
+
+    /// Makes a volume read-only, or writable.
+    ///
+    /// # Errors
+    /// See [`OrderError`].
+    pub async fn set_read_only(&self, id: u32, read_only: bool) -> Result<(), OrderError> {
+        let volume = self.to_change(id)?;
+        let result = volume.set_read_only(read_only).await.map_err(OrderError::State);
+        self.publish();
+        result
+    }
+
+    /// Stops writing to a volume.
+    ///
+    /// # Errors
+    /// See [`OrderError`].
+    pub fn forsake(&self, id: u32) -> Result<(), OrderError> {
+        self.to_change(id)?.forsake();
+        self.entries.borrow_mut().get_mut(&id).expect("just seen").is_lost = true;
+        self.publish();
+        Ok(())
+    }
+
+    /// Removes a volume and its file. Until the file's name is gone for good, nothing is said about
+    /// what was in it; who still reads may finish.
+    ///
+    /// # Errors
+    /// See [`OrderError`].
+    pub async fn delete(&self, handle: &Handle, id: u32) -> Result<(), OrderError> {
+        let before = self.state(id)?;
+        match &before {
+            State::Open(volume) => self.set_state(id, State::Leaving(Rc::clone(volume))),
+            State::Failed(_) => {}
+            State::Recovering => return Err(OrderError::Recovering),
+            State::Leaving(_) => return Err(OrderError::NoVolume),
+        }
+        let (dir, generation) = {
+            let entries = self.entries.borrow();
+            let entry = &entries[&id];
+            (entry.dir, entry.generation)
+        };
+        if let Err((what, error)) = volume::remove(handle, dir, id, generation).await {
+            self.set_state(id, before);
+            return Err(OrderError::NotRemoved(what, error));
+        }
+        if let State::Open(volume) = before {
+            volume.retire().await;
+            self.gone.add(volume.stats());
+        }
+        self.entries.borrow_mut().remove(&id);
+        Ok(())
     }
 
     fn opened(&self) -> Vec<Rc<Volume>> {
         let entries = self.entries.borrow();
         let open = entries.values().filter_map(|entry| match &entry.state {
             State::Open(volume) => Some(Rc::clone(volume)),
-            State::Recovering | State::Failed => None,
+            State::Recovering | State::Leaving(_) | State::Failed(_) => None,
         });
         open.collect()
     }
@@ -142,7 +233,8 @@ impl Volumes {
         match self.entries.borrow().get(&id).map(|entry| &entry.state) {
             Some(State::Open(volume)) => Ok(Rc::clone(volume)),
             Some(State::Recovering) => Err(Outcome::Recovering),
-            Some(State::Failed) => Err(Outcome::Failed),
+            Some(State::Leaving(_)) => Err(Outcome::Refused(Refusal::Closing)),
+            Some(State::Failed(_)) => Err(Outcome::Failed),
             None => Err(Outcome::NoVolume),
         }
     }
@@ -220,11 +312,13 @@ impl Volumes {
     pub fn publish(&self) {
         for entry in self.entries.borrow().values() {
             let metrics = &entry.metrics;
-            let State::Open(volume) = &entry.state else {
-                if matches!(entry.state, State::Failed) {
+            let volume = match &entry.state {
+                State::Open(volume) => volume,
+                State::Failed(_) => {
                     metrics.state.set(VolumeState::Failed);
+                    continue;
                 }
-                continue;
+                State::Recovering | State::Leaving(_) => continue,
             };
             let figures = volume.figures();
             metrics.size_bytes.set(figures.size);
@@ -237,7 +331,9 @@ impl Volumes {
             metrics.tail_bytes.set(figures.used - crate::limits::TRAILER);
             let damaged = figures.damaged + volume.stats().damaged_reads.get();
             metrics.damaged_records.add(damaged - metrics.damaged_records.get());
-            metrics.state.set(if volume.poisoned() {
+            metrics.state.set(if entry.is_lost {
+                VolumeState::Lost
+            } else if volume.poisoned() {
                 VolumeState::Poisoned
             } else if volume.writable() {
                 VolumeState::Writable
@@ -247,16 +343,39 @@ impl Volumes {
         }
     }
 
-    /// Adds up one counter over all volumes.
+    /// Adds up one counter over all volumes there are and were.
     #[must_use]
     pub fn sum(&self, counter: impl Fn(&volume::Stats) -> u64) -> u64 {
         let entries = self.entries.borrow();
         let open = entries.values().filter_map(|entry| match &entry.state {
-            State::Open(volume) => Some(counter(volume.stats())),
-            State::Recovering | State::Failed => None,
+            State::Open(volume) | State::Leaving(volume) => Some(counter(volume.stats())),
+            State::Recovering | State::Failed(_) => None,
         });
-        open.sum()
+        open.sum::<u64>() + counter(&self.gone)
     }
+}
+
+fn tell_opened(volume: &Volume, ms: u64) {
+    let id = volume.id().0;
+    for place in volume.damage() {
+        let (at, whose) = (place.at, place.id.map(|id| id.to_string()));
+        tracing::error!(
+            volume = id,
+            "damage at byte {}, {} bytes, needle {}: what stands around it is served",
+            at.offset,
+            at.len,
+            whose.as_deref().unwrap_or("unknown")
+        );
+    }
+    let figures = volume.figures();
+    tracing::info!(
+        volume = id,
+        "open after {ms} ms: {} needles, {} bytes used of {}, {} extents",
+        figures.needles,
+        figures.used,
+        figures.size,
+        figures.extents
+    );
 }
 
 fn hold(conditions: &Option<Conditions>, existing: Option<&Existing>) -> bool {

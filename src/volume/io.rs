@@ -34,6 +34,42 @@ pub struct Stats {
     pub damaged_reads: Cell<u64>,
 }
 
+impl Stats {
+    /// Adds all counters of another volume.
+    pub fn add(&self, other: &Self) {
+        for (mine, theirs) in self.all().into_iter().zip(other.all()) {
+            count(mine, theirs.get());
+        }
+    }
+
+    fn all(&self) -> [&Cell<u64>; 10] {
+        let Self {
+            get_reads,
+            get_read_bytes,
+            other_reads,
+            durable_writes,
+            commits,
+            commit_needles,
+            commit_bytes,
+            hints,
+            false_candidates,
+            damaged_reads,
+        } = self;
+        [
+            get_reads,
+            get_read_bytes,
+            other_reads,
+            durable_writes,
+            commits,
+            commit_needles,
+            commit_bytes,
+            hints,
+            false_candidates,
+            damaged_reads,
+        ]
+    }
+}
+
 /// Adds to a counter.
 pub fn count(counter: &Cell<u64>, by: u64) {
     counter.set(counter.get() + by);

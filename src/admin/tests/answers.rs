@@ -11,7 +11,7 @@ use crate::metrics::{DiskState, Method, MethodGroup, VolumeState};
 fake_clock!(hung_shard);
 fake_clock!(still);
 
-fn still_node() -> Node {
+pub(super) fn still_node() -> Node {
     Node::new(still::now_ns, AdminLimits::default())
 }
 
@@ -168,6 +168,8 @@ fn status_has_its_promised_shape() {
     node.metrics.shards[0].turn(super::STARTED_NS);
     node.metrics.shards[0].connections.add(6);
     node.metrics.set_registered_buffers(true);
+    node.metrics.disks[0].size_bytes.set(4000);
+    node.metrics.disks[0].free_bytes.set(3000);
     let (admin, addr) = node.start();
 
     let status = get(addr, "/status").json();
@@ -182,7 +184,10 @@ fn status_has_its_promised_shape() {
     }
     assert_eq!(
         status["disks"],
-        json!([{"path": "/data/a", "state": "ok"}, {"path": "/data/b", "state": "ok"}])
+        json!([
+            {"path": "/data/a", "state": "ok", "size": 4000, "free": 3000},
+            {"path": "/data/b", "state": "ok", "size": 0, "free": 0},
+        ])
     );
     assert_eq!(
         status["shards"][0],
@@ -245,11 +250,17 @@ fn what_does_not_exist_is_answered_as_json() {
         assert_eq!(reply.status, 404, "{target}");
         assert_eq!(reply.error(), format!("There is nothing at {target}."));
     }
-    for (method, target) in [("DELETE", "/healthz"), ("PUT", "/volumes/1"), ("POST", "/metrics")] {
+    for (method, target, allowed) in [
+        ("DELETE", "/healthz", "GET,HEAD"),
+        ("PUT", "/volumes/1", "GET,HEAD,DELETE"),
+        ("DELETE", "/volumes", "GET,HEAD,POST"),
+        ("GET", "/volumes/1/read-only", "POST"),
+        ("POST", "/metrics", "GET,HEAD"),
+    ] {
         let reply = request(addr, method, target);
         assert_eq!(reply.status, 405, "{method} {target}");
         assert_eq!(reply.error(), format!("{method} is not possible here."));
-        assert_eq!(reply.header("allow"), Some("GET,HEAD"), "{method} {target}");
+        assert_eq!(reply.header("allow"), Some(allowed), "{method} {target}");
     }
     let body = "POST /status HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n\r\n{}";
     assert_eq!(raw(addr, body).status, 405, "with a body too");

@@ -66,9 +66,9 @@ pub(super) fn raw(addr: SocketAddr, request: &str) -> Reply {
 /// One request without a body.
 pub(super) fn request(addr: SocketAddr, method: &str, target: &str) -> Reply {
     let reply = raw(addr, &format!("{method} {target} HTTP/1.1\r\nHost: t\r\n\r\n"));
-    let length: usize =
-        reply.header("content-length").and_then(|l| l.parse().ok()).expect("a length");
-    if method != "HEAD" {
+    if reply.status != 204 && method != "HEAD" {
+        let length = reply.header("content-length").and_then(|l| l.parse::<usize>().ok());
+        let length = length.expect("a length");
         assert_eq!(length, reply.body.len(), "the body is whole");
     }
     assert_eq!(reply.header("connection"), Some("close"));

@@ -1,13 +1,14 @@
 //! The admin API over real sockets on the loopback.
 
 mod answers;
+mod changes;
 mod client;
 mod hostile;
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
-use super::{AdminHandle, AdminLimits, AdminState, spawn};
+use super::{AdminHandle, AdminLimits, AdminState, Request, spawn};
 use crate::metrics::{
     DiskInfo, DiskState, Metrics, NodeInfo, ShardInfo, VolumeInfo, VolumeMetrics, VolumeState,
 };
@@ -39,6 +40,8 @@ use fake_clock;
 struct Node {
     metrics: Arc<Metrics>,
     state: AdminState,
+    /// What reaches the main thread.
+    requests: mpsc::Receiver<Request>,
 }
 
 impl Node {
@@ -55,8 +58,10 @@ impl Node {
         ];
         let disks = ["/data/a", "/data/b"].map(|path| DiskInfo::new(path, DiskState::Ok));
         let metrics = Metrics::new(info, &shards, disks.into());
-        let state = AdminState::new(Arc::clone(&metrics), now_ns, limits);
-        Self { metrics, state }
+        let (requests_in, requests) = mpsc::channel();
+        let creations = Arc::default();
+        let state = AdminState::new(Arc::clone(&metrics), now_ns, limits, requests_in, creations);
+        Self { metrics, state, requests }
     }
 
     fn volume(&self, id: u32, state: VolumeState) -> Arc<VolumeMetrics> {

@@ -1,0 +1,139 @@
+//! `/volumes`: look at them, make and delete them, open and close them to writes.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use tokio::time::{Instant, sleep};
+
+use super::change::{Change, NewVolume, Request};
+use super::status::{VolumeStatus, all_volumes, volume_status};
+use super::{AdminState, ApiError};
+
+/// How long a creation may take to be answered as finished.
+const CREATE_WITHIN: Duration = Duration::from_secs(2);
+/// How often to look meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// A volume id as the data API writes it: decimal, no sign, no leading zeros. An id that is no
+/// number names no volume.
+fn parse_id(text: &str) -> Result<u32, ApiError> {
+    let id: Option<u32> = text.parse().ok();
+    id.filter(|id| id.to_string() == text).ok_or(ApiError::NoSuchVolume(text.to_owned()))
+}
+
+/// A web page that an operator happens to have open must not be able to change anything here.
+fn refuse_web_pages(headers: &HeaderMap) -> Result<(), ApiError> {
+    if headers.contains_key(header::ORIGIN) { Err(ApiError::FromWebPage) } else { Ok(()) }
+}
+
+fn known(state: &AdminState, id: u32) -> Result<VolumeStatus, ApiError> {
+    volume_status(state, id).ok_or(ApiError::NoSuchVolume(id.to_string()))
+}
+
+/// Has the main thread change something: which volume it was.
+async fn change(state: &AdminState, change: Change) -> Result<u32, ApiError> {
+    let (request, answer) = Request::new(change);
+    state.requests.send(request).map_err(|_| ApiError::Stopping)?;
+    Ok(answer.await.map_err(|_| ApiError::Stopping)??)
+}
+
+/// Answers `GET /volumes`.
+pub(super) async fn list(State(state): State<AdminState>) -> Json<Vec<VolumeStatus>> {
+    Json(all_volumes(&state))
+}
+
+/// Answers `GET /volumes/{id}`.
+pub(super) async fn show(
+    State(state): State<AdminState>,
+    Path(id): Path<String>,
+) -> Result<Json<VolumeStatus>, ApiError> {
+    known(&state, parse_id(&id)?).map(Json)
+}
+
+/// Answers `POST /volumes`: 201 when the volume serves, 202 when it will take a while.
+pub(super) async fn create(
+    State(state): State<AdminState>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, ApiError> {
+    refuse_web_pages(&headers)?;
+    let body = body.map_err(|_| ApiError::TooLong)?;
+    let new: NewVolume = match &body[..] {
+        [] => NewVolume::default(),
+        body => serde_json::from_slice(body).map_err(|error| {
+            let example = r#"{"id": 2, "size": "100GiB", "disk": 0}, each of them optional"#;
+            ApiError::BadRequest(format!("The body is not {example}: {error}."))
+        })?,
+    };
+    let id = change(&state, Change::Create(new)).await?;
+    let until = Instant::now() + CREATE_WITHIN;
+    let status = loop {
+        match state.creations.get(id).map(|creation| creation.failed) {
+            None => break StatusCode::CREATED,
+            Some(Some(failed)) => return Err(failed.into()),
+            Some(None) if Instant::now() >= until => break StatusCode::ACCEPTED,
+            Some(None) => sleep(LOOK_EVERY).await,
+        }
+    };
+    let location = [(header::LOCATION, format!("/volumes/{id}"))];
+    Ok((status, location, Json(known(&state, id)?)).into_response())
+}
+
+/// Answers `DELETE /volumes/{id}`.
+pub(super) async fn delete(
+    State(state): State<AdminState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, ApiError> {
+    refuse_web_pages(&headers)?;
+    change(&state, Change::Delete(parse_id(&id)?)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn set_read_only(
+    state: &AdminState,
+    id: &str,
+    headers: &HeaderMap,
+    read_only: bool,
+) -> Result<Json<VolumeStatus>, ApiError> {
+    refuse_web_pages(headers)?;
+    let id = change(state, Change::SetReadOnly { id: parse_id(id)?, read_only }).await?;
+    known(state, id).map(Json)
+}
+
+/// Answers `POST /volumes/{id}/read-only`.
+pub(super) async fn read_only(
+    State(state): State<AdminState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<VolumeStatus>, ApiError> {
+    set_read_only(&state, &id, &headers, true).await
+}
+
+/// Answers `POST /volumes/{id}/writable`.
+pub(super) async fn writable(
+    State(state): State<AdminState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<VolumeStatus>, ApiError> {
+    set_read_only(&state, &id, &headers, false).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_id;
+
+    #[test]
+    fn ids_have_one_spelling() {
+        assert_eq!(parse_id("7").unwrap(), 7);
+        assert_eq!(parse_id("4294967295").unwrap(), u32::MAX);
+        for bad in ["", "07", "+7", "-1", "4294967296", "x", "7 "] {
+            assert!(parse_id(bad).is_err(), "{bad:?}");
+        }
+    }
+}

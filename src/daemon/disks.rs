@@ -1,0 +1,242 @@
+//! Looks after the data directories while the daemon runs: whether they and the volume files are
+//! still where they were, and how much space is left.
+//!
+//! An open file outlives its name: a daemon whose data directory was removed, or unmounted lazily,
+//! would go on acknowledging photos that no restart finds again.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use nix::sys::statvfs::statvfs;
+
+use super::stores::Store;
+use crate::datadir::MARKER;
+use crate::metrics::{DiskState, Metrics};
+
+/// How often to look.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// The data directory at this position.
+    Disk(usize),
+    /// The file of this volume.
+    Volume(u32),
+}
+
+/// What makes a file the same file: device and inode.
+type Identity = (u64, u64);
+
+fn identity(path: &Path) -> io::Result<Identity> {
+    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// Bytes that are free for new files in the file system of `path`, and its size.
+///
+/// # Errors
+/// The kernel's.
+pub fn space(path: &Path) -> io::Result<(u64, u64)> {
+    let space = statvfs(path)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(space.fragment_size());
+    Ok((bytes(space.blocks_available()), bytes(space.blocks())))
+}
+
+struct Watched {
+    path: PathBuf,
+    identity: Identity,
+}
+
+/// The volume files that are looked after.
+#[derive(Clone, Default)]
+pub struct Files(Arc<Mutex<BTreeMap<u32, Watched>>>);
+
+impl Files {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Watched>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks after a volume's file from now on.
+    pub fn watch(&self, volume: u32, path: PathBuf) {
+        match identity(&path) {
+            Ok(identity) => drop(self.lock().insert(volume, Watched { path, identity })),
+            // It will not open either, and that is told loudly.
+            Err(error) => tracing::debug!(volume, "{} is not watched: {error}", path.display()),
+        }
+    }
+
+    /// Leaves it alone: it is about to be removed on purpose, or was lost.
+    pub fn forget(&self, volume: u32) {
+        self.lock().remove(&volume);
+    }
+
+    fn lost(&self) -> Vec<(u32, PathBuf)> {
+        let files = self.lock();
+        let lost =
+            files.iter().filter(|(_, file)| is_lost(identity(&file.path).as_ref(), file.identity));
+        lost.map(|(volume, file)| (*volume, file.path.clone())).collect()
+    }
+}
+
+/// Whether another file, or none, has the name now. An error of the device says neither.
+fn is_lost(now: Result<&Identity, &io::Error>, then: Identity) -> bool {
+    match now {
+        Ok(now) => *now != then,
+        Err(error) => {
+            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        }
+    }
+}
+
+struct Marker {
+    disk: usize,
+    dir: PathBuf,
+    identity: Identity,
+}
+
+/// The thread that looks.
+pub struct Watch {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Watch {
+    /// Starts it; what is lost is sent to `lost`, once each.
+    ///
+    /// # Errors
+    /// When there can be no thread, or a data directory cannot be looked at.
+    pub fn start(
+        stores: &[Store],
+        files: &Files,
+        metrics: &Arc<Metrics>,
+        lost: Sender<Lost>,
+    ) -> io::Result<Self> {
+        let mut markers = Vec::new();
+        for (disk, store) in stores.iter().enumerate().filter(|(_, store)| store.dir.is_some()) {
+            let identity = identity(&store.path.join(MARKER))?;
+            markers.push(Marker { disk, dir: store.path.clone(), identity });
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut eye = Eye { markers, files: files.clone(), metrics: Arc::clone(metrics), lost };
+        // Before anybody asks.
+        eye.measure();
+        let stopped = Arc::clone(&stop);
+        let thread = thread::Builder::new().name("disks".into()).spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                thread::park_timeout(LOOK_EVERY);
+                eye.look();
+            }
+        })?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Ends it, without waiting: a disk that hangs would keep it.
+    pub fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.thread().unpark();
+    }
+}
+
+struct Eye {
+    markers: Vec<Marker>,
+    files: Files,
+    metrics: Arc<Metrics>,
+    lost: Sender<Lost>,
+}
+
+impl Eye {
+    fn measure(&self) {
+        for Marker { disk, dir, .. } in &self.markers {
+            let disk = &self.metrics.disks[*disk];
+            match space(dir) {
+                Ok((free, size)) => {
+                    disk.free_bytes.set(free);
+                    disk.size_bytes.set(size);
+                }
+                Err(error) => tracing::debug!("no figures of {}: {error}", dir.display()),
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        let gone =
+            |marker: &Marker| is_lost(identity(&marker.dir.join(MARKER)).as_ref(), marker.identity);
+        let (gone, there) = std::mem::take(&mut self.markers).into_iter().partition(gone);
+        self.markers = there;
+        for Marker { disk, dir, .. } in gone {
+            self.metrics.disks[disk].state.set(DiskState::Failed);
+            tracing::error!(
+                "{} is no longer the data directory it was: it was removed, replaced or unmounted. Its \
+                 volumes take no more writes, since a restart would not find them; what is in them is \
+                 still served. Bring the directory back and restart the daemon; if it was removed, first \
+                 copy the photos away, for they go with this process",
+                dir.display()
+            );
+            self.tell(Lost::Disk(disk));
+        }
+        for (volume, path) in self.files.lost() {
+            self.files.forget(volume);
+            tracing::error!(
+                volume,
+                "{} was removed or replaced under the running daemon: the volume takes no more writes, \
+                 since a restart would not find them; what is in it is still served. Copy the photos away \
+                 before the daemon is restarted, for they go with this process",
+                path.display()
+            );
+            self.tell(Lost::Volume(volume));
+        }
+        self.measure();
+    }
+
+    fn tell(&self, lost: Lost) {
+        if self.lost.send(lost).is_err() {
+            tracing::debug!("the daemon stops: nobody hears of {lost:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_lost_when_its_name_is_gone_or_another_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1.0.vol");
+        fs::write(&path, "a").unwrap();
+        let files = Files::default();
+        files.watch(1, path.clone());
+        files.watch(2, dir.path().join("absent"));
+        assert_eq!(files.lost(), []);
+        fs::rename(&path, dir.path().join("moved")).unwrap();
+        assert_eq!(files.lost(), [(1, path.clone())]);
+        fs::write(&path, "another").unwrap();
+        assert_eq!(files.lost(), [(1, path.clone())], "not the same file");
+        fs::rename(dir.path().join("moved"), &path).unwrap();
+        assert_eq!(files.lost(), [], "back again");
+        files.forget(1);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(files.lost(), []);
+    }
+
+    #[test]
+    fn an_error_of_the_device_is_no_loss() {
+        let error = io::Error::from_raw_os_error(nix::libc::EIO);
+        assert!(!is_lost(Err(&error), (1, 1)));
+    }
+
+    #[test]
+    fn space_is_what_the_file_system_says() {
+        let (free, size) = space(Path::new("/")).unwrap();
+        assert!(free <= size && size > 1 << 20);
+        assert!(space(Path::new("/nonexistent")).is_err());
+    }
+}

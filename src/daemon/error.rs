@@ -1,0 +1,97 @@
+//! Why the daemon does not start.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::config::{ConfigError, Listen};
+use crate::datadir::DataDirError;
+use crate::ring::SetupError;
+use crate::size::ByteSize;
+use crate::volume::IoError;
+
+/// Why the daemon does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A data directory.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The file system has no direct I/O.
+    #[error(
+        "{} is on a file system without direct I/O ({error}); put it on XFS or ext4, or use \
+         --buffered, with which nothing is promised to survive a power cut", path.display()
+    )]
+    NoDirectIo {
+        /// The data directory.
+        path: PathBuf,
+        /// The kernel's error.
+        error: std::io::Error,
+    },
+    /// The device needs larger blocks than the format's.
+    #[error(
+        "{} is on a device that reads in blocks of {bytes} bytes; this version needs 512. Use a \
+         device with 512-byte logical blocks, or --buffered", path.display()
+    )]
+    Alignment {
+        /// The data directory.
+        path: PathBuf,
+        /// What the device needs.
+        bytes: u32,
+    },
+    /// A volume with two files.
+    #[error(
+        "volume {id} has two files, {} and {}; move away the one that does not belong there",
+        first.display(), second.display()
+    )]
+    TwoFiles {
+        /// The volume.
+        id: u32,
+        /// One.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
+    /// A volume could not be created.
+    #[error(
+        "cannot create volume {id} of {size} in {}: {what}: {error}; free space on the disk, or \
+         choose a smaller --volume-size", path.display()
+    )]
+    Create {
+        /// The volume.
+        id: u32,
+        /// The data directory.
+        path: PathBuf,
+        /// What was being done.
+        what: &'static str,
+        /// What went wrong.
+        error: IoError,
+        /// How large it should have been.
+        size: ByteSize,
+    },
+    /// No ring.
+    #[error(transparent)]
+    Ring(#[from] SetupError),
+    /// An address could not be bound.
+    #[error(
+        "cannot listen on {address}: {error}; if another daemon has it, stop that one or choose \
+         another address"
+    )]
+    Listen {
+        /// The address.
+        address: String,
+        /// The kernel's error.
+        error: std::io::Error,
+    },
+    /// Something else.
+    #[error("cannot {0}: {1}")]
+    Step(&'static str, std::io::Error),
+}
+
+impl StartError {
+    pub(super) fn listen(address: &Listen, error: std::io::Error) -> Self {
+        Self::Listen { address: address.to_string(), error }
+    }
+}

@@ -1,0 +1,364 @@
+//! Changes to volumes while the daemon runs: created, deleted, made read-only or writable, lost.
+//!
+//! It lives on the main thread. Each change is a task; of one volume there is one change at a time.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::Duration;
+
+use super::control::{Control, Line};
+use super::disks::{Files, Lost, space};
+use super::placement::Placement;
+use super::shards::{assign, device_limit};
+use super::stores::{self, FoundVolume, Store};
+use crate::admin::{Change, Creations, NewVolume, Refused, Request};
+use crate::config::Config;
+use crate::limits::CHANGES_MAX;
+use crate::shard::{Order, OrderError, Shared};
+use crate::size::ByteSize;
+use crate::volume::{IoError, StateError};
+
+/// How long a turn lasts while something is being changed.
+const TURN: Duration = Duration::from_millis(20);
+
+/// What the manager knows.
+pub struct Office {
+    /// The data directories, locked until the end.
+    pub stores: Vec<Store>,
+    /// Where the volumes are.
+    pub placement: RefCell<Placement>,
+    /// The configuration.
+    pub config: Config,
+    /// What the shards share.
+    pub shared: Arc<Shared>,
+    /// The line to them.
+    pub line: Line,
+    /// Volumes being made.
+    pub creations: Arc<Creations>,
+    /// Volume files that are looked after.
+    pub files: Files,
+    /// Volumes being changed.
+    pub changing: RefCell<BTreeSet<u32>>,
+}
+
+/// Carries changes out.
+pub struct Manager {
+    /// The ring and the tasks.
+    pub control: Control,
+    /// What they know.
+    pub office: Rc<Office>,
+    /// Changes wanted.
+    pub requests: Receiver<Request>,
+    /// Things lost.
+    pub lost: Receiver<Lost>,
+}
+
+impl Manager {
+    /// Works for so long.
+    pub fn work(&mut self, time: Duration) {
+        let until = std::time::Instant::now() + time;
+        loop {
+            match self.lost.try_recv() {
+                Ok(lost) => self.spawn(|office| office.forsake(lost)),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+            }
+            let left = until.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let is_busy = self.control.handle().tasks() > 0;
+            let patience = if is_busy { Duration::ZERO } else { left };
+            match self.requests.recv_timeout(patience) {
+                Ok(request) => self.spawn(|office| office.change(request)),
+                Err(RecvTimeoutError::Timeout) => {}
+                // The admin thread has ended, which the daemon looks after elsewhere.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(left.min(TURN)),
+            }
+            if self.control.handle().tasks() > 0 {
+                self.control.turn(&self.office.line, left.min(TURN));
+            }
+        }
+    }
+
+    fn spawn<F: Future<Output = ()> + 'static>(&self, task: impl FnOnce(Rc<Office>) -> F) {
+        self.control.handle().spawn(task(Rc::clone(&self.office)));
+    }
+}
+
+/// Marks a volume as being changed.
+struct Changing {
+    office: Rc<Office>,
+    id: u32,
+}
+
+impl Drop for Changing {
+    fn drop(&mut self) {
+        self.office.changing.borrow_mut().remove(&self.id);
+    }
+}
+
+/// A creation that may begin.
+struct Plan {
+    changing: Changing,
+    size: u64,
+    store: usize,
+}
+
+impl Office {
+    async fn change(self: Rc<Self>, request: Request) {
+        match request.change {
+            Change::Create(new) => match self.plan(new) {
+                Ok(plan) => {
+                    request.answer(Ok(plan.changing.id));
+                    self.create(plan).await;
+                }
+                Err(refused) => request.answer(Err(refused)),
+            },
+            Change::Delete(id) => {
+                let result = self.delete(id).await;
+                request.answer(result.map(|()| id));
+            }
+            Change::SetReadOnly { id, read_only } => {
+                let result = self.set_read_only(id, read_only).await;
+                request.answer(result.map(|()| id));
+            }
+        }
+    }
+
+    fn begin(self: &Rc<Self>, id: u32) -> Result<Changing, Refused> {
+        let mut changing = self.changing.borrow_mut();
+        if changing.contains(&id) {
+            let sentence = format!("Volume {id} is being changed already; wait for that to end.");
+            return Err(Refused::Conflict(sentence));
+        }
+        if changing.len() >= CHANGES_MAX {
+            return Err(Refused::Busy);
+        }
+        changing.insert(id);
+        Ok(Changing { office: Rc::clone(self), id })
+    }
+
+    fn plan(self: &Rc<Self>, new: NewVolume) -> Result<Plan, Refused> {
+        if let Some(missing) = self.stores.iter().find(|store| store.dir.is_none()) {
+            return Err(Refused::Conflict(format!(
+                "Data directory {} is missing, and its volumes are not known, so that the number of a new \
+                 volume could be taken. Mount it, or take it out of the configuration, and restart.",
+                missing.path.display()
+            )));
+        }
+        let id = match new.id {
+            Some(id) => id,
+            None => self.next_id()?,
+        };
+        if self.placement.borrow().get(id).is_some() {
+            let sentence = format!("Volume {id} exists already; choose another number.");
+            return Err(Refused::Conflict(sentence));
+        }
+        let size = new.size.unwrap_or(self.config.volume_size);
+        let checked = Config::check_volume_size(size);
+        checked.map_err(|error| Refused::Invalid(format!("A volume cannot be so: {error}.")))?;
+        let store = self.choose_store(new.disk, size)?;
+        let changing = self.begin(id)?;
+        let disk = u32::try_from(store).expect("few disks");
+        self.creations.begin(id, disk, size.bytes());
+        Ok(Plan { changing, size: size.bytes(), store })
+    }
+
+    fn next_id(&self) -> Result<u32, Refused> {
+        let placement = self.placement.borrow();
+        let changing = self.changing.borrow();
+        let taken = placement.owners().into_keys().chain(changing.iter().copied());
+        let highest = taken.max().unwrap_or(0);
+        highest.checked_add(1).ok_or_else(|| {
+            Refused::Conflict("The highest number is taken; choose one with \"id\".".to_owned())
+        })
+    }
+
+    /// The data directory asked for, or the one with the most space, if the volume fits.
+    fn choose_store(&self, disk: Option<u32>, size: ByteSize) -> Result<usize, Refused> {
+        let candidates: Vec<usize> = match disk {
+            Some(disk) if (disk as usize) < self.stores.len() => vec![disk as usize],
+            Some(disk) => {
+                let last = self.stores.len() - 1;
+                let sentence =
+                    format!("There is no data directory {disk}; /status lists 0 to {last}.");
+                return Err(Refused::Invalid(sentence));
+            }
+            None => (0..self.stores.len()).collect(),
+        };
+        let free = |store: usize| space(&self.stores[store].path).map_or(0, |(free, _)| free);
+        let spaces = candidates.into_iter().map(|store| (free(store), store));
+        // The first of several that have the same.
+        let (free, store) = spaces.rev().max().expect("there is a data directory");
+        if free < size.bytes() {
+            return Err(Refused::NoSpace(format!(
+                "{} has {} free, and a volume of {size} does not fit. Choose a smaller size, make space, \
+                 or add a disk.",
+                self.stores[store].path.display(),
+                roughly(free),
+            )));
+        }
+        Ok(store)
+    }
+
+    async fn create(self: &Rc<Self>, plan: Plan) {
+        let (id, store) = (plan.changing.id, &self.stores[plan.store]);
+        let dir = store.dir.as_ref().expect("none is missing");
+        let superblock = stores::superblock(dir, id, plan.size);
+        let preallocation = stores::preallocation(&self.config);
+        let progress = |done| self.creations.progress(id, done);
+        let handle = self.line.handle();
+        let path = store.path.clone();
+        let made = stores::create(handle, path, &superblock, preallocation, progress).await;
+        if let Err((what, error)) = made {
+            return self.creations.fail(id, not_made(id, store, what, error));
+        }
+        let found = FoundVolume { store: plan.store, id, generation: superblock.generation };
+        let placed = self.placement.borrow_mut().place(&found);
+        let shard = placed.shard;
+        let assignment = assign(id, placed, store, &self.config, &self.shared.metrics);
+        let opened = self.line.order(shard, Order::Open(assignment)).await;
+        self.route(id, Some(shard)).await;
+        self.files.watch(id, dir.volume_path(id, superblock.generation));
+        match opened {
+            Ok(()) => {
+                let size = ByteSize(plan.size);
+                let path = store.path.display();
+                tracing::info!(volume = id, "created, {size} in {path}, on shard {shard}");
+                self.creations.end(id);
+            }
+            Err(error) => {
+                let sentence =
+                    format!("Volume {id} was made, but {error}. Delete it and try again.");
+                self.creations.fail(id, Refused::Failed(sentence));
+            }
+        }
+        drop(plan);
+    }
+
+    /// Tells all shards where a volume is from now on, and what that means for their devices.
+    async fn route(&self, volume: u32, owner: Option<usize>) {
+        let owner = owner.map(|shard| u16::try_from(shard).expect("few shards"));
+        for shard in 0..self.shared.shards() {
+            let limit = device_limit(&self.config, &self.placement.borrow(), shard);
+            for order in [Order::Route { volume, owner }, Order::LimitDevice(limit)] {
+                let result = self.line.order(shard, order).await;
+                result.expect("a shard can always remember");
+            }
+        }
+    }
+
+    async fn delete(self: &Rc<Self>, id: u32) -> Result<(), Refused> {
+        let _changing = self.begin(id)?;
+        let placed = self.placement.borrow().get(id);
+        let Some(placed) = placed else {
+            self.creations.get(id).ok_or(Refused::NoSuchVolume(id))?;
+            self.creations.end(id);
+            return Ok(());
+        };
+        // It is about to vanish on purpose.
+        self.files.forget(id);
+        let deleted = self.line.order(placed.shard, Order::Delete { volume: id }).await;
+        if let Err(error) = deleted {
+            let dir = self.stores[placed.store].dir.as_ref().expect("the volume is in it");
+            self.files.watch(id, dir.volume_path(id, placed.generation));
+            return Err(refused(id, "deleted", error));
+        }
+        self.placement.borrow_mut().remove(id);
+        self.route(id, None).await;
+        self.shared.metrics.remove_volume(id);
+        self.creations.end(id);
+        tracing::info!(volume = id, "deleted");
+        Ok(())
+    }
+
+    async fn set_read_only(self: &Rc<Self>, id: u32, read_only: bool) -> Result<(), Refused> {
+        let _changing = self.begin(id)?;
+        let placed = self.placement.borrow().get(id).ok_or(Refused::NoSuchVolume(id))?;
+        let what = if read_only { "made read-only" } else { "made writable" };
+        let order = Order::SetReadOnly { volume: id, read_only };
+        let done = self.line.order(placed.shard, order).await;
+        done.map_err(|error| refused(id, what, error))?;
+        tracing::info!(volume = id, "{what}");
+        Ok(())
+    }
+
+    async fn forsake(self: Rc<Self>, lost: Lost) {
+        let volumes = match lost {
+            Lost::Disk(disk) => self.placement.borrow().in_store(disk),
+            Lost::Volume(volume) => vec![volume],
+        };
+        for volume in volumes {
+            let placed = self.placement.borrow().get(volume);
+            let Some(placed) = placed else { continue };
+            let order = Order::Forsake { volume };
+            if let Err(error) = self.line.order(placed.shard, order).await {
+                // It takes no writes as it is.
+                tracing::info!(volume, "{error}");
+            }
+        }
+    }
+}
+
+/// To a tenth of a binary unit.
+fn roughly(bytes: u64) -> String {
+    let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB")];
+    let (unit, name) = units.into_iter().find(|(unit, _)| bytes >= *unit).unwrap_or((1, "bytes"));
+    if unit == 1 {
+        return format!("{bytes} bytes");
+    }
+    let tenths = u128::from(bytes) * 10 / u128::from(unit);
+    format!("{}.{} {name}", tenths / 10, tenths % 10)
+}
+
+fn not_made(id: u32, store: &Store, what: &str, error: IoError) -> Refused {
+    let path = store.path.display();
+    match error {
+        IoError::Errno(nix::libc::ENOSPC) => Refused::NoSpace(format!(
+            "Volume {id} could not be made in {path}: the disk is full. Nothing is left of it. Choose a \
+             smaller size, make space, or add a disk."
+        )),
+        error => Refused::Failed(format!(
+            "Volume {id} could not be made in {path}: cannot {what}: {error}. Check the kernel log and the \
+             disk."
+        )),
+    }
+}
+
+fn refused(id: u32, what: &str, error: OrderError) -> Refused {
+    let sentence = format!("Volume {id} was not {what}: {error}.");
+    match error {
+        OrderError::NoVolume => Refused::NoSuchVolume(id),
+        OrderError::Recovering
+        | OrderError::NotOpened(_)
+        | OrderError::State(StateError::Sealed | StateError::Poisoned) => {
+            Refused::Conflict(sentence)
+        }
+        OrderError::State(StateError::NoBuffer) => Refused::Busy,
+        OrderError::State(StateError::Failed(_)) | OrderError::NotRemoved(..) => {
+            Refused::Failed(sentence)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::roughly;
+
+    #[test]
+    fn free_space_is_told_so_that_it_can_be_read() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (1000, "1000 bytes"),
+            (1 << 20, "1.0 MiB"),
+            ((1 << 30) - 1, "1023.9 MiB"),
+            (3 << 29, "1.5 GiB"),
+            (5 << 40, "5.0 TiB"),
+        ] {
+            assert_eq!(roughly(bytes), text);
+        }
+    }
+}

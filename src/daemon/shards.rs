@@ -1,0 +1,128 @@
+//! From the configuration to what each shard is told, and the shards' threads.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::placement::{Placed, Placement};
+use super::stores::Store;
+use crate::buffer::Pool;
+use crate::config::Config;
+use crate::http::conn::Deadlines;
+use crate::limits::LINGER_NS;
+use crate::metrics::{Metrics, VolumeInfo, VolumeState};
+use crate::ring::{Prepared, Ring, RingOptions};
+use crate::runtime::Runtime;
+use crate::shard::{self, Assignment, Listener, ShardConfig, Shared, Start};
+use crate::sys;
+use crate::types::VolumeId;
+use crate::volume::Expected;
+
+/// What is needed for each shard, on its way to the shard's thread.
+pub struct Seat {
+    /// Its ring.
+    pub prepared: Prepared,
+    /// Its core.
+    pub core: usize,
+    /// What it begins with.
+    pub start: Start,
+}
+
+/// Shares everything out among the shards.
+pub fn seats(
+    config: &Config,
+    stores: &[Store],
+    placement: &Placement,
+    shared: &Arc<Shared>,
+    cores: Vec<usize>,
+    prepared: Vec<Prepared>,
+    listeners: Vec<Vec<Listener>>,
+) -> Vec<Seat> {
+    let count = cores.len();
+    let mut assignments: Vec<Vec<Assignment>> = (0..count).map(|_| Vec::new()).collect();
+    for (id, placed) in placement.all() {
+        let assignment = assign(id, placed, &stores[placed.store], config, &shared.metrics);
+        assignments[placed.shard].push(assignment);
+    }
+    let missing = stores.iter().any(|store| store.dir.is_none());
+    let parts = cores.into_iter().zip(prepared).zip(listeners).zip(assignments).enumerate();
+    let seat = |(n, (((core, prepared), listeners), assignments))| Seat {
+        prepared,
+        core,
+        start: Start {
+            id: u16::try_from(n).expect("few shards"),
+            config: shard_config(config, missing),
+            shared: Arc::clone(shared),
+            assignments,
+            owners: placement.owners(),
+            listeners,
+        },
+    };
+    parts.map(seat).collect()
+}
+
+/// What the shard is told that a volume is given to; it shows as recovering from now on.
+pub fn assign(
+    id: u32,
+    placed: Placed,
+    store: &Store,
+    config: &Config,
+    metrics: &Metrics,
+) -> Assignment {
+    let dir = store.dir.as_ref().expect("volumes are found in directories that are there");
+    let info = VolumeInfo {
+        id,
+        shard: u32::try_from(placed.shard).expect("few shards"),
+        disk: u32::try_from(placed.store).expect("few disks"),
+        durable: !config.buffered,
+    };
+    Assignment {
+        dir: store.path.clone(),
+        expected: Expected {
+            volume: VolumeId(id),
+            generation: placed.generation,
+            store: dir.store_id().0.to_be_bytes(),
+            hash_bits: None,
+        },
+        metrics: metrics.register_volume(info, VolumeState::Recovering),
+    }
+}
+
+fn shard_config(config: &Config, disk_missing: bool) -> ShardConfig {
+    let limits = &config.limits;
+    let ns = |time: Duration| u64::try_from(time.as_nanos()).expect("at most an hour or a day");
+    ShardConfig {
+        deadlines: Deadlines {
+            head: ns(limits.head_timeout()),
+            idle: ns(limits.idle_timeout()),
+            body: ns(limits.body_grace()),
+            send: ns(limits.send_timeout()),
+            rate: u64::from(limits.body_min_bytes_per_second),
+            linger: LINGER_NS,
+        },
+        cache_control: config.cache_control.clone(),
+        body_max: limits.largest_body.bytes(),
+        batch_max: limits.batch_bytes(),
+        connections_max: u64::from(limits.connections),
+        drain_ns: ns(limits.drain_timeout()),
+        disk_missing,
+    }
+}
+
+/// Operations that one shard may have in flight on a device: its share of them.
+pub fn device_limit(config: &Config, placement: &Placement, shard: usize) -> usize {
+    (config.limits.device_in_flight as usize / placement.sharing(shard)).max(1)
+}
+
+/// Runs a shard on this thread until it has drained.
+pub fn run(seat: Seat, pool: &Pool, peers: Vec<RawFd>, options: RingOptions) {
+    let Seat { prepared, core, start } = seat;
+    if let Err(error) = sys::pin_to_core(core) {
+        tracing::warn!("cannot pin a shard to core {core}: {error}");
+    }
+    let ring = Ring::start(prepared, pool.clone(), peers, options).unwrap_or_else(|error| {
+        panic!("a prepared ring could not be started on its thread: {error}")
+    });
+    let runtime = Runtime::new(&ring, pool.clone(), super::random);
+    shard::run(ring, runtime, start);
+}

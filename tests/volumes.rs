@@ -1,0 +1,302 @@
+//! Volumes that come, go and change under a running daemon, and disks that do not stay.
+
+mod daemon_harness;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use daemon_harness::{COOKIE, Client, Daemon, Options, Reply, bytes, data_dir};
+use serde_json::Value;
+
+const TWO: fn() -> Options = || Options { shards: 2, ..Options::default() };
+
+fn admin(daemon: &Daemon, method: &str, path: &str, body: &str) -> Reply {
+    let mut client = Client::connect(daemon.admin).unwrap();
+    client.request(method, path, &[], Some(body.as_bytes())).unwrap()
+}
+
+fn json(reply: &Reply) -> Value {
+    serde_json::from_slice(&reply.body).unwrap_or_else(|error| panic!("{error}: {reply:?}"))
+}
+
+fn error(reply: &Reply) -> String {
+    json(reply)["error"].as_str().unwrap_or_else(|| panic!("no error: {reply:?}")).to_owned()
+}
+
+fn state(daemon: &Daemon, volume: u32) -> String {
+    let shown = json(&daemon.admin(&format!("/volumes/{volume}")));
+    shown["state"].as_str().expect("a state").to_owned()
+}
+
+fn url(volume: u32, key: u64) -> String {
+    format!("/{volume}/{key}/0/{COOKIE}")
+}
+
+fn wait_for(daemon: &Daemon, what: &str, mut there: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !there() {
+        assert!(Instant::now() < deadline, "never: {what}\n{}", daemon.log_text());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// One connection for each of the daemon's shards at least: which of them accepts is not ours to say.
+fn clients(daemon: &Daemon) -> Vec<Client> {
+    (0..8).map(|_| daemon.client()).collect()
+}
+
+#[test]
+fn a_created_volume_serves_at_once_and_from_every_shard() {
+    let dir = data_dir();
+    let daemon = Daemon::start(dir.path(), &TWO());
+    let mut clients = clients(&daemon);
+    assert_eq!(clients[0].put(&url(2, 1), b"early").unwrap().status, 404);
+    let reply = admin(&daemon, "POST", "/volumes", r#"{"size": "32MiB"}"#);
+    assert_eq!((reply.status, reply.header("location")), (201, Some("/volumes/2")), "{reply:?}");
+    let shown = json(&reply);
+    assert_eq!((&shown["state"], &shown["size"]), (&"writable".into(), &(32 << 20).into()));
+    assert_eq!(shown["shard"], 1, "the shard that had none");
+    for (n, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.put(&url(2, n as u64), b"there").unwrap().status, 201);
+        assert_eq!(client.get(&url(2, 0)).unwrap().body, b"there");
+    }
+    let reply = admin(&daemon, "POST", "/volumes", r#"{"id": 9}"#);
+    assert_eq!((reply.status, json(&reply)["shard"].clone()), (201, 0.into()));
+    let reply = admin(&daemon, "POST", "/volumes", r#"{"id": 9}"#);
+    assert_eq!((reply.status, error(&reply).contains("exists already")), (409, true));
+    let reply = admin(&daemon, "POST", "/volumes", r#"{"size": "1MiB"}"#);
+    assert_eq!((reply.status, error(&reply).contains("16MiB to 1TiB")), (400, true));
+    let reply = admin(&daemon, "POST", "/volumes", r#"{"disk": 1}"#);
+    assert_eq!((reply.status, error(&reply).contains("data directory 1")), (400, true));
+    let ids: Vec<_> = json(&daemon.admin("/volumes"))
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v["id"].as_u64().unwrap())
+        .collect();
+    assert_eq!(ids, [1, 2, 9], "nothing is left of what was refused");
+    drop(clients);
+    assert!(daemon.stop().success());
+    let daemon = Daemon::start(dir.path(), &TWO());
+    assert_eq!(daemon.client().get(&url(2, 7)).unwrap().body, b"there");
+    assert_eq!(state(&daemon, 9), "writable");
+}
+
+#[test]
+fn a_read_only_volume_stays_so_and_others_take_the_photos() {
+    let dir = data_dir();
+    let daemon = Daemon::start(dir.path(), &TWO());
+    assert_eq!(admin(&daemon, "POST", "/volumes", "").status, 201);
+    let mut client = daemon.client();
+    assert_eq!(client.put(&url(1, 1), b"before").unwrap().status, 201);
+    let reply = admin(&daemon, "POST", "/volumes/1/read-only", "");
+    assert_eq!((reply.status, json(&reply)["state"].clone()), (200, "read_only".into()));
+    let look = |daemon: &Daemon| {
+        for client in &mut clients(daemon) {
+            let refused = client.put(&url(1, 2), b"x").unwrap();
+            assert_eq!((refused.status, refused.text().trim()), (503, "the volume is read-only"));
+            assert!(refused.header("retry-after").is_some());
+            assert_eq!(client.request("DELETE", &url(1, 1), &[], None).unwrap().status, 503);
+            let got = client.get(&url(1, 1)).unwrap();
+            assert_eq!((got.status, &got.body[..]), (200, &b"before"[..]));
+            assert_eq!(got.header("x-hayloft-volume"), Some("read-only"));
+            let posted = client.request("POST", "/", &[], Some(b"photo")).unwrap();
+            assert_eq!((posted.status, json(&posted)["volume"].clone()), (201, 2.into()));
+        }
+    };
+    look(&daemon);
+    assert_eq!(daemon.admin("/readyz?strict").status, 200, "it is what the operator wants");
+    daemon.kill();
+    let daemon = Daemon::start(dir.path(), &TWO());
+    look(&daemon);
+    let reply = admin(&daemon, "POST", "/volumes/1/writable", "");
+    assert_eq!((reply.status, json(&reply)["state"].clone()), (200, "writable".into()));
+    assert_eq!(daemon.client().put(&url(1, 2), b"x").unwrap().status, 201);
+    assert_eq!(admin(&daemon, "POST", "/volumes/7/writable", "").status, 404);
+}
+
+#[test]
+fn a_deleted_volume_is_gone_and_its_readers_finish() {
+    let dir = data_dir();
+    let daemon = Daemon::start(dir.path(), &TWO());
+    assert_eq!(admin(&daemon, "POST", "/volumes", "").status, 201);
+    let body = bytes(5, 24 << 20);
+    let mut client = daemon.client();
+    assert_eq!(client.put(&url(2, 1), &body).unwrap().status, 201);
+    assert_eq!(client.put(&url(1, 1), b"stays").unwrap().status, 201);
+    let counted = daemon.metric("hayloft_commits_total", "");
+    assert!(counted > 0.0);
+    // Has begun to read and does not go on yet.
+    let mut reader = daemon.client();
+    reader.send(format!("GET {} HTTP/1.1\r\nHost: t\r\n\r\n", url(2, 1)).as_bytes()).unwrap();
+    wait_for(&daemon, "the download", || {
+        daemon.metric("hayloft_payload_out_bytes_total", "") > 0.0
+            || daemon.metric("hayloft_device_reads_total", "") > 2.0
+    });
+    assert_eq!(admin(&daemon, "DELETE", "/volumes/2", "").status, 204);
+    for client in &mut clients(&daemon) {
+        assert_eq!(client.get(&url(2, 1)).unwrap().status, 404);
+        assert_eq!(client.put(&url(2, 3), b"x").unwrap().status, 404);
+        assert_eq!(client.get(&url(1, 1)).unwrap().status, 200);
+    }
+    assert!(!dir.path().join("data/2.0.vol").exists());
+    assert_eq!(reader.reply(false).unwrap().body, body, "whoever reads may finish");
+    assert_eq!(daemon.admin("/volumes/2").status, 404);
+    assert_eq!(admin(&daemon, "DELETE", "/volumes/2", "").status, 404);
+    assert!(daemon.metric("hayloft_commits_total", "") >= counted, "counters never go back");
+    // The number is free again, and nothing of the old volume is in the new one.
+    assert_eq!(admin(&daemon, "POST", "/volumes", r#"{"id": 2}"#).status, 201);
+    assert_eq!(daemon.client().get(&url(2, 1)).unwrap().status, 404);
+    assert!(daemon.stop().success());
+    let daemon = Daemon::start(dir.path(), &TWO());
+    assert_eq!(daemon.client().get(&url(2, 1)).unwrap().status, 404);
+    assert_eq!(daemon.client().get(&url(1, 1)).unwrap().body, b"stays");
+}
+
+#[test]
+fn changes_under_load_lose_nothing_that_was_acknowledged() {
+    let dir = data_dir();
+    let daemon = Daemon::start(dir.path(), &TWO());
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let stored: Vec<u64> = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..4u64)
+            .map(|writer| {
+                let (daemon, done) = (&daemon, &done);
+                scope.spawn(move || {
+                    let mut client = daemon.client();
+                    let mut stored = Vec::new();
+                    for n in 0.. {
+                        if done.load(std::sync::atomic::Ordering::Relaxed) {
+                            break;
+                        }
+                        let key = writer << 32 | n;
+                        match client.put(&url(1, key), &bytes(key, 3000)).unwrap().status {
+                            201 => stored.push(key),
+                            503 => {}
+                            other => panic!("{other}"),
+                        }
+                    }
+                    stored
+                })
+            })
+            .collect();
+        let changers: Vec<_> = (0..3)
+            .map(|n| {
+                let daemon = &daemon;
+                scope.spawn(move || {
+                    let change = ["read-only", "writable"];
+                    let mut changed = 0;
+                    for round in 0..20 {
+                        let path = format!("/volumes/1/{}", change[(round + n) % 2]);
+                        match admin(daemon, "POST", &path, "").status {
+                            200 => changed += 1,
+                            409 => {}
+                            other => panic!("{other}"),
+                        }
+                    }
+                    changed
+                })
+            })
+            .collect();
+        let changed: usize = changers.into_iter().map(|changer| changer.join().unwrap()).sum();
+        assert!(changed > 0);
+        assert_eq!(admin(&daemon, "POST", "/volumes/1/read-only", "").status, 200);
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
+    });
+    assert!(!stored.is_empty());
+    daemon.kill();
+    let daemon = Daemon::start(dir.path(), &TWO());
+    assert_eq!(state(&daemon, 1), "read_only");
+    let mut client = daemon.client();
+    for key in &stored {
+        assert_eq!(client.get(&url(1, *key)).unwrap().body, bytes(*key, 3000));
+    }
+    assert_eq!(json(&daemon.admin("/volumes/1"))["needles"], stored.len());
+}
+
+#[test]
+fn a_volume_that_does_not_fit_leaves_nothing_behind() {
+    let dir = data_dir();
+    let daemon = Daemon::start(dir.path(), &Options::default());
+    let disk = json(&daemon.admin("/status"))["disks"][0].clone();
+    let (free, size) = (disk["free"].as_u64().unwrap(), disk["size"].as_u64().unwrap());
+    assert!(0 < free && free <= size, "{disk}");
+    let wanted = (free >> 20) + 1024;
+    assert!(wanted < 1 << 20, "this test needs a disk with less than 1 TiB free: set TMPDIR");
+    let body = format!(r#"{{"size": "{wanted}MiB"}}"#);
+    let reply = admin(&daemon, "POST", "/volumes", &body);
+    assert_eq!(reply.status, 507, "{reply:?}");
+    assert!(error(&reply).contains("does not fit"), "{}", error(&reply));
+    assert_eq!(daemon.admin("/volumes/2").status, 404);
+    let names = names(&dir.path().join("data"));
+    assert_eq!(names, ["1.0.vol", "LOCK", "hayloft.toml"]);
+    assert_eq!(admin(&daemon, "POST", "/volumes", r#"{"size": "16MiB"}"#).status, 201);
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_data_directory_that_disappears_takes_only_its_volumes_out() {
+    let dir = data_dir();
+    let second = dir.path().join("second");
+    let options = Options { args: vec!["--data".into(), second.to_str().unwrap().into()], ..TWO() };
+    let daemon = Daemon::start(dir.path(), &options);
+    let reply = admin(&daemon, "POST", "/volumes", r#"{"id": 2, "disk": 1, "size": "32MiB"}"#);
+    assert_eq!(reply.status, 201, "{reply:?}");
+    let mut client = daemon.client();
+    for volume in [1, 2] {
+        assert_eq!(client.put(&url(volume, 1), b"before").unwrap().status, 201);
+    }
+    let away = dir.path().join("away");
+    std::fs::rename(&second, &away).unwrap();
+    wait_for(&daemon, "volume 2 is lost", || state(&daemon, 2) == "lost");
+    // Nothing is acknowledged that a restart would not find; what is there is still read.
+    assert_eq!(client.put(&url(2, 2), b"x").unwrap().status, 503);
+    assert_eq!(client.get(&url(2, 1)).unwrap().body, b"before");
+    assert_eq!(client.put(&url(1, 2), b"x").unwrap().status, 201);
+    let posted = client.request("POST", "/", &[], Some(b"photo")).unwrap();
+    assert_eq!(json(&posted)["volume"], 1);
+    assert_eq!(daemon.admin("/readyz").status, 200);
+    assert_eq!(daemon.admin("/readyz?strict").status, 503);
+    assert_eq!(json(&daemon.admin("/status"))["disks"][1]["state"], "failed");
+    assert!(daemon.log_text().contains("no longer the data directory it was"));
+    assert!(daemon.stop().success());
+
+    // Without it the daemon starts all the same, and makes no volume whose number it may have.
+    let daemon = Daemon::start(dir.path(), &options);
+    let mut client = daemon.client();
+    assert_eq!(client.get(&url(1, 2)).unwrap().status, 200);
+    assert_eq!(client.get(&url(2, 1)).unwrap().status, 503);
+    let reply = admin(&daemon, "POST", "/volumes", "");
+    assert_eq!((reply.status, error(&reply).contains("is missing")), (409, true));
+    drop(client);
+    assert!(daemon.stop().success());
+
+    std::fs::rename(&away, &second).unwrap();
+    let daemon = Daemon::start(dir.path(), &options);
+    assert_eq!(daemon.client().get(&url(2, 1)).unwrap().body, b"before");
+    assert_eq!(daemon.client().put(&url(2, 2), b"x").unwrap().status, 201);
+}
+
+#[test]
+fn a_volume_file_that_is_removed_is_noticed_and_still_read() {
+    let dir = data_dir();
+    let daemon = Daemon::start(dir.path(), &Options::default());
+    let mut client = daemon.client();
+    assert_eq!(client.put(&url(1, 1), b"before").unwrap().status, 201);
+    std::fs::remove_file(dir.path().join("data/1.0.vol")).unwrap();
+    wait_for(&daemon, "volume 1 is lost", || state(&daemon, 1) == "lost");
+    assert_eq!(client.put(&url(1, 2), b"x").unwrap().status, 503);
+    // It was the only volume. Ending now would destroy the last copy.
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(client.get(&url(1, 1)).unwrap().body, b"before");
+    let text = daemon.log_text();
+    assert!(text.contains("was removed or replaced under the running daemon"), "{text}");
+}
