@@ -173,7 +173,7 @@ fn blank(place: &Place, reader: &Reader<'_>) -> VolumeReport {
         volume: place.file.id,
         file: place.file.path.display().to_string(),
         sound: true,
-        state: state_text(volume.superblock().state),
+        state: state_text(volume.state()),
         needles: figures.needles,
         damaged_needles: 0,
         large_bodies: 0,
