@@ -8,9 +8,13 @@ mod check;
 mod dump;
 mod export;
 mod offline;
+mod completions;
+mod config;
+mod man;
 mod serve;
 
 use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -19,6 +23,9 @@ pub use check::CheckArgs;
 pub use dump::DumpArgs;
 pub use export::ExportArgs;
 pub use offline::OfflineArgs;
+pub use completions::CompletionsArgs;
+pub use config::ConfigArgs;
+pub use man::ManArgs;
 pub use serve::ServeArgs;
 
 /// Hayloft keeps billions of photos in a few large files and serves any of them with one device read.
@@ -42,6 +49,12 @@ pub enum Command {
     Dump(DumpArgs),
     /// Write what is alive in volumes as a tar, while no daemon runs on them.
     Export(ExportArgs),
+    /// Look at a configuration without running anything.
+    Config(ConfigArgs),
+    /// Print what lets a shell complete hayloft's commands and flags.
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write one for each command.
+    Man(ManArgs),
 }
 
 impl Cli {
@@ -53,6 +66,9 @@ impl Cli {
             Command::Check(args) => args.run(),
             Command::Dump(args) => args.run(),
             Command::Export(args) => args.run(),
+            Command::Config(args) => args.run(),
+            Command::Completions(args) => args.run(),
+            Command::Man(args) => args.run(),
         }
     }
 }
@@ -61,6 +77,17 @@ impl Cli {
 fn fail(error: &dyn Display) -> ExitCode {
     eprintln!("hayloft: {error}");
     ExitCode::from(2)
+}
+
+/// Prints what a command is asked for. A reader that has enough (`| head`) is no failure.
+fn deliver(text: &[u8]) -> ExitCode {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            fail(&format!("cannot write to standard output: {error}; see where it leads"))
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 #[cfg(test)]

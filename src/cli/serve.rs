@@ -68,6 +68,11 @@ impl ServeArgs {
     /// [`ConfigError`], naming the flag, or the file, line and key, of the wrong setting. A value of the
     /// file that a flag overrides must still have the right form, but may be out of range.
     pub fn into_config(self) -> Result<Config, ConfigError> {
+        self.into_draft()?.validated()
+    }
+
+    /// The same before it is validated, with where each setting was given.
+    pub(super) fn into_draft(self) -> Result<Draft, ConfigError> {
         let mut draft = match &self.config {
             Some(path) => Draft::read(path)?,
             None => Draft::default(),
@@ -100,7 +105,7 @@ impl ServeArgs {
             draft.config.buffered = true;
             draft.overridden("buffered", "--buffered");
         }
-        draft.validated()
+        Ok(draft)
     }
 
     /// Runs the daemon until it is told to stop.
@@ -109,9 +114,9 @@ impl ServeArgs {
             Ok(config) => config,
             Err(error) => return fail(&error),
         };
-        let filter = match tracing_subscriber::EnvFilter::try_new(&config.log) {
+        let filter = match config.log_filter() {
             Ok(filter) => filter,
-            Err(error) => return fail(&format!("log = {:?} is no filter: {error}", config.log)),
+            Err(error) => return fail(&error),
         };
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
         tracing_subscriber::fmt()

@@ -164,7 +164,7 @@ fn core_id(entry: &str, text: &str) -> Result<usize, CoresError> {
 }
 
 /// `0,2-5` for `[0, 2, 3, 4, 5]`: neighbours that ascend by one become a range.
-fn describe(ids: &[usize]) -> String {
+pub(super) fn describe(ids: &[usize]) -> String {
     let ranges: Vec<String> = ids
         .chunk_by(|left, right| left + 1 == *right)
         .map(|run| match run {

@@ -53,11 +53,22 @@ impl Draft {
         self.places.insert(key.to_owned(), Place::Flag(flag));
     }
 
+    /// Where `key` was given; [`Place::Unknown`] for a default.
+    pub(crate) fn place(&self, key: &str) -> Place {
+        self.places.get(key).cloned().unwrap_or_default()
+    }
+
+    /// Checks the configuration.
+    ///
+    /// # Errors
+    /// As [`Config::validate`], naming where the wrong setting was given.
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        self.config.validate().map_err(|error| error.at(|key| self.place(key)))
+    }
+
     /// The configuration, once it is valid.
     pub(crate) fn validated(self) -> Result<Config, ConfigError> {
-        self.config
-            .validate()
-            .map_err(|error| error.at(|key| self.places.get(key).cloned().unwrap_or_default()))?;
+        self.validate()?;
         Ok(self.config)
     }
 }
@@ -75,13 +86,13 @@ fn read_bounded(path: &Path) -> io::Result<String> {
 }
 
 /// A key of the document, with its section, and where it and its value stand (byte offsets).
-struct Setting {
-    key: String,
+pub(super) struct Setting {
+    pub(super) key: String,
     key_span: Range<usize>,
-    value_span: Range<usize>,
+    pub(super) value_span: Range<usize>,
 }
 
-fn settings_of(root: &DeTable<'_>) -> Vec<Setting> {
+pub(super) fn settings_of(root: &DeTable<'_>) -> Vec<Setting> {
     let mut settings = Vec::new();
     collect(root, "", &mut settings);
     settings
@@ -196,6 +207,7 @@ mod tests {
                 "1 to 1024",
             ),
             ("\nadmin = \"127.0.0.1:8080\"", "/etc/hayloft.toml:2: admin: ", "another port"),
+            ("\nlog = \"warn,,x=y=z\"", "/etc/hayloft.toml:2: log: ", "is no filter"),
         ] {
             let error = error_of(text);
             assert!(error.starts_with(start), "{text:?}: {error}");

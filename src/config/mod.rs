@@ -5,6 +5,7 @@
 //! setting with its default; a test holds the two together.
 
 mod cores;
+mod effective;
 mod error;
 mod file;
 mod limits;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use cores::{CORE_ID_LIMIT, CoreList, Cores, CoresError, available_cores};
+pub(crate) use effective::effective;
 pub use error::{ConfigError, Place};
 pub(crate) use file::Draft;
 pub use limits::Limits;

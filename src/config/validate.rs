@@ -1,7 +1,9 @@
 //! What a configuration must fulfil beyond its form: ranges, and settings that must fit each other.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+
+use tracing_subscriber::EnvFilter;
 
 use super::{Config, ConfigError, Listen, SHARD_PORT_DISTANCE, ShardPorts, available_cores};
 use crate::limits::BATCH_MAX;
@@ -92,6 +94,20 @@ impl Config {
         warnings
     }
 
+    /// What is logged, as the log library takes it.
+    ///
+    /// # Errors
+    /// `log` is no filter.
+    pub fn log_filter(&self) -> Result<EnvFilter, ConfigError> {
+        EnvFilter::try_new(&self.log).map_err(|error| {
+            ConfigError::setting(
+                "log",
+                format!("{:?} is no filter: {error}", self.log),
+                "write a level such as info, or a filter such as warn,hayloft::volume=debug",
+            )
+        })
+    }
+
     /// The core of each shard, on this machine. Never empty.
     ///
     /// # Errors
@@ -139,6 +155,13 @@ impl Config {
             }
         }
         Ok(Some(range))
+    }
+
+    /// The address that the ports of the shards are on: that of the first TCP `listen`, else loopback.
+    #[must_use]
+    pub fn shard_port_host(&self) -> IpAddr {
+        let first = self.listen.iter().find_map(Listen::tcp);
+        first.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
     }
 
     fn shards_on(&self, available: &[usize]) -> Result<Vec<usize>, ConfigError> {
@@ -209,7 +232,6 @@ impl Config {
                 ),
             ));
         }
-        // Whether it is a filter is for the log library to say, at start-up.
         if self.log.trim().is_empty() || self.log.len() > LOG_BYTES_MAX {
             return Err(ConfigError::setting(
                 "log",
@@ -218,7 +240,7 @@ impl Config {
                  warn,hayloft::volume=debug",
             ));
         }
-        Ok(())
+        self.log_filter().map(drop)
     }
 
     fn check_limits(&self) -> Result<(), ConfigError> {

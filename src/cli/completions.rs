@@ -1,0 +1,57 @@
+//! `hayloft completions`.
+
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use super::{Cli, deliver};
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  hayloft completions bash > /usr/share/bash-completion/completions/hayloft
+      for all users of bash
+  hayloft completions zsh > ~/.zfunc/_hayloft
+      for a user of zsh who has ~/.zfunc in fpath
+  hayloft completions fish > ~/.config/fish/completions/hayloft.fish
+      for a user of fish
+
+Renew the file with each version of hayloft.";
+
+/// `hayloft completions`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(after_help = COMPLETIONS_EXAMPLES)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+impl CompletionsArgs {
+    pub(super) fn run(self) -> ExitCode {
+        deliver(&script(self.shell))
+    }
+}
+
+fn script(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "hayloft", &mut script);
+    script
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::*;
+
+    #[test]
+    fn each_shell_gets_all_commands_and_flags() {
+        for shell in Shell::value_variants() {
+            let script = String::from_utf8(script(*shell)).unwrap();
+            for word in ["completions", "config", "check", "man", "serve", "shard-ports"] {
+                assert!(script.contains(word), "{shell}: {word}");
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! `hayloft config`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::{ServeArgs, deliver, fail};
+use crate::config::effective;
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  hayloft config check /etc/hayloft/hayloft.toml
+      before a restart: would the daemon start with this file, and with what?
+  hayloft config check --config /etc/hayloft/hayloft.toml --cores 0-3
+      the same with a flag that overrides the file
+  hayloft config check > hayloft.toml
+      a file with every setting and its default
+
+Standard output is TOML: every setting that counts, with where it was given. Warnings go to standard
+error. Addresses are not bound and directories are not opened. Exit code 0: valid; 2: not.";
+
+/// `hayloft config`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ConfigArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    command: ConfigCommand,
+}
+
+#[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
+enum ConfigCommand {
+    /// Check a configuration as serve would, and show the settings that count
+    Check(CheckArgs),
+}
+
+/// Flags of `hayloft config check`: those of `serve`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(after_help = CHECK_EXAMPLES)]
+struct CheckArgs {
+    /// Configuration file (TOML), as --config
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    file: Option<PathBuf>,
+
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+impl ConfigArgs {
+    pub(super) fn run(self) -> ExitCode {
+        match self.command {
+            ConfigCommand::Check(args) => args.run(),
+        }
+    }
+}
+
+impl CheckArgs {
+    fn run(mut self) -> ExitCode {
+        if self.file.is_some() {
+            self.serve.config = self.file.take();
+        }
+        let draft = match self.serve.into_draft() {
+            Ok(draft) => draft,
+            Err(error) => return fail(&error),
+        };
+        let text = match effective(&draft) {
+            Ok(text) => text,
+            Err(error) => return fail(&error),
+        };
+        for warning in draft.config.warnings() {
+            eprintln!("hayloft: warning: {warning}");
+        }
+        deliver(text.as_bytes())
+    }
+}
