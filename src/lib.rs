@@ -7,6 +7,7 @@ pub mod admin;
 pub mod buffer;
 pub mod calendar;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod daemon;
 pub mod datadir;

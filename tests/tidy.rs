@@ -28,6 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("volume", &["types", "limits", "buffer", "op", "runtime"]),
     ("http", &["limits", "buffer", "op", "runtime"]),
     ("admin", &["size", "metrics"]),
+    ("client", &["http"]),
     (
         "shard",
         &[
@@ -76,6 +77,7 @@ const STRANGERS: &[Stranger] = &[
         but: &[],
     },
     Stranger { who: &["src/"], unless: &["src/daemon/"], never: &["sd_notify"], but: &[] },
+    Stranger { who: &["src/"], unless: &["src/client/"], never: &["ureq"], but: &[] },
     // No sockets, threads, clocks, files or environment: what is needed of them is handed in.
     Stranger {
         who: &["src/volume/", "src/http/", "src/runtime/", "src/op.rs", "src/sim/"],

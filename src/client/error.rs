@@ -1,0 +1,125 @@
+//! What can go wrong between a command and the daemon.
+
+use std::io;
+
+use thiserror::Error;
+
+use super::ServerAddress;
+use crate::http::head::Method;
+
+/// Why there is no answer, or not the one that was hoped for.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// Nobody is there.
+    #[error(
+        "cannot reach {address}: {error}; is the daemon running? Start it with hayloft serve, or name \
+         it with {flag}"
+    )]
+    Unreachable {
+        /// Where.
+        address: ServerAddress,
+        /// What the user can name another address with.
+        flag: &'static str,
+        /// Why.
+        error: String,
+    },
+    /// The connection broke: whether the request was carried out is not known.
+    #[error(
+        "the connection to {address} broke during {request}: {error}; whether it was carried out is not \
+         known: run the command again when the daemon answers"
+    )]
+    Broken {
+        /// Where.
+        address: ServerAddress,
+        /// Method and path.
+        request: String,
+        /// Why.
+        error: String,
+    },
+    /// The daemon said no.
+    #[error("{request} was answered with {status}: {reason}")]
+    Refused {
+        /// Method and path.
+        request: String,
+        /// The status.
+        status: u16,
+        /// The daemon's reason, in one line.
+        reason: String,
+    },
+    /// The answer makes no sense.
+    #[error(
+        "the answer to {request} cannot be understood ({what}); is it a hayloft daemon that answers?"
+    )]
+    Garbled {
+        /// Method and path.
+        request: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// What was to be sent could not be read; nothing was stored.
+    #[error(transparent)]
+    Source(io::Error),
+}
+
+impl ClientError {
+    pub(super) fn of(
+        error: ureq::Error,
+        flag: &'static str,
+        address: &ServerAddress,
+        method: Method,
+        path: &str,
+    ) -> Self {
+        use ureq::{Error, Timeout};
+        let address = address.clone();
+        let connecting = match &error {
+            Error::Io(error) => {
+                let kinds = [
+                    io::ErrorKind::ConnectionRefused,
+                    io::ErrorKind::HostUnreachable,
+                    io::ErrorKind::NetworkUnreachable,
+                ];
+                kinds.contains(&error.kind())
+            }
+            Error::HostNotFound | Error::ConnectionFailed => true,
+            Error::Timeout(phase) => matches!(phase, Timeout::Connect | Timeout::Resolve),
+            _ => false,
+        };
+        let request = shown(method, path);
+        match error {
+            error if connecting => Self::Unreachable { address, flag, error: words(&error) },
+            error @ (Error::Protocol(_) | Error::LargeResponseHeader(..)) => {
+                Self::Garbled { request, what: error.to_string() }
+            }
+            error => Self::Broken { address, request, error: words(&error) },
+        }
+    }
+}
+
+/// An error without the library's label in front.
+fn words(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(error) => error.to_string(),
+        error => error.to_string(),
+    }
+}
+
+/// A request as errors name it. Cookies work like passwords, and errors end up in logs.
+pub(super) fn shown(method: Method, path: &str) -> String {
+    let method = method.token().escape_ascii();
+    match path.rsplit_once('/') {
+        Some((front, last)) if last.len() == 16 => format!("{method} {front}/{}..", &last[..4]),
+        _ => format!("{method} {path}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_never_printed_whole() {
+        assert_eq!(shown(Method::Get, "/1/2/0/0123456789abcdef"), "GET /1/2/0/0123..");
+        assert_eq!(shown(Method::Post, "/"), "POST /");
+        assert_eq!(shown(Method::Get, "/volumes"), "GET /volumes");
+    }
+}

@@ -1,0 +1,155 @@
+//! A small blocking HTTP client for the commands: the data API and the admin API, over TCP, without
+//! TLS, proxies or redirects.
+//!
+//! It sends what it is told and says what came back; a status is no error here. What a command makes of
+//! it stands there. Nothing in the daemon uses this module.
+
+mod address;
+mod body;
+mod error;
+mod reply;
+
+use std::time::Duration;
+
+use ureq::{Agent, SendBody, http::Request};
+
+use crate::http::head::Method;
+
+pub use address::{AddressError, ServerAddress};
+pub use body::{Body, Source};
+pub use error::ClientError;
+pub use reply::Reply;
+
+use body::Exact;
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long the daemon may take to answer a request, or be silent in the middle of an answer. Creating a
+/// large volume takes its time.
+const ANSWER: Duration = Duration::from_secs(120);
+/// Bodies above this are announced first (bytes), so that a refusal comes before them and not instead of
+/// them.
+const ANNOUNCED: u64 = 1 << 20;
+/// How often a request that can be repeated safely is sent again.
+const RETRIES: u32 = 5;
+/// The longest time waited before that, whatever the daemon asks for.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// A connection pool to one server. One request at a time is the best use of it: threads have their own.
+#[derive(Debug)]
+pub struct Client {
+    agent: Agent,
+    address: ServerAddress,
+    /// What the user can name another address with.
+    flag: &'static str,
+    retries: u32,
+}
+
+impl Client {
+    /// A client of the server at `address`, which the user names with `flag`. Connects when first needed.
+    #[must_use]
+    pub fn new(address: ServerAddress, flag: &'static str) -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .user_agent(concat!("hayloft/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(CONNECT))
+            .timeout_recv_response(Some(ANSWER))
+            .timeout_per_read(Some(ANSWER))
+            .timeout_per_write(Some(ANSWER))
+            .build();
+        Self { agent: config.into(), address, flag, retries: RETRIES }
+    }
+
+    /// The same, but every request is sent once: for who has a plan of his own.
+    #[must_use]
+    pub fn without_retries(self) -> Self {
+        Self { retries: 0, ..self }
+    }
+
+    /// The server.
+    #[must_use]
+    pub fn address(&self) -> &ServerAddress {
+        &self.address
+    }
+
+    /// Sends a request for `path`, which begins with a slash, and waits for the head of the answer.
+    ///
+    /// What does not change by being done twice (all but POST) is sent again, up to five times, after a
+    /// 503 that says when to come back, and after a connection that broke. POST is sent once.
+    ///
+    /// # Errors
+    /// [`ClientError`]; no status is an error.
+    pub fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Body<'_>,
+    ) -> Result<Reply, ClientError> {
+        let mut left = if method == Method::Post { 0 } else { self.retries };
+        loop {
+            let result = self.send(method, path, headers, body);
+            let pause = match &result {
+                Ok(reply) => reply.retry_after(),
+                // What was kept open may have been closed meanwhile.
+                Err(ClientError::Broken { .. }) => Some(Duration::ZERO),
+                Err(_) => None,
+            };
+            let Some(pause) = pause.filter(|_| left > 0) else { return result };
+            left -= 1;
+            if let Ok(mut reply) = result {
+                // Else the connection could not be used on; if it fails, another one is made.
+                let _ = reply.drain();
+            }
+            std::thread::sleep(pause.min(PAUSE_MAX));
+        }
+    }
+
+    fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Body<'_>,
+    ) -> Result<Reply, ClientError> {
+        let uri = format!("{}{path}", self.address);
+        let mut request = Request::builder().method(method.token()).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = match body {
+            Body::None if method.has_body() => Body::Bytes(&[]),
+            body => body,
+        };
+        let mut stream = Exact::open(body).map_err(ClientError::Source)?;
+        if let Some(stream) = &stream {
+            request = request.header("Content-Length", stream.left());
+            if stream.left() > ANNOUNCED {
+                request = request.header("Expect", "100-continue");
+            }
+        }
+        let result = match &mut stream {
+            Some(stream) => request
+                .body(SendBody::from_reader(stream))
+                .map_err(ureq::Error::from)
+                .and_then(|request| self.agent.run(request)),
+            None => request
+                .body(())
+                .map_err(ureq::Error::from)
+                .and_then(|request| self.agent.run(request)),
+        };
+        match result {
+            Ok(response) => Ok(Reply::new(method, path, response)),
+            Err(error) => match stream.and_then(Exact::failure) {
+                Some(error) => Err(ClientError::Source(error)),
+                None => Err(ClientError::of(error, self.flag, &self.address, method, path)),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
