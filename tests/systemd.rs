@@ -1,17 +1,20 @@
-//! The unit under `systemd/`: systemd finds it sound and tight, the daemon speaks its protocol, and
-//! needs no system call that the unit refuses.
+//! The units under `systemd/`: systemd finds them sound and tight, the daemon speaks its protocol, takes
+//! the sockets it is handed, and needs no system call that the unit refuses.
 
 mod daemon_harness;
 
 use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use daemon_harness::{Daemon, Options, bytes, data_dir, path};
+use daemon_harness::{Client, Daemon, Options, bytes, data_dir, free_ports, path};
+use nix::sys::signal::Signal;
 
 const UNIT: &str = include_str!("../systemd/hayloft.service");
+const SOCKET: &str = include_str!("../systemd/hayloft.socket");
 
 /// Runs a program of systemd's; what it printed.
 fn systemd(program: &str, args: &[&str]) -> (bool, String) {
@@ -35,9 +38,13 @@ fn systemd_finds_the_unit_sound_and_tight() {
     assert_ne!(here, UNIT);
     let here = here.replace("Documentation=file:", "#");
     std::fs::write(&unit, here).unwrap();
-    let unit = unit.to_str().unwrap();
-    let (ok, said) = systemd("systemd-analyze", &["verify", "--man=no", unit]);
-    assert!(ok && !said.contains("hayloft.service:"), "{said}");
+    let socket = dir.path().join("hayloft.socket");
+    std::fs::write(&socket, SOCKET.replace("Documentation=file:", "#")).unwrap();
+    let (unit, socket) = (unit.to_str().unwrap(), socket.to_str().unwrap());
+    for unit in [unit, socket] {
+        let (ok, said) = systemd("systemd-analyze", &["verify", "--man=no", unit]);
+        assert!(ok && !said.contains("hayloft."), "{said}");
+    }
     // Exposure of at most 2.0 of 10.
     let (ok, said) =
         systemd("systemd-analyze", &["security", "--offline=true", "--threshold=20", unit]);
@@ -107,6 +114,109 @@ fn the_daemon_says_when_it_is_ready_alive_and_stopping() {
     daemon.signal(nix::sys::signal::Signal::SIGTERM);
     heard(&socket, "STOPPING=1");
     assert!(daemon.stop().success());
+}
+
+fn get(key: u64) -> Vec<u8> {
+    format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(key)).into_bytes()
+}
+
+/// systemd-socket-activate listens, and starts the daemon with the first connection.
+#[test]
+fn the_sockets_of_the_service_manager_replace_the_configured_ones() {
+    let dir = data_dir();
+    let port = free_ports(2);
+    let (data, admin) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{}", port + 1));
+    let launcher = ["systemd-socket-activate", "-l", &data, "-l", &admin, "--fdname=data:admin"];
+    let launcher = launcher.map(str::to_owned).to_vec();
+    let options = Options { shards: 2, launcher, ..Options::default() };
+    // What is configured is not bound, so it may be taken.
+    let taken = free_ports(2);
+    let configured = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let (own, others) = (configured(taken), configured(taken + 1));
+    let _taken = [TcpListener::bind(own).unwrap(), TcpListener::bind(others).unwrap()];
+    let mut daemon = Daemon::launch_on(dir.path(), &options, own, others);
+    (daemon.data, daemon.admin) = (data.parse().unwrap(), admin.parse().unwrap());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut first = loop {
+        assert!(Instant::now() < deadline, "{}", daemon.log_text());
+        match Client::connect(daemon.data) {
+            Ok(client) => break client,
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    // The one that starts it, and others that come before it is up.
+    let mut early: Vec<Client> = (0..20).map(|_| daemon.client()).collect();
+    early.push(daemon.client());
+    first.send(&get(1)).unwrap();
+    for client in &mut early {
+        client.send(&get(1)).unwrap();
+    }
+    for client in early.iter_mut().chain([&mut first]) {
+        let status = client.reply(false).unwrap().status;
+        assert!([404, 503].contains(&status), "{status}: {}", daemon.log_text());
+    }
+    while !daemon.ready() {
+        assert!(Instant::now() < deadline, "{}", daemon.log_text());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(first.put(&path(1), b"photo").unwrap().status, 201);
+    let log = daemon.log_text();
+    assert!(log.contains(&format!("listen = {own} is not bound")), "{log}");
+    assert!(log.contains(&format!("photos on http://{data}, admin on http://{admin}")), "{log}");
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn a_restart_under_a_socket_unit_refuses_nobody() {
+    let dir = data_dir();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let data = listener.local_addr().unwrap();
+    let passed = Some(("hayloft.socket", listener.into()));
+    let options = Options { shards: 2, passed, ..Options::default() };
+    let unused = free_ports(2);
+    let configured = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let (own, admin) = (configured(unused), configured(unused + 1));
+    let ready = |daemon: &Daemon| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !daemon.ready() {
+            assert!(Instant::now() < deadline, "{}", daemon.log_text());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let mut daemon = Daemon::launch_on(dir.path(), &options, own, admin);
+    ready(&daemon);
+    assert_eq!(Client::connect(data).unwrap().put(&path(1), b"photo").unwrap().status, 201);
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        daemon.signal(signal);
+        assert!(daemon.wait(Duration::from_secs(20)).is_some(), "{}", daemon.log_text());
+        // There is no daemon, and nobody is refused.
+        let mut waiting: Vec<Client> = (0..50).map(|_| Client::connect(data).unwrap()).collect();
+        for client in &mut waiting {
+            client.send(&get(1)).unwrap();
+        }
+        daemon = Daemon::launch_on(dir.path(), &options, own, admin);
+        for client in &mut waiting {
+            let reply = client.reply(false).unwrap();
+            assert!([200, 503].contains(&reply.status), "{}: {}", reply.status, daemon.log_text());
+        }
+        ready(&daemon);
+        for client in &mut waiting {
+            assert_eq!(client.get(&path(1)).unwrap().body, b"photo");
+        }
+    }
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn a_socket_that_is_of_no_use_is_an_error() {
+    let dir = data_dir();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let options = Options { passed: Some(("data", socket.into())), ..Options::default() };
+    let mut daemon = Daemon::launch(dir.path(), &options);
+    let ended = daemon.wait(Duration::from_secs(20)).expect("it does not start");
+    let log = daemon.log_text();
+    assert_eq!(ended.code(), Some(2), "{log}");
+    assert!(log.contains("takes datagrams, not connections; use ListenStream="), "{log}");
 }
 
 /// System calls of a set, as systemd knows them.

@@ -5,12 +5,12 @@
 //! configuration, no such file).
 
 mod check;
-mod dump;
-mod export;
-mod offline;
 mod completions;
 mod config;
+mod dump;
+mod export;
 mod man;
+mod offline;
 mod serve;
 
 use std::fmt::Display;
@@ -20,12 +20,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use check::CheckArgs;
-pub use dump::DumpArgs;
-pub use export::ExportArgs;
-pub use offline::OfflineArgs;
 pub use completions::CompletionsArgs;
 pub use config::ConfigArgs;
+pub use dump::DumpArgs;
+pub use export::ExportArgs;
 pub use man::ManArgs;
+pub use offline::OfflineArgs;
 pub use serve::ServeArgs;
 
 /// Hayloft keeps billions of photos in a few large files and serves any of them with one device read.

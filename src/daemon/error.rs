@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::activation::PassedError;
 use crate::config::{ConfigError, Listen};
 use crate::datadir::DataDirError;
 use crate::ring::SetupError;
@@ -85,6 +86,9 @@ pub enum StartError {
         /// The kernel's error.
         error: std::io::Error,
     },
+    /// A socket from the service manager.
+    #[error(transparent)]
+    Passed(#[from] PassedError),
     /// Something else.
     #[error("cannot {0}: {1}")]
     Step(&'static str, std::io::Error),

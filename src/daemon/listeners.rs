@@ -1,8 +1,10 @@
-//! Binding: an exclusive probe first, then one shared listener per shard and address.
+//! Binding: an exclusive probe first, then one shared listener per shard and address. A socket that was
+//! handed over is bound already, and all shards share it.
 
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
@@ -11,7 +13,8 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::StartError;
-use crate::config::Listen;
+use super::activation::{self, Passed};
+use crate::config::{Config, Listen};
 use crate::limits::LISTEN_BACKLOG;
 use crate::shard::Listener;
 
@@ -44,6 +47,11 @@ fn bind_shared(address: SocketAddr, shards: usize) -> Result<Vec<OwnedFd>, Start
     (0..shards).map(|_| bind(address, true).map(OwnedFd::from).map_err(failed)).collect()
 }
 
+/// Binds an address that nobody shares.
+fn bind_alone(address: SocketAddr) -> Result<TcpListener, StartError> {
+    bind(address, false).map_err(|error| StartError::listen(&Listen::Tcp(address), error))
+}
+
 /// The file of a unix socket; it goes when this is dropped, if it still is ours.
 pub struct SocketFile {
     path: PathBuf,
@@ -74,9 +82,12 @@ fn bind_unix(path: &Path, shards: usize) -> Result<(Vec<OwnedFd>, SocketFile), S
     // Before it listens, so that nobody else gets in meanwhile.
     fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
     socket.listen(LISTEN_BACKLOG).map_err(failed)?;
-    let sockets: io::Result<Vec<OwnedFd>> =
-        (0..shards).map(|_| socket.try_clone().map(OwnedFd::from)).collect();
-    Ok((sockets.map_err(failed)?, file))
+    Ok((share(&socket, shards).map_err(failed)?, file))
+}
+
+/// One listening socket for all shards.
+fn share(socket: &Socket, shards: usize) -> io::Result<Vec<OwnedFd>> {
+    (0..shards).map(|_| socket.try_clone().map(OwnedFd::from)).collect()
 }
 
 /// Removes the socket that a daemon left behind which was killed.
@@ -96,37 +107,84 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Binds all addresses of the data API for so many shards.
+/// Where photos are asked for.
+pub struct Bound {
+    /// What each shard accepts from.
+    pub shards: Vec<Vec<Listener>>,
+    /// Files of unix sockets.
+    pub files: Vec<SocketFile>,
+    /// Where photos are, for the log.
+    pub places: Vec<String>,
+}
+
+/// Binds what is configured, or takes what the service manager hands over instead: sockets for the data
+/// API replace all of `listen`. The shards' own `ports` are bound in any case. The admin listener comes
+/// last and apart.
 pub fn bind_all(
-    addresses: &[Listen],
+    config: &Config,
+    ports: Option<&RangeInclusive<u16>>,
     shards: usize,
-) -> Result<(Vec<Vec<Listener>>, Vec<SocketFile>), StartError> {
-    let mut all: Vec<Vec<Listener>> = (0..shards).map(|_| Vec::new()).collect();
-    let mut files = Vec::new();
-    for address in addresses {
-        let sockets = match address {
-            Listen::Tcp(address) => bind_shared(*address, shards)?,
-            Listen::Unix(path) => {
-                let (sockets, file) = bind_unix(path, shards)?;
-                files.push(file);
-                sockets
+) -> Result<(Bound, TcpListener), StartError> {
+    let Passed { data, admin } = Passed::from_environment()?;
+    let shards = (0..shards).map(|_| Vec::new()).collect();
+    let mut bound = Bound { shards, files: Vec::new(), places: Vec::new() };
+    if data.is_empty() {
+        for address in &config.listen {
+            bound.listen_on(address)?;
+        }
+    } else {
+        bound.take(&data)?;
+        let listen: Vec<String> = config.listen.iter().map(Listen::to_string).collect();
+        tracing::info!(
+            "the service manager hands over listening sockets for photos ({}): listen = {} is not bound",
+            data.len(),
+            listen.join(", ")
+        );
+    }
+    for (port, listeners) in ports.cloned().into_iter().flatten().zip(&mut bound.shards) {
+        let address = SocketAddr::new(config.shard_port_host(), port);
+        listeners.push(Listener { socket: bind_alone(address)?.into(), own: true });
+    }
+    let admin = admin.map_or_else(|| bind_alone(config.admin), Ok)?;
+    Ok((bound, admin))
+}
+
+impl Bound {
+    fn listen_on(&mut self, address: &Listen) -> Result<(), StartError> {
+        match address {
+            Listen::Tcp(tcp) => {
+                self.add(bind_shared(*tcp, self.shards.len())?);
             }
-        };
-        for (socket, listeners) in sockets.into_iter().zip(&mut all) {
+            Listen::Unix(path) => {
+                let (sockets, file) = bind_unix(path, self.shards.len())?;
+                self.files.push(file);
+                self.add(sockets);
+            }
+        }
+        self.place(address);
+        Ok(())
+    }
+
+    fn take(&mut self, sockets: &[Socket]) -> Result<(), StartError> {
+        for socket in sockets {
+            let copies = share(socket, self.shards.len());
+            self.add(copies.map_err(|error| StartError::Step("share a socket", error))?);
+            if let Some(address) = activation::address(socket) {
+                self.place(&address);
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, address: &Listen) {
+        let scheme = if address.tcp().is_some() { "http://" } else { "" };
+        self.places.push(format!("{scheme}{address}"));
+    }
+
+    /// One socket for each shard.
+    fn add(&mut self, sockets: Vec<OwnedFd>) {
+        for (socket, listeners) in sockets.into_iter().zip(&mut self.shards) {
             listeners.push(Listener { socket, own: false });
         }
     }
-    Ok((all, files))
-}
-
-/// Binds the port that belongs to one shard alone.
-pub fn bind_own(address: SocketAddr) -> Result<Listener, StartError> {
-    let socket =
-        bind(address, false).map_err(|error| StartError::listen(&Listen::Tcp(address), error))?;
-    Ok(Listener { socket: socket.into(), own: true })
-}
-
-/// Binds the admin listener.
-pub fn bind_admin(address: SocketAddr) -> Result<TcpListener, StartError> {
-    bind(address, false).map_err(|error| StartError::listen(&Listen::Tcp(address), error))
 }

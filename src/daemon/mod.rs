@@ -3,6 +3,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `listeners` | the sockets |
+//! | `activation` | sockets that the service manager hands over |
 //! | `stores` | the data directories and the volume files in them |
 //! | `placement` | which volume belongs to which shard |
 //! | `shards` | what the shards are told, and their threads |
@@ -11,6 +12,7 @@
 //! | `disks` | whether the data directories are still there |
 //! | `service` | what a service manager is told |
 
+mod activation;
 mod control;
 mod disks;
 mod error;
@@ -23,7 +25,6 @@ mod stores;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -34,10 +35,10 @@ use signal_hook::iterator::Signals;
 
 use crate::admin::{self, AdminHandle, AdminLimits, AdminState, Creations};
 use crate::buffer::{Pool, Region};
-use crate::config::{Config, Listen};
+use crate::config::Config;
 use crate::metrics::{DiskInfo, Metrics, NodeInfo, ShardInfo, VolumeState};
 use crate::ring::{Prepared, Registration, RingOptions, prepare};
-use crate::shard::{Listener, Shared};
+use crate::shard::Shared;
 use crate::sys;
 use control::{Control, Line};
 pub use error::StartError;
@@ -138,14 +139,15 @@ impl Daemon {
             placement.place(&volume);
         }
         let ports = config.shard_port_range(count)?;
-        let (listeners, socket_files) = bind(config, count, ports.clone())?;
-        let admin_socket = listeners::bind_admin(config.admin)?;
+        let (bound, admin_socket) = listeners::bind_all(config, ports.as_ref(), count)?;
+        let admin_address = admin_socket.local_addr().unwrap_or(config.admin);
 
         let infos = shard_infos(&cores, ports.map(|ports| *ports.start()));
         let metrics = new_metrics(config, &stores, &infos);
         metrics.set_registered_buffers(registered);
         let shared = Arc::new(Shared::new(Arc::clone(&metrics), count));
-        let seats = shards::seats(config, &stores, &placement, &shared, cores, prepared, listeners);
+        let seats =
+            shards::seats(config, &stores, &placement, &shared, cores, prepared, bound.shards);
         let (requests_in, requests) = mpsc::channel();
         let creations = Arc::new(Creations::default());
         let limits = AdminLimits::default();
@@ -184,11 +186,10 @@ impl Daemon {
             changing: RefCell::new(BTreeSet::new()),
         };
         let manager = Manager { control, office: Rc::new(office), requests, lost };
-        for address in &config.listen {
-            let scheme = if address.tcp().is_some() { "http://" } else { "" };
-            tracing::info!("photos on {scheme}{address}, admin on http://{}", config.admin);
+        for place in &bound.places {
+            tracing::info!("photos on {place}, admin on http://{admin_address}");
         }
-        Ok(Self { metrics, manager, threads, admin, disks, _socket_files: socket_files })
+        Ok(Self { metrics, manager, threads, admin, disks, _socket_files: bound.files })
     }
 
     /// Waits for a reason to stop.
@@ -279,23 +280,6 @@ fn find_volumes(
         volumes.push(FoundVolume { store: 0, id: 1, generation: 0 });
     }
     Ok(volumes)
-}
-
-/// Binds everything of the data API: what each shard listens on, and the socket files.
-fn bind(
-    config: &Config,
-    shards: usize,
-    ports: Option<std::ops::RangeInclusive<u16>>,
-) -> Result<(Vec<Vec<Listener>>, Vec<SocketFile>), StartError> {
-    let (mut listeners, files) = listeners::bind_all(&config.listen, shards)?;
-    if let Some(ports) = ports {
-        let first = config.listen.iter().find_map(Listen::tcp);
-        let host = first.map_or_else(|| [127, 0, 0, 1].into(), |address| address.ip());
-        for (port, listeners) in ports.zip(&mut listeners) {
-            listeners.push(listeners::bind_own(SocketAddr::new(host, port))?);
-        }
-    }
-    Ok((listeners, files))
 }
 
 fn map(pools: usize, len: usize) -> Result<Arc<Region>, StartError> {

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -45,6 +46,8 @@ pub struct Options {
     pub launcher: Vec<String>,
     /// As this user.
     pub user: Option<u32>,
+    /// What is handed over as by a service manager: a listening socket and its name.
+    pub passed: Option<(&'static str, OwnedFd)>,
 }
 
 impl Default for Options {
@@ -56,9 +59,14 @@ impl Default for Options {
             args: Vec::new(),
             launcher: Vec::new(),
             user: None,
+            passed: None,
         }
     }
 }
+
+/// Hands standard input over as sd_listen_fds(3) says, under the name that comes first.
+const HAND_OVER: &str = "LISTEN_FDNAMES=$0; LISTEN_PID=$$; LISTEN_FDS=1; \
+                         export LISTEN_FDNAMES LISTEN_PID LISTEN_FDS; exec \"$@\" 3<&0 </dev/null";
 
 /// A daemon. Killed when dropped.
 pub struct Daemon {
@@ -82,7 +90,13 @@ impl Daemon {
         std::fs::write(&config, &options.config).unwrap();
         let file = std::fs::File::options().create(true).append(true).open(&log).unwrap();
         let cores = if options.shards == 1 { "0" } else { "0,1" };
-        let words = options.launcher.iter().map(String::as_str);
+        let (stdin, script) = match &options.passed {
+            Some((name, socket)) => {
+                (Stdio::from(socket.try_clone().unwrap()), vec!["sh", "-c", HAND_OVER, *name])
+            }
+            None => (Stdio::null(), Vec::new()),
+        };
+        let words = script.into_iter().chain(options.launcher.iter().map(String::as_str));
         let mut words = words.chain([env!("CARGO_BIN_EXE_hayloft")]);
         let mut command = Command::new(words.next().unwrap());
         if let Some(user) = options.user {
@@ -102,7 +116,7 @@ impl Daemon {
             } else {
                 &["--shard-ports", "off"]
             })
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::null())
             .stderr(file)
             .spawn()

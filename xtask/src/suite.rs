@@ -7,7 +7,7 @@ use crate::xfs::Xfs;
 use crate::{Failed, run};
 
 /// Programs that the tests need, and the Debian packages they come in.
-const TOOLS: [(&str, &str); 8] = [
+const TOOLS: [(&str, &str); 9] = [
     ("curl", "curl"),
     ("mkfs.xfs", "xfsprogs"),
     ("prlimit", "util-linux"),
@@ -15,6 +15,7 @@ const TOOLS: [(&str, &str); 8] = [
     ("nginx", "nginx-light"),
     ("strace", "strace"),
     ("systemd-analyze", "systemd"),
+    ("systemd-socket-activate", "systemd"),
     ("systemd-sysusers", "systemd"),
 ];
 /// What measuring needs besides.

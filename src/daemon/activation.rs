@@ -1,0 +1,184 @@
+//! Sockets that the service manager listens on and hands over, so that nothing is lost while no daemon
+//! runs: sd_listen_fds(3).
+
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+
+use socket2::{Domain, Socket, Type};
+use thiserror::Error;
+
+use crate::config::Listen;
+use crate::sys;
+
+/// What a socket is named that no name was given: by sd_listen_fds(3), and by the socket unit, whose name it
+/// then has.
+const UNNAMED: [&str; 2] = ["", "unknown"];
+const UNIT: &str = ".socket";
+
+/// Why what was handed over is of no use.
+#[derive(Debug, Error)]
+pub enum PassedError {
+    /// The environment says something else than what is there.
+    #[error(
+        "the sockets that LISTEN_FDS announces cannot be taken: {0}; start the daemon from a socket unit \
+         (systemd/hayloft.socket), or unset LISTEN_FDS and LISTEN_PID"
+    )]
+    Environment(std::io::Error),
+    /// A name that means nothing.
+    #[error(
+        "the service manager hands over a socket named {0:?}, which means nothing; write \
+         FileDescriptorName=data or FileDescriptorName=admin in its unit"
+    )]
+    Name(String),
+    /// Not a socket that connections can be accepted from.
+    #[error(
+        "the socket {name:?} that the service manager hands over {problem}; use ListenStream= and Accept=no \
+         in its unit"
+    )]
+    Kind {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Two for one purpose.
+    #[error(
+        "the service manager hands over two sockets named admin; there is one admin API: keep one"
+    )]
+    TwoAdmins,
+}
+
+/// Sockets that were handed over; all listen.
+#[derive(Debug, Default)]
+pub struct Passed {
+    /// For the data API.
+    pub data: Vec<Socket>,
+    /// For the admin API.
+    pub admin: Option<TcpListener>,
+}
+
+impl Passed {
+    /// What the environment announces, if it announces it to this very process.
+    ///
+    /// # Errors
+    /// [`PassedError`].
+    pub fn from_environment() -> Result<Self, PassedError> {
+        let announced = sd_notify::listen_fds_with_names().map_err(PassedError::Environment)?;
+        let mut sockets = Vec::new();
+        for (descriptor, name) in announced {
+            let socket = sys::duplicate(descriptor).map_err(PassedError::Environment)?;
+            sockets.push((name, socket));
+        }
+        Self::sort(sockets)
+    }
+
+    fn sort(sockets: Vec<(String, OwnedFd)>) -> Result<Self, PassedError> {
+        let mut passed = Self::default();
+        for (name, socket) in sockets {
+            let is_data = name == "data" || UNNAMED.contains(&&name[..]) || name.ends_with(UNIT);
+            if !is_data && name != "admin" {
+                return Err(PassedError::Name(name));
+            }
+            let socket = Socket::from(socket);
+            if let Err(problem) = prepare(&socket, is_data) {
+                return Err(PassedError::Kind { name, problem });
+            }
+            if is_data {
+                passed.data.push(socket);
+            } else if passed.admin.replace(socket.into()).is_some() {
+                return Err(PassedError::TwoAdmins);
+            }
+        }
+        Ok(passed)
+    }
+}
+
+/// Makes a socket as if it had been bound here, or says what it is not.
+fn prepare(socket: &Socket, may_be_unix: bool) -> Result<(), &'static str> {
+    let kind = socket.r#type().map_err(|_| "is no socket")?;
+    if kind != Type::STREAM {
+        return Err("takes datagrams, not connections");
+    }
+    if !socket.is_listener().unwrap_or(false) {
+        return Err("does not listen");
+    }
+    let domain = socket.domain().map_err(|_| "is no socket")?;
+    let is_tcp = domain == Domain::IPV4 || domain == Domain::IPV6;
+    if !is_tcp && !(domain == Domain::UNIX && may_be_unix) {
+        return Err(if may_be_unix { "is neither TCP nor unix" } else { "is not TCP" });
+    }
+    if is_tcp {
+        // As for sockets of our own.
+        socket.set_tcp_nodelay(true).map_err(|_| "does not take TCP_NODELAY")?;
+    }
+    // With O_NONBLOCK the ring gets EAGAIN instead of the next connection.
+    socket.set_nonblocking(false).map_err(|_| "cannot be made blocking")
+}
+
+/// Where it listens; nothing for an abstract unix socket.
+pub fn address(socket: &Socket) -> Option<Listen> {
+    let address = socket.local_addr().ok()?;
+    let unix = || address.as_pathname().map(|path| Listen::Unix(path.to_owned()));
+    address.as_socket().map(Listen::Tcp).or_else(unix)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn tcp() -> OwnedFd {
+        TcpListener::bind("127.0.0.1:0").unwrap().into()
+    }
+
+    fn sorted(sockets: Vec<(&str, OwnedFd)>) -> Result<Passed, String> {
+        let sockets = sockets.into_iter().map(|(name, socket)| (name.to_owned(), socket));
+        Passed::sort(sockets.collect()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn names_say_what_a_socket_is_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let unix = UnixListener::bind(&path).unwrap();
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        other.set_nonblocking(true).unwrap();
+        let sockets = vec![
+            ("data", tcp()),
+            ("unknown", unix.into()),
+            ("admin", tcp()),
+            ("hayloft.socket", other.into()),
+        ];
+        let passed = sorted(sockets).unwrap();
+        assert_eq!((passed.data.len(), passed.admin.is_some()), (3, true));
+        assert_eq!(address(&passed.data[1]), Some(Listen::Unix(path)));
+        assert!(address(&passed.data[0]).is_some_and(|address| address.tcp().is_some()));
+        assert!(!passed.data[2].nonblocking().unwrap() && passed.data[0].tcp_nodelay().unwrap());
+        assert!(sorted(Vec::new()).unwrap().data.is_empty());
+    }
+
+    #[test]
+    fn what_is_of_no_use_is_refused_with_advice() {
+        let dir = tempfile::tempdir().unwrap();
+        let unbound = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap().into();
+        let datagram = || UdpSocket::bind("127.0.0.1:0").unwrap().into();
+        let file = || std::fs::File::create(dir.path().join("file")).unwrap().into();
+        let unix = || UnixListener::bind(dir.path().join("s")).unwrap().into();
+        for (sockets, advice) in [
+            (vec![("adnim", tcp())], "FileDescriptorName=admin"),
+            (
+                vec![("data", tcp()), ("data", unbound())],
+                "\"data\" that the service manager hands over does not",
+            ),
+            (vec![("data", datagram())], "takes datagrams"),
+            (vec![("data", file())], "is no socket"),
+            (vec![("admin", unix())], "is not TCP"),
+            (vec![("admin", tcp()), ("admin", tcp())], "keep one"),
+        ] {
+            let error = sorted(sockets).unwrap_err();
+            assert!(error.contains(advice), "{error}");
+        }
+    }
+}
