@@ -15,6 +15,7 @@ pub mod http;
 pub mod limits;
 pub mod mailbox;
 pub mod metrics;
+pub mod nginx;
 pub mod offline;
 pub mod op;
 pub mod ring;

@@ -370,8 +370,10 @@ fn after_a_restart_of_the_daemon_nobody_needs_to_do_anything() {
                 assert_eq!(client.put(&path(2), b"x").unwrap().status / 10, 20);
             }
         }
-        let logged = nginx.logged();
-        assert!(logged.iter().all(|request| request.upstreams.len() == 1), "nothing is sent twice");
+        for request in nginx.logged() {
+            let is_read = request.request.starts_with("GET ");
+            assert!(request.upstreams.len() == 1 || is_read, "sent twice: {request:?}");
+        }
     }
 }
 

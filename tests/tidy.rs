@@ -50,7 +50,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "volume",
         ],
     ),
-    ("cli", &["size", "config", "daemon", "offline"]),
+    ("nginx", &["size", "config"]),
+    ("cli", &["size", "config", "http", "client", "daemon", "offline", "nginx"]),
     ("lib", &[]),
     ("main", &["cli"]),
 ];

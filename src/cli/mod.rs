@@ -10,6 +10,7 @@ mod config;
 mod dump;
 mod export;
 mod man;
+mod nginx_config;
 mod offline;
 mod serve;
 
@@ -25,6 +26,7 @@ pub use config::ConfigArgs;
 pub use dump::DumpArgs;
 pub use export::ExportArgs;
 pub use man::ManArgs;
+pub use nginx_config::NginxArgs;
 pub use offline::OfflineArgs;
 pub use serve::ServeArgs;
 
@@ -51,6 +53,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Look at a configuration without running anything.
     Config(ConfigArgs),
+    /// Print a configuration of nginx for the running daemon.
+    NginxConfig(NginxArgs),
     /// Print what lets a shell complete hayloft's commands and flags.
     Completions(CompletionsArgs),
     /// Print the manual page, or write one for each command.
@@ -67,6 +71,7 @@ impl Cli {
             Command::Dump(args) => args.run(),
             Command::Export(args) => args.run(),
             Command::Config(args) => args.run(),
+            Command::NginxConfig(args) => args.run(),
             Command::Completions(args) => args.run(),
             Command::Man(args) => args.run(),
         }

@@ -76,23 +76,25 @@ impl Nginx {
 
     /// Starts it in front of `server`.
     pub fn start_before(dir: &Path, server: &str, setup: &Setup) -> Self {
+        let site = EXAMPLE.replace("server 127.0.0.1:8080 ", &format!("server {server} "));
+        Self::start_as(dir, &site, setup)
+    }
+
+    /// Starts it with this configuration, which listens on port 80 as the example does.
+    pub fn start_as(dir: &Path, site: &str, setup: &Setup) -> Self {
         let own = dir.join("nginx");
         std::fs::create_dir(&own).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], free_ports(1)));
         let log = format!("access_log {} raw;", own.join("access.log").display());
-        let mut site = EXAMPLE.to_owned();
-        if setup.cache {
-            site = switched_on(&site);
-        }
+        let mut site = if setup.cache { switched_on(site) } else { site.to_owned() };
         let cache = own.join("cache");
         let ours = [
-            ("server 127.0.0.1:8080 ", &format!("server {server} ")[..]),
-            ("listen 80;", &format!("listen {address};")),
+            ("listen 80;", &format!("listen {address};")[..]),
             ("access_log off;", &log),
             ("/var/cache/nginx/hayloft ", &format!("{} ", cache.display())),
         ];
         for (old, new) in ours.iter().chain(setup.edits) {
-            assert!(site.contains(old), "the example has no {old:?}");
+            assert!(site.contains(old), "the configuration has no {old:?}");
             site = site.replace(old, new);
         }
         std::fs::write(own.join("site.conf"), site).unwrap();

@@ -1,0 +1,93 @@
+//! `hayloft nginx-config`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{deliver, fail};
+use crate::client::{Body, Client, ClientError, ServerAddress};
+use crate::config::Listen;
+use crate::http::head::Method;
+use crate::nginx::{self, Node, Site};
+use crate::size::ByteSize;
+
+const NGINX_EXAMPLES: &str = "\
+Examples:
+  hayloft nginx-config > /etc/nginx/conf.d/hayloft.conf && nginx -t && nginx -s reload
+      for the daemon on this machine
+  hayloft nginx-config --daemon unix:/run/hayloft/data.sock --server-name photos.example
+      through its unix socket; the ports of the shards stay on 127.0.0.1
+  hayloft nginx-config --admin 10.0.0.5:8081 --daemon 10.0.0.5:8080 --full > nginx.conf
+      for a daemon on another host, as a whole nginx.conf
+
+Each volume is asked for at the port of the shard that owns it; what is not listed, at the shared
+address. Reads are tried a second time if a connection fails, writes never. Make it again after volumes
+were added. Exit code 0: done; 1: printed, but nothing answers at one of its addresses; 2: not printed.";
+
+/// Flags of `hayloft nginx-config`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(after_help = NGINX_EXAMPLES)]
+pub struct NginxArgs {
+    /// Admin API of the running daemon, which says what there is
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
+    admin: ServerAddress,
+
+    /// Where nginx reaches the daemon's data API, IP:PORT or unix:/path. The ports of the shards are
+    /// on the same address, or on 127.0.0.1
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    daemon: Listen,
+
+    /// Where nginx listens: PORT, IP:PORT or unix:/path
+    #[arg(long, value_name = "ADDR", default_value = "80")]
+    listen: String,
+
+    /// Host name of the site; repeatable [default: whatever comes]
+    #[arg(long, value_name = "NAME")]
+    server_name: Vec<String>,
+
+    /// The daemon's limits.largest_body, or its limits.largest_batch if that is more
+    #[arg(long, value_name = "SIZE", default_value_t = ByteSize::mib(64))]
+    largest_body: ByteSize,
+
+    /// A whole nginx.conf instead of a part for its http block
+    #[arg(long)]
+    full: bool,
+}
+
+impl NginxArgs {
+    pub(super) fn run(self) -> ExitCode {
+        let site = Site {
+            daemon: self.daemon,
+            listen: self.listen,
+            server_names: self.server_name,
+            largest_body: self.largest_body,
+        };
+        if let Err(error) = site.validate() {
+            return fail(&error);
+        }
+        let node = match node(self.admin) {
+            Ok(node) => node,
+            Err(error) => return fail(&error),
+        };
+        let text =
+            if self.full { nginx::full(&node, &site) } else { nginx::included(&node, &site) };
+        let delivered = match text {
+            Ok(text) => deliver(text.as_bytes()),
+            Err(error) => return fail(&error),
+        };
+        let problems = nginx::unreachable(&node, &site);
+        for problem in &problems {
+            eprintln!("hayloft: {problem}; see --daemon, and whether this host may connect there");
+        }
+        if problems.is_empty() || delivered != ExitCode::SUCCESS {
+            delivered
+        } else {
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn node(admin: ServerAddress) -> Result<Node, ClientError> {
+    let client = Client::new(admin, "--admin");
+    client.request(Method::Get, "/status", &[], Body::None)?.expect(&[200])?.json()
+}

@@ -1,0 +1,349 @@
+//! The nginx configuration for a running daemon: the example of the documents with the daemon's
+//! addresses, and each volume asked for at the port of the shard that owns it.
+//!
+//! The text is `docs/nginx.example.conf` itself, so that what is said and tested there holds here too.
+
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::config::Listen;
+use crate::size::{ByteSize, KIB, MIB};
+
+const EXAMPLE: &str = include_str!("../docs/nginx.example.conf");
+/// How long a port may take to answer (see [`unreachable`]).
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// The part of the daemon's `/status` that matters here.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Node {
+    /// The daemon's version.
+    pub version: String,
+    /// The shards.
+    pub shards: Vec<Shard>,
+    /// The volumes.
+    pub volumes: Vec<Volume>,
+}
+
+/// A shard of [`Node`].
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Shard {
+    /// Its number.
+    pub id: u32,
+    /// Its own TCP port, if it has one.
+    pub port: Option<u16>,
+}
+
+/// A volume of [`Node`].
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Volume {
+    /// The id in the URL.
+    pub id: u32,
+    /// The shard that owns it.
+    pub shard: u32,
+}
+
+/// What the daemon does not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Where nginx reaches the data API of all shards. The ports of the shards are on the same address;
+    /// on 127.0.0.1 if it is a unix socket.
+    pub daemon: Listen,
+    /// Where nginx listens: a port, `IP:PORT`, or `unix:/path`.
+    pub listen: String,
+    /// Host names of the site; none: whatever comes to `listen`.
+    pub server_names: Vec<String>,
+    /// Largest body that nginx passes on, 1 B or more.
+    pub largest_body: ByteSize,
+}
+
+/// Why there is no configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum NginxError {
+    /// Something that would end a word in nginx's configuration.
+    #[error(
+        "{0:?} cannot stand in a configuration of nginx; use letters, digits and the characters \
+         . : / - _ * [ ] only"
+    )]
+    NotPlain(String),
+    /// No port, address or unix socket.
+    #[error("{0:?} is nothing to listen on; write a port such as 80, IP:PORT, or unix:/path")]
+    NotListen(String),
+    /// An address that means all addresses.
+    #[error(
+        "{0} means every address of the daemon's host; name the one at which nginx reaches it, for \
+         instance 127.0.0.1:{port}", port = .0.port()
+    )]
+    Unspecified(SocketAddr),
+    /// A limit that nginx would take for none.
+    #[error(
+        "nginx takes 0 for no limit; write the daemon's limits.largest_body, for instance 64MiB"
+    )]
+    NoBody,
+}
+
+impl Site {
+    /// Checks that its parts can stand in a configuration of nginx.
+    ///
+    /// # Errors
+    /// [`NginxError`].
+    pub fn validate(&self) -> Result<(), NginxError> {
+        let is_port = self.listen.parse::<u16>().is_ok_and(|port| port > 0);
+        if !is_port && self.listen.parse::<Listen>().is_err() {
+            return Err(NginxError::NotListen(self.listen.clone()));
+        }
+        if let Some(address) = self.daemon.tcp().filter(|address| address.ip().is_unspecified()) {
+            return Err(NginxError::Unspecified(address));
+        }
+        let words = [self.daemon.to_string(), self.listen.clone()];
+        for word in words.iter().chain(&self.server_names) {
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".:/-_*[]".contains(&byte);
+            if word.is_empty() || !word.bytes().all(is_plain) {
+                return Err(NginxError::NotPlain(word.clone()));
+            }
+        }
+        if self.largest_body.bytes() == 0 { Err(NginxError::NoBody) } else { Ok(()) }
+    }
+
+    fn shard_address(&self, port: u16) -> SocketAddr {
+        let host =
+            self.daemon.tcp().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip());
+        SocketAddr::new(host, port)
+    }
+}
+
+/// The shards that have a port of their own, with it.
+fn own_ports(node: &Node) -> impl Iterator<Item = (u32, u16)> {
+    node.shards.iter().filter_map(|shard| Some((shard.id, shard.port?)))
+}
+
+/// The configuration, to be included in the http block of nginx.
+///
+/// # Errors
+/// What [`Site::validate`] says.
+pub fn included(node: &Node, site: &Site) -> Result<String, NginxError> {
+    site.validate()?;
+    let (_, text) = EXAMPLE.split_once("\n\n").expect("a paragraph about the example");
+    let listen = match site.server_names.join(" ") {
+        names if names.is_empty() => format!("    listen {};\n", site.listen),
+        names => format!("    listen {};\n    server_name {names};\n", site.listen),
+    };
+    let body = format!("client_max_body_size {};", nginx_size(site.largest_body));
+    let text = set(text, "127.0.0.1:8080", &site.daemon.to_string());
+    let text = set(&text, "    listen 80;\n", &listen);
+    let mut text = set(&text, "client_max_body_size 64m;", &body);
+    let mut about = introduction(node);
+    if own_ports(node).next().is_some() {
+        text = set(&text, "\nserver {\n", &(shards(node, site) + "\nserver {\n"));
+        text = set(&text, "proxy_pass http://hayloft;", "proxy_pass http://$hayloft_upstream;");
+    } else {
+        about += "# The shards have no ports of their own (shard_ports): one shared address serves all.\n";
+    }
+    Ok(about + "\n" + &text)
+}
+
+/// The same as a whole `nginx.conf`.
+///
+/// # Errors
+/// What [`Site::validate`] says.
+pub fn full(node: &Node, site: &Site) -> Result<String, NginxError> {
+    let mut text = "worker_processes auto;\nworker_rlimit_nofile 16384;\n\nevents {\n    \
+                    worker_connections 4096;\n}\n\nhttp {\n"
+        .to_owned();
+    for line in included(node, site)?.lines() {
+        let indent = if line.is_empty() { "" } else { "    " };
+        let _ = writeln!(text, "{indent}{line}");
+    }
+    Ok(text + "}\n")
+}
+
+/// Replaces what stands in the example.
+fn set(text: &str, old: &str, new: &str) -> String {
+    assert!(text.contains(old), "the example of nginx has no {old:?}");
+    text.replace(old, new)
+}
+
+fn introduction(node: &Node) -> String {
+    format!(
+        "# nginx in front of a Hayloft daemon of {} shards and {} volumes, to be included in the http block\n\
+         # of nginx.conf (on Debian: a file in /etc/nginx/conf.d/). Settings that are switched off have a\n\
+         # `#` with no space behind it.\n\
+         #\n\
+         # Made by `hayloft nginx-config` {}. Make it again after volumes were added, or cores or\n\
+         # ports were changed, and then `nginx -s reload`. A volume that is not listed is served at the\n\
+         # shared address.\n",
+        node.shards.len(),
+        node.volumes.len(),
+        node.version.replace(char::is_control, "?"),
+    )
+}
+
+/// An upstream for each shard, and which volume goes to which.
+fn shards(node: &Node, site: &Site) -> String {
+    let mut text = "\n# The port of each shard: what comes to the shard that owns the volume needs no other \
+                    one. If its\n# connection fails, the shared address gets a second try, of reads only \
+                    (below).\n"
+        .to_owned();
+    let shared = EXAMPLE.split_once("upstream hayloft {").expect("the shared upstream").1;
+    let shared = shared.split_once('}').expect("its end").0;
+    let kept: Vec<&str> = shared.lines().filter(|line| line.starts_with("    keepalive")).collect();
+    for (shard, port) in own_ports(node) {
+        let _ = writeln!(
+            text,
+            "upstream hayloft_shard_{shard} {{\n    server {} max_fails=0;\n    \
+             server {} max_fails=0 backup;\n{}\n}}",
+            site.shard_address(port),
+            site.daemon,
+            kept.join("\n"),
+        );
+    }
+    text += "\n# Which shard owns which volume: its number stands at the beginning of the path. Whatever\n\
+             # is not listed goes to the shared address, POST / among it.\n\
+             map $uri $hayloft_volume {\n    \"~^/(?<hayloft_number>[0-9]+)(/|$)\" $hayloft_number;\n}\n\
+             map $hayloft_volume $hayloft_upstream {\n    default hayloft;\n";
+    for volume in &node.volumes {
+        if own_ports(node).any(|(shard, _)| shard == volume.shard) {
+            let _ = writeln!(text, "    {} hayloft_shard_{};", volume.id, volume.shard);
+        }
+    }
+    text + "}\n"
+}
+
+/// A size as nginx writes it.
+fn nginx_size(size: ByteSize) -> String {
+    match size.bytes() {
+        bytes if bytes.is_multiple_of(MIB) => format!("{}m", bytes / MIB),
+        bytes if bytes.is_multiple_of(KIB) => format!("{}k", bytes / KIB),
+        bytes => bytes.to_string(),
+    }
+}
+
+/// Which of the addresses in the configuration nobody listens on, as seen from here.
+#[must_use]
+pub fn unreachable(node: &Node, site: &Site) -> Vec<String> {
+    let own = own_ports(node).map(|(_, port)| Listen::Tcp(site.shard_address(port)));
+    let all = std::iter::once(site.daemon.clone()).chain(own);
+    let connect = |address: &Listen| match address {
+        Listen::Tcp(address) => TcpStream::connect_timeout(address, CONNECT).map(drop),
+        Listen::Unix(path) => UnixStream::connect(path).map(drop),
+    };
+    let problem = |address: Listen| {
+        connect(&address).err().map(|error| format!("nothing answers at {address}: {error}"))
+    };
+    all.filter_map(problem).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(ports: [Option<u16>; 2]) -> Node {
+        let shard = |(id, port)| Shard { id, port };
+        let volume = |id| Volume { id, shard: id % 2 };
+        Node {
+            version: "0.1.0".to_owned(),
+            shards: (0..).zip(ports).map(shard).collect(),
+            volumes: [1, 2, 30].map(volume).to_vec(),
+        }
+    }
+
+    fn site() -> Site {
+        Site {
+            daemon: "127.0.0.1:8080".parse().unwrap(),
+            listen: "80".to_owned(),
+            server_names: Vec::new(),
+            largest_body: ByteSize::mib(64),
+        }
+    }
+
+    #[test]
+    fn without_ports_of_the_shards_it_is_the_example() {
+        let text = included(&node([None, None]), &site()).unwrap();
+        let (_, example) = EXAMPLE.split_once("\n\n").unwrap();
+        let (about, rest) = text.split_once("\n\n").unwrap();
+        assert_eq!(rest, example);
+        assert!(about.contains("2 shards and 3 volumes"), "{about}");
+        assert!(about.lines().all(|line| line.starts_with('#')), "{about}");
+    }
+
+    #[test]
+    fn each_volume_goes_to_its_shard() {
+        let site = Site {
+            daemon: "10.0.0.5:9000".parse().unwrap(),
+            listen: "127.0.0.1:81".to_owned(),
+            server_names: vec!["photos.example".to_owned(), "*.photos.example".to_owned()],
+            largest_body: ByteSize::kib(1536),
+        };
+        let text = included(&node([Some(9100), Some(9101)]), &site).unwrap();
+        for part in [
+            "\nupstream hayloft {\n",
+            "    server 10.0.0.5:9000 max_fails=0;\n",
+            "\nupstream hayloft_shard_1 {\n    server 10.0.0.5:9101 max_fails=0;\n    \
+             server 10.0.0.5:9000 max_fails=0 backup;\n    keepalive 32;\n",
+            "    default hayloft;\n    1 hayloft_shard_1;\n    2 hayloft_shard_0;\n",
+            "    30 hayloft_shard_0;\n}",
+            "    listen 127.0.0.1:81;\n    server_name photos.example *.photos.example;\n",
+            "client_max_body_size 1536k;",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert_eq!(text.matches("proxy_pass http://$hayloft_upstream;").count(), 2, "{text}");
+        assert!(!text.contains("8080") && !text.contains("proxy_pass http://hayloft;"), "{text}");
+        let open = |text: &str| text.matches('{').count() - text.matches('}').count();
+        assert_eq!(open(&text), 0);
+        let full = full(&node([Some(9100), Some(9101)]), &site).unwrap();
+        assert!(full.contains("\nhttp {\n    # nginx in front of ") && open(&full) == 0, "{full}");
+    }
+
+    #[test]
+    fn with_a_unix_socket_the_ports_are_on_loopback() {
+        let site = Site { daemon: "unix:/run/hayloft/data.sock".parse().unwrap(), ..site() };
+        let text = included(&node([Some(9100), None]), &site).unwrap();
+        assert!(text.contains("    server unix:/run/hayloft/data.sock max_fails=0;\n"), "{text}");
+        assert!(text.contains("    server 127.0.0.1:9100 max_fails=0;\n"), "{text}");
+        assert!(!text.contains("    1 hayloft_shard_1;"), "shard 1 has no port: {text}");
+    }
+
+    #[test]
+    fn what_nginx_would_misunderstand_is_refused_with_advice() {
+        type Change = fn(&mut Site);
+        let cases: [(Change, &str); 8] = [
+            (|site| site.daemon = "0.0.0.0:90".parse().unwrap(), "for instance 127.0.0.1:90"),
+            (|site| site.daemon = "unix:/a;b".parse().unwrap(), "letters, digits"),
+            (|site| site.listen = "0".to_owned(), "a port such as 80"),
+            (|site| site.listen = "80 ssl".to_owned(), "a port such as 80"),
+            (|site| site.listen = "unix:/a b".to_owned(), "letters, digits"),
+            (|site| site.server_names = vec!["a;b".to_owned()], "letters, digits"),
+            (|site| site.server_names = vec![String::new()], "letters, digits"),
+            (|site| site.largest_body = ByteSize(0), "64MiB"),
+        ];
+        for (change, advice) in cases {
+            let mut site = site();
+            change(&mut site);
+            let error = included(&node([None, None]), &site).unwrap_err().to_string();
+            assert!(error.contains(advice), "{error}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_those_of_nginx() {
+        for (bytes, text) in [(64 << 20, "64m"), (1536, "1536"), (1 << 30, "1024m"), (2048, "2k")] {
+            assert_eq!(nginx_size(ByteSize(bytes)), text);
+        }
+    }
+
+    #[test]
+    fn who_does_not_listen_is_named() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = listener.local_addr().unwrap();
+        let site = Site { daemon: Listen::Tcp(taken), ..site() };
+        // Nobody can listen on port 0.
+        let problems = unreachable(&node([Some(taken.port()), Some(0)]), &site);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with("nothing answers at 127.0.0.1:0: "), "{problems:?}");
+    }
+}

@@ -1,0 +1,373 @@
+//! What `hayloft nginx-config` prints, in the real nginx, in front of the real daemon it asked: reads
+//! arrive at the shard that owns the volume, and only reads are tried again.
+
+mod daemon_harness;
+mod nginx_harness;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir, free_ports};
+use hayloft::buffer::{Pool, Region};
+use hayloft::datadir::DataDir;
+use hayloft::op::{DirId, Op};
+use hayloft::ring::{Registration, Ring, RingOptions, prepare};
+use hayloft::runtime::Runtime;
+use hayloft::types::VolumeId;
+use hayloft::volume::{self, Preallocation, Superblock};
+use nginx_harness::{Nginx, Setup};
+
+fn path(volume: u32, key: u64) -> String {
+    format!("/{volume}/{key}/0/{COOKIE}")
+}
+
+/// Makes volume 2 beside the one that a first start has made.
+fn add_volume(data: &Path) {
+    let directory = DataDir::open(data, false).unwrap();
+    let superblock = Superblock {
+        compat: 0,
+        ro_compat: 0,
+        incompat: 0,
+        volume: VolumeId(2),
+        incarnation: 99,
+        parent: 0,
+        generation: 0,
+        state: volume::VolumeState::Live,
+        size: 64 << 20,
+        unit: 512,
+        chunk: 65_536,
+        hash_seed: 5,
+        store: directory.store_id().0.to_be_bytes(),
+        created_ns: 1,
+        revision: 1,
+    };
+    let region = Region::map(1, 8 << 20).unwrap();
+    let prepared = prepare(1, &region, Registration::None).unwrap().pop().unwrap();
+    let pool = Pool::new(&region, 0);
+    let options = RingOptions { device_in_flight: 4, buffered: false };
+    let mut ring = Ring::start(prepared, pool.clone(), Vec::new(), options).unwrap();
+    let mut runtime = Runtime::new(&ring, pool, || 1);
+    let (handle, path) = (runtime.handle().clone(), data.to_owned());
+    runtime.block_on(&mut ring, async move {
+        handle.submit(Op::OpenDir { path }).await;
+        volume::create(&handle, DirId(0), &superblock, Preallocation::Reserve).await.unwrap();
+    });
+}
+
+/// A daemon of two shards with a volume each. `args` beside the usual ones.
+fn daemon(dir: &Path, args: &[&str]) -> Daemon {
+    let options = |args: &[&str]| Options {
+        shards: 2,
+        args: args.iter().map(|&arg| arg.to_owned()).collect(),
+        ..Options::default()
+    };
+    assert!(Daemon::start(dir, &options(&[])).stop().success());
+    add_volume(&dir.join("data"));
+    Daemon::start(dir, &options(args))
+}
+
+fn with_ports(dir: &Path) -> (Daemon, u16) {
+    let ports = free_ports(2);
+    (daemon(dir, &["--shard-ports", &ports.to_string()]), ports)
+}
+
+/// The command's exit code, output and complaints.
+fn nginx_config(daemon: &Daemon, args: &[&str]) -> (i32, String, String) {
+    let (admin, data) = (daemon.admin.to_string(), daemon.data.to_string());
+    let output = Command::new(env!("CARGO_BIN_EXE_hayloft"))
+        .args(["nginx-config", "--admin", &admin, "--daemon", &data])
+        .args(args)
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn config_of(daemon: &Daemon) -> String {
+    let (code, config, complaints) = nginx_config(daemon, &[]);
+    assert_eq!((code, &complaints[..]), (0, ""));
+    config
+}
+
+/// Requests of this method at each shard.
+fn at_shards(daemon: &Daemon, method: &str) -> [f64; 2] {
+    let text = daemon.admin("/metrics").text();
+    [0, 1].map(|shard| {
+        let (shard, method) = (format!("shard=\"{shard}\""), format!("method=\"{method}\""));
+        let lines = text.lines().filter(|line| line.starts_with("hayloft_requests_total{"));
+        let mut lines = lines.filter(|line| line.contains(&shard) && line.contains(&method));
+        let line = lines.next().unwrap_or_else(|| panic!("no {shard} {method} in {text}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    })
+}
+
+/// Messages between the shards.
+fn messages(daemon: &Daemon) -> f64 {
+    daemon.metric("hayloft_messages_sent_total", "")
+}
+
+#[test]
+fn requests_arrive_at_the_shard_that_owns_the_volume() {
+    let dir = data_dir();
+    let (daemon, _) = with_ports(dir.path());
+    let nginx = Nginx::start_as(dir.path(), &config_of(&daemon), &Setup::default());
+    let before = (at_shards(&daemon, "get"), at_shards(&daemon, "put"), messages(&daemon));
+    // Clients of nginx come and go, and what they ask for alternates.
+    for round in 0..10 {
+        let mut client = nginx.client();
+        for volume in [1, 2] {
+            let photo = bytes(u64::from(volume), 20_000);
+            let status = client.put(&path(volume, round), &photo).unwrap().status;
+            assert_eq!(status, 201, "{}", nginx.errors());
+            for _ in 0..10 * volume {
+                let got = client.get(&path(volume, round)).unwrap();
+                assert!(got.status == 200 && got.body == photo, "{}", got.status);
+            }
+        }
+    }
+    let now = (at_shards(&daemon, "get"), at_shards(&daemon, "put"), messages(&daemon));
+    let grown = |now: [f64; 2], before: [f64; 2]| [now[0] - before[0], now[1] - before[1]];
+    // The volumes in order get the shards in turn: 1 is at shard 0, 2 at shard 1.
+    assert_eq!(grown(now.0, before.0), [100.0, 200.0], "reads");
+    assert_eq!(grown(now.1, before.1), [10.0, 10.0], "writes");
+    assert_eq!(now.2 - before.2, 0.0, "no shard needed another one");
+
+    // What is not listed goes to the shared address, and is answered as without nginx.
+    let mut client = nginx.client();
+    assert_eq!(client.get(&path(9, 1)).unwrap().status, 404);
+    assert_eq!(client.get("/").unwrap().status, daemon.client().get("/").unwrap().status);
+    assert_eq!(client.get("/1x/1/0/0123456789abcdef").unwrap().status, 400);
+    assert_eq!(client.get("/1/%31/0/0123456789abcdef").unwrap().status, 400, "undecoded");
+    assert_eq!(client.request("POST", "/", &[], Some(b"x")).unwrap().status, 201);
+    for volume in [1, 2] {
+        let url = format!("/{volume}");
+        let posted = client.request("POST", &url, &[], Some(b"photo")).unwrap();
+        assert_eq!(posted.status, 201);
+        let url = posted.header("location").unwrap().to_owned();
+        assert_eq!(client.get(&url).unwrap().body, b"photo");
+        let deleted = client.request("DELETE", &url, &[], None).unwrap();
+        assert_eq!(deleted.status, 204);
+    }
+    let shared = daemon.data.to_string();
+    for logged in nginx.logged() {
+        let listed = ["/1/", "/2/", "/1 ", "/2 "].iter().any(|begin| {
+            logged.request.split_once(' ').is_some_and(|(_, rest)| rest.starts_with(begin))
+        });
+        assert_eq!(logged.upstreams.len(), 1, "{logged:?}");
+        assert_eq!(logged.upstreams[0] != shared, listed, "{logged:?}");
+    }
+}
+
+/// A body that waits for 100 (Continue), one without a length, and a large one take the way of writes.
+#[test]
+fn bodies_survive_the_way_to_the_writes() {
+    let dir = data_dir();
+    let (daemon, _) = with_ports(dir.path());
+    let nginx = Nginx::start_as(dir.path(), &config_of(&daemon), &Setup::default());
+    let head = format!(
+        "PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+        path(2, 1)
+    );
+    let mut client = nginx.client();
+    client.send(head.as_bytes()).unwrap();
+    assert_eq!(client.reply(false).unwrap().status, 100);
+    client.send(b"photo").unwrap();
+    assert_eq!(client.reply(false).unwrap().status, 201);
+    assert_eq!(client.get(&path(2, 1)).unwrap().body, b"photo");
+    let chunked = format!(
+        "PUT {} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        path(1, 2)
+    );
+    client.send(chunked.as_bytes()).unwrap();
+    assert_eq!(client.reply(false).unwrap().status, 201);
+    assert_eq!(client.get(&path(1, 2)).unwrap().body, b"abc");
+    let large = bytes(3, 5 << 20);
+    assert_eq!(client.put(&path(2, 3), &large).unwrap().status, 201);
+    assert!(client.get(&path(2, 3)).unwrap().body == large);
+}
+
+/// A server that takes a request and breaks the connection, instead of a shard's port.
+struct Breaking {
+    address: SocketAddr,
+    requests: AtomicUsize,
+}
+
+impl Breaking {
+    fn start() -> &'static Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let this: &Self = Box::leak(Box::new(Self { address, requests: AtomicUsize::new(0) }));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream: TcpStream = stream.unwrap();
+                if stream.read(&mut [0; 4096]).is_ok_and(|len| len > 0) {
+                    this.requests.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        });
+        this
+    }
+
+    fn taken(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn reads_are_tried_again_and_writes_are_not() {
+    let dir = data_dir();
+    let (daemon, ports) = with_ports(dir.path());
+    let photo = bytes(1, 20_000);
+    assert_eq!(daemon.client().put(&path(2, 1), &photo).unwrap().status, 201);
+    let breaking = Breaking::start();
+    let nobody = SocketAddr::from(([127, 0, 0, 1], free_ports(1)));
+    let port_of_2 = format!("    server 127.0.0.1:{} max_fails=0;", ports + 1);
+    for (instead, takes) in [(breaking.address, 1), (nobody, 0)] {
+        let place = tempfile::tempdir_in(dir.path()).unwrap();
+        let edit = format!("    server {instead} max_fails=0;");
+        let edits = [(&port_of_2[..], &edit[..])];
+        let setup = Setup { edits: &edits, ..Setup::default() };
+        let nginx = Nginx::start_as(place.path(), &config_of(&daemon), &setup);
+        for round in 0..3 {
+            let taken = breaking.taken();
+            let got = nginx.client().get(&path(2, 1)).unwrap();
+            assert!(got.status == 200 && got.body == photo, "{}: {}", got.status, nginx.errors());
+            let head = nginx.client().request("HEAD", &path(2, 1), &[], None).unwrap();
+            assert_eq!((head.status, breaking.taken() - taken), (200, 2 * takes), "{round}");
+        }
+        let before = ["put", "delete", "post"].map(|method| at_shards(&daemon, method));
+        for (method, path, body) in [
+            ("PUT", path(2, 1), Some(&b"new"[..])),
+            ("DELETE", path(2, 1), None),
+            ("POST", "/2".to_owned(), Some(b"new")),
+        ] {
+            let taken = breaking.taken();
+            let got = nginx.client().request(method, &path, &[], body).unwrap();
+            assert_eq!((got.status, breaking.taken() - taken), (502, takes), "{method}");
+        }
+        let after = ["put", "delete", "post"].map(|method| at_shards(&daemon, method));
+        assert_eq!(before, after, "the daemon heard of none of them");
+        assert_eq!(daemon.client().get(&path(2, 1)).unwrap().body, photo);
+        let shared = daemon.data.to_string();
+        for logged in nginx.logged() {
+            let is_read = ["GET", "HEAD"].contains(&logged.request.split(' ').next().unwrap());
+            let wanted = if is_read {
+                vec![instead.to_string(), shared.clone()]
+            } else {
+                vec![instead.to_string()]
+            };
+            assert_eq!(logged.upstreams, wanted, "{logged:?}");
+        }
+    }
+}
+
+/// The same in the example, where there is one server only: nginx itself sends again what fails on a
+/// connection that was kept open.
+#[test]
+fn a_kept_connection_that_breaks_costs_a_write_and_no_read() {
+    let dir = data_dir();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = listener.local_addr().unwrap();
+    // Answers the first request of each connection, and breaks the connection on the second.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let mut request = [0; 4096];
+                if stream.read(&mut request).is_ok_and(|len| len > 0) {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+                    let _ = stream.read(&mut request);
+                }
+            });
+        }
+    });
+    let nginx = Nginx::start_before(dir.path(), &server.to_string(), &Setup::default());
+    let mut client = nginx.client();
+    assert_eq!(client.get(&path(1, 1)).unwrap().body, b"ok");
+    assert_eq!(client.get(&path(1, 1)).unwrap().body, b"ok", "sent again");
+    for method in ["PUT", "DELETE"] {
+        // The connection that was made last has had its one answer.
+        let broken = client.request(method, &path(1, 1), &[], Some(b"x")).unwrap();
+        assert_eq!(broken.status, 502, "{method}");
+        assert_eq!(client.get(&path(1, 1)).unwrap().body, b"ok");
+    }
+    let tries: Vec<usize> = nginx.logged().iter().map(|logged| logged.upstreams.len()).collect();
+    assert_eq!(tries, [1, 2, 1, 1, 1, 1]);
+}
+
+#[test]
+fn without_ports_of_the_shards_all_goes_to_the_shared_address() {
+    let dir = data_dir();
+    let daemon = daemon(dir.path(), &[]);
+    let config = config_of(&daemon);
+    assert!(
+        !config.contains("hayloft_shard") && config.contains("no ports of their own"),
+        "{config}"
+    );
+    let nginx = Nginx::start_as(dir.path(), &config, &Setup { cache: true, ..Setup::default() });
+    for volume in [1, 2] {
+        assert_eq!(nginx.client().put(&path(volume, 1), b"photo").unwrap().status, 201);
+        assert_eq!(nginx.client().get(&path(volume, 1)).unwrap().body, b"photo");
+    }
+}
+
+#[test]
+fn a_whole_nginx_conf_is_one() {
+    let dir = data_dir();
+    let (daemon, _) = with_ports(dir.path());
+    let listen = free_ports(1).to_string();
+    let args = ["--full", "--listen", &listen, "--server-name", "photos.example"];
+    let (code, config, complaints) = nginx_config(&daemon, &args);
+    assert_eq!((code, &complaints[..]), (0, ""));
+    assert!(config.contains("        server_name photos.example;\n"), "{config}");
+    let file = dir.path().join("nginx.conf");
+    let pid = format!("pid {};\n", dir.path().join("pid").display());
+    std::fs::write(&file, pid + &config).unwrap();
+    let mut nginx = Command::new("/usr/sbin/nginx");
+    nginx.arg("-t").arg("-c").arg(&file).arg("-e").arg(dir.path().join("errors"));
+    let output = nginx.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && !said.contains("[warn]"), "{said}");
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let dir = data_dir();
+    let (daemon, _) = with_ports(dir.path());
+    let free = free_ports(1);
+    let (code, config, complaints) = nginx_config(&daemon, &["--full"]);
+    assert!(code == 0 && complaints.is_empty() && !config.is_empty());
+    // It is printed, but it does not fit.
+    let elsewhere = format!("127.0.0.1:{free}");
+    let output = Command::new(env!("CARGO_BIN_EXE_hayloft"))
+        .args(["nginx-config", "--admin", &daemon.admin.to_string(), "--daemon", &elsewhere])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("nothing answers at {elsewhere}: ")), "{said}");
+    assert!(said.contains("see --daemon") && !output.stdout.is_empty(), "{said}");
+    for (args, what) in [
+        (["--listen", "80;"], "write a port such as 80"),
+        (["--server-name", "a b"], "letters, digits"),
+        (["--largest-body", "0"], "limits.largest_body"),
+    ] {
+        let (code, config, complaints) = nginx_config(&daemon, &args);
+        assert!((code, &config[..]) == (2, "") && complaints.contains(what), "{complaints}");
+    }
+    let admin = daemon.admin;
+    let began = Instant::now();
+    assert!(daemon.stop().success());
+    let output = Command::new(env!("CARGO_BIN_EXE_hayloft"))
+        .args(["nginx-config", "--admin", &admin.to_string()])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && said.contains("is the daemon running?"), "{said}");
+    assert!(began.elapsed() < Duration::from_secs(30));
+    assert!(Client::connect(admin).is_err());
+}
