@@ -104,7 +104,8 @@ fn prepare(socket: &Socket, may_be_unix: bool) -> Result<(), &'static str> {
     }
     let domain = socket.domain().map_err(|_| "is no socket")?;
     let is_tcp = domain == Domain::IPV4 || domain == Domain::IPV6;
-    if !is_tcp && !(domain == Domain::UNIX && may_be_unix) {
+    let is_possible = is_tcp || (domain == Domain::UNIX && may_be_unix);
+    if !is_possible {
         return Err(if may_be_unix { "is neither TCP nor unix" } else { "is not TCP" });
     }
     if is_tcp {
