@@ -478,7 +478,7 @@ impl<'a> Scales<'a> {
 
 /// A stream may end as soon as it was sent, without nginx giving its requests up for that.
 const HALF_CLOSE: [(&str, &str); 1] =
-    [("proxy_next_upstream off;", "proxy_next_upstream off; proxy_ignore_client_abort on;")];
+    [("proxy_connect_timeout 2s;", "proxy_connect_timeout 2s; proxy_ignore_client_abort on;")];
 
 #[test]
 fn the_scales_notice_one_request_too_many() {
