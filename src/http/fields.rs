@@ -35,6 +35,8 @@ pub struct Fields {
     pub content_length: Option<Result<u64, Reject>>,
     /// `Content-Type`.
     pub content_type: Option<Span>,
+    /// `X-Hayloft-Modified`.
+    pub x_hayloft_modified: Option<Span>,
     /// `Range`.
     pub range: Option<Span>,
     /// `If-Range`.
@@ -58,6 +60,7 @@ enum Known {
     Expect,
     ContentLength,
     ContentType,
+    Modified,
     Range,
     IfRange,
     IfMatch,
@@ -66,11 +69,12 @@ enum Known {
     IfUnmodifiedSince,
 }
 
-const NAMES: [(&[u8], Known); 13] = [
+const NAMES: [(&[u8], Known); 14] = [
     (b"host", Known::Host),
     (b"connection", Known::Connection),
     (b"content-length", Known::ContentLength),
     (b"content-type", Known::ContentType),
+    (b"x-hayloft-modified", Known::Modified),
     (b"range", Known::Range),
     (b"if-range", Known::IfRange),
     (b"if-match", Known::IfMatch),
@@ -111,6 +115,7 @@ impl Fields {
                 Ok(())
             }
             Known::ContentType => single(&mut self.content_type, field.value),
+            Known::Modified => single(&mut self.x_hayloft_modified, field.value),
             Known::Range => single(&mut self.range, field.value),
             Known::IfRange => single(&mut self.if_range, field.value),
             Known::IfMatch => single(&mut self.if_match, field.value),
@@ -233,6 +238,7 @@ mod tests {
         for (name, value) in [
             ("Host", "a"),
             ("Content-Type", "a/b"),
+            ("X-Hayloft-Modified", "1"),
             ("Range", "bytes=0-0"),
             ("If-Range", "\"a\""),
             ("If-Match", "\"a\""),

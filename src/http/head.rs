@@ -95,6 +95,8 @@ pub struct Head {
     pub expect_continue: bool,
     /// `Content-Type`; not checked.
     pub content_type: Option<Span>,
+    /// `X-Hayloft-Modified`; not checked.
+    pub x_hayloft_modified: Option<Span>,
     /// `Range`; it is defined for GET only (RFC 9110 section 14.2).
     pub range: Option<Span>,
     /// `If-Range`.
@@ -185,6 +187,7 @@ fn finish(buf: &[u8], progress: &HeadProgress) -> Result<Head, Reject> {
         keep_alive: keep_alive(version, fields),
         expect_continue,
         content_type: fields.content_type,
+        x_hayloft_modified: fields.x_hayloft_modified,
         range: fields.range,
         if_range: fields.if_range,
         if_match: fields.if_match,

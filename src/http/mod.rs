@@ -21,6 +21,7 @@ pub mod date;
 pub mod digits;
 pub mod fields;
 pub mod head;
+pub mod modified;
 pub mod range;
 pub mod reject;
 pub mod reply;

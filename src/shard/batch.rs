@@ -20,6 +20,7 @@ use super::upload;
 use crate::buffer::Buf;
 use crate::http::conn::{Conn, PeerError};
 use crate::http::head::Head;
+use crate::http::modified;
 use crate::http::reply::{ReplyHead, valid_content_type};
 use crate::http::status::Status;
 use crate::http::target;
@@ -30,6 +31,8 @@ use crate::volume::{Check, Draft, Existing, NewNeedle, Upload, Volume};
 /// The extended attribute that carries a media type, as GNU tar and others store it
 /// (freedesktop.org, Common Extended Attributes).
 const MEDIA_TYPE: &str = "SCHILY.xattr.user.mime_type";
+/// The time of modification, which pax archives have to the nanosecond (POSIX pax, "pax Extended Header").
+const MODIFIED: &str = "mtime";
 /// Other tasks get their turn after so many bytes of entries.
 const YIELD_AFTER: u64 = 256 << 10;
 /// Entries of a tar are padded to multiples of this (bytes).
@@ -179,7 +182,7 @@ async fn unpack(shard: &Rc<Shard>, volume: &Rc<Volume>, tar: Received) -> Result
         if size > body_len {
             return Err(bad(&entry, "is longer than the tar"));
         }
-        let content_type = content_type_of(&mut entry)?;
+        let Attributes { content_type, modified_ns } = attributes_of(&mut entry)?;
         let content_type = content_type.as_deref();
         let draft = if size > NEEDLE_DATA_MAX {
             let mut upload = volume.upload(id, cookie, size)?;
@@ -193,7 +196,7 @@ async fn unpack(shard: &Rc<Shard>, volume: &Rc<Volume>, tar: Received) -> Result
             fill(&mut entry, &mut draft)?;
             draft
         };
-        unpacked.needles.push(NewNeedle { id, cookie, draft });
+        unpacked.needles.push(NewNeedle { id, cookie, draft: draft.modified(modified_ns) });
         unpacked.sizes.push(size);
         since_yield += size + 512;
         if since_yield >= YIELD_AFTER {
@@ -264,15 +267,37 @@ fn is_directory_of_names(name: &[u8]) -> bool {
     whole(b"/0/0000000000000000") || whole(b"/0000000000000000")
 }
 
-fn content_type_of(entry: &mut Entry<'_, Received>) -> Result<Option<Box<[u8]>>, Plain> {
-    let attributes = entry.pax_extensions().map_err(|error| not_a_tar(&error))?;
-    let mut attributes = attributes.into_iter().flatten().filter_map(Result::ok);
-    let found = attributes.find(|attribute| attribute.key_bytes() == MEDIA_TYPE.as_bytes());
-    let value: Option<Box<[u8]>> = found.map(|attribute| attribute.value_bytes().into());
-    if value.as_deref().is_some_and(|value| !valid_content_type(value)) {
+/// What a tar says about a photo beside its name and bytes.
+#[derive(Default)]
+struct Attributes {
+    content_type: Option<Box<[u8]>>,
+    /// Nanoseconds since 1970; nothing when the tar says nothing, or 0.
+    modified_ns: Option<u64>,
+}
+
+fn attributes_of(entry: &mut Entry<'_, Received>) -> Result<Attributes, Plain> {
+    let mut found = Attributes::default();
+    let field = entry.header().as_old().mtime;
+    let mut modified = match entry.header().mtime() {
+        Ok(seconds) => Some(seconds.saturating_mul(1_000_000_000)),
+        Err(_) => field.iter().all(|byte| b"\0 ".contains(byte)).then_some(0),
+    };
+    let records = entry.pax_extensions().map_err(|error| not_a_tar(&error))?;
+    for record in records.into_iter().flatten().filter_map(Result::ok) {
+        if record.key_bytes() == MEDIA_TYPE.as_bytes() {
+            found.content_type.get_or_insert_with(|| record.value_bytes().into());
+        } else if record.key_bytes() == MODIFIED.as_bytes() {
+            modified = modified::parse_pax(record.value_bytes());
+        }
+    }
+    if found.content_type.as_deref().is_some_and(|value| !valid_content_type(value)) {
         return Err(bad(entry, "has a media type that is not 1 to 255 visible characters"));
     }
-    Ok(value)
+    let Some(modified) = modified else {
+        return Err(bad(entry, "has a time of modification that is no number"));
+    };
+    found.modified_ns = Some(modified).filter(|ns| *ns > 0);
+    Ok(found)
 }
 
 fn not_a_tar(error: &io::Error) -> Plain {

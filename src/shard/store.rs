@@ -13,6 +13,7 @@ use super::upload;
 use crate::http::conditional::WriteConditions;
 use crate::http::conn::Conn;
 use crate::http::head::Head;
+use crate::http::modified;
 use crate::http::reply::{ReplyHead, valid_content_type};
 use crate::http::status::Status;
 use crate::limits::NEEDLE_DATA_MAX;
@@ -36,6 +37,8 @@ pub struct Terms {
     pub len: u64,
     /// `Content-Type`.
     pub content_type: Option<Box<[u8]>>,
+    /// `X-Hayloft-Modified` (nanoseconds since 1970).
+    pub modified_ns: Option<u64>,
     /// What must hold.
     pub conditions: Option<Conditions>,
 }
@@ -53,9 +56,16 @@ impl Terms {
             let reason = "the content type is not 1 to 255 visible characters";
             return Err(Plain::error(Status::BAD_REQUEST, reason));
         }
+        let modified = head.x_hayloft_modified.map(|span| modified::parse(span.of(bytes)));
+        if modified == Some(None) {
+            let reason =
+                "X-Hayloft-Modified is not SECONDS[.FRACTION] since 1970, with up to 9 decimals";
+            return Err(Plain::error(Status::BAD_REQUEST, reason));
+        }
         Ok(Self {
             len: head.content_length.unwrap_or(0),
             content_type: content_type.map(Into::into),
+            modified_ns: modified.flatten(),
             conditions: Conditions::keep(head, bytes, now),
         })
     }
@@ -164,7 +174,7 @@ async fn receive(
     (volume, object): (u32, Option<Object>),
     terms: Terms,
 ) -> Result<Received, Plain> {
-    let Terms { len, content_type, mut conditions } = terms;
+    let Terms { len, content_type, modified_ns, mut conditions } = terms;
     if head.expect_continue && conn.buffered() == 0 {
         // The client wants to know before it sends the body, so ask before it does.
         if let Some(Object { id, cookie, .. }) = object {
@@ -185,7 +195,7 @@ async fn receive(
     }
     let _permit = shard.admit_body(Draft::memory(len)).await.ok_or_else(no_buffer)?;
     let draft = Draft::new(shard.handle.pool(), content_type.as_deref(), len);
-    let mut draft = draft.ok_or_else(no_buffer)?;
+    let mut draft = draft.ok_or_else(no_buffer)?.modified(modified_ns);
     let (buf, start) = draft.take();
     let (buf, result) = conn.read_body(buf, start, draft.data_len()).await;
     draft.restore(buf);

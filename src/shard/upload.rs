@@ -23,7 +23,7 @@ pub async fn receive(
     (number, object): (u32, Option<Object>),
     terms: Terms,
 ) -> Result<Received, Plain> {
-    let Terms { len, content_type, conditions } = terms;
+    let Terms { len, content_type, modified_ns, conditions } = terms;
     let volume = shard.volumes.local(number).map_err(|outcome| failed(shard, outcome))?;
     let absent = |existing: Option<&Existing>| existing.is_none();
     let holds = |existing: Option<&Existing>| {
@@ -54,7 +54,7 @@ pub async fn receive(
         Err(Stopped::Refused(plain)) => return Ok(Err(give_up(shard, conn, head, plain).await)),
     }
     let stored = match manifest(shard, &upload, content_type.as_deref()).await {
-        Ok(manifest) => volume.put(id, cookie, manifest, check).await,
+        Ok(manifest) => volume.put(id, cookie, manifest.modified(modified_ns), check).await,
         Err(refusal) => Err(refusal),
     };
     let writable = volume.writable();

@@ -11,6 +11,8 @@ use crate::limits::{CONTENT_TYPE_MAX, NEEDLE_DATA_MAX};
 pub struct Draft {
     buf: Option<Buf>,
     layout: Layout,
+    /// Nothing for the time at which it is stored.
+    pub(super) modified_ns: Option<u64>,
     /// With a manifest: what it stands for.
     pub(super) large: Option<LargeBody>,
 }
@@ -63,7 +65,14 @@ impl Draft {
         let layout = layout(attribute.as_ref().map_or(0, Attribute::encoded_len));
         let mut buf = pool.alloc(layout.len)?;
         attribute_bytes(attribute.as_slice(), &mut buf[HEADER_LEN..]);
-        Some(Self { buf: Some(buf), layout, large: None })
+        Some(Self { buf: Some(buf), layout, modified_ns: None, large: None })
+    }
+
+    /// The same with a time of modification (nanoseconds since 1970), which counts unless it is still to
+    /// come when the needle is stored.
+    #[must_use]
+    pub fn modified(self, modified_ns: Option<u64>) -> Self {
+        Self { modified_ns, ..self }
     }
 
     /// What a buffer for data of this length takes of a pool at most (bytes).

@@ -24,7 +24,7 @@ pub struct Needle {
     pub body_len: u64,
     /// Entity tag: XXH3-64 of the body.
     pub etag: u64,
-    /// When it was written (nanoseconds since 1970).
+    /// When it was modified (nanoseconds since 1970).
     pub modified_ns: u64,
     /// Whether it is a manifest: `data` then is what a [`super::Body`] needs, not the body.
     pub is_large: bool,

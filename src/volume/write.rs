@@ -27,7 +27,7 @@ pub struct NewNeedle {
 pub struct Existing {
     /// Entity tag: XXH3-64 of its data.
     pub etag: u64,
-    /// When it was written (nanoseconds since 1970).
+    /// When it was modified (nanoseconds since 1970).
     pub modified_ns: u64,
 }
 
@@ -42,7 +42,7 @@ pub struct Stored {
     pub replaced: bool,
     /// Entity tag.
     pub etag: u64,
-    /// When it was written (nanoseconds since 1970).
+    /// When it was modified (nanoseconds since 1970): when it was written, unless the draft says otherwise.
     pub modified_ns: u64,
 }
 
@@ -203,8 +203,10 @@ impl Volume {
     fn pending(&self, needle: NewNeedle, previous: u64, batch: Batch) -> (Pending, Stored) {
         let NewNeedle { id, cookie, draft } = needle;
         let large = draft.large;
+        // RFC 9110 section 8.8.2.1: a time that is still to come becomes the present.
+        let now = self.handle.wall();
+        let modified_ns = draft.modified_ns.map_or(now, |modified_ns| modified_ns.min(now));
         let (buf, layout, checksum) = draft.sealed();
-        let modified_ns = self.handle.wall();
         let data_len = u32::try_from(layout.data_len).expect("1 MiB");
         let (kind, body_len, etag, parts_units, room) = match large {
             Some(LargeBody { len, etag, parts_units, room }) => {

@@ -6,6 +6,7 @@ mod connections;
 mod errors;
 mod large;
 mod model;
+mod modified;
 mod objects;
 mod overload;
 mod ranges;

@@ -22,8 +22,9 @@ pub struct Seen {
     pub kept: Vec<(&'static str, Vec<u8>)>,
 }
 
-pub const KEPT: [&str; 7] = [
+pub const KEPT: [&str; 8] = [
     "content_type",
+    "x_hayloft_modified",
     "range",
     "if_range",
     "if_match",
@@ -34,8 +35,9 @@ pub const KEPT: [&str; 7] = [
 
 /// What the parser under test saw.
 pub fn seen(head: &Head, buf: &[u8]) -> Seen {
-    let spans: [Option<Span>; 7] = [
+    let spans: [Option<Span>; 8] = [
         head.content_type,
+        head.x_hayloft_modified,
         head.range,
         head.if_range,
         head.if_match,
