@@ -10,6 +10,7 @@
 //! | `control` | the main thread's ring and its line to the shards |
 //! | `manager` | volumes that come, go and change while the daemon runs |
 //! | `disks` | whether the data directories are still there |
+//! | `private` | a daemon of a command's own, in its process |
 //! | `service` | what a service manager is told |
 
 mod activation;
@@ -19,6 +20,7 @@ mod error;
 mod listeners;
 mod manager;
 mod placement;
+mod private;
 mod service;
 mod shards;
 mod stores;
@@ -45,6 +47,7 @@ pub use error::StartError;
 use listeners::SocketFile;
 use manager::{Manager, Office};
 use placement::Placement;
+pub use private::Private;
 use service::Service;
 use stores::{FoundVolume, Store};
 

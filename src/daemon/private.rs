@@ -1,0 +1,87 @@
+//! A daemon of one command's own, in its process: what the command has to do with data directories it
+//! does through it, and no other daemon need run.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use signal_hook::iterator::Signals;
+
+use super::{Daemon, StartError};
+use crate::config::{Config, Listen, ShardPorts};
+use crate::metrics::VolumeState;
+
+/// How often a port that was free may be taken by somebody else before it is listened on.
+const ATTEMPTS: usize = 5;
+/// How often to look whether the volumes are recovered.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A daemon in this process, on ports of the loopback interface that nobody else has.
+pub struct Private {
+    daemon: Daemon,
+    data: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Private {
+    /// Starts it as `config` says, but for the addresses, and waits until every volume is recovered.
+    ///
+    /// # Errors
+    /// [`StartError`]; a data directory that a running daemon has is one.
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        let mut left = ATTEMPTS;
+        loop {
+            let (data, admin) = free_addresses()
+                .map_err(|error| StartError::Step("find a free port of 127.0.0.1", error))?;
+            let listen = vec![Listen::Tcp(data)];
+            let config = Config { listen, admin, shard_ports: ShardPorts::Off, ..config.clone() };
+            left -= 1;
+            match Daemon::start(&config) {
+                Err(StartError::Listen { .. }) if left > 0 => {}
+                other => return Ok(Self { daemon: other?, data, admin }.recovered()),
+            }
+        }
+    }
+
+    fn recovered(self) -> Self {
+        let recovering = || {
+            let volumes = self.daemon.metrics.volumes();
+            volumes.iter().any(|volume| volume.state.get() == VolumeState::Recovering)
+        };
+        while recovering() && !self.daemon.threads.iter().any(|thread| thread.is_finished()) {
+            std::thread::sleep(LOOK);
+        }
+        self
+    }
+
+    /// Where the data API is.
+    #[must_use]
+    pub fn data_address(&self) -> SocketAddr {
+        self.data
+    }
+
+    /// Where the admin API is.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Stops it in order, so that the next start is quick.
+    ///
+    /// # Errors
+    /// [`StartError::Step`]; what was acknowledged is durable all the same.
+    pub fn stop(self) -> Result<(), StartError> {
+        // Signals are the command's business.
+        let none: [i32; 0] = [];
+        let mut signals = Signals::new(none)
+            .map_err(|error| StartError::Step("stop the private daemon in order", error))?;
+        self.daemon.stop(&mut signals);
+        Ok(())
+    }
+}
+
+/// Two that are free now, for data and admin.
+fn free_addresses() -> std::io::Result<(SocketAddr, SocketAddr)> {
+    let bind = || TcpListener::bind(("127.0.0.1", 0));
+    let (first, second) = (bind()?, bind()?);
+    Ok((first.local_addr()?, second.local_addr()?))
+}
