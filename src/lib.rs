@@ -25,5 +25,6 @@ pub mod shard;
 pub mod sim;
 pub mod size;
 pub mod sys;
+pub mod transfer;
 pub mod types;
 pub mod volume;

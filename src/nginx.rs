@@ -43,8 +43,8 @@ pub struct Shard {
 pub struct Volume {
     /// The id in the URL.
     pub id: u32,
-    /// The shard that owns it.
-    pub shard: u32,
+    /// The shard that owns it; none while it is being made.
+    pub shard: Option<u32>,
 }
 
 /// What the daemon does not know.
@@ -206,8 +206,9 @@ fn shards(node: &Node, site: &Site) -> String {
              map $uri $hayloft_volume {\n    \"~^/(?<hayloft_number>[0-9]+)(/|$)\" $hayloft_number;\n}\n\
              map $hayloft_volume $hayloft_upstream {\n    default hayloft;\n";
     for volume in &node.volumes {
-        if own_ports(node).any(|(shard, _)| shard == volume.shard) {
-            let _ = writeln!(text, "    {} hayloft_shard_{};", volume.id, volume.shard);
+        let owner = own_ports(node).map(|(shard, _)| shard).find(|n| Some(*n) == volume.shard);
+        if let Some(shard) = owner {
+            let _ = writeln!(text, "    {} hayloft_shard_{shard};", volume.id);
         }
     }
     text + "}\n"
@@ -243,7 +244,7 @@ mod tests {
 
     fn node(ports: [Option<u16>; 2]) -> Node {
         let shard = |(id, port)| Shard { id, port };
-        let volume = |id| Volume { id, shard: id % 2 };
+        let volume = |id| Volume { id, shard: Some(id % 2) };
         Node {
             version: "0.1.0".to_owned(),
             shards: (0..).zip(ports).map(shard).collect(),

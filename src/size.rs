@@ -42,6 +42,20 @@ const BINARY_UNITS: usize = 4;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(pub u64);
 
+/// A number of bytes, for people, rounded to a tenth: `3.4 MiB`.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "precision does not matter here")]
+pub fn rounded(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    let Some(power) = bytes.checked_ilog2().map(|log| (log / 10) as usize).filter(|n| *n > 0)
+    else {
+        return format!("{bytes} B");
+    };
+    let power = power.min(units.len());
+    let value = bytes as f64 / 1024_f64.powi(i32::try_from(power).expect("at most 4"));
+    format!("{value:.1} {}", units[power - 1])
+}
+
 impl ByteSize {
     /// `count` KiB. Panics on overflow (at compile time in a constant).
     #[must_use]
@@ -222,6 +236,21 @@ impl Visitor<'_> for SizeVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_for_people() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_200_000, "1.1 MiB"),
+            (3 << 29, "1.5 GiB"),
+            (5 << 40, "5.0 TiB"),
+            (u64::MAX, "16777216.0 TiB"),
+        ] {
+            assert_eq!(rounded(bytes), text);
+        }
+    }
 
     fn parse(text: &str) -> Result<u64, ParseSizeError> {
         text.parse::<ByteSize>().map(ByteSize::bytes)

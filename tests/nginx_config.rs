@@ -54,7 +54,9 @@ fn add_volume(data: &Path) {
     let (handle, path) = (runtime.handle().clone(), data.to_owned());
     runtime.block_on(&mut ring, async move {
         handle.submit(Op::OpenDir { path }).await;
-        volume::create(&handle, DirId(0), &superblock, Preallocation::Reserve).await.unwrap();
+        volume::create(&handle, DirId(0), &superblock, Preallocation::Reserve, |_| ())
+            .await
+            .unwrap();
     });
 }
 

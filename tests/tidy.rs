@@ -29,6 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("http", &["limits", "buffer", "op", "runtime"]),
     ("admin", &["size", "metrics"]),
     ("client", &["http"]),
+    ("transfer", &["http", "client"]),
     (
         "shard",
         &[
@@ -51,7 +52,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("nginx", &["size", "config"]),
-    ("cli", &["size", "config", "http", "client", "daemon", "offline", "nginx"]),
+    ("cli", &["size", "config", "http", "client", "transfer", "daemon", "offline", "nginx"]),
     ("lib", &[]),
     ("main", &["cli"]),
 ];
@@ -73,7 +74,7 @@ const STRANGERS: &[Stranger] = &[
     Stranger { who: &["src/"], unless: &["src/admin/"], never: &["tokio", "axum"], but: &[] },
     Stranger {
         who: &["src/"],
-        unless: &["src/daemon/", "src/datadir/"],
+        unless: &["src/daemon/", "src/datadir/", "src/transfer/"],
         never: &["getrandom"],
         but: &[],
     },

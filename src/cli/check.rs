@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::offline::{Meter, OfflineArgs, place_text, size_text, stdout, unwritten};
+use super::offline::{Meter, OfflineArgs, place_text, stdout, unwritten};
 use crate::offline::{
     CheckObserver, CheckSummary, Finding, Offline, Progress, Severity, VolumeReport,
 };
+use crate::size::rounded;
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -164,8 +165,8 @@ fn volume_text(report: &VolumeReport) -> String {
         report.needles,
         report.damaged_needles,
         report.large_bodies,
-        size_text(report.live),
-        size_text(report.dead),
+        rounded(report.live),
+        rounded(report.dead),
         report.log_end,
         report.commits,
         report.damaged_places,
@@ -182,7 +183,7 @@ fn total_text(total: &CheckSummary) -> String {
         total.failed_volumes,
         total.needles,
         total.damaged_needles,
-        size_text(total.live),
+        rounded(total.live),
         speed_text(total.read, total.seconds),
     )
 }

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::fail;
-use super::offline::{Meter, OfflineArgs, place_text, size_text};
+use super::offline::{Meter, OfflineArgs, place_text};
 use crate::offline::{ExportSummary, Offline, OfflineError, Output};
+use crate::size::rounded;
 
 const EXPORT_EXAMPLES: &str = "\
 Examples:
@@ -64,7 +65,7 @@ impl ExportArgs {
             Ok(ExportSummary { photos, bytes, left_out }) => {
                 eprintln!(
                     "hayloft: {photos} photos ({}) written to {name}, {left_out} left out",
-                    size_text(bytes)
+                    rounded(bytes)
                 );
                 if left_out == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
             }

@@ -9,10 +9,15 @@ mod completions;
 mod config;
 mod dump;
 mod export;
+mod get;
+mod import;
 mod man;
 mod nginx_config;
 mod offline;
+mod progress;
+mod put;
 mod serve;
+mod volume;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -25,10 +30,14 @@ pub use completions::CompletionsArgs;
 pub use config::ConfigArgs;
 pub use dump::DumpArgs;
 pub use export::ExportArgs;
+pub use get::GetArgs;
+pub use import::ImportArgs;
 pub use man::ManArgs;
 pub use nginx_config::NginxArgs;
 pub use offline::OfflineArgs;
+pub use put::PutArgs;
 pub use serve::ServeArgs;
+pub use volume::VolumeArgs;
 
 /// Hayloft keeps billions of photos in a few large files and serves any of them with one device read.
 #[derive(Debug, Parser)]
@@ -45,12 +54,20 @@ pub enum Command {
     /// Run the daemon. Without flags: data in ./hayloft-data, photos on 127.0.0.1:8080, admin on
     /// 127.0.0.1:8081.
     Serve(ServeArgs),
+    /// List, create and delete volumes of the running daemon, open and close them to writes.
+    Volume(VolumeArgs),
+    /// Store photos in a running daemon, and print their URLs.
+    Put(PutArgs),
+    /// Get a photo from a running daemon, verified.
+    Get(GetArgs),
+    /// Store every file of a directory, or the photos of a tar; goes on where it was interrupted.
+    Import(ImportArgs),
+    /// Write what is alive in volumes as a tar, while no daemon runs on them.
+    Export(ExportArgs),
     /// Verify volumes, every byte that is alive, while no daemon runs on them.
     Check(CheckArgs),
     /// List what is alive in volumes, while no daemon runs on them.
     Dump(DumpArgs),
-    /// Write what is alive in volumes as a tar, while no daemon runs on them.
-    Export(ExportArgs),
     /// Look at a configuration without running anything.
     Config(ConfigArgs),
     /// Print a configuration of nginx for the running daemon.
@@ -67,6 +84,7 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         match self.command {
             Command::Serve(args) => args.run(),
+            Command::Volume(args) => args.run(),
             Command::Check(args) => args.run(),
             Command::Dump(args) => args.run(),
             Command::Export(args) => args.run(),
@@ -74,6 +92,9 @@ impl Cli {
             Command::NginxConfig(args) => args.run(),
             Command::Completions(args) => args.run(),
             Command::Man(args) => args.run(),
+            Command::Put(args) => args.run(),
+            Command::Get(args) => args.run(),
+            Command::Import(args) => args.run(),
         }
     }
 }

@@ -10,6 +10,7 @@ use clap::Args;
 use super::fail;
 use crate::config::Config;
 use crate::offline::{Offline, Progress, Selection};
+use crate::size::rounded;
 
 /// Flags that say what to look at.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
@@ -91,20 +92,7 @@ impl Meter {
 fn progress_text(done: u64, total: Option<u64>) -> String {
     let Some(total) = total else { return "reading the log".to_owned() };
     let percent = u128::from(done) * 100 / u128::from(total.max(1));
-    format!("{} of {} verified ({}%)", size_text(done), size_text(total), percent.min(100))
-}
-
-/// A number of bytes, for people: `3.4 MiB`.
-pub(super) fn size_text(bytes: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB"];
-    let Some(power) = bytes.checked_ilog2().map(|log| (log / 10) as usize).filter(|n| *n > 0)
-    else {
-        return format!("{bytes} B");
-    };
-    let power = power.min(units.len());
-    // Rounded: precision does not matter here.
-    let value = bytes as f64 / 1024_f64.powi(i32::try_from(power).expect("at most 4"));
-    format!("{value:.1} {}", units[power - 1])
+    format!("{} of {} verified ({}%)", rounded(done), rounded(total), percent.min(100))
 }
 
 /// Where something stands: `volume 1, byte 4096, needle 42/0`.
@@ -154,17 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_for_people() {
-        for (bytes, text) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1_200_000, "1.1 MiB"),
-            (5 << 40, "5.0 TiB"),
-            (u64::MAX, "16777216.0 TiB"),
-        ] {
-            assert_eq!(size_text(bytes), text);
-        }
+    fn progress_is_for_people() {
         assert_eq!(progress_text(0, Some(0)), "0 B of 0 B verified (0%)");
         assert_eq!(progress_text(1 << 19, Some(1 << 20)), "512.0 KiB of 1.0 MiB verified (50%)");
     }

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use ureq::http::Response;
 
@@ -16,6 +17,12 @@ use crate::http::head::Method;
 const TEXT_MAX: u64 = 16 << 20;
 /// The longest reason that is shown (characters).
 const REASON_SHOWN: usize = 300;
+
+/// An error of the admin API.
+#[derive(Deserialize)]
+struct Told {
+    error: String,
+}
 
 /// An answer, whose body is still to be read.
 #[derive(Debug)]
@@ -100,6 +107,9 @@ impl Reply {
     #[must_use]
     pub fn refused(mut self) -> ClientError {
         let reason = self.text().unwrap_or_default();
+        // The admin API's sentence, or the data API's line.
+        let sentence = serde_json::from_str::<Told>(&reason).map(|told| told.error);
+        let reason = sentence.unwrap_or(reason);
         let line = reason.lines().next().unwrap_or_default();
         let visible = line.chars().filter(|character| !character.is_control());
         let mut reason: String = visible.take(REASON_SHOWN).collect();

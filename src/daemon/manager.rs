@@ -18,7 +18,7 @@ use crate::admin::{Change, Creations, NewVolume, Refused, Request};
 use crate::config::Config;
 use crate::limits::CHANGES_MAX;
 use crate::shard::{Order, OrderError, Shared};
-use crate::size::ByteSize;
+use crate::size::{ByteSize, rounded};
 use crate::volume::{IoError, StateError};
 
 /// How long a turn lasts while something is being changed.
@@ -198,7 +198,7 @@ impl Office {
                 "{} has {} free, and a volume of {size} does not fit. Choose a smaller size, make space, \
                  or add a disk.",
                 self.stores[store].path.display(),
-                roughly(free),
+                rounded(free),
             )));
         }
         Ok(store)
@@ -303,17 +303,6 @@ impl Office {
     }
 }
 
-/// To a tenth of a binary unit.
-fn roughly(bytes: u64) -> String {
-    let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB")];
-    let (unit, name) = units.into_iter().find(|(unit, _)| bytes >= *unit).unwrap_or((1, "bytes"));
-    if unit == 1 {
-        return format!("{bytes} bytes");
-    }
-    let tenths = u128::from(bytes) * 10 / u128::from(unit);
-    format!("{}.{} {name}", tenths / 10, tenths % 10)
-}
-
 fn not_made(id: u32, store: &Store, what: &str, error: IoError) -> Refused {
     let path = store.path.display();
     match error {
@@ -340,25 +329,6 @@ fn refused(id: u32, what: &str, error: OrderError) -> Refused {
         OrderError::State(StateError::NoBuffer) => Refused::Busy,
         OrderError::State(StateError::Failed(_)) | OrderError::NotRemoved(..) => {
             Refused::Failed(sentence)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::roughly;
-
-    #[test]
-    fn free_space_is_told_so_that_it_can_be_read() {
-        for (bytes, text) in [
-            (0, "0 bytes"),
-            (1000, "1000 bytes"),
-            (1 << 20, "1.0 MiB"),
-            ((1 << 30) - 1, "1023.9 MiB"),
-            (3 << 29, "1.5 GiB"),
-            (5 << 40, "5.0 TiB"),
-        ] {
-            assert_eq!(roughly(bytes), text);
         }
     }
 }

@@ -1,0 +1,97 @@
+//! `hayloft get`.
+
+use std::io::{IsTerminal, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::fail;
+use crate::client::{Client, ClientError, ServerAddress};
+use crate::transfer::get::{GetError, Photo};
+use crate::transfer::name::PhotoName;
+
+const GET_EXAMPLES: &str = "\
+Examples:
+  hayloft get -o photo.jpg http://127.0.0.1:8080/1/42/0/0123456789abcdef
+      the photo as a file, with its time of modification
+  hayloft get /1/42/0/0123456789abcdef | identify -
+      to another command
+
+Length and checksum are compared with what the daemon announces. A file is there whole or not at
+all; what went to standard output may be cut when the exit code is not 0.";
+
+/// Flags of `hayloft get`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(after_help = GET_EXAMPLES)]
+pub struct GetArgs {
+    /// The photo: a whole URL, or its path /VOLUME/KEY/ALT/COOKIE
+    #[arg(value_name = "URL")]
+    pub url: String,
+
+    /// File to write [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Replace FILE if it exists
+    #[arg(long, requires = "output")]
+    pub force: bool,
+
+    /// The daemon's data API, HOST:PORT or http://HOST:PORT; no unix sockets, no TLS. A whole URL has its own
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub server: ServerAddress,
+}
+
+impl GetArgs {
+    /// Gets it.
+    pub(super) fn run(self) -> ExitCode {
+        let (server, path) = match self.target() {
+            Ok(target) => target,
+            Err(error) => return fail(&error),
+        };
+        let output = self.output.as_deref().filter(|path| path.as_os_str() != "-");
+        // To say so before it comes; it is decided when it has come.
+        if let Some(path) = output.filter(|path| !self.force && path.symlink_metadata().is_ok()) {
+            return fail(&GetError::Exists(path.to_owned()));
+        }
+        match get(&Client::new(server, "--server"), &path, output, self.force) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(GetError::Client(error @ ClientError::Unreachable { .. })) => fail(&error),
+            Err(error @ (GetError::Exists(_) | GetError::Write { .. })) => fail(&error),
+            Err(error) => {
+                eprintln!("hayloft: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn target(&self) -> Result<(ServerAddress, String), String> {
+        let (server, path) = if self.url.starts_with('/') {
+            (self.server.clone(), self.url.as_str())
+        } else {
+            ServerAddress::split(&self.url).map_err(|error| error.to_string())?
+        };
+        match PhotoName::parse(path) {
+            Some(name) => Ok((server, name.to_string())),
+            None => Err(format!(
+                "{:?} names no photo; write /VOLUME/KEY/ALT/COOKIE, with a cookie of 16 hexadecimal \
+                 digits, or the same behind http://HOST:PORT",
+                self.url
+            )),
+        }
+    }
+}
+
+fn get(client: &Client, path: &str, output: Option<&Path>, force: bool) -> Result<(), GetError> {
+    let photo = Photo::request(client, path)?;
+    if let Some(output) = output {
+        return photo.save(output, force);
+    }
+    if stdout().is_terminal() && !photo.is_text() {
+        return Err(GetError::Write {
+            path: "the terminal".into(),
+            error: std::io::Error::other("a photo is nothing to look at there"),
+        });
+    }
+    photo.copy(&mut stdout().lock(), Path::new("standard output"))
+}

@@ -1,0 +1,166 @@
+//! `hayloft import`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use clap::Args;
+
+use super::{ServeArgs, fail, progress};
+use crate::client::ServerAddress;
+use crate::daemon::Private;
+use crate::transfer::import::{Plan, Progress, Report, import};
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  hayloft import /srv/photos
+      every file becomes a photo; photos.manifest.tsv tells which URL it has
+  hayloft import --data /disk1/hayloft --data /disk2/hayloft /srv/photos
+      the same without a running daemon
+  hayloft export 7 | hayloft import --server 10.0.0.2:8080 --admin 10.0.0.2:8081 -
+      a volume from one store to another, under the same keys, cookies, types and times
+
+Interrupted, it goes on when the same command is run again, and stores nothing twice: names are
+written to MANIFEST.journal before anything is sent. Run again later, it stores only what is new,
+and what was changed, that under the same URL. Symbolic links, special files and hidden files are
+passed over, and counted.
+
+The manifest has a line for each photo, sorted by path, with five fields between tabs: path, URL
+path, size (bytes), time of modification (seconds since 1970), XXH3-64 (hexadecimal). Its first
+line, which begins with #, names the directory. In paths, \\t \\n \\r \\\\ and \\xHH stand for a tab,
+line ends, a backslash and bytes that are no text.
+
+Exit codes: 0 all is stored; 1 something is not, and is listed; 2 nothing could be done.";
+
+/// Flags of `hayloft import`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(after_help = IMPORT_EXAMPLES)]
+pub struct ImportArgs {
+    /// A directory, or a tar that hayloft export wrote; - is a tar on standard input
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+
+    /// The daemon's data API, HOST:PORT or http://HOST:PORT; no unix sockets, no TLS
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub server: ServerAddress,
+
+    /// Its admin API, which tells the volumes; not asked with --volume
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
+    pub admin: ServerAddress,
+
+    /// Data directory to import to without a running daemon; repeat it, one per disk
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "admin"])]
+    pub data: Vec<PathBuf>,
+
+    /// Volume that takes all of it [default: those with most room; of a tar, the one it came from]
+    #[arg(long, value_name = "N")]
+    pub volume: Option<u32>,
+
+    /// Where to write which photo is where [default: NAME.manifest.tsv here, for a directory NAME]
+    #[arg(long, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
+
+    /// Photos under way at once, 1 to 256
+    #[arg(long, value_name = "N", default_value_t = 16,
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub parallel: u16,
+
+    /// Take files and directories whose names begin with a dot, too
+    #[arg(long)]
+    pub hidden: bool,
+}
+
+impl ImportArgs {
+    /// Imports it.
+    pub(super) fn run(self) -> ExitCode {
+        let private = match self.private() {
+            Ok(private) => private,
+            Err(error) => return fail(&error),
+        };
+        let (server, admin) = match &private {
+            Some(daemon) => (daemon.data_address().into(), daemon.admin_address().into()),
+            None => (self.server, self.admin),
+        };
+        let plan = Plan {
+            server,
+            admin,
+            volume: self.volume,
+            manifest: self.manifest,
+            parallel: usize::from(self.parallel),
+            hidden: self.hidden,
+        };
+        let progress = Arc::new(Progress::default());
+        if let Err(error) = stop_on_signals(&progress) {
+            return fail(&format!("cannot handle signals: {error}; try again"));
+        }
+        let began = Instant::now();
+        let shown = progress::show(&progress);
+        let result = import(&self.path, &plan, &progress);
+        shown.end();
+        if let Some(Err(error)) = private.map(Private::stop) {
+            eprintln!(
+                "hayloft: {error}; what was stored is durable, and the next start takes longer"
+            );
+        }
+        match result {
+            Ok(report) => tell(&report, &progress, began),
+            Err(error) => fail(&error),
+        }
+    }
+
+    /// A daemon over the directories of `--data`.
+    fn private(&self) -> Result<Option<Private>, String> {
+        if self.data.is_empty() {
+            return Ok(None);
+        }
+        let args = ServeArgs { data: self.data.clone(), ..ServeArgs::default() };
+        let config = args.into_config().map_err(|error| error.to_string())?;
+        tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_writer(std::io::stderr)
+            .init();
+        Private::start(&config).map(Some).map_err(|error| error.to_string())
+    }
+}
+
+/// Ctrl-C lets what is under way end; a second one ends the command.
+fn stop_on_signals(progress: &Progress) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    for signal in [SIGINT, SIGTERM] {
+        let stop = || Arc::clone(&progress.stop);
+        signal_hook::flag::register_conditional_shutdown(signal, 1, stop())?;
+        signal_hook::flag::register(signal, stop())?;
+    }
+    Ok(())
+}
+
+fn tell(report: &Report, progress: &Progress, began: Instant) -> ExitCode {
+    let failed = progress.failed.load(Ordering::Relaxed);
+    for failure in &report.failures {
+        eprintln!("hayloft: {}: {}", failure.what, failure.why);
+    }
+    let more = failed - report.failures.len() as u64;
+    if more > 0 {
+        eprintln!("hayloft: and {more} more");
+    }
+    for (count, what) in [
+        (report.special, "symbolic links and special files were passed over"),
+        (report.hidden, "hidden entries were passed over; --hidden takes them too"),
+    ] {
+        if count > 0 {
+            eprintln!("hayloft: {count} {what}");
+        }
+    }
+    println!("{} in {:.1} s", progress::counts(progress), began.elapsed().as_secs_f64());
+    if let Some(manifest) = &report.manifest {
+        println!("manifest: {}", manifest.display());
+    }
+    if let Some(why) = &report.stopped {
+        eprintln!("hayloft: stopped early: {why}. The same command goes on from here");
+    } else if failed > 0 {
+        eprintln!("hayloft: {failed} were not stored; the same command tries them again");
+    }
+    if failed > 0 || report.stopped.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

@@ -1,0 +1,82 @@
+//! How far an import is, on standard error: a bar on a terminal, else a line from time to time.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::size::rounded;
+use crate::transfer::import::Progress;
+
+/// How often a bar is drawn.
+const DRAW: Duration = Duration::from_millis(200);
+/// How often a line is written.
+const LINE: Duration = Duration::from_secs(10);
+
+/// What shows it, until it is ended.
+pub struct Shown {
+    end: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Shown {
+    /// Ends it.
+    pub fn end(self) {
+        drop(self.end);
+        // Nothing in it can fail that matters.
+        let _ = self.thread.join();
+    }
+}
+
+/// Shows it from now on.
+pub fn show(progress: &Arc<Progress>) -> Shown {
+    let (end, ended) = channel();
+    let progress = Arc::clone(progress);
+    let is_terminal = std::io::stderr().is_terminal();
+    let thread = std::thread::spawn(move || {
+        let bar = is_terminal.then(new_bar);
+        let pause = if is_terminal { DRAW } else { LINE };
+        while ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+            match &bar {
+                Some(bar) => draw(bar, &progress),
+                None => eprintln!("hayloft: {} so far", counts(&progress)),
+            }
+        }
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+    });
+    Shown { end, thread }
+}
+
+fn new_bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} ({eta} left)");
+    ProgressBar::new(0).with_style(style.expect("a valid template"))
+}
+
+fn draw(bar: &ProgressBar, progress: &Progress) {
+    bar.set_length(progress.found.load(Ordering::Relaxed));
+    bar.set_position(progress.done());
+    let looking = !progress.all_found.load(Ordering::Relaxed);
+    let looking = if looking { ", still looking" } else { "" };
+    bar.set_message(format!("{}{looking}", counts(progress)));
+}
+
+/// What was done, in words.
+pub fn counts(progress: &Progress) -> String {
+    let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+    let bytes = rounded(of(&progress.bytes));
+    let mut text = format!("{} stored ({bytes})", of(&progress.stored));
+    for (count, what) in
+        [(of(&progress.present), "there already"), (of(&progress.failed), "failed")]
+    {
+        if count > 0 {
+            text += &format!(", {count} {what}");
+        }
+    }
+    text
+}

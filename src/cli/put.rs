@@ -1,0 +1,90 @@
+//! `hayloft put`.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::fail;
+use crate::client::{Client, ClientError, ServerAddress};
+use crate::http::reply::valid_content_type;
+use crate::transfer::file::{Input, SourceFile, content_type};
+use crate::transfer::put::{PutError, put, spool};
+
+const PUT_EXAMPLES: &str = "\
+Examples:
+  hayloft put photo.jpg
+      prints the photo's URL, under which it can be got from now on
+  hayloft put --volume 2 *.png
+      a URL for each, in this order
+  convert photo.jpg -resize 25% webp:- | hayloft put --content-type image/webp -
+      what a command writes
+
+The media type comes from the file's extension, the time of modification is kept. Each photo is
+durable when its URL is printed. Run again, it stores the photos again, under other names; to store
+a directory once, whatever happens, use hayloft import.";
+
+/// Flags of `hayloft put`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(after_help = PUT_EXAMPLES)]
+pub struct PutArgs {
+    /// Files to store; - is standard input (at most 64 MiB)
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+
+    /// Volume to store them in [default: one that takes writes and has room]
+    #[arg(long, value_name = "N")]
+    pub volume: Option<u32>,
+
+    /// Media type of all of them [default: as the extension suggests]
+    #[arg(long, value_name = "TYPE", value_parser = parse_content_type)]
+    pub content_type: Option<String>,
+
+    /// The daemon's data API, HOST:PORT or http://HOST:PORT; no unix sockets, no TLS
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub server: ServerAddress,
+}
+
+fn parse_content_type(text: &str) -> Result<String, String> {
+    match valid_content_type(text.as_bytes()) && text.trim() == text {
+        true => Ok(text.to_owned()),
+        false => Err("write 1 to 255 visible characters, such as image/jpeg".to_owned()),
+    }
+}
+
+impl PutArgs {
+    /// Stores one file after the other; what goes wrong with one keeps none of the others.
+    pub(super) fn run(self) -> ExitCode {
+        let client = Client::new(self.server.clone(), "--server");
+        let mut failed = false;
+        for path in &self.files {
+            match self.put(&client, path) {
+                Ok(url) => println!("{url}"),
+                // The others would fare no better.
+                Err(PutError::Client(error @ ClientError::Unreachable { .. })) => {
+                    return fail(&error);
+                }
+                Err(error) => {
+                    eprintln!("hayloft: {}: {error}", path.display());
+                    failed = true;
+                }
+            }
+        }
+        if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+
+    fn put(&self, client: &Client, path: &Path) -> Result<String, PutError> {
+        let (input, suggested) = if path.as_os_str() == "-" {
+            let stdin = std::io::stdin();
+            if stdin.is_terminal() {
+                eprintln!("hayloft: reading the photo from the terminal; end it with Ctrl-D");
+            }
+            (spool(stdin.lock())?, None)
+        } else {
+            let file = SourceFile::open(path).map_err(PutError::Read)?;
+            (Input::File(file), content_type(path))
+        };
+        put(client, self.volume, self.content_type.as_deref().or(suggested), &input)
+    }
+}

@@ -1,0 +1,254 @@
+//! A file on its way to a store: its bytes, its time, its type.
+
+use std::cell::Cell;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
+
+use crate::client::Source;
+
+/// What tells whether a file was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Its length (bytes).
+    pub size: u64,
+    /// When it was modified (nanoseconds since 1970; nothing is older).
+    pub modified_ns: u64,
+}
+
+impl Stamp {
+    /// What a file system says.
+    #[must_use]
+    pub fn of(metadata: &Metadata) -> Self {
+        let ns = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+        let modified_ns = u64::try_from(ns.max(0)).unwrap_or(u64::MAX);
+        Self { size: metadata.len(), modified_ns }
+    }
+}
+
+/// The media type that a file's name suggests.
+#[must_use]
+pub fn content_type(path: &Path) -> Option<&'static str> {
+    mime_guess::from_path(path).first_raw()
+}
+
+/// A regular file that is to be stored.
+pub struct SourceFile {
+    file: File,
+    stamp: Stamp,
+    digest: Cell<Option<u64>>,
+}
+
+impl SourceFile {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// What the file system says, or that it is no regular file.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        // Not to wait for the other end of a pipe.
+        let flags = nix::libc::O_NONBLOCK | nix::libc::O_CLOEXEC;
+        let file = File::options().read(true).custom_flags(flags).open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+        }
+        Ok(Self { file, stamp: Stamp::of(&metadata), digest: Cell::new(None) })
+    }
+
+    /// A file without a name that holds what is to be stored.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn spooled(file: File) -> io::Result<Self> {
+        let stamp = Stamp::of(&file.metadata()?);
+        Ok(Self { file, stamp, digest: Cell::new(None) })
+    }
+
+    /// As it was when it was opened.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// XXH3-64 of what was read, if it was read to its end.
+    #[must_use]
+    pub fn digest(&self) -> Option<u64> {
+        self.digest.get()
+    }
+
+    /// Reads it whole for its XXH3-64.
+    ///
+    /// # Errors
+    /// What reading it says.
+    pub fn hash(&self) -> io::Result<u64> {
+        let mut hasher = Hashing(Xxh3Default::new());
+        io::copy(&mut Source::open(self)?, &mut hasher)?;
+        Ok(hasher.0.digest())
+    }
+}
+
+/// What is to be stored.
+pub enum Input {
+    /// A file.
+    File(SourceFile),
+    /// What has none, or need not have one.
+    Bytes(Vec<u8>),
+}
+
+impl Input {
+    /// XXH3-64 of it; of a file, if it was read to its end.
+    #[must_use]
+    pub fn digest(&self) -> Option<u64> {
+        match self {
+            Self::File(file) => file.digest(),
+            Self::Bytes(bytes) => Some(xxh3_64(bytes)),
+        }
+    }
+}
+
+impl Source for Input {
+    fn len(&self) -> u64 {
+        match self {
+            Self::File(file) => file.len(),
+            Self::Bytes(bytes) => bytes.len() as u64,
+        }
+    }
+
+    fn open(&self) -> io::Result<Box<dyn Read + '_>> {
+        match self {
+            Self::File(file) => Source::open(file),
+            Self::Bytes(bytes) => Ok(Box::new(&bytes[..])),
+        }
+    }
+}
+
+struct Hashing(Xxh3Default);
+
+impl io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Source for SourceFile {
+    fn len(&self) -> u64 {
+        self.stamp.size
+    }
+
+    fn open(&self) -> io::Result<Box<dyn Read + '_>> {
+        self.digest.set(None);
+        let mut reader = Reader { source: self, at: 0, hash: Box::default() };
+        if self.stamp.size == 0 {
+            // Nobody reads of it.
+            reader.end()?;
+        }
+        Ok(Box::new(reader))
+    }
+}
+
+struct Reader<'a> {
+    source: &'a SourceFile,
+    at: u64,
+    hash: Box<Xxh3Default>,
+}
+
+impl Reader<'_> {
+    /// Before the last bytes are handed over: without them nothing is stored.
+    fn end(&mut self) -> io::Result<()> {
+        if Stamp::of(&self.source.file.metadata()?) != self.source.stamp {
+            return Err(io::Error::other("it was changed while it was read"));
+        }
+        self.source.digest.set(Some(self.hash.digest()));
+        Ok(())
+    }
+}
+
+impl Read for Reader<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let left = self.source.stamp.size - self.at;
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(out.len());
+        if most == 0 {
+            return Ok(0);
+        }
+        let got = self.source.file.read_at(&mut out[..most], self.at)?;
+        if got == 0 {
+            return Err(io::Error::other("it was cut while it was read"));
+        }
+        self.hash.update(&out[..got]);
+        self.at += got as u64;
+        if self.at == self.source.stamp.size {
+            self.end()?;
+        }
+        Ok(got)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(source: &SourceFile) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        Source::open(source)?.read_to_end(&mut bytes).map(|_| bytes)
+    }
+
+    #[test]
+    fn a_file_is_read_again_and_hashed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        for bytes in [&b""[..], &b"some bytes"[..], &[7; 300_000]] {
+            std::fs::write(&path, bytes).unwrap();
+            let source = SourceFile::open(&path).unwrap();
+            assert_eq!(source.digest(), None);
+            for _ in 0..2 {
+                assert_eq!(read(&source).unwrap(), bytes);
+                assert_eq!(source.digest(), Some(xxh3_64(bytes)));
+            }
+            assert_eq!(source.hash().unwrap(), xxh3_64(bytes));
+        }
+    }
+
+    #[test]
+    fn a_file_that_changes_is_never_read_to_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        for change in ["", "longer than before", "shorter"] {
+            std::fs::write(&path, "first words").unwrap();
+            let source = SourceFile::open(&path).unwrap();
+            std::fs::write(&path, change).unwrap();
+            File::options()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .set_modified(std::time::SystemTime::UNIX_EPOCH)
+                .unwrap();
+            assert!(read(&source).is_err(), "{change}");
+            assert_eq!(source.digest(), None);
+        }
+    }
+
+    #[test]
+    fn only_regular_files_are_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(SourceFile::open(&pipe).is_err());
+        assert!(SourceFile::open(dir.path()).is_err());
+    }
+
+    #[test]
+    fn types_come_from_extensions() {
+        let of = |name: &str| content_type(Path::new(name));
+        assert_eq!((of("a.jpg"), of("A.JPEG")), (Some("image/jpeg"), Some("image/jpeg")));
+        assert_eq!((of("a.png"), of("a.tar.gz")), (Some("image/png"), Some("application/gzip")));
+        assert_eq!((of("a"), of("a.unheardof"), of(".jpg")), (None, None, None));
+    }
+}

@@ -1,0 +1,429 @@
+//! What an import has named and stored: the manifest, and the journal while it is under way.
+//!
+//! Both are text: a line `# hayloft import 1<TAB>ROOT`, then lines
+//! `path<TAB>url<TAB>size<TAB>modified<TAB>etag` for what is stored, in the manifest sorted by path. The
+//! journal also has lines `path<TAB>url` for names that were drawn, durable before anything is sent under
+//! them: whatever happens, the next run sends the same photo to the same name, so that none is stored
+//! twice. Its lines go over those of the manifest and over earlier ones.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{File, TryLockError};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::escape::{escape, unescape};
+use crate::http::digits::parse_hex16;
+use crate::http::modified;
+use crate::transfer::file::Stamp;
+use crate::transfer::name::PhotoName;
+
+/// How the first line begins.
+const TITLE: &str = "# hayloft import 1\t";
+
+/// Why there is no ledger, or none that can be used.
+#[derive(Debug, Error)]
+pub enum LedgerError {
+    /// The file system.
+    #[error("cannot {what} {}: {error}; choose another place with --manifest", path.display())]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// The kernel's error.
+        error: io::Error,
+    },
+    /// Somebody else has it.
+    #[error("another import uses {} now; let it end, or name another manifest with --manifest", .0.display())]
+    Locked(PathBuf),
+    /// It is of another directory.
+    #[error(
+        "{} is of {other}, not of the directory that is to be imported; name another manifest with \
+         --manifest (or, if the directory was moved, say so in its first line)", path.display()
+    )]
+    OtherRoot {
+        /// The manifest or journal.
+        path: PathBuf,
+        /// The directory it is of.
+        other: String,
+    },
+    /// It is something else, or was damaged.
+    #[error(
+        "line {line} of {} cannot be understood; mend it, or move the file away and everything in it is \
+         stored anew under other names", path.display()
+    )]
+    Damaged {
+        /// The manifest or journal.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+    },
+}
+
+/// A photo that is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The file as it was.
+    pub stamp: Stamp,
+    /// XXH3-64 of its bytes.
+    pub etag: u64,
+}
+
+/// What is known of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its name in the store.
+    pub name: PhotoName,
+    /// What is stored there, if that is known.
+    pub stored: Option<Stored>,
+}
+
+/// The manifest and journal of one import.
+pub struct Ledger {
+    manifest: PathBuf,
+    journal_path: PathBuf,
+    journal: File,
+    root: String,
+    rows: BTreeMap<Vec<u8>, Row>,
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+fn cannot(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LedgerError {
+    let path = path.to_owned();
+    move |error| LedgerError::Io { what, path, error }
+}
+
+impl Ledger {
+    /// Opens the manifest of an import of the directory `root`, and its journal, which is locked as long as
+    /// this lives. Absent ones are empty.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn open(manifest: &Path, root: &Path) -> Result<Self, LedgerError> {
+        let journal_path = with_suffix(manifest, ".journal");
+        let open =
+            File::options().create(true).truncate(false).read(true).write(true).open(&journal_path);
+        let journal = open.map_err(cannot("open", &journal_path))?;
+        match journal.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(LedgerError::Locked(manifest.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(cannot("lock", &journal_path)(error)),
+        }
+        let root = escape(root.as_os_str().as_encoded_bytes());
+        let manifest = manifest.to_owned();
+        let mut ledger = Self { manifest, journal_path, journal, root, rows: BTreeMap::new() };
+        ledger.load_manifest()?;
+        ledger.load_journal()?;
+        Ok(ledger)
+    }
+
+    fn load_manifest(&mut self) -> Result<(), LedgerError> {
+        let bytes = match std::fs::read(&self.manifest) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(cannot("read", &self.manifest))?,
+        };
+        let whole = take_lines(&mut self.rows, &self.root, &self.manifest, &bytes)?;
+        if whole < bytes.len() {
+            let line = bytes[..whole].iter().filter(|byte| **byte == b'\n').count() + 1;
+            return Err(LedgerError::Damaged { path: self.manifest.clone(), line });
+        }
+        Ok(())
+    }
+
+    /// What a crash tore off its end was never acted upon, and goes.
+    fn load_journal(&mut self) -> Result<(), LedgerError> {
+        let path = &self.journal_path;
+        let mut bytes = Vec::new();
+        self.journal.read_to_end(&mut bytes).map_err(cannot("read", path))?;
+        let whole = take_lines(&mut self.rows, &self.root, path, &bytes)?;
+        self.journal.set_len(whole as u64).map_err(cannot("write", path))?;
+        self.journal.seek(SeekFrom::End(0)).map_err(cannot("write", path))?;
+        if whole == 0 {
+            let title = format!("{TITLE}{}\n", self.root);
+            self.journal.write_all(title.as_bytes()).map_err(cannot("write", path))?;
+        }
+        // The name of the file too must be there after a power cut.
+        sync_dir(path).map_err(cannot("sync the directory of", path))
+    }
+
+    /// What is known of a path.
+    #[must_use]
+    pub fn row(&self, path: &[u8]) -> Option<Row> {
+        self.rows.get(path).copied()
+    }
+
+    /// All that is stored, by path.
+    pub fn stored(&self) -> impl Iterator<Item = PhotoName> + '_ {
+        self.rows.values().filter(|row| row.stored.is_some()).map(|row| row.name)
+    }
+
+    /// The files that it keeps, which are no photos.
+    #[must_use]
+    pub fn own_files(&self) -> [PathBuf; 3] {
+        [self.manifest.clone(), self.journal_path.clone(), with_suffix(&self.manifest, ".new")]
+    }
+
+    /// Writes down names that were drawn. Only when the file that is returned was synced may anything be
+    /// sent under them.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`].
+    pub fn assign(&mut self, names: &[(Vec<u8>, PhotoName)]) -> Result<Unsynced, LedgerError> {
+        let mut lines = String::new();
+        for (path, name) in names {
+            let row = Row { name: *name, stored: None };
+            lines += &line(path, &row);
+            self.rows.insert(path.clone(), row);
+        }
+        let path = &self.journal_path;
+        self.journal.write_all(lines.as_bytes()).map_err(cannot("write", path))?;
+        let file = self.journal.try_clone().map_err(cannot("write", path))?;
+        Ok(Unsynced { file, path: path.clone() })
+    }
+
+    /// Writes down that a photo is stored. It may be forgotten in a power cut, and is then stored again, in
+    /// the same place.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`].
+    pub fn record(
+        &mut self,
+        path: &[u8],
+        name: PhotoName,
+        stored: Stored,
+    ) -> Result<(), LedgerError> {
+        let row = Row { name, stored: Some(stored) };
+        let text = line(path, &row);
+        self.journal.write_all(text.as_bytes()).map_err(cannot("write", &self.journal_path))?;
+        self.rows.insert(path.to_owned(), row);
+        Ok(())
+    }
+
+    /// Writes the manifest; then the journal goes, unless somebody still needs the names in it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`]; the journal then stays.
+    pub fn finish(self, keep_journal: bool) -> Result<(), LedgerError> {
+        self.write_manifest().map_err(cannot("write", &self.manifest))?;
+        if keep_journal {
+            return Ok(());
+        }
+        std::fs::remove_file(&self.journal_path).map_err(cannot("remove", &self.journal_path))
+    }
+
+    fn write_manifest(&self) -> io::Result<()> {
+        let new = with_suffix(&self.manifest, ".new");
+        let mut out = BufWriter::new(File::create(&new)?);
+        writeln!(out, "{TITLE}{}", self.root)?;
+        for (path, row) in self.rows.iter().filter(|(_, row)| row.stored.is_some()) {
+            out.write_all(line(path, row).as_bytes())?;
+        }
+        out.into_inner()?.sync_all()?;
+        std::fs::rename(&new, &self.manifest)?;
+        sync_dir(&self.manifest)
+    }
+}
+
+/// Lines that a power cut could still undo.
+#[must_use]
+pub struct Unsynced {
+    file: File,
+    path: PathBuf,
+}
+
+impl Unsynced {
+    /// Makes them durable.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`].
+    pub fn sync(self) -> Result<(), LedgerError> {
+        self.file.sync_data().map_err(cannot("sync", &self.path))
+    }
+}
+
+fn sync_dir(file: &Path) -> io::Result<()> {
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty());
+    File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn line(path: &[u8], row: &Row) -> String {
+    let (path, name) = (escape(path), row.name);
+    match row.stored {
+        None => format!("{path}\t{name}\n"),
+        Some(Stored { stamp: Stamp { size, modified_ns }, etag }) => {
+            let modified = modified::format(modified_ns);
+            format!("{path}\t{name}\t{size}\t{modified}\t{etag:016x}\n")
+        }
+    }
+}
+
+/// Takes over all lines up to what a crash may have left at the end of a file that was being written: a
+/// line without an end, or zeros. Gives the length of what was taken over.
+fn take_lines(
+    rows: &mut BTreeMap<Vec<u8>, Row>,
+    root: &str,
+    path: &Path,
+    bytes: &[u8],
+) -> Result<usize, LedgerError> {
+    let mut whole = 0;
+    for (number, text) in (1..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
+        if !text.ends_with(b"\n") || text.contains(&0) {
+            break;
+        }
+        let damaged = || LedgerError::Damaged { path: path.to_owned(), line: number };
+        let text = str::from_utf8(&text[..text.len() - 1]).map_err(|_| damaged())?;
+        if number == 1 {
+            let other = text.strip_prefix(TITLE).ok_or_else(damaged)?;
+            if other != root {
+                let other = other.to_owned();
+                return Err(LedgerError::OtherRoot { path: path.to_owned(), other });
+            }
+        } else {
+            let (path, row) = parse(text).ok_or_else(damaged)?;
+            rows.insert(path, row);
+        }
+        whole += text.len() + 1;
+    }
+    Ok(whole)
+}
+
+fn parse(line: &str) -> Option<(Vec<u8>, Row)> {
+    let fields: Vec<&str> = line.split('\t').collect();
+    let (path, url, stored) = match fields[..] {
+        [path, url] => (path, url, None),
+        [path, url, size, modified, etag] => {
+            let modified_ns = modified::parse(modified.as_bytes())?;
+            let stamp = Stamp { size: size.parse().ok()?, modified_ns };
+            (path, url, Some(Stored { stamp, etag: parse_hex16(etag.as_bytes())? }))
+        }
+        _ => return None,
+    };
+    Some((unescape(path)?, Row { name: PhotoName::parse(url)?, stored }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(key: u64) -> PhotoName {
+        PhotoName { volume: 1, key, alt: 0, cookie: 0xc0ffee }
+    }
+
+    fn stored(size: u64) -> Stored {
+        Stored { stamp: Stamp { size, modified_ns: 1_500_000_000 }, etag: 7 }
+    }
+
+    struct Place {
+        dir: tempfile::TempDir,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            Self { dir: tempfile::tempdir().unwrap() }
+        }
+
+        fn manifest(&self) -> PathBuf {
+            self.dir.path().join("m.tsv")
+        }
+
+        fn journal(&self) -> PathBuf {
+            self.dir.path().join("m.tsv.journal")
+        }
+
+        fn open(&self) -> Result<Ledger, LedgerError> {
+            Ledger::open(&self.manifest(), Path::new("/photos"))
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_there_after_a_crash_and_after_the_end() {
+        let place = Place::new();
+        let mut ledger = place.open().unwrap();
+        let names =
+            [(b"b\t".to_vec(), name(2)), (b"a".to_vec(), name(1)), (b"\xff".to_vec(), name(3))];
+        ledger.assign(&names).unwrap().sync().unwrap();
+        ledger.record(b"b\t", name(2), stored(10)).unwrap();
+        drop(ledger);
+        let mut ledger = place.open().unwrap();
+        assert_eq!(ledger.row(b"b\t"), Some(Row { name: name(2), stored: Some(stored(10)) }));
+        assert_eq!(ledger.row(b"a"), Some(Row { name: name(1), stored: None }));
+        assert_eq!(ledger.row(b"\xff"), Some(Row { name: name(3), stored: None }));
+        ledger.record(b"a", name(4), stored(0)).unwrap();
+        ledger.finish(false).unwrap();
+        assert!(!place.journal().exists());
+        let text = std::fs::read_to_string(place.manifest()).unwrap();
+        assert_eq!(
+            text,
+            "# hayloft import 1\t/photos\n\
+             a\t/1/4/0/0000000000c0ffee\t0\t1.500000000\t0000000000000007\n\
+             b\\t\t/1/2/0/0000000000c0ffee\t10\t1.500000000\t0000000000000007\n"
+        );
+        let ledger = place.open().unwrap();
+        assert_eq!(ledger.stored().count(), 2);
+        assert_eq!(ledger.row(b"a"), Some(Row { name: name(4), stored: Some(stored(0)) }));
+    }
+
+    #[test]
+    fn a_journal_that_was_torn_anywhere_has_what_stands_before() {
+        let place = Place::new();
+        let mut ledger = place.open().unwrap();
+        ledger.assign(&[(b"a".to_vec(), name(1))]).unwrap().sync().unwrap();
+        ledger.record(b"a", name(1), stored(10)).unwrap();
+        drop(ledger);
+        let whole = std::fs::read(place.journal()).unwrap();
+        for cut in 0..whole.len() {
+            for tail in [&b""[..], &b"\0\0\0\0"[..], &b"\0\0\nb\t/1/9/0/0000000000000000\n"[..]] {
+                std::fs::write(place.journal(), [&whole[..cut], tail].concat()).unwrap();
+                let mut ledger = place.open().unwrap();
+                assert_eq!(ledger.row(b"b"), None);
+                // And it can be written on.
+                ledger.record(b"c", name(3), stored(1)).unwrap();
+                drop(ledger);
+                assert!(place.open().unwrap().row(b"c").is_some(), "{cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_one_import_uses_it() {
+        let place = Place::new();
+        let _ledger = place.open().unwrap();
+        assert!(matches!(place.open(), Err(LedgerError::Locked(_))));
+    }
+
+    #[test]
+    fn what_is_of_another_directory_or_no_ledger_is_refused_and_kept() {
+        let place = Place::new();
+        for (text, line) in [
+            ("some text\n", 1),
+            ("# hayloft import 1\t/photos\na\n", 2),
+            ("# hayloft import 1\t/photos\na\t/1/1/0/0000000000000000\nb\t/1\n", 3),
+            ("# hayloft import 1\t/photos\n\\q\t/1/1/0/0000000000000000\n", 2),
+        ] {
+            for path in [place.manifest(), place.journal()] {
+                std::fs::write(&path, text).unwrap();
+                let error = place.open().map(drop).unwrap_err();
+                assert!(
+                    matches!(error, LedgerError::Damaged { line: at, .. } if at == line),
+                    "{error}"
+                );
+                assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+        std::fs::write(place.manifest(), "# hayloft import 1\t/other\n").unwrap();
+        let error = place.open().map(drop).unwrap_err();
+        assert!(error.to_string().contains("is of /other"), "{error}");
+        // A manifest that was cut off has lost names.
+        std::fs::write(place.manifest(), "# hayloft import 1\t/photos\na\t/1/1/0/00").unwrap();
+        assert!(matches!(place.open().map(drop), Err(LedgerError::Damaged { line: 2, .. })));
+    }
+}

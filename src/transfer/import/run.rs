@@ -1,0 +1,124 @@
+//! An import under way: how far it is, what failed, whether it goes on.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Plan;
+use super::volumes::Volumes;
+
+/// Failures that are kept; the others are counted.
+const FAILURES_KEPT: usize = 20;
+
+/// How far an import is. Anybody may look.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Photos that were found.
+    pub found: AtomicU64,
+    /// Whether all were found.
+    pub all_found: AtomicBool,
+    /// Photos that were stored.
+    pub stored: AtomicU64,
+    /// Their bytes.
+    pub bytes: AtomicU64,
+    /// Photos that were there already.
+    pub present: AtomicU64,
+    /// Photos that were not stored.
+    pub failed: AtomicU64,
+    /// Set to end it early.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Progress {
+    /// Photos that are dealt with.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        let counts = [&self.stored, &self.present, &self.failed];
+        counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    pub(super) fn stored(&self, bytes: u64) {
+        self.stored.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// A photo that was not stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Which: its path, escaped, or its name in the tar.
+    pub what: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What came of an import, beside what [`Progress`] counts.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// The first of the failures.
+    pub failures: Vec<Failure>,
+    /// Why it ended early; the same command resumes it.
+    pub stopped: Option<String>,
+    /// Symbolic links and special files, which were passed over.
+    pub special: u64,
+    /// Hidden files and directories, which were passed over.
+    pub hidden: u64,
+    /// Where the names stand.
+    pub manifest: Option<PathBuf>,
+}
+
+#[derive(Default)]
+struct Trouble {
+    failures: Vec<Failure>,
+    /// Of some photo it is not known whether it was stored.
+    unknown: bool,
+    stopped: Option<String>,
+}
+
+/// An import under way.
+pub(super) struct Run<'a> {
+    pub plan: &'a Plan,
+    pub progress: &'a Progress,
+    pub volumes: Volumes,
+    trouble: Mutex<Trouble>,
+}
+
+impl<'a> Run<'a> {
+    pub fn new(plan: &'a Plan, progress: &'a Progress, volumes: Volumes) -> Self {
+        Self { plan, progress, volumes, trouble: Mutex::default() }
+    }
+
+    /// Ends it early; the first reason counts.
+    pub fn stop(&self, why: String) {
+        self.trouble().stopped.get_or_insert(why);
+        self.progress.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it ends early.
+    pub fn stopped(&self) -> bool {
+        self.progress.stop.load(Ordering::Relaxed)
+    }
+
+    /// A photo could not be stored; `unknown`: or it was, and nobody knows.
+    pub fn fail(&self, what: String, why: String, unknown: bool) {
+        self.progress.failed.fetch_add(1, Ordering::Relaxed);
+        let mut trouble = self.trouble();
+        trouble.unknown |= unknown;
+        if trouble.failures.len() < FAILURES_KEPT {
+            trouble.failures.push(Failure { what, why });
+        }
+    }
+
+    /// What came of it, and whether of some photo it is not known.
+    pub fn end(self) -> (Report, bool) {
+        let stopped = self.stopped();
+        let trouble = self.trouble.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Trouble { failures, unknown, stopped: why } = trouble;
+        let stopped = stopped.then(|| why.unwrap_or_else(|| "it was interrupted".to_owned()));
+        (Report { failures, stopped, ..Report::default() }, unknown)
+    }
+
+    fn trouble(&self) -> std::sync::MutexGuard<'_, Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

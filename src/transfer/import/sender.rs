@@ -1,0 +1,138 @@
+//! Sends one photo after the other, and has patience with a daemon that goes away for a while.
+
+use std::time::{Duration, Instant};
+
+use super::run::Run;
+use crate::client::{Body, Client, ClientError, Reply, Source};
+use crate::http::head::Method;
+use crate::http::modified;
+use crate::transfer::name::PhotoName;
+
+/// How long a daemon may be away.
+const AWAY_MAX: Duration = Duration::from_secs(60);
+/// The pauses meanwhile: the first, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// How often to look whether the import ends early.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A photo to be sent.
+pub struct Photo<'a> {
+    pub name: PhotoName,
+    pub content_type: Option<&'a str>,
+    pub modified_ns: Option<u64>,
+    pub source: &'a dyn Source,
+}
+
+/// What came of it.
+pub enum Sent {
+    /// It is durable, and this is the XXH3-64 of what arrived.
+    Stored(u64),
+    /// Its volume does not take it, or is not there.
+    Elsewhere(String),
+    /// It cannot be stored; or, if `unknown`, it was, and nobody knows.
+    Failed { why: String, unknown: bool },
+    /// The import ends early.
+    Stopped,
+}
+
+/// One connection to the daemon.
+pub struct Sender<'a> {
+    client: Client,
+    run: &'a Run<'a>,
+}
+
+impl<'a> Sender<'a> {
+    pub fn new(run: &'a Run<'a>) -> Self {
+        let client = Client::new(run.plan.server.clone(), "--server").without_retries();
+        Self { client, run }
+    }
+
+    /// Stores a photo under its name, over what may be there.
+    pub fn put(&self, photo: &Photo<'_>) -> Sent {
+        let Photo { name, content_type, modified_ns, source } = photo;
+        let modified = modified_ns.map(modified::format);
+        let mut headers = Vec::new();
+        headers.extend(content_type.map(|value| ("Content-Type", value)));
+        headers.extend(modified.as_deref().map(|value| (modified::HEADER, value)));
+        let path = name.to_string();
+        let send = || self.client.request(Method::Put, &path, &headers, Body::Source(*source));
+        let reply = match self.patiently(send, Some(name.volume)) {
+            Ok(reply) => reply,
+            Err(sent) => return sent,
+        };
+        match (reply.status, reply.etag()) {
+            (201 | 204, Some(etag)) => Sent::Stored(etag),
+            (404 | 503 | 507, _) => Sent::Elsewhere(reason(reply.refused())),
+            (status, _) => Sent::Failed {
+                why: reason(reply.refused()),
+                unknown: !(400..500).contains(&status),
+            },
+        }
+    }
+
+    /// The XXH3-64 of what is stored under a name, if anything is.
+    pub fn head(&self, name: PhotoName) -> Result<Option<u64>, Sent> {
+        let path = name.to_string();
+        let send = || self.client.request(Method::Head, &path, &[], Body::None);
+        let reply = self.patiently(send, None)?;
+        match reply.status {
+            200 => Ok(reply.etag()),
+            404 => Ok(None),
+            _ => Err(Sent::Failed { why: reason(reply.refused()), unknown: false }),
+        }
+    }
+
+    /// Sends again until there is an answer other than "not now", for at most a minute; then the import
+    /// ends. A volume that takes no writes any more is not waited for.
+    fn patiently(
+        &self,
+        send: impl Fn() -> Result<Reply, ClientError>,
+        volume: Option<u32>,
+    ) -> Result<Reply, Sent> {
+        let mut pause = PAUSES.0;
+        let mut since = None;
+        loop {
+            if self.run.stopped() {
+                return Err(Sent::Stopped);
+            }
+            let why = match send() {
+                Ok(reply) if reply.status != 503 => return Ok(reply),
+                Ok(reply) => {
+                    if volume.is_some_and(|volume| !self.run.volumes.takes_writes(volume)) {
+                        return Ok(reply);
+                    }
+                    reply.refused()
+                }
+                Err(ClientError::Source(error)) => {
+                    return Err(Sent::Failed { why: error.to_string(), unknown: false });
+                }
+                Err(error @ (ClientError::Unreachable { .. } | ClientError::Broken { .. })) => {
+                    error
+                }
+                Err(error) => return Err(Sent::Failed { why: error.to_string(), unknown: true }),
+            };
+            let since = *since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= AWAY_MAX {
+                self.run.stop(format!("the daemon did not come back within a minute: {why}"));
+                return Err(Sent::Stopped);
+            }
+            self.pause(pause);
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    fn pause(&self, pause: Duration) {
+        let end = Instant::now() + pause;
+        while Instant::now() < end && !self.run.stopped() {
+            std::thread::sleep(LOOK.min(end.saturating_duration_since(Instant::now())));
+        }
+    }
+}
+
+/// The daemon's own words.
+fn reason(error: ClientError) -> String {
+    match error {
+        ClientError::Refused { status, reason, .. } => format!("{reason} ({status})"),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,84 @@
+//! What a photo is called.
+
+use std::fmt;
+
+use crate::http::target::{self, Target};
+
+/// Keys above this are not picked (bits): JSON readers that keep numbers as doubles keep them whole.
+const KEY_BITS: u32 = 53;
+
+/// The name of a photo in a store: the path of its URL.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct PhotoName {
+    /// Volume.
+    pub volume: u32,
+    /// Key.
+    pub key: u64,
+    /// Alternate key.
+    pub alt: u32,
+    /// What readers must know.
+    pub cookie: u64,
+}
+
+impl PhotoName {
+    /// Parses `/{volume}/{key}/{alt}/{cookie}`.
+    #[must_use]
+    pub fn parse(path: &str) -> Option<Self> {
+        match target::parse(path.as_bytes()) {
+            Ok(Target::Object { volume, key, alt, cookie }) => {
+                Some(Self { volume, key, alt, cookie })
+            }
+            _ => None,
+        }
+    }
+
+    /// A new name in `volume` that hardly anything has: a random key, alternate key 0, a random cookie.
+    ///
+    /// # Errors
+    /// What the kernel's random source says.
+    pub fn draw(volume: u32) -> Result<Self, getrandom::Error> {
+        let key = getrandom::u64()? >> (u64::BITS - KEY_BITS);
+        Ok(Self { volume, key, alt: 0, cookie: getrandom::u64()? })
+    }
+}
+
+impl fmt::Display for PhotoName {
+    /// The path, with the whole cookie: for whoever may read the photo.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { volume, key, alt, cookie } = self;
+        write!(f, "/{volume}/{key}/{alt}/{cookie:016x}")
+    }
+}
+
+impl fmt::Debug for PhotoName {
+    /// A cookie is never printed whole: it works like a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { volume, key, alt, cookie } = self;
+        write!(f, "/{volume}/{key}/{alt}/{:04x}..", cookie >> 48)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_paths() {
+        let path = "/7/42/1/00c0ffee00c0ffee";
+        let name = PhotoName::parse(path).unwrap();
+        assert_eq!(name.to_string(), path);
+        assert_eq!(format!("{name:?}"), "/7/42/1/00c0..");
+        for bad in ["", "/", "/7", "/7/batch", "/7/42/1/0", "7/42/1/00c0ffee00c0ffee"] {
+            assert_eq!(PhotoName::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn drawn_names_are_short_enough_and_differ() {
+        let names: Vec<_> = (0..100).map(|_| PhotoName::draw(3).unwrap()).collect();
+        for name in &names {
+            assert!(name.key < 1 << 53 && (name.volume, name.alt) == (3, 0));
+            assert_eq!(names.iter().filter(|other| other.key == name.key).count(), 1);
+        }
+    }
+}

@@ -1,0 +1,548 @@
+//! `hayloft import`, `put` and `get` against the real daemon: everything arrives once, whatever happens.
+
+mod daemon_harness;
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir};
+use hayloft::transfer::import::escape::unescape;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// 2020-01-02 03:04:05.678900001.
+const MODIFIED_NS: u64 = 1_577_934_245_678_900_001;
+
+struct Place {
+    dir: tempfile::TempDir,
+    daemon: Daemon,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self::with(&Options::default())
+    }
+
+    fn with(options: &Options) -> Self {
+        let dir = data_dir();
+        let daemon = Daemon::start(dir.path(), options);
+        std::fs::create_dir(dir.path().join("photos")).unwrap();
+        Self { dir, daemon }
+    }
+
+    fn photos(&self) -> PathBuf {
+        self.dir.path().join("photos")
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hayloft"));
+        command.args(words).args(["--server", &self.daemon.data.to_string()]);
+        if words[0] == "import" {
+            command.args(["--admin", &self.daemon.admin.to_string()]);
+        }
+        command.current_dir(self.dir.path()).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    /// Runs it in the background.
+    fn spawn(&self, words: &[&str]) -> Child {
+        self.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn manifest(&self) -> PathBuf {
+        self.dir.path().join("photos.manifest.tsv")
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.dir.path().join("photos.manifest.tsv.journal")
+    }
+
+    /// Path to the other four columns.
+    fn rows(&self) -> BTreeMap<String, [String; 4]> {
+        let text = std::fs::read_to_string(self.manifest()).unwrap();
+        let (title, rest) = text.split_once('\n').unwrap();
+        let root = self.photos().canonicalize().unwrap();
+        assert_eq!(title, format!("# hayloft import 1\t{}", root.display()));
+        let rows: BTreeMap<String, [String; 4]> = rest
+            .lines()
+            .map(|line| {
+                let mut fields = line.split('\t').map(str::to_owned);
+                let path = fields.next().unwrap();
+                (path, fields.collect::<Vec<_>>().try_into().unwrap())
+            })
+            .collect();
+        let paths = rest.lines().map(|line| unescape(line.split('\t').next().unwrap()).unwrap());
+        assert!(paths.is_sorted(), "by path");
+        rows
+    }
+
+    /// Waits until so many needles can be read: figures are made known a little later.
+    fn assert_needles(&self, want: usize) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let needles = self.daemon.metric("hayloft_volume_needles", "");
+            if needles == want as f64 {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{needles} needles, not {want}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until the journal says that so many photos are stored.
+    fn await_stored(&self, want: usize) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let text = std::fs::read(self.journal()).unwrap_or_default();
+            let lines = text.split(|byte| *byte == b'\n');
+            let stored = lines.filter(|line| line.iter().filter(|b| **b == b'\t').count() == 4);
+            if stored.count() >= want {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not {want} stored in time");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Every file is there, once, as the manifest says.
+    fn assert_all_there(&self, files: &BTreeMap<String, Vec<u8>>) {
+        let rows = self.rows();
+        assert_eq!(rows.keys().collect::<Vec<_>>(), files.keys().collect::<Vec<_>>());
+        let mut client = self.daemon.client();
+        for (path, content) in files {
+            let [url, size, _, etag] = &rows[path];
+            assert_eq!(*size, content.len().to_string());
+            assert_eq!(*etag, format!("{:016x}", xxh3_64(content)));
+            let got = client.get(url).unwrap();
+            assert!(got.status == 200 && got.body == *content, "{path}: {}", got.status);
+        }
+        self.assert_needles(files.len());
+    }
+
+    /// So many small files, in directories.
+    fn fill(&self, count: u64) -> BTreeMap<String, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        for n in 0..count {
+            let (dir, name) = (format!("d{:02}", n / 100), format!("{n}.jpg"));
+            std::fs::create_dir_all(self.photos().join(&dir)).unwrap();
+            let content = bytes(n, 20 + usize::try_from(n).unwrap() % 700);
+            std::fs::write(self.photos().join(&dir).join(&name), &content).unwrap();
+            files.insert(format!("{dir}/{name}"), content);
+        }
+        files
+    }
+}
+
+fn told(output: &Output) -> String {
+    let (out, err) = (&output.stdout, &output.stderr);
+    format!("{}{}", String::from_utf8_lossy(out), String::from_utf8_lossy(err))
+}
+
+fn assert_done(output: &Output) -> String {
+    let told = told(output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    told
+}
+
+fn set_modified(path: &Path, ns: u64) {
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(UNIX_EPOCH + Duration::from_nanos(ns)).unwrap();
+}
+
+#[test]
+fn a_tree_with_odd_names() {
+    let place = Place::new();
+    let root = place.photos();
+    let large = bytes(1, 3 << 20);
+    let files: [(&[u8], &str, &[u8], &str); 9] = [
+        (b"a b.jpg", "a b.jpg", b"blank", "image/jpeg"),
+        ("\u{e4}\u{4e2d}.PNG".as_bytes(), "\u{e4}\u{4e2d}.PNG", b"unicode", "image/png"),
+        (b"tab\there.gif", "tab\\there.gif", b"tab", "image/gif"),
+        (b"new\nline.webp", "new\\nline.webp", b"line", "image/webp"),
+        (b"back\\slash", "back\\\\slash", b"backslash", "application/octet-stream"),
+        (b"\xff\xfe.jpg", "\\xff\\xfe.jpg", b"bytes", "image/jpeg"),
+        (b"#first.jpg", "\\x23first.jpg", b"hash", "image/jpeg"),
+        (b"sub/dir/empty.jpg", "sub/dir/empty.jpg", b"", "image/jpeg"),
+        (b"sub/large.jpeg", "sub/large.jpeg", &large, "image/jpeg"),
+    ];
+    std::fs::create_dir_all(root.join("sub/dir")).unwrap();
+    std::fs::create_dir_all(root.join(".thumbnails")).unwrap();
+    std::fs::write(root.join(".thumbnails/x.jpg"), "thumb").unwrap();
+    std::fs::write(root.join(".DS_Store"), "no photo").unwrap();
+    std::os::unix::fs::symlink(root.join("a b.jpg"), root.join("link.jpg")).unwrap();
+    for (name, _, content, _) in &files {
+        let path = root.join(OsStr::from_bytes(name));
+        std::fs::write(&path, content).unwrap();
+        set_modified(&path, MODIFIED_NS);
+    }
+    let output = place.run(&["import", "photos"]);
+    let told = assert_done(&output);
+    assert!(told.contains("9 stored"), "{told}");
+    assert!(told.contains("1 symbolic links") && told.contains("2 hidden entries"), "{told}");
+    let rows = place.rows();
+    assert_eq!(rows.len(), files.len());
+    let mut client = place.daemon.client();
+    for (_, escaped, content, kind) in &files {
+        let [url, size, modified, etag] = &rows[*escaped];
+        assert_eq!((size.parse(), modified.as_str()), (Ok(content.len()), "1577934245.678900001"));
+        assert_eq!(*etag, format!("{:016x}", xxh3_64(content)));
+        let got = client.get(url).unwrap();
+        assert!(got.status == 200 && got.body == *content, "{escaped}: {}", got.status);
+        assert_eq!(got.header("content-type"), Some(*kind), "{escaped}");
+        assert_eq!(got.header("last-modified"), Some("Thu, 02 Jan 2020 03:04:05 GMT"));
+    }
+    place.assert_needles(9);
+    assert!(!place.journal().exists());
+    let told = assert_done(&place.run(&["import", "photos", "--hidden"]));
+    assert!(told.contains("2 stored") && told.contains("9 there already"), "{told}");
+    assert_eq!(place.rows().len(), 11);
+}
+
+#[test]
+fn run_again_it_stores_what_is_new_or_changed() {
+    let place = Place::new();
+    let mut files = place.fill(20);
+    assert_done(&place.run(&["import", "photos", "--volume", "1"]));
+    place.assert_all_there(&files);
+    let before = place.rows();
+    let told = assert_done(&place.run(&["import", "photos"]));
+    assert!(told.contains("0 stored") && told.contains("20 there already"), "{told}");
+    assert_eq!(place.rows(), before);
+    std::fs::write(place.photos().join("d00/3.jpg"), "changed").unwrap();
+    files.insert("d00/3.jpg".to_owned(), b"changed".to_vec());
+    std::fs::write(place.photos().join("d00/new.jpg"), "new").unwrap();
+    files.insert("d00/new.jpg".to_owned(), b"new".to_vec());
+    let told = assert_done(&place.run(&["import", "photos"]));
+    assert!(told.contains("2 stored") && told.contains("19 there already"), "{told}");
+    place.assert_all_there(&files);
+    assert_eq!(place.rows()["d00/3.jpg"][0], before["d00/3.jpg"][0], "under the same URL");
+    // A file that is gone from the directory stays in the manifest: nothing else knows its URL.
+    std::fs::remove_file(place.photos().join("d00/new.jpg")).unwrap();
+    assert_done(&place.run(&["import", "photos"]));
+    place.assert_all_there(&files);
+}
+
+#[test]
+fn an_import_that_is_killed_goes_on() {
+    let place = Place::new();
+    let files = place.fill(2500);
+    for share in [1, 700, 1500] {
+        let mut import = place.spawn(&["import", "photos", "--parallel", "2"]);
+        place.await_stored(share);
+        import.kill().unwrap();
+        import.wait().unwrap();
+        assert!(!place.manifest().exists(), "killed too late");
+    }
+    // And what a power cut might leave behind.
+    let mut journal = std::fs::File::options().append(true).open(place.journal()).unwrap();
+    journal.write_all(b"d00/1.jpg\t/1/77").unwrap();
+    // Ctrl-C.
+    let mut import = place.spawn(&["import", "photos", "--parallel", "2"]);
+    place.await_stored(1700);
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(import.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    assert_eq!(import.wait().unwrap().code(), Some(1));
+    let mut said = String::new();
+    import.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("interrupted") && said.contains("same command"), "{said}");
+    let told = assert_done(&place.run(&["import", "photos"]));
+    assert!(told.contains("there already"), "{told}");
+    place.assert_all_there(&files);
+}
+
+#[test]
+fn a_daemon_that_is_killed_is_waited_for() {
+    let mut place = Place::new();
+    let files = place.fill(2000);
+    let import = place.spawn(&["import", "photos"]);
+    for share in [200, 1000] {
+        place.await_stored(share);
+        let (data, admin) = (place.daemon.data, place.daemon.admin);
+        place.daemon.child.kill().unwrap();
+        place.daemon.child.wait().unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        place.daemon = Daemon::launch_on(place.dir.path(), &Options::default(), data, admin);
+    }
+    assert_done(&import.wait_with_output().unwrap());
+    place.assert_all_there(&files);
+}
+
+#[test]
+fn what_cannot_be_stored_is_listed_and_the_rest_is() {
+    let config = "[limits]\nlargest_body = \"2MiB\"\n".to_owned();
+    let place = Place::with(&Options { config, ..Options::default() });
+    // Whoever is root can read everything: somebody else imports, from where he can.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let (root, binary) = (dir.path().join("photos"), dir.path().join("hayloft"));
+    std::fs::create_dir_all(root.join("closed")).unwrap();
+    std::fs::copy(env!("CARGO_BIN_EXE_hayloft"), &binary).unwrap();
+    for (name, content) in [("a.jpg", bytes(1, 10)), ("large.jpg", bytes(2, 3 << 20))] {
+        std::fs::write(root.join(name), content).unwrap();
+    }
+    std::fs::write(root.join("secret.jpg"), "x").unwrap();
+    std::fs::set_permissions(root.join("secret.jpg"), PermissionsExt::from_mode(0o000)).unwrap();
+    std::fs::set_permissions(root.join("closed"), PermissionsExt::from_mode(0o000)).unwrap();
+    let mut command = Command::new(binary);
+    command.args(["import", "photos", "--server", &place.daemon.data.to_string()]);
+    command.args(["--admin", &place.daemon.admin.to_string()]).current_dir(dir.path());
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::process::CommandExt::uid(&mut command, 65_534);
+    }
+    let output = command.output().unwrap();
+    let told = told(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    for what in ["1 stored", "3 failed", "secret.jpg: ", "closed: ", "large.jpg: ", "largest_body"]
+    {
+        assert!(told.contains(what), "{what}: {told}");
+    }
+    let manifest = std::fs::read_to_string(dir.path().join("photos.manifest.tsv")).unwrap();
+    assert_eq!(manifest.lines().count(), 2, "{manifest}");
+    assert!(!dir.path().join("photos.manifest.tsv.journal").exists());
+    place.assert_needles(1);
+}
+
+#[test]
+fn a_full_volume_ends_it_and_loses_nothing() {
+    let place = Place::with(&Options { volume_size: "16MiB", ..Options::default() });
+    for n in 0..40 {
+        std::fs::write(place.photos().join(format!("{n:02}.bin")), bytes(n, 700_000)).unwrap();
+    }
+    for words in [&["import", "photos"][..], &["import", "photos", "--volume", "1"]] {
+        let output = place.run(words);
+        let told = told(&output);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains("full") && told.contains("same command"), "{told}");
+    }
+    assert!(place.journal().exists() && !place.manifest().exists());
+}
+
+#[test]
+fn what_cannot_begin_says_why() {
+    let place = Place::new();
+    place.fill(3);
+    let refused = |words: &[&str], why: &str| {
+        let output = place.run(words);
+        let told = told(&output);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {told}");
+        assert!(told.contains(why), "{words:?}: {told}");
+    };
+    refused(&["import", "absent"], "cannot read absent");
+    std::fs::write(place.dir.path().join("x.tar.gz"), b"\x1f\x8b\x08").unwrap();
+    refused(&["import", "x.tar.gz"], "is compressed");
+    std::fs::create_dir(place.dir.path().join("other")).unwrap();
+    assert_done(&place.run(&["import", "photos"]));
+    refused(&["import", "other", "--manifest", "photos.manifest.tsv"], "another manifest");
+    refused(&["import", "photos", "--parallel", "0"], "1..=256");
+    let mut away = place.command(&["import", "photos"]);
+    let away = away.args(["--manifest", "m"]);
+    let away = away.env("http_proxy", "http://127.0.0.1:1").output().unwrap();
+    assert_done(&away);
+    // The same names in another store: nothing is there, and nothing is taken for stored.
+    let second = Place::new();
+    std::fs::remove_dir(second.photos()).unwrap();
+    let mut elsewhere = Command::new(env!("CARGO_BIN_EXE_hayloft"));
+    elsewhere.args(["import", "photos", "--server", &second.daemon.data.to_string()]);
+    elsewhere.args(["--volume", "1"]).current_dir(place.dir.path());
+    let output = elsewhere.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(told(&output).contains("--server"), "{}", told(&output));
+    let address = second.daemon.data.to_string();
+    assert!(second.daemon.stop().success());
+    let away = Command::new(env!("CARGO_BIN_EXE_hayloft"))
+        .args(["put", "photos/d00/1.jpg", "--server", &address])
+        .current_dir(place.dir.path())
+        .output()
+        .unwrap();
+    assert_eq!(away.status.code(), Some(2));
+    assert!(told(&away).contains("is the daemon running?"), "{}", told(&away));
+}
+
+#[test]
+fn without_a_daemon_it_has_one_of_its_own() {
+    let mut place = Place::new();
+    let files = place.fill(300);
+    let data = place.dir.path().join("data").into_os_string().into_string().unwrap();
+    let import = |place: &Place, more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hayloft"));
+        command.args(["import", "photos", "--data", &data]).args(more);
+        command.current_dir(place.dir.path()).output().unwrap()
+    };
+    // Not while another one has the directory.
+    let output = import(&place, &[]);
+    assert_eq!(output.status.code(), Some(2), "{}", told(&output));
+    assert!(told(&output).contains("is locked by process"), "{}", told(&output));
+    assert_eq!(import(&place, &["--admin", "127.0.0.1:1"]).status.code(), Some(2));
+    let (addresses, options) = ((place.daemon.data, place.daemon.admin), Options::default());
+    place.daemon.child.kill().unwrap();
+    place.daemon.child.wait().unwrap();
+    let told = assert_done(&import(&place, &[]));
+    assert!(told.contains("300 stored"), "{told}");
+    let told = assert_done(&import(&place, &["--volume", "1"]));
+    assert!(told.contains("300 there already"), "{told}");
+    place.daemon = Daemon::launch_on(place.dir.path(), &options, addresses.0, addresses.1);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !place.daemon.ready() {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    place.assert_all_there(&files);
+}
+
+/// A tar as `hayloft export` writes it.
+fn tar_of(photos: &[(String, &str, &[u8])], volume: Option<&str>) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, kind, content) in photos {
+        let mut records = vec![
+            ("mtime", &b"1577934245.678900001"[..]),
+            ("SCHILY.xattr.user.mime_type", kind.as_bytes()),
+        ];
+        records.extend(volume.map(|volume| ("HAYLOFT.volume", volume.as_bytes())));
+        tar.append_pax_extensions(records).unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, *content).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+#[test]
+fn a_tar_comes_with_names_types_and_times() {
+    let place = Place::new();
+    let (small, large) = (bytes(1, 1000), bytes(2, 2_500_000));
+    let name = |key: u64| format!("{key}/0/{COOKIE}");
+    let photos = [
+        (name(1), "image/png", &small[..]),
+        (name(u64::MAX), "image/jpeg", &large[..]),
+        (format!("7/3/{COOKIE}"), "text/plain", &b""[..]),
+    ];
+    for volume in [Some("1"), Some("99"), None] {
+        std::fs::write(place.dir.path().join("export.tar"), tar_of(&photos, volume)).unwrap();
+        let told = assert_done(&place.run(&["import", "export.tar"]));
+        let first = volume == Some("1");
+        let want = if first { "3 stored (2.39 MiB)" } else { "0 stored (0 B), 3 there already" };
+        assert!(told.contains(want), "{told}");
+    }
+    let mut client = place.daemon.client();
+    for (name, kind, content) in &photos {
+        let got = client.get(&format!("/1/{name}")).unwrap();
+        assert!(got.status == 200 && got.body == *content, "{name}");
+        assert_eq!(got.header("content-type"), Some(*kind));
+        assert_eq!(got.header("last-modified"), Some("Thu, 02 Jan 2020 03:04:05 GMT"));
+    }
+    place.assert_needles(3);
+    // Another cookie is a conflict; the rest is stored, a photo that differs over what was there.
+    let photos = [
+        (format!("1/0/{}", "f".repeat(16)), "image/png", &small[..]),
+        (name(u64::MAX), "image/jpeg", &small[..]),
+    ];
+    let mut import = place.command(&["import", "-"]);
+    let mut import =
+        import.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    import.stdin.take().unwrap().write_all(&tar_of(&photos, None)).unwrap();
+    let output = import.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        told(&output).contains("409") && told(&output).contains("1 stored"),
+        "{}",
+        told(&output)
+    );
+    assert!(client.get(&format!("/1/{}", name(u64::MAX))).unwrap().body == small);
+}
+
+#[test]
+fn a_tar_that_is_cut_or_foreign_is_said_to_be() {
+    let place = Place::new();
+    let tar = tar_of(&[(format!("1/0/{COOKIE}"), "image/png", &bytes(1, 2000))], None);
+    let foreign = tar_of(&[("photo.jpg".to_owned(), "image/png", b"x")], None);
+    for (bytes, why) in [
+        (&tar[..tar.len() - 1024], "cut off"),
+        (&tar[..2000], "cut off"),
+        (&tar[..700], "cut off"),
+        (&foreign[..], "is not {key}/{alt}/{cookie}"),
+        (&[0; 1024][..], "no photo"),
+        (b"some text that is no tar", "no tar"),
+    ] {
+        std::fs::write(place.dir.path().join("x.tar"), bytes).unwrap();
+        let output = place.run(&["import", "x.tar"]);
+        assert_eq!(output.status.code(), Some(1), "{why}: {}", told(&output));
+        assert!(told(&output).contains(why), "{why}: {}", told(&output));
+    }
+}
+
+#[test]
+fn put_and_get() {
+    let place = Place::new();
+    let (small, large) = (bytes(1, 1000), bytes(2, 5_000_000));
+    std::fs::write(place.photos().join("a.jpg"), &small).unwrap();
+    std::fs::write(place.photos().join("b.png"), &large).unwrap();
+    set_modified(&place.photos().join("a.jpg"), MODIFIED_NS);
+    let output = place.run(&["put", "photos/a.jpg", "photos/absent.jpg", "photos/b.png"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told(&output).contains("absent.jpg: it cannot be read"), "{}", told(&output));
+    let urls = String::from_utf8(output.stdout).unwrap();
+    let urls: Vec<&str> = urls.lines().collect();
+    let server = format!("http://{}", place.daemon.data);
+    assert!(urls.len() == 2 && urls.iter().all(|url| url.starts_with(&server)), "{urls:?}");
+    // A whole URL goes where it says, whatever --server says.
+    let mut get = Command::new(env!("CARGO_BIN_EXE_hayloft"));
+    let get = get.args(["get", urls[0], "-o", "back.jpg", "--server", "127.0.0.1:1"]);
+    assert_done(&get.current_dir(place.dir.path()).output().unwrap());
+    let back = place.dir.path().join("back.jpg");
+    assert!(std::fs::read(&back).unwrap() == small);
+    let modified = back.metadata().unwrap().modified().unwrap();
+    assert_eq!(modified, UNIX_EPOCH + Duration::from_secs(MODIFIED_NS / 1_000_000_000));
+    assert_eq!(back.metadata().unwrap().permissions().mode() & 0o400, 0o400);
+    // Nothing is overwritten unasked.
+    let output = place.run(&["get", urls[1], "-o", "back.jpg"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(told(&output).contains("--force") && std::fs::read(&back).unwrap() == small);
+    assert_done(&place.run(&["get", urls[1], "-o", "back.jpg", "--force"]));
+    assert!(std::fs::read(&back).unwrap() == large);
+    let path = urls[1].strip_prefix(&server).unwrap();
+    let output = place.run(&["get", path]);
+    assert!(output.status.success() && output.stdout == large);
+    // Not there, no name, no room for the result.
+    for (words, code, why) in [
+        (&["get", "/1/1/0/0123456789abcdef"][..], 1, "404"),
+        (&["get", "/1/1/0"], 2, "names no photo"),
+        (&["get", "https://a/1/1/0/0123456789abcdef"], 2, "no TLS"),
+        (&["get", path, "-o", "no/such/dir"], 2, "cannot write"),
+        (&["put", "photos/a.jpg", "--volume", "9"], 1, "no such volume"),
+        (&["put", "photos"], 1, "no regular file"),
+        (&["put", "photos/a.jpg", "--content-type", ""], 2, "visible characters"),
+    ] {
+        let output = place.run(words);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {}", told(&output));
+        assert!(told(&output).contains(why), "{words:?}: {}", told(&output));
+    }
+    let leftovers = std::fs::read_dir(place.dir.path()).unwrap();
+    let leftovers = leftovers
+        .filter(|entry| entry.as_ref().unwrap().file_name().as_bytes().starts_with(b".hayloft"));
+    assert_eq!(leftovers.count(), 0);
+    // Standard input, which has no name to tell a type from.
+    let mut put = place.command(&["put", "-", "--content-type", "image/webp", "--volume", "1"]);
+    let mut put = put.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    put.stdin.take().unwrap().write_all(b"from a pipe").unwrap();
+    let output = put.wait_with_output().unwrap();
+    let url = String::from_utf8(output.stdout).unwrap();
+    let got = Client::connect(place.daemon.data).unwrap();
+    let got = { got }.get(url.trim().strip_prefix(&server).unwrap()).unwrap();
+    assert_eq!(
+        (got.text().as_str(), got.header("content-type")),
+        ("from a pipe", Some("image/webp"))
+    );
+    let modified = got.header("last-modified").unwrap().as_bytes();
+    assert!(hayloft::http::date::parse(modified, began).unwrap() >= began);
+}
