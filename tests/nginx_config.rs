@@ -297,7 +297,8 @@ fn a_kept_connection_that_breaks_costs_a_write_and_no_read() {
         assert_eq!(broken.status, 502, "{method}");
         assert_eq!(client.get(&path(1, 1)).unwrap().body, b"ok");
     }
-    let tries: Vec<usize> = nginx.logged().iter().map(|logged| logged.upstreams.len()).collect();
+    let tries: Vec<usize> =
+        nginx.logged_all(6).iter().map(|logged| logged.upstreams.len()).collect();
     assert_eq!(tries, [1, 2, 1, 1, 1, 1]);
 }
 

@@ -134,6 +134,18 @@ impl Nginx {
         self.logged_since(&mut 0)
     }
 
+    /// The same, once there are so many.
+    pub fn logged_all(&self, count: usize) -> Vec<Logged> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let logged = self.logged();
+            if logged.len() >= count || Instant::now() > deadline {
+                return logged;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// The same from byte `at` of the log on, which is moved behind them.
     pub fn logged_since(&self, at: &mut u64) -> Vec<Logged> {
         let mut text = String::new();
