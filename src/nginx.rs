@@ -23,10 +23,45 @@ const CONNECT: Duration = Duration::from_secs(2);
 pub struct Node {
     /// The daemon's version.
     pub version: String,
+    /// Where its data API is: `IP:PORT` or `unix:/path`.
+    pub listen: Vec<String>,
+    /// What its data API takes.
+    pub limits: Limits,
     /// The shards.
     pub shards: Vec<Shard>,
     /// The volumes.
     pub volumes: Vec<Volume>,
+}
+
+/// Limits of [`Node`].
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Limits {
+    /// Largest body of a photo (bytes).
+    pub largest_body: u64,
+    /// Largest batch (bytes).
+    pub largest_batch: u64,
+}
+
+impl Node {
+    /// Where this host reaches its data API: the first address that it listens on; when that means all
+    /// addresses of its host, the one by which the admin API was reached, or 127.0.0.1.
+    #[must_use]
+    pub fn data_address(&self, admin: Option<IpAddr>) -> Option<Listen> {
+        let listen: Listen = self.listen.first()?.parse().ok()?;
+        Some(match listen {
+            Listen::Tcp(tcp) if tcp.ip().is_unspecified() => {
+                let ip = admin.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+                Listen::Tcp(SocketAddr::new(ip, tcp.port()))
+            }
+            listen => listen,
+        })
+    }
+
+    /// The largest body that it takes.
+    #[must_use]
+    pub fn largest_body(&self) -> ByteSize {
+        ByteSize(self.limits.largest_body.max(self.limits.largest_batch))
+    }
 }
 
 /// A shard of [`Node`].
@@ -47,7 +82,7 @@ pub struct Volume {
     pub shard: Option<u32>,
 }
 
-/// What the daemon does not know.
+/// What the daemon does not know, or not for sure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
     /// Where nginx reaches the data API of all shards. The ports of the shards are on the same address;
@@ -247,6 +282,8 @@ mod tests {
         let volume = |id| Volume { id, shard: Some(id % 2) };
         Node {
             version: "0.1.0".to_owned(),
+            listen: vec!["0.0.0.0:9000".to_owned()],
+            limits: Limits { largest_body: 8 << 20, largest_batch: 16 << 20 },
             shards: (0..).zip(ports).map(shard).collect(),
             volumes: [1, 2, 30].map(volume).to_vec(),
         }
@@ -259,6 +296,20 @@ mod tests {
             server_names: Vec::new(),
             largest_body: ByteSize::mib(64),
         }
+    }
+
+    #[test]
+    fn the_daemon_says_where_it_is_and_what_it_takes() {
+        let node = node([None, None]);
+        let at = |node: &Node, admin: Option<&str>| {
+            node.data_address(admin.map(|ip| ip.parse().unwrap())).map(|at| at.to_string())
+        };
+        assert_eq!(at(&node, None).as_deref(), Some("127.0.0.1:9000"));
+        assert_eq!(at(&node, Some("10.0.0.5")).as_deref(), Some("10.0.0.5:9000"));
+        assert_eq!(node.largest_body(), ByteSize::mib(16));
+        let socket = Node { listen: vec!["unix:/s".to_owned()], ..node.clone() };
+        assert_eq!(at(&socket, Some("10.0.0.5")).as_deref(), Some("unix:/s"));
+        assert_eq!(at(&Node { listen: vec![], ..node }, None), None);
     }
 
     #[test]

@@ -96,6 +96,7 @@ fn start(dir: &std::path::Path, count: usize) -> (Vec<std::net::SocketAddr>, Arc
         started_ns: sys::monotonic_ns(),
         started_unix_seconds: 0,
         durable: true,
+        ..NodeInfo::default()
     };
     let info = |n| ShardInfo { id: u32::try_from(n).unwrap(), core: 0, port: None };
     let metrics = Metrics::new(node, &(0..count).map(info).collect::<Vec<_>>(), Vec::new());

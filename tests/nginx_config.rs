@@ -12,64 +12,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir, free_ports};
-use hayloft::buffer::{Pool, Region};
-use hayloft::datadir::DataDir;
-use hayloft::op::{DirId, Op};
-use hayloft::ring::{Registration, Ring, RingOptions, prepare};
-use hayloft::runtime::Runtime;
-use hayloft::types::VolumeId;
-use hayloft::volume::{self, Preallocation, Superblock};
 use nginx_harness::{Nginx, Setup};
 
 fn path(volume: u32, key: u64) -> String {
     format!("/{volume}/{key}/0/{COOKIE}")
 }
 
-/// Makes volume 2 beside the one that a first start has made.
-fn add_volume(data: &Path) {
-    let directory = DataDir::open(data, false).unwrap();
-    let superblock = Superblock {
-        compat: 0,
-        ro_compat: 0,
-        incompat: 0,
-        volume: VolumeId(2),
-        incarnation: 99,
-        parent: 0,
-        generation: 0,
-        state: volume::VolumeState::Live,
-        size: 64 << 20,
-        unit: 512,
-        chunk: 65_536,
-        hash_seed: 5,
-        store: directory.store_id().0.to_be_bytes(),
-        created_ns: 1,
-        revision: 1,
-    };
-    let region = Region::map(1, 8 << 20).unwrap();
-    let prepared = prepare(1, &region, Registration::None).unwrap().pop().unwrap();
-    let pool = Pool::new(&region, 0);
-    let options = RingOptions { device_in_flight: 4, buffered: false };
-    let mut ring = Ring::start(prepared, pool.clone(), Vec::new(), options).unwrap();
-    let mut runtime = Runtime::new(&ring, pool, || 1);
-    let (handle, path) = (runtime.handle().clone(), data.to_owned());
-    runtime.block_on(&mut ring, async move {
-        handle.submit(Op::OpenDir { path }).await;
-        volume::create(&handle, DirId(0), &superblock, Preallocation::Reserve, |_| ())
-            .await
-            .unwrap();
-    });
-}
-
 /// A daemon of two shards with a volume each. `args` beside the usual ones.
 fn daemon(dir: &Path, args: &[&str]) -> Daemon {
-    let options = |args: &[&str]| Options {
-        shards: 2,
-        args: args.iter().map(|&arg| arg.to_owned()).collect(),
-        ..Options::default()
-    };
-    assert!(Daemon::start(dir, &options(&[])).stop().success());
-    add_volume(&dir.join("data"));
-    Daemon::start(dir, &options(args))
+    let args = args.iter().map(|&arg| arg.to_owned()).collect();
+    let daemon = Daemon::start(dir, &Options { shards: 2, args, ..Options::default() });
+    let admin = daemon.admin.to_string();
+    let mut create = Command::new(env!("CARGO_BIN_EXE_hayloft"));
+    let output = create.args(["volume", "create", "--admin", &admin]).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "volume 2: writable, 64.0 MiB\n");
+    daemon
 }
 
 fn with_ports(dir: &Path) -> (Daemon, u16) {
@@ -79,9 +36,8 @@ fn with_ports(dir: &Path) -> (Daemon, u16) {
 
 /// The command's exit code, output and complaints.
 fn nginx_config(daemon: &Daemon, args: &[&str]) -> (i32, String, String) {
-    let (admin, data) = (daemon.admin.to_string(), daemon.data.to_string());
     let output = Command::new(env!("CARGO_BIN_EXE_hayloft"))
-        .args(["nginx-config", "--admin", &admin, "--daemon", &data])
+        .args(["nginx-config", "--admin", &daemon.admin.to_string()])
         .args(args)
         .output()
         .unwrap();

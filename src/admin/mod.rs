@@ -36,7 +36,7 @@ pub use error::ApiError;
 pub use health::{Readiness, SilentShard};
 pub use routes::router;
 pub use server::{AdminHandle, spawn};
-pub use status::{DiskStatus, ShardStatus, Status, VolumeStatus};
+pub use status::{DiskStatus, LimitsStatus, ShardStatus, Status, VolumeStatus};
 
 use crate::metrics::{Exporter, Metrics};
 

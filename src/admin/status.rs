@@ -24,12 +24,25 @@ pub struct Status {
     pub draining: bool,
     /// True if the buffers are registered with the kernel.
     pub registered_buffers: bool,
+    /// Where the data API is: `IP:PORT` or `unix:/path`.
+    pub listen: Vec<String>,
+    /// What the data API takes.
+    pub limits: LimitsStatus,
     /// The shards by number.
     pub shards: Vec<ShardStatus>,
     /// The data directories by number.
     pub disks: Vec<DiskStatus>,
     /// The volumes by id.
     pub volumes: Vec<VolumeStatus>,
+}
+
+/// Limits of the data API in `/status`.
+#[derive(Debug, Serialize)]
+pub struct LimitsStatus {
+    /// Largest body of a photo.
+    pub largest_body: u64,
+    /// Largest batch.
+    pub largest_batch: u64,
 }
 
 /// One shard in `/status`.
@@ -195,6 +208,11 @@ pub(super) async fn status(State(state): State<AdminState>) -> Json<Status> {
         durable: metrics.node.durable,
         draining: metrics.draining(),
         registered_buffers: metrics.registered_buffers(),
+        listen: metrics.node.listen.clone(),
+        limits: LimitsStatus {
+            largest_body: metrics.node.largest_body,
+            largest_batch: metrics.node.largest_batch,
+        },
         shards: shards.map(|s| ShardStatus::of(s, now_ns, started_ns)).collect(),
         disks: metrics.disks.iter().map(DiskStatus::from).collect(),
         volumes: all_volumes(&state),

@@ -33,9 +33,9 @@ pub struct NginxArgs {
     admin: ServerAddress,
 
     /// Where nginx reaches the daemon's data API, IP:PORT or unix:/path. The ports of the shards are
-    /// on the same address, or on 127.0.0.1
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    daemon: Listen,
+    /// on the same address, or on 127.0.0.1 [default: the first that the daemon listens on]
+    #[arg(long, value_name = "ADDR")]
+    daemon: Option<Listen>,
 
     /// Where nginx listens: PORT, IP:PORT or unix:/path
     #[arg(long, value_name = "ADDR", default_value = "80")]
@@ -45,9 +45,9 @@ pub struct NginxArgs {
     #[arg(long, value_name = "NAME")]
     server_name: Vec<String>,
 
-    /// The daemon's limits.largest_body, or its limits.largest_batch if that is more
-    #[arg(long, value_name = "SIZE", default_value_t = ByteSize::mib(64))]
-    largest_body: ByteSize,
+    /// Largest body that nginx passes on [default: the largest that the daemon takes]
+    #[arg(long, value_name = "SIZE")]
+    largest_body: Option<ByteSize>,
 
     /// A whole nginx.conf instead of a part for its http block
     #[arg(long)]
@@ -56,19 +56,23 @@ pub struct NginxArgs {
 
 impl NginxArgs {
     pub(super) fn run(self) -> ExitCode {
-        let site = Site {
-            daemon: self.daemon,
-            listen: self.listen,
-            server_names: self.server_name,
-            largest_body: self.largest_body,
-        };
-        if let Err(error) = site.validate() {
-            return fail(&error);
-        }
+        let reached_at = self.admin.ip();
         let node = match node(self.admin) {
             Ok(node) => node,
             Err(error) => return fail(&error),
         };
+        let Some(daemon) = self.daemon.or_else(|| node.data_address(reached_at)) else {
+            return fail(&"the daemon does not say where it listens; say it with --daemon");
+        };
+        let site = Site {
+            daemon,
+            listen: self.listen,
+            server_names: self.server_name,
+            largest_body: self.largest_body.unwrap_or(node.largest_body()),
+        };
+        if let Err(error) = site.validate() {
+            return fail(&error);
+        }
         let text =
             if self.full { nginx::full(&node, &site) } else { nginx::included(&node, &site) };
         let delivered = match text {

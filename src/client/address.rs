@@ -1,6 +1,7 @@
 //! Where a server is.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -31,6 +32,12 @@ pub enum AddressError {
 }
 
 impl ServerAddress {
+    /// Its IP address, if it was given as one.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.host.trim_matches(['[', ']']).parse().ok()
+    }
+
     /// Takes the server off the front of a URL: the rest is a path, or nothing.
     ///
     /// # Errors

@@ -113,8 +113,8 @@ pub struct Bound {
     pub shards: Vec<Vec<Listener>>,
     /// Files of unix sockets.
     pub files: Vec<SocketFile>,
-    /// Where photos are, for the log.
-    pub places: Vec<String>,
+    /// Where photos are.
+    pub places: Vec<Listen>,
 }
 
 /// Binds what is configured, or takes what the service manager hands over instead: sockets for the data
@@ -177,8 +177,7 @@ impl Bound {
     }
 
     fn place(&mut self, address: &Listen) {
-        let scheme = if address.tcp().is_some() { "http://" } else { "" };
-        self.places.push(format!("{scheme}{address}"));
+        self.places.push(address.clone());
     }
 
     /// One socket for each shard.

@@ -37,7 +37,7 @@ use signal_hook::iterator::Signals;
 
 use crate::admin::{self, AdminHandle, AdminLimits, AdminState, Creations};
 use crate::buffer::{Pool, Region};
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::metrics::{DiskInfo, Metrics, NodeInfo, ShardInfo, VolumeState};
 use crate::ring::{Prepared, Registration, RingOptions, prepare};
 use crate::shard::Shared;
@@ -146,7 +146,7 @@ impl Daemon {
         let admin_address = admin_socket.local_addr().unwrap_or(config.admin);
 
         let infos = shard_infos(&cores, ports.map(|ports| *ports.start()));
-        let metrics = new_metrics(config, &stores, &infos);
+        let metrics = new_metrics(config, &stores, &infos, &bound.places);
         metrics.set_registered_buffers(registered);
         let shared = Arc::new(Shared::new(Arc::clone(&metrics), count));
         let seats =
@@ -190,7 +190,8 @@ impl Daemon {
         };
         let manager = Manager { control, office: Rc::new(office), requests, lost };
         for place in &bound.places {
-            tracing::info!("photos on {place}, admin on http://{admin_address}");
+            let scheme = if place.tcp().is_some() { "http://" } else { "" };
+            tracing::info!("photos on {scheme}{place}, admin on http://{admin_address}");
         }
         Ok(Self { metrics, manager, threads, admin, disks, _socket_files: bound.files })
     }
@@ -298,7 +299,12 @@ fn shard_infos(cores: &[usize], first_port: Option<u16>) -> Vec<ShardInfo> {
     cores.iter().enumerate().map(info).collect()
 }
 
-fn new_metrics(config: &Config, stores: &[Store], infos: &[ShardInfo]) -> Arc<Metrics> {
+fn new_metrics(
+    config: &Config,
+    stores: &[Store],
+    infos: &[ShardInfo],
+    listen: &[Listen],
+) -> Arc<Metrics> {
     let disks =
         stores.iter().map(|store| DiskInfo::new(store.path.display().to_string(), store.state()));
     let node = NodeInfo {
@@ -306,6 +312,9 @@ fn new_metrics(config: &Config, stores: &[Store], infos: &[ShardInfo]) -> Arc<Me
         started_ns: sys::monotonic_ns(),
         started_unix_seconds: sys::wall_ns() / 1_000_000_000,
         durable: !config.buffered,
+        listen: listen.iter().map(Listen::to_string).collect(),
+        largest_body: config.limits.largest_body.bytes(),
+        largest_batch: config.limits.batch_bytes(),
     };
     Metrics::new(node, infos, disks.collect())
 }

@@ -119,6 +119,7 @@ mod tests {
             started_ns: 0,
             started_unix_seconds: 0,
             durable: true,
+            ..NodeInfo::default()
         };
         let shard = |id| ShardInfo { id, core: id, port: None };
         let metrics = Metrics::new(node, &[shard(0), shard(1)], vec![]);

@@ -212,6 +212,7 @@ mod tests {
             started_ns: 1_000_000_000,
             started_unix_seconds: 1_700_000_000,
             durable: true,
+            ..NodeInfo::default()
         };
         let shards = [0, 1].map(|id| ShardInfo { id, core: id + 4, port: Some(8180) });
         let odd_path = "/data/a \"b\"\\c\nd";
@@ -412,6 +413,7 @@ mod tests {
             started_ns: 0,
             started_unix_seconds: 0,
             durable: false,
+            ..NodeInfo::default()
         };
         let s = scrape(&Metrics::new(node, &[], vec![]));
         assert_eq!(s.value("hayloft_durable", ""), Some(0.0));

@@ -81,7 +81,7 @@ impl DiskInfo {
 }
 
 /// What [`Metrics`] must know from the start.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct NodeInfo {
     /// The daemon's version, as exported.
     pub version: String,
@@ -91,6 +91,12 @@ pub struct NodeInfo {
     pub started_unix_seconds: u64,
     /// False with `--buffered`: answers promise nothing.
     pub durable: bool,
+    /// Where the data API is: `IP:PORT` or `unix:/path`.
+    pub listen: Vec<String>,
+    /// Largest body of a photo (bytes).
+    pub largest_body: u64,
+    /// Largest batch (bytes).
+    pub largest_batch: u64,
 }
 
 /// All numbers of a daemon, shared as an `Arc` by its shards, its main thread and the admin thread.
@@ -191,7 +197,7 @@ mod tests {
     use super::*;
 
     fn node() -> NodeInfo {
-        NodeInfo { version: "0".into(), started_ns: 0, started_unix_seconds: 0, durable: true }
+        NodeInfo { version: "0".into(), durable: true, ..NodeInfo::default() }
     }
 
     fn volume(id: u32) -> VolumeInfo {

@@ -179,6 +179,8 @@ fn status_has_its_promised_shape() {
         ("durable", json!(true)),
         ("draining", json!(false)),
         ("registered_buffers", json!(true)),
+        ("listen", json!(["127.0.0.1:8080"])),
+        ("limits", json!({"largest_body": 64 << 20, "largest_batch": 8 << 20})),
     ] {
         assert_eq!(status[key], value, "{key}");
     }

@@ -51,6 +51,9 @@ impl Node {
             started_ns: STARTED_NS,
             started_unix_seconds: 1_700_000_000,
             durable: true,
+            listen: vec!["127.0.0.1:8080".into()],
+            largest_body: 64 << 20,
+            largest_batch: 8 << 20,
         };
         let shards = [
             ShardInfo { id: 0, core: 2, port: Some(8180) },
