@@ -83,6 +83,9 @@ pub const REFUSALS_MAX: u64 = 256;
 pub const TURN_MAX_NS: u64 = 500_000_000;
 /// Listeners' queue of connections that wait to be accepted.
 pub const LISTEN_BACKLOG: i32 = 4096;
+/// How long a connection that was accepted just before the daemon began to drain may take to send its
+/// first request (nanoseconds).
+pub const FRESH_GRACE_NS: u64 = 1_000_000_000;
 /// Fresh connections that may wait in a shard's mailbox; others stay where they were accepted.
 pub const HANDED_OVER_MAX: usize = 1024;
 /// Messages a shard may have under way to other shards.

@@ -215,9 +215,17 @@ fn a_stop_finishes_what_is_under_way() {
     let head = format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345", path(7));
     slow.send(head.as_bytes()).unwrap();
     let mut idle = daemon.client();
+    assert_eq!(idle.get(&path(1)).unwrap().status, 404);
+    let (mut fresh, mut silent) = (daemon.client(), daemon.client());
     std::thread::sleep(Duration::from_millis(100));
     daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    let told = Instant::now();
     assert!(idle.at_end(), "idle connections are closed at once");
+    assert!(told.elapsed() < Duration::from_millis(500));
+    // One that was accepted just before is most likely about to be used.
+    let last = fresh.get(&path(1)).unwrap();
+    assert_eq!((last.status, last.header("connection")), (404, Some("close")));
+    assert!(silent.at_end() && told.elapsed() > Duration::from_millis(900));
     slow.send(b"67890").unwrap();
     let reply = slow.reply(false).unwrap();
     assert_eq!((reply.status, reply.header("connection")), (201, Some("close")));

@@ -66,7 +66,17 @@ pub enum PeerError {
 }
 
 /// Waits that end when the shard drains: idle connections and listeners.
-pub type Waiting = RefCell<Slab<Option<Token>>>;
+pub type Waiting = RefCell<Slab<Option<Wait>>>;
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// What is waited for.
+    pub token: Token,
+    /// Whether it is the first request of a connection: one that has come so far as to be accepted is
+    /// most likely about to be used.
+    pub is_fresh: bool,
+}
 
 /// A connection between two shards, with a request whose head has come.
 pub struct Detached {
@@ -233,7 +243,8 @@ impl Conn {
         self.buf = None;
         let deadline = self.handle.now() + self.deadlines.idle;
         let operation = self.handle.submit_by(Op::RecvAny { sock: self.sock }, deadline);
-        self.waiting.borrow_mut()[self.waiting_slot] = Some(operation.token());
+        let wait = Wait { token: operation.token(), is_fresh: self.began == 0 };
+        self.waiting.borrow_mut()[self.waiting_slot] = Some(wait);
         let completion = operation.await;
         self.waiting.borrow_mut()[self.waiting_slot] = None;
         if completion.result == -i64::from(libc::ECANCELED) {

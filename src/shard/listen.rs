@@ -8,7 +8,7 @@ use nix::libc;
 use super::Shard;
 use super::session;
 use super::task::Arrival;
-use crate::http::conn::Conn;
+use crate::http::conn::{Conn, Wait};
 use crate::limits::REFUSALS_MAX;
 use crate::op::{Op, Sock};
 
@@ -33,7 +33,8 @@ impl Shard {
         let slot = self.waiting.borrow_mut().insert(None);
         while !self.draining() {
             let operation = self.handle.submit(Op::Accept { listener: sock });
-            self.waiting.borrow_mut()[slot] = Some(operation.token());
+            let wait = Wait { token: operation.token(), is_fresh: false };
+            self.waiting.borrow_mut()[slot] = Some(wait);
             let result = operation.await.result;
             self.waiting.borrow_mut()[slot] = None;
             match i32::try_from(result) {
@@ -107,10 +108,12 @@ impl Shard {
         });
     }
 
-    /// Ends the waits of idle connections and listeners.
-    pub(super) fn cancel_waits(&self) {
-        for (_, token) in &*self.waiting.borrow() {
-            if let Some(token) = token {
+    /// Ends the waits of listeners and idle connections, fresh ones among them or not.
+    pub(super) fn cancel_waits(&self, fresh_too: bool) {
+        for (_, wait) in &*self.waiting.borrow() {
+            if let Some(Wait { token, is_fresh }) = wait
+                && (fresh_too || !is_fresh)
+            {
                 self.handle.cancel(*token);
             }
         }

@@ -31,7 +31,9 @@ pub use volumes::Assignment;
 
 use crate::http::conn::{Deadlines, Waiting};
 use crate::http::date;
-use crate::limits::{HANDED_OVER_MAX, MESSAGES_IN_FLIGHT, ORDERS_MAX, PUBLISH_NS, TURN_MAX_NS};
+use crate::limits::{
+    FRESH_GRACE_NS, HANDED_OVER_MAX, MESSAGES_IN_FLIGHT, ORDERS_MAX, PUBLISH_NS, TURN_MAX_NS,
+};
 use crate::mailbox::Mailbox;
 use crate::metrics::{Metrics, ShardMetrics};
 use crate::op::Driver;
@@ -251,7 +253,7 @@ pub fn run(mut ring: Ring, mut runtime: Runtime, start: Start) {
     shard.metrics().buffer_bytes_total.set(handle.pool().capacity() as u64);
     shard.start(assignments);
     let mailbox = &shard.shared.mailboxes[usize::from(shard.id)];
-    let mut drain_until = None;
+    let mut drain_began = None;
     let (mut published, mut completions) = (0, 0);
     loop {
         runtime.run_ready();
@@ -267,9 +269,9 @@ pub fn run(mut ring: Ring, mut runtime: Runtime, start: Start) {
             (published, completions) = (now, seen);
         }
         if shard.draining() {
-            let until = *drain_until.get_or_insert(handle.now() + shard.config.drain_ns);
-            shard.cancel_waits();
-            if shard.drained() || handle.now() >= until {
+            let time = handle.now() - *drain_began.get_or_insert(handle.now());
+            shard.cancel_waits(time >= FRESH_GRACE_NS);
+            if shard.drained() || time >= shard.config.drain_ns {
                 break;
             }
         }
