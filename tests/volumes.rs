@@ -3,6 +3,7 @@
 mod daemon_harness;
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use daemon_harness::{COOKIE, Client, Daemon, Options, Reply, bytes, data_dir};
@@ -80,6 +81,68 @@ fn a_created_volume_serves_at_once_and_from_every_shard() {
     let daemon = Daemon::start(dir.path(), &TWO());
     assert_eq!(daemon.client().get(&url(2, 7)).unwrap().body, b"there");
     assert_eq!(state(&daemon, 9), "writable");
+}
+
+/// The command's exit code, output and complaints.
+fn volume(daemon: &Daemon, args: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_hayloft"))
+        .arg("volume")
+        .args(args)
+        .args(["--admin", &daemon.admin.to_string()])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn the_command_line_does_what_the_admin_api_does() {
+    let dir = data_dir();
+    let daemon = Daemon::start(dir.path(), &TWO());
+    let done = |args: &[&str], told: &str| {
+        assert_eq!(volume(&daemon, args), (0, told.to_owned(), String::new()), "{args:?}");
+    };
+    let refused = |args: &[&str], why: &str| {
+        let (code, told, complaint) = volume(&daemon, args);
+        assert_eq!((code, &told[..]), (1, ""), "{args:?}: {complaint}");
+        assert!(complaint.starts_with("hayloft: ") && complaint.contains(why), "{complaint}");
+    };
+    done(&["create", "7", "--size", "32MiB"], "volume 7: writable, 32.0 MiB\n");
+    done(&["create"], "volume 8: writable, 64.0 MiB\n");
+    refused(&["create", "7"], "Volume 7 exists already; choose another number.");
+    refused(&["create", "--size", "1MiB"], "16MiB to 1TiB");
+    refused(&["create", "--disk", "5"], "/status lists 0 to 0");
+    assert_eq!(daemon.client().put(&url(7, 1), b"photo").unwrap().status, 201);
+    done(&["read-only", "7", "8"], "volume 7: read_only\nvolume 8: read_only\n");
+    assert_eq!(daemon.client().put(&url(7, 2), b"photo").unwrap().status, 503);
+    done(&["writable", "7"], "volume 7: writable\n");
+    let (code, told, complaint) = volume(&daemon, &["writable", "99", "8"]);
+    let expected = (1, "volume 8: writable\n", "hayloft: There is no volume 99.\n");
+    assert_eq!((code, &told[..], &complaint[..]), expected, "the others are changed");
+    let (_, told, _) = volume(&daemon, &["list"]);
+    let rows: Vec<Vec<&str>> = told.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), ["ID", "1", "7", "8"]);
+    assert!(rows.iter().skip(1).all(|row| row[1] == "writable"), "{told}");
+    let (_, told, _) = volume(&daemon, &["list", "--json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told, json(&daemon.admin("/volumes")));
+    let (_, told, _) = volume(&daemon, &["show", "7"]);
+    assert!(told.contains("needles      1\n") && told.contains("(32.0 MiB)\n"), "{told}");
+    refused(&["show", "99"], "There is no volume 99.");
+    refused(&["delete", "7"], "volume 7 holds 1 photos");
+    assert_eq!(state(&daemon, 7), "writable");
+    done(&["delete", "7", "--yes"], "volume 7: deleted\n");
+    refused(&["delete", "7", "--yes"], "There is no volume 7.");
+    let admin = daemon.admin;
+    assert!(daemon.stop().success());
+    let output = Command::new(env!("CARGO_BIN_EXE_hayloft"))
+        .args(["volume", "list", "--admin", &admin.to_string()])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said.contains("is the daemon running?") && said.contains("--admin"), "{said}");
 }
 
 #[test]
