@@ -149,7 +149,7 @@ pub struct VolumeStatus {
 }
 
 impl VolumeStatus {
-    fn in_the_making(id: u32, creation: &Creation) -> Self {
+    fn in_the_making(id: u32, creation: &Creation, durable: bool) -> Self {
         let error = creation.failed.clone().map(|why| ApiError::from(why).to_string());
         Self {
             id,
@@ -159,7 +159,7 @@ impl VolumeStatus {
             #[expect(clippy::cast_precision_loss, reason = "a part of a whole")]
             progress: Some(creation.done as f64 / creation.size as f64),
             error,
-            durable: false,
+            durable,
             size: creation.size,
             used: 0,
             live: 0,
@@ -223,7 +223,9 @@ pub(super) async fn status(State(state): State<AdminState>) -> Json<Status> {
 pub(super) fn volume_status(state: &AdminState, id: u32) -> Option<VolumeStatus> {
     // A creation that goes on says more than the volume that it is about to become.
     match state.creations.get(id) {
-        Some(creation) => Some(VolumeStatus::in_the_making(id, &creation)),
+        Some(creation) => {
+            Some(VolumeStatus::in_the_making(id, &creation, state.metrics.node.durable))
+        }
         None => state.metrics.volume(id).map(|volume| VolumeStatus::from(&*volume)),
     }
 }
@@ -233,8 +235,10 @@ pub(super) fn all_volumes(state: &AdminState) -> Vec<VolumeStatus> {
     let creations = state.creations.all();
     let volumes = state.metrics.volumes();
     let there = volumes.iter().map(|volume| (volume.info.id, VolumeStatus::from(&**volume)));
-    let making =
-        creations.iter().map(|(id, creation)| (*id, VolumeStatus::in_the_making(*id, creation)));
+    let durable = state.metrics.node.durable;
+    let making = creations
+        .iter()
+        .map(|(id, creation)| (*id, VolumeStatus::in_the_making(*id, creation, durable)));
     let all: BTreeMap<u32, VolumeStatus> = there.chain(making).collect();
     all.into_values().collect()
 }
