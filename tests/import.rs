@@ -477,6 +477,7 @@ fn a_tar_that_is_cut_or_foreign_is_said_to_be() {
         let output = place.run(&["import", "x.tar"]);
         assert_eq!(output.status.code(), Some(1), "{why}: {}", told(&output));
         assert!(told(&output).contains(why), "{why}: {}", told(&output));
+        assert!(!told(&output).contains("goes on from here"), "it would not: {}", told(&output));
     }
 }
 

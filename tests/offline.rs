@@ -220,7 +220,7 @@ fn what_is_sound_is_checked_listed_and_exported_whole() {
     ] {
         assert_eq!(report[name], value, "{name}: {document}");
     }
-    assert_eq!((&report["ending"], &report["state"]), (&"closed".into(), &"live".into()));
+    assert_eq!((&report["ending"], &report["state"]), (&"closed".into(), &"writable".into()));
     let text = hayloft(dir.path(), &["check"]);
     assert_eq!((text.code, text.out.lines().count()), (Some(0), 2), "{}", text.out);
     assert!(text.out.starts_with("volume 1: sound: ") && text.err.is_empty(), "{}", text.err);

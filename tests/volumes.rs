@@ -338,7 +338,7 @@ fn a_data_directory_that_disappears_takes_only_its_volumes_out() {
     assert_eq!(client.get(&url(1, 2)).unwrap().status, 200);
     assert_eq!(client.get(&url(2, 1)).unwrap().status, 503);
     let reply = admin(&daemon, "POST", "/volumes", "");
-    assert_eq!((reply.status, error(&reply).contains("is missing")), (409, true));
+    assert_eq!((reply.status, error(&reply).contains("is not in use")), (409, true));
     drop(client);
     assert!(daemon.stop().success());
 
@@ -346,6 +346,32 @@ fn a_data_directory_that_disappears_takes_only_its_volumes_out() {
     let daemon = Daemon::start(dir.path(), &options);
     assert_eq!(daemon.client().get(&url(2, 1)).unwrap().body, b"before");
     assert_eq!(daemon.client().put(&url(2, 2), b"x").unwrap().status, 201);
+}
+
+#[test]
+fn a_disk_is_added_when_its_directory_was_initialised() {
+    let dir = data_dir();
+    assert!(Daemon::start(dir.path(), &TWO()).stop().success());
+    let second = dir.path().join("second");
+    let options = Options { args: vec!["--data".into(), second.to_str().unwrap().into()], ..TWO() };
+    std::fs::create_dir(&second).unwrap();
+    let daemon = Daemon::start(dir.path(), &options);
+    // Empty: it could as well be a disk that is not mounted.
+    assert_eq!(json(&daemon.admin("/status"))["disks"][1]["state"], "missing");
+    assert!(daemon.log_text().contains("hayloft init"), "what to do is told");
+    assert!(daemon.stop().success());
+    let init = || {
+        let mut hayloft = std::process::Command::new(env!("CARGO_BIN_EXE_hayloft"));
+        let output = hayloft.arg("init").arg(&second).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!((init().0, init().1.contains("already, volumes: 0")), (Some(0), true));
+    let daemon = Daemon::start(dir.path(), &options);
+    assert_eq!(json(&daemon.admin("/status"))["disks"][1]["state"], "ok");
+    assert_eq!(names(&second), ["LOCK", "hayloft.toml"], "volumes are made when they are wanted");
+    let reply = admin(&daemon, "POST", "/volumes", r#"{"disk": 1, "size": "32MiB"}"#);
+    assert_eq!((reply.status, reply.header("location")), (201, Some("/volumes/2")), "{reply:?}");
+    assert_eq!((init().0, init().1), (Some(2), String::new()), "the daemon has it");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::fail;
-use crate::client::{Client, ClientError, ServerAddress};
+use crate::client::{AddressError, Client, ClientError, ServerAddress};
 use crate::transfer::get::{GetError, Photo};
 use crate::transfer::name::PhotoName;
 
@@ -69,16 +69,24 @@ impl GetArgs {
         let (server, path) = if self.url.starts_with('/') {
             (self.server.clone(), self.url.as_str())
         } else {
-            ServerAddress::split(&self.url).map_err(|error| error.to_string())?
+            match ServerAddress::split(&self.url) {
+                Ok(split) => split,
+                Err(AddressError::Malformed(_)) => return Err(self.names_no_photo()),
+                Err(error) => return Err(error.to_string()),
+            }
         };
         match PhotoName::parse(path) {
             Some(name) => Ok((server, name.to_string())),
-            None => Err(format!(
-                "{:?} names no photo; write /VOLUME/KEY/ALT/COOKIE, with a cookie of 16 hexadecimal \
-                 digits, or the same behind http://HOST:PORT",
-                self.url
-            )),
+            None => Err(self.names_no_photo()),
         }
+    }
+
+    fn names_no_photo(&self) -> String {
+        format!(
+            "{:?} names no photo; write /VOLUME/KEY/ALT/COOKIE, with a cookie of 16 hexadecimal \
+             digits, or the same behind http://HOST:PORT",
+            self.url
+        )
     }
 }
 

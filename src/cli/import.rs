@@ -11,7 +11,7 @@ use clap::Args;
 use super::{ServeArgs, fail, progress};
 use crate::client::ServerAddress;
 use crate::daemon::Private;
-use crate::transfer::import::{Plan, Progress, Report, import};
+use crate::transfer::import::{Plan, Progress, Report, Stop, import};
 
 const IMPORT_EXAMPLES: &str = "\
 Examples:
@@ -19,7 +19,7 @@ Examples:
       every file becomes a photo; photos.manifest.tsv tells which URL it has
   hayloft import --data /disk1/hayloft --data /disk2/hayloft /srv/photos
       the same without a running daemon
-  hayloft export 7 | hayloft import --server 10.0.0.2:8080 --admin 10.0.0.2:8081 -
+  hayloft export --volume 7 | hayloft import --server 10.0.0.2:8080 --admin 10.0.0.2:8081 -
       a volume from one store to another, under the same keys, cookies, types and times
 
 Interrupted, it goes on when the same command is run again, and stores nothing twice: names are
@@ -157,10 +157,15 @@ fn tell(report: &Report, progress: &Progress, began: Instant) -> ExitCode {
     if let Some(manifest) = &report.manifest {
         println!("manifest: {}", manifest.display());
     }
-    if let Some(why) = &report.stopped {
-        eprintln!("hayloft: stopped early: {why}. The same command goes on from here");
-    } else if failed > 0 {
-        eprintln!("hayloft: {failed} were not stored; the same command tries them again");
+    match &report.stopped {
+        Some(Stop::Pause(why)) => {
+            eprintln!("hayloft: stopped early: {why}. The same command goes on from here");
+        }
+        Some(Stop::BadTar(why)) => eprintln!("hayloft: {why}"),
+        None if failed > 0 => {
+            eprintln!("hayloft: not stored: {failed}; the same command tries again");
+        }
+        None => {}
     }
     if failed > 0 || report.stopped.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -11,6 +11,7 @@ mod dump;
 mod export;
 mod get;
 mod import;
+mod init;
 mod man;
 mod nginx_config;
 mod offline;
@@ -32,6 +33,7 @@ pub use dump::DumpArgs;
 pub use export::ExportArgs;
 pub use get::GetArgs;
 pub use import::ImportArgs;
+pub use init::InitArgs;
 pub use man::ManArgs;
 pub use nginx_config::NginxArgs;
 pub use offline::OfflineArgs;
@@ -54,6 +56,8 @@ pub enum Command {
     /// Run the daemon. Without flags: data in ./hayloft-data, photos on 127.0.0.1:8080, admin on
     /// 127.0.0.1:8081.
     Serve(ServeArgs),
+    /// Make an empty directory a data directory, for a disk that is added to a store.
+    Init(InitArgs),
     /// List, create and delete volumes of the running daemon, open and close them to writes.
     Volume(VolumeArgs),
     /// Store photos in a running daemon, and print their URLs.
@@ -84,6 +88,7 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         match self.command {
             Command::Serve(args) => args.run(),
+            Command::Init(args) => args.run(),
             Command::Volume(args) => args.run(),
             Command::Check(args) => args.run(),
             Command::Dump(args) => args.run(),

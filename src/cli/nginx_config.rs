@@ -21,8 +21,9 @@ Examples:
       for a daemon on another host, as a whole nginx.conf
 
 Each volume is asked for at the port of the shard that owns it; what is not listed, at the shared
-address. Reads are tried a second time if a connection fails, writes never. Make it again after volumes
-were added. Exit code 0: done; 1: printed, but nothing answers at one of its addresses; 2: not printed.";
+address. Reads are tried a second time if a connection fails, writes never. Make it again after
+volumes were added or deleted, and after cores or ports changed.
+Exit codes: 0 done; 1 printed, but nothing answers at one of its addresses; 2 not printed.";
 
 /// Flags of `hayloft nginx-config`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]

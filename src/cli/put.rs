@@ -53,6 +53,19 @@ fn parse_content_type(text: &str) -> Result<String, String> {
     }
 }
 
+/// What to do about a refusal, where the daemon's reason does not say.
+fn advice(error: &PutError) -> &'static str {
+    match error {
+        PutError::Client(ClientError::Refused { status: 507, .. }) => {
+            "; make a volume with hayloft volume create"
+        }
+        PutError::Client(ClientError::Refused { status: 404 | 503, .. }) => {
+            "; hayloft volume list shows which volumes take photos"
+        }
+        _ => "",
+    }
+}
+
 impl PutArgs {
     /// Stores one file after the other; what goes wrong with one keeps none of the others.
     pub(super) fn run(self) -> ExitCode {
@@ -66,7 +79,7 @@ impl PutArgs {
                     return fail(&error);
                 }
                 Err(error) => {
-                    eprintln!("hayloft: {}: {error}", path.display());
+                    eprintln!("hayloft: {}: {error}{}", path.display(), advice(&error));
                     failed = true;
                 }
             }

@@ -21,13 +21,15 @@ Examples:
       six shards; the rest from a file (docs/hayloft.example.toml lists every setting)
 
 Flags override the configuration file. A repeatable flag replaces the whole list of the file.
-Sizes: a whole number and KiB, MiB, GiB, TiB (powers of 1024) or KB, MB, GB, TB (powers of 1000).";
+Sizes: a whole number and KiB, MiB, GiB, TiB (powers of 1024) or KB, MB, GB, TB (powers of 1000).
+Exit codes: 0 it was told to stop, and did; 1 it stopped because no volume takes writes or none could
+be opened (the log says why): start it again; 2 it did not start.";
 
 /// Flags of `hayloft serve`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(after_help = SERVE_EXAMPLES)]
 pub struct ServeArgs {
-    /// Data directory; repeat it, one per disk. Created if absent [default: ./hayloft-data]
+    /// Data directory; repeat it, one per disk. Those of a new store are made [default: ./hayloft-data]
     #[arg(long, value_name = "DIR")]
     pub data: Vec<PathBuf>,
 

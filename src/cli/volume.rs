@@ -139,7 +139,13 @@ impl VolumeArgs {
 
 fn ask(client: &Client, method: Method, path: &str, body: &[u8]) -> Result<Reply, ClientError> {
     let body = if body.is_empty() { Body::None } else { Body::Bytes(body) };
-    client.request(method, path, &[], body)?.expect(&[200, 201, 202, 204])
+    let reply = client.request(method, path, &[], body)?;
+    // Whatever the admin API refuses, it says why as JSON.
+    let is_json = reply.header("Content-Type").is_some_and(|kind| kind == "application/json");
+    if reply.status >= 400 && !is_json {
+        return Err(reply.garbled(&"no admin API answers there: name it with --admin"));
+    }
+    reply.expect(&[200, 201, 202, 204])
 }
 
 fn get(client: &Client, path: &str) -> Result<Reply, ClientError> {

@@ -78,6 +78,11 @@ impl Files {
         self.lock().remove(&volume);
     }
 
+    /// Leaves the files of a directory alone: it was lost as a whole.
+    fn forget_all_in(&self, dir: &Path) {
+        self.lock().retain(|_, file| file.path.parent() != Some(dir));
+    }
+
     fn lost(&self) -> Vec<(u32, PathBuf)> {
         let files = self.lock();
         let lost =
@@ -180,6 +185,7 @@ impl Eye {
                  copy the photos away, for they go with this process",
                 dir.display()
             );
+            self.files.forget_all_in(&dir);
             self.tell(Lost::Disk(disk));
         }
         for (volume, path) in self.files.lost() {
@@ -225,6 +231,13 @@ mod tests {
         files.forget(1);
         fs::remove_file(&path).unwrap();
         assert_eq!(files.lost(), []);
+        fs::write(&path, "again").unwrap();
+        files.watch(1, path.clone());
+        fs::remove_file(&path).unwrap();
+        files.forget_all_in(Path::new("/elsewhere"));
+        assert_eq!(files.lost(), [(1, path)]);
+        files.forget_all_in(dir.path());
+        assert_eq!(files.lost(), [], "told once, for the whole directory");
     }
 
     #[test]

@@ -76,10 +76,7 @@ pub enum StartError {
     #[error(transparent)]
     Ring(#[from] SetupError),
     /// An address could not be bound.
-    #[error(
-        "cannot listen on {address}: {error}; if another daemon has it, stop that one or choose \
-         another address"
-    )]
+    #[error("cannot listen on {address}: {error}; {}", listen_advice(error))]
     Listen {
         /// The address.
         address: String,
@@ -97,5 +94,17 @@ pub enum StartError {
 impl StartError {
     pub(super) fn listen(address: &Listen, error: std::io::Error) -> Self {
         Self::Listen { address: address.to_string(), error }
+    }
+}
+
+fn listen_advice(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            "a port below 1024, or a directory that is not this user's, needs rights: choose another address"
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address: choose one that it has (ip address), or 0.0.0.0 for all"
+        }
+        _ => "if another daemon has it, stop that one or choose another address",
     }
 }

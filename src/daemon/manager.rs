@@ -144,8 +144,8 @@ impl Office {
     fn plan(self: &Rc<Self>, new: NewVolume) -> Result<Plan, Refused> {
         if let Some(missing) = self.stores.iter().find(|store| store.dir.is_none()) {
             return Err(Refused::Conflict(format!(
-                "Data directory {} is missing, and its volumes are not known, so that the number of a new \
-                 volume could be taken. Mount it, or take it out of the configuration, and restart.",
+                "Data directory {} is not in use, and which numbers its volumes have is not known: a new volume \
+                 could get one that is taken. Bring it back, or take it out of the configuration, and restart.",
                 missing.path.display()
             )));
         }
@@ -159,7 +159,8 @@ impl Office {
         }
         let size = new.size.unwrap_or(self.config.volume_size);
         let checked = Config::check_volume_size(size);
-        checked.map_err(|error| Refused::Invalid(format!("A volume cannot be so: {error}.")))?;
+        checked
+            .map_err(|error| Refused::Invalid(format!("No volume can have this size: {error}.")))?;
         let store = self.choose_store(new.disk, size)?;
         let changing = self.begin(id)?;
         let disk = u32::try_from(store).expect("few disks");

@@ -261,7 +261,7 @@ fn find_volumes(
     config: &Config,
 ) -> Result<Vec<FoundVolume>, StartError> {
     let mut volumes = stores::volumes(stores)?;
-    let Store { path, dir } = &stores[0];
+    let Store { path, dir, .. } = &stores[0];
     // While a disk is missing, volume 1 may be on it.
     if volumes.is_empty()
         && stores.iter().all(|store| store.dir.is_some())

@@ -14,18 +14,19 @@ use crate::sys;
 use crate::types::VolumeId;
 use crate::volume::{self, IoError, Preallocation, Superblock, VolumeState};
 
-/// A data directory as configured; absent when it is not there.
+/// A data directory as configured.
 pub struct Store {
     /// Its path.
     pub path: PathBuf,
-    /// The directory, locked.
+    /// The directory, locked; absent when it is not there, or its disk fails.
     pub dir: Option<DataDir>,
+    state: DiskState,
 }
 
 impl Store {
-    /// What `/status` says of it.
+    /// What `/status` says of it at the start.
     pub fn state(&self) -> DiskState {
-        if self.dir.is_some() { DiskState::Ok } else { DiskState::Missing }
+        self.state
     }
 }
 
@@ -41,35 +42,41 @@ pub struct FoundVolume {
 }
 
 /// Opens and locks all data directories. New ones are made only when none has ever been used: else
-/// one that is empty or absent is a disk that is not mounted, and takes only its volumes out.
+/// one that is empty or absent is a disk that is not mounted, and takes only its volumes out. So does a
+/// disk that fails, as long as another one works.
 pub fn open(config: &Config) -> Result<Vec<Store>, StartError> {
     datadir::check_distinct(&config.data)?;
     let present: Vec<Result<DataDir, DataDirError>> =
         config.data.iter().map(|path| DataDir::open(path, false)).collect();
-    let is_new = present.iter().all(|dir| dir.as_ref().is_err_and(is_unused));
+    let is_new = present.iter().all(|dir| dir.as_ref().is_err_and(DataDirError::is_absent));
+    let works = present.iter().any(Result::is_ok);
     let mut stores = Vec::new();
     for (path, present) in config.data.iter().zip(present) {
-        let dir = match present {
-            Ok(dir) => Some(dir),
-            Err(error) if is_unused(&error) && is_new => Some(DataDir::open(path, true)?),
-            Err(error) if is_unused(&error) => {
+        let (dir, state) = match present {
+            Ok(dir) => (Some(dir), DiskState::Ok),
+            Err(error) if error.is_absent() && is_new => {
+                (Some(DataDir::open(path, true)?), DiskState::Ok)
+            }
+            Err(error) if error.is_absent() => {
                 tracing::error!(
                     "{error}. Its volumes are out until it is mounted again and the daemon restarted"
                 );
-                None
+                (None, DiskState::Missing)
+            }
+            Err(error) if error.is_of_the_disk() && works => {
+                tracing::error!(
+                    "{error}. Its volumes are out until the disk works again and the daemon is restarted"
+                );
+                (None, DiskState::Failed)
             }
             Err(error) => return Err(error.into()),
         };
         if dir.is_some() {
             check_direct_io(path, config.buffered)?;
         }
-        stores.push(Store { path: path.clone(), dir });
+        stores.push(Store { path: path.clone(), dir, state });
     }
     Ok(stores)
-}
-
-fn is_unused(error: &DataDirError) -> bool {
-    error.is_absent() || matches!(error, DataDirError::Empty { .. })
 }
 
 fn check_direct_io(path: &std::path::Path, buffered: bool) -> Result<(), StartError> {

@@ -13,7 +13,10 @@ const NAMES_LISTED_MAX: usize = 8;
 #[derive(Debug, Error)]
 pub enum DataDirError {
     /// It is absent, and was not to be created.
-    #[error("the data directory {} does not exist; mount the disk it is on, or create it", path.display())]
+    #[error(
+        "the data directory {} does not exist; mount the disk it is on, or, if it is to be a new one, make it \
+         with hayloft init", path.display()
+    )]
     Missing {
         /// The directory.
         path: PathBuf,
@@ -106,7 +109,8 @@ pub enum DataDirError {
     },
     /// It is empty, and was not to be made a data directory.
     #[error(
-        "{} is empty, not a data directory; mount the disk that belongs there, or have it created",
+        "{} is empty, not a data directory; mount the disk that belongs there, or, if it is to be a new one, \
+         make it with hayloft init",
         path.display()
     )]
     Empty {

@@ -231,6 +231,15 @@ impl DataDirError {
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Missing { .. } | Self::NoParent { .. } | Self::Empty { .. })
     }
+
+    /// Whether the disk itself fails, or its file system has stopped to take writes: no other directory
+    /// is the worse for it.
+    #[must_use]
+    pub fn is_of_the_disk(&self) -> bool {
+        use nix::libc::{EIO, ENODEV, ENXIO, EROFS, EUCLEAN};
+        let Self::Io { source, .. } = self else { return false };
+        source.raw_os_error().is_some_and(|n| [EIO, ENODEV, ENXIO, EROFS, EUCLEAN].contains(&n))
+    }
 }
 
 /// Makes sure that there is a directory; says whether it was made just now.

@@ -91,6 +91,18 @@ impl Drop for Opener {
 }
 
 #[test]
+fn what_is_wrong_with_a_disk_is_told_from_what_is_wrong_with_a_directory() {
+    let of =
+        |errno| DataDirError::io("look at", Path::new("/d"), io::Error::from_raw_os_error(errno));
+    for errno in [nix::libc::EIO, nix::libc::EROFS, nix::libc::EUCLEAN] {
+        assert!(of(errno).is_of_the_disk() && !of(errno).is_absent());
+    }
+    assert!(!of(nix::libc::EACCES).is_of_the_disk() && !of(nix::libc::ENOSPC).is_of_the_disk());
+    let missing = DataDir::open(Path::new("/nonexistent/d"), false).unwrap_err();
+    assert!(missing.is_absent() && !missing.is_of_the_disk());
+}
+
+#[test]
 fn a_new_directory_is_made_marked_and_found_again() {
     let base = base();
     let path = base.path().join("data");

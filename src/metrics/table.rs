@@ -284,7 +284,7 @@ pub(super) static TABLE: &[Row] = &[
     volume("volume_tail", |v| v.tail_bytes.get(),
         "Offset at which the next commit starts.").bytes(),
     row("volume_damaged_records", MetricType::Counter, Source::Volume(|v| v.damaged_records.get()),
-        "Records found damaged since the daemon started; any is a reason to scrub."),
+        "Records found damaged since the daemon started; any is a reason to run hayloft check."),
 ];
 
 #[cfg(test)]

@@ -196,7 +196,7 @@ fn blank(place: &Place, reader: &Reader<'_>) -> VolumeReport {
 fn state_text(state: VolumeState) -> &'static str {
     match state {
         VolumeState::Building => "building",
-        VolumeState::Live => "live",
+        VolumeState::Live => "writable",
         VolumeState::Sealed => "sealed",
         VolumeState::ReadOnly => "read-only",
     }

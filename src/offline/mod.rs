@@ -1,4 +1,4 @@
-//! Looking at data directories that no daemon has open: nothing in a volume file is changed.
+//! Data directories that no daemon has open: looked at, without a change to any volume file, and made.
 //!
 //! Volumes are recovered with the daemon's own code, on one ring and one thread, one after the other.
 //! What is found is handed to whoever called: this module prints nothing.
@@ -7,6 +7,7 @@ mod check;
 mod error;
 mod executor;
 mod export;
+mod init;
 mod output;
 mod reader;
 mod table;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 pub use check::{CheckObserver, CheckSummary, Finding, Severity, VolumeReport};
 pub use error::OfflineError;
 pub use export::ExportSummary;
+pub use init::{Initialised, init};
 pub use output::Output;
 pub use reader::Progress;
 pub use table::{Row, Unlisted, escaped};

@@ -140,8 +140,8 @@ impl From<Refusal> for Plain {
                 Self::unavailable("the volume is read-only", metrics::Refusal::ReadOnly)
             }
             Refusal::Poisoned => Self::unavailable(
-                "an earlier write to the volume failed; it takes no writes until the daemon is \
-                 restarted",
+                "the volume takes no writes until the daemon is restarted: one failed, or its file was \
+                 lost",
                 metrics::Refusal::ReadOnly,
             ),
             Refusal::Closing => {

@@ -89,7 +89,9 @@ pub enum StateError {
     #[error("it is sealed, and stays so")]
     Sealed,
     /// An earlier write failed.
-    #[error("an earlier write to it failed, so that nothing is written to it until a restart")]
+    #[error(
+        "it takes no writes until a restart, since one failed or its file was lost; see the log"
+    )]
     Poisoned,
     /// No buffer is free.
     #[error("no buffer is free; try again")]

@@ -50,7 +50,7 @@ pub fn import(tar: impl BufRead, plan: &Plan, progress: &Progress) -> Result<Rep
             scope.spawn(|| work(&run, &receiver));
         }
         if let Err(why) = feed(&run, tar, jobs) {
-            run.stop(why);
+            run.refuse_tar(why);
         }
         progress.all_found.store(true, Ordering::Relaxed);
     });
@@ -72,7 +72,10 @@ impl<R: Read> Read for Counting<R> {
 }
 
 fn no_tar(error: &io::Error) -> String {
-    format!("it is no tar, or cut off or damaged ({error}); get it anew from hayloft export")
+    format!(
+        "it is no tar, or one that is cut off or damaged ({error}); get it anew from hayloft export, or \
+         name a directory. A single photo is stored with hayloft put"
+    )
 }
 
 /// Reads the tar to its end; what is wrong with it is the error.
@@ -96,7 +99,9 @@ fn feed(run: &Run<'_>, tar: impl BufRead, jobs: SyncSender<Job>) -> Result<(), S
     // The library takes the end of the bytes for the end of the tar; a block of zeros is.
     if count.load(Ordering::Relaxed) < end + TAR_BLOCK {
         return Err(
-            "it is cut off: the zeros that mark its end are missing; get it anew".to_owned()
+            "it is cut off: the zeros that mark its end are missing; what came before is stored. Get it \
+             anew, and run the same command"
+                .to_owned(),
         );
     }
     if run.progress.found.load(Ordering::Relaxed) == 0 {

@@ -22,7 +22,7 @@ use crate::http::head::Method;
 use ledger::LedgerError;
 use volumes::Volumes;
 
-pub use run::{Failure, Progress, Report};
+pub use run::{Failure, Progress, Report, Stop};
 
 /// What is to be done, and how.
 #[derive(Clone, Debug)]

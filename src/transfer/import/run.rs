@@ -52,13 +52,23 @@ pub struct Failure {
     pub why: String,
 }
 
+/// Why an import ended early, as a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The same command resumes it.
+    Pause(String),
+    /// The tar cannot be read on: the same command would end in the same way. What came before is
+    /// stored.
+    BadTar(String),
+}
+
 /// What came of an import, beside what [`Progress`] counts.
 #[derive(Debug, Default)]
 pub struct Report {
     /// The first of the failures.
     pub failures: Vec<Failure>,
-    /// Why it ended early; the same command resumes it.
-    pub stopped: Option<String>,
+    /// Why it ended early.
+    pub stopped: Option<Stop>,
     /// Symbolic links and special files, which were passed over.
     pub special: u64,
     /// Hidden files and directories, which were passed over.
@@ -72,7 +82,7 @@ struct Trouble {
     failures: Vec<Failure>,
     /// Of some photo it is not known whether it was stored.
     unknown: bool,
-    stopped: Option<String>,
+    stopped: Option<Stop>,
 }
 
 /// An import under way.
@@ -90,6 +100,15 @@ impl<'a> Run<'a> {
 
     /// Ends it early; the first reason counts.
     pub fn stop(&self, why: String) {
+        self.end_early(Stop::Pause(why));
+    }
+
+    /// The same, because of what is wrong with the tar.
+    pub fn refuse_tar(&self, why: String) {
+        self.end_early(Stop::BadTar(why));
+    }
+
+    fn end_early(&self, why: Stop) {
         self.trouble().stopped.get_or_insert(why);
         self.progress.stop.store(true, Ordering::Relaxed);
     }
@@ -114,7 +133,8 @@ impl<'a> Run<'a> {
         let stopped = self.stopped();
         let trouble = self.trouble.into_inner().unwrap_or_else(PoisonError::into_inner);
         let Trouble { failures, unknown, stopped: why } = trouble;
-        let stopped = stopped.then(|| why.unwrap_or_else(|| "it was interrupted".to_owned()));
+        let stopped =
+            stopped.then(|| why.unwrap_or_else(|| Stop::Pause("it was interrupted".to_owned())));
         (Report { failures, stopped, ..Report::default() }, unknown)
     }
 

@@ -104,7 +104,8 @@ impl<'a> Sender<'a> {
                     reply.refused()
                 }
                 Err(ClientError::Source(error)) => {
-                    return Err(Sent::Failed { why: error.to_string(), unknown: false });
+                    let why = format!("it cannot be read: {error}");
+                    return Err(Sent::Failed { why, unknown: false });
                 }
                 Err(error @ (ClientError::Unreachable { .. } | ClientError::Broken { .. })) => {
                     error

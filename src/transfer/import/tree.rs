@@ -12,7 +12,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::escape::escape;
 use super::ledger::{Ledger, LedgerError, Row, Stored};
-use super::run::{Progress, Report, Run};
+use super::run::{Progress, Report, Run, Stop};
 use super::sender::{Photo, Sender, Sent};
 use super::{ImportError, Plan};
 use crate::client::{Body, Client};
@@ -68,7 +68,7 @@ pub fn import(root: &Path, plan: &Plan, progress: &Progress) -> Result<Report, I
     if report.stopped.is_none() {
         match ledger.finish(unknown) {
             Ok(()) => report.manifest = Some(manifest),
-            Err(error) => report.stopped = Some(error.to_string()),
+            Err(error) => report.stopped = Some(Stop::Pause(error.to_string())),
         }
     }
     Ok(Report { special: passed_over.special, hidden: passed_over.hidden, ..report })
