@@ -2,46 +2,97 @@
 
 mod daemon_harness;
 
+use std::path::Path;
 use std::process::Command;
 
 use daemon_harness::{Daemon, Options, data_dir};
 
 const README: &str = include_str!("../README.md");
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The commands that begin with this word.
+fn commands(first: &str) -> impl Iterator<Item = &'static str> {
+    let lines = README.lines().filter_map(|line| line.strip_prefix("$ "));
+    lines.filter(move |line| line.split(' ').next() == Some(first))
+}
+
+fn run(line: &str) -> String {
+    let done = Command::new("bash").args(["-c", line]).current_dir(ROOT).output().unwrap();
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    assert!(done.status.success(), "{line}: {}{}", text(&done.stdout), text(&done.stderr));
+    text(&done.stdout)
+}
 
 #[test]
 fn its_curl_lines_put_and_get_a_photo() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &Options { shards: 2, ..Options::default() });
     let back = dir.path().join("photo.jpg");
-    let lines = README
-        .lines()
-        .filter_map(|line| line.strip_prefix("$ "))
-        .filter(|line| line.starts_with("curl"));
     let mut ran = 0;
-    for line in lines {
+    for line in commands("curl") {
         let line = line
             .replace("127.0.0.1:8080", &daemon.data.to_string())
             .replace("/tmp/photo.jpg", back.to_str().unwrap());
-        let root = env!("CARGO_MANIFEST_DIR");
-        let done = Command::new("bash").args(["-c", &line]).current_dir(root).output().unwrap();
-        assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
+        run(&line);
         ran += 1;
         if line.contains("-o ") {
-            let photo = std::fs::read(format!("{root}/docs/photo.jpg")).unwrap();
+            let photo = std::fs::read(format!("{ROOT}/docs/photo.jpg")).unwrap();
             assert!(std::fs::read(&back).unwrap() == photo, "another photo came back");
         }
     }
     assert_eq!(ran, 3, "put, get, delete");
 }
 
+/// A line of the walk for a daemon that is not at the default addresses, and a place of its own.
+fn elsewhere(line: &str, dir: &Path, daemon: Option<&Daemon>) -> String {
+    let binary = env!("CARGO_BIN_EXE_hayloft");
+    let line = line.replace("/tmp/", &format!("{}/", dir.display()));
+    let rest = line.strip_prefix("hayloft ").expect("a command of ours");
+    let command = rest.split(' ').next().unwrap();
+    let own = match (command, daemon) {
+        ("check" | "export", _) if !rest.contains("--data") => {
+            format!("--data {}/data", dir.display())
+        }
+        ("check" | "export", _) => String::new(),
+        ("import", _) if rest.contains("--data") => String::new(),
+        ("import", Some(daemon)) => format!("--server {} --admin {}", daemon.data, daemon.admin),
+        ("volume" | "nginx-config", Some(daemon)) => format!("--admin {}", daemon.admin),
+        _ => panic!("{line} is not expected here"),
+    };
+    match rest.split_once(" > ") {
+        Some((rest, file)) => format!("{binary} {rest} {own} > {file}"),
+        None => format!("{binary} {rest} {own}"),
+    }
+}
+
+#[test]
+fn its_walk_leads_to_the_end() {
+    let dir = data_dir();
+    let daemon = Daemon::start(dir.path(), &Options { shards: 2, ..Options::default() });
+    let lines: Vec<&str> = commands("hayloft").collect();
+    let stops = lines.iter().position(|line| line.starts_with("hayloft check")).unwrap();
+    let (online, offline) = lines.split_at(stops);
+    for line in online {
+        let said = run(&elsewhere(line, dir.path(), Some(&daemon)));
+        if line.starts_with("hayloft volume list") {
+            assert!(said.contains("read_only") && said.contains("writable"), "{said}");
+        }
+    }
+    let manifest = std::fs::read_to_string(dir.path().join("docs.tsv")).unwrap();
+    let photo = manifest.lines().find(|line| line.starts_with("photo.jpg\t")).unwrap();
+    let path = photo.split('\t').nth(1).unwrap();
+    assert_eq!(daemon.client().get(path).unwrap().header("content-type"), Some("image/jpeg"));
+    assert!(daemon.stop().success());
+    let said: Vec<String> =
+        offline.iter().map(|line| run(&elsewhere(line, dir.path(), None))).collect();
+    assert_eq!((online.len(), offline.len()), (5, 4), "all of it");
+    assert!(said.iter().filter(|said| said.contains("total: sound")).count() == 2, "{said:?}");
+}
+
 #[test]
 fn its_first_commands_are_the_ones_to_start_and_to_test() {
-    let commands: Vec<&str> = README
-        .lines()
-        .filter_map(|line| line.strip_prefix("$ "))
-        .filter(|line| line.starts_with("cargo"))
-        .collect();
+    let commands: Vec<&str> = commands("cargo").collect();
     assert_eq!(commands, ["cargo run --release -- serve", "cargo xtask test"]);
-    let ci = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/run")).unwrap();
+    let ci = std::fs::read_to_string(format!("{ROOT}/.ci/run")).unwrap();
     assert!(ci.lines().last().unwrap().ends_with(commands[1]), "CI runs what the README says");
 }

@@ -144,8 +144,9 @@ impl Office {
     fn plan(self: &Rc<Self>, new: NewVolume) -> Result<Plan, Refused> {
         if let Some(missing) = self.stores.iter().find(|store| store.dir.is_none()) {
             return Err(Refused::Conflict(format!(
-                "Data directory {} is not in use, and which numbers its volumes have is not known: a new volume \
-                 could get one that is taken. Bring it back, or take it out of the configuration, and restart.",
+                "Data directory {} is not in use, and which numbers its volumes have is not known: a new \
+                 volume could get one that is taken. Bring it back, or take it out of the configuration, \
+                 and restart.",
                 missing.path.display()
             )));
         }

@@ -14,8 +14,8 @@ const NAMES_LISTED_MAX: usize = 8;
 pub enum DataDirError {
     /// It is absent, and was not to be created.
     #[error(
-        "the data directory {} does not exist; mount the disk it is on, or, if it is to be a new one, make it \
-         with hayloft init", path.display()
+        "the data directory {} does not exist; mount the disk it is on, or, if it is to be a new one, make \
+         it with hayloft init", path.display()
     )]
     Missing {
         /// The directory.

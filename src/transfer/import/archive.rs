@@ -72,10 +72,16 @@ impl<R: Read> Read for Counting<R> {
 }
 
 fn no_tar(error: &io::Error) -> String {
-    format!(
-        "it is no tar, or one that is cut off or damaged ({error}); get it anew from hayloft export, or \
-         name a directory. A single photo is stored with hayloft put"
-    )
+    use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+    match error.kind() {
+        // The library's own errors, which quote what they could not make sense of.
+        Other | InvalidData | InvalidInput | UnexpectedEof => {
+            "it is no tar, or one that is cut off or damaged; get it anew from hayloft export, or name a \
+             directory. A single photo is stored with hayloft put"
+                .to_owned()
+        }
+        _ => format!("it cannot be read: {error}; what came before is stored"),
+    }
 }
 
 /// Reads the tar to its end; what is wrong with it is the error.
