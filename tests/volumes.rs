@@ -329,6 +329,9 @@ fn a_data_directory_that_disappears_takes_only_its_volumes_out() {
     assert_eq!(daemon.admin("/readyz").status, 200);
     assert_eq!(daemon.admin("/readyz?strict").status, 503);
     assert_eq!(json(&daemon.admin("/status"))["disks"][1]["state"], "failed");
+    let reply = admin(&daemon, "DELETE", "/volumes/2", "");
+    assert_eq!((reply.status, error(&reply).contains("bring it back")), (409, true));
+    assert!(away.join("2.0.vol").exists());
     assert!(daemon.log_text().contains("no longer the data directory it was"));
     assert!(daemon.stop().success());
 

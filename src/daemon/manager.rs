@@ -324,6 +324,7 @@ fn refused(id: u32, what: &str, error: OrderError) -> Refused {
     match error {
         OrderError::NoVolume => Refused::NoSuchVolume(id),
         OrderError::Recovering
+        | OrderError::Lost
         | OrderError::NotOpened(_)
         | OrderError::State(StateError::Sealed | StateError::Poisoned) => {
             Refused::Conflict(sentence)

@@ -137,13 +137,14 @@ impl Daemon {
         let pool = Pool::new(&control_region, 0);
         let mut control = Control::start(control, pool, peers.clone(), config.buffered)?;
 
+        // Before the first volume is made: a port that is taken must not leave a store behind.
+        let ports = config.shard_port_range(count)?;
+        let (bound, admin_socket) = listeners::bind_all(config, ports.as_ref(), count)?;
+        let admin_address = admin_socket.local_addr().unwrap_or(config.admin);
         let mut placement = Placement::new(count);
         for volume in find_volumes(&mut control, &stores, config)? {
             placement.place(&volume);
         }
-        let ports = config.shard_port_range(count)?;
-        let (bound, admin_socket) = listeners::bind_all(config, ports.as_ref(), count)?;
-        let admin_address = admin_socket.local_addr().unwrap_or(config.admin);
 
         let infos = shard_infos(&cores, ports.map(|ports| *ports.start()));
         let metrics = new_metrics(config, &stores, &infos, &bound.places);

@@ -56,6 +56,9 @@ pub enum OrderError {
     /// Read-only or writable.
     #[error("{0}")]
     State(StateError),
+    /// Its file is no longer where it was, and may be something else's.
+    #[error("its file is no longer where it was; bring it back, or restart the daemon, first")]
+    Lost,
     /// Its file could not be removed; it serves as before.
     #[error("cannot {0}: {1}; check the kernel log and the disk")]
     NotRemoved(&'static str, IoError),

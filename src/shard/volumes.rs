@@ -184,6 +184,9 @@ impl Volumes {
     /// # Errors
     /// See [`OrderError`].
     pub async fn delete(&self, handle: &Handle, id: u32) -> Result<(), OrderError> {
+        if self.entries.borrow().get(&id).is_some_and(|entry| entry.is_lost) {
+            return Err(OrderError::Lost);
+        }
         let before = self.state(id)?;
         match &before {
             State::Open(volume) => self.set_state(id, State::Leaving(Rc::clone(volume))),
