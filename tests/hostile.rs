@@ -225,10 +225,19 @@ fn a_thousand_readers_at_one_byte_a_second() {
                 let deadline = Duration::from_secs(14) + SLACK;
                 let head_buffers = f64::from(4 << 20) * shards as f64;
                 let figure = "hayloft_buffer_used_bytes";
-                let took = until_at_most(daemon, figure, head_buffers, deadline);
-                let cut_off = daemon.metric("hayloft_timeouts_total", "send");
-                assert!(cut_off >= 200.0, "only {cut_off} readers were cut off");
-                took
+                let began = Instant::now();
+                until_at_most(daemon, figure, head_buffers, deadline);
+                // That is an upper bound: idle shards use less, and the last readers may fit into
+                // the difference for a moment.
+                loop {
+                    let cut_off = daemon.metric("hayloft_timeouts_total", "send");
+                    let took = began.elapsed();
+                    if cut_off >= 200.0 {
+                        return took;
+                    }
+                    assert!(took < deadline, "only {cut_off} readers were cut off");
+                    std::thread::sleep(Duration::from_millis(50));
+                }
             },
         );
     }
