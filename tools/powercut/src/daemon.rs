@@ -1,0 +1,151 @@
+//! The daemon under trial, as a process of its own.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, file};
+use crate::http::Client;
+
+/// How long a start or a stop may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Where its ports lie: below those that the kernel gives to outgoing connections.
+const PORTS: std::ops::Range<u16> = 23_000..24_000;
+
+/// What to run and how.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The program.
+    pub program: PathBuf,
+    /// Shards, and volumes: one for each.
+    pub shards: u32,
+    /// `fallocate` or `zeroed`.
+    pub prealloc: &'static str,
+    /// Size of each volume (MiB).
+    pub volume_mib: u64,
+}
+
+impl Setup {
+    /// The numbers of its volumes.
+    pub fn volumes(&self) -> Vec<u32> {
+        (1..=self.shards).collect()
+    }
+}
+
+/// A running daemon. Killed when dropped.
+pub struct Daemon {
+    child: Child,
+    pub data: SocketAddr,
+    pub admin: SocketAddr,
+    log: PathBuf,
+}
+
+fn free_ports() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 400).expect("below 400");
+    loop {
+        let step = (first + NEXT.fetch_add(1, Ordering::Relaxed)) % (PORTS.len() as u16 / 2);
+        let port = PORTS.start + step * 2;
+        if [port, port + 1].iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
+            return port;
+        }
+    }
+}
+
+impl Daemon {
+    /// Starts it on a data directory and waits until it is ready. It logs to `log`, which is not on
+    /// the disk under trial.
+    pub fn start(setup: &Setup, data: &Path, log: &Path) -> Result<Self, Error> {
+        let port = free_ports();
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let config = log.with_extension("toml");
+        let text = format!("prealloc = {:?}\n", setup.prealloc);
+        std::fs::write(&config, text).map_err(file("write", &config))?;
+        let mut out = std::fs::File::options();
+        let out = out.create(true).append(true).open(log).map_err(file("open", log))?;
+        let cores = if setup.shards == 1 { "0" } else { "0,1" };
+        let child = Command::new(&setup.program)
+            .args(["serve", "--listen", &address(port).to_string()])
+            .args(["--admin", &address(port + 1).to_string(), "--shard-ports", "off"])
+            .args(["--cores", cores, "--volume-size", &format!("{}MiB", setup.volume_mib)])
+            .arg("--config")
+            .arg(&config)
+            .arg("--data")
+            .arg(data)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(out)
+            .spawn()
+            .map_err(file("run", &setup.program))?;
+        let (data, admin) = (address(port), address(port + 1));
+        let mut daemon = Self { child, data, admin, log: log.to_owned() };
+        let deadline = Instant::now() + PATIENCE;
+        while !daemon.is_ready() {
+            if let Some(status) = daemon.ended() {
+                return Err(Error::Start(format!("{status}\n{}", daemon.log_tail())));
+            }
+            if Instant::now() > deadline {
+                return Err(Error::Start(format!("not ready in time\n{}", daemon.log_tail())));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(daemon)
+    }
+
+    fn is_ready(&self) -> bool {
+        let asked = Client::connect(self.admin).and_then(|mut c| c.request("GET", "/readyz", None));
+        asked.is_ok_and(|reply| reply.status == 200)
+    }
+
+    /// Asks the admin API; the answer's text.
+    pub fn ask(&self, method: &str, path: &str, body: Option<&str>) -> Result<String, Error> {
+        let asked = Client::connect(self.admin)
+            .and_then(|mut client| client.request(method, path, body.map(str::as_bytes)));
+        let why = match asked {
+            Ok(reply) if reply.status < 300 => return Ok(reply.text()),
+            Ok(reply) => format!("{} {}", reply.status, reply.text()),
+            Err(error) => error.to_string(),
+        };
+        Err(Error::Ask { what: path.to_owned(), why, log: self.log.clone() })
+    }
+
+    /// Its exit status, once it has ended.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            if let Some(status) = self.ended() {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        None
+    }
+
+    /// SIGTERM; its exit status, if it ends in time.
+    pub fn stop(mut self) -> Option<ExitStatus> {
+        let pid = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status();
+        told.is_ok_and(|status| status.success()).then(|| self.wait(PATIENCE)).flatten()
+    }
+
+    /// The end of its log.
+    pub fn log_tail(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(12)..].join("\n")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

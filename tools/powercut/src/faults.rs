@@ -1,0 +1,185 @@
+//! The device fails under load: writes or flushes, once or from then on.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use faultdisk::log::Entry;
+use faultdisk::xfs::command;
+use faultdisk::{Fault, Log, Which};
+
+use crate::cuts::{Total, cut};
+use crate::daemon::{Daemon, Setup};
+use crate::error::Error;
+use crate::history::{Moment, Shown, Subject, Verdict, roll};
+use crate::http::Client;
+use crate::load::{Load, Written};
+use crate::record::{Recording, Stage};
+use crate::verify::{Findings, shown};
+
+/// How long a daemon with nothing left to write to may take to end.
+const NOTICE: Duration = Duration::from_secs(10);
+/// How long one that has another volume is watched.
+const GOES_ON: Duration = Duration::from_millis(700);
+/// States looked at of what is on the device afterwards.
+const STATES: u64 = 3;
+
+/// What fails.
+#[derive(Clone, Copy, Debug)]
+pub enum Trial {
+    /// One flush; the next ones succeed, which proves nothing.
+    OneFlush,
+    /// One write to the file of a volume.
+    OneWrite,
+    /// Every flush from then on.
+    Flushes,
+    /// Every write from then on, of the log of XFS too.
+    Writes,
+}
+
+impl Trial {
+    pub const ALL: [Self; 4] = [Self::OneFlush, Self::OneWrite, Self::Flushes, Self::Writes];
+
+    fn fault(self, volumes: &[Place]) -> Fault {
+        let places = || volumes.iter().flat_map(|(_, places)| places.clone()).collect();
+        match self {
+            Self::OneFlush => Fault { which: Which::Flushes, once: true },
+            Self::OneWrite => Fault { which: Which::WritesTo(places()), once: true },
+            Self::Flushes => Fault { which: Which::Flushes, once: false },
+            Self::Writes => Fault { which: Which::Writes, once: false },
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OneFlush => "one flush fails",
+            Self::OneWrite => "one write to a volume fails",
+            Self::Flushes => "every flush fails",
+            Self::Writes => "every write fails",
+        }
+    }
+}
+
+/// One round, in an empty directory: what was found while the daemon ran, and afterwards.
+pub fn round(
+    setup: &Setup,
+    dir: &Path,
+    trial: Trial,
+    seed: &mut u64,
+    tell: impl FnMut(&str, &Findings),
+) -> Result<(Findings, Total), Error> {
+    let mut stage = Stage::set_up(setup, dir)?;
+    let volumes = places(&stage, setup)?;
+    let (clock, from) = (stage.clock(), stage.disk.done());
+    let load = Load::start(stage.daemon.data, &setup.volumes(), roll(seed), Arc::clone(&clock));
+    std::thread::sleep(Duration::from_millis(200 + roll(seed) % 300));
+    let fault = trial.fault(&volumes);
+    stage.disk.fail(Some(fault.clone()));
+    let mut findings = Findings::default();
+    let goes_on = fault.once && setup.shards > 1;
+    let ended = stage.daemon.wait(if goes_on { GOES_ON } else { NOTICE });
+    match ended {
+        None if goes_on => {}
+        Some(status) if status.code() == Some(1) => {}
+        other => findings.trouble.push(format!("{other:?} instead of exit code 1, {}", trial.name())),
+    }
+    let Written { subjects, acknowledged, failed, trouble } = load.finish();
+    findings.trouble.extend(trouble);
+    if acknowledged < 20 || failed.is_empty() {
+        return Err(Error::Idle(format!("{acknowledged} writes before the fault; {failed:?}")));
+    }
+    if ended.is_none() {
+        still_readable(&stage.daemon, &subjects, &mut findings);
+    }
+    let to = stage.disk.done();
+    let Stage { daemon, mount, disk, base, mut history } = stage;
+    drop(daemon);
+    disk.fail(None);
+    drop(mount.unmount()?);
+    let log = Log::open(disk.log())?;
+    for (volume, (_, moment)) in &failed {
+        let place = volumes.iter().find(|(of, _)| of == volume).map_or(&[][..], |(_, p)| &p[..]);
+        let entries = &log.entries()[range(*moment, to)];
+        let touched = entries.iter().filter(|entry| touches(entry, place)).count();
+        if touched > 0 {
+            let text = format!("volume {volume} was written {touched} times after: {}", trial.name());
+            findings.trouble.push(text);
+        }
+    }
+    history.subjects = subjects;
+    let recording = Recording { base, log, history, from, to, acknowledged };
+    let total = cut(setup, &recording, dir, (&[to], STATES, 0), seed, tell)?;
+    Ok((findings, total))
+}
+
+fn range(from: Moment, to: Moment) -> Range<usize> {
+    let at = |moment| usize::try_from(moment).expect("in memory");
+    at(from)..at(to)
+}
+
+fn touches(entry: &Entry, places: &[Range<u64>]) -> bool {
+    let end = entry.offset + entry.len;
+    entry.len > 0 && places.iter().any(|place| entry.offset < place.end && place.start < end)
+}
+
+/// Every photo is shown as it should be, or answers 500; nothing else.
+fn still_readable(daemon: &Daemon, subjects: &[Subject], findings: &mut Findings) {
+    let read = || -> std::io::Result<Vec<String>> {
+        let mut client = Client::connect(daemon.data)?;
+        let mut bad = Vec::new();
+        for subject in subjects {
+            let mut found = Vec::new();
+            for path in &subject.paths {
+                found.push(shown(&mut client, path)?);
+            }
+            let fails = |shown: &Shown| matches!(shown, Shown::Failed(why) if why.starts_with("500"));
+            match subject.judge(Moment::MAX, &found) {
+                Verdict::Lost(text) if !found.iter().any(fails) => bad.push(text),
+                Verdict::Wrong(text) => bad.push(text),
+                _ => {}
+            }
+        }
+        Ok(bad)
+    };
+    match read() {
+        Ok(bad) => findings.wrong.extend(bad),
+        Err(error) => findings.trouble.push(format!(
+            "reads did not go on after a write failed ({error}):\n{}",
+            daemon.log_tail()
+        )),
+    }
+}
+
+/// A volume, and where its file lies on the device (bytes).
+type Place = (u32, Vec<Range<u64>>);
+
+fn places(stage: &Stage, setup: &Setup) -> Result<Vec<Place>, Error> {
+    let place = |volume: u32| {
+        let file = stage.mount.path().join(format!("data/{volume}.0.vol"));
+        let text = command("xfs_io", "xfsprogs", |c| c.args(["-r", "-c", "bmap"]).arg(file))?;
+        let extents: Vec<_> = text.lines().filter_map(extent).collect();
+        assert!(!extents.is_empty(), "no extents of volume {volume} in: {text}");
+        Ok((volume, extents))
+    };
+    setup.volumes().into_iter().map(place).collect()
+}
+
+/// A line such as `0: [0..131071]: 96..131167`, in sectors.
+fn extent(line: &str) -> Option<Range<u64>> {
+    let (first, last) = line.rsplit_once(": ")?.1.split_once("..")?;
+    let (first, last): (u64, u64) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+    Some(first * 512..(last + 1) * 512)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extents_are_read_as_xfs_io_prints_them() {
+        assert_eq!(extent("\t0: [0..131071]: 96..131167"), Some(49_152..67_158_016));
+        assert_eq!(extent("\t1: [131072..131079]: hole"), None);
+        assert_eq!(extent("x/1.0.vol:"), None);
+    }
+}

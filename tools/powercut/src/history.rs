@@ -1,0 +1,196 @@
+//! What was written, when, and what may therefore be found behind a cut. Pure.
+
+use std::fmt::Write;
+
+/// A point in time: how many requests the disk had carried out. What an acknowledgement rests on
+/// comes before the moment at which it was seen.
+pub type Moment = u64;
+
+pub use faultdisk::state::split_mix as roll;
+
+/// The bytes of part `n` of a version: mostly small, sometimes beyond what is stored in one piece.
+pub fn content(version: u64, n: usize) -> Vec<u8> {
+    let mut state = version ^ (n as u64).wrapping_mul(0xd134_2543_de82_ef95);
+    let len = match roll(&mut state) % 200 {
+        0 => 1_048_577 + roll(&mut state) % 1_500_000,
+        1..=9 => roll(&mut state) % 200_000,
+        10..=69 => roll(&mut state) % 40_000,
+        _ => roll(&mut state) % 5000,
+    };
+    let len = usize::try_from(len).expect("a length in memory") + 8;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        bytes.extend_from_slice(&roll(&mut state).to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// One write.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// Which bytes; `None` for a delete.
+    pub seed: Option<u64>,
+    /// It was not sent before this.
+    pub sent: Moment,
+    /// Its acknowledgement was there by then.
+    pub acknowledged: Option<Moment>,
+}
+
+/// Photos that are always written together: one, or those of a batch. All writes to them come from
+/// one connection, one after the other.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    pub paths: Vec<String>,
+    pub versions: Vec<Version>,
+}
+
+/// What a read of one photo gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    Absent,
+    Bytes(Vec<u8>),
+    /// Another status, or none.
+    Failed(String),
+}
+
+/// What is to be said of a subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Right,
+    /// An acknowledged write is not there.
+    Lost(String),
+    /// It shows what was never written, or parts of several writes.
+    Wrong(String),
+}
+
+impl Subject {
+    /// Whether something of it was acknowledged by then.
+    pub fn acknowledged(&self, cut: Moment) -> usize {
+        self.versions.iter().filter(|version| version.is_acknowledged(cut)).count()
+    }
+
+    fn shows(&self, seed: Option<u64>, shown: &[Shown]) -> bool {
+        shown.iter().enumerate().all(|(n, shown)| match (seed, shown) {
+            (None, Shown::Absent) => true,
+            (Some(seed), Shown::Bytes(bytes)) => *bytes == content(seed, n),
+            _ => false,
+        })
+    }
+
+    /// Holds what is shown after a cut against what was written before it: the last acknowledged
+    /// write, or a later one that was under way.
+    pub fn judge(&self, cut: Moment, shown: &[Shown]) -> Verdict {
+        let last = self.versions.iter().rposition(|version| version.is_acknowledged(cut));
+        let allowed = self.versions.iter().skip(last.unwrap_or(0));
+        let mut allowed = allowed.filter(|version| version.sent <= cut);
+        let absent = last.is_none() && self.shows(None, shown);
+        if absent || allowed.any(|version| self.shows(version.seed, shown)) {
+            return Verdict::Right;
+        }
+        let failed = shown.iter().any(|shown| matches!(shown, Shown::Failed(_)));
+        let earlier = self.versions[..last.unwrap_or(0)].iter();
+        let mut earlier = earlier.map(|version| version.seed).chain([None]);
+        let text = self.text(cut, last, shown);
+        if failed || earlier.any(|seed| self.shows(seed, shown)) {
+            Verdict::Lost(text)
+        } else {
+            Verdict::Wrong(text)
+        }
+    }
+
+    fn text(&self, cut: Moment, last: Option<usize>, shown: &[Shown]) -> String {
+        let mut text = self.paths[0].clone();
+        let (sent, seen) = last.map_or((0, 0), |last| {
+            let version = &self.versions[last];
+            (version.sent, version.acknowledged.unwrap_or_default())
+        });
+        let of = self.versions.len();
+        let last = last.map_or("none".to_owned(), |last| last.to_string());
+        let _ = write!(
+            text,
+            " at {cut}: version {last} of {of} (sent {sent}, acknowledged {seen}), found"
+        );
+        for (n, shown) in shown.iter().enumerate() {
+            let _ = match shown {
+                Shown::Absent => write!(text, " nothing"),
+                Shown::Failed(why) => write!(text, " {why}"),
+                Shown::Bytes(bytes) => {
+                    let of = self.versions.iter().position(|version| {
+                        version.seed.is_some_and(|seed| content(seed, n) == *bytes)
+                    });
+                    match of {
+                        Some(of) => write!(text, " version {of}"),
+                        None => write!(text, " {} foreign bytes", bytes.len()),
+                    }
+                }
+            };
+        }
+        text
+    }
+}
+
+impl Version {
+    fn is_acknowledged(&self, cut: Moment) -> bool {
+        self.acknowledged.is_some_and(|moment| moment <= cut)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(seed: Option<u64>, sent: Moment, acknowledged: Option<Moment>) -> Version {
+        Version { seed, sent, acknowledged }
+    }
+
+    fn bytes(seed: u64, n: usize) -> Shown {
+        Shown::Bytes(content(seed, n))
+    }
+
+    /// Written at 10, replaced at 20, deleted at 30 without an answer.
+    fn one() -> Subject {
+        let versions = vec![
+            version(Some(1), 8, Some(10)),
+            version(Some(2), 12, Some(20)),
+            version(None, 25, None),
+        ];
+        Subject { paths: vec!["/1/1".into()], versions }
+    }
+
+    #[test]
+    fn the_last_acknowledged_write_or_one_under_way_is_right() {
+        let right = |cut, shown| one().judge(cut, &[shown]) == Verdict::Right;
+        assert!(right(7, Shown::Absent) && !right(7, bytes(1, 0)));
+        assert!(right(9, Shown::Absent) && right(9, bytes(1, 0)));
+        assert!(right(11, bytes(1, 0)) && !right(11, bytes(2, 0)));
+        assert!(right(15, bytes(1, 0)) && right(15, bytes(2, 0)));
+        assert!(right(20, bytes(2, 0)) && right(24, bytes(2, 0)));
+        assert!(right(25, bytes(2, 0)) && right(25, Shown::Absent));
+    }
+
+    #[test]
+    fn what_is_missing_or_unreadable_is_lost_and_what_nobody_wrote_is_wrong() {
+        let lost = |cut, shown| matches!(one().judge(cut, &[shown]), Verdict::Lost(_));
+        assert!(lost(10, Shown::Absent));
+        assert!(lost(20, bytes(1, 0)));
+        assert!(lost(24, Shown::Absent));
+        assert!(lost(20, Shown::Failed("500".into())));
+        let wrong = |cut, shown| matches!(one().judge(cut, &[shown]), Verdict::Wrong(_));
+        assert!(wrong(20, bytes(3, 0)));
+        assert!(wrong(20, Shown::Bytes(Vec::new())));
+        assert!(wrong(11, bytes(2, 0)), "it was not sent yet");
+    }
+
+    #[test]
+    fn a_batch_is_whole_or_absent() {
+        let versions = vec![version(Some(1), 8, Some(10)), version(Some(2), 12, Some(20))];
+        let batch = Subject { paths: vec!["/1/1".into(), "/1/2".into()], versions };
+        assert_eq!(batch.judge(15, &[bytes(1, 0), bytes(1, 1)]), Verdict::Right);
+        assert_eq!(batch.judge(15, &[bytes(2, 0), bytes(2, 1)]), Verdict::Right);
+        let mixed = batch.judge(15, &[bytes(2, 0), bytes(1, 1)]);
+        assert!(matches!(mixed, Verdict::Wrong(_)), "{mixed:?}");
+        let mixed = batch.judge(9, &[bytes(1, 0), Shown::Absent]);
+        assert!(matches!(mixed, Verdict::Wrong(_)), "{mixed:?}");
+    }
+}

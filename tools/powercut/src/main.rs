@@ -1,0 +1,297 @@
+//! Cuts the power of a running daemon on XFS and looks for what it had acknowledged.
+//! `cargo xtask powercut` builds what it needs and calls it.
+
+mod cuts;
+mod daemon;
+mod error;
+mod faults;
+mod history;
+mod http;
+mod load;
+mod record;
+mod report;
+mod shutdown;
+mod verify;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Parser, ValueEnum};
+use faultdisk::log::Kind;
+use faultdisk::xfs::command;
+
+use crate::cuts::Total;
+use crate::daemon::Setup;
+use crate::error::{Error, file};
+use crate::faults::Trial;
+use crate::history::roll;
+use crate::record::Recording;
+use crate::report::{Row, table};
+use crate::verify::Findings;
+
+const EXAMPLES: &str = "\
+Examples:
+  powercut --daemon target/release/hayloft --dir target/powercut
+      everything, with one and two shards and both ways to reserve space
+  powercut --daemon target/debug/hayloft --dir target/powercut --short
+      a minute of it, as part of the suite
+  powercut --daemon target/release/hayloft --dir target/powercut --cuts 500 --shards 2 \\
+           --prealloc zeroed --shutdowns 0 --faults 0
+      power cuts only, many of them, of one kind of daemon
+
+Needs root, loop devices, /dev/fuse, xfsprogs. A state that
+is wrong is kept in the directory, with the command that makes it again.
+Exit codes: 0 nothing was lost; 1 something was, or was wrong, or a control saw nothing; 2 could not run.";
+
+/// Cuts the power of a running daemon on XFS and looks for what it had acknowledged.
+#[derive(Parser)]
+#[command(after_help = EXAMPLES)]
+struct Cli {
+    /// The program under trial
+    #[arg(long, value_name = "PROGRAM")]
+    daemon: PathBuf,
+    /// Directory to work in, on a disk with some GiB free
+    #[arg(long)]
+    dir: PathBuf,
+    /// Power cuts of each recording
+    #[arg(long, default_value_t = 40)]
+    cuts: u64,
+    /// States looked at for each cut
+    #[arg(long, default_value_t = 6)]
+    states: u64,
+    /// Length of a recording
+    #[arg(long, default_value_t = 4.0)]
+    seconds: f64,
+    /// Rounds in which XFS is shut down under load
+    #[arg(long, default_value_t = 8)]
+    shutdowns: u64,
+    /// Rounds in which the device fails
+    #[arg(long, default_value_t = 4)]
+    faults: u64,
+    /// Shards, and volumes: 1 or 2 [default: both, one after the other]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=2))]
+    shards: Option<u32>,
+    /// How the daemon reserves the space of a volume [default: both]
+    #[arg(long)]
+    prealloc: Option<Prealloc>,
+    /// Decides everything that is random, but for the order in which threads run
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// A few of each, with one shard and fallocate, and with two and zeroed
+    #[arg(long)]
+    short: bool,
+    /// Where to write the table too
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Prealloc {
+    Fallocate,
+    Zeroed,
+}
+
+impl Prealloc {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fallocate => "fallocate",
+            Self::Zeroed => "zeroed",
+        }
+    }
+}
+
+/// The trials of one kind of daemon.
+struct Trials<'a> {
+    cli: &'a Cli,
+    setup: Setup,
+    name: String,
+    seed: u64,
+    rows: Vec<Row>,
+}
+
+impl Trials<'_> {
+    /// An empty directory for the next trial; what the last one left is gone, unless it was kept.
+    fn dir(&self) -> Result<PathBuf, Error> {
+        let dir = self.cli.dir.join("trial");
+        // A run that was killed leaves its mounts behind.
+        for mount in ["xfs", "state.xfs", "fuse"].map(|name| dir.join(name)) {
+            let _ = command("umount", "mount", |c| c.arg("-l").arg(mount));
+        }
+        match std::fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(file("remove", &dir)(error));
+            }
+            _ => std::fs::create_dir_all(&dir).map_err(file("create", &dir))?,
+        }
+        Ok(dir)
+    }
+
+    fn push(&mut self, what: &str, total: Total, is_control: bool, since: Instant) {
+        let what = format!("{what}, {}", self.name);
+        let row = Row { what, total, is_control, took: since.elapsed() };
+        let (mark, total) = (if row.is_right() { "ok" } else { "BAD" }, &row.total);
+        println!(
+            "{mark}: {}: {} states, {} lost, {} wrong, {} other, {:.0?}",
+            row.what, total.states, total.lost, total.wrong, total.trouble, row.took
+        );
+        self.rows.push(row);
+    }
+
+    /// Keeps what shows a fault.
+    fn keep(&self, dir: &Path) {
+        let mut kept = self.cli.dir.join("kept");
+        let mut n = 1;
+        while kept.exists() {
+            kept = self.cli.dir.join(format!("kept-{n}"));
+            n += 1;
+        }
+        match std::fs::rename(dir, &kept) {
+            Ok(()) => println!(
+                "kept in {0}; a state of it again: faultdisk state {0}/log --base {0}/base --out IMAGE \
+                 and the words above",
+                kept.display()
+            ),
+            Err(error) => println!("cannot keep {}: {error}", dir.display()),
+        }
+    }
+
+    fn power_cuts(&mut self) -> Result<(), Error> {
+        let (dir, since) = (self.dir()?, Instant::now());
+        let seed = roll(&mut self.seed);
+        let recording = Recording::make(&self.setup, &dir, self.cli.seconds, seed)?;
+        let entries = recording.log.entries();
+        println!(
+            "{}: seed {}: {} writes acknowledged, {} requests, {} of them flushes",
+            self.name,
+            self.cli.seed,
+            recording.acknowledged,
+            entries.len(),
+            entries.iter().filter(|entry| entry.kind == Kind::Flush).count()
+        );
+        let cuts = cuts::choose(&recording, self.cli.cuts, &mut self.seed);
+        let (setup, states) = (&self.setup, self.cli.states);
+        let seed = &mut self.seed;
+        let total = cuts::cut(setup, &recording, &dir, (&cuts, states, 0), seed, tell)?;
+        let is_bad = !total.is_clean();
+        self.push("power cuts", total, false, since);
+        if is_bad {
+            self.keep(&dir);
+            return Ok(());
+        }
+        self.control(&recording, &dir)
+    }
+
+    /// The same recording on a device that lies: the last flush before each cut did nothing. Cuts are
+    /// right behind acknowledgements, so that something must be missing.
+    fn control(&mut self, recording: &Recording, dir: &Path) -> Result<(), Error> {
+        let since = Instant::now();
+        let mut cuts = cuts::choose(recording, 8, &mut self.seed);
+        cuts.retain(|cut| *cut >= recording.from);
+        cuts.truncate(if self.cli.short { 2 } else { 6 });
+        let (setup, seed) = (&self.setup, &mut self.seed);
+        let total = cuts::cut(setup, recording, dir, (&cuts, 1, 2), seed, |_, _| ())?;
+        self.push("CONTROL: two flushes before each cut did nothing", total, true, since);
+        Ok(())
+    }
+
+    fn shutdowns(&mut self) -> Result<(), Error> {
+        for flush in [false, true] {
+            let (since, mut total) = (Instant::now(), Total::default());
+            for n in (0..self.cli.shutdowns).filter(|n| (n % 2 == 1) == flush) {
+                let dir = self.dir()?;
+                let findings = shutdown::round(&self.setup, &dir, flush, &mut self.seed)?;
+                tell(&format!("shutdown {n}"), &findings);
+                total.cuts += 1;
+                total.add(&findings);
+                if !findings.is_clean() {
+                    self.keep(&dir);
+                }
+            }
+            let log = if flush { "with" } else { "without" };
+            if total.cuts > 0 {
+                self.push(&format!("XFS shut down {log} its log"), total, false, since);
+            }
+        }
+        Ok(())
+    }
+
+    fn faults(&mut self) -> Result<(), Error> {
+        let kinds = Trial::ALL.iter().cycle().zip(0..self.cli.faults);
+        for (&trial, n) in kinds {
+            let (since, dir) = (Instant::now(), self.dir()?);
+            let (setup, seed) = (&self.setup, &mut self.seed);
+            let (findings, mut total) = faults::round(setup, &dir, trial, seed, tell)?;
+            tell(&format!("fault {n}"), &findings);
+            total.lost += findings.lost.len() as u64;
+            total.wrong += findings.wrong.len() as u64;
+            total.trouble += findings.trouble.len() as u64;
+            let is_bad = !total.is_clean();
+            self.push(trial.name(), total, false, since);
+            if is_bad {
+                self.keep(&dir);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Says what is wrong with a state, if anything is.
+fn tell(state: &str, findings: &Findings) {
+    for line in findings.lines() {
+        println!("{state}: {line}");
+    }
+}
+
+fn all(cli: &Cli) -> Result<Vec<Row>, Error> {
+    let both = [Prealloc::Fallocate, Prealloc::Zeroed];
+    let kinds = [1, 2].into_iter().flat_map(|shards| both.map(|prealloc| (shards, prealloc)));
+    let mut rows = Vec::new();
+    for (shards, prealloc) in kinds {
+        let wanted = cli.shards.is_none_or(|wanted| wanted == shards)
+            && cli.prealloc.is_none_or(|wanted| wanted == prealloc);
+        let in_short = (shards == 1) == (prealloc == Prealloc::Fallocate);
+        if !wanted || (cli.short && !in_short) {
+            continue;
+        }
+        let setup = Setup {
+            program: cli.daemon.clone(),
+            shards,
+            prealloc: prealloc.name(),
+            volume_mib: 64 + (cli.seconds * 48.0 / f64::from(shards)) as u64,
+        };
+        let name = format!("{shards} shards, {}", prealloc.name());
+        let seed = cli.seed.wrapping_add(u64::from(shards) << 32);
+        let mut trials = Trials { cli, setup, name, seed, rows: Vec::new() };
+        if cli.cuts > 0 {
+            trials.power_cuts()?;
+        }
+        trials.shutdowns()?;
+        trials.faults()?;
+        rows.extend(trials.rows);
+    }
+    Ok(rows)
+}
+
+fn main() -> ExitCode {
+    let mut cli = Cli::parse();
+    if cli.short {
+        (cli.cuts, cli.states, cli.seconds, cli.shutdowns, cli.faults) = (4, 3, 1.0, 2, 1);
+    }
+    let rows = match all(&cli) {
+        Ok(rows) => rows,
+        Err(error) => {
+            eprintln!("powercut: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let text = table(&rows);
+    println!("\n{text}");
+    if let Some(path) = &cli.record
+        && let Err(error) = std::fs::write(path, &text)
+    {
+        eprintln!("powercut: cannot write {}: {error}", path.display());
+        return ExitCode::from(2);
+    }
+    if rows.iter().all(Row::is_right) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,126 @@
+//! One recording: the daemon under load, on XFS, on a device that writes everything down.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use faultdisk::xfs::{Loop, Mount, Through, make_image};
+use faultdisk::{FaultDisk, Log};
+
+use crate::daemon::{Daemon, Setup};
+use crate::error::{Error, file};
+use crate::history::{Moment, Subject, Version, content};
+use crate::http::Client;
+use crate::load::{Clock, Load, Written, path};
+use crate::verify::History;
+
+/// A volume that is made under load, and its size (MiB).
+const LATE_VOLUME: (u32, u64) = (9, 16);
+/// Photos that are written to it at once.
+const LATE_PHOTOS: u64 = 20;
+
+/// Length of an image with room for such volumes (bytes): XFS wants 300 MiB at least.
+pub fn image_len(setup: &Setup) -> u64 {
+    let volumes = u64::from(setup.shards) * setup.volume_mib + LATE_VOLUME.1;
+    (300 + volumes + volumes / 4) << 20
+}
+
+/// A device, the XFS on it, and a daemon on that.
+pub struct Stage {
+    pub daemon: Daemon,
+    pub mount: Mount,
+    pub disk: FaultDisk,
+    /// What was on the device before.
+    pub base: PathBuf,
+    pub history: History,
+}
+
+impl Stage {
+    /// Begins in an empty directory.
+    pub fn set_up(setup: &Setup, dir: &Path) -> Result<Self, Error> {
+        let (image, base) = (dir.join("image"), dir.join("base"));
+        make_image(&image, image_len(setup))?;
+        std::fs::copy(&image, &base).map_err(file("copy to", &base))?;
+        let disk = FaultDisk::start(&image, dir)?;
+        let mount = Loop::attach(disk.device(), Through::Direct)?.mount(&dir.join("xfs"))?;
+        let daemon = Daemon::start(setup, &mount.path().join("data"), &dir.join("daemon.log"))?;
+        let mut history = History::default();
+        // The first volume is there when the daemon is ready.
+        history.volumes.push((1, disk.done()));
+        for volume in setup.volumes().into_iter().skip(1) {
+            make_volume(&daemon, volume, setup.volume_mib)?;
+            history.volumes.push((volume, disk.done()));
+        }
+        Ok(Self { daemon, mount, disk, base, history })
+    }
+
+    /// What tells the time by this device.
+    pub fn clock(&self) -> Clock {
+        let device = self.disk.clock();
+        Arc::new(move || device.done())
+    }
+}
+
+pub fn make_volume(daemon: &Daemon, volume: u32, size_mib: u64) -> Result<(), Error> {
+    let order = format!("{{\"id\": {volume}, \"size\": \"{size_mib}MiB\"}}");
+    daemon.ask("POST", "/volumes", Some(&order)).map(drop)
+}
+
+/// What is needed to cut anywhere.
+pub struct Recording {
+    pub base: PathBuf,
+    pub log: Log,
+    pub history: History,
+    /// When the load began.
+    pub from: Moment,
+    /// When all that was acknowledged is known; later entries are not looked at.
+    pub to: Moment,
+    pub acknowledged: u64,
+}
+
+impl Recording {
+    /// Runs the load for `seconds` in an empty directory.
+    pub fn make(setup: &Setup, dir: &Path, seconds: f64, seed: u64) -> Result<Self, Error> {
+        let mut stage = Stage::set_up(setup, dir)?;
+        let (clock, from) = (stage.clock(), stage.disk.done());
+        let load = Load::start(stage.daemon.data, &setup.volumes(), seed, Arc::clone(&clock));
+        std::thread::sleep(Duration::from_secs_f64(seconds / 2.0));
+        let late = late_volume(&mut stage, &clock)?;
+        std::thread::sleep(Duration::from_secs_f64(seconds / 2.0));
+        let to = stage.disk.done();
+        let Written { subjects, acknowledged, trouble, failed } = load.finish();
+        if !trouble.is_empty() || !failed.is_empty() {
+            return Err(Error::Idle(format!("{failed:?} {trouble:?}")));
+        }
+        let Stage { daemon, mount, disk, base, mut history } = stage;
+        drop(daemon);
+        drop(mount.unmount()?);
+        let log = Log::open(disk.log())?;
+        if acknowledged < 100 {
+            return Err(Error::Idle(format!("{acknowledged} writes")));
+        }
+        history.subjects = subjects;
+        history.subjects.extend(late);
+        Ok(Self { base, log, history, from, to, acknowledged })
+    }
+}
+
+/// Makes a volume while others are written, and writes to it.
+fn late_volume(stage: &mut Stage, clock: &Clock) -> Result<Vec<Subject>, Error> {
+    make_volume(&stage.daemon, LATE_VOLUME.0, LATE_VOLUME.1)?;
+    stage.history.volumes.push((LATE_VOLUME.0, clock()));
+    let mut subjects = Vec::new();
+    let failed = |why: String| Error::Idle(format!("the late volume takes nothing: {why}"));
+    let mut client = Client::connect(stage.daemon.data).map_err(|error| failed(error.to_string()))?;
+    for key in 0..LATE_PHOTOS {
+        let (path, sent) = (path(LATE_VOLUME.0, key), clock());
+        let reply = client.request("PUT", &path, Some(&content(key, 0)));
+        let reply = reply.map_err(|error| failed(error.to_string()))?;
+        if reply.status != 201 {
+            return Err(failed(format!("{} {}", reply.status, reply.text())));
+        }
+        let versions = vec![Version { seed: Some(key), sent, acknowledged: Some(clock()) }];
+        subjects.push(Subject { paths: vec![path], versions });
+    }
+    Ok(subjects)
+}

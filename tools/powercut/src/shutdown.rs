@@ -1,0 +1,79 @@
+//! The file system is shut down under load: what it had not written is gone, and everything that is
+//! asked of it fails from then on.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use faultdisk::xfs::{Loop, Through, command, make_image};
+
+use crate::daemon::{Daemon, Setup};
+use crate::error::Error;
+use crate::history::roll;
+use crate::load::Load;
+use crate::record::{image_len, make_volume};
+use crate::verify::{Findings, History, verify};
+
+/// How long a daemon may take to notice that nothing works any more, and to end.
+const NOTICE: Duration = Duration::from_secs(10);
+
+/// One round, in an empty directory. With `flush`, the log of XFS is written first.
+pub fn round(setup: &Setup, dir: &Path, flush: bool, seed: &mut u64) -> Result<Findings, Error> {
+    let image = dir.join("image");
+    make_image(&image, image_len(setup))?;
+    let mount = Loop::attach(&image, Through::Direct)?.mount(&dir.join("xfs"))?;
+    let (data, log) = (mount.path().join("data"), dir.join("daemon.log"));
+    let mut daemon = Daemon::start(setup, &data, &log)?;
+    let mut history = History { volumes: vec![(1, 0)], ..History::default() };
+    for volume in setup.volumes().into_iter().skip(1) {
+        make_volume(&daemon, volume, setup.volume_mib)?;
+        history.volumes.push((volume, 0));
+    }
+    // 0 before, 1 once it is shut down.
+    let time = Arc::new(AtomicU64::new(0));
+    let clock = Arc::clone(&time);
+    let load = Load::start(
+        daemon.data,
+        &setup.volumes(),
+        roll(seed),
+        Arc::new(move || clock.load(Ordering::SeqCst)),
+    );
+    std::thread::sleep(Duration::from_millis(200 + roll(seed) % 500));
+    let how = if flush { "shutdown -f" } else { "shutdown" };
+    command("xfs_io", "xfsprogs", |c| c.args(["-x", "-c", how]).arg(mount.path()))?;
+    time.store(1, Ordering::SeqCst);
+    let mut findings = Findings::default();
+    match daemon.wait(NOTICE) {
+        Some(status) if status.code() == Some(1) => {}
+        Some(status) => findings.trouble.push(format!("it ended with {status} instead of 1")),
+        None => findings.trouble.push(format!(
+            "it runs on {NOTICE:?} after the file system went:\n{}",
+            daemon.log_tail()
+        )),
+    }
+    let written = load.finish();
+    drop(daemon);
+    findings.trouble.extend(written.trouble);
+    for subject in &written.subjects {
+        let late = |version: &&crate::history::Version| {
+            version.sent > 0 && version.acknowledged.is_some() && version.seed.is_some()
+        };
+        if let Some(late) = subject.versions.iter().find(late) {
+            let text = format!("{}: {late:?}, sent after the shutdown", subject.paths[0]);
+            findings.trouble.push(text);
+        }
+    }
+    if written.acknowledged < 20 {
+        return Err(Error::Idle(format!("{} writes before a shutdown", written.acknowledged)));
+    }
+    history.subjects = written.subjects;
+    let mount = mount.unmount()?.mount(&dir.join("xfs"))?;
+    let after = verify(setup, &data, &log, &history, u64::MAX)?;
+    drop(mount);
+    findings.checked = after.checked;
+    findings.lost = after.lost;
+    findings.wrong = after.wrong;
+    findings.trouble.extend(after.trouble);
+    Ok(findings)
+}
