@@ -281,7 +281,7 @@ impl Project {
     }
 
     fn rust(&self) -> impl Iterator<Item = (&str, &str)> {
-        ["src/", "tests/", "xtask/"].into_iter().flat_map(|dir| self.with(dir, ".rs"))
+        ["src/", "tests/", "tools/", "xtask/"].into_iter().flat_map(|dir| self.with(dir, ".rs"))
     }
 
     /// Whether there is such a file or directory.
@@ -517,7 +517,15 @@ fn resolved(file: &str, path: &[String]) -> Vec<String> {
 /// Files reached from the roots by `mod` declarations, and whether they are compiled for tests only.
 fn modules(project: &Project) -> BTreeMap<String, bool> {
     let mut reached: BTreeMap<String, bool> = BTreeMap::new();
-    let roots = ["src/lib.rs", "src/main.rs", "xtask/src/main.rs"].map(|root| (root, false));
+    let roots = [
+        "src/lib.rs",
+        "src/main.rs",
+        "tools/faultdisk/src/lib.rs",
+        "tools/faultdisk/src/main.rs",
+        "tools/powercut/src/main.rs",
+        "xtask/src/main.rs",
+    ];
+    let roots = roots.map(|root| (root, false));
     let binaries = project.with("tests/", ".rs").filter(|(path, _)| path.matches('/').count() == 1);
     let mut waiting: Vec<(String, bool)> = roots
         .into_iter()

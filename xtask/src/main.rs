@@ -12,7 +12,11 @@ cargo xtask test [--without-xfs]   the whole suite: formatting, lints, all tests
 cargo xtask read-path              measures the read path of the release build and records it
                                    under bench/results/
 cargo xtask hostile                measures what clients that dawdle or hang up cost the others, and
-                                   records it there";
+                                   records it there
+cargo xtask powercut [FLAG...]     cuts the power of the release build on XFS, shuts XFS down under
+                                   it and lets its disk fail, and records there what was lost:
+                                   nothing. As root; --help lists the flags (--cuts N,
+                                   --shutdowns N, --seconds S, --shards 1|2, ...)";
 
 /// Something that must work did not.
 #[derive(Debug)]
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
         ["test", "--without-xfs"] => suite::run_all(false),
         ["read-path"] => suite::read_path(),
         ["hostile"] => suite::hostile(),
+        ["powercut", ref flags @ ..] => suite::powercut(flags),
         _ => {
             eprintln!("{HELP}");
             return ExitCode::from(2);

@@ -21,6 +21,10 @@ const TOOLS: [(&str, &str); 9] = [
 /// What measuring needs besides.
 const BENCH_TOOLS: [(&str, &str); 2] = [("wrk", "wrk"), ("strace", "strace")];
 
+/// What cutting the power needs besides a kernel with loop devices, FUSE and XFS.
+const POWERCUT_TOOLS: [(&str, &str); 3] =
+    [("mkfs.xfs", "xfsprogs"), ("xfs_io", "xfsprogs"), ("losetup", "mount")];
+
 /// Tests that are run again on XFS.
 const ON_XFS: [&str; 4] = ["parity", "daemon", "kill", "damage"];
 
@@ -111,7 +115,33 @@ fn on_xfs() -> Result<(), Failed> {
     for test in ON_XFS {
         tests.args(["--test", test]);
     }
-    run(tests.env("HAYLOFT_TEST_DIR", xfs.path()))
+    run(tests.env("HAYLOFT_TEST_DIR", xfs.path()))?;
+    drop(xfs);
+    require(&POWERCUT_TOOLS)?;
+    run(&mut cargo(&["build", "--locked", "--package", "powercut"]))?;
+    // The daemon is the one that was just tested.
+    let built = target().join("debug");
+    let mut short = Command::new(built.join("powercut"));
+    short.arg("--daemon").arg(built.join("hayloft"));
+    run(short.arg("--dir").arg(root().join("target/powercut")).arg("--short"))
+}
+
+/// Where cargo builds.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// Cuts the power.
+///
+/// # Errors
+/// What failed, or that something was lost.
+pub fn powercut(flags: &[&str]) -> Result<(), Failed> {
+    require(&POWERCUT_TOOLS)?;
+    run(&mut cargo(&["build", "--release", "--locked", "--bin", "hayloft"]))?;
+    run(&mut cargo(&["build", "--locked", "--package", "powercut"]))?;
+    let mut script = Command::new("bash");
+    script.arg("bench/powercut.sh").arg(target().join("release/hayloft"));
+    run(script.arg(target().join("debug/powercut")).args(flags).current_dir(root()))
 }
 
 /// Measures the read path.

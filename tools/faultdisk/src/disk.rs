@@ -1,6 +1,7 @@
 //! The device as a file: a FUSE file system with one directory and one file, served by this process.
 
 use std::ffi::OsStr;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -12,7 +13,7 @@ use fuser::{
 };
 
 use crate::error::{Error, file};
-use crate::recorder::{Fault, Recorder};
+use crate::recorder::Recorder;
 
 /// Requests under way at once.
 const THREADS: usize = 4;
@@ -24,76 +25,94 @@ const BELIEVE: Duration = Duration::from_secs(3600);
 const FILE: INodeNo = INodeNo(2);
 const FILE_NAME: &str = "disk";
 
-/// A device that is there as long as this value.
-#[derive(Debug)]
-pub struct FaultDisk {
-    recorder: Arc<Recorder>,
-    session: Option<BackgroundSession>,
-    device: PathBuf,
-    log: PathBuf,
-}
-
-impl FaultDisk {
-    /// Serves `image` as a device, with `dir`/log as the log and `dir`/fuse as the mount point. The
-    /// image itself is written; what it held before is needed to make sense of the log.
+/// What a device does. All of it may be asked of several threads at once.
+#[expect(clippy::len_without_is_empty, reason = "a device is never empty")]
+pub trait Device: Send + Sync + 'static {
+    /// Its length (bytes).
+    fn len(&self) -> u64;
+    /// Reads what was written last; the range lies within the device.
     ///
     /// # Errors
-    /// When there is no such image, or FUSE cannot be mounted.
-    pub fn start(image: &Path, dir: &Path) -> Result<Self, Error> {
-        let (mount, log) = (dir.join("fuse"), dir.join("log"));
-        std::fs::create_dir_all(&mount).map_err(file("create", &mount))?;
-        let recorder = Arc::new(Recorder::new(image, &log)?);
+    /// The kernel's.
+    fn read(&self, offset: u64, data: &mut [u8]) -> io::Result<()>;
+    /// Writes.
+    ///
+    /// # Errors
+    /// The kernel's, or one that was ordered.
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()>;
+    /// Makes durable what was written.
+    ///
+    /// # Errors
+    /// The kernel's, or one that was ordered.
+    fn flush(&self) -> io::Result<()>;
+}
+
+/// A device as a file, as long as this value is there.
+#[derive(Debug)]
+pub struct Disk<D> {
+    device: Arc<D>,
+    session: Option<BackgroundSession>,
+    path: PathBuf,
+}
+
+impl<D: Device> Disk<D> {
+    /// Serves `device` as a file in the directory `mount`, which is made if absent.
+    ///
+    /// # Errors
+    /// When FUSE cannot be mounted.
+    pub fn serve(device: D, mount: &Path) -> Result<Self, Error> {
+        std::fs::create_dir_all(mount).map_err(file("create", mount))?;
+        let device = Arc::new(device);
         let mut config = Config::default();
         config.mount_options.push(MountOption::FSName("faultdisk".to_owned()));
         config.n_threads = Some(THREADS);
         config.clone_fd = true;
-        let session = fuser::spawn_mount(Served(Arc::clone(&recorder)), &mount, &config);
-        let session = session.map_err(|source| Error::NoDevice { path: mount.clone(), source })?;
-        let device = mount.join(FILE_NAME);
-        Ok(Self { recorder, session: Some(session), device, log })
+        let session = fuser::spawn_mount(Served(Arc::clone(&device)), mount, &config);
+        let session =
+            session.map_err(|source| Error::NoDevice { path: mount.to_owned(), source })?;
+        Ok(Self { device, session: Some(session), path: mount.join(FILE_NAME) })
     }
 
-    /// The file that is the device; a loop device goes on it.
+    /// The file; a loop device goes on it.
     #[must_use]
-    pub fn device(&self) -> &Path {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What stands behind it.
+    #[must_use]
+    pub fn device(&self) -> &Arc<D> {
         &self.device
-    }
-
-    /// The log, to be opened when the device is not used any more.
-    #[must_use]
-    pub fn log(&self) -> &Path {
-        &self.log
-    }
-
-    /// Number of requests that have completed: the time, as the device tells it.
-    #[must_use]
-    pub fn done(&self) -> u64 {
-        self.recorder.done()
-    }
-
-    /// What tells that time to others.
-    #[must_use]
-    pub fn clock(&self) -> Arc<Recorder> {
-        Arc::clone(&self.recorder)
-    }
-
-    /// Gives the order to fail, or takes it back.
-    pub fn fail(&self, fault: Option<Fault>) {
-        self.recorder.fail(fault);
     }
 }
 
-impl Drop for FaultDisk {
+impl<D> Drop for Disk<D> {
     fn drop(&mut self) {
         // Whatever still has the file open keeps it; there is nobody to tell.
         let _ = self.session.take().map(BackgroundSession::umount_and_join);
     }
 }
 
-/// What the kernel asks.
-struct Served(Arc<Recorder>);
+/// A device that records.
+pub type FaultDisk = Disk<Recorder>;
 
-impl Served {
+impl FaultDisk {
+    /// Serves `image` at `dir`/fuse and records to `dir`/log. The image itself is written; what it held
+    /// before is needed to make sense of the log.
+    ///
+    /// # Errors
+    /// When there is no such image, or FUSE cannot be mounted.
+    pub fn start(image: &Path, dir: &Path) -> Result<Self, Error> {
+        let mount = dir.join("fuse");
+        std::fs::create_dir_all(&mount).map_err(file("create", &mount))?;
+        Self::serve(Recorder::new(image, &dir.join("log"))?, &mount)
+    }
+}
+
+/// What the kernel asks.
+struct Served<D>(Arc<D>);
+
+impl<D: Device> Served<D> {
     fn attributes(&self, inode: INodeNo) -> FileAttr {
         let is_file = inode == FILE;
         FileAttr {
@@ -114,13 +133,20 @@ impl Served {
             flags: 0,
         }
     }
+
+    fn read_up_to_the_end(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let left = self.0.len().saturating_sub(offset);
+        let mut data = vec![0; len.min(usize::try_from(left).unwrap_or(usize::MAX))];
+        self.0.read(offset, &mut data)?;
+        Ok(data)
+    }
 }
 
-impl Filesystem for Served {
-    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+impl<D: Device> Filesystem for Served<D> {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
         // Without it, one write waits for another.
         let asynchronous = config.add_capabilities(InitFlags::FUSE_ASYNC_DIO);
-        asynchronous.map_err(|_| std::io::Error::from(std::io::ErrorKind::Unsupported))?;
+        asynchronous.map_err(|_| io::Error::from(io::ErrorKind::Unsupported))?;
         // A smaller bound than wanted only makes more requests.
         let _ = config.set_max_write(WRITE_MAX);
         Ok(())
@@ -154,7 +180,7 @@ impl Filesystem for Served {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        match self.0.read(offset, size as usize) {
+        match self.read_up_to_the_end(offset, size as usize) {
             Ok(data) => reply.data(&data),
             Err(error) => reply.error(error.into()),
         }

@@ -4,8 +4,9 @@
 //! The device is a file in a FUSE file system of this process, under a loop device with direct I/O: the
 //! kernel takes it for a disk with a volatile cache and no FUA, so what a file system does for
 //! durability arrives as writes and flushes of their own. [`disk`] is that file, [`recorder`] what
-//! stands behind it, [`log`] what was written down; [`state`] makes disk images of that: all writes that
-//! a flush covers, and of the others none, all, or any sectors. [`xfs`] attaches and mounts.
+//! stands behind it, [`log`] what was written down; [`state`] says what a cut can leave of that: all
+//! writes that a flush covers, and of the others none, all, or any sectors. [`overlay`] shows such a
+//! state as a device without a copy of it. [`xfs`] attaches and mounts.
 //!
 //! Several requests are under way at once, and complete late now and then. A flush covers the writes
 //! that had completed when it came, no others: a flush that is asked for too early is seen.
@@ -17,11 +18,12 @@
 pub mod disk;
 pub mod error;
 pub mod log;
+pub mod overlay;
 pub mod recorder;
 pub mod state;
 pub mod xfs;
 
-pub use disk::FaultDisk;
+pub use disk::{Device, Disk, FaultDisk};
 pub use error::Error;
 pub use log::Log;
 pub use recorder::{Fault, Which};

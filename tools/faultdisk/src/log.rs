@@ -152,7 +152,8 @@ pub(crate) mod tests {
         let dir = tempfile::tempdir().unwrap();
         let entries = [(4096, Some(vec![7; 1024]), 0), (0, None, 1), (512, Some(vec![9; 512]), 1)];
         let log = Log::open(&written(dir.path(), &entries)).unwrap();
-        let shapes: Vec<_> = log.entries().iter().map(|e| (e.kind, e.offset, e.len, e.begun)).collect();
+        let shapes: Vec<_> =
+            log.entries().iter().map(|e| (e.kind, e.offset, e.len, e.begun)).collect();
         let expected =
             [(Kind::Write, 4096, 1024, 0), (Kind::Flush, 0, 0, 1), (Kind::Write, 512, 512, 1)];
         assert_eq!(shapes, expected);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use faultdisk::log::{Entry, Kind};
-use faultdisk::xfs::{Loop, Through};
+use faultdisk::xfs::Loop;
 use faultdisk::{Error, FaultDisk, Log, Replay, Unflushed, state};
 
 const EXAMPLES: &str = "\
@@ -70,18 +70,20 @@ fn run(image: &Path, dir: &Path) -> Result<(), Error> {
         source,
     })?;
     let disk = FaultDisk::start(image, dir)?;
-    let device = Loop::attach(disk.device(), Through::Direct)?;
-    println!("{} records to {}; Enter ends it", device.name(), disk.log().display());
+    let device = Loop::attach(disk.path())?;
+    println!("{} records to {}; Enter ends it", device.name(), dir.join("log").display());
     // At the end of the input it ends too.
     let _ = std::io::stdin().read_line(&mut String::new());
     drop(device);
-    println!("{} entries", disk.done());
+    println!("{} entries", disk.device().done());
     Ok(())
 }
 
 fn line(n: usize, entry: &Entry) -> String {
     match entry.kind {
-        Kind::Write => format!("{n} write {} at {}, begun at {}", entry.len, entry.offset, entry.begun),
+        Kind::Write => {
+            format!("{n} write {} at {}, begun at {}", entry.len, entry.offset, entry.begun)
+        }
         Kind::Flush => format!("{n} flush of the first {}", entry.begun),
     }
 }

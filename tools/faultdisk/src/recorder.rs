@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::disk::Device;
 use crate::error::{Error, file};
 use crate::log::{Entry, Kind, MAGIC};
 use crate::state::split_mix;
@@ -93,13 +94,6 @@ impl Recorder {
         })
     }
 
-    /// Length of the device (bytes).
-    #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "a device is never empty")]
-    pub fn len(&self) -> u64 {
-        self.len
-    }
-
     /// Number of requests that have completed. It rises before a request is answered, so whoever has
     /// seen an answer finds what it rests on among these.
     #[must_use]
@@ -110,34 +104,6 @@ impl Recorder {
     /// Gives the order to fail, or takes it back.
     pub fn fail(&self, fault: Option<Fault>) {
         *locked(&self.fault) = fault;
-    }
-
-    /// Reads what was written last.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        let left = self.len.saturating_sub(offset);
-        let mut data = vec![0; len.min(usize::try_from(left).unwrap_or(usize::MAX))];
-        self.image.read_exact_at(&mut data, offset)?;
-        Ok(data)
-    }
-
-    /// Writes, and notes it when that is done.
-    ///
-    /// # Errors
-    /// The kernel's, or EIO by order.
-    pub fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let entry = Entry { kind: Kind::Write, offset, len: data.len() as u64, begun: self.done() };
-        self.carry_out(entry, data)
-    }
-
-    /// Notes a flush: it covers what had completed when it came.
-    ///
-    /// # Errors
-    /// The kernel's, or EIO by order.
-    pub fn flush(&self) -> io::Result<()> {
-        self.carry_out(Entry { kind: Kind::Flush, offset: 0, len: 0, begun: self.done() }, &[])
     }
 
     fn carry_out(&self, entry: Entry, data: &[u8]) -> io::Result<()> {
@@ -176,6 +142,27 @@ impl Recorder {
     }
 }
 
+impl Device for Recorder {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read(&self, offset: u64, data: &mut [u8]) -> io::Result<()> {
+        self.image.read_exact_at(data, offset)
+    }
+
+    /// Noted when it is done.
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let entry = Entry { kind: Kind::Write, offset, len: data.len() as u64, begun: self.done() };
+        self.carry_out(entry, data)
+    }
+
+    /// It covers what had completed when it came.
+    fn flush(&self) -> io::Result<()> {
+        self.carry_out(Entry { kind: Kind::Flush, offset: 0, len: 0, begun: self.done() }, &[])
+    }
+}
+
 /// "Input/output error", as Linux numbers it.
 const EIO: i32 = 5;
 
@@ -191,13 +178,18 @@ mod tests {
         (dir, recorder)
     }
 
+    fn read(recorder: &Recorder, offset: u64) -> [u8; 512] {
+        let mut data = [0; 512];
+        recorder.read(offset, &mut data).unwrap();
+        data
+    }
+
     #[test]
     fn what_is_done_is_read_back_and_stands_in_the_log() {
         let (dir, recorder) = recorder();
         recorder.write(4096, &[7; 512]).unwrap();
         recorder.flush().unwrap();
-        assert_eq!(recorder.read(4096, 512).unwrap(), [7; 512]);
-        assert_eq!(recorder.read(65_024, 4096).unwrap().len(), 512, "up to the end");
+        assert_eq!(read(&recorder, 4096), [7; 512]);
         assert_eq!(recorder.done(), 2);
         let log = Log::open(&dir.path().join("log")).unwrap();
         let begun: Vec<u64> = log.entries().iter().map(|entry| entry.begun).collect();
@@ -223,6 +215,6 @@ mod tests {
         let places: Vec<_> = log.entries().iter().map(|entry| (entry.kind, entry.offset)).collect();
         let (write, flush) = (Kind::Write, Kind::Flush);
         assert_eq!(places, [(write, 0), (flush, 0), (write, 512), (write, 2048)]);
-        assert_eq!(recorder.read(1536, 512).unwrap(), [0; 512]);
+        assert_eq!(read(&recorder, 1536), [0; 512]);
     }
 }

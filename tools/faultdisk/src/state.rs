@@ -7,8 +7,10 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::disk::Device;
 use crate::error::{Error, file};
 use crate::log::{Entry, Kind, Log};
+use crate::overlay::Overlay;
 use crate::xfs;
 
 /// Smallest piece of a write that can be lost alone (bytes).
@@ -43,10 +45,9 @@ impl std::str::FromStr for Unflushed {
         match text {
             "lost" => Ok(Self::Lost),
             "kept" => Ok(Self::Kept),
-            seed => seed
-                .parse()
-                .map(Self::Some)
-                .map_err(|_| format!("{seed:?} is neither `lost` nor `kept` nor a seed (a number)")),
+            seed => seed.parse().map(Self::Some).map_err(|_| {
+                format!("{seed:?} is neither `lost` nor `kept` nor a seed (a number)")
+            }),
         }
     }
 }
@@ -152,52 +153,68 @@ impl<'a> Replay<'a> {
     pub fn advance(&mut self, entries: usize) -> Result<(), Error> {
         assert!(self.done <= entries, "{entries} entries lie behind, at {}", self.done);
         for n in self.done..entries {
-            write(self.log, n, &self.image, &self.path, |count| vec![true; count])?;
+            let (data, offset) = (self.log.data(n)?, self.log.entries()[n].offset);
+            self.image.write_all_at(&data, offset).map_err(file("write", &self.path))?;
         }
         self.done = entries;
         Ok(())
     }
 
-    /// Makes an image at `out` of what a cut after `cut` entries can leave: of those behind where this
-    /// stands, what `unflushed` says.
+    /// What a cut after `cut` entries leaves of those behind where this stands: bytes, and where.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn survivors(
+        &self,
+        cut: usize,
+        unflushed: Unflushed,
+    ) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+        let mut dice = Dice::new(if let Unflushed::Some(seed) = unflushed { seed } else { 0 });
+        let mut runs = Vec::new();
+        for n in pending(self.log.entries(), self.done, cut) {
+            let (data, offset) = (self.log.data(n)?, self.log.entries()[n].offset);
+            let count = data.len() / SECTOR;
+            let sectors = match unflushed {
+                Unflushed::Lost => vec![false; count],
+                Unflushed::Kept => vec![n < cut; count],
+                Unflushed::Some(_) => dice.sectors(count),
+            };
+            let mut at = 0;
+            for run in sectors.chunk_by(|a, b| a == b) {
+                let end = at + run.len() * SECTOR;
+                if run[0] {
+                    runs.push((offset + at as u64, data[at..end].to_vec()));
+                }
+                at = end;
+            }
+        }
+        Ok(runs)
+    }
+
+    /// The same as a device.
+    ///
+    /// # Errors
+    /// When the log or the image cannot be read.
+    pub fn overlay(&self, cut: usize, unflushed: Unflushed) -> Result<Overlay, Error> {
+        let overlay = Overlay::new(&self.path)?;
+        for (offset, data) in self.survivors(cut, unflushed)? {
+            overlay.write(offset, &data).map_err(file("read", &self.path))?;
+        }
+        Ok(overlay)
+    }
+
+    /// The same as an image, at `out`.
     ///
     /// # Errors
     /// When the log cannot be read or the image not be written.
     pub fn image(&self, cut: usize, unflushed: Unflushed, out: &Path) -> Result<(), Error> {
         copy(&self.path, out)?;
         let image = File::options().write(true).open(out).map_err(file("open", out))?;
-        let mut dice = Dice::new(if let Unflushed::Some(seed) = unflushed { seed } else { 0 });
-        for n in pending(self.log.entries(), self.done, cut) {
-            write(self.log, n, &image, out, |count| match unflushed {
-                Unflushed::Lost => vec![false; count],
-                Unflushed::Kept => vec![n < cut; count],
-                Unflushed::Some(_) => dice.sectors(count),
-            })?;
+        for (offset, data) in self.survivors(cut, unflushed)? {
+            image.write_all_at(&data, offset).map_err(file("write", out))?;
         }
         Ok(())
     }
-}
-
-/// Writes those sectors of entry `n` that `survivors` names.
-fn write(
-    log: &Log,
-    n: usize,
-    image: &File,
-    path: &Path,
-    survivors: impl FnOnce(usize) -> Vec<bool>,
-) -> Result<(), Error> {
-    let (data, offset) = (log.data(n)?, log.entries()[n].offset);
-    let survivors = survivors(data.len() / SECTOR);
-    let mut at = 0;
-    for run in survivors.chunk_by(|a, b| a == b) {
-        let end = at + run.len() * SECTOR;
-        if run[0] {
-            let written = image.write_all_at(&data[at..end], offset + at as u64);
-            written.map_err(file("write", path))?;
-        }
-        at = end;
-    }
-    Ok(())
 }
 
 /// A copy with the same holes.
@@ -250,7 +267,11 @@ mod tests {
         assert_eq!(blocks(&made(Unflushed::Lost, 2, 0)), [0, 0, 0, 0]);
         assert_eq!(blocks(&made(Unflushed::Lost, 5, 0)), [1, 2, 0, 0]);
         assert_eq!(blocks(&made(Unflushed::Kept, 5, 0)), [3, 2, 4, 0]);
-        assert_eq!(blocks(&made(Unflushed::Lost, 6, 0)), [3, 2, 0, 0], "it came before the write was done");
+        assert_eq!(
+            blocks(&made(Unflushed::Lost, 6, 0)),
+            [3, 2, 0, 0],
+            "it came before the write was done"
+        );
         assert_eq!(blocks(&made(Unflushed::Lost, 6, 1)), [1, 2, 0, 0], "a flush that did nothing");
         assert_eq!(blocks(&made(Unflushed::Lost, 6, 2)), [0, 0, 0, 0]);
     }

@@ -37,15 +37,6 @@ pub fn make_image(path: &Path, len: u64) -> Result<(), Error> {
     command("mkfs.xfs", "xfsprogs", |c| c.args(["-q", "-f", "-K"]).arg(path)).map(drop)
 }
 
-/// Whether a loop device does direct I/O on the file behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Through {
-    /// It must: each request reaches the file as it is.
-    Direct,
-    /// It need not.
-    PageCache,
-}
-
 /// A loop device.
 #[derive(Debug)]
 pub struct Loop {
@@ -53,21 +44,19 @@ pub struct Loop {
 }
 
 impl Loop {
-    /// Attaches one to a file.
+    /// Attaches one to a file, with direct I/O: each request reaches the file as it is.
     ///
     /// # Errors
-    /// When none is free, this process may not, or direct I/O is wanted and impossible.
-    pub fn attach(image: &Path, through: Through) -> Result<Self, Error> {
-        let direct = if through == Through::Direct { "on" } else { "off" };
-        let direct = format!("--direct-io={direct}");
+    /// When none is free, this process may not, or the file allows no direct I/O.
+    pub fn attach(image: &Path) -> Result<Self, Error> {
         let device = command("losetup", "mount", |c| {
-            c.args(["--find", "--show", &direct]).arg(image)
+            c.args(["--find", "--show", "--direct-io=on"]).arg(image)
         })?;
         let attached = Self { device };
         let name = attached.device.trim_start_matches("/dev/");
         let flag = PathBuf::from(format!("/sys/block/{name}/loop/dio"));
         let flag = std::fs::read_to_string(&flag).map_err(file("read", &flag))?;
-        if through == Through::Direct && flag.trim() != "1" {
+        if flag.trim() != "1" {
             return Err(Error::NotDirect { device: attached.device.clone() });
         }
         Ok(attached)

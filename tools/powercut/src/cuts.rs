@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use faultdisk::log::Kind;
-use faultdisk::xfs::{Loop, Through};
-use faultdisk::{Replay, Unflushed, state};
+use faultdisk::xfs::Loop;
+use faultdisk::{Disk, Replay, Unflushed, state};
 
 use crate::daemon::Setup;
 use crate::error::{Error, file};
@@ -44,7 +44,8 @@ impl Total {
 pub fn choose(recording: &Recording, count: u64, seed: &mut u64) -> Vec<Moment> {
     let versions = recording.history.subjects.iter().flat_map(|subject| &subject.versions);
     let inside = |moment: &Moment| (recording.from..=recording.to).contains(moment);
-    let acknowledged: Vec<Moment> = versions.filter_map(|v| v.acknowledged).filter(inside).collect();
+    let acknowledged: Vec<Moment> =
+        versions.filter_map(|v| v.acknowledged).filter(inside).collect();
     let flushes: Vec<Moment> = (0..)
         .zip(recording.log.entries())
         .filter(|(moment, entry)| entry.kind == Kind::Flush && inside(moment))
@@ -84,8 +85,8 @@ pub fn cut(
     seed: &mut u64,
     mut tell: impl FnMut(&str, &Findings),
 ) -> Result<Total, Error> {
-    let [rolling, image, mount, log] =
-        ["rolling", "state", "state.xfs", "state.log"].map(|name| dir.join(name));
+    let [rolling, fuse, mount, log] =
+        ["rolling", "fuse", "xfs", "state.log"].map(|name| dir.join(name));
     let mut replay = Replay::new(&recording.log, &recording.base, &rolling)?;
     let mut total = Total { cuts: cuts.len() as u64, ..Total::default() };
     for &moment in cuts {
@@ -94,10 +95,9 @@ pub fn cut(
         replay.advance(durable)?;
         let pending = state::pending(entries, durable, at);
         for fate in fates(!pending.is_empty(), states, seed) {
-            replay.image(at, fate, &image)?;
             let _ = std::fs::remove_file(&log);
-            let device = Loop::attach(&image, Through::PageCache)?;
-            let findings = match device.mount(&mount) {
+            let disk = Disk::serve(replay.overlay(at, fate)?, &fuse)?;
+            let findings = match Loop::attach(disk.path())?.mount(&mount) {
                 Ok(mounted) => {
                     let data = mounted.path().join("data");
                     let findings = verify(setup, &data, &log, &recording.history, moment)?;
@@ -114,8 +114,6 @@ pub fn cut(
             tell(&format!("--cut {moment} --unflushed {fate} --deaf {deaf}"), &findings);
         }
     }
-    for path in [&rolling, &image] {
-        std::fs::remove_file(path).map_err(file("remove", path))?;
-    }
+    std::fs::remove_file(&rolling).map_err(file("remove", &rolling))?;
     Ok(total)
 }

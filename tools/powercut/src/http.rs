@@ -75,7 +75,8 @@ impl Client {
         };
         let head: Vec<u8> = self.unread.drain(..end).collect();
         let head = String::from_utf8(head).map_err(|_| malformed())?;
-        let status = head.get(9..12).and_then(|digits| digits.parse().ok()).ok_or_else(malformed)?;
+        let status =
+            head.get(9..12).and_then(|digits| digits.parse().ok()).ok_or_else(malformed)?;
         let mut reply = Reply { status, head, body: Vec::new() };
         if status != 204 {
             let len = reply.header("content-length").and_then(|len| len.parse().ok());

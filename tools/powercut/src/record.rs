@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use faultdisk::xfs::{Loop, Mount, Through, make_image};
+use faultdisk::xfs::{Loop, Mount, make_image};
 use faultdisk::{FaultDisk, Log};
 
 use crate::daemon::{Daemon, Setup};
@@ -32,6 +32,8 @@ pub struct Stage {
     pub disk: FaultDisk,
     /// What was on the device before.
     pub base: PathBuf,
+    /// What was done with it.
+    pub log: PathBuf,
     pub history: History,
 }
 
@@ -42,21 +44,21 @@ impl Stage {
         make_image(&image, image_len(setup))?;
         std::fs::copy(&image, &base).map_err(file("copy to", &base))?;
         let disk = FaultDisk::start(&image, dir)?;
-        let mount = Loop::attach(disk.device(), Through::Direct)?.mount(&dir.join("xfs"))?;
+        let mount = Loop::attach(disk.path())?.mount(&dir.join("xfs"))?;
         let daemon = Daemon::start(setup, &mount.path().join("data"), &dir.join("daemon.log"))?;
         let mut history = History::default();
         // The first volume is there when the daemon is ready.
-        history.volumes.push((1, disk.done()));
+        history.volumes.push((1, disk.device().done()));
         for volume in setup.volumes().into_iter().skip(1) {
             make_volume(&daemon, volume, setup.volume_mib)?;
-            history.volumes.push((volume, disk.done()));
+            history.volumes.push((volume, disk.device().done()));
         }
-        Ok(Self { daemon, mount, disk, base, history })
+        Ok(Self { daemon, mount, disk, base, log: dir.join("log"), history })
     }
 
     /// What tells the time by this device.
     pub fn clock(&self) -> Clock {
-        let device = self.disk.clock();
+        let device = Arc::clone(self.disk.device());
         Arc::new(move || device.done())
     }
 }
@@ -82,20 +84,21 @@ impl Recording {
     /// Runs the load for `seconds` in an empty directory.
     pub fn make(setup: &Setup, dir: &Path, seconds: f64, seed: u64) -> Result<Self, Error> {
         let mut stage = Stage::set_up(setup, dir)?;
-        let (clock, from) = (stage.clock(), stage.disk.done());
+        let (clock, from) = (stage.clock(), stage.disk.device().done());
         let load = Load::start(stage.daemon.data, &setup.volumes(), seed, Arc::clone(&clock));
         std::thread::sleep(Duration::from_secs_f64(seconds / 2.0));
         let late = late_volume(&mut stage, &clock)?;
         std::thread::sleep(Duration::from_secs_f64(seconds / 2.0));
-        let to = stage.disk.done();
+        let to = stage.disk.device().done();
         let Written { subjects, acknowledged, trouble, failed } = load.finish();
         if !trouble.is_empty() || !failed.is_empty() {
             return Err(Error::Idle(format!("{failed:?} {trouble:?}")));
         }
-        let Stage { daemon, mount, disk, base, mut history } = stage;
+        let Stage { daemon, mount, disk, base, log, mut history } = stage;
         drop(daemon);
         drop(mount.unmount()?);
-        let log = Log::open(disk.log())?;
+        drop(disk);
+        let log = Log::open(&log)?;
         if acknowledged < 100 {
             return Err(Error::Idle(format!("{acknowledged} writes")));
         }
@@ -111,7 +114,8 @@ fn late_volume(stage: &mut Stage, clock: &Clock) -> Result<Vec<Subject>, Error> 
     stage.history.volumes.push((LATE_VOLUME.0, clock()));
     let mut subjects = Vec::new();
     let failed = |why: String| Error::Idle(format!("the late volume takes nothing: {why}"));
-    let mut client = Client::connect(stage.daemon.data).map_err(|error| failed(error.to_string()))?;
+    let mut client =
+        Client::connect(stage.daemon.data).map_err(|error| failed(error.to_string()))?;
     for key in 0..LATE_PHOTOS {
         let (path, sent) = (path(LATE_VOLUME.0, key), clock());
         let reply = client.request("PUT", &path, Some(&content(key, 0)));

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use faultdisk::xfs::{Loop, Through, command, make_image};
+use faultdisk::Disk;
+use faultdisk::overlay::Overlay;
+use faultdisk::xfs::{Loop, command, make_image};
 
 use crate::daemon::{Daemon, Setup};
 use crate::error::Error;
@@ -22,7 +24,8 @@ const NOTICE: Duration = Duration::from_secs(10);
 pub fn round(setup: &Setup, dir: &Path, flush: bool, seed: &mut u64) -> Result<Findings, Error> {
     let image = dir.join("image");
     make_image(&image, image_len(setup))?;
-    let mount = Loop::attach(&image, Through::Direct)?.mount(&dir.join("xfs"))?;
+    let disk = Disk::serve(Overlay::new(&image)?, &dir.join("fuse"))?;
+    let mount = Loop::attach(disk.path())?.mount(&dir.join("xfs"))?;
     let (data, log) = (mount.path().join("data"), dir.join("daemon.log"));
     let mut daemon = Daemon::start(setup, &data, &log)?;
     let mut history = History { volumes: vec![(1, 0)], ..History::default() };

@@ -36,7 +36,9 @@ impl Findings {
 
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let kinds = [("lost", &self.lost), ("wrong", &self.wrong), ("trouble", &self.trouble)];
-        kinds.into_iter().flat_map(|(kind, texts)| texts.iter().map(move |text| format!("{kind}: {text}")))
+        kinds
+            .into_iter()
+            .flat_map(|(kind, texts)| texts.iter().map(move |text| format!("{kind}: {text}")))
     }
 }
 
