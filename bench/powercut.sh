@@ -9,6 +9,7 @@ daemon=$1
 tool=$2
 shift 2
 out="bench/results/$(date -u +%F)-$(uname -r | cut -d- -f1)-$(nproc)-cores"
+mkdir -p target
 table=$(mktemp target/powercut.XXXXXX)
 trap 'rm -f "$table"' EXIT
 # What is wrong is recorded too, and the exit code tells it.

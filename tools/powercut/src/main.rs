@@ -61,7 +61,7 @@ struct Cli {
     #[arg(long, default_value_t = 6)]
     states: u64,
     /// Length of a recording
-    #[arg(long, default_value_t = 4.0)]
+    #[arg(long, default_value_t = 2.0)]
     seconds: f64,
     /// Rounds in which XFS is shut down under load
     #[arg(long, default_value_t = 8)]
@@ -116,17 +116,8 @@ struct Trials<'a> {
 impl Trials<'_> {
     /// An empty directory for the next trial; what the last one left is gone, unless it was kept.
     fn dir(&self) -> Result<PathBuf, Error> {
-        let dir = self.cli.dir.join("trial");
-        // A run that was killed leaves its mounts behind.
-        for mount in ["xfs", "fuse"].map(|name| dir.join(name)) {
-            let _ = command("umount", "mount", |c| c.arg("-l").arg(mount));
-        }
-        match std::fs::remove_dir_all(&dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(file("remove", &dir)(error));
-            }
-            _ => std::fs::create_dir_all(&dir).map_err(file("create", &dir))?,
-        }
+        let dir = clear(self.cli)?;
+        std::fs::create_dir_all(&dir).map_err(file("create", &dir))?;
         Ok(dir)
     }
 
@@ -240,6 +231,21 @@ impl Trials<'_> {
     }
 }
 
+/// Removes what the last trial left; where the next one can be.
+fn clear(cli: &Cli) -> Result<PathBuf, Error> {
+    let dir = cli.dir.join("trial");
+    // A run that was killed leaves its mounts behind.
+    for mount in ["xfs", "fuse"].map(|name| dir.join(name)) {
+        let _ = command("umount", "mount", |c| c.arg("-l").arg(mount));
+    }
+    match std::fs::remove_dir_all(&dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(file("remove", &dir)(error))
+        }
+        _ => Ok(dir),
+    }
+}
+
 /// Says what is wrong with a state, if anything is.
 fn tell(state: &str, findings: &Findings) {
     for line in findings.lines() {
@@ -274,6 +280,7 @@ fn all(cli: &Cli) -> Result<Vec<Row>, Error> {
         trials.faults()?;
         rows.extend(trials.rows);
     }
+    clear(cli)?;
     Ok(rows)
 }
 
