@@ -20,6 +20,7 @@ pub mod offline;
 pub mod op;
 pub mod ring;
 pub mod runtime;
+pub mod sabotage;
 pub mod shard;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

@@ -20,6 +20,7 @@ use crate::limits::{
 };
 use crate::op::Piece;
 use crate::runtime::{Event, Handle, Signal};
+use crate::sabotage::{Sabotage, chosen};
 
 /// Outcome of a commit, shared by all who wait for it: where it stands (bytes).
 type Outcome = Result<u64, IoError>;
@@ -312,6 +313,9 @@ impl Log {
         let end = self.end.get();
         // There is room: no commit ever takes the last block, since its padding is claimed in full.
         assert!(end.tail + BLOCK <= self.log_end);
+        if chosen(Sabotage::SkipSeal) {
+            return Ok(());
+        }
         let record = CommitRecord { seal: Some(seal), ..self.record(end, BLOCK, 0) };
         let mut block = self.take_block();
         let record_checksum = record.encode(self.incarnation, end.tail, &mut block);
@@ -351,7 +355,9 @@ impl Log {
 
     /// Ends the append side for the life of the process.
     pub fn poison(&self, error: IoError) {
-        self.poisoned.set(Some(error));
+        if !chosen(Sabotage::WriteAfterFailure) {
+            self.poisoned.set(Some(error));
+        }
         for forming in self.forming.take() {
             forming.outcome.set(Err(error));
         }
@@ -404,12 +410,17 @@ async fn commit(volume: &Volume, forming: Forming) -> Result<(), IoError> {
     let log = &volume.log;
     let Forming { needles, len, outcome } = forming;
     log.writing.replace(Some(Rc::clone(&outcome)));
+    if chosen(Sabotage::AckBeforeFlush) {
+        outcome.set(Ok(log.tail()));
+    }
     let written = write_commit(volume, needles).await;
     // Forsaken meanwhile: it will not be found again.
     let result = log.poisoned.get().map_or(written, Err);
     log.claimed.set(log.claimed.get() - len - COMMIT_OVERHEAD);
     log.writing.take();
-    outcome.set(result);
+    if !chosen(Sabotage::AckBeforeFlush) {
+        outcome.set(result);
+    }
     result?;
     if log.end.get().tail >= log.hint.get().tail + HINT_INTERVAL {
         log.write_hint(&volume.file, false).await?;
@@ -465,6 +476,9 @@ async fn write_commit(volume: &Volume, needles: Vec<Pending>) -> Outcome {
         pieces.push(piece(0, UNIT, padding));
     }
 
+    if chosen(Sabotage::PublishBeforeFlush) {
+        placed.drain(..).for_each(|needle| publish(volume, &needle));
+    }
     let mut bufs = volume.file.write(bufs, pieces, end.tail, true).await?;
     log.block.set(Some(bufs.swap_remove(0)));
     drop(bufs);

@@ -8,6 +8,7 @@ use super::io::{VolumeFile, outcome};
 use crate::limits::BLOCK;
 use crate::op::{DirId, FileId, Op, Piece};
 use crate::runtime::Handle;
+use crate::sabotage::{Sabotage, chosen};
 
 /// How a new file gets its space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,9 +67,14 @@ pub async fn create(
         handle.submit(Op::Unlink { dir, name: unfinished }).await;
         return Err(("name the file", error));
     }
-    outcome(&handle.submit(Op::SyncDir { dir }).await)
-        .map(|_| ())
-        .map_err(step("sync the directory"))
+    sync_dir(handle, dir).await.map_err(step("sync the directory"))
+}
+
+async fn sync_dir(handle: &Handle, dir: DirId) -> Result<(), IoError> {
+    if chosen(Sabotage::SkipDirectorySync) {
+        return Ok(());
+    }
+    outcome(&handle.submit(Op::SyncDir { dir }).await).map(drop)
 }
 
 async fn fill(
@@ -132,7 +138,5 @@ pub async fn remove(
     let name = c_string(file_name(volume, generation));
     outcome(&handle.submit(Op::Unlink { dir, name }).await)
         .map_err(|error| ("remove the file", error))?;
-    outcome(&handle.submit(Op::SyncDir { dir }).await)
-        .map(|_| ())
-        .map_err(|error| ("sync the directory", error))
+    sync_dir(handle, dir).await.map_err(|error| ("sync the directory", error))
 }

@@ -8,6 +8,7 @@ use crate::buffer::Buf;
 use crate::limits::{BLOCK, UNIT};
 use crate::op::{Completion, FileId, Op, Piece, Returned};
 use crate::runtime::Handle;
+use crate::sabotage::{Sabotage, chosen};
 
 /// Counters of one volume; the shard exports them.
 #[derive(Default)]
@@ -196,10 +197,17 @@ impl VolumeFile {
     ) -> Result<Vec<Buf>, IoError> {
         let wanted: u64 = pieces.iter().map(|piece| u64::from(piece.len)).sum();
         count(&self.stats.durable_writes, u64::from(durable));
+        let mut durable = durable && !chosen(Sabotage::SkipFlush);
+        if chosen(Sabotage::FlushBeforeLastWrite) && std::mem::take(&mut durable) {
+            self.sync().await?;
+        }
         let op = Op::Write { file: self.file, bufs, pieces, offset, durable };
         let completion = self.handle.submit(op).await;
-        let done = outcome(&completion)?;
-        if done != wanted {
+        let done = match outcome(&completion) {
+            Err(_) if chosen(Sabotage::RetryFailedFlush) => self.sync().await.map(|()| wanted)?,
+            done => done?,
+        };
+        if done != wanted && !chosen(Sabotage::IgnoreShortWrite) {
             return Err(IoError::Short { done, wanted });
         }
         match completion.returned {

@@ -17,6 +17,7 @@ use super::{Hasher, Volume};
 use crate::limits::{BLOCK, TRAILER};
 use crate::op::{DirId, FileId, Op};
 use crate::runtime::{Handle, KeyLocks};
+use crate::sabotage::{Sabotage, chosen};
 use crate::types::VolumeId;
 
 /// What a file must be, by its name and place.
@@ -91,7 +92,7 @@ async fn open_file(
     expected: &Expected,
     purpose: Purpose,
 ) -> Result<Rc<Volume>, OpenError> {
-    if purpose == Purpose::Serve {
+    if purpose == Purpose::Serve && !chosen(Sabotage::SkipSyncAtOpen) {
         // What is read from here on will be built upon: it must not be something that only the
         // device's or the kernel's memory holds and that a power cut could still undo.
         file.sync().await.map_err(|error| OpenError::Io("sync the file", error))?;
@@ -115,7 +116,7 @@ async fn open_file(
         pool: handle.pool(),
         incarnation: superblock.incarnation,
         log_end: superblock.log_end(),
-        hint,
+        hint: hint.filter(|_| !chosen(Sabotage::IgnoreHint)),
         hasher,
     };
     let recovered = recover(&log_file).await?;

@@ -12,6 +12,7 @@ use super::index::Location;
 use super::io::count;
 use crate::buffer::Buf;
 use crate::limits::{REPLY_HEADROOM, UNIT};
+use crate::sabotage::{Sabotage, chosen};
 use crate::types::{Cookie, NeedleId};
 
 /// A needle read and verified. In front of its data is room for a response head.
@@ -131,7 +132,12 @@ impl Volume {
                 return Err(GetError::Unreadable(id, Damage::Io(error)));
             }
             match self.judge(&buf[REPLY_HEADROOM..wanted], at, id, cookie, extent) {
-                Judged::Found(header) if header.cookie.matches(cookie) => {
+                Judged::Failed(_) if chosen(Sabotage::NotFoundForUnreadable) => {
+                    return Err(GetError::NotFound);
+                }
+                Judged::Found(header)
+                    if header.cookie.matches(cookie) || chosen(Sabotage::IgnoreCookie) =>
+                {
                     return Ok(needle(buf, &header, extent));
                 }
                 Judged::Found(_) => return Err(GetError::NotFound),
@@ -179,6 +185,7 @@ impl Volume {
             return failed(what);
         }
         if extent == Extent::Whole
+            && !chosen(Sabotage::SkipChecksum)
             && let Err(what) = verify_data(bytes, &header)
         {
             return failed(what);

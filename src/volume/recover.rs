@@ -18,6 +18,7 @@ use super::io::VolumeFile;
 use super::scan::{Found, Scanner, Wanted};
 use crate::buffer::Pool;
 use crate::limits::{BLOCK, COMMIT_LEN_MAX, COMMIT_NEEDLES_MAX, LOG_START, UNIT};
+use crate::sabotage::{Sabotage, chosen};
 use crate::types::NeedleId;
 
 /// Where the log goes on.
@@ -150,7 +151,9 @@ impl Recovery<'_> {
                 self.take_commit(at, record, sum).await;
             } else if self.clean_end() {
                 return;
-            } else if let Some((proof, sealed)) = self.proof_of_more(at).await {
+            } else if let Some((proof, sealed)) = self.proof_of_more(at).await
+                && !chosen(Sabotage::TruncateOnDamage)
+            {
                 self.pass_damage(at, proof, sealed).await;
             } else {
                 return;
@@ -421,7 +424,9 @@ impl Recovery<'_> {
                 valid.push((*found, header.batch, header.batch_count));
             }
         }
-        valid.retain(|(_, batch, count)| *batch == 0 || batches[batch] == *count);
+        valid.retain(|(_, batch, count)| {
+            *batch == 0 || batches[batch] == *count || chosen(Sabotage::KeepHalfABatch)
+        });
         valid.into_iter().map(|(found, ..)| found).collect()
     }
 }

@@ -4,6 +4,7 @@ use super::Volume;
 use super::error::{IoError, StateError};
 use super::format::{Superblock, VolumeState, superblock_offsets};
 use crate::limits::BLOCK;
+use crate::sabotage::{Sabotage, chosen};
 
 impl Volume {
     /// What the operator last said of it.
@@ -35,7 +36,9 @@ impl Volume {
     async fn close_to_writes(&self) -> Result<(), StateError> {
         // In this order: who is told that the volume is read-only may copy the file at once.
         self.log.accept(false);
-        self.log.settle().await;
+        if !chosen(Sabotage::ReadOnlyTooEarly) {
+            self.log.settle().await;
+        }
         let written = self.write_state(VolumeState::ReadOnly).await;
         if matches!(written, Err(StateError::NoBuffer)) {
             self.log.accept(true);
@@ -53,6 +56,9 @@ impl Volume {
         // Any valid copy will do, and the newest counts: written one after the other, there always
         // is one.
         for offset in superblock_offsets(superblock.size) {
+            if chosen(Sabotage::ForgetState) {
+                break;
+            }
             superblock.encode(&mut buf);
             buf = match self.file.write_block(buf, offset).await {
                 Ok(buf) => buf,

@@ -9,6 +9,8 @@ use super::format::{Kind, NeedleHeader, decode_header, footer_at};
 use super::index::Location;
 use super::io::count;
 use crate::limits::{BLOCK, UNIT};
+use crate::runtime::Locked;
+use crate::sabotage::{Sabotage, chosen};
 use crate::types::{Cookie, NeedleId};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -77,7 +79,7 @@ impl Volume {
         check: Check<'_>,
     ) -> Result<Stored, Refusal> {
         self.admit()?;
-        let _held = self.locks.lock(id).await;
+        let _held = self.hold(id).await;
         let previous = self.decide(id, cookie, check).await?;
         let needle = NewNeedle { id, cookie, draft };
         let (pending, stored) = self.pending(needle, previous, Batch::default());
@@ -93,7 +95,7 @@ impl Volume {
         loop {
             let (id, cookie) = self.fresh_name();
             self.admit()?;
-            let _held = self.locks.lock(id).await;
+            let _held = self.hold(id).await;
             if !matches!(self.look_up(id).await?, Present::No) {
                 continue;
             }
@@ -131,7 +133,7 @@ impl Volume {
         // In the order of names, so that two batches never wait for each other.
         let mut held = Vec::with_capacity(names.len());
         for name in names {
-            held.push(self.locks.lock(name).await);
+            held.push(self.hold(name).await);
         }
         let mut previous = Vec::with_capacity(needles.len());
         let mut precondition = Ok(());
@@ -167,7 +169,7 @@ impl Volume {
         check: Check<'_>,
     ) -> Result<(), Refusal> {
         self.admit()?;
-        let _held = self.locks.lock(id).await;
+        let _held = self.hold(id).await;
         self.decide(id, cookie, check).await.map(drop)
     }
 
@@ -241,7 +243,7 @@ impl Volume {
         check: Check<'_>,
     ) -> Result<(), Refusal> {
         self.admit()?;
-        let _held = self.locks.lock(id).await;
+        let _held = self.hold(id).await;
         let (existing, at) = match self.look_up(id).await? {
             Present::Yes(header, at) if header.cookie.matches(cookie) => {
                 let (etag, modified_ns) = (header.data_checksum, header.modified_ns);
@@ -266,9 +268,19 @@ impl Volume {
             previous: at.offset,
             ..self.header(Kind::Tombstone, id, cookie, self.handle.wall())
         };
+        if chosen(Sabotage::ForgetTombstone) {
+            self.contents.borrow_mut().remove(self.hasher.hash(id), at.offset);
+            return Ok(());
+        }
         let buf = self.handle.pool().alloc(BLOCK as usize).ok_or(Refusal::NoBuffer)?;
         let pending = Pending { buf, header, hash: self.hasher.hash(id), room: 0 };
         self.log.join(vec![pending])?.settled().await.map(drop)
+    }
+
+    /// Waits until nobody else writes to `id`.
+    async fn hold(&self, id: NeedleId) -> Locked<NeedleId> {
+        let id = if chosen(Sabotage::NoLocks) { self.fresh_name().0 } else { id };
+        self.locks.lock(id).await
     }
 
     pub(super) fn admit(&self) -> Result<(), Refusal> {

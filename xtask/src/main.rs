@@ -1,5 +1,6 @@
 //! The project's own commands. `cargo xtask test` is the whole suite, as CI runs it.
 
+mod sabotage;
 mod suite;
 mod xfs;
 
@@ -9,6 +10,8 @@ const HELP: &str = "\
 cargo xtask test [--without-xfs]   the whole suite: formatting, lints, all tests, the README, the
                                    real daemon on ext4 and on XFS. Installs Debian packages that
                                    are missing when run as root.
+cargo xtask sabotage               runs the tests against mistakes built in on purpose (src/sabotage.rs)
+                                   and prints which test notices which; part of the suite
 cargo xtask read-path              measures the read path of the release build and records it
                                    under bench/results/
 cargo xtask hostile                measures what clients that dawdle or hang up cost the others, and
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
     let result = match args[..] {
         ["test"] => suite::run_all(true),
         ["test", "--without-xfs"] => suite::run_all(false),
+        ["sabotage"] => sabotage::run(),
         ["read-path"] => suite::read_path(),
         ["hostile"] => suite::hostile(),
         ["powercut", ref flags @ ..] => suite::powercut(flags),

@@ -44,7 +44,8 @@ pub fn is_root() -> bool {
         .any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
 }
 
-fn cargo(args: &[&str]) -> Command {
+/// Cargo, in the root of the project.
+pub fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.args(args).current_dir(root());
     command

@@ -25,10 +25,15 @@ pub use superblock::{
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::sabotage::{Sabotage, chosen};
+
 /// Seed of the checksums of a structure at `offset` of the volume file `incarnation`: bytes of
 /// another file, or of another place in this one, never validate.
 #[must_use]
 pub fn seed(incarnation: u64, offset: u64) -> u64 {
+    if chosen(Sabotage::UnboundChecksums) {
+        return 0;
+    }
     incarnation ^ offset.rotate_left(32)
 }
 

@@ -1,0 +1,86 @@
+//! Mistakes that a storage engine must not make, built in on purpose: whoever wants to know what the
+//! tests are worth has them run against one (`cargo xtask sabotage`). A suite that stays green with one
+//! of these would not notice the same mistake made by accident.
+//!
+//! Without the feature `sim`, which is for tests, there are none, and nothing is asked at run time.
+
+/// Names one in the environment.
+pub const VARIABLE: &str = "HAYLOFT_SABOTAGE";
+
+macro_rules! sabotages {
+    ($($(#[doc = $doc:literal])* $variant:ident = $name:literal,)*) => {
+        /// A mistake.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Sabotage { $($(#[doc = $doc])* $variant,)* }
+
+        /// All of them, with their names.
+        pub const ALL: &[(Sabotage, &str)] = &[$((Sabotage::$variant, $name),)*];
+    };
+}
+
+sabotages! {
+    /// Writers are told before the write that carries their needles.
+    AckBeforeFlush = "ack-before-flush",
+    /// Needles can be read before the write that carries them.
+    PublishBeforeFlush = "publish-before-flush",
+    /// Writes are not flushed.
+    SkipFlush = "skip-flush",
+    /// What is written last of a commit is not covered by its flush.
+    FlushBeforeLastWrite = "flush-before-last-write",
+    /// New and removed names are not made durable.
+    SkipDirectorySync = "skip-directory-sync",
+    /// What was found in a file is built upon without making it durable first.
+    SkipSyncAtOpen = "skip-sync-at-open",
+    /// After a failed write the file is flushed, and if that works, all is taken to be well.
+    RetryFailedFlush = "retry-failed-flush",
+    /// A write that fell short counts as whole.
+    IgnoreShortWrite = "ignore-short-write",
+    /// After a failed write, others follow.
+    WriteAfterFailure = "write-after-failure",
+    /// Data is served without looking at its checksum.
+    SkipChecksum = "skip-checksum",
+    /// The same for large bodies.
+    SkipChunkChecksum = "skip-chunk-checksum",
+    /// What cannot be read is answered as if it had never been there.
+    NotFoundForUnreadable = "not-found-for-unreadable",
+    /// Whoever guesses a key may read.
+    IgnoreCookie = "ignore-cookie",
+    /// The log ends where it is damaged, whatever stands behind.
+    TruncateOnDamage = "truncate-on-damage",
+    /// The log may end before what a tail hint witnesses.
+    IgnoreHint = "ignore-hint",
+    /// Of a torn multi-write, what is valid stays.
+    KeepHalfABatch = "keep-half-a-batch",
+    /// Checksums are not bound to the file and the place.
+    UnboundChecksums = "unbound-checksums",
+    /// Writes to one needle are not decided one after the other.
+    NoLocks = "no-locks",
+    /// A volume that is made read-only says so before what was admitted is written.
+    ReadOnlyTooEarly = "read-only-too-early",
+    /// Read-only is remembered in memory only.
+    ForgetState = "forget-state",
+    /// A tombstone is not written.
+    ForgetTombstone = "forget-tombstone",
+    /// A torn tail is built upon without sealing what was decided about it.
+    SkipSeal = "skip-seal",
+}
+
+/// Whether this mistake is to be made. What the environment names must be one of them.
+#[cfg(feature = "sim")]
+#[must_use]
+pub fn chosen(sabotage: Sabotage) -> bool {
+    static CHOSEN: std::sync::OnceLock<Option<Sabotage>> = std::sync::OnceLock::new();
+    let chosen = CHOSEN.get_or_init(|| {
+        let name = std::env::var(VARIABLE).ok()?;
+        let known = ALL.iter().find(|(_, known)| *known == name);
+        Some(known.unwrap_or_else(|| panic!("{VARIABLE}={name} is no sabotage")).0)
+    });
+    *chosen == Some(sabotage)
+}
+
+/// Never.
+#[cfg(not(feature = "sim"))]
+#[must_use]
+pub const fn chosen(_: Sabotage) -> bool {
+    false
+}
