@@ -221,6 +221,15 @@ pub struct Completion {
     pub returned: Returned,
 }
 
+/// Counts of a driver's life.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DriverCounts {
+    /// How often it asked the kernel.
+    pub enters: u64,
+    /// Completions it got.
+    pub completions: u64,
+}
+
 /// What carries operations out, and what tells the time.
 pub trait Driver {
     /// Takes an operation over. It begins at the latest with the next [`Driver::reap`].
@@ -233,6 +242,14 @@ pub trait Driver {
     /// Hands over completions, waiting for the first one until `until` (see [`Driver::now`]; 0
     /// does not wait).
     fn reap(&mut self, until: u64, completed: &mut Vec<Completion>);
+
+    /// Counts so far; none by a driver that does not count.
+    fn counts(&self) -> DriverCounts {
+        DriverCounts::default()
+    }
+
+    /// Says how many reads and writes may be in flight on one device from now on, where that matters.
+    fn limit_device(&mut self, _limit: usize) {}
 
     /// Nanoseconds of a clock that never goes back.
     fn now(&self) -> u64;

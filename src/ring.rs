@@ -24,7 +24,7 @@ use nix::libc;
 use slab::Slab;
 
 use crate::buffer::{Buf, Pool};
-use crate::op::{Completion, Driver, FileId, Op, Piece, Returned, Sock, Token};
+use crate::op::{Completion, Driver, DriverCounts, FileId, Op, Piece, Returned, Sock, Token};
 use crate::sys;
 use files::{OpenFile, fixed};
 use provided::{GROUP, Provided};
@@ -89,15 +89,6 @@ pub struct RingOptions {
     pub buffered: bool,
 }
 
-/// Counts of a ring's life.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RingCounts {
-    /// Calls of `io_uring_enter`.
-    pub enters: u64,
-    /// Completions.
-    pub completions: u64,
-}
-
 /// The driver. It stays on the thread that started it.
 pub struct Ring {
     ring: ManuallyDrop<IoUring>,
@@ -126,7 +117,7 @@ pub struct Ring {
     patient: bool,
     /// Completions of the last turn.
     last_batch: usize,
-    counts: RingCounts,
+    counts: DriverCounts,
     pool: Pool,
 }
 
@@ -165,20 +156,9 @@ impl Ring {
             gathers_fixed,
             patient,
             last_batch: 0,
-            counts: RingCounts::default(),
+            counts: DriverCounts::default(),
             pool,
         })
-    }
-
-    /// Counts so far.
-    #[must_use]
-    pub fn counts(&self) -> RingCounts {
-        self.counts
-    }
-
-    /// Says how many reads and writes may be in flight on one device from now on.
-    pub fn limit_device(&mut self, limit: usize) {
-        self.options.device_in_flight = limit;
     }
 
     /// Operations the kernel has and has not completed.
@@ -491,6 +471,14 @@ impl Driver for Ring {
         }
         self.entries = entries;
         completed.append(&mut self.ended);
+    }
+
+    fn counts(&self) -> DriverCounts {
+        self.counts
+    }
+
+    fn limit_device(&mut self, limit: usize) {
+        self.options.device_in_flight = limit;
     }
 
     fn now(&self) -> u64 {

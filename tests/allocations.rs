@@ -133,7 +133,7 @@ fn start(dir: &std::path::Path, count: usize) -> (Vec<std::net::SocketAddr>, Arc
             shared: Arc::clone(&shared),
             assignments: vec![assignment],
             owners: owners.clone(),
-            listeners: vec![Listener { socket: socket.into(), own: true }],
+            listeners: vec![Listener::new(socket.into(), true)],
         };
         let (region, peers) = (Arc::clone(&region), peers.clone());
         std::thread::spawn(move || {

@@ -25,7 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("op", &["buffer"]),
     ("runtime", &["buffer", "op"]),
     ("ring", &["limits", "sys", "buffer", "op"]),
-    ("sim", &["buffer", "op", "runtime"]),
+    ("sim", &["limits", "buffer", "op", "runtime"]),
     ("volume", &["types", "limits", "sabotage", "buffer", "op", "runtime"]),
     ("http", &["limits", "buffer", "op", "runtime"]),
     ("admin", &["size", "metrics"]),

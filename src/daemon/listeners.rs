@@ -143,7 +143,7 @@ pub fn bind_all(
     }
     for (port, listeners) in ports.cloned().into_iter().flatten().zip(&mut bound.shards) {
         let address = SocketAddr::new(config.shard_port_host(), port);
-        listeners.push(Listener { socket: bind_alone(address)?.into(), own: true });
+        listeners.push(Listener::new(bind_alone(address)?.into(), true));
     }
     let admin = admin.map_or_else(|| bind_alone(config.admin), Ok)?;
     Ok((bound, admin))
@@ -183,7 +183,7 @@ impl Bound {
     /// One socket for each shard.
     fn add(&mut self, sockets: Vec<OwnedFd>) {
         for (socket, listeners) in sockets.into_iter().zip(&mut self.shards) {
-            listeners.push(Listener { socket, own: false });
+            listeners.push(Listener::new(socket, false));
         }
     }
 }

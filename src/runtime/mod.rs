@@ -443,6 +443,12 @@ impl Runtime {
     /// One turn with the driver: hands over what was submitted, waits for completions until
     /// `until` at the latest (nanoseconds; not at all while a task is ready) and delivers them.
     pub fn exchange<D: Driver>(&mut self, driver: &mut D, until: u64) {
+        self.hand_over(driver);
+        self.collect(driver, self.earliest(until));
+    }
+
+    /// The first half of [`Self::exchange`]: hands over what was submitted.
+    pub fn hand_over<D: Driver>(&mut self, driver: &mut D) {
         let inner = &self.handle.0;
         while let Some((token, op)) = inner.submissions.borrow_mut().pop_front() {
             driver.submit(token, op);
@@ -450,12 +456,24 @@ impl Runtime {
         for token in inner.cancellations.borrow_mut().drain(..) {
             driver.cancel(token);
         }
-        let until = match inner.timers.borrow().next() {
+    }
+
+    /// Until when there is nothing to do without a completion: `until` at the latest, 0 while a task is
+    /// ready.
+    #[must_use]
+    pub fn earliest(&self, until: u64) -> u64 {
+        match self.handle.0.timers.borrow().next() {
             _ if self.has_ready() => 0,
             Some(timer) => until.min(timer),
             None => until,
-        };
+        }
+    }
+
+    /// The second half of [`Self::exchange`]: waits for completions until `until` at the latest and
+    /// delivers them.
+    pub fn collect<D: Driver>(&mut self, driver: &mut D, until: u64) {
         driver.reap(until, &mut self.completed);
+        let inner = &self.handle.0;
         inner.now.set(driver.now());
         inner.wall.set(driver.wall());
         for completion in self.completed.drain(..) {

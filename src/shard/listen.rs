@@ -20,19 +20,28 @@ const IMBALANCE: u64 = 2;
 
 /// A listening socket.
 pub struct Listener {
-    /// The socket.
-    pub socket: OwnedFd,
+    /// What the driver knows it by.
+    pub sock: Sock,
     /// Whether clients chose this very shard, so that it keeps what it accepts.
     pub own: bool,
+    /// What keeps it open; a simulated one needs nothing.
+    pub socket: Option<OwnedFd>,
+}
+
+impl Listener {
+    /// Of a listening socket; see [`Self::own`].
+    #[must_use]
+    pub fn new(socket: OwnedFd, own: bool) -> Self {
+        Self { sock: Sock(socket.as_raw_fd()), own, socket: Some(socket) }
+    }
 }
 
 impl Shard {
     /// Accepts until the shard drains.
     pub(super) async fn accept(self: Rc<Self>, listener: Listener) {
-        let sock = Sock(listener.socket.as_raw_fd());
         let slot = self.waiting.borrow_mut().insert(None);
         while !self.draining() {
-            let operation = self.handle.submit(Op::Accept { listener: sock });
+            let operation = self.handle.submit(Op::Accept { listener: listener.sock });
             let wait = Wait { token: operation.token(), is_fresh: false };
             self.waiting.borrow_mut()[slot] = Some(wait);
             let result = operation.await.result;

@@ -1,7 +1,7 @@
 //! One core: its thread, its ring, its connections, its volumes. The only place where HTTP meets
 //! volumes.
 //!
-//! `listen` accepts, `session` reads requests and hands them to `download`, `store`, `upload` or
+//! `reactor` is the loop. `listen` accepts, `session` reads requests and hands them to `download`, `store`, `upload` or
 //! `batch`, as far as `admission` lets them, and `answer` makes the replies. `route` takes a task to
 //! the shard that owns the volume, `volumes` carries it out.
 
@@ -11,6 +11,7 @@ mod batch;
 mod download;
 mod listen;
 mod manage;
+mod reactor;
 mod route;
 mod session;
 mod store;
@@ -26,19 +27,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use listen::Listener;
 pub use manage::{Order, OrderError};
+pub use reactor::{Reactor, run};
 pub use task::Message;
 pub use volumes::Assignment;
 
 use crate::http::conn::{Deadlines, Waiting};
 use crate::http::date;
-use crate::limits::{
-    FRESH_GRACE_NS, HANDED_OVER_MAX, MESSAGES_IN_FLIGHT, ORDERS_MAX, PUBLISH_NS, TURN_MAX_NS,
-};
+use crate::limits::{HANDED_OVER_MAX, MESSAGES_IN_FLIGHT, ORDERS_MAX};
 use crate::mailbox::Mailbox;
 use crate::metrics::{Metrics, ShardMetrics};
 use crate::op::Driver;
-use crate::ring::Ring;
-use crate::runtime::{Handle, Queue, Replies, Runtime};
+use crate::runtime::{Handle, Queue, Replies};
 use admission::Admission;
 use route::{Asked, Routes};
 use task::Outcome;
@@ -175,6 +174,10 @@ impl Shard {
         (Rc::new(shard), assignments)
     }
 
+    fn mailbox(&self) -> &Mailbox<Message> {
+        &self.shared.mailboxes[usize::from(self.id)]
+    }
+
     fn metrics(&self) -> &ShardMetrics {
         &self.shared.metrics.shards[usize::from(self.id)]
     }
@@ -211,10 +214,10 @@ impl Shard {
     }
 
     /// Notes a turn of the loop.
-    fn turn(&self, ring: &Ring) {
+    fn turn<D: Driver>(&self, driver: &D) {
         let metrics = self.metrics();
-        metrics.turn(ring.now());
-        let counts = ring.counts();
+        metrics.turn(driver.now());
+        let counts = driver.counts();
         metrics.enters.add(counts.enters - metrics.enters.get());
         metrics.completions.add(counts.completions - metrics.completions.get());
         metrics.ops_in_flight.set(self.handle.ops_in_flight() as u64);
@@ -243,58 +246,5 @@ impl Shard {
             counter.add(total - counter.get());
         }
         self.volumes.publish();
-    }
-}
-
-/// Runs a shard on this thread until it has drained.
-pub fn run(mut ring: Ring, mut runtime: Runtime, start: Start) {
-    let handle = runtime.handle().clone();
-    let (shard, assignments) = Shard::new(&handle, start);
-    shard.metrics().buffer_bytes_total.set(handle.pool().capacity() as u64);
-    shard.start(assignments);
-    let mailbox = &shard.shared.mailboxes[usize::from(shard.id)];
-    let mut drain_began = None;
-    let (mut published, mut completions) = (0, 0);
-    loop {
-        runtime.run_ready();
-        shard.read_mailbox();
-        runtime.run_ready();
-        if let Some(limit) = shard.device_limit.take() {
-            ring.limit_device(limit);
-        }
-        shard.turn(&ring);
-        let (now, seen) = (ring.now(), ring.counts().completions);
-        if seen != completions && now >= published + PUBLISH_NS {
-            shard.publish();
-            (published, completions) = (now, seen);
-        }
-        if shard.draining() {
-            let time = handle.now() - *drain_began.get_or_insert(handle.now());
-            shard.cancel_waits(time >= FRESH_GRACE_NS);
-            if shard.drained() || time >= shard.config.drain_ns {
-                break;
-            }
-        }
-        let sleep = !runtime.has_ready() && mailbox.may_sleep();
-        let longest = if seen == completions { TURN_MAX_NS } else { PUBLISH_NS };
-        let until = if sleep { now + longest } else { 0 };
-        runtime.exchange(&mut ring, until);
-        mailbox.awake();
-    }
-    let closing = Rc::clone(&shard);
-    runtime.block_on(&mut ring, async move { closing.volumes.close_all().await });
-    shard.turn(&ring);
-    shard.publish();
-}
-
-impl Shard {
-    /// Whether nothing is left to do, here or in any other shard, which might still ask this one.
-    fn drained(&self) -> bool {
-        let nothing = self.accepting.get() == 0
-            && self.connections.get() == 0
-            && self.refusing.get() == 0
-            && self.shared.arriving[usize::from(self.id)].load(Ordering::SeqCst) == 0;
-        self.shared.idle[usize::from(self.id)].store(nothing, Ordering::SeqCst);
-        nothing && self.shared.all_idle()
     }
 }

@@ -178,8 +178,7 @@ impl Shard {
     /// Reads the mailbox. Questions are worked on by a number of tasks that grows to what is needed
     /// and stays.
     pub(super) fn read_mailbox(self: &Rc<Self>) {
-        let mailbox = &self.shared.mailboxes[usize::from(self.id)];
-        while let Some(message) = mailbox.receive() {
+        while let Some(message) = self.mailbox().receive() {
             self.metrics().messages_received.inc();
             match message {
                 Message::Ask { from, number, volume, task } => {

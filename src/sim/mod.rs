@@ -1,20 +1,29 @@
 //! The simulated world: the second driver of the seam, for tests.
 //!
-//! Disks whose cache is lost in a power cut ([`disk`]), completions in an order and after delays
-//! drawn from a seed, a clock that jumps from event to event, faults on chosen operations. The
-//! same seed gives the same run. It knows no io_uring, no real time and no real files.
+//! Disks whose cache is lost in a power cut ([`disk`]), connections whose bytes arrive in any pieces
+//! ([`net`]), completions in an order and after delays drawn from a seed, a clock that jumps from event
+//! to event, faults on chosen operations. Either one runtime is alone in it and moves the clock itself
+//! ([`World::driver`]), or several take turns ([`World::member`], [`World::next`]). The same seed gives
+//! the same run, and [`World::hash`] the same number. It knows no io_uring, no real time and no real
+//! files. [`history`] judges what clients saw.
 
 pub mod disk;
+pub mod history;
+pub mod net;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use nix::libc;
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::op::{Completion, Driver, FileId, Op, Returned, Token};
+use crate::buffer::Pool;
+use crate::limits::{HEAD_BUFFER, RECEIVE_HEADROOM};
+use crate::op::{Completion, Driver, DriverCounts, FileId, Op, Returned, Sock, Token};
 use crate::runtime::split_mix;
 use disk::{Disk, Image, Wreck};
+use net::{Attempt, Net};
 
 /// What goes wrong with an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +36,46 @@ pub enum Fault {
 
 type Hook = Rc<dyn Fn(&Snapshot<'_>)>;
 
+/// The number of an operation that no fault can be meant for.
+const NO_DISK: u64 = u64::MAX;
+/// When an operation is due that waits for something to happen.
+const PARKED: u64 = u64::MAX;
+
 struct Flight {
+    /// Whose it is.
+    member: usize,
     due: u64,
     order: u64,
+    /// Which operation of the disk it is.
+    number: u64,
     token: Token,
     op: Op,
+    /// Bytes received so far.
+    done: usize,
+    is_cancelled: bool,
+}
+
+/// Whether an operation is one of connections, or between shards.
+fn is_network(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Accept { .. }
+            | Op::RecvAny { .. }
+            | Op::Recv { .. }
+            | Op::Send { .. }
+            | Op::ShutdownWrite { .. }
+            | Op::Close { .. }
+            | Op::Wake { .. }
+    )
+}
+
+/// The connection or listener that an operation can wait for.
+fn waits_for(op: &Op) -> Option<i32> {
+    match op {
+        Op::Accept { listener } => Some(listener.0),
+        Op::RecvAny { sock } | Op::Recv { sock, .. } | Op::Send { sock, .. } => Some(sock.0),
+        _ => None,
+    }
 }
 
 struct State {
@@ -42,7 +86,12 @@ struct State {
     flights: Vec<Flight>,
     seed: u64,
     now: u64,
+    begun: u64,
     submitted: u64,
+    net: Net,
+    /// Members that another one woke.
+    woken: BTreeSet<usize>,
+    hash: u64,
     /// Faults by the number of the disk operation they hit.
     faults: HashMap<u64, Fault>,
     hook: Option<Hook>,
@@ -104,16 +153,75 @@ impl World {
             flights: Vec::new(),
             seed,
             now: 1_000_000_000,
+            begun: 0,
             submitted: 0,
+            net: Net::default(),
+            woken: BTreeSet::new(),
+            hash: 0,
             faults: HashMap::new(),
             hook: None,
         })))
     }
 
-    /// A driver for a runtime.
+    /// A driver for a runtime that is alone in the world, and has no connections.
     #[must_use]
     pub fn driver(&self) -> SimDriver {
-        SimDriver(self.clone())
+        let counts = DriverCounts::default();
+        SimDriver { world: self.clone(), member: 0, is_alone: true, pool: None, counts }
+    }
+
+    /// A driver for one of several runtimes, numbered from 0, that take turns as [`Self::next`] says.
+    /// Those of shards come first, with the numbers of the shards. What arrives for nobody's buffer in
+    /// particular is received into one of `pool`.
+    #[must_use]
+    pub fn member(&self, member: usize, pool: &Pool) -> SimDriver {
+        let (pool, counts) = (Some(pool.clone()), DriverCounts::default());
+        SimDriver { world: self.clone(), member, is_alone: false, pool, counts }
+    }
+
+    /// Whose turn it is. `until` says for each member when it is due if nothing happens. When it is
+    /// nobody's, the clock moves on; there is nobody when no member waits for anything.
+    #[must_use]
+    pub fn next(&self, until: &[u64]) -> Option<usize> {
+        self.0.borrow_mut().next_member(until)
+    }
+
+    /// Connects to a listener; the bytes of either side arrive in pieces of at most `segment`. Gives
+    /// the client's end.
+    #[must_use]
+    pub fn connect(&self, listener: Sock, segment: usize) -> Sock {
+        let mut state = self.0.borrow_mut();
+        let client = state.net.connect(listener.0, segment);
+        state.poke(listener.0);
+        Sock(client)
+    }
+
+    /// Breaks a connection.
+    pub fn reset(&self, end: Sock) {
+        let mut state = self.0.borrow_mut();
+        let peer = state.net.peer(end.0);
+        state.net.reset(end.0);
+        for end in [Some(end.0), peer].into_iter().flatten() {
+            state.poke(end);
+        }
+    }
+
+    /// A number that depends on every event so far and on their order.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        self.0.borrow().hash
+    }
+
+    /// Moves the clock forward; never back.
+    pub fn skip_to(&self, now: u64) {
+        let mut state = self.0.borrow_mut();
+        state.now = state.now.max(now);
+    }
+
+    /// Nanoseconds on the world's clock.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.0.borrow().now
     }
 
     /// Calls `hook` at every event: when a disk operation begins and when one has ended.
@@ -161,16 +269,172 @@ impl State {
         split_mix(&mut self.seed) % below
     }
 
-    fn begin(&mut self, token: Token, op: Op) {
+    fn begin(&mut self, member: usize, token: Token, op: Op) {
         let delay = 20_000 + self.draw(100_000);
-        let order = self.submitted;
-        self.submitted += 1;
-        self.flights.push(Flight { due: self.now + delay, order, token, op });
+        let order = self.begun;
+        self.begun += 1;
+        let number = if is_network(&op) { NO_DISK } else { self.submitted };
+        self.submitted += u64::from(number != NO_DISK);
+        let due = self.now + delay;
+        let (done, is_cancelled) = (0, false);
+        self.flights.push(Flight { member, due, order, number, token, op, done, is_cancelled });
     }
 
-    fn next_due(&self) -> Option<usize> {
+    /// Ends a wait early.
+    fn cancel(&mut self, member: usize, token: Token) {
+        let now = self.now;
+        let of = |flight: &&mut Flight| flight.member == member && flight.token == token;
+        if let Some(flight) = self.flights.iter_mut().find(of)
+            && waits_for(&flight.op).is_some()
+        {
+            flight.is_cancelled = true;
+            flight.due = flight.due.min(now);
+        }
+    }
+
+    fn next_due(&self, member: usize) -> Option<usize> {
         let flights = self.flights.iter().enumerate();
+        let flights = flights.filter(|(_, flight)| flight.member == member);
         flights.min_by_key(|(_, flight)| (flight.due, flight.order)).map(|(n, _)| n)
+    }
+
+    fn next_member(&mut self, until: &[u64]) -> Option<usize> {
+        loop {
+            let mut ready = self.woken.clone();
+            ready.extend((0..until.len()).filter(|&member| until[member] <= self.now));
+            let due = self.flights.iter().filter(|flight| flight.due <= self.now);
+            ready.extend(due.map(|flight| flight.member));
+            if !ready.is_empty() {
+                let drawn = self.draw(ready.len() as u64);
+                return ready.into_iter().nth(usize::try_from(drawn).expect("few members"));
+            }
+            let flights = self.flights.iter().map(|flight| flight.due);
+            self.now = flights.chain(until.iter().copied()).min().filter(|&due| due < PARKED)?;
+        }
+    }
+
+    /// Something happened to a connection or listener: who waits for it looks again.
+    fn poke(&mut self, sock: i32) {
+        for n in 0..self.flights.len() {
+            if self.flights[n].due == PARKED && waits_for(&self.flights[n].op) == Some(sock) {
+                // Now and then a packet is lost and sent again.
+                let lost = self.draw(64) == 0;
+                let delay = 5_000 + self.draw(50_000) + if lost { 200_000_000 } else { 0 };
+                self.flights[n].due = self.now + delay;
+            }
+        }
+    }
+
+    /// Attempts an operation of connections: its end, or the flight back when it must wait.
+    fn communicate(&mut self, mut flight: Flight, pool: &Pool) -> Result<Completion, Flight> {
+        let drawn = self.draw(4096) + 1;
+        let most = usize::try_from(drawn * drawn).expect("16 MiB");
+        let token = flight.token;
+        flight.due = PARKED;
+        let cancelled = flight.is_cancelled.then_some(-i64::from(libc::ECANCELED));
+        let ended = |result, returned| Ok(Completion { token, result, returned });
+        match &mut flight.op {
+            Op::Accept { listener } => {
+                let attempt = cancelled.or_else(|| self.net.accept(listener.0));
+                match attempt {
+                    Some(result) => ended(result, Returned::None),
+                    None => Err(flight),
+                }
+            }
+            Op::RecvAny { sock } => {
+                let sock = sock.0;
+                let Some(mut buf) = pool.alloc(HEAD_BUFFER) else {
+                    flight.due = self.now + 1_000_000;
+                    return Err(flight);
+                };
+                let room = &mut buf[RECEIVE_HEADROOM..HEAD_BUFFER];
+                let attempt = self.receive(sock, room, most).or(cancelled);
+                match attempt {
+                    Some(len @ 1..) => ended(len, Returned::One(buf)),
+                    Some(result) => ended(result, Returned::None),
+                    None => Err(flight),
+                }
+            }
+            Op::Recv { sock, buf, start, len, whole } => {
+                let (sock, whole) = (sock.0, *whole);
+                let room = *start as usize + flight.done..(*start + *len) as usize;
+                let wanted = room.len();
+                let attempt = self.receive(sock, &mut buf[room], most);
+                let so_far = |result: i64, done: usize| if done > 0 { done as i64 } else { result };
+                let result = match attempt {
+                    Some(got @ 1..) => {
+                        let got = usize::try_from(got).expect("positive");
+                        flight.done += got;
+                        if whole && got < wanted && cancelled.is_none() {
+                            flight.due = self.now + 1_000;
+                            return Err(flight);
+                        }
+                        i64::try_from(flight.done).expect("small")
+                    }
+                    Some(end) => so_far(end, flight.done),
+                    None => match cancelled {
+                        Some(cancelled) => so_far(cancelled, flight.done),
+                        None => return Err(flight),
+                    },
+                };
+                let Op::Recv { buf, .. } = flight.op else { unreachable!("matched above") };
+                ended(result, Returned::One(buf))
+            }
+            Op::Send { sock, buf, start, len } => {
+                let (sock, bytes) = (sock.0, &buf[*start as usize..(*start + *len) as usize]);
+                let attempt = self.net.send(sock, bytes, most).or(cancelled);
+                let sent = usize::try_from(attempt.unwrap_or(0)).unwrap_or(0);
+                self.hash ^= xxh3_64(&bytes[..sent]);
+                let Some(result) = attempt else { return Err(flight) };
+                if let Some(peer) = self.net.peer(sock) {
+                    self.poke(peer);
+                }
+                let Op::Send { buf, .. } = flight.op else { unreachable!("matched above") };
+                ended(result, Returned::One(buf))
+            }
+            Op::ShutdownWrite { sock } => {
+                let sock = sock.0;
+                self.net.shutdown(sock);
+                self.poke_peer(sock);
+                ended(0, Returned::None)
+            }
+            Op::Close { sock } => {
+                let sock = sock.0;
+                let peer = self.net.peer(sock);
+                self.net.close(sock);
+                if let Some(peer) = peer {
+                    self.poke(peer);
+                }
+                ended(0, Returned::None)
+            }
+            Op::Wake { shard } => {
+                self.woken.insert(usize::from(*shard));
+                ended(0, Returned::None)
+            }
+            other => unreachable!("{other:?} is one of files"),
+        }
+    }
+
+    fn receive(&mut self, sock: i32, room: &mut [u8], most: usize) -> Attempt {
+        let attempt = self.net.receive(sock, room, most);
+        if attempt.is_some() {
+            self.poke_peer(sock);
+        }
+        attempt
+    }
+
+    fn poke_peer(&mut self, sock: i32) {
+        if let Some(peer) = self.net.peer(sock) {
+            self.poke(peer);
+        }
+    }
+
+    fn note(&mut self, member: usize, completion: &Completion) {
+        let index = u64::from(completion.token.index);
+        for part in [self.now, member as u64, index, completion.result.cast_unsigned()] {
+            self.hash ^= part;
+            self.hash = split_mix(&mut self.hash);
+        }
     }
 
     fn inode(&self, file: FileId) -> usize {
@@ -188,10 +452,26 @@ impl State {
         i64::from(file)
     }
 
-    fn end(&mut self, flight: Flight) -> Completion {
-        let fault = self.faults.remove(&flight.order);
-        let (result, returned) = self.carry_out(flight.op, fault);
-        Completion { token: flight.token, result, returned }
+    /// Ends the operation in flight number `n`, unless it has to wait.
+    fn end(&mut self, n: usize, pool: Option<&Pool>) -> Option<Completion> {
+        let flight = self.flights.swap_remove(n);
+        let member = flight.member;
+        let completion = if flight.number == NO_DISK {
+            let pool = pool.expect("who has connections has buffers to receive into");
+            match self.communicate(flight, pool) {
+                Ok(completion) => completion,
+                Err(waiting) => {
+                    self.flights.push(waiting);
+                    return None;
+                }
+            }
+        } else {
+            let fault = self.faults.remove(&flight.number);
+            let (result, returned) = self.carry_out(flight.op, fault);
+            Completion { token: flight.token, result, returned }
+        };
+        self.note(member, &completion);
+        Some(completion)
     }
 
     fn carry_out(&mut self, op: Op, fault: Option<Fault>) -> (i64, Returned) {
@@ -279,50 +559,75 @@ impl State {
                 self.disk.sync_names();
                 0
             }
-            Op::Accept { .. }
-            | Op::RecvAny { .. }
-            | Op::Recv { .. }
-            | Op::Send { .. }
-            | Op::ShutdownWrite { .. }
-            | Op::Close { .. }
-            | Op::Wake { .. } => -i64::from(libc::ENOSYS),
-            Op::Read { .. } | Op::Write { .. } => unreachable!("carried out with their buffers"),
+            other => unreachable!("{other:?} is carried out elsewhere"),
         }
     }
 }
 
 /// The driver of one runtime in a [`World`].
-pub struct SimDriver(World);
+pub struct SimDriver {
+    world: World,
+    member: usize,
+    /// Whether it moves the clock.
+    is_alone: bool,
+    pool: Option<Pool>,
+    counts: DriverCounts,
+}
+
+impl SimDriver {
+    /// The next completion that is due by now.
+    fn next_completion(&self) -> Option<Completion> {
+        let mut state = self.world.0.borrow_mut();
+        loop {
+            let next = state.next_due(self.member)?;
+            if state.flights[next].due > state.now {
+                return None;
+            }
+            let ended = state.end(next, self.pool.as_ref());
+            if ended.is_some() {
+                return ended;
+            }
+        }
+    }
+
+    /// Moves the clock to the next event, or to `until`.
+    fn wait(&self, until: u64) {
+        let mut state = self.world.0.borrow_mut();
+        let due = state.next_due(self.member).map_or(u64::MAX, |next| state.flights[next].due);
+        let next = due.min(until);
+        assert!(next < u64::MAX, "nothing in flight and nothing to wait for: a deadlock");
+        state.now = state.now.max(next);
+    }
+}
 
 impl Driver for SimDriver {
     fn submit(&mut self, token: Token, op: Op) {
-        self.0.0.borrow_mut().begin(token, op);
-        self.0.call_hook();
+        self.world.0.borrow_mut().begin(self.member, token, op);
+        self.world.call_hook();
     }
 
-    fn cancel(&mut self, _: Token) {
-        // Disk operations are never cancelled, and there are no others here yet.
+    fn cancel(&mut self, token: Token) {
+        self.world.0.borrow_mut().cancel(self.member, token);
     }
 
     fn reap(&mut self, until: u64, completed: &mut Vec<Completion>) {
-        let completion = {
-            let mut state = self.0.0.borrow_mut();
-            let next = state.next_due().filter(|&n| state.flights[n].due <= until.max(state.now));
-            let Some(next) = next else {
-                assert!(until < u64::MAX, "nothing in flight and nothing to wait for: a deadlock");
-                state.now = state.now.max(until);
-                return;
-            };
-            let flight = state.flights.swap_remove(next);
-            state.now = state.now.max(flight.due);
-            state.end(flight)
-        };
-        completed.push(completion);
-        self.0.call_hook();
+        self.world.0.borrow_mut().woken.remove(&self.member);
+        if self.is_alone {
+            self.wait(until);
+        }
+        if let Some(completion) = self.next_completion() {
+            self.counts.completions += 1;
+            completed.push(completion);
+            self.world.call_hook();
+        }
+    }
+
+    fn counts(&self) -> DriverCounts {
+        self.counts
     }
 
     fn now(&self) -> u64 {
-        self.0.0.borrow().now
+        self.world.now()
     }
 
     fn wall(&self) -> u64 {

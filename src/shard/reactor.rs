@@ -1,0 +1,113 @@
+//! The loop of a shard: what is ready, what other shards want, what the driver has completed, and
+//! again.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use super::{Shard, Start};
+use crate::limits::{FRESH_GRACE_NS, PUBLISH_NS, TURN_MAX_NS};
+use crate::op::Driver;
+use crate::runtime::Runtime;
+
+/// A shard and what runs it. Whoever has several on one thread, as a simulation does, calls
+/// [`Reactor::turn`] of each in turn; a daemon gives each a thread and calls [`run`].
+pub struct Reactor {
+    shard: Rc<Shard>,
+    runtime: Runtime,
+    /// When it began to drain (nanoseconds).
+    drain_began: Option<u64>,
+    /// Set when the volumes are closed; there once they are being closed.
+    closed: Option<Rc<Cell<bool>>>,
+    /// When the figures of the volumes were made known last (nanoseconds), and at how many completions.
+    published: (u64, u64),
+    until: u64,
+}
+
+impl Reactor {
+    /// Begins: opens the volumes and accepts connections.
+    #[must_use]
+    pub fn new(runtime: Runtime, start: Start) -> Self {
+        let handle = runtime.handle().clone();
+        let (shard, assignments) = Shard::new(&handle, start);
+        shard.metrics().buffer_bytes_total.set(handle.pool().capacity() as u64);
+        shard.start(assignments);
+        Self { shard, runtime, drain_began: None, closed: None, published: (0, 0), until: 0 }
+    }
+
+    /// When its next turn is due, if the driver has no completion before (nanoseconds).
+    #[must_use]
+    pub fn until(&self) -> u64 {
+        self.until
+    }
+
+    /// One turn: waits for completions, does what there is to do, hands over what it submits. Whether
+    /// another one must follow: not when the shard has drained and its volumes are closed.
+    pub fn turn<D: Driver>(&mut self, driver: &mut D) -> bool {
+        let Self { shard, runtime, .. } = self;
+        runtime.collect(driver, self.until);
+        shard.mailbox().awake();
+        runtime.run_ready();
+        shard.read_mailbox();
+        runtime.run_ready();
+        if let Some(limit) = shard.device_limit.take() {
+            driver.limit_device(limit);
+        }
+        shard.turn(driver);
+        let (now, seen) = (driver.now(), driver.counts().completions);
+        let (published, completions) = self.published;
+        if seen != completions && now >= published + PUBLISH_NS {
+            shard.publish();
+            self.published = (now, seen);
+        }
+        if self.closed.as_ref().is_some_and(|closed| closed.get()) {
+            shard.publish();
+            return false;
+        }
+        self.drain();
+        let Self { shard, runtime, .. } = self;
+        let sleep = !runtime.has_ready() && shard.mailbox().may_sleep();
+        let longest = if seen == self.published.1 { TURN_MAX_NS } else { PUBLISH_NS };
+        runtime.hand_over(driver);
+        self.until = runtime.earliest(if sleep { now + longest } else { 0 });
+        true
+    }
+
+    /// Goes on with draining, if the daemon drains.
+    fn drain(&mut self) {
+        let shard = &self.shard;
+        if !shard.draining() || self.closed.is_some() {
+            return;
+        }
+        let now = shard.handle.now();
+        let time = now - *self.drain_began.get_or_insert(now);
+        shard.cancel_waits(time >= FRESH_GRACE_NS);
+        if shard.drained() || time >= shard.config.drain_ns {
+            let closed = Rc::new(Cell::new(false));
+            self.closed = Some(Rc::clone(&closed));
+            let closing = Rc::clone(shard);
+            shard.handle.spawn(async move {
+                closing.volumes.close_all().await;
+                closed.set(true);
+            });
+        }
+    }
+}
+
+/// Runs a shard on this thread until it has drained.
+pub fn run<D: Driver>(mut driver: D, runtime: Runtime, start: Start) {
+    let mut reactor = Reactor::new(runtime, start);
+    while reactor.turn(&mut driver) {}
+}
+
+impl Shard {
+    /// Whether nothing is left to do, here or in any other shard, which might still ask this one.
+    fn drained(&self) -> bool {
+        let nothing = self.accepting.get() == 0
+            && self.connections.get() == 0
+            && self.refusing.get() == 0
+            && self.shared.arriving[usize::from(self.id)].load(Ordering::SeqCst) == 0;
+        self.shared.idle[usize::from(self.id)].store(nothing, Ordering::SeqCst);
+        nothing && self.shared.all_idle()
+    }
+}
