@@ -224,7 +224,7 @@ fn a_file_that_is_not_what_its_name_says_is_refused() {
     let image = process.image();
     let changed = |change: &dyn Fn(&mut Vec<u8>)| {
         let mut image = image.clone();
-        change(image.files.get_mut("1.0.vol").unwrap());
+        image.edit("1.0.vol", change);
         Process::start(2, &image, &pool(64 << 20)).open().err().unwrap()
     };
     assert!(matches!(changed(&|f| f.truncate(8 << 20)), OpenError::WrongLength { .. }));

@@ -95,7 +95,7 @@ fn build() -> Vec<u8> {
     let needles = vec![new(3, 1, writer.draft(3, 1, IMAGE, 200)), new(2, 7, draft)];
     writer.put_batch(needles);
     writer.run(async move { volume.close().await });
-    writer.world.look(|snapshot| snapshot.image()).files.remove(FILE).unwrap()
+    writer.world.look(|snapshot| snapshot.image()).bytes(FILE)
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn building_the_image_again_gives_the_same_bytes() {
 
 #[test]
 fn the_image_opens_and_every_body_reads_back() {
-    let image = Image { files: [(FILE.to_owned(), golden(PATH, build))].into() };
+    let image = Image::of(FILE, &golden(PATH, build));
     let mut process = Process::start(2, &image, &pool(8 << 20));
     let volume = process.open().unwrap();
     assert!(volume.damage().is_empty(), "{:?}", volume.damage());

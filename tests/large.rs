@@ -101,7 +101,7 @@ fn random_range(seed: &mut u64, len: u64) -> Range<u64> {
 
 /// The needles of a volume file, with their places.
 fn needles(image: &Image) -> Vec<(usize, NeedleHeader)> {
-    let bytes = &image.files[FILE];
+    let bytes = image.bytes(FILE);
     let units = (65_536..bytes.len() - 4096).step_by(512);
     let incarnation = superblock(0).incarnation;
     let header = |at: usize| decode_header(&bytes[at..], incarnation, at as u64);
@@ -114,7 +114,7 @@ fn of_kind(image: &Image, kind: Kind) -> (usize, NeedleHeader) {
 
 fn flipped(image: &Image, byte: usize) -> Image {
     let mut image = image.clone();
-    image.files.get_mut(FILE).unwrap()[byte] ^= 1 << (byte % 8);
+    image.file(FILE).flip(byte, byte as u32 % 8);
     image
 }
 
@@ -555,7 +555,7 @@ fn damage_fails_exactly_the_reads_that_touch_the_chunk() {
     let mut seed = 3;
     for (n, chunk) in chunks.iter().enumerate() {
         let wanted = &body[chunk.start as usize..chunk.start as usize + 32];
-        let at = image.files[FILE].windows(32).position(|window| window == wanted).unwrap();
+        let at = image.bytes(FILE).windows(32).position(|window| window == wanted).unwrap();
         let within = split_mix(&mut seed) % (chunk.end - chunk.start);
         let (mut process, volume) = restarted(&flipped(&image, at + within as usize));
         assert!(volume.damage().is_empty(), "a start does not read bodies that are witnessed");

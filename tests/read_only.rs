@@ -174,11 +174,11 @@ fn a_torn_tail_is_told_and_left() {
 #[test]
 fn copies_and_hints_are_told_and_left() {
     let mut image = filled(true);
-    let bytes = image.files.get_mut(FILE).unwrap();
-    bytes[40] ^= 1;
-    let last = bytes.len() - 4096;
-    bytes[last + 100] ^= 1;
-    bytes[8192 + 30] ^= 1;
+    let file = image.file(FILE);
+    let last = file.len() - 4096;
+    for byte in [40, last + 100, 8192 + 30] {
+        file.flip(byte, 0);
+    }
     let (volume, found) = look(&image);
     let damaged = |offset: usize| SuperblockCopy { offset: offset as u64, outdated: false };
     assert_eq!(volume.findings().superblock, [damaged(0), damaged(last)]);
@@ -196,7 +196,7 @@ fn a_damaged_needle_is_named_and_hides_no_other() {
         for within in [0, 50, 130] {
             let mut image = image.clone();
             let byte = usize::try_from(at.offset + within).unwrap();
-            image.files.get_mut(FILE).unwrap()[byte] ^= 4;
+            image.file(FILE).flip(byte, 2);
             let (volume, found) = look(&image);
             let damaged: Vec<_> = found.iter().filter_map(|next| next.as_ref().err()).collect();
             assert_eq!(damaged.len(), 1, "needle {n}, byte {within}");

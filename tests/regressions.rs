@@ -30,12 +30,8 @@ fn small_pool() -> Pool {
     pool(8 << 20)
 }
 
-fn of(image: &mut Image) -> &mut Vec<u8> {
-    image.files.get_mut(FILE).unwrap()
-}
-
 fn zero(image: &mut Image, from: usize, len: usize) {
-    of(image)[from..from + len].fill(0);
+    image.file(FILE).write(from, &vec![0; len]);
 }
 
 /// A new volume with these needles, one commit each, after a clean stop.
@@ -61,7 +57,7 @@ fn start(seed: u64, image: &Image, pool: &Pool, ids: &[NeedleId]) -> (Vec<Got>, 
 
 /// Where the seal stands.
 fn seal(image: &Image) -> usize {
-    let bytes = &image.files[FILE];
+    let bytes = image.bytes(FILE);
     let mut places = (LOG..bytes.len()).step_by(4096);
     places.find(|&at| bytes[at..].starts_with(b"HAYLCMMT") && bytes[at + 36] == 1).expect("a seal")
 }
@@ -119,7 +115,7 @@ fn a_flipped_bit_in_a_seal_revived_what_it_had_dropped() {
     for byte in at..at + 1024 {
         for bit in 0..8 {
             let mut damaged = image.clone();
-            of(&mut damaged)[byte] ^= 1 << bit;
+            damaged.file(FILE).flip(byte, bit);
             let (got, damage, _) = start(3, &damaged, &pool, &ids(&values));
             assert_eq!((got, damage), (wanted.clone(), 0), "byte {byte} bit {bit}");
         }
@@ -175,11 +171,13 @@ fn a_newer_superblock_copy_was_overwritten_by_an_older_build() {
     for field in [8, 16, 20] {
         for (at, revision) in copies.into_iter().flat_map(|at| [(at, 1), (at, 2)]) {
             let mut newer = image.clone();
-            let copy = &mut of(&mut newer)[at..at + 512];
-            copy[field] = 2;
-            copy[112] = revision;
-            let sum = xxh3_64_with_seed(&copy[..504], 0x4841_594c_4f46_5400);
-            copy[504..].copy_from_slice(&sum.to_le_bytes());
+            newer.edit(FILE, |bytes| {
+                let copy = &mut bytes[at..at + 512];
+                copy[field] = 2;
+                copy[112] = revision;
+                let sum = xxh3_64_with_seed(&copy[..504], 0x4841_594c_4f46_5400);
+                copy[504..].copy_from_slice(&sum.to_le_bytes());
+            });
             let mut process = Process::start(2, &newer, &pool);
             let refused = process.open();
             assert!(matches!(refused, Err(OpenError::Superblock(_))), "{at} {field}");
@@ -257,7 +255,7 @@ fn a_kept_needle_vanished_without_a_word() {
 /// A running volume whose needle 1, of two units, has a damaged header.
 fn with_damaged_header(pool: &Pool) -> (Process, Rc<Volume>) {
     let mut image = stored(pool, &[(1, bytes(1, 100)), (2, bytes(2, 100))]);
-    of(&mut image)[LOG + 512 + 20] ^= 1;
+    image.file(FILE).flip(LOG + 512 + 20, 0);
     let mut process = Process::start(2, &image, pool);
     let volume = process.open().unwrap();
     let got = process.get(&volume, id(1));
@@ -326,10 +324,10 @@ fn a_clean_hint_beside_a_damaged_newer_one_ended_the_log() {
     let mut image = process.image();
     // Hints: 1 was overwritten by 3 at the second start, 2 is the clean one of the first stop.
     let newer = 12_288;
-    let number = |at: usize| image.files[FILE][at + 8];
+    let number = |at: usize| image.bytes(FILE)[at + 8];
     assert_eq!((number(8192), number(newer)), (2, 3));
-    of(&mut image)[newer + 100] ^= 1;
-    of(&mut image)[LOG + 4096 + 100] ^= 1;
+    image.file(FILE).flip(newer + 100, 0);
+    image.file(FILE).flip(LOG + 4096 + 100, 0);
     let (got, damage, _) = start(3, &image, &pool, &[1, 2, 3].map(id));
     assert_eq!(got, [1, 2, 3].map(|n| Ok(bytes(n, 100))));
     assert!(damage > 0);
@@ -368,7 +366,7 @@ fn what_an_older_torn_commit_left_hid_a_kept_needle() {
 fn a_failed_repair_of_a_superblock_copy_was_shrugged_off() {
     let pool = small_pool();
     let mut image = stored(&pool, &[(1, bytes(1, 100))]);
-    of(&mut image)[4096 + 100] ^= 1;
+    image.file(FILE).flip(4096 + 100, 0);
     let mut poisoned = 0;
     for n in 0..40 {
         let Some((mut process, volume)) = open_failing(&image, &pool, n) else { continue };

@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use hayloft::runtime::split_mix;
+use hayloft::sim::fault::WRITE_AFTER_FAILURE;
 use hayloft::sim::history::{Answer, check};
 use hayloft::sim::{Fault, World};
 use node::{Memory, Node, Plan, Seen, Until};
@@ -80,9 +81,16 @@ fn run(seed: u64, memory: &Memory) -> Tally {
     for life in 0..lives {
         let mut node = Node::start(world.clone(), &plan, memory, seed ^ life);
         if plan.faults && draw(3) == 0 {
-            let fault = [Fault::Errno(EIO), Fault::Errno(ENOSPC), Fault::Short(512)];
-            let fault = fault[usize::try_from(draw(3)).unwrap()];
-            world.fail(draw(150), fault);
+            let faults = [
+                Fault::Errno(EIO),
+                Fault::Errno(ENOSPC),
+                Fault::Short(512),
+                Fault::Dropped,
+                Fault::Kept,
+                Fault::Stall(3_000_000_000),
+            ];
+            let fault = faults[usize::try_from(draw(faults.len() as u64)).unwrap()];
+            world.fail(draw(100), fault);
             tally.faults += 1;
         }
         node.clients(&plan, seed ^ (life << 8), 5 + draw(40), &seen);
@@ -95,13 +103,13 @@ fn run(seed: u64, memory: &Memory) -> Tally {
         } else {
             // Not at any time, since most of the time nothing happens.
             let until = world.operations() + 1 + draw(100);
-            if !node.run(Until::Operation(until)) {
-                tally.idle += 1;
-            }
+            node.run(Until::Operation(until));
+            tally.idle += u64::from(world.operations() < until);
         }
         tally.messages += node.metrics.shards.iter().map(|m| m.messages_sent.get()).sum::<u64>();
         let now = world.now();
         settle(&seen, now);
+        assert_eq!(world.count(WRITE_AFTER_FAILURE), 0, "written to after a failed write");
         tally.hash = tally.hash.rotate_left(1) ^ world.hash();
         let wreck = world.look(|snapshot| snapshot.wreck());
         drop(node);

@@ -105,6 +105,7 @@ const STRANGERS: &[Stranger] = &[
             "nix::libc::EBADF",
             "nix::libc::ECANCELED",
             "nix::libc::EEXIST",
+            "nix::libc::EIO",
             "nix::libc::ENOBUFS",
             "nix::libc::ENOENT",
             "nix::libc::ENOSYS",

@@ -1,14 +1,28 @@
 //! Files on a simulated device with a volatile cache.
 //!
-//! Fault model: a sector (512 bytes) is written whole or not at all. What was written but not
-//! flushed, and what is being written, survives a power cut sector by sector, or not. A durable
-//! write vouches for itself only. Names are made durable by syncing the directory; of unsynced
-//! changes a prefix survives. New space reads as zeros.
+//! A sector (512 bytes) is written whole or not at all. What was written but not flushed, and what is
+//! being written, survives a power cut sector by sector, or not. A durable write vouches for itself
+//! only, as if the device had FUA; on a device without ([`Disk::without_fua`]) it flushes the whole
+//! cache. Names are made durable by syncing the directory; of unsynced changes a prefix survives. New
+//! space reads as zeros.
+//!
+//! With [`Disk::with_unwritten_extents`], space that was never durably written is an unwritten extent, as
+//! on XFS: what a write puts there can be read at once, but after a power cut the space reads as
+//! zeros again unless the conversion of the extent was synced, or happened to be logged: for each write
+//! as a whole.
+//!
+//! What can go wrong besides power cuts is told by [`super::fault`].
 
-use std::collections::BTreeMap;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::rc::Rc;
 
 use nix::libc;
+
+use super::pages::{PAGE, Pages};
 
 /// Length of a sector (bytes).
 pub const SECTOR: usize = 512;
@@ -17,15 +31,54 @@ pub const SECTOR: usize = 512;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     /// Their bytes.
-    pub files: BTreeMap<String, Vec<u8>>,
+    pub files: BTreeMap<String, Pages>,
+    /// Sectors that can be neither read nor written, by file name and number.
+    pub bad: BTreeSet<(String, usize)>,
 }
 
-/// A sector that may or may not have reached the media.
+impl Image {
+    /// One file.
+    #[must_use]
+    pub fn of(name: &str, bytes: &[u8]) -> Self {
+        Self { files: [(name.to_owned(), Pages::from(bytes))].into(), ..Self::default() }
+    }
+
+    /// A copy of a file's bytes.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    #[must_use]
+    pub fn bytes(&self, name: &str) -> Vec<u8> {
+        self.files[name].to_vec()
+    }
+
+    /// A file, to be damaged.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn file(&mut self, name: &str) -> &mut Pages {
+        self.files.get_mut(name).expect("a file of that name")
+    }
+
+    /// Changes a file's bytes.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn edit<T>(&mut self, name: &str, change: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let mut bytes = self.bytes(name);
+        let result = change(&mut bytes);
+        *self.file(name) = Pages::from(&bytes[..]);
+        result
+    }
+}
+
+/// Bytes that may or may not have reached the media, all or none: a sector, or what one write put
+/// into unwritten extents.
 #[derive(Clone, Debug)]
 pub struct Loose {
     inode: usize,
-    sector: usize,
-    bytes: Box<[u8; SECTOR]>,
+    at: usize,
+    bytes: Rc<[u8]>,
 }
 
 #[derive(Clone, Debug)]
@@ -38,9 +91,9 @@ enum Change {
 #[derive(Clone, Debug, Default)]
 struct Inode {
     /// What a read sees.
-    present: Vec<u8>,
+    present: Pages,
     /// What survives a power cut for sure.
-    durable: Vec<u8>,
+    durable: Pages,
 }
 
 /// The device.
@@ -51,15 +104,20 @@ pub struct Disk {
     durable_names: BTreeMap<String, usize>,
     changes: Vec<Change>,
     loose: Vec<Loose>,
+    /// Sectors that can be neither read nor written.
+    bad: BTreeSet<(usize, usize)>,
+    flushes_all: bool,
+    unwritten: bool,
 }
 
 /// What a power cut at some moment could leave behind.
 #[derive(Clone, Debug)]
 pub struct Wreck {
-    durable: Vec<Rc<Vec<u8>>>,
+    durable: Vec<Pages>,
     names: BTreeMap<String, usize>,
     changes: Vec<Change>,
     loose: Vec<Loose>,
+    bad: BTreeSet<(usize, usize)>,
 }
 
 fn apply(names: &mut BTreeMap<String, usize>, change: &Change) {
@@ -88,6 +146,8 @@ impl Disk {
             disk.inodes.push(Inode { present: bytes.clone(), durable: bytes.clone() });
         }
         disk.durable_names = disk.names.clone();
+        let bad = image.bad.iter().filter_map(|(name, n)| Some((*disk.names.get(name)?, *n)));
+        disk.bad = bad.collect();
         disk
     }
 
@@ -95,22 +155,35 @@ impl Disk {
     /// not flushed is still only in the cache.
     #[must_use]
     pub fn after_kill(wreck: &Wreck) -> Self {
-        let seen = wreck.image(|_| true, wreck.changes.len());
-        let mut disk = Self { loose: wreck.loose.clone(), ..Self::default() };
-        for durable in &wreck.durable {
-            let durable = Vec::clone(durable);
-            disk.inodes.push(Inode { present: durable.clone(), durable });
-        }
-        disk.durable_names.clone_from(&wreck.names);
-        disk.names.clone_from(&wreck.names);
+        let inode = |durable: &Pages| Inode { present: durable.clone(), durable: durable.clone() };
+        let mut disk = Self {
+            inodes: wreck.durable.iter().map(inode).collect(),
+            names: wreck.names.clone(),
+            durable_names: wreck.names.clone(),
+            loose: wreck.loose.clone(),
+            bad: wreck.bad.clone(),
+            ..Self::default()
+        };
         for change in &wreck.changes {
             disk.change(change.clone());
         }
-        for (name, bytes) in seen.files {
-            let inode = disk.names[&name];
-            disk.inodes[inode].present = bytes;
+        for loose in &wreck.loose {
+            disk.inodes[loose.inode].present.write(loose.at, &loose.bytes);
         }
         disk
+    }
+
+    /// The same device, but without FUA: every durable write flushes its whole cache.
+    #[must_use]
+    pub fn without_fua(self) -> Self {
+        Self { flushes_all: true, ..self }
+    }
+
+    /// The same device under a file system with unwritten extents. Space counts as written when it was
+    /// durably written, or holds something else than zeros in the image.
+    #[must_use]
+    pub fn with_unwritten_extents(self) -> Self {
+        Self { unwritten: true, ..self }
     }
 
     fn change(&mut self, change: Change) {
@@ -173,53 +246,143 @@ impl Disk {
 
     /// Gives a file at least this length; new space is zero. Durable with the next sync.
     pub fn allocate(&mut self, inode: usize, len: usize) {
-        let bytes = &mut self.inodes[inode].present;
-        bytes.resize(bytes.len().max(len), 0);
+        let file = &mut self.inodes[inode].present;
+        file.resize(file.len().max(len));
     }
 
-    /// What a read sees.
-    #[must_use]
-    pub fn bytes(&self, inode: usize) -> &[u8] {
-        &self.inodes[inode].present
+    /// What a read sees: how much there was to read.
+    pub fn read(&self, inode: usize, at: usize, out: &mut [u8]) -> usize {
+        let file = &self.inodes[inode].present;
+        let at = at.min(file.len());
+        let len = out.len().min(file.len() - at);
+        file.read(at, &mut out[..len]);
+        len
     }
 
     /// Writes sectors, extending the file where it must; `durable` ones are flushed at once.
-    pub fn write(&mut self, inode: usize, offset: usize, bytes: &[u8], durable: bool) {
-        let end = offset + bytes.len();
-        self.allocate(inode, end);
-        let file = &mut self.inodes[inode];
-        file.present[offset..end].copy_from_slice(bytes);
+    pub fn write(&mut self, inode: usize, at: usize, bytes: &[u8], durable: bool) {
+        self.inodes[inode].present.write(at, bytes);
         if durable {
-            if file.durable.len() < end {
-                file.durable.resize(end, 0);
+            self.inodes[inode].durable.write(at, bytes);
+            self.settle(inode, &(at..at + bytes.len()));
+            if self.flushes_all {
+                self.flush_cache();
             }
-            file.durable[offset..end].copy_from_slice(bytes);
-            let written = offset / SECTOR..end / SECTOR;
-            self.loose.retain(|l| l.inode != inode || !written.contains(&l.sector));
         } else {
-            self.loose.extend(loose(inode, offset, bytes));
+            let loose = self.loosen(inode, at, bytes);
+            self.loose.extend(loose);
+        }
+    }
+
+    /// Writes sectors that a power cut will undo, whatever is synced until then: the device or the
+    /// kernel has given them up, and yet they are seen.
+    pub fn write_doomed(&mut self, inode: usize, at: usize, bytes: &[u8]) {
+        self.inodes[inode].present.write(at, bytes);
+    }
+
+    /// What overlaps a durable write is not loose any more.
+    fn settle(&mut self, inode: usize, written: &Range<usize>) {
+        let overlaps = |loose: &Loose| {
+            loose.inode == inode
+                && loose.at < written.end
+                && loose.at + loose.bytes.len() > written.start
+        };
+        let over: Vec<Loose> = self.loose.extract_if(.., |loose| overlaps(loose)).collect();
+        for Loose { at, bytes, .. } in over {
+            let mut keep = |part: Range<usize>| {
+                if part.start < part.end {
+                    let bytes = bytes[part.start - at..part.end - at].into();
+                    self.loose.push(Loose { inode, at: part.start, bytes });
+                }
+            };
+            keep(at..written.start);
+            keep(written.end..at + bytes.len());
         }
     }
 
     /// Flushes a file's completed writes and its length.
     pub fn sync(&mut self, inode: usize) {
+        let len = self.len(inode);
+        let durable = &mut self.inodes[inode].durable;
+        durable.resize(durable.len().max(len));
+        for loose in self.loose.extract_if(.., |loose| loose.inode == inode) {
+            durable.write(loose.at, &loose.bytes);
+        }
+    }
+
+    /// Gives up a file's writes that are not flushed: a power cut will undo them, whatever is synced
+    /// until then, and yet they are seen.
+    pub fn doom(&mut self, inode: usize) {
         self.loose.retain(|loose| loose.inode != inode);
+    }
+
+    /// Makes durable what the device has; what the file system still has to log is no matter of the
+    /// device.
+    fn flush_cache(&mut self) {
+        for loose in std::mem::take(&mut self.loose) {
+            if self.unwritten && self.in_unwritten(loose.inode, loose.at) {
+                self.loose.push(loose);
+            } else {
+                self.inodes[loose.inode].durable.write(loose.at, &loose.bytes);
+            }
+        }
+    }
+
+    fn in_unwritten(&self, inode: usize, at: usize) -> bool {
+        self.inodes[inode].durable.page(at / PAGE).is_none()
+    }
+
+    /// What of a write may survive on its own.
+    fn loosen(&self, inode: usize, at: usize, bytes: &[u8]) -> Vec<Loose> {
+        assert!(at.is_multiple_of(SECTOR) && bytes.len().is_multiple_of(SECTOR), "whole sectors");
+        let mut all: Vec<Loose> = Vec::new();
+        let mut from = 0;
+        while from < bytes.len() {
+            let mut to = from + SECTOR;
+            let unwritten = |from: usize| self.unwritten && self.in_unwritten(inode, at + from);
+            while unwritten(from) && to < bytes.len() && unwritten(to) {
+                to += SECTOR;
+            }
+            all.push(Loose { inode, at: at + from, bytes: bytes[from..to].into() });
+            from = to;
+        }
+        all
+    }
+
+    /// Whether a sector in this range is bad.
+    #[must_use]
+    pub fn is_bad(&self, inode: usize, at: usize, len: usize) -> bool {
+        let sectors = (inode, at / SECTOR)..(inode, (at + len).div_ceil(SECTOR));
+        sectors.start < sectors.end && self.bad.range(sectors).next().is_some()
+    }
+
+    /// Makes a sector bad: it can be neither read nor written any more.
+    pub fn spoil(&mut self, inode: usize, sector: usize) {
+        self.bad.insert((inode, sector));
+    }
+
+    /// Turns a bit over, on the media and in what is seen.
+    pub fn rot(&mut self, inode: usize, byte: usize, bit: u32) {
         let file = &mut self.inodes[inode];
-        file.durable.clone_from(&file.present);
+        file.present.flip(byte, bit);
+        if byte < file.durable.len() {
+            file.durable.flip(byte, bit);
+        }
     }
 
     /// What a power cut now could leave behind; `writing` are writes in flight.
     #[must_use]
     pub fn wreck(&self, writing: &[(usize, usize, Vec<u8>)]) -> Wreck {
         let mut all = self.loose.clone();
-        for (inode, offset, bytes) in writing {
-            all.extend(loose(*inode, *offset, bytes));
+        for (inode, at, bytes) in writing {
+            all.extend(self.loosen(*inode, *at, bytes));
         }
         Wreck {
-            durable: self.inodes.iter().map(|inode| Rc::new(inode.durable.clone())).collect(),
+            durable: self.inodes.iter().map(|inode| inode.durable.clone()).collect(),
             names: self.durable_names.clone(),
             changes: self.changes.clone(),
             loose: all,
+            bad: self.bad.clone(),
         }
     }
 
@@ -228,17 +391,17 @@ impl Disk {
     pub fn image(&self) -> Image {
         let files = self.names.iter();
         let files = files.map(|(name, &inode)| (name.clone(), self.inodes[inode].present.clone()));
-        Image { files: files.collect() }
+        Image { files: files.collect(), bad: bad_sectors(&self.bad, &self.names) }
     }
 }
 
-fn loose(inode: usize, offset: usize, bytes: &[u8]) -> impl Iterator<Item = Loose> + '_ {
-    let sectors = bytes.chunks_exact(SECTOR).enumerate();
-    sectors.map(move |(n, sector)| Loose {
-        inode,
-        sector: offset / SECTOR + n,
-        bytes: Box::new(sector.try_into().expect("whole sectors")),
-    })
+fn bad_sectors(
+    bad: &BTreeSet<(usize, usize)>,
+    names: &BTreeMap<String, usize>,
+) -> BTreeSet<(String, usize)> {
+    let name = |wanted: usize| names.iter().find(|(_, inode)| **inode == wanted);
+    let named = bad.iter().filter_map(|(inode, n)| Some((name(*inode)?.0.clone(), *n)));
+    named.collect()
 }
 
 impl Wreck {
@@ -254,6 +417,26 @@ impl Wreck {
         self.changes.len()
     }
 
+    /// The same without loose sectors that hold what is on the media anyway: their survival makes no
+    /// difference.
+    #[must_use]
+    pub fn trimmed(&self) -> Self {
+        let mut loose: Vec<Loose> = Vec::new();
+        for one in &self.loose {
+            let overlaps = |other: &Loose| {
+                other.inode == one.inode
+                    && other.at < one.at + one.bytes.len()
+                    && one.at < other.at + other.bytes.len()
+            };
+            let changes =
+                !self.durable[one.inode].holds(one.at, &one.bytes) || loose.iter().any(overlaps);
+            if changes {
+                loose.push(one.clone());
+            }
+        }
+        Self { loose, ..self.clone() }
+    }
+
     /// One of the possible images: `survives` says which loose sectors made it, `changes` how many
     /// of the name changes.
     #[must_use]
@@ -262,20 +445,16 @@ impl Wreck {
         for change in &self.changes[..changes] {
             apply(&mut names, change);
         }
-        let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        let mut files: BTreeMap<String, Pages> = BTreeMap::new();
         for (name, &inode) in &names {
-            let mut bytes = Vec::clone(&self.durable[inode]);
+            let mut file = self.durable[inode].clone();
             for (n, loose) in self.loose.iter().enumerate() {
-                let at = loose.sector * SECTOR;
                 if loose.inode == inode && survives(n) {
-                    if bytes.len() < at + SECTOR {
-                        bytes.resize(at + SECTOR, 0);
-                    }
-                    bytes[at..at + SECTOR].copy_from_slice(&loose.bytes[..]);
+                    file.write(loose.at, &loose.bytes);
                 }
             }
-            files.insert(name.clone(), bytes);
+            files.insert(name.clone(), file);
         }
-        Image { files }
+        Image { files, bad: bad_sectors(&self.bad, &names) }
     }
 }

@@ -2,17 +2,19 @@
 //!
 //! Disks whose cache is lost in a power cut ([`disk`]), connections whose bytes arrive in any pieces
 //! ([`net`]), completions in an order and after delays drawn from a seed, a clock that jumps from event
-//! to event, faults on chosen operations. Either one runtime is alone in it and moves the clock itself
+//! to event, faults on chosen operations ([`fault`]). Either one runtime is alone in it and moves the clock itself
 //! ([`World::driver`]), or several take turns ([`World::member`], [`World::next`]). The same seed gives
 //! the same run, and [`World::hash`] the same number. It knows no io_uring, no real time and no real
 //! files. [`history`] judges what clients saw.
 
 pub mod disk;
+pub mod fault;
 pub mod history;
 pub mod net;
+pub mod pages;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use nix::libc;
@@ -23,16 +25,10 @@ use crate::limits::{HEAD_BUFFER, RECEIVE_HEADROOM};
 use crate::op::{Completion, Driver, DriverCounts, FileId, Op, Returned, Sock, Token};
 use crate::runtime::split_mix;
 use disk::{Disk, Image, Wreck};
+use fault::Faults;
 use net::{Attempt, Net};
 
-/// What goes wrong with an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It fails with this errno; a write leaves nothing behind.
-    Errno(i32),
-    /// A read or write transfers only so many bytes.
-    Short(u32),
-}
+pub use fault::Fault;
 
 type Hook = Rc<dyn Fn(&Snapshot<'_>)>;
 
@@ -92,8 +88,7 @@ struct State {
     /// Members that another one woke.
     woken: BTreeSet<usize>,
     hash: u64,
-    /// Faults by the number of the disk operation they hit.
-    faults: HashMap<u64, Fault>,
+    faults: Faults,
     hook: Option<Hook>,
 }
 
@@ -145,7 +140,9 @@ impl World {
         Self::with_disk(seed, Disk::after_kill(wreck))
     }
 
-    fn with_disk(seed: u64, disk: Disk) -> Self {
+    /// A world with this disk.
+    #[must_use]
+    pub fn with_disk(seed: u64, disk: Disk) -> Self {
         Self(Rc::new(RefCell::new(State {
             disk,
             open: BTreeMap::new(),
@@ -158,7 +155,7 @@ impl World {
             net: Net::default(),
             woken: BTreeSet::new(),
             hash: 0,
-            faults: HashMap::new(),
+            faults: Faults::default(),
             hook: None,
         })))
     }
@@ -233,7 +230,41 @@ impl World {
     pub fn fail(&self, n: u64, fault: Fault) {
         let mut state = self.0.borrow_mut();
         let number = state.submitted + n;
-        state.faults.insert(number, fault);
+        state.faults.add(number, fault, false);
+    }
+
+    /// Lets disk operation number `n` from now (0 is the next) go wrong, and all behind it.
+    pub fn fail_from(&self, n: u64, fault: Fault) {
+        let mut state = self.0.borrow_mut();
+        let number = state.submitted + n;
+        state.faults.add(number, fault, true);
+    }
+
+    /// Makes a sector of a file bad: it can be neither read nor written any more.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn spoil(&self, name: &str, sector: usize) {
+        let mut state = self.0.borrow_mut();
+        let inode = state.disk.find(name).expect("a file of that name");
+        state.disk.spoil(inode, sector);
+    }
+
+    /// Turns a bit of a file over, behind everybody's back.
+    ///
+    /// # Panics
+    /// When there is no such file or byte.
+    pub fn rot(&self, name: &str, byte: usize, bit: u32) {
+        let mut state = self.0.borrow_mut();
+        let inode = state.disk.find(name).expect("a file of that name");
+        state.disk.rot(inode, byte, bit);
+        state.faults.count(fault::BIT_ROT);
+    }
+
+    /// How often faults of this name made a difference; see [`fault`].
+    #[must_use]
+    pub fn count(&self, name: &str) -> u64 {
+        self.0.borrow().faults.counted(name)
     }
 
     /// Disk operations so far.
@@ -270,11 +301,14 @@ impl State {
     }
 
     fn begin(&mut self, member: usize, token: Token, op: Op) {
-        let delay = 20_000 + self.draw(100_000);
+        let mut delay = 20_000 + self.draw(100_000);
         let order = self.begun;
         self.begun += 1;
         let number = if is_network(&op) { NO_DISK } else { self.submitted };
-        self.submitted += u64::from(number != NO_DISK);
+        if number != NO_DISK {
+            delay += self.before(number, &op);
+            self.submitted += 1;
+        }
         let due = self.now + delay;
         let (done, is_cancelled) = (0, false);
         self.flights.push(Flight { member, due, order, number, token, op, done, is_cancelled });
@@ -466,7 +500,7 @@ impl State {
                 }
             }
         } else {
-            let fault = self.faults.remove(&flight.number);
+            let fault = self.faults.take(flight.number);
             let (result, returned) = self.carry_out(flight.op, fault);
             Completion { token: flight.token, result, returned }
         };
@@ -475,41 +509,26 @@ impl State {
     }
 
     fn carry_out(&mut self, op: Op, fault: Option<Fault>) -> (i64, Returned) {
-        let errno = match fault {
-            Some(Fault::Errno(errno)) => Some(-i64::from(errno)),
-            _ => None,
-        };
-        let limit = match fault {
-            Some(Fault::Short(len)) => len as usize,
-            _ => usize::MAX,
-        };
+        let place = |offset: u64| usize::try_from(offset).expect("small files");
         match op {
             Op::Read { file, mut buf, start, len, offset } => {
-                let result = errno.unwrap_or_else(|| {
-                    let bytes = self.disk.bytes(self.inode(file));
-                    let at = usize::try_from(offset).expect("small files").min(bytes.len());
-                    let len = (len as usize).min(bytes.len() - at).min(limit);
-                    let start = start as usize;
-                    buf[start..start + len].copy_from_slice(&bytes[at..at + len]);
-                    i64::try_from(len).expect("small files")
-                });
+                let out = &mut buf[start as usize..(start + len) as usize];
+                let result = self.read(self.inode(file), place(offset), out, fault);
                 (result, Returned::One(buf))
             }
             Op::Write { file, bufs, .. } if !self.may_write(file) => {
                 (-i64::from(libc::EBADF), Returned::Many(bufs))
             }
             Op::Write { file, bufs, pieces, offset, durable } => {
-                let result = errno.unwrap_or_else(|| {
-                    let mut bytes = gather(&bufs, &pieces);
-                    bytes.truncate(limit);
-                    let inode = self.inode(file);
-                    let at = usize::try_from(offset).expect("small files");
-                    self.disk.write(inode, at, &bytes, durable);
-                    i64::try_from(bytes.len()).expect("small files")
-                });
-                (result, Returned::Many(bufs))
+                let bytes = gather(&bufs, &pieces);
+                let inode = self.inode(file);
+                (self.write(inode, place(offset), &bytes, durable, fault), Returned::Many(bufs))
             }
-            other => (errno.unwrap_or_else(|| self.carry_out_plain(other)), Returned::None),
+            Op::Sync { file } => (self.sync(self.inode(file), fault), Returned::None),
+            other => {
+                let failed = self.fails(fault);
+                (failed.unwrap_or_else(|| self.carry_out_plain(other)), Returned::None)
+            }
         }
     }
 
@@ -533,11 +552,6 @@ impl State {
             Op::Allocate { file, len } => {
                 let inode = self.inode(file);
                 self.disk.allocate(inode, usize::try_from(len).expect("small files"));
-                0
-            }
-            Op::Sync { file } => {
-                let inode = self.inode(file);
-                self.disk.sync(inode);
                 0
             }
             Op::CloseFile { file } => {

@@ -6,6 +6,9 @@ use nix::libc;
 
 /// Bytes on their way in one direction at most.
 const WINDOW: usize = 64 * 1024;
+/// So many bytes of a connection go in segments as small as was asked for; a large body in single bytes
+/// would show nothing that a small one does not.
+const IN_SEGMENTS: usize = 6 * 1024;
 
 /// One end of a connection.
 #[derive(Default)]
@@ -19,6 +22,20 @@ struct End {
     is_reset: bool,
     /// Bytes that arrive in one go at most, in either direction.
     segment: usize,
+    /// Bytes that went so.
+    segmented: usize,
+}
+
+impl End {
+    /// How much of `wanted` bytes goes in one go.
+    fn in_one_go(&mut self, wanted: usize) -> usize {
+        if self.segmented >= IN_SEGMENTS {
+            return wanted;
+        }
+        let len = wanted.min(self.segment);
+        self.segmented += len;
+        len
+    }
 }
 
 /// What an attempt at an operation came to: a result like that of the operation, or nothing yet.
@@ -62,11 +79,13 @@ impl Net {
     /// Moves what has arrived to `room`, at most `most` bytes and a segment.
     pub fn receive(&mut self, end: i32, room: &mut [u8], most: usize) -> Attempt {
         let Some(end) = self.ends.get_mut(&end) else { return Some(-i64::from(libc::EBADF)) };
-        let len = end.inbox.len().min(room.len()).min(end.segment).min(most.max(1));
+        let len = end.in_one_go(end.inbox.len().min(room.len()).min(most.max(1)));
         if len > 0 {
-            for (to, from) in room.iter_mut().zip(end.inbox.drain(..len)) {
-                *to = from;
-            }
+            let (first, second) = end.inbox.as_slices();
+            let split = first.len().min(len);
+            room[..split].copy_from_slice(&first[..split]);
+            room[split..len].copy_from_slice(&second[..len - split]);
+            end.inbox.drain(..len);
             return Some(i64::try_from(len).expect("a window"));
         }
         if end.is_reset {
@@ -81,14 +100,16 @@ impl Net {
         if from.is_reset {
             return Some(-i64::from(libc::ECONNRESET));
         }
-        let (peer, segment) = (from.peer, from.segment);
-        let Some(to) = self.ends.get_mut(&peer) else { return Some(-i64::from(libc::EPIPE)) };
-        let room = WINDOW - to.inbox.len();
-        let len = bytes.len().min(room).min(segment).min(most.max(1));
+        let peer = from.peer;
+        let Some(to) = self.ends.get(&peer) else { return Some(-i64::from(libc::EPIPE)) };
+        let wanted = bytes.len().min(WINDOW - to.inbox.len()).min(most.max(1));
+        let len = self.ends.get_mut(&end).map_or(0, |from| from.in_one_go(wanted));
         if len == 0 {
             return None;
         }
-        to.inbox.extend(&bytes[..len]);
+        if let Some(to) = self.ends.get_mut(&peer) {
+            to.inbox.extend(&bytes[..len]);
+        }
         Some(i64::try_from(len).expect("a window"))
     }
 

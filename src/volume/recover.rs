@@ -387,9 +387,9 @@ impl Recovery<'_> {
         let sequence = self.end.sequence + 1;
         // Whoever wrote the last hint wrote the last commit; if that hint is damaged, whoever wrote
         // the last record may have.
-        let epochs = [self.log.hint.map_or(self.epoch, |hint| hint.epoch), self.epoch];
+        let hinted = self.log.hint.map(|hint| hint.epoch).filter(|epoch| *epoch != self.epoch);
         let limit = (at + COMMIT_LEN_MAX).min(self.log.log_end);
-        for epoch in epochs {
+        for epoch in hinted.into_iter().chain([self.epoch]) {
             let wanted = Wanted { sequences: sequence..=sequence, epoch: Some(epoch) };
             let found = self.scanner.collect(at, limit, &wanted).await;
             let mut valid = self.valid_needles(&found).await;

@@ -97,20 +97,33 @@ impl<'a> Scanner<'a> {
         Ok(Self { file, incarnation, log_end, buf, start: 0, len: 0, lost_sectors: 0 })
     }
 
+    fn holds(&self, offset: u64, end: u64) -> bool {
+        offset >= self.start && end <= self.start + self.len
+    }
+
+    /// Moves the window so that it begins with the block of `offset`.
+    async fn slide_to(&mut self, offset: u64) {
+        let buf = self.buf.take().expect("the window is at home between reads");
+        self.start = offset / BLOCK * BLOCK;
+        self.len = (buf.len() as u64).min(self.log_end - self.start);
+        let len = usize::try_from(self.len).expect("about 1.5 MiB");
+        let (buf, lost) = self.file.read_damaged(buf, len, self.start).await;
+        self.lost_sectors += lost;
+        self.buf = Some(buf);
+    }
+
+    fn window(&self, offset: u64, end: u64) -> &[u8] {
+        let within = |at: u64| usize::try_from(at - self.start).expect("inside the window");
+        &self.buf.as_ref().expect("the window is at home")[within(offset)..within(end)]
+    }
+
     /// Bytes `offset..offset + len` of the log; shorter at its end.
     async fn view(&mut self, offset: u64, len: u64) -> &[u8] {
         let end = (offset + len).min(self.log_end);
-        if offset < self.start || end > self.start + self.len {
-            let buf = self.buf.take().expect("the window is at home between reads");
-            self.start = offset / BLOCK * BLOCK;
-            self.len = (buf.len() as u64).min(self.log_end - self.start);
-            let len = usize::try_from(self.len).expect("about 1.5 MiB");
-            let (buf, lost) = self.file.read_damaged(buf, len, self.start).await;
-            self.lost_sectors += lost;
-            self.buf = Some(buf);
+        if !self.holds(offset, end) {
+            self.slide_to(offset).await;
         }
-        let within = |at: u64| usize::try_from(at - self.start).expect("inside the window");
-        &self.buf.as_ref().expect("just put back")[within(offset)..within(end)]
+        self.window(offset, end)
     }
 
     /// The commit record at `offset`, with its checksum, if there is a valid one.
@@ -129,7 +142,10 @@ impl<'a> Scanner<'a> {
         let mut found = Vec::new();
         let mut at = from;
         while at < to {
-            match self.recognise(at, from, to, wanted).await {
+            if !self.holds(at, at + UNIT) {
+                self.slide_to(at).await;
+            }
+            match self.recognise(at, from, to, wanted) {
                 Some((needle, end)) => {
                     found.push(needle);
                     at = end;
@@ -140,15 +156,10 @@ impl<'a> Scanner<'a> {
         found
     }
 
-    async fn recognise(
-        &mut self,
-        at: u64,
-        from: u64,
-        to: u64,
-        wanted: &Wanted,
-    ) -> Option<(Found, u64)> {
+    /// What can be recognised in the unit at `at`, which the window holds, and where it ends.
+    fn recognise(&self, at: u64, from: u64, to: u64, wanted: &Wanted) -> Option<(Found, u64)> {
         let incarnation = self.incarnation;
-        let unit = self.view(at, UNIT).await;
+        let unit = self.window(at, at + UNIT);
         if let Some((header, back)) = decode_header(&unit[..HEADER_LEN], incarnation, at) {
             let offset = at.checked_sub(back).filter(|&offset| offset >= from)?;
             let location = Location { offset, len: header.layout().len as u64 };

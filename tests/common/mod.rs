@@ -218,7 +218,7 @@ pub fn tear(
         process.run(async move { handle.sleep_until(handle.now() + 5_000_000).await });
         let wreck = cut.take().expect("something was written");
         let whole = wreck.image(|_| true, wreck.changes());
-        if last_commit(&whole.files[file]) == puts.iter().map(|(id, _)| *id).collect::<Vec<_>>() {
+        if last_commit(&whole.bytes(file)) == puts.iter().map(|(id, _)| *id).collect::<Vec<_>>() {
             return wreck.image(survives, wreck.changes());
         }
     }

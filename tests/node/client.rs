@@ -33,12 +33,15 @@ pub struct Client {
 /// The bytes of a value: its number, then what follows from it.
 fn value_bytes(value: u64, len: usize) -> Vec<u8> {
     let mut state = value ^ ((len as u64) << 40);
-    let mut bytes = value.to_le_bytes().to_vec();
-    bytes.extend((len as u64).to_le_bytes());
-    while bytes.len() < len {
-        bytes.extend(split_mix(&mut state).to_le_bytes());
+    let len = len.max(16);
+    let mut bytes = vec![0; len.next_multiple_of(8)];
+    let (head, rest) = bytes.split_at_mut(16);
+    head[..8].copy_from_slice(&value.to_le_bytes());
+    head[8..].copy_from_slice(&(len as u64).to_le_bytes());
+    for eight in rest.chunks_exact_mut(8) {
+        eight.copy_from_slice(&split_mix(&mut state).to_le_bytes());
     }
-    bytes.truncate(len.max(16));
+    bytes.truncate(len);
     bytes
 }
 
@@ -177,9 +180,10 @@ impl Client {
                 seen.unreadable += 1;
                 Answer::Unknown
             }
-            (_, 500 | 503 | 507) => {
+            (_, 500) => Answer::Unknown,
+            (_, 503 | 507) => {
                 seen.refused += 1;
-                Answer::Unknown
+                Answer::Refused
             }
             (_, status) => panic!("{action:?} was answered with {status}"),
         }
@@ -198,7 +202,7 @@ impl Client {
             None => {
                 let shard = usize::try_from(self.draw(self.plan.shards as u64)).unwrap();
                 let segment = match self.draw(6) {
-                    0 if request.len() < 10_000 => 1 + self.draw(5),
+                    0 => 1 + self.draw(5),
                     1 => 1460,
                     _ => 64 << 10,
                 };
@@ -250,6 +254,7 @@ impl Client {
 
     async fn receive(&self, sock: Sock) -> Option<Reply> {
         let mut bytes = Vec::new();
+        let mut head: Option<Head> = None;
         loop {
             let buf = self.handle.pool().alloc(PIECE)?;
             let len = u32::try_from(PIECE).unwrap();
@@ -257,26 +262,39 @@ impl Client {
             let completion = self.handle.submit(op).await;
             let got = usize::try_from(completion.result).ok().filter(|got| *got > 0)?;
             let Returned::One(buf) = completion.returned else { panic!("the buffer comes back") };
+            let scanned = bytes.len().saturating_sub(3);
             bytes.extend_from_slice(&buf[..got]);
-            if let Some(reply) = parse(&bytes) {
-                return Some(reply);
+            if head.is_none() {
+                head = parse(&bytes, scanned);
+            }
+            if let Some(Head { status, end, len, closes }) = head
+                && bytes.len() >= end + len
+            {
+                assert_eq!(bytes.len(), end + len, "more was sent than was promised");
+                return Some(Reply { status, body: bytes.split_off(end), closes });
             }
         }
     }
 }
 
-/// The answer, once it is there in full.
-fn parse(bytes: &[u8]) -> Option<Reply> {
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+/// The head of an answer.
+#[derive(Clone, Copy)]
+struct Head {
+    status: u16,
+    /// Where the body begins.
+    end: usize,
+    /// Bytes of the body.
+    len: usize,
+    closes: bool,
+}
+
+/// The head, once it is there in full. Its end is looked for from `scanned` on.
+fn parse(bytes: &[u8], scanned: usize) -> Option<Head> {
+    let end = scanned + bytes[scanned..].windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&bytes[..end]).unwrap();
     let status: u16 = head[9..12].parse().unwrap();
     let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
     let len = field("Content-Length: ").map_or(0, |len| len.parse().unwrap());
     let len = if matches!(status, 204 | 304) { 0 } else { len };
-    if bytes.len() < end + len {
-        return None;
-    }
-    assert_eq!(bytes.len(), end + len, "more was sent than was promised: {head}");
-    let closes = field("Connection: ") == Some("close");
-    Some(Reply { status, body: bytes[end..].to_vec(), closes })
+    Some(Head { status, end, len, closes: field("Connection: ") == Some("close") })
 }

@@ -34,7 +34,6 @@ const PATIENCE: u64 = 120;
 /// What a seed decides about a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    pub seed: u64,
     pub shards: usize,
     pub volumes: u32,
     pub clients: u64,
@@ -52,7 +51,6 @@ impl Plan {
         let mut state = seed;
         let mut draw = |below: u64| split_mix(&mut state) % below;
         Self {
-            seed,
             shards: 1 + usize::try_from(draw(3)).unwrap(),
             volumes: 1 + u32::try_from(draw(u64::from(VOLUMES))).unwrap(),
             clients: 2 + draw(5),
@@ -263,7 +261,9 @@ impl Node {
         loop {
             let done = match until {
                 Until::Time(_) => false,
-                Until::Operation(number) => self.world.operations() >= number,
+                Until::Operation(number) => {
+                    self.world.operations() >= number || self.left.get() == 0
+                }
                 Until::Done => self.left.get() == 0,
                 Until::Drained => self.shards.iter().all(Option::is_none),
             };

@@ -1,0 +1,198 @@
+//! The bytes of a file as pages that copies share until one of them writes: a copy costs a pointer
+//! for each page, and what nobody wrote costs nothing.
+
+use std::rc::Rc;
+
+/// Length of a page (bytes).
+pub const PAGE: usize = 4096;
+
+type Page = Rc<[u8; PAGE]>;
+
+/// A file's bytes. A page that is not there reads as zeros: it was never written, or holds nothing
+/// but zeros since it was read in.
+#[derive(Clone, Debug, Default)]
+pub struct Pages {
+    pages: Vec<Option<Page>>,
+    len: usize,
+}
+
+static ZEROS: [u8; PAGE] = [0; PAGE];
+
+impl Pages {
+    /// Length (bytes).
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Gives it this length (bytes). New space is zero, what is cut off is forgotten.
+    pub fn resize(&mut self, len: usize) {
+        self.pages.resize(len.div_ceil(PAGE), None);
+        let within = len % PAGE;
+        if len < self.len
+            && within > 0
+            && let Some(page) = self.pages.last_mut().expect("it has bytes")
+        {
+            Rc::make_mut(page)[within..].fill(0);
+        }
+        self.len = len;
+    }
+
+    /// The page with this number, if anything was written to it.
+    #[must_use]
+    pub fn page(&self, number: usize) -> Option<&[u8; PAGE]> {
+        self.pages.get(number)?.as_deref()
+    }
+
+    /// The pages, each with whether it is the very same memory as the one of `other`: then it is
+    /// certainly equal.
+    pub fn pages_beside<'a>(
+        &'a self,
+        other: &'a Self,
+    ) -> impl Iterator<Item = (Option<&'a [u8; PAGE]>, bool)> {
+        self.pages.iter().enumerate().map(|(number, page)| {
+            let shared = match (page, other.pages.get(number)) {
+                (None, Some(None)) => true,
+                (Some(one), Some(Some(two))) => Rc::ptr_eq(one, two),
+                _ => false,
+            };
+            (page.as_deref(), shared)
+        })
+    }
+
+    /// Reads to `out`.
+    ///
+    /// # Panics
+    /// When that is more than there is.
+    pub fn read(&self, at: usize, out: &mut [u8]) {
+        assert!(at + out.len() <= self.len, "read beyond the end");
+        let mut done = 0;
+        while done < out.len() {
+            let (number, within) = ((at + done) / PAGE, (at + done) % PAGE);
+            let len = (PAGE - within).min(out.len() - done);
+            let page = self.page(number).unwrap_or(&ZEROS);
+            out[done..done + len].copy_from_slice(&page[within..within + len]);
+            done += len;
+        }
+    }
+
+    /// Writes, making it longer where it must.
+    pub fn write(&mut self, at: usize, bytes: &[u8]) {
+        if at + bytes.len() > self.len {
+            self.resize(at + bytes.len());
+        }
+        let mut done = 0;
+        while done < bytes.len() {
+            let (number, within) = ((at + done) / PAGE, (at + done) % PAGE);
+            let len = (PAGE - within).min(bytes.len() - done);
+            let page = self.pages[number].get_or_insert_with(|| Rc::new(ZEROS));
+            Rc::make_mut(page)[within..within + len].copy_from_slice(&bytes[done..done + len]);
+            done += len;
+        }
+    }
+
+    /// Whether these bytes stand at `at`; beyond the end stand zeros.
+    #[must_use]
+    pub fn holds(&self, at: usize, bytes: &[u8]) -> bool {
+        let mut done = 0;
+        while done < bytes.len() {
+            let (number, within) = ((at + done) / PAGE, (at + done) % PAGE);
+            let len = (PAGE - within).min(bytes.len() - done);
+            let page = self.page(number).unwrap_or(&ZEROS);
+            if page[within..within + len] != bytes[done..done + len] {
+                return false;
+            }
+            done += len;
+        }
+        true
+    }
+
+    /// Turns one bit over.
+    ///
+    /// # Panics
+    /// When there is no such byte, or `bit` is above 7.
+    pub fn flip(&mut self, byte: usize, bit: u32) {
+        assert!(byte < self.len && bit < 8, "byte {byte} bit {bit} of {} bytes", self.len);
+        let page = self.pages[byte / PAGE].get_or_insert_with(|| Rc::new(ZEROS));
+        Rc::make_mut(page)[byte % PAGE] ^= 1 << bit;
+    }
+
+    /// All bytes.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.len];
+        self.read(0, &mut bytes);
+        bytes
+    }
+}
+
+impl From<&[u8]> for Pages {
+    fn from(bytes: &[u8]) -> Self {
+        let page = |piece: &[u8]| {
+            let mut page = ZEROS;
+            page[..piece.len()].copy_from_slice(piece);
+            (page != ZEROS).then(|| Rc::new(page))
+        };
+        Self { pages: bytes.chunks(PAGE).map(page).collect(), len: bytes.len() }
+    }
+}
+
+impl PartialEq for Pages {
+    fn eq(&self, other: &Self) -> bool {
+        let mut pages = self.pages_beside(other).enumerate();
+        let same = |(number, (page, shared)): (usize, (Option<&[u8; PAGE]>, bool))| {
+            shared || page.unwrap_or(&ZEROS) == other.page(number).unwrap_or(&ZEROS)
+        };
+        self.len == other.len && pages.all(same)
+    }
+}
+
+impl Eq for Pages {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_back_across_pages_and_copies_do_not_see_each_other() {
+        let mut one = Pages::default();
+        one.resize(3 * PAGE + 100);
+        one.write(PAGE - 3, b"across");
+        let two = one.clone();
+        one.write(PAGE, b"XY");
+        let mut out = [0; 8];
+        two.read(PAGE - 4, &mut out);
+        assert_eq!(&out, b"\0across\0");
+        one.read(PAGE - 4, &mut out);
+        assert_eq!(&out, b"\0acrXYs\0");
+        assert!(one != two && two == Pages::from(&two.to_vec()[..]));
+        assert!(two.holds(PAGE - 3, b"across") && !one.holds(PAGE - 3, b"across"));
+        assert!(one.holds(9 * PAGE, &[0; 10]), "zeros beyond the end");
+        assert!(one.page(2).is_none() && one.page(1).is_some());
+    }
+
+    #[test]
+    fn a_copy_shares_what_neither_wrote() {
+        let mut one = Pages::from(&[7; 4 * PAGE][..]);
+        let two = one.clone();
+        one.flip(PAGE + 5, 7);
+        let shared: Vec<bool> = one.pages_beside(&two).map(|(_, shared)| shared).collect();
+        assert_eq!(shared, [true, false, true, true]);
+        one.flip(PAGE + 5, 7);
+        assert!(one == two, "equal again, although no longer the same memory");
+    }
+
+    #[test]
+    fn what_is_cut_off_does_not_come_back() {
+        let mut pages = Pages::from(&[1; PAGE + 10][..]);
+        pages.resize(PAGE + 2);
+        pages.resize(2 * PAGE);
+        assert_eq!(pages.to_vec()[PAGE..PAGE + 4], [1, 1, 0, 0]);
+    }
+}

@@ -1,0 +1,201 @@
+//! Looks at what a power cut can leave behind.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashSet};
+use std::rc::Rc;
+
+use hayloft::buffer::Pool;
+use hayloft::runtime::split_mix;
+use hayloft::sim::disk::{Image, Wreck};
+use hayloft::volume::{GetError, Volume};
+use nix::time::{ClockId, clock_gettime};
+
+use super::fingerprint::Fingerprints;
+use super::history::{Course, run_history};
+use super::model::{Action, IDS, State, value_bytes, value_of};
+use crate::common::{Process, pool};
+
+/// Subsets of unflushed sectors tried at one crash point, when there are more.
+const SUBSETS: usize = 1024;
+/// The same with large bodies, of which each state takes far longer.
+const LARGE_SUBSETS: usize = 64;
+
+/// States that were looked at, each once.
+pub struct Explorer {
+    pool: Pool,
+    fingerprints: Fingerprints,
+    pub seen: HashSet<u64>,
+    /// Moments at which the power was cut.
+    pub points: u64,
+    /// States that a second power cut left, into the recovery from a first one.
+    pub during_recovery: u64,
+    began_ns: i64,
+}
+
+fn cpu_ns() -> i64 {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock");
+    time.tv_sec() * 1_000_000_000 + time.tv_nsec()
+}
+
+impl Explorer {
+    pub fn new() -> Self {
+        Self {
+            pool: pool(8 << 20),
+            fingerprints: Fingerprints::default(),
+            seen: HashSet::new(),
+            points: 0,
+            during_recovery: 0,
+            began_ns: cpu_ns(),
+        }
+    }
+
+    /// Distinct states so far.
+    pub fn states(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Processor time of this thread since it began (seconds).
+    #[expect(clippy::cast_precision_loss, reason = "to be read by people")]
+    pub fn seconds(&self) -> f64 {
+        (cpu_ns() - self.began_ns) as f64 / 1e9
+    }
+
+    /// Cuts a history off wherever that makes a difference.
+    pub fn history(&mut self, history: &[Action], course: Course) {
+        let most = if course.large { LARGE_SUBSETS } else { SUBSETS };
+        let points = run_history(history, course, &self.pool);
+        let mut last = None;
+        for (n, point) in points.iter().enumerate() {
+            self.points += 1;
+            let allowed = point.model.allowed();
+            let none = point.wreck.image(|_| false, point.wreck.changes());
+            self.fingerprints.expect(&none);
+            // A moment that differs from the one before in nothing.
+            let all = point.wreck.image(|_| true, point.wreck.changes());
+            let marks = [&none, &all].map(|image| self.fingerprints.of(image, allowed.iter()));
+            if last.replace((marks, point.wreck.loose())) == Some((marks, point.wreck.loose())) {
+                continue;
+            }
+            for (mask, image) in images(&point.wreck, most, 99 + course.round) {
+                self.state(&image, &allowed, true, &|| {
+                    format!("{history:?} {course:?}, event {n}, sectors {mask:#b}")
+                });
+            }
+        }
+    }
+
+    /// Looks at a state, if it is new; and, when the power may be cut `again`, at what that leaves of
+    /// its recovery.
+    fn state(
+        &mut self,
+        image: &Image,
+        allowed: &BTreeSet<State>,
+        again: bool,
+        what: &dyn Fn() -> String,
+    ) {
+        if !self.seen.insert(self.fingerprints.of(image, allowed.iter())) {
+            return;
+        }
+        let recovering = check(image, allowed, &self.pool, again, what);
+        for (n, wreck) in recovering.iter().enumerate() {
+            for (mask, image) in images(wreck, SUBSETS, 7) {
+                let before = self.seen.len();
+                self.state(&image, allowed, false, &|| {
+                    format!("{}; again at event {n} of the recovery, sectors {mask:#b}", what())
+                });
+                self.during_recovery += (self.seen.len() - before) as u64;
+            }
+        }
+    }
+}
+
+/// What each id holds.
+pub fn state_of(process: &mut Process, volume: &Rc<Volume>) -> State {
+    IDS.map(|id| match process.get(volume, id) {
+        Ok(got) => Some(value_of(&got).expect("bytes that somebody wrote")),
+        Err(GetError::NotFound) => None,
+        Err(other) => panic!("after a power cut nothing is damaged, yet: {other}"),
+    })
+}
+
+/// Recovers, and goes on: the moments of the recovery at which something could be torn.
+fn check(
+    image: &Image,
+    allowed: &BTreeSet<State>,
+    pool: &Pool,
+    again: bool,
+    what: &dyn Fn() -> String,
+) -> Vec<Wreck> {
+    let mut process = Process::start(11, image, pool);
+    let recovering = Rc::new(RefCell::new(Vec::new()));
+    if again {
+        let sink = Rc::clone(&recovering);
+        process.world.on_event(move |snapshot| {
+            let wreck = snapshot.wreck().trimmed();
+            if wreck.loose() > 0 {
+                sink.borrow_mut().push(wreck);
+            }
+        });
+    }
+    let volume = process.open().unwrap_or_else(|error| panic!("{}: {error}", what()));
+    let recovering = recovering.take();
+    assert!(volume.damage().is_empty(), "{}: {:?}", what(), volume.damage());
+    let state = state_of(&mut process, &volume);
+    assert!(allowed.contains(&state), "{}: {state:?} is not of {allowed:?}", what());
+    let figures = volume.figures();
+    let present = state.iter().flatten().count() as u64;
+    assert_eq!(figures.needles, present, "{}: the index holds just what is there", what());
+
+    // Again, after a kill: the same decision.
+    let mut again = Process::start(13, &process.image(), pool);
+    let volume = again.open().unwrap();
+    assert!(volume.damage().is_empty(), "{}: second recovery: {:?}", what(), volume.damage());
+    assert_eq!(state_of(&mut again, &volume), state, "{}: second recovery", what());
+    assert_eq!(volume.figures().live, figures.live, "{}: second recovery", what());
+
+    // And writes go on without any operator step.
+    again.put(&volume, IDS[1], value_bytes(5)).unwrap();
+    let mut third = Process::start(17, &again.image(), pool);
+    let volume = third.open().unwrap();
+    let after = state_of(&mut third, &volume);
+    assert_eq!(after, [state[0], Some(5), state[2]], "{}: after going on", what());
+    recovering
+}
+
+/// At most `most` subsets of so many sectors: all there are, or a sample of them that begins with
+/// none, all, all but each.
+fn subsets(count: usize, most: usize, mut seed: u64) -> BTreeSet<u64> {
+    assert!(count < 64, "few sectors are ever unflushed");
+    if 1 << count <= most {
+        return (0..1 << count).collect();
+    }
+    let all = (1 << count) - 1;
+    let without = (0..count).map(|bit| all & !(1 << bit));
+    let prefix = (1..count).map(|len| (1 << len) - 1);
+    let single = (0..count).map(|bit| 1 << bit);
+    let random = (0..most).map(|_| split_mix(&mut seed) & all);
+    [0, all]
+        .into_iter()
+        .chain(without)
+        .chain(prefix)
+        .chain(single)
+        .chain(random)
+        .take(most)
+        .collect()
+}
+
+/// The images a power cut can leave behind. The sectors in the middle of a long commit, which hold
+/// nothing but data, stay or go together.
+pub fn images(wreck: &Wreck, most: usize, seed: u64) -> impl Iterator<Item = (u64, Image)> {
+    const EDGE: usize = 4;
+    let count = wreck.loose();
+    let bit = move |sector: usize| match count {
+        ..64 => sector,
+        _ if sector < EDGE => sector,
+        _ => EDGE + (sector + EDGE + 1).saturating_sub(count),
+    };
+    let image =
+        move |mask: u64| wreck.image(|sector| mask >> bit(sector) & 1 == 1, wreck.changes());
+    let masks = subsets(if count == 0 { 0 } else { bit(count - 1) + 1 }, most, seed);
+    masks.into_iter().map(move |mask| (mask, image(mask)))
+}

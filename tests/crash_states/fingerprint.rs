@@ -1,0 +1,52 @@
+//! Tells images apart: only distinct states count, and only they are worth the time.
+
+use hayloft::sim::disk::Image;
+use hayloft::sim::pages::{PAGE, Pages};
+use xxhash_rust::xxh3::Xxh3Default;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::model::State;
+
+const FILE: &str = "1.0.vol";
+
+/// Hashes images that share most of their pages.
+#[derive(Default)]
+pub struct Fingerprints {
+    base: Pages,
+    /// Of the pages of `base`.
+    hashes: Vec<u64>,
+}
+
+fn page_hash(page: Option<&[u8; PAGE]>) -> u64 {
+    match page {
+        Some(page) if *page != [0; PAGE] => xxh3_64(page),
+        _ => 0,
+    }
+}
+
+impl Fingerprints {
+    fn pages(&self, file: &Pages) -> Vec<u64> {
+        let known = self.hashes.iter().copied().chain(std::iter::repeat(0));
+        let pages = file.pages_beside(&self.base).zip(known);
+        pages.map(|((page, shared), known)| if shared { known } else { page_hash(page) }).collect()
+    }
+
+    /// The images to come look much like this one.
+    pub fn expect(&mut self, image: &Image) {
+        let Some(file) = image.files.get(FILE) else { return };
+        self.hashes = self.pages(file);
+        self.base = file.clone();
+    }
+
+    /// A number for an image and what it may hold.
+    pub fn of<'a>(&self, image: &Image, allowed: impl Iterator<Item = &'a State>) -> u64 {
+        let mut hash = Xxh3Default::new();
+        for page in self.pages(&image.files[FILE]) {
+            hash.update(&page.to_le_bytes());
+        }
+        for value in allowed.flatten() {
+            hash.update(&value.unwrap_or(0).to_le_bytes());
+        }
+        hash.digest()
+    }
+}

@@ -1,0 +1,184 @@
+//! What histories consist of, and what may be found after each.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::LazyLock;
+
+use hayloft::types::NeedleId;
+
+use crate::common::bytes;
+
+pub const IDS: [NeedleId; 3] = [NeedleId::new(1, 0), NeedleId::new(2, 0), NeedleId::new(3, 0)];
+/// What an id holds: a value by its number, or nothing.
+pub type Value = Option<u64>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Half a unit of data: the smallest commit.
+    PutSmall(usize),
+    /// Two commits' worth of sectors.
+    PutLarge(usize),
+    Delete(usize),
+    /// Values for so many ids in one multi-write, small and large in turn.
+    Batch(usize),
+    /// Two parts and a manifest.
+    PutBody(usize),
+    /// The manifest of a body and a small needle, in one multi-write.
+    BatchBody,
+}
+
+pub const ACTIONS: [Action; 6] = [
+    Action::PutSmall(0),
+    Action::PutLarge(0),
+    Action::Delete(0),
+    Action::PutSmall(1),
+    Action::PutLarge(1),
+    Action::Delete(1),
+];
+
+/// Those that take several sectors that only count together.
+pub const MULTI: [Action; 5] =
+    [Action::Batch(2), Action::Batch(3), Action::PutBody(0), Action::PutBody(1), Action::BatchBody];
+
+/// The first value that is a large body.
+pub const BODIES: u64 = 100;
+/// Who wrote a value, by operation, stands in its tens; small and large ones alternate.
+pub const VALUES: std::ops::Range<u64> = 2..BODIES + 100;
+
+pub fn value_len(value: u64) -> usize {
+    match value {
+        BODIES.. => 65_536 + 200,
+        _ if value.is_multiple_of(2) => 200,
+        _ => 3000,
+    }
+}
+
+/// All values, from 0 on.
+static ALL: LazyLock<Vec<Vec<u8>>> =
+    LazyLock::new(|| (0..VALUES.end).map(|value| bytes(value, value_len(value))).collect());
+/// Which value begins so.
+static BY_BEGINNING: LazyLock<HashMap<[u8; 8], u64>> = LazyLock::new(|| {
+    let beginning = |value| value_bytes(value)[..8].try_into().unwrap();
+    VALUES.map(|value| (beginning(value), value)).collect()
+});
+
+pub fn value_bytes(value: u64) -> &'static [u8] {
+    &ALL[usize::try_from(value).unwrap()]
+}
+
+/// Which value these bytes are.
+pub fn value_of(bytes: &[u8]) -> Option<u64> {
+    let value = *BY_BEGINNING.get(bytes.first_chunk()?)?;
+    (value_bytes(value) == bytes).then_some(value)
+}
+
+/// What each id holds.
+pub type State = [Value; IDS.len()];
+
+/// What an operation makes of the ids.
+pub type Effect = Vec<(usize, Value)>;
+
+pub fn effect(n: u64, action: Action) -> Effect {
+    match action {
+        Action::PutSmall(id) => vec![(id, Some(n * 10))],
+        Action::PutLarge(id) => vec![(id, Some(n * 10 + 1))],
+        Action::Delete(id) => vec![(id, None)],
+        Action::Batch(count) => (0..count).map(|id| (id, Some(n * 10 + id as u64))).collect(),
+        Action::PutBody(id) => vec![(id, Some(BODIES + n * 10))],
+        Action::BatchBody => vec![(0, Some(BODIES + n * 10)), (1, Some(n * 10))],
+    }
+}
+
+/// What the ids hold for certain, and what is under way: each may take effect or not, but as a
+/// whole.
+#[derive(Clone, Default)]
+pub struct Model {
+    pub settled: State,
+    pub under_way: Vec<(u64, Effect)>,
+}
+
+impl Model {
+    pub fn settle(&mut self, n: u64, done: bool) {
+        let at = self.under_way.iter().position(|(of, _)| *of == n).expect("it was under way");
+        let (_, effect) = self.under_way.swap_remove(at);
+        if done {
+            apply(&mut self.settled, &effect);
+        }
+    }
+
+    /// The states that are allowed now: some of what is under way, in any order.
+    pub fn allowed(&self) -> BTreeSet<State> {
+        let effects: Vec<&Effect> = self.under_way.iter().map(|(_, effect)| effect).collect();
+        let mut states = BTreeSet::new();
+        add_all(self.settled, &effects, &mut states);
+        states
+    }
+}
+
+fn apply(state: &mut State, effect: &Effect) {
+    for (id, value) in effect {
+        state[*id] = *value;
+    }
+}
+
+fn add_all(state: State, effects: &[&Effect], states: &mut BTreeSet<State>) {
+    states.insert(state);
+    for (n, effect) in effects.iter().enumerate() {
+        let mut after = state;
+        apply(&mut after, effect);
+        let others = [&effects[..n], &effects[n + 1..]].concat();
+        add_all(after, &others, states);
+    }
+}
+
+/// All histories of up to `most` of the plain actions.
+pub fn histories(most: usize) -> Vec<Vec<Action>> {
+    let mut all = vec![vec![]];
+    let mut last = all.clone();
+    for _ in 0..most {
+        let longer = |history: &Vec<Action>| {
+            let history = history.clone();
+            ACTIONS.map(move |action| [history.clone(), vec![action]].concat())
+        };
+        last = last.iter().flat_map(longer).collect();
+        all.extend_from_slice(&last);
+    }
+    all
+}
+
+/// Histories with a multi-write or a large body.
+pub fn multi_histories() -> Vec<Vec<Action>> {
+    let mut all = Vec::new();
+    for multi in MULTI {
+        all.push(vec![multi]);
+        for other in [Action::PutSmall(0), Action::Delete(1)] {
+            all.push(vec![multi, other]);
+            all.push(vec![other, multi]);
+        }
+        for other in MULTI {
+            all.push(vec![multi, other]);
+        }
+    }
+    all
+}
+
+/// What is put one behind the other in histories of three.
+const TRIPLED: [Action; 8] = [
+    Action::PutSmall(0),
+    Action::PutLarge(0),
+    Action::Delete(0),
+    Action::PutSmall(1),
+    Action::PutLarge(1),
+    Action::Delete(1),
+    Action::Batch(2),
+    Action::Batch(3),
+];
+
+/// All histories of three operations, multi-writes among them, that begin with the `first`-th of
+/// their actions.
+pub fn triples(first: usize) -> Vec<[Action; 3]> {
+    let behind = |second| TRIPLED.map(move |third| [TRIPLED[first], second, third]);
+    TRIPLED.into_iter().flat_map(behind).collect()
+}
+
+/// Actions that histories of three may begin with.
+pub const FIRST: usize = TRIPLED.len();
