@@ -103,6 +103,14 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         file::load(path)
     }
+
+    /// The same from the text of such a file; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`ConfigError`], as [`Config::load`].
+    pub fn from_toml(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        Draft::parse(path, text)?.validated()
+    }
 }
 
 /// Parses `IP:PORT`, with the same advice as [`Listen`] gives.

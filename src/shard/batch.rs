@@ -1,12 +1,13 @@
 //! Multi-write: a tar of photos, stored with one commit, all or none. Only in the shard that owns
 //! the volume.
 
-use std::collections::HashSet;
-use std::collections::VecDeque;
+pub mod entry;
+
+use std::collections::{HashSet, VecDeque};
 use std::io::{self, Read};
 use std::rc::Rc;
 
-use tar::{Archive, Entry, EntryType};
+use tar::{Archive, Entry};
 
 use super::Shard;
 use super::answer::{Created, Plain, no_buffer};
@@ -20,25 +21,15 @@ use super::upload;
 use crate::buffer::Buf;
 use crate::http::conn::{Conn, PeerError};
 use crate::http::head::Head;
-use crate::http::modified;
-use crate::http::reply::{ReplyHead, valid_content_type};
+use crate::http::reply::ReplyHead;
 use crate::http::status::Status;
-use crate::http::target;
 use crate::limits::{COMMIT_NEEDLES_MAX, NEEDLE_DATA_MAX};
 use crate::types::{Cookie, NeedleId};
 use crate::volume::{Check, Draft, Existing, NewNeedle, Upload, Volume};
+use entry::{Attributes, BadBatch, TAR_BLOCK, attributes_of, name_of};
 
-/// The extended attribute that carries a media type, as GNU tar and others store it
-/// (freedesktop.org, Common Extended Attributes).
-const MEDIA_TYPE: &str = "SCHILY.xattr.user.mime_type";
-/// The time of modification, which pax archives have to the nanosecond (POSIX pax, "pax Extended Header").
-const MODIFIED: &str = "mtime";
 /// Other tasks get their turn after so many bytes of entries.
 const YIELD_AFTER: u64 = 256 << 10;
-/// Entries of a tar are padded to multiples of this (bytes).
-const TAR_BLOCK: u64 = 512;
-/// Longest part of an entry's name in an error.
-const NAME_SHOWN: usize = 100;
 
 /// Answers a multi-write.
 pub async fn store(
@@ -167,12 +158,13 @@ async fn unpack(shard: &Rc<Shard>, volume: &Rc<Volume>, tar: Received) -> Result
     let mut archive = Archive::new(tar);
     let (mut unpacked, mut seen) = (Unpacked::default(), HashSet::new());
     let (mut since_yield, mut end) = (0, 0);
-    for entry in archive.entries().map_err(|error| not_a_tar(&error))? {
-        let mut entry = entry.map_err(|error| not_a_tar(&error))?;
+    for entry in archive.entries().map_err(|error| BadBatch::not_a_tar(&error))? {
+        let mut entry = entry.map_err(|error| BadBatch::not_a_tar(&error))?;
         end = entry.raw_file_position() + entry.size().next_multiple_of(TAR_BLOCK);
-        let Some((id, cookie)) = name_of(&entry)? else { continue };
+        let Some((key, alt, cookie)) = name_of(&entry)? else { continue };
+        let (id, cookie) = (NeedleId::new(key, alt), Cookie(cookie));
         if !seen.insert(id) {
-            return Err(bad(&entry, "stands there twice"));
+            return Err(refused(&entry, "stands there twice"));
         }
         if unpacked.needles.len() == COMMIT_NEEDLES_MAX {
             let reason = "a batch takes at most 1000 photos";
@@ -180,7 +172,7 @@ async fn unpack(shard: &Rc<Shard>, volume: &Rc<Volume>, tar: Received) -> Result
         }
         let size = entry.size();
         if size > body_len {
-            return Err(bad(&entry, "is longer than the tar"));
+            return Err(refused(&entry, "is longer than the tar"));
         }
         let Attributes { content_type, modified_ns } = attributes_of(&mut entry)?;
         let content_type = content_type.as_deref();
@@ -237,97 +229,16 @@ async fn in_parts(
 fn fill(entry: &mut Entry<'_, Received>, draft: &mut Draft) -> Result<(), Plain> {
     match entry.read_exact(draft.data_mut()) {
         Ok(()) => Ok(()),
-        Err(_) => Err(bad(entry, "is cut off")),
+        Err(_) => Err(refused(entry, "is cut off")),
     }
 }
 
-/// What an entry names; nothing for a directory on the way to one. Whoever packs the directory that he
-/// stands in gets names that begin with `./`.
-fn name_of(entry: &Entry<'_, Received>) -> Result<Option<(NeedleId, Cookie)>, Plain> {
-    let name = entry.path_bytes();
-    let name = name.strip_prefix(b"./").unwrap_or(&name);
-    match entry.header().entry_type() {
-        EntryType::Regular | EntryType::Continuous => {}
-        EntryType::Directory if is_directory_of_names(name) => return Ok(None),
-        _ => return Err(bad(entry, "is no plain file")),
-    }
-    let (key, alt, cookie) =
-        target::parse_entry(name).ok_or_else(|| bad(entry, "is not {key}/{alt}/{cookie}"))?;
-    Ok(Some((NeedleId::new(key, alt), Cookie(cookie))))
+fn refused(entry: &Entry<'_, Received>, what: &'static str) -> Plain {
+    BadBatch::entry(entry, what).into()
 }
 
-/// Whether a directory is `{key}/` or `{key}/{alt}/`, as an archiver writes them that packs files, or
-/// the one that they are in.
-fn is_directory_of_names(name: &[u8]) -> bool {
-    if name.is_empty() {
-        return true;
-    }
-    let name = name.strip_suffix(b"/").unwrap_or(name);
-    let whole = |rest: &[u8]| target::parse_entry(&[name, rest].concat()).is_some();
-    whole(b"/0/0000000000000000") || whole(b"/0000000000000000")
-}
-
-/// What a tar says about a photo beside its name and bytes.
-#[derive(Default)]
-struct Attributes {
-    content_type: Option<Box<[u8]>>,
-    /// Nanoseconds since 1970; nothing when the tar says nothing, or 0.
-    modified_ns: Option<u64>,
-}
-
-fn attributes_of(entry: &mut Entry<'_, Received>) -> Result<Attributes, Plain> {
-    let mut found = Attributes::default();
-    let field = entry.header().as_old().mtime;
-    let mut modified = match entry.header().mtime() {
-        Ok(seconds) => Some(seconds.saturating_mul(1_000_000_000)),
-        Err(_) => field.iter().all(|byte| b"\0 ".contains(byte)).then_some(0),
-    };
-    let records = entry.pax_extensions().map_err(|error| not_a_tar(&error))?;
-    for record in records.into_iter().flatten().filter_map(Result::ok) {
-        if record.key_bytes() == MEDIA_TYPE.as_bytes() {
-            found.content_type.get_or_insert_with(|| record.value_bytes().into());
-        } else if record.key_bytes() == MODIFIED.as_bytes() {
-            modified = modified::parse_pax(record.value_bytes());
-        }
-    }
-    if found.content_type.as_deref().is_some_and(|value| !valid_content_type(value)) {
-        return Err(bad(entry, "has a media type that is not 1 to 255 visible characters"));
-    }
-    let Some(modified) = modified else {
-        return Err(bad(entry, "has a time of modification that is no number"));
-    };
-    found.modified_ns = Some(modified).filter(|ns| *ns > 0);
-    Ok(found)
-}
-
-fn not_a_tar(error: &io::Error) -> Plain {
-    let mut plain = Plain::error(Status::BAD_REQUEST, "");
-    let shown = error.to_string();
-    let shown = shown.as_bytes()[..shown.len().min(NAME_SHOWN)].escape_ascii();
-    plain.reason = format!("the body is no tar, or damaged: {shown}").into();
-    plain
-}
-
-fn bad(entry: &Entry<'_, Received>, what: &str) -> Plain {
-    let name = entry.path_bytes();
-    let shown = name[..name.len().min(NAME_SHOWN)].escape_ascii();
-    let mut plain = Plain::error(Status::BAD_REQUEST, "");
-    plain.reason = format!("entry \"{shown}\" {what}; nothing of the batch was stored").into();
-    plain
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn directories_on_the_way_to_photos_are_passed_over() {
-        for name in ["", "1/", "1", "18446744073709551615/", "1/0/", "7/4294967295"] {
-            assert!(is_directory_of_names(name.as_bytes()), "{name}");
-        }
-        for name in ["/", "./", "../", "01/", "1/01/", "a/", "1/0/0123456789abcdef/", "1//", "-1/"]
-        {
-            assert!(!is_directory_of_names(name.as_bytes()), "{name}");
-        }
+impl From<BadBatch> for Plain {
+    fn from(error: BadBatch) -> Self {
+        Self { reason: error.to_string().into(), ..Self::error(Status::BAD_REQUEST, "") }
     }
 }

@@ -7,7 +7,7 @@
 
 mod admission;
 mod answer;
-mod batch;
+pub mod batch;
 mod download;
 mod listen;
 mod manage;
