@@ -313,6 +313,26 @@ fn a_refused_head_has_no_body_and_a_stray_line_is_idleness() {
     assert_eq!(client.get(&path(1)).unwrap().body, b"x", "longer than a head may take");
 }
 
+/// One blank line may come before a request. What had arrived before it was forgotten, and each one
+/// that came alone was the first.
+#[test]
+fn a_second_blank_line_passed_when_it_came_later() {
+    let dir = data_dir();
+    let daemon = Daemon::start(dir.path(), &Options::default());
+    let get = format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1));
+    let second = format!("\r\n{get}");
+    for (pieces, status) in
+        [(vec!["\r\n", &get], 404), (vec!["\r\n", &second], 400), (vec!["\r\n", "\r\n"], 400)]
+    {
+        let mut client = daemon.client();
+        for piece in pieces {
+            client.send(piece.as_bytes()).unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        assert_eq!(client.reply(false).unwrap().status, status);
+    }
+}
+
 #[test]
 fn beyond_the_cap_connections_are_refused_at_once() {
     let dir = data_dir();

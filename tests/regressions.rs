@@ -5,12 +5,12 @@ mod common;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use common::{COOKIE, Process, bytes, draft, pool, tear};
+use common::{COOKIE, Process, bytes, draft, pool, superblock, tear};
 use hayloft::buffer::Pool;
 use hayloft::sim::Fault;
 use hayloft::sim::disk::Image;
 use hayloft::types::{Cookie, NeedleId};
-use hayloft::volume::format::FOOTER_LEN;
+use hayloft::volume::format::{FOOTER_LEN, seed, superblock_offsets};
 use hayloft::volume::{Check, Existing, GetError, OpenError, Refusal, Stored, Volume};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -394,4 +394,111 @@ fn a_condition_on_the_delete_of_a_damaged_needle_was_decided() {
     });
     assert_eq!(refused, Err(Refusal::Unreadable(id(1))));
     assert!(matches!(process.get(&volume, id(1)), Err(GetError::Unreadable(..))));
+}
+
+/// A PUT while the device did not give back what was there stood beside it instead of in its place:
+/// the next DELETE brought the old photo back, for good.
+#[test]
+fn a_photo_came_back_that_was_replaced_while_it_could_not_be_read() {
+    let pool = small_pool();
+    let image = stored(&pool, &[(1, bytes(1, 100))]);
+    let mut process = Process::start(2, &image, &pool);
+    let volume = process.open().unwrap();
+    // Header and footer, and once more each.
+    for n in 0..4 {
+        process.world.fail(n, Fault::Errno(EIO));
+    }
+    assert_eq!(process.put(&volume, id(1), b"new"), Err(Refusal::Unreadable(id(1))));
+    assert_eq!(process.get(&volume, id(1)), Ok(bytes(1, 100)));
+    assert!(process.put(&volume, id(1), b"new").unwrap().replaced);
+    assert_eq!(volume.figures().needles, 1);
+    process.delete(&volume, id(1)).unwrap();
+    assert_eq!(process.get(&volume, id(1)), Err(GetError::NotFound));
+    process.close(&volume);
+    assert_eq!(start(3, &process.image(), &pool, &[id(1)]).0, [Err(GetError::NotFound)]);
+}
+
+/// Changes a field of the structure at `at`, `len` bytes long, and puts its checksum right, as somebody
+/// would who knows the format.
+fn forge(image: &mut Image, (at, len): (usize, usize), field: usize, bytes: &[u8], seed: u64) {
+    let structure = &mut of(image)[at..at + len];
+    structure[field..field + bytes.len()].copy_from_slice(bytes);
+    let sum = xxh3_64_with_seed(&structure[..len - 8], seed);
+    structure[len - 8..].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// More dead bytes than there can be: the process panicked when it was asked for its figures.
+#[test]
+fn a_manifest_that_claims_more_parts_than_fit_brought_the_process_down() {
+    let pool = small_pool();
+    let mut process = Process::start(1, &Image::default(), &pool);
+    process.create(4 * SIZE);
+    let volume = process.open().unwrap();
+    process.put_large(&volume, id(1), &bytes(9, 65_736), &[65_536]).unwrap();
+    process.close(&volume);
+    let mut image = process.image();
+    let units = image.files[FILE].chunks(512);
+    let manifest = 512 * units.take_while(|unit| !unit.starts_with(b"HNDL\x04")).count();
+    let place = seed(superblock(4 * SIZE).incarnation, manifest as u64);
+    forge(&mut image, (manifest, 128), 84, &u32::MAX.to_le_bytes(), place);
+    let mut process = Process::start(2, &image, &pool);
+    let volume = process.open().unwrap();
+    assert_eq!(volume.figures().dead, 0);
+    process.delete(&volume, id(1)).unwrap();
+    let figures = volume.figures();
+    assert_eq!((figures.live, figures.needles), (0, 0));
+}
+
+/// Numbers that cannot rise any more, and a commit up to the last block, behind which there is no room
+/// for a seal: the process panicked when it opened the volume, wrote to it or closed it.
+#[test]
+fn numbers_at_their_end_brought_the_process_down() {
+    let pool = small_pool();
+    let image = stored(&pool, &[(1, bytes(1, 100)), (2, bytes(2, 100))]);
+    let place = |at: usize| seed(superblock(SIZE).incarnation, at as u64);
+    let last = u64::MAX.to_le_bytes();
+    // Number, sequence and version of the newest hint, whose tail must be beyond what chains.
+    let hint = 8192;
+    assert_eq!(image.files[FILE][hint + 8], 2);
+    let mut forged = Vec::new();
+    for field in [32, 48] {
+        let mut image = image.clone();
+        zero(&mut image, LOG + 4096, 512);
+        forge(&mut image, (hint, 512), field, &last, place(hint));
+        forged.push((format!("hint, byte {field}"), image));
+    }
+    let mut number = image.clone();
+    zero(&mut number, hint, 4096);
+    forge(&mut number, (12_288, 512), 8, &last, place(12_288));
+    forged.push(("number of a hint".to_owned(), number));
+    let mut long = image.clone();
+    zero(&mut long, hint, 8192);
+    let (commit, len) = (LOG + 4096, SIZE as usize - 4096 - LOG - 4096);
+    forge(&mut long, (commit, 512), 24, &(len as u64).to_le_bytes(), place(commit));
+    forge(&mut long, (commit, 512), 32, &[2], place(commit));
+    forged.push(("length of the last commit".to_owned(), long));
+    let mut version = image.clone();
+    forge(&mut version, (LOG + 512, 128), 32, &last, place(LOG + 512));
+    forged.push(("version of a needle".to_owned(), version));
+
+    for (what, image) in forged {
+        let mut process = Process::start(3, &image, &pool);
+        let volume = process.open().unwrap_or_else(|error| panic!("{what}: {error}"));
+        for n in [3, 4] {
+            process.put(&volume, id(n), &bytes(n, 100)).unwrap_or_else(|error| {
+                panic!("{what}: {error}");
+            });
+        }
+        process.close(&volume);
+        let got = start(4, &process.image(), &pool, &[2, 3, 4].map(id)).0;
+        assert_eq!(got[1..], [3, 4].map(|n| Ok(bytes(n, 100))), "{what}");
+    }
+
+    let mut revision = image.clone();
+    for at in superblock_offsets(SIZE) {
+        let at = usize::try_from(at).unwrap();
+        forge(&mut revision, (at, 512), 112, &last, 0x4841_594c_4f46_5400);
+    }
+    let refused = Process::start(3, &revision, &pool).open();
+    assert!(matches!(refused, Err(OpenError::Superblock(_))));
 }

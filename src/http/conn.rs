@@ -198,7 +198,7 @@ impl Conn {
                 }
                 Ok(None) if self.progress.is_idle() && self.buffered_since_head() >= 2 => {
                     // A stray blank line behind the last request: still idle.
-                    self.progress = HeadProgress::default();
+                    self.progress = HeadProgress::behind_blank_line();
                     (self.head_start, self.unread) = (self.filled, self.filled);
                     if let Err(next) = self.wait_for_bytes().await {
                         return next;

@@ -119,6 +119,12 @@ pub struct HeadProgress {
 }
 
 impl HeadProgress {
+    /// For a request before which a blank line was read and forgotten: no second one may come.
+    #[must_use]
+    pub fn behind_blank_line() -> Self {
+        Self { scan: Scan::behind_blank_line(), ..Self::default() }
+    }
+
     /// Whether the request at hand is known to be a HEAD: the reply to it has no body, also when
     /// it is refused.
     #[must_use]

@@ -104,6 +104,8 @@ enum State {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Scan {
     state: State,
+    /// Bytes of the head that were read before and forgotten.
+    forgotten: usize,
     /// The next byte to look at.
     at: usize,
     /// Where the current element began.
@@ -116,9 +118,16 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// Goes on to the next event. `buf` holds the head from its first byte, as far as it arrived.
+    /// A scan that begins behind the one blank line that may come, whose bytes are gone.
+    #[must_use]
+    pub fn behind_blank_line() -> Self {
+        Self { state: State::Method, forgotten: 2, ..Self::default() }
+    }
+
+    /// Goes on to the next event. `buf` holds the head from its first byte that was not forgotten, as far
+    /// as it arrived.
     pub fn step(&mut self, buf: &[u8], limits: &HeadLimits) -> Result<Event, Reject> {
-        let bytes_max = usize::from(limits.head_bytes_max);
+        let bytes_max = usize::from(limits.head_bytes_max) - self.forgotten;
         // Bytes beyond the limit must not matter: whether they are here already is chance.
         let buf = &buf[..buf.len().min(bytes_max)];
         assert!(self.at <= buf.len(), "the buffer of a head must not shrink");
@@ -411,6 +420,27 @@ mod tests {
             let target = byte.is_ascii_graphic() && !b"\"#<>[\\]^`{|}".contains(&byte);
             assert_eq!(is(byte, TARGET), target, "{byte:#x}");
         }
+    }
+
+    #[test]
+    fn a_blank_line_counts_also_when_it_is_forgotten() {
+        let mut head = b"\r\nGET / HTTP/1.1\r\nA: ".to_vec();
+        head.resize(usize::from(HeadLimits::DEFAULT.head_bytes_max) - 4, b'a');
+        for too_long in [false, true] {
+            let bytes = [&head[..], if too_long { &b"a"[..] } else { b"" }, b"\r\n\r\n"].concat();
+            for (mut scan, bytes) in
+                [(Scan::default(), &bytes[..]), (Scan::behind_blank_line(), &bytes[2..])]
+            {
+                let first = scan.step(bytes, &HeadLimits::DEFAULT);
+                let end = first.and_then(|_| scan.step(bytes, &HeadLimits::DEFAULT));
+                assert_eq!(
+                    end.map_err(|reject| reject.status.code()),
+                    if too_long { Err(431) } else { Ok(Event::End) }
+                );
+            }
+        }
+        let second = Scan::behind_blank_line().step(b"\r\n", &HeadLimits::DEFAULT);
+        assert_eq!(second.unwrap_err().status.code(), 400);
     }
 
     #[test]

@@ -153,7 +153,8 @@ impl Volume {
             size: self.superblock.size,
             used: tail + crate::limits::TRAILER,
             live,
-            dead: tail - crate::limits::LOG_START - live,
+            // A forged manifest may claim more than there is.
+            dead: (tail - crate::limits::LOG_START).saturating_sub(live),
             needles: contents.index().len() as u64,
             index: contents.memory() as u64,
             extents: self.extents,

@@ -388,7 +388,8 @@ impl Recovery<'_> {
         // Whoever wrote the last hint wrote the last commit; if that hint is damaged, whoever wrote
         // the last record may have.
         let hinted = self.log.hint.map(|hint| hint.epoch).filter(|epoch| *epoch != self.epoch);
-        let limit = (at + COMMIT_LEN_MAX).min(self.log.log_end);
+        // The last block is left to the seal.
+        let limit = (at + COMMIT_LEN_MAX).min(self.log.log_end - BLOCK);
         for epoch in hinted.into_iter().chain([self.epoch]) {
             let wanted = Wanted { sequences: sequence..=sequence, epoch: Some(epoch) };
             let found = self.scanner.collect(at, limit, &wanted).await;

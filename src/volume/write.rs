@@ -55,6 +55,8 @@ enum Present {
     Damaged(Cookie, Location),
     /// Something with the id's hash cannot be identified at all.
     Unknown,
+    /// The device does not give back what would identify it, this time.
+    Lost,
 }
 
 /// The multi-write that a needle belongs to.
@@ -190,6 +192,9 @@ impl Volume {
             Present::Yes(header, _) => {
                 Some(Existing { etag: header.data_checksum, modified_ns: header.modified_ns })
             }
+            // It may be the id's, and readable again later: then it would be found beside what is
+            // written now, and behind its tombstone.
+            Present::Lost => return Err(Refusal::Unreadable(id)),
             _ => None,
         };
         if check.is_some_and(|holds| !holds(existing.as_ref())) {
@@ -198,7 +203,7 @@ impl Volume {
         Ok(match &present {
             Present::Yes(_, at) | Present::Damaged(_, at) => at.offset,
             // Newest first: this needle will be found before whatever the unknown one is.
-            Present::No | Present::Unknown => 0,
+            Present::No | Present::Unknown | Present::Lost => 0,
         })
     }
 
@@ -259,7 +264,7 @@ impl Volume {
             Present::Yes(..) | Present::Damaged(..) | Present::No => {
                 return Err(Refusal::NotFound);
             }
-            Present::Unknown => return Err(Refusal::Unreadable(id)),
+            Present::Unknown | Present::Lost => return Err(Refusal::Unreadable(id)),
         };
         if check.is_some_and(|holds| !holds(existing.as_ref())) {
             return Err(Refusal::Precondition);
@@ -336,7 +341,9 @@ impl Volume {
                 Identity::Attributed(owner, cookie) if owner == id => {
                     return Ok(Present::Damaged(cookie, at));
                 }
-                Identity::Unknown => result = Present::Unknown,
+                Identity::Unknown if !matches!(result, Present::Lost) => result = Present::Unknown,
+                Identity::Unknown => {}
+                Identity::Lost => result = Present::Lost,
                 _ => count(&self.stats().false_candidates, 1),
             }
         }
@@ -354,10 +361,13 @@ impl Volume {
             return Ok(Identity::Readable(header));
         }
         count(&self.stats().damaged_reads, 1);
+        let header_lost = result.is_err();
         let end = at.offset + at.len;
         let (buf, result) = self.file.read(buf, 0, unit, end - UNIT, reads).await;
-        Ok(match result.ok().and_then(|()| footer_at(&buf[..unit], incarnation, end)) {
+        let footer = result.ok().and_then(|()| footer_at(&buf[..unit], incarnation, end));
+        Ok(match footer {
             Some(footer) => Identity::Attributed(footer.id, footer.cookie),
+            None if result.is_err() || header_lost => Identity::Lost,
             None => Identity::Unknown,
         })
     }
@@ -367,4 +377,5 @@ enum Identity {
     Readable(NeedleHeader),
     Attributed(NeedleId, Cookie),
     Unknown,
+    Lost,
 }

@@ -2,7 +2,7 @@
 //! log; what does not chain is stale or damaged.
 
 use super::field::{Decoder, Encoder};
-use super::{checksum, seed};
+use super::{RISING_MAX, checksum, seed};
 use crate::limits::{BLOCK, COMMIT_LEN_MAX, COMMIT_NEEDLES_MAX, LOG_START, UNIT};
 
 const MAGIC: [u8; 8] = *b"HAYLCMMT";
@@ -150,10 +150,12 @@ impl CommitRecord {
     }
 
     fn fits(&self, offset: u64, log_end: u64) -> bool {
+        // Behind a commit there is always room for its seal.
+        let behind = if self.seal.is_some() { 0 } else { BLOCK };
         (BLOCK..=COMMIT_LEN_MAX).contains(&self.len)
             && self.len.is_multiple_of(BLOCK)
-            && offset + self.len <= log_end
+            && offset + self.len + behind <= log_end
             && (LOG_START..=offset).contains(&self.durable_tail)
-            && self.sequence > 0
+            && (1..RISING_MAX).contains(&self.sequence)
     }
 }

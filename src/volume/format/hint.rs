@@ -2,7 +2,7 @@
 //! a valid one.
 
 use super::field::{Decoder, Encoder};
-use super::{checksum, seed};
+use super::{RISING_MAX, checksum, seed};
 use crate::limits::{BLOCK, LOG_START, UNIT};
 
 const MAGIC: [u8; 8] = *b"HAYLHINT";
@@ -75,7 +75,9 @@ impl TailHint {
             version: input.u64(),
             clean: input.u32() & 1 == 1,
         };
+        let rising = hint.number.max(hint.sequence).max(hint.version) < RISING_MAX;
         let fits = (LOG_START..=log_end).contains(&hint.tail) && hint.tail.is_multiple_of(BLOCK);
+        let fits = fits && rising;
         (fits && hint.offset() == offset).then_some(hint)
     }
 }

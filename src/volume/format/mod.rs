@@ -27,6 +27,10 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::sabotage::{Sabotage, chosen};
 
+/// Sequences, versions, and numbers of hints and superblocks stay below this: there is always a next one
+/// (format).
+const RISING_MAX: u64 = 1 << 63;
+
 /// Seed of the checksums of a structure at `offset` of the volume file `incarnation`: bytes of
 /// another file, or of another place in this one, never validate.
 #[must_use]

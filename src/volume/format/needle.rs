@@ -3,14 +3,14 @@
 //! The footer ends the needle's last unit, so that a scan finds it without the header: a needle
 //! whose header is damaged can still be attributed to its key.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::field::{Decoder, Encoder};
-use super::{checksum, seed};
-use crate::limits::{ATTRIBUTES_MAX, CHUNK, NEEDLE_DATA_MAX, UNIT};
+use super::{RISING_MAX, checksum, seed};
+use crate::limits::{ATTRIBUTES_MAX, CHUNK, NEEDLE_DATA_MAX, NEEDLE_LEN_MAX, UNIT};
 use crate::types::{Cookie, NeedleId};
 
 const HEADER_MAGIC: [u8; 4] = *b"HNDL";
@@ -24,7 +24,11 @@ const TOMBSTONE_UNITS: u32 = 2;
 /// A needle is at least this long (bytes): header and footer never share a sector, so that the loss
 /// of one sector never takes both.
 const NEEDLE_LEN_MIN: usize = 2 * UNIT as usize;
+/// How long a needle may be (units).
+const UNITS: RangeInclusive<u32> = 2..=(NEEDLE_LEN_MAX / UNIT) as u32;
 const FLAG_COPY: u8 = 1;
+
+const _: () = assert!(NEEDLE_LEN_MIN as u64 == *UNITS.start() as u64 * UNIT);
 
 /// What a record in the log is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -334,7 +338,7 @@ pub fn decode_header(bytes: &[u8], incarnation: u64, offset: u64) -> Option<(Nee
         parts_units,
         data_checksum,
     };
-    if !header.lengths_fit(units) {
+    if !header.lengths_fit(units) || header.version.max(header.sequence) >= RISING_MAX {
         return None;
     }
     let back = match (kind, flags & FLAG_COPY) {
@@ -385,6 +389,9 @@ pub fn footer_at(unit: &[u8], incarnation: u64, end: u64) -> Option<Footer> {
         return None;
     }
     let kind = Kind::from_code(kind)?;
+    if !UNITS.contains(&units) || sequence >= RISING_MAX {
+        return None;
+    }
     let id = NeedleId::new(key, alt);
     Some(Footer { kind, id, units, sequence, epoch, ordinal, cookie, start })
 }
@@ -610,6 +617,22 @@ mod tests {
         assert_eq!(decode_header(&bytes, 42, 8192).unwrap().1, 0);
         assert_eq!(decode_header(&bytes[512..], 42, 8704).unwrap().1, 512);
         assert_eq!(footer_at(&bytes, 42, 9216).unwrap().kind, Kind::Tombstone);
+    }
+
+    #[test]
+    fn a_footer_of_an_impossible_length_is_none() {
+        let whole = needle(&vec![7; 1 << 20], b"a/b", 65_536);
+        let end = 65_536 + whole.len() as u64;
+        let at = whole.len() - FOOTER_LEN;
+        for (units, possible) in [(0u32, false), (1, false), (2, true), (2064, true), (2065, false)]
+        {
+            let mut footer = whole[at..].to_vec();
+            footer[16..20].copy_from_slice(&units.to_le_bytes());
+            let start = end - u64::from(units) * UNIT;
+            let sum = checksum(&footer[..FOOTER_LEN - 8], seed(42, start));
+            footer[FOOTER_LEN - 8..].copy_from_slice(&sum.to_le_bytes());
+            assert_eq!(footer_at(&footer, 42, end).is_some(), possible, "{units}");
+        }
     }
 
     proptest! {

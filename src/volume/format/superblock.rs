@@ -4,7 +4,7 @@
 use thiserror::Error;
 
 use super::field::{Decoder, Encoder};
-use super::{checksum, seed};
+use super::{RISING_MAX, checksum, seed};
 use crate::limits::{BLOCK, CHUNK, LOG_START, TRAILER, UNIT, VOLUME_SIZE_MAX};
 use crate::types::VolumeId;
 
@@ -192,6 +192,8 @@ impl Superblock {
             || !self.size.is_multiple_of(BLOCK)
         {
             "an impossible size"
+        } else if self.revision >= RISING_MAX {
+            "an impossible revision"
         } else {
             return Ok(());
         };
