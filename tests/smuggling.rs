@@ -8,7 +8,7 @@
 //! may be. In the bodies stand requests that would delete or overwrite a canary, one for each stream:
 //! it must survive, unless nginx, or the oracle, saw that very request as one of the client's.
 //!
-//! `HAYLOFT_SMUGGLING=100000 cargo test --test smuggling` tries so many mutations (3000 otherwise),
+//! `HAYLOFT_SMUGGLING_STREAMS=100000 cargo test --test smuggling` tries so many mutations (3000 otherwise),
 //! several hundred a second; with `HAYLOFT_SMUGGLING_SEED` others than usual. A failure prints the
 //! stream; the same seed makes the same ones.
 
@@ -344,7 +344,7 @@ struct Streams {
 impl Streams {
     fn new() -> Self {
         let seed = number("HAYLOFT_SMUGGLING_SEED", 1);
-        let mutations = usize::try_from(number("HAYLOFT_SMUGGLING", 3000)).unwrap();
+        let mutations = usize::try_from(number("HAYLOFT_SMUGGLING_STREAMS", 3000)).unwrap();
         let corpus: Vec<_> = corpus().into_iter().map(|case| case.stream).collect();
         let tricks = tricks(&harm(0, &mut Random(seed))).len();
         let count = corpus.len() + tricks + mutations;
@@ -431,6 +431,8 @@ struct Scales<'a> {
     daemon: &'a Daemon,
     nginx: &'a Nginx,
     read: u64,
+    /// Requests that nginx saw.
+    seen: usize,
     /// Requests that nginx passed on, and those of them that were answered.
     passed: f64,
     answered: f64,
@@ -441,12 +443,13 @@ struct Scales<'a> {
 impl<'a> Scales<'a> {
     fn new(daemon: &'a Daemon, nginx: &'a Nginx) -> Self {
         assert_eq!(daemon.metric("hayloft_responses_total", ""), 0.0);
-        Self { daemon, nginx, read: 0, passed: 0.0, answered: 0.0, own: 0.0 }
+        Self { daemon, nginx, read: 0, seen: 0, passed: 0.0, answered: 0.0, own: 0.0 }
     }
 
     /// Puts what was logged on the scales.
     fn load(&mut self) -> Vec<Logged> {
         let logged = self.nginx.logged_since(&mut self.read);
+        self.seen += logged.len();
         for request in &logged {
             assert!(request.upstreams.len() <= 1, "sent twice: {request:?}");
             self.passed += request.upstreams.len() as f64;
@@ -549,8 +552,10 @@ fn nginx_and_the_daemon_see_the_same_requests() {
         }
         scales.own += count as f64;
     }
-    let (passed, answered) = (scales.passed, scales.answered);
-    println!("nginx passed {passed} requests on, the daemon answered {answered}");
+    let (seen, passed, answered) = (scales.seen, scales.passed, scales.answered);
+    println!(
+        "nginx saw {seen} requests, passed {passed} of them on, the daemon answered {answered} of those"
+    );
     // Had nginx refused nearly everything, this would have shown little.
     assert!(passed > streams.count as f64 * 0.3, "{passed}");
     assert_eq!(passed, answered, "some requests got no answer:\n{}", nginx.errors());

@@ -195,6 +195,12 @@ const EXCEPTIONS: &[Exception] = &[
         _why: "a row of a table cannot be broken",
     },
     Exception {
+        check: "dead_files",
+        file: "fuzz/src/lib.rs",
+        has: "../../tests/",
+        _why: "what tests share is shared with fuzzing, which is a crate of its own",
+    },
+    Exception {
         check: "allowances",
         file: "tests/common/mod.rs",
         has: "dead_code",
@@ -248,7 +254,8 @@ fn complaint(file: &str, line: usize, what: impl Into<String>) -> Complaint {
 #[derive(Clone)]
 struct Project(BTreeMap<String, String>);
 
-const NOT_OURS: &[&str] = &["target", ".git", "hayloft-data"];
+const NOT_OURS: &[&str] =
+    &["target", ".git", "hayloft-data", "fuzz/target", "fuzz/artifacts", "fuzz/coverage"];
 
 impl Project {
     fn load() -> Self {
@@ -262,10 +269,10 @@ impl Project {
         for entry in std::fs::read_dir(dir).unwrap() {
             let entry = entry.unwrap();
             let name = entry.file_name().into_string().unwrap();
-            if prefix.is_empty() && NOT_OURS.contains(&name.as_str()) {
+            let path = format!("{prefix}{name}");
+            if NOT_OURS.contains(&path.as_str()) {
                 continue;
             }
-            let path = format!("{prefix}{name}");
             // An editor's temporary file may be gone already.
             let Ok(kind) = entry.file_type() else { continue };
             if kind.is_dir() {
@@ -283,7 +290,8 @@ impl Project {
     }
 
     fn rust(&self) -> impl Iterator<Item = (&str, &str)> {
-        ["src/", "tests/", "tools/", "xtask/"].into_iter().flat_map(|dir| self.with(dir, ".rs"))
+        let dirs = ["src/", "tests/", "tools/", "xtask/", "fuzz/"];
+        dirs.into_iter().flat_map(|dir| self.with(dir, ".rs"))
     }
 
     /// Whether there is such a file or directory.
@@ -520,6 +528,7 @@ fn resolved(file: &str, path: &[String]) -> Vec<String> {
 fn modules(project: &Project) -> BTreeMap<String, bool> {
     let mut reached: BTreeMap<String, bool> = BTreeMap::new();
     let roots = [
+        "fuzz/src/lib.rs",
         "src/lib.rs",
         "src/main.rs",
         "tools/faultdisk/src/lib.rs",
@@ -528,7 +537,8 @@ fn modules(project: &Project) -> BTreeMap<String, bool> {
         "xtask/src/main.rs",
     ];
     let roots = roots.map(|root| (root, false));
-    let binaries = project.with("tests/", ".rs").filter(|(path, _)| path.matches('/').count() == 1);
+    let tests = project.with("tests/", ".rs").filter(|(path, _)| path.matches('/').count() == 1);
+    let binaries = tests.chain(project.with("fuzz/fuzz_targets/", ".rs"));
     let mut waiting: Vec<(String, bool)> = roots
         .into_iter()
         .chain(binaries.map(|(path, _)| (path, true)))

@@ -104,12 +104,14 @@ impl Config {
         file::load(path)
     }
 
-    /// The same from the text of such a file; `path` is for messages.
+    /// The same from the text of such a file, for a machine with these cores; `path` is for messages.
     ///
     /// # Errors
     /// [`ConfigError`], as [`Config::load`].
-    pub fn from_toml(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        Draft::parse(path, text)?.validated()
+    pub fn from_toml(path: &Path, text: &str, cores: &[usize]) -> Result<Self, ConfigError> {
+        let draft = Draft::parse(path, text)?;
+        draft.config.validate_on(cores).map_err(|error| error.at(|key| draft.place(key)))?;
+        Ok(draft.config)
     }
 }
 

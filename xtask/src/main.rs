@@ -1,6 +1,9 @@
 //! The project's own commands. `cargo xtask test` is the whole suite, as CI runs it.
 
+mod fuzz;
+mod record;
 mod sabotage;
+mod smuggling;
 mod suite;
 mod xfs;
 
@@ -19,7 +22,14 @@ cargo xtask hostile                measures what clients that dawdle or hang up 
 cargo xtask powercut [FLAG...]     cuts the power of the release build on XFS, shuts XFS down under
                                    it and lets its disk fail, and records there what was lost:
                                    nothing. As root; --help lists the flags (--cuts N,
-                                   --shutdowns N, --seconds S, --shards 1|2, ...)";
+                                   --shutdowns N, --seconds S, --shards 1|2, ...)
+cargo xtask fuzz [--seconds N] [--keep] [TARGET]
+                                   fuzzes all targets, or one, for N seconds each (60) and records what
+                                   came of it there. With --keep what is worth keeping replaces the
+                                   corpora in fuzz/corpus/. Needs nightly Rust and cargo-fuzz
+cargo xtask smuggling [--streams N] [--seed N]
+                                   sends N mutated streams (1000000) through a real nginx, compares what
+                                   it and the daemon saw in them, and records it there";
 
 /// Something that must work did not.
 #[derive(Debug)]
@@ -47,16 +57,21 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match args[..] {
-        ["test"] => suite::run_all(true),
-        ["test", "--without-xfs"] => suite::run_all(false),
-        ["sabotage"] => sabotage::run(),
-        ["read-path"] => suite::read_path(),
-        ["hostile"] => suite::hostile(),
-        ["powercut", ref flags @ ..] => suite::powercut(flags),
-        _ => {
-            eprintln!("{HELP}");
-            return ExitCode::from(2);
+        ["test"] => Some(suite::run_all(true)),
+        ["test", "--without-xfs"] => Some(suite::run_all(false)),
+        ["sabotage"] => Some(sabotage::run()),
+        ["read-path"] => Some(suite::read_path()),
+        ["hostile"] => Some(suite::hostile()),
+        ["powercut", ref flags @ ..] => Some(suite::powercut(flags)),
+        ["fuzz", ref rest @ ..] => fuzz::plan(rest).map(|plan| fuzz::fuzz(&plan)),
+        ["smuggling", ref rest @ ..] => {
+            smuggling::plan(rest).map(|plan| smuggling::smuggling(&plan))
         }
+        _ => None,
+    };
+    let Some(result) = result else {
+        eprintln!("{HELP}");
+        return ExitCode::from(2);
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,38 @@
+//! What is fuzzed. A target is a function from any bytes to nothing, which panics when a promise is
+//! broken. The binaries in `fuzz_targets/` hand them to libFuzzer; `tests/fuzz_corpus.rs` replays with
+//! them, on stable Rust, every input that is kept in `corpus/`.
+//!
+//! A target depends on its input alone: no clock, no random source, no files.
+
+pub mod batch;
+pub mod config;
+pub mod connection;
+pub mod engine;
+pub mod format;
+pub mod images;
+pub mod input;
+pub mod model;
+pub mod recovery;
+pub mod request_head;
+mod wire;
+
+#[expect(missing_docs, reason = "shared with tests, which are not documented")]
+#[path = "../../tests/common/mod.rs"]
+pub mod common;
+#[expect(missing_docs, reason = "shared with tests, which are not documented")]
+#[path = "../../tests/http_oracle/mod.rs"]
+pub mod http_oracle;
+
+/// A target: a function that takes any bytes.
+pub type Target = fn(&[u8]);
+
+/// All targets, by the name of their binary and of their corpus.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("batch", batch::run),
+    ("config", config::run),
+    ("connection", connection::run),
+    ("engine", engine::run),
+    ("format", format::run),
+    ("recovery", recovery::run),
+    ("request_head", request_head::run),
+];

@@ -1,0 +1,187 @@
+//! The long run of `tests/smuggling.rs`: mutated streams through a real nginx, and whether it and the
+//! daemon saw the same requests in them.
+
+use std::time::{Duration, Instant};
+
+use crate::Failed;
+use crate::record::Record;
+use crate::suite::cargo;
+
+/// Streams of one run: it begins with a new nginx and a new daemon, and each has another seed.
+const RUN: u64 = 50_000;
+const TEST: &str = "nginx_and_the_daemon_see_the_same_requests";
+/// How the test's message begins for each way to fail.
+const SPLIT: &str = "nginx passed ";
+const TAKEN: &str = "nginx saw no such request";
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Mutated streams in all.
+    pub streams: u64,
+    /// That of the first run; the next one has the next.
+    pub seed: u64,
+}
+
+/// Reads the arguments behind `smuggling`; nothing when they make no sense.
+#[must_use]
+pub fn plan(args: &[&str]) -> Option<Plan> {
+    let mut plan = Plan { streams: 1_000_000, seed: 1 };
+    for pair in args.chunks(2) {
+        match *pair {
+            ["--streams", count] => {
+                plan.streams = count.parse().ok().filter(|count| *count > 0)?;
+            }
+            ["--seed", seed] => plan.seed = seed.parse().ok()?,
+            _ => return None,
+        }
+    }
+    Some(plan)
+}
+
+/// What was counted.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counts {
+    /// Those that were sent: the mutated ones, and those they are made of.
+    streams: u64,
+    /// Requests that nginx saw in them.
+    seen: u64,
+    /// Those of them that it passed on.
+    passed: u64,
+    /// Answers of the daemon.
+    answered: u64,
+}
+
+impl Counts {
+    /// Reads what the test prints; nothing when it did not come to its end.
+    fn read(text: &str) -> Option<Self> {
+        Some(Self {
+            streams: before(text, " streams, ")?,
+            seen: before(text, " requests, passed ")?,
+            passed: before(text, " of them on, the daemon answered ")?,
+            answered: before(text, " of those\n")?,
+        })
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.streams += other.streams;
+        self.seen += other.seen;
+        self.passed += other.passed;
+        self.answered += other.answered;
+    }
+}
+
+/// The number that stands before these words.
+fn before(text: &str, words: &str) -> Option<u64> {
+    let (front, _) = text.split_once(words)?;
+    let digits = front.bytes().rev().take_while(u8::is_ascii_digit).count();
+    front[front.len() - digits..].parse().ok()
+}
+
+/// Sends the streams.
+///
+/// # Errors
+/// What was understood in two ways, or that the test could not be built or run.
+pub fn smuggling(plan: &Plan) -> Result<(), Failed> {
+    crate::run(&mut cargo(&["test", "--locked", "--no-run", "--test", "smuggling"]))?;
+    let began = Instant::now();
+    let (mut counts, mut runs, mut left, mut failed) = (Counts::default(), 0, plan.streams, None);
+    while left > 0 && failed.is_none() {
+        let streams = left.min(RUN);
+        let seed = plan.seed + runs;
+        match one(streams, seed)? {
+            Ok(counted) => counts.add(&counted),
+            Err(output) => failed = Some((seed, output)),
+        }
+        left -= streams;
+        runs += 1;
+        eprintln!("{}", row(&counts, failed.as_ref(), runs, began.elapsed()));
+    }
+    let command = format!("cargo xtask smuggling --streams {} --seed {}", plan.streams, plan.seed);
+    let text = format!("{NOTES}{}\n", row(&counts, failed.as_ref(), runs, began.elapsed()));
+    eprintln!("\n{text}");
+    Record { name: "smuggling", title: "Streams behind nginx", command: &command, text: &text }
+        .keep()?;
+    match failed {
+        None => Ok(()),
+        Some((seed, output)) => Err(Failed(format!(
+            "{output}\na run failed; it is seen again with `HAYLOFT_SMUGGLING_STREAMS={RUN} \
+             HAYLOFT_SMUGGLING_SEED={seed} cargo test --test smuggling {TEST}`, and the stream above \
+             belongs into tests/corpus/http/"
+        ))),
+    }
+}
+
+const NOTES: &str = "\
+Each stream comes on a connection of its own; the daemon has debug assertions. Requests seen, and passed on to
+the daemon, are nginx's; the daemon answered so many. A request became two when the daemon counted one that
+nginx did not pass on; a body was taken for a head when a canary in it came to harm (`tests/smuggling.rs`).
+A run ends with its first failure.
+
+| streams | runs | requests seen | passed on | answered | became two | body as a head | seconds | streams/s |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+";
+
+fn row(counts: &Counts, failed: Option<&(u64, String)>, runs: u64, took: Duration) -> String {
+    let Counts { streams, seen, passed, answered } = counts;
+    let failures = |words: &str| u8::from(failed.is_some_and(|(_, text)| text.contains(words)));
+    let (split, taken) = (failures(SPLIT), failures(TAKEN));
+    let seconds = took.as_secs().max(1);
+    let speed = streams / seconds;
+    format!(
+        "| {streams} | {runs} | {seen} | {passed} | {answered} | {split} | {taken} | {seconds} | {speed} |"
+    )
+}
+
+/// One run: what it counted, or what it printed when it failed.
+fn one(streams: u64, seed: u64) -> Result<Result<Counts, String>, Failed> {
+    let mut test =
+        cargo(&["test", "--locked", "--quiet", "--test", "smuggling", "--", "--exact", TEST]);
+    test.arg("--nocapture").env("HAYLOFT_SMUGGLING_STREAMS", streams.to_string());
+    let output = test
+        .env("HAYLOFT_SMUGGLING_SEED", seed.to_string())
+        .output()
+        .map_err(|error| Failed(format!("the test cannot be started: {error}")))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let failure = || text.clone() + &String::from_utf8_lossy(&output.stderr);
+    match Counts::read(&text).filter(|_| output.status.success()) {
+        Some(counts) => Ok(Ok(counts)),
+        None => Ok(Err(failure())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::suite::root;
+
+    #[test]
+    fn what_the_test_prints_is_read() {
+        let text = "\n70 streams, 50 of them mutated with seed 1\nnginx saw 90 requests, passed 80 of \
+                    them on, the daemon answered 79 of those\n.";
+        let counts = Counts { streams: 70, seen: 90, passed: 80, answered: 79 };
+        assert_eq!(Counts::read(text), Some(counts));
+        assert_eq!(Counts::read("70 streams, 50 of them"), None);
+    }
+
+    #[test]
+    fn failures_are_told_by_the_words_of_the_test() {
+        let source = std::fs::read_to_string(root().join("tests/smuggling.rs")).unwrap();
+        for words in [SPLIT, TAKEN, TEST, " requests, passed ", "HAYLOFT_SMUGGLING_STREAMS"] {
+            assert!(source.contains(words), "{words}");
+        }
+        let failed = (1, format!("panicked\n{TAKEN}:\nPUT"));
+        let row = row(&Counts::default(), Some(&failed), 1, Duration::from_secs(2));
+        assert_eq!(row, "| 0 | 1 | 0 | 0 | 0 | 0 | 1 | 2 | 0 |");
+    }
+
+    #[test]
+    fn arguments() {
+        assert_eq!(plan(&[]), Some(Plan { streams: 1_000_000, seed: 1 }));
+        let given = plan(&["--streams", "5", "--seed", "7"]);
+        assert_eq!(given, Some(Plan { streams: 5, seed: 7 }));
+        for bad in [&["--streams"][..], &["--streams", "0"], &["9"], &["--seed", "x"]] {
+            assert_eq!(plan(bad), None, "{bad:?}");
+        }
+    }
+}
