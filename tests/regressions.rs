@@ -449,6 +449,23 @@ fn a_manifest_that_claims_more_parts_than_fit_brought_the_process_down() {
     assert_eq!((figures.live, figures.needles), (0, 0));
 }
 
+/// The log was taken to end before a commit that claims more needles than there can be, those of it that are
+/// whole were sealed behind it, and the next start, which followed the commit, found the seal out of place.
+#[test]
+fn a_commit_that_claims_too_many_needles_was_damage_to_the_second_recovery_only() {
+    let pool = small_pool();
+    let mut image = stored(&pool, &[(1, bytes(1, 100)), (2, bytes(2, 100))]);
+    zero(&mut image, 8192, 8192);
+    let commit = LOG + 4096;
+    let place = seed(superblock(SIZE).incarnation, commit as u64);
+    forge(&mut image, (commit, 512), 32, &1001u32.to_le_bytes(), place);
+    let ids = [1, 2].map(id);
+    let (first, damage, image) = start(3, &image, &pool, &ids);
+    assert_eq!((&first, damage), (&[1, 2].map(|n| Ok(bytes(n, 100))).to_vec(), 0));
+    let (second, damage, _) = start(4, &image, &pool, &ids);
+    assert_eq!((second, damage), (first, 0));
+}
+
 /// Numbers that cannot rise any more, and a commit up to the last block, behind which there is no room
 /// for a seal: the process panicked when it opened the volume, wrote to it or closed it.
 #[test]

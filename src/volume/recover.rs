@@ -371,7 +371,7 @@ impl Recovery<'_> {
             for found in valid {
                 self.take_over(found).await;
             }
-        } else if valid.is_empty() || record.needles as usize > COMMIT_NEEDLES_MAX {
+        } else if valid.is_empty() {
             // Nobody was told of it, and nothing of it is of use: the log ends before it.
             self.end = LogEnd { version: self.end.version, ..staged.before };
             self.result.ending = Ending::Torn { kept: 0 };

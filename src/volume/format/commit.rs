@@ -157,5 +157,6 @@ impl CommitRecord {
             && offset + self.len + behind <= log_end
             && (LOG_START..=offset).contains(&self.durable_tail)
             && (1..RISING_MAX).contains(&self.sequence)
+            && self.needles as usize <= COMMIT_NEEDLES_MAX
     }
 }
