@@ -67,6 +67,16 @@ impl Failing {
         Some(Self { after: after % 40, count: 1 + count % most, fault })
     }
 
+    /// The same as something that passes: a read below one unit is the end of the file, and nobody tries
+    /// to read what is behind it.
+    fn tried_again(self) -> Self {
+        let fault = match self.fault {
+            Fault::Short(len) => Fault::Short(len.max(512)),
+            fault @ Fault::Errno(_) => fault,
+        };
+        Self { fault, ..self }
+    }
+
     fn apply(&self, world: &World) {
         for n in self.after..self.after + self.count {
             world.fail(n, self.fault);
@@ -155,7 +165,7 @@ impl Round {
         let actions = (0..count).map(|_| Action::new(input)).collect();
         let how = [How::Not, How::Close, How::Kill, How::Cut][usize::from(flags >> 1 & 3)];
         let seed = u64::from(input.u16());
-        let fault_at_open = Failing::new(input, FAULTS_AT_OPEN_MAX);
+        let fault_at_open = Failing::new(input, FAULTS_AT_OPEN_MAX).map(Failing::tried_again);
         Self {
             at_once: flags & 1 == 1,
             shuffle: u64::from(shuffle) + 1,
