@@ -198,6 +198,8 @@ struct Store {
     lens: Rc<RefCell<Vec<usize>>>,
     /// Whether the state of the volume is not known until the next start.
     state_unknown: bool,
+    /// Whether the disk may still fail: what a round did not use up is left to the next one.
+    faulty: bool,
     cut: CutHere,
 }
 
@@ -214,6 +216,7 @@ impl Store {
             n: 0,
             lens: Rc::default(),
             state_unknown: false,
+            faulty: false,
             cut: CutHere::default(),
         }
     }
@@ -223,6 +226,7 @@ impl Store {
         self.watch(round.event);
         if let Some(fault) = &round.fault {
             fault.apply(&self.process.world);
+            self.faulty = true;
         }
         let mut busy = [false; NAMES];
         for action in &round.actions {
@@ -231,7 +235,7 @@ impl Store {
             if round.at_once && !free {
                 continue;
             }
-            self.act(*action, round.at_once, round.fault.is_some());
+            self.act(*action, round.at_once);
             if !round.at_once {
                 busy = [false; NAMES];
                 self.settle();
@@ -271,12 +275,12 @@ impl Store {
         panic!("after a second something is still under way: {:?}", self.model.borrow());
     }
 
-    fn act(&mut self, action: Action, at_once: bool, faults: bool) {
+    fn act(&mut self, action: Action, at_once: bool) {
         match action {
             Action::Get(name) => {
                 // What is under way may end while this reads.
                 let mut may = self.model.borrow().may_hold(name);
-                let got = self.read(name, faults);
+                let got = self.read(name, self.faulty);
                 may.extend(self.model.borrow().may_hold(name));
                 assert!(got.is_none_or(|got| may.contains(&got)), "{name}: {got:?} of {may:?}");
             }
@@ -405,6 +409,7 @@ impl Store {
 
     /// Opens the volume; if that fails, once more without faults.
     fn open(&mut self, fault: Option<Failing>) {
+        self.faulty = fault.is_some();
         if let Some(fault) = &fault {
             fault.apply(&self.process.world);
         }
@@ -415,6 +420,7 @@ impl Store {
             ) => {
                 let image = self.process.image();
                 self.process = Process::start(9, &image, &self.pool);
+                self.faulty = false;
                 self.process.open()
             }
             (opened, _) => opened,
