@@ -11,13 +11,14 @@ use std::rc::Rc;
 use common::{Process, bytes, pool};
 use hayloft::buffer::Pool;
 use hayloft::sim::disk::Image;
+use hayloft::sim::fault::BAD_SECTOR;
 use hayloft::types::NeedleId;
 use hayloft::volume::{GetError, NewNeedle, Volume};
 
 const SIZE: u64 = 128 * 1024;
-const WHOLE: Range<usize> = 0..SIZE as usize;
-/// What differs between the ways to stop; superblocks, hints and trailer are flipped once.
-const LOG: Range<usize> = 65_536..SIZE as usize - 4096;
+/// Between head and log; nobody reads it.
+const RESERVED: Range<usize> = 16_384..65_536;
+const LOG: Range<usize> = RESERVED.end..SIZE as usize - 4096;
 const FILE: &str = "1.0.vol";
 
 type Contents = BTreeMap<NeedleId, Option<Vec<u8>>>;
@@ -180,6 +181,16 @@ impl Tally {
     }
 }
 
+/// Where the last so many commits and seals of the log stand, and what is behind them up to a block
+/// beyond the end of the log: all that the way to stop makes a difference to.
+fn last(image: &Image, commits: usize) -> Range<usize> {
+    let bytes = image.bytes(FILE);
+    let is_commit = |at: &usize| bytes[*at..].starts_with(b"HAYLCMMT");
+    let found: Vec<usize> = LOG.step_by(4096).filter(is_commit).collect();
+    let end = LOG.step_by(4096).rfind(|at| bytes[*at..at + 4096].iter().any(|byte| *byte != 0));
+    found[found.len() - commits]..(end.expect("a log") + 8192).min(LOG.end)
+}
+
 /// Flips every bit of the given bytes, one at a time.
 fn flip(
     image: &Image,
@@ -246,7 +257,21 @@ fn flip_all(
 
 #[test]
 fn after_a_clean_stop() {
-    let tally = flip_all(|pool| build(pool, true), WHOLE);
+    // What nobody reads can do no harm.
+    let pool = pool(8 << 20);
+    let (mut image, contents) = build(&pool, true);
+    let sectors = RESERVED.step_by(512).map(|at| (FILE.to_owned(), at / 512));
+    image.bad.extend(sectors);
+    let mut process = Process::start(5, &image, &pool);
+    let volume = process.open().unwrap();
+    for id in contents.keys() {
+        let _ = process.get(&volume, *id);
+    }
+    assert_eq!(process.world.count(BAD_SECTOR), 0, "somebody reads what is reserved");
+
+    let places = (0..RESERVED.start).chain(RESERVED.end..SIZE as usize);
+    let tally = flip_all(|pool| build(pool, true), places);
+    assert!(tally.flips > 524_288);
     assert_eq!(tally.undone, 0, "everything acknowledged is witnessed");
 }
 
@@ -254,13 +279,16 @@ fn after_a_clean_stop() {
 fn after_a_kill_right_behind_the_last_write() {
     // Nothing but its own bytes witnesses the last commit: a damaged needle in it looks like a
     // torn one. Its neighbours in the commit must stay all the same, also without their record.
-    let tally = flip_all(|pool| build(pool, false), LOG);
+    let places = last(&build(&pool(8 << 20), false).0, 3);
+    let tally = flip_all(|pool| build(pool, false), places);
     assert!(tally.undone > 0, "the last commit is not witnessed: the test does not test");
 }
 
 #[test]
 fn after_a_torn_commit_was_sealed() {
-    let tally = flip_all(build_sealed, LOG);
+    // The commit before, the torn one, its seal and the one behind it.
+    let places = last(&build_sealed(&pool(8 << 20)).0, 4);
+    let tally = flip_all(build_sealed, places);
     assert_eq!(tally.undone, 0, "what was kept of the torn commit is witnessed by the seal");
 }
 

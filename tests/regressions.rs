@@ -9,9 +9,12 @@ use common::{COOKIE, Process, bytes, draft, pool, superblock, tear};
 use hayloft::buffer::Pool;
 use hayloft::sim::Fault;
 use hayloft::sim::disk::Image;
+use hayloft::sim::fault::WRITE_AFTER_FAILURE;
 use hayloft::types::{Cookie, NeedleId};
 use hayloft::volume::format::{FOOTER_LEN, seed, superblock_offsets};
-use hayloft::volume::{Check, Existing, GetError, OpenError, Refusal, Stored, Volume};
+use hayloft::volume::{
+    Check, Existing, GetError, OpenError, Refusal, StateError, Stored, Volume, VolumeState,
+};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 const FILE: &str = "1.0.vol";
@@ -396,6 +399,102 @@ fn a_condition_on_the_delete_of_a_damaged_needle_was_decided() {
     assert!(matches!(process.get(&volume, id(1)), Err(GetError::Unreadable(..))));
 }
 
+/// A volume whose change to read-only had failed was said to be writable, as if nothing had changed; after
+/// a restart it was read-only.
+#[test]
+fn a_failed_change_of_the_state_was_said_to_be_undone() {
+    let pool = small_pool();
+    let image = stored(&pool, &[(1, bytes(1, 100))]);
+    let mut process = Process::start(2, &image, &pool);
+    let volume = process.open().unwrap();
+    // The second of the three copies.
+    process.world.fail(1, Fault::Errno(EIO));
+    let mut set = |read_only| {
+        let volume = Rc::clone(&volume);
+        process.run(async move { volume.set_read_only(read_only).await })
+    };
+    assert!(matches!(set(true), Err(StateError::Failed(_))));
+    assert_eq!(set(false), Err(StateError::Poisoned));
+    let mut restarted = Process::start(3, &process.image(), &pool);
+    assert_eq!(restarted.open().unwrap().state(), VolumeState::ReadOnly);
+}
+
+/// A hint that failed while the state of the volume was being written stopped none of the copies that
+/// were still to come.
+#[test]
+fn the_state_was_written_on_after_a_hint_had_failed() {
+    let pool = small_pool();
+    let image = stored(&pool, &[(1, bytes(1, 100))]);
+    let mut failed_first = 0;
+    for n in 0..4 {
+        let mut process = Process::start(2, &image, &pool);
+        let volume = process.open().unwrap();
+        process.put(&volume, id(2), b"so that a hint is due").unwrap();
+        process.world.fail(n, Fault::Errno(EIO));
+        let (handle, setting) = (process.runtime.handle().clone(), Rc::clone(&volume));
+        let set = process.run(async move {
+            handle.sleep_until(handle.now() + 1_000_000_000).await;
+            setting.set_read_only(true).await
+        });
+        failed_first += u64::from(set.is_err());
+        assert_eq!(process.world.count(WRITE_AFTER_FAILURE), 0, "operation {n}");
+    }
+    assert!(failed_first > 0);
+}
+
+/// So many operations fail, beginning with number `from` from now.
+fn fail_reads(process: &Process, from: u64, count: u64) {
+    for n in from..from + count {
+        process.world.fail(n, Fault::Errno(EIO));
+    }
+}
+
+/// A write that could not read what it was to supersede stood beside it, and when it was deleted, the
+/// older one came back to light.
+#[test]
+fn a_delete_brought_back_what_a_write_could_not_read() {
+    let pool = small_pool();
+    let image = stored(&pool, &[(1, bytes(1, 100))]);
+    let mut process = Process::start(2, &image, &pool);
+    let volume = process.open().unwrap();
+    // Header and footer, each tried twice.
+    fail_reads(&process, 0, 4);
+    process.put(&volume, id(1), &bytes(11, 100)).unwrap();
+    assert_eq!(process.get(&volume, id(1)), Ok(bytes(11, 100)));
+    process.delete(&volume, id(1)).unwrap();
+    assert_eq!(process.get(&volume, id(1)), Err(GetError::NotFound));
+    let (got, _, _) = start(3, &process.image(), &pool, &[id(1)]);
+    assert_eq!(got, [Err(GetError::NotFound)], "after a restart too");
+}
+
+/// Reads that failed for a moment at a start looked like an empty log: its needles were not found, and
+/// new ones were written over them.
+#[test]
+fn read_errors_at_a_start_emptied_the_log() {
+    let pool = small_pool();
+    let needles: Vec<(u64, Vec<u8>)> = (1..6).map(|n| (n, bytes(n, 100))).collect();
+    let image = stored(&pool, &needles);
+    let mut without_writes = 0;
+    for from in 1..24 {
+        for count in [2, 10, 40, 150, 400, 1000] {
+            let mut process = Process::start(2, &image, &pool);
+            fail_reads(&process, from, count);
+            let Ok(volume) = process.open() else { continue };
+            for (n, data) in &needles {
+                let got = process.get(&volume, id(*n));
+                let fails = matches!(got, Err(GetError::Unreadable(..)));
+                assert!(fails || got.as_ref() == Ok(data), "{from} {count}: {n} is {got:?}");
+            }
+            without_writes += u64::from(process.put(&volume, id(7), &bytes(7, 9000)).is_err());
+            let ids: Vec<NeedleId> = needles.iter().map(|(n, _)| id(*n)).collect();
+            let (got, damage, _) = start(3, &process.image(), &pool, &ids);
+            let whole: Vec<Got> = needles.iter().map(|(_, data)| Ok(data.clone())).collect();
+            assert_eq!((got, damage), (whole, 0), "{from} {count}");
+        }
+    }
+    assert!(without_writes > 0);
+}
+
 /// A PUT while the device did not give back what was there stood beside it instead of in its place:
 /// the next DELETE brought the old photo back, for good.
 #[test]
@@ -421,10 +520,13 @@ fn a_photo_came_back_that_was_replaced_while_it_could_not_be_read() {
 /// Changes a field of the structure at `at`, `len` bytes long, and puts its checksum right, as somebody
 /// would who knows the format.
 fn forge(image: &mut Image, (at, len): (usize, usize), field: usize, bytes: &[u8], seed: u64) {
-    let structure = &mut of(image)[at..at + len];
+    let file = image.file(FILE);
+    let mut structure = vec![0; len];
+    file.read(at, &mut structure);
     structure[field..field + bytes.len()].copy_from_slice(bytes);
     let sum = xxh3_64_with_seed(&structure[..len - 8], seed);
     structure[len - 8..].copy_from_slice(&sum.to_le_bytes());
+    file.write(at, &structure);
 }
 
 /// More dead bytes than there can be: the process panicked when it was asked for its figures.
@@ -437,7 +539,8 @@ fn a_manifest_that_claims_more_parts_than_fit_brought_the_process_down() {
     process.put_large(&volume, id(1), &bytes(9, 65_736), &[65_536]).unwrap();
     process.close(&volume);
     let mut image = process.image();
-    let units = image.files[FILE].chunks(512);
+    let file = image.files[FILE].to_vec();
+    let units = file.chunks(512);
     let manifest = 512 * units.take_while(|unit| !unit.starts_with(b"HNDL\x04")).count();
     let place = seed(superblock(4 * SIZE).incarnation, manifest as u64);
     forge(&mut image, (manifest, 128), 84, &u32::MAX.to_le_bytes(), place);
@@ -476,7 +579,7 @@ fn numbers_at_their_end_brought_the_process_down() {
     let last = u64::MAX.to_le_bytes();
     // Number, sequence and version of the newest hint, whose tail must be beyond what chains.
     let hint = 8192;
-    assert_eq!(image.files[FILE][hint + 8], 2);
+    assert!(image.files[FILE].holds(hint + 8, &[2]));
     let mut forged = Vec::new();
     for field in [32, 48] {
         let mut image = image.clone();

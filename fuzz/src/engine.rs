@@ -72,7 +72,7 @@ impl Failing {
     fn tried_again(self) -> Self {
         let fault = match self.fault {
             Fault::Short(len) => Fault::Short(len.max(512)),
-            fault @ Fault::Errno(_) => fault,
+            fault => fault,
         };
         Self { fault, ..self }
     }

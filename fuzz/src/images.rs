@@ -96,7 +96,7 @@ impl Maker {
 }
 
 fn base(image: &Image, stored: BTreeMap<NeedleId, Vec<u64>>) -> Base {
-    let bytes = image.files[FILE].clone();
+    let bytes = image.files[FILE].to_vec();
     let magics: [&[u8]; 4] = [b"HAYLSUPR", b"HAYLHINT", b"HAYLCMMT", b"HNDL"];
     let begins = |n: &usize| magics.iter().any(|magic| bytes[n * 512..].starts_with(magic));
     let structures: Vec<usize> = (0..bytes.len() / 512).filter(begins).collect();

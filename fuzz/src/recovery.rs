@@ -169,7 +169,8 @@ struct Told {
 type Opened = Result<(Process, Rc<Volume>), OpenError>;
 
 fn check(file: &[u8], base: &Base, honest: bool, pool: &Pool) {
-    let image = Image { files: BTreeMap::from([(FILE.to_owned(), file.to_vec())]) };
+    let files = BTreeMap::from([(FILE.to_owned(), file.into())]);
+    let image = Image { files, ..Image::default() };
     let looked = start(&image, pool, true);
     let opened = start(&image, pool, false);
     let (mut process, volume) = match (looked, opened) {

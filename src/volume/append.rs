@@ -400,7 +400,7 @@ async fn idle(volume: &Volume) -> Result<(), IoError> {
         return Ok(());
     }
     let deadline = log.handle.now() + HINT_IDLE_NS;
-    if log.work.wait_until(deadline).await {
+    if log.work.wait_until(deadline).await || log.poisoned() {
         return Ok(());
     }
     log.write_hint(&volume.file, false).await

@@ -82,6 +82,8 @@ pub struct VolumeFile {
     handle: Handle,
     file: FileId,
     closed: Cell<bool>,
+    /// The first write or sync that failed: no other follows it.
+    failed: Cell<Option<IoError>>,
     /// Counters of the volume.
     pub stats: Stats,
 }
@@ -107,7 +109,13 @@ impl VolumeFile {
     /// Takes charge of an open file.
     #[must_use]
     pub fn new(handle: &Handle, file: FileId) -> Self {
-        Self { handle: handle.clone(), file, closed: Cell::new(false), stats: Stats::default() }
+        Self {
+            handle: handle.clone(),
+            file,
+            closed: Cell::new(false),
+            failed: Cell::new(None),
+            stats: Stats::default(),
+        }
     }
 
     async fn read_once(&self, buf: Buf, start: u32, len: u32, offset: u64) -> Completion {
@@ -183,12 +191,32 @@ impl VolumeFile {
     }
 
     /// Writes the pieces at `offset` as a whole, or fails; when `durable`, they are on stable media
-    /// when this returns. A write that failed or fell short is never repeated: after a failed flush
-    /// the kernel may have dropped the data and report success next time (Rebello et al., ATC 2020).
+    /// when this returns. A write that failed or fell short is never repeated, and no other one follows
+    /// it, whoever asks: after a failed flush the kernel may have dropped the data and report success
+    /// next time (Rebello et al., ATC 2020).
     ///
     /// # Errors
-    /// The operation's error, or [`IoError::Short`].
+    /// The operation's error, or [`IoError::Short`]; the error of the first that failed.
     pub async fn write(
+        &self,
+        bufs: Vec<Buf>,
+        pieces: Vec<Piece>,
+        offset: u64,
+        durable: bool,
+    ) -> Result<Vec<Buf>, IoError> {
+        self.may_write()?;
+        let written = self.write_once(bufs, pieces, offset, durable).await;
+        written.inspect_err(|error| self.failed.set(Some(*error)))
+    }
+
+    fn may_write(&self) -> Result<(), IoError> {
+        match self.failed.get() {
+            Some(error) if !chosen(Sabotage::WriteAfterFailure) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    async fn write_once(
         &self,
         bufs: Vec<Buf>,
         pieces: Vec<Piece>,
@@ -229,10 +257,11 @@ impl VolumeFile {
     /// Brings everything written to stable media.
     ///
     /// # Errors
-    /// The operation's error.
+    /// The operation's error; the error of the first write or sync that failed.
     pub async fn sync(&self) -> Result<(), IoError> {
+        self.may_write()?;
         let completion = self.handle.submit(Op::Sync { file: self.file }).await;
-        outcome(&completion).map(|_| ())
+        outcome(&completion).map(drop).inspect_err(|error| self.failed.set(Some(*error)))
     }
 
     /// Number of extents of the file; 0 when the file system does not tell.

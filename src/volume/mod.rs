@@ -63,6 +63,8 @@ pub struct Volume {
     superblock: Superblock,
     state: Cell<VolumeState>,
     revision: Cell<u64>,
+    /// Whether a change of the state failed: any copy may say the one or the other.
+    state_is_lost: Cell<bool>,
     hasher: Hasher,
     contents: RefCell<contents::Contents>,
     /// Writes to one id are decided one after the other, in the order they were admitted.
@@ -73,6 +75,9 @@ pub struct Volume {
     findings: Findings,
     /// Whether it was opened to be read only: nothing writes to its log.
     read_only: bool,
+    /// Whether parts of the log could not be read when it was opened: what is not in the index may
+    /// be there all the same.
+    incomplete: bool,
 }
 
 /// Figures of a volume, for `/status` and `/metrics`. Bytes unless named otherwise.

@@ -110,7 +110,8 @@ async fn open_file(
         None => Hasher::new(superblock.hash_seed),
         Some(bits) => Hasher::with_bits(superblock.hash_seed, bits),
     };
-    let (hint, hint_damaged) = read_hints(handle, &file, &superblock).await?;
+    let Hints { newest: hint, damaged: hint_damaged, unread } =
+        read_hints(handle, &file, &superblock).await?;
     let log_file = LogFile {
         file: &file,
         pool: handle.pool(),
@@ -120,11 +121,13 @@ async fn open_file(
         hasher,
     };
     let recovered = recover(&log_file).await?;
+    let unread = unread + recovered.unread;
     let block = handle.pool().alloc(BLOCK as usize).ok_or(OpenError::NoBuffer)?;
     let log = match purpose {
         Purpose::Serve => {
             let log = log_behind(handle, block, &superblock, hint, &recovered, handle.random());
-            begin_epoch(&log, &file, &superblock, &recovered, repaired).await;
+            let begin = if unread == 0 { repaired } else { Err(IoError::Errno(nix::libc::EIO)) };
+            begin_epoch(&log, &file, &superblock, &recovered, begin).await;
             log
         }
         Purpose::Look => {
@@ -146,6 +149,7 @@ async fn open_file(
         file,
         state: Cell::new(superblock.state),
         revision: Cell::new(superblock.revision),
+        state_is_lost: Cell::new(false),
         superblock,
         hasher,
         contents: RefCell::new(recovered.contents),
@@ -155,6 +159,7 @@ async fn open_file(
         damage: recovered.damage,
         findings,
         read_only: purpose == Purpose::Look,
+        incomplete: unread > 0,
     });
     if purpose == Purpose::Serve {
         handle.spawn(append::run(Rc::clone(&volume)));
@@ -162,13 +167,14 @@ async fn open_file(
     Ok(volume)
 }
 
+/// A block, and how many of its sectors the device would not give back.
 async fn read_block(
     handle: &Handle,
     file: &VolumeFile,
     offset: u64,
-) -> Result<crate::buffer::Buf, OpenError> {
+) -> Result<(crate::buffer::Buf, usize), OpenError> {
     let buf = handle.pool().alloc(BLOCK as usize).ok_or(OpenError::NoBuffer)?;
-    Ok(file.read_damaged(buf, BLOCK as usize, offset).await.0)
+    Ok(file.read_damaged(buf, BLOCK as usize, offset).await)
 }
 
 /// The best valid copy, and the copies that are not valid or not the same.
@@ -182,7 +188,7 @@ async fn read_superblock(
     }
     let mut copies = Vec::new();
     for offset in superblock_offsets(len / BLOCK * BLOCK) {
-        let block = read_block(handle, file, offset).await?;
+        let (block, _) = read_block(handle, file, offset).await?;
         copies.push((offset, Superblock::decode(&block)));
     }
     // A copy of another format says more than one that is not valid: a newer build wrote it last.
@@ -247,16 +253,26 @@ async fn repair_superblock(
     Ok(())
 }
 
-/// The newest valid tail hint, and whether one is damaged.
+/// What the blocks of the tail hints hold.
+struct Hints {
+    /// The newest valid one.
+    newest: Option<TailHint>,
+    /// Whether one is damaged.
+    damaged: bool,
+    /// Sectors that the device would not give back.
+    unread: usize,
+}
+
 async fn read_hints(
     handle: &Handle,
     file: &VolumeFile,
     superblock: &Superblock,
-) -> Result<(Option<TailHint>, bool), OpenError> {
+) -> Result<Hints, OpenError> {
     let mut newest: Option<TailHint> = None;
-    let (mut damaged, mut missing) = (false, false);
+    let (mut damaged, mut missing, mut unread) = (false, false, 0);
     for offset in HINT_OFFSETS {
-        let block = read_block(handle, file, offset).await?;
+        let (block, lost) = read_block(handle, file, offset).await?;
+        unread += lost;
         let (incarnation, log_end) = (superblock.incarnation, superblock.log_end());
         let hint = TailHint::decode(&block, incarnation, offset, log_end);
         missing |= hint.is_none();
@@ -266,7 +282,8 @@ async fn read_hints(
     // From the second hint on both blocks have been written.
     damaged |= missing && newest.is_some_and(|hint| hint.number > 1);
     // "Nothing follows" counts only when this is the last hint for sure.
-    Ok((newest.map(|hint| TailHint { clean: hint.clean && !damaged, ..hint }), damaged))
+    let newest = newest.map(|hint| TailHint { clean: hint.clean && !damaged, ..hint });
+    Ok(Hints { newest, damaged, unread })
 }
 
 /// The log that goes on where the recovered one ends.
@@ -302,7 +319,8 @@ async fn begin_epoch(
     recovered: &Recovered,
     repaired: Result<(), IoError>,
 ) {
-    // After a failed write nothing is written any more.
+    // After a failed write nothing is written any more. Where the device would not be read, nobody
+    // knows what stands there: the log might go on over it.
     let begun = match repaired {
         Ok(()) => write_beginning(log, file, recovered).await,
         failed => failed,
@@ -310,8 +328,8 @@ async fn begin_epoch(
     if let Err(error) = begun {
         tracing::error!(
             volume = superblock.volume.0,
-            "the volume cannot be written to ({error}): it serves reads only until the daemon is \
-             restarted; check the kernel log and the disk"
+            "the volume cannot be read in full or written to ({error}): it serves reads only until \
+             the daemon is restarted; check the kernel log and the disk"
         );
         log.poison(error);
     }

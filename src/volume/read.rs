@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Volume;
-use super::error::{Damage, GetError};
+use super::error::{Damage, GetError, IoError};
 use super::format::{
     Attribute, Kind, NeedleHeader, Unreadable, attributes, decode_header, footer_at, verify_data,
     verify_meta,
@@ -104,6 +104,10 @@ impl Volume {
                 if again.is_some_and(|at| newest > 0 && at.offset > newest) {
                     below = u64::MAX;
                     continue;
+                }
+                if self.incomplete {
+                    let error = IoError::Errno(nix::libc::EIO);
+                    return Err(GetError::Unreadable(id, Damage::Io(error)));
                 }
                 return Err(GetError::NotFound);
             };

@@ -72,6 +72,8 @@ pub struct Recovered {
     pub damage: Vec<DamagedPlace>,
     /// Commits that chain.
     pub commits: u64,
+    /// Sectors that the device would not give back: what they hold is unknown, not absent.
+    pub unread: usize,
 }
 
 /// What recovery is told.
@@ -132,11 +134,13 @@ pub async fn recover(log: &Log<'_>) -> Result<Recovered, OpenError> {
             torn: None,
             damage: Vec::new(),
             commits: 0,
+            unread: 0,
         },
     };
     recovery.follow_chain().await;
     recovery.decide_tail().await;
     let mut result = recovery.result;
+    result.unread = recovery.scanner.lost_sectors;
     result.end.version = result.end.version.max(log.hint.map_or(0, |hint| hint.version));
     Ok(result)
 }

@@ -22,6 +22,8 @@ impl Volume {
     /// See [`StateError`]. After a failed write the volume takes no more writes at all.
     pub async fn set_read_only(&self, read_only: bool) -> Result<(), StateError> {
         match (self.state.get(), read_only) {
+            // What the next start will find is not known: not even that nothing changes may be said.
+            _ if self.state_is_lost.get() => Err(StateError::Poisoned),
             (VolumeState::Building | VolumeState::Sealed, false) => Err(StateError::Sealed),
             (VolumeState::Live, true) => self.close_to_writes().await,
             (VolumeState::ReadOnly, false) => {
@@ -72,6 +74,7 @@ impl Volume {
 
     fn state_is_unknown(&self, error: IoError) -> StateError {
         self.log.poison(error);
+        self.state_is_lost.set(true);
         StateError::Failed(error)
     }
 }

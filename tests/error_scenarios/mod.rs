@@ -1,0 +1,176 @@
+//! Short scripts, each with what it begins on: together they use every operation that the engine has.
+
+use hayloft::buffer::Pool;
+use hayloft::sim::disk::Image;
+
+use crate::common::{Process, tear};
+use crate::{Held, IDS, data, set_read_only};
+
+pub const FILE: &str = "1.0.vol";
+pub const SIZE: u64 = 128 * 1024;
+/// For scripts with large bodies.
+pub const LARGE_SIZE: u64 = 416 * 1024;
+/// From this value on: bodies of two parts.
+pub const BODIES: u64 = 100;
+
+/// Ids and values by number.
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    Create,
+    Open,
+    Put(usize, u64),
+    Delete(usize),
+    Batch(&'static [(usize, u64)]),
+    /// All at once.
+    Together(&'static [Step]),
+    ReadOnly(bool),
+    /// At the moment at which an idle volume writes its hint.
+    ReadOnlyAtHint(bool),
+    /// Until the hint is written.
+    Idle,
+    Get,
+    Close,
+    Remove,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Base {
+    /// No file.
+    Nothing,
+    /// A new volume.
+    New,
+    NewLarge,
+    /// Ids 0 and 1 hold 1 and 2; closed in order.
+    Filled,
+    /// The same after a kill.
+    Killed,
+    /// Ids 0 and 1 hold bodies.
+    Bodies,
+    ReadOnly,
+    /// One superblock copy is damaged.
+    BadCopy,
+    /// Both hints are.
+    BadHints,
+    /// Id 3 holds 23, and a commit of ids 0 and 2 right behind it was torn: nothing of it is left but its record.
+    TornToNothing,
+    /// The same: id 2 is whole.
+    Torn,
+    /// The same without a record.
+    TornRecord,
+}
+
+use Base::{
+    BadCopy, BadHints, Bodies, Filled, Killed, New, NewLarge, Nothing, Torn, TornRecord,
+    TornToNothing,
+};
+use Step::{
+    Batch, Close, Create, Delete, Get, Idle, Open, Put, ReadOnly, ReadOnlyAtHint, Remove, Together,
+};
+
+/// All of them.
+pub const SCENARIOS: &[(Base, &[Step])] = &[
+    (Nothing, &[Create, Open, Put(0, 3), Get, Close]),
+    (Nothing, &[Create]),
+    (New, &[Open, Close]),
+    (New, &[Open, Put(0, 3), Get]),
+    (New, &[Open, Put(0, 3), Close]),
+    (New, &[Open, Put(0, 3), Put(1, 4), Put(2, 5), Get, Close]),
+    (New, &[Open, Put(0, 3), Idle, Put(1, 4), Idle, Close]),
+    (New, &[Open, Put(0, 4), Put(0, 5), Get, Close]),
+    (New, &[Open, Put(0, 5), Delete(0), Put(0, 6), Get]),
+    (New, &[Open, Batch(&[(0, 3), (1, 4), (2, 5)]), Get, Close]),
+    (New, &[Open, Put(0, 3), Close, Open, Put(1, 4), Close, Open, Get]),
+    (New, &[Open, Together(&[Put(0, 3), Put(1, 4), Put(2, 5)]), Get, Close]),
+    (New, &[Open, Together(&[Put(0, 3), Put(0, 4), Delete(0)]), Get]),
+    (New, &[Open, Remove]),
+    (Filled, &[Open, Get]),
+    (Filled, &[Open, Close]),
+    (Filled, &[Open, Delete(0), Get, Close]),
+    (Filled, &[Open, Delete(0), Delete(1), Idle, Get, Close]),
+    (Filled, &[Open, Put(0, 7), Get, Close, Open, Get]),
+    (Filled, &[Open, Batch(&[(0, 8), (2, 9)]), Put(0, 10), Get]),
+    (Filled, &[Open, Batch(&[(1, 8), (3, 9)]), Delete(1), Get, Close]),
+    (Filled, &[Open, Together(&[Delete(0), Put(1, 9), Put(2, 8)]), Get, Close]),
+    (Filled, &[Open, Together(&[Batch(&[(0, 8), (1, 9)]), Batch(&[(1, 6), (0, 5)])]), Get]),
+    (Filled, &[Open, Together(&[Put(2, 3), ReadOnly(true), Put(3, 4)]), Get, Close]),
+    (Filled, &[Open, ReadOnly(true), Put(0, 5), ReadOnly(false), Put(0, 6), Get, Close]),
+    (Filled, &[Open, Put(2, 3), ReadOnly(true), Idle, Get, Close]),
+    (Filled, &[Open, Put(2, 3), ReadOnlyAtHint(true), Get, Close]),
+    (Filled, &[Open, Put(2, 3), ReadOnlyAtHint(true), ReadOnly(false), Put(3, 5), Get]),
+    (Filled, &[Open, Put(2, 3), Remove, Get]),
+    (Killed, &[Open, Get, Close]),
+    (Killed, &[Open, Put(0, 3), Delete(1), Get]),
+    (Base::ReadOnly, &[Open, Put(0, 3), Get, ReadOnly(false), Put(0, 4), Get, Close]),
+    (Base::ReadOnly, &[Open, ReadOnly(false), ReadOnly(true), Close, Open, Get]),
+    (BadCopy, &[Open, Put(0, 3), Get, Close]),
+    (BadCopy, &[Open, ReadOnly(true), Get]),
+    (BadHints, &[Open, Put(0, 3), Get, Close]),
+    (TornToNothing, &[Open, Get, Put(0, 3), Get, Close]),
+    (Torn, &[Open, Get, Close]),
+    (Torn, &[Open, Put(2, 3), Delete(0), Get, Close, Open, Get]),
+    (TornRecord, &[Open, Get, Put(0, 3), Close]),
+    (NewLarge, &[Open, Put(0, 101), Get, Close]),
+    (NewLarge, &[Open, Put(0, 3), Together(&[Put(0, 102), Put(1, 4)]), Get]),
+    (Bodies, &[Open, Put(0, 103), Delete(1), Get, Close]),
+    (Bodies, &[Open, Delete(0), Put(1, 4), Get, Close, Open, Get]),
+];
+
+impl Base {
+    pub fn size(self) -> u64 {
+        if matches!(self, NewLarge | Bodies) { LARGE_SIZE } else { SIZE }
+    }
+
+    /// The image, and what it holds.
+    pub fn build(self, pool: &Pool) -> (Image, Held) {
+        let mut held = Held::default();
+        if matches!(self, Nothing) {
+            return (Image::default(), held);
+        }
+        held.file = true;
+        let mut process = Process::start(1, &Image::default(), pool);
+        process.create(self.size());
+        if matches!(self, New | NewLarge) {
+            return (process.image(), held);
+        }
+        let volume = process.open().unwrap();
+        let bodies = if matches!(self, Bodies) { BODIES } else { 0 };
+        for id in [0, 1] {
+            let value = bodies + id as u64 + 1;
+            if bodies > 0 {
+                process.put_large(&volume, IDS[id], &data(value), &[1 << 16]).unwrap();
+            } else {
+                process.put(&volume, IDS[id], &data(value)).unwrap();
+            }
+            held.values[id] = Some(value);
+        }
+        if matches!(self, Base::ReadOnly) {
+            set_read_only(&mut process, &volume, true).unwrap();
+            held.read_only = true;
+        }
+        if !matches!(self, Killed) {
+            process.close(&volume);
+        }
+        let mut image = process.image();
+        let bits: &[usize] = match self {
+            BadCopy => &[4096 + 30],
+            BadHints => &[8192 + 20, 12_288 + 20],
+            _ => &[],
+        };
+        bits.iter().for_each(|byte| image.file(FILE).flip(*byte, 3));
+        let left: &[usize] = match self {
+            TornToNothing => &[0],
+            Torn => &[0, 1, 3, 4],
+            TornRecord => &[1, 3, 4],
+            _ => return (image, held),
+        };
+        let puts = [(0, 21), (2, 22)].map(|(id, value): (usize, u64)| (IDS[id], data(value)));
+        let before = data(23);
+        let first = Some((IDS[3], &before[..]));
+        let torn = tear(1000, (FILE, &image), pool, first, &puts, |sector| left.contains(&sector));
+        held.values[3] = Some(23);
+        if !matches!(self, TornToNothing) {
+            held.values[2] = Some(22);
+        }
+        (torn, held)
+    }
+}

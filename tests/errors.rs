@@ -1,0 +1,385 @@
+//! Every operation of the disk fails in turn, in every way it can, once or from then on: no wrong byte, no
+//! lost acknowledgement, no panic, nobody waits forever; after a failed write or flush nothing more is
+//! written to that file. Then the store is started again, on what a kill and on what power cuts leave.
+
+mod common;
+mod error_scenarios;
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use common::{COOKIE, Process, bytes, draft, pool, superblock, upload};
+use error_scenarios::{BODIES, Base, FILE, SCENARIOS, Step};
+use hayloft::buffer::Pool;
+use hayloft::op::DirId;
+use hayloft::runtime::Handle;
+use hayloft::sim::Fault;
+use hayloft::sim::disk::Image;
+use hayloft::sim::fault::WRITE_AFTER_FAILURE;
+use hayloft::types::NeedleId;
+use hayloft::volume::{
+    self, GetError, NewNeedle, OpenError, Preallocation, Refusal, StateError, Volume, VolumeState,
+};
+
+pub(crate) const IDS: [NeedleId; 4] =
+    [NeedleId::new(1, 0), NeedleId::new(2, 0), NeedleId::new(3, 0), NeedleId::new(4, 0)];
+const VALUES: std::ops::Range<u64> = 1..BODIES + 10;
+
+const FAULTS: [Fault; 7] = [
+    Fault::Errno(5),
+    Fault::Errno(28),
+    Fault::Errno(4),
+    Fault::Errno(125),
+    Fault::Short(512),
+    Fault::Dropped,
+    Fault::Kept,
+];
+const NAMES: [&str; 4] = ["error", "short", "failed, data dropped", "failed, data kept"];
+
+/// How often each kind of fault made a difference.
+fn hits(process: &Process) -> [u64; NAMES.len()] {
+    NAMES.map(|name| process.world.count(name))
+}
+
+/// What the disk holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Held {
+    pub(crate) values: [Option<u64>; IDS.len()],
+    pub(crate) read_only: bool,
+    pub(crate) file: bool,
+}
+
+pub(crate) fn data(value: u64) -> Vec<u8> {
+    let len = match value {
+        BODIES.. => 65_536 + 200,
+        _ if value.is_multiple_of(2) => 100,
+        _ => 700,
+    };
+    bytes(value, len)
+}
+
+pub(crate) fn set_read_only(
+    process: &mut Process,
+    volume: &Rc<Volume>,
+    read_only: bool,
+) -> Result<(), StateError> {
+    let volume = Rc::clone(volume);
+    process.run(async move { volume.set_read_only(read_only).await })
+}
+
+/// What became of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    /// It failed: it may have taken effect, or may not.
+    Unknown,
+    Refused,
+}
+
+impl From<Refusal> for Outcome {
+    fn from(refusal: Refusal) -> Self {
+        if matches!(refusal, Refusal::Failed(_)) { Self::Unknown } else { Self::Refused }
+    }
+}
+
+async fn store(
+    volume: &Rc<Volume>,
+    handle: &Handle,
+    values: &[(usize, u64)],
+) -> Result<(), Refusal> {
+    let (mut uploads, mut needles) = (Vec::new(), Vec::new());
+    for (id, value) in values {
+        let (id, data) = (IDS[*id], data(*value));
+        let draft = if *value >= BODIES {
+            let (upload, draft) = upload(volume, handle.pool(), id, &data, &[1 << 16]).await?;
+            uploads.push(upload);
+            draft
+        } else {
+            draft(handle.pool(), &data)
+        };
+        needles.push(NewNeedle { id, cookie: COOKIE, draft });
+    }
+    if needles.len() > 1 {
+        return volume.put_batch(needles, None).await.map(drop);
+    }
+    let NewNeedle { id, cookie, draft } = needles.remove(0);
+    volume.put(id, cookie, draft, None).await.map(drop)
+}
+
+/// Carries out a step that a serving volume can take.
+async fn perform(volume: Rc<Volume>, handle: Handle, step: Step) -> Outcome {
+    let result = match step {
+        Step::Put(id, value) => store(&volume, &handle, &[(id, value)]).await,
+        Step::Batch(values) => store(&volume, &handle, values).await,
+        Step::Delete(id) => volume.delete(IDS[id], COOKIE, None).await,
+        Step::ReadOnly(read_only) => match volume.set_read_only(read_only).await {
+            Ok(()) => Ok(()),
+            Err(StateError::Failed(error)) => Err(Refusal::Failed(error)),
+            Err(_) => Err(Refusal::Poisoned),
+        },
+        other => unreachable!("{other:?} takes more than a volume"),
+    };
+    result.map_or_else(Outcome::from, |()| Outcome::Done)
+}
+
+fn apply(held: &mut Held, step: Step) {
+    match step {
+        Step::Put(id, value) => held.values[id] = Some(value),
+        Step::Batch(values) => {
+            values.iter().for_each(|(id, value)| held.values[*id] = Some(*value));
+        }
+        Step::Delete(id) => held.values[id] = None,
+        Step::ReadOnly(read_only) => held.read_only = read_only,
+        Step::Create => held.file = true,
+        Step::Remove => *held = Held::default(),
+        _ => {}
+    }
+}
+
+/// A process that carries a script out, and what the disk may hold meanwhile.
+struct Run {
+    process: Process,
+    volume: Option<Rc<Volume>>,
+    opened: bool,
+    size: u64,
+    possible: BTreeSet<Held>,
+}
+
+impl Run {
+    fn settle(&mut self, step: Step, outcome: Outcome) {
+        if outcome == Outcome::Refused {
+            return;
+        }
+        let after = |held: &Held| {
+            let mut held = *held;
+            apply(&mut held, step);
+            held
+        };
+        let after: BTreeSet<Held> = self.possible.iter().map(after).collect();
+        if outcome == Outcome::Done {
+            self.possible.clear();
+        }
+        self.possible.extend(after);
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Create => self.create(),
+            Step::Open => self.open(),
+            Step::Get => self.get(),
+            Step::Idle => self.sleep(3_000_000_000),
+            Step::Remove => self.remove(),
+            Step::Close => {
+                if let Some(volume) = self.volume.take() {
+                    self.process.close(&volume);
+                }
+            }
+            Step::Together(steps) => self.together(steps, 0),
+            Step::ReadOnlyAtHint(read_only) => {
+                // Timers fire up to 4 ms late.
+                self.together(&[Step::ReadOnly(read_only)], 1_000_000_000);
+            }
+            _ => self.together(&[step], 0),
+        }
+    }
+
+    fn sleep(&mut self, ns: u64) {
+        let handle = self.process.runtime.handle().clone();
+        self.process.run(async move { handle.sleep_until(handle.now() + ns).await });
+    }
+
+    fn create(&mut self) {
+        let handle = self.process.runtime.handle().clone();
+        let superblock = superblock(self.size);
+        let created = self.process.run(async move {
+            volume::create(&handle, DirId(0), &superblock, Preallocation::Reserve, |_| ()).await
+        });
+        let unknown = |what: &str| ["name the file", "sync the directory"].contains(&what);
+        self.settle(
+            Step::Create,
+            match created {
+                Ok(()) => Outcome::Done,
+                Err((what, _)) if unknown(what) => Outcome::Unknown,
+                Err(_) => Outcome::Refused,
+            },
+        );
+    }
+
+    fn remove(&mut self) {
+        let handle = self.process.runtime.handle().clone();
+        let removed =
+            self.process.run(async move { volume::remove(&handle, DirId(0), 1, 0).await });
+        self.settle(
+            Step::Remove,
+            match removed {
+                Ok(()) => Outcome::Done,
+                Err(("sync the directory", _)) => Outcome::Unknown,
+                Err(_) => Outcome::Refused,
+            },
+        );
+    }
+
+    fn open(&mut self) {
+        // As the daemon does: what failed once is left alone until the next process.
+        if self.opened && hits(&self.process).iter().sum::<u64>() > 0 {
+            return;
+        }
+        self.opened = true;
+        match self.process.open() {
+            Ok(volume) => self.volume = Some(volume),
+            Err(OpenError::Io(..) | OpenError::Superblock(_) | OpenError::WrongLength { .. }) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    fn together(&mut self, steps: &[Step], after_ns: u64) {
+        let Some(volume) = &self.volume else { return };
+        let handle = self.process.runtime.handle().clone();
+        let outcomes = Rc::new(RefCell::new(vec![None; steps.len()]));
+        for (n, step) in steps.iter().enumerate() {
+            let (volume, task, sink, step) =
+                (Rc::clone(volume), handle.clone(), Rc::clone(&outcomes), *step);
+            handle.spawn(async move {
+                task.sleep_until(task.now() + after_ns).await;
+                sink.borrow_mut()[n] = Some(perform(volume, task, step).await);
+            });
+        }
+        let waiting = Rc::clone(&outcomes);
+        self.process.run(async move {
+            let deadline = handle.now() + 60_000_000_000;
+            while waiting.borrow().iter().any(Option::is_none) {
+                assert!(handle.now() < deadline, "somebody waits forever");
+                handle.sleep_until(handle.now() + 1_000_000).await;
+            }
+        });
+        for (step, outcome) in steps.iter().zip(outcomes.take()) {
+            self.settle(*step, outcome.expect("waited for"));
+        }
+    }
+
+    /// What is read now must be what was acknowledged, or an error.
+    fn get(&mut self) {
+        let Some(volume) = self.volume.clone() else { return };
+        for (n, id) in IDS.into_iter().enumerate() {
+            let got = match self.process.get(&volume, id) {
+                Ok(got) => Some(value_of(&got)),
+                Err(GetError::NotFound) => None,
+                Err(_) => continue,
+            };
+            let may_be = |held: &Held| !held.file || held.values[n] == got;
+            assert!(self.possible.iter().any(may_be), "id {n} reads {got:?}: {:?}", self.possible);
+        }
+    }
+}
+
+fn value_of(got: &[u8]) -> u64 {
+    let is = |value: &u64| got.starts_with(&bytes(*value, 8)) && data(*value) == got;
+    VALUES.into_iter().find(is).expect("bytes that somebody wrote")
+}
+
+/// What a start without faults finds, which must be possible; and writes go on.
+fn restart(image: &Image, possible: &BTreeSet<Held>, pool: &Pool) {
+    let mut process = Process::start(9, image, pool);
+    let Ok(volume) = process.open() else {
+        let absent = !image.files.contains_key(FILE) && possible.iter().any(|held| !held.file);
+        assert!(absent, "the volume does not open");
+        return;
+    };
+    assert!(volume.damage().is_empty(), "{:?}", volume.damage());
+    let values = IDS.map(|id| match process.get(&volume, id) {
+        Ok(got) => Some(value_of(&got)),
+        Err(GetError::NotFound) => None,
+        Err(other) => panic!("{other}"),
+    });
+    let read_only = volume.state() == VolumeState::ReadOnly;
+    let found = Held { values, read_only, file: true };
+    // The name of a removed volume may come back, with what it held.
+    let returned = possible.iter().any(|held| !held.file);
+    assert!(returned || possible.contains(&found), "{found:?} is not of {possible:?}");
+    if read_only {
+        set_read_only(&mut process, &volume, false).unwrap();
+    }
+    process.put(&volume, IDS[3], &data(12)).unwrap();
+    assert_eq!(process.get(&volume, IDS[3]).unwrap(), data(12));
+}
+
+struct Script {
+    base: Base,
+    steps: &'static [Step],
+    image: Image,
+    held: Held,
+}
+
+impl Script {
+    /// Runs it with a fault at one operation: how many operations there were, and the process.
+    fn run(&self, fault: Option<(u64, Fault, bool)>, pool: &Pool) -> (u64, Run) {
+        let process = Process::start(5, &self.image, pool);
+        if let Some((n, fault, sticky)) = fault {
+            if sticky { process.world.fail_from(n, fault) } else { process.world.fail(n, fault) }
+        }
+        let possible = [self.held].into();
+        let mut run =
+            Run { process, volume: None, opened: false, size: self.base.size(), possible };
+        self.steps.iter().for_each(|step| run.step(*step));
+        (run.process.world.operations(), run)
+    }
+
+    fn judge(&self, run: &Run, pool: &Pool) {
+        let world = &run.process.world;
+        assert_eq!(world.count(WRITE_AFTER_FAILURE), 0, "nothing is written after a failure");
+        let (wreck, present) = world.look(|snapshot| (snapshot.wreck(), snapshot.image()));
+        let mut images = vec![present];
+        for changes in [0, wreck.changes()] {
+            for survives in 0..4 {
+                let image =
+                    wreck.image(|n| [false, true, n % 2 == 0, n % 2 == 1][survives], changes);
+                if !images.contains(&image) {
+                    images.push(image);
+                }
+            }
+        }
+        images.iter().for_each(|image| restart(image, &run.possible, pool));
+    }
+}
+
+#[test]
+fn every_operation_fails_in_every_way() {
+    let pool = pool(8 << 20);
+    let (mut runs, mut counts) = (0, [0; NAMES.len()]);
+    for (base, steps) in SCENARIOS {
+        let (image, held) = base.build(&pool);
+        let script = Script { base: *base, steps, image, held };
+        let (operations, clean) = script.run(None, &pool);
+        assert_eq!(clean.possible.len(), 1, "{base:?} {steps:?}: all is known when nothing fails");
+        script.judge(&clean, &pool);
+        for (fault, sticky) in FAULTS.into_iter().flat_map(|fault| [(fault, false), (fault, true)])
+        {
+            for n in 0..operations {
+                let what = Context(format!("{base:?} {steps:?}: {fault:?} {sticky} at {n}"));
+                let (_, run) = script.run(Some((n, fault, sticky)), &pool);
+                let hits = hits(&run.process);
+                if hits.iter().sum::<u64>() > 0 {
+                    runs += 1;
+                    script.judge(&run, &pool);
+                    counts.iter_mut().zip(hits).for_each(|(all, hits)| *all += hits);
+                }
+                drop(what);
+            }
+        }
+    }
+    println!("{} scenarios, {runs} runs with a fault; {NAMES:?}: {counts:?}", SCENARIOS.len());
+    assert!(runs > 11_000, "only {runs} runs: the test does not test");
+    assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+}
+
+/// Says what was under way when a test panics.
+struct Context(String);
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.0);
+        }
+    }
+}
