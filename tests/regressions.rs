@@ -449,24 +449,6 @@ fn fail_reads(process: &Process, from: u64, count: u64) {
     }
 }
 
-/// A write that could not read what it was to supersede stood beside it, and when it was deleted, the
-/// older one came back to light.
-#[test]
-fn a_delete_brought_back_what_a_write_could_not_read() {
-    let pool = small_pool();
-    let image = stored(&pool, &[(1, bytes(1, 100))]);
-    let mut process = Process::start(2, &image, &pool);
-    let volume = process.open().unwrap();
-    // Header and footer, each tried twice.
-    fail_reads(&process, 0, 4);
-    process.put(&volume, id(1), &bytes(11, 100)).unwrap();
-    assert_eq!(process.get(&volume, id(1)), Ok(bytes(11, 100)));
-    process.delete(&volume, id(1)).unwrap();
-    assert_eq!(process.get(&volume, id(1)), Err(GetError::NotFound));
-    let (got, _, _) = start(3, &process.image(), &pool, &[id(1)]);
-    assert_eq!(got, [Err(GetError::NotFound)], "after a restart too");
-}
-
 /// Reads that failed for a moment at a start looked like an empty log: its needles were not found, and
 /// new ones were written over them.
 #[test]

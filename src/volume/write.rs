@@ -277,36 +277,10 @@ impl Volume {
             self.contents.borrow_mut().remove(self.hasher.hash(id), at.offset);
             return Ok(());
         }
-        self.delete_older(id, at.offset).await?;
-        self.bury(header).await
-    }
-
-    async fn bury(&self, header: NeedleHeader) -> Result<(), Refusal> {
-        let hash = self.hasher.hash(header.id);
+        let hash = self.hasher.hash(id);
         let buf = self.handle.pool().alloc(BLOCK as usize).ok_or(Refusal::NoBuffer)?;
         let pending = Pending { buf, header, hash, room: 0 };
         self.log.join(vec![pending])?.settled().await.map(drop)
-    }
-
-    /// Deletes what else the index holds of an id, oldest first: a write that could not read it stood
-    /// beside it instead of superseding it, and it must not come back to light.
-    async fn delete_older(&self, id: NeedleId, mut below: u64) -> Result<(), Refusal> {
-        let mut older = Vec::new();
-        loop {
-            let present = self.look_below(id, below).await?;
-            let (Present::Yes(NeedleHeader { cookie, .. }, at) | Present::Damaged(cookie, at)) =
-                present
-            else {
-                break;
-            };
-            below = at.offset;
-            older.push((cookie, at.offset));
-        }
-        for (cookie, previous) in older.into_iter().rev() {
-            let header = self.header(Kind::Tombstone, id, cookie, self.handle.wall());
-            self.bury(NeedleHeader { previous, ..header }).await?;
-        }
-        Ok(())
     }
 
     /// Waits until nobody else writes to `id`.
@@ -355,13 +329,8 @@ impl Volume {
 
     /// What the index holds under `id`, confirmed on disk: a matching hash is not identity.
     async fn look_up(&self, id: NeedleId) -> Result<Present, Refusal> {
-        self.look_below(id, u64::MAX).await
-    }
-
-    /// The same among what is older than `below` (an offset in bytes).
-    async fn look_below(&self, id: NeedleId, mut below: u64) -> Result<Present, Refusal> {
         let hash = self.hasher.hash(id);
-        let mut result = Present::No;
+        let (mut below, mut result) = (u64::MAX, Present::No);
         loop {
             let candidate = self.contents.borrow().index().newest_below(hash, below);
             let Some(at) = candidate else { return Ok(result) };
