@@ -63,6 +63,28 @@ sabotages! {
     ForgetTombstone = "forget-tombstone",
     /// A torn tail is built upon without sealing what was decided about it.
     SkipSeal = "skip-seal",
+    /// Of a torn commit, needles stay whose data did not arrive.
+    KeepTorn = "keep-torn",
+    /// Commits do not say how far the log was durable.
+    WrongDurableTail = "wrong-durable-tail",
+    /// After a restart, the number of the last commit is used again.
+    ReuseSequence = "reuse-sequence",
+    /// A commit follows whatever stands before it.
+    IgnoreChain = "ignore-chain",
+    /// What was in memory stands between commits.
+    DirtyPadding = "dirty-padding",
+    /// Whoever guesses a key may overwrite.
+    OverwriteWithoutCookie = "overwrite-without-cookie",
+    /// A multi-write is acknowledged of which half was written.
+    AckHalfABatch = "ack-half-a-batch",
+    /// What is deleted counts as alive.
+    DeletedIsAlive = "deleted-is-alive",
+    /// A range of a large body has a byte too many or too few.
+    RangeOffByOne = "range-off-by-one",
+    /// What the device would not read at a start counts as empty.
+    UnreadIsEmpty = "unread-is-empty",
+    /// After a failed write, those who wait for the next one are not told.
+    ForgetWaiters = "forget-waiters",
 }
 
 /// Whether this mistake is to be made. What the environment names must be one of them.

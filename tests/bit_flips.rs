@@ -10,9 +10,11 @@ use std::rc::Rc;
 
 use common::{Process, bytes, pool};
 use hayloft::buffer::Pool;
+use hayloft::runtime::split_mix;
 use hayloft::sim::disk::Image;
 use hayloft::sim::fault::BAD_SECTOR;
 use hayloft::types::NeedleId;
+use hayloft::volume::format::decode_header;
 use hayloft::volume::{GetError, NewNeedle, Volume};
 
 const SIZE: u64 = 128 * 1024;
@@ -22,6 +24,17 @@ const LOG: Range<usize> = RESERVED.end..SIZE as usize - 4096;
 const FILE: &str = "1.0.vol";
 
 type Contents = BTreeMap<NeedleId, Option<Vec<u8>>>;
+
+/// The same volume when less had been written to it.
+fn build_half(pool: &Pool) -> Image {
+    let mut process = Process::start(3, &Image::default(), pool);
+    process.create(SIZE);
+    let volume = process.open().unwrap();
+    for (n, len) in [(0, 0), (1, 100), (2, 700), (3, 2500)] {
+        process.put(&volume, NeedleId::new(n, 1), &bytes(n, len)).unwrap();
+    }
+    process.image()
+}
 
 /// A volume with needles of several sizes, some overwritten, some deleted; what each id holds.
 fn build(pool: &Pool, clean: bool) -> (Image, Contents) {
@@ -304,4 +317,96 @@ fn with_large_bodies_after_a_kill_right_behind_a_manifest() {
     let places = sample(&build_large(&pool(8 << 20), false).0);
     let tally = flip_all(|pool| build_large(pool, false), places.into_iter());
     assert!(tally.undone > 0, "the last manifest is not witnessed: the test does not test");
+}
+
+/// Every version of every needle, tombstones too, in the order of the log.
+fn versions(image: &Image) -> Vec<(NeedleId, Range<usize>)> {
+    let bytes = image.bytes(FILE);
+    let incarnation = common::superblock(0).incarnation;
+    let header = |at: usize| decode_header(&bytes[at..], incarnation, at as u64);
+    let needles = LOG.step_by(512).filter_map(|at| Some((at, header(at)?)));
+    let whole = needles.filter(|(_, (_, back))| *back == 0);
+    whole.map(|(at, (header, _))| (header.id, at..at + header.layout().len)).collect()
+}
+
+/// Damages an image in one of many ways: which sectors.
+fn damage(image: &mut Image, older: &Image, seed: &mut u64) -> Vec<usize> {
+    let mut draw = |below: usize| usize::try_from(split_mix(seed) % below as u64).unwrap();
+    // The reserved space is of no interest; half of the time it shall be the log.
+    let read: Vec<usize> = (0..32).chain(128..256).collect();
+    let log: Vec<usize> = (128..128 + 14 * 8).collect();
+    let sectors = if draw(2) == 0 { read } else { log };
+    let mut pick = || sectors[draw(sectors.len())];
+    let (one, two) = (pick(), pick());
+    let mut content = [[0; 512]; 2];
+    image.file(FILE).read(one * 512, &mut content[0]);
+    image.file(FILE).read(two * 512, &mut content[1]);
+    match split_mix(seed) % 5 {
+        0 => image.file(FILE).write(one * 512, &[0; 512]),
+        1 => {
+            image.file(FILE).write(one * 512, &content[1]);
+            image.file(FILE).write(two * 512, &content[0]);
+            return vec![one, two];
+        }
+        2 => {
+            let mut stale = [0; 512];
+            older.files[FILE].read(one * 512, &mut stale);
+            image.file(FILE).write(one * 512, &stale);
+        }
+        way => {
+            for _ in 0..2 + split_mix(seed) % 7 {
+                // In one sector, or in two.
+                let drawn = split_mix(seed);
+                let sector = if way == 3 || drawn & 1 == 0 { one } else { two };
+                let byte = sector * 512 + usize::try_from(drawn >> 8 & 511).unwrap();
+                image.file(FILE).flip(byte, u32::try_from(drawn >> 32 & 7).unwrap());
+            }
+            return vec![one, two];
+        }
+    }
+    vec![one]
+}
+
+#[test]
+fn random_damages_reach_no_further_than_their_sectors() {
+    const DAMAGES: u64 = 50_000;
+    let pool = pool(8 << 20);
+    let (image, contents) = build(&pool, true);
+    let older = build_half(&pool);
+    let versions = versions(&image);
+    // What an id held at some time: nothing, or one of these.
+    let held = |id: NeedleId, got: &[u8]| {
+        contents[&id].as_deref() == Some(got)
+            || [(1, 100), (4, 300), (5, 300)]
+                .iter()
+                .any(|(n, len)| id.key.0 == *n && bytes(*n, *len) == got)
+    };
+    let (mut seed, mut hit, mut failed) = (17, 0, 0);
+    for n in 0..DAMAGES {
+        let mut damaged = image.clone();
+        let sectors = damage(&mut damaged, &older, &mut seed);
+        let mut process = Process::start(5, &damaged, &pool);
+        let volume = process.open().unwrap_or_else(|error| panic!("{n} {sectors:?}: {error}"));
+        for (id, content) in &contents {
+            let got = process.get(&volume, *id);
+            let now = versions.iter().rfind(|(of, _)| of == id);
+            let in_it = |sector: &usize| {
+                now.is_some_and(|(_, at)| at.start < (sector + 1) * 512 && sector * 512 < at.end)
+            };
+            if sectors.iter().any(in_it) {
+                hit += 1;
+                failed += u64::from(got.is_err());
+                let wrong = got.as_ref().is_ok_and(|got| !held(*id, got));
+                assert!(!wrong, "{n} {sectors:?}: {id} holds {got:?}");
+            } else {
+                let right = match content {
+                    Some(content) => got.as_ref() == Ok(content),
+                    None => got == Err(GetError::NotFound),
+                };
+                assert!(right, "{n} {sectors:?}: {id} was not touched, and is {got:?}");
+            }
+        }
+    }
+    println!("{DAMAGES} damages, {hit} times in a needle, of which {failed} could not be read");
+    assert!(hit > DAMAGES / 5 && failed > hit / 4);
 }

@@ -11,7 +11,7 @@ use hayloft::sim::Fault;
 use hayloft::sim::disk::Image;
 use hayloft::sim::fault::WRITE_AFTER_FAILURE;
 use hayloft::types::{Cookie, NeedleId};
-use hayloft::volume::format::{FOOTER_LEN, seed, superblock_offsets};
+use hayloft::volume::format::{CommitRecord, FOOTER_LEN, seed, superblock_offsets};
 use hayloft::volume::{
     Check, Existing, GetError, OpenError, Refusal, StateError, Stored, Volume, VolumeState,
 };
@@ -440,6 +440,60 @@ fn the_state_was_written_on_after_a_hint_had_failed() {
         assert_eq!(process.world.count(WRITE_AFTER_FAILURE), 0, "operation {n}");
     }
     assert!(failed_first > 0);
+}
+
+/// What looks like the next commit but does not say what stood before it is none.
+#[test]
+fn a_commit_that_does_not_chain_is_none() {
+    let pool = small_pool();
+    let mut process = Process::start(1, &Image::default(), &pool);
+    process.create(SIZE);
+    let volume = process.open().unwrap();
+    process.put(&volume, id(1), &bytes(1, 100)).unwrap();
+    let (mut image, used) = (process.image(), volume.figures().used);
+    let (incarnation, at) = (superblock(SIZE).incarnation, LOG as u64 + 4096);
+    let (mut record, _) =
+        CommitRecord::decode(&image.bytes(FILE)[LOG..], incarnation, LOG as u64, SIZE).unwrap();
+    (record.sequence, record.durable_tail, record.previous) = (2, at, 1);
+    (record.needles, record.len) = (0, 4096);
+    let mut block = [0; 4096];
+    record.encode(incarnation, at, &mut block);
+    image.file(FILE).write(LOG + 4096, &block);
+    let mut restarted = Process::start(2, &image, &pool);
+    let volume = restarted.open().unwrap();
+    assert_eq!((volume.figures().used, volume.damage().len()), (used, 0));
+    assert_eq!(restarted.get(&volume, id(1)), Ok(bytes(1, 100)));
+}
+
+/// Whatever a commit does not fill is zero: nothing that was in memory reaches the disk.
+#[test]
+fn padding_is_zero() {
+    let pool = small_pool();
+    let image = stored(&pool, &[(1, bytes(1, 100)), (2, bytes(2, 700))]);
+    // A record, and needles of two and of three units.
+    let file = image.bytes(FILE);
+    for padding in [LOG + 1536..LOG + 4096, LOG + 4096 + 2048..LOG + 8192] {
+        assert!(file[padding.clone()].iter().all(|byte| *byte == 0), "{padding:?}");
+    }
+}
+
+/// A later commit proves the one before it, when no hint does.
+#[test]
+fn a_damaged_record_before_a_later_commit_is_no_torn_tail() {
+    let pool = small_pool();
+    let mut process = Process::start(1, &Image::default(), &pool);
+    process.create(SIZE);
+    let volume = process.open().unwrap();
+    for n in 1..4 {
+        process.put(&volume, id(n), &bytes(n, 100)).unwrap();
+    }
+    // Killed; the record of the second commit and its needle's header are lost.
+    let mut image = process.image();
+    zero(&mut image, LOG + 4096, 512);
+    let (got, damage, _) = start(2, &image, &pool, &[id(1), id(2), id(3)]);
+    let values: Vec<Got> = (1..4).map(|n| Ok(bytes(n, 100))).collect();
+    assert_eq!(got, values);
+    assert!(damage > 0, "a record is missing");
 }
 
 /// So many operations fail, beginning with number `from` from now.

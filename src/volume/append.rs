@@ -176,7 +176,8 @@ impl Log {
     /// The log's own block, all zero.
     fn take_block(&self) -> Buf {
         let mut block = self.block.take().expect("one thing is written at a time");
-        block[..BLOCK as usize].fill(0);
+        let dirt = u8::from(chosen(Sabotage::DirtyPadding));
+        block[..BLOCK as usize].fill(dirt);
         block
     }
 
@@ -346,7 +347,7 @@ impl Log {
             len,
             needles: u32::try_from(needles).expect("few needles in a commit"),
             // Commits are written one after the other, each only when the one before is durable.
-            durable_tail: end.tail,
+            durable_tail: if chosen(Sabotage::WrongDurableTail) { 0 } else { end.tail },
             previous: end.record_checksum,
             written_ns: self.handle.wall(),
             seal: None,
@@ -357,6 +358,9 @@ impl Log {
     pub fn poison(&self, error: IoError) {
         if !chosen(Sabotage::WriteAfterFailure) {
             self.poisoned.set(Some(error));
+        }
+        if chosen(Sabotage::ForgetWaiters) {
+            return;
         }
         for forming in self.forming.take() {
             forming.outcome.set(Err(error));

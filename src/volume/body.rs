@@ -159,7 +159,8 @@ impl Body {
         let within = |at: u64| {
             start + usize::try_from(at - self.part_start - piece.data.start).expect("in the buffer")
         };
-        let end = self.rest.end.min(self.part_start + piece.data.end);
+        let mut end = self.rest.end.min(self.part_start + piece.data.end);
+        end -= u64::from(end == self.rest.end && chosen(Sabotage::RangeOffByOne));
         let wanted = within(self.rest.start)..within(end);
         self.rest.start = end;
         Ok((buf, wanted))

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::index::{IdHash, Index, Location};
+use crate::sabotage::{Sabotage, chosen};
 
 /// Index and account.
 #[derive(Default)]
@@ -43,7 +44,9 @@ impl Contents {
     /// Removes the needle at `offset`: whether it was there.
     pub fn remove(&mut self, hash: IdHash, offset: u64) -> bool {
         let gone = self.index.remove(hash, offset);
-        if let Some(gone) = gone {
+        if let Some(gone) = gone
+            && !chosen(Sabotage::DeletedIsAlive)
+        {
             self.leave(gone);
         }
         gone.is_some()

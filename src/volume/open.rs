@@ -126,7 +126,8 @@ async fn open_file(
     let log = match purpose {
         Purpose::Serve => {
             let log = log_behind(handle, block, &superblock, hint, &recovered, handle.random());
-            let begin = if unread == 0 { repaired } else { Err(IoError::Errno(nix::libc::EIO)) };
+            let readable = unread == 0 || chosen(Sabotage::UnreadIsEmpty);
+            let begin = if readable { repaired } else { Err(IoError::Errno(nix::libc::EIO)) };
             begin_epoch(&log, &file, &superblock, &recovered, begin).await;
             log
         }
@@ -159,7 +160,7 @@ async fn open_file(
         damage: recovered.damage,
         findings,
         read_only: purpose == Purpose::Look,
-        incomplete: unread > 0,
+        incomplete: unread > 0 && !chosen(Sabotage::UnreadIsEmpty),
     });
     if purpose == Purpose::Serve {
         handle.spawn(append::run(Rc::clone(&volume)));
@@ -305,7 +306,9 @@ fn log_behind(
         clean: false,
     };
     let (incarnation, log_end) = (superblock.incarnation, superblock.log_end());
-    let log = Log::new(handle, block, incarnation, superblock.size, log_end, recovered.end, last);
+    let mut end = recovered.end;
+    end.sequence -= u64::from(end.sequence > 0 && chosen(Sabotage::ReuseSequence));
+    let log = Log::new(handle, block, incarnation, superblock.size, log_end, end, last);
     log.accept(superblock.state == VolumeState::Live);
     log
 }

@@ -166,7 +166,7 @@ impl Recovery<'_> {
     }
 
     fn chains(&self, record: &CommitRecord) -> bool {
-        if self.chained {
+        if self.chained && !chosen(Sabotage::IgnoreChain) {
             record.sequence == self.end.sequence + 1 && record.previous == self.end.record_checksum
         } else {
             record.sequence > self.end.sequence
@@ -424,7 +424,7 @@ impl Recovery<'_> {
         let mut batches: HashMap<u64, u16> = HashMap::new();
         for found in found {
             let Found::Whole(header, at) = found else { continue };
-            if self.scanner.verify(header, *at).await {
+            if self.scanner.verify(header, *at).await || chosen(Sabotage::KeepTorn) {
                 *batches.entry(header.batch).or_default() += 1;
                 valid.push((*found, header.batch, header.batch_count));
             }

@@ -152,8 +152,11 @@ impl Volume {
         let id = self.handle.random().max(1);
         let batches = (0..count).map(|ordinal| Batch { id, ordinal, count });
         let needles = needles.into_iter().zip(previous).zip(batches);
-        let (pending, stored): (Vec<_>, Vec<_>) =
+        let (mut pending, stored): (Vec<_>, Vec<_>) =
             needles.map(|((needle, old), batch)| self.pending(needle, old, batch)).unzip();
+        if chosen(Sabotage::AckHalfABatch) {
+            pending.truncate(stored.len().div_ceil(2));
+        }
         if !pending.is_empty() {
             self.log.join(pending)?.settled().await?;
         }
@@ -181,7 +184,7 @@ impl Volume {
         let present = self.look_up(id).await?;
         let existing = match &present {
             Present::Yes(NeedleHeader { cookie: held, .. }, _) | Present::Damaged(held, _)
-                if !held.matches(cookie) =>
+                if !held.matches(cookie) && !chosen(Sabotage::OverwriteWithoutCookie) =>
             {
                 return Err(Refusal::Conflict);
             }

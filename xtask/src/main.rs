@@ -1,5 +1,6 @@
 //! The project's own commands. `cargo xtask test` is the whole suite, as CI runs it.
 
+mod crash_states;
 mod fuzz;
 mod record;
 mod sabotage;
@@ -13,8 +14,12 @@ const HELP: &str = "\
 cargo xtask test [--without-xfs]   the whole suite: formatting, lints, all tests, the README, the
                                    real daemon on ext4 and on XFS. Installs Debian packages that
                                    are missing when run as root.
-cargo xtask sabotage               runs the tests against mistakes built in on purpose (src/sabotage.rs)
-                                   and prints which test notices which; part of the suite
+cargo xtask sabotage [--all]       builds mistakes in on purpose (src/sabotage.rs) and runs for each the
+                                   test that is known to notice it; with --all, all that might, and
+                                   prints which did
+cargo xtask crash-states [--states N]
+                                   looks at so many states (20000000) that power cuts can leave of
+                                   histories of three operations, and records it under bench/results/
 cargo xtask read-path              measures the read path of the release build and records it
                                    under bench/results/
 cargo xtask hostile                measures what clients that dawdle or hang up cost the others, and
@@ -59,7 +64,9 @@ fn main() -> ExitCode {
     let result = match args[..] {
         ["test"] => Some(suite::run_all(true)),
         ["test", "--without-xfs"] => Some(suite::run_all(false)),
-        ["sabotage"] => Some(sabotage::run()),
+        ["sabotage"] => Some(sabotage::run_all(false)),
+        ["sabotage", "--all"] => Some(sabotage::run_all(true)),
+        ["crash-states", ref flags @ ..] => Some(crash_states::run_long(flags)),
         ["read-path"] => Some(suite::read_path()),
         ["hostile"] => Some(suite::hostile()),
         ["powercut", ref flags @ ..] => Some(suite::powercut(flags)),

@@ -1,13 +1,60 @@
 //! Negative controls: the tests are run against each mistake of `src/sabotage.rs`, and must notice it.
 
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use crate::Failed;
-use crate::suite::{cargo, root};
+use crate::suite::{cargo, root, target};
+use crate::{Failed, run};
+
+/// Which test is known to notice which mistake, within seconds.
+const KNOWN: &[(&str, &str, &str)] = &[
+    ("ack-before-flush", "engine", "a_failed_write_poisons_the_append_side_and_reads_go_on"),
+    (
+        "publish-before-flush",
+        "large",
+        "a_failed_write_during_an_upload_poisons_and_nothing_becomes_visible",
+    ),
+    ("skip-flush", "states", "a_power_cut_leaves_the_old_state_or_the_new_one"),
+    ("flush-before-last-write", "crash", "one_after_the_other"),
+    ("skip-directory-sync", "errors", "every_operation_fails_in_every_way"),
+    ("skip-sync-at-open", "crash", "what_was_read_before_a_second_power_cut_stays"),
+    ("retry-failed-flush", "engine", "a_failed_hint_poisons_too"),
+    ("ignore-short-write", "engine", "a_failed_write_poisons_the_append_side_and_reads_go_on"),
+    ("write-after-failure", "engine", "a_failed_hint_poisons_too"),
+    ("skip-checksum", "large", "a_damaged_manifest_is_unreadable_and_can_be_replaced"),
+    ("skip-chunk-checksum", "large", "damage_fails_exactly_the_reads_that_touch_the_chunk"),
+    ("not-found-for-unreadable", "regressions", "a_lost_sector_took_a_small_needle_with_its_name"),
+    ("ignore-cookie", "engine", "a_wrong_cookie_learns_and_changes_nothing"),
+    ("truncate-on-damage", "regressions", "a_kept_needle_vanished_without_a_word"),
+    ("ignore-hint", "regressions", "a_needle_of_an_older_torn_commit_passed_for_a_kept_one"),
+    ("keep-half-a-batch", "crash", "batches_and_bodies_one_after_the_other"),
+    ("unbound-checksums", "golden", "building_the_image_again_gives_the_same_bytes"),
+    ("no-locks", "engine", "writes_to_one_id_are_decided_in_the_order_they_came"),
+    (
+        "read-only-too-early",
+        "states",
+        "what_was_admitted_before_is_written_before_and_nothing_after",
+    ),
+    ("forget-state", "states", "a_read_only_volume_reads_and_takes_nothing_also_after_a_restart"),
+    ("forget-tombstone", "engine", "a_full_volume_refuses_puts_and_still_takes_deletes"),
+    ("skip-seal", "crash", "one_after_the_other"),
+    ("keep-torn", "crash", "one_after_the_other"),
+    ("wrong-durable-tail", "regressions", "a_damaged_record_before_a_later_commit_is_no_torn_tail"),
+    ("reuse-sequence", "crash", "one_after_the_other"),
+    ("ignore-chain", "regressions", "a_commit_that_does_not_chain_is_none"),
+    ("dirty-padding", "regressions", "padding_is_zero"),
+    ("overwrite-without-cookie", "engine", "a_wrong_cookie_learns_and_changes_nothing"),
+    ("ack-half-a-batch", "batch", "all_of_a_batch_is_there_with_one_commit"),
+    ("deleted-is-alive", "engine", "a_full_volume_refuses_puts_and_still_takes_deletes"),
+    ("range-off-by-one", "large", "a_range_touches_only_the_chunks_that_hold_it"),
+    ("unread-is-empty", "regressions", "read_errors_at_a_start_emptied_the_log"),
+    ("forget-waiters", "errors", "every_operation_fails_in_every_way"),
+];
 
 /// Test binaries on the simulated disk, quick ones first.
-const TESTS: [&str; 9] = [
+const TESTS: [&str; 10] = [
+    "errors",
     "engine",
     "states",
     "regressions",
@@ -22,54 +69,46 @@ const TESTS: [&str; 9] = [
 const LONGEST: u32 = 300;
 /// Names of tests shown for each mistake.
 const SHOWN: usize = 3;
+/// How the environment names a mistake. No product contains it.
+const VARIABLE: &str = "HAYLOFT_SABOTAGE";
 
 /// What noticed a mistake.
 struct Caught {
-    binary: &'static str,
+    binary: String,
     tests: Vec<String>,
     after: Duration,
 }
 
-/// Runs them all and prints which test caught which.
+/// Runs them and prints which test caught which: the test that is known to, or, to find out, `all` that
+/// might.
 ///
 /// # Errors
-/// When one was not noticed, or the tests cannot be built.
-pub fn run() -> Result<(), Failed> {
+/// When one was not noticed, the tests cannot be built, or mistakes can be built into the product.
+pub fn run_all(all: bool) -> Result<(), Failed> {
     let source = std::fs::read_to_string(root().join("src/sabotage.rs"))
         .map_err(|error| Failed(format!("cannot read src/sabotage.rs: {error}")))?;
     let names = names(&source);
-    if names.is_empty() {
-        return Err(Failed("src/sabotage.rs names no sabotage".to_owned()));
-    }
-    let mut build = cargo(&["test", "--locked", "--no-run"]);
-    for test in TESTS {
-        build.args(["--test", test]);
-    }
-    crate::run(&mut build)?;
+    let binaries = build()?;
     println!("| sabotage | caught by | after |\n| --- | --- | --- |");
     let mut missed = Vec::new();
     for name in &names {
-        match catch(name)? {
-            Some(Caught { binary, tests, after }) => {
-                let more = tests.len().saturating_sub(SHOWN);
-                let shown: Vec<String> =
-                    tests.iter().take(SHOWN).map(|test| format!("`{binary}::{test}`")).collect();
-                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-                let seconds = after.as_secs_f64();
-                println!("| {name} | {}{more} | {seconds:.1} s |", shown.join(", "));
-            }
-            None => {
-                println!("| {name} | NOTHING | |");
-                missed.push(name.as_str());
-            }
-        }
+        let caught = if all { catch(name, &binaries)? } else { catch_known(name, &binaries)? };
+        let Some(Caught { binary, tests, after }) = caught else {
+            println!("| {name} | NOTHING | |");
+            missed.push(name.as_str());
+            continue;
+        };
+        let more = tests.len().saturating_sub(SHOWN);
+        let shown: Vec<String> =
+            tests.iter().take(SHOWN).map(|test| format!("`{binary}::{test}`")).collect();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        println!("| {name} | {}{more} | {:.1} s |", shown.join(", "), after.as_secs_f64());
     }
     println!("\n{} of {} sabotages caught", names.len() - missed.len(), names.len());
-    if missed.is_empty() {
-        Ok(())
-    } else {
-        Err(Failed(format!("not caught: {}", missed.join(", "))))
+    if !missed.is_empty() {
+        return Err(Failed(format!("not caught: {}", missed.join(", "))));
     }
+    check_product(&binaries)
 }
 
 /// The names in the source: the strings behind `Variant = `.
@@ -83,17 +122,64 @@ fn names(source: &str) -> Vec<String> {
     list.lines().filter_map(name).collect()
 }
 
-/// The first binary that fails, and which of its tests did.
-fn catch(name: &str) -> Result<Option<Caught>, Failed> {
+/// Builds the tests once: their names and where they are.
+fn build() -> Result<Vec<(String, PathBuf)>, Failed> {
+    let mut build = cargo(&["test", "--locked", "--no-run"]);
+    for test in TESTS {
+        build.args(["--test", test]);
+    }
+    run(&mut build)?;
+    // Again, for what it says about where they are.
+    let said =
+        build.output().map_err(|error| Failed(format!("cargo cannot be started: {error}")))?;
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    let binaries: Vec<_> = said.lines().filter_map(executable).collect();
+    match TESTS.iter().find(|test| !binaries.iter().any(|(name, _)| name == *test)) {
+        None => Ok(binaries),
+        Some(test) => Err(Failed(format!("cargo does not say where the test {test} is:\n{said}"))),
+    }
+}
+
+/// Name and path out of `  Executable tests/name.rs (path)`.
+fn executable(line: &str) -> Option<(String, PathBuf)> {
+    let (name, path) = line.trim().strip_prefix("Executable tests/")?.split_once(".rs (")?;
+    Some((name.to_owned(), root().join(path.strip_suffix(')')?)))
+}
+
+fn run_test(path: &Path, args: &[&str], sabotage: &str) -> Result<Output, Failed> {
+    let mut command = Command::new("timeout");
+    command.arg(LONGEST.to_string()).arg(path).args(args).current_dir(root());
+    command.env(VARIABLE, sabotage).env("RUST_BACKTRACE", "0");
+    command.output().map_err(|error| Failed(format!("the tests cannot be started: {error}")))
+}
+
+/// Whether the test that is known to notice a mistake does.
+fn catch_known(name: &str, binaries: &[(String, PathBuf)]) -> Result<Option<Caught>, Failed> {
     let began = Instant::now();
-    for binary in TESTS {
-        let mut command = Command::new("timeout");
-        command.arg(LONGEST.to_string()).arg(env!("CARGO"));
-        command.args(["test", "--locked", "--quiet", "--test", binary]).current_dir(root());
-        command.env("HAYLOFT_SABOTAGE", name).env("RUST_BACKTRACE", "0");
-        let output = command
-            .output()
-            .map_err(|error| Failed(format!("the tests cannot be started: {error}")))?;
+    let known = KNOWN.iter().find(|(known, ..)| *known == name);
+    let Some((_, binary, test)) = known else {
+        return Err(Failed(format!("no test is known to notice {name}: see `--all`")));
+    };
+    let path = &binaries.iter().find(|(name, _)| name == binary).expect("it was built").1;
+    let output = run_test(path, &["--exact", test], name)?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !text.contains("\nrunning 1 test\n") {
+        return Err(Failed(format!("there is no test {binary}::{test}")));
+    }
+    let caught = Caught {
+        binary: (*binary).to_owned(),
+        tests: vec![(*test).to_owned()],
+        after: began.elapsed(),
+    };
+    Ok((!output.status.success()).then_some(caught))
+}
+
+/// The first binary that fails, and which of its tests did.
+fn catch(name: &str, binaries: &[(String, PathBuf)]) -> Result<Option<Caught>, Failed> {
+    let began = Instant::now();
+    for test in TESTS {
+        let (binary, path) = binaries.iter().find(|(name, _)| name == test).expect("it was built");
+        let output = run_test(path, &[], name)?;
         if output.status.success() {
             continue;
         }
@@ -103,7 +189,7 @@ fn catch(name: &str) -> Result<Option<Caught>, Failed> {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             return Err(Failed(format!("{binary} with {name} ended without a verdict: {said}")));
         }
-        return Ok(Some(Caught { binary, tests, after: began.elapsed() }));
+        return Ok(Some(Caught { binary: binary.clone(), tests, after: began.elapsed() }));
     }
     Ok(None)
 }
@@ -113,6 +199,25 @@ fn failures(text: &str) -> Vec<String> {
     let Some((_, list)) = text.rsplit_once("\nfailures:\n") else { return Vec::new() };
     let names = list.lines().take_while(|line| line.starts_with("    "));
     names.map(|line| line.trim().to_owned()).collect()
+}
+
+/// The product does not know the variable, while the tests do.
+fn check_product(binaries: &[(String, PathBuf)]) -> Result<(), Failed> {
+    run(&mut cargo(&["build", "--release", "--locked", "--bin", "hayloft"]))?;
+    let knows = |path: &Path| {
+        let bytes = std::fs::read(path)
+            .map_err(|error| Failed(format!("cannot read {}: {error}", path.display())))?;
+        Ok(bytes.windows(VARIABLE.len()).any(|window| window == VARIABLE.as_bytes()))
+    };
+    let product = target().join("release/hayloft");
+    if knows(&product)? {
+        return Err(Failed(format!("{} asks for {VARIABLE}", product.display())));
+    }
+    if !knows(&binaries[0].1)? {
+        return Err(Failed(format!("not even the tests contain {VARIABLE}")));
+    }
+    println!("the release build does not know {VARIABLE}");
+    Ok(())
 }
 
 #[cfg(test)]
@@ -125,6 +230,9 @@ mod tests {
         let names = names(&source);
         assert_eq!(names.first().map(String::as_str), Some("ack-before-flush"));
         assert_eq!(names.len(), source.matches("\",\n").count(), "{names:?}");
+        let known: Vec<&str> = KNOWN.iter().map(|(name, ..)| *name).collect();
+        assert_eq!(names, known, "of each it is known which test notices it");
+        assert!(KNOWN.iter().all(|(_, binary, _)| TESTS.contains(binary)));
     }
 
     #[test]
@@ -132,5 +240,12 @@ mod tests {
         let text = "\nfailures:\n\n---- a stdout ----\nx\n\nfailures:\n    a\n    b\n\ntest result";
         assert_eq!(failures(text), ["a", "b"]);
         assert!(failures("all well").is_empty());
+    }
+
+    #[test]
+    fn executables_are_found_in_what_cargo_says() {
+        let (name, path) = executable("  Executable tests/engine.rs (target/debug/x-1)").unwrap();
+        assert_eq!((name.as_str(), path), ("engine", root().join("target/debug/x-1")));
+        assert!(executable("  Executable unittests src/lib.rs (target/debug/y)").is_none());
     }
 }

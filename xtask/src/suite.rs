@@ -128,7 +128,8 @@ fn on_xfs() -> Result<(), Failed> {
 }
 
 /// Where cargo builds.
-fn target() -> PathBuf {
+#[must_use]
+pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
