@@ -79,7 +79,7 @@ sabotages! {
     AckHalfABatch = "ack-half-a-batch",
     /// What is deleted counts as alive.
     DeletedIsAlive = "deleted-is-alive",
-    /// A range of a large body has a byte too many or too few.
+    /// A range of a large body has a byte too few.
     RangeOffByOne = "range-off-by-one",
     /// What the device would not read at a start counts as empty.
     UnreadIsEmpty = "unread-is-empty",

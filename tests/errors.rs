@@ -22,7 +22,7 @@ use hayloft::volume::{
     self, GetError, NewNeedle, OpenError, Preallocation, Refusal, StateError, Volume, VolumeState,
 };
 
-pub(crate) const IDS: [NeedleId; 4] =
+const IDS: [NeedleId; 4] =
     [NeedleId::new(1, 0), NeedleId::new(2, 0), NeedleId::new(3, 0), NeedleId::new(4, 0)];
 const VALUES: std::ops::Range<u64> = 1..BODIES + 10;
 
@@ -44,13 +44,13 @@ fn hits(process: &Process) -> [u64; NAMES.len()] {
 
 /// What the disk holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Held {
-    pub(crate) values: [Option<u64>; IDS.len()],
-    pub(crate) read_only: bool,
-    pub(crate) file: bool,
+struct Held {
+    values: [Option<u64>; IDS.len()],
+    read_only: bool,
+    file: bool,
 }
 
-pub(crate) fn data(value: u64) -> Vec<u8> {
+fn data(value: u64) -> Vec<u8> {
     let len = match value {
         BODIES.. => 65_536 + 200,
         _ if value.is_multiple_of(2) => 100,
@@ -59,7 +59,7 @@ pub(crate) fn data(value: u64) -> Vec<u8> {
     bytes(value, len)
 }
 
-pub(crate) fn set_read_only(
+fn set_read_only(
     process: &mut Process,
     volume: &Rc<Volume>,
     read_only: bool,

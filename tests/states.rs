@@ -84,6 +84,25 @@ fn what_was_admitted_before_is_written_before_and_nothing_after() {
 }
 
 #[test]
+fn a_commit_that_takes_its_time_is_waited_for() {
+    let (mut process, volume) = started();
+    process.world.fail(0, Fault::Stall(5_000_000_000));
+    let handle = process.runtime.handle().clone();
+    let (writer, draft) = (Rc::clone(&volume), draft(handle.pool(), b"slow"));
+    handle.spawn(async move {
+        writer.put(A, COOKIE, draft, None).await.unwrap();
+    });
+    let closing = Rc::clone(&volume);
+    let needles = process.run(async move {
+        let waiting = handle.sleep_until(handle.now() + 10_000_000);
+        waiting.await;
+        closing.set_read_only(true).await.unwrap();
+        closing.figures().needles
+    });
+    assert_eq!((needles, process.world.count("stall")), (1, 1), "said to be read-only too early");
+}
+
+#[test]
 fn a_power_cut_leaves_the_old_state_or_the_new_one() {
     for read_only in [true, false] {
         let pool = pool(32 << 20);

@@ -159,9 +159,9 @@ impl Body {
         let within = |at: u64| {
             start + usize::try_from(at - self.part_start - piece.data.start).expect("in the buffer")
         };
-        let mut end = self.rest.end.min(self.part_start + piece.data.end);
-        end -= u64::from(end == self.rest.end && chosen(Sabotage::RangeOffByOne));
-        let wanted = within(self.rest.start)..within(end);
+        let end = self.rest.end.min(self.part_start + piece.data.end);
+        let missing = usize::from(end == self.rest.end && chosen(Sabotage::RangeOffByOne));
+        let wanted = within(self.rest.start)..within(end) - missing;
         self.rest.start = end;
         Ok((buf, wanted))
     }

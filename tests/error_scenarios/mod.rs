@@ -121,7 +121,7 @@ impl Base {
     }
 
     /// The image, and what it holds.
-    pub fn build(self, pool: &Pool) -> (Image, Held) {
+    pub(crate) fn build(self, pool: &Pool) -> (Image, Held) {
         let mut held = Held::default();
         if matches!(self, Nothing) {
             return (Image::default(), held);

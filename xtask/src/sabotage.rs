@@ -31,11 +31,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("keep-half-a-batch", "crash", "batches_and_bodies_one_after_the_other"),
     ("unbound-checksums", "golden", "building_the_image_again_gives_the_same_bytes"),
     ("no-locks", "engine", "writes_to_one_id_are_decided_in_the_order_they_came"),
-    (
-        "read-only-too-early",
-        "states",
-        "what_was_admitted_before_is_written_before_and_nothing_after",
-    ),
+    ("read-only-too-early", "states", "a_commit_that_takes_its_time_is_waited_for"),
     ("forget-state", "states", "a_read_only_volume_reads_and_takes_nothing_also_after_a_restart"),
     ("forget-tombstone", "engine", "a_full_volume_refuses_puts_and_still_takes_deletes"),
     ("skip-seal", "crash", "one_after_the_other"),
