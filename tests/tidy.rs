@@ -104,11 +104,12 @@ const STRANGERS: &[Stranger] = &[
             "nix::libc",
             "nix::libc::EBADF",
             "nix::libc::ECANCELED",
+            "nix::libc::ECONNRESET",
             "nix::libc::EEXIST",
             "nix::libc::EIO",
             "nix::libc::ENOBUFS",
             "nix::libc::ENOENT",
-            "nix::libc::ENOSYS",
+            "nix::libc::EPIPE",
         ],
     },
     Stranger {

@@ -1,8 +1,8 @@
 //! One core: its thread, its ring, its connections, its volumes. The only place where HTTP meets
 //! volumes.
 //!
-//! `reactor` is the loop. `listen` accepts, `session` reads requests and hands them to `download`, `store`, `upload` or
-//! `batch`, as far as `admission` lets them, and `answer` makes the replies. `route` takes a task to
+//! `reactor` is the loop. `listen` accepts, `session` reads requests and hands them to `download`,
+//! `store`, `upload` or `batch`, as far as `admission` lets them, and `answer` makes the replies. `route` takes a task to
 //! the shard that owns the volume, `volumes` carries it out.
 
 mod admission;

@@ -319,8 +319,9 @@ mod tests {
                 ];
                 let right = right.into_iter().chain(value.map(Answer::Value));
                 let candidates = right.map(|answer| event(at, at, action, answer));
-                let found = candidates.filter_map(|e| effect(&e, value).map(|after| (e, after)));
-                let (mut found, after) = found.last().expect("one answer is right");
+                let mut found =
+                    candidates.filter_map(|e| effect(&e, value).map(|after| (e, after)));
+                let (mut found, after) = found.next_back().expect("one answer is right");
                 let (before, behind) = (draw(180), draw(180));
                 (found.called, found.answered) = (at.saturating_sub(before), at + behind);
                 value = after;
