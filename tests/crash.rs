@@ -34,7 +34,8 @@ fn explore(histories: &[Vec<Action>], course: Course, least: usize) {
     }
     let (states, seconds) = (explorer.states(), explorer.seconds());
     println!(
-        "{states} crash states at {} points, {} of them of a cut into the recovery; {seconds:.1} s, {:.0} a second",
+        "{states} crash states at {} points, {} of them of a cut into the recovery; {seconds:.1} s, \
+         {:.0} a second",
         explorer.points,
         explorer.during_recovery,
         states as f64 / seconds

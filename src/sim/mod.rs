@@ -3,9 +3,9 @@
 //! Disks whose cache is lost in a power cut ([`disk`]), connections whose bytes arrive in any pieces
 //! ([`net`]), completions in an order and after delays drawn from a seed, a clock that jumps from event
 //! to event, faults on chosen operations ([`fault`]). Either one runtime is alone in it and moves the
-//! clock itself ([`World::driver`]), or several take turns ([`World::member`], [`World::next`]). The same seed gives
-//! the same run, and [`World::hash`] the same number. It knows no io_uring, no real time and no real
-//! files. [`history`] judges what clients saw.
+//! clock itself ([`World::driver`]), or several take turns ([`World::member`], [`World::next`]). The
+//! same seed gives the same run, and [`World::hash`] the same number. It knows no io_uring, no real time
+//! and no real files. [`history`] judges what clients saw.
 
 pub mod disk;
 pub mod fault;

@@ -51,7 +51,8 @@ pub enum Base {
     BadCopy,
     /// Both hints are.
     BadHints,
-    /// Id 3 holds 23, and a commit of ids 0 and 2 right behind it was torn: nothing of it is left but its record.
+    /// Id 3 holds 23, and a commit of ids 0 and 2 right behind it was torn: nothing of it is left but
+    /// its record.
     TornToNothing,
     /// The same: id 2 is whole.
     Torn,
