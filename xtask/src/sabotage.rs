@@ -1,5 +1,6 @@
 //! Negative controls: the tests are run against each mistake of `src/sabotage.rs`, and must notice it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -85,6 +86,7 @@ pub fn run_all(all: bool) -> Result<(), Failed> {
         .map_err(|error| Failed(format!("cannot read src/sabotage.rs: {error}")))?;
     let names = names(&source);
     let binaries = build()?;
+    check_known(&binaries)?;
     println!("| sabotage | caught by | after |\n| --- | --- | --- |");
     let mut missed = Vec::new();
     for name in &names {
@@ -142,11 +144,26 @@ fn executable(line: &str) -> Option<(String, PathBuf)> {
     Some((name.to_owned(), root().join(path.strip_suffix(')')?)))
 }
 
-fn run_test(path: &Path, args: &[&str], sabotage: &str) -> Result<Output, Failed> {
+fn run_test(path: &Path, args: &[&str], sabotage: Option<&str>) -> Result<Output, Failed> {
     let mut command = Command::new("timeout");
     command.arg(LONGEST.to_string()).arg(path).args(args).current_dir(root());
-    command.env(VARIABLE, sabotage).env("RUST_BACKTRACE", "0");
+    command.env_remove(VARIABLE).env("RUST_BACKTRACE", "0");
+    if let Some(sabotage) = sabotage {
+        command.env(VARIABLE, sabotage);
+    }
     command.output().map_err(|error| Failed(format!("the tests cannot be started: {error}")))
+}
+
+/// Without a mistake the tests succeed: else they would notice nothing.
+fn check_known(binaries: &[(String, PathBuf)]) -> Result<(), Failed> {
+    let known: BTreeSet<_> = KNOWN.iter().map(|(_, binary, test)| (*binary, *test)).collect();
+    for (binary, test) in known {
+        let path = &binaries.iter().find(|(name, _)| name == binary).expect("it was built").1;
+        if !run_test(path, &["--exact", test], None)?.status.success() {
+            return Err(Failed(format!("{binary}::{test} fails without a mistake")));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the test that is known to notice a mistake does.
@@ -157,7 +174,7 @@ fn catch_known(name: &str, binaries: &[(String, PathBuf)]) -> Result<Option<Caug
         return Err(Failed(format!("no test is known to notice {name}: see `--all`")));
     };
     let path = &binaries.iter().find(|(name, _)| name == binary).expect("it was built").1;
-    let output = run_test(path, &["--exact", test], name)?;
+    let output = run_test(path, &["--exact", test], Some(name))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !text.contains("\nrunning 1 test\n") {
         return Err(Failed(format!("there is no test {binary}::{test}")));
@@ -175,7 +192,7 @@ fn catch(name: &str, binaries: &[(String, PathBuf)]) -> Result<Option<Caught>, F
     let began = Instant::now();
     for test in TESTS {
         let (binary, path) = binaries.iter().find(|(name, _)| name == test).expect("it was built");
-        let output = run_test(path, &[], name)?;
+        let output = run_test(path, &[], Some(name))?;
         if output.status.success() {
             continue;
         }
