@@ -106,3 +106,6 @@ pub fn chosen(sabotage: Sabotage) -> bool {
 pub const fn chosen(_: Sabotage) -> bool {
     false
 }
+
+#[cfg(not(feature = "sim"))]
+const _: () = assert!(!chosen(Sabotage::AckBeforeFlush), "no product makes mistakes on purpose");

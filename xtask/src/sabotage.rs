@@ -80,7 +80,8 @@ struct Caught {
 /// might.
 ///
 /// # Errors
-/// When one was not noticed, the tests cannot be built, or mistakes can be built into the product.
+/// When one was not noticed, the tests cannot be built, or, with `all`, mistakes can be built into the
+/// product.
 pub fn run_all(all: bool) -> Result<(), Failed> {
     let source = std::fs::read_to_string(root().join("src/sabotage.rs"))
         .map_err(|error| Failed(format!("cannot read src/sabotage.rs: {error}")))?;
@@ -106,7 +107,7 @@ pub fn run_all(all: bool) -> Result<(), Failed> {
     if !missed.is_empty() {
         return Err(Failed(format!("not caught: {}", missed.join(", "))));
     }
-    check_product(&binaries)
+    if all { check_product(&binaries) } else { Ok(()) }
 }
 
 /// The names in the source: the strings behind `Variant = `.
@@ -122,7 +123,7 @@ fn names(source: &str) -> Vec<String> {
 
 /// Builds the tests once: their names and where they are.
 fn build() -> Result<Vec<(String, PathBuf)>, Failed> {
-    let mut build = cargo(&["test", "--locked", "--no-run"]);
+    let mut build = cargo(&["test", "--workspace", "--locked", "--no-run"]);
     for test in TESTS {
         build.args(["--test", test]);
     }

@@ -98,6 +98,7 @@ pub fn run_all(with_xfs: bool) -> Result<(), Failed> {
     let mut docs = cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
     run(docs.env("RUSTDOCFLAGS", "-D warnings"))?;
     run(&mut cargo(&["test", "--workspace", "--locked"]))?;
+    crate::sabotage::run_all(false)?;
     if with_xfs {
         if !is_root() {
             let why = "the tests on XFS mount a loop device, which needs root; \
@@ -112,7 +113,7 @@ pub fn run_all(with_xfs: bool) -> Result<(), Failed> {
 
 fn on_xfs() -> Result<(), Failed> {
     let xfs = Xfs::mount(&root().join("target"), 12 << 30)?;
-    let mut tests = cargo(&["test", "--locked"]);
+    let mut tests = cargo(&["test", "--workspace", "--locked"]);
     for test in ON_XFS {
         tests.args(["--test", test]);
     }

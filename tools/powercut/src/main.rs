@@ -287,7 +287,7 @@ fn all(cli: &Cli) -> Result<Vec<Row>, Error> {
 fn main() -> ExitCode {
     let mut cli = Cli::parse();
     if cli.short {
-        (cli.cuts, cli.states, cli.seconds, cli.shutdowns, cli.faults) = (4, 3, 1.0, 2, 1);
+        (cli.cuts, cli.states, cli.seconds, cli.shutdowns, cli.faults) = (5, 3, 1.0, 10, 1);
     }
     let rows = match all(&cli) {
         Ok(rows) => rows,
