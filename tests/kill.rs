@@ -12,7 +12,7 @@ use std::time::Duration;
 use daemon_harness::{Client, Daemon, Options, bytes, data_dir, path};
 use hayloft::runtime::split_mix;
 
-const KILLS: u64 = 20;
+const KILLS: u64 = 10;
 const CONNECTIONS: u64 = 16;
 /// Ids per connection: few, so that overwrites and deletes are frequent.
 const IDS: u64 = 40;
@@ -92,11 +92,17 @@ fn check(daemon: &Daemon, known: &mut Knowledge) {
     }
 }
 
+/// Decides when the daemon is killed; a long run has another one each time.
+fn seed() -> u64 {
+    let text = std::env::var("HAYLOFT_KILL_SEED").unwrap_or_else(|_| "42".to_owned());
+    text.parse().unwrap_or_else(|_| panic!("HAYLOFT_KILL_SEED={text} is no number"))
+}
+
 fn kill_under_load(shards: usize) {
     let dir = data_dir();
     let options = Options { shards, volume_size: "4GiB", ..Options::default() };
     let mut known: Vec<Knowledge> = (0..CONNECTIONS).map(|_| Knowledge::new()).collect();
-    let (done, mut seed) = (Arc::new(AtomicU64::new(0)), 42);
+    let (done, mut seed) = (Arc::new(AtomicU64::new(0)), seed());
     for round in 0..KILLS {
         let daemon = Daemon::start(dir.path(), &options);
         for known in &mut known {

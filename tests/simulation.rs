@@ -8,6 +8,7 @@
 mod node;
 
 use std::cell::RefCell;
+use std::fmt;
 use std::rc::Rc;
 
 use hayloft::runtime::split_mix;
@@ -40,6 +41,30 @@ struct Tally {
     messages: u64,
     /// Lives that had nothing more to do.
     idle: u64,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} virtual seconds, {} answers and {} refusals, {} operations without an answer, {} \
+             connections broken, {} large bodies, {} power cuts with {} sectors lost, {} kills, {} stops, \
+             {} faults, {} messages between shards; hash {:016x}",
+            self.virtual_ns / 1_000_000_000,
+            self.answered,
+            self.refused,
+            self.unknown,
+            self.broken,
+            self.large,
+            self.power_cuts,
+            self.sectors_lost,
+            self.kills,
+            self.stops,
+            self.faults,
+            self.messages,
+            self.hash,
+        )
+    }
 }
 
 impl Tally {
@@ -197,7 +222,7 @@ fn seeds() {
             total.add(&part.join().unwrap());
         }
     });
-    println!("{count} seeds, each twice, in {:.1?}: {total:#?}", began.elapsed());
+    println!("{count} seeds, each twice, in {:.0?}: {total}", began.elapsed());
     if count >= SEEDS {
         let counters = [
             total.answered / 1000,

@@ -2,8 +2,8 @@
 //! volumes.
 //!
 //! `reactor` is the loop. `listen` accepts, `session` reads requests and hands them to `download`,
-//! `store`, `upload` or `batch`, as far as `admission` lets them, and `answer` makes the replies. `route` takes a task to
-//! the shard that owns the volume, `volumes` carries it out.
+//! `store`, `upload` or `batch`, as far as `admission` lets them, and `answer` makes the replies.
+//! `route` takes a task to the shard that owns the volume, `volumes` carries it out.
 
 mod admission;
 mod answer;

@@ -2,8 +2,10 @@
 
 mod crash_states;
 mod fuzz;
+mod long_run;
 mod record;
 mod sabotage;
+mod scorecard;
 mod smuggling;
 mod suite;
 mod xfs;
@@ -17,6 +19,11 @@ cargo xtask test [--without-xfs]   the whole suite: formatting, lints, all tests
 cargo xtask sabotage [--all]       builds mistakes in on purpose (src/sabotage.rs) and runs for each the
                                    test that is known to notice it; with --all, all that might, and
                                    prints which did
+cargo xtask scorecard              prints what the tests are worth in figures, with the last of the long
+                                   runs, and records it under bench/results/
+cargo xtask seeds [--seeds N]      simulates so many nodes with their clients (200000), each twice, and
+                                   records it there
+cargo xtask kills [--kills N]      kills the daemon so often under load (1000), and records it there
 cargo xtask crash-states [--states N]
                                    looks at so many states (20000000) that power cuts can leave of
                                    histories of three operations, and records it under bench/results/
@@ -66,6 +73,9 @@ fn main() -> ExitCode {
         ["test", "--without-xfs"] => Some(suite::run_all(false)),
         ["sabotage"] => Some(sabotage::run_all(false)),
         ["sabotage", "--all"] => Some(sabotage::run_all(true)),
+        ["scorecard"] => Some(scorecard::scorecard()),
+        ["seeds", ref rest @ ..] => long_run::count(rest, "--seeds", 200_000).map(long_run::seeds),
+        ["kills", ref rest @ ..] => long_run::count(rest, "--kills", 1000).map(long_run::kills),
         ["crash-states", ref flags @ ..] => Some(crash_states::run_long(flags)),
         ["read-path"] => Some(suite::read_path()),
         ["hostile"] => Some(suite::hostile()),

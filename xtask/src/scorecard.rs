@@ -1,0 +1,127 @@
+//! What the tests are worth, in figures: those of the suite, measured now, and the last of the long runs.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::Failed;
+use crate::record::{Record, cannot};
+use crate::suite::{cargo, root};
+
+/// A figure that a test of the suite prints.
+struct Figure {
+    what: &'static str,
+    goal: &'static str,
+    test: &'static str,
+    /// Which of its tests; all when empty.
+    filter: &'static str,
+    /// What its line contains.
+    marker: &'static str,
+}
+
+const fn figure(
+    what: &'static str,
+    goal: &'static str,
+    test: &'static str,
+    filter: &'static str,
+    marker: &'static str,
+) -> Figure {
+    Figure { what, goal, test, filter, marker }
+}
+
+const FIGURES: &[Figure] = &[
+    figure("crash states", "200,000", "crash", "three_operations", "three operations: "),
+    figure("nodes from seeds", "300, twice", "simulation", "seeds", "seeds, each twice"),
+    figure("every operation fails", "0 lost, 0 wrong", "errors", "", "runs with a fault"),
+    figure("single bits flipped", "524,288, 0 served wrong", "bit_flips", "after_a_clean", "flips"),
+    figure("damage of more bits", "0 served wrong", "bit_flips", "damage", "damages, "),
+    figure("SIGKILLs", "20, 0 lost", "kill", "", " kills, "),
+    figure("simulation against kernel", "500 scripts, 0 differences", "parity", "", "scripts, "),
+    figure("HTTP corpus", "300 cases, each 1,000 splits", "http_corpus", "random", " cases, "),
+];
+
+/// Long runs, by the files that their commands leave.
+const LONG_RUNS: [(&str, &str); 6] = [
+    ("crash-states", "cargo xtask crash-states"),
+    ("seeds", "cargo xtask seeds"),
+    ("kills", "cargo xtask kills"),
+    ("powercut", "cargo xtask powercut"),
+    ("fuzz", "cargo xtask fuzz"),
+    ("smuggling", "cargo xtask smuggling"),
+];
+
+/// Measures, prints and records.
+///
+/// # Errors
+/// When a test fails or does not print its figure.
+pub fn scorecard() -> Result<(), Failed> {
+    let mut text = String::from("\n| figure | goal | now |\n| --- | --- | --- |\n");
+    let mut add = |what: &str, goal: &str, now: &str| {
+        println!("{what}: {now}");
+        text += &format!("| {what} | {goal} | {now} |\n");
+    };
+    for figure in FIGURES {
+        add(figure.what, figure.goal, &measured(figure)?);
+    }
+    let (caught, all) = crate::sabotage::caught()?;
+    add("mistakes made on purpose and noticed", "all", &format!("{caught} of {all}"));
+    add("exposure of the systemd unit", "2.0", &exposure()?);
+    text += "\n## Long runs\n\nAs they were run last, and when: what was run, not what was planned.\n\n";
+    for (name, command) in LONG_RUNS {
+        match newest(name)? {
+            Some(run) => text += &run,
+            None => text += &format!("- `{command}`: not run yet\n"),
+        }
+    }
+    Record { name: "scorecard", title: "Scorecard", command: "cargo xtask scorecard", text: &text }
+        .keep()
+}
+
+fn measured(figure: &Figure) -> Result<String, Failed> {
+    let mut command = cargo(&["test", "--workspace", "--locked", "--quiet", "--test", figure.test]);
+    command.args(["--", "--nocapture", "--test-threads=1", figure.filter]);
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| Failed(format!("the tests cannot be started: {error}")))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        return Err(Failed(format!("{} failed:\n{text}", figure.test)));
+    }
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains(figure.marker)).collect();
+    if lines.is_empty() {
+        return Err(Failed(format!("{} printed no figure:\n{text}", figure.test)));
+    }
+    Ok(lines.join("; "))
+}
+
+/// As `systemd-analyze` judges the unit, from 0 (nothing) to 10.
+fn exposure() -> Result<String, Failed> {
+    let unit = root().join("systemd/hayloft.service");
+    let output = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--no-pager"])
+        .arg(&unit)
+        .output()
+        .map_err(|error| Failed(format!("systemd-analyze cannot be started: {error}")))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find(|line| line.contains("Overall exposure level"));
+    let figure = line.and_then(|line| line.rsplit(": ").next());
+    let figure = figure.ok_or_else(|| Failed(format!("it says nothing of exposure: {text}")))?;
+    Ok(figure.split(' ').next().unwrap_or(figure).to_owned())
+}
+
+/// What the newest record of a long run says of itself, and where it is.
+fn newest(name: &str) -> Result<Option<String>, Failed> {
+    let dir = root().join("bench/results");
+    let mut found: Vec<PathBuf> = std::fs::read_dir(&dir)
+        .map_err(cannot("read", &dir))?
+        .filter_map(|entry| Some(entry.ok()?.path().join(format!("{name}.md"))))
+        .filter(|path| path.exists())
+        .collect();
+    found.sort();
+    let Some(path) = found.pop() else { return Ok(None) };
+    let text = std::fs::read_to_string(&path).map_err(cannot("read", &path))?;
+    let what = text.lines().nth(2).unwrap_or_default();
+    let results = text.lines().filter(|line| line.starts_with("- ") || line.starts_with('|'));
+    let results: Vec<String> = results.map(|line| format!("  {line}\n")).collect();
+    Ok(Some(format!("- {what}\n\n{}\n", results.concat())))
+}
