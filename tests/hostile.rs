@@ -87,7 +87,7 @@ fn p99_while<T>(daemon: &Daemon, meanwhile: impl FnOnce() -> T) -> (Duration, T)
     let mut took: Vec<Duration> =
         clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
     took.sort_unstable();
-    assert!(took.len() > 1000, "only {} reads", took.len());
+    assert!(took.len() > 400, "only {} reads", took.len());
     (took[took.len() * 99 / 100], result)
 }
 
