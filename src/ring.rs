@@ -24,7 +24,9 @@ use nix::libc;
 use slab::Slab;
 
 use crate::buffer::{Buf, Pool};
-use crate::op::{Completion, Driver, DriverCounts, FileId, Op, Piece, Returned, Sock, Token};
+use crate::op::{
+    Completion, DirId, Driver, DriverCounts, FileId, Op, Piece, Returned, Sock, Token,
+};
 use crate::sys;
 use files::{OpenFile, fixed};
 use provided::{GROUP, Provided};
@@ -56,12 +58,18 @@ enum Held {
     Opening {
         _name: CString,
     },
+    /// Bringing a file to stable media.
+    Sync(FileId),
+    /// Bringing a directory to stable media.
+    SyncDir(DirId),
     /// Reading or writing one buffer.
     Buf(Buf),
     /// A gathered write, with the kernel's list of its pieces.
     Gather {
         bufs: Vec<Buf>,
         _pieces: Box<[libc::iovec]>,
+        /// The file, if the write is durable.
+        durable: Option<FileId>,
     },
     /// A receive into a buffer of the kernel's choice.
     RecvAny(Sock),
@@ -294,7 +302,7 @@ impl Ring {
         let same = bufs.iter().all(|buf| buf.registration() == index);
         let is_fixed = self.registered && self.gathers_fixed && same;
         let flags = if durable { libc::RWF_DSYNC } else { 0 };
-        let held = Held::Gather { bufs, _pieces: iovecs };
+        let held = Held::Gather { bufs, _pieces: iovecs, durable: durable.then_some(file) };
         self.launch(token, held, Some(device), |held| {
             let Held::Gather { _pieces: pieces, .. } = held else { unreachable!() };
             let count = u32::try_from(pieces.len()).expect("at most 1024 pieces");
@@ -386,7 +394,15 @@ impl Ring {
             }
             Held::Opening { .. } => (self.opened(entry.result()), Returned::None),
             Held::Buf(buf) => (i64::from(entry.result()), Returned::One(buf)),
-            Held::Gather { bufs, .. } => (i64::from(entry.result()), Returned::Many(bufs)),
+            Held::Sync(file) => (self.believed_of(file, entry.result()), Returned::None),
+            Held::SyncDir(dir) => (self.believed_of_dir(dir, entry.result()), Returned::None),
+            Held::Gather { bufs, durable, .. } => {
+                let result = match durable {
+                    Some(file) => self.believed_of(file, entry.result()),
+                    None => i64::from(entry.result()),
+                };
+                (result, Returned::Many(bufs))
+            }
             Held::RecvAny(sock) => match cqueue::buffer_select(entry.flags()) {
                 Some(number) => {
                     (i64::from(entry.result()), Returned::One(self.provided.take(number)))

@@ -358,7 +358,8 @@ impl Recovery<'_> {
             Some(staged) => self.keep_valid(staged).await,
             None => self.accept_staged(None).await,
         }
-        if self.result.torn.is_none() && !self.clean_end() {
+        // Not behind a commit that was taken back: its needles were looked at.
+        if self.result.ending == Ending::Open && !self.clean_end() {
             self.keep_orphans().await;
         }
         if self.result.ending == Ending::Open && self.clean_end() {
