@@ -192,17 +192,15 @@ struct FreeMap {
     /// A set bit is a free page.
     words: Vec<u64>,
     pages: u32,
+    /// No page below is free.
+    lowest: u32,
 }
 
 impl FreeMap {
     fn new(pages: u32) -> Self {
-        let mut map = Self { words: vec![0; (pages as usize).div_ceil(64)], pages };
+        let mut map = Self { words: vec![0; (pages as usize).div_ceil(64)], pages, lowest: pages };
         map.set(0, pages, true);
         map
-    }
-
-    fn is_free(&self, page: u32) -> bool {
-        self.words[page as usize / 64] >> (page % 64) & 1 == 1
     }
 
     fn set(&mut self, first: u32, count: u32, free: bool) {
@@ -221,43 +219,64 @@ impl FreeMap {
             }
             page += run;
         }
+        if free {
+            self.lowest = self.lowest.min(first);
+        } else if first == self.lowest {
+            self.lowest = end;
+        }
+    }
+
+    /// The word that holds a page, with set bits for pages that are `free`, or that are not.
+    fn word(&self, page: u32, free: bool) -> u64 {
+        let word = self.words[page as usize / 64];
+        if free { word } else { !word }
+    }
+
+    /// The first page from `page` on that is `free`, or is not; behind the last if there is none.
+    fn next(&self, mut page: u32, free: bool) -> u32 {
+        while page < self.pages {
+            let rest = self.word(page, free) >> (page % 64);
+            if rest != 0 {
+                return (page + rest.trailing_zeros()).min(self.pages);
+            }
+            page = (page / 64 + 1) * 64;
+        }
+        self.pages
+    }
+
+    /// Behind the last page below `page` that is `free`, or is not; 0 if there is none.
+    fn end_of_last(&self, mut page: u32, free: bool) -> u32 {
+        while page > 0 {
+            let below = page - 1;
+            let rest = self.word(below, free) << (63 - below % 64);
+            if rest != 0 {
+                return page - rest.leading_zeros();
+            }
+            page = below / 64 * 64;
+        }
+        0
     }
 
     fn lowest_run(&self, count: u32) -> Option<u32> {
-        let (mut start, mut page) = (0, 0);
-        while page < self.pages {
-            if page % 64 == 0 && self.words[page as usize / 64] == 0 {
-                page += 64;
-                start = page;
-            } else if self.is_free(page) {
-                page += 1;
-                if page - start == count {
-                    return Some(start);
-                }
-            } else {
-                page += 1;
-                start = page;
+        let mut start = self.next(self.lowest, true);
+        while start < self.pages {
+            let end = self.next(start, false);
+            if end - start >= count {
+                return Some(start);
             }
+            start = self.next(end, true);
         }
         None
     }
 
     fn highest_run(&self, count: u32) -> Option<u32> {
-        let (mut end, mut page) = (self.pages, self.pages);
-        while page > 0 {
-            let below = page - 1;
-            if page % 64 == 0 && self.words[below as usize / 64] == 0 {
-                page -= 64;
-                end = page;
-            } else if self.is_free(below) {
-                page = below;
-                if end - page == count {
-                    return Some(page);
-                }
-            } else {
-                page = below;
-                end = page;
+        let mut end = self.end_of_last(self.pages, true);
+        while end > 0 {
+            let start = self.end_of_last(end, false);
+            if end - start >= count {
+                return Some(end - count);
             }
+            end = self.end_of_last(start, true);
         }
         None
     }
