@@ -534,6 +534,7 @@ fn modules(project: &Project) -> BTreeMap<String, bool> {
         "src/main.rs",
         "tools/faultdisk/src/lib.rs",
         "tools/faultdisk/src/main.rs",
+        "tools/loadgen/src/main.rs",
         "tools/powercut/src/main.rs",
         "xtask/src/main.rs",
     ];

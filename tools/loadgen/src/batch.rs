@@ -1,0 +1,32 @@
+//! The body of a multi-write: a tar of objects.
+
+use tar::{Builder, Header};
+
+use crate::content::PIECE;
+use crate::operation::Request;
+use crate::plan::Shared;
+
+/// Writes the tar that `request` sends to `out`, in the place of what is there.
+///
+/// # Panics
+/// Never: writing to memory cannot fail, and the names are short.
+pub fn write(shared: &Shared, request: &Request, out: &mut Vec<u8>) {
+    out.clear();
+    let (slot, first, count) = request.batch;
+    let mut builder = Builder::new(std::mem::take(out));
+    for nth in first..first + count {
+        let object = shared.objects.get(shared.objects.index_in_volume(slot, nth));
+        let source = shared.content.source(&object, request.version);
+        let mut data =
+            vec![0; usize::try_from(object.size).expect("an object that fits into memory")];
+        for (n, piece) in data.chunks_mut(PIECE).enumerate() {
+            shared.content.write(&source, (n * PIECE) as u64, piece);
+        }
+        let mut header = Header::new_ustar();
+        header.set_size(object.size);
+        header.set_mode(0o644);
+        let name = format!("{}/{}/{:016x}", object.key, object.alt, object.cookie);
+        builder.append_data(&mut header, name, &data[..]).expect("a short name, to memory");
+    }
+    *out = builder.into_inner().expect("to memory");
+}

@@ -1,0 +1,239 @@
+//! Options that commands share.
+
+use std::collections::BTreeMap;
+use std::net::ToSocketAddrs;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use clap::Args;
+use hayloft::client::ServerAddress;
+use serde::{Serialize, Serializer};
+
+use crate::content::Content;
+use crate::error::Error;
+use crate::load;
+use crate::object::{Keys, Objects};
+use crate::operation::Source;
+use crate::plan::{Endpoint, Plan, Shared, Verify};
+use crate::progress;
+use crate::report::summary::{Summary, Title};
+use crate::report::table;
+use crate::sizes::Sizes;
+use crate::target::Target;
+
+/// Longer times make no sense, and must not overflow (seconds: a year).
+const SECONDS_MAX: f64 = 31_536_000.0;
+
+/// A list of numbers: `0,2-5`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List(pub Vec<u32>);
+
+impl FromStr for List {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let advice =
+            || format!("{text:?} is no list; write numbers and ranges, for instance 0,2-5");
+        let mut numbers = Vec::new();
+        for part in text.split(',') {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let first: u32 = first.trim().parse().map_err(|_| advice())?;
+            let last: u32 = last.trim().parse().map_err(|_| advice())?;
+            if first > last || last - first > 65_535 {
+                return Err(advice());
+            }
+            numbers.extend(first..=last);
+        }
+        Ok(Self(numbers))
+    }
+}
+
+impl Serialize for List {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+/// Seconds as a duration in nanoseconds.
+///
+/// # Errors
+/// For clap.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to a year")]
+pub fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 =
+        text.parse().map_err(|_| "write a number of seconds, for instance 10 or 0.5".to_owned())?;
+    if (0.0..=SECONDS_MAX).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err("write a number of seconds from 0 to a year".to_owned())
+    }
+}
+
+/// Nanoseconds of so many seconds.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to a year")]
+pub fn nanos(seconds: f64) -> u64 {
+    (seconds * 1e9) as u64
+}
+
+/// Which target, and which objects.
+#[derive(Clone, Debug, Args, Serialize)]
+pub struct TargetArgs {
+    /// What is put under load
+    #[arg(long, value_enum, default_value = "hayloft")]
+    pub target: Target,
+    /// Where it listens; given several times, connections are spread over all
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub url: Vec<String>,
+    /// Volumes to spread objects over evenly, for instance 1,3-5
+    #[arg(long, value_name = "LIST", default_value = "1")]
+    pub volumes: List,
+    /// Decides everything that is random; a run must have the seed of its fill
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// How keys follow one another
+    #[arg(long, value_enum, default_value = "sequential")]
+    pub keys: Keys,
+    /// Size variants of each photo: objects with the same key
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub alts: u32,
+    /// What of a body is compared with what was stored: every byte (about 0.4 us of CPU for 8 KiB), its length
+    /// and first 24 bytes, or its length
+    #[arg(long, value_enum, default_value = "full")]
+    pub verify: Verify,
+    /// Ask SeaweedFS to make writes durable (?fsync=true)
+    #[arg(long)]
+    pub fsync: bool,
+}
+
+impl TargetArgs {
+    /// What all threads share.
+    ///
+    /// # Errors
+    /// When a URL is none.
+    pub fn shared(&self, sizes: Sizes) -> Result<Shared, Error> {
+        Ok(Shared {
+            target: self.target,
+            endpoints: self.url.iter().map(|url| endpoint(url)).collect::<Result<_, _>>()?,
+            routes: BTreeMap::new(),
+            objects: self.objects(sizes),
+            content: Content::new(),
+            verify: self.verify,
+            fsync: self.fsync,
+        })
+    }
+
+    /// The objects.
+    pub fn objects(&self, sizes: Sizes) -> Objects {
+        let Self { seed, keys, alts, .. } = *self;
+        Objects { seed, keys, alts, volumes: self.volumes.0.clone(), sizes }
+    }
+}
+
+/// The server of a URL.
+///
+/// # Errors
+/// When it is none, or cannot be found.
+pub fn endpoint(url: &str) -> Result<Endpoint, Error> {
+    let server: ServerAddress =
+        url.parse().map_err(|error| Error::Usage(format!("--url: {error}")))?;
+    let text = server.to_string();
+    let host = text.trim_start_matches("http://").to_owned();
+    let found = host.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    let address = found
+        .ok_or_else(|| Error::Usage(format!("--url: there is no host {host}; see its name")))?;
+    Ok(Endpoint { address, host })
+}
+
+/// How the generator runs, and what it writes.
+#[derive(Clone, Debug, Args, Serialize)]
+pub struct GeneratorArgs {
+    /// Threads, each with a ring of its own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: u16,
+    /// Cores to pin the threads to, in turn, for instance 1,4-7 [default: none is pinned]
+    #[arg(long, value_name = "LIST")]
+    pub cores: Option<List>,
+    /// How long answers are waited for at the end
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub patience: f64,
+    /// Write the result as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Print no progress and no table
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+impl GeneratorArgs {
+    /// The cores.
+    pub fn core_list(&self) -> Vec<usize> {
+        let cores = self.cores.iter().flat_map(|list| &list.0);
+        cores.map(|core| usize::try_from(*core).expect("32 bits")).collect()
+    }
+
+    /// Runs a load and sums it up, with progress.
+    ///
+    /// # Errors
+    /// When it could not run.
+    pub fn load(
+        &self,
+        title: &Title,
+        plan: &Plan,
+        shared: &Arc<Shared>,
+        source: &(dyn Fn(usize) -> Box<dyn Source> + Sync),
+    ) -> Result<Summary, Error> {
+        let outcome = load::run(plan, shared, source, &mut |second, interval| {
+            if !self.quiet {
+                progress::line(second, interval);
+            }
+        })?;
+        Ok(Summary::new(title, plan, &outcome))
+    }
+
+    /// Writes what was asked for: whether every answer was as it should be.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn deliver(&self, summary: &Summary) -> Result<bool, Error> {
+        if let Some(path) = &self.json {
+            let mut text = serde_json::to_string_pretty(summary).expect("names and numbers");
+            text.push('\n');
+            std::fs::write(path, text).map_err(Error::file("write", path))?;
+        }
+        if !self.quiet {
+            print!("{}", table::render(summary));
+        }
+        Ok(summary.is_clean())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_numbers_and_ranges() {
+        assert_eq!("0,2-5".parse(), Ok(List(vec![0, 2, 3, 4, 5])));
+        for text in ["", "a", "5-2", "1,,2", "-1", "0-4294967295"] {
+            assert!(text.parse::<List>().unwrap_err().contains("0,2-5"), "{text}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_positive_and_bounded() {
+        assert_eq!(seconds("0.5").map(nanos), Ok(500_000_000));
+        for text in ["-1", "x", "NaN", "1e12"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_a_server() {
+        let endpoint = endpoint("http://127.0.0.1:81").unwrap();
+        assert_eq!((endpoint.address.port(), endpoint.host.as_str()), (81, "127.0.0.1:81"));
+        for url in ["https://a:1", "nonsense"] {
+            assert_eq!(super::endpoint(url).unwrap_err().exit_code(), 2);
+        }
+    }
+}

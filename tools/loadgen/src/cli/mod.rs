@@ -1,0 +1,54 @@
+//! The command line: commands, their options, and what each hands over to.
+
+mod common;
+mod fill;
+mod run;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Error;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 every answer was as it should be; 1 some were not, or the load could not run; 2 wrong usage.";
+
+/// Fills, loads and torments Hayloft and its peers, verifies every byte, and measures without coordinated
+/// omission.
+#[derive(Debug, Parser)]
+#[command(name = "hayloft-loadgen", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Store objects, as a start for the other commands
+    Fill(fill::FillArgs),
+    /// Read, write and delete objects that were filled
+    Run(run::RunArgs),
+}
+
+impl Cli {
+    /// Runs the command: whether every answer was as it should be.
+    ///
+    /// # Errors
+    /// When it could not run.
+    pub fn run(self) -> Result<bool, Error> {
+        match self.command {
+            Command::Fill(args) => args.run(),
+            Command::Run(args) => args.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

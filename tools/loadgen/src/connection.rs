@@ -1,0 +1,338 @@
+//! One connection of a load: asks, receives, verifies, and is made anew when it breaks.
+//!
+//! While nothing is asked it holds no buffer. The receive of an answer is handed over together with the send
+//! of its question, so that one call of the kernel does for both.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::IntoRawFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hayloft::buffer::Buf;
+use hayloft::op::{Op, Returned, Sock};
+use hayloft::runtime::Operation;
+use hayloft::sys::monotonic_ns;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::batch;
+use crate::buffers::BUFFER_MAX;
+use crate::content::Source;
+use crate::error::Error;
+use crate::operation::{Fate, Kind, Request};
+use crate::plan::Endpoint;
+use crate::receive::{Broken, Receiver, Reply};
+use crate::stats::Sample;
+use crate::target::{HEAD_MAX, Verdict};
+use crate::worker::{Job, Worker};
+
+/// How long the first connections may take.
+const CONNECT: Duration = Duration::from_secs(5);
+/// After a connection that could not be made anew, the next attempt waits (nanoseconds).
+const PAUSE: u64 = 100_000_000;
+/// How often a request is asked again after a connection broke before its answer began: a server may close
+/// what was idle.
+const ATTEMPTS: u8 = 2;
+
+fn socket(endpoint: &Endpoint) -> io::Result<Socket> {
+    let domain = Domain::for_address(endpoint.address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    Ok(socket)
+}
+
+/// Connects, before a load begins.
+///
+/// # Errors
+/// When nobody listens there, or nothing more can be opened.
+pub fn open(endpoint: &Endpoint) -> Result<Socket, Error> {
+    let connected = socket(endpoint).and_then(|socket| {
+        socket.connect_timeout(&endpoint.address.into(), CONNECT)?;
+        Ok(socket)
+    });
+    connected.map_err(|error| {
+        let address = endpoint.address;
+        Error::Failed(format!(
+            "cannot connect to {address}: {error}; see whether it runs there (--url)"
+        ))
+    })
+}
+
+/// Begins to connect, in the middle of a load: what is sent waits for the connection.
+fn reopen(endpoint: &Endpoint) -> io::Result<Sock> {
+    let socket = socket(endpoint)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&endpoint.address.into()) {
+        Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => return Err(error),
+        _ => {}
+    }
+    // The ring waits for sockets that block, and gives up at once on others.
+    socket.set_nonblocking(false)?;
+    Ok(Sock(socket.into_raw_fd()))
+}
+
+/// A request that was not answered yet.
+struct Pending {
+    request: Request,
+    start: u64,
+    attempts: u8,
+}
+
+/// A connection.
+struct Connection {
+    worker: Rc<Worker>,
+    endpoint: usize,
+    sock: Option<Sock>,
+    /// Whether it has brought an answer yet.
+    is_proven: bool,
+    receiver: Receiver,
+    pending: VecDeque<Pending>,
+    /// Of those, the last so many must be sent (again).
+    unsent: usize,
+    depth: usize,
+    /// Since when it is free (nanoseconds).
+    free: u64,
+    /// The body of a multi-write.
+    tar: Vec<u8>,
+}
+
+/// The task of a connection: asks as long as there is something to ask.
+pub async fn serve(worker: Rc<Worker>, endpoint: usize, socket: Socket, depth: usize) {
+    let mut connection = Connection {
+        receiver: Receiver::new(&worker, depth > 1),
+        endpoint,
+        sock: Some(Sock(socket.into_raw_fd())),
+        is_proven: false,
+        pending: VecDeque::with_capacity(depth),
+        unsent: 0,
+        depth,
+        free: worker.handle.now(),
+        tar: Vec::new(),
+        worker,
+    };
+    while connection.take().await {
+        match connection.exchange().await {
+            Ok(reply) => connection.answered(reply).await,
+            Err(broken) => connection.broken(broken).await,
+        }
+    }
+    connection.close().await;
+    connection.worker.gone();
+}
+
+impl Connection {
+    /// Takes as many requests as it may have in flight: whether there are any.
+    async fn take(&mut self) -> bool {
+        while self.pending.len() < self.depth {
+            let job = if self.pending.is_empty() {
+                self.worker.next(self.endpoint, self.free).await
+            } else {
+                self.worker.next_now(self.endpoint)
+            };
+            let Some(Job { request, intended }) = job else { break };
+            let start = intended.unwrap_or_else(monotonic_ns);
+            self.pending.push_back(Pending { request, start, attempts: 0 });
+            self.unsent += 1;
+        }
+        !self.pending.is_empty()
+    }
+
+    /// Sends what was not sent, and receives the answer to the oldest request.
+    async fn exchange(&mut self) -> Result<Reply, Broken> {
+        let sock = self.connected()?;
+        let request = self.pending.front().expect("something was taken").request;
+        if self.unsent == 0 {
+            return self.receiver.reply(sock, &request, None).await;
+        }
+        let (buf, len, sent, body) = self.compose();
+        self.unsent = 0;
+        self.worker.interval.borrow_mut().sent += len as u64 + (body - sent);
+        let send = self.worker.handle.submit(Op::Send { sock, buf, start: 0, len });
+        if sent == body {
+            let first = self.receiver.begin(sock, &request);
+            let reply = self.receiver.reply(sock, &request, Some(first)).await;
+            self.finish_send(sock, send, len).await;
+            return reply;
+        }
+        self.send_rest(sock, &request, send, len, sent, body).await;
+        // Even if not all could be sent there may be an answer that says why.
+        self.receiver.reply(sock, &request, None).await
+    }
+
+    fn connected(&mut self) -> Result<Sock, Broken> {
+        if let Some(sock) = self.sock {
+            return Ok(sock);
+        }
+        let endpoint = &self.worker.shared.endpoints[self.endpoint];
+        let sock =
+            reopen(endpoint).map_err(|error| Broken::Errno(error.raw_os_error().unwrap_or(0)))?;
+        self.worker.interval.borrow_mut().reconnects += 1;
+        self.is_proven = false;
+        self.sock = Some(sock);
+        Ok(sock)
+    }
+
+    /// Writes what is to be sent, as far as one buffer goes: its length, how much of the body is in it, and the
+    /// length of the body.
+    fn compose(&mut self) -> (Buf, u32, u64, u64) {
+        let shared = &self.worker.shared;
+        let host = &shared.endpoints[self.endpoint].host;
+        let first = &self.pending[self.pending.len() - self.unsent].request;
+        let body = match first.kind {
+            Kind::Put => first.object.size,
+            Kind::Batch => {
+                batch::write(shared, first, &mut self.tar);
+                self.tar.len() as u64
+            }
+            _ => 0,
+        };
+        let room = usize::try_from(body).unwrap_or(BUFFER_MAX).min(BUFFER_MAX);
+        let mut buf = self.worker.buffers.take(HEAD_MAX * self.unsent + room);
+        let mut len = 0;
+        for pending in self.pending.range(self.pending.len() - self.unsent..) {
+            let out = &mut buf[len..];
+            len += shared.target.write_head(host, shared.fsync, &pending.request, body, out);
+        }
+        let sent = (buf.len() - len).min(usize::try_from(body).unwrap_or(usize::MAX));
+        let request = *first;
+        self.write_body(&request, 0, &mut buf[len..len + sent]);
+        let len = u32::try_from(len + sent).expect("at most BUFFER_MAX");
+        (buf, len, sent as u64, body)
+    }
+
+    fn write_body(&self, request: &Request, position: u64, out: &mut [u8]) {
+        match request.kind {
+            Kind::Batch => {
+                let start = usize::try_from(position).expect("a position in a buffer");
+                out.copy_from_slice(&self.tar[start..start + out.len()]);
+            }
+            _ => {
+                let content = &self.worker.shared.content;
+                let source: Source = content.source(&request.object, request.version);
+                content.write(&source, position, out);
+            }
+        }
+    }
+
+    /// Awaits a send, and sends the rest if it was short: the buffer, unless the connection broke.
+    async fn finish_send(&self, sock: Sock, send: Operation, len: u32) -> bool {
+        let (mut send, mut start) = (send, 0);
+        loop {
+            let completion = send.await;
+            let Returned::One(buf) = completion.returned else {
+                unreachable!("a send has one buffer")
+            };
+            match u32::try_from(completion.result) {
+                Ok(sent) if sent > 0 && start + sent < len => {
+                    start += sent;
+                    let rest = Op::Send { sock, buf, start, len: len - start };
+                    send = self.worker.handle.submit(rest);
+                }
+                result => {
+                    self.worker.buffers.give_back(buf);
+                    return result.is_ok();
+                }
+            }
+        }
+    }
+
+    /// Sends a body that did not fit behind its head.
+    async fn send_rest(
+        &self,
+        sock: Sock,
+        request: &Request,
+        first: Operation,
+        len: u32,
+        sent: u64,
+        body: u64,
+    ) {
+        let (mut send, mut len, mut sent) = (first, len, sent);
+        while self.finish_send(sock, send, len).await && sent < body {
+            let left = usize::try_from(body - sent).unwrap_or(BUFFER_MAX);
+            let mut buf = self.worker.buffers.take(left);
+            let piece = left.min(buf.len());
+            self.write_body(request, sent, &mut buf[..piece]);
+            sent += piece as u64;
+            len = u32::try_from(piece).expect("at most BUFFER_MAX");
+            send = self.worker.handle.submit(Op::Send { sock, buf, start: 0, len });
+        }
+    }
+
+    async fn answered(&mut self, reply: Reply) {
+        let Pending { request, start, .. } = self.pending.pop_front().expect("it was asked");
+        self.is_proven = true;
+        self.free = reply.end;
+        let sample = Sample {
+            kind: request.kind,
+            verdict: reply.verdict,
+            status: reply.status,
+            wrong: reply.wrong,
+            start,
+            end: reply.end,
+            payload: reply.payload,
+        };
+        let fate = match reply.verdict {
+            Verdict::Done => Fate::Done,
+            Verdict::Rejected => Fate::Refused,
+            Verdict::Missing | Verdict::Unexpected => Fate::Unknown,
+        };
+        if reply.wrong || reply.verdict == Verdict::Unexpected {
+            let mut interval = self.worker.interval.borrow_mut();
+            interval.wrong += u64::from(reply.wrong);
+            interval.errors += u64::from(reply.verdict == Verdict::Unexpected);
+            interval.note(|| describe(&request, &reply));
+        }
+        self.worker.answered(&request, &sample, fate);
+        if reply.closes {
+            self.close().await;
+            self.unsent = self.pending.len();
+        }
+    }
+
+    /// Makes a new connection for what was not answered, and gives the oldest request up if that is no use.
+    async fn broken(&mut self, broken: Broken) {
+        let was_proven = self.is_proven;
+        self.close().await;
+        self.unsent = self.pending.len();
+        let oldest = self.pending.front_mut().expect("it was asked");
+        oldest.attempts += 1;
+        // A second DELETE would not find what the first one deleted.
+        let again = matches!(broken, Broken::Closed | Broken::Errno(_))
+            && was_proven
+            && oldest.request.kind != Kind::Delete
+            && oldest.attempts < ATTEMPTS;
+        if again {
+            return;
+        }
+        let Pending { request, .. } = self.pending.pop_front().expect("it is there");
+        self.unsent -= 1;
+        self.worker.unanswered(&request, || format!("{}: {broken}", name(&request)));
+        if let Broken::Errno(_) = broken {
+            self.worker.handle.sleep_until(self.worker.handle.now() + PAUSE).await;
+        }
+        self.free = self.worker.handle.now();
+    }
+
+    async fn close(&mut self) {
+        self.receiver.clear();
+        if let Some(sock) = self.sock.take() {
+            self.worker.handle.submit(Op::Close { sock }).await;
+        }
+    }
+}
+
+/// What was asked, in words.
+fn name(request: &Request) -> String {
+    let object = &request.object;
+    let kind = request.kind.name();
+    format!("{kind} of object {} (volume {}, key {})", object.index, object.volume, object.key)
+}
+
+fn describe(request: &Request, reply: &Reply) -> String {
+    let what = name(request);
+    if reply.wrong {
+        return format!("{what}: {} bytes came, and they are not what was stored", reply.payload);
+    }
+    let text = String::from_utf8_lossy(&reply.excerpt);
+    format!("{what}: status {} {:?}", reply.status, text.trim())
+}

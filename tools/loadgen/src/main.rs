@@ -1,0 +1,43 @@
+//! The `hayloft-loadgen` command: fills, loads and torments Hayloft and its peers, verifies every byte, and
+//! measures without coordinated omission. `tools/loadgen/README.md` shows how it is used.
+
+mod batch;
+mod buffers;
+mod cli;
+mod connection;
+mod content;
+mod error;
+mod load;
+mod object;
+mod operation;
+mod permutation;
+mod plan;
+mod popularity;
+mod progress;
+mod random;
+mod receive;
+mod reply;
+mod report;
+mod schedule;
+mod sizes;
+mod source;
+mod stats;
+mod target;
+mod tree;
+mod worker;
+mod zipf;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("hayloft-loadgen: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

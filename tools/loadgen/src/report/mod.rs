@@ -1,0 +1,4 @@
+//! What a load says of itself: as a table, as JSON, as histograms, as a page with plots.
+
+pub mod summary;
+pub mod table;

@@ -1,0 +1,97 @@
+//! A load as a table for people.
+
+use std::fmt::Write;
+
+use hayloft::size::rounded;
+
+use super::summary::Summary;
+
+/// Renders the table.
+#[must_use]
+pub fn render(summary: &Summary) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_to(&mut out, summary);
+    out
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate of bytes, for people"
+)]
+fn write_to(out: &mut String, summary: &Summary) -> std::fmt::Result {
+    let generator = &summary.generator;
+    writeln!(
+        out,
+        "{} {}: {:.1} s, {} connections, {} thread(s)",
+        summary.command,
+        summary.target,
+        summary.seconds,
+        generator.peak_connections,
+        generator.threads
+    )?;
+    writeln!(
+        out,
+        "{:.0} requests/s, {}/s of objects, {} requests",
+        summary.requests_per_second,
+        rounded(summary.payload_bytes_per_second as u64),
+        summary.requests
+    )?;
+    writeln!(
+        out,
+        "{:<9} {:>10} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "", "count", "mean us", "p50", "p90", "p99", "p99.9", "p99.99", "max"
+    )?;
+    for (name, operation) in summary.operations.iter().filter(|(_, operation)| operation.count > 0)
+    {
+        let latency = &operation.latency_us;
+        writeln!(
+            out,
+            "{:<9} {:>10} {:>10.1} {:>9.1} {:>9.1} {:>9.1} {:>9.1} {:>9.1} {:>9.1}",
+            name,
+            operation.count,
+            latency.mean,
+            latency.p50,
+            latency.p90,
+            latency.p99,
+            latency.p99_9,
+            latency.p99_99,
+            latency.max
+        )?;
+    }
+    if let Some(schedule) = &summary.schedule {
+        writeln!(
+            out,
+            "schedule: {} at {:.0}/s, {} intended, {} sent, late p50 {:.1} p99 {:.1} max {:.1} us, \
+             at most {} queued: {}",
+            schedule.arrivals,
+            schedule.rate,
+            schedule.intended,
+            schedule.sent,
+            schedule.late_us.p50,
+            schedule.late_us.p99,
+            schedule.late_us.max,
+            schedule.queue_max,
+            if schedule.kept { "kept" } else { "NOT KEPT, use more --threads or a lower rate" }
+        )?;
+    }
+    if let Some(within) = summary.within_slo {
+        writeln!(out, "within the objective: {:.3} %", within * 100.0)?;
+    }
+    writeln!(
+        out,
+        "generator: {:.2} us of CPU per request, {:.2} s in all, {} calls of io_uring_enter",
+        generator.cpu_us_per_request, generator.cpu_seconds, generator.enters
+    )?;
+    if generator.reconnects > 0 {
+        writeln!(out, "{} connections had to be made anew", generator.reconnects)?;
+    }
+    if !summary.is_clean() {
+        writeln!(out, "{} wrong, {} errors; the first of them:", summary.wrong, summary.errors)?;
+        for note in &summary.notes {
+            writeln!(out, "  {note}")?;
+        }
+    }
+    Ok(())
+}

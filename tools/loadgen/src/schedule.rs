@@ -1,0 +1,158 @@
+//! When requests are meant to be sent in an open loop, and how well that was kept.
+
+use clap::ValueEnum;
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::random::Random;
+use crate::stats::histogram;
+
+/// The generator kept its schedule if 99 % of what it sent left no later than this after it could
+/// (nanoseconds).
+const LATE_MAX: u64 = 1_000_000;
+/// Distinguishes the draws of arrivals from others of the same seed.
+const PURPOSE: u64 = 0xA221;
+
+/// How the time between arrivals is distributed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arrivals {
+    /// Always the same.
+    Constant,
+    /// Exponentially: arrivals that know nothing of each other.
+    Poisson,
+}
+
+/// Arrivals of one thread (nanoseconds since the start of the load).
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    arrivals: Arrivals,
+    /// Mean time between two (nanoseconds).
+    gap: f64,
+    next: f64,
+    random: Random,
+}
+
+impl Schedule {
+    /// The share of thread `thread` of `threads` in a rate (requests per second, above 0). Constant arrivals of
+    /// the threads interleave.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "few threads")]
+    pub fn new(arrivals: Arrivals, rate: f64, seed: u64, thread: usize, threads: usize) -> Self {
+        let gap = 1e9 / rate * threads as f64;
+        let random = Random::new(seed, PURPOSE + thread as u64);
+        let mut schedule = Self { arrivals, gap, next: 0.0, random };
+        schedule.next = match arrivals {
+            Arrivals::Constant => gap * thread as f64 / threads as f64,
+            Arrivals::Poisson => schedule.gap(),
+        };
+        schedule
+    }
+
+    fn gap(&mut self) -> f64 {
+        match self.arrivals {
+            Arrivals::Constant => self.gap,
+            Arrivals::Poisson => -(1.0 - self.random.fraction()).ln() * self.gap,
+        }
+    }
+
+    /// When the next request is due.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "positive, and saturates"
+    )]
+    pub fn due(&self) -> u64 {
+        self.next as u64
+    }
+
+    /// That one is taken care of.
+    pub fn advance(&mut self) {
+        self.next += self.gap();
+    }
+}
+
+/// How well a schedule was kept.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Requests that were due in the measured time.
+    pub intended: u64,
+    /// Those of them that were sent.
+    pub sent: u64,
+    /// How long after it was due, and a connection free, a request was sent: the generator's own fault
+    /// (nanoseconds).
+    pub late: Histogram<u64>,
+    /// How long after it was due a request was sent, whoever's fault (nanoseconds).
+    pub waited: Histogram<u64>,
+    /// Most requests that waited for a connection at once.
+    pub queue_max: u64,
+}
+
+impl Kept {
+    /// Nothing was due yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { intended: 0, sent: 0, late: histogram(), waited: histogram(), queue_max: 0 }
+    }
+
+    /// Adds another thread's.
+    pub fn add(&mut self, other: &Self) {
+        self.intended += other.intended;
+        self.sent += other.sent;
+        self.late.add(&other.late).expect("histograms of the same bounds");
+        self.waited.add(&other.waited).expect("histograms of the same bounds");
+        self.queue_max += other.queue_max;
+    }
+
+    /// Whether the generator kept to it.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.late.value_at_quantile(0.99) <= LATE_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrivals(mut schedule: Schedule, count: usize) -> Vec<u64> {
+        let mut due = Vec::new();
+        for _ in 0..count {
+            due.push(schedule.due());
+            schedule.advance();
+        }
+        due
+    }
+
+    #[test]
+    fn constant_arrivals_of_threads_interleave() {
+        let first = arrivals(Schedule::new(Arrivals::Constant, 1000.0, 1, 0, 2), 3);
+        let second = arrivals(Schedule::new(Arrivals::Constant, 1000.0, 1, 1, 2), 3);
+        assert_eq!(first, [0, 2_000_000, 4_000_000]);
+        assert_eq!(second, [1_000_000, 3_000_000, 5_000_000]);
+    }
+
+    #[test]
+    fn poisson_arrivals_have_the_rate_and_the_spread() {
+        let due = arrivals(Schedule::new(Arrivals::Poisson, 1000.0, 1, 0, 1), 100_001);
+        let mean = due[100_000] / 100_000;
+        assert!((985_000..1_015_000).contains(&mean), "{mean}");
+        // Of exponential gaps a share of 1 - 1/e is shorter than the mean.
+        let short = due.windows(2).filter(|pair| pair[1] - pair[0] < 1_000_000).count();
+        assert!((62_700..63_700).contains(&short), "{short}");
+    }
+
+    #[test]
+    fn a_schedule_is_kept_when_lateness_is_rare() {
+        let mut kept = Kept::new();
+        for n in 0..1000_u64 {
+            kept.late.saturating_record(if n < 5 { 50_000_000 } else { 10_000 });
+        }
+        assert!(kept.is_kept());
+        for _ in 0..20 {
+            kept.late.saturating_record(50_000_000);
+        }
+        assert!(!kept.is_kept());
+    }
+}

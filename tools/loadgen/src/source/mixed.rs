@@ -1,0 +1,238 @@
+//! A random stream of operations on a filled target: the same for every target, seed by seed.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hayloft::sys::wall_ns;
+
+use crate::operation::{Fate, Kind, Mix, Request, Source};
+use crate::plan::Shared;
+use crate::popularity::{Popularity, PopularityArg};
+use crate::random::Random;
+use crate::source::versions::Versions;
+
+/// Distinguishes the draws of operations from others of the same seed.
+const PURPOSE: u64 = 0x0915;
+
+/// What a run does.
+#[derive(Clone, Debug)]
+pub struct Habits {
+    /// Objects that were filled, at least 1.
+    pub count: u64,
+    /// How popular each is.
+    pub popularity: PopularityArg,
+    /// What is done.
+    pub mix: Mix,
+    /// Share of GETs that ask for what is not there: 0 to 1.
+    pub missing: f64,
+    /// Length of ranges (bytes, at least 1).
+    pub range_len: u64,
+}
+
+/// The stream of one thread.
+pub struct Mixed {
+    shared: Arc<Shared>,
+    habits: Habits,
+    popularity: Popularity,
+    random: Random,
+    /// The next object to write, and the distance to the one after it: threads write different ones.
+    fresh: u64,
+    stride: u64,
+    /// Objects written by this thread, oldest first.
+    written: VecDeque<u64>,
+    /// Where objects that are there are written, and not new ones.
+    versions: Option<Arc<Versions>>,
+}
+
+impl Mixed {
+    /// The stream of thread `thread` of `threads`.
+    #[must_use]
+    pub fn new(
+        shared: &Arc<Shared>,
+        habits: &Habits,
+        versions: Option<&Arc<Versions>>,
+        thread: usize,
+        threads: usize,
+    ) -> Self {
+        let seed = shared.objects.seed;
+        Self {
+            shared: Arc::clone(shared),
+            popularity: Popularity::new(habits.popularity, habits.count, seed),
+            habits: habits.clone(),
+            random: Random::new(seed, PURPOSE + thread as u64),
+            fresh: habits.count + thread as u64,
+            stride: threads as u64,
+            written: VecDeque::new(),
+            versions: versions.cloned(),
+        }
+    }
+
+    fn draw(&mut self) -> Request {
+        match self.habits.mix.at(self.random.fraction()) {
+            Kind::Put => self.put(),
+            Kind::Delete => match self.written.pop_front() {
+                Some(index) => Request::new(Kind::Delete, self.shared.objects.get(index)),
+                // Nothing to delete yet: what is to be deleted must be written.
+                None => self.put(),
+            },
+            Kind::Range => self.range(),
+            Kind::Get | Kind::Batch => self.get(),
+        }
+    }
+
+    fn get(&mut self) -> Request {
+        let objects = &self.shared.objects;
+        if self.habits.missing > 0.0 && self.random.fraction() < self.habits.missing {
+            let object = objects.missing(self.random.next());
+            return Request { is_missing: true, ..Request::new(Kind::Get, object) };
+        }
+        let index = self.pick();
+        let version = self.versions.as_ref().map_or(0, |versions| versions.oldest(index));
+        Request { version, ..Request::new(Kind::Get, self.shared.objects.get(index)) }
+    }
+
+    fn pick(&mut self) -> u64 {
+        // What may be deleted is not read: the answer would depend on which came first.
+        let none = VecDeque::new();
+        let deletes = self.habits.mix.has(Kind::Delete);
+        self.popularity.pick(&mut self.random, if deletes { &none } else { &self.written })
+    }
+
+    fn range(&mut self) -> Request {
+        let index = self.pick();
+        let object = self.shared.objects.get(index);
+        let len = self.habits.range_len.min(object.size);
+        let start = self.random.below(object.size - len + 1);
+        Request { range: (start, len), ..Request::new(Kind::Range, object) }
+    }
+
+    fn put(&mut self) -> Request {
+        let Some(versions) = self.versions.clone() else {
+            let object = self.shared.objects.get(self.fresh);
+            self.fresh += self.stride;
+            return Request::new(Kind::Put, object);
+        };
+        let mut index = self.random.below(self.habits.count);
+        while !versions.begin(index) {
+            index = self.random.below(self.habits.count);
+        }
+        Request { version: wall_ns(), ..Request::new(Kind::Put, self.shared.objects.get(index)) }
+    }
+}
+
+impl Source for Mixed {
+    fn next(&mut self, endpoint: Option<usize>) -> Option<Request> {
+        loop {
+            let request = self.draw();
+            let there = self.shared.endpoint_of(request.object.volume);
+            if endpoint.is_none() || there == endpoint {
+                return Some(request);
+            }
+            self.settle(&request, Fate::Refused);
+        }
+    }
+
+    fn settle(&mut self, request: &Request, fate: Fate) {
+        match (request.kind, fate, &self.versions) {
+            (Kind::Put, Fate::Done, Some(versions)) => {
+                versions.written(request.object.index, request.version);
+            }
+            (Kind::Put, Fate::Refused, Some(versions)) => versions.refused(request.object.index),
+            (Kind::Put, Fate::Done, None) => self.written.push_back(request.object.index),
+            (Kind::Delete, Fate::Refused, _) => self.written.push_front(request.object.index),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashSet};
+
+    use super::*;
+    use crate::content::Content;
+    use crate::object::{Keys, Objects};
+    use crate::plan::Verify;
+    use crate::sizes::Sizes;
+    use crate::target::Target;
+
+    fn shared(volumes: &[u32], routes: &[(u32, usize)]) -> Arc<Shared> {
+        let sizes = Sizes::Fixed(1000);
+        Arc::new(Shared {
+            target: Target::Hayloft,
+            endpoints: Vec::new(),
+            routes: BTreeMap::from_iter(routes.iter().copied()),
+            objects: Objects {
+                seed: 1,
+                keys: Keys::Random,
+                alts: 1,
+                volumes: volumes.to_vec(),
+                sizes,
+            },
+            content: Content::new(),
+            verify: Verify::Full,
+            fsync: false,
+        })
+    }
+
+    fn habits(mix: &str, missing: f64) -> Habits {
+        let (popularity, mix) = (PopularityArg::Zipf(0.9), mix.parse().unwrap());
+        Habits { count: 100, popularity, mix, missing, range_len: 300 }
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_stream() {
+        let stream = || {
+            let mut mixed =
+                Mixed::new(&shared(&[1], &[]), &habits("get=8,put=1,range=1", 0.3), None, 0, 2);
+            (0..1000).map(|_| mixed.next(None).unwrap()).collect::<Vec<_>>()
+        };
+        let requests = stream();
+        assert_eq!(requests, stream());
+        let missing = requests.iter().filter(|request| request.is_missing).count();
+        assert!((180..300).contains(&missing), "{missing}");
+        for request in requests.iter().filter(|request| request.kind == Kind::Range) {
+            assert!(request.range.1 == 300 && request.range.0 <= 700);
+        }
+    }
+
+    #[test]
+    fn threads_write_different_objects_and_delete_only_their_own() {
+        let shared = shared(&[1], &[]);
+        let mut written = HashSet::new();
+        for thread in 0..2 {
+            let mut mixed = Mixed::new(&shared, &habits("put=2,delete=1", 0.0), None, thread, 2);
+            let mut there = HashSet::new();
+            for _ in 0..300 {
+                let request = mixed.next(None).unwrap();
+                let index = request.object.index;
+                mixed.settle(&request, Fate::Done);
+                if request.kind == Kind::Put {
+                    assert!(index >= 100 && written.insert(index) && there.insert(index));
+                } else {
+                    assert!(request.kind == Kind::Delete && there.remove(&index));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_overwrite_raises_the_version_that_readers_expect() {
+        let (shared, versions) = (shared(&[1], &[]), Arc::new(Versions::new(100)));
+        let mut mixed = Mixed::new(&shared, &habits("put=1", 0.0), Some(&versions), 0, 1);
+        let request = mixed.next(None).unwrap();
+        assert!(request.object.index < 100 && request.version > 0);
+        assert_eq!(versions.oldest(request.object.index), 0);
+        mixed.settle(&request, Fate::Done);
+        assert_eq!(versions.oldest(request.object.index), request.version);
+    }
+
+    #[test]
+    fn a_connection_gets_what_its_shard_owns() {
+        let shared = shared(&[1, 2], &[(1, 0), (2, 1)]);
+        let mut mixed = Mixed::new(&shared, &habits("get=1,put=1", 0.5), None, 0, 1);
+        for _ in 0..100 {
+            assert_eq!(mixed.next(Some(1)).unwrap().object.volume, 2);
+        }
+    }
+}

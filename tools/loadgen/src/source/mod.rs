@@ -1,0 +1,5 @@
+//! Where the operations of each command come from.
+
+pub mod fill;
+pub mod mixed;
+pub mod versions;
