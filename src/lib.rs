@@ -3,6 +3,7 @@
 //! `docs/ARCHITECTURE.md` is the map of this code: what each module is for, what it must not know,
 //! and the invariants that hold it together.
 
+pub mod access_trace;
 pub mod admin;
 pub mod buffer;
 pub mod calendar;

@@ -12,6 +12,7 @@ use std::path::Path;
 /// design (`docs/ARCHITECTURE.md`).
 const LAYERS: &[(&str, &[&str])] = &[
     ("types", &[]),
+    ("access_trace", &[]),
     ("limits", &[]),
     ("size", &[]),
     ("sys", &[]),

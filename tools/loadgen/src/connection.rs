@@ -58,9 +58,17 @@ pub fn open(endpoint: &Endpoint) -> Result<Socket, Error> {
     })
 }
 
-/// Begins to connect, in the middle of a load: what is sent waits for the connection.
-fn reopen(endpoint: &Endpoint) -> io::Result<Sock> {
+/// Begins to connect, in the middle of a load: what is sent waits for the connection. `prepare` sets what is
+/// special about the socket.
+///
+/// # Errors
+/// The kernel's.
+pub fn reopen(
+    endpoint: &Endpoint,
+    prepare: impl FnOnce(&Socket) -> io::Result<()>,
+) -> io::Result<Sock> {
     let socket = socket(endpoint)?;
+    prepare(&socket)?;
     socket.set_nonblocking(true)?;
     match socket.connect(&endpoint.address.into()) {
         Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => return Err(error),
@@ -149,8 +157,9 @@ impl Connection {
         self.worker.interval.borrow_mut().sent += len as u64 + (body - sent);
         let send = self.worker.handle.submit(Op::Send { sock, buf, start: 0, len });
         if sent == body {
-            let first = self.receiver.begin(sock, &request);
-            let reply = self.receiver.reply(sock, &request, Some(first)).await;
+            // Behind the last answer this one may be at hand already.
+            let first = self.receiver.is_empty().then(|| self.receiver.begin(sock, &request));
+            let reply = self.receiver.reply(sock, &request, first).await;
             self.finish_send(sock, send, len).await;
             return reply;
         }
@@ -164,8 +173,8 @@ impl Connection {
             return Ok(sock);
         }
         let endpoint = &self.worker.shared.endpoints[self.endpoint];
-        let sock =
-            reopen(endpoint).map_err(|error| Broken::Errno(error.raw_os_error().unwrap_or(0)))?;
+        let sock = reopen(endpoint, |_| Ok(()))
+            .map_err(|error| Broken::Errno(error.raw_os_error().unwrap_or(0)))?;
         self.worker.interval.borrow_mut().reconnects += 1;
         self.is_proven = false;
         self.sock = Some(sock);
@@ -266,7 +275,6 @@ impl Connection {
             kind: request.kind,
             verdict: reply.verdict,
             status: reply.status,
-            wrong: reply.wrong,
             start,
             end: reply.end,
             payload: reply.payload,

@@ -52,7 +52,10 @@ pub struct Outcome {
 }
 
 /// Raises the limit of open files if that is needed.
-fn make_room(connections: usize) -> Result<(), Error> {
+///
+/// # Errors
+/// When it cannot be raised.
+pub fn make_room(connections: usize) -> Result<(), Error> {
     let needed = connections as u64 + OTHER_FILES;
     let read = getrlimit(Resource::RLIMIT_NOFILE);
     let (soft, hard) =

@@ -90,7 +90,7 @@ pub trait Source {
 }
 
 /// Proportions of the operations of a run.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Mix {
     weights: [f64; 4],
 }

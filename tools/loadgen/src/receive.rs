@@ -136,6 +136,11 @@ impl Receiver {
         }
     }
 
+    /// Whether nothing is at hand.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
     fn at_hand(&self) -> &[u8] {
         self.buf.as_deref().map_or(&[], |buf| &buf[self.start..self.end])
     }
@@ -170,7 +175,7 @@ impl Receiver {
         }
         self.body(sock, request, &mut body).await?;
         let end = self.worker.handle.now();
-        if self.start == self.end {
+        if self.is_empty() {
             self.clear();
         }
         let payload = match request.kind {

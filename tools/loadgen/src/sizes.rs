@@ -70,17 +70,6 @@ impl Sizes {
         }
     }
 
-    /// The largest that can come.
-    #[must_use]
-    pub fn max(&self) -> u64 {
-        match self {
-            Self::Fixed(size) => *size,
-            Self::Weighted(sums) => sums.iter().map(|(_, size)| *size).max().unwrap_or(0),
-            Self::LogNormal { max, .. } => *max,
-            Self::Listed(sizes) => sizes.iter().copied().max().unwrap_or(0),
-        }
-    }
-
     /// The smallest that can come.
     #[must_use]
     pub fn min(&self) -> u64 {
@@ -220,7 +209,7 @@ mod tests {
         let small = (0..10_000).filter(|&n| sizes.of(1, n) == 8192).count();
         assert!((6_800..7_200).contains(&small), "{small}");
         assert!((0..1000).all(|n| [8192, 65_536].contains(&sizes.of(1, n))));
-        assert_eq!((sizes.min(), sizes.max()), (8192, 65_536));
+        assert_eq!(sizes.min(), 8192);
         assert_eq!(sizes.of(1, 5), sizes.of(1, 5));
     }
 

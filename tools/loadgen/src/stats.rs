@@ -44,8 +44,6 @@ pub struct Sample {
     pub verdict: Verdict,
     /// Its status.
     pub status: u16,
-    /// Whether a byte of its body was not what it must be.
-    pub wrong: bool,
     /// When it was meant to be asked (nanoseconds of the monotonic clock).
     pub start: u64,
     /// When the answer was there.
@@ -200,7 +198,7 @@ mod tests {
 
     fn sample(verdict: Verdict, status: u16, latency: u64) -> Sample {
         let (start, end) = (1000, 1000 + latency);
-        Sample { kind: Kind::Get, verdict, status, wrong: false, start, end, payload: 10 }
+        Sample { kind: Kind::Get, verdict, status, start, end, payload: 10 }
     }
 
     #[test]

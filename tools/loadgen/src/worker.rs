@@ -182,7 +182,10 @@ fn failed(what: &str, error: &dyn std::fmt::Display) -> Error {
 }
 
 /// A ring with memory for `connections`.
-fn ring_for(connections: usize) -> Result<(Prepared, Pool), Error> {
+///
+/// # Errors
+/// When the kernel has none, or they are too many.
+pub fn ring_for(connections: usize) -> Result<(Prepared, Pool), Error> {
     let len = 2 * PAGE * connections + SPARE;
     if len > POOL_MAX {
         let advice =

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::ToSocketAddrs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use clap::Args;
 use hayloft::client::ServerAddress;
@@ -17,8 +18,9 @@ use crate::object::{Keys, Objects};
 use crate::operation::Source;
 use crate::plan::{Endpoint, Plan, Shared, Verify};
 use crate::progress;
+use crate::report::hlog::LogFile;
 use crate::report::summary::{Summary, Title};
-use crate::report::table;
+use crate::report::{hgrm, html, table};
 use crate::sizes::Sizes;
 use crate::target::Target;
 
@@ -160,6 +162,15 @@ pub struct GeneratorArgs {
     /// Write the result as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Write the latencies of every second as an HdrHistogram log; with --rates a file for each rate
+    #[arg(long, value_name = "FILE")]
+    pub hlog: Option<PathBuf>,
+    /// Write the latencies of what was served by percentile, as HdrHistogram's plotter reads them
+    #[arg(long, value_name = "FILE")]
+    pub hgrm: Option<PathBuf>,
+    /// Write a page with plots
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Print no progress and no table
     #[arg(long)]
     pub quiet: bool,
@@ -172,22 +183,35 @@ impl GeneratorArgs {
         cores.map(|core| usize::try_from(*core).expect("32 bits")).collect()
     }
 
-    /// Runs a load and sums it up, with progress.
+    /// Runs a load and sums it up, with progress. Of a sweep, `part` tells its files apart.
     ///
     /// # Errors
-    /// When it could not run.
+    /// When it could not run, or a file could not be written.
     pub fn load(
         &self,
         title: &Title,
+        part: Option<&str>,
         plan: &Plan,
         shared: &Arc<Shared>,
         source: &(dyn Fn(usize) -> Box<dyn Source> + Sync),
     ) -> Result<Summary, Error> {
+        let path =
+            self.hlog.as_ref().map(|path| part.map_or(path.clone(), |part| with_part(path, part)));
+        let mut file = path.as_deref().map(LogFile::create).transpose()?;
+        let mut log = file.as_mut().map(|file| file.begin(SystemTime::now())).transpose();
         let outcome = load::run(plan, shared, source, &mut |second, interval| {
             if !self.quiet {
                 progress::line(second, interval);
             }
+            if let (Ok(Some(open)), Ok(second)) = (&mut log, u64::try_from(second))
+                && let Err(error) = open.second(second, interval)
+            {
+                log = Err(error);
+            }
         })?;
+        if let (Err(source), Some(path)) = (log, path) {
+            return Err(Error::File { what: "write", path, source });
+        }
         Ok(Summary::new(title, plan, &outcome))
     }
 
@@ -196,16 +220,36 @@ impl GeneratorArgs {
     /// # Errors
     /// When a file cannot be written.
     pub fn deliver(&self, summary: &Summary) -> Result<bool, Error> {
-        if let Some(path) = &self.json {
-            let mut text = serde_json::to_string_pretty(summary).expect("names and numbers");
-            text.push('\n');
-            std::fs::write(path, text).map_err(Error::file("write", path))?;
-        }
+        let json = || serde_json::to_string_pretty(summary).expect("names and numbers") + "\n";
+        write(self.json.as_deref(), json)?;
+        write(self.hgrm.as_deref(), || hgrm::render(&summary.served))?;
+        write(self.html.as_deref(), || html::render(summary))?;
         if !self.quiet {
-            print!("{}", table::render(summary));
+            for load in &summary.sweep {
+                println!("{}", table::render(load));
+            }
+            if summary.sweep.is_empty() {
+                print!("{}", table::render(summary));
+            }
         }
         Ok(summary.is_clean())
     }
+}
+
+/// Writes a file, if there is a path.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(path: Option<&Path>, text: impl FnOnce() -> String) -> Result<(), Error> {
+    let Some(path) = path else { return Ok(()) };
+    std::fs::write(path, text()).map_err(Error::file("write", path))
+}
+
+/// `a/b.hlog` and `1000` is `a/b-1000.hlog`.
+fn with_part(path: &Path, part: &str) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
+    path.with_file_name(format!("{stem}-{part}{}", extension.unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -225,6 +269,13 @@ mod tests {
         assert_eq!(seconds("0.5").map(nanos), Ok(500_000_000));
         for text in ["-1", "x", "NaN", "1e12"] {
             assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_sweep_have_files_of_their_own() {
+        for (path, expected) in [("a/b.hlog", "a/b-50.hlog"), ("b", "b-50")] {
+            assert_eq!(with_part(Path::new(path), "50"), Path::new(expected));
         }
     }
 

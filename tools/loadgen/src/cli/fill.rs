@@ -92,7 +92,7 @@ impl FillArgs {
         let title = Title { command: "fill", target: target.name(), options, slo_us: None };
         let (next, end) = (Arc::default(), self.first + self.objects);
         let batch = self.batch.unwrap_or(0);
-        let summary = self.generator.load(&title, &plan, &shared, &|_| {
+        let summary = self.generator.load(&title, None, &plan, &shared, &|_| {
             Box::new(Fill::new(&shared, &next, self.first, end, batch))
         })?;
         self.generator.deliver(&summary)

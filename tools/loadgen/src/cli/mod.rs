@@ -1,7 +1,11 @@
 //! The command line: commands, their options, and what each hands over to.
 
+mod by_shard;
 mod common;
 mod fill;
+mod flood;
+mod record;
+mod replay;
 mod run;
 
 use clap::{Parser, Subcommand};
@@ -26,6 +30,12 @@ enum Command {
     Fill(fill::FillArgs),
     /// Read, write and delete objects that were filled
     Run(run::RunArgs),
+    /// Replay a trace of another system, or of `record`
+    Replay(replay::ReplayArgs),
+    /// Turn the daemon's access trace into one that `replay` reads
+    Record(record::RecordArgs),
+    /// Behave badly as a client, many times at once
+    Flood(flood::FloodArgs),
 }
 
 impl Cli {
@@ -37,6 +47,9 @@ impl Cli {
         match self.command {
             Command::Fill(args) => args.run(),
             Command::Run(args) => args.run(),
+            Command::Replay(args) => args.run(),
+            Command::Record(args) => args.run(),
+            Command::Flood(args) => args.run(),
         }
     }
 }

@@ -6,13 +6,15 @@ use clap::Args;
 use hayloft::size::ByteSize;
 use serde::Serialize;
 
+use super::by_shard;
 use super::common::{GeneratorArgs, TargetArgs, nanos, seconds};
 use crate::content::STAMP;
 use crate::error::Error;
 use crate::operation::{Kind, Mix};
 use crate::plan::{Pace, Plan};
 use crate::popularity::PopularityArg;
-use crate::report::summary::Title;
+use crate::report::summary::{Summary, Title};
+use crate::schedule::Arrivals;
 use crate::sizes::SizesArg;
 use crate::source::mixed::{Habits, Mixed};
 use crate::source::versions::Versions;
@@ -41,6 +43,20 @@ pub struct RunArgs {
     /// Connections of all threads
     #[arg(long, value_name = "C", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
+    /// Send so many requests per second, whether or not there were answers (an open loop); latency counts from
+    /// when a request was due. --connections is then the most that are in flight [default: a closed loop, in
+    /// which each connection asks again when it was answered]
+    #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
+    rate: Option<f64>,
+    /// The same at several rates, one after the other, each for --warmup and --seconds
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = rate, conflicts_with = "rate")]
+    rates: Vec<f64>,
+    /// How requests of an open loop are spaced
+    #[arg(long, value_enum, default_value = "poisson")]
+    arrivals: Arrivals,
+    /// Ask each volume's own shard: its port, as the admin API at this URL tells (Hayloft only)
+    #[arg(long, value_name = "ADMIN_URL")]
+    by_shard: Option<String>,
     /// Requests in flight on each connection (GETs and ranges only)
     #[arg(long, value_name = "D", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=PIPELINE_MAX))]
     pipeline: u16,
@@ -64,6 +80,17 @@ pub struct RunArgs {
     slo_us: Option<u64>,
     #[command(flatten)]
     generator: GeneratorArgs,
+}
+
+/// A rate (requests per second).
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 =
+        text.parse().map_err(|_| "write requests per second, for instance 20000".to_owned())?;
+    if (0.001..=1e8).contains(&rate) {
+        Ok(rate)
+    } else {
+        Err("write a rate from 0.001 to 100000000 requests per second".to_owned())
+    }
 }
 
 fn usage<T>(advice: &str) -> Result<T, Error> {
@@ -95,6 +122,14 @@ impl RunArgs {
                 "requests with a body are not pipelined; use --pipeline 1, or only get and range",
             );
         }
+        if self.pipeline > 1 && (self.rate.is_some() || !self.rates.is_empty()) {
+            return usage(
+                "an open loop sends one request at a time on a connection; leave --pipeline out",
+            );
+        }
+        if self.by_shard.is_some() && target != Target::Hayloft {
+            return usage("only Hayloft has shards; leave --by-shard out");
+        }
         if mix.has(Kind::Range) && (self.range_len.bytes() == 0 || self.sizes.sizes.min() == 0) {
             return usage("nothing has no range; give --range-len and all --sizes at least 1 byte");
         }
@@ -116,14 +151,14 @@ impl RunArgs {
         Ok(())
     }
 
-    fn plan(&self) -> Plan {
+    fn plan(&self, rate: Option<f64>) -> Plan {
         let threads = usize::from(self.generator.threads);
         Plan {
             threads,
             cores: self.generator.core_list(),
             connections: usize::try_from(self.connections).expect("32 bits").max(threads),
             pipeline: usize::from(self.pipeline),
-            pace: Pace::Closed,
+            pace: rate.map_or(Pace::Closed, |rate| Pace::Rate(rate, self.arrivals)),
             warmup: nanos(self.warmup),
             duration: Some(nanos(self.seconds)),
             patience: nanos(self.generator.patience),
@@ -137,24 +172,38 @@ impl RunArgs {
     /// When it could not run.
     pub fn run(self) -> Result<bool, Error> {
         self.check()?;
-        let plan = self.plan();
-        let shared = Arc::new(self.target.shared(self.sizes.sizes.clone())?);
+        let mut shared = self.target.shared(self.sizes.sizes.clone())?;
+        if let Some(admin) = &self.by_shard {
+            by_shard::route(&mut shared, admin, &self.plan(None))?;
+        }
+        let shared = Arc::new(shared);
         let options = serde_json::to_value(&self).expect("names and numbers");
         let target = self.target.target.name();
         let title = Title { command: "run", target, options, slo_us: self.slo_us };
         let habits = Habits {
             count: self.objects,
             popularity: self.popularity,
-            mix: self.mix,
+            mix: self.mix.clone(),
             missing: self.missing,
             range_len: self.range_len.bytes(),
         };
         let versions = self
             .overwrite
             .then(|| Arc::new(Versions::new(usize::try_from(self.objects).expect("64 bits"))));
-        let summary = self.generator.load(&title, &plan, &shared, &|thread| {
-            Box::new(Mixed::new(&shared, &habits, versions.as_ref(), thread, plan.threads))
-        })?;
-        self.generator.deliver(&summary)
+        let run = |rate: Option<f64>, part: Option<&str>| {
+            let plan = self.plan(rate);
+            self.generator.load(&title, part, &plan, &shared, &|thread| {
+                Box::new(Mixed::new(&shared, &habits, versions.as_ref(), thread, plan.threads))
+            })
+        };
+        if self.rates.is_empty() {
+            return self.generator.deliver(&run(self.rate, None)?);
+        }
+        let mut sweep = Vec::new();
+        for rate in &self.rates {
+            sweep.push(run(Some(*rate), Some(&rate.to_string()))?);
+        }
+        let last = sweep.last().expect("at least one rate").clone();
+        self.generator.deliver(&Summary { sweep, ..last })
     }
 }

@@ -184,9 +184,17 @@ pub struct Summary {
     pub within_slo: Option<f64>,
     /// What the generator cost.
     pub generator: Generator,
-    /// The same at each rate of `--rates`.
+    /// Latencies of all answers that were as they should be, rejections left out.
+    pub served_us: Latency,
+    /// The same at each rate of `--rates`; what stands outside of it is the last one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sweep: Vec<Summary>,
+    /// Latencies by kind of answer (nanoseconds).
+    #[serde(skip)]
+    pub histograms: Vec<(&'static str, Histogram<u64>)>,
+    /// The same of all that were served.
+    #[serde(skip)]
+    pub served: Histogram<u64>,
 }
 
 /// What a load is called.
@@ -212,6 +220,7 @@ impl Summary {
         let requests = total.requests();
         let per_second = total.completed as f64 / seconds;
         let cpu = outcome.cpu as f64;
+        let served = total.served();
         Self {
             tool: "hayloft-loadgen",
             version: env!("CARGO_PKG_VERSION"),
@@ -233,7 +242,7 @@ impl Summary {
             timeline: outcome.timeline.iter().map(timeline).collect(),
             schedule: schedule(plan, outcome),
             within_slo: title.slo_us.map(|slo| {
-                let within = total.served().count_between(0, slo * 1000);
+                let within = served.count_between(0, slo.saturating_mul(1000));
                 within as f64 / (requests + total.errors).max(1) as f64
             }),
             generator: Generator {
@@ -244,7 +253,10 @@ impl Summary {
                 peak_connections: plan.connections,
                 reconnects: total.reconnects,
             },
+            served_us: Latency::of(&served),
             sweep: Vec::new(),
+            histograms: histograms(outcome),
+            served,
         }
     }
 
@@ -263,6 +275,13 @@ fn timeline(second: &crate::load::Second) -> TimelineSecond {
         p50_us: micros(second.p50),
         p99_us: micros(second.p99),
     }
+}
+
+fn histograms(outcome: &Outcome) -> Vec<(&'static str, Histogram<u64>)> {
+    let total = &outcome.total;
+    let kinds = Kind::ALL.iter().map(|kind| kind.name()).zip(total.done.iter().cloned());
+    let others = [("missing", total.missing.clone()), ("rejected", total.rejected.clone())];
+    kinds.chain(others).collect()
 }
 
 fn operations(outcome: &Outcome) -> BTreeMap<&'static str, Operation> {

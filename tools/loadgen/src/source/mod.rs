@@ -2,4 +2,5 @@
 
 pub mod fill;
 pub mod mixed;
+pub mod replay;
 pub mod versions;

@@ -1,0 +1,159 @@
+//! `hayloft-loadgen replay`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use hayloft::size::ByteSize;
+use serde::Serialize;
+
+use super::common::{GeneratorArgs, TargetArgs, nanos};
+use crate::error::Error;
+use crate::operation::Kind;
+use crate::plan::{Pace, Plan};
+use crate::report::summary::Title;
+use crate::sizes::Sizes;
+use crate::source::fill::Fill;
+use crate::source::replay::Replay;
+use crate::target::Target;
+use crate::trace::{self, Columns, Format, Reading, TimeUnit};
+
+/// Options of `replay`.
+#[derive(Clone, Debug, Args, Serialize)]
+pub struct ReplayArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// The trace
+    #[arg(long)]
+    file: PathBuf,
+    /// Its format
+    #[arg(long, value_enum)]
+    format: Format,
+    /// Which column of a CSV holds what, from 1 on; without op every request reads
+    #[arg(long, value_name = "NAME=N,...", default_value = "time=1,op=2,size=3,id=4")]
+    columns: Columns,
+    /// The unit of times in a CSV
+    #[arg(long, value_enum, default_value = "s")]
+    time_unit: TimeUnit,
+    /// Let time go so much faster than in the trace
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    speed: f64,
+    /// Ask again as soon as there was an answer, whatever the times in the trace (a closed loop)
+    #[arg(long, conflicts_with = "speed")]
+    as_fast: bool,
+    /// Share of the objects that take part, with all their requests, above 0 to 1
+    #[arg(long, value_name = "FRACTION", default_value_t = 1.0)]
+    sample: f64,
+    /// Requests of the trace to take at most [default: all]
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Cut longer objects to this
+    #[arg(long, value_name = "SIZE", default_value = "1MiB")]
+    max_size: ByteSize,
+    /// Store all objects of the trace first; without it, an earlier replay of the same part of it must have
+    #[arg(long)]
+    prefill: bool,
+    /// Connections of all threads: in an open loop the most requests that are in flight
+    #[arg(long, value_name = "C", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    connections: u32,
+    #[command(flatten)]
+    generator: GeneratorArgs,
+}
+
+impl ReplayArgs {
+    fn check(&self) -> Result<(), Error> {
+        let usage = |advice: &str| Err(Error::Usage(advice.to_owned()));
+        if self.target.target == Target::Files {
+            return usage(
+                "files are only filled; to read them, run nginx on the directory and use --target nginx",
+            );
+        }
+        if self.prefill && !self.target.target.takes(Kind::Put) {
+            return usage(
+                "this target only reads, so nothing can be stored there first; leave --prefill out",
+            );
+        }
+        if !(self.speed > 0.0 && self.speed <= 1e9) {
+            return usage("--speed is a factor above 0; write 2 to replay an hour in half an hour");
+        }
+        if !(self.sample > 0.0 && self.sample <= 1.0) {
+            return usage(
+                "--sample is a fraction above 0 and up to 1; write 0.1 for a tenth of the objects",
+            );
+        }
+        if self.max_size.bytes() == 0 {
+            return usage("--max-size must be at least 1 byte");
+        }
+        Ok(())
+    }
+
+    /// Replays the trace.
+    ///
+    /// # Errors
+    /// When it could not run.
+    pub fn run(self) -> Result<bool, Error> {
+        self.check()?;
+        let trace = trace::read(
+            &self.file,
+            &Reading {
+                format: self.format,
+                columns: &self.columns,
+                time_unit: self.time_unit,
+                share: self.sample,
+                limit: self.limit.unwrap_or(usize::MAX),
+                size_max: self.max_size.bytes(),
+            },
+        )?;
+        let quiet = self.generator.quiet;
+        if !quiet {
+            let (requests, objects) = (trace.entries.len(), trace.sizes.len());
+            eprintln!(
+                "{requests} requests for {objects} objects; {} deletes are left out",
+                trace.deletes
+            );
+        }
+        let writes = trace.entries.iter().any(|entry| entry.is_write);
+        if writes && !self.target.target.takes(Kind::Put) {
+            let advice = "this target only reads, and the trace writes; leave op out of --columns to read all";
+            return Err(Error::Usage(advice.to_owned()));
+        }
+        let shared = Arc::new(self.target.shared(Sizes::Listed(trace.sizes.clone().into()))?);
+        let threads = usize::from(self.generator.threads);
+        let closed = Plan {
+            threads,
+            cores: self.generator.core_list(),
+            connections: usize::try_from(self.connections).expect("32 bits").max(threads),
+            pipeline: 1,
+            pace: Pace::Closed,
+            warmup: 0,
+            duration: None,
+            patience: nanos(self.generator.patience),
+            seed: self.target.seed,
+        };
+        let options = serde_json::to_value(&self).expect("names and numbers");
+        let target = self.target.target.name();
+        let title = |command| Title { command, target, options: options.clone(), slo_us: None };
+        if self.prefill {
+            let (next, end) = (Arc::default(), trace.sizes.len() as u64);
+            let filled = self.generator.load(
+                &title("prefill"),
+                Some("prefill"),
+                &closed,
+                &shared,
+                &|_| Box::new(Fill::new(&shared, &next, 0, end, 0)),
+            )?;
+            if !filled.is_clean() {
+                let notes = filled.notes.join("; ");
+                return Err(Error::Failed(format!(
+                    "not every object could be stored first: {notes}"
+                )));
+            }
+        }
+        let trace = Arc::new(trace);
+        let plan = if self.as_fast { closed } else { Plan { pace: Pace::Trace, ..closed } };
+        let summary = self.generator.load(&title("replay"), None, &plan, &shared, &|thread| {
+            Box::new(Replay::new(&shared, &trace, thread, threads, self.speed))
+        })?;
+        self.generator.deliver(&summary)
+    }
+}

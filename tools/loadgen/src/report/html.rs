@@ -1,0 +1,119 @@
+//! A load as a page: the table, and plots as SVG in it. Nothing is loaded from elsewhere.
+
+use super::plot::{Chart, Line, Scale, escape};
+use super::summary::Summary;
+use super::table;
+
+/// Points of a curve by percentile for each power of ten.
+const POINTS_PER_DECADE: f64 = 20.0;
+
+const STYLE: &str = "\
+body{font:15px/1.45 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
+pre{background:#f4f4f4;padding:.8rem;overflow-x:auto;font-size:12px}
+svg{width:100%;height:auto;margin:1rem 0}
+svg text{font:12px system-ui,sans-serif;fill:#333}
+svg .title{font-weight:600;font-size:14px}
+svg .x{text-anchor:middle}svg .y{text-anchor:end}
+svg .grid{stroke:#ddd;stroke-width:1}
+svg polyline{fill:none;stroke-width:2}
+";
+
+/// Renders the page.
+#[must_use]
+pub fn render(summary: &Summary) -> String {
+    let title = format!("{} {}, {}", summary.command, summary.target, summary.date);
+    let options = serde_json::to_string_pretty(&summary.options).expect("names and numbers");
+    let charts =
+        [by_percentile(summary), throughput(summary), over_time(summary), by_rate(summary)];
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\n\
+         <style>\n{STYLE}</style></head><body>\n<h1>{title}</h1>\n<pre>{}</pre>\n{}\
+         <h2>Options</h2>\n<pre>{}</pre>\n</body></html>\n",
+        escape(&table::render(summary)),
+        charts.concat(),
+        escape(&options),
+        title = escape(&title),
+    )
+}
+
+#[expect(clippy::cast_precision_loss, reason = "latencies up to ten minutes, counts of answers")]
+fn by_percentile(summary: &Summary) -> String {
+    let lines: Vec<Line> = summary
+        .histograms
+        .iter()
+        .filter(|(_, histogram)| !histogram.is_empty())
+        .map(|(name, histogram)| {
+            let decades = (histogram.len() as f64).log10();
+            let steps =
+                std::iter::successors(Some(0.0), |step| Some(step + 1.0 / POINTS_PER_DECADE));
+            let points = steps.take_while(|step| *step <= decades).map(|step: f64| {
+                let odds = 10_f64.powf(step);
+                (odds, histogram.value_at_quantile(1.0 - 1.0 / odds) as f64 / 1000.0)
+            });
+            Line { name: (*name).to_owned(), points: points.collect() }
+        })
+        .collect();
+    Chart {
+        title: "Latency by percentile",
+        x: ("percentile", Scale::Percentile),
+        y: ("latency (us)", Scale::Log),
+        lines: &lines,
+    }
+    .render()
+}
+
+fn line(name: &str, points: impl Iterator<Item = (f64, f64)>) -> Line {
+    Line { name: name.to_owned(), points: points.collect() }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds and counts")]
+fn throughput(summary: &Summary) -> String {
+    let lines = [line(
+        "requests",
+        summary.timeline.iter().map(|at| (at.second as f64, at.requests as f64)),
+    )];
+    Chart {
+        title: "Throughput over time",
+        x: ("time (s)", Scale::Linear),
+        y: ("requests per second", Scale::Linear),
+        lines: &lines,
+    }
+    .render()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds")]
+fn over_time(summary: &Summary) -> String {
+    let lines = [
+        line("p50", summary.timeline.iter().map(|at| (at.second as f64, at.p50_us))),
+        line("p99", summary.timeline.iter().map(|at| (at.second as f64, at.p99_us))),
+    ];
+    Chart {
+        title: "Latency over time",
+        x: ("time (s)", Scale::Linear),
+        y: ("latency (us)", Scale::Log),
+        lines: &lines,
+    }
+    .render()
+}
+
+/// Of a sweep.
+fn by_rate(summary: &Summary) -> String {
+    if summary.sweep.is_empty() {
+        return String::new();
+    }
+    let curve = |name, latency: fn(&Summary) -> f64| {
+        line(name, summary.sweep.iter().map(|load| (load.requests_per_second, latency(load))))
+    };
+    let lines = [
+        curve("p50", |load| load.served_us.p50),
+        curve("p99", |load| load.served_us.p99),
+        curve("p99.9", |load| load.served_us.p99_9),
+    ];
+    Chart {
+        title: "Rate against latency",
+        x: ("answers per second", Scale::Linear),
+        y: ("latency (us)", Scale::Log),
+        lines: &lines,
+    }
+    .render()
+}

@@ -1,0 +1,90 @@
+//! Tencent's photo cache (Zhou et al., "Demystifying cache policies for photo stores at scale: a Tencent case
+//! study", ICS 2018), as SNIA publishes it: lines of eight fields with blanks between them. They are the time
+//! (YYYYMMDDHHMMSS), a checksum that names the photo, its format (0 or 5; others mark errors), the variant of its
+//! size, the bytes returned, hit or miss, the terminal, and the response time.
+
+use std::io::{BufRead, BufReader, Read};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Access, Action};
+
+/// Formats of photos; lines with others are to be left out.
+const FORMATS: [&str; 2] = ["0", "5"];
+
+/// The requests of a trace. Photo, format and variant together are an object.
+pub fn accesses(input: impl Read) -> impl Iterator<Item = Result<Access, String>> {
+    (1_u64..).zip(BufReader::new(input).lines()).filter_map(|(number, line)| {
+        let place = |error: String| format!("line {number}: {error}");
+        match line {
+            Ok(line) => access(&line).map_err(place).transpose(),
+            Err(error) => Some(Err(place(error.to_string()))),
+        }
+    })
+}
+
+fn access(line: &str) -> Result<Option<Access>, String> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    if fields.is_empty() {
+        return Ok(None);
+    }
+    let [time, photo, format, variant, size, ..] = fields[..] else {
+        return Err("fewer than five fields; the file is no Tencent photo trace".to_owned());
+    };
+    if !FORMATS.contains(&format) {
+        return Ok(None);
+    }
+    let size = size.parse().map_err(|_| format!("{size:?} is no size"))?;
+    let id = xxh3_64(format!("{photo} {format} {variant}").as_bytes());
+    Ok(Some(Access { time: seconds(time)? * 1_000_000_000, id, size, action: Action::Read }))
+}
+
+/// Seconds since the beginning of the year 0 of a calendar whose months all have 31 days: only differences within
+/// a month matter, and order.
+fn seconds(text: &str) -> Result<u64, String> {
+    let bad = || format!("{text:?} is no time; it must be YYYYMMDDHHMMSS");
+    if text.len() != 14 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(bad());
+    }
+    let part = |range: std::ops::Range<usize>| text[range].parse::<u64>().expect("digits");
+    let days = (part(0..4) * 12 + part(4..6)) * 31 + part(6..8);
+    Ok(((days * 24 + part(8..10)) * 60 + part(10..12)) * 60 + part(12..14))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_requests_and_errors_are_left_out() {
+        let text = "20160201164604 085abb02a06850729bb01479466420d9e102d325 5 m 12903 1 PHONE 1\n\
+                    20160201164705 085abb02a06850729bb01479466420d9e102d325 5 l 900 0 PC 0\n\
+                    20160201164705 085abb02a06850729bb01479466420d9e102d325 3 l 900 0 PC 0\n\n\
+                    20160201164706 085abb02a06850729bb01479466420d9e102d325 5 m 12903 1 PC 0\n";
+        let read: Vec<Access> = accesses(text.as_bytes()).map(Result::unwrap).collect();
+        assert_eq!(
+            read.iter().map(|access| access.size).collect::<Vec<_>>(),
+            [12_903, 900, 12_903]
+        );
+        assert_eq!(
+            (read[1].time - read[0].time, read[2].time - read[1].time),
+            (61_000_000_000, 1_000_000_000)
+        );
+        assert!(
+            read[0].id == read[2].id && read[0].id != read[1].id,
+            "variants are objects of their own"
+        );
+    }
+
+    #[test]
+    fn what_is_no_line_of_it_is_refused() {
+        for (line, words) in [
+            ("1 2 3", "fewer than five"),
+            ("2016 a 5 m 1", "no time"),
+            ("20160201164604 a 5 m x", "no size"),
+        ] {
+            let error = accesses(line.as_bytes()).next().unwrap().unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}
