@@ -536,6 +536,8 @@ fn modules(project: &Project) -> BTreeMap<String, bool> {
         "tools/faultdisk/src/lib.rs",
         "tools/faultdisk/src/main.rs",
         "tools/loadgen/src/main.rs",
+        "tools/loadgen/tests/against_daemon.rs",
+        "tools/loadgen/tests/against_servers.rs",
         "tools/powercut/src/main.rs",
         "xtask/src/main.rs",
     ];

@@ -73,9 +73,10 @@ pub fn make_room(connections: usize) -> Result<(), Error> {
 
 /// Threads whose reports are being added up.
 struct Sum<'a> {
-    threads: usize,
+    /// The last second that each thread has reported; all when it has ended.
+    reported: Vec<i64>,
     ended: Vec<Ended>,
-    seconds: BTreeMap<i64, (usize, Interval)>,
+    seconds: BTreeMap<i64, Interval>,
     total: Interval,
     timeline: Vec<Second>,
     watch: &'a mut dyn FnMut(i64, &Interval),
@@ -84,21 +85,19 @@ struct Sum<'a> {
 impl Sum<'_> {
     fn add(&mut self, second: i64, interval: Interval) {
         match self.seconds.get_mut(&second) {
-            Some((reports, sum)) => {
-                *reports += 1;
-                sum.add(&interval);
-            }
-            None => drop(self.seconds.insert(second, (1, interval))),
+            Some(sum) => sum.add(&interval),
+            None => drop(self.seconds.insert(second, interval)),
         }
     }
 
     /// Passes on the seconds that all threads have reported.
     fn pass_on(&mut self) {
+        let all = self.reported.iter().copied().min().unwrap_or(i64::MAX);
         while let Some(entry) = self.seconds.first_entry() {
-            if entry.get().0 < self.threads - self.ended.len() {
+            if *entry.key() > all {
                 return;
             }
-            let (second, (_, interval)) = entry.remove_entry();
+            let (second, interval) = entry.remove_entry();
             (self.watch)(second, &interval);
             if second >= 0 {
                 let served = interval.served();
@@ -152,7 +151,7 @@ pub fn run(
             let _ = to.send(plan.times(start));
         }
         let mut sum = Sum {
-            threads: plan.threads,
+            reported: vec![i64::MIN; plan.threads],
             ended: Vec::new(),
             seconds: BTreeMap::new(),
             total: Interval::new(),
@@ -162,8 +161,12 @@ pub fn run(
         for report in incoming {
             match report {
                 Report::Ready(_) => unreachable!("a thread is ready once"),
-                Report::Second(second, interval) => sum.add(second, *interval),
-                Report::Ended(mut ended) => {
+                Report::Second(thread, second, interval) => {
+                    sum.reported[thread] = second;
+                    sum.add(second, *interval);
+                }
+                Report::Ended(thread, mut ended) => {
+                    sum.reported[thread] = i64::MAX;
                     sum.add(ended.second, std::mem::replace(&mut ended.rest, Interval::new()));
                     sum.ended.push(*ended);
                 }
@@ -194,4 +197,37 @@ fn outcome(plan: &Plan, start: u64, began: u64, sum: Sum<'_>) -> Result<Outcome,
         cpu: sum.ended.iter().map(|ended| ended.cpu).sum(),
         enters: sum.ended.iter().map(|ended| ended.enters).sum(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_is_passed_on_once_when_all_threads_have_reported_it() {
+        let mut seen = Vec::new();
+        let mut watch = |second, interval: &Interval| seen.push((second, interval.completed));
+        let mut sum = Sum {
+            reported: vec![i64::MIN; 2],
+            ended: Vec::new(),
+            seconds: BTreeMap::new(),
+            total: Interval::new(),
+            timeline: Vec::new(),
+            watch: &mut watch,
+        };
+        let counted = |completed| Interval { completed, ..Interval::new() };
+        // The first thread ends early; what the second one says of earlier seconds still belongs to them.
+        for (thread, second, completed) in
+            [(0, -1, 1), (0, 0, 10), (0, i64::MAX, 0), (1, -1, 2), (1, 0, 20)]
+        {
+            sum.reported[thread] = second;
+            if second < i64::MAX {
+                sum.add(second, counted(completed));
+            }
+            sum.pass_on();
+        }
+        assert_eq!(sum.total.completed, 33);
+        assert_eq!(sum.timeline.iter().map(|at| at.requests).collect::<Vec<_>>(), [30]);
+        assert_eq!(seen, [(-1, 3), (0, 30)]);
+    }
 }

@@ -31,11 +31,11 @@ const SECOND: u64 = 1_000_000_000;
 pub enum Report {
     /// It is ready to begin, or cannot.
     Ready(Result<(), Error>),
-    /// A second is over: its number from the beginning of the measured time on (negative while warming up), and
-    /// what was counted.
-    Second(i64, Box<Interval>),
-    /// It has ended.
-    Ended(Box<Ended>),
+    /// A thread's second is over: the thread, the number of the second from the beginning of the measured time on
+    /// (negative while warming up), and what was counted.
+    Second(usize, i64, Box<Interval>),
+    /// A thread has ended.
+    Ended(usize, Box<Ended>),
 }
 
 /// The last report of a thread.
@@ -79,6 +79,8 @@ pub struct Worker {
     is_open: bool,
     waiting: Cell<usize>,
     stopped: Cell<bool>,
+    /// What still waits for a connection is not sent any more.
+    given_up: Cell<bool>,
     live: Cell<usize>,
     in_flight: Cell<u64>,
     kept: RefCell<Kept>,
@@ -93,6 +95,9 @@ impl Worker {
         let queue = if self.shared.is_routed() { endpoint } else { 0 };
         let job = self.queues[queue].next().await?;
         self.waiting.set(self.waiting.get() - 1);
+        if self.given_up.get() {
+            return None;
+        }
         if let Some(intended) = job.intended.filter(|intended| self.times.measures(*intended)) {
             let now = monotonic_ns();
             let mut kept = self.kept.borrow_mut();
@@ -148,6 +153,7 @@ impl Worker {
 
 /// The loop of a thread.
 struct Reactor {
+    thread: usize,
     worker: Rc<Worker>,
     runtime: Runtime,
     ring: Ring,
@@ -240,6 +246,7 @@ impl Reactor {
             is_open: plan.is_open(),
             waiting: Cell::new(0),
             stopped: Cell::new(false),
+            given_up: Cell::new(false),
             live: Cell::new(connections.len()),
             in_flight: Cell::new(0),
             kept: RefCell::new(Kept::new()),
@@ -251,6 +258,7 @@ impl Reactor {
         let schedule = plan.schedule(thread);
         let second = times.second(monotonic_ns());
         Ok(Some(Self {
+            thread,
             worker,
             runtime,
             ring,
@@ -271,14 +279,23 @@ impl Reactor {
             self.keep_time(now);
             self.arrive(now);
             self.runtime.run_ready();
-            let idle = self.worker.live.get() == 0;
-            if idle || self.finished.is_some_and(|finished| now >= finished + times.patience) {
+            if self.worker.live.get() == 0 || self.is_patience_over(now) {
                 break;
             }
             let until = self.until(now);
             self.runtime.exchange(&mut self.ring, until);
         }
         self.end();
+    }
+
+    /// After the end, what waits is sent for a while, and then answers are waited for.
+    fn is_patience_over(&self, now: u64) -> bool {
+        let (Some(finished), patience) = (self.finished, self.worker.times.patience) else {
+            return false;
+        };
+        let sends = if self.worker.is_open { patience } else { 0 };
+        self.worker.given_up.set(now >= finished + sends);
+        now >= finished + sends + patience
     }
 
     /// Until when there is nothing to do without a completion.
@@ -326,7 +343,7 @@ impl Reactor {
         let second = times.second(now);
         if second > self.second && self.end.is_none() {
             let counted = self.worker.interval.replace(Interval::new());
-            let _ = self.reports.send(Report::Second(self.second, Box::new(counted)));
+            let _ = self.reports.send(Report::Second(self.thread, self.second, Box::new(counted)));
             self.second = second;
         }
     }
@@ -394,6 +411,6 @@ impl Reactor {
             kept: self.worker.kept.replace(Kept::new()),
             finished: self.finished.take().unwrap_or(now),
         };
-        let _ = self.reports.send(Report::Ended(Box::new(ended)));
+        let _ = self.reports.send(Report::Ended(self.thread, Box::new(ended)));
     }
 }

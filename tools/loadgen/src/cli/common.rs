@@ -156,7 +156,8 @@ pub struct GeneratorArgs {
     /// Cores to pin the threads to, in turn, for instance 1,4-7 [default: none is pinned]
     #[arg(long, value_name = "LIST")]
     pub cores: Option<List>,
-    /// How long answers are waited for at the end
+    /// How long answers are waited for at the end; in an open loop what is still queued is sent for as long before
+    /// that
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub patience: f64,
     /// Write the result as JSON

@@ -116,6 +116,9 @@ impl RunArgs {
                 "--missing is a fraction; write 0 to 1, for instance 0.5 for half of the GETs",
             );
         }
+        if self.seconds <= 0.0 {
+            return usage("--seconds must be above 0; write 10 for ten seconds");
+        }
         let writes = mix.has(Kind::Put) || mix.has(Kind::Delete);
         if self.pipeline > 1 && writes {
             return usage(

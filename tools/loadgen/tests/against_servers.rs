@@ -1,0 +1,170 @@
+//! The command against servers that are wrong, slow or full: what a real daemon should never be.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Serves every connection on a thread of its own: `answer` gets the number of the request.
+fn serve(answer: impl Fn(u64) -> Vec<u8> + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (answer, number) = (Arc::new(answer), Arc::new(AtomicU64::new(0)));
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (answer, number) = (Arc::clone(&answer), Arc::clone(&number));
+            std::thread::spawn(move || talk(stream, &*answer, &number));
+        }
+    });
+    address
+}
+
+fn talk(mut stream: TcpStream, answer: &dyn Fn(u64) -> Vec<u8>, number: &AtomicU64) {
+    let mut head = Vec::new();
+    let mut piece = [0; 4096];
+    while let Ok(len @ 1..) = stream.read(&mut piece) {
+        head.extend_from_slice(&piece[..len]);
+        while let Some(end) = head.windows(4).position(|window| window == b"\r\n\r\n") {
+            head.drain(..end + 4);
+            let bytes = answer(number.fetch_add(1, Ordering::Relaxed));
+            if stream.write_all(&bytes).is_err()
+                || bytes.windows(5).any(|window| window == b"close")
+            {
+                return;
+            }
+        }
+    }
+}
+
+fn not_found() -> Vec<u8> {
+    b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()
+}
+
+fn loadgen(address: SocketAddr, args: &[&str]) -> (Output, Value) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("result.json");
+    let url = format!("http://{address}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hayloft-loadgen"));
+    command
+        .args(["run", "--url", &url, "--objects", "10", "--json", path.to_str().unwrap()])
+        .args(args);
+    let output = command.output().unwrap();
+    let json =
+        std::fs::read(&path).map_or(Value::Null, |text| serde_json::from_slice(&text).unwrap());
+    (output, json)
+}
+
+#[test]
+fn wrong_bytes_are_noticed() {
+    let mut zeros = b"HTTP/1.1 200 OK\r\nContent-Length: 8192\r\n\r\n".to_vec();
+    zeros.resize(zeros.len() + 8192, 0);
+    let address = serve(move |_| zeros.clone());
+    for (verify, is_wrong) in [("full", true), ("head", true), ("none", false)] {
+        let (output, json) = loadgen(address, &["--seconds", "0.2", "--verify", verify]);
+        assert_eq!(output.status.code(), Some(i32::from(is_wrong)), "{verify}");
+        assert_eq!(json["wrong"].as_u64().unwrap() > 0, is_wrong, "{verify}");
+    }
+}
+
+#[test]
+fn a_short_body_is_wrong_and_a_cut_one_an_error() {
+    let short = serve(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc".to_vec());
+    let (output, json) = loadgen(short, &["--seconds", "0.2"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(json["wrong"].as_u64().unwrap() > 0, "{json}");
+    let cut = serve(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 8192\r\n\r\nclose".to_vec());
+    let (output, json) = loadgen(cut, &["--seconds", "0.2"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(json["errors"].as_u64().unwrap() > 0, "{json}");
+    assert!(json["notes"][0].as_str().unwrap().contains("in the middle"), "{json}");
+}
+
+#[test]
+fn rejections_are_counted_apart_and_are_no_errors() {
+    let address = serve(|number| match number % 4 {
+        0 => {
+            b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 5\r\n\r\nbusy\n"
+                .to_vec()
+        }
+        _ => not_found(),
+    });
+    let (output, json) =
+        loadgen(address, &["--seconds", "0.3", "--missing", "1", "--connections", "2"]);
+    assert!(output.status.success(), "{json}");
+    let [rejected, missing] = ["rejected", "missing"].map(|name| &json["operations"][name]);
+    let (some, more) = (rejected["count"].as_u64().unwrap(), missing["count"].as_u64().unwrap());
+    assert!(some > 0 && (2 * some..=4 * some).contains(&more), "{some} and {more}");
+    assert!(rejected["latency_us"]["p50"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_server_that_closes_is_connected_to_again() {
+    let closing = b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let address = serve(|_| closing.to_vec());
+    let (output, json) =
+        loadgen(address, &["--seconds", "0.3", "--missing", "1", "--connections", "2"]);
+    assert!(output.status.success(), "{json}");
+    assert!(json["generator"]["reconnects"].as_u64().unwrap() > 2, "{json}");
+}
+
+#[test]
+fn a_stall_is_seen_by_all_who_were_due_in_it() {
+    let address = serve(|number| {
+        if number == 100 {
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        not_found()
+    });
+    let args = ["--rate", "200", "--arrivals", "constant", "--connections", "1", "--missing", "1"];
+    let (output, json) = loadgen(address, &[&args[..], &["--seconds", "2"]].concat());
+    assert!(output.status.success(), "{json}");
+    let schedule = &json["schedule"];
+    assert_eq!(schedule["intended"], 400);
+    // A hundred were due while it slept: a closed loop would have asked one, and seen one slow answer.
+    let latency = &json["operations"]["missing"]["latency_us"];
+    assert!(latency["p90"].as_f64().unwrap() > 200_000.0, "{json}");
+    assert!(schedule["queue_max"].as_u64().unwrap() >= 50, "{schedule}");
+    let waited = schedule["waited_us"]["max"].as_f64().unwrap();
+    assert!(waited > 400_000.0, "{schedule}");
+}
+
+#[test]
+fn a_server_that_does_not_answer_does_not_hang_the_command() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (output, json) =
+        loadgen(address, &["--seconds", "0.2", "--patience", "0.3", "--connections", "3"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(json["errors"], 3);
+    drop(listener);
+    let (output, _) = loadgen(address, &["--seconds", "0.2"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("cannot connect to") && text.lines().count() == 1, "{text}");
+}
+
+#[test]
+fn wrong_usage_says_what_to_do() {
+    let address = SocketAddr::from(([127, 0, 0, 1], 1));
+    for (args, advice) in [
+        (&["--target", "nginx", "--mix", "put=1"][..], "leave it out of --mix"),
+        (&["--target", "files"], "--target nginx"),
+        (&["--missing", "2"], "0 to 1"),
+        (&["--pipeline", "4", "--mix", "get=1,put=1"], "--pipeline 1"),
+        (&["--pipeline", "4", "--rate", "5"], "leave --pipeline out"),
+        (&["--overwrite", "--mix", "put=1", "--sizes", "10"], "at least 24 bytes"),
+        (&["--target", "seaweedfs", "--by-shard", "http://127.0.0.1:1"], "only Hayloft has shards"),
+        (&["--rate", "0"], "0.001"),
+        (&["--sizes", "8K"], "8KiB"),
+        (&["--url", "https://127.0.0.1:1"], "no TLS"),
+    ] {
+        let (output, _) = loadgen(address, args);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+        assert!(text.contains(advice), "{args:?}: {text}");
+    }
+}
