@@ -47,7 +47,8 @@ pub enum TraceError {
     NoTrace,
     /// It is of another version.
     #[error(
-        "this access trace has version {0}, and only version {VERSION} is known; use the release that wrote it"
+        "this access trace has version {0}, and only version {VERSION} is known; use the release that \
+         wrote it"
     )]
     Version(u32),
 }

@@ -181,8 +181,8 @@ impl Connection {
         Ok(sock)
     }
 
-    /// Writes what is to be sent, as far as one buffer goes: its length, how much of the body is in it, and the
-    /// length of the body.
+    /// Writes what is to be sent, as far as one buffer goes: its length, how much of the body is in it,
+    /// and the length of the body.
     fn compose(&mut self) -> (Buf, u32, u64, u64) {
         let shared = &self.worker.shared;
         let host = &shared.endpoints[self.endpoint].host;

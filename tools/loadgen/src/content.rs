@@ -4,8 +4,8 @@
 use crate::object::Object;
 use crate::random::{Random, mix};
 
-/// Length of the pool (bytes). A prime: no piece that storage deals in (512 B to 1 MiB) is a multiple of it, so
-/// two such pieces of a large object that changed places are noticed.
+/// Length of the pool (bytes). A prime: no piece that storage deals in (512 B to 1 MiB) is a multiple of
+/// it, so two such pieces of a large object that changed places are noticed.
 const PERIOD: usize = 262_147;
 /// The longest piece that is made or compared in one go (bytes).
 pub const PIECE: usize = 64 << 10;
@@ -35,8 +35,8 @@ impl Content {
         Self(pool)
     }
 
-    /// What version `version` of `object` holds. What [`Self::version_in`] finds is 0 after a fill, else the time
-    /// of the write (nanoseconds since 1970).
+    /// What version `version` of `object` holds. What [`Self::version_in`] finds is 0 after a fill, else
+    /// the time of the write (nanoseconds since 1970).
     #[must_use]
     pub fn source(&self, object: &Object, version: u64) -> Source {
         let mut stamp = [0; STAMP];

@@ -1,7 +1,8 @@
 //! Clients that behave badly, many at once: what a server must bear without failing those that behave.
 //!
-//! Each connection is a task that does the same over and over, and a new connection takes the place of one that
-//! the server ends. What is wanted is what the server did: how long it bore them, and what it answered.
+//! Each connection is a task that does the same over and over, and a new connection takes the place of one
+//! that the server ends. What is wanted is what the server did: how long it bore them, and what it
+//! answered.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -24,10 +25,10 @@ use crate::object::Objects;
 use crate::operation::{Kind, Request};
 use crate::plan::Endpoint;
 use crate::random::Random;
+use crate::reactor::ring_for;
 use crate::reply::parse;
 use crate::stats::histogram;
 use crate::target::{HEAD_MAX, Target};
-use crate::worker::ring_for;
 
 const SECOND: u64 = 1_000_000_000;
 /// Before a connection that failed is tried again (nanoseconds).

@@ -9,9 +9,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::error::Error;
 use crate::operation::Source;
 use crate::plan::{Plan, Shared};
+use crate::reactor::{self, Ended, Report};
 use crate::schedule::Kept;
 use crate::stats::Interval;
-use crate::worker::{self, Ended, Report};
 
 /// Descriptors besides connections: rings, files, standard streams.
 const OTHER_FILES: u64 = 64;
@@ -114,8 +114,8 @@ impl Sum<'_> {
     }
 }
 
-/// Runs `plan`. `source` makes the source of each thread's operations, in that thread; `watch` is told of every
-/// second (negative while warming up).
+/// Runs `plan`. `source` makes the source of each thread's operations, in that thread; `watch` is told of
+/// every second (negative while warming up).
 ///
 /// # Errors
 /// When it cannot begin. What goes wrong later is counted.
@@ -134,7 +134,7 @@ pub fn run(
             let reports = reports.clone();
             starts.push(start);
             scope.spawn(move || {
-                worker::run(thread, plan, shared, source(thread), reports, &started)
+                reactor::run(thread, plan, shared, source(thread), reports, &started)
             });
         }
         // The threads hold the others: when all have ended, or one panicked, nothing more comes.

@@ -16,6 +16,7 @@ mod plan;
 mod popularity;
 mod progress;
 mod random;
+mod reactor;
 mod receive;
 mod record;
 mod reply;

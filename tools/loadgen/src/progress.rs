@@ -11,7 +11,8 @@ pub fn line(second: i64, interval: &Interval) {
         return;
     }
     eprintln!(
-        "{second:>5} s  {:>8} requests  {:>7.1} MiB  p50 {:>6} us  p99 {:>7} us  {} rejected  {} errors  {} wrong",
+        "{second:>5} s  {:>8} requests  {:>7.1} MiB  p50 {:>6} us  p99 {:>7} us  \
+         {} rejected  {} errors  {} wrong",
         interval.completed,
         mebibytes(interval.payload),
         micros(0.5),

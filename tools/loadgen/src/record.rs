@@ -48,8 +48,8 @@ fn read(path: &Path, records: &mut Vec<Record>) -> Result<(), Error> {
     }
 }
 
-/// Converts access traces, of several shards for instance, to one in the format oracleGeneral: reads that found
-/// their object, by time.
+/// Converts access traces, of several shards for instance, to one in the format oracleGeneral: reads that
+/// found their object, by time.
 ///
 /// # Errors
 /// When a file cannot be read or written, or is no access trace.

@@ -34,8 +34,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The share of thread `thread` of `threads` in a rate (requests per second, above 0). Constant arrivals of
-    /// the threads interleave.
+    /// The share of thread `thread` of `threads` in a rate (requests per second, above 0). Constant
+    /// arrivals of the threads interleave.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "few threads")]
     pub fn new(arrivals: Arrivals, rate: f64, seed: u64, thread: usize, threads: usize) -> Self {

@@ -5,7 +5,7 @@ use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use hayloft::client::ServerAddress;
@@ -57,11 +57,10 @@ impl Serialize for List {
     }
 }
 
-/// Seconds as a duration in nanoseconds.
+/// Parses a number of seconds, 0 to a year.
 ///
 /// # Errors
-/// For clap.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to a year")]
+/// What to write instead.
 pub fn seconds(text: &str) -> Result<f64, String> {
     let seconds: f64 =
         text.parse().map_err(|_| "write a number of seconds, for instance 10 or 0.5".to_owned())?;
@@ -70,6 +69,11 @@ pub fn seconds(text: &str) -> Result<f64, String> {
     } else {
         Err("write a number of seconds from 0 to a year".to_owned())
     }
+}
+
+/// Parses a number of objects: their numbers stay below those of objects that are never stored.
+pub fn object_count() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..1 << 61)
 }
 
 /// Nanoseconds of so many seconds.
@@ -99,8 +103,8 @@ pub struct TargetArgs {
     /// Size variants of each photo: objects with the same key
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub alts: u32,
-    /// What of a body is compared with what was stored: every byte (about 0.4 us of CPU for 8 KiB), its length
-    /// and first 24 bytes, or its length
+    /// What of a body is compared with what was stored: every byte (about 0.4 us of CPU for 8 KiB), its
+    /// length and first 24 bytes, or its length
     #[arg(long, value_enum, default_value = "full")]
     pub verify: Verify,
     /// Ask SeaweedFS to make writes durable (?fsync=true)
@@ -151,13 +155,14 @@ pub fn endpoint(url: &str) -> Result<Endpoint, Error> {
 #[derive(Clone, Debug, Args, Serialize)]
 pub struct GeneratorArgs {
     /// Threads, each with a ring of its own
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: u16,
     /// Cores to pin the threads to, in turn, for instance 1,4-7 [default: none is pinned]
     #[arg(long, value_name = "LIST")]
     pub cores: Option<List>,
-    /// How long answers are waited for at the end; in an open loop what is still queued is sent for as long before
-    /// that
+    /// How long answers are waited for at the end; in an open loop what is still queued is sent for as
+    /// long before that
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub patience: f64,
     /// Write the result as JSON
@@ -199,7 +204,9 @@ impl GeneratorArgs {
         let path =
             self.hlog.as_ref().map(|path| part.map_or(path.clone(), |part| with_part(path, part)));
         let mut file = path.as_deref().map(LogFile::create).transpose()?;
-        let mut log = file.as_mut().map(|file| file.begin(SystemTime::now())).transpose();
+        // Connections are made in no time.
+        let began = SystemTime::now() + Duration::from_nanos(plan.warmup);
+        let mut log = file.as_mut().map(|file| file.begin(began)).transpose();
         let outcome = load::run(plan, shared, source, &mut |second, interval| {
             if !self.quiet {
                 progress::line(second, interval);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde::Serialize;
 
-use super::common::{GeneratorArgs, TargetArgs, nanos};
+use super::common::{GeneratorArgs, TargetArgs, nanos, object_count};
 use crate::content::Content;
 use crate::error::Error;
 use crate::plan::{Pace, Plan};
@@ -22,10 +22,11 @@ pub struct FillArgs {
     #[command(flatten)]
     target: TargetArgs,
     /// Objects to store
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..1 << 61))]
+    #[arg(long, value_name = "N", value_parser = object_count())]
     objects: u64,
     /// The first of them: the rest of a fill, or more of it
-    #[arg(long, value_name = "I", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..1 << 61))]
+    #[arg(long, value_name = "I", default_value_t = 0)]
+    #[arg(value_parser = clap::value_parser!(u64).range(..1 << 61))]
     first: u64,
     /// Their sizes: SIZE, mix:8KiB=70,64KiB=30, lognormal:MEDIAN,SIGMA[,MIN,MAX] or file:PATH (a size and a
     /// weight in each line)

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::common::{TargetArgs, nanos, seconds, write};
+use super::common::{TargetArgs, nanos, object_count, seconds, write};
 use crate::error::Error;
 use crate::flood::{self, Endured, Flood, Misbehaviour};
 use crate::load::make_room;
@@ -30,7 +30,7 @@ pub struct FloodArgs {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     seconds: f64,
     /// Objects that were filled, which slow readers ask for
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..1 << 61))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = object_count())]
     objects: u64,
     /// Their sizes, as they were filled
     #[arg(long, default_value = "8KiB")]
@@ -111,7 +111,8 @@ impl FloodArgs {
         };
         if !self.quiet {
             println!(
-                "{} connections, {} ended by the server after {} ms (p50) to {} ms, {} refused; answers: {:?}",
+                "{} connections, {} ended by the server after {} ms (p50) to {} ms, {} refused; \
+                 answers: {:?}",
                 endured.opened,
                 endured.ended,
                 lives.p50,

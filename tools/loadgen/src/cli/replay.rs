@@ -114,7 +114,7 @@ impl ReplayArgs {
         }
         let writes = trace.entries.iter().any(|entry| entry.is_write);
         if writes && !self.target.target.takes(Kind::Put) {
-            let advice = "this target only reads, and the trace writes; leave op out of --columns to read all";
+            let advice = "this target only reads, and the trace writes; leave op out of --columns";
             return Err(Error::Usage(advice.to_owned()));
         }
         let shared = Arc::new(self.target.shared(Sizes::Listed(trace.sizes.clone().into()))?);

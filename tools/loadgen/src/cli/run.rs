@@ -7,7 +7,7 @@ use hayloft::size::ByteSize;
 use serde::Serialize;
 
 use super::by_shard;
-use super::common::{GeneratorArgs, TargetArgs, nanos, seconds};
+use super::common::{GeneratorArgs, TargetArgs, nanos, object_count, seconds};
 use crate::content::STAMP;
 use crate::error::Error;
 use crate::operation::{Kind, Mix};
@@ -29,7 +29,7 @@ pub struct RunArgs {
     #[command(flatten)]
     target: TargetArgs,
     /// Objects that were filled
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..1 << 61))]
+    #[arg(long, value_name = "N", value_parser = object_count())]
     objects: u64,
     /// Their sizes, as they were filled
     #[arg(long, default_value = "8KiB")]
@@ -43,9 +43,9 @@ pub struct RunArgs {
     /// Connections of all threads
     #[arg(long, value_name = "C", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
-    /// Send so many requests per second, whether or not there were answers (an open loop); latency counts from
-    /// when a request was due. --connections is then the most that are in flight [default: a closed loop, in
-    /// which each connection asks again when it was answered]
+    /// Send so many requests per second, whether or not there were answers (an open loop); latency counts
+    /// from when a request was due. --connections is then the most that are in flight [default: a closed
+    /// loop, in which each connection asks again when it was answered]
     #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
     rate: Option<f64>,
     /// The same at several rates, one after the other, each for --warmup and --seconds
@@ -58,9 +58,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "ADMIN_URL")]
     by_shard: Option<String>,
     /// Requests in flight on each connection (GETs and ranges only)
-    #[arg(long, value_name = "D", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=PIPELINE_MAX))]
+    #[arg(long, value_name = "D", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=PIPELINE_MAX))]
     pipeline: u16,
-    /// Which objects are asked for: uniform, zipf:EXPONENT (any from 0 to 20), or age:EXPONENT (the newest most)
+    /// Which objects are asked for: uniform, zipf:EXPONENT (any from 0 to 20), or age:EXPONENT (the newest
+    /// most)
     #[arg(long, default_value = "uniform")]
     popularity: PopularityArg,
     /// What is done, and how often relative to one another; a DELETE takes what this run wrote

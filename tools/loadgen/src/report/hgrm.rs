@@ -1,5 +1,5 @@
-//! A histogram as text by percentile (`.hgrm`), as HdrHistogram's `outputPercentileDistribution` writes it and
-//! its plotter reads it. Values are milliseconds.
+//! A histogram as text by percentile (`.hgrm`), as HdrHistogram's `outputPercentileDistribution` writes it
+//! and its plotter reads it. Values are milliseconds.
 
 use std::fmt::Write;
 

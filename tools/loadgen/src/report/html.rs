@@ -1,5 +1,7 @@
 //! A load as a page: the table, and plots as SVG in it. Nothing is loaded from elsewhere.
 
+use hdrhistogram::Histogram;
+
 use super::plot::{Chart, Line, Scale, escape};
 use super::summary::Summary;
 use super::table;
@@ -8,7 +10,8 @@ use super::table;
 const POINTS_PER_DECADE: f64 = 20.0;
 
 const STYLE: &str = "\
-body{font:15px/1.45 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
+body{font:15px/1.45 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
+body{color:#222;background:#fff}
 pre{background:#f4f4f4;padding:.8rem;overflow-x:auto;font-size:12px}
 svg{width:100%;height:auto;margin:1rem 0}
 svg text{font:12px system-ui,sans-serif;fill:#333}
@@ -36,22 +39,18 @@ pub fn render(summary: &Summary) -> String {
     )
 }
 
-#[expect(clippy::cast_precision_loss, reason = "latencies up to ten minutes, counts of answers")]
+/// Of a sweep a curve for each rate, else one for each kind of answer.
 fn by_percentile(summary: &Summary) -> String {
-    let lines: Vec<Line> = summary
-        .histograms
-        .iter()
+    let kinds = summary.histograms.iter().map(|(name, histogram)| ((*name).to_owned(), histogram));
+    let rates = summary.sweep.iter().map(|load| {
+        let rate = load.schedule.as_ref().map_or(0.0, |schedule| schedule.rate);
+        (format!("{rate}/s"), &load.served)
+    });
+    let curves: Vec<_> = if summary.sweep.is_empty() { kinds.collect() } else { rates.collect() };
+    let lines: Vec<Line> = curves
+        .into_iter()
         .filter(|(_, histogram)| !histogram.is_empty())
-        .map(|(name, histogram)| {
-            let decades = (histogram.len() as f64).log10();
-            let steps =
-                std::iter::successors(Some(0.0), |step| Some(step + 1.0 / POINTS_PER_DECADE));
-            let points = steps.take_while(|step| *step <= decades).map(|step: f64| {
-                let odds = 10_f64.powf(step);
-                (odds, histogram.value_at_quantile(1.0 - 1.0 / odds) as f64 / 1000.0)
-            });
-            Line { name: (*name).to_owned(), points: points.collect() }
-        })
+        .map(|(name, histogram)| Line { name, points: percentiles(histogram) })
         .collect();
     Chart {
         title: "Latency by percentile",
@@ -60,6 +59,18 @@ fn by_percentile(summary: &Summary) -> String {
         lines: &lines,
     }
     .render()
+}
+
+/// 1 / (1 - quantile) and the latency there (microseconds).
+#[expect(clippy::cast_precision_loss, reason = "latencies up to ten minutes, counts of answers")]
+fn percentiles(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
+    let decades = (histogram.len() as f64).log10();
+    let steps = std::iter::successors(Some(0.0), |step| Some(step + 1.0 / POINTS_PER_DECADE));
+    let points = steps.take_while(|step| *step <= decades).map(|step: f64| {
+        let odds = 10_f64.powf(step);
+        (odds, histogram.value_at_quantile(1.0 - 1.0 / odds) as f64 / 1000.0)
+    });
+    points.collect()
 }
 
 fn line(name: &str, points: impl Iterator<Item = (f64, f64)>) -> Line {

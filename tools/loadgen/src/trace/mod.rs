@@ -90,12 +90,13 @@ pub struct Trace {
     pub entries: Vec<Entry>,
     /// Lengths of its objects (bytes), as they first appear.
     pub sizes: Vec<u64>,
-    /// Deletes, which are left out: whether a read behind one finds anything would depend on which came first.
+    /// Deletes, which are left out: whether a read behind one finds anything would depend on which came
+    /// first.
     pub deletes: u64,
 }
 
-/// Spatial sampling: an object is taken with all its requests or not at all (Waldspurger et al., "Efficient MRC
-/// construction with SHARDS", FAST 2015).
+/// Spatial sampling: an object is taken with all its requests or not at all (Waldspurger et al.,
+/// "Efficient MRC construction with SHARDS", FAST 2015).
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,6 +1,6 @@
-//! libCacheSim's oracleGeneral: packed little-endian records of 24 bytes (`traceReader/customizedReader` of
-//! libCacheSim): u32 time in seconds, u64 object, u32 size in bytes, i64 number of the next request for the same
-//! object (the first request has number 1), or -1.
+//! libCacheSim's oracleGeneral: packed little-endian records of 24 bytes (`traceReader/customizedReader`
+//! of libCacheSim): u32 time in seconds, u64 object, u32 size in bytes, i64 number of the next request for
+//! the same object (the first request has number 1), or -1.
 
 use std::io::Read;
 

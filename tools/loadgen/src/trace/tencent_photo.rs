@@ -1,7 +1,7 @@
-//! Tencent's photo cache (Zhou et al., "Demystifying cache policies for photo stores at scale: a Tencent case
-//! study", ICS 2018), as SNIA publishes it: lines of eight fields with blanks between them. They are the time
-//! (YYYYMMDDHHMMSS), a checksum that names the photo, its format (0 or 5; others mark errors), the variant of its
-//! size, the bytes returned, hit or miss, the terminal, and the response time.
+//! Tencent's photo cache (Zhou et al., "Demystifying cache policies for photo stores at scale: a Tencent
+//! case study", ICS 2018), as SNIA publishes it: lines of eight fields with blanks between them. They are
+//! the time (YYYYMMDDHHMMSS), a checksum that names the photo, its format (0 or 5; others mark errors),
+//! the variant of its size, the bytes returned, hit or miss, the terminal, and the response time.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -39,8 +39,8 @@ fn access(line: &str) -> Result<Option<Access>, String> {
     Ok(Some(Access { time: seconds(time)? * 1_000_000_000, id, size, action: Action::Read }))
 }
 
-/// Seconds since the beginning of the year 0 of a calendar whose months all have 31 days: only differences within
-/// a month matter, and order.
+/// Seconds since the beginning of the year 0 of a calendar whose months all have 31 days: only differences
+/// within a month matter, and order.
 fn seconds(text: &str) -> Result<u64, String> {
     let bad = || format!("{text:?} is no time; it must be YYYYMMDDHHMMSS");
     if text.len() != 14 || !text.bytes().all(|byte| byte.is_ascii_digit()) {

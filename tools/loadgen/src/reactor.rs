@@ -1,0 +1,291 @@
+//! One thread of a load: its ring, and the loop that keeps time.
+
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+
+use hayloft::buffer::{PAGE, Pool, Region};
+use hayloft::op::Driver;
+use hayloft::ring::{Prepared, Registration, Ring, RingOptions, prepare};
+use hayloft::runtime::{Runtime, split_mix};
+use hayloft::sys::monotonic_ns;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+
+use crate::connection;
+use crate::error::Error;
+use crate::operation::Source;
+use crate::plan::{Plan, Shared, Times};
+use crate::schedule::{Kept, Schedule};
+use crate::stats::Interval;
+use crate::worker::Worker;
+
+/// Memory beyond two pages for each connection (bytes): what the ring keeps ready, and bodies.
+const SPARE: usize = 192 << 20;
+/// The most that a pool can have (bytes).
+const POOL_MAX: usize = 1 << 30;
+const SECOND: u64 = 1_000_000_000;
+
+/// What a thread tells.
+pub enum Report {
+    /// It is ready to begin, or cannot.
+    Ready(Result<(), Error>),
+    /// A thread's second is over: the thread, the number of the second from the beginning of the measured
+    /// time on (negative while warming up), and what was counted.
+    Second(usize, i64, Box<Interval>),
+    /// A thread has ended.
+    Ended(usize, Box<Ended>),
+}
+
+/// The last report of a thread.
+pub struct Ended {
+    /// The second in which it ended.
+    pub second: i64,
+    /// What was counted since the last full second.
+    pub rest: Interval,
+    /// CPU time in the measured time (nanoseconds).
+    pub cpu: u64,
+    /// Calls of `io_uring_enter` in it.
+    pub enters: u64,
+    /// How an open loop kept its schedule.
+    pub kept: Kept,
+    /// When its source had no more, or the time was over (nanoseconds of the monotonic clock).
+    pub finished: u64,
+}
+
+/// The loop of a thread.
+struct Reactor {
+    thread: usize,
+    worker: Rc<Worker>,
+    runtime: Runtime,
+    ring: Ring,
+    schedule: Option<Schedule>,
+    reports: mpsc::Sender<Report>,
+    /// The second that is being counted.
+    second: i64,
+    /// CPU time and enters at the beginning and at the end of the measured time.
+    begin: Option<(u64, u64)>,
+    end: Option<(u64, u64)>,
+    /// Since when nothing new begins.
+    finished: Option<u64>,
+    /// Where each connection leads to.
+    endpoints: Vec<usize>,
+}
+
+/// Runs thread `thread` of a load to its end; `start` says when to begin.
+pub fn run(
+    thread: usize,
+    plan: &Plan,
+    shared: &Arc<Shared>,
+    source: Box<dyn Source>,
+    reports: mpsc::Sender<Report>,
+    start: &mpsc::Receiver<Times>,
+) {
+    match Reactor::new(thread, plan, shared, source, reports.clone(), start) {
+        Ok(Some(reactor)) => reactor.run(),
+        Ok(None) => {}
+        Err(error) => drop(reports.send(Report::Ready(Err(error)))),
+    }
+}
+
+fn failed(what: &str, error: &dyn std::fmt::Display) -> Error {
+    Error::Failed(format!("cannot {what}: {error}"))
+}
+
+/// A ring with memory for `connections`.
+///
+/// # Errors
+/// When the kernel has none, or they are too many.
+pub fn ring_for(connections: usize) -> Result<(Prepared, Pool), Error> {
+    let len = 2 * PAGE * connections + SPARE;
+    if len > POOL_MAX {
+        let advice =
+            format!("{connections} connections are too many for one thread; use more --threads");
+        return Err(Error::Usage(advice));
+    }
+    let region = Region::map(1, len).map_err(|error| failed("map the buffers", &error))?;
+    let prepared = prepare(1, &region, Registration::None);
+    let prepared =
+        prepared.map_err(|error| Error::Failed(error.to_string()))?.pop().expect("one ring");
+    Ok((prepared, Pool::new(&region, 0)))
+}
+
+impl Reactor {
+    /// Connects, says so, and waits for the start; nothing when there is none.
+    fn new(
+        thread: usize,
+        plan: &Plan,
+        shared: &Arc<Shared>,
+        source: Box<dyn Source>,
+        reports: mpsc::Sender<Report>,
+        start: &mpsc::Receiver<Times>,
+    ) -> Result<Option<Self>, Error> {
+        if let Some(core) = plan.core(thread) {
+            hayloft::sys::pin_to_core(core).map_err(|error| {
+                Error::Usage(format!(
+                    "cannot run on core {core}: {error}; see --cores and what cores there are"
+                ))
+            })?;
+        }
+        let endpoints = plan.endpoints_of(thread, shared.endpoints.len());
+        let (prepared, pool) = ring_for(endpoints.len())?;
+        let options = RingOptions { device_in_flight: 1, buffered: false };
+        let ring = Ring::start(prepared, pool.clone(), Vec::new(), options);
+        let ring = ring.map_err(|error| failed("start a ring", &error))?;
+        let mut state = plan.seed;
+        let runtime = Runtime::new(&ring, pool.clone(), move || split_mix(&mut state));
+        let mut sockets = Vec::with_capacity(endpoints.len());
+        for endpoint in &endpoints {
+            sockets.push(connection::open(&shared.endpoints[*endpoint])?);
+        }
+        let _ = reports.send(Report::Ready(Ok(())));
+        let Ok(times) = start.recv() else { return Ok(None) };
+        let handle = runtime.handle();
+        let worker =
+            Worker::new(handle, &pool, shared, source, times, plan.is_open(), sockets.len());
+        let worker = Rc::new(worker);
+        for (endpoint, socket) in endpoints.iter().zip(sockets) {
+            handle.spawn(connection::serve(Rc::clone(&worker), *endpoint, socket, plan.pipeline));
+        }
+        Ok(Some(Self {
+            thread,
+            worker,
+            runtime,
+            ring,
+            schedule: plan.schedule(thread),
+            reports,
+            second: times.second(monotonic_ns()),
+            begin: None,
+            end: None,
+            finished: None,
+            endpoints,
+        }))
+    }
+
+    fn run(mut self) {
+        loop {
+            let now = self.runtime.handle().now();
+            self.keep_time(now);
+            self.arrive(now);
+            self.runtime.run_ready();
+            if self.worker.live() == 0 || self.is_patience_over(now) {
+                return self.end();
+            }
+            let until = self.until(now);
+            self.runtime.exchange(&mut self.ring, until);
+        }
+    }
+
+    /// After the end, what waits is sent for a while, and then answers are waited for.
+    fn is_patience_over(&self, now: u64) -> bool {
+        let (Some(finished), patience) = (self.finished, self.worker.times.patience) else {
+            return false;
+        };
+        let sends = if self.worker.is_open { patience } else { 0 };
+        if now >= finished + sends {
+            self.worker.give_up();
+        }
+        now >= finished + sends + patience
+    }
+
+    /// Until when there is nothing to do without a completion.
+    fn until(&self, now: u64) -> u64 {
+        let times = &self.worker.times;
+        let tick = times.begin.saturating_add_signed((self.second + 1) * SECOND.cast_signed());
+        let mut until = tick.clamp(now, now + SECOND);
+        if let Some(due) = self.due() {
+            until = until.min(due);
+        }
+        if self.end.is_none() {
+            until = until.min(times.end);
+        }
+        if let Some(finished) = self.finished {
+            // The end of patience must not wait for the next full second.
+            let over = finished + times.patience;
+            until = if over > now { until.min(over) } else { until.min(over + times.patience) };
+        }
+        until
+    }
+
+    /// When the next request is due (nanoseconds of the monotonic clock), in an open loop.
+    fn due(&self) -> Option<u64> {
+        if self.finished.is_some() || !self.worker.is_open {
+            return None;
+        }
+        let since_start = match &self.schedule {
+            Some(schedule) => schedule.due(),
+            None => self.worker.due()?,
+        };
+        Some(self.worker.times.start.saturating_add(since_start))
+    }
+
+    fn usage(&self) -> (u64, u64) {
+        let cpu = getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |usage| {
+            usage.user_time().num_nanoseconds() + usage.system_time().num_nanoseconds()
+        });
+        (u64::try_from(cpu).unwrap_or(0), self.ring.counts().enters)
+    }
+
+    /// Seconds that are over are reported; at the end of the time nothing new begins.
+    fn keep_time(&mut self, now: u64) {
+        let times = self.worker.times;
+        if self.begin.is_none() && now >= times.begin {
+            self.begin = Some(self.usage());
+        }
+        if self.end.is_none() && now >= times.end {
+            self.end = Some(self.usage());
+            self.finish(now);
+        }
+        let second = times.second(now);
+        if second > self.second && self.end.is_none() {
+            let counted = Box::new(self.worker.take_interval());
+            let _ = self.reports.send(Report::Second(self.thread, self.second, counted));
+            self.second = second;
+        }
+    }
+
+    /// Puts what is due into the queues.
+    fn arrive(&mut self, now: u64) {
+        while let Some(due) = self.due().filter(|due| *due <= now && *due < self.worker.times.end) {
+            if !self.worker.arrive(due) {
+                return self.finish(now);
+            }
+            if let Some(schedule) = &mut self.schedule {
+                schedule.advance();
+            }
+        }
+        if self.worker.is_open && self.schedule.is_none() && self.due().is_none() {
+            self.finish(now);
+        }
+    }
+
+    /// Begins nothing new.
+    fn finish(&mut self, now: u64) {
+        if self.finished.is_none() {
+            self.finished = Some(now);
+            self.worker.stop(&self.endpoints);
+        }
+    }
+
+    fn end(mut self) {
+        let now = monotonic_ns();
+        let (begin, end) = (self.begin.unwrap_or((0, 0)), self.end.unwrap_or_else(|| self.usage()));
+        let mut rest = self.worker.take_interval();
+        let unanswered = self.worker.in_flight();
+        rest.errors += unanswered;
+        if unanswered > 0 {
+            let seconds = self.worker.times.patience / SECOND;
+            rest.note(|| {
+                format!("{unanswered} requests had no answer {seconds} s after the end; see the server's log")
+            });
+        }
+        let ended = Ended {
+            second: self.second,
+            rest,
+            cpu: end.0.saturating_sub(begin.0),
+            enters: end.1.saturating_sub(begin.1),
+            kept: self.worker.take_kept(),
+            finished: self.finished.take().unwrap_or(now),
+        };
+        let _ = self.reports.send(Report::Ended(self.thread, Box::new(ended)));
+    }
+}
