@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn the_length_of_the_pool_is_a_prime() {
         assert!((2..=512).all(|divisor| !PERIOD.is_multiple_of(divisor)));
-        assert!(PERIOD < 513 * 513);
+        const { assert!(PERIOD < 513 * 513) };
     }
 
     #[test]

@@ -169,21 +169,25 @@ impl Crowd {
                 }
                 Err(_) => Through::Refused,
             };
-            let mut endured = self.endured.borrow_mut();
-            match through {
-                Through::Ended => {
-                    endured.ended += 1;
-                    endured.lives.saturating_record(self.handle.now() - began);
-                }
-                Through::Refused => endured.refused += 1,
-                Through::Left => {}
-            }
-            drop(endured);
+            self.count(&through, self.handle.now() - began);
             if matches!(through, Through::Refused) {
                 self.handle.sleep_until(self.handle.now() + PAUSE).await;
             }
         }
         self.live.set(self.live.get() - 1);
+    }
+
+    /// Counts a connection that lived so long (nanoseconds).
+    fn count(&self, through: &Through, life: u64) {
+        let mut endured = self.endured.borrow_mut();
+        match through {
+            Through::Ended => {
+                endured.ended += 1;
+                endured.lives.saturating_record(life);
+            }
+            Through::Refused => endured.refused += 1,
+            Through::Left => {}
+        }
     }
 
     async fn client(&self, sock: Sock) -> Through {
