@@ -91,6 +91,8 @@ fn stamp_from(source: &Source, position: u64) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -138,9 +140,11 @@ mod tests {
     proptest! {
         #[test]
         fn any_piece_is_that_of_the_whole(start in 0_usize..600_000, len in 0_usize..PIECE, flip: usize) {
-            let content = Content::new();
+            static POOL: LazyLock<Content> = LazyLock::new(Content::new);
+            static BYTES: LazyLock<Vec<u8>> =
+                LazyLock::new(|| whole(&POOL, &POOL.source(&object(3, 700_000), 9), 700_000));
+            let (content, bytes) = (&*POOL, &*BYTES);
             let source = content.source(&object(3, 700_000), 9);
-            let bytes = whole(&content, &source, 700_000);
             let mut piece = vec![0; len];
             content.write(&source, start as u64, &mut piece);
             prop_assert_eq!(&piece, &bytes[start..start + len]);

@@ -1,5 +1,6 @@
 //! The objects as files in directories, as nginx serves them.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,12 +35,6 @@ pub fn fill(
     threads: usize,
 ) -> Result<Written, Error> {
     let began = Instant::now();
-    for top in 0..=u8::MAX {
-        for below in 0..=u8::MAX {
-            let path = dir.join(format!("{top:02x}/{below:02x}"));
-            std::fs::create_dir_all(&path).map_err(Error::file("create", &path))?;
-        }
-    }
     let (next, bytes) = (AtomicU64::new(first), AtomicU64::new(0));
     let work = || {
         loop {
@@ -68,7 +63,14 @@ fn write(dir: &Path, content: &Content, object: &Object) -> Result<(), Error> {
         content.write(&source, (n * PIECE) as u64, piece);
     }
     let path = dir.join(file_path(object));
-    std::fs::write(&path, data).map_err(Error::file("write", &path))
+    match std::fs::write(&path, &data) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        written => return written.map_err(Error::file("write", &path)),
+    }
+    // The first file of its directory.
+    let parent = path.parent().expect("a file below two directories");
+    std::fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
+    std::fs::write(&path, &data).map_err(Error::file("write", &path))
 }
 
 #[cfg(test)]
@@ -100,7 +102,7 @@ mod tests {
         let sizes = Sizes::Fixed(1);
         let objects = Objects { seed: 4, keys: Keys::Random, alts: 1, volumes: vec![1], sizes };
         let error = fill(dir.path(), &objects, &Arc::new(Content::new()), 0, 1, 1).unwrap_err();
-        assert!(error.to_string().contains("cannot create"), "{error}");
+        assert!(error.to_string().contains("cannot write"), "{error}");
         assert_eq!(error.exit_code(), 1);
     }
 }

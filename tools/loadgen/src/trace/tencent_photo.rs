@@ -39,15 +39,22 @@ fn access(line: &str) -> Result<Option<Access>, String> {
     Ok(Some(Access { time: seconds(time)? * 1_000_000_000, id, size, action: Action::Read }))
 }
 
-/// Seconds since the beginning of the year 0 of a calendar whose months all have 31 days: only differences
-/// within a month matter, and order.
+/// Seconds since 1970 of YYYYMMDDHHMMSS. Counts in years that begin on the first of March, so that the leap
+/// day comes last (Howard Hinnant, "chrono-compatible low-level date algorithms").
 fn seconds(text: &str) -> Result<u64, String> {
-    let bad = || format!("{text:?} is no time; it must be YYYYMMDDHHMMSS");
+    let bad = || format!("{text:?} is no time; it must be YYYYMMDDHHMMSS, from 1970 to 2399");
     if text.len() != 14 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(bad());
     }
     let part = |range: std::ops::Range<usize>| text[range].parse::<u64>().expect("digits");
-    let days = (part(0..4) * 12 + part(4..6)) * 31 + part(6..8);
+    let (year, month, day) = (part(0..4), part(4..6), part(6..8));
+    if !(1970..2400).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return Err(bad());
+    }
+    let years = if month > 2 { year } else { year - 1 };
+    let months = (month + 9) % 12;
+    let since_march_0 = years * 365 + years / 4 - years / 100 + years / 400;
+    let days = since_march_0 + (153 * months + 2) / 5 + day - 1 - 719_468;
     Ok(((days * 24 + part(8..10)) * 60 + part(10..12)) * 60 + part(12..14))
 }
 
@@ -74,6 +81,27 @@ mod tests {
             read[0].id == read[2].id && read[0].id != read[1].id,
             "variants are objects of their own"
         );
+    }
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        for (text, expected) in [
+            ("19700101000000", 0),
+            ("20000229235959", 951_868_799),
+            ("20160201164604", 1_454_345_164),
+            ("21000301000000", 4_107_542_400),
+        ] {
+            assert_eq!(seconds(text), Ok(expected));
+        }
+        for text in [
+            "1970010100000",
+            "20161301000000",
+            "20160100000000",
+            "24000101000000",
+            "x9700101000000",
+        ] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
     }
 
     #[test]
