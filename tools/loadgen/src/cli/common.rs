@@ -103,7 +103,7 @@ pub struct TargetArgs {
     /// Size variants of each photo: objects with the same key
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub alts: u32,
-    /// What of a body is compared with what was stored: every byte (about 0.4 us of CPU for 8 KiB), its
+    /// What of a body is compared with what was stored: every byte (below 1 us of CPU for 8 KiB), its
     /// length and first 24 bytes, or its length
     #[arg(long, value_enum, default_value = "full")]
     pub verify: Verify,
