@@ -1,5 +1,6 @@
 //! The project's own commands. `cargo xtask test` is the whole suite, as CI runs it.
 
+mod bench;
 mod crash_states;
 mod fuzz;
 mod long_run;
@@ -27,6 +28,10 @@ cargo xtask kills [--kills N]      kills the daemon so often under load (1000), 
 cargo xtask crash-states [--states N]
                                    looks at so many states (20000000) that power cuts can leave of
                                    histories of three operations, and records it under bench/results/
+cargo xtask bench [FLAG...]        measures Hayloft against the device, nginx and SeaweedFS, pair by pair, and
+                                   records it there; hours. --quick tries it out, --only NAME,...
+                                   chooses workloads, --readme puts the goals into README.md; --help
+                                   lists the flags. As root it makes an XFS of its own, else --dir DIR
 cargo xtask read-path              measures the read path of the release build and records it
                                    under bench/results/
 cargo xtask hostile                measures what clients that dawdle or hang up cost the others, and
@@ -77,6 +82,7 @@ fn main() -> ExitCode {
         ["seeds", ref rest @ ..] => long_run::count(rest, "--seeds", 200_000).map(long_run::seeds),
         ["kills", ref rest @ ..] => long_run::count(rest, "--kills", 1000).map(long_run::kills),
         ["crash-states", ref flags @ ..] => Some(crash_states::run_long(flags)),
+        ["bench", ref flags @ ..] => Some(bench::bench(flags)),
         ["read-path"] => Some(suite::read_path()),
         ["hostile"] => Some(suite::hostile()),
         ["powercut", ref flags @ ..] => Some(suite::powercut(flags)),

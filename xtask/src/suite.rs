@@ -58,7 +58,10 @@ fn is_installed(tool: &str) -> bool {
 }
 
 /// Installs what is missing, or says what is.
-fn require(tools: &[(&str, &str)]) -> Result<(), Failed> {
+///
+/// # Errors
+/// When it cannot be installed.
+pub fn require(tools: &[(&str, &str)]) -> Result<(), Failed> {
     let missing = || tools.iter().filter(|(tool, _)| !is_installed(tool));
     let packages: Vec<&str> = missing().map(|(_, package)| *package).collect();
     if packages.is_empty() {

@@ -19,10 +19,33 @@ impl Xfs {
     /// # Errors
     /// What failed.
     pub fn mount(dir: &Path, len: u64) -> Result<Self, Failed> {
+        Self::mount_on(dir, |image| {
+            run(Command::new("fallocate").args(["-l", &len.to_string()]).arg(image))
+        })
+    }
+
+    /// The same, on a file all of whose blocks were written: on one that was only reserved, the first write to
+    /// a block makes the file system below note something at the next flush, which no real device does.
+    ///
+    /// # Errors
+    /// What failed.
+    pub fn mount_written(dir: &Path, len: u64) -> Result<Self, Failed> {
+        Self::mount_on(dir, |image| {
+            let mut dd = Command::new("dd");
+            dd.args(["if=/dev/zero", "bs=4M", "oflag=direct", "conv=fsync", "status=none"]);
+            dd.arg(format!("count={}", len >> 22)).arg(format!("of={}", image.display()));
+            run(&mut dd)
+        })
+    }
+
+    fn mount_on(
+        dir: &Path,
+        make_image: impl FnOnce(&Path) -> Result<(), Failed>,
+    ) -> Result<Self, Failed> {
         let (image, mount) = (dir.join("xfs.img"), dir.join("xfs"));
         std::fs::create_dir_all(&mount).map_err(|error| failed("make the mount point", &error))?;
-        run(Command::new("fallocate").args(["-l", &len.to_string()]).arg(&image))?;
-        run(Command::new("mkfs.xfs").args(["-q", "-f"]).arg(&image))?;
+        make_image(&image)?;
+        run(Command::new("mkfs.xfs").args(["-q", "-f", "-K"]).arg(&image))?;
         let attached = Command::new("losetup")
             .args(["--find", "--show", "--direct-io=on"])
             .arg(&image)

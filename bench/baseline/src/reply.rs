@@ -1,0 +1,26 @@
+//! The head of an answer with a photo, with the fields that the daemon's has: the client has the same to read.
+
+use hayloft::http::date;
+use hayloft::http::reply::{DEFAULT_CONTENT_TYPE, ReplyHead};
+use hayloft::http::status::Status;
+
+/// What the daemon sends by default (`hayloft config check` shows it).
+const CACHE_CONTROL: &[u8] = b"public, max-age=86400";
+
+/// The head of a 200 with `len` bytes of body; `etag` and `modified_seconds` (since 1970) are the photo's.
+pub fn object_head(
+    date: &[u8; date::LEN],
+    len: u64,
+    etag: u64,
+    modified_seconds: u64,
+) -> ReplyHead<'_> {
+    ReplyHead {
+        content_length: len,
+        content_type: Some(DEFAULT_CONTENT_TYPE),
+        etag: Some(etag),
+        last_modified: Some(modified_seconds),
+        cache_control: Some(CACHE_CONTROL),
+        volume_writable: Some(true),
+        ..ReplyHead::new(Status::OK, date)
+    }
+}

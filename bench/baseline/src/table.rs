@@ -1,0 +1,82 @@
+//! Where the photos of a data directory are: found with the daemon's own recovery, kept in a plain hash table.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use hayloft::datadir::DataDir;
+use hayloft::limits::BLOCK;
+use hayloft::offline::{Offline, Selection};
+use hayloft::volume::Superblock;
+use nix::libc;
+
+use crate::error::Error;
+
+/// Where a needle stands in its file (bytes).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// First byte.
+    pub offset: u64,
+    /// Length, with header, checksums and footer.
+    pub len: usize,
+}
+
+/// A volume file, open to be read with direct I/O.
+pub struct OpenVolume {
+    /// The file.
+    pub file: File,
+    /// What its checksums are bound to.
+    pub incarnation: u64,
+    /// Key and alternate key to place.
+    pub needles: HashMap<(u64, u32), Place>,
+}
+
+/// Reads and verifies every live needle of a data directory and notes where it is, by volume. The daemon may
+/// start when this returns: nothing is locked any more, and what a volume holds never moves.
+///
+/// # Errors
+/// When the directory is in use or no data directory, or a volume holds what one read cannot get: damage, or
+/// a body in parts.
+pub fn open(data: &Path) -> Result<HashMap<u32, OpenVolume>, Error> {
+    let mut volumes = HashMap::new();
+    for file in DataDir::open_read_only(data)?.volumes()? {
+        volumes.insert(file.id, open_volume(&file.path)?);
+    }
+    let selection = Selection { data: vec![data.to_owned()], ..Selection::default() };
+    let mut refused = None;
+    let listed = Offline::open(&selection)?.table(false, &mut |_| {}, &mut |row| {
+        let refusal = match row {
+            Ok(row) if row.kind == "needle" => {
+                let len = usize::try_from(row.length).expect("a needle is about 1 MiB at most");
+                let needles = volumes.get_mut(&row.volume).map(|volume| &mut volume.needles);
+                let needles = needles.ok_or_else(|| io::Error::other("a volume came late"))?;
+                needles.insert((row.key, row.alt), Place { offset: row.offset, len });
+                return Ok(());
+            }
+            Ok(row) => (row.volume, format!("the body of {}/{} is in parts", row.key, row.alt)),
+            Err(unlisted) => (unlisted.volume, unlisted.damage),
+        };
+        refused.get_or_insert(refusal);
+        Ok(())
+    });
+    listed.map_err(|error| Error::Step("list the needles", error))?;
+    match refused {
+        Some((volume, what)) => Err(Error::Volume { volume, what }),
+        None => Ok(volumes),
+    }
+}
+
+fn open_volume(path: &PathBuf) -> Result<OpenVolume, Error> {
+    let failed = |what| move |error| Error::File { what, path: path.clone(), error };
+    let mut block = vec![0; usize::try_from(BLOCK).expect("a block is 4 KiB")];
+    let plain = File::open(path).map_err(failed("open"))?;
+    plain.read_exact_at(&mut block, 0).map_err(failed("read"))?;
+    let superblock = Superblock::decode(&block).map_err(|error| {
+        failed("read the superblock of")(io::Error::new(io::ErrorKind::InvalidData, error))
+    })?;
+    let direct = File::options().read(true).custom_flags(libc::O_DIRECT).open(path);
+    let file = direct.map_err(failed("open for direct I/O"))?;
+    Ok(OpenVolume { file, incarnation: superblock.incarnation, needles: HashMap::new() })
+}

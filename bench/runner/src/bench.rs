@@ -1,0 +1,277 @@
+//! The whole measurement: data for data, workload for workload, round for round.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::block::Record;
+use crate::error::{Error, file};
+use crate::loadgen::Objects;
+use crate::machine::Machine;
+use crate::measure::{Measure, Times};
+use crate::servers::{Server, Servers};
+use crate::stand::Stand;
+use crate::workload::{Data, Pace, WORKLOADS, Workload};
+
+/// The data are so many times larger than the memory that a server may use.
+const TIMES_MEMORY: u64 = 4;
+/// Large objects are read in a few pieces each: half of the data are enough.
+const LARGE_PART: u64 = 2;
+/// Shards are compared in processor time, without anybody's page cache: these bytes are enough.
+const SHARDS_LEN: u64 = 512 << 20;
+/// Connections that fill.
+const FILLERS: u32 = 64;
+/// What a daemon may write (bytes a second): room for that is in its volumes.
+const WRITE_RATE: f64 = 1e9;
+/// Share of the bytes that are written in a workload of reads and writes.
+const MIXED_SHARE: f64 = 0.12;
+
+/// What is to be measured.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Workloads by name; all when empty.
+    pub only: BTreeSet<String>,
+    /// Rounds.
+    pub pairs: usize,
+    /// Of a block.
+    pub times: Times,
+    /// Bytes of bodies that every server holds.
+    pub data_bytes: u64,
+    /// The command line.
+    pub command: String,
+    /// Where records go.
+    pub out: PathBuf,
+}
+
+impl Plan {
+    fn wants(&self, workload: &Workload) -> bool {
+        self.only.is_empty() || self.only.contains(workload.name)
+    }
+
+    fn bytes_of(&self, data: Data) -> u64 {
+        match data {
+            Data::Large => self.data_bytes / LARGE_PART,
+            Data::Shards => self.data_bytes.min(SHARDS_LEN),
+            _ => self.data_bytes,
+        }
+    }
+
+    /// Size of a volume of the daemon (bytes): what is filled, with headers, and what is written besides.
+    fn volume_size(&self, data: Data, objects: u64) -> u64 {
+        let times = self.times.warmup + self.times.seconds;
+        let room = match data {
+            Data::Empty => WRITE_RATE * times,
+            Data::Needles64K => WRITE_RATE * times * self.pairs as f64 * MIXED_SHARE,
+            _ => 0.0,
+        };
+        let filled = if data == Data::Empty { 0 } else { self.bytes_of(data) };
+        // A needle takes up to 1 KiB more than its data; commits have records, and the log ends early.
+        let len = filled + filled / 64 + objects * 1024 + (512 << 20) + room as u64;
+        len.next_multiple_of(1 << 20)
+    }
+}
+
+/// Measures everything that is wanted; each workload is recorded when it is through.
+///
+/// # Errors
+/// What failed first.
+pub fn run(stand: &Stand, machine: &Machine, plan: &Plan) -> Result<(), Error> {
+    for data in Data::ALL {
+        let workloads = WORKLOADS.iter().filter(|workload| workload.data == data);
+        let workloads: Vec<_> = workloads.filter(|workload| plan.wants(workload)).collect();
+        if !workloads.is_empty() {
+            let measured = measure_data(stand, machine, plan, data, &workloads);
+            let dir = stand.dir.join(data.name());
+            if dir.exists() {
+                fs::remove_dir_all(&dir).map_err(file("remove", &dir))?;
+            }
+            measured?;
+        }
+    }
+    Ok(())
+}
+
+fn measure_data(
+    stand: &Stand,
+    machine: &Machine,
+    plan: &Plan,
+    data: Data,
+    workloads: &[&Workload],
+) -> Result<(), Error> {
+    let (sizes, mean) = data.sizes();
+    let bytes = plan.bytes_of(data);
+    let objects = Objects { count: (bytes / mean).max(1), sizes, volumes: data.volumes() };
+    let volume_size = plan.volume_size(data, objects.count);
+    let servers = Servers::new(stand, data, volume_size);
+    let mut measure = Measure { stand, servers, objects, times: plan.times, cores: machine.cores };
+    let scarce = bytes / TIMES_MEMORY;
+    if data != Data::Empty {
+        stand.limit_memory(Some(scarce))?;
+        fill(&mut measure, workloads)?;
+    }
+    for workload in workloads {
+        let limit = stand.limit_memory((!workload.in_memory).then_some(scarce))?;
+        measure.prepare(workload)?;
+        if workload.in_memory {
+            for server in [Server::Nginx, Server::SeaweedFs] {
+                read_all(&measure.servers.dir(server))?;
+            }
+        }
+        let record = Record {
+            workload: workload.name.to_owned(),
+            machine: machine.clone(),
+            command: plan.command.clone(),
+            device: stand.device.name().to_owned(),
+            data_bytes: bytes,
+            memory_limit: limit,
+            blocks: Vec::new(),
+            traced: BTreeMap::new(),
+        };
+        let record = rounds(&mut measure, workload, plan.pairs, record)?;
+        write(&plan.out, &record)?;
+    }
+    measure.servers.need(&[])
+}
+
+/// Fills every server that the workloads need, alike.
+fn fill(measure: &mut Measure<'_>, workloads: &[&Workload]) -> Result<(), Error> {
+    let entries = workloads.iter().flat_map(|workload| workload.entries);
+    let needed: BTreeSet<Server> = entries.filter_map(|entry| Server::of(entry.subject)).collect();
+    for server in needed {
+        let (objects, target) = (&measure.objects, measure.servers.filled_by(server));
+        match server {
+            // The one reads what the daemon holds, the other holds nothing.
+            Server::Baseline | Server::Null => continue,
+            // Files are written without its help.
+            Server::Nginx => measure.servers.need(&[])?,
+            _ => measure.servers.need(&[server])?,
+        }
+        eprintln!("filling {}: {} objects of {}", server.name(), objects.count, objects.sizes);
+        let procs = measure.stand.procs(server.name())?;
+        // What files leave in the page cache must be nginx's, and no more than it may have.
+        let procs = procs.filter(|_| server == Server::Nginx);
+        measure.stand.loadgen.fill(&target, objects, (FILLERS, 1), procs.as_deref())?;
+    }
+    Ok(())
+}
+
+/// Brings all files below `dir` into the page cache.
+fn read_all(dir: &Path) -> Result<(), Error> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(dir).map_err(file("read", dir))?.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            read_all(&path)?;
+        } else {
+            let mut opened = fs::File::open(&path).map_err(file("open", &path))?;
+            std::io::copy(&mut opened, &mut std::io::sink()).map_err(file("read", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// The rounds of a workload: every second one backwards, so that what drifts hits all alike.
+fn rounds(
+    measure: &mut Measure<'_>,
+    workload: &Workload,
+    pairs: usize,
+    mut record: Record,
+) -> Result<Record, Error> {
+    eprintln!("\n{}: {}", workload.name, workload.what);
+    let mut first_rate = None;
+    for pair in 0..pairs {
+        let mut entries: Vec<_> = workload.entries.iter().collect();
+        // An open loop needs to know what the first entry gets before it begins.
+        let is_open = entries.iter().any(|entry| entry.load.pace != Pace::Closed);
+        if pair % 2 == 1 {
+            entries[usize::from(is_open)..].reverse();
+        }
+        for entry in entries {
+            let place = (pair, record.blocks.len());
+            let block = measure.block(workload, entry, first_rate, place)?;
+            if entry.name == workload.entries[0].name {
+                first_rate = Some(block.rate);
+            }
+            eprintln!(
+                "  {pair:>2} {:<16} {:>9.0}/s  p50 {:>8.0} us  p99 {:>8.0} us  CPU {:>6.1} us{}",
+                entry.name,
+                block.rate,
+                block.latency_us.p50,
+                block.latency_us.p99,
+                block.cpu_us.unwrap_or(0.0),
+                if block.busy_before > crate::machine::BUSY_MAX { "  (not quiet)" } else { "" }
+            );
+            record.blocks.push(block);
+        }
+    }
+    if workload.traced {
+        for entry in workload.entries {
+            let traced = measure.traced(entry)?;
+            record.traced.extend(traced.map(|traced| (entry.name.to_owned(), traced)));
+        }
+    }
+    Ok(record)
+}
+
+fn write(dir: &Path, record: &Record) -> Result<(), Error> {
+    fs::create_dir_all(dir).map_err(file("make", dir))?;
+    let path = dir.join(format!("{}.json", record.workload));
+    let text = serde_json::to_string_pretty(record).expect("figures and names");
+    fs::write(&path, text + "\n").map_err(file("write", &path))
+}
+
+/// The records below `dir`, in the order of the table.
+///
+/// # Errors
+/// When one is there that cannot be read.
+pub fn read(dir: &Path) -> Result<Vec<Record>, Error> {
+    let mut records = Vec::new();
+    for workload in WORKLOADS {
+        let path = dir.join(format!("{}.json", workload.name));
+        if path.exists() {
+            let text = fs::read_to_string(&path).map_err(file("read", &path))?;
+            let record = serde_json::from_str(&text);
+            records.push(record.map_err(|error| file("understand", &path)(error.into()))?);
+        }
+    }
+    Ok(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::examples::{block, record};
+
+    fn plan() -> Plan {
+        Plan {
+            only: BTreeSet::new(),
+            pairs: 9,
+            times: Times { warmup: 1.0, seconds: 5.0 },
+            data_bytes: 4 << 30,
+            command: String::new(),
+            out: PathBuf::new(),
+        }
+    }
+
+    #[test]
+    fn volumes_have_room_for_what_is_filled_and_written() {
+        let plan = plan();
+        let objects = (4_u64 << 30) / 4096;
+        // A needle of 4 KiB takes ten units of 512 bytes.
+        assert!(plan.volume_size(Data::Needles4K, objects) > objects * 5120 + (512 << 20));
+        assert!(plan.volume_size(Data::Empty, 1) > 6 << 30);
+        assert!(plan.volume_size(Data::Large, 256) < 4 << 30);
+    }
+
+    #[test]
+    fn records_come_back_as_they_were_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let written = record("get-8k-32", vec![block("hayloft", 0, 1000.0)]);
+        write(dir.path(), &written).unwrap();
+        assert_eq!(read(dir.path()).unwrap(), [written]);
+        fs::write(dir.path().join("missing.json"), "{").unwrap();
+        assert!(read(dir.path()).unwrap_err().to_string().contains("missing.json"));
+    }
+}

@@ -1,0 +1,223 @@
+//! What is recorded of a block: one server, asked for some seconds.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::device;
+use crate::loadgen::{Latency, Operation, Schedule};
+use crate::machine::Machine;
+
+/// Figures of a block. Those that nobody counts for this subject are absent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Block {
+    /// Name in the workload.
+    pub entry: String,
+    /// Which pair (round) it belongs to, from 0.
+    pub pair: usize,
+    /// Position in the run of the workload, from 0.
+    pub order: usize,
+    /// Cores that were busy with something else when it began.
+    pub busy_before: f64,
+    /// Time measured (seconds).
+    pub seconds: f64,
+    /// Requests answered, refusals included.
+    pub requests: u64,
+    /// Requests answered as they should be, each second.
+    pub rate: f64,
+    /// Bytes of bodies each second.
+    pub bytes_per_second: f64,
+    /// Times of what most requests were (microseconds).
+    pub latency_us: Latency,
+    /// By kind of operation.
+    pub operations: BTreeMap<String, Operation>,
+    /// In an open loop, whether it was one.
+    pub schedule: Option<Schedule>,
+    /// Processor time of the server for each request (microseconds).
+    pub cpu_us: Option<f64>,
+    /// The same of the load generator.
+    pub client_cpu_us: Option<f64>,
+    /// Resident memory of the server at the end (bytes).
+    pub rss_bytes: Option<u64>,
+    /// What the block device counted.
+    pub device: device::Counts,
+    /// What the daemon counted.
+    pub daemon: Option<Daemon>,
+}
+
+/// What the daemon counted in a block.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Daemon {
+    /// Calls of `io_uring_enter`.
+    pub enters: f64,
+    /// Reads of volume files on behalf of GETs.
+    pub device_reads: f64,
+    /// Durable writes and flushes.
+    pub flushes: f64,
+    /// Bytes of commits.
+    pub commit_bytes: f64,
+}
+
+impl Block {
+    fn per_request(&self, count: f64) -> Option<f64> {
+        (self.requests > 0).then(|| count / self.requests as f64)
+    }
+
+    /// Read requests of the device for each request.
+    pub fn reads(&self) -> Option<f64> {
+        self.per_request(self.device.reads as f64)
+    }
+
+    /// Bytes read from the device for each request.
+    pub fn read_bytes(&self) -> Option<f64> {
+        self.per_request(self.device.read_bytes as f64)
+    }
+
+    /// Flushes of the device for each request.
+    pub fn flushes(&self) -> Option<f64> {
+        self.per_request(self.device.flushes as f64)
+    }
+
+    /// Bytes written to the device for each byte of body.
+    pub fn write_amplification(&self) -> Option<f64> {
+        let payload = self.bytes_per_second * self.seconds;
+        (payload > 0.0).then(|| self.device.written_bytes as f64 / payload)
+    }
+
+    /// `io_uring_enter` for each request, as the daemon counted.
+    pub fn enters(&self) -> Option<f64> {
+        self.per_request(self.daemon?.enters)
+    }
+
+    /// Of a kind of operation.
+    pub fn operation(&self, name: &str) -> Option<&Operation> {
+        self.operations.get(name).filter(|operation| operation.count > 0)
+    }
+}
+
+/// System calls for each request, counted in a block of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Traced {
+    /// `io_uring_enter`.
+    pub enters: f64,
+    /// All others.
+    pub others: f64,
+}
+
+/// All there is of a workload.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Which workload.
+    pub workload: String,
+    /// Where and of what.
+    pub machine: Machine,
+    /// The command line.
+    pub command: String,
+    /// The block device.
+    pub device: String,
+    /// Bytes of bodies that every server held.
+    pub data_bytes: u64,
+    /// What all processes of a server might use of memory and page cache (bytes); nothing: all there is.
+    pub memory_limit: Option<u64>,
+    /// All blocks, in the order in which they ran.
+    pub blocks: Vec<Block>,
+    /// By entry, where they were counted.
+    pub traced: BTreeMap<String, Traced>,
+}
+
+/// The blocks of one round, by entry.
+pub struct Pair<'a> {
+    record: &'a Record,
+    number: usize,
+}
+
+impl<'a> Pair<'a> {
+    /// Of an entry.
+    pub fn of(&self, entry: &str) -> Option<&'a Block> {
+        let mut blocks = self.record.blocks.iter();
+        blocks.find(|block| block.pair == self.number && block.entry == entry)
+    }
+}
+
+impl Record {
+    /// How many rounds there are.
+    pub fn pairs(&self) -> usize {
+        self.blocks.iter().map(|block| block.pair + 1).max().unwrap_or(0)
+    }
+
+    /// A figure of every round that has it.
+    pub fn figures(&self, of: impl Fn(&Pair<'_>) -> Option<f64>) -> Vec<f64> {
+        let pairs = (0..self.pairs()).map(|number| Pair { record: self, number });
+        pairs.filter_map(|pair| of(&pair)).filter(|figure| figure.is_finite()).collect()
+    }
+
+    /// The same of the blocks of one entry.
+    pub fn of_entry(&self, entry: &str, of: impl Fn(&Block) -> Option<f64>) -> Vec<f64> {
+        self.figures(|pair| of(pair.of(entry)?))
+    }
+}
+
+/// Blocks to try tables and goals on.
+#[cfg(test)]
+pub mod examples {
+    use super::*;
+
+    pub fn block(entry: &str, pair: usize, rate: f64) -> Block {
+        Block {
+            entry: entry.to_owned(),
+            pair,
+            order: 0,
+            busy_before: 0.0,
+            seconds: 2.0,
+            requests: (rate * 2.0) as u64,
+            rate,
+            bytes_per_second: rate * 8192.0,
+            latency_us: Latency { mean: 100.0, p50: 90.0, p99: 200.0, p99_9: 300.0 },
+            operations: BTreeMap::new(),
+            schedule: None,
+            cpu_us: Some(1e6 / rate),
+            client_cpu_us: Some(5.0),
+            rss_bytes: Some(100 << 20),
+            device: device::Counts { reads: (rate * 2.0) as u64, ..device::Counts::default() },
+            daemon: None,
+        }
+    }
+
+    pub fn record(workload: &str, blocks: Vec<Block>) -> Record {
+        let machine = Machine {
+            date: "2026-01-02".to_owned(),
+            kernel: "6.18.44-x".to_owned(),
+            cores: 2,
+            processor: "a processor".to_owned(),
+            memory_bytes: 1 << 30,
+            commit: "abc1234".to_owned(),
+        };
+        Record {
+            workload: workload.to_owned(),
+            machine,
+            command: "cargo xtask bench".to_owned(),
+            device: "loop0".to_owned(),
+            data_bytes: 4 << 30,
+            memory_limit: Some(1 << 30),
+            blocks,
+            traced: BTreeMap::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::examples::{block, record};
+
+    #[test]
+    fn ratios_are_taken_within_a_pair() {
+        let blocks = vec![block("a", 0, 10.0), block("b", 0, 5.0), block("b", 1, 8.0)];
+        let record = record("x", blocks);
+        assert_eq!(record.pairs(), 2);
+        let ratios = record.figures(|pair| Some(pair.of("a")?.rate / pair.of("b")?.rate));
+        assert_eq!(ratios, [2.0], "the second round has no a");
+        assert_eq!(record.of_entry("b", |block| block.reads()), [1.0, 1.0]);
+        let nothing = block("a", 0, 0.0);
+        assert_eq!((nothing.reads(), nothing.write_amplification()), (None, None));
+    }
+}

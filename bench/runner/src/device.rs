@@ -1,0 +1,121 @@
+//! What the kernel counts of a block device: `/sys/dev/block/MAJOR:MINOR/stat`
+//! (Documentation/block/stat.rst).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{major, minor, stat};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, file};
+
+/// Bytes of a sector in these figures, whatever the device's own are.
+const SECTOR: u64 = 512;
+
+/// A block device whose figures can be read.
+#[derive(Clone, Debug)]
+pub struct Device {
+    name: String,
+    stat: PathBuf,
+}
+
+/// Figures, so far or of a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Read requests completed.
+    pub reads: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Write requests completed.
+    pub writes: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Flush requests completed.
+    pub flushes: u64,
+}
+
+impl Device {
+    /// The device that `dir` lies on.
+    ///
+    /// # Errors
+    /// When there is no such directory, or it lies on none (tmpfs, overlayfs, btrfs).
+    pub fn of(dir: &Path) -> Result<Self, Error> {
+        let number = stat(dir).map_err(|errno| file("look at", dir)(errno.into()))?.st_dev;
+        let link = PathBuf::from(format!("/sys/dev/block/{}:{}", major(number), minor(number)));
+        let name = fs::canonicalize(&link).ok();
+        let name = name.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+        let Some(name) = name else {
+            let why = format!(
+                "{} lies on no block device with figures of its own; choose a directory on XFS or ext4",
+                dir.display()
+            );
+            return Err(Error::Usage(why));
+        };
+        Ok(Self { name, stat: link.join("stat") })
+    }
+
+    /// Its name, such as `loop0`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its figures since the system started.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn counts(&self) -> Result<Counts, Error> {
+        let text = fs::read_to_string(&self.stat).map_err(file("read", &self.stat))?;
+        let missing =
+            || Error::Figure { from: "the kernel", what: "flushes of the device".to_owned() };
+        parse(&text).ok_or_else(missing)
+    }
+}
+
+fn parse(text: &str) -> Option<Counts> {
+    let fields: Vec<u64> = text.split_whitespace().map_while(|field| field.parse().ok()).collect();
+    Some(Counts {
+        reads: *fields.first()?,
+        read_bytes: fields.get(2)? * SECTOR,
+        writes: *fields.get(4)?,
+        written_bytes: fields.get(6)? * SECTOR,
+        flushes: *fields.get(15)?,
+    })
+}
+
+impl Counts {
+    /// What came since `before`.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            reads: self.reads - before.reads,
+            read_bytes: self.read_bytes - before.read_bytes,
+            writes: self.writes - before.writes,
+            written_bytes: self.written_bytes - before.written_bytes,
+            flushes: self.flushes - before.flushes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fields_of_the_kernel_are_told_apart() {
+        let text = "  10 1 80 5  20 2 160 6  0 7 8  0 0 0 0  3 9\n";
+        let counts = parse(text).unwrap();
+        assert_eq!((counts.reads, counts.read_bytes), (10, 40_960));
+        assert_eq!((counts.writes, counts.written_bytes, counts.flushes), (20, 81_920, 3));
+        let later = parse("12 1 88 5 21 2 168 6 0 7 8 0 0 0 0 5 9").unwrap();
+        let since = later.since(counts);
+        assert_eq!((since.reads, since.read_bytes, since.flushes), (2, 4096, 2));
+        assert_eq!(parse("1 2 3 4 5 6 7 8 9 10 11"), None, "kernels before 5.5 count no flushes");
+    }
+
+    #[test]
+    fn a_directory_without_a_device_is_refused() {
+        let error = Device::of(Path::new("/proc")).unwrap_err().to_string();
+        assert!(error.contains("choose a directory"), "{error}");
+        assert!(Device::of(Path::new("/no/such")).is_err());
+    }
+}

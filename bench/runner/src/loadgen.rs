@@ -1,0 +1,272 @@
+//! The load generator: what it is asked to do, and what it measured.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::{Error, file};
+use crate::process::{Seat, output};
+
+/// Decides keys, sizes and contents: the same for all servers.
+const SEED: &str = "1";
+
+/// What a server holds and how it is asked.
+#[derive(Clone, Debug)]
+pub struct Objects {
+    /// Number of objects.
+    pub count: u64,
+    /// Their sizes, as the generator has them.
+    pub sizes: &'static str,
+    /// Volumes they are spread over.
+    pub volumes: &'static str,
+}
+
+/// Whom to ask.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// How it is asked.
+    pub kind: &'static str,
+    /// Where; in the order of the volumes when each has its own.
+    pub urls: Vec<String>,
+    /// Where files are put, when it is a directory.
+    pub dir: Option<PathBuf>,
+    /// Whether a write asks for `fsync`.
+    pub fsync: bool,
+    /// Whether each volume is asked at its own URL.
+    pub by_shard: bool,
+}
+
+/// What to ask for.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Seconds.
+    pub seconds: f64,
+    /// Connections; in an open loop the most there may be.
+    pub connections: u32,
+    /// Arrivals a second, in an open loop.
+    pub rate: Option<f64>,
+    /// `get=95,put=5`.
+    pub mix: &'static str,
+    /// `uniform` or `zipf:EXPONENT`.
+    pub popularity: &'static str,
+    /// Share of GETs for what does not exist.
+    pub missing: f64,
+    /// Length of a range.
+    pub range_len: Option<&'static str>,
+    /// How much of each answer is compared.
+    pub verify: &'static str,
+}
+
+/// Times of one kind of operation (microseconds).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Mean.
+    pub mean: f64,
+    /// Median.
+    pub p50: f64,
+    /// 99 of 100 are at least as quick.
+    pub p99: f64,
+    /// 999 of 1000 are at least as quick.
+    pub p99_9: f64,
+}
+
+/// One kind of operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Operation {
+    /// How many were answered, with whatever.
+    pub count: u64,
+    /// How many did what they were asked to.
+    pub ok: u64,
+    /// Their times.
+    pub latency_us: Latency,
+}
+
+/// Proof that an open loop was one.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// Arrivals that were due.
+    pub intended: u64,
+    /// Whether the generator was never late by its own fault.
+    pub kept: bool,
+}
+
+/// What the generator cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Generator {
+    /// Processor time for each request (microseconds).
+    pub cpu_us_per_request: f64,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Time measured (seconds).
+    pub seconds: f64,
+    /// Requests answered.
+    pub requests: u64,
+    /// Of them each second.
+    pub requests_per_second: f64,
+    /// Bytes of bodies each second, in both directions.
+    pub payload_bytes_per_second: f64,
+    /// Answers that were not what had been stored.
+    pub wrong: u64,
+    /// Statuses and connections that were not as they should be.
+    pub errors: u64,
+    /// By kind.
+    pub operations: BTreeMap<String, Operation>,
+    /// In an open loop.
+    pub schedule: Option<Schedule>,
+    /// Its own cost.
+    pub generator: Generator,
+}
+
+impl Report {
+    /// Requests that were answered as they should be: found, stored, or rightly not found.
+    pub fn answered(&self) -> u64 {
+        let of = |name: &str| self.operations.get(name).copied().unwrap_or_default();
+        let done: u64 = ["get", "put", "delete", "range"].map(|name| of(name).ok).iter().sum();
+        done + of("missing").count
+    }
+
+    /// The kind of operation that most requests were.
+    pub fn main_operation(&self) -> Operation {
+        let kinds = ["get", "put", "range", "missing"].into_iter();
+        let found = kinds.filter_map(|name| self.operations.get(name));
+        found.max_by_key(|operation| operation.ok.max(operation.count)).copied().unwrap_or_default()
+    }
+}
+
+/// The generator's program, and where it runs.
+pub struct Loadgen {
+    /// The program.
+    pub program: PathBuf,
+    /// Its core.
+    pub core: usize,
+    /// Where it leaves its figures.
+    pub json: PathBuf,
+}
+
+impl Loadgen {
+    /// Asks for a while.
+    ///
+    /// # Errors
+    /// When the generator fails.
+    pub fn run(&self, target: &Target, objects: &Objects, run: &Run) -> Result<Report, Error> {
+        let mut command = self.command("run", None);
+        describe(&mut command, target, objects);
+        let number = |value: f64| format!("{value}");
+        command.args(["--seconds", &number(run.seconds), "--warmup", "0"]);
+        command.args(["--connections", &run.connections.to_string()]);
+        if let Some(rate) = run.rate {
+            command.args(["--rate", &number(rate.round()), "--arrivals", "poisson"]);
+        }
+        command.args(["--mix", run.mix, "--popularity", run.popularity]);
+        if run.missing > 0.0 {
+            command.args(["--missing", &number(run.missing)]);
+        }
+        if let Some(len) = run.range_len {
+            command.args(["--range-len", len]);
+        }
+        command.args(["--verify", run.verify]);
+        self.report(&mut command)
+    }
+
+    /// Writes all objects, `batch` in each request.
+    ///
+    /// # Errors
+    /// When the generator fails.
+    pub fn fill(
+        &self,
+        target: &Target,
+        objects: &Objects,
+        (connections, batch): (u32, u32),
+        procs: Option<&Path>,
+    ) -> Result<Report, Error> {
+        let mut command = self.command("fill", procs);
+        describe(&mut command, target, objects);
+        command.args(["--connections", &connections.to_string()]);
+        if let Some(dir) = &target.dir {
+            command.arg("--dir").arg(dir);
+        }
+        if batch > 1 {
+            command.args(["--batch", &batch.to_string()]);
+        }
+        self.report(&mut command)
+    }
+
+    fn command(&self, what: &str, procs: Option<&Path>) -> Command {
+        let cores = self.core.to_string();
+        let seat = Seat { cores: cores.clone(), procs: procs.map(Path::to_owned) };
+        let mut command = seat.command(&self.program);
+        command.args([what, "--quiet", "--seed", SEED, "--cores", &cores]);
+        command
+    }
+
+    fn report(&self, command: &mut Command) -> Result<Report, Error> {
+        command.arg("--json").arg(&self.json);
+        output(command)?;
+        let text = std::fs::read_to_string(&self.json).map_err(file("read", &self.json))?;
+        let value: Value = serde_json::from_str(&text).unwrap_or_default();
+        serde_json::from_value(value)
+            .map_err(|error| Error::Figure { from: "hayloft-loadgen", what: error.to_string() })
+    }
+}
+
+fn describe(command: &mut Command, target: &Target, objects: &Objects) {
+    command.args(["--target", target.kind]);
+    for url in &target.urls {
+        command.args(["--url", url]);
+    }
+    command.args(["--volumes", objects.volumes, "--objects", &objects.count.to_string()]);
+    command.args(["--sizes", objects.sizes]);
+    if target.by_shard {
+        command.arg("--by-shard");
+    }
+    if target.fsync {
+        command.arg("--fsync");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPORT: &str = r#"{"tool": "hayloft-loadgen", "seconds": 2.0, "requests": 100,
+        "requests_per_second": 50.0, "payload_bytes_per_second": 409600.0, "wrong": 0, "errors": 0,
+        "statuses": {"200": 60},
+        "operations": {
+          "get": {"count": 90, "ok": 60, "rejected": 10, "latency_us":
+            {"mean": 3.0, "p50": 2.0, "p90": 4.0, "p99": 9.0, "p99_9": 10.0, "p99_99": 11.0, "max": 12}},
+          "missing": {"count": 20, "ok": 20, "latency_us": {"mean": 1, "p50": 1, "p99": 2, "p99_9": 3}},
+          "put": {"count": 10, "ok": 10, "latency_us": {"mean": 7, "p50": 6, "p99": 8, "p99_9": 9}}},
+        "schedule": null, "generator": {"threads": 1, "cpu_us_per_request": 5.5}}"#;
+
+    #[test]
+    fn a_report_is_read_and_refusals_do_not_count_as_answered() {
+        let report: Report = serde_json::from_str(REPORT).unwrap();
+        assert_eq!(report.answered(), 90);
+        assert_eq!(report.main_operation().latency_us.p99, 9.0);
+        assert_eq!((report.generator.cpu_us_per_request, report.schedule), (5.5, None));
+    }
+
+    #[test]
+    fn a_target_is_described_once_and_whole() {
+        let target = Target {
+            kind: "hayloft",
+            urls: vec!["http://a".to_owned(), "http://b".to_owned()],
+            dir: None,
+            fsync: false,
+            by_shard: true,
+        };
+        let objects = Objects { count: 7, sizes: "8KiB", volumes: "1,2" };
+        let mut command = Command::new("x");
+        describe(&mut command, &target, &objects);
+        let words: Vec<_> = command.get_args().map(|word| word.to_str().unwrap()).collect();
+        let wanted = "--target hayloft --url http://a --url http://b --volumes 1,2 --objects 7 \
+                      --sizes 8KiB --by-shard";
+        assert_eq!(words.join(" "), wanted);
+    }
+}

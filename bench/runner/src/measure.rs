@@ -1,0 +1,255 @@
+//! One block: a subject is asked for some seconds, and everybody who counts is asked before and after.
+
+use std::collections::BTreeMap;
+
+use crate::block::{Block, Daemon, Traced};
+use crate::device;
+use crate::error::{Error, file};
+use crate::loadgen::{Latency, Objects, Report, Run, Target};
+use crate::machine::wait_until_quiet;
+use crate::raw::{self, Job};
+use crate::servers::{Server, Servers};
+use crate::stand::Stand;
+use crate::strace::Strace;
+use crate::workload::{Data, Entry, Load, Pace, Subject, Workload};
+
+/// Objects written in a block of multi-writes, for each second that other blocks take.
+const WRITTEN_PER_SECOND: f64 = 4000.0;
+/// How long system calls are counted (seconds).
+const TRACED_SECONDS: f64 = 2.0;
+
+/// How long blocks take.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// Asked before, uncounted (seconds).
+    pub warmup: f64,
+    /// Measured (seconds).
+    pub seconds: f64,
+}
+
+/// What blocks of one set of data are measured with.
+pub struct Measure<'a> {
+    /// Where.
+    pub stand: &'a Stand,
+    /// The servers over the data.
+    pub servers: Servers<'a>,
+    /// The data.
+    pub objects: Objects,
+    /// How long.
+    pub times: Times,
+    /// Cores of the machine.
+    pub cores: usize,
+}
+
+impl Measure<'_> {
+    fn objects(&self, load: &Load) -> Objects {
+        let mut objects = self.objects.clone();
+        if let Some(sizes) = load.sizes {
+            objects.sizes = sizes;
+        }
+        if load.multi_write.is_some() {
+            objects.count = (WRITTEN_PER_SECOND * self.times.seconds) as u64;
+        }
+        objects
+    }
+
+    /// Starts what a workload needs, and stops what it does not; of a fresh one, nothing yet.
+    ///
+    /// # Errors
+    /// When a server does not start.
+    pub fn prepare(&mut self, workload: &Workload) -> Result<(), Error> {
+        let needed = workload.entries.iter().filter_map(|entry| Server::of(entry.subject));
+        let needed: Vec<Server> = needed.collect();
+        self.servers.need(if workload.data == Data::Empty { &[] } else { &needed })
+    }
+
+    /// An empty server and no other.
+    fn fresh(&mut self, subject: Subject) -> Result<(), Error> {
+        self.servers.need(&[])?;
+        let Some(server) = Server::of(subject) else { return Ok(()) };
+        let dir = self.servers.dir(server);
+        if dir.exists() {
+            std::fs::remove_dir_all(&dir).map_err(file("empty", &dir))?;
+        }
+        self.servers.need(&[server])
+    }
+
+    /// Measures a block. `first_rate` is what the workload's first entry got last.
+    ///
+    /// # Errors
+    /// When something fails, or answers were wrong.
+    pub fn block(
+        &mut self,
+        workload: &Workload,
+        entry: &Entry,
+        first_rate: Option<f64>,
+        (pair, order): (usize, usize),
+    ) -> Result<Block, Error> {
+        if workload.data == Data::Empty {
+            self.fresh(entry.subject)?;
+        }
+        let measured = match self.servers.target(entry.subject)? {
+            Some(target) => self.server_block(workload, entry, &target, first_rate),
+            None => self.device_block(entry),
+        };
+        let block = measured.map(|block| Block { pair, order, ..block })?;
+        if workload.data == Data::Empty {
+            self.servers.need(&[])?;
+        }
+        Ok(block)
+    }
+
+    fn run(&self, load: &Load, first_rate: Option<f64>, seconds: f64, subject: Subject) -> Run {
+        let rate = match load.pace {
+            Pace::Closed => None,
+            Pace::OfFirst(share) => first_rate.map(|rate| rate * share),
+        };
+        Run {
+            seconds,
+            connections: load.connections,
+            rate,
+            mix: load.mix,
+            popularity: load.popularity,
+            missing: load.missing,
+            range_len: load.range_len,
+            // What is stored is verified by its own stamp; from memory comes something else.
+            verify: if subject == Subject::Null { "none" } else { "head" },
+        }
+    }
+
+    fn ask(&self, load: &Load, target: &Target, run: &Run) -> Result<Report, Error> {
+        let (loadgen, objects) = (&self.stand.loadgen, self.objects(load));
+        match load.multi_write {
+            Some(each) => loadgen.fill(target, &objects, (load.connections, each), None),
+            None => loadgen.run(target, &objects, run),
+        }
+    }
+
+    fn server_block(
+        &mut self,
+        workload: &Workload,
+        entry: &Entry,
+        target: &Target,
+        first_rate: Option<f64>,
+    ) -> Result<Block, Error> {
+        let (load, subject) = (&entry.load, entry.subject);
+        let server = Server::of(subject).expect("what has a target is a server");
+        if load.multi_write.is_none() {
+            let warm = self.run(load, first_rate, self.times.warmup, subject);
+            if warm.seconds > 0.0 {
+                self.ask(load, target, &warm)?;
+            }
+        }
+        let busy_before = wait_until_quiet(self.cores);
+        let run = self.run(load, first_rate, self.times.seconds, subject);
+        let figures = self.servers.figures(server)?;
+        let usage = self.servers.running(server)?.usage();
+        let counts = self.stand.device.counts()?;
+        let report = self.ask(load, target, &run)?;
+        let device = self.stand.device.counts()?.since(counts);
+        let after = self.servers.running(server)?.usage();
+        let daemon = match (self.servers.figures(server)?, figures) {
+            (Some(after), Some(before)) => Some(after.since(before)),
+            _ => None,
+        };
+        if report.wrong + report.errors > 0 {
+            let (wrong, errors) = (report.wrong, report.errors);
+            let (name, workload) = (entry.name.to_owned(), workload.name);
+            return Err(Error::Wrong { name, workload, wrong, errors });
+        }
+        let requests = report.requests;
+        let cpu = (after.cpu_seconds - usage.cpu_seconds) * 1e6 / requests.max(1) as f64;
+        Ok(Block {
+            entry: entry.name.to_owned(),
+            pair: 0,
+            order: 0,
+            busy_before,
+            seconds: report.seconds,
+            requests,
+            rate: report.answered() as f64 / report.seconds,
+            bytes_per_second: report.payload_bytes_per_second,
+            latency_us: report.main_operation().latency_us,
+            operations: report.operations,
+            schedule: report.schedule,
+            cpu_us: Some(cpu),
+            client_cpu_us: Some(report.generator.cpu_us_per_request),
+            rss_bytes: Some(after.rss_bytes),
+            device,
+            daemon: daemon.map(|figures| Daemon {
+                enters: figures.enters,
+                device_reads: figures.device_reads,
+                flushes: figures.flushes,
+                commit_bytes: figures.commit_bytes,
+            }),
+        })
+    }
+
+    fn device_block(&mut self, entry: &Entry) -> Result<Block, Error> {
+        self.read_device(entry, self.times.warmup)?;
+        let busy_before = wait_until_quiet(self.cores);
+        let counts = self.stand.device.counts()?;
+        let figures = self.read_device(entry, self.times.seconds)?;
+        let device: device::Counts = self.stand.device.counts()?.since(counts);
+        Ok(Block {
+            entry: entry.name.to_owned(),
+            pair: 0,
+            order: 0,
+            busy_before,
+            seconds: figures.seconds,
+            requests: figures.count,
+            rate: figures.rate,
+            bytes_per_second: figures.bytes_per_second,
+            latency_us: figures.latency,
+            operations: BTreeMap::new(),
+            schedule: None,
+            cpu_us: Some(figures.cpu_us),
+            client_cpu_us: None,
+            rss_bytes: None,
+            device,
+            daemon: None,
+        })
+    }
+
+    fn read_device(&self, entry: &Entry, seconds: f64) -> Result<raw::Figures, Error> {
+        if seconds <= 0.0 {
+            let latency = Latency::default();
+            return Ok(raw::Figures { latency, ..raw::Figures::default() });
+        }
+        let (stand, depth) = (self.stand, entry.load.connections);
+        let seat = stand.seat("device", 1)?;
+        match entry.subject {
+            Subject::FioMix(reads) => {
+                let dir = stand.data_dir("", "fio");
+                std::fs::create_dir_all(&dir).map_err(file("make", &dir))?;
+                let block = u32::try_from(self.servers.sizes()).expect("a needle is short");
+                raw::fio(&seat, &Job::Mix { dir: &dir, block, reads }, depth, seconds)
+            }
+            Subject::Fio => raw::fio(&seat, &Job::Reads(&self.servers.span()?), depth, seconds),
+            _ => {
+                let span = self.servers.span()?;
+                raw::ring(&seat, &stand.programs.baseline, &span, depth, seconds)
+            }
+        }
+    }
+
+    /// Counts system calls for each request, under strace; nothing of what is no server.
+    ///
+    /// # Errors
+    /// When something fails.
+    pub fn traced(&mut self, entry: &Entry) -> Result<Option<Traced>, Error> {
+        let subject = entry.subject;
+        let Some(target) = self.servers.target(subject)? else { return Ok(None) };
+        let server = Server::of(subject).expect("what has a target is a server");
+        let pids = self.servers.running(server)?.tree();
+        let out = self.stand.work.join("strace");
+        let strace = Strace::attach(&pids, &out)?;
+        let run = self.run(&entry.load, None, TRACED_SECONDS, subject);
+        let asked = self.ask(&entry.load, &target, &run);
+        let calls = strace.detach()?;
+        let per_request = 1.0 / asked?.requests.max(1) as f64;
+        Ok(Some(Traced {
+            enters: calls.enters as f64 * per_request,
+            others: calls.others as f64 * per_request,
+        }))
+    }
+}

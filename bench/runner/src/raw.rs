@@ -1,0 +1,210 @@
+//! The device without a server: fio, and the daemon's own ring, reading the same spans of the same file.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::Error;
+use crate::loadgen::Latency;
+use crate::process::{Seat, output};
+
+/// Needles begin at whole units of so many bytes, and so do the spans.
+const ALIGN: u32 = 512;
+/// The file that fio's mix reads and writes: as long as it pleases, since nothing of it is cached.
+const SCRATCH_LEN: u64 = 1 << 30;
+
+/// What is read: `block` bytes at a time of the part of a file that holds needles.
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// The volume file.
+    pub file: PathBuf,
+    /// Where needles begin and end (bytes).
+    pub range: std::ops::Range<u64>,
+    /// Length of a needle on disk (bytes).
+    pub block: u32,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// Reads and writes.
+    pub count: u64,
+    /// Of them each second.
+    pub rate: f64,
+    /// Bytes a second.
+    pub bytes_per_second: f64,
+    /// Of reads.
+    pub latency: Latency,
+    /// Processor time for each (microseconds).
+    pub cpu_us: f64,
+    /// Time measured (seconds).
+    pub seconds: f64,
+}
+
+/// What `hayloft-baseline raw` prints.
+#[derive(Deserialize)]
+struct Ring {
+    reads: u64,
+    seconds: f64,
+    iops: f64,
+    bytes_per_second: f64,
+    mean_us: f64,
+    p50_us: f64,
+    p99_us: f64,
+    p99_9_us: f64,
+    cpu_us_per_read: f64,
+}
+
+/// Reads through the daemon's ring, `depth` at a time.
+///
+/// # Errors
+/// When it fails.
+pub fn ring(
+    seat: &Seat,
+    baseline: &Path,
+    span: &Span,
+    depth: u32,
+    seconds: f64,
+) -> Result<Figures, Error> {
+    let mut command = seat.command(baseline);
+    command.arg("raw").arg("--file").arg(&span.file);
+    let number = |name: &str, value: String| [name.to_owned(), value];
+    command.args(number("--from", span.range.start.to_string()));
+    command.args(number("--to", span.range.end.to_string()));
+    command.args(number("--block", span.block.to_string()));
+    command.args(number("--depth", depth.to_string()));
+    command.args(["--warmup", "0"]);
+    command.args(number("--seconds", seconds.to_string()));
+    let text = output(&mut command)?;
+    let ring: Ring = serde_json::from_str(&text)
+        .map_err(|error| Error::Figure { from: "hayloft-baseline raw", what: error.to_string() })?;
+    let latency =
+        Latency { mean: ring.mean_us, p50: ring.p50_us, p99: ring.p99_us, p99_9: ring.p99_9_us };
+    Ok(Figures {
+        count: ring.reads,
+        rate: ring.iops,
+        bytes_per_second: ring.bytes_per_second,
+        latency,
+        cpu_us: ring.cpu_us_per_read,
+        seconds: ring.seconds,
+    })
+}
+
+/// What fio does.
+#[derive(Clone, Debug)]
+pub enum Job<'a> {
+    /// Reads of these spans.
+    Reads(&'a Span),
+    /// So many of 100 reads, the rest durable writes, of whole blocks of a file of its own below this
+    /// directory.
+    Mix {
+        /// The directory.
+        dir: &'a Path,
+        /// Length of a block (bytes).
+        block: u32,
+        /// Reads of 100.
+        reads: u32,
+    },
+}
+
+fn fio_command(seat: &Seat, job: &Job<'_>, depth: u32, seconds: f64) -> Command {
+    let mut command = seat.command(Path::new("fio"));
+    command.args(["--name=raw", "--output-format=json", "--ioengine=io_uring", "--direct=1"]);
+    // As fast as fio can: memory and file known to the kernel, and no map of what was read already.
+    command.args(["--fixedbufs", "--registerfiles", "--norandommap", "--randrepeat=0"]);
+    command.args(["--time_based", "--lat_percentiles=1", "--clat_percentiles=0"]);
+    command.arg(format!("--iodepth={depth}"));
+    command.arg(format!("--runtime={}ms", (seconds * 1e3) as u64));
+    match job {
+        Job::Reads(Span { file, range, block }) => {
+            command.args(["--rw=randread", "--readonly"]);
+            command.arg(format!("--filename={}", file.display()));
+            command.args([format!("--bs={block}"), format!("--blockalign={ALIGN}")]);
+            command.arg(format!("--offset={}", range.start));
+            command.arg(format!("--size={}", range.end - range.start));
+        }
+        Job::Mix { dir, block, reads } => {
+            command.args(["--rw=randrw", "--sync=dsync", "--overwrite=1"]);
+            command.arg(format!("--rwmixread={reads}"));
+            command.arg(format!("--filename={}", dir.join("fio").display()));
+            command.args([format!("--bs={block}"), format!("--size={SCRATCH_LEN}")]);
+        }
+    }
+    command
+}
+
+/// Reads, or reads and writes, with fio.
+///
+/// # Errors
+/// When it fails.
+pub fn fio(seat: &Seat, job: &Job<'_>, depth: u32, seconds: f64) -> Result<Figures, Error> {
+    let text = output(&mut fio_command(seat, job, depth, seconds))?;
+    let missing = || Error::Figure { from: "fio", what: "figures of reads".to_owned() };
+    // It may say something before the figures.
+    let json = text.find('{').map(|at| &text[at..]).ok_or_else(missing)?;
+    let value: Value = serde_json::from_str(json).map_err(|_| missing())?;
+    figures(&value).ok_or_else(missing)
+}
+
+fn figures(value: &Value) -> Option<Figures> {
+    let job = value.get("jobs")?.get(0)?;
+    let number = |of: &Value, name: &str| of.get(name)?.as_f64();
+    let (read, write) = (job.get("read")?, job.get("write")?);
+    let both = |name: &str| Some(number(read, name)? + number(write, name)?);
+    let times = read.get("lat_ns")?;
+    let percentile = |name: &str| Some(number(times.get("percentile")?, name)? / 1e3);
+    let latency = Latency {
+        mean: number(times, "mean")? / 1e3,
+        p50: percentile("50.000000")?,
+        p99: percentile("99.000000")?,
+        p99_9: percentile("99.900000")?,
+    };
+    let count = both("total_ios")?;
+    let seconds = number(job, "job_runtime")? / 1e3;
+    let busy = (number(job, "usr_cpu")? + number(job, "sys_cpu")?) / 100.0 * seconds;
+    Some(Figures {
+        count: count as u64,
+        rate: both("iops")?,
+        bytes_per_second: both("bw_bytes")?,
+        latency,
+        cpu_us: busy * 1e6 / count.max(1.0),
+        seconds,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_and_writes_of_fio_are_added_and_times_are_of_reads() {
+        let side = |iops: f64| {
+            let lat = serde_json::json!({"mean": 2000.0, "percentile":
+                {"50.000000": 1000, "99.000000": 5000, "99.900000": 9000}});
+            serde_json::json!({"iops": iops, "bw_bytes": iops * 4096.0, "total_ios": iops * 2.0,
+                               "lat_ns": lat})
+        };
+        let value = serde_json::json!({"jobs": [{"read": side(950.0), "write": side(50.0),
+            "usr_cpu": 10.0, "sys_cpu": 40.0, "job_runtime": 2000}]});
+        let figures = figures(&value).unwrap();
+        assert_eq!((figures.rate, figures.count, figures.seconds), (1000.0, 2000, 2.0));
+        assert_eq!((figures.latency.p50, figures.latency.p99), (1.0, 5.0));
+        assert_eq!(figures.cpu_us, 500.0);
+    }
+
+    #[test]
+    fn both_read_the_same_spans() {
+        let span = Span { file: "/v/1.1.vol".into(), range: 65_536..1 << 20, block: 8704 };
+        let seat = Seat { cores: "0".to_owned(), procs: None };
+        let command = fio_command(&seat, &Job::Reads(&span), 32, 2.0);
+        let words: Vec<_> = command.get_args().map(|word| word.to_str().unwrap()).collect();
+        for word in ["--bs=8704", "--blockalign=512", "--offset=65536", "--size=983040"] {
+            assert!(words.contains(&word), "{word} in {words:?}");
+        }
+        for word in ["--readonly", "--iodepth=32", "--runtime=2000ms"] {
+            assert!(words.contains(&word), "{word} in {words:?}");
+        }
+    }
+}

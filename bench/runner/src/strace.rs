@@ -1,0 +1,95 @@
+//! System calls of a server, counted by strace while it is asked. It is many times slower then: nothing else
+//! is measured at the same time.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::error::{Error, file};
+
+/// How long strace gets to attach to all threads.
+const ATTACH: Duration = Duration::from_millis(800);
+
+/// Calls that were counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// `io_uring_enter`.
+    pub enters: u64,
+    /// All others.
+    pub others: u64,
+}
+
+/// A running strace.
+pub struct Strace {
+    child: Child,
+    out: PathBuf,
+}
+
+impl Strace {
+    /// Attaches to processes and what they start.
+    ///
+    /// # Errors
+    /// When strace cannot be started.
+    pub fn attach(pids: &[u32], out: &Path) -> Result<Self, Error> {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-c", "-q", "-o"]).arg(out);
+        for pid in pids {
+            command.args(["-p", &pid.to_string()]);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().map_err(file("run", Path::new("strace")))?;
+        std::thread::sleep(ATTACH);
+        Ok(Self { child, out: out.to_owned() })
+    }
+
+    /// Detaches; what was called meanwhile.
+    ///
+    /// # Errors
+    /// When strace saw nothing: it may not trace.
+    pub fn detach(mut self) -> Result<Calls, Error> {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process number"));
+        let told = kill(pid, Signal::SIGINT).map_err(std::io::Error::from);
+        told.and_then(|()| self.child.wait()).map_err(file("stop", Path::new("strace")))?;
+        let text = std::fs::read_to_string(&self.out).map_err(file("read", &self.out))?;
+        let missing = || Error::Figure { from: "strace", what: "system calls".to_owned() };
+        parse(&text).ok_or_else(missing)
+    }
+}
+
+/// Rows of the table are `% time, seconds, usecs/call, calls[, errors], name`.
+fn parse(text: &str) -> Option<Calls> {
+    let mut calls = Calls::default();
+    let mut is_there = false;
+    for line in text.lines() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let count = fields.get(3).and_then(|count| count.parse::<u64>().ok());
+        match (count, fields.last()) {
+            (Some(_), Some(&"total")) | (None, _) | (_, None) => {}
+            (Some(count), Some(&"io_uring_enter")) => calls.enters += count,
+            (Some(count), Some(_)) => calls.others += count,
+        }
+        is_there |= count.is_some();
+    }
+    is_there.then_some(calls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_added_up_without_its_total() {
+        let text = "% time     seconds  usecs/call     calls    errors syscall\n\
+                    ------ ----------- ----------- --------- --------- ----------------\n \
+                    99.00    0.100000          10      6009           io_uring_enter\n  \
+                    1.00    0.001000           1       100         3 recvfrom\n  \
+                    0.00    0.000000           0         6           accept4\n\
+                    ------ ----------- ----------- --------- --------- ----------------\n\
+                    100.00    0.101000          10      6115         3 total\n";
+        assert_eq!(parse(text), Some(Calls { enters: 6009, others: 106 }));
+        assert_eq!(parse("strace: attach: Operation not permitted\n"), None);
+    }
+}

@@ -1,0 +1,152 @@
+//! All figures as Markdown: a table for each workload.
+
+use std::fmt::Write as _;
+
+use hayloft::size::ByteSize;
+
+use crate::block::{Block, Record};
+use crate::goals::{self, shown};
+use crate::machine::BUSY_MAX;
+use crate::stats::{estimate, median};
+use crate::workload::WORKLOADS;
+
+/// Fewer rounds than this are for trying out.
+pub const PUBLISHED_PAIRS: usize = 9;
+
+/// A column: its heading, and the figure of a block.
+type Column = (&'static str, fn(&Block) -> Option<f64>);
+
+const COLUMNS: &[Column] = &[
+    ("requests/s", |block| Some(block.rate)),
+    ("MB/s", |block| Some(block.bytes_per_second / 1e6)),
+    ("p50 us", |block| Some(block.latency_us.p50)),
+    ("p99 us", |block| Some(block.latency_us.p99)),
+    ("p99.9 us", |block| Some(block.latency_us.p99_9)),
+    ("CPU us/request", |block| block.cpu_us),
+    ("device reads/request", Block::reads),
+    ("device KiB read/request", |block| block.read_bytes().map(|bytes| bytes / 1024.0)),
+    ("flushes/request", Block::flushes),
+    ("io_uring_enter/request", Block::enters),
+    ("RSS MiB", |block| block.rss_bytes.map(|bytes| bytes as f64 / f64::from(1 << 20))),
+];
+
+fn cell(record: &Record, entry: &str, of: impl Fn(&Block) -> Option<f64>) -> String {
+    median(&record.of_entry(entry, of)).map_or_else(|| "-".to_owned(), shown)
+}
+
+/// The rate of the first entry to that of another one.
+fn ratio(record: &Record, first: &str, entry: &str) -> String {
+    let ratios = record.figures(|pair| Some(pair.of(first)?.rate / pair.of(entry)?.rate));
+    match estimate(&ratios) {
+        Some(found) if first != entry => {
+            format!("{} ({} to {})", shown(found.median), shown(found.low), shown(found.high))
+        }
+        _ => "-".to_owned(),
+    }
+}
+
+/// Where and of what a record is.
+fn origin(record: &Record) -> String {
+    let machine = &record.machine;
+    let memory = match record.memory_limit {
+        Some(limit) => format!("each server may use {}", ByteSize(limit)),
+        None => "servers may use all memory".to_owned(),
+    };
+    let loud = record.blocks.iter().filter(|block| block.busy_before > BUSY_MAX).count();
+    let mut text = format!(
+        "{}, {} pairs, {} cores ({}), Linux {}, device {}; {} in every server, {memory}.",
+        machine.commit,
+        record.pairs(),
+        machine.cores,
+        machine.processor,
+        machine.kernel,
+        record.device,
+        ByteSize(record.data_bytes)
+    );
+    if record.pairs() < PUBLISHED_PAIRS {
+        write!(text, " **Fewer than {PUBLISHED_PAIRS} pairs: to try out, not to quote.**")
+            .expect("a string takes it");
+    }
+    if loud > 0 {
+        write!(text, " Before {loud} of {} blocks the machine was not quiet.", record.blocks.len())
+            .expect("a string takes it");
+    }
+    text
+}
+
+fn of_workload(record: &Record) -> String {
+    let known = WORKLOADS.iter().find(|workload| workload.name == record.workload);
+    let Some(workload) = known else { return String::new() };
+    let mut text = format!("\n## {}\n\n{}. {}\n\n|", workload.name, workload.what, origin(record));
+    let first = workload.entries[0].name;
+    let used: Vec<&Column> = COLUMNS
+        .iter()
+        .filter(|(_, of)| {
+            let any = |block: &Block| of(block).is_some_and(|figure| figure > 0.0);
+            record.blocks.iter().any(any)
+        })
+        .collect();
+    let headings = used.iter().map(|(heading, _)| format!(" {heading} |"));
+    let headings: String = headings.collect();
+    writeln!(text, " |{headings} {first} / it |").expect("a string takes it");
+    writeln!(text, "|{}", " --- |".repeat(used.len() + 2)).expect("a string takes it");
+    for entry in workload.entries {
+        let cells = used.iter().map(|(_, of)| format!(" {} |", cell(record, entry.name, of)));
+        let cells: String = cells.collect();
+        writeln!(text, "| {} |{cells} {} |", entry.name, ratio(record, first, entry.name))
+            .expect("a string takes it");
+    }
+    for (entry, traced) in &record.traced {
+        let (enters, others) = (shown(traced.enters), shown(traced.others));
+        writeln!(
+            text,
+            "\nUnder strace, {entry}: {enters} io_uring_enter and {others} other system calls per request."
+        )
+        .expect("a string takes it");
+    }
+    write!(text, "\n![{0}]({0}.svg)\n", workload.name).expect("a string takes it");
+    text
+}
+
+/// The whole document.
+pub fn document(records: &[Record]) -> String {
+    let mut text = String::from("# Hayloft, the device and the peers\n\n");
+    if let Some(newest) = records.iter().max_by_key(|record| &record.machine.date) {
+        writeln!(text, "`{}`, {}.", newest.command, newest.machine.date)
+            .expect("a string takes it");
+    }
+    text += "Medians of all rounds; ratios are medians of those of each round, with the 95 % interval of a \
+             bootstrap.\n`bench/README.md` says what each figure is.\n\n## Goals\n\n";
+    text += &goals::table(&goals::judge(records));
+    text + &records.iter().map(of_workload).collect::<String>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::Traced;
+    use crate::block::examples::{block, record};
+
+    #[test]
+    fn a_workload_has_a_row_for_each_entry_and_ratios_to_the_first() {
+        let blocks = [("hayloft", 300.0), ("nginx", 100.0), ("baseline", 150.0)];
+        let blocks = blocks.map(|(name, rate)| block(name, 0, rate)).to_vec();
+        let mut record = record("get-8k-64", blocks);
+        record.traced.insert("nginx".to_owned(), Traced { enters: 0.0, others: 5.25 });
+        let text = document(&[record]);
+        assert!(text.contains("| hayloft | 300 | 2.46 | 90.0 | 200 | 300 |"), "{text}");
+        assert!(text.contains("| 3.00 (3.00 to 3.00) |"), "{text}");
+        assert!(text.contains("nginx: 0 io_uring_enter and 5.25 other system calls"), "{text}");
+        assert!(!text.contains("flushes/request"), "a column without figures:\n{text}");
+        assert!(text.contains("to try out, not to quote"), "{text}");
+        assert!(text.contains("each server may use 1GiB"), "{text}");
+    }
+
+    #[test]
+    fn noise_is_told() {
+        let mut loud = block("hayloft", 0, 10.0);
+        loud.busy_before = 0.7;
+        let text = document(&[record("get-8k-1", vec![loud, block("nginx", 0, 5.0)])]);
+        assert!(text.contains("Before 1 of 2 blocks the machine was not quiet"), "{text}");
+    }
+}
