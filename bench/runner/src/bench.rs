@@ -15,8 +15,6 @@ use crate::workload::{Data, Pace, WORKLOADS, Workload};
 
 /// The data are so many times larger than the memory that a server may use.
 const TIMES_MEMORY: u64 = 4;
-/// Large objects are read in a few pieces each: half of the data are enough.
-const LARGE_PART: u64 = 2;
 /// Shards are compared in processor time, without anybody's page cache: these bytes are enough.
 const SHARDS_LEN: u64 = 512 << 20;
 /// Connections that fill.
@@ -50,7 +48,6 @@ impl Plan {
 
     fn bytes_of(&self, data: Data) -> u64 {
         match data {
-            Data::Large => self.data_bytes / LARGE_PART,
             Data::Shards => self.data_bytes.min(SHARDS_LEN),
             _ => self.data_bytes,
         }
@@ -104,9 +101,9 @@ fn measure_data(
     let volume_size = plan.volume_size(data, objects.count);
     let servers = Servers::new(stand, data, volume_size);
     let mut measure = Measure { stand, servers, objects, times: plan.times, cores: machine.cores };
-    let scarce = bytes / TIMES_MEMORY;
+    let scarce = plan.data_bytes / TIMES_MEMORY;
+    stand.limit_memory(Some(scarce))?;
     if data != Data::Empty {
-        stand.limit_memory(Some(scarce))?;
         fill(&mut measure, workloads)?;
     }
     for workload in workloads {
@@ -150,7 +147,7 @@ fn fill(measure: &mut Measure<'_>, workloads: &[&Workload]) -> Result<(), Error>
         let procs = measure.stand.procs(server.name())?;
         // What files leave in the page cache must be nginx's, and no more than it may have.
         let procs = procs.filter(|_| server == Server::Nginx);
-        measure.stand.loadgen.fill(&target, objects, (FILLERS, 1), procs.as_deref())?;
+        measure.stand.loadgen.fill(&target, objects, FILLERS, procs.as_deref())?;
     }
     Ok(())
 }
@@ -262,7 +259,7 @@ mod tests {
         // A needle of 4 KiB takes ten units of 512 bytes.
         assert!(plan.volume_size(Data::Needles4K, objects) > objects * 5120 + (512 << 20));
         assert!(plan.volume_size(Data::Empty, 1) > 6 << 30);
-        assert!(plan.volume_size(Data::Large, 256) < 4 << 30);
+        assert!(plan.volume_size(Data::Large, 512) < 5 << 30);
     }
 
     #[test]

@@ -66,20 +66,6 @@ pub enum Error {
         /// Which figure.
         what: String,
     },
-    /// Answers that no server may give.
-    #[error(
-        "{name} gave {wrong} wrong answers and {errors} errors in {workload}; nothing it did counts"
-    )]
-    Wrong {
-        /// The server.
-        name: String,
-        /// What it was asked.
-        workload: &'static str,
-        /// Answers whose bytes were not those stored.
-        wrong: u64,
-        /// Statuses and connections that were not as they should be.
-        errors: u64,
-    },
     /// A server that does not answer as it should.
     #[error(transparent)]
     Client(#[from] ClientError),

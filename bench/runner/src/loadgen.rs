@@ -7,7 +7,7 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{Error, file};
+use crate::error::Error;
 use crate::process::{Seat, output};
 
 /// Decides keys, sizes and contents: the same for all servers.
@@ -111,10 +111,6 @@ pub struct Report {
     pub requests_per_second: f64,
     /// Bytes of bodies each second, in both directions.
     pub payload_bytes_per_second: f64,
-    /// Answers that were not what had been stored.
-    pub wrong: u64,
-    /// Statuses and connections that were not as they should be.
-    pub errors: u64,
     /// By kind.
     pub operations: BTreeMap<String, Operation>,
     /// In an open loop.
@@ -174,7 +170,7 @@ impl Loadgen {
         self.report(&mut command)
     }
 
-    /// Writes all objects, `batch` in each request.
+    /// Writes all objects, before anything is measured.
     ///
     /// # Errors
     /// When the generator fails.
@@ -182,17 +178,34 @@ impl Loadgen {
         &self,
         target: &Target,
         objects: &Objects,
-        (connections, batch): (u32, u32),
+        connections: u32,
         procs: Option<&Path>,
-    ) -> Result<Report, Error> {
+    ) -> Result<(), Error> {
         let mut command = self.command("fill", procs);
         describe(&mut command, target, objects);
         command.args(["--connections", &connections.to_string()]);
         if let Some(dir) = &target.dir {
             command.arg("--dir").arg(dir);
         }
-        if batch > 1 {
-            command.args(["--batch", &batch.to_string()]);
+        self.asked(&mut command).map(drop)
+    }
+
+    /// Writes all objects, `each` in a request, and measures that.
+    ///
+    /// # Errors
+    /// When the generator fails.
+    pub fn multi_write(
+        &self,
+        target: &Target,
+        objects: &Objects,
+        connections: u32,
+        each: u32,
+    ) -> Result<Report, Error> {
+        let mut command = self.command("fill", None);
+        describe(&mut command, target, objects);
+        command.args(["--connections", &connections.to_string()]);
+        if each > 1 {
+            command.args(["--batch", &each.to_string()]);
         }
         self.report(&mut command)
     }
@@ -206,12 +219,33 @@ impl Loadgen {
     }
 
     fn report(&self, command: &mut Command) -> Result<Report, Error> {
-        command.arg("--json").arg(&self.json);
-        output(command)?;
-        let text = std::fs::read_to_string(&self.json).map_err(file("read", &self.json))?;
-        let value: Value = serde_json::from_str(&text).unwrap_or_default();
-        serde_json::from_value(value)
+        serde_json::from_value(self.asked(command)?)
             .map_err(|error| Error::Figure { from: "hayloft-loadgen", what: error.to_string() })
+    }
+
+    /// What it left in its file; nothing when it leaves none.
+    fn asked(&self, command: &mut Command) -> Result<Value, Error> {
+        // What is there afterwards is of this run.
+        drop(std::fs::remove_file(&self.json));
+        let done = output(command.arg("--json").arg(&self.json));
+        let text = std::fs::read_to_string(&self.json).unwrap_or_default();
+        let value: Value = serde_json::from_str(&text).unwrap_or_default();
+        match done {
+            Ok(_) => Ok(value),
+            Err(error) => Err(with_notes(error, &value)),
+        }
+    }
+}
+
+/// The error of a generator that failed, with the answers that it did not like.
+fn with_notes(error: Error, report: &Value) -> Error {
+    let notes = report.get("notes").and_then(Value::as_array);
+    let notes: Vec<&str> = notes.into_iter().flatten().filter_map(Value::as_str).collect();
+    match error {
+        Error::Failed { command, status, output } if !notes.is_empty() => {
+            Error::Failed { command, status, output: output + &notes.join("\n") }
+        }
+        error => error,
     }
 }
 

@@ -51,6 +51,9 @@ Examples (cargo xtask bench takes the same flags, and makes an XFS of its own wh
 
 Exit codes: 0 measured, whether goals are met or not; 1 something failed; 2 wrong usage.";
 
+/// A quarter of it holds the buffers of two shards of the daemon, or the heap of SeaweedFS (bytes).
+const DATA_MIN: u64 = 1 << 30;
+
 /// Measures Hayloft against the device and against its peers.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
@@ -158,9 +161,8 @@ impl Cli {
             (None, true) => 1 << 30,
             (None, false) => 4 << 30,
         };
-        if data_size < 64 << 20 {
-            let why =
-                "--data-size is too small to be larger than a server's memory; give 64MiB or more";
+        if data_size < DATA_MIN {
+            let why = "--data-size is too small: a quarter must be enough for a server; give 1GiB or more";
             return Err(Error::Usage(why.to_owned()));
         }
         let out = match &self.out {
