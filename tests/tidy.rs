@@ -292,7 +292,7 @@ impl Project {
     }
 
     fn rust(&self) -> impl Iterator<Item = (&str, &str)> {
-        let dirs = ["src/", "tests/", "tools/", "xtask/", "fuzz/"];
+        let dirs = ["src/", "tests/", "tools/", "bench/", "xtask/", "fuzz/"];
         dirs.into_iter().flat_map(|dir| self.with(dir, ".rs"))
     }
 
@@ -530,6 +530,8 @@ fn resolved(file: &str, path: &[String]) -> Vec<String> {
 fn modules(project: &Project) -> BTreeMap<String, bool> {
     let mut reached: BTreeMap<String, bool> = BTreeMap::new();
     let roots = [
+        "bench/baseline/src/main.rs",
+        "bench/runner/src/main.rs",
         "fuzz/src/lib.rs",
         "src/lib.rs",
         "src/main.rs",

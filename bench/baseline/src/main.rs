@@ -12,6 +12,8 @@ mod raw;
 mod reply;
 mod serve;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -20,8 +20,8 @@ use socket2::{Domain, Socket, Type};
 use crate::error::Error;
 use crate::reply::object_head;
 
-/// Buffers (bytes): what the daemon gives a shard, times four, so that a few hundred connections find theirs.
-const BUFFERS: usize = 256 << 20;
+/// Buffers (bytes): what the daemon gives a shard, enough for a thousand connections with 64 KiB each.
+const BUFFERS: usize = 64 << 20;
 /// A time and an entity tag to fill the head's fields with.
 const MODIFIED_SECONDS: u64 = 1_700_000_000;
 const ETAG: u64 = 0x0123_4567_89ab_cdef;

@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn reads_of_a_file_are_counted_and_timed() {
-        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let dir = crate::tests::directory();
         let path = dir.path().join("file");
         std::fs::write(&path, vec![1; 1 << 20]).unwrap();
         let spans = Spans::new(0, 1 << 20, 8192).unwrap();

@@ -100,7 +100,8 @@ fn measure_data(
     let objects = Objects { count: (bytes / mean).max(1), sizes, volumes: data.volumes() };
     let volume_size = plan.volume_size(data, objects.count);
     let servers = Servers::new(stand, data, volume_size);
-    let mut measure = Measure { stand, servers, objects, times: plan.times, cores: machine.cores };
+    let (written, times, cores) = (BTreeMap::new(), plan.times, machine.cores);
+    let mut measure = Measure { stand, servers, objects, written, times, cores };
     let scarce = plan.data_bytes / TIMES_MEMORY;
     stand.limit_memory(Some(scarce))?;
     if data != Data::Empty {

@@ -197,7 +197,7 @@ pub fn shown(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
-        size if size >= 1.0 => format!("{value:.2}"),
+        size if size >= 1.0 => format!("{value:.3}"),
         0.0 => "0".to_owned(),
         size if size >= 0.01 => format!("{value:.3}"),
         _ => format!("{value:.5}"),
@@ -303,13 +303,13 @@ mod tests {
         assert_eq!(verdict(&records, "8 KiB GET, 32 connections: rate / nginx").is_met, Some(true));
         assert_eq!(verdict(&records, "8 KiB GET, 32 connections: rate / SeaweedFS").is_met, None);
         let text = table(&judge(&records));
-        assert!(text.contains("| 1.80 (1.80 to 1.80) | 1 | met |"), "{text}");
+        assert!(text.contains("| 1.800 (1.800 to 1.800) | 1 | met |"), "{text}");
         assert!(text.contains("not measured (`overload`)"), "{text}");
     }
 
     #[test]
     fn figures_are_shown_with_the_digits_that_count() {
         let shown: Vec<_> = [1234.5, 12.34, 1.234, 0.1234, 0.00012, 0.0].map(shown).into();
-        assert_eq!(shown, ["1234", "12.3", "1.23", "0.123", "0.00012", "0"]);
+        assert_eq!(shown, ["1234", "12.3", "1.234", "0.123", "0.00012", "0"]);
     }
 }

@@ -29,14 +29,14 @@ pub struct Objects {
 pub struct Target {
     /// How it is asked.
     pub kind: &'static str,
-    /// Where; in the order of the volumes when each has its own.
+    /// Where.
     pub urls: Vec<String>,
     /// Where files are put, when it is a directory.
     pub dir: Option<PathBuf>,
     /// Whether a write asks for `fsync`.
     pub fsync: bool,
-    /// Whether each volume is asked at its own URL.
-    pub by_shard: bool,
+    /// The admin API of a daemon whose shards are to be asked for their own volumes only.
+    pub by_shard: Option<String>,
 }
 
 /// What to ask for.
@@ -256,8 +256,8 @@ fn describe(command: &mut Command, target: &Target, objects: &Objects) {
     }
     command.args(["--volumes", objects.volumes, "--objects", &objects.count.to_string()]);
     command.args(["--sizes", objects.sizes]);
-    if target.by_shard {
-        command.arg("--by-shard");
+    if let Some(admin) = &target.by_shard {
+        command.args(["--by-shard", admin]);
     }
     if target.fsync {
         command.arg("--fsync");
@@ -293,14 +293,14 @@ mod tests {
             urls: vec!["http://a".to_owned(), "http://b".to_owned()],
             dir: None,
             fsync: false,
-            by_shard: true,
+            by_shard: Some("http://c".to_owned()),
         };
         let objects = Objects { count: 7, sizes: "8KiB", volumes: "1,2" };
         let mut command = Command::new("x");
         describe(&mut command, &target, &objects);
         let words: Vec<_> = command.get_args().map(|word| word.to_str().unwrap()).collect();
         let wanted = "--target hayloft --url http://a --url http://b --volumes 1,2 --objects 7 \
-                      --sizes 8KiB --by-shard";
+                      --sizes 8KiB --by-shard http://c";
         assert_eq!(words.join(" "), wanted);
     }
 }

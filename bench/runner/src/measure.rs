@@ -35,6 +35,8 @@ pub struct Measure<'a> {
     pub servers: Servers<'a>,
     /// The data.
     pub objects: Objects,
+    /// Objects that were written behind those that were filled, so that the next PUT is of a new one.
+    pub written: BTreeMap<Server, u64>,
     /// How long.
     pub times: Times,
     /// Cores of the machine.
@@ -42,8 +44,9 @@ pub struct Measure<'a> {
 }
 
 impl Measure<'_> {
-    fn objects(&self, load: &Load) -> Objects {
+    fn objects(&self, server: Server, load: &Load) -> Objects {
         let mut objects = self.objects.clone();
+        objects.count += self.written.get(&server).unwrap_or(&0);
         if let Some(sizes) = load.sizes {
             objects.sizes = sizes;
         }
@@ -67,6 +70,7 @@ impl Measure<'_> {
     fn fresh(&mut self, subject: Subject) -> Result<(), Error> {
         self.servers.need(&[])?;
         let Some(server) = Server::of(subject) else { return Ok(()) };
+        self.written.remove(&server);
         let dir = self.servers.dir(server);
         if dir.exists() {
             std::fs::remove_dir_all(&dir).map_err(file("empty", &dir))?;
@@ -88,7 +92,7 @@ impl Measure<'_> {
         if workload.data == Data::Empty {
             self.fresh(entry.subject)?;
         }
-        let measured = match self.servers.target(entry.subject)? {
+        let measured = match self.servers.target(entry.subject) {
             Some(target) => self.server_block(entry, &target, first_rate),
             None => self.device_block(entry),
         };
@@ -117,12 +121,21 @@ impl Measure<'_> {
         }
     }
 
-    fn ask(&self, load: &Load, target: &Target, run: &Run) -> Result<Report, Error> {
-        let (loadgen, objects) = (&self.stand.loadgen, self.objects(load));
-        match load.multi_write {
-            Some(each) => loadgen.multi_write(target, &objects, load.connections, each),
-            None => loadgen.run(target, &objects, run),
+    fn ask(
+        &mut self,
+        server: Server,
+        load: &Load,
+        target: &Target,
+        run: &Run,
+    ) -> Result<Report, Error> {
+        let (loadgen, objects) = (&self.stand.loadgen, self.objects(server, load));
+        if let Some(each) = load.multi_write {
+            return loadgen.multi_write(target, &objects, load.connections, each);
         }
+        let report = loadgen.run(target, &objects, run)?;
+        let put = report.operations.get("put").copied().unwrap_or_default();
+        *self.written.entry(server).or_default() += put.count;
+        Ok(report)
     }
 
     fn server_block(
@@ -136,7 +149,7 @@ impl Measure<'_> {
         if load.multi_write.is_none() {
             let warm = self.run(load, first_rate, self.times.warmup, subject);
             if warm.seconds > 0.0 {
-                self.ask(load, target, &warm)?;
+                self.ask(server, load, target, &warm)?;
             }
         }
         let busy_before = wait_until_quiet(self.cores);
@@ -144,7 +157,7 @@ impl Measure<'_> {
         let figures = self.servers.figures(server)?;
         let usage = self.servers.running(server)?.usage();
         let counts = self.stand.device.counts()?;
-        let report = self.ask(load, target, &run)?;
+        let report = self.ask(server, load, target, &run)?;
         let device = self.stand.device.counts()?.since(counts);
         let after = self.servers.running(server)?.usage();
         let daemon = match (self.servers.figures(server)?, figures) {
@@ -232,13 +245,13 @@ impl Measure<'_> {
     /// When something fails.
     pub fn traced(&mut self, entry: &Entry) -> Result<Option<Traced>, Error> {
         let subject = entry.subject;
-        let Some(target) = self.servers.target(subject)? else { return Ok(None) };
+        let Some(target) = self.servers.target(subject) else { return Ok(None) };
         let server = Server::of(subject).expect("what has a target is a server");
         let pids = self.servers.running(server)?.tree();
         let out = self.stand.work.join("strace");
         let strace = Strace::attach(&pids, &out)?;
         let run = self.run(&entry.load, None, TRACED_SECONDS, subject);
-        let asked = self.ask(&entry.load, &target, &run);
+        let asked = self.ask(server, &entry.load, &target, &run);
         let calls = strace.detach()?;
         let per_request = 1.0 / asked?.requests.max(1) as f64;
         Ok(Some(Traced {

@@ -106,7 +106,7 @@ mod tests {
         }
         update(root.path()).unwrap();
         let text = std::fs::read_to_string(&readme).unwrap();
-        assert!(text.contains("| 2.50 (2.50 to 2.50) |") && text.ends_with("y\n"), "{text}");
+        assert!(text.contains("| 2.500 (2.500 to 2.500) |") && text.ends_with("y\n"), "{text}");
         assert!(text.contains("bench/results/2026-01-02-6.18-2-cores/compare/table.md"), "{text}");
         std::fs::write(&readme, "nothing\n").unwrap();
         assert!(update(root.path()).unwrap_err().to_string().contains(BEGIN.trim()));

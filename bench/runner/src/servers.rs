@@ -220,12 +220,9 @@ impl<'a> Servers<'a> {
         Ok(admin.request(Method::Get, "/volumes", &[], Body::None)?.expect(&[200])?.json()?)
     }
 
-    /// How a subject is asked.
-    ///
-    /// # Errors
-    /// When the daemon does not say which shard owns which volume.
-    pub fn target(&self, subject: Subject) -> Result<Option<Target>, Error> {
-        let Some(server) = Server::of(subject) else { return Ok(None) };
+    /// How a subject is asked; nothing of one that is no server.
+    pub fn target(&self, subject: Subject) -> Option<Target> {
+        let server = Server::of(subject)?;
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         let port = self.port(server);
         let mut target = Target {
@@ -233,23 +230,16 @@ impl<'a> Servers<'a> {
             urls: vec![url(port)],
             dir: None,
             fsync: subject == Subject::SeaweedFsFsync,
-            by_shard: false,
+            by_shard: None,
         };
         match subject {
-            Subject::Ring | Subject::Fio | Subject::FioMix(_) => return Ok(None),
+            Subject::Ring | Subject::Fio | Subject::FioMix(_) => return None,
             Subject::Nginx => target.kind = "nginx",
             Subject::SeaweedFs | Subject::SeaweedFsFsync => target.kind = "seaweedfs",
-            Subject::OwnPort => {
-                let mut volumes = self.volumes(server)?;
-                volumes.sort_by_key(|volume| volume.id);
-                let shard =
-                    |volume: &VolumeRow| u16::try_from(volume.shard.unwrap_or(0)).unwrap_or(0);
-                target.urls = volumes.iter().map(|volume| url(port + 2 + shard(volume))).collect();
-                target.by_shard = true;
-            }
+            Subject::OwnPort => target.by_shard = Some(url(port + 1)),
             Subject::Hayloft | Subject::AnyPort | Subject::Baseline | Subject::Null => {}
         }
-        Ok(Some(target))
+        Some(target)
     }
 
     /// How a server is filled: nginx, by files.
@@ -263,7 +253,7 @@ impl<'a> Servers<'a> {
             Some(_) => Vec::new(),
             None => vec![format!("http://127.0.0.1:{}", self.port(server))],
         };
-        Target { kind, urls, dir, fsync: false, by_shard: false }
+        Target { kind, urls, dir, fsync: false, by_shard: None }
     }
 
     /// What the daemon says of itself; nothing of others.

@@ -134,9 +134,9 @@ mod tests {
         let mut record = record("get-8k-64", blocks);
         record.traced.insert("nginx".to_owned(), Traced { enters: 0.0, others: 5.25 });
         let text = document(&[record]);
-        assert!(text.contains("| hayloft | 300 | 2.46 | 90.0 | 200 | 300 |"), "{text}");
-        assert!(text.contains("| 3.00 (3.00 to 3.00) |"), "{text}");
-        assert!(text.contains("nginx: 0 io_uring_enter and 5.25 other system calls"), "{text}");
+        assert!(text.contains("| hayloft | 300 | 2.458 | 90.0 | 200 | 300 |"), "{text}");
+        assert!(text.contains("| 3.000 (3.000 to 3.000) |"), "{text}");
+        assert!(text.contains("nginx: 0 io_uring_enter and 5.250 other system calls"), "{text}");
         assert!(!text.contains("flushes/request"), "a column without figures:\n{text}");
         assert!(text.contains("to try out, not to quote"), "{text}");
         assert!(text.contains("each server may use 1GiB"), "{text}");
