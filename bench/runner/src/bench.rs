@@ -19,6 +19,10 @@ const TIMES_MEMORY: u64 = 4;
 const SHARDS_LEN: u64 = 512 << 20;
 /// Connections that fill.
 const FILLERS: u32 = 64;
+/// The same with large objects, of which SeaweedFS holds each in memory more than once; and what it needs then
+/// (bytes).
+const LARGE_FILLERS: u32 = 4;
+const LARGE_MEMORY: u64 = 512 << 20;
 /// What a daemon may write (bytes a second): room for that is in its volumes.
 const WRITE_RATE: f64 = 1e9;
 /// Share of the bytes that are written in a workload of reads and writes.
@@ -68,24 +72,29 @@ impl Plan {
     }
 }
 
-/// Measures everything that is wanted; each workload is recorded when it is through.
+/// Measures everything that is wanted; each workload is recorded when it is through. One that fails is named,
+/// and the others go on.
 ///
 /// # Errors
-/// What failed first.
+/// [`Error::Workloads`], or what made it impossible to go on.
 pub fn run(stand: &Stand, machine: &Machine, plan: &Plan) -> Result<(), Error> {
+    let mut failed = Vec::new();
     for data in Data::ALL {
         let workloads = WORKLOADS.iter().filter(|workload| workload.data == data);
         let workloads: Vec<_> = workloads.filter(|workload| plan.wants(workload)).collect();
-        if !workloads.is_empty() {
-            let measured = measure_data(stand, machine, plan, data, &workloads);
-            let dir = stand.dir.join(data.name());
-            if dir.exists() {
-                fs::remove_dir_all(&dir).map_err(file("remove", &dir))?;
-            }
-            measured?;
+        if workloads.is_empty() {
+            continue;
+        }
+        if let Err(error) = measure_data(stand, machine, plan, data, &workloads, &mut failed) {
+            eprintln!("the data {} cannot be had: {error}", data.name());
+            failed.extend(workloads.iter().map(|workload| workload.name));
+        }
+        let dir = stand.dir.join(data.name());
+        if dir.exists() {
+            fs::remove_dir_all(&dir).map_err(file("remove", &dir))?;
         }
     }
-    Ok(())
+    if failed.is_empty() { Ok(()) } else { Err(Error::Workloads(failed.join(", "))) }
 }
 
 fn measure_data(
@@ -94,6 +103,7 @@ fn measure_data(
     plan: &Plan,
     data: Data,
     workloads: &[&Workload],
+    failed: &mut Vec<&'static str>,
 ) -> Result<(), Error> {
     let (sizes, mean) = data.sizes();
     let bytes = plan.bytes_of(data);
@@ -103,18 +113,13 @@ fn measure_data(
     let (written, times, cores) = (BTreeMap::new(), plan.times, machine.cores);
     let mut measure = Measure { stand, servers, objects, written, times, cores };
     let scarce = plan.data_bytes / TIMES_MEMORY;
+    let scarce = if data == Data::Large { scarce.max(LARGE_MEMORY) } else { scarce };
     stand.limit_memory(Some(scarce))?;
     if data != Data::Empty {
-        fill(&mut measure, workloads)?;
+        fill(&mut measure, data, workloads)?;
     }
     for workload in workloads {
         let limit = stand.limit_memory((!workload.in_memory).then_some(scarce))?;
-        measure.prepare(workload)?;
-        if workload.in_memory {
-            for server in [Server::Nginx, Server::SeaweedFs] {
-                read_all(&measure.servers.dir(server))?;
-            }
-        }
         let record = Record {
             workload: workload.name.to_owned(),
             machine: machine.clone(),
@@ -125,14 +130,20 @@ fn measure_data(
             blocks: Vec::new(),
             traced: BTreeMap::new(),
         };
-        let record = rounds(&mut measure, workload, plan.pairs, record)?;
-        write(&plan.out, &record)?;
+        match rounds(&mut measure, workload, plan.pairs, record) {
+            Ok(record) => write(&plan.out, &record)?,
+            Err(error) => {
+                eprintln!("{} failed: {error}", workload.name);
+                failed.push(workload.name);
+            }
+        }
     }
     measure.servers.need(&[])
 }
 
 /// Fills every server that the workloads need, alike.
-fn fill(measure: &mut Measure<'_>, workloads: &[&Workload]) -> Result<(), Error> {
+fn fill(measure: &mut Measure<'_>, data: Data, workloads: &[&Workload]) -> Result<(), Error> {
+    let fillers = if data == Data::Large { LARGE_FILLERS } else { FILLERS };
     let entries = workloads.iter().flat_map(|workload| workload.entries);
     let needed: BTreeSet<Server> = entries.filter_map(|entry| Server::of(entry.subject)).collect();
     for server in needed {
@@ -148,7 +159,7 @@ fn fill(measure: &mut Measure<'_>, workloads: &[&Workload]) -> Result<(), Error>
         let procs = measure.stand.procs(server.name())?;
         // What files leave in the page cache must be nginx's, and no more than it may have.
         let procs = procs.filter(|_| server == Server::Nginx);
-        measure.stand.loadgen.fill(&target, objects, FILLERS, procs.as_deref())?;
+        measure.stand.loadgen.fill(&target, objects, fillers, procs.as_deref())?;
     }
     Ok(())
 }
@@ -178,6 +189,12 @@ fn rounds(
     mut record: Record,
 ) -> Result<Record, Error> {
     eprintln!("\n{}: {}", workload.name, workload.what);
+    measure.prepare(workload)?;
+    if workload.in_memory {
+        for server in [Server::Nginx, Server::SeaweedFs] {
+            read_all(&measure.servers.dir(server))?;
+        }
+    }
     let mut first_rate = None;
     for pair in 0..pairs {
         let mut entries: Vec<_> = workload.entries.iter().collect();

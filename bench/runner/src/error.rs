@@ -66,6 +66,9 @@ pub enum Error {
         /// Which figure.
         what: String,
     },
+    /// Workloads that failed, each told when it did.
+    #[error("these workloads failed, see above: {0}; run them again with --only")]
+    Workloads(String),
     /// A server that does not answer as it should.
     #[error(transparent)]
     Client(#[from] ClientError),

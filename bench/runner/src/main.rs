@@ -221,8 +221,9 @@ impl Cli {
         let limits_memory = !self.without_cgroup;
         let place = (self.server_core, self.port);
         let stand = Stand::new(programs, loadgen, (dir, &work), place, limits_memory)?;
-        bench::run(&stand, &machine, &plan)?;
-        report(&plan.out)
+        let measured = bench::run(&stand, &machine, &plan);
+        report(&plan.out)?;
+        measured
     }
 }
 
@@ -242,6 +243,7 @@ fn shown(flags: &[String]) -> String {
 
 /// Writes table and pictures of all that is recorded in `dir`, and prints the goals.
 fn report(dir: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(dir).map_err(file("make", dir))?;
     let records = bench::read(dir)?;
     let path = dir.join("table.md");
     std::fs::write(&path, table::document(&records)).map_err(file("write", &path))?;

@@ -136,7 +136,8 @@ impl<'a> Servers<'a> {
         let mut wanted = wanted.to_vec();
         wanted.sort_unstable();
         wanted.dedup();
-        self.up.retain(|server, _| wanted.contains(server));
+        // One that ended on its own is started again.
+        self.up.retain(|server, up| wanted.contains(server) && up.measured().check().is_ok());
         if wanted.contains(&Server::Baseline) && !self.up.contains_key(&Server::Baseline) {
             self.up.remove(&Server::Hayloft);
         }
