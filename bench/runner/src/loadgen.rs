@@ -120,16 +120,17 @@ pub struct Report {
 }
 
 impl Report {
-    /// Requests that were answered as they should be: found, stored, or rightly not found.
-    pub fn answered(&self) -> u64 {
+    /// Objects that were answered as they should be: found, stored (`each` with one multi-write), or rightly
+    /// not found.
+    pub fn answered(&self, each: u32) -> u64 {
         let of = |name: &str| self.operations.get(name).copied().unwrap_or_default();
         let done: u64 = ["get", "put", "delete", "range"].map(|name| of(name).ok).iter().sum();
-        done + of("missing").count
+        done + of("missing").count + u64::from(each) * of("batch").ok
     }
 
     /// The kind of operation that most requests were.
     pub fn main_operation(&self) -> Operation {
-        let kinds = ["get", "put", "range", "missing"].into_iter();
+        let kinds = ["get", "put", "range", "missing", "batch"].into_iter();
         let found = kinds.filter_map(|name| self.operations.get(name));
         found.max_by_key(|operation| operation.ok.max(operation.count)).copied().unwrap_or_default()
     }
@@ -281,9 +282,16 @@ mod tests {
     #[test]
     fn a_report_is_read_and_refusals_do_not_count_as_answered() {
         let report: Report = serde_json::from_str(REPORT).unwrap();
-        assert_eq!(report.answered(), 90);
+        assert_eq!(report.answered(1), 90);
         assert_eq!(report.main_operation().latency_us.p99, 9.0);
         assert_eq!((report.generator.cpu_us_per_request, report.schedule), (5.5, None));
+    }
+
+    #[test]
+    fn multi_writes_count_by_their_objects() {
+        let text = REPORT.replace("\"put\"", "\"batch\"");
+        let report: Report = serde_json::from_str(&text).unwrap();
+        assert_eq!(report.answered(16), 60 + 20 + 10 * 16);
     }
 
     #[test]

@@ -164,7 +164,9 @@ impl Measure<'_> {
             (Some(after), Some(before)) => Some(after.since(before)),
             _ => None,
         };
-        let requests = report.requests;
+        let answered = report.answered(load.multi_write.unwrap_or(1));
+        // What a multi-write costs is said of each of its objects.
+        let requests = if load.multi_write.is_some() { answered } else { report.requests };
         let cpu = (after.cpu_seconds - usage.cpu_seconds) * 1e6 / requests.max(1) as f64;
         Ok(Block {
             entry: entry.name.to_owned(),
@@ -173,7 +175,7 @@ impl Measure<'_> {
             busy_before,
             seconds: report.seconds,
             requests,
-            rate: report.answered() as f64 / report.seconds,
+            rate: answered as f64 / report.seconds,
             bytes_per_second: report.payload_bytes_per_second,
             latency_us: report.main_operation().latency_us,
             operations: report.operations,
