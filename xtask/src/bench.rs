@@ -19,8 +19,8 @@ const TOOLS: [(&str, &str); 7] = [
 ];
 /// Flags with which nothing is measured.
 const WITHOUT_DATA: [&str; 5] = ["--readme", "--list", "--help", "-h", "--version"];
-/// The file system (bytes): for the data of three servers with 4 GiB each and what is written besides, and for
-/// a quarter of that.
+/// The file system (bytes): for the data of three servers with 4 GiB each and what is written besides, and
+/// for a quarter of that.
 const LEN: u64 = 28 << 30;
 const QUICK_LEN: u64 = 10 << 30;
 

@@ -24,8 +24,8 @@ impl Xfs {
         })
     }
 
-    /// The same, on a file all of whose blocks were written: on one that was only reserved, the first write to
-    /// a block makes the file system below note something at the next flush, which no real device does.
+    /// The same, on a file all of whose blocks were written: on one that was only reserved, the first write
+    /// to a block makes the file system below note something at the next flush, which no real device does.
     ///
     /// # Errors
     /// What failed.

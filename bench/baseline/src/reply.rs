@@ -1,4 +1,5 @@
-//! The head of an answer with a photo, with the fields that the daemon's has: the client has the same to read.
+//! The head of an answer with a photo, with the fields that the daemon's has: the client has the same to
+//! read.
 
 use hayloft::http::date;
 use hayloft::http::reply::{DEFAULT_CONTENT_TYPE, ReplyHead};

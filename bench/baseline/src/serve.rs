@@ -1,5 +1,5 @@
-//! A plain server on tokio-uring: one thread, keep-alive, a task for each connection. A GET is one direct read
-//! to an aligned buffer, verified as the daemon verifies it, and one write of head and body.
+//! A plain server on tokio-uring: one thread, keep-alive, a task for each connection. A GET is one direct
+//! read to an aligned buffer, verified as the daemon verifies it, and one write of head and body.
 //!
 //! Parser, format and reply head are the daemon's. What differs is what is measured: the general runtime with
 //! its polling through epoll, buffers that are not registered, files that are not registered. It knows GET of

@@ -1,4 +1,5 @@
-//! Where the photos of a data directory are: found with the daemon's own recovery, kept in a plain hash table.
+//! Where the photos of a data directory are: found with the daemon's own recovery, kept in a plain hash
+//! table.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -19,8 +19,8 @@ const TIMES_MEMORY: u64 = 4;
 const SHARDS_LEN: u64 = 512 << 20;
 /// Connections that fill.
 const FILLERS: u32 = 64;
-/// The same with large objects, of which SeaweedFS holds each in memory more than once; and what it needs then
-/// (bytes).
+/// The same with large objects, of which SeaweedFS holds each in memory more than once; and what it needs
+/// then (bytes).
 const LARGE_FILLERS: u32 = 4;
 const LARGE_MEMORY: u64 = 512 << 20;
 /// What a daemon may write (bytes a second): room for that is in its volumes.

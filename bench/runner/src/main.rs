@@ -1,5 +1,5 @@
-//! Measures Hayloft against the device and against its peers, in alternating blocks. `cargo xtask bench` builds
-//! what it needs and calls it; `bench/README.md` says what each figure is.
+//! Measures Hayloft against the device and against its peers, in alternating blocks. `cargo xtask bench`
+//! builds what it needs and calls it; `bench/README.md` says what each figure is.
 
 mod bench;
 mod block;
