@@ -94,6 +94,8 @@ pub const MESSAGES_IN_FLIGHT: usize = 512;
 pub const CHANGES_MAX: usize = 16;
 /// Orders to one shard that may be under way: one for each change, and the device's limit.
 pub const ORDERS_MAX: usize = 2 * CHANGES_MAX;
+/// Requests that may wait to be written to the access trace; more are left out of it.
+pub const ACCESS_RECORDS: usize = 1 << 16;
 /// Operations a shard hands to its ring at once; more wait in user space.
 pub const RING_ENTRIES: u32 = 1024;
 /// Volume files a shard can have open.

@@ -4,6 +4,7 @@
 //! figures it needs. Knows no volumes, sockets or rings. `docs/hayloft.example.toml` lists every
 //! setting with its default; a test holds the two together.
 
+mod access_trace;
 mod cores;
 mod effective;
 mod error;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use access_trace::AccessTraceConfig;
 pub use cores::{CORE_ID_LIMIT, CoreList, Cores, CoresError, available_cores};
 pub(crate) use effective::effective;
 pub use error::{ConfigError, Place};
@@ -62,6 +64,8 @@ pub struct Config {
     pub log: String,
     /// Bounds and deadlines.
     pub limits: Limits,
+    /// Which requests are written down, and where.
+    pub access_trace: AccessTraceConfig,
 }
 
 /// How the space of a new volume is reserved.
@@ -90,6 +94,7 @@ impl Default for Config {
             cache_control: "public, max-age=86400".to_owned(),
             log: "info".to_owned(),
             limits: Limits::default(),
+            access_trace: AccessTraceConfig::default(),
         }
     }
 }

@@ -111,6 +111,15 @@ fn sizes_have_ranges_and_steps() {
 }
 
 #[test]
+fn the_access_trace_has_a_share_and_a_bound() {
+    let error = error_of(|config| config.access_trace.one_object_in = 0);
+    assert!(error.starts_with("access_trace.one_object_in: 0 is out of range"), "{error}");
+    let error = error_of(|config| config.access_trace.largest_file = ByteSize(1));
+    assert!(error.ends_with("write a size from 1MiB to 1TiB"), "{error}");
+    assert!(!Config::default().access_trace.is_on());
+}
+
+#[test]
 fn numbers_have_ranges() {
     type Field = fn(&mut Limits) -> &mut u32;
     let fields: [(&str, Field, u32, u32); 8] = [

@@ -17,6 +17,7 @@ const VOLUME_BYTES: RangeInclusive<u64> = 16 * MIB..=TIB;
 const BUFFER_BYTES: RangeInclusive<u64> = 8 * MIB..=GIB;
 const BODY_BYTES: RangeInclusive<u64> = 1..=GIB;
 const BATCH_BYTES: RangeInclusive<u64> = 1..=BATCH_MAX;
+const TRACE_BYTES: RangeInclusive<u64> = MIB..=TIB;
 /// nginx keeps idle upstream connections for 60 s by default: whoever closes first must not be us.
 const IDLE_TIMEOUT_SECONDS_ADVISED: u32 = 75;
 
@@ -40,7 +41,8 @@ impl Config {
         self.shard_port_range(shards)?;
         Self::check_volume_size(self.volume_size)?;
         self.check_texts()?;
-        self.check_limits()
+        self.check_limits()?;
+        self.check_access_trace()
     }
 
     /// Whether a volume may be so large.
@@ -260,11 +262,18 @@ impl Config {
             ("body_grace_seconds", limits.body_grace_seconds, 1..=3600, "seconds"),
             ("drain_timeout_seconds", limits.drain_timeout_seconds, 0..=3600, "seconds"),
         ] {
-            number_in(key, value, &range, unit)?;
+            number_in(&format!("limits.{key}"), value, &range, unit)?;
         }
         mebibytes("limits.buffer_memory_per_shard", limits.buffer_memory_per_shard, &BUFFER_BYTES)?;
         size_in("limits.largest_body", limits.largest_body, &BODY_BYTES)?;
         size_in("limits.largest_batch", limits.largest_batch, &BATCH_BYTES)
+    }
+
+    fn check_access_trace(&self) -> Result<(), ConfigError> {
+        let trace = &self.access_trace;
+        let (key, range) = ("access_trace.one_object_in", 1..=1_000_000);
+        number_in(key, trace.one_object_in, &range, "objects")?;
+        size_in("access_trace.largest_file", trace.largest_file, &TRACE_BYTES)
     }
 }
 
@@ -306,7 +315,7 @@ fn number_in(
         return Ok(());
     }
     Err(ConfigError::setting(
-        &format!("limits.{key}"),
+        key,
         format!("{value} is out of range"),
         format!("write {} to {} ({unit})", range.start(), range.end()),
     ))

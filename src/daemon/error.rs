@@ -72,6 +72,17 @@ pub enum StartError {
         /// How large it should have been.
         size: ByteSize,
     },
+    /// The access trace has no file.
+    #[error(
+        "cannot write the access trace to {}: {problem}; name another access_trace.file, or none",
+        path.display()
+    )]
+    AccessTrace {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// No ring.
     #[error(transparent)]
     Ring(#[from] SetupError),

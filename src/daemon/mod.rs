@@ -3,6 +3,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `listeners` | the sockets |
+//! | `access` | the access trace's file and thread |
 //! | `activation` | sockets that the service manager hands over |
 //! | `stores` | the data directories and the volume files in them |
 //! | `placement` | which volume belongs to which shard |
@@ -13,6 +14,7 @@
 //! | `private` | a daemon of a command's own, in its process |
 //! | `service` | what a service manager is told |
 
+mod access;
 mod activation;
 mod control;
 mod disks;
@@ -42,6 +44,7 @@ use crate::metrics::{DiskInfo, Metrics, NodeInfo, ShardInfo, VolumeState};
 use crate::ring::{Prepared, Registration, RingOptions, prepare};
 use crate::shard::Shared;
 use crate::sys;
+use access::AccessTrace;
 use control::{Control, Line};
 pub use error::StartError;
 use listeners::SocketFile;
@@ -112,6 +115,7 @@ struct Daemon {
     threads: Vec<JoinHandle<()>>,
     admin: AdminHandle,
     disks: disks::Watch,
+    access: Option<AccessTrace>,
     /// They go with the daemon.
     _socket_files: Vec<SocketFile>,
 }
@@ -149,7 +153,9 @@ impl Daemon {
         let infos = shard_infos(&cores, ports.map(|ports| *ports.start()));
         let metrics = new_metrics(config, &stores, &infos, &bound.places);
         metrics.set_registered_buffers(registered);
-        let shared = Arc::new(Shared::new(Arc::clone(&metrics), count));
+        let access = AccessTrace::start(&config.access_trace)?;
+        let shared = Shared::new(Arc::clone(&metrics), count);
+        let shared = Arc::new(shared.with_access(access.as_ref().map(AccessTrace::queue)));
         let seats =
             shards::seats(config, &stores, &placement, &shared, cores, prepared, bound.shards);
         let (requests_in, requests) = mpsc::channel();
@@ -194,7 +200,7 @@ impl Daemon {
             let scheme = if place.tcp().is_some() { "http://" } else { "" };
             tracing::info!("photos on {scheme}{place}, admin on http://{admin_address}");
         }
-        Ok(Self { metrics, manager, threads, admin, disks, _socket_files: bound.files })
+        Ok(Self { metrics, manager, threads, admin, disks, access, _socket_files: bound.files })
     }
 
     /// Waits for a reason to stop.
@@ -251,6 +257,9 @@ impl Daemon {
             tracing::warn!("the admin thread did not end well: {error}");
         }
         self.disks.stop();
+        if let Some(access) = self.access {
+            access.stop();
+        }
         tracing::info!("stopped");
     }
 }

@@ -335,6 +335,8 @@ mod tests {
             ("handed_over_total", &s.handed_over),
             ("messages_sent_total", &s.messages_sent),
             ("messages_received_total", &s.messages_received),
+            ("access_trace_records_total", &s.access_records),
+            ("access_trace_lost_total", &s.access_lost),
             ("volume_damaged_records_total", &v.damaged_records),
         ];
         let gauges = [

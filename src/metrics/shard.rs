@@ -176,6 +176,11 @@ pub struct ShardMetrics {
     /// Requests refused before any work was done.
     pub admission_refusals: CounterBy<Refusal, { Refusal::COUNT }>,
 
+    /// Requests put into the access trace.
+    pub access_records: Counter,
+    /// Requests left out of it, because its queue was full.
+    pub access_lost: Counter,
+
     /// Bytes of the buffer region in use.
     pub buffer_bytes_used: Gauge,
     /// Bytes of the buffer region.
@@ -223,6 +228,8 @@ impl ShardMetrics {
             bad_requests: Counter::new(),
             timeouts: CounterBy::new(),
             admission_refusals: CounterBy::new(),
+            access_records: Counter::new(),
+            access_lost: Counter::new(),
             buffer_bytes_used: Gauge::new(),
             buffer_bytes_total: Gauge::new(),
             request_latency: HistogramBy::new(),

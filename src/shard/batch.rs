@@ -10,14 +10,16 @@ use std::rc::Rc;
 use tar::{Archive, Entry};
 
 use super::Shard;
+use super::access::Accessed;
 use super::answer::{Created, Plain, no_buffer};
 use super::session::{
-    Then, ask_for_body, body_missing, failed, move_to, refuse_when_draining, reply_after_body,
-    reply_with,
+    Object, Then, ask_for_body, body_missing, failed, move_to, refuse_when_draining,
+    reply_after_body, reply_with,
 };
 use super::store::Terms;
 use super::task::Outcome;
 use super::upload;
+use crate::access_trace::Method;
 use crate::buffer::Buf;
 use crate::http::conn::{Conn, PeerError};
 use crate::http::head::Head;
@@ -70,7 +72,7 @@ pub async fn store(
         Err(error) => return Ok(body_missing(shard, conn, error).await),
     };
     shard.metrics().payload_bytes_in.add(terms.len);
-    Ok(match store_all(shard, &volume, number, tar, &terms).await {
+    Ok(match store_all(shard, &volume, number, tar, &terms, conn.began()).await {
         Ok(created) => {
             let body = serde_json::to_vec(&created).expect("numbers and strings");
             let date = shard.date();
@@ -128,6 +130,7 @@ async fn store_all(
     number: u32,
     tar: Received,
     terms: &Terms,
+    began: u64,
 ) -> Result<Vec<Created>, Plain> {
     let Unpacked { needles, sizes, uploads } = unpack(shard, volume, tar).await?;
     let names: Vec<(NeedleId, Cookie)> = needles.iter().map(|n| (n.id, n.cookie)).collect();
@@ -138,8 +141,17 @@ async fn store_all(
     let stored = volume.put_batch(needles, check).await?;
     drop(uploads);
     let told = names.into_iter().zip(sizes).zip(&stored);
-    let told =
-        told.map(|(((id, cookie), size), stored)| Created::new(number, id, cookie, size, stored));
+    let told = told.map(|(((id, cookie), size), stored)| {
+        shard.trace(&Accessed {
+            method: Method::Batch,
+            object: Object { volume: number, id, cookie },
+            size,
+            status: Status::CREATED,
+            is_range: false,
+            began,
+        });
+        Created::new(number, id, cookie, size, stored)
+    });
     Ok(told.collect())
 }
 

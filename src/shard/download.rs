@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::Shard;
+use super::access::Accessed;
 use super::admission::{Grant, LargePermit};
 use super::answer::{self, Context, Decided, ObjectHead, Plain, no_buffer};
-use super::session::{Object, Then, connection, failed, move_to, then, was_taken};
+use super::session::{Object, Then, connection, failed, move_to, then, traced, was_taken};
 use super::task::{Outcome, Task, Want};
 use crate::buffer::Buf;
 use crate::http::conn::Conn;
@@ -55,6 +56,7 @@ pub async fn read(
     }
     metrics.gets_found.add(u64::from(want == Want::Whole));
     let decided = decided?;
+    let size = needle.body_len;
     let sent = if is_stream {
         let permit = shard.admit_large().ok_or_else(no_buffer)?;
         // Rare, and what it needs is large.
@@ -68,6 +70,14 @@ pub async fn read(
         metrics.payload_bytes_out.add(if sent { ready.body_len as u64 } else { 0 });
         sent
     };
+    shard.trace(&Accessed {
+        method: traced(head.method),
+        object,
+        size,
+        status: decided.status,
+        is_range: head.range.is_some(),
+        began: conn.began(),
+    });
     if want == Want::Whole {
         metrics.get_phase.at(GetPhase::Device).record(got - began);
         metrics.get_phase.at(GetPhase::Send).record(shard.handle.now() - got);

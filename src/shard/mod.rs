@@ -3,8 +3,10 @@
 //!
 //! `reactor` is the loop. `listen` accepts, `session` reads requests and hands them to `download`,
 //! `store`, `upload` or `batch`, as far as `admission` lets them, and `answer` makes the replies.
-//! `route` takes a task to the shard that owns the volume, `volumes` carries it out.
+//! `access` notes what was asked. `route` takes a task to the shard that owns the volume, `volumes`
+//! carries it out.
 
+mod access;
 mod admission;
 mod answer;
 pub mod batch;
@@ -25,6 +27,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+pub use access::AccessQueue;
 pub use listen::Listener;
 pub use manage::{Order, OrderError};
 pub use reactor::{Reactor, run};
@@ -54,6 +57,8 @@ pub struct Shared {
     arriving: Vec<AtomicU64>,
     /// Whether each shard, draining, has nothing left to do.
     idle: Vec<AtomicBool>,
+    /// Where requests are put for the access trace, if there is one.
+    access: Option<Arc<AccessQueue>>,
 }
 
 impl Shared {
@@ -68,7 +73,14 @@ impl Shared {
             mailboxes: (0..=shards).map(|_| Mailbox::new(room)).collect(),
             arriving: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             idle: (0..shards).map(|_| AtomicBool::new(false)).collect(),
+            access: None,
         }
+    }
+
+    /// The same, with an access trace.
+    #[must_use]
+    pub fn with_access(self, access: Option<Arc<AccessQueue>>) -> Self {
+        Self { access, ..self }
     }
 
     /// How many shards there are.

@@ -3,10 +3,12 @@
 use std::rc::Rc;
 
 use super::Shard;
+use super::access::Accessed;
 use super::answer::{Plain, no_buffer};
 use super::store::Destination;
 use super::task::{Arrival, Conditions, Outcome, Task};
 use super::{batch, download, store};
+use crate::access_trace;
 use crate::http::conditional::WriteConditions;
 use crate::http::conn::{Conn, Next, PeerError};
 use crate::http::head::{Head, Method, Version};
@@ -153,8 +155,26 @@ fn counted(method: Method) -> metrics::Method {
     }
 }
 
+/// A method, as the access trace knows it.
+pub fn traced(method: Method) -> access_trace::Method {
+    match method {
+        Method::Get => access_trace::Method::Get,
+        Method::Head => access_trace::Method::Head,
+        Method::Put => access_trace::Method::Put,
+        Method::Post => access_trace::Method::Post,
+        Method::Delete => access_trace::Method::Delete,
+    }
+}
+
 async fn answer(shard: &Rc<Shard>, conn: &mut Conn, head: &Head) -> Then {
-    let result = match target::parse(head.target.of(conn.head_bytes())) {
+    let target = target::parse(head.target.of(conn.head_bytes()));
+    let named = match target {
+        Ok(Target::Object { volume, key, alt, cookie }) => {
+            Some(Object { volume, id: NeedleId::new(key, alt), cookie: Cookie(cookie) })
+        }
+        _ => None,
+    };
+    let result = match target {
         Err(reject) => Err(reject.into()),
         Ok(target) if !target.allows(head.method) => {
             let reason = "this method is not possible here";
@@ -166,7 +186,16 @@ async fn answer(shard: &Rc<Shard>, conn: &mut Conn, head: &Head) -> Then {
     };
     let then = match result {
         Ok(then) => then,
-        Err(plain) => reply(shard, conn, head, plain).await,
+        Err(plain) => {
+            let status = plain.status;
+            let then = reply(shard, conn, head, plain).await;
+            if let Some(object) = named {
+                let (method, began) = (traced(head.method), conn.began());
+                let is_range = head.range.is_some();
+                shard.trace(&Accessed { method, object, size: 0, status, is_range, began });
+            }
+            then
+        }
     };
     if !matches!(then, Then::Move(_)) {
         let took = shard.handle.now().saturating_sub(conn.began());
@@ -329,7 +358,13 @@ async fn delete(
     refuse_when_draining(shard)?;
     let Object { volume, id, cookie } = object;
     match shard.perform(volume, Task::Delete { id, cookie, conditions }).await {
-        Outcome::Deleted => Ok(reply(shard, conn, head, Plain::success(Status::NO_CONTENT)).await),
+        Outcome::Deleted => {
+            let then = reply(shard, conn, head, Plain::success(Status::NO_CONTENT)).await;
+            let (method, status) = (access_trace::Method::Delete, Status::NO_CONTENT);
+            let began = conn.began();
+            shard.trace(&Accessed { method, object, size: 0, status, is_range: false, began });
+            Ok(then)
+        }
         other => Err(failed(shard, other)),
     }
 }

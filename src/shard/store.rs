@@ -3,10 +3,11 @@
 use std::rc::Rc;
 
 use super::Shard;
+use super::access::Accessed;
 use super::answer::{Created, Plain, no_buffer};
 use super::session::{
     Object, Then, ask_for_body, body_missing, failed, move_to, refuse_when_draining,
-    reply_after_body, reply_with,
+    reply_after_body, reply_with, traced,
 };
 use super::task::{Conditions, Outcome, Task};
 use super::upload;
@@ -85,6 +86,12 @@ pub struct Done {
     pub writable: bool,
 }
 
+impl Done {
+    fn object(&self) -> Object {
+        Object { volume: self.volume, id: self.id, cookie: self.cookie }
+    }
+}
+
 /// Answers a PUT or POST of one photo.
 pub async fn store(
     shard: &Rc<Shard>,
@@ -126,14 +133,24 @@ pub async fn store(
         Ok(done) => done,
         Err(then) => return Ok(then),
     };
+    let status = match &done {
+        Ok(done) if done.stored.replaced => Status::NO_CONTENT,
+        Ok(_) => Status::CREATED,
+        Err(plain) => plain.status,
+    };
+    let stored = done.as_ref().ok().map(Done::object);
+    if let Some(object) = stored.or(object) {
+        let (method, began) = (traced(head.method), conn.began());
+        shard.trace(&Accessed { method, object, size, status, is_range: false, began });
+    }
     Ok(match done {
         Ok(done) if is_post => tell_created(shard, conn, head, size, &done).await,
         Ok(done) => {
-            let Stored { replaced, etag, modified_ns } = done.stored;
+            let Stored { etag, modified_ns, .. } = done.stored;
             let plain = Plain {
                 stored: Some((etag, modified_ns / 1_000_000_000)),
                 writable: Some(done.writable),
-                ..Plain::success(if replaced { Status::NO_CONTENT } else { Status::CREATED })
+                ..Plain::success(status)
             };
             reply_after_body(shard, conn, head, plain).await
         }
