@@ -28,8 +28,8 @@ pub struct FillArgs {
     #[arg(long, value_name = "I", default_value_t = 0)]
     #[arg(value_parser = clap::value_parser!(u64).range(..1 << 61))]
     first: u64,
-    /// Their sizes: SIZE, mix:8KiB=70,64KiB=30, lognormal:MEDIAN,SIGMA[,MIN,MAX] or file:PATH (a size and a
-    /// weight in each line)
+    /// Their sizes: SIZE, mix:8KiB=70,64KiB=30, lognormal:MEDIAN,SIGMA,MIN,MAX (the last two may be left
+    /// out) or file:PATH (a size and a weight in each line)
     #[arg(long, default_value = "8KiB")]
     sizes: SizesArg,
     /// Connections of all threads, each with one request in flight
