@@ -14,7 +14,7 @@ mkdir -p "$out"
 log=$(mktemp target/hostile.XXXXXX)
 trap 'rm -f "$log"' EXIT
 for _ in $(seq "$ROUNDS"); do
-  cargo test --release --locked --quiet --test hostile -- --nocapture --test-threads=1 |
+  HAYLOFT_HOSTILE=all cargo test --release --locked --quiet --test hostile -- --nocapture --test-threads=1 |
     grep -E 'shards: ' | tee -a "$log"
 done
 {

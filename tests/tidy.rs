@@ -565,6 +565,7 @@ fn modules(project: &Project) -> BTreeMap<String, bool> {
         "tools/loadgen/tests/against_daemon.rs",
         "tools/loadgen/tests/against_servers.rs",
         "tools/powercut/src/main.rs",
+        "tools/powercut/tests/usage.rs",
         "xtask/src/main.rs",
     ];
     let roots = roots.map(|root| (root, false));
