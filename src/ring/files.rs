@@ -52,11 +52,11 @@ fn leave_access_time(file: &File) {
 
 /// A result that says "on stable media", unless the file system has gone meanwhile.
 ///
-/// XFS that shuts itself down while a write is being flushed throws away what its log did not hold
-/// yet; a flush that comes to look only then finds nothing left to wait for, and reports success
-/// (`xfs_fsync_flush_log`, `xlog_cil_force_seq` in fs/xfs of Linux 6.18). The mark of the shutdown is
-/// set before anything is thrown away, and from then on `fstat(2)` fails (`xfs_vn_getattr`). It costs
-/// a microsecond for each commit.
+/// Seen on Linux 6.18 (`cargo xtask powercut`): when XFS shuts itself down while a durable write is under
+/// way, the write may be reported as done and be gone afterwards. The likely reason is that
+/// `xfs_file_fsync` looks for a shutdown once, at its beginning, and later waits for the log only if the
+/// inode is still pinned, which the shutdown ends too. After a shutdown `fstat(2)` fails on XFS; asking
+/// costs a system call for each commit.
 fn believed(file: &File, result: i32) -> i64 {
     match file.metadata() {
         Err(error) if result >= 0 => -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),
