@@ -116,6 +116,7 @@ fn start(dir: &std::path::Path, count: usize) -> (Vec<std::net::SocketAddr>, Arc
                 generation: 0,
                 store: STORE,
                 hash_bits: None,
+                segments_max: None,
             },
             metrics: metrics.register_volume(info, VolumeState::Recovering),
         };

@@ -142,6 +142,16 @@ pub struct VolumeStatus {
     pub extents: u64,
     /// Memory of its index.
     pub index_bytes: u64,
+    /// The same for each needle.
+    pub index_bytes_per_needle: f64,
+    /// What part of its slots is full.
+    pub index_load: f64,
+    /// Needles that found no slot.
+    pub index_overflow: u64,
+    /// Steps in which it grew.
+    pub index_steps: u64,
+    /// Needles that such a step moved at most.
+    pub index_step_max: u64,
     /// Records found damaged since the daemon started.
     pub damage: u64,
     /// Offset at which the next commit starts.
@@ -167,6 +177,11 @@ impl VolumeStatus {
             needles: 0,
             extents: 0,
             index_bytes: 0,
+            index_bytes_per_needle: 0.0,
+            index_load: 0.0,
+            index_overflow: 0,
+            index_steps: 0,
+            index_step_max: 0,
             damage: 0,
             tail: 0,
         }
@@ -190,6 +205,11 @@ impl From<&VolumeMetrics> for VolumeStatus {
             needles: v.needles.get(),
             extents: v.extents.get(),
             index_bytes: v.index_bytes.get(),
+            index_bytes_per_needle: v.index_bytes_per_needle(),
+            index_load: v.index_load(),
+            index_overflow: v.index_overflow.get(),
+            index_steps: v.index_steps.get(),
+            index_step_max: v.index_step_max.get(),
             damage: v.damaged_records.get(),
             tail: v.tail_bytes.get(),
         }

@@ -83,6 +83,7 @@ pub fn assign(
             generation: placed.generation,
             store: dir.store_id().0.to_be_bytes(),
             hash_bits: None,
+            segments_max: None,
         },
         metrics: metrics.register_volume(info, VolumeState::Recovering),
     }

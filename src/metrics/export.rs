@@ -338,6 +338,7 @@ mod tests {
             ("access_trace_records_total", &s.access_records),
             ("access_trace_lost_total", &s.access_lost),
             ("volume_damaged_records_total", &v.damaged_records),
+            ("volume_index_steps_total", &v.index_steps),
         ];
         let gauges = [
             ("ops_in_flight", &s.ops_in_flight),
@@ -351,6 +352,9 @@ mod tests {
             ("volume_needles", &v.needles),
             ("volume_extents", &v.extents),
             ("volume_index_bytes", &v.index_bytes),
+            ("volume_index_slots", &v.index_slots),
+            ("volume_index_overflow_needles", &v.index_overflow),
+            ("volume_index_step_needles_max", &v.index_step_max),
             ("volume_tail_bytes", &v.tail_bytes),
         ];
         let scalar = |r: &&Row| matches!(r.source, Source::Shard(_) | Source::Volume(_));

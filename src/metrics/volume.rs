@@ -67,6 +67,14 @@ pub struct VolumeMetrics {
     pub extents: Gauge,
     /// Memory of the index in bytes.
     pub index_bytes: Gauge,
+    /// Slots of the index; full ones are needles.
+    pub index_slots: Gauge,
+    /// Needles that found no slot.
+    pub index_overflow: Gauge,
+    /// Steps in which the index grew.
+    pub index_steps: Counter,
+    /// Needles that such a step moved at most.
+    pub index_step_max: Gauge,
     /// Records found damaged since the daemon started.
     pub damaged_records: Counter,
     /// Offset in bytes at which the next commit starts.
@@ -87,10 +95,34 @@ impl VolumeMetrics {
             needles: Gauge::new(),
             extents: Gauge::new(),
             index_bytes: Gauge::new(),
+            index_slots: Gauge::new(),
+            index_overflow: Gauge::new(),
+            index_steps: Counter::new(),
+            index_step_max: Gauge::new(),
             damaged_records: Counter::new(),
             tail_bytes: Gauge::new(),
         }
     }
+}
+
+impl VolumeMetrics {
+    /// Memory of the index for each needle; 0 when there are none (bytes).
+    #[must_use]
+    pub fn index_bytes_per_needle(&self) -> f64 {
+        ratio(self.index_bytes.get(), self.needles.get())
+    }
+
+    /// What part of the index's slots is full; 0 when there are none.
+    #[must_use]
+    pub fn index_load(&self) -> f64 {
+        let placed = self.needles.get().saturating_sub(self.index_overflow.get());
+        ratio(placed, self.index_slots.get())
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53, and only looked at")]
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 #[cfg(test)]

@@ -42,6 +42,7 @@ impl<'a> Reader<'a> {
             generation: place.file.generation,
             store: place.store,
             hash_bits: None,
+            segments_max: None,
         };
         let (handle, dir) = (executor.handle(), place.dir);
         let opened =

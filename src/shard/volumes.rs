@@ -331,6 +331,11 @@ impl Volumes {
             metrics.needles.set(figures.needles);
             metrics.extents.set(figures.extents);
             metrics.index_bytes.set(figures.index);
+            metrics.index_slots.set(figures.index_slots);
+            metrics.index_overflow.set(figures.index_overflow);
+            let steps = metrics.index_steps.get();
+            metrics.index_steps.add(figures.index_steps.saturating_sub(steps));
+            metrics.index_step_max.set(figures.index_step_max);
             metrics.tail_bytes.set(figures.used - crate::limits::TRAILER);
             let damaged = figures.damaged + volume.stats().damaged_reads.get();
             metrics.damaged_records.add(damaged - metrics.damaged_records.get());

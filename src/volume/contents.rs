@@ -6,7 +6,6 @@ use super::index::{IdHash, Index, Location};
 use crate::sabotage::{Sabotage, chosen};
 
 /// Index and account.
-#[derive(Default)]
 pub struct Contents {
     index: Index,
     /// Bytes of the parts that each indexed manifest names, by the manifest's offset. Large bodies
@@ -16,9 +15,19 @@ pub struct Contents {
 }
 
 impl Contents {
+    /// Nothing, held in this index.
+    pub fn new(index: Index) -> Self {
+        Self { index, parts: HashMap::new(), live: 0 }
+    }
+
     /// The index, to look things up.
     pub fn index(&self) -> &Index {
         &self.index
+    }
+
+    /// Whether there is no memory for more needles.
+    pub fn is_starved(&mut self) -> bool {
+        self.index.is_starved()
     }
 
     /// Bytes of the log that are indexed needles and their parts.
@@ -79,7 +88,7 @@ mod tests {
     fn parts_live_and_die_with_their_manifest() {
         let hash = Hasher::new(1).hash(NeedleId::new(1, 1));
         let at = |unit: u64| Location { offset: unit * 512, len: 1024 };
-        let mut contents = Contents::default();
+        let mut contents = Contents::new(Index::for_volume(1 << 30));
         contents.insert(hash, at(1), 5000);
         contents.insert(hash, at(1), 5000);
         assert_eq!(contents.live(), 6024);

@@ -95,6 +95,14 @@ pub struct Figures {
     pub needles: u64,
     /// Memory of the index.
     pub index: u64,
+    /// Slots of the index, a number: full ones are needles.
+    pub index_slots: u64,
+    /// Number of needles that found no slot, since too many have the same hash.
+    pub index_overflow: u64,
+    /// Number of steps in which the index grew.
+    pub index_steps: u64,
+    /// Number of needles that such a step moved at most.
+    pub index_step_max: u64,
     /// Extents of the file; 0 when unknown.
     pub extents: u64,
     /// Damaged places found when it was opened.
@@ -123,12 +131,13 @@ impl Volume {
     /// Whether a body of this length (bytes) still fits, whatever its content type.
     #[must_use]
     pub fn has_room_for(&self, body_len: u64) -> bool {
-        self.log.has_room(match usize::try_from(body_len) {
+        let cost = match usize::try_from(body_len) {
             Ok(len) if body_len <= NEEDLE_DATA_MAX => {
                 format::Layout::data(ATTRIBUTES_MAX, len).len as u64
             }
             _ => upload::body_cost(body_len),
-        })
+        };
+        self.log.has_room(cost) && !self.contents.borrow_mut().is_starved()
     }
 
     /// Counters.
@@ -153,6 +162,7 @@ impl Volume {
     #[must_use]
     pub fn figures(&self) -> Figures {
         let contents = self.contents.borrow();
+        let index = contents.index().figures();
         let (tail, live) = (self.log.tail(), contents.live());
         Figures {
             size: self.superblock.size,
@@ -160,8 +170,12 @@ impl Volume {
             live,
             // A forged manifest may claim more than there is.
             dead: (tail - crate::limits::LOG_START).saturating_sub(live),
-            needles: contents.index().len() as u64,
+            needles: index.needles,
             index: contents.memory() as u64,
+            index_slots: index.slots,
+            index_overflow: index.overflow,
+            index_steps: index.steps,
+            index_step_max: index.step_max,
             extents: self.extents,
             damaged: self.damage.len() as u64,
         }

@@ -31,6 +31,8 @@ pub struct Expected {
     pub store: [u8; 16],
     /// Cuts the index's hash to so many bits, so that collisions really happen; for tests.
     pub hash_bits: Option<u32>,
+    /// Gives the index memory for so many segments only; for tests of what happens then.
+    pub segments_max: Option<usize>,
 }
 
 /// Opens a volume file and recovers it. When this returns, the volume serves.
@@ -119,6 +121,8 @@ async fn open_file(
         log_end: superblock.log_end(),
         hint: hint.filter(|_| !chosen(Sabotage::IgnoreHint)),
         hasher,
+        size: superblock.size,
+        segments_max: expected.segments_max.unwrap_or(usize::MAX),
     };
     let recovered = recover(&log_file).await?;
     let unread = unread + recovered.unread;

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use super::contents::Contents;
 use super::error::OpenError;
 use super::format::{CommitRecord, Kept, Kind, NeedleHeader, Seal, TailHint};
-use super::index::{Hasher, IdHash, Location};
+use super::index::{Hasher, IdHash, Index, Location};
 use super::io::VolumeFile;
 use super::scan::{Found, Scanner, Wanted};
 use crate::buffer::Pool;
@@ -90,6 +90,16 @@ pub struct Log<'a> {
     pub hint: Option<TailHint>,
     /// How ids are hashed.
     pub hasher: Hasher,
+    /// Length of the file (bytes).
+    pub size: u64,
+    /// So many segments may the index have; for tests.
+    pub segments_max: usize,
+}
+
+impl Log<'_> {
+    fn index(&self) -> Index {
+        Index::with_segments_max(self.size, self.segments_max)
+    }
 }
 
 /// A commit that was read but not yet taken over: what follows may say that it was torn.
@@ -128,7 +138,7 @@ pub async fn recover(log: &Log<'_>) -> Result<Recovered, OpenError> {
         chained: true,
         epoch: 0,
         result: Recovered {
-            contents: Contents::default(),
+            contents: Contents::new(log.index()),
             end: start,
             ending: Ending::Open,
             torn: None,

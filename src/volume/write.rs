@@ -83,6 +83,10 @@ impl Volume {
         self.admit()?;
         let _held = self.hold(id).await;
         let previous = self.decide(id, cookie, check).await?;
+        // A large body was admitted when its upload began.
+        if previous == 0 && draft.large.is_none() {
+            self.admit_new()?;
+        }
         let needle = NewNeedle { id, cookie, draft };
         let (pending, stored) = self.pending(needle, previous, Batch::default());
         self.log.join(vec![pending])?.settled().await?;
@@ -100,6 +104,9 @@ impl Volume {
             let _held = self.hold(id).await;
             if !matches!(self.look_up(id).await?, Present::No) {
                 continue;
+            }
+            if draft.large.is_none() {
+                self.admit_new()?;
             }
             let needle = NewNeedle { id, cookie, draft };
             let (pending, stored) = self.pending(needle, 0, Batch::default());
@@ -148,6 +155,9 @@ impl Volume {
             }
         }
         precondition?;
+        if previous.contains(&0) {
+            self.admit_new()?;
+        }
         let count = u16::try_from(needles.len()).expect("few needles in a commit");
         let id = self.handle.random().max(1);
         let batches = (0..count).map(|ordinal| Batch { id, ordinal, count });
@@ -175,7 +185,10 @@ impl Volume {
     ) -> Result<(), Refusal> {
         self.admit()?;
         let _held = self.hold(id).await;
-        self.decide(id, cookie, check).await.map(drop)
+        match self.decide(id, cookie, check).await? {
+            0 => self.admit_new(),
+            _ => Ok(()),
+        }
     }
 
     /// What a write to `id` supersedes (its offset; 0 for nothing), if it may. The caller holds the
@@ -300,6 +313,14 @@ impl Volume {
             return Err(Refusal::Poisoned);
         }
         Ok(())
+    }
+
+    /// Whether the index has memory for an id more.
+    fn admit_new(&self) -> Result<(), Refusal> {
+        match self.contents.borrow_mut().is_starved() {
+            true => Err(Refusal::Full),
+            false => Ok(()),
+        }
     }
 
     pub(super) fn header(

@@ -41,7 +41,13 @@ pub fn superblock(size: u64) -> Superblock {
 }
 
 pub fn expected() -> Expected {
-    Expected { volume: VolumeId(1), generation: 0, store: STORE, hash_bits: Some(1) }
+    Expected {
+        volume: VolumeId(1),
+        generation: 0,
+        store: STORE,
+        hash_bits: Some(1),
+        segments_max: None,
+    }
 }
 
 pub fn pool(len: usize) -> Pool {

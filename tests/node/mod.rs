@@ -193,7 +193,8 @@ impl Node {
             let info = VolumeInfo { id, shard, disk: 0, durable: true };
             let hash_bits = plan.hash_bits;
             let volume = VolumeId(id);
-            let expected = Expected { volume, generation: 0, store: STORE, hash_bits };
+            let expected =
+                Expected { volume, generation: 0, store: STORE, hash_bits, segments_max: None };
             let metrics = metrics.register_volume(info, Shown::Recovering);
             Assignment { dir: "data".into(), expected, metrics }
         };

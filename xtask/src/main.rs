@@ -3,6 +3,7 @@
 mod bench;
 mod crash_states;
 mod fuzz;
+mod index_bench;
 mod long_run;
 mod record;
 mod sabotage;
@@ -32,6 +33,9 @@ cargo xtask bench [FLAG...]        measures Hayloft against the device, nginx an
                                    records it there; hours. --quick tries it out, --only NAME,...
                                    chooses workloads, --readme puts the goals into README.md; --help
                                    lists the flags. As root it makes an XFS of its own, else --dir DIR
+cargo xtask index-bench [--entries N]
+                                   measures what the index costs in memory and time with so many needles
+                                   (10M), and records it there
 cargo xtask read-path              measures the read path of the release build and records it
                                    under bench/results/
 cargo xtask hostile                measures what clients that dawdle or hang up cost the others, and
@@ -83,6 +87,7 @@ fn main() -> ExitCode {
         ["kills", ref rest @ ..] => long_run::count(rest, "--kills", 1000).map(long_run::kills),
         ["crash-states", ref flags @ ..] => Some(crash_states::run_long(flags)),
         ["bench", ref flags @ ..] => Some(bench::bench(flags)),
+        ["index-bench", ref flags @ ..] => Some(index_bench::index_bench(flags)),
         ["read-path"] => Some(suite::read_path()),
         ["hostile"] => Some(suite::hostile()),
         ["powercut", ref flags @ ..] => Some(suite::powercut(flags)),

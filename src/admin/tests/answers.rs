@@ -212,6 +212,11 @@ fn status_has_its_promised_shape() {
         "needles",
         "extents",
         "index_bytes",
+        "index_bytes_per_needle",
+        "index_load",
+        "index_overflow",
+        "index_steps",
+        "index_step_max",
         "damage",
     ] {
         assert!(keys(v).contains(&key), "{key} missing in {v}");

@@ -1,0 +1,135 @@
+//! How long things take.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use hashbrown::HashTable;
+use hayloft::types::NeedleId;
+use hayloft::volume::Location;
+use hayloft::volume::index::{Hasher, IdHash, Index};
+use hdrhistogram::Histogram;
+use nix::time::{ClockId, clock_gettime};
+
+use crate::{ORDERS, SEED, VOLUME, place};
+
+/// Lookups of a measurement.
+const LOOKUPS: u64 = 2_000_000;
+
+/// An entry as the index had them before.
+type Entry = (IdHash, u64, u16);
+
+fn cpu_ns() -> f64 {
+    let now = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("the thread's own clock");
+    now.tv_sec() as f64 * 1e9 + now.tv_nsec() as f64
+}
+
+/// CPU time of one of `count` (nanoseconds).
+fn each(count: u64, work: impl FnOnce()) -> f64 {
+    let began = cpu_ns();
+    work();
+    (cpu_ns() - began) / count as f64
+}
+
+/// Hashes of needles from `first` on, at random: ready, so that hashing does not count.
+fn picked(hasher: &Hasher, first: u64, entries: u64) -> Vec<IdHash> {
+    let pick = |n: u64| first + (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20) % entries;
+    (0..LOOKUPS).map(|n| hasher.hash(NeedleId::new(pick(n), 0))).collect()
+}
+
+/// Prints the table.
+pub fn table(entries: u64) {
+    let hasher = Hasher::new(SEED);
+    println!("| CPU time with {} M needles | index | hashbrown, 32 B |", entries / 1_000_000);
+    println!("| --- | --- | --- |");
+    let hash_of = hash_numbers();
+    let mut old: HashTable<(u64, Entry)> = HashTable::new();
+    let old_insert = each(entries, || {
+        for n in 0..entries {
+            let (hash, at) = (hasher.hash(NeedleId::new(n, 0)), place(n));
+            let number = hash_of(n);
+            old.insert_unique(number, (number, (hash, at.offset, 1)), |entry| entry.0);
+        }
+    });
+    let numbers: Vec<u64> = (0..LOOKUPS)
+        .map(|n| hash_of((n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20) % entries))
+        .collect();
+    let old_hit = each(LOOKUPS, || {
+        for number in &numbers {
+            black_box(old.find(*number, |entry| entry.0 == *number));
+        }
+    });
+    let absent: Vec<u64> = (0..LOOKUPS).map(|n| hash_of(entries + n)).collect();
+    let old_miss = each(LOOKUPS, || {
+        for number in &absent {
+            black_box(old.find(*number, |entry| entry.0 == *number));
+        }
+    });
+    drop(old);
+
+    let mut index = Index::for_volume(VOLUME);
+    let insert = each(entries, || {
+        for n in 0..entries {
+            index.insert(hasher.hash(NeedleId::new(n, 0)), place(n));
+        }
+    });
+    println!("| insert, with the hash | {insert:.0} ns | {old_insert:.0} ns |");
+    for (what, first, old) in [("hit", 0, old_hit), ("miss", entries, old_miss)] {
+        let hashes = picked(&hasher, first, entries);
+        let look = |hash: &IdHash| {
+            black_box(index.newest_below(*hash, u64::MAX));
+        };
+        let one = each(LOOKUPS, || hashes.iter().for_each(look));
+        println!("| {what} | {one:.0} ns | {old:.0} ns |");
+        let many = each(LOOKUPS, || {
+            for group in hashes.chunks(16) {
+                group.iter().for_each(|hash| index.prefetch(*hash));
+                group.iter().for_each(look);
+            }
+        });
+        println!("| {what}, 16 prefetched | {many:.0} ns | |");
+    }
+    drop(index);
+    growth(entries);
+}
+
+/// A mix of numbers in the place of a hash of names, whose bits hashbrown would see.
+fn hash_numbers() -> impl Fn(u64) -> u64 {
+    |n| {
+        let n = (n ^ n >> 32).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let n = (n ^ n >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        n ^ n >> 31
+    }
+}
+
+/// Prints how long single inserts take, growth included.
+fn growth(entries: u64) {
+    println!("\n| one insert while it grows | p50 | p99 | p99.9 | p99.99 | longest | steps |");
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    for (order, name) in ORDERS {
+        let hasher = Hasher::new(SEED);
+        let mut index = Index::for_volume(VOLUME);
+        let mut times = Histogram::<u64>::new(3).expect("three digits");
+        for n in 0..entries {
+            let (hash, at): (IdHash, Location) = (hasher.hash(name(n)), place(n));
+            let began = Instant::now();
+            index.insert(hash, at);
+            times += u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        }
+        let figures = index.figures();
+        assert_eq!((figures.needles, figures.overflow), (entries, 0));
+        let micros = |part: f64| times.value_at_quantile(part) as f64 / 1000.0;
+        println!(
+            "| {order} | {:.2} us | {:.2} us | {:.1} us | {:.1} us | {:.0} us | {} |",
+            micros(0.5),
+            micros(0.99),
+            micros(0.999),
+            micros(0.9999),
+            times.max() as f64 / 1000.0,
+            figures.steps,
+        );
+    }
+    println!(
+        "\nWall time: where other programs run on the same core, the longest is theirs. A step moves 8,100 \
+         entries at most."
+    );
+}

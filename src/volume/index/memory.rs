@@ -1,0 +1,179 @@
+//! Memory for segments, straight from the kernel: what a segment touches is what it takes.
+//!
+//! Each segment has a slot of [`BUCKETS_MAX`] buckets of address space, of which pages come as they are
+//! touched. Slots come in chunks, each a mapping, that double: a small volume has one small mapping, a
+//! large one a few dozen. They are unmapped when the index goes.
+#![expect(unsafe_code, reason = "maps table memory, hands out slices of it, prefetches")]
+
+use std::num::NonZeroUsize;
+use std::ptr::NonNull;
+
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
+
+use super::layout::Entry;
+use super::segment::{BUCKET_LEN, BUCKETS_MAX, BUCKETS_MIN, BUCKETS_STEP};
+
+/// A cache line of entries.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket(pub [Entry; BUCKET_LEN]);
+
+/// Address space of a slot (bytes).
+const SLOT: usize = BUCKETS_MAX * size_of::<Bucket>();
+/// Slots of a chunk at most: 128 MiB of address space.
+const CHUNK_SLOTS_MAX: usize = 1024;
+
+const _: () = assert!(BUCKETS_MAX == 2 * BUCKETS_MIN);
+const _: () =
+    assert!(size_of::<Bucket>() == 64 && (BUCKETS_STEP * size_of::<Bucket>()).is_multiple_of(4096));
+
+struct Chunk {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+/// The slots of an index.
+pub struct Memory {
+    /// Beginnings of the slots that were given out.
+    slots: Vec<NonNull<Bucket>>,
+    chunks: Vec<Chunk>,
+    /// Slots in all chunks.
+    mapped: usize,
+    /// So many may be mapped; for tests of what happens beyond.
+    slots_max: usize,
+}
+
+impl Memory {
+    /// None; at most so many.
+    pub fn new(slots_max: usize) -> Self {
+        Self { slots: Vec::new(), chunks: Vec::new(), mapped: 0, slots_max }
+    }
+
+    /// Makes sure that `more` slots can be had: whether they can.
+    pub fn reserve(&mut self, more: usize) -> bool {
+        let missing = (self.slots.len() + more).saturating_sub(self.mapped);
+        missing == 0 || self.map(missing.max(self.mapped.min(CHUNK_SLOTS_MAX)))
+    }
+
+    fn map(&mut self, slots: usize) -> bool {
+        if self.mapped + slots > self.slots_max {
+            return false;
+        }
+        let len = NonZeroUsize::new(slots * SLOT).expect("some slots");
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
+        let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a fresh anonymous mapping at an address of the kernel's choice aliases nothing.
+        let Ok(base) = (unsafe { mmap_anonymous(None, len, prot, flags) }) else { return false };
+        let base = base.cast::<u8>();
+        // A huge page would be there in full once a byte of it is touched. Where there are none, the
+        // advice fails, and is not needed.
+        // SAFETY: advice about our own whole mapping; it does not change its content.
+        let _ = unsafe { madvise(base.cast(), len.get(), MmapAdvise::MADV_NOHUGEPAGE) };
+        self.chunks.push(Chunk { base, len: len.get() });
+        self.mapped += slots;
+        true
+    }
+
+    /// The next slot, all empty: its number. It was reserved.
+    ///
+    /// # Panics
+    /// When it was not.
+    pub fn add(&mut self) -> u32 {
+        let number = self.slots.len();
+        assert!(number < self.mapped, "a slot is reserved before it is taken");
+        let chunk = self.chunks.last().expect("there are slots");
+        let left = (self.mapped - number) * SLOT;
+        assert!(left <= chunk.len, "a chunk is mapped when all before it are used up");
+        let at = chunk.len - left;
+        // SAFETY: not all slots of the last chunk were given out, so this is the beginning of one.
+        let slot = unsafe { chunk.base.add(at) };
+        if number == self.slots.capacity() {
+            self.slots.reserve_exact((number / 8).max(1));
+        }
+        self.slots.push(slot.cast());
+        u32::try_from(number).expect("fewer slots than addresses")
+    }
+
+    /// A bucket of a slot.
+    #[inline]
+    pub fn bucket(&self, slot: u32, bucket: usize) -> &Bucket {
+        assert!(bucket < BUCKETS_MAX);
+        let base = self.slots[slot as usize];
+        // SAFETY: inside of the slot.
+        let at = unsafe { base.add(bucket) };
+        // SAFETY: mapped (zeroed by the kernel at first, hence initialised) as long as `self` is there,
+        // aligned, and borrowed with it.
+        unsafe { at.as_ref() }
+    }
+
+    /// The first `len` buckets of a slot.
+    #[inline]
+    pub fn buckets(&self, slot: u32, len: usize) -> &[Bucket] {
+        assert!(len <= BUCKETS_MAX);
+        let base = self.slots[slot as usize];
+        // SAFETY: inside of the slot; as in `bucket`.
+        unsafe { std::slice::from_raw_parts(base.as_ptr(), len) }
+    }
+
+    /// The first `len` buckets of a slot, to be changed.
+    #[inline]
+    pub fn buckets_mut(&mut self, slot: u32, len: usize) -> &mut [Bucket] {
+        assert!(len <= BUCKETS_MAX);
+        let base = self.slots[slot as usize];
+        // SAFETY: as in `buckets`; slots do not overlap, and `&mut self` makes the access exclusive.
+        unsafe { std::slice::from_raw_parts_mut(base.as_ptr(), len) }
+    }
+
+    /// Moves the second half of a slot to the first half of another, and gives its pages back: how many
+    /// entries moved.
+    ///
+    /// # Panics
+    /// When both are the same slot.
+    pub fn move_twins(&mut self, from: u32, to: u32) -> u16 {
+        assert!(from != to);
+        let (source, target) = (self.slots[from as usize], self.slots[to as usize]);
+        // SAFETY: the second half is inside of the slot.
+        let twins = unsafe { source.add(BUCKETS_MIN) };
+        // SAFETY: two halves of different slots, which do not overlap, and `&mut self` makes the access
+        // exclusive. All of it is mapped and initialised.
+        unsafe { std::ptr::copy_nonoverlapping(twins.as_ptr(), target.as_ptr(), BUCKETS_MIN) };
+        let bytes = (BUCKETS_MAX - BUCKETS_MIN) * size_of::<Bucket>();
+        // SAFETY: whole pages of our own mapping, borrowed by nobody; they read as zeros afterwards.
+        let given = unsafe { madvise(twins.cast(), bytes, MmapAdvise::MADV_DONTNEED) };
+        given.expect("our own pages can be given back");
+        let moved = self.buckets(to, BUCKETS_MIN).iter().flat_map(|bucket| bucket.0);
+        u16::try_from(moved.filter(|entry| *entry != 0).count())
+            .expect("a segment has fewer entries")
+    }
+
+    /// Begins to load a bucket into the cache.
+    #[inline]
+    pub fn prefetch(&self, slot: u32, bucket: usize) {
+        assert!(bucket < BUCKETS_MAX);
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let at = self.slots[slot as usize].as_ptr().wrapping_add(bucket);
+            // SAFETY: a hint; it reads and changes nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = slot;
+    }
+
+    /// What it takes beside the pages of segments (bytes).
+    pub fn overhead(&self) -> usize {
+        self.slots.capacity() * size_of::<NonNull<Bucket>>()
+            + self.chunks.capacity() * size_of::<Chunk>()
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        for chunk in self.chunks.drain(..) {
+            // SAFETY: the mapping is ours, and whoever borrowed from it borrowed `self`.
+            let unmapped = unsafe { munmap(chunk.base.cast(), chunk.len) };
+            unmapped.expect("unmapping our own mapping");
+        }
+    }
+}

@@ -1,0 +1,369 @@
+use std::collections::{HashMap, HashSet};
+
+use proptest::prelude::*;
+
+use super::layout::{BUCKET_BITS, SECOND};
+use super::segment::{BUCKETS_MIN, BUCKETS_STEP, Segment};
+use super::*;
+
+const GIB: u64 = 1 << 30;
+
+fn at(unit: u64) -> Location {
+    Location { offset: unit * UNIT, len: UNIT * 3 }
+}
+
+fn index() -> Index {
+    Index::for_volume(100 * GIB)
+}
+
+/// Hash of a number, as good as any.
+fn hash(n: u64) -> IdHash {
+    Hasher::new(1).hash(NeedleId::new(n, 0))
+}
+
+fn all(index: &Index, hash: IdHash) -> Vec<u64> {
+    let mut units: Vec<u64> = index.candidates(hash).map(|at| at.offset / UNIT).collect();
+    units.sort_unstable();
+    units
+}
+
+#[test]
+fn colliding_needles_live_side_by_side() {
+    let hasher = Hasher::with_bits(1, 0);
+    let hash = hasher.hash(NeedleId::new(1, 1));
+    assert_eq!(hash, hasher.hash(NeedleId::new(2, 2)));
+    let mut index = index();
+    for unit in [5, 3, 9] {
+        assert!(index.insert(hash, at(unit)));
+        assert!(!index.insert(hash, at(unit)));
+    }
+    assert_eq!(index.len(), 3);
+    let mut seen = Vec::new();
+    let mut below = u64::MAX;
+    while let Some(found) = index.newest_below(hash, below) {
+        below = found.offset;
+        seen.push(found.offset / UNIT);
+    }
+    assert_eq!(seen, [9, 5, 3]);
+    assert_eq!(index.replace(hash, at(5).offset, at(11)), Some(at(5)));
+    assert_eq!(index.replace(hash, at(5).offset, at(12)), None);
+    assert_eq!(index.remove(hash, at(9).offset), Some(at(9)));
+    assert_eq!(index.remove(hash, at(9).offset), None);
+    assert_eq!(index.newest_below(hash, u64::MAX), Some(at(11)));
+    assert_eq!(index.len(), 2);
+}
+
+#[test]
+fn seeds_give_different_hashes() {
+    let id = NeedleId::new(1, 1);
+    assert_ne!(Hasher::new(1).hash(id), Hasher::new(2).hash(id));
+}
+
+#[test]
+fn hashes_of_few_bits_have_few_values() {
+    for (bits, most) in [(0, 1), (1, 2), (3, 8)] {
+        let hasher = Hasher::with_bits(1, bits);
+        let hashes = (0..1000).map(|n| hasher.hash(NeedleId::new(n, 0)).0);
+        assert_eq!(hashes.collect::<HashSet<_>>().len(), most);
+    }
+    let id = NeedleId::new(7, 7);
+    assert_eq!(Hasher::with_bits(1, 64).hash(id), Hasher::new(1).hash(id));
+}
+
+#[test]
+fn any_volume_leaves_enough_bits_for_the_hash() {
+    for (size, bits, depth) in [
+        (64 << 10, 42, 0),
+        (16 << 20, 42, 0),
+        (32 * GIB, 35, 0),
+        (100 * GIB, 35, 2),
+        (1 << 40, 35, 5),
+    ] {
+        let layout = Layout::for_volume(size);
+        assert!(layout.hash_bits() >= 35);
+        assert_eq!((layout.hash_bits(), layout.depth_min), (bits, depth), "{size}");
+    }
+}
+
+#[test]
+fn every_length_and_the_last_place_are_kept_exactly() {
+    for size in [1 << 20, 100 * GIB, 1 << 40] {
+        let layout = Layout::for_volume(size);
+        for units in 1..4096 {
+            let at = Location { offset: size - UNIT, len: units * UNIT };
+            let entry = layout.entry(layout.kept(hash(units)), at);
+            assert_eq!(layout.location(entry), at);
+            assert_eq!(layout.location(entry | SECOND), at);
+            assert_eq!(entry & SECOND, 0);
+        }
+    }
+}
+
+#[test]
+fn an_entry_gives_its_hash_back() {
+    for size in [16 << 20, 100 * GIB, 1 << 40] {
+        let layout = Layout::for_volume(size);
+        let bits = layout.hash_bits();
+        for depth in
+            [layout.depth_min, layout.depth_min + 1, layout.depth_min + 9, layout.depth_max()]
+        {
+            for split in (0..=BUCKETS_MIN).step_by(BUCKETS_STEP) {
+                for base in 0..BUCKETS_MIN as u64 {
+                    let kept = hash(base << 32 | split as u64).0 >> (64 - bits);
+                    let kept = kept >> BUCKET_BITS << BUCKET_BITS | base;
+                    let prefix = u32::try_from(kept >> (bits - depth)).unwrap();
+                    let mut segment = Segment::new(prefix, depth);
+                    segment.split = u16::try_from(split).unwrap();
+                    assert!(segment.hashes(&layout).contains(&kept));
+                    let entry = layout.entry(kept, at(1));
+                    let [first, second] = segment.places(&layout, kept);
+                    assert!(first != second && first.max(second) < segment.buckets());
+                    assert_eq!(segment.hash(&layout, first, entry), kept);
+                    assert_eq!(segment.hash(&layout, second, entry | SECOND), kept);
+                    assert_eq!(segment.other(&layout, first, entry), second);
+                    assert_eq!(segment.other(&layout, second, entry | SECOND), first);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn equal_hashes_are_kept_however_many() {
+    for count in [15, 16, 17, 32, 33, 500] {
+        let (mut index, same) = (index(), hash(0));
+        for unit in 1..=count {
+            assert!(index.insert(same, at(unit)));
+        }
+        let figures = index.figures();
+        assert_eq!((figures.overflow, figures.steps), (count.saturating_sub(16), 0));
+        assert_eq!(all(&index, same), (1..=count).collect::<Vec<_>>());
+        assert!(!index.insert(same, at(count)));
+        assert_eq!(index.newest_below(same, at(count).offset), Some(at(count - 1)));
+        for unit in 1..=count {
+            assert_eq!(index.replace(same, at(unit).offset, at(unit + 1000)), Some(at(unit)));
+        }
+        assert_eq!(index.locations().count() as u64, count);
+        for unit in 1..=count {
+            assert_eq!(index.remove(same, at(unit + 1000).offset), Some(at(unit + 1000)));
+        }
+        assert!(index.is_empty() && all(&index, same).is_empty());
+    }
+}
+
+#[test]
+fn what_found_no_place_gets_one_when_its_segment_grows() {
+    let (mut index, same) = (Index::for_volume(GIB), hash(0));
+    for unit in 1..=17 {
+        index.insert(same, at(unit));
+    }
+    assert_eq!(index.figures().overflow, 1);
+    index.remove(same, at(1).offset);
+    for n in 1..9000 {
+        index.insert(hash(n), at(100 + n));
+    }
+    assert_eq!((index.figures().overflow, index.len()), (0, 16 + 8999));
+    assert_eq!(all(&index, same), (2..=17).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_flood_of_hashes_that_are_alike_costs_no_more_than_it_holds() {
+    // All in one part of the directory: as if somebody knew the seed.
+    let mut index = index();
+    let alike = |n: u64| IdHash(hash(n).0 >> 24);
+    for n in 0..60_000 {
+        assert!(index.insert(alike(n), at(n + 1)));
+    }
+    let figures = index.figures();
+    assert_eq!(figures.needles, 60_000);
+    assert!(figures.memory < 60_000 * 80 + (1 << 20), "{figures:?}");
+    assert!(figures.steps < 1000, "{figures:?}");
+    for n in 0..60_000 {
+        assert!(index.candidates(alike(n)).any(|found| found == at(n + 1)));
+    }
+}
+
+#[test]
+fn without_memory_nothing_is_lost() {
+    let mut index = Index::with_segments_max(GIB, 1);
+    for n in 0..30_000 {
+        assert!(index.insert(hash(n), at(n + 1)));
+    }
+    assert!(index.is_starved());
+    assert!(index.figures().overflow > 10_000);
+    assert!((0..30_000).all(|n| index.newest_below(hash(n), u64::MAX).is_some()));
+    for n in 0..30_000 {
+        assert_eq!(index.remove(hash(n), at(n + 1).offset), Some(at(n + 1)));
+    }
+    assert!(index.is_empty());
+
+    let mut index = Index::with_segments_max(100 * GIB, 0);
+    assert!(!index.is_starved());
+    assert!(index.insert(hash(1), at(1)));
+    assert!(index.is_starved());
+    assert_eq!(index.candidates(hash(1)).collect::<Vec<_>>(), [at(1)]);
+}
+
+#[test]
+fn an_empty_index_takes_no_memory_and_a_small_one_little() {
+    let mut index = Index::for_volume(16 << 20);
+    assert_eq!((index.memory(), index.candidates(hash(1)).count()), (0, 0));
+    index.prefetch(hash(1));
+    index.insert(hash(1), at(1));
+    index.prefetch(hash(1));
+    assert!(index.memory() < 66 << 10);
+}
+
+/// Names in orders that some tables mind.
+fn orders() -> [(&'static str, fn(u64) -> NeedleId); 5] {
+    [
+        ("sequential", |n| NeedleId::new(n, 0)),
+        ("random", |n| {
+            NeedleId::new((n + 1).wrapping_mul(0xd134_2543_de82_ef95).rotate_left(29), 0)
+        }),
+        ("strided", |n| NeedleId::new(n << 20, 0)),
+        ("bit-reversed", |n| NeedleId::new(n.reverse_bits(), 0)),
+        ("4 alternates", |n| NeedleId::new(n / 4, (n % 4) as u32)),
+    ]
+}
+
+#[test]
+fn a_needle_takes_less_than_9_bytes_whatever_its_name_and_whenever() {
+    for (order, name) in orders() {
+        let count = if order == "sequential" { 2_000_000 } else { 500_000 };
+        let (mut index, hasher) = (index(), Hasher::new(7));
+        let (mut worst, mut sum, mut samples) = (0.0_f64, 0.0, 0);
+        for n in 0..count {
+            assert!(index.insert(hasher.hash(name(n)), at(n + 1)));
+            if n >= 250_000 && n % 2500 == 0 {
+                let bytes = index.memory() as f64 / index.len() as f64;
+                (worst, sum, samples) = (worst.max(bytes), sum + bytes, samples + 1);
+            }
+        }
+        let mean = sum / f64::from(samples);
+        assert!(worst <= 9.0 && mean <= 8.75, "{order}: {worst:.3} at worst, {mean:.3} on average");
+        let figures = index.figures();
+        assert_eq!((figures.needles, figures.overflow), (count, 0), "{order}");
+        assert!(figures.step_max < 8700, "{order}: {figures:?}");
+        for n in (0..count).step_by(7) {
+            assert!(
+                index.candidates(hasher.hash(name(n))).any(|found| found == at(n + 1)),
+                "{order}"
+            );
+        }
+    }
+}
+
+#[test]
+fn everything_is_found_before_and_after_each_step() {
+    let mut index = Index::for_volume(GIB);
+    let mut steps = 0;
+    for n in 0..40_000 {
+        index.insert(hash(n), at(n + 1));
+        if index.figures().steps == steps {
+            continue;
+        }
+        steps = index.figures().steps;
+        assert!((0..=n).all(|n| index.candidates(hash(n)).any(|found| found == at(n + 1))));
+        let units: HashSet<u64> = index.locations().map(|at| at.offset / UNIT).collect();
+        assert_eq!(units.len() as u64, n + 1);
+    }
+    assert!(steps > 50);
+}
+
+#[test]
+fn it_stays_dense_under_writes_and_deletes() {
+    let mut index = Index::for_volume(100 * GIB);
+    for n in 0..100_000 {
+        index.insert(hash(n), at(n + 1));
+    }
+    for n in 0..300_000 {
+        assert_eq!(index.remove(hash(n), at(n + 1).offset), Some(at(n + 1)));
+        index.insert(hash(n + 100_000), at(n + 100_001));
+    }
+    let figures = index.figures();
+    assert_eq!((figures.needles, figures.overflow), (100_000, 0));
+    assert!(figures.memory < 100_000 * 95 / 10, "{figures:?}");
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Insert(u64, u64),
+    Replace(u64, u64, u64),
+    Remove(u64, u64),
+    /// So many with hashes of their own.
+    Fill(u64),
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let (key, unit) = (0..40_u64, 1..30_u64);
+    let act = prop_oneof![
+        8 => (key.clone(), unit.clone()).prop_map(|(key, unit)| Act::Insert(key, unit)),
+        2 => (key.clone(), unit.clone(), unit.clone()).prop_map(|(key, a, b)| Act::Replace(key, a, b)),
+        3 => (key, unit).prop_map(|(key, unit)| Act::Remove(key, unit)),
+        1 => (1..3000_u64).prop_map(Act::Fill),
+    ];
+    proptest::collection::vec(act, 1..120)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn it_is_the_multimap_that_a_simple_one_is(
+        acts in acts(),
+        bits in prop_oneof![Just(0_u32), Just(2), Just(12), Just(64)],
+        segments_max in prop_oneof![Just(1_usize), Just(usize::MAX)],
+    ) {
+        let hasher = Hasher::with_bits(3, bits);
+        let hash = |key: u64| hasher.hash(NeedleId::new(key, 0));
+        let mut index = Index::with_segments_max(GIB, segments_max);
+        let mut model: HashMap<u64, HashSet<u64>> = HashMap::new();
+        let mut filled = 1000;
+        let mut insert = |index: &mut Index, model: &mut HashMap<u64, HashSet<u64>>, key, unit| {
+            let new = model.entry(hash(key).0).or_default().insert(unit);
+            assert_eq!(index.insert(hash(key), at(unit)), new);
+        };
+        for act in acts {
+            match act {
+                Act::Insert(key, unit) => insert(&mut index, &mut model, key, unit),
+                Act::Replace(key, old, new) => {
+                    let units = model.entry(hash(key).0).or_default();
+                    if old == new || units.contains(&new) {
+                        continue;
+                    }
+                    let there = units.remove(&old);
+                    if there {
+                        units.insert(new);
+                    }
+                    let replaced = index.replace(hash(key), at(old).offset, at(new));
+                    prop_assert_eq!(replaced, there.then_some(at(old)));
+                }
+                Act::Remove(key, unit) => {
+                    let there = model.entry(hash(key).0).or_default().remove(&unit);
+                    prop_assert_eq!(index.remove(hash(key), at(unit).offset), there.then_some(at(unit)));
+                }
+                Act::Fill(count) => {
+                    let count = if bits < 12 { count.min(40) } else { count };
+                    for n in filled..filled + count {
+                        insert(&mut index, &mut model, n, n);
+                    }
+                    filled += count;
+                }
+            }
+        }
+        prop_assert_eq!(index.len(), model.values().map(HashSet::len).sum::<usize>());
+        prop_assert_eq!(index.locations().count(), index.len());
+        for (hash, units) in &model {
+            let found: HashSet<u64> =
+                index.candidates(IdHash(*hash)).map(|at| at.offset / UNIT).collect();
+            prop_assert!(found.is_superset(units));
+            // Hashes that differ behind the bits that are kept are rare, but with few bits.
+            if bits != 64 {
+                prop_assert_eq!(&found, units);
+            }
+            let newest = index.newest_below(IdHash(*hash), u64::MAX);
+            prop_assert_eq!(newest.map(|at| at.offset / UNIT), found.iter().max().copied());
+        }
+    }
+}
