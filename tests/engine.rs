@@ -2,11 +2,11 @@
 
 mod common;
 
-use common::{COOKIE, Process, bytes, draft, pool};
+use common::{COOKIE, Process, bytes, draft, expected, pool};
 use hayloft::sim::Fault;
 use hayloft::sim::disk::Image;
 use hayloft::types::{Cookie, NeedleId};
-use hayloft::volume::{GetError, OpenError, Refusal};
+use hayloft::volume::{Expected, GetError, OpenError, Refusal};
 use std::rc::Rc;
 
 const EIO: i32 = 5;
@@ -214,6 +214,28 @@ fn a_full_volume_refuses_puts_and_still_takes_deletes() {
     let volume = restarted.open().unwrap();
     assert_eq!(volume.figures().needles, 0);
     assert_eq!(volume.figures().live, 0);
+}
+
+#[test]
+fn a_volume_without_memory_for_its_index_takes_no_new_ids_and_serves() {
+    let mut process = started();
+    let starved = Expected { segments_max: Some(0), ..expected() };
+    let volume = process.open_as(starved).unwrap();
+    process.put(&volume, A, &bytes(1, 1000)).unwrap();
+    assert_eq!(process.put(&volume, B, &bytes(2, 1000)).unwrap_err(), Refusal::Full);
+    assert!(!volume.has_room_for(1));
+    assert!(process.put(&volume, A, &bytes(3, 1000)).unwrap().replaced);
+    assert_eq!(process.get(&volume, A).unwrap(), bytes(3, 1000));
+    assert_eq!(process.get(&volume, B).unwrap_err(), GetError::NotFound);
+    assert_eq!((volume.figures().needles, volume.figures().index_overflow), (1, 1));
+    process.delete(&volume, A).unwrap();
+    assert_eq!(process.put(&volume, A, &bytes(1, 1000)).unwrap_err(), Refusal::Full);
+    process.close(&volume);
+
+    let mut restarted = Process::start(2, &process.image(), &pool(64 << 20));
+    let volume = restarted.open().unwrap();
+    assert_eq!(volume.figures().needles, 0);
+    restarted.put(&volume, B, &bytes(2, 1000)).unwrap();
 }
 
 #[test]

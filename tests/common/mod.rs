@@ -87,10 +87,14 @@ impl Process {
     }
 
     pub fn open(&mut self) -> Result<Rc<Volume>, OpenError> {
+        self.open_as(expected())
+    }
+
+    pub fn open_as(&mut self, expected: Expected) -> Result<Rc<Volume>, OpenError> {
         let handle = self.runtime.handle().clone();
         self.run(async move {
             handle.submit(Op::OpenDir { path: "data".into() }).await;
-            volume::open(&handle, DirId(0), &expected()).await
+            volume::open(&handle, DirId(0), &expected).await
         })
     }
 

@@ -320,7 +320,7 @@ proptest! {
         let mut index = Index::with_segments_max(GIB, segments_max);
         let mut model: HashMap<u64, HashSet<u64>> = HashMap::new();
         let mut filled = 1000;
-        let mut insert = |index: &mut Index, model: &mut HashMap<u64, HashSet<u64>>, key, unit| {
+        let insert = |index: &mut Index, model: &mut HashMap<u64, HashSet<u64>>, key, unit| {
             let new = model.entry(hash(key).0).or_default().insert(unit);
             assert_eq!(index.insert(hash(key), at(unit)), new);
         };
