@@ -38,20 +38,22 @@ pub struct IdHash(u64);
 #[derive(Clone, Copy, Debug)]
 pub struct Hasher {
     seed: u64,
-    mask: u64,
+    /// So many leading bits are cut off.
+    cut: u32,
 }
 
 impl Hasher {
     /// The hash of a volume with this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { seed, mask: u64::MAX }
+        Self { seed, cut: 0 }
     }
 
-    /// A hash of so few (leading) bits that collisions really happen; for tests.
+    /// A hash of so few bits that collisions really happen; for tests. They lead, since the index
+    /// keeps leading bits.
     #[must_use]
     pub fn with_bits(seed: u64, bits: u32) -> Self {
-        Self { seed, mask: !u64::MAX.checked_shr(bits).unwrap_or(0) }
+        Self { seed, cut: u64::BITS - bits }
     }
 
     /// The hash of `id`.
@@ -60,7 +62,7 @@ impl Hasher {
         let mut bytes = [0; 12];
         bytes[..8].copy_from_slice(&id.key.0.to_le_bytes());
         bytes[8..].copy_from_slice(&id.alt.0.to_le_bytes());
-        IdHash(xxh3_64_with_seed(&bytes, self.seed) & self.mask)
+        IdHash(xxh3_64_with_seed(&bytes, self.seed).checked_shl(self.cut).unwrap_or(0))
     }
 }
 

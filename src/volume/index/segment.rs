@@ -43,7 +43,7 @@ fn mix(value: u64) -> u64 {
 #[inline]
 fn distance(tag: Entry) -> usize {
     let spread = tag.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    1 + (spread * (BUCKETS_MIN as u64 - 1) >> 32) as usize
+    1 + ((spread * (BUCKETS_MIN as u64 - 1)) >> 32) as usize
 }
 
 impl Segment {
@@ -89,7 +89,7 @@ impl Segment {
     /// The bucket in which an entry could stand instead.
     #[inline]
     pub fn other(self, layout: &Layout, bucket: usize, entry: Entry) -> usize {
-        let base = bucket % BUCKETS_MIN ^ distance(entry & layout.compared() & !SECOND);
+        let base = (bucket % BUCKETS_MIN) ^ distance(entry & layout.compared() & !SECOND);
         self.twin(layout, base, entry)
     }
 
@@ -97,7 +97,7 @@ impl Segment {
     #[cfg(test)]
     pub fn hash(self, layout: &Layout, bucket: usize, entry: Entry) -> u64 {
         let tag = entry & layout.compared() & !SECOND;
-        let base = bucket % BUCKETS_MIN ^ if entry & SECOND == 0 { 0 } else { distance(tag) };
+        let base = (bucket % BUCKETS_MIN) ^ if entry & SECOND == 0 { 0 } else { distance(tag) };
         let start = u64::from(self.prefix >> (u32::from(self.depth) - layout.depth_min));
         start << (layout.hash_bits() - layout.depth_min) | tag >> 1 << BUCKET_BITS | base as u64
     }

@@ -54,6 +54,7 @@ pub struct Table {
     depth: u32,
     segments: Vec<Segment>,
     /// For each of them.
+    #[expect(clippy::vec_box, reason = "so that a longer vector is not much to copy in one step")]
     open: Vec<Box<Open>>,
     /// Buckets of all segments.
     buckets: usize,
