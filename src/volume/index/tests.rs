@@ -214,8 +214,11 @@ fn an_empty_index_takes_no_memory_and_a_small_one_little() {
     assert!(index.memory() < 66 << 10);
 }
 
-/// Names in orders that some tables mind.
-fn orders() -> [(&'static str, fn(u64) -> NeedleId); 5] {
+/// An order of names.
+type Order = (&'static str, fn(u64) -> NeedleId);
+
+/// Orders that some tables mind.
+fn orders() -> [Order; 5] {
     [
         ("sequential", |n| NeedleId::new(n, 0)),
         ("random", |n| {
