@@ -262,7 +262,11 @@ fn flip_all(
     for thread in threads {
         total.add(&thread.join().unwrap());
     }
-    println!("{total:?}");
+    println!(
+        "{} single bits flipped: {} needles right, {} unreadable and said so, {} of a last commit undone, \
+         0 wrong",
+        total.flips, total.right, total.unreadable, total.undone
+    );
     assert_eq!(total.flips, range.count() as u64 * 8, "every bit was flipped");
     assert!(total.unreadable > total.flips / 100, "flips in needles are noticed");
     total

@@ -132,7 +132,7 @@ fn kill_under_load(shards: usize) {
     }
     assert_eq!(daemon.metric("hayloft_volume_damaged_records_total", ""), 0.0);
     println!(
-        "{} writes acknowledged, {KILLS} kills, {shards} shards: none lost",
+        "{KILLS} kills, {shards} shards, {} writes acknowledged: none lost",
         done.load(Ordering::Relaxed)
     );
     assert!(daemon.stop().success());
@@ -224,7 +224,7 @@ fn kill_during_batches(shards: usize) {
     }
     assert_eq!(daemon.metric("hayloft_volume_damaged_records_total", ""), 0.0);
     println!(
-        "{} batches acknowledged, {ROUNDS} kills, {shards} shards: each whole or absent",
+        "{ROUNDS} kills, {shards} shards, {} batches acknowledged: each whole or absent",
         acknowledged.load(Ordering::Relaxed)
     );
     assert!(daemon.stop().success());

@@ -16,7 +16,7 @@ use hayloft::runtime::{Handle, Runtime, split_mix};
 use hayloft::sim::World;
 use hayloft::sim::disk::Image;
 
-const SCRIPTS: u64 = 60;
+const SCRIPTS: u64 = 500;
 const STEPS: usize = 40;
 const NAMES: [&str; 3] = ["a.vol", "b.vol", "c.vol"];
 

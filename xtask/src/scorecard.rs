@@ -11,6 +11,8 @@ use crate::suite::{cargo, root};
 struct Figure {
     what: &'static str,
     goal: &'static str,
+    /// What its lines must come to, each by its first number.
+    least: u64,
     test: &'static str,
     /// Which of its tests; all when empty.
     filter: &'static str,
@@ -20,23 +22,52 @@ struct Figure {
 
 const fn figure(
     what: &'static str,
-    goal: &'static str,
-    test: &'static str,
-    filter: &'static str,
+    (least, goal): (u64, &'static str),
+    (test, filter): (&'static str, &'static str),
     marker: &'static str,
 ) -> Figure {
-    Figure { what, goal, test, filter, marker }
+    Figure { what, goal, least, test, filter, marker }
 }
 
 const FIGURES: &[Figure] = &[
-    figure("crash states", "200,000", "crash", "three_operations", "three operations: "),
-    figure("nodes from seeds", "300, twice", "simulation", "seeds", "seeds, each twice"),
-    figure("every operation fails", "0 lost, 0 wrong", "errors", "", "runs with a fault"),
-    figure("single bits flipped", "524,288, 0 served wrong", "bit_flips", "after_a_clean", "flips"),
-    figure("damage of more bits", "0 served wrong", "bit_flips", "damage", "damages, "),
-    figure("SIGKILLs", "20, 0 lost", "kill", "", " kills, "),
-    figure("simulation against kernel", "500 scripts, 0 differences", "parity", "", "scripts, "),
-    figure("HTTP corpus", "300 cases, each 1,000 splits", "http_corpus", "random", " cases, "),
+    figure(
+        "crash states",
+        (200_000, "200,000, 0 lost"),
+        ("crash", "three_operations"),
+        "three operations: ",
+    ),
+    figure("nodes from seeds", (300, "300, twice"), ("simulation", "seeds"), "seeds, each twice"),
+    figure(
+        "every operation fails",
+        (10_000, "10,000 runs, 0 lost, 0 wrong"),
+        ("errors", ""),
+        "runs with a fault",
+    ),
+    figure(
+        "single bits flipped",
+        (524_288, "524,288, 0 served wrong"),
+        ("bit_flips", "after_a_clean"),
+        "single bits flipped",
+    ),
+    figure(
+        "damage of more bits",
+        (50_000, "50,000, 0 wrong"),
+        ("bit_flips", "damage"),
+        "damages, ",
+    ),
+    figure("SIGKILLs", (20, "20, 0 lost"), ("kill", ""), " kills, "),
+    figure(
+        "simulation against kernel",
+        (500, "500 scripts, 0 differences"),
+        ("parity", ""),
+        "scripts, ",
+    ),
+    figure(
+        "HTTP corpus",
+        (300, "300 cases, each in 1,000 splits"),
+        ("http_corpus", "random"),
+        " cases, ",
+    ),
 ];
 
 /// Long runs, by the files that their commands leave.
@@ -54,17 +85,27 @@ const LONG_RUNS: [(&str, &str); 6] = [
 /// # Errors
 /// When a test fails or does not print its figure.
 pub fn scorecard() -> Result<(), Failed> {
-    let mut text = String::from("\n| figure | goal | now |\n| --- | --- | --- |\n");
-    let mut add = |what: &str, goal: &str, now: &str| {
-        println!("{what}: {now}");
-        text += &format!("| {what} | {goal} | {now} |\n");
+    let mut text = String::from("\n| figure | goal | now | met |\n| --- | --- | --- | --- |\n");
+    let mut add = |what: &str, goal: &str, now: &str, met: bool| {
+        let met = if met { "yes" } else { "**NO**" };
+        println!("{what}: {now}; goal {goal}, met: {met}");
+        text += &format!("| {what} | {goal} | {now} | {met} |\n");
     };
     for figure in FIGURES {
-        add(figure.what, figure.goal, &measured(figure)?);
+        let lines = measured(figure)?;
+        let sum: u64 = lines.iter().filter_map(|line| first_number(line)).sum();
+        add(figure.what, figure.goal, &lines.join("; "), sum >= figure.least);
     }
     let (caught, all) = crate::sabotage::caught()?;
-    add("mistakes made on purpose and noticed", "all", &format!("{caught} of {all}"));
-    add("exposure of the systemd unit", "2.0", &exposure()?);
+    add(
+        "mistakes made on purpose and noticed",
+        "all",
+        &format!("{caught} of {all}"),
+        caught == all,
+    );
+    let exposure = exposure()?;
+    let met = exposure.parse().is_ok_and(|exposure: f64| exposure <= 2.0);
+    add("exposure of the systemd unit", "2.0", &exposure, met);
     text += "\n## Long runs\n\nAs they were run last, and when: what was run, not what was planned.\n\n";
     for (name, command) in LONG_RUNS {
         match newest(name)? {
@@ -76,7 +117,15 @@ pub fn scorecard() -> Result<(), Failed> {
         .keep()
 }
 
-fn measured(figure: &Figure) -> Result<String, Failed> {
+/// The first number in a line that a test printed.
+fn first_number(line: &str) -> Option<u64> {
+    let digits = line.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    digits[..end].parse().ok()
+}
+
+/// The lines of a test's figure. What must be 0 is asserted by the test itself.
+fn measured(figure: &Figure) -> Result<Vec<String>, Failed> {
     let mut command = cargo(&["test", "--workspace", "--locked", "--quiet", "--test", figure.test]);
     command.args(["--", "--nocapture", "--test-threads=1", figure.filter]);
     let output = command
@@ -87,11 +136,17 @@ fn measured(figure: &Figure) -> Result<String, Failed> {
     if !output.status.success() {
         return Err(Failed(format!("{} failed:\n{text}", figure.test)));
     }
-    let lines: Vec<&str> = text.lines().filter(|line| line.contains(figure.marker)).collect();
+    let lines: Vec<String> =
+        text.lines().filter(|line| line.contains(figure.marker)).map(printed).collect();
     if lines.is_empty() {
         return Err(Failed(format!("{} printed no figure:\n{text}", figure.test)));
     }
-    Ok(lines.join("; "))
+    Ok(lines)
+}
+
+/// A line without the "." that the test runner may have put in front of it.
+fn printed(line: &str) -> String {
+    line.trim_start_matches('.').to_owned()
 }
 
 /// As `systemd-analyze` judges the unit, from 0 (nothing) to 10.
@@ -124,4 +179,17 @@ fn newest(name: &str) -> Result<Option<String>, Failed> {
     let results = text.lines().filter(|line| line.starts_with("- ") || line.starts_with('|'));
     let results: Vec<String> = results.map(|line| format!("  {line}\n")).collect();
     Ok(Some(format!("- {what}\n\n{}\n", results.concat())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_is_the_first_number_of_its_line() {
+        assert_eq!(first_number("three operations: 221040 states at 2052 points"), Some(221_040));
+        assert_eq!(first_number("500 scripts, 12 steps"), Some(500));
+        assert_eq!(first_number("nothing"), None);
+        assert_eq!(printed(".5 kills"), "5 kills");
+    }
 }
