@@ -4,11 +4,18 @@
 //! waits. Every operation in flight has an entry that owns its buffers until its last completion,
 //! whatever became of whoever wanted it. Operations on a device are capped, since a device with
 //! all its tags taken makes the submitting thread sleep inside the kernel; the rest waits here.
+//!
+//! Devices come first: transfers are handed over before anything else, and of those that have ended so
+//! many go on in a turn that it stays short. Photos that ended together would else be verified and sent
+//! together, while the device has nothing to do, and their clients would ask together again
+//! (`docs/decisions/short-turns.md`).
 #![expect(unsafe_code, reason = "hands addresses to the kernel")]
 
 mod files;
 mod provided;
 mod setup;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -43,6 +50,8 @@ const BATCH_MIN: usize = 4;
 const BATCH_MAX: usize = 64;
 /// and for so long (microseconds).
 const PATIENCE_US: u32 = 30;
+/// Transfers of so many bytes go on in a turn, or one that is longer.
+const TURN_BYTES: usize = 80 << 10;
 
 /// What an operation in flight keeps alive, and how it ends.
 enum Held {
@@ -79,6 +88,7 @@ struct InFlight {
     token: Token,
     generation: u32,
     held: Held,
+    /// The device that it keeps busy.
     device: Option<usize>,
 }
 
@@ -105,8 +115,11 @@ pub struct Ring {
     generations: Vec<u32>,
     /// Where the operation of a token is in `in_flight`.
     slots: Vec<u32>,
-    /// Described, but not yet in the submission queue.
+    /// Described, but not yet in the submission queue: transfers, and all else.
+    transfers: VecDeque<Entry>,
     backlog: VecDeque<Entry>,
+    /// Transfers that have ended and wait for their turn.
+    transferred: VecDeque<cqueue::Entry>,
     /// Scratch space for a turn's completions.
     entries: Vec<cqueue::Entry>,
     starved: Vec<(Token, Sock)>,
@@ -150,7 +163,9 @@ impl Ring {
             in_flight: ManuallyDrop::new(Slab::with_capacity(4096)),
             generations: Vec::new(),
             slots: Vec::new(),
+            transfers: VecDeque::with_capacity(1024),
             backlog: VecDeque::with_capacity(1024),
+            transferred: VecDeque::with_capacity(1024),
             entries: Vec::with_capacity(1024),
             starved: Vec::new(),
             ended: Vec::new(),
@@ -205,7 +220,11 @@ impl Ring {
         }
         let number = u32::try_from(slot).expect("fewer than 2^32 operations");
         self.slots[index] = number;
-        self.push(entry.user_data(u64::from(generation) << 32 | u64::from(number)));
+        let entry = entry.user_data(u64::from(generation) << 32 | u64::from(number));
+        match device {
+            Some(_) => self.transfers.push_back(entry),
+            None => self.push(entry),
+        }
     }
 
     fn push(&mut self, entry: Entry) {
@@ -215,13 +234,15 @@ impl Ring {
     /// Moves what was described into the submission queue, as far as there is room.
     fn fill_queue(&mut self) {
         let mut queue = self.ring.submission();
-        while let Some(entry) = self.backlog.front() {
-            // SAFETY: everything the entry points to is owned by its operation's entry in
-            // `in_flight` (or is static), and that stays until the last completion.
-            if unsafe { queue.push(entry) }.is_err() {
-                return;
+        for described in [&mut self.transfers, &mut self.backlog] {
+            while let Some(entry) = described.front() {
+                // SAFETY: everything the entry points to is owned by its operation's entry in
+                // `in_flight` (or is static), and that stays until the last completion.
+                if unsafe { queue.push(entry) }.is_err() {
+                    return;
+                }
+                described.pop_front();
             }
-            self.backlog.pop_front();
         }
     }
 
@@ -334,8 +355,10 @@ impl Ring {
         self.fill_queue();
         let now = if until == 0 { 0 } else { sys::monotonic_ns() };
         // What does not fit into the queue must go in before anything is waited for.
-        let left = if self.backlog.is_empty() { until.saturating_sub(now) } else { 0 };
-        let nothing_to_do = left == 0 && {
+        let all_in = self.transfers.is_empty() && self.backlog.is_empty();
+        let left = if all_in { until.saturating_sub(now) } else { 0 };
+        let looks = !self.transferred.is_empty();
+        let nothing_to_do = left == 0 && !looks && {
             let queue = self.ring.submission();
             queue.is_empty() && !queue.taskrun() && !queue.cq_overflow()
         };
@@ -352,10 +375,12 @@ impl Ring {
         let loaded = self.last_batch >= BATCH_MIN;
         let batch = if loaded { (2 * self.last_batch).min(BATCH_MAX) } else { 1 };
         let mut args = SubmitArgs::new().timespec(&time);
-        if self.patient && batch > 1 {
+        if self.patient && batch > 1 && left > 0 {
             args = args.min_wait_usec(PATIENCE_US);
         }
         let want = match left {
+            // Without waiting: only who wants something has the kernel do its deferred work.
+            0 if looks => 1,
             0 => 0,
             _ if self.patient => batch,
             _ => 1,
@@ -382,12 +407,9 @@ impl Ring {
         let generation = u32::try_from(number >> 32).expect("32 bits");
         assert_eq!(self.in_flight[slot].generation, generation, "a completion came twice");
         assert!(!cqueue::more(entry.flags()), "no operation here completes more than once");
-        let InFlight { token, held, device, .. } = self.in_flight.remove(slot);
+        let InFlight { token, held, .. } = self.in_flight.remove(slot);
         self.generations[slot] = generation.wrapping_add(1);
         self.slots[token.index as usize] = u32::MAX;
-        if let Some(device) = device {
-            self.release_device(device);
-        }
         let (result, returned) = match held {
             Held::Nothing | Held::Name { .. } | Held::Names { .. } => {
                 (i64::from(entry.result()), Returned::None)
@@ -415,6 +437,32 @@ impl Ring {
             },
         };
         completed.push(Completion { token, result, returned });
+    }
+
+    /// Whether a transfer has ended. Its device is free for the next one then.
+    fn ends_transfer(&mut self, entry: &cqueue::Entry) -> bool {
+        let slot = usize::try_from(entry.user_data() & 0xffff_ffff).expect("32 bits");
+        let device = self.in_flight.get_mut(slot).and_then(|operation| operation.device.take());
+        if let Some(device) = device {
+            self.release_device(device);
+        }
+        device.is_some()
+    }
+
+    /// Lets as many transfers go on as a turn has room for.
+    fn complete_transfers(&mut self, completed: &mut Vec<Completion>) {
+        let mut room = TURN_BYTES;
+        while room > 0
+            && let Some(entry) = self.transferred.pop_front()
+        {
+            let len = usize::try_from(entry.result()).unwrap_or(0);
+            if len > room && room < TURN_BYTES {
+                self.transferred.push_front(entry);
+                return;
+            }
+            room = room.saturating_sub(len);
+            self.complete(&entry, completed);
+        }
     }
 
     fn release_device(&mut self, device: usize) {
@@ -476,16 +524,21 @@ impl Driver for Ring {
 
     fn reap(&mut self, until: u64, completed: &mut Vec<Completion>) {
         self.refill();
-        let until = if self.ended.is_empty() { until } else { 0 };
-        self.enter(until);
+        let nothing_waits = self.ended.is_empty() && self.transferred.is_empty();
+        self.enter(if nothing_waits { until } else { 0 });
         completed.append(&mut self.ended);
         let mut entries = std::mem::take(&mut self.entries);
         entries.extend(self.ring.completion());
         self.last_batch = entries.len();
         for entry in entries.drain(..) {
-            self.complete(&entry, completed);
+            if self.ends_transfer(&entry) {
+                self.transferred.push_back(entry);
+            } else {
+                self.complete(&entry, completed);
+            }
         }
         self.entries = entries;
+        self.complete_transfers(completed);
         completed.append(&mut self.ended);
     }
 

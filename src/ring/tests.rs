@@ -1,0 +1,92 @@
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use super::*;
+use crate::buffer::Region;
+use crate::op::Op;
+
+const PHOTO: u32 = 64 << 10;
+
+struct Bench {
+    ring: Ring,
+    pool: Pool,
+    file: FileId,
+    _dir: tempfile::TempDir,
+}
+
+/// A ring with a file of `photos` photos, which is in the page cache: reads end at once.
+fn bench(photos: u32, device_in_flight: usize) -> Bench {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("photos"), vec![7; (photos * PHOTO) as usize]).unwrap();
+    let region = Region::map(1, 16 << 20).unwrap();
+    let prepared = prepare(1, &region, Registration::Wanted).unwrap().pop().unwrap();
+    let pool = Pool::new(&region, 0);
+    let options = RingOptions { device_in_flight, buffered: true };
+    let mut ring = Ring::start(prepared, pool.clone(), Vec::new(), options).unwrap();
+    ring.submit(token(0), Op::OpenDir { path: dir.path().to_owned() });
+    let number = u32::try_from(reap(&mut ring)[0].result).unwrap();
+    let name = CString::new("photos").unwrap();
+    ring.submit(token(0), Op::Open { dir: DirId(number), name, write: false });
+    let file = FileId(u32::try_from(reap(&mut ring)[0].result).unwrap());
+    Bench { ring, pool, file, _dir: dir }
+}
+
+fn token(index: u32) -> Token {
+    Token { index, generation: 0 }
+}
+
+fn reap(ring: &mut Ring) -> Vec<Completion> {
+    let mut completed = Vec::new();
+    let soon = ring.now() + u64::try_from(Duration::from_secs(10).as_nanos()).unwrap();
+    ring.reap(soon, &mut completed);
+    completed
+}
+
+impl Bench {
+    fn read(&mut self, index: u32, len: u32) {
+        let buf = self.pool.alloc(len as usize).unwrap();
+        let offset = u64::from(index * PHOTO);
+        self.ring.submit(token(index), Op::Read { file: self.file, buf, start: 0, len, offset });
+    }
+
+    fn reaped(&mut self) -> Vec<u32> {
+        reap(&mut self.ring).iter().map(|completion| completion.token.index).collect()
+    }
+}
+
+#[test]
+fn photos_that_ended_together_do_not_hold_up_the_next_request() {
+    let mut bench = bench(8, 96);
+    (0..8).for_each(|index| bench.read(index, PHOTO));
+    assert_eq!(bench.reaped(), [0], "two of them are more than a turn takes");
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.write_all(b"GET").unwrap();
+    bench.ring.submit(token(9), Op::RecvAny { sock: Sock(ours.as_raw_fd()) });
+    assert_eq!(bench.reaped(), [9, 1], "what may lead to another read goes first");
+    let rest: Vec<u32> = (0..6).flat_map(|_| bench.reaped()).collect();
+    assert_eq!(rest, [2, 3, 4, 5, 6, 7]);
+    assert_eq!(bench.ring.in_flight(), 0);
+}
+
+#[test]
+fn small_photos_go_on_together_and_a_large_one_goes_on_alone() {
+    let mut bench = bench(12, 96);
+    (0..12).for_each(|index| bench.read(index, 9 << 10));
+    assert_eq!(bench.reaped().len(), TURN_BYTES / (9 << 10));
+    assert_eq!(bench.reaped().len(), 12 - TURN_BYTES / (9 << 10));
+    bench.read(0, 8 * PHOTO);
+    bench.read(1, 512);
+    assert_eq!(bench.reaped(), [0], "longer than a turn takes, and yet it goes on");
+    assert_eq!(bench.reaped(), [1]);
+}
+
+#[test]
+fn a_device_is_free_as_soon_as_a_transfer_has_ended() {
+    let mut bench = bench(8, 2);
+    (0..8).for_each(|index| bench.read(index, PHOTO));
+    let all: Vec<u32> = (0..8).flat_map(|_| bench.reaped()).collect();
+    assert_eq!(all, [0, 1, 2, 3, 4, 5, 6, 7]);
+    assert!(bench.ring.devices[0].waiting.is_empty() && bench.ring.devices[0].in_flight == 0);
+}
