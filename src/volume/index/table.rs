@@ -6,7 +6,7 @@
 //! go: growing needs no ids and no reads.
 //!
 //! What finds no place (more ids with the same hash than two buckets hold) goes to a map beside: slow, but
-//! nothing is refused.
+//! nothing is refused. The first few are there too, until there is a table.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +18,8 @@ use super::segment::{BUCKET_LEN, BUCKETS_MAX, BUCKETS_MIN, BUCKETS_STEP, Segment
 const SEARCH_MAX: usize = 128;
 /// So many parts of the directory may belong to one segment on average: honest hashes need 4.
 const DIRECTORY_RATIO_MAX: usize = 32;
+/// So many entries need no table: to map memory takes longer than all that is done with so few.
+const FEW: usize = 12;
 /// What an entry of the map beside takes, about (bytes): key, value, and half-filled nodes.
 const BESIDE_BYTES: usize = 48;
 /// What the heap adds to each allocation (bytes).
@@ -231,7 +233,7 @@ impl Table {
 
     /// Puts an entry into the table: whether it has a place there.
     fn place(&mut self, hash: u64, entry: Entry) -> bool {
-        if self.directory.is_empty() && !self.begin() {
+        if self.directory.is_empty() && (self.beside.len() < FEW || !self.begin()) {
             return false;
         }
         let slot = self.slot_of(hash);
@@ -273,6 +275,12 @@ impl Table {
             self.segments.push(Segment::new(prefix, self.layout.depth_min));
             self.open.push(Box::new([u64::MAX; _]));
             self.buckets += BUCKETS_MIN;
+        }
+        let first = std::mem::take(&mut self.beside);
+        for (key, entry) in first {
+            if !self.place_now(key.0, entry) {
+                self.beside.insert(key, entry);
+            }
         }
         true
     }
@@ -415,8 +423,11 @@ impl Table {
         self.buckets * BUCKET_LEN
     }
 
-    /// Entries that stand beside it.
+    /// Entries that found no place in it.
     pub fn len_beside(&self) -> usize {
+        if self.directory.is_empty() && !self.starved {
+            return 0;
+        }
         self.beside.len()
     }
 

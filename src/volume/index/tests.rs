@@ -198,9 +198,12 @@ fn without_memory_nothing_is_lost() {
     assert!(index.is_empty());
 
     let mut index = Index::with_segments_max(100 * GIB, 0);
-    assert!(!index.is_starved());
-    assert!(index.insert(hash(1), at(1)));
+    for n in 1..=13 {
+        assert!(!index.is_starved() && index.figures().overflow == 0);
+        assert!(index.insert(hash(n), at(n)));
+    }
     assert!(index.is_starved());
+    assert_eq!(index.figures().overflow, 13);
     assert_eq!(index.candidates(hash(1)).collect::<Vec<_>>(), [at(1)]);
 }
 
