@@ -11,7 +11,7 @@ use std::sync::Arc;
 use hayloft::buffer::{Pool, Region};
 use hayloft::http::conn::Deadlines;
 use hayloft::metrics::{Metrics, NodeInfo, ShardInfo, VolumeInfo, VolumeState as Shown};
-use hayloft::op::{DirId, Sock};
+use hayloft::op::{DirId, Driver, Sock};
 use hayloft::runtime::{Runtime, split_mix};
 use hayloft::shard::{Assignment, Listener, Reactor, ShardConfig, Shared, Start};
 use hayloft::sim::disk::Image;
@@ -259,6 +259,7 @@ impl Node {
             Until::Operation(_) | Until::Done | Until::Drained => began + PATIENCE * SECOND,
         };
         let mut clients_until = 0;
+        let mut instant = (began, 0);
         loop {
             let done = match until {
                 Until::Time(_) => false,
@@ -275,12 +276,27 @@ impl Node {
             let due = shards.map(|shard| shard.as_ref().map_or(u64::MAX, Reactor::until));
             let due: Vec<u64> = due.chain([clients_until.min(end)]).collect();
             let member = self.world.next(&due).expect("there is an end");
+            instant = if instant.0 == self.world.now() {
+                (instant.0, instant.1 + 1)
+            } else {
+                (self.world.now(), 0)
+            };
+            assert!(
+                instant.1 < TURNS_AT_ONCE,
+                "nobody sleeps, nothing happens: due {due:?} at {instant:?}"
+            );
             match self.shards.get_mut(member) {
                 Some(shard) => {
                     let driver = &mut self.drivers[member];
-                    let goes_on = shard.as_mut().is_some_and(|shard| shard.turn(driver));
-                    if !goes_on {
-                        *shard = None;
+                    match shard {
+                        Some(running) => {
+                            if !running.turn(driver) {
+                                *shard = None;
+                            }
+                        }
+                        // What still comes for a shard that has ended, as a last wake-up from another
+                        // one, goes nowhere.
+                        None => driver.reap(0, &mut Vec::new()),
                     }
                 }
                 None => {
@@ -294,6 +310,9 @@ impl Node {
         }
     }
 }
+
+/// More turns at one instant than this are a loop that never ends: a shard that burns its core.
+const TURNS_AT_ONCE: u64 = 1_000_000;
 
 /// Where a shard listens.
 pub fn listener(shard: usize) -> Sock {
