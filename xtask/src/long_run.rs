@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use crate::record::Record;
-use crate::suite::cargo;
+use crate::suite::{cargo, printed};
 use crate::{Failed, run};
 
 /// Seeds of a round of [`seeds`].
@@ -37,7 +37,7 @@ fn lines_of(test: &str, marker: &str, variables: &[(&str, String)]) -> Result<Ve
         .map_err(|error| Failed(format!("the tests cannot be started: {error}")))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let lines: Vec<String> =
-        text.lines().filter(|line| line.contains(marker)).map(str::to_owned).collect();
+        text.lines().filter(|line| line.contains(marker)).map(printed).collect();
     if !output.status.success() || lines.is_empty() {
         return Err(Failed(format!("{test} with {variables:?} failed:\n{text}")));
     }

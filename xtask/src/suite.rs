@@ -169,3 +169,9 @@ pub fn hostile() -> Result<(), Failed> {
     run(&mut cargo(&["test", "--release", "--locked", "--no-run", "--test", "hostile"]))?;
     run(Command::new("bash").arg("bench/hostile.sh").current_dir(root()))
 }
+
+/// A line that a test printed, without the "." that the test runner may have put in front of it.
+#[must_use]
+pub fn printed(line: &str) -> String {
+    line.trim_start_matches('.').to_owned()
+}
