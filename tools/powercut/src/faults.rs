@@ -86,7 +86,7 @@ pub fn round(
             findings.trouble.push(format!("{other:?} instead of exit code 1, {}", trial.name()))
         }
     }
-    let Written { subjects, acknowledged, failed, trouble } = load.finish();
+    let Written { subjects, acknowledged, failed, full, trouble } = load.finish();
     findings.trouble.extend(trouble);
     if acknowledged < 20 || failed.is_empty() {
         return Err(Error::Idle(format!("{acknowledged} writes before the fault; {failed:?}")));
@@ -119,7 +119,7 @@ pub fn round(
             findings.trouble.push(format!("{flushes} flushes after: {}", trial.name()));
         }
     }
-    history.subjects = subjects;
+    (history.subjects, history.full) = (subjects, full);
     let recording = Recording { base, log, history, from, to, acknowledged };
     let total = cut(setup, &recording, dir, (&[to], STATES, 0), seed, tell)?;
     Ok((findings, total))

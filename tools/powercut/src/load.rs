@@ -1,6 +1,6 @@
 //! Clients that write at once and note what was acknowledged, and when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +40,8 @@ pub struct Written {
     pub acknowledged: u64,
     /// Writes that were answered with 500, by volume, and when the first of them was.
     pub failed: BTreeMap<u32, (u64, Moment)>,
+    /// Volumes that were written full.
+    pub full: BTreeSet<u32>,
     /// What must not happen: acknowledgements of a volume of which a write had failed, and answers
     /// that do not fit.
     pub trouble: Vec<String>,
@@ -78,6 +80,7 @@ impl Load {
             all.subjects.extend(one.subjects);
             all.acknowledged += one.acknowledged;
             all.trouble.extend(one.trouble);
+            all.full.extend(one.full);
             for (volume, (count, first)) in one.failed {
                 let failed = all.failed.entry(volume).or_insert((0, first));
                 *failed = (failed.0 + count, failed.1.min(first));
@@ -165,7 +168,10 @@ impl Writer {
                 std::thread::sleep(Duration::from_millis(20));
                 Answer::Unknown
             }
-            507 => Answer::Gone,
+            507 => {
+                self.written.full.insert(self.volume);
+                Answer::Gone
+            }
             status => {
                 let text = format!("{method} {path}: {status} {}", reply.text());
                 self.written.trouble.push(text);

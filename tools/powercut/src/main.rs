@@ -268,7 +268,7 @@ fn all(cli: &Cli) -> Result<Vec<Row>, Error> {
             program: cli.daemon.clone(),
             shards,
             prealloc: prealloc.name(),
-            volume_mib: 64 + (cli.seconds * 48.0 / f64::from(shards)) as u64,
+            volume_mib: 64 + (cli.seconds * 96.0 / f64::from(shards)) as u64,
         };
         let name = format!("{shards} shards, {}", prealloc.name());
         let seed = cli.seed.wrapping_add(u64::from(shards) << 32);

@@ -90,7 +90,7 @@ impl Recording {
         let late = late_volume(&mut stage, &clock)?;
         std::thread::sleep(Duration::from_secs_f64(seconds / 2.0));
         let to = stage.disk.device().done();
-        let Written { subjects, acknowledged, trouble, failed } = load.finish();
+        let Written { subjects, acknowledged, trouble, failed, full } = load.finish();
         if !trouble.is_empty() || !failed.is_empty() {
             return Err(Error::Idle(format!("{failed:?} {trouble:?}")));
         }
@@ -102,7 +102,7 @@ impl Recording {
         if acknowledged < 100 {
             return Err(Error::Idle(format!("{acknowledged} writes")));
         }
-        history.subjects = subjects;
+        (history.subjects, history.full) = (subjects, full);
         history.subjects.extend(late);
         Ok(Self { base, log, history, from, to, acknowledged })
     }

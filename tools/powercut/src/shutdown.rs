@@ -70,7 +70,7 @@ pub fn round(setup: &Setup, dir: &Path, flush: bool, seed: &mut u64) -> Result<F
     if written.acknowledged < 20 {
         return Err(Error::Idle(format!("{} writes before a shutdown", written.acknowledged)));
     }
-    history.subjects = written.subjects;
+    (history.subjects, history.full) = (written.subjects, written.full);
     let mount = mount.unmount()?.mount(&dir.join("xfs"))?;
     let after = verify(setup, &data, &log, &history, u64::MAX)?;
     drop(mount);
