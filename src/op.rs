@@ -122,7 +122,7 @@ pub enum Op {
         /// Which file.
         file: FileId,
     },
-    /// Renames a file within a directory; the new name must not exist.
+    /// Renames a file within a directory.
     Rename {
         /// Where.
         dir: DirId,
@@ -130,6 +130,8 @@ pub enum Op {
         from: CString,
         /// New name.
         to: CString,
+        /// Whether another file of that name goes. Else there must be none.
+        replace: bool,
     },
     /// Removes a name from a directory.
     Unlink {

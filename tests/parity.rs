@@ -30,7 +30,7 @@ enum Step {
     Read { file: usize, offset: u64, len: u32 },
     Sync(usize),
     SyncDir,
-    Rename(usize, usize),
+    Rename(usize, usize, bool),
     Unlink(usize),
     Close(usize),
 }
@@ -58,7 +58,7 @@ fn script(seed: u64) -> Vec<Step> {
             }
             12 => Step::Sync(file),
             13 => [Step::SyncDir, Step::Close(file)][draw(2) as usize].clone(),
-            14 => Step::Rename(name, draw(3) as usize),
+            14 => Step::Rename(name, draw(3) as usize, draw(2) == 0),
             _ => Step::Unlink(name),
         });
     }
@@ -90,7 +90,9 @@ async fn play(handle: Handle, dir: PathBuf, steps: Vec<Step>) -> Vec<Outcome> {
             Step::Create(n) => (Op::Create { dir, name: name(*n) }, true),
             Step::Open(n, write) => (Op::Open { dir, name: name(*n), write: *write }, true),
             Step::SyncDir => (Op::SyncDir { dir }, false),
-            Step::Rename(from, to) => (Op::Rename { dir, from: name(*from), to: name(*to) }, false),
+            Step::Rename(from, to, replace) => {
+                (Op::Rename { dir, from: name(*from), to: name(*to), replace: *replace }, false)
+            }
             Step::Unlink(n) => (Op::Unlink { dir, name: name(*n) }, false),
             Step::Allocate(n, _)
             | Step::Len(n)

@@ -85,10 +85,12 @@ impl Ring {
                 self.end_with(token, count);
             }
             Op::Allocate { file, len } => {
-                // Only XFS knows the hint.
-                let _ = self
-                    .file(file)
-                    .and_then(|open| sys::hint_extent_size(open.file.as_fd(), EXTENT_SIZE));
+                if len >= u64::from(EXTENT_SIZE) {
+                    // Only XFS knows the hint. To a small file it would give far too much.
+                    let _ = self
+                        .file(file)
+                        .and_then(|open| sys::hint_extent_size(open.file.as_fd(), EXTENT_SIZE));
+                }
                 self.launch(token, Held::Nothing, None, |_| {
                     opcode::Fallocate::new(fixed(file), len).build()
                 });
@@ -97,14 +99,13 @@ impl Ring {
                 opcode::Fsync::new(fixed(file)).flags(FsyncFlags::DATASYNC).build()
             }),
             Op::CloseFile { file } => self.close_file(token, file),
-            Op::Rename { dir, from, to } => {
+            Op::Rename { dir, from, to, replace } => {
                 let dir = self.dir(dir);
+                let flags = if replace { 0 } else { libc::RENAME_NOREPLACE };
                 let held = Held::Names { _from: from, _to: to };
                 self.launch(token, held, None, |held| {
                     let Held::Names { _from: from, _to: to } = held else { unreachable!() };
-                    opcode::RenameAt::new(dir, from.as_ptr(), dir, to.as_ptr())
-                        .flags(libc::RENAME_NOREPLACE)
-                        .build()
+                    opcode::RenameAt::new(dir, from.as_ptr(), dir, to.as_ptr()).flags(flags).build()
                 });
             }
             Op::Unlink { dir, name } => {

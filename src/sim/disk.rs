@@ -208,16 +208,19 @@ impl Disk {
         Some(inode)
     }
 
-    /// Renames a file.
+    /// Renames a file; one that has the new name goes, if it may be replaced.
     ///
     /// # Errors
-    /// `ENOENT` when there is none, `EEXIST` when the new name is taken.
-    pub fn rename(&mut self, from: &str, to: &str) -> Result<(), i32> {
+    /// `ENOENT` when there is none, `EEXIST` when the new name is taken and is not to be replaced.
+    pub fn rename(&mut self, from: &str, to: &str, replace: bool) -> Result<(), i32> {
         if !self.names.contains_key(from) {
             return Err(libc::ENOENT);
         }
-        if self.names.contains_key(to) {
+        if self.names.contains_key(to) && !replace {
             return Err(libc::EEXIST);
+        }
+        if from == to {
+            return Ok(());
         }
         self.change(Change::Rename(from.to_owned(), to.to_owned()));
         Ok(())

@@ -558,9 +558,9 @@ impl State {
                 self.open.remove(&file.0);
                 0
             }
-            Op::Rename { from, to, .. } => self
+            Op::Rename { from, to, replace, .. } => self
                 .disk
-                .rename(&text(&from), &text(&to))
+                .rename(&text(&from), &text(&to), replace)
                 .map_or_else(|errno| -i64::from(errno), |()| 0),
             Op::Unlink { name, .. } => {
                 if self.disk.unlink(&text(&name)) {

@@ -62,7 +62,7 @@ pub async fn create(
         return Err(error);
     }
     // The content is durable before the name is: a name never leads to an unfinished file.
-    let op = Op::Rename { dir, from: unfinished.clone(), to: finished };
+    let op = Op::Rename { dir, from: unfinished.clone(), to: finished, replace: false };
     if let Err(error) = outcome(&handle.submit(op).await) {
         handle.submit(Op::Unlink { dir, name: unfinished }).await;
         return Err(("name the file", error));

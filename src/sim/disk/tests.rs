@@ -96,7 +96,7 @@ fn trimmed_wrecks_lack_only_what_makes_no_difference() {
 #[test]
 fn of_unsynced_names_a_prefix_survives() {
     let mut disk = disk();
-    disk.rename(FILE, "other").unwrap();
+    disk.rename(FILE, "other", false).unwrap();
     disk.create(FILE).unwrap();
     let wreck = disk.wreck(&[]);
     let names = |changes| wreck.image(|_| true, changes).files.into_keys().collect::<Vec<_>>();
