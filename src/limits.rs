@@ -44,6 +44,15 @@ pub const HINT_INTERVAL: u64 = 64 << 20;
 /// ... and when nothing was written for this long (nanoseconds).
 pub const HINT_IDLE_NS: u64 = 1_000_000_000;
 
+/// Written of checkpoints in a second at most, for each volume that serves (bytes).
+pub const CHECKPOINT_RATE: u64 = 64 << 20;
+/// Pause after a checkpoint that could not be written (nanoseconds), which doubles with each,
+pub const CHECKPOINT_RETRY_NS: u64 = 1_000_000_000;
+/// and at most this.
+pub const CHECKPOINT_RETRY_MAX_NS: u64 = 300_000_000_000;
+/// A checkpoint waits for a buffer to spare for so long (nanoseconds).
+pub const CHECKPOINT_BUFFER_WAIT_NS: u64 = 1_000_000_000;
+
 /// Smallest volume an operator may create (bytes).
 pub const VOLUME_SIZE_MIN: u64 = 16 << 20;
 /// Largest volume (bytes).

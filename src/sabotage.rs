@@ -85,6 +85,16 @@ sabotages! {
     UnreadIsEmpty = "unread-is-empty",
     /// After a failed write, those who wait for the next one are not told.
     ForgetWaiters = "forget-waiters",
+    /// A checkpoint says that it covers what was written while it was made.
+    CheckpointTailTooLate = "checkpoint-tail-too-late",
+    /// A checkpoint is believed without looking at its checksums.
+    SkipCheckpointChecksum = "skip-checkpoint-checksum",
+    /// A checkpoint of another file is believed.
+    IgnoreCheckpointFile = "ignore-checkpoint-file",
+    /// What follows a checkpoint adds needles and leaves those that they replace.
+    ReplayWithoutRemoval = "replay-without-removal",
+    /// A checkpoint is believed whatever the log says.
+    CheckpointBeforeLog = "checkpoint-before-log",
 }
 
 /// Whether this mistake is to be made. What the environment names must be one of them.

@@ -117,6 +117,7 @@ fn start(dir: &std::path::Path, count: usize) -> (Vec<std::net::SocketAddr>, Arc
                 store: STORE,
                 hash_bits: None,
                 segments_max: None,
+                checkpoints: None,
             },
             metrics: metrics.register_volume(info, VolumeState::Recovering),
         };

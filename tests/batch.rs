@@ -283,7 +283,7 @@ fn a_picked_name_that_is_taken_is_not_used() {
         (draws / 8) << 11 | 1
     };
     let runtime = Runtime::new(&driver, pool.clone(), repeating);
-    let mut process = Process { world, runtime, driver };
+    let mut process = Process { world, runtime, driver, checkpoints: None };
     process.create(16 << 20);
     let volume = process.open().unwrap();
     let mut names = BTreeSet::new();

@@ -65,6 +65,18 @@ fn at_once_over_what_is_there() {
 }
 
 #[test]
+fn with_checkpoints() {
+    let course = Course { checkpoints: true, preset: true, ..Course::default() };
+    explore(&histories(2), course, 1000);
+}
+
+#[test]
+fn at_once_with_checkpoints() {
+    let course = Course { checkpoints: true, preset: true, at_once: true, ..Course::default() };
+    explore(&histories(2), course, 1000);
+}
+
+#[test]
 fn at_once_on_unwritten_extents() {
     explore(&histories(2), Course { at_once: true, unwritten: true, ..Course::default() }, 100);
 }

@@ -9,8 +9,8 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use common::{COOKIE, Process, bytes, draft, pool, superblock, upload};
-use error_scenarios::{BODIES, Base, FILE, SCENARIOS, Step};
+use common::{COOKIE, ON_DEMAND, Process, bytes, draft, pool, superblock, upload};
+use error_scenarios::{BODIES, Base, CHECKPOINT, FILE, SCENARIOS, Step};
 use hayloft::buffer::Pool;
 use hayloft::op::DirId;
 use hayloft::runtime::Handle;
@@ -113,6 +113,11 @@ async fn perform(volume: Rc<Volume>, handle: Handle, step: Step) -> Outcome {
         Step::Put(id, value) => store(&volume, &handle, &[(id, value)]).await,
         Step::Batch(values) => store(&volume, &handle, values).await,
         Step::Delete(id) => volume.delete(IDS[id], COOKIE, None).await,
+        Step::Checkpoint => {
+            // Nobody is promised anything.
+            let _ = volume.checkpoint().await;
+            Ok(())
+        }
         Step::ReadOnly(read_only) => match volume.set_read_only(read_only).await {
             Ok(()) => Ok(()),
             Err(StateError::Failed(error)) => Err(Refusal::Failed(error)),
@@ -281,6 +286,7 @@ fn value_of(got: &[u8]) -> u64 {
 /// What a start without faults finds, which must be possible; and writes go on.
 fn restart(image: &Image, possible: &BTreeSet<Held>, pool: &Pool) {
     let mut process = Process::start(9, image, pool);
+    process.checkpoints = image.files.contains_key(CHECKPOINT).then_some(ON_DEMAND);
     let Ok(volume) = process.open() else {
         let absent = !image.files.contains_key(FILE) && possible.iter().any(|held| !held.file);
         assert!(absent, "the volume does not open");
@@ -314,7 +320,10 @@ struct Script {
 impl Script {
     /// Runs it with a fault at one operation: how many operations there were, and the process.
     fn run(&self, fault: Option<(u64, Fault, bool)>, pool: &Pool) -> (u64, Run) {
-        let process = Process::start(5, &self.image, pool);
+        let mut process = Process::start(5, &self.image, pool);
+        let saves = self.steps.iter().any(|step| matches!(step, Step::Checkpoint));
+        let saved = self.image.files.contains_key(CHECKPOINT);
+        process.checkpoints = (saves || saved).then_some(ON_DEMAND);
         if let Some((n, fault, sticky)) = fault {
             if sticky { process.world.fail_from(n, fault) } else { process.world.fail(n, fault) }
         }

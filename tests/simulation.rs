@@ -39,6 +39,7 @@ struct Tally {
     stops: u64,
     faults: u64,
     messages: u64,
+    checkpoints: u64,
     /// Lives that had nothing more to do.
     idle: u64,
 }
@@ -49,7 +50,7 @@ impl fmt::Display for Tally {
             f,
             "{} virtual seconds, {} answers and {} refusals, {} operations without an answer, {} \
              connections broken, {} large bodies, {} power cuts with {} sectors lost, {} kills, {} stops, \
-             {} faults, {} messages between shards; hash {:016x}",
+             {} faults, {} messages between shards, {} checkpoints; hash {:016x}",
             self.virtual_ns / 1_000_000_000,
             self.answered,
             self.refused,
@@ -62,6 +63,7 @@ impl fmt::Display for Tally {
             self.stops,
             self.faults,
             self.messages,
+            self.checkpoints,
             self.hash,
         )
     }
@@ -83,6 +85,7 @@ impl Tally {
         self.stops += other.stops;
         self.faults += other.faults;
         self.messages += other.messages;
+        self.checkpoints += other.checkpoints;
         self.idle += other.idle;
     }
 }
@@ -132,6 +135,8 @@ fn run(seed: u64, memory: &Memory) -> Tally {
             tally.idle += u64::from(world.operations() < until);
         }
         tally.messages += node.metrics.shards.iter().map(|m| m.messages_sent.get()).sum::<u64>();
+        let volumes = node.metrics.volumes();
+        tally.checkpoints += volumes.iter().map(|volume| volume.checkpoints.get()).sum::<u64>();
         let now = world.now();
         settle(&seen, now);
         assert_eq!(world.count(WRITE_AFTER_FAILURE), 0, "written to after a failed write");
@@ -236,6 +241,7 @@ fn seeds() {
             total.stops,
             total.faults,
             total.messages,
+            total.checkpoints,
         ];
         assert!(counters.iter().all(|counter| *counter > 0), "something never happened");
     }

@@ -120,7 +120,8 @@ pub struct VolumeStatus {
     /// `creating`, `creation_failed`, `recovering`, `writable`, `read_only`, `poisoned`,
     /// `lost` or `failed`.
     pub state: &'static str,
-    /// While it is being made: what part of its file is prepared, 0 to 1.
+    /// While it is being made, what part of its file is prepared; while it recovers, what part of its log
+    /// is read: 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<f64>,
     /// Why it could not be made.
@@ -156,6 +157,22 @@ pub struct VolumeStatus {
     pub damage: u64,
     /// Offset at which the next commit starts.
     pub tail: u64,
+    /// How long opening it took.
+    pub open_ms: u64,
+    /// Bytes of the log that opening it read.
+    pub open_read: u64,
+    /// Offset up to which its checkpoint saves reading the log; 0 without one.
+    pub checkpoint_tail: u64,
+    /// Bytes of log since then.
+    pub checkpoint_age: u64,
+    /// How long the last checkpoint took.
+    pub checkpoint_ms: u64,
+    /// Checkpoints written since the daemon started.
+    pub checkpoints: u64,
+    /// Checkpoints that could not be written since then.
+    pub checkpoint_failures: u64,
+    /// Whether there was a checkpoint at the start that could not be used: 1, else 0.
+    pub checkpoints_discarded: u64,
 }
 
 impl VolumeStatus {
@@ -184,6 +201,14 @@ impl VolumeStatus {
             index_step_max: 0,
             damage: 0,
             tail: 0,
+            open_ms: 0,
+            open_read: 0,
+            checkpoint_tail: 0,
+            checkpoint_age: 0,
+            checkpoint_ms: 0,
+            checkpoints: 0,
+            checkpoint_failures: 0,
+            checkpoints_discarded: 0,
         }
     }
 }
@@ -195,7 +220,7 @@ impl From<&VolumeMetrics> for VolumeStatus {
             shard: Some(v.info.shard),
             disk: v.info.disk,
             state: v.state.get().name(),
-            progress: None,
+            progress: v.recovery(),
             error: None,
             durable: v.info.durable,
             size: v.size_bytes.get(),
@@ -212,6 +237,14 @@ impl From<&VolumeMetrics> for VolumeStatus {
             index_step_max: v.index_step_max.get(),
             damage: v.damaged_records.get(),
             tail: v.tail_bytes.get(),
+            open_ms: v.open_ms.get(),
+            open_read: v.open_read_bytes.get(),
+            checkpoint_tail: v.checkpoint_tail_bytes.get(),
+            checkpoint_age: v.checkpoint_age_bytes.get(),
+            checkpoint_ms: v.checkpoint_ms.get(),
+            checkpoints: v.checkpoints.get(),
+            checkpoint_failures: v.checkpoint_failures.get(),
+            checkpoints_discarded: v.checkpoint_discards.get(),
         }
     }
 }

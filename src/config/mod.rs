@@ -60,6 +60,9 @@ pub struct Config {
     pub buffered: bool,
     /// The `Cache-Control` header of every object: 1 to 128 visible ASCII characters and single spaces.
     pub cache_control: String,
+    /// After so much log of a volume its index is saved, so that a start needs to read no more than that:
+    /// 1 MiB to 1 TiB.
+    pub checkpoint_interval: ByteSize,
     /// What is logged, as a `tracing` filter: `info`, or `warn,hayloft::volume=debug`.
     pub log: String,
     /// Bounds and deadlines.
@@ -92,6 +95,7 @@ impl Default for Config {
             require_registered: false,
             buffered: false,
             cache_control: "public, max-age=86400".to_owned(),
+            checkpoint_interval: ByteSize::mib(256),
             log: "info".to_owned(),
             limits: Limits::default(),
             access_trace: AccessTraceConfig::default(),

@@ -102,6 +102,9 @@ fn sizes_have_ranges_and_steps() {
     let error = error_of(|config| config.limits.buffer_memory_per_shard = ByteSize::mib(7));
     assert!(error.ends_with("write a size from 8MiB to 1GiB"), "{error}");
     assert_valid(|config| config.limits.buffer_memory_per_shard = ByteSize::mib(8));
+    let error = error_of(|config| config.checkpoint_interval = ByteSize(1000));
+    assert!(error.starts_with("checkpoint_interval: "), "{error}");
+    assert!(error.ends_with("write a size from 1MiB to 1TiB"), "{error}");
     let error = error_of(|config| config.limits.largest_body = ByteSize(0));
     assert!(error.starts_with("limits.largest_body: "), "{error}");
     let error = error_of(|config| config.limits.largest_batch = ByteSize::mib(17));

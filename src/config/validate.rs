@@ -17,6 +17,7 @@ const VOLUME_BYTES: RangeInclusive<u64> = 16 * MIB..=TIB;
 const BUFFER_BYTES: RangeInclusive<u64> = 8 * MIB..=GIB;
 const BODY_BYTES: RangeInclusive<u64> = 1..=GIB;
 const BATCH_BYTES: RangeInclusive<u64> = 1..=BATCH_MAX;
+const CHECKPOINT_BYTES: RangeInclusive<u64> = MIB..=TIB;
 const TRACE_BYTES: RangeInclusive<u64> = MIB..=TIB;
 /// nginx keeps idle upstream connections for 60 s by default: whoever closes first must not be us.
 const IDLE_TIMEOUT_SECONDS_ADVISED: u32 = 75;
@@ -40,6 +41,7 @@ impl Config {
         let shards = self.shards_on(available_cores)?.len();
         self.shard_port_range(shards)?;
         Self::check_volume_size(self.volume_size)?;
+        size_in("checkpoint_interval", self.checkpoint_interval, &CHECKPOINT_BYTES)?;
         self.check_texts()?;
         self.check_limits()?;
         self.check_access_trace()

@@ -9,14 +9,14 @@ use super::stores::Store;
 use crate::buffer::Pool;
 use crate::config::Config;
 use crate::http::conn::Deadlines;
-use crate::limits::LINGER_NS;
+use crate::limits::{CHECKPOINT_RATE, LINGER_NS};
 use crate::metrics::{Metrics, VolumeInfo, VolumeState};
 use crate::ring::{Prepared, Ring, RingOptions};
 use crate::runtime::Runtime;
 use crate::shard::{self, Assignment, Listener, ShardConfig, Shared, Start};
 use crate::sys;
 use crate::types::VolumeId;
-use crate::volume::Expected;
+use crate::volume::{Checkpointing, Expected};
 
 /// What is needed for each shard, on its way to the shard's thread.
 pub struct Seat {
@@ -84,6 +84,10 @@ pub fn assign(
             store: dir.store_id().0.to_be_bytes(),
             hash_bits: None,
             segments_max: None,
+            checkpoints: Some(Checkpointing {
+                interval: config.checkpoint_interval.bytes(),
+                rate: CHECKPOINT_RATE,
+            }),
         },
         metrics: metrics.register_volume(info, VolumeState::Recovering),
     }

@@ -130,7 +130,7 @@ impl DataDir {
         &self.marker.created
     }
 
-    /// Unfinished volume files that opening removed, sorted.
+    /// Unfinished files of volumes and checkpoints that opening removed, sorted.
     #[must_use]
     pub fn removed_leftovers(&self) -> &[OsString] {
         &self.removed
@@ -191,25 +191,25 @@ impl DataDir {
         for name in names_in(&self.path)? {
             let path = self.path.join(&name);
             match name.to_str().map_or(Name::Unknown, Name::parse) {
-                Name::VolumeTemporary if is_regular_file(&path)? => match fs::remove_file(&path) {
-                    Ok(()) => {
-                        tracing::info!(
-                            path = %path.display(),
-                            "removed what an interrupted creation of a volume left"
-                        );
-                        self.removed.push(name);
+                Name::VolumeTemporary | Name::CheckpointTemporary if is_regular_file(&path)? => {
+                    match fs::remove_file(&path) {
+                        Ok(()) => {
+                            tracing::info!(path = %path.display(), "removed an unfinished file");
+                            self.removed.push(name);
+                        }
+                        // It costs space and no more: the volumes beside it can be served.
+                        Err(error) => {
+                            tracing::warn!(
+                                path = %path.display(),
+                                %error,
+                                "cannot remove an unfinished file; remove it by hand"
+                            );
+                        }
                     }
-                    // It costs space and no more: the volumes beside it can be served.
-                    Err(error) => {
-                        tracing::warn!(
-                            path = %path.display(),
-                            %error,
-                            "cannot remove what an interrupted creation of a volume left; \
-                             remove it by hand"
-                        );
-                    }
-                },
-                Name::VolumeTemporary | Name::Unknown => self.unknown.push(name),
+                }
+                Name::VolumeTemporary | Name::CheckpointTemporary | Name::Unknown => {
+                    self.unknown.push(name);
+                }
                 Name::Marker | Name::Housekeeping | Name::Volume { .. } | Name::Checkpoint => {}
             }
         }
@@ -296,7 +296,10 @@ fn check_is_ours(path: &Path, create: bool) -> Result<(), DataDirError> {
         match name.to_str().map_or(Name::Unknown, Name::parse) {
             Name::Marker => return Ok(()),
             Name::Housekeeping => {}
-            Name::Volume { .. } | Name::VolumeTemporary | Name::Checkpoint => volumes.push(name),
+            Name::Volume { .. }
+            | Name::VolumeTemporary
+            | Name::Checkpoint
+            | Name::CheckpointTemporary => volumes.push(name),
             Name::Unknown => others.push(name),
         }
     }

@@ -22,6 +22,8 @@ pub(super) enum Name {
     VolumeTemporary,
     /// `{id}.{generation}.ckpt`.
     Checkpoint,
+    /// `{id}.{generation}.ckpt.new`: one that was not finished.
+    CheckpointTemporary,
     /// Anything else.
     Unknown,
 }
@@ -48,6 +50,7 @@ impl Name {
             "vol" => Self::Volume { id, generation },
             "vol.tmp" => Self::VolumeTemporary,
             "ckpt" => Self::Checkpoint,
+            "ckpt.new" => Self::CheckpointTemporary,
             _ => Self::Unknown,
         }
     }
@@ -84,7 +87,9 @@ mod tests {
         for (id, generation) in [(0, 0), (1, 1), (u32::MAX, u64::MAX)] {
             assert_eq!(Name::parse(&volume(id, generation)), Name::Volume { id, generation });
             assert_eq!(Name::parse(&volume_temporary(id, generation)), Name::VolumeTemporary);
-            assert_eq!(Name::parse(&checkpoint(id, generation)), Name::Checkpoint);
+            let checkpoint = checkpoint(id, generation);
+            assert_eq!(Name::parse(&checkpoint), Name::Checkpoint);
+            assert_eq!(Name::parse(&format!("{checkpoint}.new")), Name::CheckpointTemporary);
         }
         assert_eq!(Name::parse(MARKER), Name::Marker);
         assert_eq!(Name::parse(LOCK), Name::Housekeeping);

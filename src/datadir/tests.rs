@@ -345,12 +345,12 @@ fn volumes_are_listed_by_id_and_generation() {
 fn leftovers_of_our_own_are_removed_and_nothing_else() {
     let base = base();
     drop(DataDir::open(base.path(), true).unwrap());
-    for name in ["3.1.vol", "3.2.vol.tmp", "04.1.vol.tmp", "other.tmp"] {
+    for name in ["3.1.vol", "3.1.ckpt.new", "3.2.vol.tmp", "04.1.vol.tmp", "other.tmp"] {
         fs::write(base.path().join(name), "x").unwrap();
     }
     fs::create_dir(base.path().join("5.1.vol.tmp")).unwrap();
     let directory = DataDir::open(base.path(), false).unwrap();
-    assert_eq!(directory.removed_leftovers(), ["3.2.vol.tmp"]);
+    assert_eq!(directory.removed_leftovers(), ["3.1.ckpt.new", "3.2.vol.tmp"]);
     assert_eq!(directory.unknown_names(), ["04.1.vol.tmp", "5.1.vol.tmp", "other.tmp"]);
     assert_eq!(
         listing(base.path()),

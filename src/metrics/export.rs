@@ -339,6 +339,9 @@ mod tests {
             ("access_trace_lost_total", &s.access_lost),
             ("volume_damaged_records_total", &v.damaged_records),
             ("volume_index_steps_total", &v.index_steps),
+            ("volume_checkpoints_total", &v.checkpoints),
+            ("volume_checkpoint_failures_total", &v.checkpoint_failures),
+            ("volume_checkpoints_discarded_total", &v.checkpoint_discards),
         ];
         let gauges = [
             ("ops_in_flight", &s.ops_in_flight),
@@ -356,6 +359,11 @@ mod tests {
             ("volume_index_overflow_needles", &v.index_overflow),
             ("volume_index_step_needles_max", &v.index_step_max),
             ("volume_tail_bytes", &v.tail_bytes),
+            ("volume_open_milliseconds", &v.open_ms),
+            ("volume_open_read_bytes", &v.open_read_bytes),
+            ("volume_checkpoint_tail_bytes", &v.checkpoint_tail_bytes),
+            ("volume_checkpoint_age_bytes", &v.checkpoint_age_bytes),
+            ("volume_checkpoint_milliseconds", &v.checkpoint_ms),
         ];
         let scalar = |r: &&Row| matches!(r.source, Source::Shard(_) | Source::Volume(_));
         let rows = TABLE.iter().filter(scalar).count();

@@ -79,6 +79,26 @@ pub struct VolumeMetrics {
     pub damaged_records: Counter,
     /// Offset in bytes at which the next commit starts.
     pub tail_bytes: Gauge,
+    /// While it recovers: bytes of the log that were read.
+    pub recovered_bytes: Gauge,
+    /// While it recovers: bytes of the log that are to be read, as far as is known.
+    pub to_recover_bytes: Gauge,
+    /// How long opening it took (milliseconds).
+    pub open_ms: Gauge,
+    /// Bytes of the log that opening it read.
+    pub open_read_bytes: Gauge,
+    /// Offset in bytes up to which its checkpoint saves reading the log; 0 without one.
+    pub checkpoint_tail_bytes: Gauge,
+    /// Bytes of log since then.
+    pub checkpoint_age_bytes: Gauge,
+    /// How long the last checkpoint took (milliseconds).
+    pub checkpoint_ms: Gauge,
+    /// Checkpoints written.
+    pub checkpoints: Counter,
+    /// Checkpoints that could not be written.
+    pub checkpoint_failures: Counter,
+    /// Checkpoints that could not be used at the start.
+    pub checkpoint_discards: Counter,
 }
 
 impl VolumeMetrics {
@@ -101,6 +121,16 @@ impl VolumeMetrics {
             index_step_max: Gauge::new(),
             damaged_records: Counter::new(),
             tail_bytes: Gauge::new(),
+            recovered_bytes: Gauge::new(),
+            to_recover_bytes: Gauge::new(),
+            open_ms: Gauge::new(),
+            open_read_bytes: Gauge::new(),
+            checkpoint_tail_bytes: Gauge::new(),
+            checkpoint_age_bytes: Gauge::new(),
+            checkpoint_ms: Gauge::new(),
+            checkpoints: Counter::new(),
+            checkpoint_failures: Counter::new(),
+            checkpoint_discards: Counter::new(),
         }
     }
 }
@@ -117,6 +147,15 @@ impl VolumeMetrics {
     pub fn index_load(&self) -> f64 {
         let placed = self.needles.get().saturating_sub(self.index_overflow.get());
         ratio(placed, self.index_slots.get())
+    }
+}
+
+impl VolumeMetrics {
+    /// What part of the log is read; nothing when it does not recover.
+    #[must_use]
+    pub fn recovery(&self) -> Option<f64> {
+        let recovers = self.state.get() == VolumeState::Recovering;
+        recovers.then(|| ratio(self.recovered_bytes.get(), self.to_recover_bytes.get()).min(1.0))
     }
 }
 

@@ -43,6 +43,7 @@ impl<'a> Reader<'a> {
             store: place.store,
             hash_bits: None,
             segments_max: None,
+            checkpoints: None,
         };
         let (handle, dir) = (executor.handle(), place.dir);
         let opened =

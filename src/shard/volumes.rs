@@ -1,6 +1,6 @@
 //! The volumes of one shard: opening them, doing what is asked of them, and their figures.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -11,11 +11,15 @@ use super::task::{Conditions, Outcome, Task, Want};
 use crate::buffer::Buf;
 use crate::metrics::{VolumeMetrics, VolumeState};
 use crate::op::{DirId, Op};
-use crate::runtime::Handle;
-use crate::volume::{self, Check, Existing, Expected, GetError, OpenError, Refusal, Volume};
+use crate::runtime::{Handle, join};
+use crate::volume::{
+    self, Check, Existing, Expected, GetError, OpenError, Progress, Refusal, Volume,
+};
 
 /// Pause before opening a volume is tried again for want of buffers (nanoseconds).
 const RETRY_NS: u64 = 100_000_000;
+/// How far a recovery is, is told so often (nanoseconds).
+const TELL_NS: u64 = 5_000_000_000;
 
 /// A volume file that a shard is to open.
 pub struct Assignment {
@@ -59,14 +63,13 @@ pub struct Volumes {
 const NO_DIR: DirId = DirId(u32::MAX);
 
 impl Volumes {
-    /// Opens one volume after the other; each serves as soon as it is open.
+    /// Opens all volumes, a few at a time; each serves as soon as it is open.
     pub async fn open_all(&self, handle: &Handle, assignments: Vec<Assignment>) {
         for assignment in &assignments {
             self.announce(assignment);
         }
-        for assignment in assignments {
-            self.open(handle, &assignment).await;
-        }
+        let open = async |assignment: Assignment| self.open(handle, &assignment).await;
+        four_at_a_time(assignments, open).await;
     }
 
     /// Opens a volume that was just created.
@@ -112,8 +115,17 @@ impl Volumes {
         let id = assignment.expected.volume.0;
         let dir = self.dir(handle, &assignment.dir).await;
         let began = handle.now();
+        let (metrics, told) = (&assignment.metrics, Cell::new(began));
+        let progress = |Progress { done, total }: Progress| {
+            metrics.recovered_bytes.set(done);
+            metrics.to_recover_bytes.set(total);
+            if handle.now() >= told.get() + TELL_NS {
+                told.set(handle.now());
+                tracing::info!(volume = id, "reading the log: {done} of about {total} bytes");
+            }
+        };
         let opened = loop {
-            match volume::open(handle, dir, &assignment.expected).await {
+            match volume::open_telling(handle, dir, &assignment.expected, &progress).await {
                 // Clients of other volumes have them all for the moment.
                 Err(OpenError::NoBuffer) => handle.sleep_until(handle.now() + RETRY_NS).await,
                 opened => break opened,
@@ -121,7 +133,9 @@ impl Volumes {
         };
         let state = match opened {
             Ok(volume) => {
-                tell_opened(&volume, (handle.now() - began) / 1_000_000);
+                let ms = (handle.now() - began) / 1_000_000;
+                metrics.open_ms.set(ms);
+                tell_opened(&volume, ms);
                 State::Open(volume)
             }
             Err(error) => {
@@ -199,7 +213,14 @@ impl Volumes {
             let entry = &entries[&id];
             (entry.dir, entry.generation)
         };
+        if let State::Open(volume) = &before {
+            // One that ends now would be left alone.
+            volume.stop_checkpoints().await;
+        }
         if let Err((what, error)) = volume::remove(handle, dir, id, generation).await {
+            if let State::Open(volume) = &before {
+                volume.resume_checkpoints();
+            }
             self.set_state(id, before);
             return Err(OrderError::NotRemoved(what, error));
         }
@@ -220,11 +241,10 @@ impl Volumes {
         open.collect()
     }
 
-    /// Closes all: what was admitted is committed.
+    /// Closes all: what was admitted is committed, and the indexes are saved.
     pub async fn close_all(&self) {
-        for volume in self.opened() {
-            volume.close().await;
-        }
+        let close = async |volume: Rc<Volume>| volume.close().await;
+        four_at_a_time(self.opened(), close).await;
         self.publish();
     }
 
@@ -337,6 +357,18 @@ impl Volumes {
             metrics.index_steps.add(figures.index_steps.saturating_sub(steps));
             metrics.index_step_max.set(figures.index_step_max);
             metrics.tail_bytes.set(figures.used - crate::limits::TRAILER);
+            let checkpoint = figures.checkpoint;
+            metrics.open_read_bytes.set(checkpoint.opened_read);
+            metrics.checkpoint_tail_bytes.set(checkpoint.tail);
+            metrics.checkpoint_age_bytes.set(checkpoint.age);
+            metrics.checkpoint_ms.set(checkpoint.last_ns / 1_000_000);
+            for (counter, total) in [
+                (&metrics.checkpoints, checkpoint.written),
+                (&metrics.checkpoint_failures, checkpoint.failed),
+                (&metrics.checkpoint_discards, checkpoint.discarded),
+            ] {
+                counter.add(total - counter.get());
+            }
             let damaged = figures.damaged + volume.stats().damaged_reads.get();
             metrics.damaged_records.add(damaged - metrics.damaged_records.get());
             metrics.state.set(if entry.is_lost {
@@ -363,6 +395,19 @@ impl Volumes {
     }
 }
 
+/// Does something for each, four at a time.
+async fn four_at_a_time<T>(items: Vec<T>, work: impl AsyncFn(T)) {
+    let items = RefCell::new(items.into_iter());
+    let worker = async || {
+        loop {
+            let next = items.borrow_mut().next();
+            let Some(item) = next else { return };
+            work(item).await;
+        }
+    };
+    join(join(worker(), worker()), join(worker(), worker())).await;
+}
+
 fn tell_opened(volume: &Volume, ms: u64) {
     let id = volume.id().0;
     for place in volume.damage() {
@@ -378,7 +423,8 @@ fn tell_opened(volume: &Volume, ms: u64) {
     let figures = volume.figures();
     tracing::info!(
         volume = id,
-        "open after {ms} ms: {} needles, {} bytes used of {}, {} extents",
+        "open after {ms} ms, {} bytes of log read: {} needles, {} bytes used of {}, {} extents",
+        figures.checkpoint.opened_read,
         figures.needles,
         figures.used,
         figures.size,

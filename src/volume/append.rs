@@ -186,6 +186,11 @@ impl Log {
         self.poisoned.get().is_some()
     }
 
+    /// Where the log ends.
+    pub fn end(&self) -> LogEnd {
+        self.end.get()
+    }
+
     /// Where the next commit goes (bytes).
     pub fn tail(&self) -> u64 {
         self.end.get().tail
@@ -322,7 +327,8 @@ impl Log {
         let record_checksum = record.encode(self.incarnation, end.tail, &mut block);
         self.block.set(Some(file.write_block(block, end.tail).await?));
         let sequence = record.sequence;
-        self.end.set(LogEnd { tail: end.tail + BLOCK, sequence, record_checksum, ..end });
+        let (record_at, tail) = (end.tail, end.tail + BLOCK);
+        self.end.set(LogEnd { record_at, tail, sequence, record_checksum, ..end });
         Ok(())
     }
 
@@ -420,6 +426,7 @@ async fn commit(volume: &Volume, forming: Forming) -> Result<(), IoError> {
     let written = write_commit(volume, needles).await;
     // Forsaken meanwhile: it will not be found again.
     let result = log.poisoned.get().map_or(written, Err);
+    volume.checkpoints.note(log.tail());
     log.claimed.set(log.claimed.get() - len - COMMIT_OVERHEAD);
     log.writing.take();
     if !chosen(Sabotage::AckBeforeFlush) {
@@ -487,7 +494,8 @@ async fn write_commit(volume: &Volume, needles: Vec<Pending>) -> Outcome {
     log.block.set(Some(bufs.swap_remove(0)));
     drop(bufs);
     let tail = end.tail + len;
-    log.end.set(LogEnd { tail, sequence: record.sequence, record_checksum, version });
+    let (record_at, sequence) = (end.tail, record.sequence);
+    log.end.set(LogEnd { record_at, tail, sequence, record_checksum, version });
     let stats = &volume.file.stats;
     count(&stats.commits, 1);
     count(&stats.commit_needles, placed.len() as u64);

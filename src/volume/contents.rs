@@ -66,10 +66,53 @@ impl Contents {
         self.index.memory() + self.parts.capacity() * size_of::<(u64, u64)>()
     }
 
+    /// Does again what a write did to what may have changed since in the same way: puts a needle in the
+    /// place of the one at `old`, if that is there. Whether it was.
+    pub fn supersede(&mut self, hash: IdHash, old: u64, new: Location, parts: u64) -> bool {
+        if chosen(Sabotage::ReplayWithoutRemoval) {
+            self.insert(hash, new, parts);
+            return true;
+        }
+        if self.index.contains(hash, new.offset) {
+            return self.remove(hash, old);
+        }
+        self.replace(hash, old, new, parts)
+    }
+
+    /// The parts of manifests: offset of the manifest, and the length of its parts (bytes). In order.
+    pub fn parts(&self) -> Vec<(u64, u64)> {
+        let mut parts: Vec<_> = self.parts.iter().map(|(at, len)| (*at, *len)).collect();
+        parts.sort_unstable();
+        parts
+    }
+
+    /// What a checkpoint of it takes, about (bytes).
+    pub fn saved_len(&self) -> usize {
+        self.index.saved_len() + self.parts.len() * size_of::<(u64, u64)>()
+    }
+
+    /// The index, to be put back; what comes in must be accounted for ([`Self::account`]).
+    pub fn index_mut(&mut self) -> &mut Index {
+        &mut self.index
+    }
+
+    /// Counts so many bytes of needles that were put back.
+    pub fn account(&mut self, len: u64) {
+        self.live += len;
+    }
+
+    /// Puts back what [`Self::parts`] gave.
+    pub fn restore_parts(&mut self, manifest: u64, len: u64) {
+        self.live += len;
+        self.parts.insert(manifest, len);
+    }
+
     fn enter(&mut self, at: Location, parts: u64) {
-        self.live += at.len + parts;
+        self.live += at.len;
         if parts > 0 {
-            self.parts.insert(at.offset, parts);
+            // It may be known already, of a manifest that is put back only now.
+            let known = self.parts.insert(at.offset, parts).unwrap_or(0);
+            self.live = self.live + parts - known;
         }
     }
 

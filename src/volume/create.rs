@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 
+use super::checkpoint::{checkpoint_name, unfinished_name};
 use super::error::IoError;
 use super::format::{Superblock, superblock_offsets};
 use super::io::{VolumeFile, outcome};
@@ -70,7 +71,11 @@ pub async fn create(
     sync_dir(handle, dir).await.map_err(step("sync the directory"))
 }
 
-async fn sync_dir(handle: &Handle, dir: DirId) -> Result<(), IoError> {
+/// Makes names in a directory durable.
+///
+/// # Errors
+/// The operation's.
+pub async fn sync_dir(handle: &Handle, dir: DirId) -> Result<(), IoError> {
     if chosen(Sabotage::SkipDirectorySync) {
         return Ok(());
     }
@@ -123,8 +128,8 @@ async fn zero(
     Ok(())
 }
 
-/// Removes a volume's file from `dir`. When this returns, its name is gone for good; its space comes
-/// back once nobody has it open.
+/// Removes a volume's file from `dir`, and its checkpoint. When this returns, its name is gone for good;
+/// its space comes back once nobody has it open.
 ///
 /// # Errors
 /// What was being done, and the operation's error. When it was the sync of the directory, the name
@@ -135,6 +140,11 @@ pub async fn remove(
     volume: u32,
     generation: u64,
 ) -> Result<(), (&'static str, IoError)> {
+    // First, so that it does not stay alone. If it stays all the same, it is only in the way: of a new
+    // file of the same name it is not, and each says so.
+    for name in [checkpoint_name(volume, generation), unfinished_name(volume, generation)] {
+        handle.submit(Op::Unlink { dir, name }).await;
+    }
     let name = c_string(file_name(volume, generation));
     outcome(&handle.submit(Op::Unlink { dir, name }).await)
         .map_err(|error| ("remove the file", error))?;

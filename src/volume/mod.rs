@@ -8,12 +8,13 @@
 //! - `draft`: a needle on its way in. `append`: group commit. `write`: PUT, DELETE and multi-writes up
 //!   to the commit. `read`: GET.
 //! - `upload`, `body`: bodies that are larger than a needle, in parts.
-//! - `contents`: the index, and what of the log is alive.
+//! - `contents`: the index, and what of the log is alive. `checkpoint`: it is saved, `restore`: and read.
 //! - `walk`: all needles, in the order of the file. `findings`: what opening found.
 //! - `io`: the policy for short and failed transfers.
 
 mod append;
 mod body;
+mod checkpoint;
 mod contents;
 mod create;
 mod draft;
@@ -25,6 +26,7 @@ mod io;
 mod open;
 mod read;
 mod recover;
+mod restore;
 mod scan;
 mod state;
 mod upload;
@@ -36,6 +38,7 @@ use std::rc::Rc;
 
 pub use append::Log;
 pub use body::Body;
+pub use checkpoint::{CheckpointFigures, Checkpointing, NotWritten};
 pub use create::{Preallocation, create, file_name, remove};
 pub use draft::Draft;
 pub use error::{Damage, GetError, IoError, OpenError, Refusal, StateError};
@@ -43,9 +46,9 @@ pub use findings::{Findings, SuperblockCopy};
 pub use format::{Superblock, VolumeState};
 pub use index::{Hasher, Location};
 pub use io::Stats;
-pub use open::{Expected, open, open_read_only};
+pub use open::{Expected, open, open_read_only, open_telling};
 pub use read::Needle;
-pub use recover::{DamagedPlace, Ending, LogEnd};
+pub use recover::{DamagedPlace, Ending, LogEnd, Progress};
 pub use upload::Upload;
 pub use walk::{DamagedNeedle, LiveNeedle, Walk};
 pub use write::{Check, Existing, NewNeedle, Stored};
@@ -78,6 +81,7 @@ pub struct Volume {
     /// Whether parts of the log could not be read when it was opened: what is not in the index may
     /// be there all the same.
     incomplete: bool,
+    checkpoints: checkpoint::Checkpoints,
 }
 
 /// Figures of a volume, for `/status` and `/metrics`. Bytes unless named otherwise.
@@ -107,6 +111,8 @@ pub struct Figures {
     pub extents: u64,
     /// Damaged places found when it was opened.
     pub damaged: u64,
+    /// Of its checkpoints.
+    pub checkpoint: CheckpointFigures,
 }
 
 impl Volume {
@@ -178,21 +184,36 @@ impl Volume {
             index_step_max: index.step_max,
             extents: self.extents,
             damaged: self.damage.len() as u64,
+            checkpoint: self.checkpoints.figures(tail),
         }
     }
 
-    /// Ends the volume: what was admitted is committed, a hint says that nothing follows. Nothing
-    /// may be read or written afterwards.
+    /// Ends the volume: what was admitted is committed, a hint says that nothing follows, a checkpoint
+    /// holds the index. Nothing may be read or written afterwards.
     pub async fn close(&self) {
+        self.checkpoints.stop().await;
         if !self.read_only {
             self.log.close().await;
+            // What became of it is told.
+            let _ = self.checkpoint().await;
         }
         self.file.close().await;
+    }
+
+    /// Ends the writing of checkpoints, with the one that is being written, until they are resumed.
+    pub async fn stop_checkpoints(&self) {
+        self.checkpoints.stop().await;
+    }
+
+    /// Goes on with checkpoints.
+    pub fn resume_checkpoints(self: &Rc<Self>) {
+        checkpoint::start(self);
     }
 
     /// Ends the append side of a volume whose file was removed. Who still reads may finish; the file
     /// is closed with the last of them.
     pub async fn retire(&self) {
+        self.checkpoints.stop().await;
         self.log.close().await;
     }
 

@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::rc::Rc;
 
 use super::append::{self, Log};
+use super::checkpoint::{self, CheckpointFigures, Checkpointing, Checkpoints};
 use super::create::file_name;
 use super::error::{IoError, OpenError};
 use super::findings::{Findings, SuperblockCopy};
@@ -12,7 +13,8 @@ use super::format::{
     HINT_OFFSETS, Superblock, SuperblockError, TailHint, VolumeState, superblock_offsets,
 };
 use super::io::{VolumeFile, outcome};
-use super::recover::{Log as LogFile, Recovered, recover};
+use super::recover::{Log as LogFile, Progress, Recovered, recover};
+use super::restore::{Loaded, load};
 use super::{Hasher, Volume};
 use crate::limits::{BLOCK, TRAILER};
 use crate::op::{DirId, FileId, Op};
@@ -33,6 +35,8 @@ pub struct Expected {
     pub hash_bits: Option<u32>,
     /// Gives the index memory for so many segments only; for tests of what happens then.
     pub segments_max: Option<usize>,
+    /// Whether and when checkpoints are written; without, none is read either.
+    pub checkpoints: Option<Checkpointing>,
 }
 
 /// Opens a volume file and recovers it. When this returns, the volume serves.
@@ -44,7 +48,20 @@ pub async fn open(
     dir: DirId,
     expected: &Expected,
 ) -> Result<Rc<Volume>, OpenError> {
-    open_for(handle, dir, expected, Purpose::Serve).await
+    open_for(handle, dir, expected, Purpose::Serve, &|_| ()).await
+}
+
+/// The same; `progress` is told now and then how far it is.
+///
+/// # Errors
+/// See [`OpenError`].
+pub async fn open_telling(
+    handle: &Handle,
+    dir: DirId,
+    expected: &Expected,
+    progress: &dyn Fn(Progress),
+) -> Result<Rc<Volume>, OpenError> {
+    open_for(handle, dir, expected, Purpose::Serve, progress).await
 }
 
 /// Opens a volume file to be looked at, and recovers it as [`open`] does, but only in memory: nothing of
@@ -58,7 +75,7 @@ pub async fn open_read_only(
     dir: DirId,
     expected: &Expected,
 ) -> Result<Rc<Volume>, OpenError> {
-    open_for(handle, dir, expected, Purpose::Look).await
+    open_for(handle, dir, expected, Purpose::Look, &|_| ()).await
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,6 +89,7 @@ async fn open_for(
     dir: DirId,
     expected: &Expected,
     purpose: Purpose,
+    progress: &dyn Fn(Progress),
 ) -> Result<Rc<Volume>, OpenError> {
     let name = file_name(expected.volume.0, expected.generation);
     let name = CString::new(name).expect("digits and dots");
@@ -80,7 +98,8 @@ async fn open_for(
     let number = opened.map_err(|error| OpenError::Io("open the file", error))?;
     let id = FileId(u32::try_from(number).expect("a file number"));
     let file = Rc::new(VolumeFile::new(handle, id));
-    let opened = open_file(handle, id, Rc::clone(&file), expected, purpose).await;
+    let place = (dir, id);
+    let opened = open_file(handle, place, Rc::clone(&file), expected, purpose, progress).await;
     if opened.is_err() {
         file.close().await;
     }
@@ -89,10 +108,11 @@ async fn open_for(
 
 async fn open_file(
     handle: &Handle,
-    id: FileId,
+    (dir, id): (DirId, FileId),
     file: Rc<VolumeFile>,
     expected: &Expected,
     purpose: Purpose,
+    progress: &dyn Fn(Progress),
 ) -> Result<Rc<Volume>, OpenError> {
     if purpose == Purpose::Serve && !chosen(Sabotage::SkipSyncAtOpen) {
         // What is read from here on will be built upon: it must not be something that only the
@@ -123,8 +143,14 @@ async fn open_file(
         hasher,
         size: superblock.size,
         segments_max: expected.segments_max.unwrap_or(usize::MAX),
+        progress,
     };
-    let recovered = recover(&log_file).await?;
+    let policy = expected.checkpoints.filter(|_| purpose == Purpose::Serve);
+    let (recovered, figures, exact) = match policy {
+        Some(_) => recover_from_checkpoint(handle, dir, &superblock, &log_file).await?,
+        None => (recover(&log_file, None).await?, CheckpointFigures::default(), false),
+    };
+    let checkpoints = Checkpoints::new(handle, dir, policy, figures, exact);
     let unread = unread + recovered.unread;
     let block = handle.pool().alloc(BLOCK as usize).ok_or(OpenError::NoBuffer)?;
     let log = match purpose {
@@ -165,11 +191,54 @@ async fn open_file(
         findings,
         read_only: purpose == Purpose::Look,
         incomplete: unread > 0 && !chosen(Sabotage::UnreadIsEmpty),
+        checkpoints,
     });
     if purpose == Purpose::Serve {
         handle.spawn(append::run(Rc::clone(&volume)));
+        checkpoint::start(&volume);
     }
     Ok(volume)
+}
+
+/// Reads the checkpoint, if there is one that the log bears out, and what the log got since; else the
+/// whole log. Also says whether the checkpoint holds nothing from behind what it covers.
+async fn recover_from_checkpoint(
+    handle: &Handle,
+    dir: DirId,
+    superblock: &Superblock,
+    log: &LogFile<'_>,
+) -> Result<(Recovered, CheckpointFigures, bool), OpenError> {
+    let mut figures = CheckpointFigures::default();
+    let mut exact = false;
+    let why = match load(handle, dir, superblock, log).await? {
+        Loaded::Absent => None,
+        Loaded::Useless(why) => Some(why),
+        Loaded::Usable(saved, len) => {
+            (figures.tail, figures.len) = (saved.covers.tail, len);
+            exact = saved.covers == saved.reached;
+            let reached = saved.reached.tail;
+            let recovered = recover(log, Some(saved)).await?;
+            if recovered.end.tail >= reached || chosen(Sabotage::CheckpointBeforeLog) {
+                figures.opened_from = recovered.began;
+                figures.opened_read = recovered.bytes_read;
+                return Ok((recovered, figures, exact));
+            }
+            figures = CheckpointFigures::default();
+            exact = false;
+            Some("the log ends before it does".to_owned())
+        }
+    };
+    if let Some(why) = why {
+        figures.discarded = 1;
+        tracing::warn!(
+            volume = superblock.volume.0,
+            "the checkpoint cannot be used: {why}; reading the whole log instead"
+        );
+    }
+    let recovered = recover(log, None).await?;
+    figures.opened_from = recovered.began;
+    figures.opened_read = recovered.bytes_read;
+    Ok((recovered, figures, exact))
 }
 
 /// A block, and how many of its sectors the device would not give back.

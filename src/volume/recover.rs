@@ -24,6 +24,8 @@ use crate::types::NeedleId;
 /// Where the log goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogEnd {
+    /// Where the record of the last commit stands (bytes); 0 when that is not known, or there is none.
+    pub record_at: u64,
     /// Offset of the next commit (bytes).
     pub tail: u64,
     /// Sequence of the last commit; 0 for none.
@@ -74,6 +76,24 @@ pub struct Recovered {
     pub commits: u64,
     /// Sectors that the device would not give back: what they hold is unknown, not absent.
     pub unread: usize,
+    /// What was read of the log (bytes).
+    pub bytes_read: u64,
+    /// Up to where the log needed not be read (bytes).
+    pub began: u64,
+}
+
+/// What a checkpoint saved a recovery from reading.
+pub struct Saved {
+    /// What the log held at the end of `covers`, changed in part by what follows until `reached`.
+    pub contents: Contents,
+    /// Damage known of then.
+    pub damage: Vec<DamagedPlace>,
+    /// From here on the log must be read.
+    pub covers: LogEnd,
+    /// Until here it was durable for sure.
+    pub reached: LogEnd,
+    /// Epoch of the last commit of `covers`.
+    pub epoch: u64,
 }
 
 /// What recovery is told.
@@ -94,10 +114,22 @@ pub struct Log<'a> {
     pub size: u64,
     /// So many segments may the index have; for tests.
     pub segments_max: usize,
+    /// Told now and then how much of how much is read (bytes).
+    pub progress: &'a dyn Fn(Progress),
+}
+
+/// How far a recovery is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// So much of the log was read (bytes),
+    pub done: u64,
+    /// of so much, as far as is known (bytes).
+    pub total: u64,
 }
 
 impl Log<'_> {
-    fn index(&self) -> Index {
+    /// An empty index for what it holds.
+    pub fn index(&self) -> Index {
         Index::with_segments_max(self.size, self.segments_max)
     }
 }
@@ -121,37 +153,53 @@ struct Recovery<'a> {
     /// Whether `end.record_checksum` is known.
     chained: bool,
     epoch: u64,
+    /// What a checkpoint says of the log's length.
+    reached: Option<LogEnd>,
     result: Recovered,
 }
 
-/// Recovers a log.
+/// Recovers a log, all of it or what follows a checkpoint.
 ///
 /// # Errors
 /// [`OpenError::NoBuffer`]. Damage is no error.
-pub async fn recover(log: &Log<'_>) -> Result<Recovered, OpenError> {
-    let start = LogEnd { tail: LOG_START, sequence: 0, record_checksum: 0, version: 0 };
+pub async fn recover(log: &Log<'_>, saved: Option<Saved>) -> Result<Recovered, OpenError> {
+    let scanner = Scanner::new(log.file, log.pool, log.incarnation, log.log_end)?;
+    let reached = saved.as_ref().map(|saved| saved.reached);
+    let saved = saved.unwrap_or_else(|| {
+        let start =
+            LogEnd { record_at: 0, tail: LOG_START, sequence: 0, record_checksum: 0, version: 0 };
+        let contents = Contents::new(log.index());
+        Saved { contents, damage: Vec::new(), covers: start, reached: start, epoch: 0 }
+    });
+    let start = saved.covers;
     let mut recovery = Recovery {
         log,
-        scanner: Scanner::new(log.file, log.pool, log.incarnation, log.log_end)?,
+        scanner,
         staged: None,
         end: start,
         chained: true,
-        epoch: 0,
+        epoch: saved.epoch,
+        reached,
         result: Recovered {
-            contents: Contents::new(log.index()),
+            contents: saved.contents,
             end: start,
             ending: Ending::Open,
             torn: None,
-            damage: Vec::new(),
+            damage: saved.damage,
             commits: 0,
             unread: 0,
+            bytes_read: 0,
+            began: start.tail,
         },
     };
     recovery.follow_chain().await;
     recovery.decide_tail().await;
     let mut result = recovery.result;
     result.unread = recovery.scanner.lost_sectors;
-    result.end.version = result.end.version.max(log.hint.map_or(0, |hint| hint.version));
+    result.bytes_read = recovery.scanner.bytes_read;
+    let witnesses = [log.hint.map(|hint| hint.version), reached.map(|end| end.version)];
+    let version = witnesses.into_iter().flatten().max().unwrap_or(0);
+    result.end.version = result.end.version.max(version);
     Ok(result)
 }
 
@@ -200,6 +248,7 @@ impl Recovery<'_> {
         let wanted = Wanted { sequences, epoch: Some(record.epoch) };
         let found = self.scanner.collect(at + UNIT, end, &wanted).await;
         self.end = LogEnd {
+            record_at: at,
             tail: end,
             sequence: record.sequence,
             record_checksum: sum,
@@ -209,6 +258,19 @@ impl Recovery<'_> {
         self.epoch = record.epoch;
         self.result.commits += 1;
         self.staged = Some(Staged { start: at, end, record: Some(record), before, found });
+        self.tell();
+    }
+
+    fn tell(&self) {
+        let began = self.result.began;
+        let total = self.witnessed().max(self.end.tail) - began;
+        (self.log.progress)(Progress { done: self.end.tail - began, total });
+    }
+
+    /// Up to where the log was durable for sure (bytes).
+    fn witnessed(&self) -> u64 {
+        let hinted = self.log.hint.map_or(0, |hint| hint.tail);
+        self.reached.map_or(0, |reached| reached.tail).max(hinted)
     }
 
     /// Something that proves that the log was durable beyond `at`: the offset and sequence where
@@ -224,19 +286,22 @@ impl Recovery<'_> {
                 && record.durable_tail > at
             {
                 let sequence = record.sequence - 1;
-                let end = LogEnd { tail: place, sequence, record_checksum: 0, version: 0 };
+                let end =
+                    LogEnd { record_at: 0, tail: place, sequence, record_checksum: 0, version: 0 };
                 return Some((end, record.seal.map(|seal| seal.epoch)));
             }
             place += BLOCK;
         }
-        let hint = self.log.hint.filter(|hint| hint.tail > at)?;
-        let end = LogEnd {
+        let hinted = self.log.hint.map(|hint| LogEnd {
+            record_at: 0,
             tail: hint.tail,
             sequence: hint.sequence,
             record_checksum: hint.record_checksum,
             version: 0,
-        };
-        Some((end, None))
+        });
+        let witnesses = hinted.into_iter().chain(self.reached).filter(|end| end.tail > at);
+        // The nearer one: what stands behind it is read in order.
+        witnesses.min_by_key(|end| end.tail).map(|end| (end, None))
     }
 
     /// Steps over a place where the log does not chain although it was acknowledged.
@@ -252,6 +317,7 @@ impl Recovery<'_> {
         self.end = LogEnd { version: self.end.version, ..proof };
         self.chained = proof.record_checksum != 0;
         self.staged = Some(Staged { start: at, end: proof.tail, record: None, before, found });
+        self.tell();
     }
 
     /// Takes over what was read last, since something follows it. A seal says what to keep of it.
@@ -307,9 +373,11 @@ impl Recovery<'_> {
                 let hash = self.log.hasher.hash(footer.id);
                 match footer.kind {
                     Kind::Part => {}
-                    Kind::Tombstone => self.remove_by_identity(hash, footer.id).await,
+                    Kind::Tombstone => {
+                        self.remove_by_identity(hash, footer.id, location.offset).await;
+                    }
                     Kind::Data | Kind::Manifest => {
-                        self.remove_by_identity(hash, footer.id).await;
+                        self.remove_by_identity(hash, footer.id, location.offset).await;
                         // Of a manifest that cannot be read nobody knows the parts.
                         self.result.contents.insert(hash, location, 0);
                     }
@@ -324,28 +392,30 @@ impl Recovery<'_> {
             Kind::Part => {}
             Kind::Tombstone => {
                 if !self.result.contents.remove(hash, header.previous) {
-                    self.remove_by_identity(hash, header.id).await;
+                    self.remove_by_identity(hash, header.id, at.offset).await;
                 }
             }
             Kind::Data | Kind::Manifest => {
                 let (previous, parts) = (header.previous, header.parts_len());
-                if previous != 0 && self.result.contents.replace(hash, previous, at, parts) {
+                if previous != 0 && self.result.contents.supersede(hash, previous, at, parts) {
                     return;
                 }
-                // What it supersedes is not where it should be, or was lost from sight: only
-                // damage does that.
+                // What it supersedes is not where it should be, or was lost from sight: damage does
+                // that, and a checkpoint that was made while more was written.
                 if header.previous != 0 || !self.result.damage.is_empty() {
-                    self.remove_by_identity(hash, header.id).await;
+                    self.remove_by_identity(hash, header.id, at.offset).await;
                 }
                 self.result.contents.insert(hash, at, parts);
             }
         }
     }
 
-    /// Removes what the index holds of `id`, by looking at the needles themselves.
-    async fn remove_by_identity(&mut self, hash: IdHash, id: NeedleId) {
-        let candidates: Vec<Location> = self.result.contents.index().candidates(hash).collect();
-        for at in candidates {
+    /// Removes what the index holds of `id` that is older than what stands at `before` (bytes), by looking
+    /// at the needles themselves.
+    async fn remove_by_identity(&mut self, hash: IdHash, id: NeedleId, before: u64) {
+        let candidates = self.result.contents.index().candidates(hash);
+        let older: Vec<Location> = candidates.filter(|at| at.offset < before).collect();
+        for at in older {
             let wanted = Wanted { sequences: 0..=u64::MAX, epoch: None };
             let end = at.offset + at.len;
             let needles = self.scanner.collect(at.offset, end, &wanted).await;
@@ -360,7 +430,7 @@ impl Recovery<'_> {
     }
 
     async fn decide_tail(&mut self) {
-        let witnessed = self.log.hint.map_or(0, |hint| hint.tail);
+        let witnessed = self.witnessed();
         let torn = self.staged.take_if(|staged| {
             staged.end > witnessed && staged.record.is_some_and(|record| record.seal.is_none())
         });
@@ -414,6 +484,7 @@ impl Recovery<'_> {
             self.end.tail = (last.offset + last.len).next_multiple_of(BLOCK);
             self.end.sequence = sequence;
             self.end.record_checksum = 0;
+            self.end.record_at = 0;
             return self.take_over_torn(epoch, valid).await;
         }
     }

@@ -78,6 +78,8 @@ pub struct Scanner<'a> {
     len: u64,
     /// Sectors the device would not give back.
     pub lost_sectors: usize,
+    /// What was read (bytes).
+    pub bytes_read: u64,
 }
 
 impl<'a> Scanner<'a> {
@@ -94,7 +96,16 @@ impl<'a> Scanner<'a> {
         let len = WINDOW.min(log_end - LOG_START);
         let buf = pool.alloc(usize::try_from(len).expect("about 1.5 MiB"));
         let buf = Some(buf.ok_or(OpenError::NoBuffer)?);
-        Ok(Self { file, incarnation, log_end, buf, start: 0, len: 0, lost_sectors: 0 })
+        Ok(Self {
+            file,
+            incarnation,
+            log_end,
+            buf,
+            start: 0,
+            len: 0,
+            lost_sectors: 0,
+            bytes_read: 0,
+        })
     }
 
     fn holds(&self, offset: u64, end: u64) -> bool {
@@ -109,6 +120,7 @@ impl<'a> Scanner<'a> {
         let len = usize::try_from(self.len).expect("about 1.5 MiB");
         let (buf, lost) = self.file.read_damaged(buf, len, self.start).await;
         self.lost_sectors += lost;
+        self.bytes_read += self.len;
         self.buf = Some(buf);
     }
 

@@ -13,8 +13,8 @@ use hayloft::sim::{SimDriver, World};
 use hayloft::types::{Cookie, NeedleId, VolumeId};
 use hayloft::volume::format::decode_header;
 use hayloft::volume::{
-    self, Body, Draft, Expected, GetError, Needle, OpenError, Preallocation, Refusal, Stored,
-    Superblock, Upload, Volume, VolumeState,
+    self, Body, Checkpointing, Draft, Expected, GetError, Needle, OpenError, Preallocation,
+    Refusal, Stored, Superblock, Upload, Volume, VolumeState,
 };
 
 pub const STORE: [u8; 16] = *b"a store of tests";
@@ -47,8 +47,12 @@ pub fn expected() -> Expected {
         store: STORE,
         hash_bits: Some(1),
         segments_max: None,
+        checkpoints: None,
     }
 }
+
+/// Checkpoints when they are asked for, and at the end.
+pub const ON_DEMAND: Checkpointing = Checkpointing { interval: u64::MAX, rate: 0 };
 
 pub fn pool(len: usize) -> Pool {
     Pool::new(&Region::map(1, len).unwrap(), 0)
@@ -59,6 +63,8 @@ pub struct Process {
     pub world: World,
     pub runtime: Runtime,
     pub driver: SimDriver,
+    /// Of the volumes that it opens.
+    pub checkpoints: Option<Checkpointing>,
 }
 
 impl Process {
@@ -70,7 +76,7 @@ impl Process {
         let driver = world.driver();
         let mut state = seed;
         let runtime = Runtime::new(&driver, pool.clone(), move || split_mix(&mut state));
-        Self { world, runtime, driver }
+        Self { world, runtime, driver, checkpoints: None }
     }
 
     pub fn run<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> T {
@@ -87,7 +93,7 @@ impl Process {
     }
 
     pub fn open(&mut self) -> Result<Rc<Volume>, OpenError> {
-        self.open_as(expected())
+        self.open_as(Expected { checkpoints: self.checkpoints, ..expected() })
     }
 
     pub fn open_as(&mut self, expected: Expected) -> Result<Rc<Volume>, OpenError> {

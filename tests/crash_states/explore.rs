@@ -10,10 +10,10 @@ use hayloft::sim::disk::{Image, Wreck};
 use hayloft::volume::{GetError, Volume};
 use nix::time::{ClockId, clock_gettime};
 
-use super::fingerprint::Fingerprints;
+use super::fingerprint::{CHECKPOINT, Fingerprints};
 use super::history::{Course, run_history};
 use super::model::{Action, IDS, State, value_bytes, value_of};
-use crate::common::{Process, pool};
+use crate::common::{ON_DEMAND, Process, pool};
 
 /// Subsets of unflushed sectors tried at one crash point, when there are more.
 const SUBSETS: usize = 1024;
@@ -118,6 +118,13 @@ pub fn state_of(process: &mut Process, volume: &Rc<Volume>) -> State {
     })
 }
 
+/// A process that finds this image, and uses a checkpoint if there is one.
+fn start(seed: u64, image: &Image, pool: &Pool) -> Process {
+    let mut process = Process::start(seed, image, pool);
+    process.checkpoints = image.files.contains_key(CHECKPOINT).then_some(ON_DEMAND);
+    process
+}
+
 /// Recovers, and goes on: the moments of the recovery at which something could be torn.
 fn check(
     image: &Image,
@@ -126,7 +133,7 @@ fn check(
     again: bool,
     what: &dyn Fn() -> String,
 ) -> Vec<Wreck> {
-    let mut process = Process::start(11, image, pool);
+    let mut process = start(11, image, pool);
     let recovering = Rc::new(RefCell::new(Vec::new()));
     if again {
         let sink = Rc::clone(&recovering);
@@ -147,7 +154,7 @@ fn check(
     assert_eq!(figures.needles, present, "{}: the index holds just what is there", what());
 
     // Again, after a kill: the same decision.
-    let mut again = Process::start(13, &process.image(), pool);
+    let mut again = start(13, &process.image(), pool);
     let volume = again.open().unwrap();
     assert!(volume.damage().is_empty(), "{}: second recovery: {:?}", what(), volume.damage());
     assert_eq!(state_of(&mut again, &volume), state, "{}: second recovery", what());
@@ -155,7 +162,7 @@ fn check(
 
     // And writes go on without any operator step.
     again.put(&volume, IDS[1], value_bytes(5)).unwrap();
-    let mut third = Process::start(17, &again.image(), pool);
+    let mut third = start(17, &again.image(), pool);
     let volume = third.open().unwrap();
     let after = state_of(&mut third, &volume);
     assert_eq!(after, [state[0], Some(5), state[2]], "{}: after going on", what());

@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::model::State;
 
 const FILE: &str = "1.0.vol";
+pub const CHECKPOINT: &str = "1.0.ckpt";
 
 /// Hashes images that share most of their pages.
 #[derive(Default)]
@@ -43,6 +44,12 @@ impl Fingerprints {
         let mut hash = Xxh3Default::new();
         for page in self.pages(&image.files[FILE]) {
             hash.update(&page.to_le_bytes());
+        }
+        // One that is not finished makes no difference.
+        if let Some(checkpoint) = image.files.get(CHECKPOINT) {
+            for page in Self::default().pages(checkpoint) {
+                hash.update(&page.to_le_bytes());
+            }
         }
         for value in allowed.flatten() {
             hash.update(&value.unwrap_or(0).to_le_bytes());

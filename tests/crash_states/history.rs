@@ -9,7 +9,7 @@ use hayloft::sim::disk::{Disk, Wreck};
 use hayloft::volume::{NewNeedle, Volume};
 
 use super::model::{Action, BODIES, IDS, Model, effect, value_bytes};
-use crate::common::{COOKIE, Process, draft, upload};
+use crate::common::{COOKIE, ON_DEMAND, Process, draft, upload};
 
 /// A moment at which the power may fail.
 pub struct CrashPoint {
@@ -49,6 +49,19 @@ fn act(process: &Process, volume: &Rc<Volume>, model: &Rc<RefCell<Model>>, n: u6
     });
 }
 
+/// Makes one while other things happen.
+fn checkpoint(process: &Process, volume: &Rc<Volume>) {
+    let volume = Rc::clone(volume);
+    process.runtime.handle().spawn(async move {
+        volume.checkpoint().await.unwrap();
+    });
+}
+
+fn idle(process: &mut Process, ns: u64) {
+    let handle = process.runtime.handle().clone();
+    process.run(async move { handle.sleep_until(handle.now() + ns).await });
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Course {
     /// Both ids hold something already.
@@ -61,6 +74,8 @@ pub struct Course {
     pub large: bool,
     /// On unwritten extents.
     pub unwritten: bool,
+    /// Checkpoints are made meanwhile.
+    pub checkpoints: bool,
     /// Decides, with the rest, in which order things happen that may happen in any.
     pub round: u64,
 }
@@ -84,12 +99,17 @@ pub fn run_history(history: &[Action], course: Course, pool: &Pool) -> Vec<Crash
         process.runtime.shuffle(41 + course.round);
     }
     process.create(if course.large { LARGE_SIZE } else { SIZE });
+    process.checkpoints = course.checkpoints.then_some(ON_DEMAND);
     let volume = process.open().unwrap();
     let model = Rc::new(RefCell::new(Model::default()));
     if course.preset {
         for (n, value) in PRESET.into_iter().enumerate() {
             process.put(&volume, IDS[n], value_bytes(value)).unwrap();
             model.borrow_mut().settled[n] = Some(value);
+        }
+        if course.checkpoints {
+            checkpoint(&process, &volume);
+            idle(&mut process, 50_000_000);
         }
     }
     let points = Rc::new(RefCell::new(Vec::new()));
@@ -100,15 +120,17 @@ pub fn run_history(history: &[Action], course: Course, pool: &Pool) -> Vec<Crash
             points.borrow_mut().push(CrashPoint { wreck, model });
         });
     }
-    let idle = |process: &mut Process, ns| {
-        let handle = process.runtime.handle().clone();
-        process.run(async move { handle.sleep_until(handle.now() + ns).await });
-    };
     for (n, action) in history.iter().enumerate() {
         act(&process, &volume, &model, n as u64 + 1, *action);
+        if course.checkpoints && n == 0 {
+            checkpoint(&process, &volume);
+        }
         if !course.at_once {
             idle(&mut process, 5_000_000);
         }
+    }
+    if course.checkpoints {
+        idle(&mut process, 50_000_000);
     }
     idle(&mut process, if course.wait { 1_500_000_000 } else { 5_000_000 });
     process.close(&volume);

@@ -3,10 +3,11 @@
 use hayloft::buffer::Pool;
 use hayloft::sim::disk::Image;
 
-use crate::common::{Process, tear};
+use crate::common::{ON_DEMAND, Process, tear};
 use crate::{Held, IDS, data, set_read_only};
 
 pub const FILE: &str = "1.0.vol";
+pub const CHECKPOINT: &str = "1.0.ckpt";
 pub const SIZE: u64 = 128 * 1024;
 /// For scripts with large bodies.
 pub const LARGE_SIZE: u64 = 416 * 1024;
@@ -29,6 +30,7 @@ pub enum Step {
     /// Until the hint is written.
     Idle,
     Get,
+    Checkpoint,
     Close,
     Remove,
 }
@@ -42,6 +44,8 @@ pub enum Base {
     NewLarge,
     /// Ids 0 and 1 hold 1 and 2; closed in order.
     Filled,
+    /// The same with a checkpoint.
+    Saved,
     /// The same after a kill.
     Killed,
     /// Ids 0 and 1 hold bodies.
@@ -61,11 +65,12 @@ pub enum Base {
 }
 
 use Base::{
-    BadCopy, BadHints, Bodies, Filled, Killed, New, NewLarge, Nothing, Torn, TornRecord,
+    BadCopy, BadHints, Bodies, Filled, Killed, New, NewLarge, Nothing, Saved, Torn, TornRecord,
     TornToNothing,
 };
 use Step::{
-    Batch, Close, Create, Delete, Get, Idle, Open, Put, ReadOnly, ReadOnlyAtHint, Remove, Together,
+    Batch, Checkpoint, Close, Create, Delete, Get, Idle, Open, Put, ReadOnly, ReadOnlyAtHint,
+    Remove, Together,
 };
 
 /// All of them.
@@ -99,6 +104,11 @@ pub const SCENARIOS: &[(Base, &[Step])] = &[
     (Filled, &[Open, Put(2, 3), ReadOnlyAtHint(true), Get, Close]),
     (Filled, &[Open, Put(2, 3), ReadOnlyAtHint(true), ReadOnly(false), Put(3, 5), Get]),
     (Filled, &[Open, Put(2, 3), Remove, Get]),
+    (New, &[Open, Put(0, 3), Checkpoint, Put(0, 4), Get, Close]),
+    (Filled, &[Open, Together(&[Checkpoint, Put(0, 3), Delete(1)]), Put(2, 4), Get]),
+    (Saved, &[Open, Get, Put(0, 3), Delete(1), Checkpoint, Put(1, 4), Get, Close, Open, Get]),
+    (Saved, &[Open, Together(&[Put(0, 3), Checkpoint, Put(0, 4)]), ReadOnly(true), Get, Close]),
+    (Saved, &[Open, Put(2, 3), Remove, Get]),
     (Killed, &[Open, Get, Close]),
     (Killed, &[Open, Put(0, 3), Delete(1), Get]),
     (Base::ReadOnly, &[Open, Put(0, 3), Get, ReadOnly(false), Put(0, 4), Get, Close]),
@@ -130,6 +140,7 @@ impl Base {
         held.file = true;
         let mut process = Process::start(1, &Image::default(), pool);
         process.create(self.size());
+        process.checkpoints = matches!(self, Saved).then_some(ON_DEMAND);
         if matches!(self, New | NewLarge) {
             return (process.image(), held);
         }

@@ -18,7 +18,7 @@ use hayloft::sim::disk::Image;
 use hayloft::sim::history::Event;
 use hayloft::sim::{SimDriver, World};
 use hayloft::types::VolumeId;
-use hayloft::volume::{self, Expected, Preallocation, Superblock, VolumeState};
+use hayloft::volume::{self, Checkpointing, Expected, Preallocation, Superblock, VolumeState};
 
 const STORE: [u8; 16] = *b"a store of tests";
 const SECOND: u64 = 1_000_000_000;
@@ -43,6 +43,8 @@ pub struct Plan {
     pub hash_bits: Option<u32>,
     /// Whether connections break and operations of disks fail.
     pub faults: bool,
+    /// Checkpoints are made after so much log (bytes).
+    pub interval: u64,
 }
 
 impl Plan {
@@ -57,6 +59,7 @@ impl Plan {
             keys: 1 + draw(6),
             hash_bits: [None, Some(2)][usize::from(draw(2) == 0)],
             faults: draw(4) > 0,
+            interval: [4 << 10, 32 << 10, 256 << 10][usize::try_from(draw(3)).unwrap()],
         }
     }
 }
@@ -193,8 +196,14 @@ impl Node {
             let info = VolumeInfo { id, shard, disk: 0, durable: true };
             let hash_bits = plan.hash_bits;
             let volume = VolumeId(id);
-            let expected =
-                Expected { volume, generation: 0, store: STORE, hash_bits, segments_max: None };
+            let expected = Expected {
+                volume,
+                generation: 0,
+                store: STORE,
+                hash_bits,
+                segments_max: None,
+                checkpoints: Some(Checkpointing { interval: plan.interval, rate: 64 << 20 }),
+            };
             let metrics = metrics.register_volume(info, Shown::Recovering);
             Assignment { dir: "data".into(), expected, metrics }
         };

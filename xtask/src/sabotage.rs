@@ -47,10 +47,23 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("range-off-by-one", "large", "a_range_touches_only_the_chunks_that_hold_it"),
     ("unread-is-empty", "regressions", "read_errors_at_a_start_emptied_the_log"),
     ("forget-waiters", "errors", "every_operation_fails_in_every_way"),
+    (
+        "checkpoint-tail-too-late",
+        "checkpoints",
+        "a_start_finds_what_the_log_holds_whenever_it_was_cut_off",
+    ),
+    ("skip-checkpoint-checksum", "checkpoints", "whatever_bit_is_wrong_in_it_the_log_wins"),
+    ("ignore-checkpoint-file", "checkpoints", "one_of_another_file_is_not_taken"),
+    (
+        "replay-without-removal",
+        "checkpoints",
+        "a_start_finds_what_the_log_holds_whenever_it_was_cut_off",
+    ),
+    ("checkpoint-before-log", "checkpoints", "an_old_checkpoint_is_as_good"),
 ];
 
 /// Test binaries on the simulated disk, quick ones first.
-const TESTS: [&str; 10] = [
+const TESTS: [&str; 11] = [
     "errors",
     "engine",
     "states",
@@ -60,6 +73,7 @@ const TESTS: [&str; 10] = [
     "batch",
     "large",
     "read_only",
+    "checkpoints",
     "crash",
 ];
 /// A binary that takes longer than this with a mistake built in hangs (seconds).

@@ -4,6 +4,7 @@
 //! Pure functions over slices: nothing here reads a file, a clock or a random source. Decoding
 //! never panics, whatever the bytes.
 
+mod checkpoint;
 mod commit;
 mod field;
 mod hint;
@@ -11,6 +12,12 @@ mod manifest;
 mod needle;
 mod superblock;
 
+pub use checkpoint::{
+    CheckpointFooter, CheckpointHeader, DAMAGE_MAX, DamageRecord, LAYOUT_NUMBERS, LogPlace,
+    PAIRS_MAX, PAYLOAD_AT, PAYLOAD_MAX, PIECE_MAX, Piece, PieceKind, SegmentRecord, chain,
+    decode_damage, decode_pairs, encode_damage, encode_pairs, encode_segment, open_piece,
+    piece_len, seal_piece, segment_len,
+};
 pub use commit::{COMMIT_RECORD_LEN, CommitRecord, KEPT_BYTES, Kept, Seal};
 pub use hint::{HINT_OFFSETS, TailHint};
 pub use manifest::{Manifest, PartEntry, encode_manifest, manifest_len};

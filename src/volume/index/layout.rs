@@ -50,6 +50,11 @@ impl Layout {
         self.hash_bits
     }
 
+    /// What another layout would have otherwise.
+    pub fn numbers(&self) -> [u32; 3] {
+        [self.tag_bits, self.hash_bits, self.depth_min]
+    }
+
     /// What the table keeps of a hash.
     pub fn kept(&self, hash: IdHash) -> u64 {
         hash.0 >> (u64::BITS - self.hash_bits)

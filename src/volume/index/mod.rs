@@ -66,6 +66,49 @@ impl Hasher {
     }
 }
 
+/// Rises when the same numbers come to mean another table.
+const SORT_VERSION: u32 = 1;
+
+/// A part of the table.
+pub struct Part<'a> {
+    /// Which it is: its leading bits,
+    pub prefix: u32,
+    /// and how many these are.
+    pub depth: u32,
+    /// Where the next one begins.
+    pub next: u64,
+    /// Entries.
+    pub len: usize,
+    buckets: &'a [memory::Bucket],
+}
+
+impl Part<'_> {
+    /// What it holds.
+    pub fn buckets(&self) -> impl ExactSizeIterator<Item = [u64; segment::BUCKET_LEN]> {
+        self.buckets.iter().map(|bucket| bucket.0)
+    }
+}
+
+/// Names a needle that found no place in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BesideKey((u64, u64));
+
+/// How far needles reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// The end of the last (bytes).
+    pub end: u64,
+    /// The length of all (bytes).
+    pub len: u64,
+}
+
+impl Extent {
+    fn add(&mut self, at: Location) {
+        self.end = self.end.max(at.offset + at.len);
+        self.len += at.len;
+    }
+}
+
 /// The multimap.
 pub struct Index {
     table: Table,
@@ -159,6 +202,91 @@ impl Index {
         let layout = *self.table.layout();
         let old = self.table.remove(layout.kept(hash), offset / UNIT)?;
         Some(layout.location(old))
+    }
+
+    /// Whether the needle at `offset` is there.
+    #[must_use]
+    pub fn contains(&self, hash: IdHash, offset: u64) -> bool {
+        self.candidates(hash).any(|at| at.offset == offset)
+    }
+
+    /// What tells this sort of index, with ids hashed so, from others: what one has saved, only the same
+    /// sort understands.
+    #[must_use]
+    pub fn sort(&self, hasher: &Hasher) -> [u32; 8] {
+        let [tag_bits, hash_bits, depth_min] = self.table.layout().numbers();
+        let small = |number: usize| u32::try_from(number).expect("a small number");
+        [
+            SORT_VERSION,
+            tag_bits,
+            hash_bits,
+            depth_min,
+            hasher.cut,
+            small(segment::BUCKETS_MIN),
+            small(segment::BUCKETS_STEP),
+            u32::try_from(UNIT).expect("512"),
+        ]
+    }
+
+    /// What its parts and what stands beside them take when they are saved, about (bytes).
+    #[must_use]
+    pub fn saved_len(&self) -> usize {
+        let entries = self.len() + self.table.len_beside();
+        let buckets = self.table.slots() / segment::BUCKET_LEN;
+        entries * size_of::<u64>() + buckets + buckets / segment::BUCKETS_MIN * 16
+    }
+
+    /// The part of the table that begins at `from`: 0, or where the last one ended. Between two such
+    /// parts the index may change.
+    #[must_use]
+    pub fn part(&self, from: u64) -> Option<Part<'_>> {
+        let (segment, buckets, next) = self.table.segment_from(from)?;
+        let (prefix, depth, len) = (segment.prefix, segment.depth.into(), segment.len.into());
+        Some(Part { prefix, depth, next, len, buckets })
+    }
+
+    /// At most so many of those that found no place in the table, behind one of them: by a key, and as
+    /// the hash and entry that [`Self::restore_beside`] takes.
+    pub fn beside(
+        &self,
+        behind: Option<BesideKey>,
+        most: usize,
+    ) -> impl Iterator<Item = (BesideKey, (u64, u64))> + use<'_> {
+        let some = self.table.beside_behind(behind.map(|key| key.0), most);
+        some.map(|(key, entry)| (BesideKey(key), (key.0, entry)))
+    }
+
+    /// Puts a part back: where the next one begins, and the end of the needle that ends last and all
+    /// their lengths (bytes). Nothing when it does not belong there.
+    pub fn restore_part(
+        &mut self,
+        from: u64,
+        prefix: u32,
+        depth: u32,
+        buckets: impl ExactSizeIterator<Item = [u64; segment::BUCKET_LEN]>,
+    ) -> Option<(u64, Extent)> {
+        let layout = *self.table.layout();
+        let mut extent = Extent::default();
+        let buckets = buckets.inspect(|bucket| {
+            for entry in bucket.iter().filter(|entry| **entry != 0) {
+                extent.add(layout.location(*entry));
+            }
+        });
+        let next = self.table.restore(from, (prefix, depth), buckets)?;
+        Some((next, extent))
+    }
+
+    /// Ends the restoring of parts, the last of which ended at `end`: whether all are there.
+    pub fn restored(&mut self, end: u64) -> bool {
+        self.table.restored(end)
+    }
+
+    /// Puts back what [`Self::beside`] gave: where it is, if it was not there.
+    pub fn restore_beside(&mut self, hash: u64, entry: u64) -> Option<Location> {
+        let layout = *self.table.layout();
+        let at = layout.location(entry);
+        let fits = hash >> layout.hash_bits() == 0 && at.offset > 0;
+        (fits && self.table.insert(hash, layout.entry(hash, at))).then_some(at)
     }
 
     /// Needles.

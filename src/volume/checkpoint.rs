@@ -1,0 +1,510 @@
+//! Checkpoints: the index of a volume in a file beside it, so that a start reads only what the log got
+//! since. They are derived from the log and never trusted over it; without one, a start takes longer, and
+//! nothing else changes.
+//!
+//! Where the log ends is noted before the first piece of the index is written, so the file holds what was
+//! there then, and of what came later some. Entries never move from one part of the table to another (a
+//! part splits in two, both of which are still to be written, or neither), and what stands beside the table
+//! moves only into it and is written before it: what was there at the beginning and still is cannot be
+//! missed. What came later is done again at a start, whether the file holds it or not.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::CString;
+use std::rc::Rc;
+
+use super::Volume;
+use super::create::{file_name, sync_dir};
+use super::error::IoError;
+use super::format::{
+    CheckpointFooter, CheckpointHeader, DAMAGE_MAX, DamageRecord, LogPlace, PAIRS_MAX, PAYLOAD_AT,
+    PIECE_MAX, PieceKind, chain, encode_damage, encode_pairs, encode_segment, seal_piece,
+    segment_len,
+};
+use super::index::BesideKey;
+use super::io::{VolumeFile, outcome};
+use super::recover::{DamagedPlace, LogEnd};
+use crate::buffer::Buf;
+use crate::limits::{
+    BLOCK, CHECKPOINT_BUFFER_WAIT_NS, CHECKPOINT_RETRY_MAX_NS, CHECKPOINT_RETRY_NS, LOG_START,
+};
+use crate::op::{DirId, FileId, Op, Piece};
+use crate::runtime::{Event, Handle, Signal};
+
+/// When and how fast checkpoints are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpointing {
+    /// After so much log (bytes).
+    pub interval: u64,
+    /// So much of them a second at most, while the volume serves (bytes).
+    pub rate: u64,
+}
+
+/// Figures of a volume's checkpoints. Bytes unless named otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CheckpointFigures {
+    /// Up to where the one in place saves reading the log; 0 for none.
+    pub tail: u64,
+    /// The log that a start would have to read.
+    pub age: u64,
+    /// Length of the one in place, as far as it was read or written by this process.
+    pub len: u64,
+    /// How many were written.
+    pub written: u64,
+    /// How many could not be written.
+    pub failed: u64,
+    /// How many were there at the start and could not be used.
+    pub discarded: u64,
+    /// How long the last one took (nanoseconds).
+    pub last_ns: u64,
+    /// Up to where the log needed not be read when the volume was opened.
+    pub opened_from: u64,
+    /// What was read of it then.
+    pub opened_read: u64,
+}
+
+/// Why no checkpoint was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotWritten {
+    /// An operation failed.
+    Failed(&'static str, IoError),
+    /// There was no buffer to spare.
+    NoBuffer,
+    /// The volume ends.
+    Stopped,
+}
+
+/// Name of a volume's checkpoint.
+#[must_use]
+pub fn checkpoint_name(volume: u32, generation: u64) -> CString {
+    let name = file_name(volume, generation);
+    CString::new(name.replace(".vol", ".ckpt")).expect("digits and dots")
+}
+
+/// Its name while it is being written.
+#[must_use]
+pub fn unfinished_name(volume: u32, generation: u64) -> CString {
+    let name = file_name(volume, generation);
+    CString::new(name.replace(".vol", ".ckpt.new")).expect("digits and dots")
+}
+
+/// The checkpoints of a volume.
+pub struct Checkpoints {
+    dir: DirId,
+    /// Nothing when the volume has none.
+    policy: Option<Checkpointing>,
+    figures: Cell<CheckpointFigures>,
+    /// Whether the one in place holds nothing from behind its tail.
+    exact: Cell<bool>,
+    /// The writer, while there is one: set when it has ended.
+    writer: RefCell<Option<Rc<Event<()>>>>,
+    stop: Cell<bool>,
+    work: Signal,
+    /// Failures in a row, and until when there is no new attempt (nanoseconds).
+    failures: Cell<u32>,
+    not_before: Cell<u64>,
+}
+
+impl Checkpoints {
+    /// Those of a volume that was opened with these figures.
+    pub fn new(
+        handle: &Handle,
+        dir: DirId,
+        policy: Option<Checkpointing>,
+        figures: CheckpointFigures,
+        exact: bool,
+    ) -> Self {
+        Self {
+            dir,
+            policy,
+            figures: Cell::new(figures),
+            exact: Cell::new(exact),
+            writer: RefCell::default(),
+            stop: Cell::new(false),
+            work: Signal::new(handle),
+            failures: Cell::new(0),
+            not_before: Cell::new(0),
+        }
+    }
+
+    /// Log that a start would have to read (bytes).
+    fn age(&self, tail: u64) -> u64 {
+        tail.saturating_sub(self.figures.get().tail.max(LOG_START))
+    }
+
+    fn is_due(&self, tail: u64) -> bool {
+        self.policy.is_some_and(|policy| self.age(tail) >= policy.interval)
+    }
+
+    /// The log has grown to `tail`.
+    pub fn note(&self, tail: u64) {
+        if self.is_due(tail) {
+            self.work.raise();
+        }
+    }
+
+    /// Figures, of a log that ends at `tail`.
+    pub fn figures(&self, tail: u64) -> CheckpointFigures {
+        CheckpointFigures { age: self.age(tail), ..self.figures.get() }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut CheckpointFigures)) {
+        let mut figures = self.figures.get();
+        change(&mut figures);
+        self.figures.set(figures);
+    }
+
+    /// Ends the writer, with what it is writing.
+    pub async fn stop(&self) {
+        self.stop.set(true);
+        self.work.raise();
+        let writer = self.writer.borrow().clone();
+        if let Some(ended) = writer {
+            ended.wait().await;
+        }
+        self.writer.take();
+    }
+}
+
+/// Starts the writer of a volume that has checkpoints.
+pub fn start(volume: &Rc<Volume>) {
+    let checkpoints = &volume.checkpoints;
+    if checkpoints.policy.is_none() || checkpoints.writer.borrow().is_some() {
+        return;
+    }
+    let ended = Rc::new(Event::new(&volume.handle));
+    checkpoints.stop.set(false);
+    checkpoints.writer.replace(Some(Rc::clone(&ended)));
+    let volume = Rc::clone(volume);
+    volume.handle.clone().spawn(async move {
+        run(&volume).await;
+        ended.set(());
+    });
+}
+
+async fn run(volume: &Volume) {
+    let (handle, checkpoints) = (&volume.handle, &volume.checkpoints);
+    while !checkpoints.stop.get() {
+        if !volume.may_checkpoint() || !checkpoints.is_due(volume.log.tail()) {
+            checkpoints.work.wait().await;
+            continue;
+        }
+        let not_before = checkpoints.not_before.get();
+        if handle.now() < not_before {
+            checkpoints.work.wait_until(not_before).await;
+            continue;
+        }
+        let rate = checkpoints.policy.map_or(0, |policy| policy.rate);
+        // What became of it is told.
+        let _ = volume.write_checkpoint(rate).await;
+    }
+}
+
+impl Volume {
+    /// Whether what the index says may be saved.
+    fn may_checkpoint(&self) -> bool {
+        let end = self.log.end();
+        self.checkpoints.policy.is_some()
+            && !self.read_only
+            && !self.incomplete
+            && !self.log.poisoned()
+            && place(&end).fits(self.superblock.log_end())
+    }
+
+    /// Writes a checkpoint now, unless the one in place is as good: whether one was written. One at a
+    /// time: the caller sees to it.
+    ///
+    /// # Errors
+    /// See [`NotWritten`]. The volume goes on.
+    pub async fn checkpoint(&self) -> Result<bool, NotWritten> {
+        let checkpoints = &self.checkpoints;
+        let is_fresh = checkpoints.exact.get()
+            && checkpoints.figures.get().tail == self.log.tail()
+            && checkpoints.figures.get().tail > 0;
+        if is_fresh || !self.may_checkpoint() {
+            return Ok(false);
+        }
+        self.write_checkpoint(0).await.map(|()| true)
+    }
+
+    /// Writes one and tells what became of it.
+    async fn write_checkpoint(&self, rate: u64) -> Result<(), NotWritten> {
+        let (began, checkpoints) = (self.handle.now(), &self.checkpoints);
+        let written = self.make_checkpoint(rate).await;
+        match &written {
+            Ok((covers, reached, len)) => {
+                checkpoints.failures.set(0);
+                checkpoints.exact.set(covers == reached);
+                checkpoints.change(|figures| {
+                    figures.tail = covers.tail;
+                    figures.len = *len;
+                    figures.written += 1;
+                    figures.last_ns = self.handle.now() - began;
+                });
+            }
+            Err(NotWritten::Stopped) => {}
+            Err(why) => {
+                let failures = checkpoints.failures.get();
+                checkpoints.failures.set(failures + 1);
+                let pause = CHECKPOINT_RETRY_NS << failures.min(16);
+                let pause = pause.min(CHECKPOINT_RETRY_MAX_NS);
+                checkpoints.not_before.set(self.handle.now() + pause);
+                checkpoints.change(|figures| figures.failed += 1);
+                let volume = self.superblock.volume.0;
+                let (what, why) = match why {
+                    NotWritten::Failed(what, error) => (*what, error.to_string()),
+                    _ => ("get a buffer", "none is to spare".to_owned()),
+                };
+                tracing::warn!(
+                    volume,
+                    "no checkpoint could be written: cannot {what}: {why}. Nothing is lost; until one can, \
+                     a start reads more of the log."
+                );
+            }
+        }
+        written.map(drop)
+    }
+
+    /// Writes one: what it covers, how far what is in it reaches, and its length (bytes).
+    async fn make_checkpoint(&self, rate: u64) -> Result<(LogEnd, LogEnd, u64), NotWritten> {
+        let (handle, dir) = (&self.handle, self.checkpoints.dir);
+        let (volume, generation) = (self.superblock.volume.0, self.superblock.generation);
+        let unfinished = unfinished_name(volume, generation);
+        let failed = |what| move |error| NotWritten::Failed(what, error);
+        let buf = self.buffer_to_spare().await?;
+        // What an earlier attempt left.
+        handle.submit(Op::Unlink { dir, name: unfinished.clone() }).await;
+        let op = Op::Create { dir, name: unfinished.clone() };
+        let created = outcome(&handle.submit(op).await).map_err(failed("create the file"))?;
+        let id = FileId(u32::try_from(created).expect("a file number"));
+        let file = VolumeFile::new(handle, id);
+        let made = self.fill(id, &file, buf, rate).await;
+        file.close().await;
+        let named = match made {
+            Ok(made) => {
+                let to = checkpoint_name(volume, generation);
+                let op = Op::Rename { dir, from: unfinished.clone(), to, replace: true };
+                let named = outcome(&handle.submit(op).await).map_err(failed("name the file"));
+                named.map(|_| made)
+            }
+            Err(error) => Err(error),
+        };
+        if named.is_err() {
+            handle.submit(Op::Unlink { dir, name: unfinished }).await;
+        } else {
+            sync_dir(handle, dir).await.map_err(failed("sync the directory"))?;
+        }
+        named
+    }
+
+    /// A buffer, once at least half of them are free: requests go first.
+    async fn buffer_to_spare(&self) -> Result<Buf, NotWritten> {
+        let pool = self.handle.pool();
+        let until = self.handle.now() + CHECKPOINT_BUFFER_WAIT_NS;
+        loop {
+            let is_spare = pool.used() + PIECE_MAX <= pool.capacity() / 2;
+            if let Some(buf) = is_spare.then(|| pool.alloc(PIECE_MAX)).flatten() {
+                return Ok(buf);
+            }
+            if self.handle.now() >= until {
+                return Err(NotWritten::NoBuffer);
+            }
+            self.handle.sleep_until(self.handle.now() + CHECKPOINT_BUFFER_WAIT_NS / 64).await;
+        }
+    }
+
+    async fn fill(
+        &self,
+        id: FileId,
+        file: &VolumeFile,
+        buf: Buf,
+        rate: u64,
+    ) -> Result<(LogEnd, LogEnd, u64), NotWritten> {
+        let failed = |what| move |error| NotWritten::Failed(what, error);
+        let covers = self.log.end();
+        let superblock = &self.superblock;
+        // All at once, so that it is in few extents, and that a full disk shows before it is written.
+        let expected = self.contents.borrow().saved_len() as u64;
+        let op = Op::Allocate { file: id, len: padded_len(expected) };
+        outcome(&self.handle.submit(op).await).map_err(failed("reserve space for the file"))?;
+        let mut writer = Writer {
+            handle: &self.handle,
+            stop: &self.checkpoints.stop,
+            file,
+            buf: Some(buf),
+            incarnation: superblock.incarnation,
+            filled: 0,
+            count: 0,
+            number: 0,
+            at: 0,
+            sums: 0,
+            began: self.handle.now(),
+            rate,
+        };
+        let header = CheckpointHeader {
+            store: superblock.store,
+            volume: superblock.volume.0,
+            generation: superblock.generation,
+            incarnation: superblock.incarnation,
+            size: superblock.size,
+            hash_seed: superblock.hash_seed,
+            layout: self.contents.borrow().index().sort(&self.hasher),
+            covers: place(&covers),
+            written_ns: self.handle.wall(),
+        };
+        let (len, sum) = header.encode(writer.buf());
+        writer.write(len, sum).await?;
+        let beside = self.write_beside(&mut writer).await?;
+        let (segments, entries) = self.write_segments(&mut writer).await?;
+        // What is taken here is of one moment, behind which nothing is that was written before.
+        let (parts, reached) = (self.contents.borrow().parts(), self.log.end());
+        for pairs in parts.chunks(PAIRS_MAX) {
+            writer.filled = encode_pairs(pairs, writer.room());
+            writer.count = count(pairs.len());
+            writer.flush(PieceKind::Parts).await?;
+        }
+        for places in self.damage.chunks(DAMAGE_MAX) {
+            let places: Vec<DamageRecord> = places.iter().map(record).collect();
+            writer.filled = encode_damage(&places, writer.room());
+            writer.count = count(places.len());
+            writer.flush(PieceKind::Damage).await?;
+        }
+        let footer = CheckpointFooter {
+            reached: place(&reached),
+            beside,
+            segments,
+            entries,
+            parts: parts.len() as u64,
+            damage: self.damage.len() as u64,
+            len: writer.at + BLOCK,
+            sums: writer.sums,
+        };
+        let (number, incarnation) = (writer.number, superblock.incarnation);
+        let len = footer.encode(number, incarnation, writer.buf());
+        writer.write(len, 0).await?;
+        file.sync().await.map_err(failed("sync the file"))?;
+        Ok((covers, reached, writer.at))
+    }
+
+    async fn write_beside(&self, writer: &mut Writer<'_>) -> Result<u64, NotWritten> {
+        let (mut behind, mut total): (Option<BesideKey>, u64) = (None, 0);
+        loop {
+            let page: Vec<_> = self.contents.borrow().index().beside(behind, PAIRS_MAX).collect();
+            let Some((last, _)) = page.last() else { return Ok(total) };
+            behind = Some(*last);
+            let pairs: Vec<(u64, u64)> = page.iter().map(|(_, pair)| *pair).collect();
+            total += pairs.len() as u64;
+            writer.filled = encode_pairs(&pairs, writer.room());
+            writer.count = count(pairs.len());
+            writer.flush(PieceKind::Beside).await?;
+        }
+    }
+
+    async fn write_segments(&self, writer: &mut Writer<'_>) -> Result<(u64, u64), NotWritten> {
+        let (mut from, mut segments, mut entries) = (0, 0, 0);
+        loop {
+            let len = {
+                let contents = self.contents.borrow();
+                let Some(part) = contents.index().part(from) else { break };
+                let len = segment_len(part.buckets().len(), part.len);
+                if len <= writer.room().len() {
+                    let (prefix, depth) = (part.prefix, part.depth);
+                    let written = encode_segment(prefix, depth, part.buckets(), writer.room());
+                    debug_assert_eq!(written, len);
+                    (from, segments, entries) =
+                        (part.next, segments + 1, entries + part.len as u64);
+                    writer.filled += written;
+                    writer.count += 1;
+                    0
+                } else {
+                    len
+                }
+            };
+            if len > 0 {
+                writer.flush(PieceKind::Segments).await?;
+            } else {
+                // Copying one takes some ten microseconds: others go on in between.
+                self.handle.yield_now().await;
+            }
+        }
+        writer.flush(PieceKind::Segments).await?;
+        Ok((segments, entries))
+    }
+}
+
+/// What pieces with so much in them come to, about (bytes): segments do not fill them to the end.
+fn padded_len(payload: u64) -> u64 {
+    (payload + payload / 32).next_multiple_of(BLOCK) + 3 * BLOCK
+}
+
+fn count(len: usize) -> u32 {
+    u32::try_from(len).expect("a piece is short")
+}
+
+fn place(end: &LogEnd) -> LogPlace {
+    let LogEnd { record_at, tail, sequence, record_checksum, version } = *end;
+    LogPlace { record_at, tail, sequence, record_checksum, version }
+}
+
+fn record(place: &DamagedPlace) -> DamageRecord {
+    let id = place.id.map(|id| (id.key.0, id.alt.0));
+    DamageRecord { offset: place.at.offset, len: place.at.len, id }
+}
+
+/// Writes pieces one behind the other, no faster than it may.
+struct Writer<'a> {
+    handle: &'a Handle,
+    stop: &'a Cell<bool>,
+    file: &'a VolumeFile,
+    /// The piece that is being put together.
+    buf: Option<Buf>,
+    incarnation: u64,
+    /// Bytes of its payload so far.
+    filled: usize,
+    /// What these are.
+    count: u32,
+    /// Its number.
+    number: u64,
+    /// Where in the file it goes (bytes).
+    at: u64,
+    sums: u64,
+    began: u64,
+    rate: u64,
+}
+
+impl Writer<'_> {
+    fn buf(&mut self) -> &mut Buf {
+        self.buf.as_mut().expect("the buffer is at home between writes")
+    }
+
+    fn room(&mut self) -> &mut [u8] {
+        let from = PAYLOAD_AT + self.filled;
+        &mut self.buf()[from..PIECE_MAX]
+    }
+
+    /// Writes the piece, unless it is empty, and begins the next one.
+    async fn flush(&mut self, kind: PieceKind) -> Result<(), NotWritten> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        let (number, count, filled) = (self.number, self.count, self.filled);
+        let incarnation = self.incarnation;
+        let (len, sum) = seal_piece(kind, number, count, filled, incarnation, self.buf());
+        self.write(len, sum).await
+    }
+
+    async fn write(&mut self, len: usize, sum: u64) -> Result<(), NotWritten> {
+        let buf = self.buf.take().expect("the buffer is at home between writes");
+        let piece = Piece { buf: 0, start: 0, len: count(len) };
+        let written = self.file.write(vec![buf], vec![piece], self.at, false).await;
+        let mut bufs = written.map_err(|error| NotWritten::Failed("write the file", error))?;
+        self.buf = bufs.pop();
+        self.at += len as u64;
+        self.number += 1;
+        self.sums = chain(self.sums, sum);
+        (self.filled, self.count) = (0, 0);
+        if let Some(due) = (self.at * 1000).checked_div(self.rate / 1000) {
+            self.handle.sleep_until(self.began + due * 1000).await;
+        }
+        if self.stop.get() && self.rate > 0 { Err(NotWritten::Stopped) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,360 @@
+//! Reading a checkpoint back. What of it is not as it should be makes it useless as a whole: then the log
+//! is read, which has it all.
+
+use super::checkpoint::checkpoint_name;
+use super::contents::Contents;
+use super::error::OpenError;
+use super::format::{
+    CheckpointFooter, CheckpointHeader, LogPlace, Piece, PieceKind, SegmentRecord, Superblock,
+    chain, decode_damage, decode_pairs, open_piece, piece_len,
+};
+use super::index::Location;
+use super::io::{VolumeFile, outcome};
+use super::recover::{DamagedPlace, Log, LogEnd, Saved};
+use super::scan::{Scanner, WINDOW};
+use crate::buffer::Buf;
+use crate::limits::BLOCK;
+use crate::op::{DirId, FileId, Op};
+use crate::runtime::Handle;
+use crate::sabotage::{Sabotage, chosen};
+use crate::types::NeedleId;
+
+/// What came of looking for a checkpoint.
+pub enum Loaded {
+    /// There is none.
+    Absent,
+    /// There is one that cannot be used, and why.
+    Useless(String),
+    /// There is one, of so many bytes.
+    Usable(Saved, u64),
+}
+
+/// Reads the checkpoint of a volume file.
+///
+/// # Errors
+/// [`OpenError::NoBuffer`]. That it cannot be used is no error.
+pub async fn load(
+    handle: &Handle,
+    dir: DirId,
+    superblock: &Superblock,
+    log: &Log<'_>,
+) -> Result<Loaded, OpenError> {
+    let name = checkpoint_name(superblock.volume.0, superblock.generation);
+    let opened = handle.submit(Op::Open { dir, name, write: false }).await.result;
+    if opened == -i64::from(nix::libc::ENOENT) {
+        return Ok(Loaded::Absent);
+    }
+    let Ok(number) = u32::try_from(opened) else {
+        return Ok(Loaded::Useless(format!("it cannot be opened (error {})", -opened)));
+    };
+    let id = FileId(number);
+    let file = VolumeFile::new(handle, id);
+    let loaded = load_file(handle, id, &file, superblock, log).await;
+    file.close().await;
+    loaded
+}
+
+async fn load_file(
+    handle: &Handle,
+    id: FileId,
+    file: &VolumeFile,
+    superblock: &Superblock,
+    log: &Log<'_>,
+) -> Result<Loaded, OpenError> {
+    let len = outcome(&handle.submit(Op::FileLen { file: id }).await).unwrap_or(0);
+    let window = usize::try_from(WINDOW).expect("about 1.5 MiB");
+    let buf = handle.pool().alloc(window).ok_or(OpenError::NoBuffer)?;
+    let mut reader = Reader { file, len: len / BLOCK * BLOCK, buf: Some(buf), start: 0, end: 0 };
+    let read = read_all(handle, &mut reader, superblock, log).await;
+    drop(reader);
+    let (mut saved, len) = match read {
+        Ok(read) => read,
+        Err(why) => return Ok(Loaded::Useless(why)),
+    };
+    let scanner = Scanner::new(log.file, log.pool, log.incarnation, log.log_end);
+    let mut scanner = scanner?;
+    for end in [saved.covers, saved.reached] {
+        match scanner.record(end.record_at).await {
+            Some((record, sum)) if is_of(&end, record.sequence, record.len, sum) => {
+                if end == saved.covers {
+                    saved.epoch = record.epoch;
+                }
+            }
+            _ if chosen(Sabotage::CheckpointBeforeLog) => {}
+            _ => {
+                let why = format!(
+                    "it says that commit {} ends at byte {} of the log, and the log does not",
+                    end.sequence, end.tail
+                );
+                return Ok(Loaded::Useless(why));
+            }
+        }
+    }
+    Ok(Loaded::Usable(saved, len))
+}
+
+fn is_of(end: &LogEnd, sequence: u64, len: u64, sum: u64) -> bool {
+    sequence == end.sequence && end.record_at + len == end.tail && sum == end.record_checksum
+}
+
+/// Why a checkpoint is not of this file, or not of this build.
+fn is_foreign(
+    header: &CheckpointHeader,
+    superblock: &Superblock,
+    sort: [u32; 8],
+) -> Option<&'static str> {
+    if chosen(Sabotage::IgnoreCheckpointFile) {
+        return None;
+    }
+    if (header.store, header.volume) != (superblock.store, superblock.volume.0) {
+        return Some("it is of another volume");
+    }
+    let file = (superblock.generation, superblock.incarnation, superblock.size);
+    if (header.generation, header.incarnation, header.size) != file {
+        return Some("it is of another file");
+    }
+    if header.hash_seed != superblock.hash_seed || header.layout != sort {
+        return Some("it is of an index of another sort");
+    }
+    None
+}
+
+async fn read_all(
+    handle: &Handle,
+    reader: &mut Reader<'_>,
+    superblock: &Superblock,
+    log: &Log<'_>,
+) -> Result<(Saved, u64), String> {
+    let first = reader.view(0, BLOCK).await?;
+    let (header, sum) = CheckpointHeader::decode(first).ok_or("its header is damaged")?;
+    let contents = Contents::new(log.index());
+    let sort = contents.index().sort(&log.hasher);
+    if let Some(why) = is_foreign(&header, superblock, sort) {
+        return Err(why.to_owned());
+    }
+    let incarnation = header.incarnation;
+    let mut restoring = Restoring {
+        contents,
+        log_end: log.log_end,
+        beside: Vec::new(),
+        damage: Vec::new(),
+        from: 0,
+        end: 0,
+        segments: 0,
+        entries: 0,
+        parts: 0,
+        last: PieceKind::Header,
+    };
+    let (mut at, mut sums) = (BLOCK, chain(0, sum));
+    for number in 1.. {
+        let damaged = || format!("the piece at byte {at} is damaged");
+        let len = piece_len(reader.view(at, BLOCK).await?).ok_or_else(damaged)? as u64;
+        let bytes = reader.view(at, len).await?;
+        let verified = !chosen(Sabotage::SkipCheckpointChecksum);
+        let piece = open_piece(bytes, number, incarnation, verified).ok_or_else(damaged)?;
+        if piece.kind == PieceKind::Footer {
+            let footer = CheckpointFooter::decode(piece.payload).ok_or_else(damaged)?;
+            let whole = footer.len == at + len && (footer.sums == sums || !verified);
+            let covers = header.covers;
+            let saved = restoring.finish(covers, footer).filter(|_| whole);
+            let saved = saved.ok_or("it is not whole")?;
+            return Ok((saved, at + len));
+        }
+        restoring.take(&piece).ok_or_else(damaged)?;
+        (at, sums) = (at + len, chain(sums, piece.sum));
+        handle.yield_now().await;
+    }
+    unreachable!("a file ends")
+}
+
+/// What was read so far.
+struct Restoring {
+    contents: Contents,
+    log_end: u64,
+    beside: Vec<(u64, u64)>,
+    damage: Vec<DamagedPlace>,
+    /// Where the next part of the index begins.
+    from: u64,
+    /// Where the last needle ends (bytes).
+    end: u64,
+    segments: u64,
+    entries: u64,
+    parts: u64,
+    last: PieceKind,
+}
+
+impl Restoring {
+    /// Takes a piece: nothing when it is not as it should be.
+    fn take(&mut self, piece: &Piece<'_>) -> Option<()> {
+        if (piece.kind as u32) < self.last as u32 {
+            return None;
+        }
+        self.last = piece.kind;
+        match piece.kind {
+            PieceKind::Header | PieceKind::Footer => return None,
+            PieceKind::Beside => self.beside.extend(decode_pairs(piece.payload, piece.count)?),
+            PieceKind::Segments => {
+                let mut rest = piece.payload;
+                for _ in 0..piece.count {
+                    let (segment, behind) = SegmentRecord::decode(rest)?;
+                    self.take_segment(segment)?;
+                    rest = behind;
+                }
+                return rest.is_empty().then_some(());
+            }
+            PieceKind::Parts => {
+                for (manifest, len) in decode_pairs(piece.payload, piece.count)? {
+                    self.contents.restore_parts(manifest, len.min(self.log_end));
+                }
+                self.parts += u64::from(piece.count);
+            }
+            PieceKind::Damage => {
+                let places = decode_damage(piece.payload, piece.count)?;
+                self.damage.extend(places.map(|place| DamagedPlace {
+                    at: Location { offset: place.offset, len: place.len },
+                    id: place.id.map(|(key, alt)| NeedleId::new(key, alt)),
+                }));
+            }
+        }
+        Some(())
+    }
+
+    fn take_segment(&mut self, segment: SegmentRecord<'_>) -> Option<()> {
+        let index = self.contents.index_mut();
+        let (prefix, depth) = (segment.prefix, segment.depth);
+        let (next, extent) = index.restore_part(self.from, prefix, depth, segment.buckets())?;
+        self.from = next;
+        self.end = self.end.max(extent.end);
+        self.segments += 1;
+        self.entries += u64::from(segment.len);
+        self.contents.account(extent.len);
+        (self.end <= self.log_end).then_some(())
+    }
+
+    /// Ends: nothing when something is missing.
+    fn finish(mut self, covers: LogPlace, footer: CheckpointFooter) -> Option<Saved> {
+        let reached = footer.reached;
+        let fits = covers.fits(self.log_end)
+            && reached.fits(self.log_end)
+            && covers.tail <= reached.tail
+            && covers.sequence <= reached.sequence;
+        let counts = (self.beside.len() as u64, self.segments, self.entries, self.parts);
+        let wanted = (footer.beside, footer.segments, footer.entries, footer.parts);
+        let whole = counts == wanted && self.damage.len() as u64 == footer.damage;
+        if !fits || !whole || !self.contents.index_mut().restored(self.from) {
+            return None;
+        }
+        for (hash, entry) in self.beside {
+            // One that has found its place since is there already.
+            if let Some(at) = self.contents.index_mut().restore_beside(hash, entry) {
+                self.contents.account(at.len);
+                self.end = self.end.max(at.offset + at.len);
+            }
+        }
+        let late = chosen(Sabotage::CheckpointTailTooLate);
+        let covers = log_end(if late { reached } else { covers });
+        let (contents, damage, reached) = (self.contents, self.damage, log_end(reached));
+        let saved = Saved { contents, damage, covers, reached, epoch: 0 };
+        (self.end <= reached.tail).then_some(saved)
+    }
+}
+
+fn log_end(place: LogPlace) -> LogEnd {
+    let LogPlace { record_at, tail, sequence, record_checksum, version } = place;
+    LogEnd { record_at, tail, sequence, record_checksum, version }
+}
+
+/// A window that slides over the file.
+struct Reader<'a> {
+    file: &'a VolumeFile,
+    /// Length of the file, whole blocks of it (bytes).
+    len: u64,
+    buf: Option<Buf>,
+    /// Bytes `start..end` of the file are in the window.
+    start: u64,
+    end: u64,
+}
+
+impl Reader<'_> {
+    /// Bytes `at..at + len` of the file.
+    async fn view(&mut self, at: u64, len: u64) -> Result<&[u8], String> {
+        if at + len > self.len {
+            return Err("it ends too early".to_owned());
+        }
+        if at < self.start || at + len > self.end {
+            let buf = self.buf.take().ok_or("it could not be read")?;
+            (self.start, self.end) = (at, (at + buf.len() as u64).min(self.len));
+            let wanted = to_usize(self.end - at);
+            let reads = &self.file.stats.other_reads;
+            let (buf, read) = self.file.read(buf, 0, wanted, at, reads).await;
+            self.buf = Some(buf);
+            if let Err(error) = read {
+                self.end = self.start;
+                return Err(format!("it cannot be read: {error}"));
+            }
+        }
+        let from = to_usize(at - self.start);
+        let buf = self.buf.as_ref().ok_or("it could not be read")?;
+        Ok(&buf[from..from + to_usize(len)])
+    }
+}
+
+fn to_usize(len: u64) -> usize {
+    usize::try_from(len).expect("inside the window")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::VolumeId;
+    use crate::volume::VolumeState;
+
+    fn superblock() -> Superblock {
+        Superblock {
+            compat: 0,
+            ro_compat: 0,
+            incompat: 0,
+            volume: VolumeId(7),
+            incarnation: 11,
+            parent: 0,
+            generation: 3,
+            state: VolumeState::Live,
+            size: 1 << 30,
+            unit: 512,
+            chunk: 65_536,
+            hash_seed: 42,
+            store: [1; 16],
+            created_ns: 0,
+            revision: 1,
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_of_anything_else_is_not_taken() {
+        let sort = [1; 8];
+        let end = LogPlace { record_at: 0, tail: 0, sequence: 0, record_checksum: 0, version: 0 };
+        let header = CheckpointHeader {
+            store: [1; 16],
+            volume: 7,
+            generation: 3,
+            incarnation: 11,
+            size: 1 << 30,
+            hash_seed: 42,
+            layout: sort,
+            covers: end,
+            written_ns: 0,
+        };
+        let why = |header: CheckpointHeader| is_foreign(&header, &superblock(), sort);
+        assert_eq!(why(header), None);
+        let volume = Some("it is of another volume");
+        assert_eq!(why(CheckpointHeader { store: [2; 16], ..header }), volume);
+        assert_eq!(why(CheckpointHeader { volume: 8, ..header }), volume);
+        let file = Some("it is of another file");
+        assert_eq!(why(CheckpointHeader { generation: 4, ..header }), file);
+        assert_eq!(why(CheckpointHeader { incarnation: 12, ..header }), file);
+        assert_eq!(why(CheckpointHeader { size: 1 << 31, ..header }), file);
+        let index = Some("it is of an index of another sort");
+        assert_eq!(why(CheckpointHeader { hash_seed: 43, ..header }), index);
+        assert_eq!(why(CheckpointHeader { layout: [2; 8], ..header }), index);
+    }
+}

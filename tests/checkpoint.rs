@@ -1,0 +1,184 @@
+//! A real daemon with two volumes, killed again and again: whatever has become of the checkpoints
+//! meanwhile, every photo is there, and the status says what was used.
+
+mod daemon_harness;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir};
+use serde_json::Value;
+
+const VOLUMES: [u32; 2] = [1, 2];
+const CLIENTS: u64 = 8;
+/// Photos of each volume at first, and how many more come with each start.
+const FIRST: u64 = 1600;
+const MORE: u64 = 40;
+
+fn path(volume: u32, key: u64) -> String {
+    format!("/{volume}/{key}/0/{COOKIE}")
+}
+
+/// What a photo holds: another thing for each volume.
+fn content(volume: u32, key: u64) -> Vec<u8> {
+    let seed = u64::from(volume) << 32 | key;
+    bytes(seed, 600 + usize::try_from(key % 500).unwrap())
+}
+
+fn each(daemon: &Daemon, keys: std::ops::Range<u64>, work: fn(&mut Client, u32, u64)) {
+    let address = daemon.data;
+    std::thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let keys = keys.clone();
+            scope.spawn(move || {
+                let mut connection = Client::connect(address).unwrap();
+                for key in keys.filter(|key| key % CLIENTS == client) {
+                    VOLUMES.iter().for_each(|volume| work(&mut connection, *volume, key));
+                }
+            });
+        }
+    });
+}
+
+fn fill(daemon: &Daemon, keys: std::ops::Range<u64>) {
+    each(daemon, keys, |client, volume, key| {
+        let reply = client.put(&path(volume, key), &content(volume, key)).unwrap();
+        assert_eq!(reply.status, 201, "{}", reply.text());
+    });
+}
+
+fn verify(daemon: &Daemon, keys: std::ops::Range<u64>) {
+    each(daemon, keys, |client, volume, key| {
+        let reply = client.get(&path(volume, key)).unwrap();
+        assert_eq!(reply.status, 200, "photo {key} of volume {volume}");
+        assert!(reply.body == content(volume, key), "photo {key} of volume {volume}");
+    });
+}
+
+fn volumes(daemon: &Daemon) -> [Value; 2] {
+    VOLUMES.map(|id| {
+        let reply = daemon.admin(&format!("/volumes/{id}"));
+        serde_json::from_slice(&reply.body).unwrap()
+    })
+}
+
+fn field(volume: &Value, name: &str) -> u64 {
+    volume[name].as_u64().unwrap_or_else(|| panic!("{name} in {volume}"))
+}
+
+fn file(dir: &Path, volume: u32) -> PathBuf {
+    dir.join(format!("data/{volume}.0.ckpt"))
+}
+
+/// Waits until both volumes have checkpoints that are not old.
+fn settle(daemon: &Daemon) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let is_fresh = |volume: &Value| {
+        field(volume, "checkpoint_tail") > 0 && field(volume, "checkpoint_age") < 1 << 20
+    };
+    while !volumes(daemon).iter().all(is_fresh) {
+        assert!(Instant::now() < deadline, "{:?}", volumes(daemon));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+type Change<'a> = &'a dyn Fn(&Path);
+
+#[test]
+fn every_photo_is_there_whatever_became_of_the_checkpoints() {
+    let dir = data_dir();
+    let options = Options {
+        shards: 2,
+        config: "checkpoint_interval = \"1MiB\"\n".to_owned(),
+        ..Options::default()
+    };
+    let daemon = Daemon::start(dir.path(), &options);
+    let mut admin = Client::connect(daemon.admin).unwrap();
+    let made = admin.request("POST", "/volumes", &[], Some(b"{\"id\": 2}")).unwrap();
+    assert!([201, 202].contains(&made.status), "{}", made.text());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while daemon.admin("/volumes/2").text().contains("creating") || !daemon.ready() {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    fill(&daemon, 0..FIRST / 2);
+    assert!(daemon.stop().success());
+    let older = VOLUMES.map(|volume| std::fs::read(file(dir.path(), volume)).unwrap());
+
+    // After a stop in order nothing is to be read but what might follow.
+    let daemon = Daemon::start(dir.path(), &options);
+    for volume in volumes(&daemon) {
+        assert_eq!(field(&volume, "checkpoint_age"), 0, "{volume}");
+        assert_eq!(field(&volume, "checkpoint_tail"), field(&volume, "tail"), "{volume}");
+        assert_eq!(field(&volume, "checkpoints_discarded"), 0, "{volume}");
+        assert!(field(&volume, "open_read") <= 2 << 20, "{volume}");
+    }
+    verify(&daemon, 0..FIRST / 2);
+    fill(&daemon, FIRST / 2..FIRST);
+    settle(&daemon);
+    daemon.kill();
+
+    let edit = |dir: &Path, change: &dyn Fn(&mut Vec<u8>)| {
+        for volume in VOLUMES {
+            let mut bytes = std::fs::read(file(dir, volume)).unwrap();
+            change(&mut bytes);
+            std::fs::write(file(dir, volume), bytes).unwrap();
+        }
+    };
+    // Whether it is used, whether it is discarded.
+    let changes: [(&str, bool, bool, Change<'_>); 6] = [
+        ("intact", true, false, &|_| ()),
+        ("deleted", false, false, &|dir| {
+            VOLUMES.iter().for_each(|volume| std::fs::remove_file(file(dir, *volume)).unwrap());
+        }),
+        ("truncated", false, true, &|dir| edit(dir, &|bytes| bytes.truncate(6000))),
+        ("swapped", false, true, &|dir| {
+            let [one, other] = VOLUMES.map(|volume| file(dir, volume));
+            let aside = dir.join("aside");
+            std::fs::rename(&one, &aside).unwrap();
+            std::fs::rename(&other, &one).unwrap();
+            std::fs::rename(&aside, &other).unwrap();
+        }),
+        ("bit-flipped", false, true, &|dir| edit(dir, &|bytes| bytes[5000] ^= 4)),
+        ("older", true, false, &|dir| {
+            for (volume, older) in VOLUMES.iter().zip(&older) {
+                std::fs::write(file(dir, *volume), older).unwrap();
+            }
+        }),
+    ];
+    let mut there = FIRST;
+    for (what, used, discarded, change) in changes {
+        change(dir.path());
+        let daemon = Daemon::start(dir.path(), &options);
+        let log = daemon.log_text();
+        for volume in volumes(&daemon) {
+            assert_eq!(
+                field(&volume, "checkpoints_discarded"),
+                u64::from(discarded),
+                "{what}: {log}"
+            );
+            // One that is written soon after the start is none that was used.
+            let mine = field(&volume, "checkpoints") > 0;
+            assert!(mine || used == (field(&volume, "checkpoint_tail") > 0), "{what}: {volume}");
+        }
+        verify(&daemon, 0..there);
+        fill(&daemon, there..there + MORE);
+        there += MORE;
+        settle(&daemon);
+        daemon.kill();
+    }
+    let daemon = Daemon::start(dir.path(), &options);
+    verify(&daemon, 0..there);
+    let warnings = daemon.log_text().matches("the checkpoint cannot be used").count();
+    assert_eq!(warnings, 6, "{}", daemon.log_text());
+
+    // With the volume goes what was saved of it.
+    let deleted = admin_request(&daemon, "DELETE", "/volumes/2");
+    assert!([200, 204].contains(&deleted), "{deleted}");
+    assert!(!file(dir.path(), 2).exists() && file(dir.path(), 1).exists());
+    assert!(daemon.stop().success());
+}
+
+fn admin_request(daemon: &Daemon, method: &str, path: &str) -> u16 {
+    Client::connect(daemon.admin).unwrap().request(method, path, &[], None).unwrap().status
+}

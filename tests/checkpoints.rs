@@ -1,0 +1,416 @@
+//! Checkpoints on the simulated disk: whatever becomes of one, a start finds just what the log holds.
+
+mod common;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use common::{COOKIE, ON_DEMAND, Process, bytes, draft, expected, pool};
+use hayloft::buffer::Pool;
+use hayloft::runtime::split_mix;
+use hayloft::sim::disk::Image;
+use hayloft::sim::fault::WRITE_AFTER_FAILURE;
+use hayloft::sim::{Fault, World};
+use hayloft::types::NeedleId;
+use hayloft::volume::{
+    CheckpointFigures, Checkpointing, DamagedPlace, Expected, Location, NewNeedle, Volume,
+};
+
+const FILE: &str = "1.0.vol";
+const CHECKPOINT: &str = "1.0.ckpt";
+const UNFINISHED: &str = "1.0.ckpt.new";
+const SIZE: u64 = 48 << 20;
+/// Needles that are there from the beginning: enough for several segments of the index.
+const BASE: u64 = 24_000;
+
+fn id(n: u64) -> NeedleId {
+    NeedleId::new(n / 2, u32::try_from(n % 2).unwrap())
+}
+
+fn as_volume(checkpoints: Option<Checkpointing>, hash_bits: Option<u32>) -> Expected {
+    Expected { hash_bits, checkpoints, ..expected() }
+}
+
+fn start(seed: u64, image: &Image, pool: &Pool) -> Process {
+    Process::start(seed, image, pool)
+}
+
+fn checkpoint(process: &mut Process, volume: &Rc<Volume>) -> bool {
+    let volume = Rc::clone(volume);
+    process.run(async move { volume.checkpoint().await }).unwrap()
+}
+
+/// Many needles, after a kill and with a checkpoint of all of them.
+fn filled() -> Image {
+    let pool = pool(16 << 20);
+    let mut process = start(1, &Image::default(), &pool);
+    process.create(SIZE);
+    let volume = process.open_as(as_volume(Some(ON_DEMAND), None)).unwrap();
+    for batch in 0..BASE / 800 {
+        let needles = (0..800).map(|n| {
+            let draft = draft(&pool, b"at first");
+            NewNeedle { id: id(batch * 800 + n), cookie: COOKIE, draft }
+        });
+        let (needles, volume) = (needles.collect(), Rc::clone(&volume));
+        process.run(async move { volume.put_batch(needles, None).await }).unwrap();
+    }
+    assert!(checkpoint(&mut process, &volume));
+    process.image()
+}
+
+/// What a start finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Found {
+    places: Vec<Location>,
+    live: u64,
+    needles: u64,
+    tail: u64,
+    version: u64,
+    damage: Vec<DamagedPlace>,
+}
+
+fn found(image: &Image, expected: Expected, pool: &Pool) -> (Found, CheckpointFigures) {
+    let mut process = start(3, image, pool);
+    let volume = process.open_as(expected).unwrap();
+    let walk = volume.walk().unwrap();
+    let (figures, end) = (volume.figures(), volume.findings().end);
+    let found = Found {
+        places: walk.places().to_vec(),
+        live: figures.live,
+        needles: figures.needles,
+        tail: end.tail,
+        version: end.version,
+        damage: volume.damage().to_vec(),
+    };
+    (found, figures.checkpoint)
+}
+
+/// A start with what is there finds the same as one that reads the whole log: whether it used the
+/// checkpoint.
+fn same(image: &Image, hash_bits: Option<u32>, pool: &Pool, what: &str) -> bool {
+    let (with, figures) = found(image, as_volume(Some(ON_DEMAND), hash_bits), pool);
+    let (without, _) = found(image, as_volume(None, hash_bits), pool);
+    assert!(with == without, "{what}: {} and {} needles", with.needles, without.needles);
+    let mut sorted = with.places.clone();
+    sorted.dedup_by_key(|at| at.offset);
+    assert_eq!(sorted.len() as u64, with.needles, "{what}: each is there once");
+    figures.opened_from > 65_536
+}
+
+/// Writes at random, some at once, while checkpoints are made, and remembers moments.
+fn history(seed: u64, base: &Image, hash_bits: Option<u32>, pool: &Pool) -> Vec<Image> {
+    let mut process = start(seed, base, pool);
+    process.runtime.shuffle(seed | 1);
+    let volume = process.open_as(as_volume(Some(ON_DEMAND), hash_bits)).unwrap();
+    let moments = Rc::new(RefCell::new(Vec::new()));
+    let (sink, state) = (Rc::clone(&moments), Cell::new(seed ^ 77));
+    process.world.on_event(move |snapshot| {
+        let mut draws = state.get();
+        if split_mix(&mut draws).is_multiple_of(12) {
+            let wreck = snapshot.wreck();
+            let survivors = split_mix(&mut draws);
+            let changes = split_mix(&mut draws) as usize % (wreck.changes() + 1);
+            let image = match survivors % 3 {
+                0 => snapshot.image(),
+                1 => wreck.image(|n| (survivors >> (n % 60)) & 1 == 1, changes),
+                _ => wreck.image(|_| survivors & 8 == 0, changes),
+            };
+            sink.borrow_mut().push(image);
+        }
+        state.set(draws);
+    });
+    let left = Rc::new(Cell::new(0));
+    for client in 0..6_u64 {
+        let (volume, handle, left) =
+            (Rc::clone(&volume), process.runtime.handle().clone(), Rc::clone(&left));
+        left.set(left.get() + 1);
+        let mut state = seed ^ client << 40;
+        process.runtime.handle().spawn(async move {
+            for step in 0..12 {
+                let draw = split_mix(&mut state);
+                // A few are written again and again, others once.
+                let few = if draw & 1 == 0 { 8 } else { BASE + 200 };
+                let id = id(draw / 16 % few);
+                match draw / 2 % 4 {
+                    0 => drop(volume.delete(id, COOKIE, None).await),
+                    _ => {
+                        let data = bytes(draw, 20 + draw as usize / 64 % 600);
+                        let put = volume.put(id, COOKIE, draft(handle.pool(), &data), None);
+                        put.await.unwrap();
+                    }
+                }
+                if client == 0 && step % 4 == 1 {
+                    volume.checkpoint().await.unwrap();
+                }
+            }
+            left.set(left.get() - 1);
+        });
+    }
+    let handle = process.runtime.handle().clone();
+    process.run(async move {
+        while left.get() > 0 {
+            handle.sleep_until(handle.now() + 100_000).await;
+        }
+    });
+    let mut moments = moments.take();
+    moments.push(process.image());
+    process.close(&volume);
+    moments.push(process.image());
+    moments
+}
+
+#[test]
+fn a_start_finds_what_the_log_holds_whenever_it_was_cut_off() {
+    let pool = pool(16 << 20);
+    let base = filled();
+    let (mut used, mut looked) = (0, 0);
+    for seed in 1..=12 {
+        for (n, image) in history(seed, &base, None, &pool).iter().enumerate() {
+            used += u64::from(same(image, None, &pool, &format!("seed {seed}, moment {n}")));
+            looked += 1;
+        }
+    }
+    println!("{used} of {looked} starts used a checkpoint");
+    assert!(looked > 60 && used == looked, "{used} of {looked}");
+}
+
+#[test]
+fn a_start_finds_what_the_log_holds_when_many_share_a_hash() {
+    let pool = pool(16 << 20);
+    let mut process = start(1, &Image::default(), &pool);
+    process.create(1 << 20);
+    let image = process.image();
+    let mut used = 0;
+    for seed in 1..=60 {
+        // Few bits: more of one hash than the table has room for.
+        let bits = Some(u32::try_from(seed % 3).unwrap());
+        for (n, image) in history(seed, &image, bits, &pool).iter().enumerate() {
+            used += u64::from(same(image, bits, &pool, &format!("seed {seed}, moment {n}")));
+        }
+    }
+    assert!(used > 200, "{used}");
+}
+
+#[test]
+fn an_old_checkpoint_is_as_good() {
+    let pool = pool(16 << 20);
+    let moments = history(31, &filled(), None, &pool);
+    let last = moments.last().unwrap();
+    for (n, before) in moments.iter().enumerate() {
+        let mut image = last.clone();
+        image.files.insert(CHECKPOINT.to_owned(), before.files[CHECKPOINT].clone());
+        assert!(same(&image, None, &pool, &format!("of moment {n}")));
+    }
+    // But not one that is newer than the log.
+    let mut discarded = 0;
+    for (n, before) in moments.iter().enumerate() {
+        let mut image = before.clone();
+        image.files.insert(CHECKPOINT.to_owned(), last.files[CHECKPOINT].clone());
+        discarded += u64::from(!same(&image, None, &pool, &format!("log of moment {n}")));
+    }
+    assert!(discarded > 3, "{discarded}");
+}
+
+/// A volume with a few needles and a checkpoint, closed in order.
+fn small(pool: &Pool) -> Image {
+    let mut process = start(1, &Image::default(), pool);
+    process.create(1 << 20);
+    let volume = process.open_as(as_volume(Some(ON_DEMAND), None)).unwrap();
+    for n in 0..40 {
+        process.put(&volume, id(n % 30), &bytes(n, 100)).unwrap();
+    }
+    process.put_large(&volume, id(50), &bytes(50, 70_000), &[65_536]).unwrap();
+    process.delete(&volume, id(3)).unwrap();
+    process.close(&volume);
+    process.image()
+}
+
+#[test]
+fn a_clean_stop_leaves_nothing_to_read() {
+    let pool = pool(8 << 20);
+    let image = small(&pool);
+    let (_, figures) = found(&image, as_volume(Some(ON_DEMAND), None), &pool);
+    assert_eq!((figures.tail, figures.age, figures.discarded), (figures.opened_from, 0, 0));
+    assert!(same(&image, None, &pool, "closed in order"));
+
+    // What is fresh is not written again.
+    let mut process = start(5, &image, &pool);
+    let volume = process.open_as(as_volume(Some(ON_DEMAND), None)).unwrap();
+    assert!(!checkpoint(&mut process, &volume));
+    process.close(&volume);
+    assert_eq!(volume.figures().checkpoint.written, 0);
+    assert_eq!(process.image().bytes(CHECKPOINT), image.bytes(CHECKPOINT));
+}
+
+#[test]
+fn whatever_bit_is_wrong_in_it_the_log_wins() {
+    let pool = pool(8 << 20);
+    let image = small(&pool);
+    let len = image.bytes(CHECKPOINT).len();
+    let (truth, figures) = found(&image, as_volume(None, None), &pool);
+    assert!(figures.len == 0 && len < 64 << 10, "{len}");
+    let mut discarded = 0;
+    for byte in (0..len).filter(|byte| byte % 61 == 0 || byte % 4096 < 200) {
+        let mut image = image.clone();
+        image.file(CHECKPOINT).flip(byte, (byte % 8) as u32);
+        let (now, figures) = found(&image, as_volume(Some(ON_DEMAND), None), &pool);
+        assert_eq!(now, truth, "byte {byte}");
+        discarded += figures.discarded;
+    }
+    assert!(discarded > 500, "{discarded}");
+    for end in (0..len).step_by(4096).chain([1, 511, len - 1]) {
+        let mut image = image.clone();
+        image.edit(CHECKPOINT, |bytes| bytes.truncate(end));
+        let (now, figures) = found(&image, as_volume(Some(ON_DEMAND), None), &pool);
+        assert_eq!(now, truth, "truncated to {end}");
+        // What was reserved behind the last piece may be missing.
+        assert!(figures.discarded == 1 || end > 16_384, "truncated to {end}");
+    }
+}
+
+#[test]
+fn one_of_another_file_is_not_taken() {
+    let pool = pool(8 << 20);
+    let (image, mut foreign) = (small(&pool), filled());
+    foreign.files.insert(CHECKPOINT.to_owned(), image.files[CHECKPOINT].clone());
+    assert!(!same(&foreign, None, &pool, "of a smaller file"));
+    // An index whose hashes are cut otherwise.
+    assert!(!same(&image, Some(4), &pool, "of another index"));
+}
+
+#[test]
+fn damage_in_front_of_a_checkpoint_and_behind_it() {
+    let pool = pool(8 << 20);
+    let mut process = start(1, &small(&pool), &pool);
+    let volume = process.open_as(as_volume(Some(ON_DEMAND), None)).unwrap();
+    let front = volume.findings().end.tail;
+    for n in 0..6 {
+        process.put(&volume, id(n), &bytes(n + 90, 3000)).unwrap();
+    }
+    process.delete(&volume, id(2)).unwrap();
+    let image = process.image();
+    let tail = volume.figures().used - 4096;
+    for at in (front..tail).step_by(512) {
+        let mut image = image.clone();
+        // The header, or the record.
+        image.file(FILE).flip(usize::try_from(at).unwrap() + 40, 2);
+        assert!(same(&image, None, &pool, &format!("damage at byte {at}")));
+    }
+    // What a start found stays known, also when nobody reads that part of the log again.
+    let mut image = image;
+    let needle = usize::try_from(front).unwrap() + 512;
+    image.edit(FILE, |bytes| bytes[needle..needle + 4096 - 512].fill(7));
+    let mut process = start(7, &image, &pool);
+    let volume = process.open_as(as_volume(Some(ON_DEMAND), None)).unwrap();
+    assert!(!volume.damage().is_empty());
+    let damage = volume.damage().to_vec();
+    process.close(&volume);
+    let (after, figures) = found(&process.image(), as_volume(Some(ON_DEMAND), None), &pool);
+    assert_eq!((after.damage, figures.age), (damage, 0));
+}
+
+#[test]
+fn they_are_written_after_so_much_log_and_when_a_start_read_so_much() {
+    let pool = pool(8 << 20);
+    let policy = Checkpointing { interval: 64 << 10, rate: 1 << 20 };
+    let mut process = start(1, &Image::default(), &pool);
+    process.create(1 << 20);
+    let volume = process.open_as(as_volume(Some(policy), None)).unwrap();
+    for n in 0..60 {
+        process.put(&volume, id(n), &bytes(n, 5000)).unwrap();
+    }
+    let idle = |process: &mut Process, seconds: u64| {
+        let handle = process.runtime.handle().clone();
+        process
+            .run(async move { handle.sleep_until(handle.now() + seconds * 1_000_000_000).await });
+    };
+    idle(&mut process, 2);
+    let figures = volume.figures().checkpoint;
+    assert!((2..=9).contains(&figures.written), "{figures:?}");
+    assert!(figures.age < policy.interval && figures.last_ns > 0, "{figures:?}");
+    let written = figures.written;
+    idle(&mut process, 100);
+    assert_eq!(volume.figures().checkpoint.written, written, "an idle volume writes none");
+
+    let mut image = process.image();
+    assert!(same(&image, None, &pool, "in the background"));
+    image.files.remove(CHECKPOINT);
+    let mut process = start(5, &image, &pool);
+    let volume = process.open_as(as_volume(Some(policy), None)).unwrap();
+    idle(&mut process, 2);
+    assert_eq!(volume.figures().checkpoint.written, 1);
+    assert!(same(&process.image(), None, &pool, "soon after a start"));
+}
+
+#[test]
+fn one_that_cannot_be_written_harms_nothing_and_is_tried_again() {
+    let pool = pool(8 << 20);
+    let image = small(&pool);
+    let before = image.bytes(CHECKPOINT);
+    let policy = Checkpointing { interval: 4096, rate: 64 << 20 };
+    let faults =
+        [Fault::Errno(28), Fault::Errno(5), Fault::Short(512), Fault::Dropped, Fault::Kept];
+    let begin = || {
+        let mut process = Process::start_in(World::new(9, &image), 9, &pool);
+        let volume = process.open_as(as_volume(Some(ON_DEMAND), None)).unwrap();
+        process.put(&volume, id(4), b"later").unwrap();
+        (process, volume)
+    };
+    let (mut process, volume) = begin();
+    let operations = process.world.operations();
+    assert!(checkpoint(&mut process, &volume));
+    let operations = process.world.operations() - operations;
+    let mut failures = 0;
+    for fault in faults {
+        for n in 0..operations {
+            let (mut process, volume) = begin();
+            process.world.fail(n, fault);
+            let made = {
+                let volume = Rc::clone(&volume);
+                process.run(async move { volume.checkpoint().await })
+            };
+            failures += u64::from(made.is_err());
+            assert_eq!(process.world.count(WRITE_AFTER_FAILURE), 0, "{fault:?} at {n}");
+            let image = process.image();
+            assert!(same(&image, None, &pool, &format!("{fault:?} at {n}")));
+            assert!(!image.files.contains_key(UNFINISHED) || made.is_err());
+            let whole = image.files.get(CHECKPOINT).expect("there is one at any time");
+            assert!(made.is_ok() || whole.to_vec() == before || n > 6, "{fault:?} at {n}");
+            // The volume goes on, and so do its checkpoints.
+            assert!(!volume.poisoned());
+            process.put(&volume, id(5), b"and on").unwrap();
+            assert!(checkpoint(&mut process, &volume));
+            assert!(same(&process.image(), None, &pool, &format!("after {fault:?} at {n}")));
+        }
+    }
+    assert!(failures > 20, "{failures}");
+
+    // By itself, after a pause.
+    let mut process = start(11, &image, &pool);
+    let volume = process.open_as(as_volume(Some(policy), None)).unwrap();
+    process.put(&volume, id(4), b"later").unwrap();
+    process.world.fail(2, Fault::Errno(28));
+    let handle = process.runtime.handle().clone();
+    process.run(async move { handle.sleep_until(handle.now() + 60_000_000_000).await });
+    let figures = volume.figures().checkpoint;
+    assert_eq!((figures.failed, figures.written, figures.age), (1, 1, 0), "{figures:?}");
+}
+
+#[test]
+fn a_removed_volume_leaves_none_and_a_new_one_takes_none() {
+    let pool = pool(8 << 20);
+    let image = small(&pool);
+    let mut process = start(1, &image, &pool);
+    let handle = process.runtime.handle().clone();
+    process
+        .run(async move { hayloft::volume::remove(&handle, hayloft::op::DirId(0), 1, 0).await })
+        .unwrap();
+    assert!(process.image().files.is_empty());
+
+    // One that was left all the same is of a file that is no more.
+    let mut process = start(2, &Image::default(), &pool);
+    process.create(1 << 20);
+    let mut empty = process.image();
+    empty.files.insert(CHECKPOINT.to_owned(), image.files[CHECKPOINT].clone());
+    assert!(!same(&empty, None, &pool, "left by another"));
+}
