@@ -7,13 +7,15 @@ use std::rc::Rc;
 
 use common::{COOKIE, ON_DEMAND, Process, bytes, draft, expected, pool};
 use hayloft::buffer::Pool;
+use hayloft::op::DirId;
 use hayloft::runtime::split_mix;
 use hayloft::sim::disk::Image;
 use hayloft::sim::fault::WRITE_AFTER_FAILURE;
 use hayloft::sim::{Fault, World};
 use hayloft::types::NeedleId;
 use hayloft::volume::{
-    CheckpointFigures, Checkpointing, DamagedPlace, Expected, Location, NewNeedle, Volume,
+    self, CheckpointFigures, Checkpointing, DamagedPlace, Expected, Location, NewNeedle, Progress,
+    Surroundings, Volume,
 };
 
 const FILE: &str = "1.0.vol";
@@ -269,6 +271,28 @@ fn whatever_bit_is_wrong_in_it_the_log_wins() {
 }
 
 #[test]
+fn a_start_says_how_far_it_is() {
+    let pool = pool(16 << 20);
+    let mut image = filled();
+    image.files.remove(CHECKPOINT);
+    let mut process = start(1, &image, &pool);
+    let handle = process.runtime.handle().clone();
+    let seen = process.run(async move {
+        let seen = RefCell::new(Vec::new());
+        let progress = |so_far: Progress| seen.borrow_mut().push(so_far);
+        let surroundings = Surroundings { progress: &progress, turns: None };
+        let expected = as_volume(Some(ON_DEMAND), None);
+        let opened = volume::open_among(&handle, DirId(0), &expected, surroundings).await;
+        opened.unwrap();
+        seen.into_inner()
+    });
+    assert!(seen.len() > 20 && seen.is_sorted_by_key(|so_far| so_far.done));
+    assert!(seen.iter().all(|so_far| so_far.done <= so_far.total));
+    let last = seen.last().unwrap();
+    assert_eq!(last.done, last.total);
+}
+
+#[test]
 fn one_of_another_file_is_not_taken() {
     let pool = pool(8 << 20);
     let (image, mut foreign) = (small(&pool), filled());
@@ -402,9 +426,7 @@ fn a_removed_volume_leaves_none_and_a_new_one_takes_none() {
     let image = small(&pool);
     let mut process = start(1, &image, &pool);
     let handle = process.runtime.handle().clone();
-    process
-        .run(async move { hayloft::volume::remove(&handle, hayloft::op::DirId(0), 1, 0).await })
-        .unwrap();
+    process.run(async move { volume::remove(&handle, DirId(0), 1, 0).await }).unwrap();
     assert!(process.image().files.is_empty());
 
     // One that was left all the same is of a file that is no more.

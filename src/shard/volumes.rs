@@ -1,6 +1,6 @@
 //! The volumes of one shard: opening them, doing what is asked of them, and their figures.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -11,9 +11,10 @@ use super::task::{Conditions, Outcome, Task, Want};
 use crate::buffer::Buf;
 use crate::metrics::{VolumeMetrics, VolumeState};
 use crate::op::{DirId, Op};
-use crate::runtime::{Handle, join};
+use crate::runtime::{Handle, KeyLocks, join};
 use crate::volume::{
-    self, Check, Existing, Expected, GetError, OpenError, Progress, Refusal, Volume,
+    self, Check, Existing, Expected, GetError, OpenError, Progress, Refusal, Surroundings, Turns,
+    Volume,
 };
 
 /// Pause before opening a volume is tried again for want of buffers (nanoseconds).
@@ -55,6 +56,8 @@ pub struct Volumes {
     entries: RefCell<BTreeMap<u32, Entry>>,
     /// Data directories that are open.
     dirs: RefCell<BTreeMap<PathBuf, DirId>>,
+    /// Whose turn it is to write a checkpoint.
+    turns: OnceCell<Turns>,
     /// What deleted volumes counted: counters never go back.
     gone: volume::Stats,
 }
@@ -115,6 +118,7 @@ impl Volumes {
         let id = assignment.expected.volume.0;
         let dir = self.dir(handle, &assignment.dir).await;
         let began = handle.now();
+        let turns = self.turns.get_or_init(|| Rc::new(KeyLocks::new(handle)));
         let (metrics, told) = (&assignment.metrics, Cell::new(began));
         let progress = |Progress { done, total }: Progress| {
             metrics.recovered_bytes.set(done);
@@ -125,7 +129,8 @@ impl Volumes {
             }
         };
         let opened = loop {
-            match volume::open_telling(handle, dir, &assignment.expected, &progress).await {
+            let surroundings = Surroundings { progress: &progress, turns: Some(turns) };
+            match volume::open_among(handle, dir, &assignment.expected, surroundings).await {
                 // Clients of other volumes have them all for the moment.
                 Err(OpenError::NoBuffer) => handle.sleep_until(handle.now() + RETRY_NS).await,
                 opened => break opened,

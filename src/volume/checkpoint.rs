@@ -28,7 +28,7 @@ use crate::limits::{
     BLOCK, CHECKPOINT_BUFFER_WAIT_NS, CHECKPOINT_RETRY_MAX_NS, CHECKPOINT_RETRY_NS, LOG_START,
 };
 use crate::op::{DirId, FileId, Op, Piece};
-use crate::runtime::{Event, Handle, Signal};
+use crate::runtime::{Event, Handle, KeyLocks, Signal};
 
 /// When and how fast checkpoints are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,9 +87,14 @@ pub fn unfinished_name(volume: u32, generation: u64) -> CString {
     CString::new(name.replace(".vol", ".ckpt.new")).expect("digits and dots")
 }
 
+/// Whose turn it is to write a checkpoint to a data directory.
+pub type Turns = Rc<KeyLocks<DirId>>;
+
 /// The checkpoints of a volume.
 pub struct Checkpoints {
     dir: DirId,
+    /// Shared with the other volumes of the shard.
+    turns: Option<Turns>,
     /// Nothing when the volume has none.
     policy: Option<Checkpointing>,
     figures: Cell<CheckpointFigures>,
@@ -109,12 +114,13 @@ impl Checkpoints {
     pub fn new(
         handle: &Handle,
         dir: DirId,
+        turns: Option<Turns>,
         policy: Option<Checkpointing>,
-        figures: CheckpointFigures,
-        exact: bool,
+        (figures, exact): (CheckpointFigures, bool),
     ) -> Self {
         Self {
             dir,
+            turns,
             policy,
             figures: Cell::new(figures),
             exact: Cell::new(exact),
@@ -192,6 +198,14 @@ async fn run(volume: &Volume) {
         if handle.now() < not_before {
             checkpoints.work.wait_until(not_before).await;
             continue;
+        }
+        // After an upgrade all volumes need one at once.
+        let _turn = match &checkpoints.turns {
+            Some(turns) => Some(turns.lock(checkpoints.dir).await),
+            None => None,
+        };
+        if checkpoints.stop.get() {
+            return;
         }
         let rate = checkpoints.policy.map_or(0, |policy| policy.rate);
         // What became of it is told.

@@ -38,7 +38,7 @@ use std::rc::Rc;
 
 pub use append::Log;
 pub use body::Body;
-pub use checkpoint::{CheckpointFigures, Checkpointing, NotWritten};
+pub use checkpoint::{CheckpointFigures, Checkpointing, NotWritten, Turns};
 pub use create::{Preallocation, create, file_name, remove};
 pub use draft::Draft;
 pub use error::{Damage, GetError, IoError, OpenError, Refusal, StateError};
@@ -46,7 +46,7 @@ pub use findings::{Findings, SuperblockCopy};
 pub use format::{Superblock, VolumeState};
 pub use index::{Hasher, Location};
 pub use io::Stats;
-pub use open::{Expected, open, open_read_only, open_telling};
+pub use open::{Expected, Surroundings, open, open_among, open_read_only};
 pub use read::Needle;
 pub use recover::{DamagedPlace, Ending, LogEnd, Progress};
 pub use upload::Upload;

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::rc::Rc;
 
 use super::append::{self, Log};
-use super::checkpoint::{self, CheckpointFigures, Checkpointing, Checkpoints};
+use super::checkpoint::{self, CheckpointFigures, Checkpointing, Checkpoints, Turns};
 use super::create::file_name;
 use super::error::{IoError, OpenError};
 use super::findings::{Findings, SuperblockCopy};
@@ -48,20 +48,32 @@ pub async fn open(
     dir: DirId,
     expected: &Expected,
 ) -> Result<Rc<Volume>, OpenError> {
-    open_for(handle, dir, expected, Purpose::Serve, &|_| ()).await
+    open_for(handle, dir, expected, Purpose::Serve, ALONE).await
 }
 
-/// The same; `progress` is told now and then how far it is.
+/// What surrounds a volume that is opened.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Told now and then how far it is.
+    pub progress: &'a dyn Fn(Progress),
+    /// Checkpoints are written in turn with other volumes of the shard.
+    pub turns: Option<&'a Turns>,
+}
+
+/// None.
+const ALONE: Surroundings<'static> = Surroundings { progress: &|_| (), turns: None };
+
+/// The same, beside others.
 ///
 /// # Errors
 /// See [`OpenError`].
-pub async fn open_telling(
+pub async fn open_among(
     handle: &Handle,
     dir: DirId,
     expected: &Expected,
-    progress: &dyn Fn(Progress),
+    surroundings: Surroundings<'_>,
 ) -> Result<Rc<Volume>, OpenError> {
-    open_for(handle, dir, expected, Purpose::Serve, progress).await
+    open_for(handle, dir, expected, Purpose::Serve, surroundings).await
 }
 
 /// Opens a volume file to be looked at, and recovers it as [`open`] does, but only in memory: nothing of
@@ -75,7 +87,7 @@ pub async fn open_read_only(
     dir: DirId,
     expected: &Expected,
 ) -> Result<Rc<Volume>, OpenError> {
-    open_for(handle, dir, expected, Purpose::Look, &|_| ()).await
+    open_for(handle, dir, expected, Purpose::Look, ALONE).await
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -89,7 +101,7 @@ async fn open_for(
     dir: DirId,
     expected: &Expected,
     purpose: Purpose,
-    progress: &dyn Fn(Progress),
+    surroundings: Surroundings<'_>,
 ) -> Result<Rc<Volume>, OpenError> {
     let name = file_name(expected.volume.0, expected.generation);
     let name = CString::new(name).expect("digits and dots");
@@ -99,7 +111,7 @@ async fn open_for(
     let id = FileId(u32::try_from(number).expect("a file number"));
     let file = Rc::new(VolumeFile::new(handle, id));
     let place = (dir, id);
-    let opened = open_file(handle, place, Rc::clone(&file), expected, purpose, progress).await;
+    let opened = open_file(handle, place, Rc::clone(&file), expected, purpose, surroundings).await;
     if opened.is_err() {
         file.close().await;
     }
@@ -112,7 +124,7 @@ async fn open_file(
     file: Rc<VolumeFile>,
     expected: &Expected,
     purpose: Purpose,
-    progress: &dyn Fn(Progress),
+    surroundings: Surroundings<'_>,
 ) -> Result<Rc<Volume>, OpenError> {
     if purpose == Purpose::Serve && !chosen(Sabotage::SkipSyncAtOpen) {
         // What is read from here on will be built upon: it must not be something that only the
@@ -143,14 +155,15 @@ async fn open_file(
         hasher,
         size: superblock.size,
         segments_max: expected.segments_max.unwrap_or(usize::MAX),
-        progress,
+        progress: surroundings.progress,
     };
     let policy = expected.checkpoints.filter(|_| purpose == Purpose::Serve);
     let (recovered, figures, exact) = match policy {
         Some(_) => recover_from_checkpoint(handle, dir, &superblock, &log_file).await?,
         None => (recover(&log_file, None).await?, CheckpointFigures::default(), false),
     };
-    let checkpoints = Checkpoints::new(handle, dir, policy, figures, exact);
+    let turns = surroundings.turns.cloned();
+    let checkpoints = Checkpoints::new(handle, dir, turns, policy, (figures, exact));
     let unread = unread + recovered.unread;
     let block = handle.pool().alloc(BLOCK as usize).ok_or(OpenError::NoBuffer)?;
     let log = match purpose {
@@ -217,7 +230,7 @@ async fn recover_from_checkpoint(
             (figures.tail, figures.len) = (saved.covers.tail, len);
             exact = saved.covers == saved.reached;
             let reached = saved.reached.tail;
-            let recovered = recover(log, Some(saved)).await?;
+            let recovered = recover(log, Some(*saved)).await?;
             if recovered.end.tail >= reached || chosen(Sabotage::CheckpointBeforeLog) {
                 figures.opened_from = recovered.began;
                 figures.opened_read = recovered.bytes_read;

@@ -26,7 +26,7 @@ pub enum Loaded {
     /// There is one that cannot be used, and why.
     Useless(String),
     /// There is one, of so many bytes.
-    Usable(Saved, u64),
+    Usable(Box<Saved>, u64),
 }
 
 /// Reads the checkpoint of a volume file.
@@ -90,7 +90,7 @@ async fn load_file(
             }
         }
     }
-    Ok(Loaded::Usable(saved, len))
+    Ok(Loaded::Usable(Box::new(saved), len))
 }
 
 fn is_of(end: &LogEnd, sequence: u64, len: u64, sum: u64) -> bool {

@@ -432,16 +432,16 @@ pub fn encode_damage(places: &[DamageRecord], out: &mut [u8]) -> usize {
 pub fn decode_damage(payload: &[u8], count: u32) -> Option<impl Iterator<Item = DamageRecord>> {
     let whole = payload.len() == (count as usize).checked_mul(DAMAGE_LEN)?;
     let mut input = Decoder::new(payload);
-    let mut place = move |_| {
+    let place = move |_| {
         let (offset, len, key, alt) = (input.u64(), input.u64(), input.u64(), input.u32());
         DamageRecord { offset, len, id: (input.u32() != 0).then_some((key, alt)) }
     };
-    whole.then(|| (0..count).map(move |n| place(n)))
+    whole.then(|| (0..count).map(place))
 }
 
 const _: () = assert!(PAYLOAD_AT + HEADER_LEN <= BLOCK as usize);
 const _: () = assert!(PAYLOAD_AT + FOOTER_LEN <= BLOCK as usize);
-const _: () = assert!(PIECE_MAX as u64 % BLOCK == 0 && BLOCK.is_multiple_of(UNIT));
+const _: () = assert!((PIECE_MAX as u64).is_multiple_of(BLOCK) && BLOCK.is_multiple_of(UNIT));
 
 #[cfg(test)]
 mod tests {

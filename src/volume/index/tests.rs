@@ -373,3 +373,121 @@ proptest! {
         }
     }
 }
+
+/// Another index with what this one gives away to be saved, while `between` changes it.
+fn saved(from: &mut Index, size: u64, mut between: impl FnMut(&mut Index)) -> Option<Index> {
+    let mut saved = Index::for_volume(size);
+    let mut beside = Vec::new();
+    let mut behind = None;
+    loop {
+        let page: Vec<_> = from.beside(behind, 7).collect();
+        let Some((last, _)) = page.last() else { break };
+        behind = Some(*last);
+        beside.extend(page.into_iter().map(|(_, pair)| pair));
+        between(from);
+    }
+    let (mut at, mut end, mut len) = (0, 0, 0);
+    while let Some(part) = from.part(at) {
+        let buckets: Vec<_> = part.buckets().collect();
+        let (next, extent) =
+            saved.restore_part(at, part.prefix, part.depth, buckets.into_iter())?;
+        assert_eq!(next, part.next);
+        (at, end, len) = (next, extent.end.max(end), len + extent.len);
+        between(from);
+    }
+    if !saved.restored(at) {
+        return None;
+    }
+    let reach = saved.locations().map(|at| at.offset + at.len).max().unwrap_or(0);
+    assert_eq!((end, len), (reach, saved.locations().map(|at| at.len).sum()));
+    for (hash, entry) in beside {
+        saved.restore_beside(hash, entry);
+    }
+    Some(saved)
+}
+
+#[test]
+fn what_is_saved_is_the_same_index() {
+    for (size, count) in [(GIB, 0), (GIB, 1), (GIB, 60_000), (1024 * GIB, 200_000)] {
+        let mut index = Index::for_volume(size);
+        let alike = Hasher::with_bits(1, 0).hash(NeedleId::new(0, 0));
+        for n in 0..count {
+            index.insert(hash(n), at(n + 200));
+            if n < 100 {
+                index.insert(alike, at(n + 1));
+            }
+        }
+        let mut copy = saved(&mut index, size, |_| ()).expect("it fits");
+        assert_eq!(copy.len(), index.len());
+        for n in 0..count {
+            assert_eq!(all(&copy, hash(n)), all(&index, hash(n)));
+        }
+        assert_eq!(all(&copy, alike), all(&index, alike));
+        // It goes on like the one it was made of.
+        for n in 0..count {
+            assert!(copy.insert(hash(n + count), at(n + count + 200)));
+            assert!(n % 3 > 0 || copy.remove(hash(n), at(n + 200).offset).is_some());
+        }
+        for n in 0..count {
+            assert!(copy.contains(hash(n + count), at(n + count + 200).offset));
+            assert_eq!(copy.contains(hash(n), at(n + 200).offset), n % 3 > 0);
+        }
+    }
+}
+
+#[test]
+fn what_was_there_before_is_saved_however_the_index_changes_meanwhile() {
+    let size = 1024 * GIB;
+    let mut index = Index::for_volume(size);
+    let alike = |n| Hasher::with_bits(n, 2).hash(NeedleId::new(n, 0));
+    let before = 60_000;
+    for n in 0..before {
+        index.insert(hash(n), at(n + 1));
+    }
+    for n in 0..300 {
+        index.insert(alike(n), at(before + n + 1));
+    }
+    let mut next = before + 1000;
+    let copy = saved(&mut index, size, |index| {
+        // Kicks, steps and splits in front of and behind what is being saved; those that are alike find
+        // room when others go.
+        for _ in 0..4000 {
+            index.insert(hash(next), at(next));
+            next += 1;
+        }
+    });
+    let copy = copy.expect("it fits");
+    assert!(index.figures().steps > 100 && next > before + 100_000);
+    for n in 0..before {
+        assert!(copy.contains(hash(n), at(n + 1).offset), "{n}");
+    }
+    for n in 0..300 {
+        assert!(copy.contains(alike(n), at(before + n + 1).offset), "{n}");
+    }
+}
+
+#[test]
+fn parts_that_do_not_belong_together_make_no_index() {
+    let mut index = Index::for_volume(1024 * GIB);
+    for n in 0..50_000 {
+        index.insert(hash(n), at(n + 1));
+    }
+    let part = |from| {
+        let part = index.part(from).unwrap();
+        (part.prefix, part.depth, part.next, part.buckets().collect::<Vec<_>>())
+    };
+    let (prefix, depth, next, buckets) = part(0);
+    let mut other = Index::for_volume(1024 * GIB);
+    let mut put = |from, prefix, depth, buckets: &[_]| {
+        other.restore_part(from, prefix, depth, buckets.iter().copied()).is_some()
+    };
+    assert!(!put(0, prefix, depth + 60, &buckets));
+    assert!(!put(0, prefix + 1, depth, &buckets));
+    assert!(!put(0, prefix, depth, &buckets[1..]));
+    assert!(!put(next, prefix, depth, &buckets));
+    assert!(put(0, prefix, depth, &buckets));
+    assert!(!other.restored(next), "the rest is missing");
+    // Few buckets of another volume's arithmetic.
+    let mut smaller = Index::for_volume(GIB);
+    assert!(smaller.restore_part(0, 0, 0, buckets[..64].iter().copied()).is_none());
+}
