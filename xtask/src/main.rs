@@ -9,6 +9,7 @@ mod record;
 mod sabotage;
 mod scorecard;
 mod smuggling;
+mod start_bench;
 mod suite;
 mod xfs;
 
@@ -36,6 +37,9 @@ cargo xtask bench [FLAG...]        measures Hayloft against the device, nginx an
 cargo xtask index-bench [--entries N]
                                    measures what the index costs in memory and time with so many needles
                                    (10M), and records it there
+cargo xtask start-bench [--needles N]
+                                   measures how long a start takes with so many photos (1000000): after a stop
+                                   in order, after a kill, without a checkpoint; and records it there
 cargo xtask read-path              measures the read path of the release build and records it
                                    under bench/results/
 cargo xtask hostile                measures what clients that dawdle or hang up cost the others, and
@@ -88,6 +92,7 @@ fn main() -> ExitCode {
         ["crash-states", ref flags @ ..] => Some(crash_states::run_long(flags)),
         ["bench", ref flags @ ..] => Some(bench::bench(flags)),
         ["index-bench", ref flags @ ..] => Some(index_bench::index_bench(flags)),
+        ["start-bench", ref flags @ ..] => Some(start_bench::start_bench(flags)),
         ["read-path"] => Some(suite::read_path()),
         ["hostile"] => Some(suite::hostile()),
         ["powercut", ref flags @ ..] => Some(suite::powercut(flags)),

@@ -1,0 +1,217 @@
+//! How long a start takes: after a stop in order, after a kill, and without a checkpoint.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::record::{Record, cannot};
+use crate::suite::{cargo, root, target};
+use crate::{Failed, run};
+
+/// Needles when nobody says how many.
+const NEEDLES: u64 = 1_000_000;
+/// Of one batch.
+const BATCH: u64 = 1000;
+const COOKIE: &str = "0123456789abcdef";
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Fills a volume with so many needles (`--needles N`), measures starts and records them.
+///
+/// # Errors
+/// When the daemon cannot be built, started or filled.
+pub fn start_bench(flags: &[&str]) -> Result<(), Failed> {
+    let needles = match flags {
+        [] => NEEDLES,
+        ["--needles", number] => number
+            .parse()
+            .ok()
+            .filter(|number| (BATCH * 100..=100_000_000).contains(number))
+            .ok_or_else(|| Failed(format!("{number} is no number from 100000 to 100000000")))?,
+        _ => return Err(Failed("it takes no other flag than --needles N".to_owned())),
+    };
+    let build = ["build", "--release", "--locked", "--package", "hayloft", "--bin", "hayloft"];
+    run(&mut cargo(&build))?;
+    let dir = target().join("start-bench");
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).map_err(cannot("make", &dir))?;
+    let text = measure(&dir, needles);
+    let _ = std::fs::remove_dir_all(&dir);
+    let text = text?;
+    print!("{text}");
+    let command = format!("cargo xtask start-bench --needles {needles}");
+    let name = if needles == NEEDLES { "start".to_owned() } else { format!("start-{needles}") };
+    Record { name: &name, title: "Starts", command: &command, text: &text }.keep()
+}
+
+fn measure(dir: &Path, needles: u64) -> Result<String, Failed> {
+    let mib = needles * 1600 / (1 << 20) + 256;
+    let checkpoint = dir.join("data/1.0.ckpt");
+    let (daemon, _) = Daemon::start(dir, mib)?;
+    let began = Instant::now();
+    daemon.fill(0..needles)?;
+    let filled = began.elapsed();
+    daemon.stop()?;
+    let len = std::fs::metadata(&checkpoint).map_err(cannot("look at", &checkpoint))?.len();
+    let mut text = format!(
+        "\nOne volume with {needles} photos of 512 to 1023 bytes, one shard, direct I/O. Filled in \
+         {:.0} s. The checkpoint has {:.1} MB, {:.2} bytes for each photo.\n\n\
+         | start | ready after | opening the volume | log read |\n| --- | --- | --- | --- |\n",
+        filled.as_secs_f64(),
+        len as f64 / 1e6,
+        len as f64 / needles as f64,
+    );
+    let mut row = |what: &str, daemon: &Daemon, ready: Duration| -> Result<(), Failed> {
+        let status = daemon.admin("/volumes/1")?;
+        let [open, read] = ["open_ms", "open_read"].map(|name| number(&status, name));
+        let _ = writeln!(
+            text,
+            "| {what} | {:.2} s | {:.2} s | {:.1} MB |",
+            ready.as_secs_f64(),
+            open as f64 / 1e3,
+            read as f64 / 1e6
+        );
+        Ok(())
+    };
+    let (daemon, ready) = Daemon::start(dir, mib)?;
+    row("after a stop in order", &daemon, ready)?;
+    // More than a tenth of the interval of checkpoints.
+    let more = needles..needles + (needles / 50 / BATCH).max(1) * BATCH;
+    daemon.fill(more)?;
+    daemon.kill();
+    let (daemon, ready) = Daemon::start(dir, mib)?;
+    row("after kill -9, with a tail", &daemon, ready)?;
+    daemon.stop()?;
+    std::fs::remove_file(&checkpoint).map_err(cannot("remove", &checkpoint))?;
+    let (daemon, ready) = Daemon::start(dir, mib)?;
+    row("after a stop in order, without a checkpoint", &daemon, ready)?;
+    daemon.kill();
+    Ok(text)
+}
+
+fn number(json: &str, name: &str) -> u64 {
+    let value = json.split(&format!("\"{name}\":")).nth(1).unwrap_or_default();
+    let digits: String = value.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or(0)
+}
+
+struct Daemon {
+    child: Child,
+    data: SocketAddr,
+    admin: SocketAddr,
+}
+
+fn free_address() -> Result<SocketAddr, Failed> {
+    let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    free.map_err(|error| Failed(format!("no port is free: {error}")))
+}
+
+impl Daemon {
+    /// Starts one and waits until it is ready: how long that took.
+    fn start(dir: &Path, mib: u64) -> Result<(Self, Duration), Failed> {
+        let (data, admin) = (free_address()?, free_address()?);
+        let program: PathBuf = target().join("release/hayloft");
+        let log = dir.join("log");
+        let log = std::fs::File::create(&log).map_err(cannot("make", &log))?;
+        let began = Instant::now();
+        let child = Command::new(&program)
+            .args(["serve", "--cores", "0", "--shard-ports", "off"])
+            .args(["--listen", &data.to_string(), "--admin", &admin.to_string()])
+            .args(["--volume-size", &format!("{mib}MiB"), "--data"])
+            .arg(dir.join("data"))
+            .current_dir(root())
+            .stderr(Stdio::from(log))
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(cannot("start", &program))?;
+        let daemon = Self { child, data, admin };
+        while !daemon.admin("/readyz").is_ok_and(|reply| reply.starts_with("HTTP/1.1 200")) {
+            if began.elapsed() > PATIENCE {
+                return Err(Failed("the daemon is not ready in time".to_owned()));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok((daemon, began.elapsed()))
+    }
+
+    fn admin(&self, path: &str) -> Result<String, Failed> {
+        let mut reply = String::new();
+        let asked = TcpStream::connect(self.admin).and_then(|mut stream| {
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+            stream.read_to_string(&mut reply)
+        });
+        asked.map(|_| reply).map_err(|error| Failed(format!("the admin API: {error}")))
+    }
+
+    /// Stores photos of these keys, batch by batch.
+    fn fill(&self, keys: std::ops::Range<u64>) -> Result<(), Failed> {
+        let failed = |error: std::io::Error| Failed(format!("the data API: {error}"));
+        let mut stream = TcpStream::connect(self.data).map_err(failed)?;
+        let mut reply = vec![0; 1 << 20];
+        for first in keys.step_by(usize::try_from(BATCH).expect("1000")) {
+            let tar = tar(first);
+            let head = format!(
+                "POST /1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+                tar.len()
+            );
+            stream.write_all(head.as_bytes()).map_err(failed)?;
+            stream.write_all(&tar).map_err(failed)?;
+            let mut got = 0;
+            loop {
+                let more = stream.read(&mut reply[got..]).map_err(failed)?;
+                got += more;
+                let text = String::from_utf8_lossy(&reply[..got]);
+                if more == 0 || (got > 12 && !text.starts_with("HTTP/1.1 201")) {
+                    return Err(Failed(format!("a batch was refused: {text}")));
+                }
+                if text.ends_with(']') || text.ends_with("]\n") {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn stop(mut self) -> Result<(), Failed> {
+        let pid = self.child.id().to_string();
+        run_quietly(Command::new("kill").args(["-TERM", &pid]))?;
+        self.child.wait().map(drop).map_err(|error| Failed(format!("the daemon: {error}")))
+    }
+
+    fn kill(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn run_quietly(command: &mut Command) -> Result<(), Failed> {
+    let status = command.status().map_err(|error| Failed(format!("kill: {error}")))?;
+    if status.success() { Ok(()) } else { Err(Failed("the daemon is gone".to_owned())) }
+}
+
+/// A tar of photos with the keys from `first` on, of 512 to 1023 bytes.
+fn tar(first: u64) -> Vec<u8> {
+    let mut tar = Vec::new();
+    for key in first..first + BATCH {
+        let len = 512 + usize::try_from(key * 2_654_435_761 % 512).expect("short");
+        let mut head = [0_u8; 512];
+        let name = format!("{key}/0/{COOKIE}");
+        head[..name.len()].copy_from_slice(name.as_bytes());
+        head[100..107].copy_from_slice(b"0000644");
+        head[124..135].copy_from_slice(format!("{len:011o}").as_bytes());
+        head[136..147].copy_from_slice(b"00000000000");
+        head[148..156].fill(b' ');
+        head[156] = b'0';
+        head[257..265].copy_from_slice(b"ustar\x0000");
+        let sum: u32 = head.iter().map(|byte| u32::from(*byte)).sum();
+        head[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        tar.extend_from_slice(&head);
+        let end = tar.len() + len.next_multiple_of(512);
+        tar.extend(std::iter::repeat_n(key.to_le_bytes()[0], len));
+        tar.resize(end, 0);
+    }
+    tar.resize(tar.len() + 1024, 0);
+    tar
+}
