@@ -51,7 +51,7 @@ const BATCH_MAX: usize = 64;
 /// and for so long (microseconds).
 const PATIENCE_US: u32 = 30;
 /// Transfers of so many bytes go on in a turn, or one that is longer.
-const TURN_BYTES: usize = 80 << 10;
+const TURN_BYTES: usize = 96 << 10;
 
 /// What an operation in flight keeps alive, and how it ends.
 enum Held {
