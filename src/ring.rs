@@ -50,7 +50,9 @@ const BATCH_MIN: usize = 4;
 const BATCH_MAX: usize = 64;
 /// and for so long (microseconds).
 const PATIENCE_US: u32 = 30;
-/// Transfers of so many bytes go on in a turn, or one that is longer.
+/// Of the transfers that a device has or that wait to go on, so many sixteenths go on in a turn,
+const TURN_SIXTEENTHS: usize = 5;
+/// and of so many bytes at most, or one that is longer.
 const TURN_BYTES: usize = 96 << 10;
 
 /// What an operation in flight keeps alive, and how it ends.
@@ -455,8 +457,12 @@ impl Ring {
 
     /// Lets as many transfers go on as a turn has room for.
     fn complete_transfers(&mut self, completed: &mut Vec<Completion>) {
+        let on_devices: usize = self.devices.iter().map(|device| device.in_flight).sum();
+        let all = on_devices + self.transferred.len();
+        let mut left = (all * TURN_SIXTEENTHS / 16).max(1);
         let mut room = TURN_BYTES;
-        while room > 0
+        while left > 0
+            && room > 0
             && let Some(entry) = self.transferred.pop_front()
         {
             let len = usize::try_from(entry.result()).unwrap_or(0);
@@ -465,6 +471,7 @@ impl Ring {
                 return;
             }
             room = room.saturating_sub(len);
+            left -= 1;
             self.complete(&entry, completed);
         }
     }

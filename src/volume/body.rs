@@ -4,11 +4,9 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use xxhash_rust::xxh3::xxh3_64;
-
 use super::Volume;
 use super::error::{Damage, GetError};
-use super::format::{Layout, Manifest, PartEntry, Unreadable};
+use super::format::{Layout, Manifest, PartEntry, Unreadable, data_checksum};
 use super::io::{VolumeFile, count};
 use super::read::Needle;
 use crate::buffer::Buf;
@@ -151,7 +149,8 @@ impl Body {
         let len = usize::try_from(piece.data.end - piece.data.start).expect("inside a buffer");
         let parts = self.parts();
         for (n, chunk) in buf[start..start + len].chunks(CHUNK as usize).enumerate() {
-            if xxh3_64(chunk) != parts.sum(piece.chunk + n) && !chosen(Sabotage::SkipChunkChecksum)
+            if data_checksum(chunk) != parts.sum(piece.chunk + n)
+                && !chosen(Sabotage::SkipChunkChecksum)
             {
                 return Err(failed(Damage::Checksum(Unreadable::Chunk(piece.chunk + n))));
             }

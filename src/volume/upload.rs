@@ -4,13 +4,15 @@
 
 use std::rc::Rc;
 
-use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
+use xxhash_rust::xxh3::Xxh3Default;
 
 use super::Volume;
 use super::append::{COMMIT_OVERHEAD, Joined, Pending, Room};
 use super::draft::{Draft, LargeBody};
 use super::error::Refusal;
-use super::format::{Kind, Layout, NeedleHeader, PartEntry, encode_manifest, manifest_len};
+use super::format::{
+    Kind, Layout, NeedleHeader, PartEntry, data_checksum, encode_manifest, manifest_len,
+};
 use crate::buffer::Pool;
 use crate::limits::{ATTRIBUTES_MAX, CHUNK, NEEDLE_DATA_MAX, UNIT};
 use crate::types::{Cookie, NeedleId};
@@ -113,7 +115,7 @@ impl Upload {
     pub fn absorb(&mut self, chunk: &[u8]) {
         self.hash.update(chunk);
         self.part_hash.update(chunk);
-        self.sums.push(xxh3_64(chunk));
+        self.sums.push(data_checksum(chunk));
         self.absorbed += chunk.len();
     }
 

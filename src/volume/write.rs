@@ -5,14 +5,13 @@ use super::Volume;
 use super::append::Pending;
 use super::draft::{Draft, LargeBody};
 use super::error::Refusal;
-use super::format::{Kind, NeedleHeader, decode_header, footer_at};
+use super::format::{Kind, NeedleHeader, data_checksum, decode_header, footer_at};
 use super::index::Location;
 use super::io::count;
 use crate::limits::{BLOCK, UNIT};
 use crate::runtime::Locked;
 use crate::sabotage::{Sabotage, chosen};
 use crate::types::{Cookie, NeedleId};
-use xxhash_rust::xxh3::xxh3_64;
 
 /// A needle of a multi-write.
 pub struct NewNeedle {
@@ -347,7 +346,7 @@ impl Volume {
             batch_ordinal: 0,
             batch_count: 0,
             parts_units: 0,
-            data_checksum: xxh3_64(&[]),
+            data_checksum: data_checksum(&[]),
         }
     }
 

@@ -30,6 +30,7 @@ pub use superblock::{
     FORMAT_VERSION, Superblock, SuperblockError, VolumeState, superblock_offsets,
 };
 
+use twox_hash::XxHash3_64;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::sabotage::{Sabotage, chosen};
@@ -48,8 +49,32 @@ pub fn seed(incarnation: u64, offset: u64) -> u64 {
     incarnation ^ offset.rotate_left(32)
 }
 
+/// Checksum of a body, or of a chunk of one: XXH3-64. Long inputs are worth an implementation that finds
+/// out at run time how wide the processor's vectors are (`docs/decisions/two-implementations-of-xxh3.md`);
+/// headers and other short ones have their checksums from [`checksum`].
+#[must_use]
+pub fn data_checksum(bytes: &[u8]) -> u64 {
+    XxHash3_64::oneshot(bytes)
+}
+
 /// Checksum of `bytes` bound to a place.
 #[must_use]
 pub fn checksum(bytes: &[u8], seed: u64) -> u64 {
     xxh3_64_with_seed(bytes, seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use xxhash_rust::xxh3::xxh3_64;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn both_implementations_agree(bytes in proptest::collection::vec(any::<u8>(), 0..5000), repeat in 1_usize..20) {
+            let bytes = bytes.repeat(repeat);
+            prop_assert_eq!(data_checksum(&bytes), xxh3_64(&bytes));
+        }
+    }
 }

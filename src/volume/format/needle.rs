@@ -6,10 +6,9 @@
 use std::ops::{Range, RangeInclusive};
 
 use thiserror::Error;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::field::{Decoder, Encoder};
-use super::{RISING_MAX, checksum, seed};
+use super::{RISING_MAX, checksum, data_checksum, seed};
 use crate::limits::{ATTRIBUTES_MAX, CHUNK, NEEDLE_DATA_MAX, NEEDLE_LEN_MAX, UNIT};
 use crate::types::{Cookie, NeedleId};
 
@@ -236,10 +235,10 @@ pub fn encode_chunk_table(needle: &mut [u8], layout: &Layout) -> u64 {
     if !table.is_empty() {
         let mut out = Encoder::new(table);
         for chunk in data.chunks(CHUNK as usize) {
-            out.u64(xxh3_64(chunk));
+            out.u64(data_checksum(chunk));
         }
     }
-    xxh3_64(data)
+    data_checksum(data)
 }
 
 /// Fills in the chunk checksums where they are known already; data of a part needs no table when it
@@ -447,13 +446,13 @@ pub fn verify_range(
     let data = &needle[layout.data_range()];
     let table = &needle[layout.chunk_table()];
     if table.is_empty() {
-        let whole = xxh3_64(data) == header.data_checksum;
+        let whole = data_checksum(data) == header.data_checksum;
         return if whole { Ok(()) } else { Err(Unreadable::Chunk(0)) };
     }
     let chunk_len = CHUNK as usize;
     let chunks = range.start / chunk_len..range.end.div_ceil(chunk_len);
     for (n, chunk) in data.chunks(chunk_len).enumerate().take(chunks.end).skip(chunks.start) {
-        if xxh3_64(chunk) != Decoder::new(&table[n * 8..]).u64() {
+        if data_checksum(chunk) != Decoder::new(&table[n * 8..]).u64() {
             return Err(Unreadable::Chunk(n));
         }
     }
@@ -539,7 +538,7 @@ mod tests {
             batch_ordinal: 0,
             batch_count: 0,
             parts_units: 0,
-            data_checksum: xxh3_64(data),
+            data_checksum: data_checksum(data),
         }
     }
 
@@ -550,7 +549,7 @@ mod tests {
         attribute_bytes(&[attribute], &mut bytes[HEADER_LEN..]);
         bytes[layout.data_range()].copy_from_slice(data);
         let tag = encode_chunk_table(&mut bytes, &layout);
-        assert_eq!(tag, xxh3_64(data));
+        assert_eq!(tag, data_checksum(data));
         encode_data_needle(&header(data, attribute.encoded_len()), 42, offset, &mut bytes);
         bytes
     }

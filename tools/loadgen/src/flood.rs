@@ -131,7 +131,7 @@ pub fn run(flood: Flood) -> Result<Endured, Error> {
         random: RefCell::new(Random::new(flood.objects.seed, 0)),
         end: monotonic_ns() + flood.duration,
         live: Cell::new(flood.connections),
-        buffers: Buffers::new(&pool),
+        buffers: Buffers::new(&pool, flood.connections),
         endured: RefCell::new(endured),
         handle: handle.clone(),
         flood,

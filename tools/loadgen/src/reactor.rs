@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 
-use hayloft::buffer::{PAGE, Pool, Region};
+use hayloft::buffer::{Pool, Region};
 use hayloft::op::Driver;
 use hayloft::ring::{Prepared, Registration, Ring, RingOptions, prepare};
 use hayloft::runtime::{Runtime, split_mix};
@@ -11,6 +11,7 @@ use hayloft::sys::monotonic_ns;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
+use crate::buffers::reserve;
 use crate::connection;
 use crate::error::Error;
 use crate::operation::Source;
@@ -19,8 +20,9 @@ use crate::schedule::{Kept, Schedule};
 use crate::stats::Interval;
 use crate::worker::Worker;
 
-/// Memory beyond two pages for each connection (bytes): what the ring keeps ready, and bodies.
-const SPARE: usize = 192 << 20;
+/// Memory beyond two pages for each connection (bytes): what the ring keeps ready, and bodies. Only what is
+/// touched is there.
+const SPARE: usize = 320 << 20;
 /// The most that a pool can have (bytes).
 const POOL_MAX: usize = 1 << 30;
 const SECOND: u64 = 1_000_000_000;
@@ -96,7 +98,7 @@ fn failed(what: &str, error: &dyn std::fmt::Display) -> Error {
 /// # Errors
 /// When the kernel has none, or they are too many.
 pub fn ring_for(connections: usize) -> Result<(Prepared, Pool), Error> {
-    let len = 2 * PAGE * connections + SPARE;
+    let len = reserve(connections) + SPARE;
     if len > POOL_MAX {
         let advice =
             format!("{connections} connections are too many for one thread; use more --threads");

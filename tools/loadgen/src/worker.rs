@@ -64,7 +64,7 @@ impl Worker {
         Self {
             queues: shared.endpoints.iter().map(|_| Queue::new(handle)).collect(),
             shared: Arc::clone(shared),
-            buffers: Buffers::new(pool),
+            buffers: Buffers::new(pool, connections),
             interval: RefCell::new(Interval::new()),
             times,
             is_open,
