@@ -23,10 +23,10 @@ const FILLERS: u32 = 64;
 /// then (bytes).
 const LARGE_FILLERS: u32 = 4;
 const LARGE_MEMORY: u64 = 512 << 20;
-/// What a daemon may write (bytes a second): room for that is in its volumes.
-const WRITE_RATE: f64 = 1e9;
-/// Share of the bytes that are written in a workload of reads and writes.
-const MIXED_SHARE: f64 = 0.12;
+/// What a daemon may write (bytes a second), when it does nothing else, and in workloads of reads and writes:
+/// room for that is in its volumes.
+const WRITE_RATE: f64 = 2.5e9;
+const MIXED_WRITE_RATE: f64 = 120e6;
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ impl Plan {
         let times = self.times.warmup + self.times.seconds;
         let room = match data {
             Data::Empty => WRITE_RATE * times,
-            Data::Needles64K => WRITE_RATE * times * self.pairs as f64 * MIXED_SHARE,
+            Data::Needles64K => MIXED_WRITE_RATE * times * self.pairs as f64,
             _ => 0.0,
         };
         let volumes = data.volumes().split(',').count() as u64;
@@ -281,7 +281,7 @@ mod tests {
         let objects = (4_u64 << 30) / 4096;
         // A needle of 4 KiB takes ten units of 512 bytes.
         assert!(plan.volume_size(Data::Needles4K, objects) > objects * 5120 + (512 << 20));
-        assert!(plan.volume_size(Data::Empty, 1) > 6 << 30);
+        assert!(plan.volume_size(Data::Empty, 1) > 14 << 30);
         assert_eq!(plan.volume_size(Data::Large, 512), 5 << 30);
         assert_eq!(plan.volume_size(Data::Shards, 65_536), 1 << 30, "each volume has half of them");
     }

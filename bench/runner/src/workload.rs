@@ -222,6 +222,7 @@ pub const WORKLOADS: &[Workload] = &[
             entry("nginx", Nginx, gets(32)),
             entry("seaweedfs", SeaweedFs, gets(32)),
             entry("baseline", Baseline, gets(32)),
+            entry("null", Null, gets(32)),
         ],
     )),
     workload(
@@ -314,6 +315,8 @@ pub const WORKLOADS: &[Workload] = &[
             entry("hayloft", Hayloft, gets(64)),
             entry("nginx", Nginx, gets(64)),
             entry("baseline", Baseline, gets(64)),
+            entry("ring", Ring, gets(64)),
+            entry("null", Null, gets(64)),
         ],
     )),
     workload(
