@@ -87,6 +87,7 @@ impl Scrape<'_> {
             Source::Shard(_)
             | Source::ShardBy { .. }
             | Source::ShardHistogram { .. }
+            | Source::ShardSeconds(_)
             | Source::ShardSilence => self.encode_shards(row, &mut out),
         }
     }
@@ -144,6 +145,7 @@ impl Scrape<'_> {
                         encode_histogram(out, &[id, (*key, *name)], get(shard, i))?;
                     }
                 }
+                Source::ShardSeconds(get) => encode_histogram(out, &[id], get(shard))?,
                 _ => {
                     let silence = shard.silence_ns(self.now_ns, self.metrics.node.started_ns);
                     out.encode_family(&[id])?.encode_gauge(&seconds(silence))?;
@@ -401,6 +403,7 @@ mod tests {
             get.record(ns);
         }
         m.shards[0].get_phase.at(GetPhase::Device).record(90_000);
+        m.shards[0].turn_duration.record(90_000);
         let s = scrape(&m);
         let bucket = |le: &str| {
             s.value(
@@ -418,6 +421,7 @@ mod tests {
         assert_eq!(s.value("hayloft_request_duration_seconds_sum", label), Some(20.000_14));
         let phase = "shard=0,phase=device";
         assert_eq!(s.value("hayloft_get_phase_duration_seconds_count", phase), Some(1.0));
+        assert_eq!(s.value("hayloft_turn_duration_seconds_count", "shard=0"), Some(1.0));
     }
 
     #[test]

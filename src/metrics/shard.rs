@@ -1,6 +1,7 @@
 //! What one shard counts.
 
 use super::counter::{Counter, Gauge};
+use super::histogram::Histogram;
 use super::label::{CounterBy, HistogramBy, label_enum};
 use super::responses::Responses;
 
@@ -114,6 +115,8 @@ pub struct ShardMetrics {
     pub last_turn_ns: Gauge,
     /// Turns of the loop.
     pub turns: Counter,
+    /// What a turn did, without waiting, in nanoseconds.
+    pub turn_duration: Histogram,
     /// Calls of io_uring_enter.
     pub enters: Counter,
     /// Completions reaped.
@@ -200,6 +203,7 @@ impl ShardMetrics {
             info,
             last_turn_ns: Gauge::new(),
             turns: Counter::new(),
+            turn_duration: Histogram::new(),
             enters: Counter::new(),
             completions: Counter::new(),
             ops_in_flight: Gauge::new(),

@@ -62,6 +62,8 @@ pub(super) enum Source {
         names: &'static [&'static str],
         get: fn(&ShardMetrics, usize) -> &Histogram,
     },
+    /// One histogram for each shard.
+    ShardSeconds(fn(&ShardMetrics) -> &Histogram),
     /// Seconds since each shard last turned; needs the time of the scrape.
     ShardSilence,
     /// One value for each volume.
@@ -81,7 +83,7 @@ impl Source {
             Self::DiskPath => vec!["disk", "path"],
             Self::DiskState => vec!["disk", DiskState::KEY],
             Self::Disk(_) => vec!["disk"],
-            Self::Shard(_) | Self::ShardSilence => vec!["shard"],
+            Self::Shard(_) | Self::ShardSeconds(_) | Self::ShardSilence => vec!["shard"],
             Self::ShardBy { key, .. } | Self::ShardHistogram { key, .. } => vec!["shard", key],
             Self::Volume(_) => vec!["volume"],
             Self::VolumePlace => vec!["volume", "shard", "disk"],
@@ -149,6 +151,14 @@ const fn seconds_by(
     row.seconds()
 }
 
+const fn seconds(
+    name: &'static str,
+    get: fn(&ShardMetrics) -> &Histogram,
+    help: &'static str,
+) -> Row {
+    row(name, MetricType::Histogram, Source::ShardSeconds(get), help).seconds()
+}
+
 impl Row {
     const fn bytes(self) -> Self {
         Self { unit: Some(&BYTES), ..self }
@@ -187,6 +197,8 @@ pub(super) static TABLE: &[Row] = &[
         "Time since the shard's loop last turned; /healthz fails when it grows too long.").seconds(),
     counter("turns", |s| s.turns.get(),
         "Turns of the shard's loop."),
+    seconds("turn_duration", |s| &s.turn_duration,
+        "What a turn of the shard's loop did, without waiting; all other clients of the shard wait for it."),
     counter("enters", |s| s.enters.get(),
         "Calls of io_uring_enter."),
     counter("completions", |s| s.completions.get(),

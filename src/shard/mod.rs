@@ -39,7 +39,7 @@ use crate::http::date;
 use crate::limits::{HANDED_OVER_MAX, MESSAGES_IN_FLIGHT, ORDERS_MAX};
 use crate::mailbox::Mailbox;
 use crate::metrics::{Metrics, ShardMetrics};
-use crate::op::Driver;
+use crate::op::DriverCounts;
 use crate::runtime::{Handle, Queue, Replies};
 use admission::Admission;
 use route::{Asked, Routes};
@@ -226,10 +226,10 @@ impl Shard {
     }
 
     /// Notes a turn of the loop.
-    fn turn<D: Driver>(&self, driver: &D) {
+    fn turn(&self, now: u64, counts: DriverCounts) {
         let metrics = self.metrics();
-        metrics.turn(driver.now());
-        let counts = driver.counts();
+        metrics.turn(now);
+        metrics.turn_duration.record(now.saturating_sub(self.handle.now()));
         metrics.enters.add(counts.enters - metrics.enters.get());
         metrics.completions.add(counts.completions - metrics.completions.get());
         metrics.ops_in_flight.set(self.handle.ops_in_flight() as u64);

@@ -53,8 +53,9 @@ impl Reactor {
         if let Some(limit) = shard.device_limit.take() {
             driver.limit_device(limit);
         }
-        shard.turn(driver);
-        let (now, seen) = (driver.now(), driver.counts().completions);
+        let (now, counts) = (driver.now(), driver.counts());
+        shard.turn(now, counts);
+        let seen = counts.completions;
         let (published, completions) = self.published;
         if seen != completions && now >= published + PUBLISH_NS {
             shard.publish();

@@ -3,8 +3,10 @@
 mod bench;
 mod crash_states;
 mod fuzz;
+mod growth_bench;
 mod index_bench;
 mod long_run;
+mod node;
 mod record;
 mod sabotage;
 mod scorecard;
@@ -37,6 +39,9 @@ cargo xtask bench [FLAG...]        measures Hayloft against the device, nginx an
 cargo xtask index-bench [--entries N]
                                    measures what the index costs in memory and time with so many needles
                                    (10M), and records it there
+cargo xtask growth-bench [--needles N]
+                                   fills a daemon with so many photos (5000000) in three orders of names, looks
+                                   at its memory and its turns, at reads beside it, and records it there
 cargo xtask start-bench [--needles N]
                                    measures how long a start takes with so many photos (1000000): after a stop
                                    in order, after a kill, without a checkpoint; and records it there
@@ -92,6 +97,7 @@ fn main() -> ExitCode {
         ["crash-states", ref flags @ ..] => Some(crash_states::run_long(flags)),
         ["bench", ref flags @ ..] => Some(bench::bench(flags)),
         ["index-bench", ref flags @ ..] => Some(index_bench::index_bench(flags)),
+        ["growth-bench", ref flags @ ..] => Some(growth_bench::growth_bench(flags)),
         ["start-bench", ref flags @ ..] => Some(start_bench::start_bench(flags)),
         ["read-path"] => Some(suite::read_path()),
         ["hostile"] => Some(suite::hostile()),

@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::net::TcpStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::node::{Node, number};
 use crate::record::{Record, cannot};
-use crate::suite::{cargo, root, target};
+use crate::suite::{cargo, target};
 use crate::{Failed, run};
 
 /// Needles when nobody says how many.
@@ -16,7 +16,6 @@ const NEEDLES: u64 = 1_000_000;
 /// Of one batch.
 const BATCH: u64 = 1000;
 const COOKIE: &str = "0123456789abcdef";
-const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Fills a volume with so many needles (`--needles N`), measures starts and records them.
 ///
@@ -49,9 +48,9 @@ pub fn start_bench(flags: &[&str]) -> Result<(), Failed> {
 fn measure(dir: &Path, needles: u64) -> Result<String, Failed> {
     let mib = needles * 1600 / (1 << 20) + 256;
     let checkpoint = dir.join("data/1.0.ckpt");
-    let (daemon, _) = Daemon::start(dir, mib)?;
+    let (daemon, _) = Node::start(dir, mib)?;
     let began = Instant::now();
-    daemon.fill(0..needles)?;
+    fill(&daemon, 0..needles)?;
     let filled = began.elapsed();
     daemon.stop()?;
     let len = std::fs::metadata(&checkpoint).map_err(cannot("look at", &checkpoint))?.len();
@@ -63,132 +62,59 @@ fn measure(dir: &Path, needles: u64) -> Result<String, Failed> {
         len as f64 / 1e6,
         len as f64 / needles as f64,
     );
-    let mut row = |what: &str, daemon: &Daemon, ready: Duration| -> Result<(), Failed> {
+    let mut row = |what: &str, daemon: &Node, ready: Duration| -> Result<(), Failed> {
         let status = daemon.admin("/volumes/1")?;
         let [open, read] = ["open_ms", "open_read"].map(|name| number(&status, name));
         let _ = writeln!(
             text,
             "| {what} | {:.2} s | {:.2} s | {:.1} MB |",
             ready.as_secs_f64(),
-            open as f64 / 1e3,
-            read as f64 / 1e6
+            open / 1e3,
+            read / 1e6
         );
         Ok(())
     };
-    let (daemon, ready) = Daemon::start(dir, mib)?;
+    let (daemon, ready) = Node::start(dir, mib)?;
     row("after a stop in order", &daemon, ready)?;
     // More than a tenth of the interval of checkpoints.
     let more = needles..needles + (needles / 50 / BATCH).max(1) * BATCH;
-    daemon.fill(more)?;
+    fill(&daemon, more)?;
     daemon.kill();
-    let (daemon, ready) = Daemon::start(dir, mib)?;
+    let (daemon, ready) = Node::start(dir, mib)?;
     row("after kill -9, with a tail", &daemon, ready)?;
     daemon.stop()?;
     std::fs::remove_file(&checkpoint).map_err(cannot("remove", &checkpoint))?;
-    let (daemon, ready) = Daemon::start(dir, mib)?;
+    let (daemon, ready) = Node::start(dir, mib)?;
     row("after a stop in order, without a checkpoint", &daemon, ready)?;
     daemon.kill();
     Ok(text)
 }
 
-fn number(json: &str, name: &str) -> u64 {
-    let value = json.split(&format!("\"{name}\":")).nth(1).unwrap_or_default();
-    let digits: String = value.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().unwrap_or(0)
-}
-
-struct Daemon {
-    child: Child,
-    data: SocketAddr,
-    admin: SocketAddr,
-}
-
-fn free_address() -> Result<SocketAddr, Failed> {
-    let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    free.map_err(|error| Failed(format!("no port is free: {error}")))
-}
-
-impl Daemon {
-    /// Starts one and waits until it is ready: how long that took.
-    fn start(dir: &Path, mib: u64) -> Result<(Self, Duration), Failed> {
-        let (data, admin) = (free_address()?, free_address()?);
-        let program: PathBuf = target().join("release/hayloft");
-        let log = dir.join("log");
-        let log = std::fs::File::create(&log).map_err(cannot("make", &log))?;
-        let began = Instant::now();
-        let child = Command::new(&program)
-            .args(["serve", "--cores", "0", "--shard-ports", "off"])
-            .args(["--listen", &data.to_string(), "--admin", &admin.to_string()])
-            .args(["--volume-size", &format!("{mib}MiB"), "--data"])
-            .arg(dir.join("data"))
-            .current_dir(root())
-            .stderr(Stdio::from(log))
-            .stdout(Stdio::null())
-            .spawn()
-            .map_err(cannot("start", &program))?;
-        let daemon = Self { child, data, admin };
-        while !daemon.admin("/readyz").is_ok_and(|reply| reply.starts_with("HTTP/1.1 200")) {
-            if began.elapsed() > PATIENCE {
-                return Err(Failed("the daemon is not ready in time".to_owned()));
+/// Stores photos of these keys, batch by batch.
+fn fill(node: &Node, keys: std::ops::Range<u64>) -> Result<(), Failed> {
+    let failed = |error: std::io::Error| Failed(format!("the data API: {error}"));
+    let mut stream = TcpStream::connect(node.data).map_err(failed)?;
+    let mut reply = vec![0; 1 << 20];
+    for first in keys.step_by(usize::try_from(BATCH).expect("1000")) {
+        let tar = tar(first);
+        let head =
+            format!("POST /1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", tar.len());
+        stream.write_all(head.as_bytes()).map_err(failed)?;
+        stream.write_all(&tar).map_err(failed)?;
+        let mut got = 0;
+        loop {
+            let more = stream.read(&mut reply[got..]).map_err(failed)?;
+            got += more;
+            let text = String::from_utf8_lossy(&reply[..got]);
+            if more == 0 || (got > 12 && !text.starts_with("HTTP/1.1 201")) {
+                return Err(Failed(format!("a batch was refused: {text}")));
             }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        Ok((daemon, began.elapsed()))
-    }
-
-    fn admin(&self, path: &str) -> Result<String, Failed> {
-        let mut reply = String::new();
-        let asked = TcpStream::connect(self.admin).and_then(|mut stream| {
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
-            stream.read_to_string(&mut reply)
-        });
-        asked.map(|_| reply).map_err(|error| Failed(format!("the admin API: {error}")))
-    }
-
-    /// Stores photos of these keys, batch by batch.
-    fn fill(&self, keys: std::ops::Range<u64>) -> Result<(), Failed> {
-        let failed = |error: std::io::Error| Failed(format!("the data API: {error}"));
-        let mut stream = TcpStream::connect(self.data).map_err(failed)?;
-        let mut reply = vec![0; 1 << 20];
-        for first in keys.step_by(usize::try_from(BATCH).expect("1000")) {
-            let tar = tar(first);
-            let head = format!(
-                "POST /1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
-                tar.len()
-            );
-            stream.write_all(head.as_bytes()).map_err(failed)?;
-            stream.write_all(&tar).map_err(failed)?;
-            let mut got = 0;
-            loop {
-                let more = stream.read(&mut reply[got..]).map_err(failed)?;
-                got += more;
-                let text = String::from_utf8_lossy(&reply[..got]);
-                if more == 0 || (got > 12 && !text.starts_with("HTTP/1.1 201")) {
-                    return Err(Failed(format!("a batch was refused: {text}")));
-                }
-                if text.ends_with(']') || text.ends_with("]\n") {
-                    break;
-                }
+            if text.ends_with(']') || text.ends_with("]\n") {
+                break;
             }
         }
-        Ok(())
     }
-
-    fn stop(mut self) -> Result<(), Failed> {
-        let pid = self.child.id().to_string();
-        run_quietly(Command::new("kill").args(["-TERM", &pid]))?;
-        self.child.wait().map(drop).map_err(|error| Failed(format!("the daemon: {error}")))
-    }
-
-    fn kill(mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn run_quietly(command: &mut Command) -> Result<(), Failed> {
-    let status = command.status().map_err(|error| Failed(format!("kill: {error}")))?;
-    if status.success() { Ok(()) } else { Err(Failed("the daemon is gone".to_owned())) }
+    Ok(())
 }
 
 /// A tar of photos with the keys from `first` on, of 512 to 1023 bytes.

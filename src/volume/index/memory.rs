@@ -32,6 +32,19 @@ struct Chunk {
     len: usize,
 }
 
+/// Begins to load a bucket into the cache.
+#[inline]
+pub fn prefetch(bucket: &Bucket) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint; it reads and changes nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(bucket).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bucket;
+}
+
 /// The slots of an index.
 pub struct Memory {
     /// Beginnings of the slots that were given out.
@@ -144,21 +157,6 @@ impl Memory {
         let moved = self.buckets(to, BUCKETS_MIN).iter().flat_map(|bucket| bucket.0);
         u16::try_from(moved.filter(|entry| *entry != 0).count())
             .expect("a segment has fewer entries")
-    }
-
-    /// Begins to load a bucket into the cache.
-    #[inline]
-    pub fn prefetch(&self, slot: u32, bucket: usize) {
-        assert!(bucket < BUCKETS_MAX);
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let at = self.slots[slot as usize].as_ptr().wrapping_add(bucket);
-            // SAFETY: a hint; it reads and changes nothing.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = slot;
     }
 
     /// What it takes beside the pages of segments (bytes).

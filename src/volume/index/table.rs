@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::layout::{Entry, Layout, SECOND};
-use super::memory::{Bucket, Memory};
+use super::memory::{Bucket, Memory, prefetch};
 use super::segment::{BUCKET_LEN, BUCKETS_MAX, BUCKETS_MIN, BUCKETS_STEP, Segment};
 
 /// A search for a place looks at so many buckets at most.
@@ -164,8 +164,9 @@ impl Table {
     #[inline]
     pub fn prefetch(&self, hash: u64) {
         if let Some((slot, buckets)) = self.places(hash) {
-            self.memory.prefetch(slot, buckets[0]);
-            self.memory.prefetch(slot, buckets[1]);
+            for bucket in buckets {
+                prefetch(self.memory.bucket(slot, bucket));
+            }
         }
     }
 
@@ -580,9 +581,11 @@ const ROOTS: usize = 2;
 struct Reached {
     bucket: u16,
     /// The step before it, and the entry there that would move here.
-    before: u16,
+    before: u8,
     index: u8,
 }
+
+const _: () = assert!(SEARCH_MAX <= 1 << u8::BITS && BUCKETS_MAX <= 1 << u16::BITS);
 
 /// Makes room for an entry in one of its buckets, which are full, by moving others to their other
 /// buckets: the shortest way there is. Whether there is one.
@@ -616,8 +619,10 @@ fn kick(
         for (index, other) in (0..).zip(others) {
             if len < SEARCH_MAX && !is_open(&seen, other) {
                 set_open(&mut seen, other, true);
-                reached[len] = Reached { bucket: other as u16, before: at as u16, index };
+                reached[len] = Reached { bucket: other as u16, before: at as u8, index };
                 len += 1;
+                // It is looked at soon, and most likely not in the cache; neither are the others.
+                prefetch(&buckets[other]);
             }
         }
         at += 1;

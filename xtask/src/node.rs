@@ -1,0 +1,117 @@
+//! A daemon of the release build that a command measures: one shard on core 0, a data directory of its own.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::Failed;
+use crate::record::cannot;
+use crate::suite::{root, target};
+
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// The first number of this name in a JSON document; 0 when there is none.
+pub fn number(json: &str, name: &str) -> f64 {
+    let value = json.split(&format!("\"{name}\":")).nth(1).unwrap_or_default().trim_start();
+    let digits: String = value.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    digits.parse().unwrap_or(0.0)
+}
+
+/// The daemon. Killed when dropped.
+pub struct Node {
+    child: Child,
+    /// Address of the data API.
+    pub data: SocketAddr,
+    admin: SocketAddr,
+}
+
+fn free_address() -> Result<SocketAddr, Failed> {
+    let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    free.map_err(|error| Failed(format!("no port is free: {error}")))
+}
+
+impl Node {
+    /// Starts one with a first volume of so many MiB and waits until it is ready: how long that took.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn start(dir: &Path, mib: u64) -> Result<(Self, Duration), Failed> {
+        let (data, admin) = (free_address()?, free_address()?);
+        let program: PathBuf = target().join("release/hayloft");
+        let log = dir.join("log");
+        let log = std::fs::File::create(&log).map_err(cannot("make", &log))?;
+        let began = Instant::now();
+        let child = Command::new(&program)
+            .args(["serve", "--cores", "0", "--shard-ports", "off"])
+            .args(["--listen", &data.to_string(), "--admin", &admin.to_string()])
+            .args(["--volume-size", &format!("{mib}MiB"), "--data"])
+            .arg(dir.join("data"))
+            .current_dir(root())
+            .stderr(Stdio::from(log))
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(cannot("start", &program))?;
+        let node = Self { child, data, admin };
+        while !node.admin("/readyz").is_ok_and(|reply| reply.starts_with("HTTP/1.1 200")) {
+            if began.elapsed() > PATIENCE {
+                return Err(Failed("the daemon is not ready in time".to_owned()));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok((node, began.elapsed()))
+    }
+
+    /// What the admin API answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn admin(&self, path: &str) -> Result<String, Failed> {
+        let mut reply = String::new();
+        let asked = TcpStream::connect(self.admin).and_then(|mut stream| {
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+            stream.read_to_string(&mut reply)
+        });
+        asked.map(|_| reply).map_err(|error| Failed(format!("the admin API: {error}")))
+    }
+
+    /// Memory that it has (bytes; `VmRSS` in proc_pid_status(5)).
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn resident(&self) -> Result<f64, Failed> {
+        let path = PathBuf::from(format!("/proc/{}/status", self.child.id()));
+        let status = std::fs::read_to_string(&path).map_err(cannot("read", &path))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
+        kib.map(|kib| kib * 1024.0).ok_or_else(|| Failed("the daemon is gone".to_owned()))
+    }
+
+    /// Ends it in order.
+    ///
+    /// # Errors
+    /// When it is gone already.
+    pub fn stop(mut self) -> Result<(), Failed> {
+        let pid = self.child.id().to_string();
+        run_quietly(Command::new("kill").args(["-TERM", &pid]))?;
+        self.child.wait().map(drop).map_err(|error| Failed(format!("the daemon: {error}")))
+    }
+
+    /// Ends it with SIGKILL.
+    pub fn kill(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn run_quietly(command: &mut Command) -> Result<(), Failed> {
+    let status = command.status().map_err(|error| Failed(format!("kill: {error}")))?;
+    if status.success() { Ok(()) } else { Err(Failed("the daemon is gone".to_owned())) }
+}
