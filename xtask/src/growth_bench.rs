@@ -50,9 +50,9 @@ pub fn growth_bench(flags: &[&str]) -> Result<(), Failed> {
     let dir = target().join("growth-bench");
     let mut text = format!(
         "\n{needles} photos of 512 bytes for each order of names, one shard, 64 connections, direct I/O, a \
-         checkpoint after every 256 MiB. Index: from `/volumes/1`, at every look from 2 million photos on (or \
-         from half of them on). Resident: the slope of the least squares line through `VmRSS`.\n\n\
-         | names | index, worst (bytes a photo) | index, mean | resident | PUT/s | turns of 400 us or more |\n\
+         checkpoint after every 256 MiB. Index: from `/volumes/1`, at every look from 2 million photos on \
+         (or from half of them on). Resident: the slope of the least squares line through `VmRSS`.\n\n\
+         | names | index, worst (bytes a photo) | index, mean | resident | PUT/s | turns of 400 us up |\n\
          | --- | --- | --- | --- | --- | --- |\n"
     );
     for (order, flags) in ORDERS {
@@ -185,7 +185,7 @@ fn beside_growth(node: &Node, needles: u64, flags: &[&str]) -> Result<String, Fa
     let new = median(rounds.iter().map(|round| round.1).collect());
     Ok(format!(
         "GET, 99th percentile, beside a quarter as many PUTs ({ROUNDS} alternating rounds of {SECONDS} s, 32 \
-         connections): {old:.0} us while they replace photos (which reads the old one first), {new:.0} us while they add some and the index \
-         grows; median of the ratios {ratio:.2}."
+         connections): {old:.0} us while they replace photos (which reads the old one first), {new:.0} us \
+         while they add some and the index grows; median of the ratios {ratio:.2}."
     ))
 }

@@ -40,8 +40,8 @@ cargo xtask index-bench [--entries N]
                                    measures what the index costs in memory and time with so many needles
                                    (10M), and records it there
 cargo xtask growth-bench [--needles N]
-                                   fills a daemon with so many photos (5000000) in three orders of names, looks
-                                   at its memory and its turns, at reads beside it, and records it there
+                                   fills a daemon with so many photos (5000000) in three orders of names,
+                                   looks at its memory, its turns and reads beside it, and records it there
 cargo xtask start-bench [--needles N]
                                    measures how long a start takes with so many photos (1000000): after a stop
                                    in order, after a kill, without a checkpoint; and records it there

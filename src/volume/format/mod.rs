@@ -72,7 +72,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn both_implementations_agree(bytes in proptest::collection::vec(any::<u8>(), 0..5000), repeat in 1_usize..20) {
+        fn both_implementations_agree(
+            bytes in proptest::collection::vec(any::<u8>(), 0..5000),
+            repeat in 1_usize..20,
+        ) {
             let bytes = bytes.repeat(repeat);
             prop_assert_eq!(data_checksum(&bytes), xxh3_64(&bytes));
         }
