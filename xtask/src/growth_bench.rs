@@ -62,6 +62,7 @@ pub fn growth_bench(flags: &[&str]) -> Result<(), Failed> {
         let _ = writeln!(text, "| {order} | {}", filled.row());
         if order == "random" {
             let _ = writeln!(text, "\n{}", beside_growth(&filled.node, needles, flags)?);
+            let _ = writeln!(text, "\n{}", reads(&filled.node, needles, flags)?);
         }
     }
     let _ = std::fs::remove_dir_all(&dir);
@@ -148,15 +149,43 @@ fn slope(looks: &[Look]) -> f64 {
     up / down
 }
 
+/// The value of a metric; 0 when there is none.
+fn metric(metrics: &str, name: &str) -> f64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|rest| rest.split(' ').nth(1)?.parse().ok()).unwrap_or(0.0)
+}
+
 /// How many turns took 400 us or more, of how many.
 fn long_turns(metrics: &str) -> String {
-    let of = |name: &str| {
-        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|rest| rest.split(' ').nth(1)?.parse::<f64>().ok()).unwrap_or(0.0)
-    };
-    let all = of("hayloft_turn_duration_seconds_count{shard=\"0\"}");
-    let short = of("hayloft_turn_duration_seconds_bucket{le=\"0.0004\",shard=\"0\"}");
+    let all = metric(metrics, "hayloft_turn_duration_seconds_count{shard=\"0\"}");
+    let short = metric(metrics, "hayloft_turn_duration_seconds_bucket{le=\"0.0004\",shard=\"0\"}");
     format!("{} of {all} ({:.4} %)", all - short, (all - short) / all * 100.0)
+}
+
+/// What GETs read, half of them of what is not there.
+fn reads(node: &Node, needles: u64, flags: &[&str]) -> Result<String, Failed> {
+    let names = ["gets_found", "gets_missing", "device_reads", "false_candidates"];
+    let figures = || -> Result<[f64; 4], Failed> {
+        let metrics = node.admin("/metrics")?;
+        Ok(names.map(|name| metric(&metrics, &format!("hayloft_{name}_total{{shard=\"0\"}}"))))
+    };
+    // What the shard did last is made known within this time.
+    std::thread::sleep(LOOK);
+    let before = figures()?;
+    let mut gets = loadgen(node, "run", flags);
+    gets.args(["--objects", &needles.to_string(), "--seconds", "10", "--connections", "64"]);
+    run(gets.args(["--mix", "get=100", "--missing", "0.5"]))?;
+    std::thread::sleep(LOOK);
+    let after = figures()?;
+    let [found, missing, reads, false_candidates] =
+        std::array::from_fn(|number| after[number] - before[number]);
+    Ok(format!(
+        "Of {:.0} GETs {found:.0} found their photo and {missing:.0} had none to find: {:.6} reads of the \
+         device for each found one, {:.6} false candidates for each GET.",
+        found + missing,
+        (reads - false_candidates) / found,
+        false_candidates / (found + missing),
+    ))
 }
 
 /// What readers notice of growth: the same reads beside as many PUTs of new photos and of old ones.
