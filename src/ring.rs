@@ -50,8 +50,9 @@ const BATCH_MIN: usize = 4;
 const BATCH_MAX: usize = 64;
 /// and for so long (microseconds).
 const PATIENCE_US: u32 = 30;
-/// Of the transfers that a device has or that wait to go on, so many sixteenths go on in a turn,
-const TURN_SIXTEENTHS: usize = 5;
+/// For all operations in flight, of which each connection has one, so many sixteenths of their number in
+/// transfers go on in a turn,
+const TURN_SIXTEENTHS: usize = 3;
 /// and of so many bytes at most, or one that is longer.
 const TURN_BYTES: usize = 96 << 10;
 
@@ -457,9 +458,7 @@ impl Ring {
 
     /// Lets as many transfers go on as a turn has room for.
     fn complete_transfers(&mut self, completed: &mut Vec<Completion>) {
-        let on_devices: usize = self.devices.iter().map(|device| device.in_flight).sum();
-        let all = on_devices + self.transferred.len();
-        let mut left = (all * TURN_SIXTEENTHS / 16).max(1);
+        let mut left = (self.in_flight.len() * TURN_SIXTEENTHS / 16).max(1);
         let mut room = TURN_BYTES;
         while left > 0
             && room > 0
