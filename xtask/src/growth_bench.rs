@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::node::{Node, number};
+use crate::node::{Node, needles, number};
 use crate::record::{Record, cannot};
 use crate::suite::{cargo, target};
 use crate::{Failed, run};
@@ -36,15 +36,7 @@ const ORDERS: [(&str, &[&str]); 3] = [
 /// # Errors
 /// When the daemon cannot be built, started or filled.
 pub fn growth_bench(flags: &[&str]) -> Result<(), Failed> {
-    let needles = match flags {
-        [] => NEEDLES,
-        ["--needles", number] => number
-            .parse()
-            .ok()
-            .filter(|number| (100_000..=100_000_000).contains(number))
-            .ok_or_else(|| Failed(format!("{number} is no number from 100000 to 100000000")))?,
-        _ => return Err(Failed("it takes no other flag than --needles N".to_owned())),
-    };
+    let needles = needles(flags, NEEDLES)?;
     let packages = ["--package", "hayloft", "--package", "hayloft-loadgen"];
     run(cargo(&["build", "--release", "--locked", "--bins"]).args(packages))?;
     let dir = target().join("growth-bench");

@@ -12,6 +12,22 @@ use crate::suite::{root, target};
 
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// How many needles a command is to store: what `--needles N` says, or `default`.
+///
+/// # Errors
+/// When the flags say something else.
+pub fn needles(flags: &[&str], default: u64) -> Result<u64, Failed> {
+    match flags {
+        [] => Ok(default),
+        ["--needles", number] => number
+            .parse()
+            .ok()
+            .filter(|number| (100_000..=100_000_000).contains(number))
+            .ok_or_else(|| Failed(format!("{number} is no number from 100000 to 100000000"))),
+        _ => Err(Failed("it takes no other flag than --needles N".to_owned())),
+    }
+}
+
 /// The first number of this name in a JSON document; 0 when there is none.
 pub fn number(json: &str, name: &str) -> f64 {
     let value = json.split(&format!("\"{name}\":")).nth(1).unwrap_or_default().trim_start();

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::node::{Node, number};
+use crate::node::{Node, needles, number};
 use crate::record::{Record, cannot};
 use crate::suite::{cargo, target};
 use crate::{Failed, run};
@@ -22,15 +22,7 @@ const COOKIE: &str = "0123456789abcdef";
 /// # Errors
 /// When the daemon cannot be built, started or filled.
 pub fn start_bench(flags: &[&str]) -> Result<(), Failed> {
-    let needles = match flags {
-        [] => NEEDLES,
-        ["--needles", number] => number
-            .parse()
-            .ok()
-            .filter(|number| (BATCH * 100..=100_000_000).contains(number))
-            .ok_or_else(|| Failed(format!("{number} is no number from 100000 to 100000000")))?,
-        _ => return Err(Failed("it takes no other flag than --needles N".to_owned())),
-    };
+    let needles = needles(flags, NEEDLES)?;
     let build = ["build", "--release", "--locked", "--package", "hayloft", "--bin", "hayloft"];
     run(&mut cargo(&build))?;
     let dir = target().join("start-bench");
