@@ -49,12 +49,12 @@ const BATCH_MIN: usize = 4;
 /// for so many at most,
 const BATCH_MAX: usize = 64;
 /// and for so long (microseconds).
-const PATIENCE_US: u32 = 30;
+const PATIENCE_US: u32 = 60;
 /// For all operations in flight, of which each connection has one, so many sixteenths of their number in
 /// transfers go on in a turn,
-const TURN_SIXTEENTHS: usize = 3;
+const TURN_SIXTEENTHS: usize = 4;
 /// and of so many bytes at most, or one that is longer.
-const TURN_BYTES: usize = 96 << 10;
+const TURN_BYTES: usize = 112 << 10;
 
 /// What an operation in flight keeps alive, and how it ends.
 enum Held {

@@ -171,12 +171,14 @@ fn reads(node: &Node, needles: u64, flags: &[&str]) -> Result<String, Failed> {
     let after = figures()?;
     let [found, missing, reads, false_candidates] =
         std::array::from_fn(|number| after[number] - before[number]);
+    let gets = found + missing;
     Ok(format!(
-        "Of {:.0} GETs {found:.0} found their photo and {missing:.0} had none to find: {:.6} reads of the \
-         device for each found one, {:.6} false candidates for each GET.",
-        found + missing,
-        (reads - false_candidates) / found,
-        false_candidates / (found + missing),
+        "Of {gets:.0} GETs {found:.0} found their photo and {missing:.0} had none to find. Beyond one \
+         read of the device for each found photo there were {:.0}, {:.6} for each GET; false \
+         candidates {:.6} for each.",
+        reads - found,
+        (reads - found) / gets,
+        false_candidates / gets,
     ))
 }
 

@@ -19,6 +19,9 @@ pub struct Block {
     pub order: usize,
     /// Cores that were busy with something else when it began.
     pub busy_before: f64,
+    /// Share of the processors' time that the host took meanwhile, from 0 to 1.
+    #[serde(default)]
+    pub stolen: f64,
     /// Time measured (seconds).
     pub seconds: f64,
     /// Requests answered, refusals included.
@@ -168,6 +171,7 @@ pub mod examples {
             pair,
             order: 0,
             busy_before: 0.0,
+            stolen: 0.0,
             seconds: 2.0,
             requests: (rate * 2.0) as u64,
             rate,

@@ -67,23 +67,43 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How often, before a block is measured all the same.
 const LOOKS: usize = 20;
 
-/// Processor time of all cores so far (ticks): all of it, and what was not idle.
-fn cpu_times(stat: &str) -> (u64, u64) {
+/// Processor time of all cores so far (ticks).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuTimes {
+    all: u64,
+    /// What was not idle.
+    busy: u64,
+    /// What the host of a virtual machine gave to others while it was wanted here.
+    stolen: u64,
+}
+
+impl CpuTimes {
+    /// Those of now.
+    pub fn now() -> Self {
+        cpu_times(&fs::read_to_string("/proc/stat").unwrap_or_default())
+    }
+
+    /// The share of all time since `before` that was stolen, from 0 to 1.
+    pub fn stolen_since(self, before: Self) -> f64 {
+        (self.stolen - before.stolen) as f64 / (self.all - before.all).max(1) as f64
+    }
+}
+
+fn cpu_times(stat: &str) -> CpuTimes {
     let line = stat.lines().next().unwrap_or_default();
     let ticks: Vec<u64> = line.split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
     // user nice system idle iowait irq softirq steal; guest is part of user (proc_stat(5)).
     let all: u64 = ticks.iter().take(8).sum();
     let idle: u64 = ticks.iter().skip(3).take(2).sum();
-    (all, all - idle)
+    CpuTimes { all, busy: all - idle, stolen: ticks.get(7).copied().unwrap_or(0) }
 }
 
 fn busy_cores(cores: usize) -> f64 {
-    let look = || cpu_times(&fs::read_to_string("/proc/stat").unwrap_or_default());
-    let (all, busy) = look();
+    let before = CpuTimes::now();
     std::thread::sleep(LOOK);
-    let (all_after, busy_after) = look();
-    let all = (all_after - all).max(1);
-    (busy_after - busy) as f64 / all as f64 * cores as f64
+    let after = CpuTimes::now();
+    let all = (after.all - before.all).max(1);
+    (after.busy - before.busy) as f64 / all as f64 * cores as f64
 }
 
 /// Waits for a while until the machine is quiet: how many cores are busy with something else at the end.
@@ -105,7 +125,10 @@ mod tests {
     #[test]
     fn idle_and_waiting_are_not_busy() {
         let stat = "cpu  100 10 50 800 40 5 5 20 100 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
-        assert_eq!(cpu_times(stat), (1030, 190));
+        let times = cpu_times(stat);
+        assert_eq!(times, CpuTimes { all: 1030, busy: 190, stolen: 20 });
+        let later = CpuTimes { all: 1130, busy: 250, stolen: 30 };
+        assert_eq!(later.stolen_since(times), 0.1);
     }
 
     #[test]

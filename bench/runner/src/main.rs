@@ -227,15 +227,18 @@ impl Cli {
     }
 }
 
-/// The command line as it can be given again: without the directory, which is gone then.
+/// Flags that name places on this machine, which mean nothing on another.
+const PLACES: [&str; 3] = ["--dir", "--weed", "--out"];
+
+/// The command line as it can be given again.
 fn shown(flags: &[String]) -> String {
     let mut words = vec!["cargo xtask bench".to_owned()];
     let mut flags = flags.iter();
     while let Some(flag) = flags.next() {
-        match flag.as_str() {
-            "--dir" => drop(flags.next()),
-            flag if flag.starts_with("--dir=") => {}
-            flag => words.push(flag.to_owned()),
+        match flag.split_once('=') {
+            None if PLACES.contains(&flag.as_str()) => drop(flags.next()),
+            Some((name, _)) if PLACES.contains(&name) => {}
+            _ => words.push(flag.clone()),
         }
     }
     words.join(" ")
@@ -298,7 +301,8 @@ mod tests {
 
     #[test]
     fn the_command_is_shown_as_it_can_be_given_again() {
-        let flags = ["--dir", "/mnt/x", "--pairs", "3", "--dir=/y"].map(str::to_owned);
+        let flags =
+            ["--dir", "/mnt/x", "--pairs", "3", "--out=/y", "--weed", "/z"].map(str::to_owned);
         assert_eq!(shown(&flags), "cargo xtask bench --pairs 3");
     }
 

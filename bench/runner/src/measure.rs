@@ -6,7 +6,7 @@ use crate::block::{Block, Daemon, Traced};
 use crate::device;
 use crate::error::{Error, file};
 use crate::loadgen::{Latency, Objects, Report, Run, Target};
-use crate::machine::wait_until_quiet;
+use crate::machine::{CpuTimes, wait_until_quiet};
 use crate::raw::{self, Job};
 use crate::servers::{Server, Servers};
 use crate::stand::Stand;
@@ -92,11 +92,13 @@ impl Measure<'_> {
         if workload.data == Data::Empty {
             self.fresh(entry.subject)?;
         }
+        let before = CpuTimes::now();
         let measured = match self.servers.target(entry.subject) {
             Some(target) => self.server_block(entry, &target, first_rate),
             None => self.device_block(entry),
         };
-        let block = measured.map(|block| Block { pair, order, ..block })?;
+        let stolen = CpuTimes::now().stolen_since(before);
+        let block = measured.map(|block| Block { pair, order, stolen, ..block })?;
         if workload.data == Data::Empty {
             self.servers.need(&[])?;
         }
@@ -173,6 +175,7 @@ impl Measure<'_> {
             pair: 0,
             order: 0,
             busy_before,
+            stolen: 0.0,
             seconds: report.seconds,
             requests,
             rate: answered as f64 / report.seconds,
@@ -204,6 +207,7 @@ impl Measure<'_> {
             pair: 0,
             order: 0,
             busy_before,
+            stolen: 0.0,
             seconds: figures.seconds,
             requests: figures.count,
             rate: figures.rate,

@@ -63,6 +63,20 @@ fn origin(record: &Record) -> String {
         record.device,
         ByteSize(record.data_bytes)
     );
+    let stolen: Vec<f64> = record.blocks.iter().map(|block| block.stolen * 100.0).collect();
+    let most = stolen.iter().copied().fold(0.0, f64::max);
+    if most > 0.0 {
+        let usual = shown(median(&stolen).unwrap_or(0.0));
+        write!(text, " The host took {usual} % of the processors' time (at most {}).", shown(most))
+            .expect("a string takes it");
+    }
+    let schedules = || record.blocks.iter().filter_map(|block| block.schedule);
+    let late = schedules().filter(|schedule| !schedule.kept).count();
+    if late > 0 {
+        let all = schedules().count();
+        write!(text, " In {late} of {all} open loops the generator did not keep its schedule.")
+            .expect("a string takes it");
+    }
     if record.pairs() < PUBLISHED_PAIRS {
         write!(text, " **Fewer than {PUBLISHED_PAIRS} pairs: to try out, not to quote.**")
             .expect("a string takes it");
@@ -126,6 +140,7 @@ mod tests {
     use super::*;
     use crate::block::Traced;
     use crate::block::examples::{block, record};
+    use crate::loadgen::Schedule;
 
     #[test]
     fn a_workload_has_a_row_for_each_entry_and_ratios_to_the_first() {
@@ -146,7 +161,14 @@ mod tests {
     fn noise_is_told() {
         let mut loud = block("hayloft", 0, 10.0);
         loud.busy_before = 0.7;
+        loud.stolen = 0.25;
+        loud.schedule = Some(Schedule { intended: 20, kept: false });
         let text = document(&[record("get-8k-1", vec![loud, block("nginx", 0, 5.0)])]);
         assert!(text.contains("Before 1 of 2 blocks the machine was not quiet"), "{text}");
+        assert!(
+            text.contains("The host took 12.5 % of the processors' time (at most 25.0)"),
+            "{text}"
+        );
+        assert!(text.contains("In 1 of 1 open loops the generator did not keep"), "{text}");
     }
 }

@@ -1,0 +1,189 @@
+//! Rust sources as tokens and paths: as much of the grammar as the checks need.
+
+/// Rust source with comments and literals blanked; lines stay where they are.
+pub fn code(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while at < bytes.len() {
+        let blank = not_code(bytes, at);
+        let visible = if blank == 0 { 1 } else { 0 };
+        for &byte in &bytes[at..at + blank + visible] {
+            out.push(if blank > 0 && byte != b'\n' { b' ' } else { byte });
+        }
+        at += blank + visible;
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Length of the comment or literal that begins at `at`; 0 for none.
+pub fn not_code(bytes: &[u8], at: usize) -> usize {
+    let rest = &bytes[at..];
+    let until = |from: usize, end: &[u8]| {
+        let found = rest[from..].windows(end.len()).position(|window| window == end);
+        found.map_or(rest.len(), |position| from + position + end.len())
+    };
+    let escaped = |quote: u8| {
+        let mut end = 1;
+        while end < rest.len() && rest[end] != quote {
+            end += if rest[end] == b'\\' { 2 } else { 1 };
+        }
+        (end + 1).min(rest.len())
+    };
+    let in_word = at > 0 && is_word(bytes[at - 1]) && !b"bc".contains(&bytes[at - 1]);
+    match rest {
+        [b'/', b'/', ..] => rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len()),
+        [b'/', b'*', ..] => until(2, b"*/"),
+        [b'"', ..] => escaped(b'"'),
+        [b'r', ..] if !in_word => {
+            let hashes = rest[1..].iter().take_while(|&&byte| byte == b'#').count();
+            if rest.get(1 + hashes) != Some(&b'"') {
+                return 0;
+            }
+            until(2 + hashes, format!("\"{}", "#".repeat(hashes)).as_bytes())
+        }
+        [b'\'', b'\\', ..] => escaped(b'\''),
+        // A character, of up to four bytes; else it is a lifetime.
+        [b'\'', _, ..] => {
+            let len = 1 + rest[2..].iter().take_while(|&&byte| byte & 0xc0 == 0x80).count();
+            if rest.get(1 + len) == Some(&b'\'') { len + 2 } else { 0 }
+        }
+        _ => 0,
+    }
+}
+
+pub fn is_word(byte: u8) -> bool {
+    byte == b'_' || byte.is_ascii_alphanumeric()
+}
+
+/// A word, `::`, or one other character.
+#[derive(Clone, Debug)]
+pub struct Token {
+    pub line: usize,
+    pub text: String,
+}
+
+/// What may stand in front of a path.
+pub const KEYWORDS: &[&str] =
+    &["as", "dyn", "else", "for", "impl", "in", "match", "mut", "return", "use"];
+
+pub fn ends_in_name(text: &str) -> bool {
+    text.ends_with('>') || text.bytes().last().is_some_and(is_word)
+}
+
+pub fn tokens(text: &str) -> Vec<Token> {
+    let code = code(text);
+    let mut tokens = Vec::new();
+    for (line, mut rest) in (1..).zip(code.lines()) {
+        while let Some(first) = rest.chars().next() {
+            let word = rest.bytes().take_while(|&byte| is_word(byte)).count();
+            let len = match word {
+                0 if rest.starts_with("::") => 2,
+                0 => first.len_utf8(),
+                len => len,
+            };
+            let text = &rest[..len];
+            let last = tokens.last().map_or("", |token: &Token| token.text.as_str());
+            // `::name` at the start of a path names a crate as `name` does.
+            let starts = text == "::" && (!ends_in_name(last) || KEYWORDS.contains(&last));
+            if !first.is_whitespace() && !starts {
+                tokens.push(Token { line, text: text.to_owned() });
+            }
+            rest = &rest[len..];
+        }
+    }
+    tokens
+}
+
+pub fn is(tokens: &[Token], at: usize, wanted: &[&str]) -> bool {
+    (at..).zip(wanted).all(|(n, wanted)| tokens.get(n).is_some_and(|token| token.text == *wanted))
+}
+
+/// Where the bracket that opens at `at` ends: the position behind it.
+pub fn behind_bracket(tokens: &[Token], at: usize) -> usize {
+    let mut depth = 0;
+    for (n, token) in tokens.iter().enumerate().skip(at) {
+        match token.text.as_str() {
+            "(" | "[" | "{" => depth += 1,
+            ")" | "]" | "}" => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return n + 1;
+        }
+    }
+    tokens.len()
+}
+
+pub fn behind_attributes(tokens: &[Token], mut at: usize) -> usize {
+    while is(tokens, at, &["#", "["]) {
+        at = behind_bracket(tokens, at + 1);
+    }
+    at
+}
+
+/// Takes apart what is compiled always and what only for tests: items under `#[cfg(test)]`.
+pub fn split_tests(tokens: &[Token]) -> (Vec<Token>, Vec<Token>) {
+    let (mut always, mut tests) = (Vec::new(), Vec::new());
+    let mut at = 0;
+    while at < tokens.len() {
+        if !is(tokens, at, &["#", "[", "cfg", "(", "test", ")", "]"]) {
+            always.push(tokens[at].clone());
+            at += 1;
+            continue;
+        }
+        let mut end = behind_attributes(tokens, at);
+        while end < tokens.len() && !is(tokens, end, &[";"]) && !is(tokens, end, &["{"]) {
+            end = if is(tokens, end, &["("]) || is(tokens, end, &["["]) {
+                behind_bracket(tokens, end)
+            } else {
+                end + 1
+            };
+        }
+        end = if is(tokens, end, &["{"]) { behind_bracket(tokens, end) } else { end + 1 };
+        let end = end.min(tokens.len());
+        tests.extend_from_slice(&tokens[at..end]);
+        at = end;
+    }
+    (always, tests)
+}
+
+/// All paths that are named, groups written out, with their lines.
+pub fn paths(tokens: &[Token]) -> Vec<(usize, Vec<String>)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        let is_name = tokens[at].text.bytes().all(is_word);
+        let goes_on = at > 0 && tokens[at - 1].text == "::";
+        at = if is_name && !goes_on { path(tokens, at, &[], &mut found) } else { at + 1 };
+    }
+    found
+}
+
+pub fn path(
+    tokens: &[Token],
+    mut at: usize,
+    prefix: &[String],
+    found: &mut Vec<(usize, Vec<String>)>,
+) -> usize {
+    let mut whole = prefix.to_vec();
+    while let Some(token) = tokens.get(at) {
+        if token.text == "{" {
+            at += 1;
+            while at < tokens.len() && tokens[at].text != "}" {
+                at = if tokens[at].text == "," { at + 1 } else { path(tokens, at, &whole, found) };
+            }
+            return at + 1;
+        }
+        whole.push(token.text.clone());
+        at += 1;
+        let next = tokens.get(at + 1).map_or("", |token| token.text.as_str());
+        let goes_on = is(tokens, at, &["::"]) && next != "<";
+        if !goes_on {
+            found.push((token.line, whole));
+            // In a group a new name may follow.
+            return if is(tokens, at, &["as"]) && !prefix.is_empty() { at + 2 } else { at };
+        }
+        at += 1;
+    }
+    at
+}

@@ -1,0 +1,194 @@
+//! Modules: which files are compiled, and what they may know of each other.
+
+use std::collections::BTreeMap;
+
+use super::lexer::{Token, is, paths, split_tests, tokens};
+use super::rules::{CODEC, CODEC_WORDS, LAYERS, STRANGERS};
+use super::{Complaint, Project, complaint};
+
+/// The module that a file is, from the root: `src/volume/read.rs` is `volume`, `read`.
+pub fn module_of(file: &str) -> Vec<String> {
+    let path = file.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
+    let root = matches!(path, "lib" | "main");
+    if root { Vec::new() } else { path.split('/').map(str::to_owned).collect() }
+}
+
+/// The row of [`LAYERS`] that a file belongs to.
+pub fn layer_of(file: &str) -> &str {
+    let path = file.trim_start_matches("src/").trim_end_matches(".rs");
+    path.split('/').next().unwrap_or(path)
+}
+
+/// A path as it reads from the root of the crate.
+pub fn resolved(file: &str, path: &[String]) -> Vec<String> {
+    let first = path[0].as_str();
+    match first {
+        "hayloft" => ["crate".to_owned()].into_iter().chain(path[1..].iter().cloned()).collect(),
+        "core" | "alloc" => {
+            ["std".to_owned()].into_iter().chain(path[1..].iter().cloned()).collect()
+        }
+        "self" | "super" => {
+            let own = path.iter().take_while(|name| *name == "self").count();
+            let up = path[own..].iter().take_while(|name| *name == "super").count();
+            let mut module = module_of(file);
+            module.truncate(module.len().saturating_sub(up));
+            module.insert(0, "crate".to_owned());
+            module.extend_from_slice(&path[own + up..]);
+            module
+        }
+        _ => path.to_vec(),
+    }
+}
+
+/// Files reached from the roots by `mod` declarations, and whether they are compiled for tests only.
+pub fn modules(project: &Project) -> BTreeMap<String, bool> {
+    let mut reached: BTreeMap<String, bool> = BTreeMap::new();
+    let roots = [
+        "bench/baseline/src/main.rs",
+        "bench/index/src/main.rs",
+        "bench/runner/src/main.rs",
+        "fuzz/src/lib.rs",
+        "src/lib.rs",
+        "src/main.rs",
+        "tools/faultdisk/src/lib.rs",
+        "tools/faultdisk/src/main.rs",
+        "tools/loadgen/src/main.rs",
+        "tools/loadgen/tests/against_daemon.rs",
+        "tools/loadgen/tests/against_servers.rs",
+        "tools/powercut/src/main.rs",
+        "tools/powercut/tests/usage.rs",
+        "xtask/src/main.rs",
+    ];
+    let roots = roots.map(|root| (root, false));
+    let tests = project.with("tests/", ".rs").filter(|(path, _)| path.matches('/').count() == 1);
+    let binaries = tests.chain(project.with("fuzz/fuzz_targets/", ".rs"));
+    let mut waiting: Vec<(String, bool)> = roots
+        .into_iter()
+        .chain(binaries.map(|(path, _)| (path, true)))
+        .map(|(path, tests)| (path.to_owned(), tests))
+        .collect();
+    while let Some((file, tests)) = waiting.pop() {
+        let Some(text) = project.0.get(&file) else { continue };
+        if reached.get(&file).is_some_and(|&before| before <= tests) {
+            continue;
+        }
+        reached.insert(file.clone(), tests);
+        let (always, for_tests) = split_tests(&tokens(text));
+        let stem = file.trim_end_matches(".rs");
+        let is_root = roots.iter().any(|(root, _)| *root == file)
+            || stem.ends_with("/mod")
+            || file.starts_with("tests/");
+        let dir = if is_root { stem.rsplit_once('/').map_or("", |(dir, _)| dir) } else { stem };
+        for (tokens, tests) in [(always, tests), (for_tests, true)] {
+            for n in 0..tokens.len() {
+                if tokens[n].text == "mod" && is(&tokens, n + 2, &[";"]) {
+                    let name = &tokens[n + 1].text;
+                    waiting.push((format!("{dir}/{name}.rs"), tests));
+                    waiting.push((format!("{dir}/{name}/mod.rs"), tests));
+                }
+            }
+        }
+    }
+    reached
+}
+
+/// Of every file in `src/` what is compiled into the product.
+pub fn product(project: &Project) -> Vec<(&str, Vec<Token>)> {
+    let reached = modules(project);
+    project
+        .with("src/", ".rs")
+        .filter(|(file, _)| reached.get(*file) != Some(&true))
+        .map(|(file, text)| (file, split_tests(&tokens(text)).0))
+        .collect()
+}
+
+/// (a) Modules use only modules below them.
+pub fn imports(project: &Project) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    for (n, (module, uses)) in LAYERS.iter().enumerate() {
+        for used in *uses {
+            if !LAYERS[..n].iter().any(|(below, _)| below == used) {
+                let what = format!("the table lets {module} use {used}, which is not below it");
+                complaints.push(complaint("tests/tidiness/rules.rs", 0, what));
+            }
+        }
+    }
+    for (file, tokens) in product(project) {
+        let own = layer_of(file);
+        let Some((_, uses)) = LAYERS.iter().find(|(module, _)| *module == own) else {
+            complaints.push(complaint(file, 1, format!("{own} has no row in the table of layers")));
+            continue;
+        };
+        for (line, path) in paths(&tokens) {
+            let path = resolved(file, &path);
+            let [root, module, ..] = &path[..] else { continue };
+            if root == "crate" && module != own && !uses.contains(&module.as_str()) {
+                complaints.push(complaint(file, line, format!("{own} must not use {module}")));
+            }
+        }
+    }
+    complaints
+}
+
+pub fn begins(path: &str, with: &str) -> bool {
+    path.strip_prefix(with).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// (a) Files name no crate, part of `std` or layer that they must not know.
+pub fn strangers(project: &Project) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    for (file, tokens) in product(project) {
+        let all = paths(&tokens);
+        for rule in STRANGERS {
+            let starts = |names: &[&str]| names.iter().any(|name| file.starts_with(name));
+            if !starts(rule.who) || starts(rule.unless) {
+                continue;
+            }
+            for (line, path) in &all {
+                let path = resolved(file, path).join("::");
+                let never = rule.never.iter().any(|name| begins(&path, name));
+                // A name for one that may be used must not open what lies behind it.
+                let but = rule.but.iter().any(|name| {
+                    if name.starts_with("crate") { begins(&path, name) } else { path == *name }
+                });
+                let renamed = path.starts_with("libc::")
+                    && rule.but.contains(&format!("nix::{path}").as_str());
+                if never && !but && !renamed {
+                    complaints.push(complaint(file, *line, format!("must not know {path}")));
+                }
+            }
+        }
+    }
+    complaints
+}
+
+/// (c) Every source file is compiled.
+pub fn dead_files(project: &Project) -> Vec<Complaint> {
+    let reached = modules(project);
+    let mut complaints = Vec::new();
+    for (file, text) in project.rust() {
+        if !reached.contains_key(file) {
+            complaints.push(complaint(file, 1, "no `mod` names this file"));
+        }
+        let tokens = tokens(text);
+        for n in 0..tokens.len() {
+            if is(&tokens, n, &["#", "[", "path", "="]) {
+                let what = "a module stands where its name says";
+                complaints.push(complaint(file, tokens[n].line, what));
+            }
+        }
+    }
+    complaints
+}
+
+/// (g) Integers of the format become bytes in one place.
+pub fn codec(project: &Project) -> Vec<Complaint> {
+    let files = product(project).into_iter();
+    let files = files.filter(|(file, _)| file.starts_with("src/volume/") && *file != CODEC);
+    let found = files.flat_map(|(file, tokens)| {
+        let tokens = tokens.into_iter();
+        let words = tokens.filter(|token| CODEC_WORDS.contains(&token.text.as_str()));
+        words.map(move |token| complaint(file, token.line, token.text))
+    });
+    found.collect()
+}

@@ -1,0 +1,273 @@
+//! What must hold, as tables.
+
+/// The layers from the bottom up: a module, and which others it may use. Only modules above it in
+/// this table can be named. A new module gets a row; a new entry in a row is a decision about the
+/// design (`docs/ARCHITECTURE.md`).
+pub const LAYERS: &[(&str, &[&str])] = &[
+    ("types", &[]),
+    ("access_trace", &[]),
+    ("limits", &[]),
+    ("size", &[]),
+    ("sys", &[]),
+    ("sabotage", &[]),
+    ("calendar", &[]),
+    ("mailbox", &[]),
+    ("metrics", &[]),
+    ("datadir", &["calendar"]),
+    ("config", &["size", "limits"]),
+    ("buffer", &[]),
+    ("op", &["buffer"]),
+    ("runtime", &["buffer", "op"]),
+    ("ring", &["limits", "sys", "buffer", "op"]),
+    ("sim", &["limits", "buffer", "op", "runtime"]),
+    ("volume", &["types", "limits", "sabotage", "buffer", "op", "runtime"]),
+    ("http", &["limits", "buffer", "op", "runtime"]),
+    ("admin", &["size", "metrics"]),
+    ("client", &["http"]),
+    ("transfer", &["http", "client"]),
+    (
+        "shard",
+        &[
+            "types",
+            "access_trace",
+            "limits",
+            "mailbox",
+            "metrics",
+            "buffer",
+            "op",
+            "runtime",
+            "ring",
+            "volume",
+            "http",
+        ],
+    ),
+    (
+        "daemon",
+        &[
+            "types",
+            "access_trace",
+            "limits",
+            "size",
+            "sys",
+            "mailbox",
+            "metrics",
+            "datadir",
+            "config",
+            "buffer",
+            "op",
+            "runtime",
+            "ring",
+            "volume",
+            "http",
+            "admin",
+            "shard",
+        ],
+    ),
+    (
+        "offline",
+        &[
+            "types", "limits", "sys", "calendar", "datadir", "buffer", "op", "runtime", "ring",
+            "volume",
+        ],
+    ),
+    ("nginx", &["size", "config"]),
+    ("cli", &["size", "config", "http", "client", "transfer", "daemon", "offline", "nginx"]),
+    ("lib", &[]),
+    ("main", &["cli"]),
+];
+
+/// What some files must not name, beyond what [`LAYERS`] says of modules.
+pub struct Stranger {
+    /// Beginnings of file names.
+    pub who: &'static [&'static str],
+    /// Among them, those it does not hold for.
+    pub unless: &'static [&'static str],
+    /// Beginnings of paths.
+    pub never: &'static [&'static str],
+    /// Among them, those that may be named.
+    pub but: &'static [&'static str],
+}
+
+pub const STRANGERS: &[Stranger] = &[
+    Stranger { who: &["src/"], unless: &["src/ring"], never: &["io_uring"], but: &[] },
+    Stranger { who: &["src/"], unless: &["src/admin/"], never: &["tokio", "axum"], but: &[] },
+    Stranger {
+        who: &["src/"],
+        unless: &["src/daemon/", "src/datadir/", "src/transfer/"],
+        never: &["getrandom"],
+        but: &[],
+    },
+    Stranger { who: &["src/"], unless: &["src/daemon/"], never: &["sd_notify"], but: &[] },
+    Stranger { who: &["src/"], unless: &["src/client/"], never: &["ureq"], but: &[] },
+    // No sockets, threads, clocks, files or environment: what is needed of them is handed in.
+    Stranger {
+        who: &["src/volume/", "src/http/", "src/runtime/", "src/op.rs", "src/sim/"],
+        unless: &[],
+        never: &[
+            "std::env",
+            "std::fs",
+            "std::net",
+            "std::os",
+            "std::process",
+            "std::sync",
+            "std::thread",
+            "std::time",
+            "libc",
+            "nix",
+            "socket2",
+            "crossbeam_queue",
+        ],
+        // Numbers of errors only.
+        but: &[
+            "nix::libc",
+            "nix::libc::EBADF",
+            "nix::libc::ECANCELED",
+            "nix::libc::ECONNRESET",
+            "nix::libc::EEXIST",
+            "nix::libc::EIO",
+            "nix::libc::ENOBUFS",
+            "nix::libc::ENOENT",
+            "nix::libc::EPIPE",
+            // Memory of its own, for `src/volume/index/memory.rs`: no effect that anybody sees.
+            "nix::sys::mman",
+            "nix::sys::mman::MapFlags",
+            "nix::sys::mman::MmapAdvise",
+            "nix::sys::mman::ProtFlags",
+            "nix::sys::mman::madvise",
+            "nix::sys::mman::mmap_anonymous",
+            "nix::sys::mman::munmap",
+        ],
+    },
+    Stranger {
+        who: &["src/op.rs", "src/runtime/"],
+        unless: &[],
+        never: &["libc", "nix"],
+        but: &[],
+    },
+    Stranger {
+        who: &["src/volume/", "src/http/", "src/runtime/", "src/op.rs", "src/sim/"],
+        unless: &["src/volume/index/memory.rs"],
+        never: &["nix::sys"],
+        but: &[],
+    },
+    // Pure functions over slices.
+    Stranger {
+        who: &["src/volume/format/"],
+        unless: &[],
+        never: &["crate::buffer", "crate::op", "crate::runtime", "crate::volume", "async", "await"],
+        but: &["crate::volume::format"],
+    },
+    Stranger {
+        who: &["src/volume/index/"],
+        unless: &[],
+        never: &["crate::buffer", "crate::op", "crate::runtime", "crate::volume", "async", "await"],
+        but: &["crate::volume::index"],
+    },
+    Stranger {
+        who: &["src/http/"],
+        unless: &["src/http/conn.rs"],
+        never: &["crate::buffer", "crate::op", "crate::runtime", "nix", "async", "await"],
+        but: &[],
+    },
+];
+
+/// Files that may contain `unsafe`.
+pub const UNSAFE: &[&str] = &[
+    "src/buffer.rs",
+    "src/ring.rs",
+    "src/ring/files.rs",
+    "src/ring/provided.rs",
+    "src/ring/setup.rs",
+    "src/sys.rs",
+    "src/volume/index/memory.rs",
+];
+
+/// Widest line (columns).
+pub const COLUMNS_MAX: usize = 110;
+
+/// Debris of development.
+pub const DEBRIS: &[&str] = &["dbg", "todo", "unimplemented"];
+/// The daemon logs; only a command prints.
+pub const PRINTING: &[&str] = &["print", "println", "eprint", "eprintln"];
+pub const MAY_PRINT: &[&str] = &["src/main.rs", "src/cli/"];
+
+/// The only place where integers of the format become bytes.
+pub const CODEC: &str = "src/volume/format/field.rs";
+pub const CODEC_WORDS: &[&str] = &[
+    "to_le_bytes",
+    "from_le_bytes",
+    "to_be_bytes",
+    "from_be_bytes",
+    "to_ne_bytes",
+    "from_ne_bytes",
+];
+
+/// Words of the workshop, not of the project.
+pub const FOREIGN_WORDS: &[&str] =
+    &[concat!("farm", "-"), concat!(".lib", "rary"), concat!("sub", "agent")];
+
+/// A place that a check lets pass. One that is not needed any more is a complaint itself.
+pub struct Exception {
+    pub check: &'static str,
+    pub file: &'static str,
+    /// What the line contains.
+    pub has: &'static str,
+    pub _why: &'static str,
+}
+
+pub const EXCEPTIONS: &[Exception] = &[
+    Exception {
+        check: "unsafety",
+        file: "tests/allocations.rs",
+        has: "unsafe",
+        _why: "an allocator that counts cannot be had otherwise",
+    },
+    Exception {
+        check: "lines",
+        file: "src/http/mod.rs",
+        has: "//! | [`head`] |",
+        _why: "a row of a table cannot be broken",
+    },
+    Exception {
+        check: "dead_files",
+        file: "fuzz/src/lib.rs",
+        has: "../../tests/",
+        _why: "what tests share is shared with fuzzing, which is a crate of its own",
+    },
+    Exception {
+        check: "allowances",
+        file: "tests/common/mod.rs",
+        has: "dead_code",
+        _why: "shared by test binaries of which some use all: `expect` would fail in those",
+    },
+    Exception {
+        check: "allowances",
+        file: "tests/daemon_harness/mod.rs",
+        has: "dead_code",
+        _why: "shared by test binaries of which some use all: `expect` would fail in those",
+    },
+    Exception {
+        check: "allowances",
+        file: "tests/http_oracle/mod.rs",
+        has: "dead_code",
+        _why: "shared by test binaries of which some use all: `expect` would fail in those",
+    },
+    Exception {
+        check: "allowances",
+        file: "tests/nginx_harness/mod.rs",
+        has: "dead_code",
+        _why: "shared by test binaries of which some use all: `expect` would fail in those",
+    },
+    Exception {
+        check: "allowances",
+        file: "src/admin/tests/mod.rs",
+        has: "dead_code",
+        _why: "in a macro some of whose users need all: `expect` would fail there",
+    },
+    Exception {
+        check: "codec",
+        file: "src/volume/index/mod.rs",
+        has: "to_le_bytes",
+        _why: "bytes to be hashed, in memory only",
+    },
+];
