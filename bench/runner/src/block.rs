@@ -22,6 +22,9 @@ pub struct Block {
     /// Share of the processors' time that the host took meanwhile, from 0 to 1.
     #[serde(default)]
     pub stolen: f64,
+    /// How often it was measured until the host took little, or too often.
+    #[serde(default = "once")]
+    pub attempts: u32,
     /// Time measured (seconds).
     pub seconds: f64,
     /// Requests answered, refusals included.
@@ -46,6 +49,10 @@ pub struct Block {
     pub device: device::Counts,
     /// What the daemon counted.
     pub daemon: Option<Daemon>,
+}
+
+fn once() -> u32 {
+    1
 }
 
 /// What the daemon counted in a block.
@@ -172,6 +179,7 @@ pub mod examples {
             order: 0,
             busy_before: 0.0,
             stolen: 0.0,
+            attempts: 1,
             seconds: 2.0,
             requests: (rate * 2.0) as u64,
             rate,

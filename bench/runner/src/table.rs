@@ -70,6 +70,11 @@ fn origin(record: &Record) -> String {
         write!(text, " The host took {usual} % of the processors' time (at most {}).", shown(most))
             .expect("a string takes it");
     }
+    let again = record.blocks.iter().filter(|block| block.attempts > 1).count();
+    if again > 0 {
+        write!(text, " {again} of {} blocks were measured again for that.", record.blocks.len())
+            .expect("a string takes it");
+    }
     let schedules = || record.blocks.iter().filter_map(|block| block.schedule);
     let late = schedules().filter(|schedule| !schedule.kept).count();
     if late > 0 {
@@ -162,6 +167,7 @@ mod tests {
         let mut loud = block("hayloft", 0, 10.0);
         loud.busy_before = 0.7;
         loud.stolen = 0.25;
+        loud.attempts = 3;
         loud.schedule = Some(Schedule { intended: 20, kept: false });
         let text = document(&[record("get-8k-1", vec![loud, block("nginx", 0, 5.0)])]);
         assert!(text.contains("Before 1 of 2 blocks the machine was not quiet"), "{text}");
@@ -169,6 +175,7 @@ mod tests {
             text.contains("The host took 12.5 % of the processors' time (at most 25.0)"),
             "{text}"
         );
+        assert!(text.contains("1 of 2 blocks were measured again"), "{text}");
         assert!(text.contains("In 1 of 1 open loops the generator did not keep"), "{text}");
     }
 }
