@@ -103,6 +103,13 @@ impl Layout {
         Location { offset: self.unit(entry) * UNIT, len: units * UNIT }
     }
 
+    /// More than the entries of all needles before this place (an offset in bytes).
+    pub fn bound(&self, offset: u64) -> Entry {
+        let shift = self.tag_bits + 1 + LEN_BITS;
+        let unit = offset.div_ceil(UNIT);
+        if unit > u64::MAX >> shift { Entry::MAX } else { unit << shift }
+    }
+
     /// The unit at which the needle of an entry begins.
     pub fn unit(&self, entry: Entry) -> u64 {
         entry >> (self.tag_bits + 1 + LEN_BITS)

@@ -3,20 +3,18 @@
 //! Each segment has a slot of [`BUCKETS_MAX`] buckets of address space, of which pages come as they are
 //! touched. Slots come in chunks, each a mapping, that double: a small volume has one small mapping, a
 //! large one a few dozen. They are unmapped when the index goes.
-#![expect(unsafe_code, reason = "maps table memory, hands out slices of it, prefetches")]
+#![expect(unsafe_code, reason = "maps table memory, hands out slices of it")]
+
+mod bucket;
 
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 
-use super::layout::Entry;
-use super::segment::{BUCKET_LEN, BUCKETS_MAX, BUCKETS_MIN, BUCKETS_STEP};
+pub use bucket::{Bucket, Compare, Plain, Work, best, prefetch};
 
-/// A cache line of entries.
-#[repr(C, align(64))]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bucket(pub [Entry; BUCKET_LEN]);
+use super::segment::{BUCKETS_MAX, BUCKETS_MIN, BUCKETS_STEP};
 
 /// Address space of a slot (bytes).
 const SLOT: usize = BUCKETS_MAX * size_of::<Bucket>();
@@ -30,19 +28,6 @@ const _: () =
 struct Chunk {
     base: NonNull<u8>,
     len: usize,
-}
-
-/// Begins to load a bucket into the cache.
-#[inline]
-pub fn prefetch(bucket: &Bucket) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint; it reads and changes nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(bucket).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = bucket;
 }
 
 /// The slots of an index.

@@ -151,11 +151,9 @@ impl Index {
     }
 
     /// Where needles with this hash are, in no order.
-    #[inline]
     pub fn candidates(&self, hash: IdHash) -> impl Iterator<Item = Location> {
-        let kept = self.table.layout().kept(hash);
-        let entries = self.table.matches(kept).into_iter().flatten();
-        entries.chain(self.table.beside(kept)).map(|entry| self.table.layout().location(entry))
+        let layout = self.table.layout();
+        self.table.entries(layout.kept(hash)).map(|entry| layout.location(entry))
     }
 
     /// The newest candidate that is older than `below` (an offset in bytes). Asking again with the
@@ -164,16 +162,8 @@ impl Index {
     #[inline]
     pub fn newest_below(&self, hash: IdHash, below: u64) -> Option<Location> {
         let layout = self.table.layout();
-        let kept = layout.kept(hash);
-        let mut newest: Option<Location> = None;
-        let entries = self.table.matches(kept).into_iter().flatten();
-        for entry in entries.chain(self.table.beside(kept)) {
-            let at = layout.location(entry);
-            if at.offset < below && newest.is_none_or(|newest| at.offset > newest.offset) {
-                newest = Some(at);
-            }
-        }
-        newest
+        let newest = self.table.newest_below(layout.kept(hash), layout.bound(below));
+        newest.map(|entry| layout.location(entry))
     }
 
     /// Where all needles are, in no order.

@@ -40,7 +40,7 @@ fn mix(value: u64) -> u64 {
 }
 
 /// From the first bucket to the second, before splits: an exclusive or with a number that is not 0.
-#[inline]
+#[inline(always)]
 fn distance(tag: Entry) -> usize {
     let spread = tag.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     1 + ((spread * (BUCKETS_MIN as u64 - 1)) >> 32) as usize
@@ -53,7 +53,7 @@ impl Segment {
     }
 
     /// Buckets.
-    #[inline]
+    #[inline(always)]
     pub fn buckets(self) -> usize {
         BUCKETS_MIN + usize::from(self.split)
     }
@@ -66,20 +66,21 @@ impl Segment {
     }
 
     /// Whether an entry belongs to the twin of a bucket that is split.
-    #[inline]
+    #[inline(always)]
     pub fn is_twins(self, layout: &Layout, entry: Entry) -> bool {
         entry >> layout.bit_behind(u32::from(self.depth)) & 1 == 1
     }
 
     /// The bucket, or its twin.
-    #[inline]
+    #[inline(always)]
     fn twin(self, layout: &Layout, base: usize, entry: Entry) -> usize {
-        let twin = base < usize::from(self.split) && self.is_twins(layout, entry);
-        base + BUCKETS_MIN * usize::from(twin)
+        // No branch: half of the time it would be foreseen wrongly.
+        let is_split = usize::from(base < usize::from(self.split));
+        base + BUCKETS_MIN * (is_split & usize::from(self.is_twins(layout, entry)))
     }
 
     /// The buckets of a hash.
-    #[inline]
+    #[inline(always)]
     pub fn places(self, layout: &Layout, hash: u64) -> [usize; 2] {
         let base = hash as usize % BUCKETS_MIN;
         let tag = layout.tag(hash);
@@ -87,7 +88,7 @@ impl Segment {
     }
 
     /// The bucket in which an entry could stand instead.
-    #[inline]
+    #[inline(always)]
     pub fn other(self, layout: &Layout, bucket: usize, entry: Entry) -> usize {
         let base = (bucket % BUCKETS_MIN) ^ distance(entry & layout.compared() & !SECOND);
         self.twin(layout, base, entry)

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::layout::{Entry, Layout, SECOND};
-use super::memory::{Bucket, Memory, prefetch};
+use super::memory::{Bucket, Compare, Memory, Plain, Work, best, prefetch};
 use super::segment::{BUCKET_LEN, BUCKETS_MAX, BUCKETS_MIN, BUCKETS_STEP, Segment};
 
 /// A search for a place looks at so many buckets at most.
@@ -69,6 +69,9 @@ pub struct Table {
     steps: Steps,
 }
 
+/// Not an entry, but a free place.
+const NO_ENTRY: Entry = 0;
+
 /// The place of an entry in the table.
 #[derive(Clone, Copy)]
 struct Place {
@@ -79,8 +82,9 @@ struct Place {
 
 /// What the buckets of a hash hold of it: at most 16 entries.
 #[derive(Clone, Copy)]
-pub struct Matches<'a> {
-    buckets: [&'a Bucket; 2],
+struct Matches<'a> {
+    first: &'a Bucket,
+    second: &'a Bucket,
     /// Bit `8 * side + index`.
     set: u32,
 }
@@ -88,7 +92,7 @@ pub struct Matches<'a> {
 impl Iterator for Matches<'_> {
     type Item = Entry;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Entry> {
         if self.set == 0 {
             return None;
@@ -100,26 +104,57 @@ impl Iterator for Matches<'_> {
 }
 
 impl Matches<'_> {
+    #[inline]
     fn entry(&self, at: usize) -> Entry {
-        self.buckets[at / BUCKET_LEN].0[at % BUCKET_LEN]
+        let bucket = if at < BUCKET_LEN { self.first } else { self.second };
+        bucket.0[at % BUCKET_LEN]
     }
-}
-
-/// Which entries of a bucket have these compared bits: a bit for each. All are looked at, since a branch
-/// that is foreseen wrongly costs more.
-#[inline]
-fn matching(bucket: &Bucket, compared: Entry, wanted: Entry) -> u32 {
-    let mut set = 0;
-    for (index, entry) in bucket.0.iter().enumerate() {
-        set |= u32::from((entry ^ wanted) & compared == 0) << index;
-    }
-    set
 }
 
 /// Which places of a bucket are free: a bit for each.
-#[inline]
-fn free(bucket: &Bucket) -> u32 {
-    matching(bucket, Entry::MAX, 0)
+#[inline(always)]
+fn free(compare: impl Compare, bucket: &Bucket) -> u32 {
+    compare.matching(bucket, Entry::MAX, 0)
+}
+
+/// Searches for the newest entry of a hash in the table.
+struct NewestBelow<'a> {
+    table: &'a Table,
+    hash: u64,
+    bound: Entry,
+}
+
+impl Work for NewestBelow<'_> {
+    type Output = Entry;
+
+    #[inline(always)]
+    fn run(self, compare: impl Compare) -> Entry {
+        let Some(matches) = self.table.matches(compare, self.hash) else { return NO_ENTRY };
+        let or_none = |entry: Entry, is: bool| if is { entry } else { NO_ENTRY };
+        let below = |entry| or_none(entry, entry < self.bound);
+        if matches.set & matches.set.wrapping_sub(1) == 0 {
+            // One or none, most often: without a branch for which.
+            let only = matches.entry(matches.set.trailing_zeros() as usize % (2 * BUCKET_LEN));
+            return or_none(below(only), matches.set != 0);
+        }
+        matches.map(below).fold(NO_ENTRY, Entry::max)
+    }
+}
+
+/// Puts an entry where it belongs: whether it was not there already.
+struct Insert<'a> {
+    table: &'a mut Table,
+    hash: u64,
+    entry: Entry,
+}
+
+impl Work for Insert<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run(self, compare: impl Compare) -> bool {
+        self.table.insert_by(compare, self.hash, self.entry)
+    }
 }
 
 impl Table {
@@ -144,13 +179,13 @@ impl Table {
     }
 
     /// The segment of a hash. There are some.
-    #[inline]
+    #[inline(always)]
     fn slot_of(&self, hash: u64) -> u32 {
         self.directory[(hash >> (self.layout.hash_bits() - self.depth)) as usize]
     }
 
     /// Segment and buckets of a hash; nothing when the table has none.
-    #[inline]
+    #[inline(always)]
     fn places(&self, hash: u64) -> Option<(u32, [usize; 2])> {
         if self.directory.is_empty() {
             return None;
@@ -171,23 +206,35 @@ impl Table {
     }
 
     /// Entries of a hash in the table.
-    #[inline]
-    pub fn matches(&self, hash: u64) -> Option<Matches<'_>> {
+    #[inline(always)]
+    fn matches(&self, compare: impl Compare, hash: u64) -> Option<Matches<'_>> {
         let (slot, buckets) = self.places(hash)?;
-        let buckets = buckets.map(|bucket| self.memory.bucket(slot, bucket));
+        let [first, second] = buckets.map(|bucket| self.memory.bucket(slot, bucket));
         let (compared, wanted) = (self.layout.compared(), self.layout.tag(hash));
-        let mut set = matching(buckets[0], compared, wanted)
-            | matching(buckets[1], compared, wanted | SECOND) << BUCKET_LEN;
+        let mut set = compare.matching(first, compared, wanted)
+            | compare.matching(second, compared, wanted | SECOND) << BUCKET_LEN;
         if wanted == 0 {
             // A free place looks like an entry with this tag.
-            set &= !free(buckets[0]);
+            set &= !free(compare, first);
         }
-        Some(Matches { buckets, set })
+        Some(Matches { first, second, set })
+    }
+
+    /// Entries of a hash, in no order.
+    pub fn entries(&self, hash: u64) -> impl Iterator<Item = Entry> + use<'_> {
+        self.matches(Plain, hash).into_iter().flatten().chain(self.beside(hash))
+    }
+
+    /// The newest entry of a hash that is less than `bound`.
+    pub fn newest_below(&self, hash: u64, bound: Entry) -> Option<Entry> {
+        let in_table = best(NewestBelow { table: self, hash, bound });
+        let beside = self.beside(hash).filter(|entry| *entry < bound).fold(NO_ENTRY, Entry::max);
+        Some(in_table.max(beside)).filter(|newest| *newest != NO_ENTRY)
     }
 
     /// Entries of a hash beside the table.
     #[inline]
-    pub fn beside(&self, hash: u64) -> impl Iterator<Item = Entry> + use<'_> {
+    fn beside(&self, hash: u64) -> impl Iterator<Item = Entry> + use<'_> {
         let some =
             (!self.beside.is_empty()).then(|| self.beside.range((hash, 0)..=(hash, u64::MAX)));
         some.into_iter().flatten().map(|(_, entry)| *entry)
@@ -202,8 +249,9 @@ impl Table {
         entries.chain(self.beside.values().copied())
     }
 
-    fn find(&self, hash: u64, unit: u64) -> Option<Place> {
-        let mut matches = self.matches(hash)?;
+    #[inline(always)]
+    fn find(&self, compare: impl Compare, hash: u64, unit: u64) -> Option<Place> {
+        let mut matches = self.matches(compare, hash)?;
         while matches.set != 0 {
             let at = matches.set.trailing_zeros() as usize;
             if self.layout.unit(matches.entry(at)) == unit {
@@ -223,18 +271,24 @@ impl Table {
 
     /// Adds an entry (one of a first bucket): whether it was not there already.
     pub fn insert(&mut self, hash: u64, entry: Entry) -> bool {
+        best(Insert { table: self, hash, entry })
+    }
+
+    #[inline(always)]
+    fn insert_by(&mut self, compare: impl Compare, hash: u64, entry: Entry) -> bool {
         let unit = self.layout.unit(entry);
-        if self.find(hash, unit).is_some() || self.beside.contains_key(&(hash, unit)) {
+        if self.find(compare, hash, unit).is_some() || self.beside.contains_key(&(hash, unit)) {
             return false;
         }
-        if !self.place(hash, entry) {
+        if !self.place(compare, hash, entry) {
             self.beside.insert((hash, unit), entry);
         }
         true
     }
 
     /// Puts an entry into the table: whether it has a place there.
-    fn place(&mut self, hash: u64, entry: Entry) -> bool {
+    #[inline(always)]
+    fn place(&mut self, compare: impl Compare, hash: u64, entry: Entry) -> bool {
         if self.directory.is_empty() && (self.beside.len() < FEW || !self.begin()) {
             return false;
         }
@@ -243,22 +297,23 @@ impl Table {
         if usize::from(segment.len) >= segment.limit() {
             self.step(slot);
         }
-        if self.place_now(hash, entry) {
+        if self.place_now(compare, hash, entry) {
             return true;
         }
         // Entries of the same hash stay together however much it grows.
-        let same = self.matches(hash).map_or(0, |matches| matches.set.count_ones());
+        let same = self.matches(compare, hash).map_or(0, |matches| matches.set.count_ones());
         let slot = self.slot_of(hash);
         let honest = self.segments[slot as usize].is_crowded() && same < BUCKET_LEN as u32;
-        honest && self.step(slot) && self.place_now(hash, entry)
+        honest && self.step(slot) && self.place_now(compare, hash, entry)
     }
 
-    fn place_now(&mut self, hash: u64, entry: Entry) -> bool {
+    #[inline(always)]
+    fn place_now(&mut self, compare: impl Compare, hash: u64, entry: Entry) -> bool {
         let slot = self.slot_of(hash);
         let segment = &mut self.segments[slot as usize];
         let buckets = self.memory.buckets_mut(slot, segment.buckets());
         let open = &mut self.open[slot as usize];
-        let placed = place_in(&self.layout, *segment, buckets, open, hash, entry);
+        let placed = place_in(compare, &self.layout, *segment, buckets, open, hash, entry);
         segment.len += u16::from(placed);
         self.entries += usize::from(placed);
         placed
@@ -280,7 +335,7 @@ impl Table {
         }
         let first = std::mem::take(&mut self.beside);
         for (key, entry) in first {
-            if !self.place_now(key.0, entry) {
+            if !self.place_now(Plain, key.0, entry) {
                 self.beside.insert(key, entry);
             }
         }
@@ -289,7 +344,9 @@ impl Table {
 
     /// Takes an entry out of the table.
     pub fn remove(&mut self, hash: u64, unit: u64) -> Option<Entry> {
-        let Some(place) = self.find(hash, unit) else { return self.beside.remove(&(hash, unit)) };
+        let Some(place) = self.find(Plain, hash, unit) else {
+            return self.beside.remove(&(hash, unit));
+        };
         self.segments[place.slot as usize].len -= 1;
         set_open(&mut self.open[place.slot as usize], place.bucket, true);
         self.entries -= 1;
@@ -298,7 +355,7 @@ impl Table {
 
     /// Puts another entry of the same hash (one of a first bucket) in the place of one.
     pub fn replace(&mut self, hash: u64, unit: u64, new: Entry) -> Option<Entry> {
-        if let Some(place) = self.find(hash, unit) {
+        if let Some(place) = self.find(Plain, hash, unit) {
             let entry = self.at_mut(place);
             let side = *entry & SECOND;
             return Some(std::mem::replace(entry, new | side));
@@ -359,8 +416,8 @@ impl Table {
                 *entry = if goes { 0 } else { *entry };
                 moved += u64::from(goes);
             }
-            set_open(open, at, free(bucket) != 0);
-            set_open(open, at + BUCKETS_MIN, free(twin) != 0);
+            set_open(open, at, free(Plain, bucket) != 0);
+            set_open(open, at + BUCKETS_MIN, free(Plain, twin) != 0);
         }
         segment.split += BUCKETS_STEP as u16;
         self.buckets += BUCKETS_STEP;
@@ -410,7 +467,7 @@ impl Table {
         let range = (*hashes.start(), 0)..=(*hashes.end(), u64::MAX);
         let waiting: Vec<_> = self.beside.range(range).map(|(key, entry)| (*key, *entry)).collect();
         for (key, entry) in waiting {
-            if self.place_now(key.0, entry) {
+            if self.place_now(Plain, key.0, entry) {
                 self.beside.remove(&key);
             }
         }
@@ -471,7 +528,7 @@ impl Table {
             self.memory.buckets_mut(slot, buckets).iter_mut().zip(content).enumerate()
         {
             bucket.0 = entries;
-            let places = free(bucket);
+            let places = free(Plain, bucket);
             set_open(&mut open, at, places != 0);
             segment.len += (BUCKET_LEN as u32 - places.count_ones()) as u16;
         }
@@ -546,8 +603,15 @@ impl Table {
 }
 
 /// Puts an entry into a bucket that has a free place: which one that was.
-fn fill(bucket: &mut Bucket, open: &mut Open, number: usize, entry: Entry) -> usize {
-    let places = free(bucket);
+#[inline(always)]
+fn fill(
+    compare: impl Compare,
+    bucket: &mut Bucket,
+    open: &mut Open,
+    number: usize,
+    entry: Entry,
+) -> usize {
+    let places = free(compare, bucket);
     let index = places.trailing_zeros() as usize;
     bucket.0[index] = entry;
     set_open(open, number, places & (places - 1) != 0);
@@ -555,7 +619,9 @@ fn fill(bucket: &mut Bucket, open: &mut Open, number: usize, entry: Entry) -> us
 }
 
 /// Puts an entry into one of its two buckets: whether there was, or could be made, room.
+#[inline(always)]
 fn place_in(
+    compare: impl Compare,
     layout: &Layout,
     segment: Segment,
     buckets: &mut [Bucket],
@@ -566,11 +632,11 @@ fn place_in(
     let places = segment.places(layout, hash);
     for (bucket, side) in places.into_iter().zip([0, SECOND]) {
         if is_open(open, bucket) {
-            fill(&mut buckets[bucket], open, bucket, entry | side);
+            fill(compare, &mut buckets[bucket], open, bucket, entry | side);
             return true;
         }
     }
-    kick(layout, segment, buckets, open, places, entry)
+    kick(compare, layout, segment, buckets, open, places, entry)
 }
 
 /// A search begins at the two buckets of an entry.
@@ -589,7 +655,9 @@ const _: () = assert!(SEARCH_MAX <= 1 << u8::BITS && BUCKETS_MAX <= 1 << u16::BI
 
 /// Makes room for an entry in one of its buckets, which are full, by moving others to their other
 /// buckets: the shortest way there is. Whether there is one.
+#[inline(always)]
 fn kick(
+    compare: impl Compare,
     layout: &Layout,
     segment: Segment,
     buckets: &mut [Bucket],
@@ -614,7 +682,15 @@ fn kick(
             .fold(0_u32, |set, (index, other)| set | u32::from(is_open(open, other)) << index);
         if leads_out != 0 {
             let index = leads_out.trailing_zeros() as usize;
-            return move_along(buckets, open, &reached[..=at], others[index], index, entry);
+            return move_along(
+                compare,
+                buckets,
+                open,
+                &reached[..=at],
+                others[index],
+                index,
+                entry,
+            );
         }
         for (index, other) in (0..).zip(others) {
             if len < SEARCH_MAX && !is_open(&seen, other) {
@@ -632,7 +708,9 @@ fn kick(
 
 /// The way that a search has found, which ends at place `index` of the last bucket of `reached`: what
 /// stands there moves to `open_bucket`, what is before it on the way moves there, and so on.
+#[inline(always)]
 fn move_along(
+    compare: impl Compare,
     buckets: &mut [Bucket],
     open: &mut Open,
     reached: &[Reached],
@@ -643,7 +721,7 @@ fn move_along(
     let (mut step, mut index) = (reached.len() - 1, index);
     let mut from = usize::from(reached[step].bucket);
     let moving = buckets[from].0[index] ^ SECOND;
-    fill(&mut buckets[open_bucket], open, open_bucket, moving);
+    fill(compare, &mut buckets[open_bucket], open, open_bucket, moving);
     while step >= ROOTS {
         let before = usize::from(reached[step].before);
         let (to, hole) = (from, index);
