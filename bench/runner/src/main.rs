@@ -97,7 +97,7 @@ struct Cli {
     /// Where records go [default: compare/ of the day below bench/results]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Only writes the newest goals table into README.md
+    /// Only writes the newest goals table into README.md, and all figures into table.md
     #[arg(long, conflicts_with = "quick")]
     readme: bool,
     /// Only lists the workloads
@@ -227,8 +227,9 @@ impl Cli {
     }
 }
 
-/// Flags that name places on this machine, which mean nothing on another.
-const PLACES: [&str; 3] = ["--dir", "--weed", "--out"];
+/// Flags that name places on this machine, which mean nothing on another; and the workloads, which each
+/// record names itself: together they are those of one command.
+const LEFT_OUT: [&str; 4] = ["--dir", "--weed", "--out", "--only"];
 
 /// The command line as it can be given again.
 fn shown(flags: &[String]) -> String {
@@ -236,8 +237,8 @@ fn shown(flags: &[String]) -> String {
     let mut flags = flags.iter();
     while let Some(flag) = flags.next() {
         match flag.split_once('=') {
-            None if PLACES.contains(&flag.as_str()) => drop(flags.next()),
-            Some((name, _)) if PLACES.contains(&name) => {}
+            None if LEFT_OUT.contains(&flag.as_str()) => drop(flags.next()),
+            Some((name, _)) if LEFT_OUT.contains(&name) => {}
             _ => words.push(flag.clone()),
         }
     }
@@ -248,8 +249,7 @@ fn shown(flags: &[String]) -> String {
 fn report(dir: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(dir).map_err(file("make", dir))?;
     let records = bench::read(dir)?;
-    let path = dir.join("table.md");
-    std::fs::write(&path, table::document(&records)).map_err(file("write", &path))?;
+    table::write(dir, &records)?;
     records.iter().try_for_each(|record| plot::draw(dir, record))?;
     println!("\n{}", goals::table(&goals::judge(&records)));
     println!("recorded in {}", dir.display());

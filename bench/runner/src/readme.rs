@@ -6,7 +6,7 @@ use crate::bench;
 use crate::block::Record;
 use crate::error::{Error, file};
 use crate::goals;
-use crate::table::PUBLISHED_PAIRS;
+use crate::table::{self, PUBLISHED_PAIRS, all};
 
 const BEGIN: &str = "<!-- cargo xtask bench --readme: begin -->\n";
 const END: &str = "<!-- cargo xtask bench --readme: end -->\n";
@@ -29,9 +29,9 @@ fn section(records: &[Record], dir: &str) -> String {
          ([all figures]({dir}/table.md), [how](bench/README.md)).\n",
         machine.cores,
         machine.processor,
-        machine.kernel,
-        machine.date,
-        machine.commit,
+        all(records, |record| &record.machine.kernel),
+        all(records, |record| &record.machine.date),
+        all(records, |record| &record.machine.commit),
         newest.command
     );
     if fewest < PUBLISHED_PAIRS {
@@ -47,7 +47,7 @@ fn replaced(text: &str, section: &str) -> Option<String> {
     Some(format!("{before}{BEGIN}{section}{END}{after}"))
 }
 
-/// Writes the table of the newest records into the README.
+/// Writes the table of the newest records into the README, and all their figures beside them.
 ///
 /// # Errors
 /// When there are none, or the README has no place for it.
@@ -63,6 +63,7 @@ pub fn update(root: &Path) -> Result<(), Error> {
     if records.is_empty() {
         return Err(none());
     }
+    table::write(&dir, &records)?;
     let path = root.join("README.md");
     let text = std::fs::read_to_string(&path).map_err(file("read", &path))?;
     let shown = dir.strip_prefix(root).unwrap_or(&dir).display().to_string();
@@ -107,7 +108,8 @@ mod tests {
         update(root.path()).unwrap();
         let text = std::fs::read_to_string(&readme).unwrap();
         assert!(text.contains("| 2.500 (2.500 to 2.500) |") && text.ends_with("y\n"), "{text}");
-        assert!(text.contains("bench/results/2026-01-02-6.18-2-cores/compare/table.md"), "{text}");
+        let table = "bench/results/2026-01-02-6.18-2-cores/compare/table.md";
+        assert!(text.contains(table) && root.path().join(table).is_file(), "{text}");
         std::fs::write(&readme, "nothing\n").unwrap();
         assert!(update(root.path()).unwrap_err().to_string().contains(BEGIN.trim()));
     }

@@ -1,10 +1,13 @@
 //! All figures as Markdown: a table for each workload.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use hayloft::size::ByteSize;
 
 use crate::block::{Block, Record};
+use crate::error::{Error, file};
 use crate::goals::{self, shown};
 use crate::machine::BUSY_MAX;
 use crate::stats::{estimate, median};
@@ -127,12 +130,27 @@ fn of_workload(record: &Record) -> String {
     text
 }
 
+/// What the records have of something, each once.
+pub fn all<'a>(records: &'a [Record], of: fn(&'a Record) -> &'a str) -> String {
+    let found: BTreeSet<&str> = records.iter().map(of).collect();
+    found.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// Writes the whole document beside the records.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(dir: &Path, records: &[Record]) -> Result<(), Error> {
+    let path = dir.join("table.md");
+    std::fs::write(&path, document(records)).map_err(file("write", &path))
+}
+
 /// The whole document.
-pub fn document(records: &[Record]) -> String {
+fn document(records: &[Record]) -> String {
     let mut text = String::from("# Hayloft, the device and the peers\n\n");
     if let Some(newest) = records.iter().max_by_key(|record| &record.machine.date) {
-        writeln!(text, "`{}`, {}.", newest.command, newest.machine.date)
-            .expect("a string takes it");
+        let days = all(records, |record| &record.machine.date);
+        writeln!(text, "`{}`, {days}.", newest.command).expect("a string takes it");
     }
     text += "Medians of all rounds; ratios are medians of those of each round, with the 95 % interval of a \
              bootstrap.\n`bench/README.md` says what each figure is.\n\n## Goals\n\n";
