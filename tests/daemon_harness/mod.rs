@@ -290,7 +290,14 @@ impl<S: Read + Write> Client<S> {
 
     fn fill(&mut self) -> std::io::Result<()> {
         let mut chunk = [0; 65_536];
-        let got = self.stream.read(&mut chunk)?;
+        // A thread that had a ring of its own is interrupted when the kernel takes that down, and a read
+        // with a timeout is not begun again by itself (signal(7)).
+        let got = loop {
+            match self.stream.read(&mut chunk) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
         if got == 0 {
             return Err(closed());
         }
