@@ -194,11 +194,18 @@ struct FreeMap {
     pages: u32,
     /// No page below is free.
     lowest: u32,
+    /// No run of so many pages is free: who asks in vain, as many do under overload, asks at no cost.
+    none_of: u32,
 }
 
 impl FreeMap {
     fn new(pages: u32) -> Self {
-        let mut map = Self { words: vec![0; (pages as usize).div_ceil(64)], pages, lowest: pages };
+        let mut map = Self {
+            words: vec![0; (pages as usize).div_ceil(64)],
+            pages,
+            lowest: pages,
+            none_of: 1,
+        };
         map.set(0, pages, true);
         map
     }
@@ -221,6 +228,10 @@ impl FreeMap {
         }
         if free {
             self.lowest = self.lowest.min(first);
+            if self.none_of <= self.pages {
+                let run = self.next(first, false) - self.end_of_last(first, false);
+                self.none_of = self.none_of.max(run + 1);
+            }
         } else if first == self.lowest {
             self.lowest = end;
         }
@@ -255,6 +266,20 @@ impl FreeMap {
             page = below / 64 * 64;
         }
         0
+    }
+
+    /// Takes a run of so many pages: the first of them.
+    fn take(&mut self, count: u32) -> Option<u32> {
+        if count >= self.none_of {
+            return None;
+        }
+        let found =
+            if count <= SMALL_RUN_PAGES { self.lowest_run(count) } else { self.highest_run(count) };
+        match found {
+            Some(first) => self.set(first, count, false),
+            None => self.none_of = count,
+        }
+        found
     }
 
     fn lowest_run(&self, count: u32) -> Option<u32> {
@@ -328,12 +353,7 @@ impl Pool {
         let count = u32::try_from(len.div_ceil(PAGE).max(1)).ok()?;
         let mut free = self.0.free.borrow_mut();
         self.take_returns(&mut free);
-        let first = if count <= SMALL_RUN_PAGES {
-            free.lowest_run(count)
-        } else {
-            free.highest_run(count)
-        }?;
-        free.set(first, count, false);
+        let first = free.take(count)?;
         self.0.used_pages.set(self.0.used_pages.get() + count);
         Some(Buf {
             region: Arc::clone(&self.0.region),

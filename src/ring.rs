@@ -7,8 +7,8 @@
 //!
 //! Devices come first: transfers are handed over before anything else, and of those that have ended so
 //! many go on in a turn that it stays short. Photos that ended together would else be verified and sent
-//! together, while the device has nothing to do, and their clients would ask together again
-//! (`docs/decisions/short-turns.md`).
+//! together, while the device has nothing to do, and their clients would ask together again. When requests
+//! come in crowds, they wait too, for what was begun (`docs/decisions/short-turns.md`).
 #![expect(unsafe_code, reason = "hands addresses to the kernel")]
 
 mod files;
@@ -55,6 +55,10 @@ const PATIENCE_US: u32 = 60;
 const TURN_SIXTEENTHS: usize = 4;
 /// and of so many bytes at most, or one that is longer.
 const TURN_BYTES: usize = 112 << 10;
+/// So many new requests go on in a turn. What comes beyond is a crowd, and waits: what was begun comes first,
+const ARRIVALS_MAX: usize = 32;
+/// so many bytes of it in a turn.
+const CROWDED_TURN_BYTES: usize = 1 << 20;
 
 /// What an operation in flight keeps alive, and how it ends.
 enum Held {
@@ -123,9 +127,11 @@ pub struct Ring {
     backlog: VecDeque<Entry>,
     /// Transfers that have ended and wait for their turn.
     transferred: VecDeque<cqueue::Entry>,
+    /// Receives of what may be new requests that have ended and wait for theirs.
+    arrived: VecDeque<cqueue::Entry>,
     /// Scratch space for a turn's completions.
     entries: Vec<cqueue::Entry>,
-    starved: Vec<(Token, Sock)>,
+    starved: VecDeque<(Token, Sock)>,
     /// Ended without the kernel.
     ended: Vec<Completion>,
     dirs: Vec<File>,
@@ -169,8 +175,9 @@ impl Ring {
             transfers: VecDeque::with_capacity(1024),
             backlog: VecDeque::with_capacity(1024),
             transferred: VecDeque::with_capacity(1024),
+            arrived: VecDeque::with_capacity(1024),
             entries: Vec::with_capacity(1024),
-            starved: Vec::new(),
+            starved: VecDeque::new(),
             ended: Vec::new(),
             dirs: Vec::new(),
             files: Slab::new(),
@@ -360,7 +367,7 @@ impl Ring {
         // What does not fit into the queue must go in before anything is waited for.
         let all_in = self.transfers.is_empty() && self.backlog.is_empty();
         let left = if all_in { until.saturating_sub(now) } else { 0 };
-        let looks = !self.transferred.is_empty();
+        let looks = !self.transferred.is_empty() || !self.arrived.is_empty();
         let nothing_to_do = left == 0 && !looks && {
             let queue = self.ring.submission();
             queue.is_empty() && !queue.taskrun() && !queue.cq_overflow()
@@ -382,7 +389,9 @@ impl Ring {
             args = args.min_wait_usec(PATIENCE_US);
         }
         let want = match left {
-            // Without waiting: only who wants something has the kernel do its deferred work.
+            // Without waiting: only who wants something has the kernel do its deferred work. Under a crowd of
+            // requests it is to do much of it, so that what was begun comes to light behind them.
+            0 if !self.arrived.is_empty() => BATCH_MAX,
             0 if looks => 1,
             0 => 0,
             _ if self.patient => batch,
@@ -437,7 +446,7 @@ impl Ring {
                     (i64::from(entry.result()), Returned::One(self.provided.take(number)))
                 }
                 None if entry.result() == -libc::ENOBUFS => {
-                    self.starved.push((token, sock));
+                    self.starved.push_back((token, sock));
                     return;
                 }
                 None => (i64::from(entry.result()), Returned::None),
@@ -446,26 +455,45 @@ impl Ring {
         completed.push(Completion { token, result, returned });
     }
 
-    /// Whether a transfer has ended. Its device is free for the next one then.
-    fn ends_transfer(&mut self, entry: &cqueue::Entry) -> bool {
+    /// Lets what has ended go on at once, or wait for its turn. The device of a transfer is free for the
+    /// next one now.
+    fn sort(&mut self, entry: cqueue::Entry, completed: &mut Vec<Completion>) {
         let slot = usize::try_from(entry.user_data() & 0xffff_ffff).expect("32 bits");
-        let device = self.in_flight.get_mut(slot).and_then(|operation| operation.device.take());
-        if let Some(device) = device {
-            self.release_device(device);
+        match self.in_flight.get_mut(slot) {
+            Some(InFlight { device: device @ Some(_), .. }) => {
+                let device = device.take().expect("just seen");
+                self.release_device(device);
+                self.transferred.push_back(entry);
+            }
+            Some(InFlight { held: Held::RecvAny(_), .. }) if entry.result() > 0 => {
+                self.arrived.push_back(entry);
+            }
+            _ => self.complete(&entry, completed),
         }
-        device.is_some()
+    }
+
+    /// Lets as many requests go on as a turn has room for.
+    fn complete_arrivals(&mut self, completed: &mut Vec<Completion>) {
+        for _ in 0..self.arrived.len().min(ARRIVALS_MAX) {
+            let entry = self.arrived.pop_front().expect("so many are there");
+            self.complete(&entry, completed);
+        }
     }
 
     /// Lets as many transfers go on as a turn has room for.
     fn complete_transfers(&mut self, completed: &mut Vec<Completion>) {
-        let mut left = (self.in_flight.len() * TURN_SIXTEENTHS / 16).max(1);
-        let mut room = TURN_BYTES;
+        let is_crowded = !self.arrived.is_empty();
+        let (mut left, most) = match is_crowded {
+            true => (usize::MAX, CROWDED_TURN_BYTES),
+            false => ((self.in_flight.len() * TURN_SIXTEENTHS / 16).max(1), TURN_BYTES),
+        };
+        let mut room = most;
         while left > 0
             && room > 0
             && let Some(entry) = self.transferred.pop_front()
         {
             let len = usize::try_from(entry.result()).unwrap_or(0);
-            if len > room && room < TURN_BYTES {
+            if len > room && room < most {
                 self.transferred.push_front(entry);
                 return;
             }
@@ -495,8 +523,9 @@ impl Ring {
     /// Puts back the buffers that receives took, and lets those receives go on that found none.
     fn refill(&mut self) {
         let there = self.provided.refill(&self.pool);
-        for _ in 0..there.min(self.starved.len()) {
-            let (token, sock) = self.starved.swap_remove(0);
+        // Handed over first, they find the buffers; more than go on in a turn would take them from others.
+        for _ in 0..there.min(ARRIVALS_MAX).min(self.starved.len()) {
+            let (token, sock) = self.starved.pop_front().expect("so many are there");
             self.recv_any(token, sock);
         }
     }
@@ -520,7 +549,7 @@ impl Driver for Ring {
 
     fn cancel(&mut self, token: Token) {
         if let Some(at) = self.starved.iter().position(|(starved, _)| *starved == token) {
-            self.starved.swap_remove(at);
+            self.starved.remove(at);
             self.fail(token, libc::ECANCELED);
             return;
         }
@@ -534,20 +563,18 @@ impl Driver for Ring {
 
     fn reap(&mut self, until: u64, completed: &mut Vec<Completion>) {
         self.refill();
-        let nothing_waits = self.ended.is_empty() && self.transferred.is_empty();
+        let nothing_waits =
+            self.ended.is_empty() && self.transferred.is_empty() && self.arrived.is_empty();
         self.enter(if nothing_waits { until } else { 0 });
         completed.append(&mut self.ended);
         let mut entries = std::mem::take(&mut self.entries);
         entries.extend(self.ring.completion());
         self.last_batch = entries.len();
         for entry in entries.drain(..) {
-            if self.ends_transfer(&entry) {
-                self.transferred.push_back(entry);
-            } else {
-                self.complete(&entry, completed);
-            }
+            self.sort(entry, completed);
         }
         self.entries = entries;
+        self.complete_arrivals(completed);
         self.complete_transfers(completed);
         completed.append(&mut self.ended);
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::buffer::Region;
+use crate::limits::HEAD_BUFFER;
 use crate::op::Op;
 
 const PHOTO: u32 = 64 << 10;
@@ -14,13 +15,20 @@ struct Bench {
     pool: Pool,
     file: FileId,
     _dir: tempfile::TempDir,
+    /// The other ends of sockets.
+    peers: Vec<UnixStream>,
 }
 
 /// A ring with a file of `photos` photos, which is in the page cache: reads end at once.
 fn bench(photos: u32, device_in_flight: usize) -> Bench {
+    bench_with(photos, device_in_flight, 16 << 20)
+}
+
+/// The same with so many bytes of buffers.
+fn bench_with(photos: u32, device_in_flight: usize, pool_len: usize) -> Bench {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("photos"), vec![7; (photos * PHOTO) as usize]).unwrap();
-    let region = Region::map(1, 16 << 20).unwrap();
+    let region = Region::map(1, pool_len).unwrap();
     let prepared = prepare(1, &region, Registration::Wanted).unwrap().pop().unwrap();
     let pool = Pool::new(&region, 0);
     let options = RingOptions { device_in_flight, buffered: true };
@@ -30,7 +38,7 @@ fn bench(photos: u32, device_in_flight: usize) -> Bench {
     let name = CString::new("photos").unwrap();
     ring.submit(token(0), Op::Open { dir: DirId(number), name, write: false });
     let file = FileId(u32::try_from(reap(&mut ring)[0].result).unwrap());
-    Bench { ring, pool, file, _dir: dir }
+    Bench { ring, pool, file, _dir: dir, peers: Vec::new() }
 }
 
 fn token(index: u32) -> Token {
@@ -51,6 +59,14 @@ impl Bench {
         self.ring.submit(token(index), Op::Read { file: self.file, buf, start: 0, len, offset });
     }
 
+    /// Waits for a request, which has come already.
+    fn receive(&mut self, index: u32) {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"GET").unwrap();
+        self.ring.submit(token(index), Op::RecvAny { sock: Sock(ours.as_raw_fd()) });
+        self.peers.extend([ours, theirs]);
+    }
+
     fn reaped(&mut self) -> Vec<u32> {
         reap(&mut self.ring).iter().map(|completion| completion.token.index).collect()
     }
@@ -61,9 +77,7 @@ fn photos_that_ended_together_do_not_hold_up_the_next_request() {
     let mut bench = bench(8, 96);
     (0..8).for_each(|index| bench.read(index, PHOTO));
     assert_eq!(bench.reaped(), [0], "two of them are more than a turn takes");
-    let (ours, mut theirs) = UnixStream::pair().unwrap();
-    theirs.write_all(b"GET").unwrap();
-    bench.ring.submit(token(9), Op::RecvAny { sock: Sock(ours.as_raw_fd()) });
+    bench.receive(9);
     assert_eq!(bench.reaped(), [9, 1], "what may lead to another read goes first");
     let rest: Vec<u32> = (0..6).flat_map(|_| bench.reaped()).collect();
     assert_eq!(rest, [2, 3, 4, 5, 6, 7]);
@@ -90,6 +104,34 @@ fn a_few_photos_at_a_time_keep_others_coming() {
     (0..16).for_each(|index| bench.read(index, 512));
     let turns: Vec<usize> = (0..6).map(|_| bench.reaped().len()).collect();
     assert_eq!(turns, [4, 3, 2, 1, 1, 1], "four sixteenths of what is left");
+}
+
+#[test]
+fn a_crowd_of_requests_waits_for_what_was_begun() {
+    let mut bench = bench(8, 96);
+    let crowd = u32::try_from(ARRIVALS_MAX).unwrap() + 10;
+    (0..8).for_each(|index| bench.read(index, PHOTO));
+    (8..8 + crowd).for_each(|index| bench.receive(index));
+    let first = bench.reaped();
+    let photos = first.iter().filter(|&&index| index < 8).count();
+    assert_eq!((photos, first.len()), (8, 8 + ARRIVALS_MAX), "all photos, and some requests");
+    let rest = bench.reaped();
+    assert_eq!(rest, (8 + crowd - 10..8 + crowd).collect::<Vec<_>>(), "the others, in their order");
+    assert_eq!(bench.ring.in_flight(), 0);
+}
+
+#[test]
+fn requests_that_find_no_buffer_are_served_in_their_order() {
+    let mut bench = bench_with(1, 96, 4 * HEAD_BUFFER);
+    (0..8).for_each(|index| bench.receive(index));
+    let mut held = reap(&mut bench.ring);
+    assert_eq!(held.len(), 4, "there are buffers for as many");
+    for expected in [[4, 5], [6, 7]] {
+        held.drain(..2);
+        let next = reap(&mut bench.ring);
+        assert_eq!(next.iter().map(|done| done.token.index).collect::<Vec<_>>(), expected);
+        held.extend(next);
+    }
 }
 
 #[test]

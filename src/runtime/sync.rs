@@ -120,11 +120,12 @@ impl Signal {
     }
 }
 
-/// Work that any of several tasks may take, oldest first.
+/// Work that any of several tasks may take: the oldest is taken first, by who began to wait last, whose
+/// memory (and connection, if it has one) is the warmest.
 pub struct Queue<T> {
     handle: Handle,
     items: RefCell<VecDeque<T>>,
-    waiters: RefCell<VecDeque<TaskId>>,
+    waiters: RefCell<Vec<TaskId>>,
 }
 
 impl<T> Queue<T> {
@@ -137,7 +138,7 @@ impl<T> Queue<T> {
     /// Adds work: whether a task was waiting for it.
     pub fn push(&self, item: T) -> bool {
         self.items.borrow_mut().push_back(item);
-        let waiter = self.waiters.borrow_mut().pop_front();
+        let waiter = self.waiters.borrow_mut().pop();
         if let Some(task) = waiter {
             self.handle.wake(task);
         }
@@ -149,7 +150,7 @@ impl<T> Queue<T> {
         poll_fn(|_| match self.items.borrow_mut().pop_front() {
             Some(item) => Poll::Ready(item),
             None => {
-                self.waiters.borrow_mut().push_back(self.handle.current());
+                self.waiters.borrow_mut().push(self.handle.current());
                 Poll::Pending
             }
         })

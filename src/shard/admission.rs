@@ -1,6 +1,7 @@
 //! Who may take memory for a request: bodies on their way in, and transfers of large bodies, so
 //! that neither can take what reads of photos need. What is refused is refused at once.
 //!
+//! Reads leave a sixteenth to the heads of requests: what cannot be read cannot be refused at once either.
 //! Of a shard's buffers, five eighths may be taken by bodies of one needle and batches, a quarter is
 //! what transfers of large bodies are sure of (each has room for one piece of a chunk), and an eighth
 //! is left to reads at least, which may have whatever is free. What bodies leave is lent to the
@@ -106,6 +107,11 @@ impl LargePermit {
     }
 }
 
+/// Whether requests can still be read when so much is in use.
+fn leaves_heads(used: usize, capacity: usize) -> bool {
+    used <= capacity / 16 * 15
+}
+
 impl Shard {
     /// Admits a body that will take so many bytes of buffers, if not now, then in a moment.
     pub async fn admit_body(self: &Rc<Self>, bytes: usize) -> Option<BodyPermit> {
@@ -170,8 +176,32 @@ impl Shard {
         }
     }
 
+    /// A buffer to read a photo to, without waiting.
+    pub fn read_buffer(&self, len: usize) -> Option<Buf> {
+        let pool = self.handle.pool();
+        if leaves_heads(pool.used() + len, pool.capacity()) { pool.alloc(len) } else { None }
+    }
+
     /// A buffer of this length (bytes), without waiting.
     pub fn buffer(&self, len: usize) -> Option<Buf> {
         self.handle.pool().alloc(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{HEAD_BUFFER, HEAD_BUFFERS};
+
+    #[test]
+    fn reads_leave_room_for_the_heads_of_as_many_requests_as_the_ring_holds() {
+        let capacity = 64 << 20;
+        let most = (0..capacity).step_by(PAGE).rev().find(|&used| leaves_heads(used, capacity));
+        let left = capacity - most.unwrap();
+        assert!(left >= usize::from(HEAD_BUFFERS) * HEAD_BUFFER, "{left}");
+        assert!(
+            leaves_heads(NEEDLE_DATA_MAX as usize * 2, 8 << 20),
+            "a small pool serves the largest"
+        );
     }
 }

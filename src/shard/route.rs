@@ -103,8 +103,7 @@ impl Shard {
         match self.routes.owner(volume) {
             None => Outcome::NoVolume,
             Some(owner) if owner == self.id => {
-                let pool = self.handle.pool();
-                self.volumes.perform(volume, task, |len| pool.alloc(len)).await
+                self.volumes.perform(volume, task, |len| self.read_buffer(len)).await
             }
             Some(owner) => match task {
                 Task::Read { id, cookie, want, .. } => {
@@ -125,7 +124,7 @@ impl Shard {
     ) -> Outcome {
         let mut len = self.routes.guess(volume);
         loop {
-            let buf = self.handle.pool().alloc(len);
+            let buf = self.read_buffer(len);
             if buf.is_none() {
                 return Outcome::NoBuffer;
             }

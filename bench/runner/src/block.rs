@@ -27,7 +27,8 @@ pub struct Block {
     pub attempts: u32,
     /// Time measured (seconds).
     pub seconds: f64,
-    /// Requests answered, refusals included.
+    /// Requests answered, refusals included, and in an open loop those of its warm-up: what the counts of
+    /// server and device are divided by.
     pub requests: u64,
     /// Requests answered as they should be, each second.
     pub rate: f64,

@@ -42,8 +42,10 @@ pub struct Target {
 /// What to ask for.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Seconds.
+    /// Seconds that are measured.
     pub seconds: f64,
+    /// Seconds that go before, on the same connections.
+    pub warmup: f64,
     /// Connections; in an open loop the most there may be.
     pub connections: u32,
     /// Arrivals a second, in an open loop.
@@ -105,8 +107,10 @@ pub struct Generator {
 pub struct Report {
     /// Time measured (seconds).
     pub seconds: f64,
-    /// Requests answered.
+    /// Requests answered in the measured time, or due in it.
     pub requests: u64,
+    /// All that were answered.
+    pub answers: u64,
     /// Of them each second.
     pub requests_per_second: f64,
     /// Bytes of bodies each second, in both directions.
@@ -155,7 +159,7 @@ impl Loadgen {
         let mut command = self.command("run", None);
         describe(&mut command, target, objects);
         let number = |value: f64| format!("{value}");
-        command.args(["--seconds", &number(run.seconds), "--warmup", "0"]);
+        command.args(["--seconds", &number(run.seconds), "--warmup", &number(run.warmup)]);
         command.args(["--connections", &run.connections.to_string()]);
         if let Some(rate) = run.rate {
             command.args(["--rate", &number(rate.round()), "--arrivals", "poisson"]);
@@ -269,7 +273,7 @@ fn describe(command: &mut Command, target: &Target, objects: &Objects) {
 mod tests {
     use super::*;
 
-    const REPORT: &str = r#"{"tool": "hayloft-loadgen", "seconds": 2.0, "requests": 100,
+    const REPORT: &str = r#"{"tool": "hayloft-loadgen", "seconds": 2.0, "requests": 100, "answers": 120,
         "requests_per_second": 50.0, "payload_bytes_per_second": 409600.0, "wrong": 0, "errors": 0,
         "statuses": {"200": 60},
         "operations": {

@@ -105,13 +105,20 @@ impl Measure<'_> {
         Ok(block)
     }
 
-    fn run(&self, load: &Load, first_rate: Option<f64>, seconds: f64, subject: Subject) -> Run {
+    fn run(
+        &self,
+        load: &Load,
+        first_rate: Option<f64>,
+        (warmup, seconds): (f64, f64),
+        subject: Subject,
+    ) -> Run {
         let rate = match load.pace {
             Pace::Closed => None,
             Pace::OfFirst(share) => first_rate.map(|rate| rate * share),
         };
         Run {
             seconds,
+            warmup,
             connections: load.connections,
             rate,
             mix: load.mix,
@@ -148,14 +155,16 @@ impl Measure<'_> {
     ) -> Result<Block, Error> {
         let (load, subject) = (&entry.load, entry.subject);
         let server = Server::of(subject).expect("what has a target is a server");
-        if load.multi_write.is_none() {
-            let warm = self.run(load, first_rate, self.times.warmup, subject);
-            if warm.seconds > 0.0 {
-                self.ask(server, load, target, &warm)?;
-            }
+        let Times { warmup, seconds } = self.times;
+        // Arrivals do not wait until thousands of connections are made: those belong to the warm-up.
+        let is_open = load.pace != Pace::Closed;
+        if load.multi_write.is_none() && !is_open && warmup > 0.0 {
+            let warm = self.run(load, first_rate, (0.0, warmup), subject);
+            self.ask(server, load, target, &warm)?;
         }
         let busy_before = wait_until_quiet(self.cores);
-        let run = self.run(load, first_rate, self.times.seconds, subject);
+        let times = (if is_open { warmup } else { 0.0 }, seconds);
+        let run = self.run(load, first_rate, times, subject);
         let figures = self.servers.figures(server)?;
         let usage = self.servers.running(server)?.usage();
         let counts = self.stand.device.counts()?;
@@ -168,7 +177,7 @@ impl Measure<'_> {
         };
         let answered = report.answered(load.multi_write.unwrap_or(1));
         // What a multi-write costs is said of each of its objects.
-        let requests = if load.multi_write.is_some() { answered } else { report.requests };
+        let requests = if load.multi_write.is_some() { answered } else { report.answers };
         let cpu = (after.cpu_seconds - usage.cpu_seconds) * 1e6 / requests.max(1) as f64;
         Ok(Block {
             entry: entry.name.to_owned(),
@@ -258,7 +267,7 @@ impl Measure<'_> {
         let pids = self.servers.running(server)?.tree();
         let out = self.stand.work.join("strace");
         let strace = Strace::attach(&pids, &out)?;
-        let run = self.run(&entry.load, None, TRACED_SECONDS, subject);
+        let run = self.run(&entry.load, None, (0.0, TRACED_SECONDS), subject);
         let asked = self.ask(server, &entry.load, &target, &run);
         let calls = strace.detach()?;
         let per_request = 1.0 / asked?.requests.max(1) as f64;

@@ -69,6 +69,8 @@ pub struct Interval {
     pub wrong: u64,
     /// Answers that should not be, and requests without one.
     pub errors: u64,
+    /// Answers, whenever they came.
+    pub answers: u64,
     /// Answers that came inside the measured time, whenever they were meant to be asked.
     pub completed: u64,
     /// Bytes of objects in them.
@@ -95,6 +97,7 @@ impl Interval {
             statuses: BTreeMap::new(),
             wrong: 0,
             errors: 0,
+            answers: 0,
             completed: 0,
             payload: 0,
             received: 0,
@@ -159,6 +162,7 @@ impl Interval {
         }
         self.wrong += other.wrong;
         self.errors += other.errors;
+        self.answers += other.answers;
         self.completed += other.completed;
         self.payload += other.payload;
         self.received += other.received;

@@ -158,6 +158,7 @@ impl Worker {
         self.source.borrow_mut().settle(request, fate);
         let in_time = self.times.measures(sample.end);
         let mut interval = self.interval.borrow_mut();
+        interval.answers += 1;
         // An open loop measures what was due in its time, however late the answer came: else the slow
         // ones would be left out.
         if if self.is_open { self.times.measures(sample.start) } else { in_time } {

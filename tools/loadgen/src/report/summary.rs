@@ -157,6 +157,9 @@ pub struct Summary {
     pub seconds: f64,
     /// Answers to requests that began in the measured time (open loop), or that came in it (closed loop).
     pub requests: u64,
+    /// Answers whenever they came, while warming up and behind the end too: what a server's figures before
+    /// and after the load are to be divided by.
+    pub answers: u64,
     /// Answers that came in the measured time, per second.
     pub requests_per_second: f64,
     /// Bytes received, with heads, while warming up too.
@@ -230,6 +233,7 @@ impl Summary {
             options: title.options.clone(),
             seconds: outcome.seconds,
             requests,
+            answers: total.answers,
             requests_per_second: per_second,
             bytes_received: total.received,
             bytes_sent: total.sent,
