@@ -56,7 +56,7 @@ const TURN_SIXTEENTHS: usize = 4;
 /// and of so many bytes at most, or one that is longer.
 const TURN_BYTES: usize = 112 << 10;
 /// So many new requests go on in a turn. What comes beyond is a crowd, and waits: what was begun comes first,
-const ARRIVALS_MAX: usize = 32;
+const ARRIVALS_MAX: usize = 24;
 /// so many bytes of it in a turn.
 const CROWDED_TURN_BYTES: usize = 1 << 20;
 

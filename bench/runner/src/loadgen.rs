@@ -113,6 +113,8 @@ pub struct Report {
     pub answers: u64,
     /// Of them each second.
     pub requests_per_second: f64,
+    /// Answers of the measured time that were no refusals, each second.
+    pub served_per_second: f64,
     /// Bytes of bodies each second, in both directions.
     pub payload_bytes_per_second: f64,
     /// By kind.
@@ -274,7 +276,8 @@ mod tests {
     use super::*;
 
     const REPORT: &str = r#"{"tool": "hayloft-loadgen", "seconds": 2.0, "requests": 100, "answers": 120,
-        "requests_per_second": 50.0, "payload_bytes_per_second": 409600.0, "wrong": 0, "errors": 0,
+        "requests_per_second": 50.0, "served_per_second": 45.0, "payload_bytes_per_second": 409600.0,
+        "wrong": 0, "errors": 0,
         "statuses": {"200": 60},
         "operations": {
           "get": {"count": 90, "ok": 60, "rejected": 10, "latency_us":

@@ -188,7 +188,11 @@ impl Measure<'_> {
             attempts: 1,
             seconds: report.seconds,
             requests,
-            rate: answered as f64 / report.seconds,
+            // What was due in time and answered later is no goodput.
+            rate: match is_open {
+                true => report.served_per_second,
+                false => answered as f64 / report.seconds,
+            },
             bytes_per_second: report.payload_bytes_per_second,
             latency_us: report.main_operation().latency_us,
             operations: report.operations,

@@ -73,6 +73,8 @@ pub struct Interval {
     pub answers: u64,
     /// Answers that came inside the measured time, whenever they were meant to be asked.
     pub completed: u64,
+    /// Those of them that did what was asked, or rightly found nothing.
+    pub served: u64,
     /// Bytes of objects in them.
     pub payload: u64,
     /// Bytes received, with heads.
@@ -99,6 +101,7 @@ impl Interval {
             errors: 0,
             answers: 0,
             completed: 0,
+            served: 0,
             payload: 0,
             received: 0,
             sent: 0,
@@ -133,6 +136,7 @@ impl Interval {
     /// Counts an answer that came inside the measured time.
     pub fn complete(&mut self, sample: &Sample) {
         self.completed += 1;
+        self.served += u64::from(matches!(sample.verdict, Verdict::Done | Verdict::Missing));
         self.payload += sample.payload;
     }
 
@@ -164,6 +168,7 @@ impl Interval {
         self.errors += other.errors;
         self.answers += other.answers;
         self.completed += other.completed;
+        self.served += other.served;
         self.payload += other.payload;
         self.received += other.received;
         self.sent += other.sent;
@@ -225,6 +230,17 @@ mod tests {
             (50_000..50_100).contains(&max),
             "rejections and errors are no service times: {max}"
         );
+    }
+
+    #[test]
+    fn refusals_in_time_are_answers_and_no_goodput() {
+        let mut interval = Interval::new();
+        for verdict in [Verdict::Done, Verdict::Missing, Verdict::Rejected, Verdict::Unexpected] {
+            interval.complete(&sample(verdict, 200, 1000));
+        }
+        let mut total = Interval::new();
+        total.add(&interval);
+        assert_eq!((total.completed, total.served), (4, 2));
     }
 
     #[test]

@@ -162,6 +162,8 @@ pub struct Summary {
     pub answers: u64,
     /// Answers that came in the measured time, per second.
     pub requests_per_second: f64,
+    /// The same without refusals and errors: the goodput.
+    pub served_per_second: f64,
     /// Bytes received, with heads, while warming up too.
     pub bytes_received: u64,
     /// Bytes sent.
@@ -235,6 +237,7 @@ impl Summary {
             requests,
             answers: total.answers,
             requests_per_second: per_second,
+            served_per_second: total.served as f64 / seconds,
             bytes_received: total.received,
             bytes_sent: total.sent,
             payload_bytes_per_second: total.payload as f64 / seconds,
