@@ -8,6 +8,7 @@
 
 mod layout;
 mod memory;
+mod place;
 mod segment;
 mod table;
 #[cfg(test)]

@@ -8,15 +8,16 @@
 //! What finds no place (more ids with the same hash than two buckets hold) goes to a map beside: slow, but
 //! nothing is refused. The first few are there too, until there is a table.
 
+mod growth;
+mod saved;
+
 use std::collections::BTreeMap;
-use std::ops::Bound;
 
 use super::layout::{Entry, Layout, SECOND};
 use super::memory::{Bucket, Compare, Memory, Plain, Work, best, prefetch};
-use super::segment::{BUCKET_LEN, BUCKETS_MAX, BUCKETS_MIN, BUCKETS_STEP, Segment};
+use super::place::{Open, free, place_in, set_open};
+use super::segment::{BUCKET_LEN, BUCKETS_MIN, Segment};
 
-/// A search for a place looks at so many buckets at most.
-const SEARCH_MAX: usize = 128;
 /// So many parts of the directory may belong to one segment on average: honest hashes need 4.
 const DIRECTORY_RATIO_MAX: usize = 32;
 /// So many entries need no table: to map memory takes longer than all that is done with so few.
@@ -33,18 +34,6 @@ pub struct Steps {
     pub count: u64,
     /// Entries that such a step moved at most.
     pub moved_max: u64,
-}
-
-/// Which buckets of a segment have a free place: so that a search for one touches few buckets.
-type Open = [u64; BUCKETS_MAX / 64];
-
-fn is_open(open: &Open, bucket: usize) -> bool {
-    open[bucket / 64] >> (bucket % 64) & 1 == 1
-}
-
-fn set_open(open: &mut Open, bucket: usize, is: bool) {
-    let word = &mut open[bucket / 64];
-    *word = *word & !(1 << (bucket % 64)) | u64::from(is) << (bucket % 64);
 }
 
 pub struct Table {
@@ -109,12 +98,6 @@ impl Matches<'_> {
         let bucket = if at < BUCKET_LEN { self.first } else { self.second };
         bucket.0[at % BUCKET_LEN]
     }
-}
-
-/// Which places of a bucket are free: a bit for each.
-#[inline(always)]
-fn free(compare: impl Compare, bucket: &Bucket) -> u32 {
-    compare.matching(bucket, Entry::MAX, 0)
 }
 
 /// Searches for the newest entry of a hash in the table.
@@ -365,201 +348,6 @@ impl Table {
         Some(old)
     }
 
-    /// A segment grows, if it must by splitting before: whether it did.
-    fn step(&mut self, slot: u32) -> bool {
-        let segment = self.segments[slot as usize];
-        let moved = if segment.buckets() < BUCKETS_MAX {
-            self.grow(slot)
-        } else if self.may_split(segment) {
-            self.split(slot)
-        } else {
-            return false;
-        };
-        self.steps.count += 1;
-        self.steps.moved_max = self.steps.moved_max.max(moved);
-        self.settle_beside(segment);
-        true
-    }
-
-    /// Whether there is memory for another segment, in a directory that is not out of proportion:
-    /// hashes that are all alike cannot make it larger and larger.
-    fn may_split(&mut self, segment: Segment) -> bool {
-        let depth = u32::from(segment.depth) + 1;
-        if depth > self.layout.depth_max() {
-            return false;
-        }
-        let more = depth > self.depth;
-        if more && 1 << depth > DIRECTORY_RATIO_MAX * (self.segments.len() + 1) {
-            return false;
-        }
-        if more && self.directory.try_reserve_exact(self.directory.len()).is_err() {
-            return false;
-        }
-        self.starved = !self.memory.reserve(1);
-        !self.starved
-    }
-
-    /// Splits as many buckets of a segment as a page holds: how many entries moved.
-    fn grow(&mut self, slot: u32) -> u64 {
-        let segment = &mut self.segments[slot as usize];
-        let from = usize::from(segment.split);
-        let buckets = self.memory.buckets_mut(slot, segment.buckets() + BUCKETS_STEP);
-        let (base, twins) = buckets.split_at_mut(BUCKETS_MIN + from);
-        let open = &mut self.open[slot as usize];
-        let mut moved = 0;
-        for (at, (bucket, twin)) in
-            (from..from + BUCKETS_STEP).zip(base[from..].iter_mut().zip(twins))
-        {
-            for (entry, place) in bucket.0.iter_mut().zip(&mut twin.0) {
-                let goes = segment.is_twins(&self.layout, *entry);
-                *place = if goes { *entry } else { 0 };
-                *entry = if goes { 0 } else { *entry };
-                moved += u64::from(goes);
-            }
-            set_open(open, at, free(Plain, bucket) != 0);
-            set_open(open, at + BUCKETS_MIN, free(Plain, twin) != 0);
-        }
-        segment.split += BUCKETS_STEP as u16;
-        self.buckets += BUCKETS_STEP;
-        moved
-    }
-
-    /// Makes two segments of one all of whose buckets are split: how many entries moved.
-    fn split(&mut self, slot: u32) -> u64 {
-        let old = self.segments[slot as usize];
-        let depth = u32::from(old.depth) + 1;
-        if depth > self.depth {
-            // In place, from the end: there is room.
-            let len = self.directory.len();
-            self.directory.resize(2 * len, 0);
-            for at in (0..len).rev() {
-                let owner = self.directory[at];
-                self.directory[2 * at..2 * at + 2].fill(owner);
-            }
-            self.depth = depth;
-        }
-        let new = self.memory.add();
-        let moved = self.memory.move_twins(slot, new);
-        let prefix = old.prefix << 1;
-        self.segments[slot as usize] =
-            Segment { len: old.len - moved, ..Segment::new(prefix, depth) };
-        if self.segments.len() == self.segments.capacity() {
-            self.segments.reserve_exact(self.segments.len() / 8 + 1);
-            self.open.reserve_exact(self.segments.len() / 8 + 1);
-        }
-        let mut open = Box::new([u64::MAX; _]);
-        let half = BUCKETS_MIN / 64;
-        open[..half].copy_from_slice(&self.open[slot as usize][half..]);
-        self.open.push(open);
-        self.segments.push(Segment { len: moved, ..Segment::new(prefix | 1, depth) });
-        let spread = self.depth - depth;
-        let (from, to) = ((prefix as usize | 1) << spread, (prefix as usize + 2) << spread);
-        self.directory[from..to].fill(new);
-        u64::from(moved)
-    }
-
-    /// What stands beside the table and belongs to a segment that has just grown gets another chance.
-    fn settle_beside(&mut self, segment: Segment) {
-        if self.beside.is_empty() {
-            return;
-        }
-        let hashes = segment.hashes(&self.layout);
-        let range = (*hashes.start(), 0)..=(*hashes.end(), u64::MAX);
-        let waiting: Vec<_> = self.beside.range(range).map(|(key, entry)| (*key, *entry)).collect();
-        for (key, entry) in waiting {
-            if self.place_now(Plain, key.0, entry) {
-                self.beside.remove(&key);
-            }
-        }
-    }
-
-    /// The segment in which the hash `from` belongs, which must be its first; and the first hash of the
-    /// next one. Nothing when there is none.
-    pub fn segment_from(&self, from: u64) -> Option<(&Segment, &[Bucket], u64)> {
-        if self.directory.is_empty() || from >> self.layout.hash_bits() > 0 {
-            return None;
-        }
-        let slot = self.slot_of(from);
-        let segment = &self.segments[slot as usize];
-        let hashes = segment.hashes(&self.layout);
-        debug_assert_eq!(*hashes.start(), from, "segments split, and never become one");
-        let buckets = self.memory.buckets(slot, segment.buckets());
-        Some((segment, buckets, hashes.end() + 1))
-    }
-
-    /// At most so many of the entries beside the table, by hash and unit, behind `behind`.
-    pub fn beside_behind(
-        &self,
-        behind: Option<(u64, u64)>,
-        most: usize,
-    ) -> impl Iterator<Item = ((u64, u64), Entry)> + use<'_> {
-        let begin = behind.map_or(Bound::Unbounded, Bound::Excluded);
-        let range = self.beside.range((begin, Bound::Unbounded));
-        range.take(most).map(|(key, entry)| (*key, *entry))
-    }
-
-    /// Adds the next segment, in the order of hashes, to a table that is being put together: the first
-    /// hash behind it. Nothing when it does not belong there, or there is no memory for it.
-    pub fn restore(
-        &mut self,
-        from: u64,
-        (prefix, depth): (u32, u32),
-        content: impl ExactSizeIterator<Item = [Entry; BUCKET_LEN]>,
-    ) -> Option<u64> {
-        let layout = &self.layout;
-        let buckets = content.len();
-        let split = buckets.checked_sub(BUCKETS_MIN)?;
-        let fits = (layout.depth_min..=layout.depth_max()).contains(&depth)
-            && u64::from(prefix) >> depth == 0
-            && split <= BUCKETS_MAX - BUCKETS_MIN
-            && split.is_multiple_of(BUCKETS_STEP);
-        if !fits {
-            return None;
-        }
-        let split = u16::try_from(split).expect("a segment is small");
-        let mut segment = Segment { split, ..Segment::new(prefix, depth) };
-        let hashes = segment.hashes(layout);
-        if *hashes.start() != from || !self.memory.reserve(1) {
-            return None;
-        }
-        let slot = self.memory.add();
-        let mut open = Box::new([u64::MAX; _]);
-        for (at, (bucket, entries)) in
-            self.memory.buckets_mut(slot, buckets).iter_mut().zip(content).enumerate()
-        {
-            bucket.0 = entries;
-            let places = free(Plain, bucket);
-            set_open(&mut open, at, places != 0);
-            segment.len += (BUCKET_LEN as u32 - places.count_ones()) as u16;
-        }
-        self.buckets += buckets;
-        self.entries += usize::from(segment.len);
-        self.segments.push(segment);
-        self.open.push(open);
-        self.depth = self.depth.max(depth);
-        Some(hashes.end() + 1)
-    }
-
-    /// Ends what [`Self::restore`] began, all of whose hashes below `end` have a segment: whether it is a
-    /// whole table now.
-    pub fn restored(&mut self, end: u64) -> bool {
-        if self.segments.is_empty() {
-            return true;
-        }
-        let honest = 1_usize << self.depth <= 2 * DIRECTORY_RATIO_MAX * (self.segments.len() + 1);
-        if end != 1 << self.layout.hash_bits() || !honest {
-            return false;
-        }
-        self.directory.reserve_exact(1 << self.depth);
-        for (slot, segment) in (0..).zip(&self.segments) {
-            let parts = 1_usize << (self.depth - u32::from(segment.depth));
-            self.directory.resize(self.directory.len() + parts, slot);
-        }
-        self.segments.shrink_to_fit();
-        self.open.shrink_to_fit();
-        true
-    }
-
     pub fn len(&self) -> usize {
         self.entries + self.beside.len()
     }
@@ -600,136 +388,4 @@ impl Table {
             + self.open.len() * (size_of::<Open>() + ALLOCATION_BYTES)
             + self.beside.len() * BESIDE_BYTES
     }
-}
-
-/// Puts an entry into a bucket that has a free place: which one that was.
-#[inline(always)]
-fn fill(
-    compare: impl Compare,
-    bucket: &mut Bucket,
-    open: &mut Open,
-    number: usize,
-    entry: Entry,
-) -> usize {
-    let places = free(compare, bucket);
-    let index = places.trailing_zeros() as usize;
-    bucket.0[index] = entry;
-    set_open(open, number, places & (places - 1) != 0);
-    index
-}
-
-/// Puts an entry into one of its two buckets: whether there was, or could be made, room.
-#[inline(always)]
-fn place_in(
-    compare: impl Compare,
-    layout: &Layout,
-    segment: Segment,
-    buckets: &mut [Bucket],
-    open: &mut Open,
-    hash: u64,
-    entry: Entry,
-) -> bool {
-    let places = segment.places(layout, hash);
-    for (bucket, side) in places.into_iter().zip([0, SECOND]) {
-        if is_open(open, bucket) {
-            fill(compare, &mut buckets[bucket], open, bucket, entry | side);
-            return true;
-        }
-    }
-    kick(compare, layout, segment, buckets, open, places, entry)
-}
-
-/// A search begins at the two buckets of an entry.
-const ROOTS: usize = 2;
-
-/// A bucket that a search has reached, and how.
-#[derive(Clone, Copy, Default)]
-struct Reached {
-    bucket: u16,
-    /// The step before it, and the entry there that would move here.
-    before: u8,
-    index: u8,
-}
-
-const _: () = assert!(SEARCH_MAX <= 1 << u8::BITS && BUCKETS_MAX <= 1 << u16::BITS);
-
-/// Makes room for an entry in one of its buckets, which are full, by moving others to their other
-/// buckets: the shortest way there is. Whether there is one.
-#[inline(always)]
-fn kick(
-    compare: impl Compare,
-    layout: &Layout,
-    segment: Segment,
-    buckets: &mut [Bucket],
-    open: &mut Open,
-    roots: [usize; ROOTS],
-    entry: Entry,
-) -> bool {
-    let mut reached = [Reached::default(); SEARCH_MAX];
-    let mut seen: Open = [0; _];
-    let mut len = 0;
-    for root in roots {
-        set_open(&mut seen, root, true);
-        reached[len].bucket = root as u16;
-        len += 1;
-    }
-    let mut at = 0;
-    while at < len {
-        let here = usize::from(reached[at].bucket);
-        let others = buckets[here].0.map(|entry| segment.other(layout, here, entry));
-        let leads_out = (0..)
-            .zip(others)
-            .fold(0_u32, |set, (index, other)| set | u32::from(is_open(open, other)) << index);
-        if leads_out != 0 {
-            let index = leads_out.trailing_zeros() as usize;
-            return move_along(
-                compare,
-                buckets,
-                open,
-                &reached[..=at],
-                others[index],
-                index,
-                entry,
-            );
-        }
-        for (index, other) in (0..).zip(others) {
-            if len < SEARCH_MAX && !is_open(&seen, other) {
-                set_open(&mut seen, other, true);
-                reached[len] = Reached { bucket: other as u16, before: at as u8, index };
-                len += 1;
-                // It is looked at soon, and most likely not in the cache; neither are the others.
-                prefetch(&buckets[other]);
-            }
-        }
-        at += 1;
-    }
-    false
-}
-
-/// The way that a search has found, which ends at place `index` of the last bucket of `reached`: what
-/// stands there moves to `open_bucket`, what is before it on the way moves there, and so on.
-#[inline(always)]
-fn move_along(
-    compare: impl Compare,
-    buckets: &mut [Bucket],
-    open: &mut Open,
-    reached: &[Reached],
-    open_bucket: usize,
-    index: usize,
-    entry: Entry,
-) -> bool {
-    let (mut step, mut index) = (reached.len() - 1, index);
-    let mut from = usize::from(reached[step].bucket);
-    let moving = buckets[from].0[index] ^ SECOND;
-    fill(compare, &mut buckets[open_bucket], open, open_bucket, moving);
-    while step >= ROOTS {
-        let before = usize::from(reached[step].before);
-        let (to, hole) = (from, index);
-        index = usize::from(reached[step].index);
-        from = usize::from(reached[before].bucket);
-        buckets[to].0[hole] = buckets[from].0[index] ^ SECOND;
-        step = before;
-    }
-    buckets[from].0[index] = if step == 0 { entry } else { entry | SECOND };
-    true
 }

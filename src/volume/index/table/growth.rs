@@ -1,0 +1,116 @@
+//! Growth: a page of buckets at a time, or one segment of twice its first size becomes two.
+
+use super::{DIRECTORY_RATIO_MAX, Table};
+use crate::volume::index::memory::Plain;
+use crate::volume::index::place::{free, set_open};
+use crate::volume::index::segment::{BUCKETS_MAX, BUCKETS_MIN, BUCKETS_STEP, Segment};
+
+impl Table {
+    /// A segment grows, if it must by splitting before: whether it did.
+    pub(super) fn step(&mut self, slot: u32) -> bool {
+        let segment = self.segments[slot as usize];
+        let moved = if segment.buckets() < BUCKETS_MAX {
+            self.grow(slot)
+        } else if self.may_split(segment) {
+            self.split(slot)
+        } else {
+            return false;
+        };
+        self.steps.count += 1;
+        self.steps.moved_max = self.steps.moved_max.max(moved);
+        self.settle_beside(segment);
+        true
+    }
+
+    /// Whether there is memory for another segment, in a directory that is not out of proportion:
+    /// hashes that are all alike cannot make it larger and larger.
+    fn may_split(&mut self, segment: Segment) -> bool {
+        let depth = u32::from(segment.depth) + 1;
+        if depth > self.layout.depth_max() {
+            return false;
+        }
+        let more = depth > self.depth;
+        if more && 1 << depth > DIRECTORY_RATIO_MAX * (self.segments.len() + 1) {
+            return false;
+        }
+        if more && self.directory.try_reserve_exact(self.directory.len()).is_err() {
+            return false;
+        }
+        self.starved = !self.memory.reserve(1);
+        !self.starved
+    }
+
+    /// Splits as many buckets of a segment as a page holds: how many entries moved.
+    fn grow(&mut self, slot: u32) -> u64 {
+        let segment = &mut self.segments[slot as usize];
+        let from = usize::from(segment.split);
+        let buckets = self.memory.buckets_mut(slot, segment.buckets() + BUCKETS_STEP);
+        let (base, twins) = buckets.split_at_mut(BUCKETS_MIN + from);
+        let open = &mut self.open[slot as usize];
+        let mut moved = 0;
+        for (at, (bucket, twin)) in
+            (from..from + BUCKETS_STEP).zip(base[from..].iter_mut().zip(twins))
+        {
+            for (entry, place) in bucket.0.iter_mut().zip(&mut twin.0) {
+                let goes = segment.is_twins(&self.layout, *entry);
+                *place = if goes { *entry } else { 0 };
+                *entry = if goes { 0 } else { *entry };
+                moved += u64::from(goes);
+            }
+            set_open(open, at, free(Plain, bucket) != 0);
+            set_open(open, at + BUCKETS_MIN, free(Plain, twin) != 0);
+        }
+        segment.split += BUCKETS_STEP as u16;
+        self.buckets += BUCKETS_STEP;
+        moved
+    }
+
+    /// Makes two segments of one all of whose buckets are split: how many entries moved.
+    fn split(&mut self, slot: u32) -> u64 {
+        let old = self.segments[slot as usize];
+        let depth = u32::from(old.depth) + 1;
+        if depth > self.depth {
+            // In place, from the end: there is room.
+            let len = self.directory.len();
+            self.directory.resize(2 * len, 0);
+            for at in (0..len).rev() {
+                let owner = self.directory[at];
+                self.directory[2 * at..2 * at + 2].fill(owner);
+            }
+            self.depth = depth;
+        }
+        let new = self.memory.add();
+        let moved = self.memory.move_twins(slot, new);
+        let prefix = old.prefix << 1;
+        self.segments[slot as usize] =
+            Segment { len: old.len - moved, ..Segment::new(prefix, depth) };
+        if self.segments.len() == self.segments.capacity() {
+            self.segments.reserve_exact(self.segments.len() / 8 + 1);
+            self.open.reserve_exact(self.segments.len() / 8 + 1);
+        }
+        let mut open = Box::new([u64::MAX; _]);
+        let half = BUCKETS_MIN / 64;
+        open[..half].copy_from_slice(&self.open[slot as usize][half..]);
+        self.open.push(open);
+        self.segments.push(Segment { len: moved, ..Segment::new(prefix | 1, depth) });
+        let spread = self.depth - depth;
+        let (from, to) = ((prefix as usize | 1) << spread, (prefix as usize + 2) << spread);
+        self.directory[from..to].fill(new);
+        u64::from(moved)
+    }
+
+    /// What stands beside the table and belongs to a segment that has just grown gets another chance.
+    fn settle_beside(&mut self, segment: Segment) {
+        if self.beside.is_empty() {
+            return;
+        }
+        let hashes = segment.hashes(&self.layout);
+        let range = (*hashes.start(), 0)..=(*hashes.end(), u64::MAX);
+        let waiting: Vec<_> = self.beside.range(range).map(|(key, entry)| (*key, *entry)).collect();
+        for (key, entry) in waiting {
+            if self.place_now(Plain, key.0, entry) {
+                self.beside.remove(&key);
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What is saved of a table, segment by segment in the order of hashes, and putting one together from that.
+
+use std::ops::Bound;
+
+use super::{DIRECTORY_RATIO_MAX, Table};
+use crate::volume::index::layout::Entry;
+use crate::volume::index::memory::{Bucket, Plain};
+use crate::volume::index::place::{free, set_open};
+use crate::volume::index::segment::{BUCKET_LEN, BUCKETS_MAX, BUCKETS_MIN, BUCKETS_STEP, Segment};
+
+impl Table {
+    /// The segment in which the hash `from` belongs, which must be its first; and the first hash of the
+    /// next one. Nothing when there is none.
+    pub fn segment_from(&self, from: u64) -> Option<(&Segment, &[Bucket], u64)> {
+        if self.directory.is_empty() || from >> self.layout.hash_bits() > 0 {
+            return None;
+        }
+        let slot = self.slot_of(from);
+        let segment = &self.segments[slot as usize];
+        let hashes = segment.hashes(&self.layout);
+        debug_assert_eq!(*hashes.start(), from, "segments split, and never become one");
+        let buckets = self.memory.buckets(slot, segment.buckets());
+        Some((segment, buckets, hashes.end() + 1))
+    }
+
+    /// At most so many of the entries beside the table, by hash and unit, behind `behind`.
+    pub fn beside_behind(
+        &self,
+        behind: Option<(u64, u64)>,
+        most: usize,
+    ) -> impl Iterator<Item = ((u64, u64), Entry)> + use<'_> {
+        let begin = behind.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = self.beside.range((begin, Bound::Unbounded));
+        range.take(most).map(|(key, entry)| (*key, *entry))
+    }
+
+    /// Adds the next segment, in the order of hashes, to a table that is being put together: the first
+    /// hash behind it. Nothing when it does not belong there, or there is no memory for it.
+    pub fn restore(
+        &mut self,
+        from: u64,
+        (prefix, depth): (u32, u32),
+        content: impl ExactSizeIterator<Item = [Entry; BUCKET_LEN]>,
+    ) -> Option<u64> {
+        let layout = &self.layout;
+        let buckets = content.len();
+        let split = buckets.checked_sub(BUCKETS_MIN)?;
+        let fits = (layout.depth_min..=layout.depth_max()).contains(&depth)
+            && u64::from(prefix) >> depth == 0
+            && split <= BUCKETS_MAX - BUCKETS_MIN
+            && split.is_multiple_of(BUCKETS_STEP);
+        if !fits {
+            return None;
+        }
+        let split = u16::try_from(split).expect("a segment is small");
+        let mut segment = Segment { split, ..Segment::new(prefix, depth) };
+        let hashes = segment.hashes(layout);
+        if *hashes.start() != from || !self.memory.reserve(1) {
+            return None;
+        }
+        let slot = self.memory.add();
+        let mut open = Box::new([u64::MAX; _]);
+        for (at, (bucket, entries)) in
+            self.memory.buckets_mut(slot, buckets).iter_mut().zip(content).enumerate()
+        {
+            bucket.0 = entries;
+            let places = free(Plain, bucket);
+            set_open(&mut open, at, places != 0);
+            segment.len += (BUCKET_LEN as u32 - places.count_ones()) as u16;
+        }
+        self.buckets += buckets;
+        self.entries += usize::from(segment.len);
+        self.segments.push(segment);
+        self.open.push(open);
+        self.depth = self.depth.max(depth);
+        Some(hashes.end() + 1)
+    }
+
+    /// Ends what [`Self::restore`] began, all of whose hashes below `end` have a segment: whether it is a
+    /// whole table now.
+    pub fn restored(&mut self, end: u64) -> bool {
+        if self.segments.is_empty() {
+            return true;
+        }
+        let honest = 1_usize << self.depth <= 2 * DIRECTORY_RATIO_MAX * (self.segments.len() + 1);
+        if end != 1 << self.layout.hash_bits() || !honest {
+            return false;
+        }
+        self.directory.reserve_exact(1 << self.depth);
+        for (slot, segment) in (0..).zip(&self.segments) {
+            let parts = 1_usize << (self.depth - u32::from(segment.depth));
+            self.directory.resize(self.directory.len() + parts, slot);
+        }
+        self.segments.shrink_to_fit();
+        self.open.shrink_to_fit();
+        true
+    }
+}
