@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use hayloft::buffer::Pool;
 use hayloft::op::{Op, Returned, Sock};
 use hayloft::ring::{Ring, RingOptions};
 use hayloft::runtime::{Handle, Runtime};
@@ -118,7 +119,8 @@ enum Through {
 /// # Errors
 /// When it cannot begin.
 pub fn run(flood: Flood) -> Result<Endured, Error> {
-    let (prepared, pool) = ring_for(flood.connections)?;
+    let (prepared, region) = ring_for(flood.connections)?;
+    let pool = Pool::new(&region, 0);
     let options = RingOptions { device_in_flight: 1, buffered: false };
     let ring = Ring::start(prepared, pool.clone(), Vec::new(), options);
     let mut ring = ring.map_err(|error| Error::Failed(format!("cannot start a ring: {error}")))?;

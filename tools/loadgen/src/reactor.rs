@@ -11,7 +11,7 @@ use hayloft::sys::monotonic_ns;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
-use crate::buffers::reserve;
+use crate::buffers::{BUFFER_MAX, reserve};
 use crate::connection;
 use crate::error::Error;
 use crate::operation::Source;
@@ -20,8 +20,11 @@ use crate::schedule::{Kept, Schedule};
 use crate::stats::Interval;
 use crate::worker::Worker;
 
-/// Memory beyond two pages for each connection (bytes): what the ring keeps ready, and bodies. Only what is
-/// touched is there.
+/// Memory for bodies beyond two pages for each connection (bytes): one buffer in each direction,
+const PER_CONNECTION: usize = 2 * BUFFER_MAX;
+/// what the ring keeps ready,
+const OF_RING: usize = 4 << 20;
+/// and so much at most for all. When it is short, bodies come and go in shorter pieces.
 const SPARE: usize = 320 << 20;
 /// The most that a pool can have (bytes).
 const POOL_MAX: usize = 1 << 30;
@@ -93,12 +96,12 @@ fn failed(what: &str, error: &dyn std::fmt::Display) -> Error {
     Error::Failed(format!("cannot {what}: {error}"))
 }
 
-/// A ring with memory for `connections`.
+/// A ring, and memory for `connections`.
 ///
 /// # Errors
 /// When the kernel has none, or they are too many.
-pub fn ring_for(connections: usize) -> Result<(Prepared, Pool), Error> {
-    let len = reserve(connections) + SPARE;
+pub fn ring_for(connections: usize) -> Result<(Prepared, Arc<Region>), Error> {
+    let len = reserve(connections) + (connections * PER_CONNECTION + OF_RING).min(SPARE);
     if len > POOL_MAX {
         let advice =
             format!("{connections} connections are too many for one thread; use more --threads");
@@ -108,7 +111,7 @@ pub fn ring_for(connections: usize) -> Result<(Prepared, Pool), Error> {
     let prepared = prepare(1, &region, Registration::None);
     let prepared =
         prepared.map_err(|error| Error::Failed(error.to_string()))?.pop().expect("one ring");
-    Ok((prepared, Pool::new(&region, 0)))
+    Ok((prepared, region))
 }
 
 impl Reactor {
@@ -129,7 +132,10 @@ impl Reactor {
             })?;
         }
         let endpoints = plan.endpoints_of(thread, shared.endpoints.len());
-        let (prepared, pool) = ring_for(endpoints.len())?;
+        let (prepared, region) = ring_for(endpoints.len())?;
+        // Not while requests are due: what the kernel takes for that would be measured as the server's time.
+        region.populate().map_err(|error| failed("get memory for the buffers", &error))?;
+        let pool = Pool::new(&region, 0);
         let options = RingOptions { device_in_flight: 1, buffered: false };
         let ring = Ring::start(prepared, pool.clone(), Vec::new(), options);
         let ring = ring.map_err(|error| failed("start a ring", &error))?;
