@@ -16,6 +16,7 @@ mod provided;
 mod setup;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -38,6 +39,7 @@ use crate::sys;
 use files::{OpenFile, fixed};
 use provided::{GROUP, Provided};
 pub use setup::{Prepared, Registration, SetupError, prepare};
+use turns::{ARRIVALS_MAX, Ended, Turns};
 
 /// Completions with these numbers belong to no operation.
 const WOKEN: u64 = u64::MAX;
@@ -50,15 +52,6 @@ const BATCH_MIN: usize = 4;
 const BATCH_MAX: usize = 64;
 /// and for so long (microseconds).
 const PATIENCE_US: u32 = 60;
-/// For all operations in flight, of which each connection has one, so many sixteenths of their number in
-/// transfers go on in a turn,
-const TURN_SIXTEENTHS: usize = 4;
-/// and of so many bytes at most, or one that is longer.
-const TURN_BYTES: usize = 112 << 10;
-/// So many new requests go on in a turn. What comes beyond is a crowd, and waits: what was begun comes first,
-const ARRIVALS_MAX: usize = 24;
-/// so many bytes of it in a turn.
-const CROWDED_TURN_BYTES: usize = 1 << 20;
 
 /// What an operation in flight keeps alive, and how it ends.
 enum Held {
@@ -125,10 +118,8 @@ pub struct Ring {
     /// Described, but not yet in the submission queue: transfers, and all else.
     transfers: VecDeque<Entry>,
     backlog: VecDeque<Entry>,
-    /// Transfers that have ended and wait for their turn.
-    transferred: VecDeque<cqueue::Entry>,
-    /// Receives of what may be new requests that have ended and wait for theirs.
-    arrived: VecDeque<cqueue::Entry>,
+    /// What has ended and waits for its turn.
+    turns: Turns,
     /// Scratch space for a turn's completions.
     entries: Vec<cqueue::Entry>,
     starved: VecDeque<(Token, Sock)>,
@@ -174,8 +165,7 @@ impl Ring {
             slots: Vec::new(),
             transfers: VecDeque::with_capacity(1024),
             backlog: VecDeque::with_capacity(1024),
-            transferred: VecDeque::with_capacity(1024),
-            arrived: VecDeque::with_capacity(1024),
+            turns: Turns::new(),
             entries: Vec::with_capacity(1024),
             starved: VecDeque::new(),
             ended: Vec::new(),
@@ -367,7 +357,7 @@ impl Ring {
         // What does not fit into the queue must go in before anything is waited for.
         let all_in = self.transfers.is_empty() && self.backlog.is_empty();
         let left = if all_in { until.saturating_sub(now) } else { 0 };
-        let looks = !self.transferred.is_empty() || !self.arrived.is_empty();
+        let looks = !self.turns.is_empty();
         let nothing_to_do = left == 0 && !looks && {
             let queue = self.ring.submission();
             queue.is_empty() && !queue.taskrun() && !queue.cq_overflow()
@@ -391,7 +381,7 @@ impl Ring {
         let want = match left {
             // Without waiting: only who wants something has the kernel do its deferred work. Under a crowd of
             // requests it is to do much of it, so that what was begun comes to light behind them.
-            0 if !self.arrived.is_empty() => BATCH_MAX,
+            0 if self.turns.is_crowded() => BATCH_MAX,
             0 if looks => 1,
             0 => 0,
             _ if self.patient => batch,
@@ -405,15 +395,15 @@ impl Ring {
         }
     }
 
-    fn complete(&mut self, entry: &cqueue::Entry, completed: &mut Vec<Completion>) {
+    fn complete(&mut self, ended: &Ended, completed: &mut Vec<Completion>) {
         self.counts.completions += 1;
-        let number = entry.user_data();
+        let number = ended.user_data;
         if matches!(number, WOKEN | CANCELLATION) {
             return;
         }
         if number == IGNORED {
             // A shard that has ended while the daemon stops needs no waking: its ring is closed.
-            let errno = -entry.result();
+            let errno = -ended.result;
             if !matches!(errno, libc::EBADF | libc::EBADFD) {
                 tracing::error!("a message to another shard failed: errno {errno}");
             }
@@ -422,34 +412,34 @@ impl Ring {
         let slot = usize::try_from(number & 0xffff_ffff).expect("32 bits");
         let generation = u32::try_from(number >> 32).expect("32 bits");
         assert_eq!(self.in_flight[slot].generation, generation, "a completion came twice");
-        assert!(!cqueue::more(entry.flags()), "no operation here completes more than once");
+        assert!(!cqueue::more(ended.flags), "no operation here completes more than once");
         let InFlight { token, held, .. } = self.in_flight.remove(slot);
         self.generations[slot] = generation.wrapping_add(1);
         self.slots[token.index as usize] = u32::MAX;
         let (result, returned) = match held {
             Held::Nothing | Held::Name { .. } | Held::Names { .. } => {
-                (i64::from(entry.result()), Returned::None)
+                (i64::from(ended.result), Returned::None)
             }
-            Held::Opening { .. } => (self.opened(entry.result()), Returned::None),
-            Held::Buf(buf) => (i64::from(entry.result()), Returned::One(buf)),
-            Held::Sync(file) => (self.believed_of(file, entry.result()), Returned::None),
-            Held::SyncDir(dir) => (self.believed_of_dir(dir, entry.result()), Returned::None),
+            Held::Opening { .. } => (self.opened(ended.result), Returned::None),
+            Held::Buf(buf) => (i64::from(ended.result), Returned::One(buf)),
+            Held::Sync(file) => (self.believed_of(file, ended.result), Returned::None),
+            Held::SyncDir(dir) => (self.believed_of_dir(dir, ended.result), Returned::None),
             Held::Gather { bufs, durable, .. } => {
                 let result = match durable {
-                    Some(file) => self.believed_of(file, entry.result()),
-                    None => i64::from(entry.result()),
+                    Some(file) => self.believed_of(file, ended.result),
+                    None => i64::from(ended.result),
                 };
                 (result, Returned::Many(bufs))
             }
-            Held::RecvAny(sock) => match cqueue::buffer_select(entry.flags()) {
+            Held::RecvAny(sock) => match cqueue::buffer_select(ended.flags) {
                 Some(number) => {
-                    (i64::from(entry.result()), Returned::One(self.provided.take(number)))
+                    (i64::from(ended.result), Returned::One(self.provided.take(number)))
                 }
-                None if entry.result() == -libc::ENOBUFS => {
+                None if ended.result == -libc::ENOBUFS => {
                     self.starved.push_back((token, sock));
                     return;
                 }
-                None => (i64::from(entry.result()), Returned::None),
+                None => (i64::from(ended.result), Returned::None),
             },
         };
         completed.push(Completion { token, result, returned });
@@ -457,49 +447,18 @@ impl Ring {
 
     /// Lets what has ended go on at once, or wait for its turn. The device of a transfer is free for the
     /// next one now.
-    fn sort(&mut self, entry: cqueue::Entry, completed: &mut Vec<Completion>) {
-        let slot = usize::try_from(entry.user_data() & 0xffff_ffff).expect("32 bits");
+    fn sort(&mut self, ended: Ended, completed: &mut Vec<Completion>) {
+        let slot = usize::try_from(ended.user_data & 0xffff_ffff).expect("32 bits");
         match self.in_flight.get_mut(slot) {
             Some(InFlight { device: device @ Some(_), .. }) => {
                 let device = device.take().expect("just seen");
                 self.release_device(device);
-                self.transferred.push_back(entry);
+                self.turns.add_transfer(ended);
             }
-            Some(InFlight { held: Held::RecvAny(_), .. }) if entry.result() > 0 => {
-                self.arrived.push_back(entry);
+            Some(InFlight { held: Held::RecvAny(_), .. }) if ended.result > 0 => {
+                self.turns.add_arrival(ended);
             }
-            _ => self.complete(&entry, completed),
-        }
-    }
-
-    /// Lets as many requests go on as a turn has room for.
-    fn complete_arrivals(&mut self, completed: &mut Vec<Completion>) {
-        for _ in 0..self.arrived.len().min(ARRIVALS_MAX) {
-            let entry = self.arrived.pop_front().expect("so many are there");
-            self.complete(&entry, completed);
-        }
-    }
-
-    /// Lets as many transfers go on as a turn has room for.
-    fn complete_transfers(&mut self, completed: &mut Vec<Completion>) {
-        let is_crowded = !self.arrived.is_empty();
-        let (mut left, most) = match is_crowded {
-            true => (usize::MAX, CROWDED_TURN_BYTES),
-            false => ((self.in_flight.len() * TURN_SIXTEENTHS / 16).max(1), TURN_BYTES),
-        };
-        let mut room = most;
-        while left > 0
-            && room > 0
-            && let Some(entry) = self.transferred.pop_front()
-        {
-            let len = usize::try_from(entry.result()).unwrap_or(0);
-            if len > room && room < most {
-                self.transferred.push_front(entry);
-                return;
-            }
-            room = room.saturating_sub(len);
-            left -= 1;
-            self.complete(&entry, completed);
+            _ => self.complete(&ended, completed),
         }
     }
 
@@ -563,19 +522,20 @@ impl Driver for Ring {
 
     fn reap(&mut self, until: u64, completed: &mut Vec<Completion>) {
         self.refill();
-        let nothing_waits =
-            self.ended.is_empty() && self.transferred.is_empty() && self.arrived.is_empty();
+        let nothing_waits = self.ended.is_empty() && self.turns.is_empty();
         self.enter(if nothing_waits { until } else { 0 });
         completed.append(&mut self.ended);
         let mut entries = std::mem::take(&mut self.entries);
         entries.extend(self.ring.completion());
         self.last_batch = entries.len();
         for entry in entries.drain(..) {
-            self.sort(entry, completed);
+            self.sort(entry.into(), completed);
         }
         self.entries = entries;
-        self.complete_arrivals(completed);
-        self.complete_transfers(completed);
+        let mut turn = self.turns.begin(self.in_flight.len());
+        while let Some(ended) = self.turns.next(&mut turn) {
+            self.complete(&ended, completed);
+        }
         completed.append(&mut self.ended);
     }
 
