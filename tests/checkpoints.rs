@@ -7,15 +7,15 @@ use std::rc::Rc;
 
 use common::{COOKIE, ON_DEMAND, Process, bytes, draft, expected, pool};
 use hayloft::buffer::Pool;
-use hayloft::op::DirId;
-use hayloft::runtime::split_mix;
+use hayloft::op::{DirId, Op};
+use hayloft::runtime::{Signal, split_mix};
 use hayloft::sim::disk::Image;
 use hayloft::sim::fault::WRITE_AFTER_FAILURE;
 use hayloft::sim::{Fault, World};
 use hayloft::types::NeedleId;
 use hayloft::volume::{
-    self, CheckpointFigures, Checkpointing, DamagedPlace, Expected, Location, NewNeedle, Progress,
-    Surroundings, Volume,
+    self, CheckpointFigures, Checkpointing, DamagedPlace, Expected, Location, NewNeedle,
+    NotRemoved, Progress, Surroundings, Turns, Volume,
 };
 
 const FILE: &str = "1.0.vol";
@@ -343,11 +343,6 @@ fn they_are_written_after_so_much_log_and_when_a_start_read_so_much() {
     for n in 0..60 {
         process.put(&volume, id(n), &bytes(n, 5000)).unwrap();
     }
-    let idle = |process: &mut Process, seconds: u64| {
-        let handle = process.runtime.handle().clone();
-        process
-            .run(async move { handle.sleep_until(handle.now() + seconds * 1_000_000_000).await });
-    };
     idle(&mut process, 2);
     let figures = volume.figures().checkpoint;
     assert!((2..=9).contains(&figures.written), "{figures:?}");
@@ -364,6 +359,107 @@ fn they_are_written_after_so_much_log_and_when_a_start_read_so_much() {
     idle(&mut process, 2);
     assert_eq!(volume.figures().checkpoint.written, 1);
     assert!(same(&process.image(), None, &pool, "soon after a start"));
+}
+
+/// Opens the volume beside others of a shard.
+fn open_in_turn(process: &mut Process, policy: Checkpointing) -> (Rc<Volume>, Rc<Turns>) {
+    let handle = process.runtime.handle().clone();
+    let turns = Rc::new(Turns::new(&handle));
+    let shared = Rc::clone(&turns);
+    let opened = process.run(async move {
+        handle.submit(Op::OpenDir { path: "data".into() }).await;
+        let surroundings = Surroundings { progress: &|_| (), turns: Some(&shared) };
+        let expected = as_volume(Some(policy), None);
+        volume::open_among(&handle, DirId(0), &expected, surroundings).await
+    });
+    (opened.unwrap(), turns)
+}
+
+fn idle(process: &mut Process, seconds: u64) {
+    let handle = process.runtime.handle().clone();
+    process.run(async move { handle.sleep_until(handle.now() + seconds * 1_000_000_000).await });
+}
+
+#[test]
+fn they_are_written_though_clients_hold_most_buffers() {
+    let pool = pool(8 << 20);
+    let policy = Checkpointing { interval: 64 << 10, rate: 1 << 20 };
+    let mut process = start(1, &Image::default(), &pool);
+    process.create(2 << 20);
+    let (volume, _turns) = open_in_turn(&mut process, policy);
+    let held = pool.alloc(pool.capacity() / 2 + (1 << 20)).unwrap();
+    let mut oldest = 0;
+    for n in 0..200 {
+        process.put(&volume, id(n), &bytes(n, 5000)).unwrap();
+        idle(&mut process, 1);
+        oldest = oldest.max(volume.figures().checkpoint.age);
+    }
+    let figures = volume.figures().checkpoint;
+    assert!(oldest < 2 * policy.interval && figures.failed == 0, "{oldest}: {figures:?}");
+    process.put(&volume, id(1), b"the last").unwrap();
+    process.close(&volume);
+    drop(held);
+    let (_, figures) = found(&process.image(), as_volume(Some(ON_DEMAND), None), &pool);
+    assert_eq!(figures.age, 0, "a clean stop writes one, too");
+}
+
+#[test]
+fn a_buffer_that_was_lost_with_a_failed_write_is_replaced() {
+    let pool = pool(8 << 20);
+    let policy = Checkpointing { interval: 4096, rate: 64 << 20 };
+    let mut process = start(1, &small(&pool), &pool);
+    let (volume, _turns) = open_in_turn(&mut process, policy);
+    let used = pool.used();
+    let _held = pool.alloc(pool.capacity() / 2 + (1 << 20)).unwrap();
+    process.put(&volume, id(4), b"later").unwrap();
+    // What a checkpoint does first: unlinks, creates, reserves space, writes.
+    process.world.fail(3, Fault::Errno(5));
+    idle(&mut process, 60);
+    let figures = volume.figures().checkpoint;
+    assert_eq!((figures.failed, figures.written, figures.age), (1, 1, 0), "{figures:?}");
+    assert_eq!(pool.used() - used, pool.capacity() / 2 + (1 << 20));
+}
+
+#[test]
+fn who_waits_for_its_turn_need_not_when_it_is_to_end() {
+    let pool = pool(8 << 20);
+    let policy = Checkpointing { interval: 4096, rate: 1 << 20 };
+    let mut process = start(1, &small(&pool), &pool);
+    let (volume, turns) = open_in_turn(&mut process, policy);
+    let (handle, other) = (process.runtime.handle().clone(), Rc::clone(&turns));
+    handle.clone().spawn(async move {
+        let never = Signal::new(&handle);
+        let _turn = other.next(DirId(0), &Cell::new(false), &never).await;
+        handle.sleep_until(handle.now() + 100_000_000_000).await;
+    });
+    process.put(&volume, id(4), b"later").unwrap();
+    idle(&mut process, 3);
+    assert_eq!(volume.figures().checkpoint.written, 0, "another volume writes");
+    let began = process.world.now();
+    let stopping = Rc::clone(&volume);
+    process.run(async move { stopping.stop_checkpoints().await });
+    assert!(process.world.now() - began < 100_000_000, "{}", process.world.now() - began);
+    volume.resume_checkpoints();
+    idle(&mut process, 120);
+    assert_eq!(volume.figures().checkpoint.written, 1, "its turn came");
+}
+
+#[test]
+fn one_that_was_removed_with_half_a_volume_is_written_anew() {
+    let pool = pool(8 << 20);
+    let mut process = start(1, &small(&pool), &pool);
+    let (volume, _turns) = open_in_turn(&mut process, ON_DEMAND);
+    assert_eq!(volume.figures().checkpoint.age, 0);
+    process.world.fail(2, Fault::Errno(1));
+    let handle = process.runtime.handle().clone();
+    let removed = process.run(async move { volume::remove(&handle, DirId(0), 1, 0).await });
+    assert!(matches!(removed, Err(NotRemoved::Kept(_))), "{removed:?}");
+    assert!(!process.image().files.contains_key(CHECKPOINT));
+    volume.resume_checkpoints();
+    assert!(volume.figures().checkpoint.age > 0, "a start would read the log");
+    process.close(&volume);
+    assert!(same(&process.image(), None, &pool, "kept"));
+    assert!(process.image().files.contains_key(CHECKPOINT));
 }
 
 #[test]
@@ -414,8 +510,7 @@ fn one_that_cannot_be_written_harms_nothing_and_is_tried_again() {
     let volume = process.open_as(as_volume(Some(policy), None)).unwrap();
     process.put(&volume, id(4), b"later").unwrap();
     process.world.fail(2, Fault::Errno(28));
-    let handle = process.runtime.handle().clone();
-    process.run(async move { handle.sleep_until(handle.now() + 60_000_000_000).await });
+    idle(&mut process, 60);
     let figures = volume.figures().checkpoint;
     assert_eq!((figures.failed, figures.written, figures.age), (1, 1, 0), "{figures:?}");
 }

@@ -19,7 +19,8 @@ use hayloft::sim::disk::Image;
 use hayloft::sim::fault::WRITE_AFTER_FAILURE;
 use hayloft::types::NeedleId;
 use hayloft::volume::{
-    self, GetError, NewNeedle, OpenError, Preallocation, Refusal, StateError, Volume, VolumeState,
+    self, GetError, NewNeedle, NotRemoved, OpenError, Preallocation, Refusal, StateError, Volume,
+    VolumeState,
 };
 
 const IDS: [NeedleId; 4] =
@@ -219,8 +220,8 @@ impl Run {
             Step::Remove,
             match removed {
                 Ok(()) => Outcome::Done,
-                Err(("sync the directory", _)) => Outcome::Unknown,
-                Err(_) => Outcome::Refused,
+                Err(NotRemoved::Nameless(_)) => Outcome::Unknown,
+                Err(NotRemoved::Kept(_)) => Outcome::Refused,
             },
         );
     }

@@ -131,8 +131,10 @@ impl Ring {
         self.end(token, number, Returned::None);
     }
 
+    /// A directory that could not be opened has a number of none, and no descriptor: what is asked of it
+    /// ends with EBADF.
     fn dir(&self, dir: DirId) -> Fd {
-        Fd(self.dirs[dir.0 as usize].as_raw_fd())
+        Fd(self.dirs.get(dir.0 as usize).map_or(-1, AsRawFd::as_raw_fd))
     }
 
     pub(super) fn file(&self, file: FileId) -> io::Result<&OpenFile> {
@@ -193,7 +195,7 @@ impl Ring {
 
     /// The result of what was to bring a directory to stable media.
     pub(super) fn believed_of_dir(&self, dir: DirId, result: i32) -> i64 {
-        believed(&self.dirs[dir.0 as usize], result)
+        self.dirs.get(dir.0 as usize).map_or(i64::from(result), |dir| believed(dir, result))
     }
 
     /// Registers a file just opened: its number.

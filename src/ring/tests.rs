@@ -144,3 +144,19 @@ fn a_device_is_free_as_soon_as_a_transfer_has_ended() {
     assert_eq!(all, [0, 1, 2, 3, 4, 5, 6, 7]);
     assert!(bench.ring.devices[0].waiting.is_empty() && bench.ring.devices[0].in_flight == 0);
 }
+
+#[test]
+fn what_is_asked_of_a_directory_that_could_not_be_opened_fails() {
+    let mut bench = bench(1, 96);
+    let (dir, name) = (DirId(u32::MAX), c"photos".to_owned());
+    for op in [
+        Op::Open { dir, name: name.clone(), write: false },
+        Op::Create { dir, name: name.clone() },
+        Op::Unlink { dir, name: name.clone() },
+        Op::Rename { dir, from: name.clone(), to: name, replace: true },
+        Op::SyncDir { dir },
+    ] {
+        bench.ring.submit(token(3), op);
+        assert_eq!(reap(&mut bench.ring)[0].result, -i64::from(libc::EBADF));
+    }
+}

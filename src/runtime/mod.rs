@@ -183,7 +183,8 @@ impl Handle {
         Sleep { handle: self.clone(), deadline, timer: None }
     }
 
-    /// Lets every other ready task run first.
+    /// Lets every other ready task run first, and what has completed be seen: work that takes long is done
+    /// in pieces of a turn each.
     pub async fn yield_now(&self) {
         let mut polled = false;
         std::future::poll_fn(|_| {
@@ -191,7 +192,7 @@ impl Handle {
                 return Poll::Ready(());
             }
             polled = true;
-            self.wake(self.0.current.get());
+            self.wake_in(&self.0.background, self.0.current.get());
             Poll::Pending
         })
         .await;
@@ -405,7 +406,9 @@ impl Runtime {
             let Some(id) = self.handle.next_ready() else { break };
             self.poll(id);
         }
-        for _ in 0..BACKGROUND_PER_TURN {
+        // Those that are there now: who yields again goes on in the next turn.
+        let background = inner.background.borrow().len();
+        for _ in 0..background.min(BACKGROUND_PER_TURN) {
             let next = inner.background.borrow_mut().pop_front();
             let Some(id) = next else { break };
             self.poll(id);
@@ -516,4 +519,34 @@ pub fn split_mix(state: &mut u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::Region;
+    use crate::sim::World;
+    use crate::sim::disk::Image;
+
+    #[test]
+    fn who_yields_goes_on_in_another_turn() {
+        let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
+        let driver = World::new(1, &Image::default()).driver();
+        let mut runtime = Runtime::new(&driver, pool, || 1);
+        let steps = Rc::new(Cell::new(0));
+        let (handle, counted) = (runtime.handle().clone(), Rc::clone(&steps));
+        runtime.handle().spawn(async move {
+            for step in 0..10 {
+                counted.set(step);
+                handle.yield_now().await;
+            }
+        });
+        for turn in 1..10 {
+            runtime.run_ready();
+            assert_eq!(steps.get(), turn, "one step in each but the first");
+            assert!(runtime.has_ready(), "so that nothing is waited for");
+        }
+        runtime.run_ready();
+        assert!(!runtime.has_ready());
+    }
 }

@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::Shard;
 use super::task::Message;
 use super::volumes::Assignment;
-use crate::volume::{IoError, StateError};
+use crate::volume::{NotRemoved, StateError};
 
 /// What a shard is to do.
 pub enum Order {
@@ -59,9 +59,9 @@ pub enum OrderError {
     /// Its file is no longer where it was, and may be something else's.
     #[error("its file is no longer where it was; bring it back, or restart the daemon, first")]
     Lost,
-    /// Its file could not be removed; it serves as before.
-    #[error("cannot {0}: {1}; check the kernel log and the disk")]
-    NotRemoved(&'static str, IoError),
+    /// Its file could not be removed.
+    #[error("{0}; check the kernel log and the disk")]
+    NotRemoved(NotRemoved),
 }
 
 impl Shard {

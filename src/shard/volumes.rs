@@ -11,10 +11,10 @@ use super::task::{Conditions, Outcome, Task, Want};
 use crate::buffer::Buf;
 use crate::metrics::{VolumeMetrics, VolumeState};
 use crate::op::{DirId, Op};
-use crate::runtime::{Handle, KeyLocks, join};
+use crate::runtime::{Handle, join};
 use crate::volume::{
-    self, Check, Existing, Expected, GetError, OpenError, Progress, Refusal, Surroundings, Turns,
-    Volume,
+    self, Check, Existing, Expected, GetError, NotRemoved, OpenError, Progress, Refusal,
+    Surroundings, Turns, Volume,
 };
 
 /// Pause before opening a volume is tried again for want of buffers (nanoseconds).
@@ -57,7 +57,7 @@ pub struct Volumes {
     /// Data directories that are open.
     dirs: RefCell<BTreeMap<PathBuf, DirId>>,
     /// Whose turn it is to write a checkpoint.
-    turns: OnceCell<Turns>,
+    turns: OnceCell<Rc<Turns>>,
     /// What deleted volumes counted: counters never go back.
     gone: volume::Stats,
 }
@@ -118,7 +118,7 @@ impl Volumes {
         let id = assignment.expected.volume.0;
         let dir = self.dir(handle, &assignment.dir).await;
         let began = handle.now();
-        let turns = self.turns.get_or_init(|| Rc::new(KeyLocks::new(handle)));
+        let turns = self.turns.get_or_init(|| Rc::new(Turns::new(handle)));
         let (metrics, told) = (&assignment.metrics, Cell::new(began));
         let progress = |Progress { done, total }: Progress| {
             metrics.recovered_bytes.set(done);
@@ -222,12 +222,9 @@ impl Volumes {
             // One that ends now would be left alone.
             volume.stop_checkpoints().await;
         }
-        if let Err((what, error)) = volume::remove(handle, dir, id, generation).await {
-            if let State::Open(volume) = &before {
-                volume.resume_checkpoints();
-            }
-            self.set_state(id, before);
-            return Err(OrderError::NotRemoved(what, error));
+        if let Err(error) = volume::remove(handle, dir, id, generation).await {
+            self.keep(id, before, error);
+            return Err(OrderError::NotRemoved(error));
         }
         if let State::Open(volume) = before {
             volume.retire().await;
@@ -235,6 +232,20 @@ impl Volumes {
         }
         self.entries.borrow_mut().remove(&id);
         Ok(())
+    }
+
+    /// Puts back a volume whose file could not be removed.
+    fn keep(&self, id: u32, state: State, error: NotRemoved) {
+        let is_lost = matches!(error, NotRemoved::Nameless(_));
+        if let State::Open(volume) = &state {
+            match is_lost {
+                true => volume.forsake(),
+                false => volume.resume_checkpoints(),
+            }
+        }
+        self.set_state(id, state);
+        self.entries.borrow_mut().get_mut(&id).expect("just set").is_lost = is_lost;
+        self.publish();
     }
 
     fn opened(&self) -> Vec<Rc<Volume>> {
@@ -248,8 +259,11 @@ impl Volumes {
 
     /// Closes all: what was admitted is committed, and the indexes are saved.
     pub async fn close_all(&self) {
+        // All at once: who writes a checkpoint would keep others waiting for their turn.
+        let opened = self.opened();
+        opened.iter().for_each(|volume| volume.begin_to_close());
         let close = async |volume: Rc<Volume>| volume.close().await;
-        four_at_a_time(self.opened(), close).await;
+        four_at_a_time(opened, close).await;
         self.publish();
     }
 
@@ -439,4 +453,89 @@ fn tell_opened(volume: &Volume, ms: u64) {
 
 fn hold(conditions: &Option<Conditions>, existing: Option<&Existing>) -> bool {
     conditions.as_ref().is_none_or(|conditions| conditions.hold(existing))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::{Pool, Region};
+    use crate::metrics::VolumeInfo;
+    use crate::runtime::{Runtime, split_mix};
+    use crate::sim::disk::Image;
+    use crate::sim::{Fault, World};
+    use crate::types::{Cookie, NeedleId, VolumeId};
+    use crate::volume::{Draft, Preallocation, Superblock};
+
+    const SUPERBLOCK: Superblock = Superblock {
+        compat: 0,
+        ro_compat: 0,
+        incompat: 0,
+        volume: VolumeId(1),
+        incarnation: 7,
+        parent: 0,
+        generation: 0,
+        state: volume::VolumeState::Live,
+        size: 1 << 20,
+        unit: 512,
+        chunk: 65_536,
+        hash_seed: 42,
+        store: [1; 16],
+        created_ns: 0,
+        revision: 1,
+    };
+
+    fn assignment() -> Assignment {
+        let info = VolumeInfo { id: 1, shard: 0, disk: 0, durable: true };
+        let expected = Expected {
+            volume: VolumeId(1),
+            generation: 0,
+            store: SUPERBLOCK.store,
+            hash_bits: None,
+            segments_max: None,
+            checkpoints: None,
+        };
+        let metrics = Arc::new(VolumeMetrics::new(info, VolumeState::Recovering));
+        Assignment { dir: "data".into(), expected, metrics }
+    }
+
+    fn put(pool: &Pool) -> Task {
+        let draft = Draft::new(pool, None, 4).unwrap();
+        Task::Put { id: NeedleId::new(1, 0), cookie: Cookie(1), draft, conditions: None }
+    }
+
+    /// What deleting a volume comes to when its `n`th operation fails; what PUT and DELETE say then, and
+    /// whether its name is still there.
+    fn deleted(n: u64) -> (OrderError, bool, Result<(), OrderError>, bool) {
+        let pool = Pool::new(&Region::map(1, 8 << 20).unwrap(), 0);
+        let world = World::new(n, &Image::default());
+        let (mut driver, mut state) = (world.driver(), n);
+        let mut runtime = Runtime::new(&driver, pool.clone(), move || split_mix(&mut state));
+        let handle = runtime.handle().clone();
+        let of = world.clone();
+        let told = runtime.block_on(&mut driver, async move {
+            let volumes = Volumes::default();
+            handle.submit(Op::OpenDir { path: "data".into() }).await;
+            let how = Preallocation::Reserve;
+            volume::create(&handle, DirId(0), &SUPERBLOCK, how, |_| ()).await.unwrap();
+            volumes.open_one(&handle, assignment()).await.unwrap();
+            of.fail(n, Fault::Errno(5));
+            let error = volumes.delete(&handle, 1).await.unwrap_err();
+            let stored = volumes.perform(1, put(&pool), |len| pool.alloc(len)).await;
+            let is_stored = matches!(stored, Outcome::Stored(..));
+            (error, is_stored, volumes.delete(&handle, 1).await)
+        });
+        (told.0, told.1, told.2, world.look(|seen| seen.image().files.contains_key("1.0.vol")))
+    }
+
+    #[test]
+    fn a_volume_that_could_not_be_deleted_acknowledges_nothing_that_may_be_lost() {
+        let (error, is_stored, again, is_there) = deleted(2);
+        assert!(matches!(error, OrderError::NotRemoved(NotRemoved::Kept(_))), "{error}");
+        assert!(is_stored, "its file is where it was");
+        assert!(again.is_ok() && !is_there);
+        let (error, is_stored, again, is_there) = deleted(3);
+        assert!(matches!(error, OrderError::NotRemoved(NotRemoved::Nameless(_))), "{error}");
+        assert!(!is_stored && !is_there, "its file has no name");
+        assert_eq!(again, Err(OrderError::Lost));
+    }
 }

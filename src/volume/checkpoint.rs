@@ -23,12 +23,13 @@ use super::format::{
 use super::index::BesideKey;
 use super::io::{VolumeFile, outcome};
 use super::recover::{DamagedPlace, LogEnd};
+use super::turns::Turns;
 use crate::buffer::Buf;
 use crate::limits::{
     BLOCK, CHECKPOINT_BUFFER_WAIT_NS, CHECKPOINT_RETRY_MAX_NS, CHECKPOINT_RETRY_NS, LOG_START,
 };
 use crate::op::{DirId, FileId, Op, Piece};
-use crate::runtime::{Event, Handle, KeyLocks, Signal};
+use crate::runtime::{Event, Handle, Signal};
 
 /// When and how fast checkpoints are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,14 +88,11 @@ pub fn unfinished_name(volume: u32, generation: u64) -> CString {
     CString::new(name.replace(".vol", ".ckpt.new")).expect("digits and dots")
 }
 
-/// Whose turn it is to write a checkpoint to a data directory.
-pub type Turns = Rc<KeyLocks<DirId>>;
-
 /// The checkpoints of a volume.
 pub struct Checkpoints {
     dir: DirId,
     /// Shared with the other volumes of the shard.
-    turns: Option<Turns>,
+    turns: Option<Rc<Turns>>,
     /// Nothing when the volume has none.
     policy: Option<Checkpointing>,
     figures: Cell<CheckpointFigures>,
@@ -114,7 +112,7 @@ impl Checkpoints {
     pub fn new(
         handle: &Handle,
         dir: DirId,
-        turns: Option<Turns>,
+        turns: Option<Rc<Turns>>,
         policy: Option<Checkpointing>,
         (figures, exact): (CheckpointFigures, bool),
     ) -> Self {
@@ -159,10 +157,21 @@ impl Checkpoints {
         self.figures.set(figures);
     }
 
-    /// Ends the writer, with what it is writing.
-    pub async fn stop(&self) {
+    /// Tells the writer to end, with what it is writing.
+    pub fn begin_to_stop(&self) {
         self.stop.set(true);
         self.work.raise();
+    }
+
+    /// What is in place was removed, or may have been.
+    pub fn forget(&self) {
+        self.exact.set(false);
+        self.change(|figures| (figures.tail, figures.len) = (0, 0));
+    }
+
+    /// Ends the writer.
+    pub async fn stop(&self) {
+        self.begin_to_stop();
         let writer = self.writer.borrow().clone();
         if let Some(ended) = writer {
             ended.wait().await;
@@ -200,8 +209,9 @@ async fn run(volume: &Volume) {
             continue;
         }
         // After an upgrade all volumes need one at once.
+        let (dir, stop) = (checkpoints.dir, &checkpoints.stop);
         let _turn = match &checkpoints.turns {
-            Some(turns) => Some(turns.lock(checkpoints.dir).await),
+            Some(turns) => turns.next(dir, stop, &checkpoints.work).await,
             None => None,
         };
         if checkpoints.stop.get() {
@@ -257,8 +267,10 @@ impl Volume {
             }
             Err(NotWritten::Stopped) => {}
             Err(why) => {
-                let failures = checkpoints.failures.get();
-                checkpoints.failures.set(failures + 1);
+                // Buffers come back, a device that failed seldom gets well.
+                let has_failed = matches!(why, NotWritten::Failed(..));
+                let failures = if has_failed { checkpoints.failures.get() } else { 0 };
+                checkpoints.failures.set(failures + u32::from(has_failed));
                 let pause = CHECKPOINT_RETRY_NS << failures.min(16);
                 let pause = pause.min(CHECKPOINT_RETRY_MAX_NS);
                 checkpoints.not_before.set(self.handle.now() + pause);
@@ -280,11 +292,24 @@ impl Volume {
 
     /// Writes one: what it covers, how far what is in it reaches, and its length (bytes).
     async fn make_checkpoint(&self, rate: u64) -> Result<(LogEnd, LogEnd, u64), NotWritten> {
+        let turns = self.checkpoints.turns.as_ref();
+        let (mut buf, is_borrowed) = self.buffer_to_spare(rate).await?;
+        let made = self.make_with(&mut buf, rate).await;
+        if let Some(turns) = turns.filter(|_| is_borrowed) {
+            turns.return_buffer(buf, self.handle.pool());
+        }
+        made
+    }
+
+    async fn make_with(
+        &self,
+        buf: &mut Option<Buf>,
+        rate: u64,
+    ) -> Result<(LogEnd, LogEnd, u64), NotWritten> {
         let (handle, dir) = (&self.handle, self.checkpoints.dir);
         let (volume, generation) = (self.superblock.volume.0, self.superblock.generation);
         let unfinished = unfinished_name(volume, generation);
         let failed = |what| move |error| NotWritten::Failed(what, error);
-        let buf = self.buffer_to_spare().await?;
         // What an earlier attempt left.
         handle.submit(Op::Unlink { dir, name: unfinished.clone() }).await;
         let op = Op::Create { dir, name: unfinished.clone() };
@@ -310,16 +335,23 @@ impl Volume {
         named
     }
 
-    /// A buffer, once at least half of them are free: requests go first.
-    async fn buffer_to_spare(&self) -> Result<Buf, NotWritten> {
-        let pool = self.handle.pool();
+    /// A buffer, and whether it is the one that checkpoints share; another one once at least half of them
+    /// are free: requests go first.
+    async fn buffer_to_spare(&self, rate: u64) -> Result<(Option<Buf>, bool), NotWritten> {
+        let (pool, turns) = (self.handle.pool(), self.checkpoints.turns.as_ref());
         let until = self.handle.now() + CHECKPOINT_BUFFER_WAIT_NS;
         loop {
+            if let Some(buf) = turns.and_then(|turns| turns.borrow_buffer()) {
+                return Ok((Some(buf), true));
+            }
             let is_spare = pool.used() + PIECE_MAX <= pool.capacity() / 2;
             if let Some(buf) = is_spare.then(|| pool.alloc(PIECE_MAX)).flatten() {
-                return Ok(buf);
+                return Ok((Some(buf), false));
             }
-            if self.handle.now() >= until {
+            if rate > 0 && self.checkpoints.stop.get() {
+                return Err(NotWritten::Stopped);
+            }
+            if self.handle.now() >= until && !turns.is_some_and(|turns| turns.is_lent()) {
                 return Err(NotWritten::NoBuffer);
             }
             self.handle.sleep_until(self.handle.now() + CHECKPOINT_BUFFER_WAIT_NS / 64).await;
@@ -330,7 +362,7 @@ impl Volume {
         &self,
         id: FileId,
         file: &VolumeFile,
-        buf: Buf,
+        buf: &mut Option<Buf>,
         rate: u64,
     ) -> Result<(LogEnd, LogEnd, u64), NotWritten> {
         let failed = |what| move |error| NotWritten::Failed(what, error);
@@ -344,7 +376,7 @@ impl Volume {
             handle: &self.handle,
             stop: &self.checkpoints.stop,
             file,
-            buf: Some(buf),
+            buf,
             incarnation: superblock.incarnation,
             filled: 0,
             count: 0,
@@ -369,13 +401,9 @@ impl Volume {
         writer.write(len, sum).await?;
         let beside = self.write_beside(&mut writer).await?;
         let (segments, entries) = self.write_segments(&mut writer).await?;
-        // What is taken here is of one moment, behind which nothing is that was written before.
-        let (parts, reached) = (self.contents.borrow().parts(), self.log.end());
-        for pairs in parts.chunks(PAIRS_MAX) {
-            writer.filled = encode_pairs(pairs, writer.room());
-            writer.count = count(pairs.len());
-            writer.flush(PieceKind::Parts).await?;
-        }
+        let parts = self.write_parts(&mut writer).await?;
+        // Nothing that was written before is of what comes behind this.
+        let reached = self.log.end();
         for places in self.damage.chunks(DAMAGE_MAX) {
             let places: Vec<DamageRecord> = places.iter().map(record).collect();
             writer.filled = encode_damage(&places, writer.room());
@@ -387,7 +415,7 @@ impl Volume {
             beside,
             segments,
             entries,
-            parts: parts.len() as u64,
+            parts,
             damage: self.damage.len() as u64,
             len: writer.at + BLOCK,
             sums: writer.sums,
@@ -410,6 +438,20 @@ impl Volume {
             writer.filled = encode_pairs(&pairs, writer.room());
             writer.count = count(pairs.len());
             writer.flush(PieceKind::Beside).await?;
+        }
+    }
+
+    /// Page by page, as they are then: what changes meanwhile is done again at a start.
+    async fn write_parts(&self, writer: &mut Writer<'_>) -> Result<u64, NotWritten> {
+        let (mut from, mut total) = (0, 0);
+        loop {
+            let page: Vec<_> = self.contents.borrow().parts(from).take(PAIRS_MAX).collect();
+            let Some((last, _)) = page.last() else { return Ok(total) };
+            from = last + 1;
+            total += page.len() as u64;
+            writer.filled = encode_pairs(&page, writer.room());
+            writer.count = count(page.len());
+            writer.flush(PieceKind::Parts).await?;
         }
     }
 
@@ -470,7 +512,7 @@ struct Writer<'a> {
     stop: &'a Cell<bool>,
     file: &'a VolumeFile,
     /// The piece that is being put together.
-    buf: Option<Buf>,
+    buf: &'a mut Option<Buf>,
     incarnation: u64,
     /// Bytes of its payload so far.
     filled: usize,
@@ -511,7 +553,7 @@ impl Writer<'_> {
         let piece = Piece { buf: 0, start: 0, len: count(len) };
         let written = self.file.write(vec![buf], vec![piece], self.at, false).await;
         let mut bufs = written.map_err(|error| NotWritten::Failed("write the file", error))?;
-        self.buf = bufs.pop();
+        *self.buf = bufs.pop();
         self.at += len as u64;
         self.number += 1;
         self.sums = chain(self.sums, sum);

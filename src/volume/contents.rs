@@ -1,6 +1,6 @@
 //! What a volume holds: the index, and how many bytes of the log are alive.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::index::{IdHash, Index, Location};
 use crate::sabotage::{Sabotage, chosen};
@@ -9,15 +9,15 @@ use crate::sabotage::{Sabotage, chosen};
 pub struct Contents {
     index: Index,
     /// Bytes of the parts that each indexed manifest names, by the manifest's offset. Large bodies
-    /// are few: each takes more than 1 MiB of the log.
-    parts: HashMap<u64, u64>,
+    /// are few: each takes more than 1 MiB of the log. In a tree, since it grows in small steps.
+    parts: BTreeMap<u64, u64>,
     live: u64,
 }
 
 impl Contents {
     /// Nothing, held in this index.
     pub fn new(index: Index) -> Self {
-        Self { index, parts: HashMap::new(), live: 0 }
+        Self { index, parts: BTreeMap::new(), live: 0 }
     }
 
     /// The index, to look things up.
@@ -61,9 +61,9 @@ impl Contents {
         gone.is_some()
     }
 
-    /// Memory of it (bytes).
+    /// Memory of it (bytes). Nodes of the tree are half full at least.
     pub fn memory(&self) -> usize {
-        self.index.memory() + self.parts.capacity() * size_of::<(u64, u64)>()
+        self.index.memory() + self.parts.len() * 2 * size_of::<(u64, u64)>()
     }
 
     /// Does again what a write did to what may have changed since in the same way: puts a needle in the
@@ -79,11 +79,10 @@ impl Contents {
         self.replace(hash, old, new, parts)
     }
 
-    /// The parts of manifests: offset of the manifest, and the length of its parts (bytes). In order.
-    pub fn parts(&self) -> Vec<(u64, u64)> {
-        let mut parts: Vec<_> = self.parts.iter().map(|(at, len)| (*at, *len)).collect();
-        parts.sort_unstable();
-        parts
+    /// The parts of manifests from this offset on: offset of the manifest, and the length of its parts
+    /// (bytes). In order.
+    pub fn parts(&self, from: u64) -> impl Iterator<Item = (u64, u64)> {
+        self.parts.range(from..).map(|(at, len)| (*at, *len))
     }
 
     /// What a checkpoint of it takes, about (bytes).

@@ -2,6 +2,8 @@
 
 use std::ffi::CString;
 
+use thiserror::Error;
+
 use super::checkpoint::{checkpoint_name, unfinished_name};
 use super::error::IoError;
 use super::format::{Superblock, superblock_offsets};
@@ -128,25 +130,35 @@ async fn zero(
     Ok(())
 }
 
+/// Why a volume's file is not gone for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NotRemoved {
+    /// It is still there.
+    #[error("cannot remove the file: {0}")]
+    Kept(IoError),
+    /// Its name is gone, and may be there again after a power cut; or not, and then what is still written to
+    /// it is lost.
+    #[error("cannot sync the directory: {0}; until a restart it serves reads and takes no writes")]
+    Nameless(IoError),
+}
+
 /// Removes a volume's file from `dir`, and its checkpoint. When this returns, its name is gone for good;
 /// its space comes back once nobody has it open.
 ///
 /// # Errors
-/// What was being done, and the operation's error. When it was the sync of the directory, the name
-/// may be there again after a power cut.
+/// See [`NotRemoved`].
 pub async fn remove(
     handle: &Handle,
     dir: DirId,
     volume: u32,
     generation: u64,
-) -> Result<(), (&'static str, IoError)> {
+) -> Result<(), NotRemoved> {
     // First, so that it does not stay alone. If it stays all the same, it is only in the way: of a new
     // file of the same name it is not, and each says so.
     for name in [checkpoint_name(volume, generation), unfinished_name(volume, generation)] {
         handle.submit(Op::Unlink { dir, name }).await;
     }
     let name = c_string(file_name(volume, generation));
-    outcome(&handle.submit(Op::Unlink { dir, name }).await)
-        .map_err(|error| ("remove the file", error))?;
-    sync_dir(handle, dir).await.map_err(|error| ("sync the directory", error))
+    outcome(&handle.submit(Op::Unlink { dir, name }).await).map_err(NotRemoved::Kept)?;
+    sync_dir(handle, dir).await.map_err(NotRemoved::Nameless)
 }

@@ -9,6 +9,7 @@
 //!   to the commit. `read`: GET.
 //! - `upload`, `body`: bodies that are larger than a needle, in parts.
 //! - `contents`: the index, and what of the log is alive. `checkpoint`: it is saved, `restore`: and read.
+//!   `turns`: one volume after the other.
 //! - `walk`: all needles, in the order of the file. `findings`: what opening found.
 //! - `io`: the policy for short and failed transfers.
 
@@ -29,6 +30,7 @@ mod recover;
 mod restore;
 mod scan;
 mod state;
+mod turns;
 mod upload;
 mod walk;
 mod write;
@@ -38,8 +40,8 @@ use std::rc::Rc;
 
 pub use append::Log;
 pub use body::Body;
-pub use checkpoint::{CheckpointFigures, Checkpointing, NotWritten, Turns};
-pub use create::{Preallocation, create, file_name, remove};
+pub use checkpoint::{CheckpointFigures, Checkpointing, NotWritten};
+pub use create::{NotRemoved, Preallocation, create, file_name, remove};
 pub use draft::Draft;
 pub use error::{Damage, GetError, IoError, OpenError, Refusal, StateError};
 pub use findings::{Findings, SuperblockCopy};
@@ -49,6 +51,7 @@ pub use io::Stats;
 pub use open::{Expected, Surroundings, open, open_among, open_read_only};
 pub use read::Needle;
 pub use recover::{DamagedPlace, Ending, LogEnd, Progress};
+pub use turns::Turns;
 pub use upload::Upload;
 pub use walk::{DamagedNeedle, LiveNeedle, Walk};
 pub use write::{Check, Existing, NewNeedle, Stored};
@@ -205,8 +208,14 @@ impl Volume {
         self.checkpoints.stop().await;
     }
 
-    /// Goes on with checkpoints.
+    /// Tells the writer of checkpoints to end. [`Self::close`] waits for it.
+    pub fn begin_to_close(&self) {
+        self.checkpoints.begin_to_stop();
+    }
+
+    /// Goes on with checkpoints, after its file could not be removed: its checkpoint may have been.
     pub fn resume_checkpoints(self: &Rc<Self>) {
+        self.checkpoints.forget();
         checkpoint::start(self);
     }
 

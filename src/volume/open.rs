@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::rc::Rc;
 
 use super::append::{self, Log};
-use super::checkpoint::{self, CheckpointFigures, Checkpointing, Checkpoints, Turns};
+use super::checkpoint::{self, CheckpointFigures, Checkpointing, Checkpoints};
 use super::create::file_name;
 use super::error::{IoError, OpenError};
 use super::findings::{Findings, SuperblockCopy};
@@ -15,6 +15,7 @@ use super::format::{
 use super::io::{VolumeFile, outcome};
 use super::recover::{Log as LogFile, Progress, Recovered, recover};
 use super::restore::{Loaded, load};
+use super::turns::Turns;
 use super::{Hasher, Volume};
 use crate::limits::{BLOCK, TRAILER};
 use crate::op::{DirId, FileId, Op};
@@ -57,7 +58,7 @@ pub struct Surroundings<'a> {
     /// Told now and then how far it is.
     pub progress: &'a dyn Fn(Progress),
     /// Checkpoints are written in turn with other volumes of the shard.
-    pub turns: Option<&'a Turns>,
+    pub turns: Option<&'a Rc<Turns>>,
 }
 
 /// None.

@@ -160,9 +160,8 @@ async fn read_all(
             let saved = saved.ok_or("it is not whole")?;
             return Ok((saved, at + len));
         }
-        restoring.take(&piece).ok_or_else(damaged)?;
+        restoring.take(handle, &piece).await.ok_or_else(damaged)?;
         (at, sums) = (at + len, chain(sums, piece.sum));
-        handle.yield_now().await;
     }
     unreachable!("a file ends")
 }
@@ -184,8 +183,9 @@ struct Restoring {
 }
 
 impl Restoring {
-    /// Takes a piece: nothing when it is not as it should be.
-    fn take(&mut self, piece: &Piece<'_>) -> Option<()> {
+    /// Takes a piece: nothing when it is not as it should be. Others go on in between.
+    async fn take(&mut self, handle: &Handle, piece: &Piece<'_>) -> Option<()> {
+        handle.yield_now().await;
         if (piece.kind as u32) < self.last as u32 {
             return None;
         }
@@ -199,6 +199,7 @@ impl Restoring {
                     let (segment, behind) = SegmentRecord::decode(rest)?;
                     self.take_segment(segment)?;
                     rest = behind;
+                    handle.yield_now().await;
                 }
                 return rest.is_empty().then_some(());
             }
