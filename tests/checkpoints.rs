@@ -463,6 +463,25 @@ fn one_that_was_removed_with_half_a_volume_is_written_anew() {
 }
 
 #[test]
+fn a_start_is_not_begun_again_when_clients_take_the_buffers_meanwhile() {
+    let pool = pool(8 << 20);
+    let image = small(&pool);
+    let mut process = start(1, &image, &pool);
+    let handle = process.runtime.handle().clone();
+    let opening = handle.clone();
+    process.run(async move { opening.submit(Op::OpenDir { path: "data".into() }).await });
+    let (clients, held) = (pool.clone(), RefCell::new(Vec::new()));
+    process.world.on_event(move |_| {
+        held.borrow_mut().extend(std::iter::from_fn(|| clients.alloc(256 << 10)));
+    });
+    let expected = as_volume(Some(ON_DEMAND), None);
+    let opened = process.run(async move { volume::open(&handle, DirId(0), &expected).await });
+    let volume = opened.unwrap();
+    assert_eq!(volume.figures().checkpoint.discarded, 0);
+    assert!(pool.alloc(1 << 20).is_some(), "what it needed is free again");
+}
+
+#[test]
 fn one_that_cannot_be_written_harms_nothing_and_is_tried_again() {
     let pool = pool(8 << 20);
     let image = small(&pool);

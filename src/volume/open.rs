@@ -15,8 +15,10 @@ use super::format::{
 use super::io::{VolumeFile, outcome};
 use super::recover::{Log as LogFile, Progress, Recovered, recover};
 use super::restore::{Loaded, load};
+use super::scan::{Memory, WINDOW};
 use super::turns::Turns;
 use super::{Hasher, Volume};
+use crate::buffer::Buf;
 use crate::limits::{BLOCK, TRAILER};
 use crate::op::{DirId, FileId, Op};
 use crate::runtime::{Handle, KeyLocks};
@@ -104,6 +106,10 @@ async fn open_for(
     purpose: Purpose,
     surroundings: Surroundings<'_>,
 ) -> Result<Rc<Volume>, OpenError> {
+    // First, so that nothing has to be done again when there is none.
+    let window = handle.pool().alloc(usize::try_from(WINDOW).expect("about 1.5 MiB"));
+    let memory = Memory::new(Some(window.ok_or(OpenError::NoBuffer)?));
+    let block = handle.pool().alloc(BLOCK as usize).ok_or(OpenError::NoBuffer)?;
     let name = file_name(expected.volume.0, expected.generation);
     let name = CString::new(name).expect("digits and dots");
     let write = purpose == Purpose::Serve;
@@ -111,8 +117,8 @@ async fn open_for(
     let number = opened.map_err(|error| OpenError::Io("open the file", error))?;
     let id = FileId(u32::try_from(number).expect("a file number"));
     let file = Rc::new(VolumeFile::new(handle, id));
-    let place = (dir, id);
-    let opened = open_file(handle, place, Rc::clone(&file), expected, purpose, surroundings).await;
+    let (place, buffers) = ((dir, id, Rc::clone(&file)), (block, memory));
+    let opened = open_file(handle, place, buffers, expected, purpose, surroundings).await;
     if opened.is_err() {
         file.close().await;
     }
@@ -121,8 +127,8 @@ async fn open_for(
 
 async fn open_file(
     handle: &Handle,
-    (dir, id): (DirId, FileId),
-    file: Rc<VolumeFile>,
+    (dir, id, file): (DirId, FileId, Rc<VolumeFile>),
+    (block, memory): (Buf, Memory),
     expected: &Expected,
     purpose: Purpose,
     surroundings: Surroundings<'_>,
@@ -149,7 +155,7 @@ async fn open_file(
         read_hints(handle, &file, &superblock).await?;
     let log_file = LogFile {
         file: &file,
-        pool: handle.pool(),
+        memory: &memory,
         incarnation: superblock.incarnation,
         log_end: superblock.log_end(),
         hint: hint.filter(|_| !chosen(Sabotage::IgnoreHint)),
@@ -160,13 +166,12 @@ async fn open_file(
     };
     let policy = expected.checkpoints.filter(|_| purpose == Purpose::Serve);
     let (recovered, figures, exact) = match policy {
-        Some(_) => recover_from_checkpoint(handle, dir, &superblock, &log_file).await?,
-        None => (recover(&log_file, None).await?, CheckpointFigures::default(), false),
+        Some(_) => recover_from_checkpoint(handle, dir, &superblock, &log_file).await,
+        None => (recover(&log_file, None).await, CheckpointFigures::default(), false),
     };
     let turns = surroundings.turns.cloned();
     let checkpoints = Checkpoints::new(handle, dir, turns, policy, (figures, exact));
     let unread = unread + recovered.unread;
-    let block = handle.pool().alloc(BLOCK as usize).ok_or(OpenError::NoBuffer)?;
     let log = match purpose {
         Purpose::Serve => {
             let log = log_behind(handle, block, &superblock, hint, &recovered, handle.random());
@@ -221,21 +226,21 @@ async fn recover_from_checkpoint(
     dir: DirId,
     superblock: &Superblock,
     log: &LogFile<'_>,
-) -> Result<(Recovered, CheckpointFigures, bool), OpenError> {
+) -> (Recovered, CheckpointFigures, bool) {
     let mut figures = CheckpointFigures::default();
     let mut exact = false;
-    let why = match load(handle, dir, superblock, log).await? {
+    let why = match load(handle, dir, superblock, log).await {
         Loaded::Absent => None,
         Loaded::Useless(why) => Some(why),
         Loaded::Usable(saved, len) => {
             (figures.tail, figures.len) = (saved.covers.tail, len);
             exact = saved.covers == saved.reached;
             let reached = saved.reached.tail;
-            let recovered = recover(log, Some(*saved)).await?;
+            let recovered = recover(log, Some(*saved)).await;
             if recovered.end.tail >= reached || chosen(Sabotage::CheckpointBeforeLog) {
                 figures.opened_from = recovered.began;
                 figures.opened_read = recovered.bytes_read;
-                return Ok((recovered, figures, exact));
+                return (recovered, figures, exact);
             }
             figures = CheckpointFigures::default();
             exact = false;
@@ -249,10 +254,10 @@ async fn recover_from_checkpoint(
             "the checkpoint cannot be used: {why}; reading the whole log instead"
         );
     }
-    let recovered = recover(log, None).await?;
+    let recovered = recover(log, None).await;
     figures.opened_from = recovered.began;
     figures.opened_read = recovered.bytes_read;
-    Ok((recovered, figures, exact))
+    (recovered, figures, exact)
 }
 
 /// A block, and how many of its sectors the device would not give back.
@@ -260,7 +265,7 @@ async fn read_block(
     handle: &Handle,
     file: &VolumeFile,
     offset: u64,
-) -> Result<(crate::buffer::Buf, usize), OpenError> {
+) -> Result<(Buf, usize), OpenError> {
     let buf = handle.pool().alloc(BLOCK as usize).ok_or(OpenError::NoBuffer)?;
     Ok(file.read_damaged(buf, BLOCK as usize, offset).await)
 }

@@ -11,12 +11,11 @@
 use std::collections::HashMap;
 
 use super::contents::Contents;
-use super::error::OpenError;
 use super::format::{CommitRecord, Kept, Kind, NeedleHeader, Seal, TailHint};
 use super::index::{Hasher, IdHash, Index, Location};
 use super::io::VolumeFile;
+use super::scan::Memory;
 use super::scan::{Found, Scanner, Wanted};
-use crate::buffer::Pool;
 use crate::limits::{BLOCK, COMMIT_LEN_MAX, COMMIT_NEEDLES_MAX, LOG_START, UNIT};
 use crate::sabotage::{Sabotage, chosen};
 use crate::types::NeedleId;
@@ -100,8 +99,8 @@ pub struct Saved {
 pub struct Log<'a> {
     /// The file.
     pub file: &'a VolumeFile,
-    /// Buffers to read with.
-    pub pool: &'a Pool,
+    /// To read it with.
+    pub memory: &'a Memory,
     /// Incarnation of the file.
     pub incarnation: u64,
     /// Where the log must end (bytes).
@@ -158,12 +157,9 @@ struct Recovery<'a> {
     result: Recovered,
 }
 
-/// Recovers a log, all of it or what follows a checkpoint.
-///
-/// # Errors
-/// [`OpenError::NoBuffer`]. Damage is no error.
-pub async fn recover(log: &Log<'_>, saved: Option<Saved>) -> Result<Recovered, OpenError> {
-    let scanner = Scanner::new(log.file, log.pool, log.incarnation, log.log_end)?;
+/// Recovers a log, all of it or what follows a checkpoint. Damage is no error.
+pub async fn recover(log: &Log<'_>, saved: Option<Saved>) -> Recovered {
+    let scanner = Scanner::new(log.file, log.memory, log.incarnation, log.log_end);
     let reached = saved.as_ref().map(|saved| saved.reached);
     let saved = saved.unwrap_or_else(|| {
         let start =
@@ -200,7 +196,7 @@ pub async fn recover(log: &Log<'_>, saved: Option<Saved>) -> Result<Recovered, O
     let witnesses = [log.hint.map(|hint| hint.version), reached.map(|end| end.version)];
     let version = witnesses.into_iter().flatten().max().unwrap_or(0);
     result.end.version = result.end.version.max(version);
-    Ok(result)
+    result
 }
 
 impl Recovery<'_> {

@@ -3,7 +3,6 @@
 
 use super::checkpoint::checkpoint_name;
 use super::contents::Contents;
-use super::error::OpenError;
 use super::format::{
     CheckpointFooter, CheckpointHeader, LogPlace, Piece, PieceKind, SegmentRecord, Superblock,
     chain, decode_damage, decode_pairs, open_piece, piece_len,
@@ -11,7 +10,7 @@ use super::format::{
 use super::index::Location;
 use super::io::{VolumeFile, outcome};
 use super::recover::{DamagedPlace, Log, LogEnd, Saved};
-use super::scan::{Scanner, WINDOW};
+use super::scan::Scanner;
 use crate::buffer::Buf;
 use crate::limits::BLOCK;
 use crate::op::{DirId, FileId, Op};
@@ -29,23 +28,15 @@ pub enum Loaded {
     Usable(Box<Saved>, u64),
 }
 
-/// Reads the checkpoint of a volume file.
-///
-/// # Errors
-/// [`OpenError::NoBuffer`]. That it cannot be used is no error.
-pub async fn load(
-    handle: &Handle,
-    dir: DirId,
-    superblock: &Superblock,
-    log: &Log<'_>,
-) -> Result<Loaded, OpenError> {
+/// Reads the checkpoint of a volume file. That it cannot be used is no error.
+pub async fn load(handle: &Handle, dir: DirId, superblock: &Superblock, log: &Log<'_>) -> Loaded {
     let name = checkpoint_name(superblock.volume.0, superblock.generation);
     let opened = handle.submit(Op::Open { dir, name, write: false }).await.result;
     if opened == -i64::from(nix::libc::ENOENT) {
-        return Ok(Loaded::Absent);
+        return Loaded::Absent;
     }
     let Ok(number) = u32::try_from(opened) else {
-        return Ok(Loaded::Useless(format!("it cannot be opened (error {})", -opened)));
+        return Loaded::Useless(format!("it cannot be opened (error {})", -opened));
     };
     let id = FileId(number);
     let file = VolumeFile::new(handle, id);
@@ -60,19 +51,17 @@ async fn load_file(
     file: &VolumeFile,
     superblock: &Superblock,
     log: &Log<'_>,
-) -> Result<Loaded, OpenError> {
+) -> Loaded {
     let len = outcome(&handle.submit(Op::FileLen { file: id }).await).unwrap_or(0);
-    let window = usize::try_from(WINDOW).expect("about 1.5 MiB");
-    let buf = handle.pool().alloc(window).ok_or(OpenError::NoBuffer)?;
-    let mut reader = Reader { file, len: len / BLOCK * BLOCK, buf: Some(buf), start: 0, end: 0 };
+    let buf = log.memory.take();
+    let mut reader = Reader { file, len: len / BLOCK * BLOCK, buf, start: 0, end: 0 };
     let read = read_all(handle, &mut reader, superblock, log).await;
-    drop(reader);
+    log.memory.set(reader.buf.take());
     let (mut saved, len) = match read {
         Ok(read) => read,
-        Err(why) => return Ok(Loaded::Useless(why)),
+        Err(why) => return Loaded::Useless(why),
     };
-    let scanner = Scanner::new(log.file, log.pool, log.incarnation, log.log_end);
-    let mut scanner = scanner?;
+    let mut scanner = Scanner::new(log.file, log.memory, log.incarnation, log.log_end);
     for end in [saved.covers, saved.reached] {
         match scanner.record(end.record_at).await {
             Some((record, sum)) if is_of(&end, record.sequence, record.len, sum) => {
@@ -86,11 +75,11 @@ async fn load_file(
                     "it says that commit {} ends at byte {} of the log, and the log does not",
                     end.sequence, end.tail
                 );
-                return Ok(Loaded::Useless(why));
+                return Loaded::Useless(why);
             }
         }
     }
-    Ok(Loaded::Usable(Box::new(saved), len))
+    Loaded::Usable(Box::new(saved), len)
 }
 
 fn is_of(end: &LogEnd, sequence: u64, len: u64, sum: u64) -> bool {

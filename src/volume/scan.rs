@@ -1,17 +1,17 @@
 //! Looking at a log from end to end: a sliding window over the file, and what can be recognised in
 //! it, damaged or not.
 
+use std::cell::Cell;
 use std::ops::RangeInclusive;
 
-use super::error::OpenError;
 use super::format::{
     COMMIT_RECORD_LEN, CommitRecord, Footer, HEADER_LEN, NeedleHeader, decode_header, footer_at,
     verify_data, verify_meta,
 };
 use super::index::Location;
 use super::io::VolumeFile;
-use crate::buffer::{Buf, Pool};
-use crate::limits::{BLOCK, LOG_START, NEEDLE_LEN_MAX, UNIT};
+use crate::buffer::Buf;
+use crate::limits::{BLOCK, NEEDLE_LEN_MAX, UNIT};
 
 /// Bytes read at once; a whole needle must fit.
 pub const WINDOW: u64 = (NEEDLE_LEN_MAX + (512 << 10)).next_multiple_of(BLOCK);
@@ -68,9 +68,15 @@ impl Wanted {
     }
 }
 
+/// The memory for looking at files, while nobody does. It is taken once for all that opening a volume reads,
+/// so that clients of other volumes cannot take it in between.
+pub type Memory = Cell<Option<Buf>>;
+
 /// A window that slides over the log.
 pub struct Scanner<'a> {
     file: &'a VolumeFile,
+    /// Where the window's memory is from, and goes to.
+    memory: &'a Memory,
     incarnation: u64,
     log_end: u64,
     buf: Option<Buf>,
@@ -82,22 +88,19 @@ pub struct Scanner<'a> {
     pub bytes_read: u64,
 }
 
+impl Drop for Scanner<'_> {
+    fn drop(&mut self) {
+        self.memory.set(self.buf.take());
+    }
+}
+
 impl<'a> Scanner<'a> {
-    /// Takes a window from `pool`.
-    ///
-    /// # Errors
-    /// [`OpenError::NoBuffer`].
-    pub fn new(
-        file: &'a VolumeFile,
-        pool: &Pool,
-        incarnation: u64,
-        log_end: u64,
-    ) -> Result<Self, OpenError> {
-        let len = WINDOW.min(log_end - LOG_START);
-        let buf = pool.alloc(usize::try_from(len).expect("about 1.5 MiB"));
-        let buf = Some(buf.ok_or(OpenError::NoBuffer)?);
-        Ok(Self {
+    /// Nothing is read yet.
+    pub fn new(file: &'a VolumeFile, memory: &'a Memory, incarnation: u64, log_end: u64) -> Self {
+        let buf = Some(memory.take().expect("one looks at a time"));
+        Self {
             file,
+            memory,
             incarnation,
             log_end,
             buf,
@@ -105,7 +108,7 @@ impl<'a> Scanner<'a> {
             len: 0,
             lost_sectors: 0,
             bytes_read: 0,
-        })
+        }
     }
 
     fn holds(&self, offset: u64, end: u64) -> bool {
