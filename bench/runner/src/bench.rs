@@ -9,7 +9,7 @@ use crate::block::{Block, Record};
 use crate::error::{Error, file};
 use crate::loadgen::Objects;
 use crate::machine::Machine;
-use crate::measure::{Measure, Times};
+use crate::measure::{Measure, Place, Times};
 use crate::servers::{Server, Servers};
 use crate::stand::Stand;
 use crate::workload::{Data, Entry, Pace, WORKLOADS, Workload};
@@ -216,7 +216,7 @@ fn rounds(
             entries[usize::from(is_open)..].reverse();
         }
         for entry in entries {
-            let place = (pair, record.blocks.len());
+            let place = Place { pair, order: record.blocks.len(), attempt: 0 };
             let block = undisturbed(measure, workload, entry, first_rate, place)?;
             if entry.name == workload.entries[0].name {
                 first_rate = Some(block.rate);
@@ -237,7 +237,7 @@ fn rounds(
     }
     if workload.traced {
         for entry in workload.entries {
-            let traced = measure.traced(entry)?;
+            let traced = measure.traced(workload, entry)?;
             record.traced.extend(traced.map(|traced| (entry.name.to_owned(), traced)));
         }
     }
@@ -251,19 +251,20 @@ fn undisturbed(
     workload: &Workload,
     entry: &Entry,
     first_rate: Option<f64>,
-    place: (usize, usize),
+    place: Place,
 ) -> Result<Block, Error> {
     let mut calmest = measure.block(workload, entry, first_rate, place)?;
-    for attempt in 2..=ATTEMPTS {
+    for attempt in 1..ATTEMPTS {
         if calmest.stolen <= STOLEN_MAX {
             break;
         }
         std::thread::sleep(REST);
+        let place = Place { attempt, ..place };
         let block = measure.block(workload, entry, first_rate, place)?;
         if block.stolen < calmest.stolen {
             calmest = block;
         }
-        calmest.attempts = attempt;
+        calmest.attempts = attempt + 1;
     }
     Ok(calmest)
 }
