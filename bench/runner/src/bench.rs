@@ -12,7 +12,7 @@ use crate::machine::Machine;
 use crate::measure::{Measure, Place, Times};
 use crate::servers::{Server, Servers};
 use crate::stand::Stand;
-use crate::workload::{Data, Entry, Pace, WORKLOADS, Workload};
+use crate::workload::{Data, Entry, WORKLOADS, Workload};
 
 /// The data are so many times larger than the memory that a server may use.
 const TIMES_MEMORY: u64 = 4;
@@ -193,7 +193,16 @@ fn read_all(dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// The rounds of a workload: every second one backwards, so that what drifts hits all alike.
+/// The entries in the order of a round: every second one goes backwards, so that what drifts hits all alike.
+fn in_turn(workload: &Workload, pair: usize) -> Vec<&'static Entry> {
+    let mut entries: Vec<_> = workload.entries.iter().collect();
+    if pair % 2 == 1 {
+        entries.reverse();
+    }
+    entries
+}
+
+/// The rounds of a workload.
 fn rounds(
     measure: &mut Measure<'_>,
     workload: &Workload,
@@ -207,15 +216,10 @@ fn rounds(
             read_all(&measure.servers.dir(server))?;
         }
     }
+    // An open loop needs to know what the first entry gets: going backwards, what it got the round before.
     let mut first_rate = None;
     for pair in 0..pairs {
-        let mut entries: Vec<_> = workload.entries.iter().collect();
-        // An open loop needs to know what the first entry gets before it begins.
-        let is_open = entries.iter().any(|entry| entry.load.pace != Pace::Closed);
-        if pair % 2 == 1 {
-            entries[usize::from(is_open)..].reverse();
-        }
-        for entry in entries {
+        for entry in in_turn(workload, pair) {
             let place = Place { pair, order: record.blocks.len(), attempt: 0 };
             let block = undisturbed(measure, workload, entry, first_rate, place)?;
             if entry.name == workload.entries[0].name {
@@ -318,6 +322,17 @@ mod tests {
         assert!(plan.volume_size(Data::Empty, 1) > 14 << 30);
         assert_eq!(plan.volume_size(Data::Large, 512), 5 << 30);
         assert_eq!(plan.volume_size(Data::Shards, 65_536), 1 << 30, "each volume has half of them");
+    }
+
+    #[test]
+    fn every_second_round_goes_backwards_and_the_first_tells_the_peak() {
+        for workload in WORKLOADS {
+            let names = |pair| in_turn(workload, pair).iter().map(|entry| entry.name).collect();
+            let (first, second, third): (Vec<_>, Vec<_>, Vec<_>) = (names(0), names(1), names(2));
+            assert_eq!(first[0], workload.entries[0].name);
+            assert!(second.iter().rev().eq(&first), "{}: {second:?}", workload.name);
+            assert_eq!(third, first);
+        }
     }
 
     #[test]
