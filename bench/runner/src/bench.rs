@@ -37,6 +37,9 @@ const REST: Duration = Duration::from_secs(2);
 /// Who fails so often in a workload is left out of the rest of it: hours could go by otherwise.
 const FAILURES_MAX: usize = 2;
 
+/// The file in directories that may be removed with all that is in them.
+const MARK: &str = ".hayloft-bench";
+
 /// What is to be measured.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -99,16 +102,32 @@ pub fn run(stand: &Stand, machine: &Machine, plan: &Plan) -> Result<(), Error> {
         if workloads.is_empty() {
             continue;
         }
+        let dir = stand.dir.join(data.name());
+        take_over(&dir)?;
         if let Err(error) = measure_data(stand, machine, plan, data, &workloads, &mut failed) {
             eprintln!("the data {} cannot be had: {error}", data.name());
             failed.extend(workloads.iter().map(|workload| workload.name));
         }
-        let dir = stand.dir.join(data.name());
-        if dir.exists() {
-            fs::remove_dir_all(&dir).map_err(file("remove", &dir))?;
-        }
+        fs::remove_dir_all(&dir).map_err(file("remove", &dir))?;
     }
     if failed.is_empty() { Ok(()) } else { Err(Error::Workloads(failed.join(", "))) }
+}
+
+/// Makes an empty directory that is marked as ours. What an aborted run left would be measured, too; but
+/// nothing is removed that is somebody else's.
+fn take_over(dir: &Path) -> Result<(), Error> {
+    let mark = dir.join(MARK);
+    if mark.exists() {
+        fs::remove_dir_all(dir).map_err(file("empty", dir))?;
+    } else if dir.exists() {
+        let why = format!(
+            "{} is there and not marked as the benchmark's own; remove it, or choose another --dir",
+            dir.display()
+        );
+        return Err(Error::Usage(why));
+    }
+    fs::create_dir_all(dir).map_err(file("make", dir))?;
+    fs::write(&mark, "made and removed by hayloft-bench\n").map_err(file("write", &mark))
 }
 
 fn measure_data(
@@ -400,6 +419,21 @@ mod tests {
     fn failing(place: Place, at: &[usize]) -> Result<(), Error> {
         let error = Error::Workloads(format!("round {}", place.pair));
         if at.contains(&place.pair) { Err(error) } else { Ok(()) }
+    }
+
+    #[test]
+    fn what_an_aborted_run_left_goes_and_what_others_have_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("8k");
+        take_over(&dir).unwrap();
+        fs::create_dir(dir.join("nginx")).unwrap();
+        fs::write(dir.join("nginx/object"), "of the run before").unwrap();
+        take_over(&dir).unwrap();
+        assert!(dir.exists() && !dir.join("nginx").exists());
+        let photos = root.path().join("large");
+        fs::create_dir(&photos).unwrap();
+        assert!(take_over(&photos).unwrap_err().to_string().contains("choose another --dir"));
+        assert!(photos.exists());
     }
 
     #[test]

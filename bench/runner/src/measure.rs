@@ -289,7 +289,7 @@ impl Measure<'_> {
         let seat = stand.seat("device", 1)?;
         match entry.subject {
             Subject::FioMix(reads) => {
-                let dir = stand.data_dir("", "fio");
+                let dir = self.servers.scratch();
                 std::fs::create_dir_all(&dir).map_err(file("make", &dir))?;
                 let block = u32::try_from(self.servers.sizes()).expect("a needle is short");
                 raw::fio(&seat, &Job::Mix { dir: &dir, block, reads }, depth, seconds)
