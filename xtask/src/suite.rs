@@ -1,5 +1,6 @@
 //! The suite, step by step.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -51,10 +52,17 @@ pub fn cargo(args: &[&str]) -> Command {
     command
 }
 
-fn is_installed(tool: &str) -> bool {
+/// Where programs are looked for: also where a user's `PATH` does not name them, and nginx is.
+#[must_use]
+pub fn search_path() -> OsString {
     let paths = std::env::var_os("PATH").unwrap_or_default();
-    let extra = [PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")];
-    std::env::split_paths(&paths).chain(extra).any(|dir| dir.join(tool).exists())
+    let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    let all = std::env::split_paths(&paths).chain(system);
+    std::env::join_paths(all).expect("they were split")
+}
+
+fn is_installed(tool: &str) -> bool {
+    std::env::split_paths(&search_path()).any(|dir| dir.join(tool).is_file())
 }
 
 /// Installs what is missing, or says what is.

@@ -9,8 +9,10 @@ use crate::{Failed, run};
 /// A mounted XFS; unmounted and removed when dropped.
 pub struct Xfs {
     image: PathBuf,
-    device: String,
+    /// Once it is attached.
+    device: Option<String>,
     mount: PathBuf,
+    is_mounted: bool,
 }
 
 impl Xfs {
@@ -44,11 +46,13 @@ impl Xfs {
     ) -> Result<Self, Failed> {
         let (image, mount) = (dir.join("xfs.img"), dir.join("xfs"));
         std::fs::create_dir_all(&mount).map_err(|error| failed("make the mount point", &error))?;
-        make_image(&image)?;
-        run(Command::new("mkfs.xfs").args(["-q", "-f", "-K"]).arg(&image))?;
+        // From here on everything is taken back, whatever fails.
+        let mut xfs = Self { image, device: None, mount, is_mounted: false };
+        make_image(&xfs.image)?;
+        run(Command::new("mkfs.xfs").args(["-q", "-f", "-K"]).arg(&xfs.image))?;
         let attached = Command::new("losetup")
             .args(["--find", "--show", "--direct-io=on"])
-            .arg(&image)
+            .arg(&xfs.image)
             .output()
             .map_err(|error| failed("run losetup", &error))?;
         if !attached.status.success() {
@@ -56,20 +60,11 @@ impl Xfs {
             return Err(Failed(format!("losetup failed: {why}")));
         }
         let device = String::from_utf8_lossy(&attached.stdout).trim().to_owned();
-        let xfs = Self { image, device, mount };
-        xfs.check_direct()?;
-        run(Command::new("mount").args(["-o", "noatime"]).arg(&xfs.device).arg(&xfs.mount))?;
+        xfs.device = Some(device.clone());
+        check_direct(&device)?;
+        run(Command::new("mount").args(["-o", "noatime", &device]).arg(&xfs.mount))?;
+        xfs.is_mounted = true;
         Ok(xfs)
-    }
-
-    fn check_direct(&self) -> Result<(), Failed> {
-        let name = self.device.trim_start_matches("/dev/");
-        let flag = std::fs::read_to_string(format!("/sys/block/{name}/loop/dio"))
-            .map_err(|error| failed("read the loop device's dio flag", &error))?;
-        if flag.trim() == "1" {
-            return Ok(());
-        }
-        Err(Failed(format!("{} does no direct I/O on the file behind it", self.device)))
     }
 
     /// Where it is mounted.
@@ -79,6 +74,16 @@ impl Xfs {
     }
 }
 
+fn check_direct(device: &str) -> Result<(), Failed> {
+    let name = device.trim_start_matches("/dev/");
+    let flag = std::fs::read_to_string(format!("/sys/block/{name}/loop/dio"))
+        .map_err(|error| failed("read the loop device's dio flag", &error))?;
+    if flag.trim() == "1" {
+        return Ok(());
+    }
+    Err(Failed(format!("{device} does no direct I/O on the file behind it")))
+}
+
 fn failed(what: &str, error: &std::io::Error) -> Failed {
     Failed(format!("cannot {what}: {error}"))
 }
@@ -86,14 +91,35 @@ fn failed(what: &str, error: &std::io::Error) -> Failed {
 impl Drop for Xfs {
     fn drop(&mut self) {
         // A ring that is being torn down may keep files open for some milliseconds.
-        for _ in 0..50 {
+        let tries = if self.is_mounted { 50 } else { 0 };
+        for _ in 0..tries {
             let unmounted = Command::new("umount").arg(&self.mount).output();
             if unmounted.is_ok_and(|done| done.status.success()) {
                 break;
             }
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
-        let _ = Command::new("losetup").args(["--detach", &self.device]).status();
+        if let Some(device) = &self.device {
+            let _ = Command::new("losetup").args(["--detach", device]).status();
+        }
         let _ = std::fs::remove_file(&self.image);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_that_became_no_file_system_does_not_stay() {
+        let dir = std::env::temp_dir().join(format!("xtask-xfs-{}", std::process::id()));
+        let full = |image: &Path| {
+            std::fs::write(image, "half of it").map_err(|error| failed("write", &error))?;
+            Err(Failed("no space left".to_owned()))
+        };
+        let error = Xfs::mount_on(&dir, full).err().expect("it cannot be made");
+        let left = dir.join("xfs.img").exists();
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert!(error.0.contains("no space left") && !left, "{}", error.0);
     }
 }

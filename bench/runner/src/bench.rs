@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::block::{Block, Record};
+use crate::block::{Block, Failure, Record};
 use crate::error::{Error, file};
 use crate::loadgen::Objects;
 use crate::machine::Machine;
-use crate::measure::{Measure, Times};
+use crate::measure::{Measure, Place, Times};
 use crate::servers::{Server, Servers};
 use crate::stand::Stand;
 use crate::workload::{Data, Entry, Pace, WORKLOADS, Workload};
@@ -34,6 +34,11 @@ const STOLEN_MAX: f64 = 0.05;
 const ATTEMPTS: u32 = 3;
 /// and after this rest: hosts that ration processor time let it be saved up for a while.
 const REST: Duration = Duration::from_secs(2);
+/// Who fails so often in a workload is left out of the rest of it: hours could go by otherwise.
+const FAILURES_MAX: usize = 2;
+
+/// The file in directories that may be removed with all that is in them.
+const MARK: &str = ".hayloft-bench";
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
@@ -84,8 +89,8 @@ impl Plan {
     }
 }
 
-/// Measures everything that is wanted; each workload is recorded when it is through. One that fails is named,
-/// and the others go on.
+/// Measures everything that is wanted; each workload is recorded when it is through, with what failed in it.
+/// One in which something failed is named, and the others go on.
 ///
 /// # Errors
 /// [`Error::Workloads`], or what made it impossible to go on.
@@ -97,16 +102,32 @@ pub fn run(stand: &Stand, machine: &Machine, plan: &Plan) -> Result<(), Error> {
         if workloads.is_empty() {
             continue;
         }
+        let dir = stand.dir.join(data.name());
+        take_over(&dir)?;
         if let Err(error) = measure_data(stand, machine, plan, data, &workloads, &mut failed) {
             eprintln!("the data {} cannot be had: {error}", data.name());
             failed.extend(workloads.iter().map(|workload| workload.name));
         }
-        let dir = stand.dir.join(data.name());
-        if dir.exists() {
-            fs::remove_dir_all(&dir).map_err(file("remove", &dir))?;
-        }
+        fs::remove_dir_all(&dir).map_err(file("remove", &dir))?;
     }
     if failed.is_empty() { Ok(()) } else { Err(Error::Workloads(failed.join(", "))) }
+}
+
+/// Makes an empty directory that is marked as ours. What an aborted run left would be measured, too; but
+/// nothing is removed that is somebody else's.
+fn take_over(dir: &Path) -> Result<(), Error> {
+    let mark = dir.join(MARK);
+    if mark.exists() {
+        fs::remove_dir_all(dir).map_err(file("empty", dir))?;
+    } else if dir.exists() {
+        let why = format!(
+            "{} is there and not marked as the benchmark's own; remove it, or choose another --dir",
+            dir.display()
+        );
+        return Err(Error::Usage(why));
+    }
+    fs::create_dir_all(dir).map_err(file("make", dir))?;
+    fs::write(&mark, "made and removed by hayloft-bench\n").map_err(file("write", &mark))
 }
 
 fn measure_data(
@@ -141,9 +162,19 @@ fn measure_data(
             memory_limit: limit,
             blocks: Vec::new(),
             traced: BTreeMap::new(),
+            untraced: BTreeMap::new(),
+            failures: Vec::new(),
         };
         match rounds(&mut measure, workload, plan.pairs, record) {
-            Ok(record) => write(&plan.out, &record)?,
+            Ok(record) => {
+                if !record.failures.is_empty() {
+                    failed.push(workload.name);
+                }
+                // Of nothing there is no table, and an older record may be there.
+                if !record.blocks.is_empty() {
+                    write(&plan.out, &record)?;
+                }
+            }
             Err(error) => {
                 eprintln!("{} failed: {error}", workload.name);
                 failed.push(workload.name);
@@ -193,7 +224,16 @@ fn read_all(dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// The rounds of a workload: every second one backwards, so that what drifts hits all alike.
+/// The entries in the order of a round: every second one goes backwards, so that what drifts hits all alike.
+fn in_turn(workload: &Workload, pair: usize) -> Vec<&'static Entry> {
+    let mut entries: Vec<_> = workload.entries.iter().collect();
+    if pair % 2 == 1 {
+        entries.reverse();
+    }
+    entries
+}
+
+/// The rounds of a workload.
 fn rounds(
     measure: &mut Measure<'_>,
     workload: &Workload,
@@ -207,41 +247,82 @@ fn rounds(
             read_all(&measure.servers.dir(server))?;
         }
     }
-    let mut first_rate = None;
-    for pair in 0..pairs {
-        let mut entries: Vec<_> = workload.entries.iter().collect();
-        // An open loop needs to know what the first entry gets before it begins.
-        let is_open = entries.iter().any(|entry| entry.load.pace != Pace::Closed);
-        if pair % 2 == 1 {
-            entries[usize::from(is_open)..].reverse();
-        }
-        for entry in entries {
-            let place = (pair, record.blocks.len());
-            let block = undisturbed(measure, workload, entry, first_rate, place)?;
-            if entry.name == workload.entries[0].name {
-                first_rate = Some(block.rate);
-            }
-            eprintln!(
-                "  {pair:>2} {:<16} {:>9.0}/s  p50 {:>8.0} us  p99 {:>8.0} us  CPU {:>6.1} us  \
-                 stolen {:>4.1} %{}",
-                entry.name,
-                block.rate,
-                block.latency_us.p50,
-                block.latency_us.p99,
-                block.cpu_us.unwrap_or(0.0),
-                block.stolen * 100.0,
-                if block.busy_before > crate::machine::BUSY_MAX { "  (not quiet)" } else { "" }
-            );
-            record.blocks.push(block);
-        }
-    }
+    take_turns(workload, pairs, &mut record, |entry, first_rate, place| {
+        // Whoever ended in the block before is started again.
+        measure.prepare(workload)?;
+        undisturbed(measure, workload, entry, first_rate, place)
+    });
     if workload.traced {
         for entry in workload.entries {
-            let traced = measure.traced(entry)?;
-            record.traced.extend(traced.map(|traced| (entry.name.to_owned(), traced)));
+            let name = entry.name.to_owned();
+            match measure.prepare(workload).and_then(|()| measure.traced(workload, entry)) {
+                Ok(Some(traced)) => drop(record.traced.insert(name, traced)),
+                Ok(None) => {}
+                // It is one figure of many, and all the others are there.
+                Err(error) => {
+                    eprintln!("the system calls of {name} are not counted: {error}");
+                    record.untraced.insert(name, error.to_string());
+                }
+            }
         }
     }
     Ok(record)
+}
+
+/// Measures all entries in all rounds. What fails is noted, and the others go on.
+fn take_turns(
+    workload: &Workload,
+    pairs: usize,
+    record: &mut Record,
+    mut measure: impl FnMut(&Entry, Option<f64>, Place) -> Result<Block, Error>,
+) {
+    // An open loop needs to know what the first entry gets: going backwards, what it got the round before.
+    let mut first_rate = None;
+    let mut failures: BTreeMap<&str, usize> = BTreeMap::new();
+    for pair in 0..pairs {
+        for entry in in_turn(workload, pair) {
+            if failures.get(entry.name).is_some_and(|times| *times >= FAILURES_MAX) {
+                continue;
+            }
+            let place = Place { pair, order: record.blocks.len(), attempt: 0 };
+            let measured = if entry.load.pace != Pace::Closed && first_rate.is_none() {
+                Err(Error::NoPeak(workload.entries[0].name))
+            } else {
+                measure(entry, first_rate, place)
+            };
+            match measured {
+                Ok(block) => {
+                    if entry.name == workload.entries[0].name {
+                        first_rate = Some(block.rate);
+                    }
+                    print_line(&block);
+                    record.blocks.push(block);
+                }
+                Err(error) => {
+                    if !matches!(error, Error::NoPeak(_)) {
+                        *failures.entry(entry.name).or_default() += 1;
+                    }
+                    let (entry, why) = (entry.name.to_owned(), error.to_string());
+                    eprintln!("  {pair:>2} {entry:<16} failed: {why}");
+                    record.failures.push(Failure { entry, pair, why });
+                }
+            }
+        }
+    }
+}
+
+fn print_line(block: &Block) {
+    eprintln!(
+        "  {:>2} {:<16} {:>9.0}/s  p50 {:>8.0} us  p99 {:>8.0} us  CPU {:>6.1} us  stolen {:>4.1} %{}",
+        block.pair,
+        block.entry,
+        block.rate,
+        block.latency_us.p50,
+        block.latency_us.p99,
+        block.cpu_us.unwrap_or(0.0),
+        block.stolen * 100.0,
+        if block.busy_before > crate::machine::BUSY_MAX { "  (not quiet)" } else { "" }
+    );
 }
 
 /// Measures a block, and again after a rest while the host takes too much: what counts is the attempt during
@@ -251,19 +332,20 @@ fn undisturbed(
     workload: &Workload,
     entry: &Entry,
     first_rate: Option<f64>,
-    place: (usize, usize),
+    place: Place,
 ) -> Result<Block, Error> {
     let mut calmest = measure.block(workload, entry, first_rate, place)?;
-    for attempt in 2..=ATTEMPTS {
+    for attempt in 1..ATTEMPTS {
         if calmest.stolen <= STOLEN_MAX {
             break;
         }
         std::thread::sleep(REST);
+        let place = Place { attempt, ..place };
         let block = measure.block(workload, entry, first_rate, place)?;
         if block.stolen < calmest.stolen {
             calmest = block;
         }
-        calmest.attempts = attempt;
+        calmest.attempts = attempt + 1;
     }
     Ok(calmest)
 }
@@ -317,6 +399,81 @@ mod tests {
         assert!(plan.volume_size(Data::Empty, 1) > 14 << 30);
         assert_eq!(plan.volume_size(Data::Large, 512), 5 << 30);
         assert_eq!(plan.volume_size(Data::Shards, 65_536), 1 << 30, "each volume has half of them");
+    }
+
+    #[test]
+    fn every_second_round_goes_backwards_and_the_first_tells_the_peak() {
+        for workload in WORKLOADS {
+            let names = |pair| in_turn(workload, pair).iter().map(|entry| entry.name).collect();
+            let (first, second, third): (Vec<_>, Vec<_>, Vec<_>) = (names(0), names(1), names(2));
+            assert_eq!(first[0], workload.entries[0].name);
+            assert!(second.iter().rev().eq(&first), "{}: {second:?}", workload.name);
+            assert_eq!(third, first);
+        }
+    }
+
+    fn workload(name: &str) -> &'static Workload {
+        WORKLOADS.iter().find(|workload| workload.name == name).unwrap()
+    }
+
+    fn failing(place: Place, at: &[usize]) -> Result<(), Error> {
+        let error = Error::Workloads(format!("round {}", place.pair));
+        if at.contains(&place.pair) { Err(error) } else { Ok(()) }
+    }
+
+    #[test]
+    fn what_an_aborted_run_left_goes_and_what_others_have_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("8k");
+        take_over(&dir).unwrap();
+        fs::create_dir(dir.join("nginx")).unwrap();
+        fs::write(dir.join("nginx/object"), "of the run before").unwrap();
+        take_over(&dir).unwrap();
+        assert!(dir.exists() && !dir.join("nginx").exists());
+        let photos = root.path().join("large");
+        fs::create_dir(&photos).unwrap();
+        assert!(take_over(&photos).unwrap_err().to_string().contains("choose another --dir"));
+        assert!(photos.exists());
+    }
+
+    #[test]
+    fn one_failure_costs_one_block_and_a_second_one_the_rest_of_that_entry() {
+        for (at, of_nginx, failures) in [(&[2][..], 4, 1), (&[2, 3], 2, 2), (&[0, 1, 2], 0, 2)] {
+            let mut record = record("get-4k-1", Vec::new());
+            take_turns(workload("get-4k-1"), 5, &mut record, |entry, _, place| {
+                if entry.name == "nginx" {
+                    failing(place, at)?;
+                }
+                Ok(block(entry.name, place.pair, 10.0))
+            });
+            assert_eq!(record.of_entry("hayloft", |block| Some(block.rate)).len(), 5, "{at:?}");
+            assert_eq!(
+                record.of_entry("nginx", |block| Some(block.rate)).len(),
+                of_nginx,
+                "{at:?}"
+            );
+            assert_eq!((record.pairs(), record.failures.len()), (of_nginx, failures), "{at:?}");
+            let first = &record.failures[0];
+            assert!(first.entry == "nginx" && first.pair == at[0], "{first:?}");
+            assert!(first.why.contains(&format!("round {}", at[0])), "{first:?}");
+        }
+    }
+
+    #[test]
+    fn no_open_loop_runs_without_a_peak_and_each_takes_the_last() {
+        let mut record = record("overload", Vec::new());
+        let mut asked = Vec::new();
+        take_turns(workload("overload"), 3, &mut record, |entry, first_rate, place| {
+            if entry.name == "peak" {
+                failing(place, &[0])?;
+            } else {
+                asked.push((place.pair, first_rate));
+            }
+            Ok(block(entry.name, place.pair, 100.0 + place.pair as f64))
+        });
+        assert_eq!(asked, [(2, Some(102.0))], "the second round begins with the open loop");
+        assert!(record.failures[1].why.contains("peak"), "{:?}", record.failures);
+        assert_eq!(record.pairs(), 1);
     }
 
     #[test]

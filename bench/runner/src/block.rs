@@ -1,6 +1,6 @@
 //! What is recorded of a block: one server, asked for some seconds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +115,17 @@ pub struct Traced {
     pub others: f64,
 }
 
+/// A block that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Name in the workload.
+    pub entry: String,
+    /// Its round, from 0.
+    pub pair: usize,
+    /// What happened.
+    pub why: String,
+}
+
 /// All there is of a workload.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -134,6 +145,12 @@ pub struct Record {
     pub blocks: Vec<Block>,
     /// By entry, where they were counted.
     pub traced: BTreeMap<String, Traced>,
+    /// By entry, why they were not, where they should have been.
+    #[serde(default)]
+    pub untraced: BTreeMap<String, String>,
+    /// Blocks that failed, in the order in which they did.
+    #[serde(default)]
+    pub failures: Vec<Failure>,
 }
 
 /// The blocks of one round, by entry.
@@ -151,14 +168,26 @@ impl<'a> Pair<'a> {
 }
 
 impl Record {
-    /// How many rounds there are.
-    pub fn pairs(&self) -> usize {
+    /// How many rounds were begun.
+    fn rounds(&self) -> usize {
         self.blocks.iter().map(|block| block.pair + 1).max().unwrap_or(0)
+    }
+
+    /// How many rounds are whole: everybody was measured in them.
+    pub fn pairs(&self) -> usize {
+        let failed = self.failures.iter().map(|failure| failure.entry.as_str());
+        let measured = self.blocks.iter().map(|block| block.entry.as_str());
+        let entries: BTreeSet<&str> = failed.chain(measured).collect();
+        let is_whole = |number: &usize| {
+            let pair = Pair { record: self, number: *number };
+            entries.iter().all(|entry| pair.of(entry).is_some())
+        };
+        (0..self.rounds()).filter(is_whole).count()
     }
 
     /// A figure of every round that has it.
     pub fn figures(&self, of: impl Fn(&Pair<'_>) -> Option<f64>) -> Vec<f64> {
-        let pairs = (0..self.pairs()).map(|number| Pair { record: self, number });
+        let pairs = (0..self.rounds()).map(|number| Pair { record: self, number });
         pairs.filter_map(|pair| of(&pair)).filter(|figure| figure.is_finite()).collect()
     }
 
@@ -214,23 +243,35 @@ pub mod examples {
             memory_limit: Some(1 << 30),
             blocks,
             traced: BTreeMap::new(),
+            untraced: BTreeMap::new(),
+            failures: Vec::new(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::Failure;
     use super::examples::{block, record};
 
     #[test]
     fn ratios_are_taken_within_a_pair() {
         let blocks = vec![block("a", 0, 10.0), block("b", 0, 5.0), block("b", 1, 8.0)];
         let record = record("x", blocks);
-        assert_eq!(record.pairs(), 2);
+        assert_eq!((record.rounds(), record.pairs()), (2, 1), "a pair has both");
         let ratios = record.figures(|pair| Some(pair.of("a")?.rate / pair.of("b")?.rate));
         assert_eq!(ratios, [2.0], "the second round has no a");
         assert_eq!(record.of_entry("b", |block| block.reads()), [1.0, 1.0]);
         let nothing = block("a", 0, 0.0);
         assert_eq!((nothing.reads(), nothing.write_amplification()), (None, None));
+    }
+
+    #[test]
+    fn a_round_with_somebody_who_never_answered_is_no_pair() {
+        let mut record = record("x", vec![block("a", 0, 10.0), block("b", 0, 5.0)]);
+        assert_eq!(record.pairs(), 1);
+        let (entry, why) = ("c".to_owned(), "no answer".to_owned());
+        record.failures.push(Failure { entry, pair: 0, why });
+        assert_eq!(record.pairs(), 0);
     }
 }

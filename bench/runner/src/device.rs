@@ -17,6 +17,8 @@ const SECTOR: u64 = 512;
 pub struct Device {
     name: String,
     stat: PathBuf,
+    /// The figures whose flushes are counted: the kernel counts none for a partition, only for its disk.
+    flush_stat: PathBuf,
 }
 
 /// Figures, so far or of a time.
@@ -30,7 +32,7 @@ pub struct Counts {
     pub writes: u64,
     /// Bytes written.
     pub written_bytes: u64,
-    /// Flush requests completed.
+    /// Flush requests completed; of a partition, those of its disk.
     pub flushes: u64,
 }
 
@@ -42,16 +44,21 @@ impl Device {
     pub fn of(dir: &Path) -> Result<Self, Error> {
         let number = stat(dir).map_err(|errno| file("look at", dir)(errno.into()))?.st_dev;
         let link = PathBuf::from(format!("/sys/dev/block/{}:{}", major(number), minor(number)));
-        let name = fs::canonicalize(&link).ok();
-        let name = name.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
-        let Some(name) = name else {
+        let Some(device) = fs::canonicalize(&link).ok().and_then(|dir| Self::in_sysfs(&dir)) else {
             let why = format!(
                 "{} lies on no block device with figures of its own; choose a directory on XFS or ext4",
                 dir.display()
             );
             return Err(Error::Usage(why));
         };
-        Ok(Self { name, stat: link.join("stat") })
+        Ok(device)
+    }
+
+    /// The device whose directory in sysfs this is.
+    fn in_sysfs(dir: &Path) -> Option<Self> {
+        let name = dir.file_name()?.to_string_lossy().into_owned();
+        let disk = if dir.join("partition").exists() { dir.parent()? } else { dir };
+        Some(Self { name, stat: dir.join("stat"), flush_stat: disk.join("stat") })
     }
 
     /// Its name, such as `loop0`.
@@ -64,10 +71,13 @@ impl Device {
     /// # Errors
     /// When they cannot be read.
     pub fn counts(&self) -> Result<Counts, Error> {
-        let text = fs::read_to_string(&self.stat).map_err(file("read", &self.stat))?;
-        let missing =
-            || Error::Figure { from: "the kernel", what: "flushes of the device".to_owned() };
-        parse(&text).ok_or_else(missing)
+        let read = |path: &Path| -> Result<Counts, Error> {
+            let text = fs::read_to_string(path).map_err(file("read", path))?;
+            let missing =
+                || Error::Figure { from: "the kernel", what: "flushes of the device".to_owned() };
+            parse(&text).ok_or_else(missing)
+        };
+        Ok(Counts { flushes: read(&self.flush_stat)?.flushes, ..read(&self.stat)? })
     }
 }
 
@@ -110,6 +120,24 @@ mod tests {
         let since = later.since(counts);
         assert_eq!((since.reads, since.read_bytes, since.flushes), (2, 4096, 2));
         assert_eq!(parse("1 2 3 4 5 6 7 8 9 10 11"), None, "kernels before 5.5 count no flushes");
+    }
+
+    #[test]
+    fn flushes_of_a_partition_are_those_of_its_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = dir.path().join("sda");
+        let partition = disk.join("sda1");
+        fs::create_dir_all(&partition).unwrap();
+        fs::write(disk.join("stat"), "100 0 0 0 100 0 0 0 0 0 0 0 0 0 0 70 0").unwrap();
+        fs::write(partition.join("stat"), "10 0 0 0 20 0 0 0 0 0 0 0 0 0 0 0 0").unwrap();
+        fs::write(partition.join("partition"), "1\n").unwrap();
+        let counts = |dir: &Path| {
+            let device = Device::in_sysfs(dir).unwrap();
+            let counts = device.counts().unwrap();
+            (device.name().to_owned(), counts.reads, counts.writes, counts.flushes)
+        };
+        assert_eq!(counts(&partition), ("sda1".to_owned(), 10, 20, 70));
+        assert_eq!(counts(&disk), ("sda".to_owned(), 100, 100, 70));
     }
 
     #[test]

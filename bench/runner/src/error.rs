@@ -66,7 +66,10 @@ pub enum Error {
         /// Which figure.
         what: String,
     },
-    /// Workloads that failed, each told when it did.
+    /// An open loop whose rate is a share of what was not measured.
+    #[error("{0} was not measured, which sets the rate")]
+    NoPeak(&'static str),
+    /// Workloads in which something failed, each told when it did.
     #[error("these workloads failed, see above: {0}; run them again with --only")]
     Workloads(String),
     /// A server that does not answer as it should.

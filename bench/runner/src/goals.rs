@@ -23,6 +23,8 @@ struct Goal {
     bound: Bound,
     /// The figure of every round.
     of: fn(&Record) -> Vec<f64>,
+    /// Why there is none, where the record says so.
+    why_none: fn(&Record) -> Option<String>,
 }
 
 /// What became of a goal.
@@ -36,6 +38,8 @@ pub struct Verdict {
     pub goal: String,
     /// What it is; nothing when it was not measured.
     pub measured: Option<Estimate>,
+    /// Why it was not measured, where that is known.
+    pub why_none: Option<String>,
     /// Whether the median reaches the goal.
     pub is_met: Option<bool>,
 }
@@ -72,6 +76,12 @@ fn mix_penalty(pair: &Pair<'_>) -> Option<f64> {
     Some(ours / device)
 }
 
+/// Flushes for each durable PUT; nothing where there was none. Devices on top of others (device mapper, md,
+/// NVMe over several paths) pass flushes on without counting them.
+fn counted_flushes(block: &Block) -> Option<f64> {
+    block.flushes().filter(|flushes| *flushes > 0.0)
+}
+
 fn other_calls(record: &Record) -> Vec<f64> {
     record.traced.get("hayloft").map(|traced| traced.others).into_iter().collect()
 }
@@ -82,7 +92,12 @@ const fn goal(
     bound: Bound,
     of: fn(&Record) -> Vec<f64>,
 ) -> Goal {
-    Goal { figure, workload, bound, of }
+    Goal { figure, workload, bound, of, why_none: |_| None }
+}
+
+/// A goal whose record may say why there is no figure.
+const fn explained(goal: Goal, why_none: fn(&Record) -> Option<String>) -> Goal {
+    Goal { why_none, ..goal }
 }
 
 const GOALS: &[Goal] = &[
@@ -129,7 +144,15 @@ const GOALS: &[Goal] = &[
     goal("io_uring_enter per GET, 64 connections", "get-8k-64", Bound::AtMost(0.15), |r| {
         r.of_entry("hayloft", Block::enters)
     }),
-    goal("other system calls per GET (none)", "get-8k-64", Bound::AtMost(NO_CALLS), other_calls),
+    explained(
+        goal(
+            "other system calls per GET (none)",
+            "get-8k-64",
+            Bound::AtMost(NO_CALLS),
+            other_calls,
+        ),
+        |r| r.untraced.get("hayloft").cloned(),
+    ),
     goal(
         "durable 8 KiB PUT: rate / SeaweedFS without fsync",
         "put-8k-32",
@@ -139,9 +162,15 @@ const GOALS: &[Goal] = &[
     goal("durable 8 KiB PUT: p99 (ms)", "put-8k-32", Bound::AtMost(20.0), |r| {
         r.of_entry("hayloft", |block| Some(p99(block, "put")? / 1e3))
     }),
-    goal("device flushes per PUT, 64 connections", "put-8k-64", Bound::AtMost(0.125), |r| {
-        r.of_entry("hayloft", Block::flushes)
-    }),
+    explained(
+        goal("device flushes per PUT, 64 connections", "put-8k-64", Bound::AtMost(0.125), |r| {
+            r.of_entry("hayloft", counted_flushes)
+        }),
+        |r| {
+            let was_measured = !r.of_entry("hayloft", Block::flushes).is_empty();
+            was_measured.then(|| "not counted: the device told of no flush at all".to_owned())
+        },
+    ),
     goal("64 KiB PUT: bytes written / bytes of bodies", "put-64k-64", Bound::AtMost(1.03), |r| {
         r.of_entry("hayloft", Block::write_amplification)
     }),
@@ -183,7 +212,8 @@ impl Goal {
             Bound::AtLeast(_) => estimate.median >= limit,
             Bound::AtMost(_) => estimate.median <= limit,
         });
-        Verdict { figure: self.figure, workload: self.workload, goal, measured, is_met }
+        let why_none = record.filter(|_| measured.is_none()).and_then(self.why_none);
+        Verdict { figure: self.figure, workload: self.workload, goal, measured, why_none, is_met }
     }
 }
 
@@ -204,18 +234,27 @@ pub fn shown(value: f64) -> String {
     }
 }
 
+/// A text of any kind, so that it stands in a row of a table.
+pub fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+}
+
 /// The table of goals. What no run can show stands below it.
 pub fn table(verdicts: &[Verdict]) -> String {
     let mut text = String::from(
         "| figure | goal | measured (95 % interval) | pairs | |\n| --- | --- | --- | --- | --- |\n",
     );
-    for Verdict { figure, workload, goal, measured, is_met } in verdicts {
+    for Verdict { figure, workload, goal, measured, why_none, is_met } in verdicts {
         let (figures, pairs) = match measured {
             Some(Estimate { median, low, high, count }) => (
                 format!("{} ({} to {})", shown(*median), shown(*low), shown(*high)),
                 count.to_string(),
             ),
-            None => (format!("not measured (`{workload}`)"), "0".to_owned()),
+            None => {
+                let why = why_none.as_deref().map(|why| format!(": {}", one_line(why)));
+                let why = why.unwrap_or_default();
+                (format!("not measured (`{workload}`){why}"), "0".to_owned())
+            }
         };
         let mark = match is_met {
             Some(true) => "met",
@@ -268,6 +307,7 @@ mod tests {
                     let (enters, device_reads, flushes, commit_bytes) = (9.0, 8.0, 7.0, 6.0);
                     block.daemon =
                         Some(crate::block::Daemon { enters, device_reads, flushes, commit_bytes });
+                    block.device.flushes = 1;
                     block
                 });
                 let mut record = record(workload.name, blocks.collect());
@@ -305,6 +345,31 @@ mod tests {
         let text = table(&judge(&records));
         assert!(text.contains("| 1.800 (1.800 to 1.800) | 1 | met |"), "{text}");
         assert!(text.contains("not measured (`overload`)"), "{text}");
+    }
+
+    #[test]
+    fn system_calls_that_could_not_be_counted_say_why_and_are_not_met() {
+        let mut record = record("get-8k-64", vec![block("hayloft", 0, 180.0)]);
+        record
+            .untraced
+            .insert("hayloft".to_owned(), "`strace` failed:\nnot | permitted".to_owned());
+        let verdict = verdict(std::slice::from_ref(&record), "other system calls");
+        assert_eq!((verdict.is_met, verdict.measured), (None, None));
+        let text = table(&judge(&[record]));
+        let said = "not measured (`get-8k-64`): `strace` failed: not \\| permitted | 0 |  |";
+        assert!(text.contains(said), "{text}");
+    }
+
+    #[test]
+    fn durable_writes_without_a_flush_were_not_counted() {
+        let mut with = block("hayloft", 0, 1000.0);
+        with.device.flushes = 200;
+        let figure = |blocks| verdict(&[record("put-8k-64", blocks)], "device flushes per PUT");
+        let counted = figure(vec![with]);
+        assert_eq!((counted.is_met, counted.why_none), (Some(true), None));
+        let none = figure(vec![block("hayloft", 0, 1000.0)]);
+        assert_eq!((none.is_met, none.measured), (None, None));
+        assert!(none.why_none.unwrap().contains("not counted"));
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub struct Run {
     pub range_len: Option<&'static str>,
     /// How much of each answer is compared.
     pub verify: &'static str,
+    /// Which requests are drawn, and when they arrive.
+    pub stream: u64,
 }
 
 /// Times of one kind of operation (microseconds).
@@ -158,6 +160,10 @@ impl Loadgen {
     /// # Errors
     /// When the generator fails.
     pub fn run(&self, target: &Target, objects: &Objects, run: &Run) -> Result<Report, Error> {
+        self.report(&mut self.run_command(target, objects, run))
+    }
+
+    fn run_command(&self, target: &Target, objects: &Objects, run: &Run) -> Command {
         let mut command = self.command("run", None);
         describe(&mut command, target, objects);
         let number = |value: f64| format!("{value}");
@@ -173,8 +179,8 @@ impl Loadgen {
         if let Some(len) = run.range_len {
             command.args(["--range-len", len]);
         }
-        command.args(["--verify", run.verify]);
-        self.report(&mut command)
+        command.args(["--verify", run.verify, "--stream-seed", &run.stream.to_string()]);
+        command
     }
 
     /// Writes all objects, before anything is measured.
@@ -299,6 +305,35 @@ mod tests {
         let text = REPORT.replace("\"put\"", "\"batch\"");
         let report: Report = serde_json::from_str(&text).unwrap();
         assert_eq!(report.answered(16), 60 + 20 + 10 * 16);
+    }
+
+    #[test]
+    fn another_stream_is_asked_of_the_same_objects() {
+        let loadgen = Loadgen { program: "g".into(), core: 3, json: "j".into() };
+        let target =
+            Target { kind: "nginx", urls: Vec::new(), dir: None, fsync: false, by_shard: None };
+        let objects = Objects { count: 7, sizes: "8KiB", volumes: "1" };
+        let words = |stream| {
+            let run = Run {
+                seconds: 1.0,
+                warmup: 0.0,
+                connections: 1,
+                rate: None,
+                mix: "get=100",
+                popularity: "uniform",
+                missing: 0.0,
+                range_len: None,
+                verify: "head",
+                stream,
+            };
+            let command = loadgen.run_command(&target, &objects, &run);
+            command.get_args().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>()
+        };
+        let (one, other) = (words(11), words(12));
+        let differs: Vec<_> = one.iter().zip(&other).filter(|(one, other)| one != other).collect();
+        assert_eq!(differs, [(&"11".to_owned(), &"12".to_owned())]);
+        let before = |word: &str| one[one.iter().position(|it| it == word).unwrap() - 1].clone();
+        assert_eq!((before("11").as_str(), before(SEED).as_str()), ("--stream-seed", "--seed"));
     }
 
     #[test]

@@ -37,8 +37,9 @@ use crate::error::{Error, file};
 use crate::loadgen::Loadgen;
 use crate::machine::Machine;
 use crate::measure::Times;
+use crate::peers::Tool;
 use crate::stand::{Programs, Stand};
-use crate::workload::WORKLOADS;
+use crate::workload::{WORKLOADS, Workload};
 
 const EXAMPLES: &str = "\
 Examples (cargo xtask bench takes the same flags, and makes an XFS of its own when there is no --dir):
@@ -59,7 +60,7 @@ const DATA_MIN: u64 = 1 << 30;
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
     /// Directory for the data of all servers, on the device that is measured: XFS or ext4
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["readme", "list"])]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["readme", "list", "needs"])]
     dir: Option<PathBuf>,
     /// Workloads, by name [default: all]
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
@@ -103,6 +104,9 @@ struct Cli {
     /// Only lists the workloads
     #[arg(long)]
     list: bool,
+    /// Only lists what the workloads need, for cargo xtask bench: a program and its Debian package in a line
+    #[arg(long, hide = true)]
+    needs: bool,
 }
 
 /// The root of the project.
@@ -115,6 +119,15 @@ fn root() -> PathBuf {
 fn programs_dir() -> Result<PathBuf, Error> {
     let own = std::env::current_exe().map_err(file("find", Path::new("this program")))?;
     Ok(own.parent().unwrap_or(Path::new("/")).to_owned())
+}
+
+/// What the benchmark keeps from one run to the next.
+fn scratch_dir() -> Result<PathBuf, Error> {
+    Ok(programs_dir()?.parent().unwrap_or(Path::new("/")).join("bench"))
+}
+
+fn seaweedfs_dir() -> Result<PathBuf, Error> {
+    Ok(scratch_dir()?.join("seaweedfs"))
 }
 
 fn program(dir: &Path, name: &str, package: &str) -> Result<PathBuf, Error> {
@@ -183,6 +196,20 @@ impl Cli {
         })
     }
 
+    fn selected(&self) -> Result<Vec<&'static Workload>, Error> {
+        let only = only(&self.only)?;
+        let wanted = |workload: &&Workload| only.is_empty() || only.contains(workload.name);
+        Ok(WORKLOADS.iter().filter(wanted).collect())
+    }
+
+    fn needed(&self) -> Result<Vec<Tool>, Error> {
+        let selected = self.selected()?;
+        let installs = self.weed.is_none()
+            && peers::needs_seaweedfs(&selected)
+            && !peers::weed(&seaweedfs_dir()?).is_file();
+        Ok(peers::needed(&selected, installs))
+    }
+
     fn measure(&self, dir: &Path) -> Result<(), Error> {
         let machine = Machine::this(&root());
         let core_max = self.server_core.max(self.client_core);
@@ -195,15 +222,13 @@ impl Cli {
             return Err(Error::Usage(why));
         }
         let programs = programs_dir()?;
-        let scratch = programs.parent().unwrap_or(Path::new("/")).join("bench");
+        let scratch = scratch_dir()?;
         let plan = self.plan(&machine, &scratch)?;
-        peers::check_tools()?;
-        let selected = WORKLOADS.iter();
-        let selected = selected.filter(|w| plan.only.is_empty() || plan.only.contains(w.name));
+        peers::check(&self.needed()?)?;
         let weed = match &self.weed {
             Some(weed) => weed.clone(),
-            None if peers::needs_seaweedfs(selected) => {
-                peers::seaweedfs(&scratch.join("seaweedfs"))?
+            None if peers::needs_seaweedfs(&self.selected()?) => {
+                peers::seaweedfs(&seaweedfs_dir()?)?
             }
             None => PathBuf::new(),
         };
@@ -261,6 +286,10 @@ fn run(cli: &Cli) -> Result<(), Error> {
         for workload in WORKLOADS {
             println!("{:<22} {}", workload.name, workload.what);
         }
+        return Ok(());
+    }
+    if cli.needs {
+        cli.needed()?.iter().for_each(|(program, package)| println!("{program} {package}"));
         return Ok(());
     }
     match &cli.dir {

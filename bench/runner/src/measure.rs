@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use hayloft::runtime::split_mix;
+
 use crate::block::{Block, Daemon, Traced};
 use crate::device;
 use crate::error::{Error, file};
@@ -17,6 +19,37 @@ use crate::workload::{Data, Entry, Load, Pace, Subject, Workload};
 const WRITTEN_PER_SECOND: f64 = 4000.0;
 /// How long system calls are counted (seconds).
 const TRACED_SECONDS: f64 = 2.0;
+
+/// Which block of a workload it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Its round, from 0.
+    pub pair: usize,
+    /// Its position in the run of the workload, from 0.
+    pub order: usize,
+    /// How often it was measured already.
+    pub attempt: u32,
+}
+
+/// What requests are for.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Warmup,
+    Measured,
+    Traced,
+}
+
+/// The stream of requests of a part of a block. All entries of a round get the same one, and none that a
+/// server was asked before: what that one brought into its page cache would be found there.
+fn stream(workload: &Workload, pair: usize, attempt: u32, part: Part) -> u64 {
+    let numbers = [pair as u64, u64::from(attempt), part as u64];
+    let mut state = 0;
+    for number in workload.name.bytes().map(u64::from).chain(numbers) {
+        state ^= number;
+        state = split_mix(&mut state);
+    }
+    state
+}
 
 /// How long blocks take.
 #[derive(Clone, Copy, Debug)]
@@ -87,15 +120,17 @@ impl Measure<'_> {
         workload: &Workload,
         entry: &Entry,
         first_rate: Option<f64>,
-        (pair, order): (usize, usize),
+        place: Place,
     ) -> Result<Block, Error> {
         if workload.data == Data::Empty {
             self.fresh(entry.subject)?;
         }
+        let Place { pair, order, attempt } = place;
+        let stream = |part| stream(workload, pair, attempt, part);
         let before = CpuTimes::now();
         let measured = match self.servers.target(entry.subject) {
-            Some(target) => self.server_block(entry, &target, first_rate),
-            None => self.device_block(entry),
+            Some(target) => self.server_block(entry, &target, first_rate, stream),
+            None => self.device_block(entry, stream),
         };
         let stolen = CpuTimes::now().stolen_since(before);
         let block = measured.map(|block| Block { pair, order, stolen, ..block })?;
@@ -111,6 +146,7 @@ impl Measure<'_> {
         first_rate: Option<f64>,
         (warmup, seconds): (f64, f64),
         subject: Subject,
+        stream: u64,
     ) -> Run {
         let rate = match load.pace {
             Pace::Closed => None,
@@ -127,6 +163,7 @@ impl Measure<'_> {
             range_len: load.range_len,
             // What is stored is verified by its own stamp; from memory comes something else.
             verify: if subject == Subject::Null { "none" } else { "head" },
+            stream,
         }
     }
 
@@ -152,6 +189,7 @@ impl Measure<'_> {
         entry: &Entry,
         target: &Target,
         first_rate: Option<f64>,
+        stream: impl Fn(Part) -> u64,
     ) -> Result<Block, Error> {
         let (load, subject) = (&entry.load, entry.subject);
         let server = Server::of(subject).expect("what has a target is a server");
@@ -159,12 +197,12 @@ impl Measure<'_> {
         // Arrivals do not wait until thousands of connections are made: those belong to the warm-up.
         let is_open = load.pace != Pace::Closed;
         if load.multi_write.is_none() && !is_open && warmup > 0.0 {
-            let warm = self.run(load, first_rate, (0.0, warmup), subject);
+            let warm = self.run(load, first_rate, (0.0, warmup), subject, stream(Part::Warmup));
             self.ask(server, load, target, &warm)?;
         }
         let busy_before = wait_until_quiet(self.cores);
         let times = (if is_open { warmup } else { 0.0 }, seconds);
-        let run = self.run(load, first_rate, times, subject);
+        let run = self.run(load, first_rate, times, subject, stream(Part::Measured));
         let figures = self.servers.figures(server)?;
         let usage = self.servers.running(server)?.usage();
         let counts = self.stand.device.counts()?;
@@ -210,11 +248,15 @@ impl Measure<'_> {
         })
     }
 
-    fn device_block(&mut self, entry: &Entry) -> Result<Block, Error> {
-        self.read_device(entry, self.times.warmup)?;
+    fn device_block(
+        &mut self,
+        entry: &Entry,
+        stream: impl Fn(Part) -> u64,
+    ) -> Result<Block, Error> {
+        self.read_device(entry, self.times.warmup, stream(Part::Warmup))?;
         let busy_before = wait_until_quiet(self.cores);
         let counts = self.stand.device.counts()?;
-        let figures = self.read_device(entry, self.times.seconds)?;
+        let figures = self.read_device(entry, self.times.seconds, stream(Part::Measured))?;
         let device: device::Counts = self.stand.device.counts()?.since(counts);
         Ok(Block {
             entry: entry.name.to_owned(),
@@ -238,7 +280,7 @@ impl Measure<'_> {
         })
     }
 
-    fn read_device(&self, entry: &Entry, seconds: f64) -> Result<raw::Figures, Error> {
+    fn read_device(&self, entry: &Entry, seconds: f64, seed: u64) -> Result<raw::Figures, Error> {
         if seconds <= 0.0 {
             let latency = Latency::default();
             return Ok(raw::Figures { latency, ..raw::Figures::default() });
@@ -247,7 +289,7 @@ impl Measure<'_> {
         let seat = stand.seat("device", 1)?;
         match entry.subject {
             Subject::FioMix(reads) => {
-                let dir = stand.data_dir("", "fio");
+                let dir = self.servers.scratch();
                 std::fs::create_dir_all(&dir).map_err(file("make", &dir))?;
                 let block = u32::try_from(self.servers.sizes()).expect("a needle is short");
                 raw::fio(&seat, &Job::Mix { dir: &dir, block, reads }, depth, seconds)
@@ -255,7 +297,7 @@ impl Measure<'_> {
             Subject::Fio => raw::fio(&seat, &Job::Reads(&self.servers.span()?), depth, seconds),
             _ => {
                 let span = self.servers.span()?;
-                raw::ring(&seat, &stand.programs.baseline, &span, depth, seconds)
+                raw::ring(&seat, &stand.programs.baseline, &span, depth, seconds, seed)
             }
         }
     }
@@ -264,14 +306,15 @@ impl Measure<'_> {
     ///
     /// # Errors
     /// When something fails.
-    pub fn traced(&mut self, entry: &Entry) -> Result<Option<Traced>, Error> {
+    pub fn traced(&mut self, workload: &Workload, entry: &Entry) -> Result<Option<Traced>, Error> {
         let subject = entry.subject;
         let Some(target) = self.servers.target(subject) else { return Ok(None) };
         let server = Server::of(subject).expect("what has a target is a server");
         let pids = self.servers.running(server)?.tree();
         let out = self.stand.work.join("strace");
         let strace = Strace::attach(&pids, &out)?;
-        let run = self.run(&entry.load, None, (0.0, TRACED_SECONDS), subject);
+        let stream = stream(workload, 0, 0, Part::Traced);
+        let run = self.run(&entry.load, None, (0.0, TRACED_SECONDS), subject, stream);
         let asked = self.ask(server, &entry.load, &target, &run);
         let calls = strace.detach()?;
         let per_request = 1.0 / asked?.requests.max(1) as f64;
@@ -279,5 +322,28 @@ impl Measure<'_> {
             enters: calls.enters as f64 * per_request,
             others: calls.others as f64 * per_request,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::workload::WORKLOADS;
+
+    /// What a page cache knows already must not be asked for again.
+    #[test]
+    fn streams_differ_by_workload_round_attempt_and_part() {
+        let mut streams = BTreeSet::new();
+        for workload in WORKLOADS {
+            for pair in 0..20 {
+                for attempt in 0..3 {
+                    for part in [Part::Warmup, Part::Measured, Part::Traced] {
+                        assert!(streams.insert(stream(workload, pair, attempt, part)));
+                    }
+                }
+            }
+        }
     }
 }

@@ -57,17 +57,14 @@ struct Ring {
     cpu_us_per_read: f64,
 }
 
-/// Reads through the daemon's ring, `depth` at a time.
-///
-/// # Errors
-/// When it fails.
-pub fn ring(
+fn ring_command(
     seat: &Seat,
     baseline: &Path,
     span: &Span,
     depth: u32,
     seconds: f64,
-) -> Result<Figures, Error> {
+    seed: u64,
+) -> Command {
     let mut command = seat.command(baseline);
     command.arg("raw").arg("--file").arg(&span.file);
     let number = |name: &str, value: String| [name.to_owned(), value];
@@ -77,7 +74,24 @@ pub fn ring(
     command.args(number("--depth", depth.to_string()));
     command.args(["--warmup", "0"]);
     command.args(number("--seconds", seconds.to_string()));
-    let text = output(&mut command)?;
+    // Without it every run reads the same spans, in the same order.
+    command.args(number("--seed", seed.to_string()));
+    command
+}
+
+/// Reads through the daemon's ring, `depth` at a time, the spans that `seed` draws.
+///
+/// # Errors
+/// When it fails.
+pub fn ring(
+    seat: &Seat,
+    baseline: &Path,
+    span: &Span,
+    depth: u32,
+    seconds: f64,
+    seed: u64,
+) -> Result<Figures, Error> {
+    let text = output(&mut ring_command(seat, baseline, span, depth, seconds, seed))?;
     let ring: Ring = serde_json::from_str(&text)
         .map_err(|error| Error::Figure { from: "hayloft-baseline raw", what: error.to_string() })?;
     let latency =
@@ -205,6 +219,12 @@ mod tests {
         }
         for word in ["--readonly", "--iodepth=32", "--runtime=2000ms"] {
             assert!(words.contains(&word), "{word} in {words:?}");
+        }
+        let command = ring_command(&seat, Path::new("baseline"), &span, 32, 2.0, 77);
+        let words: Vec<_> = command.get_args().map(|word| word.to_str().unwrap()).collect();
+        for pair in [["--block", "8704"], ["--from", "65536"], ["--depth", "32"], ["--seed", "77"]]
+        {
+            assert!(words.windows(2).any(|words| words == pair), "{pair:?} in {words:?}");
         }
     }
 }

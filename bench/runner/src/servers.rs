@@ -111,6 +111,11 @@ impl<'a> Servers<'a> {
         self.stand.data_dir(self.data.name(), server.name())
     }
 
+    /// Where fio has a file of its own.
+    pub fn scratch(&self) -> PathBuf {
+        self.stand.data_dir(self.data.name(), "fio")
+    }
+
     /// Mean length of an object (bytes).
     pub fn sizes(&self) -> u64 {
         self.data.sizes().1

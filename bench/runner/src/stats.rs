@@ -1,9 +1,9 @@
 //! Medians, and how sure they are.
 //!
-//! A ratio is taken pair by pair, of blocks that ran one right after the other, so that what drifts (the
-//! disk, the neighbours, the temperature) is in both. The interval of the median is Efron's percentile
-//! bootstrap (Efron and Tibshirani 1993, chapter 13), with a fixed seed: the same blocks give the same
-//! interval.
+//! A ratio is taken pair by pair, of blocks of the same round, so that what drifts (the disk, the neighbours,
+//! the temperature) is in both; and since every second round goes backwards, it favours neither. The interval
+//! of the median is Efron's percentile bootstrap (Efron and Tibshirani 1993, chapter 13), with a fixed seed:
+//! the same blocks give the same interval.
 
 use hayloft::runtime::split_mix;
 use serde::{Deserialize, Serialize};

@@ -26,6 +26,8 @@ pub struct Calls {
 pub struct Strace {
     child: Child,
     out: PathBuf,
+    /// What it complains of.
+    said: PathBuf,
 }
 
 impl Strace {
@@ -34,15 +36,19 @@ impl Strace {
     /// # Errors
     /// When strace cannot be started.
     pub fn attach(pids: &[u32], out: &Path) -> Result<Self, Error> {
+        // What is there afterwards is of this one.
+        drop(std::fs::remove_file(out));
+        let said = out.with_extension("err");
+        let log = std::fs::File::create(&said).map_err(file("make", &said))?;
         let mut command = Command::new("strace");
         command.args(["-f", "-c", "-q", "-o"]).arg(out);
         for pid in pids {
             command.args(["-p", &pid.to_string()]);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().map_err(file("run", Path::new("strace")))?;
         std::thread::sleep(ATTACH);
-        Ok(Self { child, out: out.to_owned() })
+        Ok(Self { child, out: out.to_owned(), said })
     }
 
     /// Detaches; what was called meanwhile.
@@ -52,10 +58,15 @@ impl Strace {
     pub fn detach(mut self) -> Result<Calls, Error> {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process number"));
         let told = kill(pid, Signal::SIGINT).map_err(std::io::Error::from);
-        told.and_then(|()| self.child.wait()).map_err(file("stop", Path::new("strace")))?;
-        let text = std::fs::read_to_string(&self.out).map_err(file("read", &self.out))?;
-        let missing = || Error::Figure { from: "strace", what: "system calls".to_owned() };
-        parse(&text).ok_or_else(missing)
+        let ended = told.and_then(|()| self.child.wait());
+        let status = ended.map_err(file("stop", Path::new("strace")))?;
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+        let missing = || Error::Failed {
+            command: "strace".to_owned(),
+            status: status.to_string(),
+            output: read(&self.said).trim().to_owned(),
+        };
+        parse(&read(&self.out)).ok_or_else(missing)
     }
 }
 
@@ -79,6 +90,17 @@ fn parse(text: &str) -> Option<Calls> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_traced_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("strace");
+        std::fs::write(&out, "99.0 0.1 10 6009 io_uring_enter\n").unwrap();
+        // Nowhere is there such a process.
+        let strace = Strace::attach(&[i32::MAX as u32], &out).unwrap();
+        let error = strace.detach().unwrap_err().to_string();
+        assert!(error.contains("strace") && error.contains("attach"), "{error}");
+    }
 
     #[test]
     fn the_table_is_added_up_without_its_total() {

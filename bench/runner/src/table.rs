@@ -6,9 +6,9 @@ use std::path::Path;
 
 use hayloft::size::ByteSize;
 
-use crate::block::{Block, Record};
+use crate::block::{Block, Failure, Record};
 use crate::error::{Error, file};
-use crate::goals::{self, shown};
+use crate::goals::{self, one_line, shown};
 use crate::machine::BUSY_MAX;
 use crate::stats::{estimate, median};
 use crate::workload::WORKLOADS;
@@ -126,6 +126,14 @@ fn of_workload(record: &Record) -> String {
         )
         .expect("a string takes it");
     }
+    for (entry, why) in &record.untraced {
+        writeln!(text, "\nSystem calls of {entry} were not counted: {}", one_line(why))
+            .expect("a string takes it");
+    }
+    for Failure { entry, pair, why } in &record.failures {
+        writeln!(text, "\n**{entry} failed in round {pair}:** {}", one_line(why))
+            .expect("a string takes it");
+    }
     write!(text, "\n![{0}]({0}.svg)\n", workload.name).expect("a string takes it");
     text
 }
@@ -178,6 +186,20 @@ mod tests {
         assert!(!text.contains("flushes/request"), "a column without figures:\n{text}");
         assert!(text.contains("to try out, not to quote"), "{text}");
         assert!(text.contains("each server may use 1GiB"), "{text}");
+    }
+
+    #[test]
+    fn what_failed_is_told_and_is_no_pair() {
+        let blocks = [("hayloft", 0), ("nginx", 0), ("hayloft", 1)];
+        let blocks = blocks.map(|(name, pair)| block(name, pair, 10.0)).to_vec();
+        let mut record = record("get-8k-64", blocks);
+        let (entry, why) = ("nginx".to_owned(), "status 500\nof object 7".to_owned());
+        record.failures.push(Failure { entry: entry.clone(), pair: 1, why });
+        record.untraced.insert(entry, "not permitted".to_owned());
+        let text = document(&[record]);
+        assert!(text.contains("**nginx failed in round 1:** status 500 of object 7\n"), "{text}");
+        assert!(text.contains("System calls of nginx were not counted: not permitted\n"), "{text}");
+        assert!(text.contains("abc1234, 1 pairs"), "{text}");
     }
 
     #[test]

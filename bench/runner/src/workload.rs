@@ -93,7 +93,7 @@ pub enum Subject {
 pub enum Pace {
     /// As fast as it answers.
     Closed,
-    /// So many times the rate of the workload's first entry, whatever becomes of it.
+    /// So many times the rate that the workload's first entry got last, whatever becomes of it.
     OfFirst(f64),
 }
 

@@ -96,7 +96,7 @@ pub struct Plan {
     pub duration: Option<u64>,
     /// How long answers are waited for at the end (nanoseconds).
     pub patience: u64,
-    /// Decides all that is random.
+    /// Decides when requests of a Poisson process arrive.
     pub seed: u64,
 }
 

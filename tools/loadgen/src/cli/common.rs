@@ -94,7 +94,7 @@ pub struct TargetArgs {
     /// Volumes to spread objects over evenly, for instance 1,3-5
     #[arg(long, value_name = "LIST", default_value = "1")]
     pub volumes: List,
-    /// Decides everything that is random; a run must have the seed of its fill
+    /// Decides everything that is random, above all the objects; a run must have the seed of its fill
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// How keys follow one another

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::operation::{Kind, Mix};
 use crate::plan::{Pace, Plan};
 use crate::popularity::PopularityArg;
+use crate::random::Random;
 use crate::report::summary::{Summary, Title};
 use crate::schedule::Arrivals;
 use crate::sizes::SizesArg;
@@ -22,6 +23,8 @@ use crate::target::Target;
 
 /// Requests in flight on one connection, at most: their heads must fit into one buffer.
 const PIPELINE_MAX: i64 = 64;
+/// Distinguishes the streams of a sweep.
+const SWEEP: u64 = 0x53EE;
 
 /// Options of `run`.
 #[derive(Clone, Debug, Args, Serialize)]
@@ -48,7 +51,8 @@ pub struct RunArgs {
     /// loop, in which each connection asks again when it was answered]
     #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
     rate: Option<f64>,
-    /// The same at several rates, one after the other, each for --warmup and --seconds
+    /// The same at several rates, one after the other, each for --warmup and --seconds and with other
+    /// requests
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = rate, conflicts_with = "rate")]
     rates: Vec<f64>,
     /// How requests of an open loop are spaced
@@ -77,6 +81,10 @@ pub struct RunArgs {
     /// PUT to objects that were filled, and expect what was written last, instead of new ones behind them
     #[arg(long)]
     overwrite: bool,
+    /// Decides which of the objects are asked for and when, but not what is in them: another one draws other
+    /// requests [default: --seed]
+    #[arg(long, value_name = "N")]
+    stream_seed: Option<u64>,
     /// A latency that is good enough (us): print the share of answers within it
     #[arg(long, value_name = "US")]
     slo_us: Option<u64>,
@@ -156,7 +164,25 @@ impl RunArgs {
         Ok(())
     }
 
-    fn plan(&self, rate: Option<f64>) -> Plan {
+    /// The stream of part `part` of a sweep. Each has its own: a server would have the requests of the first
+    /// one in its page cache when the second one comes.
+    fn stream(&self, part: u64) -> u64 {
+        let seed = self.stream_seed.unwrap_or(self.target.seed);
+        if part == 0 { seed } else { Random::new(seed, SWEEP + part).next() }
+    }
+
+    fn habits(&self, part: u64) -> Habits {
+        Habits {
+            count: self.objects,
+            popularity: self.popularity,
+            mix: self.mix.clone(),
+            missing: self.missing,
+            range_len: self.range_len.bytes(),
+            stream: self.stream(part),
+        }
+    }
+
+    fn plan(&self, rate: Option<f64>, part: u64) -> Plan {
         let threads = usize::from(self.generator.threads);
         Plan {
             threads,
@@ -167,7 +193,7 @@ impl RunArgs {
             warmup: nanos(self.warmup),
             duration: Some(nanos(self.seconds)),
             patience: nanos(self.generator.patience),
-            seed: self.target.seed,
+            seed: self.stream(part),
         }
     }
 
@@ -179,36 +205,66 @@ impl RunArgs {
         self.check()?;
         let mut shared = self.target.shared(self.sizes.sizes.clone())?;
         if let Some(admin) = &self.by_shard {
-            by_shard::route(&mut shared, admin, &self.plan(None))?;
+            by_shard::route(&mut shared, admin, &self.plan(None, 0))?;
         }
         let shared = Arc::new(shared);
         let options = serde_json::to_value(&self).expect("names and numbers");
         let target = self.target.target.name();
         let title = Title { command: "run", target, options, slo_us: self.slo_us };
-        let habits = Habits {
-            count: self.objects,
-            popularity: self.popularity,
-            mix: self.mix.clone(),
-            missing: self.missing,
-            range_len: self.range_len.bytes(),
-        };
         let versions = self
             .overwrite
             .then(|| Arc::new(Versions::new(usize::try_from(self.objects).expect("64 bits"))));
-        let run = |rate: Option<f64>, part: Option<&str>| {
-            let plan = self.plan(rate);
-            self.generator.load(&title, part, &plan, &shared, &|thread| {
+        let run = |rate: Option<f64>, part: u64, name: Option<&str>| {
+            let (plan, habits) = (self.plan(rate, part), self.habits(part));
+            self.generator.load(&title, name, &plan, &shared, &|thread| {
                 Box::new(Mixed::new(&shared, &habits, versions.as_ref(), thread, plan.threads))
             })
         };
         if self.rates.is_empty() {
-            return self.generator.deliver(&run(self.rate, None)?);
+            return self.generator.deliver(&run(self.rate, 0, None)?);
         }
         let mut sweep = Vec::new();
-        for rate in &self.rates {
-            sweep.push(run(Some(*rate), Some(&rate.to_string()))?);
+        for (rate, part) in self.rates.iter().zip(0..) {
+            sweep.push(run(Some(*rate), part, Some(&rate.to_string()))?);
         }
         let last = sweep.last().expect("at least one rate").clone();
         self.generator.deliver(&Summary { sweep, ..last })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    fn parsed(flags: &[&str]) -> RunArgs {
+        Cli::try_parse_from([&["x", "--objects", "9", "--seed", "5"], flags].concat()).unwrap().run
+    }
+
+    #[test]
+    fn a_stream_decides_what_is_asked_and_when_and_not_what_is_stored() {
+        let (plain, other) = (parsed(&[]), parsed(&["--stream-seed", "6"]));
+        assert_eq!((plain.habits(0).stream, plain.plan(None, 0).seed), (5, 5));
+        assert_eq!((other.habits(0).stream, other.plan(None, 0).seed), (6, 6));
+        let stored = |args: &RunArgs| args.target.objects(args.sizes.sizes.clone()).get(7);
+        assert_eq!(stored(&plain), stored(&other));
+        let first_due = |args: &RunArgs| args.plan(Some(100.0), 0).schedule(0).unwrap().due();
+        assert_ne!(first_due(&plain), first_due(&other));
+    }
+
+    #[test]
+    fn each_rate_of_a_sweep_has_a_stream_of_its_own() {
+        let args = parsed(&["--rates", "1,2,3"]);
+        let [first, second, third] = [0, 1, 2].map(|part| args.habits(part).stream);
+        assert!(first == 5 && first != second && second != third && third != first);
+        assert_eq!(args.plan(None, 1).seed, second, "arrivals too");
+        assert_ne!(second, parsed(&["--stream-seed", "6"]).habits(1).stream);
     }
 }

@@ -1,4 +1,5 @@
-//! A random stream of operations on a filled target: the same for every target, seed by seed.
+//! A random stream of operations on a filled target: the same for every target, seed by seed and stream by
+//! stream.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub struct Habits {
     pub missing: f64,
     /// Length of ranges (bytes, at least 1).
     pub range_len: u64,
+    /// Decides what is drawn, of the objects that the seed decides.
+    pub stream: u64,
 }
 
 /// The stream of one thread.
@@ -59,7 +62,7 @@ impl Mixed {
             shared: Arc::clone(shared),
             popularity: Popularity::new(habits.popularity, habits.count, seed),
             habits: habits.clone(),
-            random: Random::new(seed, PURPOSE + thread as u64),
+            random: Random::new(habits.stream, PURPOSE + thread as u64),
             fresh: habits.count + thread as u64,
             stride: threads as u64,
             written: VecDeque::new(),
@@ -151,7 +154,7 @@ mod tests {
 
     use super::*;
     use crate::content::Content;
-    use crate::object::{Keys, Objects};
+    use crate::object::{Keys, Object, Objects};
     use crate::plan::Verify;
     use crate::sizes::Sizes;
     use crate::target::Target;
@@ -177,7 +180,7 @@ mod tests {
 
     fn habits(mix: &str, missing: f64) -> Habits {
         let (popularity, mix) = (PopularityArg::Zipf(0.9), mix.parse().unwrap());
-        Habits { count: 100, popularity, mix, missing, range_len: 300 }
+        Habits { count: 100, popularity, mix, missing, range_len: 300, stream: 1 }
     }
 
     #[test]
@@ -194,6 +197,26 @@ mod tests {
         for request in requests.iter().filter(|request| request.kind == Kind::Range) {
             assert!(request.range.1 == 300 && request.range.0 <= 700);
         }
+    }
+
+    /// The page cache of a server would answer a stream that it has seen.
+    #[test]
+    fn another_stream_asks_for_other_objects_of_the_same_content_and_popularity() {
+        let (shared, plain) = (shared(&[1], &[]), habits("get=1", 0.0));
+        let asked = |stream| {
+            let habits = Habits { stream, ..plain.clone() };
+            let mut mixed = Mixed::new(&shared, &habits, None, 0, 1);
+            (0..10_000).map(|_| mixed.next(None).unwrap().object).collect::<Vec<_>>()
+        };
+        let (one, other) = (asked(1), asked(2));
+        let same = one.iter().zip(&other).filter(|(one, other)| one.index == other.index).count();
+        assert!(same < 2000, "{same} of 10000 are the same, in the same order");
+        assert!(other.iter().all(|object| *object == shared.objects.get(object.index)));
+        let favourite = |objects: &[Object]| {
+            let times = |index| objects.iter().filter(|object| object.index == index).count();
+            (0..100).max_by_key(|index| times(*index))
+        };
+        assert_eq!(favourite(&one), favourite(&other), "the seed decides what is popular");
     }
 
     #[test]
