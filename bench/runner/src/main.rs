@@ -60,7 +60,7 @@ const DATA_MIN: u64 = 1 << 30;
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
     /// Directory for the data of all servers, on the device that is measured: XFS or ext4
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["readme", "list", "needs"])]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["readme", "list", "needs", "room"])]
     dir: Option<PathBuf>,
     /// Workloads, by name [default: all]
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
@@ -107,6 +107,9 @@ struct Cli {
     /// Only lists what the workloads need, for cargo xtask bench: a program and its Debian package in a line
     #[arg(long, hide = true)]
     needs: bool,
+    /// Only prints how many bytes must be free below --dir
+    #[arg(long, hide = true)]
+    room: bool,
 }
 
 /// The root of the project.
@@ -290,6 +293,10 @@ fn run(cli: &Cli) -> Result<(), Error> {
     }
     if cli.needs {
         cli.needed()?.iter().for_each(|(program, package)| println!("{program} {package}"));
+        return Ok(());
+    }
+    if cli.room {
+        println!("{}", cli.plan(&Machine::this(&root()), &scratch_dir()?)?.room_max());
         return Ok(());
     }
     match &cli.dir {
