@@ -26,6 +26,7 @@ const COLUMNS: &[Column] = &[
     ("p99 us", |block| Some(block.latency_us.p99)),
     ("p99.9 us", |block| Some(block.latency_us.p99_9)),
     ("CPU us/request", |block| block.cpu_us),
+    ("generator's CPU us/request", |block| block.client_cpu_us),
     ("device reads/request", Block::reads),
     ("device KiB read/request", |block| block.read_bytes().map(|bytes| bytes / 1024.0)),
     ("flushes/request", Block::flushes),
@@ -182,6 +183,8 @@ mod tests {
         let text = document(&[record]);
         assert!(text.contains("| hayloft | 300 | 2.458 | 90.0 | 200 | 300 |"), "{text}");
         assert!(text.contains("| 3.000 (3.000 to 3.000) |"), "{text}");
+        assert!(text.contains("| CPU us/request | generator's CPU us/request |"), "{text}");
+        assert!(text.contains("| 300 | 3333 | 5.000 |"), "{text}");
         assert!(text.contains("nginx: 0 io_uring_enter and 5.250 other system calls"), "{text}");
         assert!(!text.contains("flushes/request"), "a column without figures:\n{text}");
         assert!(text.contains("to try out, not to quote"), "{text}");
