@@ -71,8 +71,12 @@ fn origin(record: &Record) -> String {
     let most = stolen.iter().copied().fold(0.0, f64::max);
     if most > 0.0 {
         let usual = shown(median(&stolen).unwrap_or(0.0));
-        write!(text, " The host took {usual} % of the processors' time (at most {}).", shown(most))
-            .expect("a string takes it");
+        write!(
+            text,
+            " The host took {usual} % of the time of their cores (at most {}).",
+            shown(most)
+        )
+        .expect("a string takes it");
     }
     let again = record.blocks.iter().filter(|block| block.attempts > 1).count();
     if again > 0 {
@@ -215,7 +219,7 @@ mod tests {
         let text = document(&[record("get-8k-1", vec![loud, block("nginx", 0, 5.0)])]);
         assert!(text.contains("Before 1 of 2 blocks the machine was not quiet"), "{text}");
         assert!(
-            text.contains("The host took 12.5 % of the processors' time (at most 25.0)"),
+            text.contains("The host took 12.5 % of the time of their cores (at most 25.0)"),
             "{text}"
         );
         assert!(text.contains("1 of 2 blocks were measured again"), "{text}");
