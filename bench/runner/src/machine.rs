@@ -69,15 +69,10 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How often, before a block is measured all the same.
 const LOOKS: usize = 20;
 
-/// Cores that this process may use, and one of each core of the hardware among them: what runs on one of two
-/// hyperthreads slows down the other.
+/// Cores that this process may use, by the core of the hardware: what runs on one of two hyperthreads slows
+/// down the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cores {
-    /// All that are allowed.
-    pub allowed: Vec<usize>,
-    /// One of each core of the hardware.
-    pub apart: Vec<usize>,
-}
+pub struct Cores(Vec<Vec<usize>>);
 
 impl Cores {
     /// Those of this process.
@@ -90,21 +85,31 @@ impl Cores {
         })
     }
 
-    fn of(allowed: Vec<usize>, siblings: impl Fn(usize) -> String) -> Self {
-        let mut apart: Vec<usize> = Vec::new();
-        for core in &allowed {
-            let shared = numbers(&siblings(*core));
-            if !apart.iter().any(|other| shared.contains(other)) {
-                apart.push(*core);
+    /// Those of `allowed`, of each of which the kernel lists the `siblings`.
+    pub fn of(allowed: Vec<usize>, siblings: impl Fn(usize) -> String) -> Self {
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for core in allowed {
+            let shared = numbers(&siblings(core));
+            match groups.iter_mut().find(|group| group.iter().any(|other| shared.contains(other))) {
+                Some(group) => group.push(core),
+                None => groups.push(vec![core]),
             }
         }
-        Self { allowed, apart }
+        Self(groups)
+    }
+
+    /// All of them.
+    pub fn allowed(&self) -> Vec<usize> {
+        let mut all = self.0.concat();
+        all.sort_unstable();
+        all
     }
 
     /// One that is not among `taken`, if possible with a core of the hardware of its own.
     pub fn besides(&self, taken: &[usize]) -> Option<usize> {
-        let all = || self.apart.iter().chain(&self.allowed).copied();
-        all().find(|core| !taken.contains(core))
+        let is_free = |group: &&Vec<usize>| !group.iter().any(|core| taken.contains(core));
+        let apart = self.0.iter().find(is_free).map(|group| group[0]);
+        apart.or_else(|| self.allowed().into_iter().find(|core| !taken.contains(core)))
     }
 }
 
@@ -219,7 +224,7 @@ mod tests {
     fn two_threads_of_one_core_are_taken_last() {
         let halves = |core| format!("{},{}\n", core % 2, core % 2 + 2);
         let cores = Cores::of(vec![0, 1, 2, 3], halves);
-        assert_eq!(cores.apart, [0, 1]);
+        assert_eq!(cores.besides(&[2]), Some(1), "0 is the other half of 2");
         assert_eq!(
             [cores.besides(&[]), cores.besides(&[0]), cores.besides(&[0, 1])].map(Option::unwrap),
             [0, 1, 2]
@@ -228,7 +233,7 @@ mod tests {
         assert_eq!((neighbours.besides(&[]), neighbours.besides(&[0])), (Some(0), Some(2)));
         let few = Cores::of(vec![6, 7], |_| String::new());
         assert_eq!((few.besides(&[6]), few.besides(&[6, 7])), (Some(7), None));
-        assert!(!Cores::here().allowed.is_empty());
+        assert!(!Cores::here().allowed().is_empty());
     }
 
     #[test]

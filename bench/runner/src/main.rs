@@ -205,9 +205,9 @@ impl Cli {
         let given = [self.server_core, self.client_core];
         let none = || {
             let why = format!(
-                "servers and load generator need two different cores of those that are allowed ({:?}); choose \
-                 them with --server-core and --client-core",
-                cores.allowed
+                "servers and load generator need two different cores of those that are allowed ({:?}); \
+                 choose them with --server-core and --client-core",
+                cores.allowed()
             );
             Error::Usage(why)
         };
@@ -216,7 +216,7 @@ impl Cli {
             .or_else(|| cores.besides(&given.map(|core| core.unwrap_or(usize::MAX))));
         let server = server.ok_or_else(none)?;
         let client = self.client_core.or_else(|| cores.besides(&[server])).ok_or_else(none)?;
-        let are_allowed = [server, client].iter().all(|core| cores.allowed.contains(core));
+        let are_allowed = [server, client].iter().all(|core| cores.allowed().contains(core));
         if server == client || !are_allowed {
             return Err(none());
         }
@@ -362,8 +362,7 @@ mod tests {
     fn everybody_has_a_core_of_their_own_while_there_are_enough() {
         let seats = |args: &[&str], allowed: &[usize]| {
             let cli = Cli::try_parse_from([&["x", "--dir", "d"], args].concat()).unwrap();
-            let allowed = allowed.to_vec();
-            cli.seats(&Cores { apart: allowed.clone(), allowed }).ok()
+            cli.seats(&Cores::of(allowed.to_vec(), |_| String::new())).ok()
         };
         assert_eq!(seats(&[], &[0, 1]), Some([0, 1, 1]));
         assert_eq!(seats(&[], &[4, 5, 6]), Some([4, 5, 6]));
