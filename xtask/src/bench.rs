@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: builds what is measured and what measures, makes an XFS, and hands over to
 //! `bench/runner`.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::suite::{cargo, is_root, require, search_path, target};
@@ -11,10 +12,40 @@ use crate::{Failed, run};
 const XFS_TOOLS: [(&str, &str); 2] = [("mkfs.xfs", "xfsprogs"), ("losetup", "mount")];
 /// Flags with which nothing is measured.
 const WITHOUT_DATA: [&str; 5] = ["--readme", "--list", "--help", "-h", "--version"];
-/// The file system (bytes): for the data of three servers with 4 GiB each and what is written besides, and
-/// for a quarter of that.
-const LEN: u64 = 28 << 30;
-const QUICK_LEN: u64 = 10 << 30;
+/// What the file system takes for itself: a share of one in so many, and besides (bytes).
+const OWN_SHARE: u64 = 20;
+const OWN_LEN: u64 = 1 << 30;
+
+fn number(text: &str) -> Result<u64, Failed> {
+    let last = text.lines().last().unwrap_or_default().trim();
+    last.parse().map_err(|_| Failed(format!("{last:?} is no number of bytes")))
+}
+
+/// Length of the image in which so many bytes are free: whole pieces of what dd writes.
+fn image_len(room: u64) -> u64 {
+    (room + room / OWN_SHARE + OWN_LEN).next_multiple_of(4 << 20)
+}
+
+/// Now, and not when the image is half written.
+fn check_room(dir: &Path, len: u64) -> Result<(), Failed> {
+    std::fs::create_dir_all(dir)
+        .map_err(|error| Failed(format!("cannot make {dir:?}: {error}")))?;
+    // What an aborted run left is written over.
+    let there = std::fs::metadata(dir.join("xfs.img")).map_or(0, |image| image.len());
+    let free = printed_by(Command::new("df").args(["-B1", "--output=avail"]).arg(dir))?;
+    let free = number(&free)? + there;
+    if free >= len {
+        return Ok(());
+    }
+    let gib = |bytes: u64| bytes.div_ceil(1 << 30);
+    Err(Failed(format!(
+        "the file system to measure on takes {} GiB, and {} has less than {} GiB free; give another \
+         place with --dir, or less of --only, --pairs, --seconds or --data-size",
+        gib(len),
+        dir.display(),
+        gib(free + 1)
+    )))
+}
 
 /// Programs and their packages, one of each in a line.
 fn pairs(text: &str) -> Vec<(&str, &str)> {
@@ -66,14 +97,27 @@ pub fn bench(flags: &[&str]) -> Result<(), Failed> {
         let why = "an XFS of its own needs root; give a directory on XFS or ext4 with --dir";
         return Err(Failed(why.to_owned()));
     }
-    let len = if has("--quick") { QUICK_LEN } else { LEN };
-    let xfs = Xfs::mount_written(&target().join("bench"), len)?;
+    let room = printed_by(Command::new(&program).arg("--room").args(flags))?;
+    let dir = target().join("bench");
+    let len = image_len(number(&room)?);
+    check_room(&dir, len)?;
+    let xfs = Xfs::mount_written(&dir, len)?;
     run(runner.arg("--dir").arg(xfs.path().join("data")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_image_fits_before_it_is_written() {
+        assert_eq!(image_len(20 << 30), 22 << 30);
+        let dir = std::env::temp_dir();
+        assert!(check_room(&dir, 1).is_ok());
+        let error = check_room(&dir, 1 << 60).unwrap_err().0;
+        assert!(error.contains("takes 1073741824 GiB") && error.contains("--pairs"), "{error}");
+        assert!(number("avail\n 77\n").is_ok_and(|bytes| bytes == 77) && number("x").is_err());
+    }
 
     #[test]
     fn what_the_runner_prints_is_what_is_required() {

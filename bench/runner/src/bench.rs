@@ -5,14 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::statvfs::statvfs;
+
 use crate::block::{Block, Failure, Record};
 use crate::error::{Error, file};
 use crate::loadgen::Objects;
 use crate::machine::Machine;
 use crate::measure::{Measure, Place, Times};
+use crate::raw::SCRATCH_LEN;
 use crate::servers::{Server, Servers};
 use crate::stand::Stand;
-use crate::workload::{Data, Entry, Pace, WORKLOADS, Workload};
+use crate::workload::{Data, Entry, Pace, Subject, WORKLOADS, Workload};
 
 /// The data are so many times larger than the memory that a server may use.
 const TIMES_MEMORY: u64 = 4;
@@ -24,10 +27,14 @@ const FILLERS: u32 = 64;
 /// then (bytes).
 const LARGE_FILLERS: u32 = 4;
 const LARGE_MEMORY: u64 = 512 << 20;
-/// What a daemon may write (bytes a second), when it does nothing else, and in workloads of reads and writes:
-/// room for that is in its volumes.
+/// What servers may write (bytes a second) when they do nothing else, and what they may be asked in workloads
+/// of reads and writes (requests a second): there is room for that.
 const WRITE_RATE: f64 = 2.5e9;
-const MIXED_WRITE_RATE: f64 = 160e6;
+const MIXED_RATE: f64 = 22_000.0;
+/// Blocks of such a workload that are measured again, in all, for each of its blocks: what is written stays.
+const AGAIN_MAX: f64 = 0.5;
+/// What an object takes besides its data at most (bytes): a header, an inode, the rest of a block.
+const BESIDES: u64 = 4 << 10;
 /// A block of which the host took more than this share is measured again,
 const STOLEN_MAX: f64 = 0.05;
 /// so often in all at most,
@@ -69,21 +76,71 @@ impl Plan {
         }
     }
 
-    /// Size of a volume of the daemon (bytes): what is filled, with headers, and what is written besides.
-    fn volume_size(&self, data: Data, objects: u64) -> u64 {
+    /// What a server writes while it is measured (bytes).
+    fn written(&self, data: Data, server: Server, workloads: &[&Workload]) -> u64 {
         let times = self.times.warmup + self.times.seconds;
-        let room = match data {
-            Data::Empty => WRITE_RATE * times,
-            Data::Needles64K => MIXED_WRITE_RATE * times * self.pairs as f64,
-            _ => 0.0,
+        if data == Data::Empty {
+            // Each block begins with an empty server.
+            return (WRITE_RATE * times) as u64;
+        }
+        let entries = workloads.iter().flat_map(|workload| workload.entries);
+        let puts = entries.filter(|entry| Server::of(entry.subject) == Some(server));
+        let puts: f64 = puts.map(|entry| entry.load.puts()).sum();
+        let blocks = self.pairs as f64 * (1.0 + AGAIN_MAX);
+        let each = data.sizes().1 + BESIDES;
+        (puts * MIXED_RATE * times * blocks * each as f64) as u64
+    }
+
+    /// What the servers of these workloads take of the file system together (bytes).
+    fn room(&self, data: Data, workloads: &[&Workload]) -> u64 {
+        let subjects = workloads.iter().flat_map(|workload| workload.entries);
+        let subjects: BTreeSet<Subject> = subjects.map(|entry| entry.subject).collect();
+        let servers: BTreeSet<Server> = subjects.iter().copied().filter_map(Server::of).collect();
+        let objects = self.bytes_of(data) / data.sizes().1;
+        let filled = if data == Data::Empty { 0 } else { self.bytes_of(data) + objects * BESIDES };
+        let volumes = data.volumes().split(',').count() as u64;
+        let of_server = |server: &Server| match server {
+            Server::Hayloft | Server::TwoShards => {
+                self.volume_size(data, objects, workloads) * volumes
+            }
+            Server::Nginx => filled,
+            Server::SeaweedFs => filled + self.written(data, *server, workloads),
+            Server::Baseline | Server::Null => 0,
         };
+        let mixes = subjects.iter().any(|subject| matches!(subject, Subject::FioMix(_)));
+        let scratch = if mixes { SCRATCH_LEN } else { 0 };
+        servers.iter().map(of_server).sum::<u64>() + scratch
+    }
+
+    /// The workloads that are wanted, by their data.
+    fn by_data(&self) -> Vec<(Data, Vec<&'static Workload>)> {
+        let of = |data| {
+            let workloads = WORKLOADS.iter().filter(|workload| workload.data == data);
+            (data, workloads.filter(|workload| self.wants(workload)).collect())
+        };
+        Data::ALL
+            .map(of)
+            .into_iter()
+            .filter(|(_, workloads): &(_, Vec<_>)| !workloads.is_empty())
+            .collect()
+    }
+
+    /// What must be free before it begins (bytes): one set of data is there at a time.
+    pub fn room_max(&self) -> u64 {
+        let rooms = self.by_data().into_iter().map(|(data, workloads)| self.room(data, &workloads));
+        rooms.max().unwrap_or(0)
+    }
+
+    /// Size of a volume of the daemon (bytes): what is filled, with headers, and what is written besides.
+    fn volume_size(&self, data: Data, objects: u64, workloads: &[&Workload]) -> u64 {
+        let room = self.written(data, Server::Hayloft, workloads);
         let volumes = data.volumes().split(',').count() as u64;
         let (filled, objects) = match data {
             Data::Empty => (0, 0),
             _ => (self.bytes_of(data) / volumes, objects / volumes),
         };
         // A needle takes up to 1 KiB more than its data; commits have records, and the log ends early.
-        let len = filled + filled / 64 + objects * 1024 + (512 << 20) + room as u64;
+        let len = filled + filled / 64 + objects * 1024 + (512 << 20) + room;
         // The daemon asks XFS for extents of 1 GiB, so a volume takes whole ones anyway.
         len.next_multiple_of(1 << 30)
     }
@@ -96,14 +153,11 @@ impl Plan {
 /// [`Error::Workloads`], or what made it impossible to go on.
 pub fn run(stand: &Stand, machine: &Machine, plan: &Plan) -> Result<(), Error> {
     let mut failed = Vec::new();
-    for data in Data::ALL {
-        let workloads = WORKLOADS.iter().filter(|workload| workload.data == data);
-        let workloads: Vec<_> = workloads.filter(|workload| plan.wants(workload)).collect();
-        if workloads.is_empty() {
-            continue;
-        }
+    let all = plan.by_data();
+    all.iter().try_for_each(|(data, _)| take_over(&stand.dir.join(data.name())))?;
+    check_room(&stand.dir, plan.room_max())?;
+    for (data, workloads) in all {
         let dir = stand.dir.join(data.name());
-        take_over(&dir)?;
         if let Err(error) = measure_data(stand, machine, plan, data, &workloads, &mut failed) {
             eprintln!("the data {} cannot be had: {error}", data.name());
             failed.extend(workloads.iter().map(|workload| workload.name));
@@ -130,6 +184,23 @@ fn take_over(dir: &Path) -> Result<(), Error> {
     fs::write(&mark, "made and removed by hayloft-bench\n").map_err(file("write", &mark))
 }
 
+/// Now, and not after hours, when a volume is full.
+fn check_room(dir: &Path, needed: u64) -> Result<(), Error> {
+    let found = statvfs(dir).map_err(|errno| file("look at", dir)(errno.into()))?;
+    let free = found.blocks_available() * found.fragment_size();
+    if free >= needed {
+        return Ok(());
+    }
+    let why = format!(
+        "{} has {:.1} GiB free, and {:.1} GiB are needed; choose another --dir, fewer workloads with \
+         --only, or less of --data-size, --pairs, --seconds or --warmup",
+        dir.display(),
+        free as f64 / f64::from(1 << 30),
+        needed as f64 / f64::from(1 << 30)
+    );
+    Err(Error::Usage(why))
+}
+
 fn measure_data(
     stand: &Stand,
     machine: &Machine,
@@ -141,7 +212,7 @@ fn measure_data(
     let (sizes, mean) = data.sizes();
     let bytes = plan.bytes_of(data);
     let objects = Objects { count: (bytes / mean).max(1), sizes, volumes: data.volumes() };
-    let volume_size = plan.volume_size(data, objects.count);
+    let volume_size = plan.volume_size(data, objects.count, workloads);
     let servers = Servers::new(stand, data, volume_size);
     let (written, times, cores) = (BTreeMap::new(), plan.times, machine.cores);
     let mut measure = Measure { stand, servers, objects, written, times, cores };
@@ -247,10 +318,16 @@ fn rounds(
             read_all(&measure.servers.dir(server))?;
         }
     }
+    // The volumes have room for no more.
+    let again_max = (AGAIN_MAX * (pairs * workload.entries.len()) as f64) as usize;
+    let mut again = 0;
     take_turns(workload, pairs, &mut record, |entry, first_rate, place| {
+        let may_repeat = workload.data == Data::Empty || again < again_max;
         // Whoever ended in the block before is started again.
         measure.prepare(workload)?;
-        undisturbed(measure, workload, entry, first_rate, place)
+        let block = undisturbed(measure, workload, entry, first_rate, (place, may_repeat))?;
+        again += block.attempts as usize - 1;
+        Ok(block)
     });
     if workload.traced {
         for entry in workload.entries {
@@ -332,11 +409,11 @@ fn undisturbed(
     workload: &Workload,
     entry: &Entry,
     first_rate: Option<f64>,
-    place: Place,
+    (place, may_repeat): (Place, bool),
 ) -> Result<Block, Error> {
     let mut calmest = measure.block(workload, entry, first_rate, place)?;
     for attempt in 1..ATTEMPTS {
-        if calmest.stolen <= STOLEN_MAX {
+        if calmest.stolen <= STOLEN_MAX || !may_repeat {
             break;
         }
         std::thread::sleep(REST);
@@ -390,15 +467,47 @@ mod tests {
         }
     }
 
+    fn of(data: Data) -> Vec<&'static Workload> {
+        WORKLOADS.iter().filter(|workload| workload.data == data).collect()
+    }
+
     #[test]
     fn volumes_have_room_for_what_is_filled_and_written() {
         let plan = plan();
         let objects = (4_u64 << 30) / 4096;
+        let size = |data, objects| plan.volume_size(data, objects, &of(data));
         // A needle of 4 KiB takes ten units of 512 bytes.
-        assert!(plan.volume_size(Data::Needles4K, objects) > objects * 5120 + (512 << 20));
-        assert!(plan.volume_size(Data::Empty, 1) > 14 << 30);
-        assert_eq!(plan.volume_size(Data::Large, 512), 5 << 30);
-        assert_eq!(plan.volume_size(Data::Shards, 65_536), 1 << 30, "each volume has half of them");
+        assert!(size(Data::Needles4K, objects) > objects * 5120 + (512 << 20));
+        assert!(size(Data::Empty, 1) > 14 << 30);
+        assert_eq!(size(Data::Large, 512), 5 << 30);
+        assert_eq!(size(Data::Shards, 65_536), 1 << 30, "each volume has half of them");
+        // 11 of 100 requests of the three mixes are PUTs; half of the blocks may be measured again.
+        let written = 0.11 * MIXED_RATE * 6.0 * 9.0 * 1.5 * 65_536.0;
+        assert!(size(Data::Needles64K, 65_536) > (4 << 30) + written as u64);
+    }
+
+    #[test]
+    fn what_must_be_free_follows_from_the_flags() {
+        let all = plan();
+        let rooms = [
+            all.clone(),
+            Plan { pairs: 20, ..all.clone() },
+            Plan { times: Times { warmup: 1.0, seconds: 20.0 }, ..all.clone() },
+            Plan { data_bytes: 8 << 30, ..all.clone() },
+        ]
+        .map(|plan| plan.room_max());
+        assert!(rooms[0] > 3 * (4 << 30), "three servers hold the data");
+        assert!(rooms[1..].iter().all(|room| *room > rooms[0] + (1 << 30)), "{rooms:?}");
+        let one = Plan { only: ["get-4k-1".to_owned()].into(), ..all };
+        assert!(one.room_max() < rooms[0] / 2, "nothing is written, and two servers hold it");
+    }
+
+    #[test]
+    fn too_little_room_is_told_before_anything_begins() {
+        let dir = tempfile::tempdir().unwrap();
+        check_room(dir.path(), 1).unwrap();
+        let error = check_room(dir.path(), 1 << 60).unwrap_err().to_string();
+        assert!(error.contains("1073741824.0 GiB are needed"), "{error}");
     }
 
     #[test]

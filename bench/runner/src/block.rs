@@ -19,7 +19,7 @@ pub struct Block {
     pub order: usize,
     /// Cores that were busy with something else when it began.
     pub busy_before: f64,
-    /// Share of the processors' time that the host took meanwhile, from 0 to 1.
+    /// Share of the time of the cores in use that the host took while it was measured, from 0 to 1.
     #[serde(default)]
     pub stolen: f64,
     /// How often it was measured until the host took little, or too often.

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::process::output;
@@ -67,8 +69,64 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How often, before a block is measured all the same.
 const LOOKS: usize = 20;
 
-/// Processor time of all cores so far (ticks).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Cores that this process may use, by the core of the hardware: what runs on one of two hyperthreads slows
+/// down the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cores(Vec<Vec<usize>>);
+
+impl Cores {
+    /// Those of this process.
+    pub fn here() -> Self {
+        let set = sched_getaffinity(Pid::from_raw(0)).unwrap_or_default();
+        let allowed = (0..CpuSet::count()).filter(|core| set.is_set(*core).unwrap_or(false));
+        Self::of(allowed.collect(), |core| {
+            let path = format!("/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list");
+            fs::read_to_string(path).unwrap_or_default()
+        })
+    }
+
+    /// Those of `allowed`, of each of which the kernel lists the `siblings`.
+    pub fn of(allowed: Vec<usize>, siblings: impl Fn(usize) -> String) -> Self {
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for core in allowed {
+            let shared = numbers(&siblings(core));
+            match groups.iter_mut().find(|group| group.iter().any(|other| shared.contains(other))) {
+                Some(group) => group.push(core),
+                None => groups.push(vec![core]),
+            }
+        }
+        Self(groups)
+    }
+
+    /// All of them.
+    pub fn allowed(&self) -> Vec<usize> {
+        let mut all = self.0.concat();
+        all.sort_unstable();
+        all
+    }
+
+    /// One that is not among `taken`, if possible with a core of the hardware of its own.
+    pub fn besides(&self, taken: &[usize]) -> Option<usize> {
+        let is_free = |group: &&Vec<usize>| !group.iter().any(|core| taken.contains(core));
+        let apart = self.0.iter().find(is_free).map(|group| group[0]);
+        apart.or_else(|| self.allowed().into_iter().find(|core| !taken.contains(core)))
+    }
+}
+
+/// `0,4` or `0-1`, as the kernel writes lists.
+fn numbers(list: &str) -> Vec<usize> {
+    let mut found = Vec::new();
+    for part in list.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        if let (Ok(first), Ok(last)) = (first.parse::<usize>(), last.parse()) {
+            found.extend(first..=last);
+        }
+    }
+    found
+}
+
+/// Processor time of some cores so far (ticks).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuTimes {
     all: u64,
     /// What was not idle.
@@ -78,9 +136,14 @@ pub struct CpuTimes {
 }
 
 impl CpuTimes {
-    /// Those of now.
+    /// Those of now, of all cores.
     pub fn now() -> Self {
-        cpu_times(&fs::read_to_string("/proc/stat").unwrap_or_default())
+        cpu_times(&fs::read_to_string("/proc/stat").unwrap_or_default(), "cpu")
+    }
+
+    /// The same of these cores: those that idle meanwhile would hide what is taken from others.
+    pub fn now_of(cores: &[usize]) -> Self {
+        of_cores(&fs::read_to_string("/proc/stat").unwrap_or_default(), cores)
     }
 
     /// The share of all time since `before` that was stolen, from 0 to 1.
@@ -89,8 +152,18 @@ impl CpuTimes {
     }
 }
 
-fn cpu_times(stat: &str) -> CpuTimes {
-    let line = stat.lines().next().unwrap_or_default();
+fn of_cores(stat: &str, cores: &[usize]) -> CpuTimes {
+    let mut sum = CpuTimes::default();
+    for core in cores {
+        let CpuTimes { all, busy, stolen } = cpu_times(stat, &format!("cpu{core}"));
+        sum = CpuTimes { all: sum.all + all, busy: sum.busy + busy, stolen: sum.stolen + stolen };
+    }
+    sum
+}
+
+fn cpu_times(stat: &str, name: &str) -> CpuTimes {
+    let is_wanted = |line: &&str| line.split_whitespace().next() == Some(name);
+    let line = stat.lines().find(is_wanted).unwrap_or_default();
     let ticks: Vec<u64> = line.split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
     // user nice system idle iowait irq softirq steal; guest is part of user (proc_stat(5)).
     let all: u64 = ticks.iter().take(8).sum();
@@ -125,10 +198,42 @@ mod tests {
     #[test]
     fn idle_and_waiting_are_not_busy() {
         let stat = "cpu  100 10 50 800 40 5 5 20 100 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
-        let times = cpu_times(stat);
+        let times = cpu_times(stat, "cpu");
         assert_eq!(times, CpuTimes { all: 1030, busy: 190, stolen: 20 });
         let later = CpuTimes { all: 1130, busy: 250, stolen: 30 };
         assert_eq!(later.stolen_since(times), 0.1);
+    }
+
+    #[test]
+    fn what_is_stolen_from_idle_cores_hides_nothing() {
+        let stat = |stolen: u64| {
+            format!(
+                "cpu 0 0 0 400 0 0 0 {stolen} 0 0\ncpu0 0 0 0 100 0 0 0 {stolen} 0 0\n\
+                 cpu1 0 0 0 100 0 0 0 0 0 0\ncpu10 0 0 0 100 0 0 0 7 0 0\ncpu2 0 0 0 100 0 0 0 0 0 0\n"
+            )
+        };
+        let stolen = |cores: &[usize]| {
+            let (before, after) = (of_cores(&stat(0), cores), of_cores(&stat(20), cores));
+            after.stolen_since(before)
+        };
+        assert_eq!((stolen(&[0]), stolen(&[1, 2])), (1.0, 0.0));
+        assert_eq!(of_cores(&stat(3), &[0, 1]), CpuTimes { all: 203, busy: 3, stolen: 3 });
+    }
+
+    #[test]
+    fn two_threads_of_one_core_are_taken_last() {
+        let halves = |core| format!("{},{}\n", core % 2, core % 2 + 2);
+        let cores = Cores::of(vec![0, 1, 2, 3], halves);
+        assert_eq!(cores.besides(&[2]), Some(1), "0 is the other half of 2");
+        assert_eq!(
+            [cores.besides(&[]), cores.besides(&[0]), cores.besides(&[0, 1])].map(Option::unwrap),
+            [0, 1, 2]
+        );
+        let neighbours = Cores::of(vec![0, 1, 2, 3], |core| format!("{}-{}", core & !1, core | 1));
+        assert_eq!((neighbours.besides(&[]), neighbours.besides(&[0])), (Some(0), Some(2)));
+        let few = Cores::of(vec![6, 7], |_| String::new());
+        assert_eq!((few.besides(&[6]), few.besides(&[6, 7])), (Some(7), None));
+        assert!(!Cores::here().allowed().is_empty());
     }
 
     #[test]

@@ -35,7 +35,7 @@ use hayloft::size::ByteSize;
 use crate::bench::Plan;
 use crate::error::{Error, file};
 use crate::loadgen::Loadgen;
-use crate::machine::Machine;
+use crate::machine::{Cores, Machine};
 use crate::measure::Times;
 use crate::peers::Tool;
 use crate::stand::{Programs, Stand};
@@ -60,7 +60,7 @@ const DATA_MIN: u64 = 1 << 30;
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
     /// Directory for the data of all servers, on the device that is measured: XFS or ext4
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["readme", "list", "needs"])]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["readme", "list", "needs", "room"])]
     dir: Option<PathBuf>,
     /// Workloads, by name [default: all]
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
@@ -80,12 +80,12 @@ struct Cli {
     /// Data in each server; each may use a quarter of it as memory and page cache [default: 4GiB]
     #[arg(long, value_name = "SIZE")]
     data_size: Option<ByteSize>,
-    /// Core of the servers
-    #[arg(long, default_value_t = 0)]
-    server_core: usize,
-    /// Core of the load generator
-    #[arg(long, default_value_t = 1)]
-    client_core: usize,
+    /// Core of the servers [default: the first that this process may use]
+    #[arg(long)]
+    server_core: Option<usize>,
+    /// Core of the load generator [default: the first other one, no hyperthread of the same core if possible]
+    #[arg(long)]
+    client_core: Option<usize>,
     /// First of 14 ports of the loopback interface
     #[arg(long, default_value_t = 31_000, value_parser = clap::value_parser!(u16).range(1024..=65_000))]
     port: u16,
@@ -107,6 +107,9 @@ struct Cli {
     /// Only lists what the workloads need, for cargo xtask bench: a program and its Debian package in a line
     #[arg(long, hide = true)]
     needs: bool,
+    /// Only prints how many bytes must be free below --dir
+    #[arg(long, hide = true)]
+    room: bool,
 }
 
 /// The root of the project.
@@ -196,6 +199,30 @@ impl Cli {
         })
     }
 
+    /// The cores of the servers, of the load generator, and of a second shard: the generator's if there is no
+    /// other.
+    fn seats(&self, cores: &Cores) -> Result<[usize; 3], Error> {
+        let given = [self.server_core, self.client_core];
+        let none = || {
+            let why = format!(
+                "servers and load generator need two different cores of those that are allowed ({:?}); \
+                 choose them with --server-core and --client-core",
+                cores.allowed()
+            );
+            Error::Usage(why)
+        };
+        let server = self
+            .server_core
+            .or_else(|| cores.besides(&given.map(|core| core.unwrap_or(usize::MAX))));
+        let server = server.ok_or_else(none)?;
+        let client = self.client_core.or_else(|| cores.besides(&[server])).ok_or_else(none)?;
+        let are_allowed = [server, client].iter().all(|core| cores.allowed().contains(core));
+        if server == client || !are_allowed {
+            return Err(none());
+        }
+        Ok([server, client, cores.besides(&[server, client]).unwrap_or(client)])
+    }
+
     fn selected(&self) -> Result<Vec<&'static Workload>, Error> {
         let only = only(&self.only)?;
         let wanted = |workload: &&Workload| only.is_empty() || only.contains(workload.name);
@@ -212,15 +239,7 @@ impl Cli {
 
     fn measure(&self, dir: &Path) -> Result<(), Error> {
         let machine = Machine::this(&root());
-        let core_max = self.server_core.max(self.client_core);
-        if core_max >= machine.cores || self.server_core == self.client_core {
-            let why = format!(
-                "servers and load generator need two different cores of the {} there are; choose them with \
-                 --server-core and --client-core",
-                machine.cores
-            );
-            return Err(Error::Usage(why));
-        }
+        let [server_core, client_core, second_core] = self.seats(&Cores::here())?;
         let programs = programs_dir()?;
         let scratch = scratch_dir()?;
         let plan = self.plan(&machine, &scratch)?;
@@ -235,7 +254,7 @@ impl Cli {
         let work = scratch.join("work");
         let loadgen = Loadgen {
             program: program(&programs, "hayloft-loadgen", "hayloft-loadgen")?,
-            core: self.client_core,
+            core: client_core,
             json: work.join("loadgen.json"),
         };
         let programs = Programs {
@@ -244,7 +263,7 @@ impl Cli {
             weed,
         };
         let limits_memory = !self.without_cgroup;
-        let place = (self.server_core, self.port);
+        let place = ([server_core, second_core], self.port);
         let stand = Stand::new(programs, loadgen, (dir, &work), place, limits_memory)?;
         let measured = bench::run(&stand, &machine, &plan);
         report(&plan.out)?;
@@ -292,6 +311,10 @@ fn run(cli: &Cli) -> Result<(), Error> {
         cli.needed()?.iter().for_each(|(program, package)| println!("{program} {package}"));
         return Ok(());
     }
+    if cli.room {
+        println!("{}", cli.plan(&Machine::this(&root()), &scratch_dir()?)?.room_max());
+        return Ok(());
+    }
     match &cli.dir {
         Some(dir) if !cli.readme => cli.measure(dir),
         _ => readme::update(&root()),
@@ -333,6 +356,20 @@ mod tests {
         let flags =
             ["--dir", "/mnt/x", "--pairs", "3", "--out=/y", "--weed", "/z"].map(str::to_owned);
         assert_eq!(shown(&flags), "cargo xtask bench --pairs 3");
+    }
+
+    #[test]
+    fn everybody_has_a_core_of_their_own_while_there_are_enough() {
+        let seats = |args: &[&str], allowed: &[usize]| {
+            let cli = Cli::try_parse_from([&["x", "--dir", "d"], args].concat()).unwrap();
+            cli.seats(&Cores::of(allowed.to_vec(), |_| String::new())).ok()
+        };
+        assert_eq!(seats(&[], &[0, 1]), Some([0, 1, 1]));
+        assert_eq!(seats(&[], &[4, 5, 6]), Some([4, 5, 6]));
+        assert_eq!(seats(&["--client-core", "0"], &[0, 1, 2]), Some([1, 0, 2]));
+        assert_eq!(seats(&["--server-core", "1", "--client-core", "1"], &[0, 1]), None);
+        assert_eq!(seats(&["--server-core", "3"], &[0, 1]), None, "it is not allowed");
+        assert_eq!(seats(&[], &[0]), None);
     }
 
     #[test]

@@ -127,13 +127,11 @@ impl Measure<'_> {
         }
         let Place { pair, order, attempt } = place;
         let stream = |part| stream(workload, pair, attempt, part);
-        let before = CpuTimes::now();
         let measured = match self.servers.target(entry.subject) {
             Some(target) => self.server_block(entry, &target, first_rate, stream),
             None => self.device_block(entry, stream),
         };
-        let stolen = CpuTimes::now().stolen_since(before);
-        let block = measured.map(|block| Block { pair, order, stolen, ..block })?;
+        let block = measured.map(|block| Block { pair, order, ..block })?;
         if workload.data == Data::Empty {
             self.servers.need(&[])?;
         }
@@ -206,7 +204,11 @@ impl Measure<'_> {
         let figures = self.servers.figures(server)?;
         let usage = self.servers.running(server)?.usage();
         let counts = self.stand.device.counts()?;
+        let shards = if server == Server::TwoShards { 2 } else { 1 };
+        let cores = self.stand.cores_in_use(shards);
+        let before = CpuTimes::now_of(&cores);
         let report = self.ask(server, load, target, &run)?;
+        let stolen = CpuTimes::now_of(&cores).stolen_since(before);
         let device = self.stand.device.counts()?.since(counts);
         let after = self.servers.running(server)?.usage();
         let daemon = match (self.servers.figures(server)?, figures) {
@@ -222,7 +224,7 @@ impl Measure<'_> {
             pair: 0,
             order: 0,
             busy_before,
-            stolen: 0.0,
+            stolen,
             attempts: 1,
             seconds: report.seconds,
             requests,
@@ -256,14 +258,17 @@ impl Measure<'_> {
         self.read_device(entry, self.times.warmup, stream(Part::Warmup))?;
         let busy_before = wait_until_quiet(self.cores);
         let counts = self.stand.device.counts()?;
+        let cores = self.stand.cores_in_use(1);
+        let before = CpuTimes::now_of(&cores);
         let figures = self.read_device(entry, self.times.seconds, stream(Part::Measured))?;
+        let stolen = CpuTimes::now_of(&cores).stolen_since(before);
         let device: device::Counts = self.stand.device.counts()?.since(counts);
         Ok(Block {
             entry: entry.name.to_owned(),
             pair: 0,
             order: 0,
             busy_before,
-            stolen: 0.0,
+            stolen,
             attempts: 1,
             seconds: figures.seconds,
             requests: figures.count,

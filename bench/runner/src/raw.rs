@@ -13,7 +13,7 @@ use crate::process::{Seat, output};
 /// Needles begin at whole units of so many bytes, and so do the spans.
 const ALIGN: u32 = 512;
 /// The file that fio's mix reads and writes: as long as it pleases, since nothing of it is cached.
-const SCRATCH_LEN: u64 = 1 << 30;
+pub const SCRATCH_LEN: u64 = 1 << 30;
 
 /// What is read: `block` bytes at a time of the part of a file that holds needles.
 #[derive(Clone, Debug)]

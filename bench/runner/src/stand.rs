@@ -34,8 +34,8 @@ pub struct Stand {
     pub work: PathBuf,
     /// The device that `dir` lies on.
     pub device: Device,
-    /// The server's core.
-    pub core: usize,
+    /// The server's core, and that of its second shard.
+    cores: [usize; 2],
     /// The first port.
     pub port: u16,
     /// Whether memory is limited at all.
@@ -54,7 +54,7 @@ impl Stand {
         programs: Programs,
         loadgen: Loadgen,
         (dir, work): (&Path, &Path),
-        (core, port): (usize, u16),
+        (cores, port): ([usize; 2], u16),
         limits_memory: bool,
     ) -> Result<Self, Error> {
         let make = |dir: &Path| fs::create_dir_all(dir).map_err(file("make", dir));
@@ -72,7 +72,7 @@ impl Stand {
             device: Device::of(&dir)?,
             dir,
             work,
-            core,
+            cores,
             port,
             limits_memory,
             limit: RefCell::new(None),
@@ -116,11 +116,20 @@ impl Stand {
     /// As [`Self::procs`].
     pub fn seat(&self, name: &'static str, shards: usize) -> Result<Seat, Error> {
         let cores = match shards {
-            1 => self.core.to_string(),
-            // The second shard shares its core with the client: what is compared there is processor time.
-            _ => format!("{},{}", self.core, self.loadgen.core),
+            1 => self.cores[0].to_string(),
+            // On two cores the second shard shares that of the client: what is compared is processor time.
+            _ => format!("{},{}", self.cores[0], self.cores[1]),
         };
         Ok(Seat { cores, procs: self.procs(name)? })
+    }
+
+    /// Cores that are in use while a server with so many shards is measured.
+    pub fn cores_in_use(&self, shards: usize) -> Vec<usize> {
+        let mut cores = vec![self.loadgen.core];
+        cores.extend(&self.cores[..shards.min(2)]);
+        cores.sort_unstable();
+        cores.dedup();
+        cores
     }
 
     /// The directory of a server's data.

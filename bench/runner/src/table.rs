@@ -26,6 +26,7 @@ const COLUMNS: &[Column] = &[
     ("p99 us", |block| Some(block.latency_us.p99)),
     ("p99.9 us", |block| Some(block.latency_us.p99_9)),
     ("CPU us/request", |block| block.cpu_us),
+    ("generator's CPU us/request", |block| block.client_cpu_us),
     ("device reads/request", Block::reads),
     ("device KiB read/request", |block| block.read_bytes().map(|bytes| bytes / 1024.0)),
     ("flushes/request", Block::flushes),
@@ -70,8 +71,12 @@ fn origin(record: &Record) -> String {
     let most = stolen.iter().copied().fold(0.0, f64::max);
     if most > 0.0 {
         let usual = shown(median(&stolen).unwrap_or(0.0));
-        write!(text, " The host took {usual} % of the processors' time (at most {}).", shown(most))
-            .expect("a string takes it");
+        write!(
+            text,
+            " The host took {usual} % of the time of their cores (at most {}).",
+            shown(most)
+        )
+        .expect("a string takes it");
     }
     let again = record.blocks.iter().filter(|block| block.attempts > 1).count();
     if again > 0 {
@@ -182,6 +187,8 @@ mod tests {
         let text = document(&[record]);
         assert!(text.contains("| hayloft | 300 | 2.458 | 90.0 | 200 | 300 |"), "{text}");
         assert!(text.contains("| 3.000 (3.000 to 3.000) |"), "{text}");
+        assert!(text.contains("| CPU us/request | generator's CPU us/request |"), "{text}");
+        assert!(text.contains("| 300 | 3333 | 5.000 |"), "{text}");
         assert!(text.contains("nginx: 0 io_uring_enter and 5.250 other system calls"), "{text}");
         assert!(!text.contains("flushes/request"), "a column without figures:\n{text}");
         assert!(text.contains("to try out, not to quote"), "{text}");
@@ -212,7 +219,7 @@ mod tests {
         let text = document(&[record("get-8k-1", vec![loud, block("nginx", 0, 5.0)])]);
         assert!(text.contains("Before 1 of 2 blocks the machine was not quiet"), "{text}");
         assert!(
-            text.contains("The host took 12.5 % of the processors' time (at most 25.0)"),
+            text.contains("The host took 12.5 % of the time of their cores (at most 25.0)"),
             "{text}"
         );
         assert!(text.contains("1 of 2 blocks were measured again"), "{text}");

@@ -118,6 +118,20 @@ pub struct Load {
     pub sizes: Option<&'static str>,
 }
 
+impl Load {
+    /// Share of PUTs, 0 to 1.
+    pub fn puts(&self) -> f64 {
+        let shares = self.mix.split(',').filter_map(|part| part.split_once('='));
+        let shares = shares.filter_map(|(kind, share)| Some((kind, share.parse::<f64>().ok()?)));
+        let (mut all, mut puts) = (0.0, 0.0);
+        for (kind, share) in shares {
+            all += share;
+            puts += if kind == "put" { share } else { 0.0 };
+        }
+        puts / all
+    }
+}
+
 const fn gets(connections: u32) -> Load {
     Load {
         connections,
@@ -500,6 +514,17 @@ mod tests {
             assert!(!of.is_empty(), "{data:?} is measured by nobody");
             assert!(of.is_sorted_by_key(|workload| workload.in_memory), "{data:?}");
         }
+    }
+
+    #[test]
+    fn the_share_of_puts_is_that_of_the_mix() {
+        let shares: Vec<f64> = WORKLOADS
+            .iter()
+            .flat_map(|workload| workload.entries)
+            .map(|entry| entry.load.puts())
+            .collect();
+        assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)), "{shares:?}");
+        assert_eq!((mixed("get=95,put=5").puts(), gets(1).puts()), (0.05, 0.0));
     }
 
     #[test]
