@@ -279,11 +279,7 @@ impl Connection {
             end: reply.end,
             payload: reply.payload,
         };
-        let fate = match reply.verdict {
-            Verdict::Done => Fate::Done,
-            Verdict::Rejected => Fate::Refused,
-            Verdict::Missing | Verdict::Unexpected => Fate::Unknown,
-        };
+        let fate = Fate::of(request.kind, reply.verdict, reply.status);
         if reply.wrong || reply.verdict == Verdict::Unexpected {
             let mut interval = self.worker.interval.borrow_mut();
             interval.wrong += u64::from(reply.wrong);

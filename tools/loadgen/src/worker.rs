@@ -1,6 +1,7 @@
 //! What the tasks of a thread share: where their work comes from, and where it is counted.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hayloft::buffer::Pool;
@@ -24,6 +25,13 @@ pub struct Job {
     pub intended: Option<u64>,
 }
 
+/// What waits for a connection, in an open loop.
+struct Line {
+    jobs: RefCell<VecDeque<Job>>,
+    /// True for each job that came, in their order; false tells a connection to end.
+    word: Queue<bool>,
+}
+
 /// What the tasks of a thread share.
 pub struct Worker {
     /// Their executor.
@@ -39,12 +47,9 @@ pub struct Worker {
     /// Whether requests come whether or not there were answers.
     pub is_open: bool,
     source: RefCell<Box<dyn Source>>,
-    /// In an open loop: what waits for a connection; nothing tells one to end.
-    queues: Vec<Queue<Option<Job>>>,
+    lines: Vec<Line>,
     waiting: Cell<usize>,
     stopped: Cell<bool>,
-    /// What still waits for a connection is not sent any more.
-    given_up: Cell<bool>,
     live: Cell<usize>,
     in_flight: Cell<u64>,
     kept: RefCell<Kept>,
@@ -61,8 +66,9 @@ impl Worker {
         is_open: bool,
         connections: usize,
     ) -> Self {
+        let line = |_| Line { jobs: RefCell::default(), word: Queue::new(handle) };
         Self {
-            queues: shared.endpoints.iter().map(|_| Queue::new(handle)).collect(),
+            lines: shared.endpoints.iter().map(line).collect(),
             shared: Arc::clone(shared),
             buffers: Buffers::new(pool, connections),
             interval: RefCell::new(Interval::new()),
@@ -71,7 +77,6 @@ impl Worker {
             source: RefCell::new(source),
             waiting: Cell::new(0),
             stopped: Cell::new(false),
-            given_up: Cell::new(false),
             live: Cell::new(connections),
             in_flight: Cell::new(0),
             kept: RefCell::new(Kept::new()),
@@ -79,8 +84,8 @@ impl Worker {
         }
     }
 
-    fn queue(&self, endpoint: usize) -> &Queue<Option<Job>> {
-        &self.queues[if self.shared.is_routed() { endpoint } else { 0 }]
+    fn line(&self, endpoint: usize) -> &Line {
+        &self.lines[if self.shared.is_routed() { endpoint } else { 0 }]
     }
 
     /// The next job of a connection that is free since `free`; nothing when it is to end.
@@ -88,11 +93,13 @@ impl Worker {
         if !self.is_open {
             return self.next_now(endpoint);
         }
-        let job = self.queue(endpoint).next().await?;
-        self.waiting.set(self.waiting.get() - 1);
-        if self.given_up.get() {
+        let line = self.line(endpoint);
+        if !line.word.next().await {
             return None;
         }
+        // There is none when it was given up.
+        let job = line.jobs.borrow_mut().pop_front()?;
+        self.waiting.set(self.waiting.get() - 1);
         if let Some(intended) = job.intended.filter(|intended| self.times.measures(*intended)) {
             let now = monotonic_ns();
             let mut kept = self.kept.borrow_mut();
@@ -122,16 +129,19 @@ impl Worker {
 
     /// Puts the next request, which is due at `due`, into its queue: whether there was one.
     pub fn arrive(&self, due: u64) -> bool {
-        let Some(request) = self.source.borrow_mut().next(None) else { return false };
+        let mut source = self.source.borrow_mut();
+        let Some(request) = source.next(None) else { return false };
         let mut kept = self.kept.borrow_mut();
         if self.times.measures(due) {
             kept.intended += 1;
         }
         if self.waiting.get() >= QUEUE_MAX {
+            source.settle(&request, Fate::Refused);
             return true;
         }
-        let endpoint = self.shared.endpoint_of(request.object.volume).unwrap_or(0);
-        let is_awaited = self.queues[endpoint].push(Some(Job { request, intended: Some(due) }));
+        let line = &self.lines[self.shared.endpoint_of(request.object.volume).unwrap_or(0)];
+        line.jobs.borrow_mut().push_back(Job { request, intended: Some(due) });
+        let is_awaited = line.word.push(true);
         self.waiting.set(self.waiting.get() + 1);
         if !is_awaited {
             kept.queue_max = kept.queue_max.max(self.waiting.get() as u64);
@@ -143,13 +153,20 @@ impl Worker {
     pub fn stop(&self, endpoints: &[usize]) {
         self.stopped.set(true);
         for endpoint in endpoints {
-            self.queue(*endpoint).push(None);
+            self.line(*endpoint).word.push(false);
         }
     }
 
     /// What waits is not sent any more.
     pub fn give_up(&self) {
-        self.given_up.set(true);
+        let mut source = self.source.borrow_mut();
+        for line in &self.lines {
+            for job in line.jobs.take() {
+                // Another load may do to its object what this one did not.
+                source.settle(&job.request, Fate::Refused);
+            }
+        }
+        self.waiting.set(0);
     }
 
     /// An operation was answered.

@@ -2,12 +2,15 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+/// A command that runs for longer does not end at all.
+const HANGS: Duration = Duration::from_secs(30);
 
 /// Serves every connection on a thread of its own: `answer` gets the number of the request.
 fn serve(answer: impl Fn(u64) -> Vec<u8> + Send + Sync + 'static) -> SocketAddr {
@@ -44,18 +47,39 @@ fn not_found() -> Vec<u8> {
     b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()
 }
 
-fn loadgen(address: SocketAddr, args: &[&str]) -> (Output, Value) {
+fn rejected() -> Vec<u8> {
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 5\r\n\r\nbusy\n"
+        .to_vec()
+}
+
+fn created() -> Vec<u8> {
+    b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n".to_vec()
+}
+
+/// Runs a command and takes its JSON. It must end.
+fn command(address: SocketAddr, name: &str, args: &[&str]) -> (Output, Value) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("result.json");
     let url = format!("http://{address}");
     let mut command = Command::new(env!("CARGO_BIN_EXE_hayloft-loadgen"));
-    command
-        .args(["run", "--url", &url, "--objects", "10", "--json", path.to_str().unwrap()])
-        .args(args);
-    let output = command.output().unwrap();
+    command.args([name, "--url", &url, "--json", path.to_str().unwrap()]).args(args);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (mut child, start) = (command.spawn().unwrap(), Instant::now());
+    while child.try_wait().unwrap().is_none() {
+        if start.elapsed() > HANGS {
+            child.kill().unwrap();
+            panic!("{name} {args:?} does not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().unwrap();
     let json =
         std::fs::read(&path).map_or(Value::Null, |text| serde_json::from_slice(&text).unwrap());
     (output, json)
+}
+
+fn loadgen(address: SocketAddr, args: &[&str]) -> (Output, Value) {
+    command(address, "run", &[&["--objects", "10"], args].concat())
 }
 
 #[test]
@@ -86,10 +110,7 @@ fn a_short_body_is_wrong_and_a_cut_one_an_error() {
 #[test]
 fn rejections_are_counted_apart_and_are_no_errors() {
     let address = serve(|number| match number % 4 {
-        0 => {
-            b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 5\r\n\r\nbusy\n"
-                .to_vec()
-        }
+        0 => rejected(),
         _ => not_found(),
     });
     let (output, json) =
@@ -148,6 +169,34 @@ fn a_server_that_does_not_answer_does_not_hang_the_command() {
 }
 
 #[test]
+fn overwriting_ends_when_nothing_can_be_written() {
+    let args = ["--objects", "64", "--sizes", "100", "--overwrite", "--mix", "put=1"];
+    let full = serve(|_| b"HTTP/1.1 507 Full\r\nContent-Length: 0\r\n\r\n".to_vec());
+    let (output, json) = command(full, "run", &[&args[..], &["--seconds", "0.5"]].concat());
+    assert_eq!(output.status.code(), Some(1), "507 is no right answer");
+    assert!(json["operations"]["put"]["count"].as_u64().unwrap() > 64, "{json}");
+    assert_eq!(
+        json["operations"]["get"]["count"], 0,
+        "what is full leaves no object taken: {json}"
+    );
+}
+
+#[test]
+fn objects_whose_writes_were_never_sent_are_written_at_the_next_rate() {
+    let slow = serve(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        created()
+    });
+    let args =
+        ["--objects", "64", "--sizes", "100", "--overwrite", "--mix", "put=1", "--seconds", "0.5"];
+    let rates = ["--rates", "1000,10", "--connections", "1", "--patience", "0.1"];
+    let (_, json) = command(slow, "run", &[&args[..], &rates].concat());
+    let [first, second] = [0, 1].map(|at| &json["sweep"][at]);
+    assert!(first["schedule"]["unsent"].as_u64().unwrap() > 64, "{first}");
+    assert!(second["operations"]["put"]["ok"].as_u64().unwrap() > 0, "{second}");
+}
+
+#[test]
 fn wrong_usage_says_what_to_do() {
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
     for (args, advice) in [
@@ -157,6 +206,7 @@ fn wrong_usage_says_what_to_do() {
         (&["--pipeline", "4", "--mix", "get=1,put=1"], "--pipeline 1"),
         (&["--pipeline", "4", "--rate", "5"], "leave --pipeline out"),
         (&["--overwrite", "--mix", "put=1", "--sizes", "10"], "at least 24 bytes"),
+        (&["--by-shard", "http://127.0.0.1:1", "--volumes", "1-11"], "more --objects"),
         (&["--target", "seaweedfs", "--by-shard", "http://127.0.0.1:1"], "only Hayloft has shards"),
         (&["--rate", "0"], "0.001"),
         (&["--sizes", "8K"], "8KiB"),
