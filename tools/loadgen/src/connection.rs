@@ -118,6 +118,11 @@ pub async fn serve(worker: Rc<Worker>, endpoint: usize, socket: Socket, depth: u
         tar: Vec::new(),
         worker,
     };
+    if !connection.worker.is_open {
+        // Answers from before the start would not be counted.
+        let start = connection.worker.times.start;
+        connection.worker.handle.sleep_until(start).await;
+    }
     while connection.take().await {
         match connection.exchange().await {
             Ok(reply) => connection.answered(reply).await,
