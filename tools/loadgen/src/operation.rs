@@ -97,6 +97,11 @@ pub trait Source {
     /// An operation has ended.
     fn settle(&mut self, _request: &Request, _fate: Fate) {}
 
+    /// Whether what was refused is asked again, since all must be done once. It is asked one at a time then.
+    fn insists(&self) -> bool {
+        false
+    }
+
     /// When the operation that [`Self::next`] gives next is due (nanoseconds since the start of the load), if
     /// the source has times of its own.
     fn due(&self) -> Option<u64> {

@@ -46,6 +46,8 @@ pub struct Worker {
     pub times: Times,
     /// Whether requests come whether or not there were answers.
     pub is_open: bool,
+    /// Whether what was refused is asked again.
+    pub insists: bool,
     source: RefCell<Box<dyn Source>>,
     lines: Vec<Line>,
     waiting: Cell<usize>,
@@ -74,6 +76,7 @@ impl Worker {
             interval: RefCell::new(Interval::new()),
             times,
             is_open,
+            insists: source.insists(),
             source: RefCell::new(source),
             waiting: Cell::new(0),
             stopped: Cell::new(false),
@@ -173,6 +176,11 @@ impl Worker {
     pub fn answered(&self, request: &Request, sample: &Sample, fate: Fate) {
         self.in_flight.set(self.in_flight.get() - 1);
         self.source.borrow_mut().settle(request, fate);
+        self.count(sample);
+    }
+
+    /// Counts an answer.
+    pub fn count(&self, sample: &Sample) {
         let in_time = self.times.measures(sample.end);
         let mut interval = self.interval.borrow_mut();
         interval.answers += 1;

@@ -197,6 +197,35 @@ fn objects_whose_writes_were_never_sent_are_written_at_the_next_rate() {
 }
 
 #[test]
+fn a_fill_asks_again_for_what_was_refused() {
+    let address = serve(|number| if number < 5 { rejected() } else { created() });
+    let args = ["--objects", "20", "--connections", "4", "--sizes", "100"];
+    let (output, json) = command(address, "fill", &args);
+    assert!(output.status.success(), "{json}");
+    let put = &json["operations"]["put"];
+    assert_eq!((&put["ok"], &put["rejected"]), (&Value::from(20), &Value::from(5)), "{json}");
+}
+
+#[test]
+fn a_fill_fails_when_refusals_do_not_end() {
+    let address = serve(|_| rejected());
+    let args = ["--sizes", "100", "--connections", "2", "--patience", "1.5"];
+    let (output, json) = command(address, "fill", &[&["--objects", "3"], &args[..]].concat());
+    assert_eq!(output.status.code(), Some(1), "{json}");
+    assert_eq!(json["errors"], 3, "{json}");
+    assert_eq!(json["operations"]["put"]["rejected"], 6, "each was tried twice: {json}");
+    let note = json["notes"][0].as_str().unwrap();
+    assert!(note.contains("refused") && note.contains("--patience"), "{note}");
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&trace, "0,get,500,a\n").unwrap();
+    let file = ["--file", trace.path().to_str().unwrap(), "--format", "csv", "--prefill"];
+    let (output, _) = command(address, "replay", &[&file[..], &["--patience", "0.1"]].concat());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("not every object could be stored first: put of object 0"), "{text}");
+}
+
+#[test]
 fn wrong_usage_says_what_to_do() {
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
     for (args, advice) in [

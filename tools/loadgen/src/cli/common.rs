@@ -162,7 +162,7 @@ pub struct GeneratorArgs {
     #[arg(long, value_name = "LIST")]
     pub cores: Option<List>,
     /// How long answers are waited for at the end; in an open loop what is still queued is sent for as
-    /// long before that
+    /// long before that. A fill (and --prefill) asks for so long again, once a second, for what is refused
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub patience: f64,
     /// Write the result as JSON
