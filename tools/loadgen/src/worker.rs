@@ -11,7 +11,7 @@ use hayloft::sys::monotonic_ns;
 use crate::buffers::Buffers;
 use crate::operation::{Fate, Request, Source};
 use crate::plan::{Shared, Times};
-use crate::schedule::Kept;
+use crate::schedule::{Kept, Unsent};
 use crate::stats::{Interval, Sample};
 
 /// Requests that may wait for a connection in one thread; more that are due are not sent.
@@ -55,6 +55,8 @@ pub struct Worker {
     live: Cell<usize>,
     in_flight: Cell<u64>,
     kept: RefCell<Kept>,
+    unsent: RefCell<Unsent>,
+    last_answer: Cell<u64>,
 }
 
 impl Worker {
@@ -83,6 +85,8 @@ impl Worker {
             live: Cell::new(connections),
             in_flight: Cell::new(0),
             kept: RefCell::new(Kept::new()),
+            unsent: RefCell::default(),
+            last_answer: Cell::new(0),
             handle: handle.clone(),
         }
     }
@@ -140,6 +144,7 @@ impl Worker {
         }
         if self.waiting.get() >= QUEUE_MAX {
             source.settle(&request, Fate::Refused);
+            self.unsent(&request, due);
             return true;
         }
         let line = &self.lines[self.shared.endpoint_of(request.object.volume).unwrap_or(0)];
@@ -167,9 +172,16 @@ impl Worker {
             for job in line.jobs.take() {
                 // Another load may do to its object what this one did not.
                 source.settle(&job.request, Fate::Refused);
+                self.unsent(&job.request, job.intended.unwrap_or(u64::MAX));
             }
         }
         self.waiting.set(0);
+    }
+
+    fn unsent(&self, request: &Request, due: u64) {
+        if self.times.measures(due) {
+            self.unsent.borrow_mut().add(request, due);
+        }
     }
 
     /// An operation was answered.
@@ -181,6 +193,7 @@ impl Worker {
 
     /// Counts an answer.
     pub fn count(&self, sample: &Sample) {
+        self.last_answer.set(sample.end);
         let in_time = self.times.measures(sample.end);
         let mut interval = self.interval.borrow_mut();
         interval.answers += 1;
@@ -216,6 +229,16 @@ impl Worker {
     /// Requests without an answer.
     pub fn in_flight(&self) -> u64 {
         self.in_flight.get()
+    }
+
+    /// When the last answer came, 0 if there was none (nanoseconds of the monotonic clock).
+    pub fn last_answer(&self) -> u64 {
+        self.last_answer.get()
+    }
+
+    /// What was never sent.
+    pub fn take_unsent(&self) -> Unsent {
+        self.unsent.take()
     }
 
     /// What was counted since it was asked last.

@@ -226,6 +226,46 @@ fn a_fill_fails_when_refusals_do_not_end() {
 }
 
 #[test]
+fn what_was_never_sent_is_late_and_not_within_the_objective() {
+    let slow = serve(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        not_found()
+    });
+    let [page, hgrm] = [0, 1].map(|_| tempfile::NamedTempFile::new().unwrap());
+    let args = ["--rate", "400", "--arrivals", "constant", "--connections", "1", "--missing", "1"];
+    let more = ["--seconds", "1", "--patience", "0.3", "--slo-us", "100000"];
+    let files = ["--html", page.path().to_str().unwrap(), "--hgrm", hgrm.path().to_str().unwrap()];
+    let (output, json) = loadgen(slow, &[&args[..], &more, &files].concat());
+    assert!(output.status.success(), "all that was answered was right: {json}");
+    let unsent = json["schedule"]["unsent"].as_u64().unwrap();
+    assert!(unsent > 300 && json["truncated"] == true, "{json}");
+    // About five were answered in 100 ms, of 400 that were due.
+    assert!(json["within_slo"].as_f64().unwrap() < 0.04, "{json}");
+    let read = |file: &tempfile::NamedTempFile| std::fs::read_to_string(file).unwrap();
+    assert!(read(&hgrm).contains("Total count    =          400"), "{}", read(&hgrm));
+    for text in [String::from_utf8(output.stdout).unwrap(), read(&page)] {
+        assert!(text.contains(&format!("TRUNCATED: {unsent} of 400")), "{text}");
+    }
+}
+
+#[test]
+fn a_replay_lasts_until_its_last_answer() {
+    let slow = serve(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n".to_vec()
+    });
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    let lines: Vec<String> = (0..100).map(|n| format!("{n},put,100,{n}")).collect();
+    std::fs::write(&trace, lines.join("\n")).unwrap();
+    let file = ["--file", trace.path().to_str().unwrap(), "--format", "csv", "--speed", "1e6"];
+    let (output, json) = command(slow, "replay", &[&file[..], &["--connections", "1"]].concat());
+    assert!(output.status.success(), "{json}");
+    let seconds = json["seconds"].as_f64().unwrap();
+    assert!((0.5..5.0).contains(&seconds), "{json}");
+    assert!(json["requests_per_second"].as_f64().unwrap() <= 200.0, "{json}");
+}
+
+#[test]
 fn wrong_usage_says_what_to_do() {
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
     for (args, advice) in [

@@ -78,7 +78,7 @@ pub struct RunArgs {
     /// while all of them are being written, GET instead
     #[arg(long)]
     overwrite: bool,
-    /// A latency that is good enough (us): print the share of answers within it
+    /// A latency that is good enough (us): print the share of requests answered within it
     #[arg(long, value_name = "US")]
     slo_us: Option<u64>,
     #[command(flatten)]
