@@ -27,7 +27,7 @@ use crate::target::{HEAD_MAX, Verdict};
 use crate::worker::{Job, Worker};
 
 /// How long the first connections may take.
-const CONNECT: Duration = Duration::from_secs(5);
+pub const CONNECT: Duration = Duration::from_secs(5);
 /// After a connection that could not be made anew, the next attempt waits (nanoseconds).
 const PAUSE: u64 = 100_000_000;
 /// How often a request is asked again after a connection broke before its answer began: a server may close

@@ -266,6 +266,29 @@ fn a_replay_lasts_until_its_last_answer() {
 }
 
 #[test]
+fn a_result_that_cannot_be_written_is_told_before_the_load_and_costs_no_table() {
+    let asked = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&asked);
+    let address = serve(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        not_found()
+    });
+    for option in ["--hgrm", "--html"] {
+        let args = ["--seconds", "0.2", "--missing", "1", option, "/nowhere/result"];
+        let (output, _) = loadgen(address, &args);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains("cannot create /nowhere/result"), "{text}");
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+    let full = ["--seconds", "0.2", "--missing", "1", "--hgrm", "/dev/full"];
+    let (output, json) = loadgen(address, &full);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("requests/s"));
+    assert!(json["requests"].as_u64().unwrap() > 0, "the other files are written: {json}");
+}
+
+#[test]
 fn wrong_usage_says_what_to_do() {
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
     for (args, advice) in [
