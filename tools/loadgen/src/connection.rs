@@ -27,12 +27,14 @@ use crate::target::{HEAD_MAX, Verdict};
 use crate::worker::{Job, Worker};
 
 /// How long the first connections may take.
-const CONNECT: Duration = Duration::from_secs(5);
+pub const CONNECT: Duration = Duration::from_secs(5);
 /// After a connection that could not be made anew, the next attempt waits (nanoseconds).
 const PAUSE: u64 = 100_000_000;
 /// How often a request is asked again after a connection broke before its answer began: a server may close
 /// what was idle.
 const ATTEMPTS: u8 = 2;
+/// What was refused is asked again after so long (nanoseconds), as Hayloft's `Retry-After` says.
+const AGAIN: u64 = 1_000_000_000;
 
 fn socket(endpoint: &Endpoint) -> io::Result<Socket> {
     let domain = Domain::for_address(endpoint.address);
@@ -84,6 +86,8 @@ struct Pending {
     request: Request,
     start: u64,
     attempts: u8,
+    /// Since when it is refused (nanoseconds of the monotonic clock).
+    refused: Option<u64>,
 }
 
 /// A connection.
@@ -118,6 +122,11 @@ pub async fn serve(worker: Rc<Worker>, endpoint: usize, socket: Socket, depth: u
         tar: Vec::new(),
         worker,
     };
+    if !connection.worker.is_open {
+        // Answers from before the start would not be counted.
+        let start = connection.worker.times.start;
+        connection.worker.handle.sleep_until(start).await;
+    }
     while connection.take().await {
         match connection.exchange().await {
             Ok(reply) => connection.answered(reply).await,
@@ -139,7 +148,7 @@ impl Connection {
             };
             let Some(Job { request, intended }) = job else { break };
             let start = intended.unwrap_or_else(monotonic_ns);
-            self.pending.push_back(Pending { request, start, attempts: 0 });
+            self.pending.push_back(Pending { request, start, attempts: 0, refused: None });
             self.unsent += 1;
         }
         !self.pending.is_empty()
@@ -268,7 +277,8 @@ impl Connection {
     }
 
     async fn answered(&mut self, reply: Reply) {
-        let Pending { request, start, .. } = self.pending.pop_front().expect("it was asked");
+        let Pending { request, start, refused, .. } =
+            self.pending.pop_front().expect("it was asked");
         self.is_proven = true;
         self.free = reply.end;
         let sample = Sample {
@@ -279,11 +289,20 @@ impl Connection {
             end: reply.end,
             payload: reply.payload,
         };
-        let fate = match reply.verdict {
-            Verdict::Done => Fate::Done,
-            Verdict::Rejected => Fate::Refused,
-            Verdict::Missing | Verdict::Unexpected => Fate::Unknown,
-        };
+        if reply.verdict == Verdict::Rejected && self.worker.insists {
+            let (since, patience) = (refused.unwrap_or(reply.end), self.worker.times.patience);
+            if reply.end - since + AGAIN <= patience {
+                self.worker.count(&sample);
+                return self.ask_again(request, since, &reply).await;
+            }
+            let mut interval = self.worker.interval.borrow_mut();
+            interval.errors += 1;
+            interval.note(|| {
+                let what = describe(&request, &reply);
+                format!("{what}; refused again and again, see the server's log or raise --patience")
+            });
+        }
+        let fate = Fate::of(request.kind, reply.verdict, reply.status);
         if reply.wrong || reply.verdict == Verdict::Unexpected {
             let mut interval = self.worker.interval.borrow_mut();
             interval.wrong += u64::from(reply.wrong);
@@ -295,6 +314,17 @@ impl Connection {
             self.close().await;
             self.unsent = self.pending.len();
         }
+    }
+
+    /// Asks for what is refused since `since` once more, after a while.
+    async fn ask_again(&mut self, request: Request, since: u64, reply: &Reply) {
+        if reply.closes {
+            self.close().await;
+        }
+        self.worker.handle.sleep_until(reply.end + AGAIN).await;
+        let (start, refused) = (monotonic_ns(), Some(since));
+        self.pending.push_front(Pending { request, start, attempts: 0, refused });
+        self.unsent = self.pending.len();
     }
 
     /// Makes a new connection for what was not answered, and gives the oldest request up if that is no use.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 
 use crate::object::Object;
+use crate::target::Verdict;
 
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,20 @@ pub enum Fate {
     Unknown,
 }
 
+impl Fate {
+    /// Of a request that was answered so.
+    #[must_use]
+    pub fn of(kind: Kind, verdict: Verdict, status: u16) -> Self {
+        match (verdict, kind, status) {
+            (Verdict::Done, ..) => Self::Done,
+            (Verdict::Rejected, ..) => Self::Refused,
+            // The request was at fault, or there is no room: nothing was stored.
+            (Verdict::Unexpected, Kind::Put, 400..500 | 507) => Self::Refused,
+            (Verdict::Missing | Verdict::Unexpected, ..) => Self::Unknown,
+        }
+    }
+}
+
 /// Where a thread's operations come from.
 pub trait Source {
     /// The next one, for a connection to `endpoint` or for any; nothing when there are no more.
@@ -81,6 +96,11 @@ pub trait Source {
 
     /// An operation has ended.
     fn settle(&mut self, _request: &Request, _fate: Fate) {}
+
+    /// Whether what was refused is asked again, since all must be done once. It is asked one at a time then.
+    fn insists(&self) -> bool {
+        false
+    }
 
     /// When the operation that [`Self::next`] gives next is due (nanoseconds since the start of the load), if
     /// the source has times of its own.
@@ -188,6 +208,23 @@ mod tests {
         assert_eq!(mix.at(1.0), Kind::Delete);
         assert!(mix.has(Kind::Put) && !mix.has(Kind::Range));
         assert_eq!(mix.to_string(), "get=90,put=7,delete=3");
+    }
+
+    #[test]
+    fn a_write_that_was_refused_was_not_done_and_an_error_tells_nothing() {
+        for (kind, verdict, status, fate) in [
+            (Kind::Put, Verdict::Done, 201, Fate::Done),
+            (Kind::Put, Verdict::Rejected, 503, Fate::Refused),
+            (Kind::Put, Verdict::Unexpected, 413, Fate::Refused),
+            (Kind::Put, Verdict::Unexpected, 507, Fate::Refused),
+            (Kind::Put, Verdict::Unexpected, 500, Fate::Unknown),
+            (Kind::Get, Verdict::Missing, 404, Fate::Unknown),
+            // It is gone, or never was there: it must not be deleted again.
+            (Kind::Delete, Verdict::Unexpected, 404, Fate::Unknown),
+            (Kind::Delete, Verdict::Rejected, 503, Fate::Refused),
+        ] {
+            assert_eq!(Fate::of(kind, verdict, status), fate, "{kind:?} {status}");
+        }
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub struct Ended {
     pub enters: u64,
     /// How an open loop kept its schedule.
     pub kept: Kept,
-    /// When its source had no more, or the time was over (nanoseconds of the monotonic clock).
+    /// When its last answer came or its last request was due (nanoseconds of the monotonic clock).
     pub finished: u64,
 }
 
@@ -274,10 +274,12 @@ impl Reactor {
         }
     }
 
-    fn end(mut self) {
+    fn end(self) {
         let now = monotonic_ns();
         let (begin, end) = (self.begin.unwrap_or((0, 0)), self.end.unwrap_or_else(|| self.usage()));
+        self.worker.give_up();
         let mut rest = self.worker.take_interval();
+        self.worker.take_unsent().record(now, &mut rest);
         let unanswered = self.worker.in_flight();
         rest.errors += unanswered;
         if unanswered > 0 {
@@ -292,7 +294,10 @@ impl Reactor {
             cpu: end.0.saturating_sub(begin.0),
             enters: end.1.saturating_sub(begin.1),
             kept: self.worker.take_kept(),
-            finished: self.finished.take().unwrap_or(now),
+            finished: match self.finished.unwrap_or(0).max(self.worker.last_answer()) {
+                0 => now,
+                finished => finished,
+            },
         };
         let _ = self.reports.send(Report::Ended(self.thread, Box::new(ended)));
     }

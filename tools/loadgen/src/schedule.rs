@@ -1,15 +1,20 @@
 //! When requests are meant to be sent in an open loop, and how well that was kept.
 
+use std::collections::BTreeMap;
+
 use clap::ValueEnum;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::operation::Request;
 use crate::random::Random;
-use crate::stats::histogram;
+use crate::stats::{Interval, histogram};
 
 /// The generator kept its schedule if 99 % of what it sent left no later than this after it could
 /// (nanoseconds).
 const LATE_MAX: u64 = 1_000_000;
+/// Nanoseconds.
+const MILLISECOND: u64 = 1_000_000;
 /// Distinguishes the draws of arrivals from others of the same seed.
 const PURPOSE: u64 = 0xA221;
 
@@ -70,6 +75,26 @@ impl Schedule {
     /// That one is taken care of.
     pub fn advance(&mut self) {
         self.next += self.gap();
+    }
+}
+
+/// Requests that were due and never sent. There can be very many: they are told apart by millisecond only.
+#[derive(Clone, Debug, Default)]
+pub struct Unsent(BTreeMap<(u64, usize, bool), u64>);
+
+impl Unsent {
+    /// One of them, that was due at `due` (nanoseconds).
+    pub fn add(&mut self, request: &Request, due: u64) {
+        let kind = (due.div_ceil(MILLISECOND), request.kind as usize, request.is_missing);
+        *self.0.entry(kind).or_default() += 1;
+    }
+
+    /// Counts all: at `end` (nanoseconds) they were still not sent.
+    pub fn record(&self, end: u64, interval: &mut Interval) {
+        for ((due, kind, is_missing), count) in &self.0 {
+            let waited = end.saturating_sub(due * MILLISECOND);
+            interval.record_unsent(*kind, *is_missing, waited, *count);
+        }
     }
 }
 

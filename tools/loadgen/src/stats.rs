@@ -57,12 +57,14 @@ pub struct Sample {
 pub struct Interval {
     /// Answers by kind of operation, in the order of [`Kind::ALL`].
     pub counts: [Counts; Kind::ALL.len()],
-    /// Latencies of what was done, in the same order (nanoseconds).
+    /// Latencies of what was done, and of what was never sent, in the same order (nanoseconds).
     pub done: [Histogram<u64>; Kind::ALL.len()],
     /// Of what was refused.
     pub rejected: Histogram<u64>,
-    /// Of what was not found, as it should be.
+    /// Of what was not found, as it should be, or never sent and not there.
     pub missing: Histogram<u64>,
+    /// Of all that were never sent, how long they had waited in the end.
+    pub unsent: Histogram<u64>,
     /// Answers by status.
     pub statuses: BTreeMap<u16, u64>,
     /// Answers with wrong bytes.
@@ -96,6 +98,7 @@ impl Interval {
             done: std::array::from_fn(|_| histogram()),
             rejected: histogram(),
             missing: histogram(),
+            unsent: histogram(),
             statuses: BTreeMap::new(),
             wrong: 0,
             errors: 0,
@@ -133,6 +136,14 @@ impl Interval {
         }
     }
 
+    /// Counts requests that were due and never sent, after they waited for so long (nanoseconds). Whoever
+    /// asked had no answer until then: to leave them out would make an overloaded server look quick.
+    pub fn record_unsent(&mut self, kind: usize, is_missing: bool, waited: u64, count: u64) {
+        let of_kind = if is_missing { &mut self.missing } else { &mut self.done[kind] };
+        of_kind.saturating_record_n(waited, count);
+        self.unsent.saturating_record_n(waited, count);
+    }
+
     /// Counts an answer that came inside the measured time.
     pub fn complete(&mut self, sample: &Sample) {
         self.completed += 1;
@@ -161,6 +172,7 @@ impl Interval {
         }
         self.rejected.add(&other.rejected).expect(same);
         self.missing.add(&other.missing).expect(same);
+        self.unsent.add(&other.unsent).expect(same);
         for (status, count) in &other.statuses {
             *self.statuses.entry(*status).or_default() += count;
         }
@@ -190,7 +202,8 @@ impl Interval {
         self.counts.iter().map(|counts| counts.rejected).sum()
     }
 
-    /// Latencies of everything that was answered as it should be, rejections left out (nanoseconds).
+    /// Latencies of everything that was answered as it should be, rejections left out, and of what was never
+    /// sent (nanoseconds).
     #[must_use]
     pub fn served(&self) -> Histogram<u64> {
         let mut all = self.missing.clone();
@@ -241,6 +254,20 @@ mod tests {
         let mut total = Interval::new();
         total.add(&interval);
         assert_eq!((total.completed, total.served), (4, 2));
+    }
+
+    #[test]
+    fn what_was_never_sent_is_slow_and_no_answer() {
+        let mut interval = Interval::new();
+        interval.record(&sample(Verdict::Done, 200, 50_000));
+        interval.record_unsent(Kind::Get as usize, false, 3_000_000, 2);
+        interval.record_unsent(Kind::Get as usize, true, 4_000_000, 1);
+        let mut total = Interval::new();
+        total.add(&interval);
+        assert_eq!((total.requests(), total.answers, total.unsent.len()), (1, 0, 3));
+        assert_eq!((total.done[Kind::Get as usize].len(), total.missing.len()), (3, 1));
+        let median = total.served().value_at_quantile(0.5);
+        assert!((3_000_000..3_010_000).contains(&median), "{median}");
     }
 
     #[test]

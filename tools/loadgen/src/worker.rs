@@ -1,6 +1,7 @@
 //! What the tasks of a thread share: where their work comes from, and where it is counted.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hayloft::buffer::Pool;
@@ -10,7 +11,7 @@ use hayloft::sys::monotonic_ns;
 use crate::buffers::Buffers;
 use crate::operation::{Fate, Request, Source};
 use crate::plan::{Shared, Times};
-use crate::schedule::Kept;
+use crate::schedule::{Kept, Unsent};
 use crate::stats::{Interval, Sample};
 
 /// Requests that may wait for a connection in one thread; more that are due are not sent.
@@ -22,6 +23,13 @@ pub struct Job {
     pub request: Request,
     /// When it is due in an open loop (nanoseconds of the monotonic clock).
     pub intended: Option<u64>,
+}
+
+/// What waits for a connection, in an open loop.
+struct Line {
+    jobs: RefCell<VecDeque<Job>>,
+    /// True for each job that came, in their order; false tells a connection to end.
+    word: Queue<bool>,
 }
 
 /// What the tasks of a thread share.
@@ -38,16 +46,17 @@ pub struct Worker {
     pub times: Times,
     /// Whether requests come whether or not there were answers.
     pub is_open: bool,
+    /// Whether what was refused is asked again.
+    pub insists: bool,
     source: RefCell<Box<dyn Source>>,
-    /// In an open loop: what waits for a connection; nothing tells one to end.
-    queues: Vec<Queue<Option<Job>>>,
+    lines: Vec<Line>,
     waiting: Cell<usize>,
     stopped: Cell<bool>,
-    /// What still waits for a connection is not sent any more.
-    given_up: Cell<bool>,
     live: Cell<usize>,
     in_flight: Cell<u64>,
     kept: RefCell<Kept>,
+    unsent: RefCell<Unsent>,
+    last_answer: Cell<u64>,
 }
 
 impl Worker {
@@ -61,26 +70,29 @@ impl Worker {
         is_open: bool,
         connections: usize,
     ) -> Self {
+        let line = |_| Line { jobs: RefCell::default(), word: Queue::new(handle) };
         Self {
-            queues: shared.endpoints.iter().map(|_| Queue::new(handle)).collect(),
+            lines: shared.endpoints.iter().map(line).collect(),
             shared: Arc::clone(shared),
             buffers: Buffers::new(pool, connections),
             interval: RefCell::new(Interval::new()),
             times,
             is_open,
+            insists: source.insists(),
             source: RefCell::new(source),
             waiting: Cell::new(0),
             stopped: Cell::new(false),
-            given_up: Cell::new(false),
             live: Cell::new(connections),
             in_flight: Cell::new(0),
             kept: RefCell::new(Kept::new()),
+            unsent: RefCell::default(),
+            last_answer: Cell::new(0),
             handle: handle.clone(),
         }
     }
 
-    fn queue(&self, endpoint: usize) -> &Queue<Option<Job>> {
-        &self.queues[if self.shared.is_routed() { endpoint } else { 0 }]
+    fn line(&self, endpoint: usize) -> &Line {
+        &self.lines[if self.shared.is_routed() { endpoint } else { 0 }]
     }
 
     /// The next job of a connection that is free since `free`; nothing when it is to end.
@@ -88,11 +100,13 @@ impl Worker {
         if !self.is_open {
             return self.next_now(endpoint);
         }
-        let job = self.queue(endpoint).next().await?;
-        self.waiting.set(self.waiting.get() - 1);
-        if self.given_up.get() {
+        let line = self.line(endpoint);
+        if !line.word.next().await {
             return None;
         }
+        // There is none when it was given up.
+        let job = line.jobs.borrow_mut().pop_front()?;
+        self.waiting.set(self.waiting.get() - 1);
         if let Some(intended) = job.intended.filter(|intended| self.times.measures(*intended)) {
             let now = monotonic_ns();
             let mut kept = self.kept.borrow_mut();
@@ -122,16 +136,20 @@ impl Worker {
 
     /// Puts the next request, which is due at `due`, into its queue: whether there was one.
     pub fn arrive(&self, due: u64) -> bool {
-        let Some(request) = self.source.borrow_mut().next(None) else { return false };
+        let mut source = self.source.borrow_mut();
+        let Some(request) = source.next(None) else { return false };
         let mut kept = self.kept.borrow_mut();
         if self.times.measures(due) {
             kept.intended += 1;
         }
         if self.waiting.get() >= QUEUE_MAX {
+            source.settle(&request, Fate::Refused);
+            self.unsent(&request, due);
             return true;
         }
-        let endpoint = self.shared.endpoint_of(request.object.volume).unwrap_or(0);
-        let is_awaited = self.queues[endpoint].push(Some(Job { request, intended: Some(due) }));
+        let line = &self.lines[self.shared.endpoint_of(request.object.volume).unwrap_or(0)];
+        line.jobs.borrow_mut().push_back(Job { request, intended: Some(due) });
+        let is_awaited = line.word.push(true);
         self.waiting.set(self.waiting.get() + 1);
         if !is_awaited {
             kept.queue_max = kept.queue_max.max(self.waiting.get() as u64);
@@ -143,19 +161,39 @@ impl Worker {
     pub fn stop(&self, endpoints: &[usize]) {
         self.stopped.set(true);
         for endpoint in endpoints {
-            self.queue(*endpoint).push(None);
+            self.line(*endpoint).word.push(false);
         }
     }
 
     /// What waits is not sent any more.
     pub fn give_up(&self) {
-        self.given_up.set(true);
+        let mut source = self.source.borrow_mut();
+        for line in &self.lines {
+            for job in line.jobs.take() {
+                // Another load may do to its object what this one did not.
+                source.settle(&job.request, Fate::Refused);
+                self.unsent(&job.request, job.intended.unwrap_or(u64::MAX));
+            }
+        }
+        self.waiting.set(0);
+    }
+
+    fn unsent(&self, request: &Request, due: u64) {
+        if self.times.measures(due) {
+            self.unsent.borrow_mut().add(request, due);
+        }
     }
 
     /// An operation was answered.
     pub fn answered(&self, request: &Request, sample: &Sample, fate: Fate) {
         self.in_flight.set(self.in_flight.get() - 1);
         self.source.borrow_mut().settle(request, fate);
+        self.count(sample);
+    }
+
+    /// Counts an answer.
+    pub fn count(&self, sample: &Sample) {
+        self.last_answer.set(sample.end);
         let in_time = self.times.measures(sample.end);
         let mut interval = self.interval.borrow_mut();
         interval.answers += 1;
@@ -191,6 +229,16 @@ impl Worker {
     /// Requests without an answer.
     pub fn in_flight(&self) -> u64 {
         self.in_flight.get()
+    }
+
+    /// When the last answer came, 0 if there was none (nanoseconds of the monotonic clock).
+    pub fn last_answer(&self) -> u64 {
+        self.last_answer.get()
+    }
+
+    /// What was never sent.
+    pub fn take_unsent(&self) -> Unsent {
+        self.unsent.take()
     }
 
     /// What was counted since it was asked last.

@@ -2,12 +2,15 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+/// A command that runs for longer does not end at all.
+const HANGS: Duration = Duration::from_secs(30);
 
 /// Serves every connection on a thread of its own: `answer` gets the number of the request.
 fn serve(answer: impl Fn(u64) -> Vec<u8> + Send + Sync + 'static) -> SocketAddr {
@@ -44,18 +47,39 @@ fn not_found() -> Vec<u8> {
     b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()
 }
 
-fn loadgen(address: SocketAddr, args: &[&str]) -> (Output, Value) {
+fn rejected() -> Vec<u8> {
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 5\r\n\r\nbusy\n"
+        .to_vec()
+}
+
+fn created() -> Vec<u8> {
+    b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n".to_vec()
+}
+
+/// Runs a command and takes its JSON. It must end.
+fn command(address: SocketAddr, name: &str, args: &[&str]) -> (Output, Value) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("result.json");
     let url = format!("http://{address}");
     let mut command = Command::new(env!("CARGO_BIN_EXE_hayloft-loadgen"));
-    command
-        .args(["run", "--url", &url, "--objects", "10", "--json", path.to_str().unwrap()])
-        .args(args);
-    let output = command.output().unwrap();
+    command.args([name, "--url", &url, "--json", path.to_str().unwrap()]).args(args);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (mut child, start) = (command.spawn().unwrap(), Instant::now());
+    while child.try_wait().unwrap().is_none() {
+        if start.elapsed() > HANGS {
+            child.kill().unwrap();
+            panic!("{name} {args:?} does not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().unwrap();
     let json =
         std::fs::read(&path).map_or(Value::Null, |text| serde_json::from_slice(&text).unwrap());
     (output, json)
+}
+
+fn loadgen(address: SocketAddr, args: &[&str]) -> (Output, Value) {
+    command(address, "run", &[&["--objects", "10"], args].concat())
 }
 
 #[test]
@@ -86,10 +110,7 @@ fn a_short_body_is_wrong_and_a_cut_one_an_error() {
 #[test]
 fn rejections_are_counted_apart_and_are_no_errors() {
     let address = serve(|number| match number % 4 {
-        0 => {
-            b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 5\r\n\r\nbusy\n"
-                .to_vec()
-        }
+        0 => rejected(),
         _ => not_found(),
     });
     let (output, json) =
@@ -148,6 +169,126 @@ fn a_server_that_does_not_answer_does_not_hang_the_command() {
 }
 
 #[test]
+fn overwriting_ends_when_nothing_can_be_written() {
+    let args = ["--objects", "64", "--sizes", "100", "--overwrite", "--mix", "put=1"];
+    let full = serve(|_| b"HTTP/1.1 507 Full\r\nContent-Length: 0\r\n\r\n".to_vec());
+    let (output, json) = command(full, "run", &[&args[..], &["--seconds", "0.5"]].concat());
+    assert_eq!(output.status.code(), Some(1), "507 is no right answer");
+    assert!(json["operations"]["put"]["count"].as_u64().unwrap() > 64, "{json}");
+    assert_eq!(
+        json["operations"]["get"]["count"], 0,
+        "what is full leaves no object taken: {json}"
+    );
+}
+
+#[test]
+fn objects_whose_writes_were_never_sent_are_written_at_the_next_rate() {
+    let slow = serve(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        created()
+    });
+    let args =
+        ["--objects", "64", "--sizes", "100", "--overwrite", "--mix", "put=1", "--seconds", "0.5"];
+    let rates = ["--rates", "1000,10", "--connections", "1", "--patience", "0.1"];
+    let (_, json) = command(slow, "run", &[&args[..], &rates].concat());
+    let [first, second] = [0, 1].map(|at| &json["sweep"][at]);
+    assert!(first["schedule"]["unsent"].as_u64().unwrap() > 64, "{first}");
+    assert!(second["operations"]["put"]["ok"].as_u64().unwrap() > 0, "{second}");
+}
+
+#[test]
+fn a_fill_asks_again_for_what_was_refused() {
+    let address = serve(|number| if number < 5 { rejected() } else { created() });
+    let args = ["--objects", "20", "--connections", "4", "--sizes", "100"];
+    let (output, json) = command(address, "fill", &args);
+    assert!(output.status.success(), "{json}");
+    let put = &json["operations"]["put"];
+    assert_eq!((&put["ok"], &put["rejected"]), (&Value::from(20), &Value::from(5)), "{json}");
+}
+
+#[test]
+fn a_fill_fails_when_refusals_do_not_end() {
+    let address = serve(|_| rejected());
+    let args = ["--sizes", "100", "--connections", "2", "--patience", "1.5"];
+    let (output, json) = command(address, "fill", &[&["--objects", "3"], &args[..]].concat());
+    assert_eq!(output.status.code(), Some(1), "{json}");
+    assert_eq!(json["errors"], 3, "{json}");
+    assert_eq!(json["operations"]["put"]["rejected"], 6, "each was tried twice: {json}");
+    let note = json["notes"][0].as_str().unwrap();
+    assert!(note.contains("refused") && note.contains("--patience"), "{note}");
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&trace, "0,get,500,a\n").unwrap();
+    let file = ["--file", trace.path().to_str().unwrap(), "--format", "csv", "--prefill"];
+    let (output, _) = command(address, "replay", &[&file[..], &["--patience", "0.1"]].concat());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("not every object could be stored first: put of object 0"), "{text}");
+}
+
+#[test]
+fn what_was_never_sent_is_late_and_not_within_the_objective() {
+    let slow = serve(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        not_found()
+    });
+    let [page, hgrm] = [0, 1].map(|_| tempfile::NamedTempFile::new().unwrap());
+    let args = ["--rate", "400", "--arrivals", "constant", "--connections", "1", "--missing", "1"];
+    let more = ["--seconds", "1", "--patience", "0.3", "--slo-us", "100000"];
+    let files = ["--html", page.path().to_str().unwrap(), "--hgrm", hgrm.path().to_str().unwrap()];
+    let (output, json) = loadgen(slow, &[&args[..], &more, &files].concat());
+    assert!(output.status.success(), "all that was answered was right: {json}");
+    let unsent = json["schedule"]["unsent"].as_u64().unwrap();
+    assert!(unsent > 300 && json["truncated"] == true, "{json}");
+    // About five were answered in 100 ms, of 400 that were due.
+    assert!(json["within_slo"].as_f64().unwrap() < 0.04, "{json}");
+    let read = |file: &tempfile::NamedTempFile| std::fs::read_to_string(file).unwrap();
+    assert!(read(&hgrm).contains("Total count    =          400"), "{}", read(&hgrm));
+    for text in [String::from_utf8(output.stdout).unwrap(), read(&page)] {
+        assert!(text.contains(&format!("TRUNCATED: {unsent} of 400")), "{text}");
+    }
+}
+
+#[test]
+fn a_replay_lasts_until_its_last_answer() {
+    let slow = serve(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n".to_vec()
+    });
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    let lines: Vec<String> = (0..100).map(|n| format!("{n},put,100,{n}")).collect();
+    std::fs::write(&trace, lines.join("\n")).unwrap();
+    let file = ["--file", trace.path().to_str().unwrap(), "--format", "csv", "--speed", "1e6"];
+    let (output, json) = command(slow, "replay", &[&file[..], &["--connections", "1"]].concat());
+    assert!(output.status.success(), "{json}");
+    let seconds = json["seconds"].as_f64().unwrap();
+    assert!((0.5..5.0).contains(&seconds), "{json}");
+    assert!(json["requests_per_second"].as_f64().unwrap() <= 200.0, "{json}");
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_told_before_the_load_and_costs_no_table() {
+    let asked = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&asked);
+    let address = serve(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        not_found()
+    });
+    for option in ["--hgrm", "--html"] {
+        let args = ["--seconds", "0.2", "--missing", "1", option, "/nowhere/result"];
+        let (output, _) = loadgen(address, &args);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains("cannot create /nowhere/result"), "{text}");
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+    let full = ["--seconds", "0.2", "--missing", "1", "--hgrm", "/dev/full"];
+    let (output, json) = loadgen(address, &full);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("requests/s"));
+    assert!(json["requests"].as_u64().unwrap() > 0, "the other files are written: {json}");
+}
+
+#[test]
 fn wrong_usage_says_what_to_do() {
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
     for (args, advice) in [
@@ -157,6 +298,7 @@ fn wrong_usage_says_what_to_do() {
         (&["--pipeline", "4", "--mix", "get=1,put=1"], "--pipeline 1"),
         (&["--pipeline", "4", "--rate", "5"], "leave --pipeline out"),
         (&["--overwrite", "--mix", "put=1", "--sizes", "10"], "at least 24 bytes"),
+        (&["--by-shard", "http://127.0.0.1:1", "--volumes", "1-11"], "more --objects"),
         (&["--target", "seaweedfs", "--by-shard", "http://127.0.0.1:1"], "only Hayloft has shards"),
         (&["--rate", "0"], "0.001"),
         (&["--sizes", "8K"], "8KiB"),

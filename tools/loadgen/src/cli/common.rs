@@ -1,7 +1,8 @@
 //! Options that commands share.
 
 use std::collections::BTreeMap;
-use std::net::ToSocketAddrs;
+use std::fs::File;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use clap::Args;
 use hayloft::client::ServerAddress;
 use serde::{Serialize, Serializer};
 
+use crate::connection::CONNECT;
 use crate::content::Content;
 use crate::error::Error;
 use crate::load;
@@ -88,7 +90,8 @@ pub struct TargetArgs {
     /// What is put under load
     #[arg(long, value_enum, default_value = "hayloft")]
     pub target: Target,
-    /// Where it listens; given several times, connections are spread over all
+    /// Where it listens; given several times, connections are spread over all. Of a host with several
+    /// addresses the first is taken at which somebody listens
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub url: Vec<String>,
     /// Volumes to spread objects over evenly, for instance 1,3-5
@@ -145,10 +148,30 @@ pub fn endpoint(url: &str) -> Result<Endpoint, Error> {
         url.parse().map_err(|error| Error::Usage(format!("--url: {error}")))?;
     let text = server.to_string();
     let host = text.trim_start_matches("http://").to_owned();
-    let found = host.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
-    let address = found
-        .ok_or_else(|| Error::Usage(format!("--url: there is no host {host}; see its name")))?;
-    Ok(Endpoint { address, host })
+    let found = host.to_socket_addrs().into_iter().flatten().collect::<Vec<_>>();
+    Ok(Endpoint { address: listening(&host, &found)?, host })
+}
+
+/// The address of a host that somebody listens at: `localhost` has two, and many servers listen at one.
+fn listening(host: &str, addresses: &[SocketAddr]) -> Result<SocketAddr, Error> {
+    match addresses {
+        [] => Err(Error::Usage(format!("--url: there is no host {host}; see its name"))),
+        // Whether somebody listens is seen when the load connects.
+        [address] => Ok(*address),
+        _ => {
+            let mut failures = Vec::new();
+            for address in addresses {
+                match TcpStream::connect_timeout(address, CONNECT) {
+                    Ok(_) => return Ok(*address),
+                    Err(error) => failures.push(format!("{address}: {error}")),
+                }
+            }
+            Err(Error::Failed(format!(
+                "cannot connect to {host} ({}); see whether it runs there (--url)",
+                failures.join(", ")
+            )))
+        }
+    }
 }
 
 /// How the generator runs, and what it writes.
@@ -162,7 +185,7 @@ pub struct GeneratorArgs {
     #[arg(long, value_name = "LIST")]
     pub cores: Option<List>,
     /// How long answers are waited for at the end; in an open loop what is still queued is sent for as
-    /// long before that
+    /// long before that. A fill (and --prefill) asks for so long again, once a second, for what is refused
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub patience: f64,
     /// Write the result as JSON
@@ -201,6 +224,9 @@ impl GeneratorArgs {
         shared: &Arc<Shared>,
         source: &(dyn Fn(usize) -> Box<dyn Source> + Sync),
     ) -> Result<Summary, Error> {
+        for path in [&self.json, &self.hgrm, &self.html] {
+            see_writable(path.as_deref())?;
+        }
         let path =
             self.hlog.as_ref().map(|path| part.map_or(path.clone(), |part| with_part(path, part)));
         let mut file = path.as_deref().map(LogFile::create).transpose()?;
@@ -228,10 +254,7 @@ impl GeneratorArgs {
     /// # Errors
     /// When a file cannot be written.
     pub fn deliver(&self, summary: &Summary) -> Result<bool, Error> {
-        let json = || serde_json::to_string_pretty(summary).expect("names and numbers") + "\n";
-        write(self.json.as_deref(), json)?;
-        write(self.hgrm.as_deref(), || hgrm::render(&summary.served))?;
-        write(self.html.as_deref(), || html::render(summary))?;
+        // The table first: it is there even if no file can be written.
         if !self.quiet {
             for load in &summary.sweep {
                 println!("{}", table::render(load));
@@ -240,8 +263,36 @@ impl GeneratorArgs {
                 print!("{}", table::render(summary));
             }
         }
+        let json = || serde_json::to_string_pretty(summary).expect("names and numbers") + "\n";
+        let written = [
+            write(self.json.as_deref(), json),
+            write(self.hgrm.as_deref(), || hgrm::render(&summary.served)),
+            write(self.html.as_deref(), || html::render(summary)),
+        ];
+        written.into_iter().collect::<Result<(), _>>()?;
         Ok(summary.is_clean())
     }
+}
+
+/// Sees whether a file can be written, if there is a path, before there is a result to be lost. What is there
+/// stays as it is.
+///
+/// # Errors
+/// When it cannot.
+pub fn see_writable(path: Option<&Path>) -> Result<(), Error> {
+    let Some(path) = path else { return Ok(()) };
+    if path.metadata().is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        // Whoever reads from a pipe would see its end.
+        return Ok(());
+    }
+    let is_new = path.symlink_metadata().is_err();
+    let opened = File::options().append(true).create(true).open(path);
+    opened.map_err(Error::file("create", path))?;
+    if is_new {
+        // A command that fails leaves no empty result.
+        std::fs::remove_file(path).map_err(Error::file("write", path))?;
+    }
+    Ok(())
 }
 
 /// Writes a file, if there is a path.
@@ -284,6 +335,37 @@ mod tests {
     fn the_parts_of_a_sweep_have_files_of_their_own() {
         for (path, expected) in [("a/b.hlog", "a/b-50.hlog"), ("b", "b-50")] {
             assert_eq!(with_part(Path::new(path), "50"), Path::new(expected));
+        }
+    }
+
+    #[test]
+    fn a_host_is_asked_at_all_its_addresses() {
+        let open = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = open.local_addr().unwrap();
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        assert_eq!(listening("h:1", &[closed, address]).unwrap(), address);
+        assert_eq!(listening("h:1", &[closed]).unwrap(), closed);
+        let error = listening("h:1", &[closed, closed]).unwrap_err();
+        assert!(
+            error.exit_code() == 1 && error.to_string().contains(&closed.to_string()),
+            "{error}"
+        );
+        assert_eq!(listening("h:1", &[]).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn to_see_whether_a_file_can_be_written_changes_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let [old, new] = ["old", "new"].map(|name| dir.path().join(name));
+        std::fs::write(&old, "result").unwrap();
+        for path in [Some(&*old), Some(&*new), Some(Path::new("/dev/null")), None] {
+            see_writable(path).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&old).unwrap(), "result");
+        assert!(!new.exists());
+        for path in [dir.path(), &dir.path().join("no/such")] {
+            let error = see_writable(Some(path)).unwrap_err().to_string();
+            assert!(error.contains("cannot create"), "{error}");
         }
     }
 

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::common::{TargetArgs, nanos, object_count, seconds, write};
+use super::common::{TargetArgs, nanos, object_count, seconds, see_writable, write};
 use crate::error::Error;
 use crate::flood::{self, Endured, Flood, Misbehaviour};
 use crate::load::make_room;
@@ -83,6 +83,7 @@ impl FloodArgs {
             );
             return Err(Error::Usage(advice));
         }
+        see_writable(self.json.as_deref())?;
         let shared = self.target.shared(self.sizes.sizes.clone())?;
         let connections = usize::try_from(self.connections).expect("32 bits");
         make_room(connections)?;

@@ -13,7 +13,8 @@ use clap::{Parser, Subcommand};
 use crate::error::Error;
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 every answer was as it should be; 1 some were not, or the load could not run; 2 wrong usage.";
+Exit codes: 0 every answer was as it should be; 1 some were not, or the load could not run; 2 wrong usage. A
+refusal (503, 429) is as it should be, unless an object could not be filled for it.";
 
 /// Fills, loads and torments Hayloft and its peers, verifies every byte, and measures without coordinated
 /// omission.

@@ -78,14 +78,15 @@ pub struct RunArgs {
     /// Length of ranges
     #[arg(long, value_name = "SIZE", default_value = "4KiB")]
     range_len: ByteSize,
-    /// PUT to objects that were filled, and expect what was written last, instead of new ones behind them
+    /// PUT to objects that were filled, and expect what was written last, instead of new ones behind them;
+    /// while all of them are being written, GET instead
     #[arg(long)]
     overwrite: bool,
     /// Decides which of the objects are asked for and when, but not what is in them: another one draws other
     /// requests [default: --seed]
     #[arg(long, value_name = "N")]
     stream_seed: Option<u64>,
-    /// A latency that is good enough (us): print the share of answers within it
+    /// A latency that is good enough (us): print the share of requests answered within it
     #[arg(long, value_name = "US")]
     slo_us: Option<u64>,
     #[command(flatten)]
@@ -142,6 +143,10 @@ impl RunArgs {
         }
         if self.by_shard.is_some() && target != Target::Hayloft {
             return usage("only Hayloft has shards; leave --by-shard out");
+        }
+        let volumes = self.target.volumes.0.len() as u64;
+        if self.by_shard.is_some() && self.objects.div_ceil(u64::from(self.target.alts)) < volumes {
+            return usage("--by-shard needs a photo in each volume; fill more --objects");
         }
         if mix.has(Kind::Range) && (self.range_len.bytes() == 0 || self.sizes.sizes.min() == 0) {
             return usage("nothing has no range; give --range-len and all --sizes at least 1 byte");

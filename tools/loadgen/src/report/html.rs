@@ -30,13 +30,20 @@ pub fn render(summary: &Summary) -> String {
         [by_percentile(summary), throughput(summary), over_time(summary), by_rate(summary)];
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\n\
-         <style>\n{STYLE}</style></head><body>\n<h1>{title}</h1>\n<pre>{}</pre>\n{}\
+         <style>\n{STYLE}</style></head><body>\n<h1>{title}</h1>\n{}<pre>{}</pre>\n{}\
          <h2>Options</h2>\n<pre>{}</pre>\n</body></html>\n",
+        warnings(summary),
         escape(&table::render(summary)),
         charts.concat(),
         escape(&options),
         title = escape(&title),
     )
+}
+
+/// Of a sweep the table is the last one's, and plots do not tell which of the others were truncated.
+fn warnings(summary: &Summary) -> String {
+    let warnings = summary.sweep.iter().filter_map(table::truncated);
+    warnings.map(|warning| format!("<p>{}</p>\n", escape(&warning))).collect()
 }
 
 /// Of a sweep a curve for each rate, else one for each kind of answer.

@@ -61,7 +61,7 @@ pub struct Operation {
     pub rejected: u64,
     /// Not found, as it should be.
     pub missing: u64,
-    /// Of those that were done; in `rejected` and `missing`, of those.
+    /// Of those that were done; in `rejected` and `missing`, of those. What was never sent is among them.
     pub latency_us: Latency,
 }
 
@@ -109,7 +109,7 @@ pub struct Schedule {
     pub intended: u64,
     /// Those that were sent.
     pub sent: u64,
-    /// Those that were not.
+    /// Those that were not: latencies have them with the time they had waited in the end.
     pub unsent: u64,
     /// How late the generator sent: from when a request was due and a connection free.
     pub late_us: Delay,
@@ -184,12 +184,15 @@ pub struct Summary {
     pub timeline: Vec<TimelineSecond>,
     /// Of an open loop.
     pub schedule: Option<Schedule>,
-    /// Share of answers within `--slo-us`, if given: rejections and errors count as beyond it.
+    /// Whether requests were never sent, so that latencies are longer than they say.
+    pub truncated: bool,
+    /// Share of requests answered within `--slo-us`, if given: rejections, errors and what was never sent
+    /// count as beyond it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub within_slo: Option<f64>,
     /// What the generator cost.
     pub generator: Generator,
-    /// Latencies of all answers that were as they should be, rejections left out.
+    /// Latencies of all answers that were as they should be, rejections left out, and of what was never sent.
     pub served_us: Latency,
     /// The same at each rate of `--rates`; what stands outside of it is the last one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -248,9 +251,11 @@ impl Summary {
             operations: operations(outcome),
             timeline: outcome.timeline.iter().map(timeline).collect(),
             schedule: schedule(plan, outcome),
+            truncated: !total.unsent.is_empty(),
             within_slo: title.slo_us.map(|slo| {
-                let within = served.count_between(0, slo.saturating_mul(1000));
-                within as f64 / (requests + total.errors).max(1) as f64
+                let within = |of: &Histogram<u64>| of.count_between(0, slo.saturating_mul(1000));
+                let all = requests + total.errors + total.unsent.len();
+                (within(&served) - within(&total.unsent)) as f64 / all.max(1) as f64
             }),
             generator: Generator {
                 threads: plan.threads,
@@ -306,7 +311,7 @@ fn operations(outcome: &Outcome) -> BTreeMap<&'static str, Operation> {
     let rejected = total.refused();
     let counts = Counts { count: rejected, rejected, ..Counts::default() };
     all.insert("rejected", operation(counts, &total.rejected));
-    let missing = total.missing.len();
+    let missing = total.counts.iter().map(|counts| counts.missing).sum();
     let counts = Counts { count: missing, missing, ..Counts::default() };
     all.insert("missing", operation(counts, &total.missing));
     all

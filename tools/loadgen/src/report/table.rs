@@ -15,6 +15,17 @@ pub fn render(summary: &Summary) -> String {
     out
 }
 
+/// A warning, if requests were never sent.
+#[must_use]
+pub fn truncated(summary: &Summary) -> Option<String> {
+    let schedule = summary.schedule.as_ref().filter(|_| summary.truncated)?;
+    Some(format!(
+        "TRUNCATED: {} of {} requests due at {:.0}/s were never sent and count as waiting until the end; \
+         latencies are longer than they say, use a lower rate or more --patience",
+        schedule.unsent, schedule.intended, schedule.rate
+    ))
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -75,6 +86,9 @@ fn write_to(out: &mut String, summary: &Summary) -> std::fmt::Result {
             schedule.queue_max,
             if schedule.kept { "kept" } else { "NOT KEPT, use more --threads or a lower rate" }
         )?;
+    }
+    if let Some(warning) = truncated(summary) {
+        writeln!(out, "{warning}")?;
     }
     if let Some(within) = summary.within_slo {
         writeln!(out, "within the objective: {:.3} %", within * 100.0)?;

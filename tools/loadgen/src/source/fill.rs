@@ -71,6 +71,11 @@ impl Source for Fill {
         let index = self.first + self.take();
         (index < self.end).then(|| Request::new(Kind::Put, self.shared.objects.get(index)))
     }
+
+    /// Who reads what was filled expects every object to be there.
+    fn insists(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A random stream of operations on a filled target: the same for every target, seed by seed and stream by
 //! stream.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use hayloft::sys::wall_ns;
@@ -14,6 +14,9 @@ use crate::source::versions::Versions;
 
 /// Distinguishes the draws of operations from others of the same seed.
 const PURPOSE: u64 = 0x0915;
+/// So often something is drawn anew that will not do, an object that is being written or one of another
+/// shard. There may be no other, and the thread that draws has answers to receive.
+const DRAWS: usize = 1000;
 
 /// What a run does.
 #[derive(Clone, Debug)]
@@ -41,8 +44,10 @@ pub struct Mixed {
     /// The next object to write, and the distance to the one after it: threads write different ones.
     fresh: u64,
     stride: u64,
-    /// Objects written by this thread, oldest first.
+    /// Objects written by this thread, oldest first, unless they may be deleted.
     written: VecDeque<u64>,
+    /// Those that may, by the endpoint of their volume.
+    deletable: BTreeMap<Option<usize>, VecDeque<u64>>,
     /// Where objects that are there are written, and not new ones.
     versions: Option<Arc<Versions>>,
 }
@@ -66,14 +71,15 @@ impl Mixed {
             fresh: habits.count + thread as u64,
             stride: threads as u64,
             written: VecDeque::new(),
+            deletable: BTreeMap::new(),
             versions: versions.cloned(),
         }
     }
 
-    fn draw(&mut self) -> Request {
+    fn draw(&mut self, endpoint: Option<usize>) -> Request {
         match self.habits.mix.at(self.random.fraction()) {
             Kind::Put => self.put(),
-            Kind::Delete => match self.written.pop_front() {
+            Kind::Delete => match self.deleted(endpoint) {
                 Some(index) => Request::new(Kind::Delete, self.shared.objects.get(index)),
                 // Nothing to delete yet: what is to be deleted must be written.
                 None => self.put(),
@@ -83,6 +89,21 @@ impl Mixed {
         }
     }
 
+    /// The oldest object that may be deleted, at `endpoint` or anywhere.
+    fn deleted(&mut self, endpoint: Option<usize>) -> Option<u64> {
+        let wanted = |there: Option<usize>| endpoint.is_none() || there == endpoint;
+        let lists = self.deletable.iter_mut().filter(|(there, _)| wanted(**there));
+        lists
+            .map(|(_, list)| list)
+            .min_by_key(|list| list.front().copied().unwrap_or(u64::MAX))?
+            .pop_front()
+    }
+
+    fn deletable(&mut self, request: &Request) -> &mut VecDeque<u64> {
+        let endpoint = self.shared.endpoint_of(request.object.volume);
+        self.deletable.entry(endpoint).or_default()
+    }
+
     fn get(&mut self) -> Request {
         let objects = &self.shared.objects;
         if self.habits.missing > 0.0 && self.random.fraction() < self.habits.missing {
@@ -90,15 +111,27 @@ impl Mixed {
             return Request { is_missing: true, ..Request::new(Kind::Get, object) };
         }
         let index = self.pick();
+        self.get_of(index)
+    }
+
+    fn get_of(&self, index: u64) -> Request {
         let version = self.versions.as_ref().map_or(0, |versions| versions.oldest(index));
         Request { version, ..Request::new(Kind::Get, self.shared.objects.get(index)) }
     }
 
+    /// What may be deleted is not read: the answer would depend on which came first.
     fn pick(&mut self) -> u64 {
-        // What may be deleted is not read: the answer would depend on which came first.
-        let none = VecDeque::new();
-        let deletes = self.habits.mix.has(Kind::Delete);
-        self.popularity.pick(&mut self.random, if deletes { &none } else { &self.written })
+        self.popularity.pick(&mut self.random, &self.written)
+    }
+
+    /// A read of a filled object of `endpoint`, whichever is next to one that is popular.
+    fn nearby(&mut self, endpoint: Option<usize>) -> Option<Request> {
+        let objects = &self.shared.objects;
+        let round = objects.volumes.len() as u64 * u64::from(objects.alts);
+        let (first, count) = (self.pick(), self.habits.count);
+        // The objects of one round are in all volumes, and the last round may be a part of one.
+        let mut found = (0..count.min(2 * round)).map(|step| self.get_of((first + step) % count));
+        found.find(|it| self.shared.endpoint_of(it.object.volume) == endpoint)
     }
 
     fn range(&mut self) -> Request {
@@ -115,24 +148,26 @@ impl Mixed {
             self.fresh += self.stride;
             return Request::new(Kind::Put, object);
         };
-        let mut index = self.random.below(self.habits.count);
-        while !versions.begin(index) {
-            index = self.random.below(self.habits.count);
-        }
+        let mut drawn = (0..DRAWS).map(|_| self.random.below(self.habits.count));
+        let Some(index) = drawn.find(|index| versions.begin(*index)) else {
+            // Many writes wait to be sent, or nobody knows what became of them.
+            return self.get();
+        };
         Request { version: wall_ns(), ..Request::new(Kind::Put, self.shared.objects.get(index)) }
     }
 }
 
 impl Source for Mixed {
     fn next(&mut self, endpoint: Option<usize>) -> Option<Request> {
-        loop {
-            let request = self.draw();
+        for _ in 0..DRAWS {
+            let request = self.draw(endpoint);
             let there = self.shared.endpoint_of(request.object.volume);
             if endpoint.is_none() || there == endpoint {
                 return Some(request);
             }
             self.settle(&request, Fate::Refused);
         }
+        self.nearby(endpoint)
     }
 
     fn settle(&mut self, request: &Request, fate: Fate) {
@@ -141,8 +176,13 @@ impl Source for Mixed {
                 versions.written(request.object.index, request.version);
             }
             (Kind::Put, Fate::Refused, Some(versions)) => versions.refused(request.object.index),
+            (Kind::Put, Fate::Done, None) if self.habits.mix.has(Kind::Delete) => {
+                self.deletable(request).push_back(request.object.index);
+            }
             (Kind::Put, Fate::Done, None) => self.written.push_back(request.object.index),
-            (Kind::Delete, Fate::Refused, _) => self.written.push_front(request.object.index),
+            (Kind::Delete, Fate::Refused, _) => {
+                self.deletable(request).push_front(request.object.index);
+            }
             _ => {}
         }
     }
@@ -256,6 +296,52 @@ mod tests {
         let mut mixed = Mixed::new(&shared, &habits("get=1,put=1", 0.5), None, 0, 1);
         for _ in 0..100 {
             assert_eq!(mixed.next(Some(1)).unwrap().object.volume, 2);
+        }
+    }
+
+    #[test]
+    fn while_every_object_is_being_written_they_are_read() {
+        let (shared, versions) = (shared(&[1], &[]), Arc::new(Versions::new(100)));
+        let mut mixed = Mixed::new(&shared, &habits("put=1", 0.0), Some(&versions), 0, 1);
+        for index in 0..100 {
+            assert!(versions.begin(index));
+        }
+        assert_eq!(mixed.next(None).unwrap().kind, Kind::Get);
+        versions.refused(7);
+        let written = (0..100).map(|_| mixed.next(None).unwrap()).find(|it| it.kind == Kind::Put);
+        assert_eq!(written.unwrap().object.index, 7);
+    }
+
+    #[test]
+    fn a_connection_deletes_what_its_shard_owns_and_waits_for_no_other() {
+        let shared = shared(&[1, 2], &[(1, 0), (2, 1)]);
+        let mut mixed = Mixed::new(&shared, &habits("delete=1", 0.0), None, 0, 1);
+        let put = mixed.next(Some(0)).unwrap();
+        assert_eq!((put.kind, put.object.volume), (Kind::Put, 1));
+        mixed.settle(&put, Fate::Done);
+        let other = mixed.next(Some(1)).unwrap();
+        assert_eq!((other.kind, other.object.volume), (Kind::Put, 2));
+        mixed.settle(&other, Fate::Done);
+        for (endpoint, written) in [(1, other), (0, put)] {
+            let delete = mixed.next(Some(endpoint)).unwrap();
+            assert_eq!((delete.kind, delete.object), (Kind::Delete, written.object));
+            mixed.settle(&delete, Fate::Refused);
+        }
+        // Whoever takes any gets the oldest.
+        assert_eq!(mixed.next(None).unwrap().object, put.object);
+    }
+
+    #[test]
+    fn a_shard_without_popular_objects_is_asked_for_others() {
+        let shared = shared(&[1, 2], &[(1, 0), (2, 1)]);
+        for (count, volume) in [(100, Some(2)), (1, None)] {
+            let habits =
+                Habits { count, popularity: PopularityArg::Zipf(20.0), ..habits("get=1", 0.0) };
+            let mut mixed = Mixed::new(&shared, &habits, None, 0, 1);
+            for endpoint in [0, 1] {
+                let found = mixed.next(Some(endpoint)).map(|request| request.object.volume);
+                assert_eq!(found, if endpoint == 0 { Some(1) } else { volume });
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ mod oracle_general;
 mod tencent_photo;
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::BufRead;
 use std::path::Path;
 
 use clap::ValueEnum;
@@ -19,6 +19,8 @@ pub use self::oracle_general::encode;
 
 /// Requests of the same time are spread over at most this long (nanoseconds): many traces tell only seconds.
 const SPREAD_MAX: u64 = 1_000_000_000;
+/// What is compressed with zstd begins so, as many published traces are.
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// The format of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -117,14 +119,16 @@ pub fn read(path: &Path, reading: &Reading<'_>) -> Result<Trace, Error> {
     gather(std::io::BufReader::new(file), reading).map_err(place)
 }
 
-fn gather(input: impl Read, reading: &Reading<'_>) -> Result<Trace, String> {
+fn gather(mut input: impl BufRead, reading: &Reading<'_>) -> Result<Trace, String> {
+    if input.fill_buf().map_err(|error| error.to_string())?.starts_with(&ZSTD) {
+        return Err("it is compressed; unpack it with zstd -d first".to_owned());
+    }
     let mut accesses: Box<dyn Iterator<Item = Result<Access, String>> + '_> = match reading.format {
         Format::OracleGeneral => Box::new(oracle_general::accesses(input)),
         Format::Csv => Box::new(csv::accesses(input, reading.columns, reading.time_unit)),
         Format::TencentPhoto => Box::new(tencent_photo::accesses(input)),
     };
     let (mut trace, mut numbers) = (Trace::default(), HashMap::new());
-    let mut first = None;
     while trace.entries.len() < reading.limit
         && let Some(access) = accesses.next()
     {
@@ -142,13 +146,16 @@ fn gather(input: impl Read, reading: &Reading<'_>) -> Result<Trace, String> {
         if object == next {
             trace.sizes.push(access.size.clamp(1, reading.size_max));
         }
-        let time = access.time.saturating_sub(*first.get_or_insert(access.time));
-        trace.entries.push(Entry { time, object, is_write: access.action == Action::Write });
-    }
-    if trace.entries.is_empty() {
-        return Err("no request is left; see --format, --sample and --limit".to_owned());
+        let is_write = access.action == Action::Write;
+        trace.entries.push(Entry { time: access.time, object, is_write });
     }
     trace.entries.sort_by_key(|entry| entry.time);
+    let Some(Entry { time: first, .. }) = trace.entries.first().copied() else {
+        return Err("no request is left; see --format, --sample and --limit".to_owned());
+    };
+    for entry in &mut trace.entries {
+        entry.time -= first;
+    }
     spread(&mut trace.entries);
     Ok(trace)
 }
@@ -210,6 +217,24 @@ mod tests {
         let trace = csv("1,r,1,a\n1,r,1,b\n1,r,1,c\n1,r,1,d\n3,r,1,a\n3,r,1,b\n", |_| ()).unwrap();
         let times: Vec<u64> = trace.entries.iter().map(|entry| entry.time / 1_000_000).collect();
         assert_eq!(times, [0, 250, 500, 750, 2000, 2500]);
+    }
+
+    #[test]
+    fn requests_out_of_order_keep_their_distances() {
+        let trace = csv("5,r,1,a\n3,r,1,b\n9,r,1,c\n", |_| ()).unwrap();
+        let seen: Vec<_> =
+            trace.entries.iter().map(|entry| (entry.time / 1_000_000_000, entry.object)).collect();
+        assert_eq!(seen, [(0, 1), (2, 0), (6, 2)]);
+    }
+
+    #[test]
+    fn what_is_compressed_is_no_trace() {
+        let columns = "time=1,op=2,size=3,id=4".parse().unwrap();
+        let bytes = [&[0x28, 0xb5, 0x2f, 0xfd][..], &[0; 44]].concat();
+        for format in [Format::OracleGeneral, Format::Csv, Format::TencentPhoto] {
+            let error = gather(&bytes[..], &reading(format, &columns)).unwrap_err();
+            assert!(error.contains("zstd -d"), "{error}");
+        }
     }
 
     #[test]

@@ -8,10 +8,15 @@ use super::{Access, Action};
 
 /// Length of a record (bytes).
 const RECORD_LEN: usize = 24;
+/// Traces are in the order of time, but those that were merged not to the second (seconds).
+const DISORDER_MAX: u32 = 86_400;
+/// No trace has as many requests; text taken for a number is far above. Some say by the largest number that
+/// there is no next request.
+const REQUESTS_MAX: i64 = 1 << 48;
 
 /// The requests of a trace.
 pub fn accesses(mut input: impl Read) -> impl Iterator<Item = Result<Access, String>> {
-    let mut number = 0_u64;
+    let (mut number, mut latest) = (0, 0);
     std::iter::from_fn(move || {
         let mut record = [0; RECORD_LEN];
         let mut filled = 0;
@@ -20,7 +25,8 @@ pub fn accesses(mut input: impl Read) -> impl Iterator<Item = Result<Access, Str
                 Ok(0) if filled == 0 => return None,
                 Ok(0) => {
                     return Some(Err(format!(
-                        "record {number} is cut off; the file is no oracleGeneral"
+                        "record {} is cut off; the file is no oracleGeneral",
+                        number + 1
                     )));
                 }
                 Ok(len) => filled += len,
@@ -28,21 +34,34 @@ pub fn accesses(mut input: impl Read) -> impl Iterator<Item = Result<Access, Str
             }
         }
         number += 1;
-        Some(Ok(decode(&record)))
+        Some(decode(&record, number, &mut latest))
     })
 }
 
-fn decode(record: &[u8; RECORD_LEN]) -> Access {
+/// Record `number`, from 1 on; `latest` is the latest time before it. The format has nothing to be known by,
+/// so a record must at least be possible.
+fn decode(record: &[u8; RECORD_LEN], number: i64, latest: &mut u32) -> Result<Access, String> {
     let field = |start: usize| &record[start..];
     let u32_at =
         |start| u32::from_le_bytes(*field(start).first_chunk().expect("inside the record"));
     let id = u64::from_le_bytes(*field(4).first_chunk().expect("inside the record"));
-    Access {
-        time: u64::from(u32_at(0)) * 1_000_000_000,
+    let next = i64::from_le_bytes(*field(16).first_chunk().expect("inside the record"));
+    let advice = "the file is damaged or no oracleGeneral; see --format";
+    // Whether a tool counts requests from 0 or from 1 on, the next one is not before this one.
+    if next != -1 && next != i64::MAX && !(number..REQUESTS_MAX).contains(&next) {
+        return Err(format!("record {number} has request {next} as its object's next; {advice}"));
+    }
+    let seconds = u32_at(0);
+    if seconds.saturating_add(DISORDER_MAX) < *latest {
+        return Err(format!("record {number} is more than a day before an earlier one; {advice}"));
+    }
+    *latest = seconds.max(*latest);
+    Ok(Access {
+        time: u64::from(seconds) * 1_000_000_000,
         id,
         size: u64::from(u32_at(12)),
         action: Action::Read,
-    }
+    })
 }
 
 /// A record: time in seconds, object, size in bytes, number of the object's next request.
@@ -75,6 +94,26 @@ mod tests {
         );
         assert_eq!(read.len(), 2);
         let cut = accesses(&bytes[..30]).nth(1).unwrap().unwrap_err();
-        assert!(cut.contains("record 1 is cut off"), "{cut}");
+        assert!(cut.contains("record 2 is cut off"), "{cut}");
+    }
+
+    #[test]
+    fn what_cannot_be_a_record_is_refused() {
+        let at = |seconds, next| encode(seconds, 7, 100, next);
+        let csv = b"time,op,size,id\n1700000000,get,8192,a\n1700000001,get,8192,b\n";
+        let late = u64::try_from(i64::MAX).unwrap();
+        for (bytes, words) in [
+            (&csv[..], "record 1"),
+            (&[at(1, Some(2)), at(2, Some(1))].concat(), "record 2"),
+            (&[at(1, None), [0xfe; RECORD_LEN]].concat(), "record 2"),
+            (&[at(200_000, None), at(100_000, None)].concat(), "record 2"),
+        ] {
+            let read: Vec<_> = accesses(bytes).collect();
+            let error = read.into_iter().find_map(Result::err).expect(words);
+            assert!(error.contains(words) && error.contains("no oracleGeneral"), "{error}");
+        }
+        // Merged traces are a little out of order, and some say so that there is no next request.
+        let fine = [at(200_000, Some(2)), at(199_000, Some(late)), at(199_000, None)].concat();
+        assert!(accesses(&fine[..]).all(|access| access.is_ok()));
     }
 }
