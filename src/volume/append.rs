@@ -10,7 +10,7 @@ use super::error::{IoError, Refusal};
 use super::format::{
     CommitRecord, Kind, NeedleHeader, Seal, TailHint, encode_data_needle, encode_tombstone,
 };
-use super::index::{IdHash, Location};
+use super::index::{IdHash, Location, PREFETCHED};
 use super::io::{VolumeFile, count};
 use super::recover::LogEnd;
 use crate::buffer::Buf;
@@ -500,8 +500,11 @@ async fn write_commit(volume: &Volume, needles: Vec<Pending>) -> Outcome {
     count(&stats.commits, 1);
     count(&stats.commit_needles, placed.len() as u64);
     count(&stats.commit_bytes, len);
-    for needle in &placed {
-        publish(volume, needle);
+    for needles in placed.chunks(PREFETCHED) {
+        let contents = volume.contents.borrow();
+        needles.iter().for_each(|needle| contents.index().prefetch(needle.hash));
+        drop(contents);
+        needles.iter().for_each(|needle| publish(volume, needle));
     }
     Ok(end.tail)
 }

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use super::contents::Contents;
 use super::format::{CommitRecord, Kept, Kind, NeedleHeader, Seal, TailHint};
-use super::index::{Hasher, IdHash, Index, Location};
+use super::index::{Hasher, IdHash, Index, Location, PREFETCHED};
 use super::io::VolumeFile;
 use super::scan::Memory;
 use super::scan::{Found, Scanner, Wanted};
@@ -330,8 +330,13 @@ impl Recovery<'_> {
             }
             None => self.report_missing(&staged),
         }
-        for found in staged.found {
-            self.take_over(found).await;
+        for needles in staged.found.chunks(PREFETCHED) {
+            for found in needles {
+                self.result.contents.index().prefetch(self.log.hasher.hash(found.id()));
+            }
+            for found in needles {
+                self.take_over(found).await;
+            }
         }
     }
 
@@ -357,12 +362,12 @@ impl Recovery<'_> {
         }
     }
 
-    async fn take_over(&mut self, found: Found) {
+    async fn take_over(&mut self, found: &Found) {
         let location = found.location();
         match found {
             Found::Whole(header, _) => {
                 self.end.version = self.end.version.max(header.version);
-                self.take_over_header(&header, location).await;
+                self.take_over_header(header, location).await;
             }
             Found::Damaged(footer) => {
                 self.result.damage.push(DamagedPlace { at: location, id: Some(footer.id) });
@@ -450,7 +455,7 @@ impl Recovery<'_> {
         let valid = self.valid_needles(&staged.found).await;
         if valid.len() == record.needles as usize {
             for found in valid {
-                self.take_over(found).await;
+                self.take_over(&found).await;
             }
         } else if valid.is_empty() {
             // Nobody was told of it, and nothing of it is of use: the log ends before it.
@@ -489,7 +494,7 @@ impl Recovery<'_> {
         let mut kept = Kept::none();
         for found in valid {
             if kept.keep(found.ordinal()) {
-                self.take_over(found).await;
+                self.take_over(&found).await;
             }
         }
         self.result.ending = Ending::Torn { kept: kept.count() };

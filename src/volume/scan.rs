@@ -12,6 +12,7 @@ use super::index::Location;
 use super::io::VolumeFile;
 use crate::buffer::Buf;
 use crate::limits::{BLOCK, NEEDLE_LEN_MAX, UNIT};
+use crate::types::NeedleId;
 
 /// Bytes read at once; a whole needle must fit.
 pub const WINDOW: u64 = (NEEDLE_LEN_MAX + (512 << 10)).next_multiple_of(BLOCK);
@@ -26,6 +27,14 @@ pub enum Found {
 }
 
 impl Found {
+    /// Whose it is.
+    pub fn id(&self) -> NeedleId {
+        match self {
+            Self::Whole(header, _) => header.id,
+            Self::Damaged(footer) => footer.id,
+        }
+    }
+
     /// Epoch of its commit.
     pub fn epoch(&self) -> u64 {
         match self {
