@@ -1,6 +1,7 @@
 //! What the index of a volume costs in memory and time, next to hashbrown. Prints tables in Markdown;
 //! `cargo xtask index-bench` records them.
 
+mod checkpoint;
 mod memory;
 mod time;
 
@@ -47,5 +48,6 @@ fn main() {
     let args = Args::parse();
     println!("A volume of 100 GiB. Times are those of one thread on one core.\n");
     time::table(args.entries);
+    checkpoint::table(args.entries);
     memory::table(args.entries);
 }

@@ -100,7 +100,7 @@ impl Plan {
         let filled = if data == Data::Empty { 0 } else { self.bytes_of(data) + objects * BESIDES };
         let volumes = data.volumes().split(',').count() as u64;
         let of_server = |server: &Server| match server {
-            Server::Hayloft | Server::TwoShards => {
+            Server::Hayloft | Server::Zeroed | Server::TwoShards => {
                 self.volume_size(data, objects, workloads) * volumes
             }
             Server::Nginx => filled,

@@ -159,6 +159,12 @@ const GOALS: &[Goal] = &[
         Bound::AtLeast(2.0),
         |r| rates(r, "seaweedfs"),
     ),
+    goal(
+        "durable 8 KiB PUT, `prealloc = \"zeroed\"`: rate / SeaweedFS without fsync",
+        "put-8k-32",
+        Bound::AtLeast(2.0),
+        |r| ratio(r, "hayloft zeroed", "seaweedfs", |block| Some(block.rate)),
+    ),
     goal("durable 8 KiB PUT: p99 (ms)", "put-8k-32", Bound::AtMost(20.0), |r| {
         r.of_entry("hayloft", |block| Some(p99(block, "put")? / 1e3))
     }),
@@ -192,6 +198,18 @@ const GOALS: &[Goal] = &[
     goal("2 shards, any port: server CPU / 1 shard", "shards", Bound::AtMost(1.25), |r| {
         ratio(r, "2, any port", "1 shard", |block| block.cpu_us)
     }),
+    goal(
+        "2 shards, own port, 64 connections each: server CPU / 1 shard",
+        "shards",
+        Bound::AtMost(1.05),
+        |r| ratio(r, "2, own port, 64 each", "1 shard", |block| block.cpu_us),
+    ),
+    goal(
+        "2 shards, any port, 64 connections each: server CPU / 1 shard",
+        "shards",
+        Bound::AtMost(1.25),
+        |r| ratio(r, "2, any port, 64 each", "1 shard", |block| block.cpu_us),
+    ),
     goal("8 KiB GET: server CPU / tokio-uring", "get-8k-64", Bound::AtMost(0.6), |r| {
         costs(r, "baseline")
     }),

@@ -86,7 +86,7 @@ struct Cli {
     /// Core of the load generator [default: the first other one, no hyperthread of the same core if possible]
     #[arg(long)]
     client_core: Option<usize>,
-    /// First of 14 ports of the loopback interface
+    /// First of 16 ports of the loopback interface
     #[arg(long, default_value_t = 31_000, value_parser = clap::value_parser!(u16).range(1024..=65_000))]
     port: u16,
     /// Measures although the page cache of the peers cannot be limited: they are read from memory then

@@ -79,9 +79,9 @@ fn bars(text: &mut String, workload: &Workload, record: &Record) -> Drawn {
 }
 
 fn is_ours(workload: &Workload, name: &str) -> bool {
-    use crate::workload::Subject::{AnyPort, Hayloft, OwnPort};
+    use crate::workload::Subject::{AnyPort, Hayloft, OwnPort, Zeroed};
     let entry = workload.entries.iter().find(|entry| entry.name == name);
-    entry.is_some_and(|entry| matches!(entry.subject, Hayloft | OwnPort | AnyPort))
+    entry.is_some_and(|entry| matches!(entry.subject, Hayloft | Zeroed | OwnPort | AnyPort))
 }
 
 /// The 99th percentile over what arrives.

@@ -26,7 +26,9 @@ pub enum Server {
     Baseline,
     /// With one shard.
     Hayloft,
-    /// With two.
+    /// With one, and volumes that were written with zeros when they were made.
+    Zeroed,
+    /// With two shards.
     TwoShards,
     /// With files.
     Nginx,
@@ -42,6 +44,7 @@ impl Server {
         match self {
             Self::Baseline => "baseline",
             Self::Hayloft => "hayloft",
+            Self::Zeroed => "hayloft-zeroed",
             Self::TwoShards => "hayloft-2",
             Self::Nginx => "nginx",
             Self::SeaweedFs => "seaweedfs",
@@ -54,6 +57,7 @@ impl Server {
         match subject {
             // The file that is read is the daemon's, and the daemon says how much of it.
             Subject::Hayloft | Subject::Ring | Subject::Fio => Some(Self::Hayloft),
+            Subject::Zeroed => Some(Self::Zeroed),
             Subject::OwnPort | Subject::AnyPort => Some(Self::TwoShards),
             Subject::Nginx => Some(Self::Nginx),
             Subject::SeaweedFs | Subject::SeaweedFsFsync => Some(Self::SeaweedFs),
@@ -130,6 +134,7 @@ impl<'a> Servers<'a> {
                 Server::Baseline => 7,
                 Server::Null => 8,
                 Server::TwoShards => 10,
+                Server::Zeroed => 14,
             }
     }
 
@@ -165,7 +170,7 @@ impl<'a> Servers<'a> {
         };
         let log = stand.log(server.name());
         Ok(Up::One(match server {
-            Server::Hayloft => self.daemon(server, 1)?,
+            Server::Hayloft | Server::Zeroed => self.daemon(server, 1)?,
             Server::TwoShards => self.daemon(server, 2)?,
             Server::Nginx => nginx::start(stand, &dir, port)?,
             Server::SeaweedFs => {
@@ -198,6 +203,11 @@ impl<'a> Servers<'a> {
             _ => command.args(["--shard-ports", &(port + 2).to_string()]),
         };
         command.args(["--volume-size", &format!("{}MiB", self.volume_size >> 20)]);
+        if server == Server::Zeroed {
+            let config = stand.work.join("zeroed.toml");
+            fs::write(&config, "prealloc = \"zeroed\"\n").map_err(file("write", &config))?;
+            command.arg("--config").arg(&config);
+        }
         let mut running = Running::start(server.name(), command, &stand.log(server.name()), port)?;
         let admin = client(port + 1);
         running.wait_for(|| {
@@ -243,7 +253,11 @@ impl<'a> Servers<'a> {
             Subject::Nginx => target.kind = "nginx",
             Subject::SeaweedFs | Subject::SeaweedFsFsync => target.kind = "seaweedfs",
             Subject::OwnPort => target.by_shard = Some(url(port + 1)),
-            Subject::Hayloft | Subject::AnyPort | Subject::Baseline | Subject::Null => {}
+            Subject::Hayloft
+            | Subject::Zeroed
+            | Subject::AnyPort
+            | Subject::Baseline
+            | Subject::Null => {}
         }
         Some(target)
     }
@@ -268,7 +282,7 @@ impl<'a> Servers<'a> {
     /// When it does not.
     pub fn figures(&self, server: Server) -> Result<Option<Figures>, Error> {
         match server {
-            Server::Hayloft | Server::TwoShards => {
+            Server::Hayloft | Server::Zeroed | Server::TwoShards => {
                 Figures::ask(&client(self.port(server) + 1)).map(Some)
             }
             _ => Ok(None),

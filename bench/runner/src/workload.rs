@@ -6,6 +6,7 @@
 use Data::{Empty, Large, Mixed, Needles4K, Needles8K, Needles64K, Shards};
 use Subject::{
     AnyPort, Baseline, Fio, FioMix, Hayloft, Nginx, Null, OwnPort, Ring, SeaweedFs, SeaweedFsFsync,
+    Zeroed,
 };
 
 /// What is filled, alike on every server.
@@ -66,6 +67,8 @@ impl Data {
 pub enum Subject {
     /// The daemon with one shard.
     Hayloft,
+    /// The daemon with one shard, whose volumes were written with zeros when they were made.
+    Zeroed,
     /// The daemon with two shards, asked at the port of the shard that owns the volume.
     OwnPort,
     /// The same, asked at the common port: half of the requests go to the wrong shard first.
@@ -441,20 +444,24 @@ pub const WORKLOADS: &[Workload] = &[
     ),
     workload(
         "shards",
-        "8 KiB GETs, 64 connections, one shard, and two that are asked at the right port or at any",
+        "8 KiB GETs, one shard with 64 connections, and two that are asked at the right port or at any, with \
+         as many together or each",
         Shards,
         &[
             entry("1 shard", Hayloft, gets(64)),
             entry("2, own port", OwnPort, gets(64)),
             entry("2, any port", AnyPort, gets(64)),
+            entry("2, own port, 64 each", OwnPort, gets(128)),
+            entry("2, any port, 64 each", AnyPort, gets(128)),
         ],
     ),
     workload(
         "put-8k-32",
-        "durable 8 KiB PUTs, 32 connections; SeaweedFS without and with fsync",
+        "durable 8 KiB PUTs, 32 connections, also to zeroed volumes; SeaweedFS without and with fsync",
         Empty,
         &[
             entry("hayloft", Hayloft, puts(32, "8KiB")),
+            entry("hayloft zeroed", Zeroed, puts(32, "8KiB")),
             entry("seaweedfs", SeaweedFs, puts(32, "8KiB")),
             entry("seaweedfs fsync", SeaweedFsFsync, puts(32, "8KiB")),
         ],

@@ -1,0 +1,112 @@
+//! How long it takes to put a checkpoint together and to take one apart, without the device; and the pieces
+//! of that work between which others go on.
+
+use hayloft::types::NeedleId;
+use hayloft::volume::format::{
+    PAYLOAD_AT, PIECE_MAX, PieceKind, SegmentRecord, encode_segment, open_piece, seal_piece,
+    segment_len,
+};
+use hayloft::volume::index::{Hasher, Index};
+use hdrhistogram::Histogram;
+
+use crate::time::{cpu_ns, row};
+use crate::{SEED, VOLUME, place};
+
+/// Of the volume file that it might be of.
+const INCARNATION: u64 = 7;
+
+/// Runs it and adds its CPU time (nanoseconds).
+fn timed<T>(times: &mut Histogram<u64>, work: impl FnOnce() -> T) -> T {
+    let began = cpu_ns();
+    let result = work();
+    *times += (cpu_ns() - began) as u64;
+    result
+}
+
+/// Prints the table.
+pub fn table(entries: u64) {
+    let hasher = Hasher::new(SEED);
+    let mut index = Index::for_volume(VOLUME);
+    for n in 0..entries {
+        index.insert(hasher.hash(NeedleId::new(n, 0)), place(n));
+    }
+    let times = || Histogram::<u64>::new(3).expect("three digits");
+    let [mut copy, mut seal, mut verify, mut restore] = [times(), times(), times(), times()];
+
+    let began = cpu_ns();
+    let pieces = saved(&index, &mut copy, &mut seal);
+    let saved = (cpu_ns() - began) / 1e9;
+    let began = cpu_ns();
+    let found = restored(&pieces, &mut verify, &mut restore);
+    let loaded = (cpu_ns() - began) / 1e9;
+    assert_eq!((found.len(), found.figures().slots), (index.len(), index.figures().slots));
+
+    let bytes: usize = pieces.iter().map(Vec::len).sum();
+    println!(
+        "\nA checkpoint of {} M needles has {:.1} MB in {} pieces, {:.2} bytes for each needle. Putting it \
+         together takes {saved:.2} s of CPU time, taking it apart {loaded:.2} s.\n",
+        entries / 1_000_000,
+        bytes as f64 / 1e6,
+        pieces.len(),
+        bytes as f64 / entries as f64,
+    );
+    println!(
+        "| work between which others go on | p50 | p99 | p99.9 | p99.99 | longest | how many |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    row("copy a segment", &copy, copy.len());
+    row("sum of a piece", &seal, seal.len());
+    row("verify a piece", &verify, verify.len());
+    row("restore a segment", &restore, restore.len());
+}
+
+/// The pieces of a checkpoint that hold the table, as the daemon writes them.
+fn saved(index: &Index, copy: &mut Histogram<u64>, seal: &mut Histogram<u64>) -> Vec<Vec<u8>> {
+    let (mut pieces, mut from) = (Vec::new(), 0);
+    // The daemon has one buffer for all; touching new ones is not what is measured.
+    let mut buf = vec![0; PIECE_MAX];
+    let (mut filled, mut count) = (0, 0);
+    loop {
+        let part = index.part(from);
+        let len = part.as_ref().map(|part| segment_len(part.buckets().len(), part.len));
+        if count > 0 && len.is_none_or(|len| PAYLOAD_AT + filled + len > PIECE_MAX) {
+            let number = pieces.len() as u64 + 1;
+            let kind = PieceKind::Segments;
+            let sealed =
+                timed(seal, || seal_piece(kind, number, count, filled, INCARNATION, &mut buf));
+            pieces.push(buf[..sealed.0].to_vec());
+            (filled, count) = (0, 0);
+        }
+        let Some(part) = part else { return pieces };
+        filled += timed(copy, || {
+            encode_segment(part.prefix, part.depth, part.buckets(), &mut buf[PAYLOAD_AT + filled..])
+        });
+        (from, count) = (part.next, count + 1);
+    }
+}
+
+/// The index that such pieces hold.
+fn restored(
+    pieces: &[Vec<u8>],
+    verify: &mut Histogram<u64>,
+    restore: &mut Histogram<u64>,
+) -> Index {
+    let mut index = Index::for_volume(VOLUME);
+    let mut from = 0;
+    for (number, bytes) in (1..).zip(pieces) {
+        let piece = timed(verify, || open_piece(bytes, number, INCARNATION, true));
+        let piece = piece.expect("as it was sealed");
+        let mut rest = piece.payload;
+        for _ in 0..piece.count {
+            from = timed(restore, || {
+                let (segment, behind) = SegmentRecord::decode(rest).expect("as it was encoded");
+                rest = behind;
+                let (prefix, depth) = (segment.prefix, segment.depth);
+                let restored = index.restore_part(from, prefix, depth, segment.buckets());
+                restored.expect("in order").0
+            });
+        }
+    }
+    assert!(index.restored(from), "nothing is missing");
+    index
+}
