@@ -62,6 +62,8 @@ pub struct ShardStatus {
     pub connections: u64,
     /// Operations submitted and not yet completed.
     pub ops_in_flight: u64,
+    /// Index candidates whose needle turned out to be another one.
+    pub false_candidates: u64,
     /// Bytes of its buffer region in use.
     pub buffer_bytes_used: u64,
     /// Bytes of its buffer region.
@@ -78,6 +80,7 @@ impl ShardStatus {
             silent_ms: shard.silence_ns(now_ns, started_ns) / 1_000_000,
             connections: shard.connections.get(),
             ops_in_flight: shard.ops_in_flight.get(),
+            false_candidates: shard.false_candidates.get(),
             buffer_bytes_used: shard.buffer_bytes_used.get(),
             buffer_bytes_total: shard.buffer_bytes_total.get(),
         }

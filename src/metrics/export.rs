@@ -81,9 +81,10 @@ impl Scrape<'_> {
             Source::DiskPath | Source::DiskState | Source::Disk(_) => {
                 self.encode_disks(row, &mut out)
             }
-            Source::Volume(_) | Source::VolumePlace | Source::VolumeState => {
-                self.encode_volumes(row, &mut out)
-            }
+            Source::Volume(_)
+            | Source::VolumeRatio(_)
+            | Source::VolumePlace
+            | Source::VolumeState => self.encode_volumes(row, &mut out),
             Source::Shard(_)
             | Source::ShardBy { .. }
             | Source::ShardHistogram { .. }
@@ -114,6 +115,9 @@ impl Scrape<'_> {
             match &row.source {
                 Source::Volume(get) => {
                     encode_value(out, row, &[("volume", id.as_str())], get(volume))?;
+                }
+                Source::VolumeRatio(get) => {
+                    out.encode_family(&[("volume", id.as_str())])?.encode_gauge(&get(volume))?;
                 }
                 Source::VolumeState => {
                     let now = volume.state.get().index();
@@ -273,6 +277,8 @@ mod tests {
         let v = m.volume(7).expect("registered");
         v.state.set(VolumeState::Poisoned);
         v.needles.set(9);
+        v.index_bytes.set(72);
+        v.index_slots.set(12);
         v.damaged_records.inc();
 
         let s = scrape(&m);
@@ -292,6 +298,8 @@ mod tests {
             ("hayloft_durable", "", 1.0),
             ("hayloft_build_info", "version=1.2.3", 1.0),
             ("hayloft_start_time_seconds", "", 1_700_000_000.0),
+            ("hayloft_volume_index_bytes_per_needle", "volume=7", 8.0),
+            ("hayloft_volume_index_load", "volume=7", 0.75),
             ("hayloft_disk_state", "disk=0,state=ok", 1.0),
             ("hayloft_disk_size_bytes", "disk=0", 4000.0),
             ("hayloft_disk_free_bytes", "disk=0", 0.0),

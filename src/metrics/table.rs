@@ -68,6 +68,8 @@ pub(super) enum Source {
     ShardSilence,
     /// One value for each volume.
     Volume(fn(&VolumeMetrics) -> u64),
+    /// One ratio for each volume.
+    VolumeRatio(fn(&VolumeMetrics) -> f64),
     /// Shard and disk of each volume, as labels.
     VolumePlace,
     /// The state of each volume: 1 for the state it is in, 0 for the others.
@@ -85,7 +87,7 @@ impl Source {
             Self::Disk(_) => vec!["disk"],
             Self::Shard(_) | Self::ShardSeconds(_) | Self::ShardSilence => vec!["shard"],
             Self::ShardBy { key, .. } | Self::ShardHistogram { key, .. } => vec!["shard", key],
-            Self::Volume(_) => vec!["volume"],
+            Self::Volume(_) | Self::VolumeRatio(_) => vec!["volume"],
             Self::VolumePlace => vec!["volume", "shard", "disk"],
             Self::VolumeState => vec!["volume", VolumeState::KEY],
         }
@@ -297,8 +299,13 @@ pub(super) static TABLE: &[Row] = &[
         "Extents of the volume file; many mean that the file system split it."),
     volume("volume_index", |v| v.index_bytes.get(),
         "Memory of the volume's index.").bytes(),
+    row("volume_index_bytes_per_needle", MetricType::Gauge,
+        Source::VolumeRatio(VolumeMetrics::index_bytes_per_needle),
+        "Memory of the volume's index for each needle; 0 when there are none."),
     volume("volume_index_slots", |v| v.index_slots.get(),
-        "Slots of the volume's index; its load is needles in them, by slots."),
+        "Slots of the volume's index."),
+    row("volume_index_load", MetricType::Gauge, Source::VolumeRatio(VolumeMetrics::index_load),
+        "What part of the slots of the volume's index is full, 0 to 1."),
     volume("volume_index_overflow_needles", |v| v.index_overflow.get(),
         "Needles that found no slot in the index, since too many have the same hash."),
     row("volume_index_steps", MetricType::Counter, Source::Volume(|v| v.index_steps.get()),
@@ -310,11 +317,11 @@ pub(super) static TABLE: &[Row] = &[
     volume("volume_open_milliseconds", |v| v.open_ms.get(),
         "How long opening the volume took, reading its log included."),
     volume("volume_open_read", |v| v.open_read_bytes.get(),
-        "Bytes of the log that opening the volume read.").bytes(),
+        "Bytes of the volume file that opening it read; what is read twice counts twice.").bytes(),
     volume("volume_checkpoint_tail", |v| v.checkpoint_tail_bytes.get(),
         "Offset up to which the volume's checkpoint saves reading the log; 0 without one.").bytes(),
     volume("volume_checkpoint_age", |v| v.checkpoint_age_bytes.get(),
-        "Bytes of log since the volume's checkpoint: what a start would read.").bytes(),
+        "Bytes of log since the volume's checkpoint: a start reads these, and more after a kill.").bytes(),
     volume("volume_checkpoint_milliseconds", |v| v.checkpoint_ms.get(),
         "How long the last checkpoint took; it is slowed down on purpose."),
     row("volume_checkpoints", MetricType::Counter, Source::Volume(|v| v.checkpoints.get()),

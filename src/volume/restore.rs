@@ -3,6 +3,7 @@
 
 use super::checkpoint::checkpoint_name;
 use super::contents::Contents;
+use super::error::IoError;
 use super::format::{
     CheckpointFooter, CheckpointHeader, LogPlace, Piece, PieceKind, SegmentRecord, Superblock,
     chain, decode_damage, decode_pairs, open_piece, piece_len,
@@ -31,12 +32,11 @@ pub enum Loaded {
 /// Reads the checkpoint of a volume file. That it cannot be used is no error.
 pub async fn load(handle: &Handle, dir: DirId, superblock: &Superblock, log: &Log<'_>) -> Loaded {
     let name = checkpoint_name(superblock.volume.0, superblock.generation);
-    let opened = handle.submit(Op::Open { dir, name, write: false }).await.result;
-    if opened == -i64::from(nix::libc::ENOENT) {
-        return Loaded::Absent;
-    }
-    let Ok(number) = u32::try_from(opened) else {
-        return Loaded::Useless(format!("it cannot be opened (error {})", -opened));
+    let opened = outcome(&handle.submit(Op::Open { dir, name, write: false }).await);
+    let number = match opened {
+        Ok(number) => u32::try_from(number).expect("a file number"),
+        Err(IoError::Errno(nix::libc::ENOENT)) => return Loaded::Absent,
+        Err(error) => return Loaded::Useless(format!("it cannot be opened: {error}")),
     };
     let id = FileId(number);
     let file = VolumeFile::new(handle, id);

@@ -86,8 +86,8 @@ struct Pending {
     request: Request,
     start: u64,
     attempts: u8,
-    /// Since when it is refused (nanoseconds of the monotonic clock).
-    refused: Option<u64>,
+    /// Since when it is refused, or its connections break (nanoseconds of the monotonic clock).
+    failing: Option<u64>,
 }
 
 /// A connection.
@@ -148,7 +148,7 @@ impl Connection {
             };
             let Some(Job { request, intended }) = job else { break };
             let start = intended.unwrap_or_else(monotonic_ns);
-            self.pending.push_back(Pending { request, start, attempts: 0, refused: None });
+            self.pending.push_back(Pending { request, start, attempts: 0, failing: None });
             self.unsent += 1;
         }
         !self.pending.is_empty()
@@ -277,7 +277,7 @@ impl Connection {
     }
 
     async fn answered(&mut self, reply: Reply) {
-        let Pending { request, start, refused, .. } =
+        let Pending { request, start, failing, .. } =
             self.pending.pop_front().expect("it was asked");
         self.is_proven = true;
         self.free = reply.end;
@@ -290,7 +290,7 @@ impl Connection {
             payload: reply.payload,
         };
         if reply.verdict == Verdict::Rejected && self.worker.insists {
-            let (since, patience) = (refused.unwrap_or(reply.end), self.worker.times.patience);
+            let (since, patience) = (failing.unwrap_or(reply.end), self.worker.times.patience);
             if reply.end - since + AGAIN <= patience {
                 self.worker.count(&sample);
                 return self.ask_again(request, since, &reply).await;
@@ -303,9 +303,9 @@ impl Connection {
             });
         }
         let fate = Fate::of(request.kind, reply.verdict, reply.status);
-        if reply.wrong || reply.verdict == Verdict::Unexpected {
+        if matches!(reply.verdict, Verdict::Wrong | Verdict::Unexpected) {
             let mut interval = self.worker.interval.borrow_mut();
-            interval.wrong += u64::from(reply.wrong);
+            interval.wrong += u64::from(reply.verdict == Verdict::Wrong);
             interval.errors += u64::from(reply.verdict == Verdict::Unexpected);
             interval.note(|| describe(&request, &reply));
         }
@@ -322,30 +322,48 @@ impl Connection {
             self.close().await;
         }
         self.worker.handle.sleep_until(reply.end + AGAIN).await;
-        let (start, refused) = (monotonic_ns(), Some(since));
-        self.pending.push_front(Pending { request, start, attempts: 0, refused });
+        let (start, failing) = (monotonic_ns(), Some(since));
+        self.pending.push_front(Pending { request, start, attempts: 0, failing });
         self.unsent = self.pending.len();
     }
 
     /// Makes a new connection for what was not answered, and gives the oldest request up if that is no use.
     async fn broken(&mut self, broken: Broken) {
-        let was_proven = self.is_proven;
+        let (was_proven, insists) = (self.is_proven, self.worker.insists);
+        let (now, patience) = (self.worker.handle.now(), self.worker.times.patience);
         self.close().await;
         self.unsent = self.pending.len();
         let oldest = self.pending.front_mut().expect("it was asked");
         oldest.attempts += 1;
+        let since = *oldest.failing.get_or_insert(now);
+        let is_cut_off = match broken {
+            Broken::Closed | Broken::Errno(_) => true,
+            Broken::Short => insists,
+            _ => false,
+        };
         // A second DELETE would not find what the first one deleted.
-        let again = matches!(broken, Broken::Closed | Broken::Errno(_))
-            && was_proven
+        let again = is_cut_off
             && oldest.request.kind != Kind::Delete
-            && oldest.attempts < ATTEMPTS;
-        if again {
-            return;
+            && match insists {
+                // A server that was restarted comes back.
+                true => now + PAUSE <= since + patience,
+                false => was_proven && oldest.attempts < ATTEMPTS,
+            };
+        if !again {
+            let Pending { request, .. } = self.pending.pop_front().expect("it is there");
+            self.unsent -= 1;
+            self.worker.unanswered(&request, || match broken {
+                Broken::Closed if !was_proven => {
+                    format!(
+                        "{}: nobody took the connection, or it was closed at once",
+                        name(&request)
+                    )
+                }
+                _ => format!("{}: {broken}", name(&request)),
+            });
         }
-        let Pending { request, .. } = self.pending.pop_front().expect("it is there");
-        self.unsent -= 1;
-        self.worker.unanswered(&request, || format!("{}: {broken}", name(&request)));
-        if let Broken::Errno(_) = broken {
+        // Where nobody answers, asking at once again would be all that is done.
+        if !was_proven {
             self.worker.handle.sleep_until(self.worker.handle.now() + PAUSE).await;
         }
         self.free = self.worker.handle.now();
@@ -368,7 +386,7 @@ fn name(request: &Request) -> String {
 
 fn describe(request: &Request, reply: &Reply) -> String {
     let what = name(request);
-    if reply.wrong {
+    if reply.verdict == Verdict::Wrong {
         return format!("{what}: {} bytes came, and they are not what was stored", reply.payload);
     }
     let text = String::from_utf8_lossy(&reply.excerpt);

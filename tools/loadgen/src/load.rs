@@ -28,9 +28,9 @@ pub struct Second {
     /// Bytes of objects in them.
     pub bytes: u64,
     /// Median latency of what was served (nanoseconds).
-    pub p50: u64,
+    pub p50: Option<u64>,
     /// The 99th percentile.
-    pub p99: u64,
+    pub p99: Option<u64>,
 }
 
 /// What came of a load.
@@ -101,12 +101,14 @@ impl Sum<'_> {
             (self.watch)(second, &interval);
             if second >= 0 {
                 let served = interval.served();
+                let at =
+                    |quantile| (!served.is_empty()).then(|| served.value_at_quantile(quantile));
                 self.timeline.push(Second {
                     second,
                     requests: interval.completed,
                     bytes: interval.payload,
-                    p50: served.value_at_quantile(0.5),
-                    p99: served.value_at_quantile(0.99),
+                    p50: at(0.5),
+                    p99: at(0.99),
                 });
             }
             self.total.add(&interval);

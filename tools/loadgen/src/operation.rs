@@ -84,7 +84,7 @@ impl Fate {
             (Verdict::Rejected, ..) => Self::Refused,
             // The request was at fault, or there is no room: nothing was stored.
             (Verdict::Unexpected, Kind::Put, 400..500 | 507) => Self::Refused,
-            (Verdict::Missing | Verdict::Unexpected, ..) => Self::Unknown,
+            (Verdict::Wrong | Verdict::Missing | Verdict::Unexpected, ..) => Self::Unknown,
         }
     }
 }

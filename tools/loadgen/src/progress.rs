@@ -5,7 +5,10 @@ use crate::stats::Interval;
 /// Prints the line of a second (negative while warming up).
 pub fn line(second: i64, interval: &Interval) {
     let served = interval.served();
-    let micros = |quantile| served.value_at_quantile(quantile) / 1000;
+    let micros = |quantile| match served.is_empty() {
+        true => "-".to_owned(),
+        false => (served.value_at_quantile(quantile) / 1000).to_string(),
+    };
     if second < 0 {
         eprintln!("{second:>5} s  warming up, {} errors", interval.errors);
         return;

@@ -50,8 +50,6 @@ pub struct Reply {
     pub status: u16,
     /// What that means.
     pub verdict: Verdict,
-    /// Whether its body is not what it must be.
-    pub wrong: bool,
     /// Whether the connection ends with it.
     pub closes: bool,
     /// Bytes of the object that came or went.
@@ -183,8 +181,9 @@ impl Receiver {
             _ if is_object => head.body,
             _ => 0,
         };
+        let verdict = if body.wrong { Verdict::Wrong } else { verdict };
         let Head { status, closes, .. } = head;
-        Ok(Reply { status, verdict, wrong: body.wrong, closes, payload, end, excerpt })
+        Ok(Reply { status, verdict, closes, payload, end, excerpt })
     }
 
     async fn head(

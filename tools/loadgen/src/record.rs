@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use hayloft::access_trace::{HEADER_LEN, Header, Method, RECORD_LEN, Record};
@@ -48,18 +49,38 @@ fn read(path: &Path, records: &mut Vec<Record>) -> Result<(), Error> {
     }
 }
 
+/// Whether both are the same file, by whatever names.
+fn is_same(one: &Path, other: &Path) -> bool {
+    match (one.metadata(), other.metadata()) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => false,
+    }
+}
+
 /// Converts access traces, of several shards for instance, to one in the format oracleGeneral: reads that
 /// found their object, by time.
 ///
 /// # Errors
-/// When a file cannot be read or written, or is no access trace.
+/// When a file cannot be read or written, is no access trace, or is also where the result would go; and when
+/// no request is a read that found its object.
 pub fn convert(from: &[PathBuf], to: &Path) -> Result<Converted, Error> {
     let mut records = Vec::new();
     for path in from {
+        if is_same(path, to) {
+            return Err(Error::Usage(format!(
+                "--to {} would replace the trace that --from reads; name another file",
+                to.display()
+            )));
+        }
         read(path, &mut records)?;
     }
     let all = records.len() as u64;
     records.retain(|record| record.method == Method::Get && FOUND.contains(&record.status));
+    if records.is_empty() {
+        return Err(Error::Failed(format!(
+            "none of {all} requests is a read that found its object: there is nothing to replay"
+        )));
+    }
     records.sort_by_key(|record| record.time);
     let mut next_of = HashMap::new();
     let mut nexts = vec![None; records.len()];
@@ -126,6 +147,22 @@ mod tests {
         let expected =
             [encode(0, 1, 100, Some(3)), encode(1, 2, 200, None), encode(3, 1, 100, None)];
         assert_eq!(std::fs::read(&to).unwrap(), expected.concat());
+    }
+
+    #[test]
+    fn a_trace_is_not_replaced_by_what_comes_of_it_nor_by_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let [trace, link, none] = ["trace", "link", "none"].map(|name| dir.path().join(name));
+        write(&trace, &[record(10, 1, Method::Get, 200)], 0);
+        std::os::unix::fs::symlink(&trace, &link).unwrap();
+        let before = std::fs::read(&trace).unwrap();
+        let refused = convert(std::slice::from_ref(&trace), &link).unwrap_err().to_string();
+        assert!(refused.contains("would replace the trace"), "{refused}");
+        assert_eq!(std::fs::read(&trace).unwrap(), before);
+        write(&trace, &[record(10, 1, Method::Put, 201)], 0);
+        let nothing = convert(std::slice::from_ref(&trace), &none).unwrap_err().to_string();
+        assert!(nothing.contains("none of 1 requests"), "{nothing}");
+        assert!(!none.exists());
     }
 
     #[test]

@@ -71,6 +71,8 @@ pub struct Interval {
     pub wrong: u64,
     /// Answers that should not be, and requests without one.
     pub errors: u64,
+    /// Requests without an answer.
+    pub unanswered: u64,
     /// Answers, whenever they came.
     pub answers: u64,
     /// Answers that came inside the measured time, whenever they were meant to be asked.
@@ -102,6 +104,7 @@ impl Interval {
             statuses: BTreeMap::new(),
             wrong: 0,
             errors: 0,
+            unanswered: 0,
             answers: 0,
             completed: 0,
             served: 0,
@@ -132,7 +135,7 @@ impl Interval {
                 counts.rejected += 1;
                 self.rejected.saturating_record(latency);
             }
-            Verdict::Unexpected => {}
+            Verdict::Wrong | Verdict::Unexpected => {}
         }
     }
 
@@ -177,6 +180,7 @@ impl Interval {
             *self.statuses.entry(*status).or_default() += count;
         }
         self.wrong += other.wrong;
+        self.unanswered += other.unanswered;
         self.errors += other.errors;
         self.answers += other.answers;
         self.completed += other.completed;

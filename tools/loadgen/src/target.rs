@@ -31,6 +31,8 @@ pub enum Target {
 pub enum Verdict {
     /// It was done.
     Done,
+    /// The status says so, and the bytes are not what they must be.
+    Wrong,
     /// Not found, as it should be.
     Missing,
     /// Too much to do: 503, or 429 of SeaweedFS.

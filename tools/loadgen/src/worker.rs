@@ -213,6 +213,7 @@ impl Worker {
         self.source.borrow_mut().settle(request, Fate::Unknown);
         let mut interval = self.interval.borrow_mut();
         interval.errors += 1;
+        interval.unanswered += 1;
         interval.note(why);
     }
 

@@ -43,6 +43,31 @@ fn talk(mut stream: TcpStream, answer: &dyn Fn(u64) -> Vec<u8>, number: &AtomicU
     }
 }
 
+/// Answers all but the last of so many requests, one connection at a time; then nobody is there for a while,
+/// or for good.
+fn serve_with_a_gap(answer: fn() -> Vec<u8>, first: u64, gap: Option<Duration>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let number = AtomicU64::new(0);
+        let some = |number| match number + 1 < first {
+            true => answer(),
+            // Cut off in the middle of an answer; `talk` closes.
+            false => b"HTTP/1.1 200 OK\r\nX: close".to_vec(),
+        };
+        while number.load(Ordering::Relaxed) < first {
+            talk(listener.accept().unwrap().0, &some, &number);
+        }
+        drop(listener);
+        let Some(gap) = gap else { return };
+        std::thread::sleep(gap);
+        for stream in TcpListener::bind(address).unwrap().incoming().flatten() {
+            std::thread::spawn(move || talk(stream, &|_| answer(), &AtomicU64::new(0)));
+        }
+    });
+    address
+}
+
 fn not_found() -> Vec<u8> {
     b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()
 }
@@ -91,7 +116,68 @@ fn wrong_bytes_are_noticed() {
         let (output, json) = loadgen(address, &["--seconds", "0.2", "--verify", verify]);
         assert_eq!(output.status.code(), Some(i32::from(is_wrong)), "{verify}");
         assert_eq!(json["wrong"].as_u64().unwrap() > 0, is_wrong, "{verify}");
+        let get = &json["operations"]["get"];
+        assert!(get["count"].as_u64().unwrap() > 0, "{json}");
+        let (ok, good) = (&get["ok"], json["served_per_second"].as_f64().unwrap());
+        assert_eq!(
+            (ok == 0, good == 0.0),
+            (is_wrong, is_wrong),
+            "what is wrong is no good: {json}"
+        );
     }
+}
+
+#[test]
+fn a_server_that_is_gone_is_asked_now_and_then() {
+    let address = serve_with_a_gap(not_found, 6, None);
+    let args = ["--seconds", "2", "--missing", "1"];
+    let (output, json) =
+        loadgen(address, &[&args[..], &["--connections", "1", "--slo-us", "1000000"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let [errors, anew] = [&json["errors"], &json["generator"]["reconnects"]];
+    assert!((5..=30).contains(&errors.as_u64().unwrap()), "{json}");
+    assert!((5..=30).contains(&anew.as_u64().unwrap()), "{json}");
+    let second = &json["timeline"][1];
+    assert_eq!((&second["requests"], &second["p50_us"]), (&Value::from(0), &Value::Null), "{json}");
+    let within = json["within_slo"].as_f64().unwrap();
+    assert!((within - 5.0 / (5.0 + errors.as_f64().unwrap())).abs() < 1e-9, "{json}");
+    assert!(String::from_utf8(output.stderr).unwrap().contains("p50      - us"));
+}
+
+#[test]
+fn a_fill_goes_on_when_the_server_is_back() {
+    let address = serve_with_a_gap(created, 6, Some(Duration::from_millis(700)));
+    let args = ["--objects", "20", "--connections", "1", "--sizes", "100"];
+    let (output, json) = command(address, "fill", &args);
+    assert!(output.status.success(), "{json}");
+    assert_eq!((&json["operations"]["put"]["ok"], &json["errors"]), (&20.into(), &0.into()));
+    let address = serve_with_a_gap(created, 6, None);
+    let (output, json) = command(address, "fill", &[&args[..], &["--patience", "0.5"]].concat());
+    assert_eq!((output.status.code(), &json["errors"]), (Some(1), &15.into()), "{json}");
+}
+
+#[test]
+fn a_load_that_cannot_begin_leaves_results_alone() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let [old, new] = ["old", "new"].map(|name| dir.path().join(name));
+    std::fs::write(&old, "of before").unwrap();
+    for path in [&old, &new] {
+        let (output, _) = loadgen(nobody, &["--seconds", "0.2", "--hlog", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1));
+    }
+    assert_eq!(std::fs::read(&old).unwrap(), b"of before");
+    assert!(!new.exists());
+}
+
+#[test]
+fn a_full_disk_is_no_success() {
+    let address = serve(|_| not_found());
+    let args = ["--seconds", "0.2", "--missing", "1", "--hlog", "/dev/full"];
+    let (output, _) = loadgen(address, &args);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("cannot write /dev/full"), "{text}");
 }
 
 #[test]

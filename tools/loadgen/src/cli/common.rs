@@ -20,7 +20,7 @@ use crate::object::{Keys, Objects};
 use crate::operation::Source;
 use crate::plan::{Endpoint, Plan, Shared, Verify};
 use crate::progress;
-use crate::report::hlog::LogFile;
+use crate::report::hlog::{Log, LogFile};
 use crate::report::summary::{Summary, Title};
 use crate::report::{hgrm, html, table};
 use crate::sizes::Sizes;
@@ -185,7 +185,7 @@ pub struct GeneratorArgs {
     #[arg(long, value_name = "LIST")]
     pub cores: Option<List>,
     /// How long answers are waited for at the end; in an open loop what is still queued is sent for as
-    /// long before that. A fill (and --prefill) asks for so long again, once a second, for what is refused
+    /// long before that. A fill (and --prefill) asks for so long again for what is refused, or not taken
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub patience: f64,
     /// Write the result as JSON
@@ -229,7 +229,8 @@ impl GeneratorArgs {
         }
         let path =
             self.hlog.as_ref().map(|path| part.map_or(path.clone(), |part| with_part(path, part)));
-        let mut file = path.as_deref().map(LogFile::create).transpose()?;
+        see_writable(path.as_deref())?;
+        let mut file = path.as_deref().map(LogFile::new);
         // Connections are made in no time.
         let began = SystemTime::now() + Duration::from_nanos(plan.warmup);
         let mut log = file.as_mut().map(|file| file.begin(began)).transpose();
@@ -243,6 +244,7 @@ impl GeneratorArgs {
                 log = Err(error);
             }
         })?;
+        let log = log.and_then(|open| open.map_or(Ok(()), Log::end));
         if let (Err(source), Some(path)) = (log, path) {
             return Err(Error::File { what: "write", path, source });
         }

@@ -1,39 +1,75 @@
 //! The latencies of every second as a histogram log (`HistogramLogWriter` of HdrHistogram, version 1.3): one
 //! line for each second and kind of answer, which HdrHistogram's tools read. Values are nanoseconds.
 
+use std::cell::RefCell;
 use std::fs::File;
-use std::io::BufWriter;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriter, IntervalLogWriterBuilder, Tag};
 
-use crate::error::Error;
 use crate::operation::Kind;
 use crate::stats::Interval;
 
 /// The log shows the longest latency of a line in milliseconds, as the Java implementation does.
 const MAX_DIVISOR: f64 = 1e6;
 
+/// What is written stays in memory until a second is whole: a load that cannot begin changes no file, and one
+/// that is cut off has left all seconds before.
+#[derive(Clone)]
+struct Sink(Rc<RefCell<Held>>);
+
+struct Held {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    file: Option<File>,
+}
+
+impl Sink {
+    fn keep(&self) -> std::io::Result<()> {
+        let Held { path, bytes, file } = &mut *self.0.borrow_mut();
+        let file = match file {
+            Some(file) => file,
+            None => file.insert(File::create(path)?),
+        };
+        file.write_all(bytes)?;
+        bytes.clear();
+        Ok(())
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.borrow_mut().bytes.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The file, and what it needs while it is being written.
 pub struct LogFile {
-    file: BufWriter<File>,
+    sink: Sink,
     serializer: V2DeflateSerializer,
 }
 
 /// The log.
-pub struct Log<'a>(IntervalLogWriter<'a, 'a, BufWriter<File>, V2DeflateSerializer>);
+pub struct Log<'a> {
+    writer: IntervalLogWriter<'a, 'a, Sink, V2DeflateSerializer>,
+    sink: Sink,
+}
 
 impl LogFile {
-    /// Creates the file.
-    ///
-    /// # Errors
-    /// When it cannot be created.
-    pub fn create(path: &Path) -> Result<Self, Error> {
-        let file = File::create(path).map_err(Error::file("create", path))?;
-        Ok(Self { file: BufWriter::new(file), serializer: V2DeflateSerializer::new() })
+    /// A file that is created, or replaced, with the first second.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        let held = Held { path: path.to_owned(), bytes: Vec::new(), file: None };
+        Self { sink: Sink(Rc::new(RefCell::new(held))), serializer: V2DeflateSerializer::new() }
     }
 
     /// Begins the log; times in it count from `began`.
@@ -41,6 +77,7 @@ impl LogFile {
     /// # Errors
     /// The file's.
     pub fn begin(&mut self, began: SystemTime) -> std::io::Result<Log<'_>> {
+        let sink = self.sink.clone();
         let mut builder = IntervalLogWriterBuilder::new();
         builder
             .add_comment("[Histogram log format version 1.3]")
@@ -48,7 +85,8 @@ impl LogFile {
             .with_start_time(began)
             .with_base_time(began)
             .with_max_value_divisor(MAX_DIVISOR);
-        builder.begin_log_with(&mut self.file, &mut self.serializer).map(Log)
+        let writer = builder.begin_log_with(&mut self.sink, &mut self.serializer)?;
+        Ok(Log { writer, sink })
     }
 }
 
@@ -62,7 +100,16 @@ impl Log<'_> {
             self.line(second, done, kind.name())?;
         }
         self.line(second, &interval.rejected, "rejected")?;
-        self.line(second, &interval.missing, "missing")
+        self.line(second, &interval.missing, "missing")?;
+        self.sink.keep()
+    }
+
+    /// Ends the log, which has its head at least.
+    ///
+    /// # Errors
+    /// The file's.
+    pub fn end(self) -> std::io::Result<()> {
+        self.sink.keep()
     }
 
     fn line(
@@ -75,7 +122,7 @@ impl Log<'_> {
             return Ok(());
         }
         let (at, tag) = (Duration::from_secs(second), Tag::new(tag));
-        let written = self.0.write_histogram(histogram, at, Duration::from_secs(1), tag);
+        let written = self.writer.write_histogram(histogram, at, Duration::from_secs(1), tag);
         written.map_err(|error| std::io::Error::other(error.to_string()))
     }
 }
@@ -104,11 +151,15 @@ mod tests {
                 payload: 0,
             });
         }
-        let mut file = LogFile::create(&path).unwrap();
+        std::fs::write(&path, "the log of before").unwrap();
+        let mut file = LogFile::new(&path);
         let mut log = file.begin(SystemTime::now()).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"the log of before", "nothing has begun");
         log.second(0, &interval).unwrap();
+        let first = std::fs::metadata(&path).unwrap().len();
         log.second(1, &interval).unwrap();
-        drop(file);
+        assert!(std::fs::metadata(&path).unwrap().len() > first, "whole seconds are in the file");
+        log.end().unwrap();
         let text = std::fs::read(&path).unwrap();
         assert!(text.starts_with(b"#[Histogram log format version 1.3]\n"));
         let mut read = Vec::new();
@@ -125,6 +176,15 @@ mod tests {
             }
         }
         assert_eq!(read, [(0, "get".to_owned()), (1, "get".to_owned())]);
+    }
+
+    #[test]
+    fn a_full_disk_is_told() {
+        let mut file = LogFile::new(Path::new("/dev/full"));
+        let mut log = file.begin(SystemTime::now()).unwrap();
+        let full = std::io::ErrorKind::StorageFull;
+        assert_eq!(log.second(0, &Interval::new()).unwrap_err().kind(), full);
+        assert_eq!(log.end().unwrap_err().kind(), full);
     }
 
     /// RFC 4648, with its padding.

@@ -102,8 +102,14 @@ fn throughput(summary: &Summary) -> String {
 #[expect(clippy::cast_precision_loss, reason = "seconds")]
 fn over_time(summary: &Summary) -> String {
     let lines = [
-        line("p50", summary.timeline.iter().map(|at| (at.second as f64, at.p50_us))),
-        line("p99", summary.timeline.iter().map(|at| (at.second as f64, at.p99_us))),
+        line(
+            "p50",
+            summary.timeline.iter().map(|at| (at.second as f64, at.p50_us.unwrap_or(f64::NAN))),
+        ),
+        line(
+            "p99",
+            summary.timeline.iter().map(|at| (at.second as f64, at.p99_us.unwrap_or(f64::NAN))),
+        ),
     ];
     Chart {
         title: "Latency over time",

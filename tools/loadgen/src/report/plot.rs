@@ -171,20 +171,24 @@ impl Chart<'_> {
         write!(out, "<text class=\"x\" {turned}>{}</text>", escape(self.y.0))?;
         for (n, line) in self.lines.iter().enumerate() {
             let colour = COLOURS[n % COLOURS.len()];
-            let places: Vec<String> = line
-                .points
-                .iter()
-                .map(|(x, y)| format!("{:.1},{:.1}", across(*x), up(*y)))
-                .collect();
-            write!(out, "<polyline stroke=\"{colour}\" points=\"{}\"/>", places.join(" "))?;
-            // A line of one point cannot be seen.
-            if let [(x, y)] = line.points[..] {
-                write!(
-                    out,
-                    "<circle fill=\"{colour}\" r=\"3\" cx=\"{:.1}\" cy=\"{:.1}\"/>",
-                    across(x),
-                    up(y)
-                )?;
+            for points in line.points.split(|(_, y)| y.is_nan()) {
+                let places: Vec<String> = points
+                    .iter()
+                    .map(|(x, y)| format!("{:.1},{:.1}", across(*x), up(*y)))
+                    .collect();
+                if !points.is_empty() {
+                    let places = places.join(" ");
+                    write!(out, "<polyline stroke=\"{colour}\" points=\"{places}\"/>")?;
+                }
+                // A line of one point cannot be seen.
+                if let [(x, y)] = points {
+                    write!(
+                        out,
+                        "<circle fill=\"{colour}\" r=\"3\" cx=\"{:.1}\" cy=\"{:.1}\"/>",
+                        across(*x),
+                        up(*y)
+                    )?;
+                }
             }
             let (at, down) =
                 (right + 12.0, TOP + 18.0 * f64::from(u32::try_from(n).unwrap_or(u32::MAX)));
@@ -232,7 +236,9 @@ mod tests {
 
     #[test]
     fn every_point_is_inside_and_names_are_escaped() {
-        for points in [&[][..], &[(0.0, 0.0)], &[(0.0, 1.0), (1.0, 1e9)], &[(5.0, 5.0), (9.0, 0.0)]]
+        let gap = [(0.0, 9.0), (1.0, f64::NAN), (2.0, 1.0), (3.0, 2.0), (4.0, f64::NAN)];
+        for points in
+            [&[][..], &[(0.0, 0.0)], &[(0.0, 1.0), (1.0, 1e9)], &[(5.0, 5.0), (9.0, 0.0)], &gap]
         {
             let lines = [line(points)];
             let chart =
@@ -242,9 +248,12 @@ mod tests {
                 svg.contains("a&lt;b") && !svg.contains("NaN") && !svg.contains("inf"),
                 "{svg}"
             );
-            let places = svg.split("points=\"").nth(1).unwrap().split('"').next().unwrap();
-            assert_eq!(places.split_whitespace().count(), points.len());
-            for place in places.split_whitespace() {
+            let runs = svg.split("points=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
+            let places: Vec<&str> = runs.flat_map(str::split_whitespace).collect();
+            let there = points.iter().filter(|(_, y)| !y.is_nan()).count();
+            assert_eq!(places.len(), there);
+            assert_eq!(svg.matches("<circle").count(), usize::from(points.len() % 4 == 1));
+            for place in places {
                 let (x, y) = place.split_once(',').unwrap();
                 let (x, y): (f64, f64) = (x.parse().unwrap(), y.parse().unwrap());
                 assert!(

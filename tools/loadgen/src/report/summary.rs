@@ -74,10 +74,10 @@ pub struct TimelineSecond {
     pub requests: u64,
     /// Bytes of objects.
     pub bytes: u64,
-    /// Median latency.
-    pub p50_us: f64,
+    /// Median latency; nothing when nothing was done.
+    pub p50_us: Option<f64>,
     /// 99th percentile.
-    pub p99_us: f64,
+    pub p99_us: Option<f64>,
 }
 
 /// Percentiles of a delay (microseconds).
@@ -254,7 +254,7 @@ impl Summary {
             truncated: !total.unsent.is_empty(),
             within_slo: title.slo_us.map(|slo| {
                 let within = |of: &Histogram<u64>| of.count_between(0, slo.saturating_mul(1000));
-                let all = requests + total.errors + total.unsent.len();
+                let all = requests + total.unanswered + total.unsent.len();
                 (within(&served) - within(&total.unsent)) as f64 / all.max(1) as f64
             }),
             generator: Generator {
@@ -284,8 +284,8 @@ fn timeline(second: &crate::load::Second) -> TimelineSecond {
         second: second.second,
         requests: second.requests,
         bytes: second.bytes,
-        p50_us: micros(second.p50),
-        p99_us: micros(second.p99),
+        p50_us: second.p50.map(micros),
+        p99_us: second.p99.map(micros),
     }
 }
 
