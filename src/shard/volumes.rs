@@ -19,8 +19,10 @@ use crate::volume::{
 
 /// Pause before opening a volume is tried again for want of buffers (nanoseconds).
 const RETRY_NS: u64 = 100_000_000;
-/// How far a recovery is, is told so often (nanoseconds).
+/// How far a recovery is, is told so often (nanoseconds),
 const TELL_NS: u64 = 5_000_000_000;
+/// and for the first time after so long.
+const TELL_FIRST_NS: u64 = 1_000_000_000;
 
 /// A volume file that a shard is to open.
 pub struct Assignment {
@@ -119,12 +121,12 @@ impl Volumes {
         let dir = self.dir(handle, &assignment.dir).await;
         let began = handle.now();
         let turns = self.turns.get_or_init(|| Rc::new(Turns::new(handle)));
-        let (metrics, told) = (&assignment.metrics, Cell::new(began));
+        let (metrics, tell_at) = (&assignment.metrics, Cell::new(began + TELL_FIRST_NS));
         let progress = |Progress { done, total }: Progress| {
             metrics.recovered_bytes.set(done);
             metrics.to_recover_bytes.set(total);
-            if handle.now() >= told.get() + TELL_NS {
-                told.set(handle.now());
+            if handle.now() >= tell_at.get() {
+                tell_at.set(handle.now() + TELL_NS);
                 tracing::info!(volume = id, "reading the log: {done} of about {total} bytes");
             }
         };

@@ -25,7 +25,7 @@ pub fn accesses(mut input: impl Read) -> impl Iterator<Item = Result<Access, Str
                 Ok(0) if filled == 0 => return None,
                 Ok(0) => {
                     return Some(Err(format!(
-                        "record {} is cut off; the file is no oracleGeneral",
+                        "record {} is cut off; the file is shorter than it was, or no oracleGeneral",
                         number + 1
                     )));
                 }
