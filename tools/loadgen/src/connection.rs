@@ -185,7 +185,6 @@ impl Connection {
         let sock = reopen(endpoint, |_| Ok(()))
             .map_err(|error| Broken::Errno(error.raw_os_error().unwrap_or(0)))?;
         self.worker.interval.borrow_mut().reconnects += 1;
-        self.is_proven = false;
         self.sock = Some(sock);
         Ok(sock)
     }
@@ -371,6 +370,7 @@ impl Connection {
 
     async fn close(&mut self) {
         self.receiver.clear();
+        self.is_proven = false;
         if let Some(sock) = self.sock.take() {
             self.worker.handle.submit(Op::Close { sock }).await;
         }
