@@ -146,7 +146,7 @@ impl Connection {
             } else {
                 self.worker.next_now(self.endpoint)
             };
-            let Some(Job { request, intended }) = job else { break };
+            let Some(Job { request, intended, .. }) = job else { break };
             let start = intended.unwrap_or_else(monotonic_ns);
             self.pending.push_back(Pending { request, start, attempts: 0, failing: None });
             self.unsent += 1;

@@ -172,8 +172,10 @@ impl Reactor {
     fn run(mut self) {
         loop {
             let now = self.runtime.handle().now();
-            self.keep_time(now);
+            // Before the end is noticed: what was due until then belongs to the schedule, however late this
+            // thread is scheduled.
             self.arrive(now);
+            self.keep_time(now);
             self.runtime.run_ready();
             if self.worker.live() == 0 || self.is_patience_over(now) {
                 return self.end();
@@ -254,7 +256,7 @@ impl Reactor {
     /// Puts what is due into the queues.
     fn arrive(&mut self, now: u64) {
         while let Some(due) = self.due().filter(|due| *due <= now && *due < self.worker.times.end) {
-            if !self.worker.arrive(due) {
+            if !self.worker.arrive(due, now) {
                 return self.finish(now);
             }
             if let Some(schedule) = &mut self.schedule {

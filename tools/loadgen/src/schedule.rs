@@ -105,8 +105,9 @@ pub struct Kept {
     pub intended: u64,
     /// Those of them that were sent.
     pub sent: u64,
-    /// How long after it was due, and a connection free, a request was sent: the generator's own fault
-    /// (nanoseconds).
+    /// How much of the time between a request's due time and its sending was the generator's own fault
+    /// (nanoseconds): how long after it was due it was noticed, or how long after it was due and a connection
+    /// free it was sent, whichever is longer.
     pub late: Histogram<u64>,
     /// How long after it was due a request was sent, whoever's fault (nanoseconds).
     pub waited: Histogram<u64>,

@@ -23,6 +23,8 @@ pub struct Job {
     pub request: Request,
     /// When it is due in an open loop (nanoseconds of the monotonic clock).
     pub intended: Option<u64>,
+    /// When it was put into its queue (nanoseconds of the monotonic clock).
+    pub queued: u64,
 }
 
 /// What waits for a connection, in an open loop.
@@ -111,7 +113,7 @@ impl Worker {
             let now = monotonic_ns();
             let mut kept = self.kept.borrow_mut();
             kept.sent += 1;
-            kept.late.saturating_record(now.saturating_sub(intended.max(free)));
+            kept.late.saturating_record(lateness(intended, job.queued, free, now));
             kept.waited.saturating_record(now.saturating_sub(intended));
         }
         self.in_flight.set(self.in_flight.get() + 1);
@@ -126,7 +128,7 @@ impl Worker {
         let routed = self.shared.is_routed().then_some(endpoint);
         let request = self.source.borrow_mut().next(routed)?;
         self.in_flight.set(self.in_flight.get() + 1);
-        Some(Job { request, intended: None })
+        Some(Job { request, intended: None, queued: 0 })
     }
 
     /// When the source's next request is due (nanoseconds since the start), if it says.
@@ -134,8 +136,9 @@ impl Worker {
         self.source.borrow().due()
     }
 
-    /// Puts the next request, which is due at `due`, into its queue: whether there was one.
-    pub fn arrive(&self, due: u64) -> bool {
+    /// Puts the next request, which is due at `due`, into its queue at `now` (nanoseconds): whether there was
+    /// one.
+    pub fn arrive(&self, due: u64, now: u64) -> bool {
         let mut source = self.source.borrow_mut();
         let Some(request) = source.next(None) else { return false };
         let mut kept = self.kept.borrow_mut();
@@ -148,7 +151,7 @@ impl Worker {
             return true;
         }
         let line = &self.lines[self.shared.endpoint_of(request.object.volume).unwrap_or(0)];
-        line.jobs.borrow_mut().push_back(Job { request, intended: Some(due) });
+        line.jobs.borrow_mut().push_back(Job { request, intended: Some(due), queued: now });
         let is_awaited = line.word.push(true);
         self.waiting.set(self.waiting.get() + 1);
         if !is_awaited {
@@ -250,5 +253,27 @@ impl Worker {
     /// How the schedule was kept.
     pub fn take_kept(&self) -> Kept {
         self.kept.replace(Kept::new())
+    }
+}
+
+/// How much of the wait of a request was the generator's own fault (nanoseconds; all times are of the monotonic
+/// clock): due at `intended`, noticed at `queued`, sent at `now` to a connection that was free since `free`.
+/// That it was noticed late counts even if no connection was free then: the queue in front of it may be
+/// what was noticed late before.
+fn lateness(intended: u64, queued: u64, free: u64, now: u64) -> u64 {
+    let noticed = queued.saturating_sub(intended);
+    noticed.max(now.saturating_sub(intended.max(free)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lateness_is_what_the_server_did_not_cause() {
+        assert_eq!(lateness(100, 100, 50, 103), 3, "a free connection, used at once");
+        assert_eq!(lateness(100, 101, 900, 902), 2, "the server took until 900");
+        assert_eq!(lateness(100, 700, 900, 902), 600, "noticed late, behind others that were");
+        assert_eq!(lateness(100, 700, 50, 705), 605, "noticed late, with a free connection");
     }
 }

@@ -2,11 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 /// A command that runs for longer does not end at all.
@@ -81,8 +83,42 @@ fn created() -> Vec<u8> {
     b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n".to_vec()
 }
 
+/// Stops a command with SIGSTOP for some time, once a server was asked so often.
+struct Stall<'a> {
+    /// Requests that the server has received.
+    asked: &'a AtomicU64,
+    /// Their number from which on the command is stopped.
+    after: u64,
+    /// How long it is stopped.
+    pause: Duration,
+}
+
+impl Stall<'_> {
+    fn apply(&self, child: &Child) {
+        let start = Instant::now();
+        while self.asked.load(Ordering::Relaxed) < self.after {
+            assert!(start.elapsed() < HANGS, "{} requests were not sent", self.after);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
+        kill(pid, Signal::SIGSTOP).unwrap();
+        std::thread::sleep(self.pause);
+        kill(pid, Signal::SIGCONT).unwrap();
+    }
+}
+
 /// Runs a command and takes its JSON. It must end.
 fn command(address: SocketAddr, name: &str, args: &[&str]) -> (Output, Value) {
+    stalled(address, name, args, None)
+}
+
+/// The same, with an interruption.
+fn stalled(
+    address: SocketAddr,
+    name: &str,
+    args: &[&str],
+    stall: Option<&Stall<'_>>,
+) -> (Output, Value) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("result.json");
     let url = format!("http://{address}");
@@ -90,6 +126,9 @@ fn command(address: SocketAddr, name: &str, args: &[&str]) -> (Output, Value) {
     command.args([name, "--url", &url, "--json", path.to_str().unwrap()]).args(args);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let (mut child, start) = (command.spawn().unwrap(), Instant::now());
+    if let Some(stall) = stall {
+        stall.apply(&child);
+    }
     while child.try_wait().unwrap().is_none() {
         if start.elapsed() > HANGS {
             child.kill().unwrap();
@@ -332,6 +371,28 @@ fn what_was_never_sent_is_late_and_not_within_the_objective() {
     for text in [String::from_utf8(output.stdout).unwrap(), read(&page)] {
         assert!(text.contains(&format!("TRUNCATED: {unsent} of 400")), "{text}");
     }
+}
+
+/// A busy machine, made to order: the generator does not run from the middle of its schedule until after
+/// its end.
+#[test]
+fn every_request_of_the_schedule_is_counted_when_the_generator_is_not_scheduled() {
+    let asked = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&asked);
+    let address = serve(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        not_found()
+    });
+    let args = ["--objects", "10", "--rate", "400", "--arrivals", "constant", "--missing", "1"];
+    let more = ["--seconds", "1", "--connections", "4", "--threads", "2", "--patience", "30"];
+    let stall = Stall { asked: &asked, after: 100, pause: Duration::from_millis(1200) };
+    let (output, json) = stalled(address, "run", &[&args[..], &more].concat(), Some(&stall));
+    assert!(output.status.success(), "{json}");
+    let schedule = &json["schedule"];
+    assert_eq!(schedule["intended"], 400, "{schedule}");
+    assert_eq!(schedule["sent"], 400, "{schedule}");
+    assert_eq!(schedule["kept"], false, "half of it was late: {schedule}");
+    assert_eq!(asked.load(Ordering::Relaxed), 400);
 }
 
 #[test]
