@@ -11,6 +11,7 @@ mod record;
 mod sabotage;
 mod scorecard;
 mod smuggling;
+mod stages;
 mod start_bench;
 mod suite;
 mod xfs;
@@ -65,17 +66,23 @@ cargo xtask smuggling [--streams N] [--seed N]
 #[derive(Debug)]
 pub struct Failed(String);
 
-/// Runs a command that must succeed, showing it first.
-///
-/// # Errors
-/// When it cannot be started or fails.
-pub fn run(command: &mut Command) -> Result<(), Failed> {
+/// Shows a command that is about to run, and returns how it is written in a shell.
+pub fn announce(command: &Command) -> String {
     let words: Vec<_> = std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
     let line = words.join(" ");
     eprintln!("\n$ {line}");
+    line
+}
+
+/// Runs a command that must succeed, showing it first.
+///
+/// # Errors
+/// When it cannot be started or fails.
+pub fn run(command: &mut Command) -> Result<(), Failed> {
+    let line = announce(command);
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(Failed(format!("`{line}` failed: {status}"))),

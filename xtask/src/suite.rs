@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::stages::Stages;
 use crate::xfs::Xfs;
 use crate::{Failed, run};
 
@@ -97,46 +98,61 @@ pub fn require(tools: &[(&str, &str)]) -> Result<(), Failed> {
     }
 }
 
-/// All of it.
+/// Runs the whole suite. Every stage runs, whatever failed before it; the summary names what did.
 ///
 /// # Errors
-/// What failed first.
+/// When a prerequisite is missing, or a stage failed.
 pub fn run_all(with_xfs: bool) -> Result<(), Failed> {
-    require(&TOOLS)?;
-    run(&mut cargo(&["fmt", "--all", "--check"]))?;
-    let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
-    run(&mut cargo(&lints))?;
-    let mut docs = cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
-    run(docs.env("RUSTDOCFLAGS", "-D warnings"))?;
-    run(&mut cargo(&["test", "--workspace", "--locked"]))?;
-    crate::sabotage::run_all(false)?;
-    if with_xfs {
-        if !is_root() {
-            let why = "the tests on XFS mount a loop device, which needs root; \
-                       `cargo xtask test --without-xfs` leaves them out";
-            return Err(Failed(why.to_owned()));
-        }
-        on_xfs()?;
+    if with_xfs && !is_root() {
+        let why = "the tests on XFS mount a loop device, which needs root; \
+                   `cargo xtask test --without-xfs` leaves them out";
+        return Err(Failed(why.to_owned()));
     }
-    eprintln!("\nall passed");
-    Ok(())
+    require(&TOOLS)?;
+    if with_xfs {
+        require(&POWERCUT_TOOLS)?;
+    }
+    let mut stages = Stages::new();
+    stages.run("formatting", || run(&mut cargo(&["fmt", "--all", "--check"])));
+    let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    stages.run("lints", || run(&mut cargo(&lints)));
+    stages.run("documentation", || {
+        let mut docs = cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
+        run(docs.env("RUSTDOCFLAGS", "-D warnings"))
+    });
+    stages.run("build of the tests", || run(cargo(&TEST).arg("--no-run")));
+    stages.test("tests", cargo(&TEST).arg("--no-fail-fast"));
+    stages.run("mistakes on purpose", || crate::sabotage::run_all(false));
+    if with_xfs {
+        on_xfs(&mut stages);
+    }
+    stages.finish()
 }
 
-fn on_xfs() -> Result<(), Failed> {
-    let xfs = Xfs::mount(&root().join("target"), 12 << 30)?;
-    let mut tests = cargo(&["test", "--workspace", "--locked"]);
-    for test in ON_XFS {
-        tests.args(["--test", test]);
+/// Every test of the workspace.
+const TEST: [&str; 3] = ["test", "--workspace", "--locked"];
+
+fn on_xfs(stages: &mut Stages) {
+    let mut mounted = None;
+    stages.run("making an XFS", || {
+        mounted = Some(Xfs::mount(&root().join("target"), 12 << 30)?);
+        Ok(())
+    });
+    if let Some(xfs) = mounted {
+        let mut tests = cargo(&TEST);
+        for test in ON_XFS {
+            tests.args(["--test", test]);
+        }
+        let tests = tests.arg("--no-fail-fast").env("HAYLOFT_TEST_DIR", xfs.path());
+        stages.test("tests on XFS", tests);
     }
-    run(tests.env("HAYLOFT_TEST_DIR", xfs.path()))?;
-    drop(xfs);
-    require(&POWERCUT_TOOLS)?;
     // Both are those that were just tested: a build of one package alone would compile its libraries
     // once more, with other features.
     let built = target().join("debug");
     let mut short = Command::new(built.join("powercut"));
     short.arg("--daemon").arg(built.join("hayloft"));
-    run(short.arg("--dir").arg(root().join("target/powercut")).arg("--short"))
+    short.arg("--dir").arg(root().join("target/powercut")).arg("--short");
+    stages.run("power cuts", || run(&mut short));
 }
 
 /// Where cargo builds.

@@ -1,0 +1,225 @@
+//! The stages of the suite: run in order, timed, and summed up at the end with what failed.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::{Failed, announce};
+
+/// Number of the slowest test targets that the summary names.
+const SLOWEST: usize = 8;
+
+/// One stage that has ended.
+struct Stage {
+    name: &'static str,
+    took: Duration,
+    result: Result<(), Failed>,
+}
+
+/// The stages that have ended, in their order.
+pub struct Stages {
+    began: Instant,
+    ended: Vec<Stage>,
+    targets: Vec<Target>,
+}
+
+/// A test target that has ended.
+#[derive(Clone, Debug, PartialEq)]
+struct Target {
+    name: String,
+    seconds: f64,
+}
+
+impl Stages {
+    /// No stage has run yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { began: Instant::now(), ended: Vec::new(), targets: Vec::new() }
+    }
+
+    /// Runs a stage. Later stages run even if it fails: one run names everything that is wrong.
+    pub fn run(&mut self, name: &'static str, stage: impl FnOnce() -> Result<(), Failed>) {
+        let began = Instant::now();
+        let result = stage();
+        self.end(name, began, result);
+    }
+
+    /// Runs a stage that is one `cargo test`, and takes the names of failed tests from its output.
+    pub fn test(&mut self, name: &'static str, command: &mut Command) {
+        let began = Instant::now();
+        let mut output = TestOutput::default();
+        let result = output.watch(command);
+        self.targets.append(&mut output.targets);
+        self.end(name, began, result);
+    }
+
+    fn end(&mut self, name: &'static str, began: Instant, result: Result<(), Failed>) {
+        let took = began.elapsed();
+        let verdict = if result.is_ok() { "passed" } else { "FAILED" };
+        eprintln!("\n== {name}: {verdict} in {:.1} s", took.as_secs_f64());
+        self.ended.push(Stage { name, took, result });
+    }
+
+    /// Prints the summary.
+    ///
+    /// # Errors
+    /// When a stage failed; the message names them.
+    pub fn finish(self) -> Result<(), Failed> {
+        eprint!("\n{}", self.summary());
+        let failed: Vec<&str> = self
+            .ended
+            .iter()
+            .filter(|stage| stage.result.is_err())
+            .map(|stage| stage.name)
+            .collect();
+        if failed.is_empty() {
+            Ok(())
+        } else {
+            Err(Failed(format!("failed: {}", failed.join(", "))))
+        }
+    }
+
+    fn summary(&self) -> String {
+        let mut text = String::from("stage                              seconds\n");
+        for Stage { name, took, result } in &self.ended {
+            let verdict = if result.is_ok() { "passed" } else { "FAILED" };
+            text += &format!("{name:32} {:9.1}  {verdict}\n", took.as_secs_f64());
+        }
+        text += &format!("{:32} {:9.1}\n", "in all", self.began.elapsed().as_secs_f64());
+        let mut slow = self.targets.clone();
+        slow.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        let slow: Vec<String> = slow
+            .iter()
+            .take(SLOWEST)
+            .map(|target| format!("{} {:.1}", target.name, target.seconds))
+            .collect();
+        if !slow.is_empty() {
+            text += &format!("slowest test targets (seconds): {}\n", slow.join(", "));
+        }
+        for Stage { name, result, .. } in &self.ended {
+            if let Err(Failed(why)) = result {
+                text += &format!("\n{name} failed:\n{why}\n");
+            }
+        }
+        let failed = self.ended.iter().filter(|stage| stage.result.is_err()).count();
+        text + &format!("\nstages: {} passed, {failed} failed\n", self.ended.len() - failed)
+    }
+}
+
+/// What the output of `cargo test` says.
+#[derive(Default)]
+struct TestOutput {
+    /// The target that is running.
+    running: String,
+    targets: Vec<Target>,
+    /// Failed tests, then the targets that cargo says failed.
+    failures: Vec<String>,
+}
+
+impl TestOutput {
+    /// Runs the command, passing its output through.
+    fn watch(&mut self, command: &mut Command) -> Result<(), Failed> {
+        let line = announce(command);
+        let cannot = |error| Failed(format!("`{line}` cannot be run: {error}"));
+        let (reader, writer) = std::io::pipe().map_err(cannot)?;
+        // One pipe for both streams keeps their lines in order.
+        command.stdout(writer.try_clone().map_err(cannot)?).stderr(writer);
+        let mut child = command.spawn().map_err(cannot)?;
+        // The command still holds the writing end; the reader would wait for it for ever.
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        for bytes in BufReader::new(reader).split(b'\n') {
+            let mut bytes = bytes.map_err(cannot)?;
+            self.line(&String::from_utf8_lossy(&bytes));
+            bytes.push(b'\n');
+            std::io::stdout().lock().write_all(&bytes).map_err(cannot)?;
+        }
+        let status = child.wait().map_err(cannot)?;
+        if status.success() {
+            return Ok(());
+        }
+        self.failures.push(format!("`{line}`: {status}"));
+        Err(Failed(
+            self.failures
+                .iter()
+                .map(|failure| format!("  {failure}"))
+                .collect::<Vec<_>>()
+                .join("\n"),
+        ))
+    }
+
+    fn line(&mut self, line: &str) {
+        let word = line.trim_start();
+        if let Some(rest) = word.strip_prefix("Running ") {
+            let name = rest.split(" (").next().unwrap_or(rest);
+            self.running = name.trim_start_matches("unittests ").to_owned();
+        } else if let Some(name) = word.strip_prefix("Doc-tests ") {
+            self.running = format!("doc-tests {name}");
+        } else if let Some(test) = failed_test(line) {
+            self.failures.push(format!("{}: {test}", self.running));
+        } else if let Some(seconds) = finished_in(line) {
+            self.targets.push(Target { name: self.running.clone(), seconds });
+        } else if word.starts_with("`-p ") || line.starts_with("error: test failed") {
+            self.failures.push(word.trim_start_matches("error: ").to_owned());
+        }
+    }
+}
+
+/// The name in `test NAME ... FAILED`; what the test printed itself may stand between.
+fn failed_test(line: &str) -> Option<&str> {
+    let (name, _) = line.strip_prefix("test ")?.strip_suffix("FAILED")?.split_once(" ... ")?;
+    Some(name)
+}
+
+/// The time in `test result: ...; finished in 1.23s`.
+fn finished_in(line: &str) -> Option<f64> {
+    let (_, time) = line.strip_prefix("test result: ")?.split_once("finished in ")?;
+    time.trim_end_matches('s').parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OUTPUT: &str = "     Running unittests src/lib.rs (target/debug/deps/hayloft-1)
+test ring::tests::wakes ... ok
+test ring::tests::waits ... FAILED
+test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 2.50s
+     Running tests/crash.rs (target/debug/deps/crash-1)
+test result: ok. 4 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 41.07s
+error: 1 target failed:
+    `-p hayloft --lib`";
+
+    #[test]
+    fn failed_tests_and_times_are_read_from_the_output_of_cargo() {
+        let mut output = TestOutput::default();
+        OUTPUT.lines().for_each(|line| output.line(line));
+        assert_eq!(output.failures, ["src/lib.rs: ring::tests::waits", "`-p hayloft --lib`"]);
+        let target = |name: &str, seconds| Target { name: name.to_owned(), seconds };
+        assert_eq!(output.targets, [target("src/lib.rs", 2.5), target("tests/crash.rs", 41.07)]);
+    }
+
+    #[test]
+    fn the_summary_names_what_failed_and_later_stages_run() {
+        let mut stages = Stages::new();
+        stages.run("lints", || Err(Failed("unused import".to_owned())));
+        stages.run("documentation", || Ok(()));
+        let summary = stages.summary();
+        assert!(summary.contains("lints failed:\nunused import\n"), "{summary}");
+        assert!(summary.ends_with("\nstages: 1 passed, 1 failed\n"), "{summary}");
+        assert_eq!(stages.finish().unwrap_err().0, "failed: lints");
+    }
+
+    #[test]
+    fn a_failed_command_is_a_failed_stage_that_names_its_tests() {
+        let mut stages = Stages::new();
+        let script = "echo 'test a::b ... FAILED'; echo noise >&2; exit 3";
+        stages.test("tests", Command::new("sh").args(["-c", script]));
+        stages.test("more tests", &mut Command::new("true"));
+        let summary = stages.summary();
+        assert!(
+            summary.contains("tests failed:\n  : a::b\n") && summary.contains("exit status: 3"),
+            "{summary}"
+        );
+        assert!(summary.ends_with("\nstages: 1 passed, 1 failed\n"), "{summary}");
+    }
+}
