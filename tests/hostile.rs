@@ -19,8 +19,9 @@ const LARGE_LEN: usize = 24 << 20;
 const PHOTO: u64 = 2;
 /// What a daemon may take besides its buffers: program, stacks, tables, connections.
 const BESIDES_BUFFERS: u64 = 48 << 20;
-/// After a deadline, a connection that was answered lingers for a second, and timers are coarse.
-const SLACK: Duration = Duration::from_millis(2500);
+/// After a deadline, a connection that was answered lingers for a second, and timers are coarse. On a busy
+/// machine all of it takes longer, and so does this test's own look at it.
+const SLACK: Duration = Duration::from_secs(12);
 
 /// One at a time: what they do to each other is not what is measured.
 static TURN: Mutex<()> = Mutex::new(());

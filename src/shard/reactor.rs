@@ -32,7 +32,9 @@ impl Reactor {
         let (shard, assignments) = Shard::new(&handle, start);
         shard.metrics().buffer_bytes_total.set(handle.pool().capacity() as u64);
         shard.start(assignments);
-        Self { shard, runtime, drain_began: None, closed: None, published: (0, 0), until: 0 }
+        // No number of completions is this one: the first turn publishes, also in a shard that stays idle.
+        let published = (0, u64::MAX);
+        Self { shard, runtime, drain_began: None, closed: None, published, until: 0 }
     }
 
     /// When its next turn is due, if the driver has no completion before (nanoseconds).

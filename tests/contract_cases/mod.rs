@@ -42,6 +42,8 @@ impl Store {
         let owner = status["volumes"][0]["shard"].as_u64().unwrap();
         let entrance = if shards == 1 { 0 } else { 1 - owner };
         let entrance = ([127, 0, 0, 1], base + u16::try_from(entrance).unwrap()).into();
+        // A shard publishes its figures in its first turn.
+        await_turns(&daemon, shards);
         let at_rest = daemon.metric("hayloft_buffer_used_bytes", "");
         Self { daemon, dir, entrance, at_rest }
     }
@@ -103,6 +105,18 @@ impl Store {
         let log = std::fs::read_to_string(log).unwrap();
         assert!(status.success() && !log.contains("panicked"), "{log}");
         self.dir
+    }
+}
+
+/// Waits until every shard's second turn has begun.
+fn await_turns(daemon: &Daemon, shards: usize) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    for shard in 0..shards {
+        let label = format!("shard=\"{shard}\"");
+        while daemon.metric("hayloft_turns_total", &label) < 2.0 {
+            assert!(Instant::now() < deadline, "shard {shard} does not turn");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

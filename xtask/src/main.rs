@@ -1,6 +1,7 @@
 //! The project's own commands. `cargo xtask test` is the whole suite, as CI runs it.
 
 mod bench;
+mod busy;
 mod crash_states;
 mod fuzz;
 mod growth_bench;
@@ -18,10 +19,14 @@ mod xfs;
 
 use std::process::{Command, ExitCode};
 
+use suite::SuiteOptions;
+
 const HELP: &str = "\
-cargo xtask test [--without-xfs]   the whole suite: formatting, lints, all tests, the README, the
-                                   real daemon on ext4 and on XFS. Installs Debian packages that
-                                   are missing when run as root.
+cargo xtask test [--without-xfs] [--busy]
+                                   the whole suite: formatting, lints, all tests, the README, the real
+                                   daemon on ext4 and on XFS. Installs Debian packages that are missing
+                                   when run as root. Prints each stage with its time, and at the end
+                                   what failed. --busy keeps every core busy beside it
 cargo xtask sabotage [--all]       builds mistakes in on purpose (src/sabotage.rs) and runs for each the
                                    test that is known to notice it; with --all, all that might, and
                                    prints which did
@@ -94,8 +99,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match args[..] {
-        ["test"] => Some(suite::run_all(true)),
-        ["test", "--without-xfs"] => Some(suite::run_all(false)),
+        ["test", ref flags @ ..] => SuiteOptions::parse(flags).map(|it| suite::run_all(&it)),
         ["sabotage"] => Some(sabotage::run_all(false)),
         ["sabotage", "--all"] => Some(sabotage::run_all(true)),
         ["scorecard"] => Some(scorecard::scorecard()),

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::busy::Busy;
 use crate::stages::Stages;
 use crate::xfs::Xfs;
 use crate::{Failed, run};
@@ -98,11 +99,37 @@ pub fn require(tools: &[(&str, &str)]) -> Result<(), Failed> {
     }
 }
 
+/// How to run the suite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SuiteOptions {
+    /// Whether to mount an XFS and test on it, too.
+    pub with_xfs: bool,
+    /// Whether to keep every core busy meanwhile.
+    pub busy: bool,
+}
+
+impl SuiteOptions {
+    /// Reads flags; nothing if one is unknown.
+    #[must_use]
+    pub fn parse(flags: &[&str]) -> Option<Self> {
+        let mut options = Self { with_xfs: true, busy: false };
+        for flag in flags {
+            match *flag {
+                "--without-xfs" => options.with_xfs = false,
+                "--busy" => options.busy = true,
+                _ => return None,
+            }
+        }
+        Some(options)
+    }
+}
+
 /// Runs the whole suite. Every stage runs, whatever failed before it; the summary names what did.
 ///
 /// # Errors
 /// When a prerequisite is missing, or a stage failed.
-pub fn run_all(with_xfs: bool) -> Result<(), Failed> {
+pub fn run_all(options: &SuiteOptions) -> Result<(), Failed> {
+    let SuiteOptions { with_xfs, busy } = *options;
     if with_xfs && !is_root() {
         let why = "the tests on XFS mount a loop device, which needs root; \
                    `cargo xtask test --without-xfs` leaves them out";
@@ -112,6 +139,7 @@ pub fn run_all(with_xfs: bool) -> Result<(), Failed> {
     if with_xfs {
         require(&POWERCUT_TOOLS)?;
     }
+    let _busy = busy.then(Busy::on_every_core);
     let mut stages = Stages::new();
     stages.run("formatting", || run(&mut cargo(&["fmt", "--all", "--check"])));
     let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
