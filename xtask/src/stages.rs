@@ -46,9 +46,13 @@ impl Stages {
 
     /// Runs a stage that is one `cargo test`, and takes the names of failed tests from its output.
     pub fn test(&mut self, name: &'static str, command: &mut Command) {
+        self.test_to(name, command, &mut std::io::stdout());
+    }
+
+    fn test_to(&mut self, name: &'static str, command: &mut Command, shown: &mut dyn Write) {
         let began = Instant::now();
         let mut output = TestOutput::default();
-        let result = output.watch(command);
+        let result = output.watch(command, shown);
         self.targets.append(&mut output.targets);
         self.end(name, began, result);
     }
@@ -117,8 +121,8 @@ struct TestOutput {
 }
 
 impl TestOutput {
-    /// Runs the command, passing its output through.
-    fn watch(&mut self, command: &mut Command) -> Result<(), Failed> {
+    /// Runs the command, passing its output on to `shown`.
+    fn watch(&mut self, command: &mut Command, shown: &mut dyn Write) -> Result<(), Failed> {
         let line = announce(command);
         let cannot = |error| Failed(format!("`{line}` cannot be run: {error}"));
         let (reader, writer) = std::io::pipe().map_err(cannot)?;
@@ -131,7 +135,7 @@ impl TestOutput {
             let mut bytes = bytes.map_err(cannot)?;
             self.line(&String::from_utf8_lossy(&bytes));
             bytes.push(b'\n');
-            std::io::stdout().lock().write_all(&bytes).map_err(cannot)?;
+            shown.write_all(&bytes).map_err(cannot)?;
         }
         let status = child.wait().map_err(cannot)?;
         if status.success() {
@@ -158,8 +162,8 @@ impl TestOutput {
             self.failures.push(format!("{}: {test}", self.running));
         } else if let Some(seconds) = finished_in(line) {
             self.targets.push(Target { name: self.running.clone(), seconds });
-        } else if word.starts_with("`-p ") || line.starts_with("error: test failed") {
-            self.failures.push(word.trim_start_matches("error: ").to_owned());
+        } else if word.starts_with("`-p ") {
+            self.failures.push(word.to_owned());
         }
     }
 }
@@ -213,8 +217,10 @@ error: 1 target failed:
     fn a_failed_command_is_a_failed_stage_that_names_its_tests() {
         let mut stages = Stages::new();
         let script = "echo 'test a::b ... FAILED'; echo noise >&2; exit 3";
-        stages.test("tests", Command::new("sh").args(["-c", script]));
-        stages.test("more tests", &mut Command::new("true"));
+        let mut shown = Vec::new();
+        stages.test_to("tests", Command::new("sh").args(["-c", script]), &mut shown);
+        stages.test_to("more tests", &mut Command::new("true"), &mut shown);
+        assert_eq!(shown, b"test a::b ... FAILED\nnoise\n");
         let summary = stages.summary();
         assert!(
             summary.contains("tests failed:\n  : a::b\n") && summary.contains("exit status: 3"),

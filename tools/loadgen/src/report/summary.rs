@@ -111,8 +111,8 @@ pub struct Schedule {
     pub sent: u64,
     /// Those that were not: latencies have them with the time they had waited in the end.
     pub unsent: u64,
-    /// How late the generator was: in noticing a request that was due, or in sending it from when it was due and a
-    /// connection free, whichever is longer.
+    /// How late the generator was: in noticing a request that was due, or in sending it from when it was
+    /// due and a connection free, whichever is longer.
     pub late_us: Delay,
     /// How late requests were sent, waiting for a connection included.
     pub waited_us: Delay,
