@@ -257,9 +257,9 @@ impl Worker {
 }
 
 /// How much of the wait of a request was the generator's own fault (nanoseconds; all times are of the
-/// monotonic clock): due at `intended`, noticed at `queued`, sent at `now` to a connection that was free since
-/// `free`. That it was noticed late counts even if no connection was free then: the queue in front of it may be
-/// what was noticed late before.
+/// monotonic clock). It was due at `intended`, noticed at `queued`, and sent at `now` to a connection that
+/// was free since `free`. A late notice counts even if no connection was free then, since the queue in front
+/// of the request may consist of what was noticed late before.
 fn lateness(intended: u64, queued: u64, free: u64, now: u64) -> u64 {
     let noticed = queued.saturating_sub(intended);
     noticed.max(now.saturating_sub(intended.max(free)))
