@@ -286,7 +286,8 @@ fn a_batch_that_tar_made() {
     let tar = format!("tar -C {} -cf {} .", tree.display(), file.display());
     assert!(Command::new("sh").args(["-c", &tar]).status().unwrap().success());
     let (data, said) = (format!("@{}", file.display()), place.file("said"));
-    assert_eq!(status(&words!["--data-binary", data, "-o", said, url]), "201");
+    let kind = "Content-Type: application/octet-stream";
+    assert_eq!(status(&words!["-H", kind, "--data-binary", data, "-o", said, url]), "201");
     there(200);
     // Straight from tar, so that curl does not know the length: it is told so.
     let pipe = format!(
@@ -345,5 +346,45 @@ fn a_slow_upload() {
         // curl keeps to a rate on the whole, not exactly.
         assert!(began.elapsed() > Duration::from_secs(1), "not slow: {:?}", began.elapsed());
         assert!(place.holds(key, &read(&file)));
+    }
+}
+
+/// What users of other stores type, and what continues an upload that was cut off.
+#[test]
+fn what_is_not_the_photo_itself_is_refused_with_advice() {
+    let place = Place::new();
+    let photo = place.write("photo", &bytes(1, 300_000));
+    let (object, root, batch) = (place.photo(1), place.url("/"), place.url("/1/batch"));
+    assert_eq!(status(&words!["-T", photo, object]), "201");
+    let (said, form) = (place.file("said"), format!("file=@{}", photo.display()));
+    let data = format!("@{}", photo.display());
+    for (url, command) in
+        [(&object, "curl -T "), (&root, "--data-binary @"), (&batch, "@batch.tar")]
+    {
+        for words in [words!["-F", form], words!["-d", data], words!["--data-binary", data]] {
+            assert_eq!(status(&[&words[..], &words!["-o", said, url]].concat()), "415");
+            assert!(text(&read(&said)).contains(command), "{}", text(&read(&said)));
+        }
+    }
+    for offset in ["299990", "1"] {
+        let words = words!["-C", offset, "-T", photo, "-o", said, object];
+        let done = curl(&words);
+        assert!(text(&done.stdout).ends_with("400"), "{}", text(&done.stdout));
+    }
+    let coded = words!["-H", "Content-Encoding: gzip", "-T", photo, "-o", said, object];
+    assert_eq!(status(&coded), "415");
+    assert!(place.holds(1, &read(&photo)), "nothing was stored");
+}
+
+#[test]
+fn who_asks_for_http_2_or_takes_the_daemon_for_a_proxy_is_served() {
+    let place = Place::new();
+    let (photo, back) = (place.write("photo", &bytes(1, 2_000_000)), place.file("back"));
+    let proxy = place.url("");
+    for (key, how) in [(1, &words!["--http2"][..]), (2, &words!["-x", proxy])] {
+        let url = place.photo(key);
+        assert_eq!(status(&[how, &words!["-T", photo, url]].concat()), "201");
+        assert_eq!(status(&[how, &words!["-o", back, url]].concat()), "200");
+        assert!(read(&back) == read(&photo));
     }
 }

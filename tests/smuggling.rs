@@ -121,6 +121,8 @@ fn tricks(harm: &str) -> Vec<Vec<u8>> {
         format!("Content-Length: {len}\r\nConnection: close, Content-Length\r\n"),
         format!("Content-Length: {len}\r\nExpect: 100-continue\r\n"),
         format!("Content-Length: {len}\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n"),
+        format!("Content-Length: {len}\r\nUpgrade: websocket\r\nConnection: close, Upgrade\r\n"),
+        "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: x\r\n".to_owned(),
         "Content-Length: 0\r\n".to_owned(),
         "Content-Length: 1\r\n".to_owned(),
         "Content-Length: -1\r\n".to_owned(),
@@ -211,6 +213,23 @@ fn tricks(harm: &str) -> Vec<Vec<u8>> {
         let fields = format!("Host: a\r\nContent-Length: {len}\r\n");
         tricks.push(format!("POST {target} HTTP/1.1\r\n{fields}\r\n{harm}{next}"));
         tricks.push(format!("PUT {target} HTTP/1.1\r\n{fields}\r\n{harm}"));
+    }
+    // Hosts in targets, and requests behind one that asks for another protocol.
+    for url in
+        ["http://a", "HTTP://A:80", "http://b", "http://a@b", "http://a:1", "https://a", "http:"]
+    {
+        let put = harm.replacen("Host: x", "Host: a", 1).replacen(" /", &format!(" {url}/"), 1);
+        tricks.push(format!("GET {url}{photo} HTTP/1.1\r\nHost: a\r\n\r\n{next}"));
+        let fields = format!("Host: a\r\nContent-Length: {}\r\n", put.len());
+        tricks.push(format!("PUT {url}{photo} HTTP/1.1\r\n{fields}\r\n{put}{next}"));
+    }
+    for (upgrade, begin) in
+        [("h2c", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), ("websocket", "\u{1}\u{5}")]
+    {
+        let fields = format!("Host: a\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\n");
+        tricks.push(format!("GET {photo} HTTP/1.1\r\n{fields}\r\n{begin}{harm}"));
+        let fields = format!("{fields}Content-Length: {}\r\n", begin.len() + len);
+        tricks.push(format!("PUT {photo} HTTP/1.1\r\n{fields}\r\n{begin}{harm}{next}"));
     }
     let encoded = harm.replace(' ', "%20").replace('\r', "%0d").replace('\n', "%0a");
     tricks.push(format!("GET {photo}?{encoded} HTTP/1.1\r\nHost: a\r\n\r\n"));

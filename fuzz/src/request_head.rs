@@ -6,9 +6,9 @@
 use hayloft::http::conditional::{Validators, WriteConditions, read};
 use hayloft::http::head::{self, Head, HeadLimits, HeadProgress, Span};
 use hayloft::http::scan::{Event, Scan};
-use hayloft::http::{range, target};
+use hayloft::http::{range, target, upload};
 
-use crate::http_oracle::{Seen, oracle, seen};
+use crate::http_oracle::{Seen, oracle, path_of_target, seen, sent_target};
 
 /// Small, so that short inputs reach them.
 const SMALL: HeadLimits = HeadLimits { head_bytes_max: 400, fields_max: 8, target_bytes_max: 40 };
@@ -64,7 +64,9 @@ fn accepted_by_httparse(stream: &[u8], seen: &Seen, limits: &HeadLimits) {
     let mut request = httparse::Request::new(&mut headers);
     assert_eq!(request.parse(stream), Ok(httparse::Status::Complete(seen.len)));
     assert_eq!(request.method, Some(seen.method.as_str()));
-    assert_eq!(request.path.map(str::as_bytes), Some(&seen.target[..]));
+    let target = request.path.expect("a head that is complete").as_bytes();
+    assert_eq!(target, sent_target(stream));
+    assert_eq!(path_of_target(target), seen.target);
     assert_eq!(request.version, Some(u8::from(!seen.http10)));
     let theirs = request.headers.iter();
     let theirs = theirs.map(|header| (header.name.as_bytes().to_vec(), header.value.to_vec()));
@@ -87,6 +89,7 @@ fn accepted(stream: &[u8], limits: &HeadLimits) {
         assert!(!value.starts_with(b" ") && !value.ends_with(b" "));
     }
     spelled(path);
+    uploads(&head, stream, limits);
     let object = Validators { etag: 1, modified_seconds: NOW };
     let _ = read(&head, stream, object, NOW);
     if let Ok(conditions) = WriteConditions::parse(&head, stream, NOW) {
@@ -115,6 +118,24 @@ fn values(head: &Head) -> impl Iterator<Item = Span> {
         head.if_unmodified_since,
     ];
     fields.into_iter().flatten()
+}
+
+/// The rules for uploads see the fields that the parser saw, and panic at none of them.
+fn uploads(head: &Head, stream: &[u8], limits: &HeadLimits) {
+    let lines = head.lines(stream).map(|(name, value)| (name.to_vec(), value.to_vec()));
+    assert_eq!(lines.collect::<Vec<_>>(), fields(stream, limits));
+    let foreign = upload::check_origin(head, stream).is_err();
+    match upload::expected_body(head, stream) {
+        Ok(digests) => {
+            assert!(!foreign);
+            if let Some(mut verifier) = digests.verifier() {
+                verifier.update(stream);
+                let _ = verifier.finish();
+            }
+        }
+        Err(reject) => assert_eq!(foreign, reject.status.code() == 403),
+    }
+    let _ = upload::check_type(head, stream, target::Target::Root);
 }
 
 /// A name has one spelling.

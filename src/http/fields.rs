@@ -5,7 +5,7 @@
 
 use super::digits::{self, DigitsError};
 use super::reject::Reject;
-use super::scan::{Field, Span};
+use super::scan::{self, Field, Span};
 use super::status::Status;
 
 /// What `Expect` asks for (RFC 9110 section 10.1.1).
@@ -20,8 +20,8 @@ pub enum Expectation {
 /// The known fields of one head.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fields {
-    /// There was a `Host`.
-    pub host: bool,
+    /// `Host`; its bytes may stand in one.
+    pub host: Option<Span>,
     /// There was a `Transfer-Encoding`, whatever it said.
     pub transfer_encoding: bool,
     /// `close` was among the connection options.
@@ -55,7 +55,6 @@ pub struct Fields {
 enum Known {
     Host,
     TransferEncoding,
-    Upgrade,
     Connection,
     Expect,
     ContentLength,
@@ -69,7 +68,7 @@ enum Known {
     IfUnmodifiedSince,
 }
 
-const NAMES: [(&[u8], Known); 14] = [
+const NAMES: [(&[u8], Known); 13] = [
     (b"host", Known::Host),
     (b"connection", Known::Connection),
     (b"content-length", Known::ContentLength),
@@ -83,7 +82,6 @@ const NAMES: [(&[u8], Known); 14] = [
     (b"if-unmodified-since", Known::IfUnmodifiedSince),
     (b"expect", Known::Expect),
     (b"transfer-encoding", Known::TransferEncoding),
-    (b"upgrade", Known::Upgrade),
 ];
 
 impl Fields {
@@ -97,14 +95,11 @@ impl Fields {
         };
         let value = field.value.of(buf);
         match known {
-            Known::Host => self.host(value),
+            Known::Host => self.host(value, field.value),
             Known::TransferEncoding => {
                 self.transfer_encoding = true;
                 Ok(())
             }
-            // RFC 9110 section 7.8 lets a server ignore it. There is no other protocol here, and
-            // who asks for one would go on to send bytes that are no request.
-            Known::Upgrade => Err(Reject::bad("Upgrade is not supported")),
             Known::Connection => {
                 self.connection(value);
                 Ok(())
@@ -126,15 +121,15 @@ impl Fields {
     }
 
     /// RFC 9112 section 3.2: more than one Host, or one with an invalid value, must be answered
-    /// with 400. Its value is not used: there is one site here.
-    fn host(&mut self, value: &[u8]) -> Result<(), Reject> {
-        if self.host {
+    /// with 400. There is one site here: its value matters only beside another name of the site.
+    fn host(&mut self, value: &[u8], span: Span) -> Result<(), Reject> {
+        if self.host.is_some() {
             return Err(Reject::bad("more than one Host header"));
         }
-        if !value.iter().all(|&byte| is_host_byte(byte)) {
+        if !scan::is_authority(value) {
             return Err(Reject::bad("the Host header is malformed"));
         }
-        self.host = true;
+        self.host = Some(span);
         Ok(())
     }
 
@@ -184,12 +179,6 @@ fn single(slot: &mut Option<Span>, value: Span) -> Result<(), Reject> {
         None => Ok(()),
         Some(_) => Err(REPEATED),
     }
-}
-
-/// RFC 3986 section 3.2: what a host and a port are made of. No `@`: user information is refused
-/// (RFC 9110 section 4.2.4).
-fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(&byte)
 }
 
 #[cfg(test)]
@@ -277,7 +266,11 @@ mod tests {
     fn near_misses_of_names_are_other_fields() {
         for name in ["Content_Length", "ContentLength", "X-Host", "Host-", "Transfer_Encoding"] {
             let fields = collect(&[(name, "bad value")]).unwrap();
-            assert!(!fields.host && !fields.transfer_encoding && fields.content_length.is_none());
+            assert!(
+                fields.host.is_none()
+                    && !fields.transfer_encoding
+                    && fields.content_length.is_none()
+            );
         }
         assert!(collect(&[("TRANSFER-encoding", "")]).unwrap().transfer_encoding);
     }

@@ -6,15 +6,18 @@
 //! Of several faults, this is the one that counts:
 //! 1. While the bytes come, the first of them in the stream: a breach of the grammar (400), a
 //!    target or head over its limit (414, 431), a repeated or malformed `Host`, another repeated
-//!    field that may come once, `Upgrade` (400).
-//! 2. After the head, in this order: a version other than 1.0 and 1.1 (505); no `Host` on 1.1
-//!    (400); an unknown method (405); `Transfer-Encoding` (501); `Content-Length` repeated or
-//!    malformed (400), beyond 64 bits (413), above 0 with GET, HEAD or DELETE (400), missing with
-//!    PUT or POST (411); an unknown expectation (417).
+//!    field that may come once (400).
+//! 2. After the head, in this order: a version other than 1.0 and 1.1 (505); no `Host` on 1.1, or
+//!    one that is not the host of a target in absolute form (400); an unknown method (405);
+//!    `Transfer-Encoding` (501); `Content-Length` repeated or malformed (400), beyond 64 bits (413),
+//!    above 0 with GET, HEAD or DELETE (400), missing with PUT or POST (411); an unknown expectation
+//!    (417).
 //!
 //! The caller decides 413 against its own limit, and 405 for a method that is known but not for
 //! this target. After a refusal here the connection must be closed: what follows may be a body.
+//! `Upgrade` is ignored (RFC 9110 section 7.8): what follows is HTTP/1.1, or malformed.
 
+use super::authority;
 use super::fields::{Expectation, Fields};
 use super::reject::Reject;
 use super::scan::{Event, Scan};
@@ -83,7 +86,7 @@ pub struct Head {
     pub len: usize,
     /// The method.
     pub method: Method,
-    /// The request target; begins with a slash.
+    /// The path of the request target (and its query); begins with a slash.
     pub target: Span,
     /// The protocol version.
     pub version: Version,
@@ -93,6 +96,8 @@ pub struct Head {
     pub keep_alive: bool,
     /// Whether the client waits for 100 (Continue) before it sends a body that is not empty.
     pub expect_continue: bool,
+    /// `Host`: a host and a port, or empty. Always there with HTTP/1.1.
+    pub host: Option<Span>,
     /// `Content-Type`; not checked.
     pub content_type: Option<Span>,
     /// `X-Hayloft-Modified`; not checked.
@@ -109,6 +114,19 @@ pub struct Head {
     pub if_modified_since: Option<Span>,
     /// `If-Unmodified-Since`.
     pub if_unmodified_since: Option<Span>,
+}
+
+impl Head {
+    /// The header fields in `buf`, the buffer that was parsed, as they came: names and values. For
+    /// those that do not matter for where the request ends, or to every method.
+    pub fn lines<'b>(&self, buf: &'b [u8]) -> impl Iterator<Item = (&'b [u8], &'b [u8])> {
+        let bytes = &buf[..self.len];
+        let mut scan = Scan::default();
+        std::iter::from_fn(move || match scan.step(bytes, &HeadLimits::DEFAULT) {
+            Ok(Event::Field(field)) => Some((field.name.of(bytes), field.value.of(bytes))),
+            _ => None,
+        })
+    }
 }
 
 /// How far a head was parsed. Starts with `HeadProgress::default()`, for every request anew.
@@ -170,8 +188,15 @@ fn finish(buf: &[u8], progress: &HeadProgress) -> Result<Head, Reject> {
     let HeadProgress { scan, fields } = progress;
     let version = version(scan)?;
     // RFC 9112 section 3.2.
-    if version == Version::Http11 && !fields.host {
+    if version == Version::Http11 && fields.host.is_none() {
         return Err(Reject::bad("no Host header"));
+    }
+    // RFC 9112 section 3.2.2 has an absolute form go before Host, and section 3.2 has clients send
+    // the same in both. What differs is refused: two parsers could take it for different sites.
+    if let Some(named) = scan.authority_span()
+        && !fields.host.is_some_and(|host| authority::is_same(named.of(buf), host.of(buf), b"80"))
+    {
+        return Err(Reject::bad("the host in the request target is not that in the Host header"));
     }
     let method = scan.method_span().and_then(|span| Method::from_token(span.of(buf)));
     let method = method.ok_or(Reject::new(Status::METHOD_NOT_ALLOWED, "unknown method"))?;
@@ -192,6 +217,7 @@ fn finish(buf: &[u8], progress: &HeadProgress) -> Result<Head, Reject> {
         content_length,
         keep_alive: keep_alive(version, fields),
         expect_continue,
+        host: fields.host,
         content_type: fields.content_type,
         x_hayloft_modified: fields.x_hayloft_modified,
         range: fields.range,
@@ -305,6 +331,55 @@ mod tests {
         assert_eq!(status("PUT / HTTP/1.1\r\nHost:\r\nExpect: b\r\n\r\n"), 411);
         let large = "Content-Length: 99999999999999999999\r\n\r\n";
         assert_eq!(status(&format!("GET / HTTP/1.1\r\nHost:\r\nExpect: b\r\n{large}")), 413);
+    }
+
+    #[test]
+    fn a_target_may_repeat_the_host() {
+        let status =
+            |target: &str, host: &str| status(&format!("GET {target} HTTP/1.1\r\n{host}\r\n\r\n"));
+        for (target, host) in [
+            ("http://a/1", "Host: a"),
+            ("HTTP://Photos.Example/1", "Host: photos.EXAMPLE"),
+            ("http://a:80/1", "Host: a"),
+            ("http://a/1", "Host: a:80"),
+            ("http://a:/1", "Host: a"),
+            ("http://a:8080", "Host: a:8080"),
+            ("http://[::1]:8080/1", "Host: [::1]:8080"),
+        ] {
+            assert_eq!(status(target, host), 0, "{target} {host}");
+        }
+        for (target, host) in [
+            ("http://a/1", "Host: b"),
+            ("http://a/1", "Host:"),
+            ("http://a/1", "Host: a:8080"),
+            ("http://a:8080/1", "Host: a"),
+            ("http://a:080/1", "Host: a"),
+            ("http://a./1", "Host: a"),
+            ("http://%61/1", "Host: a"),
+            ("http:///1", "Host:"),
+            ("http://u@a/1", "Host: a"),
+            ("http://a@a/1", "Host: a"),
+            ("https://a/1", "Host: a"),
+            ("ws://a/1", "Host: a"),
+            ("http:/a/1", "Host: a"),
+        ] {
+            assert_eq!(status(target, host), 400, "{target} {host}");
+        }
+        let old = "GET http://a/1 HTTP/1.0\r\n\r\n";
+        assert_eq!(parse_whole(old.as_bytes()).unwrap_err().status.code(), 400);
+        let text = "GET http://a/1 HTTP/1.1\r\nHost: a\r\n\r\n";
+        let head = parse_whole(text.as_bytes()).unwrap().unwrap();
+        assert_eq!(head.target.of(text.as_bytes()), b"/1");
+    }
+
+    #[test]
+    fn the_fields_of_a_head_can_be_walked_over_again() {
+        let text =
+            "\r\nPUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nX:\r\nx: \ty z \r\n\r\nX: b";
+        let head = parse_whole(text.as_bytes()).unwrap().unwrap();
+        let lines: Vec<_> = head.lines(text.as_bytes()).collect();
+        let want = [("Host", "a"), ("Content-Length", "1"), ("X", ""), ("x", "y z")];
+        assert_eq!(lines, want.map(|(name, value)| (name.as_bytes(), value.as_bytes())));
     }
 
     #[test]

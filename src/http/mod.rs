@@ -6,7 +6,9 @@
 //! | module | turns |
 //! | --- | --- |
 //! | [`head`] | the bytes of a request head into a [`head::Head`]; [`scan`] is its grammar, [`fields`] its header fields |
-//! | [`target`] | a request target into what it names, and back |
+//! | [`target`] | a request target into what it names, and back; [`authority`] compares hosts |
+//! | [`upload`] | what a request says of its body into what the body must be |
+//! | [`digest`] | checksums in a head, and a body, into whether they agree; [`dictionary`] is their grammar |
 //! | [`range`] | `Range` and a size into the bytes asked for |
 //! | [`conn`] | a socket into requests, with deadlines: the one part that knows operations |
 //! | [`conditional`] | preconditions and validators into a decision |
@@ -15,9 +17,12 @@
 //! | [`status`] | a status into its code, phrase and status line; [`reject`] pairs it with what was wrong |
 //! | [`digits`] | numbers into digits and back, for all of the above |
 
+pub mod authority;
 pub mod conditional;
 pub mod conn;
 pub mod date;
+pub mod dictionary;
+pub mod digest;
 pub mod digits;
 pub mod fields;
 pub mod head;
@@ -28,3 +33,4 @@ pub mod reply;
 pub mod scan;
 pub mod status;
 pub mod target;
+pub mod upload;

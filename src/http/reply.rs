@@ -64,6 +64,9 @@ pub struct ReplyHead<'a> {
     pub last_modified: Option<u64>,
     /// `Accept-Ranges: bytes`.
     pub accept_ranges: bool,
+    /// `X-Content-Type-Options: nosniff`: what strangers uploaded is not taken for another type than
+    /// they said, such as a page of the site that it is served from.
+    pub nosniff: bool,
     /// `Cache-Control`.
     pub cache_control: Option<&'a [u8]>,
     /// `Content-Range`.
@@ -77,6 +80,8 @@ pub struct ReplyHead<'a> {
     pub retry_after: Option<u32>,
     /// `Allow`, with 405.
     pub allow: Option<&'a str>,
+    /// `Accept-Encoding: identity`, with 415 for a content coding.
+    pub accept_identity: bool,
     /// What becomes of the connection.
     pub connection: Connection,
 }
@@ -94,6 +99,7 @@ pub const MAX_HEAD_LEN: usize = STATUS_LINE_MAX
     + "Last-Modified: \r\n".len()
     + date::LEN
     + "Accept-Ranges: bytes\r\n".len()
+    + NOSNIFF.len()
     + "Cache-Control: \r\n".len()
     + CACHE_CONTROL_MAX
     + "Content-Range: bytes -/\r\n".len()
@@ -104,9 +110,12 @@ pub const MAX_HEAD_LEN: usize = STATUS_LINE_MAX
     + "Retry-After: 4294967295\r\n".len()
     + "Allow: \r\n".len()
     + ALLOW_MAX
+    + ACCEPT_IDENTITY.len()
     + "Connection: keep-alive\r\n".len()
     + "\r\n".len();
 
+const NOSNIFF: &[u8] = b"X-Content-Type-Options: nosniff\r\n";
+const ACCEPT_IDENTITY: &[u8] = b"Accept-Encoding: identity\r\n";
 const STATUS_LINE_MAX: usize = Status::HEADER_FIELDS_TOO_LARGE.line().len();
 const ALLOW_MAX: usize = super::target::ALLOW_ANY.len();
 
@@ -124,12 +133,14 @@ impl<'a> ReplyHead<'a> {
             etag: None,
             last_modified: None,
             accept_ranges: false,
+            nosniff: false,
             cache_control: None,
             content_range: None,
             volume_writable: None,
             location: None,
             retry_after: None,
             allow: None,
+            accept_identity: false,
             connection: Connection::Persistent,
         }
     }
@@ -225,6 +236,9 @@ impl<'a> ReplyHead<'a> {
         if self.accept_ranges {
             sink.bytes(b"Accept-Ranges: bytes\r\n");
         }
+        if self.nosniff {
+            sink.bytes(NOSNIFF);
+        }
         match self.content_range {
             None => {}
             Some(ContentRange::Part { first, last, size }) => {
@@ -260,6 +274,9 @@ impl<'a> ReplyHead<'a> {
         }
         if let Some(methods) = self.allow {
             sink.line(b"Allow: ", methods.as_bytes());
+        }
+        if self.accept_identity {
+            sink.bytes(ACCEPT_IDENTITY);
         }
     }
 }
@@ -367,6 +384,7 @@ mod tests {
             etag: Some(0xff),
             last_modified: Some(784_111_777),
             accept_ranges: true,
+            nosniff: true,
             cache_control: Some(b"public, max-age=86400"),
             volume_writable: Some(true),
             ..ReplyHead::new(status, DATE)
@@ -379,7 +397,8 @@ mod tests {
             Content-Length: 70001\r\nETag: \"00000000000000ff\"\r\n\
             Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
             Cache-Control: public, max-age=86400\r\nContent-Type: image/jpeg\r\n\
-            Accept-Ranges: bytes\r\nX-Hayloft-Volume: writable\r\n\r\n";
+            Accept-Ranges: bytes\r\nX-Content-Type-Options: nosniff\r\n\
+            X-Hayloft-Volume: writable\r\n\r\n";
         assert_eq!(text(&object(Status::OK)), want);
     }
 
@@ -460,12 +479,14 @@ mod tests {
             etag: Some(u64::MAX),
             last_modified: Some(u64::MAX),
             accept_ranges: true,
+            nosniff: true,
             cache_control: Some(&[b'x'; CACHE_CONTROL_MAX]),
             content_range: Some(ContentRange::Part { first: size, last: size, size }),
             volume_writable: Some(false),
             location: Some(&location),
             retry_after: Some(u32::MAX),
             allow: Some(super::super::target::ALLOW_ANY),
+            accept_identity: true,
             connection: Connection::KeepAlive,
         };
         assert_eq!(text(&head).len(), MAX_HEAD_LEN);

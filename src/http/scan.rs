@@ -89,7 +89,12 @@ enum State {
     Start,
     BlankLf,
     Method,
+    /// The first byte of the target, which says what form it has.
     Target,
+    /// `http://` of a target in absolute form.
+    Scheme,
+    Authority,
+    Path,
     Version,
     RequestLineLf,
     LineStart,
@@ -110,8 +115,11 @@ pub struct Scan {
     at: usize,
     /// Where the current element began.
     mark: usize,
+    /// Where the path of the target begins.
+    path: usize,
     fields: u16,
     method: Span,
+    authority: Span,
     target: Span,
     version: [u8; 2],
     name: Span,
@@ -136,7 +144,10 @@ impl Scan {
                 State::Start => self.start(byte),
                 State::BlankLf => self.lf(byte, State::Method)?,
                 State::Method => self.method(buf)?,
-                State::Target => self.target(buf, limits)?,
+                State::Target => self.target(byte),
+                State::Scheme => self.scheme(buf)?,
+                State::Authority => self.authority(buf, limits)?,
+                State::Path => self.path(buf, limits)?,
                 State::Version => self.version(buf)?,
                 State::RequestLineLf => self.lf(byte, State::LineStart)?,
                 State::LineStart => self.line_start(byte, limits)?,
@@ -167,7 +178,13 @@ impl Scan {
         (self.method.end > 0).then_some(self.method)
     }
 
-    /// The request target, once it and the space behind it were seen.
+    /// The authority of a target in absolute form, once it was seen whole.
+    #[must_use]
+    pub fn authority_span(&self) -> Option<Span> {
+        (self.authority.end > 0).then_some(self.authority)
+    }
+
+    /// The path of the request target (and its query), once it and the space behind it were seen.
     #[must_use]
     pub fn target_span(&self) -> Option<Span> {
         (self.target.end > 0).then_some(self.target)
@@ -234,25 +251,76 @@ impl Scan {
         }
     }
 
-    /// RFC 9112 section 3.2: only origin-form. The absolute form is for proxies, the authority form
-    /// for CONNECT, the asterisk for OPTIONS, none of which are served.
-    fn target(&mut self, buf: &[u8], limits: &HeadLimits) -> Result<(), Reject> {
-        if self.at == self.mark && buf[self.at] != b'/' {
-            return Err(Reject::bad("the request target does not begin with a slash"));
+    /// RFC 9112 section 3.2: a path (origin form), or a URL (absolute form). The authority form is
+    /// for CONNECT and the asterisk for OPTIONS, neither of which is served.
+    fn target(&mut self, byte: u8) {
+        self.path = self.at;
+        self.state = if byte == b'/' { State::Path } else { State::Scheme };
+    }
+
+    /// RFC 9110 section 4.2: schemes are case-insensitive. Only http: section 7.4 has a server refuse an
+    /// https target that did not come over TLS. Looks again at the few bytes of a scheme that arrives
+    /// in pieces.
+    fn scheme(&mut self, buf: &[u8]) -> Result<(), Reject> {
+        let part = &buf[self.mark..buf.len().min(self.mark + SCHEME.len())];
+        if !part.eq_ignore_ascii_case(&SCHEME[..part.len()]) {
+            return Err(Reject::bad("the request target does not begin with a slash or http://"));
         }
-        let end_max = self.mark + usize::from(limits.target_bytes_max);
-        match self.skip(&buf[..buf.len().min(end_max)], TARGET).or(buf.get(self.at).copied()) {
+        self.at = self.mark + part.len();
+        if part.len() == SCHEME.len() {
+            self.path = self.at;
+            self.state = State::Authority;
+        }
+        Ok(())
+    }
+
+    /// RFC 3986 section 3.2. An empty host is refused (RFC 9110 section 4.2.1), and so is user
+    /// information (section 4.2.4).
+    fn authority(&mut self, buf: &[u8], limits: &HeadLimits) -> Result<(), Reject> {
+        let start = self.path;
+        let Some(byte) = self.skip_target(buf, HOST, limits)? else { return Ok(()) };
+        if !matches!(byte, b'/' | b' ') || self.at == start {
+            return Err(Reject::bad("the request target is not http://HOST/PATH"));
+        }
+        self.authority = Span::new(start, self.at);
+        if byte == b'/' {
+            self.path = self.at;
+            self.state = State::Path;
+        } else {
+            // RFC 9110 section 4.2.3: no path is the path "/", which is what precedes the host.
+            self.target = Span::new(start - 1, start);
+            self.begin(State::Version);
+        }
+        Ok(())
+    }
+
+    fn path(&mut self, buf: &[u8], limits: &HeadLimits) -> Result<(), Reject> {
+        match self.skip_target(buf, TARGET, limits)? {
             None => Ok(()),
             Some(b' ') => {
-                self.target = Span::new(self.mark, self.at);
+                self.target = Span::new(self.path, self.at);
                 self.begin(State::Version);
                 Ok(())
             }
-            Some(byte) if is(byte, TARGET) => {
-                Err(Reject::new(Status::URI_TOO_LONG, "the request target is too long"))
-            }
             Some(b'\r' | b'\n') => Err(Reject::bad("the request line has no HTTP version")),
             Some(_) => Err(Reject::bad("the request target has a byte that is not allowed there")),
+        }
+    }
+
+    /// Passes over bytes of `class` in a target, as many as it may have.
+    fn skip_target(
+        &mut self,
+        buf: &[u8],
+        class: u8,
+        limits: &HeadLimits,
+    ) -> Result<Option<u8>, Reject> {
+        let end_max = self.mark + usize::from(limits.target_bytes_max);
+        let stop = self.skip(&buf[..buf.len().min(end_max)], class).or(buf.get(self.at).copied());
+        match stop {
+            Some(byte) if is(byte, class) => {
+                Err(Reject::new(Status::URI_TOO_LONG, "the request target is too long"))
+            }
+            stop => Ok(stop),
         }
     }
 
@@ -350,6 +418,17 @@ const TCHAR: u8 = 1;
 const VALUE: u8 = 2;
 /// RFC 3986 section 3: path and query. No `#`: a fragment is never sent.
 const TARGET: u8 = 4;
+/// RFC 3986 section 3.2: what a host and a port are made of. No `@`: user information is refused
+/// (RFC 9110 section 4.2.4).
+const HOST: u8 = 8;
+
+/// What a target in absolute form begins with.
+const SCHEME: &[u8; 7] = b"http://";
+
+/// Whether `value` may be a host with or without a port.
+pub(super) fn is_authority(value: &[u8]) -> bool {
+    value.iter().all(|&byte| is(byte, HOST))
+}
 
 fn is(byte: u8, class: u8) -> bool {
     CLASSES[usize::from(byte)] & class != 0
@@ -363,14 +442,16 @@ const fn classes() -> [u8; 256] {
     while i < 256 {
         let byte = i as u8;
         if byte.is_ascii_alphanumeric() {
-            table[i] |= TCHAR | TARGET;
+            table[i] |= TCHAR | TARGET | HOST;
         }
         if byte == b'\t' || (byte >= b' ' && byte != 0x7f) {
             table[i] |= VALUE;
         }
         i += 1;
     }
-    mark(mark(table, b"!#$%&'*+-.^_`|~", TCHAR), b"-._~!$&'()*+,;=:@/?%", TARGET)
+    table = mark(table, b"!#$%&'*+-.^_`|~", TCHAR);
+    table = mark(table, b"-._~!$&'()*+,;=:@/?%", TARGET);
+    mark(table, b"-._~!$&'()*+,;=:[]%", HOST)
 }
 
 const fn mark(mut table: [u8; 256], bytes: &[u8], class: u8) -> [u8; 256] {
@@ -419,6 +500,32 @@ mod tests {
             assert_eq!(is(byte, VALUE), value, "{byte:#x}");
             let target = byte.is_ascii_graphic() && !b"\"#<>[\\]^`{|}".contains(&byte);
             assert_eq!(is(byte, TARGET), target, "{byte:#x}");
+            let host = byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(&byte);
+            assert_eq!(is(byte, HOST), host, "{byte:#x}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_a_path_with_or_without_a_host() {
+        for (target, authority, path) in [
+            ("/1", None, "/1"),
+            ("/http://a/", None, "/http://a/"),
+            ("http://a/1/2?x", Some("a"), "/1/2?x"),
+            ("HTTP://A:80/", Some("A:80"), "/"),
+            ("http://[::1]:80/1", Some("[::1]:80"), "/1"),
+            ("http://a//b", Some("a"), "//b"),
+            ("http://a", Some("a"), "/"),
+        ] {
+            let bytes = format!("GET {target} HTTP/1.1\r\n");
+            let bytes = bytes.as_bytes();
+            let mut scan = Scan::default();
+            for end in 0..=bytes.len() {
+                assert_eq!(scan.step(&bytes[..end], &HeadLimits::DEFAULT), Ok(Event::More));
+            }
+            let text =
+                |span: Option<Span>| span.map(|span| str::from_utf8(span.of(bytes)).unwrap());
+            assert_eq!(text(scan.authority_span()), authority, "{target}");
+            assert_eq!(text(scan.target_span()), Some(path), "{target}");
         }
     }
 
@@ -450,7 +557,11 @@ mod tests {
             ("\r\n\r", 3),
             ("GET\t", 4),
             ("GET  ", 5),
-            ("GET http://", 5),
+            ("GET ftp://", 5),
+            ("GET https://", 9),
+            ("GET http:///", 12),
+            ("GET http://a@", 13),
+            ("GET http://a?", 13),
             ("GET /a\r", 7),
             ("GET / http", 7),
             ("GET / HTTP/1.10", 15),

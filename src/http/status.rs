@@ -43,6 +43,8 @@ statuses! {
     NOT_MODIFIED = 304 "Not Modified";
     /// A request that breaks the grammar.
     BAD_REQUEST = 400 "Bad Request";
+    /// A request that changes something, from a web page of another site.
+    FORBIDDEN = 403 "Forbidden";
     /// No such volume, needle or cookie.
     NOT_FOUND = 404 "Not Found";
     /// The target does not take this method; needs `Allow`.
@@ -59,6 +61,8 @@ statuses! {
     CONTENT_TOO_LARGE = 413 "Content Too Large";
     /// The request target is longer than the limit.
     URI_TOO_LONG = 414 "URI Too Long";
+    /// The body is not the bytes of the object: a form, or with a content coding.
+    UNSUPPORTED_MEDIA_TYPE = 415 "Unsupported Media Type";
     /// No byte of the range exists; needs `Content-Range: bytes */N`.
     RANGE_NOT_SATISFIABLE = 416 "Range Not Satisfiable";
     /// An expectation other than 100-continue.
@@ -118,8 +122,8 @@ mod tests {
     fn every_status_of_the_contract_is_there_once() {
         let codes: Vec<u16> = Status::ALL.iter().map(|s| s.code()).collect();
         let contract = [
-            100, 200, 201, 204, 206, 304, 400, 404, 405, 408, 409, 411, 412, 413, 414, 416, 417,
-            431, 500, 501, 503, 505, 507,
+            100, 200, 201, 204, 206, 304, 400, 403, 404, 405, 408, 409, 411, 412, 413, 414, 415,
+            416, 417, 431, 500, 501, 503, 505, 507,
         ];
         assert_eq!(codes, contract);
     }

@@ -8,15 +8,15 @@ use super::counter::Counter;
 use super::label::{CounterBy, label_enum};
 
 /// The statuses counted one by one, rising. Position `STATUSES.len()` counts all others.
-pub const STATUSES: [u16; 23] = [
-    100, 200, 201, 204, 206, 304, 400, 404, 405, 408, 409, 411, 412, 413, 414, 416, 417, 431, 500,
-    501, 503, 505, 507,
+pub const STATUSES: [u16; 25] = [
+    100, 200, 201, 204, 206, 304, 400, 403, 404, 405, 408, 409, 411, 412, 413, 414, 415, 416, 417,
+    431, 500, 501, 503, 505, 507,
 ];
 
 /// Exported names of the slots: [`STATUSES`] and the rest.
 pub(super) const STATUS_NAMES: [&str; SLOTS] = [
-    "100", "200", "201", "204", "206", "304", "400", "404", "405", "408", "409", "411", "412",
-    "413", "414", "416", "417", "431", "500", "501", "503", "505", "507", "other",
+    "100", "200", "201", "204", "206", "304", "400", "403", "404", "405", "408", "409", "411",
+    "412", "413", "414", "415", "416", "417", "431", "500", "501", "503", "505", "507", "other",
 ];
 
 const SLOTS: usize = STATUSES.len() + 1;

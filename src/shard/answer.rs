@@ -17,6 +17,7 @@ use crate::http::reply::{
 };
 use crate::http::status::Status;
 use crate::http::target::{OBJECT_PATH_MAX, write_object};
+use crate::http::upload;
 use crate::limits::RETRY_AFTER_SECONDS;
 use crate::metrics;
 use crate::types::{Cookie, NeedleId};
@@ -31,6 +32,8 @@ pub struct Plain {
     pub reason: Cow<'static, str>,
     /// `Allow`, with 405.
     pub allow: Option<&'static str>,
+    /// `Accept-Encoding: identity`, with 415 for a content coding.
+    pub accept_identity: bool,
     /// Entity tag and time of what was stored.
     pub stored: Option<(u64, u64)>,
     /// Whether the volume takes writes.
@@ -48,6 +51,7 @@ impl Plain {
             status,
             reason: Cow::Borrowed(reason),
             allow: None,
+            accept_identity: false,
             stored: None,
             writable: None,
             unsatisfied: None,
@@ -82,6 +86,7 @@ impl Plain {
         };
         head.connection = connection;
         head.allow = self.allow;
+        head.accept_identity = self.accept_identity;
         head.volume_writable = self.writable;
         head.content_range = self.unsatisfied.map(|size| ContentRange::Unsatisfied { size });
         if self.status == Status::SERVICE_UNAVAILABLE {
@@ -101,7 +106,9 @@ impl Plain {
 
 impl From<Reject> for Plain {
     fn from(reject: Reject) -> Self {
-        Self::error(reject.status, reject.reason)
+        let mut plain = Self::error(reject.status, reject.reason);
+        plain.accept_identity = reject == upload::CODED;
+        plain
     }
 }
 
@@ -259,6 +266,9 @@ impl ObjectHead {
             etag: Some(needle.etag),
             last_modified: Some(needle.modified_ns / 1_000_000_000),
             accept_ranges: there,
+            // With 304 too: what a cache stored before there was this field gets it so (RFC 9111
+            // section 3.2).
+            nosniff: true,
             cache_control: Some(context.cache_control.as_bytes()),
             content_range: decided.part.map(|(first, last)| ContentRange::Part {
                 first,

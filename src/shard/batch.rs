@@ -12,6 +12,7 @@ use tar::{Archive, Entry};
 use super::Shard;
 use super::access::Accessed;
 use super::answer::{Created, Plain, no_buffer};
+use super::receive;
 use super::session::{
     Object, Then, ask_for_body, body_missing, failed, move_to, refuse_when_draining,
     reply_after_body, reply_with,
@@ -22,6 +23,7 @@ use super::upload;
 use crate::access_trace::Method;
 use crate::buffer::Buf;
 use crate::http::conn::{Conn, PeerError};
+use crate::http::digest::Verifier;
 use crate::http::head::Head;
 use crate::http::reply::ReplyHead;
 use crate::http::status::Status;
@@ -40,7 +42,7 @@ pub async fn store(
     head: &Head,
     number: u32,
 ) -> Result<Then, Plain> {
-    let terms = Terms::of(shard, conn, head)?;
+    let mut terms = Terms::of(shard, conn, head)?;
     if terms.len > shard.config.batch_max {
         let reason = "the batch is larger than this store takes (limits.largest_batch)";
         return Err(Plain::error(Status::CONTENT_TOO_LARGE, reason));
@@ -67,11 +69,16 @@ pub async fn store(
     let _permit = shard.admit_body(memory).await.ok_or_else(no_buffer)?;
     let bufs = (0..len).step_by(PIECE).map(|at| shard.buffer(PIECE.min(len - at)));
     let bufs: Option<Vec<Buf>> = bufs.collect();
-    let tar = match receive(conn, bufs.ok_or_else(no_buffer)?, len).await {
+    let mut verifier = terms.verifier.take();
+    let bufs = bufs.ok_or_else(no_buffer)?;
+    let tar = match receive_tar(conn, bufs, len, verifier.as_deref_mut()).await {
         Ok(tar) => tar,
         Err(error) => return Ok(body_missing(shard, conn, error).await),
     };
     shard.metrics().payload_bytes_in.add(terms.len);
+    if let Err(plain) = receive::verify(verifier) {
+        return Ok(reply_after_body(shard, conn, head, plain).await);
+    }
     Ok(match store_all(shard, &volume, number, tar, &terms, conn.began()).await {
         Ok(created) => {
             let body = serde_json::to_vec(&created).expect("numbers and strings");
@@ -90,11 +97,17 @@ pub async fn store(
 /// The tar is received to buffers of this length (bytes).
 const PIECE: usize = 1 << 20;
 
-async fn receive(conn: &mut Conn, bufs: Vec<Buf>, len: usize) -> Result<Received, PeerError> {
+async fn receive_tar(
+    conn: &mut Conn,
+    bufs: Vec<Buf>,
+    len: usize,
+    mut verifier: Option<&mut Verifier>,
+) -> Result<Received, PeerError> {
     let mut received = VecDeque::with_capacity(bufs.len());
     let mut left = len;
     for buf in bufs {
-        let (buf, result) = conn.read_body(buf, 0, PIECE.min(left)).await;
+        let piece = receive::read_body(conn, buf, 0, PIECE.min(left), verifier.as_deref_mut());
+        let (buf, result) = piece.await;
         result?;
         left = left.saturating_sub(PIECE);
         received.push_back(buf);

@@ -2,7 +2,8 @@
 //! volumes.
 //!
 //! `reactor` is the loop. `listen` accepts, `session` reads requests and hands them to `download`,
-//! `store`, `upload` or `batch`, as far as `admission` lets them, and `answer` makes the replies.
+//! `store`, `upload` or `batch`, as far as `admission` lets them, `receive` verifies what digests came for,
+//! and `answer` makes the replies.
 //! `access` notes what was asked. `route` takes a task to the shard that owns the volume, `volumes`
 //! carries it out.
 
@@ -14,6 +15,7 @@ mod download;
 mod listen;
 mod manage;
 mod reactor;
+mod receive;
 mod route;
 mod session;
 mod store;

@@ -15,6 +15,7 @@ use crate::http::head::{Head, Method, Version};
 use crate::http::reply::{CONTINUE, Connection, MAX_HEAD_LEN, ReplyHead};
 use crate::http::status::Status;
 use crate::http::target::{self, Target};
+use crate::http::upload;
 use crate::metrics::{self, MethodGroup, TimeoutKind};
 use crate::types::{Cookie, NeedleId};
 
@@ -174,7 +175,11 @@ async fn answer(shard: &Rc<Shard>, conn: &mut Conn, head: &Head) -> Then {
         }
         _ => None,
     };
-    let result = match target {
+    let allowed = target.and_then(|target| {
+        upload::check_type(head, conn.head_bytes(), target)?;
+        Ok(target)
+    });
+    let result = match allowed {
         Err(reject) => Err(reject.into()),
         Ok(target) if !target.allows(head.method) => {
             let reason = "this method is not possible here";
@@ -352,6 +357,7 @@ async fn delete(
     let now_seconds = shard.now_seconds();
     let conditions = {
         let bytes = conn.head_bytes();
+        upload::check_origin(head, bytes)?;
         WriteConditions::parse(head, bytes, now_seconds)?;
         Conditions::keep(head, bytes, now_seconds)
     };

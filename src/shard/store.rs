@@ -5,18 +5,20 @@ use std::rc::Rc;
 use super::Shard;
 use super::access::Accessed;
 use super::answer::{Created, Plain, no_buffer};
+use super::receive;
 use super::session::{
     Object, Then, ask_for_body, body_missing, failed, move_to, refuse_when_draining,
     reply_after_body, reply_with, traced,
 };
 use super::task::{Conditions, Outcome, Task};
-use super::upload;
 use crate::http::conditional::WriteConditions;
 use crate::http::conn::Conn;
+use crate::http::digest::Verifier;
 use crate::http::head::Head;
 use crate::http::modified;
 use crate::http::reply::{ReplyHead, valid_content_type};
 use crate::http::status::Status;
+use crate::http::upload;
 use crate::limits::NEEDLE_DATA_MAX;
 use crate::types::{Cookie, NeedleId};
 use crate::volume::{Draft, Refusal, Stored};
@@ -42,15 +44,18 @@ pub struct Terms {
     pub modified_ns: Option<u64>,
     /// What must hold.
     pub conditions: Option<Conditions>,
+    /// What the body must be.
+    pub verifier: Option<Box<Verifier>>,
 }
 
 impl Terms {
     /// Reads and checks them; the head's bytes are not needed afterwards.
     ///
     /// # Errors
-    /// 400.
+    /// 400, 403 or 415.
     pub fn of(shard: &Shard, conn: &Conn, head: &Head) -> Result<Self, Plain> {
         let (bytes, now) = (conn.head_bytes(), shard.now_seconds());
+        let digests = upload::expected_body(head, bytes)?;
         WriteConditions::parse(head, bytes, now)?;
         let content_type = head.content_type.map(|span| span.of(bytes));
         if content_type.is_some_and(|value| !valid_content_type(value)) {
@@ -68,6 +73,7 @@ impl Terms {
             content_type: content_type.map(Into::into),
             modified_ns: modified.flatten(),
             conditions: Conditions::keep(head, bytes, now),
+            verifier: digests.verifier().map(Box::new),
         })
     }
 }
@@ -125,9 +131,9 @@ pub async fn store(
             return move_to(shard, conn, owner);
         }
         // Rare, and its future is large.
-        Box::pin(upload::receive(shard, conn, head, (volume, object), terms)).await?
+        Box::pin(super::upload::receive(shard, conn, head, (volume, object), terms)).await?
     } else {
-        receive(shard, conn, head, (volume, object), terms).await?
+        receive_needle(shard, conn, head, (volume, object), terms).await?
     };
     let done = match done {
         Ok(done) => done,
@@ -184,14 +190,14 @@ async fn tell_created(
 }
 
 /// Receives and stores a body of one needle.
-async fn receive(
+async fn receive_needle(
     shard: &Rc<Shard>,
     conn: &mut Conn,
     head: &Head,
     (volume, object): (u32, Option<Object>),
     terms: Terms,
 ) -> Result<Received, Plain> {
-    let Terms { len, content_type, modified_ns, mut conditions } = terms;
+    let Terms { len, content_type, modified_ns, mut conditions, mut verifier } = terms;
     if head.expect_continue && conn.buffered() == 0 {
         // The client wants to know before it sends the body, so ask before it does.
         if let Some(Object { id, cookie, .. }) = object {
@@ -214,13 +220,17 @@ async fn receive(
     let draft = Draft::new(shard.handle.pool(), content_type.as_deref(), len);
     let mut draft = draft.ok_or_else(no_buffer)?.modified(modified_ns);
     let (buf, start) = draft.take();
-    let (buf, result) = conn.read_body(buf, start, draft.data_len()).await;
+    let wanted = draft.data_len();
+    let (buf, result) = receive::read_body(conn, buf, start, wanted, verifier.as_deref_mut()).await;
     draft.restore(buf);
     if let Err(error) = result {
         drop(draft);
         return Ok(Err(body_missing(shard, conn, error).await));
     }
     shard.metrics().payload_bytes_in.add(len);
+    if let Err(plain) = receive::verify(verifier) {
+        return Ok(Ok(Err(plain)));
+    }
     let task = match object {
         Some(Object { id, cookie, .. }) => Task::Put { id, cookie, draft, conditions },
         None => Task::Post { draft },

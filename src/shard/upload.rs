@@ -6,9 +6,11 @@ use std::rc::Rc;
 use super::Shard;
 use super::admission::{BUFFER_PAUSE_NS, BUFFER_WAIT_NS, Grant, LargePermit};
 use super::answer::{Plain, no_buffer};
+use super::receive;
 use super::session::{Object, Then, ask_for_body, body_missing, failed, reply};
 use super::store::{Done, Received, Terms};
 use crate::http::conn::{Conn, PeerError};
+use crate::http::digest::Verifier;
 use crate::http::head::Head;
 use crate::limits::CHUNK;
 use crate::volume::{Check, Draft, Existing, Refusal, Upload};
@@ -23,7 +25,7 @@ pub async fn receive(
     (number, object): (u32, Option<Object>),
     terms: Terms,
 ) -> Result<Received, Plain> {
-    let Terms { len, content_type, modified_ns, conditions } = terms;
+    let Terms { len, content_type, modified_ns, conditions, mut verifier } = terms;
     let volume = shard.volumes.local(number).map_err(|outcome| failed(shard, outcome))?;
     let absent = |existing: Option<&Existing>| existing.is_none();
     let holds = |existing: Option<&Existing>| {
@@ -48,10 +50,14 @@ pub async fn receive(
     }
     let permit = shard.admit_large().ok_or_else(no_buffer)?;
     let mut upload = volume.upload(id, cookie, len)?;
-    match receive_parts(shard, conn, &permit, &mut upload).await {
+    match receive_parts(shard, conn, &permit, &mut upload, verifier.as_deref_mut()).await {
         Ok(()) => {}
         Err(Stopped::Missing(error)) => return Ok(Err(body_missing(shard, conn, error).await)),
         Err(Stopped::Refused(plain)) => return Ok(Err(give_up(shard, conn, head, plain).await)),
+    }
+    if let Err(plain) = receive::verify(verifier) {
+        // The parts stay behind as dead bytes.
+        return Ok(Ok(Err(plain)));
     }
     let stored = match manifest(shard, &upload, content_type.as_deref()).await {
         Ok(manifest) => volume.put(id, cookie, manifest.modified(modified_ns), check).await,
@@ -111,6 +117,7 @@ async fn receive_parts(
     conn: &mut Conn,
     permit: &Rc<LargePermit>,
     upload: &mut Upload,
+    mut verifier: Option<&mut Verifier>,
 ) -> Result<(), Stopped> {
     // The right to the buffer of the part that is being written.
     let mut writing: Option<Grant> = None;
@@ -136,7 +143,8 @@ async fn receive_parts(
         let end = start + part.data_len();
         for at in (start..end).step_by(CHUNK_LEN) {
             let len = CHUNK_LEN.min(end - at);
-            let (back, result) = conn.read_body(buf, at, len).await;
+            let piece = receive::read_body(conn, buf, at, len, verifier.as_deref_mut());
+            let (back, result) = piece.await;
             result?;
             upload.absorb(&back[at..at + len]);
             buf = back;

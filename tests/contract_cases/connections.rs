@@ -194,3 +194,61 @@ fn while_it_stops_writes_are_refused_and_reads_answered() {
         store.stop();
     }
 }
+
+/// Nobody is switched to another protocol, and the connection goes on as if nothing had been asked.
+#[test]
+fn upgrades_are_ignored() {
+    both(|store| {
+        let photo = bytes(1, 2_000_000);
+        let h2c: super::Headers = &[
+            ("Connection", "Upgrade, HTTP2-Settings"),
+            ("Upgrade", "h2c"),
+            ("HTTP2-Settings", "AAMAAABk"),
+        ];
+        let websocket: super::Headers = &[
+            ("Connection", "keep-alive, Upgrade"),
+            ("upgrade", "websocket"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("Sec-WebSocket-Version", "13"),
+        ];
+        for upgrade in [h2c, websocket] {
+            let mut client = store.client();
+            for (key, body) in [(1, &b"small"[..]), (2, &photo)] {
+                let stored = client.request("PUT", &path(key), upgrade, Some(body)).unwrap();
+                assert!([201, 204].contains(&stored.status), "{}", stored.text());
+                let got = client.request("GET", &path(key), upgrade, None).unwrap();
+                assert!(got.status == 200 && got.body == body);
+                assert_eq!((got.header("upgrade"), got.header("connection")), (None, None));
+            }
+            let missing = client.request("GET", &path(3), upgrade, None).unwrap();
+            assert_eq!(missing.status, 404);
+            assert_eq!(client.request("DELETE", &path(1), upgrade, None).unwrap().status, 204);
+        }
+    });
+}
+
+#[test]
+fn a_target_may_name_the_host_again() {
+    both(|store| {
+        let (host, large) = ("http://test", bytes(1, 2_000_000));
+        let mut client = store.client();
+        for (key, body) in [(1, &b"small"[..]), (2, &large)] {
+            let name = format!("{host}{}", path(key));
+            assert_eq!(client.request("PUT", &name, &[], Some(body)).unwrap().status, 201);
+            assert!(client.get(&name).unwrap().body == body);
+            assert!(client.get(&path(key)).unwrap().body == body);
+            assert_eq!(client.request("HEAD", &name, &[], None).unwrap().status, 200);
+            let upper = format!("HTTP://TEST:80{}", path(key));
+            assert_eq!(client.request("DELETE", &upper, &[], None).unwrap().status, 204);
+        }
+        let posted = client.request("POST", host, &[], Some(b"x")).unwrap();
+        assert_eq!(posted.status, 201);
+        assert!(posted.header("location").unwrap().starts_with("/1/"), "a path, as always");
+        let options = client.request("OPTIONS", &format!("{host}{}", path(1)), &[], None).unwrap();
+        assert_eq!(options.header("allow"), Some("GET, HEAD, PUT, DELETE"));
+        for other in ["http://b", "https://test", "http://test:8080", "http://test@test"] {
+            let reply = store.get(&format!("{other}{}", path(1)));
+            assert_eq!(reply.status, 400, "{other}");
+        }
+    });
+}

@@ -11,6 +11,7 @@ mod objects;
 mod overload;
 mod ranges;
 mod unix;
+mod uploads;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

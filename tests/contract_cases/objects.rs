@@ -26,6 +26,7 @@ fn a_photo_with_all_its_headers() {
             ("etag", &etag_of(&photo)),
             ("accept-ranges", "bytes"),
             ("cache-control", "public, max-age=86400"),
+            ("x-content-type-options", "nosniff"),
             ("x-hayloft-volume", "writable"),
         ] {
             assert_eq!(got.header(name), Some(want), "{name}");
@@ -41,6 +42,29 @@ fn a_photo_with_all_its_headers() {
         assert_eq!((gone.status, gone.header("content-length")), (204, None));
         for method in ["GET", "HEAD", "DELETE"] {
             assert_eq!(store.ask(method, &path(1), &[], None).status, 404, "{method}");
+        }
+    });
+}
+
+/// What was uploaded as text must not be shown as a page of the site.
+#[test]
+fn no_answer_with_an_object_lets_browsers_guess_its_type() {
+    both(|store| {
+        for (key, len) in [(1, 100), (2, (1 << 20) + 1), (3, 0)] {
+            let etag = store.create(&path(key), &bytes(key, len));
+            for (want, method, headers) in [
+                (200, "GET", &[][..]),
+                (200, "HEAD", &[]),
+                (206, "GET", &[("Range", "bytes=0-9")]),
+                (304, "GET", &[("If-None-Match", &etag[..])]),
+                (304, "HEAD", &[("If-None-Match", &etag)]),
+            ] {
+                let reply = store.ask(method, &path(key), headers, None);
+                let want = if len == 0 && want == 206 { 416 } else { want };
+                assert_eq!(reply.status, want, "{method} {len}");
+                let nosniff = (want < 400).then_some("nosniff");
+                assert_eq!(reply.header("x-content-type-options"), nosniff, "{want} {method}");
+            }
         }
     });
 }

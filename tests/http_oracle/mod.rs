@@ -129,10 +129,58 @@ fn is_value(bytes: &[u8]) -> bool {
     bytes.iter().all(|&b| b == b'\t' || b >= b' ' && b != 0x7f)
 }
 
+/// What may stand in `Host`, and before the path of a URL.
+fn is_host(bytes: &[u8]) -> bool {
+    let other = "-._~!$&'()*+,;=:[]%";
+    bytes.iter().all(|&b| b.is_ascii_alphanumeric() || other.contains(char::from(b)))
+}
+
+/// The host and the path of a target, or of its beginning. A path alone has no host.
+fn parts_of_target(target: &[u8]) -> Result<(Option<&[u8]>, &[u8]), u16> {
+    if target.is_empty() || target[0] == b'/' {
+        return Ok((None, target));
+    }
+    let common = target.len().min(b"http://".len());
+    check(target[..common].eq_ignore_ascii_case(&b"http://"[..common]), 400)?;
+    let rest = &target[common..];
+    Ok(rest.split_at(rest.iter().position(|&b| b == b'/').unwrap_or(rest.len())))
+        .map(|(host, path)| (Some(host), path))
+}
+
 fn target(bytes: &[u8], limits: &HeadLimits) -> Result<(), u16> {
-    check(bytes.is_empty() || bytes[0] == b'/', 400)?;
-    check(is_path(bytes), 400)?;
+    let (host, path) = parts_of_target(bytes)?;
+    check(host.is_none_or(is_host) && is_path(path), 400)?;
+    check(path.is_empty() || host.is_none_or(|host| !host.is_empty()), 400)?;
     check(bytes.len() <= usize::from(limits.target_bytes_max), 414)
+}
+
+fn whole_target(bytes: &[u8], limits: &HeadLimits) -> Result<(), u16> {
+    target(bytes, limits)?;
+    check(!bytes.is_empty() && parts_of_target(bytes)?.0.is_none_or(|host| !host.is_empty()), 400)
+}
+
+/// Host, colon and port, in a form in which equal ones are equal.
+fn normal(host: &[u8]) -> String {
+    let host = str::from_utf8(host).unwrap().to_ascii_lowercase();
+    let port = host.rsplit(|c: char| !c.is_ascii_digit()).next().unwrap();
+    match host.strip_suffix(port).unwrap() {
+        name if !name.ends_with(':') => format!("{host}:80"),
+        name if port.is_empty() => format!("{name}80"),
+        _ => host,
+    }
+}
+
+/// The target of an accepted request as it was sent: with scheme and host, if it has them.
+pub fn sent_target(stream: &[u8]) -> Vec<u8> {
+    stream.split(|&b| b == b' ').nth(1).unwrap().to_vec()
+}
+
+/// What the target is in a form without a host.
+pub fn path_of_target(target: &[u8]) -> Vec<u8> {
+    match parts_of_target(target).unwrap() {
+        (Some(_), b"") => b"/".to_vec(),
+        (_, path) => path.to_vec(),
+    }
 }
 
 /// Whether `bytes` is `HTTP/x.y`, or its beginning.
@@ -147,8 +195,8 @@ fn is_begun_version(bytes: &[u8]) -> bool {
 fn request_line(line: &[u8], limits: &HeadLimits) -> Result<(), u16> {
     let parts: Vec<&[u8]> = line.split(|&b| b == b' ').collect();
     let [method, path, version] = parts[..] else { return Err(400) };
-    check(!method.is_empty() && is_token(method) && !path.is_empty(), 400)?;
-    target(path, limits)?;
+    check(!method.is_empty() && is_token(method), 400)?;
+    whole_target(path, limits)?;
     check(version.len() == 8 && is_begun_version(version), 400)
 }
 
@@ -161,8 +209,7 @@ fn begun_request_line(line: &[u8], limits: &HeadLimits) -> Result<(), u16> {
             target(path, limits)
         }
         [_, path, version] => {
-            check(!path.is_empty(), 400)?;
-            target(path, limits)?;
+            whole_target(path, limits)?;
             let version = match version {
                 [version @ .., b'\r'] if version.len() == 8 => version,
                 version => version,
@@ -207,11 +254,7 @@ fn refuse_repeats(fields: &[(String, Vec<u8>)]) -> Result<(), u16> {
     let single = KEPT.iter().any(|kept| kept.replace('_', "-") == *name)
         || ["host", "expect"].contains(&name.as_str());
     check(!(single && count > 1), 400)?;
-    check(name != "upgrade", 400)?;
-    let host = |b: &u8| {
-        char::from(*b).is_ascii_alphanumeric() || "-._~!$&'()*+,;=:[]%".contains(char::from(*b))
-    };
-    check(name != "host" || value.iter().all(host), 400)
+    check(name != "host" || is_host(value), 400)
 }
 
 fn judge(len: usize, line: &[u8], fields: &[(String, Vec<u8>)]) -> Result<Seen, u16> {
@@ -222,7 +265,12 @@ fn judge(len: usize, line: &[u8], fields: &[(String, Vec<u8>)]) -> Result<Seen, 
     let parts: Vec<&[u8]> = line.split(|&b| b == b' ').collect();
     check(parts[2] == b"HTTP/1.1" || parts[2] == b"HTTP/1.0", 505)?;
     let http10 = parts[2] == b"HTTP/1.0";
-    check(http10 || all.contains_key("host"), 400)?;
+    let host = all.get("host").map(|values| values[0]);
+    check(http10 || host.is_some(), 400)?;
+    if let (Some(named), _) = parts_of_target(parts[1])? {
+        let name = normal(named);
+        check(name.rfind(':') != Some(0) && host.is_some_and(|host| normal(host) == name), 400)?;
+    }
     let method = String::from_utf8(parts[0].to_vec()).unwrap();
     check(["GET", "HEAD", "PUT", "POST", "DELETE"].contains(&method.as_str()), 405)?;
     check(!all.contains_key("transfer-encoding"), 501)?;
@@ -247,7 +295,7 @@ fn judge(len: usize, line: &[u8], fields: &[(String, Vec<u8>)]) -> Result<Seen, 
         .filter_map(|name| Some((name, all.get(name.replace('_', "-").as_str())?[0].to_vec())));
     Ok(Seen {
         len,
-        target: parts[1].to_vec(),
+        target: path_of_target(parts[1]),
         http10,
         content_length,
         keep_alive: !option("close") && (!http10 || option("keep-alive")),

@@ -1,0 +1,310 @@
+//! Rules of Hayloft's own URL forms for requests that change something: that their body is the object
+//! itself, byte by byte, and that no web page of another site sent them.
+//!
+//! These rules belong to the target, not to the framing of requests: another kind of target may have
+//! others. Nothing here says where a body ends.
+
+use super::authority;
+use super::digest::Digests;
+use super::head::{Head, Method};
+use super::reject::Reject;
+use super::status::Status;
+use super::target::Target;
+
+/// 415 for a content coding; the reply says which are possible in `Accept-Encoding` (RFC 9110 section
+/// 15.5.16).
+pub const CODED: Reject = Reject::new(
+    Status::UNSUPPORTED_MEDIA_TYPE,
+    "Content-Encoding is not supported; send the photo as it is to be served, without a coding",
+);
+/// RFC 9110 section 14.5: a server without partial PUT must not take the part for the whole.
+const PART: Reject = Reject::bad(
+    "Content-Range is not supported with an upload, since a part would replace the whole photo; send the \
+     whole photo without it",
+);
+const FOREIGN: Reject = Reject::new(
+    Status::FORBIDDEN,
+    "requests that change something are not taken from web pages of other hosts: Origin is not the host \
+     in Host",
+);
+const REPEATED_MD5: Reject = Reject::bad("more than one Content-MD5 header");
+
+/// What the digests of the body of an upload must be for it to be stored.
+///
+/// # Errors
+/// 403 for a foreign `Origin`; 400 for `Content-Range`; 415 for a `Content-Encoding` other than
+/// identity, with [`CODED`]; 400 for malformed or contradictory digests. Of several faults the first in
+/// this order.
+pub fn expected_body(head: &Head, buf: &[u8]) -> Result<Digests, Reject> {
+    let (mut is_foreign, mut is_part, mut is_coded, mut has_md5) = (false, false, false, false);
+    let (mut md5, mut content, mut repr) = <(Digests, Digests, Digests)>::default();
+    let mut fault = Ok(());
+    for (name, value) in head.lines(buf) {
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        if is("origin") {
+            is_foreign |= !is_own(value, head, buf);
+        } else if is("content-range") {
+            is_part = true;
+        } else if is("content-encoding") {
+            is_coded |= !is_identity(value);
+        } else if is("content-digest") {
+            fault = fault.and(content.take_dictionary(value));
+        } else if is("repr-digest") {
+            fault = fault.and(repr.take_dictionary(value));
+        } else if is("content-md5") {
+            let taken = if has_md5 { Err(REPEATED_MD5) } else { md5.take_content_md5(value) };
+            fault = fault.and(taken);
+            has_md5 = true;
+        }
+    }
+    if is_foreign {
+        return Err(FOREIGN);
+    }
+    if is_part {
+        return Err(PART);
+    }
+    if is_coded {
+        return Err(CODED);
+    }
+    fault?;
+    md5.and(content)?.and(repr)
+}
+
+/// Refuses a request that a web page of another site sent. `Origin` must name the same site as `Host`
+/// (RFC 6454 section 7.2, RFC 9110 section 7.2); requests without `Origin` are taken from anybody.
+///
+/// # Errors
+/// 403.
+pub fn check_origin(head: &Head, buf: &[u8]) -> Result<(), Reject> {
+    let mut origins = head.lines(buf).filter(|(name, _)| name.eq_ignore_ascii_case(b"origin"));
+    if origins.all(|(_, value)| is_own(value, head, buf)) { Ok(()) } else { Err(FOREIGN) }
+}
+
+fn is_own(origin: &[u8], head: &Head, buf: &[u8]) -> bool {
+    head.host.is_some_and(|host| authority::is_origin_of(origin, host.of(buf)))
+}
+
+/// Refuses what a form sends, with a sentence that says how the bytes themselves are sent.
+///
+/// # Errors
+/// 415.
+pub fn check_type(head: &Head, buf: &[u8], target: Target) -> Result<(), Reject> {
+    let is_write = !matches!(head.method, Method::Get | Method::Head);
+    let content_type = head.content_type.map_or(&b""[..], |span| span.of(buf));
+    if !is_write || !is_form(content_type) {
+        return Ok(());
+    }
+    let reason = match (target, head.method) {
+        (_, Method::Delete) => {
+            "the Content-Type is that of a form; send no body and no type: curl -X DELETE URL"
+        }
+        (Target::Object { .. }, _) => {
+            "the Content-Type is that of a form; send the photo itself, with its own type: curl -T \
+             photo.jpg -H 'Content-Type: image/jpeg' URL"
+        }
+        (Target::Root | Target::Volume { .. }, _) => {
+            "the Content-Type is that of a form; send the photo itself, with its own type: curl \
+             --data-binary @photo.jpg -H 'Content-Type: image/jpeg' URL"
+        }
+        (Target::Batch { .. }, _) => {
+            "the Content-Type is that of a form; send the tar itself, with its own type: curl \
+             --data-binary @batch.tar -H 'Content-Type: application/x-tar' URL"
+        }
+    };
+    Err(Reject::new(Status::UNSUPPORTED_MEDIA_TYPE, reason))
+}
+
+/// Whether no coding is named but `identity` (RFC 9110 sections 5.6.1 and 8.4): elements of a list may
+/// be empty.
+fn is_identity(codings: &[u8]) -> bool {
+    let mut codings = codings.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
+}
+
+/// Whether a media type is that of a form, or another one that wraps the bytes it is about. What follows
+/// the type does not matter, whether or not it is separated as RFC 9110 section 8.3.1 says.
+fn is_form(media_type: &[u8]) -> bool {
+    const URL_ENCODED: &[u8] = b"application/x-www-form-urlencoded";
+    const MULTIPART: &[u8] = b"multipart/";
+    let end = media_type.iter().position(|byte| b";, \t".contains(byte));
+    let media_type = &media_type[..end.unwrap_or(media_type.len())];
+    let start = media_type.get(..MULTIPART.len());
+    media_type.eq_ignore_ascii_case(URL_ENCODED)
+        || start.is_some_and(|start| start.eq_ignore_ascii_case(MULTIPART))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::head::{HeadLimits, HeadProgress, parse};
+    use super::*;
+    use proptest::prelude::*;
+
+    const MD5: &str = "kAFQmDzST7DWlj99KOF/cg==";
+
+    fn head(method: &str, fields: &str) -> (Head, Vec<u8>) {
+        let text =
+            format!("{method} /1 HTTP/1.1\r\nHost: a:80\r\nContent-Length: 0\r\n{fields}\r\n");
+        let parsed = parse(text.as_bytes(), &HeadLimits::DEFAULT, &mut HeadProgress::default());
+        (parsed.unwrap().unwrap(), text.into_bytes())
+    }
+
+    /// The status, 0 if there is nothing to verify and 1 if there is.
+    fn verdict(fields: &str) -> u16 {
+        let (head, buf) = head("PUT", fields);
+        match expected_body(&head, &buf) {
+            Ok(digests) => u16::from(digests.verifier().is_some()),
+            Err(reject) => reject.status.code(),
+        }
+    }
+
+    #[test]
+    fn a_part_is_refused_whatever_it_says() {
+        for value in ["bytes 0-9/10", "bytes 0-9/*", "", "x"] {
+            assert_eq!(verdict(&format!("content-RANGE: {value}\r\n")), 400, "{value}");
+        }
+        assert_eq!(verdict("Range: bytes=0-9\r\nX-Content-Range: bytes 0-9/10\r\n"), 0);
+    }
+
+    #[test]
+    fn only_identity_is_no_coding() {
+        for value in ["", "identity", "IDENTITY", "identity, Identity", ",identity\t, ,"] {
+            assert_eq!(verdict(&format!("Content-Encoding: {value}\r\n")), 0, "{value:?}");
+        }
+        assert_eq!(verdict("Content-Encoding: identity\r\nContent-Encoding: identity\r\n"), 0);
+        for value in [
+            "gzip",
+            "GZIP",
+            "identity, gzip",
+            "gzip,identity",
+            "identity;q=1",
+            "identity gzip",
+            "\"identity\"",
+            "aws-chunked",
+            "*",
+            "\u{e4}",
+        ] {
+            assert_eq!(verdict(&format!("Content-Encoding: {value}\r\n")), 415, "{value:?}");
+        }
+        for (one, other) in [("identity", "br"), ("br", "identity"), ("", "br")] {
+            let fields = format!("Content-Encoding: {one}\r\ncontent-encoding: {other}\r\n");
+            assert_eq!(verdict(&fields), 415, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn digests_are_read_from_all_lines() {
+        for (fields, want) in [
+            (String::new(), 0),
+            (format!("Content-MD5: {MD5}\r\n"), 1),
+            (format!("content-digest: md5=:{MD5}:\r\n"), 1),
+            (format!("Repr-Digest: md5=:{MD5}:\r\nContent-MD5: {MD5}\r\n"), 1),
+            (format!("Content-Digest: foo=:AAAA:\r\nContent-Digest: md5=:{MD5}:\r\n"), 1),
+            ("Content-Digest: foo=:AAAA:\r\n".to_owned(), 0),
+            ("Want-Content-Digest: md5=1\r\nDigest: md5=x\r\n".to_owned(), 0),
+            ("Content-MD5:\r\n".to_owned(), 400),
+            ("Content-Digest:\r\n".to_owned(), 400),
+            ("Repr-Digest: md5\r\n".to_owned(), 400),
+            (format!("Content-Digest: md5=:{MD5}:\r\nContent-Digest: x\r\n"), 400),
+            (format!("Content-Digest: x\r\nContent-Digest: md5=:{MD5}:\r\n"), 400),
+            (format!("Content-MD5: {MD5}\r\nContent-MD5: {MD5}\r\n"), 400),
+            (format!("Content-MD5: {MD5}\r\nRepr-Digest: md5=:AAAAAAAAAAAAAAAAAAAAAA==:\r\n"), 400),
+        ] {
+            assert_eq!(verdict(&fields), want, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn of_several_faults_the_first_in_order_counts() {
+        let all = ["Content-MD5: x\r\n", "Content-Encoding: br\r\n", "Content-Range: x\r\n"];
+        let foreign = "Origin: http://b\r\n";
+        assert_eq!(verdict(&(all.concat() + foreign)), 403);
+        let reason = |fields: &str| {
+            let (head, buf) = head("POST", fields);
+            expected_body(&head, &buf).err().unwrap()
+        };
+        assert_eq!(reason(&all.concat()), PART);
+        assert_eq!(reason(&all[..2].concat()), CODED);
+    }
+
+    #[test]
+    fn only_the_own_site_changes_anything() {
+        for (fields, want) in [
+            ("", Ok(())),
+            ("Origin: http://a\r\n", Ok(())),
+            ("Origin: http://A:80\r\norigin: http://a\r\n", Ok(())),
+            ("Origin: null\r\n", Err(FOREIGN)),
+            ("Origin:\r\n", Err(FOREIGN)),
+            ("Origin: http://b\r\n", Err(FOREIGN)),
+            ("Origin: http://a\r\nORIGIN: http://b\r\n", Err(FOREIGN)),
+        ] {
+            for method in ["PUT", "POST", "DELETE"] {
+                let (head, buf) = head(method, fields);
+                assert_eq!(check_origin(&head, &buf), want, "{fields:?}");
+            }
+        }
+        let text = b"DELETE /1 HTTP/1.0\r\nOrigin: http://a\r\n\r\n";
+        let head = parse(text, &HeadLimits::DEFAULT, &mut HeadProgress::default());
+        assert_eq!(check_origin(&head.unwrap().unwrap(), text), Err(FOREIGN), "there is no Host");
+    }
+
+    #[test]
+    fn forms_are_told_the_right_command() {
+        let object = Target::Object { volume: 1, key: 2, alt: 3, cookie: 4 };
+        let batch = Target::Batch { volume: 1 };
+        for (method, target, command) in [
+            ("PUT", object, "curl -T photo.jpg "),
+            ("POST", object, "curl -T photo.jpg "),
+            ("POST", Target::Root, "curl --data-binary @photo.jpg "),
+            ("POST", Target::Volume { volume: 1 }, "curl --data-binary @photo.jpg "),
+            ("POST", batch, "curl --data-binary @batch.tar "),
+            ("DELETE", object, "curl -X DELETE URL"),
+        ] {
+            for media_type in [
+                "multipart/form-data; boundary=x",
+                "Multipart/Form-Data;boundary=x",
+                "multipart/form-data",
+                "multipart/form-data boundary=x",
+                "multipart/form-data, image/jpeg",
+                "multipart/related; type=x",
+                "multipart/",
+                "application/x-www-form-urlencoded",
+                "APPLICATION/X-WWW-FORM-URLENCODED ; charset=utf-8",
+            ] {
+                let (head, buf) = head(method, &format!("Content-Type: {media_type}\r\n"));
+                let reject = check_type(&head, &buf, target).unwrap_err();
+                assert_eq!(reject.status.code(), 415, "{media_type}");
+                assert!(reject.reason.contains(command), "{}", reject.reason);
+            }
+        }
+    }
+
+    #[test]
+    fn other_types_are_no_forms() {
+        for media_type in [
+            "",
+            "image/jpeg",
+            "text/plain",
+            "application/x-tar",
+            "application/x-www-form-urlencoded2",
+            "x-multipart/form-data",
+            "multipart",
+            "image/jpeg; x=multipart/form-data",
+        ] {
+            let (head, buf) = head("PUT", &format!("Content-Type: {media_type}\r\n"));
+            assert_eq!(check_type(&head, &buf, Target::Root), Ok(()), "{media_type}");
+        }
+        let (head, buf) = head("GET", "Content-Type: multipart/form-data\r\n");
+        assert_eq!(check_type(&head, &buf, Target::Root), Ok(()), "a read has no body");
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_panics(
+            name in prop::sample::select(&["Origin", "Content-Digest", "Content-MD5", "Content-Type"]),
+            value in "[ -~\t]{0,40}",
+        ) {
+            let (head, buf) = head("PUT", &format!("{name}: {value}\r\n"));
+            let _ = (expected_body(&head, &buf).is_ok(), check_type(&head, &buf, Target::Root));
+        }
+    }
+}
