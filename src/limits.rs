@@ -105,6 +105,12 @@ pub const CHANGES_MAX: usize = 16;
 pub const ORDERS_MAX: usize = 2 * CHANGES_MAX;
 /// Requests that may wait to be written to the access trace; more are left out of it.
 pub const ACCESS_RECORDS: usize = 1 << 16;
+/// Log lines that may wait to be written; more are dropped.
+pub const LOG_LINES_MAX: usize = 1 << 13;
+/// Bytes of log lines that may wait to be written; more are dropped.
+pub const LOG_BYTES_MAX: usize = 2 << 20;
+/// Longest log line (bytes); a longer one is cut. Holds the backtrace of a panic.
+pub const LOG_LINE_MAX: usize = 16 << 10;
 /// Operations a shard hands to its ring at once; more wait in user space.
 pub const RING_ENTRIES: u32 = 1024;
 /// Volume files a shard can have open.

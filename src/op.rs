@@ -183,6 +183,11 @@ pub enum Op {
         /// Bytes to send at most.
         len: u32,
     },
+    /// Asks who is at the other end. It comes back as [`Returned::Text`].
+    PeerName {
+        /// Connection.
+        sock: Sock,
+    },
     /// Tells the peer that nothing more will be sent.
     ShutdownWrite {
         /// Connection.
@@ -200,7 +205,7 @@ pub enum Op {
     },
 }
 
-/// Buffers that an operation gives back.
+/// What an operation gives back besides its result: its buffers, as a rule.
 #[derive(Debug, Default)]
 pub enum Returned {
     /// The operation had none.
@@ -210,6 +215,8 @@ pub enum Returned {
     One(Buf),
     /// The buffers of a gathered write.
     Many(Vec<Buf>),
+    /// A name.
+    Text(Box<str>),
 }
 
 /// The end of an operation.

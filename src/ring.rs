@@ -274,6 +274,9 @@ impl Ring {
                     .flags(libc::SOCK_CLOEXEC)
                     .build()
             }),
+            Op::PeerName { sock } => {
+                self.end(token, 0, Returned::Text(sys::peer_name(sock.0).into()));
+            }
             Op::ShutdownWrite { sock } => self.launch(token, Held::Nothing, None, |_| {
                 opcode::Shutdown::new(Fd(sock.0), libc::SHUT_WR).build()
             }),

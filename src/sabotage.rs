@@ -110,6 +110,24 @@ pub fn chosen(sabotage: Sabotage) -> bool {
     *chosen == Some(sabotage)
 }
 
+/// Names a thread in the environment.
+#[cfg(feature = "sim")]
+pub const THREAD_VARIABLE: &str = "HAYLOFT_SABOTAGE_THREAD";
+
+/// Whether a thread is to panic at its start, so that a test sees what comes of it.
+#[cfg(feature = "sim")]
+#[must_use]
+pub fn dies(thread: &str) -> bool {
+    std::env::var(THREAD_VARIABLE).is_ok_and(|name| name == thread)
+}
+
+/// Never.
+#[cfg(not(feature = "sim"))]
+#[must_use]
+pub const fn dies(_thread: &str) -> bool {
+    false
+}
+
 /// Never.
 #[cfg(not(feature = "sim"))]
 #[must_use]

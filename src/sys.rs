@@ -8,6 +8,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use nix::libc;
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
 ///
@@ -151,6 +153,43 @@ pub fn probe_direct_io(dir: &Path) -> io::Result<Option<DirectIo>> {
     options.read(true).write(true).mode(0o600);
     let file = options.custom_flags(libc::O_TMPFILE | libc::O_DIRECT).open(dir)?;
     direct_io_alignment(&file)
+}
+
+/// Who is at the other end of a connection: `IP:PORT`, `unix:uid=N`, or `unknown` when it has gone.
+#[must_use]
+pub fn peer_name(connection: RawFd) -> String {
+    // SAFETY: the caller's connection is open as long as it is asked about; nothing is kept.
+    let connection = unsafe { BorrowedFd::borrow_raw(connection) };
+    let socket = socket2::SockRef::from(&connection);
+    match socket.peer_addr() {
+        Ok(address) => match address.as_socket() {
+            Some(address) => {
+                let ip = address.ip().to_canonical();
+                std::net::SocketAddr::new(ip, address.port()).to_string()
+            }
+            None => match getsockopt(&connection, PeerCredentials) {
+                Ok(peer) => format!("unix:uid={}", peer.uid()),
+                Err(_) => "unix".to_owned(),
+            },
+        },
+        Err(_) => "unknown".to_owned(),
+    }
+}
+
+/// Whether a signal is ignored, as nohup(1) and shells have it for what they start.
+///
+/// # Errors
+/// The system call's.
+pub fn is_ignored(signal: i32) -> io::Result<bool> {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: nothing is changed, since the new action is none, and `action` has room for the present one.
+    let result = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: zeroed memory is a valid sigaction, and the C library has filled it in.
+    let action = unsafe { action.assume_init() };
+    Ok(action.sa_sigaction == libc::SIG_IGN)
 }
 
 /// Pins the calling thread to one core.

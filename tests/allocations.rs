@@ -131,6 +131,7 @@ fn start(dir: &std::path::Path, count: usize) -> (Vec<std::net::SocketAddr>, Arc
                 connections_max: 1000,
                 drain_ns: 1,
                 disk_missing: false,
+                audit_log: false,
             },
             shared: Arc::clone(&shared),
             assignments: vec![assignment],

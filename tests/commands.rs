@@ -41,7 +41,7 @@ fn a_sound_configuration_is_shown_with_its_warnings() {
 fn a_wrong_configuration_names_file_line_and_key() {
     let dir = tempfile::tempdir().unwrap();
     for (text, said) in [
-        ("\nlog = \"x=y=z\"", "hayloft: h.toml:2: log: \"x=y=z\" is no filter"),
+        ("\nlog = \"x=y=z\"", "hayloft: h.toml:2: log: \"y=z\" is no level"),
         ("\nvolume_size = \"1MiB\"", "hayloft: h.toml:2: volume_size: 1MiB is out of range"),
         ("speed = 1", "hayloft: h.toml:1: speed: unknown field"),
         ("[limits", "hayloft: h.toml:1: \"[limits\" is not valid TOML"),

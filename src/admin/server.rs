@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use axum::Router;
 use tokio::runtime::Builder;
@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::bounded::BoundedListener;
 use super::{AdminLimits, AdminState, router};
+use crate::threads::{Threads, name};
 
 /// A running admin listener. Dropping it lets the listener stop without waiting for it.
 #[derive(Debug)]
@@ -28,12 +29,6 @@ impl AdminHandle {
         self.addr
     }
 
-    /// True if the thread has ended: only after a panic, as long as nobody asked it to.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
-    }
-
     /// Closes the listener, lets requests under way finish for at most
     /// [`AdminLimits::shutdown_within`], and waits for the thread.
     ///
@@ -45,15 +40,19 @@ impl AdminHandle {
     }
 }
 
-/// Serves the admin API on `listener`, on a new thread named `hayloft-admin`.
+/// Serves the admin API on `listener`, on a new thread of `threads`.
 ///
 /// The thread inherits the CPU affinity and the signal mask of the caller: call this before pinning.
 ///
 /// # Errors
 /// If the runtime, the listener or the thread cannot be set up.
-pub fn spawn(listener: TcpListener, state: AdminState) -> io::Result<AdminHandle> {
+pub fn spawn(
+    listener: TcpListener,
+    state: AdminState,
+    threads: &Threads,
+) -> io::Result<AdminHandle> {
     let limits = state.limits;
-    serve(listener, router(state), limits)
+    serve(listener, router(state), limits, threads)
 }
 
 /// Serves any router the way [`spawn`] does.
@@ -61,6 +60,7 @@ pub(super) fn serve(
     listener: TcpListener,
     router: Router,
     limits: AdminLimits,
+    threads: &Threads,
 ) -> io::Result<AdminHandle> {
     let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
     listener.set_nonblocking(true)?;
@@ -73,9 +73,8 @@ pub(super) fn serve(
     let bounded = BoundedListener::new(listener, limits.connections, limits.connection_lifetime);
     let (stop, stopped) = oneshot::channel::<()>();
 
-    let thread = thread::Builder::new()
-        .name("hayloft-admin".into())
-        .spawn(move || runtime.block_on(run(bounded, router, stopped, limits)))?;
+    let body = move || runtime.block_on(run(bounded, router, stopped, limits));
+    let thread = threads.spawn(name::ADMIN, body)?;
     Ok(AdminHandle { addr, stop, thread })
 }
 

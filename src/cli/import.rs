@@ -10,7 +10,10 @@ use clap::Args;
 
 use super::{ServeArgs, fail, progress};
 use crate::client::ServerAddress;
+use crate::config::Config;
 use crate::daemon::Private;
+use crate::logging::Log;
+use crate::sys;
 use crate::transfer::import::{Plan, Progress, Report, Stop, import};
 
 const IMPORT_EXAMPLES: &str = "\
@@ -75,7 +78,7 @@ pub struct ImportArgs {
 impl ImportArgs {
     /// Imports it.
     pub(super) fn run(self) -> ExitCode {
-        let private = match self.private() {
+        let (private, _log) = match self.private() {
             Ok(private) => private,
             Err(error) => return fail(&error),
         };
@@ -110,27 +113,34 @@ impl ImportArgs {
         }
     }
 
-    /// A daemon over the directories of `--data`.
-    fn private(&self) -> Result<Option<Private>, String> {
+    /// A daemon over the directories of `--data`, and the log that it needs.
+    fn private(&self) -> Result<(Option<Private>, Option<Log>), String> {
         if self.data.is_empty() {
-            return Ok(None);
+            return Ok((None, None));
         }
         let args = ServeArgs { data: self.data.clone(), ..ServeArgs::default() };
         let config = args.into_config().map_err(|error| error.to_string())?;
-        tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::WARN)
-            .with_writer(std::io::stderr)
-            .init();
-        Private::start(&config).map(Some).map_err(|error| error.to_string())
+        let config = Config { log: "warn".to_owned(), ..config };
+        let targets = config.log_filter().map_err(|error| error.to_string())?;
+        let log = Log::start(targets).map_err(|error| format!("cannot start the log: {error}"))?;
+        let private = Private::start(&config, &log).map_err(|error| error.to_string())?;
+        Ok((Some(private), Some(log)))
     }
 }
 
-/// Ctrl-C lets what is under way end; a second one ends the command.
+/// Ctrl-C lets what is under way end; a second one ends the command. So do SIGTERM and SIGQUIT, and a
+/// terminal that closes, but for the second time: a shell may send SIGHUP as well as the kernel. What
+/// whoever started the command had ignored, as nohup does, stays ignored.
 fn stop_on_signals(progress: &Progress) -> std::io::Result<()> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    for signal in [SIGINT, SIGTERM] {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    for signal in [SIGINT, SIGTERM, SIGQUIT, SIGHUP] {
+        if sys::is_ignored(signal)? {
+            continue;
+        }
         let stop = || Arc::clone(&progress.stop);
-        signal_hook::flag::register_conditional_shutdown(signal, 1, stop())?;
+        if signal != SIGHUP {
+            signal_hook::flag::register_conditional_shutdown(signal, 1, stop())?;
+        }
         signal_hook::flag::register(signal, stop())?;
     }
     Ok(())

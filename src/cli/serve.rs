@@ -9,6 +9,7 @@ use clap::Args;
 use super::fail;
 use crate::config::{Config, ConfigError, Cores, Draft, Listen, ShardPorts, parse_tcp_address};
 use crate::daemon::{self, Ended};
+use crate::logging::Log;
 use crate::size::ByteSize;
 
 const SERVE_EXAMPLES: &str = "\
@@ -22,8 +23,8 @@ Examples:
 
 Flags override the configuration file. A repeatable flag replaces the whole list of the file.
 Sizes: a whole number and KiB, MiB, GiB, TiB (powers of 1024) or KB, MB, GB, TB (powers of 1000).
-Exit codes: 0 it was told to stop, and did; 1 it stopped because no volume takes writes or none could
-be opened (the log says why): start it again; 2 it did not start.";
+Exit codes: 0 it was told to stop, and did; 1 it stopped because no volume takes writes, none could be
+opened, or one of its threads ended (the log says why): start it again; 2 it did not start.";
 
 /// Flags of `hayloft serve`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
@@ -116,20 +117,22 @@ impl ServeArgs {
             Ok(config) => config,
             Err(error) => return fail(&error),
         };
-        let filter = match config.log_filter() {
-            Ok(filter) => filter,
+        let targets = match config.log_filter() {
+            Ok(targets) => targets,
             Err(error) => return fail(&error),
         };
-        let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .with_ansi(terminal)
-            .init();
-        match daemon::serve(&config) {
+        let log = match Log::start(targets) {
+            Ok(log) => log,
+            Err(error) => return fail(&format!("cannot start the log: {error}; try again")),
+        };
+        match daemon::serve(&config, &log) {
             Ok(Ended::Drained) => ExitCode::SUCCESS,
-            Ok(Ended::Poisoned | Ended::NothingToServe | Ended::ShardLost) => ExitCode::FAILURE,
-            Err(error) => fail(&error),
+            Ok(Ended::Poisoned | Ended::NothingToServe | Ended::ThreadLost) => ExitCode::FAILURE,
+            Err(error) => {
+                // As `fail` does, but behind the lines of the log, and never waiting for a reader.
+                log.say(&format!("hayloft: {error}"));
+                ExitCode::from(2)
+            }
         }
     }
 }

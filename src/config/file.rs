@@ -207,7 +207,7 @@ mod tests {
                 "1 to 1024",
             ),
             ("\nadmin = \"127.0.0.1:8080\"", "/etc/hayloft.toml:2: admin: ", "another port"),
-            ("\nlog = \"warn,,x=y=z\"", "/etc/hayloft.toml:2: log: ", "is no filter"),
+            ("\nlog = \"warn,,x=y=z\"", "/etc/hayloft.toml:2: log: ", "directive is empty"),
         ] {
             let error = error_of(text);
             assert!(error.starts_with(start), "{text:?}: {error}");

@@ -11,6 +11,7 @@ mod error;
 mod file;
 mod limits;
 mod listen;
+mod log;
 mod ports;
 mod validate;
 
@@ -63,8 +64,10 @@ pub struct Config {
     /// After so much log of a volume its index is saved, so that a start needs to read no more than that:
     /// 1 MiB to 1 TiB.
     pub checkpoint_interval: ByteSize,
-    /// What is logged, as a `tracing` filter: `info`, or `warn,hayloft::volume=debug`.
+    /// What is logged: a level, or directives such as `warn,hayloft::volume=debug`.
     pub log: String,
+    /// Log deletes and failed writes, one line each, whatever `log` says.
+    pub audit_log: bool,
     /// Bounds and deadlines.
     pub limits: Limits,
     /// Which requests are written down, and where.
@@ -97,6 +100,7 @@ impl Default for Config {
             cache_control: "public, max-age=86400".to_owned(),
             checkpoint_interval: ByteSize::mib(256),
             log: "info".to_owned(),
+            audit_log: false,
             limits: Limits::default(),
             access_trace: AccessTraceConfig::default(),
         }

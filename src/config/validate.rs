@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::{Config, ConfigError, Listen, SHARD_PORT_DISTANCE, ShardPorts, available_cores};
+use super::{Config, ConfigError, Listen, SHARD_PORT_DISTANCE, ShardPorts, available_cores, log};
 use crate::limits::BATCH_MAX;
 use crate::size::{ByteSize, GIB, MIB, TIB};
 
@@ -102,14 +102,13 @@ impl Config {
     ///
     /// # Errors
     /// `log` is no filter.
-    pub fn log_filter(&self) -> Result<EnvFilter, ConfigError> {
-        EnvFilter::try_new(&self.log).map_err(|error| {
-            ConfigError::setting(
-                "log",
-                format!("{:?} is no filter: {error}", self.log),
-                "write a level such as info, or a filter such as warn,hayloft::volume=debug",
-            )
-        })
+    pub fn log_filter(&self) -> Result<Targets, ConfigError> {
+        let targets = log::parse(&self.log)
+            .map_err(|problem| ConfigError::setting("log", problem, log::ADVICE))?;
+        // A setting of its own, which a level for everything does not take back.
+        let is_named = targets.iter().any(|(target, _)| target == log::AUDIT);
+        let is_added = self.audit_log && !is_named;
+        Ok(if is_added { targets.with_target(log::AUDIT, LevelFilter::INFO) } else { targets })
     }
 
     /// The core of each shard, on this machine. Never empty.
@@ -240,8 +239,7 @@ impl Config {
             return Err(ConfigError::setting(
                 "log",
                 format!("a filter has 1 to {LOG_BYTES_MAX} bytes, not {}", self.log.len()),
-                "write a level (error, warn, info, debug, trace, off) or a filter such as \
-                 warn,hayloft::volume=debug",
+                log::ADVICE,
             ));
         }
         self.log_filter().map(drop)

@@ -13,6 +13,7 @@ use crate::access_trace::{HEADER_LEN, Header, RECORD_LEN, threshold};
 use crate::config::AccessTraceConfig;
 use crate::shard::AccessQueue;
 use crate::sys;
+use crate::threads::{Threads, name};
 
 /// How often the queue is emptied. At this pace it holds what 600,000 requests a second leave.
 const EMPTY_EVERY: Duration = Duration::from_millis(100);
@@ -29,7 +30,10 @@ impl AccessTrace {
     ///
     /// # Errors
     /// The file cannot be made, or is something else.
-    pub fn start(config: &AccessTraceConfig) -> Result<Option<Self>, StartError> {
+    pub fn start(
+        config: &AccessTraceConfig,
+        threads: &Threads,
+    ) -> Result<Option<Self>, StartError> {
         if !config.is_on() {
             return Ok(None);
         }
@@ -44,9 +48,8 @@ impl AccessTrace {
         let queue = Arc::new(AccessQueue::new(header));
         let stop = Arc::new(AtomicBool::new(false));
         let (records, stopped) = (Arc::clone(&queue), Arc::clone(&stop));
-        let thread = thread::Builder::new().name("access-trace".into());
-        let thread = thread
-            .spawn(move || writer.run(&records, &stopped))
+        let thread = threads
+            .spawn(name::ACCESS_TRACE, move || writer.run(&records, &stopped))
             .map_err(|error| StartError::Step("start the thread of the access trace", error))?;
         tracing::info!("requests are written down in {}", config.file.display());
         Ok(Some(Self { queue, stop, thread }))
@@ -96,10 +99,10 @@ impl Writer {
                 bytes.extend_from_slice(&record.encode());
             }
             if let Err(error) = self.write(&bytes, &mut is_full) {
-                let path = self.path.display();
-                tracing::error!("the access trace {path} ends here: {error}");
                 is_full = true;
                 self.room = 0;
+                let path = self.path.display();
+                tracing::error!("the access trace {path} ends here: {error}");
             }
             bytes.clear();
             if is_last {

@@ -20,6 +20,7 @@ use nix::sys::statvfs::statvfs;
 use super::stores::Store;
 use crate::datadir::MARKER;
 use crate::metrics::{DiskState, Metrics};
+use crate::threads::{Threads, name};
 
 /// How often to look.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -123,6 +124,7 @@ impl Watch {
         files: &Files,
         metrics: &Arc<Metrics>,
         lost: Sender<Lost>,
+        threads: &Threads,
     ) -> io::Result<Self> {
         let mut markers = Vec::new();
         for (disk, store) in stores.iter().enumerate().filter(|(_, store)| store.dir.is_some()) {
@@ -134,7 +136,7 @@ impl Watch {
         // Before anybody asks.
         eye.measure();
         let stopped = Arc::clone(&stop);
-        let thread = thread::Builder::new().name("disks".into()).spawn(move || {
+        let thread = threads.spawn(name::DISKS, move || {
             while !stopped.load(Ordering::Relaxed) {
                 thread::park_timeout(LOOK_EVERY);
                 eye.look();
@@ -178,6 +180,8 @@ impl Eye {
         self.markers = there;
         for Marker { disk, dir, .. } in gone {
             self.metrics.disks[disk].state.set(DiskState::Failed);
+            self.files.forget_all_in(&dir);
+            self.tell(Lost::Disk(disk));
             tracing::error!(
                 "{} is no longer the data directory it was: it was removed, replaced or unmounted. Its \
                  volumes take no more writes, since a restart would not find them; what is in them is \
@@ -185,11 +189,10 @@ impl Eye {
                  copy the photos away, for they go with this process",
                 dir.display()
             );
-            self.files.forget_all_in(&dir);
-            self.tell(Lost::Disk(disk));
         }
         for (volume, path) in self.files.lost() {
             self.files.forget(volume);
+            self.tell(Lost::Volume(volume));
             tracing::error!(
                 volume,
                 "{} was removed or replaced under the running daemon: the volume takes no more writes, \
@@ -197,7 +200,6 @@ impl Eye {
                  before the daemon is restarted, for they go with this process",
                 path.display()
             );
-            self.tell(Lost::Volume(volume));
         }
         self.measure();
     }
@@ -238,6 +240,55 @@ mod tests {
         assert_eq!(files.lost(), [(1, path)]);
         files.forget_all_in(dir.path());
         assert_eq!(files.lost(), [], "told once, for the whole directory");
+    }
+
+    /// Panics with every event: the worst that a logger can do.
+    struct Deadly;
+
+    impl tracing::Subscriber for Deadly {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            panic!("cannot log {event:?}");
+        }
+
+        fn enter(&self, _: &tracing::span::Id) {}
+
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    #[test]
+    fn a_loss_is_reported_before_it_is_logged() {
+        let dir = tempfile::tempdir().unwrap();
+        let (marker, volume) = (dir.path().join(MARKER), dir.path().join("1.0.vol"));
+        for lost in [Lost::Disk(0), Lost::Volume(1)] {
+            fs::write(&marker, "").unwrap();
+            fs::write(&volume, "").unwrap();
+            let (sender, receiver) = std::sync::mpsc::channel();
+            let files = Files::default();
+            files.watch(1, volume.clone());
+            let identity = identity(&marker).unwrap();
+            let markers = vec![Marker { disk: 0, dir: dir.path().to_owned(), identity }];
+            let disk = crate::metrics::DiskInfo::new("", DiskState::Ok);
+            let metrics = Metrics::new(crate::metrics::NodeInfo::default(), &[], vec![disk]);
+            let mut eye = Eye { markers, files, metrics, lost: sender };
+            fs::remove_file(if lost == Lost::Disk(0) { &marker } else { &volume }).unwrap();
+            let looked = tracing::subscriber::with_default(Deadly, || {
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| eye.look()))
+            });
+            assert!(looked.is_err(), "it was logged");
+            assert_eq!(receiver.try_recv(), Ok(lost));
+        }
     }
 
     #[test]

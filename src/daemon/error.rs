@@ -97,6 +97,9 @@ pub enum StartError {
     /// A socket from the service manager.
     #[error(transparent)]
     Passed(#[from] PassedError),
+    /// A thread of the daemon.
+    #[error("thread {0} ended by itself, which is a fault of the program; the log says more")]
+    ThreadEnded(String),
     /// Something else.
     #[error("cannot {0}: {1}")]
     Step(&'static str, std::io::Error),

@@ -227,10 +227,10 @@ impl Office {
         self.files.watch(id, dir.volume_path(id, superblock.generation));
         match opened {
             Ok(()) => {
+                self.creations.end(id);
                 let size = ByteSize(plan.size);
                 let path = store.path.display();
                 tracing::info!(volume = id, "created, {size} in {path}, on shard {shard}");
-                self.creations.end(id);
             }
             Err(error) => {
                 let sentence =

@@ -13,6 +13,7 @@
 //! | `disks` | whether the data directories are still there |
 //! | `private` | a daemon of a command's own, in its process |
 //! | `service` | what a service manager is told |
+//! | `signals` | which signals drain, and which only cost a line |
 
 mod access;
 mod activation;
@@ -25,6 +26,7 @@ mod placement;
 mod private;
 mod service;
 mod shards;
+mod signals;
 mod stores;
 
 use std::cell::RefCell;
@@ -34,16 +36,15 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-
 use crate::admin::{self, AdminHandle, AdminLimits, AdminState, Creations};
 use crate::buffer::{Pool, Region};
 use crate::config::{Config, Listen};
+use crate::logging::Log;
 use crate::metrics::{DiskInfo, Metrics, NodeInfo, ShardInfo, VolumeState};
 use crate::ring::{Prepared, Registration, RingOptions, prepare};
 use crate::shard::Shared;
 use crate::sys;
+use crate::threads::{Threads, name};
 use access::AccessTrace;
 use control::{Control, Line};
 pub use error::StartError;
@@ -52,6 +53,7 @@ use manager::{Manager, Office};
 use placement::Placement;
 pub use private::Private;
 use service::Service;
+use signals::Signals;
 use stores::{FoundVolume, Store};
 
 /// Buffers of the control ring (bytes).
@@ -68,8 +70,46 @@ pub enum Ended {
     Poisoned,
     /// No volume could be opened.
     NothingToServe,
-    /// A shard ended by itself.
-    ShardLost,
+    /// A thread ended by itself.
+    ThreadLost,
+}
+
+/// Why the daemon stops.
+#[derive(Debug)]
+enum Reason {
+    /// A signal with this name.
+    Signal(String),
+    /// This thread ended by itself.
+    ThreadEnded(String),
+    /// See [`Ended`].
+    NothingToServe,
+    /// See [`Ended`].
+    Poisoned,
+}
+
+impl Reason {
+    fn log(&self) {
+        match self {
+            Self::Signal(signal) => tracing::info!("received {signal}: draining"),
+            Self::ThreadEnded(thread) => tracing::error!(
+                "thread {thread} ended by itself, which is a fault of the program: stopping, so that a \
+                 restart can help"
+            ),
+            Self::NothingToServe => tracing::error!("no volume could be opened: stopping"),
+            Self::Poisoned => tracing::error!(
+                "no volume takes writes any more: stopping, so that a restart can help"
+            ),
+        }
+    }
+
+    fn ended(&self) -> Ended {
+        match self {
+            Self::Signal(_) => Ended::Drained,
+            Self::ThreadEnded(_) => Ended::ThreadLost,
+            Self::NothingToServe => Ended::NothingToServe,
+            Self::Poisoned => Ended::Poisoned,
+        }
+    }
 }
 
 /// A random number from the kernel.
@@ -79,23 +119,25 @@ fn random() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// Runs the daemon until it is told to stop.
+/// Runs the daemon until a signal ends it, or something that it cannot do without.
 ///
 /// # Errors
 /// See [`StartError`]. Nothing serves then.
-pub fn serve(config: &Config) -> Result<Ended, StartError> {
-    // The handler writes to a pipe, which this thread reads.
-    let mut signals = Signals::new([SIGTERM, SIGINT])
-        .map_err(|error| StartError::Step("handle signals", error))?;
+pub fn serve(config: &Config, log: &Log) -> Result<Ended, StartError> {
+    let mut signals =
+        Signals::handle().map_err(|error| StartError::Step("handle signals", error))?;
     raise_file_limit();
-    let mut daemon = Daemon::start(config)?;
-    let ended = daemon.watch(&mut signals);
-    // Without one of its shards the daemon can't end in order, and it need not: what was
-    // acknowledged is durable.
-    if ended != Ended::ShardLost {
-        daemon.stop(&mut signals);
+    let mut daemon = Daemon::start(config, log)?;
+    let reason = daemon.watch(&mut signals);
+    // Without one of its shards the daemon cannot drain, and it need not: what was acknowledged is durable.
+    if daemon.lacks_a_shard() {
+        reason.log();
+        return Ok(reason.ended());
     }
-    Ok(ended)
+    daemon.drain();
+    reason.log();
+    let ended_well = daemon.finish(&mut signals);
+    Ok(if ended_well { reason.ended() } else { Ended::ThreadLost })
 }
 
 /// Connections need descriptors: takes all that the hard limit allows.
@@ -112,7 +154,9 @@ fn raise_file_limit() {
 struct Daemon {
     metrics: Arc<Metrics>,
     manager: Manager,
-    threads: Vec<JoinHandle<()>>,
+    /// All threads of the process but this one.
+    threads: Threads,
+    shards: Vec<JoinHandle<()>>,
     admin: AdminHandle,
     disks: disks::Watch,
     access: Option<AccessTrace>,
@@ -121,7 +165,8 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(config: &Config) -> Result<Self, StartError> {
+    fn start(config: &Config, log: &Log) -> Result<Self, StartError> {
+        let threads = log.threads();
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
@@ -151,9 +196,9 @@ impl Daemon {
         }
 
         let infos = shard_infos(&cores, ports.map(|ports| *ports.start()));
-        let metrics = new_metrics(config, &stores, &infos, &bound.places);
+        let metrics = new_metrics(config, log, &stores, &infos, &bound.places);
         metrics.set_registered_buffers(registered);
-        let access = AccessTrace::start(&config.access_trace)?;
+        let access = AccessTrace::start(&config.access_trace, threads)?;
         let shared = Shared::new(Arc::clone(&metrics), count);
         let shared = Arc::new(shared.with_access(access.as_ref().map(AccessTrace::queue)));
         let seats =
@@ -163,18 +208,18 @@ impl Daemon {
         let limits = AdminLimits::default();
         let (numbers, making) = (Arc::clone(&metrics), Arc::clone(&creations));
         let state = AdminState::new(numbers, sys::monotonic_ns, limits, requests_in, making);
-        let admin = admin::spawn(admin_socket, state)
+        let admin = admin::spawn(admin_socket, state, threads)
             .map_err(|error| StartError::Step("start the admin thread", error))?;
-        let mut threads = Vec::new();
+        let mut shards = Vec::new();
         for (n, seat) in seats.into_iter().enumerate() {
             let limit = shards::device_limit(config, &placement, n);
             let options = RingOptions { device_in_flight: limit, buffered: config.buffered };
             let (region, peers) = (Arc::clone(&region), peers.clone());
-            let thread = std::thread::Builder::new()
-                .name(format!("shard-{n}"))
-                .spawn(move || shards::run(seat, &Pool::new(&region, n), peers, options))
+            let body = move || shards::run(seat, &Pool::new(&region, n), peers, options);
+            let thread = threads
+                .spawn(&name::shard(n), body)
                 .map_err(|error| StartError::Step("start a shard's thread", error))?;
-            threads.push(thread);
+            shards.push(thread);
         }
 
         let files = disks::Files::default();
@@ -183,7 +228,7 @@ impl Daemon {
             files.watch(id, dir.volume_path(id, placed.generation));
         }
         let (lost_in, lost) = mpsc::channel();
-        let disks = disks::Watch::start(&stores, &files, &metrics, lost_in)
+        let disks = disks::Watch::start(&stores, &files, &metrics, lost_in, threads)
             .map_err(|error| StartError::Step("look after the data directories", error))?;
         let office = Office {
             stores,
@@ -200,60 +245,68 @@ impl Daemon {
             let scheme = if place.tcp().is_some() { "http://" } else { "" };
             tracing::info!("photos on {scheme}{place}, admin on http://{admin_address}");
         }
-        Ok(Self { metrics, manager, threads, admin, disks, access, _socket_files: bound.files })
+        let threads = threads.clone();
+        let _socket_files = bound.files;
+        Ok(Self { metrics, manager, threads, shards, admin, disks, access, _socket_files })
     }
 
     /// Waits for a reason to stop.
-    fn watch(&mut self, signals: &mut Signals) -> Ended {
+    fn watch(&mut self, signals: &mut Signals) -> Reason {
         let mut service = Service::from_environment();
         loop {
             self.manager.work(WATCH);
             service.look(&self.metrics);
-            if signals.pending().next().is_some() {
-                tracing::info!("told to stop: finishing what is under way");
-                return Ended::Drained;
+            if let Some(signal) = signals.stop() {
+                return Reason::Signal(signal);
             }
-            if self.threads.iter().any(JoinHandle::is_finished) {
-                tracing::error!("a shard has ended by itself");
-                return Ended::ShardLost;
+            if let Some(thread) = self.threads.ended() {
+                return Reason::ThreadEnded(thread);
             }
             let states: Vec<_> = self.metrics.volumes().iter().map(|v| v.state.get()).collect();
             if !states.is_empty() && states.iter().all(|state| *state == VolumeState::Failed) {
-                tracing::error!("no volume could be opened: stopping");
-                return Ended::NothingToServe;
+                return Reason::NothingToServe;
             }
             let poisoned = states.contains(&VolumeState::Poisoned);
             // What is lost can still be read and copied away, as long as this process runs.
             let hope = [VolumeState::Writable, VolumeState::Recovering, VolumeState::Lost];
             if poisoned && !states.iter().any(|state| hope.contains(state)) {
-                tracing::error!(
-                    "no volume takes writes any more: stopping, so that a restart can help"
-                );
-                return Ended::Poisoned;
+                return Reason::Poisoned;
             }
         }
     }
 
-    /// Finishes what is under way and ends all threads.
-    fn stop(mut self, signals: &mut Signals) {
-        Service::stopping();
+    /// Whether a shard has ended by itself: the others would wait for it while they drain.
+    fn lacks_a_shard(&self) -> bool {
+        (0..self.shards.len()).any(|n| self.threads.has_ended(&name::shard(n)))
+    }
+
+    /// Begins to drain: nothing new is taken from now on.
+    fn drain(&self) {
         self.metrics.set_draining();
-        while self.threads.iter().any(|thread| !thread.is_finished()) {
-            if signals.pending().next().is_some() {
-                tracing::warn!("told again: stopping without waiting for what is under way");
-                return;
+        Service::stopping();
+    }
+
+    /// Waits until everything under way is finished and ends all threads: whether all of them ended well.
+    fn finish(mut self, signals: &mut Signals) -> bool {
+        while self.shards.iter().any(|thread| !thread.is_finished()) {
+            if let Some(signal) = signals.stop() {
+                tracing::warn!("received {signal} again: stopping without waiting any longer");
+                return true;
             }
-            let running = self.threads.iter().zip(0..).filter(|(t, _)| !t.is_finished());
+            let running = self.shards.iter().zip(0..).filter(|(t, _)| !t.is_finished());
             let running: Vec<u16> = running.map(|(_, shard)| shard).collect();
             self.manager.control.wake(running);
             std::thread::sleep(Duration::from_millis(10));
         }
-        for thread in self.threads {
+        let mut ended_well = true;
+        for (n, thread) in self.shards.into_iter().enumerate() {
             if thread.join().is_err() {
-                tracing::error!("a shard's thread panicked");
+                ended_well = false;
+                tracing::error!("thread {} ended by itself while draining", name::shard(n));
             }
         }
         if let Err(error) = self.admin.shutdown() {
+            ended_well = false;
             tracing::warn!("the admin thread did not end well: {error}");
         }
         self.disks.stop();
@@ -261,6 +314,7 @@ impl Daemon {
             access.stop();
         }
         tracing::info!("stopped");
+        ended_well
     }
 }
 
@@ -311,6 +365,7 @@ fn shard_infos(cores: &[usize], first_port: Option<u16>) -> Vec<ShardInfo> {
 
 fn new_metrics(
     config: &Config,
+    log: &Log,
     stores: &[Store],
     infos: &[ShardInfo],
     listen: &[Listen],
@@ -325,6 +380,7 @@ fn new_metrics(
         listen: listen.iter().map(Listen::to_string).collect(),
         largest_body: config.limits.largest_body.bytes(),
         largest_batch: config.limits.batch_bytes(),
+        log_lines_dropped: log.dropped(),
     };
     Metrics::new(node, infos, disks.collect())
 }

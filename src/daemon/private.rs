@@ -4,10 +4,10 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use signal_hook::iterator::Signals;
-
+use super::signals::Signals;
 use super::{Daemon, StartError};
 use crate::config::{Config, Listen, ShardPorts};
+use crate::logging::Log;
 use crate::metrics::VolumeState;
 
 /// How often a port that was free may be taken by somebody else before it is listened on.
@@ -27,7 +27,7 @@ impl Private {
     ///
     /// # Errors
     /// [`StartError`]; a data directory that a running daemon has is one.
-    pub fn start(config: &Config) -> Result<Self, StartError> {
+    pub fn start(config: &Config, log: &Log) -> Result<Self, StartError> {
         let mut left = ATTEMPTS;
         loop {
             let (data, admin) = free_addresses()
@@ -35,7 +35,7 @@ impl Private {
             let listen = vec![Listen::Tcp(data)];
             let config = Config { listen, admin, shard_ports: ShardPorts::Off, ..config.clone() };
             left -= 1;
-            match Daemon::start(&config) {
+            match Daemon::start(&config, log) {
                 Err(StartError::Listen { .. }) if left > 0 => {}
                 other => return Ok(Self { daemon: other?, data, admin }.recovered()),
             }
@@ -47,7 +47,7 @@ impl Private {
             let volumes = self.daemon.metrics.volumes();
             volumes.iter().any(|volume| volume.state.get() == VolumeState::Recovering)
         };
-        while recovering() && !self.daemon.threads.iter().any(|thread| thread.is_finished()) {
+        while recovering() && self.daemon.threads.ended().is_none() {
             std::thread::sleep(LOOK);
         }
         self
@@ -68,14 +68,17 @@ impl Private {
     /// Stops it in order, so that the next start is quick.
     ///
     /// # Errors
-    /// [`StartError::Step`]; what was acknowledged is durable all the same.
+    /// It could not stop in order; what was acknowledged is durable all the same.
     pub fn stop(self) -> Result<(), StartError> {
-        // Signals are the command's business.
-        let none: [i32; 0] = [];
-        let mut signals = Signals::new(none)
+        let ended = self.daemon.threads.ended();
+        if self.daemon.lacks_a_shard() {
+            return Err(StartError::ThreadEnded(ended.unwrap_or_default()));
+        }
+        let mut signals = Signals::none()
             .map_err(|error| StartError::Step("stop the private daemon in order", error))?;
-        self.daemon.stop(&mut signals);
-        Ok(())
+        self.daemon.drain();
+        self.daemon.finish(&mut signals);
+        ended.map_or(Ok(()), |thread| Err(StartError::ThreadEnded(thread)))
     }
 }
 

@@ -111,6 +111,7 @@ fn shard_config(config: &Config, disk_missing: bool) -> ShardConfig {
         connections_max: u64::from(limits.connections),
         drain_ns: ns(limits.drain_timeout()),
         disk_missing,
+        audit_log: config.audit_log,
     }
 }
 

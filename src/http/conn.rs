@@ -111,6 +111,8 @@ pub struct Conn {
     has_moved: bool,
     /// When the first byte of the current request was there.
     began: u64,
+    /// Status of the answer to it.
+    answer: Option<Status>,
 }
 
 const LIMITS: HeadLimits = HeadLimits::DEFAULT;
@@ -135,6 +137,7 @@ impl Conn {
             request: None,
             has_moved: false,
             began: 0,
+            answer: None,
         }
     }
 
@@ -156,6 +159,31 @@ impl Conn {
         self.progress.target().map(|span| span.of(self.head_bytes()))
     }
 
+    /// The method of a refused request, if it got that far.
+    #[must_use]
+    pub fn refused_method(&self) -> Option<&[u8]> {
+        self.progress.method(self.head_bytes())
+    }
+
+    /// Who is at the other end, as the driver names it.
+    pub async fn peer(&self) -> Box<str> {
+        match self.handle.submit(Op::PeerName { sock: self.sock }).await.returned {
+            Returned::Text(name) => name,
+            _ => "unknown".into(),
+        }
+    }
+
+    /// Notes the status of the answer to the current request.
+    pub fn note_answer(&mut self, status: Status) {
+        self.answer = Some(status);
+    }
+
+    /// The status of the answer to the current request, if there is one yet.
+    #[must_use]
+    pub fn answer(&self) -> Option<Status> {
+        self.answer
+    }
+
     /// When the current request began (nanoseconds).
     #[must_use]
     pub fn began(&self) -> u64 {
@@ -173,6 +201,7 @@ impl Conn {
     pub async fn next_request(&mut self) -> Next {
         self.progress = HeadProgress::default();
         self.has_moved = false;
+        self.answer = None;
         self.head_start = self.unread;
         if self.buffered() == 0 {
             match self.wait_for_bytes().await {

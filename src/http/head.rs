@@ -147,7 +147,13 @@ impl HeadProgress {
     /// it is refused.
     #[must_use]
     pub fn is_head_request(&self, buf: &[u8]) -> bool {
-        self.scan.method_span().is_some_and(|span| span.of(buf) == Method::Head.token())
+        self.method(buf) == Some(Method::Head.token())
+    }
+
+    /// The method, if it was there before the request was refused.
+    #[must_use]
+    pub fn method<'a>(&self, buf: &'a [u8]) -> Option<&'a [u8]> {
+        self.scan.method_span().map(|span| span.of(buf))
     }
 
     /// The request target, if it was there before the request was refused: a 405 for an unknown

@@ -77,6 +77,9 @@ impl Scrape<'_> {
     fn encode_row(&self, row: &Row, mut out: MetricEncoder<'_>) -> fmt::Result {
         match &row.source {
             Source::Node(get) => out.encode_gauge(&get(self.metrics)),
+            Source::NodeCounter(get) => {
+                out.encode_counter::<NoLabelSet, u64, u64>(&get(self.metrics), None)
+            }
             Source::Build => out.encode_info(&[("version", self.metrics.node.version.as_str())]),
             Source::DiskPath | Source::DiskState | Source::Disk(_) => {
                 self.encode_disks(row, &mut out)

@@ -29,7 +29,7 @@ mod volume;
 pub(crate) mod exposition;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use counter::{Counter, Gauge};
@@ -97,6 +97,8 @@ pub struct NodeInfo {
     pub largest_body: u64,
     /// Largest batch (bytes).
     pub largest_batch: u64,
+    /// Log lines that were lost; the log counts them.
+    pub log_lines_dropped: Arc<AtomicU64>,
 }
 
 /// All numbers of a daemon, shared as an `Arc` by its shards, its main thread and the admin thread.
@@ -178,6 +180,12 @@ impl Metrics {
     /// Says that the daemon drains. There is no way back.
     pub fn set_draining(&self) {
         self.draining.store(true, Relaxed);
+    }
+
+    /// Log lines that were lost so far.
+    #[must_use]
+    pub fn log_lines_dropped(&self) -> u64 {
+        self.node.log_lines_dropped.load(Relaxed)
     }
 
     /// True if the buffers are registered with the kernel.

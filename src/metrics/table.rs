@@ -40,6 +40,8 @@ pub(super) struct Row {
 pub(super) enum Source {
     /// One value for the daemon.
     Node(fn(&Metrics) -> u64),
+    /// One value for the daemon that only rises.
+    NodeCounter(fn(&Metrics) -> u64),
     /// What was built: a constant 1 with the version as label.
     Build,
     /// The path of each data directory, as a label.
@@ -80,7 +82,7 @@ impl Source {
     /// Keys of the labels the values carry, in order.
     pub(super) fn labels(&self) -> Vec<&'static str> {
         match self {
-            Self::Node(_) => vec![],
+            Self::Node(_) | Self::NodeCounter(_) => vec![],
             Self::Build => vec!["version"],
             Self::DiskPath => vec!["disk", "path"],
             Self::DiskState => vec!["disk", DiskState::KEY],
@@ -185,6 +187,8 @@ pub(super) static TABLE: &[Row] = &[
         "0 with --buffered: answers then promise nothing after a crash."),
     node("registered_buffers", |m| u64::from(m.registered_buffers()),
         "1 if the buffers are registered with the kernel."),
+    row("log_lines_dropped", MetricType::Counter, Source::NodeCounter(Metrics::log_lines_dropped),
+        "Log lines lost: standard error did not take them, or not fast enough."),
     row("disk", MetricType::Info, Source::DiskPath,
         "The path of each data directory, as a label."),
     row("disk_state", MetricType::Gauge, Source::DiskState,

@@ -4,12 +4,13 @@
 //! `reactor` is the loop. `listen` accepts, `session` reads requests and hands them to `download`,
 //! `store`, `upload` or `batch`, as far as `admission` lets them, `receive` verifies what digests came for,
 //! and `answer` makes the replies.
-//! `access` notes what was asked. `route` takes a task to the shard that owns the volume, `volumes`
-//! carries it out.
+//! `access` notes what was asked, `audit` who deleted what. `route` takes a task to the shard that owns the
+//! volume, `volumes` carries it out.
 
 mod access;
 mod admission;
 mod answer;
+mod audit;
 pub mod batch;
 mod download;
 mod listen;
@@ -124,6 +125,8 @@ pub struct ShardConfig {
     pub drain_ns: u64,
     /// Whether a configured data directory is missing, so that an unknown volume may be in it.
     pub disk_missing: bool,
+    /// Whether deletes and failed writes are logged.
+    pub audit_log: bool,
 }
 
 /// One shard.

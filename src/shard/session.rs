@@ -67,12 +67,17 @@ async fn next(shard: &Rc<Shard>, conn: &mut Conn) -> Then {
         }
         Next::Malformed(reject) => {
             shard.metrics().bad_requests.inc();
+            let audited = shard.audited_malformed(conn).await;
             let plain = Plain {
                 allow: (reject.status == Status::METHOD_NOT_ALLOWED)
                     .then(|| conn.refused_target().map_or(target::ALLOW_ANY, target::allow_of)),
                 ..reject.into()
             };
-            refuse_and(shard, conn, plain).await
+            let then = refuse_and(shard, conn, plain).await;
+            if let Some(audited) = audited {
+                audited.log(conn);
+            }
+            then
         }
         Next::Late => {
             shard.metrics().timeouts.at(TimeoutKind::Head).inc();
@@ -112,6 +117,7 @@ async fn send_plain(
     connection: Connection,
 ) -> bool {
     shard.metrics().responses.record(plain.status.code());
+    conn.note_answer(plain.status);
     if let Some(refusal) = plain.refusal {
         shard.metrics().admission_refusals.at(refusal).inc();
     }
@@ -175,6 +181,7 @@ async fn answer(shard: &Rc<Shard>, conn: &mut Conn, head: &Head) -> Then {
         }
         _ => None,
     };
+    let audited = shard.audited(conn, head.method, target.as_ref().ok().copied()).await;
     let allowed = target.and_then(|target| {
         upload::check_type(head, conn.head_bytes(), target)?;
         Ok(target)
@@ -203,6 +210,9 @@ async fn answer(shard: &Rc<Shard>, conn: &mut Conn, head: &Head) -> Then {
         }
     };
     if !matches!(then, Then::Move(_)) {
+        if let Some(audited) = audited {
+            audited.log(conn);
+        }
         let took = shard.handle.now().saturating_sub(conn.began());
         let group = MethodGroup::from(counted(head.method));
         shard.metrics().request_latency.at(group).record(took);
@@ -280,6 +290,7 @@ pub async fn reply_with(
     let connection = connection(shard, head);
     let reply = ReplyHead { connection, content_length: body.len() as u64, ..reply };
     shard.metrics().responses.record(reply.status.code());
+    conn.note_answer(reply.status);
     // What it says has happened: rather late than not at all.
     let alloc = |_| shard.buffer(MAX_HEAD_LEN + body.len());
     let Some(mut buf) = shard.buffer_of(0, alloc).await else { return Then::Close };

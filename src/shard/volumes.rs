@@ -138,24 +138,26 @@ impl Volumes {
                 opened => break opened,
             }
         };
-        let state = match opened {
+        let ms = (handle.now() - began) / 1_000_000;
+        let state = match &opened {
             Ok(volume) => {
-                let ms = (handle.now() - began) / 1_000_000;
                 metrics.open_ms.set(ms);
-                tell_opened(&volume, ms);
-                State::Open(volume)
+                State::Open(Rc::clone(volume))
             }
-            Err(error) => {
-                let path = assignment.dir.display();
-                tracing::error!(volume = id, "cannot open the volume in {path}: {error}");
-                State::Failed(error.to_string())
-            }
+            Err(error) => State::Failed(error.to_string()),
         };
         let mut entries = self.entries.borrow_mut();
         let entry = entries.get_mut(&id).expect("announced");
         (entry.state, entry.dir) = (state, dir);
         drop(entries);
         self.publish();
+        match opened {
+            Ok(volume) => tell_opened(&volume, ms),
+            Err(error) => {
+                let path = assignment.dir.display();
+                tracing::error!(volume = id, "cannot open the volume in {path}: {error}");
+            }
+        }
     }
 
     fn state(&self, id: u32) -> Result<State, OrderError> {

@@ -59,6 +59,7 @@ fn is_network(op: &Op) -> bool {
             | Op::RecvAny { .. }
             | Op::Recv { .. }
             | Op::Send { .. }
+            | Op::PeerName { .. }
             | Op::ShutdownWrite { .. }
             | Op::Close { .. }
             | Op::Wake { .. }
@@ -426,6 +427,7 @@ impl State {
                 let Op::Send { buf, .. } = flight.op else { unreachable!("matched above") };
                 ended(result, Returned::One(buf))
             }
+            Op::PeerName { .. } => ended(0, Returned::Text("simulated".into())),
             Op::ShutdownWrite { sock } => {
                 let sock = sock.0;
                 self.net.shutdown(sock);

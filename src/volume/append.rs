@@ -386,12 +386,12 @@ pub async fn run(volume: Rc<Volume>) {
             None => idle(&volume).await,
         };
         if let Err(error) = done {
+            log.poison(error);
             tracing::error!(
                 volume = volume.superblock.volume.0,
                 "a write failed: {error}. The volume takes no more writes until the daemon is \
                  restarted; reads go on. Check the kernel log and the disk."
             );
-            log.poison(error);
         }
     }
     if !log.poisoned()

@@ -333,15 +333,15 @@ async fn repair_superblock(
     bad: &[SuperblockCopy],
 ) -> Result<(), IoError> {
     for SuperblockCopy { offset, outdated } in bad.iter().copied() {
-        let what = if outdated { "outdated" } else { "damaged" };
-        tracing::warn!(
-            volume = superblock.volume.0,
-            "the superblock copy at byte {offset} is {what}; writing it anew"
-        );
         let buf = handle.pool().alloc(BLOCK as usize);
         let mut buf = buf.ok_or(IoError::Errno(nix::libc::ENOBUFS))?;
         superblock.encode(&mut buf);
         file.write_block(buf, offset).await?;
+        let what = if outdated { "outdated" } else { "damaged" };
+        tracing::warn!(
+            volume = superblock.volume.0,
+            "the superblock copy at byte {offset} was {what} and has been rewritten"
+        );
     }
     Ok(())
 }
@@ -421,12 +421,12 @@ async fn begin_epoch(
         failed => failed,
     };
     if let Err(error) = begun {
+        log.poison(error);
         tracing::error!(
             volume = superblock.volume.0,
             "the volume cannot be read in full or written to ({error}): it serves reads only until \
              the daemon is restarted; check the kernel log and the disk"
         );
-        log.poison(error);
     }
 }
 

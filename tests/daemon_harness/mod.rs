@@ -84,11 +84,29 @@ impl Daemon {
         Self::launch_on(dir, options, address(port), address(port + 1))
     }
 
+    /// Starts without waiting, with a standard error other than the file `log`.
+    pub fn launch_with(dir: &Path, options: &Options, stderr: Stdio) -> Self {
+        let port = free_ports(2);
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self::launch_to(dir, options, address(port), address(port + 1), stderr)
+    }
+
     pub fn launch_on(dir: &Path, options: &Options, data: SocketAddr, admin: SocketAddr) -> Self {
+        let log = dir.join("log");
+        let file = std::fs::File::options().create(true).append(true).open(log).unwrap();
+        Self::launch_to(dir, options, data, admin, file.into())
+    }
+
+    fn launch_to(
+        dir: &Path,
+        options: &Options,
+        data: SocketAddr,
+        admin: SocketAddr,
+        stderr: Stdio,
+    ) -> Self {
         let log = dir.join("log");
         let config = dir.join("config.toml");
         std::fs::write(&config, &options.config).unwrap();
-        let file = std::fs::File::options().create(true).append(true).open(&log).unwrap();
         let cores = if options.shards == 1 { "0" } else { "0,1" };
         let (stdin, script) = match &options.passed {
             Some((name, socket)) => {
@@ -118,7 +136,7 @@ impl Daemon {
             })
             .stdin(stdin)
             .stdout(Stdio::null())
-            .stderr(file)
+            .stderr(stderr)
             .spawn()
             .unwrap();
         Self { child, data, admin, log }

@@ -153,6 +153,7 @@ fn config() -> ShardConfig {
         connections_max: 1000,
         drain_ns: 30 * SECOND,
         disk_missing: false,
+        audit_log: false,
     }
 }
 

@@ -10,6 +10,8 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("size", &[]),
     ("sys", &[]),
     ("sabotage", &[]),
+    ("threads", &["sabotage"]),
+    ("logging", &["limits", "sys", "threads"]),
     ("calendar", &[]),
     ("mailbox", &[]),
     ("metrics", &[]),
@@ -22,7 +24,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("sim", &["limits", "buffer", "op", "runtime"]),
     ("volume", &["types", "limits", "sabotage", "buffer", "op", "runtime"]),
     ("http", &["limits", "buffer", "op", "runtime"]),
-    ("admin", &["size", "metrics"]),
+    ("admin", &["size", "threads", "metrics"]),
     ("client", &["http"]),
     ("transfer", &["http", "client"]),
     (
@@ -49,6 +51,8 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "limits",
             "size",
             "sys",
+            "threads",
+            "logging",
             "mailbox",
             "metrics",
             "datadir",
@@ -71,7 +75,13 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("nginx", &["size", "config"]),
-    ("cli", &["size", "config", "http", "client", "transfer", "daemon", "offline", "nginx"]),
+    (
+        "cli",
+        &[
+            "size", "sys", "logging", "config", "http", "client", "transfer", "daemon", "offline",
+            "nginx",
+        ],
+    ),
     ("lib", &[]),
     ("main", &["cli"]),
 ];
@@ -98,6 +108,34 @@ pub const STRANGERS: &[Stranger] = &[
         but: &[],
     },
     Stranger { who: &["src/"], unless: &["src/daemon/"], never: &["sd_notify"], but: &[] },
+    // One log, with one writer; the configuration only says what it lets through.
+    Stranger {
+        who: &["src/"],
+        unless: &["src/logging/"],
+        never: &["tracing_subscriber"],
+        but: &["tracing_subscriber::filter::LevelFilter", "tracing_subscriber::filter::Targets"],
+    },
+    // Standard output and error may fail, and may block for ever: that is a matter between a command and
+    // whoever called it.
+    Stranger {
+        who: &["src/"],
+        unless: &["src/logging/", "src/cli/", "src/offline/output.rs"],
+        never: &["std::io::stdout", "std::io::stderr", "io::stdout", "io::stderr"],
+        but: &[],
+    },
+    // Every thread of the daemon is in one list, so that the end of any of them is noticed.
+    Stranger {
+        who: &["src/"],
+        unless: &["src/threads.rs", "src/cli/", "src/transfer/"],
+        never: &[
+            "std::thread::Builder",
+            "std::thread::spawn",
+            "thread::Builder",
+            "thread::spawn",
+            "Builder::spawn",
+        ],
+        but: &[],
+    },
     Stranger { who: &["src/"], unless: &["src/client/"], never: &["ureq"], but: &[] },
     // No sockets, threads, clocks, files or environment: what is needed of them is handed in.
     Stranger {

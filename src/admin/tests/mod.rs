@@ -12,6 +12,7 @@ use super::{AdminHandle, AdminLimits, AdminState, Request, spawn};
 use crate::metrics::{
     DiskInfo, DiskState, Metrics, NodeInfo, ShardInfo, VolumeInfo, VolumeMetrics, VolumeState,
 };
+use crate::threads::Threads;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -54,6 +55,7 @@ impl Node {
             listen: vec!["127.0.0.1:8080".into()],
             largest_body: 64 << 20,
             largest_batch: 8 << 20,
+            ..NodeInfo::default()
         };
         let shards = [
             ShardInfo { id: 0, core: 2, port: Some(8180) },
@@ -73,7 +75,7 @@ impl Node {
     }
 
     fn start(&self) -> (AdminHandle, SocketAddr) {
-        let handle = spawn(listener(), self.state.clone()).expect("starts");
+        let handle = spawn(listener(), self.state.clone(), &Threads::default()).expect("starts");
         let addr = handle.local_addr();
         (handle, addr)
     }

@@ -1,0 +1,164 @@
+//! Logging that never hurts: the threads that log put lines into a bounded queue, and a thread of its own
+//! writes them to standard error. A full disk, a dead pipe, a pipe that nobody reads and a terminal that is
+//! gone cost lines, which are counted, and nothing else: no thread that logs waits, fails or panics.
+//!
+//! Why not `tracing-appender`: at the end it tries to queue a last message, and when the queue is full,
+//! which it is when nobody reads, it prints to standard output, which waits for the same reader or panics;
+//! it drops a line at once when a pipe is non-blocking; its thread cannot be watched; its queue has no
+//! bound in bytes.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `queue` | the queue |
+//! | `writer` | the thread's loop |
+
+mod queue;
+mod writer;
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{self, IsTerminal};
+use std::panic::PanicHookInfo;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::thread;
+use std::time::Duration;
+
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer as Text;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::sys;
+use crate::threads::{Threads, name};
+use queue::Queue;
+use writer::Writer;
+
+/// How long the last lines may take to be written at the end of the process.
+const FLUSH_WITHIN: Duration = Duration::from_secs(1);
+/// How much longer the thread is waited for, which looks at its deadline ten times a second.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// The log of the process. Dropping it writes what is queued, within about a second.
+#[derive(Debug)]
+pub struct Log {
+    queue: Arc<Queue>,
+    threads: Threads,
+    /// Disconnected when the thread has ended.
+    ended: Receiver<()>,
+}
+
+impl Log {
+    /// Starts the thread, and takes over events and panics of the whole process.
+    ///
+    /// # Errors
+    /// There can be no thread, or the process has a log already.
+    pub fn start(targets: Targets) -> io::Result<Self> {
+        let (queue, threads) = (Arc::new(Queue::default()), Threads::default());
+        let (end, ended) = channel::<()>();
+        let lines = Arc::clone(&queue);
+        threads.spawn(name::LOG, move || {
+            let _end = end;
+            Writer::new(&lines, io::stderr()).run();
+        })?;
+        let log = Self { queue, threads, ended };
+        let format = tracing_subscriber::fmt::layer()
+            .with_writer(Lines(Arc::clone(&log.queue)))
+            .with_ansi(io::stderr().is_terminal())
+            // They would be printed to standard error, past the queue.
+            .log_internal_errors(false);
+        let subscriber = tracing_subscriber::registry().with(targets).with(format);
+        subscriber.try_init().map_err(io::Error::other)?;
+        let lines = Arc::clone(&log.queue);
+        std::panic::set_hook(Box::new(move |panic| lines.push(described(panic).as_bytes())));
+        Ok(log)
+    }
+
+    /// A log that takes over nothing, for a process in which somebody else logs.
+    #[must_use]
+    pub fn none() -> Self {
+        let (_, ended) = channel();
+        Self { queue: Arc::default(), threads: Threads::default(), ended }
+    }
+
+    /// The threads of the process, the log's among them.
+    #[must_use]
+    pub fn threads(&self) -> &Threads {
+        &self.threads
+    }
+
+    /// The number of lines lost so far: dropped for want of room, or not written because that failed.
+    #[must_use]
+    pub fn dropped(&self) -> Arc<AtomicU64> {
+        self.queue.dropped_counter()
+    }
+
+    /// Adds a line without time and level, whatever is filtered out: the last word of a command.
+    pub fn say(&self, sentence: &str) {
+        self.queue.push(format!("{sentence}\n").as_bytes());
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let within = u64::try_from(FLUSH_WITHIN.as_nanos()).expect("a second");
+        let is_running = self.ended.try_recv() == Err(TryRecvError::Empty);
+        self.queue.end_by(sys::monotonic_ns() + within);
+        if is_running {
+            // It keeps to the deadline but for a write that blocks, which is not waited for.
+            let _ = self.ended.recv_timeout(FLUSH_WITHIN + GRACE);
+        } else {
+            Writer::new(&self.queue, io::stderr()).run();
+        }
+    }
+}
+
+/// Where the formatter puts lines.
+struct Lines(Arc<Queue>);
+
+struct LineOut<'a>(&'a Queue);
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = LineOut<'a>;
+
+    fn make_writer(&'a self) -> LineOut<'a> {
+        LineOut(&self.0)
+    }
+}
+
+impl io::Write for LineOut<'_> {
+    /// The formatter hands over one line at a time, whole.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A line of the log, as the formatter makes them.
+fn line(level: &str, text: &str) -> String {
+    let mut line = String::new();
+    // Writing to a String does not fail; a clock before 1970 is written as such.
+    let _ = SystemTime.format_time(&mut Text::new(&mut line));
+    line + &format!(" {level:>5} hayloft: {text}\n")
+}
+
+/// A panic as a line. The standard hook would write to standard error itself, and wait for whoever does
+/// not read it, before the thread can end and be noticed.
+fn described(panic: &PanicHookInfo<'_>) -> String {
+    let thread = thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
+    let message = panic.payload_as_str().unwrap_or("a value that is no text");
+    let place = panic.location().map_or_else(String::new, |place| format!(" at {place}"));
+    let mut text = format!("thread {thread} panicked{place}: {message}");
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        text += &format!("\n{backtrace}");
+    }
+    line("ERROR", &text)
+}

@@ -1,0 +1,106 @@
+//! The audit log: a line for each delete and each write that is refused or fails, and none else.
+
+mod daemon_harness;
+
+use std::time::{Duration, Instant};
+
+use daemon_harness::{COOKIE, Client, Daemon, Options, data_dir, path};
+
+const OTHER: &str = "fedcba9876543210";
+
+/// The lines of the audit log, once there are `count`; from the message on.
+fn audited(daemon: &Daemon, count: usize) -> Vec<String> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let text = daemon.log_text();
+        let lines = text.lines().filter_map(|line| line.split_once(" INFO hayloft::audit: "));
+        let lines: Vec<String> = lines.map(|(_, said)| said.to_owned()).collect();
+        if lines.len() >= count {
+            return lines;
+        }
+        assert!(Instant::now() < deadline, "waited for {count} lines:\n{text}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn options(config: &str) -> Options {
+    Options { shards: 2, config: config.to_owned(), ..Options::default() }
+}
+
+#[test]
+fn deletes_and_failed_writes_have_a_line_with_who_and_what_and_no_cookie() {
+    let dir = data_dir();
+    // Whatever else is logged.
+    let daemon = Daemon::start(dir.path(), &options("audit_log = true\nlog = \"off\"\n"));
+    let mut client = daemon.client();
+    let peer = client.stream.local_addr().unwrap();
+    let mut ask = |method: &str, path: &str, body: Option<&[u8]>| {
+        client.request(method, path, &[("Content-Type", "image/jpeg")], body).unwrap().status
+    };
+    assert_eq!(ask("PUT", &path(7), Some(b"a photo")), 201);
+    assert_eq!(ask("GET", &path(7), None), 200);
+    assert_eq!(ask("GET", &path(8), None), 404);
+    assert_eq!(ask("POST", "/1", Some(b"a photo")), 201);
+    let foreign = format!("/1/7/0/{OTHER}");
+    assert_eq!(ask("DELETE", &foreign, None), 404);
+    assert_eq!(ask("PUT", &foreign, Some(b"another")), 409);
+    assert_eq!(ask("POST", "/9", Some(b"a photo")), 404);
+    assert_eq!(ask("POST", "/1/batch", Some(b"no tar")), 400);
+    let peer_of_batch = {
+        // A batch that is malformed ends its connection.
+        let mut client = daemon.client();
+        let peer = client.stream.local_addr().unwrap();
+        assert_eq!(client.request("DELETE", &path(7), &[], None).unwrap().status, 204);
+        peer
+    };
+    let mut client = daemon.client();
+    let last = client.stream.local_addr().unwrap();
+    assert_eq!(client.request("PUT", &path(5), &[], None).unwrap().status, 411);
+    let mut client = daemon.client();
+    let gone = client.stream.local_addr().unwrap();
+    let head = format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf", path(4));
+    client.send(head.as_bytes()).unwrap();
+    drop(client);
+    let expected = [
+        format!("DELETE refused peer=\"{peer}\" volume=1 key=7 alt=0 status=404"),
+        format!("PUT refused peer=\"{peer}\" volume=1 key=7 alt=0 status=409"),
+        format!("POST refused peer=\"{peer}\" volume=9 status=404"),
+        format!("POST refused peer=\"{peer}\" volume=1 status=400"),
+        format!("DELETE carried out peer=\"{peer_of_batch}\" volume=1 key=7 alt=0 status=204"),
+        format!("PUT refused peer=\"{last}\" volume=1 key=5 alt=0 status=411"),
+        format!("PUT ended without an answer peer=\"{gone}\" volume=1 key=4 alt=0"),
+    ];
+    assert_eq!(audited(&daemon, expected.len()), expected);
+    let text = daemon.log_text();
+    assert!(!text.contains(COOKIE) && !text.contains(OTHER), "{text}");
+    assert_eq!(text.lines().count(), expected.len(), "log = off otherwise: {text}");
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn a_client_of_a_unix_socket_is_known_by_its_user() {
+    let dir = data_dir();
+    let socket = dir.path().join("socket");
+    let address = format!("unix:{}", socket.display());
+    let options =
+        Options { args: vec!["--listen".to_owned(), address], ..options("audit_log = true\n") };
+    let daemon = Daemon::start(dir.path(), &options);
+    let mut client = Client::connect_unix(&socket).unwrap();
+    assert_eq!(client.request("DELETE", &path(1), &[], None).unwrap().status, 404);
+    let user = nix::unistd::geteuid();
+    let line = format!("DELETE refused peer=\"unix:uid={user}\" volume=1 key=1 alt=0 status=404");
+    assert_eq!(audited(&daemon, 1), [line]);
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn without_the_setting_nothing_is_audited() {
+    let dir = data_dir();
+    let daemon = Daemon::start(dir.path(), &options("log = \"trace\"\n"));
+    assert_eq!(daemon.client().put(&path(1), b"a photo").unwrap().status, 201);
+    assert_eq!(daemon.client().request("DELETE", &path(1), &[], None).unwrap().status, 204);
+    let log = daemon.log.clone();
+    assert!(daemon.stop().success());
+    let text = std::fs::read_to_string(log).unwrap();
+    assert!(text.contains("stopped") && !text.contains("DELETE"), "{text}");
+}

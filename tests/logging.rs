@@ -1,0 +1,291 @@
+//! Logging never hurts: a standard error that fails, blocks or goes away costs lines, which are counted,
+//! and nothing else. And a thread that ends by itself ends the daemon.
+
+mod daemon_harness;
+
+use std::fs::File;
+use std::io::{Read, Write, pipe};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use daemon_harness::{Client, Daemon, Options, bytes, data_dir, free_ports, path};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+
+/// Longer than anything here takes that goes well.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Starts a daemon with this standard error, and waits until it is ready.
+fn start(dir: &Path, stderr: impl Into<Stdio>, options: &Options) -> Daemon {
+    let daemon = Daemon::launch_with(dir, options, stderr.into());
+    wait_for("the daemon to be ready", || daemon.ready());
+    daemon
+}
+
+fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Everything works, though lines are lost: photos, changes to volumes that log lines, and the stop.
+fn works_and_stops(daemon: Daemon, lines_are_lost: bool) {
+    let body = bytes(1, 10_000);
+    assert_eq!(daemon.client().put(&path(1), &body).unwrap().status, 201);
+    change_volume(&daemon, true);
+    change_volume(&daemon, false);
+    assert_eq!(daemon.client().get(&path(1)).unwrap().body, body);
+    if lines_are_lost {
+        wait_for("lost lines to be counted", || lost(&daemon) > 0.0);
+    }
+    let dir = daemon.log.parent().unwrap().to_owned();
+    assert_eq!(daemon.stop().code(), Some(0));
+    let saved = std::fs::read_dir(dir.join("data")).unwrap();
+    let saved = saved.filter(|entry| {
+        entry.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "ckpt")
+    });
+    assert_eq!(saved.count(), 1, "it drained in order");
+}
+
+fn lost(daemon: &Daemon) -> f64 {
+    daemon.metric("hayloft_log_lines_dropped_total", "")
+}
+
+/// Logs a line.
+fn change_volume(daemon: &Daemon, read_only: bool) {
+    let path = if read_only { "/volumes/1/read-only" } else { "/volumes/1/writable" };
+    let mut client = Client::connect(daemon.admin).unwrap();
+    assert_eq!(client.request("POST", path, &[], Some(b"")).unwrap().status, 200);
+}
+
+/// Logs many lines.
+fn change_volume_often(daemon: &Daemon, times: usize) {
+    (0..times).for_each(|n| change_volume(daemon, n % 2 == 0));
+}
+
+#[test]
+fn a_full_disk_under_the_log_costs_only_lines() {
+    let dir = data_dir();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    works_and_stops(start(dir.path(), full, &Options::default()), true);
+}
+
+#[test]
+fn a_closed_standard_error_costs_nothing() {
+    let dir = data_dir();
+    let launcher = ["sh", "-c", "exec \"$0\" \"$@\" 2>&-"].map(str::to_owned).to_vec();
+    let options = Options { launcher, ..Options::default() };
+    works_and_stops(start(dir.path(), Stdio::null(), &options), false);
+}
+
+#[test]
+fn a_pipe_whose_reader_is_gone_costs_only_lines() {
+    let dir = data_dir();
+    let (read, write) = pipe().unwrap();
+    let daemon = start(dir.path(), write, &Options::default());
+    drop(read);
+    works_and_stops(daemon, true);
+}
+
+#[test]
+fn a_socket_whose_reader_is_gone_costs_only_lines() {
+    let dir = data_dir();
+    // As journald's are.
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let daemon = start(dir.path(), OwnedFd::from(theirs), &Options::default());
+    drop(ours);
+    works_and_stops(daemon, true);
+}
+
+#[test]
+fn a_terminal_that_is_gone_costs_only_lines() {
+    let dir = data_dir();
+    // Not `openpty`: a daemon that another test starts would inherit the terminal and keep it open.
+    let terminal = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname_r(&terminal).unwrap();
+    let inner = File::options().read(true).write(true).open(name).unwrap();
+    let daemon = start(dir.path(), inner, &Options::default());
+    drop(terminal);
+    works_and_stops(daemon, true);
+}
+
+/// Fills a pipe, so that not one more byte fits.
+fn fill(pipe: &impl AsFd) {
+    let flags = OFlag::from_bits_retain(fcntl(pipe, FcntlArg::F_GETFL).unwrap());
+    fcntl(pipe, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).unwrap();
+    for len in [4096, 1] {
+        while nix::unistd::write(pipe.as_fd(), &vec![b'\n'; len]).is_ok() {}
+    }
+    fcntl(pipe, FcntlArg::F_SETFL(flags)).unwrap();
+}
+
+/// With a pipe that is full and that nobody reads, blocking or not.
+fn nobody_reads(non_blocking: bool) {
+    let dir = data_dir();
+    let (read, write) = pipe().unwrap();
+    if non_blocking {
+        fcntl(&write, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    }
+    fill(&write);
+    let daemon = start(dir.path(), write.try_clone().unwrap(), &Options::default());
+    let began = Instant::now();
+    works_and_stops(daemon, false);
+    // A second for the last lines, and what a stop takes.
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    drop(read);
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_stops_neither_shards_nor_the_exit() {
+    nobody_reads(false);
+}
+
+#[test]
+fn a_full_non_blocking_pipe_stops_neither_shards_nor_the_exit() {
+    nobody_reads(true);
+}
+
+#[test]
+fn what_does_not_fit_is_counted_and_the_log_itself_says_how_much_was_dropped() {
+    let dir = data_dir();
+    let (read, write) = pipe().unwrap();
+    fill(&write);
+    // More lines than the queue holds: an audit line for each refused PUT.
+    let options = Options { config: "audit_log = true\n".to_owned(), ..Options::default() };
+    let daemon = start(dir.path(), write, &options);
+    let mut client = daemon.client();
+    let refused = (0..hayloft::limits::LOG_LINES_MAX + 100).filter(|_| {
+        let reply = client.request("DELETE", &path(9), &[], None).unwrap();
+        reply.status == 404
+    });
+    assert_eq!(refused.count(), hayloft::limits::LOG_LINES_MAX + 100, "none waited for the log");
+    let dropped = lost(&daemon);
+    assert!(dropped >= 1.0, "{dropped}");
+    // Somebody reads at last.
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        { read }.read_to_string(&mut text).unwrap();
+        text
+    });
+    change_volume_often(&daemon, 2);
+    assert_eq!(daemon.stop().code(), Some(0));
+    let text = reader.join().unwrap();
+    let told: u64 = text
+        .lines()
+        .filter_map(|line| {
+            line.strip_suffix(" log lines dropped")?.rsplit(' ').next()?.parse::<u64>().ok()
+        })
+        .sum();
+    assert!(told as f64 >= dropped, "{told} of {dropped}");
+    assert!(text.lines().last().unwrap().ends_with("stopped"), "what comes later is there");
+    assert_eq!(text.lines().filter(|line| line.contains("made read-only")).count(), 1);
+}
+
+/// A file system of 64 KiB; unmounted when dropped.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(at: std::path::PathBuf) -> Self {
+        std::fs::create_dir(&at).unwrap();
+        let mount = ["-t", "tmpfs", "-o", "size=64k", "none"];
+        assert!(Command::new("mount").args(mount).arg(&at).status().unwrap().success());
+        Self(at)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_disk_that_was_full_gets_lines_again() {
+    if !nix::unistd::geteuid().is_root() {
+        return eprintln!("passed over: only root can mount a disk that is small enough to fill");
+    }
+    let dir = data_dir();
+    let disk = SmallDisk::mount(dir.path().join("small"));
+    let (log, ballast) = (disk.0.join("log"), disk.0.join("ballast"));
+    let stderr = File::options().create(true).append(true).open(&log).unwrap();
+    let daemon = start(dir.path(), stderr, &Options::default());
+    let mut file = File::create(&ballast).unwrap();
+    while file.write_all(&[0; 512]).is_ok() {}
+    // What is left of the block that the log ends in is filled first.
+    wait_for("lost lines", || {
+        change_volume_often(&daemon, 10);
+        lost(&daemon) > 0.0
+    });
+    std::fs::remove_file(&ballast).unwrap();
+    drop(file);
+    change_volume(&daemon, false);
+    let said = || std::fs::read_to_string(&log).unwrap();
+    wait_for("the log to say what was dropped", || said().contains(" log lines dropped\n"));
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert!(said().ends_with("stopped\n"), "{}", said());
+}
+
+/// What a daemon says that ends since one of its threads does: its exit code and its log.
+fn without_thread(name: &str, options: &Options) -> (Option<i32>, String) {
+    let dir = data_dir();
+    let variable = format!("{}={name}", hayloft::sabotage::THREAD_VARIABLE);
+    let launcher = vec!["env".to_owned(), variable];
+    let mut daemon = Daemon::launch(dir.path(), &Options { launcher, ..clone(options) });
+    let status = daemon.wait(LONG).expect("it ends");
+    (status.code(), daemon.log_text())
+}
+
+fn clone(options: &Options) -> Options {
+    Options { shards: options.shards, config: options.config.clone(), ..Options::default() }
+}
+
+#[test]
+fn the_end_of_any_thread_ends_the_daemon_with_its_name() {
+    let trace = data_dir();
+    let config =
+        format!("[access_trace]\nfile = {:?}\n", trace.path().join("trace").display().to_string());
+    let options = Options { shards: 2, config, ..Options::default() };
+    for thread in ["hayloft-admin", "disks", "access-trace", "log", "shard-0", "shard-1"] {
+        let (code, log) = without_thread(thread, &options);
+        assert_eq!(code, Some(1), "{thread}:\n{log}");
+        let ended = format!("ERROR hayloft::daemon: thread {thread} ended by itself");
+        assert!(log.contains(&ended), "{thread}:\n{log}");
+        let panicked = format!("ERROR hayloft: thread {thread} panicked at src/threads.rs:");
+        assert!(log.contains(&panicked), "{thread}:\n{log}");
+        let drained = log.trim_end().ends_with("stopped");
+        assert_eq!(drained, !thread.starts_with("shard"), "{thread}:\n{log}");
+    }
+}
+
+#[test]
+fn a_start_that_fails_says_so_behind_the_log_and_does_not_wait_for_a_reader() {
+    let dir = data_dir();
+    let port = free_ports(1);
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let run = |stderr: Stdio| {
+        Command::new(env!("CARGO_BIN_EXE_hayloft"))
+            .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--cores", "0"])
+            .args(["--volume-size", "16MiB"])
+            .arg("--data")
+            .arg(dir.path().join("data"))
+            .stderr(stderr)
+            .spawn()
+            .unwrap()
+    };
+    let output = run(Stdio::piped()).wait_with_output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text.lines().last().unwrap().starts_with("hayloft: cannot listen on"), "{text}");
+    let (_read, write) = pipe().unwrap();
+    fill(&write);
+    let mut child = run(write.into());
+    wait_for("the exit", || child.try_wait().unwrap().is_some());
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+}
