@@ -9,6 +9,8 @@ use crate::sabotage;
 
 /// Names of the threads of a daemon. Shards are named by [`shard`].
 pub mod name {
+    /// Starts and watches the others. Not in the list: a process ends with its main thread.
+    pub const MAIN: &str = "main";
     /// Serves the admin API.
     pub const ADMIN: &str = "hayloft-admin";
     /// Writes the access trace.

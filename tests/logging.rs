@@ -265,6 +265,38 @@ fn the_end_of_any_thread_ends_the_daemon_with_its_name() {
 }
 
 #[test]
+fn a_panic_of_the_main_thread_is_logged_and_ends_the_process() {
+    let (code, log) = without_thread("main", &Options::default());
+    assert_eq!(code, Some(101), "{log}");
+    assert!(log.contains("ERROR hayloft: thread main panicked at src/daemon/mod.rs:"), "{log}");
+}
+
+#[test]
+fn an_import_of_its_own_does_not_wait_for_a_reader_of_its_log() {
+    let dir = data_dir();
+    let photos = dir.path().join("photos");
+    std::fs::create_dir(&photos).unwrap();
+    std::fs::write(photos.join("a.jpg"), b"a photo").unwrap();
+    let (_read, write) = pipe().unwrap();
+    fill(&write);
+    // Too little locked memory is worth a warning.
+    let mut child = Command::new("bash")
+        .args(["-c", "ulimit -l 64; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_hayloft"), "import"])
+        .args([std::ffi::OsStr::new("--data"), dir.path().join("data").as_os_str()])
+        .arg("--manifest")
+        .arg(dir.path().join("manifest.tsv"))
+        .arg(&photos)
+        .stdout(Stdio::null())
+        .stderr(write)
+        .spawn()
+        .unwrap();
+    wait_for("the import to end", || child.try_wait().unwrap().is_some());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let manifest = std::fs::read_to_string(dir.path().join("manifest.tsv")).unwrap();
+    assert!(manifest.contains("a.jpg\t/1/"), "{manifest}");
+}
+
+#[test]
 fn a_start_that_fails_says_so_behind_the_log_and_does_not_wait_for_a_reader() {
     let dir = data_dir();
     let port = free_ports(1);

@@ -42,9 +42,9 @@ impl BoundedListener {
         self.live.retain(|cut| !cut.is_closed());
         while self.live.len() >= self.connections_max {
             if let Some(oldest) = self.live.pop_front() {
-                tracing::debug!("admin: too many connections, the oldest is cut");
                 // An error means that it has just ended by itself.
                 let _ = oldest.send(());
+                tracing::debug!("admin: too many connections, the oldest was cut");
             }
             // Lets it end, and lets the others get on: a flood must not keep this task alone busy.
             tokio::task::yield_now().await;

@@ -42,6 +42,7 @@ use crate::config::{Config, Listen};
 use crate::logging::Log;
 use crate::metrics::{DiskInfo, Metrics, NodeInfo, ShardInfo, VolumeState};
 use crate::ring::{Prepared, Registration, RingOptions, prepare};
+use crate::sabotage;
 use crate::shard::Shared;
 use crate::sys;
 use crate::threads::{Threads, name};
@@ -253,6 +254,7 @@ impl Daemon {
     /// Waits for a reason to stop.
     fn watch(&mut self, signals: &mut Signals) -> Reason {
         let mut service = Service::from_environment();
+        assert!(!sabotage::dies(name::MAIN), "ended on purpose");
         loop {
             self.manager.work(WATCH);
             service.look(&self.metrics);

@@ -51,6 +51,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "limits",
             "size",
             "sys",
+            "sabotage",
             "threads",
             "logging",
             "mailbox",
