@@ -59,10 +59,11 @@ impl Log {
         let (queue, threads) = (Arc::new(Queue::default()), Threads::default());
         let (end, ended) = channel::<()>();
         let lines = Arc::clone(&queue);
-        threads.spawn(name::LOG, move || {
+        let thread = threads.spawn(name::LOG, move || {
             let _end = end;
             Writer::new(&lines, io::stderr()).run();
         })?;
+        queue.woken_by_lines(thread.thread());
         let log = Self { queue, threads, ended };
         let format = tracing_subscriber::fmt::layer()
             .with_writer(Lines(Arc::clone(&log.queue)))

@@ -76,10 +76,9 @@ impl Queue {
         Arc::clone(&self.dropped)
     }
 
-    /// Makes the calling thread the one to wake when there is something to do.
-    pub fn write_here(&self) {
-        // Only a thread that replaces another finds one here, and it never sleeps.
-        let _ = self.writer.set(std::thread::current());
+    /// Names the thread to wake when there is something to do: once, before the first line.
+    pub fn woken_by_lines(&self, writer: &Thread) {
+        self.writer.set(writer.clone()).expect("a queue has one writer");
     }
 
     fn wake(&self) {

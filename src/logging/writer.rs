@@ -49,7 +49,6 @@ impl<'a, F: AsFd> Writer<'a, F> {
 
     /// Writes until the queue says that it is the end.
     pub fn run(&mut self) {
-        self.queue.write_here();
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             // Looked at first: what was queued before it was set is written.
@@ -175,6 +174,7 @@ mod tests {
         let queue = Arc::new(Queue::default());
         let lines = Arc::clone(&queue);
         let writer = thread::spawn(move || Writer::new(&lines, out).run());
+        queue.woken_by_lines(writer.thread());
         // More than a pipe holds (64 KiB), and less than the queue.
         for n in 0..3000 {
             queue.push(numbered(n).as_bytes());
