@@ -1,5 +1,6 @@
 //! `hayloft import`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::client::ServerAddress;
 use crate::config::Config;
 use crate::daemon::Private;
 use crate::logging::Log;
+use crate::size::ByteSize;
 use crate::sys;
 use crate::transfer::import::{Plan, Progress, Report, Stop, import};
 
@@ -37,6 +39,10 @@ line ends, a backslash and bytes that are no text.
 
 Exit codes: 0 all is stored; 1 something is not, and is listed; 2 nothing could be done.";
 
+/// Where the data API and the admin API are when nobody says otherwise.
+const SERVER: &str = "http://127.0.0.1:8080";
+const ADMIN: &str = "127.0.0.1:8081";
+
 /// Flags of `hayloft import`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(after_help = IMPORT_EXAMPLES)]
@@ -46,20 +52,28 @@ pub struct ImportArgs {
     pub path: PathBuf,
 
     /// The daemon's data API, HOST:PORT or http://HOST:PORT; no unix sockets, no TLS
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(long, value_name = "URL", default_value = SERVER)]
     pub server: ServerAddress,
 
-    /// Its admin API, which tells the volumes; not asked with --volume
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
+    /// Its admin API, which lists and creates volumes
+    #[arg(long, value_name = "ADDR", default_value = ADMIN)]
     pub admin: ServerAddress,
 
     /// Data directory to import to without a running daemon; repeat it, one per disk
     #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "admin"])]
     pub data: Vec<PathBuf>,
 
-    /// Volume that takes all of it [default: those with most room; of a tar, the one it came from]
-    #[arg(long, value_name = "N")]
+    /// Volume that takes all of it [default: those with most room; of a tar, those it came from]
+    #[arg(long, value_name = "N", conflicts_with = "volume_map")]
     pub volume: Option<u32>,
+
+    /// Of a tar: the photos of volume FROM go to volume TO; repeatable, or a list with commas
+    #[arg(long, value_name = "FROM=TO", value_delimiter = ',', value_parser = parse_pair)]
+    pub volume_map: Vec<(u32, u32)>,
+
+    /// Create volumes that photos need and that do not exist, each of this size
+    #[arg(long, value_name = "SIZE")]
+    pub create_volumes: Option<ByteSize>,
 
     /// Where to write which photo is where [default: NAME.manifest.tsv here, for a directory NAME]
     #[arg(long, value_name = "FILE")]
@@ -78,18 +92,26 @@ pub struct ImportArgs {
 impl ImportArgs {
     /// Imports it.
     pub(super) fn run(self) -> ExitCode {
+        let volume_map = match self.volume_map() {
+            Ok(map) => map,
+            Err(error) => return fail(&error),
+        };
         let (private, _log) = match self.private() {
             Ok(private) => private,
             Err(error) => return fail(&error),
         };
         let (server, admin) = match &private {
             Some(daemon) => (daemon.data_address().into(), daemon.admin_address().into()),
-            None => (self.server, self.admin),
+            None => (self.server.clone(), self.admin.clone()),
         };
         let plan = Plan {
             server,
             admin,
+            paired: self.paired(),
+            private: private.is_some(),
             volume: self.volume,
+            volume_map,
+            create_volumes: self.create_volumes,
             manifest: self.manifest,
             parallel: usize::from(self.parallel),
             hidden: self.hidden,
@@ -113,6 +135,26 @@ impl ImportArgs {
         }
     }
 
+    /// `--volume-map` as a map.
+    fn volume_map(&self) -> Result<BTreeMap<u32, u32>, String> {
+        let mut map = BTreeMap::new();
+        for &(from, to) in &self.volume_map {
+            if let Some(other) = map.insert(from, to).filter(|other| *other != to) {
+                return Err(format!("--volume-map sends volume {from} to both {other} and {to}"));
+            }
+        }
+        Ok(map)
+    }
+
+    /// Whether the admin API is certainly that of the server: with the server of another machine, the
+    /// default is not.
+    fn paired(&self) -> bool {
+        let is_default = |address: &ServerAddress, default: &str| {
+            default.parse::<ServerAddress>().is_ok_and(|default| default == *address)
+        };
+        !self.data.is_empty() || is_default(&self.server, SERVER) || !is_default(&self.admin, ADMIN)
+    }
+
     /// A daemon over the directories of `--data`, and the log that it needs.
     fn private(&self) -> Result<(Option<Private>, Option<Log>), String> {
         if self.data.is_empty() {
@@ -126,6 +168,14 @@ impl ImportArgs {
         let private = Private::start(&config, &log).map_err(|error| error.to_string())?;
         Ok((Some(private), Some(log)))
     }
+}
+
+/// A pair of `--volume-map`.
+fn parse_pair(text: &str) -> Result<(u32, u32), String> {
+    let digits = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = |text: &str| Some(text.trim()).filter(digits)?.parse::<u32>().ok();
+    let pair = text.split_once('=').and_then(|(from, to)| Some((number(from)?, number(to)?)));
+    pair.ok_or_else(|| "write FROM=TO, two volumes by number, as in 2=7".to_owned())
 }
 
 /// Ctrl-C lets what is under way end; a second one ends the command. So do SIGTERM and SIGQUIT, and a

@@ -26,7 +26,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("http", &["limits", "buffer", "op", "runtime"]),
     ("admin", &["size", "threads", "metrics"]),
     ("client", &["http"]),
-    ("transfer", &["http", "client"]),
+    ("transfer", &["size", "http", "client"]),
     (
         "shard",
         &[

@@ -42,7 +42,13 @@ struct Job {
 /// [`ImportError`]. What goes wrong later stands in the report.
 pub fn import(tar: impl BufRead, plan: &Plan, progress: &Progress) -> Result<Report, ImportError> {
     plan.connect()?;
-    let run = Run::new(plan, progress, plan.volumes()?);
+    let volumes = if plan.create_volumes.is_some() { plan.ask_volumes()? } else { plan.volumes()? };
+    let run = Run::new(plan, progress, volumes);
+    let named = plan.volume.into_iter().collect();
+    if let Err(why) = plan.prepare(&run.volumes, &named, &progress.stop) {
+        run.stop(format!("{why}; nothing was stored"));
+        return Ok(run.end().0);
+    }
     let (jobs, receiver) = sync_channel(WAITING);
     let receiver = Mutex::new(receiver);
     std::thread::scope(|scope| {

@@ -11,28 +11,40 @@ mod sender;
 pub mod tree;
 mod volumes;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use thiserror::Error;
 
 use crate::client::{Body, Client, ClientError, ServerAddress};
 use crate::http::head::Method;
+use crate::size::ByteSize;
 use ledger::LedgerError;
 use volumes::Volumes;
 
 pub use run::{Failure, Progress, Report, Stop};
+pub use volumes::{CreateError, Unfit, UnfitReason};
 
 /// What is to be done, and how.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The data API.
     pub server: ServerAddress,
-    /// The admin API, which tells the volumes; not asked if the volume is named.
+    /// The admin API, which lists the volumes.
     pub admin: ServerAddress,
+    /// Whether `admin` is known to belong to `server`: only then is it asked although the volume is named.
+    pub paired: bool,
+    /// Whether the daemon is the command's own and ends with it: no other command can reach it.
+    pub private: bool,
     /// The volume that takes all of it.
     pub volume: Option<u32>,
+    /// Where the photos of some volumes of a tar go, instead of the volume of the same number.
+    pub volume_map: BTreeMap<u32, u32>,
+    /// Size of the volumes that are created where photos need one that does not exist; nothing: none are.
+    pub create_volumes: Option<ByteSize>,
     /// The manifest of a directory, if not `NAME.manifest.tsv`.
     pub manifest: Option<PathBuf>,
     /// How many photos are under way at once.
@@ -116,12 +128,56 @@ impl Plan {
         Ok(client)
     }
 
+    /// The volumes of the store; at least one.
     fn volumes(&self) -> Result<Volumes, ImportError> {
-        let volumes = match self.volume {
-            Some(volume) => Volumes::only(volume),
-            None => Volumes::ask(Client::new(self.admin.clone(), "--admin"))?,
-        };
+        let volumes = self.ask_volumes()?;
         if volumes.all().is_empty() { Err(ImportError::NoVolume) } else { Ok(volumes) }
+    }
+
+    /// The volumes of the store; there may be none.
+    fn ask_volumes(&self) -> Result<Volumes, ImportError> {
+        let admin = || Client::new(self.admin.clone(), "--admin");
+        let Some(volume) = self.volume else { return Ok(Volumes::ask(admin())?) };
+        if self.create_volumes.is_some() {
+            return Ok(Volumes::only(volume, Some(admin())));
+        }
+        let admin = Some(admin()).filter(|admin| self.paired && Volumes::answers(admin));
+        Ok(Volumes::only(volume, admin))
+    }
+
+    /// Makes sure that each of `needed` takes photos, and creates those that do not exist if the plan
+    /// says so. The error is a sentence without advice about flags that send photos elsewhere; nothing
+    /// was stored then.
+    fn prepare(
+        &self,
+        volumes: &Volumes,
+        needed: &BTreeSet<u32>,
+        stop: &AtomicBool,
+    ) -> Result<(), String> {
+        let mut unfit = volumes.unfit(needed).map_err(|error| error.to_string())?;
+        if self.create_volumes.is_some() {
+            unfit.retain(|unfit| unfit.reason != UnfitReason::Absent);
+        }
+        if !unfit.is_empty() {
+            return Err(self.describe(&unfit));
+        }
+        let Some(size) = self.create_volumes else { return Ok(()) };
+        let created = volumes.create_missing(needed, size, stop);
+        created.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Which volumes take no photos, why, and what to do about each.
+    fn describe(&self, unfit: &[Unfit]) -> String {
+        let at = (!self.private).then(|| format!(" --admin {}", self.admin));
+        let describe = |unfit: &Unfit| match unfit.remedy(at.as_deref()) {
+            Some(remedy) => format!("{unfit} ({remedy})"),
+            None => unfit.to_string(),
+        };
+        let mut text = unfit.iter().map(describe).collect::<Vec<_>>().join("; ");
+        if unfit.iter().any(|unfit| unfit.reason == UnfitReason::Absent) {
+            text += "; with --create-volumes SIZE this command creates what is missing";
+        }
+        text
     }
 }
 

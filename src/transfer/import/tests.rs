@@ -115,7 +115,11 @@ impl Place {
         let plan = Plan {
             server: self.address.into(),
             admin: self.address.into(),
+            paired: true,
+            private: false,
             volume: None,
+            volume_map: BTreeMap::new(),
+            create_volumes: None,
             manifest: Some(self.dir.path().join("m")),
             parallel: 3,
             hidden: false,
