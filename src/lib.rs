@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod nginx;
 pub mod offline;
 pub mod op;
+pub mod photo_tar;
 pub mod ring;
 pub mod runtime;
 pub mod sabotage;

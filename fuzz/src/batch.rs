@@ -1,15 +1,15 @@
-//! Batches: any bytes as a tar, and as what stands in one: names, times, media types.
+//! Tars of photos: any bytes as a tar, and as what stands in one: names, times, media types, pax records.
 //!
-//! Input: the tar. Its first bytes are also taken for a name, a time, a field of a manifest.
+//! Input: the tar. Its first bytes are also taken for a name, a time, a field of a manifest; all of it for
+//! pax records.
 
-use std::collections::HashSet;
-use std::io::Read;
+use std::io::{Cursor, Read};
 
 use hayloft::http::reply::valid_content_type;
 use hayloft::http::{date, digits, modified, target};
-use hayloft::shard::batch::entry::{Attributes, BadBatch, Name, attributes_of, name_of};
+use hayloft::photo_tar::pax::{Record, split};
+use hayloft::photo_tar::{Photo, Reader, TarError};
 use hayloft::transfer::import::escape::{escape, unescape};
-use tar::{Archive, Entry};
 
 /// Values are not longer than this (bytes).
 const VALUE_MAX: usize = 80;
@@ -25,37 +25,73 @@ pub fn run(data: &[u8]) {
     if let Some(name) = target::parse_entry(value) {
         assert_eq!(spelled(name), value);
     }
-    if let Err(error) = unpack(data) {
+    records(data);
+    records(value);
+    let mut photos = Vec::new();
+    let read = unpack(Reader::new(data), &mut photos, true);
+    if let Err(error) = &read {
         let shown = error.to_string();
         assert!(shown.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{shown}");
         assert!(shown.len() < 1000, "{shown}");
     }
+    // However the bytes between are passed over, the same photos come, and the same error.
+    let mut others = Vec::new();
+    let sought = unpack(Reader::seeking(Cursor::new(data)), &mut others, false);
+    assert_eq!(format!("{sought:?}"), format!("{read:?}"));
+    let mut known = Vec::new();
+    let with_len = unpack(Reader::with_len(data, data.len() as u64), &mut known, false);
+    assert_eq!(with_len.is_ok(), read.is_ok());
+    if read.is_ok() {
+        assert!(photos == others && photos == known);
+    }
 }
 
-fn unpack(data: &[u8]) -> Result<(), BadBatch> {
-    let mut archive = Archive::new(data);
-    let mut seen = HashSet::new();
-    for entry in archive.entries().map_err(|error| BadBatch::not_a_tar(&error))? {
-        let mut entry = entry.map_err(|error| BadBatch::not_a_tar(&error))?;
-        if let Some(name) = name_of(&entry)? {
-            photo(&mut entry, name)?;
-            seen.insert(name);
+fn unpack<R: Read>(
+    mut tar: Reader<R>,
+    photos: &mut Vec<Photo>,
+    whole: bool,
+) -> Result<(), TarError> {
+    while let Some(photo) = tar.next_photo()? {
+        let name = photo.name();
+        assert_eq!(spelled((photo.key, photo.alt, photo.cookie)), name.as_bytes());
+        assert_eq!(
+            target::parse_entry(name.as_bytes()),
+            Some((photo.key, photo.alt, photo.cookie))
+        );
+        let content_type = photo.content_type.as_ref();
+        assert!(content_type.is_none_or(|value| valid_content_type(value.as_bytes())));
+        assert_ne!(photo.modified_ns, Some(0));
+        if whole {
+            let mut bytes = Vec::new();
+            tar.read_to_end(&mut bytes)?;
+            assert_eq!(bytes.len() as u64, photo.size);
         }
+        photos.push(photo);
     }
     Ok(())
 }
 
-fn photo<R: Read>(entry: &mut Entry<'_, R>, name: Name) -> Result<(), BadBatch> {
-    let path = entry.path_bytes();
-    assert_eq!(spelled(name), path.strip_prefix(b"./").unwrap_or(&path));
-    let Attributes { content_type, modified_ns } = attributes_of(entry)?;
-    assert!(content_type.as_deref().is_none_or(valid_content_type));
-    assert_ne!(modified_ns, Some(0));
-    Ok(())
+/// Records cover a beginning of the bytes without gaps, and an error comes last.
+fn records(bytes: &[u8]) {
+    let mut rest = bytes;
+    let mut failed = false;
+    for record in split(bytes) {
+        assert!(!failed);
+        let Ok(Record { key, value }) = record else {
+            failed = true;
+            continue;
+        };
+        let text = [b" ", key, b"=", value, b"\n"].concat();
+        let digits = rest.iter().position(|&byte| byte == b' ').unwrap();
+        let len = digits + text.len();
+        assert_eq!(&rest[..len], [len.to_string().as_bytes(), &text].concat());
+        rest = &rest[len..];
+    }
+    assert!(failed || rest.is_empty());
 }
 
 /// A name has one spelling.
-fn spelled((key, alt, cookie): Name) -> Vec<u8> {
+fn spelled((key, alt, cookie): (u64, u32, u64)) -> Vec<u8> {
     let mut path = [0; target::OBJECT_PATH_MAX];
     let len = target::write_object(0, key, alt, cookie, &mut path);
     path[b"/0/".len()..len].to_vec()

@@ -8,14 +8,8 @@ use super::reader::{Reader, damage_of};
 use super::table::Unlisted;
 use super::{Offline, Progress};
 use crate::buffer::Buf;
+use crate::photo_tar::{MEDIA_TYPE, MODIFIED, VOLUME};
 use crate::volume::{Body, LiveNeedle};
-
-/// The extended attribute that carries a media type (freedesktop.org, Common Extended Attributes).
-const MEDIA_TYPE: &str = "SCHILY.xattr.user.mime_type";
-/// The time of the last change, which in ustar itself has seconds only (POSIX pax).
-const MTIME: &str = "mtime";
-/// Which volume a photo stands in. Vendor names are in capitals (POSIX pax).
-const VOLUME: &str = "HAYLOFT.volume";
 
 /// What was exported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,7 +67,7 @@ fn append(
     let (seconds, nanos) = (needle.modified_ns / 1_000_000_000, needle.modified_ns % 1_000_000_000);
     let (number, modified) = (volume.to_string(), format!("{seconds}.{nanos:09}"));
     let media_type = needle.content_type().map(|value| (MEDIA_TYPE, value));
-    let records = [(VOLUME, number.as_bytes()), (MTIME, modified.as_bytes())];
+    let records = [(VOLUME, number.as_bytes()), (MODIFIED, modified.as_bytes())];
     tar.append_pax_extensions(records.into_iter().chain(media_type))?;
 
     let mut header = Header::new_ustar();

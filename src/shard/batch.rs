@@ -1,13 +1,9 @@
 //! Multi-write: a tar of photos, stored with one commit, all or none. Only in the shard that owns
 //! the volume.
 
-pub mod entry;
-
 use std::collections::{HashSet, VecDeque};
 use std::io::{self, Read};
 use std::rc::Rc;
-
-use tar::{Archive, Entry};
 
 use super::Shard;
 use super::access::Accessed;
@@ -28,9 +24,9 @@ use crate::http::head::Head;
 use crate::http::reply::ReplyHead;
 use crate::http::status::Status;
 use crate::limits::{COMMIT_NEEDLES_MAX, NEEDLE_DATA_MAX};
+use crate::photo_tar::{Photo, Reader, TarError};
 use crate::types::{Cookie, NeedleId};
 use crate::volume::{Check, Draft, Existing, NewNeedle, Upload, Volume};
-use entry::{Attributes, BadBatch, TAR_BLOCK, attributes_of, name_of};
 
 /// Other tasks get their turn after so many bytes of entries.
 const YIELD_AFTER: u64 = 256 << 10;
@@ -179,54 +175,41 @@ struct Unpacked {
 }
 
 async fn unpack(shard: &Rc<Shard>, volume: &Rc<Volume>, tar: Received) -> Result<Unpacked, Plain> {
-    let body_len = tar.left as u64;
-    let mut archive = Archive::new(tar);
+    let len = tar.left as u64;
+    let mut tar = Reader::with_len(tar, len);
     let (mut unpacked, mut seen) = (Unpacked::default(), HashSet::new());
-    let (mut since_yield, mut end) = (0, 0);
-    for entry in archive.entries().map_err(|error| BadBatch::not_a_tar(&error))? {
-        let mut entry = entry.map_err(|error| BadBatch::not_a_tar(&error))?;
-        end = entry.raw_file_position() + entry.size().next_multiple_of(TAR_BLOCK);
-        let Some((key, alt, cookie)) = name_of(&entry)? else { continue };
-        let (id, cookie) = (NeedleId::new(key, alt), Cookie(cookie));
+    let mut since_yield = 0;
+    while let Some(photo) = tar.next_photo()? {
+        let (id, cookie) = (NeedleId::new(photo.key, photo.alt), Cookie(photo.cookie));
         if !seen.insert(id) {
-            return Err(refused(&entry, "stands there twice"));
+            return Err(photo.refused("stands there twice").into());
         }
         if unpacked.needles.len() == COMMIT_NEEDLES_MAX {
             let reason = "a batch takes at most 1000 photos";
             return Err(Plain::error(Status::CONTENT_TOO_LARGE, reason));
         }
-        let size = entry.size();
-        if size > body_len {
-            return Err(refused(&entry, "is longer than the tar"));
-        }
-        let Attributes { content_type, modified_ns } = attributes_of(&mut entry)?;
-        let content_type = content_type.as_deref();
+        let size = photo.size;
+        let content_type = photo.content_type.as_ref().map(|text| text.as_bytes());
         let draft = if size > NEEDLE_DATA_MAX {
             let mut upload = volume.upload(id, cookie, size)?;
-            in_parts(shard, &mut upload, &mut entry).await?;
+            in_parts(shard, &mut upload, &mut tar, &photo).await?;
             let manifest = upload::manifest(shard, &upload, content_type).await?;
             unpacked.uploads.push(upload);
             manifest
         } else {
             let draft = Draft::new(shard.handle.pool(), content_type, size);
             let mut draft = draft.ok_or_else(no_buffer)?;
-            fill(&mut entry, &mut draft)?;
+            fill(&mut tar, &photo, &mut draft)?;
             draft
         };
-        unpacked.needles.push(NewNeedle { id, cookie, draft: draft.modified(modified_ns) });
+        let draft = draft.modified(photo.modified_ns);
+        unpacked.needles.push(NewNeedle { id, cookie, draft });
         unpacked.sizes.push(size);
         since_yield += size + 512;
         if since_yield >= YIELD_AFTER {
             since_yield = 0;
             shard.handle.yield_now().await;
         }
-    }
-    // The library takes the end of the bytes for the end of the tar, and a tar that was cut off between
-    // two photos would be stored in part. A block of zeros ends it (POSIX pax, "ustar Interchange
-    // Format"); anything else behind the last entry was found to be no header.
-    if end + TAR_BLOCK > body_len {
-        let reason = "the tar is cut off: the zeros that mark its end are missing";
-        return Err(Plain::error(Status::BAD_REQUEST, reason));
     }
     if unpacked.needles.is_empty() {
         let reason = "there is no photo in the batch; send a tar with entries {key}/{alt}/{cookie}";
@@ -239,31 +222,33 @@ async fn unpack(shard: &Rc<Shard>, volume: &Rc<Volume>, tar: Received) -> Result
 async fn in_parts(
     shard: &Shard,
     upload: &mut Upload,
-    entry: &mut Entry<'_, Received>,
+    tar: &mut Reader<Received>,
+    photo: &Photo,
 ) -> Result<(), Plain> {
     while upload.next_len(u64::MAX) > 0 {
         let part = upload.part(shard.handle.pool(), upload.next_len(u64::MAX));
         let mut part = part.ok_or_else(no_buffer)?;
-        fill(entry, &mut part)?;
+        fill(tar, photo, &mut part)?;
         upload.add(part)?;
         upload.settle().await?;
     }
     Ok(())
 }
 
-fn fill(entry: &mut Entry<'_, Received>, draft: &mut Draft) -> Result<(), Plain> {
-    match entry.read_exact(draft.data_mut()) {
+fn fill(tar: &mut Reader<Received>, photo: &Photo, draft: &mut Draft) -> Result<(), Plain> {
+    match tar.read_exact(draft.data_mut()) {
         Ok(()) => Ok(()),
-        Err(_) => Err(refused(entry, "is cut off")),
+        Err(_) => Err(photo.refused("is cut off").into()),
     }
 }
 
-fn refused(entry: &Entry<'_, Received>, what: &'static str) -> Plain {
-    BadBatch::entry(entry, what).into()
-}
-
-impl From<BadBatch> for Plain {
-    fn from(error: BadBatch) -> Self {
-        Self { reason: error.to_string().into(), ..Self::error(Status::BAD_REQUEST, "") }
+impl From<TarError> for Plain {
+    fn from(error: TarError) -> Self {
+        let reason = match error {
+            TarError::Entry { .. } => format!("{error}; nothing of the batch was stored"),
+            error if error.is_damage() => format!("the body is no tar, or damaged: {error}"),
+            error => format!("{error}; nothing was stored"),
+        };
+        Self { reason: reason.into(), ..Self::error(Status::BAD_REQUEST, "") }
     }
 }

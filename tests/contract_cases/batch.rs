@@ -277,7 +277,9 @@ fn media_types_come_from_extended_attributes() {
             typed("image/png", 1, 10),
             typed(&longest, 2, 2_000_000),
             pax("SCHILY.xattr.user.other", "image/gif"),
-            photos(&[(3, 10), (4, 10)]),
+            // An empty value deletes a record (POSIX pax).
+            typed("", 3, 10),
+            photos(&[(4, 10)]),
         ];
         let reply = post(store, &tar.concat());
         assert_eq!(reply.status, 201, "{}", reply.text());
@@ -286,11 +288,42 @@ fn media_types_come_from_extended_attributes() {
             let got = store.get(&format!("/1/{}", name(key)));
             assert_eq!(got.header("content-type"), Some(want), "{key}");
         }
-        for bad in ["", &format!("{longest}z"), "a\u{7}"] {
+        for bad in [&format!("{longest}z"), "a\u{7}"] {
             let tar = [typed(bad, 5, 10), tar_of(&[])].concat();
             assert_eq!(post(store, &tar).status, 400, "{bad:?}");
         }
         assert_none(store, [5]);
+    });
+}
+
+#[test]
+fn tars_that_can_be_read_in_two_ways_are_refused() {
+    both(|store| {
+        let good = photos(&[(1, 5)]);
+        let forged = pax("comment", &format!("x\n29 path=9/0/{COOKIE}\n"));
+        assert_eq!(post(store, &[forged, good.clone()].concat()).status, 201);
+        assert_none(store, [9]);
+        for record in ["GNU.sparse.major", "GNU.sparse.map", "SCHILY.realsize"] {
+            let reply = post(store, &[pax(record, "1"), photos(&[(2, 5)])].concat());
+            assert_eq!((reply.status, reply.text().lines().count()), (400, 1));
+            assert!(reply.text().contains(record), "{}", reply.text());
+        }
+        let mut short = pax("mtime", "5");
+        short[512] = b'9';
+        let path = pax("path", &name(3));
+        for tar in [
+            [short, photos(&[(2, 5)])].concat(),
+            [path.clone(), path.clone(), photos(&[(2, 5)])].concat(),
+            [pax("size", "18446744073709551615"), photos(&[(2, 5)])].concat(),
+            [photos(&[(2, 5)]), photos(&[(3, 5)])].concat(),
+        ] {
+            let reply = post(store, &tar);
+            assert_eq!((reply.status, reply.text().lines().count()), (400, 1), "{}", reply.text());
+            assert_none(store, [2, 3]);
+        }
+        assert_eq!(post(store, &[path, good].concat()).status, 201);
+        assert_eq!(status_of(store, 3), 200);
+        store.assert_needles(2);
     });
 }
 

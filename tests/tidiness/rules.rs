@@ -24,9 +24,10 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("sim", &["limits", "buffer", "op", "runtime"]),
     ("volume", &["types", "limits", "sabotage", "buffer", "op", "runtime"]),
     ("http", &["limits", "buffer", "op", "runtime"]),
+    ("photo_tar", &["http"]),
     ("admin", &["size", "threads", "metrics"]),
     ("client", &["http"]),
-    ("transfer", &["size", "http", "client"]),
+    ("transfer", &["size", "http", "photo_tar", "client"]),
     (
         "shard",
         &[
@@ -41,6 +42,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "ring",
             "volume",
             "http",
+            "photo_tar",
         ],
     ),
     (
@@ -71,8 +73,17 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     (
         "offline",
         &[
-            "types", "limits", "sys", "calendar", "datadir", "buffer", "op", "runtime", "ring",
+            "types",
+            "limits",
+            "sys",
+            "calendar",
+            "datadir",
+            "buffer",
+            "op",
+            "runtime",
+            "ring",
             "volume",
+            "photo_tar",
         ],
     ),
     ("nginx", &["size", "config"]),

@@ -1,0 +1,212 @@
+//! The 512-byte headers of tars: POSIX ustar, GNU, and those before both (v7).
+
+/// Headers and the data of entries stand in blocks of this many bytes.
+pub const BLOCK: usize = 512;
+
+/// A number in a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Number {
+    /// Nothing but NULs and spaces.
+    Blank,
+    /// A number.
+    Value(u64),
+    /// A number below 0, which GNU tar writes in base 256.
+    Negative,
+    /// A number above 2^64 - 1.
+    Overflow,
+    /// No number.
+    Malformed,
+}
+
+impl Number {
+    /// Reads a field: octal digits after spaces, up to a NUL, a space or the end of the field; or, when
+    /// the first bit is set, a big-endian number in two's complement (GNU).
+    #[must_use]
+    pub fn parse(field: &[u8]) -> Self {
+        match field {
+            [0x80, rest @ ..] => {
+                let (high, low) = rest.split_at(rest.len().saturating_sub(8));
+                if high.iter().any(|&byte| byte != 0) {
+                    return Self::Overflow;
+                }
+                Self::Value(low.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte)))
+            }
+            [0xc0..=0xff, ..] => Self::Negative,
+            [0x81..=0xbf, ..] => Self::Overflow,
+            _ => Self::parse_octal(field),
+        }
+    }
+
+    fn parse_octal(field: &[u8]) -> Self {
+        let is_padding = |byte: &u8| matches!(byte, 0 | b' ');
+        if field.iter().all(is_padding) {
+            return Self::Blank;
+        }
+        let begin = field.iter().position(|&byte| byte != b' ').unwrap_or(field.len());
+        let len = field[begin..].iter().take_while(|byte| (b'0'..=b'7').contains(byte)).count();
+        let (digits, rest) = field[begin..].split_at(len);
+        if digits.is_empty() || !rest.iter().all(is_padding) {
+            return Self::Malformed;
+        }
+        let add = |sum: u64, digit: &u8| sum.checked_mul(8)?.checked_add(u64::from(digit - b'0'));
+        digits.iter().try_fold(0, add).map_or(Self::Overflow, Self::Value)
+    }
+}
+
+/// What kind of entry a header begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file, contiguous or not.
+    File,
+    /// A directory.
+    Directory,
+    /// pax records for the next entry (`x`).
+    Records,
+    /// pax records for all entries that follow (`g`).
+    GlobalRecords,
+    /// The name of the next entry (GNU `L`).
+    LongName,
+    /// The target of the next entry, a link (GNU `K`).
+    LongLink,
+    /// A sparse file (GNU `S`).
+    Sparse,
+    /// Anything else: links, devices, pipes, labels, parts of files.
+    Other,
+}
+
+/// A header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// What follows it.
+    pub kind: Kind,
+    /// The name in it, with its prefix.
+    pub name: Vec<u8>,
+    /// Bytes of data behind it.
+    pub size: Number,
+    /// Seconds since 1970.
+    pub modified: Number,
+}
+
+impl Header {
+    /// Parses a block. The error is a sentence.
+    ///
+    /// # Errors
+    /// It is no header.
+    pub fn parse(block: &[u8; BLOCK]) -> Result<Self, &'static str> {
+        if !has_checksum(block) {
+            return Err("the checksum of a header is wrong");
+        }
+        let (name, prefix) = (text(&block[..100]), text(&block[345..500]));
+        let (is_old, prefix) = match &block[257..265] {
+            b"ustar  \0" => (false, &[][..]),
+            magic if magic.starts_with(b"ustar\0") => (false, prefix),
+            magic if magic.starts_with(b"ustar") => {
+                return Err("a header has an unknown magic; only ustar, pax and GNU tars are read");
+            }
+            _ => (true, &[][..]),
+        };
+        let kind = match block[156] {
+            0 | b'0' | b'7' => Kind::File,
+            b'5' => Kind::Directory,
+            // Extensions of formats that have a magic.
+            _ if is_old => Kind::Other,
+            b'x' => Kind::Records,
+            b'g' => Kind::GlobalRecords,
+            b'L' => Kind::LongName,
+            b'K' => Kind::LongLink,
+            b'S' => Kind::Sparse,
+            _ => Kind::Other,
+        };
+        let name = match prefix {
+            [] => name.to_vec(),
+            prefix => [prefix, b"/", name].concat(),
+        };
+        let (size, modified) = (Number::parse(&block[124..136]), Number::parse(&block[136..148]));
+        Ok(Self { kind, name, size, modified })
+    }
+}
+
+/// Whether a block has the checksum of a header: the sum of its bytes, those of the checksum taken for
+/// spaces.
+#[must_use]
+pub fn has_checksum(block: &[u8; BLOCK]) -> bool {
+    let rest = block[..148].iter().chain(&block[156..]);
+    let sum = rest.map(|&byte| u64::from(byte)).sum::<u64>() + 8 * u64::from(b' ');
+    Number::parse(&block[148..156]) == Number::Value(sum)
+}
+
+/// Up to the first NUL.
+fn text(field: &[u8]) -> &[u8] {
+    field.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_octal_or_base_256_and_never_wrap() {
+        for (field, number) in [
+            (&b"00000001750\0"[..], Number::Value(1000)),
+            (b"       1750 ", Number::Value(1000)),
+            (b"777777777777", Number::Value((1 << 36) - 1)),
+            (b"0\0\0\0\0\0\0\0\0\0\0\0", Number::Value(0)),
+            (b"\0\0\0\0\0\0\0\0\0\0\0\0", Number::Blank),
+            (b"            ", Number::Blank),
+            (b"\x80\0\0\0\0\0\0\x02\0\0\0\0", Number::Value(1 << 33)),
+            (b"\x80\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff", Number::Value(u64::MAX)),
+            (b"\x80\0\0\x01\0\0\0\0\0\0\0\0", Number::Overflow),
+            (b"\x81\0\0\0\0\0\0\0\0\0\0\0", Number::Overflow),
+            (b"\xbf\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", Number::Overflow),
+            (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", Number::Negative),
+            (b"\xc0\0\0\0\0\0\0\0\0\0\0\0", Number::Negative),
+            (b"00000000008\0", Number::Malformed),
+            (b"-0000000001\0", Number::Malformed),
+            (b"+AAAAAAAAAA\0", Number::Malformed),
+            (b"0000001\x000001", Number::Malformed),
+            (b"1750 1750  \0", Number::Malformed),
+            (b"\x001750\0\0\0\0\0\0\0", Number::Malformed),
+        ] {
+            assert_eq!(Number::parse(field), number, "{}", field.escape_ascii());
+        }
+        assert_eq!(Number::parse(&[b'7'; 40]), Number::Overflow);
+    }
+
+    fn block(change: impl FnOnce(&mut tar::Header)) -> [u8; BLOCK] {
+        let mut header = tar::Header::new_ustar();
+        header.set_path("1/0/0123456789abcdef").unwrap();
+        header.set_size(5);
+        header.set_mtime(77);
+        change(&mut header);
+        header.set_cksum();
+        *header.as_bytes()
+    }
+
+    #[test]
+    fn a_prefix_belongs_to_ustar_names_and_to_no_others() {
+        let prefixed = |header: &mut tar::Header| header.as_mut_bytes()[345..348].fill(b'9');
+        let name = |block| Header::parse(&block).unwrap().name;
+        assert_eq!(name(block(prefixed)), b"999/1/0/0123456789abcdef");
+        for magic in [b"ustar  \0", b"\0\0\0\0\0\0\0\0"] {
+            let other = block(|header| {
+                prefixed(header);
+                header.as_mut_bytes()[257..265].copy_from_slice(magic);
+            });
+            assert_eq!(name(other), b"1/0/0123456789abcdef");
+        }
+        let unknown = block(|header| header.as_mut_bytes()[262] = b'x');
+        assert!(Header::parse(&unknown).is_err());
+    }
+
+    #[test]
+    fn a_changed_byte_is_noticed() {
+        let whole = block(|_| ());
+        let parsed = Header::parse(&whole).unwrap();
+        assert_eq!((parsed.size, parsed.modified), (Number::Value(5), Number::Value(77)));
+        for at in 0..BLOCK {
+            let mut changed = whole;
+            changed[at] ^= 1;
+            assert!(Header::parse(&changed).is_err(), "byte {at}");
+        }
+    }
+}

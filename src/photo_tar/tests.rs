@@ -1,0 +1,424 @@
+//! Whole tars: what the library, GNU tar and forgers write.
+
+use std::io::{Cursor, Read};
+use std::path::Path;
+use std::process::Command;
+
+use proptest::prelude::*;
+use tar::EntryType;
+
+use super::*;
+
+const COOKIE: &str = "0123456789abcdef";
+
+fn name(key: u64) -> String {
+    format!("{key}/0/{COOKIE}")
+}
+
+/// Data with its padding.
+fn padded(data: &[u8]) -> Vec<u8> {
+    let mut bytes = data.to_vec();
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+    bytes
+}
+
+/// A header, and what `change` makes of it.
+fn header(kind: u8, name: &str, size: u64, change: impl FnOnce(&mut tar::Header)) -> Vec<u8> {
+    let mut header = tar::Header::new_ustar();
+    header.set_path(name).unwrap();
+    header.set_entry_type(EntryType::new(kind));
+    header.set_size(size);
+    header.set_mtime(77);
+    change(&mut header);
+    header.set_cksum();
+    header.as_bytes().to_vec()
+}
+
+fn entry(kind: u8, name: &str, data: &[u8]) -> Vec<u8> {
+    [header(kind, name, data.len() as u64, |_| ()), padded(data)].concat()
+}
+
+fn photo(key: u64) -> Vec<u8> {
+    entry(b'0', &name(key), b"photo")
+}
+
+fn record(key: &str, value: &[u8]) -> Vec<u8> {
+    let rest = [b" ", key.as_bytes(), b"=", value, b"\n"].concat();
+    let mut len = rest.len() + 1;
+    while len != len.to_string().len() + rest.len() {
+        len = len.to_string().len() + rest.len();
+    }
+    [len.to_string().as_bytes(), &rest].concat()
+}
+
+fn records(kind: u8, records: &[(&str, &str)]) -> Vec<u8> {
+    let bytes: Vec<_> = records.iter().map(|(key, value)| record(key, value.as_bytes())).collect();
+    entry(kind, "PaxHeaders/x", &bytes.concat())
+}
+
+fn tar(entries: &[Vec<u8>]) -> Vec<u8> {
+    [entries.concat(), vec![0; 1024]].concat()
+}
+
+/// The photos of a tar with their bytes. However it is read, the same ones come.
+fn read(tar: &[u8]) -> Result<Vec<(Photo, Vec<u8>)>, TarError> {
+    let mut reader = Reader::with_len(tar, tar.len() as u64);
+    let mut found = Vec::new();
+    while let Some(photo) = reader.next_photo()? {
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes)?;
+        assert_eq!(bytes.len() as u64, photo.size);
+        found.push((photo, bytes));
+    }
+    assert!(reader.next_photo().unwrap().is_none(), "the end stays the end");
+    let mut seeking = Reader::seeking(Cursor::new(tar));
+    for (photo, _) in &found {
+        assert!(seeking.next_photo().unwrap().as_ref() == Some(photo));
+    }
+    assert!(seeking.next_photo().unwrap().is_none());
+    Ok(found)
+}
+
+fn only(entries: &[Vec<u8>]) -> Photo {
+    let mut found = read(&tar(entries)).unwrap();
+    assert_eq!(found.len(), 1);
+    found.pop().unwrap().0
+}
+
+#[track_caller]
+fn refused(entries: &[Vec<u8>], why: &str) {
+    let error = read(&tar(entries)).expect_err(why).to_string();
+    assert!(error.contains(why), "{error}");
+    assert!(error.is_ascii() && error.lines().count() == 1, "{error}");
+}
+
+/// A tar of the file `name` below `dir`, as GNU tar writes it.
+fn gnu_tar(dir: &Path, args: &[&str], name: &str) -> Vec<u8> {
+    let output = Command::new("tar").args(args).args(["-cf", "-", name]).current_dir(dir).output();
+    let output = output.expect("GNU tar runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+#[test]
+fn what_gnu_tar_packs_is_read_in_every_format() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("7/0")).unwrap();
+    std::fs::write(dir.path().join("7/0").join(COOKIE), "some bytes").unwrap();
+    for format in ["v7", "oldgnu", "gnu", "ustar", "pax"] {
+        for packed in ["7", "./7", "."] {
+            let tar = gnu_tar(dir.path(), &["--format", format, "--mtime=@1577934245"], packed);
+            let found = read(&tar).unwrap_or_else(|error| panic!("{format} {packed}: {error}"));
+            let [(photo, bytes)] = &found[..] else { panic!("{format}: {}", found.len()) };
+            assert_eq!((photo.name(), &bytes[..]), (format!("7/0/{COOKIE}"), &b"some bytes"[..]));
+            assert_eq!(photo.modified_ns, Some(1_577_934_245_000_000_000), "{format}");
+        }
+    }
+}
+
+#[test]
+fn sparse_files_are_refused_by_name_in_every_form() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("7/0")).unwrap();
+    let path = format!("7/0/{COOKIE}");
+    let file = std::fs::File::create(dir.path().join(&path)).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"TAIL", 1 << 20).unwrap();
+    for args in [
+        &["--sparse", "--format=pax", "--sparse-version=0.0"][..],
+        &["--sparse", "--format=pax", "--sparse-version=0.1"],
+        &["--sparse", "--format=pax", "--sparse-version=1.0"],
+        &["--sparse", "--format=gnu"],
+        &["--sparse", "--format=oldgnu"],
+    ] {
+        let tar = gnu_tar(dir.path(), args, &path);
+        assert!(tar.len() < 100_000, "{args:?} packed no holes");
+        let error = read(&tar).expect_err("a sparse file").to_string();
+        assert!(error.contains("is a sparse file") && error.contains(&path), "{args:?}: {error}");
+    }
+    for (key, value) in [
+        ("SCHILY.realsize", "300000"),
+        ("SCHILY.filetype", "sparse"),
+        ("GNU.sparse.map", "0,4"),
+        ("GNU.sparse.anything", ""),
+        ("SUN.holesdata", " 0 4"),
+    ] {
+        refused(&[records(b'x', &[(key, value)]), photo(1)], key);
+        refused(&[records(b'g', &[(key, value)]), photo(1)], key);
+    }
+}
+
+#[test]
+fn a_value_with_line_ends_forges_nothing() {
+    let mut value = b"x\n".to_vec();
+    value.extend(record("path", b"9/0/fedcba9876543210"));
+    value.extend(record("SCHILY.xattr.user.mime_type", b"text/html"));
+    value.extend(record("size", b"1"));
+    let forged = entry(b'x', "x", &record("comment", &value));
+    let photo = only(&[forged, photo(1)]);
+    assert_eq!((photo.name(), photo.size, photo.content_type), (name(1), 5, None));
+}
+
+#[test]
+fn malformed_records_refuse_the_tar() {
+    for bytes in
+        [&b"12 path=x\n"[..], b"path=x\n", b"11 mtime=1\n\0", b"010 size=5\n", b"7 size=\n"]
+    {
+        for kind in [b'x', b'g'] {
+            refused(&[entry(kind, "PaxHeaders/x", bytes), photo(1)], "pax record");
+        }
+    }
+}
+
+#[test]
+fn the_last_of_two_records_counts() {
+    let photo = only(&[
+        records(
+            b'x',
+            &[
+                ("path", "9/9/fedcba9876543210"),
+                ("size", "1"),
+                ("mtime", "1"),
+                (MEDIA_TYPE, "text/html"),
+                (VOLUME, "1"),
+                ("path", &name(2)),
+                ("size", "5"),
+                ("mtime", "2.5"),
+                (MEDIA_TYPE, "image/png"),
+                (VOLUME, "3"),
+            ],
+        ),
+        photo(1),
+    ]);
+    assert_eq!((photo.name(), photo.size), (name(2), 5));
+    assert_eq!(photo.modified_ns, Some(2_500_000_000));
+    assert_eq!((photo.content_type.as_deref(), photo.volume), (Some("image/png"), Some(3)));
+}
+
+#[test]
+fn an_empty_value_deletes_what_was_said_before() {
+    let before = [("mtime", "5"), (MEDIA_TYPE, "image/png"), (VOLUME, "3")];
+    let deleted = [("mtime", ""), (MEDIA_TYPE, ""), (VOLUME, "")];
+    let both = [before, deleted].concat();
+    for extensions in [
+        vec![records(b'x', &both)],
+        vec![records(b'g', &before), records(b'x', &deleted)],
+        vec![records(b'g', &before), records(b'g', &deleted)],
+    ] {
+        let found = only(&[extensions, vec![photo(1)]].concat());
+        // Not even the time in the header is left.
+        assert_eq!((found.modified_ns, found.content_type, found.volume), (None, None, None));
+    }
+    refused(&[records(b'x', &[("path", "")]), photo(1)], "is not {key}/{alt}/{cookie}");
+    refused(&[records(b'x', &[("size", "")]), photo(1)], "has no size");
+}
+
+#[test]
+fn a_size_record_counts_and_no_size_overflows() {
+    let zero = header(b'0', &name(1), 0, |_| ());
+    let found = only(&[records(b'x', &[("size", "5")]), zero, padded(b"photo")]);
+    assert_eq!(found.size, 5);
+    for (size, why) in [
+        ("18446744073709551615", "is longer than the tar"),
+        ("18446744073709551104", "is longer than the tar"),
+        ("18446744073709551616", "has a size beyond 2^64"),
+        ("-1", "has a size that is no number"),
+        ("5 ", "has a size that is no number"),
+        ("0x5", "has a size that is no number"),
+    ] {
+        refused(&[records(b'x', &[("size", size)]), photo(1)], why);
+    }
+    let sized = |field: &[u8; 12]| {
+        let header = header(b'0', &name(1), 0, |header| header.as_old_mut().size = *field);
+        [header, padded(b"photo")].concat()
+    };
+    assert_eq!(only(&[sized(b"\x80\0\0\0\0\0\0\0\0\0\0\x05")]).size, 5);
+    for (field, why) in [
+        (b"\x80\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff", "is longer than the tar"),
+        // 5 to whoever reads the last eight bytes only.
+        (b"\x80\0\0\x01\0\0\0\0\0\0\0\x05", "has a size beyond 2^64"),
+        (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfb", "has a size below 0"),
+        (b"\0\0\0\0\0\0\0\0\0\0\0\0", "has no size"),
+        (b"00000000005x", "has a size that is no number"),
+    ] {
+        refused(&[sized(field)], why);
+    }
+    // Without the length of the tar, it is found to be cut off.
+    let tar = tar(&[records(b'x', &[("size", "18446744073709551615")]), photo(1)]);
+    for reader in
+        [Reader::new(&tar[..]).next_twice(), Reader::seeking(Cursor::new(&tar)).next_twice()]
+    {
+        assert!(matches!(reader, Err(TarError::Cut)), "{reader:?}");
+    }
+}
+
+impl<R: Read> Reader<R> {
+    /// Reads a photo, and the one behind it.
+    fn next_twice(mut self) -> Result<Option<Photo>, TarError> {
+        self.next_photo()?;
+        self.next_photo()
+    }
+}
+
+#[test]
+fn a_name_comes_from_one_header_only() {
+    let long = |name: &str| entry(b'L', "././@LongLink", &[name.as_bytes(), b"\0"].concat());
+    let path = |name: &str| records(b'x', &[("path", name)]);
+    let mime = records(b'x', &[(MEDIA_TYPE, "image/png")]);
+    assert_eq!(only(&[long(&name(2)), photo(1)]).name(), name(2));
+    assert_eq!(only(&[path(&name(2)), photo(1)]).name(), name(2));
+    for extensions in [[long(&name(2)), mime.clone()], [mime, long(&name(2))]] {
+        let found = only(&[extensions.concat(), photo(1)]);
+        assert_eq!((found.name(), found.content_type.as_deref()), (name(2), Some("image/png")));
+    }
+    let twice = "two headers of one kind";
+    refused(
+        &[long(&name(2)), path(&name(3)), photo(1)],
+        "has its name in a GNU header and a pax record",
+    );
+    refused(
+        &[path(&name(3)), long(&name(2)), photo(1)],
+        "has its name in a GNU header and a pax record",
+    );
+    refused(&[path(&name(2)), path(&name(3)), photo(1)], twice);
+    refused(&[long(&name(2)), long(&name(3)), photo(1)], twice);
+    refused(&[photo(1), path(&name(2))], "no entry behind it");
+    refused(&[long("2/0/0123456789abcdef\0x"), photo(1)], "is not {key}/{alt}/{cookie}");
+    refused(&[entry(b'K', "././@LongLink", b"target\0"), photo(1)], "is no plain file");
+    // Headers that describe an entry have their own size, whatever a record says.
+    let sized = records(b'x', &[("size", "5")]);
+    assert_eq!(only(&[sized, long(&name(2)), photo(1)]).name(), name(2));
+    let huge = header(b'x', "x", (1 << 20) + 1, |_| ());
+    refused(&[huge, vec![b' '; 2 << 20]], "more than 1 MiB");
+}
+
+#[test]
+fn global_records_hold_until_others_come() {
+    let found = read(&tar(&[
+        records(b'g', &[("comment", "a commit"), (MEDIA_TYPE, "image/png"), (VOLUME, "3")]),
+        photo(1),
+        records(b'x', &[(MEDIA_TYPE, "image/gif")]),
+        photo(2),
+        photo(3),
+        records(b'g', &[("mtime", "2")]),
+        photo(4),
+        // Between a header and its entry, too.
+        records(b'x', &[(VOLUME, "5")]),
+        records(b'g', &[(MEDIA_TYPE, ""), (VOLUME, "4")]),
+        photo(5),
+    ]));
+    let found = found.unwrap();
+    let told: Vec<_> = found
+        .iter()
+        .map(|(photo, _)| {
+            let seconds = photo.modified_ns.unwrap() / 1_000_000_000;
+            (photo.content_type.as_deref(), photo.volume.unwrap(), seconds)
+        })
+        .collect();
+    let (png, gif) = (Some("image/png"), Some("image/gif"));
+    assert_eq!(told, [(png, 3, 77), (gif, 3, 77), (png, 3, 77), (png, 3, 2), (None, 5, 2)]);
+    for record in [("path", "1/0/0123456789abcdef"), ("size", "5"), ("size", "")] {
+        refused(&[records(b'g', &[record]), photo(1)], "cannot hold for every entry");
+    }
+}
+
+#[test]
+fn what_is_no_plain_file_is_refused() {
+    for kind in [b'1', b'2', b'3', b'4', b'6', b'A', b'D', b'M', b'N', b'V', b'X', b'z'] {
+        refused(&[entry(kind, &name(1), b""), photo(2)], "is no plain file");
+    }
+    for (key, value) in [("GNU.volume.offset", "5"), ("SCHILY.offset", "512")] {
+        refused(&[records(b'x', &[(key, value)]), photo(1)], "is a part of a file");
+        refused(&[records(b'g', &[(key, value)]), photo(1)], "or a part");
+    }
+    refused(&[records(b'x', &[("SCHILY.filetype", "fifo")]), photo(1)], "is no plain file");
+    refused(&[records(b'g', &[("SCHILY.filetype", "fifo")]), photo(1)], "something else");
+    refused(&[entry(b'5', "1/", b"bytes"), photo(1)], "is a directory with bytes");
+    refused(&[records(b'x', &[("size", "5")]), entry(b'5', "1/", b""), photo(1)], "with bytes");
+    refused(&[entry(b'5', "photos/", b""), photo(1)], "is a directory, and not {key}/");
+    for bad in ["", "-1", "x", "4294967296"] {
+        let tar = [records(b'x', &[(VOLUME, "1"), (VOLUME, bad)]), photo(1)];
+        if bad.is_empty() {
+            assert_eq!(only(&tar).volume, None);
+        } else {
+            refused(&tar, "HAYLOFT.volume");
+        }
+    }
+    let plain = [("SCHILY.filetype", "regular"), ("GNU.volume.label", "backup")];
+    assert_eq!(only(&[records(b'x', &plain), entry(b'7', &name(1), b"x")]).name(), name(1));
+}
+
+#[test]
+fn the_end_is_a_block_of_zeros_and_no_other_tar_stands_behind_it() {
+    let one = tar(&[photo(1)]);
+    let mut garbage = one.clone();
+    garbage.extend([b'#'; 3000]);
+    assert_eq!(read(&garbage).unwrap().len(), 1, "POSIX allows anything there");
+    assert_eq!(read(&one[..one.len() - 512]).unwrap().len(), 1);
+    for len in [one.len() - 513, one.len() - 1024, one.len() - 1025, 1024, 1000, 600] {
+        assert!(matches!(read(&one[..len]), Err(TarError::Cut)), "{len}");
+    }
+    let joined = [&one[..], &tar(&[photo(2)])].concat();
+    assert!(matches!(read(&joined), Err(TarError::Joined)));
+    let lone_zeros = [&one[..one.len() - 512], &tar(&[photo(2)])].concat();
+    assert!(matches!(read(&lone_zeros), Err(TarError::Joined)));
+    for bytes in [&b""[..], b"a text", &[b'#'; 600]] {
+        assert!(matches!(read(bytes), Err(TarError::Damaged(_))));
+    }
+}
+
+proptest! {
+    /// What the library writes is read back: names, types, times, volumes, bytes.
+    #[test]
+    fn what_an_export_writes_is_read_back(
+        photos in prop::collection::vec(
+            (any::<u64>(), any::<u32>(), any::<u64>(), any::<u32>(), "[ -~]{1,255}", 0..1500_usize),
+            1..5)
+    ) {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (key, alt, cookie, volume, kind, len) in &photos {
+            let volume = volume.to_string();
+            let records = [
+                (VOLUME, volume.as_bytes()),
+                (MODIFIED, b"12.000000034"),
+                (MEDIA_TYPE, kind.as_bytes()),
+            ];
+            tar.append_pax_extensions(records).unwrap();
+            let mut header = tar::Header::new_ustar();
+            header.set_size(*len as u64);
+            let name = format!("{key}/{alt}/{cookie:016x}");
+            tar.append_data(&mut header, name, &vec![7; *len][..]).unwrap();
+        }
+        let found = read(&tar.into_inner().unwrap()).unwrap();
+        prop_assert_eq!(found.len(), photos.len());
+        for ((photo, bytes), (key, alt, cookie, volume, kind, len)) in found.iter().zip(&photos) {
+            prop_assert_eq!((photo.key, photo.alt, photo.cookie), (*key, *alt, *cookie));
+            prop_assert_eq!(photo.volume, Some(*volume));
+            prop_assert_eq!(photo.content_type.as_deref(), Some(&kind[..]));
+            prop_assert_eq!(photo.modified_ns, Some(12_000_000_034));
+            prop_assert_eq!(bytes, &vec![7; *len]);
+        }
+    }
+
+    /// Damage is read or refused, never a panic; also where it has a right checksum.
+    #[test]
+    fn no_damage_panics(changes in prop::collection::vec((0..4096_usize, any::<u8>()), 1..8)) {
+        let mut tar = tar(&[
+            records(b'g', &[(MEDIA_TYPE, "image/png")]),
+            records(b'x', &[("mtime", "1.5"), ("size", "5")]),
+            photo(1),
+        ]);
+        let len = tar.len();
+        for (at, byte) in changes {
+            tar[at % len] = byte;
+        }
+        for header in tar.chunks_exact_mut(512) {
+            let sum: u32 = header[..148].iter().chain(&header[156..]).map(|&b| u32::from(b)).sum();
+            if header[257..262] == *b"ustar" {
+                header[148..156].copy_from_slice(format!("{:06o}\0 ", sum + 256).as_bytes());
+            }
+        }
+        if let Err(error) = read(&tar) {
+            prop_assert!(error.to_string().is_ascii());
+        }
+    }
+}
