@@ -96,7 +96,7 @@ impl ImportArgs {
             Ok(map) => map,
             Err(error) => return fail(&error),
         };
-        let (private, _log) = match self.private() {
+        let (mut private, _log) = match self.private() {
             Ok(private) => private,
             Err(error) => return fail(&error),
         };
@@ -122,7 +122,11 @@ impl ImportArgs {
         }
         let began = Instant::now();
         let shown = progress::show(&progress);
-        let result = import(&self.path, &plan, &progress);
+        let work = || import(&self.path, &plan, &progress);
+        let result = match &mut private {
+            Some(daemon) => daemon.run(work),
+            None => work(),
+        };
         shown.end();
         if let Some(Err(error)) = private.map(Private::stop) {
             eprintln!(

@@ -65,6 +65,18 @@ impl Private {
         self.admin
     }
 
+    /// Does `work` on a thread of its own, while this one carries out what the admin API is asked to change:
+    /// a daemon's main thread does that, and this is the one of this daemon.
+    pub fn run<T: Send>(&mut self, work: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(work);
+            while !thread.is_finished() {
+                self.daemon.manager.work(LOOK);
+            }
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
     /// Stops it in order, so that the next start is quick.
     ///
     /// # Errors

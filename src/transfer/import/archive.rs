@@ -1,21 +1,22 @@
-//! The photos of a tar, as `hayloft export` writes it, under the names that they have there.
+//! The photos of a tar, as `hayloft export` writes it, under the names that they have there and in the
+//! volumes that they come from.
+//!
+//! A tar in a file is looked through first, so that what can be known to go wrong stops the import before
+//! anything is stored.
 
-use std::collections::HashSet;
-use std::io::{self, BufRead, Read};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use tar::{Archive, Entry, EntryType, PaxExtensions};
-
-use super::escape::escape;
-use super::run::{Progress, Report, Run};
+use super::route::{Halt, Router};
+use super::run::{Progress, Report, Run, Stop};
 use super::sender::{Photo, Sender, Sent};
 use super::{ImportError, Plan};
 use crate::client::Source;
-use crate::http::modified;
-use crate::http::reply::valid_content_type;
-use crate::http::target;
+use crate::photo_tar::{self, Reader, TarError};
 use crate::transfer::file::{Input, SourceFile};
 use crate::transfer::name::PhotoName;
 
@@ -23,8 +24,18 @@ use crate::transfer::name::PhotoName;
 const IN_MEMORY: u64 = 1 << 20;
 /// Photos that wait while all workers have one.
 const WAITING: usize = 4;
-/// Entries of a tar are padded to multiples of this (bytes).
-const TAR_BLOCK: u64 = 512;
+/// Bytes of a file that are read at once while it is looked through: little more than headers.
+const SCAN_BUFFER: usize = 4096;
+/// Bytes that are moved to a file at once.
+const PIECE: usize = 1 << 16;
+
+/// Where the bytes of a tar come from.
+pub enum Tar<'a> {
+    /// A file, from where it stands.
+    File(&'a mut File),
+    /// What can be read once only.
+    Stream(&'a mut dyn Read),
+}
 
 /// What an entry says about a photo, and its bytes.
 struct Job {
@@ -40,13 +51,14 @@ struct Job {
 ///
 /// # Errors
 /// [`ImportError`]. What goes wrong later stands in the report.
-pub fn import(tar: impl BufRead, plan: &Plan, progress: &Progress) -> Result<Report, ImportError> {
+pub fn import(mut tar: Tar<'_>, plan: &Plan, progress: &Progress) -> Result<Report, ImportError> {
     plan.connect()?;
-    let volumes = if plan.create_volumes.is_some() { plan.ask_volumes()? } else { plan.volumes()? };
-    let run = Run::new(plan, progress, volumes);
-    let named = plan.volume.into_iter().collect();
-    if let Err(why) = plan.prepare(&run.volumes, &named, &progress.stop) {
-        run.stop(format!("{why}; nothing was stored"));
+    let run = Run::new(plan, progress, plan.ask_volumes()?);
+    let mut router = Router::new(&run);
+    if let Tar::File(file) = &mut tar
+        && let Err(why) = scan(&run, file, &mut router)
+    {
+        run.halt(why);
         return Ok(run.end().0);
     }
     let (jobs, receiver) = sync_channel(WAITING);
@@ -55,196 +67,125 @@ pub fn import(tar: impl BufRead, plan: &Plan, progress: &Progress) -> Result<Rep
         for _ in 0..plan.parallel.max(1) {
             scope.spawn(|| work(&run, &receiver));
         }
-        if let Err(why) = feed(&run, tar, jobs) {
-            run.refuse_tar(why);
+        let fed = match tar {
+            Tar::File(file) => feed(&run, BufReader::new(file), &mut router, &jobs),
+            Tar::Stream(stream) => feed(&run, stream, &mut router, &jobs),
+        };
+        drop(jobs);
+        if let Err(why) = fed {
+            run.halt(why);
         }
         progress.all_found.store(true, Ordering::Relaxed);
     });
+    drop(router);
     Ok(run.end().0)
 }
 
-/// Counts what was read.
-struct Counting<R> {
-    inner: R,
-    count: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for Counting<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let len = self.inner.read(out)?;
-        self.count.fetch_add(len as u64, Ordering::Relaxed);
-        Ok(len)
-    }
-}
-
-fn no_tar(error: &io::Error) -> String {
-    use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
-    match error.kind() {
-        // The library's own errors, which quote what they could not make sense of.
-        Other | InvalidData | InvalidInput | UnexpectedEof => {
-            "it is no tar, or one that is cut off or damaged; get it anew from hayloft export, or name a \
-             directory. A single photo is stored with hayloft put"
-                .to_owned()
+/// Looks through a tar in a file: where its photos would go, and whether they can. Up to a place where it
+/// is damaged, which is found again when it is read.
+fn scan(run: &Run<'_>, file: &mut File, router: &mut Router<'_>) -> Result<(), Halt> {
+    let unread = |error: io::Error| Some(Stop::Pause(format!("the tar cannot be read: {error}")));
+    let start = file.stream_position().map_err(unread)?;
+    let mut reader = Reader::seeking(BufReader::with_capacity(SCAN_BUFFER, &mut *file));
+    let mut needed = BTreeSet::new();
+    loop {
+        if run.stopped() {
+            return Err(None);
         }
-        _ => format!("it cannot be read: {error}; what came before is stored"),
+        match reader.next_photo() {
+            Ok(Some(photo)) => needed.insert(router.route(&photo).map_err(before_all)?.volume),
+            Ok(None) => break,
+            Err(error) if error.is_damage() => break,
+            Err(error) => return Err(before_all(refused(&error))),
+        };
+    }
+    router.prepare(&needed).map_err(|why| before_all(Some(Stop::Pause(why))))?;
+    router.rewind();
+    file.seek(SeekFrom::Start(start)).map(drop).map_err(unread)
+}
+
+/// The same reason, of an import that has stored nothing.
+fn before_all(why: Halt) -> Halt {
+    let say = |why: String| format!("{why}; nothing was stored");
+    why.map(|why| match why {
+        Stop::Pause(why) => Stop::Pause(say(why)),
+        Stop::BadTar(why) => Stop::BadTar(say(why)),
+    })
+}
+
+fn refused(error: &TarError) -> Halt {
+    let say = |why: String| Some(Stop::BadTar(why));
+    match error {
+        TarError::Read(error) => {
+            say(format!("the tar cannot be read: {error}; what came before is stored"))
+        }
+        TarError::Cut => {
+            say("it is cut off: the zeros that mark its end are missing; what came before is \
+                              stored. Get it anew, and run the same command"
+                .to_owned())
+        }
+        TarError::Damaged(what) => say(format!(
+            "it is no tar, or damaged ({what}); get it anew from hayloft export, or name a directory. A \
+             single photo is stored with hayloft put"
+        )),
+        TarError::Entry { .. } => say(format!("{error}: this is no tar of hayloft export")),
+        TarError::Joined | TarError::Global(_) => say(error.to_string()),
     }
 }
 
-/// Reads the tar to its end; what is wrong with it is the error.
-fn feed(run: &Run<'_>, tar: impl BufRead, jobs: SyncSender<Job>) -> Result<(), String> {
-    let count = Arc::new(AtomicU64::new(0));
-    let mut archive = Archive::new(Counting { inner: tar, count: Arc::clone(&count) });
-    let mut reader = Entries { run, source: None, target: None, seen: HashSet::new() };
-    let mut end = 0;
-    for entry in archive.entries().map_err(|error| no_tar(&error))? {
-        let mut entry = entry.map_err(|error| no_tar(&error))?;
-        end = entry.raw_file_position() + entry.size().next_multiple_of(TAR_BLOCK);
+/// Reads the tar to its end, and hands its photos to the workers.
+fn feed(
+    run: &Run<'_>,
+    tar: impl Read,
+    router: &mut Router<'_>,
+    jobs: &SyncSender<Job>,
+) -> Result<(), Halt> {
+    let mut reader = Reader::new(tar);
+    while let Some(photo) = reader.next_photo().map_err(|error| refused(&error))? {
         if run.stopped() {
             return Ok(());
         }
-        if let Some(job) = reader.job(&mut entry)?
-            && jobs.send(job).is_err()
-        {
+        let name = router.route(&photo)?;
+        router.prepare(&BTreeSet::from([name.volume])).map_err(Stop::Pause)?;
+        run.progress.found.fetch_add(1, Ordering::Relaxed);
+        let input = read(&mut reader, &photo)?;
+        let what = photo.name();
+        let photo_tar::Photo { content_type, modified_ns, .. } = photo;
+        if jobs.send(Job { what, name, content_type, modified_ns, input }).is_err() {
             return Ok(());
         }
     }
-    // The library takes the end of the bytes for the end of the tar; a block of zeros is.
-    if count.load(Ordering::Relaxed) < end + TAR_BLOCK {
-        return Err(
-            "it is cut off: the zeros that mark its end are missing; what came before is stored. Get it \
-             anew, and run the same command"
-                .to_owned(),
-        );
-    }
     if run.progress.found.load(Ordering::Relaxed) == 0 {
-        return Err("there is no photo in it; name a tar that hayloft export wrote".to_owned());
+        let why = "there is no photo in it; name a tar that hayloft export wrote";
+        return Err(Some(Stop::BadTar(why.to_owned())));
     }
     Ok(())
 }
 
-struct Entries<'a> {
-    run: &'a Run<'a>,
-    /// The volume that the photos come from, if the tar says so for all.
-    source: Option<u32>,
-    /// Where they go, once that is decided.
-    target: Option<u32>,
-    seen: HashSet<(u64, u32)>,
-}
-
-impl Entries<'_> {
-    /// What is to be done about an entry, if anything is.
-    fn job<R: Read>(&mut self, entry: &mut Entry<'_, R>) -> Result<Option<Job>, String> {
-        let kind = entry.header().entry_type();
-        if kind == EntryType::Directory {
-            return Ok(None);
-        }
-        let what = escape(&entry.path_bytes());
-        let wrong = |what: &str, how: &str| {
-            format!("entry {what:?} {how}; this is no tar of hayloft export")
-        };
-        if kind == EntryType::XGlobalHeader {
-            let mut bytes = Vec::new();
-            let read = entry.take(IN_MEMORY).read_to_end(&mut bytes);
-            read.map_err(|error| no_tar(&error))?;
-            self.source = Records::read(PaxExtensions::new(&bytes)).volume.or(self.source);
-            return Ok(None);
-        }
-        if !matches!(kind, EntryType::Regular | EntryType::Continuous) {
-            return Err(wrong(&what, "is no plain file"));
-        }
-        let path = entry.path_bytes();
-        let named = target::parse_entry(path.strip_prefix(b"./").unwrap_or(&path));
-        let (key, alt, cookie) =
-            named.ok_or_else(|| wrong(&what, "is not {key}/{alt}/{cookie}"))?;
-        if !self.seen.insert((key, alt)) {
-            return Err(wrong(&what, "stands there twice"));
-        }
-        let seconds = entry.header().mtime().unwrap_or(0);
-        let records = entry.pax_extensions().map_err(|error| no_tar(&error))?;
-        let records = records.map_or_else(Records::default, Records::read);
-        if records.content_type.as_ref().is_some_and(|kind| !valid_content_type(kind.as_bytes())) {
-            return Err(wrong(&what, "has a media type that is not 1 to 255 visible characters"));
-        }
-        let modified_ns = records.modified_ns.unwrap_or(seconds.saturating_mul(1_000_000_000));
-        let name = PhotoName { volume: 0, key, alt, cookie };
-        let Some(volume) = self.volume(name, records.volume.or(self.source))? else {
-            return Ok(None);
-        };
-        self.run.progress.found.fetch_add(1, Ordering::Relaxed);
-        Ok(Some(Job {
-            name: PhotoName { volume, ..name },
-            content_type: records.content_type,
-            modified_ns: Some(modified_ns).filter(|ns| *ns > 0),
-            input: read(entry).map_err(|error| format!("entry {what:?}: {error}"))?,
-            what,
-        }))
+/// The bytes of a photo, all of them.
+fn read<R: Read>(tar: &mut Reader<R>, photo: &photo_tar::Photo) -> Result<Input, Halt> {
+    let cut = |error: io::Error| refused(&error.into());
+    if photo.size <= IN_MEMORY {
+        let mut bytes = Vec::new();
+        tar.read_to_end(&mut bytes).map_err(cut)?;
+        return Ok(Input::Bytes(bytes));
     }
-
-    /// The volume for all: the one named; that which the tar names; the one that has the first photo
-    /// already; the one with most room. Nothing when the import ends early.
-    fn volume(&mut self, first: PhotoName, source: Option<u32>) -> Result<Option<u32>, String> {
-        if self.target.is_some() {
-            return Ok(self.target);
+    let unspooled = |error: io::Error| {
+        let place = std::env::temp_dir();
+        let why =
+            format!("a photo of {} bytes cannot wait in {}: {error}", photo.size, place.display());
+        Some(Stop::Pause(why))
+    };
+    let mut file = tempfile::tempfile().map_err(unspooled)?;
+    let mut piece = vec![0; PIECE];
+    loop {
+        let len = tar.read(&mut piece).map_err(cut)?;
+        if len == 0 {
+            break;
         }
-        let all = self.run.volumes.all();
-        self.target = source.filter(|source| all.contains(source));
-        if self.target.is_none() && all.len() > 1 {
-            let sender = Sender::new(self.run);
-            for &volume in &all {
-                match sender.head(PhotoName { volume, ..first }) {
-                    Ok(Some(_)) => self.target = Some(volume),
-                    Ok(None) => {}
-                    Err(Sent::Failed { why, .. }) => return Err(why),
-                    Err(_) => return Ok(None),
-                }
-            }
-        }
-        self.target = self.target.or_else(|| self.run.volumes.pick(0));
-        Ok(self.target)
+        file.write_all(&piece[..len]).map_err(unspooled)?;
     }
-}
-
-/// What pax records say.
-#[derive(Default)]
-struct Records {
-    content_type: Option<String>,
-    modified_ns: Option<u64>,
-    volume: Option<u32>,
-}
-
-impl Records {
-    fn read(records: PaxExtensions<'_>) -> Self {
-        let mut found = Self::default();
-        for record in records.filter_map(Result::ok) {
-            let value = record.value_bytes();
-            match record.key_bytes() {
-                b"SCHILY.xattr.user.mime_type" => {
-                    found.content_type = Some(String::from_utf8_lossy(value).into_owned());
-                }
-                b"mtime" => found.modified_ns = modified::parse_pax(value),
-                b"HAYLOFT.volume" => {
-                    found.volume = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-                }
-                _ => {}
-            }
-        }
-        found
-    }
-}
-
-/// The bytes of an entry, all of them.
-fn read<R: Read>(entry: &mut Entry<'_, R>) -> io::Result<Input> {
-    let size = entry.size();
-    let cut = |got| if got == size { Ok(()) } else { Err(io::Error::other("the tar is cut off")) };
-    if size > IN_MEMORY {
-        let mut file = tempfile::tempfile()?;
-        cut(io::copy(entry, &mut file)?)?;
-        return Ok(Input::File(SourceFile::spooled(file)?));
-    }
-    let mut bytes = Vec::new();
-    entry.read_to_end(&mut bytes)?;
-    cut(bytes.len() as u64)?;
-    Ok(Input::Bytes(bytes))
+    SourceFile::spooled(file).map(Input::File).map_err(unspooled)
 }
 
 fn work(run: &Run<'_>, jobs: &Mutex<Receiver<Job>>) {
@@ -288,7 +229,10 @@ fn store(run: &Run<'_>, sender: &Sender<'_>, job: &Job) {
         Sent::Failed { why, unknown } => fail(why, unknown),
         Sent::Elsewhere(why) => {
             let volume = job.name.volume;
-            run.stop(format!("volume {volume}: {why}; make room, or name another with --volume"));
+            run.stop(format!(
+                "volume {volume}: {why}; make room, or send its photos to another volume with --volume-map \
+                 {volume}=N or --volume N"
+            ));
         }
         Sent::Stopped => {}
     }

@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod escape;
 pub mod ledger;
+mod route;
 mod run;
 mod sender;
 pub mod tree;
@@ -13,7 +14,8 @@ mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -22,6 +24,7 @@ use thiserror::Error;
 use crate::client::{Body, Client, ClientError, ServerAddress};
 use crate::http::head::Method;
 use crate::size::ByteSize;
+use archive::Tar;
 use ledger::LedgerError;
 use volumes::Volumes;
 
@@ -84,6 +87,9 @@ pub enum ImportError {
         /// The store.
         server: ServerAddress,
     },
+    /// The volumes of a directory.
+    #[error("--volume-map is for the photos of a tar; for those of a directory say --volume N")]
+    MappedDirectory,
     /// There is nowhere to put it.
     #[error("no volume takes writes; create one with hayloft volume create")]
     NoVolume,
@@ -95,28 +101,39 @@ pub enum ImportError {
 /// [`ImportError`]. What goes wrong later stands in the report.
 pub fn import(path: &Path, plan: &Plan, progress: &Progress) -> Result<Report, ImportError> {
     let cannot = |error| ImportError::Path { path: path.to_owned(), error };
-    if path.as_os_str() == "-" {
-        return tar(path, BufReader::new(io::stdin()), plan, progress);
+    let mut file = if path.as_os_str() == "-" {
+        File::from(io::stdin().as_fd().try_clone_to_owned().map_err(cannot)?)
+    } else {
+        if std::fs::metadata(path).map_err(cannot)?.is_dir() {
+            if !plan.volume_map.is_empty() {
+                return Err(ImportError::MappedDirectory);
+            }
+            return tree::import(path, plan, progress);
+        }
+        File::open(path).map_err(cannot)?
+    };
+    if file.metadata().map_err(cannot)?.is_file() {
+        let start = file.stream_position().map_err(cannot)?;
+        let mut magic = Vec::new();
+        (&mut file).take(MAGIC_MAX).read_to_end(&mut magic).map_err(cannot)?;
+        refuse_compressed(path, &magic)?;
+        file.seek(io::SeekFrom::Start(start)).map_err(cannot)?;
+        return archive::import(Tar::File(&mut file), plan, progress);
     }
-    if std::fs::metadata(path).map_err(cannot)?.is_dir() {
-        return tree::import(path, plan, progress);
-    }
-    tar(path, BufReader::new(File::open(path).map_err(cannot)?), plan, progress)
+    let mut stream = BufReader::new(file);
+    refuse_compressed(path, stream.fill_buf().map_err(cannot)?)?;
+    archive::import(Tar::Stream(&mut stream), plan, progress)
 }
 
-fn tar(
-    path: &Path,
-    mut bytes: impl BufRead,
-    plan: &Plan,
-    progress: &Progress,
-) -> Result<Report, ImportError> {
-    let cannot = |error| ImportError::Path { path: path.to_owned(), error };
-    let begin = bytes.fill_buf().map_err(cannot)?;
-    let compressed: [&[u8]; 4] = [b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ"];
+/// Longest magic of a compressed file (bytes).
+const MAGIC_MAX: u64 = 4;
+
+fn refuse_compressed(path: &Path, begin: &[u8]) -> Result<(), ImportError> {
+    let compressed: [&[u8]; 4] = [b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zX"];
     if compressed.iter().any(|magic| begin.starts_with(magic)) {
         return Err(ImportError::Compressed(path.to_owned()));
     }
-    archive::import(bytes, plan, progress)
+    Ok(())
 }
 
 impl Plan {

@@ -57,8 +57,7 @@ pub struct Failure {
 pub enum Stop {
     /// The same command resumes it.
     Pause(String),
-    /// The tar cannot be read on: the same command would end in the same way. What came before is
-    /// stored.
+    /// The tar cannot be read on, or holds what it must not: the same command would end in the same way.
     BadTar(String),
 }
 
@@ -103,9 +102,12 @@ impl<'a> Run<'a> {
         self.end_early(Stop::Pause(why));
     }
 
-    /// The same, because of what is wrong with the tar.
-    pub fn refuse_tar(&self, why: String) {
-        self.end_early(Stop::BadTar(why));
+    /// The same, for a reason of either kind; without one, it was interrupted or the reason is known.
+    pub fn halt(&self, why: Option<Stop>) {
+        match why {
+            Some(why) => self.end_early(why),
+            None => self.progress.stop.store(true, Ordering::Relaxed),
+        }
     }
 
     fn end_early(&self, why: Stop) {

@@ -1,0 +1,118 @@
+//! Which volume each photo of a tar goes to.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::run::{Run, Stop};
+use super::sender::{Sender, Sent};
+use crate::photo_tar::Photo;
+use crate::transfer::name::PhotoName;
+
+/// Why the import ends; nothing when that is known elsewhere.
+pub type Halt = Option<Stop>;
+
+/// Volume, key and alternate key of what is stored.
+type Place = (u32, u64, u32);
+
+/// Decides where photos go, and sees to it that no two go to the same place.
+pub struct Router<'a> {
+    run: &'a Run<'a>,
+    /// The volume of all photos of which the tar does not say one, once it is decided.
+    unlabelled: Option<u32>,
+    /// Volumes that take photos.
+    ready: BTreeSet<u32>,
+    /// The volume that each came from, if the tar said it.
+    taken: HashMap<Place, Option<u32>>,
+}
+
+impl<'a> Router<'a> {
+    pub fn new(run: &'a Run<'a>) -> Self {
+        Self { run, unlabelled: None, ready: BTreeSet::new(), taken: HashMap::new() }
+    }
+
+    /// Forgets the photos that were routed, and keeps what is known of volumes.
+    pub fn rewind(&mut self) {
+        self.taken = HashMap::new();
+    }
+
+    /// The name that a photo is stored under.
+    ///
+    /// # Errors
+    /// [`Halt`].
+    pub fn route(&mut self, photo: &Photo) -> Result<PhotoName, Halt> {
+        let &Photo { key, alt, cookie, volume: from, .. } = photo;
+        let plan = self.run.plan;
+        let volume = match (plan.volume, from) {
+            (Some(volume), _) => volume,
+            (None, Some(from)) => plan.volume_map.get(&from).copied().unwrap_or(from),
+            (None, None) => self.unlabelled(photo)?,
+        };
+        match self.taken.insert((volume, key, alt), from) {
+            None => Ok(PhotoName { volume, key, alt, cookie }),
+            Some(other) => Err(Some(Stop::BadTar(collision(photo, other, volume)))),
+        }
+    }
+
+    /// Makes sure that volumes take photos: asks for those it has not asked for yet, and creates them if
+    /// the plan says so.
+    ///
+    /// # Errors
+    /// A sentence that names those that do not.
+    pub fn prepare(&mut self, needed: &BTreeSet<u32>) -> Result<(), String> {
+        let new: BTreeSet<u32> = needed.difference(&self.ready).copied().collect();
+        if !new.is_empty() {
+            let Run { plan, volumes, progress, .. } = self.run;
+            plan.prepare(volumes, &new, &progress.stop).map_err(|why| match plan.volume {
+                Some(_) => format!("{why}; --volume names another"),
+                None => format!("{why}; --volume-map FROM=TO or --volume N sends photos elsewhere"),
+            })?;
+            self.ready.extend(new);
+        }
+        Ok(())
+    }
+
+    /// One volume for all photos that come without: the one that has the first of them already, or the one
+    /// with most room.
+    fn unlabelled(&mut self, first: &Photo) -> Result<u32, Halt> {
+        if let Some(volume) = self.unlabelled {
+            return Ok(volume);
+        }
+        let all = self.run.volumes.all();
+        let mut found = None;
+        if all.len() > 1 {
+            let sender = Sender::new(self.run);
+            for &volume in &all {
+                let &Photo { key, alt, cookie, .. } = first;
+                match sender.head(PhotoName { volume, key, alt, cookie }) {
+                    Ok(Some(_)) => found = Some(volume),
+                    Ok(None) => {}
+                    Err(Sent::Failed { why, .. }) => return Err(Some(Stop::Pause(why))),
+                    Err(_) => return Err(None),
+                }
+            }
+        }
+        let volume = found.or_else(|| self.run.volumes.pick(0)).ok_or_else(|| {
+            Stop::Pause("no volume takes writes; create one with hayloft volume create".to_owned())
+        })?;
+        self.unlabelled = Some(volume);
+        Ok(volume)
+    }
+}
+
+fn collision(photo: &Photo, other: Option<u32>, volume: u32) -> String {
+    let name = photo.name();
+    if other == photo.volume {
+        return format!("entry {name:?} stands there twice");
+    }
+    let origin = |from: Option<u32>| match from {
+        Some(from) => format!("volume {from}"),
+        None => "an entry without a volume".to_owned(),
+    };
+    format!(
+        "key {}, alternate key {} comes twice: from {} and from {}, and both would go to volume {volume} \
+         (entry {name:?}); send them to different volumes with --volume-map FROM=TO",
+        photo.key,
+        photo.alt,
+        origin(other),
+        origin(photo.volume),
+    )
+}

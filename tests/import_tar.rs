@@ -1,0 +1,398 @@
+//! `hayloft import` of tars with several volumes: every photo goes to the volume that it comes from, or
+//! nothing is stored and the import says what is missing.
+
+mod daemon_harness;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir};
+
+/// What is stored: media type, time of modification (seconds), bytes.
+#[derive(Clone)]
+struct Photo {
+    kind: &'static str,
+    modified: u64,
+    body: Vec<u8>,
+}
+
+/// By volume, key and alternate key.
+type Photos = BTreeMap<(u32, u64, u32), Photo>;
+
+/// A store with two data directories.
+struct Store {
+    dir: tempfile::TempDir,
+    daemon: Option<Daemon>,
+}
+
+impl Store {
+    fn start() -> Self {
+        Self::with("64MiB")
+    }
+
+    fn with(volume_size: &'static str) -> Self {
+        let mut store = Self { dir: data_dir(), daemon: None };
+        let args = vec!["--data".to_owned(), store.disk(2).display().to_string()];
+        let options = Options { volume_size, args, ..Options::default() };
+        store.daemon = Some(Daemon::start(store.dir.path(), &options));
+        store
+    }
+
+    fn disk(&self, number: u32) -> PathBuf {
+        self.dir.path().join(if number == 1 { "data" } else { "data2" })
+    }
+
+    fn daemon(&self) -> &Daemon {
+        self.daemon.as_ref().unwrap()
+    }
+
+    fn admin(&self, method: &str, path: &str, body: &str) {
+        let mut client = Client::connect(self.daemon().admin).unwrap();
+        let reply = client.request(method, path, &[], Some(body.as_bytes())).unwrap();
+        assert!((200..300).contains(&reply.status), "{path}: {}", reply.text());
+    }
+
+    fn create(&self, volume: u32, disk: u32) {
+        let body = format!(r#"{{"id":{volume},"size":"64MiB","disk":{disk}}}"#);
+        self.admin("POST", "/volumes", &body);
+    }
+
+    fn fill(&self, photos: &Photos) {
+        let mut client = self.daemon().client();
+        for (place, photo) in photos {
+            let modified = photo.modified.to_string();
+            let headers = [("Content-Type", photo.kind), ("X-Hayloft-Modified", &*modified)];
+            let reply = client.request("PUT", &path(*place), &headers, Some(&photo.body)).unwrap();
+            assert_eq!(reply.status, 201, "{}", reply.text());
+        }
+    }
+
+    /// Exports all volumes of a daemon that is stopped for it.
+    fn export(&mut self, to: &Path) {
+        assert!(self.daemon.take().unwrap().stop().success());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hayloft"));
+        command.arg("export").arg("--data").arg(self.disk(1)).arg("--data").arg(self.disk(2));
+        let output = command.arg("-o").arg(to).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hayloft"));
+        command.arg("import").args(["--server", &self.daemon().data.to_string()]);
+        command.args(["--admin", &self.daemon().admin.to_string()]).args(args);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    #[track_caller]
+    fn imports(&self, args: &[&str], tar: &Path, says: &str) {
+        let output = self.command(args).arg(tar).output().unwrap();
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(said.contains(says), "{said}");
+    }
+
+    /// Refused, with all of `says` in what it says, and without a photo stored.
+    #[track_caller]
+    fn refuses(&self, args: &[&str], tar: &Path, says: &[&str]) {
+        let before = self.needles();
+        let output = self.command(args).arg(tar).output().unwrap();
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        for says in says {
+            assert!(said.contains(says), "{says}: {said}");
+        }
+        assert!(said.contains("0 stored (0 B)") && said.contains("nothing was stored"), "{said}");
+        assert_eq!(self.needles(), before, "{said}");
+    }
+
+    /// Photos by volume, as the daemon counts them.
+    fn needles(&self) -> BTreeMap<u64, u64> {
+        let told: serde_json::Value =
+            serde_json::from_slice(&self.daemon().admin("/volumes").body).unwrap();
+        let number = |told: &serde_json::Value, key: &str| told[key].as_u64().unwrap();
+        let told = told.as_array().unwrap().iter();
+        told.map(|told| (number(told, "id"), number(told, "needles"))).collect()
+    }
+
+    fn assert_holds(&self, photos: &Photos) {
+        let mut client = self.daemon().client();
+        for (place, photo) in photos {
+            let got = client.get(&path(*place)).unwrap();
+            assert_eq!(got.status, 200, "{place:?}");
+            assert!(got.body == photo.body, "{place:?} has other bytes");
+            assert_eq!(got.header("content-type"), Some(photo.kind), "{place:?}");
+            let modified = hayloft::http::date::format(photo.modified);
+            assert_eq!(got.header("last-modified"), str::from_utf8(&modified).ok(), "{place:?}");
+        }
+    }
+}
+
+fn path((volume, key, alt): (u32, u64, u32)) -> String {
+    format!("/{volume}/{key}/{alt}/{COOKIE}")
+}
+
+fn said(output: &Output) -> String {
+    let (out, err) = (&output.stdout, &output.stderr);
+    format!("{}{}", String::from_utf8_lossy(out), String::from_utf8_lossy(err))
+}
+
+/// Photos of two volumes, some under the same key and alternate key, small and large.
+fn photos() -> Photos {
+    let mut photos = Photos::new();
+    for (volume, kind) in [(1, "image/png"), (2, "image/jpeg")] {
+        for (key, alt, len) in [(1, 0, 700), (2, 3, 0), (3, 0, 2_500_000), (u64::MAX, 7, 70_000)] {
+            let modified = 1_577_934_245 + u64::from(volume) * 1000 + key % 100;
+            let body = bytes(key ^ u64::from(volume) << 40, len);
+            photos.insert((volume, key, alt), Photo { kind, modified, body });
+        }
+        let body = bytes(u64::from(volume), 100);
+        photos.insert((volume, 100 + u64::from(volume), 0), Photo { kind, modified: 99, body });
+    }
+    photos
+}
+
+/// The same photos in other volumes.
+fn moved(photos: &Photos, to: impl Fn(u32) -> u32) -> Photos {
+    let moved = photos.iter().map(|((volume, key, alt), photo)| ((to(*volume), *key, *alt), photo));
+    moved.map(|(place, photo)| (place, photo.clone())).collect()
+}
+
+/// The export of a store of two volumes on two disks.
+fn exported() -> (tempfile::TempDir, PathBuf, Photos) {
+    let mut store = Store::start();
+    store.create(2, 1);
+    let photos = photos();
+    store.fill(&photos);
+    let tar = store.dir.path().join("export.tar");
+    store.export(&tar);
+    (store.dir, tar, photos)
+}
+
+/// A tar of photos of which each says its volume, or does not.
+fn tar_of(dir: &Path, photos: &[(Option<&str>, u64)]) -> PathBuf {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (volume, key) in photos {
+        if let Some(volume) = volume {
+            tar.append_pax_extensions([("HAYLOFT.volume", volume.as_bytes())]).unwrap();
+        }
+        let mut header = tar::Header::new_ustar();
+        header.set_size(5);
+        tar.append_data(&mut header, format!("{key}/0/{COOKIE}"), &b"photo"[..]).unwrap();
+    }
+    let path = dir.join("made.tar");
+    std::fs::write(&path, tar.into_inner().unwrap()).unwrap();
+    path
+}
+
+#[test]
+fn two_volumes_come_back_as_they_were() {
+    let (_dir, tar, photos) = exported();
+    let store = Store::start();
+    let command = format!("hayloft volume create 2 --admin http://{}", store.daemon().admin);
+    store.refuses(&[], &tar, &["volume 2 does not exist", &command, "--create-volumes SIZE"]);
+    store.imports(&["--create-volumes", "64MiB"], &tar, "10 stored");
+    store.assert_holds(&photos);
+    store.imports(&[], &tar, "0 stored (0 B), 10 there already");
+    // Standard input is looked through first, too, if it is a file.
+    let fresh = Store::start();
+    let output = fresh.command(&["-"]).stdin(File::open(&tar).unwrap()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("nothing was stored"), "{}", said(&output));
+    fresh.create(2, 0);
+    let output = fresh.command(&["-"]).stdin(File::open(&tar).unwrap()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    fresh.assert_holds(&photos);
+}
+
+#[test]
+fn a_pipe_stops_at_the_first_photo_of_a_missing_volume() {
+    let (_dir, tar, photos) = exported();
+    let pipe = |store: &Store, args: &[&str]| {
+        let mut command = store.command(args);
+        command.arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let bytes = std::fs::read(&tar).unwrap();
+        let writer = std::thread::spawn(move || {
+            // It does not read to the end when it stops.
+            let _ = input.write_all(&bytes);
+        });
+        let output = child.wait_with_output().unwrap();
+        writer.join().unwrap();
+        output
+    };
+    let store = Store::start();
+    let output = pipe(&store, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = said(&output);
+    assert!(told.contains("volume 2 does not exist") && told.contains("same command"), "{told}");
+    let output = pipe(&store, &["--create-volumes", "64MiB"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    store.assert_holds(&photos);
+}
+
+#[test]
+fn a_map_and_a_named_volume_send_photos_elsewhere() {
+    let (_dir, tar, photos) = exported();
+    let store = Store::start();
+    let mapped = ["--volume-map", "2=7"];
+    store.refuses(&mapped, &tar, &["volume 7 does not exist", "hayloft volume create 7"]);
+    store.imports(&["--volume-map", "2=7", "--create-volumes", "64MiB"], &tar, "10 stored");
+    store.assert_holds(&moved(&photos, |volume| if volume == 2 { 7 } else { 1 }));
+    assert_eq!(store.needles().keys().copied().collect::<Vec<_>>(), [1, 7]);
+    // Repeated and as a list; volumes change places.
+    let store = Store::start();
+    store.create(2, 1);
+    store.imports(&["--volume-map", "1=2", "--volume-map", "2=1,9=9"], &tar, "10 stored");
+    store.assert_holds(&moved(&photos, |volume| 3 - volume));
+    // All of it into one volume is not possible while two photos would have one URL.
+    let collides =
+        ["from volume 1 and from volume 2", "would go to volume 2", "key 1, alternate key 0"];
+    store.refuses(&["--volume", "2"], &tar, &collides);
+    store.refuses(&["--volume-map", "1=2"], &tar, &collides);
+    let apart = tar_of(store.dir.path(), &[(Some("1"), 51), (Some("8"), 52), (None, 53)]);
+    store.refuses(&[], &apart, &["volume 8 does not exist"]);
+    store.imports(&["--volume", "2"], &apart, "3 stored");
+    let mut client = store.daemon().client();
+    for key in 51..54 {
+        assert_eq!(client.get(&path((2, key, 0))).unwrap().body, b"photo");
+    }
+    store.imports(&["--volume", "5", "--create-volumes", "16MiB"], &apart, "3 stored");
+    for wrong in ["2", "2=", "a=1", "1=2=3", "+1=2", "1=4294967296"] {
+        let output = store.command(&["--volume-map", wrong]).arg(&tar).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
+    }
+    for wrong in [&["--volume-map", "1=2,1=3"][..], &["--volume", "1", "--volume-map", "1=2"]] {
+        let output = store.command(wrong).arg(&tar).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+    }
+    let output = store.command(&["--volume-map", "1=2"]).arg(store.dir.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("--volume-map is for the photos of a tar"), "{}", said(&output));
+}
+
+#[test]
+fn a_photo_twice_is_an_error_in_one_volume_only() {
+    let store = Store::start();
+    store.create(2, 1);
+    let twice = tar_of(store.dir.path(), &[(Some("1"), 5), (Some("2"), 6), (Some("1"), 5)]);
+    store.refuses(&[], &twice, &["stands there twice"]);
+    let twice = tar_of(store.dir.path(), &[(None, 5), (None, 5)]);
+    store.refuses(&[], &twice, &["stands there twice"]);
+    let legal = tar_of(store.dir.path(), &[(Some("1"), 5), (Some("2"), 5)]);
+    store.imports(&[], &legal, "2 stored");
+}
+
+#[test]
+fn a_volume_that_takes_no_writes_stops_it_before_anything_is_stored() {
+    let (_dir, tar, photos) = exported();
+    let store = Store::start();
+    store.create(2, 1);
+    store.admin("POST", "/volumes/2/read-only", "");
+    let command = format!("hayloft volume writable 2 --admin http://{}", store.daemon().admin);
+    let says = ["volume 2 takes no writes: it is read-only", &*command];
+    store.refuses(&[], &tar, &says);
+    store.refuses(&["--create-volumes", "64MiB"], &tar, &says);
+    let apart = tar_of(store.dir.path(), &[(None, 5)]);
+    store.refuses(&["--volume", "2"], &apart, &says);
+    store.admin("POST", "/volumes/2/writable", "");
+    store.imports(&[], &tar, "10 stored");
+    store.assert_holds(&photos);
+}
+
+#[test]
+fn a_volume_that_becomes_full_is_named() {
+    let (_dir, tar, _) = exported();
+    let store = Store::with("16MiB");
+    store.admin("POST", "/volumes", r#"{"id":2,"size":"16MiB"}"#);
+    let mut client = store.daemon().client();
+    let full = (0..20).any(|key| {
+        let put = client.put(&path((2, 1000 + key, 0)), &bytes(key, 1 << 20)).unwrap();
+        put.status == 507
+    });
+    assert!(full);
+    let output = store.command(&[]).arg(&tar).output().unwrap();
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    for says in ["volume 2: the volume is full", "--volume-map 2=N", "same command"] {
+        assert!(told.contains(says), "{says}: {told}");
+    }
+}
+
+#[test]
+fn a_volume_that_cannot_be_created_stops_it() {
+    let (_dir, tar, _) = exported();
+    let store = Store::start();
+    store.refuses(
+        &["--create-volumes", "900TiB"],
+        &tar,
+        &["volume 2 was not created", "16MiB to 1TiB"],
+    );
+    store.refuses(
+        &["--create-volumes", "1TiB"],
+        &tar,
+        &["volume 2 was not created", "does not fit"],
+    );
+}
+
+#[test]
+fn without_a_daemon_it_is_the_same() {
+    let (_dir, tar, photos) = exported();
+    let mut store = Store::start();
+    assert!(store.daemon.take().unwrap().stop().success());
+    let import = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hayloft"));
+        command.arg("import").arg("--data").arg(store.disk(1)).arg("--data").arg(store.disk(2));
+        command.args(args).arg(&tar).output().unwrap()
+    };
+    let output = import(&[]);
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    for says in ["volume 2 does not exist", "--create-volumes SIZE", "nothing was stored"] {
+        assert!(told.contains(says), "{says}: {told}");
+    }
+    assert!(!told.contains("hayloft volume create"), "no daemon runs that could: {told}");
+    let output = import(&["--create-volumes", "64MiB"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let args = vec!["--data".to_owned(), store.disk(2).display().to_string()];
+    store.daemon = Some(Daemon::start(store.dir.path(), &Options { args, ..Options::default() }));
+    store.assert_holds(&photos);
+}
+
+#[test]
+fn what_is_refused_in_a_file_leaves_nothing_stored() {
+    let store = Store::start();
+    let place = store.dir.path().join("packed");
+    std::fs::create_dir_all(place.join("6/0")).unwrap();
+    std::fs::create_dir_all(place.join("7/0")).unwrap();
+    std::fs::write(place.join("6/0").join(COOKIE), "whole").unwrap();
+    let sparse = File::create(place.join("7/0").join(COOKIE)).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&sparse, b"TAIL", 1 << 20).unwrap();
+    let tar = store.dir.path().join("packed.tar");
+    for format in [
+        &["--format=pax", "--sparse-version=0.0"][..],
+        &["--format=pax", "--sparse-version=0.1"],
+        &["--format=pax", "--sparse-version=1.0"],
+        &["--format=gnu"],
+    ] {
+        let mut command = Command::new("tar");
+        command.arg("--sparse").args(format).arg("-C").arg(&place).arg("-cf").arg(&tar);
+        assert!(command.args(["6", "7"]).status().unwrap().success());
+        let name = format!("7/0/{COOKIE}");
+        store.refuses(&[], &tar, &["is a sparse file", &name]);
+        let packed = std::fs::read(&tar).unwrap();
+        let mut client = store.daemon().client();
+        let reply = client.request("POST", "/1/batch", &[], Some(&packed)).unwrap();
+        assert_eq!((reply.status, reply.text().lines().count()), (400, 1), "{}", reply.text());
+        assert!(reply.text().contains("is a sparse file"), "{}", reply.text());
+        assert_eq!(client.get(&path((1, 6, 0))).unwrap().status, 404);
+    }
+    let joined = [std::fs::read(tar_of(&place, &[(None, 1)])).unwrap(), vec![0; 1024]].concat();
+    let joined = [&joined[..], &std::fs::read(tar_of(&place, &[(None, 2)])).unwrap()].concat();
+    std::fs::write(&tar, joined).unwrap();
+    store.refuses(&[], &tar, &["another tar follows"]);
+}
