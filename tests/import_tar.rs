@@ -5,11 +5,12 @@ mod daemon_harness;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir};
+use hayloft::photo_tar::Reader;
 
 /// What is stored: media type, time of modification (seconds), bytes.
 #[derive(Clone)]
@@ -364,6 +365,28 @@ fn without_a_daemon_it_is_the_same() {
 }
 
 #[test]
+fn what_gnu_tar_packs_is_read_in_every_format() {
+    let dir = data_dir();
+    std::fs::create_dir_all(dir.path().join("7/0")).unwrap();
+    std::fs::write(dir.path().join("7/0").join(COOKIE), "some bytes").unwrap();
+    for format in ["v7", "oldgnu", "gnu", "ustar", "pax"] {
+        for packed in ["7", "./7", "."] {
+            let mut command = Command::new("tar");
+            command.args(["--format", format, "--mtime=@1577934245", "-cf", "-", packed]);
+            let output = command.current_dir(dir.path()).output().unwrap();
+            assert!(output.status.success(), "{}", said(&output));
+            let mut tar = Reader::new(&output.stdout[..]);
+            let photo = tar.next_photo().unwrap().unwrap();
+            let mut body = Vec::new();
+            tar.read_to_end(&mut body).unwrap();
+            assert_eq!((photo.name(), &body[..]), (format!("7/0/{COOKIE}"), &b"some bytes"[..]));
+            assert_eq!(photo.modified_ns, Some(1_577_934_245_000_000_000), "{format}");
+            assert!(tar.next_photo().unwrap().is_none(), "{format} {packed}");
+        }
+    }
+}
+
+#[test]
 fn what_is_refused_in_a_file_leaves_nothing_stored() {
     let store = Store::start();
     let place = store.dir.path().join("packed");
@@ -378,6 +401,7 @@ fn what_is_refused_in_a_file_leaves_nothing_stored() {
         &["--format=pax", "--sparse-version=0.1"],
         &["--format=pax", "--sparse-version=1.0"],
         &["--format=gnu"],
+        &["--format=oldgnu"],
     ] {
         let mut command = Command::new("tar");
         command.arg("--sparse").args(format).arg("-C").arg(&place).arg("-cf").arg(&tar);

@@ -22,9 +22,9 @@ Examples:
 
 Stop the daemon first. Nothing in a volume is changed. Entries are named {key}/{alt}/{cookie} and
 carry the media type as the extended attribute user.mime_type, as a batch takes them
-(docs/HTTP.md). The volume stands in the pax record HAYLOFT.volume, which GNU tar passes over
-(--warning=no-unknown-keyword keeps it from saying so). Whoever has the tar knows the cookies:
-keep it as you keep the volumes.
+(docs/HTTP.md). The volume stands in the pax record HAYLOFT.volume, by which hayloft import sends
+each photo back, and which GNU tar passes over (--warning=no-unknown-keyword keeps it from saying
+so). Whoever has the tar knows the cookies: keep it as you keep the volumes.
 Every byte is verified before it is written; a photo that is damaged is left out and named. A file
 has another name until it is whole.
 Exit codes: 0 all exported; 1 something was left out; 2 could not run, and no file was written.";

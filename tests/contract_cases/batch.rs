@@ -276,9 +276,9 @@ fn media_types_come_from_extended_attributes() {
         let tar = [
             typed("image/png", 1, 10),
             typed(&longest, 2, 2_000_000),
-            pax("SCHILY.xattr.user.other", "image/gif"),
             // An empty value deletes a record (POSIX pax).
             typed("", 3, 10),
+            pax("SCHILY.xattr.user.other", "image/gif"),
             photos(&[(4, 10)]),
         ];
         let reply = post(store, &tar.concat());
