@@ -325,6 +325,29 @@ fn a_volume_that_becomes_full_is_named() {
 }
 
 #[test]
+fn an_empty_volume_that_is_too_small_stops_it_before_anything_is_stored() {
+    let store = Store::with("16MiB");
+    let mut tar = tar::Builder::new(Vec::new());
+    for key in 0..9 {
+        let volume = if key == 0 { "1" } else { "2" };
+        tar.append_pax_extensions([("HAYLOFT.volume", volume.as_bytes())]).unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_size(2 << 20);
+        let body = bytes(key, 2 << 20);
+        tar.append_data(&mut header, format!("{key}/0/{COOKIE}"), &body[..]).unwrap();
+    }
+    let path = store.dir.path().join("large.tar");
+    std::fs::write(&path, tar.into_inner().unwrap()).unwrap();
+    let says = ["volume 2 has room for 15.", "the photos for it have 16.0 MiB"];
+    store.refuses(&["--create-volumes", "15MiB"], &path, &["volume 2 has room for 15.0 MiB"]);
+    assert_eq!(store.needles().len(), 1, "nor was it created");
+    store.admin("POST", "/volumes", r#"{"id":2,"size":"16MiB"}"#);
+    store.refuses(&[], &path, &says);
+    store.admin("DELETE", "/volumes/2", "");
+    store.imports(&["--create-volumes", "32MiB"], &path, "9 stored");
+}
+
+#[test]
 fn a_volume_that_cannot_be_created_stops_it() {
     let (_dir, tar, _) = exported();
     let store = Store::start();

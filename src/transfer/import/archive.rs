@@ -4,7 +4,7 @@
 //! A tar in a file is looked through first, so that what can be known to go wrong stops the import before
 //! anything is stored.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::sync::atomic::Ordering;
@@ -87,17 +87,21 @@ fn scan(run: &Run<'_>, file: &mut File, router: &mut Router<'_>) -> Result<(), H
     let unread = |error: io::Error| Some(Stop::Pause(format!("the tar cannot be read: {error}")));
     let start = file.stream_position().map_err(unread)?;
     let mut reader = Reader::seeking(BufReader::with_capacity(SCAN_BUFFER, &mut *file));
-    let mut needed = BTreeSet::new();
+    let mut needed = BTreeMap::<u32, u64>::new();
     loop {
         if run.stopped() {
             return Err(None);
         }
         match reader.next_photo() {
-            Ok(Some(photo)) => needed.insert(router.route(&photo).map_err(before_all)?.volume),
+            Ok(Some(photo)) => {
+                let name = router.route(&photo).map_err(before_all)?;
+                let bytes = needed.entry(name.volume).or_default();
+                *bytes = bytes.saturating_add(photo.size);
+            }
             Ok(None) => break,
             Err(error) if error.is_damage() => break,
             Err(error) => return Err(before_all(refused(&error))),
-        };
+        }
     }
     router.prepare(&needed).map_err(|why| before_all(Some(Stop::Pause(why))))?;
     router.rewind();
@@ -146,7 +150,7 @@ fn feed(
             return Ok(());
         }
         let name = router.route(&photo)?;
-        router.prepare(&BTreeSet::from([name.volume])).map_err(Stop::Pause)?;
+        router.prepare(&BTreeMap::from([(name.volume, photo.size)])).map_err(Stop::Pause)?;
         run.progress.found.fetch_add(1, Ordering::Relaxed);
         let input = read(&mut reader, &photo)?;
         let what = photo.name();

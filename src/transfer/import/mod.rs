@@ -183,6 +183,21 @@ impl Plan {
         created.map(drop).map_err(|error| error.to_string())
     }
 
+    /// The same for volumes of which it is known how much must go there (bytes).
+    fn prepare_room(
+        &self,
+        volumes: &Volumes,
+        needed: &BTreeMap<u32, u64>,
+        stop: &AtomicBool,
+    ) -> Result<(), String> {
+        let small = volumes.too_small(needed, self.create_volumes);
+        let small = small.map_err(|error| error.to_string())?;
+        if !small.is_empty() {
+            return Err(self.describe(&small));
+        }
+        self.prepare(volumes, &needed.keys().copied().collect(), stop)
+    }
+
     /// Which volumes take no photos, why, and what to do about each.
     fn describe(&self, unfit: &[Unfit]) -> String {
         let at = (!self.private).then(|| format!(" --admin {}", self.admin));

@@ -1,6 +1,6 @@
 //! Which volume each photo of a tar goes to.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::run::{Run, Stop};
 use super::sender::{Sender, Sent};
@@ -52,20 +52,22 @@ impl<'a> Router<'a> {
         }
     }
 
-    /// Makes sure that volumes take photos: asks for those it has not asked for yet, and creates them if
-    /// the plan says so.
+    /// Makes sure that volumes take photos of so many bytes: asks for those it has not asked for yet, and
+    /// creates them if the plan says so.
     ///
     /// # Errors
     /// A sentence that names those that do not.
-    pub fn prepare(&mut self, needed: &BTreeSet<u32>) -> Result<(), String> {
-        let new: BTreeSet<u32> = needed.difference(&self.ready).copied().collect();
+    pub fn prepare(&mut self, needed: &BTreeMap<u32, u64>) -> Result<(), String> {
+        let new = needed.iter().filter(|(volume, _)| !self.ready.contains(volume));
+        let new: BTreeMap<u32, u64> = new.map(|(volume, bytes)| (*volume, *bytes)).collect();
         if !new.is_empty() {
             let Run { plan, volumes, progress, .. } = self.run;
-            plan.prepare(volumes, &new, &progress.stop).map_err(|why| match plan.volume {
+            let prepared = plan.prepare_room(volumes, &new, &progress.stop);
+            prepared.map_err(|why| match plan.volume {
                 Some(_) => format!("{why}; --volume names another"),
                 None => format!("{why}; --volume-map FROM=TO or --volume N sends photos elsewhere"),
             })?;
-            self.ready.extend(new);
+            self.ready.extend(new.into_keys());
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The volumes of the store: which one takes the next photo, which take none, creating those that are
 //! missing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::client::{Body, Client, ClientError};
 use crate::http::head::Method;
-use crate::size::ByteSize;
+use crate::size::{ByteSize, rounded};
 
 /// Interval between two looks at a volume that is being created.
 const LOOK: Duration = Duration::from_millis(100);
@@ -26,6 +26,8 @@ struct Described {
     size: u64,
     /// Bytes.
     used: u64,
+    /// Photos in it, if the daemon says so.
+    needles: Option<u64>,
     /// Why it could not be created.
     error: Option<String>,
 }
@@ -67,6 +69,13 @@ pub enum UnfitReason {
     State(String),
     /// Its file is used up.
     Full,
+    /// It is empty or new, and smaller than what is to go there (both in bytes).
+    TooSmall {
+        /// What it can hold at most.
+        room: u64,
+        /// What is to go there at least.
+        needed: u64,
+    },
 }
 
 impl Unfit {
@@ -84,7 +93,7 @@ impl Unfit {
                 "a restart of the daemon recovers it".to_owned()
             }
             UnfitReason::State(_) => "the log of the daemon says why".to_owned(),
-            UnfitReason::Full => return None,
+            UnfitReason::Full | UnfitReason::TooSmall { .. } => return None,
         })
     }
 }
@@ -98,6 +107,12 @@ impl fmt::Display for Unfit {
                 write!(f, "volume {id} takes no writes: it is {}", state.replace('_', "-"))
             }
             UnfitReason::Full => write!(f, "volume {id} is full"),
+            UnfitReason::TooSmall { room, needed } => write!(
+                f,
+                "volume {id} has room for {} at most, and the photos for it have {}",
+                rounded(*room),
+                rounded(*needed)
+            ),
         }
     }
 }
@@ -219,6 +234,32 @@ impl Volumes {
             Some(found) => Some(UnfitReason::State(found.state.clone())),
         };
         let unfit = |&id: &u32| reason(id).map(|reason| Unfit { id, reason });
+        Ok(needed.iter().filter_map(unfit).collect())
+    }
+
+    /// Those of `needed` (bytes of photos, by volume) that are certainly too small: volumes without photos,
+    /// and volumes that would be created with `new` bytes. In others some of the photos may be already.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn too_small(
+        &self,
+        needed: &BTreeMap<u32, u64>,
+        new: Option<ByteSize>,
+    ) -> Result<Vec<Unfit>, ClientError> {
+        let Some(admin) = &self.admin else { return Ok(Vec::new()) };
+        let described = list(admin)?;
+        let room = |id: u32| match described.iter().find(|found| found.id == id) {
+            Some(found) if found.state == "writable" => {
+                Some(found.free()).filter(|_| found.needles == Some(0))
+            }
+            Some(_) => None,
+            None => new.map(ByteSize::bytes),
+        };
+        let unfit = |(&id, &needed): (&u32, &u64)| {
+            let room = room(id).filter(|room| *room < needed)?;
+            Some(Unfit { id, reason: UnfitReason::TooSmall { room, needed } })
+        };
         Ok(needed.iter().filter_map(unfit).collect())
     }
 
