@@ -132,7 +132,7 @@ fn refused(error: &TarError) -> Halt {
             "it is no tar, or damaged ({what}); get it anew from hayloft export, or name a directory. A \
              single photo is stored with hayloft put"
         )),
-        TarError::Entry { .. } => say(format!("{error}: this is no tar of hayloft export")),
+        TarError::Entry { .. } => say(format!("{error} (hayloft export writes no such entry)")),
         TarError::Joined | TarError::Global(_) => say(error.to_string()),
     }
 }

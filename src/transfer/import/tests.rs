@@ -19,9 +19,25 @@ struct World {
     room: BTreeMap<char, usize>,
     states: BTreeMap<char, &'static str>,
     lie: bool,
+    /// How often a volume that is being created is asked for before it is done.
+    patience: u32,
+    /// What becomes of it then.
+    creates: &'static str,
 }
 
 impl World {
+    /// A volume that is asked for alone; one that is being created gets on.
+    fn look_at(&mut self, id: char) -> String {
+        let state = self.states.entry(id).or_insert("creating");
+        if *state == "creating" && self.patience == 0 {
+            *state = self.creates;
+        }
+        self.patience = self.patience.saturating_sub(1);
+        let error =
+            if *state == "creation_failed" { r#","error":"The disk is full.""# } else { "" };
+        format!(r#"{{"id":{id},"state":"{state}","size":1000,"used":0{error}}}"#)
+    }
+
     fn answer(&mut self, method: &str, path: &str, body: Vec<u8>) -> String {
         let reply = |status: &str, body: &str| {
             format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
@@ -34,6 +50,18 @@ impl World {
                     format!(r#"{{"id":{id},"state":"{state}","size":1000,"used":{id}}}"#)
                 });
                 reply("200 OK", &format!("[{}]", volumes.collect::<Vec<_>>().join(",")))
+            }
+            ("POST", "/volumes") => {
+                let asked: serde_json::Value = serde_json::from_slice(&body).unwrap();
+                assert_eq!(asked["size"], "16MiB");
+                let id = asked["id"].to_string().chars().next().unwrap();
+                self.states.insert(id, "creating");
+                let described = self.look_at(id);
+                reply("202 Accepted", &described)
+            }
+            ("GET", path) if path.starts_with("/volumes/") => {
+                let described = self.look_at(path.chars().last().unwrap());
+                reply("200 OK", &described)
             }
             ("HEAD", path) => match self.photos.get(path) {
                 Some(body) => format!(
@@ -212,4 +240,28 @@ fn when_no_volume_has_room_it_ends_and_goes_on_later() {
     let (report, _) = place.import();
     assert!(report.stopped.is_none(), "{report:?}");
     assert_eq!(place.count('1') + place.count('2'), 10);
+}
+
+#[test]
+fn a_volume_that_is_being_created_is_waited_for() {
+    let place = Place::new(0);
+    let create = |patience, creates, id, stop| {
+        let mut world = place.world.lock().unwrap();
+        (world.patience, world.creates) = (patience, creates);
+        drop(world);
+        let volumes = Volumes::ask(Client::new(place.address.into(), "--admin")).unwrap();
+        let needed = BTreeSet::from([1, id]);
+        let created = volumes.create_missing(&needed, ByteSize::mib(16), &AtomicBool::new(stop));
+        created.map(|created| (created, volumes.all()))
+    };
+    let (created, all) = create(3, "writable", 5, false).unwrap();
+    assert!(created == [5] && all.contains(&5), "{created:?} {all:?}");
+    // Nothing is created twice.
+    assert!(create(0, "writable", 5, false).unwrap().0.is_empty());
+    let error = create(2, "creation_failed", 6, false).unwrap_err();
+    assert!(matches!(&error, CreateError::Failed { id: 6, reason } if reason.contains("full")));
+    let error = create(u32::MAX, "writable", 7, true).unwrap_err();
+    assert!(matches!(error, CreateError::Interrupted(7)), "{error}");
+    // One that failed is tried again.
+    assert_eq!(create(1, "writable", 6, false).unwrap().0, [6]);
 }
