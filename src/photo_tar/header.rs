@@ -130,9 +130,9 @@ impl Header {
 /// spaces.
 #[must_use]
 pub fn has_checksum(block: &[u8; BLOCK]) -> bool {
+    let Number::Value(stated) = Number::parse(&block[148..156]) else { return false };
     let rest = block[..148].iter().chain(&block[156..]);
-    let sum = rest.map(|&byte| u64::from(byte)).sum::<u64>() + 8 * u64::from(b' ');
-    Number::parse(&block[148..156]) == Number::Value(sum)
+    stated == rest.map(|&byte| u64::from(byte)).sum::<u64>() + 8 * u64::from(b' ')
 }
 
 /// Up to the first NUL.
