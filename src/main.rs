@@ -2,9 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use hayloft::cli::Cli;
-
 fn main() -> ExitCode {
-    Cli::parse().run()
+    hayloft::cli::main()
 }

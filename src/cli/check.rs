@@ -1,12 +1,14 @@
 //! `hayloft check`.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::offline::{Meter, OfflineArgs, place_text, stdout, unwritten};
+use super::offline::{Meter, OfflineArgs, place_text};
+use super::output::{print, stdout, unwritten};
 use crate::offline::{
     CheckObserver, CheckSummary, Finding, Offline, Progress, Severity, VolumeReport,
 };
@@ -63,41 +65,44 @@ fn print_document(offline: &mut Offline) -> io::Result<CheckSummary> {
     let Document { findings, volumes, .. } = document;
     let whole = Whole { sound: total.sound, findings, volumes, total };
     let text = serde_json::to_string_pretty(&whole).expect("numbers and strings");
-    let mut out = stdout();
-    writeln!(out, "{text}")?;
-    out.flush()?;
+    unless_gone(print(&format!("{text}\n")))?;
     Ok(total)
 }
 
-fn print_lines(offline: &mut Offline) -> io::Result<CheckSummary> {
-    let mut lines = Lines { meter: Meter::new(), out: stdout(), written: Ok(()) };
-    let total = offline.check(&mut lines);
-    lines.say(&total_text(&total));
-    match lines.written {
-        // A reader that goes away (`| head`) has seen enough; the exit code is still wanted.
+/// A reader that goes away early (`| head`) is no failure; the exit code is still wanted.
+fn unless_gone(written: io::Result<()>) -> io::Result<()> {
+    match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-        _ => Ok(total),
+        _ => Ok(()),
     }
 }
 
+fn print_lines(offline: &mut Offline) -> io::Result<CheckSummary> {
+    let mut lines = Lines { meter: Meter::new(), out: stdout()?, written: Ok(()) };
+    let total = offline.check(&mut lines);
+    lines.say(&total_text(&total));
+    unless_gone(lines.written)?;
+    Ok(total)
+}
+
 /// Prints what is found at once.
-struct Lines<W> {
+struct Lines {
     meter: Meter,
-    out: W,
+    out: File,
     /// What became of it so far.
     written: io::Result<()>,
 }
 
-impl<W: Write> Lines<W> {
+impl Lines {
     fn say(&mut self, line: &str) {
         self.meter.clear();
         if self.written.is_ok() {
-            self.written = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
+            self.written = self.out.write_all(format!("{line}\n").as_bytes());
         }
     }
 }
 
-impl<W: Write> CheckObserver for Lines<W> {
+impl CheckObserver for Lines {
     fn finding(&mut self, finding: Finding) {
         let Finding { severity, volume, offset, key, alt, text } = finding;
         let how = match severity {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use super::output::note;
 use super::{ServeArgs, deliver, fail};
 use crate::config::effective;
 
@@ -68,7 +69,7 @@ impl CheckArgs {
             Err(error) => return fail(&error),
         };
         for warning in draft.config.warnings() {
-            eprintln!("hayloft: warning: {warning}");
+            note(format_args!("warning: {warning}"));
         }
         deliver(text.as_bytes())
     }

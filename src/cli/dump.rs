@@ -1,12 +1,13 @@
 //! `hayloft dump`.
 
 use std::cell::RefCell;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::offline::{Meter, OfflineArgs, place_text, stdout, unwritten};
+use super::offline::{Meter, OfflineArgs, place_text};
+use super::output::{note, stdout, unwritten};
 use crate::offline::{Row, Unlisted};
 
 const DUMP_EXAMPLES: &str = "\
@@ -51,9 +52,9 @@ impl DumpArgs {
             Ok(offline) => offline,
             Err(code) => return code,
         };
-        let mut out = stdout();
         let meter = RefCell::new(Meter::new());
         let mut dump = || -> io::Result<bool> {
+            let mut out = BufWriter::with_capacity(64 << 10, stdout()?);
             if !self.json {
                 writeln!(out, "{HEADING}")?;
             }
@@ -70,9 +71,7 @@ impl DumpArgs {
         match dumped {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => {
-                eprintln!(
-                    "hayloft: not everything could be listed; `hayloft check` says what to do about it"
-                );
+                note("not everything could be listed; `hayloft check` says what to do about it");
                 ExitCode::FAILURE
             }
             // A reader that goes away (`| head`) has seen enough.

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::fail;
 use super::offline::{Meter, OfflineArgs, place_text};
+use super::output::note;
 use crate::offline::{ExportSummary, Offline, OfflineError, Output};
 use crate::size::rounded;
 
@@ -63,10 +64,10 @@ impl ExportArgs {
         let name = output.name();
         match export(&mut offline, output) {
             Ok(ExportSummary { photos, bytes, left_out }) => {
-                eprintln!(
-                    "hayloft: {photos} photos ({}) written to {name}, {left_out} left out",
+                note(format_args!(
+                    "{photos} photos ({}) written to {name}, {left_out} left out",
                     rounded(bytes)
-                );
+                ));
                 if left_out == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
             }
             Err(error) => fail(&error),
@@ -80,10 +81,10 @@ fn export(offline: &mut Offline, mut output: Output) -> Result<ExportSummary, Of
     let exported = offline.export(&mut output, &mut progress, &mut |unlisted| {
         meter.borrow_mut().clear();
         let place = place_text(unlisted.volume, unlisted.offset, unlisted.key, unlisted.alt);
-        eprintln!(
-            "hayloft: left out: {place}: damaged: {}; `hayloft check` says what to do about it",
+        note(format_args!(
+            "left out: {place}: damaged: {}; `hayloft check` says what to do about it",
             unlisted.damage
-        );
+        ));
     });
     meter.borrow_mut().clear();
     let summary = exported.map_err(|error| OfflineError::Write { what: output.name(), error })?;

@@ -1,12 +1,13 @@
 //! `hayloft get`.
 
-use std::io::{IsTerminal, stdout};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::fail;
+use super::output::{note, stdout};
 use crate::client::{AddressError, Client, ClientError, ServerAddress};
 use crate::transfer::get::{GetError, Photo};
 use crate::transfer::name::PhotoName;
@@ -59,7 +60,7 @@ impl GetArgs {
             Err(GetError::Client(error @ ClientError::Unreachable { .. })) => fail(&error),
             Err(error @ (GetError::Exists(_) | GetError::Write { .. })) => fail(&error),
             Err(error) => {
-                eprintln!("hayloft: {error}");
+                note(error);
                 ExitCode::FAILURE
             }
         }
@@ -95,11 +96,13 @@ fn get(client: &Client, path: &str, output: Option<&Path>, force: bool) -> Resul
     if let Some(output) = output {
         return photo.save(output, force);
     }
-    if stdout().is_terminal() && !photo.is_text() {
+    if std::io::stdout().is_terminal() && !photo.is_text() {
         return Err(GetError::Write {
             path: "the terminal".into(),
             error: std::io::Error::other("a photo is nothing to look at there"),
         });
     }
-    photo.copy(&mut stdout().lock(), Path::new("standard output"))
+    let to = Path::new("standard output");
+    let mut out = stdout().map_err(|error| GetError::Write { path: to.to_owned(), error })?;
+    photo.copy(&mut out, to)
 }

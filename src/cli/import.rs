@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use clap::Args;
 
+use super::output::{announce, note};
 use super::{ServeArgs, fail, progress};
 use crate::client::ServerAddress;
 use crate::config::Config;
@@ -139,9 +140,9 @@ impl ImportArgs {
         };
         shown.end();
         if let Some(Err(error)) = private.map(Private::stop) {
-            eprintln!(
-                "hayloft: {error}; what was stored is durable, and the next start takes longer"
-            );
+            note(format_args!(
+                "{error}; what was stored is durable, and the next start takes longer"
+            ));
         }
         match result {
             Ok(report) => tell(&report, &progress, began),
@@ -213,33 +214,38 @@ fn stop_on_signals(progress: &Progress) -> std::io::Result<()> {
 fn tell(report: &Report, progress: &Progress, began: Instant) -> ExitCode {
     let failed = progress.failed.load(Ordering::Relaxed);
     for failure in &report.failures {
-        eprintln!("hayloft: {}: {}", failure.what, failure.why);
+        note(format_args!("{}: {}", failure.what, failure.why));
     }
     let more = failed - report.failures.len() as u64;
     if more > 0 {
-        eprintln!("hayloft: and {more} more");
+        note(format_args!("and {more} more"));
     }
     for (count, what) in [
         (report.special, "symbolic links and special files were passed over"),
         (report.hidden, "hidden entries were passed over; --hidden takes them too"),
     ] {
         if count > 0 {
-            eprintln!("hayloft: {count} {what}");
+            note(format_args!("{count} {what}"));
         }
     }
-    println!("{} in {:.1} s", progress::counts(progress), began.elapsed().as_secs_f64());
+    let mut is_announced = announce(&format!(
+        "{} in {:.1} s",
+        progress::counts(progress),
+        began.elapsed().as_secs_f64()
+    ));
     if let Some(manifest) = &report.manifest {
-        println!("manifest: {}", manifest.display());
+        is_announced &= announce(&format!("manifest: {}", manifest.display()));
     }
     match &report.stopped {
         Some(Stop::Pause(why)) => {
-            eprintln!("hayloft: stopped early: {why}. The same command goes on from here");
+            note(format_args!("stopped early: {why}. The same command goes on from here"));
         }
-        Some(Stop::BadTar(why)) => eprintln!("hayloft: {why}"),
+        Some(Stop::BadTar(why)) => note(why),
         None if failed > 0 => {
-            eprintln!("hayloft: not stored: {failed}; the same command tries again");
+            note(format_args!("not stored: {failed}; the same command tries again"));
         }
         None => {}
     }
-    if failed > 0 || report.stopped.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let is_done = failed == 0 && report.stopped.is_none() && is_announced;
+    if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{deliver, fail};
+use super::fail;
+use super::output::announce;
 use crate::offline::{Initialised, init};
 
 const INIT_EXAMPLES: &str = "\
@@ -17,7 +18,8 @@ Only for a disk that joins others: a new store makes its own directories. Beside
 are in use, hayloft serve takes one that is empty or absent for a disk that is not mounted, and so
 does not make it. Mount the disk first. The directory belongs to the user who runs this command: run
 it as the daemon's user, or chown -R it.
-Exit codes: 0 all are data directories; 2 one cannot be made, and those after it were not tried.";
+Exit codes: 0 all are data directories; 1 they are, and standard output does not take the lines; 2 one
+cannot be made, and those after it were not tried.";
 
 /// Flags of `hayloft init`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -30,23 +32,20 @@ pub struct InitArgs {
 
 impl InitArgs {
     pub(super) fn run(self) -> ExitCode {
-        let mut text = String::new();
+        let mut is_announced = true;
         for path in &self.dirs {
             let made = match init(path) {
                 Ok(made) => made,
-                Err(error) => {
-                    deliver(text.as_bytes());
-                    return fail(&error);
-                }
+                Err(error) => return fail(&error),
             };
             let shown = path.display();
-            text += &match made {
-                Initialised::Made => format!("{shown}: a data directory from now on\n"),
+            is_announced &= announce(&match made {
+                Initialised::Made => format!("{shown}: a data directory from now on"),
                 Initialised::Before(volumes) => {
-                    format!("{shown}: a data directory already, volumes: {volumes}\n")
+                    format!("{shown}: a data directory already, volumes: {volumes}")
                 }
-            };
+            });
         }
-        deliver(text.as_bytes())
+        if is_announced { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }

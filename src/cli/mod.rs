@@ -15,16 +15,18 @@ mod init;
 mod man;
 mod nginx_config;
 mod offline;
+mod output;
 mod progress;
 mod put;
 mod serve;
 mod volume;
 
-use std::fmt::Display;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use output::{deliver, fail, unwritten};
 
 pub use check::CheckArgs;
 pub use completions::CompletionsArgs;
@@ -82,6 +84,21 @@ pub enum Command {
     Man(ManArgs),
 }
 
+/// Parses the command line and runs the command, or prints the help, the version or what is wrong.
+#[must_use]
+pub fn main() -> ExitCode {
+    let error = match Cli::try_parse() {
+        Ok(cli) => return cli.run(),
+        Err(error) => error,
+    };
+    match error.print() {
+        Err(failure) if !error.use_stderr() && failure.kind() != io::ErrorKind::BrokenPipe => {
+            unwritten(&failure)
+        }
+        _ => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)),
+    }
+}
+
 impl Cli {
     /// Runs the command.
     #[must_use]
@@ -101,23 +118,6 @@ impl Cli {
             Command::Get(args) => args.run(),
             Command::Import(args) => args.run(),
         }
-    }
-}
-
-/// Says why a command could not run.
-fn fail(error: &dyn Display) -> ExitCode {
-    eprintln!("hayloft: {error}");
-    ExitCode::from(2)
-}
-
-/// Prints what a command is asked for. A reader that has enough (`| head`) is no failure.
-fn deliver(text: &[u8]) -> ExitCode {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            fail(&format!("cannot write to standard output: {error}; see where it leads"))
-        }
-        _ => ExitCode::SUCCESS,
     }
 }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::output::note;
 use super::{deliver, fail};
 use crate::client::{Body, Client, ClientError, ServerAddress};
 use crate::config::Listen;
@@ -82,7 +83,7 @@ impl NginxArgs {
         };
         let problems = nginx::unreachable(&node, &site);
         for problem in &problems {
-            eprintln!("hayloft: {problem}; see --daemon, and whether this host may connect there");
+            note(format_args!("{problem}; see --daemon, and whether this host may connect there"));
         }
         if problems.is_empty() || delivered != ExitCode::SUCCESS {
             delivered

@@ -1,6 +1,6 @@
 //! What the commands share that look at data directories without a daemon.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::fail;
+use super::output::{error_text, note};
 use crate::config::Config;
 use crate::offline::{Offline, Progress, Selection};
 use crate::size::rounded;
@@ -45,11 +46,11 @@ impl OfflineArgs {
         let selection = Selection { data, volumes: self.volume, buffered };
         let offline = Offline::open(&selection).map_err(|error| fail(&error))?;
         for path in offline.unlocked() {
-            eprintln!(
-                "hayloft: note: {} could not be locked, since its lock file can neither be opened nor made \
+            note(format_args!(
+                "note: {} could not be locked, since its lock file can neither be opened nor made \
                  here; make sure that no daemon uses it meanwhile",
                 path.display()
-            );
+            ));
         }
         Ok(offline)
     }
@@ -78,13 +79,13 @@ impl Meter {
         self.last = Some(Instant::now());
         self.is_shown = true;
         let Progress { volume, done, total } = progress;
-        eprint!("\r\x1b[Kvolume {volume}: {}", progress_text(done, total));
+        error_text(&format!("\r\x1b[Kvolume {volume}: {}", progress_text(done, total)));
     }
 
     /// Makes room for something else.
     pub(super) fn clear(&mut self) {
         if std::mem::take(&mut self.is_shown) {
-            eprint!("\r\x1b[K");
+            error_text("\r\x1b[K");
         }
     }
 }
@@ -110,16 +111,6 @@ pub(super) fn place_text(
         text += &format!(", needle {key}/{alt}");
     }
     text
-}
-
-/// Says that standard output takes no more.
-pub(super) fn unwritten(error: &io::Error) -> ExitCode {
-    fail(&format!("cannot write to standard output: {error}; make room there, and start again"))
-}
-
-/// Standard output, written in long pieces.
-pub(super) fn stdout() -> impl Write {
-    io::BufWriter::with_capacity(64 << 10, io::stdout().lock())
 }
 
 #[cfg(test)]

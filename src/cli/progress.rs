@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::output::note;
 use crate::size::rounded;
 use crate::transfer::import::Progress;
 
@@ -43,7 +44,7 @@ pub fn show(progress: &Arc<Progress>) -> Shown {
         while ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
             match &bar {
                 Some(bar) => draw(bar, &progress),
-                None => eprintln!("hayloft: {} so far", counts(&progress)),
+                None => note(format_args!("{} so far", counts(&progress))),
             }
         }
         if let Some(bar) = bar {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::fail;
+use super::output::{announce, note};
 use crate::client::{Client, ClientError, ServerAddress};
 use crate::http::reply::valid_content_type;
 use crate::transfer::file::{Input, SourceFile, content_type};
@@ -23,7 +24,10 @@ Examples:
 
 The media type comes from the file's extension, the time of modification is kept. Each photo is
 durable when its URL is printed. Run again, it stores the photos again, under other names; to store
-a directory once, whatever happens, use hayloft import.";
+a directory once, whatever happens, use hayloft import.
+
+Exit codes: 0 all are stored; 1 a file is not, or standard output does not take a URL: then it is on
+standard error, and nothing after it is stored; 2 the daemon cannot be reached.";
 
 /// Flags of `hayloft put`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -73,13 +77,15 @@ impl PutArgs {
         let mut failed = false;
         for path in &self.files {
             match self.put(&client, path) {
-                Ok(url) => println!("{url}"),
+                // Further URLs would be lost as well.
+                Ok(url) if !announce(&url) => return ExitCode::FAILURE,
+                Ok(_) => {}
                 // The others would fare no better.
                 Err(PutError::Client(error @ ClientError::Unreachable { .. })) => {
                     return fail(&error);
                 }
                 Err(error) => {
-                    eprintln!("hayloft: {}: {error}{}", path.display(), advice(&error));
+                    note(format_args!("{}: {error}{}", path.display(), advice(&error)));
                     failed = true;
                 }
             }
@@ -91,7 +97,7 @@ impl PutArgs {
         let (input, suggested) = if path.as_os_str() == "-" {
             let stdin = std::io::stdin();
             if stdin.is_terminal() {
-                eprintln!("hayloft: reading the photo from the terminal; end it with Ctrl-D");
+                note("reading the photo from the terminal; end it with Ctrl-D");
             }
             (spool(stdin.lock())?, None)
         } else {

@@ -1,6 +1,6 @@
 //! `hayloft volume`: the admin API from the command line.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::output::{announce, error_text, note};
 use super::{deliver, fail};
 use crate::client::{Body, Client, ClientError, Reply, ServerAddress};
 use crate::http::head::Method;
@@ -24,7 +25,8 @@ Examples:
   hayloft volume read-only 3
       photos in it can be read, and neither stored nor deleted, also after a restart
 
-Exit codes: 0 done; 1 the daemon said no; 2 it could not be asked.";
+Exit codes: 0 done; 1 the daemon said no, or it is done and standard output does not take the line;
+2 it could not be asked.";
 
 /// Flags of `hayloft volume`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -129,7 +131,7 @@ impl VolumeArgs {
         };
         result.unwrap_or_else(|error| match error {
             ClientError::Refused { reason, .. } => {
-                eprintln!("hayloft: {reason}");
+                note(reason);
                 ExitCode::FAILURE
             }
             error => fail(&error),
@@ -227,20 +229,26 @@ fn create(client: &Client, wanted: &Value, no_wait: bool) -> Result<ExitCode, Cl
     let is_terminal = io::stderr().is_terminal();
     while told.state == "creating" && !no_wait {
         if is_terminal {
-            eprint!("\rvolume {}: {:.0}% ", told.id, told.progress.unwrap_or(0.0) * 100.0);
+            let percent = told.progress.unwrap_or(0.0) * 100.0;
+            error_text(&format!("\rvolume {}: {percent:.0}% ", told.id));
         }
         std::thread::sleep(LOOK);
         told = get(client, &format!("/volumes/{}", told.id))?.json()?;
     }
     if is_terminal {
-        eprint!("\r\x1b[K");
+        error_text("\r\x1b[K");
     }
     if let Some(error) = &told.error {
-        eprintln!("hayloft: {error}");
+        note(error);
         return Ok(ExitCode::FAILURE);
     }
     let size = rounded(told.size);
-    Ok(deliver(format!("volume {}: {}, {size}\n", told.id, told.state).as_bytes()))
+    Ok(done(&format!("volume {}: {}, {size}", told.id, told.state)))
+}
+
+/// Reports what was done.
+fn done(line: &str) -> ExitCode {
+    if announce(line) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn own((key, value): (&String, &Value)) -> (String, Value) {
@@ -254,23 +262,22 @@ fn delete(client: &Client, id: u32, yes: bool) -> Result<ExitCode, ClientError> 
         return Ok(ExitCode::FAILURE);
     }
     ask(client, Method::Delete, &path, &[])?;
-    Ok(deliver(format!("volume {id}: deleted\n").as_bytes()))
+    Ok(done(&format!("volume {id}: deleted")))
 }
 
 /// Whether the user means it. Who is not there cannot be asked.
 fn confirmed(told: &Told) -> bool {
     let what = format!("volume {} holds {} photos ({})", told.id, told.needles, rounded(told.live));
     if !io::stdin().is_terminal() {
-        eprintln!("hayloft: {what}; to delete them all for good, say --yes");
+        note(format_args!("{what}; to delete them all for good, say --yes"));
         return false;
     }
-    eprint!("{what}. To delete them all for good, type the volume's number again: ");
     // If it cannot be shown, the answer will not fit either.
-    let _ = io::stderr().flush();
+    error_text(&format!("{what}. To delete them all for good, type the volume's number again: "));
     let mut line = String::new();
     let answered = io::stdin().read_line(&mut line).is_ok() && line.trim() == told.id.to_string();
     if !answered {
-        eprintln!("hayloft: nothing was deleted");
+        note("nothing was deleted");
     }
     answered
 }
@@ -281,14 +288,13 @@ fn set(client: &Client, ids: &[u32], what: &str) -> Result<ExitCode, ClientError
         match ask(client, Method::Post, &format!("/volumes/{id}/{what}"), &[]) {
             Ok(reply) => {
                 let told: Told = reply.json()?;
-                let written = deliver(format!("volume {id}: {}\n", told.state).as_bytes());
-                if written != ExitCode::SUCCESS {
-                    return Ok(written);
+                if !announce(&format!("volume {id}: {}", told.state)) {
+                    code = ExitCode::FAILURE;
                 }
             }
             // The others are changed all the same.
             Err(ClientError::Refused { reason, .. }) => {
-                eprintln!("hayloft: {reason}");
+                note(reason);
                 code = ExitCode::FAILURE;
             }
             Err(error) => return Err(error),

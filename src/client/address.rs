@@ -1,7 +1,8 @@
 //! Where a server is.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -36,6 +37,16 @@ impl ServerAddress {
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         self.host.trim_matches(['[', ']']).parse().ok()
+    }
+
+    /// `HOST:PORT`, as the header `Host` has it.
+    pub(super) fn authority(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// Its socket addresses.
+    pub(super) fn resolve(&self) -> io::Result<impl Iterator<Item = SocketAddr>> {
+        self.authority().to_socket_addrs()
     }
 
     /// Takes the server off the front of a URL: the rest is a path, or nothing.

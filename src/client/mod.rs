@@ -7,6 +7,7 @@
 mod address;
 mod body;
 mod error;
+mod heads;
 mod reply;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::http::head::Method;
 pub use address::{AddressError, ServerAddress};
 pub use body::{Body, Source};
 pub use error::ClientError;
+pub use heads::{HeadAnswer, HeadPipeline};
 pub use reply::Reply;
 
 use body::Exact;

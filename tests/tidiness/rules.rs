@@ -238,9 +238,8 @@ pub const COLUMNS_MAX: usize = 110;
 
 /// Debris of development.
 pub const DEBRIS: &[&str] = &["dbg", "todo", "unimplemented"];
-/// The daemon logs; only a command prints.
+/// These panic when the output fails. The daemon logs; commands print through `src/cli/output.rs`.
 pub const PRINTING: &[&str] = &["print", "println", "eprint", "eprintln"];
-pub const MAY_PRINT: &[&str] = &["src/main.rs", "src/cli/"];
 
 /// The only place where integers of the format become bytes.
 pub const CODEC: &str = "src/volume/format/field.rs";
