@@ -35,6 +35,17 @@ written to MANIFEST.journal before anything is sent. Run again later, it stores 
 and what was changed, that under the same URL. Symbolic links, special files and hidden files are
 passed over, and counted.
 
+Each run asks the store for every photo of the manifest, and stores what the store has lost again,
+under the URL in the manifest: after a disk was lost, or all of them, the same command restores the
+photos. Volumes of the manifest that do not exist are named, and nothing is stored, unless
+--create-volumes creates them. If the store has nothing of the manifest and its volumes hold other
+photos, it is taken for the wrong one, unless --restore says that it is not. A photo that somebody
+replaced in the store stays, and is listed; --overwrite stores the file over it.
+
+Photos whose files are gone stay in the store and in the manifest. A file that was renamed or moved is
+a new one, with a new URL, and its old photo stays. --prune deletes photos without a file: first from
+the store, then from the manifest, only when all of the directory could be read and some file is there.
+
 Photos of a tar go to the volumes that they come from (the pax record HAYLOFT.volume, which hayloft
 export writes). If one does not exist or takes no writes, the import names it and stops: before
 anything is stored if the tar is a file, and at its first photo if it is a pipe. --create-volumes
@@ -47,8 +58,8 @@ path, size (bytes), time of modification (seconds since 1970), XXH3-64 (hexadeci
 line, which begins with #, names the directory. In paths, \\t \\n \\r \\\\ and \\xHH stand for a tab,
 line ends, a backslash and bytes that are no text.
 
-Exit codes: 0 all is stored; 1 something is not, and is listed, or a volume or the tar is refused; 2
-nothing could be begun.";
+Exit codes: 0 all is stored; 1 something is not, and is listed, or a volume or the tar is refused, or
+standard output fails; 2 nothing could be begun.";
 
 /// Where the data API and the admin API are when nobody says otherwise.
 const SERVER: &str = "http://127.0.0.1:8080";
@@ -98,6 +109,18 @@ pub struct ImportArgs {
     /// Take files and directories whose names begin with a dot, too
     #[arg(long)]
     pub hidden: bool,
+
+    /// Store photos of the manifest under their URLs although the store has none of them, and others
+    #[arg(long)]
+    pub restore: bool,
+
+    /// Store files over photos that somebody replaced in the store under their URLs
+    #[arg(long)]
+    pub overwrite: bool,
+
+    /// Delete photos from the store whose files are gone from the directory, and their lines from the manifest
+    #[arg(long)]
+    pub prune: bool,
 }
 
 impl ImportArgs {
@@ -126,6 +149,9 @@ impl ImportArgs {
             manifest: self.manifest,
             parallel: usize::from(self.parallel),
             hidden: self.hidden,
+            restore: self.restore,
+            overwrite: self.overwrite,
+            prune: self.prune,
         };
         let progress = Arc::new(Progress::default());
         if let Err(error) = stop_on_signals(&progress) {
@@ -223,6 +249,10 @@ fn tell(report: &Report, progress: &Progress, began: Instant) -> ExitCode {
     for (count, what) in [
         (report.special, "symbolic links and special files were passed over"),
         (report.hidden, "hidden entries were passed over; --hidden takes them too"),
+        (
+            report.gone,
+            "photos of the manifest stay in the store without a file; --prune deletes them",
+        ),
     ] {
         if count > 0 {
             note(format_args!("{count} {what}"));
@@ -242,7 +272,7 @@ fn tell(report: &Report, progress: &Progress, began: Instant) -> ExitCode {
         }
         Some(Stop::BadTar(why)) => note(why),
         None if failed > 0 => {
-            note(format_args!("not stored: {failed}; the same command tries again"));
+            note(format_args!("failed: {failed}; the same command tries again"));
         }
         None => {}
     }

@@ -44,7 +44,7 @@ pub fn show(progress: &Arc<Progress>) -> Shown {
         while ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
             match &bar {
                 Some(bar) => draw(bar, &progress),
-                None => note(format_args!("{} so far", counts(&progress))),
+                None => note(format_args!("{} so far", state(&progress))),
             }
         }
         if let Some(bar) = bar {
@@ -59,7 +59,29 @@ fn new_bar() -> ProgressBar {
     ProgressBar::new(0).with_style(style.expect("a valid template"))
 }
 
+/// The photos of the manifest for which the store was asked, and their number, while that is under way.
+fn asking(progress: &Progress) -> Option<(u64, u64)> {
+    let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+    let (asked, all) = (of(&progress.asked), of(&progress.to_ask));
+    (asked < all && of(&progress.found) == 0).then_some((asked, all))
+}
+
+fn state(progress: &Progress) -> String {
+    match asking(progress) {
+        Some((asked, all)) => {
+            format!("asked the store for {asked} of {all} photos of the manifest")
+        }
+        None => counts(progress),
+    }
+}
+
 fn draw(bar: &ProgressBar, progress: &Progress) {
+    if let Some((asked, all)) = asking(progress) {
+        bar.set_length(all);
+        bar.set_position(asked);
+        bar.set_message("looked up in the store");
+        return;
+    }
     bar.set_length(progress.found.load(Ordering::Relaxed));
     bar.set_position(progress.done());
     let looking = !progress.all_found.load(Ordering::Relaxed);
@@ -71,10 +93,17 @@ fn draw(bar: &ProgressBar, progress: &Progress) {
 pub fn counts(progress: &Progress) -> String {
     let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
     let bytes = rounded(of(&progress.bytes));
-    let mut text = format!("{} stored ({bytes})", of(&progress.stored));
-    for (count, what) in
-        [(of(&progress.present), "there already"), (of(&progress.failed), "failed")]
-    {
+    let again = match of(&progress.restored) {
+        0 => String::new(),
+        restored => format!("; {restored} again, under the URLs of the manifest"),
+    };
+    let mut text = format!("{} stored ({bytes}{again})", of(&progress.stored));
+    for (count, what) in [
+        (of(&progress.confirmed), "in the manifest and in the store"),
+        (of(&progress.present), "there already"),
+        (of(&progress.pruned), "pruned"),
+        (of(&progress.failed), "failed"),
+    ] {
         if count > 0 {
             text += &format!(", {count} {what}");
         }

@@ -40,6 +40,8 @@ pub struct SourceFile {
     file: File,
     stamp: Stamp,
     digest: Cell<Option<u64>>,
+    /// The XXH3-64 that its bytes must have to be sent, if they must have one.
+    expected: Cell<Option<u64>>,
 }
 
 impl SourceFile {
@@ -55,7 +57,11 @@ impl SourceFile {
         if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
         }
-        Ok(Self { file, stamp: Stamp::of(&metadata), digest: Cell::new(None) })
+        Ok(Self::new(file, Stamp::of(&metadata)))
+    }
+
+    fn new(file: File, stamp: Stamp) -> Self {
+        Self { file, stamp, digest: Cell::new(None), expected: Cell::new(None) }
     }
 
     /// A file without a name that holds what is to be stored.
@@ -64,13 +70,18 @@ impl SourceFile {
     /// What the file system says.
     pub fn spooled(file: File) -> io::Result<Self> {
         let stamp = Stamp::of(&file.metadata()?);
-        Ok(Self { file, stamp, digest: Cell::new(None) })
+        Ok(Self::new(file, stamp))
     }
 
     /// As it was when it was opened.
     #[must_use]
     pub fn stamp(&self) -> Stamp {
         self.stamp
+    }
+
+    /// Lets nobody read it to its end, and so nobody store it, unless its XXH3-64 is `etag`.
+    pub fn expect(&self, etag: u64) {
+        self.expected.set(Some(etag));
     }
 
     /// XXH3-64 of what was read, if it was read to its end.
@@ -166,7 +177,14 @@ impl Reader<'_> {
         if Stamp::of(&self.source.file.metadata()?) != self.source.stamp {
             return Err(io::Error::other("it was changed while it was read"));
         }
-        self.source.digest.set(Some(self.hash.digest()));
+        let digest = self.hash.digest();
+        if self.source.expected.get().is_some_and(|expected| expected != digest) {
+            return Err(io::Error::other(
+                "its bytes are not those that were stored, although its size and time are the same; if they \
+                 are right, touch it",
+            ));
+        }
+        self.source.digest.set(Some(digest));
         Ok(())
     }
 }
@@ -232,6 +250,21 @@ mod tests {
                 .unwrap();
             assert!(read(&source).is_err(), "{change}");
             assert_eq!(source.digest(), None);
+        }
+    }
+
+    #[test]
+    fn bytes_other_than_the_expected_are_never_read_to_their_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        for bytes in [&b""[..], &b"some bytes"[..], &[7; 300_000]] {
+            std::fs::write(&path, bytes).unwrap();
+            let source = SourceFile::open(&path).unwrap();
+            source.expect(xxh3_64(bytes) ^ 1);
+            assert!(read(&source).is_err());
+            assert_eq!(source.digest(), None);
+            source.expect(xxh3_64(bytes));
+            assert_eq!(read(&source).unwrap(), bytes);
         }
     }
 

@@ -1,23 +1,22 @@
 //! What an import has named and stored: the manifest, and the journal while it is under way.
 //!
-//! Both are text: a line `# hayloft import 1<TAB>ROOT`, then lines
-//! `path<TAB>url<TAB>size<TAB>modified<TAB>etag` for what is stored, in the manifest sorted by path. The
-//! journal also has lines `path<TAB>url` for names that were drawn, durable before anything is sent under
-//! them: whatever happens, the next run sends the same photo to the same name, so that none is stored
-//! twice. Its lines go over those of the manifest and over earlier ones.
+//! Both are text: a line `# hayloft import 1<TAB>ROOT`, then a line for each [`Row`], in the manifest sorted by
+//! path and only for what is stored. The journal also has the names that were drawn, durable before
+//! anything is sent under them: whatever happens, the next run sends the same photo to the same name, so
+//! that none is stored twice. Its lines go over those of the manifest and over earlier ones.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ffi::OsString;
 use std::fs::{File, TryLockError};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::escape::{escape, unescape};
-use crate::http::digits::parse_hex16;
-use crate::http::modified;
-use crate::transfer::file::Stamp;
+use super::escape::escape;
+use super::row::{self, Found, Row, Stored};
 use crate::transfer::name::PhotoName;
 
 /// How the first line begins.
@@ -61,24 +60,6 @@ pub enum LedgerError {
         /// From 1.
         line: usize,
     },
-}
-
-/// A photo that is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// The file as it was.
-    pub stamp: Stamp,
-    /// XXH3-64 of its bytes.
-    pub etag: u64,
-}
-
-/// What is known of a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// Its name in the store.
-    pub name: PhotoName,
-    /// What is stored there, if that is known.
-    pub stored: Option<Stored>,
 }
 
 /// The manifest and journal of one import.
@@ -154,15 +135,41 @@ impl Ledger {
         sync_dir(path).map_err(cannot("sync the directory of", path))
     }
 
-    /// What is known of a path.
+    /// What is known of a path, before it is marked as one that the walk came by.
     #[must_use]
-    pub fn row(&self, path: &[u8]) -> Option<Row> {
-        self.rows.get(path).copied()
+    pub fn visit(&mut self, path: &[u8]) -> Option<Row> {
+        let row = self.rows.get_mut(path)?;
+        let before = *row;
+        row.visited = true;
+        Some(before)
     }
 
-    /// All that is stored, by path.
-    pub fn stored(&self) -> impl Iterator<Item = PhotoName> + '_ {
-        self.rows.values().filter(|row| row.stored.is_some()).map(|row| row.name)
+    /// All rows, by path.
+    pub fn rows(&self) -> impl Iterator<Item = (&[u8], Row)> {
+        self.rows.iter().map(|(path, row)| (&path[..], *row))
+    }
+
+    /// The next `count` rows of stored photos after the path `cursor` (an empty one for the first), which is
+    /// moved on.
+    pub fn next_stored(
+        &self,
+        cursor: &mut Vec<u8>,
+        count: usize,
+    ) -> Vec<(Vec<u8>, PhotoName, Stored)> {
+        let rows = self.rows.range::<[u8], _>((Excluded(&cursor[..]), Unbounded));
+        let stored = rows.filter_map(|(path, row)| Some((path.clone(), row.name, row.stored?)));
+        let next: Vec<_> = stored.take(count).collect();
+        if let Some((last, ..)) = next.last() {
+            cursor.clone_from(last);
+        }
+        next
+    }
+
+    /// Keeps what was found in the store, for as long as this lives.
+    pub fn note(&mut self, path: &[u8], found: Found) {
+        if let Some(row) = self.rows.get_mut(path) {
+            row.found = found;
+        }
     }
 
     /// The files that it keeps, which are no photos.
@@ -179,8 +186,8 @@ impl Ledger {
     pub fn assign(&mut self, names: &[(Vec<u8>, PhotoName)]) -> Result<Unsynced, LedgerError> {
         let mut lines = String::new();
         for (path, name) in names {
-            let row = Row { name: *name, stored: None };
-            lines += &line(path, &row);
+            let row = Row { visited: true, ..Row::new(*name, None) };
+            lines += &row::line(path, &row);
             self.rows.insert(path.clone(), row);
         }
         let path = &self.journal_path;
@@ -200,10 +207,24 @@ impl Ledger {
         name: PhotoName,
         stored: Stored,
     ) -> Result<(), LedgerError> {
-        let row = Row { name, stored: Some(stored) };
-        let text = line(path, &row);
+        let row = Row { found: Found::Same, visited: true, ..Row::new(name, Some(stored)) };
+        let text = row::line(path, &row);
         self.journal.write_all(text.as_bytes()).map_err(cannot("write", &self.journal_path))?;
         self.rows.insert(path.to_owned(), row);
+        Ok(())
+    }
+
+    /// Writes down that a photo was removed from the store. It may be forgotten in a power cut, and is then
+    /// removed again.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`].
+    pub fn forget(&mut self, path: &[u8]) -> Result<(), LedgerError> {
+        if let Entry::Occupied(entry) = self.rows.entry(path.to_owned()) {
+            let text = row::removal(path);
+            self.journal.write_all(text.as_bytes()).map_err(cannot("write", &self.journal_path))?;
+            entry.remove();
+        }
         Ok(())
     }
 
@@ -224,7 +245,7 @@ impl Ledger {
         let mut out = BufWriter::new(File::create(&new)?);
         writeln!(out, "{TITLE}{}", self.root)?;
         for (path, row) in self.rows.iter().filter(|(_, row)| row.stored.is_some()) {
-            out.write_all(line(path, row).as_bytes())?;
+            out.write_all(row::line(path, row).as_bytes())?;
         }
         out.into_inner()?.sync_all()?;
         std::fs::rename(&new, &self.manifest)?;
@@ -254,17 +275,6 @@ fn sync_dir(file: &Path) -> io::Result<()> {
     File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-fn line(path: &[u8], row: &Row) -> String {
-    let (path, name) = (escape(path), row.name);
-    match row.stored {
-        None => format!("{path}\t{name}\n"),
-        Some(Stored { stamp: Stamp { size, modified_ns }, etag }) => {
-            let modified = modified::format(modified_ns);
-            format!("{path}\t{name}\t{size}\t{modified}\t{etag:016x}\n")
-        }
-    }
-}
-
 /// Takes over all lines up to what a crash may have left at the end of a file that was being written: a
 /// line without an end, or zeros. Gives the length of what was taken over.
 fn take_lines(
@@ -287,31 +297,24 @@ fn take_lines(
                 return Err(LedgerError::OtherRoot { path: path.to_owned(), other });
             }
         } else {
-            let (path, row) = parse(text).ok_or_else(damaged)?;
-            rows.insert(path, row);
+            match row::parse(text).ok_or_else(damaged)? {
+                (path, Some(row)) => rows.insert(path, row),
+                (path, None) => rows.remove(&path),
+            };
         }
         whole += text.len() + 1;
     }
     Ok(whole)
 }
 
-fn parse(line: &str) -> Option<(Vec<u8>, Row)> {
-    let fields: Vec<&str> = line.split('\t').collect();
-    let (path, url, stored) = match fields[..] {
-        [path, url] => (path, url, None),
-        [path, url, size, modified, etag] => {
-            let modified_ns = modified::parse(modified.as_bytes())?;
-            let stamp = Stamp { size: size.parse().ok()?, modified_ns };
-            (path, url, Some(Stored { stamp, etag: parse_hex16(etag.as_bytes())? }))
-        }
-        _ => return None,
-    };
-    Some((unescape(path)?, Row { name: PhotoName::parse(url)?, stored }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transfer::file::Stamp;
+
+    fn row(ledger: &mut Ledger, path: &[u8]) -> Option<(PhotoName, Option<Stored>)> {
+        ledger.visit(path).map(|row| (row.name, row.stored))
+    }
 
     fn name(key: u64) -> PhotoName {
         PhotoName { volume: 1, key, alt: 0, cookie: 0xc0ffee }
@@ -353,9 +356,9 @@ mod tests {
         ledger.record(b"b\t", name(2), stored(10)).unwrap();
         drop(ledger);
         let mut ledger = place.open().unwrap();
-        assert_eq!(ledger.row(b"b\t"), Some(Row { name: name(2), stored: Some(stored(10)) }));
-        assert_eq!(ledger.row(b"a"), Some(Row { name: name(1), stored: None }));
-        assert_eq!(ledger.row(b"\xff"), Some(Row { name: name(3), stored: None }));
+        assert_eq!(row(&mut ledger, b"b\t"), Some((name(2), Some(stored(10)))));
+        assert_eq!(row(&mut ledger, b"a"), Some((name(1), None)));
+        assert_eq!(row(&mut ledger, b"\xff"), Some((name(3), None)));
         ledger.record(b"a", name(4), stored(0)).unwrap();
         ledger.finish(false).unwrap();
         assert!(!place.journal().exists());
@@ -366,9 +369,34 @@ mod tests {
              a\t/1/4/0/0000000000c0ffee\t0\t1.500000000\t0000000000000007\n\
              b\\t\t/1/2/0/0000000000c0ffee\t10\t1.500000000\t0000000000000007\n"
         );
+        let mut ledger = place.open().unwrap();
+        assert_eq!(ledger.rows().count(), 2);
+        assert_eq!(row(&mut ledger, b"a"), Some((name(4), Some(stored(0)))));
+    }
+
+    #[test]
+    fn a_removed_row_stays_removed_and_stored_rows_come_in_chunks() {
+        let place = Place::new();
+        let mut ledger = place.open().unwrap();
+        for n in 0..5 {
+            ledger.record(&[b'a' + n], name(u64::from(n)), stored(1)).unwrap();
+        }
+        ledger.assign(&[(b"drawn".to_vec(), name(9))]).unwrap().sync().unwrap();
+        ledger.finish(true).unwrap();
+        let mut ledger = place.open().unwrap();
+        ledger.forget(b"b").unwrap();
+        ledger.forget(b"absent").unwrap();
+        drop(ledger);
         let ledger = place.open().unwrap();
-        assert_eq!(ledger.stored().count(), 2);
-        assert_eq!(ledger.row(b"a"), Some(Row { name: name(4), stored: Some(stored(0)) }));
+        let mut cursor = Vec::new();
+        let mut chunk = || {
+            let rows = ledger.next_stored(&mut cursor, 3);
+            rows.into_iter().flat_map(|(path, ..)| path).collect::<Vec<u8>>()
+        };
+        assert_eq!([chunk(), chunk(), chunk()], [b"acd".to_vec(), b"e".to_vec(), Vec::new()]);
+        ledger.finish(false).unwrap();
+        let text = std::fs::read_to_string(place.manifest()).unwrap();
+        assert_eq!(text.lines().count(), 1 + 4, "{text}");
     }
 
     #[test]
@@ -383,11 +411,11 @@ mod tests {
             for tail in [&b""[..], &b"\0\0\0\0"[..], &b"\0\0\nb\t/1/9/0/0000000000000000\n"[..]] {
                 std::fs::write(place.journal(), [&whole[..cut], tail].concat()).unwrap();
                 let mut ledger = place.open().unwrap();
-                assert_eq!(ledger.row(b"b"), None);
+                assert_eq!(ledger.visit(b"b"), None);
                 // And it can be written on.
                 ledger.record(b"c", name(3), stored(1)).unwrap();
                 drop(ledger);
-                assert!(place.open().unwrap().row(b"c").is_some(), "{cut}");
+                assert!(place.open().unwrap().visit(b"c").is_some(), "{cut}");
             }
         }
     }

@@ -4,12 +4,16 @@
 //! nothing is sent under a name that is not written down ([`ledger`]) or given by the tar.
 
 pub mod archive;
+mod audit;
 pub mod escape;
 pub mod ledger;
+mod prune;
 mod route;
+pub mod row;
 mod run;
 mod sender;
 pub mod tree;
+mod upload;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,6 +58,12 @@ pub struct Plan {
     pub parallel: usize,
     /// Whether to take files and directories whose names begin with a dot.
     pub hidden: bool,
+    /// Whether a store that has nothing of the manifest, and other photos in its volumes, is the right one.
+    pub restore: bool,
+    /// Whether files are stored over photos that somebody replaced, and such photos are pruned.
+    pub overwrite: bool,
+    /// Whether photos whose files are gone are deleted.
+    pub prune: bool,
 }
 
 /// Why an import could not begin. Nothing was stored.
@@ -78,8 +88,9 @@ pub enum ImportError {
     Ledger(#[from] LedgerError),
     /// What the manifest names is not there.
     #[error(
-        "nothing that {} names is in the store at {server}; name the right one with --server, or another \
-         manifest with --manifest and everything is stored anew", path.display()
+        "nothing that {} names is in the store at {server}, whose volumes hold other photos, or cannot be \
+         asked; name the right store with --server; if this one has lost its photos, --restore stores them \
+         under their URLs; with another --manifest everything is stored anew", path.display()
     )]
     OtherStore {
         /// The manifest.

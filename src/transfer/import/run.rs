@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Plan;
 use super::volumes::Volumes;
@@ -17,12 +17,22 @@ pub struct Progress {
     pub found: AtomicU64,
     /// Whether all were found.
     pub all_found: AtomicBool,
+    /// Photos of the manifest.
+    pub to_ask: AtomicU64,
+    /// Those of them for which the store was asked.
+    pub asked: AtomicU64,
     /// Photos that were stored.
     pub stored: AtomicU64,
+    /// Those of them that were stored again under a URL that the manifest names.
+    pub restored: AtomicU64,
     /// Their bytes.
     pub bytes: AtomicU64,
     /// Photos that were there already.
     pub present: AtomicU64,
+    /// Photos of the manifest that are in the store as the manifest names them.
+    pub confirmed: AtomicU64,
+    /// Photos that were deleted because their files are gone.
+    pub pruned: AtomicU64,
     /// Photos that were not stored.
     pub failed: AtomicU64,
     /// Set to end it early.
@@ -33,7 +43,7 @@ impl Progress {
     /// Photos that are dealt with.
     #[must_use]
     pub fn done(&self) -> u64 {
-        let counts = [&self.stored, &self.present, &self.failed];
+        let counts = [&self.stored, &self.present, &self.confirmed, &self.pruned, &self.failed];
         counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
@@ -72,8 +82,15 @@ pub struct Report {
     pub special: u64,
     /// Hidden files and directories, which were passed over.
     pub hidden: u64,
+    /// Photos of the manifest whose files are gone, which stay in the store.
+    pub gone: u64,
     /// Where the names stand.
     pub manifest: Option<PathBuf>,
+}
+
+/// Locks what a panic cannot leave half done.
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Default)]
@@ -140,7 +157,7 @@ impl<'a> Run<'a> {
         (Report { failures, stopped, ..Report::default() }, unknown)
     }
 
-    fn trouble(&self) -> std::sync::MutexGuard<'_, Trouble> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    fn trouble(&self) -> MutexGuard<'_, Trouble> {
+        locked(&self.trouble)
     }
 }

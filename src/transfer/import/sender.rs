@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::run::Run;
-use crate::client::{Body, Client, ClientError, Reply, Source};
+use crate::client::{Body, Client, ClientError, HeadAnswer, Reply, Source};
 use crate::http::head::Method;
 use crate::http::modified;
 use crate::transfer::name::PhotoName;
@@ -56,7 +56,7 @@ impl<'a> Sender<'a> {
         headers.extend(modified.as_deref().map(|value| (modified::HEADER, value)));
         let path = name.to_string();
         let send = || self.client.request(Method::Put, &path, &headers, Body::Source(*source));
-        let reply = match self.patiently(send, Some(name.volume)) {
+        let reply = match self.patiently(send, || self.run.volumes.takes_writes(name.volume)) {
             Ok(reply) => reply,
             Err(sent) => return sent,
         };
@@ -72,22 +72,48 @@ impl<'a> Sender<'a> {
 
     /// The XXH3-64 of what is stored under a name, if anything is.
     pub fn head(&self, name: PhotoName) -> Result<Option<u64>, Sent> {
+        match self.ask(name)? {
+            HeadAnswer { status: 200, etag } => Ok(etag),
+            HeadAnswer { status: 404, .. } => Ok(None),
+            HeadAnswer { .. } => Err(self.refusal(name)),
+        }
+    }
+
+    /// The answer to a HEAD request: found, not found, or damaged (200, 404, 500).
+    pub fn ask(&self, name: PhotoName) -> Result<HeadAnswer, Sent> {
         let path = name.to_string();
         let send = || self.client.request(Method::Head, &path, &[], Body::None);
-        let reply = self.patiently(send, None)?;
+        let reply = self.patiently(send, || self.run.volumes.serves_reads(name.volume))?;
         match reply.status {
-            200 => Ok(reply.etag()),
-            404 => Ok(None),
+            200 | 404 | 500 => Ok(HeadAnswer { status: reply.status, etag: reply.etag() }),
+            _ => Err(self.refusal(name)),
+        }
+    }
+
+    /// Why a photo cannot be read, which only a GET says in words.
+    fn refusal(&self, name: PhotoName) -> Sent {
+        let reply = self.client.request(Method::Get, &name.to_string(), &[], Body::None);
+        let why = reply.map_or_else(|error| error.to_string(), |reply| reason(reply.refused()));
+        Sent::Failed { why, unknown: false }
+    }
+
+    /// Deletes a photo; one that is not there is as good as deleted.
+    pub fn delete(&self, name: PhotoName) -> Result<(), Sent> {
+        let path = name.to_string();
+        let send = || self.client.request(Method::Delete, &path, &[], Body::None);
+        let reply = self.patiently(send, || self.run.volumes.takes_writes(name.volume))?;
+        match reply.status {
+            204 | 404 => Ok(()),
             _ => Err(Sent::Failed { why: reason(reply.refused()), unknown: false }),
         }
     }
 
-    /// Sends again until there is an answer other than "not now", for at most a minute; then the import
-    /// ends. A volume that takes no writes any more is not waited for.
+    /// Sends again until there is an answer other than 503, for at most a minute; then the import ends. A 503
+    /// is not waited out if `can_change` says so: the volume takes no writes, or cannot be read.
     fn patiently(
         &self,
         send: impl Fn() -> Result<Reply, ClientError>,
-        volume: Option<u32>,
+        can_change: impl Fn() -> bool,
     ) -> Result<Reply, Sent> {
         let mut pause = PAUSES.0;
         let mut since = None;
@@ -98,7 +124,7 @@ impl<'a> Sender<'a> {
             let why = match send() {
                 Ok(reply) if reply.status != 503 => return Ok(reply),
                 Ok(reply) => {
-                    if volume.is_some_and(|volume| !self.run.volumes.takes_writes(volume)) {
+                    if !can_change() {
                         return Ok(reply);
                     }
                     reply.refused()

@@ -47,7 +47,9 @@ impl World {
         match (method, path) {
             ("GET", "/volumes") => {
                 let volumes = self.states.iter().map(|(id, state)| {
-                    format!(r#"{{"id":{id},"state":"{state}","size":1000,"used":{id}}}"#)
+                    format!(
+                        r#"{{"id":{id},"state":"{state}","size":1000,"used":{id},"needles":0}}"#
+                    )
                 });
                 reply("200 OK", &format!("[{}]", volumes.collect::<Vec<_>>().join(",")))
             }
@@ -151,6 +153,9 @@ impl Place {
             manifest: Some(self.dir.path().join("m")),
             parallel: 3,
             hidden: false,
+            restore: false,
+            overwrite: false,
+            prune: false,
         };
         let progress = Progress::default();
         (import(&self.dir.path().join("photos"), &plan, &progress).unwrap(), progress)
@@ -235,7 +240,8 @@ fn when_no_volume_has_room_it_ends_and_goes_on_later() {
         matches!(&report.stopped, Some(Stop::Pause(why)) if why.contains(wanted)),
         "{report:?}"
     );
-    assert!(report.manifest.is_none());
+    let manifest = std::fs::read_to_string(report.manifest.unwrap()).unwrap();
+    assert_eq!(manifest.lines().count(), 1 + 5, "what was stored: {manifest}");
     place.world.lock().unwrap().room.clear();
     let (report, _) = place.import();
     assert!(report.stopped.is_none(), "{report:?}");

@@ -1,38 +1,30 @@
-//! Every regular file of a directory becomes a photo under a name that is drawn, and a manifest tells
-//! which one.
+//! Every regular file of a directory becomes a photo under a name that is drawn, and a manifest records
+//! which. What the manifest names and the store has lost is stored again, under the same name.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use walkdir::{DirEntry, WalkDir};
 
+use super::audit::audit;
 use super::escape::escape;
-use super::ledger::{Ledger, LedgerError, Row, Stored};
-use super::run::{Progress, Report, Run, Stop};
-use super::sender::{Photo, Sender, Sent};
+use super::ledger::{Ledger, LedgerError};
+use super::prune::prune;
+use super::row::{Found, Row};
+use super::run::{Progress, Report, Run, Stop, locked};
+use super::upload::{Job, Task, replaced};
 use super::{ImportError, Plan};
-use crate::client::{Body, Client};
-use crate::http::head::Method;
-use crate::transfer::file::{SourceFile, Stamp, content_type};
+use crate::transfer::file::Stamp;
 use crate::transfer::name::PhotoName;
 
 /// Names that are made durable together.
 const GROUP: usize = 256;
-/// Photos of an earlier run that are looked for before it goes on.
-const SAMPLE: usize = 16;
-
-/// A file that is to be stored.
-struct Job {
-    /// From the root.
-    path: Vec<u8>,
-    name: PhotoName,
-    /// The name was not drawn in this run: something may be stored there.
-    known: bool,
-}
 
 /// Imports the directory `root`.
 ///
@@ -42,36 +34,33 @@ pub fn import(root: &Path, plan: &Plan, progress: &Progress) -> Result<Report, I
     let cannot = |error| ImportError::Path { path: root.to_owned(), error };
     let root = root.canonicalize().map_err(cannot)?;
     let manifest = plan.manifest.clone().unwrap_or_else(|| default_manifest(&root));
-    let client = plan.connect()?;
-    let volumes = plan.volumes()?;
+    plan.connect()?;
+    let volumes = plan.ask_volumes()?;
     let ledger = Ledger::open(&manifest, &root)?;
-    if !is_there(&client, &ledger)? {
-        return Err(ImportError::OtherStore { path: manifest, server: plan.server.clone() });
-    }
     let run = Run::new(plan, progress, volumes);
     let import = Import { run: &run, root: &root, ledger: Mutex::new(ledger) };
-    let (jobs, receiver) = sync_channel(2 * GROUP);
-    let receiver = Mutex::new(receiver);
-    let passed_over = std::thread::scope(|scope| {
-        for _ in 0..plan.parallel.max(1) {
-            scope.spawn(|| import.work(&receiver));
-        }
-        let result = import.feed(jobs);
-        progress.all_found.store(true, Ordering::Relaxed);
-        result.unwrap_or_else(|error| {
-            run.stop(error.to_string());
-            PassedOver::default()
-        })
-    });
+    let passed_over = import.run_through(&manifest)?;
     let ledger = import.ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let (mut report, unknown) = run.end();
-    if report.stopped.is_none() {
-        match ledger.finish(unknown) {
-            Ok(()) => report.manifest = Some(manifest),
-            Err(error) => report.stopped = Some(Stop::Pause(error.to_string())),
+    let (report, unknown) = run.end();
+    let PassedOver { special, hidden, gone, .. } = passed_over;
+    Ok(finish(ledger, manifest, unknown, Report { special, hidden, gone, ..report }))
+}
+
+/// Writes the manifest, also when the import ended early, unless nothing was stored then.
+fn finish(ledger: Ledger, manifest: PathBuf, unknown: bool, mut report: Report) -> Report {
+    let is_early = report.stopped.is_some();
+    if is_early && ledger.rows().all(|(_, row)| row.stored.is_none()) {
+        return report;
+    }
+    // Names that were drawn, and may have been sent under, are only in the journal.
+    let is_open = ledger.rows().any(|(_, row)| row.stored.is_none() && !row.visited);
+    match ledger.finish(is_early || unknown || is_open) {
+        Ok(()) => report.manifest = Some(manifest),
+        Err(error) => {
+            report.stopped.get_or_insert(Stop::Pause(error.to_string()));
         }
     }
-    Ok(Report { special: passed_over.special, hidden: passed_over.hidden, ..report })
+    report
 }
 
 fn default_manifest(root: &Path) -> PathBuf {
@@ -80,35 +69,105 @@ fn default_manifest(root: &Path) -> PathBuf {
     name.into()
 }
 
-/// Whether some of what is said to be stored is: else this is another store.
-fn is_there(client: &Client, ledger: &Ledger) -> Result<bool, ImportError> {
-    let count = ledger.stored().count();
-    let step = count.div_ceil(SAMPLE).max(1);
-    for name in ledger.stored().step_by(step) {
-        // What cannot be read now is there.
-        if client.request(Method::Head, &name.to_string(), &[], Body::None)?.status != 404 {
-            return Ok(true);
-        }
-    }
-    Ok(count == 0)
-}
-
-/// What is no photo.
+/// What is not stored.
 #[derive(Default)]
 struct PassedOver {
     special: u64,
     hidden: u64,
+    /// Photos of the manifest that stay in the store without a file.
+    gone: u64,
+    /// A directory could not be read: what it holds is not known.
+    is_partial: bool,
 }
 
-struct Import<'a> {
-    run: &'a Run<'a>,
-    root: &'a Path,
-    ledger: Mutex<Ledger>,
+/// An import of a directory under way.
+pub(super) struct Import<'a> {
+    pub run: &'a Run<'a>,
+    pub root: &'a Path,
+    pub ledger: Mutex<Ledger>,
 }
 
 impl Import<'_> {
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        locked(&self.ledger)
+    }
+
+    /// A path from the root as it is shown.
+    pub fn shown(&self, path: &[u8]) -> String {
+        if path.is_empty() { self.root.display().to_string() } else { escape(path) }
+    }
+
+    /// Asks for what the manifest names, stores what is missing, new or changed, and removes what is to be
+    /// pruned.
+    fn run_through(&self, manifest: &Path) -> Result<PassedOver, ImportError> {
+        audit(self.run, &self.ledger);
+        if !self.run.stopped() {
+            self.refuse_another_store(manifest)?;
+            self.prepare_volumes();
+        }
+        if self.run.stopped() {
+            return Ok(PassedOver::default());
+        }
+        let (jobs, receiver) = sync_channel(2 * GROUP);
+        let receiver = Mutex::new(receiver);
+        let mut passed_over = std::thread::scope(|scope| {
+            for _ in 0..self.run.plan.parallel.max(1) {
+                scope.spawn(|| self.work(&receiver));
+            }
+            let result = self.feed(jobs);
+            self.run.progress.all_found.store(true, Ordering::Relaxed);
+            result.unwrap_or_else(|error| {
+                self.run.stop(error.to_string());
+                PassedOver::default()
+            })
+        });
+        if !self.run.stopped() {
+            passed_over.gone = prune(self, !passed_over.is_partial);
+        }
+        Ok(passed_over)
+    }
+
+    /// A store that has nothing of the manifest has lost it, or is another one. It is taken for one that
+    /// lost it if the volumes that the manifest names are empty, or if the user says so.
+    fn refuse_another_store(&self, manifest: &Path) -> Result<(), ImportError> {
+        let ledger = self.ledger();
+        let mut stored = ledger.rows().filter(|(_, row)| row.stored.is_some()).peekable();
+        if stored.peek().is_none() || self.run.plan.restore {
+            return Ok(());
+        }
+        let mut volumes = BTreeSet::new();
+        for (_, row) in stored {
+            if row.found != Found::Nothing {
+                return Ok(());
+            }
+            volumes.insert(row.name.volume);
+        }
+        if self.run.volumes.photos_in(&volumes) == Some(0) {
+            return Ok(());
+        }
+        let server = self.run.plan.server.clone();
+        Err(ImportError::OtherStore { path: manifest.to_owned(), server })
+    }
+
+    /// Ends the run unless each volume takes photos that is named by the manifest and has lost some.
+    fn prepare_volumes(&self) {
+        let lost: Vec<_> = {
+            let ledger = self.ledger();
+            let lost = ledger.rows().filter(|(_, row)| row.found.is_lost());
+            lost.map(|(path, row)| (path.to_owned(), row.name.volume)).collect()
+        };
+        let has_file = |path: &[u8]| self.file(path).is_ok_and(|file| file.is_some());
+        let with_file = lost.into_iter().filter(|(path, _)| has_file(path));
+        let mut needed: BTreeSet<u32> = with_file.map(|(_, volume)| volume).collect();
+        if self.run.plan.create_volumes.is_some() {
+            needed.extend(self.run.plan.volume);
+        }
+        let prepared = self.run.plan.prepare(&self.run.volumes, &needed, &self.run.progress.stop);
+        if let Err(why) = prepared {
+            self.run.stop(format!(
+                "{why}; nothing was stored, and photos of the manifest get no other URL"
+            ));
+        }
     }
 
     /// Finds the files, and hands them to the workers once their names are durable.
@@ -138,6 +197,7 @@ impl Import<'_> {
                     let why =
                         error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
                     self.run.fail(self.shown(self.relative(path)), why, false);
+                    passed_over.is_partial = true;
                     continue;
                 }
             };
@@ -148,58 +208,114 @@ impl Import<'_> {
             if own.iter().any(|own| own == entry.path()) {
                 continue;
             }
-            if let Some(job) = self.job(&entry) {
-                group.push(job);
-            }
+            let path = self.relative(entry.path()).to_owned();
+            let stamp = entry.metadata().map(|metadata| Stamp::of(&metadata));
+            group.extend(self.job(path, stamp.map_err(io::Error::from)));
             if group.len() >= GROUP && !self.hand_over(&mut group, &jobs)? {
                 break;
             }
         }
-        self.hand_over(&mut group, &jobs)?;
+        self.feed_unvisited(group, &jobs)?;
         Ok(passed_over)
+    }
+
+    /// Hands over `group`, and files of the manifest that the walk did not come by: hidden ones.
+    fn feed_unvisited(
+        &self,
+        mut group: Vec<Job>,
+        jobs: &SyncSender<Job>,
+    ) -> Result<(), LedgerError> {
+        let unvisited: Vec<Vec<u8>> = {
+            let ledger = self.ledger();
+            let rows = ledger.rows().filter(|(_, row)| !row.visited && row.stored.is_some());
+            rows.map(|(path, _)| path.to_owned()).collect()
+        };
+        for path in unvisited {
+            if self.run.stopped() {
+                break;
+            }
+            if let Ok(Some(stamp)) = self.file(&path) {
+                group.extend(self.job(path, Ok(stamp)));
+            }
+            if group.len() >= GROUP && !self.hand_over(&mut group, jobs)? {
+                break;
+            }
+        }
+        self.hand_over(&mut group, jobs).map(drop)
     }
 
     fn relative<'p>(&self, path: &'p Path) -> &'p [u8] {
         path.strip_prefix(self.root).unwrap_or(path).as_os_str().as_bytes()
     }
 
-    fn shown(&self, path: &[u8]) -> String {
-        if path.is_empty() { self.root.display().to_string() } else { escape(path) }
+    /// The regular file at a path from the root, if there is one; nothing if it is gone, or a directory now.
+    ///
+    /// # Errors
+    /// The file system's, or that it is something else: then nobody knows what became of the file.
+    pub fn file(&self, path: &[u8]) -> io::Result<Option<Stamp>> {
+        match self.root.join(OsStr::from_bytes(path)).symlink_metadata() {
+            Ok(metadata) if metadata.is_file() => Ok(Some(Stamp::of(&metadata))),
+            Ok(metadata) if metadata.is_dir() => Ok(None),
+            Ok(_) => Err(io::Error::other("it is no regular file any more")),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
+                _ => Err(error),
+            },
+        }
     }
 
     /// What is to be done about a file, if anything is.
-    fn job(&self, entry: &DirEntry) -> Option<Job> {
+    fn job(&self, path: Vec<u8>, stamp: io::Result<Stamp>) -> Option<Job> {
         self.run.progress.found.fetch_add(1, Ordering::Relaxed);
-        let path = self.relative(entry.path()).to_owned();
         let fail = |why: String| {
             self.run.fail(self.shown(&path), why, false);
             None
         };
-        let stamp = match entry.metadata() {
-            Ok(metadata) => Stamp::of(&metadata),
+        // The row counts as visited whatever becomes of it.
+        let row = self.ledger().visit(&path);
+        let stamp = match stamp {
+            Ok(stamp) => stamp,
             Err(error) => return fail(error.to_string()),
         };
-        match self.ledger().row(&path) {
-            Some(Row { stored: Some(stored), .. }) if stored.stamp == stamp => {
-                self.run.progress.present.fetch_add(1, Ordering::Relaxed);
-                return None;
-            }
-            Some(Row { name, .. }) => return Some(Job { path, name, known: true }),
-            None => {}
+        if let Some(row) = row {
+            return match self.task(&row, stamp) {
+                Ok(task) => task.map(|task| Job { path, name: row.name, task }),
+                Err(why) => fail(why),
+            };
         }
         let Some(volume) = self.run.volumes.pick(stamp.size) else {
             self.run.stop(NO_VOLUME_LEFT.to_owned());
             return None;
         };
         match PhotoName::draw(volume) {
-            Ok(name) => Some(Job { path, name, known: false }),
+            Ok(name) => Some(Job { path, name, task: Task::New }),
             Err(error) => fail(format!("no random name can be had: {error}")),
         }
     }
 
+    /// What is to be done about a file of which something is known, if anything is; the error is why nothing
+    /// can be.
+    fn task(&self, row: &Row, stamp: Stamp) -> Result<Option<Task>, String> {
+        let Some(stored) = row.stored else { return Ok(Some(Task::Resend)) };
+        let is_changed = stored.stamp != stamp;
+        Ok(Some(match row.found {
+            Found::Same if is_changed => Task::Replace,
+            Found::Same => {
+                self.run.progress.confirmed.fetch_add(1, Ordering::Relaxed);
+                return Ok(None);
+            }
+            Found::Nothing | Found::Damaged if is_changed => Task::Restore { etag: None },
+            Found::Nothing | Found::Damaged => Task::Restore { etag: Some(stored.etag) },
+            Found::Other(_) if self.run.plan.overwrite => Task::Replace,
+            Found::Other(etag) if is_changed => Task::Compare { etag },
+            Found::Other(_) => return Err(replaced(row.name)),
+            Found::Unknown => return Err("the store was not asked for it".to_owned()),
+        }))
+    }
+
     /// False when nobody takes them any more.
     fn hand_over(&self, group: &mut Vec<Job>, jobs: &SyncSender<Job>) -> Result<bool, LedgerError> {
-        let new = group.iter().filter(|job| !job.known);
+        let new = group.iter().filter(|job| job.task == Task::New);
         let names: Vec<_> = new.map(|job| (job.path.clone(), job.name)).collect();
         if !names.is_empty() {
             let unsynced = self.ledger().assign(&names)?;
@@ -207,94 +323,9 @@ impl Import<'_> {
         }
         Ok(group.drain(..).all(|job| jobs.send(job).is_ok()))
     }
-
-    fn work(&self, jobs: &Mutex<Receiver<Job>>) {
-        let sender = Sender::new(self.run);
-        loop {
-            let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(job) = job else { return };
-            // When the import ends early, the rest is only taken out of the way.
-            if !self.run.stopped() {
-                self.store(&sender, job);
-            }
-        }
-    }
-
-    fn store(&self, sender: &Sender<'_>, job: Job) {
-        let path = self.root.join(OsStr::from_bytes(&job.path));
-        let fail = |why: String, unknown| self.run.fail(self.shown(&job.path), why, unknown);
-        let source = match SourceFile::open(&path) {
-            Ok(source) => source,
-            Err(error) => return fail(error.to_string(), false),
-        };
-        let mut name = job.name;
-        loop {
-            let photo = Photo {
-                name,
-                content_type: content_type(&path),
-                modified_ns: Some(source.stamp().modified_ns),
-                source: &source,
-            };
-            match sender.put(&photo) {
-                Sent::Stored(etag) if source.digest() == Some(etag) => {
-                    return self.record(&job.path, name, source.stamp(), etag);
-                }
-                Sent::Stored(_) => {
-                    let why = "the daemon tells another checksum than that of what was read";
-                    return fail(why.to_owned(), true);
-                }
-                Sent::Failed { why, unknown } => return fail(why, unknown),
-                Sent::Stopped => return,
-                Sent::Elsewhere(why) => {
-                    self.run.volumes.give_up(name.volume);
-                    // An earlier run may have stored it and not heard of it.
-                    if job.known
-                        && let Ok(etag) = source.hash()
-                        && let Ok(Some(there)) = sender.head(name)
-                        && there == etag
-                    {
-                        return self.record(&job.path, name, source.stamp(), etag);
-                    }
-                    match self.another_name(&job, source.stamp().size, &why) {
-                        Some(another) => name = another,
-                        None => return,
-                    }
-                }
-            }
-        }
-    }
-
-    fn record(&self, path: &[u8], name: PhotoName, stamp: Stamp, etag: u64) {
-        // Outside of the match, or the lock would be held in it.
-        let result = self.ledger().record(path, name, Stored { stamp, etag });
-        match result {
-            Ok(()) => self.run.progress.stored(stamp.size),
-            Err(error) => self.run.stop(error.to_string()),
-        }
-    }
-
-    /// A durable name in another volume, because `why`.
-    fn another_name(&self, job: &Job, size: u64, why: &str) -> Option<PhotoName> {
-        let Some(volume) = self.run.volumes.pick(size) else {
-            self.run.stop(match self.run.volumes.fixed() {
-                true => format!("volume {}: {why}; name another with --volume", job.name.volume),
-                false => format!("{NO_VOLUME_LEFT}; the last one said: {why}"),
-            });
-            return None;
-        };
-        let name = PhotoName::draw(volume).ok()?;
-        let unsynced = self.ledger().assign(&[(job.path.clone(), name)]);
-        match unsynced.and_then(|unsynced| unsynced.sync()) {
-            Ok(()) => Some(name),
-            Err(error) => {
-                self.run.stop(error.to_string());
-                None
-            }
-        }
-    }
 }
 
-const NO_VOLUME_LEFT: &str =
+pub(super) const NO_VOLUME_LEFT: &str =
     "no volume with room takes writes any more: create one with hayloft volume create";
 
 /// A path as the walk would name it.

@@ -215,6 +215,25 @@ impl Volumes {
             .any(|found| found.id == volume && found.has_state(&["writable", "recovering"]))
     }
 
+    /// Whether `volume` serves reads, or will in a while, as far as anybody says.
+    #[must_use]
+    pub fn serves_reads(&self, volume: u32) -> bool {
+        let Some(described) = self.admin.as_ref().and_then(|admin| list(admin).ok()) else {
+            return true;
+        };
+        described
+            .iter()
+            .any(|found| found.id == volume && !found.has_state(&["failed", "creation_failed"]))
+    }
+
+    /// Photos in those of `volumes` that exist; nothing if that cannot be known.
+    #[must_use]
+    pub fn photos_in(&self, volumes: &BTreeSet<u32>) -> Option<u64> {
+        let described = list(self.admin.as_ref()?).ok()?;
+        let those = described.iter().filter(|found| volumes.contains(&found.id));
+        those.map(|found| found.needles).sum()
+    }
+
     /// Those of `needed` that take no photos now, by number. One that is being recovered or created will
     /// take them in a while and is not among them. Nothing is known, and the answer empty, without an
     /// admin API.

@@ -1,0 +1,107 @@
+//! Asks the store for every photo of the manifest, before anything is stored.
+
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+
+use super::ledger::Ledger;
+use super::row::{Found, Stored};
+use super::run::{Run, locked};
+use super::sender::{Sender, Sent};
+use crate::client::{HeadAnswer, HeadPipeline};
+use crate::transfer::name::PhotoName;
+
+/// Requests that are sent ahead of their answers on each connection.
+const DEPTH: usize = 64;
+
+/// Asks for all that is said to be stored, on as many connections as there are workers, and notes the
+/// answers in the ledger. Ends the run when an answer is none: nothing can be said about that photo.
+pub fn audit(run: &Run<'_>, ledger: &Mutex<Ledger>) {
+    let total = locked(ledger).rows().filter(|(_, row)| row.stored.is_some()).count();
+    run.progress.to_ask.store(total as u64, Ordering::Relaxed);
+    let cursor = Mutex::new(Vec::new());
+    let connections = run.plan.parallel.max(1).min(total.div_ceil(DEPTH));
+    std::thread::scope(|scope| {
+        for _ in 0..connections {
+            scope.spawn(|| Auditor::new(run, ledger).ask_all(&cursor));
+        }
+    });
+}
+
+struct Auditor<'a> {
+    run: &'a Run<'a>,
+    ledger: &'a Mutex<Ledger>,
+    pipeline: HeadPipeline,
+    sender: Sender<'a>,
+}
+
+impl<'a> Auditor<'a> {
+    fn new(run: &'a Run<'a>, ledger: &'a Mutex<Ledger>) -> Self {
+        let pipeline = HeadPipeline::new(run.plan.server.clone());
+        Self { run, ledger, pipeline, sender: Sender::new(run) }
+    }
+
+    /// Takes chunk after chunk of the manifest until none is left.
+    fn ask_all(mut self, cursor: &Mutex<Vec<u8>>) {
+        while !self.run.stopped() {
+            // The cursor stays locked: each chunk is taken once.
+            let mut cursor = locked(cursor);
+            let chunk = locked(self.ledger).next_stored(&mut cursor, DEPTH);
+            drop(cursor);
+            if chunk.is_empty() {
+                return;
+            }
+            let Some(found) = self.ask(&chunk) else { return };
+            let mut ledger = locked(self.ledger);
+            for ((path, ..), found) in chunk.iter().zip(found) {
+                ledger.note(path, found);
+            }
+        }
+    }
+
+    /// What is there of a chunk; nothing when the run ends.
+    fn ask(&mut self, chunk: &[(Vec<u8>, PhotoName, Stored)]) -> Option<Vec<Found>> {
+        let mut found = Vec::with_capacity(chunk.len());
+        while found.len() < chunk.len() {
+            let rest = &chunk[found.len()..];
+            let names: Vec<PhotoName> = rest.iter().map(|(_, name, _)| *name).collect();
+            let answers = self.pipeline.ask(&names);
+            let known = rest.iter().zip(&answers).map_while(|(row, answer)| found_of(row, *answer));
+            let before = found.len();
+            found.extend(known);
+            // What has no answer yet is waited for, by itself.
+            if let Some(row) = chunk.get(found.len()) {
+                found.push(self.ask_patiently(row)?);
+            }
+            self.run.progress.asked.fetch_add((found.len() - before) as u64, Ordering::Relaxed);
+        }
+        Some(found)
+    }
+
+    fn ask_patiently(&self, row: &(Vec<u8>, PhotoName, Stored)) -> Option<Found> {
+        let (_, name, _) = row;
+        let why = match self.sender.ask(*name) {
+            Ok(answer) => match found_of(row, answer) {
+                Some(found) => return Some(found),
+                None => "the answer has no checksum as ETag".to_owned(),
+            },
+            Err(Sent::Failed { why, .. }) => why,
+            Err(_) => return None,
+        };
+        let volume = name.volume;
+        self.run.stop(format!(
+            "volume {volume} cannot be asked for its photos: {why}; nothing was stored"
+        ));
+        None
+    }
+}
+
+/// What an answer says about the photo of a row, if it says anything.
+fn found_of((_, _, stored): &(Vec<u8>, PhotoName, Stored), answer: HeadAnswer) -> Option<Found> {
+    match (answer.status, answer.etag) {
+        (200, Some(etag)) if etag == stored.etag => Some(Found::Same),
+        (200, Some(etag)) => Some(Found::Other(etag)),
+        (404, _) => Some(Found::Nothing),
+        (500, _) => Some(Found::Damaged),
+        _ => None,
+    }
+}
