@@ -295,15 +295,18 @@ fn what_cannot_be_stored_is_listed_and_the_rest_is() {
     std::fs::write(root.join("secret.jpg"), "x").unwrap();
     std::fs::set_permissions(root.join("secret.jpg"), PermissionsExt::from_mode(0o000)).unwrap();
     std::fs::set_permissions(root.join("closed"), PermissionsExt::from_mode(0o000)).unwrap();
-    let mut command = Command::new(binary);
-    command.args(["import", "photos", "--server", &place.daemon.data.to_string()]);
-    command.args(["--admin", &place.daemon.admin.to_string()]).current_dir(dir.path());
-    if nix::unistd::geteuid().is_root() {
-        std::os::unix::process::CommandExt::uid(&mut command, 65_534);
-    }
-    let output = command.output().unwrap();
-    let told = told(&output);
-    assert_eq!(output.status.code(), Some(1), "{told}");
+    let import = |flags: &[&str]| {
+        let mut command = Command::new(&binary);
+        command.args(["import", "photos", "--server", &place.daemon.data.to_string()]);
+        command.args(["--admin", &place.daemon.admin.to_string()]).args(flags);
+        if nix::unistd::geteuid().is_root() {
+            std::os::unix::process::CommandExt::uid(&mut command, 65_534);
+        }
+        let output = command.current_dir(dir.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+        told(&output)
+    };
+    let told = import(&[]);
     for what in ["1 stored", "3 failed", "secret.jpg: ", "closed: ", "large.jpg: ", "largest_body"]
     {
         assert!(told.contains(what), "{what}: {told}");
@@ -311,6 +314,11 @@ fn what_cannot_be_stored_is_listed_and_the_rest_is() {
     let manifest = std::fs::read_to_string(dir.path().join("photos.manifest.tsv")).unwrap();
     assert_eq!(manifest.lines().count(), 2, "{manifest}");
     assert!(!dir.path().join("photos.manifest.tsv.journal").exists());
+    place.assert_needles(1);
+    // What a directory holds that cannot be read is not known: nothing counts as gone.
+    std::fs::remove_file(root.join("a.jpg")).unwrap();
+    let told = import(&["--prune"]);
+    assert!(told.contains("nothing was pruned") && !told.contains("1 pruned"), "{told}");
     place.assert_needles(1);
 }
 

@@ -184,6 +184,24 @@ fn a_lost_disk_is_restored_once_its_volumes_exist() {
 }
 
 #[test]
+fn a_disk_that_is_only_not_mounted_is_not_taken_for_a_lost_one() {
+    let mut place = Place::new();
+    place.import(&[], 0);
+    let (urls, before) = (place.urls(), place.photos());
+    place.stop();
+    let aside = place.dir.path().join("aside");
+    std::fs::rename(place.second(), &aside).unwrap();
+    place.start();
+    let text = place.import(&["--create-volumes", "64MiB"], 1);
+    assert_says(&text, &["volume 2 cannot be asked for its photos", "data directory", "503"]);
+    place.stop();
+    std::fs::rename(&aside, place.second()).unwrap();
+    place.start();
+    assert_says(&place.import(&[], 0), &["60 in the manifest and in the store"]);
+    assert_eq!((place.urls(), place.photos()), (urls, before));
+}
+
+#[test]
 fn the_same_command_restores_everything_after_a_total_loss() {
     let mut place = Place::new();
     place.import(&[], 0);

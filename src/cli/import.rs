@@ -118,7 +118,7 @@ pub struct ImportArgs {
     #[arg(long)]
     pub overwrite: bool,
 
-    /// Delete photos from the store whose files are gone from the directory, and their lines from the manifest
+    /// Delete photos whose files are gone from the directory, and their lines of the manifest
     #[arg(long)]
     pub prune: bool,
 }

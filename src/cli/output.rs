@@ -36,14 +36,14 @@ pub(super) fn print(text: &str) -> io::Result<()> {
 }
 
 /// Reports that a command could not run.
-pub(super) fn fail(error: impl Display) -> ExitCode {
+pub(super) fn fail(error: &dyn Display) -> ExitCode {
     note(error);
     ExitCode::from(2)
 }
 
 /// Reports that standard output could not be written.
 pub(super) fn unwritten(error: &io::Error) -> ExitCode {
-    fail(format_args!(
+    fail(&format_args!(
         "cannot write to standard output: {error}; check where it leads, and start again"
     ))
 }

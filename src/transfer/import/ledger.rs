@@ -1,7 +1,7 @@
 //! What an import has named and stored: the manifest, and the journal while it is under way.
 //!
-//! Both are text: a line `# hayloft import 1<TAB>ROOT`, then a line for each [`Row`], in the manifest sorted by
-//! path and only for what is stored. The journal also has the names that were drawn, durable before
+//! Both are text: a line `# hayloft import 1<TAB>ROOT`, then a line for each [`Row`], in the manifest sorted
+//! by path and only for what is stored. The journal also has the names that were drawn, durable before
 //! anything is sent under them: whatever happens, the next run sends the same photo to the same name, so
 //! that none is stored twice. Its lines go over those of the manifest and over earlier ones.
 

@@ -26,8 +26,8 @@ pub enum Task {
     Replace,
     /// Readers do not get it any more. The file has this XXH3-64, unless it was changed since.
     Restore { etag: Option<u64> },
-    /// It was changed, and the store has a photo of this XXH3-64, which the manifest does not name: the file's
-    /// if an earlier run could not write that down, else somebody else's.
+    /// It was changed, and the store has a photo of this XXH3-64, which the manifest does not name: the
+    /// file's if an earlier run could not write that down, else somebody else's.
     Compare { etag: u64 },
 }
 
@@ -50,7 +50,8 @@ impl Job {
 pub fn replaced(name: PhotoName) -> String {
     // Debug leaves most of the cookie out.
     format!(
-        "somebody replaced the photo in the store ({name:?}), which stays; --overwrite stores the file over it"
+        "somebody replaced the photo in the store ({name:?}), and it stays; --overwrite stores the file over \
+         it"
     )
 }
 
