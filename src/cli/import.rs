@@ -201,7 +201,9 @@ impl ImportArgs {
         if self.data.is_empty() {
             return Ok((None, None));
         }
-        let args = ServeArgs { data: self.data.clone(), ..ServeArgs::default() };
+        // An empty store gets its first volume at its start.
+        let volume_size = self.create_volumes;
+        let args = ServeArgs { data: self.data.clone(), volume_size, ..ServeArgs::default() };
         let config = args.into_config().map_err(|error| error.to_string())?;
         let config = Config { log: "warn".to_owned(), ..config };
         let targets = config.log_filter().map_err(|error| error.to_string())?;

@@ -101,9 +101,6 @@ pub enum ImportError {
     /// The volumes of a directory.
     #[error("--volume-map is for the photos of a tar; for those of a directory say --volume N")]
     MappedDirectory,
-    /// There is nowhere to put it.
-    #[error("no volume takes writes; create one with hayloft volume create")]
-    NoVolume,
 }
 
 /// Imports a directory, a tar, or a tar from standard input (`-`).
@@ -154,12 +151,6 @@ impl Plan {
         // Any answer will do.
         client.request(Method::Get, "/", &[], Body::None)?.drain().ok();
         Ok(client)
-    }
-
-    /// The volumes of the store; at least one.
-    fn volumes(&self) -> Result<Volumes, ImportError> {
-        let volumes = self.ask_volumes()?;
-        if volumes.all().is_empty() { Err(ImportError::NoVolume) } else { Ok(volumes) }
     }
 
     /// The volumes of the store; there may be none.

@@ -1,0 +1,408 @@
+//! The procedures of docs/OPERATIONS.md that move, restore or replace something, run as printed: with two
+//! disks and a volume on each. Every photo is compared afterwards.
+
+mod daemon_harness;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
+
+use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir, free_ports};
+
+const DOCUMENT: &str = include_str!("../docs/OPERATIONS.md");
+/// The section of the procedures.
+const SECTION: &str = "## Exporting, backup, moving\n";
+/// Binary of the commands.
+const BINARY: &str = env!("CARGO_BIN_EXE_hayloft");
+
+/// What is put in the place of words of the document, besides its addresses: places below the test's own
+/// directory (`~`), and a size that a test machine has.
+const SUBSTITUTIONS: [(&str, &str); 8] = [
+    ("/disk1", "~/disk1"),
+    ("/disk2", "~/disk2"),
+    ("/disk3", "~/disk3"),
+    ("/backup", "~/backup"),
+    ("/srv/photos", "~/srv/photos"),
+    ("/var/lib/hayloft", "~/lib"),
+    ("/etc/hayloft/hayloft.toml", "~/hayloft.toml"),
+    ("100GiB", "64MiB"),
+];
+
+/// What stands in for the machine: its service manager, its users and its devices. The daemon's own command
+/// gets the addresses that are the defaults on a machine of its own.
+const MACHINE: &str = r#"
+set -euo pipefail
+hayloft() {
+    case $1 in
+        volume) "$BINARY" "$@" --admin "$ADMIN" ;;
+        *) "$BINARY" "$@" ;;
+    esac
+}
+ready() { for _ in $(seq 600); do curl -sf "$ADMIN/readyz" >/dev/null && return; sleep 0.05; done; return 1; }
+systemctl() {
+    case "$1 $2" in
+        "start hayloft")
+            setsid "$BINARY" serve --config "$PLACE/hayloft.toml" </dev/null >>"$PLACE/log" 2>&1 &
+            echo $! >"$PLACE/pid"; ready ;;
+        "stop hayloft") kill "$(cat "$PLACE/pid")"; while kill -0 "$(cat "$PLACE/pid")" 2>/dev/null; do sleep 0.05; done; rm "$PLACE/pid" ;;
+        *) echo "not expected: systemctl $*"; return 1 ;;
+    esac
+}
+runuser() { [ "$1 $2 $3" = "-u hayloft --" ]; shift 3; "$@"; }
+mkfs.xfs() { :; }
+mount() { rm -rf "$2"; mkdir "$2"; }
+install() { [ "$1 $2 $3 $4 $5 $6" = "-d -o hayloft -g hayloft -m" ]; mkdir -m "$7" "$8"; }
+"#;
+
+/// The commands under a heading of the section, in their order.
+fn commands(heading: &str) -> Vec<&'static str> {
+    let section = &DOCUMENT[DOCUMENT.find(SECTION).expect("the section is there")..];
+    let start = section.find(&format!("### {heading}\n")).expect(heading);
+    let text = &section[start + 4..];
+    let end = text.find("\n### ").into_iter().chain(text.find("\n**A single volume file**")).min();
+    let text = &text[..end.unwrap_or(text.len())];
+    text.lines().filter_map(|line| line.trim_start().strip_prefix("# ")).collect()
+}
+
+/// `line` with `place` for each `word` that does not go on another word: `/disk1` is not meant in
+/// `/backup/disk1`.
+fn substitute(line: &str, word: &str, place: &str) -> String {
+    let mut out = String::new();
+    let mut rest = line;
+    while let Some(at) = rest.find(word) {
+        let (before, after) = rest.split_at(at);
+        out += before;
+        let goes_on = out.ends_with(|c: char| c.is_alphanumeric() || "._-/".contains(c));
+        out += if goes_on { word } else { place };
+        rest = &after[word.len()..];
+    }
+    out + rest
+}
+
+/// What a reader gets: status, bytes, media type, time of modification.
+type Photo = (u16, Vec<u8>, String, String);
+
+struct Machine {
+    dir: tempfile::TempDir,
+    data: SocketAddr,
+    admin: SocketAddr,
+    /// Every photo by its URL.
+    photos: BTreeMap<String, Photo>,
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let pid = std::fs::read_to_string(self.path("pid"));
+        if let Some(pid) = pid.ok().and_then(|pid| pid.trim().parse().ok()) {
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL);
+        }
+    }
+}
+
+impl Machine {
+    /// A store of two disks with a volume on each; photos that were imported, in both volumes; photos that
+    /// were put under the same key in both; one that was replaced and one that was deleted.
+    fn new() -> Self {
+        let port = free_ports(2);
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let dir = data_dir();
+        let photos = BTreeMap::new();
+        let mut machine = Self { dir, data: address(port), admin: address(port + 1), photos };
+        for place in ["disk1/hayloft", "disk2/hayloft", "disk3", "backup", "srv/photos", "lib"] {
+            std::fs::create_dir_all(machine.path(place)).unwrap();
+        }
+        let data = ["disk1", "disk2"].map(|disk| machine.path(disk).join("hayloft/data"));
+        let config = format!(
+            "data = [\"{}\", \"{}\"]\nlisten = [\"{}\"]\nadmin = \"{}\"\nvolume_size = \"64MiB\"\n\
+             shard_ports = \"off\"\ncores = \"0\"\n",
+            data[0].display(),
+            data[1].display(),
+            machine.data,
+            machine.admin
+        );
+        std::fs::write(machine.path("hayloft.toml"), config).unwrap();
+        machine.run("systemctl start hayloft");
+        machine.run("hayloft volume create 2 --disk 1");
+        machine.fill();
+        machine
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(self.data).unwrap()
+    }
+
+    fn fill(&mut self) {
+        for n in 0..30 {
+            let path = self.path("srv/photos").join(format!("{n}.{}", ["jpg", "png"][n % 2]));
+            let len = if n == 7 { 2_500_000 } else { 100 + 300 * n };
+            std::fs::write(&path, bytes(n as u64, len)).unwrap();
+            let time = UNIX_EPOCH + Duration::from_secs(1_000_000_000 + n as u64);
+            std::fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+        }
+        self.run(&format!(
+            "hayloft import --server {} --admin {} --manifest /var/lib/hayloft/photos.manifest.tsv /srv/photos",
+            self.data, self.admin
+        ));
+        let manifest = std::fs::read_to_string(self.path("lib/photos.manifest.tsv")).unwrap();
+        let mut urls: Vec<String> = manifest
+            .lines()
+            .skip(1)
+            .map(|line| line.split('\t').nth(1).unwrap().to_owned())
+            .collect();
+        let mut client = self.client();
+        for volume in 1..=2 {
+            for (key, alt) in [(1, 0), (1, 7), (2, 0), (3, 0)] {
+                let url = format!("/{volume}/{key}/{alt}/{COOKIE}");
+                let content = bytes(key * 100 + volume, 700);
+                assert_eq!(client.put(&url, &content).unwrap().status, 201);
+                urls.push(url);
+            }
+            let replaced = format!("/{volume}/2/0/{COOKIE}");
+            assert_eq!(client.put(&replaced, b"replaced").unwrap().status, 204);
+            let deleted = format!("/{volume}/3/0/{COOKIE}");
+            assert_eq!(client.request("DELETE", &deleted, &[], None).unwrap().status, 204);
+        }
+        self.photos = urls.into_iter().map(|url| (url.clone(), photo(&mut client, &url))).collect();
+        let gone = self.photos.values().filter(|photo| photo.0 == 404).count();
+        assert!(self.photos.len() == 38 && gone == 2, "{gone} of {}", self.photos.len());
+        for volume in ["/1/", "/2/"] {
+            assert!(self.photos.keys().filter(|url| url.starts_with(volume)).count() > 8);
+        }
+    }
+
+    /// Imported photos only: those that came from files.
+    fn imported(&self) -> Vec<String> {
+        let cookie = |url: &&String| !url.ends_with(COOKIE);
+        self.photos.keys().filter(cookie).cloned().collect()
+    }
+
+    /// Runs a command of the document.
+    fn run(&self, command: &str) -> Output {
+        let output = self.try_run(command);
+        assert!(output.status.success(), "{command}: {output:?}");
+        output
+    }
+
+    fn try_run(&self, command: &str) -> Output {
+        let mut line = command.to_owned();
+        for (word, place) in SUBSTITUTIONS {
+            let place = place.replace('~', self.dir.path().to_str().unwrap());
+            line = substitute(&line, word, &place);
+        }
+        Command::new("bash")
+            .args(["-c", &format!("{MACHINE}\n{line}")])
+            .env("BINARY", BINARY)
+            .env("ADMIN", format!("http://{}", self.admin))
+            .env("PLACE", self.dir.path())
+            .output()
+            .unwrap()
+    }
+
+    /// Runs a procedure of the document.
+    fn follow(&self, heading: &str) {
+        let commands = commands(heading);
+        assert!(commands.len() >= 2, "{heading}: {commands:?}");
+        for command in commands {
+            self.run(command);
+        }
+    }
+
+    /// Every photo is as it was, except those for which nothing is expected to be.
+    fn assert_photos(&self, lost: &[String]) {
+        let mut client = self.client();
+        for (url, before) in &self.photos {
+            let now = photo(&mut client, url);
+            let same = if lost.contains(url) { now.0 == 404 } else { now == *before };
+            assert!(same, "{url}: {} before, {} now", before.0, now.0);
+        }
+    }
+
+    /// Reads photos all the time while `act` is done: none that is there before is ever 404.
+    fn never_404(&self, act: impl FnOnce()) {
+        /// Ends the reader, also when the act fails.
+        struct End<'a>(&'a AtomicBool);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let end = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut seen = 0;
+                while !end.load(Ordering::Relaxed) {
+                    for (url, _) in self.photos.iter().filter(|(_, photo)| photo.0 == 200) {
+                        let client = Client::connect(self.data);
+                        let reply = client.and_then(|mut client| client.get(url));
+                        // Refused, or cut off by the stop: no answer that a cache would keep.
+                        let Ok(reply) = reply else { continue };
+                        assert!([200, 503].contains(&reply.status), "{url}: {}", reply.status);
+                        seen += 1;
+                    }
+                }
+                seen
+            });
+            {
+                let _end = End(&end);
+                act();
+            }
+            assert!(reader.join().unwrap() > 0, "somebody read");
+        });
+    }
+
+    fn lose_disk(&self, disk: &str) {
+        std::fs::remove_dir_all(self.path(disk)).unwrap();
+        std::fs::create_dir(self.path(disk)).unwrap();
+    }
+}
+
+fn photo(client: &mut Client, url: &str) -> Photo {
+    let reply = client.get(url).unwrap();
+    let header = |name| reply.header(name).unwrap_or_default().to_owned();
+    (reply.status, reply.body.clone(), header("content-type"), header("last-modified"))
+}
+
+#[test]
+fn getting_space_back() {
+    let machine = Machine::new();
+    let steps = commands("Getting space back");
+    assert_eq!(steps[0], "hayloft volume read-only 1");
+    machine.never_404(|| {
+        machine.run(steps[0]);
+        machine.assert_photos(&[]);
+        let put = machine.client().put(&format!("/1/9/0/{COOKIE}"), b"x").unwrap();
+        let other = machine.client().put(&format!("/2/9/0/{COOKIE}"), b"x").unwrap();
+        assert_eq!((put.status, other.status), (503, 201), "as the procedure says");
+        for step in &steps[1..] {
+            machine.run(step);
+        }
+    });
+    machine.assert_photos(&[]);
+    let put = machine.client().put(&format!("/1/9/0/{COOKIE}"), b"x").unwrap();
+    assert_eq!(put.status, 201, "it takes writes again");
+    let check = machine.run("systemctl stop hayloft; hayloft check --data /disk1/hayloft/data");
+    let text = String::from_utf8(check.stdout).unwrap();
+    assert!(text.contains("total: sound"), "{text}");
+}
+
+#[test]
+fn a_lost_disk_comes_back_from_tars() {
+    let machine = Machine::new();
+    machine.run("systemctl stop hayloft");
+    machine.run("hayloft export --data /disk2/hayloft/data -o /backup/disk2.tar");
+    machine.lose_disk("disk2");
+    machine.run("systemctl start hayloft");
+    machine.never_404(|| machine.follow("Replacing a lost disk from tars"));
+    machine.assert_photos(&[]);
+}
+
+#[test]
+fn a_lost_disk_comes_back_from_files() {
+    let machine = Machine::new();
+    machine.run("systemctl stop hayloft");
+    machine.lose_disk("disk2");
+    machine.run("systemctl start hayloft");
+    machine.follow("Replacing a lost disk from files");
+    // What was never imported is lost with its disk.
+    let imported = machine.imported();
+    let is_lost = |url: &&String| url.starts_with("/2/") && !imported.contains(url);
+    let lost: Vec<String> = machine.photos.keys().filter(is_lost).cloned().collect();
+    assert_eq!(lost.len(), 4);
+    machine.assert_photos(&lost);
+}
+
+#[test]
+fn everything_that_was_imported_comes_back_after_a_total_loss() {
+    let machine = Machine::new();
+    machine.run("systemctl stop hayloft");
+    machine.lose_disk("disk1");
+    machine.lose_disk("disk2");
+    machine.follow("Restoring after a total loss");
+    let imported = machine.imported();
+    assert_eq!(imported.len(), 30);
+    let lost: Vec<String> =
+        machine.photos.keys().filter(|url| !imported.contains(url)).cloned().collect();
+    machine.assert_photos(&lost);
+}
+
+#[test]
+fn a_copy_in_another_store_is_the_same() {
+    let mut machine = Machine::new();
+    let dir = data_dir();
+    let other = Daemon::start(dir.path(), &Options::default());
+    for command in commands("Copying to another store") {
+        let command = command
+            .replace("10.0.0.2:8080", &other.data.to_string())
+            .replace("10.0.0.2:8081", &other.admin.to_string());
+        machine.run(&command);
+    }
+    machine.assert_photos(&[]);
+    machine.data = other.data;
+    machine.assert_photos(&[]);
+}
+
+#[test]
+fn a_backup_can_be_restored() {
+    let machine = Machine::new();
+    machine.follow("Backup");
+    machine.assert_photos(&[]);
+    let volume = machine.path("disk2/hayloft/data/2.0.vol");
+    machine.run("systemctl stop hayloft");
+    std::fs::write(volume, "not a volume any more").unwrap();
+    machine.run("systemctl start hayloft");
+    machine.follow("Restoring a backup");
+    machine.assert_photos(&[]);
+}
+
+#[test]
+fn a_data_directory_moves_with_its_photos() {
+    let machine = Machine::new();
+    machine.never_404(|| machine.follow("Moving a data directory"));
+    machine.assert_photos(&[]);
+    machine.lose_disk("disk2");
+    machine.assert_photos(&[]);
+}
+
+#[test]
+fn a_disk_is_removed_and_its_photos_stay() {
+    let machine = Machine::new();
+    machine.never_404(|| machine.follow("Removing a disk"));
+    machine.lose_disk("disk2");
+    machine.assert_photos(&[]);
+}
+
+#[test]
+fn a_volume_that_was_copied_under_the_running_daemon_can_be_put_back() {
+    let machine = Machine::new();
+    machine.follow("Copying one volume");
+    machine.assert_photos(&[]);
+    machine.run("hayloft volume writable 2");
+    let mut client = machine.client();
+    let url = format!("/2/1/0/{COOKIE}");
+    assert_eq!(client.put(&url, b"overwritten by mistake").unwrap().status, 204);
+    drop(client);
+    machine.follow("Putting one volume back");
+    machine.assert_photos(&[]);
+}
+
+#[test]
+fn every_procedure_is_run() {
+    let section = &DOCUMENT[DOCUMENT.find(SECTION).unwrap() + SECTION.len()..];
+    let section = &section[..section.find("\n## ").unwrap()];
+    let headings: Vec<&str> =
+        section.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    assert_eq!(headings.len(), 11, "{headings:?}");
+    let source = include_str!("operations_procedures.rs");
+    for heading in headings {
+        let called = ["follow(\"", "commands(\""].map(|call| format!("{call}{heading}\")"));
+        assert!(called.iter().any(|call| source.contains(call)), "{heading} is not run");
+    }
+}
