@@ -47,7 +47,10 @@ systemctl() {
         "start hayloft")
             setsid "$BINARY" serve --config "$PLACE/hayloft.toml" </dev/null >>"$PLACE/log" 2>&1 &
             echo $! >"$PLACE/pid"; ready ;;
-        "stop hayloft") kill "$(cat "$PLACE/pid")"; while kill -0 "$(cat "$PLACE/pid")" 2>/dev/null; do sleep 0.05; done; rm "$PLACE/pid" ;;
+        "stop hayloft")
+            pid=$(cat "$PLACE/pid"); kill "$pid"
+            while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+            rm "$PLACE/pid" ;;
         *) echo "not expected: systemctl $*"; return 1 ;;
     esac
 }
@@ -148,7 +151,8 @@ impl Machine {
             std::fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
         }
         self.run(&format!(
-            "hayloft import --server {} --admin {} --manifest /var/lib/hayloft/photos.manifest.tsv /srv/photos",
+            "hayloft import --server {} --admin {} --manifest /var/lib/hayloft/photos.manifest.tsv \
+             /srv/photos",
             self.data, self.admin
         ));
         let manifest = std::fs::read_to_string(self.path("lib/photos.manifest.tsv")).unwrap();
