@@ -457,7 +457,7 @@ fn a_commit_that_does_not_chain_is_none() {
     (record.sequence, record.durable_tail, record.previous) = (2, at, 1);
     (record.needles, record.len) = (0, 4096);
     let mut block = [0; 4096];
-    record.encode(incarnation, at, &mut block);
+    record.encode(incarnation, at, SIZE, &mut block);
     image.file(FILE).write(LOG + 4096, &block);
     let mut restarted = Process::start(2, &image, &pool);
     let volume = restarted.open().unwrap();

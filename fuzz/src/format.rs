@@ -84,7 +84,7 @@ fn hint(mut input: Input<'_>, fix: bool) {
     }
     let Some(hint) = TailHint::decode(&bytes, INCARNATION, place, LOG_END) else { return };
     let mut again = vec![0xee; BLOCK];
-    hint.encode(INCARNATION, &mut again);
+    hint.encode(INCARNATION, LOG_END, &mut again);
     assert_eq!(TailHint::decode(&again, INCARNATION, place, LOG_END), Some(hint));
     same(&bytes, &again, &[0..56]);
     let other = place ^ HINT_OFFSETS[0] ^ HINT_OFFSETS[1];
@@ -99,7 +99,7 @@ fn commit(mut input: Input<'_>, fix: bool) {
         let found = CommitRecord::decode(&bytes[..len], INCARNATION, PLACE, LOG_END);
         let Some((record, sum)) = found else { continue };
         let mut again = vec![0xee; 2 * COMMIT_RECORD_LEN];
-        let encoded = record.encode(INCARNATION, PLACE, &mut again);
+        let encoded = record.encode(INCARNATION, PLACE, LOG_END, &mut again);
         assert!(encoded == sum || again[..COMMIT_RECORD_LEN] != bytes[..COMMIT_RECORD_LEN]);
         let decoded = CommitRecord::decode(&again, INCARNATION, PLACE, LOG_END);
         assert_eq!(decoded.map(|(record, _)| record), Some(record));
@@ -141,17 +141,17 @@ fn manifest(mut input: Input<'_>) {
     assert!(!manifest.is_empty() && !parts.is_empty());
     let chunks = (input.0.len() - manifest_len(parts.len(), 0)) / 8;
     let sums: Vec<u64> = (0..chunks).map(|n| manifest.sum(n)).collect();
-    let mut again = vec![0xee; input.0.len()];
-    encode_manifest(&parts, &sums, &mut again);
-    same(input.0, &again, &[0..8, 8 + parts.len() * 16..input.0.len()]);
-    for part in 0..parts.len() {
-        let at = 8 + part * 16;
-        same(input.0, &again, std::slice::from_ref(&(at..at + 12)));
-    }
     for body_len in [body_len, parts.iter().map(|part| u64::from(part.len)).sum()] {
         if manifest.is_sound(body_len, before) {
             assert_eq!(parts.iter().map(PartEntry::chunks).sum::<usize>(), chunks);
             assert!(parts.iter().all(|part| part.len > 0 && part.offset < before));
+            let mut again = vec![0xee; input.0.len()];
+            encode_manifest(&parts, &sums, body_len, before, &mut again);
+            same(input.0, &again, &[0..8, 8 + parts.len() * 16..input.0.len()]);
+            for part in 0..parts.len() {
+                let at = 8 + part * 16;
+                same(input.0, &again, std::slice::from_ref(&(at..at + 12)));
+            }
         }
     }
 }

@@ -152,9 +152,14 @@ fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// RFC 3339 in UTC, to the second. A clock before 1970 gives 1970.
+/// The last second of the year 9999: TOML, like RFC 3339, has four digits for a year.
+const SECONDS_MAX: u64 = 253_402_300_799;
+
+/// RFC 3339 in UTC, to the second. A clock before 1970 gives 1970, and one beyond 9999 the end of 9999: a
+/// marker that cannot be read back would take the whole directory out at the next start.
 fn utc(time: SystemTime) -> String {
-    rfc3339(time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    rfc3339(seconds.min(SECONDS_MAX))
 }
 
 #[cfg(test)]
@@ -167,6 +172,16 @@ mod tests {
     fn a_clock_before_1970_gives_1970() {
         assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(86_400)), "1970-01-02T00:00:00Z");
         assert_eq!(utc(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_marker_made_while_the_clock_is_beyond_the_year_9999_is_read() {
+        for seconds in [SECONDS_MAX - 1, SECONDS_MAX, SECONDS_MAX + 1, 1 << 60] {
+            let created = utc(UNIX_EPOCH + Duration::from_secs(seconds));
+            let marker = Marker { store_id: StoreId(7), created };
+            let read = Marker::parse(Path::new(MARKER), marker.text().as_bytes());
+            assert_eq!(read.unwrap(), marker);
+        }
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use super::Volume;
 use super::error::{IoError, Refusal};
 use super::format::{
-    CommitRecord, Kind, NeedleHeader, Seal, TailHint, encode_data_needle, encode_tombstone,
+    CommitRecord, Kind, NeedleHeader, RISING_MAX, Seal, TailHint, encode_data_needle,
+    encode_tombstone,
 };
 use super::index::{IdHash, Location, PREFETCHED};
 use super::io::{VolumeFile, count};
@@ -16,11 +17,18 @@ use super::recover::LogEnd;
 use crate::buffer::Buf;
 use crate::limits::{
     BLOCK, COMMIT_LEN_MAX, COMMIT_LEN_TARGET, COMMIT_NEEDLES_MAX, HINT_IDLE_NS, HINT_INTERVAL,
-    TOMBSTONE_RESERVE, UNIT, VOLUME_SIZE_MIN,
+    LOG_START, TOMBSTONE_RESERVE, UNIT, VOLUME_SIZE_MIN,
 };
 use crate::op::Piece;
 use crate::runtime::{Event, Handle, Signal};
 use crate::sabotage::{Sabotage, chosen};
+
+/// Latest time of the wall clock that counts for versions (nanoseconds since 1970, in the year 2257). A clock
+/// beyond it counts as this: behind a clock that is wrong more than 10^17 versions are left.
+const VERSION_CLOCK_MAX: u64 = RISING_MAX - (1 << 57);
+/// A log takes no needles when its last version or sequence is not below this. What has joined it by then
+/// still finds numbers: far fewer than 2^32 needles fit in memory.
+const NUMBERS_MAX: u64 = RISING_MAX - (1 << 32);
 
 /// Outcome of a commit, shared by all who wait for it: where it stands (bytes).
 type Outcome = Result<u64, IoError>;
@@ -181,6 +189,12 @@ impl Log {
         block
     }
 
+    /// Whether sequences or versions are used up: what would come next, no reader would accept.
+    fn is_out_of_numbers(&self) -> bool {
+        let end = self.end.get();
+        end.sequence.max(end.version) >= NUMBERS_MAX
+    }
+
     /// Whether a write has failed.
     pub fn poisoned(&self) -> bool {
         self.poisoned.get().is_some()
@@ -244,7 +258,7 @@ impl Log {
             // What was set aside is there, also when deletes have used their reserve meanwhile.
             len + COMMIT_OVERHEAD <= room || self.has_room(len)
         };
-        if !fits {
+        if !fits || self.is_out_of_numbers() {
             return Err(Refusal::Full);
         }
         let mut queue = self.forming.borrow_mut();
@@ -322,9 +336,12 @@ impl Log {
         if chosen(Sabotage::SkipSeal) {
             return Ok(());
         }
+        if self.is_out_of_numbers() {
+            return Err(IoError::Errno(nix::libc::EOVERFLOW));
+        }
         let record = CommitRecord { seal: Some(seal), ..self.record(end, BLOCK, 0) };
         let mut block = self.take_block();
-        let record_checksum = record.encode(self.incarnation, end.tail, &mut block);
+        let record_checksum = record.encode(self.incarnation, end.tail, self.log_end, &mut block);
         self.block.set(Some(file.write_block(block, end.tail).await?));
         let sequence = record.sequence;
         let (record_at, tail) = (end.tail, end.tail + BLOCK);
@@ -338,8 +355,11 @@ impl Log {
     /// The write's.
     pub async fn write_hint(&self, file: &VolumeFile, clean: bool) -> Result<(), IoError> {
         let hint = self.next_hint(clean);
+        if hint.number >= RISING_MAX {
+            return Err(IoError::Errno(nix::libc::EOVERFLOW));
+        }
         let mut block = self.take_block();
-        hint.encode(self.incarnation, &mut block);
+        hint.encode(self.incarnation, self.log_end, &mut block);
         self.block.set(Some(file.write_block(block, hint.offset()).await?));
         count(&file.stats.hints, 1);
         self.hint.set(hint);
@@ -353,7 +373,7 @@ impl Log {
             len,
             needles: u32::try_from(needles).expect("few needles in a commit"),
             // Commits are written one after the other, each only when the one before is durable.
-            durable_tail: if chosen(Sabotage::WrongDurableTail) { 0 } else { end.tail },
+            durable_tail: if chosen(Sabotage::WrongDurableTail) { LOG_START } else { end.tail },
             previous: end.record_checksum,
             written_ns: self.handle.wall(),
             seal: None,
@@ -453,7 +473,7 @@ async fn write_commit(volume: &Volume, needles: Vec<Pending>) -> Outcome {
     let len = (UNIT + needles_len).next_multiple_of(BLOCK);
     let record = log.record(end, len, needles.len());
     let mut block = log.take_block();
-    let record_checksum = record.encode(log.incarnation, end.tail, &mut block);
+    let record_checksum = record.encode(log.incarnation, end.tail, log.log_end, &mut block);
 
     let mut version = end.version;
     let mut offset = end.tail + UNIT;
@@ -468,7 +488,7 @@ async fn write_commit(volume: &Volume, needles: Vec<Pending>) -> Outcome {
     pieces.push(piece(0, 0, UNIT));
     bufs.push(block);
     for (ordinal, mut needle) in needles.into_iter().enumerate() {
-        version = log.handle.wall().max(version + 1);
+        version = log.handle.wall().min(VERSION_CLOCK_MAX).max(version + 1);
         needle.header.version = version;
         needle.header.epoch = record.epoch;
         needle.header.sequence = record.sequence;

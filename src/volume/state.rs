@@ -2,7 +2,7 @@
 
 use super::Volume;
 use super::error::{IoError, StateError};
-use super::format::{Superblock, VolumeState, superblock_offsets};
+use super::format::{RISING_MAX, Superblock, VolumeState, superblock_offsets};
 use crate::limits::BLOCK;
 use crate::sabotage::{Sabotage, chosen};
 
@@ -53,6 +53,9 @@ impl Volume {
             return Err(StateError::Poisoned);
         }
         let revision = self.revision.get() + 1;
+        if revision >= RISING_MAX {
+            return Err(StateError::Failed(IoError::Errno(nix::libc::EOVERFLOW)));
+        }
         let superblock = Superblock { state, revision, ..self.superblock.clone() };
         let mut buf = self.handle.pool().alloc(BLOCK as usize).ok_or(StateError::NoBuffer)?;
         // Any valid copy will do, and the newest counts: written one after the other, there always

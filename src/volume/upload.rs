@@ -188,7 +188,8 @@ impl Upload {
         let len = manifest_len(entries.len(), self.sums.len());
         let draft = Draft::manifest(pool, content_type, len, body);
         let mut draft = draft.ok_or(Refusal::NoBuffer)?;
-        encode_manifest(&entries, &self.sums, draft.data_mut());
+        let log_end = self.volume.superblock.log_end();
+        encode_manifest(&entries, &self.sums, self.body_len, log_end, draft.data_mut());
         Ok(draft)
     }
 }

@@ -4,7 +4,7 @@
 
 use super::field::{Decoder, Encoder};
 use super::{RISING_MAX, checksum, seed};
-use crate::limits::{BLOCK, LOG_START, UNIT};
+use crate::limits::{BLOCK, LOG_START, TRAILER, UNIT};
 
 const MAGIC: [u8; 8] = *b"HAYLCKPT";
 const VERSION: u32 = 1;
@@ -45,6 +45,20 @@ impl PieceKind {
             [Self::Header, Self::Beside, Self::Segments, Self::Parts, Self::Damage, Self::Footer];
         all.into_iter().find(|kind| *kind as u32 == number)
     }
+
+    /// What both sides demand of a piece: that `payload` bytes hold `count` of its kind. Segments differ in
+    /// length, each says its own.
+    fn fits(self, count: u32, payload: usize) -> bool {
+        let count = count as usize;
+        let len = match self {
+            Self::Header => count.checked_mul(HEADER_LEN).filter(|_| count == 1),
+            Self::Footer => count.checked_mul(FOOTER_LEN).filter(|_| count == 1),
+            Self::Beside | Self::Parts => count.checked_mul(PAIR_LEN),
+            Self::Damage => count.checked_mul(DAMAGE_LEN),
+            Self::Segments => Some(payload),
+        };
+        payload <= PAYLOAD_MAX && len == Some(payload)
+    }
 }
 
 /// A piece whose checksum is right.
@@ -67,8 +81,21 @@ fn padded(payload: usize) -> usize {
 /// Makes a piece of what stands in `out` from [`PAYLOAD_AT`] on: its length and its checksum.
 ///
 /// # Panics
+/// When [`open_piece`] would refuse it: `payload` is not as long as `count` of this kind are, or too long.
 /// When `out` is shorter than the piece.
 pub fn seal_piece(
+    kind: PieceKind,
+    number: u64,
+    count: u32,
+    payload: usize,
+    incarnation: u64,
+    out: &mut [u8],
+) -> (usize, u64) {
+    assert!(kind.fits(count, payload), "no reader accepts {count} in {payload} bytes of {kind:?}");
+    put_piece(kind, number, count, payload, incarnation, out)
+}
+
+fn put_piece(
     kind: PieceKind,
     number: u64,
     count: u32,
@@ -114,7 +141,7 @@ pub fn open_piece(
     let mut head = Decoder::new(&bytes[CHECKSUM_LEN + 8..]);
     let (found, kind, count, len) = (head.u64(), head.u32(), head.u32(), head.u32() as usize);
     let payload = &bytes[PAYLOAD_AT..PAYLOAD_AT + len];
-    let kind = PieceKind::of(kind).filter(|_| found == number)?;
+    let kind = PieceKind::of(kind).filter(|kind| found == number && kind.fits(count, len))?;
     Some(Piece { kind, count, payload, sum })
 }
 
@@ -199,8 +226,13 @@ impl CheckpointHeader {
     /// Writes the payload to `out` and makes a piece of it: its length and its checksum.
     ///
     /// # Panics
-    /// When `out` is shorter than a block.
+    /// When [`Self::decode`] would refuse it. When `out` is shorter than a block.
     pub fn encode(&self, out: &mut [u8]) -> (usize, u64) {
+        assert!(self.fits(), "no reader accepts {self:?}");
+        self.put(out)
+    }
+
+    fn put(&self, out: &mut [u8]) -> (usize, u64) {
         let mut fields = Encoder::new(&mut out[PAYLOAD_AT..]);
         fields.u32(VERSION).u32(self.volume).bytes(&self.store).u64(self.generation);
         fields.u64(self.incarnation).u64(self.size).u64(self.hash_seed);
@@ -244,7 +276,12 @@ impl CheckpointHeader {
             covers,
             written_ns,
         };
-        Some((header, piece.sum))
+        header.fits().then_some((header, piece.sum))
+    }
+
+    /// What both sides demand: what it covers can be in a file of this size.
+    fn fits(&self) -> bool {
+        self.size.checked_sub(TRAILER).is_some_and(|log_end| self.covers.fits(log_end))
     }
 }
 
@@ -275,8 +312,13 @@ impl CheckpointFooter {
     /// Writes the payload to `out` and makes piece `number` of it: its length.
     ///
     /// # Panics
-    /// When `out` is shorter than a block.
+    /// When [`Self::decode`] would refuse it. When `out` is shorter than a block.
     pub fn encode(&self, number: u64, incarnation: u64, out: &mut [u8]) -> usize {
+        assert!(self.fits(), "no reader accepts {self:?}");
+        self.put(number, incarnation, out)
+    }
+
+    fn put(&self, number: u64, incarnation: u64, out: &mut [u8]) -> usize {
         let mut fields = Encoder::new(&mut out[PAYLOAD_AT..]);
         self.reached.encode(&mut fields);
         fields.u64(self.beside).u64(self.segments).u64(self.entries).u64(self.parts);
@@ -292,7 +334,7 @@ impl CheckpointFooter {
             return None;
         }
         let mut input = Decoder::new(payload);
-        Some(Self {
+        let footer = Self {
             reached: LogPlace::decode(&mut input),
             beside: input.u64(),
             segments: input.u64(),
@@ -301,7 +343,14 @@ impl CheckpointFooter {
             damage: input.u64(),
             len: input.u64(),
             sums: input.u64(),
-        })
+        };
+        footer.fits().then_some(footer)
+    }
+
+    /// What both sides demand, whatever file it is of: a place that can be, and whole blocks, of which the
+    /// header and this are two.
+    fn fits(&self) -> bool {
+        self.reached.fits(u64::MAX) && self.len >= 2 * BLOCK && self.len.is_multiple_of(BLOCK)
     }
 }
 
@@ -445,7 +494,10 @@ const _: () = assert!((PIECE_MAX as u64).is_multiple_of(BLOCK) && BLOCK.is_multi
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::volume::format::agreement::{accepts, number};
 
     const INCARNATION: u64 = 0x1bad_b002_dead_beef;
 
@@ -482,7 +534,7 @@ mod tests {
             entries: 3,
             parts: 4,
             damage: 5,
-            len: 6,
+            len: 9 * BLOCK,
             sums: 7,
         };
         let len = footer.encode(8, INCARNATION, &mut out);
@@ -515,6 +567,62 @@ mod tests {
         ];
         let len = encode_damage(&damage, &mut out);
         assert!(decode_damage(&out[..len], 2).unwrap().eq(damage));
+    }
+
+    fn any_place() -> impl Strategy<Value = LogPlace> {
+        (number(), number(), number(), number()).prop_map(|(record_at, tail, sequence, version)| {
+            LogPlace { record_at, tail, sequence, record_checksum: 5, version }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_header_is_encoded_exactly_when_it_would_be_decoded(
+            (covers, size, written_ns) in (any_place(), number(), number()),
+        ) {
+            let header = CheckpointHeader { covers, size, written_ns, ..header() };
+            let mut out = vec![0xee; BLOCK as usize];
+            let (_, sum) = header.put(&mut out);
+            let read = CheckpointHeader::decode(&out);
+            prop_assert!(read.is_none_or(|read| read == (header, sum)));
+            let mut again = vec![0; BLOCK as usize];
+            prop_assert_eq!(accepts(|| { header.encode(&mut again); }), read.is_some());
+        }
+
+        #[test]
+        fn a_footer_is_encoded_exactly_when_it_would_be_decoded(
+            (reached, len, entries) in (any_place(), number(), number()),
+        ) {
+            let footer = CheckpointFooter {
+                reached, beside: 1, segments: 2, entries, parts: 3, damage: 4, len, sums: 5,
+            };
+            let mut out = vec![0xee; BLOCK as usize];
+            footer.put(3, INCARNATION, &mut out);
+            let piece = open_piece(&out, 3, INCARNATION, true).expect("its checksum is right");
+            let read = CheckpointFooter::decode(piece.payload);
+            prop_assert!(read.is_none_or(|read| read == footer));
+            let mut again = vec![0; BLOCK as usize];
+            let accepted = accepts(|| { footer.encode(3, INCARNATION, &mut again); });
+            prop_assert_eq!(accepted, read.is_some());
+        }
+
+        #[test]
+        fn a_piece_is_sealed_exactly_when_it_would_be_opened(
+            kind in 1u32..7,
+            (count, each) in (0u32..4, prop_oneof![Just(16usize), Just(32), Just(96), Just(HEADER_LEN)]),
+            more in prop_oneof![Just(0usize), Just(1), Just(PAYLOAD_MAX - 10), Just(PAYLOAD_MAX + 1)],
+        ) {
+            let kind = PieceKind::of(kind).expect("1 to 6");
+            let payload = count as usize * each + more;
+            let mut out = vec![0; 2 * PIECE_MAX];
+            put_piece(kind, 3, count, payload, INCARNATION, &mut out);
+            let read = open_piece(&out, 3, INCARNATION, true).is_some();
+            let mut again = vec![0; 2 * PIECE_MAX];
+            let accepted = accepts(|| {
+                seal_piece(kind, 3, count, payload, INCARNATION, &mut again);
+            });
+            prop_assert_eq!(accepted, read);
+        }
     }
 
     #[test]

@@ -78,12 +78,18 @@ pub struct CommitRecord {
 }
 
 impl CommitRecord {
-    /// Encodes the record for the commit at `offset` of the file `incarnation`; returns its
-    /// checksum, which the next record repeats.
+    /// Encodes the record for the commit at `offset` of the file `incarnation`, whose log must end at
+    /// `log_end`; returns its checksum, which the next record repeats.
     ///
     /// # Panics
-    /// When `out` is shorter than 512 bytes, or 1024 for a seal.
-    pub fn encode(&self, incarnation: u64, offset: u64, out: &mut [u8]) -> u64 {
+    /// When [`Self::decode`] would refuse the record there: a commit that was acknowledged with it
+    /// would be lost. When `out` is shorter than 512 bytes, or 1024 for a seal.
+    pub fn encode(&self, incarnation: u64, offset: u64, log_end: u64, out: &mut [u8]) -> u64 {
+        assert!(self.fits(offset, log_end), "no reader accepts {self:?} at byte {offset}");
+        self.encode_units(incarnation, offset, out)
+    }
+
+    fn encode_units(&self, incarnation: u64, offset: u64, out: &mut [u8]) -> u64 {
         if self.seal.is_some() {
             let copy = &mut out[COMMIT_RECORD_LEN..2 * COMMIT_RECORD_LEN];
             self.encode_unit(FLAG_COPY, seed(incarnation, offset + UNIT), copy);
@@ -122,7 +128,7 @@ impl CommitRecord {
             let (record, _) = Self::decode_unit(copy, seed, FLAG_COPY)?;
             // What the next record repeats is the checksum of the first copy.
             let mut first = [0; 2 * COMMIT_RECORD_LEN];
-            Some((record, record.encode(incarnation, offset, &mut first)))
+            Some((record, record.encode_units(incarnation, offset, &mut first)))
         });
         found.filter(|(record, _)| record.fits(offset, log_end))
     }
@@ -149,14 +155,45 @@ impl CommitRecord {
         Some((record, sum))
     }
 
+    /// What both sides demand of a record at `offset` of a log that must end at `log_end`.
     fn fits(&self, offset: u64, log_end: u64) -> bool {
         // Behind a commit there is always room for its seal.
         let behind = if self.seal.is_some() { 0 } else { BLOCK };
         (BLOCK..=COMMIT_LEN_MAX).contains(&self.len)
             && self.len.is_multiple_of(BLOCK)
-            && offset + self.len + behind <= log_end
+            && offset.checked_add(self.len + behind).is_some_and(|end| end <= log_end)
             && (LOG_START..=offset).contains(&self.durable_tail)
             && (1..RISING_MAX).contains(&self.sequence)
             && self.needles as usize <= COMMIT_NEEDLES_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::volume::format::agreement::{accepts, number};
+
+    proptest! {
+        #[test]
+        fn a_record_is_encoded_exactly_when_it_would_be_decoded(
+            (offset, log_end, len) in (number(), number(), number()),
+            (sequence, durable_tail, written_ns) in (number(), number(), number()),
+            (needles, is_seal) in (998u32..1003, any::<bool>()),
+        ) {
+            let seal = is_seal.then_some(Seal { epoch: 3, kept: Kept([0x5a; KEPT_BYTES]) });
+            let record = CommitRecord {
+                epoch: 1, sequence, len, needles, durable_tail, previous: 2, written_ns, seal,
+            };
+            let offset = offset >> 1;
+            let mut out = [0xee; 2 * COMMIT_RECORD_LEN];
+            let sum = record.encode_units(7, offset, &mut out);
+            let read = CommitRecord::decode(&out, 7, offset, log_end);
+            prop_assert!(read.is_none_or(|read| read == (record, sum)));
+            let mut again = [0; 2 * COMMIT_RECORD_LEN];
+            let accepted = accepts(|| { record.encode(7, offset, log_end, &mut again); });
+            prop_assert_eq!(accepted, read.is_some());
+        }
     }
 }

@@ -38,11 +38,17 @@ impl TailHint {
         HINT_OFFSETS[usize::from(self.number % 2 == 1)]
     }
 
-    /// The hint as it stands in its block; the rest of the block is zero.
+    /// The hint as it stands in its block, for a log that must end at `log_end`; the rest of the block
+    /// is zero.
     ///
     /// # Panics
-    /// When `block` is shorter than 4096 bytes.
-    pub fn encode(&self, incarnation: u64, block: &mut [u8]) {
+    /// When [`Self::decode`] would refuse the hint. When `block` is shorter than 4096 bytes.
+    pub fn encode(&self, incarnation: u64, log_end: u64, block: &mut [u8]) {
+        assert!(self.fits(log_end), "no reader accepts {self:?} in a log that ends at {log_end}");
+        self.put(incarnation, block);
+    }
+
+    fn put(&self, incarnation: u64, block: &mut [u8]) {
         let sum = {
             let mut out = Encoder::new(&mut block[..CHECKSUM_AT]);
             out.bytes(&MAGIC).u64(self.number).u64(self.epoch).u64(self.tail);
@@ -75,11 +81,40 @@ impl TailHint {
             version: input.u64(),
             clean: input.u32() & 1 == 1,
         };
-        let rising = hint.number.max(hint.sequence).max(hint.version) < RISING_MAX;
-        let fits = (LOG_START..=log_end).contains(&hint.tail) && hint.tail.is_multiple_of(BLOCK);
-        let fits = fits && rising;
-        (fits && hint.offset() == offset).then_some(hint)
+        (hint.fits(log_end) && hint.offset() == offset).then_some(hint)
+    }
+
+    /// What both sides demand of a hint for a log that must end at `log_end`.
+    fn fits(&self, log_end: u64) -> bool {
+        (LOG_START..=log_end).contains(&self.tail)
+            && self.tail.is_multiple_of(BLOCK)
+            && self.number.max(self.sequence).max(self.version) < RISING_MAX
     }
 }
 
 const _: () = assert!(LEN as u64 == UNIT);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::volume::format::agreement::{accepts, number};
+
+    proptest! {
+        #[test]
+        fn a_hint_is_encoded_exactly_when_it_would_be_decoded(
+            (number, tail, log_end) in (number(), number(), number()),
+            (sequence, version, clean) in (number(), number(), any::<bool>()),
+        ) {
+            let hint =
+                TailHint { number, epoch: 1, tail, sequence, record_checksum: 2, version, clean };
+            let mut block = [0xee; BLOCK as usize];
+            hint.put(7, &mut block);
+            let read = TailHint::decode(&block, 7, hint.offset(), log_end);
+            prop_assert!(read.is_none_or(|read| read == hint));
+            let mut again = [0; BLOCK as usize];
+            prop_assert_eq!(accepts(|| hint.encode(7, log_end, &mut again)), read.is_some());
+        }
+    }
+}

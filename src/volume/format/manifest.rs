@@ -31,11 +31,25 @@ pub fn manifest_len(parts: usize, chunks: usize) -> usize {
     COUNTS_LEN + parts * ENTRY_LEN + chunks * SUM_LEN
 }
 
-/// Writes the data of a manifest; `sums` are the checksums of the parts' chunks, in order.
+/// Writes the data of a manifest for a body of `body_len` bytes in a log that must end at `log_end`;
+/// `sums` are the checksums of the parts' chunks, in order.
 ///
 /// # Panics
-/// When `out` is shorter than [`manifest_len`] says.
-pub fn encode_manifest(parts: &[PartEntry], sums: &[u64], out: &mut [u8]) {
+/// When a reader would refuse it (see [`Manifest::decode`] and [`Manifest::is_sound`]), for instance
+/// because `out` is not exactly as long as [`manifest_len`] says.
+pub fn encode_manifest(
+    parts: &[PartEntry],
+    sums: &[u64],
+    body_len: u64,
+    log_end: u64,
+    out: &mut [u8],
+) {
+    put_manifest(parts, sums, out);
+    let is_sound = Manifest::decode(out).is_some_and(|written| written.is_sound(body_len, log_end));
+    assert!(is_sound, "no reader accepts {parts:?} for {body_len} bytes before byte {log_end}");
+}
+
+fn put_manifest(parts: &[PartEntry], sums: &[u64], out: &mut [u8]) {
     let count = |len: usize| u32::try_from(len).expect("a manifest is at most 1 MiB long");
     let mut fields = Encoder::new(out);
     fields.u32(count(parts.len())).u32(count(sums.len()));
@@ -124,6 +138,7 @@ impl<'a> Manifest<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::volume::format::agreement::accepts;
     use proptest::prelude::*;
 
     #[test]
@@ -137,11 +152,11 @@ mod tests {
         assert_eq!(chunks, 16 + 2 + 1);
         let sums: Vec<u64> = (0..chunks as u64).map(|n| n * 3).collect();
         let mut bytes = vec![0xee; manifest_len(parts.len(), chunks)];
-        encode_manifest(&parts, &sums, &mut bytes);
+        let body_len = (1 << 20) + 65_537 + 1;
+        encode_manifest(&parts, &sums, body_len, 1 << 31, &mut bytes);
         let manifest = Manifest::decode(&bytes).unwrap();
         assert_eq!((0..3).map(|n| manifest.part(n)).collect::<Vec<_>>(), parts);
         assert_eq!((0..chunks).map(|n| manifest.sum(n)).collect::<Vec<_>>(), sums);
-        let body_len = (1 << 20) + 65_537 + 1;
         assert!(manifest.is_sound(body_len, 1 << 31));
         assert!(!manifest.is_sound(body_len + 1, 1 << 31), "another length");
         assert!(!manifest.is_sound(body_len, 1 << 30), "a part behind its manifest");
@@ -156,13 +171,40 @@ mod tests {
             PartEntry { offset: 65_537, ..sound },
         ] {
             let mut bytes = vec![0; manifest_len(1, part.chunks())];
-            encode_manifest(&[part], &vec![0; part.chunks()], &mut bytes);
+            put_manifest(&[part], &vec![0; part.chunks()], &mut bytes);
             let manifest = Manifest::decode(&bytes).unwrap();
             assert!(!manifest.is_sound(u64::from(part.len), u64::MAX), "{part:?}");
         }
     }
 
     proptest! {
+        #[test]
+        fn a_manifest_is_encoded_exactly_when_it_would_be_sound(
+            parts in prop::collection::vec((0u64..4, 0u32..3, 0u32..3), 0..4),
+            (one_sum_more, one_byte_more) in (any::<bool>(), any::<bool>()),
+            (longer, log_end) in (0u64..2, 1000u64..2000),
+        ) {
+            let lens = [0, 1 << 20, (1 << 20) + 1];
+            let parts: Vec<PartEntry> = parts
+                .iter()
+                .map(|(at, off, len)| PartEntry {
+                    offset: at * UNIT + u64::from(*off / 2),
+                    len: lens[*len as usize].max(1) - u32::from(*len == 0 && *off == 0),
+                })
+                .collect();
+            let body_len = parts.iter().map(|part| u64::from(part.len)).sum::<u64>() + longer;
+            let chunks: usize = parts.iter().map(PartEntry::chunks).sum();
+            let sums = vec![9; chunks + usize::from(one_sum_more)];
+            let len = manifest_len(parts.len(), sums.len()) + usize::from(one_byte_more);
+            let mut bytes = vec![0; len];
+            put_manifest(&parts, &sums, &mut bytes);
+            let is_sound = Manifest::decode(&bytes)
+                .is_some_and(|manifest| manifest.is_sound(body_len, log_end));
+            let mut again = vec![0; len];
+            let accepted = accepts(|| encode_manifest(&parts, &sums, body_len, log_end, &mut again));
+            prop_assert_eq!(accepted, is_sound);
+        }
+
         #[test]
         fn decoding_any_bytes_never_panics(
             mut bytes in prop::collection::vec(any::<u8>(), 0..200),

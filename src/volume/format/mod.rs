@@ -37,7 +37,7 @@ use crate::sabotage::{Sabotage, chosen};
 
 /// Sequences, versions, and numbers of hints and superblocks stay below this: there is always a next one
 /// (format).
-const RISING_MAX: u64 = 1 << 63;
+pub const RISING_MAX: u64 = 1 << 63;
 
 /// Seed of the checksums of a structure at `offset` of the volume file `incarnation`: bytes of
 /// another file, or of another place in this one, never validate.
@@ -62,6 +62,9 @@ pub fn data_checksum(bytes: &[u8]) -> u64 {
 pub fn checksum(bytes: &[u8], seed: u64) -> u64 {
     xxh3_64_with_seed(bytes, seed)
 }
+
+#[cfg(test)]
+mod agreement;
 
 #[cfg(test)]
 mod tests {

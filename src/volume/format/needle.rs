@@ -198,10 +198,15 @@ impl NeedleHeader {
     }
 
     fn encode(&self, flags: u8, meta_checksum: u64, seed: u64, out: &mut [u8]) {
+        assert!(self.fits(self.layout().units()), "no reader accepts {self:?}");
+        self.put(flags, meta_checksum, seed, self.layout().units(), out);
+    }
+
+    fn put(&self, flags: u8, meta_checksum: u64, seed: u64, units: u32, out: &mut [u8]) {
         let sum = {
             let mut fields = Encoder::new(&mut out[..HEADER_CHECKSUM_AT]);
             fields.bytes(&HEADER_MAGIC).u8(self.kind.code()).u8(flags).u16(self.attributes_len);
-            fields.u64(self.id.key.0).u32(self.id.alt.0).u32(self.layout().units());
+            fields.u64(self.id.key.0).u32(self.id.alt.0).u32(units);
             fields.u64(self.cookie.0).u64(self.version).u64(self.modified_ns);
             fields.u32(self.data_len).u16(self.batch_ordinal).u16(self.batch_count);
             fields.u64(self.previous).u64(self.epoch).u64(self.sequence);
@@ -213,8 +218,9 @@ impl NeedleHeader {
         Encoder::new(&mut out[HEADER_CHECKSUM_AT..]).u64(sum);
     }
 
-    fn lengths_fit(&self, units: u32) -> bool {
-        match self.kind {
+    /// What both sides demand of the header of a needle that is `units` long.
+    fn fits(&self, units: u32) -> bool {
+        let lengths_fit = match self.kind {
             Kind::Tombstone => {
                 self.attributes_len == 0 && self.data_len == 0 && units == TOMBSTONE_UNITS
             }
@@ -223,7 +229,8 @@ impl NeedleHeader {
                     && u64::from(self.data_len) <= NEEDLE_DATA_MAX
                     && self.layout().units() == units
             }
-        }
+        };
+        lengths_fit && self.version.max(self.sequence) < RISING_MAX
     }
 }
 
@@ -243,9 +250,13 @@ pub fn encode_chunk_table(needle: &mut [u8], layout: &Layout) -> u64 {
 
 /// Fills in the chunk checksums where they are known already; data of a part needs no table when it
 /// is a single chunk.
+///
+/// # Panics
+/// When there is not one for each chunk.
 pub fn put_chunk_table(needle: &mut [u8], layout: &Layout, sums: &[u64]) {
     let table = &mut needle[layout.chunk_table()];
     if !table.is_empty() {
+        assert_eq!(table.len(), sums.len() * 8, "a checksum for each chunk");
         let mut out = Encoder::new(table);
         for sum in sums {
             out.u64(*sum);
@@ -257,7 +268,8 @@ pub fn put_chunk_table(needle: &mut [u8], layout: &Layout, sums: &[u64]) {
 /// `offset` of the file `incarnation`: writes header, padding and footer.
 ///
 /// # Panics
-/// When `needle` is not exactly as long as the header says.
+/// When [`decode_header`] would refuse the header. When `needle` is not exactly as long as the header
+/// says.
 pub fn encode_data_needle(header: &NeedleHeader, incarnation: u64, offset: u64, needle: &mut [u8]) {
     let layout = header.layout();
     assert_eq!(needle.len(), layout.len);
@@ -272,7 +284,7 @@ pub fn encode_data_needle(header: &NeedleHeader, incarnation: u64, offset: u64, 
 /// Writes a tombstone for `offset` of the file `incarnation`: its header in both units.
 ///
 /// # Panics
-/// When `needle` is not exactly 1024 bytes long.
+/// When [`decode_header`] would refuse the header. When `needle` is not exactly 1024 bytes long.
 pub fn encode_tombstone(header: &NeedleHeader, incarnation: u64, offset: u64, needle: &mut [u8]) {
     let layout = Layout::tombstone();
     assert!(header.kind == Kind::Tombstone && needle.len() == layout.len);
@@ -337,7 +349,7 @@ pub fn decode_header(bytes: &[u8], incarnation: u64, offset: u64) -> Option<(Nee
         parts_units,
         data_checksum,
     };
-    if !header.lengths_fit(units) || header.version.max(header.sequence) >= RISING_MAX {
+    if !header.fits(units) {
         return None;
     }
     let back = match (kind, flags & FLAG_COPY) {
@@ -518,6 +530,7 @@ pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = Attribute<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::volume::format::agreement::{accepts, number};
     use proptest::prelude::*;
 
     fn header(data: &[u8], attributes_len: usize) -> NeedleHeader {
@@ -634,7 +647,44 @@ mod tests {
         }
     }
 
+    fn any_kind() -> impl Strategy<Value = Kind> {
+        prop_oneof![Just(Kind::Data), Just(Kind::Tombstone), Just(Kind::Part), Just(Kind::Manifest)]
+    }
+
     proptest! {
+        /// The length in units is the encoder's own; one that is too long for a needle has none.
+        #[test]
+        fn a_header_is_encoded_exactly_when_it_would_be_decoded(
+            (kind, version, sequence) in (any_kind(), number(), number()),
+            attributes_len in prop_oneof![Just(0u16), 0u16..5000],
+            data_len in prop_oneof![Just(0u32), 0u32..3 << 19, (1u32 << 20) - 2..(1 << 20) + 3],
+            (modified_ns, body_len, ordinal) in (number(), number(), 65_530u32..65_540),
+        ) {
+            let written = NeedleHeader {
+                kind, version, sequence, attributes_len, data_len, modified_ns, body_len, ordinal,
+                ..header(&[], 0)
+            };
+            let mut len = 0;
+            let has_layout = accepts(|| len = written.layout().len);
+            let units = if has_layout { written.layout().units() } else { 2064 };
+            let mut bytes = vec![0xee; HEADER_LEN];
+            written.put(0, 0, seed(42, 4096), units, &mut bytes);
+            let read = decode_header(&bytes, 42, 4096);
+            let mut needle = vec![0; len];
+            let accepted = accepts(|| match kind {
+                Kind::Tombstone => encode_tombstone(&written, 42, 4096, &mut needle),
+                _ => encode_data_needle(&written, 42, 4096, &mut needle),
+            });
+            // A footer has two bytes for the ordinal.
+            prop_assert_eq!(accepted, read.is_some() && ordinal <= u32::from(u16::MAX));
+            if accepted {
+                let (again, _) = decode_header(&needle, 42, 4096).expect("what was just encoded");
+                prop_assert_eq!((again.version, again.sequence), (version, sequence));
+                let footer = footer_at(&needle, 42, 4096 + len as u64);
+                prop_assert_eq!(footer.map(|footer| footer.ordinal), Some(ordinal));
+            }
+        }
+
         #[test]
         fn decoding_any_bytes_never_panics(
             mut bytes in prop::collection::vec(any::<u8>(), 0..600),

@@ -110,12 +110,26 @@ pub enum SuperblockError {
     Geometry(&'static str),
 }
 
+fn check_features(incompat: u32, ro_compat: u32) -> Result<(), SuperblockError> {
+    match (incompat, ro_compat) {
+        (0, 0) => Ok(()),
+        _ => Err(SuperblockError::Features(incompat, ro_compat)),
+    }
+}
+
 impl Superblock {
     /// The copy as it stands in its block; the rest of the block is zero.
     ///
     /// # Panics
-    /// When `block` is shorter than 4096 bytes.
+    /// When [`Self::decode`] would refuse it. When `block` is shorter than 4096 bytes.
     pub fn encode(&self, block: &mut [u8]) {
+        if let Err(error) = self.check(CHECKSUM_XXH3) {
+            panic!("no reader accepts {self:?}: {error}");
+        }
+        self.put(block);
+    }
+
+    fn put(&self, block: &mut [u8]) {
         let sum = {
             let mut out = Encoder::new(&mut block[..CHECKSUM_AT]);
             out.bytes(&MAGIC).u32(FORMAT_VERSION);
@@ -149,9 +163,7 @@ impl Superblock {
             return Err(SuperblockError::Version(version));
         }
         let (compat, ro_compat, incompat) = (input.u32(), input.u32(), input.u32());
-        if incompat != 0 || ro_compat != 0 {
-            return Err(SuperblockError::Features(incompat, ro_compat));
-        }
+        check_features(incompat, ro_compat)?;
         let volume = VolumeId(input.u32());
         let (unit, chunk, checksum_id) = (input.u32(), input.u32(), input.u32());
         let (incarnation, parent) = (input.u64(), input.u64());
@@ -180,7 +192,9 @@ impl Superblock {
         Ok(superblock)
     }
 
+    /// What both sides demand of a superblock.
     fn check(&self, checksum_id: u32) -> Result<(), SuperblockError> {
+        check_features(self.incompat, self.ro_compat)?;
         let complaint = if checksum_id != CHECKSUM_XXH3 {
             "an unknown checksum"
         } else if u64::from(self.unit) != UNIT {
@@ -210,5 +224,46 @@ impl Superblock {
     #[must_use]
     pub fn log_end(&self) -> u64 {
         self.size - TRAILER
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::volume::format::agreement::{accepts, number};
+
+    proptest! {
+        #[test]
+        fn a_superblock_is_encoded_exactly_when_it_would_be_decoded(
+            (size, revision, created_ns) in (number(), number(), number()),
+            (compat, ro_compat, incompat) in (any::<u32>(), 0u32..2, 0u32..2),
+            (unit, chunk, state) in (0u32..2, 0u32..2, 0u32..4),
+        ) {
+            let superblock = Superblock {
+                compat,
+                ro_compat,
+                incompat,
+                volume: VolumeId(1),
+                incarnation: 2,
+                parent: 3,
+                generation: 4,
+                state: VolumeState::from_code(state).expect("0 to 3"),
+                size,
+                unit: 512 << unit,
+                chunk: 65_536 >> chunk,
+                hash_seed: 5,
+                store: [6; 16],
+                created_ns,
+                revision,
+            };
+            let mut block = [0xee; BLOCK as usize];
+            superblock.put(&mut block);
+            let read = Superblock::decode(&block);
+            prop_assert!(read.as_ref().map_or(true, |read| *read == superblock));
+            let mut again = [0; BLOCK as usize];
+            prop_assert_eq!(accepts(|| superblock.encode(&mut again)), read.is_ok());
+        }
     }
 }
