@@ -5,6 +5,7 @@
 
 pub mod access_trace;
 pub mod admin;
+pub mod blocking;
 pub mod buffer;
 pub mod calendar;
 pub mod cli;

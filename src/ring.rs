@@ -129,6 +129,8 @@ pub struct Ring {
     files: Slab<OpenFile>,
     /// How often each place in `files` was used: a number that outlives its file names no other.
     file_generations: Vec<u16>,
+    /// Places in the kernel's table of files.
+    files_max: u32,
     devices: Vec<Device>,
     peers: Vec<RawFd>,
     options: RingOptions,
@@ -153,7 +155,7 @@ impl Ring {
         peers: Vec<RawFd>,
         options: RingOptions,
     ) -> io::Result<Self> {
-        let Prepared { ring, registered, gathers_fixed } = prepared;
+        let Prepared { ring, files_max, registered, gathers_fixed } = prepared;
         ring.submitter().register_enable_rings()?;
         let provided = Provided::new(&ring, &pool)?;
         let patient = ring.params().is_feature_min_timeout();
@@ -172,6 +174,7 @@ impl Ring {
             dirs: Vec::new(),
             files: Slab::new(),
             file_generations: Vec::new(),
+            files_max,
             devices: Vec::new(),
             peers,
             options,

@@ -7,7 +7,9 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 
@@ -104,6 +106,22 @@ pub fn hint_extent_size(fd: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
     attributes.xflags |= FS_XFLAG_EXTSIZE;
     attributes.extsize = bytes;
     ioctl(fd, FS_IOC_FSSETXATTR, &mut attributes)
+}
+
+/// Has reads not noted in the inode. Only the owner of a file may ask for that: whoever else may read it
+/// reads it all the same.
+pub fn leave_access_time(file: &File) {
+    let flags = fcntl(file, FcntlArg::F_GETFL).map(OFlag::from_bits_retain);
+    let _ = flags.and_then(|flags| fcntl(file, FcntlArg::F_SETFL(flags | OFlag::O_NOATIME)));
+}
+
+/// How many descriptors this process may have open: the soft limit, and the hard one up to which it may
+/// raise that (`RLIMIT_NOFILE`).
+///
+/// # Errors
+/// The system call's.
+pub fn open_files_limit() -> io::Result<(u64, u64)> {
+    Ok(getrlimit(Resource::RLIMIT_NOFILE)?)
 }
 
 /// Alignment that direct I/O needs.

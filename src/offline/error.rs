@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::datadir::DataDirError;
-use crate::ring::SetupError;
 
 /// Why a command could not do its work.
 #[derive(Debug, Error)]
@@ -14,9 +13,6 @@ pub enum OfflineError {
     /// A data directory.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// No ring.
-    #[error(transparent)]
-    Ring(#[from] SetupError),
     /// A volume that was asked for.
     #[error("there is no volume {id} in the data directories; {}", there_text(there))]
     NoSuchVolume {

@@ -1,18 +1,20 @@
-//! One ring on this thread, and what runs on it.
+//! One driver on this thread, and what runs on it: a ring, or plain reads where the kernel refuses one.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use nix::libc;
 
 use super::OfflineError;
+use crate::blocking::BlockingReader;
 use crate::buffer::{Pool, Region};
 use crate::datadir::VolumeFile;
 use crate::limits::UNIT;
 use crate::op::{DirId, Op};
-use crate::ring::{Registration, Ring, RingOptions, prepare};
+use crate::ring::{Registration, Ring, RingOptions, SetupError, prepare};
 use crate::runtime::{Handle, Runtime};
 use crate::sys;
 
@@ -22,24 +24,46 @@ const BUFFERS: usize = 16 << 20;
 /// Reads in flight: one after the other.
 const IN_FLIGHT: usize = 4;
 
+/// What carries operations out.
+enum Reading {
+    Ring(Box<Ring>),
+    /// Without a ring, for this reason.
+    Blocking(BlockingReader, SetupError),
+}
+
 /// Runs futures of the engine one after the other.
 pub struct Executor {
-    ring: Ring,
+    driver: Reading,
     runtime: Runtime,
 }
 
 impl Executor {
-    /// Starts it on this thread.
+    /// Starts it on this thread. Without io_uring it reads with `pread(2)`.
     pub fn start(buffered: bool) -> Result<Self, OfflineError> {
-        let step = |what| move |error| OfflineError::Step(what, error);
-        let region = Region::map(1, BUFFERS).map_err(step("map the buffers"))?;
-        let prepared = prepare(1, &region, Registration::None)?.pop().expect("one ring");
+        let region = Region::map(1, BUFFERS);
+        let region = region.map_err(|error| OfflineError::Step("map the buffers", error))?;
         let pool = Pool::new(&region, 0);
-        let options = RingOptions { device_in_flight: IN_FLIGHT, buffered };
-        let ring = Ring::start(prepared, pool.clone(), Vec::new(), options);
-        let ring = ring.map_err(step("start a ring"))?;
-        let runtime = Runtime::new(&ring, pool, || unreachable!("readers draw no random numbers"));
-        Ok(Self { ring, runtime })
+        let random = || unreachable!("readers draw no random numbers");
+        let (driver, runtime) = match start_ring(&region, &pool, buffered) {
+            Ok(ring) => {
+                let runtime = Runtime::new(&ring, pool, random);
+                (Reading::Ring(Box::new(ring)), runtime)
+            }
+            Err(why) => {
+                let reader = BlockingReader::new(buffered);
+                let runtime = Runtime::new(&reader, pool, random);
+                (Reading::Blocking(reader, why), runtime)
+            }
+        };
+        Ok(Self { driver, runtime })
+    }
+
+    /// Why there is no ring, if there is none.
+    pub fn without_ring(&self) -> Option<&SetupError> {
+        match &self.driver {
+            Reading::Ring(_) => None,
+            Reading::Blocking(_, why) => Some(why),
+        }
     }
 
     /// What tasks use.
@@ -49,7 +73,10 @@ impl Executor {
 
     /// Runs a future to its end.
     pub fn run<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> T {
-        self.runtime.block_on(&mut self.ring, future)
+        match &mut self.driver {
+            Reading::Ring(ring) => self.runtime.block_on(&mut **ring, future),
+            Reading::Blocking(reader, _) => self.runtime.block_on(reader, future),
+        }
     }
 
     /// Opens a directory to open files in.
@@ -61,6 +88,13 @@ impl Executor {
             OfflineError::Step("open a data directory", io::Error::from_raw_os_error(errno))
         })
     }
+}
+
+fn start_ring(region: &Arc<Region>, pool: &Pool, buffered: bool) -> Result<Ring, SetupError> {
+    let prepared = prepare(1, region, Registration::None)?.pop().expect("one ring");
+    let options = RingOptions { device_in_flight: IN_FLIGHT, buffered };
+    Ring::start(prepared, pool.clone(), Vec::new(), options)
+        .map_err(|error| SetupError::Other("start the work", error))
 }
 
 /// Makes sure that the file can be read without the page cache, in units. What else may be wrong with it

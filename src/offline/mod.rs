@@ -1,6 +1,7 @@
 //! Data directories that no daemon has open: looked at, without a change to any volume file, and made.
 //!
-//! Volumes are recovered with the daemon's own code, on one ring and one thread, one after the other.
+//! Volumes are recovered with the daemon's own code, on one ring and one thread, one after the other; with
+//! plain reads where the kernel refuses a ring.
 //! What is found is handed to whoever called: this module prints nothing.
 
 mod check;
@@ -25,6 +26,7 @@ pub use table::{Row, Unlisted, escaped};
 
 use crate::datadir::{self, DataDir, VolumeFile};
 use crate::op::DirId;
+use crate::ring::SetupError;
 use executor::Executor;
 
 /// What to look at.
@@ -91,6 +93,12 @@ impl Offline {
     pub fn unlocked(&self) -> Vec<PathBuf> {
         let unlocked = self.dirs.iter().filter(|dir| !dir.is_locked());
         unlocked.map(|dir| dir.path().to_owned()).collect()
+    }
+
+    /// Why volumes are read with plain reads, one after the other, if the kernel refused an io_uring.
+    #[must_use]
+    pub fn without_ring(&self) -> Option<String> {
+        self.executor.without_ring().map(SetupError::to_string)
     }
 
     /// The selected volumes whose file is not in doubt, and those that have two.

@@ -10,7 +10,6 @@ use std::path::Path;
 
 use io_uring::opcode;
 use io_uring::types::{Fd, Fixed, FsyncFlags};
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 
 use super::{Device, Held, Ring};
@@ -41,13 +40,6 @@ fn generation_of(file: FileId) -> u16 {
 
 pub(super) fn fixed(file: FileId) -> Fixed {
     Fixed(slot_of(file))
-}
-
-/// Reads need not be noted in the inode. Only the owner of a file may ask for that: whoever else may
-/// read it reads it all the same.
-fn leave_access_time(file: &File) {
-    let flags = fcntl(file, FcntlArg::F_GETFL).map(OFlag::from_bits_retain);
-    let _ = flags.and_then(|flags| fcntl(file, FcntlArg::F_SETFL(flags | OFlag::O_NOATIME)));
 }
 
 /// A result that says "on stable media", unless the file system has gone meanwhile.
@@ -168,11 +160,21 @@ impl Ring {
     fn open_dir(&mut self, token: Token, path: &Path) {
         let mut options = File::options();
         let opened = options.read(true).custom_flags(libc::O_DIRECTORY).open(path);
-        let number = opened.map(|dir| {
-            self.dirs.push(dir);
-            self.dirs.len() as u64 - 1
-        });
+        let number = opened.and_then(|dir| self.number_of_dir(dir));
         self.end_with(token, number);
+    }
+
+    /// The number of a directory. One that is open already keeps its number: directories are never closed,
+    /// and each volume that is created opens its own.
+    fn number_of_dir(&mut self, dir: File) -> io::Result<u64> {
+        let identity = |dir: &File| dir.metadata().map(|found| (found.dev(), found.ino()));
+        let wanted = identity(&dir)?;
+        let known = self.dirs.iter().position(|open| identity(open).is_ok_and(|id| id == wanted));
+        let number = known.unwrap_or_else(|| {
+            self.dirs.push(dir);
+            self.dirs.len() - 1
+        });
+        Ok(number as u64)
     }
 
     fn open(&mut self, token: Token, dir: DirId, name: CString, access: i32) {
@@ -205,7 +207,7 @@ impl Ring {
         }
         // SAFETY: the kernel has just opened this descriptor for us; nobody else knows it.
         let file = File::from(unsafe { OwnedFd::from_raw_fd(result) });
-        leave_access_time(&file);
+        sys::leave_access_time(&file);
         let number = match file.metadata() {
             Ok(metadata) => metadata.dev(),
             Err(error) => return -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),
@@ -217,7 +219,7 @@ impl Ring {
         });
         let fd = file.as_raw_fd();
         let slot = u32::try_from(self.files.vacant_key()).expect("few files");
-        if slot >= FILES_PER_SHARD {
+        if slot >= self.files_max {
             return -i64::from(libc::EMFILE);
         }
         match self.ring.submitter().register_files_update(slot, &[fd]) {

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::buffer::Region;
 use crate::limits::{FILES_PER_SHARD, RING_ENTRIES};
+use crate::sys;
 
 /// Why no ring could be set up.
 #[derive(Debug, Error)]
@@ -37,21 +38,45 @@ pub enum SetupError {
         /// What was to be registered.
         mib: usize,
     },
+    /// The table of files.
+    #[error(
+        "cannot set up a table of {entries} files of an io_uring: {error}; {}",
+        file_table_advice(error)
+    )]
+    FileTable {
+        /// How many files it was to have room for.
+        entries: u32,
+        /// The kernel's error.
+        error: io::Error,
+    },
     /// Something else with the ring.
-    #[error("cannot {0} of an io_uring: {1}")]
+    #[error("cannot {0} of an io_uring: {1}; see the kernel log, and the limits of this user")]
     Other(&'static str, io::Error),
+}
+
+fn file_table_advice(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => {
+            "raise the limit of open files (LimitNOFILE= in the unit, `ulimit -Hn` in a shell)"
+        }
+        Some(libc::ENOMEM) => {
+            "the kernel has no memory for it: raise the memory limit of the service or container              (MemoryMax=), or lower limits.buffer_memory_per_shard"
+        }
+        _ => "see the kernel log",
+    }
 }
 
 fn refused(error: io::Error) -> SetupError {
     let remedy = match error.raw_os_error() {
-        Some(libc::EPERM) => match io_uring_disabled() {
+        Some(libc::EPERM | libc::EACCES) => match io_uring_disabled() {
             Some(1 | 2) => {
                 "the sysctl kernel.io_uring_disabled forbids it; set it to 0, or to 1 with this \
                  user in kernel.io_uring_group"
             }
             _ => {
                 "a seccomp filter forbids it (a container's default profile, or SystemCallFilter \
-                 in the unit); allow io_uring_setup, io_uring_enter and io_uring_register"
+                 in the unit), or a security module; allow io_uring_setup, io_uring_enter and \
+                 io_uring_register"
             }
         },
         Some(libc::ENOSYS) => {
@@ -62,7 +87,9 @@ fn refused(error: io::Error) -> SetupError {
         Some(libc::ENOMEM) => {
             "not enough memory, or the limit of locked memory is too low: raise LimitMEMLOCK"
         }
-        Some(libc::EMFILE | libc::ENFILE) => "too many open files: raise LimitNOFILE",
+        Some(libc::EMFILE | libc::ENFILE) => {
+            "too many open files: raise the limit (LimitNOFILE= in the unit, `ulimit -Hn` in a shell)"
+        }
         _ => "see the kernel log",
     };
     SetupError::Refused { error, remedy }
@@ -75,6 +102,8 @@ fn io_uring_disabled() -> Option<u32> {
 /// A ring set up but not yet running, to be taken to the thread that will own it.
 pub struct Prepared {
     pub(super) ring: IoUring,
+    /// Places in the table of files.
+    pub(super) files_max: u32,
     pub(super) registered: bool,
     pub(super) gathers_fixed: bool,
 }
@@ -117,18 +146,20 @@ pub fn prepare(
     let mut rings: Vec<Prepared> = Vec::with_capacity(count);
     for _ in 0..count {
         let ring = build().map_err(refused)?;
+        check_enter(&ring).map_err(refused)?;
         let gathers_fixed = probe(&ring)?;
         let workers = ring.submitter().register_iowq_max_workers(&mut [4, 4]);
         workers.map_err(|error| SetupError::Other("limit the workers", error))?;
-        let files = ring.submitter().register_files_sparse(FILES_PER_SHARD);
-        files.map_err(|error| SetupError::Other("set up the file table", error))?;
+        let files_max = table_len(sys::open_files_limit().map_or(u64::MAX, |(soft, _)| soft));
+        let files = ring.submitter().register_files_sparse(files_max);
+        files.map_err(|error| SetupError::FileTable { entries: files_max, error })?;
         let registered = match rings.first() {
             None if registration == Registration::None => false,
             None => register(&ring, region, required)?,
             Some(first) if first.registered => share(&ring, first, region, required)?,
             Some(_) => false,
         };
-        rings.push(Prepared { ring, registered, gathers_fixed });
+        rings.push(Prepared { ring, files_max, registered, gathers_fixed });
     }
     Ok(rings)
 }
@@ -154,12 +185,30 @@ fn build() -> io::Result<IoUring> {
     }
 }
 
+/// Places in the table of files: the kernel gives no more than this process may have files open.
+fn table_len(open_files: u64) -> u32 {
+    u32::try_from(open_files).unwrap_or(u32::MAX).clamp(1, FILES_PER_SHARD)
+}
+
+/// Enters the ring once with nothing to do: a filter may let rings be set up and not be used. A ring that no
+/// thread owns yet answers `EBADFD` (`IORING_SETUP_R_DISABLED`).
+fn check_enter(ring: &IoUring) -> io::Result<()> {
+    match ring.submitter().submit() {
+        Err(error) if error.raw_os_error() != Some(libc::EBADFD) => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Checks for the operations that are needed: whether gathered writes from registered buffers
 /// (6.15) are there too.
 fn probe(ring: &IoUring) -> Result<bool, SetupError> {
     let mut probe = Probe::new();
     let probed = ring.submitter().register_probe(&mut probe);
-    probed.map_err(|error| SetupError::Other("list the operations", error))?;
+    probed.map_err(|error| match error.raw_os_error() {
+        // Where a filter forbids io_uring_register, this is what it forbids first.
+        Some(libc::EPERM | libc::ENOSYS | libc::EACCES) => refused(error),
+        _ => SetupError::Other("list the operations", error),
+    })?;
     let needed = [
         (opcode::ReadFixed::CODE, "fixed reads"),
         (opcode::Writev::CODE, "gathered writes"),
@@ -222,6 +271,22 @@ fn share(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_table_of_files_is_no_longer_than_the_limit_of_open_files() {
+        for (limit, len) in [(0, 1), (200, 200), (1024, 1024), (1 << 20, 1024), (u64::MAX, 1024)] {
+            assert_eq!(table_len(limit), len);
+        }
+    }
+
+    #[test]
+    fn a_file_table_that_cannot_be_had_names_the_remedy() {
+        for (errno, words) in [(libc::EMFILE, "LimitNOFILE"), (libc::ENOMEM, "memory limit")] {
+            let error = io::Error::from_raw_os_error(errno);
+            let text = SetupError::FileTable { entries: 1024, error }.to_string();
+            assert!(text.contains(words) && text.contains("1024"), "{text}");
+        }
+    }
 
     #[test]
     fn a_refusal_names_its_cause_and_the_remedy() {

@@ -83,6 +83,8 @@ struct State {
     flights: Vec<Flight>,
     seed: u64,
     now: u64,
+    /// The wall clock less `now` (nanoseconds).
+    wall_offset: u64,
     begun: u64,
     submitted: u64,
     net: Net,
@@ -151,6 +153,7 @@ impl World {
             flights: Vec::new(),
             seed,
             now: 1_000_000_000,
+            wall_offset: 1_700_000_000_000_000_000,
             begun: 0,
             submitted: 0,
             net: Net::default(),
@@ -159,6 +162,12 @@ impl World {
             faults: Faults::default(),
             hook: None,
         })))
+    }
+
+    /// Sets the wall clock (nanoseconds since 1970): a clock may be wrong, and is put right.
+    pub fn set_wall(&self, wall: u64) {
+        let mut state = self.0.borrow_mut();
+        state.wall_offset = wall.saturating_sub(state.now);
     }
 
     /// A driver for a runtime that is alone in the world, and has no connections.
@@ -647,7 +656,7 @@ impl Driver for SimDriver {
     }
 
     fn wall(&self) -> u64 {
-        // Version numbers need a wall clock that looks like one.
-        self.now() + 1_700_000_000_000_000_000
+        let state = self.world.0.borrow();
+        state.now.saturating_add(state.wall_offset)
     }
 }
