@@ -5,7 +5,6 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::path::Path;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
@@ -124,21 +123,22 @@ pub fn open_files_limit() -> io::Result<(u64, u64)> {
     Ok(getrlimit(Resource::RLIMIT_NOFILE)?)
 }
 
-/// Alignment that direct I/O needs.
+/// What a file system says of direct I/O on a file (`statx(2)`, `STATX_DIOALIGN`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DirectIo {
-    /// Of memory (bytes).
-    pub memory: u32,
-    /// Of offsets and lengths (bytes).
-    pub offset: u32,
+pub enum DirectIo {
+    /// It says nothing. Direct I/O may work.
+    Unknown,
+    /// There is none: `O_DIRECT` is accepted, and what is read and written goes through the page cache.
+    None,
+    /// Offsets and lengths must be multiples of this (bytes).
+    Aligned(u32),
 }
 
-/// What direct I/O on a file needs (`statx(2)`, `STATX_DIOALIGN`); nothing where the file system
-/// has no direct I/O or does not tell.
+/// What the file system says of direct I/O on this file.
 ///
 /// # Errors
 /// The system call's.
-pub fn direct_io_alignment(file: &File) -> io::Result<Option<DirectIo>> {
+pub fn direct_io(file: &File) -> io::Result<DirectIo> {
     let empty = CString::default();
     let mut stat = std::mem::MaybeUninit::<libc::statx>::zeroed();
     // SAFETY: the path is a NUL-terminated string and `stat` has room for the answer.
@@ -156,21 +156,11 @@ pub fn direct_io_alignment(file: &File) -> io::Result<Option<DirectIo>> {
     }
     // SAFETY: zeroed memory is a valid statx, and the kernel has filled it in.
     let stat = unsafe { stat.assume_init() };
-    let known = stat.stx_mask & libc::STATX_DIOALIGN != 0 && stat.stx_dio_offset_align > 0;
-    let (memory, offset) = (stat.stx_dio_mem_align, stat.stx_dio_offset_align);
-    Ok(known.then_some(DirectIo { memory, offset }))
-}
-
-/// Tries a direct read in `dir`, on a file that has no name and is gone afterwards.
-///
-/// # Errors
-/// `EINVAL` or `EOPNOTSUPP` where there is no direct I/O; else what went wrong.
-pub fn probe_direct_io(dir: &Path) -> io::Result<Option<DirectIo>> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut options = File::options();
-    options.read(true).write(true).mode(0o600);
-    let file = options.custom_flags(libc::O_TMPFILE | libc::O_DIRECT).open(dir)?;
-    direct_io_alignment(&file)
+    Ok(match (stat.stx_mask & libc::STATX_DIOALIGN, stat.stx_dio_offset_align) {
+        (0, _) => DirectIo::Unknown,
+        (_, 0) => DirectIo::None,
+        (_, offset) => DirectIo::Aligned(offset),
+    })
 }
 
 /// Who is at the other end of a connection: `IP:PORT`, `unix:uid=N`, or `unknown` when it has gone.

@@ -81,6 +81,7 @@ fn a_full_disk_is_named() {
     let options = Options { volume_size: "1TiB", ..Options::default() };
     assert_says(&refused(dir.path(), &options), &["volume 1", "1TiB", "No space"]);
     // And leaves nothing that the next start would stumble over.
+    assert!(!dir.path().join("data").exists());
     let daemon = Daemon::start(dir.path(), &Options::default());
     assert_eq!(daemon.client().put(&path(1), b"x").unwrap().status, 201);
 }
@@ -141,17 +142,71 @@ fn one_bad_volume_takes_only_itself_out() {
 }
 
 #[test]
-fn without_direct_io_it_says_so_and_buffered_admits_it() {
+fn memory_is_refused_without_a_trace_and_buffered_admits_it() {
     let shm = tempfile::tempdir_in("/dev/shm").unwrap();
-    if hayloft::sys::probe_direct_io(shm.path()).is_err() {
-        assert_says(&refused(shm.path(), &Options::default()), &["--buffered", "direct I/O"]);
-    }
+    let words = ["--buffered", "tmpfs", "memory", "a restart of the machine"];
+    assert_says(&refused(shm.path(), &Options::default()), &words);
+    assert!(!shm.path().join("data").exists());
+    std::fs::create_dir(shm.path().join("data")).unwrap();
+    assert_says(&refused(shm.path(), &Options::default()), &words);
+    assert_eq!(std::fs::read_dir(shm.path().join("data")).unwrap().count(), 0);
     let args = vec!["--buffered".to_owned()];
     let daemon = Daemon::start(shm.path(), &Options { args, ..Options::default() });
     assert_eq!(daemon.client().put(&path(1), b"x").unwrap().status, 201);
     assert_eq!(daemon.client().get(&path(1)).unwrap().body, b"x");
     assert!(daemon.admin("/status").text().contains("\"durable\":false"));
     assert!(daemon.log_text().contains("buffered"));
+}
+
+/// What a refused start may leave of a directory that was not there, or was empty.
+#[test]
+fn a_refused_start_leaves_no_new_data_directory_behind() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    for was_there in [false, true] {
+        let dir = data_dir();
+        let data = dir.path().join("data");
+        if was_there {
+            std::fs::create_dir(&data).unwrap();
+        }
+        let untouched = || {
+            assert_eq!(data.exists(), was_there);
+            assert_eq!(std::fs::read_dir(&data).map_or(0, Iterator::count), 0);
+        };
+        // A port that is taken, a trace that cannot be written, a second directory that cannot be made.
+        let args = vec!["--listen".to_owned(), address.to_string()];
+        let log = refused(dir.path(), &Options { args, ..Options::default() });
+        assert_says(&log, &["cannot listen on"]);
+        untouched();
+        let config = "[access_trace]\nfile = \"/nonexistent/trace\"\n".to_owned();
+        let log = refused(dir.path(), &Options { config, ..Options::default() });
+        assert_says(&log, &["access trace"]);
+        untouched();
+        let args = vec!["--data".to_owned(), "/proc/hayloft".to_owned()];
+        let log = refused(dir.path(), &Options { args, ..Options::default() });
+        assert_says(&log, &["/proc/hayloft", "makes no new directories"]);
+        assert!(!log.contains("/proc does not exist"), "{log}");
+        untouched();
+    }
+}
+
+#[test]
+fn a_refused_start_takes_nothing_from_a_directory_that_has_volumes() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let dir = started_once();
+    std::fs::remove_file(dir.path().join("data/LOCK")).unwrap();
+    let names = || {
+        let names = std::fs::read_dir(dir.path().join("data")).unwrap();
+        let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    let args = vec!["--listen".to_owned(), taken.local_addr().unwrap().to_string()];
+    assert_says(&refused(dir.path(), &Options { args, ..Options::default() }), &["cannot listen"]);
+    assert_eq!(names(), before, "no lock file either");
+    let daemon = Daemon::start(dir.path(), &Options::default());
+    assert_eq!(daemon.client().get(&path(1)).unwrap().body, b"here");
 }
 
 #[test]

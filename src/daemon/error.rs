@@ -22,14 +22,38 @@ pub enum StartError {
     DataDir(#[from] DataDirError),
     /// The file system has no direct I/O.
     #[error(
-        "{} is on a file system without direct I/O ({error}); put it on XFS or ext4, or use \
+        "{} is on a file system without direct I/O ({why}); put it on XFS or ext4, or use \
          --buffered, with which nothing is promised to survive a power cut", path.display()
     )]
     NoDirectIo {
         /// The data directory.
         path: PathBuf,
-        /// The kernel's error.
-        error: std::io::Error,
+        /// How that shows.
+        why: String,
+    },
+    /// What is stored does not outlive the machine.
+    #[error(
+        "{} is on {medium}: nothing that is stored there survives {loss}. Put it on XFS or ext4, or use \
+         --buffered, with which nothing is promised to survive a power cut", path.display()
+    )]
+    NotDurable {
+        /// The data directory.
+        path: PathBuf,
+        /// What it is on.
+        medium: String,
+        /// What takes everything away.
+        loss: &'static str,
+    },
+    /// Direct I/O was tried and went wrong.
+    #[error(
+        "direct I/O does not work in {}: {problem}; check the disk and its file system (dmesg, smartctl)",
+        path.display()
+    )]
+    Probe {
+        /// The data directory.
+        path: PathBuf,
+        /// What went wrong.
+        problem: String,
     },
     /// The device needs larger blocks than the format's.
     #[error(

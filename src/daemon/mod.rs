@@ -6,6 +6,7 @@
 //! | `access` | the access trace's file and thread |
 //! | `activation` | sockets that the service manager hands over |
 //! | `stores` | the data directories and the volume files in them |
+//! | `medium` | whether what they are on keeps what it is given |
 //! | `placement` | which volume belongs to which shard |
 //! | `shards` | what the shards are told, and their threads |
 //! | `control` | the main thread's ring and its line to the shards |
@@ -22,6 +23,7 @@ mod disks;
 mod error;
 mod listeners;
 mod manager;
+mod medium;
 mod placement;
 mod private;
 mod service;
@@ -39,6 +41,7 @@ use std::time::Duration;
 use crate::admin::{self, AdminHandle, AdminLimits, AdminState, Creations};
 use crate::buffer::{Pool, Region};
 use crate::config::{Config, Listen};
+use crate::datadir::DataDir;
 use crate::logging::Log;
 use crate::metrics::{DiskInfo, Metrics, NodeInfo, ShardInfo, VolumeState};
 use crate::ring::{Prepared, Registration, RingOptions, prepare};
@@ -191,15 +194,17 @@ impl Daemon {
         let ports = config.shard_port_range(count)?;
         let (bound, admin_socket) = listeners::bind_all(config, ports.as_ref(), count)?;
         let admin_address = admin_socket.local_addr().unwrap_or(config.admin);
+        let access = AccessTrace::start(&config.access_trace, threads)?;
         let mut placement = Placement::new(count);
         for volume in find_volumes(&mut control, &stores, config)? {
             placement.place(&volume);
         }
+        // Until here, a start that is refused leaves no new data directory behind.
+        stores.iter().filter_map(|store| store.dir.as_ref()).for_each(DataDir::keep);
 
         let infos = shard_infos(&cores, ports.map(|ports| *ports.start()));
         let metrics = new_metrics(config, log, &stores, &infos, &bound.places);
         metrics.set_registered_buffers(registered);
-        let access = AccessTrace::start(&config.access_trace, threads)?;
         let shared = Shared::new(Arc::clone(&metrics), count);
         let shared = Arc::new(shared.with_access(access.as_ref().map(AccessTrace::queue)));
         let seats =

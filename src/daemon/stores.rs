@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::StartError;
+use super::{StartError, medium};
 use crate::config::{Config, Prealloc};
 use crate::datadir::{self, DataDir, DataDirError};
 use crate::limits::UNIT;
@@ -46,8 +46,9 @@ pub struct FoundVolume {
 /// disk that fails, as long as another one works.
 pub fn open(config: &Config) -> Result<Vec<Store>, StartError> {
     datadir::check_distinct(&config.data)?;
+    check_mediums(config)?;
     let present: Vec<Result<DataDir, DataDirError>> =
-        config.data.iter().map(|path| DataDir::open(path, false)).collect();
+        config.data.iter().map(|path| DataDir::open_on_trial(path, false)).collect();
     let is_new = present.iter().all(|dir| dir.as_ref().is_err_and(DataDirError::is_absent));
     let works = present.iter().any(Result::is_ok);
     let mut stores = Vec::new();
@@ -55,7 +56,7 @@ pub fn open(config: &Config) -> Result<Vec<Store>, StartError> {
         let (dir, state) = match present {
             Ok(dir) => (Some(dir), DiskState::Ok),
             Err(error) if error.is_absent() && is_new => {
-                (Some(DataDir::open(path, true)?), DiskState::Ok)
+                (Some(DataDir::open_on_trial(path, true)?), DiskState::Ok)
             }
             Err(error) if error.is_absent() => {
                 tracing::error!(
@@ -71,25 +72,33 @@ pub fn open(config: &Config) -> Result<Vec<Store>, StartError> {
             }
             Err(error) => return Err(error.into()),
         };
-        if dir.is_some() {
-            check_direct_io(path, config.buffered)?;
-        }
         stores.push(Store { path: path.clone(), dir, state });
     }
     Ok(stores)
 }
 
-fn check_direct_io(path: &std::path::Path, buffered: bool) -> Result<(), StartError> {
-    if buffered {
+/// Checks what the data directories are on, before anything is opened or made: of those that are there, and,
+/// when all are to be made, of the directories that they will be made in.
+fn check_mediums(config: &Config) -> Result<(), StartError> {
+    if config.buffered {
         return Ok(());
     }
-    match sys::probe_direct_io(path) {
-        Ok(Some(needs)) if u64::from(needs.offset) > UNIT => {
-            Err(StartError::Alignment { path: path.to_owned(), bytes: needs.offset })
+    let looked: Vec<_> = config.data.iter().map(|path| (path, DataDir::look(path))).collect();
+    let is_absent = |found: &Result<(), DataDirError>| {
+        found.as_ref().is_err_and(DataDirError::is_absent)
+    };
+    let is_new = looked.iter().all(|(_, found)| is_absent(found));
+    for (path, found) in &looked {
+        // What else is wrong with a directory shows when it is opened.
+        if found.is_err() && !(is_new && is_absent(found)) {
+            continue;
         }
-        Ok(_) => Ok(()),
-        Err(error) => Err(StartError::NoDirectIo { path: path.to_owned(), error }),
+        let place = if path.exists() { Some(path.as_path()) } else { datadir::parent_of(path) };
+        if let Some(warning) = place.map_or(Ok(None), |place| medium::check(path, place))? {
+            tracing::warn!("{warning}");
+        }
     }
+    Ok(())
 }
 
 /// All volume files, by volume.

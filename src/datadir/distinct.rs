@@ -46,7 +46,8 @@ fn identity(path: &Path) -> Option<Identity> {
 }
 
 /// The directory a path lies in; `.` for a bare name; none for `/` and what ends in `..`.
-pub(super) fn parent_of(path: &Path) -> Option<&Path> {
+#[must_use]
+pub fn parent_of(path: &Path) -> Option<&Path> {
     path.file_name()?;
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Some(Path::new(".")),

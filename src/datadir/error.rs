@@ -33,6 +33,20 @@ pub enum DataDirError {
         /// Where it would be created.
         parent: PathBuf,
     },
+    /// It is absent, and its file system makes no directories.
+    #[error(
+        "the data directory {} cannot be created: {} is there, but its file system makes no new directories \
+         ({source}), as /proc and /sys do not; name a directory on a disk",
+        path.display(), parent.display()
+    )]
+    NoNewNames {
+        /// The directory.
+        path: PathBuf,
+        /// Where it would be created.
+        parent: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// It, or a directory above it, is a file.
     #[error(
         "the data directory {} cannot be used, since {} is not a directory; name another directory, or move \

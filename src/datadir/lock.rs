@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
@@ -24,12 +24,18 @@ pub(super) struct Lock(Flock<File>);
 
 impl Lock {
     /// Takes the lock, waiting up to half a second for it, and writes the number of this process into
-    /// the file.
-    pub(super) fn take(directory: &Path) -> Result<Self, DataDirError> {
+    /// the file. Also says whether the file was made for it.
+    pub(super) fn take(directory: &Path) -> Result<(Self, bool), DataDirError> {
         let path = directory.join(LOCK);
-        let file =
-            open(&path).map_err(|error| DataDirError::io("open the lock file", &path, error))?;
-        let mut lock = Self::wait(directory, &path, file, FlockArg::LockExclusiveNonblock)?;
+        let (mut lock, is_new) = loop {
+            let (file, is_new) = open_or_make(&path)
+                .map_err(|error| DataDirError::io("open the lock file", &path, error))?;
+            let lock = Self::wait(directory, &path, file, FlockArg::LockExclusiveNonblock)?;
+            // A start that is refused takes a file that it made away again: this may be that one.
+            if lock.is_at(&path) {
+                break (lock, is_new);
+            }
+        };
         if let Err(error) = lock.write_holder() {
             // The number only serves a message; a full disk must still start and serve.
             tracing::warn!(
@@ -38,7 +44,14 @@ impl Lock {
                 "cannot write the process id into the lock file"
             );
         }
-        Ok(lock)
+        Ok((lock, is_new))
+    }
+
+    /// Whether the locked file is the one of this name.
+    fn is_at(&self, path: &Path) -> bool {
+        let identity = |file: std::fs::Metadata| (file.dev(), file.ino());
+        let (held, named) = (self.0.metadata().map(identity), std::fs::metadata(path).map(identity));
+        held.is_ok_and(|held| named.is_ok_and(|named| held == named))
     }
 
     /// Shares the lock with others who only read, so that no daemon can take it; waits as long. Nothing
@@ -94,6 +107,16 @@ impl Drop for Lock {
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// The lock file, and whether it was made just now.
+fn open_or_make(path: &Path) -> io::Result<(File, bool)> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(0o600);
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok((open(path)?, false)),
+        other => Ok((other?, true)),
+    }
 }
 
 fn held_by(directory: &Path, holder: Option<u32>) -> DataDirError {

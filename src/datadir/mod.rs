@@ -8,6 +8,7 @@ mod error;
 mod lock;
 mod marker;
 mod names;
+mod undo;
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
@@ -15,15 +16,15 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-pub use distinct::check_distinct;
+pub use distinct::{check_distinct, parent_of};
 pub use error::DataDirError;
 pub use marker::{FORMAT, StoreId};
-pub use names::{LOCK, MARKER};
+pub use names::{LOCK, MARKER, PROBE};
 
-use distinct::parent_of;
 use lock::Lock;
 use marker::{Marker, sync_directory};
 use names::Name;
+use undo::Undo;
 
 /// A data directory that is open, and as a rule locked. Dropping it releases the lock.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct DataDir {
     marker: Marker,
     removed: Vec<OsString>,
     unknown: Vec<OsString>,
+    /// Dropped before the lock.
+    undo: Undo,
     lock: Option<Lock>,
 }
 
@@ -60,23 +63,55 @@ impl DataDir {
     /// [`DataDirError`]. [`DataDirError::is_absent`] tells a disk that is not there from one that is in
     /// the wrong state. Nothing is changed in a directory that is not a data directory.
     pub fn open(path: &Path, create: bool) -> Result<Self, DataDirError> {
+        let directory = Self::open_on_trial(path, create)?;
+        directory.keep();
+        Ok(directory)
+    }
+
+    /// As [`DataDir::open`]. Until [`DataDir::keep`], what opening made (the directory, its marker, its lock
+    /// file) is removed again when this is dropped, unless there are other files in the directory by then.
+    ///
+    /// # Errors
+    /// As [`DataDir::open`].
+    pub fn open_on_trial(path: &Path, create: bool) -> Result<Self, DataDirError> {
+        let mut undo = Undo::new(path);
         let newly_made = ensure_directory(path, create)?;
+        undo.directory = newly_made;
         // Before the lock, which leaves a file: a foreign directory stays as it is.
         check_is_ours(path, create)?;
-        let lock = Lock::take(path)?;
+        let (lock, is_new) = Lock::take(path)?;
+        undo.lock = is_new;
         let marker = match Marker::read(path)? {
             Some(marker) => marker,
-            None => initialise(path, newly_made)?,
+            None => {
+                undo.marker = true;
+                initialise(path, newly_made)?
+            }
         };
         let mut directory = Self {
             path: path.to_owned(),
             marker,
             removed: Vec::new(),
             unknown: Vec::new(),
+            undo,
             lock: Some(lock),
         };
         directory.tidy()?;
         Ok(directory)
+    }
+
+    /// What opening made stays.
+    pub fn keep(&self) {
+        self.undo.disarm();
+    }
+
+    /// Looks whether [`DataDir::open`] would find a data directory here, and changes nothing.
+    ///
+    /// # Errors
+    /// [`DataDirError`], but for those of the lock and the marker.
+    pub fn look(path: &Path) -> Result<(), DataDirError> {
+        ensure_directory(path, false)?;
+        check_is_ours(path, false)
     }
 
     /// Opens a data directory only to read what is in it: nothing is made, removed or synced. The lock is
@@ -93,7 +128,7 @@ impl DataDir {
         let empty = || DataDirError::Empty { path: path.to_owned() };
         let marker = Marker::look(path)?.ok_or_else(empty)?;
         let (removed, unknown) = (Vec::new(), Vec::new());
-        Ok(Self { path: path.to_owned(), marker, removed, unknown, lock })
+        Ok(Self { path: path.to_owned(), marker, removed, unknown, undo: Undo::new(path), lock })
     }
 
     /// Opens several, which must be distinct; the first error ends it and releases those opened. A daemon
@@ -263,10 +298,15 @@ fn ensure_directory(path: &Path, create: bool) -> Result<bool, DataDirError> {
             tracing::info!(path = %path.display(), "created the data directory");
             Ok(true)
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(DataDirError::NoParent {
-            path: path.to_owned(),
-            parent: parent_of(path).unwrap_or(path).to_owned(),
-        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let parent = parent_of(path).unwrap_or(path).to_owned();
+            let path = path.to_owned();
+            // proc and sysfs say so of every new name.
+            Err(match parent.is_dir() {
+                true => DataDirError::NoNewNames { path, parent, source: error },
+                false => DataDirError::NoParent { path, parent },
+            })
+        }
         // Another process was faster; or it is a symbolic link that points nowhere.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             if path.is_dir() {

@@ -6,6 +6,9 @@ pub const MARKER: &str = "hayloft.toml";
 pub(super) const MARKER_TEMPORARY: &str = "hayloft.toml.tmp";
 /// Locked by the daemon that has the directory open; holds its process id.
 pub const LOCK: &str = "LOCK";
+/// Written and read back at a start, to see whether direct I/O works; has a name for a moment only, and only
+/// where files cannot be made without one.
+pub const PROBE: &str = "probe.tmp";
 /// Made by mkfs at the top of ext file systems.
 pub(super) const LOST_AND_FOUND: &str = "lost+found";
 
@@ -14,7 +17,7 @@ pub(super) const LOST_AND_FOUND: &str = "lost+found";
 pub(super) enum Name {
     /// `hayloft.toml`.
     Marker,
-    /// Other files that belong there and are nobody's data: LOCK, lost+found, an unfinished marker.
+    /// Other files that belong there and are nobody's data: LOCK, lost+found, an unfinished marker, a probe.
     Housekeeping,
     /// `{id}.{generation}.vol`.
     Volume { id: u32, generation: u64 },
@@ -32,7 +35,7 @@ impl Name {
     pub(super) fn parse(name: &str) -> Self {
         match name {
             MARKER => return Self::Marker,
-            MARKER_TEMPORARY | LOCK | LOST_AND_FOUND => return Self::Housekeeping,
+            MARKER_TEMPORARY | LOCK | PROBE | LOST_AND_FOUND => return Self::Housekeeping,
             _ => {}
         }
         let mut parts = name.splitn(3, '.');
@@ -94,6 +97,7 @@ mod tests {
         assert_eq!(Name::parse(MARKER), Name::Marker);
         assert_eq!(Name::parse(LOCK), Name::Housekeeping);
         assert_eq!(Name::parse("lost+found"), Name::Housekeeping);
+        assert_eq!(Name::parse(PROBE), Name::Housekeeping);
     }
 
     #[test]

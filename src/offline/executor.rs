@@ -16,7 +16,7 @@ use crate::limits::UNIT;
 use crate::op::{DirId, Op};
 use crate::ring::{Registration, Ring, RingOptions, SetupError, prepare};
 use crate::runtime::{Handle, Runtime};
-use crate::sys;
+use crate::sys::{self, DirectIo};
 
 /// Buffers (bytes): the window of a recovery or of a walk, a needle, a piece of a large body, and what
 /// the ring keeps ready to receive with.
@@ -107,9 +107,9 @@ pub fn check_direct_io(file: &VolumeFile) -> Result<(), OfflineError> {
             Err(OfflineError::NoDirectIo { path, error })
         }
         Err(_) => Ok(()),
-        Ok(open) => match sys::direct_io_alignment(&open) {
-            Ok(Some(needs)) if u64::from(needs.offset) > UNIT => {
-                Err(OfflineError::Alignment { path, bytes: needs.offset })
+        Ok(open) => match sys::direct_io(&open) {
+            Ok(DirectIo::Aligned(bytes)) if u64::from(bytes) > UNIT => {
+                Err(OfflineError::Alignment { path, bytes })
             }
             _ => Ok(()),
         },

@@ -1,0 +1,262 @@
+//! Whether what a data directory is on keeps what it is given, and whether direct I/O works there.
+//!
+//! Opening a file with `O_DIRECT` proves little: ext4 with `data=journal` accepts it and goes through the page
+//! cache, and tmpfs accepts it (Linux 6.6) and keeps everything in memory. So the file system is asked what
+//! it is, and a block is written and read back.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+use nix::sys::statfs::{FsType, HUGETLBFS_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, statfs};
+
+use super::StartError;
+use crate::buffer::{PAGE, Pool, Region};
+use crate::datadir::PROBE;
+use crate::limits::{BLOCK, UNIT};
+use crate::sys::{self, DirectIo};
+
+/// `RAMFS_MAGIC` from `linux/magic.h`.
+const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
+/// Major number of block devices in memory (`/dev/ram0`; `Documentation/admin-guide/devices.txt`).
+const RAM_DISK: u64 = 1;
+const RESTART: &str = "a restart of the machine";
+
+/// Checks what `path` is on, or will be on once it is made in `place`: a warning where it works and should be
+/// known. Nothing stays behind.
+///
+/// # Errors
+/// [`StartError`]: it is memory, or has no direct I/O that this version can use.
+pub fn check(path: &Path, place: &Path) -> Result<Option<String>, StartError> {
+    let Ok(found) = statfs(place) else { return Ok(None) };
+    let warning = match found.filesystem_type() {
+        OVERLAYFS_SUPER_MAGIC => Some(check_layers(path, place)?),
+        kind => {
+            if let Some(medium) = memory_name(kind, place) {
+                return Err(not_durable(path, medium));
+            }
+            None
+        }
+    };
+    probe(path, place)?;
+    Ok(warning)
+}
+
+fn not_durable(path: &Path, medium: String) -> StartError {
+    StartError::NotDurable { path: path.to_owned(), medium, loss: RESTART }
+}
+
+/// What it is called, if it is memory.
+fn memory_name(kind: FsType, place: &Path) -> Option<String> {
+    let file_system = match kind {
+        TMPFS_MAGIC => "tmpfs",
+        RAMFS_MAGIC => "ramfs",
+        HUGETLBFS_MAGIC => "hugetlbfs",
+        _ => return memory_device(place),
+    };
+    Some(format!("{file_system}, a file system in memory"))
+}
+
+/// The device that it is on, if that is memory.
+fn memory_device(place: &Path) -> Option<String> {
+    let device = fs::metadata(place).ok()?.dev();
+    let (major, minor) = (libc::major(device), libc::minor(device));
+    let found = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok();
+    let name = found.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
+    let is_memory = u64::from(major) == RAM_DISK || name.is_some_and(|n| n.starts_with("zram"));
+    is_memory.then(|| format!("{}, a device in memory", name.unwrap_or("a RAM disk")))
+}
+
+/// An overlay keeps what its upper layer keeps.
+fn check_layers(path: &Path, place: &Path) -> Result<String, StartError> {
+    let device = fs::metadata(place).map_or(0, |found| found.dev());
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let overlay = Overlay::of(&mounts, libc::major(device), libc::minor(device));
+    let overlay = overlay.unwrap_or_default();
+    if overlay.is_volatile {
+        let medium = "an overlay that is mounted volatile, which leaves out every sync".to_owned();
+        let loss = "a power cut for certain";
+        return Err(StartError::NotDurable { path: path.to_owned(), medium, loss });
+    }
+    let mut warning = format!("{} is on an overlay, a layer over another file system", path.display());
+    let upper = overlay.upper.as_deref();
+    match upper.and_then(|upper| Some((upper, statfs(upper).ok()?))) {
+        Some((upper, found)) => {
+            if let Some(medium) = memory_name(found.filesystem_type(), upper) {
+                let medium = format!("an overlay over {} on {medium}", upper.display());
+                return Err(not_durable(path, medium));
+            }
+            write!(warning, " ({})", upper.display()).expect("a string takes everything");
+        }
+        None => warning += ", which cannot be seen from here",
+    }
+    warning += ": what is stored goes when that goes, as a container's own layer does with the container. \
+                Mount a directory of a disk there (a volume)";
+    Ok(warning)
+}
+
+/// What the mount table says of an overlay.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Overlay {
+    /// The directory that takes what is written.
+    upper: Option<PathBuf>,
+    is_volatile: bool,
+}
+
+impl Overlay {
+    /// The last mount of this device in a table as `/proc/self/mountinfo` is (`proc_pid_mountinfo(5)`).
+    fn of(mounts: &str, major: u32, minor: u32) -> Option<Self> {
+        let device = format!("{major}:{minor}");
+        let line = mounts.lines().rfind(|line| line.split(' ').nth(2) == Some(&device))?;
+        let (_, described) = line.split_once(" - ")?;
+        let options = described.split(' ').nth(2)?;
+        let upper = options.split(',').find_map(|option| option.strip_prefix("upperdir="));
+        let is_volatile = options.split(',').any(|option| option == "volatile");
+        Some(Self { upper: upper.map(|upper| PathBuf::from(unescaped(upper))), is_volatile })
+    }
+}
+
+/// A name from the mount table, in which blanks and backslashes stand as `\\` and three octal digits.
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, behind)) = rest.split_first() {
+        let digits = behind.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let code = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match (first, code) {
+            (b'\\', Some(code)) => {
+                bytes.push(code);
+                rest = &behind[3..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Writes a block with `O_DIRECT`, and reads it back as needles are read.
+fn probe(path: &Path, place: &Path) -> Result<(), StartError> {
+    let none = |why: String| StartError::NoDirectIo { path: path.to_owned(), why };
+    let file = match open(place) {
+        Ok(file) => file,
+        Err(error) if is_refused(&error) => {
+            return Err(none(format!("opening a file with O_DIRECT: {error}")));
+        }
+        // What else is wrong with the directory shows when it is opened.
+        Err(_) => return Ok(()),
+    };
+    match sys::direct_io(&file) {
+        Ok(DirectIo::None) => {
+            let why = "its statx says that there is none, as of ext4 mounted with data=journal, and of \
+                       files that are encrypted, verified or compressed";
+            return Err(none(why.to_owned()));
+        }
+        Ok(DirectIo::Aligned(bytes)) if u64::from(bytes) > UNIT => {
+            return Err(StartError::Alignment { path: path.to_owned(), bytes });
+        }
+        _ => {}
+    }
+    let problem = |problem: String| StartError::Probe { path: path.to_owned(), problem };
+    match write_and_read(&file) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(problem("a block that was written reads back as another".to_owned())),
+        Err((what, error)) => match error.raw_os_error() {
+            // A disk that is full can be read, and deletes find their room in the volumes.
+            Some(libc::ENOSPC | libc::EDQUOT) => Ok(()),
+            _ if is_refused(&error) => Err(none(format!("{what}: {error}"))),
+            // A disk that fails takes its own volumes out, and no others.
+            Some(libc::EIO | libc::EROFS | libc::ENODEV | libc::ENXIO | libc::EUCLEAN) => Ok(()),
+            _ => Err(problem(format!("{what}: {error}"))),
+        },
+    }
+}
+
+fn is_refused(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP))
+}
+
+/// A file without a name; where the file system knows no such files, one that loses its name at once.
+fn open(place: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).mode(0o600);
+    let unnamed = options.custom_flags(libc::O_TMPFILE | libc::O_DIRECT).open(place);
+    if !unnamed.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EOPNOTSUPP)) {
+        return unnamed;
+    }
+    let name = place.join(PROBE);
+    // One that is there was left by a start that was killed.
+    let _ = fs::remove_file(&name);
+    let named = options.custom_flags(libc::O_DIRECT).create_new(true).open(&name);
+    // Also after an error: where O_DIRECT is refused, the file may have been made.
+    let _ = fs::remove_file(&name);
+    named
+}
+
+/// Whether a block reads back, unit by unit.
+fn write_and_read(file: &File) -> Result<bool, (&'static str, io::Error)> {
+    let (block, unit) = (BLOCK as usize, UNIT as usize);
+    let region = Region::map(1, 2 * PAGE).map_err(|error| ("mapping a buffer", error))?;
+    let pool = Pool::new(&region, 0);
+    let buffer = || pool.alloc(block).expect("two pages are free");
+    let (mut written, mut read) = (buffer(), buffer());
+    for (n, byte) in written[..block].iter_mut().enumerate() {
+        *byte = u8::try_from(n % 251).expect("below 251") + 1;
+    }
+    file.write_all_at(&written[..block], 0)
+        .map_err(|error| ("a direct write of 4096 bytes", error))?;
+    let mut is_same = true;
+    for at in (0..block).step_by(unit) {
+        file.read_exact_at(&mut read[..unit], at as u64)
+            .map_err(|error| ("a direct read of 512 bytes", error))?;
+        is_same &= read[..unit] == written[at..at + unit];
+    }
+    Ok(is_same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTS: &str = "\
+22 1 252:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+57 22 0:48 / /merged rw,relatime shared:3 - overlay over\\040lay rw,lowerdir=/l,upperdir=/an\\040upper,workdir=/w
+58 22 0:49 / /other rw,relatime - overlay overlay rw,lowerdir=/l,upperdir=/u,workdir=/w,volatile
+59 22 0:50 / /seen rw - overlay overlay ro,lowerdir=/a:/b
+";
+
+    #[test]
+    fn the_upper_layer_of_an_overlay_is_found_in_the_mount_table() {
+        let upper = |path: &str| Some(PathBuf::from(path));
+        let overlay = |upper, is_volatile| Some(Overlay { upper, is_volatile });
+        assert_eq!(Overlay::of(MOUNTS, 0, 48), overlay(upper("/an upper"), false));
+        assert_eq!(Overlay::of(MOUNTS, 0, 49), overlay(upper("/u"), true));
+        assert_eq!(Overlay::of(MOUNTS, 0, 50), overlay(None, false));
+        assert_eq!(Overlay::of(MOUNTS, 0, 51), None);
+        assert_eq!(Overlay::of("", 0, 48), None);
+        assert_eq!(Overlay::of("57 22 0:48 / /merged\n", 0, 48), None);
+    }
+
+    #[test]
+    fn names_in_the_mount_table_are_unescaped() {
+        assert_eq!(unescaped("/a\\040b\\134c"), "/a b\\c");
+        assert_eq!(unescaped("/a\\04"), "/a\\04");
+        assert_eq!(unescaped("/a\\"), "/a\\");
+        assert_eq!(unescaped("/a\\999"), "/a\\999");
+    }
+
+    #[test]
+    fn a_probe_leaves_nothing_behind() {
+        let dir = tempfile::tempdir_in(concat!(env!("CARGO_MANIFEST_DIR"), "/target")).unwrap();
+        let modified = |dir: &Path| fs::metadata(dir).unwrap().modified().unwrap();
+        let before = modified(dir.path());
+        check(dir.path(), dir.path()).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert_eq!(modified(dir.path()), before);
+    }
+}
