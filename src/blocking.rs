@@ -151,7 +151,10 @@ impl Driver for BlockingReader {
 
     fn reap(&mut self, until: u64, completed: &mut Vec<Completion>) {
         if self.completed.is_empty() && until > 0 {
-            assert!(until < u64::MAX, "nothing was submitted and nothing is waited for: a deadlock");
+            assert!(
+                until < u64::MAX,
+                "nothing was submitted and nothing is waited for: a deadlock"
+            );
             let left = until.saturating_sub(self.now());
             std::thread::sleep(std::time::Duration::from_nanos(left));
         }

@@ -3,6 +3,7 @@
 //! `docs/ARCHITECTURE.md` is the map of this code: what each module is for, what it must not know,
 //! and the invariants that hold it together.
 
+pub mod accept;
 pub mod access_trace;
 pub mod admin;
 pub mod blocking;
@@ -31,6 +32,7 @@ pub mod sim;
 pub mod size;
 pub mod sys;
 pub mod threads;
+pub mod throttle;
 pub mod transfer;
 pub mod types;
 pub mod volume;

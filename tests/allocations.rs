@@ -129,6 +129,7 @@ fn start(dir: &std::path::Path, count: usize) -> (Vec<std::net::SocketAddr>, Arc
                 body_max: 1 << 20,
                 batch_max: 8 << 20,
                 connections_max: 1000,
+                refusals_max: 256,
                 drain_ns: 1,
                 disk_missing: false,
                 audit_log: false,

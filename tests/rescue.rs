@@ -35,12 +35,7 @@ fn under<T: Send>(refusal: Refusal, launch: impl FnOnce() -> T + Send) -> T {
     let Refusal(calls, errno) = refusal;
     let rules: BTreeMap<i64, Vec<_>> = calls.iter().map(|call| (*call, Vec::new())).collect();
     let arch = std::env::consts::ARCH.try_into().unwrap();
-    let filter = SeccompFilter::new(
-        rules,
-        SeccompAction::Allow,
-        SeccompAction::Errno(errno),
-        arch,
-    );
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno), arch);
     let filter: BpfProgram = filter.unwrap().try_into().unwrap();
     std::thread::scope(|scope| {
         let filtered = scope.spawn(|| {

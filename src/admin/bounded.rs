@@ -10,7 +10,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,14 +18,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
-/// Pause after a failed accept: the usual cause, no free descriptor, does not pass at once.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+use crate::accept::{Failures, Next, PAUSE_NS};
 
 /// Accepts TCP connections within a bound.
 pub(super) struct BoundedListener {
     inner: TcpListener,
     connections_max: usize,
     lifetime: Duration,
+    failures: Failures,
+    began: Instant,
     /// One entry for each connection, oldest first; sending cuts it. A closed entry is a connection
     /// that has ended.
     live: VecDeque<oneshot::Sender<()>>,
@@ -35,7 +36,8 @@ impl BoundedListener {
     /// At most `connections_max` connections of `inner` at a time, each for at most `lifetime`.
     pub(super) fn new(inner: TcpListener, connections_max: usize, lifetime: Duration) -> Self {
         assert!(connections_max > 0, "a listener without connections");
-        Self { inner, connections_max, lifetime, live: VecDeque::with_capacity(connections_max) }
+        let (failures, live) = (Failures::default(), VecDeque::with_capacity(connections_max));
+        Self { inner, connections_max, lifetime, failures, began: Instant::now(), live }
     }
 
     async fn make_room(&mut self) {
@@ -66,8 +68,12 @@ impl Listener for BoundedListener {
                     return (BoundedStream::new(stream, cut_seen, self.lifetime), addr);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "admin: accept failed");
-                    sleep(ACCEPT_RETRY).await;
+                    let errno = error.raw_os_error().unwrap_or_default();
+                    let now = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                    match self.failures.note(errno, "a connection of the admin API", now) {
+                        Next::AtOnce => tokio::task::yield_now().await,
+                        Next::Later => sleep(Duration::from_nanos(PAUSE_NS)).await,
+                    }
                 }
             }
         }

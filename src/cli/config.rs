@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use super::output::note;
 use super::{ServeArgs, deliver, fail};
 use crate::config::effective;
+use crate::daemon::check_config;
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -19,7 +20,9 @@ Examples:
       a file with every setting and its default
 
 Standard output is TOML: every setting that counts, with where it was given. Warnings go to standard
-error. Addresses are not bound and directories are not opened. Exit code 0: valid; 2: not.";
+error. Addresses are not bound and directories are not opened. The limits of open files and of
+memory are those of this shell and machine: a unit or a container may have others. Exit code 0:
+valid; 2: not, or the daemon would not start with these limits.";
 
 /// `hayloft config`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -68,7 +71,12 @@ impl CheckArgs {
             Ok(text) => text,
             Err(error) => return fail(&error),
         };
-        for warning in draft.config.warnings() {
+        // What this machine allows, as far as it can be told without the daemon's own user and unit.
+        let allowed = match check_config(&draft.config) {
+            Ok(warnings) => warnings,
+            Err(error) => return fail(&error),
+        };
+        for warning in draft.config.warnings().into_iter().chain(allowed) {
             note(format_args!("warning: {warning}"));
         }
         deliver(text.as_bytes())

@@ -8,7 +8,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 /// Levels, most severe first.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// The modules that log.
-const MODULES: [&str; 7] = ["admin", "audit", "daemon", "datadir", "ring", "shard", "volume"];
+const MODULES: [&str; 8] =
+    ["accept", "admin", "audit", "daemon", "datadir", "ring", "shard", "volume"];
 /// The target of the audit log.
 pub(super) const AUDIT: &str = "hayloft::audit";
 /// What to write instead of a wrong filter.

@@ -8,7 +8,7 @@ use super::activation::PassedError;
 use crate::config::{ConfigError, Listen};
 use crate::datadir::DataDirError;
 use crate::ring::SetupError;
-use crate::size::ByteSize;
+use crate::size::{ByteSize, rounded};
 use crate::volume::IoError;
 
 /// Why the daemon does not start.
@@ -65,6 +65,31 @@ pub enum StartError {
         path: PathBuf,
         /// What the device needs.
         bytes: u32,
+    },
+    /// Too few open files.
+    #[error(
+        "the limit of open files is {limit}, and a daemon with this configuration needs at least {needed}: \
+         raise it (LimitNOFILE= in the unit, `ulimit -Hn` in a shell)"
+    )]
+    OpenFiles {
+        /// The limit.
+        limit: u64,
+        /// What is needed to serve a few connections.
+        needed: u64,
+    },
+    /// Too little memory for the buffers.
+    #[error(
+        "the buffers need {}, and {what} is {}: raise it (MemoryMax= in the unit), or lower \
+         limits.buffer_memory_per_shard or the number of shards (--cores)",
+        rounded(*buffers), rounded(*limit)
+    )]
+    Memory {
+        /// What all buffers take (bytes).
+        buffers: u64,
+        /// What there may be (bytes).
+        limit: u64,
+        /// What limits it.
+        what: String,
     },
     /// A volume with two files.
     #[error(

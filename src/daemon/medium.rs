@@ -81,7 +81,8 @@ fn check_layers(path: &Path, place: &Path) -> Result<String, StartError> {
         let loss = "a power cut for certain";
         return Err(StartError::NotDurable { path: path.to_owned(), medium, loss });
     }
-    let mut warning = format!("{} is on an overlay, a layer over another file system", path.display());
+    let mut warning =
+        format!("{} is on an overlay, a layer over another file system", path.display());
     let upper = overlay.upper.as_deref();
     match upper.and_then(|upper| Some((upper, statfs(upper).ok()?))) {
         Some((upper, found)) => {
@@ -114,9 +115,14 @@ impl Overlay {
         let (_, described) = line.split_once(" - ")?;
         let options = described.split(' ').nth(2)?;
         let upper = options.split(',').find_map(|option| option.strip_prefix("upperdir="));
-        let is_volatile = options.split(',').any(|option| option == "volatile");
+        let is_volatile = options.split(',').any(is_volatile);
         Some(Self { upper: upper.map(|upper| PathBuf::from(unescaped(upper))), is_volatile })
     }
+}
+
+/// Newer kernels than 6.1 write the option in another way.
+fn is_volatile(option: &str) -> bool {
+    matches!(option, "volatile" | "fsync=volatile")
 }
 
 /// A name from the mount table, in which blanks and backslashes stand as `\\` and three octal digits.
@@ -227,6 +233,7 @@ mod tests {
 22 1 252:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 57 22 0:48 / /merged rw,relatime shared:3 - overlay over\\040lay rw,lowerdir=/l,upperdir=/an\\040upper,workdir=/w
 58 22 0:49 / /other rw,relatime - overlay overlay rw,lowerdir=/l,upperdir=/u,workdir=/w,volatile
+60 22 0:52 / /newer rw,relatime - overlay overlay rw,upperdir=/u,workdir=/w,uuid=on,fsync=volatile
 59 22 0:50 / /seen rw - overlay overlay ro,lowerdir=/a:/b
 ";
 
@@ -236,6 +243,7 @@ mod tests {
         let overlay = |upper, is_volatile| Some(Overlay { upper, is_volatile });
         assert_eq!(Overlay::of(MOUNTS, 0, 48), overlay(upper("/an upper"), false));
         assert_eq!(Overlay::of(MOUNTS, 0, 49), overlay(upper("/u"), true));
+        assert_eq!(Overlay::of(MOUNTS, 0, 52), overlay(upper("/u"), true));
         assert_eq!(Overlay::of(MOUNTS, 0, 50), overlay(None, false));
         assert_eq!(Overlay::of(MOUNTS, 0, 51), None);
         assert_eq!(Overlay::of("", 0, 48), None);

@@ -5,6 +5,7 @@
 //! | `listeners` | the sockets |
 //! | `access` | the access trace's file and thread |
 //! | `activation` | sockets that the service manager hands over |
+//! | `machine` | whether the machine allows what is configured |
 //! | `stores` | the data directories and the volume files in them |
 //! | `medium` | whether what they are on keeps what it is given |
 //! | `placement` | which volume belongs to which shard |
@@ -22,6 +23,7 @@ mod control;
 mod disks;
 mod error;
 mod listeners;
+mod machine;
 mod manager;
 mod medium;
 mod placement;
@@ -53,6 +55,7 @@ use access::AccessTrace;
 use control::{Control, Line};
 pub use error::StartError;
 use listeners::SocketFile;
+pub use machine::check_config;
 use manager::{Manager, Office};
 use placement::Placement;
 pub use private::Private;
@@ -130,7 +133,6 @@ fn random() -> u64 {
 pub fn serve(config: &Config, log: &Log) -> Result<Ended, StartError> {
     let mut signals =
         Signals::handle().map_err(|error| StartError::Step("handle signals", error))?;
-    raise_file_limit();
     let mut daemon = Daemon::start(config, log)?;
     let reason = daemon.watch(&mut signals);
     // Without one of its shards the daemon cannot drain, and it need not: what was acknowledged is durable.
@@ -144,19 +146,9 @@ pub fn serve(config: &Config, log: &Log) -> Result<Ended, StartError> {
     Ok(if ended_well { reason.ended() } else { Ended::ThreadLost })
 }
 
-/// Connections need descriptors: takes all that the hard limit allows.
-fn raise_file_limit() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
-    {
-        tracing::warn!("cannot raise the limit of open files to {hard}: {error}");
-    }
-}
-
 struct Daemon {
     metrics: Arc<Metrics>,
+    files: machine::Files,
     manager: Manager,
     /// All threads of the process but this one.
     threads: Threads,
@@ -176,6 +168,10 @@ impl Daemon {
         }
         let cores = config.shard_cores()?;
         let count = cores.len();
+        let allowed = machine::check(config, count, machine::raise_file_limit())?;
+        for warning in &allowed.warnings {
+            tracing::warn!("{warning}");
+        }
         let stores = stores::open(config)?;
         let len = usize::try_from(config.limits.buffer_memory_per_shard.bytes()).expect("1 GiB");
         let region = map(count, len)?;
@@ -207,8 +203,15 @@ impl Daemon {
         metrics.set_registered_buffers(registered);
         let shared = Shared::new(Arc::clone(&metrics), count);
         let shared = Arc::new(shared.with_access(access.as_ref().map(AccessTrace::queue)));
-        let seats =
-            shards::seats(config, &stores, &placement, &shared, cores, prepared, bound.shards);
+        let seats = shards::seats(
+            (config, allowed.files),
+            &stores,
+            &placement,
+            &shared,
+            cores,
+            prepared,
+            bound.shards,
+        );
         let (requests_in, requests) = mpsc::channel();
         let creations = Arc::new(Creations::default());
         let limits = AdminLimits::default();
@@ -252,8 +255,8 @@ impl Daemon {
             tracing::info!("photos on {scheme}{place}, admin on http://{admin_address}");
         }
         let threads = threads.clone();
-        let _socket_files = bound.files;
-        Ok(Self { metrics, manager, threads, shards, admin, disks, access, _socket_files })
+        let (files, _socket_files) = (allowed.files, bound.files);
+        Ok(Self { metrics, files, manager, threads, shards, admin, disks, access, _socket_files })
     }
 
     /// Waits for a reason to stop.
@@ -270,6 +273,8 @@ impl Daemon {
                 return Reason::ThreadEnded(thread);
             }
             let states: Vec<_> = self.metrics.volumes().iter().map(|v| v.state.get()).collect();
+            let beyond = (states.len() as u64).saturating_sub(self.files.volumes);
+            self.manager.office.shared.set_volumes_beyond(beyond);
             if !states.is_empty() && states.iter().all(|state| *state == VolumeState::Failed) {
                 return Reason::NothingToServe;
             }

@@ -6,6 +6,7 @@ use sd_notify::NotifyState;
 
 use crate::metrics::{Metrics, VolumeState};
 use crate::sys;
+use crate::throttle::Throttle;
 
 /// What to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,7 @@ pub struct Service {
     last_alive: u64,
     is_ready: bool,
     status: String,
+    warnings: Throttle,
 }
 
 impl Service {
@@ -35,13 +37,19 @@ impl Service {
 
     fn new(watchdog: Option<Duration>) -> Self {
         let watchdog = watchdog.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-        Self { watchdog, last_alive: 0, is_ready: false, status: String::new() }
+        Self {
+            watchdog,
+            last_alive: 0,
+            is_ready: false,
+            status: String::new(),
+            warnings: Throttle::default(),
+        }
     }
 
     /// Tells what has changed since the last look.
     pub fn look(&mut self, metrics: &Metrics) {
         for news in self.news(metrics, sys::monotonic_ns()) {
-            tell(&match &news {
+            self.tell(&match &news {
                 News::Ready => NotifyState::Ready,
                 News::Alive => NotifyState::Watchdog,
                 News::Status(text) => NotifyState::Status(text),
@@ -51,7 +59,15 @@ impl Service {
 
     /// The daemon drains.
     pub fn stopping() {
-        tell(&NotifyState::Stopping);
+        Self::new(None).tell(&NotifyState::Stopping);
+    }
+
+    fn tell(&self, state: &NotifyState<'_>) {
+        if let Err(error) = sd_notify::notify(std::slice::from_ref(state))
+            && let Some(omitted) = self.warnings.admit(sys::monotonic_ns())
+        {
+            tracing::warn!("cannot tell the service manager: {error}{omitted}");
+        }
     }
 
     fn news(&mut self, metrics: &Metrics, now: u64) -> Vec<News> {
@@ -96,12 +112,6 @@ fn status(metrics: &Metrics) -> String {
         }
     }
     text
-}
-
-fn tell(state: &NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
-        tracing::warn!("cannot tell the service manager: {error}");
-    }
 }
 
 #[cfg(test)]

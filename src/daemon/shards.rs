@@ -4,6 +4,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::machine::Files;
 use super::placement::{Placed, Placement};
 use super::stores::Store;
 use crate::buffer::Pool;
@@ -30,7 +31,7 @@ pub struct Seat {
 
 /// Shares everything out among the shards.
 pub fn seats(
-    config: &Config,
+    (config, files): (&Config, Files),
     stores: &[Store],
     placement: &Placement,
     shared: &Arc<Shared>,
@@ -51,7 +52,7 @@ pub fn seats(
         core,
         start: Start {
             id: u16::try_from(n).expect("few shards"),
-            config: shard_config(config, missing),
+            config: shard_config(config, files, missing),
             shared: Arc::clone(shared),
             assignments,
             owners: placement.owners(),
@@ -93,7 +94,7 @@ pub fn assign(
     }
 }
 
-fn shard_config(config: &Config, disk_missing: bool) -> ShardConfig {
+fn shard_config(config: &Config, files: Files, disk_missing: bool) -> ShardConfig {
     let limits = &config.limits;
     let ns = |time: Duration| u64::try_from(time.as_nanos()).expect("at most an hour or a day");
     ShardConfig {
@@ -108,7 +109,8 @@ fn shard_config(config: &Config, disk_missing: bool) -> ShardConfig {
         cache_control: config.cache_control.clone(),
         body_max: limits.largest_body.bytes(),
         batch_max: limits.batch_bytes(),
-        connections_max: u64::from(limits.connections),
+        connections_max: files.connections,
+        refusals_max: files.refusals_per_shard,
         drain_ns: ns(limits.drain_timeout()),
         disk_missing,
         audit_log: config.audit_log,

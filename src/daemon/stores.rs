@@ -84,9 +84,8 @@ fn check_mediums(config: &Config) -> Result<(), StartError> {
         return Ok(());
     }
     let looked: Vec<_> = config.data.iter().map(|path| (path, DataDir::look(path))).collect();
-    let is_absent = |found: &Result<(), DataDirError>| {
-        found.as_ref().is_err_and(DataDirError::is_absent)
-    };
+    let is_absent =
+        |found: &Result<(), DataDirError>| found.as_ref().is_err_and(DataDirError::is_absent);
     let is_new = looked.iter().all(|(_, found)| is_absent(found));
     for (path, found) in &looked {
         // What else is wrong with a directory shows when it is opened.

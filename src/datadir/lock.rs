@@ -50,7 +50,8 @@ impl Lock {
     /// Whether the locked file is the one of this name.
     fn is_at(&self, path: &Path) -> bool {
         let identity = |file: std::fs::Metadata| (file.dev(), file.ino());
-        let (held, named) = (self.0.metadata().map(identity), std::fs::metadata(path).map(identity));
+        let (held, named) =
+            (self.0.metadata().map(identity), std::fs::metadata(path).map(identity));
         held.is_ok_and(|held| named.is_ok_and(|named| held == named))
     }
 

@@ -277,6 +277,16 @@ impl DataDirError {
     }
 }
 
+/// How many volume files are in these directories, as far as they can be listed.
+#[must_use]
+pub fn count_volumes(paths: &[PathBuf]) -> u64 {
+    let names = paths.iter().flat_map(|path| names_in(path).unwrap_or_default());
+    let is_volume = |name: &OsString| {
+        name.to_str().is_some_and(|name| matches!(Name::parse(name), Name::Volume { .. }))
+    };
+    names.filter(is_volume).count() as u64
+}
+
 /// Makes sure that there is a directory; says whether it was made just now.
 fn ensure_directory(path: &Path, create: bool) -> Result<bool, DataDirError> {
     match fs::metadata(path) {

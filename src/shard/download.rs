@@ -135,7 +135,10 @@ async fn stream(
             Ok(piece) => piece,
             Err(plain) => {
                 let (volume, id) = (object.volume, object.id);
-                tracing::error!(volume, "sending needle {id} ended early: {}", plain.reason);
+                if let Some(omitted) = shard.damage_warnings.admit(shard.handle.now()) {
+                    let why = plain.reason;
+                    tracing::error!(volume, "sending needle {id} ended early: {why}{omitted}");
+                }
                 return Ok(false);
             }
         };

@@ -2,19 +2,17 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use nix::libc;
 
 use super::Shard;
 use super::session;
 use super::task::Arrival;
+use crate::accept::{Next, PAUSE_NS};
 use crate::http::conn::{Conn, Wait};
-use crate::limits::REFUSALS_MAX;
 use crate::op::{Op, Sock};
 
-/// After a failure to accept (descriptors used up, most of the time), so long is waited
-/// (nanoseconds): trying again at once would spin.
-const ACCEPT_PAUSE_NS: u64 = 100_000_000;
 /// A connection is handed over when another shard has so many fewer.
 const IMBALANCE: u64 = 2;
 
@@ -50,8 +48,11 @@ impl Shard {
                 Ok(accepted) if accepted >= 0 => self.admit(Sock(accepted), listener.own),
                 Ok(errno) if errno == -libc::ECANCELED => {}
                 _ => {
-                    tracing::warn!("cannot accept a connection: errno {}", -result);
-                    self.handle.sleep_until(self.handle.now() + ACCEPT_PAUSE_NS).await;
+                    let errno = i32::try_from(-result).unwrap_or(libc::EIO);
+                    let now = self.handle.now();
+                    if self.accept_failures.note(errno, "a connection", now) == Next::Later {
+                        self.handle.sleep_until(now + PAUSE_NS).await;
+                    }
                 }
             }
         }
@@ -63,7 +64,8 @@ impl Shard {
         self.metrics().connections_accepted.inc();
         let shards = 0..self.shared.shards();
         let open: u64 = shards.clone().map(|shard| self.shared.load(shard)).sum();
-        if open >= self.config.connections_max {
+        let beyond = self.shared.volumes_beyond.load(Ordering::Relaxed);
+        if open >= self.config.connections_max.saturating_sub(beyond) {
             self.metrics().connections_refused.inc();
             return self.refuse(sock);
         }
@@ -81,7 +83,7 @@ impl Shard {
     }
 
     fn refuse(self: &Rc<Self>, sock: Sock) {
-        if self.refusing.get() >= REFUSALS_MAX {
+        if self.refusing.get() >= self.config.refusals_max {
             drop(self.handle.submit(Op::Close { sock }));
             return;
         }

@@ -37,6 +37,7 @@ pub use reactor::{Reactor, run};
 pub use task::Message;
 pub use volumes::Assignment;
 
+use crate::accept::Failures;
 use crate::http::conn::{Deadlines, Waiting};
 use crate::http::date;
 use crate::limits::{HANDED_OVER_MAX, MESSAGES_IN_FLIGHT, ORDERS_MAX};
@@ -44,6 +45,7 @@ use crate::mailbox::Mailbox;
 use crate::metrics::{Metrics, ShardMetrics};
 use crate::op::DriverCounts;
 use crate::runtime::{Handle, Queue, Replies};
+use crate::throttle::Throttle;
 use admission::Admission;
 use route::{Asked, Routes};
 use task::Outcome;
@@ -62,6 +64,8 @@ pub struct Shared {
     idle: Vec<AtomicBool>,
     /// Where requests are put for the access trace, if there is one.
     access: Option<Arc<AccessQueue>>,
+    /// Volumes beyond those that the bound of connections leaves descriptors for.
+    volumes_beyond: AtomicU64,
 }
 
 impl Shared {
@@ -77,6 +81,7 @@ impl Shared {
             arriving: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             idle: (0..shards).map(|_| AtomicBool::new(false)).collect(),
             access: None,
+            volumes_beyond: AtomicU64::new(0),
         }
     }
 
@@ -84,6 +89,12 @@ impl Shared {
     #[must_use]
     pub fn with_access(self, access: Option<Arc<AccessQueue>>) -> Self {
         Self { access, ..self }
+    }
+
+    /// Says how many volumes are open beyond those that the bound of connections leaves descriptors for: as
+    /// many connections fewer are accepted.
+    pub fn set_volumes_beyond(&self, volumes: u64) {
+        self.volumes_beyond.store(volumes, Ordering::Relaxed);
     }
 
     /// How many shards there are.
@@ -121,6 +132,8 @@ pub struct ShardConfig {
     pub batch_max: u64,
     /// Connections of the whole daemon.
     pub connections_max: u64,
+    /// Connections beyond that which this shard tells so at once; more are just closed.
+    pub refusals_max: u64,
     /// How long requests under way may take when it drains (nanoseconds).
     pub drain_ns: u64,
     /// Whether a configured data directory is missing, so that an unknown volume may be in it.
@@ -149,6 +162,9 @@ pub struct Shard {
     /// A limit that the ring has yet to hear of.
     device_limit: Cell<Option<usize>>,
     listeners: RefCell<Vec<Listener>>,
+    accept_failures: Failures,
+    /// Of large bodies that could not be read to their end.
+    damage_warnings: Throttle,
 }
 
 /// What a shard begins with.
@@ -187,6 +203,8 @@ impl Shard {
             date: Cell::new((u64::MAX, [0; date::LEN])),
             device_limit: Cell::default(),
             listeners: RefCell::new(listeners),
+            accept_failures: Failures::default(),
+            damage_warnings: Throttle::default(),
         };
         (Rc::new(shard), assignments)
     }

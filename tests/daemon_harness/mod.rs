@@ -1,6 +1,7 @@
 //! The real daemon as a child process, and a small blocking HTTP client.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -48,6 +49,8 @@ pub struct Options {
     pub user: Option<u32>,
     /// What is handed over as by a service manager: a listening socket and its name.
     pub passed: Option<(&'static str, OwnedFd)>,
+    /// Data directories stand in `config`, instead of `data` below the directory of the daemon.
+    pub data_from_config: bool,
 }
 
 impl Default for Options {
@@ -60,6 +63,7 @@ impl Default for Options {
             launcher: Vec::new(),
             user: None,
             passed: None,
+            data_from_config: false,
         }
     }
 }
@@ -120,14 +124,14 @@ impl Daemon {
         if let Some(user) = options.user {
             std::os::unix::process::CommandExt::uid(&mut command, user);
         }
+        let data_flag = [OsString::from("--data"), dir.join("data").into()];
         let child = command
             .args(words)
             .args(["serve", "--listen", &data.to_string(), "--admin", &admin.to_string()])
             .args(["--cores", cores, "--volume-size", options.volume_size])
             .arg("--config")
             .arg(config)
-            .arg("--data")
-            .arg(dir.join("data"))
+            .args(if options.data_from_config { &[][..] } else { &data_flag })
             .args(&options.args)
             .args(if options.args.iter().any(|arg| arg == "--shard-ports") {
                 &[][..]
@@ -145,15 +149,20 @@ impl Daemon {
     /// Starts and waits until it is ready.
     pub fn start(dir: &Path, options: &Options) -> Self {
         let mut daemon = Self::launch(dir, options);
+        daemon.wait_ready();
+        daemon
+    }
+
+    /// Waits until it is ready.
+    pub fn wait_ready(&mut self) {
         let deadline = Instant::now() + START_TIMEOUT;
-        while !daemon.ready() {
-            if let Some(status) = daemon.child.try_wait().unwrap() {
-                panic!("the daemon ended ({status}):\n{}", daemon.log_text());
+        while !self.ready() {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the daemon ended ({status}):\n{}", self.log_text());
             }
-            assert!(Instant::now() < deadline, "not ready in time:\n{}", daemon.log_text());
+            assert!(Instant::now() < deadline, "not ready in time:\n{}", self.log_text());
             std::thread::sleep(Duration::from_millis(10));
         }
-        daemon
     }
 
     pub fn ready(&self) -> bool {

@@ -151,6 +151,7 @@ fn config() -> ShardConfig {
         body_max: 8 << 20,
         batch_max: 4 << 20,
         connections_max: 1000,
+        refusals_max: 256,
         drain_ns: 30 * SECOND,
         disk_missing: false,
         audit_log: false,

@@ -15,6 +15,8 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("calendar", &[]),
     ("mailbox", &[]),
     ("metrics", &[]),
+    ("throttle", &[]),
+    ("accept", &["throttle"]),
     ("datadir", &["calendar"]),
     ("config", &["size", "limits"]),
     ("buffer", &[]),
@@ -26,7 +28,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("volume", &["types", "limits", "sabotage", "buffer", "op", "runtime"]),
     ("http", &["limits", "buffer", "op", "runtime"]),
     ("photo_tar", &["http"]),
-    ("admin", &["size", "threads", "metrics"]),
+    ("admin", &["size", "threads", "metrics", "accept"]),
     ("client", &["http"]),
     ("transfer", &["size", "http", "photo_tar", "client"]),
     (
@@ -44,6 +46,8 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "volume",
             "http",
             "photo_tar",
+            "throttle",
+            "accept",
         ],
     ),
     (
@@ -69,6 +73,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "http",
             "admin",
             "shard",
+            "throttle",
         ],
     ),
     (

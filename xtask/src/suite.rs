@@ -10,9 +10,10 @@ use crate::xfs::Xfs;
 use crate::{Failed, run};
 
 /// Programs that the tests need, and the Debian packages they come in.
-const TOOLS: [(&str, &str); 9] = [
+const TOOLS: [(&str, &str); 10] = [
     ("curl", "curl"),
     ("mkfs.xfs", "xfsprogs"),
+    ("mkfs.ext4", "e2fsprogs"),
     ("prlimit", "util-linux"),
     ("losetup", "mount"),
     ("nginx", "nginx-light"),
@@ -30,6 +31,9 @@ const POWERCUT_TOOLS: [(&str, &str); 3] =
 
 /// Tests that are run again on XFS.
 const ON_XFS: [&str; 4] = ["parity", "daemon", "kill", "damage"];
+
+/// Tests that mount file systems of their own, and are ignored otherwise.
+const WITH_MOUNTS: &str = "file_systems";
 
 /// The root of the project.
 #[must_use]
@@ -131,7 +135,7 @@ impl SuiteOptions {
 pub fn run_all(options: &SuiteOptions) -> Result<(), Failed> {
     let SuiteOptions { with_xfs, busy } = *options;
     if with_xfs && !is_root() {
-        let why = "the tests on XFS mount a loop device, which needs root; \
+        let why = "the tests on XFS and other file systems mount loop devices, which needs root; \
                    `cargo xtask test --without-xfs` leaves them out";
         return Err(Failed(why.to_owned()));
     }
@@ -152,6 +156,9 @@ pub fn run_all(options: &SuiteOptions) -> Result<(), Failed> {
     stages.test("tests", cargo(&TEST).arg("--no-fail-fast"));
     stages.run("mistakes on purpose", || crate::sabotage::run_all(false));
     if with_xfs {
+        let mut tests = cargo(&TEST);
+        tests.args(["--test", WITH_MOUNTS, "--no-fail-fast", "--", "--ignored"]);
+        stages.test("tests that mount file systems", &mut tests);
         on_xfs(&mut stages);
     }
     stages.finish()

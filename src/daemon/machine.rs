@@ -1,0 +1,198 @@
+//! Whether this machine allows what the configuration asks for: open files, and memory.
+//!
+//! `serve` looks before it opens anything, and `config check` says the same.
+
+mod memory;
+
+use std::ops::RangeInclusive;
+
+use super::{CONTROL_BUFFERS, StartError};
+use crate::admin::AdminLimits;
+use crate::config::Config;
+use crate::datadir;
+use crate::limits::{CHANGES_MAX, REFUSALS_MAX};
+use crate::sys;
+use memory::Memory;
+
+/// Connections below which a daemon is of no use.
+const CONNECTIONS_MIN: u64 = 16;
+/// Descriptors of the process itself: standard streams, signals, timers and queues of the admin thread, the
+/// access trace, what is read from /proc and /sys now and then.
+const OF_THE_PROCESS: u64 = 32;
+/// Descriptors kept for volumes that are made while the daemon runs.
+const OF_NEW_VOLUMES: u64 = 64;
+/// Volumes that a shard opens at once, each with its checkpoint.
+const OPENED_AT_ONCE: u64 = 4;
+
+/// What the machine allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// How open files are shared out.
+    pub files: Files,
+    /// What works and should be known, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// How the descriptors of the process are shared out. What keeps the node visible and its volumes open comes
+/// first, connections of clients get the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// Connections of clients at once.
+    pub connections: u64,
+    /// Connections that are answered 503 at once, in each shard.
+    pub refusals_per_shard: u64,
+    /// Volumes that can be open before connections have to make room for more.
+    pub volumes: u64,
+}
+
+/// Lets this process open as many files as it may at all: how many that are.
+pub fn raise_file_limit() -> u64 {
+    use nix::sys::resource::{Resource, setrlimit};
+    let Ok((soft, hard)) = sys::open_files_limit() else { return u64::MAX };
+    if soft >= hard {
+        return soft;
+    }
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(error) => {
+            tracing::warn!("cannot raise the limit of open files from {soft} to {hard}: {error}");
+            soft
+        }
+    }
+}
+
+/// Checks a configuration for a daemon of this many shards that may have `open_files` files open.
+///
+/// # Errors
+/// [`StartError`]: the machine allows less than the daemon needs at least.
+pub fn check(config: &Config, shards: usize, open_files: u64) -> Result<Allowed, StartError> {
+    let shards = shards as u64;
+    let volumes = datadir::count_volumes(&config.data);
+    let reserved = reserved_files(config, shards, volumes);
+    let files =
+        share_out(open_files, reserved, volumes, shards, config.limits.connections.into()).ok_or(
+            StartError::OpenFiles { limit: open_files, needed: reserved + 2 * CONNECTIONS_MIN },
+        )?;
+    let mut warnings = Vec::new();
+    let wanted = u64::from(config.limits.connections);
+    if files.connections < wanted {
+        warnings.push(format!(
+            "limits.connections is {wanted}, and the limit of open files is {open_files}: at most {} \
+             connections are accepted. Raise the limit to {} (LimitNOFILE= in the unit, `ulimit -Hn` in a \
+             shell), or lower limits.connections",
+            files.connections,
+            reserved + wanted + shards * REFUSALS_MAX,
+        ));
+    }
+    let buffers = config.limits.buffer_memory_per_shard.bytes().saturating_mul(shards);
+    let buffers = buffers.saturating_add(CONTROL_BUFFERS as u64);
+    warnings.extend(Memory::of_this_process().check(buffers)?);
+    Ok(Allowed { files, warnings })
+}
+
+/// The same as `hayloft config check` has it, which runs elsewhere than the daemon will: its warnings.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_config(config: &Config) -> Result<Vec<String>, StartError> {
+    let shards = config.shard_cores()?.len();
+    let hard = sys::open_files_limit().map_or(u64::MAX, |(_, hard)| hard);
+    Ok(check(config, shards, hard)?.warnings)
+}
+
+/// Descriptors that connections of clients must not take.
+fn reserved_files(config: &Config, shards: u64, volumes: u64) -> u64 {
+    let dirs = config.data.len() as u64;
+    let listeners = config.listen.len() as u64 + 1;
+    // Its ring, sockets to accept from, directories, a checkpoint that is written in each, and volumes that
+    // are being opened with their checkpoints.
+    let of_a_shard = 1 + listeners + 2 * dirs + OPENED_AT_ONCE;
+    // Ring, directories and new files of the main thread; a lock for each directory.
+    let of_the_main_thread = 1 + 2 * dirs + CHANGES_MAX as u64;
+    let of_the_admin_thread = 1 + AdminLimits::default().connections as u64;
+    OF_THE_PROCESS
+        + shards * of_a_shard
+        + of_the_main_thread
+        + of_the_admin_thread
+        + volumes
+        + OF_NEW_VOLUMES
+}
+
+/// Shares `limit` descriptors out, of which `reserved` are for no client; nothing when too few are left.
+fn share_out(limit: u64, reserved: u64, volumes: u64, shards: u64, wanted: u64) -> Option<Files> {
+    let left = limit.checked_sub(reserved).filter(|left| *left >= 2 * CONNECTIONS_MIN)?;
+    let refusals_per_shard = (left / 8 / shards).clamp(1, REFUSALS_MAX);
+    let left = left - refusals_per_shard * shards;
+    let connections = left.min(wanted);
+    let volumes = (volumes + OF_NEW_VOLUMES).saturating_add(left - connections);
+    Some(Files { connections, refusals_per_shard, volumes })
+}
+
+/// Values that are close to a bound, in hundredths of it.
+const CLOSE: RangeInclusive<u64> = 75..=100;
+
+fn is_close(value: u64, bound: u64) -> bool {
+    CLOSE
+        .contains(&u64::try_from(u128::from(value) * 100 / u128::from(bound.max(1))).unwrap_or(101))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clients_may_take_and_what_is_reserved_never_exceeds_the_limit() {
+        for limit in (0..5000).step_by(7).chain([1 << 20, u64::MAX]) {
+            for (shards, volumes) in [(1, 0), (2, 1), (64, 300)] {
+                let config = Config::default();
+                let reserved = reserved_files(&config, shards, volumes);
+                let Some(files) = share_out(limit, reserved, volumes, shards, 16_384) else {
+                    assert!(limit < reserved + 2 * CONNECTIONS_MIN);
+                    continue;
+                };
+                let clients = files.connections + files.refusals_per_shard * shards;
+                assert!(reserved + clients <= limit, "{limit}: {files:?}");
+                assert!(files.connections > 0 && files.refusals_per_shard > 0);
+                assert!(files.connections <= 16_384);
+                assert!(files.volumes >= volumes + OF_NEW_VOLUMES);
+            }
+        }
+    }
+
+    #[test]
+    fn a_limit_above_what_is_needed_changes_nothing_and_one_below_lowers_connections() {
+        let config = Config::default();
+        let ample = check(&config, 2, 1 << 20).unwrap();
+        assert_eq!((ample.files.connections, ample.files.refusals_per_shard), (16_384, 256));
+        assert!(!ample.warnings.iter().any(|line| line.contains("open files")), "{ample:?}");
+        let low = check(&config, 2, 2500).unwrap();
+        assert!((1000..2500).contains(&low.files.connections), "{low:?}");
+        let lines: Vec<_> =
+            low.warnings.iter().filter(|line| line.contains("open files")).collect();
+        let [line] = lines[..] else { panic!("{low:?}") };
+        for word in ["16384", "2500", "LimitNOFILE", "ulimit -Hn"] {
+            assert!(line.contains(word), "{line}");
+        }
+        assert!(line.contains(&low.files.connections.to_string()), "{line}");
+    }
+
+    #[test]
+    fn the_limit_that_the_warning_names_is_enough() {
+        let config = Config::default();
+        let low = check(&config, 2, 1024).unwrap();
+        let words = low.warnings[0].split("Raise the limit to ").nth(1).unwrap();
+        let named: u64 = words.split(' ').next().unwrap().parse().unwrap();
+        assert_eq!(check(&config, 2, named).unwrap().files.connections, 16_384);
+    }
+
+    #[test]
+    fn too_few_files_for_anything_is_refused_with_the_number_that_is_enough() {
+        let config = Config::default();
+        let error = check(&config, 2, 64).unwrap_err();
+        let StartError::OpenFiles { limit: 64, needed } = error else { panic!("{error}") };
+        assert!(check(&config, 2, needed - 1).is_err());
+        assert!(check(&config, 2, needed).is_ok());
+        let text = StartError::OpenFiles { limit: 64, needed }.to_string();
+        assert!(text.contains("LimitNOFILE") && text.contains(&needed.to_string()), "{text}");
+    }
+}

@@ -1,0 +1,69 @@
+//! Warnings that would repeat with every connection: at most one in a minute, and how many were left out.
+
+use std::cell::Cell;
+use std::fmt;
+
+/// Least time between two warnings (nanoseconds).
+const INTERVAL_NS: u64 = 60_000_000_000;
+
+/// Decides which of the warnings of one kind are written.
+#[derive(Debug, Default)]
+pub struct Throttle {
+    /// No warning is written before this (nanoseconds of the monotonic clock).
+    next: Cell<u64>,
+    omitted: Cell<u64>,
+}
+
+/// How many warnings were left out since the last one. Prints as the end of a sentence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Omitted(pub u64);
+
+impl Throttle {
+    /// Whether a warning may be written at `now` (nanoseconds of the monotonic clock); else it is counted.
+    pub fn admit(&self, now: u64) -> Option<Omitted> {
+        if now < self.next.get() {
+            self.omitted.set(self.omitted.get() + 1);
+            return None;
+        }
+        self.next.set(now.saturating_add(INTERVAL_NS));
+        Some(Omitted(self.omitted.take()))
+    }
+}
+
+impl fmt::Display for Omitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            count => write!(f, " ({count} more of these since the last such line)"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_most_one_in_a_minute_is_written_and_the_next_one_says_how_many_were_not() {
+        let throttle = Throttle::default();
+        let start = 5_000_000_000;
+        assert_eq!(throttle.admit(start), Some(Omitted(0)));
+        for n in 1..1000 {
+            assert_eq!(throttle.admit(start + n * (INTERVAL_NS / 1000)), None);
+        }
+        let next = throttle.admit(start + INTERVAL_NS);
+        assert_eq!(next, Some(Omitted(999)));
+        assert_eq!(next.unwrap().to_string(), " (999 more of these since the last such line)");
+        assert_eq!(throttle.admit(start + INTERVAL_NS + 1), None);
+        assert_eq!(throttle.admit(start + 3 * INTERVAL_NS), Some(Omitted(1)));
+        assert_eq!(throttle.admit(start + 4 * INTERVAL_NS), Some(Omitted(0)));
+        assert_eq!(Omitted(0).to_string(), "");
+    }
+
+    #[test]
+    fn a_clock_at_its_end_stops_nothing() {
+        let throttle = Throttle::default();
+        assert_eq!(throttle.admit(u64::MAX - 1), Some(Omitted(0)));
+        assert_eq!(throttle.admit(u64::MAX), Some(Omitted(0)));
+    }
+}

@@ -1,0 +1,223 @@
+//! What the daemon says to file systems that keep nothing, or have no direct I/O. Each test mounts its own,
+//! which needs root and loop devices: `cargo xtask test` runs them, and fails where it cannot.
+
+mod daemon_harness;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use daemon_harness::{Daemon, Options, bytes, data_dir, path};
+
+/// A mounted file system, and the device under it. Taken away when dropped.
+struct Mount {
+    place: PathBuf,
+    device: Option<String>,
+}
+
+fn run(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output();
+    let output = output.unwrap_or_else(|error| panic!("cannot run {program}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{program} {args:?} (root is needed): {said}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+impl Mount {
+    /// Mounts `kind` on a new directory below `dir`.
+    fn new(dir: &Path, kind: &str, source: &str, options: &str) -> Self {
+        let place = dir.join(format!("on-{kind}"));
+        std::fs::create_dir(&place).unwrap();
+        run("mount", &["-t", kind, "-o", options, source, text(&place)]);
+        Self { place, device: None }
+    }
+
+    /// Makes and mounts an ext4 on a loop device with sectors of this size (bytes).
+    fn ext4(dir: &Path, sector: u32, options: &str) -> Self {
+        let image = dir.join("image");
+        std::fs::File::create(&image).unwrap().set_len(256 << 20).unwrap();
+        let sector = sector.to_string();
+        let attach = ["--find", "--show", "--sector-size", &sector, text(&image)];
+        let device = run("losetup", &attach);
+        let place = dir.join("on-ext4");
+        std::fs::create_dir(&place).unwrap();
+        let mount = Self { place, device: Some(device.clone()) };
+        run("mkfs.ext4", &["-q", "-F", &device]);
+        run("mount", &["-o", options, &device, text(&mount.place)]);
+        mount
+    }
+
+    /// An overlay over `upper`, which must be a directory with room for two more.
+    fn overlay(dir: &Path, upper: &Path, more: &str) -> Self {
+        let lower = dir.join("lower");
+        std::fs::create_dir_all(&lower).unwrap();
+        for name in ["upper", "work"] {
+            std::fs::create_dir(upper.join(name)).unwrap();
+        }
+        let upper = text(upper);
+        let lower = text(&lower);
+        let options = format!("lowerdir={lower},upperdir={upper}/upper,workdir={upper}/work{more}");
+        Self::new(dir, "overlay", "overlay", &options)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let names = std::fs::read_dir(&self.place).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name != "lost+found").collect()
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // A ring that is being torn down keeps its files open for some milliseconds.
+        let mut args = vec![text(&self.place)];
+        for attempt in 0..100 {
+            if attempt == 99 {
+                args.insert(0, "--lazy");
+            }
+            let unmounted = Command::new("umount").args(&args).output();
+            if unmounted.is_ok_and(|done| done.status.success()) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        if let Some(device) = &self.device {
+            let _ = Command::new("losetup").args(["--detach", device]).status();
+        }
+    }
+}
+
+/// Options with a configuration beside the mount: the harness writes log and configuration to the directory
+/// that it is given, and the data directory comes from a flag.
+fn launch(dir: &Path, data: &Path, args: &[&str]) -> Daemon {
+    let config = format!("data = [{:?}]\n", text(data));
+    let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+    let options = Options { config, args, data_from_config: true, ..Options::default() };
+    Daemon::launch(dir, &options)
+}
+
+/// The start is refused with these words, and nothing is left on the mount, whether the data directory is
+/// its top or one to be made in it.
+fn assert_refused(dir: &Path, mount: &Mount, words: &[&str]) {
+    for data in [mount.place.clone(), mount.place.join("data")] {
+        let mut daemon = launch(dir, &data, &[]);
+        let status = daemon.wait(Duration::from_secs(20));
+        let log = daemon.log_text();
+        let status = status.unwrap_or_else(|| panic!("it should not run:\n{log}"));
+        assert_eq!(status.code(), Some(2), "{log}");
+        for word in words.iter().chain(&["--buffered"]) {
+            assert!(log.contains(word), "does not say {word:?}:\n{log}");
+        }
+        assert!(!log.contains("panicked"), "{log}");
+        assert_eq!(mount.names(), [""; 0], "left behind");
+        std::fs::remove_file(&daemon.log).unwrap();
+    }
+}
+
+/// It serves with `args`; what `/status` says of durability.
+fn assert_serves(dir: &Path, mount: &Mount, args: &[&str]) -> bool {
+    let data = mount.place.join("data");
+    for round in 0..2 {
+        let mut daemon = launch(dir, &data, args);
+        daemon.wait_ready();
+        if round == 0 {
+            assert_eq!(daemon.client().put(&path(1), &bytes(1, 100_000)).unwrap().status, 201);
+        }
+        assert_eq!(daemon.client().get(&path(1)).unwrap().body, bytes(1, 100_000));
+        let status = daemon.admin("/status").text();
+        let durable = status.contains("\"durable\":true");
+        assert_ne!(durable, status.contains("\"durable\":false"), "{status}");
+        assert_eq!(daemon.metric("hayloft_durable", "") > 0.0, durable);
+        assert_eq!(daemon.metric("hayloft_volume_durable", "") > 0.0, durable);
+        assert!(daemon.stop().success());
+        if round == 1 {
+            return durable;
+        }
+    }
+    unreachable!("two rounds")
+}
+
+#[test]
+#[ignore = "mounts file systems: run as root, by cargo xtask test"]
+fn file_systems_in_memory_are_refused_and_never_durable() {
+    for kind in ["tmpfs", "ramfs"] {
+        let dir = data_dir();
+        let mount = Mount::new(dir.path(), kind, kind, "rw");
+        assert_refused(dir.path(), &mount, &[kind, "memory", "a restart of the machine"]);
+        if kind == "tmpfs" {
+            assert!(!assert_serves(dir.path(), &mount, &["--buffered"]));
+        }
+    }
+}
+
+#[test]
+#[ignore = "mounts file systems: run as root, by cargo xtask test"]
+fn ext4_that_journals_data_has_no_direct_io() {
+    let dir = data_dir();
+    let mount = Mount::ext4(dir.path(), 512, "data=journal");
+    assert_refused(dir.path(), &mount, &["without direct I/O", "data=journal"]);
+    assert!(!assert_serves(dir.path(), &mount, &["--buffered"]));
+}
+
+#[test]
+#[ignore = "mounts file systems: run as root, by cargo xtask test"]
+fn an_ordinary_ext4_is_durable_and_a_store_on_it_is_not_touched_by_a_refusal() {
+    let dir = data_dir();
+    let mount = Mount::ext4(dir.path(), 512, "rw");
+    assert!(assert_serves(dir.path(), &mount, &[]));
+    let data = mount.place.join("data");
+    std::fs::remove_file(data.join("LOCK")).unwrap();
+    let device = mount.device.as_deref().unwrap();
+    run("umount", &[text(&mount.place)]);
+    run("mount", &["-o", "data=journal", device, text(&mount.place)]);
+    let before: Vec<_> = names(&data);
+    let mut daemon = launch(dir.path(), &data, &[]);
+    assert_eq!(daemon.wait(Duration::from_secs(20)).unwrap().code(), Some(2));
+    assert_eq!(names(&data), before);
+}
+
+fn names(dir: &Path) -> Vec<std::ffi::OsString> {
+    let names = std::fs::read_dir(dir).unwrap();
+    let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+#[ignore = "mounts file systems: run as root, by cargo xtask test"]
+fn a_device_of_4096_byte_blocks_is_refused_without_a_trace() {
+    let dir = data_dir();
+    let mount = Mount::ext4(dir.path(), 4096, "rw");
+    assert_refused(dir.path(), &mount, &["blocks of 4096 bytes", "512"]);
+    assert!(!assert_serves(dir.path(), &mount, &["--buffered"]));
+}
+
+#[test]
+#[ignore = "mounts file systems: run as root, by cargo xtask test"]
+fn an_overlay_over_a_disk_works_with_a_warning() {
+    let (dir, upper) = (data_dir(), data_dir());
+    let mount = Mount::overlay(dir.path(), upper.path(), "");
+    assert!(assert_serves(dir.path(), &mount, &[]));
+    let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
+    for word in ["WARN", "overlay", text(upper.path()), "a volume"] {
+        assert!(log.contains(word), "does not say {word:?}:\n{log}");
+    }
+}
+
+#[test]
+#[ignore = "mounts file systems: run as root, by cargo xtask test"]
+fn an_overlay_over_memory_or_without_syncs_is_refused() {
+    let (dir, below) = (data_dir(), data_dir());
+    let memory = Mount::new(below.path(), "tmpfs", "tmpfs", "rw");
+    let mount = Mount::overlay(dir.path(), &memory.place, "");
+    assert_refused(dir.path(), &mount, &["overlay", "tmpfs", "memory"]);
+    assert!(!assert_serves(dir.path(), &mount, &["--buffered"]));
+    drop(mount);
+    let (dir, upper) = (data_dir(), data_dir());
+    let mount = Mount::overlay(dir.path(), upper.path(), ",volatile");
+    assert_refused(dir.path(), &mount, &["overlay", "volatile", "sync"]);
+}
