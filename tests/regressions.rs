@@ -11,7 +11,9 @@ use hayloft::sim::Fault;
 use hayloft::sim::disk::Image;
 use hayloft::sim::fault::WRITE_AFTER_FAILURE;
 use hayloft::types::{Cookie, NeedleId};
-use hayloft::volume::format::{CommitRecord, FOOTER_LEN, seed, superblock_offsets};
+use hayloft::volume::format::{
+    CommitRecord, FOOTER_LEN, HINT_OFFSETS, RISING_MAX, TailHint, seed, superblock_offsets,
+};
 use hayloft::volume::{
     Check, Existing, GetError, OpenError, Refusal, StateError, Stored, Volume, VolumeState,
 };
@@ -657,4 +659,75 @@ fn numbers_at_their_end_brought_the_process_down() {
     }
     let refused = Process::start(3, &revision, &pool).open();
     assert!(matches!(refused, Err(OpenError::Superblock(_))));
+}
+
+/// A clock may be wrong by centuries, either way: what is stored meanwhile is found again, replaced and
+/// deleted, then and once the clock is right.
+#[test]
+fn a_clock_beyond_all_versions_loses_nothing() {
+    let pool = small_pool();
+    let walls = [u64::MAX, RISING_MAX, RISING_MAX - 1, 1, 1_700_000_000_000_000_000];
+    let mut process = Process::start(1, &Image::default(), &pool);
+    process.create(8 * SIZE);
+    let mut image = process.image();
+    let mut newest = 0;
+    for (n, wall) in (1..).zip(walls) {
+        let mut process = Process::start(n, &image, &pool);
+        process.world.set_wall(wall);
+        let volume = process.open().unwrap();
+        assert_eq!(volume.damage().len(), 0);
+        for earlier in 1..n {
+            assert_eq!(process.get(&volume, id(earlier)), Ok(bytes(earlier, 300)), "at {wall}");
+        }
+        assert_eq!(process.get(&volume, id(100)).is_ok(), n > 1);
+        let before = volume.figures().used;
+        process.put(&volume, id(n), &bytes(n, 300)).unwrap();
+        process.put(&volume, id(100), &bytes(n, 100)).unwrap();
+        process.put(&volume, id(101), &bytes(n, 100)).unwrap();
+        let doomed = Rc::clone(&volume);
+        process.run(async move { doomed.delete(id(101), COOKIE, None).await }).unwrap();
+        assert!(volume.figures().used > before);
+        // A kill, and a start with the next clock.
+        image = process.image();
+        let mut restarted = Process::start(n + 100, &image, &pool);
+        let volume = restarted.open().unwrap();
+        assert_eq!(restarted.get(&volume, id(100)), Ok(bytes(n, 100)), "the newest of {wall}");
+        assert_eq!(restarted.get(&volume, id(101)), Err(GetError::NotFound));
+        let version = volume.findings().end.version;
+        assert!(version > newest && version < RISING_MAX, "{version} after {newest}");
+        newest = version;
+    }
+}
+
+/// A volume whose numbers are used up, whatever used them, is full: nothing is acknowledged that the next
+/// start would refuse, and what is there is served.
+#[test]
+fn a_volume_without_numbers_is_full_and_serves() {
+    let pool = small_pool();
+    let log_end = SIZE - 4096;
+    for (version, sequence) in [(RISING_MAX - 1, 1), (RISING_MAX - (1 << 32), 1)] {
+        let mut image = stored(&pool, &[(1, bytes(1, 300))]);
+        let incarnation = superblock(SIZE).incarnation;
+        let file = image.bytes(FILE).to_vec();
+        let hint = HINT_OFFSETS.iter().filter_map(|&at| {
+            TailHint::decode(&file[usize::try_from(at).unwrap()..], incarnation, at, log_end)
+        });
+        let newest = hint.max_by_key(|hint| hint.number).unwrap();
+        assert_eq!(newest.sequence, sequence);
+        let hint = TailHint { version, number: newest.number + 1, ..newest };
+        let mut block = [0; 4096];
+        hint.encode(incarnation, log_end, &mut block);
+        image.file(FILE).write(usize::try_from(hint.offset()).unwrap(), &block);
+        for seed in [2, 3] {
+            let mut process = Process::start(seed, &image, &pool);
+            let volume = process.open().unwrap();
+            assert_eq!(process.put(&volume, id(2), b"no"), Err(Refusal::Full));
+            let doomed = Rc::clone(&volume);
+            let deleted = process.run(async move { doomed.delete(id(1), COOKIE, None).await });
+            assert_eq!(deleted, Err(Refusal::Full));
+            assert_eq!(process.get(&volume, id(1)), Ok(bytes(1, 300)));
+            process.close(&volume);
+            image = process.image();
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! Whether what a data directory is on keeps what it is given, and whether direct I/O works there.
 //!
-//! Opening a file with `O_DIRECT` proves little: ext4 with `data=journal` accepts it and goes through the page
-//! cache, and tmpfs accepts it (Linux 6.6) and keeps everything in memory. So the file system is asked what
-//! it is, and a block is written and read back.
+//! Opening a file with `O_DIRECT` proves little: ext4 with `data=journal` accepts it and goes through the
+//! page cache, and tmpfs accepts it (Linux 6.6) and keeps everything in memory. So the file system is asked
+//! what it is, and a block is written and read back.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -231,7 +231,7 @@ mod tests {
 
     const MOUNTS: &str = "\
 22 1 252:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
-57 22 0:48 / /merged rw,relatime shared:3 - overlay over\\040lay rw,lowerdir=/l,upperdir=/an\\040upper,workdir=/w
+57 22 0:48 / /merged rw shared:3 - overlay over\\040lay rw,lowerdir=/l,upperdir=/an\\040upper,workdir=/w
 58 22 0:49 / /other rw,relatime - overlay overlay rw,lowerdir=/l,upperdir=/u,workdir=/w,volatile
 60 22 0:52 / /newer rw,relatime - overlay overlay rw,upperdir=/u,workdir=/w,uuid=on,fsync=volatile
 59 22 0:50 / /seen rw - overlay overlay ro,lowerdir=/a:/b

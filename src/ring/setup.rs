@@ -60,7 +60,8 @@ fn file_table_advice(error: &io::Error) -> &'static str {
             "raise the limit of open files (LimitNOFILE= in the unit, `ulimit -Hn` in a shell)"
         }
         Some(libc::ENOMEM) => {
-            "the kernel has no memory for it: raise the memory limit of the service or container              (MemoryMax=), or lower limits.buffer_memory_per_shard"
+            "the kernel has no memory for it: raise the memory limit of the service or container \
+             (MemoryMax=), or lower limits.buffer_memory_per_shard"
         }
         _ => "see the kernel log",
     }

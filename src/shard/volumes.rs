@@ -444,10 +444,14 @@ fn tell_opened(volume: &Volume, ms: u64) {
         );
     }
     let figures = volume.figures();
+    let (from, read) = (figures.checkpoint.opened_from, figures.checkpoint.opened_read);
+    // Behind the log is looked for commits, up to the longest one: they would prove damage, and no torn tail.
+    let log = volume.findings().end.tail - from;
     tracing::info!(
         volume = id,
-        "open after {ms} ms, {} bytes of log read: {} needles, {} bytes used of {}, {} extents",
-        figures.checkpoint.opened_read,
+        "open after {ms} ms, {log} bytes of log and {} bytes behind it looked through: {} needles, {} bytes \
+         used of {}, {} extents",
+        read.saturating_sub(log),
         figures.needles,
         figures.used,
         figures.size,

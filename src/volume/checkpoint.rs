@@ -59,7 +59,7 @@ pub struct CheckpointFigures {
     pub last_ns: u64,
     /// Up to where the log needed not be read when the volume was opened.
     pub opened_from: u64,
-    /// What was read of it then.
+    /// What was read of the file then: the log from there on, and what stands behind it.
     pub opened_read: u64,
 }
 

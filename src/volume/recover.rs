@@ -75,7 +75,7 @@ pub struct Recovered {
     pub commits: u64,
     /// Sectors that the device would not give back: what they hold is unknown, not absent.
     pub unread: usize,
-    /// What was read of the log (bytes).
+    /// What was read: the log, and what stands behind it and might prove that it goes on (bytes).
     pub bytes_read: u64,
     /// Up to where the log needed not be read (bytes).
     pub began: u64,

@@ -184,6 +184,7 @@ pub const STRANGERS: &[Stranger] = &[
             "nix::libc::EIO",
             "nix::libc::ENOBUFS",
             "nix::libc::ENOENT",
+            "nix::libc::EOVERFLOW",
             "nix::libc::EPIPE",
             // Memory of its own, for `src/volume/index/memory.rs`: no effect that anybody sees.
             "nix::sys::mman",

@@ -1,0 +1,160 @@
+//! Few descriptors: what the daemon says, and what clients cannot take from it.
+
+mod daemon_harness;
+
+use std::net::TcpStream;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use daemon_harness::{Client, Daemon, Options, bytes, data_dir, path};
+
+fn with_open_files(limit: u64) -> Options {
+    let launcher = vec!["prlimit".to_owned(), format!("--nofile={limit}:{limit}")];
+    Options { launcher, ..Options::default() }
+}
+
+/// Lines of the log that contain all of `words`.
+fn lines(daemon: &Daemon, words: &[&str]) -> Vec<String> {
+    let text = daemon.log_text();
+    let lines = text.lines().filter(|line| words.iter().all(|word| line.contains(word)));
+    lines.map(str::to_owned).collect()
+}
+
+/// Waits until `holds`, for at most ten seconds.
+fn wait_until(what: &str, daemon: &Daemon, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited for {what}:\n{}", daemon.log_text());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Opens idle connections until the daemon has accepted, or refused, this many.
+fn crowd(daemon: &Daemon, count: usize) -> Vec<TcpStream> {
+    let clients: Vec<_> = (0..count).map(|_| TcpStream::connect(daemon.data).unwrap()).collect();
+    #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+    wait_until("all connections to be accepted", daemon, || {
+        daemon.metric("hayloft_connections_accepted_total", "") >= count as f64
+    });
+    clients
+}
+
+#[test]
+fn idle_clients_never_hide_the_node_nor_take_what_volumes_need() {
+    let dir = data_dir();
+    let daemon = Daemon::start(dir.path(), &with_open_files(500));
+    let told = lines(&daemon, &["WARN", "limits.connections", "500", "LimitNOFILE", "ulimit -Hn"]);
+    assert_eq!(told.len(), 1, "{}", daemon.log_text());
+    assert_eq!(daemon.client().put(&path(1), &bytes(1, 5000)).unwrap().status, 201);
+    let clients = crowd(&daemon, 600);
+    assert_eq!(daemon.admin("/healthz").status, 200);
+    assert_eq!(daemon.admin("/readyz").status, 200);
+    let open = daemon.metric("hayloft_connections", "");
+    assert!((100.0..450.0).contains(&open), "{open} connections");
+    // More than is kept for new volumes: connections make room for the rest.
+    for id in 2..80 {
+        let mut admin = Client::connect(daemon.admin).unwrap();
+        let body = format!("{{\"id\": {id}, \"size\": \"16MiB\"}}");
+        let json = [("Content-Type", "application/json")];
+        let reply = admin.request("POST", "/volumes", &json, Some(body.as_bytes())).unwrap();
+        assert!(matches!(reply.status, 201 | 202), "{} {}", reply.status, reply.text());
+        wait_until("the new volume", &daemon, || {
+            let reply = daemon.admin(&format!("/volumes/{id}"));
+            reply.status == 200 && reply.text().contains("\"writable\"")
+        });
+    }
+    // One that comes now is told, or closed; none waits for ever.
+    let mut late = daemon.client();
+    assert!(late.get(&path(1)).map_or(true, |reply| reply.status == 503));
+    drop(clients);
+    wait_until("connections to be closed", &daemon, || {
+        daemon.metric("hayloft_connections", "") == 0.0
+    });
+    assert_eq!(daemon.client().get(&path(1)).unwrap().body, bytes(1, 5000));
+    assert_eq!(lines(&daemon, &["cannot accept"]), [""; 0]);
+    assert!(daemon.stop().success());
+    assert!(dir.path().join("data/1.0.ckpt").exists(), "a checkpoint was written");
+}
+
+#[test]
+fn too_few_descriptors_for_anything_are_refused_without_a_trace() {
+    for limit in [40, 100] {
+        let dir = data_dir();
+        let mut daemon = Daemon::launch(dir.path(), &with_open_files(limit));
+        let status = daemon.wait(Duration::from_secs(20)).expect("it should not run");
+        assert_eq!(status.code(), Some(2), "{}", daemon.log_text());
+        let words = ["the limit of open files", &limit.to_string(), "LimitNOFILE", "ulimit -Hn"];
+        assert_eq!(lines(&daemon, &words).len(), 1, "{}", daemon.log_text());
+        assert!(!dir.path().join("data").exists());
+    }
+}
+
+fn set_open_files(daemon: &Daemon, limit: u64) {
+    let pid = daemon.child.id().to_string();
+    let limits = format!("--nofile={limit}:20000");
+    let done = Command::new("prlimit").args(["--pid", &pid, &limits]).status().unwrap();
+    assert!(done.success());
+}
+
+/// The soft limit of a running daemon is lowered from outside, so that accepting fails for real.
+#[test]
+fn a_listener_without_descriptors_says_so_once_and_goes_on_when_there_are_some() {
+    let dir = data_dir();
+    let options = Options {
+        launcher: vec!["prlimit".to_owned(), "--nofile=20000:20000".to_owned()],
+        ..Options::default()
+    };
+    let daemon = Daemon::start(dir.path(), &options);
+    assert_eq!(daemon.client().put(&path(1), b"here").unwrap().status, 201);
+    set_open_files(&daemon, 8);
+    let waiting: Vec<_> = (0..20).map(|_| daemon.client()).collect();
+    let mut admin = Client::connect(daemon.admin).unwrap();
+    let word = "cannot accept a connection:";
+    wait_until("the warning", &daemon, || !lines(&daemon, &[word]).is_empty());
+    let of_admin = "cannot accept a connection of the admin API";
+    wait_until("that of the admin API", &daemon, || !lines(&daemon, &[of_admin]).is_empty());
+    // What it costs to try again and again, over a second.
+    let before = daemon_cpu(&daemon);
+    std::thread::sleep(Duration::from_secs(1));
+    let spent = daemon_cpu(&daemon) - before;
+    assert!(spent < Duration::from_millis(500), "{spent:?} of CPU in a second: it spins");
+    set_open_files(&daemon, 20_000);
+    assert_eq!(admin.request("GET", "/healthz", &[], None).unwrap().status, 200);
+    for mut client in waiting {
+        assert_eq!(client.get(&path(1)).unwrap().body, b"here");
+    }
+    for words in [[word, "LimitNOFILE"], [of_admin, "LimitNOFILE"]] {
+        assert_eq!(lines(&daemon, &words).len(), 1, "{}", daemon.log_text());
+    }
+    assert!(daemon.stop().success());
+}
+
+/// CPU time that the daemon has used, in ticks of ten milliseconds.
+fn daemon_cpu(daemon: &Daemon) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.child.id())).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10)
+}
+
+fn config_check(limit: u64) -> Output {
+    let nofile = format!("--nofile={limit}:{limit}");
+    let binary = env!("CARGO_BIN_EXE_hayloft");
+    Command::new("prlimit").args([&nofile, binary, "config", "check"]).output().unwrap()
+}
+
+#[test]
+fn a_check_of_the_configuration_says_what_a_start_would() {
+    let low = config_check(500);
+    let said = String::from_utf8_lossy(&low.stderr);
+    assert!(low.status.success(), "{said}");
+    for word in ["warning", "limits.connections", "500", "LimitNOFILE"] {
+        assert!(said.contains(word), "{said}");
+    }
+    let none = config_check(64);
+    assert_eq!(none.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&none.stderr);
+    assert!(said.contains("the limit of open files is 64"), "{said}");
+    let ample = config_check(20_000);
+    assert!(!String::from_utf8_lossy(&ample.stderr).contains("open files"));
+}
