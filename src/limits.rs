@@ -86,7 +86,7 @@ pub const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// Figures of volumes are made known at most this often (nanoseconds): with many volumes that costs.
 pub const PUBLISH_NS: u64 = 10_000_000;
-/// Connections that are being told at once that there are too many; more are just closed.
+/// Connections that a shard tells at once that there are too many, at most; more are just closed.
 pub const REFUSALS_MAX: u64 = 256;
 /// A shard looks around at least this often (nanoseconds), so that one that hangs is noticed.
 pub const TURN_MAX_NS: u64 = 500_000_000;

@@ -46,10 +46,10 @@ impl OfflineArgs {
         let selection = Selection { data, volumes: self.volume, buffered };
         let offline = Offline::open(&selection).map_err(|error| fail(&error))?;
         if let Some(why) = offline.without_ring() {
-            eprintln!(
-                "hayloft: note: {why}. Reading goes on without io_uring, with plain reads: slower, and the \
-                 result is the same"
-            );
+            note(format_args!(
+                "note: {why}. Reading goes on without io_uring, with plain reads: slower, and the result is \
+                 the same"
+            ));
         }
         for path in offline.unlocked() {
             note(format_args!(

@@ -172,7 +172,6 @@ impl Daemon {
         for warning in &allowed.warnings {
             tracing::warn!("{warning}");
         }
-        let stores = stores::open(config)?;
         let len = usize::try_from(config.limits.buffer_memory_per_shard.bytes()).expect("1 GiB");
         let region = map(count, len)?;
         let registration =
@@ -186,6 +185,7 @@ impl Daemon {
         let pool = Pool::new(&control_region, 0);
         let mut control = Control::start(control, pool, peers.clone(), config.buffered)?;
 
+        let stores = stores::open(config)?;
         // Before the first volume is made: a port that is taken must not leave a store behind.
         let ports = config.shard_port_range(count)?;
         let (bound, admin_socket) = listeners::bind_all(config, ports.as_ref(), count)?;

@@ -54,8 +54,8 @@ impl Drop for Undo {
         if self.lock {
             let _ = fs::remove_file(self.path.join(LOCK));
         }
-        if self.directory {
-            let _ = fs::remove_dir(&self.path);
+        if self.directory && fs::remove_dir(&self.path).is_ok() {
+            tracing::info!(path = %self.path.display(), "removed the new data directory again");
         }
     }
 }
