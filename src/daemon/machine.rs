@@ -15,7 +15,7 @@ use crate::sys;
 use memory::Memory;
 
 /// Connections below which a daemon is of no use.
-const CONNECTIONS_MIN: u64 = 16;
+const CONNECTIONS_MIN: u64 = 32;
 /// Descriptors of the process itself: standard streams, signals, timers and queues of the admin thread, the
 /// access trace, what is read from /proc and /sys now and then.
 const OF_THE_PROCESS: u64 = 32;
@@ -71,7 +71,7 @@ pub fn check(config: &Config, shards: usize, open_files: u64) -> Result<Allowed,
     let reserved = reserved_files(config, shards, volumes);
     let files =
         share_out(open_files, reserved, volumes, shards, config.limits.connections.into()).ok_or(
-            StartError::OpenFiles { limit: open_files, needed: reserved + 2 * CONNECTIONS_MIN },
+            StartError::OpenFiles { limit: open_files, needed: reserved + for_clients_min(shards) },
         )?;
     let mut warnings = Vec::new();
     let wanted = u64::from(config.limits.connections);
@@ -118,10 +118,16 @@ fn reserved_files(config: &Config, shards: u64, volumes: u64) -> u64 {
         + OF_NEW_VOLUMES
 }
 
+/// Descriptors that clients need at least: each shard refuses one connection at a time.
+fn for_clients_min(shards: u64) -> u64 {
+    CONNECTIONS_MIN + shards
+}
+
 /// Shares `limit` descriptors out, of which `reserved` are for no client; nothing when too few are left.
 fn share_out(limit: u64, reserved: u64, volumes: u64, shards: u64, wanted: u64) -> Option<Files> {
-    let left = limit.checked_sub(reserved).filter(|left| *left >= 2 * CONNECTIONS_MIN)?;
-    let refusals_per_shard = (left / 8 / shards).clamp(1, REFUSALS_MAX);
+    let left = limit.checked_sub(reserved).filter(|left| *left >= for_clients_min(shards))?;
+    let spare = left - for_clients_min(shards);
+    let refusals_per_shard = (1 + spare / 8 / shards).min(REFUSALS_MAX);
     let left = left - refusals_per_shard * shards;
     let connections = left.min(wanted);
     let volumes = (volumes + OF_NEW_VOLUMES).saturating_add(left - connections);
@@ -147,12 +153,12 @@ mod tests {
                 let config = Config::default();
                 let reserved = reserved_files(&config, shards, volumes);
                 let Some(files) = share_out(limit, reserved, volumes, shards, 16_384) else {
-                    assert!(limit < reserved + 2 * CONNECTIONS_MIN);
+                    assert!(limit < reserved + for_clients_min(shards));
                     continue;
                 };
                 let clients = files.connections + files.refusals_per_shard * shards;
                 assert!(reserved + clients <= limit, "{limit}: {files:?}");
-                assert!(files.connections > 0 && files.refusals_per_shard > 0);
+                assert!(files.connections >= CONNECTIONS_MIN && files.refusals_per_shard > 0);
                 assert!(files.connections <= 16_384);
                 assert!(files.volumes >= volumes + OF_NEW_VOLUMES);
             }
