@@ -62,24 +62,24 @@ impl Shard {
 
     fn admit(self: &Rc<Self>, sock: Sock, own: bool) {
         self.metrics().connections_accepted.inc();
-        let shards = 0..self.shared.shards();
-        let open: u64 = shards.clone().map(|shard| self.shared.load(shard)).sum();
         let beyond = self.shared.volumes_beyond.load(Ordering::Relaxed);
-        if open >= self.config.connections_max.saturating_sub(beyond) {
+        let bound = self.config.connections_max.saturating_sub(beyond);
+        let Some(slot) = self.shared.slots.take(bound) else {
             self.metrics().connections_refused.inc();
             return self.refuse(sock);
-        }
+        };
+        let shards = 0..self.shared.shards();
         let least = shards.min_by_key(|&shard| self.shared.load(shard));
         let least = least.expect("at least this one");
         let target = u16::try_from(least).expect("few shards");
         let mine = self.shared.load(usize::from(self.id));
         if !own && target != self.id && mine >= self.shared.load(least) + IMBALANCE {
             if self.may_hand_over(target) {
-                return self.hand_over(target, Arrival::Fresh(sock));
+                return self.hand_over(target, Arrival::Fresh(sock, slot));
             }
             tracing::debug!("shard {target} is too busy to take a connection over");
         }
-        self.adopt(Arrival::Fresh(sock));
+        self.adopt(Arrival::Fresh(sock, slot));
     }
 
     fn refuse(self: &Rc<Self>, sock: Sock) {
@@ -102,18 +102,18 @@ impl Shard {
     /// Serves a connection from now on.
     pub(super) fn adopt(self: &Rc<Self>, arrival: Arrival) {
         let shard = Rc::clone(self);
-        let (conn, request) = match arrival {
-            Arrival::Fresh(sock) => (self.conn(sock), None),
-            Arrival::Moved(detached) => {
+        let (conn, request, slot) = match arrival {
+            Arrival::Fresh(sock, slot) => (self.conn(sock), None, slot),
+            Arrival::Moved(detached, slot) => {
                 let (deadlines, waiting) = (self.config.deadlines, &self.waiting);
                 let (conn, head) = Conn::attach(&self.handle, *detached, deadlines, waiting);
-                (conn, Some(head))
+                (conn, Some(head), slot)
             }
         };
         self.connections.set(self.connections.get() + 1);
         self.metrics().connections.set(self.connections.get());
         self.handle.spawn(async move {
-            session::serve(&shard, conn, request).await;
+            session::serve(&shard, conn, request, slot).await;
             shard.connections.set(shard.connections.get() - 1);
             shard.metrics().connections.set(shard.connections.get());
         });

@@ -4,7 +4,7 @@
 //! `reactor` is the loop. `listen` accepts, `session` reads requests and hands them to `download`,
 //! `store`, `upload` or `batch`, as far as `admission` lets them, `receive` verifies what digests came for,
 //! and `answer` makes the replies.
-//! `access` notes what was asked, `audit` who deleted what. `route` takes a task to the shard that owns the
+//! `slots` bounds the connections of all shards. `access` notes what was asked, `audit` who deleted what. `route` takes a task to the shard that owns the
 //! volume, `volumes` carries it out.
 
 mod access;
@@ -19,6 +19,7 @@ mod reactor;
 mod receive;
 mod route;
 mod session;
+mod slots;
 mod store;
 mod task;
 mod upload;
@@ -48,6 +49,7 @@ use crate::runtime::{Handle, Queue, Replies};
 use crate::throttle::Throttle;
 use admission::Admission;
 use route::{Asked, Routes};
+use slots::Slots;
 use task::Outcome;
 use volumes::Volumes;
 
@@ -60,6 +62,8 @@ pub struct Shared {
     /// Connections on their way to each shard: part of the messages, counted apart since they must
     /// be known before they arrive.
     arriving: Vec<AtomicU64>,
+    /// Open connections of all shards.
+    slots: Arc<Slots>,
     /// Whether each shard, draining, has nothing left to do.
     idle: Vec<AtomicBool>,
     /// Where requests are put for the access trace, if there is one.
@@ -79,6 +83,7 @@ impl Shared {
             metrics,
             mailboxes: (0..=shards).map(|_| Mailbox::new(room)).collect(),
             arriving: (0..shards).map(|_| AtomicU64::new(0)).collect(),
+            slots: Arc::default(),
             idle: (0..shards).map(|_| AtomicBool::new(false)).collect(),
             access: None,
             volumes_beyond: AtomicU64::new(0),

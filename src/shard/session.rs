@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::Shard;
 use super::access::Accessed;
 use super::answer::{Plain, no_buffer};
+use super::slots::Slot;
 use super::store::Destination;
 use super::task::{Arrival, Conditions, Outcome, Task};
 use super::{batch, download, store};
@@ -43,8 +44,9 @@ pub struct Object {
     pub cookie: Cookie,
 }
 
-/// Serves a connection to its end. `moved` is a request that it came with from another shard.
-pub async fn serve(shard: &Rc<Shard>, mut conn: Conn, moved: Option<Head>) {
+/// Serves a connection to its end, which gives its slot back. `moved` is a request that it came with from
+/// another shard.
+pub async fn serve(shard: &Rc<Shard>, mut conn: Conn, moved: Option<Head>, slot: Slot) {
     let mut then = match moved {
         Some(head) => answer(shard, &mut conn, &head).await,
         None => Then::Stay,
@@ -52,7 +54,9 @@ pub async fn serve(shard: &Rc<Shard>, mut conn: Conn, moved: Option<Head>) {
     loop {
         then = match then {
             Then::Stay => next(shard, &mut conn).await,
-            Then::Move(to) => return shard.hand_over(to, Arrival::Moved(Box::new(conn.detach()))),
+            Then::Move(to) => {
+                return shard.hand_over(to, Arrival::Moved(Box::new(conn.detach()), slot));
+            }
             Then::Close => return conn.close().await,
             Then::Linger => return conn.linger().await,
         }

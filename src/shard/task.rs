@@ -2,6 +2,7 @@
 //! that owns the volume and home again.
 
 use super::manage::{Order, OrderError};
+use super::slots::Slot;
 use crate::buffer::Buf;
 use crate::http::conditional::{Validators, WriteConditions};
 use crate::http::conn::Detached;
@@ -165,7 +166,7 @@ pub enum Message {
 /// A connection that one shard hands to another.
 pub enum Arrival {
     /// Nothing was read of it.
-    Fresh(Sock),
+    Fresh(Sock, Slot),
     /// It asks for something large of a volume of the other shard.
-    Moved(Box<Detached>),
+    Moved(Box<Detached>, Slot),
 }

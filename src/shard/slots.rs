@@ -1,0 +1,65 @@
+//! The bound of connections of all shards together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How many connections are open. One count for all shards: summed up from theirs, a connection on its way
+/// from one to another would be counted twice or not at all for a moment, and one within the bound refused.
+#[derive(Debug, Default)]
+pub struct Slots(AtomicU64);
+
+impl Slots {
+    /// Takes a slot, if fewer than `bound` are taken.
+    pub fn take(self: &Arc<Self>, bound: u64) -> Option<Slot> {
+        let one_more = |taken| (taken < bound).then_some(taken + 1);
+        let taken = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
+        taken.is_ok().then(|| Slot(Arc::clone(self)))
+    }
+}
+
+/// A connection's slot: goes with it from shard to shard, and is given back when dropped.
+#[derive(Debug)]
+pub struct Slot(Arc<Slots>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let taken = self.0.0.fetch_sub(1, Ordering::SeqCst);
+        assert!(taken > 0, "a slot is given back once");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_bounded_and_come_back() {
+        let slots = Arc::new(Slots::default());
+        let mut taken: Vec<Slot> = (0..3).map(|_| slots.take(3).unwrap()).collect();
+        assert!(slots.take(3).is_none());
+        taken.pop();
+        taken.push(slots.take(3).unwrap());
+        // The bound can sink below what is taken already.
+        assert!(slots.take(2).is_none() && slots.take(0).is_none());
+        taken.clear();
+        assert!(slots.take(1).is_some());
+    }
+
+    /// Each thread holds at most one of as many slots as there are threads: none is ever refused.
+    #[test]
+    fn nobody_within_the_bound_is_refused() {
+        let slots = Arc::new(Slots::default());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let mut slot = slots.take(4);
+                    for _ in 0..20_000 {
+                        assert!(slot.is_some(), "refused within the bound");
+                        drop(slot.take());
+                        slot = slots.take(4);
+                    }
+                });
+            }
+        });
+    }
+}
