@@ -1,13 +1,16 @@
 //! The nginx configuration for a running daemon: the example of the documents with the daemon's
-//! addresses, and each volume asked for at the port of the shard that owns it.
+//! addresses, and each volume asked for at the port of the shard that owns it. It has two servers: a
+//! public one for reads, and one for writes, which only listed clients reach.
 //!
 //! The text is `docs/nginx.example.conf` itself, so that what is said and tested there holds here too.
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -17,6 +20,14 @@ use crate::size::{ByteSize, KIB, MIB};
 const EXAMPLE: &str = include_str!("../docs/nginx.example.conf");
 /// How long a port may take to answer (see [`unreachable`]).
 const CONNECT: Duration = Duration::from_secs(2);
+/// What the public server of the example begins with.
+const PUBLIC: &str = "\n# For the public: reads only.\n";
+/// What the example says about who reaches the server for writes.
+const LOOPBACK_ONLY: &str = "    # On loopback, for programs on this machine. Whoever";
+/// The same with networks that may write.
+const LISTED_ONLY: &str = "    # For the networks that are listed. Whoever";
+/// Port of the server for writes, unless another is named.
+const WRITES_PORT: u16 = 8082;
 
 /// The part of the daemon's `/status` that matters here.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -88,12 +99,61 @@ pub struct Site {
     /// Where nginx reaches the data API of all shards. The ports of the shards are on the same address;
     /// on 127.0.0.1 if it is a unix socket.
     pub daemon: Listen,
-    /// Where nginx listens: a port, `IP:PORT`, or `unix:/path`.
+    /// Where nginx serves the public, reads only: a port, `IP:PORT`, or `unix:/path`.
     pub listen: String,
+    /// Where nginx takes writes, in the same form; `None`: port 8082, on loopback if `allow_writes` is
+    /// empty, else on all addresses.
+    pub listen_writes: Option<String>,
+    /// Networks that may write. Empty: whoever reaches `listen_writes`.
+    pub allow_writes: Vec<Network>,
     /// Host names of the site; none: whatever comes to `listen`.
     pub server_names: Vec<String>,
     /// Largest body that nginx passes on, 1 B or more.
     pub largest_body: ByteSize,
+}
+
+/// Addresses of clients: an IP address, or a network in CIDR notation (`10.1.0.0/16`), of which no bit
+/// behind the prefix is set. Never all addresses (`/0`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network(IpNet);
+
+/// Why a text is no [`Network`].
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ParseNetworkError {
+    /// Neither an address nor a network.
+    #[error("{0:?} is not a network; write an IP address or CIDR, for instance 10.1.0.0/16")]
+    NotANetwork(String),
+    /// Bits behind the prefix, which nginx would ignore.
+    #[error("{text:?} has bits set behind the prefix; write {network} or {address}")]
+    HostBits {
+        /// What was given.
+        text: String,
+        /// The whole network.
+        network: IpNet,
+        /// The one address.
+        address: IpAddr,
+    },
+    /// Everybody.
+    #[error("{0} is every address, so everybody could write; name the networks of those who may")]
+    Everybody(IpNet),
+}
+
+impl FromStr for Network {
+    type Err = ParseNetworkError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNetworkError> {
+        let address = text.parse::<IpAddr>().map(IpNet::from);
+        let network = address.or_else(|_| text.parse::<IpNet>());
+        let network = network.map_err(|_| ParseNetworkError::NotANetwork(text.to_owned()))?;
+        if network.prefix_len() == 0 {
+            return Err(ParseNetworkError::Everybody(network.trunc()));
+        }
+        if network != network.trunc() {
+            let (text, address) = (text.to_owned(), network.addr());
+            return Err(ParseNetworkError::HostBits { text, network: network.trunc(), address });
+        }
+        Ok(Self(network))
+    }
 }
 
 /// Why there is no configuration.
@@ -108,6 +168,15 @@ pub enum NginxError {
     /// No port, address or unix socket.
     #[error("{0:?} is nothing to listen on; write a port such as 80, IP:PORT, or unix:/path")]
     NotListen(String),
+    /// The public server and the one for writes, or the daemon, on one port.
+    #[error("{0} would serve both {1}; give one of them another port (--listen, --listen-writes)")]
+    Shared(String, &'static str),
+    /// Networks, and a unix socket, to which no network leads.
+    #[error(
+        "{0} is a unix socket, which no network reaches; leave out --allow-writes, or write a port or \
+         IP:PORT for --listen-writes"
+    )]
+    NoNetwork(String),
     /// An address that means all addresses.
     #[error(
         "{0} means every address of the daemon's host; name the one at which nginx reaches it, for \
@@ -127,14 +196,12 @@ impl Site {
     /// # Errors
     /// [`NginxError`].
     pub fn validate(&self) -> Result<(), NginxError> {
-        let is_port = self.listen.parse::<u16>().is_ok_and(|port| port > 0);
-        if !is_port && self.listen.parse::<Listen>().is_err() {
-            return Err(NginxError::NotListen(self.listen.clone()));
-        }
+        self.check_listen()?;
         if let Some(address) = self.daemon.tcp().filter(|address| address.ip().is_unspecified()) {
             return Err(NginxError::Unspecified(address));
         }
-        let words = [self.daemon.to_string(), self.listen.clone()];
+        let mut words = vec![self.daemon.to_string(), self.listen.clone()];
+        words.extend(self.listen_writes.clone());
         for word in words.iter().chain(&self.server_names) {
             let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".:/-_*[]".contains(&byte);
             if word.is_empty() || !word.bytes().all(is_plain) {
@@ -144,11 +211,73 @@ impl Site {
         if self.largest_body.bytes() == 0 { Err(NginxError::NoBody) } else { Ok(()) }
     }
 
+    fn check_listen(&self) -> Result<(), NginxError> {
+        let writes = self.writes_listen();
+        for listen in writes.iter().chain([&self.listen]) {
+            if port_of(listen).is_none_or(|port| port == 0) && !listen.starts_with("unix:/") {
+                return Err(NginxError::NotListen(listen.clone()));
+            }
+        }
+        let is_public = |writes: &&String| match port_of(writes) {
+            None => **writes == self.listen,
+            port => port == port_of(&self.listen),
+        };
+        if let Some(writes) = writes.iter().find(is_public) {
+            return Err(NginxError::Shared(writes.clone(), "the public and writes"));
+        }
+        let daemon = self.daemon.to_string();
+        if writes.iter().chain([&self.listen]).any(|listen| *listen == daemon) {
+            return Err(NginxError::Shared(daemon, "nginx and the daemon"));
+        }
+        match writes.iter().find(|listen| listen.starts_with("unix:")) {
+            Some(unix) if !self.allow_writes.is_empty() => Err(NginxError::NoNetwork(unix.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where the server for writes listens. nginx takes a bare port for IPv4 alone.
+    fn writes_listen(&self) -> Vec<String> {
+        if let Some(listen) = &self.listen_writes {
+            return vec![listen.clone()];
+        }
+        let is_ipv4 = |network: &Network| matches!(network.0, IpNet::V4(_));
+        let mut all = Vec::new();
+        if self.allow_writes.is_empty() {
+            all.push(format!("127.0.0.1:{WRITES_PORT}"));
+        }
+        if self.allow_writes.iter().any(is_ipv4) {
+            all.push(WRITES_PORT.to_string());
+        }
+        if !self.allow_writes.iter().all(is_ipv4) {
+            all.push(format!("[::]:{WRITES_PORT}"));
+        }
+        all
+    }
+
+    /// The beginning of the server for writes: where it listens, and to whom.
+    fn writes_server(&self) -> String {
+        let listen = self.writes_listen();
+        let mut text: String = listen.iter().map(|at| format!("    listen {at};\n")).collect();
+        for network in &self.allow_writes {
+            let _ = writeln!(text, "    allow {};", network.0);
+        }
+        if !self.allow_writes.is_empty() {
+            text += "    deny all;\n";
+        }
+        text
+    }
+
     fn shard_address(&self, port: u16) -> SocketAddr {
         let host =
             self.daemon.tcp().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip());
         SocketAddr::new(host, port)
     }
+}
+
+/// The port in something that nginx listens on.
+fn port_of(listen: &str) -> Option<u16> {
+    let address = || listen.parse::<Listen>().ok()?.tcp().map(|address| address.port());
+    listen.parse().ok().or_else(address)
 }
 
 /// The shards that have a port of their own, with it.
@@ -170,10 +299,13 @@ pub fn included(node: &Node, site: &Site) -> Result<String, NginxError> {
     let body = format!("client_max_body_size {};", nginx_size(site.largest_body));
     let text = set(text, "127.0.0.1:8080", &site.daemon.to_string());
     let text = set(&text, "    listen 80;\n", &listen);
+    let text = set(&text, "    listen 127.0.0.1:8082;\n", &site.writes_server());
+    let text =
+        if site.allow_writes.is_empty() { text } else { set(&text, LOOPBACK_ONLY, LISTED_ONLY) };
     let mut text = set(&text, "client_max_body_size 64m;", &body);
     let mut about = introduction(node);
     if own_ports(node).next().is_some() {
-        text = set(&text, "\nserver {\n", &(shards(node, site) + "\nserver {\n"));
+        text = set(&text, PUBLIC, &(shards(node, site) + PUBLIC));
         text = set(&text, "proxy_pass http://hayloft;", "proxy_pass http://$hayloft_upstream;");
     } else {
         about += "# The shards have no ports of their own (shard_ports): one shared address serves all.\n";
@@ -293,6 +425,8 @@ mod tests {
         Site {
             daemon: "127.0.0.1:8080".parse().unwrap(),
             listen: "80".to_owned(),
+            listen_writes: None,
+            allow_writes: Vec::new(),
             server_names: Vec::new(),
             largest_body: ByteSize::mib(64),
         }
@@ -327,6 +461,8 @@ mod tests {
         let site = Site {
             daemon: "10.0.0.5:9000".parse().unwrap(),
             listen: "127.0.0.1:81".to_owned(),
+            listen_writes: Some("10.0.0.7:82".to_owned()),
+            allow_writes: ["10.1.0.0/16", "::1"].map(|text| text.parse().unwrap()).to_vec(),
             server_names: vec!["photos.example".to_owned(), "*.photos.example".to_owned()],
             largest_body: ByteSize::kib(1536),
         };
@@ -339,6 +475,7 @@ mod tests {
             "    default hayloft;\n    1 hayloft_shard_1;\n    2 hayloft_shard_0;\n",
             "    30 hayloft_shard_0;\n}",
             "    listen 127.0.0.1:81;\n    server_name photos.example *.photos.example;\n",
+            "    listen 10.0.0.7:82;\n    allow 10.1.0.0/16;\n    allow ::1/128;\n    deny all;\n",
             "client_max_body_size 1536k;",
         ] {
             assert!(text.contains(part), "{part}: {text}");
@@ -363,7 +500,7 @@ mod tests {
     #[test]
     fn what_nginx_would_misunderstand_is_refused_with_advice() {
         type Change = fn(&mut Site);
-        let cases: [(Change, &str); 8] = [
+        let cases: [(Change, &str); 14] = [
             (|site| site.daemon = "0.0.0.0:90".parse().unwrap(), "for instance 127.0.0.1:90"),
             (|site| site.daemon = "unix:/a;b".parse().unwrap(), "letters, digits"),
             (|site| site.listen = "0".to_owned(), "a port such as 80"),
@@ -372,12 +509,62 @@ mod tests {
             (|site| site.server_names = vec!["a;b".to_owned()], "letters, digits"),
             (|site| site.server_names = vec![String::new()], "letters, digits"),
             (|site| site.largest_body = ByteSize(0), "64MiB"),
+            (|site| site.listen_writes = Some("x".to_owned()), "a port such as 80"),
+            (|site| site.listen_writes = Some("unix:/a;".to_owned()), "letters, digits"),
+            (|site| site.listen_writes = Some("127.0.0.1:80".to_owned()), "the public and writes"),
+            (|site| site.listen = "8082".to_owned(), "another port"),
+            (|site| site.listen_writes = Some("127.0.0.1:8080".to_owned()), "and the daemon"),
+            (
+                |site| {
+                    site.listen_writes = Some("unix:/w".to_owned());
+                    site.allow_writes = vec!["10.0.0.0/8".parse().unwrap()];
+                },
+                "which no network reaches",
+            ),
         ];
         for (change, advice) in cases {
             let mut site = site();
             change(&mut site);
             let error = included(&node([None, None]), &site).unwrap_err().to_string();
             assert!(error.contains(advice), "{error}");
+        }
+    }
+
+    #[test]
+    fn writes_are_for_loopback_or_for_listed_networks() {
+        let server = |networks: &[&str]| {
+            let allow_writes = networks.iter().map(|text| text.parse().unwrap()).collect();
+            Site { allow_writes, ..site() }.writes_server()
+        };
+        assert_eq!(server(&[]), "    listen 127.0.0.1:8082;\n");
+        assert_eq!(
+            server(&["10.0.0.5"]),
+            "    listen 8082;\n    allow 10.0.0.5/32;\n    deny all;\n"
+        );
+        assert_eq!(
+            server(&["fd00::/8", "10.0.0.0/8"]),
+            "    listen 8082;\n    listen [::]:8082;\n    allow fd00::/8;\n    allow 10.0.0.0/8;\n    \
+             deny all;\n"
+        );
+        assert!(!server(&["fd00::/8"]).contains("listen 8082;"));
+        let allow_writes = vec!["10.0.0.5".parse().unwrap()];
+        let text = included(&node([None, None]), &Site { allow_writes, ..site() }).unwrap();
+        assert!(!text.contains("127.0.0.1:8082") && !text.contains("On loopback"), "{text}");
+    }
+
+    #[test]
+    fn networks_are_checked_with_advice() {
+        for (text, advice) in [
+            ("", "10.1.0.0/16"),
+            ("10.0.0.0/33", "10.1.0.0/16"),
+            ("localhost", "10.1.0.0/16"),
+            ("10.0.0.0/8;", "10.1.0.0/16"),
+            ("10.0.0.5/8", "write 10.0.0.0/8 or 10.0.0.5"),
+            ("0.0.0.0/0", "everybody could write"),
+            ("::/0", "everybody could write"),
+        ] {
+            let error = text.parse::<Network>().expect_err(text).to_string();
+            assert!(error.contains(advice), "{text}: {error}");
         }
     }
 

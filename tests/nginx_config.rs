@@ -76,12 +76,13 @@ fn requests_arrive_at_the_shard_that_owns_the_volume() {
     let before = (at_shards(&daemon, "get"), at_shards(&daemon, "put"), messages(&daemon));
     // Clients of nginx come and go, and what they ask for alternates.
     for round in 0..10 {
-        let mut client = nginx.client();
+        let (mut client, mut reader) = (nginx.writer(), nginx.client());
         for volume in [1, 2] {
             let photo = bytes(u64::from(volume), 20_000);
             let status = client.put(&path(volume, round), &photo).unwrap().status;
             assert_eq!(status, 201, "{}", nginx.errors());
-            for _ in 0..10 * volume {
+            for n in 0..10 * volume {
+                let client = if n % 2 == 0 { &mut reader } else { &mut client };
                 let got = client.get(&path(volume, round)).unwrap();
                 assert!(got.status == 200 && got.body == photo, "{}", got.status);
             }
@@ -95,7 +96,7 @@ fn requests_arrive_at_the_shard_that_owns_the_volume() {
     assert_eq!(now.2 - before.2, 0.0, "no shard needed another one");
 
     // What is not listed goes to the shared address, and is answered as without nginx.
-    let mut client = nginx.client();
+    let mut client = nginx.writer();
     assert_eq!(client.get(&path(9, 1)).unwrap().status, 404);
     assert_eq!(client.get("/").unwrap().status, daemon.client().get("/").unwrap().status);
     assert_eq!(client.get("/1x/1/0/0123456789abcdef").unwrap().status, 400);
@@ -130,7 +131,7 @@ fn bodies_survive_the_way_to_the_writes() {
         "PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
         path(2, 1)
     );
-    let mut client = nginx.client();
+    let mut client = nginx.writer();
     client.send(head.as_bytes()).unwrap();
     assert_eq!(client.reply(false).unwrap().status, 100);
     client.send(b"photo").unwrap();
@@ -204,7 +205,7 @@ fn reads_are_tried_again_and_writes_are_not() {
             ("POST", "/2".to_owned(), Some(b"new")),
         ] {
             let taken = breaking.taken();
-            let got = nginx.client().request(method, &path, &[], body).unwrap();
+            let got = nginx.writer().request(method, &path, &[], body).unwrap();
             assert_eq!((got.status, breaking.taken() - taken), (502, takes), "{method}");
         }
         let after = ["put", "delete", "post"].map(|method| at_shards(&daemon, method));
@@ -249,7 +250,7 @@ fn a_kept_connection_that_breaks_costs_a_write_and_no_read() {
     assert_eq!(client.get(&path(1, 1)).unwrap().body, b"ok", "sent again");
     for method in ["PUT", "DELETE"] {
         // The connection that was made last has had its one answer.
-        let broken = client.request(method, &path(1, 1), &[], Some(b"x")).unwrap();
+        let broken = nginx.writer().request(method, &path(1, 1), &[], Some(b"x")).unwrap();
         assert_eq!(broken.status, 502, "{method}");
         assert_eq!(client.get(&path(1, 1)).unwrap().body, b"ok");
     }
@@ -269,9 +270,52 @@ fn without_ports_of_the_shards_all_goes_to_the_shared_address() {
     );
     let nginx = Nginx::start_as(dir.path(), &config, &Setup { cache: true, ..Setup::default() });
     for volume in [1, 2] {
-        assert_eq!(nginx.client().put(&path(volume, 1), b"photo").unwrap().status, 201);
+        assert_eq!(nginx.writer().put(&path(volume, 1), b"photo").unwrap().status, 201);
         assert_eq!(nginx.client().get(&path(volume, 1)).unwrap().body, b"photo");
     }
+}
+
+/// A client on this machine with another address than 127.0.0.1.
+fn client_from(source: [u8; 4], to: SocketAddr) -> Client {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    Client::over(socket.into())
+}
+
+#[test]
+fn writes_are_taken_from_listed_networks_only() {
+    let dir = data_dir();
+    let (daemon, _) = with_ports(dir.path());
+    let args = ["--allow-writes", "127.0.0.4/31", "--allow-writes", "127.0.0.9"];
+    let (code, config, complaints) = nginx_config(&daemon, &args);
+    assert_eq!((code, &complaints[..]), (0, ""));
+    let nginx = Nginx::start_as(dir.path(), &config, &Setup::default());
+    let of_writes = |last: u8| client_from([127, 0, 0, last], nginx.writes);
+    for (key, last) in [(4, 4), (5, 5), (9, 9)] {
+        let mut client = of_writes(last);
+        assert_eq!(client.put(&path(1, key), b"photo").unwrap().status, 201);
+        assert_eq!(client.get(&path(1, key)).unwrap().body, b"photo");
+    }
+    let before = ["put", "post", "delete"].map(|method| at_shards(&daemon, method));
+    for last in [1, 3, 6, 8] {
+        for (method, path, body) in [
+            ("PUT", path(1, 4), Some(&b"other"[..])),
+            ("POST", "/1".to_owned(), Some(b"other")),
+            ("DELETE", path(1, 4), None),
+            ("GET", path(1, 4), None),
+        ] {
+            let refused = of_writes(last).request(method, &path, &[], body).unwrap();
+            assert_eq!(refused.status, 403, "{method} from 127.0.0.{last}");
+        }
+        let mut public = client_from([127, 0, 0, last], nginx.address);
+        assert_eq!(public.get(&path(1, 4)).unwrap().body, b"photo");
+    }
+    // Who may write may not write at the public server either.
+    let mut public = client_from([127, 0, 0, 4], nginx.address);
+    assert_eq!(public.put(&path(1, 4), b"other").unwrap().status, 403);
+    let after = ["put", "post", "delete"].map(|method| at_shards(&daemon, method));
+    assert_eq!(before, after, "the daemon heard of none of them");
 }
 
 #[test]
@@ -314,6 +358,9 @@ fn what_is_wrong_is_said() {
         (["--listen", "80;"], "write a port such as 80"),
         (["--server-name", "a b"], "letters, digits"),
         (["--largest-body", "0"], "limits.largest_body"),
+        (["--listen-writes", "127.0.0.1:80"], "another port"),
+        (["--allow-writes", "10.0.0.1/8"], "write 10.0.0.0/8"),
+        (["--allow-writes", "0.0.0.0/0"], "everybody could write"),
     ] {
         let (code, config, complaints) = nginx_config(&daemon, &args);
         assert!((code, &config[..]) == (2, "") && complaints.contains(what), "{complaints}");

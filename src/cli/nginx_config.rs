@@ -9,7 +9,7 @@ use super::{deliver, fail};
 use crate::client::{Body, Client, ClientError, ServerAddress};
 use crate::config::Listen;
 use crate::http::head::Method;
-use crate::nginx::{self, Node, Site};
+use crate::nginx::{self, Network, Node, Site};
 use crate::size::ByteSize;
 
 const NGINX_EXAMPLES: &str = "\
@@ -18,12 +18,18 @@ Examples:
       for the daemon on this machine
   hayloft nginx-config --daemon unix:/run/hayloft/data.sock --server-name photos.example
       through its unix socket; the ports of the shards stay on 127.0.0.1
+  hayloft nginx-config --allow-writes 10.1.0.0/16 > hayloft.conf
+      writes from that network too, at port 8082
   hayloft nginx-config --admin 10.0.0.5:8081 --daemon 10.0.0.5:8080 --full > nginx.conf
       for a daemon on another host, as a whole nginx.conf
 
-Each volume is asked for at the port of the shard that owns it; what is not listed, at the shared
-address. Reads are tried a second time if a connection fails, writes never. Make it again after
-volumes were added or deleted, and after cores or ports changed.
+There are two servers: a public one, which passes on GET and HEAD and answers everything else with 403, \
+and one for writes, which only this machine or --allow-writes reaches.
+
+Each volume is asked for at the port of the shard that owns it; what is not listed, at the shared \
+address. Reads at the public server are tried a second time if a connection fails, writes never. Make it \
+again after volumes were added or deleted, and after cores or ports changed.
+
 Exit codes: 0 done; 1 printed, but nothing answers at one of its addresses; 2 not printed.";
 
 /// Flags of `hayloft nginx-config`.
@@ -34,14 +40,24 @@ pub struct NginxArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
     admin: ServerAddress,
 
-    /// Where nginx reaches the daemon's data API, IP:PORT or unix:/path. The ports of the shards are
-    /// on the same address, or on 127.0.0.1 [default: the first that the daemon listens on]
+    /// Where nginx reaches the daemon's data API, IP:PORT or unix:/path; the ports of the shards are on
+    /// the same address, or on 127.0.0.1 [default: the first that the daemon listens on]
     #[arg(long, value_name = "ADDR")]
     daemon: Option<Listen>,
 
-    /// Where nginx listens: PORT, IP:PORT or unix:/path
+    /// Where nginx serves the public, reads only: PORT, IP:PORT or unix:/path
     #[arg(long, value_name = "ADDR", default_value = "80")]
     listen: String,
+
+    /// Where nginx takes writes: PORT, IP:PORT or unix:/path [default: 127.0.0.1:8082; with
+    /// --allow-writes 8082 on all addresses]
+    #[arg(long, value_name = "ADDR")]
+    listen_writes: Option<String>,
+
+    /// Network or address that may write, for instance 10.1.0.0/16; repeatable [default: this machine,
+    /// through loopback]
+    #[arg(long, value_name = "CIDR")]
+    allow_writes: Vec<Network>,
 
     /// Host name of the site; repeatable [default: whatever comes]
     #[arg(long, value_name = "NAME")]
@@ -69,6 +85,8 @@ impl NginxArgs {
         let site = Site {
             daemon,
             listen: self.listen,
+            listen_writes: self.listen_writes,
+            allow_writes: self.allow_writes,
             server_names: self.server_name,
             largest_body: self.largest_body.unwrap_or(node.largest_body()),
         };

@@ -267,10 +267,14 @@ fn closed() -> std::io::Error {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> std::io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-        stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::new() })
+        Ok(Self::over(TcpStream::connect(address)?))
+    }
+
+    /// A client on a connection that was made elsewhere.
+    pub fn over(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, buffer: Vec::new() }
     }
 }
 

@@ -61,7 +61,10 @@ pub struct Logged {
 pub struct Nginx {
     child: Child,
     dir: PathBuf,
+    /// The public server, for reads only.
     pub address: SocketAddr,
+    /// The server that takes writes too.
+    pub writes: SocketAddr,
 }
 
 impl Nginx {
@@ -80,16 +83,19 @@ impl Nginx {
         Self::start_as(dir, &site, setup)
     }
 
-    /// Starts it with this configuration, which listens on port 80 as the example does.
+    /// Starts it with this configuration, which listens on ports 80 and 8082 as the example does.
     pub fn start_as(dir: &Path, site: &str, setup: &Setup) -> Self {
         let own = dir.join("nginx");
         std::fs::create_dir(&own).unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], free_ports(1)));
+        let port = free_ports(2);
+        let [address, writes] = [port, port + 1].map(|port| ([127, 0, 0, 1], port).into());
         let log = format!("access_log {} raw;", own.join("access.log").display());
         let mut site = if setup.cache { switched_on(site) } else { site.to_owned() };
         let cache = own.join("cache");
+        let original = site.clone();
         let ours = [
             ("listen 80;", &format!("listen {address};")[..]),
+            (writes_listen(&original), &format!("listen {writes};")[..]),
             ("access_log off;", &log),
             ("/var/cache/nginx/hayloft ", &format!("{} ", cache.display())),
         ];
@@ -109,7 +115,7 @@ impl Nginx {
             .stderr(Stdio::null())
             .spawn()
             .expect("nginx is needed (Debian package nginx-light)");
-        let mut nginx = Self { child, dir: own, address };
+        let mut nginx = Self { child, dir: own, address, writes };
         let deadline = Instant::now() + Duration::from_secs(10);
         while Client::connect(address).is_err() {
             let ended = nginx.child.try_wait().unwrap();
@@ -120,8 +126,14 @@ impl Nginx {
         nginx
     }
 
+    /// A client of the public server.
     pub fn client(&self) -> Client {
         Client::connect(self.address).unwrap()
+    }
+
+    /// A client of the server that takes writes.
+    pub fn writer(&self) -> Client {
+        Client::connect(self.writes).unwrap()
     }
 
     /// What it complained about.
@@ -165,6 +177,12 @@ impl Drop for Nginx {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Where the server for writes listens: on loopback, or on all addresses of IPv4.
+fn writes_listen(site: &str) -> &'static str {
+    let loopback = "listen 127.0.0.1:8082;";
+    if site.contains(loopback) { loopback } else { "listen 8082;" }
 }
 
 /// The example with everything that is switched off in it switched on.
