@@ -43,7 +43,7 @@ fn a_wrong_configuration_names_file_line_and_key() {
     for (text, said) in [
         ("\nlog = \"x=y=z\"", "hayloft: h.toml:2: log: \"y=z\" is no level"),
         ("\nvolume_size = \"1MiB\"", "hayloft: h.toml:2: volume_size: 1MiB is out of range"),
-        ("speed = 1", "hayloft: h.toml:1: speed: unknown field"),
+        ("speed = 1", "hayloft: h.toml:1: speed: unknown setting"),
         ("[limits", "hayloft: h.toml:1: \"[limits\" is not valid TOML"),
     ] {
         std::fs::write(dir.path().join("h.toml"), text).unwrap();

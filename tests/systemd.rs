@@ -208,6 +208,44 @@ fn a_restart_under_a_socket_unit_refuses_nobody() {
 }
 
 #[test]
+fn with_a_socket_handed_over_shards_have_ports_only_if_a_setting_names_them() {
+    let base = free_ports(2);
+    let configured = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    for (ports, wanted) in
+        [("auto", [None, None]), ("off", [None, None]), ("base", [Some(0), Some(1)])]
+    {
+        let dir = data_dir();
+        // Not the address of `listen`: the ports are where the socket is.
+        let listener = TcpListener::bind("127.0.0.2:0").unwrap();
+        let passed = Some(("hayloft.socket", listener.into()));
+        let number = base.to_string();
+        let setting = if ports == "base" { &number[..] } else { ports };
+        let args = ["--shard-ports", setting].map(str::to_owned).to_vec();
+        let options = Options { shards: 2, passed, args, ..Options::default() };
+        let unused = free_ports(2);
+        let daemon =
+            Daemon::launch_on(dir.path(), &options, configured(unused), configured(unused + 1));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !daemon.ready() {
+            assert!(Instant::now() < deadline, "{}", daemon.log_text());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let status: serde_json::Value =
+            serde_json::from_slice(&daemon.admin("/status").body).unwrap();
+        let told = [0, 1].map(|shard: usize| status["shards"][shard]["port"].as_u64());
+        assert_eq!(told, wanted.map(|port| port.map(|port| u64::from(base) + port)), "{ports}");
+        if ports == "base" {
+            let own = SocketAddr::from(([127, 0, 0, 2], base));
+            assert_eq!(Client::connect(own).unwrap().get(&path(1)).unwrap().status, 404);
+            assert!(Client::connect(configured(base)).is_err(), "not on the address of listen");
+        }
+        let is_explained = daemon.log_text().contains("no ports of their own unless shard_ports");
+        assert_eq!(is_explained, ports == "auto", "{}", daemon.log_text());
+        assert!(daemon.stop().success());
+    }
+}
+
+#[test]
 fn a_socket_that_is_of_no_use_is_an_error() {
     let dir = data_dir();
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use super::output::note;
 use super::{ServeArgs, deliver, fail};
 use crate::config::effective;
-use crate::daemon::check_config;
+use crate::daemon;
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -19,10 +19,11 @@ Examples:
   hayloft config check > hayloft.toml
       a file with every setting and its default
 
-Standard output is TOML: every setting that counts, with where it was given. Warnings go to standard
-error. Addresses are not bound and directories are not opened. The limits of open files and of
-memory are those of this shell and machine: a unit or a container may have others. Exit code 0:
-valid; 2: not, or the daemon would not start with these limits.";
+Standard output is TOML: every setting that counts, with where it was given. Warnings go to \
+standard error. Data directories and addresses are looked at as at a start, but nothing is made, \
+locked or listened on: the daemon may run, and ports that are taken are not found. The limits of \
+open files and of memory are those of this shell and machine: a unit or a container may have others.
+Exit codes: 0 serve would start with it; 2 it would not.";
 
 /// `hayloft config`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -71,12 +72,11 @@ impl CheckArgs {
             Ok(text) => text,
             Err(error) => return fail(&error),
         };
-        // What this machine allows, as far as it can be told without the daemon's own user and unit.
-        let allowed = match check_config(&draft.config) {
+        let warnings = match daemon::look(&draft.config) {
             Ok(warnings) => warnings,
             Err(error) => return fail(&error),
         };
-        for warning in draft.config.warnings().into_iter().chain(allowed) {
+        for warning in warnings {
             note(format_args!("warning: {warning}"));
         }
         deliver(text.as_bytes())

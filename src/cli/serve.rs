@@ -16,15 +16,18 @@ const SERVE_EXAMPLES: &str = "\
 Examples:
   hayloft serve
       try it out: data in ./hayloft-data, a first volume of 1 GiB, loopback only
-  hayloft serve --data /disk1/hayloft --data /disk2/hayloft --listen 0.0.0.0:8080
-      two disks, reachable from other hosts
-  hayloft serve --cores 2-7 --volume-size 100GiB --config /etc/hayloft.toml
+  hayloft serve --data /disk1/hayloft/data --data /disk2/hayloft/data
+      two disks: directories on them that are made by the first start
+  hayloft serve --listen unix:/run/hayloft/data.sock
+      behind nginx on this machine (hayloft nginx-config)
+  hayloft serve --cores 2-7 --config /etc/hayloft/hayloft.toml
       six shards; the rest from a file (docs/hayloft.example.toml lists every setting)
 
 Flags override the configuration file. A repeatable flag replaces the whole list of the file.
 Sizes: a whole number and KiB, MiB, GiB, TiB (powers of 1024) or KB, MB, GB, TB (powers of 1000).
-Exit codes: 0 it was told to stop, and did; 1 it stopped because no volume takes writes, none could be
-opened, or one of its threads ended (the log says why): start it again; 2 it did not start.";
+Exit codes: 0 it was told to stop, and did; 1 it stopped because no volume takes writes, none \
+could be opened, or one of its threads ended (the log says why): start it again; 2 it did not \
+start.";
 
 /// Flags of `hayloft serve`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +41,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDR")]
     pub listen: Vec<Listen>,
 
+    /// Whoever reaches --listen may store, replace and delete: no warning about public addresses
+    #[arg(long)]
+    pub trusted_network: bool,
+
     /// Address of the admin API, which asks for no password [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDR", value_parser = parse_tcp_address)]
     pub admin: Option<SocketAddr>,
@@ -50,7 +57,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "LIST")]
     pub cores: Option<Cores>,
 
-    /// Port of shard 0 (shard k: + k), off, or auto: port of the first --listen + 100 [default: auto]
+    /// Port of shard 0 (shard k: + k), off, or auto: port of the first --listen + 100, none with
+    /// sockets from systemd [default: auto]
     #[arg(long, value_name = "BASE|off")]
     pub shard_ports: Option<ShardPorts>,
 
@@ -87,6 +95,10 @@ impl ServeArgs {
         if !self.listen.is_empty() {
             draft.config.listen = self.listen;
             draft.overridden("listen", "--listen");
+        }
+        if self.trusted_network {
+            draft.config.trusted_network = true;
+            draft.overridden("trusted_network", "--trusted-network");
         }
         if let Some(admin) = self.admin {
             draft.config.admin = admin;
@@ -183,6 +195,7 @@ mod tests {
             "--shard-ports",
             "off",
             "--buffered",
+            "--trusted-network",
         ];
         let expected = Config {
             data: vec!["/d1".into(), "/d2".into()],
@@ -192,6 +205,7 @@ mod tests {
             cores: core.parse().unwrap(),
             shard_ports: ShardPorts::Off,
             buffered: true,
+            trusted_network: true,
             ..Config::default()
         };
         assert_eq!(config(&flags), Ok(expected));

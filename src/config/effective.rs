@@ -6,7 +6,7 @@ use thiserror::Error;
 use toml::de::DeTable;
 
 use super::cores::describe;
-use super::file::settings_of;
+use super::setting::settings_of;
 use super::{Config, ConfigError, Draft, Listen, Place};
 
 /// Why the settings cannot be shown.

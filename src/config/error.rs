@@ -23,8 +23,7 @@ pub enum ConfigError {
     },
     /// The file is not TOML.
     #[error(
-        "{}:{line}: {text:?} is not valid TOML: {problem}; correct the line \
-         (docs/hayloft.example.toml shows the form of every setting)",
+        "{}:{line}: {text:?} is not valid TOML: {problem}; {fix}",
         path.display()
     )]
     Syntax {
@@ -36,6 +35,8 @@ pub enum ConfigError {
         text: String,
         /// What the parser said.
         problem: String,
+        /// What to do.
+        fix: String,
     },
     /// One setting is unknown, has the wrong form, or does not fit the others.
     #[error("{place}{key}: {problem}; {fix}")]

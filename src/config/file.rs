@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::ops::Range;
 use std::path::Path;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
+use super::form::{self, WrongForm};
+use super::setting::{Setting, settings_of};
 use super::{Config, ConfigError, Place};
 
 /// Largest configuration file, in bytes: far above any real one, far below what would hurt.
@@ -36,6 +37,8 @@ impl Draft {
     pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let document = DeTable::parse(text).map_err(|error| syntax_error(path, text, &error))?;
         let settings = settings_of(document.get_ref());
+        form::check(text, document.get_ref(), &settings)
+            .map_err(|wrong| wrong_form(path, text, wrong))?;
         let config =
             toml::from_str(text).map_err(|error| form_error(path, text, &settings, &error))?;
         let places = settings
@@ -85,43 +88,48 @@ fn read_bounded(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// A key of the document, with its section, and where it and its value stand (byte offsets).
-pub(super) struct Setting {
-    pub(super) key: String,
-    key_span: Range<usize>,
-    pub(super) value_span: Range<usize>,
-}
-
-pub(super) fn settings_of(root: &DeTable<'_>) -> Vec<Setting> {
-    let mut settings = Vec::new();
-    collect(root, "", &mut settings);
-    settings
-}
-
-fn collect(table: &DeTable<'_>, section: &str, settings: &mut Vec<Setting>) {
-    for (name, value) in table {
-        let key = format!("{section}{}", name.get_ref());
-        if let DeValue::Table(inner) = value.get_ref() {
-            collect(inner, &format!("{key}."), settings);
-        }
-        settings.push(Setting { key, key_span: name.span(), value_span: value.span() });
-    }
-}
-
 fn syntax_error(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
     let offset = error.span().map_or(0, |span| span.start);
     let line = line_at(text, offset);
     let content = text.lines().nth(line - 1).unwrap_or_default().trim();
     let key = content.split_once('=').map_or(content, |(key, _)| key);
+    let fix = quoted(content).map_or_else(
+        || {
+            "correct the line (docs/hayloft.example.toml shows the form of every setting)"
+                .to_owned()
+        },
+        |line| format!("texts stand in quotes: {line}"),
+    );
     ConfigError::Syntax {
         path: path.to_owned(),
         line,
         text: key.trim().to_owned(),
         problem: one_line(error.message()),
+        fix,
     }
 }
 
-/// TOML that is well formed, but has a key or a value this build does not take.
+/// A line whose value lacks only the quotes, with them.
+fn quoted(line: &str) -> Option<String> {
+    let (key, value) = line.split_once('=')?;
+    let value = value.split(" #").next().unwrap_or(value).trim();
+    let is_plain = !value.is_empty() && !value.contains(['"', '\'', '[', ']', '{', '}', '\\', ',']);
+    let fixed = format!("{} = \"{value}\"", key.trim());
+    let is_valid = |line: &str| DeTable::parse(line).is_ok();
+    (is_plain && is_valid(&fixed) && !is_valid(&format!("x = {value}"))).then_some(fixed)
+}
+
+fn wrong_form(path: &Path, text: &str, wrong: WrongForm) -> ConfigError {
+    let WrongForm { key, at, problem, fix } = wrong;
+    ConfigError::Setting {
+        place: Place::File(path.to_owned(), line_at(text, at.start)),
+        key,
+        problem,
+        fix,
+    }
+}
+
+/// TOML that is well formed, but has a value that this build does not take.
 fn form_error(
     path: &Path,
     text: &str,
@@ -171,22 +179,22 @@ mod tests {
     #[test]
     fn errors_name_file_line_and_key() {
         for (text, start, advice) in [
-            ("\n\nspeed = 1\n", "/etc/hayloft.toml:3: speed: ", "unknown field"),
+            ("\n\nspeed = 1\n", "/etc/hayloft.toml:3: speed: ", "unknown setting"),
             (
                 "log = \"info\"\n[limits]\nfoo = 1\n",
                 "/etc/hayloft.toml:3: limits.foo: ",
-                "unknown field",
+                "unknown setting",
             ),
-            ("[limit]\nconnections = 1\n", "/etc/hayloft.toml:1: limit: ", "unknown field"),
+            ("[limit]\nconnections = 1\n", "/etc/hayloft.toml:1: limit: ", "unknown setting"),
             (
                 "\nlimits.connections = \"x\"",
                 "/etc/hayloft.toml:2: limits.connections: ",
-                "invalid type",
+                "a whole number is needed",
             ),
             (
                 "[limits]\n\nconnections = -1",
                 "/etc/hayloft.toml:3: limits.connections: ",
-                "expected u32",
+                "-1 is out of range",
             ),
             ("volume_size = \"1.5GiB\"", "/etc/hayloft.toml:1: volume_size: ", "1536MiB"),
             (
@@ -197,8 +205,8 @@ mod tests {
             ("cores = \"0,0\"", "/etc/hayloft.toml:1: cores: ", "named twice"),
             ("shard_ports = 70000", "/etc/hayloft.toml:1: shard_ports: ", "off, or auto"),
             ("admin = \"localhost\"", "/etc/hayloft.toml:1: admin: ", "not looked up"),
-            ("prealloc = \"zero\"", "/etc/hayloft.toml:1: prealloc: ", "`fallocate`"),
-            ("data = \"x\"", "/etc/hayloft.toml:1: data: ", "expected a sequence"),
+            ("prealloc = \"zero\"", "/etc/hayloft.toml:1: prealloc: ", "write fallocate"),
+            ("data = \"x\"", "/etc/hayloft.toml:1: data: ", "write data = [\"x\"]"),
             // Well formed, but out of range or at odds with another setting: found after parsing.
             ("# size\nvolume_size = \"15MiB\"", "/etc/hayloft.toml:2: volume_size: ", "16MiB"),
             (
@@ -228,6 +236,15 @@ mod tests {
         ] {
             let error = error_of(text);
             assert!(error.starts_with(start), "{text:?}: {error}");
+            assert!(error.contains("; texts stand in quotes") == text.contains("admin"), "{error}");
+        }
+        for (line, fixed) in [
+            ("data = /disk1", "texts stand in quotes: data = \"/disk1\""),
+            ("log = info # all", "texts stand in quotes: log = \"info\""),
+            ("volume_size = 1GiB", "texts stand in quotes: volume_size = \"1GiB\""),
+        ] {
+            let error = error_of(line);
+            assert!(error.ends_with(fixed), "{error}");
         }
     }
 

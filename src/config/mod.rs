@@ -9,16 +9,19 @@ mod cores;
 mod effective;
 mod error;
 mod file;
+mod form;
 mod limits;
 mod listen;
 mod log;
 mod ports;
+mod setting;
 mod validate;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
+use thiserror::Error;
 
 pub use access_trace::AccessTraceConfig;
 pub use cores::{CORE_ID_LIMIT, CoreList, Cores, CoresError, available_cores};
@@ -41,6 +44,9 @@ pub struct Config {
     pub data: Vec<PathBuf>,
     /// Addresses of the data API. 1 to 64, none twice.
     pub listen: Vec<Listen>,
+    /// Everybody who can reach `listen` is trusted to store, replace and delete photos. Only silences the
+    /// warning about public addresses.
+    pub trusted_network: bool,
     /// Address of the admin API, which asks for no password: keep it on loopback or a private network.
     #[serde(deserialize_with = "deserialize_tcp_address")]
     pub admin: SocketAddr,
@@ -49,7 +55,7 @@ pub struct Config {
     /// Cores to run on, one shard each: `all`, or a list such as `0,2-5`.
     pub cores: Cores,
     /// Port at which shard 0 is reached directly (shard k: + k): a port, `off`, or `auto` for the port
-    /// of the first TCP `listen` + 100.
+    /// of the first TCP `listen` + 100, or none when a service manager hands over the sockets.
     pub shard_ports: ShardPorts,
     /// How the space of a new volume is reserved.
     pub prealloc: Prealloc,
@@ -76,7 +82,7 @@ pub struct Config {
 
 /// How the space of a new volume is reserved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", try_from = "String")]
 pub enum Prealloc {
     /// Reserve blocks only: at once. The first write of a block then also writes metadata.
     #[default]
@@ -85,11 +91,29 @@ pub enum Prealloc {
     Zeroed,
 }
 
+/// The text names no way to reserve space.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0:?} is no way to reserve space; write fallocate (at once) or zeroed (slow, whole file)")]
+pub struct ParsePreallocError(String);
+
+impl TryFrom<String> for Prealloc {
+    type Error = ParsePreallocError;
+
+    fn try_from(text: String) -> Result<Self, ParsePreallocError> {
+        match text.as_str() {
+            "fallocate" => Ok(Self::Fallocate),
+            "zeroed" => Ok(Self::Zeroed),
+            _ => Err(ParsePreallocError(text)),
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             data: vec![PathBuf::from("./hayloft-data")],
             listen: vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8080)))],
+            trusted_network: false,
             admin: SocketAddr::from(([127, 0, 0, 1], 8081)),
             volume_size: ByteSize::gib(1),
             cores: Cores::All,

@@ -157,6 +157,29 @@ fn data_directories_are_named_once() {
 }
 
 #[test]
+fn a_public_address_is_warned_of_until_somebody_answers_for_it() {
+    let mut config = Config::default();
+    let warning = |config: &Config, listen: &[&str]| {
+        let listen: Vec<Listen> = listen.iter().map(|text| text.parse().unwrap()).collect();
+        config.public_listen_warning(&listen)
+    };
+    for private in ["127.0.0.1:80", "127.8.9.1:80", "[::1]:80", "[::ffff:127.0.0.1]:80", "unix:/s"]
+    {
+        assert_eq!(warning(&config, &[private]), None, "{private}");
+    }
+    for public in ["0.0.0.0:80", "[::]:80", "10.0.0.1:80", "[fd00::1]:80", "192.0.2.1:80"] {
+        let text =
+            warning(&config, &["127.0.0.1:81", public]).unwrap_or_else(|| panic!("{public}"));
+        for part in [public, "delete", "nginx", "firewall", "trusted_network"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+    config.trusted_network = true;
+    assert_eq!(warning(&config, &["0.0.0.0:80"]), None);
+    assert_eq!(warning(&config, &[]), None);
+}
+
+#[test]
 fn listeners_do_not_share_a_port() {
     let listen = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
     for (addresses, admin, key) in [

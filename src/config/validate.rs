@@ -98,6 +98,25 @@ impl Config {
         warnings
     }
 
+    /// A warning if one of `listen`, the addresses that data requests come to, is neither loopback nor a
+    /// unix socket and nobody has said that whoever reaches it may write.
+    #[must_use]
+    pub fn public_listen_warning(&self, listen: &[Listen]) -> Option<String> {
+        let is_private = |listen: &Listen| {
+            listen.tcp().is_none_or(|address| address.ip().to_canonical().is_loopback())
+        };
+        let public = listen.iter().find(|listen| !is_private(listen))?;
+        (!self.trusted_network).then(|| {
+            format!(
+                "photos are served on {public}, not a loopback address, and the data API asks nobody \
+                 who they are: whoever reaches it can store photos, and can replace and delete those \
+                 whose URLs they know; listen on 127.0.0.1 or a unix socket behind nginx (hayloft \
+                 nginx-config), or let a firewall choose who reaches it and set trusted_network = true \
+                 (--trusted-network)"
+            )
+        })
+    }
+
     /// What is logged, as the log library takes it.
     ///
     /// # Errors

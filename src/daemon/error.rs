@@ -1,5 +1,6 @@
 //! Why the daemon does not start.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -136,10 +137,12 @@ pub enum StartError {
     #[error(transparent)]
     Ring(#[from] SetupError),
     /// An address could not be bound.
-    #[error("cannot listen on {address}: {error}; {}", listen_advice(error))]
+    #[error("cannot listen on {address}, {purpose}: {error}; {}", listen_advice(*purpose, error))]
     Listen {
         /// The address.
         address: String,
+        /// What it is for.
+        purpose: Purpose,
         /// The kernel's error.
         error: std::io::Error,
     },
@@ -154,20 +157,50 @@ pub enum StartError {
     Step(&'static str, std::io::Error),
 }
 
-impl StartError {
-    pub(super) fn listen(address: &Listen, error: std::io::Error) -> Self {
-        Self::Listen { address: address.to_string(), error }
+/// What an address is for, and the setting that names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// `listen`.
+    Data,
+    /// `admin`.
+    Admin,
+    /// `shard_ports`: the port of the shard with this number.
+    Shard(usize),
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Data => f.write_str("the data API (--listen)"),
+            Self::Admin => f.write_str("the admin API (--admin)"),
+            Self::Shard(shard) => write!(f, "the port of shard {shard} (--shard-ports)"),
+        }
     }
 }
 
-fn listen_advice(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::PermissionDenied => {
+impl StartError {
+    pub(super) fn listen(address: &Listen, purpose: Purpose, error: std::io::Error) -> Self {
+        Self::Listen { address: address.to_string(), purpose, error }
+    }
+}
+
+fn listen_advice(purpose: Purpose, error: &std::io::Error) -> &'static str {
+    match (error.kind(), purpose) {
+        (std::io::ErrorKind::PermissionDenied, _) => {
             "a port below 1024, or a directory that is not this user's, needs rights: choose another address"
         }
-        std::io::ErrorKind::AddrNotAvailable => {
+        (std::io::ErrorKind::AddrNotAvailable, _) => {
             "this machine has no such address: choose one that it has (ip address), or 0.0.0.0 for all"
         }
-        _ => "if another daemon has it, stop that one or choose another address",
+        (_, Purpose::Shard(_)) => {
+            "shard k also listens on BASE + k; choose another BASE with --shard-ports, or \
+             --shard-ports off"
+        }
+        (_, Purpose::Data) => {
+            "if another daemon has it, stop that one (ss -ltnp shows it) or choose another --listen"
+        }
+        (_, Purpose::Admin) => {
+            "if another daemon has it, stop that one (ss -ltnp shows it) or choose another --admin"
+        }
     }
 }

@@ -3,8 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::ops::RangeInclusive;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
@@ -12,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::StartError;
 use super::activation::{self, Passed};
-use crate::config::{Config, Listen};
+use super::error::{Purpose, StartError};
+use crate::config::{Config, Listen, ShardPorts};
 use crate::limits::LISTEN_BACKLOG;
 use crate::shard::Listener;
 
@@ -39,7 +38,7 @@ fn bind(address: SocketAddr, shared: bool) -> std::io::Result<TcpListener> {
 /// Binds each address once for each shard. An exclusive bind must succeed first: a second daemon on
 /// the same port would otherwise silently get half of the connections.
 fn bind_shared(address: SocketAddr, shards: usize) -> Result<Vec<OwnedFd>, StartError> {
-    let failed = |error| StartError::listen(&Listen::Tcp(address), error);
+    let failed = |error| StartError::listen(&Listen::Tcp(address), Purpose::Data, error);
     let probe = bind(address, false).map_err(failed)?;
     // Port 0 means any: all shards must then share the one that was given.
     let address = probe.local_addr().map_err(failed)?;
@@ -47,9 +46,27 @@ fn bind_shared(address: SocketAddr, shards: usize) -> Result<Vec<OwnedFd>, Start
     (0..shards).map(|_| bind(address, true).map(OwnedFd::from).map_err(failed)).collect()
 }
 
+/// Checks that this machine has the addresses that are configured. Nothing listens on them.
+///
+/// # Errors
+/// [`StartError::Listen`] for the first that it does not have.
+pub fn check_addresses(config: &Config) -> Result<(), StartError> {
+    let data = config.listen.iter().filter_map(Listen::tcp);
+    let data = data.map(|address| (address, Purpose::Data));
+    for (address, purpose) in data.chain([(config.admin, Purpose::Admin)]) {
+        let any_port = SocketAddr::new(address.ip(), 0);
+        if let Err(error) = socket(any_port).and_then(|socket| socket.bind(&any_port.into()))
+            && error.kind() == io::ErrorKind::AddrNotAvailable
+        {
+            return Err(StartError::listen(&Listen::Tcp(address), purpose, error));
+        }
+    }
+    Ok(())
+}
+
 /// Binds an address that nobody shares.
-fn bind_alone(address: SocketAddr) -> Result<TcpListener, StartError> {
-    bind(address, false).map_err(|error| StartError::listen(&Listen::Tcp(address), error))
+fn bind_alone(address: SocketAddr, purpose: Purpose) -> Result<TcpListener, StartError> {
+    bind(address, false).map_err(|error| StartError::listen(&Listen::Tcp(address), purpose, error))
 }
 
 /// The file of a unix socket; it goes when this is dropped, if it still is ours.
@@ -74,7 +91,7 @@ impl Drop for SocketFile {
 
 /// Binds a unix socket, which all shards accept from. Owner and group may connect.
 fn bind_unix(path: &Path, shards: usize) -> Result<(Vec<OwnedFd>, SocketFile), StartError> {
-    let failed = |error| StartError::listen(&Listen::Unix(path.to_owned()), error);
+    let failed = |error| StartError::listen(&Listen::Unix(path.to_owned()), Purpose::Data, error);
     remove_stale(path).map_err(failed)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
     socket.bind(&SockAddr::unix(path).map_err(failed)?).map_err(failed)?;
@@ -115,19 +132,26 @@ pub struct Bound {
     pub files: Vec<SocketFile>,
     /// Where photos are.
     pub places: Vec<Listen>,
+    /// Port of shard 0, if shards have ports of their own.
+    pub first_shard_port: Option<u16>,
 }
 
 /// Binds what is configured, or takes what the service manager hands over instead: sockets for the data
-/// API replace all of `listen`. The shards' own `ports` are bound in any case. The admin listener comes
-/// last and apart.
-pub fn bind_all(
-    config: &Config,
-    ports: Option<&RangeInclusive<u16>>,
-    shards: usize,
-) -> Result<(Bound, TcpListener), StartError> {
+/// API replace all of `listen`; the shards then have ports of their own only if `shard_ports` names
+/// one. The admin listener comes last and apart.
+pub fn bind_all(config: &Config, shards: usize) -> Result<(Bound, TcpListener), StartError> {
     let Passed { data, admin } = Passed::from_environment()?;
-    let shards = (0..shards).map(|_| Vec::new()).collect();
-    let mut bound = Bound { shards, files: Vec::new(), places: Vec::new() };
+    let ports = match config.shard_ports {
+        // They would come from a `listen` that is not bound.
+        ShardPorts::Auto if !data.is_empty() => None,
+        _ => config.shard_port_range(shards)?,
+    };
+    let mut bound = Bound {
+        shards: (0..shards).map(|_| Vec::new()).collect(),
+        files: Vec::new(),
+        places: Vec::new(),
+        first_shard_port: ports.as_ref().map(|ports| *ports.start()),
+    };
     if data.is_empty() {
         for address in &config.listen {
             bound.listen_on(address)?;
@@ -136,20 +160,33 @@ pub fn bind_all(
         bound.take(&data)?;
         let listen: Vec<String> = config.listen.iter().map(Listen::to_string).collect();
         tracing::info!(
-            "the service manager hands over listening sockets for photos ({}): listen = {} is not bound",
+            "the service manager hands over listening sockets for photos ({}): listen = {} is not bound{}",
             data.len(),
-            listen.join(", ")
+            listen.join(", "),
+            match config.shard_ports {
+                ShardPorts::Auto =>
+                    ", and shards have no ports of their own unless shard_ports names one",
+                ShardPorts::Off | ShardPorts::Base(_) => "",
+            }
         );
     }
-    for (port, listeners) in ports.cloned().into_iter().flatten().zip(&mut bound.shards) {
-        let address = SocketAddr::new(config.shard_port_host(), port);
-        listeners.push(Listener::new(bind_alone(address)?.into(), true));
+    let host = bound.shard_port_host();
+    let ports = ports.into_iter().flatten().enumerate();
+    for ((shard, port), listeners) in ports.zip(&mut bound.shards) {
+        let socket = bind_alone(SocketAddr::new(host, port), Purpose::Shard(shard))?;
+        listeners.push(Listener::new(socket.into(), true));
     }
-    let admin = admin.map_or_else(|| bind_alone(config.admin), Ok)?;
+    let admin = admin.map_or_else(|| bind_alone(config.admin, Purpose::Admin), Ok)?;
     Ok((bound, admin))
 }
 
 impl Bound {
+    /// The address that the ports of the shards are on: that of the first TCP listener, else loopback.
+    pub fn shard_port_host(&self) -> IpAddr {
+        let first = self.places.iter().find_map(Listen::tcp);
+        first.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
+    }
+
     fn listen_on(&mut self, address: &Listen) -> Result<(), StartError> {
         match address {
             Listen::Tcp(tcp) => {

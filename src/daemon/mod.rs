@@ -16,6 +16,7 @@
 //! | `private` | a daemon of a command's own, in its process |
 //! | `service` | what a service manager is told |
 //! | `signals` | which signals drain, and which only cost a line |
+//! | `welcome` | where it listens, as the log says it |
 
 mod access;
 mod activation;
@@ -32,6 +33,7 @@ mod service;
 mod shards;
 mod signals;
 mod stores;
+mod welcome;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -53,9 +55,8 @@ use crate::sys;
 use crate::threads::{Threads, name};
 use access::AccessTrace;
 use control::{Control, Line};
-pub use error::StartError;
+pub use error::{Purpose, StartError};
 use listeners::SocketFile;
-pub use machine::check_config;
 use manager::{Manager, Office};
 use placement::Placement;
 pub use private::Private;
@@ -146,6 +147,21 @@ pub fn serve(config: &Config, log: &Log) -> Result<Ended, StartError> {
     Ok(if ended_well { reason.ended() } else { Ended::ThreadLost })
 }
 
+/// What a start with `config` would say about this machine's directories and addresses, found without
+/// making, locking or listening on anything. What would not keep it from starting comes as warnings.
+///
+/// # Errors
+/// See [`StartError`]: what the start would end with. Ports that are taken are not found: the daemon that
+/// has them may be the one that is to be restarted.
+pub fn look(config: &Config) -> Result<Vec<String>, StartError> {
+    let mut warnings = config.warnings();
+    warnings.extend(config.public_listen_warning(&config.listen));
+    warnings.extend(stores::look(config)?);
+    warnings.extend(machine::check_config(config)?);
+    listeners::check_addresses(config)?;
+    Ok(warnings)
+}
+
 struct Daemon {
     metrics: Arc<Metrics>,
     files: machine::Files,
@@ -187,8 +203,10 @@ impl Daemon {
 
         let stores = stores::open(config)?;
         // Before the first volume is made: a port that is taken must not leave a store behind.
-        let ports = config.shard_port_range(count)?;
-        let (bound, admin_socket) = listeners::bind_all(config, ports.as_ref(), count)?;
+        let (bound, admin_socket) = listeners::bind_all(config, count)?;
+        if let Some(warning) = config.public_listen_warning(&bound.places) {
+            tracing::warn!("{warning}");
+        }
         let admin_address = admin_socket.local_addr().unwrap_or(config.admin);
         let access = AccessTrace::start(&config.access_trace, threads)?;
         let mut placement = Placement::new(count);
@@ -198,7 +216,8 @@ impl Daemon {
         // Until here, a start that is refused leaves no new data directory behind.
         stores.iter().filter_map(|store| store.dir.as_ref()).for_each(DataDir::keep);
 
-        let infos = shard_infos(&cores, ports.map(|ports| *ports.start()));
+        let welcome = welcome::lines(&bound, count, admin_address);
+        let infos = shard_infos(&cores, bound.first_shard_port);
         let metrics = new_metrics(config, log, &stores, &infos, &bound.places);
         metrics.set_registered_buffers(registered);
         let shared = Shared::new(Arc::clone(&metrics), count);
@@ -250,9 +269,8 @@ impl Daemon {
             changing: RefCell::new(BTreeSet::new()),
         };
         let manager = Manager { control, office: Rc::new(office), requests, lost };
-        for place in &bound.places {
-            let scheme = if place.tcp().is_some() { "http://" } else { "" };
-            tracing::info!("photos on {scheme}{place}, admin on http://{admin_address}");
+        for line in welcome {
+            tracing::info!("{line}");
         }
         let threads = threads.clone();
         let (files, _socket_files) = (allowed.files, bound.files);

@@ -77,6 +77,45 @@ pub fn open(config: &Config) -> Result<Vec<Store>, StartError> {
     Ok(stores)
 }
 
+/// What [`open`] would say about the data directories, without changing anything or taking a lock: what
+/// would go on, as warnings.
+///
+/// # Errors
+/// What the start would end with.
+pub fn look(config: &Config) -> Result<Vec<String>, StartError> {
+    datadir::check_distinct(&config.data)?;
+    let present: Vec<_> = config.data.iter().map(|path| DataDir::read_unlocked(path)).collect();
+    let is_new = present.iter().all(|dir| dir.as_ref().is_err_and(DataDirError::is_absent));
+    let works = present.iter().any(Result::is_ok);
+    let (mut stores, mut warnings) = (Vec::new(), Vec::new());
+    for (path, present) in config.data.iter().zip(present) {
+        let (dir, state) = match present {
+            Ok(dir) => (Some(dir), DiskState::Ok),
+            Err(error) if error.is_absent() && is_new => {
+                DataDir::look_for_new(path)?;
+                (None, DiskState::Ok)
+            }
+            Err(error) if error.is_absent() => {
+                warnings.push(format!("{error}. Its volumes would be out"));
+                (None, DiskState::Missing)
+            }
+            Err(error) if error.is_of_the_disk() && works => {
+                warnings.push(format!("{error}. Its volumes would be out"));
+                (None, DiskState::Failed)
+            }
+            // The daemon may be another user.
+            Err(error @ DataDirError::Permission { .. }) => {
+                warnings.push(format!("not checked, as this user: {error}"));
+                (None, DiskState::Failed)
+            }
+            Err(error) => return Err(error.into()),
+        };
+        stores.push(Store { path: path.clone(), dir, state });
+    }
+    volumes(&stores)?;
+    Ok(warnings)
+}
+
 /// Checks what the data directories are on, before anything is opened or made: of those that are there, and,
 /// when all are to be made, of the directories that they will be made in.
 fn check_mediums(config: &Config) -> Result<(), StartError> {

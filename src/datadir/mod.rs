@@ -125,10 +125,51 @@ impl DataDir {
         ensure_directory(path, false)?;
         check_is_ours(path, false)?;
         let lock = Lock::share(path)?;
+        Ok(Self { lock, ..Self::read_unlocked(path)? })
+    }
+
+    /// Reads what marks a data directory and which files are in it, without a lock: a daemon may have it
+    /// or take it meanwhile. Nothing is changed.
+    ///
+    /// # Errors
+    /// As [`DataDir::open`] without `create`, but for the lock.
+    pub fn read_unlocked(path: &Path) -> Result<Self, DataDirError> {
+        ensure_directory(path, false)?;
+        check_is_ours(path, false)?;
         let empty = || DataDirError::Empty { path: path.to_owned() };
         let marker = Marker::look(path)?.ok_or_else(empty)?;
         let (removed, unknown) = (Vec::new(), Vec::new());
-        Ok(Self { path: path.to_owned(), marker, removed, unknown, undo: Undo::new(path), lock })
+        Ok(Self {
+            path: path.to_owned(),
+            marker,
+            removed,
+            unknown,
+            undo: Undo::new(path),
+            lock: None,
+        })
+    }
+
+    /// Whether [`DataDir::open`] could make a data directory here, of one that is absent or empty.
+    /// Changes nothing.
+    ///
+    /// # Errors
+    /// As [`DataDir::open`] with `create`, but for the lock and the rights of this user.
+    pub fn look_for_new(path: &Path) -> Result<(), DataDirError> {
+        match ensure_directory(path, false) {
+            Ok(_) => check_is_ours(path, true),
+            Err(DataDirError::Missing { .. }) => {
+                let parent = parent_of(path).unwrap_or(path);
+                match fs::metadata(parent) {
+                    Ok(there) if there.is_dir() => Ok(()),
+                    Ok(_) => Err(not_a_directory(path)),
+                    Err(_) => Err(DataDirError::NoParent {
+                        path: path.to_owned(),
+                        parent: parent.to_owned(),
+                    }),
+                }
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Opens several, which must be distinct; the first error ends it and releases those opened. A daemon
