@@ -3,6 +3,8 @@
 //! The two must not be mixed up: what is not healthy gets restarted, what is not ready gets left
 //! alone. A node that recovers or drains is healthy and not ready.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
@@ -74,7 +76,8 @@ pub struct Readiness {
     pub draining: bool,
     /// How many volumes answer GETs.
     pub serving: usize,
-    /// Volumes that are not plainly at work: recovering, poisoned, lost or failed.
+    /// Volumes that are not plainly at work: recovering, poisoned, lost or failed; and when no volume
+    /// takes photos, those that are full or read-only too.
     pub volumes: Vec<Impaired>,
     /// Data directories that are not in use.
     pub disks: Vec<ImpairedDisk>,
@@ -111,10 +114,26 @@ pub(super) async fn readyz(
     Ok(if readiness.ready { Json(readiness).into_response() } else { unavailable(readiness) })
 }
 
+/// What a writable volume without room is listed as.
+const FULL: &str = "full";
+
+/// How many volumes are in which state: `2 full, 1 read_only`.
+fn counted(volumes: &[Impaired]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for volume in volumes {
+        *counts.entry(volume.state).or_default() += 1;
+    }
+    let counts = counts.iter().map(|(state, count)| format!("{count} {state}"));
+    counts.collect::<Vec<_>>().join(", ")
+}
+
 fn readiness(metrics: &Metrics, strict: bool) -> Readiness {
     // Each state is read once: it may change meanwhile, and the answer must agree with itself.
-    let states = metrics.volumes();
-    let states: Vec<_> = states.iter().map(|v| (v.info.id, v.state.get())).collect();
+    let volumes = metrics.volumes();
+    let states: Vec<_> =
+        volumes.iter().map(|v| (v.info.id, v.state.get(), v.full.get() != 0)).collect();
+    let takes_photos =
+        states.iter().any(|(_, state, is_full)| *state == VolumeState::Writable && !is_full);
     let is_impaired = |s: VolumeState| match s {
         VolumeState::Writable | VolumeState::ReadOnly => false,
         VolumeState::Recovering
@@ -122,10 +141,14 @@ fn readiness(metrics: &Metrics, strict: bool) -> Readiness {
         | VolumeState::Lost
         | VolumeState::Failed => true,
     };
+    let impaired = states.iter().filter(|(_, s, _)| is_impaired(*s)).count();
     let volumes: Vec<_> = states
         .iter()
-        .filter(|(_, s)| is_impaired(*s))
-        .map(|(id, s)| Impaired { id: *id, state: s.name() })
+        .filter(|(_, s, _)| is_impaired(*s) || !takes_photos)
+        .map(|(id, s, is_full)| Impaired {
+            id: *id,
+            state: if *is_full && *s == VolumeState::Writable { FULL } else { s.name() },
+        })
         .collect();
     let disks: Vec<_> = metrics
         .disks
@@ -135,8 +158,8 @@ fn readiness(metrics: &Metrics, strict: bool) -> Readiness {
         .map(|(disk, s)| ImpairedDisk { path: disk.path.clone(), state: s.name() })
         .collect();
 
-    let serving = states.iter().filter(|(_, s)| s.serves()).count();
-    let recovering = states.iter().filter(|(_, s)| *s == VolumeState::Recovering).count();
+    let serving = states.iter().filter(|(_, s, _)| s.serves()).count();
+    let recovering = states.iter().filter(|(_, s, _)| *s == VolumeState::Recovering).count();
     let draining = metrics.draining();
     let error = if draining {
         Some("The daemon is draining.".to_owned())
@@ -144,10 +167,12 @@ fn readiness(metrics: &Metrics, strict: bool) -> Readiness {
         Some(format!("{recovering} of {} volumes are recovering.", states.len()))
     } else if serving == 0 {
         Some("No volume serves.".to_owned())
-    } else if strict && !volumes.is_empty() {
-        Some(format!("{} of {} volumes are impaired.", volumes.len(), states.len()))
+    } else if strict && impaired > 0 {
+        Some(format!("{impaired} of {} volumes are impaired.", states.len()))
     } else if strict && !disks.is_empty() {
         Some(format!("{} of {} data directories are not in use.", disks.len(), metrics.disks.len()))
+    } else if strict && !takes_photos {
+        Some(format!("No volume takes photos: {}.", counted(&volumes)))
     } else {
         None
     };

@@ -9,12 +9,14 @@
 //! | `server` | the thread, start and stop |
 //! | `bounded` | the listener: how many connections, how long each may live |
 //! | `routes` | which path leads where, and what holds for every request |
+//! | `accept` | the format of `/metrics` |
 //! | `health` | `/healthz`, `/readyz` |
 //! | `status` | `/status` |
 //! | `volumes` | `/volumes` |
 //! | `change` | what the main thread is asked to change |
 //! | `error` | errors as JSON |
 
+mod accept;
 mod bounded;
 mod change;
 mod error;

@@ -2,14 +2,13 @@
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderValue, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::time::timeout;
 
-use super::{AdminState, ApiError, health, status, volumes};
-use crate::metrics::CONTENT_TYPE;
+use super::{AdminState, ApiError, accept, health, status, volumes};
 
 /// Longest body of a request (bytes).
 const BODY_MAX: usize = 4096;
@@ -55,7 +54,12 @@ async fn guard(State(state): State<AdminState>, request: Request, next: Next) ->
 }
 
 /// Answers `GET /metrics`.
-async fn metrics(State(state): State<AdminState>) -> Result<Response, ApiError> {
-    let text = state.exporter.text().map_err(|_| ApiError::Export)?;
-    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
+async fn metrics(
+    State(state): State<AdminState>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let format = accept::wanted(&headers);
+    let text = state.exporter.text(format).map_err(|_| ApiError::Export)?;
+    let fields = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "Accept")];
+    Ok((fields, text).into_response())
 }

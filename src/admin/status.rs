@@ -132,6 +132,8 @@ pub struct VolumeStatus {
     pub error: Option<String>,
     /// False if writes to it go through the page cache.
     pub durable: bool,
+    /// Whether it is full: a photo of 1 MiB does not fit any more.
+    pub full: bool,
     /// Size of the file.
     pub size: u64,
     /// Bytes that hold commits.
@@ -190,6 +192,7 @@ impl VolumeStatus {
             progress: Some(creation.done as f64 / creation.size as f64),
             error,
             durable,
+            full: false,
             size: creation.size,
             used: 0,
             live: 0,
@@ -226,6 +229,7 @@ impl From<&VolumeMetrics> for VolumeStatus {
             progress: v.recovery(),
             error: None,
             durable: v.info.durable,
+            full: v.full.get() != 0,
             size: v.size_bytes.get(),
             used: v.used_bytes.get(),
             live: v.live_bytes.get(),

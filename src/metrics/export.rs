@@ -14,8 +14,25 @@ use super::table::{PREFIX, Row, Source, TABLE};
 use super::volume::VolumeMetrics;
 use super::{DiskState, Metrics, VolumeState};
 
-/// Content-Type of [`Exporter::text`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The formats in which Prometheus takes metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// OpenMetrics text 1.0.0.
+    OpenMetrics,
+    /// Prometheus text 0.0.4, which every scraper and promtool reads.
+    Text,
+}
+
+impl Format {
+    /// Its Content-Type.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
 
 /// Turns [`Metrics`] into text on demand.
 #[derive(Debug)]
@@ -36,10 +53,47 @@ impl Exporter {
     ///
     /// # Errors
     /// Never in practice: writing to a `String` does not fail.
-    pub fn text(&self) -> Result<String, fmt::Error> {
+    pub fn text(&self, format: Format) -> Result<String, fmt::Error> {
         let mut out = String::new();
         prometheus_client::encoding::text::encode(&mut out, &self.registry)?;
-        Ok(out)
+        Ok(match format {
+            Format::OpenMetrics => out,
+            Format::Text => text_of(&out),
+        })
+    }
+}
+
+/// OpenMetrics text as Prometheus text 0.0.4. The samples are the same; a counter is described under the
+/// name of its samples, an info is a gauge, and there are neither units nor an end mark.
+fn text_of(open_metrics: &str) -> String {
+    let lines: Vec<&str> = open_metrics.lines().collect();
+    let mut out = String::with_capacity(open_metrics.len() + 1024);
+    for (n, line) in lines.iter().enumerate() {
+        let described =
+            |prefix| line.strip_prefix(prefix).and_then(|rest: &str| rest.split_once(' '));
+        if let Some((name, help)) = described("# HELP ") {
+            // TYPE follows HELP.
+            let kind =
+                lines.get(n + 1).and_then(|next| next.rsplit(' ').next()).unwrap_or_default();
+            let help = help.replace("\\\"", "\"");
+            out += &format!("# HELP {name}{} {help}\n", suffix(kind));
+        } else if let Some((name, kind)) = described("# TYPE ") {
+            let as_gauge = if kind == "info" { "gauge" } else { kind };
+            out += &format!("# TYPE {name}{} {as_gauge}\n", suffix(kind));
+        } else if !line.starts_with("# ") {
+            out += line;
+            out.push('\n');
+        }
+    }
+    out
+}
+
+/// What the samples of a metric of this type have behind its name.
+fn suffix(kind: &str) -> &'static str {
+    match kind {
+        "counter" => "_total",
+        "info" => "_info",
+        _ => "",
     }
 }
 
@@ -238,7 +292,9 @@ mod tests {
     }
 
     fn scrape(metrics: &Arc<Metrics>) -> Exposition {
-        let text = Exporter::new(Arc::clone(metrics), || 3_500_000_000).text().expect("text");
+        let text = Exporter::new(Arc::clone(metrics), || 3_500_000_000)
+            .text(Format::OpenMetrics)
+            .expect("text");
         Exposition::parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"))
     }
 
@@ -361,6 +417,7 @@ mod tests {
             ("connections", &s.connections),
             ("buffer_used_bytes", &s.buffer_bytes_used),
             ("buffer_size_bytes", &s.buffer_bytes_total),
+            ("volume_full", &v.full),
             ("volume_size_bytes", &v.size_bytes),
             ("volume_used_bytes", &v.used_bytes),
             ("volume_live_bytes", &v.live_bytes),
@@ -372,11 +429,9 @@ mod tests {
             ("volume_index_overflow_needles", &v.index_overflow),
             ("volume_index_step_needles_max", &v.index_step_max),
             ("volume_tail_bytes", &v.tail_bytes),
-            ("volume_open_milliseconds", &v.open_ms),
             ("volume_open_read_bytes", &v.open_read_bytes),
             ("volume_checkpoint_tail_bytes", &v.checkpoint_tail_bytes),
             ("volume_checkpoint_age_bytes", &v.checkpoint_age_bytes),
-            ("volume_checkpoint_milliseconds", &v.checkpoint_ms),
         ];
         let scalar = |r: &&Row| matches!(r.source, Source::Shard(_) | Source::Volume(_));
         let rows = TABLE.iter().filter(scalar).count();

@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use counter::{Counter, Gauge};
-pub use export::{CONTENT_TYPE, Exporter};
+pub use export::{Exporter, Format};
 pub use histogram::{BOUNDS_NS, BUCKETS, Histogram, Snapshot};
 use label::label_enum;
 pub use label::{CounterBy, HistogramBy, Label, StateCell};

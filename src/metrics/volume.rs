@@ -53,6 +53,8 @@ pub struct VolumeMetrics {
     pub info: VolumeInfo,
     /// What it can do now.
     pub state: StateCell<VolumeState>,
+    /// 1 if it is full: a photo of 1 MiB does not fit any more.
+    pub full: Gauge,
     /// Size of the file in bytes.
     pub size_bytes: Gauge,
     /// Bytes of the file that hold commits, dead needles included.
@@ -108,6 +110,7 @@ impl VolumeMetrics {
         Self {
             info,
             state: StateCell::new(state),
+            full: Gauge::new(),
             size_bytes: Gauge::new(),
             used_bytes: Gauge::new(),
             live_bytes: Gauge::new(),
@@ -142,6 +145,18 @@ impl VolumeMetrics {
         ratio(self.index_bytes.get(), self.needles.get())
     }
 
+    /// How long opening it took (seconds).
+    #[must_use]
+    pub fn open_seconds(&self) -> f64 {
+        ratio(self.open_ms.get(), 1000)
+    }
+
+    /// How long the last checkpoint took (seconds).
+    #[must_use]
+    pub fn checkpoint_seconds(&self) -> f64 {
+        ratio(self.checkpoint_ms.get(), 1000)
+    }
+
     /// What part of the index's slots is full; 0 when there are none.
     #[must_use]
     pub fn index_load(&self) -> f64 {
@@ -168,6 +183,16 @@ fn ratio(part: u64, whole: u64) -> f64 {
 mod tests {
     use super::*;
     use crate::metrics::Label;
+
+    #[test]
+    fn durations_are_seconds() {
+        let info = VolumeInfo { id: 1, shard: 0, disk: 0, durable: true };
+        let volume = VolumeMetrics::new(info, VolumeState::Writable);
+        volume.open_ms.set(1500);
+        volume.checkpoint_ms.set(20);
+        assert!((volume.open_seconds() - 1.5).abs() < 1e-9);
+        assert!((volume.checkpoint_seconds() - 0.02).abs() < 1e-9);
+    }
 
     #[test]
     fn poisoned_and_lost_volumes_still_serve_and_failed_ones_do_not() {

@@ -147,7 +147,8 @@ async fn store_all(
         terms.conditions.as_ref().is_none_or(|conditions| conditions.hold(existing))
     };
     let check: Check<'_> = terms.conditions.as_ref().map(|_| &holds as _);
-    let stored = volume.put_batch(needles, check).await?;
+    let stored = volume.put_batch(needles, check).await;
+    let stored = shard.volumes.written(volume, stored)?;
     drop(uploads);
     let told = names.into_iter().zip(sizes).zip(&stored);
     let told = told.map(|(((id, cookie), size), stored)| {
@@ -191,7 +192,8 @@ async fn unpack(shard: &Rc<Shard>, volume: &Rc<Volume>, tar: Received) -> Result
         let size = photo.size;
         let content_type = photo.content_type.as_ref().map(|text| text.as_bytes());
         let draft = if size > NEEDLE_DATA_MAX {
-            let mut upload = volume.upload(id, cookie, size)?;
+            let upload = volume.upload(id, cookie, size);
+            let mut upload = shard.volumes.written(volume, upload)?;
             in_parts(shard, &mut upload, &mut tar, &photo).await?;
             let manifest = upload::manifest(shard, &upload, content_type).await?;
             unpacked.uploads.push(upload);

@@ -35,13 +35,20 @@ pub struct Routes {
     /// send a buffer along without knowing how long the needle is.
     guesses: RefCell<HashMap<u32, usize>>,
     workers: Cell<usize>,
+    /// The log says that no volume has room; reset when one has.
+    is_no_room_logged: Cell<bool>,
 }
 
 impl Routes {
     /// Knows who owns what.
     #[must_use]
     pub fn new(owners: HashMap<u32, u16>) -> Self {
-        Self { owners: RefCell::new(owners), guesses: RefCell::default(), workers: Cell::new(0) }
+        Self {
+            owners: RefCell::new(owners),
+            guesses: RefCell::default(),
+            workers: Cell::new(0),
+            is_no_room_logged: Cell::new(false),
+        }
     }
 
     /// Who owns a volume.
@@ -81,6 +88,7 @@ impl Shard {
     /// Why there is none.
     pub fn pick_volume(&self, len: u64) -> Result<u32, Plain> {
         if let Some(own) = self.volumes.roomiest(len) {
+            self.routes.is_no_room_logged.set(false);
             return Ok(own);
         }
         let all = self.shared.metrics.volumes();
@@ -88,13 +96,27 @@ impl Shard {
         let room = |v: &metrics::VolumeMetrics| v.size_bytes.get() - v.used_bytes.get();
         let roomiest = writable().max_by_key(|v| room(v)).filter(|v| room(v) > len);
         match roomiest {
-            Some(volume) => Ok(volume.info.id),
+            Some(volume) => {
+                self.routes.is_no_room_logged.set(false);
+                Ok(volume.info.id)
+            }
             None if writable().next().is_some() => {
+                self.log_no_room(len);
                 Err(Plain::error(Status::INSUFFICIENT_STORAGE, "every volume is full"))
             }
             None => {
                 Err(Plain::unavailable("no volume takes writes now", metrics::Refusal::ReadOnly))
             }
+        }
+    }
+
+    /// Logs once, until there is room again, that an upload of `len` bytes fits into no volume.
+    fn log_no_room(&self, len: u64) {
+        if !self.routes.is_no_room_logged.replace(true) {
+            tracing::warn!(
+                "no volume has room for an upload of {len} bytes: such uploads are answered with 507. Make \
+                 another volume (hayloft volume create)"
+            );
         }
     }
 

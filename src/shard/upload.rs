@@ -38,7 +38,7 @@ pub async fn receive(
     // Not to receive in vain what is refused in the end.
     volume.may_put(id, cookie, check).await?;
     if !volume.has_room_for(len) {
-        return Err(Refusal::Full.into());
+        return Err(shard.volumes.refused_for_room(&volume).into());
     }
     drop(shard.admit_large().ok_or_else(no_buffer)?);
     if let Err(then) = ask_for_body(shard, conn, head).await {
@@ -49,7 +49,7 @@ pub async fn receive(
         return Ok(Err(body_missing(shard, conn, error).await));
     }
     let permit = shard.admit_large().ok_or_else(no_buffer)?;
-    let mut upload = volume.upload(id, cookie, len)?;
+    let mut upload = shard.volumes.written(&volume, volume.upload(id, cookie, len))?;
     match receive_parts(shard, conn, &permit, &mut upload, verifier.as_deref_mut()).await {
         Ok(()) => {}
         Err(Stopped::Missing(error)) => return Ok(Err(body_missing(shard, conn, error).await)),
@@ -64,7 +64,7 @@ pub async fn receive(
         Err(refusal) => Err(refusal),
     };
     let writable = volume.writable();
-    Ok(Ok(match stored {
+    Ok(Ok(match shard.volumes.written(&volume, stored) {
         Ok(stored) => Ok(Done { volume: number, id, cookie, stored, writable }),
         // The name that was picked was taken meanwhile.
         Err(Refusal::Precondition | Refusal::Conflict) if object.is_none() => {

@@ -49,6 +49,10 @@ struct Entry {
     generation: u64,
     /// Its file is no longer where it was.
     is_lost: bool,
+    /// Number of commits when its figures were published last.
+    published_commits: Cell<u64>,
+    /// The log says that it is full, or that an upload did not fit.
+    is_full_logged: Cell<bool>,
     metrics: Arc<VolumeMetrics>,
 }
 
@@ -100,6 +104,8 @@ impl Volumes {
             dir: NO_DIR,
             generation: assignment.expected.generation,
             is_lost: false,
+            published_commits: Cell::new(0),
+            is_full_logged: Cell::new(false),
             metrics: Arc::clone(&assignment.metrics),
         };
         self.entries.borrow_mut().insert(assignment.expected.volume.0, entry);
@@ -326,15 +332,21 @@ impl Volumes {
             Task::Put { id, cookie, draft, conditions } => {
                 let holds = |existing: Option<&_>| hold(&conditions, existing);
                 let check: Check<'_> = conditions.as_ref().map(|_| &holds as _);
-                match volume.put(id, cookie, draft, check).await {
+                let stored = volume.put(id, cookie, draft, check).await;
+                match self.written(&volume, stored) {
                     Ok(stored) => Outcome::Stored(stored, volume.writable()),
                     Err(refusal) => Outcome::Refused(refusal),
                 }
             }
-            Task::Post { draft } => match volume.put_new(draft).await {
-                Ok((id, cookie, stored)) => Outcome::Created(id, cookie, stored, volume.writable()),
-                Err(refusal) => Outcome::Refused(refusal),
-            },
+            Task::Post { draft } => {
+                let stored = volume.put_new(draft).await;
+                match self.written(&volume, stored) {
+                    Ok((id, cookie, stored)) => {
+                        Outcome::Created(id, cookie, stored, volume.writable())
+                    }
+                    Err(refusal) => Outcome::Refused(refusal),
+                }
+            }
             Task::Check { id, cookie, conditions } => {
                 let holds = |existing: Option<&_>| hold(&conditions, existing);
                 let check: Check<'_> = conditions.as_ref().map(|_| &holds as _);
@@ -346,7 +358,8 @@ impl Volumes {
             Task::Delete { id, cookie, conditions } => {
                 let holds = |existing: Option<&_>| hold(&conditions, existing);
                 let check: Check<'_> = conditions.as_ref().map(|_| &holds as _);
-                match volume.delete(id, cookie, check).await {
+                let deleted = volume.delete(id, cookie, check).await;
+                match self.written(&volume, deleted) {
                     Ok(()) => Outcome::Deleted,
                     Err(refusal) => Outcome::Refused(refusal),
                 }
@@ -354,56 +367,30 @@ impl Volumes {
         }
     }
 
+    /// Publishes the figures of a volume after a write, before anybody hears of the result: who has
+    /// an acknowledgement sees its photo in the figures too. Costs nothing if another write of the
+    /// same commit has done it already. Passes the result on.
+    pub fn written<T>(&self, volume: &Volume, result: Result<T, Refusal>) -> Result<T, Refusal> {
+        let entries = self.entries.borrow();
+        let Some(entry) = entries.get(&volume.id().0) else { return result };
+        if volume.stats().commits.get() != entry.published_commits.get() {
+            entry.publish();
+        }
+        if matches!(result, Err(Refusal::Full)) {
+            entry.log_full(volume, "an upload did not fit");
+        }
+        result
+    }
+
+    /// The refusal of an upload that does not fit, noted.
+    pub fn refused_for_room(&self, volume: &Volume) -> Refusal {
+        let refused: Result<(), Refusal> = self.written(volume, Err(Refusal::Full));
+        refused.expect_err("passed on as it is")
+    }
+
     /// Writes the figures to where the admin thread reads them.
     pub fn publish(&self) {
-        for entry in self.entries.borrow().values() {
-            let metrics = &entry.metrics;
-            let volume = match &entry.state {
-                State::Open(volume) => volume,
-                State::Failed(_) => {
-                    metrics.state.set(VolumeState::Failed);
-                    continue;
-                }
-                State::Recovering | State::Leaving(_) => continue,
-            };
-            let figures = volume.figures();
-            metrics.size_bytes.set(figures.size);
-            metrics.used_bytes.set(figures.used);
-            metrics.live_bytes.set(figures.live);
-            metrics.dead_bytes.set(figures.dead);
-            metrics.needles.set(figures.needles);
-            metrics.extents.set(figures.extents);
-            metrics.index_bytes.set(figures.index);
-            metrics.index_slots.set(figures.index_slots);
-            metrics.index_overflow.set(figures.index_overflow);
-            let steps = metrics.index_steps.get();
-            metrics.index_steps.add(figures.index_steps.saturating_sub(steps));
-            metrics.index_step_max.set(figures.index_step_max);
-            metrics.tail_bytes.set(figures.used - crate::limits::TRAILER);
-            let checkpoint = figures.checkpoint;
-            metrics.open_read_bytes.set(checkpoint.opened_read);
-            metrics.checkpoint_tail_bytes.set(checkpoint.tail);
-            metrics.checkpoint_age_bytes.set(checkpoint.age);
-            metrics.checkpoint_ms.set(checkpoint.last_ns / 1_000_000);
-            for (counter, total) in [
-                (&metrics.checkpoints, checkpoint.written),
-                (&metrics.checkpoint_failures, checkpoint.failed),
-                (&metrics.checkpoint_discards, checkpoint.discarded),
-            ] {
-                counter.add(total - counter.get());
-            }
-            let damaged = figures.damaged + volume.stats().damaged_reads.get();
-            metrics.damaged_records.add(damaged - metrics.damaged_records.get());
-            metrics.state.set(if entry.is_lost {
-                VolumeState::Lost
-            } else if volume.poisoned() {
-                VolumeState::Poisoned
-            } else if volume.writable() {
-                VolumeState::Writable
-            } else {
-                VolumeState::ReadOnly
-            });
-        }
+        self.entries.borrow().values().for_each(Entry::publish);
     }
 
     /// Adds up one counter over all volumes there are and were.
@@ -415,6 +402,78 @@ impl Volumes {
             State::Recovering | State::Failed(_) => None,
         });
         open.sum::<u64>() + counter(&self.gone)
+    }
+}
+
+impl Entry {
+    /// Writes its figures to where the admin thread reads them.
+    fn publish(&self) {
+        let metrics = &self.metrics;
+        let volume = match &self.state {
+            State::Open(volume) => volume,
+            State::Failed(_) => {
+                metrics.state.set(VolumeState::Failed);
+                return;
+            }
+            State::Recovering | State::Leaving(_) => return,
+        };
+        self.published_commits.set(volume.stats().commits.get());
+        let figures = volume.figures();
+        metrics.size_bytes.set(figures.size);
+        metrics.used_bytes.set(figures.used);
+        metrics.live_bytes.set(figures.live);
+        metrics.dead_bytes.set(figures.dead);
+        metrics.needles.set(figures.needles);
+        metrics.extents.set(figures.extents);
+        metrics.index_bytes.set(figures.index);
+        metrics.index_slots.set(figures.index_slots);
+        metrics.index_overflow.set(figures.index_overflow);
+        let steps = metrics.index_steps.get();
+        metrics.index_steps.add(figures.index_steps.saturating_sub(steps));
+        metrics.index_step_max.set(figures.index_step_max);
+        metrics.tail_bytes.set(figures.used - crate::limits::TRAILER);
+        let checkpoint = figures.checkpoint;
+        metrics.open_read_bytes.set(checkpoint.opened_read);
+        metrics.checkpoint_tail_bytes.set(checkpoint.tail);
+        metrics.checkpoint_age_bytes.set(checkpoint.age);
+        metrics.checkpoint_ms.set(checkpoint.last_ns / 1_000_000);
+        for (counter, total) in [
+            (&metrics.checkpoints, checkpoint.written),
+            (&metrics.checkpoint_failures, checkpoint.failed),
+            (&metrics.checkpoint_discards, checkpoint.discarded),
+        ] {
+            counter.add(total - counter.get());
+        }
+        let damaged = figures.damaged + volume.stats().damaged_reads.get();
+        metrics.damaged_records.add(damaged - metrics.damaged_records.get());
+        metrics.state.set(if self.is_lost {
+            VolumeState::Lost
+        } else if volume.poisoned() {
+            VolumeState::Poisoned
+        } else if volume.writable() {
+            VolumeState::Writable
+        } else {
+            VolumeState::ReadOnly
+        });
+        let is_full = volume.is_full();
+        metrics.full.set(u64::from(is_full));
+        if is_full && volume.writable() {
+            self.log_full(volume, "the volume is full");
+        }
+    }
+
+    /// Logs once that a volume runs out of room.
+    fn log_full(&self, volume: &Volume, what: &str) {
+        if !self.is_full_logged.replace(true) {
+            let figures = volume.figures();
+            tracing::warn!(
+                volume = volume.id().0,
+                "{what}: {} of {} bytes are used; what does not fit is answered with 507. Make another \
+                 volume (hayloft volume create)",
+                figures.used,
+                figures.size
+            );
+        }
     }
 }
 

@@ -219,6 +219,12 @@ impl Log {
         self.room_up_to(self.log_end - self.reserve, len)
     }
 
+    /// Whether a needle of this length (bytes) does not fit behind what is committed. Room that is set
+    /// aside for uploads under way counts as free: they may come to nothing.
+    pub fn is_full(&self, len: u64) -> bool {
+        self.end.get().tail + len + COMMIT_OVERHEAD > self.log_end - self.reserve
+    }
+
     /// Takes `most` bytes out of a room, or what is left, for a needle that joins a commit at once;
     /// nothing when the room is gone.
     pub fn take_room(&self, key: RoomKey, most: u64) -> u64 {

@@ -149,6 +149,15 @@ impl Volume {
         self.log.has_room(cost) && !self.contents.borrow_mut().is_starved()
     }
 
+    /// Whether it is full: a body of 1 MiB, the longest in one needle, does not fit behind what is
+    /// committed.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let len = usize::try_from(NEEDLE_DATA_MAX).expect("1 MiB");
+        let cost = format::Layout::data(ATTRIBUTES_MAX, len).len as u64;
+        self.log.is_full(cost) || self.contents.borrow_mut().is_starved()
+    }
+
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> &Stats {

@@ -10,13 +10,14 @@ use crate::xfs::Xfs;
 use crate::{Failed, run};
 
 /// Programs that the tests need, and the Debian packages they come in.
-const TOOLS: [(&str, &str); 10] = [
+const TOOLS: [(&str, &str); 11] = [
     ("curl", "curl"),
     ("mkfs.xfs", "xfsprogs"),
     ("mkfs.ext4", "e2fsprogs"),
     ("prlimit", "util-linux"),
     ("losetup", "mount"),
     ("nginx", "nginx-light"),
+    ("promtool", "prometheus"),
     ("strace", "strace"),
     ("systemd-analyze", "systemd"),
     ("systemd-socket-activate", "systemd"),

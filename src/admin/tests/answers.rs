@@ -82,7 +82,21 @@ fn readiness_follows_the_volumes() {
         assert_eq!((plain, strict), want, "{state:?}");
         assert_eq!(reply.json()["serving"], json!(serving), "{state:?}");
     }
+    two.state.set(VolumeState::ReadOnly);
+    one.full.set(1);
+    let (plain, strict, reply) = readiness(addr);
+    assert_eq!((plain, strict), (200, 503), "no volume takes photos");
+    let listed = json!([{"id": 1, "state": "full"}, {"id": 2, "state": "read_only"}]);
+    assert_eq!(reply.json()["volumes"], listed);
+    assert_eq!(get(addr, "/readyz?strict").error(), "No volume takes photos: 1 full, 1 read_only.");
+    two.state.set(VolumeState::Writable);
+    assert_eq!(readiness(addr).1, 200, "one of them full is how a store grows");
+    one.full.set(0);
+    one.state.set(VolumeState::ReadOnly);
+    two.state.set(VolumeState::ReadOnly);
+    assert_eq!((readiness(addr).0, readiness(addr).1), (200, 503), "all read-only on purpose");
     one.state.set(VolumeState::Failed);
+    two.state.set(VolumeState::Failed);
     assert_eq!(readiness(addr).0, 503, "all failed");
     one.state.set(VolumeState::Poisoned);
     assert_eq!(readiness(addr).0, 200, "a poisoned volume can be read");
@@ -124,13 +138,43 @@ fn an_unknown_question_to_readyz_is_refused_not_ignored() {
 }
 
 #[test]
+fn who_does_not_ask_for_openmetrics_gets_prometheus_text_with_the_same_samples() {
+    let node = still_node();
+    node.volume(9, VolumeState::Writable).needles.set(3);
+    let (admin, addr) = node.start();
+    let text = get(addr, "/metrics");
+    assert_eq!(text.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(text.header("vary"), Some("Accept"));
+    let accept = "Accept: application/openmetrics-text";
+    let other = raw(addr, &format!("GET /metrics HTTP/1.1\r\nHost: t\r\n{accept}\r\n\r\n"));
+    let samples = |reply: &Reply| -> Vec<String> {
+        let lines = reply.body.lines().filter(|line| !line.starts_with('#'));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(samples(&text), samples(&other));
+    assert!(samples(&text).contains(&"hayloft_volume_needles{volume=\"9\"} 3".to_owned()));
+    for line in [
+        "# TYPE hayloft_requests_total counter",
+        "# TYPE hayloft_build_info gauge",
+        "# TYPE hayloft_request_duration_seconds histogram",
+    ] {
+        assert!(text.body.lines().any(|found| found == line), "{line}: {}", text.body);
+    }
+    for part in ["# EOF", "# UNIT", "TYPE hayloft_requests counter", " info\n"] {
+        assert!(!text.body.contains(part), "{part}: {}", text.body);
+    }
+    admin.shutdown().expect("stops");
+}
+
+#[test]
 fn metrics_are_openmetrics_text_of_the_live_numbers() {
     let node = still_node();
     node.volume(9, VolumeState::Writable).needles.set(3);
     let (admin, addr) = node.start();
     let shard = &node.metrics.shards[1];
     let scrape = || {
-        let reply = get(addr, "/metrics");
+        let accept = "Accept: application/openmetrics-text; version=1.0.0";
+        let reply = raw(addr, &format!("GET /metrics HTTP/1.1\r\nHost: t\r\n{accept}\r\n\r\n"));
         assert_eq!(reply.status, 200);
         let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         assert_eq!(reply.header("content-type"), Some(content_type));
@@ -205,6 +249,7 @@ fn status_has_its_promised_shape() {
         "shard",
         "disk",
         "state",
+        "full",
         "size",
         "used",
         "live",

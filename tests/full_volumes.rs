@@ -1,0 +1,155 @@
+//! Volumes without room, and figures that keep up with acknowledgements.
+
+mod daemon_harness;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir, path};
+
+fn daemon(dir: &Path, volume_size: &'static str) -> Daemon {
+    Daemon::start(dir, &Options { shards: 2, volume_size, ..Options::default() })
+}
+
+fn volume(daemon: &Daemon) -> serde_json::Value {
+    serde_json::from_slice(&daemon.admin("/volumes/1").body).unwrap()
+}
+
+fn strict(daemon: &Daemon) -> (u16, String) {
+    let reply = daemon.admin("/readyz?strict");
+    (reply.status, reply.text())
+}
+
+/// Lines of the log that warn of something.
+fn warnings(daemon: &Daemon) -> Vec<String> {
+    let log = daemon.log_text();
+    log.lines().filter(|line| line.contains(" WARN ")).map(str::to_owned).collect()
+}
+
+/// Fills volume 1 with photos of this length: how many were stored.
+fn fill(client: &mut Client, len: usize) -> u64 {
+    for key in 0..100_000 {
+        match client.put(&path(key), &bytes(key, len)).unwrap().status {
+            201 => {}
+            507 => return key,
+            status => panic!("{status}"),
+        }
+    }
+    panic!("it is never full")
+}
+
+#[test]
+fn a_full_volume_is_logged_once_and_makes_strict_readiness_fail() {
+    let dir = data_dir();
+    let daemon = daemon(dir.path(), "16MiB");
+    assert_eq!(strict(&daemon).0, 200);
+    let mut client = daemon.client();
+    let stored = fill(&mut client, 300_000);
+    assert!(stored > 20, "{stored}");
+    for key in 0..5 {
+        assert_eq!(client.put(&path(1_000_000 + key), &bytes(key, 900_000)).unwrap().status, 507);
+        assert_eq!(client.request("POST", "/", &[], Some(&bytes(1, 900_000))).unwrap().status, 507);
+    }
+    assert_eq!(volume(&daemon)["full"], true);
+    let said = warnings(&daemon);
+    let of_the_volume: Vec<_> = said.iter().filter(|line| line.contains("volume=1")).collect();
+    assert_eq!(of_the_volume.len(), 1, "{said:?}");
+    assert!(of_the_volume[0].contains("hayloft volume create"), "{said:?}");
+    assert!(
+        said.iter().filter(|line| line.contains("no volume has room")).count() <= 2,
+        "{said:?}"
+    );
+    let (status, body) = strict(&daemon);
+    assert_eq!(status, 503, "{body}");
+    assert!(body.contains("No volume takes photos: 1 full."), "{body}");
+    assert_eq!(daemon.admin("/readyz").status, 200);
+    assert_eq!(daemon.metric("hayloft_volume_full", "volume=\"1\""), 1.0);
+
+    // Another volume, and all is well; made read-only, it is not.
+    let mut admin = Client::connect(daemon.admin).unwrap();
+    let made = admin.request("POST", "/volumes", &[], Some(b"{}")).unwrap();
+    assert_eq!(made.status, 201, "{}", made.text());
+    assert_eq!(strict(&daemon).0, 200);
+    let mut admin = Client::connect(daemon.admin).unwrap();
+    assert_eq!(admin.request("POST", "/volumes/2/read-only", &[], Some(b"")).unwrap().status, 200);
+    let (status, body) = strict(&daemon);
+    assert!(status == 503 && body.contains("1 full, 1 read_only"), "{body}");
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn an_upload_that_does_not_fit_is_logged_though_others_would() {
+    let dir = data_dir();
+    let daemon = daemon(dir.path(), "16MiB");
+    for _ in 0..3 {
+        // Refused before the body is read, after which the connection ends.
+        assert_eq!(daemon.client().put(&path(1), &bytes(1, 15 << 20)).unwrap().status, 507);
+    }
+    let mut said = warnings(&daemon);
+    said.retain(|line| line.contains("volume=1"));
+    assert!(said.len() == 1 && said[0].contains("an upload did not fit"), "{said:?}");
+    assert_eq!((strict(&daemon).0, &volume(&daemon)["full"]), (200, &false.into()));
+    assert_eq!(daemon.client().put(&path(1), &bytes(1, 1000)).unwrap().status, 201);
+}
+
+#[test]
+fn a_volume_that_is_full_is_full_after_a_restart() {
+    let dir = data_dir();
+    let first = daemon(dir.path(), "16MiB");
+    fill(&mut first.client(), 900_000);
+    assert!(first.stop().success());
+    let again = daemon(dir.path(), "16MiB");
+    let (status, body) = strict(&again);
+    assert!(status == 503 && body.contains("1 full"), "{body}");
+    assert!(warnings(&again).iter().any(|line| line.contains("the volume is full")));
+}
+
+/// Who has an acknowledgement and asks for the figures sees the photo in them, however soon.
+#[test]
+fn figures_of_a_volume_are_those_of_the_last_acknowledgement() {
+    let dir = data_dir();
+    let daemon = daemon(dir.path(), "64MiB");
+    let mut clients = [daemon.client(), daemon.client(), daemon.client(), daemon.client()];
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut needles = 0;
+    let seen = |wanted: u64, what: &str| {
+        assert!(Instant::now() < deadline, "it takes too long");
+        assert_eq!(volume(&daemon)["needles"], wanted, "after {what}");
+    };
+    for key in 0..40 {
+        let client = &mut clients[usize::try_from(key).unwrap() % 4];
+        assert_eq!(client.put(&path(key), &bytes(key, 5000)).unwrap().status, 201);
+        needles += 1;
+        seen(needles, "PUT");
+        assert_eq!(client.request("POST", "/1", &[], Some(b"photo")).unwrap().status, 201);
+        needles += 1;
+        seen(needles, "POST");
+        if key % 4 == 0 {
+            assert_eq!(client.request("DELETE", &path(key), &[], None).unwrap().status, 204);
+            needles -= 1;
+            seen(needles, "DELETE");
+        }
+        if key % 10 == 0 {
+            assert_eq!(client.put(&path(1000 + key), &bytes(key, 1_500_000)).unwrap().status, 201);
+            needles += 1;
+            seen(needles, "a large PUT");
+            let tar = batch(10_000 + key * 10, 5);
+            assert_eq!(client.request("POST", "/1/batch", &[], Some(&tar)).unwrap().status, 201);
+            needles += 5;
+            seen(needles, "a batch");
+        }
+    }
+}
+
+/// A tar of small photos under neighbouring keys.
+fn batch(first: u64, count: u64) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for key in first..first + count {
+        let mut header = tar::Header::new_gnu();
+        let photo = bytes(key, 2000);
+        header.set_size(photo.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, format!("{key}/0/{COOKIE}"), &photo[..]).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
