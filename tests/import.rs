@@ -563,3 +563,32 @@ fn put_and_get() {
     let modified = got.header("last-modified").unwrap().as_bytes();
     assert!(hayloft::http::date::parse(modified, began).unwrap() >= began);
 }
+
+/// What is put without a name, or with one that says nothing, gets the type that its first bytes show; a
+/// page or a script never does.
+#[test]
+fn the_type_of_what_has_no_name_is_sniffed() {
+    let place = Place::new();
+    let photo = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/photo.jpg")).unwrap();
+    let server = format!("http://{}", place.daemon.data);
+    let type_of = |url: &str| {
+        let path = url.strip_prefix(&server).unwrap();
+        place.daemon.client().get(path).unwrap().header("content-type").unwrap().to_owned()
+    };
+    let put = |args: &[&str], stdin: &[u8]| {
+        let mut put = place.command(&[&["put"], args].concat());
+        let mut put = put.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        put.stdin.take().unwrap().write_all(stdin).unwrap();
+        let output = put.wait_with_output().unwrap();
+        assert!(output.status.success());
+        type_of(String::from_utf8(output.stdout).unwrap().trim())
+    };
+    assert_eq!(put(&["-"], &photo), "image/jpeg");
+    assert_eq!(put(&["--content-type", "image/x-mine", "-"], &photo), "image/x-mine");
+    assert_eq!(put(&["-"], b"<!DOCTYPE html><script>"), "application/octet-stream");
+    assert_eq!(put(&["-"], b""), "application/octet-stream");
+    std::fs::write(place.dir.path().join("upload"), &photo).unwrap();
+    std::fs::write(place.dir.path().join("photo.png"), &photo).unwrap();
+    assert_eq!(put(&["upload"], b""), "image/jpeg");
+    assert_eq!(put(&["photo.png"], b""), "image/png", "a name counts more");
+}

@@ -18,15 +18,15 @@ const CHECK_EXAMPLES: &str = "\
 Examples:
   hayloft check
       every volume in ./hayloft-data
-  hayloft check --data /disk1/hayloft --data /disk2/hayloft --volume 7
-      one volume, in whichever directory it is
-  hayloft check --config /etc/hayloft.toml --json
+  hayloft check --data /disk1/hayloft/data --data /disk2/hayloft/data
+      every volume of two disks; with --volume 7 that one, in whichever directory it is
+  hayloft check --config /etc/hayloft/hayloft.toml --json
       what a daemon with this configuration would serve, as one JSON document
 
-Stop the daemon first. Nothing in a volume is changed, so a file system may be mounted read-only.
-Each volume is recovered in memory as the daemon does it, and every byte of every live photo is
-read and verified. A commit that was cut off by a crash is no damage: nobody was told that it was
-stored.
+Stop the daemon first. Nothing in a volume is changed, so a file system may be mounted \
+read-only. Each volume is recovered in memory as the daemon does it, and every byte of every \
+live photo is read and verified. A commit that was cut off by a crash is no damage: nobody was \
+told that it was stored.
 Exit codes: 0 all sound; 1 something is damaged or in the way; 2 could not run.";
 
 /// Flags of `hayloft check`.

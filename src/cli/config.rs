@@ -20,9 +20,10 @@ Examples:
       a file with every setting and its default
 
 Standard output is TOML: every setting that counts, with where it was given. Warnings go to \
-standard error. Data directories and addresses are looked at as at a start, but nothing is made, \
-locked or listened on: the daemon may run, and ports that are taken are not found. The limits of \
-open files and of memory are those of this shell and machine: a unit or a container may have others.
+standard error. Data directories and addresses are looked at as at a start, but nothing is \
+made, locked or listened on: the daemon may run, and ports that are taken are not found. The \
+limits of open files and of memory are those of this shell and machine: a unit or a container \
+may have others.
 Exit codes: 0 serve would start with it; 2 it would not.";
 
 /// `hayloft config`.

@@ -14,15 +14,16 @@ const DUMP_EXAMPLES: &str = "\
 Examples:
   hayloft dump > photos.tsv
       every live photo in ./hayloft-data
-  hayloft dump --data /disk1/hayloft --volume 7 --no-cookies | cut -f4,5,8
+  hayloft dump --data /disk1/hayloft/data --volume 7 --no-cookies | cut -f4,5,8
       key, size variant and size of each in volume 7
   hayloft dump --json | jq -r 'select(.size > 1000000) | .key'
       one JSON object per line
 
-Stop the daemon first. Nothing in a volume is changed. One line for each live photo, in the order
-of the files, with tabs between the columns; in a content type a tab is \\t and a backslash \\\\.
-Whoever has the cookies can read the photos: keep the output as you keep the volumes.
-Every photo is read and verified. One that is damaged is a line that begins with #; what to do
+Stop the daemon first. Nothing in a volume is changed. One line for each live photo, in the \
+order of the files, with tabs between the columns; in a content type a tab is \\t and a \
+backslash \\\\. Whoever has the cookies can read the photos: keep the output as you keep the \
+volumes.
+Every photo is read and verified. One that is damaged is a line that begins with #; what to do \
 about it, `hayloft check` says.
 Exit codes: 0 all listed; 1 something is damaged or in the way; 2 could not run.";
 

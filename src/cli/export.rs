@@ -16,18 +16,18 @@ const EXPORT_EXAMPLES: &str = "\
 Examples:
   hayloft export --volume 7 -o volume7.tar
       every live photo of volume 7; the file appears when it is whole
-  hayloft export --data /disk1/hayloft | zstd > photos.tar.zst
+  hayloft export --data /disk1/hayloft/data | zstd > photos.tar.zst
       to standard output
   hayloft export --volume 7 | tar -tv --warning=no-unknown-keyword
       what is in it
 
-Stop the daemon first. Nothing in a volume is changed. Entries are named {key}/{alt}/{cookie} and
-carry the media type as the extended attribute user.mime_type, as a batch takes them
-(docs/HTTP.md). The volume stands in the pax record HAYLOFT.volume, by which hayloft import sends
-each photo back, and which GNU tar passes over (--warning=no-unknown-keyword keeps it from saying
-so). Whoever has the tar knows the cookies: keep it as you keep the volumes.
-Every byte is verified before it is written; a photo that is damaged is left out and named. A file
-has another name until it is whole.
+Stop the daemon first. Nothing in a volume is changed. Entries are named {key}/{alt}/{cookie} \
+and carry the media type as the extended attribute user.mime_type, as a batch takes them \
+(docs/HTTP.md). The volume stands in the pax record HAYLOFT.volume, by which hayloft import \
+sends each photo back, and which GNU tar passes over (--warning=no-unknown-keyword keeps it \
+from saying so). Whoever has the tar knows the cookies: keep it as you keep the volumes.
+Every byte is verified before it is written; a photo that is damaged is left out and named. A \
+file has another name until it is whole.
 Exit codes: 0 all exported; 1 something was left out; 2 could not run, and no file was written.";
 
 /// Flags of `hayloft export`.

@@ -19,8 +19,8 @@ Examples:
   hayloft get /1/42/0/0123456789abcdef | identify -
       to another command
 
-Length and checksum are compared with what the daemon announces. A file is there whole or not at
-all; what went to standard output may be cut when the exit code is not 0.";
+Length and checksum are compared with what the daemon announces. A file is there whole or not \
+at all; what went to standard output may be cut when the exit code is not 0.";
 
 /// Flags of `hayloft get`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]

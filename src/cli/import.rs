@@ -23,43 +23,45 @@ const IMPORT_EXAMPLES: &str = "\
 Examples:
   hayloft import /srv/photos
       every file becomes a photo; photos.manifest.tsv tells which URL it has
-  hayloft import --data /disk1/hayloft --data /disk2/hayloft /srv/photos
-      the same without a running daemon
-  hayloft export --volume 7 | hayloft import --server 10.0.0.2:8080 --admin 10.0.0.2:8081 -
-      a volume from one store to another, under the same keys, cookies, types and times
+  hayloft import --data /disk1/hayloft/data /srv/photos
+      the same without a running daemon; --data for each disk of the store
+  hayloft export --volume 7 | hayloft import --server b:8080 --admin b:8081 -
+      a volume from this store to that on host b, under the same keys, cookies, types and times
   hayloft import --create-volumes 100GiB backup.tar
       a tar of several volumes, each photo to the volume it came from; what is missing is created
 
-Interrupted, it goes on when the same command is run again, and stores nothing twice: names are
-written to MANIFEST.journal before anything is sent. Run again later, it stores only what is new,
-and what was changed, that under the same URL. Symbolic links, special files and hidden files are
-passed over, and counted.
+Interrupted, it goes on when the same command is run again, and stores nothing twice: names are \
+written to MANIFEST.journal before anything is sent. Run again later, it stores only what is \
+new, and what was changed, that under the same URL. Symbolic links, special files and hidden \
+files are passed over, and counted.
 
-Each run asks the store for every photo of the manifest, and stores what the store has lost again,
-under the URL in the manifest: after a disk was lost, or all of them, the same command restores the
-photos. Volumes of the manifest that do not exist are named, and nothing is stored, unless
---create-volumes creates them. If the store has nothing of the manifest and its volumes hold other
-photos, it is taken for the wrong one, unless --restore says that it is not. A photo that somebody
-replaced in the store stays, and is listed; --overwrite stores the file over it.
+Each run asks the store for every photo of the manifest, and stores what the store has lost \
+again, under the URL in the manifest: after a disk was lost, or all of them, the same command \
+restores the photos. Volumes of the manifest that do not exist are named, and nothing is \
+stored, unless --create-volumes creates them. If the store has nothing of the manifest and its \
+volumes hold other photos, it is taken for the wrong one, unless --restore says that it is not. \
+A photo that somebody replaced in the store stays, and is listed; --overwrite stores the file \
+over it.
 
-Photos whose files are gone stay in the store and in the manifest. A file that was renamed or moved is
-a new one, with a new URL, and its old photo stays. --prune deletes photos without a file: first from
-the store, then from the manifest, only when all of the directory could be read and some file is there.
+Photos whose files are gone stay in the store and in the manifest. A file that was renamed or \
+moved is a new one, with a new URL, and its old photo stays. --prune deletes photos without a \
+file: first from the store, then from the manifest, only when all of the directory could be \
+read and some file is there.
 
-Photos of a tar go to the volumes that they come from (the pax record HAYLOFT.volume, which hayloft
-export writes). If one does not exist or takes no writes, the import names it and stops: before
-anything is stored if the tar is a file, and at its first photo if it is a pipe. --create-volumes
-creates what is missing; --volume-map and --volume send photos elsewhere, and two that would have
-the same URL then are an error. Photos whose volume the tar does not say go together to the volume
-that has the first of them already, or to the one with most room.
+Photos of a tar go to the volumes that they come from (the pax record HAYLOFT.volume, which \
+hayloft export writes). If one does not exist or takes no writes, the import names it and \
+stops: before anything is stored if the tar is a file, and at its first photo if it is a pipe. \
+--create-volumes creates what is missing; --volume-map and --volume send photos elsewhere, and \
+two that would have the same URL then are an error. Photos whose volume the tar does not say go \
+together to the volume that has the first of them already, or to the one with most room.
 
-The manifest has a line for each photo, sorted by path, with five fields between tabs: path, URL
-path, size (bytes), time of modification (seconds since 1970), XXH3-64 (hexadecimal). Its first
-line, which begins with #, names the directory. In paths, \\t \\n \\r \\\\ and \\xHH stand for a tab,
-line ends, a backslash and bytes that are no text.
+The manifest has a line for each photo, sorted by path, with five fields between tabs: path, \
+URL path, size (bytes), time of modification (seconds since 1970), XXH3-64 (hexadecimal). Its \
+first line, which begins with #, names the directory. In paths, \\t \\n \\r \\\\ and \\xHH \
+stand for a tab, line ends, a backslash and bytes that are no text.
 
-Exit codes: 0 all is stored; 1 something is not, and is listed, or a volume or the tar is refused, or
-standard output fails; 2 nothing could be begun.";
+Exit codes: 0 all is stored; 1 something is not, and is listed, or a volume or the tar is \
+refused, or standard output fails; 2 nothing could be begun.";
 
 /// Where the data API and the admin API are when nobody says otherwise.
 const SERVER: &str = "http://127.0.0.1:8080";

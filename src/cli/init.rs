@@ -14,12 +14,12 @@ Examples:
   hayloft init /disk3/hayloft/data
       then name it with --data or in the configuration, beside the others, and restart the daemon
 
-Only for a disk that joins others: a new store makes its own directories. Beside directories that
-are in use, hayloft serve takes one that is empty or absent for a disk that is not mounted, and so
-does not make it. Mount the disk first. The directory belongs to the user who runs this command: run
-it as the daemon's user, or chown -R it.
-Exit codes: 0 all are data directories; 1 they are, and standard output does not take the lines; 2 one
-cannot be made, and those after it were not tried.";
+Only for a disk that joins others: a new store makes its own directories. Beside directories \
+that are in use, hayloft serve takes one that is empty or absent for a disk that is not \
+mounted, and so does not make it. Mount the disk first. The directory belongs to the user who \
+runs this command: run it as the daemon's user, or chown -R it.
+Exit codes: 0 all are data directories; 1 they are, and standard output does not take the \
+lines; 2 one cannot be made, and those after it were not tried.";
 
 /// Flags of `hayloft init`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]

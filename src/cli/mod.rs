@@ -132,6 +132,57 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// Every command, those of commands among them.
+    fn all_commands(command: clap::Command) -> Vec<clap::Command> {
+        let inner = command.get_subcommands().cloned().flat_map(all_commands);
+        let inner: Vec<_> = inner.collect();
+        [vec![command], inner].concat()
+    }
+
+    /// The text behind the flags, line by line as it stands in the source.
+    fn after_help(command: &clap::Command) -> String {
+        command.get_after_help().map(ToString::to_string).unwrap_or_default()
+    }
+
+    #[test]
+    fn no_sentence_of_the_help_is_broken_by_hand() {
+        for command in all_commands(Cli::command()) {
+            let text = after_help(&command);
+            let is_prose = |line: &str| !line.is_empty() && !line.starts_with(' ');
+            for pair in text.lines().collect::<Vec<_>>().windows(2) {
+                let [first, second] = pair else { unreachable!("windows of two") };
+                let ends = first.ends_with(['.', ':']);
+                let begins = second.starts_with(char::is_uppercase);
+                assert!(
+                    !is_prose(first) || !is_prose(second) || (ends && begins),
+                    "{}: {first:?} goes on with {second:?}",
+                    command.get_name()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn examples_of_the_help_fit_into_80_columns_and_name_directories_as_the_documents_do() {
+        let operations = include_str!("../../docs/OPERATIONS.md");
+        let mut seen = 0;
+        for command in all_commands(Cli::command()) {
+            let text = after_help(&command);
+            let lines = text.lines();
+            let examples = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+            for line in examples {
+                assert!(line.len() <= 80, "{line}");
+                for directory in line.split("--data ").skip(1) {
+                    let directory = directory.split(' ').next().unwrap();
+                    assert!(directory.ends_with("/data"), "{line}");
+                    assert!(operations.contains(&format!("--data {directory}")), "{line}");
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen >= 5, "{seen}");
+    }
+
     #[test]
     fn the_version_is_that_of_the_package() {
         let error = Cli::try_parse_from(["hayloft", "--version"]).unwrap_err();

@@ -14,21 +14,22 @@ use crate::size::ByteSize;
 
 const NGINX_EXAMPLES: &str = "\
 Examples:
-  hayloft nginx-config > /etc/nginx/conf.d/hayloft.conf && nginx -t && nginx -s reload
+  hayloft nginx-config > /etc/nginx/conf.d/hayloft.conf && nginx -s reload
       for the daemon on this machine
-  hayloft nginx-config --daemon unix:/run/hayloft/data.sock --server-name photos.example
+  hayloft nginx-config --daemon unix:/run/hayloft/data.sock > hayloft.conf
       through its unix socket; the ports of the shards stay on 127.0.0.1
   hayloft nginx-config --allow-writes 10.1.0.0/16 > hayloft.conf
       writes from that network too, at port 8082
-  hayloft nginx-config --admin 10.0.0.5:8081 --daemon 10.0.0.5:8080 --full > nginx.conf
+  hayloft nginx-config --admin 10.0.0.5:8081 --full > nginx.conf
       for a daemon on another host, as a whole nginx.conf
 
-There are two servers: a public one, which passes on GET and HEAD and answers everything else with 403, \
-and one for writes, which only this machine or --allow-writes reaches.
+There are two servers: a public one, which passes on GET and HEAD and answers everything else \
+with 403, and one for writes, which only this machine or --allow-writes reaches.
 
-Each volume is asked for at the port of the shard that owns it; what is not listed, at the shared \
-address. Reads at the public server are tried a second time if a connection fails, writes never. Make it \
-again after volumes were added or deleted, and after cores or ports changed.
+Each volume is asked for at the port of the shard that owns it; what is not listed, at the \
+shared address. Reads at the public server are tried a second time if a connection fails, \
+writes never. Make it again after volumes were added or deleted, and after cores or ports \
+changed.
 
 Exit codes: 0 done; 1 printed, but nothing answers at one of its addresses; 2 not printed.";
 

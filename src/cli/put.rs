@@ -10,7 +10,7 @@ use super::fail;
 use super::output::{announce, note};
 use crate::client::{Client, ClientError, ServerAddress};
 use crate::http::reply::valid_content_type;
-use crate::transfer::file::{Input, SourceFile, content_type};
+use crate::transfer::file::{Input, SourceFile, content_type, sniffed_type};
 use crate::transfer::put::{PutError, put, spool};
 
 const PUT_EXAMPLES: &str = "\
@@ -19,15 +19,16 @@ Examples:
       prints the photo's URL, under which it can be got from now on
   hayloft put --volume 2 *.png
       a URL for each, in this order
-  convert photo.jpg -resize 25% webp:- | hayloft put --content-type image/webp -
+  convert photo.jpg -resize 25% webp:- | hayloft put -
       what a command writes
 
-The media type comes from the file's extension, the time of modification is kept. Each photo is
-durable when its URL is printed. Run again, it stores the photos again, under other names; to store
-a directory once, whatever happens, use hayloft import.
+The media type comes from the file's extension, else from the first bytes. The time of \
+modification is kept. Each photo is durable when its URL is printed. Run again, it stores the \
+photos again, under other names; to store a directory once, whatever happens, use hayloft \
+import.
 
-Exit codes: 0 all are stored; 1 a file is not, or standard output does not take a URL: then it is on
-standard error, and nothing after it is stored; 2 the daemon cannot be reached.";
+Exit codes: 0 all are stored; 1 a file is not, or standard output does not take a URL: then it \
+is on standard error, and nothing after it is stored; 2 the daemon cannot be reached.";
 
 /// Flags of `hayloft put`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -41,7 +42,8 @@ pub struct PutArgs {
     #[arg(long, value_name = "N")]
     pub volume: Option<u32>,
 
-    /// Media type of all of them [default: as the extension suggests]
+    /// Media type of all of them [default: as the extension suggests, else the first bytes of images,
+    /// films and sounds, else application/octet-stream]
     #[arg(long, value_name = "TYPE", value_parser = parse_content_type)]
     pub content_type: Option<String>,
 
@@ -99,10 +101,19 @@ impl PutArgs {
             if stdin.is_terminal() {
                 note("reading the photo from the terminal; end it with Ctrl-D");
             }
-            (spool(stdin.lock())?, None)
+            let input = spool(stdin.lock())?;
+            let sniffed = match &input {
+                Input::Bytes(bytes) => sniffed_type(bytes),
+                Input::File(_) => None,
+            };
+            (input, sniffed)
         } else {
             let file = SourceFile::open(path).map_err(PutError::Read)?;
-            (Input::File(file), content_type(path))
+            let suggested = match content_type(path) {
+                Some(suggested) => Some(suggested),
+                None => sniffed_type(&file.head().map_err(PutError::Read)?),
+            };
+            (Input::File(file), suggested)
         };
         put(client, self.volume, self.content_type.as_deref().or(suggested), &input)
     }

@@ -25,8 +25,8 @@ Examples:
   hayloft volume read-only 3
       photos in it can be read, and neither stored nor deleted, also after a restart
 
-Exit codes: 0 done; 1 the daemon said no, or it is done and standard output does not take the line;
-2 it could not be asked.";
+Exit codes: 0 done; 1 the daemon said no, or it is done and standard output does not take the \
+line; 2 it could not be asked.";
 
 /// Flags of `hayloft volume`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use infer::MatcherType;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use crate::client::Source;
@@ -29,10 +30,22 @@ impl Stamp {
     }
 }
 
+/// How many bytes of a file are read to tell its type.
+const HEAD_BYTES: usize = 4096;
+
 /// The media type that a file's name suggests.
 #[must_use]
 pub fn content_type(path: &Path) -> Option<&'static str> {
     mime_guess::from_path(path).first_raw()
+}
+
+/// The media type that the first bytes show, if they are those of an image, a film or a sound. Nothing
+/// that a browser would run is ever recognised.
+#[must_use]
+pub fn sniffed_type(head: &[u8]) -> Option<&'static str> {
+    let found = infer::get(head)?;
+    let is_media = [MatcherType::Image, MatcherType::Video, MatcherType::Audio];
+    is_media.contains(&found.matcher_type()).then(|| found.mime_type())
 }
 
 /// A regular file that is to be stored.
@@ -71,6 +84,25 @@ impl SourceFile {
     pub fn spooled(file: File) -> io::Result<Self> {
         let stamp = Stamp::of(&file.metadata()?);
         Ok(Self::new(file, stamp))
+    }
+
+    /// Its first bytes, as many as tell its type.
+    ///
+    /// # Errors
+    /// What reading them says.
+    pub fn head(&self) -> io::Result<Vec<u8>> {
+        let mut head = Vec::new();
+        let mut at = 0;
+        let mut piece = [0; 512];
+        while at < HEAD_BYTES {
+            let got = self.file.read_at(&mut piece, at as u64)?;
+            if got == 0 {
+                break;
+            }
+            head.extend_from_slice(&piece[..got]);
+            at += got;
+        }
+        Ok(head)
     }
 
     /// As it was when it was opened.
@@ -275,6 +307,40 @@ mod tests {
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(SourceFile::open(&pipe).is_err());
         assert!(SourceFile::open(dir.path()).is_err());
+    }
+
+    #[test]
+    fn types_come_from_the_first_bytes_of_media_only() {
+        let photo = include_bytes!("../../docs/photo.jpg");
+        for (bytes, wanted) in [
+            (&photo[..], Some("image/jpeg")),
+            (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", Some("image/png")),
+            (b"GIF89a\x01\0\x01\0", Some("image/gif")),
+            (b"RIFF\x24\0\0\0WEBPVP8 ", Some("image/webp")),
+            (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf", Some("image/avif")),
+            (b"", None),
+            (b"\xff\xd8", None),
+            (b"some text", None),
+            (b"<!DOCTYPE html><script>alert(1)</script>", None),
+            (b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>", None),
+            (b"<?xml version=\"1.0\"?>", None),
+            (b"#!/bin/sh\n", None),
+            (b"%PDF-1.7", None),
+        ] {
+            assert_eq!(
+                sniffed_type(bytes),
+                wanted,
+                "{}",
+                bytes[..bytes.len().min(20)].escape_ascii()
+            );
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, photo).unwrap();
+        let head = SourceFile::open(&path).unwrap().head().unwrap();
+        assert_eq!(sniffed_type(&head), Some("image/jpeg"));
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(SourceFile::open(&path).unwrap().head().unwrap(), b"");
     }
 
     #[test]
