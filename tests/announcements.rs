@@ -56,19 +56,15 @@ fn the_start_names_version_addresses_ports_and_a_command_that_works() {
 #[test]
 fn a_port_that_is_taken_is_named_with_its_shard_and_its_flag() {
     let dir = data_dir();
-    let ports = free_ports(4);
-    let (data, admin) = (loopback(ports), loopback(ports + 1));
-    let base = (ports + 2).to_string();
-    let options = with_args(&["--shard-ports", &base]);
-    for (taken, wanted, advice) in [
-        (ports, "the data API (--listen): Address already in use", "another --listen"),
-        (ports + 1, "the admin API (--admin): Address already in use", "another --admin"),
-        (
-            ports + 3,
-            "the port of shard 1 (--shard-ports): Address already in use",
-            "--shard-ports off",
-        ),
+    for (place, wanted, advice) in [
+        (0, "the data API (--listen): Address already in use", "another --listen"),
+        (1, "the admin API (--admin): Address already in use", "another --admin"),
+        (3, "the port of shard 1 (--shard-ports): Address already in use", "--shard-ports off"),
     ] {
+        let ports = free_ports(4);
+        let taken = ports + place;
+        let options = with_args(&["--shard-ports", &(ports + 2).to_string()]);
+        let (data, admin) = (loopback(ports), loopback(ports + 1));
         let _other = TcpListener::bind(loopback(taken)).unwrap();
         let mut daemon = Daemon::launch_on(dir.path(), &options, data, admin);
         let ended = daemon.wait(Duration::from_secs(20)).expect("it does not start");

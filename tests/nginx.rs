@@ -396,15 +396,21 @@ fn recorder() -> (std::net::SocketAddr, std::sync::mpsc::Receiver<String>) {
     (address, requests)
 }
 
-/// The fields that the daemon acts on: the table in its source.
+/// The fields that the daemon acts on, as its source names them.
 fn known_fields() -> Vec<&'static str> {
-    let source = include_str!("../src/http/fields.rs");
-    let rows = source.lines().filter_map(|line| line.trim().strip_prefix("(b\""));
-    let names: Vec<&str> = rows
-        .filter(|row| row.contains("Known::"))
-        .map(|row| row.split('"').next().unwrap())
-        .collect();
-    assert!(names.len() >= 14 && names.contains(&"x-hayloft-modified"), "{names:?}");
+    let named = |source: &'static str, before: &'static str, rest: &'static str| {
+        source.lines().filter_map(move |line| {
+            let (name, after) = line.split_once(before)?.1.split_once('"')?;
+            after.contains(rest).then_some(name)
+        })
+    };
+    let of_heads = named(include_str!("../src/http/fields.rs"), "(b\"", "Known::");
+    let of_uploads = named(include_str!("../src/http/upload.rs"), "if is(\"", "{");
+    let names: Vec<&str> = of_heads.chain(of_uploads).collect();
+    for name in ["x-hayloft-modified", "if-match", "range", "origin", "content-md5", "repr-digest"]
+    {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
     names
 }
 
@@ -423,17 +429,7 @@ fn every_field_that_the_daemon_acts_on_arrives_and_no_other() {
     let nginx = Nginx::start_before(dir.path(), &server.to_string(), &Setup::default());
     // Of the connection, not of the request: nginx has its own.
     let own = ["host", "connection", "content-length", "expect", "transfer-encoding", "upgrade"];
-    let end_to_end = known_fields().into_iter().filter(|name| !own.contains(name));
-    // What a write is verified or refused by, whether or not the table has it already.
-    let guards = [
-        "content-encoding",
-        "content-range",
-        "content-md5",
-        "content-digest",
-        "repr-digest",
-        "origin",
-    ];
-    let wanted: Vec<&str> = end_to_end.chain(guards).collect();
+    let wanted: Vec<&str> = known_fields().into_iter().filter(|name| !own.contains(name)).collect();
     let others = ["cookie", "authorization", "referer", "user-agent", "accept", "x-forwarded-for"];
     let headers: Vec<(&str, &str)> =
         wanted.iter().chain(&others).map(|name| (*name, "as-sent")).collect();
@@ -457,6 +453,29 @@ fn every_field_that_the_daemon_acts_on_arrives_and_no_other() {
             assert_eq!(has_field(&head, name), of_reads(name), "{method}: {name}: {head}");
         }
     }
+}
+
+#[test]
+fn what_the_daemon_refuses_or_verifies_it_does_behind_nginx_too() {
+    both(|_, nginx| {
+        for (field, wanted) in [
+            (("Content-Range", "bytes 0-4/9"), 400),
+            (("Content-Encoding", "gzip"), 415),
+            (("Content-Type", "multipart/form-data; boundary=x"), 415),
+            (("Content-MD5", "AAAAAAAAAAAAAAAAAAAAAA=="), 400),
+            (("Origin", "http://evil.example"), 403),
+            // The daemon sees nginx's own Host, so that no page is one of its own.
+            (("Origin", "http://test"), 403),
+        ] {
+            let put = nginx.writer().request("PUT", &path(1), &[field], Some(b"photo")).unwrap();
+            assert_eq!(put.status, wanted, "{field:?}: {}", put.text());
+            assert_eq!(nginx.client().get(&path(1)).unwrap().status, 404, "{field:?}");
+        }
+        let mut writer = nginx.writer();
+        let right = ("Content-Digest", "sha-256=:LCa0a2j/xo/5m0U8HTBBNBNCLXBkg7+g+YpeiGJm564=:");
+        // The digest of "foo".
+        assert_eq!(writer.request("PUT", &path(1), &[right], Some(b"foo")).unwrap().status, 201);
+    });
 }
 
 #[test]
