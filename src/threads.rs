@@ -7,7 +7,7 @@ use std::thread::{Builder, JoinHandle};
 
 use crate::sabotage;
 
-/// Names of the threads of a daemon. Shards are named by [`shard`].
+/// Names of the threads of a daemon, besides the shards, which are numbered.
 pub mod name {
     /// Starts and watches the others. Not in the list: a process ends with its main thread.
     pub const MAIN: &str = "main";

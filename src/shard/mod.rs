@@ -1,11 +1,10 @@
 //! One core: its thread, its ring, its connections, its volumes. The only place where HTTP meets
 //! volumes.
 //!
-//! `reactor` is the loop. `listen` accepts, `session` reads requests and hands them to `download`,
-//! `store`, `upload` or `batch`, as far as `admission` lets them, `receive` verifies what digests came for,
-//! and `answer` makes the replies.
-//! `slots` bounds the connections of all shards. `access` notes what was asked, `audit` who deleted what. `route` takes a task to the shard that owns the
-//! volume, `volumes` carries it out.
+//! `reactor` is the loop. `listen` accepts, `slots` bounds the connections of all shards. `session` reads
+//! requests and hands them to `download`, `store`, `upload` or `batch`, as far as `admission` lets them;
+//! `receive` verifies what digests came for, and `answer` makes the replies. `access` notes what was asked,
+//! `audit` who deleted what. `route` takes a task to the shard that owns the volume, `volumes` does it.
 
 mod access;
 mod admission;
