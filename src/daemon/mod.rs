@@ -37,6 +37,7 @@ mod welcome;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -53,6 +54,7 @@ use crate::sabotage;
 use crate::shard::Shared;
 use crate::sys;
 use crate::threads::{Threads, name};
+use crate::volume::IoError;
 use access::AccessTrace;
 use control::{Control, Line};
 pub use error::{Purpose, StartError};
@@ -348,6 +350,12 @@ impl Daemon {
     }
 }
 
+/// Whether the file system of `path` has this many bytes free, as far as it says. Without a look, a reservation
+/// that must fail takes all there is for a moment, and writes of other programs fail meanwhile.
+fn has_room(path: &Path, bytes: u64) -> bool {
+    disks::space(path).map_or(true, |(free, _)| free >= bytes)
+}
+
 /// The volumes there are; the first one is created.
 fn find_volumes(
     control: &mut Control,
@@ -364,9 +372,13 @@ fn find_volumes(
         let superblock = stores::superblock(dir, 1, config.volume_size.bytes());
         let (handle, preallocation) = (control.handle().clone(), stores::preallocation(config));
         let target = path.clone();
-        let created = control.block_on(async move {
-            stores::create(&handle, target, &superblock, preallocation, |_| ()).await
-        });
+        let created = if has_room(path, config.volume_size.bytes()) {
+            control.block_on(async move {
+                stores::create(&handle, target, &superblock, preallocation, |_| ()).await
+            })
+        } else {
+            Err(("reserve space for the file", IoError::Errno(nix::libc::ENOSPC)))
+        };
         created.map_err(|(what, error)| StartError::Create {
             id: 1,
             path: path.clone(),
