@@ -24,8 +24,15 @@ const CONNECT: Duration = Duration::from_secs(2);
 const PUBLIC: &str = "\n# For the public: reads only.\n";
 /// What the example says about who reaches the server for writes.
 const LOOPBACK_ONLY: &str = "    # On loopback, for programs on this machine. Whoever";
+/// The same with a unix socket.
+const SOCKET_ONLY: &str = "    # On a unix socket, for programs on this machine. Whoever";
 /// The same with networks that may write.
 const LISTED_ONLY: &str = "    # For the networks that are listed. Whoever";
+/// What to do when the public server has no name.
+const DEFAULT_SITE: &str = "\
+# On Debian, nginx's own site is the default of port 80, and would answer in place of the public server
+# below: remove /etc/nginx/sites-enabled/default, or give --server-name.
+";
 /// Port of the server for writes, unless another is named.
 const WRITES_PORT: u16 = 8082;
 
@@ -104,7 +111,8 @@ pub struct Site {
     /// Where nginx takes writes, in the same form; `None`: port 8082, on loopback if `allow_writes` is
     /// empty, else on all addresses.
     pub listen_writes: Option<String>,
-    /// Networks that may write. Empty: whoever reaches `listen_writes`.
+    /// Networks that may write. Empty: whoever reaches `listen_writes`, which must be loopback or a unix
+    /// socket then.
     pub allow_writes: Vec<Network>,
     /// Host names of the site; none: whatever comes to `listen`.
     pub server_names: Vec<String>,
@@ -177,6 +185,12 @@ pub enum NginxError {
          IP:PORT for --listen-writes"
     )]
     NoNetwork(String),
+    /// A server for writes that other machines reach, and nobody chooses which.
+    #[error(
+        "{0} is reached from other machines, so that everybody could write; say who may write: \
+         --allow-writes CIDR, or write 127.0.0.1:PORT or unix:/path for --listen-writes"
+    )]
+    OpenWrites(String),
     /// An address that means all addresses.
     #[error(
         "{0} means every address of the daemon's host; name the one at which nginx reaches it, for \
@@ -229,10 +243,13 @@ impl Site {
         if writes.iter().chain([&self.listen]).any(|listen| *listen == daemon) {
             return Err(NginxError::Shared(daemon, "nginx and the daemon"));
         }
-        match writes.iter().find(|listen| listen.starts_with("unix:")) {
-            Some(unix) if !self.allow_writes.is_empty() => Err(NginxError::NoNetwork(unix.clone())),
-            _ => Ok(()),
-        }
+        let (wrong, error): (fn(&str) -> bool, fn(String) -> NginxError) =
+            if self.allow_writes.is_empty() {
+                (|listen| !is_local(listen), NginxError::OpenWrites)
+            } else {
+                (|listen| listen.starts_with("unix:"), NginxError::NoNetwork)
+            };
+        writes.into_iter().find(|listen| wrong(listen)).map_or(Ok(()), |listen| Err(error(listen)))
     }
 
     /// Where the server for writes listens. nginx takes a bare port for IPv4 alone.
@@ -252,6 +269,18 @@ impl Site {
             all.push(format!("[::]:{WRITES_PORT}"));
         }
         all
+    }
+
+    /// What the configuration says about who reaches the server for writes.
+    fn writers(&self) -> &'static str {
+        let is_unix = |listen: &String| listen.starts_with("unix:");
+        if !self.allow_writes.is_empty() {
+            LISTED_ONLY
+        } else if self.writes_listen().iter().any(is_unix) {
+            SOCKET_ONLY
+        } else {
+            LOOPBACK_ONLY
+        }
     }
 
     /// The beginning of the server for writes: where it listens, and to whom.
@@ -280,6 +309,13 @@ fn port_of(listen: &str) -> Option<u16> {
     listen.parse().ok().or_else(address)
 }
 
+/// Whether only this machine reaches what nginx listens on. A bare port is one of all addresses.
+fn is_local(listen: &str) -> bool {
+    listen.parse::<Listen>().is_ok_and(|listen| {
+        listen.tcp().is_none_or(|address| address.ip().to_canonical().is_loopback())
+    })
+}
+
 /// The shards that have a port of their own, with it.
 fn own_ports(node: &Node) -> impl Iterator<Item = (u32, u16)> {
     node.shards.iter().filter_map(|shard| Some((shard.id, shard.port?)))
@@ -300,10 +336,12 @@ pub fn included(node: &Node, site: &Site) -> Result<String, NginxError> {
     let text = set(text, "127.0.0.1:8080", &site.daemon.to_string());
     let text = set(&text, "    listen 80;\n", &listen);
     let text = set(&text, "    listen 127.0.0.1:8082;\n", &site.writes_server());
-    let text =
-        if site.allow_writes.is_empty() { text } else { set(&text, LOOPBACK_ONLY, LISTED_ONLY) };
+    let text = set(&text, LOOPBACK_ONLY, site.writers());
     let mut text = set(&text, "client_max_body_size 64m;", &body);
     let mut about = introduction(node);
+    if site.server_names.is_empty() {
+        about += DEFAULT_SITE;
+    }
     if own_ports(node).next().is_some() {
         text = set(&text, PUBLIC, &(shards(node, site) + PUBLIC));
         text = set(&text, "proxy_pass http://hayloft;", "proxy_pass http://$hayloft_upstream;");
@@ -500,7 +538,7 @@ mod tests {
     #[test]
     fn what_nginx_would_misunderstand_is_refused_with_advice() {
         type Change = fn(&mut Site);
-        let cases: [(Change, &str); 14] = [
+        let cases: [(Change, &str); 19] = [
             (|site| site.daemon = "0.0.0.0:90".parse().unwrap(), "for instance 127.0.0.1:90"),
             (|site| site.daemon = "unix:/a;b".parse().unwrap(), "letters, digits"),
             (|site| site.listen = "0".to_owned(), "a port such as 80"),
@@ -514,6 +552,11 @@ mod tests {
             (|site| site.listen_writes = Some("127.0.0.1:80".to_owned()), "the public and writes"),
             (|site| site.listen = "8082".to_owned(), "another port"),
             (|site| site.listen_writes = Some("127.0.0.1:8080".to_owned()), "and the daemon"),
+            (|site| site.listen_writes = Some("8082".to_owned()), "say who may write: --allow"),
+            (|site| site.listen_writes = Some("0.0.0.0:8082".to_owned()), "--allow-writes CIDR"),
+            (|site| site.listen_writes = Some("[::]:8082".to_owned()), "--allow-writes CIDR"),
+            (|site| site.listen_writes = Some("10.0.0.5:8082".to_owned()), "--allow-writes CIDR"),
+            (|site| site.listen_writes = Some("[fd00::1]:8082".to_owned()), "--allow-writes CIDR"),
             (
                 |site| {
                     site.listen_writes = Some("unix:/w".to_owned());
@@ -550,6 +593,40 @@ mod tests {
         let allow_writes = vec!["10.0.0.5".parse().unwrap()];
         let text = included(&node([None, None]), &Site { allow_writes, ..site() }).unwrap();
         assert!(!text.contains("127.0.0.1:8082") && !text.contains("On loopback"), "{text}");
+    }
+
+    #[test]
+    fn it_says_who_reaches_the_server_for_writes() {
+        for (listen_writes, networks, said) in [
+            (None, &[][..], LOOPBACK_ONLY),
+            (Some("127.8.9.1:82"), &[], LOOPBACK_ONLY),
+            (Some("[::1]:82"), &[], LOOPBACK_ONLY),
+            (Some("unix:/w"), &[], SOCKET_ONLY),
+            (None, &["10.0.0.5"], LISTED_ONLY),
+            (Some("8083"), &["10.0.0.5"], LISTED_ONLY),
+            (Some("10.0.0.7:82"), &["10.0.0.5"], LISTED_ONLY),
+            (Some("127.0.0.1:82"), &["127.0.0.9"], LISTED_ONLY),
+        ] {
+            let listen_writes = listen_writes.map(str::to_owned);
+            let allow_writes = networks.iter().map(|text| text.parse().unwrap()).collect();
+            let site = Site { listen_writes, allow_writes, ..site() };
+            let text = included(&node([None, None]), &site).unwrap();
+            let all = [LOOPBACK_ONLY, SOCKET_ONLY, LISTED_ONLY];
+            let found: Vec<&str> = all.into_iter().filter(|one| text.contains(one)).collect();
+            assert_eq!(found, [said], "{site:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_name_it_says_what_answers_in_its_place() {
+        let advice = |names: &[&str]| {
+            let server_names = names.iter().map(|&name| name.to_owned()).collect();
+            let text = included(&node([None, None]), &Site { server_names, ..site() }).unwrap();
+            let head = text.split_once("\n\n").unwrap().0;
+            head.contains("remove /etc/nginx/sites-enabled/default, or give --server-name")
+        };
+        assert!(advice(&[]));
+        assert!(!advice(&["photos.example"]), "there is nothing to do");
     }
 
     #[test]

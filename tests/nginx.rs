@@ -337,7 +337,8 @@ fn the_examples_agree() {
     assert!(nginx.contains(&format!("\n    server {listen} ")));
 }
 
-/// A head of this size is refused by the daemon: 8 KiB, 64 fields.
+/// A head of this size is refused by the daemon: 8 KiB, 64 fields. The last two are of fields that the
+/// server for writes passes on.
 fn heavy_headers() -> Vec<Vec<(String, String)>> {
     let one = |name: &str, len: usize| (name.to_owned(), "c".repeat(len));
     let many = (0..100).map(|n| (format!("X-{n}"), "a".to_owned())).collect();
@@ -346,12 +347,13 @@ fn heavy_headers() -> Vec<Vec<(String, String)>> {
         vec![one("Cookie", 30 << 10)],
         vec![one("Cookie", 30 << 10), one("Authorization", 20 << 10), one("Referer", 5 << 10)],
         vec![one("X-A", 5_000), one("Cookie", 5_000)],
+        vec![one("X-A", 9_000)],
         many,
     ]
 }
 
 #[test]
-fn what_clients_send_besides_never_reaches_the_daemon() {
+fn what_browsers_send_besides_never_reaches_the_daemon() {
     both(|daemon, nginx| {
         let photo = bytes(1, 3000);
         for (n, headers) in (1..).zip(heavy_headers()) {
@@ -360,9 +362,14 @@ fn what_clients_send_besides_never_reaches_the_daemon() {
             let direct = daemon.client().request("GET", &path(n), &headers, None).unwrap();
             assert!([404, 431].contains(&direct.status), "{}", direct.status);
             let mut writer = nginx.writer();
+            let is_passed_on = n > 4;
             let put = writer.request("PUT", &path(n), &headers, Some(&photo)).unwrap();
-            assert_eq!(put.status, 201, "{}", put.text());
-            for mut client in [writer, nginx.client()] {
+            assert_eq!(put.status, if is_passed_on { 431 } else { 201 }, "{n}: {}", put.text());
+            if is_passed_on {
+                assert_eq!(nginx.writer().put(&path(n), &photo).unwrap().status, 201);
+            }
+            let readers = if is_passed_on { vec![] } else { vec![writer] };
+            for mut client in readers.into_iter().chain([nginx.client()]) {
                 for method in ["GET", "HEAD"] {
                     let got = client.request(method, &path(n), &headers, None).unwrap();
                     assert_eq!(got.status, 200, "{method}: {}", got.text());
@@ -423,7 +430,7 @@ fn has_field(head: &str, name: &str) -> bool {
 }
 
 #[test]
-fn every_field_that_the_daemon_acts_on_arrives_and_no_other() {
+fn every_field_that_the_daemon_acts_on_arrives_and_no_credentials() {
     let dir = data_dir();
     let (server, requests) = recorder();
     let nginx = Nginx::start_before(dir.path(), &server.to_string(), &Setup::default());
@@ -441,8 +448,12 @@ fn every_field_that_the_daemon_acts_on_arrives_and_no_other() {
             assert!(has_field(&head, name), "{method}: {name} is lost: {head}");
         }
         for name in others {
-            assert!(!has_field(&head, name), "{method}: {name} is passed on: {head}");
+            let is_passed_on = !["cookie", "authorization", "referer"].contains(&name);
+            assert_eq!(has_field(&head, name), is_passed_on, "{method}: {name}: {head}");
         }
+        assert_eq!(head.matches("Host: ").count(), 1, "{head}");
+        assert!(head.contains("\r\nHost: hayloft.invalid\r\n"), "{head}");
+        assert!(!head.contains("\r\nConnection: "), "{head}");
     }
     let of_reads = |name: &str| name.starts_with("if-") || name == "range";
     for method in ["GET", "HEAD"] {
@@ -464,8 +475,10 @@ fn what_the_daemon_refuses_or_verifies_it_does_behind_nginx_too() {
             (("Content-Type", "multipart/form-data; boundary=x"), 415),
             (("Content-MD5", "AAAAAAAAAAAAAAAAAAAAAA=="), 400),
             (("Origin", "http://evil.example"), 403),
-            // The daemon sees nginx's own Host, so that no page is one of its own.
+            // The daemon sees a Host that no page has, so that no page is one of its own.
             (("Origin", "http://test"), 403),
+            (("Origin", "http://hayloft"), 403),
+            (("Origin", ""), 403),
         ] {
             let put = nginx.writer().request("PUT", &path(1), &[field], Some(b"photo")).unwrap();
             assert_eq!(put.status, wanted, "{field:?}: {}", put.text());
@@ -476,6 +489,56 @@ fn what_the_daemon_refuses_or_verifies_it_does_behind_nginx_too() {
         // The digest of "foo".
         assert_eq!(writer.request("PUT", &path(1), &[right], Some(b"foo")).unwrap().status, 201);
     });
+}
+
+/// What would be stored or overwritten if nginx left out an empty line, or the second of two.
+#[test]
+fn empty_and_repeated_fields_reach_the_daemon() {
+    both(|_, nginx| {
+        let mut writer = nginx.writer();
+        assert_eq!(writer.put(&path(1), b"old").unwrap().status, 201);
+        // The digests of "foo" and of nothing.
+        let (right, wrong) = ("rL0Y20zC+Fzt72VPzMSk2A==", "1B2M2Y8AsgTpgAmY7PhCfg==");
+        for (headers, wanted) in [
+            (&[("If-Match", "")][..], 400),
+            (&[("Content-Encoding", "identity"), ("Content-Encoding", "gzip")], 415),
+            (&[("Content-MD5", right), ("Content-MD5", wrong)], 400),
+            (&[("Origin", "http://hayloft.invalid"), ("Origin", "http://evil.example")], 403),
+        ] {
+            let got = nginx.writer().request("PUT", &path(1), headers, Some(b"foo")).unwrap();
+            assert_eq!(got.status, wanted, "{headers:?}: {}", got.text());
+            assert_eq!(nginx.client().get(&path(1)).unwrap().body, b"old", "{headers:?}");
+        }
+        let once = ("Content-MD5", right);
+        assert_eq!(writer.request("PUT", &path(1), &[once], Some(b"foo")).unwrap().status, 204);
+    });
+}
+
+/// What nginx refuses, and what it cannot pass on, it reports with the URL.
+#[test]
+fn no_cookie_comes_into_the_error_log() {
+    let dir = data_dir();
+    let nobody = format!("127.0.0.1:{}", daemon_harness::free_ports(1));
+    let edits = [("client_max_body_size 64m;", "client_max_body_size 1k;")];
+    let nginx =
+        Nginx::start_before(dir.path(), &nobody, &Setup { edits: &edits, ..Setup::default() });
+    for (mut client, method, len, wanted) in [
+        (nginx.client(), "DELETE", 0, 403),
+        (nginx.client(), "PUT", 10, 403),
+        (nginx.client(), "GET", 0, 502),
+        (nginx.writer(), "PUT", 10, 502),
+        (nginx.writer(), "PUT", 2000, 413),
+    ] {
+        let body = bytes(1, len);
+        let got = client.request(method, &path(1), &[], (len > 0).then_some(&body)).unwrap();
+        assert_eq!(got.status, wanted, "{method}");
+    }
+    let reported = nginx.errors();
+    for what in ["access forbidden by rule", "Connection refused", "too large body"] {
+        assert!(reported.contains(what), "{what}: {reported}");
+    }
+    assert!(reported.contains(COOKIE) && !nginx.error_log().is_empty(), "{reported}");
+    assert!(!nginx.error_log().contains(COOKIE), "{}", nginx.error_log());
 }
 
 #[test]
@@ -729,5 +792,45 @@ fn the_cache_does_not_keep_photos_of_read_only_volumes() {
         }
         drop(nginx);
         assert_eq!(answers.join().unwrap(), wanted, "{state}");
+    }
+}
+
+/// Readers of the same URL do not wait for each other: `proxy_cache_lock` would let each wait, in steps of
+/// half a second, for an answer that is then not kept.
+#[test]
+fn readers_of_what_is_not_kept_do_not_wait_for_each_other() {
+    for (answer, status) in [
+        ("200 OK\r\nCache-Control: public, max-age=86400\r\nX-Hayloft-Volume: read-only", 200),
+        ("404 Not Found", 404),
+    ] {
+        let dir = data_dir();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                std::thread::spawn(move || {
+                    let mut got = [0; 4096];
+                    while stream.read(&mut got).is_ok_and(|len| len > 0) {
+                        // So long that all readers have asked meanwhile.
+                        std::thread::sleep(Duration::from_millis(100));
+                        let head = format!("HTTP/1.1 {answer}\r\nContent-Length: 5\r\n\r\nphoto");
+                        let _ = stream.write_all(head.as_bytes());
+                    }
+                });
+            }
+        });
+        let setup = Setup { cache: true, ..Setup::default() };
+        let nginx = Nginx::start_before(dir.path(), &server.to_string(), &setup);
+        let mut clients: Vec<Client> = (0..16).map(|_| nginx.client()).collect();
+        let began = Instant::now();
+        for client in &mut clients {
+            client.send(format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1)).as_bytes()).unwrap();
+        }
+        for client in &mut clients {
+            assert_eq!(client.reply(false).unwrap().status, status);
+        }
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(1), "{status}: the last of 16 readers waited {took:?}");
     }
 }

@@ -316,6 +316,8 @@ fn writes_are_taken_from_listed_networks_only() {
     assert_eq!(public.put(&path(1, 4), b"other").unwrap().status, 403);
     let after = ["put", "post", "delete"].map(|method| at_shards(&daemon, method));
     assert_eq!(before, after, "the daemon heard of none of them");
+    assert!(nginx.errors().contains("access forbidden by rule"), "they were refused by nginx");
+    assert!(!nginx.error_log().contains(COOKIE), "{}", nginx.error_log());
 }
 
 #[test]
@@ -359,6 +361,8 @@ fn what_is_wrong_is_said() {
         (["--server-name", "a b"], "letters, digits"),
         (["--largest-body", "0"], "limits.largest_body"),
         (["--listen-writes", "127.0.0.1:80"], "another port"),
+        (["--listen-writes", "8082"], "say who may write: --allow-writes CIDR"),
+        (["--listen-writes", "[::]:8082"], "say who may write: --allow-writes CIDR"),
         (["--allow-writes", "10.0.0.1/8"], "write 10.0.0.0/8"),
         (["--allow-writes", "0.0.0.0/0"], "everybody could write"),
     ] {

@@ -26,6 +26,9 @@ Examples:
 There are two servers: a public one, which passes on GET and HEAD and answers everything else \
 with 403, and one for writes, which only this machine or --allow-writes reaches.
 
+On Debian, nginx's own site is the default of port 80 and answers in place of the public server: \
+remove /etc/nginx/sites-enabled/default, or give --server-name.
+
 Each volume is asked for at the port of the shard that owns it; what is not listed, at the \
 shared address. Reads at the public server are tried a second time if a connection fails, \
 writes never. Make it again after volumes were added or deleted, and after cores or ports \
@@ -50,8 +53,8 @@ pub struct NginxArgs {
     #[arg(long, value_name = "ADDR", default_value = "80")]
     listen: String,
 
-    /// Where nginx takes writes: PORT, IP:PORT or unix:/path [default: 127.0.0.1:8082; with
-    /// --allow-writes 8082 on all addresses]
+    /// Where nginx takes writes: PORT, IP:PORT or unix:/path; without --allow-writes a loopback address or
+    /// a unix socket [default: 127.0.0.1:8082; with --allow-writes 8082 on all addresses]
     #[arg(long, value_name = "ADDR")]
     listen_writes: Option<String>,
 

@@ -174,8 +174,11 @@ fn a_public_address_is_warned_of_until_somebody_answers_for_it() {
             assert!(text.contains(part), "{part}: {text}");
         }
     }
+    let all =
+        warning(&config, &["10.0.0.1:80", "127.0.0.1:80", "[fd00::1]:81", "unix:/s"]).unwrap();
+    assert!(all.contains("served on 10.0.0.1:80, [fd00::1]:81, not loopback addresses"), "{all}");
     config.trusted_network = true;
-    assert_eq!(warning(&config, &["0.0.0.0:80"]), None);
+    assert_eq!(warning(&config, &["0.0.0.0:80", "10.0.0.1:81"]), None);
     assert_eq!(warning(&config, &[]), None);
 }
 

@@ -98,21 +98,28 @@ impl Config {
         warnings
     }
 
-    /// A warning if one of `listen`, the addresses that data requests come to, is neither loopback nor a
-    /// unix socket and nobody has said that whoever reaches it may write.
+    /// A warning that names those of `listen`, the addresses that data requests come to, that are neither
+    /// loopback nor a unix socket, if there are any and nobody has said that whoever reaches it may write.
     #[must_use]
     pub fn public_listen_warning(&self, listen: &[Listen]) -> Option<String> {
         let is_private = |listen: &Listen| {
             listen.tcp().is_none_or(|address| address.ip().to_canonical().is_loopback())
         };
-        let public = listen.iter().find(|listen| !is_private(listen))?;
+        let public = listen.iter().filter(|listen| !is_private(listen));
+        let public: Vec<String> = public.map(Listen::to_string).collect();
+        let what = match public.len() {
+            0 => return None,
+            1 => "not a loopback address",
+            _ => "not loopback addresses",
+        };
         (!self.trusted_network).then(|| {
             format!(
-                "photos are served on {public}, not a loopback address, and the data API asks nobody \
+                "photos are served on {}, {what}, and the data API asks nobody \
                  who they are: whoever reaches it can store photos, and can replace and delete those \
                  whose URLs they know; listen on 127.0.0.1 or a unix socket behind nginx (hayloft \
                  nginx-config), or let a firewall choose who reaches it and set trusted_network = true \
-                 (--trusted-network)"
+                 (--trusted-network)",
+                public.join(", "),
             )
         })
     }

@@ -92,11 +92,15 @@ impl Nginx {
         let log = format!("access_log {} raw;", own.join("access.log").display());
         let mut site = if setup.cache { switched_on(site) } else { site.to_owned() };
         let cache = own.join("cache");
+        // Tests judge by what the configuration itself keeps nowhere.
+        let errors = "error_log /dev/null crit;";
+        let kept = format!("{errors} error_log {} info;", own.join("requests.log").display());
         let original = site.clone();
         let ours = [
             ("listen 80;", &format!("listen {address};")[..]),
             (writes_listen(&original), &format!("listen {writes};")[..]),
             ("access_log off;", &log),
+            (errors, &kept),
             ("/var/cache/nginx/hayloft ", &format!("{} ", cache.display())),
         ];
         for (old, new) in ours.iter().chain(setup.edits) {
@@ -136,8 +140,14 @@ impl Nginx {
         Client::connect(self.writes).unwrap()
     }
 
-    /// What it complained about.
+    /// What it complained about, in its error log or about requests.
     pub fn errors(&self) -> String {
+        let requests = std::fs::read_to_string(self.dir.join("requests.log"));
+        self.error_log() + &requests.unwrap_or_default()
+    }
+
+    /// What the configuration lets it write to its error log.
+    pub fn error_log(&self) -> String {
         std::fs::read_to_string(self.dir.join("error.log")).unwrap_or_default()
     }
 
