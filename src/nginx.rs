@@ -243,13 +243,13 @@ impl Site {
         if writes.iter().chain([&self.listen]).any(|listen| *listen == daemon) {
             return Err(NginxError::Shared(daemon, "nginx and the daemon"));
         }
-        let (wrong, error): (fn(&str) -> bool, fn(String) -> NginxError) =
-            if self.allow_writes.is_empty() {
-                (|listen| !is_local(listen), NginxError::OpenWrites)
-            } else {
-                (|listen| listen.starts_with("unix:"), NginxError::NoNetwork)
-            };
-        writes.into_iter().find(|listen| wrong(listen)).map_or(Ok(()), |listen| Err(error(listen)))
+        let mut writes = writes.into_iter();
+        let problem = if self.allow_writes.is_empty() {
+            writes.find(|listen| !is_local(listen)).map(NginxError::OpenWrites)
+        } else {
+            writes.find(|listen| listen.starts_with("unix:")).map(NginxError::NoNetwork)
+        };
+        problem.map_or(Ok(()), Err)
     }
 
     /// Where the server for writes listens. nginx takes a bare port for IPv4 alone.
