@@ -340,8 +340,8 @@ fn reset_midway(address: SocketAddr, seed: &mut u64) {
     socket.set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-/// More clients than the limit of open files leaves room for: the rest are refused without spinning, the admin
-/// API is reached all the while, and when they leave others are served.
+/// More clients than the limit of open files leaves room for: the rest are refused without spinning, the
+/// admin API is reached all the while, and when they leave others are served.
 #[test]
 fn more_clients_than_descriptors_hide_nothing() {
     let _turn = turn();

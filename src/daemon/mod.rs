@@ -350,8 +350,8 @@ impl Daemon {
     }
 }
 
-/// Whether the file system of `path` has this many bytes free, as far as it says. Without a look, a reservation
-/// that must fail takes all there is for a moment, and writes of other programs fail meanwhile.
+/// Whether the file system of `path` has this many bytes free, as far as it says. Without a look, a
+/// reservation that must fail takes all there is for a moment, and writes of other programs fail meanwhile.
 fn has_room(path: &Path, bytes: u64) -> bool {
     disks::space(path).map_or(true, |(free, _)| free >= bytes)
 }
