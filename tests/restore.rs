@@ -4,6 +4,7 @@
 mod daemon_harness;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -309,6 +310,47 @@ fn a_photo_that_somebody_replaced_stays_unless_told_otherwise() {
     place.write("d0/3.jpg", &before[url].0);
     assert_says(&place.import(&["--overwrite"], 0), &["1 stored"]);
     assert_eq!((place.urls(), place.photos()), (urls, before));
+}
+
+/// Inverts a byte in the middle of where `content` is in a volume file.
+fn damage(place: &Place, content: &[u8]) {
+    let dirs = [place.dir.path().join("data"), place.second()];
+    let entries = dirs.iter().flat_map(|dir| std::fs::read_dir(dir).unwrap());
+    let paths = entries.map(|entry| entry.unwrap().path());
+    for path in paths.filter(|path| path.extension().is_some_and(|end| end == "vol")) {
+        let file = std::fs::read(&path).unwrap();
+        let begin = &content[content.len() / 2..][..64];
+        if let Some(at) = file.windows(begin.len()).position(|piece| piece == begin) {
+            let volume = std::fs::File::options().write(true).open(&path).unwrap();
+            volume.write_all_at(&[!file[at]], at as u64).unwrap();
+            return volume.sync_all().unwrap();
+        }
+    }
+    panic!("the photo is in no volume");
+}
+
+#[test]
+fn verify_finds_damage_behind_the_beginning_and_stores_the_photo_again() {
+    let place = Place::new();
+    // Answered in one piece, and in many: a connection that ends in the middle.
+    let contents = [("a.jpg", bytes(1000, 100_000)), ("b.jpg", bytes(1001, 5_000_000))];
+    for (path, content) in &contents {
+        place.write(path, content);
+    }
+    place.import(&[], 0);
+    let (urls, before) = (place.urls(), place.photos());
+    assert_says(&place.import(&["--verify"], 0), &["0 stored", "62 in the manifest"]);
+    for (_, content) in &contents {
+        damage(&place, content);
+    }
+    let text = place.import(&[], 0);
+    assert_says(&text, &["62 in the manifest", "bytes were not read", "--verify"]);
+    let text = place.import(&["--verify"], 0);
+    assert_says(&text, &["2 again, under the URLs of the manifest", "60 in the manifest"]);
+    assert!(!text.contains("not read"), "{text}");
+    assert_eq!((place.urls(), place.photos()), (urls, before));
+    let tar = place.run(&["import", "--verify", "-"]);
+    assert_eq!(tar.status.code(), Some(2), "a tar has no manifest");
 }
 
 #[test]

@@ -43,6 +43,11 @@ volumes hold other photos, it is taken for the wrong one, unless --restore says 
 A photo that somebody replaced in the store stays, and is listed; --overwrite stores the file \
 over it.
 
+By default the store is asked whether it has each photo, which reads only the beginning of it: a \
+photo that is damaged further on counts as there. --verify reads every byte of every photo of the \
+manifest and compares the checksum, which takes as long as reading all of them over the network, \
+and stores what is damaged or cut off again. It is for directories; a tar has no manifest.
+
 Photos whose files are gone stay in the store and in the manifest. A file that was renamed or \
 moved is a new one, with a new URL, and its old photo stays. --prune deletes photos without a \
 file: first from the store, then from the manifest, only when all of the directory could be \
@@ -62,6 +67,10 @@ stand for a tab, line ends, a backslash and bytes that are no text.
 
 Exit codes: 0 all is stored; 1 something is not, and is listed, or a volume or the tar is \
 refused, or standard output fails; 2 nothing could be begun.";
+
+/// What an import that did not verify cannot say.
+const UNREAD: &str = "the store was asked for the photos of the manifest, and their bytes were not read: \
+                      --verify finds damaged ones";
 
 /// Where the data API and the admin API are when nobody says otherwise.
 const SERVER: &str = "http://127.0.0.1:8080";
@@ -123,6 +132,10 @@ pub struct ImportArgs {
     /// Delete photos whose files are gone from the directory, and their lines of the manifest
     #[arg(long)]
     pub prune: bool,
+
+    /// Of a directory: read every photo of the manifest from the store, and store damaged ones again
+    #[arg(long)]
+    pub verify: bool,
 }
 
 impl ImportArgs {
@@ -154,6 +167,7 @@ impl ImportArgs {
             restore: self.restore,
             overwrite: self.overwrite,
             prune: self.prune,
+            verify: self.verify,
         };
         let progress = Arc::new(Progress::default());
         if let Err(error) = stop_on_signals(&progress) {
@@ -173,7 +187,13 @@ impl ImportArgs {
             ));
         }
         match result {
-            Ok(report) => tell(&report, &progress, began),
+            Ok(report) => {
+                let unread = !plan.verify && progress.confirmed.load(Ordering::Relaxed) > 0;
+                if unread {
+                    note(UNREAD);
+                }
+                tell(&report, &progress, began)
+            }
             Err(error) => fail(&error),
         }
     }

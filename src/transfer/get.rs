@@ -50,11 +50,24 @@ impl Photo {
     /// # Errors
     /// [`GetError::Client`].
     pub fn request(client: &Client, path: &str) -> Result<Self, GetError> {
-        let reply = client.request(Method::Get, path, &[], Body::None)?.expect(&[200])?;
+        Self::of(client.request(Method::Get, path, &[], Body::None)?.expect(&[200])?)
+    }
+
+    /// The photo in an answer of status 200.
+    ///
+    /// # Errors
+    /// [`GetError::Client`]: the answer has no length or no checksum.
+    pub fn of(reply: Reply) -> Result<Self, GetError> {
         let (Some(len), Some(etag)) = (reply.content_length(), reply.etag()) else {
             return Err(reply.garbled(&"it has no length, or no checksum as ETag").into());
         };
         Ok(Self { reply, len, etag })
+    }
+
+    /// The XXH3-64 that was announced.
+    #[must_use]
+    pub fn etag(&self) -> u64 {
+        self.etag
     }
 
     /// Whether it says of itself that it is text.

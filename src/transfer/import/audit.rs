@@ -1,4 +1,5 @@
-//! Asks the store for every photo of the manifest, before anything is stored.
+//! Asks the store for every photo of the manifest, before anything is stored: whether it is there, or, to
+//! verify, for all of its bytes.
 
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
@@ -19,7 +20,8 @@ pub fn audit(run: &Run<'_>, ledger: &Mutex<Ledger>) {
     let total = locked(ledger).rows().filter(|(_, row)| row.stored.is_some()).count();
     run.progress.to_ask.store(total as u64, Ordering::Relaxed);
     let cursor = Mutex::new(Vec::new());
-    let connections = run.plan.parallel.max(1).min(total.div_ceil(DEPTH));
+    let share = if run.plan.verify { 1 } else { DEPTH };
+    let connections = run.plan.parallel.max(1).min(total.div_ceil(share));
     std::thread::scope(|scope| {
         for _ in 0..connections {
             scope.spawn(|| Auditor::new(run, ledger).ask_all(&cursor));
@@ -45,7 +47,8 @@ impl<'a> Auditor<'a> {
         while !self.run.stopped() {
             // The cursor stays locked: each chunk is taken once.
             let mut cursor = locked(cursor);
-            let chunk = locked(self.ledger).next_stored(&mut cursor, DEPTH);
+            let count = if self.run.plan.verify { 1 } else { DEPTH };
+            let chunk = locked(self.ledger).next_stored(&mut cursor, count);
             drop(cursor);
             if chunk.is_empty() {
                 return;
@@ -62,12 +65,14 @@ impl<'a> Auditor<'a> {
     fn ask(&mut self, chunk: &[(Vec<u8>, PhotoName, Stored)]) -> Option<Vec<Found>> {
         let mut found = Vec::with_capacity(chunk.len());
         while found.len() < chunk.len() {
-            let rest = &chunk[found.len()..];
-            let names: Vec<PhotoName> = rest.iter().map(|(_, name, _)| *name).collect();
-            let answers = self.pipeline.ask(&names);
-            let known = rest.iter().zip(&answers).map_while(|(row, answer)| found_of(row, *answer));
             let before = found.len();
-            found.extend(known);
+            if !self.run.plan.verify {
+                let rest = &chunk[before..];
+                let names: Vec<PhotoName> = rest.iter().map(|(_, name, _)| *name).collect();
+                let answers = self.pipeline.ask(&names);
+                let known = rest.iter().zip(&answers);
+                found.extend(known.map_while(|(row, answer)| found_of(row, *answer)));
+            }
             // What has no answer yet is waited for, by itself.
             if let Some(row) = chunk.get(found.len()) {
                 found.push(self.ask_patiently(row)?);
@@ -79,7 +84,9 @@ impl<'a> Auditor<'a> {
 
     fn ask_patiently(&self, row: &(Vec<u8>, PhotoName, Stored)) -> Option<Found> {
         let (_, name, _) = row;
-        let why = match self.sender.ask(*name) {
+        let verify = self.run.plan.verify;
+        let answer = if verify { self.sender.verify(*name) } else { self.sender.ask(*name) };
+        let why = match answer {
             Ok(answer) => match found_of(row, answer) {
                 Some(found) => return Some(found),
                 None => "the answer has no checksum as ETag".to_owned(),
@@ -99,7 +106,8 @@ impl<'a> Auditor<'a> {
 fn found_of((_, _, stored): &(Vec<u8>, PhotoName, Stored), answer: HeadAnswer) -> Option<Found> {
     match (answer.status, answer.etag) {
         (200, Some(etag)) if etag == stored.etag => Some(Found::Same),
-        (200, Some(etag)) => Some(Found::Other(etag)),
+        // A photo that somebody put there stays, damaged or not.
+        (200 | 500, Some(etag)) if etag != stored.etag => Some(Found::Other(etag)),
         (404, _) => Some(Found::Nothing),
         (500, _) => Some(Found::Damaged),
         _ => None,

@@ -64,6 +64,8 @@ pub struct Plan {
     pub overwrite: bool,
     /// Whether photos whose files are gone are deleted.
     pub prune: bool,
+    /// Whether the bytes of every photo of the manifest are read from the store and verified.
+    pub verify: bool,
 }
 
 /// Why an import could not begin. Nothing was stored.
@@ -101,6 +103,12 @@ pub enum ImportError {
     /// The volumes of a directory.
     #[error("--volume-map is for the photos of a tar; for those of a directory say --volume N")]
     MappedDirectory,
+    /// There is no manifest.
+    #[error(
+        "--verify reads the photos of a directory's manifest; a tar that is stored again overwrites nothing \
+         that is whole: leave --verify out, or name the directory"
+    )]
+    VerifiedTar,
 }
 
 /// Imports a directory, a tar, or a tar from standard input (`-`).
@@ -120,6 +128,9 @@ pub fn import(path: &Path, plan: &Plan, progress: &Progress) -> Result<Report, I
         }
         File::open(path).map_err(cannot)?
     };
+    if plan.verify {
+        return Err(ImportError::VerifiedTar);
+    }
     if file.metadata().map_err(cannot)?.is_file() {
         let start = file.stream_position().map_err(cannot)?;
         let mut magic = Vec::new();

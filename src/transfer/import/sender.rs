@@ -1,11 +1,14 @@
 //! Sends one photo after the other, and has patience with a daemon that goes away for a while.
 
+use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::run::Run;
 use crate::client::{Body, Client, ClientError, HeadAnswer, Reply, Source};
 use crate::http::head::Method;
 use crate::http::modified;
+use crate::transfer::get::{self, GetError};
 use crate::transfer::name::PhotoName;
 
 /// How long a daemon may be away.
@@ -14,6 +17,9 @@ const AWAY_MAX: Duration = Duration::from_secs(60);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// How often to look whether the import ends early.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// How often the body of a photo may arrive cut off before that is damage.
+const VERIFY_ATTEMPTS: u32 = 3;
 
 /// A photo to be sent.
 pub struct Photo<'a> {
@@ -87,6 +93,34 @@ impl<'a> Sender<'a> {
         match reply.status {
             200 | 404 | 500 => Ok(HeadAnswer { status: reply.status, etag: reply.etag() }),
             _ => Err(self.refusal(name)),
+        }
+    }
+
+    /// The same answer, to a GET request whose whole body is read and compared with its checksum. A body
+    /// that is cut off or does not match is damage (500): the daemon ends a connection when it finds damage
+    /// behind what it has sent already.
+    pub fn verify(&self, name: PhotoName) -> Result<HeadAnswer, Sent> {
+        let path = name.to_string();
+        let send = || self.client.request(Method::Get, &path, &[], Body::None);
+        let mut attempts = VERIFY_ATTEMPTS;
+        loop {
+            let reply = self.patiently(send, || self.run.volumes.serves_reads(name.volume))?;
+            let photo = match reply.status {
+                200 => get::Photo::of(reply),
+                status @ (404 | 500) => return Ok(HeadAnswer { status, etag: None }),
+                _ => return Err(Sent::Failed { why: reason(reply.refused()), unknown: false }),
+            };
+            let failed = |error: GetError| Sent::Failed { why: error.to_string(), unknown: false };
+            let photo = photo.map_err(failed)?;
+            let etag = Some(photo.etag());
+            attempts -= 1;
+            match photo.copy(&mut io::sink(), Path::new(&path)) {
+                Ok(()) => return Ok(HeadAnswer { status: 200, etag }),
+                // The connection may have ended for another reason: the daemon was stopped.
+                Err(GetError::Damaged(_)) if attempts > 0 => {}
+                Err(GetError::Damaged(_)) => return Ok(HeadAnswer { status: 500, etag }),
+                Err(error) => return Err(failed(error)),
+            }
         }
     }
 

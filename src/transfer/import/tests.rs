@@ -146,6 +146,7 @@ impl Place {
             server: self.address.into(),
             admin: self.address.into(),
             paired: true,
+            verify: false,
             private: false,
             volume: None,
             volume_map: BTreeMap::new(),
