@@ -372,6 +372,17 @@ fn what_cannot_begin_says_why() {
     let output = elsewhere.output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(told(&output).contains("--server"), "{}", told(&output));
+    // Nor does the admin API of this machine count as that of another server.
+    for flags in [&[][..], &["--volume", "7", "--create-volumes", "16MiB"]] {
+        for path in ["photos", "-"] {
+            let mut unpaired = Command::new(env!("CARGO_BIN_EXE_hayloft"));
+            unpaired.args(["import", path, "--server", &second.daemon.data.to_string()]);
+            unpaired.args(flags).stdin(Stdio::null()).current_dir(place.dir.path());
+            let output = unpaired.output().unwrap();
+            assert_eq!(output.status.code(), Some(2), "{flags:?}");
+            assert!(told(&output).contains("name its admin API with --admin"), "{}", told(&output));
+        }
+    }
     let address = second.daemon.data.to_string();
     assert!(second.daemon.stop().success());
     let away = Command::new(env!("CARGO_BIN_EXE_hayloft"))
@@ -494,6 +505,45 @@ fn a_tar_that_is_cut_or_foreign_is_said_to_be() {
         assert_eq!(output.status.code(), Some(1), "{why}: {}", told(&output));
         assert!(told(&output).contains(why), "{why}: {}", told(&output));
         assert!(!told(&output).contains("goes on from here"), "it would not: {}", told(&output));
+    }
+}
+
+#[test]
+fn a_signal_ends_an_import_that_waits_for_its_pipe() {
+    let place = Place::new();
+    let path = "7/0/0123456789abcdef".to_owned();
+    let tar = tar_of(&[(path.clone(), "image/png", b"photo")], None);
+    // Before the first byte, and behind a photo.
+    for sent in [0, tar.len() - 1024] {
+        let mut command = place.command(&["import", "-"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut import = command.spawn().unwrap();
+        let mut pipe = import.stdin.take().unwrap();
+        pipe.write_all(&tar[..sent]).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        // SIGQUIT is the last but one that it handles.
+        let handles_signals = || {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", import.id())).unwrap();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+            let caught = u64::from_str_radix(caught.trim(), 16).unwrap();
+            caught & (1 << (nix::libc::SIGQUIT - 1)) != 0
+        };
+        let is_stored = || place.daemon.client().get(&format!("/1/{path}")).unwrap().status == 200;
+        while !handles_signals() || (sent > 0 && !is_stored()) {
+            assert!(Instant::now() < deadline, "the import did not come to wait in time");
+        }
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(import.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        while import.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "one signal did not end it in time");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        drop(pipe);
+        let output = import.wait_with_output().unwrap();
+        let told = told(&output);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains("stopped early: it was interrupted"), "{told}");
+        assert!(!told.contains("cut off") && !told.contains("cannot be read"), "{told}");
     }
 }
 

@@ -289,6 +289,67 @@ fn a_volume_that_takes_no_writes_ends_it_and_no_photo_gets_another_url() {
 }
 
 #[test]
+fn a_touched_file_needs_no_writes_and_a_changed_one_stops_before_all() {
+    let place = Place::new();
+    place.import(&[], 0);
+    let (path, url) = place.in_volume(1).swap_remove(0);
+    let manifest =
+        || std::fs::read_to_string(place.dir.path().join("photos.manifest.tsv")).unwrap();
+    let before = (place.photos(), manifest());
+    let file = place.dir.path().join("photos").join(&path);
+    let file = std::fs::File::options().write(true).open(file).unwrap();
+    file.set_modified(UNIX_EPOCH + Duration::from_secs(MODIFIED_S + 1)).unwrap();
+    assert_eq!(place.run(&["volume", "read-only", "1"]).status.code(), Some(0));
+    let text = place.import(&[], 0);
+    assert_says(&text, &["0 stored", "60 in the manifest and in the store"]);
+    assert_eq!(place.photos(), before.0);
+    assert_ne!(manifest(), before.1, "the new time is written down");
+    // Changed, of the same size, and a new file that another volume would take.
+    place.write(&path, &bytes(12_345, 3000));
+    place.write("a-new-one.jpg", b"new");
+    let text = place.import(&[], 1);
+    assert_says(&text, &["0 stored", "volume 1 takes no writes", &path, "nothing was stored"]);
+    assert!(!place.urls().contains_key("a-new-one.jpg"));
+    assert_eq!(place.run(&["volume", "writable", "1"]).status.code(), Some(0));
+    assert_says(&place.import(&[], 0), &["2 stored", "59 in the manifest and in the store"]);
+    assert_eq!(place.get(&url).unwrap().0, bytes(12_345, 3000));
+}
+
+#[test]
+fn without_a_daemon_only_the_volumes_that_are_needed_are_created() {
+    let mut place = Place::new();
+    place.import(&["--volume", "2"], 0);
+    let urls = place.urls();
+    let volumes = |place: &Place| {
+        let dirs = [place.dir.path().join("data"), place.second()];
+        let entries = dirs.iter().flat_map(|dir| std::fs::read_dir(dir).unwrap());
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let volumes = names.filter(|name| name.ends_with(".vol"));
+        volumes.map(|name| name.split('.').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    place.stop();
+    for lost in ["volumes", "volumes and manifest"] {
+        std::fs::remove_dir_all(place.dir.path().join("data")).unwrap();
+        std::fs::remove_dir_all(place.second()).unwrap();
+        if lost != "volumes" {
+            std::fs::remove_file(place.dir.path().join("photos.manifest.tsv")).unwrap();
+        }
+        let output = Command::new(env!("CARGO_BIN_EXE_hayloft"))
+            .args(["import", "photos", "--data", "data", "--data", "second"])
+            .args(["--create-volumes", "64MiB"])
+            .current_dir(place.dir.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{lost}: {text}");
+        assert_says(&text, &["60 stored"]);
+        let needed = if lost == "volumes" { "2" } else { "1" };
+        assert_eq!(volumes(&place), [needed], "{lost}");
+        assert_eq!(place.urls() == urls, lost == "volumes");
+    }
+}
+
+#[test]
 fn a_photo_that_somebody_replaced_stays_unless_told_otherwise() {
     let place = Place::new();
     place.import(&[], 0);

@@ -13,7 +13,7 @@ use super::output::{announce, note};
 use super::{ServeArgs, fail, progress};
 use crate::client::ServerAddress;
 use crate::config::Config;
-use crate::daemon::Private;
+use crate::daemon::{FirstVolume, Private};
 use crate::logging::Log;
 use crate::size::ByteSize;
 use crate::sys;
@@ -75,6 +75,8 @@ const UNREAD: &str = "the store was asked for the photos of the manifest, and th
 /// Where the data API and the admin API are when nobody says otherwise.
 const SERVER: &str = "http://127.0.0.1:8080";
 const ADMIN: &str = "127.0.0.1:8081";
+/// Names of the default data API.
+const DEFAULT_SERVERS: [&str; 3] = [SERVER, "localhost:8080", "[::1]:8080"];
 
 /// Flags of `hayloft import`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -88,9 +90,10 @@ pub struct ImportArgs {
     #[arg(long, value_name = "URL", default_value = SERVER)]
     pub server: ServerAddress,
 
-    /// Its admin API, which lists and creates volumes
-    #[arg(long, value_name = "ADDR", default_value = ADMIN)]
-    pub admin: ServerAddress,
+    /// Its admin API, which lists and creates volumes [default: that at 127.0.0.1:8081, if --server
+    /// names no other daemon]
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<ServerAddress>,
 
     /// Data directory to import to without a running daemon; repeat it, one per disk
     #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "admin"])]
@@ -151,7 +154,7 @@ impl ImportArgs {
         };
         let (server, admin) = match &private {
             Some(daemon) => (daemon.data_address().into(), daemon.admin_address().into()),
-            None => (self.server.clone(), self.admin.clone()),
+            None => (self.server.clone(), self.admin_address()),
         };
         let plan = Plan {
             server,
@@ -209,13 +212,15 @@ impl ImportArgs {
         Ok(map)
     }
 
-    /// Whether the admin API is certainly that of the server: with the server of another machine, the
-    /// default is not.
+    fn admin_address(&self) -> ServerAddress {
+        self.admin.clone().unwrap_or_else(|| ADMIN.parse().expect("a valid address"))
+    }
+
+    /// Whether the admin API belongs to the server: it was named, or both are the default. The default is
+    /// that of this machine, and no other server's.
     fn paired(&self) -> bool {
-        let is_default = |address: &ServerAddress, default: &str| {
-            default.parse::<ServerAddress>().is_ok_and(|default| default == *address)
-        };
-        !self.data.is_empty() || is_default(&self.server, SERVER) || !is_default(&self.admin, ADMIN)
+        let is_server = |address: &str| address.parse().as_ref() == Ok(&self.server);
+        !self.data.is_empty() || self.admin.is_some() || DEFAULT_SERVERS.into_iter().any(is_server)
     }
 
     /// A daemon over the directories of `--data`, and the log that it needs.
@@ -223,14 +228,15 @@ impl ImportArgs {
         if self.data.is_empty() {
             return Ok((None, None));
         }
-        // An empty store gets its first volume at its start.
         let volume_size = self.create_volumes;
         let args = ServeArgs { data: self.data.clone(), volume_size, ..ServeArgs::default() };
         let config = args.into_config().map_err(|error| error.to_string())?;
         let config = Config { log: "warn".to_owned(), ..config };
         let targets = config.log_filter().map_err(|error| error.to_string())?;
         let log = Log::start(targets).map_err(|error| format!("cannot start the log: {error}"))?;
-        let private = Private::start(&config, &log).map_err(|error| error.to_string())?;
+        // The import creates what the photos need: a first volume might take the room for those.
+        let first = if volume_size.is_some() { FirstVolume::Leave } else { FirstVolume::Create };
+        let private = Private::start(&config, &log, first).map_err(|error| error.to_string())?;
         Ok((Some(private), Some(log)))
     }
 }

@@ -136,7 +136,7 @@ fn random() -> u64 {
 pub fn serve(config: &Config, log: &Log) -> Result<Ended, StartError> {
     let mut signals =
         Signals::handle().map_err(|error| StartError::Step("handle signals", error))?;
-    let mut daemon = Daemon::start(config, log)?;
+    let mut daemon = Daemon::start(config, log, FirstVolume::Create)?;
     let reason = daemon.watch(&mut signals);
     // Without one of its shards the daemon cannot drain, and it need not: what was acknowledged is durable.
     if daemon.lacks_a_shard() {
@@ -179,7 +179,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(config: &Config, log: &Log) -> Result<Self, StartError> {
+    fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Self, StartError> {
         let threads = log.threads();
         for warning in config.warnings() {
             tracing::warn!("{warning}");
@@ -212,7 +212,7 @@ impl Daemon {
         let admin_address = admin_socket.local_addr().unwrap_or(config.admin);
         let access = AccessTrace::start(&config.access_trace, threads)?;
         let mut placement = Placement::new(count);
-        for volume in find_volumes(&mut control, &stores, config)? {
+        for volume in find_volumes(&mut control, &stores, config, first)? {
             placement.place(&volume);
         }
         // Until here, a start that is refused leaves no new data directory behind.
@@ -356,16 +356,27 @@ fn has_room(path: &Path, bytes: u64) -> bool {
     disks::space(path).map_or(true, |(free, _)| free >= bytes)
 }
 
-/// The volumes there are; the first one is created.
+/// What a daemon does whose store has no volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstVolume {
+    /// Creates volume 1.
+    Create,
+    /// Leaves it so: somebody creates volumes once it is known which.
+    Leave,
+}
+
+/// The volumes there are; the first one is created, if it is to be.
 fn find_volumes(
     control: &mut Control,
     stores: &[Store],
     config: &Config,
+    first: FirstVolume,
 ) -> Result<Vec<FoundVolume>, StartError> {
     let mut volumes = stores::volumes(stores)?;
     let Store { path, dir, .. } = &stores[0];
     // While a disk is missing, volume 1 may be on it.
     if volumes.is_empty()
+        && first == FirstVolume::Create
         && stores.iter().all(|store| store.dir.is_some())
         && let Some(dir) = dir
     {

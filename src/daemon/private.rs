@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use super::signals::Signals;
-use super::{Daemon, StartError};
+use super::{Daemon, FirstVolume, StartError};
 use crate::config::{Config, Listen, ShardPorts};
 use crate::logging::Log;
 use crate::metrics::VolumeState;
@@ -27,7 +27,7 @@ impl Private {
     ///
     /// # Errors
     /// [`StartError`]; a data directory that a running daemon has is one.
-    pub fn start(config: &Config, log: &Log) -> Result<Self, StartError> {
+    pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Self, StartError> {
         let mut left = ATTEMPTS;
         loop {
             let (data, admin) = free_addresses()
@@ -35,7 +35,7 @@ impl Private {
             let listen = vec![Listen::Tcp(data)];
             let config = Config { listen, admin, shard_ports: ShardPorts::Off, ..config.clone() };
             left -= 1;
-            match Daemon::start(&config, log) {
+            match Daemon::start(&config, log, first) {
                 Err(StartError::Listen { .. }) if left > 0 => {}
                 other => return Ok(Self { daemon: other?, data, admin }.recovered()),
             }

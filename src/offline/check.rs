@@ -266,8 +266,8 @@ fn of_place(volume: u32, place: &DamagedPlace) -> Finding {
 
 fn of_needle(volume: u32, damaged: &DamagedNeedle) -> Finding {
     let text = format!(
-        "this needle is damaged ({}): a GET of it answers 500. Store it again from another copy, or delete \
-         it",
+        "this needle is damaged ({}): a GET of it answers 500. Store it again from its file (hayloft import \
+         --verify DIR, or PUT it under its URL), or delete it",
         damaged.damage
     );
     Finding {

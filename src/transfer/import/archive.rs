@@ -72,7 +72,10 @@ pub fn import(mut tar: Tar<'_>, plan: &Plan, progress: &Progress) -> Result<Repo
             Tar::Stream(stream) => feed(&run, stream, &mut router, &jobs),
         };
         drop(jobs);
-        if let Err(why) = fed {
+        // What a read says after an interruption is no fault of the tar.
+        if let Err(why) = fed
+            && !run.stopped()
+        {
             run.halt(why);
         }
         progress.all_found.store(true, Ordering::Relaxed);

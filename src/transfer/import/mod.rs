@@ -7,6 +7,7 @@ pub mod archive;
 mod audit;
 pub mod escape;
 pub mod ledger;
+mod pipe;
 mod prune;
 mod route;
 pub mod row;
@@ -21,7 +22,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use thiserror::Error;
 
@@ -30,6 +31,7 @@ use crate::http::head::Method;
 use crate::size::ByteSize;
 use archive::Tar;
 use ledger::LedgerError;
+use pipe::Pipe;
 use volumes::Volumes;
 
 pub use run::{Failure, Progress, Report, Stop};
@@ -42,7 +44,7 @@ pub struct Plan {
     pub server: ServerAddress,
     /// The admin API, which lists the volumes.
     pub admin: ServerAddress,
-    /// Whether `admin` is known to belong to `server`: only then is it asked although the volume is named.
+    /// Whether `admin` is known to belong to `server`: only then is it asked.
     pub paired: bool,
     /// Whether the daemon is the command's own and ends with it: no other command can reach it.
     pub private: bool,
@@ -100,13 +102,19 @@ pub enum ImportError {
         /// The store.
         server: ServerAddress,
     },
+    /// The admin API is not known.
+    #[error(
+        "which volumes {0} has is not known: name its admin API with --admin HOST:PORT (that at \
+         127.0.0.1:8081 may be another store's); nothing was stored or created"
+    )]
+    Unpaired(ServerAddress),
     /// The volumes of a directory.
     #[error("--volume-map is for the photos of a tar; for those of a directory say --volume N")]
     MappedDirectory,
-    /// There is no manifest.
+    /// A tar has no manifest to verify.
     #[error(
-        "--verify reads the photos of a directory's manifest; a tar that is stored again overwrites nothing \
-         that is whole: leave --verify out, or name the directory"
+        "--verify is for a directory, whose manifest says which photos there are; of a tar, delete what is \
+         damaged in the store, and import the tar again without it"
     )]
     VerifiedTar,
 }
@@ -139,8 +147,12 @@ pub fn import(path: &Path, plan: &Plan, progress: &Progress) -> Result<Report, I
         file.seek(io::SeekFrom::Start(start)).map_err(cannot)?;
         return archive::import(Tar::File(&mut file), plan, progress);
     }
-    let mut stream = BufReader::new(file);
-    refuse_compressed(path, stream.fill_buf().map_err(cannot)?)?;
+    let mut stream = BufReader::new(Pipe::new(file, &progress.stop));
+    match stream.fill_buf() {
+        Ok(begin) => refuse_compressed(path, begin)?,
+        Err(_) if progress.stop.load(Ordering::Relaxed) => return Ok(Report::interrupted()),
+        Err(error) => return Err(cannot(error)),
+    }
     archive::import(Tar::Stream(&mut stream), plan, progress)
 }
 
@@ -167,6 +179,9 @@ impl Plan {
     /// The volumes of the store; there may be none.
     fn ask_volumes(&self) -> Result<Volumes, ImportError> {
         let admin = || Client::new(self.admin.clone(), "--admin");
+        if !self.paired && (self.volume.is_none() || self.create_volumes.is_some()) {
+            return Err(ImportError::Unpaired(self.server.clone()));
+        }
         let Some(volume) = self.volume else { return Ok(Volumes::ask(admin())?) };
         if self.create_volumes.is_some() {
             return Ok(Volumes::only(volume, Some(admin())));

@@ -92,7 +92,12 @@ impl<'a> Router<'a> {
                 }
             }
         }
-        let volume = found.or_else(|| self.run.volumes.pick(0)).ok_or_else(|| {
+        let Run { plan, volumes, progress, .. } = self.run;
+        let picked = match found {
+            Some(volume) => Ok(Some(volume)),
+            None => volumes.pick_or_create(0, plan.create_volumes, &progress.stop),
+        };
+        let volume = picked.map_err(|error| Stop::Pause(error.to_string()))?.ok_or_else(|| {
             Stop::Pause("no volume takes writes; create one with hayloft volume create".to_owned())
         })?;
         self.unlabelled = Some(volume);

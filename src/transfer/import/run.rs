@@ -88,6 +88,17 @@ pub struct Report {
     pub manifest: Option<PathBuf>,
 }
 
+impl Report {
+    /// Of an import that was interrupted before it began.
+    pub(super) fn interrupted() -> Self {
+        Self { stopped: Some(interruption()), ..Self::default() }
+    }
+}
+
+fn interruption() -> Stop {
+    Stop::Pause("it was interrupted".to_owned())
+}
+
 /// Locks what a panic cannot leave half done.
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -152,8 +163,7 @@ impl<'a> Run<'a> {
         let stopped = self.stopped();
         let trouble = self.trouble.into_inner().unwrap_or_else(PoisonError::into_inner);
         let Trouble { failures, unknown, stopped: why } = trouble;
-        let stopped =
-            stopped.then(|| why.unwrap_or_else(|| Stop::Pause("it was interrupted".to_owned())));
+        let stopped = stopped.then(|| why.unwrap_or_else(interruption));
         (Report { failures, stopped, ..Report::default() }, unknown)
     }
 

@@ -1,7 +1,7 @@
 //! Every regular file of a directory becomes a photo under a name that is drawn, and a manifest records
 //! which. What the manifest names and the store has lost is stored again, under the same name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -20,7 +20,8 @@ use super::row::{Found, Row};
 use super::run::{Progress, Report, Run, Stop, locked};
 use super::upload::{Job, Task, replaced};
 use super::{ImportError, Plan};
-use crate::transfer::file::Stamp;
+use crate::client::ClientError;
+use crate::transfer::file::{SourceFile, Stamp};
 use crate::transfer::name::PhotoName;
 
 /// Names that are made durable together.
@@ -162,12 +163,65 @@ impl Import<'_> {
         if self.run.plan.create_volumes.is_some() {
             needed.extend(self.run.plan.volume);
         }
+        let changed = match self.changed_in_unfit_volumes() {
+            Ok(changed) => changed,
+            Err(error) => return self.run.stop(format!("{error}; nothing was stored")),
+        };
+        needed.extend(changed.keys());
         let prepared = self.run.plan.prepare(&self.run.volumes, &needed, &self.run.progress.stop);
         if let Err(why) = prepared {
+            let example = changed.values().next();
+            let example = example.map(|path| format!("; {} was changed", self.shown(path)));
+            let example = example.unwrap_or_default();
             self.run.stop(format!(
-                "{why}; nothing was stored, and photos of the manifest get no other URL"
+                "{why}{example}; nothing was stored, and photos of the manifest get no other URL"
             ));
         }
+    }
+
+    /// Volumes that take no writes although a file of theirs was changed since it was stored; with each, the
+    /// path of the first such file.
+    fn changed_in_unfit_volumes(&self) -> Result<BTreeMap<u32, Vec<u8>>, ClientError> {
+        let is_there = |row: &Row| match row.found {
+            Found::Same => true,
+            Found::Other(_) => self.run.plan.overwrite,
+            _ => false,
+        };
+        let volumes: BTreeSet<u32> = self.ledger().rows().map(|(_, row)| row.name.volume).collect();
+        let unfit = self.run.volumes.unfit(&volumes)?;
+        let unfit: BTreeSet<u32> = unfit.into_iter().map(|unfit| unfit.id).collect();
+        let mut changed = BTreeMap::new();
+        if unfit.is_empty() {
+            return Ok(changed);
+        }
+        let rows: Vec<_> = {
+            let ledger = self.ledger();
+            let rows = ledger.rows().filter(|(_, row)| unfit.contains(&row.name.volume));
+            let rows = rows.filter(|(_, row)| is_there(row));
+            rows.map(|(path, row)| (path.to_owned(), row)).collect()
+        };
+        for (path, row) in rows {
+            if self.run.stopped() {
+                break;
+            }
+            if !changed.contains_key(&row.name.volume) && self.replaces(&path, &row) {
+                changed.insert(row.name.volume, path);
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Whether a file is to be stored over the photo that is there. One that cannot be read is not.
+    fn replaces(&self, path: &[u8], row: &Row) -> bool {
+        let (Ok(Some(stamp)), Some(stored)) = (self.file(path), row.stored) else { return false };
+        if row.found != Found::Same {
+            return true;
+        }
+        if stamp == stored.stamp || stamp.size != stored.stamp.size {
+            return stamp != stored.stamp;
+        }
+        let file = SourceFile::open(&self.root.join(OsStr::from_bytes(path)));
+        file.and_then(|file| file.hash()).is_ok_and(|hash| hash != stored.etag)
     }
 
     /// Finds the files, and hands them to the workers once their names are durable.
@@ -283,9 +337,17 @@ impl Import<'_> {
                 Err(why) => fail(why),
             };
         }
-        let Some(volume) = self.run.volumes.pick(stamp.size) else {
-            self.run.stop(NO_VOLUME_LEFT.to_owned());
-            return None;
+        let Run { plan, volumes, progress, .. } = self.run;
+        let volume = match volumes.pick_or_create(stamp.size, plan.create_volumes, &progress.stop) {
+            Ok(Some(volume)) => volume,
+            Ok(None) => {
+                self.run.stop(NO_VOLUME_LEFT.to_owned());
+                return None;
+            }
+            Err(error) => {
+                self.run.stop(error.to_string());
+                return None;
+            }
         };
         match PhotoName::draw(volume) {
             Ok(name) => Some(Job { path, name, task: Task::New }),
@@ -299,6 +361,9 @@ impl Import<'_> {
         let Some(stored) = row.stored else { return Ok(Some(Task::Resend)) };
         let is_changed = stored.stamp != stamp;
         Ok(Some(match row.found {
+            Found::Same if is_changed && stored.stamp.size == stamp.size => {
+                Task::Update { etag: stored.etag }
+            }
             Found::Same if is_changed => Task::Replace,
             Found::Same => {
                 self.run.progress.confirmed.fetch_add(1, Ordering::Relaxed);

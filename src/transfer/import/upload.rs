@@ -24,6 +24,9 @@ pub enum Task {
     Resend,
     /// It was changed, or is to replace what somebody else stored.
     Replace,
+    /// It was modified, and has the size of the photo in the store, whose XXH3-64 is this: if its bytes are
+    /// the same, only the manifest changes.
+    Update { etag: u64 },
     /// Readers do not get it any more. The file has this XXH3-64, unless it was changed since.
     Restore { etag: Option<u64> },
     /// It was changed, and the store has a photo of this XXH3-64, which the manifest does not name: the
@@ -77,6 +80,11 @@ impl Import<'_> {
         };
         match job.task {
             Task::Restore { etag: Some(etag) } => source.expect(etag),
+            Task::Update { etag } => match source.hash() {
+                Ok(hash) if hash == etag => return self.record(job, job.name, &source, etag),
+                Ok(_) => {}
+                Err(error) => return fail(error.to_string(), false),
+            },
             Task::Compare { etag } => {
                 return match source.hash() {
                     Ok(hash) if hash == etag => self.record(job, job.name, &source, etag),
@@ -139,7 +147,10 @@ impl Import<'_> {
         let progress = self.run.progress;
         match (result, job.task) {
             (Err(error), _) => self.run.stop(error.to_string()),
-            (Ok(()), Task::Compare { .. }) => {
+            // The photo was there already.
+            (Ok(()), Task::Compare { etag: there } | Task::Update { etag: there })
+                if there == etag =>
+            {
                 progress.confirmed.fetch_add(1, Ordering::Relaxed);
             }
             (Ok(()), task) => {

@@ -17,6 +17,9 @@ use crate::size::{ByteSize, rounded};
 /// Interval between two looks at a volume that is being created.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// The first volume of a store.
+const FIRST: u32 = 1;
+
 /// A volume, as the admin API describes it.
 #[derive(Clone, Debug, Deserialize)]
 struct Described {
@@ -194,6 +197,27 @@ impl Volumes {
         let room = open.max_by_key(|room| room.free)?;
         room.free = room.free.saturating_sub(size);
         Some(room.id)
+    }
+
+    /// The same. A store without any volume gets volume 1 first, of `new` bytes, if that is given.
+    ///
+    /// # Errors
+    /// [`CreateError`].
+    pub fn pick_or_create(
+        &self,
+        size: u64,
+        new: Option<ByteSize>,
+        stop: &AtomicBool,
+    ) -> Result<Option<u32>, CreateError> {
+        let picked = self.pick(size);
+        if let (None, Some(new), Some(admin)) = (picked, new, &self.admin) {
+            let refused = |error| CreateError::Refused { id: FIRST, error };
+            if list(admin).map_err(refused)?.is_empty() {
+                self.create_missing(&BTreeSet::from([FIRST]), new, stop)?;
+                return Ok(self.pick(size));
+            }
+        }
+        Ok(picked)
     }
 
     /// Sends no more photos to `volume`.
