@@ -248,7 +248,9 @@ fn a_map_and_a_named_volume_send_photos_elsewhere() {
     // Repeated and as a list; volumes change places.
     let store = Store::start();
     store.create(2, 1);
-    store.imports(&["--volume-map", "1=2", "--volume-map", "2=1,9=9"], &tar, "10 stored");
+    store.imports(&["--volume-map", "1=2", "--volume-map", "2=1,1=2"], &tar, "10 stored");
+    let says = ["no photo of the tar comes from volumes 8 and 9", "come from volumes 1 and 2"];
+    store.refuses(&["--volume-map", "1=1,9=9,8=1"], &tar, &says);
     store.assert_holds(&moved(&photos, |volume| 3 - volume));
     // All of it into one volume is not possible while two photos would have one URL.
     let collides =
@@ -286,6 +288,137 @@ fn a_photo_twice_is_an_error_in_one_volume_only() {
     store.refuses(&[], &twice, &["stands there twice"]);
     let legal = tar_of(store.dir.path(), &[(Some("1"), 5), (Some("2"), 5)]);
     store.imports(&[], &legal, "2 stored");
+}
+
+#[test]
+fn a_tar_without_volumes_is_not_guessed_into_one_of_several() {
+    let store = Store::start();
+    for volume in [2, 3] {
+        store.create(volume, 1);
+    }
+    let tar = tar_of(store.dir.path(), &[(None, 5), (None, 6)]);
+    let says = ["entry", "HAYLOFT.volume", "--volume N"];
+    store.refuses(&["--volume-map", "1=2"], &tar, &says);
+    let mut client = store.daemon().client();
+    for (volume, body) in [(1, b"one"), (3, b"two")] {
+        assert_eq!(client.put(&path((volume, 5, 0)), body).unwrap().status, 201);
+    }
+    let says = ["key 5, alternate key 0 is in volumes 1 and 3", "--volume N"];
+    store.refuses(&[], &tar, &says);
+    store.imports(&["--volume", "3"], &tar, "2 stored");
+    assert_eq!(client.get(&path((1, 5, 0))).unwrap().body, b"one");
+    client.request("DELETE", &path((1, 5, 0)), &[], None).unwrap();
+    store.imports(&[], &tar, "0 stored (0 B), 2 there already");
+}
+
+#[test]
+fn photos_of_time_0_and_with_types_of_forms_come_back() {
+    let mut store = Store::start();
+    let kind = "image/png";
+    let photos: Photos =
+        [((1, 1, 0), Photo { kind, modified: 0, body: bytes(1, 700) })].into_iter().collect();
+    store.fill(&photos);
+    store.assert_holds(&photos);
+    let tar = store.dir.path().join("export.tar");
+    store.export(&tar);
+    let fresh = Store::start();
+    fresh.imports(&[], &tar, "1 stored");
+    fresh.assert_holds(&photos);
+    // Versions that took such types exported them.
+    let mut tar = tar::Builder::new(Vec::new());
+    for (key, kind) in
+        [(5, "multipart/mixed; boundary=x"), (6, "application/x-www-form-urlencoded"), (7, kind)]
+    {
+        let kind = ("SCHILY.xattr.user.mime_type", kind.as_bytes());
+        tar.append_pax_extensions([("HAYLOFT.volume", &b"1"[..]), kind]).unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_size(5);
+        tar.append_data(&mut header, format!("{key}/0/{COOKIE}"), &b"photo"[..]).unwrap();
+    }
+    let old = store.dir.path().join("old.tar");
+    std::fs::write(&old, tar.into_inner().unwrap()).unwrap();
+    fresh.imports(&[], &old, "2 photos had the media type of a form");
+    let mut client = fresh.daemon().client();
+    for (key, want) in [(5, "application/octet-stream"), (6, "application/octet-stream"), (7, kind)]
+    {
+        let got = client.get(&path((1, key, 0))).unwrap();
+        assert_eq!((&got.body[..], got.header("content-type")), (&b"photo"[..], Some(want)));
+    }
+}
+
+#[test]
+fn a_photo_that_is_damaged_is_stored_again() {
+    let mut store = Store::start();
+    let all = photos();
+    let photos: Photos = all.into_iter().filter(|((volume, ..), _)| *volume == 1).collect();
+    store.fill(&photos);
+    let tar = store.dir.path().join("export.tar");
+    store.export(&tar);
+    let disk = std::fs::read_dir(store.disk(1)).unwrap();
+    let file = disk
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "vol"));
+    let file = file.unwrap();
+    let volume = std::fs::read(&file).unwrap();
+    let body = &photos[&(1, 1, 0)].body[..];
+    let at = volume.windows(body.len()).position(|window| window == body).unwrap();
+    // In the header of the needle, the last bytes in front of its media type.
+    let at = at - 40;
+    let file = File::options().write(true).open(file).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[volume[at] ^ 0xff], at as u64).unwrap();
+    let args = vec!["--data".to_owned(), store.disk(2).display().to_string()];
+    store.daemon = Some(Daemon::start(store.dir.path(), &Options { args, ..Options::default() }));
+    let mut client = store.daemon().client();
+    let head = client.request("HEAD", &path((1, 1, 0)), &[], None).unwrap();
+    assert_eq!(head.status, 500);
+    store.imports(&[], &tar, "1 stored (700 B), 4 there already");
+    store.assert_holds(&photos);
+}
+
+#[test]
+fn without_a_daemon_photos_of_every_size_come_back() {
+    let mut store = Store { dir: data_dir(), daemon: None };
+    let args = vec!["--data".to_owned(), store.disk(2).display().to_string()];
+    let config = "[limits]\nlargest_body = \"100MiB\"\n".to_owned();
+    let options = Options { args, config, volume_size: "256MiB", ..Options::default() };
+    store.daemon = Some(Daemon::start(store.dir.path(), &options));
+    let body = bytes(9, (64 << 20) + 1);
+    let photo = Photo { kind: "image/tiff", modified: 7, body };
+    let photos: Photos = [((1, 9, 0), photo)].into_iter().collect();
+    store.fill(&photos);
+    let tar = store.dir.path().join("export.tar");
+    store.export(&tar);
+    for disk in [1, 2] {
+        std::fs::remove_dir_all(store.disk(disk)).unwrap();
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hayloft"));
+    command.arg("import").arg("--data").arg(store.disk(1)).arg("--data").arg(store.disk(2));
+    command.args(["--buffered", "--create-volumes", "256MiB"]).arg(&tar);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    store.daemon = Some(Daemon::start(store.dir.path(), &options));
+    store.assert_holds(&photos);
+    let output = store.command(&["--buffered"]).arg(&tar).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "only of --data: {}", said(&output));
+}
+
+#[test]
+fn an_absurd_size_is_said_to_be_longer_than_the_tar() {
+    let store = Store::start();
+    let tar = tar_of(store.dir.path(), &[(Some("1"), 5), (Some("1"), 6)]);
+    let mut bytes = std::fs::read(&tar).unwrap();
+    let entry = bytes.windows(4).rposition(|window| window == b"6/0/").unwrap();
+    let header = &mut bytes[entry..entry + 512];
+    header[124..136].copy_from_slice(b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff");
+    header[148..156].fill(b' ');
+    let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    std::fs::write(&tar, bytes).unwrap();
+    let output = store.command(&[]).arg(&tar).output().unwrap();
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    let says = format!("entry \"6/0/{COOKIE}\" is longer than the tar");
+    assert!(told.contains(&says) && told.contains("1 stored"), "{told}");
 }
 
 #[test]

@@ -34,13 +34,14 @@ pub fn run(data: &[u8]) {
         assert!(shown.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{shown}");
         assert!(shown.len() < 1000, "{shown}");
     }
-    // However the bytes between are passed over, the same photos come, and the same error.
-    let mut others = Vec::new();
-    let sought = unpack(Reader::seeking(Cursor::new(data)), &mut others, false);
-    assert_eq!(format!("{sought:?}"), format!("{read:?}"));
     let mut known = Vec::new();
     let with_len = unpack(Reader::with_len(data, data.len() as u64), &mut known, false);
     assert_eq!(with_len.is_ok(), read.is_ok());
+    // However the bytes between are passed over, the same photos come, and the same error.
+    let mut others = Vec::new();
+    let seeking = Reader::seeking(Cursor::new(data), data.len() as u64);
+    let sought = unpack(seeking, &mut others, false);
+    assert_eq!(format!("{sought:?}"), format!("{with_len:?}"));
     if read.is_ok() {
         assert!(photos == others && photos == known);
     }
@@ -60,7 +61,6 @@ fn unpack<R: Read>(
         );
         let content_type = photo.content_type.as_ref();
         assert!(content_type.is_none_or(|value| valid_content_type(value.as_bytes())));
-        assert_ne!(photo.modified_ns, Some(0));
         if whole {
             let mut bytes = Vec::new();
             tar.read_to_end(&mut bytes)?;

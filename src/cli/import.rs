@@ -12,7 +12,7 @@ use clap::Args;
 use super::output::{announce, note};
 use super::{ServeArgs, fail, progress};
 use crate::client::ServerAddress;
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::daemon::{FirstVolume, Private};
 use crate::logging::Log;
 use crate::size::ByteSize;
@@ -58,7 +58,10 @@ hayloft export writes). If one does not exist or takes no writes, the import nam
 stops: before anything is stored if the tar is a file, and at its first photo if it is a pipe. \
 --create-volumes creates what is missing; --volume-map and --volume send photos elsewhere, and \
 two that would have the same URL then are an error. Photos whose volume the tar does not say go \
-together to the volume that has the first of them already, or to the one with most room.
+together to the volume that has the first of them already, or to the one with most room; if \
+several volumes have it, --volume must name one. A photo with the media type of a form \
+(multipart/*, application/x-www-form-urlencoded), which an upload must not have, becomes \
+application/octet-stream; how many is said at the end.
 
 The manifest has a line for each photo, sorted by path, with five fields between tabs: path, \
 URL path, size (bytes), time of modification (seconds since 1970), XXH3-64 (hexadecimal). Its \
@@ -98,6 +101,10 @@ pub struct ImportArgs {
     /// Data directory to import to without a running daemon; repeat it, one per disk
     #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "admin"])]
     pub data: Vec<PathBuf>,
+
+    /// With --data: go through the page cache, where O_DIRECT does not work, as serve --buffered does
+    #[arg(long, requires = "data", conflicts_with_all = ["server", "admin"])]
+    pub buffered: bool,
 
     /// Volume that takes all of it [default: those with most room; of a tar, those it came from]
     #[arg(long, value_name = "N", conflicts_with = "volume_map")]
@@ -229,9 +236,16 @@ impl ImportArgs {
             return Ok((None, None));
         }
         let volume_size = self.create_volumes;
-        let args = ServeArgs { data: self.data.clone(), volume_size, ..ServeArgs::default() };
+        let args = ServeArgs {
+            data: self.data.clone(),
+            volume_size,
+            buffered: self.buffered,
+            ..ServeArgs::default()
+        };
         let config = args.into_config().map_err(|error| error.to_string())?;
-        let config = Config { log: "warn".to_owned(), ..config };
+        // The daemon that had the photos may have allowed any size that can be configured.
+        let limits = Limits { largest_body: Limits::LARGEST_BODY_MAX, ..config.limits };
+        let config = Config { log: "warn".to_owned(), limits, ..config };
         let targets = config.log_filter().map_err(|error| error.to_string())?;
         let log = Log::start(targets).map_err(|error| format!("cannot start the log: {error}"))?;
         // The import creates what the photos need: a first volume might take the room for those.
@@ -276,7 +290,13 @@ fn tell(report: &Report, progress: &Progress, began: Instant) -> ExitCode {
     if more > 0 {
         note(format_args!("and {more} more"));
     }
+    let retyped = progress.retyped.load(Ordering::Relaxed);
     for (count, what) in [
+        (
+            retyped,
+            "photos had the media type of a form, which an upload must not have; they are \
+             application/octet-stream now",
+        ),
         (report.special, "symbolic links and special files were passed over"),
         (report.hidden, "hidden entries were passed over; --hidden takes them too"),
         (

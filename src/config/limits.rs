@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::size::ByteSize;
+use crate::size::{ByteSize, GIB};
 
 /// Bounds and deadlines. Beyond a bound requests are answered 503 (or 413); past a deadline 408, or the
 /// connection is closed.
@@ -57,6 +57,9 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The largest value of `largest_body` that a configuration may have.
+    pub const LARGEST_BODY_MAX: ByteSize = ByteSize(GIB);
+
     /// Largest body of a batch, in bytes: `largest_batch`, but never more than a quarter of
     /// `buffer_memory_per_shard`, so that the buffers hold it beside everything else.
     #[must_use]

@@ -5,7 +5,9 @@ use std::ops::RangeInclusive;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::{Config, ConfigError, Listen, SHARD_PORT_DISTANCE, ShardPorts, available_cores, log};
+use super::{
+    Config, ConfigError, Limits, Listen, SHARD_PORT_DISTANCE, ShardPorts, available_cores, log,
+};
 use crate::limits::BATCH_MAX;
 use crate::size::{ByteSize, GIB, MIB, TIB};
 
@@ -15,7 +17,7 @@ const CACHE_CONTROL_BYTES_MAX: usize = 128;
 const LOG_BYTES_MAX: usize = 1024;
 const VOLUME_BYTES: RangeInclusive<u64> = 16 * MIB..=TIB;
 const BUFFER_BYTES: RangeInclusive<u64> = 8 * MIB..=GIB;
-const BODY_BYTES: RangeInclusive<u64> = 1..=GIB;
+const BODY_BYTES: RangeInclusive<u64> = 1..=Limits::LARGEST_BODY_MAX.bytes();
 const BATCH_BYTES: RangeInclusive<u64> = 1..=BATCH_MAX;
 const CHECKPOINT_BYTES: RangeInclusive<u64> = MIB..=TIB;
 const TRACE_BYTES: RangeInclusive<u64> = MIB..=TIB;

@@ -123,7 +123,8 @@ fn is_identity(codings: &[u8]) -> bool {
 
 /// Whether a media type is that of a form, or another one that wraps the bytes it is about. What follows
 /// the type does not matter, whether or not it is separated as RFC 9110 section 8.3.1 says.
-fn is_form(media_type: &[u8]) -> bool {
+#[must_use]
+pub fn is_form(media_type: &[u8]) -> bool {
     const URL_ENCODED: &[u8] = b"application/x-www-form-urlencoded";
     const MULTIPART: &[u8] = b"multipart/";
     let end = media_type.iter().position(|byte| b";, \t".contains(byte));

@@ -106,6 +106,8 @@ impl Header {
             _ => (true, &[][..]),
         };
         let kind = match block[156] {
+            // Archivers from before the type of directories mark them with a slash.
+            0 if name.ends_with(b"/") => Kind::Directory,
             0 | b'0' | b'7' => Kind::File,
             b'5' => Kind::Directory,
             // Extensions of formats that have a magic.

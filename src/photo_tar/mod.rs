@@ -45,6 +45,9 @@ pub enum TarError {
     /// It ends before the block of zeros that marks the end of a tar.
     #[error("the tar is cut off: the zeros that mark its end are missing")]
     Cut,
+    /// An entry, by its name, has more bytes than are left of the tar.
+    #[error("entry \"{0}\" is longer than the tar")]
+    Longer(String),
     /// What should be a header is none.
     #[error("{0}")]
     Damaged(&'static str),
@@ -72,7 +75,7 @@ impl TarError {
     /// Whether the rest of the tar is not there or unreadable; else its contents are refused.
     #[must_use]
     pub fn is_damage(&self) -> bool {
-        matches!(self, Self::Read(_) | Self::Cut | Self::Damaged(_))
+        matches!(self, Self::Read(_) | Self::Cut | Self::Longer(_) | Self::Damaged(_))
     }
 }
 

@@ -20,9 +20,10 @@ pub struct Photo {
     pub cookie: u64,
     /// Bytes.
     pub size: u64,
-    /// Media type: 1 to 255 visible ASCII characters.
+    /// Media type: 1 to 255 visible ASCII characters, and blanks between them.
     pub content_type: Option<String>,
-    /// Nanoseconds since 1970; nothing when the tar says nothing, 0, or a time before 1970.
+    /// Nanoseconds since 1970, 0 for any time before; nothing when there is no pax record of it and the
+    /// header says nothing, 0, or a time before 1970.
     pub modified_ns: Option<u64>,
     /// The volume that it comes from, if the tar says so.
     pub volume: Option<u32>,
@@ -103,15 +104,17 @@ pub fn judge(
     if local.is_special || extensions.long_link {
         return Err(refused("is no plain file"));
     }
-    let size = size(header, &local).map_err(refused)?;
     match header.kind {
-        Kind::File => {}
-        Kind::Directory if !is_directory_of_names(name) => {
-            return Err(refused("is a directory, and not {key}/ or {key}/{alt}/"));
-        }
-        Kind::Directory if size > 0 => return Err(refused("is a directory with bytes")),
-        Kind::Directory => return Ok(None),
+        Kind::File | Kind::Directory => {}
         _ => return Err(refused("is no plain file")),
+    }
+    let size = size(header, &local).map_err(refused)?;
+    if header.kind == Kind::Directory {
+        return match (is_directory_of_names(name), size) {
+            (false, _) => Err(refused("is a directory, and not {key}/ or {key}/{alt}/")),
+            (true, 0) => Ok(None),
+            (true, _) => Err(refused("is a directory with bytes")),
+        };
     }
     let named = target::parse_entry(name);
     let (key, alt, cookie) = named.ok_or_else(|| refused("is not {key}/{alt}/{cookie}"))?;
@@ -172,21 +175,26 @@ pub(super) fn header_size(size: Number, kind: Kind) -> Result<u64, &'static str>
 
 fn content_type(field: &Field) -> Result<Option<String>, &'static str> {
     let Field::Said(value) = field else { return Ok(None) };
+    // As of a header field of HTTP: blanks around it are no part of it.
+    let is_text = |byte: &u8| !b" \t".contains(byte);
+    let Some(begin) = value.iter().position(is_text) else { return Ok(None) };
+    let value = &value[begin..=value.iter().rposition(is_text).unwrap_or(begin)];
     let text = str::from_utf8(value).ok().filter(|_| valid_content_type(value));
     let text = text.ok_or("has a media type that is not 1 to 255 visible characters")?;
     Ok(Some(text.to_owned()))
 }
 
 fn modified_ns(header: &Header, field: &Field) -> Result<Option<u64>, &'static str> {
-    let ns = match (field, header.modified) {
-        (Field::Said(value), _) => modified::parse_pax(value),
-        (Field::Deleted, _) | (Field::Unsaid, Number::Blank | Number::Negative) => Some(0),
-        (Field::Unsaid, Number::Value(seconds)) => Some(seconds.saturating_mul(1_000_000_000)),
-        (Field::Unsaid, Number::Overflow) => Some(u64::MAX),
-        (Field::Unsaid, Number::Malformed) => None,
-    };
-    let ns = ns.ok_or("has a time of modification that is no number")?;
-    Ok(Some(ns).filter(|ns| *ns > 0))
+    let malformed = "has a time of modification that is no number";
+    match (field, header.modified) {
+        (Field::Said(value), _) => modified::parse_pax(value).map(Some).ok_or(malformed),
+        (Field::Deleted, _) => Ok(None),
+        // What archivers write who know no time.
+        (Field::Unsaid, Number::Blank | Number::Negative | Number::Value(0)) => Ok(None),
+        (Field::Unsaid, Number::Value(seconds)) => Ok(Some(seconds.saturating_mul(1_000_000_000))),
+        (Field::Unsaid, Number::Overflow) => Ok(Some(u64::MAX)),
+        (Field::Unsaid, Number::Malformed) => Err(malformed),
+    }
 }
 
 fn volume(field: &Field) -> Result<Option<u32>, ()> {

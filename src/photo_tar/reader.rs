@@ -105,7 +105,7 @@ impl<R: Read> Reader<R> {
     ) -> Result<Option<Photo>, TarError> {
         let Some(photo) = judge(header, extensions, &self.global)? else { return Ok(None) };
         if self.remaining.is_some_and(|remaining| photo.size > remaining) {
-            return Err(photo.refused("is longer than the tar"));
+            return Err(TarError::Longer(photo.name()));
         }
         self.expect(photo.size);
         Ok(Some(photo))
@@ -226,9 +226,9 @@ impl<R: Read> Reader<R> {
 }
 
 impl<R: Read + Seek> Reader<R> {
-    /// A tar in a file, of which only headers are read, unless the bytes of a photo are.
-    pub fn seeking(input: R) -> Self {
-        Self { skip: skip_by_seeking, ..Self::new(input) }
+    /// A tar in a file of so many bytes, of which only headers are read, unless the bytes of a photo are.
+    pub fn seeking(input: R, len: u64) -> Self {
+        Self { skip: skip_by_seeking, ..Self::with_len(input, len) }
     }
 }
 

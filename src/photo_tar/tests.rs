@@ -69,7 +69,7 @@ fn read(tar: &[u8]) -> Result<Vec<(Photo, Vec<u8>)>, TarError> {
         found.push((photo, bytes));
     }
     assert!(reader.next_photo().unwrap().is_none(), "the end stays the end");
-    let mut seeking = Reader::seeking(Cursor::new(tar));
+    let mut seeking = Reader::seeking(Cursor::new(tar), tar.len() as u64);
     for (photo, _) in &found {
         assert!(seeking.next_photo().unwrap().as_ref() == Some(photo));
     }
@@ -176,6 +176,54 @@ fn an_empty_value_deletes_what_was_said_before() {
 }
 
 #[test]
+fn a_stated_time_of_0_counts_and_that_of_a_header_does_not() {
+    let without = || entry_at(0);
+    for (stated, want) in
+        [("0", Some(0)), ("0.000000000", Some(0)), ("-5.5", Some(0)), ("0.5", Some(500_000_000))]
+    {
+        for kind in [b'x', b'g'] {
+            let found = only(&[records(kind, &[("mtime", stated)]), without()]);
+            assert_eq!(found.modified_ns, want, "{stated}");
+        }
+    }
+    assert_eq!(only(&[without()]).modified_ns, None);
+    assert_eq!(only(&[entry_at(1)]).modified_ns, Some(1_000_000_000));
+}
+
+/// A photo with this time in its header (seconds).
+fn entry_at(modified: u64) -> Vec<u8> {
+    [header(b'0', &name(1), 5, |header| header.set_mtime(modified)), padded(b"photo")].concat()
+}
+
+#[test]
+fn blanks_around_a_media_type_do_not_count() {
+    let typed = |value: &str| only(&[records(b'x', &[(MEDIA_TYPE, value)]), photo(1)]).content_type;
+    assert_eq!(typed(" image/gif\t").as_deref(), Some("image/gif"));
+    assert_eq!(typed("text/plain; x=y").as_deref(), Some("text/plain; x=y"));
+    for blank in [" ", "\t \t"] {
+        assert_eq!(typed(blank), None, "{blank:?}");
+    }
+    for bad in ["image/png\n", "\n", &"x".repeat(256)] {
+        refused(&[records(b'x', &[(MEDIA_TYPE, bad)]), photo(1)], "has a media type");
+    }
+}
+
+#[test]
+fn directories_of_tars_without_a_type_for_them_are_passed_over() {
+    let old = |name: &str, size| {
+        header(0, name, size, |header| {
+            let bytes = header.as_mut_bytes();
+            bytes[156] = 0;
+            bytes[257..265].fill(0);
+        })
+    };
+    assert_eq!(only(&[old("1/", 0), old("1/0/", 0), photo(1)]).name(), name(1));
+    refused(&[old("photos/", 0), photo(1)], "is a directory, and not {key}/");
+    refused(&[old("1/", 5), padded(b"bytes"), photo(1)], "is a directory with bytes");
+    refused(&[entry(b'0', "1/", b""), photo(1)], "is not {key}/{alt}/{cookie}");
+}
+
+#[test]
 fn a_size_record_counts_and_no_size_overflows() {
     let zero = header(b'0', &name(1), 0, |_| ());
     let found = only(&[records(b'x', &[("size", "5")]), zero, padded(b"photo")]);
@@ -207,11 +255,10 @@ fn a_size_record_counts_and_no_size_overflows() {
     }
     // Without the length of the tar, it is found to be cut off.
     let tar = tar(&[records(b'x', &[("size", "18446744073709551615")]), photo(1)]);
-    for reader in
-        [Reader::new(&tar[..]).next_twice(), Reader::seeking(Cursor::new(&tar)).next_twice()]
-    {
-        assert!(matches!(reader, Err(TarError::Cut)), "{reader:?}");
-    }
+    let read = Reader::new(&tar[..]).next_twice();
+    assert!(matches!(read, Err(TarError::Cut)), "{read:?}");
+    let sought = Reader::seeking(Cursor::new(&tar), tar.len() as u64).next_twice();
+    assert!(matches!(sought, Err(TarError::Longer(_))), "{sought:?}");
 }
 
 impl<R: Read> Reader<R> {
@@ -289,6 +336,9 @@ fn what_is_no_plain_file_is_refused() {
     for kind in [b'1', b'2', b'3', b'4', b'6', b'A', b'D', b'M', b'N', b'V', b'X', b'z'] {
         refused(&[entry(kind, &name(1), b""), photo(2)], "is no plain file");
     }
+    // What has no size, as the label of a volume, is no plain file all the same.
+    let label = header(b'V', "backup", 0, |header| header.as_old_mut().size = [0; 12]);
+    refused(&[label, photo(2)], "is no plain file");
     for (key, value) in [("GNU.volume.offset", "5"), ("SCHILY.offset", "512")] {
         refused(&[records(b'x', &[(key, value)]), photo(1)], "is a part of a file");
         refused(&[records(b'g', &[(key, value)]), photo(1)], "or a part");
@@ -356,7 +406,8 @@ proptest! {
         for ((photo, bytes), (key, alt, cookie, volume, kind, len)) in found.iter().zip(&photos) {
             prop_assert_eq!((photo.key, photo.alt, photo.cookie), (*key, *alt, *cookie));
             prop_assert_eq!(photo.volume, Some(*volume));
-            prop_assert_eq!(photo.content_type.as_deref(), Some(&kind[..]));
+            let kind = Some(kind.trim()).filter(|kind| !kind.is_empty());
+            prop_assert_eq!(photo.content_type.as_deref(), kind);
             prop_assert_eq!(photo.modified_ns, Some(12_000_000_034));
             prop_assert_eq!(bytes, &vec![7; *len]);
         }

@@ -23,6 +23,7 @@ use crate::http::digest::Verifier;
 use crate::http::head::Head;
 use crate::http::reply::ReplyHead;
 use crate::http::status::Status;
+use crate::http::upload::is_form;
 use crate::limits::{COMMIT_NEEDLES_MAX, NEEDLE_DATA_MAX};
 use crate::photo_tar::{Photo, Reader, TarError};
 use crate::types::{Cookie, NeedleId};
@@ -165,6 +166,10 @@ async fn store_all(
     Ok(told.collect())
 }
 
+/// An upload of its own with such a type is refused, too.
+const OF_A_FORM: &str =
+    "has the media type of a form, as no upload may have it; give it that of the photo";
+
 /// The photos of a batch.
 #[derive(Default)]
 struct Unpacked {
@@ -188,6 +193,9 @@ async fn unpack(shard: &Rc<Shard>, volume: &Rc<Volume>, tar: Received) -> Result
         if unpacked.needles.len() == COMMIT_NEEDLES_MAX {
             let reason = "a batch takes at most 1000 photos";
             return Err(Plain::error(Status::CONTENT_TOO_LARGE, reason));
+        }
+        if photo.content_type.as_ref().is_some_and(|text| is_form(text.as_bytes())) {
+            return Err(photo.refused(OF_A_FORM).into());
         }
         let size = photo.size;
         let content_type = photo.content_type.as_ref().map(|text| text.as_bytes());
@@ -247,7 +255,9 @@ fn fill(tar: &mut Reader<Received>, photo: &Photo, draft: &mut Draft) -> Result<
 impl From<TarError> for Plain {
     fn from(error: TarError) -> Self {
         let reason = match error {
-            TarError::Entry { .. } => format!("{error}; nothing of the batch was stored"),
+            TarError::Entry { .. } | TarError::Longer(_) => {
+                format!("{error}; nothing of the batch was stored")
+            }
             error if error.is_damage() => format!("the body is no tar, or damaged: {error}"),
             error => format!("{error}; nothing was stored"),
         };

@@ -288,10 +288,33 @@ fn media_types_come_from_extended_attributes() {
             let got = store.get(&format!("/1/{}", name(key)));
             assert_eq!(got.header("content-type"), Some(want), "{key}");
         }
+        // Blanks around it do not count, as in a header field.
+        let tar = [typed(" image/gif\t", 6, 10), typed("  ", 7, 10), tar_of(&[])].concat();
+        assert_eq!(post(store, &tar).status, 201);
+        for (key, want) in [(6, "image/gif"), (7, default)] {
+            let got = store.get(&format!("/1/{}", name(key)));
+            assert_eq!(got.header("content-type"), Some(want), "{key}");
+        }
         for bad in [&format!("{longest}z"), "a\u{7}"] {
             let tar = [typed(bad, 5, 10), tar_of(&[])].concat();
             assert_eq!(post(store, &tar).status, 400, "{bad:?}");
         }
+        // What an upload must not have, a batch must not have.
+        for form in [
+            "application/x-www-form-urlencoded",
+            "multipart/mixed; boundary=x",
+            " Multipart/Form-Data",
+        ] {
+            let put = [("Content-Type", form)];
+            let put = store.ask("PUT", &format!("/1/{}", name(5)), &put, Some(b"x"));
+            assert_eq!(put.status, 415, "{form:?}");
+            let tar = [typed("image/png", 8, 10), typed(form, 5, 10), tar_of(&[])].concat();
+            let reply = post(store, &tar);
+            assert_eq!((reply.status, reply.text().lines().count()), (400, 1), "{form:?}");
+            let says = format!("\"{}\" has the media type of a form", name(5));
+            assert!(reply.text().contains(&says), "{}", reply.text());
+        }
+        assert_none(store, [8]);
         assert_none(store, [5]);
     });
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use hayloft::client::{Body, Client, Reply};
 use hayloft::config::Config;
-use hayloft::daemon::Private;
+use hayloft::daemon::{FirstVolume, Private};
 use hayloft::http::head::Method;
 use hayloft::logging::Log;
 use hayloft::size::ByteSize;
@@ -68,7 +68,7 @@ fn volume_files_are_served_as_they_were_stored() {
     let data = dir.path().join("data");
     let config =
         Config { data: vec![data.clone()], volume_size: ByteSize::mib(32), ..Config::default() };
-    let daemon = Private::start(&config, &Log::none()).unwrap();
+    let daemon = Private::start(&config, &Log::none(), FirstVolume::Create).unwrap();
     let storing = client(daemon.data_address());
     let path = |key: usize| format!("/1/{key}/0/{COOKIE}");
     for key in 0..4 {
@@ -80,7 +80,7 @@ fn volume_files_are_served_as_they_were_stored() {
     let served = data.clone();
     let reading = client(started(move |address| serve::run(&served, address).unwrap()));
     // What is served is not locked: a daemon may have it, too.
-    let daemon = Private::start(&config, &Log::none()).unwrap();
+    let daemon = Private::start(&config, &Log::none(), FirstVolume::Create).unwrap();
     let theirs = client(daemon.data_address());
     let get =
         |client: &Client, path: &str| client.request(Method::Get, path, &[], Body::None).unwrap();

@@ -15,7 +15,8 @@ use super::route::{Halt, Router};
 use super::run::{Progress, Report, Run, Stop};
 use super::sender::{Photo, Sender, Sent};
 use super::{ImportError, Plan};
-use crate::client::Source;
+use crate::client::{HeadAnswer, Source};
+use crate::http::upload::is_form;
 use crate::photo_tar::{self, Reader, TarError};
 use crate::transfer::file::{Input, SourceFile};
 use crate::transfer::name::PhotoName;
@@ -63,23 +64,31 @@ pub fn import(mut tar: Tar<'_>, plan: &Plan, progress: &Progress) -> Result<Repo
     }
     let (jobs, receiver) = sync_channel(WAITING);
     let receiver = Mutex::new(receiver);
-    std::thread::scope(|scope| {
+    let fed = std::thread::scope(|scope| {
         for _ in 0..plan.parallel.max(1) {
             scope.spawn(|| work(&run, &receiver));
         }
         let fed = match tar {
-            Tar::File(file) => feed(&run, BufReader::new(file), &mut router, &jobs),
-            Tar::Stream(stream) => feed(&run, stream, &mut router, &jobs),
+            Tar::File(file) => match len_from_here(file) {
+                Ok(len) => {
+                    let reader = Reader::with_len(BufReader::new(file), len);
+                    feed(&run, reader, &mut router, &jobs)
+                }
+                Err(error) => Err(refused(&error.into())),
+            },
+            Tar::Stream(stream) => feed(&run, Reader::new(stream), &mut router, &jobs),
         };
         drop(jobs);
-        // What a read says after an interruption is no fault of the tar.
-        if let Err(why) = fed
-            && !run.stopped()
-        {
-            run.halt(why);
-        }
         progress.all_found.store(true, Ordering::Relaxed);
+        fed
     });
+    // Only now: what was handed to the workers before is stored. What a read says after an interruption is no
+    // fault of the tar.
+    if let Err(why) = fed
+        && !run.stopped()
+    {
+        run.halt(why);
+    }
     drop(router);
     Ok(run.end().0)
 }
@@ -89,7 +98,8 @@ pub fn import(mut tar: Tar<'_>, plan: &Plan, progress: &Progress) -> Result<Repo
 fn scan(run: &Run<'_>, file: &mut File, router: &mut Router<'_>) -> Result<(), Halt> {
     let unread = |error: io::Error| Some(Stop::Pause(format!("the tar cannot be read: {error}")));
     let start = file.stream_position().map_err(unread)?;
-    let mut reader = Reader::seeking(BufReader::with_capacity(SCAN_BUFFER, &mut *file));
+    let len = len_from_here(file).map_err(unread)?;
+    let mut reader = Reader::seeking(BufReader::with_capacity(SCAN_BUFFER, &mut *file), len);
     let mut needed = BTreeMap::<u32, u64>::new();
     loop {
         if run.stopped() {
@@ -101,7 +111,10 @@ fn scan(run: &Run<'_>, file: &mut File, router: &mut Router<'_>) -> Result<(), H
                 let bytes = needed.entry(name.volume).or_default();
                 *bytes = bytes.saturating_add(photo.size);
             }
-            Ok(None) => break,
+            Ok(None) => {
+                router.finish().map_err(|why| before_all(Some(why)))?;
+                break;
+            }
             Err(error) if error.is_damage() => break,
             Err(error) => return Err(before_all(refused(&error))),
         }
@@ -109,6 +122,11 @@ fn scan(run: &Run<'_>, file: &mut File, router: &mut Router<'_>) -> Result<(), H
     router.prepare(&needed).map_err(|why| before_all(Some(Stop::Pause(why))))?;
     router.rewind();
     file.seek(SeekFrom::Start(start)).map(drop).map_err(unread)
+}
+
+/// Bytes of a file from where it stands.
+fn len_from_here(file: &mut File) -> io::Result<u64> {
+    Ok(file.metadata()?.len().saturating_sub(file.stream_position()?))
 }
 
 /// The same reason, of an import that has stored nothing.
@@ -131,6 +149,10 @@ fn refused(error: &TarError) -> Halt {
                               stored. Get it anew, and run the same command"
                 .to_owned())
         }
+        TarError::Longer(_) => say(format!(
+            "it is cut off, or damaged: {error}; what came before is stored. Get it anew, and run the same \
+             command"
+        )),
         TarError::Damaged(what) => say(format!(
             "it is no tar, or damaged ({what}); get it anew from hayloft export, or name a directory. A \
              single photo is stored with hayloft put"
@@ -143,11 +165,10 @@ fn refused(error: &TarError) -> Halt {
 /// Reads the tar to its end, and hands its photos to the workers.
 fn feed(
     run: &Run<'_>,
-    tar: impl Read,
+    mut reader: Reader<impl Read>,
     router: &mut Router<'_>,
     jobs: &SyncSender<Job>,
 ) -> Result<(), Halt> {
-    let mut reader = Reader::new(tar);
     while let Some(photo) = reader.next_photo().map_err(|error| refused(&error))? {
         if run.stopped() {
             return Ok(());
@@ -166,7 +187,7 @@ fn feed(
         let why = "there is no photo in it; name a tar that hayloft export wrote";
         return Err(Some(Stop::BadTar(why.to_owned())));
     }
-    Ok(())
+    router.finish().map_err(Some)
 }
 
 /// The bytes of a photo, all of them.
@@ -213,23 +234,28 @@ fn store(run: &Run<'_>, sender: &Sender<'_>, job: &Job) {
         Input::File(file) => file.hash().ok(),
     };
     let fail = |why, unknown| run.fail(job.what.clone(), why, unknown);
-    match sender.head(job.name) {
-        Ok(there) if there.is_some() && there == etag => {
+    match sender.ask(job.name) {
+        Ok(HeadAnswer { status: 200, etag: there }) if there.is_some() && there == etag => {
             run.progress.present.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        // Another photo, none, or a damaged one.
         Ok(_) => {}
         Err(Sent::Failed { why, unknown }) => return fail(why, unknown),
         Err(_) => return,
     }
-    let photo = Photo {
-        name: job.name,
-        content_type: job.content_type.as_deref(),
-        modified_ns: job.modified_ns,
-        source: &job.input,
+    // Versions that took the media type of a form have such photos; no upload may have it any more.
+    let (content_type, is_form) = match job.content_type.as_deref() {
+        Some(text) if is_form(text.as_bytes()) => (None, true),
+        content_type => (content_type, false),
     };
+    let photo =
+        Photo { name: job.name, content_type, modified_ns: job.modified_ns, source: &job.input };
     match sender.put(&photo) {
-        Sent::Stored(stored) if Some(stored) == etag => run.progress.stored(job.input.len()),
+        Sent::Stored(stored) if Some(stored) == etag => {
+            run.progress.stored(job.input.len());
+            run.progress.retyped.fetch_add(u64::from(is_form), Ordering::Relaxed);
+        }
         Sent::Stored(_) => {
             fail("the daemon tells another checksum than that of what was read".to_owned(), true);
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::run::{Run, Stop};
 use super::sender::{Sender, Sent};
+use crate::client::HeadAnswer;
 use crate::photo_tar::Photo;
 use crate::transfer::name::PhotoName;
 
@@ -22,11 +23,19 @@ pub struct Router<'a> {
     ready: BTreeSet<u32>,
     /// The volume that each came from, if the tar said it.
     taken: HashMap<Place, Option<u32>>,
+    /// The volumes that photos came from.
+    origins: BTreeSet<u32>,
 }
 
 impl<'a> Router<'a> {
     pub fn new(run: &'a Run<'a>) -> Self {
-        Self { run, unlabelled: None, ready: BTreeSet::new(), taken: HashMap::new() }
+        Self {
+            run,
+            unlabelled: None,
+            ready: BTreeSet::new(),
+            taken: HashMap::new(),
+            origins: BTreeSet::new(),
+        }
     }
 
     /// Forgets the photos that were routed, and keeps what is known of volumes.
@@ -41,15 +50,41 @@ impl<'a> Router<'a> {
     pub fn route(&mut self, photo: &Photo) -> Result<PhotoName, Halt> {
         let &Photo { key, alt, cookie, volume: from, .. } = photo;
         let plan = self.run.plan;
+        self.origins.extend(from);
         let volume = match (plan.volume, from) {
             (Some(volume), _) => volume,
             (None, Some(from)) => plan.volume_map.get(&from).copied().unwrap_or(from),
+            (None, None) if !plan.volume_map.is_empty() => {
+                return Err(Some(Stop::BadTar(format!(
+                    "entry {:?} does not say which volume it comes from (the pax record HAYLOFT.volume), so \
+                     that --volume-map cannot send it anywhere; name one for all with --volume N",
+                    photo.name()
+                ))));
+            }
             (None, None) => self.unlabelled(photo)?,
         };
         match self.taken.insert((volume, key, alt), from) {
             None => Ok(PhotoName { volume, key, alt, cookie }),
             Some(other) => Err(Some(Stop::BadTar(collision(photo, other, volume)))),
         }
+    }
+
+    /// After the last photo: every volume of `--volume-map` must have been one that photos come from.
+    ///
+    /// # Errors
+    /// [`Stop::BadTar`] that names the others.
+    pub fn finish(&self) -> Result<(), Stop> {
+        let map = &self.run.plan.volume_map;
+        let missing: Vec<u32> =
+            map.keys().copied().filter(|from| !self.origins.contains(from)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Stop::BadTar(format!(
+            "--volume-map: no photo of the tar comes from {}; its photos come from {}",
+            volumes(&missing),
+            volumes(&self.origins),
+        )))
     }
 
     /// Makes sure that volumes take photos of so many bytes: asks for those it has not asked for yet, and
@@ -72,28 +107,36 @@ impl<'a> Router<'a> {
         Ok(())
     }
 
-    /// One volume for all photos that come without: the one that has the first of them already, or the one
-    /// with most room.
+    /// One volume for all photos that come without: the one that has the first of them already, whole or
+    /// damaged, or the one with most room. If several have it, nobody knows which is meant.
     fn unlabelled(&mut self, first: &Photo) -> Result<u32, Halt> {
         if let Some(volume) = self.unlabelled {
             return Ok(volume);
         }
         let all = self.run.volumes.all();
-        let mut found = None;
+        let mut found = Vec::new();
         if all.len() > 1 {
             let sender = Sender::new(self.run);
             for &volume in &all {
                 let &Photo { key, alt, cookie, .. } = first;
-                match sender.head(PhotoName { volume, key, alt, cookie }) {
-                    Ok(Some(_)) => found = Some(volume),
-                    Ok(None) => {}
+                match sender.ask(PhotoName { volume, key, alt, cookie }) {
+                    Ok(HeadAnswer { status: 404, .. }) => {}
+                    Ok(_) => found.push(volume),
                     Err(Sent::Failed { why, .. }) => return Err(Some(Stop::Pause(why))),
                     Err(_) => return Err(None),
                 }
             }
         }
+        if found.len() > 1 {
+            let &Photo { key, alt, .. } = first;
+            return Err(Some(Stop::BadTar(format!(
+                "the tar does not say which volume its photos come from (the pax record HAYLOFT.volume), and \
+                 key {key}, alternate key {alt} is in {}; name the one that is meant with --volume N",
+                volumes(&found)
+            ))));
+        }
         let Run { plan, volumes, progress, .. } = self.run;
-        let picked = match found {
+        let picked = match found.pop() {
             Some(volume) => Ok(Some(volume)),
             None => volumes.pick_or_create(0, plan.create_volumes, &progress.stop),
         };
@@ -102,6 +145,16 @@ impl<'a> Router<'a> {
         })?;
         self.unlabelled = Some(volume);
         Ok(volume)
+    }
+}
+
+/// Volumes by number, for a sentence.
+fn volumes<'a>(numbers: impl IntoIterator<Item = &'a u32>) -> String {
+    let numbers: Vec<String> = numbers.into_iter().map(u32::to_string).collect();
+    match &numbers[..] {
+        [] => "no volume that it names".to_owned(),
+        [one] => format!("volume {one}"),
+        [most @ .., last] => format!("volumes {} and {last}", most.join(", ")),
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Progress {
     pub restored: AtomicU64,
     /// Their bytes.
     pub bytes: AtomicU64,
+    /// Photos of a tar that were stored without their media type, since it is that of a form.
+    pub retyped: AtomicU64,
     /// Photos that were there already.
     pub present: AtomicU64,
     /// Photos of the manifest that are in the store as the manifest names them.

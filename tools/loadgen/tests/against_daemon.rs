@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use hayloft::access_trace::{Header, Method, Record, object_hash};
 use hayloft::config::{Config, Limits};
-use hayloft::daemon::Private;
+use hayloft::daemon::{FirstVolume, Private};
 use hayloft::logging::Log;
 use hayloft::size::ByteSize;
 use serde_json::Value;
@@ -32,7 +32,7 @@ impl Setup {
             limits,
             ..Config::default()
         };
-        Self { daemon: Some(Private::start(&config, &Log::none()).unwrap()), dir }
+        Self { daemon: Some(Private::start(&config, &Log::none(), FirstVolume::Create).unwrap()), dir }
     }
 
     fn path(&self, name: &str) -> PathBuf {
