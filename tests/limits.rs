@@ -77,6 +77,46 @@ fn idle_clients_never_hide_the_node_nor_take_what_volumes_need() {
 }
 
 #[test]
+fn volumes_are_created_only_as_long_as_the_daemon_can_start_again() {
+    let dir = data_dir();
+    let options = with_open_files(210);
+    let daemon = Daemon::start(dir.path(), &options);
+    assert_eq!(daemon.client().put(&path(1), b"kept").unwrap().status, 201);
+    let mut admin = Client::connect(daemon.admin).unwrap();
+    let mut create = |id: u32| {
+        let body = format!("{{\"id\": {id}, \"size\": \"16MiB\"}}");
+        let json = [("Content-Type", "application/json")];
+        admin.request("POST", "/volumes", &json, Some(body.as_bytes())).unwrap()
+    };
+    let mut last = 1;
+    let refused = loop {
+        assert!(last < 210, "more volumes than files may be open");
+        let reply = create(last + 1);
+        if !matches!(reply.status, 201 | 202) {
+            break reply;
+        }
+        last += 1;
+        let path = format!("/volumes/{last}");
+        wait_until("the new volume", &daemon, || {
+            let reply = daemon.admin(&path);
+            reply.status == 200 && reply.text().contains("\"writable\"")
+        });
+    };
+    assert_eq!(refused.status, 507, "{}", refused.text());
+    for word in ["limit of open files is 210", "LimitNOFILE", "ulimit -Hn", "delete a volume"] {
+        assert!(refused.text().contains(word), "{}", refused.text());
+    }
+    assert!(last > 5, "only {last} volumes");
+    // Clients are served next to all of them.
+    assert_eq!(daemon.client().get(&path(1)).unwrap().body, b"kept");
+    assert!(daemon.stop().success());
+    let daemon = Daemon::start(dir.path(), &options);
+    wait_until("all volumes to be open", &daemon, || daemon.admin("/readyz").status == 200);
+    assert_eq!(daemon.client().get(&path(1)).unwrap().body, b"kept");
+    assert!(daemon.stop().success());
+}
+
+#[test]
 fn too_few_descriptors_for_anything_are_refused_without_a_trace() {
     for limit in [40, 100] {
         let dir = data_dir();

@@ -45,7 +45,7 @@ pub enum Refused {
     Invalid(String),
     /// It does not go with the present state.
     Conflict(String),
-    /// There is no room on the disk.
+    /// There is no room on the disk, or no descriptor left for one more volume.
     NoSpace(String),
     /// Too much is being changed already.
     Busy,

@@ -19,7 +19,8 @@ const CONNECTIONS_MIN: u64 = 32;
 /// Descriptors of the process itself: standard streams, signals, timers and queues of the admin thread, the
 /// access trace, what is read from /proc and /sys now and then.
 const OF_THE_PROCESS: u64 = 32;
-/// Descriptors kept for volumes that are made while the daemon runs.
+/// Descriptors reserved at most for volumes that are created while the daemon runs. Under a low limit fewer are:
+/// a start needs none of them.
 const OF_NEW_VOLUMES: u64 = 64;
 /// Volumes that a shard opens at once, each with its checkpoint.
 const OPENED_AT_ONCE: u64 = 4;
@@ -43,6 +44,11 @@ pub struct Files {
     pub refusals_per_shard: u64,
     /// Volumes that can be open before connections have to make room for more.
     pub volumes: u64,
+    /// Volumes that can be open in all: with more, connections would fall below the minimum, and the next start
+    /// would be refused.
+    pub volumes_max: u64,
+    /// The limit of open files itself.
+    pub limit: u64,
 }
 
 /// Lets this process open as many files as it may at all: how many that are.
@@ -81,7 +87,7 @@ pub fn check(config: &Config, shards: usize, open_files: u64) -> Result<Allowed,
              connections are accepted. Raise the limit to {} (LimitNOFILE= in the unit, `ulimit -Hn` in a \
              shell), or lower limits.connections",
             files.connections,
-            reserved + wanted + shards * REFUSALS_MAX,
+            reserved + OF_NEW_VOLUMES + wanted + shards * REFUSALS_MAX,
         ));
     }
     let buffers = config.limits.buffer_memory_per_shard.bytes().saturating_mul(shards);
@@ -110,12 +116,7 @@ fn reserved_files(config: &Config, shards: u64, volumes: u64) -> u64 {
     // Ring, directories and new files of the main thread; a lock for each directory.
     let of_the_main_thread = 1 + 2 * dirs + CHANGES_MAX as u64;
     let of_the_admin_thread = 1 + AdminLimits::default().connections as u64;
-    OF_THE_PROCESS
-        + shards * of_a_shard
-        + of_the_main_thread
-        + of_the_admin_thread
-        + volumes
-        + OF_NEW_VOLUMES
+    OF_THE_PROCESS + shards * of_a_shard + of_the_main_thread + of_the_admin_thread + volumes
 }
 
 /// Descriptors that clients need at least: each shard refuses one connection at a time.
@@ -127,11 +128,15 @@ fn for_clients_min(shards: u64) -> u64 {
 fn share_out(limit: u64, reserved: u64, volumes: u64, shards: u64, wanted: u64) -> Option<Files> {
     let left = limit.checked_sub(reserved).filter(|left| *left >= for_clients_min(shards))?;
     let spare = left - for_clients_min(shards);
+    let of_new_volumes = spare.min(OF_NEW_VOLUMES);
+    let spare = spare - of_new_volumes;
     let refusals_per_shard = (1 + spare / 8 / shards).min(REFUSALS_MAX);
     let left = left - refusals_per_shard * shards;
+    let volumes_max = volumes.saturating_add(left - CONNECTIONS_MIN);
+    let left = left - of_new_volumes;
     let connections = left.min(wanted);
-    let volumes = (volumes + OF_NEW_VOLUMES).saturating_add(left - connections);
-    Some(Files { connections, refusals_per_shard, volumes })
+    let volumes = (volumes + of_new_volumes).saturating_add(left - connections).min(volumes_max);
+    Some(Files { connections, refusals_per_shard, volumes, volumes_max, limit })
 }
 
 /// Values that are close to a bound, in hundredths of it.
@@ -157,10 +162,39 @@ mod tests {
                     continue;
                 };
                 let clients = files.connections + files.refusals_per_shard * shards;
-                assert!(reserved + clients <= limit, "{limit}: {files:?}");
+                let of_new_volumes = files.volumes.min(volumes + OF_NEW_VOLUMES) - volumes;
+                assert!(reserved + of_new_volumes + clients <= limit, "{limit}: {files:?}");
                 assert!(files.connections >= CONNECTIONS_MIN && files.refusals_per_shard > 0);
                 assert!(files.connections <= 16_384);
-                assert!(files.volumes >= volumes + OF_NEW_VOLUMES);
+                let is_ample = limit >= reserved + OF_NEW_VOLUMES + for_clients_min(shards);
+                assert_eq!(
+                    is_ample,
+                    files.volumes >= volumes + OF_NEW_VOLUMES,
+                    "{limit}: {files:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn with_as_many_volumes_as_there_can_be_a_daemon_serves_clients_and_starts_again() {
+        for limit in (0..5000).step_by(7).chain([20_000, 1 << 20, u64::MAX]) {
+            for (shards, volumes, wanted) in [(1, 0, 1), (2, 1, 16_384), (64, 300, 1000)] {
+                let config = Config::default();
+                let reserved = reserved_files(&config, shards, volumes);
+                let Some(files) = share_out(limit, reserved, volumes, shards, wanted) else {
+                    continue;
+                };
+                assert!(files.volumes_max >= files.volumes, "{limit}: {files:?}");
+                let beyond = files.volumes_max - files.volumes;
+                let connections = files.connections.saturating_sub(beyond);
+                assert!(connections >= CONNECTIONS_MIN.min(wanted), "{limit}: {files:?}");
+                if files.volumes_max < u64::MAX / 2 {
+                    let then = files.volumes_max;
+                    let reserved = reserved_files(&config, shards, then);
+                    let again = share_out(limit, reserved, then, shards, wanted);
+                    assert!(again.is_some(), "{limit}: {files:?}");
+                }
             }
         }
     }

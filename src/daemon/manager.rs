@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::control::{Control, Line};
 use super::disks::{Files, Lost, space};
+use super::machine;
 use super::placement::Placement;
 use super::shards::{assign, device_limit};
 use super::stores::{self, FoundVolume, Store};
@@ -40,6 +41,8 @@ pub struct Office {
     pub creations: Arc<Creations>,
     /// Volume files that are looked after.
     pub files: Files,
+    /// How open files are shared out.
+    pub open_files: machine::Files,
     /// Volumes being changed.
     pub changing: RefCell<BTreeSet<u32>>,
 }
@@ -162,6 +165,7 @@ impl Office {
         let checked = Config::check_volume_size(size);
         checked
             .map_err(|error| Refused::Invalid(format!("No volume can have this size: {error}.")))?;
+        self.check_open_files()?;
         let store = self.choose_store(new.disk, size)?;
         let changing = self.begin(id)?;
         let disk = u32::try_from(store).expect("few disks");
@@ -177,6 +181,23 @@ impl Office {
         highest.checked_add(1).ok_or_else(|| {
             Refused::Conflict("The highest number is taken; choose one with \"id\".".to_owned())
         })
+    }
+
+    /// Whether one more volume leaves descriptors enough for clients, and for the next start.
+    fn check_open_files(&self) -> Result<(), Refused> {
+        let placement = self.placement.borrow();
+        let changing = self.changing.borrow();
+        let creations = changing.iter().filter(|id| placement.get(**id).is_none()).count();
+        let volumes = (placement.all().count() + creations) as u64;
+        let machine::Files { volumes_max, limit, .. } = self.open_files;
+        if volumes < volumes_max {
+            return Ok(());
+        }
+        Err(Refused::NoSpace(format!(
+            "The limit of open files is {limit}, which is enough for {volumes_max} volumes, and there are \
+             {volumes}: with one more the next start would be refused. Raise the limit (LimitNOFILE= in the \
+             unit, `ulimit -Hn` in a shell) and restart, or delete a volume."
+        )))
     }
 
     /// The data directory asked for, or the one with the most space, if the volume fits.

@@ -268,6 +268,7 @@ impl Daemon {
             shared,
             creations,
             files,
+            open_files: allowed.files,
             changing: RefCell::new(BTreeSet::new()),
         };
         let manager = Manager { control, office: Rc::new(office), requests, lost };
