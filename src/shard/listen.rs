@@ -66,6 +66,13 @@ impl Shard {
         let bound = self.config.connections_max.saturating_sub(beyond);
         let Some(slot) = self.shared.slots.take(bound) else {
             self.metrics().connections_refused.inc();
+            if let Some(omitted) = self.refusal_warnings.admit(self.handle.now()) {
+                tracing::warn!(
+                    "{bound} connections at once, the limit: others are refused. Raise limits.connections and \
+                     the limit of open files (LimitNOFILE= in the unit), or have clients close idle \
+                     connections{omitted}"
+                );
+            }
             return self.refuse(sock);
         };
         let shards = 0..self.shared.shards();

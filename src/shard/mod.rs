@@ -169,6 +169,8 @@ pub struct Shard {
     accept_failures: Failures,
     /// Of large bodies that could not be read to their end.
     damage_warnings: Throttle,
+    /// Warnings that connections are refused above the limit.
+    refusal_warnings: Throttle,
 }
 
 /// What a shard begins with.
@@ -209,6 +211,7 @@ impl Shard {
             listeners: RefCell::new(listeners),
             accept_failures: Failures::default(),
             damage_warnings: Throttle::default(),
+            refusal_warnings: Throttle::default(),
         };
         (Rc::new(shard), assignments)
     }
