@@ -121,6 +121,20 @@ pub fn dies(thread: &str) -> bool {
     std::env::var(THREAD_VARIABLE).is_ok_and(|name| name == thread)
 }
 
+/// Whether a thread is to end at its start without unwinding: `exit:NAME` in the same variable.
+#[cfg(feature = "sim")]
+#[must_use]
+pub fn exits(thread: &str) -> bool {
+    std::env::var(THREAD_VARIABLE).is_ok_and(|name| name.strip_prefix("exit:") == Some(thread))
+}
+
+/// Never.
+#[cfg(not(feature = "sim"))]
+#[must_use]
+pub const fn exits(_thread: &str) -> bool {
+    false
+}
+
 /// Never.
 #[cfg(not(feature = "sim"))]
 #[must_use]

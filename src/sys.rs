@@ -200,6 +200,35 @@ pub fn is_ignored(signal: i32) -> io::Result<bool> {
     Ok(action.sa_sigaction == libc::SIG_IGN)
 }
 
+/// The kernel's number of a thread of this process (`gettid(2)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadId(libc::pid_t);
+
+/// The number of the calling thread.
+#[must_use]
+pub fn this_thread() -> ThreadId {
+    ThreadId(nix::unistd::gettid().as_raw())
+}
+
+/// Whether this process has a thread of this number (`tgkill(2)` with no signal). Where the kernel does not tell,
+/// it has.
+#[must_use]
+pub fn thread_exists(thread: ThreadId) -> bool {
+    let process = nix::unistd::getpid().as_raw();
+    // SAFETY: no memory is touched, and signal 0 is never delivered.
+    let result = unsafe { libc::syscall(libc::SYS_tgkill, process, thread.0, 0) };
+    result == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+}
+
+/// Ends the calling thread alone and at once, without unwinding, as a seccomp filter does. For tests of what
+/// follows from that.
+pub fn exit_thread() -> ! {
+    // SAFETY: no memory is touched. Nothing of the thread is freed, its stack included, so that what others
+    // borrow from it stays valid.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+    unreachable!("exit(2) does not return")
+}
+
 /// Pins the calling thread to one core.
 ///
 /// # Errors

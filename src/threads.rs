@@ -4,8 +4,13 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use crate::sabotage;
+use crate::sys::{self, ThreadId};
+
+/// How often [`Thread::join`] looks whether the thread has ended.
+const JOIN_TURN: Duration = Duration::from_millis(1);
 
 /// Names of the threads of a daemon, besides the shards, which are numbered.
 pub mod name {
@@ -34,7 +39,59 @@ pub struct Threads(Arc<Mutex<Vec<Entry>>>);
 #[derive(Debug)]
 struct Entry {
     name: String,
+    /// Its number, once it runs.
+    id: Option<ThreadId>,
+    /// It has returned or panicked. A thread that the kernel ended alone (a seccomp filter, the system call
+    /// `exit`) could not note that.
     has_ended: bool,
+}
+
+impl Entry {
+    /// It has ended without unwinding. The kernel is asked first: what the thread noted came before its end.
+    fn was_killed(&self) -> bool {
+        !self.has_ended && self.id.is_some_and(|id| !sys::thread_exists(id))
+    }
+}
+
+/// A thread of the list. Dropping it lets the thread run on.
+#[derive(Debug)]
+pub struct Thread {
+    handle: JoinHandle<()>,
+    threads: Threads,
+    name: String,
+}
+
+/// A thread panicked, or was ended without unwinding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crashed;
+
+impl Thread {
+    /// Whether it has ended, in whatever way.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.threads.has_ended(&self.name)
+    }
+
+    /// What wakes it from `std::thread::park`.
+    #[must_use]
+    pub fn thread(&self) -> &std::thread::Thread {
+        self.handle.thread()
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// [`Crashed`].
+    pub fn join(self) -> Result<(), Crashed> {
+        while !self.is_finished() {
+            std::thread::sleep(JOIN_TURN);
+        }
+        // The standard library panics when it joins a thread that left no result.
+        if self.threads.was_killed(&self.name) {
+            return Err(Crashed);
+        }
+        self.handle.join().map_err(|_| Crashed)
+    }
 }
 
 /// Notes the end of a thread, by return or by panic.
@@ -61,35 +118,50 @@ impl Threads {
     ///
     /// # Errors
     /// The kernel allows no more threads.
-    pub fn spawn(
-        &self,
-        name: &str,
-        body: impl FnOnce() + Send + 'static,
-    ) -> io::Result<JoinHandle<()>> {
+    pub fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<Thread> {
         let sign = Sign { threads: self.clone(), name: name.to_owned() };
-        self.lock().push(Entry { name: name.to_owned(), has_ended: false });
-        let dies = sabotage::dies(name);
+        self.lock().push(Entry { name: name.to_owned(), id: None, has_ended: false });
+        let (dies, exits) = (sabotage::dies(name), sabotage::exits(name));
         let spawned = Builder::new().name(name.to_owned()).spawn(move || {
+            sign.threads.note_id(&sign.name);
             let _sign = sign;
+            if exits {
+                sys::exit_thread();
+            }
             assert!(!dies, "ended on purpose");
             body();
         });
         if spawned.is_err() {
             self.lock().retain(|entry| entry.name != name);
         }
-        spawned
+        Ok(Thread { handle: spawned?, threads: self.clone(), name: name.to_owned() })
     }
 
-    /// Whether a thread of the list has ended.
+    /// Notes the number of the calling thread.
+    fn note_id(&self, name: &str) {
+        for entry in self.lock().iter_mut().filter(|entry| entry.name == name) {
+            entry.id = Some(sys::this_thread());
+        }
+    }
+
+    fn was_killed(&self, name: &str) -> bool {
+        self.lock().iter().any(|entry| entry.name == name && entry.was_killed())
+    }
+
+    /// Whether a thread of the list has ended: returned, panicked or been ended by the kernel.
     #[must_use]
     pub fn has_ended(&self, name: &str) -> bool {
-        self.lock().iter().any(|entry| entry.name == name && entry.has_ended)
+        let entries = self.lock();
+        let mut named = entries.iter().filter(|entry| entry.name == name);
+        named.any(|entry| entry.has_ended || entry.was_killed())
     }
 
     /// The name of a thread of the list that has ended, if there is one.
     #[must_use]
     pub fn ended(&self) -> Option<String> {
-        self.lock().iter().find(|entry| entry.has_ended).map(|entry| entry.name.clone())
+        let entries = self.lock();
+        let ended = entries.iter().find(|entry| entry.has_ended || entry.was_killed());
+        ended.map(|entry| entry.name.clone())
     }
 }
 
@@ -113,5 +185,14 @@ mod tests {
         assert!(threads.has_ended("panics") && !threads.has_ended("runs"));
         drop(end);
         runs.join().unwrap();
+    }
+
+    #[test]
+    fn a_thread_that_ends_without_unwinding_is_found_by_name_and_joining_it_is_an_error() {
+        let threads = Threads::default();
+        let killed = threads.spawn("killed", || sys::exit_thread()).unwrap();
+        assert_eq!(killed.join(), Err(Crashed));
+        assert!(threads.has_ended("killed"));
+        assert_eq!(threads.ended().as_deref(), Some("killed"));
     }
 }

@@ -265,6 +265,22 @@ fn the_end_of_any_thread_ends_the_daemon_with_its_name() {
 }
 
 #[test]
+fn the_end_of_any_thread_without_unwinding_ends_the_daemon_with_its_name() {
+    let trace = data_dir();
+    let config =
+        format!("[access_trace]\nfile = {:?}\n", trace.path().join("trace").display().to_string());
+    let options = Options { shards: 2, config, ..Options::default() };
+    for thread in ["hayloft-admin", "disks", "access-trace", "log", "shard-0", "shard-1"] {
+        let (code, log) = without_thread(&format!("exit:{thread}"), &options);
+        assert_eq!(code, Some(1), "{thread}:\n{log}");
+        let ended = format!("ERROR hayloft::daemon: thread {thread} ended by itself");
+        assert!(log.contains(&ended), "{thread}:\n{log}");
+        let drained = log.trim_end().ends_with("stopped");
+        assert_eq!(drained, !thread.starts_with("shard"), "{thread}:\n{log}");
+    }
+}
+
+#[test]
 fn a_panic_of_the_main_thread_is_logged_and_ends_the_process() {
     let (code, log) = without_thread("main", &Options::default());
     assert_eq!(code, Some(101), "{log}");

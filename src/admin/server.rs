@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::thread::JoinHandle;
 
 use axum::Router;
 use tokio::runtime::Builder;
@@ -11,7 +10,7 @@ use tokio::time::timeout;
 
 use super::bounded::BoundedListener;
 use super::{AdminLimits, AdminState, router};
-use crate::threads::{Threads, name};
+use crate::threads::{Thread, Threads, name};
 
 /// A running admin listener. Dropping it lets the listener stop without waiting for it.
 #[derive(Debug)]
@@ -19,7 +18,7 @@ pub struct AdminHandle {
     addr: SocketAddr,
     /// Dropping it is the signal to stop.
     stop: oneshot::Sender<()>,
-    thread: JoinHandle<()>,
+    thread: Thread,
 }
 
 impl AdminHandle {
@@ -33,10 +32,10 @@ impl AdminHandle {
     /// [`AdminLimits::shutdown_within`], and waits for the thread.
     ///
     /// # Errors
-    /// If the thread panicked.
+    /// If the thread panicked or was ended by the kernel.
     pub fn shutdown(self) -> io::Result<()> {
         drop(self.stop);
-        self.thread.join().map_err(|_| io::Error::other("the admin thread panicked"))
+        self.thread.join().map_err(|_| io::Error::other("the admin thread ended by itself"))
     }
 }
 

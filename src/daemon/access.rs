@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use super::StartError;
@@ -13,7 +13,7 @@ use crate::access_trace::{HEADER_LEN, Header, RECORD_LEN, threshold};
 use crate::config::AccessTraceConfig;
 use crate::shard::AccessQueue;
 use crate::sys;
-use crate::threads::{Threads, name};
+use crate::threads::{Thread, Threads, name};
 
 /// How often the queue is emptied. At this pace it holds what 600,000 requests a second leave.
 const EMPTY_EVERY: Duration = Duration::from_millis(100);
@@ -22,7 +22,7 @@ const EMPTY_EVERY: Duration = Duration::from_millis(100);
 pub struct AccessTrace {
     queue: Arc<AccessQueue>,
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    thread: Thread,
 }
 
 impl AccessTrace {
@@ -66,7 +66,7 @@ impl AccessTrace {
         self.stop.store(true, Ordering::Release);
         self.thread.thread().unpark();
         if self.thread.join().is_err() {
-            tracing::error!("the thread of the access trace panicked");
+            tracing::error!("the thread of the access trace ended by itself");
         }
     }
 }

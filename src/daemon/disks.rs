@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::statvfs::statvfs;
@@ -20,7 +20,7 @@ use nix::sys::statvfs::statvfs;
 use super::stores::Store;
 use crate::datadir::MARKER;
 use crate::metrics::{DiskState, Metrics};
-use crate::threads::{Threads, name};
+use crate::threads::{Thread, Threads, name};
 
 /// How often to look.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -111,7 +111,7 @@ struct Marker {
 /// The thread that looks.
 pub struct Watch {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    thread: Thread,
 }
 
 impl Watch {

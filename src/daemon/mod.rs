@@ -40,7 +40,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::admin::{self, AdminHandle, AdminLimits, AdminState, Creations};
@@ -53,7 +52,7 @@ use crate::ring::{Prepared, Registration, RingOptions, prepare};
 use crate::sabotage;
 use crate::shard::Shared;
 use crate::sys;
-use crate::threads::{Threads, name};
+use crate::threads::{Thread, Threads, name};
 use crate::volume::IoError;
 use access::AccessTrace;
 use control::{Control, Line};
@@ -170,7 +169,7 @@ struct Daemon {
     manager: Manager,
     /// All threads of the process but this one.
     threads: Threads,
-    shards: Vec<JoinHandle<()>>,
+    shards: Vec<Thread>,
     admin: AdminHandle,
     disks: disks::Watch,
     access: Option<AccessTrace>,

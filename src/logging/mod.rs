@@ -105,7 +105,8 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         let within = u64::try_from(FLUSH_WITHIN.as_nanos()).expect("a second");
-        let is_running = self.ended.try_recv() == Err(TryRecvError::Empty);
+        let is_running =
+            self.ended.try_recv() == Err(TryRecvError::Empty) && !self.threads.has_ended(name::LOG);
         self.queue.end_by(sys::monotonic_ns() + within);
         if is_running {
             // It keeps to the deadline but for a write that blocks, which is not waited for.
