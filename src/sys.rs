@@ -210,8 +210,8 @@ pub fn this_thread() -> ThreadId {
     ThreadId(nix::unistd::gettid().as_raw())
 }
 
-/// Whether this process has a thread of this number (`tgkill(2)` with no signal). Where the kernel does not tell,
-/// it has.
+/// Whether this process has a thread of this number (`tgkill(2)` with no signal). Where the kernel does not
+/// tell, it has.
 #[must_use]
 pub fn thread_exists(thread: ThreadId) -> bool {
     let process = nix::unistd::getpid().as_raw();

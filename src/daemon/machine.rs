@@ -19,8 +19,8 @@ const CONNECTIONS_MIN: u64 = 32;
 /// Descriptors of the process itself: standard streams, signals, timers and queues of the admin thread, the
 /// access trace, what is read from /proc and /sys now and then.
 const OF_THE_PROCESS: u64 = 32;
-/// Descriptors reserved at most for volumes that are created while the daemon runs. Under a low limit fewer are:
-/// a start needs none of them.
+/// Descriptors reserved at most for volumes that are created while the daemon runs. Under a low limit fewer
+/// are: a start needs none of them.
 const OF_NEW_VOLUMES: u64 = 64;
 /// Volumes that a shard opens at once, each with its checkpoint.
 const OPENED_AT_ONCE: u64 = 4;
@@ -44,8 +44,8 @@ pub struct Files {
     pub refusals_per_shard: u64,
     /// Volumes that can be open before connections have to make room for more.
     pub volumes: u64,
-    /// Volumes that can be open in all: with more, connections would fall below the minimum, and the next start
-    /// would be refused.
+    /// Volumes that can be open in all: with more, connections would fall below the minimum, and the next
+    /// start would be refused.
     pub volumes_max: u64,
     /// The limit of open files itself.
     pub limit: u64,

@@ -68,8 +68,8 @@ impl Shard {
             self.metrics().connections_refused.inc();
             if let Some(omitted) = self.refusal_warnings.admit(self.handle.now()) {
                 tracing::warn!(
-                    "{bound} connections at once, the limit: others are refused. Raise limits.connections and \
-                     the limit of open files (LimitNOFILE= in the unit), or have clients close idle \
+                    "{bound} connections at once, the limit: others are refused. Raise limits.connections \
+                     and the limit of open files (LimitNOFILE= in the unit), or have clients close idle \
                      connections{omitted}"
                 );
             }

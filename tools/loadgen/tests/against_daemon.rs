@@ -32,7 +32,10 @@ impl Setup {
             limits,
             ..Config::default()
         };
-        Self { daemon: Some(Private::start(&config, &Log::none(), FirstVolume::Create).unwrap()), dir }
+        Self {
+            daemon: Some(Private::start(&config, &Log::none(), FirstVolume::Create).unwrap()),
+            dir,
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
