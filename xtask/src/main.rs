@@ -7,6 +7,7 @@ mod fuzz;
 mod growth_bench;
 mod index_bench;
 mod long_run;
+mod mutants;
 mod node;
 mod record;
 mod sabotage;
@@ -51,6 +52,11 @@ cargo xtask growth-bench [--needles N]
 cargo xtask start-bench [--needles N]
                                    measures how long a start takes with so many photos (1000000): after a stop
                                    in order, after a kill, without a checkpoint; and records it there
+cargo xtask mutants [--file PATH]... [--changed [BASE]] [--sample N] [--seed N] [--budget S] [--jobs N] [--list]
+                                   makes small mistakes in the sources, one at a time (those in files, or in
+                                   lines that differ from BASE, HEAD~1; at most N of each part of the
+                                   code), runs the tests that reach each, and records which were not
+                                   noticed
 cargo xtask read-path              measures the read path of the release build and records it
                                    under bench/results/
 cargo xtask hostile                measures what clients that dawdle or hang up cost the others, and
@@ -110,6 +116,9 @@ fn main() -> ExitCode {
         ["index-bench", ref flags @ ..] => Some(index_bench::index_bench(flags)),
         ["growth-bench", ref flags @ ..] => Some(growth_bench::growth_bench(flags)),
         ["start-bench", ref flags @ ..] => Some(start_bench::start_bench(flags)),
+        ["mutants", ref flags @ ..] => {
+            mutants::Options::parse(flags).map(|it| mutants::mutants(&it))
+        }
         ["read-path"] => Some(suite::read_path()),
         ["hostile"] => Some(suite::hostile()),
         ["powercut", ref flags @ ..] => Some(suite::powercut(flags)),

@@ -1,0 +1,166 @@
+//! Which mistakes are made.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::changed_lines;
+use super::tree::Candidate;
+use crate::Failed;
+
+/// What the command is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Only these files, or files below these directories.
+    pub files: Vec<PathBuf>,
+    /// Only lines that differ from this commit.
+    pub changed: Option<String>,
+    /// At most this many of each area, evenly spread; all if nothing.
+    pub sample: Option<usize>,
+    /// Decides which ones.
+    pub seed: usize,
+    /// Tests of one mistake are not begun after this long.
+    pub budget: Duration,
+    /// Mistakes that are tried at a time.
+    pub jobs: usize,
+    /// Only list them.
+    pub list: bool,
+}
+
+impl Options {
+    /// Reads flags; nothing if they make no sense.
+    #[must_use]
+    pub fn parse(args: &[&str]) -> Option<Self> {
+        let mut options = Self {
+            files: Vec::new(),
+            changed: None,
+            sample: None,
+            seed: 0,
+            budget: Duration::from_secs(120),
+            jobs: 2,
+            list: false,
+        };
+        let mut args = args.iter().copied().peekable();
+        while let Some(flag) = args.next() {
+            match flag {
+                "--list" => options.list = true,
+                "--changed" => {
+                    let base = args.next_if(|next| !next.starts_with("--")).unwrap_or("HEAD~1");
+                    options.changed = Some(base.to_owned());
+                }
+                "--file" => options.files.push(args.next()?.into()),
+                "--sample" => options.sample = Some(args.next()?.parse().ok().filter(|n| *n > 0)?),
+                "--seed" => options.seed = args.next()?.parse().ok()?,
+                "--budget" => options.budget = Duration::from_secs(args.next()?.parse().ok()?),
+                "--jobs" => options.jobs = args.next()?.parse().ok().filter(|n| *n > 0)?,
+                _ => return None,
+            }
+        }
+        Some(options)
+    }
+
+    /// Chooses.
+    ///
+    /// # Errors
+    /// When git does not say what has changed, or a file is named that has none.
+    pub fn choose(&self, mut all: Vec<Candidate>) -> Result<Vec<Candidate>, Failed> {
+        if let Some(unknown) =
+            self.files.iter().find(|file| !all.iter().any(|it| it.file.starts_with(file)))
+        {
+            let why =
+                "no mistake can be made there; name a source file or directory such as src/volume";
+            return Err(Failed(format!("{}: {why}", unknown.display())));
+        }
+        all.retain(|it| {
+            self.files.is_empty() || self.files.iter().any(|file| it.file.starts_with(file))
+        });
+        if let Some(base) = &self.changed {
+            let lines = changed_lines(base)?;
+            let is_changed = |file: &Path, line| {
+                lines.get(file).is_some_and(|ranges| ranges.iter().any(|it| it.contains(&line)))
+            };
+            all.retain(|it| is_changed(&it.file, it.line));
+        }
+        let Some(sample) = self.sample else { return Ok(all) };
+        let mut areas: BTreeMap<&str, Vec<Candidate>> = BTreeMap::new();
+        for it in all {
+            areas.entry(it.area).or_default().push(it);
+        }
+        Ok(areas.into_values().flat_map(|area| evenly(area, sample, self.seed)).collect())
+    }
+}
+
+/// At most `sample` of them, evenly spread, beginning at a place that the seed decides.
+fn evenly<T>(all: Vec<T>, sample: usize, seed: usize) -> Vec<T> {
+    let count = all.len();
+    if count <= sample {
+        return all;
+    }
+    let offset = seed * 7919 % count;
+    let mut chosen = vec![false; count];
+    for n in 0..sample {
+        chosen[(offset + n * count / sample) % count] = true;
+    }
+    all.into_iter().zip(chosen).filter_map(|(it, chosen)| chosen.then_some(it)).collect()
+}
+
+/// The new lines of each file in a diff without context.
+#[must_use]
+pub fn lines_of_diff(diff: &str) -> BTreeMap<PathBuf, Vec<Range<usize>>> {
+    let mut lines: BTreeMap<PathBuf, Vec<Range<usize>>> = BTreeMap::new();
+    let mut file = PathBuf::new();
+    for line in diff.lines() {
+        if let Some(name) = line.strip_prefix("+++ b/") {
+            file = PathBuf::from(name);
+        } else if let Some(range) = line.strip_prefix("@@ ").and_then(new_lines) {
+            lines.entry(file.clone()).or_default().push(range);
+        }
+    }
+    lines
+}
+
+/// Out of `-1,2 +3,4 @@`.
+fn new_lines(hunk: &str) -> Option<Range<usize>> {
+    let new = hunk.split(' ').find_map(|word| word.strip_prefix('+'))?;
+    let (start, count) = new.split_once(',').unwrap_or((new, "1"));
+    let start: usize = start.parse().ok()?;
+    Some(start..start + count.parse::<usize>().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_even_and_depends_on_the_seed() {
+        let sample = |seed| evenly((0..1000).collect(), 10, seed);
+        assert_eq!(sample(0), [0, 100, 200, 300, 400, 500, 600, 700, 800, 900]);
+        assert_eq!(sample(1).len(), 10);
+        assert_ne!(sample(0), sample(1));
+        assert_eq!(evenly(vec![1, 2], 10, 3), [1, 2]);
+    }
+
+    #[test]
+    fn changed_lines_are_read_from_a_diff() {
+        let diff = "--- a/src/a.rs\n+++ b/src/a.rs\n@@ -1,2 +3,2 @@ fn x\n+a\n+b\n@@ -9 +10 @@\n+c\n\
+                    @@ -20,3 +20,0 @@\n";
+        let lines = lines_of_diff(diff);
+        assert_eq!(lines[Path::new("src/a.rs")], [3..5, 10..11, 20..20]);
+    }
+
+    #[test]
+    fn flags_are_read() {
+        let options =
+            Options::parse(&["--changed", "--sample", "5", "--file", "src/http"]).unwrap();
+        assert_eq!(options.changed.as_deref(), Some("HEAD~1"));
+        assert_eq!((options.sample, options.files.len()), (Some(5), 1));
+        assert_eq!(
+            Options::parse(&["--changed", "main"]).unwrap().changed.as_deref(),
+            Some("main")
+        );
+        for wrong in [&["--sample"][..], &["--sample", "0"], &["--speed"]] {
+            assert_eq!(Options::parse(wrong), None, "{wrong:?}");
+        }
+    }
+}

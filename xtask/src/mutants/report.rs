@@ -1,0 +1,195 @@
+//! What became of the mistakes, as a table.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::Options;
+use super::tree::Candidate;
+use crate::Failed;
+use crate::record::Record;
+
+/// Mistakes that change nothing that anybody could see, each with the reason: lines of file, function,
+/// change and reason between tabs.
+const EQUIVALENT: &str = include_str!("equivalent.tsv");
+/// Share of the mistakes that are not equivalent that must be noticed.
+const NOTICED_MIN: f64 = 0.95;
+
+/// What became of a mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It does not compile.
+    NotBuilt,
+    /// No test reaches it.
+    NotReached,
+    /// A test failed.
+    Caught {
+        /// The test, or its binary.
+        by: String,
+    },
+    /// A test did not end.
+    Hung {
+        /// The test, or its binary.
+        by: String,
+    },
+    /// All tests passed.
+    Survived {
+        /// Tests that were run,
+        tests: usize,
+        /// and that also reach it, and were not, because the budget was used up.
+        left_out: usize,
+    },
+}
+
+impl Fate {
+    /// Whether no test noticed it.
+    #[must_use]
+    pub fn is_survivor(&self) -> bool {
+        matches!(self, Self::NotReached | Self::Survived { .. })
+    }
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotBuilt => f.write_str("does not compile"),
+            Self::NotReached => f.write_str("no test reaches it"),
+            Self::Caught { by } => write!(f, "noticed by {by}"),
+            Self::Hung { by } => write!(f, "noticed by {by}, which hung"),
+            Self::Survived { tests, left_out: 0 } => write!(f, "{tests} tests passed"),
+            Self::Survived { tests, left_out } => {
+                write!(f, "{tests} tests passed, {left_out} were not run within the budget")
+            }
+        }
+    }
+}
+
+/// The result of one mistake.
+pub struct Result {
+    /// What became of it.
+    pub fate: Fate,
+    /// How long that took.
+    pub took: Duration,
+}
+
+/// The reason why a mistake is equivalent, if it is listed.
+fn reason_of(it: &Candidate) -> Option<&'static str> {
+    EQUIVALENT.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
+        let mut fields = line.split('\t');
+        let file = fields.next()?;
+        let is_it = it.file.to_str() == Some(file)
+            && fields.next()? == it.function
+            && fields.next()? == it.change;
+        if is_it { fields.next() } else { None }
+    })
+}
+
+#[derive(Default)]
+struct Sum {
+    made: usize,
+    not_built: usize,
+    noticed: usize,
+    hung: usize,
+    equivalent: usize,
+    survived: usize,
+}
+
+impl Sum {
+    fn add(&mut self, fate: &Fate, is_equivalent: bool) {
+        self.made += 1;
+        match fate {
+            Fate::NotBuilt => self.not_built += 1,
+            Fate::Caught { .. } => self.noticed += 1,
+            Fate::Hung { .. } => {
+                self.noticed += 1;
+                self.hung += 1;
+            }
+            _ if is_equivalent => self.equivalent += 1,
+            _ => self.survived += 1,
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "few mistakes")]
+    fn share(&self) -> f64 {
+        self.noticed as f64 / ((self.noticed + self.survived).max(1)) as f64
+    }
+
+    fn row(&self, name: &str) -> String {
+        let Self { made, not_built, noticed, hung, equivalent, survived } = self;
+        let share = self.share() * 100.0;
+        format!(
+            "| {name} | {made} | {not_built} | {noticed} ({hung}) | {equivalent} | {survived} | \
+             {share:.1} % |\n"
+        )
+    }
+}
+
+/// Prints and records the table.
+///
+/// # Errors
+/// When too few were noticed.
+#[expect(clippy::cast_precision_loss, reason = "few mistakes")]
+pub fn report(
+    candidates: &[Candidate],
+    results: &BTreeMap<u32, Result>,
+    options: &Options,
+    took: Duration,
+) -> std::result::Result<(), Failed> {
+    let (mut areas, mut all) = (BTreeMap::<&str, Sum>::new(), Sum::default());
+    let mut survivors = String::new();
+    let mut equivalents = String::new();
+    for (number, Result { fate, .. }) in results {
+        let it = &candidates[*number as usize];
+        let reason = reason_of(it).filter(|_| fate.is_survivor());
+        areas.entry(it.area).or_default().add(fate, reason.is_some());
+        all.add(fate, reason.is_some());
+        let place = format!("`{}:{}` `{}`", it.file.display(), it.line, it.function);
+        let change = it.change.replace('|', "\\|");
+        if let Some(reason) = reason {
+            equivalents += &format!("| {place} | `{change}` | {reason} |\n");
+        } else if fate.is_survivor() {
+            survivors += &format!("| {place} | `{change}` | {fate} |\n");
+        }
+    }
+    let mut text = format!(
+        "\nSample: {} an area, seed {}; at most {} s of tests for each mistake, {} at a time; \
+         {:.0} minutes in all.\n\n\
+         | area | made | does not compile | noticed (by a hang) | equivalent | not noticed | \
+         noticed of those that count |\n\
+         | --- | --- | --- | --- | --- | --- | --- |\n",
+        options.sample.map_or("all of".to_owned(), |sample| format!("{sample} of")),
+        options.seed,
+        options.budget.as_secs(),
+        options.jobs,
+        took.as_secs_f64() / 60.0,
+    );
+    for (area, sum) in &areas {
+        text += &sum.row(area);
+    }
+    text += &all.row("all");
+    if !survivors.is_empty() {
+        text +=
+            &format!("\nNot noticed:\n\n| where | change | |\n| --- | --- | --- |\n{survivors}");
+    }
+    if !equivalents.is_empty() {
+        text += &format!(
+            "\nEquivalent:\n\n| where | change | why |\n| --- | --- | --- |\n{equivalents}"
+        );
+    }
+    let spent: Duration = results.values().map(|result| result.took).sum();
+    let mean = spent.as_secs_f64() / results.len().max(1) as f64;
+    text += &format!("\nA mistake took {mean:.1} s of tests on average.\n");
+    println!("{text}");
+    let partial = options.changed.is_some() || !options.files.is_empty();
+    if !partial {
+        let command = "cargo xtask mutants";
+        Record { name: "mutants", title: "Mutants", command, text: &text }.keep()?;
+    }
+    if all.share() < NOTICED_MIN {
+        let share = all.share() * 100.0;
+        return Err(Failed(format!(
+            "only {share:.1} % of the mistakes were noticed; 95 % are wanted"
+        )));
+    }
+    Ok(())
+}
