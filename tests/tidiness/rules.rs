@@ -10,7 +10,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("size", &[]),
     ("sys", &[]),
     ("sabotage", &[]),
-    ("threads", &["sabotage"]),
+    ("threads", &["sys", "sabotage"]),
     ("logging", &["limits", "sys", "threads"]),
     ("calendar", &[]),
     ("mailbox", &[]),

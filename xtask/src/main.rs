@@ -52,7 +52,8 @@ cargo xtask growth-bench [--needles N]
 cargo xtask start-bench [--needles N]
                                    measures how long a start takes with so many photos (1000000): after a stop
                                    in order, after a kill, without a checkpoint; and records it there
-cargo xtask mutants [--file PATH]... [--changed [BASE]] [--sample N] [--seed N] [--budget S] [--jobs N] [--list]
+cargo xtask mutants [--file PATH]... [--changed [BASE]] [--sample N] [--seed N] [--budget S] [--jobs N]
+                    [--list]
                                    makes small mistakes in the sources, one at a time (those in files, or in
                                    lines that differ from BASE, HEAD~1; at most N of each part of the
                                    code), runs the tests that reach each, and records which were not
