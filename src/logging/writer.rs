@@ -225,7 +225,7 @@ mod tests {
         queue.push(b"three\n");
         Writer::new(&queue, out).run();
         assert_eq!(queue.dropped(), 3);
-        // What is dropped is told once something can be written again, and a half line is ended.
+        // Reports dropped lines once something can be written again, and ends a half-written line.
         let (read, out) = pipe().unwrap();
         queue.push(b"four\n");
         let mut writer = Writer::new(&queue, out);

@@ -7,7 +7,7 @@ use super::table::TABLE;
 const INTRODUCTION: &str = "\
 # Metrics
 
-`GET /metrics` on the admin listener answers Prometheus text 0.0.4, or OpenMetrics 1.0.0 to who asks for it
+`GET /metrics` on the admin listener answers Prometheus text 0.0.4, or OpenMetrics 1.0.0 on request
 (`Accept: application/openmetrics-text`, as Prometheus does). This page is made from the table in
 `src/metrics/table.rs`; a test holds the two together. To renew it:
 `HAYLOFT_BLESS=1 cargo test --lib metrics_reference`.

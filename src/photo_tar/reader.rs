@@ -111,7 +111,7 @@ impl<R: Read> Reader<R> {
         Ok(Some(photo))
     }
 
-    /// So many bytes of data come, and their padding.
+    /// Notes the size of the data that follows (bytes), and its padding.
     fn expect(&mut self, size: u64) {
         let block = BLOCK as u64;
         self.left = size;
@@ -226,7 +226,7 @@ impl<R: Read> Reader<R> {
 }
 
 impl<R: Read + Seek> Reader<R> {
-    /// A tar in a file of so many bytes, of which only headers are read, unless the bytes of a photo are.
+    /// A tar in a file of `len` bytes. Only headers are read, unless the bytes of a photo are.
     pub fn seeking(input: R, len: u64) -> Self {
         Self { skip: skip_by_seeking, ..Self::with_len(input, len) }
     }

@@ -87,7 +87,7 @@ impl<'a> Router<'a> {
         )))
     }
 
-    /// Makes sure that volumes take photos of so many bytes: asks for those it has not asked for yet, and
+    /// Makes sure that volumes take photos of these sizes (bytes): asks for those not asked for yet, and
     /// creates them if the plan says so.
     ///
     /// # Errors
