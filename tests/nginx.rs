@@ -539,6 +539,15 @@ fn no_cookie_comes_into_the_error_log() {
     }
     assert!(reported.contains(COOKIE) && !nginx.error_log().is_empty(), "{reported}");
     assert!(!nginx.error_log().contains(COOKIE), "{}", nginx.error_log());
+    // The log of failures says of each 502 what failed, and nothing that must not be kept.
+    let failures = nginx.failures_all(2);
+    let lines: Vec<&str> = failures.lines().collect();
+    assert_eq!(lines.len(), 2, "{failures}");
+    for (line, method) in lines.into_iter().zip(["GET", "PUT"]) {
+        assert!(line.contains(&format!(" 127.0.0.1 {method} 502 upstream={nobody}")), "{line}");
+        assert!(line.contains(" answered=502 connected_after=- "), "{line}");
+    }
+    assert!(!failures.contains(COOKIE), "{failures}");
 }
 
 #[test]

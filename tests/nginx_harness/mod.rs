@@ -89,7 +89,12 @@ impl Nginx {
         std::fs::create_dir(&own).unwrap();
         let port = free_ports(2);
         let [address, writes] = [port, port + 1].map(|port| ([127, 0, 0, 1], port).into());
-        let log = format!("access_log {} raw;", own.join("access.log").display());
+        let failures = "access_log /var/log/nginx/hayloft_failures.log ";
+        let own_logs = format!(
+            "access_log {} raw; access_log {} ",
+            own.join("access.log").display(),
+            own.join("failures.log").display()
+        );
         let mut site = if setup.cache { switched_on(site) } else { site.to_owned() };
         let cache = own.join("cache");
         // Tests judge by what the configuration itself keeps nowhere.
@@ -99,7 +104,7 @@ impl Nginx {
         let ours = [
             ("listen 80;", &format!("listen {address};")[..]),
             (writes_listen(&original), &format!("listen {writes};")[..]),
-            ("access_log off;", &log),
+            (failures, &own_logs),
             (errors, &kept),
             ("/var/cache/nginx/hayloft ", &format!("{} ", cache.display())),
         ];
@@ -149,6 +154,18 @@ impl Nginx {
     /// What the configuration lets it write to its error log.
     pub fn error_log(&self) -> String {
         std::fs::read_to_string(self.dir.join("error.log")).unwrap_or_default()
+    }
+
+    /// The log of failures that the configuration keeps, once it has so many lines.
+    pub fn failures_all(&self, count: usize) -> String {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let log = std::fs::read_to_string(self.dir.join("failures.log")).unwrap();
+            if log.lines().count() >= count || Instant::now() > deadline {
+                return log;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// All requests that are over. The line of one may come a little later than its answer.
