@@ -4,9 +4,10 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::suite::{cargo, is_root, require, search_path, target};
+use crate::packages::{require, search_path};
+use crate::process::{Failed, run};
+use crate::project::{cargo, is_root, target};
 use crate::xfs::Xfs;
-use crate::{Failed, run};
 
 /// What a file system of its own takes, and the Debian packages.
 const XFS_TOOLS: [(&str, &str); 2] = [("mkfs.xfs", "xfsprogs"), ("losetup", "mount")];

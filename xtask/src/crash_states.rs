@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use crate::suite::{cargo, root};
-use crate::{Failed, run};
+use crate::process::{Failed, run};
+use crate::project::{cargo, root};
 
 /// Distinct states when nobody says how many.
 const STATES: &str = "20000000";

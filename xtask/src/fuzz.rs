@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::process::{Failed, run};
+use crate::project::root;
 use crate::record::{Record, cannot};
-use crate::suite::root;
-use crate::{Failed, run};
 
 /// What is kept of a corpus: so many files, so many bytes.
 const KEPT_FILES: usize = 200;

@@ -8,9 +8,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::node::{Node, needles, number};
+use crate::process::{Failed, run};
+use crate::project::{cargo, target};
 use crate::record::{Record, cannot};
-use crate::suite::{cargo, target};
-use crate::{Failed, run};
 
 /// Needles when nobody says how many.
 const NEEDLES: u64 = 5_000_000;

@@ -1,8 +1,8 @@
 //! What the index of a volume costs: runs `bench/index` and records it.
 
+use crate::process::{Failed, run};
+use crate::project::cargo;
 use crate::record::Record;
-use crate::suite::cargo;
-use crate::{Failed, run};
 
 /// Needles when nobody says how many.
 const ENTRIES: &str = "10M";

@@ -4,9 +4,9 @@
 use std::process::Stdio;
 use std::time::Instant;
 
+use crate::process::{Failed, run};
+use crate::project::{cargo, printed};
 use crate::record::Record;
-use crate::suite::{cargo, printed};
-use crate::{Failed, run};
 
 /// Seeds of a round of [`seeds`].
 const SEEDS_AT_ONCE: u64 = 5000;

@@ -9,6 +9,9 @@ mod index_bench;
 mod long_run;
 mod mutants;
 mod node;
+mod packages;
+mod process;
+mod project;
 mod record;
 mod sabotage;
 mod scorecard;
@@ -18,8 +21,9 @@ mod start_bench;
 mod suite;
 mod xfs;
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
+use process::Failed;
 use suite::SuiteOptions;
 
 const HELP: &str = "\
@@ -73,34 +77,6 @@ cargo xtask fuzz [--seconds N] [--keep] [TARGET]
 cargo xtask smuggling [--streams N] [--seed N]
                                    sends N mutated streams (1000000) through a real nginx, compares what
                                    it and the daemon saw in them, and records it there";
-
-/// Something that must work did not.
-#[derive(Debug)]
-pub struct Failed(String);
-
-/// Shows a command that is about to run, and returns how it is written in a shell.
-pub fn announce(command: &Command) -> String {
-    let words: Vec<_> = std::iter::once(command.get_program())
-        .chain(command.get_args())
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
-    let line = words.join(" ");
-    eprintln!("\n$ {line}");
-    line
-}
-
-/// Runs a command that must succeed, showing it first.
-///
-/// # Errors
-/// When it cannot be started or fails.
-pub fn run(command: &mut Command) -> Result<(), Failed> {
-    let line = announce(command);
-    match command.status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(Failed(format!("`{line}` failed: {status}"))),
-        Err(error) => Err(Failed(format!("`{line}` cannot be started: {error}"))),
-    }
-}
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

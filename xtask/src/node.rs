@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::Failed;
+use crate::process::Failed;
+use crate::project::{root, target};
 use crate::record::cannot;
-use crate::suite::{root, target};
 
 const PATIENCE: Duration = Duration::from_secs(600);
 

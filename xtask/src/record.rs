@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::{fs, io};
 
-use crate::Failed;
-use crate::suite::root;
+use crate::process::Failed;
+use crate::project::root;
 
 /// What makes an error of the file system one of a command.
 pub fn cannot<'a>(what: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> Failed + 'a {

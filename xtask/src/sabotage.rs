@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use crate::suite::{cargo, root, target};
-use crate::{Failed, run};
+use crate::process::{Failed, run};
+use crate::project::{cargo, root, target};
 
 /// Which test is known to notice which mistake, within seconds.
 const KNOWN: &[(&str, &str, &str)] = &[

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::Failed;
+use crate::process::Failed;
+use crate::project::{cargo, printed, root};
 use crate::record::{Record, cannot};
-use crate::suite::{cargo, printed, root};
 
 /// A figure that a test of the suite prints.
 struct Figure {

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::Failed;
+use crate::process::Failed;
+use crate::project::cargo;
 use crate::record::Record;
-use crate::suite::cargo;
 
 /// Streams of one run: it begins with a new nginx and a new daemon, and each has another seed.
 const RUN: u64 = 50_000;
@@ -83,7 +83,7 @@ fn before(text: &str, words: &str) -> Option<u64> {
 /// # Errors
 /// What was understood in two ways, or that the test could not be built or run.
 pub fn smuggling(plan: &Plan) -> Result<(), Failed> {
-    crate::run(&mut cargo(&["test", "--locked", "--no-run", "--test", "smuggling"]))?;
+    crate::process::run(&mut cargo(&["test", "--locked", "--no-run", "--test", "smuggling"]))?;
     let began = Instant::now();
     let (mut counts, mut runs, mut left, mut failed) = (Counts::default(), 0, plan.streams, None);
     while left > 0 && failed.is_none() {
@@ -153,7 +153,7 @@ fn one(streams: u64, seed: u64) -> Result<Result<Counts, String>, Failed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::suite::root;
+    use crate::project::root;
 
     #[test]
     fn what_the_test_prints_is_read() {

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::{Failed, announce};
+use crate::process::{Failed, announce};
 
 /// Number of the slowest test targets that the summary names.
 const SLOWEST: usize = 8;

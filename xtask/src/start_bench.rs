@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::node::{Node, needles, number};
+use crate::process::{Failed, run};
+use crate::project::{cargo, target};
 use crate::record::{Record, cannot};
-use crate::suite::{cargo, target};
-use crate::{Failed, run};
 
 /// Needles when nobody says how many.
 const NEEDLES: u64 = 1_000_000;

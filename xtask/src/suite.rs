@@ -1,13 +1,13 @@
 //! The suite, step by step.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::busy::Busy;
+use crate::packages::require;
+use crate::process::{Failed, run};
+use crate::project::{cargo, is_root, root, target};
 use crate::stages::Stages;
 use crate::xfs::Xfs;
-use crate::{Failed, run};
 
 /// Programs that the tests need, and the Debian packages they come in.
 const TOOLS: [(&str, &str); 11] = [
@@ -35,74 +35,6 @@ const ON_XFS: [&str; 4] = ["parity", "daemon", "kill", "damage"];
 
 /// Tests that mount file systems of their own, and are ignored otherwise.
 const WITH_MOUNTS: &str = "file_systems";
-
-/// The root of the project.
-#[must_use]
-pub fn root() -> PathBuf {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().expect("xtask lies in the project").to_owned()
-}
-
-/// Whether this process may mount and install.
-#[must_use]
-pub fn is_root() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status
-        .lines()
-        .any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
-}
-
-/// Cargo, in the root of the project.
-pub fn cargo(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(args).current_dir(root());
-    command
-}
-
-/// Where programs are looked for: also where a user's `PATH` does not name them, and nginx is.
-#[must_use]
-pub fn search_path() -> OsString {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-    let all = std::env::split_paths(&paths).chain(system);
-    std::env::join_paths(all).expect("they were split")
-}
-
-fn is_installed(tool: &str) -> bool {
-    std::env::split_paths(&search_path()).any(|dir| dir.join(tool).is_file())
-}
-
-/// Installs what is missing, or says what is.
-///
-/// # Errors
-/// When it cannot be installed.
-pub fn require(tools: &[(&str, &str)]) -> Result<(), Failed> {
-    let missing = || tools.iter().filter(|(tool, _)| !is_installed(tool));
-    let packages: Vec<&str> = missing().map(|(_, package)| *package).collect();
-    if packages.is_empty() {
-        return Ok(());
-    }
-    if !is_root() || !is_installed("apt-get") {
-        let list = packages.join(" ");
-        return Err(Failed(format!("these Debian packages are needed: {list}; install them")));
-    }
-    run(Command::new("apt-get").args(["update", "-q"]))?;
-    let mut install = Command::new("apt-get");
-    install.args(["install", "-y", "-q", "--no-install-recommends"]).args(&packages);
-    install.env("DEBIAN_FRONTEND", "noninteractive");
-    // Debian starts a service when it is installed, and nginx would then serve everybody on port 80,
-    // while the tests need the program alone. Without an init (in a container) nothing is started, and
-    // none in this runlevel. systemd does not look at it: there, say how to undo it.
-    install.env("RUNLEVEL", "1");
-    run(&mut install)?;
-    if packages.contains(&"nginx-light") && Path::new("/run/systemd/system").exists() {
-        eprintln!("nginx was installed and may run now; `systemctl disable --now nginx` stops it");
-    }
-    match missing().next() {
-        None => Ok(()),
-        Some((tool, package)) => Err(Failed(format!("{package} was installed without {tool}"))),
-    }
-}
 
 /// How to run the suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,12 +123,6 @@ fn on_xfs(stages: &mut Stages) {
     stages.run("power cuts", || run(&mut short));
 }
 
-/// Where cargo builds.
-#[must_use]
-pub fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
-}
-
 /// Cuts the power.
 ///
 /// # Errors
@@ -228,10 +154,4 @@ pub fn read_path() -> Result<(), Failed> {
 pub fn hostile() -> Result<(), Failed> {
     run(&mut cargo(&["test", "--release", "--locked", "--no-run", "--test", "hostile"]))?;
     run(Command::new("bash").arg("bench/hostile.sh").current_dir(root()))
-}
-
-/// A line that a test printed, without the "." that the test runner may have put in front of it.
-#[must_use]
-pub fn printed(line: &str) -> String {
-    line.trim_start_matches('.').to_owned()
 }

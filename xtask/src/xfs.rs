@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{Failed, run};
+use crate::process::{Failed, run};
 
 /// A mounted XFS; unmounted and removed when dropped.
 pub struct Xfs {

@@ -9,8 +9,8 @@ use hayloft::volume::format::{
 use hayloft::volume::index::{Hasher, Index};
 use hdrhistogram::Histogram;
 
+use crate::names::{SEED, VOLUME, place};
 use crate::time::{cpu_ns, row};
-use crate::{SEED, VOLUME, place};
 
 /// Of the volume file that it might be of.
 const INCARNATION: u64 = 7;

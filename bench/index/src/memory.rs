@@ -2,7 +2,7 @@
 
 use hayloft::volume::index::{Hasher, Index};
 
-use crate::{ORDERS, SEED, VOLUME, place};
+use crate::names::{ORDERS, SEED, VOLUME, place};
 
 /// Memory of this process (bytes).
 fn resident() -> f64 {

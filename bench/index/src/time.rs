@@ -9,7 +9,7 @@ use hayloft::volume::index::{Hasher, IdHash, Index, PREFETCHED};
 use hdrhistogram::Histogram;
 use nix::time::{ClockId, clock_gettime};
 
-use crate::{ORDERS, SEED, VOLUME, place};
+use crate::names::{ORDERS, SEED, VOLUME, place};
 
 /// Lookups of a measurement.
 const LOOKUPS: u64 = 2_000_000;

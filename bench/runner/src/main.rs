@@ -4,6 +4,7 @@
 mod bench;
 mod block;
 mod cgroup;
+mod client;
 mod device;
 mod error;
 mod goals;

@@ -5,9 +5,9 @@ use std::path::Path;
 use hayloft::client::{Body, Client};
 use hayloft::http::head::Method;
 
+use crate::client::client;
 use crate::error::{Error, file};
 use crate::process::Running;
-use crate::servers::client;
 use crate::stand::Stand;
 
 /// A running pair.

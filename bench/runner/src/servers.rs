@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hayloft::client::{Body, Client};
+use hayloft::client::Body;
 use hayloft::http::head::Method;
 use hayloft::limits::LOG_START;
 use serde::Deserialize;
 
+use crate::client::client;
 use crate::error::{Error, file};
 use crate::loadgen::Target;
 use crate::metrics::Figures;
@@ -66,12 +67,6 @@ impl Server {
             Subject::FioMix(_) => None,
         }
     }
-}
-
-/// A client for questions beside the measurement.
-pub fn client(port: u16) -> Client {
-    let address = format!("127.0.0.1:{port}").parse().expect("an address and a port");
-    Client::new(address, "--port")
 }
 
 enum Up {

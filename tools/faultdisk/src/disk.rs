@@ -12,6 +12,7 @@ use fuser::{
     ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, WriteFlags,
 };
 
+use crate::device::Device;
 use crate::error::{Error, file};
 use crate::recorder::Recorder;
 
@@ -24,28 +25,6 @@ const BELIEVE: Duration = Duration::from_secs(3600);
 
 const FILE: INodeNo = INodeNo(2);
 const FILE_NAME: &str = "disk";
-
-/// What a device does. All of it may be asked of several threads at once.
-#[expect(clippy::len_without_is_empty, reason = "a device is never empty")]
-pub trait Device: Send + Sync + 'static {
-    /// Its length (bytes).
-    fn len(&self) -> u64;
-    /// Reads what was written last; the range lies within the device.
-    ///
-    /// # Errors
-    /// The kernel's.
-    fn read(&self, offset: u64, data: &mut [u8]) -> io::Result<()>;
-    /// Writes.
-    ///
-    /// # Errors
-    /// The kernel's, or one that was ordered.
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()>;
-    /// Makes durable what was written.
-    ///
-    /// # Errors
-    /// The kernel's, or one that was ordered.
-    fn flush(&self) -> io::Result<()>;
-}
 
 /// A device as a file, as long as this value is there.
 #[derive(Debug)]

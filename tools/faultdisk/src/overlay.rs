@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::disk::Device;
+use crate::device::Device;
 use crate::error::{Error, file};
 
 /// What is kept as one (bytes).

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::disk::Device;
+use crate::device::Device;
 use crate::error::{Error, file};
 use crate::log::{Entry, Kind, MAGIC};
-use crate::state::split_mix;
+use crate::random::split_mix;
 
 /// One request in so many takes longer.
 const DAWDLES: u64 = 4;

@@ -7,10 +7,11 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::disk::Device;
+use crate::device::Device;
 use crate::error::{Error, file};
 use crate::log::{Entry, Kind, Log};
 use crate::overlay::Overlay;
+use crate::random::split_mix;
 use crate::xfs;
 
 /// Smallest piece of a write that can be lost alone (bytes).
@@ -76,15 +77,6 @@ pub fn pending(entries: &[Entry], durable: usize, cut: usize) -> Vec<usize> {
 
 /// A request is not overtaken by more others than this.
 const OVERTAKEN_MAX: usize = 256;
-
-/// The next of a row of random numbers (SplitMix64): small, and the same everywhere.
-pub fn split_mix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
 
 /// Runs of sectors of a write of `len` bytes that survive.
 struct Dice {

@@ -23,7 +23,8 @@ use crate::operation::{Fate, Kind, Request};
 use crate::plan::Endpoint;
 use crate::receive::{Broken, Receiver, Reply};
 use crate::stats::Sample;
-use crate::target::{HEAD_MAX, Verdict};
+use crate::target::HEAD_MAX;
+use crate::verdict::Verdict;
 use crate::worker::{Job, Worker};
 
 /// How long the first connections may take.

@@ -28,6 +28,7 @@ mod stats;
 mod target;
 mod trace;
 mod tree;
+mod verdict;
 mod worker;
 mod zipf;
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 
 use crate::object::Object;
-use crate::target::Verdict;
+use crate::verdict::Verdict;
 
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

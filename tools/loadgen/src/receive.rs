@@ -11,7 +11,7 @@ use crate::content::{Content, STAMP, Source};
 use crate::operation::{Kind, Request};
 use crate::plan::Verify;
 use crate::reply::{Garbled, Head, parse};
-use crate::target::Verdict;
+use crate::verdict::Verdict;
 use crate::worker::Worker;
 
 /// Room for the head of an answer beside its body (bytes).

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 
 use crate::operation::Kind;
-use crate::target::Verdict;
+use crate::verdict::Verdict;
 
 /// Latencies are told apart from here on (nanoseconds),
 const LATENCY_MIN: u64 = 64;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::object::Object;
 use crate::operation::{Kind, Request};
 use crate::random::mix;
+use crate::verdict::Verdict;
 
 /// No request head is longer (bytes): the longest path is below 100, and a host name is at most 253.
 pub const HEAD_MAX: usize = 512;
@@ -24,21 +25,6 @@ pub enum Target {
     Nginx,
     /// A volume server of SeaweedFS.
     Seaweedfs,
-}
-
-/// What an answer means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It was done.
-    Done,
-    /// The status says so, and the bytes are not what they must be.
-    Wrong,
-    /// Not found, as it should be.
-    Missing,
-    /// Too much to do: 503, or 429 of SeaweedFS.
-    Rejected,
-    /// Anything else.
-    Unexpected,
 }
 
 /// Where the file of an object is, below the root: two levels of 256 directories each.

@@ -6,7 +6,7 @@ use std::fmt::Write;
 /// comes before the moment at which it was seen.
 pub type Moment = u64;
 
-pub use faultdisk::state::split_mix as roll;
+pub use faultdisk::random::split_mix as roll;
 
 /// The bytes of part `n` of a version: mostly small, sometimes beyond what is stored in one piece.
 pub fn content(version: u64, n: usize) -> Vec<u8> {

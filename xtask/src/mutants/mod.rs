@@ -18,9 +18,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::process::{Failed, announce};
+use crate::project::{root, target};
 use crate::record::cannot;
-use crate::suite::{root, target};
-use crate::{Failed, announce};
 pub use options::Options;
 use report::{Fate, Result as MutantResult};
 use run::{Binaries, Test, Verdict, time_limit};

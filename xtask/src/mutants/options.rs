@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::changed_lines;
 use super::tree::Candidate;
-use crate::Failed;
+use crate::process::Failed;
 
 /// What the command is given.
 #[derive(Clone, Debug, PartialEq, Eq)]

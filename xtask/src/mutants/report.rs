@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Options;
 use super::tree::Candidate;
-use crate::Failed;
+use crate::process::Failed;
 use crate::record::Record;
 
 /// Mistakes that change nothing that anybody could see, each with the reason: lines of file, function,

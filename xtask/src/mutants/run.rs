@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::Failed;
+use crate::process::Failed;
 
 /// How the environment names a mistake, or where to write what was reached.
 const VARIABLE: &str = "HAYLOFT_MUTANT";

@@ -11,9 +11,9 @@ use serde_json::Value;
 use super::rewrite::{SWITCH, rewrite};
 use super::run::Binaries;
 use super::sites::{Site, find};
-use crate::Failed;
+use crate::process::Failed;
+use crate::project::{root, target};
 use crate::record::cannot;
-use crate::suite::{root, target};
 
 /// Builds in which mistakes do not compile are repeated without them, at most so often.
 const ROUNDS: usize = 30;

@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
     use crate::stats::Sample;
-    use crate::target::Verdict;
+    use crate::verdict::Verdict;
 
     #[test]
     fn the_log_can_be_read_back() {

@@ -8,7 +8,7 @@ use csv_core::ReadRecordResult;
 use serde::{Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Access, Action};
+use super::access::{Access, Action};
 
 /// Names of operations, in lower case; the numbers are those of SCSI (READ and WRITE of 6, 10, 12 and 16).
 const READS: &[&str] = &["r", "read", "get", "gets", "head", "08", "8", "28", "a8", "88"];

@@ -4,7 +4,7 @@
 
 use std::io::Read;
 
-use super::{Access, Action};
+use super::access::{Access, Action};
 
 /// Length of a record (bytes).
 const RECORD_LEN: usize = 24;

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Access, Action};
+use super::access::{Access, Action};
 
 /// Formats of photos; lines with others are to be left out.
 const FORMATS: [&str; 2] = ["0", "5"];

@@ -1,0 +1,223 @@
+//! Reads a trace, and makes of it what a load can replay.
+
+use std::collections::HashMap;
+use std::io::BufRead;
+use std::path::Path;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::access::{Access, Action};
+use super::csv::{self, Columns, TimeUnit};
+use super::{oracle_general, tencent_photo};
+use crate::error::Error;
+use crate::random::mix;
+
+/// Requests of the same time are spread over at most this long (nanoseconds): many traces tell only seconds.
+const SPREAD_MAX: u64 = 1_000_000_000;
+/// What is compressed with zstd begins so, as many published traces are.
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// The format of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// libCacheSim's oracleGeneral: binary records of 24 bytes
+    OracleGeneral,
+    /// Comma-separated; --columns says what is where
+    Csv,
+    /// Tencent's photo cache, as SNIA publishes it
+    TencentPhoto,
+}
+
+/// How a trace is read.
+pub struct Reading<'a> {
+    /// Its format.
+    pub format: Format,
+    /// Where what is, in a CSV.
+    pub columns: &'a Columns,
+    /// The unit of times, in a CSV.
+    pub time_unit: TimeUnit,
+    /// Share of objects that are taken: 0 to 1.
+    pub share: f64,
+    /// Requests that are taken at most.
+    pub limit: usize,
+    /// Longer objects are cut to this (bytes, at least 1).
+    pub size_max: u64,
+}
+
+/// An entry of a trace that is ready to be replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// When (nanoseconds since the first).
+    pub time: u64,
+    /// The number of the object: objects are numbered as they appear.
+    pub object: u32,
+    /// Whether it is written.
+    pub is_write: bool,
+}
+
+/// A trace, ready to be replayed.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    /// Its requests.
+    pub entries: Vec<Entry>,
+    /// Lengths of its objects (bytes), as they first appear.
+    pub sizes: Vec<u64>,
+    /// Deletes, which are left out: whether a read behind one finds anything would depend on which came
+    /// first.
+    pub deletes: u64,
+}
+
+/// Spatial sampling: an object is taken with all its requests or not at all (Waldspurger et al.,
+/// "Efficient MRC construction with SHARDS", FAST 2015).
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturates at the ends"
+)]
+#[expect(clippy::cast_precision_loss, reason = "a share needs no 64 bits")]
+fn is_sampled(id: u64, share: f64) -> bool {
+    share >= 1.0 || mix(id) < (share * u64::MAX as f64) as u64
+}
+
+/// Reads a trace.
+///
+/// # Errors
+/// When the file cannot be read, or is not of its format.
+pub fn read(path: &Path, reading: &Reading<'_>) -> Result<Trace, Error> {
+    let file = std::fs::File::open(path).map_err(Error::file("read", path))?;
+    let place = |error: String| Error::Failed(format!("{}: {error}", path.display()));
+    gather(std::io::BufReader::new(file), reading).map_err(place)
+}
+
+fn gather(mut input: impl BufRead, reading: &Reading<'_>) -> Result<Trace, String> {
+    if input.fill_buf().map_err(|error| error.to_string())?.starts_with(&ZSTD) {
+        return Err("it is compressed; unpack it with zstd -d first".to_owned());
+    }
+    let mut accesses: Box<dyn Iterator<Item = Result<Access, String>> + '_> = match reading.format {
+        Format::OracleGeneral => Box::new(oracle_general::accesses(input)),
+        Format::Csv => Box::new(csv::accesses(input, reading.columns, reading.time_unit)),
+        Format::TencentPhoto => Box::new(tencent_photo::accesses(input)),
+    };
+    let (mut trace, mut numbers) = (Trace::default(), HashMap::new());
+    while trace.entries.len() < reading.limit
+        && let Some(access) = accesses.next()
+    {
+        let access = access?;
+        if !is_sampled(access.id, reading.share) {
+            continue;
+        }
+        if access.action == Action::Delete {
+            trace.deletes += 1;
+            continue;
+        }
+        let next = u32::try_from(numbers.len())
+            .map_err(|_| "more than 2^32 objects; use --sample".to_owned())?;
+        let object = *numbers.entry(access.id).or_insert(next);
+        if object == next {
+            trace.sizes.push(access.size.clamp(1, reading.size_max));
+        }
+        let is_write = access.action == Action::Write;
+        trace.entries.push(Entry { time: access.time, object, is_write });
+    }
+    trace.entries.sort_by_key(|entry| entry.time);
+    let Some(Entry { time: first, .. }) = trace.entries.first().copied() else {
+        return Err("no request is left; see --format, --sample and --limit".to_owned());
+    };
+    for entry in &mut trace.entries {
+        entry.time -= first;
+    }
+    spread(&mut trace.entries);
+    Ok(trace)
+}
+
+/// Spreads requests of the same time evenly over the time until the next.
+fn spread(entries: &mut [Entry]) {
+    let mut start = 0;
+    while start < entries.len() {
+        let time = entries[start].time;
+        let count = entries[start..].iter().take_while(|entry| entry.time == time).count();
+        let gap =
+            entries.get(start + count).map_or(SPREAD_MAX, |next| next.time - time).min(SPREAD_MAX);
+        for (nth, entry) in entries[start..start + count].iter_mut().enumerate() {
+            entry.time += gap * nth as u64 / count as u64;
+        }
+        start += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub fn reading(format: Format, columns: &Columns) -> Reading<'_> {
+        Reading {
+            format,
+            columns,
+            time_unit: TimeUnit::S,
+            share: 1.0,
+            limit: usize::MAX,
+            size_max: 1 << 20,
+        }
+    }
+
+    fn csv(text: &str, change: impl FnOnce(&mut Reading<'_>)) -> Result<Trace, String> {
+        let columns = "time=1,op=2,size=3,id=4".parse().unwrap();
+        let mut reading = reading(Format::Csv, &columns);
+        change(&mut reading);
+        gather(text.as_bytes(), &reading)
+    }
+
+    #[test]
+    fn objects_are_numbered_as_they_appear_and_keep_their_first_size() {
+        let text = "5,get,100,a\n6,put,9999999,b\n7,get,50,a\n8,delete,0,a\n9,get,0,c\n";
+        let trace = csv(text, |_| ()).unwrap();
+        assert_eq!(trace.sizes, [100, 1 << 20, 1]);
+        assert_eq!(trace.deletes, 1);
+        let seen: Vec<_> =
+            trace.entries.iter().map(|entry| (entry.time, entry.object, entry.is_write)).collect();
+        let second = 1_000_000_000;
+        assert_eq!(
+            seen,
+            [(0, 0, false), (second, 1, true), (2 * second, 0, false), (4 * second, 2, false)]
+        );
+    }
+
+    #[test]
+    fn requests_of_one_second_are_spread_over_it() {
+        let trace = csv("1,r,1,a\n1,r,1,b\n1,r,1,c\n1,r,1,d\n3,r,1,a\n3,r,1,b\n", |_| ()).unwrap();
+        let times: Vec<u64> = trace.entries.iter().map(|entry| entry.time / 1_000_000).collect();
+        assert_eq!(times, [0, 250, 500, 750, 2000, 2500]);
+    }
+
+    #[test]
+    fn requests_out_of_order_keep_their_distances() {
+        let trace = csv("5,r,1,a\n3,r,1,b\n9,r,1,c\n", |_| ()).unwrap();
+        let seen: Vec<_> =
+            trace.entries.iter().map(|entry| (entry.time / 1_000_000_000, entry.object)).collect();
+        assert_eq!(seen, [(0, 1), (2, 0), (6, 2)]);
+    }
+
+    #[test]
+    fn what_is_compressed_is_no_trace() {
+        let columns = "time=1,op=2,size=3,id=4".parse().unwrap();
+        let bytes = [&[0x28, 0xb5, 0x2f, 0xfd][..], &[0; 44]].concat();
+        for format in [Format::OracleGeneral, Format::Csv, Format::TencentPhoto] {
+            let error = gather(&bytes[..], &reading(format, &columns)).unwrap_err();
+            assert!(error.contains("zstd -d"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_sample_has_all_requests_of_some_objects() {
+        let lines: Vec<String> = (0..4000).map(|n| format!("{n},r,1,{}", n % 1000)).collect();
+        let trace = csv(&lines.join("\n"), |reading| reading.share = 0.25).unwrap();
+        assert!((200..300).contains(&trace.sizes.len()), "{}", trace.sizes.len());
+        assert_eq!(trace.entries.len(), 4 * trace.sizes.len());
+        let limited = csv(&lines.join("\n"), |reading| reading.limit = 10).unwrap();
+        assert_eq!(limited.entries.len(), 10);
+        let error = csv(&lines.join("\n"), |reading| reading.share = 0.0).unwrap_err();
+        assert!(error.contains("no request is left"), "{error}");
+    }
+}
