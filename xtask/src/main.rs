@@ -5,11 +5,13 @@ mod busy;
 mod crash_states;
 mod fuzz;
 mod growth_bench;
+mod hostile;
 mod index_bench;
 mod long_run;
 mod mutants;
 mod node;
 mod packages;
+mod powercut;
 mod process;
 mod project;
 mod record;
@@ -45,7 +47,7 @@ cargo xtask crash-states [--states N]
                                    histories of three operations, and records it under bench/results/
 cargo xtask bench [FLAG...]        measures Hayloft against the device, nginx and SeaweedFS, pair by pair, and
                                    records it there; hours. --quick tries it out, --only NAME,...
-                                   chooses workloads, --readme puts the goals into README.md; --help
+                                   chooses workloads, --readme puts figures into README.md; --help
                                    lists the flags. As root it makes an XFS of its own, else --dir DIR
 cargo xtask index-bench [--entries N]
                                    measures what the index costs in memory and time with so many needles
@@ -62,9 +64,7 @@ cargo xtask mutants [--file PATH]... [--changed [BASE]] [--sample N] [--seed N] 
                                    lines that differ from BASE, HEAD~1; at most N of each part of the
                                    code), runs the tests that reach each, and records which were not
                                    noticed
-cargo xtask read-path              measures the read path of the release build and records it
-                                   under bench/results/
-cargo xtask hostile                measures what clients that dawdle or hang up cost the others, and
+cargo xtask hostile                measures what clients that are slow or hang up cost the others, and
                                    records it there
 cargo xtask powercut [FLAG...]     cuts the power of the release build on XFS, shuts XFS down under
                                    it and lets its disk fail, and records there what was lost:
@@ -96,9 +96,8 @@ fn main() -> ExitCode {
         ["mutants", ref flags @ ..] => {
             mutants::Options::parse(flags).map(|it| mutants::mutants(&it))
         }
-        ["read-path"] => Some(suite::read_path()),
-        ["hostile"] => Some(suite::hostile()),
-        ["powercut", ref flags @ ..] => Some(suite::powercut(flags)),
+        ["hostile"] => Some(hostile::hostile()),
+        ["powercut", ref flags @ ..] => Some(powercut::powercut(flags)),
         ["fuzz", ref rest @ ..] => fuzz::plan(rest).map(|plan| fuzz::fuzz(&plan)),
         ["smuggling", ref rest @ ..] => {
             smuggling::plan(rest).map(|plan| smuggling::smuggling(&plan))

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use crate::busy::Busy;
 use crate::packages::require;
+use crate::powercut;
 use crate::process::{Failed, run};
 use crate::project::{cargo, is_root, root, target};
 use crate::stages::Stages;
@@ -23,13 +24,6 @@ const TOOLS: [(&str, &str); 11] = [
     ("systemd-socket-activate", "systemd"),
     ("systemd-sysusers", "systemd"),
 ];
-/// What measuring needs besides.
-const BENCH_TOOLS: [(&str, &str); 2] = [("wrk", "wrk"), ("strace", "strace")];
-
-/// What cutting the power needs besides a kernel with loop devices, FUSE and XFS.
-const POWERCUT_TOOLS: [(&str, &str); 3] =
-    [("mkfs.xfs", "xfsprogs"), ("xfs_io", "xfsprogs"), ("losetup", "mount")];
-
 /// Tests that are run again on XFS.
 const ON_XFS: [&str; 4] = ["parity", "daemon", "kill", "damage"];
 
@@ -74,7 +68,7 @@ pub fn run_all(options: &SuiteOptions) -> Result<(), Failed> {
     }
     require(&TOOLS)?;
     if with_xfs {
-        require(&POWERCUT_TOOLS)?;
+        require(&powercut::TOOLS)?;
     }
     let _busy = busy.then(Busy::on_every_core);
     let mut stages = Stages::new();
@@ -121,37 +115,4 @@ fn on_xfs(stages: &mut Stages) {
     short.arg("--daemon").arg(built.join("hayloft"));
     short.arg("--dir").arg(root().join("target/powercut")).arg("--short");
     stages.run("power cuts", || run(&mut short));
-}
-
-/// Cuts the power.
-///
-/// # Errors
-/// What failed, or that something was lost.
-pub fn powercut(flags: &[&str]) -> Result<(), Failed> {
-    require(&POWERCUT_TOOLS)?;
-    run(&mut cargo(&["build", "--release", "--locked", "--bin", "hayloft"]))?;
-    run(&mut cargo(&["build", "--locked", "--package", "powercut"]))?;
-    let mut script = Command::new("bash");
-    script.arg("bench/powercut.sh").arg(target().join("release/hayloft"));
-    run(script.arg(target().join("debug/powercut")).args(flags).current_dir(root()))
-}
-
-/// Measures the read path.
-///
-/// # Errors
-/// What failed.
-pub fn read_path() -> Result<(), Failed> {
-    require(&BENCH_TOOLS)?;
-    require(&TOOLS[..1])?;
-    run(&mut cargo(&["build", "--release", "--locked"]))?;
-    run(Command::new("bash").arg("bench/read_path.sh").current_dir(root()))
-}
-
-/// Measures what hostile clients cost the others.
-///
-/// # Errors
-/// What failed.
-pub fn hostile() -> Result<(), Failed> {
-    run(&mut cargo(&["test", "--release", "--locked", "--no-run", "--test", "hostile"]))?;
-    run(Command::new("bash").arg("bench/hostile.sh").current_dir(root()))
 }

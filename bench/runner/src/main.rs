@@ -16,8 +16,8 @@ mod nginx;
 mod peers;
 mod plot;
 mod process;
+mod published;
 mod raw;
-mod readme;
 mod seaweedfs;
 mod servers;
 mod stand;
@@ -49,7 +49,7 @@ Examples (cargo xtask bench takes the same flags, and makes an XFS of its own wh
   hayloft-bench --dir /mnt/xfs/bench --quick --only get-8k-32,put-8k-32
       tries two workloads out
   hayloft-bench --readme
-      writes the newest goals table into README.md
+      writes the newest figures into README.md and bench/README.md
 
 Exit codes: 0 measured, whether goals are met or not; 1 something failed; 2 wrong usage.";
 
@@ -99,7 +99,7 @@ struct Cli {
     /// Where records go [default: compare/ of the day below bench/results]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Only writes the newest goals table into README.md, and all figures into table.md
+    /// Only writes the newest figures into README.md and bench/README.md, and all of them into table.md
     #[arg(long, conflicts_with = "quick")]
     readme: bool,
     /// Only lists the workloads
@@ -318,7 +318,7 @@ fn run(cli: &Cli) -> Result<(), Error> {
     }
     match &cli.dir {
         Some(dir) if !cli.readme => cli.measure(dir),
-        _ => readme::update(&root()),
+        _ => published::update(&root()),
     }
 }
 

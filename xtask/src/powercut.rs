@@ -1,0 +1,44 @@
+//! Cuts the power of the release build on XFS, shuts XFS down under it and lets its disk fail, and records what
+//! was found.
+
+use std::fs;
+use std::process::Command;
+
+use crate::packages::require;
+use crate::process::{Failed, announce, run};
+use crate::project::{cargo, target};
+use crate::record::{Record, cannot};
+
+/// What it needs besides a kernel with loop devices, FUSE and XFS.
+pub const TOOLS: [(&str, &str); 3] =
+    [("mkfs.xfs", "xfsprogs"), ("xfs_io", "xfsprogs"), ("losetup", "mount")];
+/// Exit code of the tool when its flags are wrong: nothing was tried.
+const WRONG_USAGE: i32 = 2;
+const TRIALS: &str = "What the trials are stands in \
+                      [DURABILITY.md](../../../docs/DURABILITY.md#on-a-real-file-system).\n\n";
+
+/// Cuts the power, with the flags of the tool. What is wrong is recorded, too.
+///
+/// # Errors
+/// What failed, or that something was lost.
+pub fn powercut(flags: &[&str]) -> Result<(), Failed> {
+    require(&TOOLS)?;
+    run(&mut cargo(&["build", "--release", "--locked", "--bin", "hayloft"]))?;
+    run(&mut cargo(&["build", "--locked", "--package", "powercut"]))?;
+    let table = target().join(format!("powercut-{}.md", std::process::id()));
+    let mut tool = Command::new(target().join("debug/powercut"));
+    tool.arg("--daemon").arg(target().join("release/hayloft"));
+    tool.arg("--dir").arg(target().join("powercut")).arg("--record").arg(&table).args(flags);
+    let line = announce(&tool);
+    let status = tool.status().map_err(|error| Failed(format!("{line}: {error}")))?;
+    let found = fs::read_to_string(&table).unwrap_or_default();
+    if status.code() != Some(WRONG_USAGE) && !found.is_empty() {
+        fs::remove_file(&table).map_err(cannot("remove", &table))?;
+        let command =
+            ["cargo xtask powercut"].iter().chain(flags).copied().collect::<Vec<_>>().join(" ");
+        let text = format!("{TRIALS}{found}");
+        print!("{text}");
+        Record { name: "powercut", title: "Power cuts", command: &command, text: &text }.keep()?;
+    }
+    if status.success() { Ok(()) } else { Err(Failed(format!("`{line}` failed: {status}"))) }
+}
