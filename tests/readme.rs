@@ -23,24 +23,40 @@ fn run(line: &str) -> String {
     text(&done.stdout)
 }
 
+/// The commands that begin with `first`, each with what the README says it prints.
+fn transcript(first: &str) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    let mut lines = README.lines().peekable();
+    while let Some(line) = lines.next() {
+        let Some(command) = line.strip_prefix("$ ") else { continue };
+        let mut printed = String::new();
+        while let Some(line) = lines.next_if(|line| !line.starts_with("$ ") && *line != "```") {
+            printed += &format!("{line}\n");
+        }
+        if command.split(' ').next() == Some(first) {
+            found.push((command, printed));
+        }
+    }
+    found
+}
+
 #[test]
-fn its_curl_lines_put_and_get_a_photo() {
+fn its_curl_lines_print_what_it_says() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &Options { shards: 2, ..Options::default() });
     let back = dir.path().join("photo.jpg");
-    let mut ran = 0;
-    for line in commands("curl") {
+    let transcript = transcript("curl");
+    assert_eq!(transcript.len(), 3, "put, get, delete");
+    for (line, printed) in transcript {
         let line = line
             .replace("127.0.0.1:8080", &daemon.data.to_string())
             .replace("/tmp/photo.jpg", back.to_str().unwrap());
-        run(&line);
-        ran += 1;
+        assert_eq!(run(&line), printed, "{line}");
         if line.contains("-o ") {
             let photo = std::fs::read(format!("{ROOT}/docs/photo.jpg")).unwrap();
             assert!(std::fs::read(&back).unwrap() == photo, "another photo came back");
         }
     }
-    assert_eq!(ran, 3, "put, get, delete");
 }
 
 /// A line of the walk for a daemon that is not at the default addresses, and a place of its own.
