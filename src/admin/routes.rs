@@ -9,6 +9,7 @@ use axum::routing::{get, post};
 use tokio::time::timeout;
 
 use super::{AdminState, ApiError, accept, health, status, volumes};
+use crate::{http, sys};
 
 /// Longest body of a request (bytes).
 const BODY_MAX: usize = 4096;
@@ -50,7 +51,14 @@ async fn guard(State(state): State<AdminState>, request: Request, next: Next) ->
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::DATE, date(sys::wall_ns() / 1_000_000_000));
     response
+}
+
+/// The `Date` of the data API. That of hyper stays in the future when the clock is set back: it is made anew
+/// only once the clock has passed it.
+fn date(seconds: u64) -> HeaderValue {
+    HeaderValue::from_bytes(&http::date::format(seconds)).expect("a date is visible ASCII")
 }
 
 /// Answers `GET /metrics`.

@@ -17,7 +17,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("throttle", &[]),
     ("accept", &["throttle"]),
-    ("datadir", &["calendar"]),
+    ("datadir", &["sys", "calendar"]),
     ("config", &["size", "limits"]),
     ("buffer", &[]),
     ("op", &["buffer"]),
@@ -28,7 +28,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("volume", &["types", "limits", "sabotage", "buffer", "op", "runtime"]),
     ("http", &["limits", "buffer", "op", "runtime"]),
     ("photo_tar", &["http"]),
-    ("admin", &["size", "threads", "metrics", "accept"]),
+    ("admin", &["size", "sys", "threads", "metrics", "accept", "http"]),
     ("client", &["http"]),
     ("transfer", &["size", "http", "photo_tar", "client"]),
     (
