@@ -19,6 +19,7 @@ pub mod limits;
 pub mod logging;
 pub mod mailbox;
 pub mod metrics;
+pub mod new_name;
 pub mod nginx;
 pub mod offline;
 pub mod op;

@@ -16,7 +16,7 @@ const EARLIEST: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
 
 /// The clock of one process, set through `tests/clock/shift.c`.
 struct Clock {
-    library: PathBuf,
+    shim: PathBuf,
     file: PathBuf,
 }
 
@@ -27,9 +27,9 @@ fn now() -> i64 {
 impl Clock {
     fn new(dir: &Path) -> Self {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clock/shift.c");
-        let clock = Self { library: dir.join("shift.so"), file: dir.join("shift") };
+        let clock = Self { shim: dir.join("shift.so"), file: dir.join("shift") };
         let mut compiler = Command::new("cc");
-        let compiled = compiler.args(["-shared", "-fPIC", "-o"]).arg(&clock.library).arg(source);
+        let compiled = compiler.args(["-shared", "-fPIC", "-o"]).arg(&clock.shim).arg(source);
         let compiled = compiled.output().expect("a C compiler, as for linking");
         assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
         clock
@@ -46,7 +46,7 @@ impl Clock {
         let variable = |name: &str, path: &Path| format!("{name}={}", path.to_str().unwrap());
         let launcher = vec![
             "env".to_owned(),
-            variable("LD_PRELOAD", &self.library),
+            variable("LD_PRELOAD", &self.shim),
             variable("CLOCK_FILE", &self.file),
         ];
         Options { launcher, ..Options::default() }

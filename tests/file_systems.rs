@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use daemon_harness::{Daemon, Options, bytes, data_dir, path};
+use daemon_harness::{Daemon, Options, bytes, config_check, data_dir, path};
 
 /// A mounted file system, and the device under it. Taken away when dropped.
 struct Mount {
@@ -93,28 +93,39 @@ impl Drop for Mount {
 
 /// Options with a configuration beside the mount: the harness writes log and configuration to the directory
 /// that it is given, and the data directory comes from a flag.
-fn launch(dir: &Path, data: &Path, args: &[&str]) -> Daemon {
+fn options(data: &Path, args: &[&str]) -> Options {
     let config = format!("data = [{:?}]\n", text(data));
     let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-    let options = Options { config, args, data_from_config: true, ..Options::default() };
-    Daemon::launch(dir, &options)
+    Options { config, args, data_from_config: true, ..Options::default() }
+}
+
+fn launch(dir: &Path, data: &Path, args: &[&str]) -> Daemon {
+    Daemon::launch(dir, &options(data, args))
+}
+
+/// `config check` refuses it, and `serve` with the same sentence, which is returned.
+fn refusal(dir: &Path, options: &Options) -> String {
+    let (code, said) = config_check(dir, options);
+    let mut daemon = Daemon::launch(dir, options);
+    let status = daemon.wait(Duration::from_secs(20));
+    let log = daemon.log_text();
+    let status = status.unwrap_or_else(|| panic!("it should not run:\n{log}"));
+    assert_eq!((status.code(), code), (Some(2), 2), "{log}\nconfig check: {said}");
+    assert!(!log.contains("panicked"), "{log}");
+    assert_eq!(said.lines().last(), log.lines().last());
+    std::fs::remove_file(&daemon.log).unwrap();
+    said
 }
 
 /// The start is refused with these words, and nothing is left on the mount, whether the data directory is
 /// its top or one to be made in it.
 fn assert_refused(dir: &Path, mount: &Mount, words: &[&str]) {
     for data in [mount.place.clone(), mount.place.join("data")] {
-        let mut daemon = launch(dir, &data, &[]);
-        let status = daemon.wait(Duration::from_secs(20));
-        let log = daemon.log_text();
-        let status = status.unwrap_or_else(|| panic!("it should not run:\n{log}"));
-        assert_eq!(status.code(), Some(2), "{log}");
+        let said = refusal(dir, &options(&data, &[]));
         for word in words.iter().chain(&["--buffered"]) {
-            assert!(log.contains(word), "does not say {word:?}:\n{log}");
+            assert!(said.contains(word), "does not say {word:?}:\n{said}");
         }
-        assert!(!log.contains("panicked"), "{log}");
         assert_eq!(mount.names(), [""; 0], "left behind");
-        std::fs::remove_file(&daemon.log).unwrap();
     }
 }
 
@@ -122,8 +133,12 @@ fn assert_refused(dir: &Path, mount: &Mount, words: &[&str]) {
 fn assert_serves(dir: &Path, mount: &Mount, args: &[&str]) -> bool {
     let data = mount.place.join("data");
     for round in 0..2 {
+        let (code, said) = config_check(dir, &options(&data, args));
+        assert_eq!((code, data.exists()), (0, round == 1), "{said}");
         let mut daemon = launch(dir, &data, args);
         daemon.wait_ready();
+        let (code, said) = config_check(dir, &options(&data, args));
+        assert_eq!(code, 0, "beside the daemon: {said}");
         if round == 0 {
             assert_eq!(daemon.client().put(&path(1), &bytes(1, 100_000)).unwrap().status, 201);
         }
@@ -175,9 +190,90 @@ fn an_ordinary_ext4_is_durable_and_a_store_on_it_is_not_touched_by_a_refusal() {
     run("umount", &[text(&mount.place)]);
     run("mount", &["-o", "data=journal", device, text(&mount.place)]);
     let before: Vec<_> = names(&data);
-    let mut daemon = launch(dir.path(), &data, &[]);
-    assert_eq!(daemon.wait(Duration::from_secs(20)).unwrap().code(), Some(2));
+    std::fs::remove_file(dir.path().join("log")).unwrap();
+    refusal(dir.path(), &options(&data, &[]));
     assert_eq!(names(&data), before);
+}
+
+#[test]
+#[ignore = "mounts file systems: run as root, by cargo xtask test"]
+fn a_file_system_that_is_mounted_read_only_is_refused() {
+    let dir = data_dir();
+    let mount = Mount::ext4(dir.path(), 512, "rw");
+    assert!(assert_serves(dir.path(), &mount, &[]));
+    std::fs::remove_file(dir.path().join("log")).unwrap();
+    std::fs::create_dir(mount.place.join("empty")).unwrap();
+    run("mount", &["-o", "remount,ro", text(&mount.place)]);
+    let read_only = "Read-only file system";
+    let trace = dir.path().join("trace-on-read-only");
+    std::os::unix::fs::symlink(mount.place.join("trace"), &trace).unwrap();
+    for (data, words) in [
+        ("data", ["cannot open the lock file", read_only]),
+        ("empty", ["cannot open the lock file", read_only]),
+        ("new", ["cannot create", read_only]),
+    ] {
+        let said = refusal(dir.path(), &options(&mount.place.join(data), &[]));
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    }
+    let good = dir.path().join("good");
+    let mut options = options(&good, &[]);
+    options.config += &format!("access_trace.file = {:?}\n", text(&trace));
+    let said = refusal(dir.path(), &options);
+    assert!(said.contains("cannot write the access trace") && said.contains(read_only), "{said}");
+    // Another disk that works is enough, here and there.
+    let broken = mount.place.join("data");
+    options.config = format!("data = [{:?}, {:?}]\n", text(&good), text(&broken));
+    Daemon::start(dir.path(), &self::options(&good, &[])).stop();
+    let (code, said) = config_check(dir.path(), &options);
+    assert!(code == 0 && said.contains("Its volumes would be out"), "{said}");
+    assert!(Daemon::start(dir.path(), &options).stop().success());
+}
+
+#[test]
+#[ignore = "mounts file systems: run as root, by cargo xtask test"]
+fn a_first_volume_that_is_larger_than_the_disk_is_refused() {
+    let dir = data_dir();
+    let mount = Mount::ext4(dir.path(), 512, "rw");
+    for data in [mount.place.clone(), mount.place.join("data")] {
+        let options = Options { volume_size: "1GiB", ..options(&data, &[]) };
+        let said = refusal(dir.path(), &options);
+        assert!(said.contains("cannot create volume 1 of 1GiB"), "{said}");
+        assert!(said.contains("No space left"), "{said}");
+        assert_eq!(mount.names(), [""; 0], "left behind");
+    }
+    // Once there are volumes, the size is that of the next ones.
+    assert!(assert_serves(dir.path(), &mount, &[]));
+    let options = Options { volume_size: "1GiB", ..options(&mount.place.join("data"), &[]) };
+    assert_eq!(config_check(dir.path(), &options).0, 0);
+}
+
+#[test]
+#[ignore = "runs as another user: run as root, by cargo xtask test"]
+fn what_another_user_may_not_see_is_no_refusal() {
+    const NOBODY: u32 = 65_534;
+    let dir = data_dir();
+    let everybody = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    std::fs::set_permissions(dir.path(), everybody).unwrap();
+    let trace = dir.path().join("trace");
+    std::fs::write(&trace, "").unwrap();
+    let only_root = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o600);
+    std::fs::set_permissions(&trace, only_root).unwrap();
+    let socket = dir.path().join("socket");
+    let options = Options {
+        config: format!("access_trace.file = {:?}\n", text(&trace)),
+        args: vec!["--listen".to_owned(), format!("unix:{}", text(&socket))],
+        user: Some(NOBODY),
+        ..Options::default()
+    };
+    let (code, said) = config_check(dir.path(), &options);
+    let unseen: Vec<&str> = said.lines().filter(|line| line.contains("not checked")).collect();
+    assert_eq!((code, unseen.len()), (0, 3), "{said}");
+    for words in ["create", "unix:", "access trace"] {
+        assert!(unseen.iter().any(|line| line.contains(words)), "{words}: {said}");
+    }
+    Daemon::start(dir.path(), &Options::default()).stop();
+    let (code, said) = config_check(dir.path(), &options);
+    assert!(code == 0 && said.contains("not checked, as this user: not permitted to"), "{said}");
 }
 
 fn names(dir: &Path) -> Vec<std::ffi::OsString> {
@@ -217,7 +313,13 @@ fn an_overlay_over_memory_or_without_syncs_is_refused() {
     assert_refused(dir.path(), &mount, &["overlay", "tmpfs", "memory"]);
     assert!(!assert_serves(dir.path(), &mount, &["--buffered"]));
     drop(mount);
+    drop(memory);
     let (dir, upper) = (data_dir(), data_dir());
     let mount = Mount::overlay(dir.path(), upper.path(), ",volatile");
     assert_refused(dir.path(), &mount, &["overlay", "volatile", "sync"]);
+    drop(mount);
+    let (dir, below) = (data_dir(), data_dir());
+    let journal = Mount::ext4(below.path(), 512, "data=journal");
+    let mount = Mount::overlay(dir.path(), &journal.place, "");
+    assert_refused(dir.path(), &mount, &["without direct I/O", "data=journal"]);
 }

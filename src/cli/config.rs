@@ -20,9 +20,10 @@ Examples:
       a file with every setting and its default
 
 Standard output is TOML: every setting that counts, with where it was given. Warnings go to \
-standard error. Data directories and addresses are looked at as at a start, but nothing is \
-made, locked or listened on: the daemon may run, and ports that are taken are not found. The \
-limits of open files and of memory are those of this shell and machine: a unit or a container \
+standard error. Data directories, addresses and the access trace are looked at as at a start, \
+but nothing is made, written, locked or listened on: the daemon may run, ports and sockets that \
+are taken are not found, and direct I/O is not tried. What this user may not look at is a \
+warning. The limits of open files and of memory are those of this shell and machine: a unit or a container \
 may have others.
 Exit codes: 0 serve would start with it; 2 it would not.";
 

@@ -69,7 +69,7 @@ impl Config {
                 limits.idle_timeout_seconds
             ));
         }
-        if !self.admin.ip().is_loopback() {
+        if !self.admin.ip().to_canonical().is_loopback() {
             warnings.push(format!(
                 "admin is {}, not a loopback address, and the admin API asks for no password: \
                  make sure that only operators can reach it",
@@ -315,12 +315,14 @@ fn cores_error(problem_and_fix: &str) -> ConfigError {
 
 /// Whether two listeners want the same port of the same address. Port 0 is whatever is free.
 fn clash(a: SocketAddr, b: SocketAddr) -> bool {
-    a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || covers(a, b) || covers(b, a))
+    // `[::ffff:127.0.0.1]` is 127.0.0.1, with a socket for IPv6.
+    let (x, y) = (a.ip().to_canonical(), b.ip().to_canonical());
+    a.port() != 0 && a.port() == b.port() && (x == y || covers(x, y) || covers(y, x))
 }
 
-/// Whether `a` means all addresses, that of `b` among them. `[::]` takes IPv4 too.
-fn covers(a: SocketAddr, b: SocketAddr) -> bool {
-    match a.ip() {
+/// Whether `a` means all addresses, `b` among them. `[::]` takes IPv4 too.
+fn covers(a: IpAddr, b: IpAddr) -> bool {
+    match a {
         IpAddr::V4(ip) => ip.is_unspecified() && b.is_ipv4(),
         IpAddr::V6(ip) => ip.is_unspecified(),
     }

@@ -1,6 +1,6 @@
 //! The file of the access trace, and the thread that writes it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::StartError;
 use crate::access_trace::{HEADER_LEN, Header, RECORD_LEN, threshold};
 use crate::config::AccessTraceConfig;
+use crate::new_name;
 use crate::shard::AccessQueue;
 use crate::sys;
 use crate::threads::{Thread, Threads, name};
@@ -37,14 +38,9 @@ impl AccessTrace {
         if !config.is_on() {
             return Ok(None);
         }
-        let wanted = Header {
-            threshold: threshold(1.0 / f64::from(config.one_object_in)),
-            started: sys::wall_ns(),
-        };
-        let path = config.file.clone();
-        let failed = |problem: String| StartError::AccessTrace { path: path.clone(), problem };
         let (header, writer) =
-            Writer::open(&config.file, wanted, config.largest_file.bytes()).map_err(failed)?;
+            Writer::open(&config.file, header(config), config.largest_file.bytes())
+                .map_err(|problem| failed(config, problem))?;
         let queue = Arc::new(AccessQueue::new(header));
         let stop = Arc::new(AtomicBool::new(false));
         let (records, stopped) = (Arc::clone(&queue), Arc::clone(&stop));
@@ -53,6 +49,31 @@ impl AccessTrace {
             .map_err(|error| StartError::Step("start the thread of the access trace", error))?;
         tracing::info!("requests are written down in {}", config.file.display());
         Ok(Some(Self { queue, stop, thread }))
+    }
+
+    /// Whether [`AccessTrace::start`] could open the file, without making or changing it: a warning where
+    /// that cannot be seen.
+    ///
+    /// # Errors
+    /// As [`AccessTrace::start`].
+    pub fn look(config: &AccessTraceConfig) -> Result<Option<String>, StartError> {
+        if !config.is_on() {
+            return Ok(None);
+        }
+        let path = &config.file;
+        check_kind(path).map_err(|problem| failed(config, problem))?;
+        if let Err(error) = new_name::check_file(path) {
+            let refused = failed(config, error.to_string());
+            return match new_name::is_of_this_user(&error) {
+                true => Ok(Some(format!("not checked, as this user: {refused}"))),
+                false => Err(refused),
+            };
+        }
+        // It may be absent.
+        if let Ok(mut file) = File::open(path) {
+            read(&mut file, header(config)).map_err(|problem| failed(config, problem))?;
+        }
+        Ok(None)
     }
 
     /// Where the shards put records.
@@ -71,6 +92,23 @@ impl AccessTrace {
     }
 }
 
+/// What a new file begins with.
+fn header(config: &AccessTraceConfig) -> Header {
+    Header { threshold: threshold(1.0 / f64::from(config.one_object_in)), started: sys::wall_ns() }
+}
+
+fn failed(config: &AccessTraceConfig, problem: String) -> StartError {
+    StartError::AccessTrace { path: config.file.clone(), problem }
+}
+
+/// Refuses what is there and no file, before it is opened: a device may act on that alone.
+fn check_kind(path: &Path) -> Result<(), String> {
+    match fs::metadata(path) {
+        Ok(there) if !there.is_file() => Err("it is no regular file".to_owned()),
+        _ => Ok(()),
+    }
+}
+
 struct Writer {
     path: PathBuf,
     file: File,
@@ -81,6 +119,7 @@ struct Writer {
 impl Writer {
     /// Goes on with a file, or makes it.
     fn open(path: &Path, wanted: Header, largest: u64) -> Result<(Header, Self), String> {
+        check_kind(path)?;
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).open(path);
         let mut file = file.map_err(|error| error.to_string())?;
@@ -131,11 +170,18 @@ impl Writer {
 
 /// Reads or writes the beginning of the file: what it says, and the end of its last whole record.
 fn begin(file: &mut File, wanted: Header) -> Result<(Header, u64), String> {
-    let told = |error: io::Error| error.to_string();
-    let len = file.metadata().map_err(told)?.len();
+    if let Some(found) = read(file, wanted)? {
+        return Ok(found);
+    }
+    file.write_all(&wanted.encode()).map_err(|error| error.to_string())?;
+    Ok((wanted, HEADER_LEN as u64))
+}
+
+/// Reads the beginning of the file; nothing if it is empty.
+fn read(file: &mut File, wanted: Header) -> Result<Option<(Header, u64)>, String> {
+    let len = file.metadata().map_err(|error| error.to_string())?.len();
     if len == 0 {
-        file.write_all(&wanted.encode()).map_err(told)?;
-        return Ok((wanted, HEADER_LEN as u64));
+        return Ok(None);
     }
     let mut bytes = [0; HEADER_LEN];
     let read = file.read_exact(&mut bytes);
@@ -148,5 +194,5 @@ fn begin(file: &mut File, wanted: Header) -> Result<(Header, u64), String> {
         return Err("it holds another share of the objects (access_trace.one_object_in)".to_owned());
     }
     let whole = (len - HEADER_LEN as u64) / RECORD_LEN as u64 * RECORD_LEN as u64;
-    Ok((header, HEADER_LEN as u64 + whole))
+    Ok(Some((header, HEADER_LEN as u64 + whole)))
 }

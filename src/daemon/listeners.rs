@@ -6,15 +6,15 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::activation::{self, Passed};
 use super::error::{Purpose, StartError};
-use crate::config::{Config, Listen, ShardPorts};
+use crate::config::{Config, ConfigError, Listen, ShardPorts};
 use crate::limits::LISTEN_BACKLOG;
+use crate::new_name;
 use crate::shard::Listener;
 
 fn socket(address: SocketAddr) -> std::io::Result<Socket> {
@@ -46,20 +46,73 @@ fn bind_shared(address: SocketAddr, shards: usize) -> Result<Vec<OwnedFd>, Start
     (0..shards).map(|_| bind(address, true).map(OwnedFd::from).map_err(failed)).collect()
 }
 
-/// Checks that this machine has the addresses that are configured. Nothing listens on them.
+/// What [`bind_all`] would say of the addresses that are configured: what this user cannot see, as warnings.
+/// Nothing is made, removed or listened on, and an address that somebody listens on is right: that may be the
+/// daemon that is to be restarted.
 ///
 /// # Errors
-/// [`StartError::Listen`] for the first that it does not have.
-pub fn check_addresses(config: &Config) -> Result<(), StartError> {
-    let data = config.listen.iter().filter_map(Listen::tcp);
-    let data = data.map(|address| (address, Purpose::Data));
-    for (address, purpose) in data.chain([(config.admin, Purpose::Admin)]) {
-        let any_port = SocketAddr::new(address.ip(), 0);
-        if let Err(error) = socket(any_port).and_then(|socket| socket.bind(&any_port.into()))
-            && error.kind() == io::ErrorKind::AddrNotAvailable
-        {
-            return Err(StartError::listen(&Listen::Tcp(address), purpose, error));
+/// What binding would end with: [`StartError::Listen`] for the first address that this machine does not have,
+/// or whose socket cannot be made; two that are one.
+pub fn look(config: &Config) -> Result<Vec<String>, StartError> {
+    check_distinct(&config.listen)?;
+    let mut warnings = Vec::new();
+    for listen in &config.listen {
+        match listen {
+            Listen::Tcp(address) => look_at_address(*address, Purpose::Data)?,
+            Listen::Unix(path) => warnings.extend(look_at_path(path)?),
         }
+    }
+    look_at_address(config.admin, Purpose::Admin)?;
+    Ok(warnings)
+}
+
+fn look_at_address(address: SocketAddr, purpose: Purpose) -> Result<(), StartError> {
+    let mut any_port = address;
+    any_port.set_port(0);
+    match socket(any_port).and_then(|socket| socket.bind(&any_port.into())) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            Err(StartError::listen(&Listen::Tcp(address), purpose, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn look_at_path(path: &Path) -> Result<Option<String>, StartError> {
+    let parent = new_name::parent_of(path).unwrap_or(path);
+    let looked = match in_place_of(path) {
+        Ok(InPlace::Listener) => return Ok(None),
+        Ok(InPlace::Nothing) if !parent.exists() => {
+            return Ok(Some(format!(
+                "{} does not exist: the daemon does not start unless it is made before, as RuntimeDirectory= \
+                 of a unit does it for a directory in /run",
+                parent.display()
+            )));
+        }
+        Ok(InPlace::Nothing | InPlace::Stale) => new_name::check(parent),
+        Err(error) => Err(error),
+    };
+    let Err(error) = looked else { return Ok(None) };
+    let is_of_this_user = new_name::is_of_this_user(&error);
+    let refused = cannot_listen(path, error);
+    match is_of_this_user {
+        true => Ok(Some(format!("not checked, as this user: {refused}"))),
+        false => Err(refused),
+    }
+}
+
+/// Checks that no two paths are the same socket, by another spelling, a symbolic link or a bind mount: the
+/// second would find the first in its place.
+fn check_distinct(listen: &[Listen]) -> Result<(), ConfigError> {
+    let mut seen = Vec::new();
+    for address in listen {
+        let Listen::Unix(path) = address else { continue };
+        let parent = new_name::parent_of(path).and_then(|parent| inode_of(parent, true).ok());
+        let Some(identity) = parent.map(|parent| (parent, path.file_name())) else { continue };
+        if let Some((_, first)) = seen.iter().find(|(earlier, _)| *earlier == identity) {
+            let problem = format!("{first} and {address} are the same socket");
+            return Err(ConfigError::setting("listen", problem, "keep one of them"));
+        }
+        seen.push((identity, address));
     }
     Ok(())
 }
@@ -75,8 +128,18 @@ pub struct SocketFile {
     inode: (u64, u64),
 }
 
+/// Device and inode; `follow`: of what a symbolic link points to.
+fn inode_of(path: &Path, follow: bool) -> io::Result<(u64, u64)> {
+    let found = if follow { fs::metadata(path) } else { fs::symlink_metadata(path) };
+    found.map(|found| (found.dev(), found.ino()))
+}
+
 fn inode(path: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+    inode_of(path, false)
+}
+
+fn cannot_listen(path: &Path, error: io::Error) -> StartError {
+    StartError::listen(&Listen::Unix(path.to_owned()), Purpose::Data, error)
 }
 
 impl Drop for SocketFile {
@@ -91,7 +154,7 @@ impl Drop for SocketFile {
 
 /// Binds a unix socket, which all shards accept from. Owner and group may connect.
 fn bind_unix(path: &Path, shards: usize) -> Result<(Vec<OwnedFd>, SocketFile), StartError> {
-    let failed = |error| StartError::listen(&Listen::Unix(path.to_owned()), Purpose::Data, error);
+    let failed = |error| cannot_listen(path, error);
     remove_stale(path).map_err(failed)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
     socket.bind(&SockAddr::unix(path).map_err(failed)?).map_err(failed)?;
@@ -107,20 +170,44 @@ fn share(socket: &Socket, shards: usize) -> io::Result<Vec<OwnedFd>> {
     (0..shards).map(|_| socket.try_clone().map(OwnedFd::from)).collect()
 }
 
-/// Removes the socket that a daemon left behind which was killed.
-fn remove_stale(path: &Path) -> io::Result<()> {
+/// What is found where a unix socket is to be.
+enum InPlace {
+    Nothing,
+    /// A socket that a daemon left behind which was killed.
+    Stale,
+    /// A socket that somebody listens on.
+    Listener,
+}
+
+/// What is in the place of a unix socket. Changes nothing.
+fn in_place_of(path: &Path) -> io::Result<InPlace> {
     let metadata = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(InPlace::Nothing),
         other => other?,
     };
-    let in_use = |what| Err(io::Error::new(io::ErrorKind::AddrInUse, what));
     if !metadata.file_type().is_socket() {
-        return in_use("there is something else that is no socket");
+        return Err(in_use("there is something else that is no socket"));
     }
-    match UnixStream::connect(path) {
-        Ok(_) => in_use("somebody listens there already"),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) => Err(error),
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // A listener that accepts nothing must not hold this up.
+    socket.set_nonblocking(true)?;
+    match socket.connect(&SockAddr::unix(path)?).map_err(|error| (error.kind(), error)) {
+        Ok(()) | Err((io::ErrorKind::WouldBlock, _)) => Ok(InPlace::Listener),
+        Err((io::ErrorKind::ConnectionRefused, _)) => Ok(InPlace::Stale),
+        Err((_, error)) => Err(error),
+    }
+}
+
+fn in_use(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::AddrInUse, what)
+}
+
+/// Removes the socket that a daemon left behind which was killed.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match in_place_of(path)? {
+        InPlace::Nothing => Ok(()),
+        InPlace::Stale => fs::remove_file(path),
+        InPlace::Listener => Err(in_use("somebody listens there already")),
     }
 }
 
@@ -153,6 +240,7 @@ pub fn bind_all(config: &Config, shards: usize) -> Result<(Bound, TcpListener), 
         first_shard_port: ports.as_ref().map(|ports| *ports.start()),
     };
     if data.is_empty() {
+        check_distinct(&config.listen)?;
         for address in &config.listen {
             bound.listen_on(address)?;
         }

@@ -2,7 +2,8 @@
 //!
 //! Opening a file with `O_DIRECT` proves little: ext4 with `data=journal` accepts it and goes through the
 //! page cache, and tmpfs accepts it (Linux 6.6) and keeps everything in memory. So the file system is asked
-//! what it is, and a block is written and read back.
+//! what it is, and a block is written and read back. The former changes nothing, and is all that
+//! `config check` does.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -25,14 +26,33 @@ const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 const RAM_DISK: u64 = 1;
 const RESTART: &str = "a restart of the machine";
 
-/// Checks what `path` is on, or will be on once it is made in `place`: a warning where it works and should be
-/// known. Nothing stays behind.
+/// Checks what `path` is on, or will be on once it is made in `place`, and tries direct I/O there: a warning
+/// where it works and should be known. Nothing stays behind. `sample` is a file that is there, if there is
+/// one.
 ///
 /// # Errors
 /// [`StartError`]: it is memory, or has no direct I/O that this version can use.
-pub fn check(path: &Path, place: &Path) -> Result<Option<String>, StartError> {
+pub fn check(
+    path: &Path,
+    place: &Path,
+    sample: Option<&Path>,
+) -> Result<Option<String>, StartError> {
+    let warning = look(path, place, sample)?;
+    probe(path, place)?;
+    Ok(warning)
+}
+
+/// As [`check`], but tries nothing and changes nothing.
+///
+/// # Errors
+/// As [`check`], as far as the file system and its device say it by themselves.
+pub fn look(
+    path: &Path,
+    place: &Path,
+    sample: Option<&Path>,
+) -> Result<Option<String>, StartError> {
     let Ok(found) = statfs(place) else { return Ok(None) };
-    let warning = match found.filesystem_type() {
+    let layers = match found.filesystem_type() {
         OVERLAYFS_SUPER_MAGIC => Some(check_layers(path, place)?),
         kind => {
             if let Some(medium) = memory_name(kind, place) {
@@ -41,8 +61,63 @@ pub fn check(path: &Path, place: &Path) -> Result<Option<String>, StartError> {
             None
         }
     };
-    probe(path, place)?;
+    let (warning, upper) = layers.unzip();
+    let medium = upper.flatten().unwrap_or_else(|| place.to_owned());
+    let direct_io = match sample.map(|sample| direct_io_of(path, sample)).transpose()? {
+        None | Some(DirectIo::Unknown) => direct_io_as_mounted(&medium),
+        Some(known) => known,
+    };
+    judge(path, direct_io)?;
     Ok(warning)
+}
+
+/// What the file system says of direct I/O on a file that is there, which is only opened.
+fn direct_io_of(path: &Path, sample: &Path) -> Result<DirectIo, StartError> {
+    let mut options = File::options();
+    match options.read(true).custom_flags(libc::O_DIRECT).open(sample) {
+        Ok(file) => Ok(sys::direct_io(&file).unwrap_or(DirectIo::Unknown)),
+        Err(error) if is_refused(&error) => Err(not_opened(path, &error)),
+        // What else is wrong with it shows when it is opened to be used.
+        Err(_) => Ok(DirectIo::Unknown),
+    }
+}
+
+/// What follows for direct I/O from how the file system is mounted and from the device that it is on.
+fn direct_io_as_mounted(place: &Path) -> DirectIo {
+    let Some(device) = device_of(place) else { return DirectIo::Unknown };
+    let name = device.file_name().unwrap_or_default();
+    let options = Path::new("/proc/fs/ext4").join(name).join("options");
+    let options = fs::read_to_string(options).unwrap_or_default();
+    if options.lines().any(|option| option == "data=journal") {
+        return DirectIo::None;
+    }
+    // A partition's queue is that of the device around it.
+    let block_size = |queue: &str| {
+        let text = fs::read_to_string(device.join(queue).join("logical_block_size")).ok()?;
+        text.trim().parse().ok()
+    };
+    let bytes = ["queue", "../queue"].into_iter().find_map(block_size);
+    bytes.map_or(DirectIo::Unknown, DirectIo::Aligned)
+}
+
+/// Whether this version can work with such direct I/O.
+fn judge(path: &Path, direct_io: DirectIo) -> Result<(), StartError> {
+    match direct_io {
+        DirectIo::None => {
+            let why = "its statx says that there is none, as of ext4 mounted with data=journal, and of \
+                       files that are encrypted, verified or compressed";
+            Err(StartError::NoDirectIo { path: path.to_owned(), why: why.to_owned() })
+        }
+        DirectIo::Aligned(bytes) if u64::from(bytes) > UNIT => {
+            Err(StartError::Alignment { path: path.to_owned(), bytes })
+        }
+        DirectIo::Aligned(_) | DirectIo::Unknown => Ok(()),
+    }
+}
+
+fn not_opened(path: &Path, error: &io::Error) -> StartError {
+    let why = format!("opening a file with O_DIRECT: {error}");
+    StartError::NoDirectIo { path: path.to_owned(), why }
 }
 
 fn not_durable(path: &Path, medium: String) -> StartError {
@@ -60,18 +135,24 @@ fn memory_name(kind: FsType, place: &Path) -> Option<String> {
     Some(format!("{file_system}, a file system in memory"))
 }
 
-/// The device that it is on, if that is memory.
-fn memory_device(place: &Path) -> Option<String> {
+/// The directory in sysfs of the block device that it is on, if it is on one.
+fn device_of(place: &Path) -> Option<PathBuf> {
     let device = fs::metadata(place).ok()?.dev();
     let (major, minor) = (libc::major(device), libc::minor(device));
-    let found = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok();
+    fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()
+}
+
+/// The device that it is on, if that is memory.
+fn memory_device(place: &Path) -> Option<String> {
+    let major = libc::major(fs::metadata(place).ok()?.dev());
+    let found = device_of(place);
     let name = found.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
     let is_memory = u64::from(major) == RAM_DISK || name.is_some_and(|n| n.starts_with("zram"));
     is_memory.then(|| format!("{}, a device in memory", name.unwrap_or("a RAM disk")))
 }
 
-/// An overlay keeps what its upper layer keeps.
-fn check_layers(path: &Path, place: &Path) -> Result<String, StartError> {
+/// An overlay keeps what its upper layer keeps: a warning, and that layer, if it can be seen.
+fn check_layers(path: &Path, place: &Path) -> Result<(String, Option<PathBuf>), StartError> {
     let device = fs::metadata(place).map_or(0, |found| found.dev());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let overlay = Overlay::of(&mounts, libc::major(device), libc::minor(device));
@@ -96,7 +177,7 @@ fn check_layers(path: &Path, place: &Path) -> Result<String, StartError> {
     }
     warning += ": what is stored goes when that goes, as a container's own layer does with the container. \
                 Mount a directory of a disk there (a volume)";
-    Ok(warning)
+    Ok((warning, overlay.upper))
 }
 
 /// What the mount table says of an overlay.
@@ -148,26 +229,13 @@ fn unescaped(text: &str) -> String {
 
 /// Writes a block with `O_DIRECT`, and reads it back as needles are read.
 fn probe(path: &Path, place: &Path) -> Result<(), StartError> {
-    let none = |why: String| StartError::NoDirectIo { path: path.to_owned(), why };
     let file = match open(place) {
         Ok(file) => file,
-        Err(error) if is_refused(&error) => {
-            return Err(none(format!("opening a file with O_DIRECT: {error}")));
-        }
+        Err(error) if is_refused(&error) => return Err(not_opened(path, &error)),
         // What else is wrong with the directory shows when it is opened.
         Err(_) => return Ok(()),
     };
-    match sys::direct_io(&file) {
-        Ok(DirectIo::None) => {
-            let why = "its statx says that there is none, as of ext4 mounted with data=journal, and of \
-                       files that are encrypted, verified or compressed";
-            return Err(none(why.to_owned()));
-        }
-        Ok(DirectIo::Aligned(bytes)) if u64::from(bytes) > UNIT => {
-            return Err(StartError::Alignment { path: path.to_owned(), bytes });
-        }
-        _ => {}
-    }
+    judge(path, sys::direct_io(&file).unwrap_or(DirectIo::Unknown))?;
     let problem = |problem: String| StartError::Probe { path: path.to_owned(), problem };
     match write_and_read(&file) {
         Ok(true) => Ok(()),
@@ -175,7 +243,10 @@ fn probe(path: &Path, place: &Path) -> Result<(), StartError> {
         Err((what, error)) => match error.raw_os_error() {
             // A disk that is full can be read, and deletes find their room in the volumes.
             Some(libc::ENOSPC | libc::EDQUOT) => Ok(()),
-            _ if is_refused(&error) => Err(none(format!("{what}: {error}"))),
+            _ if is_refused(&error) => {
+                let why = format!("{what}: {error}");
+                Err(StartError::NoDirectIo { path: path.to_owned(), why })
+            }
             // A disk that fails takes its own volumes out, and no others.
             Some(libc::EIO | libc::EROFS | libc::ENODEV | libc::ENXIO | libc::EUCLEAN) => Ok(()),
             _ => Err(problem(format!("{what}: {error}"))),
@@ -263,7 +334,7 @@ mod tests {
         let dir = tempfile::tempdir_in(concat!(env!("CARGO_MANIFEST_DIR"), "/target")).unwrap();
         let modified = |dir: &Path| fs::metadata(dir).unwrap().modified().unwrap();
         let before = modified(dir.path());
-        check(dir.path(), dir.path()).unwrap();
+        check(dir.path(), dir.path(), None).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         assert_eq!(modified(dir.path()), before);
     }

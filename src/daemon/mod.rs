@@ -37,7 +37,6 @@ mod welcome;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -53,7 +52,6 @@ use crate::sabotage;
 use crate::shard::Shared;
 use crate::sys;
 use crate::threads::{Thread, Threads, name};
-use crate::volume::IoError;
 use access::AccessTrace;
 use control::{Control, Line};
 pub use error::{Purpose, StartError};
@@ -157,9 +155,15 @@ pub fn serve(config: &Config, log: &Log) -> Result<Ended, StartError> {
 pub fn look(config: &Config) -> Result<Vec<String>, StartError> {
     let mut warnings = config.warnings();
     warnings.extend(config.public_listen_warning(&config.listen));
-    warnings.extend(stores::look(config)?);
+    // In the order of a start, so that of several faults the same one is told.
     warnings.extend(machine::check_config(config)?);
-    listeners::check_addresses(config)?;
+    let stores = stores::look(config)?;
+    warnings.extend(stores.warnings);
+    warnings.extend(listeners::look(config)?);
+    warnings.extend(AccessTrace::look(&config.access_trace)?);
+    if stores.lack_a_volume {
+        stores::check_room(config)?;
+    }
     Ok(warnings)
 }
 
@@ -350,12 +354,6 @@ impl Daemon {
     }
 }
 
-/// Whether the file system of `path` has this many bytes free, as far as it says. Without a look, a
-/// reservation that must fail takes all there is for a moment, and writes of other programs fail meanwhile.
-fn has_room(path: &Path, bytes: u64) -> bool {
-    disks::space(path).map_or(true, |(free, _)| free >= bytes)
-}
-
 /// What a daemon does whose store has no volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FirstVolume {
@@ -383,20 +381,11 @@ fn find_volumes(
         let superblock = stores::superblock(dir, 1, config.volume_size.bytes());
         let (handle, preallocation) = (control.handle().clone(), stores::preallocation(config));
         let target = path.clone();
-        let created = if has_room(path, config.volume_size.bytes()) {
-            control.block_on(async move {
-                stores::create(&handle, target, &superblock, preallocation, |_| ()).await
-            })
-        } else {
-            Err(("reserve space for the file", IoError::Errno(nix::libc::ENOSPC)))
-        };
-        created.map_err(|(what, error)| StartError::Create {
-            id: 1,
-            path: path.clone(),
-            what,
-            error,
-            size: config.volume_size,
-        })?;
+        stores::check_room(config)?;
+        let created = control.block_on(async move {
+            stores::create(&handle, target, &superblock, preallocation, |_| ()).await
+        });
+        created.map_err(|(what, error)| stores::not_created(config, what, error))?;
         tracing::info!("created volume 1 of {} in {}", config.volume_size, path.display());
         volumes.push(FoundVolume { store: 0, id: 1, generation: 0 });
     }

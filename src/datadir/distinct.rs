@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::DataDirError;
+use crate::new_name::parent_of;
 
 /// What a directory is, whatever it is called.
 #[derive(PartialEq, Eq)]
@@ -43,14 +44,4 @@ fn identity(path: &Path) -> Option<Identity> {
     let parent = fs::metadata(parent_of(path)?).ok()?;
     let name = path.file_name()?.to_owned();
     Some(Identity::Absent(parent.dev(), parent.ino(), name))
-}
-
-/// The directory a path lies in; `.` for a bare name; none for `/` and what ends in `..`.
-#[must_use]
-pub fn parent_of(path: &Path) -> Option<&Path> {
-    path.file_name()?;
-    match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => Some(Path::new(".")),
-        parent => parent,
-    }
 }

@@ -12,6 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::DataDirError;
 use super::names::LOCK;
+use crate::new_name;
 
 /// A process that dies with operations in its ring keeps its files, and so its locks, for some
 /// milliseconds: a supervisor that restarts at once must not fail for that.
@@ -28,8 +29,7 @@ impl Lock {
     pub(super) fn take(directory: &Path) -> Result<(Self, bool), DataDirError> {
         let path = directory.join(LOCK);
         let (mut lock, is_new) = loop {
-            let (file, is_new) = open_or_make(&path)
-                .map_err(|error| DataDirError::io("open the lock file", &path, error))?;
+            let (file, is_new) = open_or_make(&path).map_err(|error| cannot_open(&path, error))?;
             let lock = Self::wait(directory, &path, file, FlockArg::LockExclusiveNonblock)?;
             // A start that is refused takes a file that it made away again: this may be that one.
             if lock.is_at(&path) {
@@ -103,6 +103,16 @@ impl Drop for Lock {
             tracing::debug!(%error, "cannot clear the process id in the lock file");
         }
     }
+}
+
+/// Whether the lock file of a directory could be opened, or made. Changes nothing.
+pub(super) fn look(directory: &Path) -> Result<(), DataDirError> {
+    let path = directory.join(LOCK);
+    new_name::check_file(&path).map_err(|error| cannot_open(&path, error))
+}
+
+fn cannot_open(path: &Path, error: io::Error) -> DataDirError {
+    DataDirError::io("open the lock file", path, error)
 }
 
 fn open(path: &Path) -> io::Result<File> {

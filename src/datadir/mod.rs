@@ -16,7 +16,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-pub use distinct::{check_distinct, parent_of};
+pub use distinct::check_distinct;
 pub use error::DataDirError;
 pub use marker::{FORMAT, StoreId};
 pub use names::{LOCK, MARKER, PROBE};
@@ -25,6 +25,8 @@ use lock::Lock;
 use marker::{Marker, sync_directory};
 use names::Name;
 use undo::Undo;
+
+use crate::new_name::{self, parent_of};
 
 /// A data directory that is open, and as a rule locked. Dropping it releases the lock.
 #[derive(Debug)]
@@ -149,24 +151,34 @@ impl DataDir {
         })
     }
 
+    /// As [`DataDir::read_unlocked`], and looks whether the lock could be asked for, too. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`DataDir::open`] without `create`, but for a lock that another process has.
+    pub fn look_to_open(path: &Path) -> Result<Self, DataDirError> {
+        Self::look(path)?;
+        lock::look(path)?;
+        Self::read_unlocked(path)
+    }
+
     /// Whether [`DataDir::open`] could make a data directory here, of one that is absent or empty.
     /// Changes nothing.
     ///
     /// # Errors
-    /// As [`DataDir::open`] with `create`, but for the lock and the rights of this user.
+    /// As [`DataDir::open`] with `create`, but for a lock that another process has.
     pub fn look_for_new(path: &Path) -> Result<(), DataDirError> {
         match ensure_directory(path, false) {
-            Ok(_) => check_is_ours(path, true),
+            Ok(_) => {
+                check_is_ours(path, true)?;
+                lock::look(path)
+            }
+            // A symbolic link that points nowhere.
+            Err(DataDirError::Missing { .. }) if fs::symlink_metadata(path).is_ok() => {
+                Err(not_a_directory(path))
+            }
             Err(DataDirError::Missing { .. }) => {
                 let parent = parent_of(path).unwrap_or(path);
-                match fs::metadata(parent) {
-                    Ok(there) if there.is_dir() => Ok(()),
-                    Ok(_) => Err(not_a_directory(path)),
-                    Err(_) => Err(DataDirError::NoParent {
-                        path: path.to_owned(),
-                        parent: parent.to_owned(),
-                    }),
-                }
+                new_name::check(parent).map_err(|error| cannot_create(path, error))
             }
             Err(error) => Err(error),
         }
@@ -316,6 +328,12 @@ impl DataDirError {
         let Self::Io { source, .. } = self else { return false };
         source.raw_os_error().is_some_and(|n| [EIO, ENODEV, ENXIO, EROFS, EUCLEAN].contains(&n))
     }
+
+    /// Whether another user, such as the one that the daemon runs as, may be permitted what this one is not.
+    #[must_use]
+    pub fn is_of_this_user(&self) -> bool {
+        matches!(self, Self::Permission { source, .. } if new_name::is_of_this_user(source))
+    }
 }
 
 /// How many volume files are in these directories, as far as they can be listed.
@@ -326,6 +344,16 @@ pub fn count_volumes(paths: &[PathBuf]) -> u64 {
         name.to_str().is_some_and(|name| matches!(Name::parse(name), Name::Volume { .. }))
     };
     names.filter(is_volume).count() as u64
+}
+
+/// One of the volume files in a directory, if there is one that can be seen.
+#[must_use]
+pub fn any_volume(path: &Path) -> Option<PathBuf> {
+    let is_volume = |name: &OsString| {
+        name.to_str().is_some_and(|name| matches!(Name::parse(name), Name::Volume { .. }))
+    };
+    let name = names_in(path).ok()?.into_iter().find(is_volume)?;
+    Some(path.join(name))
 }
 
 /// Makes sure that there is a directory; says whether it was made just now.
@@ -349,15 +377,6 @@ fn ensure_directory(path: &Path, create: bool) -> Result<bool, DataDirError> {
             tracing::info!(path = %path.display(), "created the data directory");
             Ok(true)
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let parent = parent_of(path).unwrap_or(path).to_owned();
-            let path = path.to_owned();
-            // proc and sysfs say so of every new name.
-            Err(match parent.is_dir() {
-                true => DataDirError::NoNewNames { path, parent, source: error },
-                false => DataDirError::NoParent { path, parent },
-            })
-        }
         // Another process was faster; or it is a symbolic link that points nowhere.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             if path.is_dir() {
@@ -366,7 +385,24 @@ fn ensure_directory(path: &Path, create: bool) -> Result<bool, DataDirError> {
                 Err(not_a_directory(path))
             }
         }
-        Err(error) => Err(DataDirError::io("create", path, error)),
+        Err(error) => Err(cannot_create(path, error)),
+    }
+}
+
+/// Why an absent directory cannot be made.
+fn cannot_create(path: &Path, error: io::Error) -> DataDirError {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            let parent = parent_of(path).unwrap_or(path).to_owned();
+            let path = path.to_owned();
+            // proc says so of every new name.
+            match parent.is_dir() {
+                true => DataDirError::NoNewNames { path, parent, source: error },
+                false => DataDirError::NoParent { path, parent },
+            }
+        }
+        io::ErrorKind::NotADirectory => not_a_directory(path),
+        _ => DataDirError::io("create", path, error),
     }
 }
 

@@ -72,6 +72,40 @@ impl Default for Options {
 const HAND_OVER: &str = "LISTEN_FDNAMES=$0; LISTEN_PID=$$; LISTEN_FDS=1; \
                          export LISTEN_FDNAMES LISTEN_PID LISTEN_FDS; exec \"$@\" 3<&0 </dev/null";
 
+/// Writes the configuration, and returns the flags of `serve`.
+fn arguments(dir: &Path, options: &Options, data: SocketAddr, admin: SocketAddr) -> Vec<OsString> {
+    let config = dir.join("config.toml");
+    std::fs::write(&config, &options.config).unwrap();
+    let cores = if options.shards == 1 { "0" } else { "0,1" };
+    let (data, admin) = (data.to_string(), admin.to_string());
+    let mut flags = vec!["--listen", &data, "--admin", &admin];
+    flags.extend(["--cores", cores, "--volume-size", options.volume_size, "--config"]);
+    let mut flags: Vec<OsString> = flags.into_iter().map(OsString::from).collect();
+    flags.push(config.into());
+    if !options.data_from_config {
+        flags.extend([OsString::from("--data"), dir.join("data").into()]);
+    }
+    flags.extend(options.args.iter().map(OsString::from));
+    if !options.args.iter().any(|arg| arg == "--shard-ports") {
+        flags.extend(["--shard-ports", "off"].map(OsString::from));
+    }
+    flags
+}
+
+/// The exit code and the last words of `config check`, given what a daemon would be.
+pub fn config_check(dir: &Path, options: &Options) -> (i32, String) {
+    let port = free_ports(2);
+    let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hayloft"));
+    if let Some(user) = options.user {
+        std::os::unix::process::CommandExt::uid(&mut command, user);
+    }
+    let flags = arguments(dir, options, address(port), address(port + 1));
+    let output = command.args(["config", "check"]).args(flags).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    (output.status.code().unwrap(), said)
+}
+
 /// A daemon. Killed when dropped.
 pub struct Daemon {
     pub child: Child,
@@ -109,9 +143,6 @@ impl Daemon {
         stderr: Stdio,
     ) -> Self {
         let log = dir.join("log");
-        let config = dir.join("config.toml");
-        std::fs::write(&config, &options.config).unwrap();
-        let cores = if options.shards == 1 { "0" } else { "0,1" };
         let (stdin, script) = match &options.passed {
             Some((name, socket)) => {
                 (Stdio::from(socket.try_clone().unwrap()), vec!["sh", "-c", HAND_OVER, *name])
@@ -124,20 +155,10 @@ impl Daemon {
         if let Some(user) = options.user {
             std::os::unix::process::CommandExt::uid(&mut command, user);
         }
-        let data_flag = [OsString::from("--data"), dir.join("data").into()];
         let child = command
             .args(words)
-            .args(["serve", "--listen", &data.to_string(), "--admin", &admin.to_string()])
-            .args(["--cores", cores, "--volume-size", options.volume_size])
-            .arg("--config")
-            .arg(config)
-            .args(if options.data_from_config { &[][..] } else { &data_flag })
-            .args(&options.args)
-            .args(if options.args.iter().any(|arg| arg == "--shard-ports") {
-                &[][..]
-            } else {
-                &["--shard-ports", "off"]
-            })
+            .arg("serve")
+            .args(arguments(dir, options, data, admin))
             .stdin(stdin)
             .stdout(Stdio::null())
             .stderr(stderr)
