@@ -5,13 +5,14 @@ mod daemon_harness;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use daemon_harness::{data_dir, free_ports};
+use daemon_harness::{Daemon, data_dir, free_ports};
 
 /// The exit code, and the last line of standard error.
 fn hayloft(place: &Path, args: &[&str]) -> (i32, String) {
@@ -187,6 +188,40 @@ fn access_traces() {
         assert_refused(&place, &format!("access_trace.file = {file:?}\n"), words);
     }
     assert_eq!(fs::read(place.join("letter")).unwrap().len(), 33);
+    // A data directory beside one that is in use is not made.
+    fs::create_dir(place.join("used")).unwrap();
+    let init = hayloft(&place, &["init", "used"]);
+    assert_eq!(init.0, 0, "{}", init.1);
+    let lines = "data = [\"used\", \"new\"]\naccess_trace.file = \"new/trace\"\n";
+    assert_refused(&place, lines, "No such file or directory");
+}
+
+/// Both take it, and `config check` also beside the daemon and after it.
+fn assert_taken(place: &Path, lines: &str) {
+    let port = free_ports(2);
+    let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let (data, admin) = (address(port), address(port + 1));
+    let listen = format!("\"{data}\", \"127.0.0.2:{port}\", \"unix:{}/s\"", place.display());
+    configure(place, &format!("listen = [{listen}]\nadmin = \"{admin}\"\n{lines}"));
+    let before = tree(place);
+    for round in 0..2 {
+        let (code, said) = hayloft(place, &["config", "check", "c.toml"]);
+        assert_eq!((code, &said[..]), (0, ""), "{lines}");
+        assert!(round > 0 || tree(place) == before, "config check changed something: {lines}");
+        let log = place.with_extension("log");
+        let child = Command::new(env!("CARGO_BIN_EXE_hayloft"))
+            .args(["serve", "--config", "c.toml"])
+            .current_dir(place)
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut daemon = Daemon { child, data, admin, log };
+        daemon.wait_ready();
+        let (code, said) = hayloft(place, &["config", "check", "c.toml"]);
+        assert_eq!((code, &said[..]), (0, ""), "beside the daemon: {lines}");
+        assert!(daemon.stop().success());
+    }
 }
 
 #[test]
@@ -195,36 +230,12 @@ fn what_serve_takes_is_taken() {
     // Left behind by a daemon that was killed.
     drop(UnixListener::bind(place.join("s")).unwrap());
     symlink("target", place.join("trace")).unwrap();
-    let port = free_ports(3);
-    let socket = format!("unix:{}/s", place.display());
-    configure(
-        &place,
-        &format!(
-            "listen = [\"127.0.0.1:{port}\", \"127.0.0.2:{port}\", {socket:?}]\n\
-             data = [\"one\", \"two\"]\naccess_trace.file = \"trace\"\nadmin = \"127.0.0.1:{}\"\n",
-            port + 1
-        ),
-    );
-    let before = tree(&place);
-    for round in 0..2 {
-        let (code, said) = hayloft(&place, &["config", "check", "c.toml"]);
-        assert_eq!((code, &said[..]), (0, ""));
-        if round == 0 {
-            assert_eq!(tree(&place), before);
-        }
-        let (data, admin) = (([127, 0, 0, 1], port).into(), ([127, 0, 0, 1], port + 1).into());
-        let log = place.join("log");
-        let child = Command::new(env!("CARGO_BIN_EXE_hayloft"))
-            .args(["serve", "--config", "c.toml"])
-            .current_dir(&place)
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let mut daemon = daemon_harness::Daemon { child, data, admin, log };
-        daemon.wait_ready();
-        let (code, said) = hayloft(&place, &["config", "check", "c.toml"]);
-        assert_eq!((code, &said[..]), (0, ""), "beside the daemon");
-        assert!(daemon.stop().success());
-    }
+    assert_taken(&place, "data = [\"one\", \"two\"]\naccess_trace.file = \"trace\"\n");
+    let (_dir, place) = base();
+    assert_taken(&place, "data = [\"new\"]\naccess_trace.file = \"new/trace\"\n");
+    let (_dir, place) = base();
+    let data = format!("data = [{:?}]\n", place.join("new"));
+    let socket = format!("listen = [\"unix:{}/new/s\"]\n", place.display());
+    configure(&place, &(data + &socket));
+    assert_eq!(hayloft(&place, &["config", "check", "c.toml"]), (0, String::new()));
 }

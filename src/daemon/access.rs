@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::StartError;
+use super::stores::Seen;
 use crate::access_trace::{HEADER_LEN, Header, RECORD_LEN, threshold};
 use crate::config::AccessTraceConfig;
 use crate::new_name;
@@ -56,11 +57,11 @@ impl AccessTrace {
     ///
     /// # Errors
     /// As [`AccessTrace::start`].
-    pub fn look(config: &AccessTraceConfig) -> Result<Option<String>, StartError> {
-        if !config.is_on() {
+    pub fn look(config: &AccessTraceConfig, stores: &Seen) -> Result<Option<String>, StartError> {
+        let path = &config.file;
+        if !config.is_on() || stores.will_be_made(path) {
             return Ok(None);
         }
-        let path = &config.file;
         check_kind(path).map_err(|problem| failed(config, problem))?;
         if let Err(error) = new_name::check_file(path) {
             let refused = failed(config, error.to_string());
@@ -71,6 +72,7 @@ impl AccessTrace {
         }
         // It may be absent.
         if let Ok(mut file) = File::open(path) {
+            sys::leave_access_time(&file);
             read(&mut file, header(config)).map_err(|problem| failed(config, problem))?;
         }
         Ok(None)

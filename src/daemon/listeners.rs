@@ -12,6 +12,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::activation::{self, Passed};
 use super::error::{Purpose, StartError};
+use super::stores::Seen;
 use crate::config::{Config, ConfigError, Listen, ShardPorts};
 use crate::limits::LISTEN_BACKLOG;
 use crate::new_name;
@@ -53,12 +54,13 @@ fn bind_shared(address: SocketAddr, shards: usize) -> Result<Vec<OwnedFd>, Start
 /// # Errors
 /// What binding would end with: [`StartError::Listen`] for the first address that this machine does not have,
 /// or whose socket cannot be made; two that are one.
-pub fn look(config: &Config) -> Result<Vec<String>, StartError> {
+pub fn look(config: &Config, stores: &Seen) -> Result<Vec<String>, StartError> {
     check_distinct(&config.listen)?;
     let mut warnings = Vec::new();
     for listen in &config.listen {
         match listen {
             Listen::Tcp(address) => look_at_address(*address, Purpose::Data)?,
+            Listen::Unix(path) if stores.will_be_made(path) => {}
             Listen::Unix(path) => warnings.extend(look_at_path(path)?),
         }
     }

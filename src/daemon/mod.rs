@@ -158,9 +158,9 @@ pub fn look(config: &Config) -> Result<Vec<String>, StartError> {
     // In the order of a start, so that of several faults the same one is told.
     warnings.extend(machine::check_config(config)?);
     let stores = stores::look(config)?;
-    warnings.extend(stores.warnings);
-    warnings.extend(listeners::look(config)?);
-    warnings.extend(AccessTrace::look(&config.access_trace)?);
+    warnings.extend(stores.warnings.iter().cloned());
+    warnings.extend(listeners::look(config, &stores)?);
+    warnings.extend(AccessTrace::look(&config.access_trace, &stores)?);
     if stores.lack_a_volume {
         stores::check_room(config)?;
     }

@@ -100,6 +100,16 @@ pub struct Seen {
     pub warnings: Vec<String>,
     /// All are there or to be made, and have no volume: the start makes the first one.
     pub lack_a_volume: bool,
+    /// Absent directories that the start makes.
+    new: Vec<PathBuf>,
+}
+
+impl Seen {
+    /// Whether a file lies in a directory that will be there by the time that the file is made.
+    pub fn will_be_made(&self, file: &Path) -> bool {
+        let parent = new_name::parent_of(file);
+        self.new.iter().any(|path| parent == Some(path))
+    }
 }
 
 /// What [`open`] would say about the data directories, without changing anything or taking a lock.
@@ -110,7 +120,7 @@ pub fn look(config: &Config) -> Result<Seen, StartError> {
     datadir::check_distinct(&config.data)?;
     let mut warnings = check_mediums(config, medium::look)?;
     let present = config.data.iter().map(|path| DataDir::look_to_open(path)).collect();
-    let (mut stores, mut is_whole) = (Vec::new(), true);
+    let (mut stores, mut new, mut is_whole) = (Vec::new(), Vec::new(), true);
     for (path, fate) in config.data.iter().zip(fates(present)) {
         let looked = fate.and_then(|fate| match fate {
             Fate::New => DataDir::look_for_new(path).map(|()| Fate::New),
@@ -118,7 +128,10 @@ pub fn look(config: &Config) -> Result<Seen, StartError> {
         });
         let (dir, state) = match looked {
             Ok(Fate::Used(dir)) => (Some(dir), DiskState::Ok),
-            Ok(Fate::New) => (None, DiskState::Ok),
+            Ok(Fate::New) => {
+                new.extend((!path.exists()).then(|| path.clone()));
+                (None, DiskState::Ok)
+            }
             Ok(Fate::Out(state, error)) => {
                 warnings.push(format!("{error}. Its volumes would be out"));
                 (None, state)
@@ -133,7 +146,7 @@ pub fn look(config: &Config) -> Result<Seen, StartError> {
         is_whole &= state == DiskState::Ok;
         stores.push(Store { path: path.clone(), dir, state });
     }
-    Ok(Seen { warnings, lack_a_volume: volumes(&stores)?.is_empty() && is_whole })
+    Ok(Seen { warnings, lack_a_volume: volumes(&stores)?.is_empty() && is_whole, new })
 }
 
 /// Where a data directory is, or will be made.
