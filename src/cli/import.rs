@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::interrupt::{self, Stage, Staged};
 use super::output::{announce, note};
 use super::{ServeArgs, fail, progress};
 use crate::client::ServerAddress;
 use crate::config::{Config, Limits};
-use crate::daemon::{FirstVolume, Private};
+use crate::daemon::{Private, Signals};
 use crate::logging::Log;
 use crate::size::ByteSize;
-use crate::sys;
-use crate::transfer::import::{Plan, Progress, Report, Stop, import};
+use crate::transfer::import::{Plan, Progress, Report, Stop, abandon, import};
 
 const IMPORT_EXAMPLES: &str = "\
 Examples:
@@ -80,6 +80,11 @@ const SERVER: &str = "http://127.0.0.1:8080";
 const ADMIN: &str = "127.0.0.1:8081";
 /// Names of the default data API.
 const DEFAULT_SERVERS: [&str; 3] = [SERVER, "localhost:8080", "[::1]:8080"];
+
+/// How long the import may take to end in order after a signal, before it is left alone: a server may hang.
+const END_WORK: Duration = Duration::from_millis(700);
+/// The same where the daemon is its own, and must be left before its volumes are closed.
+const END_OWN_WORK: Duration = Duration::from_secs(3);
 
 /// Flags of `hayloft import`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -155,7 +160,33 @@ impl ImportArgs {
             Ok(map) => map,
             Err(error) => return fail(&error),
         };
-        let (mut private, _log) = match self.private() {
+        // Before anything that is to be ended in order.
+        let signals = match Signals::handle_unless_ignored() {
+            Ok(signals) => signals,
+            Err(error) => return fail(&format!("cannot handle signals: {error}; try again")),
+        };
+        let progress = Arc::new(Progress::default());
+        let (worked_on, given_up) = (Arc::clone(&progress), Arc::clone(&progress));
+        let began = Instant::now();
+        let patience = if self.data.is_empty() { END_WORK } else { END_OWN_WORK };
+        let work = move |staged: &Staged| self.work(volume_map, &worked_on, began, staged);
+        let give_up = move |staged: &Staged| {
+            let report = abandon(&given_up);
+            staged.enter(Stage::Tell);
+            tell(&report, &given_up, began)
+        };
+        interrupt::run(signals, &progress.stop, patience, work, give_up)
+    }
+
+    fn work(
+        self,
+        volume_map: BTreeMap<u32, u32>,
+        progress: &Arc<Progress>,
+        began: Instant,
+        staged: &Staged,
+    ) -> ExitCode {
+        staged.enter(Stage::Save);
+        let (mut private, _log) = match self.private(&progress.stop) {
             Ok(private) => private,
             Err(error) => return fail(&error),
         };
@@ -179,19 +210,18 @@ impl ImportArgs {
             prune: self.prune,
             verify: self.verify,
         };
-        let progress = Arc::new(Progress::default());
-        if let Err(error) = stop_on_signals(&progress) {
-            return fail(&format!("cannot handle signals: {error}; try again"));
-        }
-        let began = Instant::now();
-        let shown = progress::show(&progress);
-        let work = || import(&self.path, &plan, &progress);
+        staged.enter(Stage::Work);
+        let shown = progress::show(progress);
+        let work = || import(&self.path, &plan, progress);
         let result = match &mut private {
             Some(daemon) => daemon.run(work),
             None => work(),
         };
+        staged.enter(Stage::Save);
+        let closed = private.map_or(Ok(()), Private::stop);
+        staged.enter(Stage::Tell);
         shown.end();
-        if let Some(Err(error)) = private.map(Private::stop) {
+        if let Err(error) = closed {
             note(format_args!(
                 "{error}; what was stored is durable, and the next start takes longer"
             ));
@@ -202,7 +232,7 @@ impl ImportArgs {
                 if unread {
                     note(UNREAD);
                 }
-                tell(&report, &progress, began)
+                tell(&report, progress, began)
             }
             Err(error) => fail(&error),
         }
@@ -231,7 +261,7 @@ impl ImportArgs {
     }
 
     /// A daemon over the directories of `--data`, and the log that it needs.
-    fn private(&self) -> Result<(Option<Private>, Option<Log>), String> {
+    fn private(&self, stop: &AtomicBool) -> Result<(Option<Private>, Option<Log>), String> {
         if self.data.is_empty() {
             return Ok((None, None));
         }
@@ -248,9 +278,7 @@ impl ImportArgs {
         let config = Config { log: "warn".to_owned(), limits, ..config };
         let targets = config.log_filter().map_err(|error| error.to_string())?;
         let log = Log::start(targets).map_err(|error| format!("cannot start the log: {error}"))?;
-        // The import creates what the photos need: a first volume might take the room for those.
-        let first = if volume_size.is_some() { FirstVolume::Leave } else { FirstVolume::Create };
-        let private = Private::start(&config, &log, first).map_err(|error| error.to_string())?;
+        let private = Private::start(&config, &log, stop).map_err(|error| error.to_string())?;
         Ok((Some(private), Some(log)))
     }
 }
@@ -261,24 +289,6 @@ fn parse_pair(text: &str) -> Result<(u32, u32), String> {
     let number = |text: &str| Some(text.trim()).filter(digits)?.parse::<u32>().ok();
     let pair = text.split_once('=').and_then(|(from, to)| Some((number(from)?, number(to)?)));
     pair.ok_or_else(|| "write FROM=TO, two volumes by number, as in 2=7".to_owned())
-}
-
-/// Ctrl-C lets what is under way end; a second one ends the command. So do SIGTERM and SIGQUIT, and a
-/// terminal that closes, but for the second time: a shell may send SIGHUP as well as the kernel. What
-/// whoever started the command had ignored, as nohup does, stays ignored.
-fn stop_on_signals(progress: &Progress) -> std::io::Result<()> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-    for signal in [SIGINT, SIGTERM, SIGQUIT, SIGHUP] {
-        if sys::is_ignored(signal)? {
-            continue;
-        }
-        let stop = || Arc::clone(&progress.stop);
-        if signal != SIGHUP {
-            signal_hook::flag::register_conditional_shutdown(signal, 1, stop())?;
-        }
-        signal_hook::flag::register(signal, stop())?;
-    }
-    Ok(())
 }
 
 fn tell(report: &Report, progress: &Progress, began: Instant) -> ExitCode {

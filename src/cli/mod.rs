@@ -12,6 +12,7 @@ mod export;
 mod get;
 mod import;
 mod init;
+mod interrupt;
 mod man;
 mod nginx_config;
 mod offline;

@@ -7,10 +7,23 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 /// Writes `hayloft: MESSAGE` as a line to standard error. A failure is ignored: there is nowhere else to
 /// report it.
 pub(super) fn note(message: impl Display) {
     error_text(&format!("hayloft: {message}\n"));
+}
+
+/// The same if standard error takes it now: a pipe that nobody reads, or a terminal that was stopped, is not
+/// waited for.
+pub(super) fn note_at_once(message: impl Display) {
+    // A descriptor of its own: whoever waits in a write holds the lock of the standard library's.
+    let Ok(stderr) = io::stderr().as_fd().try_clone_to_owned() else { return };
+    let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    if matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..)) {
+        let _ = File::from(stderr).write_all(format!("hayloft: {message}\n").as_bytes());
+    }
 }
 
 /// Writes text as it is to standard error: a prompt, a progress display. A failure is ignored.

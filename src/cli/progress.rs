@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -13,8 +13,8 @@ use super::output::note;
 use crate::size::rounded;
 use crate::transfer::import::Progress;
 
-/// How often a bar is drawn.
-const DRAW: Duration = Duration::from_millis(200);
+/// How often a bar is drawn, and notices looked for.
+const LOOK: Duration = Duration::from_millis(200);
 /// How often a line is written.
 const LINE: Duration = Duration::from_secs(10);
 
@@ -40,18 +40,33 @@ pub fn show(progress: &Arc<Progress>) -> Shown {
     let is_terminal = std::io::stderr().is_terminal();
     let thread = std::thread::spawn(move || {
         let bar = is_terminal.then(new_bar);
-        let pause = if is_terminal { DRAW } else { LINE };
-        while ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        let mut last_line = Instant::now();
+        while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+            give_notice(bar.as_ref(), &progress);
             match &bar {
                 Some(bar) => draw(bar, &progress),
-                None => note(format_args!("{} so far", state(&progress))),
+                None if last_line.elapsed() >= LINE => {
+                    last_line = Instant::now();
+                    note(format_args!("{} so far", state(&progress)));
+                }
+                None => {}
             }
         }
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }
+        give_notice(None, &progress);
     });
     Shown { end, thread }
+}
+
+/// Writes what is to be said at once, above the bar.
+fn give_notice(bar: Option<&ProgressBar>, progress: &Progress) {
+    let say = |sentence: String| match bar {
+        Some(bar) => bar.suspend(|| note(sentence)),
+        None => note(sentence),
+    };
+    progress.notices().into_iter().for_each(say);
 }
 
 fn new_bar() -> ProgressBar {

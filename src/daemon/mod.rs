@@ -15,7 +15,7 @@
 //! | `disks` | whether the data directories are still there |
 //! | `private` | a daemon of a command's own, in its process |
 //! | `service` | what a service manager is told |
-//! | `signals` | which signals drain, and which only cost a line |
+//! | `signals` | which signals drain or stop a command, and which only cost a line |
 //! | `welcome` | where it listens, as the log says it |
 
 mod access;
@@ -60,7 +60,7 @@ use manager::{Manager, Office};
 use placement::Placement;
 pub use private::Private;
 use service::Service;
-use signals::Signals;
+pub use signals::{Meaning, Signals};
 use stores::{FoundVolume, Store};
 
 /// Buffers of the control ring (bytes).
@@ -356,10 +356,10 @@ impl Daemon {
 
 /// What a daemon does whose store has no volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FirstVolume {
+enum FirstVolume {
     /// Creates volume 1.
     Create,
-    /// Leaves it so: somebody creates volumes once it is known which.
+    /// Leaves it so: the command that it belongs to creates volumes, if it is told to.
     Leave,
 }
 

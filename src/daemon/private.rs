@@ -2,6 +2,7 @@
 //! does through it, and no other daemon need run.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::signals::Signals;
@@ -23,11 +24,12 @@ pub struct Private {
 }
 
 impl Private {
-    /// Starts it as `config` says, but for the addresses, and waits until every volume is recovered.
+    /// Starts it as `config` says, but for the addresses, and waits until every volume is recovered, or
+    /// `stop` is set. In a store without volumes none is created.
     ///
     /// # Errors
     /// [`StartError`]; a data directory that a running daemon has is one.
-    pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Self, StartError> {
+    pub fn start(config: &Config, log: &Log, stop: &AtomicBool) -> Result<Self, StartError> {
         let mut left = ATTEMPTS;
         loop {
             let (data, admin) = free_addresses()
@@ -35,19 +37,20 @@ impl Private {
             let listen = vec![Listen::Tcp(data)];
             let config = Config { listen, admin, shard_ports: ShardPorts::Off, ..config.clone() };
             left -= 1;
-            match Daemon::start(&config, log, first) {
+            match Daemon::start(&config, log, FirstVolume::Leave) {
                 Err(StartError::Listen { .. }) if left > 0 => {}
-                other => return Ok(Self { daemon: other?, data, admin }.recovered()),
+                other => return Ok(Self { daemon: other?, data, admin }.recovered(stop)),
             }
         }
     }
 
-    fn recovered(self) -> Self {
+    fn recovered(self, stop: &AtomicBool) -> Self {
         let recovering = || {
             let volumes = self.daemon.metrics.volumes();
             volumes.iter().any(|volume| volume.state.get() == VolumeState::Recovering)
         };
-        while recovering() && self.daemon.threads.ended().is_none() {
+        let goes_on = || !stop.load(Ordering::Relaxed) && self.daemon.threads.ended().is_none();
+        while recovering() && goes_on() {
             std::thread::sleep(LOOK);
         }
         self

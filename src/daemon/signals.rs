@@ -1,4 +1,4 @@
-//! Signals: which end the daemon, and which only cost a line in the log.
+//! Signals: which end the daemon, or a command that works like one, and which only cost a line.
 //!
 //! The handler writes to a pipe and does nothing else; the main thread reads the pipe ten times a second.
 
@@ -13,6 +13,8 @@ use signal_hook::consts::{
 };
 use signal_hook::iterator::Signals as Pending;
 
+use crate::sys;
+
 /// Signals that drain the daemon. SIGXCPU is the warning before RLIMIT_CPU kills, SIGPWR the one of a
 /// power supply or a container manager.
 const STOPPING: [i32; 5] = [SIGTERM, SIGINT, SIGQUIT, SIGPWR, SIGXCPU];
@@ -25,6 +27,17 @@ fn real_time() -> RangeInclusive<i32> {
     libc::SIGRTMIN()..=libc::SIGRTMAX()
 }
 
+/// What a signal means to a process that is well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// It is to stop, in order.
+    Stop,
+    /// Its terminal has closed (SIGHUP).
+    Hangup,
+    /// Nothing: it goes on.
+    Nothing,
+}
+
 /// The signals that have arrived.
 pub struct Signals(Pending);
 
@@ -34,8 +47,21 @@ impl Signals {
     /// # Errors
     /// The kernel's.
     pub fn handle() -> io::Result<Self> {
-        let named = STOPPING.into_iter().chain([SIGHUP]).chain(IGNORED);
-        Pending::new(named.chain(real_time())).map(Self)
+        Pending::new(all()).map(Self)
+    }
+
+    /// The same, but what whoever started the process had it ignore, as nohup does, stays ignored.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn handle_unless_ignored() -> io::Result<Self> {
+        let signals = Self::none()?;
+        for number in all() {
+            if !sys::is_ignored(number)? {
+                signals.0.add_signal(number)?;
+            }
+        }
+        Ok(signals)
     }
 
     /// Handles none: they are the command's business that the daemon belongs to.
@@ -46,20 +72,38 @@ impl Signals {
         Pending::new(<[i32; 0]>::default()).map(Self)
     }
 
+    /// What has arrived since the last call: the name of each, and what it means. One that arrived more than
+    /// once counts once.
+    pub fn arrived(&mut self) -> Vec<(String, Meaning)> {
+        self.0.pending().map(|number| (name_of(number), meaning(number))).collect()
+    }
+
     /// The name of a signal that drains, if one has arrived; the others are logged.
     pub fn stop(&mut self) -> Option<String> {
         let mut stop = None;
-        for number in self.0.pending() {
-            let name = name_of(number);
-            if STOPPING.contains(&number) {
-                stop.get_or_insert(name);
-            } else if number == SIGHUP {
-                tracing::info!("received {name}: nothing is reloaded, the daemon goes on");
-            } else {
-                tracing::info!("received {name}: ignored, the daemon goes on");
+        for (name, meaning) in self.arrived() {
+            match meaning {
+                Meaning::Stop => drop(stop.get_or_insert(name)),
+                Meaning::Hangup => {
+                    tracing::info!("received {name}: nothing is reloaded, the daemon goes on");
+                }
+                Meaning::Nothing => tracing::info!("received {name}: ignored, the daemon goes on"),
             }
         }
         stop
+    }
+}
+
+/// All that are handled.
+fn all() -> impl Iterator<Item = i32> {
+    STOPPING.into_iter().chain([SIGHUP]).chain(IGNORED).chain(real_time())
+}
+
+fn meaning(number: i32) -> Meaning {
+    match number {
+        SIGHUP => Meaning::Hangup,
+        number if STOPPING.contains(&number) => Meaning::Stop,
+        _ => Meaning::Nothing,
     }
 }
 

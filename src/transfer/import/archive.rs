@@ -60,7 +60,7 @@ pub fn import(mut tar: Tar<'_>, plan: &Plan, progress: &Progress) -> Result<Repo
         && let Err(why) = scan(&run, file, &mut router)
     {
         run.halt(why);
-        return Ok(run.end().0);
+        return Ok(progress.so_far().0);
     }
     let (jobs, receiver) = sync_channel(WAITING);
     let receiver = Mutex::new(receiver);
@@ -89,8 +89,7 @@ pub fn import(mut tar: Tar<'_>, plan: &Plan, progress: &Progress) -> Result<Repo
     {
         run.halt(why);
     }
-    drop(router);
-    Ok(run.end().0)
+    Ok(progress.so_far().0)
 }
 
 /// Looks through a tar in a file: where its photos would go, and whether they can. Up to a place where it

@@ -63,6 +63,7 @@ pub enum LedgerError {
 }
 
 /// The manifest and journal of one import.
+#[derive(Debug)]
 pub struct Ledger {
     manifest: PathBuf,
     journal_path: PathBuf,
@@ -232,7 +233,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Io`]; the journal then stays.
-    pub fn finish(self, keep_journal: bool) -> Result<(), LedgerError> {
+    pub fn finish(&self, keep_journal: bool) -> Result<(), LedgerError> {
         self.write_manifest().map_err(cannot("write", &self.manifest))?;
         if keep_journal {
             return Ok(());

@@ -35,6 +35,7 @@ use pipe::Pipe;
 use volumes::Volumes;
 
 pub use run::{Failure, Progress, Report, Stop};
+pub use tree::abandon;
 pub use volumes::{CreateError, Unfit, UnfitReason};
 
 /// What is to be done, and how.
@@ -125,6 +126,9 @@ pub enum ImportError {
 /// [`ImportError`]. What goes wrong later stands in the report.
 pub fn import(path: &Path, plan: &Plan, progress: &Progress) -> Result<Report, ImportError> {
     let cannot = |error| ImportError::Path { path: path.to_owned(), error };
+    if progress.stop.load(Ordering::Relaxed) {
+        return Ok(Report::interrupted());
+    }
     let mut file = if path.as_os_str() == "-" {
         File::from(io::stdin().as_fd().try_clone_to_owned().map_err(cannot)?)
     } else {

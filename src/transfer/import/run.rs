@@ -1,10 +1,11 @@
 //! An import under way: how far it is, what failed, whether it goes on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Plan;
+use super::ledger::Ledger;
 use super::volumes::Volumes;
 
 /// Failures that are kept; the others are counted.
@@ -38,7 +39,12 @@ pub struct Progress {
     /// Photos that were not stored.
     pub failed: AtomicU64,
     /// Set to end it early.
-    pub stop: Arc<AtomicBool>,
+    pub stop: AtomicBool,
+    /// What is to be said before its end.
+    notices: Mutex<Vec<String>>,
+    trouble: Mutex<Trouble>,
+    /// Of a directory: what stands in the manifest, and where that is, once it is open.
+    ledger: Mutex<Option<(Arc<Mutex<Ledger>>, PathBuf)>>,
 }
 
 impl Progress {
@@ -47,6 +53,35 @@ impl Progress {
     pub fn done(&self) -> u64 {
         let counts = [&self.stored, &self.present, &self.confirmed, &self.pruned, &self.failed];
         counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Takes what is to be said before the end: sentences.
+    #[must_use]
+    pub fn notices(&self) -> Vec<String> {
+        std::mem::take(&mut locked(&self.notices))
+    }
+
+    pub(super) fn notice(&self, sentence: String) {
+        locked(&self.notices).push(sentence);
+    }
+
+    /// Has [`abandon`](super::abandon) find the manifest.
+    pub(super) fn keeps(&self, ledger: &Arc<Mutex<Ledger>>, manifest: &Path) {
+        *locked(&self.ledger) = Some((Arc::clone(ledger), manifest.to_owned()));
+    }
+
+    /// What [`Self::keeps`] was told.
+    pub(super) fn kept(&self) -> Option<(Arc<Mutex<Ledger>>, PathBuf)> {
+        locked(&self.ledger).clone()
+    }
+
+    /// What came of it so far, and whether of some photo it is not known.
+    pub(super) fn so_far(&self) -> (Report, bool) {
+        let Trouble { failures, unknown, stopped: why } =
+            std::mem::take(&mut *locked(&self.trouble));
+        let stopped = self.stop.load(Ordering::Relaxed);
+        let stopped = stopped.then(|| why.unwrap_or_else(interruption));
+        (Report { failures, stopped, ..Report::default() }, unknown)
     }
 
     pub(super) fn stored(&self, bytes: u64) {
@@ -106,7 +141,7 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Trouble {
     failures: Vec<Failure>,
     /// Of some photo it is not known whether it was stored.
@@ -119,12 +154,11 @@ pub(super) struct Run<'a> {
     pub plan: &'a Plan,
     pub progress: &'a Progress,
     pub volumes: Volumes,
-    trouble: Mutex<Trouble>,
 }
 
 impl<'a> Run<'a> {
     pub fn new(plan: &'a Plan, progress: &'a Progress, volumes: Volumes) -> Self {
-        Self { plan, progress, volumes, trouble: Mutex::default() }
+        Self { plan, progress, volumes }
     }
 
     /// Ends it early; the first reason counts.
@@ -160,16 +194,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What came of it, and whether of some photo it is not known.
-    pub fn end(self) -> (Report, bool) {
-        let stopped = self.stopped();
-        let trouble = self.trouble.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let Trouble { failures, unknown, stopped: why } = trouble;
-        let stopped = stopped.then(|| why.unwrap_or_else(interruption));
-        (Report { failures, stopped, ..Report::default() }, unknown)
-    }
-
     fn trouble(&self) -> MutexGuard<'_, Trouble> {
-        locked(&self.trouble)
+        locked(&self.progress.trouble)
     }
 }

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use walkdir::{DirEntry, WalkDir};
 
@@ -37,18 +37,33 @@ pub fn import(root: &Path, plan: &Plan, progress: &Progress) -> Result<Report, I
     let manifest = plan.manifest.clone().unwrap_or_else(|| default_manifest(&root));
     plan.connect()?;
     let volumes = plan.ask_volumes()?;
-    let ledger = Ledger::open(&manifest, &root)?;
+    let ledger = Arc::new(Mutex::new(Ledger::open(&manifest, &root)?));
+    progress.keeps(&ledger, &manifest);
     let run = Run::new(plan, progress, volumes);
-    let import = Import { run: &run, root: &root, ledger: Mutex::new(ledger) };
+    let import = Import { run: &run, root: &root, ledger: &ledger };
     let passed_over = import.run_through(&manifest)?;
-    let ledger = import.ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let (report, unknown) = run.end();
+    let (report, unknown) = progress.so_far();
     let PassedOver { special, hidden, gone, .. } = passed_over;
-    Ok(finish(ledger, manifest, unknown, Report { special, hidden, gone, ..report }))
+    Ok(finish(&locked(&ledger), manifest, unknown, Report { special, hidden, gone, ..report }))
+}
+
+/// What an import has come to that is left alone while some of it waits: a server or a disk hangs. If it is
+/// of a directory, its manifest is written.
+pub fn abandon(progress: &Progress) -> Report {
+    progress.stop.store(true, Ordering::Relaxed);
+    let (mut report, _) = progress.so_far();
+    let why = "it was interrupted, and what was under way not waited for";
+    if report.stopped == Report::interrupted().stopped {
+        report.stopped = Some(Stop::Pause(why.to_owned()));
+    }
+    match progress.kept() {
+        Some((ledger, manifest)) => finish(&locked(&ledger), manifest, true, report),
+        None => report,
+    }
 }
 
 /// Writes the manifest, also when the import ended early, unless nothing was stored then.
-fn finish(ledger: Ledger, manifest: PathBuf, unknown: bool, mut report: Report) -> Report {
+fn finish(ledger: &Ledger, manifest: PathBuf, unknown: bool, mut report: Report) -> Report {
     let is_early = report.stopped.is_some();
     if is_early && ledger.rows().all(|(_, row)| row.stored.is_none()) {
         return report;
@@ -85,12 +100,12 @@ struct PassedOver {
 pub(super) struct Import<'a> {
     pub run: &'a Run<'a>,
     pub root: &'a Path,
-    pub ledger: Mutex<Ledger>,
+    pub ledger: &'a Mutex<Ledger>,
 }
 
 impl Import<'_> {
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        locked(&self.ledger)
+        locked(self.ledger)
     }
 
     /// A path from the root as it is shown.
@@ -101,7 +116,7 @@ impl Import<'_> {
     /// Asks for what the manifest names, stores what is missing, new or changed, and removes what is to be
     /// pruned.
     fn run_through(&self, manifest: &Path) -> Result<PassedOver, ImportError> {
-        audit(self.run, &self.ledger);
+        audit(self.run, self.ledger);
         if !self.run.stopped() {
             self.refuse_another_store(manifest)?;
             self.prepare_volumes();

@@ -1,0 +1,299 @@
+//! What signals do to `hayloft import`: one ends it soon, whatever it waits for, and what was stored stands in
+//! the manifest; a second one ends it at once; those that mean nothing do nothing.
+
+mod daemon_harness;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use daemon_harness::{COOKIE, Daemon, Options, bytes, data_dir};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// For what takes a second or so on an idle machine. A request to a server that hangs takes two minutes.
+const SOON: Duration = Duration::from_secs(20);
+
+#[track_caller]
+fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
+}
+
+fn handles(child: &Child, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    let caught = u64::from_str_radix(caught.trim(), 16).unwrap();
+    caught & (1 << (signal as i32 - 1)) != 0
+}
+
+/// Waits for the end of a process that was sent a signal: its exit code, and what it said.
+#[track_caller]
+fn ended(mut child: Child) -> (Option<i32>, String) {
+    wait_for("the end of the import", || child.try_wait().unwrap().is_some());
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    (status.code(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
+}
+
+struct Place {
+    dir: tempfile::TempDir,
+    daemon: Daemon,
+}
+
+impl Place {
+    /// A store, and a directory of so many photos.
+    fn new(photos: u64) -> Self {
+        let dir = data_dir();
+        let daemon = Daemon::start(dir.path(), &Options::default());
+        std::fs::create_dir(dir.path().join("photos")).unwrap();
+        for n in 0..photos {
+            let path = dir.path().join("photos").join(format!("{n:04}.jpg"));
+            std::fs::write(path, bytes(n, 3000)).unwrap();
+        }
+        Self { dir, daemon }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn import(&self, words: &[&str]) -> Command {
+        let mut command = import(self.dir.path(), words);
+        command.args(["--server", &self.daemon.data.to_string()]);
+        command.args(["--admin", &self.daemon.admin.to_string()]);
+        command
+    }
+
+    /// Photos that a file of the import says are stored.
+    fn stored(&self, file: &str) -> usize {
+        let text = std::fs::read_to_string(self.path(file)).unwrap_or_default();
+        text.lines().filter(|line| line.split('\t').count() == 5).count()
+    }
+
+    /// Goes on to the end, and compares.
+    fn goes_on(&self, photos: u64) {
+        let output = self.import(&["photos"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = std::fs::read_to_string(self.path("photos.manifest.tsv")).unwrap();
+        let mut client = self.daemon.client();
+        for (n, line) in (0..).zip(text.lines().skip(1)) {
+            let got = client.get(line.split('\t').nth(1).unwrap()).unwrap();
+            assert!(got.status == 200 && got.body == bytes(n, 3000), "{line}");
+        }
+        assert_eq!(text.lines().count() as u64, 1 + photos);
+        wait_for("each photo once", || {
+            self.daemon.metric("hayloft_volume_needles", "") == photos as f64
+        });
+    }
+}
+
+fn import(dir: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hayloft"));
+    command.arg("import").args(words).current_dir(dir);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+#[test]
+fn one_ends_an_import_whose_server_hangs_and_what_was_stored_is_in_the_manifest() {
+    let place = Place::new(3000);
+    for (signal, at) in [(Signal::SIGTERM, 100), (Signal::SIGINT, 600)] {
+        let import = place.import(&["photos", "--parallel", "4"]).spawn().unwrap();
+        wait_for("photos", || place.stored("photos.manifest.tsv.journal") >= at);
+        // It hangs, as far as its clients can see.
+        place.daemon.signal(Signal::SIGSTOP);
+        send(&import, signal);
+        let (code, said) = ended(import);
+        place.daemon.signal(Signal::SIGCONT);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("stopped early: it was interrupted"), "{said}");
+        assert!(said.contains("same command goes on"), "{said}");
+        let stored = place.stored("photos.manifest.tsv");
+        assert!(stored >= at && place.path("photos.manifest.tsv.journal").exists(), "{stored}");
+    }
+    place.goes_on(3000);
+}
+
+#[test]
+fn one_ends_an_import_that_nobody_answers_or_feeds() {
+    let dir = data_dir();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    std::fs::create_dir(dir.path().join("photos")).unwrap();
+    let fifo = dir.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for path in ["photos", "fifo"] {
+        let words = [path, "--server", &address, "--admin", &address];
+        let child = import(dir.path(), &words).spawn().unwrap();
+        wait_for("handlers", || handles(&child, Signal::SIGQUIT));
+        send(&child, Signal::SIGTERM);
+        let (code, said) = ended(child);
+        assert_eq!(code, Some(1), "{path}: {said}");
+        assert!(said.contains("stopped early: it was interrupted"), "{path}: {said}");
+    }
+}
+
+/// A pipe into which nothing goes any more, and its other end.
+fn full_pipe() -> (Stdio, std::io::PipeReader) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let flags = nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK);
+    nix::fcntl::fcntl(writer.as_fd(), flags).unwrap();
+    for piece in [&[b'.'; 4096][..], b"."] {
+        while writer.write(piece).is_ok() {}
+    }
+    let flags = nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::empty());
+    nix::fcntl::fcntl(writer.as_fd(), flags).unwrap();
+    (OwnedFd::from(writer).into(), reader)
+}
+
+#[test]
+fn one_ends_an_import_whose_output_nobody_reads() {
+    for (out_is_full, err_is_full) in [(true, false), (false, true), (true, true)] {
+        let place = Place::new(40);
+        // What it passes over, it says on standard error.
+        std::os::unix::fs::symlink("0000.jpg", place.path("photos/link.jpg")).unwrap();
+        let ((out, _out), (err, _err)) = (full_pipe(), full_pipe());
+        let mut command = place.import(&["photos"]);
+        if out_is_full {
+            command.stdout(out);
+        }
+        if err_is_full {
+            command.stderr(err);
+        }
+        let import = command.spawn().unwrap();
+        drop(command);
+        wait_for("the manifest", || place.stored("photos.manifest.tsv") == 40);
+        wait_for("the last words", || !place.path("photos.manifest.tsv.journal").exists());
+        send(&import, Signal::SIGTERM);
+        let (code, said) = ended(import);
+        assert_eq!(code, Some(1), "{said}");
+        place.goes_on(40);
+    }
+}
+
+/// The same while it waits in the middle: nothing ends before the photos do.
+#[test]
+fn one_ends_an_import_that_is_under_way_whose_output_nobody_reads() {
+    let place = Place::new(3000);
+    let ((out, _out), (err, _err)) = (full_pipe(), full_pipe());
+    let mut command = place.import(&["photos", "--parallel", "2"]);
+    let import = command.stdout(out).stderr(err).spawn().unwrap();
+    drop(command);
+    wait_for("photos", || place.stored("photos.manifest.tsv.journal") >= 50);
+    send(&import, Signal::SIGUSR1);
+    send(&import, Signal::SIGTERM);
+    let (code, _) = ended(import);
+    assert_eq!(code, Some(1));
+    assert!(place.stored("photos.manifest.tsv") >= 50);
+    place.goes_on(3000);
+}
+
+#[test]
+fn without_a_daemon_one_ends_it_in_order_from_the_beginning() {
+    let mut place = Place::new(200);
+    let output = place.import(&["photos"]).output().unwrap();
+    assert!(output.status.success());
+    let addresses = (place.daemon.data, place.daemon.admin);
+    place.daemon.child.kill().unwrap();
+    place.daemon.child.wait().unwrap();
+    let checkpoint = || {
+        let names = std::fs::read_dir(place.path("data")).unwrap();
+        names
+            .map(|name| name.unwrap().path())
+            .any(|name| name.extension().is_some_and(|e| e == "ckpt"))
+    };
+    assert!(!checkpoint());
+    let lock = std::fs::metadata(place.path("data/LOCK")).unwrap().modified().unwrap();
+    let child = import(place.dir.path(), &["photos", "--data", "data"]).spawn().unwrap();
+    wait_for("the lock of the data directory", || {
+        std::fs::metadata(place.path("data/LOCK")).unwrap().modified().unwrap() != lock
+    });
+    send(&child, Signal::SIGTERM);
+    let (code, said) = ended(child);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("stopped early: it was interrupted"), "{said}");
+    // And while it waits for more.
+    let mut command = import(place.dir.path(), &["-", "--data", "data"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut header = tar::Header::new_ustar();
+    header.set_path(format!("1/0/{COOKIE}")).unwrap();
+    header.set_size(10 << 20);
+    header.set_cksum();
+    let mut tar = child.stdin.take().unwrap();
+    tar.write_all(header.as_bytes()).unwrap();
+    // More than a pipe holds: it reads, so its volumes are open.
+    tar.write_all(&vec![0; 2 << 20]).unwrap();
+    send(&child, Signal::SIGTERM);
+    let (code, said) = ended(child);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("stopped early: it was interrupted"), "{said}");
+    assert!(checkpoint(), "its volume was closed in order: {said}");
+    let options = Options::default();
+    place.daemon = Daemon::launch_on(place.dir.path(), &options, addresses.0, addresses.1);
+    place.daemon.wait_ready();
+    place.goes_on(200);
+}
+
+#[test]
+fn a_second_one_ends_it_at_once() {
+    let dir = data_dir();
+    let fifo = dir.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut child = import(dir.path(), &["fifo", "--data", "store"]).spawn().unwrap();
+    wait_for("the store", || dir.path().join("store/hayloft.toml").exists());
+    wait_for("a second signal to end it", || {
+        send(&child, Signal::SIGTERM);
+        child.try_wait().unwrap().is_some()
+    });
+    let (code, said) = ended(child);
+    // After the first, it would have ended in order, and said so.
+    assert_eq!((code, said.contains("stopped early")), (Some(1), false), "{said}");
+}
+
+#[test]
+fn those_that_mean_nothing_cost_a_line() {
+    use Signal::{SIGALRM, SIGIO, SIGPROF, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXFSZ};
+    let place = Place::new(0);
+    let said = File::create(place.path("said")).unwrap();
+    let mut command = place.import(&["-"]);
+    let mut child = command.stdin(Stdio::piped()).stderr(said).spawn().unwrap();
+    wait_for("handlers", || handles(&child, SIGXFSZ));
+    let said = || std::fs::read_to_string(place.path("said")).unwrap();
+    for signal in [SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGXFSZ] {
+        send(&child, signal);
+        let line = format!("received {signal}: ignored");
+        wait_for(&line, || said().contains(&line));
+    }
+    let mut tar = tar::Builder::new(child.stdin.take().unwrap());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(5);
+    tar.append_data(&mut header, format!("1/0/{COOKIE}"), &b"photo"[..]).unwrap();
+    drop(tar.into_inner().unwrap());
+    let mut out = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{}", said());
+    assert!(out.contains("1 stored"), "{out}");
+}
+
+#[test]
+fn the_warning_before_too_much_processor_time_ends_it_in_order() {
+    let place = Place::new(3000);
+    let import = place.import(&["photos", "--parallel", "1"]).spawn().unwrap();
+    wait_for("photos", || place.stored("photos.manifest.tsv.journal") >= 50);
+    send(&import, Signal::SIGXCPU);
+    let (code, said) = ended(import);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("same command goes on"), "{said}");
+    assert!(place.stored("photos.manifest.tsv") >= 50);
+}
