@@ -16,6 +16,8 @@ use crate::metrics::{DiskInfo, Label, ShardMetrics, VolumeMetrics};
 pub struct Status {
     /// The daemon's version.
     pub version: String,
+    /// Which start of which daemon it is: 16 hexadecimal digits, as in `X-Hayloft-Instance` of the data API.
+    pub instance: String,
     /// Seconds since the daemon started.
     pub uptime_seconds: u64,
     /// False with `--buffered`: answers promise nothing.
@@ -264,6 +266,7 @@ pub(super) async fn status(State(state): State<AdminState>) -> Json<Status> {
     let shards = metrics.shards.iter();
     Json(Status {
         version: metrics.node.version.clone(),
+        instance: format!("{:016x}", metrics.node.instance),
         uptime_seconds: now_ns.saturating_sub(started_ns) / 1_000_000_000,
         durable: metrics.node.durable,
         draining: metrics.draining(),

@@ -356,7 +356,7 @@ impl Daemon {
 
 /// What a daemon does whose store has no volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FirstVolume {
+pub enum FirstVolume {
     /// Creates volume 1.
     Create,
     /// Leaves it so: the command that it belongs to creates volumes, if it is told to.
@@ -415,6 +415,7 @@ fn new_metrics(
     let disks =
         stores.iter().map(|store| DiskInfo::new(store.path.display().to_string(), store.state()));
     let node = NodeInfo {
+        instance: random(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_ns: sys::monotonic_ns(),
         started_unix_seconds: sys::wall_ns() / 1_000_000_000,

@@ -82,6 +82,8 @@ pub struct ReplyHead<'a> {
     pub allow: Option<&'a str>,
     /// `Accept-Encoding: identity`, with 415 for a content coding.
     pub accept_identity: bool,
+    /// `X-Hayloft-Instance`: which start of which daemon it is, for who asks (GET or HEAD of `/`, 405).
+    pub instance: Option<u64>,
     /// What becomes of the connection.
     pub connection: Connection,
 }
@@ -111,6 +113,7 @@ pub const MAX_HEAD_LEN: usize = STATUS_LINE_MAX
     + "Allow: \r\n".len()
     + ALLOW_MAX
     + ACCEPT_IDENTITY.len()
+    + "X-Hayloft-Instance: 0123456789abcdef\r\n".len()
     + "Connection: keep-alive\r\n".len()
     + "\r\n".len();
 
@@ -141,6 +144,7 @@ impl<'a> ReplyHead<'a> {
             retry_after: None,
             allow: None,
             accept_identity: false,
+            instance: None,
             connection: Connection::Persistent,
         }
     }
@@ -277,6 +281,9 @@ impl<'a> ReplyHead<'a> {
         }
         if self.accept_identity {
             sink.bytes(ACCEPT_IDENTITY);
+        }
+        if let Some(instance) = self.instance {
+            sink.line(b"X-Hayloft-Instance: ", &digits::hex16(instance));
         }
     }
 }
@@ -487,6 +494,7 @@ mod tests {
             retry_after: Some(u32::MAX),
             allow: Some(super::super::target::ALLOW_ANY),
             accept_identity: true,
+            instance: Some(u64::MAX),
             connection: Connection::KeepAlive,
         };
         assert_eq!(text(&head).len(), MAX_HEAD_LEN);

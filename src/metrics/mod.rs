@@ -83,6 +83,9 @@ impl DiskInfo {
 /// What [`Metrics`] must know from the start.
 #[derive(Debug, Default)]
 pub struct NodeInfo {
+    /// A random number that this start of the daemon drew: the data API and the admin API tell it, so that
+    /// somebody who has an address of each knows whether they belong together.
+    pub instance: u64,
     /// The daemon's version, as exported.
     pub version: String,
     /// CLOCK_MONOTONIC at the start of the daemon, in nanoseconds.

@@ -1,6 +1,7 @@
 //! From outcomes to replies: statuses, heads, and bodies that stand in their buffers already.
 
 use std::borrow::Cow;
+use std::num::NonZeroU64;
 use std::ops::Range;
 
 use serde::Serialize;
@@ -34,6 +35,8 @@ pub struct Plain {
     pub allow: Option<&'static str>,
     /// `Accept-Encoding: identity`, with 415 for a content coding.
     pub accept_identity: bool,
+    /// Which start of which daemon it is, for who asks.
+    pub instance: Option<NonZeroU64>,
     /// Entity tag and time of what was stored.
     pub stored: Option<(u64, u64)>,
     /// Whether the volume takes writes.
@@ -52,6 +55,7 @@ impl Plain {
             reason: Cow::Borrowed(reason),
             allow: None,
             accept_identity: false,
+            instance: None,
             stored: None,
             writable: None,
             unsatisfied: None,
@@ -87,6 +91,7 @@ impl Plain {
         head.connection = connection;
         head.allow = self.allow;
         head.accept_identity = self.accept_identity;
+        head.instance = self.instance.map(NonZeroU64::get);
         head.volume_writable = self.writable;
         head.content_range = self.unsatisfied.map(|size| ContentRange::Unsatisfied { size });
         if self.status == Status::SERVICE_UNAVAILABLE {

@@ -1,5 +1,6 @@
 //! The life of a connection: request after request, from the head to the reply.
 
+use std::num::NonZeroU64;
 use std::rc::Rc;
 
 use super::Shard;
@@ -196,6 +197,9 @@ async fn answer(shard: &Rc<Shard>, conn: &mut Conn, head: &Head) -> Then {
             let reason = "this method is not possible here";
             let mut plain = Plain::error(Status::METHOD_NOT_ALLOWED, reason);
             plain.allow = Some(target.allow());
+            if target == Target::Root {
+                plain.instance = NonZeroU64::new(shard.shared.metrics.node.instance);
+            }
             Err(plain)
         }
         Ok(target) => dispatch(shard, conn, head, target).await,
