@@ -5,12 +5,45 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
+
+/// Bit N: descriptor N was closed when the process was started.
+static CLOSED: AtomicU8 = AtomicU8::new(0);
+
+/// Has the loader look at the standard descriptors. Only before `main` can it be known: then the runtime of
+/// Rust opens `/dev/null` for those that are closed, and what is written there is lost without an error.
+#[used]
+// SAFETY: the section holds pointers to C functions without a result, and the loader calls each once, on the
+// only thread there is. This one makes three system calls and stores a byte.
+#[unsafe(link_section = ".init_array")]
+static LOOK_BEFORE_MAIN: extern "C" fn() = note_closed;
+
+extern "C" fn note_closed() {
+    for descriptor in 0..3 {
+        // SAFETY: no memory is touched; a number that is no descriptor is an error.
+        if unsafe { libc::fcntl(descriptor, libc::F_GETFD) } < 0 {
+            CLOSED.fetch_or(1 << descriptor, Ordering::Relaxed);
+        }
+    }
+}
+
+/// EBADF if standard input, output or error (0, 1, 2) was closed when the process was started, as a shell
+/// does with `>&-`.
+///
+/// # Errors
+/// That.
+pub fn open_at_start(descriptor: RawFd) -> io::Result<()> {
+    match CLOSED.load(Ordering::Relaxed) & (1 << descriptor) {
+        0 => Ok(()),
+        _ => Err(io::Error::from_raw_os_error(libc::EBADF)),
+    }
+}
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
 ///

@@ -27,6 +27,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::sys;
 use output::{deliver, fail, unwritten};
 
 pub use check::CheckArgs;
@@ -92,7 +93,11 @@ pub fn main() -> ExitCode {
         Ok(cli) => return cli.run(),
         Err(error) => error,
     };
-    match error.print() {
+    let printed = match error.use_stderr() {
+        true => error.print(),
+        false => sys::open_at_start(1).and_then(|()| error.print()),
+    };
+    match printed {
         Err(failure) if !error.use_stderr() && failure.kind() != io::ErrorKind::BrokenPipe => {
             unwritten(&failure)
         }

@@ -9,6 +9,8 @@ use std::process::ExitCode;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::sys;
+
 /// Writes `hayloft: MESSAGE` as a line to standard error. A failure is ignored: there is nowhere else to
 /// report it.
 pub(super) fn note(message: impl Display) {
@@ -35,8 +37,9 @@ pub(super) fn error_text(text: &str) {
 /// to (EBADF) for a successful write.
 ///
 /// # Errors
-/// The kernel's, if no descriptor is left.
+/// EBADF if it was closed when the command was started (`>&-`); the kernel's, if no descriptor is left.
 pub(super) fn stdout() -> io::Result<File> {
+    sys::open_at_start(1)?;
     Ok(io::stdout().as_fd().try_clone_to_owned()?.into())
 }
 

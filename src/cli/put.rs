@@ -10,6 +10,7 @@ use super::fail;
 use super::output::{announce, note};
 use crate::client::{Client, ClientError, ServerAddress};
 use crate::http::reply::valid_content_type;
+use crate::sys;
 use crate::transfer::file::{Input, SourceFile, content_type, sniffed_type};
 use crate::transfer::put::{PutError, put, spool};
 
@@ -27,8 +28,8 @@ modification is kept. Each photo is durable when its URL is printed. Run again, 
 photos again, under other names; to store a directory once, whatever happens, use hayloft \
 import.
 
-Exit codes: 0 all are stored; 1 a file is not, or standard output does not take a URL: then it \
-is on standard error, and nothing after it is stored; 2 the daemon cannot be reached.";
+Exit codes: 0 all are stored; 1 a file is not, or standard output is closed or does not take a \
+URL: then it is on standard error, and nothing after it is stored; 2 the daemon cannot be reached.";
 
 /// Flags of `hayloft put`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -97,6 +98,7 @@ impl PutArgs {
 
     fn put(&self, client: &Client, path: &Path) -> Result<String, PutError> {
         let (input, suggested) = if path.as_os_str() == "-" {
+            sys::open_at_start(0).map_err(PutError::Read)?;
             let stdin = std::io::stdin();
             if stdin.is_terminal() {
                 note("reading the photo from the terminal; end it with Ctrl-D");

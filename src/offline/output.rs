@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::OfflineError;
+use crate::sys;
 
 /// Bytes that are written at once.
 const PIECE: usize = 1 << 20;
@@ -37,6 +38,7 @@ impl Output {
     /// # Errors
     /// [`OfflineError::Terminal`], or that it is closed.
     pub fn stdout() -> Result<Self, OfflineError> {
+        sys::open_at_start(1).map_err(|error| failed("standard output", error))?;
         let stdout = io::stdout();
         if stdout.is_terminal() {
             return Err(OfflineError::Terminal);
