@@ -139,6 +139,52 @@ fn import_ends_in_order_and_its_manifest_is_there() {
     }
 }
 
+/// A command that is started with standard input and output closed, as a shell does it. The runtime of Rust
+/// opens `/dev/null` for those.
+fn closed(command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec \"$@\" <&- >&-", "sh"]).arg(command.get_program());
+    shell.args(command.get_args()).current_dir(command.get_current_dir().unwrap());
+    shell
+}
+
+#[test]
+fn closed_descriptors_are_no_dev_null() {
+    let place = Place::new();
+    let run = |words: &[&str]| {
+        let output = closed(&place.command(words)).output().unwrap();
+        (output.status.code(), error_text(&output))
+    };
+    let (code, said) = run(&["put", "photos/0.jpg", "photos/1.jpg"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(place.stored(&said), [bytes(0, 5000)], "its URL is on standard error: {said}");
+    let (code, said) = run(&["put", "-"]);
+    assert_eq!(code, Some(1), "no photo of 0 bytes: {said}");
+    assert!(said.contains("Bad file descriptor") && place.stored(&said).is_empty(), "{said}");
+    let (code, said) = run(&["import", "-"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("cannot read standard input: Bad file descriptor"), "{said}");
+    let (code, said) = run(&["import", "photos"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("4 stored") && said.contains("standard output"), "{said}");
+    for words in [&["volume", "list"][..], &["--help"], &["--version"], &["man"]] {
+        let (code, said) = run(words);
+        assert_eq!(code, Some(2), "{words:?}: {said}");
+        assert!(said.contains("standard output"), "{words:?}: {said}");
+    }
+    // Somebody who wants the URL nowhere gets it nowhere.
+    let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+    let output = place.command(&["put", "photos/0.jpg"]).stdout(null).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", error_text(&output));
+    let Place { dir, daemon } = place;
+    assert!(daemon.stop().success());
+    let mut export = Command::new(env!("CARGO_BIN_EXE_hayloft"));
+    export.args(["export", "--data", "data"]).current_dir(dir.path());
+    let output = closed(&export).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", error_text(&output));
+    assert!(error_text(&output).contains("standard output"), "{}", error_text(&output));
+}
+
 #[test]
 fn acts_are_carried_out_and_said_to_be_on_standard_error() {
     let place = Place::new();

@@ -323,6 +323,122 @@ fn what_cannot_be_stored_is_listed_and_the_rest_is() {
 }
 
 #[test]
+fn files_that_are_too_large_are_named_before_anything_is_sent_and_are_not_sent() {
+    let config = "[limits]\nlargest_body = \"2MiB\"\n".to_owned();
+    let place = Place::with(&Options { config, ..Options::default() });
+    place.fill(300);
+    for n in 0..7 {
+        let file = std::fs::File::create(place.photos().join(format!("z{n}.tif"))).unwrap();
+        file.set_len((2 << 20) + 1 + n).unwrap();
+    }
+    let largest = std::fs::File::create(place.photos().join("largest.tif")).unwrap();
+    largest.set_len(2 << 20).unwrap();
+    let said = place.dir.path().join("said");
+    let mut command = place.command(&["import", "photos", "--parallel", "1"]);
+    let import = command.stderr(std::fs::File::create(&said).unwrap()).spawn().unwrap();
+    // As soon as one is stored, nothing goes on, but what was to be said is.
+    place.await_stored(1);
+    place.daemon.signal(nix::sys::signal::Signal::SIGSTOP);
+    let said = || std::fs::read_to_string(&said).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !said().contains("larger than the store takes") {
+        assert!(Instant::now() < deadline, "they were not named: {}", said());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    place.daemon.signal(nix::sys::signal::Signal::SIGCONT);
+    let code = import.wait_with_output().unwrap().status.code();
+    assert_eq!(code, Some(1), "{}", said());
+    let said = said();
+    for part in ["z0.tif (2097153 bytes)", "z4.tif (2097157 bytes) and 2 more", "largest_body"] {
+        let line = said.lines().find(|line| line.contains("larger than the store takes")).unwrap();
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert!(said.contains("failed: 7") && said.contains("z6.tif: it has 2097159 bytes"), "{said}");
+    assert_eq!(place.daemon.metric("hayloft_requests_total", "method=\"put\""), 301.0);
+    place.assert_needles(301);
+    // What is in the store already need not be sent.
+    let mut files = std::fs::read_dir(place.photos()).unwrap().map(|entry| entry.unwrap().path());
+    let too_large = |path: &PathBuf| path.to_string_lossy().contains("/z");
+    files.by_ref().filter(too_large).for_each(|path| std::fs::remove_file(path).unwrap());
+    let told = assert_done(&place.run(&["import", "photos"]));
+    assert!(!told.contains("larger than"), "{told}");
+}
+
+#[test]
+fn an_admin_api_of_another_daemon_is_refused() {
+    let (place, other) = (Place::new(), Place::new());
+    place.fill(3);
+    std::fs::write(place.dir.path().join("x.tar"), tar_of(&[], Some("7"))).unwrap();
+    let instance = |place: &Place| {
+        let reply = place.daemon.client().get("/").unwrap();
+        assert_eq!(reply.status, 405);
+        let told = reply.header("x-hayloft-instance").unwrap().to_owned();
+        let status: serde_json::Value =
+            serde_json::from_slice(&place.daemon.admin("/status").body).unwrap();
+        assert_eq!(status["instance"], told);
+        assert!(told.len() == 16 && told.bytes().all(|b| b.is_ascii_hexdigit()), "{told}");
+        told
+    };
+    assert_ne!(instance(&place), instance(&other));
+    assert!(place.daemon.client().get("/1").unwrap().header("x-hayloft-instance").is_none());
+    for words in [
+        &["photos"][..],
+        &["photos", "--volume", "7", "--create-volumes", "16MiB"],
+        &["photos", "--volume", "1"],
+        &["x.tar", "--create-volumes", "16MiB"],
+    ] {
+        let mut import = Command::new(env!("CARGO_BIN_EXE_hayloft"));
+        import.arg("import").args(words).args(["--server", &other.daemon.data.to_string()]);
+        import.args(["--admin", &place.daemon.admin.to_string()]).current_dir(place.dir.path());
+        let output = import.output().unwrap();
+        let told = told(&output);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {told}");
+        assert!(told.contains("belongs to another daemon"), "{words:?}: {told}");
+    }
+    for place in [&place, &other] {
+        let volumes: serde_json::Value =
+            serde_json::from_slice(&place.daemon.admin("/volumes").body).unwrap();
+        assert_eq!(volumes.as_array().unwrap().len(), 1, "none was created");
+        place.assert_needles(0);
+    }
+    assert!(!place.manifest().exists() && !place.journal().exists());
+}
+
+#[test]
+fn without_a_daemon_no_volume_is_created_unless_it_is_told_to() {
+    let dir = data_dir();
+    std::fs::create_dir(dir.path().join("photos")).unwrap();
+    std::fs::write(dir.path().join("photos/a.jpg"), "a photo").unwrap();
+    let tar = |volume| tar_of(&[(format!("1/0/{COOKIE}"), "image/png", b"photo")], volume);
+    std::fs::write(dir.path().join("none.tar"), tar(None)).unwrap();
+    std::fs::write(dir.path().join("one.tar"), tar(Some("1"))).unwrap();
+    let import = |path: &str, store: &str, more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hayloft"));
+        command.args(["import", path, "--data", store]).args(more);
+        command.current_dir(dir.path()).output().unwrap()
+    };
+    let volumes = |store: &str| {
+        let names = std::fs::read_dir(dir.path().join(store)).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".vol")).count()
+    };
+    for (path, why) in [
+        ("photos", "the store has no volume yet"),
+        ("none.tar", "the store has no volume yet"),
+        ("one.tar", "volume 1 does not exist"),
+    ] {
+        let store = format!("{}-store", path.trim_end_matches(".tar"));
+        let output = import(path, &store, &[]);
+        let told = told(&output);
+        assert_eq!(output.status.code(), Some(1), "{path}: {told}");
+        assert!(told.contains(why) && told.contains("--create-volumes SIZE"), "{path}: {told}");
+        assert_eq!(volumes(&store), 0, "{path}");
+        assert_done(&import(path, &store, &["--create-volumes", "16MiB"]));
+        assert_eq!(volumes(&store), 1, "{path}");
+    }
+}
+
+#[test]
 fn a_full_volume_ends_it_and_loses_nothing() {
     let place = Place::with(&Options { volume_size: "16MiB", ..Options::default() });
     for n in 0..40 {

@@ -346,6 +346,21 @@ fn photos_of_time_0_and_with_types_of_forms_come_back() {
     }
 }
 
+/// Changes a byte of the first volume of the first disk, `at` bytes behind where `body` begins.
+fn damage(store: &Store, body: &[u8], at: i64) {
+    let disk = std::fs::read_dir(store.disk(1)).unwrap();
+    let file = disk
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "vol"));
+    let file = file.unwrap();
+    let volume = std::fs::read(&file).unwrap();
+    let start = &body[..body.len().min(700)];
+    let found = volume.windows(start.len()).position(|window| window == start).unwrap();
+    let at = found.checked_add_signed(isize::try_from(at).unwrap()).unwrap();
+    let file = File::options().write(true).open(file).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[volume[at] ^ 0xff], at as u64).unwrap();
+}
+
 #[test]
 fn a_photo_that_is_damaged_is_stored_again() {
     let mut store = Store::start();
@@ -354,25 +369,72 @@ fn a_photo_that_is_damaged_is_stored_again() {
     store.fill(&photos);
     let tar = store.dir.path().join("export.tar");
     store.export(&tar);
-    let disk = std::fs::read_dir(store.disk(1)).unwrap();
-    let file = disk
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "vol"));
-    let file = file.unwrap();
-    let volume = std::fs::read(&file).unwrap();
-    let body = &photos[&(1, 1, 0)].body[..];
-    let at = volume.windows(body.len()).position(|window| window == body).unwrap();
     // In the header of the needle, the last bytes in front of its media type.
-    let at = at - 40;
-    let file = File::options().write(true).open(file).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, &[volume[at] ^ 0xff], at as u64).unwrap();
+    damage(&store, &photos[&(1, 1, 0)].body, -40);
+    // Behind what a HEAD reads.
+    damage(&store, &photos[&(1, 3, 0)].body, 300_000);
     let args = vec!["--data".to_owned(), store.disk(2).display().to_string()];
     store.daemon = Some(Daemon::start(store.dir.path(), &Options { args, ..Options::default() }));
     let mut client = store.daemon().client();
-    let head = client.request("HEAD", &path((1, 1, 0)), &[], None).unwrap();
-    assert_eq!(head.status, 500);
+    for (key, status) in [(1, 500), (3, 200)] {
+        let head = client.request("HEAD", &path((1, key, 0)), &[], None).unwrap();
+        assert_eq!(head.status, status, "{key}");
+    }
     store.imports(&[], &tar, "1 stored (700 B), 4 there already");
+    store.imports(&[], &tar, "their bytes were not read: --verify finds damaged ones");
+    let output = store.command(&["--verify"]).arg(&tar).output().unwrap();
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(told.contains("1 stored (2.4 MiB), 4 there already"), "{told}");
+    assert!(!told.contains("were not read"), "{told}");
     store.assert_holds(&photos);
+    // Of a pipe, too.
+    let mut command = store.command(&["--verify", "-"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&std::fs::read(&tar).unwrap()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(said(&output).contains("0 stored (0 B), 5 there already"), "{}", said(&output));
+}
+
+#[test]
+fn a_photo_in_a_volume_that_takes_no_writes_is_not_stored_a_second_time() {
+    let store = Store::start();
+    store.create(2, 1);
+    let tar = tar_of(store.dir.path(), &[(None, 5), (None, 6)]);
+    let mut client = store.daemon().client();
+    for key in [5, 6] {
+        assert_eq!(client.put(&path((2, key, 0)), b"photo").unwrap().status, 201);
+    }
+    store.admin("POST", "/volumes/2/read-only", "");
+    store.refuses(&[], &tar, &["volume 2 takes no writes: it is read-only", "--volume N"]);
+    store.imports(&["--volume", "1"], &tar, "2 stored");
+}
+
+#[test]
+fn entries_that_are_too_large_are_named_first_and_not_sent() {
+    let mut store = Store::start();
+    let args = || vec!["--data".to_owned(), store.disk(2).display().to_string()];
+    let (args, photos) = (args(), photos());
+    store.create(2, 1);
+    store.fill(&photos);
+    let tar = store.dir.path().join("export.tar");
+    store.export(&tar);
+    let config = "[limits]\nlargest_body = \"1MiB\"\n".to_owned();
+    let options = Options { args, config, ..Options::default() };
+    store.daemon = Some(Daemon::start(store.dir.path(), &options));
+    // There already: nothing is amiss.
+    store.imports(&[], &tar, "10 there already");
+    let mut client = store.daemon().client();
+    client.request("DELETE", &path((1, 3, 0)), &[], None).unwrap();
+    let puts = store.daemon().metric("hayloft_requests_total", "method=\"put\"");
+    let output = store.command(&[]).arg(&tar).output().unwrap();
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("9 there already, 1 failed"), "{told}");
+    let named = format!("unless it is there already: 3/0/{COOKIE} (2500000 bytes)");
+    assert!(told.contains(&named) && told.contains("1048576 bytes: raise it"), "{told}");
+    assert!(told.contains(&format!("3/0/{COOKIE}: it has 2500000 bytes")), "{told}");
+    assert_eq!(store.daemon().metric("hayloft_requests_total", "method=\"put\""), puts);
 }
 
 #[test]

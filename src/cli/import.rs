@@ -14,9 +14,10 @@ use super::output::{announce, note};
 use super::{ServeArgs, fail, progress};
 use crate::client::ServerAddress;
 use crate::config::{Config, Limits};
-use crate::daemon::{Private, Signals};
+use crate::daemon::{FirstVolume, Private, Signals};
 use crate::logging::Log;
 use crate::size::ByteSize;
+use crate::sys;
 use crate::transfer::import::{Plan, Progress, Report, Stop, abandon, import};
 
 const IMPORT_EXAMPLES: &str = "\
@@ -45,8 +46,12 @@ over it.
 
 By default the store is asked whether it has each photo, which reads only the beginning of it: a \
 photo that is damaged further on counts as there. --verify reads every byte of every photo of the \
-manifest and compares the checksum, which takes as long as reading all of them over the network, \
-and stores what is damaged or cut off again. It is for directories; a tar has no manifest.
+manifest, or of the tar, that is there already and compares the checksum, which takes as long as \
+reading all of them over the network, and stores what is damaged or cut off again.
+
+A photo larger than limits.largest_body of the daemon is named before anything is stored, if the \
+admin API is known and the photo not on a pipe, and fails: raise that limit, and run the same \
+command again.
 
 Photos whose files are gone stay in the store and in the manifest. A file that was renamed or \
 moved is a new one, with a new URL, and its old photo stays. --prune deletes photos without a \
@@ -58,8 +63,9 @@ hayloft export writes). If one does not exist or takes no writes, the import nam
 stops: before anything is stored if the tar is a file, and at its first photo if it is a pipe. \
 --create-volumes creates what is missing; --volume-map and --volume send photos elsewhere, and \
 two that would have the same URL then are an error. Photos whose volume the tar does not say go \
-together to the volume that has the first of them already, or to the one with most room; if \
-several volumes have it, --volume must name one. A photo with the media type of a form \
+together to the volume that has the first of them already, also if it takes no writes, which \
+then ends the import, or to the one with most room; if several volumes have it, --volume must \
+name one. A photo with the media type of a form \
 (multipart/*, application/x-www-form-urlencoded), which an upload must not have, becomes \
 application/octet-stream; how many is said at the end.
 
@@ -68,12 +74,18 @@ URL path, size (bytes), time of modification (seconds since 1970), XXH3-64 (hexa
 first line, which begins with #, names the directory. In paths, \\t \\n \\r \\\\ and \\xHH \
 stand for a tab, line ends, a backslash and bytes that are no text.
 
+SIGINT (Ctrl-C), SIGTERM, SIGQUIT, SIGHUP and their like end it within about a second, whatever it \
+waits for, with the manifest of what was stored; with --data its volumes are closed first, for \
+10 s at most. A second signal ends it at once. SIGUSR1 and others that mean nothing cost a line.
+
+With --data and a store without volumes, none is created unless --create-volumes says so.
+
 Exit codes: 0 all is stored; 1 something is not, and is listed, or a volume or the tar is \
 refused, or standard output fails; 2 nothing could be begun.";
 
 /// What an import that did not verify cannot say.
-const UNREAD: &str = "the store was asked for the photos of the manifest, and their bytes were not read: \
-                      --verify finds damaged ones";
+const UNREAD: &str = "the store was asked for the photos that it has already, and their bytes were not \
+                      read: --verify finds damaged ones";
 
 /// Where the data API and the admin API are when nobody says otherwise.
 const SERVER: &str = "http://127.0.0.1:8080";
@@ -98,8 +110,8 @@ pub struct ImportArgs {
     #[arg(long, value_name = "URL", default_value = SERVER)]
     pub server: ServerAddress,
 
-    /// Its admin API, which lists and creates volumes [default: that at 127.0.0.1:8081, if --server
-    /// names no other daemon]
+    /// Its admin API, which lists and creates volumes; that of another daemon is refused [default: that
+    /// at 127.0.0.1:8081, if --server names no other daemon]
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<ServerAddress>,
 
@@ -148,7 +160,7 @@ pub struct ImportArgs {
     #[arg(long)]
     pub prune: bool,
 
-    /// Of a directory: read every photo of the manifest from the store, and store damaged ones again
+    /// Read every photo that is there already from the store, and store damaged ones again
     #[arg(long)]
     pub verify: bool,
 }
@@ -160,6 +172,11 @@ impl ImportArgs {
             Ok(map) => map,
             Err(error) => return fail(&error),
         };
+        if self.path.as_os_str() == "-"
+            && let Err(error) = sys::open_at_start(0)
+        {
+            return fail(&format_args!("cannot read standard input: {error}; pipe a tar into it"));
+        }
         // Before anything that is to be ended in order.
         let signals = match Signals::handle_unless_ignored() {
             Ok(signals) => signals,
@@ -228,8 +245,9 @@ impl ImportArgs {
         }
         match result {
             Ok(report) => {
-                let unread = !plan.verify && progress.confirmed.load(Ordering::Relaxed) > 0;
-                if unread {
+                let there = [&progress.confirmed, &progress.present];
+                let is_there = there.iter().any(|count| count.load(Ordering::Relaxed) > 0);
+                if is_there && !plan.verify {
                     note(UNREAD);
                 }
                 tell(&report, progress, began)
@@ -278,7 +296,9 @@ impl ImportArgs {
         let config = Config { log: "warn".to_owned(), limits, ..config };
         let targets = config.log_filter().map_err(|error| error.to_string())?;
         let log = Log::start(targets).map_err(|error| format!("cannot start the log: {error}"))?;
-        let private = Private::start(&config, &log, stop).map_err(|error| error.to_string())?;
+        // The import creates what it is told to.
+        let private = Private::start_unless(&config, &log, FirstVolume::Leave, stop);
+        let private = private.map_err(|error| error.to_string())?;
         Ok((Some(private), Some(log)))
     }
 }

@@ -24,12 +24,24 @@ pub struct Private {
 }
 
 impl Private {
-    /// Starts it as `config` says, but for the addresses, and waits until every volume is recovered, or
-    /// `stop` is set. In a store without volumes none is created.
+    /// Starts it as `config` says, but for the addresses, and waits until every volume is recovered.
     ///
     /// # Errors
     /// [`StartError`]; a data directory that a running daemon has is one.
-    pub fn start(config: &Config, log: &Log, stop: &AtomicBool) -> Result<Self, StartError> {
+    pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Self, StartError> {
+        Self::start_unless(config, log, first, &AtomicBool::new(false))
+    }
+
+    /// The same, but once `stop` is set it does not wait for volumes any more.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start_unless(
+        config: &Config,
+        log: &Log,
+        first: FirstVolume,
+        stop: &AtomicBool,
+    ) -> Result<Self, StartError> {
         let mut left = ATTEMPTS;
         loop {
             let (data, admin) = free_addresses()
@@ -37,7 +49,7 @@ impl Private {
             let listen = vec![Listen::Tcp(data)];
             let config = Config { listen, admin, shard_ports: ShardPorts::Off, ..config.clone() };
             left -= 1;
-            match Daemon::start(&config, log, FirstVolume::Leave) {
+            match Daemon::start(&config, log, first) {
                 Err(StartError::Listen { .. }) if left > 0 => {}
                 other => return Ok(Self { daemon: other?, data, admin }.recovered(stop)),
             }

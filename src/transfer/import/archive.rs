@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
 use super::route::{Halt, Router};
-use super::run::{Progress, Report, Run, Stop};
+use super::run::{Progress, Report, Run, Stop, TOO_LARGE_NAMED};
 use super::sender::{Photo, Sender, Sent};
 use super::{ImportError, Plan};
 use crate::client::{HeadAnswer, Source};
@@ -53,8 +53,7 @@ struct Job {
 /// # Errors
 /// [`ImportError`]. What goes wrong later stands in the report.
 pub fn import(mut tar: Tar<'_>, plan: &Plan, progress: &Progress) -> Result<Report, ImportError> {
-    plan.connect()?;
-    let run = Run::new(plan, progress, plan.ask_volumes()?);
+    let run = Run::connect(plan, progress)?;
     let mut router = Router::new(&run);
     if let Tar::File(file) = &mut tar
         && let Err(why) = scan(&run, file, &mut router)
@@ -100,6 +99,7 @@ fn scan(run: &Run<'_>, file: &mut File, router: &mut Router<'_>) -> Result<(), H
     let len = len_from_here(file).map_err(unread)?;
     let mut reader = Reader::seeking(BufReader::with_capacity(SCAN_BUFFER, &mut *file), len);
     let mut needed = BTreeMap::<u32, u64>::new();
+    let (mut too_large, mut names) = (0, Vec::new());
     loop {
         if run.stopped() {
             return Err(None);
@@ -107,6 +107,13 @@ fn scan(run: &Run<'_>, file: &mut File, router: &mut Router<'_>) -> Result<(), H
         match reader.next_photo() {
             Ok(Some(photo)) => {
                 let name = router.route(&photo).map_err(before_all)?;
+                if run.too_large(photo.size).is_some() {
+                    too_large += 1;
+                    if names.len() < TOO_LARGE_NAMED {
+                        names.push((photo.name(), photo.size));
+                    }
+                    continue;
+                }
                 let bytes = needed.entry(name.volume).or_default();
                 *bytes = bytes.saturating_add(photo.size);
             }
@@ -120,6 +127,7 @@ fn scan(run: &Run<'_>, file: &mut File, router: &mut Router<'_>) -> Result<(), H
     }
     router.prepare(&needed).map_err(|why| before_all(Some(Stop::Pause(why))))?;
     router.rewind();
+    run.announce_too_large(too_large, &names, ", unless it is there already");
     file.seek(SeekFrom::Start(start)).map(drop).map_err(unread)
 }
 
@@ -173,7 +181,10 @@ fn feed(
             return Ok(());
         }
         let name = router.route(&photo)?;
-        router.prepare(&BTreeMap::from([(name.volume, photo.size)])).map_err(Stop::Pause)?;
+        // One that is too large needs no volume: it is there already, or not stored.
+        if run.too_large(photo.size).is_none() {
+            router.prepare(&BTreeMap::from([(name.volume, photo.size)])).map_err(Stop::Pause)?;
+        }
         run.progress.found.fetch_add(1, Ordering::Relaxed);
         let input = read(&mut reader, &photo)?;
         let what = photo.name();
@@ -233,7 +244,11 @@ fn store(run: &Run<'_>, sender: &Sender<'_>, job: &Job) {
         Input::File(file) => file.hash().ok(),
     };
     let fail = |why, unknown| run.fail(job.what.clone(), why, unknown);
-    match sender.ask(job.name) {
+    let found = match run.plan.verify {
+        true => sender.verify(job.name),
+        false => sender.ask(job.name),
+    };
+    match found {
         Ok(HeadAnswer { status: 200, etag: there }) if there.is_some() && there == etag => {
             run.progress.present.fetch_add(1, Ordering::Relaxed);
             return;
@@ -242,6 +257,9 @@ fn store(run: &Run<'_>, sender: &Sender<'_>, job: &Job) {
         Ok(_) => {}
         Err(Sent::Failed { why, unknown }) => return fail(why, unknown),
         Err(_) => return,
+    }
+    if let Some(why) = run.too_large(job.input.len()) {
+        return fail(why, false);
     }
     // Versions that took the media type of a form have such photos; no upload may have it any more.
     let (content_type, is_form) = match job.content_type.as_deref() {

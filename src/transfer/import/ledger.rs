@@ -136,6 +136,12 @@ impl Ledger {
         sync_dir(path).map_err(cannot("sync the directory of", path))
     }
 
+    /// What is known of a path.
+    #[must_use]
+    pub fn row(&self, path: &[u8]) -> Option<Row> {
+        self.rows.get(path).copied()
+    }
+
     /// What is known of a path, before it is marked as one that the walk came by.
     #[must_use]
     pub fn visit(&mut self, path: &[u8]) -> Option<Row> {

@@ -24,6 +24,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::Deserialize;
 use thiserror::Error;
 
 use crate::client::{Body, Client, ClientError, ServerAddress};
@@ -112,12 +113,17 @@ pub enum ImportError {
     /// The volumes of a directory.
     #[error("--volume-map is for the photos of a tar; for those of a directory say --volume N")]
     MappedDirectory,
-    /// A tar has no manifest to verify.
+    /// The admin API is another daemon's.
     #[error(
-        "--verify is for a directory, whose manifest says which photos there are; of a tar, delete what is \
-         damaged in the store, and import the tar again without it"
+        "the admin API at {admin} belongs to another daemon than the data API at {server}: name the right \
+         one with --admin (or --server); nothing was stored or created"
     )]
-    VerifiedTar,
+    OtherDaemon {
+        /// The data API.
+        server: ServerAddress,
+        /// The admin API.
+        admin: ServerAddress,
+    },
 }
 
 /// Imports a directory, a tar, or a tar from standard input (`-`).
@@ -140,9 +146,6 @@ pub fn import(path: &Path, plan: &Plan, progress: &Progress) -> Result<Report, I
         }
         File::open(path).map_err(cannot)?
     };
-    if plan.verify {
-        return Err(ImportError::VerifiedTar);
-    }
     if file.metadata().map_err(cannot)?.is_file() {
         let start = file.stream_position().map_err(cannot)?;
         let mut magic = Vec::new();
@@ -160,6 +163,31 @@ pub fn import(path: &Path, plan: &Plan, progress: &Progress) -> Result<Report, I
     archive::import(Tar::Stream(&mut stream), plan, progress)
 }
 
+/// Which daemon the data API belongs to.
+const INSTANCE: &str = "X-Hayloft-Instance";
+/// How often both are asked before they count as two: one may be restarted in between.
+const LOOKS: u32 = 2;
+
+/// What is of use here of the admin API's `/status`.
+#[derive(Deserialize)]
+struct Told {
+    instance: Option<String>,
+    limits: Option<ToldLimits>,
+}
+
+#[derive(Deserialize)]
+struct ToldLimits {
+    /// Bytes.
+    largest_body: u64,
+}
+
+impl Told {
+    fn ask(admin: &Client) -> Option<Self> {
+        let reply = admin.request(Method::Get, "/status", &[], Body::None).ok()?;
+        reply.expect(&[200]).ok()?.json().ok()
+    }
+}
+
 /// Longest magic of a compressed file (bytes).
 const MAGIC_MAX: u64 = 4;
 
@@ -172,12 +200,28 @@ fn refuse_compressed(path: &Path, begin: &[u8]) -> Result<(), ImportError> {
 }
 
 impl Plan {
-    /// A client of the data API that answers at all.
-    fn connect(&self) -> Result<Client, ClientError> {
+    /// Makes sure that the data API answers, and that the admin API is the same daemon's, as far as both say
+    /// which they belong to. Returns the largest photo that it takes (bytes), if that is known.
+    fn connect(&self) -> Result<Option<u64>, ImportError> {
         let client = Client::new(self.server.clone(), "--server");
-        // Any answer will do.
-        client.request(Method::Get, "/", &[], Body::None)?.drain().ok();
-        Ok(client)
+        let admin = Client::new(self.admin.clone(), "--admin");
+        let mut looks = LOOKS;
+        loop {
+            // Any answer will do.
+            let mut reply = client.request(Method::Get, "/", &[], Body::None)?;
+            let instance = reply.header(INSTANCE).map(str::to_owned);
+            reply.drain().ok();
+            // Without an admin API there is no more to know; who needs it reports that it does not answer.
+            let Some(told) = Told::ask(&admin).filter(|_| self.paired) else { return Ok(None) };
+            if instance.is_none() || told.instance.is_none() || instance == told.instance {
+                return Ok(told.limits.map(|limits| limits.largest_body));
+            }
+            looks -= 1;
+            if looks == 0 {
+                let (server, admin) = (self.server.clone(), self.admin.clone());
+                return Err(ImportError::OtherDaemon { server, admin });
+            }
+        }
     }
 
     /// The volumes of the store; there may be none.
@@ -228,6 +272,19 @@ impl Plan {
             return Err(self.describe(&small));
         }
         self.prepare(volumes, &needed.keys().copied().collect(), stop)
+    }
+
+    /// Why a photo goes nowhere when no volume has room for it, and what to do.
+    fn no_volume(&self, volumes: &Volumes) -> String {
+        if volumes.is_empty_store() {
+            return "the store has no volume yet: --create-volumes SIZE creates volume 1"
+                .to_owned();
+        }
+        let remedy = match self.private {
+            true => "--volume N --create-volumes SIZE creates volume N for what is new",
+            false => "create one with hayloft volume create",
+        };
+        format!("no volume with room takes writes any more: {remedy}")
     }
 
     /// Which volumes take no photos, why, and what to do about each.

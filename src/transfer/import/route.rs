@@ -108,12 +108,13 @@ impl<'a> Router<'a> {
     }
 
     /// One volume for all photos that come without: the one that has the first of them already, whole or
-    /// damaged, or the one with most room. If several have it, nobody knows which is meant.
+    /// damaged, also if it takes no writes, or the one with most room. If several have it, nobody knows which is meant.
     fn unlabelled(&mut self, first: &Photo) -> Result<u32, Halt> {
         if let Some(volume) = self.unlabelled {
             return Ok(volume);
         }
-        let all = self.run.volumes.all();
+        let all = self.run.volumes.readable();
+        let all = all.map_err(|error| Stop::Pause(error.to_string()))?;
         let mut found = Vec::new();
         if all.len() > 1 {
             let sender = Sender::new(self.run);
@@ -140,9 +141,9 @@ impl<'a> Router<'a> {
             Some(volume) => Ok(Some(volume)),
             None => volumes.pick_or_create(0, plan.create_volumes, &progress.stop),
         };
-        let volume = picked.map_err(|error| Stop::Pause(error.to_string()))?.ok_or_else(|| {
-            Stop::Pause("no volume takes writes; create one with hayloft volume create".to_owned())
-        })?;
+        let volume = picked
+            .map_err(|error| Stop::Pause(error.to_string()))?
+            .ok_or_else(|| Stop::Pause(plan.no_volume(volumes)))?;
         self.unlabelled = Some(volume);
         Ok(volume)
     }

@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Plan;
 use super::ledger::Ledger;
 use super::volumes::Volumes;
+use super::{ImportError, Plan};
 
 /// Failures that are kept; the others are counted.
 const FAILURES_KEPT: usize = 20;
+
+/// Photos that are named of those that are too large; the others are counted.
+pub const TOO_LARGE_NAMED: usize = 5;
 
 /// How far an import is. Anybody may look.
 #[derive(Debug, Default)]
@@ -154,11 +157,39 @@ pub(super) struct Run<'a> {
     pub plan: &'a Plan,
     pub progress: &'a Progress,
     pub volumes: Volumes,
+    /// The largest photo that the store takes (bytes), if that is known.
+    pub largest_body: Option<u64>,
 }
 
 impl<'a> Run<'a> {
-    pub fn new(plan: &'a Plan, progress: &'a Progress, volumes: Volumes) -> Self {
-        Self { plan, progress, volumes }
+    /// One that begins: the daemon answers, and says which volumes there are.
+    pub fn connect(plan: &'a Plan, progress: &'a Progress) -> Result<Self, ImportError> {
+        let largest_body = plan.connect()?;
+        Ok(Self { plan, progress, volumes: plan.ask_volumes()?, largest_body })
+    }
+
+    /// Why a photo of this size (bytes) need not be sent, if it is known that the store does not take it.
+    pub fn too_large(&self, size: u64) -> Option<String> {
+        let most = self.largest_body.filter(|most| size > *most)?;
+        Some(format!(
+            "it has {size} bytes, and the store takes {most} at most; raise limits.largest_body in the \
+             daemon's configuration, and run the same command again"
+        ))
+    }
+
+    /// Says before anything is sent which photos are larger than the store takes: `count` of them, of which
+    /// `names` are the first, each with its size (bytes); `which` restricts that.
+    pub fn announce_too_large(&self, count: u64, names: &[(String, u64)], which: &str) {
+        let Some(most) = self.largest_body.filter(|_| count > 0) else { return };
+        let named: Vec<String> =
+            names.iter().map(|(name, size)| format!("{name} ({size} bytes)")).collect();
+        let more = count - names.len() as u64;
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        self.progress.notice(format!(
+            "larger than the store takes, and not stored{which}: {}{more}; limits.largest_body of the daemon \
+             is {most} bytes: raise it, and run the same command again",
+            named.join(", ")
+        ));
     }
 
     /// Ends it early; the first reason counts.

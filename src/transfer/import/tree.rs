@@ -1,6 +1,7 @@
 //! Every regular file of a directory becomes a photo under a name that is drawn, and a manifest records
 //! which. What the manifest names and the store has lost is stored again, under the same name.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -17,7 +18,7 @@ use super::escape::escape;
 use super::ledger::{Ledger, LedgerError};
 use super::prune::prune;
 use super::row::{Found, Row};
-use super::run::{Progress, Report, Run, Stop, locked};
+use super::run::{Progress, Report, Run, Stop, TOO_LARGE_NAMED, locked};
 use super::upload::{Job, Task, replaced};
 use super::{ImportError, Plan};
 use crate::client::ClientError;
@@ -35,11 +36,9 @@ pub fn import(root: &Path, plan: &Plan, progress: &Progress) -> Result<Report, I
     let cannot = |error| ImportError::Path { path: root.to_owned(), error };
     let root = root.canonicalize().map_err(cannot)?;
     let manifest = plan.manifest.clone().unwrap_or_else(|| default_manifest(&root));
-    plan.connect()?;
-    let volumes = plan.ask_volumes()?;
+    let run = Run::connect(plan, progress)?;
     let ledger = Arc::new(Mutex::new(Ledger::open(&manifest, &root)?));
     progress.keeps(&ledger, &manifest);
-    let run = Run::new(plan, progress, volumes);
     let import = Import { run: &run, root: &root, ledger: &ledger };
     let passed_over = import.run_through(&manifest)?;
     let (report, unknown) = progress.so_far();
@@ -124,6 +123,7 @@ impl Import<'_> {
         if self.run.stopped() {
             return Ok(PassedOver::default());
         }
+        self.name_too_large();
         let (jobs, receiver) = sync_channel(2 * GROUP);
         let receiver = Mutex::new(receiver);
         let mut passed_over = std::thread::scope(|scope| {
@@ -239,22 +239,75 @@ impl Import<'_> {
         file.and_then(|file| file.hash()).is_ok_and(|hash| hash != stored.etag)
     }
 
-    /// Finds the files, and hands them to the workers once their names are durable.
-    fn feed(&self, jobs: SyncSender<Job>) -> Result<PassedOver, LedgerError> {
-        let own: Vec<PathBuf> =
-            self.ledger().own_files().iter().filter_map(|path| absolute(path)).collect();
-        let mut passed_over = PassedOver::default();
-        let hidden = &mut passed_over.hidden;
-        let wanted = |entry: &DirEntry| {
+    /// Says which files are to be sent, and larger than the store takes, before anything is sent.
+    fn name_too_large(&self) {
+        if self.run.largest_body.is_none() {
+            return;
+        }
+        let own = self.own_files();
+        let (mut count, mut names) = (0, Vec::new());
+        for entry in self.walk(|_| ()).flatten() {
+            if self.run.stopped() {
+                return;
+            }
+            let Ok(metadata) = entry.metadata() else { continue };
+            let stamp = Stamp::of(&metadata);
+            let path = self.relative(entry.path());
+            if metadata.is_file()
+                && self.run.too_large(stamp.size).is_some()
+                && !own.iter().any(|own| own == entry.path())
+                && self.is_sent(path, stamp)
+            {
+                count += 1;
+                if names.len() < TOO_LARGE_NAMED {
+                    names.push((self.shown(path), stamp.size));
+                }
+            }
+        }
+        self.run.announce_too_large(count, &names, "");
+    }
+
+    /// Whether a file is sent, as far as its size and time tell.
+    fn is_sent(&self, path: &[u8], stamp: Stamp) -> bool {
+        let Some(row) = self.ledger().row(path) else { return true };
+        let Some(stored) = row.stored else { return true };
+        match row.found {
+            Found::Same => stored.stamp.size != stamp.size,
+            Found::Nothing | Found::Damaged => true,
+            Found::Other(_) => self.run.plan.overwrite,
+            Found::Unknown => false,
+        }
+    }
+
+    /// The files that the import keeps, as the walk names them.
+    fn own_files(&self) -> Vec<PathBuf> {
+        self.ledger().own_files().iter().filter_map(|path| absolute(path)).collect()
+    }
+
+    /// All below the root, but for what is hidden, if that is to be passed over: `skipped` is told of it.
+    fn walk<'w>(
+        &'w self,
+        mut skipped: impl FnMut(&DirEntry) + 'w,
+    ) -> impl Iterator<Item = walkdir::Result<DirEntry>> + 'w {
+        let wanted = move |entry: &DirEntry| {
             let skip = !self.run.plan.hidden
                 && entry.depth() > 0
                 && entry.file_name().as_bytes().starts_with(b".");
-            *hidden += u64::from(skip);
+            if skip {
+                skipped(entry);
+            }
             !skip
         };
-        let walk = WalkDir::new(self.root).min_depth(1).sort_by_file_name().into_iter();
+        WalkDir::new(self.root).min_depth(1).sort_by_file_name().into_iter().filter_entry(wanted)
+    }
+
+    /// Finds the files, and hands them to the workers once their names are durable.
+    fn feed(&self, jobs: SyncSender<Job>) -> Result<PassedOver, LedgerError> {
+        let own = self.own_files();
+        let mut passed_over = PassedOver::default();
+        let hidden = Cell::new(0);
         let mut group = Vec::new();
-        for entry in walk.filter_entry(wanted) {
+        for entry in self.walk(|_| hidden.set(hidden.get() + 1)) {
             if self.run.stopped() {
                 break;
             }
@@ -284,6 +337,7 @@ impl Import<'_> {
                 break;
             }
         }
+        passed_over.hidden = hidden.get();
         self.feed_unvisited(group, &jobs)?;
         Ok(passed_over)
     }
@@ -352,11 +406,14 @@ impl Import<'_> {
                 Err(why) => fail(why),
             };
         }
+        if let Some(why) = self.run.too_large(stamp.size) {
+            return fail(why);
+        }
         let Run { plan, volumes, progress, .. } = self.run;
         let volume = match volumes.pick_or_create(stamp.size, plan.create_volumes, &progress.stop) {
             Ok(Some(volume)) => volume,
             Ok(None) => {
-                self.run.stop(NO_VOLUME_LEFT.to_owned());
+                self.run.stop(plan.no_volume(volumes));
                 return None;
             }
             Err(error) => {
@@ -404,9 +461,6 @@ impl Import<'_> {
         Ok(group.drain(..).all(|job| jobs.send(job).is_ok()))
     }
 }
-
-pub(super) const NO_VOLUME_LEFT: &str =
-    "no volume with room takes writes any more: create one with hayloft volume create";
 
 /// A path as the walk would name it.
 fn absolute(path: &Path) -> Option<PathBuf> {

@@ -11,7 +11,7 @@ use std::sync::mpsc::Receiver;
 use super::row::Stored;
 use super::run::locked;
 use super::sender::{Photo, Sender, Sent};
-use super::tree::{Import, NO_VOLUME_LEFT};
+use super::tree::Import;
 use crate::transfer::file::{SourceFile, content_type};
 use crate::transfer::name::PhotoName;
 
@@ -100,6 +100,9 @@ impl Import<'_> {
     /// Sends a file until some volume takes it.
     fn send(&self, sender: &Sender<'_>, job: &Job, source: &SourceFile) {
         let fail = |why: String, unknown| self.run.fail(self.shown(&job.path), why, unknown);
+        if let Some(why) = self.run.too_large(source.stamp().size) {
+            return fail(why, false);
+        }
         let mut name = job.name;
         loop {
             let photo = Photo {
@@ -181,7 +184,10 @@ impl Import<'_> {
         let Some(volume) = self.run.volumes.pick(size) else {
             self.run.stop(match self.run.volumes.fixed() {
                 true => format!("volume {}: {why}; name another with --volume", job.name.volume),
-                false => format!("{NO_VOLUME_LEFT}; the last one said: {why}"),
+                false => {
+                    let no_volume = self.run.plan.no_volume(&self.run.volumes);
+                    format!("{no_volume}; the last one said: {why}")
+                }
             });
             return None;
         };

@@ -182,11 +182,24 @@ impl Volumes {
         self.fixed
     }
 
-    /// Those that are not given up, by number.
+    /// All that can be asked for their photos, or can be in a while, by number, whether they take writes or
+    /// not.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn readable(&self) -> Result<Vec<u32>, ClientError> {
+        let Some(admin) = &self.admin else { return Ok(Vec::new()) };
+        let described = list(admin)?;
+        let unreadable = ["creating", "creation_failed", "failed"];
+        let readable = described.iter().filter(|found| !found.has_state(&unreadable));
+        Ok(readable.map(|found| found.id).collect())
+    }
+
+    /// Whether the admin API says that the store has no volumes.
     #[must_use]
-    pub fn all(&self) -> Vec<u32> {
-        let rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
-        rooms.iter().filter(|room| !room.given_up).map(|room| room.id).collect()
+    pub fn is_empty_store(&self) -> bool {
+        let described = self.admin.as_ref().and_then(|admin| list(admin).ok());
+        described.is_some_and(|described| described.is_empty())
     }
 
     /// The one with most room, from which `size` (bytes) is taken; nothing when all are given up.
@@ -410,10 +423,7 @@ mod tests {
     #[test]
     fn a_named_one_is_the_only_one() {
         let volumes = Volumes::only(7, None);
-        assert_eq!(
-            (volumes.pick(u64::MAX), volumes.pick(1), volumes.all()),
-            (Some(7), Some(7), vec![7])
-        );
+        assert_eq!((volumes.pick(u64::MAX), volumes.pick(1)), (Some(7), Some(7)));
         volumes.give_up(7);
         assert_eq!(volumes.pick(1), None);
     }
