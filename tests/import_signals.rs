@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// For what takes a second or so on an idle machine. A request to a server that hangs takes two minutes.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(40);
 
 #[track_caller]
 fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -259,6 +259,26 @@ fn a_second_one_ends_it_at_once() {
     let (code, said) = ended(child);
     // After the first, it would have ended in order, and said so.
     assert_eq!((code, said.contains("stopped early")), (Some(1), false), "{said}");
+}
+
+/// What must not be cut short is waited for, but not for ever.
+#[test]
+fn one_ends_an_import_whose_manifest_cannot_be_written() {
+    let place = Place::new(40);
+    // Opening it for writing waits for a reader.
+    let new = place.path("photos.manifest.tsv.new");
+    nix::unistd::mkfifo(&new, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let import = place.import(&["photos"]).spawn().unwrap();
+    wait_for("photos", || place.stored("photos.manifest.tsv.journal") == 40);
+    send(&import, Signal::SIGTERM);
+    let (code, said) = ended(import);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("ended before volumes were closed or the manifest was written"),
+        "{said}"
+    );
+    std::fs::remove_file(new).unwrap();
+    place.goes_on(40);
 }
 
 #[test]

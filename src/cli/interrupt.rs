@@ -153,9 +153,12 @@ pub fn run(
             continue;
         }
         let Some(give_up) = give_up.take().filter(|_| looked.stage == Stage::Work) else {
-            if looked.stage == Stage::Tell {
-                note_at_once("interrupted while its output could not be written");
-            }
+            note_at_once(match looked.stage {
+                Stage::Tell => "interrupted while its output could not be written",
+                _ => {
+                    "interrupted, and ended before volumes were closed or the manifest was written"
+                }
+            });
             return ExitCode::FAILURE;
         };
         match Looked::start(Stage::Save, give_up, &done) {
@@ -175,6 +178,39 @@ fn is_last(name: &str, meaning: Meaning, first: Option<Instant>) -> bool {
         Meaning::Nothing => {
             note_at_once(format_args!("received {name}: ignored, the command goes on"));
             false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runs(work: impl FnOnce(&Staged) -> ExitCode + Send + 'static) -> ExitCode {
+        let signals = Signals::none().unwrap();
+        let give_up = |_: &Staged| unreachable!("no signal came");
+        run(signals, &AtomicBool::new(false), Duration::ZERO, work, give_up)
+    }
+
+    #[test]
+    fn the_code_of_the_work_is_that_of_the_command_and_its_panic_too() {
+        assert_eq!(runs(|_| ExitCode::from(7)), ExitCode::from(7));
+        let panic = std::panic::catch_unwind(|| runs(|_| panic!("at work"))).unwrap_err();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"at work"));
+    }
+
+    #[test]
+    fn a_second_signal_is_one_that_does_not_come_with_the_first() {
+        let just_now = Some(Instant::now());
+        let before = Instant::now().checked_sub(Duration::from_secs(1));
+        for (meaning, first, is_second) in [
+            (Meaning::Stop, None, false),
+            (Meaning::Stop, just_now, false),
+            (Meaning::Stop, before, true),
+            (Meaning::Hangup, before, false),
+            (Meaning::Nothing, before, false),
+        ] {
+            assert_eq!(is_last("a signal", meaning, first), is_second, "{meaning:?} {first:?}");
         }
     }
 }

@@ -368,6 +368,7 @@ mod tests {
         assert_eq!(row(&mut ledger, b"\xff"), Some((name(3), None)));
         ledger.record(b"a", name(4), stored(0)).unwrap();
         ledger.finish(false).unwrap();
+        drop(ledger);
         assert!(!place.journal().exists());
         let text = std::fs::read_to_string(place.manifest()).unwrap();
         assert_eq!(
@@ -390,6 +391,7 @@ mod tests {
         }
         ledger.assign(&[(b"drawn".to_vec(), name(9))]).unwrap().sync().unwrap();
         ledger.finish(true).unwrap();
+        drop(ledger);
         let mut ledger = place.open().unwrap();
         ledger.forget(b"b").unwrap();
         ledger.forget(b"absent").unwrap();

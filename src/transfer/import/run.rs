@@ -73,6 +73,11 @@ impl Progress {
         *locked(&self.ledger) = Some((Arc::clone(ledger), manifest.to_owned()));
     }
 
+    /// The manifest is whole, and need not be found any more.
+    pub(super) fn keeps_no_more(&self) {
+        *locked(&self.ledger) = None;
+    }
+
     /// What [`Self::keeps`] was told.
     pub(super) fn kept(&self) -> Option<(Arc<Mutex<Ledger>>, PathBuf)> {
         locked(&self.ledger).clone()

@@ -40,10 +40,14 @@ pub fn import(root: &Path, plan: &Plan, progress: &Progress) -> Result<Report, I
     let ledger = Arc::new(Mutex::new(Ledger::open(&manifest, &root)?));
     progress.keeps(&ledger, &manifest);
     let import = Import { run: &run, root: &root, ledger: &ledger };
-    let passed_over = import.run_through(&manifest)?;
-    let (report, unknown) = progress.so_far();
-    let PassedOver { special, hidden, gone, .. } = passed_over;
-    Ok(finish(&locked(&ledger), manifest, unknown, Report { special, hidden, gone, ..report }))
+    let result = import.run_through(&manifest).map(|passed_over| {
+        let (report, unknown) = progress.so_far();
+        let PassedOver { special, hidden, gone, .. } = passed_over;
+        finish(&locked(&ledger), manifest, unknown, Report { special, hidden, gone, ..report })
+    });
+    // The journal is locked as long as somebody has it.
+    progress.keeps_no_more();
+    result
 }
 
 /// What an import has come to that is left alone while some of it waits: a server or a disk hangs. If it is
