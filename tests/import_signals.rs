@@ -245,31 +245,36 @@ fn without_a_daemon_one_ends_it_in_order_from_the_beginning() {
     place.goes_on(200);
 }
 
+/// An import that has stored 40 photos, and waits while it writes the manifest: somebody would have to read
+/// the file that this gives.
+fn waits_for_its_manifest(place: &Place) -> (Child, PathBuf) {
+    let new = place.path("photos.manifest.tsv.new");
+    nix::unistd::mkfifo(&new, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let import = place.import(&["photos"]).spawn().unwrap();
+    wait_for("photos", || place.stored("photos.manifest.tsv.journal") == 40);
+    (import, new)
+}
+
 #[test]
 fn a_second_one_ends_it_at_once() {
-    let dir = data_dir();
-    let fifo = dir.path().join("fifo");
-    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let mut child = import(dir.path(), &["fifo", "--data", "store"]).spawn().unwrap();
-    wait_for("the store", || dir.path().join("store/hayloft.toml").exists());
+    let place = Place::new(40);
+    let (mut import, new) = waits_for_its_manifest(&place);
     wait_for("a second signal to end it", || {
-        send(&child, Signal::SIGTERM);
-        child.try_wait().unwrap().is_some()
+        send(&import, Signal::SIGTERM);
+        import.try_wait().unwrap().is_some()
     });
-    let (code, said) = ended(child);
-    // After the first, it would have ended in order, and said so.
-    assert_eq!((code, said.contains("stopped early")), (Some(1), false), "{said}");
+    let (code, said) = ended(import);
+    // After the first, it would have said why it ends.
+    assert_eq!((code, said.contains("interrupted")), (Some(1), false), "{said}");
+    std::fs::remove_file(new).unwrap();
+    place.goes_on(40);
 }
 
 /// What must not be cut short is waited for, but not for ever.
 #[test]
 fn one_ends_an_import_whose_manifest_cannot_be_written() {
     let place = Place::new(40);
-    // Opening it for writing waits for a reader.
-    let new = place.path("photos.manifest.tsv.new");
-    nix::unistd::mkfifo(&new, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let import = place.import(&["photos"]).spawn().unwrap();
-    wait_for("photos", || place.stored("photos.manifest.tsv.journal") == 40);
+    let (import, new) = waits_for_its_manifest(&place);
     send(&import, Signal::SIGTERM);
     let (code, said) = ended(import);
     assert_eq!(code, Some(1), "{said}");

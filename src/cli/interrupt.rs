@@ -109,11 +109,11 @@ impl Looked {
 }
 
 /// Runs `work` until it ends. The first signal that ends it (SIGINT, SIGTERM and their like, or SIGHUP) sets
-/// `stop`, which `work` looks at; if it still works when `patience` is over, `give_up` is run instead, to save
-/// what was done. A second signal ends the command at once, with exit code 1. The others cost a line.
+/// `stop`, which `work` looks at; if it still works when `patience` is over, `give_up` is run instead, to
+/// save what was done. A second signal ends the command at once, with exit code 1. The others cost a line.
 ///
-/// Both end the process with the exit code that they return; none is waited for once its [`Stage`] has had its
-/// time.
+/// Both end the process with the exit code that they return; none is waited for once its [`Stage`] has had
+/// its time.
 pub fn run(
     mut signals: Signals,
     stop: &AtomicBool,

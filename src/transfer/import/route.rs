@@ -108,7 +108,8 @@ impl<'a> Router<'a> {
     }
 
     /// One volume for all photos that come without: the one that has the first of them already, whole or
-    /// damaged, also if it takes no writes, or the one with most room. If several have it, nobody knows which is meant.
+    /// damaged, also if it takes no writes, or the one with most room. If several have it, nobody knows which
+    /// is meant.
     fn unlabelled(&mut self, first: &Photo) -> Result<u32, Halt> {
         if let Some(volume) = self.unlabelled {
             return Ok(volume);
