@@ -1,5 +1,5 @@
-//! What signals do to `hayloft import`: one ends it soon, whatever it waits for, and what was stored stands in
-//! the manifest; a second one ends it at once; those that mean nothing do nothing.
+//! What signals do to `hayloft import`: one ends it soon, whatever it waits for, and what was stored stands
+//! in the manifest; a second one ends it at once; those that mean nothing do nothing.
 
 mod daemon_harness;
 
