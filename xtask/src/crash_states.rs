@@ -8,8 +8,8 @@ use crate::record::Record;
 
 /// Distinct states when nobody says how many.
 const STATES: &str = "20000000";
-const HOW: &str = "Each state differs from all others and was recovered, checked, recovered again and written \
-                   to;\neach was what the model allows. Seconds are of the processor, of two threads \
+const HOW: &str = "Each state differs from all others and was recovered, checked, recovered again and \
+                   written to;\neach was what the model allows. Seconds are of the processor, of two threads \
                    together.\n\n";
 /// What stands before the figures in a line of the test.
 const MARKER: &str = "three operations: ";

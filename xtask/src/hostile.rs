@@ -32,7 +32,7 @@ fn between<'a>(line: &'a str, before: &str, after: &str) -> Option<&'a str> {
 }
 
 impl Figures {
-    /// Reads a line that has a ratio, such as `resets, 2 shards: p99 1ms without them, 2ms with them, ratio 2.00`.
+    /// Parses `resets, 2 shards: p99 1ms without them, 2ms with them, ratio 2.00` and the like.
     fn parse(line: &str) -> Option<Self> {
         let (head, _) = line.split_once(" shards: ")?;
         let (clients, shards) = head.rsplit_once(", ")?;
@@ -124,8 +124,8 @@ pub fn hostile() -> Result<(), Failed> {
 mod tests {
     use super::*;
 
-    const HEADS: &str = "5,000 half-sent heads, 1 shards: gone after 6.1s; p99 of healthy reads 751.6us without \
-                         them, 1.3ms with them, ratio 1.53; 96 MiB resident of 112";
+    const HEADS: &str = "5,000 half-sent heads, 1 shards: gone after 6.1s; p99 of healthy reads 751.6us \
+                         without them, 1.3ms with them, ratio 1.53; 96 MiB resident of 112";
     const RESETS: &str = "resets, 2 shards: p99 744.6us without them, 1.3ms with them, ratio 1.94";
 
     #[test]

@@ -1,5 +1,5 @@
-//! Cuts the power of the release build on XFS, shuts XFS down under it and lets its disk fail, and records what
-//! was found.
+//! Cuts the power of the release build on XFS, shuts XFS down under it and lets its disk fail, and records
+//! what was found.
 
 use std::fs;
 use std::process::Command;
