@@ -171,7 +171,8 @@ fn endure(
     );
     assert!(memory <= bound, "{} MiB resident", memory >> 20);
     // The exact ratio is a matter for a quiet machine; a stall is one anywhere.
-    assert!(with < Duration::from_millis(250), "p99 of healthy clients {with:?}");
+    let most = Duration::from_millis(250).max(4 * before);
+    assert!(with < most, "p99 of healthy clients {with:?}, and {before:?} without slow ones");
     let log = daemon.log_text();
     assert!(daemon.stop().success() && !log.contains("panicked"), "{log}");
 }
@@ -363,7 +364,19 @@ fn more_clients_than_descriptors_hide_nothing() {
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     };
     // Refusals linger for a second.
-    std::thread::sleep(Duration::from_millis(1500));
+    let deadline = Instant::now() + SLACK + SLACK;
+    loop {
+        let before = cpu();
+        std::thread::sleep(Duration::from_millis(500));
+        if cpu() - before <= 5 {
+            break;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "the daemon does not come to rest:\n{}",
+            daemon.log_text()
+        );
+    }
     let before = cpu();
     std::thread::sleep(Duration::from_secs(2));
     let ticks = cpu() - before;

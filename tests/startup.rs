@@ -10,7 +10,7 @@ use daemon_harness::{Daemon, Options, data_dir, path};
 /// Starts a daemon that must refuse: its exit code and what it says.
 fn refused(dir: &Path, options: &Options) -> String {
     let mut daemon = Daemon::launch(dir, options);
-    let status = daemon.wait(Duration::from_secs(10)).expect("it should not run");
+    let status = daemon.wait(Duration::from_secs(60)).expect("it should not run");
     assert_eq!(status.code(), Some(2), "{}", daemon.log_text());
     let log = daemon.log_text();
     assert!(!log.contains("panicked"), "{log}");
@@ -40,7 +40,7 @@ fn a_wrong_configuration_names_file_line_and_key() {
     assert_says(&refused(dir.path(), &options), &["config.toml", "2", "volum_size"]);
     let args = vec!["--cores".to_owned(), "9999".to_owned()];
     let mut daemon = Daemon::launch(dir.path(), &Options { args, ..Options::default() });
-    assert_ne!(daemon.wait(Duration::from_secs(10)).unwrap().code(), Some(0));
+    assert_ne!(daemon.wait(Duration::from_secs(60)).unwrap().code(), Some(0));
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_second_daemon_on_the_same_directory_or_port_is_refused() {
     let other = data_dir();
     let (_, admin) = (first.admin, first.admin);
     let mut second = Daemon::launch_on(other.path(), &Options::default(), first.data, admin);
-    assert_eq!(second.wait(Duration::from_secs(10)).unwrap().code(), Some(2));
+    assert_eq!(second.wait(Duration::from_secs(60)).unwrap().code(), Some(2));
     assert_says(&second.log_text(), &["cannot listen on", &first.data.to_string()]);
     assert!(first.stop().success());
 }
@@ -91,7 +91,7 @@ fn with_volume(change: impl Fn(&Path)) -> String {
     let dir = started_once();
     change(&dir.path().join("data/1.0.vol"));
     let mut daemon = Daemon::launch(dir.path(), &Options::default());
-    let status = daemon.wait(Duration::from_secs(10)).expect("no volume can be served");
+    let status = daemon.wait(Duration::from_secs(60)).expect("no volume can be served");
     assert_eq!(status.code(), Some(1));
     let log = daemon.log_text();
     assert!(!log.contains("panicked"), "{log}");
@@ -267,7 +267,7 @@ fn an_unmounted_disk_takes_only_its_volumes_out() {
         }
         std::fs::remove_file(dir.path().join("log")).unwrap();
         let daemon = Daemon::launch(dir.path(), &both);
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
         while !daemon.log_text().contains("photos on") {
             assert!(std::time::Instant::now() < deadline, "{}", daemon.log_text());
             std::thread::sleep(Duration::from_millis(10));
@@ -297,7 +297,7 @@ fn a_volume_whose_write_failed_serves_no_more_and_the_daemon_ends_with_an_error(
     let launcher = launcher.map(str::to_owned).to_vec();
     let mut limited = Daemon::start(dir.path(), &Options { launcher, ..Options::default() });
     assert_eq!(limited.client().put(&path(9), b"lost").unwrap().status, 500);
-    let status = limited.wait(Duration::from_secs(20)).expect("no volume takes writes any more");
+    let status = limited.wait(Duration::from_secs(60)).expect("no volume takes writes any more");
     assert_eq!(status.code(), Some(1), "{}", limited.log_text());
     assert_says(&limited.log_text(), &["a write failed", "no volume takes writes any more"]);
     // A restart without the cause of the failure helps.

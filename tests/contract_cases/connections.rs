@@ -179,9 +179,9 @@ fn while_it_stops_writes_are_refused_and_reads_answered() {
         for (client, head) in clients.iter_mut().zip(&heads) {
             client.send(&head.as_bytes()[..20]).unwrap();
         }
-        std::thread::sleep(Duration::from_millis(200));
+        store.daemon.wait_for_metric("hayloft_connections", "", heads.len() as f64);
         store.daemon.signal(Signal::SIGTERM);
-        std::thread::sleep(Duration::from_millis(200));
+        store.daemon.wait_until("the drain", || store.daemon.log_text().contains("draining"));
         for (client, head) in clients.iter_mut().zip(&heads) {
             client.send(&head.as_bytes()[20..]).unwrap();
             let reply = client.reply(false).unwrap();

