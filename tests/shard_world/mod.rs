@@ -1,0 +1,328 @@
+//! Shards in the simulated world, driven step by step: a test decides which of them run, on a clock of its
+//! own, and what each client sends and takes.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use hayloft::buffer::{Pool, Region};
+use hayloft::http::conn::Deadlines;
+use hayloft::metrics::{Metrics, NodeInfo, ShardInfo, VolumeInfo, VolumeState as Shown};
+use hayloft::op::{DirId, Op, Returned, Sock};
+use hayloft::runtime::{Handle, Runtime};
+use hayloft::shard::{Assignment, Listener, Reactor, ShardConfig, Shared, Start};
+use hayloft::sim::disk::Image;
+use hayloft::sim::{SimDriver, World};
+use hayloft::types::VolumeId;
+use hayloft::volume::{self, Expected, Preallocation, Superblock, VolumeState};
+
+pub const SECOND: u64 = 1_000_000_000;
+pub const COOKIE: &str = "0123456789abcdef";
+/// Bytes of buffers of each shard and of the clients.
+const POOL: usize = 24 << 20;
+/// How far the clock moves when it is the turn of a shard that does not run (nanoseconds).
+const STEP: u64 = 50_000;
+const STORE: [u8; 16] = *b"a store of tests";
+const VOLUME: u64 = 16 << 20;
+
+pub fn config() -> ShardConfig {
+    ShardConfig {
+        deadlines: Deadlines {
+            head: 5 * SECOND,
+            idle: 75 * SECOND,
+            body: 5 * SECOND,
+            send: 10 * SECOND,
+            rate: 16 << 10,
+            linger: SECOND,
+        },
+        cache_control: "max-age=31536000, immutable".to_owned(),
+        body_max: 8 << 20,
+        batch_max: 4 << 20,
+        connections_max: 10_000,
+        refusals_max: 256,
+        drain_ns: 30 * SECOND,
+        disk_missing: false,
+        audit_log: false,
+    }
+}
+
+/// The same with changes.
+pub fn config_with(change: impl Fn(&mut ShardConfig)) -> ShardConfig {
+    let mut config = config();
+    change(&mut config);
+    config
+}
+
+/// The object `key` of volume 1.
+pub fn path(key: u64) -> String {
+    format!("/1/{key}/0/{COOKIE}")
+}
+
+/// A disk with volume 1.
+fn disk(pool: &Pool) -> Image {
+    let superblock = Superblock {
+        compat: 0,
+        ro_compat: 0,
+        incompat: 0,
+        volume: VolumeId(1),
+        incarnation: 0x1bad_b002_dead_beef,
+        parent: 0,
+        generation: 0,
+        state: VolumeState::Live,
+        size: VOLUME,
+        unit: 512,
+        chunk: 65_536,
+        hash_seed: 42,
+        store: STORE,
+        created_ns: 1_700_000_000_000_000_000,
+        revision: 1,
+    };
+    let world = World::new(1, &Image::default());
+    let mut driver = world.driver();
+    let mut runtime = Runtime::new(&driver, pool.clone(), || 7);
+    let handle = runtime.handle().clone();
+    let created = async move {
+        volume::create(&handle, DirId(0), &superblock, Preallocation::Reserve, |_| ()).await
+    };
+    runtime.block_on(&mut driver, created).unwrap();
+    world.look(|snapshot| snapshot.image())
+}
+
+/// Running shards, and their clients. Volume 1 belongs to shard 0.
+pub struct Shards {
+    pub world: World,
+    pub metrics: Arc<Metrics>,
+    pub shared: Arc<Shared>,
+    /// The buffers of each shard.
+    pub pools: Vec<Pool>,
+    /// Shards that do not run for the time being.
+    pub stopped: Vec<bool>,
+    reactors: Vec<Option<Reactor>>,
+    drivers: Vec<SimDriver>,
+    clients: Runtime,
+    client_driver: SimDriver,
+    clients_until: Cell<u64>,
+}
+
+impl Shards {
+    /// Starts `count` of them and waits until volume 1 serves.
+    pub fn start(count: usize, config: impl Fn() -> ShardConfig) -> Self {
+        let region = Region::map(count + 1, POOL).unwrap();
+        let mut pools: Vec<Pool> = (0..=count).map(|n| Pool::new(&region, n)).collect();
+        let client_pool = pools.pop().unwrap();
+        let world = World::new(7, &disk(&client_pool));
+        let ids = 0..u32::try_from(count).unwrap();
+        let infos: Vec<ShardInfo> = ids.map(|id| ShardInfo { id, core: id, port: None }).collect();
+        let metrics = Metrics::new(NodeInfo::default(), &infos, Vec::new());
+        let shared = Arc::new(Shared::new(Arc::clone(&metrics), count));
+        let (mut reactors, mut drivers) = (Vec::new(), Vec::new());
+        for (n, pool) in pools.iter().enumerate() {
+            let driver = world.member(n, pool);
+            let runtime = Runtime::new(&driver, pool.clone(), || 3);
+            let start = Start {
+                id: u16::try_from(n).unwrap(),
+                config: config(),
+                shared: Arc::clone(&shared),
+                assignments: if n == 0 { vec![assignment(&metrics)] } else { Vec::new() },
+                owners: HashMap::from([(1, 0)]),
+                listeners: vec![Listener { sock: listener(n), own: true, socket: None }],
+            };
+            reactors.push(Some(Reactor::new(runtime, start)));
+            drivers.push(driver);
+        }
+        let client_driver = world.member(count, &client_pool);
+        let clients = Runtime::new(&client_driver, client_pool, || 0);
+        let stopped = vec![false; count];
+        let clients_until = Cell::new(0);
+        let mut shards = Self {
+            world,
+            metrics,
+            shared,
+            pools,
+            stopped,
+            reactors,
+            drivers,
+            clients,
+            client_driver,
+            clients_until,
+        };
+        shards.run_until("volume 1 to be open", 5 * SECOND, |shards| {
+            shards.metrics.volume(1).unwrap().state.get() == Shown::Writable
+        });
+        shards
+    }
+
+    /// Whether a shard has neither drained nor ended.
+    pub fn is_running(&self, shard: usize) -> bool {
+        self.reactors[shard].is_some()
+    }
+
+    /// A client of this shard. Its bytes arrive in one piece.
+    pub fn connect(&self, shard: usize) -> Client {
+        let sock = self.world.connect(listener(shard), usize::MAX);
+        let (handle, taken) = (self.clients.handle().clone(), Rc::default());
+        Client { sock, handle, taken }
+    }
+
+    /// Lets a client do something.
+    pub fn spawn(&self, work: impl Future<Output = ()> + 'static) {
+        self.clients.handle().spawn(work);
+        self.clients_until.set(0);
+    }
+
+    /// Runs everybody for so long (nanoseconds).
+    pub fn run_for(&mut self, time: u64) {
+        let end = self.world.now() + time;
+        while self.world.now() < end {
+            self.step(end);
+        }
+    }
+
+    /// Runs everybody until `holds`.
+    ///
+    /// # Panics
+    /// When it does not within `time` (nanoseconds).
+    pub fn run_until(&mut self, what: &str, time: u64, holds: impl Fn(&Self) -> bool) {
+        let end = self.world.now() + time;
+        while !holds(self) {
+            assert!(self.world.now() < end, "waited {} ms for {what}", time / 1_000_000);
+            self.step(end);
+        }
+    }
+
+    /// Whoever is next, or the clock moves to `end`.
+    fn step(&mut self, end: u64) {
+        let reactors = self.reactors.iter().zip(&self.stopped);
+        let due = reactors.map(|(reactor, stopped)| match reactor {
+            Some(reactor) if !stopped => reactor.until(),
+            _ => u64::MAX,
+        });
+        let due: Vec<u64> = due.chain([self.clients_until.get().min(end)]).collect();
+        let member = self.world.next(&due).expect("there is an end");
+        let Some(reactor) = self.reactors.get_mut(member) else {
+            self.clients.collect(&mut self.client_driver, 0);
+            self.clients.run_ready();
+            self.clients.hand_over(&mut self.client_driver);
+            self.clients_until.set(self.clients.earliest(u64::MAX));
+            return;
+        };
+        let driver = &mut self.drivers[member];
+        match reactor {
+            // What has come for it stays there, and time goes on.
+            _ if self.stopped[member] => self.world.skip_to(self.world.now() + STEP),
+            Some(running) => {
+                if !running.turn(driver) {
+                    *reactor = None;
+                }
+            }
+            // What still comes for a shard that has ended, as a last wake-up from another one.
+            None => hayloft::op::Driver::reap(driver, 0, &mut Vec::new()),
+        }
+    }
+}
+
+fn listener(shard: usize) -> Sock {
+    Sock(1 + i32::try_from(shard).unwrap())
+}
+
+fn assignment(metrics: &Metrics) -> Assignment {
+    let expected = Expected {
+        volume: VolumeId(1),
+        generation: 0,
+        store: STORE,
+        hash_bits: None,
+        segments_max: None,
+        checkpoints: None,
+    };
+    let info = VolumeInfo { id: 1, shard: 0, disk: 0, durable: true };
+    let metrics = metrics.register_volume(info, Shown::Recovering);
+    Assignment { dir: "data".into(), expected, metrics }
+}
+
+/// What a client has received, and how the connection ended, if it has: with 0, or an errno.
+#[derive(Clone, Debug, Default)]
+pub struct Taken {
+    pub bytes: Vec<u8>,
+    pub end: Option<i64>,
+}
+
+impl Taken {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    /// Statuses of the replies.
+    pub fn statuses(&self) -> Vec<u16> {
+        let text = self.text();
+        let replies = text.split("HTTP/1.1 ").skip(1);
+        replies.map(|reply| reply[..3].parse().unwrap()).collect()
+    }
+}
+
+/// One end of a connection.
+#[derive(Clone)]
+pub struct Client {
+    sock: Sock,
+    handle: Handle,
+    taken: Rc<RefCell<Taken>>,
+}
+
+impl Client {
+    /// What it has received so far.
+    pub fn taken(&self) -> Taken {
+        self.taken.borrow().clone()
+    }
+
+    /// Sends all of it, if the connection lasts: whether it did.
+    pub async fn send(&self, bytes: &[u8]) -> bool {
+        for piece in bytes.chunks(64 << 10) {
+            let mut start = 0;
+            while start < piece.len() {
+                let mut buf = self.handle.pool().alloc(piece.len()).expect("memory of clients");
+                buf[..piece.len()].copy_from_slice(piece);
+                let (from, len) = (u32::try_from(start).unwrap(), piece.len() - start);
+                let len = u32::try_from(len).unwrap();
+                let op = Op::Send { sock: self.sock, buf, start: from, len };
+                let result = self.handle.submit(op).await.result;
+                match usize::try_from(result) {
+                    Ok(sent) => start += sent,
+                    Err(_) => return false,
+                }
+            }
+        }
+        true
+    }
+
+    /// Receives at most `most` bytes: whether the connection goes on.
+    pub async fn take(&self, most: u32) -> bool {
+        let buf = self.handle.pool().alloc(most as usize).expect("memory of clients");
+        let op = Op::Recv { sock: self.sock, buf, start: 0, len: most, whole: false };
+        let completion = self.handle.submit(op).await;
+        let Returned::One(buf) = completion.returned else { panic!("the buffer comes back") };
+        let mut taken = self.taken.borrow_mut();
+        match usize::try_from(completion.result) {
+            Ok(got) if got > 0 => taken.bytes.extend_from_slice(&buf[..got]),
+            _ => taken.end = Some(completion.result),
+        }
+        taken.end.is_none()
+    }
+
+    /// Receives until the connection ends.
+    pub async fn take_all(&self) {
+        while self.take(16 << 10).await {}
+    }
+
+    /// Its end of the connection.
+    pub fn sock(&self) -> Sock {
+        self.sock
+    }
+
+    pub async fn close(&self) {
+        self.handle.submit(Op::Close { sock: self.sock }).await;
+    }
+
+    pub async fn pause(&self, time: u64) {
+        self.handle.sleep_until(self.handle.now() + time).await;
+    }
+}
