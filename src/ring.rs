@@ -35,6 +35,7 @@ use crate::buffer::{Buf, Pool};
 use crate::op::{
     Completion, DirId, Driver, DriverCounts, FileId, Op, Piece, Returned, Sock, Token,
 };
+use crate::sabotage::{Sabotage, chosen};
 use crate::sys;
 use files::{OpenFile, fixed};
 use provided::{GROUP, Provided};
@@ -478,6 +479,9 @@ impl Ring {
                 && self.file(*file).is_err()
             {
                 self.refuse_transfer(token, op);
+                if chosen(Sabotage::LeakDeviceSlot) {
+                    self.devices[device].in_flight += 1;
+                }
                 continue;
             }
             self.devices[device].in_flight += 1;

@@ -95,6 +95,22 @@ sabotages! {
     ReplayWithoutRemoval = "replay-without-removal",
     /// A checkpoint is believed whatever the log says.
     CheckpointBeforeLog = "checkpoint-before-log",
+    /// The file of a volume that was created at run time is not monitored.
+    UnmonitoredVolume = "unmonitored-volume",
+    /// A volume is changed while another change to it is under way.
+    InterleavedChanges = "interleaved-changes",
+    /// A checkpoint is still being written while its volume's file is removed.
+    CheckpointAfterRemoval = "checkpoint-after-removal",
+    /// A drain waits for requests under way without a limit.
+    EndlessDrain = "endless-drain",
+    /// A drain does not wait for connections that are being refused.
+    ForgetRefusals = "forget-refusals",
+    /// The end of a thread is not noticed.
+    IgnoreLostThread = "ignore-lost-thread",
+    /// A reply may take any time, as long as a few bytes are taken in each timeout.
+    NoReplyRate = "no-reply-rate",
+    /// A queued transfer whose file was closed keeps the slot of its device.
+    LeakDeviceSlot = "leak-device-slot",
 }
 
 /// Whether this mistake is to be made. What the environment names must be one of them.

@@ -4,7 +4,6 @@ mod daemon_harness;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use daemon_harness::{COOKIE, Client, Daemon, Options, Reply, bytes, data_dir};
 use serde_json::Value;
@@ -31,14 +30,6 @@ fn state(daemon: &Daemon, volume: u32) -> String {
 
 fn url(volume: u32, key: u64) -> String {
     format!("/{volume}/{key}/0/{COOKIE}")
-}
-
-fn wait_for(daemon: &Daemon, what: &str, mut there: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !there() {
-        assert!(Instant::now() < deadline, "never: {what}\n{}", daemon.log_text());
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// One connection for each of the daemon's shards at least: which of them accepts is not ours to say.
@@ -192,7 +183,7 @@ fn a_deleted_volume_is_gone_and_its_readers_finish() {
     // Has begun to read and does not go on yet.
     let mut reader = daemon.client();
     reader.send(format!("GET {} HTTP/1.1\r\nHost: t\r\n\r\n", url(2, 1)).as_bytes()).unwrap();
-    wait_for(&daemon, "the download", || {
+    daemon.wait_until("the download", || {
         daemon.metric("hayloft_payload_out_bytes_total", "") > 0.0
             || daemon.metric("hayloft_device_reads_total", "") > 2.0
     });
@@ -319,7 +310,7 @@ fn a_data_directory_that_disappears_takes_only_its_volumes_out() {
     }
     let away = dir.path().join("away");
     std::fs::rename(&second, &away).unwrap();
-    wait_for(&daemon, "volume 2 is lost", || state(&daemon, 2) == "lost");
+    daemon.wait_until("volume 2 is lost", || state(&daemon, 2) == "lost");
     // Nothing is acknowledged that a restart would not find; what is there is still read.
     assert_eq!(client.put(&url(2, 2), b"x").unwrap().status, 503);
     assert_eq!(client.get(&url(2, 1)).unwrap().body, b"before");
@@ -384,11 +375,161 @@ fn a_volume_file_that_is_removed_is_noticed_and_still_read() {
     let mut client = daemon.client();
     assert_eq!(client.put(&url(1, 1), b"before").unwrap().status, 201);
     std::fs::remove_file(dir.path().join("data/1.0.vol")).unwrap();
-    wait_for(&daemon, "volume 1 is lost", || state(&daemon, 1) == "lost");
+    daemon.wait_until("volume 1 is lost", || state(&daemon, 1) == "lost");
     assert_eq!(client.put(&url(1, 2), b"x").unwrap().status, 503);
-    // It was the only volume. Ending now would destroy the last copy.
-    std::thread::sleep(Duration::from_millis(300));
+    // It was the only volume. Ending now would destroy the last copy: the main thread looks whether it
+    // should each time before it looks for signals again.
+    for times in 1..=2 {
+        daemon.signal(nix::sys::signal::Signal::SIGHUP);
+        daemon.wait_until("the main thread to look around", || {
+            daemon.log_text().matches("received SIGHUP").count() == times
+        });
+    }
     assert_eq!(client.get(&url(1, 1)).unwrap().body, b"before");
     let text = daemon.log_text();
     assert!(text.contains("was removed or replaced under the running daemon"), "{text}");
+}
+
+#[test]
+fn a_volume_that_was_created_at_run_time_is_monitored_too() {
+    let dir = data_dir();
+    let daemon = Daemon::start(dir.path(), &TWO());
+    for id in [2, 3] {
+        let body = format!(r#"{{"id": {id}, "size": "16MiB"}}"#);
+        assert_eq!(admin(&daemon, "POST", "/volumes", &body).status, 201);
+        assert_eq!(daemon.client().put(&url(id, 1), b"before").unwrap().status, 201);
+    }
+    // Whoever finds that the first is gone has looked for the second too.
+    for id in [2, 1] {
+        std::fs::remove_file(dir.path().join(format!("data/{id}.0.vol"))).unwrap();
+    }
+    daemon.wait_until("volume 1 to be lost", || state(&daemon, 1) == "lost");
+    let soon = std::time::Duration::from_secs(10);
+    daemon.wait_within(soon, "volume 2 to be lost", || state(&daemon, 2) == "lost");
+    assert_eq!(daemon.client().put(&url(2, 2), b"x").unwrap().status, 503);
+    assert_eq!(daemon.client().get(&url(2, 1)).unwrap().body, b"before");
+    assert_eq!(daemon.client().put(&url(3, 2), b"x").unwrap().status, 201);
+    // One that was deleted on purpose is not lost.
+    assert_eq!(admin(&daemon, "DELETE", "/volumes/3", "").status, 204);
+    let body = r#"{"id": 4, "size": "16MiB"}"#;
+    assert_eq!(admin(&daemon, "POST", "/volumes", body).status, 201);
+    std::fs::remove_file(dir.path().join("data/4.0.vol")).unwrap();
+    daemon.wait_until("volume 4 to be lost", || state(&daemon, 4) == "lost");
+    assert!(!daemon.log_text().contains("3.0.vol was removed"), "{}", daemon.log_text());
+}
+
+/// Creates volume `id`, which takes its time: all of it is written.
+fn begin_to_create(daemon: &Daemon, id: u32, size: &str) -> Client {
+    let mut client = Client::connect(daemon.admin).unwrap();
+    let body = format!(r#"{{"id": {id}, "size": "{size}"}}"#);
+    let head = "POST /volumes HTTP/1.1\r\nHost: a\r\n";
+    let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    client.send(request.as_bytes()).unwrap();
+    client
+}
+
+fn is_being_created(daemon: &Daemon, id: u32) -> bool {
+    let shown = daemon.admin(&format!("/volumes/{id}"));
+    shown.status == 200 && json(&shown)["state"] == "creating"
+}
+
+fn zeroed() -> Options {
+    Options { config: "prealloc = \"zeroed\"\n".into(), ..TWO() }
+}
+
+#[test]
+fn of_one_volume_there_is_one_change_at_a_time() {
+    let dir = data_dir();
+    let daemon = Daemon::start(dir.path(), &zeroed());
+    let changes = [
+        ("POST", "/volumes/5/read-only", ""),
+        ("POST", "/volumes/5/writable", ""),
+        ("DELETE", "/volumes/5", ""),
+        ("POST", "/volumes", r#"{"id": 5}"#),
+    ];
+    // It must last longer than the four requests; how long it takes is the disk's business.
+    let mut creating = begin_to_create(&daemon, 5, "1GiB");
+    daemon.wait_until("the creation to begin", || is_being_created(&daemon, 5));
+    for (method, path, body) in changes {
+        let reply = admin(&daemon, method, path, body);
+        assert!(is_being_created(&daemon, 5), "1 GiB is written too quickly for this test");
+        assert_eq!(reply.status, 409, "{method} {path}: {}", reply.text());
+        assert!(error(&reply).contains("is being changed already"), "{}", error(&reply));
+    }
+    // One that picks its number takes another.
+    let body = r#"{"size": "16MiB"}"#;
+    let other = admin(&daemon, "POST", "/volumes", body);
+    assert_eq!((other.status, json(&other)["id"].clone()), (201, 6.into()), "{other:?}");
+    assert!(matches!(creating.reply(false).unwrap().status, 201 | 202));
+    daemon.wait_until("volume 5 to serve", || state(&daemon, 5) == "writable");
+    for (method, path, status) in [
+        ("POST", "/volumes/5/read-only", 200),
+        ("POST", "/volumes/5/writable", 200),
+        ("DELETE", "/volumes/5", 204),
+    ] {
+        assert_eq!(admin(&daemon, method, path, "").status, status, "{method} {path}");
+    }
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn only_so_many_volumes_are_changed_at_once() {
+    let dir = data_dir();
+    let daemon = Daemon::start(dir.path(), &zeroed());
+    let most = u32::try_from(hayloft::limits::CHANGES_MAX).unwrap();
+    let creating: Vec<Client> =
+        (0..most).map(|n| begin_to_create(&daemon, 10 + n, "128MiB")).collect();
+    daemon.wait_until("all of them to be under way", || {
+        (0..most).all(|n| is_being_created(&daemon, 10 + n))
+    });
+    let refused = admin(&daemon, "POST", "/volumes", r#"{"id": 9, "size": "16MiB"}"#);
+    let change = admin(&daemon, "POST", "/volumes/1/read-only", "");
+    assert!((0..most).all(|n| is_being_created(&daemon, 10 + n)), "too quick for this test");
+    for reply in [refused, change] {
+        assert_eq!(reply.status, 503, "{reply:?}");
+        assert!(error(&reply).contains("Too many volumes are being changed"), "{reply:?}");
+    }
+    assert_eq!(daemon.admin("/volumes/9").status, 404);
+    for mut client in creating {
+        assert!(matches!(client.reply(false).unwrap().status, 201 | 202));
+    }
+    daemon.wait_until("them to serve", || (0..most).all(|n| state(&daemon, 10 + n) == "writable"));
+    assert_eq!(admin(&daemon, "POST", "/volumes/1/read-only", "").status, 200);
+    assert!(daemon.stop().success());
+}
+
+/// A directory that may not be written to: the file's name cannot be removed.
+#[test]
+fn a_volume_that_cannot_be_deleted_goes_on_and_is_monitored() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = data_dir();
+    let set = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set(dir.path(), 0o777);
+    // Root may remove what it likes, so the daemon runs as somebody else where the test runs as root.
+    let user = nix::unistd::Uid::effective().is_root().then_some(65_534);
+    let options = Options { user, ..TWO() };
+    let daemon = Daemon::start(dir.path(), &options);
+    assert_eq!(daemon.client().put(&url(1, 1), b"before").unwrap().status, 201);
+    let data = dir.path().join("data");
+    set(&data, 0o555);
+    let reply = admin(&daemon, "DELETE", "/volumes/1", "");
+    assert_eq!(reply.status, 500, "{reply:?}");
+    assert!(error(&reply).contains("Volume 1 was not deleted"), "{}", error(&reply));
+    assert_eq!(state(&daemon, 1), "writable");
+    for client in &mut clients(&daemon) {
+        assert_eq!(client.get(&url(1, 1)).unwrap().body, b"before");
+        assert!(matches!(client.put(&url(1, 2), b"after").unwrap().status, 201 | 204));
+    }
+    set(&data, 0o755);
+    std::fs::rename(data.join("1.0.vol"), data.join("away")).unwrap();
+    daemon.wait_until("volume 1 to be lost", || state(&daemon, 1) == "lost");
+    std::fs::rename(data.join("away"), data.join("1.0.vol")).unwrap();
+    assert!(daemon.stop().success());
+    let daemon = Daemon::start(dir.path(), &options);
+    assert_eq!(daemon.client().get(&url(1, 2)).unwrap().body, b"after");
+    assert_eq!(admin(&daemon, "DELETE", "/volumes/1", "").status, 204);
+    assert!(!data.join("1.0.vol").exists());
+    assert!(daemon.stop().success());
 }

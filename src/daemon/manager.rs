@@ -18,6 +18,7 @@ use super::stores::{self, FoundVolume, Store};
 use crate::admin::{Change, Creations, NewVolume, Refused, Request};
 use crate::config::Config;
 use crate::limits::CHANGES_MAX;
+use crate::sabotage::{Sabotage, chosen};
 use crate::shard::{Order, OrderError, Shared};
 use crate::size::{ByteSize, rounded};
 use crate::volume::{IoError, StateError};
@@ -133,7 +134,7 @@ impl Office {
 
     fn begin(self: &Rc<Self>, id: u32) -> Result<Changing, Refused> {
         let mut changing = self.changing.borrow_mut();
-        if changing.contains(&id) {
+        if changing.contains(&id) && !chosen(Sabotage::InterleavedChanges) {
             let sentence = format!("Volume {id} is being changed already; wait for that to end.");
             return Err(Refused::Conflict(sentence));
         }
@@ -245,7 +246,9 @@ impl Office {
         let assignment = assign(id, placed, store, &self.config, &self.shared.metrics);
         let opened = self.line.order(shard, Order::Open(assignment)).await;
         self.route(id, Some(shard)).await;
-        self.files.watch(id, dir.volume_path(id, superblock.generation));
+        if !chosen(Sabotage::UnmonitoredVolume) {
+            self.files.watch(id, dir.volume_path(id, superblock.generation));
+        }
         match opened {
             Ok(()) => {
                 self.creations.end(id);

@@ -48,7 +48,7 @@ use crate::datadir::DataDir;
 use crate::logging::Log;
 use crate::metrics::{DiskInfo, Metrics, NodeInfo, ShardInfo, VolumeState};
 use crate::ring::{Prepared, Registration, RingOptions, prepare};
-use crate::sabotage;
+use crate::sabotage::{self, Sabotage, chosen};
 use crate::shard::Shared;
 use crate::sys;
 use crate::threads::{Thread, Threads, name};
@@ -293,7 +293,9 @@ impl Daemon {
             if let Some(signal) = signals.stop() {
                 return Reason::Signal(signal);
             }
-            if let Some(thread) = self.threads.ended() {
+            if let Some(thread) = self.threads.ended()
+                && !chosen(Sabotage::IgnoreLostThread)
+            {
                 return Reason::ThreadEnded(thread);
             }
             let states: Vec<_> = self.metrics.volumes().iter().map(|v| v.state.get()).collect();

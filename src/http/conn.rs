@@ -16,6 +16,7 @@ use crate::buffer::Buf;
 use crate::limits::{BODY_PIECE, HEAD_BUFFER, RECEIVE_HEADROOM};
 use crate::op::{Op, Returned, Sock, Token};
 use crate::runtime::Handle;
+use crate::sabotage::{Sabotage, chosen};
 
 /// Deadlines in nanoseconds, rates in bytes per second. Bodies and replies are held to them in
 /// pieces of [`BODY_PIECE`], so that a fast beginning earns no right to a slow rest.
@@ -431,7 +432,8 @@ impl Conn {
             }
             let piece_len = BODY_PIECE.min(end - piece.1);
             let piece_end = piece.0 + self.deadlines.send + self.deadlines.allowance(piece_len);
-            let deadline = piece_end.min(now + self.deadlines.send);
+            let any = now + self.deadlines.send;
+            let deadline = if chosen(Sabotage::NoReplyRate) { any } else { piece_end.min(any) };
             let begin = u32::try_from(start).expect("inside a buffer");
             let count = u32::try_from(end - start).expect("inside a buffer");
             let op = Op::Send { sock: self.sock, buf, start: begin, len: count };

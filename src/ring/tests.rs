@@ -15,7 +15,7 @@ struct Bench {
     ring: Ring,
     pool: Pool,
     file: FileId,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     /// The other ends of sockets.
     peers: Vec<UnixStream>,
 }
@@ -39,7 +39,7 @@ fn bench_with(photos: u32, device_in_flight: usize, pool_len: usize) -> Bench {
     let name = CString::new("photos").unwrap();
     ring.submit(token(0), Op::Open { dir: DirId(number), name, write: false });
     let file = FileId(u32::try_from(reap(&mut ring)[0].result).unwrap());
-    Bench { ring, pool, file, _dir: dir, peers: Vec::new() }
+    Bench { ring, pool, file, dir, peers: Vec::new() }
 }
 
 fn token(index: u32) -> Token {
@@ -158,5 +158,118 @@ fn what_is_asked_of_a_directory_that_could_not_be_opened_fails() {
     ] {
         bench.ring.submit(token(3), op);
         assert_eq!(reap(&mut bench.ring)[0].result, -i64::from(libc::EBADF));
+    }
+}
+
+#[test]
+fn what_waited_for_a_file_that_was_closed_leaves_its_device_free() {
+    let mut bench = bench(8, 2);
+    (0..6).for_each(|index| bench.read(index, PHOTO));
+    // The kernel has two of them, and the rest waits.
+    bench.ring.enter(0);
+    let file = bench.file;
+    bench.ring.submit(token(9), Op::CloseFile { file });
+    let mut results = Vec::new();
+    while results.len() < 7 {
+        let completed = reap(&mut bench.ring);
+        assert!(!completed.is_empty(), "only {results:?} have ended");
+        results.extend(completed.iter().map(|done| (done.token.index, done.result)));
+    }
+    results.sort_unstable();
+    let (read, closed) = (i64::from(PHOTO), -i64::from(libc::EBADF));
+    let expected = [(0, read), (1, read), (2, closed), (3, closed), (4, closed), (5, closed)];
+    assert_eq!((&results[..6], results[6]), (&expected[..], (9, 0)));
+    assert_eq!(bench.ring.devices[0].in_flight, 0, "nothing is under way");
+    assert!(bench.ring.devices[0].waiting.is_empty());
+    bench.read(1, PHOTO);
+    let completion = &reap(&mut bench.ring)[0];
+    assert_eq!(completion.result, -i64::from(libc::EBADF), "closed for good");
+    assert!(matches!(completion.returned, Returned::One(_)), "and the buffer comes back");
+}
+
+/// The place of a closed file is used again, and its number names no other file.
+#[test]
+fn the_number_of_a_closed_file_is_not_that_of_the_next_one() {
+    let mut bench = bench(1, 96);
+    let closed = bench.file;
+    bench.ring.submit(token(0), Op::CloseFile { file: closed });
+    assert_eq!(reap(&mut bench.ring)[0].result, 0);
+    bench.ring.submit(token(0), Op::CloseFile { file: closed });
+    assert_eq!(reap(&mut bench.ring)[0].result, -i64::from(libc::EBADF), "once only");
+    let name = c"photos".to_owned();
+    bench.ring.submit(token(0), Op::Open { dir: DirId(0), name, write: false });
+    bench.file = FileId(u32::try_from(reap(&mut bench.ring)[0].result).unwrap());
+    assert_ne!(bench.file, closed);
+    bench.ring.submit(token(0), Op::FileLen { file: closed });
+    assert_eq!(reap(&mut bench.ring)[0].result, -i64::from(libc::EBADF));
+    bench.read(0, PHOTO);
+    assert_eq!(reap(&mut bench.ring)[0].result, i64::from(PHOTO));
+}
+
+#[test]
+fn a_receive_that_found_no_buffer_can_be_cancelled() {
+    let mut bench = bench_with(1, 96, 4 * HEAD_BUFFER);
+    (0..8).for_each(|index| bench.receive(index));
+    let mut held = reap(&mut bench.ring);
+    assert_eq!(held.len(), 4, "there are buffers for as many");
+    bench.ring.cancel(token(5));
+    bench.ring.cancel(token(7));
+    let cancelled = reap(&mut bench.ring);
+    let shown: Vec<_> = cancelled.iter().map(|done| (done.token.index, done.result)).collect();
+    let canceled = -i64::from(libc::ECANCELED);
+    assert_eq!(shown, [(5, canceled), (7, canceled)]);
+    held.clear();
+    assert_eq!(bench.reaped(), [4, 6], "the others, in their order");
+    assert!(bench.ring.starved.is_empty() && bench.ring.in_flight() == 0);
+}
+
+#[test]
+fn names_are_not_followed_and_files_not_replaced_unless_asked() {
+    let mut bench = bench(1, 96);
+    let dir = bench.dir.path().to_owned();
+    std::os::unix::fs::symlink(dir.join("photos"), dir.join("link")).unwrap();
+    std::fs::write(dir.join("other"), "x").unwrap();
+    let mut result = |op| {
+        bench.ring.submit(token(3), op);
+        reap(&mut bench.ring)[0].result
+    };
+    let name = |name: &str| CString::new(name).unwrap();
+    let dir = DirId(0);
+    let open = Op::Open { dir, name: name("link"), write: false };
+    assert_eq!(result(open), -i64::from(libc::ELOOP));
+    let create = Op::Create { dir, name: name("other") };
+    assert_eq!(result(create), -i64::from(libc::EEXIST));
+    let rename = |replace| Op::Rename { dir, from: name("other"), to: name("photos"), replace };
+    assert_eq!(result(rename(false)), -i64::from(libc::EEXIST));
+    assert_eq!(result(rename(true)), 0);
+}
+
+/// The main thread has each new volume's directory opened: it must not cost a descriptor each time.
+#[test]
+fn a_directory_that_is_opened_again_keeps_its_number() {
+    let mut bench = bench(1, 96);
+    let path = bench.dir.path().to_owned();
+    for _ in 0..3 {
+        bench.ring.submit(token(0), Op::OpenDir { path: path.clone() });
+        assert_eq!(reap(&mut bench.ring)[0].result, 0);
+    }
+    assert_eq!(bench.ring.dirs.len(), 1);
+}
+
+#[test]
+fn a_device_gets_as_much_at_once_as_its_limit_says() {
+    let mut bench = bench(8, 2);
+    for limit in [2, 5, 1] {
+        bench.ring.limit_device(limit);
+        (0..8).for_each(|index| bench.read(index, 512));
+        let device = &bench.ring.devices[0];
+        assert_eq!((device.in_flight, device.waiting.len()), (limit, 8 - limit));
+        let mut ended = 0;
+        while ended < 8 {
+            ended += bench.reaped().len();
+            let device = &bench.ring.devices[0];
+            let left = device.in_flight + device.waiting.len();
+            assert_eq!(device.in_flight, left.min(limit), "as many as there may be");
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::{Shard, Start};
 use crate::limits::{FRESH_GRACE_NS, PUBLISH_NS, TURN_MAX_NS};
 use crate::op::Driver;
 use crate::runtime::Runtime;
+use crate::sabotage::{Sabotage, chosen};
 
 /// A shard and what runs it. Whoever has several on one thread, as a simulation does, calls
 /// [`Reactor::turn`] of each in turn; a daemon gives each a thread and calls [`run`].
@@ -85,7 +86,8 @@ impl Reactor {
         let now = shard.handle.now();
         let time = now - *self.drain_began.get_or_insert(now);
         shard.cancel_waits(time >= FRESH_GRACE_NS);
-        if shard.drained() || time >= shard.config.drain_ns {
+        let is_over = time >= shard.config.drain_ns && !chosen(Sabotage::EndlessDrain);
+        if shard.drained() || is_over {
             let closed = Rc::new(Cell::new(false));
             self.closed = Some(Rc::clone(&closed));
             let closing = Rc::clone(shard);
@@ -108,7 +110,7 @@ impl Shard {
     fn drained(&self) -> bool {
         let nothing = self.accepting.get() == 0
             && self.connections.get() == 0
-            && self.refusing.get() == 0
+            && (self.refusing.get() == 0 || chosen(Sabotage::ForgetRefusals))
             && self.shared.arriving[usize::from(self.id)].load(Ordering::SeqCst) == 0;
         self.shared.idle[usize::from(self.id)].store(nothing, Ordering::SeqCst);
         nothing && self.shared.all_idle()

@@ -12,6 +12,7 @@ use crate::buffer::Buf;
 use crate::metrics::{VolumeMetrics, VolumeState};
 use crate::op::{DirId, Op};
 use crate::runtime::{Handle, join};
+use crate::sabotage::{Sabotage, chosen};
 use crate::volume::{
     self, Check, Existing, Expected, GetError, NotRemoved, OpenError, Progress, Refusal,
     Surroundings, Turns, Volume,
@@ -228,7 +229,9 @@ impl Volumes {
             let entry = &entries[&id];
             (entry.dir, entry.generation)
         };
-        if let State::Open(volume) = &before {
+        if let State::Open(volume) = &before
+            && !chosen(Sabotage::CheckpointAfterRemoval)
+        {
             // One that ends now would be left alone.
             volume.stop_checkpoints().await;
         }
@@ -531,7 +534,7 @@ mod tests {
     use crate::sim::disk::Image;
     use crate::sim::{Fault, World};
     use crate::types::{Cookie, NeedleId, VolumeId};
-    use crate::volume::{Draft, Preallocation, Superblock};
+    use crate::volume::{Checkpointing, Draft, Preallocation, Superblock};
 
     const SUPERBLOCK: Superblock = Superblock {
         compat: 0,
@@ -604,5 +607,39 @@ mod tests {
         assert!(matches!(error, OrderError::NotRemoved(NotRemoved::Nameless(_))), "{error}");
         assert!(!is_stored && !is_there, "its file has no name");
         assert_eq!(again, Err(OrderError::Lost));
+    }
+
+    /// Deletes a volume while a checkpoint of it is being written; the names that are left.
+    fn left_of_a_checkpoint(seed: u64) -> Vec<String> {
+        let pool = Pool::new(&Region::map(1, 8 << 20).unwrap(), 0);
+        let world = World::new(seed, &Image::default());
+        let (mut driver, mut state) = (world.driver(), seed);
+        let mut runtime = Runtime::new(&driver, pool.clone(), move || split_mix(&mut state));
+        let handle = runtime.handle().clone();
+        runtime.block_on(&mut driver, async move {
+            let volumes = Volumes::default();
+            handle.submit(Op::OpenDir { path: "data".into() }).await;
+            let how = Preallocation::Reserve;
+            volume::create(&handle, DirId(0), &SUPERBLOCK, how, |_| ()).await.unwrap();
+            // Each commit is followed by a checkpoint.
+            let mut assignment = assignment();
+            assignment.expected.checkpoints = Some(Checkpointing { interval: 1, rate: 0 });
+            volumes.open_one(&handle, assignment).await.unwrap();
+            let stored = volumes.perform(1, put(&pool), |len| pool.alloc(len)).await;
+            assert!(matches!(stored, Outcome::Stored(..)));
+            let begun = handle.now() + seed * 40_000;
+            handle.sleep_until(begun).await;
+            volumes.delete(&handle, 1).await.unwrap();
+            handle.sleep_until(begun + 60_000_000_000).await;
+        });
+        world.look(|seen| seen.image().files.keys().cloned().collect())
+    }
+
+    #[test]
+    fn no_checkpoint_comes_back_after_its_volume_was_deleted() {
+        for seed in 0..200 {
+            let left = left_of_a_checkpoint(seed);
+            assert!(left.is_empty(), "seed {seed}: {left:?}");
+        }
     }
 }

@@ -60,10 +60,26 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "a_start_finds_what_the_log_holds_whenever_it_was_cut_off",
     ),
     ("checkpoint-before-log", "checkpoints", "an_old_checkpoint_is_as_good"),
+    ("unmonitored-volume", "volumes", "a_volume_that_was_created_at_run_time_is_monitored_too"),
+    ("interleaved-changes", "volumes", "of_one_volume_there_is_one_change_at_a_time"),
+    (
+        "checkpoint-after-removal",
+        "lib",
+        "shard::volumes::tests::no_checkpoint_comes_back_after_its_volume_was_deleted",
+    ),
+    ("endless-drain", "shards", "a_drain_ends_at_its_deadline_whoever_is_still_sending"),
+    ("forget-refusals", "shards", "a_drain_waits_until_those_it_refused_have_their_answer"),
+    ("ignore-lost-thread", "logging", "the_end_of_any_thread_ends_the_daemon_with_its_name"),
+    ("no-reply-rate", "shards", "a_client_that_takes_a_reply_below_the_least_rate_is_let_go"),
+    (
+        "leak-device-slot",
+        "lib",
+        "ring::tests::what_waited_for_a_file_that_was_closed_leaves_its_device_free",
+    ),
 ];
 
-/// Test binaries on the simulated disk, quick ones first.
-const TESTS: [&str; 11] = [
+/// Test binaries, quick ones first; the last two start daemons. `lib` are the unit tests.
+const TESTS: [&str; 15] = [
     "errors",
     "engine",
     "states",
@@ -75,7 +91,13 @@ const TESTS: [&str; 11] = [
     "read_only",
     "checkpoints",
     "crash",
+    "shards",
+    LIB,
+    "volumes",
+    "logging",
 ];
+/// The unit tests of the library.
+const LIB: &str = "lib";
 /// A binary that takes longer than this with a mistake built in hangs (seconds).
 const LONGEST: u32 = 300;
 /// Names of tests shown for each mistake.
@@ -153,7 +175,10 @@ fn names(source: &str) -> Vec<String> {
 fn build() -> Result<Vec<(String, PathBuf)>, Failed> {
     let mut build = cargo(&["test", "--workspace", "--locked", "--no-run"]);
     for test in TESTS {
-        build.args(["--test", test]);
+        match test {
+            LIB => build.arg("--lib"),
+            test => build.args(["--test", test]),
+        };
     }
     run(&mut build)?;
     // Again, for what it says about where they are.
@@ -167,10 +192,17 @@ fn build() -> Result<Vec<(String, PathBuf)>, Failed> {
     }
 }
 
-/// Name and path out of `  Executable tests/name.rs (path)`.
+/// Name and path out of `  Executable tests/name.rs (path)`, or of the line of the library's unit tests.
 fn executable(line: &str) -> Option<(String, PathBuf)> {
-    let (name, path) = line.trim().strip_prefix("Executable tests/")?.split_once(".rs (")?;
-    Some((name.to_owned(), root().join(path.strip_suffix(')')?)))
+    let (source, path) = line.trim().strip_prefix("Executable ")?.split_once(" (")?;
+    let path = root().join(path.strip_suffix(')')?);
+    if source == "unittests src/lib.rs" {
+        // Other members of the workspace are libraries too.
+        let file = path.file_name()?.to_str()?;
+        return file.starts_with("hayloft-").then(|| (LIB.to_owned(), path));
+    }
+    let name = source.strip_prefix("tests/")?.strip_suffix(".rs")?;
+    Some((name.to_owned(), path))
 }
 
 fn run_test(path: &Path, args: &[&str], sabotage: Option<&str>) -> Result<Output, Failed> {
