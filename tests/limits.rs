@@ -65,6 +65,13 @@ fn idle_clients_never_hide_the_node_nor_take_what_volumes_need() {
     daemon
         .wait_until("connections to be closed", || daemon.metric("hayloft_connections", "") == 0.0);
     assert_eq!(daemon.client().get(&path(1)).unwrap().body, bytes(1, 5000));
+    // As many again: there are fewer places for them now, and the descriptors suffice.
+    let accepted = daemon.metric("hayloft_connections_accepted_total", "");
+    let clients: Vec<_> = (0..600).map(|_| TcpStream::connect(daemon.data).unwrap()).collect();
+    daemon.wait_for_metric("hayloft_connections_accepted_total", "", accepted + 600.0);
+    let fewer = daemon.metric("hayloft_connections", "");
+    assert!(fewer < open, "{open} connections before there were 79 more volumes, {fewer} now");
+    drop(clients);
     assert_eq!(lines(&daemon, &["cannot accept"]), [""; 0]);
     assert!(daemon.stop().success());
     assert!(dir.path().join("data/1.0.ckpt").exists(), "a checkpoint was written");

@@ -143,6 +143,87 @@ fn no_shard_ends_before_the_others_have_nothing_left_to_ask() {
     assert_eq!(upload.taken().statuses(), [201], "{}", upload.taken().text());
 }
 
+/// A large body is sent by the shard that owns its volume: the connection moves there, while it drains and
+/// has nothing left to do.
+#[test]
+fn a_connection_that_moves_during_a_drain_is_served_to_its_end() {
+    let mut shards = Shards::start(2, config);
+    let body = "y".repeat(3 << 20);
+    let stored = ask(&shards, 0, put(1, body.len(), 0) + &body);
+    shards.run_until("the object", 10 * SECOND, |_| has_status(201)(&stored));
+    let client = shards.connect(1);
+    let its = client.clone();
+    shards.spawn(async move {
+        its.send(&get(1).as_bytes()[..20]).await;
+        its.pause(4 * SECOND).await;
+        its.send(&get(1).as_bytes()[20..]).await;
+        while its.take(60_000).await {
+            its.pause(SECOND / 10).await;
+        }
+    });
+    shards.run_for(SECOND);
+    shards.metrics.set_draining();
+    shards.run_until("the whole body", 30 * SECOND, |_| {
+        client.taken().bytes.ends_with(body.as_bytes())
+    });
+    shards.run_until("both shards to end", 10 * SECOND, |shards| {
+        !shards.is_running(0) && !shards.is_running(1)
+    });
+    assert_eq!((client.taken().statuses(), client.taken().end), (vec![200], Some(0)));
+}
+
+#[test]
+fn a_shard_that_does_not_run_is_handed_no_more_connections_than_so_many() {
+    let mut shards = Shards::start_with(2, false, config);
+    let most = hayloft::limits::HANDED_OVER_MAX;
+    shards.stopped[1] = true;
+    let clients: Vec<Client> = (0..2 * most + 400).map(|_| shards.connect(0)).collect();
+    shards.run_until("all to be accepted", 20 * SECOND, |shards| {
+        shards.metrics.shards[0].connections_accepted.get() == clients.len() as u64
+    });
+    let handed = shards.metrics.shards[0].handed_over.get();
+    assert_eq!(handed, most as u64);
+    shards.stopped[1] = false;
+    shards.run_until("them to be adopted", 20 * SECOND, |shards| {
+        shards.metrics.shards[1].connections.get() == handed
+    });
+    assert_eq!(shards.metrics.shards[0].connections.get(), clients.len() as u64 - handed);
+}
+
+/// What one asks of another shard's volume does not wait for what somebody else has asked before.
+#[test]
+fn questions_from_another_shard_are_worked_on_side_by_side() {
+    let mut shards = Shards::start(2, config);
+    shards.world.fail(0, hayloft::sim::Fault::Stall(3 * SECOND));
+    let slow = ask(&shards, 1, put(1, 5, 5));
+    shards.run_until("the write to begin", SECOND, |shards| {
+        shards.metrics.shards[1].messages_sent.get() > 0
+    });
+    let quick: Vec<Client> = (2..8).map(|key| ask(&shards, 1, get(key))).collect();
+    shards.run_until("the others", SECOND, |_| quick.iter().all(has_status(404)));
+    assert!(slow.taken().bytes.is_empty(), "its commit has not ended");
+    shards.run_until("the write", 5 * SECOND, |_| has_status(201)(&slow));
+}
+
+/// Closing with something unread would reset the connection, and destroy the answer on its way.
+#[test]
+fn an_early_refusal_reaches_a_client_that_goes_on_sending() {
+    let mut shards = Shards::start(1, config);
+    let client = shards.connect(0);
+    let its = client.clone();
+    shards.spawn(async move {
+        its.send(put(1, 9 << 20, 0).as_bytes()).await;
+        for _ in 0..20 {
+            its.send(&[b'x'; 20_000]).await;
+            its.pause(SECOND / 40).await;
+        }
+        its.take_all().await;
+        its.close().await;
+    });
+    shards.run_until("the end", 5 * SECOND, |_| client.taken().end.is_some());
+    assert_eq!((client.taken().statuses(), client.taken().end), (vec![413], Some(0)));
+}
+
 fn refusing() -> hayloft::shard::ShardConfig {
     shard_world::config_with(|config| {
         (config.connections_max, config.refusals_max) = (0, 3);
@@ -319,6 +400,11 @@ fn clients_leave_no_connection_buffer_or_share_behind() {
             matches!(again.taken().statuses()[..], [201 | 204])
         });
     }
+    // Nothing counts as on its way from one shard to the other either.
+    shards.metrics.set_draining();
+    shards.run_until("both shards to end", 5 * SECOND, |shards| {
+        !shards.is_running(0) && !shards.is_running(1)
+    });
 }
 
 #[test]
@@ -335,18 +421,31 @@ fn each_deadline_of_a_request_is_its_own() {
     });
     let its = dribbling.clone();
     shards.spawn(async move { its.take_all().await });
-    let stalled = ask(&shards, 0, put(1, 200_000, 70_000));
+    let batch = "POST /1/batch HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\nx";
+    let stalled = [
+        put(1, 10, 5),
+        put(1, 10, 0),
+        put(1, 200_000, 70_000),
+        put(1, 3 << 20, 0),
+        put(1, 3 << 20, 1_100_000),
+        put(1, 10, 0).replace("Host", "Expect: 100-continue\r\nHost"),
+        batch.to_owned(),
+    ];
+    let stalled: Vec<Client> = stalled.into_iter().map(|begun| ask(&shards, 0, begun)).collect();
     let idle = ask(&shards, 0, "");
     shards.run_for(4 * SECOND);
-    assert!([&dribbling, &stalled].iter().all(|client| client.taken().bytes.is_empty()));
+    let is_waited_for = |client: &Client| matches!(client.taken().statuses()[..], [] | [100]);
+    assert!(is_waited_for(&dribbling) && stalled.iter().all(is_waited_for));
     shards.run_until("the dribbling head", 2 * SECOND, |_| has_status(408)(&dribbling));
-    shards.run_until("the stalled body", 10 * SECOND, |_| has_status(408)(&stalled));
+    shards.run_until("the stalled bodies", 10 * SECOND, |_| {
+        stalled.iter().all(|client| client.taken().statuses().last() == Some(&408))
+    });
     shards.run_for(50 * SECOND);
     assert_eq!(idle.taken().end, None);
     shards.run_until("the idle one", 30 * SECOND, |_| idle.taken().end == Some(0));
     let timeouts = &shards.metrics.shards[0].timeouts;
     let counts = [TimeoutKind::Head, TimeoutKind::Body, TimeoutKind::Idle, TimeoutKind::Send];
-    assert_eq!(counts.map(|kind| timeouts.at(kind).get()), [1, 1, 1, 0]);
+    assert_eq!(counts.map(|kind| timeouts.at(kind).get()), [1, 7, 1, 0]);
 }
 
 #[test]
@@ -428,4 +527,111 @@ fn a_second_blank_line_passed_when_it_came_later() {
         });
         shards.run_until("the answer", 5 * SECOND, |_| has_status(status)(&client));
     }
+}
+
+/// A client that asks and takes nothing of the answer.
+fn ask_deaf(shards: &Shards, shard: usize, key: u64) {
+    let client = shards.connect(shard);
+    shards.spawn(async move {
+        client.send(get(key).as_bytes()).await;
+    });
+}
+
+#[test]
+fn readers_leave_buffers_for_the_heads_of_requests() {
+    let mut shards = Shards::start(1, config);
+    for (key, len) in [(1, 200_000), (2, 100_000), (3, 80_000)] {
+        let stored = ask(&shards, 0, put(key, len, len));
+        shards.run_until("the object", 10 * SECOND, |_| has_status(201)(&stored));
+    }
+    for key in 1..=3 {
+        for _ in 0..200 {
+            ask_deaf(&shards, 0, key);
+        }
+        shards.run_for(SECOND / 10);
+    }
+    let (used, all) = (shards.pools[0].used(), shards.pools[0].capacity());
+    assert!(used > all / 16 * 14, "{used} of {all} bytes: too few readers for this test");
+    assert!(used <= all / 16 * 15, "{used} of {all} bytes");
+    let refused = shards.metrics.shards[0].admission_refusals.at(Refusal::Buffers).get();
+    assert!(refused > 300, "{refused}");
+    let another = ask(&shards, 0, get(9));
+    shards.run_until("another answer", SECOND, |_| has_status(404)(&another));
+}
+
+/// The length of a photo elsewhere is not known beforehand, but much the same as that of the last one.
+#[test]
+fn a_read_elsewhere_is_one_question_once_the_size_is_known() {
+    let mut shards = Shards::start(2, config);
+    let stored = ask(&shards, 0, put(1, 90_000, 90_000));
+    shards.run_until("the object", 10 * SECOND, |_| has_status(201)(&stored));
+    let before = shards.metrics.shards[1].messages_sent.get();
+    for _ in 0..20 {
+        let got = ask(&shards, 1, get(1));
+        shards.run_until("the object", SECOND, |_| got.taken().bytes.len() > 90_000);
+    }
+    let asked = shards.metrics.shards[1].messages_sent.get() - before;
+    assert_eq!(asked, 21, "20 reads, of which the first had too small a buffer");
+}
+
+/// Of a shard's buffers bodies may have five eighths. What comes beyond waits for a moment, if not too many
+/// do, and is refused then.
+#[test]
+fn bodies_are_admitted_as_far_as_buffers_go_and_a_few_wait_a_moment() {
+    const LEN: usize = 1 << 20;
+    let mut shards = Shards::start(1, config);
+    let begin = |shards: &Shards, key: u64| {
+        let client = shards.connect(0);
+        let its = client.clone();
+        shards.spawn(async move {
+            its.send(put(key, LEN, 2000).as_bytes()).await;
+            its.take_all().await;
+        });
+        client
+    };
+    let finish = |shards: &Shards, client: &Client| {
+        let its = client.clone();
+        shards.spawn(async move {
+            its.send(&vec![b'x'; LEN - 2000]).await;
+        });
+    };
+    let is_refused = has_status(503);
+    let mut held: Vec<Client> = (0..20).map(|key| begin(&shards, key)).collect();
+    shards.run_for(SECOND / 2);
+    held.retain(|client| !is_refused(client));
+    assert!((10..=15).contains(&held.len()), "{}", held.len());
+    let capacity = shards.pools[0].capacity();
+    assert!(shards.pools[0].used() <= capacity / 8 * 5 + (1 << 20));
+    let read = ask(&shards, 0, get(99));
+    shards.run_until("a read meanwhile", SECOND, |_| has_status(404)(&read));
+    let crowd: Vec<Client> = (100..220).map(|key| begin(&shards, key)).collect();
+    shards.run_for(SECOND / 20);
+    let at_once = crowd.iter().filter(|client| is_refused(client)).count();
+    assert!((40..=60).contains(&at_once), "{at_once} of 120 at once, for 64 may wait");
+    shards.run_until("the others", SECOND, |_| crowd.iter().all(&is_refused));
+    // One for which there is room a moment later.
+    let next = begin(&shards, 300);
+    shards.run_for(SECOND / 50);
+    finish(&shards, &held[0]);
+    shards.run_until("the first upload", SECOND, |_| has_status(201)(&held[0]));
+    finish(&shards, &next);
+    shards.run_until("the next one", SECOND, |_| has_status(201)(&next));
+}
+
+#[test]
+fn large_bodies_are_sent_to_as_many_at_once_as_there_are_shares() {
+    let mut shards = Shards::start(1, config);
+    let body = "y".repeat(2 << 20);
+    let stored = ask(&shards, 0, put(1, body.len(), 0) + &body);
+    shards.run_until("the object", 10 * SECOND, |_| has_status(201)(&stored));
+    for _ in 0..100 {
+        ask_deaf(&shards, 0, 1);
+    }
+    shards.run_for(SECOND);
+    let refused = shards.metrics.shards[0].admission_refusals.at(Refusal::Buffers).get();
+    assert_eq!(refused, 100 - (24 << 20) / 4 / ((64 + 8) << 10), "a quarter of the buffers");
+    // They are let go when they have taken nothing for their time, and others are served.
+    shards.run_for(30 * SECOND);
+    let whole = ask(&shards, 0, get(1));
+    shards.run_until("the object", 10 * SECOND, |_| whole.taken().bytes.ends_with(body.as_bytes()));
 }

@@ -106,8 +106,13 @@ pub struct Shards {
 }
 
 impl Shards {
-    /// Starts `count` of them and waits until volume 1 serves.
+    /// Starts `count` of them, each with a listener of its own, and waits until volume 1 serves.
     pub fn start(count: usize, config: impl Fn() -> ShardConfig) -> Self {
+        Self::start_with(count, true, config)
+    }
+
+    /// The same; unless `own`, connections may be handed to another shard.
+    pub fn start_with(count: usize, own: bool, config: impl Fn() -> ShardConfig) -> Self {
         let region = Region::map(count + 1, POOL).unwrap();
         let mut pools: Vec<Pool> = (0..=count).map(|n| Pool::new(&region, n)).collect();
         let client_pool = pools.pop().unwrap();
@@ -126,7 +131,7 @@ impl Shards {
                 shared: Arc::clone(&shared),
                 assignments: if n == 0 { vec![assignment(&metrics)] } else { Vec::new() },
                 owners: HashMap::from([(1, 0)]),
-                listeners: vec![Listener { sock: listener(n), own: true, socket: None }],
+                listeners: vec![Listener { sock: listener(n), own, socket: None }],
             };
             reactors.push(Some(Reactor::new(runtime, start)));
             drivers.push(driver);
