@@ -397,6 +397,7 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn pool(pages: usize) -> Pool {
         Pool::new(&Region::map(1, pages * PAGE).unwrap(), 0)
@@ -487,6 +488,46 @@ mod tests {
             let (start, len) = parts[usize::from(buf.registration())];
             let at = buf.address(0) as usize;
             assert!(at >= start as usize && at + buf.len() <= start as usize + len);
+        }
+    }
+
+    #[test]
+    fn long_runs_leave_the_low_end_to_short_ones() {
+        let pool = pool(64);
+        let (long, short) = (pool.alloc(10 * PAGE).unwrap(), pool.alloc(2 * PAGE).unwrap());
+        assert_eq!((long.first, short.first), (54, 0));
+        drop(short);
+        let long = pool.alloc(10 * PAGE).unwrap();
+        assert_eq!((long.first, pool.alloc(1).unwrap().first), (44, 0));
+    }
+
+    proptest! {
+        /// A map says that there is no run exactly when there is none, whatever came before.
+        #[test]
+        fn a_run_is_refused_only_where_there_is_none(
+            pages in 1..200u32,
+            steps in prop::collection::vec((any::<bool>(), 1..80u32), 1..200),
+        ) {
+            let mut map = FreeMap::new(pages);
+            let mut free = vec![true; pages as usize];
+            let mut taken: Vec<(u32, u32)> = Vec::new();
+            for (take, number) in steps {
+                if take {
+                    let wanted = number as usize;
+                    let is_there = free.windows(wanted).any(|run| run.iter().all(|&free| free));
+                    let found = map.take(number);
+                    prop_assert_eq!(found.is_some(), is_there, "{} of {:?}", number, free);
+                    let Some(first) = found else { continue };
+                    let run = &mut free[first as usize..][..wanted];
+                    prop_assert!(run.iter().all(|&free| free), "given out twice");
+                    run.fill(false);
+                    taken.push((first, number));
+                } else if !taken.is_empty() {
+                    let (first, count) = taken.swap_remove(number as usize % taken.len());
+                    map.set(first, count, true);
+                    free[first as usize..][..count as usize].fill(true);
+                }
+            }
         }
     }
 }

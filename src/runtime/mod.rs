@@ -549,4 +549,153 @@ mod tests {
         runtime.run_ready();
         assert!(!runtime.has_ready());
     }
+
+    struct Bench {
+        runtime: Runtime,
+        driver: crate::sim::SimDriver,
+        world: World,
+    }
+
+    fn bench() -> Bench {
+        let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
+        let world = World::new(1, &Image::default());
+        let driver = world.member(0, &pool);
+        let runtime = Runtime::new(&driver, pool, || 1);
+        Bench { runtime, driver, world }
+    }
+
+    impl Bench {
+        /// Until nothing more happens within so long (nanoseconds).
+        fn run_for(&mut self, time: u64) {
+            let end = self.world.now() + time;
+            while self.world.now() < end {
+                let until = self.runtime.earliest(end);
+                let _ = self.world.next(&[until]).expect("there is an end");
+                self.runtime.collect(&mut self.driver, 0);
+                self.runtime.run_ready();
+                self.runtime.hand_over(&mut self.driver);
+            }
+        }
+
+        fn timers(&self) -> bool {
+            self.runtime.handle.0.timers.borrow().next().is_some()
+        }
+    }
+
+    /// An operation that nobody waits for any more, and a sleep, leave nothing behind.
+    #[test]
+    fn what_was_dropped_leaves_no_operation_and_no_timer() {
+        let mut bench = bench();
+        let handle = bench.runtime.handle().clone();
+        let listener = crate::op::Sock(1);
+        let dropped = handle.submit_by(Op::Accept { listener }, handle.now() + 1_000_000_000);
+        drop(dropped);
+        let ended = handle.submit_by(Op::OpenDir { path: "data".into() }, handle.now() + (1 << 60));
+        handle.spawn(async move { drop(ended.await) });
+        let sleeper = handle.clone();
+        handle.spawn(async move {
+            let mut sleep = std::pin::pin!(sleeper.sleep_until(sleeper.now() + (1 << 60)));
+            std::future::poll_fn(|cx| {
+                assert!(sleep.as_mut().poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+        });
+        bench.run_for(100_000_000);
+        assert_eq!(handle.ops_in_flight(), 1, "the one that was dropped goes on");
+        bench.run_for(2_000_000_000);
+        assert_eq!((handle.ops_in_flight(), handle.tasks(), bench.timers()), (0, 0, false));
+    }
+
+    /// A thousand that miss their deadline at once are dealt with a few at a time, and others go first.
+    #[test]
+    fn those_that_come_too_late_hold_up_nobody() {
+        let mut bench = bench();
+        let handle = bench.runtime.handle().clone();
+        let late = Rc::new(Cell::new(0));
+        let deadline = handle.now() + 1_000_000_000;
+        for n in 0..1000 {
+            let (own, late) = (handle.clone(), Rc::clone(&late));
+            let op = Op::Accept { listener: crate::op::Sock(1 + n) };
+            handle.spawn(async move {
+                let completion = own.submit_by(op, deadline).await;
+                assert_eq!(completion.result, -i64::from(nix::libc::ECANCELED));
+                late.set(late.get() + 1);
+            });
+        }
+        bench.run_for(999_000_000);
+        // All their completions come in one go; an operation of somebody else ends with them.
+        bench.world.skip_to(deadline + 10_000_000);
+        let mut before = 0;
+        while late.get() < 1000 {
+            bench.run_for(1);
+            bench.runtime.collect(&mut bench.driver, 0);
+            bench.runtime.run_ready();
+            bench.runtime.hand_over(&mut bench.driver);
+            let step = late.get() - before;
+            before = late.get();
+            assert!(step <= 2 * BACKGROUND_PER_TURN, "{step} in a turn");
+            bench.world.skip_to(bench.world.now() + 1_000_000);
+        }
+    }
+
+    #[test]
+    fn a_storm_of_ready_tasks_does_not_keep_completions_waiting() {
+        let mut bench = bench();
+        let handle = bench.runtime.handle().clone();
+        let polls = Rc::new(Cell::new(0));
+        for _ in 0..2 * POLLS_PER_TURN {
+            let polls = Rc::clone(&polls);
+            handle.spawn(async move { polls.set(polls.get() + 1) });
+        }
+        bench.runtime.run_ready();
+        assert_eq!(polls.get(), POLLS_PER_TURN);
+        assert!(bench.runtime.has_ready());
+        bench.runtime.run_ready();
+        assert!(polls.get() == 2 * POLLS_PER_TURN && !bench.runtime.has_ready());
+    }
+
+    #[test]
+    fn a_key_passes_over_those_that_have_stopped_waiting() {
+        let mut bench = bench();
+        let handle = bench.runtime.handle().clone();
+        let locks = Rc::new(KeyLocks::new(&handle));
+        let got = Rc::new(Cell::new(0));
+        for n in 0..4 {
+            let (locks, own, got) = (Rc::clone(&locks), handle.clone(), Rc::clone(&got));
+            handle.spawn(async move {
+                if n == 1 || n == 2 {
+                    // Waits once, and then goes away.
+                    let mut waiting = Box::pin(locks.lock(7));
+                    std::future::poll_fn(|cx| {
+                        assert!(waiting.as_mut().poll(cx).is_pending());
+                        Poll::Ready(())
+                    })
+                    .await;
+                    return;
+                }
+                let _held = locks.lock(7).await;
+                own.sleep_until(own.now() + 1_000_000_000).await;
+                got.set(got.get() + 1);
+            });
+        }
+        bench.run_for(5_000_000_000);
+        assert_eq!((got.get(), handle.tasks()), (2, 0));
+    }
+
+    #[test]
+    fn a_flag_that_was_raised_before_anybody_waits_is_not_lost() {
+        let mut bench = bench();
+        let handle = bench.runtime.handle().clone();
+        let signal = Rc::new(Signal::new(&handle));
+        signal.raise();
+        let (own, raised) = (Rc::clone(&signal), Rc::new(Cell::new(None)));
+        let (told, now) = (Rc::clone(&raised), handle.now());
+        handle.spawn(async move {
+            let first = own.wait_until(now + 1_000_000_000).await;
+            told.set(Some((first, own.wait_until(now + 1_000_000_000).await)));
+        });
+        bench.run_for(2_000_000_000);
+        assert_eq!(raised.get(), Some((true, false)), "once, and then not until it is raised again");
+    }
 }

@@ -40,6 +40,14 @@ pub struct Admission {
     waiting: Cell<usize>,
 }
 
+impl Admission {
+    /// Whether nobody holds or waits for anything.
+    pub fn is_unused(&self) -> bool {
+        let large = self.large.get() + self.lent.get();
+        large == 0 && self.bodies.get() == 0 && self.waiting.get() == 0
+    }
+}
+
 /// The right to hold buffers for a body; ends when it is dropped.
 pub struct BodyPermit {
     shard: Rc<Shard>,

@@ -87,7 +87,9 @@ impl Reactor {
         let time = now - *self.drain_began.get_or_insert(now);
         shard.cancel_waits(time >= FRESH_GRACE_NS);
         let is_over = time >= shard.config.drain_ns && !chosen(Sabotage::EndlessDrain);
-        if shard.drained() || is_over {
+        let is_drained = shard.drained();
+        debug_assert!(!is_drained || shard.is_at_rest(), "something is held for nobody");
+        if is_drained || is_over {
             let closed = Rc::new(Cell::new(false));
             self.closed = Some(Rc::clone(&closed));
             let closing = Rc::clone(shard);
@@ -106,6 +108,11 @@ pub fn run<D: Driver>(mut driver: D, runtime: Runtime, start: Start) {
 }
 
 impl Shard {
+    /// Whether nothing is held any more on behalf of a connection.
+    fn is_at_rest(&self) -> bool {
+        self.waiting.borrow().is_empty() && self.replies.is_empty() && self.admission.is_unused()
+    }
+
     /// Whether nothing is left to do, here or in any other shard, which might still ask this one.
     fn drained(&self) -> bool {
         let nothing = self.accepting.get() == 0

@@ -611,28 +611,16 @@ mod tests {
 
     /// Deletes a volume while a checkpoint of it is being written; the names that are left.
     fn left_of_a_checkpoint(seed: u64) -> Vec<String> {
-        let pool = Pool::new(&Region::map(1, 8 << 20).unwrap(), 0);
-        let world = World::new(seed, &Image::default());
-        let (mut driver, mut state) = (world.driver(), seed);
-        let mut runtime = Runtime::new(&driver, pool.clone(), move || split_mix(&mut state));
-        let handle = runtime.handle().clone();
-        runtime.block_on(&mut driver, async move {
-            let volumes = Volumes::default();
-            handle.submit(Op::OpenDir { path: "data".into() }).await;
-            let how = Preallocation::Reserve;
-            volume::create(&handle, DirId(0), &SUPERBLOCK, how, |_| ()).await.unwrap();
-            // Each commit is followed by a checkpoint.
-            let mut assignment = assignment();
-            assignment.expected.checkpoints = Some(Checkpointing { interval: 1, rate: 0 });
-            volumes.open_one(&handle, assignment).await.unwrap();
+        with_volume(seed, move |handle, world, volumes| async move {
+            let pool = handle.pool().clone();
             let stored = volumes.perform(1, put(&pool), |len| pool.alloc(len)).await;
             assert!(matches!(stored, Outcome::Stored(..)));
             let begun = handle.now() + seed * 40_000;
             handle.sleep_until(begun).await;
             volumes.delete(&handle, 1).await.unwrap();
             handle.sleep_until(begun + 60_000_000_000).await;
-        });
-        world.look(|seen| seen.image().files.keys().cloned().collect())
+            names(&world)
+        })
     }
 
     #[test]
@@ -641,5 +629,98 @@ mod tests {
             let left = left_of_a_checkpoint(seed);
             assert!(left.is_empty(), "seed {seed}: {left:?}");
         }
+    }
+
+    /// Runs `test` in a world with volume 1, opened with a checkpoint after each commit.
+    fn with_volume<T: 'static, F: Future<Output = T> + 'static>(
+        seed: u64,
+        test: impl FnOnce(Handle, World, Rc<Volumes>) -> F + 'static,
+    ) -> T {
+        let pool = Pool::new(&Region::map(1, 8 << 20).unwrap(), 0);
+        let world = World::new(seed, &Image::default());
+        let (mut driver, mut state) = (world.driver(), seed);
+        let mut runtime = Runtime::new(&driver, pool, move || split_mix(&mut state));
+        let (handle, of) = (runtime.handle().clone(), world.clone());
+        runtime.block_on(&mut driver, async move {
+            let volumes = Rc::new(Volumes::default());
+            handle.submit(Op::OpenDir { path: "data".into() }).await;
+            let how = Preallocation::Reserve;
+            volume::create(&handle, DirId(0), &SUPERBLOCK, how, |_| ()).await.unwrap();
+            let mut assignment = assignment();
+            assignment.expected.checkpoints = Some(Checkpointing { interval: 1, rate: 0 });
+            volumes.open_one(&handle, assignment).await.unwrap();
+            test(handle, of, volumes).await
+        })
+    }
+
+    fn names(world: &World) -> Vec<String> {
+        world.look(|seen| seen.image().files.keys().cloned().collect())
+    }
+
+    #[test]
+    fn a_volume_that_could_not_be_deleted_goes_on_with_its_checkpoints() {
+        let kept = (0..12).filter(|&n| {
+            with_volume(n, move |handle, world, volumes| async move {
+                world.fail(n, Fault::Errno(5));
+                let deleted = volumes.delete(&handle, 1).await;
+                let Err(OrderError::NotRemoved(NotRemoved::Kept(_))) = deleted else {
+                    return false;
+                };
+                let pool = handle.pool().clone();
+                let stored = volumes.perform(1, put(&pool), |len| pool.alloc(len)).await;
+                assert!(matches!(stored, Outcome::Stored(..)), "operation {n}");
+                handle.sleep_until(handle.now() + 400_000_000_000).await;
+                assert_eq!(names(&world), ["1.0.ckpt", "1.0.vol"], "operation {n}");
+                true
+            })
+        });
+        assert!(kept.count() > 0, "no operation whose failure keeps the volume");
+    }
+
+    #[test]
+    fn nothing_is_acknowledged_while_a_volume_is_being_deleted() {
+        let refused = (0..40).map(|seed| {
+            with_volume(seed, |handle, _, volumes| async move {
+                let is_deleted = Rc::new(Cell::new(false));
+                let (deleting, own, done) =
+                    (Rc::clone(&volumes), handle.clone(), Rc::clone(&is_deleted));
+                handle.spawn(async move {
+                    deleting.delete(&own, 1).await.unwrap();
+                    done.set(true);
+                });
+                handle.yield_now().await;
+                let mut refused = 0;
+                while !is_deleted.get() {
+                    let pool = handle.pool().clone();
+                    let stored = volumes.perform(1, put(&pool), |len| pool.alloc(len)).await;
+                    assert!(!matches!(stored, Outcome::Stored(..)), "in a file that goes");
+                    refused += usize::from(matches!(stored, Outcome::Refused(Refusal::Closing)));
+                    handle.sleep_until(handle.now() + 10_000).await;
+                }
+                refused
+            })
+        });
+        assert!(refused.sum::<usize>() >= 40, "nothing was tried while one was deleted");
+    }
+
+    #[test]
+    fn a_volume_is_opened_when_there_are_buffers() {
+        with_volume(1, |handle, _, volumes| async move {
+            volumes.close_all().await;
+            let all = handle.pool().alloc(handle.pool().capacity() - handle.pool().used()).unwrap();
+            let opened = Rc::new(Cell::new(false));
+            let (own, done) = (handle.clone(), Rc::clone(&opened));
+            let again = Rc::new(Volumes::default());
+            let its = Rc::clone(&again);
+            handle.spawn(async move {
+                its.open_one(&own, assignment()).await.unwrap();
+                done.set(true);
+            });
+            handle.sleep_until(handle.now() + 3_000_000_000).await;
+            assert!(!opened.get() && matches!(again.local(1), Err(Outcome::Recovering)));
+            drop(all);
+            handle.sleep_until(handle.now() + 3_000_000_000).await;
+            assert!(opened.get() && again.local(1).is_ok());
+        });
     }
 }
