@@ -321,5 +321,9 @@ mod tests {
         let (name, path) = executable("  Executable tests/engine.rs (target/debug/x-1)").unwrap();
         assert_eq!((name.as_str(), path), ("engine", root().join("target/debug/x-1")));
         assert!(executable("  Executable unittests src/lib.rs (target/debug/y)").is_none());
+        let lib =
+            |file: &str| executable(&format!("  Executable unittests src/lib.rs (deps/{file})"));
+        assert_eq!(lib("hayloft-1").map(|(name, _)| name).as_deref(), Some(LIB));
+        assert_eq!(lib("hayloft_fuzz-1"), None);
     }
 }
