@@ -1,8 +1,9 @@
-//! A host with or without a port, as it stands in `Host`, in a request target in absolute form and in
-//! `Origin` (RFC 3986 section 3.2).
+//! Comparison of authorities: a host with an optional port, as in `Host`, in a request target in absolute
+//! form and in `Origin` (RFC 3986 section 3.2).
 
-/// Whether two authorities of one scheme are the same: hosts are case-insensitive, and no port is
-/// `default_port` (RFC 9110 section 4.2.3). Nothing else is normalised; an empty host is like none.
+/// Returns whether two authorities of the same scheme are equal: hosts are case-insensitive, and a missing
+/// port means `default_port` (RFC 9110 section 4.2.3). Nothing else is normalised; an empty host equals no
+/// other, not even an empty one.
 #[must_use]
 pub fn is_same(one: &[u8], other: &[u8], default_port: &[u8]) -> bool {
     let (one_host, one_port) = split(one, default_port);
@@ -10,7 +11,8 @@ pub fn is_same(one: &[u8], other: &[u8], default_port: &[u8]) -> bool {
     !one_host.is_empty() && one_host.eq_ignore_ascii_case(other_host) && one_port == other_port
 }
 
-/// Host and port. A colon within the brackets of an IPv6 address is followed by more than digits.
+/// Splits into host and port. A colon inside the brackets of an IPv6 address is no separator: the closing
+/// bracket follows it, so that not all of the rest are digits.
 fn split<'a>(authority: &'a [u8], default_port: &'a [u8]) -> (&'a [u8], &'a [u8]) {
     match authority.iter().rposition(|&byte| byte == b':') {
         Some(colon) if authority[colon + 1..].iter().all(u8::is_ascii_digit) => {
@@ -21,8 +23,9 @@ fn split<'a>(authority: &'a [u8], default_port: &'a [u8]) -> (&'a [u8], &'a [u8]
     }
 }
 
-/// Whether `origin`, the value of an `Origin` field, is the site that `host`, the value of `Host`,
-/// names (RFC 6454 section 7). `null`, several origins and other schemes than http and https are not.
+/// Returns whether `origin`, the value of an `Origin` field, names the same site as `host`, the value of
+/// `Host` (RFC 6454 section 7). False for `null`, for several origins and for schemes other than http and
+/// https.
 #[must_use]
 pub fn is_origin_of(origin: &[u8], host: &[u8]) -> bool {
     let of_scheme = |scheme: &str, default_port: &[u8]| {
@@ -38,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn case_and_the_default_port_make_no_difference() {
+    fn authorities_are_equal_up_to_case_and_default_port() {
         for (one, other) in [
             ("a", "a"),
             ("a", "A"),
@@ -68,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_the_host_with_a_scheme() {
+    fn an_origin_matches_the_host_with_scheme_http_or_https() {
         for (origin, host) in [
             ("http://a", "a"),
             ("http://a", "a:80"),

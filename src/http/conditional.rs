@@ -1,44 +1,43 @@
-//! Conditional requests (RFC 9110 section 13): preconditions and the validators of an object into
-//! a decision.
+//! Conditional requests (RFC 9110 section 13): evaluates preconditions against the validators of an
+//! object.
 //!
-//! Reads and writes differ in what a value that cannot be parsed does. A read may ignore it: at
-//! worst the client is sent what it has. A write may not: the condition was there to keep data
-//! from being overwritten, so the request is refused.
+//! Reads and writes treat a malformed value differently. A read ignores it: at worst the client receives
+//! data that it already has. A write is refused: the condition was there to prevent an overwrite.
 //!
-//! This module does not know where the validators come from. That 404 and 409 go before 412 is up
-//! to the caller, who knows them.
+//! This module does not know where the validators come from. The caller makes sure that 404 and 409 take
+//! precedence over 412.
 
 use super::date;
 use super::digits;
 use super::head::{Head, Method, Span};
 use super::reject::Reject;
 
-/// What tells one state of an object from another.
+/// Validators of an object (RFC 9110 section 8.8): they distinguish its versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validators {
-    /// The number that the strong `ETag` shows in hex.
+    /// The strong `ETag` as a number; sent as 16 hexadecimal digits.
     pub etag: u64,
     /// `Last-Modified`, in seconds since 1970.
     pub modified_seconds: u64,
 }
 
-/// What the conditions of a read come to.
+/// Result of the preconditions of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadOutcome {
     /// Send the object.
     Proceed,
-    /// 304: the client has it.
+    /// 304: the client has the current version.
     NotModified,
-    /// 412: it is not what the client wanted.
+    /// 412: a precondition is false.
     Failed,
 }
 
-/// Decides a GET or HEAD of an object that exists, in the order of RFC 9110 section 13.2.2; `now`
-/// is in seconds since 1970.
+/// Evaluates the preconditions of a GET or HEAD of an existing object, in the order of RFC 9110 section
+/// 13.2.2; `now` is in seconds since 1970.
 #[must_use]
 pub fn read(head: &Head, buf: &[u8], object: Validators, now: u64) -> ReadOutcome {
     let value = |span: Option<Span>| span.map(|span| span.of(buf));
-    // A list that cannot be parsed names no tag; a date that cannot be must be ignored.
+    // A malformed list contains no tag; a malformed date must be ignored.
     if let Some(list) = value(head.if_match) {
         if !Tags::parse(list).is_some_and(|tags| tags.contain_strong(object.etag)) {
             return ReadOutcome::Failed;
@@ -60,8 +59,8 @@ pub fn read(head: &Head, buf: &[u8], object: Validators, now: u64) -> ReadOutcom
     ReadOutcome::Proceed
 }
 
-/// The `Range` value that counts for a read that proceeds: only with GET (RFC 9110 section 14.2),
-/// and only if `If-Range` holds (section 13.1.5).
+/// Returns the value of `Range` if it applies to a read that proceeds: only to GET (RFC 9110 section 14.2),
+/// and only if `If-Range` is true (section 13.1.5).
 #[must_use]
 pub fn applicable_range<'b>(
     head: &Head,
@@ -74,8 +73,8 @@ pub fn applicable_range<'b>(
     holds.then(|| range.of(buf))
 }
 
-/// RFC 9110 section 13.1.5: the strong tag itself, or exactly the date of the last change. That the
-/// date is strong (taken at least a second after the change) is for the client to know.
+/// RFC 9110 section 13.1.5: the strong tag itself, or exactly the date of the last change. The client is
+/// responsible for using a strong date (one at least a second after the change).
 fn if_range(value: &[u8], object: Validators, now: u64) -> bool {
     match value {
         [b'"', tag @ .., b'"'] => tag == digits::hex16(object.etag),
@@ -83,7 +82,7 @@ fn if_range(value: &[u8], object: Validators, now: u64) -> bool {
     }
 }
 
-/// The preconditions of a PUT, POST or DELETE. They borrow the request head; keep it until the
+/// Preconditions of a PUT, POST or DELETE. They borrow the request head, which must be kept until the
 /// object's state is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WriteConditions<'a> {
@@ -93,10 +92,12 @@ pub struct WriteConditions<'a> {
 }
 
 impl<'a> WriteConditions<'a> {
-    /// Reads the preconditions in `head`. One that cannot be parsed is refused with 400, also a
-    /// date, which RFC 9110 section 13.1.4 would have ignored. `If-Modified-Since` is for reads
-    /// only (section 13.1.3), and `If-Unmodified-Since` does not count beside `If-Match` (section
-    /// 13.1.4).
+    /// Parses the preconditions in `head`; `now` is in seconds since 1970. `If-Modified-Since` applies to
+    /// reads only (RFC 9110 section 13.1.3), and `If-Unmodified-Since` is ignored if there is an `If-Match`
+    /// (section 13.1.4).
+    ///
+    /// # Errors
+    /// 400 for a malformed value, also for a malformed date, which section 13.1.4 says to ignore.
     pub fn parse(head: &Head, buf: &'a [u8], now: u64) -> Result<Self, Reject> {
         let tags = |span: Option<Span>, reason| match span {
             None => Ok(None),
@@ -114,7 +115,7 @@ impl<'a> WriteConditions<'a> {
         Ok(Self { if_match, if_unmodified_since, if_none_match })
     }
 
-    /// Whether there is none, so that the object's state does not matter.
+    /// Returns whether there are no preconditions, so that the object's state does not matter.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.if_match.is_none()
@@ -122,10 +123,11 @@ impl<'a> WriteConditions<'a> {
             && self.if_none_match.is_none()
     }
 
-    /// Whether the write may go ahead; otherwise 412. `None`: there is no such object now.
+    /// Returns whether all preconditions are true; otherwise the reply is 412. `object` is `None` if no
+    /// such object exists.
     ///
-    /// Without an object there is no date of its last change, and RFC 9110 section 13.1.4 has
-    /// `If-Unmodified-Since` ignored.
+    /// `If-Unmodified-Since` is ignored then, since there is no date of a last change (RFC 9110 section
+    /// 13.1.4).
     #[must_use]
     pub fn hold(&self, object: Option<Validators>) -> bool {
         let matches = self
@@ -141,18 +143,18 @@ impl<'a> WriteConditions<'a> {
     }
 }
 
-/// The value of `If-Match` or `If-None-Match`, checked.
+/// A well-formed value of `If-Match` or `If-None-Match`.
 #[derive(Clone, Copy, Debug)]
 enum Tags<'a> {
-    /// `*`: whatever there is.
+    /// `*`: any version of the object.
     Any,
     /// A list of entity tags.
     List(&'a [u8]),
 }
 
 impl<'a> Tags<'a> {
-    /// `"*" / #entity-tag`. A list without a tag, which the grammar allows, says nothing and is
-    /// refused.
+    /// Parses `"*" / #entity-tag`. A list without a tag, which the grammar allows, is refused as
+    /// meaningless.
     fn parse(value: &'a [u8]) -> Option<Self> {
         if value == b"*" {
             return Some(Self::Any);
@@ -162,21 +164,21 @@ impl<'a> Tags<'a> {
         (count > 0).then_some(Self::List(value))
     }
 
-    /// RFC 9110 section 8.8.3.2, strong comparison: no weak tag is equal to any.
+    /// RFC 9110 section 8.8.3.2, strong comparison: a weak tag equals no other.
     fn contain_strong(self, etag: u64) -> bool {
         self.any(etag, |tag| !tag.weak)
     }
 
-    /// RFC 9110 section 8.8.3.2, weak comparison: only what is in the quotes counts.
+    /// RFC 9110 section 8.8.3.2, weak comparison: compares only the text between the quotes.
     fn contain_weak(self, etag: u64) -> bool {
         self.any(etag, |_| true)
     }
 
-    fn any(self, etag: u64, counts: impl Fn(Tag) -> bool) -> bool {
+    fn any(self, etag: u64, is_comparable: impl Fn(Tag) -> bool) -> bool {
         let Self::List(list) = self else { return true };
         let own = digits::hex16(etag);
         let mut found = false;
-        let parsed = each_tag(list, |tag| found |= tag.opaque == own && counts(tag));
+        let parsed = each_tag(list, |tag| found |= tag.opaque == own && is_comparable(tag));
         parsed.is_some() && found
     }
 }
@@ -188,7 +190,7 @@ struct Tag<'a> {
     opaque: &'a [u8],
 }
 
-/// Calls `each` with every tag of a list (RFC 9110 section 5.6.1: empty elements are passed over).
+/// Calls `each` with every tag of a list; empty elements are skipped (RFC 9110 section 5.6.1). Returns
 /// `None` if the list is malformed.
 fn each_tag<'a>(list: &'a [u8], mut each: impl FnMut(Tag<'a>)) -> Option<()> {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
@@ -201,13 +203,13 @@ fn each_tag<'a>(list: &'a [u8], mut each: impl FnMut(Tag<'a>)) -> Option<()> {
         }
         let weak = rest.starts_with(b"W/");
         rest = rest.strip_prefix(b"W/").unwrap_or(rest).strip_prefix(b"\"")?;
-        let (opaque, behind) = rest.split_at(rest.iter().position(|&byte| byte == b'"')?);
+        let (opaque, after) = rest.split_at(rest.iter().position(|&byte| byte == b'"')?);
         if !opaque.iter().all(|&byte| is_etagc(byte)) {
             return None;
         }
         each(Tag { weak, opaque });
-        rest = &behind[1..];
-        // The next element begins behind a comma.
+        rest = &after[1..];
+        // A comma separates elements.
         let next = rest.iter().find(|byte| !blank(byte));
         if next.is_some_and(|&byte| byte != b',') {
             return None;
@@ -265,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn no_condition() {
+    fn a_request_without_preconditions_proceeds() {
         assert_eq!(get(&[]), 200);
         assert_eq!(put(&[], None), 200);
         let (head, buf) = request("PUT", &[("If-Modified-Since", "x")]);
@@ -275,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn if_none_match_on_reads() {
+    fn if_none_match_compares_weakly_on_reads() {
         let weak = format!("W/{OURS}");
         let list = format!("\"x\" ,, W/\"y,z\",{OURS}");
         for (value, want) in [
@@ -290,13 +292,13 @@ mod tests {
         ] {
             assert_eq!(get(&[("If-None-Match", value)]), want, "{value:?}");
         }
-        // Malformed as a whole: matches nothing, and a date beside it still does not count.
+        // A malformed list matches nothing, and the date is ignored as beside a well-formed list.
         let broken = format!("{OURS}, x");
         assert_eq!(get(&[("If-None-Match", &broken), ("If-Modified-Since", AFTER)]), 200);
     }
 
     #[test]
-    fn if_match_on_reads() {
+    fn if_match_compares_strongly_on_reads() {
         let weak = format!("W/{OURS}");
         let list = format!("\"x\", {OURS}");
         for (value, want) in [
@@ -313,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_on_reads() {
+    fn dates_are_compared_on_reads_and_ignored_if_malformed() {
         for (value, since, unless) in
             [(BEFORE, 200, 412), (SAME, 304, 200), (AFTER, 304, 200), ("yesterday", 200, 200)]
         {
@@ -326,7 +328,7 @@ mod tests {
 
     /// RFC 9110 section 13.2.2, step by step.
     #[test]
-    fn precedence_on_reads() {
+    fn reads_evaluate_preconditions_in_the_order_of_the_rfc() {
         let (no, yes) = ("\"x\"", OURS);
         for (fields, want) in [
             ([("If-Match", yes), ("If-Unmodified-Since", BEFORE)], 200),
@@ -342,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_on_writes() {
+    fn writes_evaluate_preconditions_with_and_without_an_object() {
         let weak = format!("W/{OURS}");
         for (name, value, there, absent) in [
             ("If-None-Match", "*", 412, 200),
@@ -367,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_with_a_broken_condition_is_refused() {
+    fn a_write_with_a_malformed_precondition_is_refused() {
         for value in [
             "",
             ",",
@@ -394,22 +396,22 @@ mod tests {
         for value in ["", "yesterday", "Sun, 32 Nov 1994 08:49:37 GMT"] {
             assert_eq!(put(&[("If-Unmodified-Since", value)], None), 400, "{value:?}");
         }
-        // Beside If-Match the date does not count, whatever it is.
+        // With If-Match the date is ignored, even a malformed one.
         let fields = [("If-Unmodified-Since", "x"), ("If-Match", OURS)];
         assert_eq!(put(&fields, Some(OBJECT)), 200);
     }
 
     #[test]
-    fn when_a_range_counts() {
+    fn a_range_applies_to_get_if_if_range_is_true() {
         let range = ("Range", "bytes=0-1");
-        let counts = |method, fields: &[(&str, &str)]| {
+        let applies = |method, fields: &[(&str, &str)]| {
             let (head, buf) = request(method, fields);
             applicable_range(&head, &buf, OBJECT, NOW).is_some()
         };
         let weak = format!("W/{OURS}");
-        assert!(counts("GET", &[range]));
-        assert!(!counts("HEAD", &[range]));
-        assert!(!counts("GET", &[]) && !counts("GET", &[("If-Range", OURS)]));
+        assert!(applies("GET", &[range]));
+        assert!(!applies("HEAD", &[range]));
+        assert!(!applies("GET", &[]) && !applies("GET", &[("If-Range", OURS)]));
         for (value, want) in [
             (OURS, true),
             (SAME, true),
@@ -422,16 +424,16 @@ mod tests {
             ("\"", false),
             ("", false),
         ] {
-            assert_eq!(counts("GET", &[range, ("If-Range", value)]), want, "{value:?}");
+            assert_eq!(applies("GET", &[range, ("If-Range", value)]), want, "{value:?}");
         }
         let list = format!("{OURS}, {OURS}");
-        assert!(!counts("GET", &[range, ("If-Range", &list)]));
+        assert!(!applies("GET", &[range, ("If-Range", &list)]));
     }
 
     proptest! {
-        /// A list made of known tags is found to hold just these.
+        /// A generated list contains exactly the tags that it was made of.
         #[test]
-        fn lists_hold_what_they_name(
+        fn lists_contain_exactly_their_tags(
             tags in proptest::collection::vec((any::<bool>(), 0u64..4), 1..6),
             gaps in proptest::collection::vec("[ \t]{0,2}(,[ \t]?){1,2}", 6),
             etag in 0u64..4,

@@ -1,6 +1,6 @@
-//! One connection: request heads and bodies in, replies out, each within its deadline.
+//! A client connection: receives request heads and bodies and sends replies, each within its deadline.
 //!
-//! Knows operations and buffers, not what is asked for. While it waits for a request it holds no
+//! Knows operations and buffers, but not the meaning of requests. While it waits for a request it holds no
 //! buffer.
 
 use std::cell::RefCell;
@@ -18,68 +18,69 @@ use crate::op::{Op, Returned, Sock, Token};
 use crate::runtime::Handle;
 use crate::sabotage::{Sabotage, chosen};
 
-/// Deadlines in nanoseconds, rates in bytes per second. Bodies and replies are held to them in
-/// pieces of [`BODY_PIECE`], so that a fast beginning earns no right to a slow rest.
+/// Timeouts in nanoseconds and the minimum rate in bytes per second. For bodies and replies they apply to
+/// each piece of [`BODY_PIECE`] bytes, so that a fast start does not allow for a slow rest.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
-    /// From the first byte of a head to its last.
+    /// From the first byte of a request head to its last (ns).
     pub head: u64,
-    /// Between requests.
+    /// Between requests (ns).
     pub idle: u64,
-    /// For a piece of a body, besides what its length allows at `rate`.
+    /// For a piece of a body (ns), in addition to the time that it takes at `rate`.
     pub body: u64,
-    /// For a peer to take anything of a reply; for a piece of it, besides what its length allows at
-    /// `rate`.
+    /// For the peer to accept any bytes of a reply (ns); for a piece of a reply, in addition to the time that
+    /// it takes at `rate`.
     pub send: u64,
-    /// Slowest client that is waited for.
+    /// Minimum rate of a client (bytes per second); not 0.
     pub rate: u64,
-    /// For the peer to take the last reply and close.
+    /// For the peer to receive the last reply and close (ns).
     pub linger: u64,
 }
 
 impl Deadlines {
-    fn allowance(&self, bytes: usize) -> u64 {
+    /// Time that `bytes` take at the minimum rate (ns).
+    fn transfer_time(&self, bytes: usize) -> u64 {
         (bytes as u64).saturating_mul(1_000_000_000) / self.rate
     }
 }
 
-/// What came of waiting for a request.
+/// Result of waiting for a request.
 pub enum Next {
-    /// A request; its head stands in [`Conn::head_bytes`].
+    /// A request; the spans of its head refer to [`Conn::head_bytes`].
     Request(Head),
-    /// Bytes that are no request.
+    /// Bytes that are not a valid request.
     Malformed(Reject),
     /// The peer closed, or the connection broke.
     Closed,
-    /// Nothing came between requests.
+    /// The idle timeout expired, or the wait was cancelled (drain).
     Idle,
-    /// A head began and did not end in time.
+    /// The head was not complete within its timeout.
     Late,
 }
 
-/// Why a body did not arrive, or a reply was not taken.
+/// Why a body was not received, or a reply not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerError {
-    /// Too slow.
+    /// The peer was too slow.
     Late,
-    /// The connection ended.
+    /// The peer closed, or the connection broke.
     Closed,
 }
 
-/// Waits that end when the shard drains: idle connections and listeners.
+/// Waits that the shard cancels when it drains: those of idle connections and listeners.
 pub type Waiting = RefCell<Slab<Option<Wait>>>;
 
-/// One of them.
+/// A wait that can be cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
-    /// What is waited for.
+    /// The operation to cancel.
     pub token: Token,
-    /// Whether it is the first request of a connection: one that has come so far as to be accepted is
-    /// most likely about to be used.
+    /// Whether the connection waits for its first request. A client that has just connected is most likely
+    /// about to send one.
     pub is_fresh: bool,
 }
 
-/// A connection between two shards, with a request whose head has come.
+/// A connection on its way from one shard to another, with a request whose head was received.
 pub struct Detached {
     sock: Sock,
     buf: Option<Buf>,
@@ -91,35 +92,40 @@ pub struct Detached {
     began: u64,
 }
 
-/// A connection.
+/// A client connection, owned by one shard.
 pub struct Conn {
     handle: Handle,
     sock: Sock,
     deadlines: Deadlines,
     waiting: Rc<Waiting>,
     waiting_slot: usize,
-    /// The bytes at hand: those of the current head, and what came behind it.
+    /// Received bytes: the current head, and those after it.
     buf: Option<Buf>,
-    /// The few that had come when the buffer was given up to wait for more.
+    /// Unread bytes set aside while the connection waits for more without a buffer; at most
+    /// [`RECEIVE_HEADROOM`].
     kept: Vec<u8>,
+    /// Index in `buf` of the first byte of the current head.
     head_start: usize,
+    /// Index in `buf` of the first byte that was not consumed.
     unread: usize,
+    /// Index in `buf` after the last received byte.
     filled: usize,
     progress: HeadProgress,
     /// The current request.
     request: Option<Head>,
-    /// Whether it came with the connection from another shard.
+    /// Whether the current request was received by another shard, before the connection moved here.
     has_moved: bool,
-    /// When the first byte of the current request was there.
+    /// Start of the current request (ns): the time when its first byte was received, or, if it was received
+    /// before, when the previous request was done. 0 before the first request.
     began: u64,
-    /// Status of the answer to it.
+    /// Status of the reply to the current request.
     answer: Option<Status>,
 }
 
 const LIMITS: HeadLimits = HeadLimits::DEFAULT;
 
 impl Conn {
-    /// Takes charge of a connected socket.
+    /// Takes ownership of a connected socket.
     #[must_use]
     pub fn new(handle: &Handle, sock: Sock, deadlines: Deadlines, waiting: &Rc<Waiting>) -> Self {
         let waiting_slot = waiting.borrow_mut().insert(None);
@@ -148,25 +154,25 @@ impl Conn {
         self.buf.as_ref().map_or(&[], |buf| &buf[self.head_start..])
     }
 
-    /// Whether the request at hand is a HEAD, also when it was refused.
+    /// Returns whether the current request is a HEAD, also if it was refused.
     #[must_use]
     pub fn is_head_request(&self) -> bool {
         self.progress.is_head_request(self.head_bytes())
     }
 
-    /// The target of a refused request, if it got that far.
+    /// The target of a refused request, if it was parsed before the refusal.
     #[must_use]
     pub fn refused_target(&self) -> Option<&[u8]> {
         self.progress.target().map(|span| span.of(self.head_bytes()))
     }
 
-    /// The method of a refused request, if it got that far.
+    /// The method of a refused request, if it was parsed before the refusal.
     #[must_use]
     pub fn refused_method(&self) -> Option<&[u8]> {
         self.progress.method(self.head_bytes())
     }
 
-    /// Who is at the other end, as the driver names it.
+    /// The address of the peer as the driver formats it; "unknown" if it cannot be found out.
     pub async fn peer(&self) -> Box<str> {
         match self.handle.submit(Op::PeerName { sock: self.sock }).await.returned {
             Returned::Text(name) => name,
@@ -174,31 +180,32 @@ impl Conn {
         }
     }
 
-    /// Notes the status of the answer to the current request.
+    /// Records the status of the reply to the current request.
     pub fn note_answer(&mut self, status: Status) {
         self.answer = Some(status);
     }
 
-    /// The status of the answer to the current request, if there is one yet.
+    /// The status of the reply to the current request, once it is known.
     #[must_use]
     pub fn answer(&self) -> Option<Status> {
         self.answer
     }
 
-    /// When the current request began (nanoseconds).
+    /// Start of the current request (ns on the driver's clock): the time when its first byte was received,
+    /// or, if it was received before, when the previous request was done.
     #[must_use]
     pub fn began(&self) -> u64 {
         self.began
     }
 
-    /// Bytes that have arrived behind the current head.
+    /// Number of bytes received but not consumed: those after the current head.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.filled - self.unread
     }
 
-    /// Waits for the next request. What came behind the last one's head and was not taken as its
-    /// body is the start of the next.
+    /// Waits for the next request. It starts with the bytes after the last head that were not consumed as
+    /// its body.
     pub async fn next_request(&mut self) -> Next {
         self.progress = HeadProgress::default();
         self.has_moved = false;
@@ -227,8 +234,8 @@ impl Conn {
                     return Next::Malformed(Reject::new(status, reason));
                 }
                 Ok(None) if self.progress.is_idle() && self.buffered_since_head() >= 2 => {
-                    // A stray blank line behind the last request: still idle.
-                    self.progress = HeadProgress::behind_blank_line();
+                    // A stray blank line after the last request: the connection is still idle.
+                    self.progress = HeadProgress::after_blank_line();
                     (self.head_start, self.unread) = (self.filled, self.filled);
                     if let Err(next) = self.wait_for_bytes().await {
                         return next;
@@ -248,14 +255,15 @@ impl Conn {
         }
     }
 
-    /// Waits until the body of `len` bytes has begun in earnest: all of it has come, or a good deal.
-    /// A peer that dawdles is waited for without a buffer. The head's bytes are gone then.
+    /// Waits until the whole body of `len` bytes or its first [`RECEIVE_HEADROOM`] bytes were received.
+    /// Waits without a buffer, so that a slow peer does not hold one. Invalidates the bytes of the head if it
+    /// has to wait.
     ///
     /// # Errors
     /// See [`PeerError`].
     pub async fn await_body(&mut self, len: u64) -> Result<(), PeerError> {
         let enough = usize::try_from(len).unwrap_or(usize::MAX).min(RECEIVE_HEADROOM);
-        let allowed = self.deadlines.body + self.deadlines.allowance(enough);
+        let allowed = self.deadlines.body + self.deadlines.transfer_time(enough);
         let deadline = self.handle.now() + allowed;
         while self.buffered() < enough {
             self.progress = HeadProgress::default();
@@ -264,11 +272,12 @@ impl Conn {
         Ok(())
     }
 
+    /// Number of bytes received from the first byte of the head on.
     fn buffered_since_head(&self) -> usize {
         self.filled - self.head_start
     }
 
-    /// Waits without a buffer.
+    /// Waits for the first bytes of a request, without a buffer.
     async fn wait_for_bytes(&mut self) -> Result<(), Next> {
         self.buf = None;
         let deadline = self.handle.now() + self.deadlines.idle;
@@ -292,14 +301,14 @@ impl Conn {
         }
     }
 
-    /// Receives what comes next behind what is unread; what was read is forgotten.
+    /// Appends received bytes to the unread ones; may discard consumed bytes.
     async fn receive_more(&mut self, deadline: u64) -> Result<(), PeerError> {
         if self.buffered() <= RECEIVE_HEADROOM {
             return self.receive_without_buffer(deadline).await;
         }
         let mut buf = self.buf.take().ok_or(PeerError::Closed)?;
         if self.filled == HEAD_BUFFER {
-            // The head began behind earlier ones: move it to the front, where it fits whole.
+            // The head does not start at the front of the buffer: move it there, where it fits.
             buf.copy_within(self.unread..self.filled, 0);
             self.filled -= self.unread;
             (self.head_start, self.unread) = (0, 0);
@@ -311,7 +320,7 @@ impl Conn {
         Ok(())
     }
 
-    /// The same, with what is unread set aside meanwhile.
+    /// Like [`Self::receive_more`], but sets the unread bytes aside and waits without a buffer.
     async fn receive_without_buffer(&mut self, deadline: u64) -> Result<(), PeerError> {
         let unread = self.unread..self.filled;
         if let Some(buf) = self.buf.take() {
@@ -321,7 +330,7 @@ impl Conn {
         let operation = if self.kept.is_empty() {
             self.handle.submit_by(op, deadline)
         } else {
-            // Who sends a little at a time must not hold up the others.
+            // A peer that sends small pieces must not delay the other connections.
             self.handle.submit_in_background(op, deadline)
         };
         let completion = operation.await;
@@ -338,6 +347,7 @@ impl Conn {
         Ok(())
     }
 
+    /// Resets the state after a failed receive and returns its cause.
     fn ended(&mut self, deadline: u64) -> PeerError {
         self.progress = HeadProgress::default();
         self.kept = Vec::new();
@@ -345,6 +355,7 @@ impl Conn {
         if self.handle.now() >= deadline { PeerError::Late } else { PeerError::Closed }
     }
 
+    /// Receives to `buf[start..start + len]`: all of it if `whole`, otherwise at least one byte.
     async fn receive(
         &self,
         buf: Buf,
@@ -353,12 +364,12 @@ impl Conn {
         whole: bool,
         deadline: u64,
     ) -> (Buf, Result<usize, PeerError>) {
-        let start = u32::try_from(start).expect("inside a buffer");
-        let wanted = u32::try_from(len).expect("inside a buffer");
+        let start = u32::try_from(start).expect("offsets and lengths within a buffer fit u32");
+        let wanted = u32::try_from(len).expect("offsets and lengths within a buffer fit u32");
         let op = Op::Recv { sock: self.sock, buf, start, len: wanted, whole };
         let completion = self.handle.submit_by(op, deadline).await;
         let Returned::One(buf) = completion.returned else {
-            unreachable!("a receive gives its buffer back")
+            unreachable!("the completion of a receive returns its buffer")
         };
         let result = match usize::try_from(completion.result) {
             Ok(got) if got == len || (got > 0 && !whole) => Ok(got),
@@ -368,8 +379,8 @@ impl Conn {
         (buf, result)
     }
 
-    /// Receives a body of `len` bytes to `buf[start..]`, straight from the socket but for what came
-    /// together with the head.
+    /// Receives a body of `len` bytes to `buf[start..]`: copies what was received with the head and reads the
+    /// rest from the socket. Returns the buffer also on failure.
     pub async fn read_body(
         &mut self,
         mut buf: Buf,
@@ -378,13 +389,13 @@ impl Conn {
     ) -> (Buf, Result<(), PeerError>) {
         let mut done = self.buffered().min(len);
         if done > 0 {
-            let source = self.buf.as_ref().expect("bytes at hand are in a buffer");
+            let source = self.buf.as_ref().expect("buffered bytes are in a buffer");
             buf[start..start + done].copy_from_slice(&source[self.unread..self.unread + done]);
             self.unread += done;
         }
         while done < len {
             let piece = (len - done).min(BODY_PIECE);
-            let allowed = self.deadlines.body + self.deadlines.allowance(piece);
+            let allowed = self.deadlines.body + self.deadlines.transfer_time(piece);
             let deadline = self.handle.now() + allowed;
             let (back, result) = self.receive(buf, start + done, piece, true, deadline).await;
             buf = back;
@@ -396,19 +407,19 @@ impl Conn {
         (buf, Ok(()))
     }
 
-    /// Forgets `len` bytes of body that have arrived already: whether they had.
+    /// Skips a body of `len` bytes if all of it was received; returns whether it was.
     pub fn skip_buffered(&mut self, len: u64) -> bool {
         let len = usize::try_from(len).unwrap_or(usize::MAX);
-        let there = len <= self.buffered();
-        if there {
+        let is_buffered = len <= self.buffered();
+        if is_buffered {
             self.unread += len;
         }
-        there
+        is_buffered
     }
 
-    /// A buffer for a short reply: the one the head came in, when nothing else is in it, or nothing
-    /// that will be read: what is refused for want of buffers must not need one to say so. Nothing
-    /// when there is none.
+    /// Returns a buffer for a short reply: that of the request head if it holds no unread bytes, or if the
+    /// reply is the last one, so that a refusal for lack of buffers needs no other buffer. `None` if there is
+    /// none.
     #[must_use]
     pub fn reply_buffer(&mut self, is_last: bool) -> Option<Buf> {
         if self.buffered() > 0 && !is_last {
@@ -421,7 +432,7 @@ impl Conn {
     /// Sends `buf[start..start + len]`.
     ///
     /// # Errors
-    /// See [`PeerError`]; a part may have been taken.
+    /// See [`PeerError`]; a part may have been sent.
     pub async fn send(&self, mut buf: Buf, mut start: usize, len: usize) -> Result<(), PeerError> {
         let end = start + len;
         let mut piece = (self.handle.now(), start);
@@ -431,15 +442,16 @@ impl Conn {
                 piece = (now, start);
             }
             let piece_len = BODY_PIECE.min(end - piece.1);
-            let piece_end = piece.0 + self.deadlines.send + self.deadlines.allowance(piece_len);
+            let piece_end = piece.0 + self.deadlines.send + self.deadlines.transfer_time(piece_len);
             let any = now + self.deadlines.send;
             let deadline = if chosen(Sabotage::NoReplyRate) { any } else { piece_end.min(any) };
-            let begin = u32::try_from(start).expect("inside a buffer");
-            let count = u32::try_from(end - start).expect("inside a buffer");
+            let begin = u32::try_from(start).expect("offsets and lengths within a buffer fit u32");
+            let count =
+                u32::try_from(end - start).expect("offsets and lengths within a buffer fit u32");
             let op = Op::Send { sock: self.sock, buf, start: begin, len: count };
             let completion = self.handle.submit_by(op, deadline).await;
             let Returned::One(back) = completion.returned else {
-                unreachable!("a send gives its buffer back")
+                unreachable!("the completion of a send returns its buffer")
             };
             buf = back;
             match usize::try_from(completion.result) {
@@ -451,23 +463,23 @@ impl Conn {
         Ok(())
     }
 
-    /// Whether the current request came with the connection from another shard.
+    /// Returns whether the current request was received by another shard, before the connection moved here.
     #[must_use]
     pub fn has_moved(&self) -> bool {
         self.has_moved
     }
 
-    /// Takes the connection apart, to go on with the current request in another shard.
+    /// Detaches the connection from this shard, to continue the current request on another one.
     ///
     /// # Panics
-    /// When there is no current request.
+    /// If there is no current request.
     #[must_use]
     pub fn detach(mut self) -> Detached {
         self.waiting.borrow_mut().remove(self.waiting_slot);
         Detached {
             sock: self.sock,
             buf: self.buf.take(),
-            request: self.request.expect("a request was read"),
+            request: self.request.expect("only a connection with a current request is detached"),
             head_start: self.head_start,
             unread: self.unread,
             filled: self.filled,
@@ -476,7 +488,7 @@ impl Conn {
         }
     }
 
-    /// Puts a connection together again: with the request that it came with.
+    /// Attaches a detached connection to this shard. Returns it with its current request.
     #[must_use]
     pub fn attach(
         handle: &Handle,
@@ -492,9 +504,9 @@ impl Conn {
         (conn, request)
     }
 
-    /// Closes after an error reply in such a way that the reply arrives: what the peer still sends
-    /// is read for a while, since a close with unread bytes would reset the connection and could
-    /// destroy the reply on its way (RFC 9112 section 9.6).
+    /// Closes after an error reply without losing the reply: reads and discards what the peer still sends,
+    /// for at most the linger timeout. A close with unread bytes would reset the connection, and the peer
+    /// could lose the reply (RFC 9112 section 9.6).
     pub async fn linger(mut self) {
         self.buf = None;
         let sock = self.sock;
@@ -509,7 +521,7 @@ impl Conn {
         self.close().await;
     }
 
-    /// Closes.
+    /// Closes the connection.
     pub async fn close(self) {
         self.waiting.borrow_mut().remove(self.waiting_slot);
         self.handle.submit(Op::Close { sock: self.sock }).await;

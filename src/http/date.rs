@@ -1,12 +1,12 @@
-//! HTTP-dates (RFC 9110 section 5.6.7): seconds since 1970 to IMF-fixdate, and all three forms
-//! back.
+//! HTTP-dates (RFC 9110 section 5.6.7): formats seconds since 1970 as IMF-fixdate, and parses all three
+//! forms.
 //!
-//! This module reads no clock: the one form with a two-digit year is told the time.
+//! This module reads no clock: the current time, which a two-digit year needs, is a parameter.
 
-/// Bytes of an IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// Length of an IMF-fixdate (bytes): `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub const LEN: usize = 29;
 
-/// The last second that a four-digit year can say: 9999-12-31 23:59:59.
+/// The last second of the year 9999 (seconds since 1970): 9999-12-31 23:59:59.
 pub const SECONDS_MAX: u64 = 253_402_300_799;
 
 const DAY_SECONDS: u64 = 86_400;
@@ -17,7 +17,8 @@ const MONTH_NAMES: [&[u8; 3]; 12] = [
     b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
 ];
 
-/// Formats `seconds` since 1970 as an IMF-fixdate. Times beyond the year 9999 are shown as its end.
+/// Formats `seconds` since 1970 as an IMF-fixdate. Times after [`SECONDS_MAX`] are formatted as
+/// [`SECONDS_MAX`].
 #[must_use]
 pub fn format(seconds: u64) -> [u8; LEN] {
     let seconds = seconds.min(SECONDS_MAX);
@@ -41,12 +42,11 @@ fn two_digits(out: &mut [u8], value: u32) {
     out[1] = b'0' + (value % 10) as u8;
 }
 
-/// Parses an HTTP-date to seconds since 1970; `now` (the same unit) decides the century of a
-/// two-digit year. `None` if it is malformed or no such day exists. A time before 1970 becomes 0:
-/// nothing here is older.
+/// Parses an HTTP-date to seconds since 1970; `now` (same unit) determines the century of a two-digit year.
+/// Returns `None` if the date is malformed or the day does not exist. A time before 1970 becomes 0: no object
+/// is older.
 ///
-/// The day name must be one, but it need not be that of the date: the RFC's grammar does not ask
-/// for it.
+/// The day name must be a valid one, but need not match the date: the RFC's grammar does not require it.
 #[must_use]
 pub fn parse(value: &[u8], now: u64) -> Option<u64> {
     let civil = match value.iter().position(|&byte| byte == b',') {
@@ -111,7 +111,8 @@ fn asctime_date(value: &[u8]) -> Option<Civil> {
     Some(Civil { year, month, day, second_of_day })
 }
 
-/// A date of the Gregorian calendar and a second in it. The order of the fields is that of time.
+/// A day of the Gregorian calendar and a second of it. The order of the fields makes the derived order
+/// chronological.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Civil {
     year: u32,
@@ -123,8 +124,8 @@ struct Civil {
 }
 
 impl Civil {
-    /// After Howard Hinnant, "chrono-compatible low-level date algorithms": years begin in March,
-    /// so that the leap day is the last one, and 400 of them are an era of 146,097 days.
+    /// Howard Hinnant, "chrono-compatible low-level date algorithms": years begin in March, so that the leap
+    /// day is the last day, and 400 years are an era of 146,097 days.
     fn from_seconds(seconds: u64) -> Self {
         const DAYS_BEFORE_1970: u64 = 719_468;
         let days = seconds / DAY_SECONDS + DAYS_BEFORE_1970;
@@ -143,7 +144,7 @@ impl Civil {
         }
     }
 
-    /// `None` if there is no such day.
+    /// Returns seconds since 1970, 0 for an earlier time; `None` if the day does not exist.
     fn to_seconds(self) -> Option<u64> {
         if !(1..=days_in_month(self.year, self.month)).contains(&self.day) {
             return None;
@@ -158,8 +159,8 @@ impl Civil {
         Some(days * DAY_SECONDS + u64::from(self.second_of_day))
     }
 
-    /// Replaces the two-digit year: a time more than 50 years in the future means the last such
-    /// year in the past.
+    /// Expands a two-digit year: a time more than 50 years in the future is taken for the most recent year
+    /// in the past with these digits (RFC 9110 section 5.6.7).
     fn in_century_before(self, now: u64) -> Self {
         let now = Self::from_seconds(now.min(SECONDS_MAX));
         let latest = Self { year: now.year + 50, ..now };
@@ -178,26 +179,29 @@ fn days_in_month(year: u32, month: u32) -> u32 {
     }
 }
 
-/// The rest of a date.
+/// The part of a date that is not parsed yet.
 struct Cursor<'a>(&'a [u8]);
 
 impl Cursor<'_> {
+    /// Consumes `literal`.
     fn literal(&mut self, literal: &[u8]) -> Option<()> {
         self.0 = self.0.strip_prefix(literal)?;
         Some(())
     }
 
+    /// Checks that exactly `literal` is left.
     fn last(&mut self, literal: &[u8]) -> Option<()> {
         (self.0 == literal).then_some(())
     }
 
+    /// Parses a number of exactly `digits` digits.
     fn number(&mut self, digits: usize) -> Option<u32> {
         let (number, rest) = self.0.split_at_checked(digits)?;
         self.0 = rest;
         super::digits::parse_decimal(number).ok()?.try_into().ok()
     }
 
-    /// The position of the name that comes next.
+    /// Parses one of `names` and returns its index.
     fn name(&mut self, names: &[&[u8; 3]]) -> Option<usize> {
         let (name, rest) = self.0.split_at_checked(3)?;
         self.0 = rest;
@@ -212,7 +216,7 @@ impl Cursor<'_> {
         Some(self.name(&MONTH_NAMES)? as u32 + 1)
     }
 
-    /// hour ":" minute ":" second; the grammar has room for a leap second.
+    /// Parses hour ":" minute ":" second to a second of the day; the grammar allows a leap second.
     fn time_of_day(&mut self) -> Option<u32> {
         let hour = self.number(2)?;
         self.literal(b":")?;
@@ -240,9 +244,9 @@ mod tests {
         parse(value.as_bytes(), NOW)
     }
 
-    /// Figures from `date -u -d ... +%s`.
+    /// Expected values from `date -u -d ... +%s`.
     #[test]
-    fn known_dates() {
+    fn known_dates_are_formatted_and_parsed() {
         for (seconds, want) in [
             (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
             (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
@@ -262,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn all_three_forms_are_one_time() {
+    fn all_three_forms_give_the_same_time() {
         for value in [
             "Sun, 06 Nov 1994 08:49:37 GMT",
             "Sunday, 06-Nov-94 08:49:37 GMT",
@@ -274,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_dates() {
+    fn malformed_dates_are_refused() {
         for value in [
             "",
             "0",
@@ -313,20 +317,20 @@ mod tests {
     }
 
     #[test]
-    fn times_before_1970_are_valid_and_early() {
+    fn times_before_1970_are_parsed_as_0() {
         assert_eq!(read("Wed, 31 Dec 1969 23:59:59 GMT"), Some(0));
         assert_eq!(read("Sat, 01 Jan 0000 00:00:00 GMT"), Some(0));
         assert_eq!(read("Sat, 30 Feb 1900 00:00:00 GMT"), None);
     }
 
     #[test]
-    fn a_leap_second_is_the_next_one() {
+    fn a_leap_second_is_parsed_as_the_next_second() {
         assert_eq!(read("Sat, 31 Dec 2016 23:59:60 GMT"), read("Sun, 01 Jan 2017 00:00:00 GMT"));
     }
 
-    /// Now is 2026-11-21 00:00:00: up to 2076-11-21 00:00:00 a year is a future one.
+    /// `NOW` is 2026-11-21 00:00:00: up to 2076-11-21 00:00:00 a two-digit year is a future one.
     #[test]
-    fn a_short_year_is_at_most_fifty_years_ahead() {
+    fn a_two_digit_year_is_at_most_fifty_years_ahead() {
         let year =
             |value: &str, now| Civil::from_seconds(parse(value.as_bytes(), now).unwrap()).year;
         assert_eq!(year("Saturday, 21-Nov-76 00:00:00 GMT", NOW), 2076);
@@ -341,9 +345,9 @@ mod tests {
         assert_eq!(read("Tuesday, 29-Feb-77 00:00:00 GMT"), None);
     }
 
-    /// Every day from 1970 to 9999 against a plain count.
+    /// Compares every day from 1970 to 9999 with a day-by-day count.
     #[test]
-    fn every_day_has_its_date() {
+    fn every_day_converts_to_its_date_and_back() {
         let (mut year, mut month, mut day) = (1970, 1, 1);
         for days in 0..=SECONDS_MAX / DAY_SECONDS {
             let civil = Civil::from_seconds(days * DAY_SECONDS);
@@ -362,12 +366,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_formatted_is_parsed(seconds in 0..=SECONDS_MAX, now in 0..=SECONDS_MAX) {
+        fn formatted_dates_parse_to_the_same_time(seconds in 0..=SECONDS_MAX, now in 0..=SECONDS_MAX) {
             prop_assert_eq!(parse(&format(seconds), now), Some(seconds));
         }
 
         #[test]
-        fn the_old_forms_are_parsed(ahead in 0u64..50 * 365 * DAY_SECONDS, past: bool) {
+        fn obsolete_forms_parse_to_the_same_time(ahead in 0u64..50 * 365 * DAY_SECONDS, past: bool) {
             let seconds = if past { NOW - ahead / 2 } else { NOW + ahead };
             let (new, civil) = (text(seconds), Civil::from_seconds(seconds));
             let (name, month, time) = (&new[..3], &new[8..11], &new[17..25]);
@@ -386,13 +390,13 @@ mod tests {
         }
 
         #[test]
-        fn a_damaged_date_is_refused_or_another(
+        fn a_changed_date_is_refused_or_another_date(
             seconds in 0..=SECONDS_MAX, at in 0..LEN, byte in b' '..=b'~',
         ) {
             let mut value = format(seconds);
             value[at] = byte;
             if let Some(parsed) = parse(&value, NOW) {
-                // What still parses differs from the well-formed date at most in the day name.
+                // A date that still parses differs from its canonical form at most in the day name.
                 let canonical = format(parsed);
                 let time = &value[23..25] == b"60" || parsed == 0;
                 prop_assert!(time || canonical[3..] == value[3..]);

@@ -1,11 +1,11 @@
-//! Dictionaries of byte sequences, the form of `Content-Digest` and `Repr-Digest` (RFC 9651 sections 3.2
-//! and 3.3.5, RFC 9530 section 2): `sha-256=:BASE64:, md5=:BASE64:`.
+//! Parser of dictionaries of byte sequences, the syntax of `Content-Digest` and `Repr-Digest` (RFC 9651
+//! sections 3.2 and 3.3.5, RFC 9530 section 2): `sha-256=:BASE64:, md5=:BASE64:`.
 //!
-//! This module does not know what a key means, and does not decode the base64.
+//! This module does not know the meaning of keys, and does not decode the base64.
 
-/// Calls `each` with key and base64 of every member of `value`, one line of a field. Parameters are
-/// parsed and passed over. `None` if the line is malformed, or when `each` says so; an empty line is
-/// malformed too, since it is never sent (RFC 9651 section 3.2).
+/// Calls `each` with key and base64 of every member of `value`, one line of a field. Parameters are parsed
+/// and ignored. Returns `None` if the line is malformed or `each` returns `None`. An empty line is malformed
+/// too: an empty dictionary is never sent (RFC 9651 section 3.2).
 pub fn each_member<'a>(
     value: &'a [u8],
     mut each: impl FnMut(&'a [u8], &'a [u8]) -> Option<()>,
@@ -30,7 +30,7 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// What is still to be parsed.
+/// The part of a line that is not parsed yet.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
@@ -61,7 +61,7 @@ impl<'a> Rest<'a> {
         begins.then(|| self.take_while(goes_on))
     }
 
-    /// Section 4.2.7: what is between the colons.
+    /// Section 4.2.7. Returns the text between the colons.
     fn byte_sequence(&mut self) -> Option<&'a [u8]> {
         self.expect(b':')?;
         let encoded =
@@ -84,7 +84,7 @@ impl<'a> Rest<'a> {
         Some(())
     }
 
-    /// Section 4.2.3.1. Nobody looks at its value: of numbers and dates only the characters are checked.
+    /// Section 4.2.3.1. The value is ignored, so that of numbers and dates only the characters are checked.
     fn bare_item(&mut self) -> Option<()> {
         let is_number = |byte: u8| byte.is_ascii_digit() || b"-.".contains(&byte);
         match *self.0.first()? {
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn members_come_in_order() {
+    fn members_are_returned_in_order() {
         for (value, want) in [
             ("a=:YQ==:", &[("a", "YQ==")][..]),
             ("a=::", &[("a", "")]),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_lines_have_no_members() {
+    fn malformed_lines_are_refused() {
         for value in [
             "",
             ",",
@@ -202,7 +202,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read(
+        fn generated_lines_parse_to_their_members(
             pairs in prop::collection::vec(("[a-z*][a-z0-9_.*-]{0,8}", "[A-Za-z0-9+/=]{0,90}"), 1..5),
         ) {
             let text: Vec<_> = pairs.iter().map(|(key, value)| format!("{key}=:{value}:")).collect();

@@ -1,11 +1,10 @@
-//! What a request says its body's checksums are, and whether that is true: `Content-MD5` (RFC 1864),
-//! `Content-Digest` and `Repr-Digest` (RFC 9530).
+//! Digests of request bodies, and their verification: `Content-MD5` (RFC 1864), `Content-Digest` and
+//! `Repr-Digest` (RFC 9530).
 //!
 //! An upload has no content coding and is never a part, so that content and representation are the same
-//! bytes, and all three fields speak of them. Of the algorithms of a dictionary `md5`, `sha-256` and
-//! `xxh3` are verified, all of those that are there; others are ignored, as RFC 9530 section 2 says.
-//! `xxh3` is Hayloft's own: the XXH3-64 of the bytes with its highest byte first, which are the digits of
-//! the `ETag`.
+//! bytes, and all three fields apply to them. Of the algorithms in a dictionary, `md5`, `sha-256` and `xxh3`
+//! are verified, all that are present; others are ignored (RFC 9530 section 2). `xxh3` is specific to
+//! Hayloft: the XXH3-64 of the bytes in big-endian order, as in the digits of the `ETag`.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -17,7 +16,8 @@ use xxhash_rust::xxh3::Xxh3Default;
 use super::dictionary::each_member;
 use super::reject::Reject;
 
-/// RFC 9651 section 4.2.7: padding may be missing, and the bits that fill the last character may be set.
+/// Base64 as RFC 9651 section 4.2.7 has it decoded: padding may be missing, and the unused bits of the last
+/// character may be set.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
@@ -34,7 +34,7 @@ const MALFORMED: Reject = Reject::bad(
 const CONTRADICTORY: Reject =
     Reject::bad("the digests in the request contradict each other; send those of the body");
 
-/// Checksums by algorithm, as far as they are given.
+/// Expected digests by algorithm; `None` for an algorithm without one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Digests {
     md5: Option<[u8; 16]>,
@@ -43,11 +43,11 @@ pub struct Digests {
 }
 
 impl Digests {
-    /// Takes in a line of `Content-Digest` or `Repr-Digest`; of an algorithm that is named twice the
-    /// last one counts (RFC 9651 section 4.2.2).
+    /// Adds the digests in a line of `Content-Digest` or `Repr-Digest`. If an algorithm occurs twice, the
+    /// last digest is used (RFC 9651 section 4.2.2).
     ///
     /// # Errors
-    /// 400 when it is malformed.
+    /// 400 if the line is malformed or a digest has the wrong length.
     pub fn take_dictionary(&mut self, value: &[u8]) -> Result<(), Reject> {
         let taken = each_member(value, |algorithm, encoded| {
             match algorithm {
@@ -61,19 +61,19 @@ impl Digests {
         taken.ok_or(MALFORMED)
     }
 
-    /// Takes in `Content-MD5`.
+    /// Sets the MD5 to the value of `Content-MD5`.
     ///
     /// # Errors
-    /// 400 when it is malformed.
+    /// 400 if it is malformed.
     pub fn take_content_md5(&mut self, value: &[u8]) -> Result<(), Reject> {
         self.md5 = Some(decode(value).ok_or(CONTENT_MD5)?);
         Ok(())
     }
 
-    /// These and those of another field, which must not say anything else.
+    /// Combines these digests with those of another field.
     ///
     /// # Errors
-    /// 400 when no bytes could have all of them.
+    /// 400 if the two have different digests for the same algorithm.
     pub fn and(self, other: Self) -> Result<Self, Reject> {
         Ok(Self {
             md5: both(self.md5, other.md5)?,
@@ -82,7 +82,7 @@ impl Digests {
         })
     }
 
-    /// What verifies a body, if there is anything to verify.
+    /// Returns a verifier for the body; `None` if there are no digests.
     #[must_use]
     pub fn verifier(self) -> Option<Verifier> {
         (self != Self::default()).then(|| Verifier {
@@ -101,13 +101,13 @@ fn both<T: Copy + PartialEq>(one: Option<T>, other: Option<T>) -> Result<Option<
 }
 
 fn decode<const N: usize>(encoded: &[u8]) -> Option<[u8; N]> {
-    // The library wants room for a few bytes more than come out.
+    // The decoder requires space for a few bytes more than the result.
     let mut bytes = [0; 64];
     let len = BASE64.decode_slice(encoded, &mut bytes).ok()?;
     bytes[..len].try_into().ok()
 }
 
-/// Verifies a body piece by piece as it comes.
+/// Verifies a body piece by piece while it is received.
 pub struct Verifier {
     md5: Option<(Md5, [u8; 16])>,
     sha256: Option<(Sha256, [u8; 32])>,
@@ -115,7 +115,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Takes in the next bytes of the body.
+    /// Adds the next bytes of the body.
     pub fn update(&mut self, bytes: &[u8]) {
         if let Some((state, _)) = &mut self.md5 {
             state.update(bytes);
@@ -128,23 +128,26 @@ impl Verifier {
         }
     }
 
-    /// Whether the bytes were those that the request spoke of.
+    /// Compares the digests of the body with the expected ones.
     ///
     /// # Errors
-    /// 400 when not.
+    /// 400 if one does not match.
     pub fn finish(self) -> Result<(), Reject> {
         let Self { md5, sha256, xxh3 } = self;
         if md5.is_some_and(|(state, expected)| state.finalize()[..] != expected) {
-            let reason = "the MD5 of the body is not that in the request; nothing was stored";
+            let reason =
+                "the MD5 of the body does not match that in the request; nothing was stored";
             return Err(Reject::bad(reason));
         }
         if sha256.is_some_and(|(state, expected)| state.finalize()[..] != expected) {
-            let reason = "the SHA-256 of the body is not that in the request; nothing was stored";
+            let reason =
+                "the SHA-256 of the body does not match that in the request; nothing was stored";
             return Err(Reject::bad(reason));
         }
         let number = |bytes: [u8; 8]| bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
         if xxh3.is_some_and(|(state, expected)| state.digest() != number(expected)) {
-            let reason = "the XXH3-64 of the body is not that in the request; nothing was stored";
+            let reason =
+                "the XXH3-64 of the body does not match that in the request; nothing was stored";
             return Err(Reject::bad(reason));
         }
         Ok(())
@@ -161,7 +164,7 @@ mod tests {
 
     fn xxh3(bytes: &[u8]) -> String {
         let sum = xxhash_rust::xxh3::xxh3_64(bytes);
-        // The digits of the ETag, two for a byte.
+        // The hexadecimal digits of the ETag, two per byte.
         let digits = format!("{sum:016x}");
         let pairs =
             (0..16).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap());
@@ -181,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn known_digests_of_known_bytes() {
+    fn known_digests_match_their_bytes_and_no_others() {
         let sum = xxh3(b"abc");
         for field in [
             format!("md5=:{ABC_MD5}:"),
@@ -202,11 +205,11 @@ mod tests {
     }
 
     #[test]
-    fn every_known_algorithm_must_be_right() {
-        let (right, sum) = ("AAAAAAAAAAAAAAAAAAAAAA==", xxh3(b"abc"));
+    fn every_known_algorithm_must_match() {
+        let (wrong, sum) = ("AAAAAAAAAAAAAAAAAAAAAA==", xxh3(b"abc"));
         for field in [
-            format!("md5=:{right}:, sha-256=:{ABC_SHA256}:, xxh3=:{sum}:"),
-            format!("xxh3=:{sum}:, sha-256=:{ABC_SHA256}:, md5=:{right}:"),
+            format!("md5=:{wrong}:, sha-256=:{ABC_SHA256}:, xxh3=:{sum}:"),
+            format!("xxh3=:{sum}:, sha-256=:{ABC_SHA256}:, md5=:{wrong}:"),
             format!("xxh3=:AAAAAAAAAAA=:, sha-256=:{ABC_SHA256}:, md5=:{ABC_MD5}:"),
         ] {
             assert!(!verified(dictionary(&field).unwrap(), &[b"abc"]), "{field}");
@@ -214,14 +217,14 @@ mod tests {
     }
 
     #[test]
-    fn unknown_algorithms_are_nothing_to_verify() {
+    fn unknown_algorithms_are_not_verified() {
         for field in ["sha-512=:AAAA:", "foo=::", "md5x=:AAAA:, adler=:AAAA:;x=1"] {
             assert!(dictionary(field).unwrap().verifier().is_none(), "{field}");
         }
     }
 
     #[test]
-    fn the_last_of_an_algorithm_counts() {
+    fn the_last_digest_of_an_algorithm_is_used() {
         let field = format!("md5=:AAAAAAAAAAAAAAAAAAAAAA==:, md5=:{ABC_MD5}:");
         assert!(verified(dictionary(&field).unwrap(), &[b"abc"]));
         let mut digests = dictionary(&format!("md5=:{ABC_MD5}:")).unwrap();
@@ -230,14 +233,14 @@ mod tests {
     }
 
     #[test]
-    fn missing_padding_is_supplied_and_spare_bits_are_ignored() {
+    fn missing_padding_and_unused_bits_are_accepted() {
         for md5 in ["kAFQmDzST7DWlj99KOF/cg", "kAFQmDzST7DWlj99KOF/ch=="] {
             assert!(verified(dictionary(&format!("md5=:{md5}:")).unwrap(), &[b"abc"]), "{md5}");
         }
     }
 
     #[test]
-    fn digests_of_another_length_are_malformed() {
+    fn malformed_digests_are_refused() {
         let long = "A".repeat(2000);
         for field in [
             "",
@@ -288,7 +291,7 @@ mod tests {
         }
 
         #[test]
-        fn a_body_is_verified_however_it_is_cut(body: Vec<u8>, cut: prop::sample::Index, flip: bool) {
+        fn a_body_in_two_pieces_is_verified(body: Vec<u8>, cut: prop::sample::Index, flip: bool) {
             let at = cut.index(body.len() + 1);
             let (md5, sha256) = (BASE64.encode(Md5::digest(&body)), BASE64.encode(Sha256::digest(&body)));
             let sum = xxh3(&body);

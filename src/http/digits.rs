@@ -1,14 +1,14 @@
-//! Numbers as digits and back, for heads and targets. No signs, no white space, no rounding.
+//! Decimal and hexadecimal formatting and parsing of unsigned numbers: no signs, no white space.
 
-/// Decimal digits of the largest `u64`.
+/// Number of decimal digits of the largest `u64`.
 pub const U64_DIGITS: usize = 20;
 
-/// Why digits are not a number.
+/// Why a text is not a decimal number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DigitsError {
-    /// No digits, or something else among them.
+    /// Empty, or a byte that is not a digit.
     Malformed,
-    /// Digits only, but more than a `u64` holds.
+    /// The number exceeds a `u64`.
     Overflow,
 }
 
@@ -27,13 +27,13 @@ pub fn decimal(value: u64, buf: &mut [u8; U64_DIGITS]) -> &[u8] {
     }
 }
 
-/// The number of digits that [`decimal`] writes.
+/// Number of digits that [`decimal`] writes.
 #[must_use]
 pub fn decimal_len(value: u64) -> usize {
     value.checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
-/// 1*DIGIT as a number; leading zeros are digits like any other.
+/// Parses 1*DIGIT; leading zeros are allowed.
 pub fn parse_decimal(digits: &[u8]) -> Result<u64, DigitsError> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(DigitsError::Malformed);
@@ -42,7 +42,7 @@ pub fn parse_decimal(digits: &[u8]) -> Result<u64, DigitsError> {
     digits.iter().try_fold(0, add).ok_or(DigitsError::Overflow)
 }
 
-/// `value` as exactly 16 lower-case hex digits.
+/// Formats `value` as exactly 16 lower-case hexadecimal digits.
 #[must_use]
 pub fn hex16(value: u64) -> [u8; 16] {
     let mut out = [0; 16];
@@ -53,7 +53,7 @@ pub fn hex16(value: u64) -> [u8; 16] {
     out
 }
 
-/// Exactly 16 lower-case hex digits as a number.
+/// Parses exactly 16 lower-case hexadecimal digits; `None` for anything else.
 #[must_use]
 pub fn parse_hex16(digits: &[u8]) -> Option<u64> {
     if digits.len() != 16 {
@@ -75,7 +75,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn borders() {
+    fn decimal_round_trips_at_the_boundaries() {
         for value in [0, 1, 9, 10, 99, 100, 999_999, u64::MAX - 1, u64::MAX] {
             let mut buf = [0; U64_DIGITS];
             let digits = decimal(value, &mut buf);
@@ -88,14 +88,14 @@ mod tests {
     }
 
     #[test]
-    fn only_digits_are_decimal() {
+    fn decimal_parsing_accepts_only_digits() {
         for text in ["", " 1", "1 ", "+1", "-1", "0x1", "1_000", "99999999999999999999a"] {
             assert_eq!(parse_decimal(text.as_bytes()), Err(DigitsError::Malformed), "{text:?}");
         }
     }
 
     #[test]
-    fn only_sixteen_lower_case_digits_are_hex() {
+    fn hex_parsing_accepts_exactly_16_lower_case_digits() {
         assert_eq!(parse_hex16(b"0123456789abcdef"), Some(0x0123_4567_89ab_cdef));
         let bad =
             ["", "0123456789abcde", "0123456789abcdef0", "0123456789ABCDEF", "0123456789abcdeg"];
@@ -106,7 +106,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn round_trips(value: u64, shift in 0u32..64) {
+        fn decimal_and_hex_round_trip(value: u64, shift in 0u32..64) {
             let value = value >> shift;
             let mut buf = [0; U64_DIGITS];
             prop_assert_eq!(decimal(value, &mut buf).to_vec(), value.to_string().into_bytes());

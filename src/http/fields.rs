@@ -1,14 +1,13 @@
-//! The header fields that Hayloft acts on, collected while a head arrives. All others are ignored.
+//! Collects the header fields that Hayloft uses while a head is received; all others are ignored.
 //!
-//! This module does not know methods and versions: what a field means for the request is decided
-//! in `head`, once all of them are there.
+//! This module does not know methods and versions: `head` evaluates the fields when the head is complete.
 
 use super::digits::{self, DigitsError};
 use super::reject::Reject;
 use super::scan::{self, Field, Span};
 use super::status::Status;
 
-/// What `Expect` asks for (RFC 9110 section 10.1.1).
+/// Value of `Expect` (RFC 9110 section 10.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expectation {
     /// `100-continue`.
@@ -17,21 +16,21 @@ pub enum Expectation {
     Unknown,
 }
 
-/// The known fields of one head.
+/// The fields of one head that Hayloft uses.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fields {
-    /// `Host`; its bytes may stand in one.
+    /// `Host`; syntax checked: only bytes of a host and a port.
     pub host: Option<Span>,
-    /// There was a `Transfer-Encoding`, whatever it said.
+    /// Whether there was a `Transfer-Encoding`, with any value.
     pub transfer_encoding: bool,
-    /// `close` was among the connection options.
+    /// Whether `close` was among the connection options.
     pub close: bool,
-    /// `keep-alive` was among the connection options.
+    /// Whether `keep-alive` was among the connection options.
     pub keep_alive: bool,
-    /// What `Expect` said.
+    /// `Expect`.
     pub expect: Option<Expectation>,
-    /// What `Content-Length` said. Its faults wait for the end of the head, since
-    /// `Transfer-Encoding` goes before them.
+    /// `Content-Length` in bytes. An error is reported at the end of the head, since `Transfer-Encoding`
+    /// takes precedence.
     pub content_length: Option<Result<u64, Reject>>,
     /// `Content-Type`.
     pub content_type: Option<Span>,
@@ -85,7 +84,11 @@ const NAMES: [(&[u8], Known); 13] = [
 ];
 
 impl Fields {
-    /// Takes in one field of the head in `buf`.
+    /// Processes one field of the head in `buf`.
+    ///
+    /// # Errors
+    /// 400 for a repeated field that may occur once, and for a repeated or malformed `Host`. Errors of
+    /// `Content-Length` are kept in the field `content_length`.
     pub fn take(&mut self, buf: &[u8], field: Field) -> Result<(), Reject> {
         let name = field.name.of(buf);
         // RFC 9110 section 5.1: names are case-insensitive.
@@ -120,8 +123,8 @@ impl Fields {
         }
     }
 
-    /// RFC 9112 section 3.2: more than one Host, or one with an invalid value, must be answered
-    /// with 400. There is one site here: its value matters only beside another name of the site.
+    /// RFC 9112 section 3.2: more than one Host, or one with an invalid value, must be answered with 400. All
+    /// hosts are served alike: the value is only compared with the authority of the target and with `Origin`.
     fn host(&mut self, value: &[u8], span: Span) -> Result<(), Reject> {
         if self.host.is_some() {
             return Err(Reject::bad("more than one Host header"));
@@ -133,7 +136,7 @@ impl Fields {
         Ok(())
     }
 
-    /// RFC 9110 section 7.6.1: a list of case-insensitive tokens, over all lines of this name.
+    /// RFC 9110 section 7.6.1: a list of case-insensitive tokens, combined over all lines of this name.
     fn connection(&mut self, value: &[u8]) {
         for option in value.split(|&byte| byte == b',') {
             let option = option.trim_ascii();
@@ -154,8 +157,8 @@ impl Fields {
         Ok(())
     }
 
-    /// RFC 9112 section 6.3 lets a recipient repair a list of equal values; we refuse it, and a
-    /// repeat even of the same number.
+    /// RFC 9112 section 6.3 allows a recipient to accept a list of equal values. It is refused here, as is a
+    /// second field, even with the same number.
     fn content_length(&mut self, value: &[u8]) {
         let length = match self.content_length {
             Some(_) => Err(Reject::bad("more than one Content-Length header")),
@@ -172,8 +175,9 @@ impl Fields {
 
 const REPEATED: Reject = Reject::bad("a header that may come once is repeated");
 
-/// RFC 9110 section 5.3: a field that is not a list must not be repeated. The lists among ours
-/// (If-Match, If-None-Match) may be, but nobody does it and a second one would be easy to overlook.
+/// RFC 9110 section 5.3: a field that is not a list must not be repeated. If-Match and If-None-Match are
+/// lists; a repeated one is refused all the same: no client sends it, and combining lines would be a source
+/// of errors.
 fn single(slot: &mut Option<Span>, value: Span) -> Result<(), Reject> {
     match slot.replace(value) {
         None => Ok(()),
@@ -202,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn content_length_is_exactly_one_number() {
+    fn content_length_must_be_exactly_one_number() {
         assert_eq!(length(&["0"]), Ok(0));
         assert_eq!(length(&["18446744073709551615"]), Ok(u64::MAX));
         assert_eq!(length(&["18446744073709551616"]), Err(413));
@@ -214,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_options_come_from_all_lines() {
+    fn connection_options_are_combined_over_all_lines() {
         let lines = [("connection", "x, Keep-Alive ,,"), ("CONNECTION", "y,\tCLOSE")];
         let fields = collect(&lines).unwrap();
         assert!(fields.close && fields.keep_alive);
@@ -223,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_come_once_is_refused_twice() {
+    fn a_repeated_singleton_field_is_refused() {
         for (name, value) in [
             ("Host", "a"),
             ("Content-Type", "a/b"),
@@ -244,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts() {
+    fn host_accepts_only_bytes_of_host_and_port() {
         for good in ["", "a", "photos.example:8080", "[::1]:80", "10.0.0.1", "a_b", "%41"] {
             assert!(collect(&[("Host", good)]).is_ok(), "{good:?}");
         }
@@ -254,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn only_100_continue_is_expected() {
+    fn expectations_other_than_100_continue_are_unknown() {
         let expect = |value| collect(&[("Expect", value)]).unwrap().expect;
         assert_eq!(expect("100-Continue"), Some(Expectation::Continue));
         for value in ["", "100-continue, x", "200-ok"] {
@@ -263,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn near_misses_of_names_are_other_fields() {
+    fn similar_names_are_other_fields() {
         for name in ["Content_Length", "ContentLength", "X-Host", "Host-", "Transfer_Encoding"] {
             let fields = collect(&[(name, "bad value")]).unwrap();
             assert!(

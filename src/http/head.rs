@@ -1,21 +1,21 @@
-//! From the bytes of a request head to a [`Head`] (RFC 9112), or to the reason to refuse it.
+//! Parser of request heads (RFC 9112): returns a [`Head`] or the reason of a refusal.
 //!
-//! This module does not know what a target names (`target`), what the conditions mean
-//! (`conditional`, `range`) or where the bytes come from.
+//! This module does not know the meaning of targets (`target`) and preconditions (`conditional`, `range`),
+//! nor the source of the bytes.
 //!
-//! Of several faults, this is the one that counts:
-//! 1. While the bytes come, the first of them in the stream: a breach of the grammar (400), a
-//!    target or head over its limit (414, 431), a repeated or malformed `Host`, another repeated
-//!    field that may come once (400).
-//! 2. After the head, in this order: a version other than 1.0 and 1.1 (505); no `Host` on 1.1, or
+//! Of several errors, the one that is reported is:
+//! 1. While bytes are received, the first in the stream: a violation of the grammar (400), a target or head
+//!    over its limit (414, 431), a repeated or malformed `Host`, another repeated field that may occur once
+//!    (400).
+//! 2. After the head, the first in this order: a version other than 1.0 and 1.1 (505); no `Host` on 1.1, or
 //!    one that is not the host of a target in absolute form (400); an unknown method (405);
 //!    `Transfer-Encoding` (501); `Content-Length` repeated or malformed (400), beyond 64 bits (413),
 //!    above 0 with GET, HEAD or DELETE (400), missing with PUT or POST (411); an unknown expectation
 //!    (417).
 //!
-//! The caller decides 413 against its own limit, and 405 for a method that is known but not for
-//! this target. After a refusal here the connection must be closed: what follows may be a body.
-//! `Upgrade` is ignored (RFC 9110 section 7.8): what follows is HTTP/1.1, or malformed.
+//! The caller checks its own limit for bodies (413), and whether the target allows a known method (405).
+//! After a refusal here the connection must be closed: the bytes after the head may be a body. `Upgrade` is
+//! ignored (RFC 9110 section 7.8): the bytes after the head are HTTP/1.1, or malformed.
 
 use super::authority;
 use super::fields::{Expectation, Fields};
@@ -30,9 +30,9 @@ pub use super::scan::{HeadLimits, Span};
 pub enum Method {
     /// Read an object.
     Get,
-    /// Read an object's head.
+    /// Read only the header fields of an object.
     Head,
-    /// Write an object under a name the client chose.
+    /// Write an object under a name that the client chooses.
     Put,
     /// Write one object or a batch.
     Post,
@@ -41,16 +41,16 @@ pub enum Method {
 }
 
 impl Method {
-    /// All of them, as in the general `Allow`.
+    /// All methods, in the order of [`super::target::ALLOW_ANY`].
     pub const ALL: [Self; 5] = [Self::Get, Self::Head, Self::Put, Self::Post, Self::Delete];
 
-    /// RFC 9110 section 9.1: methods are case-sensitive.
+    /// Parses a method; `None` if it is unknown. Methods are case-sensitive (RFC 9110 section 9.1).
     #[must_use]
     pub fn from_token(token: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|method| method.token() == token)
     }
 
-    /// The method as it stands in a request.
+    /// The method as in a request line.
     #[must_use]
     pub const fn token(self) -> &'static [u8] {
         match self {
@@ -62,8 +62,8 @@ impl Method {
         }
     }
 
-    /// Whether a request has a body: PUT and POST must say how long it is, the others must not
-    /// have one (RFC 9110 section 9.3 gives it no meaning there).
+    /// Returns whether a request has a body: PUT and POST must have a Content-Length, the others must have no
+    /// body (RFC 9110 section 9.3 defines no meaning for it).
     #[must_use]
     pub const fn has_body(self) -> bool {
         matches!(self, Self::Put | Self::Post)
@@ -73,16 +73,16 @@ impl Method {
 /// The protocol version of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// HTTP/1.0: closes unless asked to keep the connection.
+    /// HTTP/1.0: the connection is closed unless the client asks to keep it.
     Http10,
-    /// HTTP/1.1: keeps the connection unless asked to close it.
+    /// HTTP/1.1: the connection is kept unless the client asks to close it.
     Http11,
 }
 
-/// A request head. Its spans are ranges of the buffer that was parsed.
+/// A request head. Its spans refer to the buffer that was parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Bytes of the head in the buffer, a blank line before it included; the body follows.
+    /// Length of the head in the buffer (bytes), including a blank line before it; the body follows.
     pub len: usize,
     /// The method.
     pub method: Method,
@@ -90,13 +90,13 @@ pub struct Head {
     pub target: Span,
     /// The protocol version.
     pub version: Version,
-    /// Bytes of the body. Always there with PUT and POST; with the others 0 or not there.
+    /// Length of the body (bytes). Always present with PUT and POST; 0 or absent with the others.
     pub content_length: Option<u64>,
     /// Whether the connection may be kept after this request.
     pub keep_alive: bool,
     /// Whether the client waits for 100 (Continue) before it sends a body that is not empty.
     pub expect_continue: bool,
-    /// `Host`: a host and a port, or empty. Always there with HTTP/1.1.
+    /// `Host`: a host with an optional port, or empty. Always present with HTTP/1.1.
     pub host: Option<Span>,
     /// `Content-Type`; not checked.
     pub content_type: Option<Span>,
@@ -117,8 +117,9 @@ pub struct Head {
 }
 
 impl Head {
-    /// The header fields in `buf`, the buffer that was parsed, as they came: names and values. For
-    /// those that do not matter for where the request ends, or to every method.
+    /// Iterates over all header fields (name, value) in `buf`, the buffer that was parsed, in the order
+    /// received. For fields that [`Head`] does not keep: those that neither delimit the request nor apply to
+    /// every method.
     pub fn lines<'b>(&self, buf: &'b [u8]) -> impl Iterator<Item = (&'b [u8], &'b [u8])> {
         let bytes = &buf[..self.len];
         let mut scan = Scan::default();
@@ -129,7 +130,7 @@ impl Head {
     }
 }
 
-/// How far a head was parsed. Starts with `HeadProgress::default()`, for every request anew.
+/// State of the parser of one head. Starts with `HeadProgress::default()` for every request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeadProgress {
     scan: Scan,
@@ -137,44 +138,46 @@ pub struct HeadProgress {
 }
 
 impl HeadProgress {
-    /// For a request before which a blank line was read and forgotten: no second one may come.
+    /// State for a request before which a blank line was read and discarded: a second one is refused.
     #[must_use]
-    pub fn behind_blank_line() -> Self {
-        Self { scan: Scan::behind_blank_line(), ..Self::default() }
+    pub fn after_blank_line() -> Self {
+        Self { scan: Scan::after_blank_line(), ..Self::default() }
     }
 
-    /// Whether the request at hand is known to be a HEAD: the reply to it has no body, also when
-    /// it is refused.
+    /// Returns whether the request is known to be a HEAD: the reply has no body, also if it is a refusal.
     #[must_use]
     pub fn is_head_request(&self, buf: &[u8]) -> bool {
         self.method(buf) == Some(Method::Head.token())
     }
 
-    /// The method, if it was there before the request was refused.
+    /// The method, if it was parsed (before the request was refused).
     #[must_use]
     pub fn method<'a>(&self, buf: &'a [u8]) -> Option<&'a [u8]> {
         self.scan.method_span().map(|span| span.of(buf))
     }
 
-    /// The request target, if it was there before the request was refused: a 405 for an unknown
-    /// method needs it to find out what to allow.
+    /// The request target, if it was parsed (before the request was refused). A 405 for an unknown method
+    /// needs it for `Allow`.
     #[must_use]
     pub fn target(&self) -> Option<Span> {
         self.scan.target_span()
     }
 
-    /// Whether nothing of a request line was seen: the connection is idle between requests, also
-    /// if the last one was followed by a stray blank line.
+    /// Returns whether no byte of a request line was received: the connection is idle between requests, also
+    /// after a stray blank line.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.scan.is_idle()
     }
 }
 
-/// Parses the head that begins at `buf[0]`. `None`: more bytes are needed; call again with the
-/// same bytes and more, and the same `progress`.
+/// Parses the head that begins at `buf[0]`. Returns `None` if more bytes are needed: call again with the same
+/// bytes and more, and with the same `progress`.
 ///
-/// After a head or a refusal `progress` is spent: the next request needs a new one.
+/// After a head or a refusal the next request needs a new `progress`.
+///
+/// # Errors
+/// Statuses and precedence: see the module's documentation.
 pub fn parse(
     buf: &[u8],
     limits: &HeadLimits,
@@ -189,7 +192,7 @@ pub fn parse(
     }
 }
 
-/// Decides about a head that is complete and well-formed.
+/// Evaluates a complete, well-formed head.
 fn finish(buf: &[u8], progress: &HeadProgress) -> Result<Head, Reject> {
     let HeadProgress { scan, fields } = progress;
     let version = version(scan)?;
@@ -197,24 +200,26 @@ fn finish(buf: &[u8], progress: &HeadProgress) -> Result<Head, Reject> {
     if version == Version::Http11 && fields.host.is_none() {
         return Err(Reject::bad("no Host header"));
     }
-    // RFC 9112 section 3.2.2 has an absolute form go before Host, and section 3.2 has clients send
-    // the same in both. What differs is refused: two parsers could take it for different sites.
+    // By RFC 9112 section 3.2.2 an absolute form takes precedence over Host, and by section 3.2 clients send
+    // the same in both. Different ones are refused: two parsers could route them to different sites.
     if let Some(named) = scan.authority_span()
         && !fields.host.is_some_and(|host| authority::is_same(named.of(buf), host.of(buf), b"80"))
     {
-        return Err(Reject::bad("the host in the request target is not that in the Host header"));
+        return Err(Reject::bad(
+            "the host in the request target differs from that in the Host header",
+        ));
     }
     let method = scan.method_span().and_then(|span| Method::from_token(span.of(buf)));
     let method = method.ok_or(Reject::new(Status::METHOD_NOT_ALLOWED, "unknown method"))?;
-    // RFC 9112 section 6.1: 501 for a transfer coding that is not understood. None is, not even
-    // chunked, and the Content-Length beside it is not looked at: such messages are attacks.
+    // RFC 9112 section 6.1: 501 for an unknown transfer coding. None is supported, not even chunked. A
+    // Content-Length beside it is ignored: such messages are request smuggling attempts.
     if fields.transfer_encoding {
         let reason = "Transfer-Encoding is not supported, send Content-Length";
         return Err(Reject::new(Status::NOT_IMPLEMENTED, reason));
     }
     let content_length = content_length(method, fields)?;
     let expect_continue = expect_continue(version, fields)? && content_length.unwrap_or(0) > 0;
-    let target = scan.target_span().expect("a head that ended has a target");
+    let target = scan.target_span().expect("the scanner ends a head only after a target");
     Ok(Head {
         len: scan.consumed(),
         method,
@@ -244,8 +249,8 @@ fn version(scan: &Scan) -> Result<Version, Reject> {
     }
 }
 
-/// RFC 9112 section 6.3: without a transfer coding the Content-Length alone says where the next
-/// request begins.
+/// RFC 9112 section 6.3: without a transfer coding the Content-Length alone determines where the next request
+/// begins.
 fn content_length(method: Method, fields: &Fields) -> Result<Option<u64>, Reject> {
     let length = fields.content_length.transpose()?;
     match (method.has_body(), length) {
@@ -257,8 +262,8 @@ fn content_length(method: Method, fields: &Fields) -> Result<Option<u64>, Reject
     }
 }
 
-/// RFC 9110 section 10.1.1: a server may answer an unknown expectation with 417, and must ignore
-/// 100-continue from a 1.0 client; we ignore its other expectations too.
+/// RFC 9110 section 10.1.1: a server may answer an unknown expectation with 417, and must ignore 100-continue
+/// from an HTTP/1.0 client; its other expectations are ignored too.
 fn expect_continue(version: Version, fields: &Fields) -> Result<bool, Reject> {
     match (version, fields.expect) {
         (Version::Http10, _) | (Version::Http11, None) => Ok(false),
@@ -269,7 +274,7 @@ fn expect_continue(version: Version, fields: &Fields) -> Result<bool, Reject> {
     }
 }
 
-/// RFC 9112 section 9.3: `close` first, then the version, then `keep-alive`.
+/// RFC 9112 section 9.3: `close` takes precedence, then the version, then `keep-alive`.
 fn keep_alive(version: Version, fields: &Fields) -> bool {
     !fields.close && (version == Version::Http11 || fields.keep_alive)
 }
@@ -291,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_with_everything() {
+    fn a_head_with_all_kinds_of_fields_is_parsed() {
         let text = "\r\nPUT /1/2/3/0123456789abcdef HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\
                     content-type: image/png\r\nIf-Match: \"a\"\r\nExpect: 100-Continue\r\n\r\n12345";
         let head = parse_whole(text.as_bytes()).unwrap().unwrap();
@@ -306,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_decided_before_the_head_ends() {
+    fn version_and_method_are_checked_after_the_end_of_the_head() {
         let text = b"PATCH / HTTP/3.7\r\nTransfer-Encoding: x\r\nExpect: y\r\n\r\n";
         for end in 0..text.len() {
             assert_eq!(parse_whole(&text[..end]), Ok(None));
@@ -314,9 +319,9 @@ mod tests {
         assert_eq!(parse_whole(text).unwrap_err().status.code(), 505);
     }
 
-    /// Each line removes the fault that counted in the one before.
+    /// Each line removes the error that was reported for the line before.
     #[test]
-    fn of_several_faults_one_counts() {
+    fn of_several_errors_the_first_in_order_is_reported() {
         let tail = "Content-Length: 1\r\n\r\n";
         for (text, want) in [
             ("PATCH / HTTP/2.0\r\nTransfer-Encoding: a\r\nExpect: b\r\nX : y\r\n", 400),
@@ -340,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_may_repeat_the_host() {
+    fn an_absolute_target_must_have_the_host_of_the_host_field() {
         let status =
             |target: &str, host: &str| status(&format!("GET {target} HTTP/1.1\r\n{host}\r\n\r\n"));
         for (target, host) in [
@@ -379,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_of_a_head_can_be_walked_over_again() {
+    fn lines_returns_all_fields_in_order() {
         let text =
             "\r\nPUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nX:\r\nx: \ty z \r\n\r\nX: b";
         let head = parse_whole(text.as_bytes()).unwrap().unwrap();
@@ -389,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn who_keeps_the_connection() {
+    fn keep_alive_depends_on_close_version_and_keep_alive() {
         for (version, connection, keep) in [
             ("1.1", "", true),
             ("1.1", "Connection: close\r\n", false),
@@ -407,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_client_expects_nothing() {
+    fn expect_is_ignored_with_http_1_0() {
         for expect in ["100-continue", "x"] {
             let text = format!("PUT / HTTP/1.0\r\nContent-Length: 1\r\nExpect: {expect}\r\n\r\n");
             assert!(!parse_whole(text.as_bytes()).unwrap().unwrap().expect_continue);
@@ -415,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_to_send_an_empty_body() {
+    fn expect_continue_is_ignored_for_an_empty_body() {
         let text = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n";
         assert!(!parse_whole(text.as_bytes()).unwrap().unwrap().expect_continue);
     }
@@ -438,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_head_is_refused_once_the_buffer_is_full() {
+    fn a_head_without_end_is_refused_at_the_size_limit() {
         let limits = HeadLimits::DEFAULT;
         let mut bytes = b"GET / HTTP/1.1\r\nHost: ".to_vec();
         bytes.resize(usize::from(limits.head_bytes_max) - 1, b'a');
@@ -449,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_knows_what_a_refusal_needs() {
+    fn progress_keeps_method_and_target_for_a_refusal() {
         let text = b"HEAD /1 HTTP/7.0\r\n\r\n";
         let mut progress = HeadProgress::default();
         assert!(progress.is_idle());
@@ -462,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blank_line_does_not_begin_a_request() {
+    fn a_blank_line_does_not_start_a_request() {
         let text = b"\r\nG";
         let mut progress = HeadProgress::default();
         for (end, idle) in [(0, true), (1, true), (2, true), (3, false)] {

@@ -1,21 +1,22 @@
-//! HTTP/1.1 as pure functions over slices: bytes to a request, a reply to bytes (RFC 9110, 9112).
+//! HTTP/1.1: parsing of request heads and formatting of response heads (RFC 9110, RFC 9112).
 //!
-//! Nothing here knows a socket, a clock, a volume on disk or an offset in one: time is handed in,
-//! and what a target names is looked up by the caller. Nothing here allocates.
+//! Apart from [`conn`], everything is a pure function over slices: no sockets, no clock (the time is a
+//! parameter), no volumes and no offsets; the caller looks up the object that a target names. No parser here
+//! allocates.
 //!
-//! | module | turns |
+//! | module | contents |
 //! | --- | --- |
-//! | [`head`] | the bytes of a request head into a [`head::Head`]; [`scan`] is its grammar, [`fields`] its header fields |
-//! | [`target`] | a request target into what it names, and back; [`authority`] compares hosts |
-//! | [`upload`] | what a request says of its body into what the body must be |
-//! | [`digest`] | checksums in a head, and a body, into whether they agree; [`dictionary`] is their grammar |
-//! | [`range`] | `Range` and a size into the bytes asked for |
-//! | [`conn`] | a socket into requests, with deadlines: the one part that knows operations |
-//! | [`conditional`] | preconditions and validators into a decision |
-//! | [`date`] | seconds into an HTTP-date and back |
-//! | [`reply`] | a status and its fields into a response head |
-//! | [`status`] | a status into its code, phrase and status line; [`reject`] pairs it with what was wrong |
-//! | [`digits`] | numbers into digits and back, for all of the above |
+//! | [`head`] | parses a request head into a [`head::Head`]; [`scan`] is the grammar, [`fields`] the header fields |
+//! | [`target`] | parses and writes request targets; [`authority`] compares hosts |
+//! | [`upload`] | checks on requests that change data: origin, media type, content coding, expected digests |
+//! | [`digest`] | parses digest fields and verifies a body against them; [`dictionary`] is their grammar |
+//! | [`range`] | resolves a `Range` against the size of an object |
+//! | [`conn`] | receives requests and sends replies, with deadlines; the only module here that does I/O |
+//! | [`conditional`] | evaluates preconditions against the validators of an object |
+//! | [`date`] | formats and parses HTTP-dates; [`modified`] does so for `X-Hayloft-Modified` |
+//! | [`reply`] | writes response heads |
+//! | [`status`] | status codes and status lines; [`reject`] pairs a status with the reason of a refusal |
+//! | [`digits`] | formats and parses decimal and hexadecimal numbers |
 
 pub mod authority;
 pub mod conditional;

@@ -1,16 +1,16 @@
-//! When a photo was modified, as a client tells it: seconds since 1970 with up to nine decimals.
+//! The modification time of a photo as sent by a client: seconds since 1970 with up to nine decimals.
 
 use super::digits::parse_decimal;
 
-/// The request header that tells it.
+/// Name of the request header field.
 pub const HEADER: &str = "X-Hayloft-Modified";
 
 const SECOND_NS: u64 = 1_000_000_000;
-/// Decimals of a second that are kept.
+/// Maximum number of decimals of a second.
 const DECIMALS: usize = 9;
 
-/// Parses 1*DIGIT [ "." 1*9DIGIT ] to nanoseconds. Times beyond the year 2554 are the last one that can
-/// be kept.
+/// Parses 1*DIGIT [ "." 1*9DIGIT ] to nanoseconds since 1970; `None` if malformed. Times beyond `u64::MAX`
+/// nanoseconds (in the year 2554) become `u64::MAX`.
 #[must_use]
 pub fn parse(value: &[u8]) -> Option<u64> {
     let (seconds, decimals) = split(value);
@@ -20,8 +20,8 @@ pub fn parse(value: &[u8]) -> Option<u64> {
     }
 }
 
-/// The same of a pax record, which may have more decimals (they are cut off) and a sign (nothing is older
-/// than 1970).
+/// Parses the value of a pax `mtime` record to nanoseconds since 1970, like [`parse`]. It may have more
+/// decimals, which are truncated, and a minus sign: a time before 1970 becomes 0.
 #[must_use]
 pub fn parse_pax(value: &[u8]) -> Option<u64> {
     let (sign, value) = match value.strip_prefix(b"-") {
@@ -38,7 +38,7 @@ pub fn parse_pax(value: &[u8]) -> Option<u64> {
     Some(if sign < 0 { 0 } else { ns })
 }
 
-/// A time as it is told (nanoseconds since 1970).
+/// Formats nanoseconds since 1970 as seconds, with nine decimals unless they are all 0.
 #[must_use]
 pub fn format(ns: u64) -> String {
     let (seconds, rest) = (ns / SECOND_NS, ns % SECOND_NS);
@@ -73,7 +73,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn times() {
+    fn times_are_parsed_to_nanoseconds_or_refused() {
         for (value, want) in [
             ("0", Some(0)),
             ("1", Some(1_000_000_000)),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn pax_times() {
+    fn pax_times_may_have_a_sign_and_more_decimals() {
         for (value, want) in [
             ("1.5", Some(1_500_000_000)),
             ("1.1234567891234", Some(1_123_456_789)),
@@ -118,7 +118,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_formatted_is_parsed(ns: u64) {
+        fn formatted_times_parse_to_the_same_value(ns: u64) {
             prop_assert_eq!(parse(format(ns).as_bytes()), Some(ns));
             prop_assert_eq!(parse_pax(format(ns).as_bytes()), Some(ns));
         }

@@ -1,21 +1,20 @@
-//! Byte ranges (RFC 9110 section 14): which bytes of an object a `Range` asks for.
+//! Byte ranges (RFC 9110 section 14): resolves the value of `Range` against the size of an object.
 //!
-//! This module does not know methods and preconditions: whether a `Range` counts at all is decided
-//! in `conditional`.
+//! This module does not know methods and preconditions: `conditional` determines whether a `Range` applies.
 
 use super::digits::{self, DigitsError};
 
-/// What a `Range` means for an object of a certain size.
+/// A `Range` resolved against the size of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RangeResult {
     /// Send the whole object: the value is malformed, of another unit, or asks for several ranges
-    /// (RFC 9110 section 14.2 lets a server ignore any Range).
+    /// (RFC 9110 section 14.2 allows a server to ignore any Range).
     Ignore,
     /// Send the bytes from `first` to `last` inclusive, with 206.
     Satisfiable {
-        /// First byte.
+        /// Offset of the first byte.
         first: u64,
-        /// Last byte; below the size.
+        /// Offset of the last byte; less than the size.
         last: u64,
     },
     /// None of the bytes exists: 416.
@@ -36,8 +35,8 @@ enum Spec {
     Suffix { length: u64 },
 }
 
-/// One range in bytes. A list has a comma, which is no digit; empty elements of a list
-/// (`bytes=0-1,`) are not worth the code.
+/// Parses a single range in bytes. Lists are refused (a comma is not a digit), also those that have only one
+/// element that is not empty (`bytes=0-1,`).
 fn parse_spec(value: &[u8]) -> Option<Spec> {
     let (unit, set) = value.split_at_checked(b"bytes=".len())?;
     // RFC 9110 section 14.1: range units are case-insensitive.
@@ -55,7 +54,7 @@ fn parse_spec(value: &[u8]) -> Option<Spec> {
     (first <= last).then_some(Spec::Int { first, last })
 }
 
-/// A position of any length: one beyond 64 bits is beyond every object.
+/// Parses a position of any length; one beyond 64 bits is beyond every object and becomes `u64::MAX`.
 fn position(digits: &[u8]) -> Option<u64> {
     match digits::parse_decimal(digits) {
         Ok(position) => Some(position),
@@ -65,8 +64,8 @@ fn position(digits: &[u8]) -> Option<u64> {
 }
 
 impl Spec {
-    /// RFC 9110 section 14.1.2. The last bytes of an empty object are satisfiable by the letter,
-    /// but Content-Range cannot say "no bytes": such a Range is ignored.
+    /// Resolves the range against `size` (RFC 9110 section 14.1.2). A suffix range of an empty object is
+    /// satisfiable by the RFC, but Content-Range cannot express an empty range, so that it is ignored.
     fn within(self, size: u64) -> RangeResult {
         match self {
             Self::Int { first, .. } if first >= size => RangeResult::Unsatisfiable,
@@ -93,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_of_an_object() {
+    fn ranges_are_resolved_against_the_size() {
         for (value, want) in [
             ("bytes=0-0", part(0, 0)),
             ("bytes=0-99", part(0, 99)),
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_one_range_of_bytes_is_ignored() {
+    fn malformed_and_multiple_ranges_are_ignored() {
         for value in [
             "",
             "bytes",
@@ -145,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_of_an_empty_object() {
+    fn an_empty_object_has_no_satisfiable_range() {
         assert_eq!(parse(b"bytes=0-", 0), Unsatisfiable);
         assert_eq!(parse(b"bytes=0-0", 0), Unsatisfiable);
         assert_eq!(parse(b"bytes=-0", 0), Unsatisfiable);
@@ -154,23 +153,23 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_object() {
+    fn ranges_of_the_largest_size_do_not_overflow() {
         assert_eq!(parse(b"bytes=0-", u64::MAX), part(0, u64::MAX - 1));
         assert_eq!(parse(b"bytes=18446744073709551615-", u64::MAX), Unsatisfiable);
     }
 
     proptest! {
-        /// Against the bytes themselves: the meaning of the three forms, byte by byte.
+        /// Compares with the definition of the three forms, byte by byte.
         #[test]
-        fn the_bytes_are_those_the_rfc_names(size in 0u64..30, a in 0u64..40, b in 0u64..40) {
+        fn a_range_selects_the_bytes_that_the_rfc_defines(size in 0u64..30, a in 0u64..40, b in 0u64..40) {
             let (all, last) = (0..size, size.checked_sub(1));
             let both: Vec<u64> = all.clone().filter(|i| (a..=b).contains(i)).collect();
             let from: Vec<u64> = all.clone().filter(|i| *i >= a).collect();
             let suffix: Vec<u64> = all.filter(|i| i + a >= size).collect();
             let cases = [(format!("bytes={a}-{b}"), both, a <= b), (format!("bytes={a}-"), from, true),
                 (format!("bytes=-{a}"), suffix, a == 0 || size > 0)];
-            for (value, bytes, counts) in cases {
-                let want = match (counts, bytes.first()) {
+            for (value, bytes, is_valid) in cases {
+                let want = match (is_valid, bytes.first()) {
                     (false, _) => Ignore,
                     (true, None) => Unsatisfiable,
                     (true, Some(&first)) => part(first, *bytes.last().unwrap()),
@@ -183,7 +182,7 @@ mod tests {
         }
 
         #[test]
-        fn a_part_is_never_outside(value in "bytes=[0-9]{0,21}-[0-9]{0,21}", size: u64) {
+        fn a_resolved_range_is_within_the_object(value in "bytes=[0-9]{0,21}-[0-9]{0,21}", size: u64) {
             if let RangeResult::Satisfiable { first, last } = parse(value.as_bytes(), size) {
                 prop_assert!(first <= last && last < size);
             }

@@ -1,8 +1,8 @@
-//! Response heads: a status and its header fields written into memory of the caller (RFC 9112
-//! section 4), from the front or right in front of a body that is already there.
+//! Response heads: writes a status and its header fields into a buffer of the caller (RFC 9112 section 4),
+//! at the front or right-aligned before a body that is already in the buffer.
 //!
-//! This module decides nothing: it does not know requests, conditions or ranges, only how the
-//! result of a decision is written down. It checks that a field cannot break out of its line.
+//! This module does not know requests, preconditions or ranges, only the format of the response. It checks
+//! that no field value can end its line.
 
 use super::date;
 use super::digits;
@@ -10,21 +10,21 @@ use super::status::Status;
 use super::target::OBJECT_PATH_MAX;
 use crate::limits::{CACHE_CONTROL_MAX, CONTENT_TYPE_MAX, REPLY_HEADROOM};
 
-/// The interim reply that asks for the body (RFC 9110 section 15.2.1). It has no fields.
+/// The interim response that asks for the body (RFC 9110 section 15.2.1). It has no header fields.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// The type of stored data whose uploader did not say (RFC 9110 section 8.3).
+/// Media type of an object that was uploaded without one (RFC 9110 section 8.3).
 pub const DEFAULT_CONTENT_TYPE: &[u8] = b"application/octet-stream";
 
-/// What the reply says about the connection (RFC 9112 section 9.3).
+/// The `Connection` field of a reply (RFC 9112 section 9.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Connection {
-    /// Stays open, as 1.1 does by itself: no field.
+    /// Stays open, the default of HTTP/1.1: no field.
     #[default]
     Persistent,
-    /// Stays open for a 1.0 client, which must be told so: `keep-alive`.
+    /// Stays open for an HTTP/1.0 client: `keep-alive`.
     KeepAlive,
-    /// Ends after this reply: `close`.
+    /// Is closed after this reply: `close`.
     Close,
 }
 
@@ -33,48 +33,48 @@ pub enum Connection {
 pub enum ContentRange {
     /// The part from `first` to `last` inclusive, of `size` bytes: with 206.
     Part {
-        /// First byte sent.
+        /// Offset of the first byte sent.
         first: u64,
-        /// Last byte sent.
+        /// Offset of the last byte sent.
         last: u64,
-        /// Bytes of the whole object.
+        /// Size of the whole object (bytes).
         size: u64,
     },
-    /// No byte asked for exists: with 416.
+    /// None of the requested bytes exists: with 416.
     Unsatisfied {
-        /// Bytes of the whole object.
+        /// Size of the whole object (bytes).
         size: u64,
     },
 }
 
-/// A response head. `ReplyHead::new` has only what every reply has; set the rest.
+/// A response head. [`ReplyHead::new`] sets only the fields that every reply has.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplyHead<'a> {
     /// The status.
     pub status: Status,
-    /// The time of the reply, as `date::format` writes it.
+    /// `Date`, formatted by [`date::format`].
     pub date: &'a [u8; date::LEN],
-    /// Bytes of the body that a GET would be sent. Not written with 1xx, 204 and 304.
+    /// `Content-Length`: length of the body that a GET receives (bytes). Not sent with 1xx, 204 and 304.
     pub content_length: u64,
-    /// `Content-Type`; see [`valid_content_type`].
+    /// `Content-Type`; must satisfy [`valid_content_type`].
     pub content_type: Option<&'a [u8]>,
-    /// The number that the strong `ETag` shows in hex.
+    /// The strong `ETag` as a number; sent as 16 hexadecimal digits.
     pub etag: Option<u64>,
     /// `Last-Modified`, in seconds since 1970.
     pub last_modified: Option<u64>,
     /// `Accept-Ranges: bytes`.
     pub accept_ranges: bool,
-    /// `X-Content-Type-Options: nosniff`: what strangers uploaded is not taken for another type than
-    /// they said, such as a page of the site that it is served from.
+    /// `X-Content-Type-Options: nosniff`: browsers do not take an upload for another type than its own, such
+    /// as a page of the site that it is served from.
     pub nosniff: bool,
-    /// `Cache-Control`.
+    /// `Cache-Control`; must satisfy [`valid_cache_control`].
     pub cache_control: Option<&'a [u8]>,
     /// `Content-Range`.
     pub content_range: Option<ContentRange>,
-    /// `X-Hayloft-Volume`: whether the object's volume takes writes. A cache in front needs it for
-    /// the Haystack admission rule.
+    /// `X-Hayloft-Volume`: whether the object's volume accepts writes. A cache in front uses it for the
+    /// admission rule of the Haystack paper (OSDI 2010).
     pub volume_writable: Option<bool>,
-    /// `Location`, with 201 to POST.
+    /// `Location`, with 201 after POST; at most [`OBJECT_PATH_MAX`] visible ASCII characters.
     pub location: Option<&'a [u8]>,
     /// `Retry-After` in seconds, with 503.
     pub retry_after: Option<u32>,
@@ -82,14 +82,13 @@ pub struct ReplyHead<'a> {
     pub allow: Option<&'a str>,
     /// `Accept-Encoding: identity`, with 415 for a content coding.
     pub accept_identity: bool,
-    /// `X-Hayloft-Instance`: which start of which daemon it is, for who asks (GET or HEAD of `/`, 405).
+    /// `X-Hayloft-Instance`: identifies this start of this daemon. Only in the 405 of GET and HEAD of `/`.
     pub instance: Option<u64>,
-    /// What becomes of the connection.
+    /// `Connection`.
     pub connection: Connection,
 }
 
-/// No head is longer than this (bytes), with a status line of any status and every field at its
-/// longest.
+/// Maximum length of a response head (bytes): the longest status line and every field at its longest.
 pub const MAX_HEAD_LEN: usize = STATUS_LINE_MAX
     + "Date: \r\n".len()
     + date::LEN
@@ -125,7 +124,7 @@ const ALLOW_MAX: usize = super::target::ALLOW_ANY.len();
 const _: () = assert!(MAX_HEAD_LEN <= REPLY_HEADROOM);
 
 impl<'a> ReplyHead<'a> {
-    /// A reply without a body and without optional fields.
+    /// The head of a reply without a body and without optional fields.
     #[must_use]
     pub const fn new(status: Status, date: &'a [u8; date::LEN]) -> Self {
         Self {
@@ -149,7 +148,7 @@ impl<'a> ReplyHead<'a> {
         }
     }
 
-    /// The head of an error reply whose body is `reason` as [`write_error_body`] writes it.
+    /// The head of an error reply with the body that [`write_error_body`] writes for `reason`.
     #[must_use]
     pub const fn error(status: Status, reason: &str, date: &'a [u8; date::LEN]) -> Self {
         let mut head = Self::new(status, date);
@@ -158,8 +157,10 @@ impl<'a> ReplyHead<'a> {
         head
     }
 
-    /// Writes the head to the front of `out` and returns its length. Panics if it does not fit;
-    /// [`MAX_HEAD_LEN`] bytes always do.
+    /// Writes the head to the front of `out` and returns its length (bytes).
+    ///
+    /// # Panics
+    /// If the head does not fit; [`MAX_HEAD_LEN`] bytes are always enough. If a field value is invalid.
     #[must_use]
     pub fn write(&self, out: &mut [u8]) -> usize {
         self.check();
@@ -168,18 +169,21 @@ impl<'a> ReplyHead<'a> {
         writer.len
     }
 
-    /// Writes the head so that it ends right before `buf[end]`, where the body begins, and returns
-    /// where it begins. Panics if it does not fit; [`MAX_HEAD_LEN`] bytes always do.
+    /// Writes the head right-aligned before `buf[end]`, where the body begins, and returns the index of its
+    /// first byte.
+    ///
+    /// # Panics
+    /// If the head does not fit; [`MAX_HEAD_LEN`] bytes are always enough. If a field value is invalid.
     #[must_use]
     pub fn write_before(&self, buf: &mut [u8], end: usize) -> usize {
         let start =
             end.checked_sub(self.encoded_len()).expect("there must be room for the response head");
         let len = self.write(&mut buf[start..end]);
-        assert_eq!(start + len, end, "a head is as long as it was counted");
+        assert_eq!(start + len, end, "the written length of a head differs from the counted one");
         start
     }
 
-    /// Bytes that [`ReplyHead::write`] writes.
+    /// Number of bytes that [`ReplyHead::write`] writes.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         let mut counter = Counter(0);
@@ -187,8 +191,8 @@ impl<'a> ReplyHead<'a> {
         counter.0
     }
 
-    /// What would exceed [`MAX_HEAD_LEN`] or end a line early must have been refused before it was
-    /// stored, configured or asked for.
+    /// Panics if a field value could exceed [`MAX_HEAD_LEN`] or end its line: such a value must have been
+    /// refused before it was stored or configured.
     fn check(&self) {
         assert!(self.content_type.is_none_or(valid_content_type), "unchecked content type");
         assert!(self.cache_control.is_none_or(valid_cache_control), "unchecked cache control");
@@ -197,7 +201,7 @@ impl<'a> ReplyHead<'a> {
         assert!(self.allow.is_none_or(|methods| methods.len() <= ALLOW_MAX));
     }
 
-    /// All fields, in this order. RFC 9110 section 5.3: control data, such as Date, first.
+    /// Writes all fields. RFC 9110 section 5.3 recommends control data, such as Date, first.
     fn put(&self, sink: &mut impl Sink) {
         sink.bytes(self.status.line());
         sink.line(b"Date: ", self.date);
@@ -288,13 +292,16 @@ impl<'a> ReplyHead<'a> {
     }
 }
 
-/// Bytes of the body of an error reply: the reason and a line's end.
+/// Length of the body of an error reply (bytes): the reason and a line end.
 #[must_use]
 pub const fn error_body_len(reason: &str) -> usize {
     reason.len() + 1
 }
 
-/// Writes the body of an error reply to the front of `out` and returns its length.
+/// Writes the body of an error reply to the front of `out` and returns its length (bytes).
+///
+/// # Panics
+/// If it does not fit: [`error_body_len`].
 pub fn write_error_body(reason: &str, out: &mut [u8]) -> usize {
     let (line, end) = out[..error_body_len(reason)].split_at_mut(reason.len());
     line.copy_from_slice(reason.as_bytes());
@@ -302,15 +309,15 @@ pub fn write_error_body(reason: &str, out: &mut [u8]) -> usize {
     error_body_len(reason)
 }
 
-/// Whether `value` may be stored and sent as `Content-Type`: 1 to 255 visible characters, spaces
-/// and tabs. Whether it is a media type is the business of whoever reads it.
+/// Returns whether `value` may be stored and sent as `Content-Type`: 1 to [`CONTENT_TYPE_MAX`] (255) visible
+/// ASCII characters, spaces and tabs. The syntax of media types is not checked.
 #[must_use]
 pub fn valid_content_type(value: &[u8]) -> bool {
     (1..=CONTENT_TYPE_MAX).contains(&value.len()) && value.iter().all(|&byte| is_text(byte))
 }
 
-/// Whether `value` may be configured as `Cache-Control`: 1 to 128 visible characters, spaces and
-/// tabs.
+/// Returns whether `value` may be configured as `Cache-Control`: 1 to [`CACHE_CONTROL_MAX`] (128) visible
+/// ASCII characters, spaces and tabs.
 #[must_use]
 pub fn valid_cache_control(value: &[u8]) -> bool {
     (1..=CACHE_CONTROL_MAX).contains(&value.len()) && value.iter().all(|&byte| is_text(byte))
@@ -320,7 +327,7 @@ fn is_text(byte: u8) -> bool {
     byte == b'\t' || (b' '..=b'~').contains(&byte)
 }
 
-/// Where a head goes: counted or written by the same code, so that the two agree.
+/// Destination of a head. The same code counts and writes it, so that the lengths agree.
 trait Sink {
     fn bytes(&mut self, bytes: &[u8]);
     fn decimal(&mut self, value: u64);
@@ -399,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object() {
+    fn the_head_of_an_object_is_written_in_full() {
         let want = "HTTP/1.1 200 OK\r\nDate: Sat, 21 Nov 2026 00:00:00 GMT\r\n\
             Content-Length: 70001\r\nETag: \"00000000000000ff\"\r\n\
             Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
@@ -410,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_and_no_part_of_an_object() {
+    fn content_range_is_sent_with_206_and_416() {
         let part = Some(ContentRange::Part { first: 0, last: 9, size: 100 });
         let head = ReplyHead { content_range: part, ..object(Status::PARTIAL_CONTENT) };
         assert!(text(&head).contains("\r\nContent-Range: bytes 0-9/100\r\n"));
@@ -429,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn every_status_has_a_length_unless_it_must_not() {
+    fn content_length_is_sent_unless_the_status_forbids_it() {
         for &status in Status::ALL {
             let text = text(&ReplyHead::new(status, DATE));
             let length = text.contains("\r\nContent-Length: 0\r\n");
@@ -438,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_to_post_and_of_overload() {
+    fn location_and_retry_after_are_sent() {
         let mut head = ReplyHead::new(Status::CREATED, DATE);
         head.location = Some(b"/1/2/3/0123456789abcdef");
         assert!(text(&head).contains("\r\nLocation: /1/2/3/0123456789abcdef\r\n"));
@@ -453,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn the_connection_is_named_when_it_must_be() {
+    fn the_connection_field_is_sent_only_if_needed() {
         let mut head = ReplyHead::new(Status::OK, DATE);
         assert!(!text(&head).contains("Connection"));
         head.connection = Connection::KeepAlive;
@@ -461,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn continue_is_a_status_line_alone() {
+    fn continue_is_only_a_status_line() {
         assert_eq!(CONTINUE, [Status::CONTINUE.line(), b"\r\n"].concat());
     }
 
@@ -474,7 +481,7 @@ mod tests {
         assert_eq!(head.content_length, len as u64);
     }
 
-    /// The longest head there can be, field by field; `MAX_HEAD_LEN` is neither below nor above.
+    /// Sets every field to its longest value: `MAX_HEAD_LEN` is exact.
     #[test]
     fn the_longest_head_has_the_maximum_length() {
         let (size, location) = (u64::MAX, [b'x'; OBJECT_PATH_MAX]);
@@ -504,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn right_aligned_is_the_same_head() {
+    fn write_before_writes_the_same_head_right_aligned() {
         let mut head = object(Status::OK);
         for length in [0, 9, 10, 999_999, u64::MAX] {
             head.content_length = length;
@@ -517,20 +524,20 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "room for the response head")]
-    fn a_head_without_room_panics() {
+    fn a_head_that_does_not_fit_panics() {
         let _ = object(Status::OK).write_before(&mut [0; 1024], 50);
     }
 
     #[test]
     #[should_panic(expected = "unchecked content type")]
-    fn a_field_cannot_end_its_line() {
+    fn a_field_value_with_a_line_end_panics() {
         let mut head = ReplyHead::new(Status::OK, DATE);
         head.content_type = Some(b"a/b\r\nX: y");
         let _ = head.write(&mut [0; MAX_HEAD_LEN]);
     }
 
     #[test]
-    fn content_types() {
+    fn content_types_and_cache_control_are_printable_and_bounded() {
         for good in ["a", "image/jpeg", "text/plain; charset=\"utf-8\"", "a\tb", &"x".repeat(255)] {
             assert!(valid_content_type(good.as_bytes()), "{good:?}");
         }
@@ -541,7 +548,7 @@ mod tests {
     }
 
     proptest! {
-        /// Written and right-aligned are the same, and a client can read it.
+        /// Both ways of writing agree, and `httparse` parses the result.
         #[test]
         fn every_head_is_well_formed(
             status in proptest::sample::select(Status::ALL),
@@ -570,7 +577,7 @@ mod tests {
             let count = 1 + usize::from(status.has_content_length()) + usize::from(accept_ranges)
                 + [content_type.is_some(), etag.is_some(), last_modified.is_some(),
                     volume_writable.is_some(), retry_after.is_some()]
-                    .into_iter().filter(|&there| there).count();
+                    .into_iter().filter(|&is_set| is_set).count();
             prop_assert_eq!(response.headers.len(), count);
         }
     }

@@ -1,15 +1,13 @@
-//! The grammar of a request head (RFC 9112 sections 2 to 5): an automaton over its bytes that
-//! yields the header fields one by one.
+//! The grammar of a request head (RFC 9112 sections 2 to 5): a state machine over its bytes that returns the
+//! header fields one by one.
 //!
-//! It accepts less than the RFC allows a recipient to accept, since what two parsers read
-//! differently is what request smuggling lives on: lines end in CRLF, never a bare LF; fields are
-//! not folded; a fault is never repaired.
+//! It accepts less than the RFC allows a recipient to accept, since request smuggling exploits differences
+//! between parsers: lines end in CRLF, never in a bare LF; fields are not folded; errors are never repaired.
 //!
-//! Every decision depends only on the bytes up to the one it is made at. A stream therefore gives
-//! the same result however it is cut into pieces, and the work grows with its length, not with the
-//! number of pieces.
+//! Every decision depends only on the bytes up to the current one. A stream therefore gives the same result
+//! however it is split, and the cost is linear in its length, whatever the number of pieces.
 //!
-//! This module does not know what any field means, nor which methods and versions are served.
+//! This module does not know the meaning of fields, nor which methods and versions are supported.
 
 use super::reject::Reject;
 use super::status::Status;
@@ -20,13 +18,14 @@ use crate::limits;
 pub struct Span {
     /// Index of the first byte.
     pub start: u16,
-    /// Index behind the last byte.
+    /// Index after the last byte.
     pub end: u16,
 }
 
 impl Span {
     fn new(start: usize, end: usize) -> Self {
-        let index = |i| u16::try_from(i).expect("a head is never longer than a u16 can say");
+        let index =
+            |i| u16::try_from(i).expect("offsets fit u16: see the check of REQUEST_HEAD_MAX");
         Self { start: index(start), end: index(end) }
     }
 
@@ -37,19 +36,19 @@ impl Span {
     }
 }
 
-/// Bounds on a request head.
+/// Limits on a request head.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadLimits {
-    /// Largest head in bytes, from the first byte to the blank line inclusive; beyond it 431.
+    /// Maximum length of a head (bytes), from its first byte to the blank line inclusive; otherwise 431.
     pub head_bytes_max: u16,
-    /// Largest number of header fields; beyond it 431.
+    /// Maximum number of header fields; otherwise 431.
     pub fields_max: u16,
-    /// Largest request target in bytes; beyond it 414.
+    /// Maximum length of the request target (bytes); otherwise 414.
     pub target_bytes_max: u16,
 }
 
 impl HeadLimits {
-    /// The bounds of the contract.
+    /// The limits of the data API.
     pub const DEFAULT: Self = Self {
         head_bytes_max: limits::REQUEST_HEAD_MAX as u16,
         fields_max: limits::REQUEST_HEADERS_MAX as u16,
@@ -62,19 +61,19 @@ const _: () = assert!(limits::REQUEST_HEADERS_MAX <= u16::MAX as usize);
 // Otherwise a long target would be answered with 431.
 const _: () = assert!(limits::REQUEST_TARGET_MAX < limits::REQUEST_HEAD_MAX);
 
-/// One header field; white space around the value is not part of it.
+/// A header field; white space around the value is excluded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Field {
-    /// The field name, in whatever case it came.
+    /// The field name, in the case received.
     pub name: Span,
     /// The field value; may be empty.
     pub value: Span,
 }
 
-/// What the scan came to.
+/// Result of a step of the scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// All bytes are consumed and the head goes on.
+    /// All bytes were consumed; the head is not complete.
     More,
     /// A header field ended.
     Field(Field),
@@ -84,12 +83,12 @@ pub enum Event {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
-    /// Before anything: one blank line may come (RFC 9112 section 2.2).
+    /// Before the first byte: one blank line is allowed (RFC 9112 section 2.2).
     #[default]
     Start,
     BlankLf,
     Method,
-    /// The first byte of the target, which says what form it has.
+    /// The first byte of the target, which determines its form.
     Target,
     /// `http://` of a target in absolute form.
     Scheme,
@@ -105,18 +104,19 @@ enum State {
     Done,
 }
 
-/// How far the scan got, and the parts of the request line. Starts with `Scan::default()`.
+/// State of the scan of one head, with the parts of the request line. Starts with `Scan::default()`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Scan {
     state: State,
-    /// Bytes of the head that were read before and forgotten.
-    forgotten: usize,
-    /// The next byte to look at.
+    /// Number of bytes of the head that were consumed and discarded before `buf[0]`.
+    discarded: usize,
+    /// Index of the next byte.
     at: usize,
-    /// Where the current element began.
+    /// Index of the first byte of the current element.
     mark: usize,
-    /// Where the path of the target begins.
+    /// Index of the first byte of the target's path, or of its authority while that is scanned.
     path: usize,
+    /// Number of header fields so far.
     fields: u16,
     method: Span,
     authority: Span,
@@ -126,19 +126,25 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// A scan that begins behind the one blank line that may come, whose bytes are gone.
+    /// A scan that starts after the one blank line that is allowed, whose two bytes were discarded.
     #[must_use]
-    pub fn behind_blank_line() -> Self {
-        Self { state: State::Method, forgotten: 2, ..Self::default() }
+    pub fn after_blank_line() -> Self {
+        Self { state: State::Method, discarded: 2, ..Self::default() }
     }
 
-    /// Goes on to the next event. `buf` holds the head from its first byte that was not forgotten, as far
-    /// as it arrived.
+    /// Scans to the next event. `buf` holds all received bytes of the head, except discarded ones.
+    ///
+    /// # Errors
+    /// 400 for a violation of the grammar; 414 for a target and 431 for a head or a number of fields over the
+    /// limit.
+    ///
+    /// # Panics
+    /// If `buf` became shorter, or after [`Event::End`].
     pub fn step(&mut self, buf: &[u8], limits: &HeadLimits) -> Result<Event, Reject> {
-        let bytes_max = usize::from(limits.head_bytes_max) - self.forgotten;
-        // Bytes beyond the limit must not matter: whether they are here already is chance.
+        let bytes_max = usize::from(limits.head_bytes_max) - self.discarded;
+        // Bytes beyond the limit must not affect the result, which would depend on the splitting otherwise.
         let buf = &buf[..buf.len().min(bytes_max)];
-        assert!(self.at <= buf.len(), "the buffer of a head must not shrink");
+        assert!(self.at <= buf.len(), "the buffer of a head became shorter");
         while let Some(&byte) = buf.get(self.at) {
             match self.state {
                 State::Start => self.start(byte),
@@ -162,7 +168,7 @@ impl Scan {
                     self.lf(byte, State::Done)?;
                     return Ok(Event::End);
                 }
-                State::Done => unreachable!("the head has ended; the next one has its own scan"),
+                State::Done => unreachable!("the head is complete; the next one needs a new scan"),
             }
         }
         if buf.len() == bytes_max {
@@ -172,37 +178,38 @@ impl Scan {
         Ok(Event::More)
     }
 
-    /// The method, once it and the space behind it were seen.
+    /// The method, once it and the space after it were consumed.
     #[must_use]
     pub fn method_span(&self) -> Option<Span> {
         (self.method.end > 0).then_some(self.method)
     }
 
-    /// The authority of a target in absolute form, once it was seen whole.
+    /// The authority of a target in absolute form, once it was consumed.
     #[must_use]
     pub fn authority_span(&self) -> Option<Span> {
         (self.authority.end > 0).then_some(self.authority)
     }
 
-    /// The path of the request target (and its query), once it and the space behind it were seen.
+    /// The path of the request target (and its query), once it and the space after it were consumed.
     #[must_use]
     pub fn target_span(&self) -> Option<Span> {
         (self.target.end > 0).then_some(self.target)
     }
 
-    /// The digits x and y of `HTTP/x.y`; meaningful after the request line.
+    /// The digits x and y of `HTTP/x.y`; valid after the request line.
     #[must_use]
     pub fn version_digits(&self) -> [u8; 2] {
         self.version
     }
 
-    /// Bytes consumed: after [`Event::End`] the length of the head, a blank line before it included.
+    /// Number of bytes consumed: after [`Event::End`] the length of the head, including a blank line before
+    /// it unless that was discarded.
     #[must_use]
     pub fn consumed(&self) -> usize {
         self.at
     }
 
-    /// Whether the request line has not begun. A blank line does not begin it.
+    /// Returns whether no byte of the request line was consumed. A blank line is not part of it.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         match self.state {
@@ -212,15 +219,15 @@ impl Scan {
         }
     }
 
-    /// Begins the next element behind the byte at hand.
+    /// Consumes the current byte and starts the next element after it.
     fn begin(&mut self, state: State) {
         self.at += 1;
         self.mark = self.at;
         self.state = state;
     }
 
-    /// RFC 9112 section 2.2: a server should ignore at least one CRLF before the request line; we
-    /// ignore exactly one.
+    /// RFC 9112 section 2.2: a server should ignore at least one CRLF before the request line. Exactly one is
+    /// ignored here.
     fn start(&mut self, byte: u8) {
         match byte {
             b'\r' => self.begin(State::BlankLf),
@@ -228,8 +235,8 @@ impl Scan {
         }
     }
 
-    /// RFC 9112 section 2.2: a recipient may take a bare LF for the end of a line; we do not. A
-    /// bare CR must be refused or replaced; we refuse it.
+    /// RFC 9112 section 2.2: a recipient may accept a bare LF as the end of a line; it is refused here. A
+    /// bare CR must be refused or replaced; it is refused.
     fn lf(&mut self, byte: u8, next: State) -> Result<(), Reject> {
         if byte != b'\n' {
             return Err(Reject::bad("CR without LF in the request head"));
@@ -251,16 +258,15 @@ impl Scan {
         }
     }
 
-    /// RFC 9112 section 3.2: a path (origin form), or a URL (absolute form). The authority form is
-    /// for CONNECT and the asterisk for OPTIONS, neither of which is served.
+    /// RFC 9112 section 3.2: a path (origin form) or a URL (absolute form). The authority form is for CONNECT
+    /// and the asterisk form for OPTIONS, which are not supported.
     fn target(&mut self, byte: u8) {
         self.path = self.at;
         self.state = if byte == b'/' { State::Path } else { State::Scheme };
     }
 
-    /// RFC 9110 section 4.2: schemes are case-insensitive. Only http: section 7.4 has a server refuse an
-    /// https target that did not come over TLS. Looks again at the few bytes of a scheme that arrives
-    /// in pieces.
+    /// RFC 9110 section 4.2: schemes are case-insensitive. Only http: by section 7.4 a server refuses an
+    /// https target that was not received over TLS. Rescans the few bytes of a scheme received in pieces.
     fn scheme(&mut self, buf: &[u8]) -> Result<(), Reject> {
         let part = &buf[self.mark..buf.len().min(self.mark + SCHEME.len())];
         if !part.eq_ignore_ascii_case(&SCHEME[..part.len()]) {
@@ -287,7 +293,7 @@ impl Scan {
             self.path = self.at;
             self.state = State::Path;
         } else {
-            // RFC 9110 section 4.2.3: no path is the path "/", which is what precedes the host.
+            // RFC 9110 section 4.2.3: an empty path means "/". The span is that of the slash before the host.
             self.target = Span::new(start - 1, start);
             self.begin(State::Version);
         }
@@ -307,7 +313,8 @@ impl Scan {
         }
     }
 
-    /// Passes over bytes of `class` in a target, as many as it may have.
+    /// Skips bytes of `class` in a target, up to its limit. Returns the byte after them, `None` at the end of
+    /// `buf`.
     fn skip_target(
         &mut self,
         buf: &[u8],
@@ -324,12 +331,12 @@ impl Scan {
         }
     }
 
-    /// RFC 9112 section 2.3: HTTP-version = "HTTP" "/" DIGIT "." DIGIT, case-sensitive. Looks again
-    /// at the few bytes of a version that arrives in pieces.
+    /// RFC 9112 section 2.3: HTTP-version = "HTTP" "/" DIGIT "." DIGIT, case-sensitive. Rescans the few bytes
+    /// of a version received in pieces.
     fn version(&mut self, buf: &[u8]) -> Result<(), Reject> {
         const SHAPE: &[u8; 9] = b"HTTP/0.0\r";
         let part = &buf[self.mark..buf.len().min(self.mark + SHAPE.len())];
-        let fits = |(byte, place): (&u8, &u8)| match place {
+        let fits = |(byte, expected): (&u8, &u8)| match expected {
             b'0' => byte.is_ascii_digit(),
             literal => byte == literal,
         };
@@ -344,7 +351,7 @@ impl Scan {
         Ok(())
     }
 
-    /// RFC 9112 section 5.2 lets a server refuse folded lines; section 2.2 makes it refuse or
+    /// RFC 9112 section 5.2 allows a server to refuse folded lines; section 2.2 requires it to refuse or
     /// ignore white space before the first field.
     fn line_start(&mut self, byte: u8, limits: &HeadLimits) -> Result<(), Reject> {
         match byte {
@@ -364,7 +371,7 @@ impl Scan {
         Ok(())
     }
 
-    /// RFC 9112 section 5.1: a server must refuse white space between name and colon.
+    /// RFC 9112 section 5.1: a server must refuse white space between field name and colon.
     fn name(&mut self, buf: &[u8]) -> Result<(), Reject> {
         match self.skip(buf, TCHAR) {
             None => Ok(()),
@@ -378,12 +385,12 @@ impl Scan {
         }
     }
 
-    /// RFC 9110 section 5.5: visible characters, space, HTAB and obs-text; CR, LF and NUL must be
-    /// refused or replaced, and we refuse the other control characters too.
+    /// RFC 9110 section 5.5: visible characters, space, HTAB and obs-text. CR, LF and NUL must be refused or
+    /// replaced; all control characters but HTAB are refused.
     fn value(&mut self, buf: &[u8]) -> Result<(), Reject> {
         match self.skip(buf, VALUE) {
             None => Ok(()),
-            // The mark stays: the value reaches back to it.
+            // The mark is kept: it is the start of the value.
             Some(b'\r') => {
                 self.at += 1;
                 self.state = State::ValueLf;
@@ -394,7 +401,7 @@ impl Scan {
         }
     }
 
-    /// Passes over bytes of `class` and returns the first other one, `None` at the end of `buf`.
+    /// Skips bytes of `class` and returns the first other byte, `None` at the end of `buf`.
     fn skip(&mut self, buf: &[u8], class: u8) -> Option<u8> {
         let rest = &buf[self.at.min(buf.len())..];
         let count = rest.iter().position(|&byte| !is(byte, class)).unwrap_or(rest.len());
@@ -403,7 +410,7 @@ impl Scan {
     }
 }
 
-/// RFC 9110 section 5.5: white space around a value is not part of it.
+/// Excludes white space around a field value (RFC 9110 section 5.5).
 fn trim(buf: &[u8], start: usize, end: usize) -> Span {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let leading = buf[start..end].iter().take_while(|b| blank(b)).count();
@@ -412,20 +419,20 @@ fn trim(buf: &[u8], start: usize, end: usize) -> Span {
     Span::new(start, end - trailing)
 }
 
-/// RFC 9110 section 5.6.2: what methods and field names are made of.
+/// Bytes of methods and field names (RFC 9110 section 5.6.2).
 const TCHAR: u8 = 1;
-/// RFC 9110 section 5.5: what field values are made of, white space within included.
+/// Bytes of field values, including white space (RFC 9110 section 5.5).
 const VALUE: u8 = 2;
-/// RFC 3986 section 3: path and query. No `#`: a fragment is never sent.
+/// Bytes of path and query (RFC 3986 section 3). Not `#`: a fragment is never sent.
 const TARGET: u8 = 4;
-/// RFC 3986 section 3.2: what a host and a port are made of. No `@`: user information is refused
-/// (RFC 9110 section 4.2.4).
+/// Bytes of host and port (RFC 3986 section 3.2). Not `@`: user information is refused (RFC 9110 section
+/// 4.2.4).
 const HOST: u8 = 8;
 
-/// What a target in absolute form begins with.
+/// Prefix of a target in absolute form.
 const SCHEME: &[u8; 7] = b"http://";
 
-/// Whether `value` may be a host with or without a port.
+/// Returns whether `value` has only bytes of a host with an optional port; it may be empty.
 pub(super) fn is_authority(value: &[u8]) -> bool {
     value.iter().all(|&byte| is(byte, HOST))
 }
@@ -467,7 +474,7 @@ const fn mark(mut table: [u8; 256], bytes: &[u8], class: u8) -> [u8; 256] {
 mod tests {
     use super::*;
 
-    /// All events of `bytes`, which arrive at once.
+    /// All events of `bytes`, received at once.
     fn events(bytes: &[u8]) -> Result<Vec<(String, String)>, Reject> {
         let mut scan = Scan::default();
         let text = |span: Span| String::from_utf8_lossy(span.of(bytes)).into_owned();
@@ -485,14 +492,14 @@ mod tests {
     }
 
     #[test]
-    fn fields_come_one_by_one_with_trimmed_values() {
+    fn fields_are_returned_one_by_one_with_trimmed_values() {
         let got = events(b"GET / HTTP/1.1\r\nA:\t b c \t\r\nb-1:\r\nC:  \r\n\r\nrest").unwrap();
         let want = [("A", "b c"), ("b-1", ""), ("C", ""), ("end", "41")];
         assert_eq!(got, want.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 
     #[test]
-    fn the_classes_are_those_of_the_rfc() {
+    fn byte_classes_are_those_of_the_rfc() {
         for byte in 0..=255u8 {
             let tchar = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
             assert_eq!(is(byte, TCHAR), tchar, "{byte:#x}");
@@ -530,13 +537,13 @@ mod tests {
     }
 
     #[test]
-    fn a_blank_line_counts_also_when_it_is_forgotten() {
+    fn a_discarded_blank_line_counts_toward_the_size_limit() {
         let mut head = b"\r\nGET / HTTP/1.1\r\nA: ".to_vec();
         head.resize(usize::from(HeadLimits::DEFAULT.head_bytes_max) - 4, b'a');
         for too_long in [false, true] {
             let bytes = [&head[..], if too_long { &b"a"[..] } else { b"" }, b"\r\n\r\n"].concat();
             for (mut scan, bytes) in
-                [(Scan::default(), &bytes[..]), (Scan::behind_blank_line(), &bytes[2..])]
+                [(Scan::default(), &bytes[..]), (Scan::after_blank_line(), &bytes[2..])]
             {
                 let first = scan.step(bytes, &HeadLimits::DEFAULT);
                 let end = first.and_then(|_| scan.step(bytes, &HeadLimits::DEFAULT));
@@ -546,12 +553,12 @@ mod tests {
                 );
             }
         }
-        let second = Scan::behind_blank_line().step(b"\r\n", &HeadLimits::DEFAULT);
+        let second = Scan::after_blank_line().step(b"\r\n", &HeadLimits::DEFAULT);
         assert_eq!(second.unwrap_err().status.code(), 400);
     }
 
     #[test]
-    fn a_fault_is_reported_at_its_byte() {
+    fn an_error_is_reported_at_its_byte() {
         for (bytes, faulty) in [
             ("\x16\x03\x01", 1),
             ("\r\n\r", 3),
@@ -579,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_is_consumed_as_it_comes() {
+    fn bytes_received_one_by_one_are_consumed_at_once() {
         let head = b"GET / HTTP/1.1\r\nHost: a\r\n";
         let mut scan = Scan::default();
         for end in 1..=head.len() {

@@ -1,8 +1,8 @@
-//! What a request target names, and back (the URL scheme is Hayloft's own; RFC 9112 section 3.2.1
-//! only makes it a path).
+//! Parser and writer of request targets. The paths are specific to Hayloft; RFC 9112 section 3.2.1 only
+//! requires a path.
 //!
-//! Nothing is normalised and nothing decoded: a name has one spelling, so that a cache in front
-//! and the store never disagree. This module does not know whether a volume or needle exists.
+//! Nothing is normalised or decoded: an object has exactly one path, so that a cache in front and the store
+//! always agree. This module does not know whether a volume or object exists.
 
 use std::fmt;
 
@@ -10,36 +10,36 @@ use super::digits;
 use super::head::Method;
 use super::reject::Reject;
 
-/// What a request is about.
+/// A parsed request target.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// `/`: upload to a volume that the store picks.
+    /// `/`: upload to a volume that the store chooses.
     Root,
     /// `/{volume}`: upload to this volume.
     Volume {
-        /// The volume's number.
+        /// Volume id.
         volume: u32,
     },
-    /// `/{volume}/batch`: upload many at once.
+    /// `/{volume}/batch`: upload of many objects as a tar.
     Batch {
-        /// The volume's number.
+        /// Volume id.
         volume: u32,
     },
     /// `/{volume}/{key}/{alt}/{cookie}`: one stored object.
     Object {
-        /// The volume's number.
+        /// Volume id.
         volume: u32,
-        /// Photo id.
+        /// Key (photo id).
         key: u64,
-        /// Size variant.
+        /// Alternate key (size variant).
         alt: u32,
-        /// The random number that proves that the URL was not guessed.
+        /// Random number that makes URLs unguessable.
         cookie: u64,
     },
 }
 
 impl fmt::Debug for Target {
-    /// A cookie is never printed whole: it works like a password.
+    /// Prints only the first four digits of a cookie: it is a secret, like a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root => write!(f, "/"),
@@ -52,11 +52,11 @@ impl fmt::Debug for Target {
     }
 }
 
-/// `Allow` (RFC 9110 section 10.2.1) for a target that cannot be made out.
+/// The value of `Allow` (RFC 9110 section 10.2.1) for a malformed target: all methods.
 pub const ALLOW_ANY: &str = "GET, HEAD, PUT, POST, DELETE";
 
 impl Target {
-    /// Whether this target takes `method`; otherwise 405 with [`Target::allow`].
+    /// Returns whether this target allows `method`; otherwise the reply is 405 with [`Target::allow`].
     #[must_use]
     pub const fn allows(self, method: Method) -> bool {
         match self {
@@ -75,7 +75,7 @@ impl Target {
     }
 }
 
-/// The value of `Allow` for a request target that may be none.
+/// The value of `Allow` for a request target; [`ALLOW_ANY`] if it is malformed.
 #[must_use]
 pub fn allow_of(target: &[u8]) -> &'static str {
     parse_path(target).map_or(ALLOW_ANY, Target::allow)
@@ -84,6 +84,9 @@ pub fn allow_of(target: &[u8]) -> &'static str {
 const MALFORMED: Reject = Reject::bad("the target is not /{volume}/{key}/{alt}/{cookie}");
 
 /// Parses a request target.
+///
+/// # Errors
+/// 400 if it is malformed.
 pub fn parse(target: &[u8]) -> Result<Target, Reject> {
     parse_path(target).ok_or(MALFORMED)
 }
@@ -108,7 +111,7 @@ fn parse_path(target: &[u8]) -> Option<Target> {
     segments.next().is_none().then_some(target)
 }
 
-/// Decimal, with no zero in front of other digits.
+/// Parses a decimal number without leading zeros.
 fn number(segment: &[u8]) -> Option<u64> {
     match segment {
         [b'0', _, ..] => None,
@@ -120,12 +123,12 @@ fn small_number(segment: &[u8]) -> Option<u32> {
     number(segment).and_then(|number| u32::try_from(number).ok())
 }
 
-/// The longest path of an object: four slashes, 10 + 20 + 10 decimal digits, 16 hex digits.
+/// Maximum length of the path of an object (bytes): four slashes, 10 + 20 + 10 decimal digits and 16
+/// hexadecimal digits.
 pub const OBJECT_PATH_MAX: usize = 4 + 10 + 20 + 10 + 16;
 
-/// The name of an object inside its volume: `{key}/{alt}/{cookie}`, as in a batch.
-///
-/// `None` if it is not one.
+/// Parses the name of an object within its volume, `{key}/{alt}/{cookie}`, as in a batch: key, alternate key
+/// and cookie; `None` if it is malformed.
 #[must_use]
 pub fn parse_entry(name: &[u8]) -> Option<(u64, u32, u64)> {
     let mut segments = name.split(|&byte| byte == b'/');
@@ -135,7 +138,7 @@ pub fn parse_entry(name: &[u8]) -> Option<(u64, u32, u64)> {
     segments.next().is_none().then_some((key, alt, cookie))
 }
 
-/// Writes the path of an object to the front of `out` and returns its length.
+/// Writes the path of an object to the front of `out` and returns its length (bytes).
 pub fn write_object(
     volume: u32,
     key: u64,
@@ -169,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_target() {
+    fn every_kind_of_target_is_parsed() {
         assert_eq!(parse(b"/"), Ok(Target::Root));
         assert_eq!(parse(b"/0"), Ok(Target::Volume { volume: 0 }));
         assert_eq!(parse(b"/4294967295"), Ok(Target::Volume { volume: u32::MAX }));
@@ -180,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_malformed() {
+    fn malformed_targets_are_refused() {
         for target in [
             "",
             "1",
@@ -231,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_each_target_allows() {
+    fn allow_lists_the_methods_of_each_target() {
         let object = Target::Object { volume: 1, key: 2, alt: 3, cookie: 4 };
         let targets =
             [object, Target::Root, Target::Volume { volume: 1 }, Target::Batch { volume: 1 }];
@@ -257,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_a_batch() {
+    fn names_in_a_batch_are_key_alt_and_cookie() {
         assert_eq!(parse_entry(b"2/3/00000000000000ff"), Some((2, 3, 255)));
         for name in ["", "2/3", "/2/3/00000000000000ff", "2/3/00000000000000ff/", "2/3/ff"] {
             assert_eq!(parse_entry(name.as_bytes()), None, "{name:?}");
@@ -266,7 +269,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(volume: u32, key: u64, alt: u32, cookie: u64) {
+        fn written_paths_parse_to_the_same_object(volume: u32, key: u64, alt: u32, cookie: u64) {
             let path = path(volume, key, alt, cookie);
             prop_assert_eq!(&path, &format!("/{volume}/{key}/{alt}/{cookie:016x}"));
             let object = Target::Object { volume, key, alt, cookie };
@@ -275,9 +278,11 @@ mod tests {
             prop_assert_eq!(parse_entry(entry.as_bytes()), Some((key, alt, cookie)));
         }
 
-        /// One spelling per name: what is read is written back to the same bytes.
+        /// A path has one spelling: writing a parsed path gives the same bytes.
         #[test]
-        fn what_is_read_is_written(text in "/[0-9]{1,3}/[0-9]{1,21}/[0-9]{1,3}/[0-9a-g]{15,17}") {
+        fn parsed_paths_are_written_as_the_same_bytes(
+            text in "/[0-9]{1,3}/[0-9]{1,21}/[0-9]{1,3}/[0-9a-g]{15,17}"
+        ) {
             if let Ok(Target::Object { volume, key, alt, cookie }) = parse(text.as_bytes()) {
                 prop_assert_eq!(path(volume, key, alt, cookie), text);
             }

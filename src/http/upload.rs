@@ -1,8 +1,8 @@
-//! Rules of Hayloft's own URL forms for requests that change something: that their body is the object
-//! itself, byte by byte, and that no web page of another site sent them.
+//! Checks on requests that change data: the body must be the plain bytes of the object (or batch), and the
+//! request must not come from a web page of another site.
 //!
-//! These rules belong to the target, not to the framing of requests: another kind of target may have
-//! others. Nothing here says where a body ends.
+//! These rules belong to the targets of the data API, not to the framing of requests: other targets may have
+//! other rules. Nothing here determines where a body ends.
 
 use super::authority;
 use super::digest::Digests;
@@ -11,34 +11,33 @@ use super::reject::Reject;
 use super::status::Status;
 use super::target::Target;
 
-/// 415 for a content coding; the reply says which are possible in `Accept-Encoding` (RFC 9110 section
+/// 415 for a content coding; the reply lists the supported ones in `Accept-Encoding` (RFC 9110 section
 /// 15.5.16).
 pub const CODED: Reject = Reject::new(
     Status::UNSUPPORTED_MEDIA_TYPE,
     "Content-Encoding is not supported; send the photo as it is to be served, without a coding",
 );
-/// RFC 9110 section 14.5: a server without partial PUT must not take the part for the whole.
+/// RFC 9110 section 14.5: a server without support for partial PUT must not store a part as the whole.
 const PART: Reject = Reject::bad(
     "Content-Range is not supported with an upload, since a part would replace the whole photo; send the \
      whole photo without it",
 );
 const FOREIGN: Reject = Reject::new(
     Status::FORBIDDEN,
-    "requests that change something are not taken from web pages of other hosts: Origin is not the host \
-     in Host",
+    "requests that change something are refused from web pages of other hosts: Origin does not match Host",
 );
 const REPEATED_MD5: Reject = Reject::bad("more than one Content-MD5 header");
 
-/// What the digests of the body of an upload must be for it to be stored.
+/// Checks the header fields of an upload and returns the expected digests of its body.
 ///
 /// # Errors
-/// 403 for a foreign `Origin`; 400 for `Content-Range`; 415 for a `Content-Encoding` other than
-/// identity, with [`CODED`]; 400 for malformed or contradictory digests. Of several faults the first in
-/// this order.
+/// 403 for an `Origin` of another site; 400 for `Content-Range`; 415 ([`CODED`]) for a `Content-Encoding`
+/// other than identity; 400 for malformed or contradictory digests. Of several errors, the first in this
+/// order.
 pub fn expected_body(head: &Head, buf: &[u8]) -> Result<Digests, Reject> {
     let (mut is_foreign, mut is_part, mut is_coded, mut has_md5) = (false, false, false, false);
     let (mut md5, mut content, mut repr) = <(Digests, Digests, Digests)>::default();
-    let mut fault = Ok(());
+    let mut digest_result = Ok(());
     for (name, value) in head.lines(buf) {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         if is("origin") {
@@ -48,12 +47,12 @@ pub fn expected_body(head: &Head, buf: &[u8]) -> Result<Digests, Reject> {
         } else if is("content-encoding") {
             is_coded |= !is_identity(value);
         } else if is("content-digest") {
-            fault = fault.and(content.take_dictionary(value));
+            digest_result = digest_result.and(content.take_dictionary(value));
         } else if is("repr-digest") {
-            fault = fault.and(repr.take_dictionary(value));
+            digest_result = digest_result.and(repr.take_dictionary(value));
         } else if is("content-md5") {
             let taken = if has_md5 { Err(REPEATED_MD5) } else { md5.take_content_md5(value) };
-            fault = fault.and(taken);
+            digest_result = digest_result.and(taken);
             has_md5 = true;
         }
     }
@@ -66,15 +65,15 @@ pub fn expected_body(head: &Head, buf: &[u8]) -> Result<Digests, Reject> {
     if is_coded {
         return Err(CODED);
     }
-    fault?;
+    digest_result?;
     md5.and(content)?.and(repr)
 }
 
-/// Refuses a request that a web page of another site sent. `Origin` must name the same site as `Host`
-/// (RFC 6454 section 7.2, RFC 9110 section 7.2); requests without `Origin` are taken from anybody.
+/// Checks that a request does not come from a web page of another site: every `Origin` must name the same
+/// site as `Host` (RFC 6454 section 7.2, RFC 9110 section 7.2). A request without `Origin` passes.
 ///
 /// # Errors
-/// 403.
+/// 403 for an `Origin` of another site.
 pub fn check_origin(head: &Head, buf: &[u8]) -> Result<(), Reject> {
     let mut origins = head.lines(buf).filter(|(name, _)| name.eq_ignore_ascii_case(b"origin"));
     if origins.all(|(_, value)| is_own(value, head, buf)) { Ok(()) } else { Err(FOREIGN) }
@@ -84,10 +83,10 @@ fn is_own(origin: &[u8], head: &Head, buf: &[u8]) -> bool {
     head.host.is_some_and(|host| authority::is_origin_of(origin, host.of(buf)))
 }
 
-/// Refuses what a form sends, with a sentence that says how the bytes themselves are sent.
+/// Refuses a PUT, POST or DELETE with the media type of a form; the reason shows the correct command.
 ///
 /// # Errors
-/// 415.
+/// 415 for the media type of a form: [`is_form`].
 pub fn check_type(head: &Head, buf: &[u8], target: Target) -> Result<(), Reject> {
     let is_write = !matches!(head.method, Method::Get | Method::Head);
     let content_type = head.content_type.map_or(&b""[..], |span| span.of(buf));
@@ -114,15 +113,16 @@ pub fn check_type(head: &Head, buf: &[u8], target: Target) -> Result<(), Reject>
     Err(Reject::new(Status::UNSUPPORTED_MEDIA_TYPE, reason))
 }
 
-/// Whether no coding is named but `identity` (RFC 9110 sections 5.6.1 and 8.4): elements of a list may
-/// be empty.
+/// Returns whether a list of content codings has no other coding than `identity` (RFC 9110 section 8.4). List
+/// elements may be empty (section 5.6.1).
 fn is_identity(codings: &[u8]) -> bool {
     let mut codings = codings.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
     codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
 }
 
-/// Whether a media type is that of a form, or another one that wraps the bytes it is about. What follows
-/// the type does not matter, whether or not it is separated as RFC 9110 section 8.3.1 says.
+/// Returns whether `media_type` is that of a form (`application/x-www-form-urlencoded`) or any `multipart/`
+/// type: the object would be wrapped. Text after the type is ignored, also if it is not separated as RFC 9110
+/// section 8.3.1 requires.
 #[must_use]
 pub fn is_form(media_type: &[u8]) -> bool {
     const URL_ENCODED: &[u8] = b"application/x-www-form-urlencoded";
@@ -149,8 +149,8 @@ mod tests {
         (parsed.unwrap().unwrap(), text.into_bytes())
     }
 
-    /// The status, 0 if there is nothing to verify and 1 if there is.
-    fn verdict(fields: &str) -> u16 {
+    /// The status of the refusal; for accepted fields, 0 without and 1 with digests to verify.
+    fn result_of(fields: &str) -> u16 {
         let (head, buf) = head("PUT", fields);
         match expected_body(&head, &buf) {
             Ok(digests) => u16::from(digests.verifier().is_some()),
@@ -159,19 +159,19 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_refused_whatever_it_says() {
+    fn content_range_is_refused_with_any_value() {
         for value in ["bytes 0-9/10", "bytes 0-9/*", "", "x"] {
-            assert_eq!(verdict(&format!("content-RANGE: {value}\r\n")), 400, "{value}");
+            assert_eq!(result_of(&format!("content-RANGE: {value}\r\n")), 400, "{value}");
         }
-        assert_eq!(verdict("Range: bytes=0-9\r\nX-Content-Range: bytes 0-9/10\r\n"), 0);
+        assert_eq!(result_of("Range: bytes=0-9\r\nX-Content-Range: bytes 0-9/10\r\n"), 0);
     }
 
     #[test]
-    fn only_identity_is_no_coding() {
+    fn content_codings_other_than_identity_are_refused() {
         for value in ["", "identity", "IDENTITY", "identity, Identity", ",identity\t, ,"] {
-            assert_eq!(verdict(&format!("Content-Encoding: {value}\r\n")), 0, "{value:?}");
+            assert_eq!(result_of(&format!("Content-Encoding: {value}\r\n")), 0, "{value:?}");
         }
-        assert_eq!(verdict("Content-Encoding: identity\r\nContent-Encoding: identity\r\n"), 0);
+        assert_eq!(result_of("Content-Encoding: identity\r\nContent-Encoding: identity\r\n"), 0);
         for value in [
             "gzip",
             "GZIP",
@@ -184,16 +184,16 @@ mod tests {
             "*",
             "\u{e4}",
         ] {
-            assert_eq!(verdict(&format!("Content-Encoding: {value}\r\n")), 415, "{value:?}");
+            assert_eq!(result_of(&format!("Content-Encoding: {value}\r\n")), 415, "{value:?}");
         }
         for (one, other) in [("identity", "br"), ("br", "identity"), ("", "br")] {
             let fields = format!("Content-Encoding: {one}\r\ncontent-encoding: {other}\r\n");
-            assert_eq!(verdict(&fields), 415, "{fields:?}");
+            assert_eq!(result_of(&fields), 415, "{fields:?}");
         }
     }
 
     #[test]
-    fn digests_are_read_from_all_lines() {
+    fn digests_are_combined_over_all_fields() {
         for (fields, want) in [
             (String::new(), 0),
             (format!("Content-MD5: {MD5}\r\n"), 1),
@@ -210,15 +210,15 @@ mod tests {
             (format!("Content-MD5: {MD5}\r\nContent-MD5: {MD5}\r\n"), 400),
             (format!("Content-MD5: {MD5}\r\nRepr-Digest: md5=:AAAAAAAAAAAAAAAAAAAAAA==:\r\n"), 400),
         ] {
-            assert_eq!(verdict(&fields), want, "{fields:?}");
+            assert_eq!(result_of(&fields), want, "{fields:?}");
         }
     }
 
     #[test]
-    fn of_several_faults_the_first_in_order_counts() {
+    fn of_several_errors_the_first_in_order_is_reported() {
         let all = ["Content-MD5: x\r\n", "Content-Encoding: br\r\n", "Content-Range: x\r\n"];
         let foreign = "Origin: http://b\r\n";
-        assert_eq!(verdict(&(all.concat() + foreign)), 403);
+        assert_eq!(result_of(&(all.concat() + foreign)), 403);
         let reason = |fields: &str| {
             let (head, buf) = head("POST", fields);
             expected_body(&head, &buf).err().unwrap()
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_own_site_changes_anything() {
+    fn requests_from_other_sites_are_refused() {
         for (fields, want) in [
             ("", Ok(())),
             ("Origin: http://a\r\n", Ok(())),
@@ -245,11 +245,15 @@ mod tests {
         }
         let text = b"DELETE /1 HTTP/1.0\r\nOrigin: http://a\r\n\r\n";
         let head = parse(text, &HeadLimits::DEFAULT, &mut HeadProgress::default());
-        assert_eq!(check_origin(&head.unwrap().unwrap(), text), Err(FOREIGN), "there is no Host");
+        assert_eq!(
+            check_origin(&head.unwrap().unwrap(), text),
+            Err(FOREIGN),
+            "a request without Host"
+        );
     }
 
     #[test]
-    fn forms_are_told_the_right_command() {
+    fn the_refusal_of_a_form_shows_the_right_command() {
         let object = Target::Object { volume: 1, key: 2, alt: 3, cookie: 4 };
         let batch = Target::Batch { volume: 1 };
         for (method, target, command) in [
@@ -280,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn other_types_are_no_forms() {
+    fn media_types_other_than_forms_are_accepted() {
         for media_type in [
             "",
             "image/jpeg",
