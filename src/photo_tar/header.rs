@@ -1,26 +1,26 @@
-//! The 512-byte headers of tars: POSIX ustar, GNU, and those before both (v7).
+//! The 512-byte headers of tar archives: POSIX ustar, GNU, and the older v7.
 
-/// Headers and the data of entries stand in blocks of this many bytes.
+/// Block size of a tar (bytes): headers are one block, data are padded to whole blocks.
 pub const BLOCK: usize = 512;
 
-/// A number in a header.
+/// The value of a numeric header field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Number {
-    /// Nothing but NULs and spaces.
+    /// Only NULs and spaces.
     Blank,
     /// A number.
     Value(u64),
-    /// A number below 0, which GNU tar writes in base 256.
+    /// A negative number, which GNU tar writes in base 256.
     Negative,
     /// A number above 2^64 - 1.
     Overflow,
-    /// No number.
+    /// Not a number.
     Malformed,
 }
 
 impl Number {
-    /// Reads a field: octal digits after spaces, up to a NUL, a space or the end of the field; or, when
-    /// the first bit is set, a big-endian number in two's complement (GNU).
+    /// Parses a field: octal digits, preceded by spaces and followed only by NULs and spaces; or, if the
+    /// first bit is set, a big-endian number in two's complement (GNU base 256).
     #[must_use]
     pub fn parse(field: &[u8]) -> Self {
         match field {
@@ -53,10 +53,10 @@ impl Number {
     }
 }
 
-/// What kind of entry a header begins.
+/// Type of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A regular file, contiguous or not.
+    /// A regular or contiguous file.
     File,
     /// A directory.
     Directory,
@@ -66,32 +66,32 @@ pub enum Kind {
     GlobalRecords,
     /// The name of the next entry (GNU `L`).
     LongName,
-    /// The target of the next entry, a link (GNU `K`).
+    /// The link target of the next entry (GNU `K`).
     LongLink,
     /// A sparse file (GNU `S`).
     Sparse,
-    /// Anything else: links, devices, pipes, labels, parts of files.
+    /// Any other type: links, devices, pipes, labels, parts of files.
     Other,
 }
 
-/// A header.
+/// A parsed header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// What follows it.
+    /// Type of the entry.
     pub kind: Kind,
-    /// The name in it, with its prefix.
+    /// The name in the header, including its prefix.
     pub name: Vec<u8>,
-    /// Bytes of data behind it.
+    /// Size of the data after the header (bytes).
     pub size: Number,
-    /// Seconds since 1970.
+    /// Modification time (seconds since 1970).
     pub modified: Number,
 }
 
 impl Header {
-    /// Parses a block. The error is a sentence.
+    /// Parses a header block.
     ///
     /// # Errors
-    /// It is no header.
+    /// A message if the checksum is wrong or the magic is unknown.
     pub fn parse(block: &[u8; BLOCK]) -> Result<Self, &'static str> {
         if !has_checksum(block) {
             return Err("the checksum of a header is wrong");
@@ -106,11 +106,11 @@ impl Header {
             _ => (true, &[][..]),
         };
         let kind = match block[156] {
-            // Archivers from before the type of directories mark them with a slash.
+            // v7 has no type for directories: a slash at the end of the name marks them.
             0 if name.ends_with(b"/") => Kind::Directory,
             0 | b'0' | b'7' => Kind::File,
             b'5' => Kind::Directory,
-            // Extensions of formats that have a magic.
+            // The types below exist only in formats with a magic.
             _ if is_old => Kind::Other,
             b'x' => Kind::Records,
             b'g' => Kind::GlobalRecords,
@@ -128,8 +128,8 @@ impl Header {
     }
 }
 
-/// Whether a block has the checksum of a header: the sum of its bytes, those of the checksum taken for
-/// spaces.
+/// Returns whether a block has the checksum of a header: the sum of its bytes, with the bytes of the checksum
+/// counted as spaces.
 #[must_use]
 pub fn has_checksum(block: &[u8; BLOCK]) -> bool {
     let Number::Value(stated) = Number::parse(&block[148..156]) else { return false };
@@ -137,7 +137,7 @@ pub fn has_checksum(block: &[u8; BLOCK]) -> bool {
     stated == rest.map(|&byte| u64::from(byte)).sum::<u64>() + 8 * u64::from(b' ')
 }
 
-/// Up to the first NUL.
+/// The part of a field before the first NUL.
 fn text(field: &[u8]) -> &[u8] {
     field.split(|&byte| byte == 0).next().unwrap_or_default()
 }
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_octal_or_base_256_and_never_wrap() {
+    fn numbers_are_octal_or_base_256_and_never_overflow() {
         for (field, number) in [
             (&b"00000001750\0"[..], Number::Value(1000)),
             (b"       1750 ", Number::Value(1000)),
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_belongs_to_ustar_names_and_to_no_others() {
+    fn only_ustar_names_have_a_prefix() {
         let prefixed = |header: &mut tar::Header| header.as_mut_bytes()[345..348].fill(b'9');
         let name = |block| Header::parse(&block).unwrap().name;
         assert_eq!(name(block(prefixed)), b"999/1/0/0123456789abcdef");
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_byte_is_noticed() {
+    fn a_changed_byte_fails_the_checksum() {
         let whole = block(|_| ());
         let parsed = Header::parse(&whole).unwrap();
         assert_eq!((parsed.size, parsed.modified), (Number::Value(5), Number::Value(77)));

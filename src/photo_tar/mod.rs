@@ -1,16 +1,15 @@
-//! Tars of photos, as `hayloft export` writes them and as batches and `hayloft import` read them: one
-//! reader for both, so that an entry means the same to both or is refused by both.
+//! Tar archives of photos, as written by `hayloft export` and read by batch uploads and `hayloft import`.
+//! Both use the same reader, so that an entry has the same meaning for both, or is refused by both.
 //!
-//! | module | what is in it |
+//! | module | contents |
 //! | --- | --- |
 //! | [`header`] | the 512-byte headers of ustar, GNU and older tars |
-//! | [`pax`] | records of pax extended headers |
-//! | [`photo`] | what an entry and its records say about a photo; which entries are none |
-//! | [`reader`] | the photos of a tar, one after the other |
+//! | [`pax`] | the records of pax extended headers |
+//! | [`photo`] | converts an entry and its records to a photo, or refuses it |
+//! | [`reader`] | iterates over the photos of a tar |
 //!
-//! The rule: what is read is what the bytes say, to the letter of POSIX.1-2024 (pax, "ustar Interchange
-//! Format" and "pax Extended Header"); what could be read in two ways is refused. Knows no volumes and no
-//! connections.
+//! Archives are read strictly by POSIX.1-2024 (pax, "ustar Interchange Format" and "pax Extended Header");
+//! ambiguous ones are refused. Does not know volumes and connections.
 
 pub mod header;
 pub mod pax;
@@ -25,44 +24,45 @@ use thiserror::Error;
 pub use photo::Photo;
 pub use reader::Reader;
 
-/// The pax record of the media type: the extended attribute `user.mime_type` (freedesktop.org, Common
+/// Key of the pax record of the media type: the extended attribute `user.mime_type` (freedesktop.org, Common
 /// Extended Attributes), as GNU tar and others store it.
 pub const MEDIA_TYPE: &str = "SCHILY.xattr.user.mime_type";
-/// The pax record of the time of modification, in seconds with decimals.
+/// Key of the pax record of the modification time: seconds since 1970 with decimals.
 pub const MODIFIED: &str = "mtime";
-/// The pax record of the volume that a photo comes from. Vendor names are in capitals (POSIX pax).
+/// Key of the pax record of the volume that a photo was exported from. POSIX pax reserves keys with a vendor
+/// name in upper case for extensions.
 pub const VOLUME: &str = "HAYLOFT.volume";
 
-/// Longest part of a name that is shown (bytes).
-const SHOWN: usize = 100;
+/// Maximum length of the part of a name that error messages show (bytes).
+const SHOWN_MAX: usize = 100;
 
-/// Why a tar cannot be read, or read on. Each is one line of printable ASCII.
+/// Errors of reading a tar. Each message is one line of printable ASCII.
 #[derive(Debug, Error)]
 pub enum TarError {
-    /// The input cannot be read.
+    /// Reading the input failed.
     #[error("{0}")]
     Read(io::Error),
-    /// It ends before the block of zeros that marks the end of a tar.
+    /// The input ends before the block of zeros that marks the end of a tar.
     #[error("the tar is cut off: the zeros that mark its end are missing")]
     Cut,
-    /// An entry, by its name, has more bytes than are left of the tar.
+    /// An entry, given by its name, has more bytes than the rest of the tar.
     #[error("entry \"{0}\" is longer than the tar")]
     Longer(String),
-    /// What should be a header is none.
+    /// A header is invalid, missing or in the wrong place.
     #[error("{0}")]
     Damaged(&'static str),
-    /// Another tar follows behind the end of this one.
-    #[error("another tar follows behind the end of the tar: send one at a time")]
+    /// Another tar follows the end of this one.
+    #[error("another tar follows the end of the tar: send one at a time")]
     Joined,
-    /// A pax global header has a record that cannot be applied to all entries.
+    /// A pax global header has a record that cannot apply to all entries.
     #[error("a pax global header {0}")]
     Global(Cow<'static, str>),
-    /// An entry is not what such a tar may hold.
+    /// An entry is invalid, ambiguous or not a photo.
     #[error("entry \"{name}\" {what}")]
     Entry {
-        /// Its name, or the beginning of it, escaped.
+        /// The beginning of its name, escaped.
         name: String,
-        /// What is wrong.
+        /// What is wrong: a verb phrase that follows the name.
         what: Cow<'static, str>,
     },
 }
@@ -72,7 +72,7 @@ impl TarError {
         Self::Entry { name: shown(name), what: what.into() }
     }
 
-    /// Whether the rest of the tar is not there or unreadable; else its contents are refused.
+    /// Returns whether the tar is damaged, incomplete or unreadable. Otherwise its contents are refused.
     #[must_use]
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Read(_) | Self::Cut | Self::Longer(_) | Self::Damaged(_))
@@ -88,8 +88,9 @@ impl From<io::Error> for TarError {
     }
 }
 
+/// Escapes at most [`SHOWN_MAX`] bytes for an error message.
 fn shown(bytes: &[u8]) -> String {
-    bytes[..bytes.len().min(SHOWN)].escape_ascii().to_string()
+    bytes[..bytes.len().min(SHOWN_MAX)].escape_ascii().to_string()
 }
 
 #[cfg(test)]

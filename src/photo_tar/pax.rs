@@ -1,38 +1,38 @@
-//! Records of pax extended headers: `LENGTH KEY=VALUE\n`, where the length, in decimal, is that of the
-//! whole record. A record ends where its length says and nowhere else: a value may hold line ends.
+//! Records of pax extended headers: `LENGTH KEY=VALUE\n`, where the decimal length is that of the whole
+//! record (bytes). Only the length determines the end of a record: a value may contain line ends.
 
 use thiserror::Error;
 
 use super::{MEDIA_TYPE, MODIFIED, VOLUME};
 use crate::http::digits::{self, parse_decimal};
 
-/// A record.
+/// A record of a pax extended header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// Its name, without `=`.
+    /// The key, without `=`.
     pub key: &'a [u8],
-    /// Its value: any bytes.
+    /// The value: any bytes.
     pub value: &'a [u8],
 }
 
-/// Why bytes are no record.
+/// Why a record is malformed. The messages follow the name of the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BadRecord {
-    /// They do not begin with a length: decimal digits, no leading zero, one space.
-    #[error("has a pax record without a length in front")]
+    /// The record does not start with its length: decimal digits without a leading zero and a space.
+    #[error("has a pax record that does not start with its length")]
     Length,
-    /// The length goes beyond the header.
+    /// The length exceeds the rest of the header.
     #[error("has a pax record that is longer than its header")]
     TooLong,
     /// The last byte is not a line end.
-    #[error("has a pax record that does not end where its length says")]
+    #[error("has a pax record whose length does not end at a line end")]
     End,
-    /// There is no `=`, or no name in front of it.
-    #[error("has a pax record without a name")]
+    /// There is no `=`, or the key is empty or starts with a blank.
+    #[error("has a pax record without a key")]
     Key,
 }
 
-/// Splits the records of a header, in order; ends with the first error.
+/// Iterates over the records of a header in order; ends after the first error.
 pub fn split(mut bytes: &[u8]) -> impl Iterator<Item = Result<Record<'_>, BadRecord>> {
     std::iter::from_fn(move || {
         if bytes.is_empty() {
@@ -51,7 +51,7 @@ pub fn split(mut bytes: &[u8]) -> impl Iterator<Item = Result<Record<'_>, BadRec
     })
 }
 
-/// The first record, and what follows it.
+/// Returns the first record and the bytes after it.
 fn first(bytes: &[u8]) -> Result<(Record<'_>, &[u8]), BadRecord> {
     let digits = bytes.iter().take(digits::U64_DIGITS + 1).position(|&byte| byte == b' ');
     let digits = &bytes[..digits.ok_or(BadRecord::Length)?];
@@ -68,66 +68,66 @@ fn first(bytes: &[u8]) -> Result<(Record<'_>, &[u8]), BadRecord> {
     let text = text.get(digits.len() + 1..).ok_or(BadRecord::Length)?;
     let equals = text.iter().position(|&byte| byte == b'=').ok_or(BadRecord::Key)?;
     let (key, value) = (&text[..equals], &text[equals + 1..]);
-    // Some readers pass over blanks here and would see another name.
+    // Some readers skip blanks here and would see another key.
     if key.first().is_none_or(|byte| b" \t".contains(byte)) {
         return Err(BadRecord::Key);
     }
     Ok((Record { key, value }, rest))
 }
 
-/// What records say about one field of an entry.
+/// What the pax records specify for one attribute of an entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Field {
-    /// Nothing: what the header says counts.
+pub enum Attribute {
+    /// No record: the value in the header applies.
     #[default]
-    Unsaid,
-    /// An empty value: nobody says anything, not even the header.
+    Absent,
+    /// A record with an empty value: the attribute has no value, not even that in the header.
     Deleted,
-    /// This.
-    Said(Vec<u8>),
+    /// A record with this value.
+    Value(Vec<u8>),
 }
 
-impl Field {
-    /// A later record counts instead of an earlier one.
+impl Attribute {
+    /// Applies a record, which replaces earlier ones.
     fn set(&mut self, value: &[u8]) {
-        *self = if value.is_empty() { Self::Deleted } else { Self::Said(value.to_vec()) };
+        *self = if value.is_empty() { Self::Deleted } else { Self::Value(value.to_vec()) };
     }
 
-    /// What is said here, or else there.
+    /// Returns this attribute, or `other` if there is no record for this one.
     #[must_use]
     pub fn or<'a>(&'a self, other: &'a Self) -> &'a Self {
-        if *self == Self::Unsaid { other } else { self }
+        if *self == Self::Absent { other } else { self }
     }
 }
 
-/// What the records of a header say, as far as it matters.
+/// The attributes that are specified by the records of one or more headers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Records {
-    /// `path`.
-    pub path: Field,
-    /// `size`.
-    pub size: Field,
-    /// `mtime`.
-    pub modified: Field,
-    /// [`MEDIA_TYPE`].
-    pub media_type: Field,
-    /// [`VOLUME`].
-    pub volume: Field,
-    /// The name of a record that makes the entry a sparse file.
+    /// The name of the entry (`path`).
+    pub path: Attribute,
+    /// The size of the data in bytes (`size`).
+    pub size: Attribute,
+    /// The modification time ([`MODIFIED`]).
+    pub modified: Attribute,
+    /// The media type ([`MEDIA_TYPE`]).
+    pub media_type: Attribute,
+    /// The volume id ([`VOLUME`]).
+    pub volume: Attribute,
+    /// The key of a record that marks the entry as a sparse file.
     pub sparse: Option<Vec<u8>>,
-    /// The real name of a sparse file, for errors.
+    /// The real name of a sparse file, for error messages.
     pub sparse_name: Option<Vec<u8>>,
-    /// The name of a record that makes the entry a part of a file.
+    /// The key of a record that marks the entry as a part of a file.
     pub partial: Option<Vec<u8>>,
-    /// `SCHILY.filetype` names something that is no file and no directory.
+    /// Whether `SCHILY.filetype` is neither a file nor a directory.
     pub is_special: bool,
 }
 
 impl Records {
-    /// Adds the records of a header. Of a name that comes twice, the last counts.
+    /// Applies the records of a header. If a key occurs twice, the last record applies.
     ///
     /// # Errors
-    /// [`BadRecord`].
+    /// See [`BadRecord`]; the records before it are applied.
     pub fn add(&mut self, bytes: &[u8]) -> Result<(), BadRecord> {
         for record in split(bytes) {
             let Record { key, value } = record?;
@@ -166,7 +166,7 @@ mod tests {
 
     use super::*;
 
-    /// Names and values.
+    /// Keys and values.
     type Pairs<'a> = Vec<(&'a [u8], &'a [u8])>;
 
     fn all(bytes: &[u8]) -> Result<Pairs<'_>, BadRecord> {
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn records_end_where_their_length_says() {
+    fn the_length_determines_the_end_of_a_record() {
         let forged = b"46 comment=x\n29 path=9/0/0123456789abcdef\n\n\n\n\n";
         assert_eq!(all(forged).unwrap(), [(&b"comment"[..], &forged[11..45])]);
         assert_eq!(all(b"").unwrap(), []);
@@ -212,19 +212,19 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_two_counts_and_an_empty_value_deletes() {
+    fn the_last_record_applies_and_an_empty_value_deletes() {
         let mut records = Records::default();
         records.add(b"12 mtime=10\n11 mtime=2\n10 path=a\n8 path=\n").unwrap();
-        assert_eq!(records.modified, Field::Said(b"2".to_vec()));
-        assert_eq!(records.path, Field::Deleted);
-        assert_eq!(records.size, Field::Unsaid);
+        assert_eq!(records.modified, Attribute::Value(b"2".to_vec()));
+        assert_eq!(records.path, Attribute::Deleted);
+        assert_eq!(records.size, Attribute::Absent);
         let mut global = Records::default();
         global.add(b"10 size=1\n10 path=g\n").unwrap();
-        assert_eq!(records.path.or(&global.path), &Field::Deleted);
-        assert_eq!(records.size.or(&global.size), &Field::Said(b"1".to_vec()));
+        assert_eq!(records.path.or(&global.path), &Attribute::Deleted);
+        assert_eq!(records.size.or(&global.size), &Attribute::Value(b"1".to_vec()));
     }
 
-    /// The records of a header that the library wrote.
+    /// The records of a header written by the `tar` crate.
     fn written(records: &[(String, Vec<u8>)]) -> Vec<u8> {
         let mut tar = tar::Builder::new(Vec::new());
         let records = records.iter().map(|(key, value)| (&key[..], &value[..]));
@@ -236,7 +236,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_the_library_writes_is_read_back(
+        fn records_written_by_the_tar_crate_are_read_back(
             records in prop::collection::vec(
                 ("[a-zA-Z.\n]{1,30}", prop::collection::vec(any::<u8>(), 0..200)), 1..6)
         ) {
@@ -247,15 +247,14 @@ mod tests {
             prop_assert_eq!(read, want);
         }
 
-        /// Splitting is total: whatever the bytes, records cover a beginning of them without gaps, and an
-        /// error comes last.
+        /// For any bytes, the records cover a prefix without gaps, and an error is the last item.
         #[test]
         fn any_bytes_are_split_or_refused(bytes in "([0-9]{1,2} [a=\n ]{0,12}\n?|.){0,6}") {
             let bytes = bytes.as_bytes();
             let mut at = 0;
             let mut failed = false;
             for record in split(bytes) {
-                prop_assert!(!failed, "nothing comes after an error");
+                prop_assert!(!failed, "an item follows an error");
                 let Ok(Record { key, value }) = record else {
                     failed = true;
                     continue;

@@ -1,38 +1,38 @@
-//! The photos of a tar, one after the other.
+//! Iterates over the photos of a tar.
 
 use std::io::{self, Read, Seek};
 
 use super::header::{BLOCK, Header, Kind, has_checksum};
-use super::pax::{Field, Records};
-use super::photo::{Extensions, Photo, header_size, judge};
+use super::pax::{Attribute, Records};
+use super::photo::{Extensions, Photo, from_entry, header_size};
 use super::{TarError, shown};
 
-/// Longest pax header and longest GNU name (bytes): kept in memory.
+/// Maximum size of a pax header or GNU name (bytes), which are held in memory.
 const EXTENSION_MAX: u64 = 1 << 20;
-/// Data that is not wanted is read in pieces of this size (bytes).
+/// Buffer size for skipping data by reading (bytes).
 const SKIP_PIECE: usize = 4096;
 
-/// Reads the photos of a tar. The bytes of the current photo are read through [`Read`]; what is not read
-/// of them is passed over. An input that ends within them is an error of kind `UnexpectedEof`.
+/// Reads the photos of a tar. The data of the current photo are read through [`Read`]; unread data are
+/// skipped. An input that ends within them is an error of kind `UnexpectedEof`.
 pub struct Reader<R> {
     input: R,
     skip: fn(&mut R, u64) -> io::Result<()>,
-    /// Bytes of input that were not read, if that is known.
+    /// Length of the unread input (bytes), if known.
     remaining: Option<u64>,
-    /// Nothing was read yet.
+    /// Whether nothing was read yet.
     is_fresh: bool,
-    /// The end was found.
+    /// Whether the end mark was read.
     is_over: bool,
-    /// Bytes of the current entry's data that were not read.
+    /// Length of the unread data of the current entry (bytes).
     left: u64,
-    /// Bytes behind them, up to the next block.
+    /// Length of the padding after the data, up to the next block (bytes).
     padding: u64,
-    /// What pax global headers said up to here.
+    /// The records of all pax global headers so far.
     global: Records,
 }
 
 impl<R: Read> Reader<R> {
-    /// A tar that is read from its first byte to its last.
+    /// Reads a tar from its first byte to its last.
     pub fn new(input: R) -> Self {
         Self {
             input,
@@ -46,28 +46,28 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// The same of a tar whose length (bytes) is known: an entry that is longer is refused before anything
-    /// of it is read.
+    /// Reads a tar of known length (bytes): an entry longer than the rest is refused before its data are
+    /// read.
     pub fn with_len(input: R, len: u64) -> Self {
         Self { remaining: Some(len), ..Self::new(input) }
     }
 
-    /// The next photo; nothing when the tar is over and sound.
+    /// Returns the next photo; `None` at the end of a valid tar.
     ///
     /// # Errors
-    /// [`TarError`]; the tar cannot be read on then.
+    /// See [`TarError`]; nothing more can be read after an error.
     pub fn next_photo(&mut self) -> Result<Option<Photo>, TarError> {
         let mut extensions = Extensions::default();
         while !self.is_over {
             self.finish_entry()?;
             let Some(header) = self.header()? else {
                 if !extensions.is_empty() {
-                    return Err(TarError::Damaged("its last header has no entry behind it"));
+                    return Err(TarError::Damaged("its last header is not followed by an entry"));
                 }
                 self.end()?;
                 break;
             };
-            let twice = match header.kind {
+            let is_repeated = match header.kind {
                 Kind::Records => {
                     let records = self.records(&header, Records::default())?;
                     extensions.records.replace(records).is_some()
@@ -91,19 +91,20 @@ impl<R: Read> Reader<R> {
                     false
                 }
             };
-            if twice {
-                return Err(TarError::Damaged("two headers of one kind describe the same entry"));
+            if is_repeated {
+                return Err(TarError::Damaged("two headers of the same kind describe one entry"));
             }
         }
         Ok(None)
     }
 
+    /// Starts an entry; `None` if it is a directory.
     fn entry(
         &mut self,
         header: &Header,
         extensions: Extensions,
     ) -> Result<Option<Photo>, TarError> {
-        let Some(photo) = judge(header, extensions, &self.global)? else { return Ok(None) };
+        let Some(photo) = from_entry(header, extensions, &self.global)? else { return Ok(None) };
         if self.remaining.is_some_and(|remaining| photo.size > remaining) {
             return Err(TarError::Longer(photo.name()));
         }
@@ -111,14 +112,14 @@ impl<R: Read> Reader<R> {
         Ok(Some(photo))
     }
 
-    /// Notes the size of the data that follows (bytes), and its padding.
+    /// Sets the size of the data that follow (bytes), and their padding.
     fn expect(&mut self, size: u64) {
         let block = BLOCK as u64;
         self.left = size;
         self.padding = (block - size % block) % block;
     }
 
-    /// Passes over what is left of the current entry.
+    /// Skips the rest of the current entry.
     fn finish_entry(&mut self) -> Result<(), TarError> {
         for len in [self.left, self.padding] {
             (self.skip)(&mut self.input, len)?;
@@ -132,7 +133,7 @@ impl<R: Read> Reader<R> {
         self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(len));
     }
 
-    /// The next header; nothing for the block of zeros that marks the end.
+    /// Reads the next header; `None` for the block of zeros that marks the end.
     fn header(&mut self) -> Result<Option<Header>, TarError> {
         let mut block = [0; BLOCK];
         let is_fresh = std::mem::replace(&mut self.is_fresh, false);
@@ -148,7 +149,7 @@ impl<R: Read> Reader<R> {
         Header::parse(&block).map(Some).map_err(TarError::Damaged)
     }
 
-    /// Reads a block, or what is left; returns its length.
+    /// Reads a block, less at the end of the input; returns the number of bytes.
     fn block(&mut self, block: &mut [u8; BLOCK]) -> Result<usize, TarError> {
         let mut len = 0;
         while len < BLOCK {
@@ -163,8 +164,8 @@ impl<R: Read> Reader<R> {
         Ok(len)
     }
 
-    /// What stands behind the mark: anything, as POSIX has it, but no other tar, whose photos would be
-    /// passed over.
+    /// Reads the rest of the input after the end mark. POSIX allows any bytes there; another tar is refused,
+    /// since its photos would be skipped silently.
     fn end(&mut self) -> Result<(), TarError> {
         self.is_over = true;
         let mut block = [0; BLOCK];
@@ -176,12 +177,12 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    /// The data of a header that describes another entry. Its size stands in itself and nowhere else.
+    /// Reads the data of an extension header. Only its own header specifies its size, no pax record.
     fn extension(&mut self, header: &Header) -> Result<Vec<u8>, TarError> {
         let refused = |what: &'static str| TarError::entry(&header.name, what);
         let size = header_size(header.size, header.kind).map_err(refused)?;
         if size > EXTENSION_MAX {
-            return Err(refused("is a header of more than 1 MiB"));
+            return Err(refused("is an extension header of more than 1 MiB"));
         }
         self.expect(size);
         let mut bytes = Vec::new();
@@ -196,29 +197,30 @@ impl<R: Read> Reader<R> {
         Ok(records)
     }
 
-    /// A name that ends with a NUL.
+    /// Reads a GNU long name, which ends with a NUL.
     fn long_name(&mut self, header: &Header) -> Result<Vec<u8>, TarError> {
         let mut name = self.extension(header)?;
         name.pop_if(|last| *last == 0);
         Ok(name)
     }
 
-    /// Applies to all entries that follow, where they say nothing themselves (POSIX pax, "typeflag g").
+    /// Adds global records: they apply to all later entries without records of their own for the same
+    /// attribute (POSIX pax, "typeflag g").
     fn global_records(&mut self, header: &Header) -> Result<(), TarError> {
         let before = std::mem::take(&mut self.global);
         let records = self.records(header, before)?;
         let one = [(&records.path, "path"), (&records.size, "size")];
-        if let Some((_, key)) = one.iter().find(|(field, _)| **field != Field::Unsaid) {
-            let what = format!("has the record {key}, which cannot hold for every entry");
+        if let Some((_, key)) = one.iter().find(|(field, _)| **field != Attribute::Absent) {
+            let what = format!("has the record {key}, which cannot apply to every entry");
             return Err(TarError::Global(what.into()));
         }
         if let Some(key) = records.sparse.as_ref().or(records.partial.as_ref()) {
             let what =
-                format!("has the record {}, and no entry may be sparse or a part", shown(key));
+                format!("has the record {}, but no entry may be sparse or a part", shown(key));
             return Err(TarError::Global(what.into()));
         }
         if records.is_special {
-            return Err(TarError::Global("makes all entries something else than files".into()));
+            return Err(TarError::Global("marks all entries as special files".into()));
         }
         self.global = records;
         Ok(())
@@ -226,14 +228,14 @@ impl<R: Read> Reader<R> {
 }
 
 impl<R: Read + Seek> Reader<R> {
-    /// A tar in a file of `len` bytes. Only headers are read, unless the bytes of a photo are.
+    /// Reads a tar from a file of `len` bytes. Unread data of photos are skipped by seeking.
     pub fn seeking(input: R, len: u64) -> Self {
         Self { skip: skip_by_seeking, ..Self::with_len(input, len) }
     }
 }
 
 impl<R: Read> Read for Reader<R> {
-    /// Reads of the current photo's bytes.
+    /// Reads data of the current photo.
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(out.len());
         if most == 0 {
@@ -259,7 +261,7 @@ fn skip_by_reading<R: Read>(input: &mut R, mut len: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Beyond the end of a file there is nothing to read, which the next header finds.
+/// A seek beyond the end of the file succeeds; reading the next header fails then.
 fn skip_by_seeking<R: Seek>(input: &mut R, len: u64) -> io::Result<()> {
     let beyond = || io::Error::from(io::ErrorKind::UnexpectedEof);
     let len = i64::try_from(len).map_err(|_| beyond())?;

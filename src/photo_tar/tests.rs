@@ -1,4 +1,5 @@
-//! Whole tars: what the library and forgers write. What GNU tar writes: `tests/import_tar.rs`.
+//! Tests of whole tars: written by the `tar` crate, and crafted ones. For those of GNU tar, see
+//! `tests/import_tar.rs`.
 
 use std::io::{Cursor, Read};
 
@@ -20,7 +21,7 @@ fn padded(data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A header, and what `change` makes of it.
+/// A header, modified by `change`.
 fn header(kind: u8, name: &str, size: u64, change: impl FnOnce(&mut tar::Header)) -> Vec<u8> {
     let mut header = tar::Header::new_ustar();
     header.set_path(name).unwrap();
@@ -58,7 +59,7 @@ fn tar(entries: &[Vec<u8>]) -> Vec<u8> {
     [entries.concat(), vec![0; 1024]].concat()
 }
 
-/// The photos of a tar with their bytes. However it is read, the same ones come.
+/// The photos of a tar with their data. Checks that seeking gives the same photos.
 fn read(tar: &[u8]) -> Result<Vec<(Photo, Vec<u8>)>, TarError> {
     let mut reader = Reader::with_len(tar, tar.len() as u64);
     let mut found = Vec::new();
@@ -68,7 +69,7 @@ fn read(tar: &[u8]) -> Result<Vec<(Photo, Vec<u8>)>, TarError> {
         assert_eq!(bytes.len() as u64, photo.size);
         found.push((photo, bytes));
     }
-    assert!(reader.next_photo().unwrap().is_none(), "the end stays the end");
+    assert!(reader.next_photo().unwrap().is_none(), "a photo after the end");
     let mut seeking = Reader::seeking(Cursor::new(tar), tar.len() as u64);
     for (photo, _) in &found {
         assert!(seeking.next_photo().unwrap().as_ref() == Some(photo));
@@ -84,14 +85,14 @@ fn only(entries: &[Vec<u8>]) -> Photo {
 }
 
 #[track_caller]
-fn refused(entries: &[Vec<u8>], why: &str) {
-    let error = read(&tar(entries)).expect_err(why).to_string();
-    assert!(error.contains(why), "{error}");
+fn refused(entries: &[Vec<u8>], reason: &str) {
+    let error = read(&tar(entries)).expect_err(reason).to_string();
+    assert!(error.contains(reason), "{error}");
     assert!(error.is_ascii() && error.lines().count() == 1, "{error}");
 }
 
 #[test]
-fn sparse_files_are_refused_whoever_marks_them() {
+fn sparse_files_are_refused_with_any_mark() {
     let mut sparse = entry(b'S', &name(1), b"");
     refused(&[sparse.clone()], "is a sparse file (type S)");
     sparse[257..265].copy_from_slice(b"\0\0\0\0\0\0\0\0");
@@ -111,7 +112,7 @@ fn sparse_files_are_refused_whoever_marks_them() {
 }
 
 #[test]
-fn a_value_with_line_ends_forges_nothing() {
+fn line_ends_in_a_value_do_not_start_a_record() {
     let mut value = b"x\n".to_vec();
     value.extend(record("path", b"9/0/fedcba9876543210"));
     value.extend(record("SCHILY.xattr.user.mime_type", b"text/html"));
@@ -122,7 +123,7 @@ fn a_value_with_line_ends_forges_nothing() {
 }
 
 #[test]
-fn malformed_records_refuse_the_tar() {
+fn a_tar_with_malformed_records_is_refused() {
     for bytes in
         [&b"12 path=x\n"[..], b"path=x\n", b"11 mtime=1\n\0", b"010 size=5\n", b"7 size=\n"]
     {
@@ -133,7 +134,7 @@ fn malformed_records_refuse_the_tar() {
 }
 
 #[test]
-fn the_last_of_two_records_counts() {
+fn the_last_of_two_records_applies() {
     let photo = only(&[
         records(
             b'x',
@@ -158,7 +159,7 @@ fn the_last_of_two_records_counts() {
 }
 
 #[test]
-fn an_empty_value_deletes_what_was_said_before() {
+fn an_empty_value_deletes_the_attribute() {
     let before = [("mtime", "5"), (MEDIA_TYPE, "image/png"), (VOLUME, "3")];
     let deleted = [("mtime", ""), (MEDIA_TYPE, ""), (VOLUME, "")];
     let both = [before, deleted].concat();
@@ -168,7 +169,7 @@ fn an_empty_value_deletes_what_was_said_before() {
         vec![records(b'g', &before), records(b'g', &deleted)],
     ] {
         let found = only(&[extensions, vec![photo(1)]].concat());
-        // Not even the time in the header is left.
+        // The time in the header does not apply either.
         assert_eq!((found.modified_ns, found.content_type, found.volume), (None, None, None));
     }
     refused(&[records(b'x', &[("path", "")]), photo(1)], "is not {key}/{alt}/{cookie}");
@@ -176,7 +177,7 @@ fn an_empty_value_deletes_what_was_said_before() {
 }
 
 #[test]
-fn a_stated_time_of_0_counts_and_that_of_a_header_does_not() {
+fn a_time_of_0_applies_in_a_record_but_not_in_a_header() {
     let without = || entry_at(0);
     for (stated, want) in
         [("0", Some(0)), ("0.000000000", Some(0)), ("-5.5", Some(0)), ("0.5", Some(500_000_000))]
@@ -190,13 +191,13 @@ fn a_stated_time_of_0_counts_and_that_of_a_header_does_not() {
     assert_eq!(only(&[entry_at(1)]).modified_ns, Some(1_000_000_000));
 }
 
-/// A photo with this time in its header (seconds).
+/// A photo with the modification time `modified` (seconds) in its header.
 fn entry_at(modified: u64) -> Vec<u8> {
     [header(b'0', &name(1), 5, |header| header.set_mtime(modified)), padded(b"photo")].concat()
 }
 
 #[test]
-fn blanks_around_a_media_type_do_not_count() {
+fn blanks_around_a_media_type_are_removed() {
     let typed = |value: &str| only(&[records(b'x', &[(MEDIA_TYPE, value)]), photo(1)]).content_type;
     assert_eq!(typed(" image/gif\t").as_deref(), Some("image/gif"));
     assert_eq!(typed("text/plain; x=y").as_deref(), Some("text/plain; x=y"));
@@ -209,7 +210,7 @@ fn blanks_around_a_media_type_do_not_count() {
 }
 
 #[test]
-fn directories_of_tars_without_a_type_for_them_are_passed_over() {
+fn directories_of_v7_tars_are_skipped() {
     let old = |name: &str, size| {
         header(0, name, size, |header| {
             let bytes = header.as_mut_bytes();
@@ -218,23 +219,23 @@ fn directories_of_tars_without_a_type_for_them_are_passed_over() {
         })
     };
     assert_eq!(only(&[old("1/", 0), old("1/0/", 0), photo(1)]).name(), name(1));
-    refused(&[old("photos/", 0), photo(1)], "is a directory, and not {key}/");
-    refused(&[old("1/", 5), padded(b"bytes"), photo(1)], "is a directory with bytes");
+    refused(&[old("photos/", 0), photo(1)], "is a directory other than {key}/");
+    refused(&[old("1/", 5), padded(b"bytes"), photo(1)], "is a directory with data");
     refused(&[entry(b'0', "1/", b""), photo(1)], "is not {key}/{alt}/{cookie}");
 }
 
 #[test]
-fn a_size_record_counts_and_no_size_overflows() {
+fn a_size_record_applies_and_no_size_overflows() {
     let zero = header(b'0', &name(1), 0, |_| ());
     let found = only(&[records(b'x', &[("size", "5")]), zero, padded(b"photo")]);
     assert_eq!(found.size, 5);
     for (size, why) in [
         ("18446744073709551615", "is longer than the tar"),
         ("18446744073709551104", "is longer than the tar"),
-        ("18446744073709551616", "has a size beyond 2^64"),
-        ("-1", "has a size that is no number"),
-        ("5 ", "has a size that is no number"),
-        ("0x5", "has a size that is no number"),
+        ("18446744073709551616", "has a size that exceeds 64 bits"),
+        ("-1", "has a size that is not a number"),
+        ("5 ", "has a size that is not a number"),
+        ("0x5", "has a size that is not a number"),
     ] {
         refused(&[records(b'x', &[("size", size)]), photo(1)], why);
     }
@@ -245,15 +246,15 @@ fn a_size_record_counts_and_no_size_overflows() {
     assert_eq!(only(&[sized(b"\x80\0\0\0\0\0\0\0\0\0\0\x05")]).size, 5);
     for (field, why) in [
         (b"\x80\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff", "is longer than the tar"),
-        // 5 to whoever reads the last eight bytes only.
-        (b"\x80\0\0\x01\0\0\0\0\0\0\0\x05", "has a size beyond 2^64"),
-        (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfb", "has a size below 0"),
+        // A parser that reads only the last eight bytes gets 5.
+        (b"\x80\0\0\x01\0\0\0\0\0\0\0\x05", "has a size that exceeds 64 bits"),
+        (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfb", "has a negative size"),
         (b"\0\0\0\0\0\0\0\0\0\0\0\0", "has no size"),
-        (b"00000000005x", "has a size that is no number"),
+        (b"00000000005x", "has a size that is not a number"),
     ] {
         refused(&[sized(field)], why);
     }
-    // Without the length of the tar, it is found to be cut off.
+    // If the length of the tar is unknown, reading fails at its end.
     let tar = tar(&[records(b'x', &[("size", "18446744073709551615")]), photo(1)]);
     let read = Reader::new(&tar[..]).next_twice();
     assert!(matches!(read, Err(TarError::Cut)), "{read:?}");
@@ -262,7 +263,7 @@ fn a_size_record_counts_and_no_size_overflows() {
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads a photo, and the one behind it.
+    /// Reads a photo and the next one.
     fn next_twice(mut self) -> Result<Option<Photo>, TarError> {
         self.next_photo()?;
         self.next_photo()
@@ -280,21 +281,21 @@ fn a_name_comes_from_one_header_only() {
         let found = only(&[extensions.concat(), photo(1)]);
         assert_eq!((found.name(), found.content_type.as_deref()), (name(2), Some("image/png")));
     }
-    let twice = "two headers of one kind";
+    let repeated = "two headers of the same kind";
     refused(
         &[long(&name(2)), path(&name(3)), photo(1)],
-        "has its name in a GNU header and a pax record",
+        "has a name in both a GNU header and a pax record",
     );
     refused(
         &[path(&name(3)), long(&name(2)), photo(1)],
-        "has its name in a GNU header and a pax record",
+        "has a name in both a GNU header and a pax record",
     );
-    refused(&[path(&name(2)), path(&name(3)), photo(1)], twice);
-    refused(&[long(&name(2)), long(&name(3)), photo(1)], twice);
-    refused(&[photo(1), path(&name(2))], "no entry behind it");
+    refused(&[path(&name(2)), path(&name(3)), photo(1)], repeated);
+    refused(&[long(&name(2)), long(&name(3)), photo(1)], repeated);
+    refused(&[photo(1), path(&name(2))], "not followed by an entry");
     refused(&[long("2/0/0123456789abcdef\0x"), photo(1)], "is not {key}/{alt}/{cookie}");
-    refused(&[entry(b'K', "././@LongLink", b"target\0"), photo(1)], "is no plain file");
-    // Headers that describe an entry have their own size, whatever a record says.
+    refused(&[entry(b'K', "././@LongLink", b"target\0"), photo(1)], "is not a regular file");
+    // A size record does not apply to extension headers.
     let sized = records(b'x', &[("size", "5")]);
     assert_eq!(only(&[sized, long(&name(2)), photo(1)]).name(), name(2));
     let huge = header(b'x', "x", (1 << 20) + 1, |_| ());
@@ -302,7 +303,7 @@ fn a_name_comes_from_one_header_only() {
 }
 
 #[test]
-fn global_records_hold_until_others_come() {
+fn global_records_apply_until_replaced() {
     let found = read(&tar(&[
         records(b'g', &[("comment", "a commit"), (MEDIA_TYPE, "image/png"), (VOLUME, "3")]),
         photo(1),
@@ -311,13 +312,13 @@ fn global_records_hold_until_others_come() {
         photo(3),
         records(b'g', &[("mtime", "2")]),
         photo(4),
-        // Between a header and its entry, too.
+        // Also between an extension header and its entry.
         records(b'x', &[(VOLUME, "5")]),
         records(b'g', &[(MEDIA_TYPE, ""), (VOLUME, "4")]),
         photo(5),
     ]));
     let found = found.unwrap();
-    let told: Vec<_> = found
+    let got: Vec<_> = found
         .iter()
         .map(|(photo, _)| {
             let seconds = photo.modified_ns.unwrap() / 1_000_000_000;
@@ -325,29 +326,29 @@ fn global_records_hold_until_others_come() {
         })
         .collect();
     let (png, gif) = (Some("image/png"), Some("image/gif"));
-    assert_eq!(told, [(png, 3, 77), (gif, 3, 77), (png, 3, 77), (png, 3, 2), (None, 5, 2)]);
+    assert_eq!(got, [(png, 3, 77), (gif, 3, 77), (png, 3, 77), (png, 3, 2), (None, 5, 2)]);
     for record in [("path", "1/0/0123456789abcdef"), ("size", "5"), ("size", "")] {
-        refused(&[records(b'g', &[record]), photo(1)], "cannot hold for every entry");
+        refused(&[records(b'g', &[record]), photo(1)], "cannot apply to every entry");
     }
 }
 
 #[test]
-fn what_is_no_plain_file_is_refused() {
+fn entries_other_than_regular_files_are_refused() {
     for kind in [b'1', b'2', b'3', b'4', b'6', b'A', b'D', b'M', b'N', b'V', b'X', b'z'] {
-        refused(&[entry(kind, &name(1), b""), photo(2)], "is no plain file");
+        refused(&[entry(kind, &name(1), b""), photo(2)], "is not a regular file");
     }
-    // What has no size, as the label of a volume, is no plain file all the same.
+    // The type is checked before the size, which the label of a volume does not have.
     let label = header(b'V', "backup", 0, |header| header.as_old_mut().size = [0; 12]);
-    refused(&[label, photo(2)], "is no plain file");
+    refused(&[label, photo(2)], "is not a regular file");
     for (key, value) in [("GNU.volume.offset", "5"), ("SCHILY.offset", "512")] {
         refused(&[records(b'x', &[(key, value)]), photo(1)], "is a part of a file");
         refused(&[records(b'g', &[(key, value)]), photo(1)], "or a part");
     }
-    refused(&[records(b'x', &[("SCHILY.filetype", "fifo")]), photo(1)], "is no plain file");
-    refused(&[records(b'g', &[("SCHILY.filetype", "fifo")]), photo(1)], "something else");
-    refused(&[entry(b'5', "1/", b"bytes"), photo(1)], "is a directory with bytes");
-    refused(&[records(b'x', &[("size", "5")]), entry(b'5', "1/", b""), photo(1)], "with bytes");
-    refused(&[entry(b'5', "photos/", b""), photo(1)], "is a directory, and not {key}/");
+    refused(&[records(b'x', &[("SCHILY.filetype", "fifo")]), photo(1)], "is not a regular file");
+    refused(&[records(b'g', &[("SCHILY.filetype", "fifo")]), photo(1)], "special files");
+    refused(&[entry(b'5', "1/", b"bytes"), photo(1)], "is a directory with data");
+    refused(&[records(b'x', &[("size", "5")]), entry(b'5', "1/", b""), photo(1)], "with data");
+    refused(&[entry(b'5', "photos/", b""), photo(1)], "is a directory other than {key}/");
     for bad in ["", "-1", "x", "4294967296"] {
         let tar = [records(b'x', &[(VOLUME, "1"), (VOLUME, bad)]), photo(1)];
         if bad.is_empty() {
@@ -361,7 +362,7 @@ fn what_is_no_plain_file_is_refused() {
 }
 
 #[test]
-fn the_end_is_a_block_of_zeros_and_no_other_tar_stands_behind_it() {
+fn a_tar_ends_with_a_block_of_zeros_and_no_other_tar_may_follow() {
     let one = tar(&[photo(1)]);
     let mut garbage = one.clone();
     garbage.extend([b'#'; 3000]);
@@ -380,9 +381,9 @@ fn the_end_is_a_block_of_zeros_and_no_other_tar_stands_behind_it() {
 }
 
 proptest! {
-    /// What the library writes is read back: names, types, times, volumes, bytes.
+    /// Names, types, times, volumes and data written by the `tar` crate are read back.
     #[test]
-    fn what_an_export_writes_is_read_back(
+    fn exported_photos_are_read_back(
         photos in prop::collection::vec(
             (any::<u64>(), any::<u32>(), any::<u64>(), any::<u32>(), "[ -~]{1,255}", 0..1500_usize),
             1..5)
@@ -413,9 +414,9 @@ proptest! {
         }
     }
 
-    /// Damage is read or refused, never a panic; also where it has a right checksum.
+    /// A damaged tar is read or refused, also with correct checksums.
     #[test]
-    fn no_damage_panics(changes in prop::collection::vec((0..4096_usize, any::<u8>()), 1..8)) {
+    fn a_damaged_tar_never_panics(changes in prop::collection::vec((0..4096_usize, any::<u8>()), 1..8)) {
         let mut tar = tar(&[
             records(b'g', &[(MEDIA_TYPE, "image/png")]),
             records(b'x', &[("mtime", "1.5"), ("size", "5")]),
