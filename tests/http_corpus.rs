@@ -1,5 +1,5 @@
-//! The corpus of request heads (`tests/corpus/http/`, format in its README): every case whole, byte
-//! by byte and in random splits, by the parser and by the oracle, always with the same verdict.
+//! Runs the corpus of request heads (`tests/corpus/http/`; the format is in its README): the parser and the
+//! oracle must give the same verdict for every case, whole, byte by byte and in random splits.
 
 mod http_cases;
 mod http_oracle;
@@ -13,7 +13,7 @@ use http_oracle::{Seen, oracle, seen};
 const SPLITS_PER_CASE: usize = 1000;
 const SEED: u64 = 0x4841_594c_4f46_5431;
 
-/// The verdict on a stream that arrives up to each of `ends` in turn.
+/// The verdict of the parser on a stream, received up to each of `ends` in turn.
 fn run(stream: &[u8], ends: &[usize]) -> Vec<Line> {
     let mut lines = Vec::new();
     let (mut next, mut progress) = (Ok(0), HeadProgress::default());
@@ -45,7 +45,7 @@ fn run(stream: &[u8], ends: &[usize]) -> Vec<Line> {
     lines
 }
 
-/// The same by the oracle, which knows no reasons.
+/// The verdict of the oracle, which has no reasons.
 fn run_oracle(stream: &[u8]) -> Vec<Line> {
     let (mut lines, mut next) = (Vec::new(), Ok(0));
     while let Ok(start) = next {
@@ -68,7 +68,7 @@ fn run_oracle(stream: &[u8]) -> Vec<Line> {
     lines
 }
 
-/// Where the next request begins, or how many bytes of the body are missing.
+/// Returns the offset of the next request, or the number of missing bytes of the body as an error.
 fn next_start(stream: &[u8], start: usize, seen: &Seen) -> Result<usize, u64> {
     let body = start + seen.len;
     let (length, here) = (seen.content_length.unwrap_or(0), (stream.len() - body) as u64);
@@ -78,7 +78,7 @@ fn next_start(stream: &[u8], start: usize, seen: &Seen) -> Result<usize, u64> {
     }
 }
 
-/// What is said about the end of a stream.
+/// Appends the line about the end of a stream.
 fn rest(stream: &[u8], next: Result<usize, u64>, lines: &mut Vec<Line>) {
     match next {
         Err(missing) => lines.push(Line::Text(format!("body -{missing}").into_bytes())),
@@ -87,6 +87,7 @@ fn rest(stream: &[u8], next: Result<usize, u64>, lines: &mut Vec<Line>) {
     }
 }
 
+/// Appends the lines of an accepted request.
 fn describe(seen: &Seen, lines: &mut Vec<Line>) {
     let mut put = |parts: &[&[u8]]| lines.push(Line::Text(parts.concat()));
     put(&[seen.method.as_bytes(), b" ", &seen.target]);
@@ -108,7 +109,7 @@ fn describe(seen: &Seen, lines: &mut Vec<Line>) {
     }
 }
 
-/// Whether the lines are those wanted; of a reason a part is enough.
+/// Compares verdicts; the expected reason may be a part of the actual one.
 fn agree(got: &[Line], want: &[Line]) -> bool {
     got.len() == want.len()
         && got.iter().zip(want).all(|pair| match pair {
@@ -127,16 +128,14 @@ fn show(lines: &[Line]) -> String {
     lines.iter().map(text).collect()
 }
 
-/// Runs `verdict` on every case and names all that come out wrong.
-fn check_all(mut verdict: impl FnMut(&Case) -> Option<String>) {
-    let failures: Vec<String> = corpus()
-        .iter()
-        .filter_map(|case| Some(format!("{}{}", case.name, verdict(case)?)))
-        .collect();
+/// Runs `check`, which returns a description of a failure, on every case and reports all failures.
+fn check_all(mut check: impl FnMut(&Case) -> Option<String>) {
+    let failures: Vec<String> =
+        corpus().iter().filter_map(|case| Some(format!("{}{}", case.name, check(case)?))).collect();
     assert!(failures.is_empty(), "{} failed\n{}", failures.len(), failures.join("\n"));
 }
 
-/// SplitMix64.
+/// Random numbers (SplitMix64).
 struct Random(u64);
 
 impl Random {
@@ -150,7 +149,7 @@ impl Random {
 }
 
 #[test]
-fn the_corpus_is_whole() {
+fn the_corpus_is_complete_and_covers_every_status() {
     let cases = corpus();
     assert!(cases.len() >= 300, "only {} cases", cases.len());
     let names: BTreeSet<&str> = cases.iter().map(|case| case.name.as_str()).collect();
@@ -170,7 +169,7 @@ fn the_corpus_is_whole() {
 }
 
 #[test]
-fn arriving_at_once() {
+fn cases_received_at_once_give_their_verdict() {
     check_all(|case| {
         let got = run(&case.stream, &[case.stream.len()]);
         (!agree(&got, &case.verdict)).then(|| show(&got))
@@ -178,7 +177,7 @@ fn arriving_at_once() {
 }
 
 #[test]
-fn arriving_byte_by_byte() {
+fn cases_received_byte_by_byte_give_the_same_verdict() {
     check_all(|case| {
         let whole = run(&case.stream, &[case.stream.len()]);
         let ends: Vec<usize> = (0..=case.stream.len()).collect();
@@ -188,7 +187,7 @@ fn arriving_byte_by_byte() {
 }
 
 #[test]
-fn arriving_in_random_pieces() {
+fn cases_received_in_random_pieces_give_the_same_verdict() {
     let mut random = Random(SEED);
     let mut cases = 0;
     check_all(|case| {
@@ -209,7 +208,7 @@ fn arriving_in_random_pieces() {
 }
 
 #[test]
-fn the_oracle_agrees() {
+fn the_oracle_gives_the_same_verdicts() {
     check_all(|case| {
         let want: Vec<Line> = case
             .verdict

@@ -1,6 +1,6 @@
-//! The parser against two others on generated and mutated requests: against the oracle, which must
-//! give the same verdict on every stream, and against `httparse`, which must accept whatever we
-//! accept and see the same request in it.
+//! Compares the parser with two others on generated and mutated requests: the oracle must give the same
+//! verdict on every stream, and `httparse` must accept every request that our parser accepts, with the same
+//! result.
 
 mod http_oracle;
 
@@ -13,10 +13,10 @@ use http_oracle::{Seen, oracle, path_of_target, seen, sent_target};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-/// Small, so that mutated requests reach the limits.
+/// Small limits, so that mutated requests reach them.
 const LIMITS: HeadLimits = HeadLimits { head_bytes_max: 400, fields_max: 8, target_bytes_max: 40 };
 
-/// Words that may pass, and words that should not.
+/// Words that are mostly accepted, and words that are mostly refused.
 type Words = (&'static [&'static str], &'static [&'static str]);
 
 const METHODS: Words =
@@ -111,10 +111,10 @@ const LENGTHS: Words = (
         "content-length: -0\r\n",
     ],
 );
-/// What a mutation puts in: the bytes that mean something to one parser or another.
+/// Bytes that mutations insert: those with a special meaning for some parser.
 const BYTES: &[u8] = b"\r\n \t:,;/\0\x0b\x0c\x7f\x80\xff\"#%*+-.0159AGHTx\x1f@[_";
 
-/// Mostly a word that may pass.
+/// Picks mostly from the first list.
 fn pick((good, bad): Words) -> impl Strategy<Value = &'static str> {
     prop_oneof![40 => proptest::sample::select(good), 1 => proptest::sample::select(bad)]
 }
@@ -130,13 +130,13 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
     let line = (pick(METHODS), pick(TARGETS), pick(VERSIONS), pick(LINE_ENDS), spaces);
     let fields = proptest::collection::vec(field(), 0..6);
     let expect = prop_oneof![3 => Just(""), 1 => Just("Expect: 100-continue\r\n")];
-    let needed = (pick(HOSTS), pick(LENGTHS), expect, any::<prop::sample::Index>());
+    let required = (pick(HOSTS), pick(LENGTHS), expect, any::<prop::sample::Index>());
     let rest = proptest::sample::select(&["", "12345", "GET / HTTP/1.1\r\n\r\n"]);
-    (pick(BLANKS), line, needed, fields, pick(LINE_ENDS), rest).prop_map(
-        |(blank, line, needed, mut fields, end, rest)| {
+    (pick(BLANKS), line, required, fields, pick(LINE_ENDS), rest).prop_map(
+        |(blank, line, required, mut fields, end, rest)| {
             let (method, target, version, line_end, (space1, space2)) = line;
-            let (host, length, expect, place) = needed;
-            fields.insert(place.index(fields.len() + 1), host.to_owned());
+            let (host, length, expect, host_index) = required;
+            fields.insert(host_index.index(fields.len() + 1), host.to_owned());
             let fields = fields.concat();
             let line = format!("{method}{space1}{target}{space2}{version}{line_end}");
             format!("{blank}{line}{length}{fields}{expect}{end}{rest}").into_bytes()
@@ -149,9 +149,9 @@ enum Mutation {
     Replace,
     Insert,
     Remove,
-    /// Repeats a stretch, as a field that comes twice.
+    /// Repeats a range of bytes, such as a field.
     Repeat,
-    /// Ends the stream.
+    /// Truncates the stream.
     Cut,
 }
 
@@ -171,8 +171,8 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
                 Replace | Insert => bytes.insert(at, byte),
                 Remove => drop(bytes.drain(at..to.min(at + 20))),
                 Repeat => {
-                    let stretch = bytes[at..to].to_vec();
-                    bytes.splice(at..at, stretch);
+                    let repeated = bytes[at..to].to_vec();
+                    bytes.splice(at..at, repeated);
                 }
                 Cut => bytes.truncate(to),
             }
@@ -181,7 +181,8 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Our verdict on a stream that arrives up to each of `ends` in turn, with the reason of a refusal.
+/// The verdict of our parser on a stream, received up to each of `ends` in turn, with the reason of a
+/// refusal.
 fn ours(stream: &[u8], ends: &[usize]) -> Result<Option<Seen>, (u16, &'static str)> {
     let mut progress = HeadProgress::default();
     for &end in ends {
@@ -209,7 +210,7 @@ fn runner(cases: u32) -> TestRunner {
 }
 
 #[test]
-fn the_oracle_gives_the_same_verdict_however_the_stream_is_cut() {
+fn the_oracle_gives_the_same_verdict_however_the_stream_is_split() {
     let counts = RefCell::new(BTreeMap::<u16, u32>::new());
     let cuts = proptest::collection::vec(any::<prop::sample::Index>(), 0..6);
     let result = runner(20_000).run(&(mutated(), cuts), |(stream, cuts)| {
@@ -233,7 +234,7 @@ fn the_oracle_gives_the_same_verdict_however_the_stream_is_cut() {
         Ok(())
     });
     result.unwrap();
-    // A test that never reaches a verdict proves nothing about it.
+    // The streams must cover every verdict, or the comparison shows nothing about it.
     let counts = counts.into_inner();
     let total: u32 = counts.values().sum();
     println!("{counts:?}");
@@ -245,7 +246,7 @@ fn the_oracle_gives_the_same_verdict_however_the_stream_is_cut() {
 }
 
 #[test]
-fn what_we_accept_httparse_accepts_and_sees_the_same() {
+fn httparse_accepts_the_same_request_whenever_we_do() {
     let accepted = RefCell::new(0);
     let result = runner(20_000).run(&mutated(), |stream| {
         let Ok(Some(seen)) = ours(&stream, &[stream.len()]) else { return Ok(()) };
@@ -265,12 +266,11 @@ fn what_we_accept_httparse_accepts_and_sees_the_same() {
         Ok(())
     });
     result.unwrap();
-    assert!(accepted.into_inner() > 0);
+    assert!(accepted.into_inner() > 0, "no generated request was accepted");
 }
 
-/// Bytes without any shape: nothing but that the two parsers agree and none panics.
 #[test]
-fn noise() {
+fn the_oracle_gives_the_same_verdict_on_random_bytes() {
     let noise =
         proptest::collection::vec(prop_oneof![proptest::sample::select(BYTES), any::<u8>()], 0..60);
     let result = runner(5_000).run(&noise, |stream| {

@@ -1,16 +1,15 @@
-//! One request of a client never becomes two, and no body is taken for a request: with nginx in front
-//! of the daemon and without.
+//! Request smuggling, with nginx in front of the daemon and without: one request of a client must never
+//! become two, and no body may be taken for a request.
 //!
-//! The streams are the corpus (`tests/corpus/http/`), a list of tricks known to confuse proxies and
-//! servers about where a body ends, and mutations of both. Each is sent on a connection of its own.
-//! With nginx, its access log is held against the daemon's counters: the daemon must answer exactly
-//! the requests that nginx passed on. Without, the oracle (`tests/http_oracle/`) says how many there
-//! may be. In the bodies stand requests that would delete or overwrite a canary, one for each stream:
-//! it must survive, unless nginx, or the oracle, saw that very request as one of the client's.
+//! The streams are the corpus (`tests/corpus/http/`), a list of streams known to confuse proxies and servers
+//! about the end of a body, and mutations of both. Each is sent on its own connection. With nginx, its access
+//! log is compared with the daemon's counters: the daemon must answer exactly the requests that nginx
+//! forwarded. Without nginx, the oracle (`tests/http_oracle/`) gives the maximum number of requests. Each
+//! body contains a request that would delete or overwrite a canary, one per stream: the canary must survive,
+//! unless nginx or the oracle saw that request as one of the client's.
 //!
-//! `HAYLOFT_SMUGGLING_STREAMS=100000 cargo test --test smuggling` tries so many mutations (3000 otherwise),
-//! several hundred a second; with `HAYLOFT_SMUGGLING_SEED` others than usual. A failure prints the
-//! stream; the same seed makes the same ones.
+//! `HAYLOFT_SMUGGLING_STREAMS` sets the number of mutated streams (default 3000; several hundred per second),
+//! `HAYLOFT_SMUGGLING_SEED` the seed. A failure prints the stream; the same seed gives the same streams.
 
 mod daemon_harness;
 mod http_cases;
@@ -29,11 +28,12 @@ use http_cases::{Line, corpus};
 use http_oracle::oracle;
 use nginx_harness::{Logged, Nginx, Setup};
 
-/// So many streams have their canaries at the same time: as many as a batch may hold.
+/// Number of streams per round: each has a canary, and all canaries of a round are stored in one batch.
 const ROUND: usize = 1000;
-/// The key of the first canary; no stream names one otherwise.
-const CANARIES: u64 = 7_000_000;
-const SONG: &[u8] = b"alive";
+/// Key of the first canary. Only attacks name such keys.
+const CANARY_KEY_MIN: u64 = 7_000_000;
+/// Data of every canary.
+const CANARY_DATA: &[u8] = b"alive";
 
 fn number(variable: &str, default: u64) -> u64 {
     let given = std::env::var(variable).ok();
@@ -52,8 +52,8 @@ impl Random {
     }
 }
 
-/// What would be harm if anybody took it for a request.
-fn harm(canary: u64, random: &mut Random) -> String {
+/// A request that would change the canary `canary` if it were taken for one.
+fn attack(canary: u64, random: &mut Random) -> String {
     let path = path(canary);
     match random.below(3) {
         0 => format!("PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\ndead"),
@@ -62,30 +62,29 @@ fn harm(canary: u64, random: &mut Random) -> String {
     }
 }
 
-/// Streams that nobody should misunderstand, around the same body: most of their mutations still are
-/// requests.
-fn honest(harm: &str) -> Vec<Vec<u8>> {
-    let (photo, len) = (path(1), harm.len());
+/// Unambiguous streams with the attack as body: most of their mutations are requests, too.
+fn unambiguous_streams(attack: &str) -> Vec<Vec<u8>> {
+    let (photo, len) = (path(1), attack.len());
     let length = format!("Host: a\r\nContent-Length: {len}\r\n");
     let next = format!("GET {photo} HTTP/1.1\r\nHost: a\r\n\r\n");
-    let put = format!("PUT {photo} HTTP/1.1\r\n{length}\r\n{harm}");
-    let conditional = format!("PUT {photo} HTTP/1.1\r\n{length}If-Match: *\r\n\r\n{harm}");
-    let typed = format!("PUT {photo} HTTP/1.1\r\n{length}Content-Type: image/jpeg\r\n\r\n{harm}");
-    let post = format!("POST /1 HTTP/1.1\r\n{length}\r\n{harm}");
-    let old = format!("PUT {photo} HTTP/1.0\r\nConnection: keep-alive\r\n{length}\r\n{harm}");
+    let put = format!("PUT {photo} HTTP/1.1\r\n{length}\r\n{attack}");
+    let conditional = format!("PUT {photo} HTTP/1.1\r\n{length}If-Match: *\r\n\r\n{attack}");
+    let typed = format!("PUT {photo} HTTP/1.1\r\n{length}Content-Type: image/jpeg\r\n\r\n{attack}");
+    let post = format!("POST /1 HTTP/1.1\r\n{length}\r\n{attack}");
+    let old = format!("PUT {photo} HTTP/1.0\r\nConnection: keep-alive\r\n{length}\r\n{attack}");
     let head = format!("PUT {photo} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
-    let chunked = format!("{head}{len:x}\r\n{harm}\r\n0\r\n\r\n");
-    let chunks = format!("{head}5\r\nabcde\r\n{len:x}\r\n{harm}\r\n1\r\nx\r\n0\r\n\r\n");
+    let chunked = format!("{head}{len:x}\r\n{attack}\r\n0\r\n\r\n");
+    let chunks = format!("{head}5\r\nabcde\r\n{len:x}\r\n{attack}\r\n1\r\nx\r\n0\r\n\r\n");
     let all = [put, conditional, typed, post, old, chunked, chunks];
     let followed = all.each_ref().map(|first| format!("{first}{next}"));
     let twice = all.each_ref().map(|first| format!("{first}{first}{next}"));
     [all, followed, twice].concat().into_iter().map(String::into_bytes).collect()
 }
 
-/// Streams that are meant to be understood in two ways, around a body that does harm.
-fn tricks(harm: &str) -> Vec<Vec<u8>> {
-    let (photo, len) = (path(1), harm.len());
-    let mut tricks: Vec<String> = Vec::new();
+/// Streams that parsers may understand in different ways, with the attack in the body.
+fn ambiguous_streams(attack: &str) -> Vec<Vec<u8>> {
+    let (photo, len) = (path(1), attack.len());
+    let mut streams: Vec<String> = Vec::new();
     let put =
         |fields: &str, body: &str| format!("PUT {photo} HTTP/1.1\r\nHost: a\r\n{fields}\r\n{body}");
     let chunked = |body: &str| {
@@ -129,11 +128,11 @@ fn tricks(harm: &str) -> Vec<Vec<u8>> {
         "Content-Length: 18446744073709551616\r\n".to_owned(),
         String::new(),
     ] {
-        tricks.push(put(&fields, harm));
-        tricks.push(put(&fields, &format!("{harm}{next}")));
+        streams.push(put(&fields, attack));
+        streams.push(put(&fields, &format!("{attack}{next}")));
     }
     // Codings, with and without a length.
-    let chunk = format!("{len:x}\r\n{harm}\r\n0\r\n\r\n");
+    let chunk = format!("{len:x}\r\n{attack}\r\n0\r\n\r\n");
     for coding in [
         "Transfer-Encoding: chunked",
         "transfer-encoding: CHUNKED",
@@ -157,53 +156,53 @@ fn tricks(harm: &str) -> Vec<Vec<u8>> {
         "TE: chunked",
         "Transfer-Encoding: chunked\r\nConnection: Transfer-Encoding",
     ] {
-        tricks.push(put(&format!("{coding}\r\n"), &chunk));
+        streams.push(put(&format!("{coding}\r\n"), &chunk));
         for length in [0, 5, len, chunk.len(), chunk.len() + next.len()] {
             let fields = [format!("Content-Length: {length}"), coding.to_owned()];
-            tricks.push(put(
+            streams.push(put(
                 &format!("{}\r\n{}\r\n", fields[0], fields[1]),
                 &format!("{chunk}{next}"),
             ));
-            tricks.push(put(
+            streams.push(put(
                 &format!("{}\r\n{}\r\n", fields[1], fields[0]),
-                &format!("0\r\n\r\n{harm}"),
+                &format!("0\r\n\r\n{attack}"),
             ));
         }
     }
     // Chunks.
     for body in [
-        format!("{len:x};x=y\r\n{harm}\r\n0\r\n\r\n"),
-        format!("{len:x};x=\"\r\n\"\r\n{harm}\r\n0\r\n\r\n"),
-        format!("{len:x}\n{harm}\n0\n\n"),
-        format!("{len:x};\n{harm}\r\n0\r\n\r\n"),
-        format!("{len:x}\r{harm}\r\n0\r\n\r\n"),
-        format!("{len:x} \r\n{harm}\r\n0\r\n\r\n"),
-        format!("0x{len:x}\r\n{harm}\r\n0\r\n\r\n"),
-        format!("+{len:x}\r\n{harm}\r\n0\r\n\r\n"),
-        format!("-1\r\n{harm}\r\n0\r\n\r\n"),
-        format!("1000000000000000{len:x}\r\n{harm}\r\n0\r\n\r\n"),
-        format!("00000000000000000000{len:x}\r\n{harm}\r\n0\r\n\r\n"),
-        format!("{len:x}\r\n{harm}0\r\n\r\n"),
-        format!("{len:x}\r\n{harm}xx0\r\n\r\n"),
-        format!("{:x}\r\n{harm}\r\n0\r\n\r\n", len + 5),
-        format!("2\r\nab\r\n0\r\n\r\n{harm}"),
-        format!("0\r\nX: y\r\n\r\n{harm}"),
-        format!("0\r\nContent-Length: {len}\r\n\r\n{harm}"),
-        format!("0\r\n{harm}"),
-        format!("0\r\n\r\n\r\n{harm}"),
-        format!("0\n\r\n{harm}"),
+        format!("{len:x};x=y\r\n{attack}\r\n0\r\n\r\n"),
+        format!("{len:x};x=\"\r\n\"\r\n{attack}\r\n0\r\n\r\n"),
+        format!("{len:x}\n{attack}\n0\n\n"),
+        format!("{len:x};\n{attack}\r\n0\r\n\r\n"),
+        format!("{len:x}\r{attack}\r\n0\r\n\r\n"),
+        format!("{len:x} \r\n{attack}\r\n0\r\n\r\n"),
+        format!("0x{len:x}\r\n{attack}\r\n0\r\n\r\n"),
+        format!("+{len:x}\r\n{attack}\r\n0\r\n\r\n"),
+        format!("-1\r\n{attack}\r\n0\r\n\r\n"),
+        format!("1000000000000000{len:x}\r\n{attack}\r\n0\r\n\r\n"),
+        format!("00000000000000000000{len:x}\r\n{attack}\r\n0\r\n\r\n"),
+        format!("{len:x}\r\n{attack}0\r\n\r\n"),
+        format!("{len:x}\r\n{attack}xx0\r\n\r\n"),
+        format!("{:x}\r\n{attack}\r\n0\r\n\r\n", len + 5),
+        format!("2\r\nab\r\n0\r\n\r\n{attack}"),
+        format!("0\r\nX: y\r\n\r\n{attack}"),
+        format!("0\r\nContent-Length: {len}\r\n\r\n{attack}"),
+        format!("0\r\n{attack}"),
+        format!("0\r\n\r\n\r\n{attack}"),
+        format!("0\n\r\n{attack}"),
     ] {
-        tricks.push(put("Transfer-Encoding: chunked\r\n", &body));
-        tricks.push(put("Transfer-Encoding: chunked\r\n", &format!("{body}{next}")));
+        streams.push(put("Transfer-Encoding: chunked\r\n", &body));
+        streams.push(put("Transfer-Encoding: chunked\r\n", &format!("{body}{next}")));
     }
-    // Bodies where there should be none, bodies of other requests, and more than one request.
+    // Bodies of methods without one, bodies of other targets, and more than one request.
     for method in ["GET", "HEAD", "DELETE", "POST", "PATCH", "OPTIONS", "CONNECT", "TRACE", "put"] {
         for fields in [&format!("Content-Length: {len}\r\n"), "Transfer-Encoding: chunked\r\n", ""]
         {
             for version in ["HTTP/1.1", "HTTP/1.0"] {
-                let body = if fields.starts_with('T') { &chunk } else { harm };
+                let body = if fields.starts_with('T') { &chunk } else { attack };
                 let head = format!("{method} {photo} {version}\r\nHost: a\r\n{fields}\r\n");
-                tricks.push(format!("{head}{body}{next}"));
+                streams.push(format!("{head}{body}{next}"));
             }
         }
     }
@@ -211,46 +210,48 @@ fn tricks(harm: &str) -> Vec<Vec<u8>> {
         ["/", "/1", "/1/batch", "/9", "*", "http://a/1", "/1%20HTTP/1.1%0d%0aX:y", "//1", "/1?/../"]
     {
         let fields = format!("Host: a\r\nContent-Length: {len}\r\n");
-        tricks.push(format!("POST {target} HTTP/1.1\r\n{fields}\r\n{harm}{next}"));
-        tricks.push(format!("PUT {target} HTTP/1.1\r\n{fields}\r\n{harm}"));
+        streams.push(format!("POST {target} HTTP/1.1\r\n{fields}\r\n{attack}{next}"));
+        streams.push(format!("PUT {target} HTTP/1.1\r\n{fields}\r\n{attack}"));
     }
-    // Hosts in targets, and requests behind one that asks for another protocol.
+    // Hosts in targets, and requests after one that asks for another protocol.
     for url in
         ["http://a", "HTTP://A:80", "http://b", "http://a@b", "http://a:1", "https://a", "http:"]
     {
-        let put = harm.replacen("Host: x", "Host: a", 1).replacen(" /", &format!(" {url}/"), 1);
-        tricks.push(format!("GET {url}{photo} HTTP/1.1\r\nHost: a\r\n\r\n{next}"));
+        let put = attack.replacen("Host: x", "Host: a", 1).replacen(" /", &format!(" {url}/"), 1);
+        streams.push(format!("GET {url}{photo} HTTP/1.1\r\nHost: a\r\n\r\n{next}"));
         let fields = format!("Host: a\r\nContent-Length: {}\r\n", put.len());
-        tricks.push(format!("PUT {url}{photo} HTTP/1.1\r\n{fields}\r\n{put}{next}"));
+        streams.push(format!("PUT {url}{photo} HTTP/1.1\r\n{fields}\r\n{put}{next}"));
     }
     for (upgrade, begin) in
         [("h2c", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), ("websocket", "\u{1}\u{5}")]
     {
         let fields = format!("Host: a\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\n");
-        tricks.push(format!("GET {photo} HTTP/1.1\r\n{fields}\r\n{begin}{harm}"));
+        streams.push(format!("GET {photo} HTTP/1.1\r\n{fields}\r\n{begin}{attack}"));
         let fields = format!("{fields}Content-Length: {}\r\n", begin.len() + len);
-        tricks.push(format!("PUT {photo} HTTP/1.1\r\n{fields}\r\n{begin}{harm}{next}"));
+        streams.push(format!("PUT {photo} HTTP/1.1\r\n{fields}\r\n{begin}{attack}{next}"));
     }
-    let encoded = harm.replace(' ', "%20").replace('\r', "%0d").replace('\n', "%0a");
-    tricks.push(format!("GET {photo}?{encoded} HTTP/1.1\r\nHost: a\r\n\r\n"));
-    tricks.push(format!("GET /{encoded} HTTP/1.1\r\nHost: a\r\n\r\n"));
-    tricks.push(format!("GET {photo}\r\n{harm}"));
-    tricks.push(format!("GET {photo} HTTP/1.1\r\nHost: a\r\nX: {harm}"));
-    tricks.push(format!("GET {photo} HTTP/1.1\r\nHost: {}\r\n\r\n", harm.replace("\r\n", "\r")));
-    tricks
-        .push(format!("GET {photo} HTTP/1.1\r\nHost: a\r\nIf-Match: \"{}\"\r\n\r\n", &harm[2..20]));
-    tricks.push(chunked(harm));
-    tricks.push(chunked(harm) + &next);
-    tricks.push(put(&format!("Content-Length: {len}\r\n"), harm) + &next + &next);
-    // Longer than nginx keeps in memory, and than what a read of the daemon's takes.
-    let long = harm.repeat(300_000 / len);
-    tricks.push(put(&format!("Content-Length: {}\r\n", long.len()), &long) + &next);
-    tricks.push(put(&format!("Content-Length: {}\r\n", long.len() - len), &long));
-    tricks.push(chunked(&long) + &next);
-    tricks.into_iter().map(String::into_bytes).collect()
+    let encoded = attack.replace(' ', "%20").replace('\r', "%0d").replace('\n', "%0a");
+    streams.push(format!("GET {photo}?{encoded} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    streams.push(format!("GET /{encoded} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    streams.push(format!("GET {photo}\r\n{attack}"));
+    streams.push(format!("GET {photo} HTTP/1.1\r\nHost: a\r\nX: {attack}"));
+    streams.push(format!("GET {photo} HTTP/1.1\r\nHost: {}\r\n\r\n", attack.replace("\r\n", "\r")));
+    streams.push(format!(
+        "GET {photo} HTTP/1.1\r\nHost: a\r\nIf-Match: \"{}\"\r\n\r\n",
+        &attack[2..20]
+    ));
+    streams.push(chunked(attack));
+    streams.push(chunked(attack) + &next);
+    streams.push(put(&format!("Content-Length: {len}\r\n"), attack) + &next + &next);
+    // Longer than nginx buffers in memory, and than the daemon receives at once.
+    let long = attack.repeat(300_000 / len);
+    streams.push(put(&format!("Content-Length: {}\r\n", long.len()), &long) + &next);
+    streams.push(put(&format!("Content-Length: {}\r\n", long.len() - len), &long));
+    streams.push(chunked(&long) + &next);
+    streams.into_iter().map(String::into_bytes).collect()
 }
 
-/// What mutations put in anywhere, and as lines of their own.
+/// Texts that mutations insert anywhere.
 const BYTES: [&str; 24] = [
     "\r\n",
     "\n",
@@ -277,6 +278,7 @@ const BYTES: [&str; 24] = [
     "0\r\n\r\n",
     "5\r\n",
 ];
+/// Lines that mutations insert.
 const LINES: [&str; 16] = [
     "Content-Length: 0\r\n",
     "Content-Length: 10\r\n",
@@ -297,7 +299,7 @@ const LINES: [&str; 16] = [
 ];
 
 fn mutate(stream: &mut Vec<u8>, random: &mut Random) {
-    // Heads are where it matters.
+    // Most mutations are in the first head.
     let head = stream.windows(4).position(|w| w == b"\r\n\r\n").map_or(stream.len(), |at| at + 4);
     for _ in 0..=random.below(5) / 3 {
         let reach = if random.below(3) == 0 { stream.len() } else { head.min(stream.len()) };
@@ -323,14 +325,14 @@ fn mutate(stream: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
-/// Another digit behind `at`: another length, most of the time.
+/// Replaces the first digit from `at` on, mostly one of a length.
 fn digit(stream: &mut [u8], at: usize, random: &mut Random) {
     if let Some(found) = stream[at..].iter().position(u8::is_ascii_digit) {
         stream[at + found] = b"0123456789"[random.below(10)];
     }
 }
 
-/// Another end for the line that `at` is in.
+/// Replaces the next line end from `at` on.
 fn line_end(stream: &mut Vec<u8>, at: usize, random: &mut Random) {
     if let Some(end) = stream[at..].windows(2).position(|pair| pair == b"\r\n") {
         let end = at + end;
@@ -340,7 +342,7 @@ fn line_end(stream: &mut Vec<u8>, at: usize, random: &mut Random) {
     }
 }
 
-/// The line behind `at` goes elsewhere.
+/// Moves the line after `at` to another position.
 fn move_line(stream: &mut Vec<u8>, at: usize, random: &mut Random) {
     let ends: Vec<usize> =
         (0..stream.len().min(5000)).filter(|&n| stream[n] == b'\n').map(|n| n + 1).collect();
@@ -352,10 +354,12 @@ fn move_line(stream: &mut Vec<u8>, at: usize, random: &mut Random) {
     stream.splice(to..to, line);
 }
 
-/// All streams of a run: as they are, and mutated.
+/// All streams of a run: the corpus, the ambiguous streams and mutations.
 struct Streams {
     corpus: Vec<Vec<u8>>,
-    tricks: usize,
+    /// Number of ambiguous streams.
+    ambiguous_count: usize,
+    /// Total number of streams.
     count: usize,
     random: Random,
 }
@@ -365,28 +369,28 @@ impl Streams {
         let seed = number("HAYLOFT_SMUGGLING_SEED", 1);
         let mutations = usize::try_from(number("HAYLOFT_SMUGGLING_STREAMS", 3000)).unwrap();
         let corpus: Vec<_> = corpus().into_iter().map(|case| case.stream).collect();
-        let tricks = tricks(&harm(0, &mut Random(seed))).len();
-        let count = corpus.len() + tricks + mutations;
+        let ambiguous_count = ambiguous_streams(&attack(0, &mut Random(seed))).len();
+        let count = corpus.len() + ambiguous_count + mutations;
         println!("{count} streams, {mutations} of them mutated with seed {seed}");
-        Self { corpus, tricks, count, random: Random(seed) }
+        Self { corpus, ambiguous_count, count, random: Random(seed) }
     }
 
-    /// The one numbered `n`, which may harm this canary.
+    /// Makes stream `n`, whose attack is on `canary`.
     fn make(&mut self, n: usize, canary: u64) -> Vec<u8> {
         let random = &mut self.random;
-        let harm = harm(canary, random);
+        let attack = attack(canary, random);
         if n < self.corpus.len() {
             return self.corpus[n].clone();
         }
-        if n < self.corpus.len() + self.tricks {
-            return tricks(&harm).swap_remove(n - self.corpus.len());
+        if n < self.corpus.len() + self.ambiguous_count {
+            return ambiguous_streams(&attack).swap_remove(n - self.corpus.len());
         }
         let mut stream = match random.below(8) {
             0 => self.corpus[random.below(self.corpus.len())].clone(),
-            1 | 2 => tricks(&harm).swap_remove(random.below(self.tricks)),
+            1 | 2 => ambiguous_streams(&attack).swap_remove(random.below(self.ambiguous_count)),
             _ => {
-                let mut honest = honest(&harm);
-                honest.swap_remove(random.below(honest.len()))
+                let mut streams = unambiguous_streams(&attack);
+                streams.swap_remove(random.below(streams.len()))
             }
         };
         mutate(&mut stream, random);
@@ -394,11 +398,11 @@ impl Streams {
     }
 }
 
-/// Sends a stream on a connection of its own and returns all that comes back.
+/// Sends a stream on its own connection and returns all received bytes.
 fn exchange(to: SocketAddr, stream: &[u8]) -> Vec<u8> {
     let mut socket = TcpStream::connect(to).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    // The peer may have had enough before all is sent.
+    // The peer may close before all bytes are sent.
     let _ = socket.write_all(stream);
     let _ = socket.shutdown(Shutdown::Write);
     let mut got = Vec::new();
@@ -409,88 +413,97 @@ fn exchange(to: SocketAddr, stream: &[u8]) -> Vec<u8> {
     got
 }
 
-/// Canaries `0..count`, all of them alive.
-fn raise(client: &mut Client, count: usize) {
+/// Stores the canaries `0..count`.
+fn store_canaries(client: &mut Client, count: usize) {
     let mut tar = tar::Builder::new(Vec::new());
     for n in 0..count {
         let mut header = tar::Header::new_gnu();
-        header.set_size(SONG.len() as u64);
-        let name = format!("{}/0/{COOKIE}", CANARIES + n as u64);
-        tar.append_data(&mut header, name, SONG).unwrap();
+        header.set_size(CANARY_DATA.len() as u64);
+        let name = format!("{}/0/{COOKIE}", CANARY_KEY_MIN + n as u64);
+        tar.append_data(&mut header, name, CANARY_DATA).unwrap();
     }
     let tar = tar.into_inner().unwrap();
     let batch = client.request("POST", "/1/batch", &[], Some(&tar)).unwrap();
     assert_eq!(batch.status, 201, "{}", batch.text());
 }
 
-/// Which of them are not as they were.
-fn harmed(client: &mut Client, count: usize) -> Vec<u64> {
-    let canaries = (0..count).map(|n| CANARIES + n as u64);
-    canaries.filter(|&key| client.get(&path(key)).unwrap().body != SONG).collect()
+/// Keys of the canaries among `0..count` that were changed or deleted.
+fn changed_canaries(client: &mut Client, count: usize) -> Vec<u64> {
+    let canaries = (0..count).map(|n| CANARY_KEY_MIN + n as u64);
+    canaries.filter(|&key| client.get(&path(key)).unwrap().body != CANARY_DATA).collect()
 }
 
-/// The key that a request is about, if it writes to a photo.
-fn victim(method: &str, target: &str) -> Option<u64> {
+/// The key of the photo that a request writes or deletes, if it does.
+fn written_key(method: &str, target: &str) -> Option<u64> {
     let (key, _) = target.split_once("/1/")?.1.split_once('/')?;
     ["PUT", "DELETE"].contains(&method).then(|| key.parse().ok())?
 }
 
-/// A daemon without pressure of space or time.
+/// A daemon whose volume has enough space for a long run.
 fn daemon(dir: &tempfile::TempDir) -> Daemon {
     Daemon::start(dir.path(), &Options { volume_size: "1GiB", ..Options::default() })
 }
 
-/// How many requests it understood, and how many it answered.
+/// Numbers of requests accepted and of responses sent by the daemon.
 fn counters(daemon: &Daemon) -> [f64; 2] {
     daemon.metrics([("hayloft_requests_total", ""), ("hayloft_responses_total", "")])
 }
 
-/// The daemon's counters on one side, nginx's log on the other.
-struct Scales<'a> {
+/// Compares the daemon's counters with nginx's access log.
+struct Comparison<'a> {
     daemon: &'a Daemon,
     nginx: &'a Nginx,
+    /// Offset in nginx's log up to which it was read (bytes).
     read: u64,
-    /// Requests that nginx saw.
+    /// Number of requests that nginx logged.
     seen: usize,
-    /// Requests that nginx passed on, and those of them that were answered.
-    passed: f64,
+    /// Number of requests that nginx forwarded.
+    forwarded: f64,
+    /// Number of forwarded requests that the daemon answered.
     answered: f64,
-    /// Requests that were sent to the daemon without nginx.
+    /// Number of requests that were sent to the daemon directly.
     own: f64,
 }
 
-impl<'a> Scales<'a> {
+impl<'a> Comparison<'a> {
     fn new(daemon: &'a Daemon, nginx: &'a Nginx) -> Self {
         assert_eq!(daemon.metric("hayloft_responses_total", ""), 0.0);
-        Self { daemon, nginx, read: 0, seen: 0, passed: 0.0, answered: 0.0, own: 0.0 }
+        Self { daemon, nginx, read: 0, seen: 0, forwarded: 0.0, answered: 0.0, own: 0.0 }
     }
 
-    /// Puts what was logged on the scales.
-    fn load(&mut self) -> Vec<Logged> {
+    /// Reads and counts new lines of nginx's log.
+    fn read_log(&mut self) -> Vec<Logged> {
         let logged = self.nginx.logged_since(&mut self.read);
         self.seen += logged.len();
         for request in &logged {
-            assert!(request.upstreams.len() <= 1, "sent twice: {request:?}");
-            self.passed += request.upstreams.len() as f64;
+            assert!(request.upstreams.len() <= 1, "forwarded twice: {request:?}");
+            self.forwarded += request.upstreams.len() as f64;
             self.answered += f64::from(u8::from(request.upstream_status != "-"));
         }
         logged
     }
 
-    /// Whether the daemon got just what nginx passed on, once both have noted it.
-    fn balanced(&mut self, logged: &mut Vec<Logged>, patience: Duration) -> Result<(), String> {
-        let deadline = Instant::now() + patience;
+    /// Waits until the daemon's counters match the log: no more requests than forwarded, and all answers.
+    ///
+    /// # Errors
+    /// The counts, if they do not match within `timeout`.
+    fn wait_until_equal(
+        &mut self,
+        logged: &mut Vec<Logged>,
+        timeout: Duration,
+    ) -> Result<(), String> {
+        let deadline = Instant::now() + timeout;
         loop {
-            logged.append(&mut self.load());
+            logged.append(&mut self.read_log());
             let [requests, answers] = counters(self.daemon).map(|count| count - self.own);
-            if requests <= self.passed && answers == self.answered {
+            if requests <= self.forwarded && answers == self.answered {
                 return Ok(());
             }
             if Instant::now() > deadline {
                 return Err(format!(
-                    "nginx passed {} requests on, of which {} were answered; the daemon understood \
+                    "nginx passed {} requests on, of which {} were answered; the daemon accepted \
                      {requests} and answered {answers}",
-                    self.passed, self.answered
+                    self.forwarded, self.answered
                 ));
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -498,42 +511,42 @@ impl<'a> Scales<'a> {
     }
 }
 
-/// A stream may end as soon as it was sent, without nginx giving its requests up for that.
+/// Edits of nginx's configuration: it must not abort requests when the client shuts down its sending side.
 const HALF_CLOSE: [(&str, &str); 1] =
     [("proxy_connect_timeout 2s;", "proxy_connect_timeout 2s; proxy_ignore_client_abort on;")];
 
 #[test]
-fn the_scales_notice_one_request_too_many() {
+fn the_comparison_detects_a_single_extra_request() {
     let dir = data_dir();
     let daemon = daemon(&dir);
     let nginx = Nginx::start(dir.path(), &daemon, &Setup::default());
-    let mut scales = Scales::new(&daemon, &nginx);
-    let patience = Duration::from_millis(300);
+    let mut comparison = Comparison::new(&daemon, &nginx);
+    let timeout = Duration::from_millis(300);
     for stream in
         [format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1)), "GET /x y\r\n".to_owned()]
     {
         nginx.client().get(&path(1)).unwrap();
-        scales.balanced(&mut Vec::new(), Duration::from_secs(5)).unwrap();
+        comparison.wait_until_equal(&mut Vec::new(), Duration::from_secs(5)).unwrap();
         exchange(daemon.data, stream.as_bytes());
-        scales.balanced(&mut Vec::new(), patience).unwrap_err();
-        scales.own += 1.0;
+        comparison.wait_until_equal(&mut Vec::new(), timeout).unwrap_err();
+        comparison.own += 1.0;
     }
 }
 
 #[test]
-fn a_harmed_canary_is_noticed() {
+fn a_changed_canary_is_detected() {
     let dir = data_dir();
     let daemon = daemon(&dir);
     let mut client = daemon.client();
     for seed in 0..10 {
-        raise(&mut client, 5);
-        let harm = harm(CANARIES + 3, &mut Random(seed));
-        for body in honest(&harm) {
+        store_canaries(&mut client, 5);
+        let attack = attack(CANARY_KEY_MIN + 3, &mut Random(seed));
+        for body in unambiguous_streams(&attack) {
             exchange(daemon.data, &body);
         }
-        assert!(harmed(&mut client, 5).is_empty(), "as a body it does nothing");
-        exchange(daemon.data, harm.as_bytes());
-        assert_eq!(harmed(&mut client, 5), [CANARIES + 3]);
+        assert!(changed_canaries(&mut client, 5).is_empty(), "an attack in a body took effect");
+        exchange(daemon.data, attack.as_bytes());
+        assert_eq!(changed_canaries(&mut client, 5), [CANARY_KEY_MIN + 3]);
     }
 }
 
@@ -543,49 +556,60 @@ fn nginx_and_the_daemon_see_the_same_requests() {
     let daemon = daemon(&dir);
     let setup = Setup { edits: &HALF_CLOSE, ..Setup::default() };
     let nginx = Nginx::start(dir.path(), &daemon, &setup);
-    let mut scales = Scales::new(&daemon, &nginx);
+    let mut comparison = Comparison::new(&daemon, &nginx);
     let mut streams = Streams::new();
     let mut direct = daemon.client();
     for first in (0..streams.count).step_by(ROUND) {
         let count = ROUND.min(streams.count - first);
-        raise(&mut direct, count);
-        scales.own += 1.0;
+        store_canaries(&mut direct, count);
+        comparison.own += 1.0;
         let mut round = HashMap::new();
         let mut logged = Vec::new();
         for n in 0..count {
-            let stream = streams.make(first + n, CANARIES + n as u64);
-            // The public server passes reads on only, so that most would end there.
+            let stream = streams.make(first + n, CANARY_KEY_MIN + n as u64);
+            // Only some go to the public server, which forwards reads only and refuses most streams.
             let server = if (first + n) % 4 == 3 { nginx.address } else { nginx.writes };
             exchange(server, &stream);
-            if let Err(what) = scales.balanced(&mut logged, Duration::from_secs(5)) {
+            if let Err(what) = comparison.wait_until_equal(&mut logged, Duration::from_secs(5)) {
                 panic!("stream {}: {what}\n{}", first + n, stream.escape_ascii());
             }
-            round.insert(CANARIES + n as u64, stream);
+            round.insert(CANARY_KEY_MIN + n as u64, stream);
         }
-        for key in harmed(&mut direct, count) {
+        for key in changed_canaries(&mut direct, count) {
             let seen =
                 logged.iter().filter(|request| !request.upstreams.is_empty()).any(|request| {
                     let mut words = request.request.split([' ', '\t']);
                     let (method, rest) = (words.next().unwrap(), words.collect::<String>());
-                    victim(method, &rest) == Some(key)
+                    written_key(method, &rest) == Some(key)
                 });
-            assert!(seen, "nginx saw no such request:\n{}", round[&key].escape_ascii());
+            assert!(
+                seen,
+                "a canary was changed, but nginx saw no such request:\n{}",
+                round[&key].escape_ascii()
+            );
         }
-        scales.own += count as f64;
+        comparison.own += count as f64;
     }
-    let (seen, passed, answered) = (scales.seen, scales.passed, scales.answered);
+    let (seen, forwarded, answered) = (comparison.seen, comparison.forwarded, comparison.answered);
+    // `cargo xtask smuggling` parses this line and the failures.
     println!(
-        "nginx saw {seen} requests, passed {passed} of them on, the daemon answered {answered} of those"
+        "nginx saw {seen} requests, passed {forwarded} of them on, the daemon answered {answered} of those"
     );
-    // Had nginx refused nearly everything, this would have shown little.
-    assert!(passed > streams.count as f64 * 0.3, "{passed}");
-    assert_eq!(passed, answered, "some requests got no answer:\n{}", nginx.errors());
+    // If nginx refused nearly everything, the comparison would show little.
+    assert!(forwarded > streams.count as f64 * 0.3, "{forwarded}");
+    assert_eq!(
+        forwarded,
+        answered,
+        "some forwarded requests were not answered:\n{}",
+        nginx.errors()
+    );
     let log = daemon.log_text();
     assert!(daemon.stop().success() && !log.contains("panicked"), "{log}");
 }
 
-/// What the oracle sees in a stream: methods and targets, and the status that ends it.
-fn foreseen(stream: &[u8]) -> (Vec<(String, String)>, Option<u16>) {
+/// The oracle's result for a stream: methods and targets of its requests, and the status of the refusal that
+/// ends it, if any.
+fn expected_requests(stream: &[u8]) -> (Vec<(String, String)>, Option<u16>) {
     let (mut requests, mut start) = (Vec::new(), 0);
     while start < stream.len() {
         match oracle(&stream[start..], &HeadLimits::DEFAULT) {
@@ -605,7 +629,7 @@ fn foreseen(stream: &[u8]) -> (Vec<(String, String)>, Option<u16>) {
 }
 
 #[test]
-fn the_daemon_alone_sees_no_more_than_the_oracle() {
+fn the_daemon_alone_sees_no_more_requests_than_the_oracle() {
     let dir = data_dir();
     let daemon = daemon(&dir);
     let mut streams = Streams::new();
@@ -613,61 +637,70 @@ fn the_daemon_alone_sees_no_more_than_the_oracle() {
     let (mut accepted, mut own) = (0, 0);
     for first in (0..streams.count).step_by(ROUND) {
         let count = ROUND.min(streams.count - first);
-        raise(&mut client, count);
+        store_canaries(&mut client, count);
         own += 1;
         let mut round = HashMap::new();
-        let mut victims = Vec::new();
+        let mut written_keys = Vec::new();
         let mut before = counters(&daemon);
         for n in 0..count {
-            let stream = streams.make(first + n, CANARIES + n as u64);
+            let stream = streams.make(first + n, CANARY_KEY_MIN + n as u64);
             let got = exchange(daemon.data, &stream);
             let show = || {
                 format!("stream {}:\n{}\n{}", first + n, stream.escape_ascii(), got.escape_ascii())
             };
-            let (requests, refused) = foreseen(&stream);
+            let (requests, refused) = expected_requests(&stream);
             let after = counters(&daemon);
-            let (understood, answers) = (after[0] - before[0], after[1] - before[1]);
+            let (accepted_count, answers) = (after[0] - before[0], after[1] - before[1]);
             before = after;
-            assert!(understood <= requests.len() as f64, "{understood} {}", show());
+            assert!(accepted_count <= requests.len() as f64, "{accepted_count} {}", show());
             let most = requests.len() + usize::from(refused.is_some());
             assert!(answers <= most as f64, "{answers} {}", show());
             if let (true, Some(status)) = (requests.is_empty(), refused) {
                 assert!(got.starts_with(format!("HTTP/1.1 {status} ").as_bytes()), "{}", show());
             }
-            if let ([_, ..], true) = (&requests[..], understood > 0.0) {
+            if let ([_, ..], true) = (&requests[..], accepted_count > 0.0) {
                 accepted += 1;
             }
-            victims.extend(requests.iter().filter_map(|(method, target)| victim(method, target)));
-            round.insert(CANARIES + n as u64, stream);
+            written_keys
+                .extend(requests.iter().filter_map(|(method, target)| written_key(method, target)));
+            round.insert(CANARY_KEY_MIN + n as u64, stream);
         }
-        for key in harmed(&mut client, count) {
-            assert!(victims.contains(&key), "who harmed it?\n{}", round[&key].escape_ascii());
+        for key in changed_canaries(&mut client, count) {
+            assert!(
+                written_keys.contains(&key),
+                "a canary was changed by no request that the oracle saw:\n{}",
+                round[&key].escape_ascii()
+            );
         }
         own += count;
     }
-    println!("{accepted} of {} streams begin with a request; {own} besides", streams.count);
+    println!("{accepted} of {} streams begin with a request; {own} other requests", streams.count);
     assert!(accepted > streams.count / 5, "{accepted}");
     let log = daemon.log_text();
     assert!(daemon.stop().success() && !log.contains("panicked"), "{log}");
 }
 
-/// The corpus holds the parser to its verdicts; this holds the daemon to them.
+/// `tests/http_corpus.rs` checks the parser against the corpus; this checks the daemon.
 #[test]
-fn the_daemon_answers_the_corpus_as_it_says() {
+fn the_daemon_answers_the_corpus_with_the_expected_statuses() {
     let dir = data_dir();
     let daemon = daemon(&dir);
     for case in corpus() {
         let before = daemon.metric("hayloft_requests_total", "");
         let got = exchange(daemon.data, &case.stream);
-        let understood = daemon.metric("hayloft_requests_total", "") - before;
+        let accepted_count = daemon.metric("hayloft_requests_total", "") - before;
         let is_request = |line: &&Line| match line {
             Line::Text(text) => text[0].is_ascii_uppercase(),
             Line::Refused(..) => false,
         };
         let most = case.verdict.iter().filter(is_request).count();
-        // Fewer when an answer ends the connection, but the first one counts.
+        // There may be fewer if a reply closes the connection, but not none.
         let range = f64::from(u8::from(most > 0))..=most as f64;
-        assert!(range.contains(&understood), "{}: {understood} of {most} requests", case.name);
+        assert!(
+            range.contains(&accepted_count),
+            "{}: {accepted_count} of {most} requests",
+            case.name
+        );
         if let Line::Refused(status, reason) = &case.verdict[0] {
             let text = String::from_utf8(got).unwrap();
             assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{}: {text}", case.name);

@@ -1,25 +1,25 @@
-//! Reads the corpus of request heads (`tests/corpus/http/`, format in its README).
+//! Parser of the corpus of request heads (`tests/corpus/http/`; the format is in its README).
 
 use std::fs;
 use std::path::PathBuf;
 
-/// A case: bytes on a connection, and what becomes of them.
+/// A case: the bytes received on a connection, and the expected result.
 pub struct Case {
     pub name: String,
     pub stream: Vec<u8>,
     pub verdict: Vec<Line>,
 }
 
-/// A line of the verdict.
+/// A line of the expected result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
-    /// Everything but a refusal, as written in the file.
+    /// Any line but a refusal, as in the file.
     Text(Vec<u8>),
-    /// A status and a part of the reason.
+    /// A refusal: the status and a part of the reason.
     Refused(u16, String),
 }
 
-/// All cases.
+/// Reads all cases of the corpus.
 pub fn corpus() -> Vec<Case> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/http");
     let mut cases = Vec::new();
@@ -64,7 +64,7 @@ fn unescape(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Up to the end, or up to the brace that ends a repetition.
+/// Unescapes up to the end, or up to the brace that ends a repetition. Returns the bytes and the rest.
 fn unescape_until(mut text: &[u8], in_braces: bool) -> (Vec<u8>, &[u8]) {
     let mut bytes = Vec::new();
     while let [first, rest @ ..] = text {
@@ -91,13 +91,14 @@ fn unescape_until(mut text: &[u8], in_braces: bool) -> (Vec<u8>, &[u8]) {
     (bytes, text)
 }
 
-/// The `N*` of `{N*text}`.
+/// Parses the `N*` of `{N*text}`. Returns N and the rest.
 fn repetition(text: &[u8]) -> Option<(usize, &[u8])> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let count = str::from_utf8(&text[..digits]).unwrap().parse().ok()?;
     Some((count, text[digits..].strip_prefix(b"*")?))
 }
 
+/// Parses an escape after its backslash. Returns the byte and the rest.
 fn escape(text: &[u8]) -> (u8, &[u8]) {
     match text {
         [b'r', rest @ ..] => (b'\r', rest),

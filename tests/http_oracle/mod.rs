@@ -1,6 +1,6 @@
-//! A second parser of request heads, for tests: slow, simple, and written from the rules instead of
-//! from the first one. It has no state machine and no progress; it asks of every prefix of a stream
-//! whether that prefix settles the matter, and the first one that does gives the verdict.
+//! A reference parser of request heads for tests: slow, simple, and written from the rules, independently of
+//! the parser under test. It has no state machine and no incremental state: it evaluates every prefix of a
+//! stream, and the first prefix that is decisive gives the verdict.
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use hayloft::http::head::{Head, HeadLimits, Span, Version};
 
-/// What both parsers have to say about a head that they accept.
+/// The result of either parser for an accepted head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     pub len: usize,
@@ -18,7 +18,7 @@ pub struct Seen {
     pub content_length: Option<u64>,
     pub keep_alive: bool,
     pub expect_continue: bool,
-    /// The fields that are handed on, by name.
+    /// Names and values of the fields that the parser keeps.
     pub kept: Vec<(&'static str, Vec<u8>)>,
 }
 
@@ -33,7 +33,7 @@ pub const KEPT: [&str; 8] = [
     "if_unmodified_since",
 ];
 
-/// What the parser under test saw.
+/// Converts the result of the parser under test.
 pub fn seen(head: &Head, buf: &[u8]) -> Seen {
     let spans: [Option<Span>; 8] = [
         head.content_type,
@@ -58,7 +58,7 @@ pub fn seen(head: &Head, buf: &[u8]) -> Seen {
     }
 }
 
-/// The verdict on the first request of `stream`: accepted, refused with a status, or not decided.
+/// Parses the first request of `stream`: accepted, refused with a status, or incomplete (`None`).
 pub fn oracle(stream: &[u8], limits: &HeadLimits) -> Result<Option<Seen>, u16> {
     for end in 1..=stream.len() {
         if let Some(seen) = decide(&stream[..end], limits)? {
@@ -68,6 +68,7 @@ pub fn oracle(stream: &[u8], limits: &HeadLimits) -> Result<Option<Seen>, u16> {
     Ok(None)
 }
 
+/// The verdict on a prefix of a stream; `None` if it is not decisive.
 fn decide(prefix: &[u8], limits: &HeadLimits) -> Result<Option<Seen>, u16> {
     let skipped = if prefix.starts_with(b"\r\n") { 2 } else { 0 };
     let text = &prefix[skipped..];
@@ -76,7 +77,7 @@ fn decide(prefix: &[u8], limits: &HeadLimits) -> Result<Option<Seen>, u16> {
     }
     let lines = split_lines(text);
     let (last, complete) = lines.split_last().unwrap();
-    // The blank line ends the head: then `last` is what follows it, which is nothing yet.
+    // The blank line ends the head: then `last` is the text after it, which is empty.
     let ended = complete.len() > 1 && complete.last().unwrap().is_empty();
     let mut fields = Vec::new();
     for (number, line) in complete.iter().enumerate() {
@@ -85,22 +86,22 @@ fn decide(prefix: &[u8], limits: &HeadLimits) -> Result<Option<Seen>, u16> {
             _ if ended && number == complete.len() - 1 => {}
             _ => {
                 fields.push(field_line(line)?);
-                refuse_repeats(&fields)?;
+                check_last_field(&fields)?;
             }
         }
     }
     if ended {
-        assert!(last.is_empty(), "an earlier prefix must have settled it");
-        return judge(prefix.len(), complete[0], &fields).map(Some);
+        assert!(last.is_empty(), "a shorter prefix was decisive");
+        return evaluate(prefix.len(), complete[0], &fields).map(Some);
     }
     match complete.len() {
-        0 => begun_request_line(last, limits)?,
-        _ => begun_field_line(last, fields.len() < usize::from(limits.fields_max))?,
+        0 => partial_request_line(last, limits)?,
+        _ => partial_field_line(last, fields.len() < usize::from(limits.fields_max))?,
     }
     if prefix.len() >= usize::from(limits.head_bytes_max) { Err(431) } else { Ok(None) }
 }
 
-/// The pieces between CRLFs; the last one is not ended.
+/// Splits at CRLFs; the last piece is an incomplete line.
 fn split_lines(mut text: &[u8]) -> Vec<&[u8]> {
     let mut lines = Vec::new();
     while let Some(at) = text.windows(2).position(|pair| pair == b"\r\n") {
@@ -129,13 +130,13 @@ fn is_value(bytes: &[u8]) -> bool {
     bytes.iter().all(|&b| b == b'\t' || b >= b' ' && b != 0x7f)
 }
 
-/// What may stand in `Host`, and before the path of a URL.
+/// Returns whether `bytes` may be the value of `Host`, or the authority of a URL.
 fn is_host(bytes: &[u8]) -> bool {
     let other = "-._~!$&'()*+,;=:[]%";
     bytes.iter().all(|&b| b.is_ascii_alphanumeric() || other.contains(char::from(b)))
 }
 
-/// The host and the path of a target, or of its beginning. A path alone has no host.
+/// Splits a target, or a prefix of one, into host and path. A target in origin form has no host.
 fn parts_of_target(target: &[u8]) -> Result<(Option<&[u8]>, &[u8]), u16> {
     if target.is_empty() || target[0] == b'/' {
         return Ok((None, target));
@@ -147,6 +148,7 @@ fn parts_of_target(target: &[u8]) -> Result<(Option<&[u8]>, &[u8]), u16> {
         .map(|(host, path)| (Some(host), path))
 }
 
+/// Checks a target, or a prefix of one.
 fn target(bytes: &[u8], limits: &HeadLimits) -> Result<(), u16> {
     let (host, path) = parts_of_target(bytes)?;
     check(host.is_none_or(is_host) && is_path(path), 400)?;
@@ -159,7 +161,7 @@ fn whole_target(bytes: &[u8], limits: &HeadLimits) -> Result<(), u16> {
     check(!bytes.is_empty() && parts_of_target(bytes)?.0.is_none_or(|host| !host.is_empty()), 400)
 }
 
-/// Host, colon and port, in a form in which equal ones are equal.
+/// Normalises an authority: lower case, with an explicit port.
 fn normal(host: &[u8]) -> String {
     let host = str::from_utf8(host).unwrap().to_ascii_lowercase();
     let port = host.rsplit(|c: char| !c.is_ascii_digit()).next().unwrap();
@@ -170,12 +172,12 @@ fn normal(host: &[u8]) -> String {
     }
 }
 
-/// The target of an accepted request as it was sent: with scheme and host, if it has them.
+/// The target of an accepted request as sent, including scheme and host if it has them.
 pub fn sent_target(stream: &[u8]) -> Vec<u8> {
     stream.split(|&b| b == b' ').nth(1).unwrap().to_vec()
 }
 
-/// What the target is in a form without a host.
+/// Converts a target to origin form.
 pub fn path_of_target(target: &[u8]) -> Vec<u8> {
     match parts_of_target(target).unwrap() {
         (Some(_), b"") => b"/".to_vec(),
@@ -183,8 +185,8 @@ pub fn path_of_target(target: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Whether `bytes` is `HTTP/x.y`, or its beginning.
-fn is_begun_version(bytes: &[u8]) -> bool {
+/// Returns whether `bytes` is `HTTP/x.y` or a prefix of it.
+fn is_version_prefix(bytes: &[u8]) -> bool {
     bytes.len() <= 8
         && bytes
             .iter()
@@ -197,10 +199,10 @@ fn request_line(line: &[u8], limits: &HeadLimits) -> Result<(), u16> {
     let [method, path, version] = parts[..] else { return Err(400) };
     check(!method.is_empty() && is_token(method), 400)?;
     whole_target(path, limits)?;
-    check(version.len() == 8 && is_begun_version(version), 400)
+    check(version.len() == 8 && is_version_prefix(version), 400)
 }
 
-fn begun_request_line(line: &[u8], limits: &HeadLimits) -> Result<(), u16> {
+fn partial_request_line(line: &[u8], limits: &HeadLimits) -> Result<(), u16> {
     let parts: Vec<&[u8]> = line.split(|&b| b == b' ').collect();
     match parts[..] {
         [method] => check(is_token(method), 400),
@@ -214,7 +216,7 @@ fn begun_request_line(line: &[u8], limits: &HeadLimits) -> Result<(), u16> {
                 [version @ .., b'\r'] if version.len() == 8 => version,
                 version => version,
             };
-            check(is_begun_version(version), 400)
+            check(is_version_prefix(version), 400)
         }
         _ => Err(400),
     }
@@ -232,7 +234,7 @@ fn field_line(line: &[u8]) -> Result<(String, Vec<u8>), u16> {
     Ok((name, value.to_vec()))
 }
 
-fn begun_field_line(line: &[u8], room: bool) -> Result<(), u16> {
+fn partial_field_line(line: &[u8], may_add_field: bool) -> Result<(), u16> {
     if line.is_empty() || line == b"\r" {
         return Ok(());
     }
@@ -244,11 +246,11 @@ fn begun_field_line(line: &[u8], room: bool) -> Result<(), u16> {
             check(is_value(value.strip_suffix(b"\r").unwrap_or(value)), 400)?;
         }
     }
-    check(room, 431)
+    check(may_add_field, 431)
 }
 
-/// Looks only at the last field: the ones before it passed.
-fn refuse_repeats(fields: &[(String, Vec<u8>)]) -> Result<(), u16> {
+/// Checks the last field for repetition and syntax; the fields before it were checked earlier.
+fn check_last_field(fields: &[(String, Vec<u8>)]) -> Result<(), u16> {
     let (name, value) = fields.last().unwrap();
     let count = fields.iter().filter(|(other, _)| other == name).count();
     let single = KEPT.iter().any(|kept| kept.replace('_', "-") == *name)
@@ -257,7 +259,8 @@ fn refuse_repeats(fields: &[(String, Vec<u8>)]) -> Result<(), u16> {
     check(name != "host" || is_host(value), 400)
 }
 
-fn judge(len: usize, line: &[u8], fields: &[(String, Vec<u8>)]) -> Result<Seen, u16> {
+/// Evaluates a complete, well-formed head.
+fn evaluate(len: usize, line: &[u8], fields: &[(String, Vec<u8>)]) -> Result<Seen, u16> {
     let mut all: BTreeMap<&str, Vec<&[u8]>> = BTreeMap::new();
     for (name, value) in fields {
         all.entry(name).or_default().push(value);
@@ -310,7 +313,7 @@ fn length(value: &[u8]) -> Result<u64, u16> {
     check(!text.is_empty() && text.chars().all(|c| c.is_ascii_digit()), 400)?;
     match text.trim_start_matches('0') {
         "" => Ok(0),
-        // As strings of equal length, numbers compare like numbers.
+        // Decimal numbers of equal length compare like strings.
         digits if digits.len() > 20 => Err(413),
         digits if digits.len() == 20 && digits > "18446744073709551615" => Err(413),
         digits => Ok(digits.parse().unwrap()),
