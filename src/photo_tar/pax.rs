@@ -77,7 +77,7 @@ fn first(bytes: &[u8]) -> Result<(Record<'_>, &[u8]), BadRecord> {
 
 /// What the pax records specify for one attribute of an entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Attribute {
+pub enum PaxValue {
     /// No record: the value in the header applies.
     #[default]
     Absent,
@@ -87,7 +87,7 @@ pub enum Attribute {
     Value(Vec<u8>),
 }
 
-impl Attribute {
+impl PaxValue {
     /// Applies a record, which replaces earlier ones.
     fn set(&mut self, value: &[u8]) {
         *self = if value.is_empty() { Self::Deleted } else { Self::Value(value.to_vec()) };
@@ -104,15 +104,15 @@ impl Attribute {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Records {
     /// The name of the entry (`path`).
-    pub path: Attribute,
+    pub path: PaxValue,
     /// The size of the data in bytes (`size`).
-    pub size: Attribute,
+    pub size: PaxValue,
     /// The modification time ([`MODIFIED`]).
-    pub modified: Attribute,
+    pub modified: PaxValue,
     /// The media type ([`MEDIA_TYPE`]).
-    pub media_type: Attribute,
+    pub media_type: PaxValue,
     /// The volume id ([`VOLUME`]).
-    pub volume: Attribute,
+    pub volume: PaxValue,
     /// The key of a record that marks the entry as a sparse file.
     pub sparse: Option<Vec<u8>>,
     /// The real name of a sparse file, for error messages.
@@ -215,13 +215,13 @@ mod tests {
     fn the_last_record_applies_and_an_empty_value_deletes() {
         let mut records = Records::default();
         records.add(b"12 mtime=10\n11 mtime=2\n10 path=a\n8 path=\n").unwrap();
-        assert_eq!(records.modified, Attribute::Value(b"2".to_vec()));
-        assert_eq!(records.path, Attribute::Deleted);
-        assert_eq!(records.size, Attribute::Absent);
+        assert_eq!(records.modified, PaxValue::Value(b"2".to_vec()));
+        assert_eq!(records.path, PaxValue::Deleted);
+        assert_eq!(records.size, PaxValue::Absent);
         let mut global = Records::default();
         global.add(b"10 size=1\n10 path=g\n").unwrap();
-        assert_eq!(records.path.or(&global.path), &Attribute::Deleted);
-        assert_eq!(records.size.or(&global.size), &Attribute::Value(b"1".to_vec()));
+        assert_eq!(records.path.or(&global.path), &PaxValue::Deleted);
+        assert_eq!(records.size.or(&global.size), &PaxValue::Value(b"1".to_vec()));
     }
 
     /// The records of a header written by the `tar` crate.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::header::{Header, Kind, Number};
-use super::pax::{Attribute, Records};
+use super::pax::{PaxValue, Records};
 use super::{TarError, VOLUME, shown};
 use crate::http::digits::{DigitsError, parse_decimal};
 use crate::http::reply::valid_content_type;
@@ -83,10 +83,10 @@ pub fn from_entry(
 ) -> Result<Option<Photo>, TarError> {
     let local = extensions.records.unwrap_or_default();
     let path = match (&local.path, &extensions.long_name) {
-        (Attribute::Absent, None) => &header.name[..],
-        (Attribute::Absent, Some(name)) => name,
-        (Attribute::Deleted, None) => &[],
-        (Attribute::Value(path), None) => path,
+        (PaxValue::Absent, None) => &header.name[..],
+        (PaxValue::Absent, Some(name)) => name,
+        (PaxValue::Deleted, None) => &[],
+        (PaxValue::Value(path), None) => path,
         (_, Some(name)) => {
             return Err(TarError::entry(name, "has a name in both a GNU header and a pax record"));
         }
@@ -153,12 +153,12 @@ fn is_directory_of_names(name: &[u8]) -> bool {
 /// Size of the data (bytes): that of the pax record, or else that of the header.
 fn size(header: &Header, local: &Records) -> Result<u64, &'static str> {
     match &local.size {
-        Attribute::Value(text) => parse_decimal(text).map_err(|error| match error {
+        PaxValue::Value(text) => parse_decimal(text).map_err(|error| match error {
             DigitsError::Malformed => "has a size that is not a number",
             DigitsError::Overflow => "has a size that exceeds 64 bits",
         }),
-        Attribute::Deleted => Err("has no size"),
-        Attribute::Absent => header_size(header.size, header.kind),
+        PaxValue::Deleted => Err("has no size"),
+        PaxValue::Absent => header_size(header.size, header.kind),
     }
 }
 
@@ -174,8 +174,8 @@ pub(super) fn header_size(size: Number, kind: Kind) -> Result<u64, &'static str>
     }
 }
 
-fn content_type(attribute: &Attribute) -> Result<Option<String>, &'static str> {
-    let Attribute::Value(value) = attribute else { return Ok(None) };
+fn content_type(pax: &PaxValue) -> Result<Option<String>, &'static str> {
+    let PaxValue::Value(value) = pax else { return Ok(None) };
     // As in an HTTP header field, blanks around the value are excluded.
     let is_text = |byte: &u8| !b" \t".contains(byte);
     let Some(begin) = value.iter().position(is_text) else { return Ok(None) };
@@ -185,23 +185,23 @@ fn content_type(attribute: &Attribute) -> Result<Option<String>, &'static str> {
     Ok(Some(text.to_owned()))
 }
 
-fn modified_ns(header: &Header, attribute: &Attribute) -> Result<Option<u64>, &'static str> {
+fn modified_ns(header: &Header, pax: &PaxValue) -> Result<Option<u64>, &'static str> {
     let malformed = "has a modification time that is not a number";
-    match (attribute, header.modified) {
-        (Attribute::Value(value), _) => modified::parse_pax(value).map(Some).ok_or(malformed),
-        (Attribute::Deleted, _) => Ok(None),
+    match (pax, header.modified) {
+        (PaxValue::Value(value), _) => modified::parse_pax(value).map(Some).ok_or(malformed),
+        (PaxValue::Deleted, _) => Ok(None),
         // Archivers without a modification time write such values.
-        (Attribute::Absent, Number::Blank | Number::Negative | Number::Value(0)) => Ok(None),
-        (Attribute::Absent, Number::Value(seconds)) => {
+        (PaxValue::Absent, Number::Blank | Number::Negative | Number::Value(0)) => Ok(None),
+        (PaxValue::Absent, Number::Value(seconds)) => {
             Ok(Some(seconds.saturating_mul(1_000_000_000)))
         }
-        (Attribute::Absent, Number::Overflow) => Ok(Some(u64::MAX)),
-        (Attribute::Absent, Number::Malformed) => Err(malformed),
+        (PaxValue::Absent, Number::Overflow) => Ok(Some(u64::MAX)),
+        (PaxValue::Absent, Number::Malformed) => Err(malformed),
     }
 }
 
-fn volume(attribute: &Attribute) -> Result<Option<u32>, ()> {
-    let Attribute::Value(value) = attribute else { return Ok(None) };
+fn volume(pax: &PaxValue) -> Result<Option<u32>, ()> {
+    let PaxValue::Value(value) = pax else { return Ok(None) };
     let number: Option<u32> = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
     number.filter(|number| number.to_string().as_bytes() == value).map(Some).ok_or(())
 }
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn volume_ids_have_exactly_one_spelling() {
-        let parse = |text: &str| volume(&Attribute::Value(text.as_bytes().to_vec()));
+        let parse = |text: &str| volume(&PaxValue::Value(text.as_bytes().to_vec()));
         assert_eq!((parse("0"), parse("4294967295")), (Ok(Some(0)), Ok(Some(u32::MAX))));
         for bad in ["", "01", "+1", "-1", "4294967296", "1 ", "x"] {
             assert_eq!(parse(bad), Err(()), "{bad:?}");

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Seek};
 
 use super::header::{BLOCK, Header, Kind, has_checksum};
-use super::pax::{Attribute, Records};
+use super::pax::{PaxValue, Records};
 use super::photo::{Extensions, Photo, from_entry, header_size};
 use super::{TarError, shown};
 
@@ -210,7 +210,7 @@ impl<R: Read> Reader<R> {
         let before = std::mem::take(&mut self.global);
         let records = self.records(header, before)?;
         let one = [(&records.path, "path"), (&records.size, "size")];
-        if let Some((_, key)) = one.iter().find(|(field, _)| **field != Attribute::Absent) {
+        if let Some((_, key)) = one.iter().find(|(field, _)| **field != PaxValue::Absent) {
             let what = format!("has the record {key}, which cannot apply to every entry");
             return Err(TarError::Global(what.into()));
         }
