@@ -38,8 +38,8 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
-    /// Time that `bytes` take at the minimum rate (ns).
-    fn transfer_time(&self, bytes: usize) -> u64 {
+    /// Time allowed for `bytes` at the minimum rate (ns).
+    fn allowance(&self, bytes: usize) -> u64 {
         (bytes as u64).saturating_mul(1_000_000_000) / self.rate
     }
 }
@@ -263,7 +263,7 @@ impl Conn {
     /// See [`PeerError`].
     pub async fn await_body(&mut self, len: u64) -> Result<(), PeerError> {
         let enough = usize::try_from(len).unwrap_or(usize::MAX).min(RECEIVE_HEADROOM);
-        let allowed = self.deadlines.body + self.deadlines.transfer_time(enough);
+        let allowed = self.deadlines.body + self.deadlines.allowance(enough);
         let deadline = self.handle.now() + allowed;
         while self.buffered() < enough {
             self.progress = HeadProgress::default();
@@ -395,7 +395,7 @@ impl Conn {
         }
         while done < len {
             let piece = (len - done).min(BODY_PIECE);
-            let allowed = self.deadlines.body + self.deadlines.transfer_time(piece);
+            let allowed = self.deadlines.body + self.deadlines.allowance(piece);
             let deadline = self.handle.now() + allowed;
             let (back, result) = self.receive(buf, start + done, piece, true, deadline).await;
             buf = back;
@@ -442,7 +442,7 @@ impl Conn {
                 piece = (now, start);
             }
             let piece_len = BODY_PIECE.min(end - piece.1);
-            let piece_end = piece.0 + self.deadlines.send + self.deadlines.transfer_time(piece_len);
+            let piece_end = piece.0 + self.deadlines.send + self.deadlines.allowance(piece_len);
             let any = now + self.deadlines.send;
             let deadline = if chosen(Sabotage::NoReplyRate) { any } else { piece_end.min(any) };
             let begin = u32::try_from(start).expect("offsets and lengths within a buffer fit u32");
