@@ -173,7 +173,7 @@ impl Fields {
     }
 }
 
-const REPEATED: Reject = Reject::bad("a header that may come once is repeated");
+const REPEATED: Reject = Reject::bad("a header that may occur only once is repeated");
 
 /// RFC 9110 section 5.3: a field that is not a list must not be repeated. If-Match and If-None-Match are
 /// lists; a repeated one is refused all the same: no client sends it, and combining lines would be a source

@@ -22,7 +22,7 @@ const PART: Reject = Reject::bad(
     "Content-Range is not supported with an upload, since a part would replace the whole photo; send the \
      whole photo without it",
 );
-const FOREIGN: Reject = Reject::new(
+const OTHER_SITE: Reject = Reject::new(
     Status::FORBIDDEN,
     "requests that change something are refused from web pages of other hosts: Origin does not match Host",
 );
@@ -35,13 +35,13 @@ const REPEATED_MD5: Reject = Reject::bad("more than one Content-MD5 header");
 /// other than identity; 400 for malformed or contradictory digests. Of several errors, the first in this
 /// order.
 pub fn expected_body(head: &Head, buf: &[u8]) -> Result<Digests, Reject> {
-    let (mut is_foreign, mut is_part, mut is_coded, mut has_md5) = (false, false, false, false);
+    let (mut is_other_site, mut is_part, mut is_coded, mut has_md5) = (false, false, false, false);
     let (mut md5, mut content, mut repr) = <(Digests, Digests, Digests)>::default();
     let mut digest_result = Ok(());
     for (name, value) in head.lines(buf) {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         if is("origin") {
-            is_foreign |= !is_own(value, head, buf);
+            is_other_site |= !is_own_site(value, head, buf);
         } else if is("content-range") {
             is_part = true;
         } else if is("content-encoding") {
@@ -56,8 +56,8 @@ pub fn expected_body(head: &Head, buf: &[u8]) -> Result<Digests, Reject> {
             has_md5 = true;
         }
     }
-    if is_foreign {
-        return Err(FOREIGN);
+    if is_other_site {
+        return Err(OTHER_SITE);
     }
     if is_part {
         return Err(PART);
@@ -76,10 +76,10 @@ pub fn expected_body(head: &Head, buf: &[u8]) -> Result<Digests, Reject> {
 /// 403 for an `Origin` of another site.
 pub fn check_origin(head: &Head, buf: &[u8]) -> Result<(), Reject> {
     let mut origins = head.lines(buf).filter(|(name, _)| name.eq_ignore_ascii_case(b"origin"));
-    if origins.all(|(_, value)| is_own(value, head, buf)) { Ok(()) } else { Err(FOREIGN) }
+    if origins.all(|(_, value)| is_own_site(value, head, buf)) { Ok(()) } else { Err(OTHER_SITE) }
 }
 
-fn is_own(origin: &[u8], head: &Head, buf: &[u8]) -> bool {
+fn is_own_site(origin: &[u8], head: &Head, buf: &[u8]) -> bool {
     head.host.is_some_and(|host| authority::is_origin_of(origin, host.of(buf)))
 }
 
@@ -217,8 +217,8 @@ mod tests {
     #[test]
     fn of_several_errors_the_first_in_order_is_reported() {
         let all = ["Content-MD5: x\r\n", "Content-Encoding: br\r\n", "Content-Range: x\r\n"];
-        let foreign = "Origin: http://b\r\n";
-        assert_eq!(result_of(&(all.concat() + foreign)), 403);
+        let other_site = "Origin: http://b\r\n";
+        assert_eq!(result_of(&(all.concat() + other_site)), 403);
         let reason = |fields: &str| {
             let (head, buf) = head("POST", fields);
             expected_body(&head, &buf).err().unwrap()
@@ -233,10 +233,10 @@ mod tests {
             ("", Ok(())),
             ("Origin: http://a\r\n", Ok(())),
             ("Origin: http://A:80\r\norigin: http://a\r\n", Ok(())),
-            ("Origin: null\r\n", Err(FOREIGN)),
-            ("Origin:\r\n", Err(FOREIGN)),
-            ("Origin: http://b\r\n", Err(FOREIGN)),
-            ("Origin: http://a\r\nORIGIN: http://b\r\n", Err(FOREIGN)),
+            ("Origin: null\r\n", Err(OTHER_SITE)),
+            ("Origin:\r\n", Err(OTHER_SITE)),
+            ("Origin: http://b\r\n", Err(OTHER_SITE)),
+            ("Origin: http://a\r\nORIGIN: http://b\r\n", Err(OTHER_SITE)),
         ] {
             for method in ["PUT", "POST", "DELETE"] {
                 let (head, buf) = head(method, fields);
@@ -247,7 +247,7 @@ mod tests {
         let head = parse(text, &HeadLimits::DEFAULT, &mut HeadProgress::default());
         assert_eq!(
             check_origin(&head.unwrap().unwrap(), text),
-            Err(FOREIGN),
+            Err(OTHER_SITE),
             "a request without Host"
         );
     }
