@@ -111,6 +111,22 @@ sabotages! {
     NoReplyRate = "no-reply-rate",
     /// A queued transfer whose file was closed keeps the slot of its device.
     LeakDeviceSlot = "leak-device-slot",
+    /// A commit may take the block at the very end that its seal would need.
+    NoRoomForTheSeal = "no-room-for-the-seal",
+    /// Who waits for what was admitted waits for the commit that is being written, not for the next one.
+    SettleTooEarly = "settle-too-early",
+    /// Room that was set aside stays so when what it was for is refused.
+    KeepRoomWhenRefused = "keep-room-when-refused",
+    /// While a volume is busy no hints are written.
+    NoHintWhileBusy = "no-hint-while-busy",
+    /// A checkpoint that failed leaves what it had written.
+    LeaveUnfinishedCheckpoint = "leave-unfinished-checkpoint",
+    /// The log may end before what a checkpoint witnesses.
+    IgnoreReached = "ignore-reached",
+    /// A volume that is made writable takes writes before that is written.
+    WritableTooEarly = "writable-too-early",
+    /// A volume with a torn tail is not opened.
+    RefuseTornTail = "refuse-torn-tail",
 }
 
 /// Whether this mistake is to be made. What the environment names must be one of them.

@@ -211,7 +211,8 @@ impl Log {
     }
 
     fn room_up_to(&self, limit: u64, len: u64) -> bool {
-        self.end.get().tail + self.claimed.get() + len + COMMIT_OVERHEAD <= limit
+        let overhead = if chosen(Sabotage::NoRoomForTheSeal) { UNIT } else { COMMIT_OVERHEAD };
+        self.end.get().tail + self.claimed.get() + len + overhead <= limit
     }
 
     /// Whether a needle of this length (bytes) fits below the tombstones' reserve.
@@ -239,14 +240,7 @@ impl Log {
         self.claimed.set(self.claimed.get() - len);
     }
 
-    /// Adds needles to the forming commit; all of them go into the same one.
-    ///
-    /// # Panics
-    /// When they are too many or too long for one commit.
-    pub fn join(&self, needles: Vec<Pending>) -> Result<Joined, Refusal> {
-        // Whatever becomes of them, it is no longer set aside.
-        let room = needles.iter().map(|needle| needle.room).sum();
-        self.release(room);
+    fn may_join(&self) -> Result<(), Refusal> {
         if self.poisoned() {
             return Err(Refusal::Poisoned);
         }
@@ -256,6 +250,20 @@ impl Log {
         if self.closing.get() {
             return Err(Refusal::Closing);
         }
+        Ok(())
+    }
+
+    /// Adds needles to the forming commit; all of them go into the same one.
+    ///
+    /// # Panics
+    /// When they are too many or too long for one commit.
+    pub fn join(&self, needles: Vec<Pending>) -> Result<Joined, Refusal> {
+        // Whatever becomes of them, it is no longer set aside.
+        let room = needles.iter().map(|needle| needle.room).sum();
+        if !chosen(Sabotage::KeepRoomWhenRefused) || self.may_join().is_ok() {
+            self.release(room);
+        }
+        self.may_join()?;
         let len: u64 = needles.iter().map(Pending::len).sum();
         assert!(needles.len() <= COMMIT_NEEDLES_MAX && len + COMMIT_OVERHEAD <= COMMIT_LEN_MAX);
         let fits = if needles.iter().all(|needle| needle.header.kind == Kind::Tombstone) {
@@ -299,6 +307,7 @@ impl Log {
     /// Waits until everything that has joined so far is committed, or has failed.
     pub async fn settle(&self) {
         let waiting = self.forming.borrow().back().map(|last| Rc::clone(&last.outcome));
+        let waiting = waiting.filter(|_| !chosen(Sabotage::SettleTooEarly));
         let last = waiting.or_else(|| self.writing.borrow().clone());
         if let Some(last) = last {
             // Those who wrote are told.
@@ -459,7 +468,9 @@ async fn commit(volume: &Volume, forming: Forming) -> Result<(), IoError> {
         outcome.set(result);
     }
     result?;
-    if log.end.get().tail >= log.hint.get().tail + HINT_INTERVAL {
+    if log.end.get().tail >= log.hint.get().tail + HINT_INTERVAL
+        && !chosen(Sabotage::NoHintWhileBusy)
+    {
         log.write_hint(&volume.file, false).await?;
     }
     Ok(())

@@ -30,6 +30,7 @@ use crate::limits::{
 };
 use crate::op::{DirId, FileId, Op, Piece};
 use crate::runtime::{Event, Handle, Signal};
+use crate::sabotage::{Sabotage, chosen};
 
 /// When and how fast checkpoints are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -327,10 +328,10 @@ impl Volume {
             }
             Err(error) => Err(error),
         };
-        if named.is_err() {
-            handle.submit(Op::Unlink { dir, name: unfinished }).await;
-        } else {
+        if named.is_ok() {
             sync_dir(handle, dir).await.map_err(failed("sync the directory"))?;
+        } else if !chosen(Sabotage::LeaveUnfinishedCheckpoint) {
+            handle.submit(Op::Unlink { dir, name: unfinished }).await;
         }
         named
     }

@@ -169,6 +169,9 @@ async fn open_file(
         Some(_) => recover_from_checkpoint(handle, dir, &superblock, &log_file).await,
         None => (recover(&log_file, None).await, CheckpointFigures::default(), false),
     };
+    if recovered.torn.is_some() && chosen(Sabotage::RefuseTornTail) {
+        return Err(OpenError::Io("recover the log", IoError::Errno(nix::libc::EIO)));
+    }
     let turns = surroundings.turns.cloned();
     let checkpoints = Checkpoints::new(handle, dir, turns, policy, (figures, exact));
     let unread = unread + recovered.unread;

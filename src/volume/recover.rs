@@ -161,6 +161,7 @@ struct Recovery<'a> {
 pub async fn recover(log: &Log<'_>, saved: Option<Saved>) -> Recovered {
     let scanner = Scanner::new(log.file, log.memory, log.incarnation, log.log_end);
     let reached = saved.as_ref().map(|saved| saved.reached);
+    let reached = reached.filter(|_| !chosen(Sabotage::IgnoreReached));
     let saved = saved.unwrap_or_else(|| {
         let start =
             LogEnd { record_at: 0, tail: LOG_START, sequence: 0, record_checksum: 0, version: 0 };

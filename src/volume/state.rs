@@ -27,6 +27,9 @@ impl Volume {
             (VolumeState::Building | VolumeState::Sealed, false) => Err(StateError::Sealed),
             (VolumeState::Live, true) => self.close_to_writes().await,
             (VolumeState::ReadOnly, false) => {
+                if chosen(Sabotage::WritableTooEarly) {
+                    self.log.accept(true);
+                }
                 self.write_state(VolumeState::Live).await?;
                 self.log.accept(true);
                 Ok(())
