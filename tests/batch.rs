@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use common::{COOKIE, Process, bytes, draft, pool, upload};
 use hayloft::buffer::Pool;
-use hayloft::runtime::Runtime;
+use hayloft::runtime::{Runtime, split_mix};
 use hayloft::sim::disk::Image;
 use hayloft::sim::{Fault, World};
 use hayloft::types::{Cookie, NeedleId};
@@ -294,4 +294,84 @@ fn a_picked_name_that_is_taken_is_not_used() {
         assert!(!stored.replaced && names.insert(id), "{id} was there");
     }
     assert_eq!(volume.figures().needles, 5);
+}
+
+/// The names of a batch are held until it is written: what others write to them comes before or after.
+#[test]
+fn a_batch_holds_its_names_until_it_is_written() {
+    for seed in 1..40_u64 {
+        let (mut process, volume) = started();
+        process.runtime.shuffle(seed);
+        let (pool, handle) = (process.pool(), process.runtime.handle().clone());
+        let left = Rc::new(Cell::new(6));
+        for client in 0..6_u64 {
+            let (volume, pool, left, task) =
+                (Rc::clone(&volume), pool.clone(), Rc::clone(&left), handle.clone());
+            handle.spawn(async move {
+                let mut draws = seed << 8 | client;
+                for n in 0..10 {
+                    let pause = split_mix(&mut draws) % 200_000;
+                    task.sleep_until(task.now() + pause).await;
+                    match (client + n) % 3 {
+                        0 => {
+                            // The same names in another order must not wait for each other.
+                            let mut needles =
+                                vec![new(&pool, 0, b"batch"), new(&pool, 1, b"batch")];
+                            if client % 2 == 0 {
+                                needles.reverse();
+                            }
+                            volume.put_batch(needles, None).await.unwrap();
+                        }
+                        1 => {
+                            let draft = draft(&pool, &bytes(n, 300));
+                            volume.put(id(0), COOKIE, draft, None).await.unwrap();
+                        }
+                        _ => {
+                            let deleted = volume.delete(id(1), COOKIE, None).await;
+                            assert!(
+                                matches!(deleted, Ok(()) | Err(Refusal::NotFound)),
+                                "{deleted:?}"
+                            );
+                        }
+                    }
+                }
+                left.set(left.get() - 1);
+            });
+        }
+        process.run(async move {
+            let deadline = handle.now() + 60_000_000_000;
+            while left.get() > 0 {
+                assert!(
+                    handle.now() < deadline,
+                    "seed {seed}: {} clients wait forever",
+                    left.get()
+                );
+                handle.sleep_until(handle.now() + 1_000_000).await;
+            }
+        });
+        let needles = volume.figures().needles;
+        assert!(needles <= 2, "seed {seed}: {needles} needles of two names");
+        let again = restarted(&process.image()).1;
+        assert_eq!(again.figures().needles, needles, "seed {seed}");
+        assert_eq!(again.figures().live, volume.figures().live, "seed {seed}");
+    }
+}
+
+/// Two batches in one commit are told apart, also when that commit is the last one and a kill follows.
+#[test]
+fn batches_that_share_a_commit_are_each_whole() {
+    let (mut process, volume) = started();
+    let (pool, handle) = (process.pool(), process.runtime.handle().clone());
+    let commits = volume.stats().commits.get();
+    for first in [0, 10, 20] {
+        let (volume, pool) = (Rc::clone(&volume), pool.clone());
+        handle.spawn(async move {
+            let needles = (first..first + 2).map(|n| new(&pool, n, b"batch")).collect();
+            volume.put_batch(needles, None).await.unwrap();
+        });
+    }
+    process.put(&volume, id(30), b"beside them").unwrap();
+    assert_eq!(volume.stats().commits.get(), commits + 1, "they share one");
+    let again = restarted(&process.image()).1;
+    assert_eq!((again.figures().needles, again.damage().len()), (7, 0));
 }

@@ -27,7 +27,7 @@ const STATES: usize = 200_000;
 const VARIABLE: &str = "HAYLOFT_CRASH_STATES";
 const THREADS: usize = 2;
 
-fn explore(histories: &[Vec<Action>], course: Course, least: usize) {
+fn explore(histories: &[Vec<Action>], course: Course, least: usize) -> [u64; 2] {
     let mut explorer = Explorer::new();
     for history in histories {
         explorer.history(history, course);
@@ -42,6 +42,7 @@ fn explore(histories: &[Vec<Action>], course: Course, least: usize) {
     );
     assert!(states >= least, "only {states} states: the test does not test");
     assert!(explorer.during_recovery > 0);
+    explorer.full
 }
 
 #[test]
@@ -74,6 +75,28 @@ fn with_checkpoints() {
 fn at_once_with_checkpoints() {
     let course = Course { checkpoints: true, preset: true, at_once: true, ..Course::default() };
     explore(&histories(2), course, 1000);
+}
+
+/// Logs of so many blocks: with the least of them hardly anything fits.
+const BLOCKS: std::ops::Range<u64> = 3..7;
+
+#[test]
+fn at_the_very_end_of_a_volume() {
+    let mut full = [0; 2];
+    for blocks in BLOCKS {
+        for preset in [false, true] {
+            let course = Course { blocks: Some(blocks), preset, ..Course::default() };
+            // What is there must fit.
+            if preset && blocks < 5 {
+                continue;
+            }
+            for at_once in [false, true] {
+                let found = explore(&histories(2), Course { at_once, ..course }, 10);
+                full.iter_mut().zip(found).for_each(|(all, found)| *all += found);
+            }
+        }
+    }
+    assert!(full.iter().all(|full| *full > 200), "the end was met too seldom: {full:?}");
 }
 
 #[test]

@@ -2,11 +2,14 @@
 
 mod common;
 
-use common::{COOKIE, Process, bytes, draft, expected, pool};
+use common::{COOKIE, Process, bytes, draft, expected, pool, superblock};
+use hayloft::limits::{COMMIT_LEN_TARGET, HINT_INTERVAL};
 use hayloft::sim::Fault;
 use hayloft::sim::disk::Image;
-use hayloft::types::{Cookie, NeedleId};
-use hayloft::volume::{Expected, GetError, OpenError, Refusal};
+use hayloft::types::{Cookie, NeedleId, VolumeId};
+use hayloft::volume::format::{HINT_OFFSETS, TailHint, superblock_offsets};
+use hayloft::volume::{Expected, GetError, NewNeedle, OpenError, Refusal, Superblock, VolumeState};
+use std::cell::Cell;
 use std::rc::Rc;
 
 const EIO: i32 = 5;
@@ -199,13 +202,15 @@ fn a_full_volume_refuses_puts_and_still_takes_deletes() {
     let volume = process.open().unwrap();
     let mut stored = 0;
     let refusal = loop {
+        // Full is one in which the longest needle finds no room.
+        assert_eq!(volume.is_full(), !volume.has_room_for(1 << 20), "{stored}");
         match process.put(&volume, NeedleId::new(stored, 0), &bytes(stored, 200_000)) {
             Ok(_) => stored += 1,
             Err(refusal) => break refusal,
         }
     };
     assert_eq!(refusal, Refusal::Full);
-    assert!(stored > 60);
+    assert!(stored > 60 && volume.is_full());
     assert!(!volume.has_room_for(200_000));
     for n in 0..stored {
         process.delete(&volume, NeedleId::new(n, 0)).unwrap();
@@ -228,6 +233,14 @@ fn a_volume_without_memory_for_its_index_takes_no_new_ids_and_serves() {
     process.put(&volume, A, &bytes(1, 1000)).unwrap();
     assert_eq!(process.put(&volume, B, &bytes(2, 1000)).unwrap_err(), Refusal::Full);
     assert!(!volume.has_room_for(1));
+    let (asking, buffers) = (Rc::clone(&volume), process.runtime.handle().pool().clone());
+    process.run(async move {
+        assert_eq!(asking.may_put(B, COOKIE, None).await, Err(Refusal::Full));
+        assert_eq!(asking.may_put(A, COOKIE, None).await, Ok(()));
+        let new = |id| NewNeedle { id, cookie: COOKIE, draft: draft(&buffers, b"x") };
+        let put = asking.put_batch(vec![new(A), new(B)], None).await;
+        assert_eq!(put.err(), Some(Refusal::Full));
+    });
     assert!(process.put(&volume, A, &bytes(3, 1000)).unwrap().replaced);
     assert_eq!(process.get(&volume, A).unwrap(), bytes(3, 1000));
     assert_eq!(process.get(&volume, B).unwrap_err(), GetError::NotFound);
@@ -256,6 +269,228 @@ fn a_file_that_is_not_what_its_name_says_is_refused() {
     assert!(matches!(changed(&|f| f.truncate(8 << 20)), OpenError::WrongLength { .. }));
     assert!(matches!(changed(&|f| f.truncate(100)), OpenError::Superblock(_)));
     assert!(matches!(changed(&|f| f.fill(0)), OpenError::Superblock(_)));
+    let as_another = |expected: Expected| {
+        let mut process = Process::start(2, &image, &pool(64 << 20));
+        let refused = process.open_as(expected).err().unwrap();
+        assert_eq!((process.world.open_files(), process.image() == image), (0, true));
+        refused
+    };
+    let volume = as_another(Expected { volume: VolumeId(2), ..expected() });
+    assert!(matches!(volume, OpenError::Io("open the file", _)), "by its name: {volume}");
+    // Renamed to what it is not.
+    let renamed = |name: &str, expected: Expected| {
+        let mut image = image.clone();
+        let file = image.files.remove("1.0.vol").unwrap();
+        image.files.insert(name.to_owned(), file);
+        Process::start(2, &image, &pool(64 << 20)).open_as(expected).err().unwrap()
+    };
+    let other = renamed("2.0.vol", Expected { volume: VolumeId(2), ..expected() });
+    assert!(matches!(other, OpenError::WrongVolume { found: VolumeId(1), .. }), "{other}");
+    let other = renamed("1.3.vol", Expected { generation: 3, ..expected() });
+    assert!(matches!(other, OpenError::WrongGeneration { found: 0, named: 3 }), "{other}");
+    let other = as_another(Expected { store: *b"another director", ..expected() });
+    assert!(matches!(other, OpenError::WrongStore { .. }), "{other}");
+    let building = changed(&|f| {
+        let state = VolumeState::Building;
+        let superblock = Superblock { state, revision: 9, ..superblock(16 << 20) };
+        superblock_offsets(16 << 20).into_iter().for_each(|at| {
+            superblock.encode(&mut f[usize::try_from(at).unwrap()..]);
+        });
+    });
+    assert!(matches!(building, OpenError::Building), "{building}");
     let missing = Process::start(2, &Image::default(), &pool(64 << 20)).open().err().unwrap();
     assert!(matches!(missing, OpenError::Io("open the file", _)));
+}
+
+/// The newest hint in the file.
+fn hint(image: &Image, size: u64) -> TailHint {
+    let (file, incarnation) = (&image.files["1.0.vol"], superblock(size).incarnation);
+    let hints = HINT_OFFSETS.into_iter().filter_map(|at| {
+        let mut block = [0; 4096];
+        file.read(usize::try_from(at).unwrap(), &mut block);
+        TailHint::decode(&block, incarnation, at, size - 4096)
+    });
+    hints.max_by_key(|hint| hint.number).expect("a hint")
+}
+
+/// A log that never rests has a second witness, too.
+#[test]
+fn a_busy_volume_writes_a_hint_after_so_much_log() {
+    const SIZE: u64 = 100 << 20;
+    let mut process = Process::start(1, &Image::default(), &pool(16 << 20));
+    process.create(SIZE);
+    let volume = process.open().unwrap();
+    let before = volume.stats().hints.get();
+    let data = bytes(1, 1 << 20);
+    let mut key = 0;
+    while volume.figures().used < 66 << 20 {
+        assert!(volume.stats().hints.get() == before || volume.figures().used > HINT_INTERVAL);
+        process.put(&volume, NeedleId::new(key, 0), &data).unwrap();
+        key += 1;
+    }
+    assert_eq!(volume.stats().hints.get(), before + 1);
+    let hint = hint(&process.image(), SIZE);
+    assert!(hint.tail > HINT_INTERVAL && !hint.clean, "{hint:?}");
+}
+
+/// A volume at rest is left alone; only the end of the process says that nothing follows.
+#[test]
+fn an_idle_volume_writes_one_hint_and_no_clean_one() {
+    let mut process = started();
+    let volume = process.open().unwrap();
+    process.put(&volume, A, b"there").unwrap();
+    let idle = |process: &mut Process| {
+        let handle = process.runtime.handle().clone();
+        process.run(async move { handle.sleep_until(handle.now() + 60_000_000_000).await });
+    };
+    idle(&mut process);
+    let (hints, operations) = (volume.stats().hints.get(), process.world.operations());
+    assert_eq!(hints, 2, "at the start, and after the write");
+    let size = volume.figures().size;
+    let last = hint(&process.image(), size);
+    assert!(!last.clean && last.tail == volume.figures().used - 4096, "{last:?}");
+    idle(&mut process);
+    assert_eq!((volume.stats().hints.get(), process.world.operations()), (hints, operations));
+    process.close(&volume);
+    let clean = hint(&process.image(), size);
+    assert!(clean.clean && clean.number == last.number + 1, "{clean:?}");
+}
+
+/// Numbers of commits that share one: as many as a reader accepts, and not one more.
+#[test]
+fn a_commit_takes_no_more_needles_than_a_reader_accepts() {
+    let mut process = started();
+    let volume = process.open_as(Expected { hash_bits: None, ..expected() }).unwrap();
+    let handle = process.runtime.handle().clone();
+    // What forms meanwhile is one queue of commits.
+    process.world.fail(0, Fault::Stall(1_000_000_000));
+    let left = Rc::new(Cell::new(0));
+    for n in 0..2500_u64 {
+        left.set(left.get() + 1);
+        let (draft, volume) = (draft(handle.pool(), b"small"), Rc::clone(&volume));
+        let (left, task) = (Rc::clone(&left), handle.clone());
+        handle.spawn(async move {
+            if n > 0 {
+                task.sleep_until(task.now() + 100_000_000).await;
+            }
+            volume.put(NeedleId::new(n, 0), COOKIE, draft, None).await.unwrap();
+            left.set(left.get() - 1);
+        });
+    }
+    let waiting = Rc::clone(&left);
+    process.run(async move {
+        let deadline = handle.now() + 60_000_000_000;
+        while waiting.get() > 0 {
+            assert!(handle.now() < deadline, "{} writers wait forever", waiting.get());
+            handle.sleep_until(handle.now() + 10_000_000).await;
+        }
+    });
+    assert_eq!(volume.stats().commits.get(), 4, "1, 1000, 1000 and the rest");
+    let mut restarted = Process::start(2, &process.image(), &pool(64 << 20));
+    let volume = restarted.open_as(Expected { hash_bits: None, ..expected() }).unwrap();
+    assert_eq!((volume.figures().needles, volume.damage().len()), (2500, 0));
+}
+
+/// Long needles that come together go into several commits, none longer than a reader accepts.
+#[test]
+fn a_commit_grows_no_longer_than_its_target() {
+    let mut process = Process::start(1, &Image::default(), &pool(128 << 20));
+    process.create(128 << 20);
+    let volume = process.open_as(Expected { hash_bits: None, ..expected() }).unwrap();
+    let handle = process.runtime.handle().clone();
+    process.world.fail(0, Fault::Stall(1_000_000_000));
+    let data = bytes(7, 1 << 20);
+    for n in 0..60_u64 {
+        let (draft, volume) = (draft(handle.pool(), &data), Rc::clone(&volume));
+        handle.spawn(async move {
+            volume.put(NeedleId::new(n, 0), COOKIE, draft, None).await.unwrap();
+        });
+    }
+    process.put(&volume, NeedleId::new(60, 0), b"last").unwrap();
+    let (commits, len) = (volume.stats().commits.get(), volume.stats().commit_bytes.get());
+    assert!(commits >= len / COMMIT_LEN_TARGET, "{commits} commits of {len} bytes");
+    assert_eq!(volume.figures().needles, 61);
+}
+
+/// A needle that is replaced while its reader looks at others of the same hash is found all the same.
+#[test]
+fn a_reader_does_not_miss_what_is_replaced_meanwhile() {
+    let mut reads = 0;
+    for seed in 1..30 {
+        let mut process = Process::start(seed, &Image::default(), &pool(64 << 20));
+        process.create(16 << 20);
+        process.runtime.shuffle(seed);
+        let volume = process.open_as(Expected { hash_bits: Some(0), ..expected() }).unwrap();
+        for key in 0..6 {
+            process.put(&volume, NeedleId::new(key, 0), &bytes(key, 300)).unwrap();
+        }
+        let (handle, is_done) = (process.runtime.handle().clone(), Rc::new(Cell::new(false)));
+        let (writer, task, done) = (Rc::clone(&volume), handle.clone(), Rc::clone(&is_done));
+        handle.spawn(async move {
+            let id = NeedleId::new(0, 0);
+            for n in 0..60 {
+                let draft = draft(task.pool(), &bytes(n, 300));
+                writer.put(id, COOKIE, draft, None).await.unwrap();
+            }
+            done.set(true);
+        });
+        let reader = Rc::clone(&volume);
+        reads += process.run(async move {
+            let mut reads = 0;
+            while !is_done.get() {
+                let got =
+                    reader.get(NeedleId::new(0, 0), COOKIE, |len| handle.pool().alloc(len)).await;
+                assert!(got.is_ok(), "seed {seed}: it was there all the time");
+                reads += 1;
+            }
+            reads
+        });
+    }
+    assert!(reads > 500, "{reads}");
+}
+
+/// A failed write is told to all whose needles wait for later commits, however many these are.
+#[test]
+fn a_failed_write_is_told_to_all_who_wait() {
+    const WRITERS: u64 = 2500;
+    let mut process = started();
+    let volume = process.open_as(Expected { hash_bits: None, ..expected() }).unwrap();
+    process.world.fail(0, Fault::Errno(EIO));
+    let (handle, told) = (process.runtime.handle().clone(), Rc::new(Cell::new(0)));
+    for n in 0..WRITERS {
+        let (draft, volume, told) =
+            (draft(handle.pool(), b"x"), Rc::clone(&volume), Rc::clone(&told));
+        handle.spawn(async move {
+            let put = volume.put(NeedleId::new(n, 0), COOKIE, draft, None).await;
+            assert!(matches!(put, Err(Refusal::Failed(_))), "{n}: {put:?}");
+            told.set(told.get() + 1);
+        });
+    }
+    process.run(async move {
+        let deadline = handle.now() + 60_000_000_000;
+        while told.get() < WRITERS {
+            assert!(handle.now() < deadline, "only {} of {WRITERS} were told", told.get());
+            handle.sleep_until(handle.now() + 10_000_000).await;
+        }
+    });
+    assert_eq!((volume.stats().commits.get(), volume.figures().needles), (0, 0));
+}
+
+/// RFC 9110 section 8.8.2.1: what was modified in the future was modified now.
+#[test]
+fn a_time_of_modification_that_is_still_to_come_becomes_the_present() {
+    let mut process = started();
+    let volume = process.open().unwrap();
+    let (handle, storing) = (process.runtime.handle().clone(), Rc::clone(&volume));
+    process.run(async move {
+        for (stated, is_past) in [(Some(5), true), (Some(u64::MAX), false), (None, false)] {
+            let before = handle.wall();
+            let draft = draft(handle.pool(), b"photo").modified(stated);
+            let stored = storing.put(A, COOKIE, draft, None).await.unwrap();
+            let now = before..=handle.wall();
+            let kept = storing.get(A, COOKIE, |len| handle.pool().alloc(len)).await.unwrap();
+            assert_eq!(stored.modified_ns, kept.modified_ns);
+            assert!(if is_past { kept.modified_ns == 5 } else { now.contains(&kept.modified_ns) });
+        }
+    });
 }

@@ -19,8 +19,8 @@ use hayloft::sim::disk::Image;
 use hayloft::sim::fault::WRITE_AFTER_FAILURE;
 use hayloft::types::NeedleId;
 use hayloft::volume::{
-    self, GetError, NewNeedle, NotRemoved, OpenError, Preallocation, Refusal, StateError, Volume,
-    VolumeState,
+    self, GetError, NewNeedle, NotRemoved, NotWritten, OpenError, Preallocation, Refusal,
+    StateError, Volume, VolumeState,
 };
 
 const IDS: [NeedleId; 4] =
@@ -109,24 +109,23 @@ async fn store(
 }
 
 /// Carries out a step that a serving volume can take.
-async fn perform(volume: Rc<Volume>, handle: Handle, step: Step) -> Outcome {
-    let result = match step {
+async fn perform(volume: Rc<Volume>, handle: Handle, step: Step) -> Result<(), Refusal> {
+    match step {
         Step::Put(id, value) => store(&volume, &handle, &[(id, value)]).await,
         Step::Batch(values) => store(&volume, &handle, values).await,
         Step::Delete(id) => volume.delete(IDS[id], COOKIE, None).await,
-        Step::Checkpoint => {
-            // Nobody is promised anything.
-            let _ = volume.checkpoint().await;
-            Ok(())
-        }
+        Step::Checkpoint => match volume.checkpoint().await {
+            Ok(_) => Ok(()),
+            Err(NotWritten::Failed(_, error)) => Err(Refusal::Failed(error)),
+            Err(_) => Err(Refusal::NoBuffer),
+        },
         Step::ReadOnly(read_only) => match volume.set_read_only(read_only).await {
             Ok(()) => Ok(()),
             Err(StateError::Failed(error)) => Err(Refusal::Failed(error)),
             Err(_) => Err(Refusal::Poisoned),
         },
         other => unreachable!("{other:?} takes more than a volume"),
-    };
-    result.map_or_else(Outcome::from, |()| Outcome::Done)
+    }
 }
 
 fn apply(held: &mut Held, step: Step) {
@@ -138,7 +137,7 @@ fn apply(held: &mut Held, step: Step) {
         Step::Delete(id) => held.values[id] = None,
         Step::ReadOnly(read_only) => held.read_only = read_only,
         Step::Create => held.file = true,
-        Step::Remove => *held = Held::default(),
+        Step::Remove => held.file = false,
         _ => {}
     }
 }
@@ -153,6 +152,11 @@ struct Run {
 }
 
 impl Run {
+    /// Whether a fault made a difference already: without one nothing fails.
+    fn is_hit(&self) -> bool {
+        hits(&self.process).iter().sum::<u64>() > 0
+    }
+
     fn settle(&mut self, step: Step, outcome: Outcome) {
         if outcome == Outcome::Refused {
             return;
@@ -228,19 +232,23 @@ impl Run {
 
     fn open(&mut self) {
         // As the daemon does: what failed once is left alone until the next process.
-        if self.opened && hits(&self.process).iter().sum::<u64>() > 0 {
+        if self.opened && self.is_hit() {
             return;
         }
         self.opened = true;
         match self.process.open() {
             Ok(volume) => self.volume = Some(volume),
-            Err(OpenError::Io(..) | OpenError::Superblock(_) | OpenError::WrongLength { .. }) => {}
+            Err(OpenError::Io(..) | OpenError::Superblock(_) | OpenError::WrongLength { .. })
+                if self.is_hit() => {}
             Err(other) => panic!("{other}"),
         }
     }
 
     fn together(&mut self, steps: &[Step], after_ns: u64) {
-        let Some(volume) = &self.volume else { return };
+        let Some(volume) = &self.volume else {
+            assert!(self.is_hit(), "without a fault there is a volume");
+            return;
+        };
         let handle = self.process.runtime.handle().clone();
         let outcomes = Rc::new(RefCell::new(vec![None; steps.len()]));
         for (n, step) in steps.iter().enumerate() {
@@ -259,21 +267,31 @@ impl Run {
                 handle.sleep_until(handle.now() + 1_000_000).await;
             }
         });
-        for (step, outcome) in steps.iter().zip(outcomes.take()) {
-            self.settle(*step, outcome.expect("waited for"));
+        for (step, result) in steps.iter().zip(outcomes.take()) {
+            let result = result.expect("waited for");
+            let expected = matches!(result, Ok(()) | Err(Refusal::ReadOnly | Refusal::NotFound));
+            assert!(expected || self.is_hit(), "{step:?} without a fault: {result:?}");
+            self.settle(*step, result.map_or_else(Outcome::from, |()| Outcome::Done));
         }
     }
 
     /// What is read now must be what was acknowledged, or an error.
     fn get(&mut self) {
-        let Some(volume) = self.volume.clone() else { return };
+        let Some(volume) = self.volume.clone() else {
+            assert!(self.is_hit(), "without a fault there is a volume");
+            return;
+        };
         for (n, id) in IDS.into_iter().enumerate() {
             let got = match self.process.get(&volume, id) {
                 Ok(got) => Some(value_of(&got)),
                 Err(GetError::NotFound) => None,
-                Err(_) => continue,
+                Err(error) => {
+                    assert!(self.is_hit(), "without a fault: {error}");
+                    continue;
+                }
             };
-            let may_be = |held: &Held| !held.file || held.values[n] == got;
+            // Who has a file open that is removed reads what it held.
+            let may_be = |held: &Held| held.values[n] == got;
             assert!(self.possible.iter().any(may_be), "id {n} reads {got:?}: {:?}", self.possible);
         }
     }
@@ -301,9 +319,7 @@ fn restart(image: &Image, possible: &BTreeSet<Held>, pool: &Pool) {
     });
     let read_only = volume.state() == VolumeState::ReadOnly;
     let found = Held { values, read_only, file: true };
-    // The name of a removed volume may come back, with what it held.
-    let returned = possible.iter().any(|held| !held.file);
-    assert!(returned || possible.contains(&found), "{found:?} is not of {possible:?}");
+    assert!(possible.contains(&found), "{found:?} is not of {possible:?}");
     if read_only {
         set_read_only(&mut process, &volume, false).unwrap();
     }
@@ -369,7 +385,7 @@ fn every_operation_fails_in_every_way() {
                 let what = Context(format!("{base:?} {steps:?}: {fault:?} {sticky} at {n}"));
                 let (_, run) = script.run(Some((n, fault, sticky)), &pool);
                 let hits = hits(&run.process);
-                if hits.iter().sum::<u64>() > 0 {
+                if run.is_hit() {
                     runs += 1;
                     script.judge(&run, &pool);
                     counts.iter_mut().zip(hits).for_each(|(all, hits)| *all += hits);

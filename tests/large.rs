@@ -13,7 +13,9 @@ use hayloft::runtime::split_mix;
 use hayloft::sim::Fault;
 use hayloft::sim::disk::Image;
 use hayloft::types::{Cookie, NeedleId};
-use hayloft::volume::format::{Kind, Layout, NeedleHeader, Unreadable, decode_header};
+use hayloft::volume::format::{
+    Kind, Layout, NeedleHeader, Unreadable, decode_header, encode_chunk_table, encode_data_needle,
+};
 use hayloft::volume::{Check, Damage, Figures, GetError, Refusal, Volume};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -45,9 +47,14 @@ fn restarted(image: &Image) -> (Process, Rc<Volume>) {
     (process, volume)
 }
 
-fn idle(process: &mut Process) {
-    let handle = process.runtime.handle().clone();
-    process.run(async move { handle.sleep_until(handle.now() + 5_000_000).await });
+/// Lets the world go on until it is so.
+fn wait_until(process: &mut Process, what: &str, is_so: impl Fn() -> bool) {
+    let deadline = process.world.now() + 60_000_000_000;
+    while !is_so() {
+        assert!(process.world.now() < deadline, "not within a minute: {what}");
+        let handle = process.runtime.handle().clone();
+        process.run(async move { handle.sleep_until(handle.now() + 1_000_000).await });
+    }
 }
 
 /// Used, live, dead, needles.
@@ -151,6 +158,8 @@ fn every_size_comes_back_whole_also_after_a_restart() {
         let before = account(&volume);
         let content: u64 = sizes.iter().sum();
         assert!(before.1 >= content && before.1 < content + content / 50, "{before:?}");
+        let all: u64 = needles(&process.image()).iter().map(|(_, it)| it.layout().len as u64).sum();
+        assert_eq!(before.1, all, "all parts and manifests are alive");
         process.close(&volume);
         for image in [process.image(), flipped(&process.image(), 12_288)] {
             let (mut process, volume) = restarted(&image);
@@ -331,11 +340,11 @@ fn an_upload_that_is_given_up_leaves_nothing_but_dead_parts() {
                 upload.settle().await.unwrap();
             }
         });
-        idle(&mut process);
+        let is_dead = || account(&volume).2 >= before.2 + 2 * MIB;
+        wait_until(&mut process, "the parts are written, and dead", is_dead);
         assert_eq!(process.get(&volume, A).unwrap(), b"what was there");
         let after = account(&volume);
         assert_eq!((after.1, after.3), (before.1, before.3), "live, needles");
-        assert!(after.2 >= before.2 + 2 * MIB, "the parts are dead");
         let (mut process, again) = restarted(&process.image());
         assert_eq!(account(&again), after);
         assert_eq!(capacity(&again), capacity(&volume));
@@ -401,9 +410,8 @@ fn the_last_upload_to_finish_wins() {
                 order.borrow_mut().push(n);
             });
         }
-        idle(&mut process);
+        wait_until(&mut process, "all are stored", || order.borrow().len() == 3);
         let last = *order.borrow().last().unwrap();
-        assert_eq!(order.borrow().len(), 3);
         assert!(process.get(&volume, A).unwrap() == bytes(last, 300_000 + last as usize));
         let before = account(&volume);
         assert_eq!(account(&restarted(&process.image()).1), before);
@@ -495,6 +503,53 @@ fn room_that_an_upload_was_promised_is_not_taken_by_deletes() {
     for part in [CHUNK, MIB, CHUNK + 313] {
         upload_in_a_crowd(Crowd { fills: true, deletes: true }, part);
     }
+}
+
+/// What was set aside for an upload comes back, whatever refuses its parts.
+#[test]
+fn room_comes_back_when_the_volume_takes_no_writes_meanwhile() {
+    let (mut process, volume) = started();
+    let pool = process.runtime.handle().pool().clone();
+    let before = capacity(&volume);
+    let set = |process: &mut Process, read_only| {
+        let volume = Rc::clone(&volume);
+        process.run(async move { volume.set_read_only(read_only).await }).unwrap();
+    };
+    for _ in 0..4 {
+        let mut upload = volume.upload(A, COOKIE, 3 * MIB).unwrap();
+        set(&mut process, true);
+        assert_eq!(volume.upload(B, COOKIE, MIB).err(), Some(Refusal::ReadOnly));
+        let part = upload.part(&pool, upload.next_len(MIB)).unwrap();
+        assert_eq!(upload.add(part), Err(Refusal::ReadOnly));
+        drop(upload);
+        set(&mut process, false);
+    }
+    assert_eq!(capacity(&volume), before);
+    // And its manifest.
+    let (storing, buffers) = (Rc::clone(&volume), pool);
+    let put = process.run(async move {
+        let uploaded = upload(&storing, &buffers, A, &bytes(1, 200_000), &[MIB]).await;
+        let (_upload, manifest) = uploaded.unwrap();
+        storing.set_read_only(true).await.unwrap();
+        storing.put(A, COOKIE, manifest, None).await.map(drop)
+    });
+    assert_eq!(put, Err(Refusal::ReadOnly));
+    set(&mut process, false);
+    assert_eq!(capacity(&volume), capacity(&restarted(&process.image()).1));
+}
+
+#[test]
+fn an_upload_that_comes_while_the_volume_is_closed_is_told() {
+    let (mut process, volume) = started();
+    let pool = process.runtime.handle().pool().clone();
+    let mut upload = volume.upload(A, COOKIE, MIB).unwrap();
+    let part = upload.part(&pool, upload.next_len(MIB)).unwrap();
+    process.close(&volume);
+    assert_eq!(upload.add(part), Err(Refusal::Closing));
+    let draft = draft(&pool, b"late");
+    let putting = Rc::clone(&volume);
+    let put = process.run(async move { putting.put(B, COOKIE, draft, None).await.map(drop) });
+    assert_eq!(put, Err(Refusal::Closing));
 }
 
 #[test]
@@ -681,4 +736,45 @@ fn chunk_sized_buffers_are_enough() {
     let got = process.get_large(&volume, A, 0..2 * MIB, CHUNK).unwrap();
     assert!(got == body);
     drop(pages);
+}
+
+/// A manifest whose checksums are right and that names what cannot be is as good as a damaged one.
+#[test]
+fn a_forged_manifest_is_unreadable() {
+    let (mut process, volume) = started();
+    process.put_large(&volume, A, &bytes(1, 300_000), &[CHUNK]).unwrap();
+    process.put(&volume, B, b"beside it").unwrap();
+    process.close(&volume);
+    let image = process.image();
+    let (at, header) = of_kind(&image, Kind::Manifest);
+    let (layout, incarnation) = (header.layout(), superblock(0).incarnation);
+    // Numbers of parts and chunks, where the first part stands, how long it is.
+    let forged: [(usize, u64); 8] = [
+        (0, 0),
+        (0, 1000),
+        (4, 1000),
+        (8, u64::MAX - 511),
+        (8, 16 << 20),
+        (8, 65_537),
+        (16, 0),
+        (16, CHUNK + 1),
+    ];
+    for (field, value) in forged {
+        let mut image = image.clone();
+        image.edit(FILE, |file| {
+            let needle = &mut file[at..at + layout.len];
+            let value = value.to_le_bytes();
+            let field = layout.data_start + field..;
+            let len = if field.start == layout.data_start + 8 { 8 } else { 4 };
+            needle[field][..len].copy_from_slice(&value[..len]);
+            encode_chunk_table(needle, &layout);
+            encode_data_needle(&header, incarnation, at as u64, needle);
+        });
+        let (mut process, volume) = restarted(&image);
+        let unreadable = Err(GetError::Unreadable(A, Damage::Checksum(Unreadable::Meta)));
+        assert_eq!(process.get(&volume, A), unreadable, "{value} at {field}");
+        assert_eq!(process.get_large(&volume, A, 0..1, CHUNK), unreadable, "{value} at {field}");
+        assert_eq!(process.get(&volume, B).unwrap(), b"beside it");
+        process.put(&volume, A, b"healed").unwrap();
+    }
 }

@@ -11,13 +11,15 @@ use hayloft::op::DirId;
 use hayloft::sim::Fault;
 use hayloft::sim::disk::Image;
 use hayloft::types::NeedleId;
+use hayloft::volume::format::superblock_offsets;
 use hayloft::volume::{
-    self, IoError, NotRemoved, Preallocation, Refusal, StateError, Volume, VolumeState,
+    self, IoError, NotRemoved, Preallocation, Refusal, StateError, Superblock, Volume, VolumeState,
 };
 
 const A: NeedleId = NeedleId::new(1, 0);
 const B: NeedleId = NeedleId::new(2, 0);
 const SIZE: u64 = 1 << 20;
+const FILE: &str = "1.0.vol";
 
 fn started() -> (Process, Rc<Volume>) {
     let mut process = Process::start(1, &Image::default(), &pool(32 << 20));
@@ -57,32 +59,118 @@ fn a_read_only_volume_reads_and_takes_nothing_also_after_a_restart() {
     assert_eq!(restarted.get(&volume, B).unwrap(), b"after");
 }
 
+const MS: u64 = 1_000_000;
+
+/// Stores needle `n` after so long (nanoseconds): what became of it.
+fn put_later(
+    process: &Process,
+    volume: &Rc<Volume>,
+    n: u64,
+    after: u64,
+) -> Rc<Cell<Option<Result<(), Refusal>>>> {
+    let (volume, handle) = (Rc::clone(volume), process.runtime.handle().clone());
+    let draft = draft(handle.pool(), &bytes(n, 3000));
+    let outcome = Rc::new(Cell::new(None));
+    let sink = Rc::clone(&outcome);
+    handle.clone().spawn(async move {
+        handle.sleep_until(handle.now() + after).await;
+        let put = volume.put(NeedleId::new(n, 0), COOKIE, draft, None).await;
+        sink.set(Some(put.map(drop)));
+    });
+    outcome
+}
+
 #[test]
 fn what_was_admitted_before_is_written_before_and_nothing_after() {
     let (mut process, volume) = started();
-    let handle = process.runtime.handle().clone();
-    let stored = Rc::new(Cell::new(0));
-    for n in 0..40 {
-        let (volume, stored) = (Rc::clone(&volume), Rc::clone(&stored));
-        let draft = draft(handle.pool(), &bytes(n, 3000));
-        handle.spawn(async move {
-            match volume.put(NeedleId::new(n, 0), COOKIE, draft, None).await {
-                Ok(_) => stored.set(stored.get() + 1),
-                Err(refusal) => assert_eq!(refusal, Refusal::ReadOnly),
-            }
-        });
-    }
-    let (closing, waiting) = (Rc::clone(&volume), handle.clone());
-    let tail = process.run(async move {
-        // Let some of them join a commit.
-        waiting.yield_now().await;
+    // The commit that is being written takes a second, the one that forms behind it five.
+    process.world.fail(0, Fault::Stall(1000 * MS));
+    process.world.fail(1, Fault::Stall(5000 * MS));
+    let before: Vec<_> = (0..40)
+        .map(|n| put_later(&process, &volume, n, if n < 3 { 0 } else { 100 * MS }))
+        .collect();
+    // While it is made read-only: during the first commit, and during the second.
+    let late: Vec<_> =
+        [300, 3000].map(|after| put_later(&process, &volume, 50 + after, after * MS)).into();
+    let (closing, handle) = (Rc::clone(&volume), process.runtime.handle().clone());
+    let (needles, used) = process.run(async move {
+        handle.sleep_until(handle.now() + 200 * MS).await;
+        assert_eq!(closing.figures().needles, 0, "nothing is written yet");
         closing.set_read_only(true).await.unwrap();
-        closing.figures().used
+        (closing.figures().needles, closing.figures().used)
     });
-    process.run(async move { handle.sleep_until(handle.now() + 3_000_000_000).await });
-    assert!(stored.get() > 0);
-    assert_eq!(volume.figures().needles, stored.get());
-    assert_eq!(volume.figures().used, tail, "written after it was said to be read-only");
+    assert_eq!(process.world.count("stall"), 2, "two commits were under way");
+    assert_eq!(needles, 40, "it was said to be read-only before all was written");
+    let image = process.image();
+    let handle = process.runtime.handle().clone();
+    process.run(async move { handle.sleep_until(handle.now() + 10_000 * MS).await });
+    assert!(before.iter().all(|outcome| outcome.get() == Some(Ok(()))));
+    assert!(late.iter().all(|outcome| outcome.get() == Some(Err(Refusal::ReadOnly))));
+    let log = |image: &Image| image.bytes(FILE).split_off(65_536);
+    assert_eq!(volume.figures().used, used, "written after it was said to be read-only");
+    assert!(log(&process.image()) == log(&image), "written after it was said to be read-only");
+}
+
+/// A write that is acknowledged while the volume is made writable must not be in one that a power cut then
+/// leaves read-only.
+#[test]
+fn writes_are_taken_only_once_the_volume_is_writable_for_sure() {
+    let (mut process, volume) = started();
+    set(&mut process, &volume, true).unwrap();
+    // Each of the three copies takes a second.
+    for n in 0..3 {
+        process.world.fail(n, Fault::Stall(1000 * MS));
+    }
+    let early: Vec<_> = (0..15).map(|n| put_later(&process, &volume, n, n * 200 * MS)).collect();
+    let (opening, handle) = (Rc::clone(&volume), process.runtime.handle().clone());
+    let began = process.world.now();
+    process.run(async move { opening.set_read_only(false).await }).unwrap();
+    assert!(process.world.now() - began > 3000 * MS, "it took its time");
+    assert!(early.iter().all(|outcome| outcome.get() == Some(Err(Refusal::ReadOnly))));
+    process.run(async move { handle.sleep_until(handle.now() + MS).await });
+    process.put(&volume, A, b"now").unwrap();
+
+    // When it fails, they are not taken either.
+    for n in 0..3 {
+        let (mut process, volume) = started();
+        set(&mut process, &volume, true).unwrap();
+        process.world.fail(n, Fault::Errno(5));
+        assert!(matches!(set(&mut process, &volume, false), Err(StateError::Failed(_))));
+        assert!(!volume.writable());
+        assert!(process.put(&volume, A, b"now").is_err());
+    }
+}
+
+/// The newest copy counts: each change has a revision of its own.
+#[test]
+fn each_change_of_the_state_is_newer_than_the_one_before() {
+    let (mut process, volume) = started();
+    let mut revision = 1;
+    for read_only in [true, false, true, false] {
+        set(&mut process, &volume, read_only).unwrap();
+        let file = process.image().bytes(FILE);
+        for at in superblock_offsets(SIZE) {
+            let copy = Superblock::decode(&file[usize::try_from(at).unwrap()..]).unwrap();
+            assert_eq!((copy.revision, copy.state), (revision + 1, volume.state()));
+        }
+        revision += 1;
+    }
+}
+
+#[test]
+fn a_sealed_volume_stays_sealed() {
+    let mut process = Process::start(1, &Image::default(), &pool(32 << 20));
+    let handle = process.runtime.handle().clone();
+    let created = process.run(async move {
+        let superblock = Superblock { state: VolumeState::Sealed, ..common::superblock(SIZE) };
+        volume::create(&handle, DirId(0), &superblock, Preallocation::Reserve, |_| ()).await
+    });
+    created.unwrap();
+    let volume = process.open().unwrap();
+    assert_eq!(set(&mut process, &volume, false), Err(StateError::Sealed));
+    assert_eq!(set(&mut process, &volume, true), Ok(()));
+    assert_eq!((volume.state(), volume.writable()), (VolumeState::Sealed, false));
+    assert_eq!(process.put(&volume, A, b"x"), Err(Refusal::ReadOnly));
 }
 
 #[test]
@@ -184,7 +272,27 @@ fn a_forsaken_volume_reads_and_acknowledges_nothing_more() {
     assert!(matches!(refused, Refusal::Failed(_) | Refusal::Poisoned), "{refused}");
     assert_eq!(process.put(&volume, B, b"x"), Err(Refusal::Poisoned));
     assert_eq!(process.get(&volume, A).unwrap(), b"before");
+    // Whatever a change of the state says, nobody would find it again.
+    let image = process.image();
+    assert_eq!(set(&mut process, &volume, true), Err(StateError::Poisoned));
     process.close(&volume);
+    assert!(process.image() == image, "something was written");
+}
+
+/// A hint that was due is not written to a file that is no longer where it was.
+#[test]
+fn nothing_is_written_to_a_forsaken_volume() {
+    let (mut process, volume) = started();
+    process.put(&volume, A, b"a hint is due").unwrap();
+    let handle = process.runtime.handle().clone();
+    // The committer waits for the hint's time already.
+    let waiting = handle.clone();
+    process.run(async move { waiting.sleep_until(waiting.now() + 100 * MS).await });
+    volume.forsake();
+    let image = process.image();
+    process.run(async move { handle.sleep_until(handle.now() + 10_000 * MS).await });
+    process.close(&volume);
+    assert!(process.image() == image, "something was written");
 }
 
 #[test]
@@ -240,4 +348,16 @@ fn progress_is_told_while_a_file_is_filled_with_zeros() {
     });
     assert_eq!(created, Ok(()));
     assert_eq!(told.take(), [1 << 20, 2 << 20, 3 << 20]);
+
+    // Up to the last byte, where that is not a multiple of what is written at once.
+    let mut process = Process::start(1, &Image::default(), &pool(32 << 20));
+    let handle = process.runtime.handle().clone();
+    let sink = Rc::clone(&told);
+    let created = process.run(async move {
+        let superblock = common::superblock((1 << 20) + 8192);
+        let progress = |done| sink.borrow_mut().push(done);
+        volume::create(&handle, DirId(0), &superblock, Preallocation::Zeroed, progress).await
+    });
+    assert_eq!(created, Ok(()));
+    assert_eq!(told.take(), [1 << 20, (1 << 20) + 8192]);
 }

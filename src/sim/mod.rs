@@ -283,6 +283,12 @@ impl World {
         self.0.borrow().submitted
     }
 
+    /// Files that are open now.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        self.0.borrow().open.len()
+    }
+
     /// Looks at the world now.
     pub fn look<T>(&self, look: impl FnOnce(&Snapshot<'_>) -> T) -> T {
         look(&Snapshot { state: &self.0.borrow() })
@@ -303,6 +309,12 @@ fn gather(bufs: &[crate::buffer::Buf], pieces: &[crate::op::Piece]) -> Vec<u8> {
         bytes.extend_from_slice(&bufs[usize::from(piece.buf)][start..start + piece.len as usize]);
     }
     bytes
+}
+
+/// Whether a read is one that a device can do without a copy.
+fn is_aligned(start: u32, len: u32, offset: u64) -> bool {
+    let unit = crate::limits::UNIT;
+    [u64::from(start), u64::from(len), offset].iter().all(|number| number.is_multiple_of(unit))
 }
 
 impl State {
@@ -522,6 +534,10 @@ impl State {
     fn carry_out(&mut self, op: Op, fault: Option<Fault>) -> (i64, Returned) {
         let place = |offset: u64| usize::try_from(offset).expect("small files");
         match op {
+            // As direct I/O does.
+            Op::Read { buf, start, len, offset, .. } if !is_aligned(start, len, offset) => {
+                (-i64::from(libc::EINVAL), Returned::One(buf))
+            }
             Op::Read { file, mut buf, start, len, offset } => {
                 let out = &mut buf[start as usize..(start + len) as usize];
                 let result = self.read(self.inode(file), place(offset), out, fault);
@@ -536,6 +552,11 @@ impl State {
                 (self.write(inode, place(offset), &bytes, durable, fault), Returned::Many(bufs))
             }
             Op::Sync { file } => (self.sync(self.inode(file), fault), Returned::None),
+            Op::CloseFile { file } => {
+                // Its number may be another file's by now. A close that fails has closed it.
+                assert!(self.open.remove(&file.0).is_some(), "file {} was closed twice", file.0);
+                (self.fails(fault).unwrap_or(0), Returned::None)
+            }
             other => {
                 let failed = self.fails(fault);
                 (failed.unwrap_or_else(|| self.carry_out_plain(other)), Returned::None)
@@ -563,10 +584,6 @@ impl State {
             Op::Allocate { file, len } => {
                 let inode = self.inode(file);
                 self.disk.allocate(inode, usize::try_from(len).expect("small files"));
-                0
-            }
-            Op::CloseFile { file } => {
-                self.open.remove(&file.0);
                 0
             }
             Op::Rename { from, to, replace, .. } => self

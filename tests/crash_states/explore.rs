@@ -7,7 +7,7 @@ use std::rc::Rc;
 use hayloft::buffer::Pool;
 use hayloft::runtime::split_mix;
 use hayloft::sim::disk::{Image, Wreck};
-use hayloft::volume::{GetError, Volume};
+use hayloft::volume::{GetError, Refusal, Volume};
 use nix::time::{ClockId, clock_gettime};
 
 use super::fingerprint::{CHECKPOINT, Fingerprints};
@@ -29,6 +29,8 @@ pub struct Explorer {
     pub points: u64,
     /// States that a second power cut left, into the recovery from a first one.
     pub during_recovery: u64,
+    /// States behind which a PUT, or even a DELETE, found no room.
+    pub full: [u64; 2],
     began_ns: i64,
 }
 
@@ -45,6 +47,7 @@ impl Explorer {
             seen: HashSet::new(),
             points: 0,
             during_recovery: 0,
+            full: [0; 2],
             began_ns: cpu_ns(),
         }
     }
@@ -77,7 +80,7 @@ impl Explorer {
                 continue;
             }
             for (mask, image) in images(&point.wreck, most, 99 + course.round) {
-                self.state(&image, &allowed, true, &|| {
+                self.state(&image, &allowed, (course, true), &|| {
                     format!("{history:?} {course:?}, event {n}, sectors {mask:#b}")
                 });
             }
@@ -90,17 +93,19 @@ impl Explorer {
         &mut self,
         image: &Image,
         allowed: &BTreeSet<State>,
-        again: bool,
+        (course, again): (Course, bool),
         what: &dyn Fn() -> String,
     ) {
         if !self.seen.insert(self.fingerprints.of(image, allowed.iter())) {
             return;
         }
-        let recovering = check(image, allowed, &self.pool, again, what);
+        let (recovering, full) = check(image, allowed, &self.pool, again, what);
+        assert!(full == [false; 2] || course.blocks.is_some(), "{}: there is room", what());
+        self.full.iter_mut().zip(full).for_each(|(count, full)| *count += u64::from(full));
         for (n, wreck) in recovering.iter().enumerate() {
             for (mask, image) in images(wreck, SUBSETS, 7) {
                 let before = self.seen.len();
-                self.state(&image, allowed, false, &|| {
+                self.state(&image, allowed, (course, false), &|| {
                     format!("{}; again at event {n} of the recovery, sectors {mask:#b}", what())
                 });
                 self.during_recovery += (self.seen.len() - before) as u64;
@@ -125,14 +130,15 @@ fn start(seed: u64, image: &Image, pool: &Pool) -> Process {
     process
 }
 
-/// Recovers, and goes on: the moments of the recovery at which something could be torn.
+/// Recovers, and goes on: the moments of the recovery at which something could be torn, and whether a PUT
+/// and a DELETE found no room afterwards.
 fn check(
     image: &Image,
     allowed: &BTreeSet<State>,
     pool: &Pool,
     again: bool,
     what: &dyn Fn() -> String,
-) -> Vec<Wreck> {
+) -> (Vec<Wreck>, [bool; 2]) {
     let mut process = start(11, image, pool);
     let recovering = Rc::new(RefCell::new(Vec::new()));
     if again {
@@ -160,13 +166,38 @@ fn check(
     assert_eq!(state_of(&mut again, &volume), state, "{}: second recovery", what());
     assert_eq!(volume.figures().live, figures.live, "{}: second recovery", what());
 
-    // And writes go on without any operator step.
-    again.put(&volume, IDS[1], value_bytes(5)).unwrap();
+    // And writes go on without any operator step, unless the log is at its end.
+    let mut after = state;
+    let full = go_on(&mut again, &volume, &mut after);
     let mut third = start(17, &again.image(), pool);
     let volume = third.open().unwrap();
-    let after = state_of(&mut third, &volume);
-    assert_eq!(after, [state[0], Some(5), state[2]], "{}: after going on", what());
-    recovering
+    assert!(volume.damage().is_empty(), "{}: after going on: {:?}", what(), volume.damage());
+    assert_eq!(state_of(&mut third, &volume), after, "{}: after going on", what());
+    (recovering, full)
+}
+
+/// Stores something, and deletes what is there until there is no room: whether a PUT and a DELETE found
+/// none.
+fn go_on(process: &mut Process, volume: &Rc<Volume>, state: &mut State) -> [bool; 2] {
+    let mut full = [false; 2];
+    match process.put(volume, IDS[1], value_bytes(5)) {
+        Ok(_) => state[1] = Some(5),
+        Err(refusal) => {
+            assert_eq!(refusal, Refusal::Full);
+            full[0] = true;
+        }
+    }
+    for (n, id) in IDS.into_iter().enumerate() {
+        if !full[0] {
+            break;
+        }
+        match process.delete(volume, id) {
+            Ok(()) => assert!(state[n].take().is_some()),
+            Err(Refusal::Full) => full[1] = true,
+            Err(refusal) => assert_eq!((refusal, state[n]), (Refusal::NotFound, None)),
+        }
+    }
+    full
 }
 
 /// At most `most` subsets of so many sectors: all there are, or a sample of them that begins with

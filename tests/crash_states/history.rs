@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use hayloft::buffer::Pool;
+use hayloft::limits::{BLOCK, LOG_START, TRAILER};
 use hayloft::sim::World;
 use hayloft::sim::disk::{Disk, Wreck};
 use hayloft::volume::{NewNeedle, Volume};
@@ -76,8 +77,21 @@ pub struct Course {
     pub unwritten: bool,
     /// Checkpoints are made meanwhile.
     pub checkpoints: bool,
+    /// The log has so many blocks only, so that histories meet its end.
+    pub blocks: Option<u64>,
     /// Decides, with the rest, in which order things happen that may happen in any.
     pub round: u64,
+}
+
+impl Course {
+    /// Length of the volume (bytes).
+    fn size(self) -> u64 {
+        match self.blocks {
+            Some(blocks) => LOG_START + blocks * BLOCK + TRAILER,
+            None if self.large => LARGE_SIZE,
+            None => SIZE,
+        }
+    }
 }
 
 const SIZE: u64 = 124 * 1024;
@@ -98,7 +112,7 @@ pub fn run_history(history: &[Action], course: Course, pool: &Pool) -> Vec<Crash
     if course.at_once {
         process.runtime.shuffle(41 + course.round);
     }
-    process.create(if course.large { LARGE_SIZE } else { SIZE });
+    process.create(course.size());
     process.checkpoints = course.checkpoints.then_some(ON_DEMAND);
     let volume = process.open().unwrap();
     let model = Rc::new(RefCell::new(Model::default()));

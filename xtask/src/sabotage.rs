@@ -76,13 +76,31 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "lib",
         "ring::tests::what_waited_for_a_file_that_was_closed_leaves_its_device_free",
     ),
+    ("no-room-for-the-seal", "near_the_end", "deletes_are_taken_until_only_the_last_block_is_left"),
+    ("settle-too-early", "states", "what_was_admitted_before_is_written_before_and_nothing_after"),
+    (
+        "keep-room-when-refused",
+        "large",
+        "room_comes_back_when_the_volume_takes_no_writes_meanwhile",
+    ),
+    ("no-hint-while-busy", "engine", "a_busy_volume_writes_a_hint_after_so_much_log"),
+    (
+        "leave-unfinished-checkpoint",
+        "checkpoints",
+        "one_that_cannot_be_written_harms_nothing_and_is_tried_again",
+    ),
+    ("ignore-reached", "checkpoints", "what_a_checkpoint_reached_is_not_taken_for_a_torn_tail"),
+    ("writable-too-early", "states", "writes_are_taken_only_once_the_volume_is_writable_for_sure"),
+    ("refuse-torn-tail", "regressions", "a_kept_needle_vanished_without_a_word"),
 ];
 
 /// Test binaries, quick ones first; the last two start daemons. `lib` are the unit tests.
-const TESTS: [&str; 15] = [
+const TESTS: [&str; 17] = [
     "errors",
     "engine",
+    "near_the_end",
     "states",
+    "no_buffer",
     "regressions",
     "golden",
     "golden_large",
