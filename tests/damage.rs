@@ -82,6 +82,7 @@ fn while_it_is_stopped() {
     let mut state = 11;
     let random = (0..12).map(|_| 65_536 + split_mix(&mut state) % (tail - 65_536));
     let places: Vec<u64> = places.into_iter().chain(random).collect();
+    let mut hits = 0;
     for at in places {
         let mut bytes = pristine.clone();
         bytes[usize::try_from(at).unwrap()] ^= 4;
@@ -90,9 +91,11 @@ fn while_it_is_stopped() {
         let affected = damaged(&daemon, &format!("byte {at}"));
         assert!(affected <= 1, "byte {at}: {affected} needles affected");
         assert!(at >= 65_600 || affected == 0, "byte {at} is no needle's");
+        hits += affected;
         assert_eq!(daemon.client().put(&path(1000), b"goes on").unwrap().status, 201);
         let log = daemon.log_text();
         assert!(!log.contains("panicked"), "{log}");
         assert!(daemon.stop().success());
     }
+    assert!(hits >= 6, "most of the log is needles, yet only {hits} flips were noticed");
 }

@@ -147,7 +147,7 @@ struct Run {
     process: Process,
     volume: Option<Rc<Volume>>,
     opened: bool,
-    size: u64,
+    base: Base,
     possible: BTreeSet<Held>,
 }
 
@@ -201,7 +201,7 @@ impl Run {
 
     fn create(&mut self) {
         let handle = self.process.runtime.handle().clone();
-        let superblock = superblock(self.size);
+        let superblock = superblock(self.base.size());
         let created = self.process.run(async move {
             volume::create(&handle, DirId(0), &superblock, Preallocation::Reserve, |_| ()).await
         });
@@ -269,7 +269,10 @@ impl Run {
         });
         for (step, result) in steps.iter().zip(outcomes.take()) {
             let result = result.expect("waited for");
-            let expected = matches!(result, Ok(()) | Err(Refusal::ReadOnly | Refusal::NotFound));
+            let expected = match result {
+                Ok(()) | Err(Refusal::ReadOnly | Refusal::NotFound) => true,
+                Err(refusal) => refusal == Refusal::Full && self.base.is_full(),
+            };
             assert!(expected || self.is_hit(), "{step:?} without a fault: {result:?}");
             self.settle(*step, result.map_or_else(Outcome::from, |()| Outcome::Done));
         }
@@ -303,7 +306,7 @@ fn value_of(got: &[u8]) -> u64 {
 }
 
 /// What a start without faults finds, which must be possible; and writes go on.
-fn restart(image: &Image, possible: &BTreeSet<Held>, pool: &Pool) {
+fn restart(image: &Image, possible: &BTreeSet<Held>, base: Base, pool: &Pool) {
     let mut process = Process::start(9, image, pool);
     process.checkpoints = image.files.contains_key(CHECKPOINT).then_some(ON_DEMAND);
     let Ok(volume) = process.open() else {
@@ -323,8 +326,13 @@ fn restart(image: &Image, possible: &BTreeSet<Held>, pool: &Pool) {
     if read_only {
         set_read_only(&mut process, &volume, false).unwrap();
     }
-    process.put(&volume, IDS[3], &data(12)).unwrap();
-    assert_eq!(process.get(&volume, IDS[3]).unwrap(), data(12));
+    let put = process.put(&volume, IDS[3], &data(12));
+    if base.is_full() {
+        assert_eq!(put, Err(Refusal::Full));
+    } else {
+        put.unwrap();
+        assert_eq!(process.get(&volume, IDS[3]).unwrap(), data(12));
+    }
 }
 
 struct Script {
@@ -345,8 +353,7 @@ impl Script {
             if sticky { process.world.fail_from(n, fault) } else { process.world.fail(n, fault) }
         }
         let possible = [self.held].into();
-        let mut run =
-            Run { process, volume: None, opened: false, size: self.base.size(), possible };
+        let mut run = Run { process, volume: None, opened: false, base: self.base, possible };
         self.steps.iter().for_each(|step| run.step(*step));
         (run.process.world.operations(), run)
     }
@@ -365,7 +372,7 @@ impl Script {
                 }
             }
         }
-        images.iter().for_each(|image| restart(image, &run.possible, pool));
+        images.iter().for_each(|image| restart(image, &run.possible, self.base, pool));
     }
 }
 

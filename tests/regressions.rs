@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use common::{COOKIE, Process, bytes, draft, pool, superblock, tear};
+use common::{COOKIE, Process, bytes, draft, expected, pool, superblock, tear};
 use hayloft::buffer::Pool;
 use hayloft::sim::Fault;
 use hayloft::sim::disk::Image;
@@ -15,7 +15,8 @@ use hayloft::volume::format::{
     CommitRecord, FOOTER_LEN, HINT_OFFSETS, RISING_MAX, TailHint, seed, superblock_offsets,
 };
 use hayloft::volume::{
-    Check, Existing, GetError, OpenError, Refusal, StateError, Stored, Volume, VolumeState,
+    Check, Existing, Expected, GetError, NewNeedle, OpenError, Refusal, StateError, Stored, Volume,
+    VolumeState,
 };
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -807,5 +808,56 @@ fn half_damaged_and_half_unreadable_is_not_known_to_be_lost() {
         assert_eq!(process.delete(&volume, id(1)), unreadable);
         let got = process.get(&volume, id(1));
         assert!(matches!(got, Err(GetError::Unreadable(..))), "{got:?}");
+    }
+}
+
+/// Of two that have the hash of a needle one cannot be read now, the other not be identified: the needle may be
+/// the one that will be readable later, and is not written beside it.
+#[test]
+fn what_may_be_readable_later_is_not_forgotten_over_what_is_lost() {
+    let pool = small_pool();
+    let image = stored(&pool, &[(1, bytes(1, 300)), (2, bytes(2, 300))]);
+    // The newer one is looked at first: each is the one that is lost, in turn.
+    for [lost, unreadable] in [[1, 2], [2, 1]] {
+        let mut process = Process::start(2, &image, &pool);
+        let expected = Expected { hash_bits: Some(0), ..expected() };
+        let volume = process.open_as(expected).unwrap();
+        let sectors = |n: usize| [1, 2].map(|unit| LOG / 512 + (n - 1) * 8 + unit);
+        let [header, footer] = sectors(lost);
+        process.world.rot(FILE, header * 512 + 20, 1);
+        process.world.rot(FILE, footer * 512 + 500, 1);
+        sectors(unreadable).into_iter().for_each(|sector| process.world.spoil(FILE, sector));
+        let refused = Err(Refusal::Unreadable(id(3)));
+        assert_eq!(process.put(&volume, id(3), b"new").map(drop), refused, "{lost} is lost");
+    }
+}
+
+/// However long the commit is whose record is lost: the next one proves that it was acknowledged.
+#[test]
+fn the_record_of_the_longest_commit_is_missed() {
+    let pool = pool(64 << 20);
+    for count in [1, 16] {
+        let mut process = Process::start(1, &Image::default(), &pool);
+        process.create(40 << 20);
+        let volume = process.open().unwrap();
+        process.put(&volume, id(1), b"before it").unwrap();
+        let batch = (10..10 + count).map(|n| {
+            let draft = draft(&pool, &bytes(n, 1 << 20));
+            NewNeedle { id: id(n), cookie: COOKIE, draft }
+        });
+        let (batch, storing) = (batch.collect(), Rc::clone(&volume));
+        process.run(async move { storing.put_batch(batch, None).await }).unwrap();
+        process.put(&volume, id(2), b"behind it").unwrap();
+        assert_eq!((volume.stats().commits.get(), volume.stats().hints.get()), (3, 1));
+        let mut image = process.image();
+        zero(&mut image, LOG + 4096, 512);
+        let mut process = Process::start(2, &image, &pool);
+        let volume = process.open().unwrap();
+        assert!(!volume.damage().is_empty(), "{count}: a record is missing");
+        assert_eq!(process.get(&volume, id(1)), Ok(b"before it".to_vec()));
+        assert_eq!(process.get(&volume, id(2)), Ok(b"behind it".to_vec()), "{count}");
+        for n in 10..10 + count {
+            assert!(process.get(&volume, id(n)) == Ok(bytes(n, 1 << 20)), "{count}: {n}");
+        }
     }
 }

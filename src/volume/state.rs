@@ -14,7 +14,8 @@ impl Volume {
     }
 
     /// Makes the volume read-only, or writable again. When this returns, the new state is on stable
-    /// media; made read-only, everything written before is too, and nothing is written any more.
+    /// media; made read-only, everything written before is too, and nothing is added to its log any more.
+    /// A tail hint, which says where the log ends, may still be written.
     ///
     /// One change at a time: the caller sees to it.
     ///

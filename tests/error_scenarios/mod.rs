@@ -48,6 +48,8 @@ pub enum Base {
     Saved,
     /// The same after a kill.
     Killed,
+    /// The same, overwritten until only deletes find room.
+    Full,
     /// Ids 0 and 1 hold bodies.
     Bodies,
     ReadOnly,
@@ -65,8 +67,8 @@ pub enum Base {
 }
 
 use Base::{
-    BadCopy, BadHints, Bodies, Filled, Killed, New, NewLarge, Nothing, Saved, Torn, TornRecord,
-    TornToNothing,
+    BadCopy, BadHints, Bodies, Filled, Full, Killed, New, NewLarge, Nothing, Saved, Torn,
+    TornRecord, TornToNothing,
 };
 use Step::{
     Batch, Checkpoint, Close, Create, Delete, Get, Idle, Open, Put, ReadOnly, ReadOnlyAtHint,
@@ -111,6 +113,8 @@ pub const SCENARIOS: &[(Base, &[Step])] = &[
     (Saved, &[Open, Put(2, 3), Remove, Get]),
     (Killed, &[Open, Get, Close]),
     (Killed, &[Open, Put(0, 3), Delete(1), Get]),
+    (Full, &[Open, Put(2, 3), Delete(0), Delete(1), Get, Close, Open, Get]),
+    (Full, &[Open, Together(&[Delete(1), Put(0, 5), Delete(0)]), Get]),
     (Base::ReadOnly, &[Open, Put(0, 3), Get, ReadOnly(false), Put(0, 4), Get, Close]),
     (Base::ReadOnly, &[Open, ReadOnly(false), ReadOnly(true), Close, Open, Get]),
     (BadCopy, &[Open, Put(0, 3), Get, Close]),
@@ -127,6 +131,11 @@ pub const SCENARIOS: &[(Base, &[Step])] = &[
 ];
 
 impl Base {
+    /// Whether a PUT may find no room.
+    pub fn is_full(self) -> bool {
+        matches!(self, Full)
+    }
+
     pub fn size(self) -> u64 {
         if matches!(self, NewLarge | Bodies) { LARGE_SIZE } else { SIZE }
     }
@@ -154,6 +163,9 @@ impl Base {
                 process.put(&volume, IDS[id], &data(value)).unwrap();
             }
             held.values[id] = Some(value);
+        }
+        if matches!(self, Full) {
+            while process.put(&volume, IDS[0], &data(1)).is_ok() {}
         }
         if matches!(self, Base::ReadOnly) {
             set_read_only(&mut process, &volume, true).unwrap();
