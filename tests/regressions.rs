@@ -811,8 +811,8 @@ fn half_damaged_and_half_unreadable_is_not_known_to_be_lost() {
     }
 }
 
-/// Of two that have the hash of a needle one cannot be read now, the other not be identified: the needle may be
-/// the one that will be readable later, and is not written beside it.
+/// Of two that have the hash of a needle one cannot be read now, the other not be identified: the needle may
+/// be the one that will be readable later, and is not written beside it.
 #[test]
 fn what_may_be_readable_later_is_not_forgotten_over_what_is_lost() {
     let pool = small_pool();

@@ -184,6 +184,7 @@ pub const STRANGERS: &[Stranger] = &[
             "nix::libc::ECANCELED",
             "nix::libc::ECONNRESET",
             "nix::libc::EEXIST",
+            "nix::libc::EINVAL",
             "nix::libc::EIO",
             "nix::libc::ENOBUFS",
             "nix::libc::ENOENT",
