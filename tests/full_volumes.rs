@@ -64,6 +64,11 @@ fn a_full_volume_is_logged_once_and_makes_strict_readiness_fail() {
         assert_eq!(client.request("POST", "/", &[], Some(&bytes(1, 900_000))).unwrap().status, 507);
     }
     assert_eq!(volume(&daemon)["full"], true);
+    // Longer than all that is left: no volume is asked.
+    for _ in 0..4 {
+        let posted = daemon.client().request("POST", "/", &[], Some(&bytes(1, 3_000_000)));
+        assert_eq!(posted.unwrap().status, 507);
+    }
     let said = warnings_with(&daemon, "no volume has room");
     let of_the_volume: Vec<_> = said.iter().filter(|line| line.contains("volume=1")).collect();
     assert_eq!(of_the_volume.len(), 1, "{said:?}");
