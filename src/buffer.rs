@@ -17,6 +17,8 @@ use std::sync::Arc;
 use crossbeam_queue::ArrayQueue;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 
+use crate::account::AUDITED;
+
 /// Granularity of allocation (bytes).
 pub const PAGE: usize = 4096;
 /// The kernel registers at most this much as one fixed buffer (bytes; `io_uring_register(2)`).
@@ -248,6 +250,11 @@ impl FreeMap {
         }
     }
 
+    /// Free pages.
+    fn count(&self) -> u32 {
+        self.words.iter().map(|word| word.count_ones()).sum()
+    }
+
     /// The word that holds a page, with set bits for pages that are `free`, or that are not.
     fn word(&self, page: u32, free: bool) -> u64 {
         let word = self.words[page as usize / 64];
@@ -377,8 +384,13 @@ impl Pool {
     /// Bytes given out and not yet returned.
     #[must_use]
     pub fn used(&self) -> usize {
-        self.take_returns(&mut self.0.free.borrow_mut());
-        self.0.used_pages.get() as usize * PAGE
+        let mut free = self.0.free.borrow_mut();
+        self.take_returns(&mut free);
+        let used = self.0.used_pages.get();
+        if AUDITED {
+            assert_eq!(used + free.count(), free.pages, "pages that are neither lent nor free");
+        }
+        used as usize * PAGE
     }
 
     /// Bytes in the pool.

@@ -5,6 +5,7 @@
 
 pub mod accept;
 pub mod access_trace;
+pub mod account;
 pub mod admin;
 pub mod blocking;
 pub mod buffer;
@@ -14,6 +15,7 @@ pub mod client;
 pub mod config;
 pub mod daemon;
 pub mod datadir;
+pub mod devices;
 pub mod http;
 pub mod limits;
 pub mod logging;

@@ -31,13 +31,14 @@ use io_uring::{IoUring, cqueue, opcode};
 use nix::libc;
 use slab::Slab;
 
+use crate::account::AUDITED;
 use crate::buffer::{Buf, Pool};
+use crate::devices::{Devices, Next, transfer_of};
 use crate::op::{
     Completion, DirId, Driver, DriverCounts, FileId, Op, Piece, Returned, Sock, Token,
 };
-use crate::sabotage::{Sabotage, chosen};
 use crate::sys;
-use files::{OpenFile, fixed};
+use files::{OpenFile, fixed, open_file};
 use provided::{GROUP, Provided};
 pub use setup::{Prepared, Registration, SetupError, prepare};
 use turns::{ARRIVALS_MAX, Ended, Turns};
@@ -53,6 +54,9 @@ const BATCH_MIN: usize = 4;
 const BATCH_MAX: usize = 64;
 /// and for so long (microseconds).
 const PATIENCE_US: u32 = 60;
+
+/// Test builds recount the transfers of devices while no more operations than this are in flight.
+const RECOUNTED_MAX: usize = 512;
 
 /// What an operation in flight keeps alive, and how it ends.
 enum Held {
@@ -93,12 +97,6 @@ struct InFlight {
     device: Option<usize>,
 }
 
-struct Device {
-    number: u64,
-    in_flight: usize,
-    waiting: VecDeque<(Token, Op)>,
-}
-
 /// How a ring works.
 #[derive(Clone, Debug)]
 pub struct RingOptions {
@@ -132,7 +130,7 @@ pub struct Ring {
     file_generations: Vec<u16>,
     /// Places in the kernel's table of files.
     files_max: u32,
-    devices: Vec<Device>,
+    devices: Devices,
     peers: Vec<RawFd>,
     options: RingOptions,
     registered: bool,
@@ -176,7 +174,7 @@ impl Ring {
             files: Slab::new(),
             file_generations: Vec::new(),
             files_max,
-            devices: Vec::new(),
+            devices: Devices::new(options.device_in_flight),
             peers,
             options,
             registered,
@@ -470,23 +468,23 @@ impl Ring {
     }
 
     fn release_device(&mut self, device: usize) {
-        self.devices[device].in_flight -= 1;
-        if self.devices[device].in_flight >= self.options.device_in_flight {
-            return;
-        }
-        while let Some((token, op)) = self.devices[device].waiting.pop_front() {
-            if let Op::Read { file, .. } | Op::Write { file, .. } = &op
-                && self.file(*file).is_err()
-            {
-                self.refuse_transfer(token, op);
-                if chosen(Sabotage::LeakDeviceSlot) {
-                    self.devices[device].in_flight += 1;
-                }
-                continue;
+        self.devices.end(device);
+        loop {
+            let files = &self.files;
+            match self.devices.next(device, |file| open_file(files, file).is_some()) {
+                Some(Next::Closed(token, op)) => self.refuse_transfer(token, op),
+                Some(Next::Begins(token, op)) => return self.dispatch(token, op),
+                None => return,
             }
-            self.devices[device].in_flight += 1;
-            return self.dispatch(token, op);
         }
+    }
+
+    /// Recounts the transfers that keep devices busy.
+    fn audit(&self) {
+        let busy = |device| {
+            self.in_flight.iter().filter(|(_, entry)| entry.device == Some(device)).count()
+        };
+        self.devices.expect(busy);
     }
 
     /// Puts back the buffers that receives took, and lets those receives go on that found none.
@@ -502,18 +500,12 @@ impl Ring {
 
 impl Driver for Ring {
     fn submit(&mut self, token: Token, op: Op) {
-        if let Op::Read { file, .. } | Op::Write { file, .. } = &op {
-            let limit = self.options.device_in_flight;
-            let Ok(open) = self.file(*file) else { return self.refuse_transfer(token, op) };
-            let number = open.device;
-            let device = &mut self.devices[number];
-            if device.in_flight >= limit {
-                device.waiting.push_back((token, op));
-                return;
-            }
-            device.in_flight += 1;
+        let Some(file) = transfer_of(&op) else { return self.dispatch(token, op) };
+        let Ok(open) = self.file(file) else { return self.refuse_transfer(token, op) };
+        let device = open.device;
+        if let Some((token, op)) = self.devices.begin(device, token, op) {
+            self.dispatch(token, op);
         }
-        self.dispatch(token, op);
     }
 
     fn cancel(&mut self, token: Token) {
@@ -547,6 +539,9 @@ impl Driver for Ring {
             self.complete(&ended, completed);
         }
         completed.append(&mut self.ended);
+        if AUDITED && self.in_flight.len() <= RECOUNTED_MAX {
+            self.audit();
+        }
     }
 
     fn counts(&self) -> DriverCounts {
@@ -554,7 +549,7 @@ impl Driver for Ring {
     }
 
     fn limit_device(&mut self, limit: usize) {
-        self.options.device_in_flight = limit;
+        self.devices.set_limit(limit);
     }
 
     fn now(&self) -> u64 {

@@ -127,6 +127,18 @@ sabotages! {
     WritableTooEarly = "writable-too-early",
     /// A volume with a torn tail is not opened.
     RefuseTornTail = "refuse-torn-tail",
+    /// What was lent to a transfer of a large body stays lent.
+    LeakLoan = "leak-loan",
+    /// A connection that ends keeps its place.
+    LeakConnection = "leak-connection",
+    /// The file of a volume that is deleted stays open.
+    LeakFile = "leak-file",
+    /// A write that finds its precondition not met keeps the id to itself.
+    LeakLock = "leak-lock",
+    /// A needle that is replaced counts as alive.
+    ReplacedIsAlive = "replaced-is-alive",
+    /// A read-only volume that is made writable stays closed to writes.
+    StayReadOnly = "stay-read-only",
 }
 
 /// Whether this mistake is to be made. What the environment names must be one of them.

@@ -272,7 +272,7 @@ fn a_file_that_is_not_what_its_name_says_is_refused() {
     let as_another = |expected: Expected| {
         let mut process = Process::start(2, &image, &pool(64 << 20));
         let refused = process.open_as(expected).err().unwrap();
-        assert_eq!((process.world.open_files(), process.image() == image), (0, true));
+        assert_eq!((process.world.open_files().len(), process.image() == image), (0, true));
         refused
     };
     let volume = as_another(Expected { volume: VolumeId(2), ..expected() });

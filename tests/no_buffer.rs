@@ -92,7 +92,7 @@ fn a_volume_is_opened_when_there_is_room_for_all_that_it_needs() {
                 assert!(process.image() == image, "{free} pages: the file was changed");
             }
         }
-        assert_eq!(process.world.open_files(), 0, "{free} pages");
+        assert_eq!(process.world.open_files().len(), 0, "{free} pages");
     }
     assert!(outcomes.iter().all(|count| *count > 10), "{outcomes:?}");
 }
@@ -133,7 +133,7 @@ fn a_volume_whose_head_finds_no_buffer_is_not_opened() {
                     assert!(matches!(error, OpenError::NoBuffer), "operation {operation}: {error}");
                 }
             }
-            assert_eq!(world.open_files(), 0, "operation {operation}");
+            assert_eq!(world.open_files().len(), 0, "operation {operation}");
             let mut again = Process::start(3, &process.image(), &pool);
             let volume = again.open().unwrap();
             assert_eq!(again.get(&volume, A).unwrap(), b"before");
@@ -240,7 +240,7 @@ fn a_checkpoint_without_a_buffer_is_not_written_and_the_next_one_is() {
     assert_eq!(process.image().files.keys().cloned().collect::<Vec<_>>(), files);
     let saving = Rc::clone(&volume);
     assert_eq!(process.run(async move { saving.checkpoint().await }), Ok(true));
-    assert_eq!(process.world.open_files(), 1, "the volume's");
+    assert_eq!(process.world.open_files().len(), 1, "the volume's");
 }
 
 /// Buffers that clients will want are not taken, though some are free.
@@ -266,10 +266,10 @@ fn a_volume_is_not_created_without_buffers_and_leaves_nothing() {
         let created = create(&mut process, preallocation);
         assert_eq!(created, Err((during, IoError::Errno(ENOBUFS))));
         assert!(process.image().files.is_empty());
-        assert_eq!(process.world.open_files(), 0);
+        assert_eq!(process.world.open_files().len(), 0);
         drop(held);
         assert_eq!(create(&mut process, preallocation), Ok(()));
-        assert_eq!((process.world.open_files(), pool.used()), (0, 0));
+        assert_eq!((process.world.open_files().len(), pool.used()), (0, 0));
     }
 }
 
@@ -282,7 +282,7 @@ fn a_volume_that_is_there_is_not_created_again() {
     let created = create(&mut process, Preallocation::Reserve);
     assert_eq!(created, Err(("name the file", IoError::Errno(EEXIST))));
     assert!(process.image() == image, "what is there stays, and nothing beside it");
-    assert_eq!(process.world.open_files(), 0);
+    assert_eq!(process.world.open_files().len(), 0);
     let volume = process.open().unwrap();
     assert_eq!(process.get(&volume, A).unwrap(), b"before");
 }
@@ -296,7 +296,7 @@ fn a_creation_does_not_write_to_what_another_one_left() {
     let created = create(&mut process, Preallocation::Reserve);
     assert_eq!(created, Err(("create the file", IoError::Errno(EEXIST))));
     assert!(process.image() == left);
-    assert_eq!(process.world.open_files(), 0);
+    assert_eq!(process.world.open_files().len(), 0);
 }
 
 /// Each operation of a creation fails in turn: no file stays open, and what is left has its whole name or
@@ -324,7 +324,7 @@ fn a_creation_that_fails_leaves_nothing_open_and_nothing_half_done() {
                     assert_eq!(names, named, "operation {n}: {what}");
                 }
             }
-            assert_eq!((process.world.open_files(), pool.used()), (0, 0), "operation {n}");
+            assert_eq!((process.world.open_files().len(), pool.used()), (0, 0), "operation {n}");
         }
         assert_eq!(failures, operations - 2, "all but opening the directory and closing the file");
     }
@@ -343,7 +343,7 @@ fn an_opening_that_fails_leaves_nothing_open() {
         process.world.fail_from(n, Fault::Errno(EIO));
         if process.open().is_err() {
             failures += 1;
-            assert_eq!((process.world.open_files(), pool.used()), (0, 0), "operation {n}");
+            assert_eq!((process.world.open_files().len(), pool.used()), (0, 0), "operation {n}");
         }
     }
     assert!(failures > 3, "{failures}");

@@ -1,6 +1,5 @@
 //! Files and directories: what happens rarely and outside of any request.
 
-use std::collections::VecDeque;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
@@ -11,8 +10,9 @@ use std::path::Path;
 use io_uring::opcode;
 use io_uring::types::{Fd, Fixed, FsyncFlags};
 use nix::libc;
+use slab::Slab;
 
-use super::{Device, Held, Ring};
+use super::{Held, Ring};
 use crate::limits::FILES_PER_SHARD;
 use crate::op::{DirId, FileId, Op, Returned, Token};
 use crate::sys;
@@ -40,6 +40,12 @@ fn generation_of(file: FileId) -> u16 {
 
 pub(super) fn fixed(file: FileId) -> Fixed {
     Fixed(slot_of(file))
+}
+
+/// An open file, by its number.
+pub(super) fn open_file(files: &Slab<OpenFile>, file: FileId) -> Option<&OpenFile> {
+    let open = files.get(slot_of(file) as usize);
+    open.filter(|open| open.generation == generation_of(file))
 }
 
 /// A result that says "on stable media", unless the file system has gone meanwhile.
@@ -130,9 +136,7 @@ impl Ring {
     }
 
     pub(super) fn file(&self, file: FileId) -> io::Result<&OpenFile> {
-        let open = self.files.get(slot_of(file) as usize);
-        open.filter(|open| open.generation == generation_of(file))
-            .ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
+        open_file(&self.files, file).ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
     }
 
     fn close_file(&mut self, token: Token, file: FileId) {
@@ -212,11 +216,7 @@ impl Ring {
             Ok(metadata) => metadata.dev(),
             Err(error) => return -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),
         };
-        let device = self.devices.iter().position(|device| device.number == number);
-        let device = device.unwrap_or_else(|| {
-            self.devices.push(Device { number, in_flight: 0, waiting: VecDeque::new() });
-            self.devices.len() - 1
-        });
+        let device = self.devices.position(number);
         let fd = file.as_raw_fd();
         let slot = u32::try_from(self.files.vacant_key()).expect("few files");
         if slot >= self.files_max {

@@ -142,7 +142,7 @@ fn a_device_is_free_as_soon_as_a_transfer_has_ended() {
     (0..8).for_each(|index| bench.read(index, PHOTO));
     let all: Vec<u32> = (0..8).flat_map(|_| bench.reaped()).collect();
     assert_eq!(all, [0, 1, 2, 3, 4, 5, 6, 7]);
-    assert!(bench.ring.devices[0].waiting.is_empty() && bench.ring.devices[0].in_flight == 0);
+    assert_eq!(bench.ring.devices.counts(0), (0, 0));
 }
 
 #[test]
@@ -179,8 +179,7 @@ fn what_waited_for_a_file_that_was_closed_leaves_its_device_free() {
     let (read, closed) = (i64::from(PHOTO), -i64::from(libc::EBADF));
     let expected = [(0, read), (1, read), (2, closed), (3, closed), (4, closed), (5, closed)];
     assert_eq!((&results[..6], results[6]), (&expected[..], (9, 0)));
-    assert_eq!(bench.ring.devices[0].in_flight, 0, "nothing is under way");
-    assert!(bench.ring.devices[0].waiting.is_empty());
+    assert_eq!(bench.ring.devices.counts(0), (0, 0), "nothing is in flight or waits");
     bench.read(1, PHOTO);
     let completion = &reap(&mut bench.ring)[0];
     assert_eq!(completion.result, -i64::from(libc::EBADF), "closed for good");
@@ -262,14 +261,12 @@ fn a_device_gets_as_much_at_once_as_its_limit_says() {
     for limit in [2, 5, 1] {
         bench.ring.limit_device(limit);
         (0..8).for_each(|index| bench.read(index, 512));
-        let device = &bench.ring.devices[0];
-        assert_eq!((device.in_flight, device.waiting.len()), (limit, 8 - limit));
+        assert_eq!(bench.ring.devices.counts(0), (limit, 8 - limit));
         let mut ended = 0;
         while ended < 8 {
             ended += bench.reaped().len();
-            let device = &bench.ring.devices[0];
-            let left = device.in_flight + device.waiting.len();
-            assert_eq!(device.in_flight, left.min(limit), "as many as there may be");
+            let (in_flight, waiting) = bench.ring.devices.counts(0);
+            assert_eq!(in_flight, (in_flight + waiting).min(limit), "as many as there may be");
         }
     }
 }

@@ -242,6 +242,12 @@ impl<K: Copy + Eq + Hash> KeyLocks<K> {
         Self(Rc::new(LockTable { handle: handle.clone(), held: RefCell::default() }))
     }
 
+    /// Keys held now.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.0.held.borrow().len()
+    }
+
     /// Waits until `key` is free and takes it; those who wait get it in the order they came.
     pub async fn lock(&self, key: K) -> Locked<K> {
         let granted = {

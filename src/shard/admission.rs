@@ -11,8 +11,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use super::Shard;
+use crate::account::Account;
 use crate::buffer::{Buf, PAGE};
 use crate::limits::{CHUNK, NEEDLE_DATA_MAX};
+use crate::sabotage::{Sabotage, chosen};
 
 /// What a buffer takes besides its content at most (bytes): headers, checksums, alignment.
 const AROUND: u64 = 2 * PAGE as u64;
@@ -23,28 +25,48 @@ pub const BUFFER_PAUSE_NS: u64 = 4_000_000;
 /// A body waits so long before it is refused (nanoseconds): bursts of large photos pass by then.
 const BODY_WAIT_NS: u64 = 100_000_000;
 /// So many bodies may wait; what comes beyond is refused at once.
-const BODIES_WAITING_MAX: usize = 64;
+const BODIES_WAITING_MAX: u64 = 64;
 /// How long a transfer that is under way waits for a buffer (nanoseconds).
 pub const BUFFER_WAIT_NS: u64 = 5_000_000_000;
 
 /// What has been admitted.
-#[derive(Default)]
 pub struct Admission {
     /// Buffers of bodies (bytes).
-    bodies: Cell<usize>,
+    bodies: Account,
     /// Large bodies under way, in either direction.
-    large: Cell<u64>,
+    large: Account,
     /// Lent to them (bytes).
-    lent: Cell<u64>,
+    lent: Account,
     /// Bodies that wait for a moment.
-    waiting: Cell<usize>,
+    waiting: Account,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self {
+            bodies: Account::new("bytes for bodies"),
+            large: Account::new("transfers of large bodies"),
+            lent: Account::new("bytes lent to transfers"),
+            waiting: Account::new("bodies that wait"),
+        }
+    }
+}
+
+impl Admission {
+    /// Nobody is left who could hold anything.
+    ///
+    /// # Panics
+    /// When something was not given back.
+    pub fn expect_nothing(&self) {
+        let Self { bodies, large, lent, waiting } = self;
+        [bodies, large, lent, waiting].into_iter().for_each(|account| account.expect(0));
+    }
 }
 
 impl Admission {
     /// Whether nobody holds or waits for anything.
     pub fn is_unused(&self) -> bool {
-        let large = self.large.get() + self.lent.get();
-        large == 0 && self.bodies.get() == 0 && self.waiting.get() == 0
+        [&self.bodies, &self.large, &self.lent, &self.waiting].iter().all(|it| it.held() == 0)
     }
 }
 
@@ -56,8 +78,7 @@ pub struct BodyPermit {
 
 impl Drop for BodyPermit {
     fn drop(&mut self) {
-        let bodies = &self.shard.admission.bodies;
-        bodies.set(bodies.get() - self.bytes);
+        self.shard.admission.bodies.give_back(self.bytes as u64);
     }
 }
 
@@ -70,8 +91,7 @@ pub struct LargePermit {
 
 impl Drop for LargePermit {
     fn drop(&mut self) {
-        let large = &self.shard.admission.large;
-        large.set(large.get() - 1);
+        self.shard.admission.large.give_back(1);
     }
 }
 
@@ -89,8 +109,9 @@ impl Drop for Grant {
         if self.is_own {
             self.permit.own_in_use.set(false);
         }
-        let lent = &self.permit.shard.admission.lent;
-        lent.set(lent.get() - self.lent);
+        if !chosen(Sabotage::LeakLoan) {
+            self.permit.shard.admission.lent.give_back(self.lent);
+        }
     }
 }
 
@@ -99,7 +120,7 @@ impl LargePermit {
     /// none to be lent.
     pub fn grant(self: &Rc<Self>, wanted: u64) -> Option<Grant> {
         let lent = &self.shard.admission.lent;
-        let left = (self.shard.handle.pool().capacity() as u64 / 4).saturating_sub(lent.get());
+        let left = (self.shard.handle.pool().capacity() as u64 / 4).saturating_sub(lent.held());
         let on_offer = left / LENT_AT_ONCE / CHUNK * CHUNK;
         let is_own = !self.own_in_use.get();
         let sure = if is_own { CHUNK } else { 0 };
@@ -110,7 +131,7 @@ impl LargePermit {
         let around = if is_own { 0 } else { AROUND };
         let borrowed = len - sure + around;
         self.own_in_use.set(true);
-        lent.set(lent.get() + borrowed);
+        lent.take(borrowed);
         Some(Grant { permit: Rc::clone(self), is_own, lent: borrowed, len })
     }
 }
@@ -127,13 +148,13 @@ impl Shard {
         let deadline = self.handle.now() + BODY_WAIT_NS;
         loop {
             let permit = self.try_admit_body(bytes);
-            let may_wait = waiting.get() < BODIES_WAITING_MAX && self.handle.now() < deadline;
+            let may_wait = waiting.held() < BODIES_WAITING_MAX && self.handle.now() < deadline;
             if permit.is_some() || !may_wait {
                 return permit;
             }
-            waiting.set(waiting.get() + 1);
+            waiting.take(1);
             self.handle.sleep_until(self.handle.now() + BUFFER_PAUSE_NS).await;
-            waiting.set(waiting.get() - 1);
+            waiting.give_back(1);
         }
     }
 
@@ -141,24 +162,24 @@ impl Shard {
     /// in any case.
     fn try_admit_body(self: &Rc<Self>, bytes: usize) -> Option<BodyPermit> {
         let pool = self.handle.pool();
-        let bodies = self.admission.bodies.get() + bytes;
+        let bodies =
+            usize::try_from(self.admission.bodies.held()).expect("parts of a pool") + bytes;
         let eighth = pool.capacity() / 8;
         let alone = bodies == bytes;
         if (bodies > 5 * eighth && !alone) || pool.used() + bytes > 7 * eighth {
             return None;
         }
-        self.admission.bodies.set(bodies);
+        self.admission.bodies.take(bytes as u64);
         Some(BodyPermit { shard: Rc::clone(self), bytes })
     }
 
     /// Admits a transfer of a large body.
     pub fn admit_large(self: &Rc<Self>) -> Option<Rc<LargePermit>> {
         let most = self.handle.pool().capacity() as u64 / 4 / (CHUNK + AROUND);
-        let large = self.admission.large.get() + 1;
-        if large > most {
+        if self.admission.large.held() >= most {
             return None;
         }
-        self.admission.large.set(large);
+        self.admission.large.take(1);
         Some(Rc::new(LargePermit { shard: Rc::clone(self), own_in_use: Cell::new(false) }))
     }
 

@@ -12,6 +12,7 @@ use super::task::Arrival;
 use crate::accept::{Next, PAUSE_NS};
 use crate::http::conn::{Conn, Wait};
 use crate::op::{Op, Sock};
+use crate::sabotage::{Sabotage, chosen};
 
 /// A connection is handed over when another shard has so many fewer.
 const IMBALANCE: u64 = 2;
@@ -57,7 +58,7 @@ impl Shard {
             }
         }
         self.waiting.borrow_mut().remove(slot);
-        self.accepting.set(self.accepting.get() - 1);
+        self.accepting.give_back(1);
     }
 
     fn admit(self: &Rc<Self>, sock: Sock, own: bool) {
@@ -90,15 +91,15 @@ impl Shard {
     }
 
     fn refuse(self: &Rc<Self>, sock: Sock) {
-        if self.refusing.get() >= self.config.refusals_max {
+        if self.refusing.held() >= self.config.refusals_max {
             drop(self.handle.submit(Op::Close { sock }));
             return;
         }
-        self.refusing.set(self.refusing.get() + 1);
+        self.refusing.take(1);
         let shard = Rc::clone(self);
         self.handle.spawn(async move {
             session::refuse(&shard, shard.conn(sock)).await;
-            shard.refusing.set(shard.refusing.get() - 1);
+            shard.refusing.give_back(1);
         });
     }
 
@@ -117,12 +118,12 @@ impl Shard {
                 (conn, Some(head), slot)
             }
         };
-        self.connections.set(self.connections.get() + 1);
-        self.metrics().connections.set(self.connections.get());
+        self.metrics().connections.set(self.connections.take(1));
         self.handle.spawn(async move {
             session::serve(&shard, conn, request, slot).await;
-            shard.connections.set(shard.connections.get() - 1);
-            shard.metrics().connections.set(shard.connections.get());
+            if !chosen(Sabotage::LeakConnection) {
+                shard.metrics().connections.set(shard.connections.give_back(1));
+            }
         });
     }
 

@@ -38,6 +38,7 @@ pub use task::Message;
 pub use volumes::Assignment;
 
 use crate::accept::Failures;
+use crate::account::{AUDITED, Account};
 use crate::http::conn::{Deadlines, Waiting};
 use crate::http::date;
 use crate::limits::{HANDED_OVER_MAX, MESSAGES_IN_FLIGHT, ORDERS_MAX};
@@ -113,6 +114,16 @@ impl Shared {
         self.shards()
     }
 
+    /// Compares the connections of the daemon with those of its shards. While a shard is running, others on
+    /// their way make a difference: this is for who runs them in turn.
+    ///
+    /// # Panics
+    /// When they differ.
+    pub fn audit(&self) {
+        let load: u64 = (0..self.shards()).map(|shard| self.load(shard)).sum();
+        assert_eq!(self.slots.taken(), load, "places of connections, and connections");
+    }
+
     /// Connections that shard `n` has or is about to get.
     fn load(&self, n: usize) -> u64 {
         self.metrics.shards[n].connections.get() + self.arriving[n].load(Ordering::SeqCst)
@@ -158,10 +169,10 @@ pub struct Shard {
     replies: Replies<Outcome>,
     asked: Queue<Asked>,
     waiting: Rc<Waiting>,
-    connections: Cell<u64>,
-    refusing: Cell<u64>,
+    connections: Account,
+    refusing: Account,
     /// Listeners that still accept.
-    accepting: Cell<usize>,
+    accepting: Account,
     date: Cell<(u64, [u8; date::LEN])>,
     /// A limit that the ring has yet to hear of.
     device_limit: Cell<Option<usize>>,
@@ -192,6 +203,8 @@ pub struct Start {
 impl Shard {
     fn new(handle: &Handle, start: Start) -> (Rc<Self>, Vec<Assignment>) {
         let Start { id, config, shared, assignments, owners, listeners } = start;
+        let accepting = Account::new("listeners");
+        accepting.take(listeners.len() as u64);
         let shard = Self {
             id,
             handle: handle.clone(),
@@ -203,9 +216,9 @@ impl Shard {
             replies: Replies::new(handle),
             asked: Queue::new(handle),
             waiting: Rc::default(),
-            connections: Cell::new(0),
-            refusing: Cell::new(0),
-            accepting: Cell::new(listeners.len()),
+            connections: Account::new("connections"),
+            refusing: Account::new("connections that are refused"),
+            accepting,
             date: Cell::new((u64::MAX, [0; date::LEN])),
             device_limit: Cell::default(),
             listeners: RefCell::new(listeners),
@@ -264,6 +277,16 @@ impl Shard {
         metrics.completions.add(counts.completions - metrics.completions.get());
         metrics.ops_in_flight.set(self.handle.ops_in_flight() as u64);
         metrics.buffer_bytes_used.set(self.handle.pool().used() as u64);
+        if AUDITED && self.connections.held() == 0 && self.refusing.held() == 0 {
+            self.expect_nobody();
+        }
+    }
+
+    /// Without connections nothing is admitted, asked or set aside.
+    fn expect_nobody(&self) {
+        self.admission.expect_nothing();
+        assert!(self.replies.is_empty(), "answers are awaited, and there are no connections");
+        self.volumes.expect_no_uploads();
     }
 
     /// Makes the figures of the volumes known.

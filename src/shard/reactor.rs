@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use super::{Shard, Start};
+use crate::account::AUDITED;
 use crate::limits::{FRESH_GRACE_NS, PUBLISH_NS, TURN_MAX_NS};
 use crate::op::Driver;
 use crate::runtime::Runtime;
@@ -42,6 +43,33 @@ impl Reactor {
     #[must_use]
     pub fn until(&self) -> u64 {
         self.until
+    }
+
+    /// Whether no client is connected and nothing is under way but the wait for the next.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        let Self { shard, runtime, .. } = self;
+        let handle = runtime.handle();
+        shard.connections.held() + shard.refusing.held() == 0
+            && handle.ops_in_flight() as u64 == shard.accepting.held()
+            && handle.pool().used() == shard.volumes.buffer_bytes()
+    }
+
+    /// Recounts while no client is connected and nothing is under way.
+    ///
+    /// # Panics
+    /// When something was not given back.
+    pub fn expect_rest(&self) {
+        let Self { shard, runtime, .. } = self;
+        shard.connections.expect(0);
+        shard.expect_nobody();
+        shard.volumes.expect_rest();
+        let accepts = usize::try_from(shard.accepting.held()).expect("few listeners");
+        assert_eq!(shard.waiting.borrow().len(), accepts, "who waits, and the listeners");
+        let in_flight = runtime.handle().ops_in_flight();
+        assert_eq!(in_flight, accepts, "operations in flight, and those of listeners");
+        let used = runtime.handle().pool().used();
+        assert_eq!(used, shard.volumes.buffer_bytes(), "bytes of buffers lent for a time");
     }
 
     /// One turn: waits for completions, does what there is to do, hands over what it submits. Whether
@@ -89,6 +117,9 @@ impl Reactor {
         let is_over = time >= shard.config.drain_ns && !chosen(Sabotage::EndlessDrain);
         let is_drained = shard.drained();
         debug_assert!(!is_drained || shard.is_at_rest(), "something is held for nobody");
+        if is_drained && AUDITED {
+            shard.volumes.expect_rest();
+        }
         if is_drained || is_over {
             let closed = Rc::new(Cell::new(false));
             self.closed = Some(Rc::clone(&closed));
@@ -115,9 +146,9 @@ impl Shard {
 
     /// Whether nothing is left to do, here or in any other shard, which might still ask this one.
     fn drained(&self) -> bool {
-        let nothing = self.accepting.get() == 0
-            && self.connections.get() == 0
-            && (self.refusing.get() == 0 || chosen(Sabotage::ForgetRefusals))
+        let nothing = self.accepting.held() == 0
+            && self.connections.held() == 0
+            && (self.refusing.held() == 0 || chosen(Sabotage::ForgetRefusals))
             && self.shared.arriving[usize::from(self.id)].load(Ordering::SeqCst) == 0;
         self.shared.idle[usize::from(self.id)].store(nothing, Ordering::SeqCst);
         nothing && self.shared.all_idle()

@@ -9,6 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Slots(AtomicU64);
 
 impl Slots {
+    /// How many are taken.
+    pub fn taken(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
     /// Takes a slot, if fewer than `bound` are taken.
     pub fn take(self: &Arc<Self>, bound: u64) -> Option<Slot> {
         let one_more = |taken| (taken < bound).then_some(taken + 1);

@@ -396,6 +396,36 @@ impl Volumes {
         self.entries.borrow().values().for_each(Entry::publish);
     }
 
+    /// Nobody receives a large body any more.
+    ///
+    /// # Panics
+    /// When room is set aside all the same.
+    pub fn expect_no_uploads(&self) {
+        self.each_open(Volume::expect_no_uploads);
+    }
+
+    /// Recounts, while nobody uses the volumes.
+    ///
+    /// # Panics
+    /// When a count is wrong.
+    pub fn expect_rest(&self) {
+        self.each_open(Volume::expect_rest);
+    }
+
+    fn each_open(&self, check: impl Fn(&Volume)) {
+        for entry in self.entries.borrow().values() {
+            if let State::Open(volume) = &entry.state {
+                check(volume);
+            }
+        }
+    }
+
+    /// Buffers that volumes keep for as long as they are open, and those for checkpoints (bytes).
+    pub fn buffer_bytes(&self) -> usize {
+        let volumes = self.opened().iter().map(|volume| volume.buffer_bytes()).sum::<usize>();
+        volumes + self.turns.get().map_or(0, |turns| turns.buffer_bytes())
+    }
+
     /// Adds up one counter over all volumes there are and were.
     #[must_use]
     pub fn sum(&self, counter: impl Fn(&volume::Stats) -> u64) -> u64 {

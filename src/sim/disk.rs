@@ -197,6 +197,19 @@ impl Disk {
         self.names.get(name).copied()
     }
 
+    /// The name of a file; empty when it has none any more.
+    #[must_use]
+    pub fn name_of(&self, inode: usize) -> String {
+        let named = self.names.iter().find(|(_, found)| **found == inode);
+        named.map_or_else(String::new, |(name, _)| name.clone())
+    }
+
+    /// All names, in order.
+    #[must_use]
+    pub fn all_names(&self) -> Vec<String> {
+        self.names.keys().cloned().collect()
+    }
+
     /// Makes an empty file; nothing when the name is taken.
     pub fn create(&mut self, name: &str) -> Option<usize> {
         if self.names.contains_key(name) {

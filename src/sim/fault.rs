@@ -48,6 +48,17 @@ impl Fault {
     }
 }
 
+/// A fault that an operation met, whether it made a difference or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Met {
+    /// The file that the operation was about; empty without one.
+    pub name: String,
+    /// Whether it was to change the file's content or bring it to stable media.
+    pub is_write: bool,
+    /// What went wrong.
+    pub fault: Fault,
+}
+
 /// Counts operations that met a bad sector.
 pub const BAD_SECTOR: &str = "bad sector";
 /// Counts bits that rotted.
@@ -65,6 +76,9 @@ pub(super) struct Faults {
     counts: BTreeMap<&'static str, u64>,
     /// Files of which a write or sync failed or fell short.
     failed: BTreeSet<usize>,
+    met: Vec<Met>,
+    /// Beginnings of the names of files whose disk is gone.
+    gone: Vec<String>,
 }
 
 impl Faults {
@@ -81,10 +95,25 @@ impl Faults {
         self.once.get(&number).copied().or(sticky)
     }
 
-    pub(super) fn take(&mut self, number: u64) -> Option<Fault> {
-        let fault = self.of(number);
+    /// The fault that an operation on this file meets.
+    pub(super) fn take(&mut self, number: u64, op: &Op, name: String) -> Option<Fault> {
+        let is_gone = self.gone.iter().any(|prefix| name.starts_with(prefix));
+        let gone = is_gone.then_some(Fault::Errno(libc::EIO));
+        let fault = gone.or_else(|| self.of(number));
         self.once.remove(&number);
+        if let Some(fault) = fault {
+            let is_write = matches!(op, Op::Write { .. } | Op::Sync { .. });
+            self.met.push(Met { name, is_write, fault });
+        }
         fault
+    }
+
+    pub(super) fn met(&self) -> Vec<Met> {
+        self.met.clone()
+    }
+
+    pub(super) fn unplug(&mut self, prefix: &str) {
+        self.gone.push(prefix.to_owned());
     }
 
     pub(super) fn count(&mut self, name: &'static str) {
@@ -100,6 +129,7 @@ impl State {
     /// An operation begins: how much longer it takes (nanoseconds).
     pub(super) fn before(&mut self, number: u64, op: &Op) -> u64 {
         if let Op::Write { file, .. } | Op::Sync { file } = op
+            && self.is_open(*file)
             && self.faults.failed.contains(&self.inode(*file))
         {
             self.faults.count(WRITE_AFTER_FAILURE);

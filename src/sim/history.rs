@@ -17,10 +17,18 @@ pub enum Action {
     Put(u64),
     /// To store a value unless there is one.
     PutNew(u64),
+    /// To store a value in the place of another one, and only there: the new one, the old one.
+    PutIf(u64, u64),
     /// To delete it.
     Delete,
+    /// To delete it if it holds this value.
+    DeleteIf(u64),
     /// To read it.
     Get,
+    /// To read it if it holds this value.
+    GetIf(u64),
+    /// To be rid of it, with all others of its volume, whether it is there or not.
+    Wipe,
 }
 
 /// What the client was told.
@@ -30,12 +38,18 @@ pub enum Answer {
     Created,
     /// Stored in place of what was there.
     Replaced,
+    /// Stored, whether something was there or not.
+    Stored,
     /// Not stored, since there was something.
     Exists,
+    /// Nothing was done: it is not there, or holds another value than the one that was named.
+    Unmet,
     /// Deleted.
     Deleted,
     /// Read.
     Value(u64),
+    /// Something was there.
+    Present,
     /// Nothing was there.
     Missing,
     /// That it was turned away: it must not have taken effect.
@@ -92,11 +106,23 @@ fn effect(event: &Event, before: Value) -> Option<Value> {
         }
         Action::PutNew(_) if before.is_some() => (before, Answer::Exists),
         Action::PutNew(value) => (Some(value), Answer::Created),
-        Action::Delete if before.is_none() => (None, Answer::Missing),
-        Action::Delete => (None, Answer::Deleted),
-        Action::Get => (before, before.map_or(Answer::Missing, Answer::Value)),
+        Action::PutIf(value, old) if before == Some(old) => (Some(value), Answer::Replaced),
+        Action::PutIf(..) => (before, Answer::Unmet),
+        Action::Delete | Action::DeleteIf(_) if before.is_none() => (None, Answer::Missing),
+        Action::DeleteIf(old) if before != Some(old) => (before, Answer::Unmet),
+        Action::Delete | Action::DeleteIf(_) | Action::Wipe => (None, Answer::Deleted),
+        Action::GetIf(value) if before.is_some_and(|there| there != value) => {
+            (before, Answer::Unmet)
+        }
+        Action::Get | Action::GetIf(_) => (before, before.map_or(Answer::Missing, Answer::Value)),
     };
-    (event.answer == right || event.answer == Answer::Unknown).then_some(after)
+    let is_right = match event.answer {
+        Answer::Unknown => true,
+        Answer::Stored => matches!(right, Answer::Created | Answer::Replaced),
+        Answer::Present => matches!(right, Answer::Value(_)),
+        answer => answer == right,
+    };
+    is_right.then_some(after)
 }
 
 /// Operations of which an order has been found, as bits.
@@ -127,6 +153,7 @@ impl Search<'_> {
         match action {
             Action::Put(value) => Action::Put(self.blur(value)),
             Action::PutNew(value) => Action::PutNew(self.blur(value)),
+            Action::PutIf(value, old) => Action::PutIf(self.blur(value), old),
             other => other,
         }
     }
@@ -185,8 +212,10 @@ impl Search<'_> {
 pub fn check(events: &[Event]) -> Result<(), Box<Violation>> {
     let took_part = events.iter().filter(|event| event.answer != Answer::Refused);
     let events: &[Event] = &took_part.copied().collect::<Vec<_>>();
-    let read = |event: &Event| match event.answer {
-        Answer::Value(value) => Some(value),
+    // Or named by a condition: then it makes a difference which it is, too.
+    let read = |event: &Event| match (event.action, event.answer) {
+        (Action::PutIf(_, old) | Action::DeleteIf(old) | Action::GetIf(old), _) => Some(old),
+        (_, Answer::Value(value)) => Some(value),
         _ => None,
     };
     let mut search = Search {
@@ -247,6 +276,45 @@ mod tests {
     }
 
     #[test]
+    fn conditions_that_name_a_value() {
+        let get_if = |value, answer| is_right(&[PUT, event(20, 30, Action::GetIf(value), answer)]);
+        assert!(get_if(1, Answer::Value(1)) && get_if(2, Answer::Unmet));
+        assert!(!get_if(1, Answer::Unmet) && !get_if(2, Answer::Value(1)));
+        let put_if = |old, answer, then| {
+            let put = event(20, 30, Action::PutIf(5, old), answer);
+            is_right(&[PUT, put, event(40, 50, Action::Get, Answer::Value(then))])
+        };
+        assert!(put_if(1, Answer::Replaced, 5) && put_if(2, Answer::Unmet, 1));
+        assert!(put_if(1, Answer::Unknown, 5) && put_if(1, Answer::Unknown, 1));
+        assert!(!put_if(2, Answer::Unknown, 5), "it cannot have taken effect");
+        assert!(!put_if(1, Answer::Unmet, 1) && !put_if(2, Answer::Replaced, 5));
+        let delete_if = |old, answer, then| {
+            let delete = event(20, 30, Action::DeleteIf(old), answer);
+            is_right(&[PUT, delete, event(40, 50, Action::Get, then)])
+        };
+        assert!(delete_if(1, Answer::Deleted, Answer::Missing));
+        assert!(delete_if(2, Answer::Unmet, Answer::Value(1)));
+        assert!(!delete_if(1, Answer::Unmet, Answer::Value(1)));
+        assert!(!delete_if(2, Answer::Deleted, Answer::Missing));
+        assert!(is_right(&[event(0, 1, Action::DeleteIf(2), Answer::Missing)]));
+    }
+
+    #[test]
+    fn what_says_less_than_all() {
+        let stored = |before: Option<Event>| {
+            let put = event(20, 30, Action::Put(2), Answer::Stored);
+            before.into_iter().chain([put]).collect::<Vec<_>>()
+        };
+        assert!(is_right(&stored(None)) && is_right(&stored(Some(PUT))));
+        let present = event(40, 50, Action::Get, Answer::Present);
+        assert!(is_right(&[PUT, present]) && !is_right(&[present]));
+        let wipe = event(20, 30, Action::Wipe, Answer::Deleted);
+        let missing = event(40, 50, Action::Get, Answer::Missing);
+        assert!(is_right(&[PUT, wipe, missing]) && is_right(&[wipe, missing]));
+        assert!(!is_right(&[PUT, wipe, present]));
+    }
+
+    #[test]
     fn at_once_either_order_is_right() {
         let get = |answer| event(5, 30, Action::Get, answer);
         assert!(is_right(&[PUT, get(Answer::Value(1))]));
@@ -304,16 +372,22 @@ mod tests {
             let mut events = Vec::new();
             for n in 0..2 + draw(10) {
                 let at = 100 * n + 50;
-                let action = match draw(4) {
+                let old = draw(n + 1);
+                let action = match draw(8) {
                     0 => Action::Put(n),
                     1 => Action::PutNew(n),
                     2 => Action::Delete,
+                    3 => Action::PutIf(n, old),
+                    4 => Action::DeleteIf(old),
+                    5 => Action::GetIf(old),
+                    6 => Action::Wipe,
                     _ => Action::Get,
                 };
                 let right = [
                     Answer::Created,
                     Answer::Replaced,
                     Answer::Exists,
+                    Answer::Unmet,
                     Answer::Deleted,
                     Answer::Missing,
                 ];

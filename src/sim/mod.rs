@@ -21,11 +21,12 @@ use nix::libc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::buffer::Pool;
+use crate::devices::{Devices, Next, transfer_of};
 use crate::limits::{HEAD_BUFFER, RECEIVE_HEADROOM};
 use crate::op::{Completion, Driver, DriverCounts, FileId, Op, Returned, Sock, Token};
 use crate::runtime::split_mix;
 use disk::{Disk, Image, Wreck};
-use fault::Faults;
+use fault::{Faults, Met};
 use net::{Attempt, Net};
 
 pub use fault::Fault;
@@ -34,6 +35,8 @@ type Hook = Rc<dyn Fn(&Snapshot<'_>)>;
 
 /// The number of an operation that no fault can be meant for.
 const NO_DISK: u64 = u64::MAX;
+/// All files are on one device.
+const DEVICE: usize = 0;
 /// When an operation is due that waits for something to happen.
 const PARKED: u64 = u64::MAX;
 
@@ -49,6 +52,8 @@ struct Flight {
     /// Bytes received so far.
     done: usize,
     is_cancelled: bool,
+    /// Whether it keeps the device busy.
+    is_transfer: bool,
 }
 
 /// Whether an operation is one of connections, or between shards.
@@ -174,7 +179,8 @@ impl World {
     #[must_use]
     pub fn driver(&self) -> SimDriver {
         let counts = DriverCounts::default();
-        SimDriver { world: self.clone(), member: 0, is_alone: true, pool: None, counts }
+        let devices = one_device();
+        SimDriver { world: self.clone(), member: 0, is_alone: true, pool: None, devices, counts }
     }
 
     /// A driver for one of several runtimes, numbered from 0, that take turns as [`Self::next`] says.
@@ -183,7 +189,8 @@ impl World {
     #[must_use]
     pub fn member(&self, member: usize, pool: &Pool) -> SimDriver {
         let (pool, counts) = (Some(pool.clone()), DriverCounts::default());
-        SimDriver { world: self.clone(), member, is_alone: false, pool, counts }
+        let devices = one_device();
+        SimDriver { world: self.clone(), member, is_alone: false, pool, devices, counts }
     }
 
     /// Whose turn it is. `until` says for each member when it is due if nothing happens. When it is
@@ -229,6 +236,53 @@ impl World {
     #[must_use]
     pub fn now(&self) -> u64 {
         self.0.borrow().now
+    }
+
+    /// From now on, whatever is done to files whose names begin so fails, as when their disk was pulled out.
+    pub fn unplug(&self, prefix: &str) {
+        self.0.borrow_mut().faults.unplug(prefix);
+    }
+
+    /// Faults that operations met so far, in order.
+    #[must_use]
+    pub fn met(&self) -> Vec<Met> {
+        self.0.borrow().faults.met()
+    }
+
+    /// Names of the files that are open, each as often as it is; empty for one that has none any more.
+    #[must_use]
+    pub fn open_files(&self) -> Vec<String> {
+        let state = self.0.borrow();
+        state.open.values().map(|(inode, _)| state.disk.name_of(*inode)).collect()
+    }
+
+    /// Whether something is being written to a file.
+    #[must_use]
+    pub fn is_writing(&self) -> bool {
+        let state = self.0.borrow();
+        state.flights.iter().any(|flight| matches!(flight.op, Op::Write { .. }))
+    }
+
+    /// Names of the files there are.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.0.borrow().disk.all_names()
+    }
+
+    /// Removes a file's name, as who starts the store does with what was left unfinished.
+    pub fn remove(&self, name: &str) {
+        self.0.borrow_mut().disk.unlink(name);
+    }
+
+    /// Makes names durable, as who starts the store does before it believes in them.
+    pub fn sync_names(&self) {
+        self.0.borrow_mut().disk.sync_names();
+    }
+
+    /// Ends of connections that listeners have and that are not closed.
+    #[must_use]
+    pub fn accepted(&self) -> usize {
+        self.0.borrow().net.accepted()
     }
 
     /// Calls `hook` at every event: when a disk operation begins and when one has ended.
@@ -283,12 +337,6 @@ impl World {
         self.0.borrow().submitted
     }
 
-    /// Files that are open now.
-    #[must_use]
-    pub fn open_files(&self) -> usize {
-        self.0.borrow().open.len()
-    }
-
     /// Looks at the world now.
     pub fn look<T>(&self, look: impl FnOnce(&Snapshot<'_>) -> T) -> T {
         look(&Snapshot { state: &self.0.borrow() })
@@ -300,6 +348,13 @@ impl World {
             hook(&Snapshot { state: &self.0.borrow() });
         }
     }
+}
+
+/// The device that all files are on; it takes any number of transfers until it is told otherwise.
+fn one_device() -> Devices {
+    let mut devices = Devices::new(usize::MAX);
+    devices.position(DEVICE as u64);
+    devices
 }
 
 fn gather(bufs: &[crate::buffer::Buf], pieces: &[crate::op::Piece]) -> Vec<u8> {
@@ -323,6 +378,23 @@ impl State {
     }
 
     fn begin(&mut self, member: usize, token: Token, op: Op) {
+        self.begin_as(false, member, token, op);
+    }
+
+    /// The device of a member is free for the next transfer.
+    fn hand_on(&mut self, member: usize, devices: &mut Devices) {
+        while let Some(next) = devices.next(DEVICE, |file| self.is_open(file)) {
+            match next {
+                Next::Begins(token, op) => self.begin_as(true, member, token, op),
+                // It ends without having been anywhere.
+                Next::Closed(token, op) => self.begin(member, token, op),
+            }
+        }
+        let busy = |flight: &&Flight| flight.member == member && flight.is_transfer;
+        devices.expect(|_| self.flights.iter().filter(busy).count());
+    }
+
+    fn begin_as(&mut self, is_transfer: bool, member: usize, token: Token, op: Op) {
         let mut delay = 20_000 + self.draw(100_000);
         let order = self.begun;
         self.begun += 1;
@@ -333,7 +405,9 @@ impl State {
         }
         let due = self.now + delay;
         let (done, is_cancelled) = (0, false);
-        self.flights.push(Flight { member, due, order, number, token, op, done, is_cancelled });
+        let flight =
+            Flight { member, due, order, number, token, op, done, is_cancelled, is_transfer };
+        self.flights.push(flight);
     }
 
     /// Ends a wait early.
@@ -498,8 +572,31 @@ impl State {
         self.open[&file.0].0
     }
 
+    fn is_open(&self, file: FileId) -> bool {
+        self.open.contains_key(&file.0)
+    }
+
     fn may_write(&self, file: FileId) -> bool {
-        self.open[&file.0].1
+        self.open.get(&file.0).is_some_and(|(_, write)| *write)
+    }
+
+    /// The name of the file that an operation is about; empty without one.
+    fn name_of(&self, op: &Op) -> String {
+        let text = |name: &std::ffi::CString| name.to_string_lossy().into_owned();
+        match op {
+            Op::Create { name, .. } | Op::Open { name, .. } | Op::Unlink { name, .. } => text(name),
+            Op::Rename { from, .. } => text(from),
+            Op::Read { file, .. }
+            | Op::Write { file, .. }
+            | Op::Sync { file }
+            | Op::FileLen { file }
+            | Op::Extents { file }
+            | Op::Allocate { file, .. } => match self.open.get(&file.0) {
+                Some((inode, _)) => self.disk.name_of(*inode),
+                None => String::new(),
+            },
+            _ => String::new(),
+        }
     }
 
     fn open_file(&mut self, inode: usize, write: bool) -> i64 {
@@ -523,7 +620,8 @@ impl State {
                 }
             }
         } else {
-            let fault = self.faults.take(flight.number);
+            let name = self.name_of(&flight.op);
+            let fault = self.faults.take(flight.number, &flight.op, name);
             let (result, returned) = self.carry_out(flight.op, fault);
             Completion { token: flight.token, result, returned }
         };
@@ -534,6 +632,9 @@ impl State {
     fn carry_out(&mut self, op: Op, fault: Option<Fault>) -> (i64, Returned) {
         let place = |offset: u64| usize::try_from(offset).expect("small files");
         match op {
+            Op::Read { file, buf, .. } if !self.is_open(file) => {
+                (-i64::from(libc::EBADF), Returned::One(buf))
+            }
             // As direct I/O does.
             Op::Read { buf, start, len, offset, .. } if !is_aligned(start, len, offset) => {
                 (-i64::from(libc::EINVAL), Returned::One(buf))
@@ -551,9 +652,10 @@ impl State {
                 let inode = self.inode(file);
                 (self.write(inode, place(offset), &bytes, durable, fault), Returned::Many(bufs))
             }
+            Op::Sync { file } if !self.is_open(file) => (-i64::from(libc::EBADF), Returned::None),
             Op::Sync { file } => (self.sync(self.inode(file), fault), Returned::None),
             Op::CloseFile { file } => {
-                // Its number may be another file's by now. A close that fails has closed it.
+                // Its number may be another file's by now. Whatever a close reports, the file is closed: close(2).
                 assert!(self.open.remove(&file.0).is_some(), "file {} was closed twice", file.0);
                 (self.fails(fault).unwrap_or(0), Returned::None)
             }
@@ -568,6 +670,15 @@ impl State {
         let text = |name: &std::ffi::CString| name.to_str().expect("plain names").to_owned();
         match op {
             Op::OpenDir { .. } => 0,
+            Op::Create { dir, .. }
+            | Op::Open { dir, .. }
+            | Op::Rename { dir, .. }
+            | Op::Unlink { dir, .. }
+            | Op::SyncDir { dir }
+                if dir.0 != 0 =>
+            {
+                -i64::from(libc::EBADF)
+            }
             Op::Create { name, .. } => match self.disk.create(&text(&name)) {
                 Some(inode) => self.open_file(inode, true),
                 None => -i64::from(libc::EEXIST),
@@ -613,19 +724,25 @@ pub struct SimDriver {
     /// Whether it moves the clock.
     is_alone: bool,
     pool: Option<Pool>,
+    devices: Devices,
     counts: DriverCounts,
 }
 
 impl SimDriver {
     /// The next completion that is due by now.
-    fn next_completion(&self) -> Option<Completion> {
+    fn next_completion(&mut self) -> Option<Completion> {
         let mut state = self.world.0.borrow_mut();
         loop {
             let next = state.next_due(self.member)?;
             if state.flights[next].due > state.now {
                 return None;
             }
+            let was_transfer = state.flights[next].is_transfer;
             let ended = state.end(next, self.pool.as_ref());
+            if was_transfer {
+                self.devices.end(DEVICE);
+                state.hand_on(self.member, &mut self.devices);
+            }
             if ended.is_some() {
                 return ended;
             }
@@ -644,7 +761,16 @@ impl SimDriver {
 
 impl Driver for SimDriver {
     fn submit(&mut self, token: Token, op: Op) {
-        self.world.0.borrow_mut().begin(self.member, token, op);
+        let mut state = self.world.0.borrow_mut();
+        match transfer_of(&op) {
+            Some(file) if state.is_open(file) => {
+                if let Some((token, op)) = self.devices.begin(DEVICE, token, op) {
+                    state.begin_as(true, self.member, token, op);
+                }
+            }
+            _ => state.begin(self.member, token, op),
+        }
+        drop(state);
         self.world.call_hook();
     }
 
@@ -666,6 +792,10 @@ impl Driver for SimDriver {
 
     fn counts(&self) -> DriverCounts {
         self.counts
+    }
+
+    fn limit_device(&mut self, limit: usize) {
+        self.devices.set_limit(limit);
     }
 
     fn now(&self) -> u64 {

@@ -1,6 +1,6 @@
 //! Connections of the simulated world: two streams of bytes each, that arrive in any pieces.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use nix::libc;
 
@@ -46,6 +46,8 @@ pub type Attempt = Option<i64>;
 pub struct Net {
     ends: BTreeMap<i32, End>,
     backlog: BTreeMap<i32, VecDeque<i32>>,
+    /// Ends that listeners gave out.
+    accepted: BTreeSet<i32>,
     next: i32,
 }
 
@@ -73,7 +75,13 @@ impl Net {
     /// The next connection that a listener has.
     pub fn accept(&mut self, listener: i32) -> Attempt {
         let accepted = self.backlog.get_mut(&listener)?.pop_front()?;
+        self.accepted.insert(accepted);
         Some(i64::from(accepted))
+    }
+
+    /// Ends that listeners gave out and that are not closed.
+    pub fn accepted(&self) -> usize {
+        self.accepted.len()
     }
 
     /// Moves what has arrived to `room`, at most `most` bytes and a segment.
@@ -125,6 +133,7 @@ impl Net {
     /// (RFC 9293, section 3.10.4).
     pub fn close(&mut self, end: i32) {
         let Some(closed) = self.ends.remove(&end) else { return };
+        self.accepted.remove(&end);
         if let Some(peer) = self.ends.get_mut(&closed.peer) {
             peer.ended = true;
             peer.is_reset |= !closed.inbox.is_empty();

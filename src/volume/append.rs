@@ -14,6 +14,7 @@ use super::format::{
 use super::index::{IdHash, Location, PREFETCHED};
 use super::io::{VolumeFile, count};
 use super::recover::LogEnd;
+use crate::account::{AUDITED, Account};
 use crate::buffer::Buf;
 use crate::limits::{
     BLOCK, COMMIT_LEN_MAX, COMMIT_LEN_TARGET, COMMIT_NEEDLES_MAX, HINT_IDLE_NS, HINT_INTERVAL,
@@ -86,7 +87,7 @@ impl Room {
         if !log.has_room(len) {
             return None;
         }
-        log.claimed.set(log.claimed.get() + len);
+        log.claimed.take(len);
         let key = RoomKey(log.rooms_so_far.get() + 1);
         log.rooms_so_far.set(key.0);
         log.rooms.borrow_mut().insert(key, len);
@@ -102,7 +103,9 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         let len = self.volume.log.rooms.borrow_mut().remove(&self.key);
-        self.volume.log.release(len.expect("a room is there until it is dropped"));
+        let log = &self.volume.log;
+        log.claimed.give_back(len.expect("a room is there until it is dropped"));
+        log.audit();
     }
 }
 
@@ -110,6 +113,13 @@ struct Forming {
     needles: Vec<Pending>,
     len: u64,
     outcome: Rc<Event<Outcome>>,
+}
+
+impl Forming {
+    /// What is claimed for it (bytes).
+    fn claim(&self) -> u64 {
+        self.len + COMMIT_OVERHEAD
+    }
 }
 
 /// The append side of a volume.
@@ -121,10 +131,11 @@ pub struct Log {
     epoch: u64,
     end: Cell<LogEnd>,
     forming: RefCell<VecDeque<Forming>>,
-    /// The commit that is being written.
+    /// The commit that is being written, and what is claimed for it (bytes).
     writing: RefCell<Option<Rc<Event<Outcome>>>>,
+    writing_len: Cell<u64>,
     /// Bytes of all that waits, is being written or is to come, at their worst alignment.
-    claimed: Cell<u64>,
+    claimed: Account,
     /// Those of them that are set aside.
     rooms: RefCell<HashMap<RoomKey, u64>>,
     rooms_so_far: Cell<u64>,
@@ -167,7 +178,7 @@ impl Log {
             epoch: hint.epoch,
             end: Cell::new(end),
             forming: RefCell::default(),
-            claimed: Cell::new(0),
+            claimed: Account::new("claimed bytes of a log"),
             rooms: RefCell::default(),
             rooms_so_far: Cell::new(0),
             work: Signal::new(handle),
@@ -176,9 +187,18 @@ impl Log {
             accepts: Cell::new(true),
             closing: Cell::new(false),
             writing: RefCell::default(),
+            writing_len: Cell::new(0),
             closed: Event::new(handle),
             block: Cell::new(Some(block)),
         }
+    }
+
+    /// Length of the log's own block while it is at home (bytes).
+    pub fn buffer_bytes(&self) -> usize {
+        let block = self.block.take();
+        let len = block.as_ref().map_or(0, |block| block.len());
+        self.block.set(block);
+        len
     }
 
     /// The log's own block, all zero.
@@ -212,7 +232,7 @@ impl Log {
 
     fn room_up_to(&self, limit: u64, len: u64) -> bool {
         let overhead = if chosen(Sabotage::NoRoomForTheSeal) { UNIT } else { COMMIT_OVERHEAD };
-        self.end.get().tail + self.claimed.get() + len + overhead <= limit
+        self.end.get().tail + self.claimed.held() + len + overhead <= limit
     }
 
     /// Whether a needle of this length (bytes) fits below the tombstones' reserve.
@@ -236,8 +256,34 @@ impl Log {
         taken
     }
 
-    fn release(&self, len: u64) {
-        self.claimed.set(self.claimed.get() - len);
+    /// Recounts what is claimed: by what waits, what is being written, and what is set aside.
+    ///
+    /// # Panics
+    /// When it is not what the log counted.
+    pub fn audit(&self) {
+        if AUDITED {
+            let waiting = self.forming.borrow().iter().map(|forming| forming.claim()).sum::<u64>();
+            let aside = self.rooms.borrow().values().sum::<u64>();
+            self.claimed.expect(waiting + self.writing_len.get() + aside);
+        }
+    }
+
+    /// Nobody is left who could have something set aside.
+    ///
+    /// # Panics
+    /// When something is.
+    pub fn expect_no_rooms(&self) {
+        assert!(self.rooms.borrow().is_empty(), "room is set aside for an upload that has ended");
+        self.audit();
+    }
+
+    /// Nothing waits, nothing is being written, nothing is set aside.
+    ///
+    /// # Panics
+    /// When something does or is.
+    pub fn expect_rest(&self) {
+        self.expect_no_rooms();
+        self.claimed.expect(0);
     }
 
     fn may_join(&self) -> Result<(), Refusal> {
@@ -261,8 +307,9 @@ impl Log {
         // Whatever becomes of them, it is no longer set aside.
         let room = needles.iter().map(|needle| needle.room).sum();
         if !chosen(Sabotage::KeepRoomWhenRefused) || self.may_join().is_ok() {
-            self.release(room);
+            self.claimed.give_back(room);
         }
+        self.audit();
         self.may_join()?;
         let len: u64 = needles.iter().map(Pending::len).sum();
         assert!(needles.len() <= COMMIT_NEEDLES_MAX && len + COMMIT_OVERHEAD <= COMMIT_LEN_MAX);
@@ -283,13 +330,13 @@ impl Log {
         if !joins {
             let outcome = Rc::new(Event::new(&self.handle));
             queue.push_back(Forming { needles: Vec::new(), len: 0, outcome });
-            self.claimed.set(self.claimed.get() + COMMIT_OVERHEAD);
+            self.claimed.take(COMMIT_OVERHEAD);
         }
         let forming = queue.back_mut().expect("just made sure of");
         let within = UNIT + forming.len;
         forming.needles.extend(needles);
         forming.len += len;
-        self.claimed.set(self.claimed.get() + len);
+        self.claimed.take(len);
         self.work.raise();
         Ok(Joined { outcome: Rc::clone(&forming.outcome), within })
     }
@@ -404,8 +451,10 @@ impl Log {
             return;
         }
         for forming in self.forming.take() {
+            self.claimed.give_back(forming.claim());
             forming.outcome.set(Err(error));
         }
+        self.audit();
     }
 }
 
@@ -453,8 +502,10 @@ async fn idle(volume: &Volume) -> Result<(), IoError> {
 
 async fn commit(volume: &Volume, forming: Forming) -> Result<(), IoError> {
     let log = &volume.log;
-    let Forming { needles, len, outcome } = forming;
+    let claim = forming.claim();
+    let Forming { needles, outcome, .. } = forming;
     log.writing.replace(Some(Rc::clone(&outcome)));
+    log.writing_len.set(claim);
     if chosen(Sabotage::AckBeforeFlush) {
         outcome.set(Ok(log.tail()));
     }
@@ -462,7 +513,9 @@ async fn commit(volume: &Volume, forming: Forming) -> Result<(), IoError> {
     // Forsaken meanwhile: it will not be found again.
     let result = log.poisoned.get().map_or(written, Err);
     volume.checkpoints.note(log.tail());
-    log.claimed.set(log.claimed.get() - len - COMMIT_OVERHEAD);
+    log.claimed.give_back(claim);
+    log.writing_len.set(0);
+    log.audit();
     log.writing.take();
     if !chosen(Sabotage::AckBeforeFlush) {
         outcome.set(result);

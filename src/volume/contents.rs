@@ -45,7 +45,9 @@ impl Contents {
     /// Puts a needle in the place of the one at `old`: whether that was there.
     pub fn replace(&mut self, hash: IdHash, old: u64, new: Location, parts: u64) -> bool {
         let Some(gone) = self.index.replace(hash, old, new) else { return false };
-        self.leave(gone);
+        if !chosen(Sabotage::ReplacedIsAlive) {
+            self.leave(gone);
+        }
         self.enter(new, parts);
         true
     }
@@ -104,6 +106,17 @@ impl Contents {
     pub fn restore_parts(&mut self, manifest: u64, len: u64) {
         self.live += len;
         self.parts.insert(manifest, len);
+    }
+
+    /// Recounts what is alive, from the index.
+    ///
+    /// # Panics
+    /// When it is not what was counted.
+    pub fn audit(&self) {
+        let needles: u64 = self.index.locations().map(|at| at.len).sum();
+        let parts: u64 = self.parts.values().sum();
+        assert_eq!(self.live, needles + parts, "live bytes, and those of the needles in the index");
+        assert_eq!(self.index.len(), self.index.locations().count(), "needles in the index");
     }
 
     fn enter(&mut self, at: Location, parts: u64) {

@@ -279,7 +279,7 @@ impl VolumeFile {
 
 impl Drop for VolumeFile {
     fn drop(&mut self) {
-        if !self.closed.get() {
+        if !self.closed.get() && !chosen(Sabotage::LeakFile) {
             // It is carried out all the same.
             drop(self.handle.submit(Op::CloseFile { file: self.file }));
         }

@@ -56,7 +56,8 @@ pub use upload::Upload;
 pub use walk::{DamagedNeedle, LiveNeedle, Walk};
 pub use write::{Check, Existing, NewNeedle, Stored};
 
-use crate::limits::{ATTRIBUTES_MAX, NEEDLE_DATA_MAX};
+use crate::account::AUDITED;
+use crate::limits::{ATTRIBUTES_MAX, LOG_START, NEEDLE_DATA_MAX, TRAILER};
 use crate::runtime::{Handle, KeyLocks};
 use crate::types::{NeedleId, VolumeId};
 use io::VolumeFile;
@@ -184,10 +185,10 @@ impl Volume {
         let (tail, live) = (self.log.tail(), contents.live());
         Figures {
             size: self.superblock.size,
-            used: tail + crate::limits::TRAILER,
+            used: tail + TRAILER,
             live,
             // A forged manifest may claim more than there is.
-            dead: (tail - crate::limits::LOG_START).saturating_sub(live),
+            dead: (tail - LOG_START).saturating_sub(live),
             needles: index.needles,
             index: contents.memory() as u64,
             index_slots: index.slots,
@@ -200,12 +201,40 @@ impl Volume {
         }
     }
 
+    /// The buffer of its own that it has now (bytes).
+    #[must_use]
+    pub fn buffer_bytes(&self) -> usize {
+        self.log.buffer_bytes()
+    }
+
+    /// Nobody receives a large body for it any more, in a test build.
+    ///
+    /// # Panics
+    /// When room is set aside all the same.
+    pub fn expect_no_uploads(&self) {
+        self.log.expect_no_rooms();
+    }
+
+    /// Recounts, while nobody uses the volume: nothing is claimed, no id is held, and what is alive is
+    /// what the index holds. Takes long when that is much.
+    ///
+    /// # Panics
+    /// When a count is wrong.
+    pub fn expect_rest(&self) {
+        self.log.expect_rest();
+        assert_eq!(self.locks.held(), 0, "ids are held, and nobody writes");
+        self.contents.borrow().audit();
+    }
+
     /// Ends the volume: what was admitted is committed, a hint says that nothing follows, a checkpoint
     /// holds the index. Nothing may be read or written afterwards.
     pub async fn close(&self) {
         self.checkpoints.stop().await;
         if !self.read_only {
             self.log.close().await;
+            if AUDITED {
+                self.contents.borrow().audit();
+            }
             // What became of it is told.
             let _ = self.checkpoint().await;
         }

@@ -57,6 +57,12 @@ impl Turns {
         Some(buf)
     }
 
+    /// What is at home of it (bytes).
+    #[must_use]
+    pub fn buffer_bytes(&self) -> usize {
+        self.spare.borrow().as_ref().map_or(0, |buf| buf.len())
+    }
+
     /// Whether the buffer comes back.
     pub fn is_lent(&self) -> bool {
         self.is_lent.get()
