@@ -25,6 +25,8 @@ impl Volume {
         match (self.state.get(), read_only) {
             // What the next start will find is not known: not even that nothing changes may be said.
             _ if self.state_is_lost.get() => Err(StateError::Poisoned),
+            // It takes none, and nothing can change that.
+            (VolumeState::Live, false) if self.log.poisoned() => Err(StateError::Poisoned),
             (VolumeState::Building | VolumeState::Sealed, false) => Err(StateError::Sealed),
             (VolumeState::Live, true) => self.close_to_writes().await,
             (VolumeState::ReadOnly, false) => {
@@ -32,7 +34,7 @@ impl Volume {
                     self.log.accept(true);
                 }
                 self.write_state(VolumeState::Live).await?;
-                self.log.accept(true);
+                self.log.accept(!chosen(Sabotage::StayReadOnly));
                 Ok(())
             }
             _ => Ok(()),
@@ -46,7 +48,8 @@ impl Volume {
             self.log.settle().await;
         }
         let written = self.write_state(VolumeState::ReadOnly).await;
-        if matches!(written, Err(StateError::NoBuffer)) {
+        // Nothing was written: it is what it was, and if that is poisoned, whoever writes is told so.
+        if matches!(written, Err(StateError::NoBuffer | StateError::Poisoned)) {
             self.log.accept(true);
         }
         written
@@ -83,5 +86,74 @@ impl Volume {
         self.log.poison(error);
         self.state_is_lost.set(true);
         StateError::Failed(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::buffer::{Pool, Region};
+    use crate::op::{DirId, Op};
+    use crate::runtime::{Runtime, split_mix};
+    use crate::sim::World;
+    use crate::sim::disk::Image;
+    use crate::types::{Cookie, NeedleId, VolumeId};
+    use crate::volume::{self, Draft, Expected, Preallocation, Refusal};
+
+    const STORE: [u8; 16] = [1; 16];
+
+    fn superblock() -> Superblock {
+        Superblock {
+            compat: 0,
+            ro_compat: 0,
+            incompat: 0,
+            volume: VolumeId(1),
+            incarnation: 7,
+            parent: 0,
+            generation: 0,
+            state: VolumeState::Live,
+            size: 1 << 20,
+            unit: 512,
+            chunk: 65_536,
+            hash_seed: 42,
+            store: STORE,
+            created_ns: 0,
+            revision: 1,
+        }
+    }
+
+    /// Found by a simulated node: a refused order left the volume closed under another name, and the
+    /// next one claimed to have opened it.
+    #[test]
+    fn orders_to_a_poisoned_volume_are_refused_and_change_nothing() {
+        let pool = Pool::new(&Region::map(1, 8 << 20).unwrap(), 0);
+        let world = World::new(1, &Image::default());
+        let (mut driver, mut state) = (world.driver(), 1);
+        let mut runtime = Runtime::new(&driver, pool.clone(), move || split_mix(&mut state));
+        let handle = runtime.handle().clone();
+        runtime.block_on(&mut driver, async move {
+            let expected = Expected {
+                volume: VolumeId(1),
+                generation: 0,
+                store: STORE,
+                hash_bits: None,
+                segments_max: None,
+                checkpoints: None,
+            };
+            handle.submit(Op::OpenDir { path: "data".into() }).await;
+            let how = Preallocation::Reserve;
+            volume::create(&handle, DirId(0), &superblock(), how, |_| ()).await.unwrap();
+            let volume: Rc<Volume> = volume::open(&handle, DirId(0), &expected).await.unwrap();
+            volume.forsake();
+            for read_only in [true, false, true] {
+                let ordered = volume.set_read_only(read_only).await;
+                assert_eq!(ordered, Err(StateError::Poisoned), "read-only: {read_only}");
+                let draft = Draft::new(&pool, None, 4).unwrap();
+                let put = volume.put(NeedleId::new(1, 0), Cookie(1), draft, None).await;
+                assert_eq!(put, Err(Refusal::Poisoned), "read-only: {read_only}");
+            }
+        });
     }
 }

@@ -13,6 +13,9 @@ use crate::runtime::Locked;
 use crate::sabotage::{Sabotage, chosen};
 use crate::types::{Cookie, NeedleId};
 
+/// So many random names are tried before it is taken for a fault that none is free.
+const NAMES_TRIED: u32 = 16;
+
 /// A needle of a multi-write.
 pub struct NewNeedle {
     /// Its name.
@@ -95,13 +98,19 @@ impl Volume {
     /// Stores a needle under a name that the volume picks.
     ///
     /// # Errors
-    /// See [`Refusal`].
+    /// See [`Refusal`]. [`Refusal::Unreadable`] when the device does not give back what would tell whether
+    /// a name is free, of as many names as are tried.
     pub async fn put_new(&self, draft: Draft) -> Result<(NeedleId, Cookie, Stored), Refusal> {
+        let mut tries = 0;
         loop {
             let (id, cookie) = self.fresh_name();
             self.admit()?;
             let _held = self.hold(id).await;
             if !matches!(self.look_up(id).await?, Present::No) {
+                tries += 1;
+                if tries == NAMES_TRIED {
+                    return Err(Refusal::Unreadable(id));
+                }
                 continue;
             }
             if draft.large.is_none() {
@@ -213,6 +222,9 @@ impl Volume {
             _ => None,
         };
         if check.is_some_and(|holds| !holds(existing.as_ref())) {
+            if chosen(Sabotage::LeakLock) {
+                std::mem::forget(self.hold(self.fresh_name().0).await);
+            }
             return Err(Refusal::Precondition);
         }
         Ok(match &present {
@@ -402,4 +414,63 @@ enum Identity {
     Attributed(NeedleId, Cookie),
     Unknown,
     Lost,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::{Pool, Region};
+    use crate::op::{DirId, Op};
+    use crate::runtime::{Runtime, split_mix};
+    use crate::sim::World;
+    use crate::sim::disk::Image;
+    use crate::types::VolumeId;
+    use crate::volume::{self, Expected, Preallocation, Superblock, VolumeState};
+
+    /// Found by a simulated node: while the device does not say whose a needle is that has the hash of
+    /// every name, a name was looked for without end.
+    #[test]
+    fn a_name_is_not_looked_for_without_end() {
+        let pool = Pool::new(&Region::map(1, 8 << 20).unwrap(), 0);
+        let world = World::new(1, &Image::default());
+        let (mut driver, mut state) = (world.driver(), 1);
+        let mut runtime = Runtime::new(&driver, pool.clone(), move || split_mix(&mut state));
+        let handle = runtime.handle().clone();
+        let superblock = Superblock {
+            compat: 0,
+            ro_compat: 0,
+            incompat: 0,
+            volume: VolumeId(1),
+            incarnation: 7,
+            parent: 0,
+            generation: 0,
+            state: VolumeState::Live,
+            size: 1 << 20,
+            unit: 512,
+            chunk: 65_536,
+            hash_seed: 42,
+            store: [1; 16],
+            created_ns: 0,
+            revision: 1,
+        };
+        let expected = Expected {
+            volume: VolumeId(1),
+            generation: 0,
+            store: [1; 16],
+            hash_bits: Some(0),
+            segments_max: None,
+            checkpoints: None,
+        };
+        runtime.block_on(&mut driver, async move {
+            handle.submit(Op::OpenDir { path: "data".into() }).await;
+            let how = Preallocation::Reserve;
+            volume::create(&handle, DirId(0), &superblock, how, |_| ()).await.unwrap();
+            let volume = volume::open(&handle, DirId(0), &expected).await.unwrap();
+            let draft = || Draft::new(&pool, None, 4).unwrap();
+            volume.put_new(draft()).await.unwrap();
+            world.unplug("1.");
+            let refused = volume.put_new(draft()).await;
+            assert!(matches!(refused, Err(Refusal::Unreadable(_))), "{refused:?}");
+        });
+    }
 }
