@@ -1,202 +1,520 @@
-//! A client of the simulated node: one connection at a time, random requests, every answer noted.
+//! A client of the simulated node: one connection at a time, random requests, every answer noted and
+//! judged.
 
-use std::cell::RefCell;
+use std::fmt::Write;
 use std::rc::Rc;
 
-use hayloft::op::{Op, Returned, Sock};
+use hayloft::op::{Op, Sock};
 use hayloft::runtime::{Handle, split_mix};
 use hayloft::sim::World;
 use hayloft::sim::history::{Action, Answer, Event};
 
-use super::{Plan, Seen, listener};
+use super::causes::{Asked, Causes, cost_of};
+use super::seen::{Name, Value, value_of};
+use super::wire::{self, Reply};
+use super::{BATCH_MAX, Plan, SharedSeen, listener};
 
-const COOKIE: &str = "0123456789abcdef";
-/// Bytes that a client receives at a time.
-const PIECE: usize = 64 << 10;
-
-/// An answer that came in full.
-struct Reply {
-    status: u16,
-    body: Vec<u8>,
-    closes: bool,
-}
+/// The cookie of all objects that clients name.
+const COOKIE: u64 = 0x0123_4567_89ab_cdef;
+/// Photos of a batch at most.
+const PHOTOS_MAX: u64 = 4;
+/// A connection is there after this time as a rule,
+pub const CONNECTED_AFTER: u64 = 300_000;
+/// and a crowd comes within this (nanoseconds).
+const CROWD_TIME: u64 = 1_500_000;
+/// What an answer to a read, or the look at what a write replaces, needs of buffers at most (bytes).
+const READ_MEMORY: u64 = (1 << 20) + (64 << 10);
 
 pub struct Client {
-    world: World,
-    handle: Handle,
-    plan: Plan,
-    seed: u64,
-    seen: Rc<RefCell<Seen>>,
-    connection: Option<Sock>,
+    pub world: World,
+    pub handle: Handle,
+    pub plan: Plan,
+    pub seed: u64,
+    pub seen: SharedSeen,
+    pub causes: Rc<Causes>,
+    pub connection: Option<Sock>,
 }
 
-/// The bytes of a value: its number, then what follows from it.
-fn value_bytes(value: u64, len: usize) -> Vec<u8> {
-    let mut state = value ^ ((len as u64) << 40);
-    let len = len.max(16);
-    let mut bytes = vec![0; len.next_multiple_of(8)];
-    let (head, rest) = bytes.split_at_mut(16);
-    head[..8].copy_from_slice(&value.to_le_bytes());
-    head[8..].copy_from_slice(&(len as u64).to_le_bytes());
-    for eight in rest.chunks_exact_mut(8) {
-        eight.copy_from_slice(&split_mix(&mut state).to_le_bytes());
+/// A request and what the judge must know of it.
+struct Request {
+    volume: Option<u32>,
+    head: String,
+    body: Vec<u8>,
+    /// What it takes of a log at most (bytes); nothing when nothing is to be stored.
+    cost: u64,
+}
+
+impl Request {
+    fn new(method: &str, target: &str, volume: Option<u32>) -> Self {
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: a\r\n");
+        Self { volume, head, body: Vec::new(), cost: 0 }
     }
-    bytes.truncate(len);
-    bytes
+
+    fn of(method: &str, name: Name) -> Self {
+        Self::new(method, &path_of(name), Some(name.0))
+    }
+
+    fn field(mut self, name: &str, value: &str) -> Self {
+        write!(self.head, "{name}: {value}\r\n").unwrap();
+        self
+    }
+
+    fn body(mut self, body: Vec<u8>, cost: u64) -> Self {
+        (self.body, self.cost) = (body, cost);
+        let len = self.body.len().to_string();
+        self.field("Content-Length", &len)
+    }
+
+    fn bytes(self) -> Vec<u8> {
+        [self.head.into_bytes(), b"\r\n".to_vec(), self.body].concat()
+    }
 }
 
-/// Which value these bytes are.
-fn value_of(bytes: &[u8]) -> u64 {
-    let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
-    let (value, len) = (number(0), usize::try_from(number(8)).unwrap());
-    assert_eq!(bytes, value_bytes(value, len), "bytes that nobody stored");
-    value
+fn path_of((volume, key, cookie): Name) -> String {
+    format!("/{volume}/{key}/0/{cookie:016x}")
+}
+
+fn quoted(value: Value) -> String {
+    format!("\"{:016x}\"", value.etag)
 }
 
 impl Client {
-    pub fn new(
-        world: World,
-        handle: Handle,
-        plan: Plan,
-        seed: u64,
-        seen: Rc<RefCell<Seen>>,
-    ) -> Self {
-        Self { world, handle, plan, seed, seen, connection: None }
-    }
-
     fn draw(&mut self, below: u64) -> u64 {
         split_mix(&mut self.seed) % below
     }
 
-    /// Does so many random requests.
-    pub async fn work(mut self, operations: u64) {
-        for _ in 0..operations {
-            let pause = self.draw(20_000_000);
-            self.handle.sleep_until(self.handle.now() + pause).await;
-            let volume = 1 + u32::try_from(self.draw(u64::from(self.plan.volumes))).unwrap();
-            let key = self.draw(self.plan.keys);
-            let kind = self.draw(10);
-            let value = {
-                let mut seen = self.seen.borrow_mut();
-                seen.next_value += 1;
-                seen.next_value
-            };
-            let action = match kind {
-                0..=2 => Action::Put(value),
-                3 => Action::PutNew(value),
-                4 => Action::Delete,
-                _ => Action::Get,
-            };
-            self.perform(volume, key, action).await;
-        }
+    fn count(&self, what: &'static str) {
+        self.seen.borrow_mut().count(what);
     }
 
-    /// Reads every object.
-    pub async fn read_all(mut self) {
-        for volume in 1..=self.plan.volumes {
-            for key in 0..self.plan.keys {
-                self.perform(volume, key, Action::Get).await;
-            }
-        }
+    fn volume(&mut self) -> u32 {
+        1 + u32::try_from(self.draw(u64::from(self.plan.volumes))).unwrap()
     }
 
-    fn len(&mut self) -> usize {
+    fn name(&mut self) -> Name {
+        let drawn = self.draw(u64::MAX);
+        match self.draw(8) {
+            0 => self.seen.borrow().some_posted(drawn),
+            _ => None,
+        }
+        .unwrap_or_else(|| (self.volume(), drawn % self.plan.keys, COOKIE))
+    }
+
+    fn value(&mut self) -> Value {
         let len = match self.draw(40) {
             0 => (1 << 20) + self.draw(200_000),
             1..=4 => self.draw(100_000),
             _ => self.draw(3000),
         };
-        usize::try_from(len).unwrap()
+        let value = self.seen.borrow_mut().fresh(usize::try_from(len).unwrap());
+        if value.len > 1 << 20 {
+            self.count("large bodies");
+        }
+        value
     }
 
-    fn request(&mut self, volume: u32, key: u64, action: Action) -> Vec<u8> {
-        let target = format!("/{volume}/{key}/0/{COOKIE}");
-        let condition = match action {
-            Action::PutNew(_) => "If-None-Match: *\r\n",
-            _ => "",
-        };
-        match action {
-            Action::Put(value) | Action::PutNew(value) => {
-                let len = self.len();
-                self.seen.borrow_mut().large += u64::from(len > 1 << 20);
-                let body = value_bytes(value, len);
-                let len = body.len();
-                let head = format!(
-                    "PUT {target} HTTP/1.1\r\nHost: a\r\n{condition}Content-Length: {len}\r\n\r\n"
-                );
-                [head.into_bytes(), body].concat()
+    /// A value that the object may hold, or have held.
+    fn some_value(&mut self, name: Name) -> Option<Value> {
+        let drawn = self.draw(u64::MAX);
+        self.seen.borrow().some_value(name, drawn)
+    }
+
+    /// Does so many random requests.
+    pub async fn work(mut self, operations: u64) {
+        for _ in 0..operations {
+            let pause = self.draw(self.plan.pause_ns);
+            self.handle.sleep_until(self.handle.now() + pause).await;
+            self.one().await;
+        }
+        self.hang_up().await;
+    }
+
+    async fn one(&mut self) {
+        let name = self.name();
+        match self.draw(24) {
+            0..=4 => {
+                let value = self.value();
+                self.put(name, value, Action::Put(value.number), None).await;
             }
-            Action::Delete => format!("DELETE {target} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes(),
-            Action::Get => format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes(),
+            5 => {
+                let (value, any) = (self.value(), ("If-None-Match", "*".to_owned()));
+                self.put(name, value, Action::PutNew(value.number), Some(any)).await;
+            }
+            6 => {
+                let Some(old) = self.some_value(name) else { return };
+                let (value, condition) = (self.value(), ("If-Match", quoted(old)));
+                let action = Action::PutIf(value.number, old.number);
+                self.put(name, value, action, Some(condition)).await;
+            }
+            7 => self.delete(name, None).await,
+            8 => {
+                let Some(old) = self.some_value(name) else { return };
+                self.delete(name, Some(old)).await;
+            }
+            9 => self.post(Some(name.0)).await,
+            10 => self.post(None).await,
+            11 | 12 => self.batch(name.0).await,
+            13 | 14 => self.head(name).await,
+            15 | 16 => self.range(name).await,
+            17 => self.get_unless(name).await,
+            18 => self.get_if(name).await,
+            19 => self.get_with_a_wrong_cookie(name).await,
+            _ => self.get(name).await,
         }
     }
 
-    async fn perform(&mut self, volume: u32, key: u64, action: Action) {
-        let request = self.request(volume, key, action);
+    /// Connects, and asks for one object after a moment.
+    pub async fn read_one(mut self) {
+        let shard = usize::try_from(self.draw(self.plan.shards as u64)).unwrap();
+        self.connection = Some(self.world.connect(listener(shard), 64 << 10));
+        let pause = CONNECTED_AFTER + self.draw(CROWD_TIME);
+        self.handle.sleep_until(self.handle.now() + pause).await;
+        let names = self.seen.borrow().names();
+        if !names.is_empty() {
+            let drawn = self.draw(names.len() as u64);
+            self.get(names[usize::try_from(drawn).unwrap()]).await;
+        }
+        self.hang_up().await;
+    }
+
+    /// Reads every object.
+    pub async fn read_all(mut self) {
+        let names = self.seen.borrow().names();
+        for name in names {
+            self.get(name).await;
+        }
+        self.hang_up().await;
+    }
+
+    /// Writes to every volume and deletes what it has written.
+    pub async fn write_all(mut self) {
+        for volume in 1..=self.plan.volumes {
+            let name = (volume, self.plan.keys, COOKIE);
+            let value = self.seen.borrow_mut().fresh(1000);
+            self.put(name, value, Action::Put(value.number), None).await;
+            self.get(name).await;
+            self.delete(name, None).await;
+            self.get(name).await;
+        }
+        self.hang_up().await;
+    }
+
+    fn event(&self, called: u64, action: Action, answer: Answer) -> Event {
+        Event { called, answered: self.handle.now(), action, answer }
+    }
+
+    /// Notes what will happen before it is sent: the power may be cut before there is an answer.
+    fn begin(&self, name: Name, action: Action) -> (usize, Event) {
         let called = self.handle.now();
         let unknown = Event { called, answered: u64::MAX, action, answer: Answer::Unknown };
-        // Noted before it is sent: the power may be cut before there is an answer.
-        let at = (action != Action::Get).then(|| self.note(volume, key, unknown));
-        let reply = self.exchange(&request).await;
-        let answer = match &reply {
-            Some(reply) => self.answer(action, reply),
-            None => {
-                self.seen.borrow_mut().broken += 1;
-                Answer::Unknown
-            }
-        };
-        if reply.is_none_or(|reply| reply.closes) {
-            self.hang_up();
+        (self.seen.borrow_mut().note(name, unknown), unknown)
+    }
+
+    fn answered(&self, name: Name, at: usize, event: Event, answer: Answer) {
+        if answer != Answer::Unknown {
+            let event = self.event(event.called, event.action, answer);
+            self.seen.borrow_mut().amend(name, at, event);
         }
-        if answer == Answer::Unknown {
+        if matches!(answer, Answer::Created | Answer::Replaced | Answer::Stored | Answer::Deleted) {
+            self.causes.note_write(name.0, event.called);
+        }
+    }
+
+    fn read(&self, name: Name, called: u64, action: Action, answer: Answer) {
+        if !matches!(answer, Answer::Unknown | Answer::Refused) {
+            let event = self.event(called, action, answer);
+            self.seen.borrow_mut().note(name, event);
+        }
+    }
+
+    async fn put(
+        &mut self,
+        name: Name,
+        value: Value,
+        action: Action,
+        condition: Option<(&str, String)>,
+    ) {
+        let mut request = Request::of("PUT", name);
+        if let Some((field, text)) = &condition {
+            request = request.field(field, text);
+        }
+        let (at, event) = self.begin(name, action);
+        let reply = self.ask(request.body(value.bytes(), cost_of(value.len))).await;
+        let Some((asked, reply)) = reply else { return };
+        let answer = match (action, reply.status) {
+            (_, 201) => Answer::Created,
+            (_, 204) => Answer::Replaced,
+            (Action::PutNew(_), 412) => Answer::Exists,
+            (Action::PutIf(..), 412) => Answer::Unmet,
+            _ => self.refused(&asked, &reply),
+        };
+        if matches!(reply.status, 201 | 204) {
+            assert_eq!(reply.etag(), Some(value.etag), "the entity tag of what was stored");
+        }
+        self.answered(name, at, event, answer);
+    }
+
+    async fn delete(&mut self, name: Name, old: Option<Value>) {
+        let mut request = Request::of("DELETE", name);
+        if let Some(old) = old {
+            request = request.field("If-Match", &quoted(old));
+        }
+        let action = old.map_or(Action::Delete, |old| Action::DeleteIf(old.number));
+        let (at, event) = self.begin(name, action);
+        let Some((asked, reply)) = self.ask(request).await else { return };
+        let answer = match reply.status {
+            204 => Answer::Deleted,
+            404 => self.missing(&asked, &reply),
+            412 if old.is_some() => Answer::Unmet,
+            _ => self.refused(&asked, &reply),
+        };
+        self.answered(name, at, event, answer);
+    }
+
+    /// Lets the node pick a name, and a volume too.
+    async fn post(&mut self, volume: Option<u32>) {
+        let value = self.value();
+        let target = volume.map_or_else(|| "/".to_owned(), |volume| format!("/{volume}"));
+        let called = self.handle.now();
+        let request = Request::new("POST", &target, volume);
+        let reply = self.ask(request.body(value.bytes(), cost_of(value.len))).await;
+        let Some((asked, reply)) = reply else { return };
+        if reply.status != 201 {
+            self.refused(&asked, &reply);
             return;
         }
-        let answered = self.handle.now();
-        let event = Event { called, answered, action, answer };
-        self.seen.borrow_mut().answered += 1;
-        match at {
-            Some(at) => self.seen.borrow_mut().objects.get_mut(&(volume, key)).unwrap()[at] = event,
-            None => drop(self.note(volume, key, event)),
+        let told: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        let name = told_name(&told, value);
+        assert!(volume.is_none_or(|volume| volume == name.0), "another volume was asked for");
+        assert_eq!(reply.field("Location"), Some(&*path_of(name)));
+        let event = self.event(called, Action::Put(value.number), Answer::Created);
+        self.seen.borrow_mut().add_posted(name, event);
+        self.causes.note_write(name.0, called);
+        self.count("names picked");
+    }
+
+    /// Stores several photos with one commit.
+    async fn batch(&mut self, volume: u32) {
+        let first = self.draw(self.plan.keys);
+        let count = self.plan.keys.min(1 + self.draw(PHOTOS_MAX));
+        let keys = (0..count).map(|n| (first + n) % self.plan.keys);
+        let names: Vec<Name> = keys.map(|key| (volume, key, COOKIE)).collect();
+        let values: Vec<Value> = names.iter().map(|_| self.value()).collect();
+        let mut tar = tar::Builder::new(Vec::new());
+        for (name, value) in names.iter().zip(&values) {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(value.len as u64);
+            header.set_mode(0o644);
+            let path = format!("{}/0/{:016x}", name.1, name.2);
+            tar.append_data(&mut header, path, &value.bytes()[..]).unwrap();
         }
-    }
-
-    fn note(&self, volume: u32, key: u64, event: Event) -> usize {
-        let mut seen = self.seen.borrow_mut();
-        let events = seen.objects.entry((volume, key)).or_default();
-        events.push(event);
-        events.len() - 1
-    }
-
-    fn answer(&self, action: Action, reply: &Reply) -> Answer {
-        let mut seen = self.seen.borrow_mut();
-        match (action, reply.status) {
-            (Action::Put(_) | Action::PutNew(_), 201) => Answer::Created,
-            (Action::Put(_) | Action::PutNew(_), 204) => Answer::Replaced,
-            (Action::PutNew(_), 412) => Answer::Exists,
-            (Action::Delete, 204) => Answer::Deleted,
-            (Action::Delete | Action::Get, 404) => Answer::Missing,
-            (Action::Get, 200) => Answer::Value(value_of(&reply.body)),
-            (Action::Get, 500) => {
-                seen.unreadable += 1;
-                Answer::Unknown
-            }
-            (_, 500) => Answer::Unknown,
-            (_, 503 | 507) => {
-                seen.refused += 1;
+        let tar = tar.into_inner().unwrap();
+        let len = tar.len() as u64;
+        let cost = values.iter().map(|value| cost_of(value.len)).sum();
+        let begun: Vec<(usize, Event)> = names
+            .iter()
+            .zip(&values)
+            .map(|(name, v)| self.begin(*name, Action::Put(v.number)))
+            .collect();
+        let at = names.iter().zip(&begun).map(|(name, (at, _))| (*name, *at)).collect();
+        self.seen.borrow_mut().add_batch(at);
+        let request = Request::new("POST", &format!("/{volume}/batch"), Some(volume));
+        let request = request.field("Content-Type", "application/x-tar").body(tar, cost);
+        let Some((asked, reply)) = self.ask(request).await else { return };
+        let answer = match reply.status {
+            413 => {
+                assert!(len > BATCH_MAX, "a batch of {len} bytes");
                 Answer::Refused
             }
-            (_, status) => panic!("{action:?} was answered with {status}"),
+            201 => Answer::Stored,
+            _ => self.refused(&asked, &reply),
+        };
+        if answer == Answer::Stored {
+            let told: Vec<serde_json::Value> = serde_json::from_slice(&reply.body).unwrap();
+            let told: Vec<Name> =
+                told.iter().zip(&values).map(|(told, value)| told_name(told, *value)).collect();
+            assert_eq!(told, names);
+            self.count("batches");
+        }
+        for (name, (at, event)) in names.iter().zip(begun) {
+            self.answered(*name, at, event, answer);
         }
     }
 
-    fn hang_up(&mut self) {
+    async fn get(&mut self, name: Name) {
+        let called = self.handle.now();
+        let Some((asked, reply)) = self.ask(Request::of("GET", name)).await else { return };
+        let answer = match reply.status {
+            200 => self.whole(&reply),
+            404 => self.missing(&asked, &reply),
+            _ => self.refused(&asked, &reply),
+        };
+        self.read(name, called, Action::Get, answer);
+    }
+
+    /// The value in a body, which the head must describe.
+    fn whole(&self, reply: &Reply) -> Answer {
+        let value = self.seen.borrow().tagged(reply.etag());
+        assert_eq!(value_of(&reply.body), value.number, "the entity tag of another value");
+        Answer::Value(value.number)
+    }
+
+    async fn head(&mut self, name: Name) {
+        let called = self.handle.now();
+        let Some((asked, reply)) = self.ask(Request::of("HEAD", name)).await else { return };
+        let answer = match reply.status {
+            200 => {
+                let value = self.seen.borrow().tagged(reply.etag());
+                assert_eq!(reply.number("Content-Length"), Some(value.len));
+                Answer::Value(value.number)
+            }
+            404 => Answer::Missing,
+            // Without a body, the sentence is not known.
+            status => self.causes.explain_head(&asked, status),
+        };
+        self.count("heads");
+        self.read(name, called, Action::Get, answer);
+    }
+
+    async fn range(&mut self, name: Name) {
+        let len = self.some_value(name).map_or(1000, |value| value.len) as u64;
+        let first = self.draw(len + 100);
+        let last = first + self.draw(len + 100);
+        let called = self.handle.now();
+        let request = Request::of("GET", name).field("Range", &format!("bytes={first}-{last}"));
+        let Some((asked, reply)) = self.ask(request).await else { return };
+        let first = usize::try_from(first).unwrap();
+        let answer = match reply.status {
+            206 => {
+                let value = self.seen.borrow().tagged(reply.etag());
+                let last = usize::try_from(last).unwrap().min(value.len - 1);
+                let said = format!("bytes {first}-{last}/{}", value.len);
+                assert_eq!(reply.field("Content-Range"), Some(&*said));
+                assert_eq!(reply.body, value.bytes()[first..=last], "bytes of a range");
+                self.count("ranges");
+                Answer::Value(value.number)
+            }
+            416 => {
+                let said =
+                    reply.field("Content-Range").and_then(|said| said.strip_prefix("bytes */"));
+                let len: usize = said.unwrap().parse().unwrap();
+                assert!(first >= len && self.seen.borrow().had_len(name, len), "{len} bytes");
+                self.count("ranges behind the end");
+                Answer::Present
+            }
+            404 => self.missing(&asked, &reply),
+            _ => self.refused(&asked, &reply),
+        };
+        self.read(name, called, Action::Get, answer);
+    }
+
+    /// Asks for it unless it is one that the client has.
+    async fn get_unless(&mut self, name: Name) {
+        let Some(had) = self.some_value(name) else { return };
+        let called = self.handle.now();
+        let request = Request::of("GET", name).field("If-None-Match", &quoted(had));
+        let Some((asked, reply)) = self.ask(request).await else { return };
+        let answer = match reply.status {
+            200 => {
+                assert_ne!(reply.etag(), Some(had.etag), "the client has it");
+                self.whole(&reply)
+            }
+            304 => {
+                assert_eq!(reply.etag(), Some(had.etag));
+                self.count("not modified");
+                Answer::Value(had.number)
+            }
+            404 => self.missing(&asked, &reply),
+            _ => self.refused(&asked, &reply),
+        };
+        self.read(name, called, Action::Get, answer);
+    }
+
+    /// Asks for one value and no other.
+    async fn get_if(&mut self, name: Name) {
+        let Some(wanted) = self.some_value(name) else { return };
+        let called = self.handle.now();
+        let request = Request::of("GET", name).field("If-Match", &quoted(wanted));
+        let Some((asked, reply)) = self.ask(request).await else { return };
+        let answer = match reply.status {
+            200 => self.whole(&reply),
+            404 => self.missing(&asked, &reply),
+            412 => Answer::Unmet,
+            _ => self.refused(&asked, &reply),
+        };
+        self.read(name, called, Action::GetIf(wanted.number), answer);
+    }
+
+    async fn get_with_a_wrong_cookie(&mut self, (volume, key, cookie): Name) {
+        let bit = self.draw(64);
+        let request = Request::of("GET", (volume, key, cookie ^ 1 << bit));
+        let Some((asked, reply)) = self.ask(request).await else { return };
+        match reply.status {
+            404 => drop(self.missing(&asked, &reply)),
+            _ => drop(self.refused(&asked, &reply)),
+        }
+    }
+
+    /// What a 404 says.
+    fn missing(&self, asked: &Asked, reply: &Reply) -> Answer {
+        if reply.reason() != "no such photo" {
+            self.causes.explain(asked, reply.status, reply.reason());
+        }
+        Answer::Missing
+    }
+
+    /// What another refusal says; it must have a cause.
+    fn refused(&self, asked: &Asked, reply: &Reply) -> Answer {
+        let (status, reason) = (reply.status, reply.reason());
+        self.causes.explain(asked, status, reason);
+        self.count(match status {
+            503 => "refusals with 503",
+            507 => "refusals with 507",
+            500 => "failures with 500",
+            _ => "other refusals",
+        });
+        if reason.starts_with("the write failed") { Answer::Unknown } else { Answer::Refused }
+    }
+
+    async fn hang_up(&mut self) {
         if let Some(sock) = self.connection.take() {
-            drop(self.handle.submit(Op::Close { sock }));
+            self.handle.submit(Op::Close { sock }).await;
         }
     }
 
     /// Sends a request and receives its answer; nothing when the connection broke.
-    async fn exchange(&mut self, request: &[u8]) -> Option<Reply> {
+    async fn ask(&mut self, request: Request) -> Option<(Asked, Reply)> {
+        let is_head = request.head.starts_with("HEAD");
+        let is_batch = request.head.contains("/batch ");
+        let asked = Asked {
+            volume: request.volume,
+            is_delete: request.head.starts_with("DELETE"),
+            called: self.handle.now(),
+            memory: READ_MEMORY + 2 * request.body.len() as u64,
+            was_recovering: self.causes.is_recovering(request.volume),
+        };
+        let len = request.body.len() as u64;
+        let memory = if is_batch { READ_MEMORY + len / 4 * 5 } else { len };
+        let upload = self.causes.begin_upload(request.volume, request.cost, memory);
+        let (reply, is_broken) = self.exchange(&request.bytes(), is_head).await;
+        self.causes.end_upload(upload);
+        match &reply {
+            Some(_) => self.count("answers"),
+            None => {
+                self.count("connections broken");
+                if !is_broken {
+                    self.causes.explain_silence(&asked);
+                }
+            }
+        }
+        if reply.as_ref().is_none_or(|reply| reply.closes) {
+            self.hang_up().await;
+        }
+        Some((asked, reply?))
+    }
+
+    /// The answer, and whether the client broke the connection.
+    async fn exchange(&mut self, request: &[u8], is_head: bool) -> (Option<Reply>, bool) {
         let sock = match self.connection {
             Some(sock) => sock,
             None => {
@@ -217,84 +535,29 @@ impl Client {
             0 | 1 => usize::try_from(self.draw(request.len() as u64)).unwrap(),
             _ => request.len(),
         };
-        let is_sent = self.send(sock, &request[..stop]).await;
+        let is_sent = wire::send(&self.handle, sock, &request[..stop]).await;
         match mischief {
             0 => {
                 self.world.reset(sock);
-                return None;
+                return (None, true);
             }
             1 if is_sent => {
                 self.handle.sleep_until(self.handle.now() + 1_000_000_000).await;
-                self.send(sock, &request[stop..]).await;
+                wire::send(&self.handle, sock, &request[stop..]).await;
             }
-            2 => {
-                self.world.reset(sock);
-            }
+            2 => self.world.reset(sock),
             _ => {}
         }
         // Also when not all of it was taken: the answer may have come early.
-        self.receive(sock).await
-    }
-
-    async fn send(&self, sock: Sock, bytes: &[u8]) -> bool {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let len = rest.len().min(PIECE);
-            let Some(mut buf) = self.handle.pool().alloc(PIECE) else { return false };
-            buf[..len].copy_from_slice(&rest[..len]);
-            let len = u32::try_from(len).unwrap();
-            let sent = self.handle.submit(Op::Send { sock, buf, start: 0, len }).await.result;
-            match usize::try_from(sent) {
-                Ok(sent) if sent > 0 => rest = &rest[sent..],
-                _ => return false,
-            }
-        }
-        true
-    }
-
-    async fn receive(&self, sock: Sock) -> Option<Reply> {
-        let mut bytes = Vec::new();
-        let mut head: Option<Head> = None;
-        loop {
-            let buf = self.handle.pool().alloc(PIECE)?;
-            let len = u32::try_from(PIECE).unwrap();
-            let op = Op::Recv { sock, buf, start: 0, len, whole: false };
-            let completion = self.handle.submit(op).await;
-            let got = usize::try_from(completion.result).ok().filter(|got| *got > 0)?;
-            let Returned::One(buf) = completion.returned else { panic!("the buffer comes back") };
-            let scanned = bytes.len().saturating_sub(3);
-            bytes.extend_from_slice(&buf[..got]);
-            if head.is_none() {
-                head = parse(&bytes, scanned);
-            }
-            if let Some(Head { status, end, len, closes }) = head
-                && bytes.len() >= end + len
-            {
-                assert_eq!(bytes.len(), end + len, "more was sent than was promised");
-                return Some(Reply { status, body: bytes.split_off(end), closes });
-            }
-        }
+        (wire::receive(&self.handle, sock, is_head).await, mischief == 2)
     }
 }
 
-/// The head of an answer.
-#[derive(Clone, Copy)]
-struct Head {
-    status: u16,
-    /// Where the body begins.
-    end: usize,
-    /// Bytes of the body.
-    len: usize,
-    closes: bool,
-}
-
-/// The head, once it is there in full. Its end is looked for from `scanned` on.
-fn parse(bytes: &[u8], scanned: usize) -> Option<Head> {
-    let end = scanned + bytes[scanned..].windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-    let head = std::str::from_utf8(&bytes[..end]).unwrap();
-    let status: u16 = head[9..12].parse().unwrap();
-    let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
-    let len = field("Content-Length: ").map_or(0, |len| len.parse().unwrap());
-    let len = if matches!(status, 204 | 304) { 0 } else { len };
-    Some(Head { status, end, len, closes: field("Connection: ") == Some("close") })
+/// The name that the node tells, of a value that was stored.
+fn told_name(told: &serde_json::Value, value: Value) -> Name {
+    assert_eq!(told["size"].as_u64(), Some(value.len as u64));
+    assert_eq!(told["etag"].as_str(), Some(&*quoted(value)));
+    let number = |name: &str| told[name].as_u64().unwrap();
+    let cookie = u64::from_str_radix(told["cookie"].as_str().unwrap(), 16).unwrap();
+    (u32::try_from(number("volume")).unwrap(), number("key"), cookie)
 }

@@ -1,31 +1,45 @@
 //! A whole node in the simulated world, on one thread: shards with their mailboxes and volumes, and
 //! clients that speak HTTP with them over connections that stall and break.
 
+mod causes;
 mod client;
+mod operator;
+mod seen;
+mod wire;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use hayloft::buffer::{Pool, Region};
 use hayloft::http::conn::Deadlines;
-use hayloft::metrics::{Metrics, NodeInfo, ShardInfo, VolumeInfo, VolumeState as Shown};
+use hayloft::metrics::{Metrics, NodeInfo, ShardInfo};
 use hayloft::op::{DirId, Driver, Sock};
 use hayloft::runtime::{Runtime, split_mix};
-use hayloft::shard::{Assignment, Listener, Reactor, ShardConfig, Shared, Start};
+use hayloft::shard::{Listener, Message, Reactor, ShardConfig, Shared, Start};
 use hayloft::sim::disk::Image;
-use hayloft::sim::history::Event;
 use hayloft::sim::{SimDriver, World};
 use hayloft::types::VolumeId;
 use hayloft::volume::{self, Checkpointing, Expected, Preallocation, Superblock, VolumeState};
+
+use causes::Causes;
+use operator::{Operator, Reports};
+
+pub use causes::Books;
+pub use seen::{Counts, Seen};
+
+/// What all clients saw.
+pub type SharedSeen = Rc<RefCell<Seen>>;
 
 const STORE: [u8; 16] = *b"a store of tests";
 const SECOND: u64 = 1_000_000_000;
 /// Memory of each shard and of the clients (bytes).
 const POOL: usize = 6 << 20;
-/// Bytes of a volume.
-const VOLUME: u64 = 6 << 20;
+/// The longest batch (bytes).
+const BATCH_MAX: u64 = 2 << 20;
+/// Sizes of volumes (bytes).
+const SIZES: [u64; 3] = [6 << 20, 2 << 20, 1 << 20];
 /// Volumes of a node at most.
 const VOLUMES: u32 = 3;
 /// All requests of a run without faults are answered in so many virtual seconds.
@@ -43,8 +57,16 @@ pub struct Plan {
     pub hash_bits: Option<u32>,
     /// Whether connections break and operations of disks fail.
     pub faults: bool,
-    /// Checkpoints are made after so much log (bytes).
-    pub interval: u64,
+    /// Checkpoints are made after so much log (bytes), if any are.
+    pub interval: Option<u64>,
+    /// Of the volumes (bytes).
+    pub size: u64,
+    /// Transfers that a shard has in flight at most.
+    pub device_limit: usize,
+    /// How long requests may take when the node drains (nanoseconds).
+    pub drain_ns: u64,
+    /// A client's pause between two requests at most (nanoseconds).
+    pub pause_ns: u64,
 }
 
 impl Plan {
@@ -59,29 +81,22 @@ impl Plan {
             keys: 1 + draw(6),
             hash_bits: [None, Some(2)][usize::from(draw(2) == 0)],
             faults: draw(4) > 0,
-            interval: [4 << 10, 32 << 10, 256 << 10][usize::try_from(draw(3)).unwrap()],
+            interval: [Some(4 << 10), Some(32 << 10), Some(256 << 10), None]
+                [usize::try_from(draw(4)).unwrap()],
+            size: SIZES[usize::try_from(draw(3)).unwrap()],
+            device_limit: [1, 2, 96][usize::try_from(draw(3)).unwrap()],
+            drain_ns: [30 * SECOND, 100_000, 5_000_000][usize::try_from(draw(3)).unwrap()],
+            pause_ns: [20_000_000, 20_000_000, 100_000][usize::try_from(draw(3)).unwrap()],
         }
     }
-}
-
-/// What clients saw, by object, and what they counted.
-#[derive(Default)]
-pub struct Seen {
-    pub objects: std::collections::BTreeMap<(u32, u64), Vec<Event>>,
-    pub next_value: u64,
-    pub answered: u64,
-    pub refused: u64,
-    pub broken: u64,
-    pub large: u64,
-    pub unreadable: u64,
 }
 
 /// Buffers for a node; they can be used again when it has ended.
 pub struct Memory {
     shards: Vec<Pool>,
     clients: Pool,
-    /// A disk with as many fresh volumes as a plan may want.
-    fresh: Image,
+    /// Disks with as many fresh volumes as a plan may want, by the size of these.
+    fresh: Vec<(u64, Image)>,
 }
 
 impl Memory {
@@ -89,13 +104,13 @@ impl Memory {
         let region = Region::map(4, POOL).unwrap();
         let pool = |n| Pool::new(&region, n);
         let clients = pool(3);
-        let fresh = create(&clients);
+        let fresh = SIZES.iter().map(|size| (*size, create(&clients, *size))).collect();
         Self { shards: (0..3).map(pool).collect(), clients, fresh }
     }
 
     /// The disk of a node that was never started.
     pub fn image(&self, plan: &Plan) -> Image {
-        let mut image = self.fresh.clone();
+        let mut image = self.fresh.iter().find(|(size, _)| *size == plan.size).unwrap().1.clone();
         image.files.retain(|name, _| (1..=plan.volumes).any(|id| *name == format!("{id}.0.vol")));
         image
     }
@@ -106,28 +121,12 @@ impl Memory {
     }
 }
 
-fn create(pool: &Pool) -> Image {
+fn create(pool: &Pool, size: u64) -> Image {
     let world = World::new(1, &Image::default());
     let mut driver = world.driver();
     let mut runtime = Runtime::new(&driver, pool.clone(), || 7);
     for id in 1..=VOLUMES {
-        let superblock = Superblock {
-            compat: 0,
-            ro_compat: 0,
-            incompat: 0,
-            volume: VolumeId(id),
-            incarnation: 0x1bad_b002_dead_beef + u64::from(id),
-            parent: 0,
-            generation: 0,
-            state: VolumeState::Live,
-            size: VOLUME,
-            unit: 512,
-            chunk: 65_536,
-            hash_seed: 42,
-            store: STORE,
-            created_ns: 1_700_000_000_000_000_000,
-            revision: 1,
-        };
+        let superblock = superblock(id, size, u64::from(id));
         let handle = runtime.handle().clone();
         let created = async move {
             volume::create(&handle, DirId(0), &superblock, Preallocation::Reserve, |_| ()).await
@@ -137,7 +136,45 @@ fn create(pool: &Pool) -> Image {
     world.look(|snapshot| snapshot.image())
 }
 
-fn config() -> ShardConfig {
+/// What a volume's file begins with.
+fn superblock(id: u32, size: u64, number: u64) -> Superblock {
+    Superblock {
+        compat: 0,
+        ro_compat: 0,
+        incompat: 0,
+        volume: VolumeId(id),
+        incarnation: 0x1bad_b002_dead_beef ^ number,
+        parent: 0,
+        generation: 0,
+        state: VolumeState::Live,
+        size,
+        unit: 512,
+        chunk: 65_536,
+        hash_seed: 42,
+        store: STORE,
+        created_ns: 1_700_000_000_000_000_000,
+        revision: 1,
+    }
+}
+
+/// What a volume's file must be.
+fn expected(plan: &Plan, id: u32) -> Expected {
+    Expected {
+        volume: VolumeId(id),
+        generation: 0,
+        store: STORE,
+        hash_bits: plan.hash_bits,
+        segments_max: None,
+        checkpoints: plan.interval.map(|interval| Checkpointing { interval, rate: 64 << 20 }),
+    }
+}
+
+/// The shard that a volume belongs to.
+fn owner_of(plan: &Plan, id: u32) -> u16 {
+    u16::try_from(id as usize % plan.shards).unwrap()
+}
+
+fn config(plan: &Plan, disk_missing: bool) -> ShardConfig {
     ShardConfig {
         deadlines: Deadlines {
             head: 5 * SECOND,
@@ -149,23 +186,27 @@ fn config() -> ShardConfig {
         },
         cache_control: "max-age=31536000, immutable".to_owned(),
         body_max: 8 << 20,
-        batch_max: 4 << 20,
+        batch_max: BATCH_MAX,
         connections_max: 1000,
         refusals_max: 256,
-        drain_ns: 30 * SECOND,
-        disk_missing: false,
+        drain_ns: plan.drain_ns,
+        disk_missing,
         audit_log: false,
     }
 }
 
-/// Shards of a running node and its clients.
+/// Shards of a running node, its operator and its clients.
 pub struct Node {
     pub world: World,
     pub metrics: Arc<Metrics>,
+    pub causes: Rc<Causes>,
+    plan: Plan,
+    shared: Arc<Shared>,
     shards: Vec<Option<Reactor>>,
     drivers: Vec<SimDriver>,
     clients: Runtime,
     client_driver: SimDriver,
+    reports: Rc<Reports>,
     left: Rc<Cell<u64>>,
 }
 
@@ -176,53 +217,68 @@ pub enum Until {
     Time(u64),
     /// The disk has begun so many operations, in all.
     Operation(u64),
-    /// All clients are done.
+    /// The same, and something is being written.
+    Write(u64),
+    /// No volume is being recovered.
+    Ready,
+    /// All clients and the operator are done.
     Done,
+    /// Nothing is under way.
+    Rest,
     /// It has drained.
     Drained,
 }
 
+/// Removes what was left unfinished and finds the volumes, as the daemon does before it starts its
+/// shards.
+fn find_volumes(world: &World, plan: &Plan, books: &Books, absent: &[u32]) -> Vec<u32> {
+    let is_unfinished = |name: &&String| name.ends_with(".tmp") || name.ends_with(".new");
+    world.names().iter().filter(is_unfinished).for_each(|name| world.remove(name));
+    world.sync_names();
+    let names: BTreeSet<String> = world.names().into_iter().collect();
+    let ids = (1..=plan.volumes).filter(|id| !absent.contains(id));
+    let is_there = |id: &u32| {
+        let is_there = names.contains(&volume::file_name(*id, 0));
+        books.found(*id, is_there);
+        is_there
+    };
+    ids.filter(is_there).collect()
+}
+
 impl Node {
-    /// Starts the shards.
-    pub fn start(world: World, plan: &Plan, memory: &Memory, seed: u64) -> Self {
+    /// Starts the shards. Of volumes in `absent`, the disk is not there.
+    pub fn start(
+        world: World,
+        plan: &Plan,
+        memory: &Memory,
+        seed: u64,
+        books: &Rc<Books>,
+        absent: &[u32],
+    ) -> Self {
+        let present = find_volumes(&world, plan, books, absent);
         let ids = 0..u32::try_from(plan.shards).unwrap();
         let info = |id| ShardInfo { id, core: id, port: None };
         let shards: Vec<ShardInfo> = ids.map(info).collect();
         let node = NodeInfo { durable: true, ..NodeInfo::default() };
         let metrics = Metrics::new(node, &shards, Vec::new());
         let shared = Arc::new(Shared::new(Arc::clone(&metrics), plan.shards));
-        let owner = |id: u32| u16::try_from(id as usize % plan.shards).unwrap();
-        let owners: HashMap<u32, u16> = (1..=plan.volumes).map(|id| (id, owner(id))).collect();
-        let assign = |id: u32| {
-            let shard = u32::from(owner(id));
-            let info = VolumeInfo { id, shard, disk: 0, durable: true };
-            let hash_bits = plan.hash_bits;
-            let volume = VolumeId(id);
-            let expected = Expected {
-                volume,
-                generation: 0,
-                store: STORE,
-                hash_bits,
-                segments_max: None,
-                checkpoints: Some(Checkpointing { interval: plan.interval, rate: 64 << 20 }),
-            };
-            let metrics = metrics.register_volume(info, Shown::Recovering);
-            Assignment { dir: "data".into(), expected, metrics }
-        };
+        let owners: HashMap<u32, u16> =
+            present.iter().map(|id| (*id, owner_of(plan, *id))).collect();
         let (mut reactors, mut drivers) = (Vec::new(), Vec::new());
         for n in 0..plan.shards {
-            let driver = world.member(n, &memory.shards[n]);
+            let mut driver = world.member(n, &memory.shards[n]);
+            driver.limit_device(plan.device_limit);
             let mut state = seed ^ n as u64;
             let random = move || split_mix(&mut state);
             let runtime = Runtime::new(&driver, memory.shards[n].clone(), random);
             runtime.shuffle(seed | 1);
             let id = u16::try_from(n).unwrap();
-            let own = (1..=plan.volumes).filter(|volume| owner(*volume) == id);
+            let own = present.iter().filter(|volume| owner_of(plan, **volume) == id);
             let start = Start {
                 id,
-                config: config(),
+                config: config(plan, !absent.is_empty()),
                 shared: Arc::clone(&shared),
-                assignments: own.map(assign).collect(),
+                assignments: own.map(|id| operator::assignment(plan, &metrics, *id)).collect(),
                 owners: owners.clone(),
                 listeners: vec![Listener { sock: listener(n), own: false, socket: None }],
             };
@@ -231,26 +287,75 @@ impl Node {
         }
         let client_driver = world.member(plan.shards, &memory.clients);
         let clients = Runtime::new(&client_driver, memory.clients.clone(), || 0);
-        let left = Rc::default();
-        Self { world, metrics, shards: reactors, drivers, clients, client_driver, left }
-    }
-
-    /// Lets clients loose that do `operations` each; `check` ones read every object once instead.
-    pub fn clients(&self, plan: &Plan, seed: u64, operations: u64, seen: &Rc<RefCell<Seen>>) {
-        for n in 0..plan.clients {
-            let seed = seed ^ (n << 32);
-            let (world, handle) = (self.world.clone(), self.clients.handle().clone());
-            let client = client::Client::new(world, handle, *plan, seed, Rc::clone(seen));
-            self.spawn(client.work(operations));
+        let (of, figures, books) = (world.clone(), Arc::clone(&metrics), Rc::clone(books));
+        let bounds = (plan.volumes, POOL as u64);
+        let causes = Causes::new(of, figures, books, &present, absent, bounds);
+        Self {
+            causes: Rc::new(causes),
+            reports: Rc::new(Reports::new(clients.handle())),
+            left: Rc::default(),
+            plan: *plan,
+            world,
+            metrics,
+            shared,
+            shards: reactors,
+            drivers,
+            clients,
+            client_driver,
         }
     }
 
-    /// Lets one client read every object.
-    pub fn check(&self, plan: &Plan, seed: u64, seen: &Rc<RefCell<Seen>>) {
-        let plan = Plan { faults: false, ..*plan };
-        let (world, handle) = (self.world.clone(), self.clients.handle().clone());
-        let client = client::Client::new(world, handle, plan, seed, Rc::clone(seen));
-        self.spawn(client.read_all());
+    fn client(&self, plan: Plan, seed: u64, seen: &SharedSeen) -> client::Client {
+        client::Client {
+            world: self.world.clone(),
+            handle: self.clients.handle().clone(),
+            plan,
+            seed,
+            seen: Rc::clone(seen),
+            causes: Rc::clone(&self.causes),
+            connection: None,
+        }
+    }
+
+    /// Lets clients loose that do `operations` each.
+    pub fn clients(&self, seed: u64, operations: u64, seen: &SharedSeen) {
+        for n in 0..self.plan.clients {
+            self.spawn(self.client(self.plan, seed ^ (n << 32), seen).work(operations));
+        }
+    }
+
+    /// Lets an operator loose that does so many things.
+    pub fn operator(&self, seed: u64, changes: u64, seen: &SharedSeen) {
+        let operator = Operator {
+            world: self.world.clone(),
+            handle: self.clients.handle().clone(),
+            shared: Arc::clone(&self.shared),
+            metrics: Arc::clone(&self.metrics),
+            reports: Rc::clone(&self.reports),
+            causes: Rc::clone(&self.causes),
+            seen: Rc::clone(seen),
+            plan: self.plan,
+            seed,
+        };
+        self.spawn(operator.work(changes));
+    }
+
+    /// Lets a crowd of clients loose that each read one object, and waits until they are connected.
+    pub fn crowd(&mut self, seed: u64, seen: &SharedSeen) {
+        let plan = Plan { faults: false, ..self.plan };
+        for n in 0..CROWD {
+            self.spawn(self.client(plan, seed ^ (n << 32), seen).read_one());
+        }
+        self.run(Until::Time(client::CONNECTED_AFTER));
+    }
+
+    /// Lets one client read every object, and then write to every volume.
+    pub fn check(&mut self, seed: u64, seen: &SharedSeen) {
+        let plan = Plan { faults: false, ..self.plan };
+        self.spawn(self.client(plan, seed, seen).read_all());
+        assert!(self.run(Until::Done), "a client waits for answers after the last restart");
+        self.spawn(self.client(plan, seed, seen).write_all());
+        assert!(self.run(Until::Done), "a client waits to write after the last restart");
     }
 
     fn spawn(&self, work: impl Future<Output = ()> + 'static) {
@@ -262,24 +367,64 @@ impl Node {
         });
     }
 
+    /// Begins to drain.
+    pub fn drain(&self) {
+        self.metrics.set_draining();
+        self.causes.note_draining(self.plan.drain_ns);
+    }
+
+    /// Waits until nothing is under way, and recounts: everything that was lent is home, and the volumes
+    /// are in states that have causes.
+    pub fn settle(&mut self) {
+        for until in [Until::Ready, Until::Rest, Until::Time(30_000_000), Until::Rest] {
+            // What it hangs on shows below.
+            self.run(until);
+        }
+        self.shards.iter().flatten().for_each(Reactor::expect_rest);
+        assert_eq!(self.world.accepted(), 0, "connections that are open, and nobody has them");
+        self.causes.explain_states();
+        let expected = self.causes.open_volumes();
+        let expected: BTreeSet<String> =
+            expected.iter().map(|id| volume::file_name(*id, 0)).collect();
+        let open = self.world.open_files();
+        let named: BTreeSet<String> =
+            open.iter().filter(|name| !name.is_empty()).cloned().collect();
+        assert!(named.is_subset(&expected), "open files: {open:?}, of volumes: {expected:?}");
+        let changes = self.causes.pending();
+        assert_eq!(
+            open.len(),
+            expected.len(),
+            "open files {open:?}, volumes {expected:?}: {changes}"
+        );
+    }
+
+    fn is_done(&self, until: Until) -> bool {
+        let mut shards = self.shards.iter();
+        match until {
+            Until::Time(_) => false,
+            Until::Operation(number) => self.world.operations() >= number || self.left.get() == 0,
+            Until::Write(number) => {
+                let is_late = self.world.operations() >= number;
+                self.left.get() == 0 || (is_late && self.world.is_writing())
+            }
+            Until::Ready => !self.causes.is_recovering(None),
+            Until::Done => self.left.get() == 0,
+            Until::Rest => shards.all(|shard| shard.as_ref().is_none_or(Reactor::is_at_rest)),
+            Until::Drained => shards.all(Option::is_none),
+        }
+    }
+
     /// Runs everybody in turn; whether what was waited for has happened.
     pub fn run(&mut self, until: Until) -> bool {
         let began = self.world.now();
         let end = match until {
             Until::Time(ns) => began + ns,
-            Until::Operation(_) | Until::Done | Until::Drained => began + PATIENCE * SECOND,
+            _ => began + PATIENCE * SECOND,
         };
         let mut clients_until = 0;
         let mut instant = (began, 0);
         loop {
-            let done = match until {
-                Until::Time(_) => false,
-                Until::Operation(number) => {
-                    self.world.operations() >= number || self.left.get() == 0
-                }
-                Until::Done => self.left.get() == 0,
-                Until::Drained => self.shards.iter().all(Option::is_none),
-            };
+            let done = self.is_done(until);
             if done || self.world.now() >= end {
                 return done;
             }
@@ -296,31 +441,79 @@ impl Node {
                 instant.1 < TURNS_AT_ONCE,
                 "nobody sleeps, nothing happens: due {due:?} at {instant:?}"
             );
-            match self.shards.get_mut(member) {
-                Some(shard) => {
-                    let driver = &mut self.drivers[member];
-                    match shard {
-                        Some(running) => {
-                            if !running.turn(driver) {
-                                *shard = None;
-                            }
-                        }
-                        // What still comes for a shard that has ended, as a last wake-up from another
-                        // one, goes nowhere.
-                        None => driver.reap(0, &mut Vec::new()),
-                    }
-                }
-                None => {
-                    let (clients, driver) = (&mut self.clients, &mut self.client_driver);
-                    clients.collect(driver, 0);
-                    clients.run_ready();
-                    clients.hand_over(driver);
-                    clients_until = clients.earliest(u64::MAX);
-                }
+            if member < self.shards.len() {
+                self.turn(member);
+            } else {
+                clients_until = self.turn_clients();
             }
         }
     }
+
+    fn turn(&mut self, member: usize) {
+        let (shard, driver) = (&mut self.shards[member], &mut self.drivers[member]);
+        match shard {
+            Some(running) => {
+                if !running.turn(driver) {
+                    *shard = None;
+                }
+            }
+            // What still comes for a shard that has ended, as a last wake-up from another one, goes
+            // nowhere.
+            None => driver.reap(0, &mut Vec::new()),
+        }
+        // One that has ended gave its connections up.
+        if self.shards.iter().all(Option::is_some) {
+            self.shared.audit();
+        }
+        let lent = self.metrics.shards[member].buffer_bytes_used.get();
+        self.causes.note_lent(member, lent);
+    }
+
+    /// A turn of the clients and the operator: when the next one is due.
+    fn turn_clients(&mut self) -> u64 {
+        let (clients, driver) = (&mut self.clients, &mut self.client_driver);
+        let mailbox = &self.shared.mailboxes[self.shared.main()];
+        clients.collect(driver, 0);
+        mailbox.awake();
+        while let Some(message) = mailbox.receive() {
+            match message {
+                Message::Report { number, result } => self.reports.fulfil(number, result),
+                _ => panic!("only reports go to the main thread"),
+            }
+        }
+        clients.run_ready();
+        clients.hand_over(driver);
+        if mailbox.may_sleep() { clients.earliest(u64::MAX) } else { 0 }
+    }
 }
+
+/// Reads the whole log of each volume again, without its checkpoint: it must hold what the node counted
+/// when it closed.
+pub fn recount(image: &Image, plan: &Plan, memory: &Memory, metrics: &Metrics) {
+    let world = World::new(1, image);
+    let mut driver = world.driver();
+    let mut runtime = Runtime::new(&driver, memory.clients.clone(), || 7);
+    for counted in metrics.volumes() {
+        let expected = Expected { checkpoints: None, ..expected(plan, counted.info.id) };
+        let handle = runtime.handle().clone();
+        let opening = async move {
+            let volume = volume::open_read_only(&handle, DirId(0), &expected).await.unwrap();
+            let figures = volume.figures();
+            volume.close().await;
+            figures
+        };
+        let found = runtime.block_on(&mut driver, opening);
+        let counted = (counted.needles.get(), counted.live_bytes.get(), counted.used_bytes.get());
+        assert_eq!(
+            counted,
+            (found.needles, found.live, found.used),
+            "needles, live and used bytes"
+        );
+    }
+}
+
+/// Clients of a crowd.
+const CROWD: u64 = 24;
 
 /// More turns at one instant than this are a loop that never ends: a shard that burns its core.
 const TURNS_AT_ONCE: u64 = 1_000_000;

@@ -91,11 +91,17 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ),
     ("ignore-reached", "checkpoints", "what_a_checkpoint_reached_is_not_taken_for_a_torn_tail"),
     ("writable-too-early", "states", "writes_are_taken_only_once_the_volume_is_writable_for_sure"),
-    ("refuse-torn-tail", "regressions", "a_kept_needle_vanished_without_a_word"),
+    ("refuse-torn-tail", "simulation", "seeds"),
+    ("leak-loan", "simulation", "seeds"),
+    ("leak-connection", "simulation", "seeds"),
+    ("leak-file", "simulation", "seeds"),
+    ("leak-lock", "simulation", "seeds"),
+    ("replaced-is-alive", "simulation", "seeds"),
+    ("stay-read-only", "simulation", "seeds"),
 ];
 
 /// Test binaries, quick ones first; the last two start daemons. `lib` are the unit tests.
-const TESTS: [&str; 17] = [
+const TESTS: [&str; 18] = [
     "errors",
     "engine",
     "near_the_end",
@@ -108,6 +114,7 @@ const TESTS: [&str; 17] = [
     "large",
     "read_only",
     "checkpoints",
+    "simulation",
     "crash",
     "shards",
     LIB,

@@ -36,7 +36,7 @@ const FIGURES: &[Figure] = &[
         ("crash", "three_operations"),
         "three operations: ",
     ),
-    figure("nodes from seeds", (300, "300, twice"), ("simulation", "seeds"), "seeds, each twice"),
+    figure("nodes from seeds", (200, "200, twice"), ("simulation", "seeds"), "seeds, each twice"),
     figure(
         "every operation fails",
         (10_000, "10,000 runs, 0 lost, 0 wrong"),

@@ -1,0 +1,171 @@
+//! An operator of a simulated node: volumes are made read-only and writable, deleted and created, lost.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use hayloft::metrics::{Metrics, VolumeInfo, VolumeState as Shown};
+use hayloft::op::{DirId, Op};
+use hayloft::runtime::{Handle, Replies, split_mix};
+use hayloft::shard::{Assignment, Message, Order, OrderError, Shared};
+use hayloft::sim::history::{Action, Answer, Event};
+use hayloft::sim::{Fault, World};
+use hayloft::volume::{self, NotRemoved, Preallocation};
+
+use super::causes::{Causes, What};
+use super::{Plan, SharedSeen, owner_of, superblock};
+
+/// What orders came to, by their numbers.
+pub type Reports = Replies<Result<(), OrderError>>;
+
+pub struct Operator {
+    pub world: World,
+    pub handle: Handle,
+    pub shared: Arc<Shared>,
+    pub metrics: Arc<Metrics>,
+    pub reports: Rc<Reports>,
+    pub causes: Rc<Causes>,
+    pub seen: SharedSeen,
+    pub plan: Plan,
+    pub seed: u64,
+}
+
+/// A volume that a shard is to open.
+pub fn assignment(plan: &Plan, metrics: &Metrics, id: u32) -> Assignment {
+    let shard = u32::from(owner_of(plan, id));
+    let info = VolumeInfo { id, shard, disk: 0, durable: true };
+    let metrics = metrics.register_volume(info, Shown::Recovering);
+    Assignment { dir: "data".into(), expected: super::expected(plan, id), metrics }
+}
+
+impl Operator {
+    fn draw(&mut self, below: u64) -> u64 {
+        split_mix(&mut self.seed) % below
+    }
+
+    /// Does so many things, one after the other, with pauses.
+    pub async fn work(mut self, changes: u64) {
+        for _ in 0..changes {
+            let pause = self.draw(100_000_000);
+            self.handle.sleep_until(self.handle.now() + pause).await;
+            let volume = 1 + u32::try_from(self.draw(u64::from(self.plan.volumes))).unwrap();
+            if !self.causes.present().contains(&volume) {
+                if self.causes.may_create() {
+                    self.create(volume).await;
+                }
+                continue;
+            }
+            match self.draw(10) {
+                0..=2 => self.set_read_only(volume, true).await,
+                3..=7 => self.set_read_only(volume, false).await,
+                8 => self.delete(volume).await,
+                _ if !self.plan.faults => self.delete(volume).await,
+                _ if self.draw(2) == 0 => self.forsake(volume).await,
+                _ => self.unplug(volume),
+            }
+        }
+    }
+
+    async fn order(&self, shard: u16, order: Order) -> Result<(), OrderError> {
+        let number = self.reports.expect();
+        match self.shared.mailboxes[usize::from(shard)].send(Message::Order { number, order }) {
+            Ok(true) => drop(self.handle.submit(Op::Wake { shard })),
+            Ok(false) => {}
+            Err(_) => panic!("a mailbox has room for every order"),
+        }
+        self.reports.wait(number).await
+    }
+
+    fn count(&self, what: &'static str) {
+        self.seen.borrow_mut().count(what);
+    }
+
+    async fn set_read_only(&mut self, volume: u32, read_only: bool) {
+        let what = if read_only { What::ReadOnly } else { What::Writable };
+        let number = self.causes.begin(volume, what);
+        // Slow superblocks, so that much can happen meanwhile.
+        if self.plan.faults && self.draw(2) == 0 {
+            let (n, time) = (self.draw(3), 20_000_000 + self.draw(200_000_000));
+            self.world.fail(n, Fault::Stall(time));
+        }
+        let result =
+            self.order(owner_of(&self.plan, volume), Order::SetReadOnly { volume, read_only });
+        match result.await {
+            Ok(()) => {
+                self.causes.end_done(number);
+                self.count(if read_only { "made read-only" } else { "made writable" });
+            }
+            Err(OrderError::State(volume::StateError::Failed(_))) => {
+                self.causes.end_unknown(number);
+            }
+            Err(_) => self.causes.end_refused(number),
+        }
+    }
+
+    async fn forsake(&mut self, volume: u32) {
+        let number = self.causes.begin(volume, What::Forsake);
+        let result = self.order(owner_of(&self.plan, volume), Order::Forsake { volume }).await;
+        self.causes.end_unknown(number);
+        if result.is_ok() {
+            self.count("volumes lost");
+        }
+    }
+
+    fn unplug(&mut self, volume: u32) {
+        let number = self.causes.begin(volume, What::Unplug);
+        self.world.unplug(&format!("{volume}."));
+        self.causes.end_unknown(number);
+        self.count("disks pulled out");
+    }
+
+    async fn delete(&mut self, volume: u32) {
+        let called = self.handle.now();
+        let unknown =
+            Event { called, answered: u64::MAX, action: Action::Wipe, answer: Answer::Unknown };
+        self.seen.borrow_mut().wipe(volume, unknown);
+        let number = self.causes.begin(volume, What::Delete);
+        let result = self.order(owner_of(&self.plan, volume), Order::Delete { volume }).await;
+        let answered = self.handle.now();
+        match result {
+            Ok(()) => {
+                let done = Event { answered, answer: Answer::Deleted, ..unknown };
+                self.seen.borrow_mut().wipe(volume, done);
+                self.route(volume, None).await;
+                self.causes.retire(self.metrics.remove_volume(volume));
+                self.causes.end_done(number);
+                self.count("volumes deleted");
+            }
+            // It may be gone after a start.
+            Err(OrderError::NotRemoved(NotRemoved::Nameless(_))) => self.causes.end_unknown(number),
+            Err(_) => {
+                let refused = Event { answered, answer: Answer::Refused, ..unknown };
+                self.seen.borrow_mut().wipe(volume, refused);
+                self.causes.end_refused(number);
+            }
+        }
+    }
+
+    async fn create(&mut self, volume: u32) {
+        let number = self.causes.begin(volume, What::Create);
+        let superblock = superblock(volume, self.plan.size, self.draw(u64::MAX));
+        let how = Preallocation::Reserve;
+        let made = volume::create(&self.handle, DirId(0), &superblock, how, |_| ()).await;
+        if made.is_err() {
+            // What is there is found by the next start.
+            return self.causes.end_unknown(number);
+        }
+        let assignment = assignment(&self.plan, &self.metrics, volume);
+        let opened = self.order(owner_of(&self.plan, volume), Order::Open(assignment)).await;
+        self.route(volume, Some(owner_of(&self.plan, volume))).await;
+        self.causes.end_done(number);
+        if opened.is_ok() {
+            self.count("volumes created");
+        }
+    }
+
+    async fn route(&self, volume: u32, owner: Option<u16>) {
+        for shard in 0..u16::try_from(self.plan.shards).unwrap() {
+            let told = self.order(shard, Order::Route { volume, owner }).await;
+            told.expect("a shard can always remember");
+        }
+    }
+}

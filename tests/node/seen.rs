@@ -1,0 +1,210 @@
+//! What clients of a simulated node saw, by object, and the judgement over it.
+
+use std::collections::BTreeMap;
+
+use hayloft::runtime::split_mix;
+use hayloft::sim::history::{Action, Answer, Event, check};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Names an object: volume, key, cookie.
+pub type Name = (u32, u64, u64);
+
+/// How often what happened, by name.
+pub type Counts = BTreeMap<&'static str, u64>;
+
+/// A value that a client stores.
+#[derive(Clone, Copy, Debug)]
+pub struct Value {
+    pub number: u64,
+    pub len: usize,
+    pub etag: u64,
+}
+
+impl Value {
+    /// Its bytes: its number and length, then what follows from these.
+    pub fn bytes(&self) -> Vec<u8> {
+        bytes_of(self.number, self.len)
+    }
+}
+
+/// The shortest value (bytes).
+pub const LEN_MIN: usize = 16;
+
+fn bytes_of(number: u64, len: usize) -> Vec<u8> {
+    let mut state = number ^ ((len as u64) << 40);
+    let mut bytes = vec![0; len.next_multiple_of(8)];
+    let (head, rest) = bytes.split_at_mut(LEN_MIN);
+    head[..8].copy_from_slice(&number.to_le_bytes());
+    head[8..].copy_from_slice(&(len as u64).to_le_bytes());
+    for eight in rest.chunks_exact_mut(8) {
+        eight.copy_from_slice(&split_mix(&mut state).to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// All of it.
+#[derive(Default)]
+pub struct Seen {
+    objects: BTreeMap<Name, Vec<Event>>,
+    /// Deletions of whole volumes.
+    wipes: BTreeMap<u32, Vec<Event>>,
+    /// Multi-writes: where each of their events stands.
+    batches: Vec<Vec<(Name, usize)>>,
+    /// Values in the order of their numbers, from 1 on.
+    values: Vec<Value>,
+    /// The numbers of values by their entity tags.
+    tags: BTreeMap<u64, u64>,
+    /// Objects whose names a volume picked.
+    posted: Vec<Name>,
+    pub counts: Counts,
+}
+
+/// The value that an operation stores if it is carried out.
+fn stored_by(event: &Event) -> Option<u64> {
+    match event.action {
+        Action::Put(value) | Action::PutNew(value) | Action::PutIf(value, _) => Some(value),
+        _ => None,
+    }
+}
+
+/// The value that an answer proves to have been there.
+fn proven_by(event: &Event) -> Option<u64> {
+    match (event.action, event.answer) {
+        (_, Answer::Value(value)) => Some(value),
+        (Action::PutIf(_, old), Answer::Replaced) | (Action::DeleteIf(old), Answer::Deleted) => {
+            Some(old)
+        }
+        _ => None,
+    }
+}
+
+impl Seen {
+    /// A value that nobody stored before, of so many bytes.
+    pub fn fresh(&mut self, len: usize) -> Value {
+        let (number, len) = (self.values.len() as u64 + 1, len.max(LEN_MIN));
+        let value = Value { number, len, etag: xxh3_64(&bytes_of(number, len)) };
+        self.values.push(value);
+        self.tags.insert(value.etag, number);
+        value
+    }
+
+    fn numbered(&self, number: u64) -> Value {
+        self.values[usize::try_from(number - 1).unwrap()]
+    }
+
+    /// The value with this entity tag.
+    pub fn tagged(&self, etag: Option<u64>) -> Value {
+        let etag = etag.expect("an object has an entity tag");
+        let number = self.tags.get(&etag);
+        self.numbered(*number.unwrap_or_else(|| panic!("nobody stored an object {etag:016x}")))
+    }
+
+    /// A value that was to be stored in an object at some time.
+    pub fn some_value(&self, name: Name, drawn: u64) -> Option<Value> {
+        let stored: Vec<u64> = self.objects.get(&name)?.iter().filter_map(stored_by).collect();
+        let number = *stored.get(usize::try_from(drawn % stored.len().max(1) as u64).unwrap())?;
+        Some(self.numbered(number))
+    }
+
+    /// Whether a value of this length was to be stored in an object at some time.
+    pub fn had_len(&self, name: Name, len: usize) -> bool {
+        let mut stored = self.objects.get(&name).into_iter().flatten().filter_map(stored_by);
+        stored.any(|number| self.numbered(number).len == len)
+    }
+
+    /// One of the objects whose names a volume picked.
+    pub fn some_posted(&self, drawn: u64) -> Option<Name> {
+        self.posted.get(usize::try_from(drawn % self.posted.len().max(1) as u64).unwrap()).copied()
+    }
+
+    /// An object whose name a volume picked.
+    pub fn add_posted(&mut self, name: Name, event: Event) {
+        assert!(!self.objects.contains_key(&name), "{name:?} was picked twice");
+        self.posted.push(name);
+        self.note(name, event);
+    }
+
+    /// All objects that anybody asked for.
+    pub fn names(&self) -> Vec<Name> {
+        self.objects.keys().copied().collect()
+    }
+
+    /// Notes an operation: where it stands.
+    pub fn note(&mut self, name: Name, event: Event) -> usize {
+        let events = self.objects.entry(name).or_default();
+        events.push(event);
+        events.len() - 1
+    }
+
+    /// What is known of it now.
+    pub fn amend(&mut self, name: Name, at: usize, event: Event) {
+        self.objects.get_mut(&name).unwrap()[at] = event;
+    }
+
+    /// Notes a multi-write, of which the events stand there.
+    pub fn add_batch(&mut self, events: Vec<(Name, usize)>) {
+        self.batches.push(events);
+    }
+
+    /// Notes the deletion of a volume, or what is known of it now.
+    pub fn wipe(&mut self, volume: u32, event: Event) {
+        let wipes = self.wipes.entry(volume).or_default();
+        match wipes.last_mut().filter(|last| last.called == event.called) {
+            Some(last) => *last = event,
+            None => wipes.push(event),
+        }
+    }
+
+    pub fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    /// Nobody will answer any more what was not answered by now.
+    pub fn settle(&mut self, now: u64) {
+        for event in self.objects.values_mut().chain(self.wipes.values_mut()).flatten() {
+            event.answered = event.answered.min(now);
+        }
+    }
+
+    /// Of a multi-write, all took effect if one did.
+    fn settle_batches(&mut self) {
+        for batch in &self.batches {
+            let seen = |(name, at): &(Name, usize)| {
+                let events = &self.objects[name];
+                let value = stored_by(&events[*at]);
+                events.iter().any(|event| proven_by(event).is_some() && proven_by(event) == value)
+            };
+            if !batch.iter().any(seen) {
+                continue;
+            }
+            for (name, at) in batch {
+                let event = &mut self.objects.get_mut(name).unwrap()[*at];
+                if event.answer == Answer::Unknown {
+                    event.answer = Answer::Stored;
+                    *self.counts.entry("batches proven by one photo").or_default() += 1;
+                }
+            }
+        }
+    }
+
+    /// Judges all of it.
+    pub fn judge(&mut self) {
+        self.settle_batches();
+        for (name, events) in &self.objects {
+            let wipes = self.wipes.get(&name.0).into_iter().flatten();
+            let events: Vec<Event> = events.iter().chain(wipes).copied().collect();
+            check(&events).unwrap_or_else(|violation| panic!("object {name:?}: {violation}"));
+            let unknown = events.iter().filter(|event| event.answer == Answer::Unknown).count();
+            *self.counts.entry("operations without an answer").or_default() += unknown as u64;
+        }
+    }
+}
+
+/// Which value these bytes are.
+pub fn value_of(bytes: &[u8]) -> u64 {
+    let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let (value, len) = (number(0), usize::try_from(number(8)).unwrap());
+    assert_eq!(bytes, bytes_of(value, len), "bytes that nobody stored");
+    value
+}
