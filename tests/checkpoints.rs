@@ -530,7 +530,11 @@ fn one_that_cannot_be_written_harms_nothing_and_is_tried_again() {
                 Err(other) => panic!("{fault:?} at {n}: {other:?}"),
             };
             assert_eq!(whole.to_vec() != before, named, "{fault:?} at {n}: {made:?}");
-            assert_eq!((process.world.open_files().len(), pool.used()), (1, used), "{fault:?} at {n}");
+            assert_eq!(
+                (process.world.open_files().len(), pool.used()),
+                (1, used),
+                "{fault:?} at {n}"
+            );
             // The volume goes on, and so do its checkpoints.
             assert!(!volume.poisoned());
             process.put(&volume, id(5), b"and on").unwrap();
