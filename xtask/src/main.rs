@@ -58,13 +58,16 @@ cargo xtask growth-bench [--needles N]
 cargo xtask start-bench [--needles N]
                                    measures how long a start takes with so many photos (1000000): after a stop
                                    in order, after a kill, without a checkpoint; and records it there
-cargo xtask mutants [--file PATH]... [--changed [BASE]] [--sample N] [--seed N] [--budget S] [--jobs N]
-                    [--list]
+cargo xtask mutants [--file PATH]... [--changed [BASE]] [--sample N|AREA=N,...] [--seed N] [--budget S]
+                    [--longest S] [--tests BINARY,...] [--jobs N] [--survivors] [--list]
                                    makes small mistakes in the sources, one at a time (those in files, or in
                                    lines that differ from BASE, HEAD~1; at most N of each part of the
-                                   code), runs the tests that reach each, and records which were not
-                                   noticed
-cargo xtask hostile                measures what clients that are slow or hang up cost the others, and
+                                   code), runs the tests that reach each for up to S seconds (60), and
+                                   records which were not noticed. Goes on where it was stopped;
+                                   --survivors leaves out what was noticed before tests were changed
+cargo xtask read-path              measures the read path of the release build and records it
+                                   under bench/results/
+cargo xtask hostile                measures what clients that dawdle or hang up cost the others, and
                                    records it there
 cargo xtask powercut [FLAG...]     cuts the power of the release build on XFS, shuts XFS down under
                                    it and lets its disk fail, and records there what was lost:

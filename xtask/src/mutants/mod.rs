@@ -2,28 +2,33 @@
 //!
 //! All mistakes are built into one copy of the sources, each behind a run-time switch, as a build for each
 //! would take two cores days. Which tests can notice a mistake is measured: those that reach it. They are run
-//! one after the other, quick ones first, until one fails.
+//! one after the other until one fails, first those that notice much for the time they take. What is found out
+//! is kept (`known.rs`), so that a run that was stopped goes on, and one after tests were added is short.
 
+mod known;
 mod options;
+mod reach;
 mod report;
 mod rewrite;
 mod run;
+mod runner;
 mod sites;
 mod tree;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::process::{Failed, announce};
 use crate::project::{root, target};
 use crate::record::cannot;
+use crate::suite::{root, target};
+use crate::{Failed, announce};
+use known::Sums;
 pub use options::Options;
-use report::{Fate, Result as MutantResult};
-use run::{Binaries, Test, Verdict, time_limit};
+use reach::{Measured, measure};
+use runner::Runner;
 use tree::{Candidate, Tree};
 
 /// Parts of the code, and where they are.
@@ -35,46 +40,43 @@ const AREAS: &[(&str, &[&str])] = &[
     ("daemon", &["src/daemon"]),
     ("runtime", &["src/runtime", "src/buffer.rs", "src/mailbox.rs"]),
 ];
-/// Test binaries that look at the sources, which are other ones here.
-const OF_SOURCES: &[&str] = &["tidy", "hayloft"];
-/// Tests at least this quick are run together with others of their binary.
-const QUICK: Duration = Duration::from_secs(1);
-
-/// What a test reaches, and how long it takes.
-struct Reach {
-    test: Test,
-    took: Duration,
-    reached: BTreeSet<u32>,
-}
 
 /// Runs it.
 ///
 /// # Errors
 /// When a file cannot be read, the tests fail without a mistake, or a mistake was not noticed.
 pub fn mutants(options: &Options) -> Result<(), Failed> {
-    let candidates = options.choose(all_candidates()?)?;
-    if candidates.is_empty() {
+    let candidates = all_candidates()?;
+    let chosen = options.choose(&candidates)?;
+    if chosen.is_empty() {
         eprintln!("no mistake can be made there");
         return Ok(());
     }
     if options.list {
-        for it in &candidates {
+        for it in chosen.iter().map(|number| &candidates[*number as usize]) {
             println!("{}:{}: {}: {}", it.file.display(), it.line, it.function, it.change);
         }
         return Ok(());
     }
     let began = Instant::now();
-    let tree = Tree::copy()?;
-    eprintln!("{} mistakes; building them in", candidates.len());
-    let broken = tree.build_in(&candidates)?;
-    let binaries = tree.build_tests()?;
-    let (reach, flawed) = measure(&tree, &binaries, options.jobs)?;
+    let dir = target().join("mutants");
+    fs::create_dir_all(&dir).map_err(cannot("make", &dir))?;
+    run::clean_up();
+    let sums = Sums::of_sources(&options.tests)?;
+    let tree = Tree::copy(&candidates)?;
+    eprintln!("building {} mistakes in", candidates.len());
+    let keep = |broken: &_| known::keep_not_built(&sums, &candidates, broken);
+    let broken = tree.build_in(&candidates, known::not_built(&sums, &candidates), keep)?;
+    let binaries = tree.build_tests(&options.tests)?;
+    eprintln!("built after {} s", began.elapsed().as_secs());
+    let Measured { reach, flawed } = measure(&tree, &binaries, &sums, options)?;
     if !flawed.is_empty() {
         let names: Vec<_> = flawed.iter().map(|it| format!("{}::{}", it.binary, it.name)).collect();
         eprintln!("these tests fail without a mistake and are left out: {}", names.join(", "));
     }
-    let runner = Runner { tree: &tree, binaries: &binaries, reach: &reach, options };
-    let results = runner.run_all(&candidates, &broken)?;
+    eprintln!("measured after {} s", began.elapsed().as_secs());
+    let runner = Runner::new((&tree, &binaries, &sums), options, &candidates, &reach);
+    let results = runner.run_all(&chosen, &broken, &known::results(&sums))?;
     report::report(&candidates, &results, options, began.elapsed())
 }
 
@@ -115,156 +117,6 @@ fn sources(path: &Path) -> Result<Vec<PathBuf>, Failed> {
         files.extend(sources(&name)?);
     }
     Ok(files)
-}
-
-/// Runs every test once without a mistake: how long it takes and what it reaches, and those that fail.
-fn measure(
-    tree: &Tree,
-    binaries: &Binaries,
-    jobs: usize,
-) -> Result<(Vec<Reach>, Vec<Test>), Failed> {
-    let mut tests = Vec::new();
-    for (binary, path) in binaries.iter().filter(|(name, _)| !OF_SOURCES.contains(&name.as_str())) {
-        for name in run::list(path, tree.dir())? {
-            tests.push(Test { binary: binary.clone(), name });
-        }
-    }
-    eprintln!("{} tests; running each once to see what it reaches", tests.len());
-    let covers = target().join("mutants/covers");
-    fs::create_dir_all(&covers).map_err(cannot("make", &covers))?;
-    let found = Mutex::new((Vec::new(), Vec::new()));
-    each(jobs, tests.len(), |worker, n| {
-        let test = &tests[n];
-        let file = covers.join(worker.to_string());
-        fs::write(&file, []).map_err(cannot("write", &file))?;
-        let began = Instant::now();
-        let chosen = format!("coverage:{}", file.display());
-        let path = &binaries[&test.binary];
-        let verdict = run::run(path, &[&test.name], tree.dir(), &chosen, Duration::from_secs(600))?;
-        let took = began.elapsed();
-        let bytes = fs::read(&file).map_err(cannot("read", &file))?;
-        let reached = (0..).zip(&bytes).filter(|(_, byte)| **byte == 1).map(|(n, _)| n).collect();
-        let mut found = found.lock().expect("no thread panics with it");
-        match verdict {
-            Verdict::Passed => found.0.push(Reach { test: test.clone(), took, reached }),
-            _ => found.1.push(test.clone()),
-        }
-        Ok(())
-    })?;
-    Ok(found.into_inner().expect("no thread panicked"))
-}
-
-/// Does `work` for each number below `count`, in some threads; the first error ends all.
-fn each(
-    jobs: usize,
-    count: usize,
-    work: impl Fn(usize, usize) -> Result<(), Failed> + Sync,
-) -> Result<(), Failed> {
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..jobs)
-            .map(|worker| {
-                let (next, work) = (&next, &work);
-                scope.spawn(move || {
-                    loop {
-                        let n = next.fetch_add(1, Ordering::Relaxed);
-                        if n >= count {
-                            return Ok(());
-                        }
-                        if let Err(error) = work(worker, n) {
-                            next.store(count, Ordering::Relaxed);
-                            return Err(error);
-                        }
-                    }
-                })
-            })
-            .collect();
-        threads.into_iter().try_for_each(|thread| thread.join().expect("no thread panics"))
-    })
-}
-
-struct Runner<'a> {
-    tree: &'a Tree,
-    binaries: &'a Binaries,
-    reach: &'a [Reach],
-    options: &'a Options,
-}
-
-impl Runner<'_> {
-    fn run_all(
-        &self,
-        candidates: &[Candidate],
-        broken: &BTreeSet<u32>,
-    ) -> Result<BTreeMap<u32, MutantResult>, Failed> {
-        let results = Mutex::new(BTreeMap::new());
-        each(self.options.jobs, candidates.len(), |_, n| {
-            let number = u32::try_from(n).expect("fewer mistakes than bytes");
-            let began = Instant::now();
-            let fate = match broken.contains(&number) {
-                true => Fate::NotBuilt,
-                false => self.fate(number)?,
-            };
-            let it = &candidates[n];
-            let took = began.elapsed();
-            if fate.is_survivor() {
-                let place = format!("{}:{}", it.file.display(), it.line);
-                eprintln!("{place}: {}: {}: {fate}", it.function, it.change);
-            }
-            let mut results = results.lock().expect("no thread panics with it");
-            results.insert(number, MutantResult { fate, took });
-            if results.len() % 50 == 0 {
-                eprintln!("{} of {}", results.len(), candidates.len());
-            }
-            Ok(())
-        })?;
-        Ok(results.into_inner().expect("no thread panicked"))
-    }
-
-    /// What becomes of a mistake.
-    fn fate(&self, number: u32) -> Result<Fate, Failed> {
-        let mut reach: Vec<&Reach> =
-            self.reach.iter().filter(|it| it.reached.contains(&number)).collect();
-        if reach.is_empty() {
-            return Ok(Fate::NotReached);
-        }
-        reach.sort_by_key(|it| it.took);
-        let began = Instant::now();
-        let mut quick: BTreeMap<&str, Vec<&Reach>> = BTreeMap::new();
-        for it in reach.iter().filter(|it| it.took < QUICK) {
-            quick.entry(&it.test.binary).or_default().push(it);
-        }
-        let mut groups: Vec<_> = quick.into_values().collect();
-        groups.sort_by_key(|group| group.iter().map(|it| it.took).sum::<Duration>());
-        groups.extend(reach.iter().filter(|it| it.took >= QUICK).map(|it| vec![*it]));
-        let mut left_out = 0;
-        for group in groups {
-            if began.elapsed() > self.options.budget {
-                left_out += group.len();
-                continue;
-            }
-            if let Some(fate) = self.run_group(number, &group)? {
-                return Ok(fate);
-            }
-        }
-        Ok(Fate::Survived { tests: reach.len() - left_out, left_out })
-    }
-
-    /// Runs tests of one binary; nothing if all pass.
-    fn run_group(&self, number: u32, group: &[&Reach]) -> Result<Option<Fate>, Failed> {
-        let names: Vec<&str> = group.iter().map(|it| it.test.name.as_str()).collect();
-        let limit = time_limit(group.iter().map(|it| it.took).sum());
-        let binary = &group[0].test.binary;
-        let run = || {
-            run::run(&self.binaries[binary], &names, self.tree.dir(), &number.to_string(), limit)
-        };
-        let by = if names.len() == 1 { format!("{binary}::{}", names[0]) } else { binary.clone() };
-        match run()? {
-            Verdict::Passed => Ok(None),
-            Verdict::Hung => Ok(Some(Fate::Hung { by })),
-            // Once more: a test that fails now and then notices nothing.
-            Verdict::Failed => Ok((run()? != Verdict::Passed).then_some(Fate::Caught { by })),
-        }
-    }
 }
 
 /// The lines that differ from `base`, by file.

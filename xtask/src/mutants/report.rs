@@ -65,6 +65,7 @@ impl fmt::Display for Fate {
 }
 
 /// The result of one mistake.
+#[derive(Clone, Debug)]
 pub struct Result {
     /// What became of it.
     pub fate: Fate,
@@ -152,12 +153,12 @@ pub fn report(
         }
     }
     let mut text = format!(
-        "\nSample: {} an area, seed {}; at most {} s of tests for each mistake, {} at a time; \
+        "\nSample: {}, seed {}; at most {} s of tests for each mistake, {} at a time; \
          {:.0} minutes in all.\n\n\
          | area | made | does not compile | noticed (by a hang) | equivalent | not noticed | \
          noticed of those that count |\n\
          | --- | --- | --- | --- | --- | --- | --- |\n",
-        options.sample.map_or("all of".to_owned(), |sample| format!("{sample} of")),
+        options.sample.as_ref().map_or("all".to_owned(), ToString::to_string),
         options.seed,
         options.budget.as_secs(),
         options.jobs,

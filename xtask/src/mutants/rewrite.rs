@@ -22,11 +22,11 @@ static FILE: OnceLock<Option<File>> = OnceLock::new();
 static SEEN: [AtomicBool; COUNT] = [const { AtomicBool::new(false) }; COUNT];
 
 /// Whether this mistake is to be made.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn on(number: u32) -> bool {
     let chosen = CHOSEN.load(Ordering::Relaxed);
-    if chosen < NONE { chosen == number } else { chosen != NONE && ask(number) }
+    chosen == number || (chosen > NONE && ask(number))
 }
 
 #[cold]
@@ -45,7 +45,9 @@ fn ask(number: u32) -> bool {
         CHOSEN.store(chosen, Ordering::Relaxed);
         return on(number);
     }
-    if !SEEN[number as usize].swap(true, Ordering::Relaxed)
+    let seen = &SEEN[number as usize];
+    if !seen.load(Ordering::Relaxed)
+        && !seen.swap(true, Ordering::Relaxed)
         && let Some(Some(file)) = FILE.get()
     {
         let _ = file.write_all_at(&[1], u64::from(number));

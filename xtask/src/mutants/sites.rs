@@ -69,6 +69,11 @@ pub struct Edit {
 }
 
 impl Site {
+    /// Whether it is a statement that is left out.
+    pub fn is_statement(&self) -> bool {
+        self.form == Form::Statement
+    }
+
     /// The edits that build its mistakes in; `numbers` are theirs.
     pub fn edits(&self, source: &str, numbers: &[u32]) -> Vec<Edit> {
         let open = |at: usize, text: String| Edit { range: at..at, text, closes: false };
@@ -156,6 +161,43 @@ pub fn find(source: &str) -> Result<Vec<Site>, syn::Error> {
     finder.visit_file(&file);
     finder.sites.sort_by_key(|site| (site.range.start, std::cmp::Reverse(site.range.end)));
     Ok(finder.sites)
+}
+
+/// A source file without its tests.
+///
+/// # Errors
+/// When it is no Rust.
+pub fn without_tests(source: &str) -> Result<String, syn::Error> {
+    struct Tests(Vec<Range<usize>>);
+    impl<'ast> Visit<'ast> for Tests {
+        fn visit_item(&mut self, item: &'ast syn::Item) {
+            let attrs = match item {
+                syn::Item::Mod(item) => &item.attrs,
+                syn::Item::Fn(item) => &item.attrs,
+                syn::Item::Use(item) => &item.attrs,
+                syn::Item::Impl(item) => &item.attrs,
+                _ => return,
+            };
+            match is_test(attrs) {
+                true => self.0.push(range(item.span())),
+                false => visit::visit_item(self, item),
+            }
+        }
+        fn visit_impl_item_fn(&mut self, item: &'ast ImplItemFn) {
+            if is_test(&item.attrs) {
+                self.0.push(range(item.span()));
+            }
+        }
+        fn visit_block(&mut self, _: &'ast Block) {}
+    }
+    let mut tests = Tests(Vec::new());
+    tests.visit_file(&syn::parse_file(source)?);
+    let (mut text, mut at) = (String::with_capacity(source.len()), 0);
+    for range in tests.0 {
+        text.push_str(&source[at..range.start]);
+        at = range.end;
+    }
+    Ok(text + &source[at..])
 }
 
 struct Finder<'a> {
@@ -498,6 +540,12 @@ mod tests {
         let source = "const A: u64 = 1 + 2; #[cfg(test)] mod tests { fn f() { g(1); } }
             const fn c() -> u64 { 3 + 4 } fn d(x: [u8; 5]) -> [u8; 6] { match x { _ => [0; 6] } }";
         assert_eq!(changes(source), ["0 -> 1"]);
+    }
+
+    #[test]
+    fn tests_are_cut_out() {
+        let source = "fn f() { g() }\n#[cfg(test)]\nmod tests { fn h() {} }\nmod m { #[test] fn i() {} fn j() {} }";
+        assert_eq!(without_tests(source).unwrap(), "fn f() { g() }\n\nmod m {  fn j() {} }");
     }
 
     #[test]

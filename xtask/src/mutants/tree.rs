@@ -1,6 +1,6 @@
 //! A copy of the sources with mistakes built in, and the tests of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,8 @@ use crate::process::Failed;
 use crate::project::{root, target};
 use crate::record::cannot;
 
+/// The crate's root, which the switch is added to.
+const LIB: &str = "src/lib.rs";
 /// Builds in which mistakes do not compile are repeated without them, at most so often.
 const ROUNDS: usize = 30;
 
@@ -35,6 +37,16 @@ pub struct Candidate {
     pub function: String,
     /// What is replaced by what.
     pub change: String,
+    /// Which of those that are alike in all that [`Candidate::key`] has besides.
+    pub nth: usize,
+}
+
+impl Candidate {
+    /// Names it whatever its line is: file, function, change and which of those, between tabs.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("{}\t{}\t{}\t{}", self.file.display(), self.function, self.change, self.nth)
+    }
 }
 
 /// All mistakes of a file.
@@ -43,9 +55,13 @@ pub struct Candidate {
 /// When it cannot be read.
 pub fn candidates(area: &'static str, file: &Path) -> Result<Vec<Candidate>, Failed> {
     let mut all = Vec::new();
+    let mut alike = BTreeMap::new();
     for (n, site) in sites(file)?.iter().enumerate() {
         for (mutant, what) in site.mutants.iter().enumerate() {
+            let nth = alike.entry((site.function.clone(), what.change.clone())).or_insert(0);
+            *nth += 1;
             all.push(Candidate {
+                nth: *nth,
                 area,
                 file: file.to_owned(),
                 site: n,
@@ -78,25 +94,68 @@ pub struct Tree {
 struct Built {
     numbers: Vec<u32>,
     range: Range<usize>,
+    is_statement: bool,
+}
+
+/// An error of the compiler.
+struct CompileError {
+    /// Where it points to: the file, the bytes of it and whether that is what it is about.
+    spans: Vec<(PathBuf, Range<usize>, bool)>,
+    text: String,
+}
+
+impl CompileError {
+    fn read(error: &Value) -> Self {
+        let notes = error["children"].as_array().into_iter().flatten();
+        let of_notes = notes.flat_map(|note| note["spans"].as_array().into_iter().flatten());
+        let of_notes = of_notes.map(|span| (span, false));
+        let own = error["spans"].as_array().into_iter().flatten();
+        let own = own.map(|span| (span, span["is_primary"] == true));
+        let spans = own.chain(of_notes).map(|(span, is_primary)| {
+            let number =
+                |name: &str| usize::try_from(span[name].as_u64().unwrap_or(0)).unwrap_or(0);
+            let file = PathBuf::from(span["file_name"].as_str().unwrap_or_default());
+            (file, number("byte_start")..number("byte_end"), is_primary)
+        });
+        let text = error["rendered"].as_str().unwrap_or_default().to_owned();
+        Self { spans: spans.collect(), text }
+    }
+
+    /// The mistakes it comes from: the innermost around what it is about, or a statement that might be left
+    /// out and that something else relies on.
+    fn mistakes<'a>(&self, built: &'a BTreeMap<PathBuf, Vec<Built>>) -> Option<&'a [u32]> {
+        let around = |(file, range, is_primary): &(PathBuf, Range<usize>, bool)| {
+            let sites = built.get(file).into_iter().flatten();
+            sites
+                .filter(|site| site.is_statement || *is_primary)
+                .filter(|site| site.range.start <= range.start && range.end <= site.range.end)
+                .min_by_key(|site| site.range.len())
+        };
+        let mut spans: Vec<_> = self.spans.iter().collect();
+        spans.sort_by_key(|(_, _, is_primary)| !is_primary);
+        spans.into_iter().find_map(around).map(|site| site.numbers.as_slice())
+    }
 }
 
 impl Tree {
-    /// Copies what git knows of; files that did not change keep their times, so that little is built anew.
+    /// Copies what git knows of or would, but for the files that mistakes are built into; those that did not
+    /// change keep their times, so that little is built anew.
     ///
     /// # Errors
     /// When it cannot be copied.
-    pub fn copy() -> Result<Self, Failed> {
+    pub fn copy(candidates: &[Candidate]) -> Result<Self, Failed> {
         let (dir, build) = (target().join("mutants/tree"), target().join("mutants/build"));
-        let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output();
-        let listed = listed.map_err(|error| Failed(format!("git cannot be started: {error}")))?;
-        let text = String::from_utf8_lossy(&listed.stdout).into_owned();
-        let known: BTreeSet<PathBuf> =
-            text.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from).collect();
-        for file in &known {
+        let known = known_files()?;
+        let rewritten: BTreeSet<&Path> = candidates.iter().map(|it| it.file.as_path()).collect();
+        for file in known.iter().filter(|it| !rewritten.contains(it.as_path())) {
+            if file == Path::new(LIB) {
+                continue;
+            }
             let from = root().join(file);
             // Deleted and not yet committed.
             let Ok(bytes) = fs::read(&from) else { continue };
             write_if_changed(&dir.join(file), &bytes)?;
+            copy_mode(&from, &dir.join(file))?;
         }
         remove_others(&dir, &dir, &known)?;
         Ok(Self { dir, build })
@@ -109,12 +168,16 @@ impl Tree {
     }
 
     /// Builds all mistakes in, each under its position in the list; those that do not compile are taken out
-    /// again, and returned.
+    /// again, given to `keep` and returned. `out` are those of which that is known.
     ///
     /// # Errors
     /// When the copy does not compile for another reason.
-    pub fn build_in(&self, candidates: &[Candidate]) -> Result<BTreeSet<u32>, Failed> {
-        let mut out = BTreeSet::new();
+    pub fn build_in(
+        &self,
+        candidates: &[Candidate],
+        mut out: BTreeSet<u32>,
+        keep: impl Fn(&BTreeSet<u32>) -> Result<(), Failed>,
+    ) -> Result<BTreeSet<u32>, Failed> {
         for _ in 0..ROUNDS {
             let built = self.write(candidates, &out)?;
             let errors = self.check()?;
@@ -122,25 +185,14 @@ impl Tree {
                 return Ok(out);
             }
             let before = out.len();
-            for (file, range, message) in &errors {
-                let sites = built.iter().filter(|(name, _)| name == file);
-                let around = sites
-                    .flat_map(|(_, sites)| sites)
-                    .filter(|site| site.range.start <= range.start && range.end <= site.range.end)
-                    .min_by_key(|site| site.range.len());
-                match around {
-                    Some(site) => out.extend(&site.numbers),
-                    None if errors.len() == 1 => {
-                        return Err(Failed(format!("{}: {message}", file.display())));
-                    }
-                    // It may follow from another one.
-                    None => {}
-                }
+            for error in &errors {
+                // Without any, it may follow from another one.
+                out.extend(error.mistakes(&built).unwrap_or_default());
             }
             if out.len() == before {
-                let (file, _, message) = &errors[0];
-                return Err(Failed(format!("{}: {message}", file.display())));
+                return Err(Failed(errors[0].text.clone()));
             }
+            keep(&out)?;
             eprintln!("{} mistakes do not compile and are left out", out.len());
         }
         Err(Failed(format!("after {ROUNDS} rounds there are still mistakes that do not compile")))
@@ -151,41 +203,42 @@ impl Tree {
         &self,
         candidates: &[Candidate],
         without: &BTreeSet<u32>,
-    ) -> Result<Vec<(PathBuf, Vec<Built>)>, Failed> {
-        let files: BTreeSet<&PathBuf> = candidates.iter().map(|it| &it.file).collect();
-        let mut built = Vec::new();
-        for file in files {
-            let source = read(file)?;
-            let all = sites(file)?;
-            let mut chosen: Vec<(Site, Vec<u32>)> = Vec::new();
-            for (n, site) in all.iter().enumerate() {
-                let mut only = Site { mutants: Vec::new(), ..site.clone() };
-                let mut numbers = Vec::new();
-                for (number, candidate) in candidates.iter().enumerate() {
-                    let number = u32::try_from(number).expect("fewer mistakes than bytes");
-                    if candidate.file == *file && candidate.site == n && !without.contains(&number)
-                    {
-                        only.mutants.push(site.mutants[candidate.mutant].clone());
-                        numbers.push(number);
-                    }
-                }
-                if !numbers.is_empty() {
-                    chosen.push((only, numbers));
-                }
+    ) -> Result<BTreeMap<PathBuf, Vec<Built>>, Failed> {
+        let mut files: BTreeMap<&PathBuf, BTreeMap<usize, Vec<(u32, usize)>>> = BTreeMap::new();
+        for (number, it) in (0..).zip(candidates) {
+            let sites = files.entry(&it.file).or_default();
+            if !without.contains(&number) {
+                sites.entry(it.site).or_default().push((number, it.mutant));
             }
-            let chosen: Vec<_> =
-                chosen.iter().map(|(site, numbers)| (site, numbers.clone())).collect();
-            let rewritten = rewrite(&source, &chosen);
+        }
+        let mut built = BTreeMap::new();
+        for (file, chosen) in files {
+            let all = sites(file)?;
+            let mut with_numbers = Vec::new();
+            for (site, mutants) in chosen {
+                let mut only = Site { mutants: Vec::new(), ..all[site].clone() };
+                only.mutants.extend(mutants.iter().map(|(_, n)| all[site].mutants[*n].clone()));
+                with_numbers.push((only, mutants.iter().map(|(number, _)| *number).collect()));
+            }
+            let with_numbers: Vec<(&Site, Vec<u32>)> = with_numbers
+                .iter()
+                .map(|(site, numbers): &(_, Vec<_>)| (site, numbers.clone()))
+                .collect();
+            let rewritten = rewrite(&read(file)?, &with_numbers);
             write_if_changed(&self.dir.join(file), rewritten.text.as_bytes())?;
-            let sites = chosen.into_iter().zip(rewritten.ranges);
-            let sites = sites.map(|((_, numbers), range)| Built { numbers, range });
-            built.push((file.clone(), sites.collect()));
+            let sites = with_numbers.into_iter().zip(rewritten.ranges);
+            let sites = sites.map(|((site, numbers), range)| Built {
+                numbers,
+                range,
+                is_statement: site.is_statement(),
+            });
+            built.insert(file.clone(), sites.collect());
         }
         let count = candidates.len().max(1);
         let switch = SWITCH.replace("COUNT", &count.to_string());
         write_if_changed(&self.dir.join("src/mutants.rs"), switch.as_bytes())?;
-        let lib = read(Path::new("src/lib.rs"))? + "\n#[allow(missing_docs)]\npub mod mutants;\n";
-        write_if_changed(&self.dir.join("src/lib.rs"), lib.as_bytes())?;
+        let lib = read(Path::new(LIB))? + "\n#[allow(missing_docs)]\npub mod mutants;\n";
+        write_if_changed(&self.dir.join(LIB), lib.as_bytes())?;
         Ok(built)
     }
 
@@ -207,36 +260,29 @@ impl Tree {
         Ok((output.status.success(), messages))
     }
 
-    /// Errors of the compiler: the file, the bytes of it and the message.
-    fn check(&self) -> Result<Vec<(PathBuf, Range<usize>, String)>, Failed> {
+    fn check(&self) -> Result<Vec<CompileError>, Failed> {
         let (succeeded, messages) = self.messages(&["check", "--lib", "--features", "sim"])?;
         if succeeded {
             return Ok(Vec::new());
         }
         let errors = messages.iter().map(|it| &it["message"]).filter(|it| it["level"] == "error");
-        let mut all = Vec::new();
-        for error in errors {
-            let spans = error["spans"].as_array().cloned().unwrap_or_default();
-            for span in spans.iter().filter(|span| span["is_primary"] == true) {
-                let number =
-                    |name: &str| usize::try_from(span[name].as_u64().unwrap_or(0)).unwrap_or(0);
-                let file = PathBuf::from(span["file_name"].as_str().unwrap_or_default());
-                let text = error["rendered"].as_str().unwrap_or_default().to_owned();
-                all.push((file, number("byte_start")..number("byte_end"), text));
-            }
-        }
+        let all: Vec<_> = errors.map(CompileError::read).collect();
         if all.is_empty() {
             return Err(Failed("the copy does not compile, and no error says where".to_owned()));
         }
         Ok(all)
     }
 
-    /// Builds the tests.
+    /// Builds the tests, or those of the binaries that are named.
     ///
     /// # Errors
     /// When they do not compile.
-    pub fn build_tests(&self) -> Result<Binaries, Failed> {
-        let (succeeded, messages) = self.messages(&["test", "--no-run"])?;
+    pub fn build_tests(&self, only: &[String]) -> Result<Binaries, Failed> {
+        let mut args = vec!["test", "--no-run"];
+        for name in only {
+            args.extend(if name == "lib" { vec!["--lib"] } else { vec!["--test", name] });
+        }
+        let (succeeded, messages) = self.messages(&args)?;
         if !succeeded {
             let error = messages.iter().find(|it| it["message"]["level"] == "error");
             let text = error.map(|it| it["message"]["rendered"].to_string()).unwrap_or_default();
@@ -256,6 +302,25 @@ impl Tree {
         }
         Ok(binaries)
     }
+}
+
+/// The files that git knows of, or would if they were added.
+///
+/// # Errors
+/// When git cannot be started.
+pub fn known_files() -> Result<BTreeSet<PathBuf>, Failed> {
+    let mut git = Command::new("git");
+    git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+    let listed = git.current_dir(root()).output();
+    let listed = listed.map_err(|error| Failed(format!("git cannot be started: {error}")))?;
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    Ok(text.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from).collect())
+}
+
+/// Scripts are run.
+fn copy_mode(from: &Path, to: &Path) -> Result<(), Failed> {
+    let mode = fs::metadata(from).map_err(cannot("look at", from))?.permissions();
+    fs::set_permissions(to, mode).map_err(cannot("write", to))
 }
 
 fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<(), Failed> {

@@ -1,0 +1,141 @@
+//! What each test reaches: every test is run once without a mistake.
+
+use std::fs;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use super::Options;
+use super::known::{self, Reach, Sums};
+use super::run::{self, Binaries, Test, Verdict};
+use super::tree::Tree;
+use crate::Failed;
+use crate::record::cannot;
+use crate::suite::target;
+
+/// Test binaries that look at the sources, which are other ones here.
+const OF_SOURCES: &[&str] = &["tidy", "hayloft"];
+
+/// What all tests reach, and those that fail without a mistake.
+pub struct Measured {
+    /// Those that pass.
+    pub reach: Vec<Reach>,
+    /// Those that do not.
+    pub flawed: Vec<Test>,
+}
+
+/// Runs every test of which it is not known, and those that fail once more.
+///
+/// # Errors
+/// When one cannot be run.
+pub fn measure(
+    tree: &Tree,
+    binaries: &Binaries,
+    sums: &Sums,
+    options: &Options,
+) -> Result<Measured, Failed> {
+    let mut known = known::reach(sums);
+    let long = known::long(sums, options.longest);
+    let (mut reach, mut tests) = (Vec::new(), Vec::new());
+    for (binary, path) in binaries.iter().filter(|(name, _)| !OF_SOURCES.contains(&name.as_str())) {
+        for name in run::list(path, tree.dir())? {
+            let test = Test { binary: binary.clone(), name };
+            match known.remove(&test) {
+                Some(it) if it.took <= options.longest => reach.push(it),
+                Some(_) => {}
+                None if long.contains(&test) => {}
+                None => tests.push(test),
+            }
+        }
+    }
+    eprintln!(
+        "{} tests; running {} to see what they reach",
+        reach.len() + tests.len(),
+        tests.len()
+    );
+    for jobs in [options.jobs, 1] {
+        let options = Options { jobs, ..options.clone() };
+        tests = measure_once(tree, binaries, sums, &options, &tests, &mut reach)?;
+    }
+    Ok(Measured { reach, flawed: tests })
+}
+
+/// Returns those that fail.
+fn measure_once(
+    tree: &Tree,
+    binaries: &Binaries,
+    sums: &Sums,
+    options: &Options,
+    tests: &[Test],
+    reach: &mut Vec<Reach>,
+) -> Result<Vec<Test>, Failed> {
+    let found = Mutex::new((reach, Vec::new(), 0));
+    each(options.jobs, tests.len(), |worker, n| {
+        let test = &tests[n];
+        let file = target().join(format!("mutants/reached-{worker}"));
+        fs::write(&file, []).map_err(cannot("write", &file))?;
+        let began = Instant::now();
+        let chosen = format!("coverage:{}", file.display());
+        let path = &binaries[&test.binary];
+        let verdict = run::run(worker, path, &[&test.name], tree.dir(), &chosen, options.longest)?;
+        let took = began.elapsed();
+        let bytes = fs::read(&file).map_err(cannot("read", &file))?;
+        let reached = (0..).zip(&bytes).filter(|(_, byte)| **byte == 1).map(|(n, _)| n).collect();
+        let _ = fs::remove_file(&file);
+        let mut found = found.lock().expect("no thread panics with it");
+        found.2 += 1;
+        if found.2 % 100 == 0 {
+            eprintln!("{} of {}", found.2, tests.len());
+        }
+        match verdict {
+            Verdict::Passed => {
+                let it = Reach { test: test.clone(), took, reached };
+                known::keep_reach(sums, &it)?;
+                found.0.push(it);
+            }
+            Verdict::Failed(_) => {
+                eprintln!("{}::{} fails without a mistake", test.binary, test.name);
+                found.1.push(test.clone());
+            }
+            Verdict::Hung(_) => {
+                let seconds = options.longest.as_secs();
+                eprintln!("{}::{} takes longer than {seconds} s", test.binary, test.name);
+                known::keep_long(sums, test, options.longest)?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(found.into_inner().expect("no thread panicked").1)
+}
+
+/// Does `work` for each number below `count`, in some threads; the first error ends all.
+///
+/// # Errors
+/// The first of `work`.
+pub fn each(
+    jobs: usize,
+    count: usize,
+    work: impl Fn(usize, usize) -> Result<(), Failed> + Sync,
+) -> Result<(), Failed> {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..jobs)
+            .map(|worker| {
+                let (next, work) = (&next, &work);
+                scope.spawn(move || {
+                    loop {
+                        let n = next.fetch_add(1, Ordering::Relaxed);
+                        if n >= count {
+                            return Ok(());
+                        }
+                        if let Err(error) = work(worker, n) {
+                            next.store(count, Ordering::Relaxed);
+                            return Err(error);
+                        }
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no thread panics"))
+    })
+}

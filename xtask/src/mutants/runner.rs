@@ -1,0 +1,298 @@
+//! Makes mistakes, one after the other, and runs the tests that reach each until one notices it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::Options;
+use super::known::{self, Known, Reach, Sums};
+use super::reach::each;
+use super::report::{Fate, Result as MutantResult};
+use super::run::{self, Binaries, Test, Verdict, time_limit};
+use super::tree::{Candidate, Tree};
+use crate::Failed;
+
+/// Tests at least this quick are run together with others of their binary,
+const QUICK: Duration = Duration::from_secs(1);
+/// as long as all of them do not take longer than this.
+const TOGETHER: Duration = Duration::from_secs(5);
+/// What a process costs beside its tests.
+const PROCESS: Duration = Duration::from_millis(50);
+/// A test that failed so often and passed when it was run again notices nothing.
+const UNSTABLE: u32 = 3;
+
+/// What is needed to run tests against mistakes.
+pub struct Runner<'a> {
+    tree: &'a Tree,
+    binaries: &'a Binaries,
+    sums: &'a Sums,
+    options: &'a Options,
+    candidates: &'a [Candidate],
+    reach: &'a [Reach],
+    /// Positions in `reach` for each mistake.
+    tests_of: Vec<Vec<usize>>,
+    so_far: Mutex<SoFar>,
+}
+
+/// What is known of the tests by now.
+#[derive(Default)]
+struct SoFar {
+    /// How many mistakes of a file a test noticed.
+    in_file: BTreeMap<(PathBuf, usize), u32>,
+    /// How many in all.
+    noticed: BTreeMap<usize, u32>,
+    /// How often one failed, and then passed with the same mistake.
+    unstable: BTreeMap<usize, u32>,
+}
+
+/// Tests that are run in one process.
+struct Group {
+    tests: Vec<usize>,
+    took: Duration,
+    /// The more, the earlier.
+    worth: f64,
+}
+
+impl<'a> Runner<'a> {
+    /// Nothing is run yet.
+    #[must_use]
+    pub fn new(
+        (tree, binaries, sums): (&'a Tree, &'a Binaries, &'a Sums),
+        options: &'a Options,
+        candidates: &'a [Candidate],
+        reach: &'a [Reach],
+    ) -> Self {
+        let mut tests_of = vec![Vec::new(); candidates.len()];
+        for (test, it) in reach.iter().enumerate() {
+            for number in &it.reached {
+                if let Some(tests) = tests_of.get_mut(*number as usize) {
+                    tests.push(test);
+                }
+            }
+        }
+        let so_far = Mutex::default();
+        Self { tree, binaries, sums, options, candidates, reach, tests_of, so_far }
+    }
+
+    /// Makes the mistakes that are `chosen`, and are not `known`.
+    ///
+    /// # Errors
+    /// When a test cannot be run.
+    pub fn run_all(
+        &self,
+        chosen: &[u32],
+        broken: &BTreeSet<u32>,
+        known: &BTreeMap<String, Known>,
+    ) -> Result<BTreeMap<u32, MutantResult>, Failed> {
+        let mut results = BTreeMap::new();
+        let mut left = Vec::new();
+        self.remember(known);
+        for number in chosen {
+            let took = Duration::ZERO;
+            let known = known.get(&self.candidates[*number as usize].key());
+            if broken.contains(number) {
+                results.insert(*number, MutantResult { fate: Fate::NotBuilt, took });
+            } else if let Some(it) = known.filter(|it| self.holds(it)) {
+                results.insert(*number, it.result.clone());
+            } else {
+                left.push(*number);
+            }
+        }
+        // Neighbours are not made at the same time, and an end before the end has tried some of each file.
+        left.sort_by_key(|number| number.wrapping_mul(2_654_435_761));
+        eprintln!("{} mistakes, {} of them known", chosen.len(), chosen.len() - left.len());
+        let results = Mutex::new(results);
+        each(self.options.jobs, left.len(), |worker, n| {
+            let number = left[n];
+            let began = Instant::now();
+            let fate = self.fate(worker, number)?;
+            let it = &self.candidates[number as usize];
+            let result = MutantResult { fate, took: began.elapsed() };
+            known::keep_result(self.sums, it, self.options.budget, &result)?;
+            let fate = &result.fate;
+            if fate.is_survivor() {
+                let place = format!("{}:{}", it.file.display(), it.line);
+                eprintln!("{place}: {}: {}: {fate}", it.function, it.change);
+            }
+            let mut results = results.lock().expect("no thread panics with it");
+            results.insert(number, result);
+            let done = results.len() + left.len() - chosen.len();
+            if done % 50 == 0 {
+                eprintln!("{done} of {}", left.len());
+            }
+            Ok(())
+        })?;
+        Ok(results.into_inner().expect("no thread panicked"))
+    }
+
+    /// Whether what is known need not be found out again.
+    fn holds(&self, known: &Known) -> bool {
+        match known.result.fate {
+            Fate::Caught { .. } | Fate::Hung { .. } => known.is_of_these || self.options.survivors,
+            Fate::Survived { left_out: 1.., .. } => {
+                known.is_of_these && known.budget >= self.options.budget.as_secs()
+            }
+            _ => known.is_of_these,
+        }
+    }
+
+    /// Who noticed what in earlier runs.
+    fn remember(&self, known: &BTreeMap<String, Known>) {
+        let name = |it: &Test| format!("{}::{}", it.binary, it.name);
+        let tests = self.reach.iter().enumerate().map(|(n, it)| (name(&it.test), n));
+        let tests: BTreeMap<String, usize> = tests.collect();
+        let mut so_far = self.so_far.lock().expect("no thread panics with it");
+        for (key, it) in known {
+            if let Fate::Caught { by } = &it.result.fate
+                && let Some(test) = tests.get(by)
+            {
+                let file = Path::new(key.split('\t').next().unwrap_or_default());
+                so_far.add(file, *test);
+            }
+        }
+    }
+
+    /// What becomes of a mistake.
+    fn fate(&self, worker: usize, number: u32) -> Result<Fate, Failed> {
+        let tests = &self.tests_of[number as usize];
+        if tests.is_empty() {
+            return Ok(Fate::NotReached);
+        }
+        let mut spent = Duration::ZERO;
+        let mut run = 0;
+        for group in self.groups(number) {
+            if run > 0 && spent + group.took > self.options.budget {
+                continue;
+            }
+            spent += group.took;
+            run += group.tests.len();
+            if let Some(fate) = self.run_group(worker, number, group.tests)? {
+                return Ok(fate);
+            }
+        }
+        Ok(Fate::Survived { tests: run, left_out: tests.len() - run })
+    }
+
+    /// The tests that reach a mistake, in the order in which to run them.
+    fn groups(&self, number: u32) -> Vec<Group> {
+        let it = &self.candidates[number as usize];
+        let module = module_of(&it.file);
+        let so_far = self.so_far.lock().expect("no thread panics with it");
+        let usable = |test: &&usize| so_far.unstable.get(*test).is_none_or(|n| *n < UNSTABLE);
+        let mut quick: BTreeMap<(&str, bool), Vec<usize>> = BTreeMap::new();
+        let mut groups = Vec::new();
+        let worth = |tests: &[usize], is_near: bool| {
+            let took: Duration = tests.iter().map(|test| self.reach[*test].took).sum();
+            let noticed: u32 = tests.iter().map(|test| so_far.worth(&it.file, *test)).sum();
+            let near = if is_near { 1000.0 } else { 1.0 };
+            let worth = near * f64::from(noticed + 1) / (took + PROCESS).as_secs_f64();
+            Group { tests: tests.to_vec(), took, worth }
+        };
+        for test in self.tests_of[number as usize].iter().filter(usable) {
+            let Reach { test: Test { binary, name }, took, .. } = &self.reach[*test];
+            let is_near = binary == "lib" && name.starts_with(&module);
+            match *took < QUICK {
+                true => quick.entry((binary, is_near)).or_default().push(*test),
+                false => groups.push(worth(&[*test], is_near)),
+            }
+        }
+        for ((_, is_near), mut tests) in quick {
+            tests.sort_by_key(|test| {
+                (std::cmp::Reverse(so_far.worth(&it.file, *test)), self.reach[*test].took)
+            });
+            let (mut some, mut took) = (Vec::new(), Duration::ZERO);
+            for test in tests {
+                some.push(test);
+                took += self.reach[test].took;
+                if took >= TOGETHER {
+                    groups.push(worth(&some, is_near));
+                    (some, took) = (Vec::new(), Duration::ZERO);
+                }
+            }
+            if !some.is_empty() {
+                groups.push(worth(&some, is_near));
+            }
+        }
+        groups.sort_by(|a, b| b.worth.total_cmp(&a.worth));
+        groups
+    }
+
+    /// Runs tests of one binary; nothing if all pass.
+    fn run_group(
+        &self,
+        worker: usize,
+        number: u32,
+        mut tests: Vec<usize>,
+    ) -> Result<Option<Fate>, Failed> {
+        let binary = &self.reach[tests[0]].test.binary;
+        while !tests.is_empty() {
+            let by = match self.run(worker, number, &tests)? {
+                Verdict::Passed => return Ok(None),
+                Verdict::Failed(by) | Verdict::Hung(by) => by,
+            };
+            // Once more, alone: a test that fails now and then notices nothing.
+            let named = |test: &usize| Some(&self.reach[*test].test.name) == by.as_ref();
+            let suspect = tests.iter().position(named);
+            let alone = suspect.map_or(tests.clone(), |at| vec![tests[at]]);
+            let by = suspect.map_or(binary.clone(), |at| {
+                format!("{binary}::{}", self.reach[tests[at]].test.name)
+            });
+            let again = self.run(worker, number, &alone)?;
+            let mut so_far = self.so_far.lock().expect("no thread panics with it");
+            if again != Verdict::Passed {
+                if let Some(at) = suspect {
+                    so_far.add(&self.candidates[number as usize].file, tests[at]);
+                }
+                let hung = matches!(again, Verdict::Hung(_));
+                return Ok(Some(if hung { Fate::Hung { by } } else { Fate::Caught { by } }));
+            }
+            eprintln!("{by} failed, and then passed with the same mistake");
+            for test in alone {
+                *so_far.unstable.entry(test).or_default() += 1;
+                tests.retain(|it| *it != test);
+            }
+        }
+        Ok(None)
+    }
+
+    fn run(&self, worker: usize, number: u32, tests: &[usize]) -> Result<Verdict, Failed> {
+        let names: Vec<&str> =
+            tests.iter().map(|test| self.reach[*test].test.name.as_str()).collect();
+        let limit = time_limit(tests.iter().map(|test| self.reach[*test].took).sum());
+        let path = &self.binaries[&self.reach[tests[0]].test.binary];
+        run::run(worker, path, &names, self.tree.dir(), &number.to_string(), limit)
+    }
+}
+
+impl SoFar {
+    fn add(&mut self, file: &Path, test: usize) {
+        *self.in_file.entry((file.to_owned(), test)).or_default() += 1;
+        *self.noticed.entry(test).or_default() += 1;
+    }
+
+    /// The higher, the more likely a test notices a mistake in a file.
+    fn worth(&self, file: &Path, test: usize) -> u32 {
+        let in_file = self.in_file.get(&(file.to_owned(), test)).copied().unwrap_or(0);
+        in_file * 10 + self.noticed.get(&test).copied().unwrap_or(0)
+    }
+}
+
+/// The module of a source file, as names of tests begin.
+fn module_of(file: &Path) -> String {
+    let parts = file.with_extension("");
+    let parts = parts.iter().skip(1).map(|part| part.to_string_lossy()).filter(|it| it != "mod");
+    parts.map(|part| format!("{part}::")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_of_a_file_begin_with_its_module() {
+        assert_eq!(module_of(Path::new("src/http/head.rs")), "http::head::");
+        assert_eq!(module_of(Path::new("src/volume/mod.rs")), "volume::");
+        assert_eq!(module_of(Path::new("src/ring.rs")), "ring::");
+    }
+}
