@@ -471,6 +471,129 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn a_run_is_found_whenever_there_is_one_and_where_it_should_be(
+            pages in 1..200u32,
+            steps in prop::collection::vec((any::<bool>(), 1..40u32, any::<prop::sample::Index>()), 1..80),
+        ) {
+            let mut map = FreeMap::new(pages);
+            let mut free = vec![true; pages as usize];
+            let mut held: Vec<(u32, u32)> = Vec::new();
+            for (is_take, count, which) in steps {
+                if !is_take && !held.is_empty() {
+                    let (first, count) = held.swap_remove(which.index(held.len()));
+                    map.set(first, count, true);
+                    free[first as usize..][..count as usize].fill(true);
+                    continue;
+                }
+                let mut runs = free.windows(count as usize).enumerate();
+                let fits = |(_, run): &(usize, &[bool])| run.iter().all(|page| *page);
+                let expected = match count <= SMALL_RUN_PAGES {
+                    true => runs.find(fits),
+                    false => runs.rev().find(fits),
+                };
+                let expected = expected.map(|(first, _)| u32::try_from(first).unwrap());
+                prop_assert_eq!(map.take(count), expected, "{} of {:?}", count, free);
+                if let Some(first) = expected {
+                    free[first as usize..][..count as usize].fill(false);
+                    held.push((first, count));
+                }
+            }
+            for (first, count) in held {
+                map.set(first, count, true);
+            }
+            prop_assert_eq!(map.take(pages), Some(0));
+        }
+    }
+
+    #[test]
+    fn who_asks_in_vain_asks_at_no_cost() {
+        let mut map = FreeMap::new(100);
+        let all: Vec<u32> = (0..20).map(|_| map.take(5).unwrap()).collect();
+        assert_eq!(map.take(5), None);
+        assert_eq!(map.none_of, 5);
+        map.set(all[7], 5, true);
+        map.set(all[9], 5, true);
+        assert_eq!(map.take(6), None);
+        assert_eq!(map.none_of, 6, "there are runs of 5 pages");
+        map.set(all[8], 5, true);
+        assert_eq!(map.none_of, 16, "and now one of 15");
+        assert_eq!(map.take(15), Some(all[9]));
+    }
+
+    #[test]
+    fn who_asked_in_vain_for_everything_gets_it_when_everything_is_free() {
+        let mut map = FreeMap::new(100);
+        let first = map.take(1).unwrap();
+        assert_eq!(map.take(100), None);
+        map.set(first, 1, true);
+        assert_eq!(map.take(101), None);
+        assert_eq!(map.take(100), Some(0));
+    }
+
+    #[test]
+    #[should_panic = "a page was freed twice"]
+    fn what_is_free_is_not_freed() {
+        let mut map = FreeMap::new(70);
+        map.take(70);
+        map.set(60, 7, true);
+        map.set(66, 2, true);
+    }
+
+    #[test]
+    #[should_panic = "a page was given out twice"]
+    fn what_is_given_out_is_not_given_out() {
+        let mut map = FreeMap::new(70);
+        map.set(60, 7, false);
+        map.set(66, 2, false);
+    }
+
+    #[test]
+    fn a_pool_has_whole_pages_and_knows_how_many_are_used() {
+        let region = Region::map(2, 5 * PAGE - 1).unwrap();
+        let pool = Pool::new(&region, 1);
+        assert_eq!((region.len(), pool.capacity(), pool.used()), (10 * PAGE, 5 * PAGE, 0));
+        assert!(!region.is_empty());
+        let first = pool.alloc(0).unwrap();
+        assert_eq!((first.len(), pool.used()), (PAGE, PAGE), "a buffer has at least a page");
+        let second = pool.alloc(PAGE + 1).unwrap();
+        assert_eq!((second.len(), pool.used()), (2 * PAGE, 3 * PAGE));
+        drop(first);
+        assert_eq!(pool.used(), 2 * PAGE);
+        let start = pool.region().registrations()[0].0 as usize;
+        let at = second.address(0) as usize - start;
+        assert!((5 * PAGE..9 * PAGE).contains(&at), "in the second half: {at}");
+        assert_eq!(second.address(2 * PAGE) as usize - start, at + 2 * PAGE);
+    }
+
+    #[test]
+    #[should_panic = "at <= self.len()"]
+    fn there_is_no_address_behind_a_buffer() {
+        let _ = pool(4).alloc(PAGE).unwrap().address(PAGE + 1);
+    }
+
+    #[test]
+    fn what_no_region_can_be_is_refused() {
+        for (pools, len) in [(0, PAGE), (1, 0), (usize::from(u16::MAX), PAGE), (1, (1 << 30) + 1)] {
+            let mapped = std::panic::catch_unwind(|| Region::map(pools, len).map(|_| ()));
+            assert!(mapped.is_err(), "{pools} pools of {len} bytes");
+        }
+        assert_eq!(Region::map(1, 1 << 30).unwrap().registrations().len(), 1);
+        assert_eq!(Region::map(usize::from(u16::MAX) - 1, PAGE).unwrap().registrations().len(), 1);
+    }
+
+    #[test]
+    fn pools_share_registrations_and_straddle_none() {
+        let region = Region::map(5, 300 << 20).unwrap();
+        let lens: Vec<_> = region.registrations().iter().map(|part| part.1 >> 20).collect();
+        assert_eq!(lens, [900, 600]);
+        for (index, registration) in [0, 0, 0, 1, 1].into_iter().enumerate() {
+            let buf = Pool::new(&region, index).alloc(1).unwrap();
+            assert_eq!(buf.registration(), registration, "of pool {index}");
+        }
+    }
+
     #[test]
     fn memory_that_was_populated_is_there_before_it_is_touched() {
         use nix::sys::resource::{UsageWho, getrusage};

@@ -92,6 +92,20 @@ mod tests {
     }
 
     #[test]
+    fn who_is_awake_is_not_woken() {
+        let mailbox = Mailbox::new(4);
+        assert!(mailbox.is_empty());
+        assert!(mailbox.may_sleep());
+        mailbox.awake();
+        assert_eq!(mailbox.send(1), Ok(false));
+        assert!(!mailbox.may_sleep(), "there is something to read");
+        assert_eq!(mailbox.send(2), Ok(false), "and nobody sleeps");
+        assert_eq!((mailbox.len(), mailbox.is_empty()), (2, false));
+        assert_eq!(mailbox.receive(), Some(1));
+        assert_eq!((mailbox.len(), mailbox.is_empty()), (1, false));
+    }
+
+    #[test]
     fn no_message_is_slept_over() {
         let mailbox = Arc::new(Mailbox::new(8));
         let sender = {

@@ -298,6 +298,24 @@ mod tests {
     }
 
     #[test]
+    fn every_byte_but_some_stands_in_a_tag() {
+        for byte in (b' '..=u8::MAX).filter(|byte| *byte != 0x7f) {
+            let value = [b"\"", &[byte][..], b"\", ", OURS.as_bytes()].concat();
+            let mut buf = b"GET / HTTP/1.1\r\nHost:\r\nIf-None-Match: ".to_vec();
+            buf.extend_from_slice(&value);
+            buf.extend_from_slice(b"\r\n\r\n");
+            let head = head::parse(&buf, &HeadLimits::DEFAULT, &mut HeadProgress::default());
+            let outcome = read(&head.unwrap().unwrap(), &buf, OBJECT, NOW);
+            // A space and a quotation mark make the whole list malformed.
+            let expected = match byte {
+                b' ' | b'"' => ReadOutcome::Proceed,
+                _ => ReadOutcome::NotModified,
+            };
+            assert_eq!(outcome, expected, "{byte:#x}");
+        }
+    }
+
+    #[test]
     fn if_match_compares_strongly_on_reads() {
         let weak = format!("W/{OURS}");
         let list = format!("\"x\", {OURS}");

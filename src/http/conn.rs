@@ -527,3 +527,6 @@ impl Conn {
         self.handle.submit(Op::Close { sock: self.sock }).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

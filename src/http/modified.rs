@@ -24,9 +24,9 @@ pub fn parse(value: &[u8]) -> Option<u64> {
 /// decimals, which are truncated, and a minus sign: a time before 1970 becomes 0.
 #[must_use]
 pub fn parse_pax(value: &[u8]) -> Option<u64> {
-    let (sign, value) = match value.strip_prefix(b"-") {
-        Some(value) => (-1, value),
-        None => (1, value),
+    let (is_negative, value) = match value.strip_prefix(b"-") {
+        Some(value) => (true, value),
+        None => (false, value),
     };
     let (seconds, decimals) = split(value);
     let ns = match decimals {
@@ -35,7 +35,7 @@ pub fn parse_pax(value: &[u8]) -> Option<u64> {
         }
         decimals => join(seconds, decimals),
     }?;
-    Some(if sign < 0 { 0 } else { ns })
+    Some(if is_negative { 0 } else { ns })
 }
 
 /// Formats nanoseconds since 1970 as seconds, with nine decimals unless they are all 0.

@@ -492,6 +492,20 @@ mod tests {
     }
 
     #[test]
+    fn parts_of_the_request_line_are_known_when_they_have_been_seen_whole() {
+        let bytes = b"GET http://a/b HTTP/1.1\r\n";
+        for len in 0..=bytes.len() {
+            let mut scan = Scan::default();
+            let step = scan.step(&bytes[..len], &HeadLimits::DEFAULT);
+            assert!(matches!(step, Ok(Event::More)));
+            let text = |span: Option<Span>| span.map(|span| span.of(bytes));
+            assert_eq!(text(scan.method_span()), (len >= 4).then_some(&b"GET"[..]), "{len}");
+            assert_eq!(text(scan.authority_span()), (len >= 13).then_some(&b"a"[..]), "{len}");
+            assert_eq!(text(scan.target_span()), (len >= 15).then_some(&b"/b"[..]), "{len}");
+        }
+    }
+
+    #[test]
     fn fields_are_returned_one_by_one_with_trimmed_values() {
         let got = events(b"GET / HTTP/1.1\r\nA:\t b c \t\r\nb-1:\r\nC:  \r\n\r\nrest").unwrap();
         let want = [("A", "b c"), ("b-1", ""), ("C", ""), ("end", "41")];

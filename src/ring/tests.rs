@@ -270,3 +270,24 @@ fn a_device_gets_as_much_at_once_as_its_limit_says() {
         }
     }
 }
+
+#[test]
+fn a_ring_hands_over_at_once_and_waits_as_long_as_it_is_told() {
+    let mut bench = bench(1, 96);
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let before = bench.ring.counts().enters;
+    let mut completed = Vec::new();
+    bench.ring.submit(token(1), Op::RecvAny { sock: Sock(ours.as_raw_fd()) });
+    bench.ring.reap(0, &mut completed);
+    assert_eq!(bench.ring.counts().enters, before + 1);
+    assert!(bench.ring.ring.submission().is_empty(), "the kernel has it");
+    bench.ring.reap(0, &mut completed);
+    assert_eq!(bench.ring.counts().enters, before + 1, "there is nothing to do");
+    let until = bench.ring.now() + 50_000_000;
+    bench.ring.reap(until, &mut completed);
+    assert!(bench.ring.now() >= until && completed.is_empty());
+    assert_eq!(bench.ring.counts().enters, before + 2);
+    theirs.write_all(b"GET").unwrap();
+    assert_eq!(bench.reaped(), [1]);
+    assert_eq!(bench.ring.in_flight(), 0);
+}

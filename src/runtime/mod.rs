@@ -528,6 +528,115 @@ mod tests {
     use crate::sim::World;
     use crate::sim::disk::Image;
 
+    /// A runtime alone in its world.
+    fn alone() -> (Runtime, impl Driver) {
+        let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
+        let driver = World::new(1, &Image::default()).driver();
+        (Runtime::new(&driver, pool, || 1), driver)
+    }
+
+    /// In which order as many tasks run that are ready at once.
+    fn order(runtime: &mut Runtime, tasks: usize) -> Vec<usize> {
+        let ran = Rc::new(RefCell::new(Vec::new()));
+        for n in 0..tasks {
+            let ran = Rc::clone(&ran);
+            runtime.handle().spawn(async move { ran.borrow_mut().push(n) });
+        }
+        assert_eq!(runtime.handle().tasks(), tasks);
+        runtime.run_ready();
+        assert_eq!(runtime.handle().tasks(), 0);
+        ran.take()
+    }
+
+    #[test]
+    fn tasks_run_in_the_order_they_became_ready_or_in_one_that_a_seed_draws() {
+        let (mut runtime, _) = alone();
+        assert!(order(&mut runtime, 20).is_sorted());
+        let drawn = |seed| {
+            let (mut runtime, _) = alone();
+            runtime.shuffle(seed);
+            order(&mut runtime, 20)
+        };
+        assert_ne!(drawn(7), drawn(8));
+        assert_eq!(drawn(7), drawn(7));
+        let mut sorted = drawn(7);
+        assert!(!sorted.is_sorted());
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..20).collect::<Vec<_>>(), "each once");
+    }
+
+    #[test]
+    fn a_turn_has_its_bounds() {
+        let (mut runtime, _) = alone();
+        let ran = Rc::new(Cell::new(0));
+        for n in 0..=POLLS_PER_TURN {
+            let ran = Rc::clone(&ran);
+            runtime.handle().spawn(async move { ran.set(ran.get() + 1) });
+            assert_eq!(runtime.handle().tasks(), n + 1);
+        }
+        runtime.run_ready();
+        assert_eq!(ran.get(), POLLS_PER_TURN);
+        assert!(runtime.has_ready());
+        runtime.run_ready();
+        assert_eq!(ran.get(), POLLS_PER_TURN + 1);
+        // Those in the background, and those whose time has come, go on in small numbers.
+        for is_timed in [false, true] {
+            let (mut runtime, mut driver) = alone();
+            let ran = Rc::new(Cell::new(0));
+            for _ in 0..=BACKGROUND_PER_TURN {
+                let (ran, handle) = (Rc::clone(&ran), runtime.handle().clone());
+                runtime.handle().spawn(async move {
+                    if is_timed {
+                        handle.sleep_until(handle.now() + 1).await;
+                    } else {
+                        handle.yield_now().await;
+                    }
+                    ran.set(ran.get() + 1);
+                });
+            }
+            if is_timed {
+                runtime.run_ready();
+                runtime.exchange(&mut driver, u64::MAX);
+            }
+            runtime.run_ready();
+            assert_eq!(ran.get(), BACKGROUND_PER_TURN);
+            assert!(runtime.has_ready());
+            runtime.run_ready();
+            assert_eq!(ran.get(), BACKGROUND_PER_TURN + 1);
+            assert!(!runtime.has_ready());
+        }
+    }
+
+    #[test]
+    fn operations_in_flight_are_counted() {
+        let (mut runtime, mut driver) = alone();
+        let handle = runtime.handle().clone();
+        assert_eq!(handle.ops_in_flight(), 0);
+        let open = || Op::OpenDir { path: "/".into() };
+        let (first, second) = (handle.submit(open()), handle.submit(open()));
+        assert_eq!(handle.ops_in_flight(), 2);
+        assert_ne!(first.token(), second.token());
+        runtime.block_on(&mut driver, async move { assert_eq!(first.await.result, 0) });
+        assert_eq!(handle.ops_in_flight(), 1);
+        runtime.block_on(&mut driver, async move { assert_eq!(second.await.result, 0) });
+        assert_eq!(handle.ops_in_flight(), 0);
+        // One that nobody waits for any more ends all the same.
+        drop(handle.submit(open()));
+        assert_eq!(handle.ops_in_flight(), 1);
+        runtime.exchange(&mut driver, u64::MAX);
+        assert_eq!(handle.ops_in_flight(), 0);
+    }
+
+    #[test]
+    fn the_generator_is_split_mix() {
+        // The first numbers of the reference implementation with these seeds.
+        let mut state = 0;
+        assert_eq!(split_mix(&mut state), 0xe220_a839_7b1d_cdaf);
+        let mut state = 1_234_567;
+        assert_eq!(split_mix(&mut state), 6_457_827_717_110_365_317);
+        assert_eq!(split_mix(&mut state), 3_203_168_211_198_807_973);
+    }
+
     #[test]
     fn who_yields_goes_on_in_another_turn() {
         let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);

@@ -292,3 +292,6 @@ impl<K: Copy + Eq + Hash> Drop for Locked<K> {
         held.remove(&self.key);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -178,5 +178,77 @@ mod tests {
             prop_assert_eq!(wheel.len(), 0);
             prop_assert_eq!(wheel.next(), None);
         }
+
+        #[test]
+        fn within_a_turn_of_the_wheel_the_next_one_is_known_exactly(
+            start in 0..3 * BUCKETS as u64 * TICK_NS,
+            delays in prop::collection::vec(1..(BUCKETS as u64 - 1) * TICK_NS, 1..20),
+        ) {
+            let mut wheel = Wheel::new(start);
+            for delay in &delays {
+                wheel.arm(start + delay, ());
+            }
+            let mut ticks: Vec<u64> =
+                delays.iter().map(|delay| (start + delay).div_ceil(TICK_NS)).collect();
+            ticks.sort_unstable();
+            ticks.dedup();
+            for tick in ticks {
+                prop_assert_eq!(wheel.next(), Some(tick * TICK_NS));
+                let mut fired = VecDeque::new();
+                wheel.advance(tick * TICK_NS - 1, &mut fired);
+                prop_assert!(fired.is_empty(), "too early");
+                wheel.advance(tick * TICK_NS, &mut fired);
+                prop_assert!(!fired.is_empty(), "too late");
+            }
+            prop_assert_eq!(wheel.next(), None);
+        }
+    }
+
+    #[test]
+    fn timers_of_a_bucket_are_disarmed_in_any_order() {
+        // Those behind the first stand in the same bucket one turn, two turns later.
+        let turn = BUCKETS as u64 * TICK_NS;
+        for first in 0..5 {
+            for second in (0..5).filter(|second| *second != first) {
+                let mut wheel = Wheel::new(0);
+                let keys: Vec<_> = (0..5).map(|n| wheel.arm(5 * TICK_NS + n * turn, n)).collect();
+                wheel.disarm(keys[first]);
+                wheel.disarm(keys[second]);
+                wheel.disarm(keys[first]);
+                assert_eq!(wheel.len(), 3);
+                let mut fired = VecDeque::new();
+                for n in 0..5 {
+                    wheel.advance(5 * TICK_NS + n * turn, &mut fired);
+                }
+                let left = (0..5).filter(|n| *n != first as u64 && *n != second as u64);
+                assert!(fired.iter().copied().eq(left), "{fired:?} without {first} and {second}");
+                assert_eq!((wheel.len(), wheel.next()), (0, None));
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_names_its_timer_only() {
+        let mut wheel = Wheel::new(0);
+        let old = wheel.arm(TICK_NS, 1);
+        wheel.disarm(old);
+        let new = wheel.arm(TICK_NS, 2);
+        wheel.disarm(old);
+        assert_eq!(wheel.len(), 1, "another one has taken its place");
+        wheel.disarm(new);
+        assert_eq!(wheel.len(), 0);
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_is_the_next_tick() {
+        let mut wheel = Wheel::new(10 * TICK_NS);
+        wheel.arm(3 * TICK_NS, ());
+        assert_eq!(wheel.next(), Some(11 * TICK_NS));
+        let mut fired = VecDeque::new();
+        wheel.advance(5 * TICK_NS, &mut fired);
+        assert_eq!(wheel.next(), Some(11 * TICK_NS), "time does not go back");
+        // Much later than a turn of the wheel.
+        wheel.advance(5000 * TICK_NS, &mut fired);
+        assert_eq!(fired.len(), 1);
     }
 }

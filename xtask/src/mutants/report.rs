@@ -9,8 +9,8 @@ use super::tree::Candidate;
 use crate::process::Failed;
 use crate::record::Record;
 
-/// Mistakes that change nothing that anybody could see, each with the reason: lines of file, function,
-/// change and reason between tabs.
+/// Mistakes that change nothing that anybody could see, each with the reason: lines of file, function, change,
+/// which of those that are alike in all that, and reason, between tabs.
 const EQUIVALENT: &str = include_str!("equivalent.tsv");
 /// Share of the mistakes that are not equivalent that must be noticed.
 const NOTICED_MIN: f64 = 0.95;
@@ -75,14 +75,9 @@ pub struct Result {
 
 /// The reason why a mistake is equivalent, if it is listed.
 fn reason_of(it: &Candidate) -> Option<&'static str> {
-    EQUIVALENT.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
-        let mut fields = line.split('\t');
-        let file = fields.next()?;
-        let is_it = it.file.to_str() == Some(file)
-            && fields.next()? == it.function
-            && fields.next()? == it.change;
-        if is_it { fields.next() } else { None }
-    })
+    let key = it.key();
+    let lines = EQUIVALENT.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.rsplit_once('\t')).find(|(of, _)| *of == key).map(|(_, why)| why)
 }
 
 #[derive(Default)]
@@ -145,7 +140,8 @@ pub fn report(
         areas.entry(it.area).or_default().add(fate, reason.is_some());
         all.add(fate, reason.is_some());
         let place = format!("`{}:{}` `{}`", it.file.display(), it.line, it.function);
-        let change = it.change.replace('|', "\\|");
+        let nth = if it.nth > 1 { format!(" ({})", it.nth) } else { String::new() };
+        let change = it.change.replace('|', "\\|") + &nth;
         if let Some(reason) = reason {
             equivalents += &format!("| {place} | `{change}` | {reason} |\n");
         } else if fate.is_survivor() {

@@ -479,6 +479,15 @@ impl<'ast> Visit<'ast> for Finder<'_> {
         visit::visit_stmt(self, stmt);
     }
 
+    // How much room is made beforehand decides nothing but time.
+    fn visit_expr_call(&mut self, call: &'ast syn::ExprCall) {
+        let is_capacity = matches!(&*call.func, Expr::Path(path)
+            if path.path.segments.last().is_some_and(|it| it.ident == "with_capacity"));
+        if !is_capacity {
+            visit::visit_expr_call(self, call);
+        }
+    }
+
     fn visit_expr(&mut self, expr: &'ast Expr) {
         match expr {
             Expr::Binary(binary) => self.binary(binary),
@@ -540,6 +549,11 @@ mod tests {
         let source = "const A: u64 = 1 + 2; #[cfg(test)] mod tests { fn f() { g(1); } }
             const fn c() -> u64 { 3 + 4 } fn d(x: [u8; 5]) -> [u8; 6] { match x { _ => [0; 6] } }";
         assert_eq!(changes(source), ["0 -> 1"]);
+    }
+
+    #[test]
+    fn capacities_are_none() {
+        assert_eq!(changes("fn f() -> X { g(Vec::with_capacity(8 + 1), 2) }"), ["2 -> 3"]);
     }
 
     #[test]

@@ -158,6 +158,9 @@ impl Tree {
             copy_mode(&from, &dir.join(file))?;
         }
         remove_others(&dir, &dir, &known)?;
+        // Tests make directories there.
+        let of_tests = dir.join("target");
+        fs::create_dir_all(&of_tests).map_err(cannot("make", &of_tests))?;
         Ok(Self { dir, build })
     }
 
