@@ -47,7 +47,12 @@ const AREAS: &[(&str, &[&str])] = &[
 /// When a file cannot be read, the tests fail without a mistake, or a mistake was not noticed.
 pub fn mutants(options: &Options) -> Result<(), Failed> {
     let candidates = all_candidates()?;
-    let chosen = options.choose(&candidates)?;
+    let mut chosen = options.choose(&candidates)?;
+    let sums = Sums::of_sources(&options.tests)?;
+    let known = known::results(&sums);
+    if options.survivors {
+        chosen.retain(|number| known.contains_key(&candidates[*number as usize].key()));
+    }
     if chosen.is_empty() {
         eprintln!("no mistake can be made there");
         return Ok(());
@@ -62,7 +67,6 @@ pub fn mutants(options: &Options) -> Result<(), Failed> {
     let dir = target().join("mutants");
     fs::create_dir_all(&dir).map_err(cannot("make", &dir))?;
     run::clean_up();
-    let sums = Sums::of_sources(&options.tests)?;
     let tree = Tree::copy(&candidates)?;
     eprintln!("building {} mistakes in", candidates.len());
     let keep = |broken: &_| known::keep_not_built(&sums, &candidates, broken);
@@ -76,7 +80,7 @@ pub fn mutants(options: &Options) -> Result<(), Failed> {
     }
     eprintln!("measured after {} s", began.elapsed().as_secs());
     let runner = Runner::new((&tree, &binaries, &sums), options, &candidates, &reach);
-    let results = runner.run_all(&chosen, &broken, &known::results(&sums))?;
+    let results = runner.run_all(&chosen, &broken, &known)?;
     report::report(&candidates, &results, options, began.elapsed())
 }
 

@@ -31,7 +31,8 @@ pub struct Options {
     pub jobs: usize,
     /// Only list them.
     pub list: bool,
-    /// Those noticed before count as noticed, also when sources or tests have changed since.
+    /// Of those tried before, only the ones that were not noticed are tried again; the others count as
+    /// noticed, also when sources or tests have changed since.
     pub survivors: bool,
 }
 
@@ -116,6 +117,27 @@ impl Options {
             }
         }
         Some(options)
+    }
+
+    /// Which mistakes are made, in words.
+    #[must_use]
+    pub fn which(&self) -> String {
+        match &self.sample {
+            _ if self.survivors => "Those tried before, and again what was not noticed".to_owned(),
+            Some(sample) => format!("Sample: {sample}, seed {}", self.seed),
+            None => "All".to_owned(),
+        }
+    }
+
+    /// Which tests are run, in words.
+    #[must_use]
+    pub fn which_tests(&self) -> String {
+        let longest = self.longest.as_secs();
+        let of = match self.tests.is_empty() {
+            true => "tests".to_owned(),
+            false => format!("tests of {}", self.tests.join(", ")),
+        };
+        format!("{of} that take {longest} s at most")
     }
 
     /// Chooses: positions in `all`.

@@ -149,15 +149,15 @@ pub fn report(
         }
     }
     let mut text = format!(
-        "\nSample: {}, seed {}; at most {} s of tests for each mistake, {} at a time; \
-         {:.0} minutes in all.\n\n\
+        "\n{}; for each at most {} s of tests, as they take without a mistake, {} at a time; {}; {:.0} \
+         minutes in all.\n\n\
          | area | made | does not compile | noticed (by a hang) | equivalent | not noticed | \
          noticed of those that count |\n\
          | --- | --- | --- | --- | --- | --- | --- |\n",
-        options.sample.as_ref().map_or("all".to_owned(), ToString::to_string),
-        options.seed,
+        options.which(),
         options.budget.as_secs(),
         options.jobs,
+        options.which_tests(),
         took.as_secs_f64() / 60.0,
     );
     for (area, sum) in &areas {
