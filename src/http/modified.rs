@@ -116,6 +116,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_whole_second_has_no_decimals_and_others_have_nine() {
+        for (ns, text) in [
+            (0, "0"),
+            (1, "0.000000001"),
+            (5 * SECOND_NS, "5"),
+            (5 * SECOND_NS + 1, "5.000000001"),
+            (6 * SECOND_NS - 1, "5.999999999"),
+        ] {
+            assert_eq!(format(ns), text);
+        }
+    }
+
     proptest! {
         #[test]
         fn formatted_times_parse_to_the_same_value(ns: u64) {

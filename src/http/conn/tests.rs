@@ -284,6 +284,17 @@ fn a_single_byte_behind_a_head_is_one_of_the_body() {
 }
 
 #[test]
+fn a_body_may_come_after_a_reply_took_the_buffer_of_its_head() {
+    with_conn(|mut conn, client| async move {
+        let buf = begin(&mut conn, &client, b"").await;
+        assert!(conn.reply_buffer(false).is_some());
+        client.send(b"body").await;
+        let (buf, result) = conn.read_body(buf, 0, 4).await;
+        assert_eq!((result, &buf[..4]), (Ok(()), &b"body"[..]));
+    });
+}
+
+#[test]
 fn who_sent_little_waits_without_a_buffer() {
     for (sent, has_buffer) in
         [(1, false), (RECEIVE_HEADROOM, false), (RECEIVE_HEADROOM + 1, true), (3000, true)]
@@ -441,6 +452,22 @@ fn the_next_piece_of_a_reply_has_its_own_time() {
 }
 
 #[test]
+fn the_last_piece_of_a_reply_has_the_time_of_its_length() {
+    with_conn(|mut conn, client| async move {
+        let buf = begin(&mut conn, &client, b"").await;
+        assert_eq!(conn.send(buf, 0, BODY_PIECE).await, Ok(()), "as much as is on its way");
+        let buf = client.handle.pool().alloc(1 << 20).unwrap();
+        client.meanwhile(|client| async move {
+            client.sleep(9 * SECOND).await;
+            client.receive().await;
+        });
+        let start = client.handle.now();
+        assert_eq!(conn.send(buf, BODY_PIECE, BODY_PIECE / 4).await, Err(PeerError::Late));
+        assert_waited(&client.handle, start, DEADLINES.send + PIECE / 4);
+    });
+}
+
+#[test]
 fn a_reply_that_is_taken_in_time_is_sent_whole() {
     with_conn(|mut conn, client| async move {
         let buf = begin(&mut conn, &client, b"").await;
@@ -495,6 +522,7 @@ fn lingering_ends_with_the_peer() {
         client.send(b"more").await;
         client.meanwhile(|client| async move {
             client.sleep(SECOND).await;
+            assert_eq!(client.handle.pool().used(), 0, "no buffer is held meanwhile");
             client.close().await;
         });
         let start = client.handle.now();
@@ -561,6 +589,7 @@ fn who_waits_for_a_request_is_known_and_whether_it_is_the_first() {
                 client.sleep(SECOND).await;
                 let first = seen.borrow().iter().next().and_then(|(_, wait)| *wait);
                 assert_eq!(first.map(|wait| wait.is_fresh), Some(is_fresh));
+                assert_eq!(client.handle.pool().used(), 0, "no buffer is held meanwhile");
                 client.send(REQUEST).await;
             });
             request(&mut conn).await;

@@ -2,8 +2,8 @@
 //!
 //! All mistakes are built into one copy of the sources, each behind a run-time switch, as a build for each
 //! would take two cores days. Which tests can notice a mistake is measured: those that reach it. They are run
-//! one after the other until one fails, first those that notice much for the time they take. What is found out
-//! is kept (`known.rs`), so that a run that was stopped goes on, and one after tests were added is short.
+//! one after the other until one fails, first those that notice much for the time they take. What is found
+//! out is kept (`known.rs`), so that a run that was stopped goes on, and one after tests were added is short.
 
 mod known;
 mod options;

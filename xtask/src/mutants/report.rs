@@ -9,8 +9,8 @@ use super::tree::Candidate;
 use crate::process::Failed;
 use crate::record::Record;
 
-/// Mistakes that change nothing that anybody could see, each with the reason: lines of file, function, change,
-/// which of those that are alike in all that, and reason, between tabs.
+/// Mistakes that change nothing that anybody could see, each with the reason: lines of file, function,
+/// change, which of those that are alike in all that, and reason, between tabs.
 const EQUIVALENT: &str = include_str!("equivalent.tsv");
 /// Share of the mistakes that are not equivalent that must be noticed.
 const NOTICED_MIN: f64 = 0.95;

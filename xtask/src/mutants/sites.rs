@@ -558,7 +558,8 @@ mod tests {
 
     #[test]
     fn tests_are_cut_out() {
-        let source = "fn f() { g() }\n#[cfg(test)]\nmod tests { fn h() {} }\nmod m { #[test] fn i() {} fn j() {} }";
+        let source = "fn f() { g() }\n#[cfg(test)]\nmod tests { fn h() {} }\n\
+                      mod m { #[test] fn i() {} fn j() {} }";
         assert_eq!(without_tests(source).unwrap(), "fn f() { g() }\n\nmod m {  fn j() {} }");
     }
 
