@@ -215,7 +215,7 @@ mod tests {
                 wheel.disarm(keys[first]);
                 wheel.disarm(keys[second]);
                 wheel.disarm(keys[first]);
-                assert_eq!(wheel.len(), 3);
+                assert_eq!((wheel.len(), wheel.next()), (3, Some(5 * TICK_NS)));
                 let mut fired = VecDeque::new();
                 for n in 0..5 {
                     wheel.advance(5 * TICK_NS + n * turn, &mut fired);

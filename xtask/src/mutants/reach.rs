@@ -84,7 +84,7 @@ fn measure_once(
         let _ = fs::remove_file(&file);
         let mut found = found.lock().expect("no thread panics with it");
         found.2 += 1;
-        if found.2 % 100 == 0 {
+        if usize::is_multiple_of(found.2, 100) {
             eprintln!("{} of {}", found.2, tests.len());
         }
         match verdict {

@@ -118,7 +118,7 @@ impl<'a> Runner<'a> {
             let mut results = results.lock().expect("no thread panics with it");
             results.insert(number, result);
             let done = results.len() + left.len() - chosen.len();
-            if done % 50 == 0 {
+            if done.is_multiple_of(50) {
                 eprintln!("{done} of {}", left.len());
             }
             Ok(())

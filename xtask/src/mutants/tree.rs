@@ -90,6 +90,9 @@ pub struct Tree {
     build: PathBuf,
 }
 
+/// The mistakes of a file that are built in, by site: numbers, and which of the site's mistakes.
+type Chosen = BTreeMap<usize, Vec<(u32, usize)>>;
+
 /// A site that is built in, with where it is in the rewritten file.
 struct Built {
     numbers: Vec<u32>,
@@ -207,7 +210,7 @@ impl Tree {
         candidates: &[Candidate],
         without: &BTreeSet<u32>,
     ) -> Result<BTreeMap<PathBuf, Vec<Built>>, Failed> {
-        let mut files: BTreeMap<&PathBuf, BTreeMap<usize, Vec<(u32, usize)>>> = BTreeMap::new();
+        let mut files: BTreeMap<&PathBuf, Chosen> = BTreeMap::new();
         for (number, it) in (0..).zip(candidates) {
             let sites = files.entry(&it.file).or_default();
             if !without.contains(&number) {
