@@ -115,12 +115,21 @@ fn sources(path: &Path) -> Result<Vec<PathBuf>, Failed> {
     for name in names {
         let stem = name.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let is_rust = name.extension().is_some_and(|extension| extension == "rs");
-        if stem == "tests" || (!is_rust && !root().join(&name).is_dir()) {
+        let is_of_tests = stem == "tests" || is_only_for_tests(&full, stem);
+        if is_of_tests || (!is_rust && !root().join(&name).is_dir()) {
             continue;
         }
         files.extend(sources(&name)?);
     }
     Ok(files)
+}
+
+/// Whether the module whose files are in `dir` has this one in builds for tests only.
+fn is_only_for_tests(dir: &Path, stem: &str) -> bool {
+    let parents = [dir.join("mod.rs"), dir.with_extension("rs")];
+    let declared = parents.iter().filter_map(|parent| fs::read_to_string(parent).ok());
+    let declaration = format!("#[cfg(test)]\nmod {stem};");
+    declared.into_iter().any(|text| text.contains(&declaration))
 }
 
 /// The lines that differ from `base`, by file.
