@@ -65,9 +65,7 @@ cargo xtask mutants [--file PATH]... [--changed [BASE]] [--sample N|AREA=N,...] 
                                    code), runs the tests that reach each for up to S seconds (60), and
                                    records which were not noticed. Goes on where it was stopped;
                                    --survivors leaves out what was noticed before tests were changed
-cargo xtask read-path              measures the read path of the release build and records it
-                                   under bench/results/
-cargo xtask hostile                measures what clients that dawdle or hang up cost the others, and
+cargo xtask hostile                measures what clients that are slow or hang up cost the others, and
                                    records it there
 cargo xtask powercut [FLAG...]     cuts the power of the release build on XFS, shuts XFS down under
                                    it and lets its disk fail, and records there what was lost:

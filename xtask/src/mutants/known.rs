@@ -15,9 +15,9 @@ use super::report::{Fate, Result as MutantResult};
 use super::run::Test;
 use super::sites::without_tests;
 use super::tree::{Candidate, known_files};
-use crate::Failed;
+use crate::process::Failed;
+use crate::project::{root, target};
 use crate::record::cannot;
-use crate::suite::{root, target};
 
 /// Sums of the sources, to know what still holds.
 pub struct Sums {

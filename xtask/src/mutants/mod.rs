@@ -21,10 +21,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::process::{Failed, announce};
+use crate::process::{Failed, announce};
+use crate::project::{root, target};
 use crate::project::{root, target};
 use crate::record::cannot;
-use crate::suite::{root, target};
-use crate::{Failed, announce};
 use known::Sums;
 pub use options::Options;
 use reach::{Measured, measure};

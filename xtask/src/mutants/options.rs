@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::tree::Candidate;
 use super::{AREAS, changed_lines};
-use crate::Failed;
+use crate::process::Failed;
 
 /// What the command is given.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use super::Options;
 use super::known::{self, Reach, Sums};
 use super::run::{self, Binaries, Test, Verdict};
 use super::tree::Tree;
-use crate::Failed;
+use crate::process::Failed;
+use crate::project::target;
 use crate::record::cannot;
-use crate::suite::target;
 
 /// Test binaries that look at the sources, which are other ones here.
 const OF_SOURCES: &[&str] = &["tidy", "hayloft"];

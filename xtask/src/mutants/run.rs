@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::Failed;
+use crate::packages::search_path;
+use crate::process::Failed;
+use crate::project::target;
 use crate::record::cannot;
-use crate::suite::{search_path, target};
 
 /// How the environment names a mistake, or where to write what was reached.
 const VARIABLE: &str = "HAYLOFT_MUTANT";

@@ -11,7 +11,7 @@ use super::reach::each;
 use super::report::{Fate, Result as MutantResult};
 use super::run::{self, Binaries, Test, Verdict, time_limit};
 use super::tree::{Candidate, Tree};
-use crate::Failed;
+use crate::process::Failed;
 
 /// Tests at least this quick are run together with others of their binary,
 const QUICK: Duration = Duration::from_secs(1);
