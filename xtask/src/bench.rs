@@ -1,5 +1,4 @@
-//! `cargo xtask bench`: builds what is measured and what measures, makes an XFS, and hands over to
-//! `bench/runner`.
+//! `cargo xtask bench`: builds the programs to measure and the tools, makes an XFS, and runs `bench/runner`.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,29 +8,30 @@ use crate::process::{Failed, run};
 use crate::project::{cargo, is_root, target};
 use crate::xfs::Xfs;
 
-/// What a file system of its own takes, and the Debian packages.
+/// Programs for making a file system, and their Debian packages.
 const XFS_TOOLS: [(&str, &str); 2] = [("mkfs.xfs", "xfsprogs"), ("losetup", "mount")];
-/// Flags with which nothing is measured.
+/// Flags that need no data directory.
 const WITHOUT_DATA: [&str; 5] = ["--readme", "--list", "--help", "-h", "--version"];
-/// What the file system takes for itself: a share of one in so many, and besides (bytes).
+/// Divisor for the proportional part of the file system's own metadata.
 const OWN_SHARE: u64 = 20;
+/// Constant part of the file system's own metadata (bytes).
 const OWN_LEN: u64 = 1 << 30;
 
 fn number(text: &str) -> Result<u64, Failed> {
     let last = text.lines().last().unwrap_or_default().trim();
-    last.parse().map_err(|_| Failed(format!("{last:?} is no number of bytes")))
+    last.parse().map_err(|_| Failed(format!("{last:?} is not a number of bytes")))
 }
 
-/// Length of the image in which so many bytes are free: whole pieces of what dd writes.
+/// Length of an image with `room` bytes free, as a multiple of the block size of dd.
 fn image_len(room: u64) -> u64 {
     (room + room / OWN_SHARE + OWN_LEN).next_multiple_of(4 << 20)
 }
 
-/// Now, and not when the image is half written.
+/// Checks the free space before the image is written.
 fn check_room(dir: &Path, len: u64) -> Result<(), Failed> {
     std::fs::create_dir_all(dir)
-        .map_err(|error| Failed(format!("cannot make {dir:?}: {error}")))?;
-    // What an aborted run left is written over.
+        .map_err(|error| Failed(format!("cannot create {dir:?}: {error}")))?;
+    // The image of an interrupted run is overwritten.
     let there = std::fs::metadata(dir.join("xfs.img")).map_or(0, |image| image.len());
     let free = printed_by(Command::new("df").args(["-B1", "--output=avail"]).arg(dir))?;
     let free = number(&free)? + there;
@@ -40,20 +40,20 @@ fn check_room(dir: &Path, len: u64) -> Result<(), Failed> {
     }
     let gib = |bytes: u64| bytes.div_ceil(1 << 30);
     Err(Failed(format!(
-        "the file system to measure on takes {} GiB, and {} has less than {} GiB free; give another \
-         place with --dir, or less of --only, --pairs, --seconds or --data-size",
+            "the file system to measure on takes {} GiB, and {} has less than {} GiB free; give another \
+             directory with --dir, or reduce --only, --pairs, --seconds or --data-size",
         gib(len),
         dir.display(),
         gib(free + 1)
     )))
 }
 
-/// Programs and their packages, one of each in a line.
+/// Parses lines of a program and its package.
 fn pairs(text: &str) -> Vec<(&str, &str)> {
     text.lines().filter_map(|line| line.split_once(' ')).collect()
 }
 
-/// What a command prints that must succeed.
+/// Standard output of a command, which must succeed.
 fn printed_by(command: &mut Command) -> Result<String, Failed> {
     let done = command.stderr(Stdio::inherit()).output();
     let done = done.map_err(|error| Failed(format!("cannot run {command:?}: {error}")))?;
@@ -63,10 +63,10 @@ fn printed_by(command: &mut Command) -> Result<String, Failed> {
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }
 
-/// Measures, with the flags of `hayloft-bench`.
+/// Runs the benchmarks, with the flags of `hayloft-bench`.
 ///
 /// # Errors
-/// What failed.
+/// When a prerequisite is missing or a command fails.
 pub fn bench(flags: &[&str]) -> Result<(), Failed> {
     let has = |name: &str| {
         let with_value = format!("{name}=");
@@ -82,12 +82,12 @@ pub fn bench(flags: &[&str]) -> Result<(), Failed> {
     run(cargo(&["build", "--release", "--locked", "--bins"]).args(packages))?;
     let program = target().join("release/hayloft-bench");
     let mut runner = Command::new(&program);
-    // It starts what was found here, so it must look in the same places.
+    // It runs programs found here, so it must use the same search path.
     runner.args(flags).env("PATH", search_path());
     if !measures {
         return run(&mut runner);
     }
-    // The workloads that are wanted decide what is needed, and those the runner knows.
+    // The needed programs depend on the selected workloads, which the runner knows.
     let needed = printed_by(Command::new(&program).arg("--needs").args(flags))?;
     require(&pairs(&needed))?;
     if has("--dir") {
@@ -95,7 +95,7 @@ pub fn bench(flags: &[&str]) -> Result<(), Failed> {
     }
     require(&XFS_TOOLS)?;
     if !is_root() {
-        let why = "an XFS of its own needs root; give a directory on XFS or ext4 with --dir";
+        let why = "making an XFS needs root; give a directory on XFS or ext4 with --dir";
         return Err(Failed(why.to_owned()));
     }
     let room = printed_by(Command::new(&program).arg("--room").args(flags))?;
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_image_fits_before_it_is_written() {
+    fn free_space_is_checked_before_the_image_is_written() {
         assert_eq!(image_len(20 << 30), 22 << 30);
         let dir = std::env::temp_dir();
         assert!(check_room(&dir, 1).is_ok());
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_runner_prints_is_what_is_required() {
+    fn programs_and_output_of_the_runner_are_parsed() {
         assert_eq!(
             pairs("nginx nginx-light\nfio fio\n"),
             [("nginx", "nginx-light"), ("fio", "fio")]

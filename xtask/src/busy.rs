@@ -1,4 +1,4 @@
-//! A load on every core, beside which tests must pass: what other work on a machine does to them.
+//! CPU load on every core, to run tests under on a busy machine.
 
 use std::hint::spin_loop;
 use std::num::NonZero;
@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-/// One busy loop for each core, at the priority of the tests, until it is dropped.
+/// One busy loop per core, with the priority of the tests; stopped on drop.
 pub struct Busy {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Busy {
-    /// Starts them.
+    /// Starts the busy loops.
     #[must_use]
     pub fn on_every_core() -> Self {
         let stop = Arc::new(AtomicBool::new(false));

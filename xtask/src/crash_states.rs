@@ -1,4 +1,4 @@
-//! The long run of `tests/crash.rs`: histories of three operations, cut off everywhere.
+//! The long run of `tests/crash.rs`: histories of three operations with a power cut at every point.
 
 use std::fmt::Write;
 
@@ -6,23 +6,22 @@ use crate::process::{Failed, printed_by, run};
 use crate::project::cargo;
 use crate::record::Record;
 
-/// Distinct states when nobody says how many.
+/// Default number of distinct states.
 const STATES: &str = "20000000";
 const HOW: &str = "Each state differs from all others and was recovered, checked, recovered again and \
-                   written to;\neach was what the model allows. Seconds are of the processor, of two threads \
-                   together.\n\n";
-/// What stands before the figures in a line of the test.
+                   written to;\nall were allowed by the model. Seconds are CPU seconds of two threads together.\n\n";
+/// Text in front of the figures in a line of the test.
 const MARKER: &str = "three operations: ";
 
-/// Looks at so many states (`--states N`) with the release build, and records the figures.
+/// Checks a number of states (`--states N`) with the release build, and records the figures.
 ///
 /// # Errors
-/// What failed: a state that must not be, above all.
+/// When the test fails, above all at a state that the model does not allow.
 pub fn run_long(flags: &[&str]) -> Result<(), Failed> {
     let states = match flags {
         [] => STATES,
         ["--states", states] if states.parse::<u64>().is_ok() => states,
-        _ => return Err(Failed("it takes no other flag than --states N".to_owned())),
+        _ => return Err(Failed("the only flag is --states N".to_owned())),
     };
     let test = ["test", "--release", "--locked", "--test", "crash"];
     run(cargo(&test).arg("--no-run"))?;

@@ -1,4 +1,4 @@
-//! Fuzzing: every target for some seconds, what it did in a table, and the inputs worth keeping.
+//! Fuzzing: runs every target for a given time, records the figures, and reduces the corpora.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,15 +8,17 @@ use crate::process::{Failed, run};
 use crate::project::root;
 use crate::record::{Record, cannot};
 
-/// What is kept of a corpus: so many files, so many bytes.
+/// Maximum number of files in a committed corpus.
 const KEPT_FILES: usize = 200;
+/// Maximum size of a committed corpus (bytes).
 const KEPT_BYTES: u64 = 300 * 1024;
-/// Inputs that once broke something begin so; they are kept whatever they cover.
+/// Prefix of inputs that once caused a failure; these are always kept.
 const FOUND: &str = "found-";
-/// How long one input may take (seconds), and how much memory (MiB).
+/// Timeout of one input (seconds).
 const INPUT_SECONDS: u32 = 20;
+/// Memory limit of one input (MiB).
 const INPUT_MEMORY: u32 = 2048;
-/// Units of processor time in `/proc` (per second): the same on every Linux.
+/// Clock ticks in `/proc` (per second): the same on every Linux.
 const TICKS: u64 = 100;
 const NOTES: &str = "\
 One process for each target, with the address sanitizer and debug assertions. Coverage is libFuzzer's `cov`:
@@ -26,30 +28,30 @@ edges of the control flow. Inputs collected are those of all runs so far.
 | --- | --- | --- | --- | --- | --- | --- |
 ";
 
-/// What is to be done.
+/// Options of a run.
 pub struct Plan<'a> {
-    /// For each target.
+    /// Fuzzing time per target.
     pub seconds: u32,
-    /// Only this one.
+    /// Only this target, if given.
     pub target: Option<&'a str>,
-    /// Whether the corpora in the project are replaced by what is worth keeping of all inputs.
+    /// Whether to replace the committed corpora with the reduced ones.
     pub keep: bool,
 }
 
-/// What became of a target.
+/// Result of fuzzing a target.
 struct Outcome {
     target: String,
     executions: u64,
     per_second: u64,
     coverage: u64,
     corpus: usize,
-    /// Processor time (seconds).
+    /// CPU time (seconds).
     cpu: u64,
-    /// The inputs that broke it.
+    /// Inputs that caused a failure.
     findings: Vec<PathBuf>,
 }
 
-/// Reads the arguments behind `fuzz`; nothing when they make no sense.
+/// Parses the arguments after `fuzz`; `None` when they are invalid.
 #[must_use]
 pub fn plan<'a>(args: &[&'a str]) -> Option<Plan<'a>> {
     let mut plan = Plan { seconds: 60, target: None, keep: false };
@@ -69,10 +71,10 @@ pub fn plan<'a>(args: &[&'a str]) -> Option<Plan<'a>> {
     Some(plan)
 }
 
-/// Fuzzes.
+/// Runs the fuzzer.
 ///
 /// # Errors
-/// What is missing, or which targets broke.
+/// When a prerequisite is missing, or a target failed.
 pub fn fuzz(plan: &Plan<'_>) -> Result<(), Failed> {
     require()?;
     let targets = targets()?;
@@ -80,7 +82,7 @@ pub fn fuzz(plan: &Plan<'_>) -> Result<(), Failed> {
         targets.iter().filter(|target| plan.target.is_none_or(|only| only == *target)).collect();
     if chosen.is_empty() {
         let known = targets.join(", ");
-        return Err(Failed(format!("there is no such target; the targets are {known}")));
+        return Err(Failed(format!("no such target; the targets are {known}")));
     }
     run(cargo_fuzz("build", &[]).args(plan.target))?;
     let outcomes: Result<Vec<_>, _> = chosen.iter().map(|name| one(name, plan)).collect();
@@ -93,14 +95,14 @@ pub fn fuzz(plan: &Plan<'_>) -> Result<(), Failed> {
     }
     match outcomes.iter().map(|outcome| outcome.findings.len()).sum() {
         0 => Ok(()),
-        count => Err(Failed(format!("{count} inputs broke something: {ADVICE}"))),
+        count => Err(Failed(format!("{count} inputs caused a failure: {ADVICE}"))),
     }
 }
 
-const ADVICE: &str = "see above for each of them. Make it smaller with `cargo +nightly fuzz tmin TARGET \
-                      INPUT`, mend what it broke, and keep it as fuzz/corpus/TARGET/found-WHAT";
+const ADVICE: &str = "see above for each of them. Minimise it with `cargo +nightly fuzz tmin TARGET INPUT`, \
+                      fix the bug, and keep the input as fuzz/corpus/TARGET/found-NAME";
 
-/// Says what is missing and how it is had.
+/// Checks the prerequisites, with advice on how to install them.
 fn require() -> Result<(), Failed> {
     let works = |command: &mut Command| command.output().is_ok_and(|done| done.status.success());
     if !works(Command::new("rustup").args(["run", "nightly", "rustc", "--version"])) {
@@ -126,14 +128,14 @@ fn cargo_fuzz(command: &str, args: &[&str]) -> Command {
     cargo
 }
 
-/// Where the binaries are built: never among the others, which other flags are for.
+/// Target directory of the fuzzers, separate from that of builds with other flags.
 fn built() -> PathBuf {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     target.join("fuzz")
 }
 
-/// Where inputs are collected while fuzzing: much more than is kept.
+/// Directory of the inputs collected while fuzzing: many more than are committed.
 fn collected(target: &str) -> PathBuf {
     built().join("corpus").join(target)
 }
@@ -156,12 +158,12 @@ fn targets() -> Result<Vec<String>, Failed> {
     Ok(names.map(str::to_owned).collect())
 }
 
-/// Runs a target, beginning with what is kept and what was collected before.
+/// Fuzzes a target, starting from the committed and the collected inputs.
 fn one(target: &str, plan: &Plan<'_>) -> Result<Outcome, Failed> {
     let (collected, kept, seconds) = (collected(target), kept(target), plan.seconds);
     let artifacts = root().join("fuzz/artifacts").join(target);
     for dir in [&collected, &kept, &artifacts] {
-        fs::create_dir_all(dir).map_err(cannot("make", dir))?;
+        fs::create_dir_all(dir).map_err(cannot("create", dir))?;
     }
     eprintln!("\n{target}: {seconds} seconds");
     let before = files(&artifacts)?;
@@ -182,7 +184,7 @@ fn one(target: &str, plan: &Plan<'_>) -> Result<Outcome, Failed> {
         let end: Vec<&str> = log.lines().rev().take(60).collect();
         end.iter().rev().for_each(|line| eprintln!("{line}"));
         if findings.is_empty() {
-            return Err(Failed(format!("{target} ended with {}; its end is above", output.status)));
+            return Err(Failed(format!("{target} ended with {}; see the end of its log above", output.status)));
         }
     }
     let outcome = Outcome {
@@ -198,17 +200,17 @@ fn one(target: &str, plan: &Plan<'_>) -> Result<Outcome, Failed> {
     Ok(outcome)
 }
 
-/// The number that stands last behind these words; 0 when there is none.
+/// The number after the last occurrence of `words`; 0 when there is none.
 fn figure(log: &str, words: &str) -> u64 {
     let last = log.rsplit_once(words).map_or("", |(_, rest)| rest).trim_start();
     let digits = last.bytes().take_while(u8::is_ascii_digit).count();
     last[..digits].parse().unwrap_or(0)
 }
 
-/// Processor time of all children that ended (ticks).
+/// CPU time of all terminated children (ticks).
 fn cpu_of_children() -> u64 {
     let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name, in parentheses, may hold anything.
+    // The name in parentheses can contain any character.
     let fields = text.rsplit_once(") ").map_or("", |(_, fields)| fields);
     let times = fields.split(' ').skip(13).take(2).map(|ticks| ticks.parse().unwrap_or(0));
     times.sum()
@@ -222,7 +224,7 @@ fn row(outcome: &Outcome) -> String {
     )
 }
 
-/// Prints the table; records it when all targets ran.
+/// Prints the table, and records it when all targets ran.
 fn report(outcomes: &[Outcome], plan: &Plan<'_>) -> Result<(), Failed> {
     let rows: String = outcomes.iter().map(|outcome| row(outcome) + "\n").collect();
     let text = format!("{NOTES}{rows}");
@@ -237,8 +239,8 @@ fn report(outcomes: &[Outcome], plan: &Plan<'_>) -> Result<(), Failed> {
     Record { name: "fuzz", title: "Fuzzing", command: &command, text: &text }.keep()
 }
 
-/// Replaces the corpus in the project by the smallest inputs that cover what all collected ones do, as
-/// far as there is room for them, and those that once broke something.
+/// Replaces the committed corpus with the smallest inputs that cover what all collected inputs cover, up to the
+/// limits, and the inputs that once caused a failure.
 fn keep(target: &str) -> Result<(), Failed> {
     let (collected, kept) = (collected(target), kept(target));
     for input in files(&kept)? {
@@ -258,7 +260,7 @@ fn keep(target: &str) -> Result<(), Failed> {
     }
     chosen.sort_by_key(|(data, path)| (data.len(), path.clone()));
     fs::remove_dir_all(&kept).map_err(cannot("empty", &kept))?;
-    fs::create_dir_all(&kept).map_err(cannot("make", &kept))?;
+    fs::create_dir_all(&kept).map_err(cannot("create", &kept))?;
     let (mut count, mut bytes) = (0, 0);
     for (data, path) in found.iter().chain(&chosen) {
         bytes += data.len() as u64;
@@ -278,14 +280,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_read_from_the_end_of_a_log() {
+    fn the_last_figure_of_a_log_is_used() {
         let log = "#1\tINITED cov: 5 ft: 6\n#9\tDONE   cov: 77 ft: 8 corp: 9/10b\nstat::x:  12\n";
         assert_eq!((figure(log, " cov:"), figure(log, "stat::x:")), (77, 12));
         assert_eq!(figure(log, "stat::y:"), 0);
     }
 
     #[test]
-    fn processor_time_of_children_rises() {
+    fn cpu_time_of_children_rises() {
         let before = cpu_of_children();
         let mut busy = Command::new("bash");
         busy.args(["-c", "for ((n = 0; n < 200000; n++)); do :; done"]);
@@ -294,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments() {
+    fn arguments_are_parsed_and_invalid_ones_rejected() {
         let read =
             |args: &[&str]| plan(args).map(|plan| (plan.seconds, plan.target.map(str::to_owned)));
         assert_eq!(read(&[]), Some((60, None)));

@@ -1,6 +1,6 @@
-//! What clients that are slow, stop or hang up cost everybody else: runs `tests/hostile.rs` with the release
-//! build, and records medians over its rounds. The clients run on the same cores as the daemon, so part of
-//! every ratio is their own work.
+//! Effect of slow, stalled and disconnecting clients on others: runs `tests/hostile.rs` with the release build, and
+//! records medians over its rounds. The clients run on the same cores as the daemon, so part of each ratio is their
+//! own work.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,20 +12,20 @@ use crate::record::Record;
 const ROUNDS: usize = 3;
 const COMMAND: &str = "cargo xtask hostile";
 
-/// A line of the test about one kind of client.
+/// Figures in a line of the test about one kind of client.
 #[derive(Clone, Debug, PartialEq)]
 struct Figures {
     clients: String,
     shards: String,
     gone_after: Option<String>,
-    /// 99th percentile of healthy reads without such clients, and with them.
+    /// 99th percentile of healthy reads without and with such clients.
     p99: [String; 2],
     ratio: f64,
-    /// Resident memory and its bound (MiB).
+    /// Resident memory, and its limit (MiB).
     memory: Option<[String; 2]>,
 }
 
-/// What stands between two words.
+/// Text between two markers.
 fn between<'a>(line: &'a str, before: &str, after: &str) -> Option<&'a str> {
     let (_, rest) = line.split_once(before)?;
     Some(if after.is_empty() { rest } else { rest.split_once(after)?.0 })
@@ -57,7 +57,7 @@ impl Figures {
     }
 }
 
-/// The middle one, the upper of two, and the largest.
+/// Median (the upper one of an even number) and maximum of the ratios.
 fn median_and_worst(figures: &[Figures]) -> (f64, f64) {
     let mut ratios: Vec<f64> = figures.iter().map(|figures| figures.ratio).collect();
     ratios.sort_by(f64::total_cmp);
@@ -88,10 +88,10 @@ fn table(lines: &[String]) -> String {
     text
 }
 
-/// Measures, and records the figures.
+/// Runs the test and records the figures.
 ///
 /// # Errors
-/// What failed.
+/// When the test fails.
 pub fn hostile() -> Result<(), Failed> {
     let test = ["test", "--release", "--locked", "--test", "hostile"];
     run(cargo(&test).arg("--no-run"))?;
@@ -108,8 +108,8 @@ pub fn hostile() -> Result<(), Failed> {
         lines.extend(figures);
     }
     let mut text = format!(
-        "{ROUNDS} rounds. Eight healthy connections read 8 KiB photos (and write some) all the while; all of \
-         them are served.\n\n{}\n",
+            "{ROUNDS} rounds. Meanwhile eight healthy connections read (and some write) 8 KiB photos; all of them are \
+             served.\n\n{}\n",
         table(&lines)
     );
     let large: Vec<&String> = lines.iter().filter(|line| line.contains("uploads and")).collect();
@@ -129,7 +129,7 @@ mod tests {
     const RESETS: &str = "resets, 2 shards: p99 744.6us without them, 1.3ms with them, ratio 1.94";
 
     #[test]
-    fn lines_of_the_test_become_rows() {
+    fn lines_of_the_test_are_aggregated_to_rows() {
         let again = HEADS.replace("1.53", "1.80").replace("6.1s", "6.2s");
         let lines = [HEADS, RESETS, &again, "64 uploads and 64 downloads, 1 shards: 73 MiB"];
         let table = table(&lines.map(str::to_owned));

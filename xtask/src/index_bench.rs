@@ -1,21 +1,21 @@
-//! What the index of a volume costs: runs `bench/index` and records it.
+//! Cost of a volume's index: runs `bench/index` and records the result.
 
 use crate::process::{Failed, run};
 use crate::project::cargo;
 use crate::record::Record;
 
-/// Needles when nobody says how many.
+/// Default number of needles.
 const ENTRIES: &str = "10M";
 
-/// Measures the index with so many needles (`--entries 10M`), and records the figures.
+/// Measures the index with a number of needles (`--entries 10M`), and records the figures.
 ///
 /// # Errors
-/// When it cannot be measured or recorded.
+/// When it cannot be built, run or recorded.
 pub fn index_bench(flags: &[&str]) -> Result<(), Failed> {
     let entries = match flags {
         [] => ENTRIES,
         ["--entries", entries] => entries,
-        _ => return Err(Failed("it takes no other flag than --entries N, like 10M".to_owned())),
+        _ => return Err(Failed("the only flag is --entries N, for instance 10M".to_owned())),
     };
     let package = ["--release", "--locked", "--package", "hayloft-index-bench"];
     run(cargo(&["build"]).args(package))?;

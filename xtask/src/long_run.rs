@@ -1,5 +1,4 @@
-//! Tests of the suite that can go on for longer than a suite may take, with other seeds each time, and
-//! what came of it.
+//! Long runs of tests of the suite, with other seeds each time, and a record of the results.
 
 use std::process::Stdio;
 use std::time::Instant;
@@ -8,12 +7,12 @@ use crate::process::{Failed, run};
 use crate::project::{cargo, printed};
 use crate::record::Record;
 
-/// Seeds of a round of [`seeds`].
+/// Seeds per round of [`seeds`].
 const SEEDS_AT_ONCE: u64 = 5000;
-/// Kills in a round of `tests/kill.rs`, with one and two shards, of single writes and batches.
+/// Kills per round of `tests/kill.rs`, with one and two shards, single writes and batches.
 const KILLS_IN_A_ROUND: u64 = 40;
 
-/// The value of the only flag there is, or `default`; nothing when the arguments make no sense.
+/// Parses the only flag there is; `default` without it, `None` when the arguments are invalid.
 #[must_use]
 pub fn count(args: &[&str], flag: &str, default: u64) -> Option<u64> {
     match args {
@@ -23,10 +22,10 @@ pub fn count(args: &[&str], flag: &str, default: u64) -> Option<u64> {
     }
 }
 
-/// Runs a test of the release build with these variables set; the lines it printed that contain `marker`.
+/// Runs a test of the release build with environment variables; returns the printed lines that contain `marker`.
 ///
 /// # Errors
-/// When it fails, or prints no such line: then it did not run.
+/// When it fails, or prints no such line, which means that it did not run.
 fn lines_of(test: &str, marker: &str, variables: &[(&str, String)]) -> Result<Vec<String>, Failed> {
     let mut command = cargo(&["test", "--release", "--locked", "--quiet", "--test", test]);
     command.args(["--", "--nocapture", "--test-threads=1"]);
@@ -48,17 +47,17 @@ fn build(test: &str) -> Result<(), Failed> {
     run(&mut cargo(&["test", "--release", "--locked", "--no-run", "--test", test]))
 }
 
-/// Looks at so many seeds that the suite does not look at, and records it.
+/// Simulates seeds that the suite does not use, and records the result.
 ///
 /// # Errors
-/// The first seed at which something is wrong.
+/// When a seed fails: the first one.
 pub fn seeds(count: u64) -> Result<(), Failed> {
     build("simulation")?;
     let began = Instant::now();
     let (mut done, mut text) = (0, String::new());
     while done < count {
         let now = SEEDS_AT_ONCE.min(count - done);
-        // The suite's own seeds stand below.
+        // The suite's own seeds are lower.
         let first = 1_000_000 + done;
         let variables =
             [("HAYLOFT_FIRST_SEED", first.to_string()), ("HAYLOFT_SEEDS", now.to_string())];
@@ -70,16 +69,16 @@ pub fn seeds(count: u64) -> Result<(), Failed> {
     }
     let took = began.elapsed().as_secs();
     let how = "\nEach seed is a node with its clients in the simulated world (`tests/simulation.rs`), run \
-               twice; the two runs were the same, and what the clients saw can be explained.\n\n";
+               twice; both runs were equal, and the model explains what the clients observed.\n\n";
     let text = format!("{how}{text}- {count} seeds in {took} s, 0 violations\n");
     let command = format!("cargo xtask seeds --seeds {count}");
     Record { name: "seeds", title: "Seeds", command: &command, text: &text }.keep()
 }
 
-/// Kills the daemon so often under load, or a little oftener, and records it.
+/// Kills the daemon at least `count` times under load, and records the result.
 ///
 /// # Errors
-/// When something that was acknowledged is missing.
+/// When an acknowledged write is missing.
 pub fn kills(count: u64) -> Result<(), Failed> {
     build("kill")?;
     let began = Instant::now();
@@ -93,7 +92,7 @@ pub fn kills(count: u64) -> Result<(), Failed> {
         }
     }
     let (took, kills) = (began.elapsed().as_secs(), rounds * KILLS_IN_A_ROUND);
-    let how = "\n`kill -9` under load, and what was acknowledged was looked for after each \
+    let how = "\n`kill -9` under load; after each kill all acknowledged writes were checked \
                (`tests/kill.rs`), with the release build of the tests.\n\n";
     let text = format!("{how}{text}- {kills} kills in {took} s, 0 lost\n");
     let command = format!("cargo xtask kills --kills {count}");
@@ -105,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_count_is_the_only_flag() {
+    fn the_count_flag_is_parsed_and_others_rejected() {
         assert_eq!(count(&[], "--seeds", 7), Some(7));
         assert_eq!(count(&["--seeds", "9"], "--seeds", 7), Some(9));
         for wrong in [&["--seeds"][..], &["--seeds", "0"], &["--seeds", "x"], &["--kills", "9"]] {

@@ -1,4 +1,4 @@
-//! The project's own commands. `cargo xtask test` is the whole suite, as CI runs it.
+//! Development commands of the project. `cargo xtask test` is the whole suite, as run by CI.
 
 mod bench;
 mod busy;
@@ -30,54 +30,56 @@ use suite::SuiteOptions;
 
 const HELP: &str = "\
 cargo xtask test [--without-xfs] [--busy]
-                                   the whole suite: formatting, lints, all tests, the README, the real
-                                   daemon on ext4 and on XFS. Installs Debian packages that are missing
-                                   when run as root. Prints each stage with its time, and at the end
-                                   what failed. --busy keeps every core busy beside it
-cargo xtask sabotage [--all]       builds mistakes in on purpose (src/sabotage.rs) and runs for each the
-                                   test that is known to notice it; with --all, all that might, and
-                                   prints which did
-cargo xtask scorecard              prints what the tests are worth in figures, with the last of the long
-                                   runs, and records it under bench/results/
-cargo xtask seeds [--seeds N]      simulates so many nodes with their clients (200000), each twice, and
-                                   records it there
-cargo xtask kills [--kills N]      kills the daemon so often under load (1000), and records it there
+                                   runs the whole suite: formatting, lints, all tests, the README, the
+                                   real daemon on ext4 and on XFS. As root it installs missing Debian
+                                   packages. Prints each stage with its time, and a summary of
+                                   failures. --busy keeps every core busy meanwhile
+cargo xtask sabotage [--all]       enables one deliberate mistake at a time (src/sabotage.rs) and runs
+                                   the test that is known to detect it; with --all, runs all tests
+                                   that might, and prints which did
+cargo xtask scorecard              prints the figures of the test suite, with the last results of the
+                                   long runs, and records them under bench/results/
+cargo xtask seeds [--seeds N]      simulates N nodes with clients (200000), each twice, and records the
+                                   result there
+cargo xtask kills [--kills N]      kills the daemon N times under load (1000), and records the result
 cargo xtask crash-states [--states N]
-                                   looks at so many states (20000000) that power cuts can leave of
-                                   histories of three operations, and records it under bench/results/
-cargo xtask bench [FLAG...]        measures Hayloft against the device, nginx and SeaweedFS, pair by pair, and
-                                   records it there; hours. --quick tries it out, --only NAME,...
-                                   chooses workloads, --readme puts figures into README.md; --help
-                                   lists the flags. As root it makes an XFS of its own, else --dir DIR
+                                   checks N crash states (20000000) of histories of three operations,
+                                   and records the result
+cargo xtask bench [FLAG...]        measures Hayloft against the device, nginx and SeaweedFS in pairs, and
+                                   records the result; takes hours. --quick is a trial run, --only
+                                   NAME,... selects workloads, --readme updates the figures in
+                                   README.md; --help lists the flags. As root it makes an XFS,
+                                   otherwise give --dir DIR
 cargo xtask index-bench [--entries N]
-                                   measures what the index costs in memory and time with so many needles
-                                   (10M), and records it there
+                                   measures memory and CPU time of the index with N needles (10M), and
+                                   records the result
 cargo xtask growth-bench [--needles N]
-                                   fills a daemon with so many photos (5000000) in three orders of names,
-                                   looks at its memory, its turns and reads beside it, and records it there
+                                   fills a daemon with N photos (5000000) in three orders of names,
+                                   measures memory, event loop iterations and concurrent reads, and
+                                   records the result
 cargo xtask start-bench [--needles N]
-                                   measures how long a start takes with so many photos (1000000): after a stop
-                                   in order, after a kill, without a checkpoint; and records it there
+                                   measures the start time with N photos (1000000): after a clean stop,
+                                   after a kill, without a checkpoint; and records the result
 cargo xtask mutants [--file PATH]... [--changed [BASE]] [--sample N|AREA=N,...] [--seed N] [--budget S]
                     [--longest S] [--tests BINARY,...] [--jobs N] [--survivors] [--list]
-                                   makes small mistakes in the sources, one at a time (those in files, or in
-                                   lines that differ from BASE, HEAD~1; at most N of each part of the
+                                   makes small mistakes in the sources, one at a time (in files, or in
+                                   lines that differ from BASE, HEAD~1; at most N per part of the
                                    code), runs the tests that reach each for up to S seconds (60), and
-                                   records which were not noticed. Goes on where it was stopped;
-                                   --survivors leaves out what was noticed before tests were changed
-cargo xtask hostile                measures what clients that are slow or hang up cost the others, and
-                                   records it there
-cargo xtask powercut [FLAG...]     cuts the power of the release build on XFS, shuts XFS down under
-                                   it and lets its disk fail, and records there what was lost:
-                                   nothing. As root; --help lists the flags (--cuts N,
-                                   --shutdowns N, --seconds S, --shards 1|2, ...)
+                                   records the undetected ones. Continues where it was stopped;
+                                   --survivors leaves out those that were detected before tests changed
+cargo xtask hostile                measures the effect of slow and disconnecting clients on others, and
+                                   records the result
+cargo xtask powercut [FLAG...]     cuts the power of the release build on XFS, shuts XFS down under it and
+                                   lets its disk fail, and records the losses (expected: none). As
+                                   root; --help lists the flags (--cuts N, --shutdowns N, --seconds S,
+                                   --shards 1|2, ...)
 cargo xtask fuzz [--seconds N] [--keep] [TARGET]
-                                   fuzzes all targets, or one, for N seconds each (60) and records what
-                                   came of it there. With --keep what is worth keeping replaces the
-                                   corpora in fuzz/corpus/. Needs nightly Rust and cargo-fuzz
+                                   fuzzes all targets, or one, for N seconds each (60) and records the
+                                   result. --keep replaces the corpora in fuzz/corpus/ with reduced
+                                   ones. Needs nightly Rust and cargo-fuzz
 cargo xtask smuggling [--streams N] [--seed N]
-                                   sends N mutated streams (1000000) through a real nginx, compares what
-                                   it and the daemon saw in them, and records it there";
+                                   sends N mutated streams (1000000) through a real nginx, compares the
+                                   requests seen by it and by the daemon, and records the result";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

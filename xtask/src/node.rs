@@ -1,4 +1,4 @@
-//! A daemon of the release build that a command measures: one shard on core 0, a data directory of its own.
+//! A daemon of the release build under measurement: one shard on core 0, with its own data directory.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,12 +10,12 @@ use crate::process::Failed;
 use crate::project::{root, target};
 use crate::record::cannot;
 
-const PATIENCE: Duration = Duration::from_secs(600);
+const START_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How many needles a command is to store: what `--needles N` says, or `default`.
+/// Parses the number of needles to store: the value of `--needles N`, or `default`.
 ///
 /// # Errors
-/// When the flags say something else.
+/// When the flags are invalid.
 pub fn needles(flags: &[&str], default: u64) -> Result<u64, Failed> {
     match flags {
         [] => Ok(default),
@@ -23,19 +23,19 @@ pub fn needles(flags: &[&str], default: u64) -> Result<u64, Failed> {
             .parse()
             .ok()
             .filter(|number| (100_000..=100_000_000).contains(number))
-            .ok_or_else(|| Failed(format!("{number} is no number from 100000 to 100000000"))),
-        _ => Err(Failed("it takes no other flag than --needles N".to_owned())),
+            .ok_or_else(|| Failed(format!("--needles {number} is out of range; give 100000 to 100000000"))),
+        _ => Err(Failed("the only flag is --needles N".to_owned())),
     }
 }
 
-/// The first number of this name in a JSON document; 0 when there is none.
+/// First number with this name in a JSON document; 0 when there is none.
 pub fn number(json: &str, name: &str) -> f64 {
     let value = json.split(&format!("\"{name}\":")).nth(1).unwrap_or_default().trim_start();
     let digits: String = value.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
     digits.parse().unwrap_or(0.0)
 }
 
-/// The daemon. Killed when dropped.
+/// A running daemon; killed on drop.
 pub struct Node {
     child: Child,
     /// Address of the data API.
@@ -49,15 +49,15 @@ fn free_address() -> Result<SocketAddr, Failed> {
 }
 
 impl Node {
-    /// Starts one with a first volume of so many MiB and waits until it is ready: how long that took.
+    /// Starts a daemon with a first volume of `mib` MiB; returns it with the time until it was ready.
     ///
     /// # Errors
-    /// When it is not.
+    /// When it cannot be started or is not ready in time.
     pub fn start(dir: &Path, mib: u64) -> Result<(Self, Duration), Failed> {
         let (data, admin) = (free_address()?, free_address()?);
         let program: PathBuf = target().join("release/hayloft");
         let log = dir.join("log");
-        let log = std::fs::File::create(&log).map_err(cannot("make", &log))?;
+        let log = std::fs::File::create(&log).map_err(cannot("create", &log))?;
         let began = Instant::now();
         let child = Command::new(&program)
             .args(["serve", "--cores", "0", "--shard-ports", "off"])
@@ -71,50 +71,50 @@ impl Node {
             .map_err(cannot("start", &program))?;
         let node = Self { child, data, admin };
         while !node.admin("/readyz").is_ok_and(|reply| reply.starts_with("HTTP/1.1 200")) {
-            if began.elapsed() > PATIENCE {
-                return Err(Failed("the daemon is not ready in time".to_owned()));
+            if began.elapsed() > START_TIMEOUT {
+                return Err(Failed(format!("the daemon is not ready after {START_TIMEOUT:?}")));
             }
             std::thread::sleep(Duration::from_millis(2));
         }
         Ok((node, began.elapsed()))
     }
 
-    /// What the admin API answers.
+    /// Response of the admin API to a GET, with its head.
     ///
     /// # Errors
-    /// When it does not.
+    /// When there is no response.
     pub fn admin(&self, path: &str) -> Result<String, Failed> {
         let mut reply = String::new();
         let asked = TcpStream::connect(self.admin).and_then(|mut stream| {
             write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
             stream.read_to_string(&mut reply)
         });
-        asked.map(|_| reply).map_err(|error| Failed(format!("the admin API: {error}")))
+        asked.map(|_| reply).map_err(|error| Failed(format!("cannot query the admin API: {error}")))
     }
 
-    /// Memory that it has (bytes; `VmRSS` in proc_pid_status(5)).
+    /// Resident memory of the daemon (bytes; `VmRSS` in proc_pid_status(5)).
     ///
     /// # Errors
-    /// When it is gone.
+    /// When the daemon has ended.
     pub fn resident(&self) -> Result<f64, Failed> {
         let path = PathBuf::from(format!("/proc/{}/status", self.child.id()));
         let status = std::fs::read_to_string(&path).map_err(cannot("read", &path))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
-        kib.map(|kib| kib * 1024.0).ok_or_else(|| Failed("the daemon is gone".to_owned()))
+        kib.map(|kib| kib * 1024.0).ok_or_else(|| Failed("the daemon has ended".to_owned()))
     }
 
-    /// Ends it in order.
+    /// Stops it with SIGTERM and waits.
     ///
     /// # Errors
-    /// When it is gone already.
+    /// When it has ended before.
     pub fn stop(mut self) -> Result<(), Failed> {
         let pid = self.child.id().to_string();
         run_quietly(Command::new("kill").args(["-TERM", &pid]))?;
-        self.child.wait().map(drop).map_err(|error| Failed(format!("the daemon: {error}")))
+        self.child.wait().map(drop).map_err(|error| Failed(format!("cannot wait for the daemon: {error}")))
     }
 
-    /// Ends it with SIGKILL.
+    /// Kills it with SIGKILL.
     pub fn kill(self) {
         drop(self);
     }
@@ -128,6 +128,6 @@ impl Drop for Node {
 }
 
 fn run_quietly(command: &mut Command) -> Result<(), Failed> {
-    let status = command.status().map_err(|error| Failed(format!("kill: {error}")))?;
-    if status.success() { Ok(()) } else { Err(Failed("the daemon is gone".to_owned())) }
+    let status = command.status().map_err(|error| Failed(format!("cannot run kill: {error}")))?;
+    if status.success() { Ok(()) } else { Err(Failed("the daemon has ended".to_owned())) }
 }

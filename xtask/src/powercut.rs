@@ -1,5 +1,5 @@
-//! Cuts the power of the release build on XFS, shuts XFS down under it and lets its disk fail, and records
-//! what was found.
+//! Power cuts, file system shutdowns and device faults under the release build on XFS, and a record of the
+//! violations.
 
 use std::fs;
 use std::process::Command;
@@ -9,18 +9,18 @@ use crate::process::{Failed, announce, run};
 use crate::project::{cargo, target};
 use crate::record::{Record, cannot};
 
-/// What it needs besides a kernel with loop devices, FUSE and XFS.
+/// Required programs and packages, besides a kernel with loop devices, FUSE and XFS.
 pub const TOOLS: [(&str, &str); 3] =
     [("mkfs.xfs", "xfsprogs"), ("xfs_io", "xfsprogs"), ("losetup", "mount")];
-/// Exit code of the tool when its flags are wrong: nothing was tried.
+/// Exit code of the tool when its trials could not run.
 const WRONG_USAGE: i32 = 2;
-const TRIALS: &str = "What the trials are stands in \
+const TRIALS: &str = "The trials are described in \
                       [DURABILITY.md](../../../docs/DURABILITY.md#on-a-real-file-system).\n\n";
 
-/// Cuts the power, with the flags of the tool. What is wrong is recorded, too.
+/// Runs the trials, with the flags of the tool. Violations are recorded, too.
 ///
 /// # Errors
-/// What failed, or that something was lost.
+/// When a trial failed or found a violation.
 pub fn powercut(flags: &[&str]) -> Result<(), Failed> {
     require(&TOOLS)?;
     run(&mut cargo(&["build", "--release", "--locked", "--bin", "hayloft"]))?;

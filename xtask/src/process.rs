@@ -1,12 +1,12 @@
-//! Programs that are run, and what failed.
+//! Runs child processes, and the error type of the commands.
 
 use std::process::{Command, Stdio};
 
-/// Something that must work did not.
+/// Failure of a command: the message.
 #[derive(Debug)]
 pub struct Failed(pub String);
 
-/// Shows a command that is about to run, and returns how it is written in a shell.
+/// Prints a command that is about to run; returns its shell form.
 pub fn announce(command: &Command) -> String {
     let words: Vec<_> = std::iter::once(command.get_program())
         .chain(command.get_args())
@@ -17,7 +17,7 @@ pub fn announce(command: &Command) -> String {
     line
 }
 
-/// Runs a command that must succeed, showing it first.
+/// Prints and runs a command, which must succeed.
 ///
 /// # Errors
 /// When it cannot be started or fails.
@@ -30,10 +30,10 @@ pub fn run(command: &mut Command) -> Result<(), Failed> {
     }
 }
 
-/// The standard output of a command that must succeed, showing the command first.
+/// Prints and runs a command, which must succeed; returns its standard output.
 ///
 /// # Errors
-/// When it cannot be started or fails; its output is part of the message.
+/// When it cannot be started or fails; the message includes its output.
 pub fn printed_by(command: &mut Command) -> Result<String, Failed> {
     let line = announce(command);
     let output = command.stderr(Stdio::inherit()).output();

@@ -1,4 +1,4 @@
-//! What a command measured, with when, where and of what: `bench/results/`.
+//! Records of measurements in `bench/results/`, with date, machine and commit.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::{fs, io};
 use crate::process::Failed;
 use crate::project::root;
 
-/// What makes an error of the file system one of a command.
+/// Returns a function that converts an error of a file operation to the error of a command.
 pub fn cannot<'a>(what: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> Failed + 'a {
     move |error| Failed(format!("cannot {what} {}: {error}", path.display()))
 }
@@ -18,20 +18,20 @@ fn output_of(program: &str, args: &[&str]) -> String {
     text.unwrap_or_default().trim().to_owned()
 }
 
-/// What was measured.
+/// A measurement to record.
 pub struct Record<'a> {
     /// Name of the file, without `.md`.
     pub name: &'a str,
-    /// Its heading.
+    /// Heading of the file.
     pub title: &'a str,
-    /// The command that measured it.
+    /// Command line of the measurement.
     pub command: &'a str,
-    /// How it was measured, then the figures.
+    /// Description and figures, in Markdown.
     pub text: &'a str,
 }
 
 impl Record<'_> {
-    /// Writes it, in place of the last one of the day.
+    /// Writes the file, replacing one of the same day.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -42,7 +42,7 @@ impl Record<'_> {
             (output_of("nproc", &[]), output_of("git", &["rev-parse", "--short", "HEAD"]));
         let short = kernel.split('-').next().unwrap_or_default();
         let dir = root().join(format!("bench/results/{day}-{short}-{cores}-cores"));
-        fs::create_dir_all(&dir).map_err(cannot("make", &dir))?;
+        fs::create_dir_all(&dir).map_err(cannot("create", &dir))?;
         let path = dir.join(format!("{name}.md"));
         let head =
             format!("# {title}\n\n`{command}`, {day}, {commit}, {cores} cores, Linux {kernel}.\n");

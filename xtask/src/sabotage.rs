@@ -1,4 +1,4 @@
-//! Negative controls: the tests are run against each mistake of `src/sabotage.rs`, and must notice it.
+//! Negative controls: enables each deliberate mistake of `src/sabotage.rs` and checks that the tests detect it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::process::{Failed, run};
 use crate::project::{cargo, root, target};
 
-/// Which test is known to notice which mistake, within seconds.
+/// Mistake, test binary, and a test in it that detects the mistake within seconds.
 const KNOWN: &[(&str, &str, &str)] = &[
     ("ack-before-flush", "engine", "a_failed_write_poisons_the_append_side_and_reads_go_on"),
     (
@@ -100,7 +100,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("stay-read-only", "simulation", "seeds"),
 ];
 
-/// Test binaries, quick ones first; the last two start daemons. `lib` are the unit tests.
+/// Test binaries, fast ones first; the last two start daemons. `lib` are the unit tests.
 const TESTS: [&str; 18] = [
     "errors",
     "engine",
@@ -123,36 +123,36 @@ const TESTS: [&str; 18] = [
 ];
 /// The unit tests of the library.
 const LIB: &str = "lib";
-/// A binary that takes longer than this with a mistake built in hangs (seconds).
+/// Timeout of a test binary with a mistake enabled, which may hang it (seconds).
 const LONGEST: u32 = 300;
-/// Names of tests shown for each mistake.
+/// Maximum number of test names printed per mistake.
 const SHOWN: usize = 3;
-/// How the environment names a mistake. No product contains it.
+/// Environment variable that enables a mistake. Release builds do not contain it.
 const VARIABLE: &str = "HAYLOFT_SABOTAGE";
 
-/// What noticed a mistake.
+/// Detection of a mistake.
 struct Caught {
     binary: String,
     tests: Vec<String>,
     after: Duration,
 }
 
-/// Runs them and prints which test caught which: the test that is known to, or, to find out, `all` that
-/// might.
+/// Runs the negative controls and prints which test detected which mistake. Runs the known test of each mistake,
+/// or with `all` every test that might detect it.
 ///
 /// # Errors
-/// When one was not noticed, the tests cannot be built, or, with `all`, mistakes can be built into the
-/// product.
+/// When a mistake was not detected, the tests cannot be built, or, with `all`, the product contains the
+/// mistakes.
 pub fn run_all(all: bool) -> Result<(), Failed> {
     let binaries = build()?;
     let (caught, of) = catch_all(all, &binaries)?;
     if caught < of {
-        return Err(Failed(format!("{} sabotages were not caught", of - caught)));
+        return Err(Failed(format!("{} mistakes were not detected", of - caught)));
     }
     if all { check_product(&binaries) } else { Ok(()) }
 }
 
-/// How many are noticed by the tests that are known to, and of how many.
+/// Number of mistakes detected by their known tests, and number of all mistakes.
 ///
 /// # Errors
 /// When the tests cannot be built or run.
@@ -160,7 +160,7 @@ pub fn caught() -> Result<(usize, usize), Failed> {
     catch_all(false, &build()?)
 }
 
-/// Runs them and prints which test caught which: how many were caught, and of how many.
+/// Runs the negative controls and prints the results; returns the number of detected and of all mistakes.
 fn catch_all(all: bool, binaries: &[(String, PathBuf)]) -> Result<(usize, usize), Failed> {
     let source = std::fs::read_to_string(root().join("src/sabotage.rs"))
         .map_err(|error| Failed(format!("cannot read src/sabotage.rs: {error}")))?;
@@ -171,7 +171,7 @@ fn catch_all(all: bool, binaries: &[(String, PathBuf)]) -> Result<(usize, usize)
     for name in &names {
         let found = if all { catch(name, binaries)? } else { catch_known(name, binaries)? };
         let Some(Caught { binary, tests, after }) = found else {
-            println!("| {name} | NOTHING | |");
+            println!("| {name} | NOT DETECTED | |");
             continue;
         };
         caught += 1;
@@ -185,7 +185,7 @@ fn catch_all(all: bool, binaries: &[(String, PathBuf)]) -> Result<(usize, usize)
     Ok((caught, names.len()))
 }
 
-/// The names in the source: the strings behind `Variant = `.
+/// Names of the mistakes in the source: the strings after `Variant = `.
 fn names(source: &str) -> Vec<String> {
     let list = source.split_once("sabotages! {\n    ///").map_or("", |(_, list)| list);
     let list = list.split_once("\n}").map_or("", |(list, _)| list);
@@ -196,7 +196,7 @@ fn names(source: &str) -> Vec<String> {
     list.lines().filter_map(name).collect()
 }
 
-/// Builds the tests once: their names and where they are.
+/// Builds the test binaries; returns their names and paths.
 fn build() -> Result<Vec<(String, PathBuf)>, Failed> {
     let mut build = cargo(&["test", "--workspace", "--locked", "--no-run"]);
     for test in TESTS {
@@ -206,7 +206,7 @@ fn build() -> Result<Vec<(String, PathBuf)>, Failed> {
         };
     }
     run(&mut build)?;
-    // Again, for what it says about where they are.
+    // A second run prints the paths without building.
     let said =
         build.output().map_err(|error| Failed(format!("cargo cannot be started: {error}")))?;
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
@@ -240,26 +240,26 @@ fn run_test(path: &Path, args: &[&str], sabotage: Option<&str>) -> Result<Output
     command.output().map_err(|error| Failed(format!("the tests cannot be started: {error}")))
 }
 
-/// Without a mistake the tests succeed: else they would notice nothing.
+/// Checks that the tests pass without a mistake; otherwise they would prove nothing.
 fn check_known(binaries: &[(String, PathBuf)]) -> Result<(), Failed> {
     let known: BTreeSet<_> = KNOWN.iter().map(|(_, binary, test)| (*binary, *test)).collect();
     for (binary, test) in known {
-        let path = &binaries.iter().find(|(name, _)| name == binary).expect("it was built").1;
+        let path = &binaries.iter().find(|(name, _)| name == binary).expect("build() returns all tests").1;
         if !run_test(path, &["--exact", test], None)?.status.success() {
-            return Err(Failed(format!("{binary}::{test} fails without a mistake")));
+            return Err(Failed(format!("{binary}::{test} fails without any mistake enabled")));
         }
     }
     Ok(())
 }
 
-/// Whether the test that is known to notice a mistake does.
+/// Runs the known test of a mistake.
 fn catch_known(name: &str, binaries: &[(String, PathBuf)]) -> Result<Option<Caught>, Failed> {
     let began = Instant::now();
     let known = KNOWN.iter().find(|(known, ..)| *known == name);
     let Some((_, binary, test)) = known else {
-        return Err(Failed(format!("no test is known to notice {name}: see `--all`")));
+        return Err(Failed(format!("no test is listed for {name}; find one with `--all`")));
     };
-    let path = &binaries.iter().find(|(name, _)| name == binary).expect("it was built").1;
+    let path = &binaries.iter().find(|(name, _)| name == binary).expect("build() returns all tests").1;
     let output = run_test(path, &["--exact", test], Some(name))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !text.contains("\nrunning 1 test\n") {
@@ -273,11 +273,11 @@ fn catch_known(name: &str, binaries: &[(String, PathBuf)]) -> Result<Option<Caug
     Ok((!output.status.success()).then_some(caught))
 }
 
-/// The first binary that fails, and which of its tests did.
+/// Runs the test binaries until one fails; returns it with its failed tests.
 fn catch(name: &str, binaries: &[(String, PathBuf)]) -> Result<Option<Caught>, Failed> {
     let began = Instant::now();
     for test in TESTS {
-        let (binary, path) = binaries.iter().find(|(name, _)| name == test).expect("it was built");
+        let (binary, path) = binaries.iter().find(|(name, _)| name == test).expect("build() returns all tests");
         let output = run_test(path, &[], Some(name))?;
         if output.status.success() {
             continue;
@@ -286,21 +286,21 @@ fn catch(name: &str, binaries: &[(String, PathBuf)]) -> Result<Option<Caught>, F
         let tests = failures(&text);
         if tests.is_empty() {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            return Err(Failed(format!("{binary} with {name} ended without a verdict: {said}")));
+            return Err(Failed(format!("{binary} with {name} failed without naming a test: {said}")));
         }
         return Ok(Some(Caught { binary: binary.clone(), tests, after: began.elapsed() }));
     }
     Ok(None)
 }
 
-/// The names under the last "failures:" of a test binary.
+/// Names under the last "failures:" in the output of a test binary.
 fn failures(text: &str) -> Vec<String> {
     let Some((_, list)) = text.rsplit_once("\nfailures:\n") else { return Vec::new() };
     let names = list.lines().take_while(|line| line.starts_with("    "));
     names.map(|line| line.trim().to_owned()).collect()
 }
 
-/// The product does not know the variable, while the tests do.
+/// Checks that the release build does not contain the variable, while the tests do.
 fn check_product(binaries: &[(String, PathBuf)]) -> Result<(), Failed> {
     run(&mut cargo(&["build", "--release", "--locked", "--bin", "hayloft"]))?;
     let knows = |path: &Path| {
@@ -310,12 +310,12 @@ fn check_product(binaries: &[(String, PathBuf)]) -> Result<(), Failed> {
     };
     let product = target().join("release/hayloft");
     if knows(&product)? {
-        return Err(Failed(format!("{} asks for {VARIABLE}", product.display())));
+        return Err(Failed(format!("{} contains {VARIABLE}", product.display())));
     }
     if !knows(&binaries[0].1)? {
-        return Err(Failed(format!("not even the tests contain {VARIABLE}")));
+        return Err(Failed(format!("the tests do not contain {VARIABLE}, so its absence proves nothing")));
     }
-    println!("the release build does not know {VARIABLE}");
+    println!("the release build does not contain {VARIABLE}");
     Ok(())
 }
 
@@ -324,25 +324,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_of_the_source() {
+    fn every_mistake_in_the_source_has_a_known_test() {
         let source = std::fs::read_to_string(root().join("src/sabotage.rs")).unwrap();
         let names = names(&source);
         assert_eq!(names.first().map(String::as_str), Some("ack-before-flush"));
         assert_eq!(names.len(), source.matches("\",\n").count(), "{names:?}");
         let known: Vec<&str> = KNOWN.iter().map(|(name, ..)| *name).collect();
-        assert_eq!(names, known, "of each it is known which test notices it");
+        assert_eq!(names, known, "KNOWN lists every mistake in the order of the source");
         assert!(KNOWN.iter().all(|(_, binary, _)| TESTS.contains(binary)));
     }
 
     #[test]
-    fn failures_are_read_from_the_end() {
+    fn the_last_list_of_failures_is_used() {
         let text = "\nfailures:\n\n---- a stdout ----\nx\n\nfailures:\n    a\n    b\n\ntest result";
         assert_eq!(failures(text), ["a", "b"]);
         assert!(failures("all well").is_empty());
     }
 
     #[test]
-    fn executables_are_found_in_what_cargo_says() {
+    fn executables_are_parsed_from_the_output_of_cargo() {
         let (name, path) = executable("  Executable tests/engine.rs (target/debug/x-1)").unwrap();
         assert_eq!((name.as_str(), path), ("engine", root().join("target/debug/x-1")));
         assert!(executable("  Executable unittests src/lib.rs (target/debug/y)").is_none());

@@ -1,4 +1,4 @@
-//! What the tests are worth, in figures: those of the suite, measured now, and the last of the long runs.
+//! Figures of the test suite, measured now, and the last results of the long runs.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -7,16 +7,16 @@ use crate::process::Failed;
 use crate::project::{cargo, printed, root};
 use crate::record::{Record, cannot};
 
-/// A figure that a test of the suite prints.
+/// A figure printed by a test of the suite.
 struct Figure {
     what: &'static str,
     goal: &'static str,
-    /// What its lines must come to, each by its first number.
+    /// Minimum of the sum over its lines of the first number in each.
     least: u64,
     test: &'static str,
-    /// Which of its tests; all when empty.
+    /// Filter for tests of the binary; empty for all.
     filter: &'static str,
-    /// What its line contains.
+    /// Text that the line with the figure contains.
     marker: &'static str,
 }
 
@@ -70,7 +70,7 @@ const FIGURES: &[Figure] = &[
     ),
 ];
 
-/// Long runs, by the files that their commands leave.
+/// Long runs: file name of the record, and command.
 const LONG_RUNS: [(&str, &str); 6] = [
     ("crash-states", "cargo xtask crash-states"),
     ("seeds", "cargo xtask seeds"),
@@ -80,7 +80,7 @@ const LONG_RUNS: [(&str, &str); 6] = [
     ("smuggling", "cargo xtask smuggling"),
 ];
 
-/// Measures, prints and records.
+/// Measures, prints and records the figures.
 ///
 /// # Errors
 /// When a test fails or does not print its figure.
@@ -106,7 +106,7 @@ pub fn scorecard() -> Result<(), Failed> {
     let exposure = exposure()?;
     let met = exposure.parse().is_ok_and(|exposure: f64| exposure <= 2.0);
     add("exposure of the systemd unit", "2.0", &exposure, met);
-    text += "\n## Long runs\n\nAs they were run last, and when: what was run, not what was planned.\n\n";
+    text += "\n## Long runs\n\nThe last run of each command.\n\n";
     for (name, command) in LONG_RUNS {
         match newest(name)? {
             Some(run) => text += &run,
@@ -117,14 +117,14 @@ pub fn scorecard() -> Result<(), Failed> {
         .keep()
 }
 
-/// The first number in a line that a test printed.
+/// First number in a line printed by a test.
 fn first_number(line: &str) -> Option<u64> {
     let digits = line.trim_start_matches(|c: char| !c.is_ascii_digit());
     let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
     digits[..end].parse().ok()
 }
 
-/// The lines of a test's figure. What must be 0 is asserted by the test itself.
+/// Lines with the figure of a test. The tests themselves assert figures that must be 0.
 fn measured(figure: &Figure) -> Result<Vec<String>, Failed> {
     let mut command = cargo(&["test", "--workspace", "--locked", "--quiet", "--test", figure.test]);
     command.args(["--", "--nocapture", "--test-threads=1", figure.filter]);
@@ -144,7 +144,7 @@ fn measured(figure: &Figure) -> Result<Vec<String>, Failed> {
     Ok(lines)
 }
 
-/// As `systemd-analyze` judges the unit, from 0 (nothing) to 10.
+/// Exposure level of the unit according to `systemd-analyze`, from 0 (none) to 10.
 fn exposure() -> Result<String, Failed> {
     let unit = root().join("systemd/hayloft.service");
     let output = Command::new("systemd-analyze")
@@ -155,11 +155,11 @@ fn exposure() -> Result<String, Failed> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = text.lines().find(|line| line.contains("Overall exposure level"));
     let figure = line.and_then(|line| line.rsplit(": ").next());
-    let figure = figure.ok_or_else(|| Failed(format!("it says nothing of exposure: {text}")))?;
+    let figure = figure.ok_or_else(|| Failed(format!("systemd-analyze printed no exposure level: {text}")))?;
     Ok(figure.split(' ').next().unwrap_or(figure).to_owned())
 }
 
-/// What the newest record of a long run says of itself, and where it is.
+/// Head and results of the newest record of a long run.
 fn newest(name: &str) -> Result<Option<String>, Failed> {
     let dir = root().join("bench/results");
     let mut found: Vec<PathBuf> = std::fs::read_dir(&dir)
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_figure_is_the_first_number_of_its_line() {
+    fn the_first_number_of_a_line_is_its_figure() {
         assert_eq!(first_number("three operations: 221040 states at 2052 points"), Some(221_040));
         assert_eq!(first_number("500 scripts, 12 steps"), Some(500));
         assert_eq!(first_number("nothing"), None);

@@ -1,5 +1,5 @@
-//! The long run of `tests/smuggling.rs`: mutated streams through a real nginx, and whether it and the
-//! daemon saw the same requests in them.
+//! The long run of `tests/smuggling.rs`: sends mutated streams through a real nginx, and compares the requests seen
+//! by it and by the daemon.
 
 use std::time::{Duration, Instant};
 
@@ -7,23 +7,24 @@ use crate::process::Failed;
 use crate::project::cargo;
 use crate::record::Record;
 
-/// Streams of one run: it begins with a new nginx and a new daemon, and each has another seed.
+/// Streams per run. Each run starts a new nginx and a new daemon, and has another seed.
 const RUN: u64 = 50_000;
 const TEST: &str = "nginx_and_the_daemon_see_the_same_requests";
-/// How the test's message begins for each way to fail.
+/// Beginning of the test's message when one request became two.
 const SPLIT: &str = "nginx passed ";
+/// Beginning of the test's message when a body was taken as a request head.
 const TAKEN: &str = "nginx saw no such request";
 
-/// What is to be done.
+/// Options of the long run.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Mutated streams in all.
+    /// Total number of mutated streams.
     pub streams: u64,
-    /// That of the first run; the next one has the next.
+    /// Seed of the first run; each later run uses the next number.
     pub seed: u64,
 }
 
-/// Reads the arguments behind `smuggling`; nothing when they make no sense.
+/// Parses the arguments after `smuggling`; `None` when they are invalid.
 #[must_use]
 pub fn plan(args: &[&str]) -> Option<Plan> {
     let mut plan = Plan { streams: 1_000_000, seed: 1 };
@@ -39,21 +40,21 @@ pub fn plan(args: &[&str]) -> Option<Plan> {
     Some(plan)
 }
 
-/// What was counted.
+/// Counters of the runs.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Counts {
-    /// Those that were sent: the mutated ones, and those they are made of.
+    /// Streams sent: the mutated ones, and their originals.
     streams: u64,
     /// Requests that nginx saw in them.
     seen: u64,
-    /// Those of them that it passed on.
+    /// Requests that nginx forwarded.
     passed: u64,
-    /// Answers of the daemon.
+    /// Requests that the daemon answered.
     answered: u64,
 }
 
 impl Counts {
-    /// Reads what the test prints; nothing when it did not come to its end.
+    /// Parses the output of the test; `None` when it is incomplete.
     fn read(text: &str) -> Option<Self> {
         Some(Self {
             streams: before(text, " streams, ")?,
@@ -71,17 +72,17 @@ impl Counts {
     }
 }
 
-/// The number that stands before these words.
+/// The number in front of `words`.
 fn before(text: &str, words: &str) -> Option<u64> {
     let (front, _) = text.split_once(words)?;
     let digits = front.bytes().rev().take_while(u8::is_ascii_digit).count();
     front[front.len() - digits..].parse().ok()
 }
 
-/// Sends the streams.
+/// Runs the test with the given number of streams.
 ///
 /// # Errors
-/// What was understood in two ways, or that the test could not be built or run.
+/// When nginx and the daemon disagree, or the test cannot be built or run.
 pub fn smuggling(plan: &Plan) -> Result<(), Failed> {
     crate::process::run(&mut cargo(&["test", "--locked", "--no-run", "--test", "smuggling"]))?;
     let began = Instant::now();
@@ -105,18 +106,18 @@ pub fn smuggling(plan: &Plan) -> Result<(), Failed> {
     match failed {
         None => Ok(()),
         Some((seed, output)) => Err(Failed(format!(
-            "{output}\na run failed; it is seen again with `HAYLOFT_SMUGGLING_STREAMS={RUN} \
-             HAYLOFT_SMUGGLING_SEED={seed} cargo test --test smuggling {TEST}`, and the stream above \
-             belongs into tests/corpus/http/"
+                "{output}\na run failed; reproduce it with `HAYLOFT_SMUGGLING_STREAMS={RUN} \
+                 HAYLOFT_SMUGGLING_SEED={seed} cargo test --test smuggling {TEST}`, and add the stream above to \
+                 tests/corpus/http/"
         ))),
     }
 }
 
 const NOTES: &str = "\
-Each stream comes on a connection of its own; the daemon has debug assertions. Requests seen, and passed on to
-the daemon, are nginx's; the daemon answered so many. A request became two when the daemon counted one that
-nginx did not pass on; a body was taken for a head when a canary in it came to harm (`tests/smuggling.rs`).
-A run ends with its first failure.
+Each stream has its own connection; the daemon has debug assertions. The columns requests seen and passed on
+count requests in nginx, answered those of the daemon. "Became two": the daemon counted a request that nginx did
+not pass on. "Body as a head": a canary request in a body took effect (`tests/smuggling.rs`). A run ends with its
+first failure.
 
 | streams | runs | requests seen | passed on | answered | became two | body as a head | seconds | streams/s |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -133,7 +134,7 @@ fn row(counts: &Counts, failed: Option<&(u64, String)>, runs: u64, took: Duratio
     )
 }
 
-/// One run: what it counted, or what it printed when it failed.
+/// Runs the test once; returns its counters, or its output when it failed.
 fn one(streams: u64, seed: u64) -> Result<Result<Counts, String>, Failed> {
     let mut test =
         cargo(&["test", "--locked", "--quiet", "--test", "smuggling", "--", "--exact", TEST]);
@@ -156,7 +157,7 @@ mod tests {
     use crate::project::root;
 
     #[test]
-    fn what_the_test_prints_is_read() {
+    fn output_of_the_test_is_parsed() {
         let text = "\n70 streams, 50 of them mutated with seed 1\nnginx saw 90 requests, passed 80 of \
                     them on, the daemon answered 79 of those\n.";
         let counts = Counts { streams: 70, seen: 90, passed: 80, answered: 79 };
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_told_by_the_words_of_the_test() {
+    fn failures_are_classified_by_the_messages_of_the_test() {
         let source = std::fs::read_to_string(root().join("tests/smuggling.rs")).unwrap();
         for words in [SPLIT, TAKEN, TEST, " requests, passed ", "HAYLOFT_SMUGGLING_STREAMS"] {
             assert!(source.contains(words), "{words}");
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments() {
+    fn arguments_are_parsed_and_invalid_ones_rejected() {
         assert_eq!(plan(&[]), Some(Plan { streams: 1_000_000, seed: 1 }));
         let given = plan(&["--streams", "5", "--seed", "7"]);
         assert_eq!(given, Some(Plan { streams: 5, seed: 7 }));

@@ -1,4 +1,4 @@
-//! The stages of the suite: run in order, timed, and summed up at the end with what failed.
+//! Stages of the suite: runs them in order with times, and prints a summary of failures.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Command;
@@ -6,24 +6,24 @@ use std::time::{Duration, Instant};
 
 use crate::process::{Failed, announce};
 
-/// Number of the slowest test targets that the summary names.
+/// Maximum number of the slowest test targets in the summary.
 const SLOWEST: usize = 8;
 
-/// One stage that has ended.
+/// A finished stage.
 struct Stage {
     name: &'static str,
     took: Duration,
     result: Result<(), Failed>,
 }
 
-/// The stages that have ended, in their order.
+/// The finished stages, in order.
 pub struct Stages {
     began: Instant,
     ended: Vec<Stage>,
     targets: Vec<Target>,
 }
 
-/// A test target that has ended.
+/// A finished test target.
 #[derive(Clone, Debug, PartialEq)]
 struct Target {
     name: String,
@@ -31,20 +31,20 @@ struct Target {
 }
 
 impl Stages {
-    /// No stage has run yet.
+    /// Starts without any finished stage.
     #[must_use]
     pub fn new() -> Self {
         Self { began: Instant::now(), ended: Vec::new(), targets: Vec::new() }
     }
 
-    /// Runs a stage. Later stages run even if it fails: one run names everything that is wrong.
+    /// Runs a stage. Later stages run even if it fails, so that one run reports all failures.
     pub fn run(&mut self, name: &'static str, stage: impl FnOnce() -> Result<(), Failed>) {
         let began = Instant::now();
         let result = stage();
         self.end(name, began, result);
     }
 
-    /// Runs a stage that is one `cargo test`, and takes the names of failed tests from its output.
+    /// Runs a `cargo test` as a stage, and extracts the names of failed tests from its output.
     pub fn test(&mut self, name: &'static str, command: &mut Command) {
         self.test_to(name, command, &mut std::io::stdout());
     }
@@ -89,7 +89,7 @@ impl Stages {
             let verdict = if result.is_ok() { "passed" } else { "FAILED" };
             text += &format!("{name:32} {:9.1}  {verdict}\n", took.as_secs_f64());
         }
-        text += &format!("{:32} {:9.1}\n", "in all", self.began.elapsed().as_secs_f64());
+        text += &format!("{:32} {:9.1}\n", "total", self.began.elapsed().as_secs_f64());
         let mut slow = self.targets.clone();
         slow.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
         let slow: Vec<String> = slow
@@ -110,18 +110,18 @@ impl Stages {
     }
 }
 
-/// What the output of `cargo test` says.
+/// Parsed output of `cargo test`.
 #[derive(Default)]
 struct TestOutput {
-    /// The target that is running.
+    /// Target that is running.
     running: String,
     targets: Vec<Target>,
-    /// Failed tests, then the targets that cargo says failed.
+    /// Failed tests, then the targets that cargo reports as failed.
     failures: Vec<String>,
 }
 
 impl TestOutput {
-    /// Runs the command, passing its output on to `shown`.
+    /// Runs the command and copies its output to `shown`.
     fn watch(&mut self, command: &mut Command, shown: &mut dyn Write) -> Result<(), Failed> {
         let line = announce(command);
         let cannot = |error| Failed(format!("`{line}` cannot be run: {error}"));
@@ -129,7 +129,7 @@ impl TestOutput {
         // One pipe for both streams keeps their lines in order.
         command.stdout(writer.try_clone().map_err(cannot)?).stderr(writer);
         let mut child = command.spawn().map_err(cannot)?;
-        // The command still holds the writing end; the reader would wait for it for ever.
+        // The command still holds the writing end, without which the reader would never see the end.
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
         for bytes in BufReader::new(reader).split(b'\n') {
             let mut bytes = bytes.map_err(cannot)?;
@@ -168,13 +168,13 @@ impl TestOutput {
     }
 }
 
-/// The name in `test NAME ... FAILED`; what the test printed itself may stand between.
+/// Test name in `test NAME ... FAILED`, with any output of the test in between.
 fn failed_test(line: &str) -> Option<&str> {
     let (name, _) = line.strip_prefix("test ")?.strip_suffix("FAILED")?.split_once(" ... ")?;
     Some(name)
 }
 
-/// The time in `test result: ...; finished in 1.23s`.
+/// Time in `test result: ...; finished in 1.23s`, in seconds.
 fn finished_in(line: &str) -> Option<f64> {
     let (_, time) = line.strip_prefix("test result: ")?.split_once("finished in ")?;
     time.trim_end_matches('s').parse().ok()
@@ -194,7 +194,7 @@ error: 1 target failed:
     `-p hayloft --lib`";
 
     #[test]
-    fn failed_tests_and_times_are_read_from_the_output_of_cargo() {
+    fn failed_tests_and_times_are_parsed_from_the_output_of_cargo() {
         let mut output = TestOutput::default();
         OUTPUT.lines().for_each(|line| output.line(line));
         assert_eq!(output.failures, ["src/lib.rs: ring::tests::waits", "`-p hayloft --lib`"]);
@@ -203,7 +203,7 @@ error: 1 target failed:
     }
 
     #[test]
-    fn the_summary_names_what_failed_and_later_stages_run() {
+    fn the_summary_names_failures_and_later_stages_run() {
         let mut stages = Stages::new();
         stages.run("lints", || Err(Failed("unused import".to_owned())));
         stages.run("documentation", || Ok(()));

@@ -1,4 +1,4 @@
-//! How long a start takes: after a stop in order, after a kill, and without a checkpoint.
+//! Start time of a daemon: after a clean stop, after a kill, and without a checkpoint.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -11,13 +11,13 @@ use crate::process::{Failed, run};
 use crate::project::{cargo, target};
 use crate::record::{Record, cannot};
 
-/// Needles when nobody says how many.
+/// Default number of needles.
 const NEEDLES: u64 = 1_000_000;
-/// Of one batch.
+/// Needles per batch put.
 const BATCH: u64 = 1000;
 const COOKIE: &str = "0123456789abcdef";
 
-/// Fills a volume with so many needles (`--needles N`), measures starts and records them.
+/// Fills a volume with needles (`--needles N`), measures start times and records them.
 ///
 /// # Errors
 /// When the daemon cannot be built, started or filled.
@@ -27,7 +27,7 @@ pub fn start_bench(flags: &[&str]) -> Result<(), Failed> {
     run(&mut cargo(&build))?;
     let dir = target().join("start-bench");
     let _ = std::fs::remove_dir_all(&dir);
-    std::fs::create_dir_all(&dir).map_err(cannot("make", &dir))?;
+    std::fs::create_dir_all(&dir).map_err(cannot("create", &dir))?;
     let text = measure(&dir, needles);
     let _ = std::fs::remove_dir_all(&dir);
     let text = text?;
@@ -45,10 +45,10 @@ fn measure(dir: &Path, needles: u64) -> Result<String, Failed> {
     fill(&daemon, 0..needles)?;
     let filled = began.elapsed();
     daemon.stop()?;
-    let len = std::fs::metadata(&checkpoint).map_err(cannot("look at", &checkpoint))?.len();
+    let len = std::fs::metadata(&checkpoint).map_err(cannot("read the length of", &checkpoint))?.len();
     let mut text = format!(
         "\nOne volume with {needles} photos of 512 to 1023 bytes, one shard, direct I/O. Filled in \
-         {:.0} s. The checkpoint has {:.1} MB, {:.2} bytes for each photo.\n\n\
+         {:.0} s. The checkpoint has {:.1} MB, {:.2} bytes per photo.\n\n\
          | start | ready after | opening the volume | log read |\n| --- | --- | --- | --- |\n",
         filled.as_secs_f64(),
         len as f64 / 1e6,
@@ -68,7 +68,7 @@ fn measure(dir: &Path, needles: u64) -> Result<String, Failed> {
     };
     let (daemon, ready) = Node::start(dir, mib)?;
     row("after a stop in order", &daemon, ready)?;
-    // More than a tenth of the interval of checkpoints.
+    // More than a tenth of the checkpoint interval.
     let more = needles..needles + (needles / 50 / BATCH).max(1) * BATCH;
     fill(&daemon, more)?;
     daemon.kill();
@@ -82,12 +82,12 @@ fn measure(dir: &Path, needles: u64) -> Result<String, Failed> {
     Ok(text)
 }
 
-/// Stores photos of these keys, batch by batch.
+/// Stores photos with these keys in batches.
 fn fill(node: &Node, keys: std::ops::Range<u64>) -> Result<(), Failed> {
-    let failed = |error: std::io::Error| Failed(format!("the data API: {error}"));
+    let failed = |error: std::io::Error| Failed(format!("cannot write to the daemon: {error}"));
     let mut stream = TcpStream::connect(node.data).map_err(failed)?;
     let mut reply = vec![0; 1 << 20];
-    for first in keys.step_by(usize::try_from(BATCH).expect("1000")) {
+    for first in keys.step_by(usize::try_from(BATCH).expect("usize has 64 bits")) {
         let tar = tar(first);
         let head =
             format!("POST /1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", tar.len());
@@ -109,11 +109,11 @@ fn fill(node: &Node, keys: std::ops::Range<u64>) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A tar of photos with the keys from `first` on, of 512 to 1023 bytes.
+/// A tar of [`BATCH`] photos of 512 to 1023 bytes, with keys from `first` on.
 fn tar(first: u64) -> Vec<u8> {
     let mut tar = Vec::new();
     for key in first..first + BATCH {
-        let len = 512 + usize::try_from(key * 2_654_435_761 % 512).expect("short");
+        let len = 512 + usize::try_from(key * 2_654_435_761 % 512).expect("below 512");
         let mut head = [0_u8; 512];
         let name = format!("{key}/0/{COOKIE}");
         head[..name.len()].copy_from_slice(name.as_bytes());

@@ -1,4 +1,4 @@
-//! The suite, step by step.
+//! Stages of the test suite.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use crate::project::{cargo, is_root, root, target};
 use crate::stages::Stages;
 use crate::xfs::Xfs;
 
-/// Programs that the tests need, and the Debian packages they come in.
+/// Programs required by the tests, and their Debian packages.
 const TOOLS: [(&str, &str); 11] = [
     ("curl", "curl"),
     ("mkfs.xfs", "xfsprogs"),
@@ -24,15 +24,15 @@ const TOOLS: [(&str, &str); 11] = [
     ("systemd-socket-activate", "systemd"),
     ("systemd-sysusers", "systemd"),
 ];
-/// Tests that are run again on XFS.
+/// Test binaries that also run on XFS.
 const ON_XFS: [&str; 4] = ["parity", "daemon", "kill", "damage"];
 
-/// Tests that mount file systems of their own, and are ignored otherwise.
+/// Test binary that mounts its own file systems; its tests are ignored by default.
 const WITH_MOUNTS: &str = "file_systems";
 
-/// How to run the suite.
+/// Options of the suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SuiteOptions {
+/// Whether to run the tests that need an XFS or other mounts, too.
     /// Whether to mount an XFS and test on it, too.
     pub with_xfs: bool,
     /// Whether to keep every core busy meanwhile.
@@ -40,7 +40,7 @@ pub struct SuiteOptions {
 }
 
 impl SuiteOptions {
-    /// Reads flags; nothing if one is unknown.
+    /// Parses flags; `None` if one is unknown.
     #[must_use]
     pub fn parse(flags: &[&str]) -> Option<Self> {
         let mut options = Self { with_xfs: true, busy: false };
@@ -55,7 +55,7 @@ impl SuiteOptions {
     }
 }
 
-/// Runs the whole suite. Every stage runs, whatever failed before it; the summary names what did.
+/// Runs the whole suite. Every stage runs even if earlier ones fail; the summary names the failures.
 ///
 /// # Errors
 /// When a prerequisite is missing, or a stage failed.
@@ -63,7 +63,7 @@ pub fn run_all(options: &SuiteOptions) -> Result<(), Failed> {
     let SuiteOptions { with_xfs, busy } = *options;
     if with_xfs && !is_root() {
         let why = "the tests on XFS and other file systems mount loop devices, which needs root; \
-                   `cargo xtask test --without-xfs` leaves them out";
+                   skip them with `cargo xtask test --without-xfs`";
         return Err(Failed(why.to_owned()));
     }
     require(&TOOLS)?;
@@ -91,7 +91,7 @@ pub fn run_all(options: &SuiteOptions) -> Result<(), Failed> {
     stages.finish()
 }
 
-/// Every test of the workspace.
+/// Arguments of cargo for all tests of the workspace.
 const TEST: [&str; 3] = ["test", "--workspace", "--locked"];
 
 fn on_xfs(stages: &mut Stages) {
@@ -108,8 +108,8 @@ fn on_xfs(stages: &mut Stages) {
         let tests = tests.arg("--no-fail-fast").env("HAYLOFT_TEST_DIR", xfs.path());
         stages.test("tests on XFS", tests);
     }
-    // Both are those that were just tested: a build of one package alone would compile its libraries
-    // once more, with other features.
+    // The binaries were built for the tests: building one package alone would compile its libraries again with
+    // other features.
     let built = target().join("debug");
     let mut short = Command::new(built.join("powercut"));
     short.arg("--daemon").arg(built.join("hayloft"));

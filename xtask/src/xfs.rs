@@ -1,36 +1,36 @@
-//! An XFS of our own, on a loop device with direct I/O: without that, "direct" I/O on it would be
-//! served from the page cache of the file behind it.
+//! A temporary XFS on a loop device with direct I/O: without it, direct I/O on the XFS would be served from the
+//! page cache of the image file.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::{Failed, run};
 
-/// A mounted XFS; unmounted and removed when dropped.
+/// A mounted XFS; unmounted and removed on drop.
 pub struct Xfs {
     image: PathBuf,
-    /// Once it is attached.
+    /// Loop device, once attached.
     device: Option<String>,
     mount: PathBuf,
     is_mounted: bool,
 }
 
 impl Xfs {
-    /// Makes one of `len` bytes below `dir`.
+    /// Creates an XFS of `len` bytes on a preallocated image below `dir`, and mounts it.
     ///
     /// # Errors
-    /// What failed.
+    /// When it cannot be created or mounted.
     pub fn mount(dir: &Path, len: u64) -> Result<Self, Failed> {
         Self::mount_on(dir, |image| {
             run(Command::new("fallocate").args(["-l", &len.to_string()]).arg(image))
         })
     }
 
-    /// The same, on a file all of whose blocks were written: on one that was only reserved, the first write
-    /// to a block makes the file system below note something at the next flush, which no real device does.
+    /// Like [`Self::mount`], with an image of written blocks. With merely preallocated blocks, the first write to
+    /// each makes the file system below update metadata at the next flush, unlike a real device.
     ///
     /// # Errors
-    /// What failed.
+    /// When it cannot be created or mounted.
     pub fn mount_written(dir: &Path, len: u64) -> Result<Self, Failed> {
         Self::mount_on(dir, |image| {
             let mut dd = Command::new("dd");
@@ -45,8 +45,8 @@ impl Xfs {
         make_image: impl FnOnce(&Path) -> Result<(), Failed>,
     ) -> Result<Self, Failed> {
         let (image, mount) = (dir.join("xfs.img"), dir.join("xfs"));
-        std::fs::create_dir_all(&mount).map_err(|error| failed("make the mount point", &error))?;
-        // From here on everything is taken back, whatever fails.
+        std::fs::create_dir_all(&mount).map_err(|error| failed("create the mount point", &error))?;
+        // From here on Drop cleans up after any failure.
         let mut xfs = Self { image, device: None, mount, is_mounted: false };
         make_image(&xfs.image)?;
         run(Command::new("mkfs.xfs").args(["-q", "-f", "-K"]).arg(&xfs.image))?;
@@ -67,7 +67,7 @@ impl Xfs {
         Ok(xfs)
     }
 
-    /// Where it is mounted.
+    /// Mount point.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.mount
@@ -81,7 +81,7 @@ fn check_direct(device: &str) -> Result<(), Failed> {
     if flag.trim() == "1" {
         return Ok(());
     }
-    Err(Failed(format!("{device} does no direct I/O on the file behind it")))
+    Err(Failed(format!("{device} does not use direct I/O on its image")))
 }
 
 fn failed(what: &str, error: &std::io::Error) -> Failed {
@@ -90,7 +90,7 @@ fn failed(what: &str, error: &std::io::Error) -> Failed {
 
 impl Drop for Xfs {
     fn drop(&mut self) {
-        // A ring that is being torn down may keep files open for some milliseconds.
+        // An io_uring that is being torn down may keep files open for some milliseconds.
         let tries = if self.is_mounted { 50 } else { 0 };
         for _ in 0..tries {
             let unmounted = Command::new("umount").arg(&self.mount).output();
@@ -111,13 +111,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_image_that_became_no_file_system_does_not_stay() {
+    fn the_image_is_removed_when_the_file_system_cannot_be_made() {
         let dir = std::env::temp_dir().join(format!("xtask-xfs-{}", std::process::id()));
         let full = |image: &Path| {
             std::fs::write(image, "half of it").map_err(|error| failed("write", &error))?;
             Err(Failed("no space left".to_owned()))
         };
-        let error = Xfs::mount_on(&dir, full).err().expect("it cannot be made");
+        let error = Xfs::mount_on(&dir, full).err().expect("making the image fails");
         let left = dir.join("xfs.img").exists();
         std::fs::remove_dir_all(&dir).unwrap();
         assert!(error.0.contains("no space left") && !left, "{}", error.0);

@@ -1,4 +1,4 @@
-//! Why a reference point cannot be measured.
+//! Errors of the baseline commands.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,48 +9,48 @@ use hayloft::offline::OfflineError;
 use hayloft::ring::SetupError;
 use thiserror::Error;
 
-/// What went wrong, and what to do.
+/// Failure of a baseline command. The message says what to do next.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// A command line that makes no sense.
+    /// Invalid command line.
     #[error("{0}")]
     Usage(String),
-    /// A data directory that cannot be used.
+    /// Data directory that cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// The same.
+    /// Volume that cannot be listed offline.
     #[error(transparent)]
     Offline(#[from] OfflineError),
-    /// A volume with something in it that cannot be served.
+    /// Volume with content that this server cannot serve.
     #[error("volume {volume}: {what}; fill a new data directory to measure with")]
     Volume {
-        /// Its number.
+        /// Volume id.
         volume: u32,
-        /// What is in it.
+        /// Description of the content that cannot be served.
         what: String,
     },
-    /// A file that cannot be used.
+    /// Failed file operation.
     #[error("cannot {what} {}: {error}", path.display())]
     File {
-        /// What was tried.
+        /// Operation, as a verb: "open", "read".
         what: &'static str,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The system's error.
+        /// Error of the system call.
         error: io::Error,
     },
-    /// An address that cannot be listened on.
+    /// Address that cannot be listened on.
     #[error("cannot listen on {address}: {error}; choose another port")]
     Listen {
-        /// The address.
+        /// The configured address.
         address: SocketAddr,
-        /// The system's error.
+        /// Error of the system call.
         error: io::Error,
     },
-    /// No ring.
+    /// The ring cannot be set up.
     #[error(transparent)]
     Ring(#[from] SetupError),
-    /// Something else of the system's.
+    /// Any other failed system call: operation, error.
     #[error("cannot {0}: {1}")]
     Step(&'static str, io::Error),
 }

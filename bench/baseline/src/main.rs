@@ -1,10 +1,10 @@
-//! What Hayloft is compared with that is not a product. `cargo xtask bench` starts it; each command is one
-//! reference point:
+//! Reference points that Hayloft is compared with besides other products. `cargo xtask bench` starts them; each
+//! command is one reference point:
 //!
-//! - `serve`: the volume files behind a plain server on tokio-uring, a general runtime. What the daemon's own
-//!   ring, runtime and buffers are worth is the difference.
-//! - `null`: the daemon's ring, runtime and HTTP without a disk. What HTTP costs is its time.
-//! - `raw`: the daemon's ring and the disk without HTTP. No server can be faster on this disk.
+//! - `serve`: serves the volume files with a plain server on tokio-uring, a general-purpose runtime. The
+//!   difference to the daemon is the gain of its own ring, runtime and buffers.
+//! - `null`: the daemon's ring, runtime and HTTP without a disk: the cost of HTTP alone.
+//! - `raw`: the daemon's ring and the disk without HTTP: the upper bound for any server on this disk.
 
 mod error;
 mod null;
@@ -46,7 +46,7 @@ enum Command {
 
 #[derive(Args)]
 struct ServeArgs {
-    /// Data directory that no daemon has open while this starts; afterwards one may
+    /// Data directory; no daemon may have it open until this server has started
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Address to listen on
@@ -59,7 +59,7 @@ struct NullArgs {
     /// Address to listen on
     #[arg(long, value_name = "IP:PORT")]
     listen: SocketAddr,
-    /// Length of the body of every answer, up to 1MiB
+    /// Length of every response body, 1B to 1MiB
     #[arg(long, value_name = "SIZE")]
     body: ByteSize,
 }
@@ -69,10 +69,10 @@ struct RawArgs {
     /// File to read
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
-    /// First byte of the part that is read; a multiple of 512
+    /// First byte of the range to read; a multiple of 512
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     from: u64,
-    /// Byte behind that part
+    /// End of the range to read (exclusive)
     #[arg(long, value_name = "BYTES")]
     to: u64,
     /// Bytes of each read, a multiple of 512 up to 2MiB
@@ -81,20 +81,22 @@ struct RawArgs {
     /// Reads in flight, 1 to 1024
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     depth: u16,
-    /// Seconds that are measured
+    /// Measured time in seconds
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
-    /// Seconds before that, which are not
+    /// Warm-up time in seconds, not measured
     #[arg(long, default_value_t = 1.0)]
     warmup: f64,
-    /// Where random begins
+    /// Seed of the random offsets
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
 fn seconds(name: &'static str, value: f64) -> Result<Duration, Error> {
     let there = Duration::try_from_secs_f64(value).ok().filter(|time| time.as_secs() <= 86_400);
-    there.ok_or(Error::Usage(format!("--{name} {value} is no time; give seconds from 0 to 86400")))
+    there.ok_or(Error::Usage(format!(
+        "--{name} {value} is not a valid time; give seconds from 0 to 86400"
+    )))
 }
 
 fn run(command: Command) -> Result<(), Error> {
@@ -110,7 +112,7 @@ fn run(command: Command) -> Result<(), Error> {
                 return Err(Error::Usage("--seconds 0 measures nothing; give more".to_owned()));
             }
             let figures = raw::measure(&file, spans, depth.into(), (warmup, time), seed)?;
-            println!("{}", serde_json::to_string(&figures).expect("numbers"));
+            println!("{}", serde_json::to_string(&figures).expect("numbers always serialize"));
             Ok(())
         }
     }

@@ -1,5 +1,5 @@
-//! The daemon's ring, runtime and HTTP without a volume: every GET is answered with the same head and as many
-//! bytes, which stand ready in the connection's own buffer.
+//! The daemon's ring, runtime and HTTP without a volume: every GET is answered with the same head and a body of
+//! constant length, which is prepared once in the connection's own buffer.
 
 use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
@@ -20,18 +20,18 @@ use socket2::{Domain, Socket, Type};
 use crate::error::Error;
 use crate::reply::object_head;
 
-/// Buffers (bytes): what the daemon gives a shard, enough for a thousand connections with 64 KiB each.
+/// Buffer memory (bytes): the daemon's share of one shard, enough for 1,000 connections with 64 KiB each.
 const BUFFERS: usize = 64 << 20;
-/// A time and an entity tag to fill the head's fields with.
+/// `Last-Modified` of every response (seconds since 1970).
 const MODIFIED_SECONDS: u64 = 1_700_000_000;
 const ETAG: u64 = 0x0123_4567_89ab_cdef;
-/// What the bodies are filled with.
+/// Byte that response bodies consist of.
 const FILLING: u8 = b'h';
 
-/// Answers on `address` with bodies of `body` bytes, until the process is ended.
+/// Answers requests on `address` with bodies of `body` bytes, until the process is killed.
 ///
 /// # Errors
-/// When there is no ring, or the address cannot be listened on.
+/// When the ring cannot be set up, or the address cannot be listened on.
 pub fn run(address: SocketAddr, body: ByteSize) -> Result<(), Error> {
     let body = usize::try_from(body.bytes()).unwrap_or(usize::MAX);
     if body == 0 || body as u64 > NEEDLE_DATA_MAX {
@@ -40,18 +40,20 @@ pub fn run(address: SocketAddr, body: ByteSize) -> Result<(), Error> {
     }
     let listener = listen(address).map_err(|error| Error::Listen { address, error })?;
     let region = Region::map(1, BUFFERS).map_err(|error| Error::Step("map buffers", error))?;
-    let prepared = prepare(1, &region, Registration::Wanted)?.pop().expect("one ring");
+    let prepared =
+        prepare(1, &region, Registration::Wanted)?.pop().expect("prepare(1, ..) returns one ring");
     let pool = Pool::new(&region, 0);
     let options = RingOptions { device_in_flight: 1, buffered: false };
     let ring = Ring::start(prepared, pool.clone(), Vec::new(), options);
     let mut ring = ring.map_err(|error| Error::Step("start a ring", error))?;
-    let mut runtime = Runtime::new(&ring, pool, || unreachable!("nothing here is random"));
+    let mut runtime =
+        Runtime::new(&ring, pool, || unreachable!("no random numbers are drawn here"));
     let handle = runtime.handle().clone();
     let failed = runtime.block_on(&mut ring, accept(handle, Sock(listener.as_raw_fd()), body));
     Err(Error::Step("accept a connection", failed))
 }
 
-/// As the daemon listens.
+/// Listens with the socket options of the daemon.
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), None)?;
     socket.set_reuse_address(true)?;
@@ -65,7 +67,9 @@ async fn accept(handle: Handle, listener: Sock, body: usize) -> std::io::Error {
     let waiting: Rc<Waiting> = Rc::new(RefCell::default());
     loop {
         let result = handle.submit(Op::Accept { listener }).await.result;
-        let Ok(number) = i32::try_from(result) else { unreachable!("descriptors are small") };
+        let Ok(number) = i32::try_from(result) else {
+            unreachable!("accept returns a descriptor or an errno, both fit i32")
+        };
         if number < 0 {
             return std::io::Error::from_raw_os_error(-number);
         }
@@ -90,7 +94,7 @@ fn deadlines() -> Deadlines {
 async fn connection(handle: Handle, sock: Sock, waiting: &Rc<Waiting>, body: usize) {
     let deadlines = deadlines();
     let mut conn = Conn::new(&handle, sock, deadlines, waiting);
-    // Without a buffer there is nothing to answer with: the client finds its connection closed.
+    // Without a buffer nothing can be answered: the connection is closed.
     let mut space = handle.pool().alloc(REPLY_HEADROOM + body);
     if let Some(buf) = &mut space {
         buf.fill(FILLING);
@@ -108,22 +112,23 @@ async fn connection(handle: Handle, sock: Sock, waiting: &Rc<Waiting>, body: usi
     conn.close().await;
 }
 
-/// As [`Conn::send`], but the buffer comes back. Nothing when the client takes it too slowly or not at all.
+/// Like [`Conn::send`], but returns the buffer; `None` if the client does not take the bytes within `timeout`
+/// nanoseconds, or the connection failed.
 async fn send(
     handle: &Handle,
     sock: Sock,
     mut buf: Buf,
     range: std::ops::Range<usize>,
-    patience: u64,
+    timeout: u64,
 ) -> Option<Buf> {
     let (mut start, end) = (range.start, range.end);
     while start < end {
-        let begin = u32::try_from(start).expect("inside a buffer");
-        let len = u32::try_from(end - start).expect("inside a buffer");
+        let begin = u32::try_from(start).expect("buffers are shorter than 4 GiB");
+        let len = u32::try_from(end - start).expect("buffers are shorter than 4 GiB");
         let op = Op::Send { sock, buf, start: begin, len };
-        let completion = handle.submit_by(op, handle.now() + patience).await;
+        let completion = handle.submit_by(op, handle.now() + timeout).await;
         let Returned::One(back) = completion.returned else {
-            unreachable!("a send gives its buffer back")
+            unreachable!("a send returns one buffer")
         };
         buf = back;
         match usize::try_from(completion.result) {

@@ -1,4 +1,4 @@
-//! Random reads of a file through the daemon's ring, without HTTP: so many in flight, so long.
+//! Random reads of a file through the daemon's ring, without HTTP, at a given queue depth and for a given time.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CString;
@@ -20,27 +20,27 @@ use serde::Serialize;
 
 use crate::error::Error;
 
-/// Longest read (bytes).
+/// Maximum length of a read (bytes).
 const BLOCK_MAX: u32 = 2 << 20;
-/// Longest time of a read that is told apart (nanoseconds).
+/// Upper bound of the latency histogram (nanoseconds): 60 s.
 const LONGEST_NS: u64 = 60_000_000_000;
-/// What the ring keeps ready to receive with, which nobody uses here (bytes).
+/// Memory for the ring's own receive buffers, which are not used here (bytes).
 const RING_BUFFERS: usize = 4 << 20;
 
-/// Which spans are read: `block` bytes, beginning at any unit such that they end by `to`.
+/// Range of offsets to read from: reads of `block` bytes that begin at any unit and end by the end of the range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spans {
     from: u64,
     block: u32,
-    /// Places where one may begin.
-    places: u64,
+    /// Number of possible offsets.
+    offsets: u64,
 }
 
 impl Spans {
-    /// Of the bytes `from..to` of a file.
+    /// Creates the spans for the bytes `from..to` of a file.
     ///
     /// # Errors
-    /// [`Error::Usage`] when they are no whole units, or hold no block.
+    /// [`Error::Usage`] when `from` or `block` is not a multiple of the unit, or the range is shorter than a block.
     pub fn new(from: u64, to: u64, block: u32) -> Result<Self, Error> {
         let usage = |why: String| Err(Error::Usage(why));
         if block == 0 || block > BLOCK_MAX || !u64::from(block).is_multiple_of(UNIT) {
@@ -51,62 +51,63 @@ impl Spans {
         }
         let Some(room) = to.checked_sub(from).and_then(|len| len.checked_sub(block.into())) else {
             return usage(format!(
-                "from {from} to {to} there is no block of {block} bytes; read more"
+                "--from {from} --to {to} is shorter than one block of {block} bytes; give a larger range"
             ));
         };
-        Ok(Self { from, block, places: room / UNIT + 1 })
+        Ok(Self { from, block, offsets: room / UNIT + 1 })
     }
 
     fn draw(self, random: &mut u64) -> u64 {
-        // Scaled instead of divided, which is what makes it even (Lemire 2019, without the rejection:
-        // the bias is below 2^-30 for any file).
-        let scaled = (u128::from(split_mix(random)) * u128::from(self.places)) >> 64;
-        self.from + u64::try_from(scaled).expect("below the number of places") * UNIT
+        // Multiply-shift instead of a remainder keeps the distribution uniform (Lemire 2019, without the rejection
+        // step: the bias is below 2^-30 for any file).
+        let scaled = (u128::from(split_mix(random)) * u128::from(self.offsets)) >> 64;
+        self.from
+            + u64::try_from(scaled).expect("below the number of offsets, which is a u64") * UNIT
     }
 }
 
-/// What was measured. Times in microseconds.
+/// Result of a measurement.
 #[derive(Debug, Serialize)]
 pub struct Figures {
-    /// Reads that ended in time.
+    /// Reads completed in the measured time.
     pub reads: u64,
-    /// How long was measured.
+    /// Measured time (seconds).
     pub seconds: f64,
-    /// Reads a second.
+    /// Reads per second.
     pub iops: f64,
-    /// Bytes read a second.
+    /// Bytes read per second.
     pub bytes_per_second: f64,
-    /// Mean time of a read.
+    /// Mean latency of a read (microseconds).
     pub mean_us: f64,
-    /// Median time of a read.
+    /// Median latency (microseconds).
     pub p50_us: f64,
-    /// 99 of 100 are at least as quick.
+    /// 99th percentile of the latency (microseconds).
     pub p99_us: f64,
-    /// 999 of 1000 are at least as quick.
+    /// 99.9th percentile of the latency (microseconds).
     pub p99_9_us: f64,
-    /// Processor time of this process for each read.
+    /// CPU time of this process per read (microseconds).
     pub cpu_us_per_read: f64,
-    /// `io_uring_enter` for each read.
+    /// Calls of `io_uring_enter` per read.
     pub enters_per_read: f64,
 }
 
-/// What the readers share.
+/// State shared by the reader tasks.
 struct Shared {
     spans: Spans,
     random: RefCell<u64>,
-    /// Nanoseconds.
+    /// Latencies (nanoseconds).
     times: RefCell<Histogram<u64>>,
-    /// The first error.
+    /// First error (negative errno).
     failure: Cell<Option<i64>>,
-    /// Readers that have not ended.
+    /// Readers that are still running.
     left: Cell<usize>,
     ended: Event<()>,
 }
 
-/// Measures: `depth` reads in flight for `warmup`, then for `time`.
+/// Measures `depth` concurrent readers: for `warmup` without recording, then for `time`.
 ///
 /// # Errors
-/// When the file cannot be read so.
+/// When the buffers or the ring cannot be set up, or the file cannot be opened or read with direct I/O.
 pub fn measure(
     file: &Path,
     spans: Spans,
@@ -114,15 +115,19 @@ pub fn measure(
     (warmup, time): (Duration, Duration),
     seed: u64,
 ) -> Result<Figures, Error> {
-    let buffers = depth * usize::try_from(spans.block).expect("32 bits").next_multiple_of(4096);
+    let buffers =
+        depth * usize::try_from(spans.block).expect("usize has 64 bits").next_multiple_of(4096);
     let region = Region::map(1, buffers + RING_BUFFERS);
     let region = region.map_err(|error| Error::Step("map buffers", error))?;
-    let prepared = prepare(1, &region, Registration::Required)?.pop().expect("one ring");
+    let prepared = prepare(1, &region, Registration::Required)?
+        .pop()
+        .expect("prepare(1, ..) returns one ring");
     let pool = Pool::new(&region, 0);
     let options = RingOptions { device_in_flight: depth, buffered: false };
     let ring = Ring::start(prepared, pool.clone(), Vec::new(), options);
     let mut ring = ring.map_err(|error| Error::Step("start a ring", error))?;
-    let mut runtime = Runtime::new(&ring, pool, || unreachable!("the seed is handed in"));
+    let mut runtime =
+        Runtime::new(&ring, pool, || unreachable!("readers draw from their own generator"));
     let handle = runtime.handle().clone();
     let failed = |what| {
         move |errno: i64| {
@@ -163,9 +168,9 @@ fn figures((times, seconds, cpu, enters): &(Histogram<u64>, f64, f64, u64), bloc
     }
 }
 
-/// Processor time of this process so far (microseconds).
+/// CPU time of this process so far, user and system (microseconds).
 fn cpu_us() -> f64 {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("a process can ask about itself");
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("RUSAGE_SELF is always valid");
     let us = |time: TimeVal| time.num_microseconds() as f64;
     us(usage.user_time()) + us(usage.system_time())
 }
@@ -182,9 +187,9 @@ async fn open(handle: Handle, file: std::path::PathBuf) -> Result<FileId, i64> {
     Ok(FileId(u32::try_from(file).map_err(|_| file)?))
 }
 
-/// Of times in nanoseconds; what takes longer counts as the longest.
+/// Latency histogram in nanoseconds; longer times count as [`LONGEST_NS`].
 fn histogram() -> Histogram<u64> {
-    Histogram::new_with_max(LONGEST_NS, 3).expect("three digits are allowed")
+    Histogram::new_with_max(LONGEST_NS, 3).expect("3 significant digits are valid")
 }
 
 async fn read_all(
@@ -226,7 +231,7 @@ async fn read_all(
 async fn reader(handle: &Handle, file: FileId, shared: &Shared, until: u64) -> Result<(), i64> {
     let Shared { spans, random, times, .. } = shared;
     let (block, enomem) = (spans.block, -i64::from(nix::libc::ENOMEM));
-    let len = usize::try_from(block).expect("32 bits");
+    let len = usize::try_from(block).expect("usize has 64 bits");
     let mut buf = handle.pool().alloc(len).ok_or(enomem)?;
     while handle.now() < until {
         let offset = spans.draw(&mut random.borrow_mut());
@@ -234,7 +239,7 @@ async fn reader(handle: &Handle, file: FileId, shared: &Shared, until: u64) -> R
         let read = Op::Read { file, buf, start: 0, len: block, offset };
         let completion = handle.submit(read).await;
         let Returned::One(back) = completion.returned else {
-            unreachable!("a read gives its buffer back")
+            unreachable!("a read returns one buffer")
         };
         buf = back;
         match completion.result {
@@ -263,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_span_is_refused() {
+    fn invalid_spans_are_rejected() {
         for (from, to, block) in [(0, 4096, 0), (0, 4096, 100), (1, 4096, 512), (0, 512, 1024)] {
             let error = Spans::new(from, to, block).unwrap_err();
             assert!(matches!(error, Error::Usage(_)), "{from} {to} {block}: {error}");
@@ -280,10 +285,13 @@ mod tests {
         let times = (Duration::ZERO, Duration::from_millis(100));
         let figures = measure(&path, spans, 4, times, 1).unwrap();
         assert!(figures.reads > 4 && figures.cpu_us_per_read > 0.0);
-        assert!(figures.p50_us > 1.0, "no disk is as quick as that: {}", figures.p50_us);
+        assert!(figures.p50_us > 1.0, "faster than any disk: {} us", figures.p50_us);
         assert!(figures.p99_us >= figures.p50_us && figures.seconds > 0.05);
         let beyond = Spans::new(1 << 20, 2 << 20, 8192).unwrap();
-        assert!(measure(&path, beyond, 4, times, 1).is_err(), "there is nothing to read");
+        assert!(
+            measure(&path, beyond, 4, times, 1).is_err(),
+            "the range is behind the end of the file"
+        );
         let error = measure(Path::new("/no/such/file"), spans, 1, times, 1).unwrap_err();
         assert!(error.to_string().starts_with("cannot open /no/such/file"), "{error}");
     }

@@ -1,14 +1,13 @@
-//! The head of an answer with a photo, with the fields that the daemon's has: the client has the same to
-//! read.
+//! Response head of an object, with the same fields as the daemon's, so that the client parses the same amount.
 
 use hayloft::http::date;
 use hayloft::http::reply::{DEFAULT_CONTENT_TYPE, ReplyHead};
 use hayloft::http::status::Status;
 
-/// What the daemon sends by default (`hayloft config check` shows it).
+/// Default `Cache-Control` of the daemon (see `hayloft config check`).
 const CACHE_CONTROL: &[u8] = b"public, max-age=86400";
 
-/// The head of a 200 with `len` bytes of body; `etag` and `modified_seconds` (since 1970) are the photo's.
+/// Head of a 200 response with `len` bytes of body; `etag` and `modified_seconds` (since 1970) are the object's.
 pub fn object_head(
     date: &[u8; date::LEN],
     len: u64,

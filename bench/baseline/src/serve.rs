@@ -1,9 +1,9 @@
-//! A plain server on tokio-uring: one thread, keep-alive, a task for each connection. A GET is one direct
-//! read to an aligned buffer, verified as the daemon verifies it, and one write of head and body.
+//! A plain server on tokio-uring: one thread, keep-alive, one task per connection. A GET is one direct read into
+//! an aligned buffer, verified like in the daemon, and one write of head and body.
 //!
-//! Parser, format and reply head are the daemon's. What differs is what is measured: the general runtime with
-//! its polling through epoll, buffers that are not registered, files that are not registered. It knows GET of
-//! whole photos only.
+//! Parser, format and response head are the daemon's. The differences are what is measured: a general-purpose
+//! runtime that polls through epoll, unregistered buffers and unregistered files. Only GET of whole objects is
+//! supported.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -30,20 +30,20 @@ use crate::error::Error;
 use crate::reply::object_head;
 use crate::table::{self, OpenVolume, Place};
 
-/// Entries of the submission queue: as many as the daemon's.
+/// Entries of the submission queue, as in the daemon.
 const RING_ENTRIES: u32 = hayloft::limits::RING_ENTRIES;
 
-/// A volume that is served.
+/// A volume being served.
 struct Volume {
     file: File,
     incarnation: u64,
     needles: HashMap<(u64, u32), Place>,
 }
 
-/// What all connections share.
+/// State shared by all connections.
 struct Served {
     volumes: HashMap<u32, Volume>,
-    /// `Date`, and the second it is of.
+    /// `Date` field and the second (since 1970) that it was formatted for.
     date: Cell<(u64, [u8; date::LEN])>,
 }
 
@@ -57,14 +57,14 @@ impl Served {
     }
 }
 
-/// Serves the photos of `data` on `address`, until the process is ended.
+/// Serves the objects of `data` on `address`, until the process is killed.
 ///
 /// # Errors
-/// When the directory cannot be served or the address not be listened on.
+/// When the directory cannot be served or the address cannot be listened on.
 pub fn run(data: &Path, address: SocketAddr) -> Result<(), Error> {
     let volumes = table::open(data)?;
     let needles: usize = volumes.values().map(|volume| volume.needles.len()).sum();
-    eprintln!("{needles} photos on {address}");
+    eprintln!("{needles} objects served on {address}");
     let mut ring = tokio_uring::builder();
     ring.entries(RING_ENTRIES);
     ring.start(serve(volumes, address))
@@ -84,23 +84,23 @@ async fn serve(volumes: HashMap<u32, OpenVolume>, address: SocketAddr) -> Result
         stream.set_nodelay(true).map_err(|error| Error::Step("set TCP_NODELAY", error))?;
         let served = Rc::clone(&served);
         tokio_uring::spawn(async move {
-            // A client that goes away is none of the server's business.
+            // A connection error only ends this connection.
             let _ = connection(&stream, &served).await;
         });
     }
 }
 
-/// Memory for one answer: room for the head, then the needle at an aligned address, as direct I/O needs it.
-struct Space {
+/// Memory for one response: space for the head, then the needle at an aligned address, as direct I/O requires.
+struct ResponseBuffer {
     bytes: Vec<u8>,
-    /// Where the needle begins.
+    /// Offset of the needle in `bytes`.
     start: usize,
 }
 
 impl Space {
     fn new(len: usize) -> Self {
         let bytes = vec![0; len + 3 * PAGE];
-        // A page for the head in front of the first page boundary but one.
+        // The needle begins at the second page boundary, so that at least one page is left for the head.
         let start = bytes.as_ptr().align_offset(PAGE) + PAGE;
         Self { bytes, start }
     }
@@ -110,7 +110,7 @@ impl Space {
     }
 }
 
-/// What becomes of a request: where in its space the answer stands, and whether more may follow.
+/// Response in its buffer: `range` is the part to send.
 struct Answer {
     space: Space,
     range: std::ops::Range<usize>,
@@ -192,7 +192,7 @@ async fn answer(served: &Served, head: &Head, input: &[u8], space: Space) -> Ans
     Answer { space, range: begin..end }
 }
 
-/// The header of a needle all of whose bytes are as they were stored.
+/// Decodes and verifies the header, metadata and data checksums of a needle; `None` if any of them fails.
 fn verified(needle: &[u8], incarnation: u64, place: Place) -> Option<NeedleHeader> {
     let (header, _) = decode_header(needle, incarnation, place.offset)?;
     let whole = header.layout().len == place.len
@@ -207,7 +207,7 @@ fn refusal(served: &Served, status: Status, mut space: Space) -> Answer {
     if status == Status::METHOD_NOT_ALLOWED {
         head.allow = Some("GET");
     }
-    // A space has at least two pages: more than any head and reason.
+    // A response buffer has at least two pages: more than any head and error body.
     let len = head.write(&mut space.bytes[..MAX_HEAD_LEN]);
     let body = write_error_body(status.reason(), &mut space.bytes[len..]);
     Answer { space, range: 0..len + body }

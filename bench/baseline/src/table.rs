@@ -1,4 +1,4 @@
-//! Where the photos of a data directory are: found with the daemon's own recovery, kept in a plain hash
+//! Offsets of the objects of a data directory, found with the daemon's own recovery and kept in a plain hash
 //! table.
 
 use std::collections::HashMap;
@@ -15,31 +15,31 @@ use nix::libc;
 
 use crate::error::Error;
 
-/// Where a needle stands in its file (bytes).
+/// Position of a needle in its volume file (bytes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// First byte.
+    /// Offset of the first byte.
     pub offset: u64,
-    /// Length, with header, checksums and footer.
+    /// Length, including header, checksums and footer.
     pub len: usize,
 }
 
-/// A volume file, open to be read with direct I/O.
+/// A volume file, open for direct reads.
 pub struct OpenVolume {
-    /// The file.
+    /// Open with `O_DIRECT`.
     pub file: File,
-    /// What its checksums are bound to.
+    /// Incarnation of the volume, which seeds its checksums.
     pub incarnation: u64,
-    /// Key and alternate key to place.
+    /// Extents by key and alternate key.
     pub needles: HashMap<(u64, u32), Place>,
 }
 
-/// Reads and verifies every live needle of a data directory and notes where it is, by volume. The daemon may
-/// start when this returns: nothing is locked any more, and what a volume holds never moves.
+/// Reads and verifies every live needle of a data directory; returns the extents by volume. A daemon may be
+/// started on the directory afterwards: the lock is released, and needles never move.
 ///
 /// # Errors
-/// When the directory is in use or no data directory, or a volume holds what one read cannot get: damage, or
-/// a body in parts.
+/// When the directory is in use or not a data directory, or a volume holds an object that one read cannot return:
+/// a damaged needle or a multipart object.
 pub fn open(data: &Path) -> Result<HashMap<u32, OpenVolume>, Error> {
     let mut volumes = HashMap::new();
     for file in DataDir::open_read_only(data)?.volumes()? {
@@ -52,11 +52,13 @@ pub fn open(data: &Path) -> Result<HashMap<u32, OpenVolume>, Error> {
             Ok(row) if row.kind == "needle" => {
                 let len = usize::try_from(row.length).expect("a needle is about 1 MiB at most");
                 let needles = volumes.get_mut(&row.volume).map(|volume| &mut volume.needles);
-                let needles = needles.ok_or_else(|| io::Error::other("a volume came late"))?;
+                let needles = needles.ok_or_else(|| {
+                    io::Error::other("a volume appeared while the directory was listed")
+                })?;
                 needles.insert((row.key, row.alt), Place { offset: row.offset, len });
                 return Ok(());
             }
-            Ok(row) => (row.volume, format!("the body of {}/{} is in parts", row.key, row.alt)),
+            Ok(row) => (row.volume, format!("{}/{} is a multipart object", row.key, row.alt)),
             Err(unlisted) => (unlisted.volume, unlisted.damage),
         };
         refused.get_or_insert(refusal);

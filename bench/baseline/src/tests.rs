@@ -1,4 +1,4 @@
-//! The reference points against a daemon that runs in this process.
+//! Tests of the reference points against a daemon in this process.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,7 +16,7 @@ use crate::{null, serve};
 
 const COOKIE: &str = "0123456789abcdef";
 
-/// On the disk that the build is on: a temporary file system may have no direct I/O.
+/// Temporary directory on the disk of the build: tmpfs may not support direct I/O.
 pub fn directory() -> tempfile::TempDir {
     let own = std::env::current_exe().unwrap();
     tempfile::tempdir_in(own.parent().unwrap()).unwrap()
@@ -37,15 +37,15 @@ fn bytes(reply: Reply) -> Vec<u8> {
     bytes
 }
 
-/// Where a server that is started in a thread answers, once it does.
+/// Starts a server in a thread on a free port; returns its address once it accepts connections.
 fn started(start: impl FnOnce(SocketAddr) + Send + 'static) -> SocketAddr {
     let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
-    // It runs until the process ends.
+    // The thread runs until the process exits.
     let server = std::thread::spawn(move || start(address));
     while TcpStream::connect(address).is_err() {
-        assert!(!server.is_finished(), "it did not start");
+        assert!(!server.is_finished(), "the server ended before it accepted a connection");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     address
@@ -63,7 +63,7 @@ fn damage(data: &Path, body: &[u8]) {
 }
 
 #[test]
-fn volume_files_are_served_as_they_were_stored() {
+fn serve_returns_stored_objects_and_rejects_damage() {
     let dir = directory();
     let data = dir.path().join("data");
     let config =
@@ -79,7 +79,7 @@ fn volume_files_are_served_as_they_were_stored() {
 
     let served = data.clone();
     let reading = client(started(move |address| serve::run(&served, address).unwrap()));
-    // What is served is not locked: a daemon may have it, too.
+    // The directory is not locked while it is served: a daemon can open it.
     let daemon = Private::start(&config, &Log::none(), FirstVolume::Create).unwrap();
     let theirs = client(daemon.data_address());
     let get =
@@ -99,12 +99,12 @@ fn volume_files_are_served_as_they_were_stored() {
     daemon.stop().unwrap();
 
     damage(&data, &body(2));
-    assert_eq!(get(&reading, &path(2)).status, 500, "no wrong byte is served");
-    assert!(bytes(get(&reading, &path(1))) == body(1), "the others are");
+    assert_eq!(get(&reading, &path(2)).status, 500, "damaged data must not be served");
+    assert!(bytes(get(&reading, &path(1))) == body(1), "undamaged objects are served");
 }
 
 #[test]
-fn from_memory_come_as_many_bytes_as_asked_for() {
+fn null_answers_with_the_requested_body_length() {
     let answering = started(|address| drop(null::run(address, ByteSize(70_000))));
     let client = client(answering);
     for path in ["/1/2/0/0123456789abcdef", "/anything"] {

@@ -1,5 +1,5 @@
-//! How long it takes to put a checkpoint together and to take one apart, without the device; and the pieces
-//! of that work between which others go on.
+//! CPU time of encoding and restoring a checkpoint without the device, and of the steps of that work between
+//! which the event loop runs other tasks.
 
 use hayloft::types::NeedleId;
 use hayloft::volume::format::{
@@ -12,10 +12,10 @@ use hdrhistogram::Histogram;
 use crate::names::{SEED, VOLUME, place};
 use crate::time::{cpu_ns, row};
 
-/// Of the volume file that it might be of.
+/// Arbitrary incarnation of the measured checkpoint.
 const INCARNATION: u64 = 7;
 
-/// Runs it and adds its CPU time (nanoseconds).
+/// Runs `work` and records its CPU time (nanoseconds).
 fn timed<T>(times: &mut Histogram<u64>, work: impl FnOnce() -> T) -> T {
     let began = cpu_ns();
     let result = work();
@@ -23,14 +23,14 @@ fn timed<T>(times: &mut Histogram<u64>, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Prints the table.
+/// Prints the checkpoint table for an index of `entries` needles.
 pub fn table(entries: u64) {
     let hasher = Hasher::new(SEED);
     let mut index = Index::for_volume(VOLUME);
     for n in 0..entries {
         index.insert(hasher.hash(NeedleId::new(n, 0)), place(n));
     }
-    let times = || Histogram::<u64>::new(3).expect("three digits");
+    let times = || Histogram::<u64>::new(3).expect("3 significant digits are valid");
     let [mut copy, mut seal, mut verify, mut restore] = [times(), times(), times(), times()];
 
     let began = cpu_ns();
@@ -43,8 +43,8 @@ pub fn table(entries: u64) {
 
     let bytes: usize = pieces.iter().map(Vec::len).sum();
     println!(
-        "\nA checkpoint of {} M needles has {:.1} MB in {} pieces, {:.2} bytes for each needle. Putting it \
-         together takes {saved:.2} s of CPU time, taking it apart {loaded:.2} s.\n",
+        "\nA checkpoint of {} M needles has {:.1} MB in {} pieces, {:.2} bytes per needle. Encoding it takes \
+             {saved:.2} s of CPU time, restoring it {loaded:.2} s.\n",
         entries / 1_000_000,
         bytes as f64 / 1e6,
         pieces.len(),
@@ -60,10 +60,10 @@ pub fn table(entries: u64) {
     row("restore a segment", &restore, restore.len());
 }
 
-/// The pieces of a checkpoint that hold the table, as the daemon writes them.
+/// Encodes the index as checkpoint pieces, like the daemon.
 fn saved(index: &Index, copy: &mut Histogram<u64>, seal: &mut Histogram<u64>) -> Vec<Vec<u8>> {
     let (mut pieces, mut from) = (Vec::new(), 0);
-    // The daemon has one buffer for all; touching new ones is not what is measured.
+    // One reused buffer, as in the daemon: page faults of new buffers are not part of the measurement.
     let mut buf = vec![0; PIECE_MAX];
     let (mut filled, mut count) = (0, 0);
     loop {
@@ -85,7 +85,7 @@ fn saved(index: &Index, copy: &mut Histogram<u64>, seal: &mut Histogram<u64>) ->
     }
 }
 
-/// The index that such pieces hold.
+/// Restores an index from checkpoint pieces.
 fn restored(
     pieces: &[Vec<u8>],
     verify: &mut Histogram<u64>,
@@ -95,18 +95,19 @@ fn restored(
     let mut from = 0;
     for (number, bytes) in (1..).zip(pieces) {
         let piece = timed(verify, || open_piece(bytes, number, INCARNATION, true));
-        let piece = piece.expect("as it was sealed");
+        let piece = piece.expect("the piece was sealed above");
         let mut rest = piece.payload;
         for _ in 0..piece.count {
             from = timed(restore, || {
-                let (segment, behind) = SegmentRecord::decode(rest).expect("as it was encoded");
+                let (segment, behind) =
+                    SegmentRecord::decode(rest).expect("the segment was encoded above");
                 rest = behind;
                 let (prefix, depth) = (segment.prefix, segment.depth);
                 let restored = index.restore_part(from, prefix, depth, segment.buckets());
-                restored.expect("in order").0
+                restored.expect("segments are restored in order").0
             });
         }
     }
-    assert!(index.restored(from), "nothing is missing");
+    assert!(index.restored(from), "all segments were restored");
     index
 }

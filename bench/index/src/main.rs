@@ -1,4 +1,4 @@
-//! What the index of a volume costs in memory and time, next to hashbrown. Prints tables in Markdown;
+//! Memory and CPU time of a volume's index, compared with hashbrown. Prints tables in Markdown;
 //! `cargo xtask index-bench` records them.
 
 mod checkpoint;
@@ -8,10 +8,10 @@ mod time;
 
 use clap::Parser;
 
-/// Measures the index.
+/// Measures memory and CPU time of the index.
 #[derive(Parser)]
 struct Args {
-    /// Needles: 1M, 10M, 100M.
+    /// Number of needles, in millions (1M to 1000M)
     #[arg(long, default_value = "10M", value_parser = millions)]
     entries: u64,
 }
@@ -21,12 +21,12 @@ fn millions(text: &str) -> Result<u64, String> {
     let number = number.filter(|number| (1..=1000).contains(number));
     number
         .map(|number| number * 1_000_000)
-        .ok_or_else(|| "a number of millions, like 10M".to_owned())
+        .ok_or_else(|| "write a number of millions from 1M to 1000M, for instance 10M".to_owned())
 }
 
 fn main() {
     let args = Args::parse();
-    println!("A volume of 100 GiB. Times are those of one thread on one core.\n");
+    println!("A volume of 100 GiB. Times are CPU times of one thread.\n");
     time::table(args.entries);
     checkpoint::table(args.entries);
     memory::table(args.entries);

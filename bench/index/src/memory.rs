@@ -1,18 +1,20 @@
-//! How much memory a needle takes.
+//! Memory per needle.
 
 use hayloft::volume::index::{Hasher, Index};
 
 use crate::names::{ORDERS, SEED, VOLUME, place};
 
-/// Memory of this process (bytes).
+/// Resident memory of this process (bytes).
 fn resident() -> f64 {
-    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").expect("Linux");
-    let line = rollup.lines().find(|line| line.starts_with("Rss:")).expect("the kernel tells it");
+    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup")
+        .expect("smaps_rollup exists since Linux 4.14");
+    let line =
+        rollup.lines().find(|line| line.starts_with("Rss:")).expect("smaps_rollup has an Rss line");
     let pages = line.split_whitespace().nth(1).and_then(|number| number.parse::<f64>().ok());
-    pages.expect("a number of KiB") * 1024.0
+    pages.expect("Rss is a number of KiB") * 1024.0
 }
 
-/// Prints the table: sampled at each percent of a fill to twice as many entries.
+/// Prints the memory table: the index grows to twice `entries`, sampled at every percent from a fifth of `entries` on.
 pub fn table(entries: u64) {
     let (from, to) = (entries / 5, entries * 2);
     println!(

@@ -1,4 +1,4 @@
-//! How long things take.
+//! CPU time of index operations.
 
 use std::hint::black_box;
 
@@ -11,40 +11,42 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::names::{ORDERS, SEED, VOLUME, place};
 
-/// Lookups of a measurement.
+/// Lookups per round.
 const LOOKUPS: u64 = 2_000_000;
 
-/// An entry as the index had them before: hash, unit, length.
+/// Entry of the hash table that the index replaced: hash, unit, length.
 type Entry = (u64, u64, u16);
 
 /// CPU time of this thread so far (nanoseconds).
 pub fn cpu_ns() -> f64 {
-    let now = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("the thread's own clock");
+    let now = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .expect("the thread CPU clock always exists");
     // Exact: a thread runs for less than 2^53 ns.
     now.tv_sec() as f64 * 1e9 + now.tv_nsec() as f64
 }
 
-/// CPU time of one of `count` (nanoseconds).
+/// CPU time per operation of `work`, which does `count` of them (nanoseconds).
 fn each(count: u64, work: impl FnOnce()) -> f64 {
     let began = cpu_ns();
     work();
     (cpu_ns() - began) / count as f64
 }
 
-/// Median CPU time of one of [`LOOKUPS`] in some rounds (nanoseconds): others use the memory, too.
+/// Median over 9 rounds of the CPU time per lookup (nanoseconds). The median, since other processes share the
+/// memory bandwidth; `work` does [`LOOKUPS`] lookups.
 fn lookup(mut work: impl FnMut()) -> f64 {
     let mut rounds: [f64; 9] = std::array::from_fn(|_| each(LOOKUPS, &mut work));
     rounds.sort_by(f64::total_cmp);
     rounds[rounds.len() / 2]
 }
 
-/// Hashes of needles from `first` on, at random: ready, so that hashing does not count.
+/// Hashes of random needles from `first` on, computed in advance so that hashing is not measured.
 fn picked(hasher: &Hasher, first: u64, entries: u64) -> Vec<IdHash> {
     let pick = |n: u64| first + (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20) % entries;
     (0..LOOKUPS).map(|n| hasher.hash(NeedleId::new(pick(n), 0))).collect()
 }
 
-/// Prints the table.
+/// Prints the time table for `entries` needles.
 pub fn table(entries: u64) {
     let hasher = Hasher::new(SEED);
     println!("| CPU time with {} M needles | index | hashbrown, 24 B |", entries / 1_000_000);
@@ -83,7 +85,7 @@ pub fn table(entries: u64) {
     println!("| insert, with the hash | {insert:.0} ns | {old_insert:.0} ns |");
     drop(index);
     let mut index = Index::for_volume(VOLUME);
-    // As commits and recovery do it.
+    // With prefetching, as commits and recovery insert.
     let insert = each(entries, || {
         for first in (0..entries).step_by(PREFETCHED) {
             let group = first..entries.min(first + PREFETCHED as u64);
@@ -115,7 +117,7 @@ pub fn table(entries: u64) {
     growth(entries);
 }
 
-/// A mix of numbers in the place of a hash of names, whose bits hashbrown would see.
+/// Mixing function in place of the hash of an id, since hashbrown uses the top and bottom bits.
 fn hash_numbers() -> impl Fn(u64) -> u64 {
     |n| {
         let n = (n ^ n >> 32).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -124,7 +126,7 @@ fn hash_numbers() -> impl Fn(u64) -> u64 {
     }
 }
 
-/// Prints times (nanoseconds) as a row of a table.
+/// Prints a histogram of nanoseconds as a table row.
 pub fn row(what: &str, times: &Histogram<u64>, count: u64) {
     let micros = |part: f64| times.value_at_quantile(part) as f64 / 1000.0;
     println!(
@@ -137,14 +139,14 @@ pub fn row(what: &str, times: &Histogram<u64>, count: u64) {
     );
 }
 
-/// Prints how long single inserts take, growth included, and how long those in which it grows.
+/// Prints the latency of single inserts while the index grows, and of those inserts that include a growth step.
 fn growth(entries: u64) {
     println!("\n| one insert while it grows | p50 | p99 | p99.9 | p99.99 | longest | how many |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     for (order, name) in ORDERS {
         let hasher = Hasher::new(SEED);
         let mut index = Index::for_volume(VOLUME);
-        let times = || Histogram::<u64>::new(3).expect("three digits");
+        let times = || Histogram::<u64>::new(3).expect("3 significant digits are valid");
         let (mut all, mut growing, mut steps) = (times(), times(), 0);
         for n in 0..entries {
             let (hash, at): (IdHash, Location) = (hasher.hash(name(n)), place(n));
@@ -164,7 +166,7 @@ fn growth(entries: u64) {
         row(&format!("{order}, with a step of growth"), &growing, growing.len());
     }
     println!(
-        "\nCPU time, of which reading the clock takes {:.2} us. A step moves 8,100 entries at most.",
+        "\nCPU time, including {:.2} us to read the clock. A growth step moves at most 8,100 entries.",
         each(100_000, || {
             for _ in 0..100_000 {
                 black_box(cpu_ns());

@@ -1,8 +1,8 @@
-//! What a device was asked to do, in the order in which the requests completed.
+//! Log of the requests that a device completed, in the order of completion.
 //!
-//! A log is eight bytes of magic, then entries: four little-endian 64-bit words (0 for a write, 1 for a
-//! flush; where on the device; how many bytes; how many entries there were when the request came), and
-//! the bytes of a write.
+//! Format: eight bytes of magic, then entries. An entry is four little-endian 64-bit words (kind: 0 write,
+//! 1 flush; offset on the device in bytes; length in bytes; number of requests that had completed when this one
+//! arrived), followed by the data of a write.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -11,35 +11,35 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, file};
 
-/// How a log begins.
+/// First bytes of a log.
 pub const MAGIC: [u8; 8] = *b"hayfault";
-/// Bytes of an entry before its data.
+/// Length of an entry without its data (bytes).
 const HEAD: usize = 32;
 
-/// What was asked for.
+/// Kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// To write these bytes.
+    /// Writes the data of the entry.
     Write,
-    /// To make durable what was written.
+    /// Makes completed writes durable.
     Flush,
 }
 
-/// A request that was carried out.
+/// A completed request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// What it was.
+    /// Write or flush.
     pub kind: Kind,
-    /// Where on the device it wrote (bytes).
+    /// Offset of a write on the device (bytes).
     pub offset: u64,
-    /// How much (bytes).
+    /// Length of a write (bytes).
     pub len: u64,
-    /// Number of requests that had completed when this one came. These are what a flush covers.
+    /// Number of requests that had completed when this one arrived: those that a flush covers.
     pub begun: u64,
 }
 
 impl Entry {
-    /// The entry as it stands before its data.
+    /// Encodes the entry without its data.
     #[must_use]
     pub fn encode(&self) -> [u8; HEAD] {
         let kind = u64::from(self.kind == Kind::Flush);
@@ -71,24 +71,24 @@ pub struct Log {
     file: File,
     path: PathBuf,
     entries: Vec<Entry>,
-    /// Where the data of each stands in the file.
+    /// Offset of each entry's data in the log file (bytes).
     data_at: Vec<u64>,
 }
 
 impl Log {
-    /// Reads the entries. One that is not whole, at the end, is left out.
+    /// Reads the entries. An incomplete entry at the end is ignored.
     ///
     /// # Errors
-    /// [`Error::Log`] when it is no log or damaged, [`Error::File`] when it cannot be read.
+    /// [`Error::Log`] when the file is not a log or is damaged, [`Error::File`] when it cannot be read.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let bad = |what: String| Error::Log { path: path.to_owned(), what };
         let log = File::open(path).map_err(file("open", path))?;
-        let end = log.metadata().map_err(file("look at", path))?.len();
+        let end = log.metadata().map_err(file("read the length of", path))?.len();
         let mut reader = BufReader::new(&log);
         let mut magic = [0; 8];
         reader.read_exact(&mut magic).map_err(file("read", path))?;
         if magic != MAGIC {
-            return Err(bad(format!("it begins with {magic:?}")));
+            return Err(bad(format!("it begins with {magic:?}, not with {MAGIC:?}")));
         }
         let (mut entries, mut data_at, mut at) = (Vec::new(), Vec::new(), 8);
         while at + HEAD as u64 <= end {
@@ -96,11 +96,11 @@ impl Log {
             reader.read_exact(&mut head).map_err(file("read", path))?;
             at += HEAD as u64;
             let entry = Entry::decode(&head).filter(|entry| entry.begun <= entries.len() as u64);
-            let entry = entry.ok_or_else(|| bad(format!("entry {} is none", entries.len())))?;
+            let entry = entry.ok_or_else(|| bad(format!("entry {} is invalid", entries.len())))?;
             let Some(behind) = at.checked_add(entry.len).filter(|behind| *behind <= end) else {
                 break;
             };
-            let skip = i64::try_from(entry.len).expect("within a file");
+            let skip = i64::try_from(entry.len).expect("lengths in a file fit i64");
             reader.seek_relative(skip).map_err(file("read", path))?;
             entries.push(entry);
             data_at.push(at);
@@ -110,18 +110,18 @@ impl Log {
         Ok(Self { file: log, path: path.to_owned(), entries, data_at })
     }
 
-    /// What was done, in the order in which it was.
+    /// The entries, in the order of completion.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// The bytes that entry `n` wrote.
+    /// Data of the write at entry `n`; empty for a flush.
     ///
     /// # Errors
     /// When the log cannot be read.
     pub fn data(&self, n: usize) -> Result<Vec<u8>, Error> {
-        let len = usize::try_from(self.entries[n].len).expect("a length in memory");
+        let len = usize::try_from(self.entries[n].len).expect("usize has 64 bits");
         let mut data = vec![0; len];
         self.file.read_exact_at(&mut data, self.data_at[n]).map_err(file("read", &self.path))?;
         Ok(data)
@@ -132,7 +132,7 @@ impl Log {
 pub(crate) mod tests {
     use super::*;
 
-    /// A log of (where, data or a flush, begun).
+    /// Writes a log of entries (offset, data or `None` for a flush, completed requests on arrival); returns its path.
     pub(crate) fn written(dir: &Path, entries: &[(u64, Option<Vec<u8>>, u64)]) -> PathBuf {
         let mut bytes = MAGIC.to_vec();
         for (offset, data, begun) in entries {
@@ -162,7 +162,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_was_cut_off_is_left_out_and_what_is_no_log_is_refused() {
+    fn incomplete_last_entries_are_ignored_and_invalid_files_rejected() {
         let dir = tempfile::tempdir().unwrap();
         let path = written(dir.path(), &[(0, Some(vec![7; 1024]), 0), (0, None, 1)]);
         let whole = std::fs::read(&path).unwrap();

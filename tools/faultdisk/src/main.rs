@@ -1,4 +1,4 @@
-//! `faultdisk`: runs the device by hand, and makes images of what a cut can leave.
+//! The `faultdisk` command: runs the recording device by hand, and makes images of crash states.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,15 +11,15 @@ use faultdisk::{Error, FaultDisk, Log, Replay, Unflushed, state};
 const EXAMPLES: &str = "\
 Examples:
   truncate -s 1G base && mkfs.xfs -K base && cp base image
-  faultdisk run image /tmp/disk
-      a loop device on the image until Enter is pressed; the log is /tmp/disk/log
-  faultdisk list /tmp/disk/log
-      what was done, an entry a line
-  faultdisk state /tmp/disk/log --base base --cut 1200 --unflushed lost --out cut.img
-      the disk after a power cut behind entry 1200, without what was written since the last flush
-Exit codes: 0 done; 2 could not.";
+    faultdisk run image /tmp/disk
+        attach a loop device on the image until Enter is pressed; the log is /tmp/disk/log
+    faultdisk list /tmp/disk/log
+        list the requests, one per line
+    faultdisk state /tmp/disk/log --base base --cut 1200 --unflushed lost --out cut.img
+        make an image after a power cut behind entry 1200, without the writes since the last flush
+  Exit codes: 0 success; 2 failure.";
 
-/// A block device that records every write and flush.
+/// Block device that records every write and flush, to make images of crash states.
 #[derive(Parser)]
 #[command(after_help = EXAMPLES)]
 struct Cli {
@@ -29,35 +29,35 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Export an image as a loop device and record what is done with it
+    /// Export an image as a loop device and record the requests to it
     Run {
-        /// The image; it is written
+        /// Image to export; it is modified
         image: PathBuf,
-        /// Where the log and the mount point go; made if absent
+        /// Directory for the log and the mount point; created if absent
         dir: PathBuf,
     },
     /// List the entries of a log
     List {
-        /// The log
+        /// Log to list
         log: PathBuf,
     },
-    /// Make an image of what a power cut can leave
+    /// Make an image of one possible state after a power cut
     State {
-        /// The log
+        /// Log to replay
         log: PathBuf,
-        /// What the device held before
+        /// Image of the device before the log began
         #[arg(long)]
         base: PathBuf,
-        /// The image to make
+        /// Image to create
         #[arg(long)]
         out: PathBuf,
-        /// Entries that were carried out [default: all]
+        /// Number of log entries completed before the power cut [default: all]
         #[arg(long)]
         cut: Option<usize>,
-        /// Fate of what no flush covers: lost, kept, or a seed that decides for each sector
+        /// Writes that no flush covers: lost, kept, or a seed that decides for each sector
         #[arg(long, default_value_t = Unflushed::Lost)]
         unflushed: Unflushed,
-        /// So many flushes before the cut did nothing
+        /// Number of flushes before the cut that had no effect
         #[arg(long, default_value_t = 0)]
         deaf: usize,
     },
@@ -71,20 +71,23 @@ fn run(image: &Path, dir: &Path) -> Result<(), Error> {
     })?;
     let disk = FaultDisk::start(image, dir)?;
     let device = Loop::attach(disk.path())?;
-    println!("{} records to {}; Enter ends it", device.name(), dir.join("log").display());
-    // At the end of the input it ends too.
+    println!("{} records to {}; press Enter to stop", device.name(), dir.join("log").display());
+    // The end of the input stops the device, too.
     let _ = std::io::stdin().read_line(&mut String::new());
     drop(device);
-    println!("{} entries", disk.device().done());
+    println!("{} requests recorded", disk.device().done());
     Ok(())
 }
 
 fn line(n: usize, entry: &Entry) -> String {
     match entry.kind {
         Kind::Write => {
-            format!("{n} write {} at {}, begun at {}", entry.len, entry.offset, entry.begun)
+            format!(
+                "{n} write {} bytes at {}, arrived after {} entries",
+                entry.len, entry.offset, entry.begun
+            )
         }
-        Kind::Flush => format!("{n} flush of the first {}", entry.begun),
+        Kind::Flush => format!("{n} flush, covers the first {} entries", entry.begun),
     }
 }
 

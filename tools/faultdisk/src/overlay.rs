@@ -1,4 +1,4 @@
-//! A device over an image that it does not change: what is written stays in memory.
+//! Device over a read-only image: writes are kept in memory.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,12 +10,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::device::Device;
 use crate::error::{Error, file};
 
-/// What is kept as one (bytes).
+/// Granularity of copies in memory (bytes).
 const BLOCK: usize = 4096;
 
 type Blocks = HashMap<u64, Box<[u8]>>;
 
-/// The device.
+/// Copy-on-write device in memory.
 #[derive(Debug)]
 pub struct Overlay {
     image: File,
@@ -24,14 +24,20 @@ pub struct Overlay {
 }
 
 impl Overlay {
-    /// Over an image, whose length is a multiple of 4 KiB.
+    /// Creates a device over `image`, whose length must be a multiple of 4 KiB.
     ///
     /// # Errors
-    /// When it cannot be opened.
+    /// When the image cannot be opened.
+    ///
+    /// # Panics
+    /// When the length is not a multiple of 4 KiB.
     pub fn new(image: &Path) -> Result<Self, Error> {
         let opened = File::open(image).map_err(file("open", image))?;
-        let len = opened.metadata().map_err(file("look at", image))?.len();
-        assert!(len.is_multiple_of(BLOCK as u64), "an image of {len} bytes");
+        let len = opened.metadata().map_err(file("read the length of", image))?.len();
+        assert!(
+            len.is_multiple_of(BLOCK as u64),
+            "image length of {len} bytes is not a multiple of {BLOCK}"
+        );
         Ok(Self { image: opened, len, blocks: Mutex::new(HashMap::new()) })
     }
 
@@ -40,7 +46,7 @@ impl Overlay {
     }
 }
 
-/// The pieces of a range that lie in one block each: which block, from where in it, how much.
+/// Splits a range at block boundaries into (block number, offset in the block, length).
 fn pieces(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, usize)> {
     let mut done = 0;
     std::iter::from_fn(move || {
@@ -98,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_and_the_image_stays() {
+    fn writes_are_read_back_and_do_not_change_the_image() {
         let image = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(image.path(), vec![1; 4 * BLOCK]).unwrap();
         let overlay = Overlay::new(image.path()).unwrap();

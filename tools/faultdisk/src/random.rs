@@ -1,6 +1,6 @@
-//! Random numbers that a seed decides.
+//! Deterministic pseudo-random numbers.
 
-/// The next of a row of random numbers (SplitMix64): small, and the same everywhere.
+/// Next number of the SplitMix64 sequence: small, and the same on every platform.
 pub fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;

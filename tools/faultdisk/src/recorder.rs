@@ -1,5 +1,5 @@
-//! What stands behind the device: an image that holds what was written, a log of every request, and
-//! the order to fail.
+//! Backend of the device: an image that receives the writes, a log of every completed request, and injected
+//! faults.
 
 use std::fs::File;
 use std::io;
@@ -15,57 +15,58 @@ use crate::error::{Error, file};
 use crate::log::{Entry, Kind, MAGIC};
 use crate::random::split_mix;
 
-/// One request in so many takes longer.
-const DAWDLES: u64 = 4;
-/// By up to this (microseconds).
-const DAWDLES_US_MAX: u64 = 200;
+/// One of this number of requests is delayed, so that requests complete out of order.
+const DELAYED_ONE_IN: u64 = 4;
+/// Upper bound of such a delay (microseconds, exclusive).
+const DELAY_US_MAX: u64 = 200;
 
-/// Which requests fail.
+/// Requests that a fault applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// Writes to these places (bytes).
+pub enum FaultTarget {
+    /// Writes that overlap one of these ranges (bytes).
     WritesTo(Vec<Range<u64>>),
     /// All writes.
     Writes,
-    /// Flushes.
+    /// All flushes.
     Flushes,
 }
 
-/// An order to fail, with EIO. Of a request that fails nothing is on the device.
+/// An injected fault: requests fail with EIO and have no effect on the image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Which requests.
-    pub which: Which,
-    /// The next one only; the one after it succeeds again, which proves nothing.
+    /// Requests that fail.
+    pub target: FaultTarget,
+    /// Whether only the next matching request fails; later ones succeed although data was lost.
     pub once: bool,
 }
 
 impl Fault {
-    fn strikes(&self, kind: Kind, place: &Range<u64>) -> bool {
-        let meets = |other: &Range<u64>| place.start < other.end && other.start < place.end;
-        match &self.which {
-            Which::WritesTo(places) => kind == Kind::Write && places.iter().any(meets),
-            Which::Writes => kind == Kind::Write,
-            Which::Flushes => kind == Kind::Flush,
+    fn applies_to(&self, kind: Kind, range: &Range<u64>) -> bool {
+        let overlaps = |other: &Range<u64>| range.start < other.end && other.start < range.end;
+        match &self.target {
+            FaultTarget::WritesTo(ranges) => kind == Kind::Write && ranges.iter().any(overlaps),
+            FaultTarget::Writes => kind == Kind::Write,
+            FaultTarget::Flushes => kind == Kind::Flush,
         }
     }
 }
 
 #[derive(Debug)]
-struct Writing {
+struct LogWriter {
     log: File,
     at: u64,
 }
 
-/// The device, without what makes it one.
+/// Backend of the block device, without the device itself.
 #[derive(Debug)]
 pub struct Recorder {
     image: File,
     len: u64,
-    writing: Mutex<Writing>,
+    log: Mutex<LogWriter>,
     done: AtomicU64,
     fault: Mutex<Option<Fault>>,
-    dice: AtomicU64,
+    /// Seed of the next request's delay.
+    delay_seed: AtomicU64,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -73,35 +74,35 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Recorder {
-    /// On an image, with a new log.
+    /// Opens `image` and creates a new log at `log`.
     ///
     /// # Errors
-    /// When one of them cannot be opened or made.
+    /// When the image cannot be opened or the log cannot be created.
     pub fn new(image: &Path, log: &Path) -> Result<Self, Error> {
         let open = File::options().read(true).write(true).open(image);
         let image_file = open.map_err(file("open", image))?;
-        let len = image_file.metadata().map_err(file("look at", image))?.len();
+        let len = image_file.metadata().map_err(file("read the length of", image))?.len();
         let log_file = File::create(log).map_err(file("create", log))?;
         log_file.write_all_at(&MAGIC, 0).map_err(file("write", log))?;
         let at = MAGIC.len() as u64;
         Ok(Self {
             image: image_file,
             len,
-            writing: Mutex::new(Writing { log: log_file, at }),
+            log: Mutex::new(LogWriter { log: log_file, at }),
             done: AtomicU64::new(0),
             fault: Mutex::new(None),
-            dice: AtomicU64::new(0),
+            delay_seed: AtomicU64::new(0),
         })
     }
 
-    /// Number of requests that have completed. It rises before a request is answered, so whoever has
-    /// seen an answer finds what it rests on among these.
+    /// Number of completed requests. It is incremented before a request is answered, so it includes every
+    /// request whose answer has been seen.
     #[must_use]
     pub fn done(&self) -> u64 {
         self.done.load(Ordering::SeqCst)
     }
 
-    /// Gives the order to fail, or takes it back.
+    /// Injects a fault; `None` removes it.
     pub fn fail(&self, fault: Option<Fault>) {
         *locked(&self.fault) = fault;
     }
@@ -110,33 +111,33 @@ impl Recorder {
         if self.must_fail(&entry) {
             return Err(io::Error::from_raw_os_error(EIO));
         }
-        self.dawdle();
-        let mut writing = locked(&self.writing);
+        self.delay_some();
+        let mut log = locked(&self.log);
         self.image.write_all_at(data, entry.offset)?;
-        writing.log.write_all_at(&entry.encode(), writing.at)?;
-        writing.at += entry.encode().len() as u64;
-        writing.log.write_all_at(data, writing.at)?;
-        writing.at += entry.len;
+        log.log.write_all_at(&entry.encode(), log.at)?;
+        log.at += entry.encode().len() as u64;
+        log.log.write_all_at(data, log.at)?;
+        log.at += entry.len;
         self.done.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 
     fn must_fail(&self, entry: &Entry) -> bool {
         let mut fault = locked(&self.fault);
-        let place = entry.offset..entry.offset + entry.len;
-        let strikes = fault.as_ref().is_some_and(|fault| fault.strikes(entry.kind, &place));
-        if strikes && fault.as_ref().is_some_and(|fault| fault.once) {
+        let range = entry.offset..entry.offset + entry.len;
+        let applies = fault.as_ref().is_some_and(|fault| fault.applies_to(entry.kind, &range));
+        if applies && fault.as_ref().is_some_and(|fault| fault.once) {
             *fault = None;
         }
-        strikes
+        applies
     }
 
-    /// So that requests overtake each other.
-    fn dawdle(&self) {
-        let mut state = self.dice.fetch_add(1, Ordering::Relaxed);
-        let rolled = split_mix(&mut state);
-        if rolled.is_multiple_of(DAWDLES) {
-            let us = split_mix(&mut state) % DAWDLES_US_MAX;
+    /// Delays some requests, so that they complete in another order than they arrived.
+    fn delay_some(&self) {
+        let mut state = self.delay_seed.fetch_add(1, Ordering::Relaxed);
+        let drawn = split_mix(&mut state);
+        if drawn.is_multiple_of(DELAYED_ONE_IN) {
+            let us = split_mix(&mut state) % DELAY_US_MAX;
             std::thread::sleep(Duration::from_micros(us));
         }
     }
@@ -151,19 +152,19 @@ impl Device for Recorder {
         self.image.read_exact_at(data, offset)
     }
 
-    /// Noted when it is done.
+    /// Logged after the write has completed.
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let entry = Entry { kind: Kind::Write, offset, len: data.len() as u64, begun: self.done() };
         self.carry_out(entry, data)
     }
 
-    /// It covers what had completed when it came.
+    /// Covers the requests that had completed when it arrived.
     fn flush(&self) -> io::Result<()> {
         self.carry_out(Entry { kind: Kind::Flush, offset: 0, len: 0, begun: self.done() }, &[])
     }
 }
 
-/// "Input/output error", as Linux numbers it.
+/// Linux error number of "Input/output error".
 const EIO: i32 = 5;
 
 #[cfg(test)]
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_is_read_back_and_stands_in_the_log() {
+    fn writes_are_read_back_and_requests_are_logged() {
         let (dir, recorder) = recorder();
         recorder.write(4096, &[7; 512]).unwrap();
         recorder.flush().unwrap();
@@ -197,14 +198,17 @@ mod tests {
     }
 
     #[test]
-    fn it_fails_on_demand_once_or_on_and_nothing_of_that_is_there() {
+    fn injected_faults_fail_once_or_always_without_effect_on_image_and_log() {
         let (dir, recorder) = recorder();
-        let fails = |which, once| recorder.fail(Some(Fault { which, once }));
-        fails(Which::Flushes, true);
+        let fails = |target, once| recorder.fail(Some(Fault { target, once }));
+        fails(FaultTarget::Flushes, true);
         recorder.write(0, &[1; 512]).unwrap();
         assert_eq!(recorder.flush().unwrap_err().raw_os_error(), Some(EIO));
         recorder.flush().unwrap();
-        fails(Which::WritesTo([(1024, 2048), (8192, 9216)].map(|(a, b)| a..b).to_vec()), false);
+        fails(
+            FaultTarget::WritesTo([(1024, 2048), (8192, 9216)].map(|(a, b)| a..b).to_vec()),
+            false,
+        );
         recorder.write(512, &[2; 512]).unwrap();
         for _ in 0..2 {
             assert!(recorder.write(1536, &[3; 1024]).is_err());

@@ -1,7 +1,7 @@
-//! Makes disk images of what a power cut could have left.
+//! Makes disk images of possible states after a power cut.
 //!
-//! A cut is a number of entries of the log: these were carried out. What was written before the last
-//! flush among them is there. Of what was written behind it, any sectors are: which, a seed decides.
+//! A cut is given as the number of log entries that had completed. Writes covered by a flush among them are in the
+//! image. Of the later writes, any subset of the sectors may be; a seed chooses it.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -14,18 +14,18 @@ use crate::overlay::Overlay;
 use crate::random::split_mix;
 use crate::xfs;
 
-/// Smallest piece of a write that can be lost alone (bytes).
+/// Smallest unit of a write that can be lost on its own (bytes).
 pub const SECTOR: usize = 512;
 
-/// The fate of what was written behind the last flush.
+/// State of the writes that no flush covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unflushed {
-    /// Nothing of it is there.
+    /// None of them is in the image.
     Lost,
-    /// All of it is.
+    /// All of them are.
     Kept,
-    /// Some of it is: whole writes, the first sectors of each, or any sectors, few or many; the seed
-    /// says which.
+    /// A part of them is: whole writes, a prefix of each, or any sectors. The seed chooses the mode, the share and
+    /// the sectors.
     Some(u64),
 }
 
@@ -47,26 +47,26 @@ impl std::str::FromStr for Unflushed {
             "lost" => Ok(Self::Lost),
             "kept" => Ok(Self::Kept),
             seed => seed.parse().map(Self::Some).map_err(|_| {
-                format!("{seed:?} is neither `lost` nor `kept` nor a seed (a number)")
+                format!("{seed:?} is not valid; write `lost`, `kept` or a seed (a number)")
             }),
         }
     }
 }
 
-/// Number of entries that are on the device for certain behind a cut after `cut` of them: those that the
-/// last flush covers which had completed. With `deaf`, so many of the last flushes did nothing: a device
-/// that lies.
+/// Number of entries that are certainly on the device after a cut behind `cut` entries: those covered by the last
+/// completed flush. The last `ignored_flushes` flushes count as having had no effect, as on a device that
+/// acknowledges flushes without doing them.
 #[must_use]
-pub fn durable(entries: &[Entry], cut: usize, deaf: usize) -> usize {
+pub fn durable(entries: &[Entry], cut: usize, ignored_flushes: usize) -> usize {
     let flushes = entries[..cut].iter().filter(|entry| entry.kind == Kind::Flush);
     let mut covered: Vec<u64> = flushes.map(|flush| flush.begun).collect();
     covered.sort_unstable_by_key(|&covered| std::cmp::Reverse(covered));
-    let covered = covered.get(deaf).copied().unwrap_or(0);
-    usize::try_from(covered).expect("entries in memory")
+    let covered = covered.get(ignored_flushes).copied().unwrap_or(0);
+    usize::try_from(covered).expect("the entries are in memory")
 }
 
-/// Writes that a cut after `cut` entries may have left or not: those that no flush covers, and those
-/// that were under way and completed later.
+/// Entries of writes that a cut behind `cut` entries may or may not have left: those that no flush covers, and
+/// those in flight that completed later.
 #[must_use]
 pub fn pending(entries: &[Entry], durable: usize, cut: usize) -> Vec<usize> {
     let under_way = (cut..entries.len()).take(OVERTAKEN_MAX);
@@ -75,38 +75,39 @@ pub fn pending(entries: &[Entry], durable: usize, cut: usize) -> Vec<usize> {
     pending.filter(|&n| entries[n].kind == Kind::Write).collect()
 }
 
-/// A request is not overtaken by more others than this.
+/// Maximum number of requests that can overtake a request.
 const OVERTAKEN_MAX: usize = 256;
 
-/// Runs of sectors of a write of `len` bytes that survive.
-struct Dice {
+/// Generator of the sectors that survive of a write.
+struct LossPattern {
     state: u64,
-    how: u64,
-    /// Of 8 sectors or writes so many survive.
+    /// 0: whole writes survive, 1: prefixes, 2: single sectors.
+    mode: u64,
+    /// Probability that a write or sector survives, in eighths.
     kept: u64,
 }
 
-impl Dice {
+impl LossPattern {
     fn new(seed: u64) -> Self {
-        let mut dice = Self { state: seed, how: 0, kept: 0 };
-        (dice.how, dice.kept) = (dice.roll() % 3, [1, 4, 7][dice.roll() as usize % 3]);
-        dice
+        let mut pattern = Self { state: seed, mode: 0, kept: 0 };
+        (pattern.mode, pattern.kept) = (pattern.draw() % 3, [1, 4, 7][pattern.draw() as usize % 3]);
+        pattern
     }
 
-    fn roll(&mut self) -> u64 {
+    fn draw(&mut self) -> u64 {
         split_mix(&mut self.state)
     }
 
     fn survives(&mut self) -> bool {
-        self.roll() % 8 < self.kept
+        self.draw() % 8 < self.kept
     }
 
-    /// Which sectors of a write of so many are there.
+    /// For each of the `count` sectors of a write, whether it survives.
     fn sectors(&mut self, count: usize) -> Vec<bool> {
-        match self.how {
+        match self.mode {
             0 => vec![self.survives(); count],
             1 => {
-                let first = self.roll() as usize % (count + 1);
+                let first = self.draw() as usize % (count + 1);
                 (0..count).map(|n| n < first).collect()
             }
             _ => (0..count).map(|_| self.survives()).collect(),
@@ -114,36 +115,36 @@ impl Dice {
     }
 }
 
-/// An image that goes through a log from its beginning, and of which copies are made on the way.
+/// Image that advances through a log, and from which images of crash states are made.
 #[derive(Debug)]
 pub struct Replay<'a> {
     log: &'a Log,
     path: PathBuf,
     image: File,
-    /// Entries that are in the image.
+    /// Number of entries applied to the image.
     done: usize,
 }
 
 impl<'a> Replay<'a> {
-    /// Begins with `base`, what the device held before the log, in a copy of it at `path`.
+    /// Copies `base`, the image of the device before the log began, to `path`.
     ///
     /// # Errors
-    /// When it cannot be copied.
+    /// When the image cannot be copied.
     pub fn new(log: &'a Log, base: &Path, path: &Path) -> Result<Self, Error> {
         copy(base, path)?;
         let image = File::options().write(true).open(path).map_err(file("open", path))?;
         Ok(Self { log, path: path.to_owned(), image, done: 0 })
     }
 
-    /// Goes on until the first `entries` are in the image.
+    /// Applies entries until the first `entries` are in the image.
     ///
     /// # Errors
-    /// When the log cannot be read or the image not be written.
+    /// When the log cannot be read or the image cannot be written.
     ///
     /// # Panics
-    /// When it is further already, or the log is shorter.
+    /// When more entries were applied already, or the log has fewer.
     pub fn advance(&mut self, entries: usize) -> Result<(), Error> {
-        assert!(self.done <= entries, "{entries} entries lie behind, at {}", self.done);
+        assert!(self.done <= entries, "cannot go back to entry {entries} from {}", self.done);
         for n in self.done..entries {
             let (data, offset) = (self.log.data(n)?, self.log.entries()[n].offset);
             self.image.write_all_at(&data, offset).map_err(file("write", &self.path))?;
@@ -152,7 +153,7 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// What a cut after `cut` entries leaves of those behind where this stands: bytes, and where.
+    /// Byte runs (offset, data) that a cut behind `cut` entries leaves of the writes that are not in the image.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -161,7 +162,8 @@ impl<'a> Replay<'a> {
         cut: usize,
         unflushed: Unflushed,
     ) -> Result<Vec<(u64, Vec<u8>)>, Error> {
-        let mut dice = Dice::new(if let Unflushed::Some(seed) = unflushed { seed } else { 0 });
+        let mut pattern =
+            LossPattern::new(if let Unflushed::Some(seed) = unflushed { seed } else { 0 });
         let mut runs = Vec::new();
         for n in pending(self.log.entries(), self.done, cut) {
             let (data, offset) = (self.log.data(n)?, self.log.entries()[n].offset);
@@ -169,7 +171,7 @@ impl<'a> Replay<'a> {
             let sectors = match unflushed {
                 Unflushed::Lost => vec![false; count],
                 Unflushed::Kept => vec![n < cut; count],
-                Unflushed::Some(_) => dice.sectors(count),
+                Unflushed::Some(_) => pattern.sectors(count),
             };
             let mut at = 0;
             for run in sectors.chunk_by(|a, b| a == b) {
@@ -183,7 +185,7 @@ impl<'a> Replay<'a> {
         Ok(runs)
     }
 
-    /// The same as a device.
+    /// State after a cut behind `cut` entries, as a device in memory.
     ///
     /// # Errors
     /// When the log or the image cannot be read.
@@ -195,10 +197,10 @@ impl<'a> Replay<'a> {
         Ok(overlay)
     }
 
-    /// The same as an image, at `out`.
+    /// State after a cut behind `cut` entries, as an image at `out`.
     ///
     /// # Errors
-    /// When the log cannot be read or the image not be written.
+    /// When the log cannot be read or the image cannot be written.
     pub fn image(&self, cut: usize, unflushed: Unflushed, out: &Path) -> Result<(), Error> {
         copy(&self.path, out)?;
         let image = File::options().write(true).open(out).map_err(file("open", out))?;
@@ -209,7 +211,7 @@ impl<'a> Replay<'a> {
     }
 }
 
-/// A copy with the same holes.
+/// Copies a sparse file; holes stay holes.
 fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     let copied = xfs::command("cp", "coreutils", |c| {
         c.args(["--sparse=auto", "--reflink=auto"]).arg(from).arg(to)
@@ -222,8 +224,8 @@ mod tests {
     use super::*;
     use crate::log::tests::written;
 
-    /// Two writes, a flush that covers both, a write over the first, one beside it, a flush that came
-    /// before that one was done, and one that completed late.
+    /// Log of: two writes, a flush that covers both, a write over the first, a write behind the second, a flush that
+    /// arrived before that one had completed, and a write that completed late.
     fn recorded() -> (tempfile::TempDir, Log, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let entries = [
@@ -241,10 +243,10 @@ mod tests {
         (dir, log, base)
     }
 
-    fn made(unflushed: Unflushed, cut: usize, deaf: usize) -> Vec<u8> {
+    fn image_after(unflushed: Unflushed, cut: usize, ignored_flushes: usize) -> Vec<u8> {
         let (dir, log, base) = recorded();
         let mut replay = Replay::new(&log, &base, &dir.path().join("rolling")).unwrap();
-        replay.advance(durable(log.entries(), cut, deaf)).unwrap();
+        replay.advance(durable(log.entries(), cut, ignored_flushes)).unwrap();
         let out = dir.path().join("out");
         replay.image(cut, unflushed, &out).unwrap();
         std::fs::read(out).unwrap()
@@ -255,34 +257,35 @@ mod tests {
     }
 
     #[test]
-    fn what_no_flush_covers_is_there_or_not() {
-        assert_eq!(blocks(&made(Unflushed::Lost, 2, 0)), [0, 0, 0, 0]);
-        assert_eq!(blocks(&made(Unflushed::Lost, 5, 0)), [1, 2, 0, 0]);
-        assert_eq!(blocks(&made(Unflushed::Kept, 5, 0)), [3, 2, 4, 0]);
+    fn unflushed_writes_are_lost_or_kept_as_requested() {
+        assert_eq!(blocks(&image_after(Unflushed::Lost, 2, 0)), [0, 0, 0, 0]);
+        assert_eq!(blocks(&image_after(Unflushed::Lost, 5, 0)), [1, 2, 0, 0]);
+        assert_eq!(blocks(&image_after(Unflushed::Kept, 5, 0)), [3, 2, 4, 0]);
         assert_eq!(
-            blocks(&made(Unflushed::Lost, 6, 0)),
+            blocks(&image_after(Unflushed::Lost, 6, 0)),
             [3, 2, 0, 0],
-            "it came before the write was done"
+            "the flush arrived before the write had completed"
         );
-        assert_eq!(blocks(&made(Unflushed::Lost, 6, 1)), [1, 2, 0, 0], "a flush that did nothing");
-        assert_eq!(blocks(&made(Unflushed::Lost, 6, 2)), [0, 0, 0, 0]);
+        assert_eq!(blocks(&image_after(Unflushed::Lost, 6, 1)), [1, 2, 0, 0], "one ignored flush");
+        assert_eq!(blocks(&image_after(Unflushed::Lost, 6, 2)), [0, 0, 0, 0]);
     }
 
     #[test]
-    fn what_was_under_way_may_have_arrived() {
+    fn writes_in_flight_at_the_cut_may_survive() {
         let (_, log, _) = recorded();
         assert_eq!(pending(log.entries(), 2, 4), [3, 4, 6]);
         assert_eq!(pending(log.entries(), 2, 3), [3]);
-        let arrived = (0..64).filter(|&seed| blocks(&made(Unflushed::Some(seed), 6, 0))[3] == 5);
+        let arrived =
+            (0..64).filter(|&seed| blocks(&image_after(Unflushed::Some(seed), 6, 0))[3] == 5);
         assert!((1..64).contains(&arrived.count()));
     }
 
     #[test]
-    fn every_sector_has_its_own_fate_and_a_seed_decides() {
+    fn sectors_survive_independently_and_reproducibly() {
         let mut torn = 0;
         for seed in 0..64 {
-            let image = made(Unflushed::Some(seed), 5, 0);
-            assert_eq!(image, made(Unflushed::Some(seed), 5, 0));
+            let image = image_after(Unflushed::Some(seed), 5, 0);
+            assert_eq!(image, image_after(Unflushed::Some(seed), 5, 0));
             let sectors: Vec<u8> = image.chunks(SECTOR).map(|sector| sector[0]).collect();
             assert!(sectors[..8].iter().all(|&byte| byte == 1 || byte == 3));
             assert_eq!(sectors[8..16], [2; 8]);
@@ -293,9 +296,9 @@ mod tests {
     }
 
     #[test]
-    fn fates_are_written_as_they_are_read() {
-        for fate in [Unflushed::Lost, Unflushed::Kept, Unflushed::Some(7)] {
-            assert_eq!(fate.to_string().parse(), Ok(fate));
+    fn unflushed_modes_parse_from_their_display_form() {
+        for mode in [Unflushed::Lost, Unflushed::Kept, Unflushed::Some(7)] {
+            assert_eq!(mode.to_string().parse(), Ok(mode));
         }
         assert!("some".parse::<Unflushed>().is_err());
     }

@@ -1,4 +1,4 @@
-//! Loop devices and mounts, gone when dropped.
+//! Loop devices and XFS mounts, released on drop.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::error::{Error, file};
 
-/// Runs a program that must succeed; what it printed.
+/// Runs a program; returns its standard output. `package` names the package to install if it is missing.
 ///
 /// # Errors
-/// When it is missing or fails.
+/// When the program is missing or exits with a failure.
 pub fn command(
     program: &'static str,
     package: &'static str,
@@ -27,27 +27,27 @@ pub fn command(
     Err(Error::Failed { command: words.join(" "), output: text(&output.stderr) })
 }
 
-/// Makes a sparse file of `len` bytes with an empty XFS in it.
+/// Creates a sparse file of `len` bytes with an empty XFS.
 ///
 /// # Errors
-/// When there is no room, or mkfs.xfs is missing or fails.
+/// When the file cannot be created, or mkfs.xfs is missing or fails.
 pub fn make_image(path: &Path, len: u64) -> Result<(), Error> {
     let image = std::fs::File::create(path).map_err(file("create", path))?;
-    image.set_len(len).map_err(file("lengthen", path))?;
+    image.set_len(len).map_err(file("set the length of", path))?;
     command("mkfs.xfs", "xfsprogs", |c| c.args(["-q", "-f", "-K"]).arg(path)).map(drop)
 }
 
-/// A loop device.
+/// An attached loop device; detached on drop.
 #[derive(Debug)]
 pub struct Loop {
     device: String,
 }
 
 impl Loop {
-    /// Attaches one to a file, with direct I/O: each request reaches the file as it is.
+    /// Attaches a loop device to a file with direct I/O, so that each request reaches the file unchanged.
     ///
     /// # Errors
-    /// When none is free, this process may not, or the file allows no direct I/O.
+    /// When no device is free, the process lacks the privileges, or the file does not support direct I/O.
     pub fn attach(image: &Path) -> Result<Self, Error> {
         let device = command("losetup", "mount", |c| {
             c.args(["--find", "--show", "--direct-io=on"]).arg(image)
@@ -62,13 +62,13 @@ impl Loop {
         Ok(attached)
     }
 
-    /// Its name, `/dev/loop0`.
+    /// Path of the device, for instance `/dev/loop0`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.device
     }
 
-    /// Mounts the XFS on it.
+    /// Mounts the XFS on the device at `dir`.
     ///
     /// # Errors
     /// When it cannot be mounted.
@@ -87,7 +87,7 @@ impl Drop for Loop {
     }
 }
 
-/// A mounted file system.
+/// A mounted file system; unmounted on drop.
 #[derive(Debug)]
 pub struct Mount {
     dir: PathBuf,
@@ -95,22 +95,22 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// Where it is.
+    /// Mount point.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.dir
     }
 
-    /// Unmounts it.
+    /// Unmounts the file system and returns its device.
     ///
     /// # Errors
-    /// When it stays busy.
+    /// When the file system stays busy for about 4 seconds.
     pub fn unmount(mut self) -> Result<Loop, Error> {
         self.try_unmount()?;
-        Ok(self.device.take().expect("there until it is unmounted"))
+        Ok(self.device.take().expect("the device is taken only here"))
     }
 
-    /// A ring that is being torn down may keep files open for some milliseconds.
+    /// Retries for about 4 seconds: an io_uring that is being torn down keeps files open for some milliseconds.
     fn try_unmount(&self) -> Result<(), Error> {
         let mut tries = 0;
         loop {

@@ -1,4 +1,4 @@
-//! The body of a multi-write: a tar of objects.
+//! The body of a batch put: a tar of objects.
 
 use tar::{Builder, Header};
 
@@ -6,7 +6,7 @@ use crate::content::PIECE;
 use crate::operation::Request;
 use crate::plan::Shared;
 
-/// Writes the tar that `request` sends to `out`, in the place of what is there.
+/// Replaces `out` with the tar that `request` sends.
 ///
 /// # Panics
 /// Never: writing to memory cannot fail, and the names are short.
@@ -17,8 +17,7 @@ pub fn write(shared: &Shared, request: &Request, out: &mut Vec<u8>) {
     for nth in first..first + count {
         let object = shared.objects.get(shared.objects.index_in_volume(slot, nth));
         let source = shared.content.source(&object, request.version);
-        let mut data =
-            vec![0; usize::try_from(object.size).expect("an object that fits into memory")];
+        let mut data = vec![0; usize::try_from(object.size).expect("usize has 64 bits")];
         for (n, piece) in data.chunks_mut(PIECE).enumerate() {
             shared.content.write(&source, (n * PIECE) as u64, piece);
         }
@@ -26,7 +25,9 @@ pub fn write(shared: &Shared, request: &Request, out: &mut Vec<u8>) {
         header.set_size(object.size);
         header.set_mode(0o644);
         let name = format!("{}/{}/{:016x}", object.key, object.alt, object.cookie);
-        builder.append_data(&mut header, name, &data[..]).expect("a short name, to memory");
+        builder
+            .append_data(&mut header, name, &data[..])
+            .expect("the name is short, and writing to memory cannot fail");
     }
-    *out = builder.into_inner().expect("to memory");
+    *out = builder.into_inner().expect("writing to memory cannot fail");
 }

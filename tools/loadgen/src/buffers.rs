@@ -1,24 +1,24 @@
-//! Buffers of a thread, kept for the next request: one is at hand without looking for free pages.
+//! Send buffers of a thread, cached so that the next request does not search the pool.
 
 use std::cell::RefCell;
 
 use hayloft::buffer::{Buf, PAGE, Pool};
 
-/// The largest is this long (bytes): larger bodies come and go in pieces.
+/// Maximum length of a buffer (bytes); larger bodies are sent and received in pieces.
 pub const BUFFER_MAX: usize = 64 << 10;
-/// Sizes are powers of two of pages.
+/// Number of size classes: powers of two of a page.
 const CLASSES: usize = (BUFFER_MAX / PAGE).ilog2() as usize + 1;
 
-/// The buffers.
+/// Cache of buffers by size class.
 pub struct Buffers {
     pool: Pool,
-    /// Bytes that are left to buffers of a page: so many that each connection has its two.
+    /// Pool bytes reserved for one-page buffers, so that every connection gets its two.
     reserve: usize,
     kept: RefCell<[Vec<Buf>; CLASSES]>,
 }
 
 impl Buffers {
-    /// Takes them from `pool`, which must have [`reserve`] bytes at least.
+    /// Creates a cache on `pool`, which must have at least [`reserve`] bytes.
     #[must_use]
     pub fn new(pool: &Pool, connections: usize) -> Self {
         Self { pool: pool.clone(), reserve: reserve(connections), kept: RefCell::default() }
@@ -30,10 +30,10 @@ impl Buffers {
         possible.then(|| self.pool.alloc(len)).flatten()
     }
 
-    /// A buffer of `len` bytes, or of [`BUFFER_MAX`] if that is less, or a shorter one when memory is short.
+    /// Takes a buffer of at least `len` bytes, at most [`BUFFER_MAX`]; shorter when the pool is nearly used up.
     ///
     /// # Panics
-    /// When not even a page is left: a connection took more than one buffer in each direction.
+    /// When not even a page is left: a connection holds more than one buffer per direction.
     #[must_use]
     pub fn take(&self, len: usize) -> Buf {
         let wanted = class(len.min(BUFFER_MAX));
@@ -43,21 +43,21 @@ impl Buffers {
                 return buf;
             }
         }
-        // All that is left is kept in larger pieces.
+        // The free memory is all in cached larger buffers: return them to the pool.
         for kept in self.kept.borrow_mut().iter_mut() {
             kept.clear();
         }
-        self.pool.alloc(PAGE).expect("a page for each buffer in use")
+        self.pool.alloc(PAGE).expect("the reserve has a page for each buffer in use")
     }
 
-    /// Keeps it for the next one.
+    /// Returns a buffer to the cache.
     pub fn give_back(&self, buf: Buf) {
         let class = class(buf.len());
         self.kept.borrow_mut()[class].push(buf);
     }
 }
 
-/// What a pool must have for so many connections, whatever they want (bytes): a page for each direction.
+/// Pool memory that guarantees every connection a page per direction (bytes).
 #[must_use]
 pub const fn reserve(connections: usize) -> usize {
     2 * PAGE * connections
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn short_memory_gives_short_buffers() {
+    fn a_nearly_used_up_pool_gives_shorter_buffers() {
         let pool = Pool::new(&Region::map(1, 22 * PAGE).unwrap(), 0);
         let buffers = Buffers::new(&pool, 1);
         let first = buffers.take(BUFFER_MAX);
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_come_first_leave_a_page_for_each_direction_to_the_others() {
+    fn every_connection_gets_a_page_per_direction() {
         let connections = 100;
         let pool = Pool::new(&Region::map(1, reserve(connections) + 4 * BUFFER_MAX).unwrap(), 0);
         let buffers = Buffers::new(&pool, connections);

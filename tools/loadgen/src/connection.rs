@@ -1,7 +1,7 @@
-//! One connection of a load: asks, receives, verifies, and is made anew when it breaks.
+//! One connection of a load: sends requests, receives and verifies answers, and reconnects when it breaks.
 //!
-//! While nothing is asked it holds no buffer. The receive of an answer is handed over together with the send
-//! of its question, so that one call of the kernel does for both.
+//! An idle connection holds no buffer. The receive of an answer is submitted together with the send of its
+//! request, so that one system call covers both.
 
 use std::collections::VecDeque;
 use std::io;
@@ -27,14 +27,14 @@ use crate::target::HEAD_MAX;
 use crate::verdict::Verdict;
 use crate::worker::{Job, Worker};
 
-/// How long the first connections may take.
+/// Timeout of the connections made before a load begins.
 pub const CONNECT: Duration = Duration::from_secs(5);
-/// After a connection that could not be made anew, the next attempt waits (nanoseconds).
+/// Delay after a failed reconnect (nanoseconds).
 const PAUSE: u64 = 100_000_000;
-/// How often a request is asked again after a connection broke before its answer began: a server may close
-/// what was idle.
+/// Maximum attempts of a request whose connection broke before the answer began: a server may close idle
+/// connections.
 const ATTEMPTS: u8 = 2;
-/// What was refused is asked again after so long (nanoseconds), as Hayloft's `Retry-After` says.
+/// Delay before a refused request is retried (nanoseconds), like Hayloft's `Retry-After`.
 const AGAIN: u64 = 1_000_000_000;
 
 fn socket(endpoint: &Endpoint) -> io::Result<Socket> {
@@ -44,10 +44,10 @@ fn socket(endpoint: &Endpoint) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Connects, before a load begins.
+/// Connects before a load begins, with a timeout of 5 s.
 ///
 /// # Errors
-/// When nobody listens there, or nothing more can be opened.
+/// When the connection cannot be made.
 pub fn open(endpoint: &Endpoint) -> Result<Socket, Error> {
     let connected = socket(endpoint).and_then(|socket| {
         socket.connect_timeout(&endpoint.address.into(), CONNECT)?;
@@ -56,16 +56,16 @@ pub fn open(endpoint: &Endpoint) -> Result<Socket, Error> {
     connected.map_err(|error| {
         let address = endpoint.address;
         Error::Failed(format!(
-            "cannot connect to {address}: {error}; see whether it runs there (--url)"
+            "cannot connect to {address}: {error}; check that the server is running and --url is right"
         ))
     })
 }
 
-/// Begins to connect, in the middle of a load: what is sent waits for the connection. `prepare` sets what is
-/// special about the socket.
+/// Starts a connect during a load without waiting; sends wait for the connection. `prepare` sets further socket
+/// options.
 ///
 /// # Errors
-/// The kernel's.
+/// Error of a system call.
 pub fn reopen(
     endpoint: &Endpoint,
     prepare: impl FnOnce(&Socket) -> io::Result<()>,
@@ -77,17 +77,18 @@ pub fn reopen(
         Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => return Err(error),
         _ => {}
     }
-    // The ring waits for sockets that block, and gives up at once on others.
+    // The ring waits for operations on blocking sockets; on nonblocking ones they fail with EAGAIN.
     socket.set_nonblocking(false)?;
     Ok(Sock(socket.into_raw_fd()))
 }
 
-/// A request that was not answered yet.
+/// A request without an answer.
 struct Pending {
     request: Request,
+    /// Time from which its latency counts (nanoseconds of the monotonic clock).
     start: u64,
     attempts: u8,
-    /// Since when it is refused, or its connections break (nanoseconds of the monotonic clock).
+    /// Time of the first refusal or connection failure (nanoseconds of the monotonic clock).
     failing: Option<u64>,
 }
 
@@ -96,20 +97,21 @@ struct Connection {
     worker: Rc<Worker>,
     endpoint: usize,
     sock: Option<Sock>,
-    /// Whether it has brought an answer yet.
+    /// Whether an answer was received on this socket.
     is_proven: bool,
     receiver: Receiver,
     pending: VecDeque<Pending>,
-    /// Of those, the last so many must be sent (again).
+    /// Number of requests at the end of `pending` that must be sent (again).
     unsent: usize,
     depth: usize,
-    /// Since when it is free (nanoseconds).
+    /// Maximum number of requests in flight.
+    /// Time since which it is idle (nanoseconds).
     free: u64,
-    /// The body of a multi-write.
+    /// Body of a batch put.
     tar: Vec<u8>,
 }
 
-/// The task of a connection: asks as long as there is something to ask.
+/// Task of a connection: sends requests until the source has no more.
 pub async fn serve(worker: Rc<Worker>, endpoint: usize, socket: Socket, depth: usize) {
     let mut connection = Connection {
         receiver: Receiver::new(&worker, depth > 1),
@@ -124,7 +126,7 @@ pub async fn serve(worker: Rc<Worker>, endpoint: usize, socket: Socket, depth: u
         worker,
     };
     if !connection.worker.is_open {
-        // Answers from before the start would not be counted.
+        // Answers before the start of the load would not be counted.
         let start = connection.worker.times.start;
         connection.worker.handle.sleep_until(start).await;
     }
@@ -139,7 +141,7 @@ pub async fn serve(worker: Rc<Worker>, endpoint: usize, socket: Socket, depth: u
 }
 
 impl Connection {
-    /// Takes as many requests as it may have in flight: whether there are any.
+    /// Takes as many requests as may be in flight; returns whether there are any.
     async fn take(&mut self) -> bool {
         while self.pending.len() < self.depth {
             let job = if self.pending.is_empty() {
@@ -155,10 +157,10 @@ impl Connection {
         !self.pending.is_empty()
     }
 
-    /// Sends what was not sent, and receives the answer to the oldest request.
+    /// Sends unsent requests, and receives the answer to the oldest one.
     async fn exchange(&mut self) -> Result<Reply, Broken> {
         let sock = self.connected()?;
-        let request = self.pending.front().expect("something was taken").request;
+        let request = self.pending.front().expect("take() returned true").request;
         if self.unsent == 0 {
             return self.receiver.reply(sock, &request, None).await;
         }
@@ -167,14 +169,14 @@ impl Connection {
         self.worker.interval.borrow_mut().sent += len as u64 + (body - sent);
         let send = self.worker.handle.submit(Op::Send { sock, buf, start: 0, len });
         if sent == body {
-            // Behind the last answer this one may be at hand already.
+            // Pipelined answers may already be in the receiver.
             let first = self.receiver.is_empty().then(|| self.receiver.begin(sock, &request));
             let reply = self.receiver.reply(sock, &request, first).await;
             self.finish_send(sock, send, len).await;
             return reply;
         }
         self.send_rest(sock, &request, send, len, sent, body).await;
-        // Even if not all could be sent there may be an answer that says why.
+        // Even after an incomplete send there may be an answer that gives the reason.
         self.receiver.reply(sock, &request, None).await
     }
 
@@ -190,8 +192,8 @@ impl Connection {
         Ok(sock)
     }
 
-    /// Writes what is to be sent, as far as one buffer goes: its length, how much of the body is in it,
-    /// and the length of the body.
+    /// Writes the unsent requests to a buffer, with as much of the body as fits. Returns the buffer, its filled
+    /// length, the bytes of the body in it, and the length of the body.
     fn compose(&mut self) -> (Buf, u32, u64, u64) {
         let shared = &self.worker.shared;
         let host = &shared.endpoints[self.endpoint].host;
@@ -221,7 +223,7 @@ impl Connection {
     fn write_body(&self, request: &Request, position: u64, out: &mut [u8]) {
         match request.kind {
             Kind::Batch => {
-                let start = usize::try_from(position).expect("a position in a buffer");
+                let start = usize::try_from(position).expect("usize has 64 bits");
                 out.copy_from_slice(&self.tar[start..start + out.len()]);
             }
             _ => {
@@ -232,13 +234,13 @@ impl Connection {
         }
     }
 
-    /// Awaits a send, and sends the rest if it was short: the buffer, unless the connection broke.
+    /// Awaits a send and sends the rest after a short write; returns whether all was sent.
     async fn finish_send(&self, sock: Sock, send: Operation, len: u32) -> bool {
         let (mut send, mut start) = (send, 0);
         loop {
             let completion = send.await;
             let Returned::One(buf) = completion.returned else {
-                unreachable!("a send has one buffer")
+                unreachable!("a send returns one buffer")
             };
             match u32::try_from(completion.result) {
                 Ok(sent) if sent > 0 && start + sent < len => {
@@ -254,7 +256,7 @@ impl Connection {
         }
     }
 
-    /// Sends a body that did not fit behind its head.
+    /// Sends the part of a body that did not fit into the buffer of its head.
     async fn send_rest(
         &self,
         sock: Sock,
@@ -278,7 +280,7 @@ impl Connection {
 
     async fn answered(&mut self, reply: Reply) {
         let Pending { request, start, failing, .. } =
-            self.pending.pop_front().expect("it was asked");
+            self.pending.pop_front().expect("an answer belongs to a pending request");
         self.is_proven = true;
         self.free = reply.end;
         let sample = Sample {
@@ -299,7 +301,7 @@ impl Connection {
             interval.errors += 1;
             interval.note(|| {
                 let what = describe(&request, &reply);
-                format!("{what}; refused again and again, see the server's log or raise --patience")
+                format!("{what}; still refused at the end of --patience, see the server's log or raise --patience")
             });
         }
         let fate = Fate::of(request.kind, reply.verdict, reply.status);
@@ -316,7 +318,7 @@ impl Connection {
         }
     }
 
-    /// Asks for what is refused since `since` once more, after a while.
+    /// Retries a request that is refused since `since`, after a delay.
     async fn ask_again(&mut self, request: Request, since: u64, reply: &Reply) {
         if reply.closes {
             self.close().await;
@@ -327,13 +329,14 @@ impl Connection {
         self.unsent = self.pending.len();
     }
 
-    /// Makes a new connection for what was not answered, and gives the oldest request up if that is no use.
+    /// Handles a broken connection: the pending requests are sent again on a new one, unless the oldest has used up
+    /// its attempts.
     async fn broken(&mut self, broken: Broken) {
         let (was_proven, insists) = (self.is_proven, self.worker.insists);
         let (now, patience) = (self.worker.handle.now(), self.worker.times.patience);
         self.close().await;
         self.unsent = self.pending.len();
-        let oldest = self.pending.front_mut().expect("it was asked");
+        let oldest = self.pending.front_mut().expect("exchange() had a pending request");
         oldest.attempts += 1;
         let since = *oldest.failing.get_or_insert(now);
         let is_cut_off = match broken {
@@ -341,28 +344,25 @@ impl Connection {
             Broken::Short => insists,
             _ => false,
         };
-        // A second DELETE would not find what the first one deleted.
+        // A repeated DELETE would not find what the first one deleted.
         let again = is_cut_off
             && oldest.request.kind != Kind::Delete
             && match insists {
-                // A server that was restarted comes back.
+                // The server may be restarting.
                 true => now + PAUSE <= since + patience,
                 false => was_proven && oldest.attempts < ATTEMPTS,
             };
         if !again {
-            let Pending { request, .. } = self.pending.pop_front().expect("it is there");
+            let Pending { request, .. } = self.pending.pop_front().expect("it was the front above");
             self.unsent -= 1;
             self.worker.unanswered(&request, || match broken {
                 Broken::Closed if !was_proven => {
-                    format!(
-                        "{}: nobody took the connection, or it was closed at once",
-                        name(&request)
-                    )
+                    format!("{}: connection refused, or closed before any answer", name(&request))
                 }
                 _ => format!("{}: {broken}", name(&request)),
             });
         }
-        // Where nobody answers, asking at once again would be all that is done.
+        // Avoids a busy loop of reconnects to a server that does not answer.
         if !was_proven {
             self.worker.handle.sleep_until(self.worker.handle.now() + PAUSE).await;
         }
@@ -378,7 +378,7 @@ impl Connection {
     }
 }
 
-/// What was asked, in words.
+/// Description of a request for error messages.
 fn name(request: &Request) -> String {
     let object = &request.object;
     let kind = request.kind.name();
@@ -388,7 +388,10 @@ fn name(request: &Request) -> String {
 fn describe(request: &Request, reply: &Reply) -> String {
     let what = name(request);
     if reply.verdict == Verdict::Wrong {
-        return format!("{what}: {} bytes came, and they are not what was stored", reply.payload);
+        return format!(
+            "{what}: received {} bytes that differ from the stored object",
+            reply.payload
+        );
     }
     let text = String::from_utf8_lossy(&reply.excerpt);
     format!("{what}: status {} {:?}", reply.status, text.trim())

@@ -1,15 +1,15 @@
-//! What is in an object: a stamp that names it, then a slice of a pseudo-random pool from an offset of its
-//! own, over and over. So any piece of any object can be made, and checked, from its name alone.
+//! Content of objects: a stamp that identifies the object and version, then a cyclic pseudo-random pool from an
+//! offset that follows from both. Any part of any object can be generated and verified from its name alone.
 
 use crate::object::Object;
 use crate::random::{Random, mix};
 
-/// Length of the pool (bytes). A prime: no piece that storage deals in (512 B to 1 MiB) is a multiple of
-/// it, so two such pieces of a large object that changed places are noticed.
+/// Length of the pool (bytes). A prime, so that no unit of storage (512 B to 1 MiB) is a multiple of it: swapped
+/// units within a large object are detected.
 const PERIOD: usize = 262_147;
-/// The longest piece that is made or compared in one go (bytes).
+/// Maximum length generated or compared in one step (bytes).
 pub const PIECE: usize = 64 << 10;
-/// Key, version and size, 8 bytes each, little-endian.
+/// Length of the stamp (bytes): key, version and size, 8 bytes each, little-endian.
 pub const STAMP: usize = 24;
 
 /// The content of one version of one object.
@@ -19,24 +19,24 @@ pub struct Source {
     offset: usize,
 }
 
-/// The pool.
+/// Pseudo-random pool that contents are taken from.
 pub struct Content(Vec<u8>);
 
 impl Content {
-    /// Makes the pool; it is the same for all seeds.
+    /// Generates the pool, which does not depend on the seed of a load.
     #[must_use]
     pub fn new() -> Self {
         let mut random = Random::new(0, 0);
         let words = PERIOD.div_ceil(8);
         let mut pool: Vec<u8> = (0..words).flat_map(|_| random.next().to_le_bytes()).collect();
         pool.truncate(PERIOD);
-        // A piece that begins anywhere is contiguous.
+        // Makes any range of up to PIECE bytes contiguous.
         pool.extend_from_within(..PIECE);
         Self(pool)
     }
 
-    /// What version `version` of `object` holds. What [`Self::version_in`] finds is 0 after a fill, else
-    /// the time of the write (nanoseconds since 1970).
+    /// Content of version `version` of `object`. By convention version 0 is that of a fill; others are the time of
+    /// the write (nanoseconds since 1970).
     #[must_use]
     pub fn source(&self, object: &Object, version: u64) -> Source {
         let mut stamp = [0; STAMP];
@@ -47,7 +47,7 @@ impl Content {
         Source { stamp, offset: usize::try_from(draw).expect("below the length of the pool") }
     }
 
-    /// The version that the beginning of an object says it is; nothing if it is too short to say.
+    /// Version in the stamp at the beginning of an object; `None` if it is too short.
     #[must_use]
     pub fn version_in(begin: &[u8]) -> Option<u64> {
         Some(u64::from_le_bytes(begin.get(8..16)?.try_into().expect("8 bytes")))
@@ -60,7 +60,7 @@ impl Content {
         &self.0[start..start + len]
     }
 
-    /// Writes the bytes from `position` on to `out`, of at most [`PIECE`] bytes.
+    /// Writes the content from `position` on to `out`, which has at most [`PIECE`] bytes.
     pub fn write(&self, source: &Source, position: u64, out: &mut [u8]) {
         out.copy_from_slice(self.pooled(source, position, out.len()));
         if let Some(stamp) = stamp_from(source, position) {
@@ -69,7 +69,7 @@ impl Content {
         }
     }
 
-    /// Whether `bytes`, of any length, are those from `position` on.
+    /// Whether `bytes`, of any length, equal the content from `position` on.
     #[must_use]
     pub fn matches(&self, source: &Source, position: u64, bytes: &[u8]) -> bool {
         let mut at = position;
@@ -84,7 +84,7 @@ impl Content {
     }
 }
 
-/// What of the stamp stands at `position` and behind it.
+/// Bytes of the stamp from `position` on, if it reaches that far.
 fn stamp_from(source: &Source, position: u64) -> Option<&[u8]> {
     source.stamp.get(usize::try_from(position).ok()?..)
 }
@@ -113,13 +113,13 @@ mod tests {
     }
 
     #[test]
-    fn the_length_of_the_pool_is_a_prime() {
+    fn the_pool_length_is_prime() {
         assert!((2..=512).all(|divisor| !PERIOD.is_multiple_of(divisor)));
         const { assert!(PERIOD < 513 * 513) };
     }
 
     #[test]
-    fn objects_versions_and_places_differ() {
+    fn content_differs_by_object_version_size_and_position() {
         let content = Content::new();
         let size = 3 << 20;
         let (one, other) = (object(1, size), object(2, size));
@@ -139,7 +139,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_piece_is_that_of_the_whole(start in 0_usize..600_000, len in 0_usize..PIECE, flip: usize) {
+        fn any_range_equals_that_of_the_whole_object(start in 0_usize..600_000, len in 0_usize..PIECE, flip: usize) {
             static POOL: LazyLock<Content> = LazyLock::new(Content::new);
             static BYTES: LazyLock<Vec<u8>> =
                 LazyLock::new(|| whole(&POOL, &POOL.source(&object(3, 700_000), 9), 700_000));

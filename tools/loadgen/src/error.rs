@@ -1,32 +1,30 @@
-//! What can go wrong, as one sentence that says what to do next.
+//! Errors of the commands: one sentence each, with advice.
 
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Why a command did not do what it was asked for.
+/// Failure of a command.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// It was asked for something that makes no sense; exit code 2.
+    /// Invalid command line; exit code 2.
     #[error("{0}")]
     Usage(String),
-    /// A file could not be read or written; exit code 1.
-    #[error("cannot {what} {}: {source}; see whether the path and the rights are right", path.display())]
+    /// Failed file operation; exit code 1.
+    #[error("cannot {what} {}: {source}; check the path and its permissions", path.display())]
     File {
-        /// `read`, `write`, `create`.
+        /// Operation: `read`, `write`, `create`.
         what: &'static str,
-        /// Which one.
         path: PathBuf,
-        /// The kernel's reason.
         source: std::io::Error,
     },
-    /// Anything else that failed; exit code 1.
+    /// Any other failure; exit code 1.
     #[error("{0}")]
     Failed(String),
 }
 
 impl Error {
-    /// The exit code of a command that ends with it.
+    /// Exit code of the process.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
@@ -34,7 +32,7 @@ impl Error {
         }
     }
 
-    /// For `map_err` after an operation on a file.
+    /// Returns a function for `map_err` after an operation on a file.
     pub fn file(
         what: &'static str,
         path: impl Into<PathBuf>,

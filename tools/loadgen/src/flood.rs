@@ -1,8 +1,7 @@
-//! Clients that behave badly, many at once: what a server must bear without failing those that behave.
+//! Misbehaving clients, many at once: a server must withstand them without failing well-behaved clients.
 //!
-//! Each connection is a task that does the same over and over, and a new connection takes the place of one
-//! that the server ends. What is wanted is what the server did: how long it bore them, and what it
-//! answered.
+//! Each client is a task that repeats the same behaviour; when the server closes its connection, it opens a new
+//! one. The result describes the server: how long it kept connections open, and its answers.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -32,68 +31,67 @@ use crate::stats::histogram;
 use crate::target::{HEAD_MAX, Target};
 
 const SECOND: u64 = 1_000_000_000;
-/// Before a connection that failed is tried again (nanoseconds).
+/// Delay before a failed connect is retried (nanoseconds).
 const PAUSE: u64 = 100_000_000;
-/// What a slow upload says it will send (bytes).
+/// `Content-Length` of an upload (bytes).
 const BODY: u64 = 1 << 20;
-/// Requests that a slow reader asks for at once.
+/// Requests that a slow reader pipelines.
 const ASKED: usize = 16;
-/// Bytes of garbage at once.
+/// Bytes of garbage sent at once.
 const GARBAGE: usize = 256;
-/// The kernel keeps little for a slow reader (bytes), so that the server notices.
+/// Receive buffer of a slow reader's socket (bytes): small, so that the server's sends block.
 const RECEIVE_BUFFER: usize = 4096;
 
-/// How clients behave.
+/// Behaviour of the clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Misbehaviour {
-    /// A request head, a byte a second, without an end
+    /// Send an endless request head, one byte per second
     SlowHead,
-    /// A PUT of 1 MiB, a byte a second
+    /// PUT 1 MiB, one byte per second
     SlowBody,
-    /// Many GETs at once, and a byte a second of the answers is taken
+    /// Pipeline many GETs and read one byte per second
     SlowRead,
-    /// Connected, and silent
+    /// Connect and send nothing
     HalfOpen,
-    /// Bytes that are no HTTP, again and again
+    /// Send bytes that are not HTTP
     Garbage,
-    /// Half of a PUT, then a reset, again and again
+    /// Send half of a PUT, then reset the connection
     Reset,
 }
 
-/// A flood.
+/// Parameters of a flood.
 pub struct Flood {
-    /// How clients behave.
     pub kind: Misbehaviour,
-    /// Where they connect to.
+    /// Servers to connect to.
     pub endpoints: Vec<Endpoint>,
-    /// What is asked for, and how.
+    /// Kind of server, which determines the form of requests.
     pub target: Target,
-    /// The objects; those below `count` were filled.
+    /// Objects to request; those below `count` are stored.
     pub objects: Objects,
-    /// How many.
+    /// Number of stored objects.
     pub count: u64,
-    /// Clients at once.
+    /// Number of concurrent clients.
     pub connections: usize,
-    /// How long (nanoseconds).
+    /// Duration (nanoseconds).
     pub duration: u64,
 }
 
-/// What came of it.
+/// Result of a flood.
 pub struct Endured {
-    /// Connections that were made, or tried.
+    /// Connections opened or attempted.
     pub opened: u64,
-    /// Of them, those that the server ended.
+    /// Connections that the server closed.
     pub ended: u64,
-    /// Of them, those that could not be made.
+    /// Connections that could not be made.
     pub refused: u64,
-    /// Answers by status.
+    /// Number of first responses on a connection, by status.
     pub statuses: BTreeMap<u16, u64>,
-    /// How long those lived that the server ended (nanoseconds).
+    /// Lifetimes of the connections that the server closed (nanoseconds).
     pub lives: Histogram<u64>,
 }
 
-/// What the tasks share.
+/// State shared by the client tasks.
 struct Crowd {
     flood: Flood,
     handle: Handle,
@@ -104,20 +102,20 @@ struct Crowd {
     endured: RefCell<Endured>,
 }
 
-/// Why a client is through with its connection.
+/// Reason for the end of a connection.
 enum Through {
-    /// The server ended it.
-    Ended,
-    /// It was never made.
-    Refused,
-    /// The client did.
-    Left,
+    /// The server closed it.
+    Server,
+    /// It could not be made.
+    NotConnected,
+    /// The client closed it, or the flood is over.
+    Client,
 }
 
-/// Floods on this thread until the time is over.
+/// Runs the flood on this thread until its duration is over.
 ///
 /// # Errors
-/// When it cannot begin.
+/// When the ring cannot be set up.
 pub fn run(flood: Flood) -> Result<Endured, Error> {
     let (prepared, region) = ring_for(flood.connections)?;
     let pool = Pool::new(&region, 0);
@@ -125,7 +123,7 @@ pub fn run(flood: Flood) -> Result<Endured, Error> {
     let ring = Ring::start(prepared, pool.clone(), Vec::new(), options);
     let mut ring = ring.map_err(|error| Error::Failed(format!("cannot start a ring: {error}")))?;
     let mut runtime =
-        Runtime::new(&ring, pool.clone(), || unreachable!("clients draw their own numbers"));
+        Runtime::new(&ring, pool.clone(), || unreachable!("clients draw from their own generator"));
     let handle = runtime.handle().clone();
     let (opened, ended, refused) = (0, 0, 0);
     let endured = Endured { opened, ended, refused, statuses: BTreeMap::new(), lives: histogram() };
@@ -146,12 +144,12 @@ pub fn run(flood: Flood) -> Result<Endured, Error> {
         runtime.exchange(&mut ring, monotonic_ns() + SECOND);
     }
     drop(runtime);
-    let crowd = Rc::into_inner(crowd).expect("all clients have left");
+    let crowd = Rc::into_inner(crowd).expect("all client tasks have ended");
     Ok(crowd.endured.into_inner())
 }
 
 impl Crowd {
-    /// One client after the other, until the time is over.
+    /// Task of one client: opens a connection after the other until the flood is over.
     async fn behave(self: Rc<Self>, client: usize) {
         let endpoint = &self.flood.endpoints[client % self.flood.endpoints.len()];
         while self.handle.now() < self.end {
@@ -159,7 +157,7 @@ impl Crowd {
             self.endured.borrow_mut().opened += 1;
             let prepare = |socket: &Socket| match self.flood.kind {
                 Misbehaviour::SlowRead => socket.set_recv_buffer_size(RECEIVE_BUFFER),
-                // To close is then to reset.
+                // Close sends a reset.
                 Misbehaviour::Reset => socket.set_linger(Some(Duration::ZERO)),
                 _ => Ok(()),
             };
@@ -179,7 +177,7 @@ impl Crowd {
         self.live.set(self.live.get() - 1);
     }
 
-    /// Counts a connection that lived so long (nanoseconds).
+    /// Counts a connection; `life` is its lifetime (nanoseconds).
     fn count(&self, through: &Through, life: u64) {
         let mut endured = self.endured.borrow_mut();
         match through {
@@ -215,7 +213,7 @@ impl Crowd {
         }
     }
 
-    /// A request for a random object.
+    /// Request head for a random object, with a body length of `body` bytes.
     fn head(&self, kind: Kind, body: u64) -> Vec<u8> {
         let flood = &self.flood;
         let index = self.random.borrow_mut().below(flood.count);
@@ -227,7 +225,7 @@ impl Crowd {
         head
     }
 
-    /// Whether the bytes, a few, could be sent.
+    /// Sends a few bytes; returns whether all were sent.
     async fn send(&self, sock: Sock, bytes: &[u8]) -> bool {
         let mut buf = self.buffers.take(bytes.len());
         buf[..bytes.len()].copy_from_slice(bytes);
@@ -240,7 +238,7 @@ impl Crowd {
         completion.result == i64::from(len)
     }
 
-    /// Sends `begin`, and then a byte a second until the server has enough.
+    /// Sends `begin`, then a byte per second until the server closes the connection.
     async fn dribble(&self, sock: Sock, begin: &[u8]) -> Through {
         if !self.send(sock, begin).await {
             return Through::Refused;
@@ -258,7 +256,7 @@ impl Crowd {
         Through::Left
     }
 
-    /// Receives until the server ends the connection, or until `deadline`.
+    /// Receives until the connection ends, or until `deadline`.
     async fn listen(&self, sock: Sock, deadline: u64) -> Through {
         let mut is_first = true;
         loop {
@@ -266,7 +264,7 @@ impl Crowd {
             match completion.result {
                 len if len > 0 => {
                     let Returned::One(buf) = completion.returned else {
-                        unreachable!("bytes stand in a buffer")
+                        unreachable!("received bytes come in a buffer")
                     };
                     let begin = hayloft::limits::RECEIVE_HEADROOM;
                     let len = usize::try_from(len).expect("positive");
@@ -282,7 +280,7 @@ impl Crowd {
         }
     }
 
-    /// Asks for much, and takes a byte a second of it.
+    /// Pipelines many requests, then reads one byte per second.
     async fn read_slowly(&self, sock: Sock) -> Through {
         for _ in 0..ASKED {
             let head = self.head(Kind::Get, 0);
@@ -306,7 +304,7 @@ impl Crowd {
         Through::Left
     }
 
-    /// Sends half of a PUT, and leaves.
+    /// Sends half of a PUT and ends; closing the socket resets it.
     async fn reset(&self, sock: Sock) -> Through {
         let head = self.head(Kind::Put, BODY);
         if !self.send(sock, &head).await {

@@ -1,4 +1,4 @@
-//! Runs a load: starts its threads at the same moment, and adds up what they report.
+//! Runs a load: starts its threads at the same time and aggregates their reports.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
@@ -13,53 +13,53 @@ use crate::reactor::{self, Ended, Report};
 use crate::schedule::Kept;
 use crate::stats::Interval;
 
-/// Descriptors besides connections: rings, files, standard streams.
+/// File descriptors besides connections: rings, files, standard streams.
 const OTHER_FILES: u64 = 64;
-/// Between the word to start and the start (nanoseconds), so that every thread has heard it.
+/// Delay from the start message to the start (nanoseconds), so that every thread has received it.
 const LEAD: u64 = 2_000_000;
 
-/// One second of a load.
+/// Results of one second of a load.
 #[derive(Clone, Copy, Debug)]
 pub struct Second {
-    /// Its number, from the beginning of the measured time on.
+    /// Number of the second since the beginning of the measured time.
     pub second: i64,
-    /// Answers in it.
+    /// Completed requests.
     pub requests: u64,
-    /// Bytes of objects in them.
+    /// Object bytes in their answers.
     pub bytes: u64,
-    /// Median latency of what was served (nanoseconds).
+    /// Median latency of served requests (nanoseconds).
     pub p50: Option<u64>,
-    /// The 99th percentile.
+    /// 99th percentile of the latency (nanoseconds).
     pub p99: Option<u64>,
 }
 
-/// What came of a load.
+/// Result of a load.
 pub struct Outcome {
-    /// When it began (nanoseconds since 1970).
+    /// Start of the measured time (nanoseconds since 1970).
     pub began: u64,
-    /// Length of the measured time.
+    /// Measured time (seconds).
     pub seconds: f64,
-    /// Everything that was counted.
+    /// Totals.
     pub total: Interval,
-    /// The same by second.
+    /// Results by second.
     pub timeline: Vec<Second>,
-    /// How an open loop kept its schedule.
+    /// Statistics on the schedule of an open loop.
     pub kept: Kept,
     /// CPU time of all threads (nanoseconds).
     pub cpu: u64,
-    /// Their calls of `io_uring_enter`.
+    /// Calls of `io_uring_enter` of all threads.
     pub enters: u64,
 }
 
-/// Raises the limit of open files if that is needed.
+/// Raises the limit of open files if it is too low for `connections`.
 ///
 /// # Errors
 /// When it cannot be raised.
 pub fn make_room(connections: usize) -> Result<(), Error> {
     let needed = connections as u64 + OTHER_FILES;
     let read = getrlimit(Resource::RLIMIT_NOFILE);
-    let (soft, hard) =
-        read.map_err(|error| Error::Failed(format!("cannot read the limit of files: {error}")))?;
+    let (soft, hard) = read
+        .map_err(|error| Error::Failed(format!("cannot read the limit of open files: {error}")))?;
     if soft >= needed {
         return Ok(());
     }
@@ -71,9 +71,9 @@ pub fn make_room(connections: usize) -> Result<(), Error> {
     })
 }
 
-/// Threads whose reports are being added up.
+/// Aggregation of the reports of all threads.
 struct Sum<'a> {
-    /// The last second that each thread has reported; all when it has ended.
+    /// Last second that each thread has reported; `i64::MAX` once it has ended.
     reported: Vec<i64>,
     ended: Vec<Ended>,
     seconds: BTreeMap<i64, Interval>,
@@ -90,7 +90,7 @@ impl Sum<'_> {
         }
     }
 
-    /// Passes on the seconds that all threads have reported.
+    /// Publishes the seconds that all threads have reported.
     fn pass_on(&mut self) {
         let all = self.reported.iter().copied().min().unwrap_or(i64::MAX);
         while let Some(entry) = self.seconds.first_entry() {
@@ -116,11 +116,11 @@ impl Sum<'_> {
     }
 }
 
-/// Runs `plan`. `source` makes the source of each thread's operations, in that thread; `watch` is told of
-/// every second (negative while warming up).
+/// Runs `plan`. `source` creates each thread's source of operations, in that thread; `watch` is called with every
+/// second's number (negative during warm-up) and results.
 ///
 /// # Errors
-/// When it cannot begin. What goes wrong later is counted.
+/// When the load cannot begin. Later failures are counted in the result.
 pub fn run(
     plan: &Plan,
     shared: &Arc<Shared>,
@@ -139,7 +139,7 @@ pub fn run(
                 reactor::run(thread, plan, shared, source(thread), reports, &started)
             });
         }
-        // The threads hold the others: when all have ended, or one panicked, nothing more comes.
+        // The threads hold the other senders, so the channel closes when all have ended or panicked.
         drop(reports);
         for _ in 0..plan.threads {
             match incoming.recv() {
@@ -162,7 +162,7 @@ pub fn run(
         };
         for report in incoming {
             match report {
-                Report::Ready(_) => unreachable!("a thread is ready once"),
+                Report::Ready(_) => unreachable!("each thread reports ready once"),
                 Report::Second(thread, second, interval) => {
                     sum.reported[thread] = second;
                     sum.add(second, *interval);
@@ -182,7 +182,9 @@ pub fn run(
 #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a load are far below 2^53")]
 fn outcome(plan: &Plan, start: u64, began: u64, sum: Sum<'_>) -> Result<Outcome, Error> {
     if sum.ended.len() < plan.threads {
-        return Err(Error::Failed("a thread of the load ended by a panic; see above".to_owned()));
+        return Err(Error::Failed(
+            "a thread of the load panicked; see the message above".to_owned(),
+        ));
     }
     let last = sum.ended.iter().map(|ended| ended.finished).max().unwrap_or(start);
     let measured = plan.duration.unwrap_or(last.saturating_sub(start + plan.warmup));
@@ -206,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_is_passed_on_once_when_all_threads_have_reported_it() {
+    fn a_second_is_published_once_all_threads_have_reported_it() {
         let mut seen = Vec::new();
         let mut watch = |second, interval: &Interval| seen.push((second, interval.completed));
         let mut sum = Sum {
@@ -218,7 +220,7 @@ mod tests {
             watch: &mut watch,
         };
         let counted = |completed| Interval { completed, ..Interval::new() };
-        // The first thread ends early; what the second one says of earlier seconds still belongs to them.
+        // The first thread ends early; later reports of the second one still count for their seconds.
         for (thread, second, completed) in
             [(0, -1, 1), (0, 0, 10), (0, i64::MAX, 0), (1, -1, 2), (1, 0, 20)]
         {

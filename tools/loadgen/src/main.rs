@@ -1,5 +1,5 @@
-//! The `hayloft-loadgen` command: fills, loads and torments Hayloft and its peers, verifies every byte, and
-//! measures without coordinated omission. `tools/loadgen/README.md` shows how it is used.
+//! The `hayloft-loadgen` command: fills, loads and stress-tests Hayloft and other servers, verifies every byte, and
+//! measures without coordinated omission. Usage: `tools/loadgen/README.md`.
 
 mod batch;
 mod buffers;

@@ -1,5 +1,5 @@
-//! Which objects there are: key, alternate key, cookie and size of each follow from the seed and its number,
-//! so that a fill leaves no manifest and every reader knows what it must find.
+//! Object names and sizes: key, alternate key, cookie and size follow from the seed and the object's number, so
+//! that a fill needs no manifest and every reader knows the expected content.
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -7,16 +7,16 @@ use serde::Serialize;
 use crate::random::mix;
 use crate::sizes::Sizes;
 
-/// Distinguishes the draws of cookies from others of the same seed.
+/// Domain separator of cookie draws.
 const COOKIES: u64 = 0xC00C;
-/// Objects from this number on are never stored.
+/// First number of objects that are never stored.
 const NEVER_STORED: u64 = 1 << 62;
 
-/// How keys follow from the numbers of photos.
+/// Order of the keys of photos.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Keys {
-    /// One after the other, from a number that the seed gives.
+    /// Consecutive, from a number that follows from the seed.
     Sequential,
     /// Scattered over all 64 bits.
     Random,
@@ -25,45 +25,44 @@ pub enum Keys {
 /// An object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Object {
-    /// Its number: 0 is the first one of a fill.
+    /// Number of the object, from 0 on.
     pub index: u64,
-    /// The volume it is in.
     pub volume: u32,
-    /// The photo's key.
+    /// Key of the photo.
     pub key: u64,
-    /// The photo's variant.
+    /// Alternate key: size variant of the photo.
     pub alt: u32,
-    /// What a reader must know.
+    /// Secret that a URL must contain.
     pub cookie: u64,
-    /// A key that no other object has, whatever its variant.
+    /// Value that is unique among all objects, unlike `key`, which variants share.
     pub unique: u64,
-    /// Length in bytes.
+    /// Length (bytes).
     pub size: u64,
 }
 
-/// All objects of a seed.
+/// The set of objects of a seed.
 #[derive(Clone, Debug)]
 pub struct Objects {
-    /// Decides everything.
+    /// Seed of keys, cookies and sizes.
     pub seed: u64,
-    /// How keys are made.
+    /// Order of the keys.
     pub keys: Keys,
-    /// Variants of each photo, at least 1.
+    /// Variants per photo, at least 1.
     pub alts: u32,
-    /// Photos are spread over them evenly; at least one.
+    /// Volumes that photos are distributed over evenly, at least one.
     pub volumes: Vec<u32>,
-    /// How large they are.
+    /// Distribution of the sizes.
     pub sizes: Sizes,
 }
 
 impl Objects {
-    /// Object `index`.
+    /// The object with number `index`.
     #[must_use]
     pub fn get(&self, index: u64) -> Object {
         self.sized(index, self.sizes.of(self.seed, index))
     }
 
-    /// An object that is never stored, of a draw below 2^62.
+    /// An object that is never stored; `draw` is any random number.
     #[must_use]
     pub fn missing(&self, draw: u64) -> Object {
         self.sized(NEVER_STORED + draw % NEVER_STORED, 0)
@@ -74,8 +73,8 @@ impl Objects {
         let key = self.key(photo);
         Object {
             index,
-            volume: self.volumes
-                [usize::try_from(photo % self.volumes.len() as u64).expect("few volumes")],
+            volume: self.volumes[usize::try_from(photo % self.volumes.len() as u64)
+                .expect("below the number of volumes")],
             key,
             alt: u32::try_from(alt).expect("below the number of variants"),
             cookie: mix(key ^ mix(self.seed ^ COOKIES)),
@@ -84,7 +83,7 @@ impl Objects {
         }
     }
 
-    /// Injective for a seed: [`mix`] is a permutation.
+    /// Unique per number for a given seed: [`mix`] is a permutation.
     fn key(&self, number: u64) -> u64 {
         match self.keys {
             Keys::Random => mix(number.wrapping_add(mix(self.seed))),
@@ -92,7 +91,7 @@ impl Objects {
         }
     }
 
-    /// The number of the `nth` object of the volume at position `slot` of the list.
+    /// Number of the `nth` object in the volume at position `slot` of the list.
     #[must_use]
     pub fn index_in_volume(&self, slot: u64, nth: u64) -> u64 {
         let alts = u64::from(self.alts);
@@ -127,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn volumes_get_the_same_number_and_variants_stay_together() {
+    fn photos_are_distributed_evenly_and_variants_share_a_volume() {
         let objects = objects(Keys::Random, 2, &[7, 8, 9]);
         for volume in [7, 8, 9] {
             assert_eq!((0..600).filter(|&n| objects.get(n).volume == volume).count(), 200);
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn another_seed_gives_other_cookies() {
+    fn different_seeds_give_different_keys_and_cookies() {
         let one = objects(Keys::Random, 1, &[1]);
         let other = Objects { seed: 6, ..one.clone() };
         assert_ne!(one.get(0).cookie, other.get(0).cookie);

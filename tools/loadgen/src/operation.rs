@@ -1,4 +1,4 @@
-//! Operations: what is asked of a target, in which proportion, and where a load takes them from.
+//! Operations on a target, their proportions in a mix, and the interface of operation sources.
 
 use std::str::FromStr;
 
@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use crate::object::Object;
 use crate::verdict::Verdict;
 
-/// What is done.
+/// Kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Read a whole object.
@@ -18,15 +18,15 @@ pub enum Kind {
     Delete,
     /// Read a part of an object.
     Range,
-    /// Write several objects at once.
+    /// Write several objects with one request (batch put).
     Batch,
 }
 
 impl Kind {
-    /// All, in the order of their numbers.
+    /// All kinds, in declaration order.
     pub const ALL: [Self; 5] = [Self::Get, Self::Put, Self::Delete, Self::Range, Self::Batch];
 
-    /// As it stands in the output.
+    /// Name in options and output.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -39,87 +39,86 @@ impl Kind {
     }
 }
 
-/// One operation.
+/// One operation with its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// What is done.
     pub kind: Kind,
-    /// To which object; the first one of a batch.
+    /// Object it applies to; the first one of a batch.
     pub object: Object,
-    /// The version to write; when reading, the oldest that will do.
+    /// Version to write; when reading, the oldest acceptable version.
     pub version: u64,
-    /// First byte and length of a range.
+    /// Offset and length of a range read (bytes).
     pub range: (u64, u64),
-    /// The object was never stored: not to find it is right.
+    /// Whether the object was never stored, so that "not found" is the expected answer.
     pub is_missing: bool,
-    /// Of a batch: position in the list of volumes, first object there, number of objects.
+    /// Of a batch: position in the list of volumes, first object in that volume, number of objects.
     pub batch: (u64, u64, u64),
 }
 
 impl Request {
-    /// Does `kind` to `object`.
+    /// Creates an operation of version 0 without further parameters.
     #[must_use]
     pub fn new(kind: Kind, object: Object) -> Self {
         Self { kind, object, version: 0, range: (0, 0), is_missing: false, batch: (0, 0, 0) }
     }
 }
 
-/// What became of an operation.
+/// Effect of an operation on the stored object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// Done.
-    Done,
-    /// Not done, for sure.
-    Refused,
-    /// Nobody knows.
+    /// Applied.
+    Applied,
+    /// Certainly not applied.
+    NotApplied,
+    /// May have been applied.
     Unknown,
 }
 
 impl Fate {
-    /// Of a request that was answered so.
+    /// Effect of a request, by the verdict and status of its answer.
     #[must_use]
     pub fn of(kind: Kind, verdict: Verdict, status: u16) -> Self {
         match (verdict, kind, status) {
-            (Verdict::Done, ..) => Self::Done,
-            (Verdict::Rejected, ..) => Self::Refused,
-            // The request was at fault, or there is no room: nothing was stored.
-            (Verdict::Unexpected, Kind::Put, 400..500 | 507) => Self::Refused,
+            (Verdict::Done, ..) => Self::Applied,
+            (Verdict::Rejected, ..) => Self::NotApplied,
+            // A client error, or no space: nothing was stored.
+            (Verdict::Unexpected, Kind::Put, 400..500 | 507) => Self::NotApplied,
             (Verdict::Wrong | Verdict::Missing | Verdict::Unexpected, ..) => Self::Unknown,
         }
     }
 }
 
-/// Where a thread's operations come from.
+/// Source of a thread's operations.
 pub trait Source {
-    /// The next one, for a connection to `endpoint` or for any; nothing when there are no more.
+    /// Next operation, for a connection to `endpoint` or to any; `None` when there are no more.
     fn next(&mut self, endpoint: Option<usize>) -> Option<Request>;
 
-    /// An operation has ended.
+    /// Reports the effect of a finished operation.
     fn settle(&mut self, _request: &Request, _fate: Fate) {}
 
-    /// Whether what was refused is asked again, since all must be done once. It is asked one at a time then.
+    /// Whether refused operations are retried, since each must succeed once. Then one is in flight per connection.
     fn insists(&self) -> bool {
         false
     }
 
-    /// When the operation that [`Self::next`] gives next is due (nanoseconds since the start of the load), if
-    /// the source has times of its own.
+    /// Time at which the operation that [`Self::next`] returns next is due (nanoseconds since the start of the
+    /// load), if the source has its own schedule.
     fn due(&self) -> Option<u64> {
         None
     }
 }
 
-/// Proportions of the operations of a run.
+/// Relative weights of the operations of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mix {
     weights: [f64; 4],
 }
 
-/// Those that can be mixed.
+/// Kinds that a mix can contain.
 const MIXED: [Kind; 4] = [Kind::Get, Kind::Put, Kind::Delete, Kind::Range];
 
 impl Mix {
-    /// The kind at `fraction` (0 <= x < 1) of the whole.
+    /// Kind at `fraction` (0 <= x < 1) of the total weight.
     #[must_use]
     pub fn at(&self, fraction: f64) -> Kind {
         let mut left = fraction * self.weights.iter().sum::<f64>();
@@ -129,16 +128,16 @@ impl Mix {
                 return *kind;
             }
         }
-        // Rounding may leave a rest.
+        // Rounding errors can leave a remainder.
         *MIXED
             .iter()
             .zip(self.weights)
             .rfind(|(_, weight)| *weight > 0.0)
-            .expect("one has a weight")
+            .expect("a mix has at least one positive weight")
             .0
     }
 
-    /// Whether there is any of it.
+    /// Whether the mix contains `kind`.
     #[must_use]
     pub fn has(&self, kind: Kind) -> bool {
         MIXED.iter().zip(self.weights).any(|(mixed, weight)| *mixed == kind && weight > 0.0)
@@ -153,7 +152,7 @@ impl FromStr for Mix {
         for part in text.split(',') {
             let advice = || {
                 format!(
-                    "{part:?}: write get=, put=, delete= or range= and a weight, as get=95,put=5"
+                    "{part:?} is not valid; write get, put, delete or range with a weight, for instance get=95,put=5"
                 )
             };
             let (name, weight) = part.split_once('=').ok_or_else(advice)?;
@@ -192,7 +191,7 @@ mod tests {
     use crate::random::Random;
 
     #[test]
-    fn a_mix_comes_in_its_proportions() {
+    fn a_mix_draws_kinds_in_proportion_to_their_weights() {
         let mix: Mix = "get=90,put=7,delete=3".parse().unwrap();
         let mut random = Random::new(1, 1);
         let mut counts = [0; 5];
@@ -211,24 +210,24 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_was_refused_was_not_done_and_an_error_tells_nothing() {
+    fn refused_writes_are_not_applied_and_after_errors_the_effect_is_unknown() {
         for (kind, verdict, status, fate) in [
-            (Kind::Put, Verdict::Done, 201, Fate::Done),
-            (Kind::Put, Verdict::Rejected, 503, Fate::Refused),
-            (Kind::Put, Verdict::Unexpected, 413, Fate::Refused),
-            (Kind::Put, Verdict::Unexpected, 507, Fate::Refused),
+            (Kind::Put, Verdict::Done, 201, Fate::Applied),
+            (Kind::Put, Verdict::Rejected, 503, Fate::NotApplied),
+            (Kind::Put, Verdict::Unexpected, 413, Fate::NotApplied),
+            (Kind::Put, Verdict::Unexpected, 507, Fate::NotApplied),
             (Kind::Put, Verdict::Unexpected, 500, Fate::Unknown),
             (Kind::Get, Verdict::Missing, 404, Fate::Unknown),
-            // It is gone, or never was there: it must not be deleted again.
+            // The object may have been deleted already, or never existed: it must not be deleted again.
             (Kind::Delete, Verdict::Unexpected, 404, Fate::Unknown),
-            (Kind::Delete, Verdict::Rejected, 503, Fate::Refused),
+            (Kind::Delete, Verdict::Rejected, 503, Fate::NotApplied),
         ] {
             assert_eq!(Fate::of(kind, verdict, status), fate, "{kind:?} {status}");
         }
     }
 
     #[test]
-    fn what_is_no_mix_is_refused_with_advice() {
+    fn invalid_mixes_are_rejected_with_advice() {
         for text in ["", "get", "get=x", "get=-1", "post=1", "get=0", "get=inf"] {
             let error = text.parse::<Mix>().unwrap_err();
             assert!(error.contains("get=95") || error.contains("above 0"), "{text}: {error}");

@@ -1,14 +1,14 @@
-//! A permutation of `0..n` without a table, so that popular objects do not lie side by side.
+//! Pseudo-random permutation of `0..n` without a table, so that popular objects are scattered.
 //!
-//! A Feistel network over the next power of four, walked until it is back in range (Black and Rogaway,
-//! "Ciphers with arbitrary finite domains", CT-RSA 2002).
+//! A Feistel network over the next power of four, applied repeatedly until the result is in range (cycle walking:
+//! Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002).
 
 use crate::random::mix;
 
-/// Enough to look random; no secret depends on it.
+/// Rounds of the network: enough for statistics; this is not cryptography.
 const ROUNDS: u64 = 4;
 
-/// The permutation.
+/// A permutation of `0..count`.
 #[derive(Clone, Debug)]
 pub struct Permutation {
     count: u64,
@@ -17,20 +17,20 @@ pub struct Permutation {
 }
 
 impl Permutation {
-    /// Of `0..count`; `count` is at least 1.
+    /// Creates the permutation of `0..count`; `count` is at least 1.
     #[must_use]
     pub fn new(count: u64, seed: u64) -> Self {
         let bits = u64::BITS - count.saturating_sub(1).leading_zeros();
         Self { count, half_bits: bits.div_ceil(2).max(1), seed: mix(seed) }
     }
 
-    /// Where `position` goes.
+    /// Image of `position`.
     ///
     /// # Panics
-    /// When it is out of range.
+    /// When `position` is not below `count`.
     #[must_use]
     pub fn apply(&self, position: u64) -> u64 {
-        assert!(position < self.count, "a position in range");
+        assert!(position < self.count, "position {position} is not below {}", self.count);
         let mut value = position;
         loop {
             value = self.round_trip(value);

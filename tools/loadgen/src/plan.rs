@@ -1,4 +1,4 @@
-//! What a load is: where to, how many connections, for how long; and what all its threads share.
+//! Parameters of a load, and the state that its threads share.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,110 +13,109 @@ use crate::target::Target;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// How much of a body is compared with what it must be.
+/// Part of a body that is compared with the expected content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verify {
-    /// Every byte.
+    /// Every byte
     Full,
-    /// Its length, and the stamp at its beginning.
+    /// Length, and the stamp at the beginning
     Head,
-    /// Its length.
+    /// Length
     None,
 }
 
-/// A server's address, and how it is called in `Host`.
+/// Address of a server, and its name in `Host`.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// Where to connect to.
     pub address: SocketAddr,
     /// `HOST:PORT`.
     pub host: String,
 }
 
-/// What all threads share.
+/// State that all threads share.
 pub struct Shared {
-    /// What is put under load.
+    /// Kind of server under load.
     pub target: Target,
-    /// Connections are spread over them.
+    /// Servers that connections are distributed over.
     pub endpoints: Vec<Endpoint>,
-    /// Which endpoint the requests for a volume go to; empty when any will do.
+    /// Index of the endpoint for each volume's requests; empty when any endpoint will do.
     pub routes: BTreeMap<u32, usize>,
-    /// The objects.
+    /// Objects that can be stored and requested.
     pub objects: Objects,
-    /// Their content.
+    /// Content of the objects.
     pub content: Content,
-    /// How much of it is compared.
+    /// Part of the content that is compared.
     pub verify: Verify,
-    /// Whether SeaweedFS is asked to make writes durable.
+    /// Whether SeaweedFS must make writes durable.
     pub fsync: bool,
 }
 
 impl Shared {
-    /// Whether requests for a volume go to an endpoint of its own.
+    /// Whether the requests for a volume go to a particular endpoint.
     #[must_use]
     pub fn is_routed(&self) -> bool {
         !self.routes.is_empty()
     }
 
-    /// That endpoint.
+    /// Endpoint of a volume's requests; `None` when any will do.
     #[must_use]
     pub fn endpoint_of(&self, volume: u32) -> Option<usize> {
         self.routes.get(&volume).copied()
     }
 }
 
-/// How requests come.
+/// Load model: the rule by which requests are issued.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
-    /// A closed loop: each connection asks again when it was answered.
+    /// Closed loop: each connection sends its next request when the last one is answered.
     Closed,
-    /// An open loop: so many requests per second.
+    /// Open loop: requests per second, and their distribution in time.
     Rate(f64, Arrivals),
-    /// An open loop: at the times of a trace.
+    /// Open loop with the times of a trace.
     Trace,
 }
 
-/// A load.
+/// Parameters of a load.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Threads, at least 1.
+    /// Number of threads, at least 1.
     pub threads: usize,
-    /// The cores that they are pinned to, in turn; none when empty.
+    /// Cores to pin the threads to, in turn; empty for no pinning.
     pub cores: Vec<usize>,
-    /// Connections of all threads.
+    /// Number of connections of all threads together.
     pub connections: usize,
     /// Requests in flight on each connection.
     pub pipeline: usize,
-    /// How requests come.
+    /// Load model.
     pub pace: Pace,
-    /// Before the measured time (nanoseconds).
+    /// Time under load before the measured time (nanoseconds).
     pub warmup: u64,
-    /// The measured time (nanoseconds); until there are no more requests if not given.
+    /// Measured time (nanoseconds); `None` until the source has no more requests.
     pub duration: Option<u64>,
-    /// How long answers are waited for at the end (nanoseconds).
+    /// Time to wait for answers after the end (nanoseconds); also the limit of retries of refused requests.
     pub patience: u64,
-    /// Decides when requests of a Poisson process arrive.
+    /// Seed of the arrivals of a Poisson process.
     pub seed: u64,
 }
 
 impl Plan {
-    /// The core of a thread.
+    /// Core that a thread is pinned to.
     #[must_use]
     pub fn core(&self, thread: usize) -> Option<usize> {
         self.cores.get(thread % self.cores.len().max(1)).copied()
     }
 
-    /// Whether requests come whether or not there were answers.
+    /// Whether requests are issued regardless of answers (open loop).
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.pace != Pace::Closed
     }
 
-    /// The endpoints of a thread's connections, one for each: together they spread evenly.
+    /// Endpoint index of each connection of a thread. Over all threads the endpoints are used evenly.
     #[must_use]
     pub fn endpoints_of(&self, thread: usize, endpoints: usize) -> Vec<usize> {
-        // Every thread gets neighbours, so that with as many endpoints as threads each thread has all.
+        // Each thread gets consecutive connections, so with as many endpoints as threads it reaches every endpoint.
         let (first, end) = (
             thread * self.connections / self.threads,
             (thread + 1) * self.connections / self.threads,
@@ -124,14 +123,14 @@ impl Plan {
         (first..end).map(|connection| connection % endpoints).collect()
     }
 
-    /// The schedule of a thread, if there is a rate.
+    /// Schedule of a thread in an open loop with a rate.
     #[must_use]
     pub fn schedule(&self, thread: usize) -> Option<Schedule> {
         let Pace::Rate(rate, arrivals) = self.pace else { return None };
         Some(Schedule::new(arrivals, rate, self.seed, thread, self.threads))
     }
 
-    /// Its times when it starts at `start` (nanoseconds of the monotonic clock).
+    /// Points in time of a load that starts at `start` (nanoseconds of the monotonic clock).
     #[must_use]
     pub fn times(&self, start: u64) -> Times {
         let begin = start + self.warmup;
@@ -140,31 +139,32 @@ impl Plan {
     }
 }
 
-/// The times of a load (nanoseconds of the monotonic clock).
+/// Points in time of a load (nanoseconds of the monotonic clock).
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
-    /// When it starts.
+    /// Start of the load, including warm-up.
     pub start: u64,
-    /// When it begins to be measured.
+    /// Beginning of the measured time.
     pub begin: u64,
-    /// When that ends.
+    /// End of the measured time.
     pub end: u64,
-    /// How long answers are waited for after the end.
+    /// Time to wait for answers after the end (nanoseconds).
     pub patience: u64,
 }
 
 impl Times {
-    /// Whether a time is in the measured time.
+    /// Whether `time` is within the measured time.
     #[must_use]
     pub fn measures(&self, time: u64) -> bool {
         (self.begin..self.end).contains(&time)
     }
 
-    /// The number of the second that a time is in, from the beginning of the measured time on.
+    /// Number of the second that contains `time`; second 0 begins with the measured time.
     #[must_use]
     pub fn second(&self, time: u64) -> i64 {
         let since = i128::from(time) - i128::from(self.begin);
-        i64::try_from(since.div_euclid(i128::from(SECOND))).expect("a time of this century")
+        i64::try_from(since.div_euclid(i128::from(SECOND)))
+            .expect("seconds of 64-bit nanoseconds fit i64")
     }
 }
 
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_are_counted_from_the_measured_time_on() {
+    fn second_zero_begins_with_the_measured_time() {
         let times = Times { start: 0, begin: 2 * SECOND, end: 5 * SECOND, patience: 0 };
         assert_eq!(times.second(0), -2);
         assert_eq!(times.second(2 * SECOND - 1), -1);

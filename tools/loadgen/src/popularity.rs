@@ -1,4 +1,4 @@
-//! Which objects are asked for, and how often.
+//! Popularity distributions over the objects.
 
 use std::collections::VecDeque;
 use std::str::FromStr;
@@ -9,17 +9,17 @@ use crate::permutation::Permutation;
 use crate::random::Random;
 use crate::zipf::Zipf;
 
-/// Steeper is of no use: nearly every request would be for one object.
+/// Maximum exponent: beyond it nearly every request would be for one object.
 const EXPONENT_MAX: f64 = 20.0;
 
-/// A popularity as it stands on the command line.
+/// Popularity distribution as given on the command line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PopularityArg {
-    /// All objects alike.
+    /// All objects are equally popular.
     Uniform,
-    /// Zipf's distribution with this exponent; which objects are popular, the seed decides.
+    /// Zipf's distribution with this exponent; the seed determines which objects are popular.
     Zipf(f64),
-    /// The newest object has rank 1, and so on.
+    /// Zipf's distribution by age: the newest object has rank 1.
     Age(f64),
 }
 
@@ -33,8 +33,9 @@ impl FromStr for PopularityArg {
         let (name, exponent) = text
             .split_once(':')
             .ok_or_else(|| format!("{text:?}: write uniform, zipf:EXPONENT or age:EXPONENT"))?;
-        let exponent: f64 =
-            exponent.parse().map_err(|_| format!("{exponent:?} is no number; write zipf:0.99"))?;
+        let exponent: f64 = exponent
+            .parse()
+            .map_err(|_| format!("{exponent:?} is not a number; write for instance zipf:0.99"))?;
         if !(0.0..=EXPONENT_MAX).contains(&exponent) {
             return Err(format!(
                 "an exponent of {exponent} is out of range; write 0 to {EXPONENT_MAX}"
@@ -44,7 +45,7 @@ impl FromStr for PopularityArg {
             "zipf" => Ok(Self::Zipf(exponent)),
             "age" => Ok(Self::Age(exponent)),
             _ => Err(format!(
-                "{name:?} is no popularity; write uniform, zipf:EXPONENT or age:EXPONENT"
+                "{name:?} is not a popularity; write uniform, zipf:EXPONENT or age:EXPONENT"
             )),
         }
     }
@@ -66,22 +67,22 @@ impl Serialize for PopularityArg {
     }
 }
 
-/// The same over the objects of a fill.
+/// Popularity distribution over a given number of objects.
 #[derive(Clone, Debug)]
 pub struct Popularity {
     count: u64,
-    law: Law,
+    distribution: Distribution,
 }
 
 #[derive(Clone, Debug)]
-enum Law {
+enum Distribution {
     Uniform,
     Zipf(Zipf, Permutation),
     Age(Zipf),
 }
 
 impl Popularity {
-    /// Over objects `0..count`, at least one.
+    /// Creates the distribution over objects `0..count`; `count` is at least 1.
     #[must_use]
     pub fn new(arg: PopularityArg, count: u64, seed: u64) -> Self {
         let law = match arg {
@@ -94,7 +95,7 @@ impl Popularity {
         Self { count, law }
     }
 
-    /// Picks an object. `written` are those that came since the fill, oldest first.
+    /// Draws an object. `written` are the objects added since the fill, oldest first.
     pub fn pick(&self, random: &mut Random, written: &VecDeque<u64>) -> u64 {
         match &self.law {
             Law::Uniform => random.below(self.count),
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn zipf_is_scattered() {
+    fn popular_objects_of_zipf_are_scattered() {
         let counts = histogram(PopularityArg::Zipf(1.0), &[]);
         // 1 / H(100) = 0.1928 of the requests are for the most popular object.
         let most = counts.iter().max().unwrap();
@@ -141,16 +142,19 @@ mod tests {
     }
 
     #[test]
-    fn age_prefers_what_was_written_last() {
+    fn age_prefers_the_newest_objects() {
         let counts = histogram(PopularityArg::Age(1.0), &[100, 101]);
         assert!(counts[101] > counts[100] && counts[100] > counts[99] && counts[99] > counts[90]);
         assert_eq!(counts[102], 0);
-        assert!(counts[0] == 0 && counts[1] == 0, "the ranks end with the oldest but two");
+        assert!(
+            counts[0] == 0 && counts[1] == 0,
+            "two new objects shift the two oldest out of the ranks"
+        );
         assert!(counts[2] > 0);
     }
 
     #[test]
-    fn arguments_round_trip_and_nonsense_is_refused() {
+    fn arguments_round_trip_and_invalid_ones_are_rejected() {
         for text in ["uniform", "zipf:0", "zipf:0.99", "age:1.5"] {
             assert_eq!(text.parse::<PopularityArg>().unwrap().to_string(), text);
         }

@@ -1,8 +1,8 @@
-//! Live progress: a line for each second, on standard error.
+//! Live progress: one line per second on standard error.
 
 use crate::stats::Interval;
 
-/// Prints the line of a second (negative while warming up).
+/// Prints the line of a second (negative during warm-up).
 pub fn line(second: i64, interval: &Interval) {
     let served = interval.served();
     let micros = |quantile| match served.is_empty() {
@@ -26,7 +26,7 @@ pub fn line(second: i64, interval: &Interval) {
     );
 }
 
-#[expect(clippy::cast_precision_loss, reason = "for people")]
+#[expect(clippy::cast_precision_loss, reason = "for display")]
 fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / 1_048_576.0
 }

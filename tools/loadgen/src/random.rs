@@ -1,29 +1,29 @@
-//! Pseudo-random numbers: from a seed in order, or of a number on its own, so that object 7 is the same
-//! whoever asks for it and whenever.
+//! Pseudo-random numbers: a sequence from a seed, or a function of a single number, so that object 7 is the same
+//! for every thread and at any time.
 
 use hayloft::runtime::split_mix;
 
-/// A permutation of the 64-bit numbers that looks random (the output function of SplitMix64: Steele, Lea and
-/// Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+/// A permutation of the 64-bit numbers (the output function of SplitMix64: Steele, Lea and Flood, "Fast splittable
+/// pseudorandom number generators", OOPSLA 2014).
 #[must_use]
 pub fn mix(number: u64) -> u64 {
     let mut state = number;
     split_mix(&mut state)
 }
 
-/// 53 bits of a random number as a fraction: 0 <= x < 1.
+/// Maps the top 53 bits of a random number to a fraction: 0 <= x < 1.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
 pub fn unit(random: u64) -> f64 {
     (random >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// Random numbers in order.
+/// Generator of a sequence of pseudo-random numbers.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// Those of a seed, for one purpose among several.
+    /// Creates the generator of a seed and purpose; different purposes give independent sequences.
     #[must_use]
     pub fn new(seed: u64, purpose: u64) -> Self {
         Self(mix(seed ^ mix(purpose)))
@@ -39,8 +39,8 @@ impl Random {
         unit(self.next())
     }
 
-    /// The next number below `bound`, which is at least 1. High bits of a product: the bias is below
-    /// `bound / 2^64` (Lemire, "Fast random integer generation in an interval", 2019, without its rejection).
+    /// The next number below `bound`, which is at least 1. Multiply-shift: the bias is below `bound / 2^64`
+    /// (Lemire, "Fast random integer generation in an interval", 2019, without the rejection step).
     pub fn below(&mut self, bound: u64) -> u64 {
         let product = u128::from(self.next()) * u128::from(bound);
         u64::try_from(product >> 64).expect("the upper half of 128 bits")
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_below_a_bound_are_even() {
+    fn numbers_below_a_bound_are_uniform() {
         let mut random = Random::new(1, 1);
         let mut counts = [0_u32; 10];
         for _ in 0..100_000 {

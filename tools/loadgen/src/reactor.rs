@@ -1,4 +1,4 @@
-//! One thread of a load: its ring, and the loop that keeps time.
+//! One thread of a load: its ring, event loop and timing.
 
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
@@ -20,44 +20,44 @@ use crate::schedule::{Kept, Schedule};
 use crate::stats::Interval;
 use crate::worker::Worker;
 
-/// Memory for bodies beyond two pages for each connection (bytes): one buffer in each direction,
+/// Buffer memory per connection beyond two pages (bytes): one full buffer in each direction.
 const PER_CONNECTION: usize = 2 * BUFFER_MAX;
-/// what the ring keeps ready,
+/// Memory for the receive buffers of the ring (bytes).
 const OF_RING: usize = 4 << 20;
-/// and so much at most for all. When it is short, bodies come and go in shorter pieces.
+/// Maximum of the above for all connections (bytes). Beyond it, buffers get shorter.
 const SPARE: usize = 320 << 20;
-/// The most that a pool can have (bytes).
+/// Maximum size of a pool (bytes).
 const POOL_MAX: usize = 1 << 30;
 const SECOND: u64 = 1_000_000_000;
 
-/// What a thread tells.
+/// Message from a load thread to the main thread.
 pub enum Report {
-    /// It is ready to begin, or cannot.
+    /// The thread is connected and ready to start, or failed.
     Ready(Result<(), Error>),
-    /// A thread's second is over: the thread, the number of the second from the beginning of the measured
-    /// time on (negative while warming up), and what was counted.
+    /// End of a second: thread, number of the second from the beginning of the measured time (negative during
+    /// warm-up), and its counts.
     Second(usize, i64, Box<Interval>),
-    /// A thread has ended.
+    /// End of the thread.
     Ended(usize, Box<Ended>),
 }
 
 /// The last report of a thread.
 pub struct Ended {
-    /// The second in which it ended.
+    /// Second in which it ended.
     pub second: i64,
-    /// What was counted since the last full second.
+    /// Counts since the last reported second.
     pub rest: Interval,
-    /// CPU time in the measured time (nanoseconds).
+    /// CPU time during the measured time (nanoseconds).
     pub cpu: u64,
-    /// Calls of `io_uring_enter` in it.
+    /// Calls of `io_uring_enter` during the measured time.
     pub enters: u64,
-    /// How an open loop kept its schedule.
+    /// Statistics on the schedule of an open loop.
     pub kept: Kept,
-    /// When its last answer came or its last request was due (nanoseconds of the monotonic clock).
+    /// Time of the last answer, or of the end of the load if later (nanoseconds of the monotonic clock).
     pub finished: u64,
 }
 
-/// The loop of a thread.
+/// Event loop of a load thread.
 struct Reactor {
     thread: usize,
     worker: Rc<Worker>,
@@ -65,18 +65,18 @@ struct Reactor {
     ring: Ring,
     schedule: Option<Schedule>,
     reports: mpsc::Sender<Report>,
-    /// The second that is being counted.
+    /// Second that is being counted.
     second: i64,
-    /// CPU time and enters at the beginning and at the end of the measured time.
+    /// CPU time (nanoseconds) and `io_uring_enter` calls at the beginning and end of the measured time.
     begin: Option<(u64, u64)>,
     end: Option<(u64, u64)>,
-    /// Since when nothing new begins.
+    /// Time since which no new requests are issued.
     finished: Option<u64>,
-    /// Where each connection leads to.
+    /// Endpoint index of each connection.
     endpoints: Vec<usize>,
 }
 
-/// Runs thread `thread` of a load to its end; `start` says when to begin.
+/// Runs thread `thread` of a load to its end; `start` receives the start time.
 pub fn run(
     thread: usize,
     plan: &Plan,
@@ -96,10 +96,10 @@ fn failed(what: &str, error: &dyn std::fmt::Display) -> Error {
     Error::Failed(format!("cannot {what}: {error}"))
 }
 
-/// A ring, and memory for `connections`.
+/// Sets up a ring, and buffer memory for `connections`.
 ///
 /// # Errors
-/// When the kernel has none, or they are too many.
+/// When the kernel refuses, or there are too many connections for one thread.
 pub fn ring_for(connections: usize) -> Result<(Prepared, Arc<Region>), Error> {
     let len = reserve(connections) + (connections * PER_CONNECTION + OF_RING).min(SPARE);
     if len > POOL_MAX {
@@ -109,13 +109,15 @@ pub fn ring_for(connections: usize) -> Result<(Prepared, Arc<Region>), Error> {
     }
     let region = Region::map(1, len).map_err(|error| failed("map the buffers", &error))?;
     let prepared = prepare(1, &region, Registration::None);
-    let prepared =
-        prepared.map_err(|error| Error::Failed(error.to_string()))?.pop().expect("one ring");
+    let prepared = prepared
+        .map_err(|error| Error::Failed(error.to_string()))?
+        .pop()
+        .expect("prepare(1, ..) returns one ring");
     Ok((prepared, region))
 }
 
 impl Reactor {
-    /// Connects, says so, and waits for the start; nothing when there is none.
+    /// Connects, reports readiness and waits for the start; `None` when the load is cancelled.
     fn new(
         thread: usize,
         plan: &Plan,
@@ -127,14 +129,14 @@ impl Reactor {
         if let Some(core) = plan.core(thread) {
             hayloft::sys::pin_to_core(core).map_err(|error| {
                 Error::Usage(format!(
-                    "cannot run on core {core}: {error}; see --cores and what cores there are"
+                    "cannot pin a thread to core {core}: {error}; check --cores against the available cores"
                 ))
             })?;
         }
         let endpoints = plan.endpoints_of(thread, shared.endpoints.len());
         let (prepared, region) = ring_for(endpoints.len())?;
-        // Not while requests are due: what the kernel takes for that would be measured as the server's time.
-        region.populate().map_err(|error| failed("get memory for the buffers", &error))?;
+        // Before the load: page faults during it would be measured as server latency.
+        region.populate().map_err(|error| failed("allocate the buffers", &error))?;
         let pool = Pool::new(&region, 0);
         let options = RingOptions { device_in_flight: 1, buffered: false };
         let ring = Ring::start(prepared, pool.clone(), Vec::new(), options);
@@ -172,8 +174,8 @@ impl Reactor {
     fn run(mut self) {
         loop {
             let now = self.runtime.handle().now();
-            // Before the end is noticed: what was due until then belongs to the schedule, however late this
-            // thread is scheduled.
+            // Before the end is noticed: requests due until then belong to the schedule, even if this thread was
+            // scheduled late.
             self.arrive(now);
             self.keep_time(now);
             self.runtime.run_ready();
@@ -185,7 +187,7 @@ impl Reactor {
         }
     }
 
-    /// After the end, what waits is sent for a while, and then answers are waited for.
+    /// After the end, queued requests are still sent for a while (open loop), then answers are awaited.
     fn is_patience_over(&self, now: u64) -> bool {
         let (Some(finished), patience) = (self.finished, self.worker.times.patience) else {
             return false;
@@ -197,7 +199,7 @@ impl Reactor {
         now >= finished + sends + patience
     }
 
-    /// Until when there is nothing to do without a completion.
+    /// Time until which there is nothing to do without a completion.
     fn until(&self, now: u64) -> u64 {
         let times = &self.worker.times;
         let tick = times.begin.saturating_add_signed((self.second + 1) * SECOND.cast_signed());
@@ -209,14 +211,14 @@ impl Reactor {
             until = until.min(times.end);
         }
         if let Some(finished) = self.finished {
-            // The end of patience must not wait for the next full second.
+            // The end of the wait must not be delayed until the next full second.
             let over = finished + times.patience;
             until = if over > now { until.min(over) } else { until.min(over + times.patience) };
         }
         until
     }
 
-    /// When the next request is due (nanoseconds of the monotonic clock), in an open loop.
+    /// Time at which the next request of an open loop is due (nanoseconds of the monotonic clock).
     fn due(&self) -> Option<u64> {
         if self.finished.is_some() || !self.worker.is_open {
             return None;
@@ -235,7 +237,7 @@ impl Reactor {
         (u64::try_from(cpu).unwrap_or(0), self.ring.counts().enters)
     }
 
-    /// Seconds that are over are reported; at the end of the time nothing new begins.
+    /// Reports finished seconds; ends the load when the measured time is over.
     fn keep_time(&mut self, now: u64) {
         let times = self.worker.times;
         if self.begin.is_none() && now >= times.begin {
@@ -253,7 +255,7 @@ impl Reactor {
         }
     }
 
-    /// Puts what is due into the queues.
+    /// Enqueues the requests that are due.
     fn arrive(&mut self, now: u64) {
         while let Some(due) = self.due().filter(|due| *due <= now && *due < self.worker.times.end) {
             if !self.worker.arrive(due, now) {
@@ -268,7 +270,7 @@ impl Reactor {
         }
     }
 
-    /// Begins nothing new.
+    /// Stops issuing new requests.
     fn finish(&mut self, now: u64) {
         if self.finished.is_none() {
             self.finished = Some(now);
@@ -287,7 +289,7 @@ impl Reactor {
         if unanswered > 0 {
             let seconds = self.worker.times.patience / SECOND;
             rest.note(|| {
-                format!("{unanswered} requests had no answer {seconds} s after the end; see the server's log")
+                format!("{unanswered} requests were unanswered {seconds} s after the end; see the server's log")
             });
         }
         let ended = Ended {

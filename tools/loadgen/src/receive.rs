@@ -1,4 +1,4 @@
-//! Receiving answers: heads and bodies out of a stream, each byte compared with what it must be.
+//! Receives answers: parses heads and bodies out of the stream, and verifies every byte.
 
 use std::fmt;
 use std::rc::Rc;
@@ -14,22 +14,22 @@ use crate::reply::{Garbled, Head, parse};
 use crate::verdict::Verdict;
 use crate::worker::Worker;
 
-/// Room for the head of an answer beside its body (bytes).
+/// Buffer space for the head of an answer (bytes).
 const HEAD_ROOM: usize = 1024;
-/// What of an unexpected answer is shown (bytes).
+/// Maximum length of the excerpt of an unexpected answer (bytes).
 const EXCERPT_MAX: usize = 120;
 
-/// Why there is no answer.
+/// Failure to receive an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
-    /// The server closed before the answer began.
+    /// The server closed the connection before the answer began.
     Closed,
-    /// The same with an error.
+    /// The connection failed before the answer began (errno).
     Errno(i32),
-    /// The connection ended in the middle of the answer.
+    /// The connection ended within the answer.
     Short,
-    /// The answer cannot be read.
-    Garbled(Garbled),
+    /// The answer cannot be parsed.
+    Invalid(ParseError),
 }
 
 impl fmt::Display for Broken {
@@ -37,42 +37,42 @@ impl fmt::Display for Broken {
         match self {
             Self::Closed => f.write_str("the connection was closed without an answer"),
             Self::Errno(errno) => write!(f, "{}", std::io::Error::from_raw_os_error(*errno)),
-            Self::Short => f.write_str("the connection ended in the middle of the answer"),
-            Self::Garbled(Garbled::Malformed) => f.write_str("the answer is no HTTP/1"),
-            Self::Garbled(Garbled::NoLength) => f.write_str("the answer has no Content-Length"),
+            Self::Short => f.write_str("the connection ended before the end of the answer"),
+            Self::Invalid(ParseError::Malformed) => f.write_str("the answer is not HTTP/1"),
+            Self::Invalid(ParseError::NoLength) => f.write_str("the answer has no Content-Length"),
         }
     }
 }
 
-/// An answer.
+/// A received answer.
 pub struct Reply {
-    /// Its status.
+    /// HTTP status.
     pub status: u16,
-    /// What that means.
+    /// Assessment of the status and content.
     pub verdict: Verdict,
-    /// Whether the connection ends with it.
+    /// Whether the server closes the connection after it.
     pub closes: bool,
-    /// Bytes of the object that came or went.
+    /// Object bytes received or sent.
     pub payload: u64,
-    /// When its last byte was there (nanoseconds of the monotonic clock).
+    /// Time of its last byte (nanoseconds of the monotonic clock).
     pub end: u64,
-    /// The beginning of a body that is no object.
+    /// Beginning of the body of an unexpected answer.
     pub excerpt: Vec<u8>,
 }
 
-/// The receiving end of a connection.
+/// Receiving side of a connection.
 pub struct Receiver {
     worker: Rc<Worker>,
-    /// Whether there may be other answers behind the one that is read.
+    /// Whether further answers may follow the current one.
     is_pipelined: bool,
-    /// Absent while it is being received to, and while nothing is at hand.
+    /// Receive buffer; `None` while a receive is in flight, and while nothing is buffered.
     buf: Option<Buf>,
-    /// What is at hand: `start..end` of the buffer.
+    /// Unconsumed bytes: `start..end` of the buffer.
     start: usize,
     end: usize,
 }
 
-/// Where in the object a body is, and what it must be.
+/// Body being received: position in the object, bytes left, expected content.
 struct Body {
     position: u64,
     left: u64,
@@ -82,12 +82,12 @@ struct Body {
 }
 
 impl Receiver {
-    /// Nothing at hand.
+    /// Creates a receiver without buffered bytes.
     pub fn new(worker: &Rc<Worker>, is_pipelined: bool) -> Self {
         Self { worker: Rc::clone(worker), is_pipelined, buf: None, start: 0, end: 0 }
     }
 
-    /// Forgets what is at hand.
+    /// Discards buffered bytes.
     pub fn clear(&mut self) {
         if let Some(buf) = self.buf.take() {
             self.worker.buffers.give_back(buf);
@@ -95,7 +95,7 @@ impl Receiver {
         (self.start, self.end) = (0, 0);
     }
 
-    /// Begins to receive the answer to `request`.
+    /// Starts to receive the answer to `request`.
     pub fn begin(&mut self, sock: Sock, request: &Request) -> Operation {
         let body = match request.kind {
             Kind::Get => request.object.size,
@@ -109,9 +109,9 @@ impl Receiver {
         self.submit(sock, usize::MAX, false)
     }
 
-    /// Receives at most `limit` bytes behind what is at hand.
+    /// Receives at most `limit` bytes behind the buffered ones.
     fn submit(&mut self, sock: Sock, limit: usize, whole: bool) -> Operation {
-        let buf = self.buf.take().expect("a buffer to receive to");
+        let buf = self.buf.take().expect("no receive is in flight");
         let len = u32::try_from((buf.len() - self.end).min(limit)).expect("at most BUFFER_MAX");
         let start = u32::try_from(self.end).expect("at most BUFFER_MAX");
         self.worker.handle.submit(Op::Recv { sock, buf, start, len, whole })
@@ -120,7 +120,7 @@ impl Receiver {
     async fn take(&mut self, receive: Operation) -> Result<(), i32> {
         let completion = receive.await;
         let Returned::One(buf) = completion.returned else {
-            unreachable!("a receive has one buffer")
+            unreachable!("a receive returns one buffer")
         };
         self.buf = Some(buf);
         match usize::try_from(completion.result) {
@@ -134,16 +134,16 @@ impl Receiver {
         }
     }
 
-    /// Whether nothing is at hand.
+    /// Whether nothing is buffered.
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    fn at_hand(&self) -> &[u8] {
+    fn buffered(&self) -> &[u8] {
         self.buf.as_deref().map_or(&[], |buf| &buf[self.start..self.end])
     }
 
-    /// Receives the answer to `request`. `first` is what [`Self::begin`] began.
+    /// Receives the answer to `request`. `first` is the receive started by [`Self::begin`].
     pub async fn reply(
         &mut self,
         sock: Sock,
@@ -167,9 +167,10 @@ impl Receiver {
         let shown = head.body.min(EXCERPT_MAX as u64);
         let mut excerpt = Vec::new();
         if verdict == Verdict::Unexpected {
-            self.gather(sock, shown).await?;
-            excerpt
-                .extend_from_slice(&self.at_hand()[..usize::try_from(shown).expect("a few bytes")]);
+            self.receive_at_least(sock, shown).await?;
+            excerpt.extend_from_slice(
+                &self.buffered()[..usize::try_from(shown).expect("at most EXCERPT_MAX")],
+            );
         }
         self.body(sock, request, &mut body).await?;
         let end = self.worker.handle.now();
@@ -194,13 +195,13 @@ impl Receiver {
     ) -> Result<Head, Broken> {
         loop {
             if first.is_none() && self.start < self.end {
-                match parse(self.at_hand()) {
+                match parse(self.buffered()) {
                     Ok(Some(head)) => {
                         self.start += head.len;
                         return Ok(head);
                     }
-                    Ok(None) => self.make_room()?,
-                    Err(garbled) => return Err(Broken::Garbled(garbled)),
+                    Ok(None) => self.make_space()?,
+                    Err(error) => return Err(Broken::Invalid(error)),
                 }
             }
             let has_begun = self.start < self.end;
@@ -216,24 +217,24 @@ impl Receiver {
         }
     }
 
-    /// Moves what is at hand to the front when there is no room behind it.
-    fn make_room(&mut self) -> Result<(), Broken> {
-        let buf = self.buf.as_mut().expect("something is at hand");
+    /// Moves the buffered bytes to the front when the buffer is full.
+    fn make_space(&mut self) -> Result<(), Broken> {
+        let buf = self.buf.as_mut().expect("bytes are buffered");
         if self.end < buf.len() {
             return Ok(());
         }
         if self.start == 0 {
-            return Err(Broken::Garbled(Garbled::Malformed));
+            return Err(Broken::Invalid(ParseError::Malformed));
         }
         buf.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
         Ok(())
     }
 
-    /// Receives until `len` bytes, a few, are at hand.
-    async fn gather(&mut self, sock: Sock, len: u64) -> Result<(), Broken> {
-        while (self.at_hand().len() as u64) < len {
-            self.make_room()?;
+    /// Receives until at least `len` bytes are buffered; `len` is small.
+    async fn receive_at_least(&mut self, sock: Sock, len: u64) -> Result<(), Broken> {
+        while (self.buffered().len() as u64) < len {
+            self.make_space()?;
             let receive = self.submit(sock, usize::MAX, false);
             self.take(receive).await.map_err(|_| Broken::Short)?;
         }
@@ -242,10 +243,10 @@ impl Receiver {
 
     async fn body(&mut self, sock: Sock, request: &Request, body: &mut Body) -> Result<(), Broken> {
         if body.check && request.kind == Kind::Get {
-            self.gather(sock, body.left.min(STAMP as u64)).await?;
+            self.receive_at_least(sock, body.left.min(STAMP as u64)).await?;
         }
         loop {
-            let len = self.at_hand().len().min(usize::try_from(body.left).unwrap_or(usize::MAX));
+            let len = self.buffered().len().min(usize::try_from(body.left).unwrap_or(usize::MAX));
             if len > 0 {
                 self.verify(request, body, len);
                 self.start += len;
@@ -263,15 +264,15 @@ impl Receiver {
         }
     }
 
-    /// Compares the next `len` bytes with what they must be.
+    /// Compares the next `len` bytes with the expected content.
     fn verify(&self, request: &Request, body: &mut Body, len: usize) {
         if !body.check || body.wrong {
             return;
         }
-        let bytes = &self.at_hand()[..len];
+        let bytes = &self.buffered()[..len];
         let Worker { shared, .. } = &*self.worker;
         let source = *body.source.get_or_insert_with(|| {
-            // A range is of the object as it was filled: only the beginning says which version it is.
+            // A range has no stamp, so ranges are only read from objects of version 0.
             let stamped = (request.kind == Kind::Get).then(|| Content::version_in(bytes)).flatten();
             let version = stamped.unwrap_or(0);
             body.wrong = version < request.version;
@@ -279,7 +280,7 @@ impl Receiver {
         });
         let len = if shared.verify == Verify::Full { len } else { len.min(STAMP) };
         body.wrong |= !shared.content.matches(&source, body.position, &bytes[..len]);
-        // The head is at the beginning.
+        // The stamp was in the first bytes.
         body.check = shared.verify == Verify::Full;
     }
 }

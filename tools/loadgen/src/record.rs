@@ -1,4 +1,4 @@
-//! Turns the daemon's access trace into one that can be replayed.
+//! Converts the daemon's access trace to a trace for replay.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,17 +11,17 @@ use hayloft::access_trace::{HEADER_LEN, Header, Method, RECORD_LEN, Record};
 use crate::error::Error;
 use crate::trace::encode;
 
-/// Statuses of reads that found their object; 304 tells that it was not sent.
+/// Statuses of reads that found their object; with 304 the body was not sent.
 const FOUND: [u16; 3] = [200, 206, 304];
 
-/// What was converted.
+/// Result of a conversion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Converted {
-    /// Requests in the access trace.
+    /// Requests in the access traces.
     pub records: u64,
-    /// Reads that found their object: requests in the new one.
+    /// Reads that found their object: requests in the new trace.
     pub requests: u64,
-    /// Their objects.
+    /// Distinct objects in the new trace.
     pub objects: u64,
 }
 
@@ -42,14 +42,14 @@ fn read(path: &Path, records: &mut Vec<Record>) -> Result<(), Error> {
         let mut record = [0; RECORD_LEN];
         match file.read_exact(&mut record) {
             Ok(()) => records.push(Record::decode(&record)),
-            // A part of a record at the end was being written when the daemon stopped.
+            // The daemon stopped while it wrote the last record.
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
             Err(error) => return Err(Error::file("read", path)(error)),
         }
     }
 }
 
-/// Whether both are the same file, by whatever names.
+/// Whether both paths lead to the same file.
 fn is_same(one: &Path, other: &Path) -> bool {
     match (one.metadata(), other.metadata()) {
         (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
@@ -57,12 +57,12 @@ fn is_same(one: &Path, other: &Path) -> bool {
     }
 }
 
-/// Converts access traces, of several shards for instance, to one in the format oracleGeneral: reads that
-/// found their object, by time.
+/// Converts access traces, for instance of several shards, to one in the format oracleGeneral, which has the reads
+/// that found their object, by time.
 ///
 /// # Errors
-/// When a file cannot be read or written, is no access trace, or is also where the result would go; and when
-/// no request is a read that found its object.
+/// When a file cannot be read or written, is not an access trace, or is also the destination; and when no request
+/// is a read that found its object.
 pub fn convert(from: &[PathBuf], to: &Path) -> Result<Converted, Error> {
     let mut records = Vec::new();
     for path in from {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_of_all_shards_come_in_order_with_their_next_access() {
+    fn reads_of_all_shards_are_merged_by_time_with_their_next_access() {
         let dir = tempfile::tempdir().unwrap();
         let [first, second, to] = ["0", "1", "out"].map(|name| dir.path().join(name));
         let (get, put) = (Method::Get, Method::Put);
@@ -136,7 +136,7 @@ mod tests {
             &[record(10, 1, get, 200), record(13, 1, get, 206), record(14, 9, put, 201)],
             0,
         );
-        // The last one is cut off.
+        // The last record is incomplete.
         write(
             &second,
             &[record(11, 2, get, 200), record(12, 3, get, 404), record(15, 2, get, 200)],
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_is_not_replaced_by_what_comes_of_it_nor_by_nothing() {
+    fn a_conversion_never_replaces_its_source_or_writes_an_empty_trace() {
         let dir = tempfile::tempdir().unwrap();
         let [trace, link, none] = ["trace", "link", "none"].map(|name| dir.path().join(name));
         write(&trace, &[record(10, 1, Method::Get, 200)], 0);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_access_trace_is_refused() {
+    fn files_that_are_no_access_trace_are_rejected() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let to = file.path().with_extension("out");
         for bytes in [&b""[..], &[0; 100]] {

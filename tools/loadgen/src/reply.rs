@@ -1,38 +1,38 @@
-//! The head of an answer.
+//! Parser for response heads.
 
 use std::mem::MaybeUninit;
 
 use httparse::{ParserConfig, Response, Status};
 
-/// Fields that a target may send.
+/// Maximum number of fields in a response head.
 const FIELDS_MAX: usize = 64;
 
-/// What matters of a head.
+/// Parsed response head, as far as the generator needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Its length (bytes).
+    /// Length of the head (bytes).
     pub len: usize,
-    /// The status.
+    /// HTTP status.
     pub status: u16,
     /// Length of the body that follows (bytes).
     pub body: u64,
-    /// Whether the connection ends with this answer.
+    /// Whether the server closes the connection after this response.
     pub closes: bool,
 }
 
-/// Why an answer cannot be read.
+/// Why a response head cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Garbled {
-    /// It is no HTTP/1.
+    /// It is not HTTP/1.
     Malformed,
-    /// Nothing says how long its body is.
+    /// It has no `Content-Length`.
     NoLength,
 }
 
-/// Parses a head at the beginning of `bytes`; nothing when more must come.
+/// Parses a head at the beginning of `bytes`; `None` when it is incomplete.
 ///
 /// # Errors
-/// [`Garbled`].
+/// [`ParseError`] when the head is invalid or has no body length.
 pub fn parse(bytes: &[u8]) -> Result<Option<Head>, Garbled> {
     let mut fields = [MaybeUninit::uninit(); FIELDS_MAX];
     let mut response = Response::new(&mut []);
@@ -56,7 +56,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Head>, Garbled> {
             closes = field.value.eq_ignore_ascii_case(b"close");
         }
     }
-    // RFC 9112 section 6.3: these have no body.
+    // RFC 9112 section 6.3: responses with these statuses have no body.
     let body = match (status, length) {
         (100..=199 | 204 | 304, _) => 0,
         (_, Some(length)) => length,
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads_are_read_wherever_they_are_cut() {
+    fn heads_are_parsed_once_they_are_complete() {
         let bytes = b"HTTP/1.1 200 OK\r\nServer: x\r\ncontent-length: 8192\r\n\r\nBODY";
         let head = Head { len: bytes.len() - 4, status: 200, body: 8192, closes: false };
         for len in 0..head.len {
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_framed_is_refused() {
+    fn responses_without_framing_are_rejected() {
         assert_eq!(parse(b"SSH-2.0-x\r\n"), Err(Garbled::Malformed));
         let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
         assert_eq!(parse(chunked), Err(Garbled::NoLength));

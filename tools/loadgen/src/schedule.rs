@@ -1,4 +1,4 @@
-//! When requests are meant to be sent in an open loop, and how well that was kept.
+//! Schedule of requests in an open loop, and statistics on how closely it was followed.
 
 use std::collections::BTreeMap;
 
@@ -10,37 +10,37 @@ use crate::operation::Request;
 use crate::random::Random;
 use crate::stats::{Interval, histogram};
 
-/// The generator kept its schedule if 99 % of what it sent left no later than this after it could
-/// (nanoseconds).
+/// Upper limit (nanoseconds) for the 99th percentile of the generator's own delay, for a schedule to count as
+/// kept.
 const LATE_MAX: u64 = 1_000_000;
-/// Nanoseconds.
+/// One millisecond in nanoseconds.
 const MILLISECOND: u64 = 1_000_000;
-/// Distinguishes the draws of arrivals from others of the same seed.
+/// Domain separator for the draws of arrivals.
 const PURPOSE: u64 = 0xA221;
 
-/// How the time between arrivals is distributed.
+/// Distribution of the time between arrivals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Arrivals {
-    /// Always the same.
+    /// Constant intervals
     Constant,
-    /// Exponentially: arrivals that know nothing of each other.
+    /// Exponentially distributed intervals: independent arrivals
     Poisson,
 }
 
-/// Arrivals of one thread (nanoseconds since the start of the load).
+/// Schedule of one thread (nanoseconds since the start of the load).
 #[derive(Clone, Debug)]
 pub struct Schedule {
     arrivals: Arrivals,
-    /// Mean time between two (nanoseconds).
+    /// Mean interval (nanoseconds).
     gap: f64,
     next: f64,
     random: Random,
 }
 
 impl Schedule {
-    /// The share of thread `thread` of `threads` in a rate (requests per second, above 0). Constant
-    /// arrivals of the threads interleave.
+    /// Schedule of thread `thread` of `threads` for a total rate (requests per second, above 0). Constant arrivals
+    /// of the threads interleave.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "few threads")]
     pub fn new(arrivals: Arrivals, rate: f64, seed: u64, thread: usize, threads: usize) -> Self {
@@ -61,7 +61,7 @@ impl Schedule {
         }
     }
 
-    /// When the next request is due.
+    /// Time at which the next request is due.
     #[must_use]
     #[expect(
         clippy::cast_possible_truncation,
@@ -72,24 +72,24 @@ impl Schedule {
         self.next as u64
     }
 
-    /// That one is taken care of.
+    /// Moves on to the next request.
     pub fn advance(&mut self) {
         self.next += self.gap();
     }
 }
 
-/// Requests that were due and never sent. There can be very many: they are told apart by millisecond only.
+/// Requests that were due but never sent. Since there can be very many, they are aggregated by millisecond.
 #[derive(Clone, Debug, Default)]
 pub struct Unsent(BTreeMap<(u64, usize, bool), u64>);
 
 impl Unsent {
-    /// One of them, that was due at `due` (nanoseconds).
+    /// Adds a request that was due at `due` (nanoseconds).
     pub fn add(&mut self, request: &Request, due: u64) {
         let kind = (due.div_ceil(MILLISECOND), request.kind as usize, request.is_missing);
         *self.0.entry(kind).or_default() += 1;
     }
 
-    /// Counts all: at `end` (nanoseconds) they were still not sent.
+    /// Records all in `interval`: at `end` (nanoseconds) they were still not sent.
     pub fn record(&self, end: u64, interval: &mut Interval) {
         for ((due, kind, is_missing), count) in &self.0 {
             let waited = end.saturating_sub(due * MILLISECOND);
@@ -98,40 +98,39 @@ impl Unsent {
     }
 }
 
-/// How well a schedule was kept.
+/// Statistics on how closely a schedule was followed.
 #[derive(Clone, Debug)]
 pub struct Kept {
-    /// Requests that were due in the measured time.
+    /// Requests due in the measured time.
     pub intended: u64,
-    /// Those of them that were sent.
+    /// Number of them that were sent.
     pub sent: u64,
-    /// How much of the time between a request's due time and its sending was the generator's own fault
-    /// (nanoseconds): how long after it was due it was noticed, or how long after it was due and a connection
-    /// free it was sent, whichever is longer.
+    /// Delay between due time and sending that the generator itself caused (nanoseconds): the time until the
+    /// request was noticed, or from when it was due and a connection idle until it was sent, whichever is longer.
     pub late: Histogram<u64>,
-    /// How long after it was due a request was sent, whoever's fault (nanoseconds).
+    /// Total delay between due time and sending (nanoseconds).
     pub waited: Histogram<u64>,
-    /// Most requests that waited for a connection at once.
+    /// Maximum number of requests waiting for a connection.
     pub queue_max: u64,
 }
 
 impl Kept {
-    /// Nothing was due yet.
+    /// Creates empty statistics.
     #[must_use]
     pub fn new() -> Self {
         Self { intended: 0, sent: 0, late: histogram(), waited: histogram(), queue_max: 0 }
     }
 
-    /// Adds another thread's.
+    /// Adds the statistics of another thread.
     pub fn add(&mut self, other: &Self) {
         self.intended += other.intended;
         self.sent += other.sent;
-        self.late.add(&other.late).expect("histograms of the same bounds");
-        self.waited.add(&other.waited).expect("histograms of the same bounds");
+        self.late.add(&other.late).expect("all histograms have the same bounds");
+        self.waited.add(&other.waited).expect("all histograms have the same bounds");
         self.queue_max += other.queue_max;
     }
 
-    /// Whether the generator kept to it.
+    /// Whether the generator's own delay stayed within the limit.
     #[must_use]
     pub fn is_kept(&self) -> bool {
         self.late.value_at_quantile(0.99) <= LATE_MAX
@@ -160,11 +159,11 @@ mod tests {
     }
 
     #[test]
-    fn poisson_arrivals_have_the_rate_and_the_spread() {
+    fn poisson_arrivals_have_the_rate_and_distribution() {
         let due = arrivals(Schedule::new(Arrivals::Poisson, 1000.0, 1, 0, 1), 100_001);
         let mean = due[100_000] / 100_000;
         assert!((985_000..1_015_000).contains(&mean), "{mean}");
-        // Of exponential gaps a share of 1 - 1/e is shorter than the mean.
+        // Of exponential intervals, a fraction of 1 - 1/e is shorter than the mean.
         let short = due.windows(2).filter(|pair| pair[1] - pair[0] < 1_000_000).count();
         assert!((62_700..63_700).contains(&short), "{short}");
     }

@@ -1,4 +1,4 @@
-//! How large objects are: a function of the seed and the object's number, so that nobody need write it down.
+//! Sizes of objects: a function of the seed and the object's number, so that they need not be stored.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -9,39 +9,38 @@ use serde::{Serialize, Serializer};
 
 use crate::random::{mix, unit};
 
-/// Distinguishes the draws of sizes from others of the same seed.
+/// Domain separator for the draws of sizes.
 const PURPOSE: u64 = 0x5153;
-/// What a lognormal distribution without bounds of its own is cut to (bytes): the largest body that Hayloft
-/// takes by default.
+/// Default maximum of a lognormal distribution (bytes): the largest body that Hayloft accepts by default.
 const LOGNORMAL_MAX: u64 = 64 << 20;
 
-/// A distribution of sizes (bytes).
+/// Distribution of sizes (bytes).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Sizes {
-    /// All the same.
+    /// One size for all objects.
     Fixed(u64),
-    /// Some, each with a weight: the sums of the weights so far, and the sizes.
+    /// Weighted sizes: pairs of cumulative weight and size.
     Weighted(Arc<[(f64, u64)]>),
-    /// The logarithm is normal.
+    /// Lognormal distribution, truncated to `min..=max`.
     LogNormal {
-        /// Half are larger.
+        /// Median.
         median: u64,
         /// Standard deviation of the logarithm.
         sigma: f64,
-        /// None is smaller.
+        /// Minimum.
         min: u64,
-        /// None is larger.
+        /// Maximum.
         max: u64,
     },
-    /// Object by object.
+    /// Explicit size of each object.
     Listed(Arc<[u64]>),
 }
 
 impl Sizes {
-    /// The size of object `index`.
+    /// Size of object `index`.
     ///
     /// # Panics
-    /// When sizes are listed and this one is not.
+    /// When sizes are listed and `index` is out of range.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^53")]
     #[expect(
@@ -53,9 +52,9 @@ impl Sizes {
         let draw = || mix(index ^ mix(seed ^ PURPOSE));
         match self {
             Self::Fixed(size) => *size,
-            Self::Listed(sizes) => sizes[usize::try_from(index).expect("an index of a list")],
+            Self::Listed(sizes) => sizes[usize::try_from(index).expect("usize has 64 bits")],
             Self::Weighted(sums) => {
-                let total = sums.last().expect("at least one").0;
+                let total = sums.last().expect("weighted() rejects an empty list").0;
                 let at = unit(draw()) * total;
                 sums[sums.partition_point(|(sum, _)| *sum <= at).min(sums.len() - 1)].1
             }
@@ -70,7 +69,7 @@ impl Sizes {
         }
     }
 
-    /// The smallest that can come.
+    /// Minimum of the distribution.
     #[must_use]
     pub fn min(&self) -> u64 {
         match self {
@@ -86,13 +85,13 @@ impl Sizes {
         for pair in pairs {
             let (size, weight) = pair?;
             if !(weight > 0.0 && weight.is_finite()) {
-                return Err(format!("the weight {weight} is not above 0; leave that size out"));
+                return Err(format!("weight {weight} is not above 0; leave the size out"));
             }
             sum += weight;
             sums.push((sum, size));
         }
         if sums.is_empty() {
-            return Err("no size is given; write at least one with its weight".to_owned());
+            return Err("there are no sizes; write at least one with its weight".to_owned());
         }
         Ok(Self::Weighted(sums.into()))
     }
@@ -113,7 +112,7 @@ impl Sizes {
             [median, sigma, min, max] => (median, sigma, Some((min, max))),
             _ => {
                 return Err(format!(
-                    "{text:?}: write lognormal:MEDIAN,SIGMA or MEDIAN,SIGMA,MIN,MAX"
+                    "{text:?} is not valid; write lognormal:MEDIAN,SIGMA or lognormal:MEDIAN,SIGMA,MIN,MAX"
                 ));
             }
         };
@@ -123,19 +122,17 @@ impl Sizes {
             Some((min, max)) => (parse_size(min)?, parse_size(max)?),
         };
         if !(0.0..=10.0).contains(&sigma) {
-            return Err(format!(
-                "a sigma of {sigma} is out of range; write 0 to 10, for instance 1.2"
-            ));
+            return Err(format!("sigma {sigma} is out of range; write 0 to 10, for instance 1.2"));
         }
         if min > max {
             return Err(format!(
-                "{min} bytes at least and {max} at most leave no size; swap MIN and MAX"
+                "the minimum of {min} bytes is above the maximum of {max}; swap MIN and MAX"
             ));
         }
         Ok(Self::LogNormal { median: parse_size(median)?, sigma, min, max })
     }
 
-    /// A size and its weight in each line; empty lines and those that begin with `#` do not count.
+    /// Reads a file with a size and its weight per line; empty lines and lines that begin with `#` are ignored.
     fn file(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| {
             format!("cannot read {}: {error}; name a file of sizes", path.display())
@@ -159,14 +156,14 @@ fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 fn parse_number(text: &str) -> Result<f64, String> {
-    text.parse().map_err(|_| format!("{text:?} is no number; write one, for instance 70 or 0.5"))
+    text.parse().map_err(|_| format!("{text:?} is not a number; write for instance 70 or 0.5"))
 }
 
-/// A distribution as it stands on the command line.
+/// Size distribution as given on the command line.
 #[derive(Clone, Debug)]
 pub struct SizesArg {
     text: String,
-    /// What it means.
+    /// Parsed distribution.
     pub sizes: Sizes,
 }
 
@@ -181,7 +178,7 @@ impl FromStr for SizesArg {
             Some(("file", rest)) => Sizes::file(Path::new(rest))?,
             Some((other, _)) => {
                 return Err(format!(
-                    "{other:?} is no distribution; write SIZE, mix:, lognormal: or file:"
+                    "{other:?} is not a distribution; write SIZE, mix:, lognormal: or file:"
                 ));
             }
         };
@@ -204,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mix_comes_in_its_proportions() {
+    fn a_mix_draws_sizes_in_proportion_to_their_weights() {
         let sizes = parse("mix:8KiB=70,64KiB=30").unwrap();
         let small = (0..10_000).filter(|&n| sizes.of(1, n) == 8192).count();
         assert!((6_800..7_200).contains(&small), "{small}");
@@ -242,16 +239,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_distribution_is_refused_with_advice() {
+    fn invalid_distributions_are_rejected_with_advice() {
         for (text, advice) in [
             ("8K", "8KiB"),
             ("mix:", "no weight"),
             ("mix:8KiB=0", "above 0"),
-            ("mix:8KiB=x", "is no number"),
+            ("mix:8KiB=x", "is not a number"),
             ("lognormal:8KiB", "MEDIAN,SIGMA"),
             ("lognormal:8KiB,-1", "0 to 10"),
             ("lognormal:8KiB,1,2KiB,1KiB", "swap"),
-            ("gauss:1", "is no distribution"),
+            ("gauss:1", "is not a distribution"),
             ("file:/no/such/file", "name a file"),
         ] {
             let error = parse(text).expect_err(text);

@@ -1,4 +1,4 @@
-//! What is counted: by each thread for a second at a time, added up as the seconds come in.
+//! Counters: one interval per thread and second, added up over threads and seconds.
 
 use std::collections::BTreeMap;
 
@@ -7,92 +7,93 @@ use hdrhistogram::Histogram;
 use crate::operation::Kind;
 use crate::verdict::Verdict;
 
-/// Latencies are told apart from here on (nanoseconds),
+/// Lower bound of the latency histograms (nanoseconds): shorter ones are not distinguished.
 const LATENCY_MIN: u64 = 64;
-/// up to here; longer ones count as this one (nanoseconds: ten minutes).
+/// Upper bound of the latency histograms (nanoseconds): ten minutes; longer ones count as this.
 const LATENCY_MAX: u64 = 600_000_000_000;
-/// with so many significant digits.
+/// Significant decimal digits of the latency histograms.
 const DIGITS: u8 = 3;
-/// How many errors are told word for word.
+/// Maximum number of errors whose descriptions are kept.
 const NOTES_MAX: usize = 5;
 
-/// An empty histogram of times in nanoseconds.
+/// Creates an empty histogram of times in nanoseconds.
 #[must_use]
 pub fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(LATENCY_MIN, LATENCY_MAX, DIGITS).expect("bounds that make sense")
+    Histogram::new_with_bounds(LATENCY_MIN, LATENCY_MAX, DIGITS)
+        .expect("the constant bounds are valid")
 }
 
-/// Answers of one kind of operation.
+/// Number of answers to one kind of operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// All.
+    /// All answers.
     pub count: u64,
-    /// Done.
+    /// Successful ones.
     pub ok: u64,
-    /// Refused with 503.
+    /// Refused with 503 or 429.
     pub rejected: u64,
-    /// Not found, as it should be.
+    /// Not found, as expected.
     pub missing: u64,
 }
 
-/// One answer.
+/// Measurement of one answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
-    /// What was asked.
+    /// Kind of the operation.
     pub kind: Kind,
-    /// What the answer means.
+    /// Assessment of the answer.
     pub verdict: Verdict,
-    /// Its status.
+    /// HTTP status.
     pub status: u16,
-    /// When it was meant to be asked (nanoseconds of the monotonic clock).
+    /// Time from which latency counts: due time (open loop) or send time (nanoseconds of the monotonic clock).
     pub start: u64,
-    /// When the answer was there.
+    /// Time of the last byte of the answer (nanoseconds of the monotonic clock).
     pub end: u64,
-    /// Bytes of objects that came or went.
+    /// Object bytes received or sent.
     pub payload: u64,
 }
 
-/// What was counted in some time.
+/// Counters of an interval of time.
 #[derive(Clone, Debug)]
 pub struct Interval {
-    /// Answers by kind of operation, in the order of [`Kind::ALL`].
+    /// Number of answers by kind of operation, in the order of [`Kind::ALL`].
     pub counts: [Counts; Kind::ALL.len()],
-    /// Latencies of what was done, and of what was never sent, in the same order (nanoseconds).
+    /// Latencies of successful operations and of requests never sent, in the same order (nanoseconds).
     pub done: [Histogram<u64>; Kind::ALL.len()],
-    /// Of what was refused.
+    /// Latencies of refused operations (nanoseconds).
     pub rejected: Histogram<u64>,
-    /// Of what was not found, as it should be, or never sent and not there.
+    /// Latencies of expected "not found" answers, and of such requests never sent (nanoseconds).
     pub missing: Histogram<u64>,
-    /// Of all that were never sent, how long they had waited in the end.
+    /// Waiting times of all requests never sent (nanoseconds).
     pub unsent: Histogram<u64>,
-    /// Answers by status.
+    /// Number of answers by status.
     pub statuses: BTreeMap<u16, u64>,
-    /// Answers with wrong bytes.
+    /// Answers with wrong content.
     pub wrong: u64,
-    /// Answers that should not be, and requests without one.
+    /// Unexpected answers, and unanswered requests.
     pub errors: u64,
-    /// Requests without an answer.
+    /// Unanswered requests.
     pub unanswered: u64,
-    /// Answers, whenever they came.
+    /// Answers, at any time.
     pub answers: u64,
-    /// Answers that came inside the measured time, whenever they were meant to be asked.
+    /// Answers received in the measured time, regardless of when they were due.
     pub completed: u64,
-    /// Those of them that did what was asked, or rightly found nothing.
+    /// Number of these that were successful, or not found as expected.
     pub served: u64,
-    /// Bytes of objects in them.
+    /// Object bytes in these answers.
     pub payload: u64,
-    /// Bytes received, with heads.
+    /// Bytes received, including heads.
     pub received: u64,
-    /// Bytes sent, with heads.
+    /// Bytes sent, including heads.
     pub sent: u64,
-    /// Connections that had to be made anew.
+    /// Connections re-established.
     pub reconnects: u64,
-    /// The first errors, in words.
+    /// Descriptions of the first errors.
     pub notes: Vec<String>,
 }
 
 impl Interval {
-    /// Nothing counted.
+    /// Creates an empty interval.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -139,31 +140,31 @@ impl Interval {
         }
     }
 
-    /// Counts requests that were due and never sent, after they waited for so long (nanoseconds). Whoever
-    /// asked had no answer until then: to leave them out would make an overloaded server look quick.
+    /// Counts requests that were due but never sent, after `waited` nanoseconds. Omitting them would make an
+    /// overloaded server look fast.
     pub fn record_unsent(&mut self, kind: usize, is_missing: bool, waited: u64, count: u64) {
         let of_kind = if is_missing { &mut self.missing } else { &mut self.done[kind] };
         of_kind.saturating_record_n(waited, count);
         self.unsent.saturating_record_n(waited, count);
     }
 
-    /// Counts an answer that came inside the measured time.
+    /// Counts an answer received in the measured time.
     pub fn complete(&mut self, sample: &Sample) {
         self.completed += 1;
         self.served += u64::from(matches!(sample.verdict, Verdict::Done | Verdict::Missing));
         self.payload += sample.payload;
     }
 
-    /// Keeps the first errors in words.
+    /// Keeps the description of an error, if it is among the first.
     pub fn note(&mut self, text: impl FnOnce() -> String) {
         if self.notes.len() < NOTES_MAX {
             self.notes.push(text());
         }
     }
 
-    /// Adds what another one counted.
+    /// Adds the counters of another interval.
     pub fn add(&mut self, other: &Self) {
-        let same = "histograms of the same bounds";
+        let same = "all histograms have the same bounds";
         for (counts, more) in self.counts.iter_mut().zip(&other.counts) {
             counts.count += more.count;
             counts.ok += more.ok;
@@ -194,25 +195,24 @@ impl Interval {
         }
     }
 
-    /// All requests that were answered.
+    /// Number of answered requests.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.counts.iter().map(|counts| counts.count).sum()
     }
 
-    /// All that were refused.
+    /// Number of refused requests.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.counts.iter().map(|counts| counts.rejected).sum()
     }
 
-    /// Latencies of everything that was answered as it should be, rejections left out, and of what was never
-    /// sent (nanoseconds).
+    /// Latencies of all correct answers without rejections, and of requests never sent (nanoseconds).
     #[must_use]
     pub fn served(&self) -> Histogram<u64> {
         let mut all = self.missing.clone();
         for done in &self.done {
-            all.add(done).expect("histograms of the same bounds");
+            all.add(done).expect("all histograms have the same bounds");
         }
         all
     }
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_counted_by_what_they_mean() {
+    fn answers_are_counted_by_verdict() {
         let mut interval = Interval::new();
         interval.record(&sample(Verdict::Done, 200, 50_000));
         interval.record(&sample(Verdict::Missing, 404, 20_000));
@@ -245,12 +245,12 @@ mod tests {
         let max = total.served().max();
         assert!(
             (50_000..50_100).contains(&max),
-            "rejections and errors are no service times: {max}"
+            "rejections and errors must not count as service times: {max}"
         );
     }
 
     #[test]
-    fn refusals_in_time_are_answers_and_no_goodput() {
+    fn refusals_count_as_answers_but_not_as_goodput() {
         let mut interval = Interval::new();
         for verdict in [Verdict::Done, Verdict::Missing, Verdict::Rejected, Verdict::Unexpected] {
             interval.complete(&sample(verdict, 200, 1000));
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_sent_is_slow_and_no_answer() {
+    fn requests_never_sent_count_as_latency_but_not_as_answers() {
         let mut interval = Interval::new();
         interval.record(&sample(Verdict::Done, 200, 50_000));
         interval.record_unsent(Kind::Get as usize, false, 3_000_000, 2);
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn latencies_keep_three_digits_and_have_a_top() {
+    fn latencies_keep_three_digits_up_to_the_maximum() {
         let mut interval = Interval::new();
         for latency in [31_234, u64::MAX - 1000] {
             interval.record(&sample(Verdict::Done, 200, latency));
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_errors_are_kept_in_words() {
+    fn only_the_first_error_descriptions_are_kept() {
         let mut interval = Interval::new();
         for n in 0..100 {
             interval.note(|| n.to_string());

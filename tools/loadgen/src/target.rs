@@ -1,4 +1,4 @@
-//! How each target is asked: the path of an object, the head of a request, and what an answer means.
+//! Protocol of each target: path of an object, head of a request, and assessment of an answer.
 
 use std::io::Write;
 
@@ -10,24 +10,24 @@ use crate::operation::{Kind, Request};
 use crate::random::mix;
 use crate::verdict::Verdict;
 
-/// No request head is longer (bytes): the longest path is below 100, and a host name is at most 253.
+/// Maximum length of a request head (bytes): the longest path is below 100, and a host name is at most 253.
 pub const HEAD_MAX: usize = 512;
 
-/// What is put under load.
+/// Kind of server under load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
-    /// Hayloft's data API.
+    /// Hayloft's data API
     Hayloft,
-    /// A directory of files as nginx serves them; only to fill.
+    /// A directory of files for nginx; only fill
     Files,
-    /// nginx with such a directory as its root; only to read.
+    /// nginx with such a directory as its root; only reads
     Nginx,
-    /// A volume server of SeaweedFS.
+    /// A volume server of SeaweedFS
     Seaweedfs,
 }
 
-/// Where the file of an object is, below the root: two levels of 256 directories each.
+/// Path of an object's file below the root: two levels of 256 directories each.
 #[must_use]
 pub fn file_path(object: &Object) -> String {
     let [first, second, ..] = mix(object.unique).to_le_bytes();
@@ -35,7 +35,7 @@ pub fn file_path(object: &Object) -> String {
 }
 
 impl Target {
-    /// As it stands in the output.
+    /// Name in options and output.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -46,7 +46,7 @@ impl Target {
         }
     }
 
-    /// Whether it can be asked to do so.
+    /// Whether the target supports an operation.
     #[must_use]
     pub fn takes(self, kind: Kind) -> bool {
         match self {
@@ -57,7 +57,7 @@ impl Target {
         }
     }
 
-    /// What `status` means as the answer to `request`.
+    /// Assesses `status` as the answer to `request`.
     #[must_use]
     pub fn judge(self, request: &Request, status: u16) -> Verdict {
         match (request.kind, status) {
@@ -72,10 +72,10 @@ impl Target {
         }
     }
 
-    /// Writes the head of `request`, whose body has `body` bytes: how long the head is.
+    /// Writes the head of `request`, whose body has `body` bytes; returns the length of the head.
     ///
     /// # Panics
-    /// When `out` has less room than [`HEAD_MAX`].
+    /// When `out` is shorter than [`HEAD_MAX`].
     pub fn write_head(
         self,
         host: &str,
@@ -86,7 +86,8 @@ impl Target {
     ) -> usize {
         let room = out.len();
         let mut rest = out;
-        self.write(host, fsync, request, body, &mut rest).expect("a head is at most HEAD_MAX long");
+        self.write(host, fsync, request, body, &mut rest)
+            .expect("a head is at most HEAD_MAX bytes long");
         room - rest.len()
     }
 
@@ -113,7 +114,7 @@ impl Target {
                 write!(out, "{volume}/{key}/{alt}/{cookie:016x}")?;
             }
             Self::Files | Self::Nginx => out.write_all(file_path(object).as_bytes())?,
-            // Their cookie has 32 bits.
+            // SeaweedFS cookies have 32 bits.
             Self::Seaweedfs => {
                 write!(out, "{},{:x}{:08x}", object.volume, object.unique, object.cookie >> 32)?
             }
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn each_target_is_asked_in_its_own_way() {
+    fn request_heads_follow_the_protocol_of_each_target() {
         let get = Request::new(Kind::Get, object());
         let put = Request::new(Kind::Put, object());
         let range = Request { range: (5, 3), ..Request::new(Kind::Range, object()) };
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_judged_by_what_was_asked() {
+    fn answers_are_assessed_relative_to_the_request() {
         let get = Request::new(Kind::Get, object());
         let missing = Request { is_missing: true, ..get };
         for (request, status, verdict) in [

@@ -1,4 +1,4 @@
-//! The objects as files in directories, as nginx serves them.
+//! Writes the objects as files in directories, for nginx.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -11,18 +11,18 @@ use crate::error::Error;
 use crate::object::{Object, Objects};
 use crate::target::file_path;
 
-/// What was written.
+/// Result of a fill.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Written {
-    /// Files.
+    /// Number of files.
     pub files: u64,
-    /// Their bytes.
+    /// Number of bytes.
     pub bytes: u64,
-    /// How long that took.
+    /// Elapsed time, including the sync.
     pub seconds: f64,
 }
 
-/// Writes objects `first..end` below `dir` with so many threads, and has the kernel bring them to the disk.
+/// Writes objects `first..end` below `dir` with `threads` threads, and syncs the file systems.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -49,7 +49,7 @@ pub fn fill(
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().expect("a thread without panics"))
+        threads.into_iter().try_for_each(|thread| thread.join().expect("a fill thread panicked"))
     })?;
     nix::unistd::sync();
     let bytes = bytes.into_inner();
@@ -58,7 +58,7 @@ pub fn fill(
 
 fn write(dir: &Path, content: &Content, object: &Object) -> Result<(), Error> {
     let source = content.source(object, 0);
-    let mut data = vec![0; usize::try_from(object.size).expect("an object that fits into memory")];
+    let mut data = vec![0; usize::try_from(object.size).expect("usize has 64 bits")];
     for (n, piece) in data.chunks_mut(PIECE).enumerate() {
         content.write(&source, (n * PIECE) as u64, piece);
     }
@@ -67,8 +67,8 @@ fn write(dir: &Path, content: &Content, object: &Object) -> Result<(), Error> {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         written => return written.map_err(Error::file("write", &path)),
     }
-    // The first file of its directory.
-    let parent = path.parent().expect("a file below two directories");
+    // The directory does not exist yet.
+    let parent = path.parent().expect("the path has two directories");
     std::fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
     std::fs::write(&path, &data).map_err(Error::file("write", &path))
 }
@@ -80,7 +80,7 @@ mod tests {
     use crate::sizes::Sizes;
 
     #[test]
-    fn every_object_is_a_file_with_its_content() {
+    fn every_object_becomes_a_file_with_its_content() {
         let dir = tempfile::tempdir().unwrap();
         let sizes = Sizes::Fixed(100_000);
         let objects = Objects { seed: 4, keys: Keys::Random, alts: 2, volumes: vec![1], sizes };
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_cannot_be_is_an_error() {
+    fn a_directory_that_cannot_be_created_is_an_error() {
         let dir = tempfile::NamedTempFile::new().unwrap();
         let sizes = Sizes::Fixed(1);
         let objects = Objects { seed: 4, keys: Keys::Random, alts: 1, volumes: vec![1], sizes };

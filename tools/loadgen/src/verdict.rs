@@ -1,16 +1,16 @@
-//! Verdicts on answers.
+//! Assessment of answers.
 
-/// What an answer means.
+/// Assessment of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It was done.
+    /// Success.
     Done,
-    /// The status says so, and the bytes are not what they must be.
+    /// The status is a success, but the content is wrong.
     Wrong,
-    /// Not found, as it should be.
+    /// Not found, as expected.
     Missing,
-    /// Too much to do: 503, or 429 of SeaweedFS.
+    /// Refused because of overload: 503, or 429 of SeaweedFS.
     Rejected,
-    /// Anything else.
+    /// Any other status.
     Unexpected,
 }

@@ -1,4 +1,4 @@
-//! What the tasks of a thread share: where their work comes from, and where it is counted.
+//! State shared by the tasks of a thread: source of requests, queues and counters.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -14,41 +14,41 @@ use crate::plan::{Shared, Times};
 use crate::schedule::{Kept, Unsent};
 use crate::stats::{Interval, Sample};
 
-/// Requests that may wait for a connection in one thread; more that are due are not sent.
+/// Maximum number of requests of a thread waiting for a connection; further due requests are not sent.
 const QUEUE_MAX: usize = 1 << 20;
 
-/// A request on its way to a connection.
+/// A request assigned to a connection.
 pub struct Job {
-    /// What to ask.
+    /// The request.
     pub request: Request,
-    /// When it is due in an open loop (nanoseconds of the monotonic clock).
+    /// Time at which it is due in an open loop (nanoseconds of the monotonic clock).
     pub intended: Option<u64>,
-    /// When it was put into its queue (nanoseconds of the monotonic clock).
+    /// Time at which it was enqueued (nanoseconds of the monotonic clock).
     pub queued: u64,
 }
 
-/// What waits for a connection, in an open loop.
-struct Line {
+/// Queue of requests waiting for a connection, in an open loop.
+struct JobQueue {
     jobs: RefCell<VecDeque<Job>>,
-    /// True for each job that came, in their order; false tells a connection to end.
-    word: Queue<bool>,
+    /// `true` for each enqueued job, in the same order; `false` ends a connection.
+    signals: Queue<bool>,
 }
 
-/// What the tasks of a thread share.
+/// State shared by the tasks of a thread.
 pub struct Worker {
-    /// Their executor.
+    /// Handle of the thread's executor.
     pub handle: Handle,
-    /// What all threads share.
+    /// State shared by all threads.
     pub shared: Arc<Shared>,
-    /// Their buffers.
+    /// Buffers of the connections.
     pub buffers: Buffers,
-    /// What is being counted.
+    /// Counters of the current second.
     pub interval: RefCell<Interval>,
-    /// When what is measured.
+    /// Points in time of the load.
     pub times: Times,
-    /// Whether requests come whether or not there were answers.
+    /// Whether requests are issued regardless of answers (open loop).
     pub is_open: bool,
-    /// Whether what was refused is asked again.
+    /// Whether refused requests are retried.
     pub insists: bool,
     source: RefCell<Box<dyn Source>>,
     lines: Vec<Line>,
@@ -62,7 +62,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// For `connections` connections, of an open loop or a closed one.
+    /// Creates the state for `connections` connections of an open or closed loop.
     pub fn new(
         handle: &Handle,
         pool: &Pool,
@@ -72,7 +72,7 @@ impl Worker {
         is_open: bool,
         connections: usize,
     ) -> Self {
-        let line = |_| Line { jobs: RefCell::default(), word: Queue::new(handle) };
+        let queue = |_| JobQueue { jobs: RefCell::default(), signals: Queue::new(handle) };
         Self {
             lines: shared.endpoints.iter().map(line).collect(),
             shared: Arc::clone(shared),
@@ -97,7 +97,7 @@ impl Worker {
         &self.lines[if self.shared.is_routed() { endpoint } else { 0 }]
     }
 
-    /// The next job of a connection that is free since `free`; nothing when it is to end.
+    /// Next job of a connection that is idle since `free`; `None` when the connection must end.
     pub async fn next(&self, endpoint: usize, free: u64) -> Option<Job> {
         if !self.is_open {
             return self.next_now(endpoint);
@@ -106,7 +106,7 @@ impl Worker {
         if !line.word.next().await {
             return None;
         }
-        // There is none when it was given up.
+        // The job is gone if it was discarded.
         let job = line.jobs.borrow_mut().pop_front()?;
         self.waiting.set(self.waiting.get() - 1);
         if let Some(intended) = job.intended.filter(|intended| self.times.measures(*intended)) {
@@ -120,7 +120,7 @@ impl Worker {
         Some(job)
     }
 
-    /// The same without waiting, in a closed loop.
+    /// Next job without waiting, in a closed loop.
     pub fn next_now(&self, endpoint: usize) -> Option<Job> {
         if self.is_open || self.stopped.get() {
             return None;
@@ -131,13 +131,12 @@ impl Worker {
         Some(Job { request, intended: None, queued: 0 })
     }
 
-    /// When the source's next request is due (nanoseconds since the start), if it says.
+    /// Time at which the source's next request is due (nanoseconds since the start), if it has a schedule.
     pub fn due(&self) -> Option<u64> {
         self.source.borrow().due()
     }
 
-    /// Puts the next request, which is due at `due`, into its queue at `now` (nanoseconds): whether there was
-    /// one.
+    /// Enqueues the next request, which is due at `due`, at time `now` (nanoseconds); returns whether there was one.
     pub fn arrive(&self, due: u64, now: u64) -> bool {
         let mut source = self.source.borrow_mut();
         let Some(request) = source.next(None) else { return false };
@@ -146,7 +145,7 @@ impl Worker {
             kept.intended += 1;
         }
         if self.waiting.get() >= QUEUE_MAX {
-            source.settle(&request, Fate::Refused);
+            source.settle(&request, Fate::NotApplied);
             self.unsent(&request, due);
             return true;
         }
@@ -160,7 +159,7 @@ impl Worker {
         true
     }
 
-    /// Connections to these endpoints, one for each, end when what waits was sent.
+    /// Ends one connection to each of these endpoints once the queued requests are sent.
     pub fn stop(&self, endpoints: &[usize]) {
         self.stopped.set(true);
         for endpoint in endpoints {
@@ -168,13 +167,13 @@ impl Worker {
         }
     }
 
-    /// What waits is not sent any more.
+    /// Discards the queued requests.
     pub fn give_up(&self) {
         let mut source = self.source.borrow_mut();
         for line in &self.lines {
             for job in line.jobs.take() {
-                // Another load may do to its object what this one did not.
-                source.settle(&job.request, Fate::Refused);
+                // Allows other requests for the same object.
+                source.settle(&job.request, Fate::NotApplied);
                 self.unsent(&job.request, job.intended.unwrap_or(u64::MAX));
             }
         }
@@ -187,7 +186,7 @@ impl Worker {
         }
     }
 
-    /// An operation was answered.
+    /// Records an answered operation.
     pub fn answered(&self, request: &Request, sample: &Sample, fate: Fate) {
         self.in_flight.set(self.in_flight.get() - 1);
         self.source.borrow_mut().settle(request, fate);
@@ -200,8 +199,8 @@ impl Worker {
         let in_time = self.times.measures(sample.end);
         let mut interval = self.interval.borrow_mut();
         interval.answers += 1;
-        // An open loop measures what was due in its time, however late the answer came: else the slow
-        // ones would be left out.
+        // An open loop measures the requests that were due in the measured time, however late the answers are:
+        // otherwise the slow ones would be missing.
         if if self.is_open { self.times.measures(sample.start) } else { in_time } {
             interval.record(sample);
         }
@@ -210,7 +209,7 @@ impl Worker {
         }
     }
 
-    /// An operation was not answered.
+    /// Records an operation without an answer.
     pub fn unanswered(&self, request: &Request, why: impl FnOnce() -> String) {
         self.in_flight.set(self.in_flight.get() - 1);
         self.source.borrow_mut().settle(request, Fate::Unknown);
@@ -220,46 +219,46 @@ impl Worker {
         interval.note(why);
     }
 
-    /// A connection has ended.
+    /// Records the end of a connection.
     pub fn gone(&self) {
         self.live.set(self.live.get() - 1);
     }
 
-    /// Connections that have not ended.
+    /// Number of connections that have not ended.
     pub fn live(&self) -> usize {
         self.live.get()
     }
 
-    /// Requests without an answer.
+    /// Number of requests in flight.
     pub fn in_flight(&self) -> u64 {
         self.in_flight.get()
     }
 
-    /// When the last answer came, 0 if there was none (nanoseconds of the monotonic clock).
+    /// Time of the last answer, 0 if there was none (nanoseconds of the monotonic clock).
     pub fn last_answer(&self) -> u64 {
         self.last_answer.get()
     }
 
-    /// What was never sent.
+    /// Takes the requests that were never sent.
     pub fn take_unsent(&self) -> Unsent {
         self.unsent.take()
     }
 
-    /// What was counted since it was asked last.
+    /// Takes the counters since the last call.
     pub fn take_interval(&self) -> Interval {
         self.interval.replace(Interval::new())
     }
 
-    /// How the schedule was kept.
+    /// Takes the schedule statistics.
     pub fn take_kept(&self) -> Kept {
         self.kept.replace(Kept::new())
     }
 }
 
-/// How much of the wait of a request was the generator's own fault (nanoseconds; all times are of the
-/// monotonic clock). It was due at `intended`, noticed at `queued`, and sent at `now` to a connection that
-/// was free since `free`. A late notice counts even if no connection was free then, since the queue in front
-/// of the request may consist of what was noticed late before.
+/// Part of a request's delay that the generator caused (nanoseconds; all times are of the monotonic clock). The
+/// request was due at `intended`, noticed at `queued`, and sent at `now` on a connection idle since `free`. Late
+/// notice counts even without an idle connection, since the queue ahead of the request may consist of requests
+/// that were noticed late, too.
 fn lateness(intended: u64, queued: u64, free: u64, now: u64) -> u64 {
     let noticed = queued.saturating_sub(intended);
     noticed.max(now.saturating_sub(intended.max(free)))
@@ -270,10 +269,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lateness_is_what_the_server_did_not_cause() {
-        assert_eq!(lateness(100, 100, 50, 103), 3, "a free connection, used at once");
-        assert_eq!(lateness(100, 101, 900, 902), 2, "the server took until 900");
-        assert_eq!(lateness(100, 700, 900, 902), 600, "noticed late, behind others that were");
-        assert_eq!(lateness(100, 700, 50, 705), 605, "noticed late, with a free connection");
+    fn lateness_excludes_delay_caused_by_the_server() {
+        assert_eq!(lateness(100, 100, 50, 103), 3, "idle connection, used immediately");
+        assert_eq!(lateness(100, 101, 900, 902), 2, "the server was busy until 900");
+        assert_eq!(lateness(100, 700, 900, 902), 600, "noticed late, without an idle connection");
+        assert_eq!(lateness(100, 700, 50, 705), 605, "noticed late, with an idle connection");
     }
 }

@@ -1,37 +1,34 @@
-//! Zipf's distribution: rank k of n has the probability k^-s / sum, for any exponent s >= 0.
+//! Zipf's distribution for any exponent s >= 0: rank k of n has the probability k^-s / sum.
 //!
-//! Rejection-inversion (Hoermann and Derflinger, "Rejection-inversion to generate variates from monotone
-//! discrete distributions", ACM TOMACS 6(3), 1996): constant time and space whatever n is, and about one
-//! draw for each rank.
+//! Rejection-inversion (Hoermann and Derflinger, "Rejection-inversion to generate variates from monotone discrete
+//! distributions", ACM TOMACS 6(3), 1996): constant time and space for any n, and about one random number per
+//! rank.
 
 use crate::random::Random;
 
-/// Below this the quotients of the helper functions are taken from their series.
+/// Below this the helper functions use their series expansion.
 const NEAR_ZERO: f64 = 1e-8;
 
-/// The distribution.
+/// Zipf's distribution over `1..=count`.
 #[derive(Clone, Debug)]
 pub struct Zipf {
     count: u64,
     exponent: f64,
-    /// The integral of the hat at 1.5, less the probability mass of rank 1.
+    /// Integral of the hat function at 1.5, minus the probability mass of rank 1.
     integral_first: f64,
-    /// The integral at n + 0.5.
+    /// Integral of the hat function at n + 0.5.
     integral_last: f64,
-    /// How far right of the inverse a rank is taken without a look.
+    /// Distance to the right of the inverse within which a rank is accepted without evaluation.
     shortcut: f64,
 }
 
 impl Zipf {
-    /// Over the ranks `1..=count`; `count` is at least 1, `exponent` at least 0 and finite.
+    /// Creates the distribution over `1..=count`; `count` is at least 1, `exponent` at least 0 and finite.
     ///
     /// # Panics
-    /// Else.
+    /// When an argument is out of range.
     #[must_use]
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "ranks above 2^53 are rounded, which changes nothing"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "rounding of ranks above 2^53 is negligible")]
     pub fn new(count: u64, exponent: f64) -> Self {
         assert!(count >= 1 && exponent >= 0.0 && exponent.is_finite());
         let mut zipf =
@@ -74,7 +71,7 @@ impl Zipf {
     }
 
     fn inverse(&self, area: f64) -> f64 {
-        // Rounding must not lead below the smallest argument that has a logarithm.
+        // Rounding must not produce an argument below the domain of the logarithm.
         let scaled = (area * (1.0 - self.exponent)).max(-1.0);
         (log_quotient(scaled) * area).exp()
     }
@@ -96,8 +93,8 @@ mod tests {
 
     use super::*;
 
-    /// Pearson's statistic of as many draws against the probabilities, ranks with little mass taken together:
-    /// the statistic, and its degrees of freedom.
+    /// Pearson's chi-square statistic of `draws` draws, with ranks of little mass combined, and its degrees of
+    /// freedom.
     fn chi_square(count: u64, exponent: f64, draws: u32) -> (f64, f64) {
         let zipf = Zipf::new(count, exponent);
         let mut random = Random::new(42, count);
@@ -123,11 +120,11 @@ mod tests {
     }
 
     #[test]
-    fn ranks_come_as_often_as_they_should() {
+    fn ranks_have_the_expected_frequencies() {
         for exponent in [0.0, 0.3, 0.5, 0.99, 1.0, 1.01, 1.5, 2.0, 4.0] {
             for count in [2, 100] {
                 let (statistic, freedom) = chi_square(count, exponent, 50_000);
-                // Six standard deviations of the chi-square distribution: the seed is fixed anyway.
+                // Six standard deviations of the chi-square distribution; the seed is fixed.
                 let limit = freedom + 6.0 * (2.0 * freedom).sqrt() + 6.0;
                 assert!(statistic < limit, "s {exponent}, n {count}: {statistic} of {freedom}");
             }

@@ -1,4 +1,4 @@
-//! The command against the real daemon, in this process.
+//! Tests of the command against a real daemon in this process.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -10,7 +10,7 @@ use hayloft::logging::Log;
 use hayloft::size::ByteSize;
 use serde_json::Value;
 
-/// A daemon with one volume, and a directory for what the command writes.
+/// A daemon with one volume, and a directory for output files.
 struct Setup {
     daemon: Option<Private>,
     dir: tempfile::TempDir,
@@ -50,7 +50,7 @@ impl Setup {
         run(&[&[*command, "--url", &url], rest].concat())
     }
 
-    /// The same, which must succeed, and its JSON.
+    /// Runs a command, which must succeed; returns its JSON.
     fn json(&self, args: &[&str]) -> Value {
         let path = self.path("result.json");
         let output = self.loadgen(&[args, &["--quiet", "--json", path.to_str().unwrap()]].concat());
@@ -81,7 +81,7 @@ fn count(json: &Value, pointer: &str) -> u64 {
 }
 
 #[test]
-fn what_was_filled_is_found_and_every_operation_is_counted() {
+fn filled_objects_are_found_and_every_operation_is_counted() {
     let setup = Setup::new();
     let sizes = ["--sizes", "mix:100=50,8KiB=40,70KiB=10", "--alts", "2"];
     let filled =
@@ -102,7 +102,7 @@ fn what_was_filled_is_found_and_every_operation_is_counted() {
 }
 
 #[test]
-fn objects_of_another_seed_are_not_there() {
+fn objects_of_another_seed_are_not_found() {
     let setup = Setup::new();
     setup.json(&["fill", "--objects", "20"]);
     let output = setup.loadgen(&["run", "--objects", "20", "--seed", "2", "--seconds", "0.2"]);
@@ -120,14 +120,14 @@ fn large_bodies_batches_and_pipelines_are_verified() {
     setup.json(&[&["run", "--objects", "4", "--connections", "4"][..], &sizes, &mix].concat());
     let batched = ["fill", "--objects", "500", "--seed", "3", "--sizes", "2KiB", "--batch", "64"];
     let filled = setup.json(&batched);
-    assert_eq!(count(&filled, "/operations/batch/ok"), 8, "500 in pieces of 64");
+    assert_eq!(count(&filled, "/operations/batch/ok"), 8, "500 objects in batches of 64");
     let deep = ["run", "--objects", "500", "--seed", "3", "--sizes", "2KiB", "--pipeline", "16"];
     let ran = setup.json(&[&deep[..], &["--missing", "0.1", "--seconds", "0.5"]].concat());
     assert!(count(&ran, "/operations/get/ok") > 100);
 }
 
 #[test]
-fn an_overwrite_is_what_is_read_from_then_on() {
+fn reads_return_the_last_overwrite() {
     let setup = Setup::new();
     setup.json(&["fill", "--objects", "100", "--sizes", "1KiB"]);
     let load =
@@ -138,7 +138,7 @@ fn an_overwrite_is_what_is_read_from_then_on() {
 }
 
 #[test]
-fn an_open_loop_keeps_to_its_rates_and_writes_what_it_is_asked_for() {
+fn an_open_loop_follows_its_rates_and_writes_the_requested_files() {
     let setup = Setup::new();
     setup.json(&["fill", "--objects", "100", "--sizes", "1KiB"]);
     let [hlog, hgrm, html] = ["a.hlog", "a.hgrm", "a.html"].map(|name| setup.path(name));
@@ -173,7 +173,7 @@ fn an_open_loop_keeps_to_its_rates_and_writes_what_it_is_asked_for() {
 }
 
 #[test]
-fn a_trace_of_the_daemon_becomes_a_load() {
+fn an_access_trace_of_the_daemon_is_converted_and_replayed() {
     let setup = Setup::new();
     let trace = setup.path("access.trace");
     let mut bytes = Header { threshold: u64::MAX, started: 0 }.encode().to_vec();
@@ -189,7 +189,7 @@ fn a_trace_of_the_daemon_becomes_a_load() {
     let output =
         run(&["record", "--from", trace.to_str().unwrap(), "--to", converted.to_str().unwrap()]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(text, "200 reads of 20 objects, of 200 requests in all\n");
+    assert_eq!(text, "200 reads of 20 objects, from 200 requests\n");
     let file = ["--format", "oracle-general", "--file", converted.to_str().unwrap()];
     let replayed = setup.json(&[&["replay", "--prefill", "--as-fast"][..], &file].concat());
     assert_eq!(count(&replayed, "/operations/get/ok"), 200);
@@ -216,7 +216,7 @@ fn a_trace_with_writes_is_replayed() {
 }
 
 #[test]
-fn bad_clients_are_counted_and_good_ones_served() {
+fn a_flood_counts_misbehaving_clients_while_others_are_served() {
     let setup = Setup::with(Limits { head_timeout_seconds: 1, ..Limits::default() });
     setup.json(&["fill", "--objects", "50", "--sizes", "1KiB"]);
     let flood = |kind, seconds| {

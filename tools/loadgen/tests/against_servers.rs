@@ -1,4 +1,4 @@
-//! The command against servers that are wrong, slow or full: what a real daemon should never be.
+//! Tests of the command against faulty, slow or full servers, which a real daemon does not provide.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,10 +11,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-/// A command that runs for longer does not end at all.
+/// Timeout of a command: one that runs longer hangs.
 const HANGS: Duration = Duration::from_secs(30);
 
-/// Serves every connection on a thread of its own: `answer` gets the number of the request.
+/// Starts a server with a thread per connection; `answer` receives the number of the request.
 fn serve(answer: impl Fn(u64) -> Vec<u8> + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -45,8 +45,8 @@ fn talk(mut stream: TcpStream, answer: &dyn Fn(u64) -> Vec<u8>, number: &AtomicU
     }
 }
 
-/// Answers all but the last of so many requests, one connection at a time; then nobody is there for a while,
-/// or for good.
+/// Starts a server for one connection at a time that answers all but the last of `first` requests. Then the port
+/// is closed for `gap`, or for good.
 fn serve_with_a_gap(answer: fn() -> Vec<u8>, first: u64, gap: Option<Duration>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -54,7 +54,7 @@ fn serve_with_a_gap(answer: fn() -> Vec<u8>, first: u64, gap: Option<Duration>) 
         let number = AtomicU64::new(0);
         let some = |number| match number + 1 < first {
             true => answer(),
-            // Cut off in the middle of an answer; `talk` closes.
+            // The answer ends after its head; `talk` closes the connection.
             false => b"HTTP/1.1 200 OK\r\nX: close".to_vec(),
         };
         while number.load(Ordering::Relaxed) < first {
@@ -83,13 +83,13 @@ fn created() -> Vec<u8> {
     b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n".to_vec()
 }
 
-/// Stops a command with SIGSTOP for some time, once a server was asked so often.
+/// Stops a command with SIGSTOP for some time, once the server has received a number of requests.
 struct Stall<'a> {
     /// Requests that the server has received.
     asked: &'a AtomicU64,
-    /// Their number from which on the command is stopped.
+    /// Number of requests after which the command is stopped.
     after: u64,
-    /// How long it is stopped.
+    /// Duration of the stop.
     pause: Duration,
 }
 
@@ -100,19 +100,19 @@ impl Stall<'_> {
             assert!(start.elapsed() < HANGS, "{} requests were not sent", self.after);
             std::thread::sleep(Duration::from_millis(1));
         }
-        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("process ids fit i32"));
         kill(pid, Signal::SIGSTOP).unwrap();
         std::thread::sleep(self.pause);
         kill(pid, Signal::SIGCONT).unwrap();
     }
 }
 
-/// Runs a command and takes its JSON. It must end.
+/// Runs a command, which must end in time; returns its output and JSON.
 fn command(address: SocketAddr, name: &str, args: &[&str]) -> (Output, Value) {
     stalled(address, name, args, None)
 }
 
-/// The same, with an interruption.
+/// Like [`command`], with an interruption.
 fn stalled(
     address: SocketAddr,
     name: &str,
@@ -132,7 +132,7 @@ fn stalled(
     while child.try_wait().unwrap().is_none() {
         if start.elapsed() > HANGS {
             child.kill().unwrap();
-            panic!("{name} {args:?} does not end");
+            panic!("{name} {args:?} did not end in time");
         }
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -147,7 +147,7 @@ fn loadgen(address: SocketAddr, args: &[&str]) -> (Output, Value) {
 }
 
 #[test]
-fn wrong_bytes_are_noticed() {
+fn wrong_content_is_detected() {
     let mut zeros = b"HTTP/1.1 200 OK\r\nContent-Length: 8192\r\n\r\n".to_vec();
     zeros.resize(zeros.len() + 8192, 0);
     let address = serve(move |_| zeros.clone());
@@ -161,13 +161,13 @@ fn wrong_bytes_are_noticed() {
         assert_eq!(
             (ok == 0, good == 0.0),
             (is_wrong, is_wrong),
-            "what is wrong is no good: {json}"
+            "wrong answers do not count as served: {json}"
         );
     }
 }
 
 #[test]
-fn a_server_that_is_gone_is_asked_now_and_then() {
+fn reconnects_to_a_closed_port_are_paced() {
     let address = serve_with_a_gap(not_found, 6, None);
     let args = ["--seconds", "2", "--missing", "1"];
     let (output, json) =
@@ -184,7 +184,7 @@ fn a_server_that_is_gone_is_asked_now_and_then() {
 }
 
 #[test]
-fn a_fill_goes_on_when_the_server_is_back() {
+fn a_fill_resumes_after_a_server_restart() {
     let address = serve_with_a_gap(created, 6, Some(Duration::from_millis(700)));
     let args = ["--objects", "20", "--connections", "1", "--sizes", "100"];
     let (output, json) = command(address, "fill", &args);
@@ -196,21 +196,21 @@ fn a_fill_goes_on_when_the_server_is_back() {
 }
 
 #[test]
-fn a_load_that_cannot_begin_leaves_results_alone() {
+fn a_load_that_cannot_begin_changes_no_result_files() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let [old, new] = ["old", "new"].map(|name| dir.path().join(name));
-    std::fs::write(&old, "of before").unwrap();
+    std::fs::write(&old, "old content").unwrap();
     for path in [&old, &new] {
         let (output, _) = loadgen(nobody, &["--seconds", "0.2", "--hlog", path.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(1));
     }
-    assert_eq!(std::fs::read(&old).unwrap(), b"of before");
+    assert_eq!(std::fs::read(&old).unwrap(), b"old content");
     assert!(!new.exists());
 }
 
 #[test]
-fn a_full_disk_is_no_success() {
+fn a_full_disk_is_an_error() {
     let address = serve(|_| not_found());
     let args = ["--seconds", "0.2", "--missing", "1", "--hlog", "/dev/full"];
     let (output, _) = loadgen(address, &args);
@@ -220,7 +220,7 @@ fn a_full_disk_is_no_success() {
 }
 
 #[test]
-fn a_short_body_is_wrong_and_a_cut_one_an_error() {
+fn a_body_of_the_wrong_length_is_wrong_and_a_truncated_one_an_error() {
     let short = serve(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc".to_vec());
     let (output, json) = loadgen(short, &["--seconds", "0.2"]);
     assert_eq!(output.status.code(), Some(1));
@@ -229,11 +229,11 @@ fn a_short_body_is_wrong_and_a_cut_one_an_error() {
     let (output, json) = loadgen(cut, &["--seconds", "0.2"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(json["errors"].as_u64().unwrap() > 0, "{json}");
-    assert!(json["notes"][0].as_str().unwrap().contains("in the middle"), "{json}");
+    assert!(json["notes"][0].as_str().unwrap().contains("before the end"), "{json}");
 }
 
 #[test]
-fn rejections_are_counted_apart_and_are_no_errors() {
+fn rejections_are_counted_separately_and_are_not_errors() {
     let address = serve(|number| match number % 4 {
         0 => rejected(),
         _ => not_found(),
@@ -248,7 +248,7 @@ fn rejections_are_counted_apart_and_are_no_errors() {
 }
 
 #[test]
-fn a_server_that_closes_is_connected_to_again() {
+fn a_connection_closed_by_the_server_is_reopened() {
     let closing = b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     let address = serve(|_| closing.to_vec());
     let (output, json) =
@@ -258,7 +258,7 @@ fn a_server_that_closes_is_connected_to_again() {
 }
 
 #[test]
-fn a_stall_is_seen_by_all_who_were_due_in_it() {
+fn a_stall_counts_for_every_request_due_in_it() {
     let address = serve(|number| {
         if number == 100 {
             std::thread::sleep(Duration::from_millis(500));
@@ -270,7 +270,7 @@ fn a_stall_is_seen_by_all_who_were_due_in_it() {
     assert!(output.status.success(), "{json}");
     let schedule = &json["schedule"];
     assert_eq!(schedule["intended"], 400);
-    // A hundred were due while it slept: a closed loop would have asked one, and seen one slow answer.
+    // A hundred were due during the stall: a closed loop would have sent one, and seen one slow answer.
     let latency = &json["operations"]["missing"]["latency_us"];
     assert!(latency["p90"].as_f64().unwrap() > 200_000.0, "{json}");
     assert!(schedule["queue_max"].as_u64().unwrap() >= 50, "{schedule}");
@@ -279,7 +279,7 @@ fn a_stall_is_seen_by_all_who_were_due_in_it() {
 }
 
 #[test]
-fn a_server_that_does_not_answer_does_not_hang_the_command() {
+fn the_command_ends_although_a_server_never_answers() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (output, json) =
@@ -294,20 +294,17 @@ fn a_server_that_does_not_answer_does_not_hang_the_command() {
 }
 
 #[test]
-fn overwriting_ends_when_nothing_can_be_written() {
+fn a_full_server_leaves_no_object_reserved_for_a_write() {
     let args = ["--objects", "64", "--sizes", "100", "--overwrite", "--mix", "put=1"];
     let full = serve(|_| b"HTTP/1.1 507 Full\r\nContent-Length: 0\r\n\r\n".to_vec());
     let (output, json) = command(full, "run", &[&args[..], &["--seconds", "0.5"]].concat());
-    assert_eq!(output.status.code(), Some(1), "507 is no right answer");
+    assert_eq!(output.status.code(), Some(1), "507 is an unexpected answer");
     assert!(json["operations"]["put"]["count"].as_u64().unwrap() > 64, "{json}");
-    assert_eq!(
-        json["operations"]["get"]["count"], 0,
-        "what is full leaves no object taken: {json}"
-    );
+    assert_eq!(json["operations"]["get"]["count"], 0, "no object stays reserved after 507: {json}");
 }
 
 #[test]
-fn objects_whose_writes_were_never_sent_are_written_at_the_next_rate() {
+fn unsent_writes_release_their_objects_for_the_next_rate() {
     let slow = serve(|_| {
         std::thread::sleep(Duration::from_millis(20));
         created()
@@ -322,7 +319,7 @@ fn objects_whose_writes_were_never_sent_are_written_at_the_next_rate() {
 }
 
 #[test]
-fn a_fill_asks_again_for_what_was_refused() {
+fn a_fill_retries_refused_requests() {
     let address = serve(|number| if number < 5 { rejected() } else { created() });
     let args = ["--objects", "20", "--connections", "4", "--sizes", "100"];
     let (output, json) = command(address, "fill", &args);
@@ -332,7 +329,7 @@ fn a_fill_asks_again_for_what_was_refused() {
 }
 
 #[test]
-fn a_fill_fails_when_refusals_do_not_end() {
+fn a_fill_fails_after_permanent_refusals() {
     let address = serve(|_| rejected());
     let args = ["--sizes", "100", "--connections", "2", "--patience", "1.5"];
     let (output, json) = command(address, "fill", &[&["--objects", "3"], &args[..]].concat());
@@ -347,11 +344,11 @@ fn a_fill_fails_when_refusals_do_not_end() {
     let (output, _) = command(address, "replay", &[&file[..], &["--patience", "0.1"]].concat());
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("not every object could be stored first: put of object 0"), "{text}");
+    assert!(text.contains("cannot store every object of the trace: put of object 0"), "{text}");
 }
 
 #[test]
-fn what_was_never_sent_is_late_and_not_within_the_objective() {
+fn unsent_requests_count_as_latency_outside_the_objective() {
     let slow = serve(|_| {
         std::thread::sleep(Duration::from_millis(20));
         not_found()
@@ -361,7 +358,7 @@ fn what_was_never_sent_is_late_and_not_within_the_objective() {
     let more = ["--seconds", "1", "--patience", "0.3", "--slo-us", "100000"];
     let files = ["--html", page.path().to_str().unwrap(), "--hgrm", hgrm.path().to_str().unwrap()];
     let (output, json) = loadgen(slow, &[&args[..], &more, &files].concat());
-    assert!(output.status.success(), "all that was answered was right: {json}");
+    assert!(output.status.success(), "all answers were correct: {json}");
     let unsent = json["schedule"]["unsent"].as_u64().unwrap();
     assert!(unsent > 300 && json["truncated"] == true, "{json}");
     // About five were answered in 100 ms, of 400 that were due.
@@ -373,8 +370,7 @@ fn what_was_never_sent_is_late_and_not_within_the_objective() {
     }
 }
 
-/// A busy machine, made to order: the generator does not run from the middle of its schedule until after
-/// its end.
+/// Simulates a busy machine: the generator does not run from the middle of its schedule until after its end.
 #[test]
 fn every_request_of_the_schedule_is_counted_when_the_generator_is_not_scheduled() {
     let asked = Arc::new(AtomicU64::new(0));
@@ -391,12 +387,12 @@ fn every_request_of_the_schedule_is_counted_when_the_generator_is_not_scheduled(
     let schedule = &json["schedule"];
     assert_eq!(schedule["intended"], 400, "{schedule}");
     assert_eq!(schedule["sent"], 400, "{schedule}");
-    assert_eq!(schedule["kept"], false, "half of it was late: {schedule}");
+    assert_eq!(schedule["kept"], false, "half of the requests were late: {schedule}");
     assert_eq!(asked.load(Ordering::Relaxed), 400);
 }
 
 #[test]
-fn a_replay_lasts_until_its_last_answer() {
+fn a_replay_ends_with_its_last_answer() {
     let slow = serve(|_| {
         std::thread::sleep(Duration::from_millis(5));
         b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n".to_vec()
@@ -413,7 +409,7 @@ fn a_replay_lasts_until_its_last_answer() {
 }
 
 #[test]
-fn a_result_that_cannot_be_written_is_told_before_the_load_and_costs_no_table() {
+fn unwritable_results_are_reported_before_the_load_and_the_table_is_printed() {
     let asked = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&asked);
     let address = serve(move |_| {
@@ -436,7 +432,7 @@ fn a_result_that_cannot_be_written_is_told_before_the_load_and_costs_no_table() 
 }
 
 #[test]
-fn wrong_usage_says_what_to_do() {
+fn usage_errors_give_advice() {
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
     for (args, advice) in [
         (&["--target", "nginx", "--mix", "put=1"][..], "leave it out of --mix"),

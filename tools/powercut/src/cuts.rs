@@ -1,4 +1,4 @@
-//! Power cuts: states of the device that are taken out of a recording, one after the other.
+//! Power cuts: verifies crash states taken from a recording.
 
 use std::path::Path;
 
@@ -12,16 +12,22 @@ use crate::history::{Moment, roll};
 use crate::record::Recording;
 use crate::verify::{Findings, verify};
 
-/// What came of a row of states.
+/// Totals over a series of states.
 #[derive(Clone, Debug, Default)]
 pub struct Total {
+    /// Number of power cuts.
     pub cuts: u64,
+    /// Number of states verified.
     pub states: u64,
-    /// States in which something that no flush covers was torn or lost.
+    /// States in which unflushed writes were partly lost.
     pub torn: u64,
+    /// Acknowledged writes that were checked.
     pub checked: u64,
+    /// Acknowledged writes that were lost.
     pub lost: u64,
+    /// Objects with wrong content.
     pub wrong: u64,
+    /// Other violations.
     pub trouble: u64,
 }
 
@@ -39,8 +45,8 @@ impl Total {
     }
 }
 
-/// Where to cut: a third each right behind an acknowledgement, right before a flush, and anywhere;
-/// one in eight while the daemon starts and makes its volumes.
+/// Draws the points of power cuts: about a third each right behind an acknowledgement, right before a flush, and
+/// anywhere; one in eight during the start and the creation of volumes.
 pub fn choose(recording: &Recording, count: u64, seed: &mut u64) -> Vec<Moment> {
     let versions = recording.history.subjects.iter().flat_map(|subject| &subject.versions);
     let inside = |moment: &Moment| (recording.from..=recording.to).contains(moment);
@@ -66,8 +72,8 @@ pub fn choose(recording: &Recording, count: u64, seed: &mut u64) -> Vec<Moment> 
     cuts
 }
 
-/// The fates of what no flush covers that are tried at a cut.
-fn fates(pending: bool, states: u64, seed: &mut u64) -> Vec<Unflushed> {
+/// Modes for the unflushed writes at a cut; a single one if there are none.
+fn unflushed_modes(pending: bool, states: u64, seed: &mut u64) -> Vec<Unflushed> {
     if !pending {
         return vec![Unflushed::Lost];
     }
@@ -75,28 +81,29 @@ fn fates(pending: bool, states: u64, seed: &mut u64) -> Vec<Unflushed> {
     [Unflushed::Lost, Unflushed::Kept].into_iter().chain(seeds).take(states as usize).collect()
 }
 
-/// Cuts at `cuts` and looks at `states` states of each (or one, where all are the same). With `deaf`,
-/// the last so many flushes before each cut are taken for ones that did nothing.
+/// Verifies `states` states of each cut in `cuts` (one if all are the same). The last `ignored_flushes` flushes
+/// before each cut count as having had no effect.
 pub fn cut(
     setup: &Setup,
     recording: &Recording,
     dir: &Path,
-    (cuts, states, deaf): (&[Moment], u64, usize),
+    (cuts, states, ignored_flushes): (&[Moment], u64, usize),
     seed: &mut u64,
-    mut tell: impl FnMut(&str, &Findings),
+    mut report: impl FnMut(&str, &Findings),
 ) -> Result<Total, Error> {
     let [rolling, fuse, mount, log] =
         ["rolling", "fuse", "xfs", "state.log"].map(|name| dir.join(name));
     let mut replay = Replay::new(&recording.log, &recording.base, &rolling)?;
     let mut total = Total { cuts: cuts.len() as u64, ..Total::default() };
     for &moment in cuts {
-        let (at, entries) = (usize::try_from(moment).expect("in memory"), recording.log.entries());
-        let durable = state::durable(entries, at, deaf);
+        let (at, entries) =
+            (usize::try_from(moment).expect("the entries are in memory"), recording.log.entries());
+        let durable = state::durable(entries, at, ignored_flushes);
         replay.advance(durable)?;
         let pending = state::pending(entries, durable, at);
-        for fate in fates(!pending.is_empty(), states, seed) {
+        for mode in unflushed_modes(!pending.is_empty(), states, seed) {
             let _ = std::fs::remove_file(&log);
-            let disk = Disk::serve(replay.overlay(at, fate)?, &fuse)?;
+            let disk = Disk::serve(replay.overlay(at, mode)?, &fuse)?;
             let findings = match Loop::attach(disk.path())?.mount(&mount) {
                 Ok(mounted) => {
                     let data = mounted.path().join("data");
@@ -105,13 +112,16 @@ pub fn cut(
                     findings
                 }
                 Err(why) => {
-                    let trouble = vec![format!("XFS does not mount: {why}")];
+                    let trouble = vec![format!("cannot mount XFS: {why}")];
                     Findings { trouble, ..Findings::default() }
                 }
             };
-            total.torn += u64::from(matches!(fate, Unflushed::Some(_)));
+            total.torn += u64::from(matches!(mode, Unflushed::Some(_)));
             total.add(&findings);
-            tell(&format!("--cut {moment} --unflushed {fate} --deaf {deaf}"), &findings);
+            report(
+                &format!("--cut {moment} --unflushed {mode} --deaf {ignored_flushes}"),
+                &findings,
+            );
         }
     }
     std::fs::remove_file(&rolling).map_err(file("remove", &rolling))?;

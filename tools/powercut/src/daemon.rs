@@ -1,4 +1,4 @@
-//! The daemon under trial, as a process of its own.
+//! The daemon under test, as a child process.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -9,35 +9,37 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, file};
 use crate::http::Client;
 
-/// How long a start or a stop may take.
+/// Timeout of a start or stop.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Where its ports lie: below those that the kernel gives to outgoing connections.
+/// Port range of the daemons, below the kernel's range for outgoing connections.
 const PORTS: std::ops::Range<u16> = 23_000..24_000;
 
-/// What to run and how.
+/// Program and configuration of a daemon.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// The program.
+    /// Path of the program.
     pub program: PathBuf,
-    /// Shards, and volumes: one for each.
+    /// Number of shards; each has one volume.
     pub shards: u32,
-    /// `fallocate` or `zeroed`.
+    /// Value of `prealloc`: `fallocate` or `zeroed`.
     pub prealloc: &'static str,
     /// Size of each volume (MiB).
     pub volume_mib: u64,
 }
 
 impl Setup {
-    /// The numbers of its volumes.
+    /// Ids of the volumes.
     pub fn volumes(&self) -> Vec<u32> {
         (1..=self.shards).collect()
     }
 }
 
-/// A running daemon. Killed when dropped.
+/// A running daemon; killed on drop.
 pub struct Daemon {
     child: Child,
+    /// Address of the data API.
     pub data: SocketAddr,
+    /// Address of the admin API.
     pub admin: SocketAddr,
     log: PathBuf,
 }
@@ -55,8 +57,8 @@ fn free_ports() -> u16 {
 }
 
 impl Daemon {
-    /// Starts it on a data directory and waits until it is ready. It logs to `log`, which is not on
-    /// the disk under trial.
+    /// Starts a daemon on a data directory and waits until it is ready. It logs to `log`, which is not on the disk
+    /// under test.
     pub fn start(setup: &Setup, data: &Path, log: &Path) -> Result<Self, Error> {
         let port = free_ports();
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
@@ -87,7 +89,10 @@ impl Daemon {
                 return Err(Error::Start(format!("{status}\n{}", daemon.log_tail())));
             }
             if Instant::now() > deadline {
-                return Err(Error::Start(format!("not ready in time\n{}", daemon.log_tail())));
+                return Err(Error::Start(format!(
+                    "not ready within {PATIENCE:?}\n{}",
+                    daemon.log_tail()
+                )));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -99,8 +104,13 @@ impl Daemon {
         asked.is_ok_and(|reply| reply.status == 200)
     }
 
-    /// Asks the admin API; the answer's text.
-    pub fn ask(&self, method: &str, path: &str, body: Option<&str>) -> Result<String, Error> {
+    /// Sends a request to the admin API; returns the text of the answer.
+    pub fn admin_request(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&str>,
+    ) -> Result<String, Error> {
         let asked = Client::connect(self.admin)
             .and_then(|mut client| client.request(method, path, body.map(str::as_bytes)));
         let why = match asked {
@@ -111,14 +121,14 @@ impl Daemon {
         Err(Error::Ask { what: path.to_owned(), why, log: self.log.clone() })
     }
 
-    /// Its exit status, once it has ended.
+    /// Exit status, once the process has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Waits until it ends by itself.
-    pub fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
-        let deadline = Instant::now() + patience;
+    /// Waits until the process ends; `None` after `timeout`.
+    pub fn wait(&mut self, timeout: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + timeout;
         while Instant::now() < deadline {
             if let Some(status) = self.ended() {
                 return Some(status);
@@ -128,14 +138,14 @@ impl Daemon {
         None
     }
 
-    /// SIGTERM; its exit status, if it ends in time.
+    /// Sends SIGTERM; returns the exit status, if the process ends in time.
     pub fn stop(mut self) -> Option<ExitStatus> {
         let pid = self.child.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status();
-        told.is_ok_and(|status| status.success()).then(|| self.wait(PATIENCE)).flatten()
+        let sent = Command::new("kill").args(["-TERM", &pid]).status();
+        sent.is_ok_and(|status| status.success()).then(|| self.wait(PATIENCE)).flatten()
     }
 
-    /// The end of its log.
+    /// Last 12 lines of the log.
     pub fn log_tail(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();

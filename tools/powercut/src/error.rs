@@ -1,42 +1,41 @@
-//! What keeps a trial from being carried out; what a trial finds is no error.
+//! Errors that prevent a trial; violations found by a trial are results, not errors.
 
 use std::path::PathBuf;
 
-/// A trial could not be carried out.
+/// Failure to carry out a trial.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The device, a loop device or a mount.
+    /// Failure of the device, a loop device or a mount.
     #[error(transparent)]
     Disk(#[from] faultdisk::Error),
-    /// A file could not be used.
+    /// Failed file operation.
     #[error("cannot {what} {}: {source}", path.display())]
     File {
-        /// What was tried.
+        /// Operation, as a verb.
         what: &'static str,
-        /// With which file.
         path: PathBuf,
-        /// The kernel's reason.
+        /// Error of the system call.
         source: std::io::Error,
     },
-    /// The daemon of a trial did not come up.
+    /// The daemon did not start.
     #[error("the daemon did not start: {0}")]
     Start(String),
-    /// The daemon could not be asked.
-    #[error("cannot ask the daemon for {what}: {why}; look into its log, {}", log.display())]
-    Ask {
-        /// For what.
+    /// A request to the admin API failed.
+    #[error("admin request {what} failed: {why}; see the log of the daemon, {}", log.display())]
+    AdminRequest {
+        /// Path of the request.
         what: String,
-        /// What came instead.
+        /// Reason of the failure.
         why: String,
-        /// Its log.
+        /// Log of the daemon.
         log: PathBuf,
     },
-    /// Too little happened for a trial to mean anything.
-    #[error("the load was too small to show anything: {0}; give it more seconds")]
+    /// Too little load for a meaningful trial.
+    #[error("the load was too small for a meaningful trial: {0}; raise --seconds")]
     Idle(String),
 }
 
-/// Wraps an error of the kernel about a file.
+/// Returns a function for `map_err` after an operation on a file.
 pub fn file<'a>(
     what: &'static str,
     path: &'a std::path::Path,

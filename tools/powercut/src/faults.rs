@@ -1,4 +1,4 @@
-//! The device fails under load: writes or flushes, once or from then on.
+//! Device faults under load: failing writes or flushes, once or permanently.
 
 use std::ops::Range;
 use std::path::Path;
@@ -18,36 +18,36 @@ use crate::load::{Load, Written};
 use crate::record::{Recording, Stage};
 use crate::verify::{Findings, shown};
 
-/// How long a daemon with nothing left to write to may take to end.
+/// Timeout for a daemon to exit after it lost its only volume.
 const NOTICE: Duration = Duration::from_secs(10);
-/// How long one that has another volume is watched.
+/// Observation time of a daemon that still has another volume.
 const GOES_ON: Duration = Duration::from_millis(700);
-/// States looked at of what is on the device afterwards.
+/// States of the device verified after a fault.
 const STATES: u64 = 3;
 
-/// What fails.
+/// Kind of fault.
 #[derive(Clone, Copy, Debug)]
 pub enum Trial {
-    /// One flush; the next ones succeed, which proves nothing.
+    /// One flush fails; later ones succeed although data was lost.
     OneFlush,
-    /// One write to the file of a volume.
+    /// One write to a volume file fails.
     OneWrite,
-    /// Every flush from then on.
+    /// All flushes fail.
     Flushes,
-    /// Every write from then on, of the log of XFS too.
+    /// All writes fail, including those to the XFS log.
     Writes,
 }
 
 impl Trial {
     pub const ALL: [Self; 4] = [Self::OneFlush, Self::OneWrite, Self::Flushes, Self::Writes];
 
-    fn fault(self, volumes: &[Place]) -> Fault {
-        let places = || volumes.iter().flat_map(|(_, places)| places.clone()).collect();
+    fn fault(self, volumes: &[VolumeExtents]) -> Fault {
+        let extents = || volumes.iter().flat_map(|(_, extents)| extents.clone()).collect();
         match self {
-            Self::OneFlush => Fault { which: Which::Flushes, once: true },
-            Self::OneWrite => Fault { which: Which::WritesTo(places()), once: true },
-            Self::Flushes => Fault { which: Which::Flushes, once: false },
-            Self::Writes => Fault { which: Which::Writes, once: false },
+            Self::OneFlush => Fault { target: FaultTarget::Flushes, once: true },
+            Self::OneWrite => Fault { target: FaultTarget::WritesTo(extents()), once: true },
+            Self::Flushes => Fault { target: FaultTarget::Flushes, once: false },
+            Self::Writes => Fault { target: FaultTarget::Writes, once: false },
         }
     }
 
@@ -61,16 +61,16 @@ impl Trial {
     }
 }
 
-/// One round, in an empty directory: what was found while the daemon ran, and afterwards.
+/// Runs one trial in an empty directory; returns the findings while the daemon ran, and those afterwards.
 pub fn round(
     setup: &Setup,
     dir: &Path,
     trial: Trial,
     seed: &mut u64,
-    tell: impl FnMut(&str, &Findings),
+    report: impl FnMut(&str, &Findings),
 ) -> Result<(Findings, Total), Error> {
     let mut stage = Stage::set_up(setup, dir)?;
-    let volumes = places(&stage, setup)?;
+    let volumes = volume_extents(&stage, setup)?;
     let (clock, from) = (stage.clock(), stage.disk.device().done());
     let load = Load::start(stage.daemon.data, &setup.volumes(), roll(seed), Arc::clone(&clock));
     std::thread::sleep(Duration::from_millis(200 + roll(seed) % 300));
@@ -82,9 +82,9 @@ pub fn round(
     match ended {
         None if goes_on => {}
         Some(status) if status.code() == Some(1) => {}
-        other => {
-            findings.trouble.push(format!("{other:?} instead of exit code 1, {}", trial.name()))
-        }
+        other => findings
+            .trouble
+            .push(format!("exit status {other:?} instead of exit code 1, {}", trial.name())),
     }
     let Written { subjects, acknowledged, failed, full, trouble } = load.finish();
     findings.trouble.extend(trouble);
@@ -102,16 +102,15 @@ pub fn round(
     drop(disk);
     let log = Log::open(&log)?;
     for (volume, (_, moment)) in &failed {
-        let place = volumes.iter().find(|(of, _)| of == volume).map_or(&[][..], |(_, p)| &p[..]);
+        let extents = volumes.iter().find(|(of, _)| of == volume).map_or(&[][..], |(_, e)| &e[..]);
         let entries = &log.entries()[range(*moment, to)];
-        let touched = entries.iter().filter(|entry| touches(entry, place)).count();
+        let touched = entries.iter().filter(|entry| touches(entry, extents)).count();
         if touched > 0 {
-            let text =
-                format!("volume {volume} was written {touched} times after: {}", trial.name());
+            let text = format!("{touched} writes to volume {volume} after: {}", trial.name());
             findings.trouble.push(text);
         }
     }
-    // Nothing else on this device has a reason to: XFS pushes its log after half a minute.
+    // Nothing else on this device flushes: XFS writes its log only after half a minute.
     if let (1, Some(first)) = (setup.shards, failed.values().map(|(_, moment)| *moment).min()) {
         let entries = &log.entries()[range(first, to)];
         let flushes = entries.iter().filter(|entry| entry.kind == Kind::Flush).count();
@@ -121,21 +120,21 @@ pub fn round(
     }
     (history.subjects, history.full) = (subjects, full);
     let recording = Recording { base, log, history, from, to, acknowledged };
-    let total = cut(setup, &recording, dir, (&[to], STATES, 0), seed, tell)?;
+    let total = cut(setup, &recording, dir, (&[to], STATES, 0), seed, report)?;
     Ok((findings, total))
 }
 
 fn range(from: Moment, to: Moment) -> Range<usize> {
-    let at = |moment| usize::try_from(moment).expect("in memory");
+    let at = |moment| usize::try_from(moment).expect("the entries are in memory");
     at(from)..at(to)
 }
 
-fn touches(entry: &Entry, places: &[Range<u64>]) -> bool {
+fn touches(entry: &Entry, extents: &[Range<u64>]) -> bool {
     let end = entry.offset + entry.len;
-    entry.len > 0 && places.iter().any(|place| entry.offset < place.end && place.start < end)
+    entry.len > 0 && extents.iter().any(|extent| entry.offset < extent.end && extent.start < end)
 }
 
-/// Every photo is shown as it should be, or answers 500; nothing else.
+/// Checks that every object reads correctly or fails with 500.
 fn still_readable(daemon: &Daemon, subjects: &[Subject], findings: &mut Findings) {
     let read = || -> std::io::Result<Vec<String>> {
         let mut client = Client::connect(daemon.data)?;
@@ -157,28 +156,27 @@ fn still_readable(daemon: &Daemon, subjects: &[Subject], findings: &mut Findings
     };
     match read() {
         Ok(bad) => findings.wrong.extend(bad),
-        Err(error) => findings.trouble.push(format!(
-            "reads did not go on after a write failed ({error}):\n{}",
-            daemon.log_tail()
-        )),
+        Err(error) => findings
+            .trouble
+            .push(format!("reads failed after a failed write ({error}):\n{}", daemon.log_tail())),
     }
 }
 
-/// A volume, and where its file lies on the device (bytes).
-type Place = (u32, Vec<Range<u64>>);
+/// Volume id, and the extents of its file on the device (bytes).
+type VolumeExtents = (u32, Vec<Range<u64>>);
 
-fn places(stage: &Stage, setup: &Setup) -> Result<Vec<Place>, Error> {
-    let place = |volume: u32| {
+fn volume_extents(stage: &Stage, setup: &Setup) -> Result<Vec<VolumeExtents>, Error> {
+    let of = |volume: u32| {
         let file = stage.mount.path().join(format!("data/{volume}.0.vol"));
         let text = command("xfs_io", "xfsprogs", |c| c.args(["-r", "-c", "bmap"]).arg(file))?;
         let extents: Vec<_> = text.lines().filter_map(extent).collect();
         assert!(!extents.is_empty(), "no extents of volume {volume} in: {text}");
         Ok((volume, extents))
     };
-    setup.volumes().into_iter().map(place).collect()
+    setup.volumes().into_iter().map(of).collect()
 }
 
-/// A line such as `0: [0..131071]: 96..131167`, in sectors.
+/// Parses a line such as `0: [0..131071]: 96..131167` (in sectors of 512 bytes) to a range of bytes.
 fn extent(line: &str) -> Option<Range<u64>> {
     let (first, last) = line.rsplit_once(": ")?.1.split_once("..")?;
     let (first, last): (u64, u64) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
@@ -190,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn extents_are_read_as_xfs_io_prints_them() {
+    fn extents_are_parsed_from_the_output_of_xfs_io() {
         assert_eq!(extent("\t0: [0..131071]: 96..131167"), Some(49_152..67_158_016));
         assert_eq!(extent("\t1: [131072..131079]: hole"), None);
         assert_eq!(extent("x/1.0.vol:"), None);

@@ -1,14 +1,14 @@
-//! What was written, when, and what may therefore be found behind a cut. Pure.
+//! History of the writes of a load, and the states it allows after a cut. Pure functions.
 
 use std::fmt::Write;
 
-/// A point in time: how many requests the disk had carried out. What an acknowledgement rests on
-/// comes before the moment at which it was seen.
+/// Logical time: the number of requests that the disk had completed. The requests that an acknowledgement depends
+/// on are before the moment at which it was observed.
 pub type Moment = u64;
 
-pub use faultdisk::random::split_mix as roll;
+pub use faultdisk::random::split_mix;
 
-/// The bytes of part `n` of a version: mostly small, sometimes beyond what is stored in one piece.
+/// Content of object `n` of a version: mostly small, sometimes larger than a needle can be.
 pub fn content(version: u64, n: usize) -> Vec<u8> {
     let mut state = version ^ (n as u64).wrapping_mul(0xd134_2543_de82_ef95);
     let len = match roll(&mut state) % 200 {
@@ -17,7 +17,7 @@ pub fn content(version: u64, n: usize) -> Vec<u8> {
         10..=69 => roll(&mut state) % 40_000,
         _ => roll(&mut state) % 5000,
     };
-    let len = usize::try_from(len).expect("a length in memory") + 8;
+    let len = usize::try_from(len).expect("usize has 64 bits") + 8;
     let mut bytes = Vec::with_capacity(len + 8);
     while bytes.len() < len {
         bytes.extend_from_slice(&roll(&mut state).to_le_bytes());
@@ -26,46 +26,49 @@ pub fn content(version: u64, n: usize) -> Vec<u8> {
     bytes
 }
 
-/// One write.
+/// One write to a group of objects.
 #[derive(Clone, Debug)]
 pub struct Version {
-    /// Which bytes; `None` for a delete.
+    /// Seed of the content; `None` for a delete.
     pub seed: Option<u64>,
-    /// It was not sent before this.
+    /// Moment before it was sent.
     pub sent: Moment,
-    /// Its acknowledgement was there by then.
+    /// Moment after its acknowledgement.
     pub acknowledged: Option<Moment>,
 }
 
-/// Photos that are always written together: one, or those of a batch. All writes to them come from
-/// one connection, one after the other.
+/// Objects that are always written together: a single one, or those of a batch put. All writes to them are sent one
+/// after the other on one connection.
 #[derive(Clone, Debug)]
 pub struct Subject {
     pub paths: Vec<String>,
     pub versions: Vec<Version>,
 }
 
-/// What a read of one photo gave.
+/// Result of reading one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shown {
+    /// Not found.
     Absent,
+    /// Content.
     Bytes(Vec<u8>),
-    /// Another status, or none.
+    /// Another status, or no answer.
     Failed(String),
 }
 
-/// What is to be said of a subject.
+/// Assessment of a group of objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
+    /// The state is allowed.
     Right,
-    /// An acknowledged write is not there.
+    /// An acknowledged write is missing.
     Lost(String),
-    /// It shows what was never written, or parts of several writes.
+    /// The content was never written, or mixes several writes.
     Wrong(String),
 }
 
 impl Subject {
-    /// Whether something of it was acknowledged by then.
+    /// Number of writes acknowledged before the cut.
     pub fn acknowledged(&self, cut: Moment) -> usize {
         self.versions.iter().filter(|version| version.is_acknowledged(cut)).count()
     }
@@ -78,8 +81,8 @@ impl Subject {
         })
     }
 
-    /// Holds what is shown after a cut against what was written before it: the last acknowledged
-    /// write, or a later one that was under way.
+    /// Compares the state after a cut with the writes before it: allowed are the last acknowledged write, and later
+    /// ones that were in flight.
     pub fn judge(&self, cut: Moment, shown: &[Shown]) -> Verdict {
         let last = self.versions.iter().rposition(|version| version.is_acknowledged(cut));
         let allowed = self.versions.iter().skip(last.unwrap_or(0));
@@ -121,7 +124,7 @@ impl Subject {
                     });
                     match of {
                         Some(of) => write!(text, " version {of}"),
-                        None => write!(text, " {} foreign bytes", bytes.len()),
+                        None => write!(text, " {} unknown bytes", bytes.len()),
                     }
                 }
             };
@@ -148,7 +151,7 @@ mod tests {
         Shown::Bytes(content(seed, n))
     }
 
-    /// Written at 10, replaced at 20, deleted at 30 without an answer.
+    /// Written at 10, replaced at 20, deleted at 25 without an acknowledgement.
     fn one() -> Subject {
         let versions = vec![
             version(Some(1), 8, Some(10)),
@@ -159,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_acknowledged_write_or_one_under_way_is_right() {
+    fn the_last_acknowledged_write_or_one_in_flight_is_allowed() {
         let right = |cut, shown| one().judge(cut, &[shown]) == Verdict::Right;
         assert!(right(7, Shown::Absent) && !right(7, bytes(1, 0)));
         assert!(right(9, Shown::Absent) && right(9, bytes(1, 0)));
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_unreadable_is_lost_and_what_nobody_wrote_is_wrong() {
+    fn missing_or_unreadable_objects_are_lost_and_unknown_content_is_wrong() {
         let lost = |cut, shown| matches!(one().judge(cut, &[shown]), Verdict::Lost(_));
         assert!(lost(10, Shown::Absent));
         assert!(lost(20, bytes(1, 0)));
@@ -179,11 +182,11 @@ mod tests {
         let wrong = |cut, shown| matches!(one().judge(cut, &[shown]), Verdict::Wrong(_));
         assert!(wrong(20, bytes(3, 0)));
         assert!(wrong(20, Shown::Bytes(Vec::new())));
-        assert!(wrong(11, bytes(2, 0)), "it was not sent yet");
+        assert!(wrong(11, bytes(2, 0)), "the write was not sent yet");
     }
 
     #[test]
-    fn a_batch_is_whole_or_absent() {
+    fn a_batch_is_complete_or_absent() {
         let versions = vec![version(Some(1), 8, Some(10)), version(Some(2), 12, Some(20))];
         let batch = Subject { paths: vec!["/1/1".into(), "/1/2".into()], versions };
         assert_eq!(batch.judge(15, &[bytes(1, 0), bytes(1, 1)]), Verdict::Right);

@@ -1,14 +1,13 @@
-//! One connection to the daemon. Nothing is sent twice: a reply that does not come is a fate that is
-//! not known.
+//! A connection to the daemon. Requests are never repeated: without a response, the effect of a request is unknown.
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// How long a reply may take.
+/// Timeout of a response.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A reply.
+/// A response.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,

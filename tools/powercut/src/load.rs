@@ -1,4 +1,4 @@
-//! Clients that write at once and note what was acknowledged, and when.
+//! Concurrent writers that record which writes were acknowledged, and when.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -10,56 +10,58 @@ use std::time::Duration;
 use crate::history::{Moment, Subject, Version, content, roll};
 use crate::http::{Client, Reply};
 
-/// Connections.
+/// Number of connections.
 const CLIENTS: u64 = 12;
-/// Photos of each connection: few, so that most writes replace or delete.
+/// Objects per connection: few, so that most writes replace or delete.
 const PHOTOS: u64 = 16;
-/// Batches of each connection, and photos of each.
+/// Batches per connection.
 const BATCHES: u64 = 2;
+/// Objects per batch.
 const BATCH: u64 = 4;
-/// A connection gives up after so many writes that failed.
+/// Failed writes after which a connection ends.
 const FAILURES_MAX: usize = 20;
 
 const COOKIE: &str = "0123456789abcdef";
 
-/// What tells the time.
+/// Source of logical time.
 pub type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
 
-/// What all connections share.
+/// State shared by the connections.
 struct Shared {
     stop: AtomicBool,
-    /// Volumes of which a write failed.
+    /// For each volume, whether a write has failed.
     failed: BTreeMap<u32, AtomicBool>,
     clock: Clock,
 }
 
-/// What came of it.
+/// Result of a load.
 #[derive(Debug, Default)]
 pub struct Written {
+    /// Groups of objects with their writes.
     pub subjects: Vec<Subject>,
+    /// Number of acknowledged writes.
     pub acknowledged: u64,
-    /// Writes that were answered with 500, by volume, and when the first of them was.
+    /// By volume: number of writes answered with 500, and the moment of the first.
     pub failed: BTreeMap<u32, (u64, Moment)>,
-    /// Volumes that were written full.
+    /// Volumes that answered 507.
     pub full: BTreeSet<u32>,
-    /// What must not happen: acknowledgements of a volume of which a write had failed, and answers
-    /// that do not fit.
+    /// Violations: acknowledgements of a volume after a failed write, and unexpected answers.
     pub trouble: Vec<String>,
 }
 
-/// Clients at work.
+/// A running load.
 pub struct Load {
     threads: Vec<JoinHandle<Written>>,
     shared: Arc<Shared>,
 }
 
-/// The path of a photo.
+/// URL path of an object.
 pub fn path(volume: u32, key: u64) -> String {
     format!("/{volume}/{key}/0/{COOKIE}")
 }
 
 impl Load {
-    /// Starts them, spread over the volumes.
+    /// Starts the connections, distributed over the volumes.
     pub fn start(address: SocketAddr, volumes: &[u32], seed: u64, clock: Clock) -> Self {
         let failed = volumes.iter().map(|&volume| (volume, AtomicBool::new(false))).collect();
         let shared = Arc::new(Shared { stop: AtomicBool::new(false), failed, clock });
@@ -71,7 +73,7 @@ impl Load {
         Self { threads: threads.collect(), shared }
     }
 
-    /// Ends it.
+    /// Stops the load and returns its result.
     pub fn finish(self) -> Written {
         self.shared.stop.store(true, Ordering::Relaxed);
         let mut all = Written::default();
@@ -90,21 +92,22 @@ impl Load {
     }
 }
 
-/// One connection and what it writes.
+/// A connection and its writes.
 struct Writer {
     volume: u32,
     seed: u64,
     shared: Arc<Shared>,
-    /// First the photos, then the batches, then what was stored under names the store picked.
+    /// Groups in this order: single objects, batches, objects with keys assigned by the store.
     written: Written,
 }
 
-/// What an answer says of a write.
+/// Effect of a write, by its answer.
 enum Answer {
+    /// Acknowledged.
     Acknowledged(Reply),
-    /// Not known; go on.
+    /// Unknown; the connection continues.
     Unknown,
-    /// Not known; there is nobody to go on with.
+    /// Unknown; the connection ends.
     Gone,
 }
 
@@ -139,7 +142,7 @@ impl Writer {
         self.written
     }
 
-    /// Sends one request. `right` says which statuses acknowledge it.
+    /// Sends one request. `right` are the statuses that acknowledge it.
     fn send(
         &mut self,
         client: &mut Client,
@@ -150,9 +153,10 @@ impl Writer {
         let Ok(reply) = client.request(method, path, body) else { return Answer::Gone };
         match reply.status {
             status if right.contains(&status) => {
-                // That there is nothing to delete may still be said.
+                // "Not found" is still a valid answer to a DELETE.
                 if had_failed && status != 404 {
-                    let late = format!("{method} {path}: {status}, after a write there had failed");
+                    let late =
+                        format!("{method} {path}: {status} after a failed write to the volume");
                     self.written.trouble.push(late);
                 }
                 self.written.acknowledged += 1;
@@ -180,9 +184,9 @@ impl Writer {
         }
     }
 
-    /// Notes a write to a subject that is about to be sent.
+    /// Records a write that is about to be sent.
     fn begin(&mut self, subject: u64, seed: Option<u64>) -> usize {
-        let index = usize::try_from(subject).expect("few");
+        let index = usize::try_from(subject).expect("usize has 64 bits");
         let version = Version { seed, sent: (self.shared.clock)(), acknowledged: None };
         self.written.subjects[index].versions.push(version);
         index
@@ -192,16 +196,17 @@ impl Writer {
         if matches!(answer, Answer::Acknowledged(_)) {
             let now = (self.shared.clock)();
             let last = self.written.subjects[subject].versions.last_mut();
-            last.expect("it was begun").acknowledged = Some(now);
+            last.expect("begin() added a version").acknowledged = Some(now);
         }
         !matches!(answer, Answer::Gone)
     }
 
-    /// A PUT, or a DELETE for no version.
+    /// PUT, or DELETE if `seed` is `None`.
     fn one(&mut self, client: &mut Client, subject: u64, seed: Option<u64>) -> bool {
-        let versions = &self.written.subjects[usize::try_from(subject).expect("few")].versions;
+        let versions =
+            &self.written.subjects[usize::try_from(subject).expect("usize has 64 bits")].versions;
         let right: &[u16] = match (versions.last(), seed) {
-            // What holds now is not known.
+            // The current state is unknown.
             (Some(Version { acknowledged: None, .. }), Some(_)) => &[201, 204],
             (Some(Version { acknowledged: None, .. }), None) => &[204, 404],
             (None | Some(Version { seed: None, .. }), Some(_)) => &[201],
@@ -224,16 +229,16 @@ impl Writer {
             let mut header = tar::Header::new_gnu();
             header.set_size(data.len() as u64);
             header.set_mode(0o600);
-            let name = path.splitn(3, '/').nth(2).expect("a volume and a name");
-            tar.append_data(&mut header, name, &data[..]).expect("in memory");
+            let name = path.splitn(3, '/').nth(2).expect("a path has a volume and a name");
+            tar.append_data(&mut header, name, &data[..]).expect("writing to memory cannot fail");
         }
-        let tar = tar.into_inner().expect("in memory");
+        let tar = tar.into_inner().expect("writing to memory cannot fail");
         let path = format!("/{}/batch", self.volume);
         let answer = self.send(client, ("POST", &path, Some(&tar)), &[201]);
         self.end(index, &answer)
     }
 
-    /// Without an answer nobody knows the name: only what was acknowledged is noted.
+    /// The key is only known from the answer, so only acknowledged writes are recorded.
     fn post(&mut self, client: &mut Client, seed: u64) -> bool {
         let sent = (self.shared.clock)();
         let path = format!("/{}", self.volume);

@@ -1,5 +1,5 @@
-//! Cuts the power of a running daemon on XFS and looks for what it had acknowledged.
-//! `cargo xtask powercut` builds what it needs and calls it.
+//! Cuts the power of a running daemon on XFS and checks that acknowledged writes survive. Started by
+//! `cargo xtask powercut`.
 
 mod cuts;
 mod daemon;
@@ -33,55 +33,55 @@ use crate::verify::Findings;
 const EXAMPLES: &str = "\
 Examples:
   powercut --daemon target/release/hayloft --dir target/powercut
-      everything, with one and two shards and both ways to reserve space
+      all trials, with one and two shards and both ways of preallocation
   powercut --daemon target/debug/hayloft --dir target/powercut --short
-      a minute of it, as part of the suite
+      a selection that takes about a minute, as in the test suite
   powercut --daemon target/release/hayloft --dir target/powercut --cuts 500 --shards 2 \\
            --prealloc zeroed --shutdowns 0 --faults 0
-      power cuts only, many of them, of one kind of daemon
+      many power cuts only, with one configuration of the daemon
 
-Needs root, loop devices, /dev/fuse, xfsprogs. A state that
-is wrong is kept in the directory, with the command that makes it again.
-Exit codes: 0 nothing was lost; 1 something was, or was wrong, or a control saw nothing; 2 could not run.";
+Needs root, loop devices, /dev/fuse, xfsprogs. A state with a violation is
+kept in the directory, with the command that recreates it.
+Exit codes: 0 no violation; 1 a violation, or a control without a loss; 2 the trials could not run.";
 
-/// Cuts the power of a running daemon on XFS and looks for what it had acknowledged.
+/// Cuts the power of a running daemon on XFS and checks that acknowledged writes survive.
 #[derive(Parser)]
 #[command(after_help = EXAMPLES)]
 struct Cli {
-    /// The program under trial
+    /// Daemon to test
     #[arg(long, value_name = "PROGRAM")]
     daemon: PathBuf,
-    /// Directory to work in, on a disk with some GiB free
+    /// Working directory, on a disk with some GiB free
     #[arg(long)]
     dir: PathBuf,
-    /// Power cuts of each recording
+    /// Power cuts per recording
     #[arg(long, default_value_t = 40)]
     cuts: u64,
-    /// States looked at for each cut
+    /// States to verify per power cut
     #[arg(long, default_value_t = 6)]
     states: u64,
-    /// Length of a recording
+    /// Length of a recording in seconds
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// Rounds in which XFS is shut down under load
+    /// Trials in which XFS is shut down under load
     #[arg(long, default_value_t = 8)]
     shutdowns: u64,
-    /// Rounds in which the device fails
+    /// Trials in which the device fails
     #[arg(long, default_value_t = 4)]
     faults: u64,
-    /// Shards, and volumes: 1 or 2 [default: both, one after the other]
+    /// Number of shards and volumes: 1 or 2 [default: both in turn]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=2))]
     shards: Option<u32>,
-    /// How the daemon reserves the space of a volume [default: both]
+    /// Preallocation of volume files [default: both in turn]
     #[arg(long)]
     prealloc: Option<Prealloc>,
-    /// Decides everything that is random, but for the order in which threads run
+    /// Seed of everything random, except the scheduling of threads
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// A few of each, with one shard and fallocate, and with two and zeroed
+    /// Run a small selection: one shard with fallocate, and two shards with zeroed
     #[arg(long)]
     short: bool,
-    /// Where to write the table too
+    /// Also write the table to this file
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
 }
@@ -101,10 +101,10 @@ impl Prealloc {
     }
 }
 
-/// Flushes that do nothing on a device that lies: more than one commit and what XFS notes of it.
+/// Ignored flushes in the control trial: more than those of one commit and its XFS metadata.
 const DEAF: usize = 16;
 
-/// The trials of one kind of daemon.
+/// Trials of one configuration of the daemon.
 struct Trials<'a> {
     cli: &'a Cli,
     setup: Setup,
@@ -114,7 +114,7 @@ struct Trials<'a> {
 }
 
 impl Trials<'_> {
-    /// An empty directory for the next trial; what the last one left is gone, unless it was kept.
+    /// Creates an empty directory for the next trial, removing that of the last one.
     fn dir(&self) -> Result<PathBuf, Error> {
         let dir = clear(self.cli)?;
         std::fs::create_dir_all(&dir).map_err(file("create", &dir))?;
@@ -132,7 +132,7 @@ impl Trials<'_> {
         self.rows.push(row);
     }
 
-    /// Keeps what shows a fault.
+    /// Keeps the directory of a trial with violations.
     fn keep(&self, dir: &Path) {
         let mut kept = self.cli.dir.join("kept");
         let mut n = 1;
@@ -142,8 +142,8 @@ impl Trials<'_> {
         }
         match std::fs::rename(dir, &kept) {
             Ok(()) => println!(
-                "kept in {0}; a state of it again: faultdisk state {0}/log --base {0}/base --out IMAGE \
-                 and the words above",
+                "kept in {0}; to recreate a state: faultdisk state {0}/log --base {0}/base --out IMAGE with the options \
+                     printed above",
                 kept.display()
             ),
             Err(error) => println!("cannot keep {}: {error}", dir.display()),
@@ -176,8 +176,7 @@ impl Trials<'_> {
         self.control(&recording, &dir)
     }
 
-    /// The same recording on a device that lies: the last flushes before each cut did nothing, and
-    /// something must be missing.
+    /// Negative control: the same recording with ignored flushes before each cut must show losses.
     fn control(&mut self, recording: &Recording, dir: &Path) -> Result<(), Error> {
         let since = Instant::now();
         let mut cuts = cuts::choose(recording, 8, &mut self.seed);
@@ -231,10 +230,10 @@ impl Trials<'_> {
     }
 }
 
-/// Removes what the last trial left; where the next one can be.
+/// Removes the directory of the last trial; returns its path.
 fn clear(cli: &Cli) -> Result<PathBuf, Error> {
     let dir = cli.dir.join("trial");
-    // A run that was killed leaves its mounts behind.
+    // A killed run leaves its mounts behind.
     for mount in ["xfs", "fuse"].map(|name| dir.join(name)) {
         let _ = command("umount", "mount", |c| c.arg("-l").arg(mount));
     }
@@ -246,7 +245,7 @@ fn clear(cli: &Cli) -> Result<PathBuf, Error> {
     }
 }
 
-/// Says what is wrong with a state, if anything is.
+/// Prints the violations found in a state.
 fn tell(state: &str, findings: &Findings) {
     for line in findings.lines() {
         println!("{state}: {line}");

@@ -1,4 +1,4 @@
-//! One recording: the daemon under load, on XFS, on a device that writes everything down.
+//! A recording: the daemon under load, on XFS, on a device that logs every request.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,31 +14,31 @@ use crate::http::Client;
 use crate::load::{Clock, Load, Written, path};
 use crate::verify::History;
 
-/// A volume that is made under load, and its size (MiB).
+/// Id and size (MiB) of a volume that is created under load.
 const LATE_VOLUME: (u32, u64) = (9, 16);
-/// Photos that are written to it at once.
+/// Objects written to it.
 const LATE_PHOTOS: u64 = 20;
 
-/// Length of an image with room for such volumes (bytes): XFS wants 300 MiB at least.
+/// Length of an image with space for the volumes (bytes). XFS requires at least 300 MiB.
 pub fn image_len(setup: &Setup) -> u64 {
     let volumes = u64::from(setup.shards) * setup.volume_mib + LATE_VOLUME.1;
     (300 + volumes + volumes / 4) << 20
 }
 
-/// A device, the XFS on it, and a daemon on that.
+/// A recording device with a mounted XFS and a daemon on it.
 pub struct Stage {
     pub daemon: Daemon,
     pub mount: Mount,
     pub disk: FaultDisk,
-    /// What was on the device before.
+    /// Image of the device before the log began.
     pub base: PathBuf,
-    /// What was done with it.
+    /// Log of the device.
     pub log: PathBuf,
     pub history: History,
 }
 
 impl Stage {
-    /// Begins in an empty directory.
+    /// Sets everything up in an empty directory.
     pub fn set_up(setup: &Setup, dir: &Path) -> Result<Self, Error> {
         let (image, base) = (dir.join("image"), dir.join("base"));
         make_image(&image, image_len(setup))?;
@@ -47,7 +47,7 @@ impl Stage {
         let mount = Loop::attach(disk.path())?.mount(&dir.join("xfs"))?;
         let daemon = Daemon::start(setup, &mount.path().join("data"), &dir.join("daemon.log"))?;
         let mut history = History::default();
-        // The first volume is there when the daemon is ready.
+        // The daemon creates the first volume before it is ready.
         history.volumes.push((1, disk.device().done()));
         for volume in setup.volumes().into_iter().skip(1) {
             make_volume(&daemon, volume, setup.volume_mib)?;
@@ -56,7 +56,7 @@ impl Stage {
         Ok(Self { daemon, mount, disk, base, log: dir.join("log"), history })
     }
 
-    /// What tells the time by this device.
+    /// Logical clock of this device.
     pub fn clock(&self) -> Clock {
         let device = Arc::clone(self.disk.device());
         Arc::new(move || device.done())
@@ -65,17 +65,17 @@ impl Stage {
 
 pub fn make_volume(daemon: &Daemon, volume: u32, size_mib: u64) -> Result<(), Error> {
     let order = format!("{{\"id\": {volume}, \"size\": \"{size_mib}MiB\"}}");
-    daemon.ask("POST", "/volumes", Some(&order)).map(drop)
+    daemon.admin_request("POST", "/volumes", Some(&order)).map(drop)
 }
 
-/// What is needed to cut anywhere.
+/// A finished recording, from which crash states can be made.
 pub struct Recording {
     pub base: PathBuf,
     pub log: Log,
     pub history: History,
-    /// When the load began.
+    /// Beginning of the load.
     pub from: Moment,
-    /// When all that was acknowledged is known; later entries are not looked at.
+    /// End of the part in which all acknowledgements are known; later entries are not used.
     pub to: Moment,
     pub acknowledged: u64,
 }
@@ -108,12 +108,13 @@ impl Recording {
     }
 }
 
-/// Makes a volume while others are written, and writes to it.
+/// Creates a volume under load and writes to it.
 fn late_volume(stage: &mut Stage, clock: &Clock) -> Result<Vec<Subject>, Error> {
     make_volume(&stage.daemon, LATE_VOLUME.0, LATE_VOLUME.1)?;
     stage.history.volumes.push((LATE_VOLUME.0, clock()));
     let mut subjects = Vec::new();
-    let failed = |why: String| Error::Idle(format!("the late volume takes nothing: {why}"));
+    let failed =
+        |why: String| Error::Idle(format!("cannot write to the volume created under load: {why}"));
     let mut client =
         Client::connect(stage.daemon.data).map_err(|error| failed(error.to_string()))?;
     for key in 0..LATE_PHOTOS {

@@ -1,27 +1,27 @@
-//! The table of what was tried and what came of it.
+//! Table of the trials and their results.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use crate::cuts::Total;
 
-/// A line of it.
+/// Row of the table.
 pub struct Row {
     pub what: String,
     pub total: Total,
-    /// It must find something lost: it shows that a loss would be seen.
+    /// Negative control: it must find a loss, to show that losses are detected.
     pub is_control: bool,
     pub took: Duration,
 }
 
 impl Row {
-    /// Whether it is as it must be.
+    /// Whether the result is as required.
     pub fn is_right(&self) -> bool {
         if self.is_control { self.total.lost > 0 } else { self.total.is_clean() }
     }
 }
 
-/// All of it, in Markdown.
+/// Renders the table in Markdown.
 pub fn table(rows: &[Row]) -> String {
     let mut text = "\
 | trial | cuts | states | of them torn | acknowledged writes checked | lost | wrong | other | seconds |

@@ -1,5 +1,4 @@
-//! The file system is shut down under load: what it had not written is gone, and everything that is
-//! asked of it fails from then on.
+//! Shutdown of the file system under load: unwritten data is lost, and every further operation fails.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,10 +16,10 @@ use crate::load::Load;
 use crate::record::{image_len, make_volume};
 use crate::verify::{Findings, History, verify};
 
-/// How long a daemon may take to notice that nothing works any more, and to end.
+/// Timeout for a daemon to notice that every operation fails, and to exit.
 const NOTICE: Duration = Duration::from_secs(10);
 
-/// One round, in an empty directory. With `flush`, the log of XFS is written first.
+/// Runs one trial in an empty directory. With `flush`, the shutdown writes the log of XFS first.
 pub fn round(setup: &Setup, dir: &Path, flush: bool, seed: &mut u64) -> Result<Findings, Error> {
     let image = dir.join("image");
     make_image(&image, image_len(setup))?;
@@ -33,7 +32,7 @@ pub fn round(setup: &Setup, dir: &Path, flush: bool, seed: &mut u64) -> Result<F
         make_volume(&daemon, volume, setup.volume_mib)?;
         history.volumes.push((volume, 0));
     }
-    // 0 before, 1 once it is shut down.
+    // Logical clock: 0 before the shutdown, 1 after it.
     let time = Arc::new(AtomicU64::new(0));
     let clock = Arc::clone(&time);
     let load = Load::start(
@@ -49,9 +48,11 @@ pub fn round(setup: &Setup, dir: &Path, flush: bool, seed: &mut u64) -> Result<F
     let mut findings = Findings::default();
     match daemon.wait(NOTICE) {
         Some(status) if status.code() == Some(1) => {}
-        Some(status) => findings.trouble.push(format!("it ended with {status} instead of 1")),
+        Some(status) => {
+            findings.trouble.push(format!("exit status {status} instead of exit code 1"))
+        }
         None => findings.trouble.push(format!(
-            "it runs on {NOTICE:?} after the file system went:\n{}",
+            "the daemon still runs {NOTICE:?} after the shutdown of the file system:\n{}",
             daemon.log_tail()
         )),
     }
@@ -63,7 +64,10 @@ pub fn round(setup: &Setup, dir: &Path, flush: bool, seed: &mut u64) -> Result<F
             version.sent > 0 && version.acknowledged.is_some() && version.seed.is_some()
         };
         if let Some(late) = subject.versions.iter().find(late) {
-            let text = format!("{}: {late:?}, sent after the shutdown", subject.paths[0]);
+            let text = format!(
+                "{}: {late:?} was sent after the shutdown and acknowledged",
+                subject.paths[0]
+            );
             findings.trouble.push(text);
         }
     }

@@ -1,4 +1,4 @@
-//! Starts the daemon on what a trial left and holds it against what was written.
+//! Starts the daemon on the state that a trial left, and compares it with the history of writes.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,29 +10,29 @@ use crate::history::{Moment, Shown, Subject, Verdict, content};
 use crate::http::Client;
 use crate::load::path;
 
-/// Everything that was written in a trial.
+/// History of a trial.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     pub subjects: Vec<Subject>,
-    /// Volumes that were made while the daemon ran, and when that was acknowledged.
+    /// Volumes created during the trial, and the moments of the acknowledgements.
     pub volumes: Vec<(u32, Moment)>,
-    /// Volumes that were written full.
+    /// Volumes that answered 507.
     pub full: BTreeSet<u32>,
 }
 
-/// What a look at one state gave.
+/// Violations found in one state.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
-    /// Acknowledged writes that had to be reflected.
+    /// Acknowledged writes that were checked.
     pub checked: u64,
     pub lost: Vec<String>,
     pub wrong: Vec<String>,
-    /// Anything else that must not be.
+    /// Other violations.
     pub trouble: Vec<String>,
 }
 
 impl Findings {
-    /// Whether all is as it must be.
+    /// Whether there is no violation.
     pub fn is_clean(&self) -> bool {
         self.lost.is_empty() && self.wrong.is_empty() && self.trouble.is_empty()
     }
@@ -48,7 +48,7 @@ impl Findings {
 /// A key that no load uses.
 const SPARE_KEY: u64 = 9_000_000;
 
-/// Looks at the data directory as the cut at `cut` left it. `log` is for what the daemon says.
+/// Verifies the data directory in the state after a cut at `cut`. The daemon logs to `log`.
 pub fn verify(
     setup: &Setup,
     data: &Path,
@@ -57,18 +57,20 @@ pub fn verify(
     cut: Moment,
 ) -> Result<Findings, Error> {
     let mut findings = Findings::default();
-    // Before its first volume was acknowledged a daemon may have left anything that it starts from.
+    // Before its first volume is acknowledged, a daemon may leave any state that it can start from.
     let has_begun = history.volumes.iter().any(|(_, moment)| *moment <= cut);
     if has_begun {
-        sound(setup, data, "before a start", &mut findings)?;
+        check_offline(setup, data, "before a start", &mut findings)?;
     }
     let daemon = match Daemon::start(setup, data, log) {
         Ok(daemon) => daemon,
         Err(Error::Start(why)) => {
-            findings.trouble.push(format!("no start: {why}"));
+            findings.trouble.push(format!("the daemon does not start: {why}"));
             let subjects = history.subjects.iter();
             let lost = subjects.filter(|subject| subject.acknowledged(cut) > 0);
-            findings.lost.extend(lost.map(|subject| format!("{}: no daemon", subject.paths[0])));
+            findings.lost.extend(
+                lost.map(|subject| format!("{}: the daemon does not start", subject.paths[0])),
+            );
             return Ok(findings);
         }
         Err(error) => return Err(error),
@@ -76,21 +78,26 @@ pub fn verify(
     for subject in &history.subjects {
         findings.checked += subject.acknowledged(cut) as u64;
     }
-    let read = look(&daemon, history, cut, &mut findings);
-    let read = read.and_then(|()| write_again(&daemon, history, cut, &mut findings));
+    let read = read_all(&daemon, history, cut, &mut findings);
+    let read = read.and_then(|()| write_and_delete(&daemon, history, cut, &mut findings));
     if let Err(error) = read {
-        findings.trouble.push(format!("the daemon hung up ({error}):\n{}", daemon.log_tail()));
+        findings.trouble.push(format!("the connection failed ({error}):\n{}", daemon.log_tail()));
     }
     match daemon.stop() {
         Some(status) if status.success() => {}
-        status => findings.trouble.push(format!("it did not stop well: {status:?}")),
+        status => findings.trouble.push(format!("the daemon did not stop cleanly: {status:?}")),
     }
-    sound(setup, data, "after a stop", &mut findings)?;
+    check_offline(setup, data, "after a stop", &mut findings)?;
     Ok(findings)
 }
 
-/// `hayloft check` must find nothing.
-fn sound(setup: &Setup, data: &Path, when: &str, findings: &mut Findings) -> Result<(), Error> {
+/// Runs `hayloft check`, which must find nothing.
+fn check_offline(
+    setup: &Setup,
+    data: &Path,
+    when: &str,
+    findings: &mut Findings,
+) -> Result<(), Error> {
     let mut check = Command::new(&setup.program);
     let output = check.arg("check").arg("--data").arg(data).output();
     let output = output.map_err(file("run", &setup.program))?;
@@ -102,7 +109,7 @@ fn sound(setup: &Setup, data: &Path, when: &str, findings: &mut Findings) -> Res
     Ok(())
 }
 
-/// What a photo is now.
+/// Reads an object.
 pub fn shown(client: &mut Client, path: &str) -> std::io::Result<Shown> {
     let reply = client.request("GET", path, None)?;
     Ok(match reply.status {
@@ -112,7 +119,7 @@ pub fn shown(client: &mut Client, path: &str) -> std::io::Result<Shown> {
     })
 }
 
-fn look(
+fn read_all(
     daemon: &Daemon,
     history: &History,
     cut: Moment,
@@ -133,8 +140,8 @@ fn look(
     Ok(())
 }
 
-/// Each volume takes a photo, shows it and lets go of it, or is as full as it was.
-fn write_again(
+/// Checks that each volume accepts, returns and deletes an object, or is full as in the history.
+fn write_and_delete(
     daemon: &Daemon,
     history: &History,
     cut: Moment,
@@ -149,7 +156,9 @@ fn write_again(
         statuses.push(client.request("DELETE", &path, None)?.status);
         let is_full = statuses == [507, 404] && history.full.contains(&volume);
         if !is_full && (statuses != [201, 204] || !shows) {
-            let text = format!("volume {volume} cannot be written: {statuses:?}, shown {shows}");
+            let text = format!(
+                "cannot write to volume {volume}: PUT and DELETE answered {statuses:?}, read back: {shows}"
+            );
             findings.trouble.push(text);
         }
     }

@@ -1,5 +1,5 @@
-//! What the command says when it cannot run. With this test here, the command is built together with all
-//! other tests; building it alone would compile its libraries once more, with other features.
+//! Tests of the errors when the command cannot run. With a test here, the command is built together with all other
+//! tests; building it alone would compile its libraries again with other features.
 
 use std::process::{Command, Output};
 
@@ -8,7 +8,7 @@ fn powercut(args: &[&str]) -> Output {
 }
 
 #[test]
-fn it_names_what_is_missing() {
+fn missing_options_are_named() {
     let output = powercut(&["--dir", "nowhere"]);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{text}");
@@ -16,7 +16,7 @@ fn it_names_what_is_missing() {
 }
 
 #[test]
-fn a_program_that_is_none_is_an_error_and_not_a_success() {
+fn a_missing_program_is_an_error() {
     let dir = std::env::temp_dir().join(format!("powercut-usage-{}", std::process::id()));
     let dir = dir.to_str().unwrap();
     let output = powercut(&["--daemon", "/nonexistent/hayloft", "--dir", dir, "--short"]);

@@ -21,8 +21,6 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::process::{Failed, announce};
-use crate::process::{Failed, announce};
-use crate::project::{root, target};
 use crate::project::{root, target};
 use crate::record::cannot;
 use known::Sums;

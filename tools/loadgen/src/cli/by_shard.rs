@@ -1,4 +1,4 @@
-//! Which port each volume's requests go to: that of the shard that owns it.
+//! Routes the requests for a volume to the port of the shard that owns it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -10,10 +10,10 @@ use hayloft::nginx::Node;
 use crate::error::Error;
 use crate::plan::{Endpoint, Plan, Shared};
 
-/// Asks the admin API at `admin`, and has the requests for each volume go to its shard.
+/// Reads the shards from the admin API at `admin`, and routes each volume's requests to its shard's port.
 ///
 /// # Errors
-/// When it does not answer, or a volume has no shard with a port of its own.
+/// When the API does not answer, or a volume has no shard with a port of its own.
 pub fn route(shared: &mut Shared, admin: &str, plan: &Plan) -> Result<(), Error> {
     let server: ServerAddress =
         admin.parse().map_err(|error| Error::Usage(format!("--by-shard: {error}")))?;
@@ -27,7 +27,7 @@ pub fn route(shared: &mut Shared, admin: &str, plan: &Plan) -> Result<(), Error>
     let (ports, routes) = assign(&node, &shared.objects.volumes)?;
     if plan.connections < plan.threads * ports.len() {
         let advice = format!(
-            "{} connections are too few for {} threads and {} shards; each thread needs one to each shard",
+            "{} connections are too few for {} threads and {} shards: each thread needs one to each shard; raise --connections",
             plan.connections,
             plan.threads,
             ports.len()
@@ -45,7 +45,7 @@ pub fn route(shared: &mut Shared, admin: &str, plan: &Plan) -> Result<(), Error>
     Ok(())
 }
 
-/// The ports, and which of them each volume is asked at.
+/// Distinct ports, and for each volume the index of its port.
 fn assign(node: &Node, volumes: &[u32]) -> Result<(Vec<u16>, BTreeMap<u32, usize>), Error> {
     let port_of = |volume: u32| {
         let shard = node.volumes.iter().find(|there| there.id == volume)?.shard?;
@@ -62,7 +62,9 @@ fn assign(node: &Node, volumes: &[u32]) -> Result<(Vec<u16>, BTreeMap<u32, usize
         wanted.insert(*volume, port);
     }
     let ports: Vec<u16> = wanted.values().copied().collect::<BTreeSet<_>>().into_iter().collect();
-    let at = |port| ports.iter().position(|known| *known == port).expect("it is one of them");
+    let at = |port| {
+        ports.iter().position(|known| *known == port).expect("every wanted port is in the list")
+    };
     let routes = wanted.into_iter().map(|(volume, port)| (volume, at(port))).collect();
     Ok((ports, routes))
 }
@@ -74,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn volumes_are_asked_at_the_port_of_their_shard() {
+    fn volumes_are_routed_to_the_port_of_their_shard() {
         let volume = |id, shard| Volume { id, shard };
         let node = Node {
             version: String::new(),

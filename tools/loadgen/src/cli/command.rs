@@ -1,4 +1,4 @@
-//! The commands.
+//! The subcommands.
 
 use clap::{Parser, Subcommand};
 
@@ -6,11 +6,11 @@ use super::{fill, flood, record, replay, run};
 use crate::error::Error;
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 every answer was as it should be; 1 some were not, or the load could not run; 2 wrong usage. A
-refusal (503, 429) is as it should be, unless an object could not be filled for it.";
+Exit codes: 0 every answer was correct; 1 some were not, or the load could not run; 2 wrong usage. A refusal
+(503, 429) is correct, unless an object of a fill could not be stored because of it.";
 
-/// Fills, loads and torments Hayloft and its peers, verifies every byte, and measures without coordinated
-/// omission.
+/// Fills, loads and stress-tests Hayloft and other servers, verifies every byte, and measures latency without
+/// coordinated omission.
 #[derive(Debug, Parser)]
 #[command(name = "hayloft-loadgen", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -20,23 +20,23 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Store objects, as a start for the other commands
+    /// Store objects for the other commands to use
     Fill(fill::FillArgs),
-    /// Read, write and delete objects that were filled
+    /// Read, write and delete stored objects
     Run(run::RunArgs),
-    /// Replay a trace of another system, or of `record`
+    /// Replay a trace of another system, or one made with `record`
     Replay(replay::ReplayArgs),
-    /// Turn the daemon's access trace into one that `replay` reads
+    /// Convert the daemon's access trace to the format that `replay` reads
     Record(record::RecordArgs),
-    /// Behave badly as a client, many times at once
+    /// Open many connections that misbehave
     Flood(flood::FloodArgs),
 }
 
 impl Cli {
-    /// Runs the command: whether every answer was as it should be.
+    /// Runs the command; returns whether every answer was correct.
     ///
     /// # Errors
-    /// When it could not run.
+    /// When the command could not run.
     pub fn run(self) -> Result<bool, Error> {
         match self.command {
             Command::Fill(args) => args.run(),

@@ -26,10 +26,10 @@ use crate::report::{hgrm, html, table};
 use crate::sizes::Sizes;
 use crate::target::Target;
 
-/// Longer times make no sense, and must not overflow (seconds: a year).
+/// Maximum of options in seconds: a year, so that nanoseconds do not overflow.
 const SECONDS_MAX: f64 = 31_536_000.0;
 
-/// A list of numbers: `0,2-5`.
+/// Parsed list of numbers and ranges, for instance `0,2-5`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List(pub Vec<u32>);
 
@@ -38,7 +38,7 @@ impl FromStr for List {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let advice =
-            || format!("{text:?} is no list; write numbers and ranges, for instance 0,2-5");
+            || format!("{text:?} is not a list; write numbers and ranges, for instance 0,2-5");
         let mut numbers = Vec::new();
         for part in text.split(',') {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -59,10 +59,10 @@ impl Serialize for List {
     }
 }
 
-/// Parses a number of seconds, 0 to a year.
+/// Parses a number of seconds from 0 to a year.
 ///
 /// # Errors
-/// What to write instead.
+/// Advice on the expected format.
 pub fn seconds(text: &str) -> Result<f64, String> {
     let seconds: f64 =
         text.parse().map_err(|_| "write a number of seconds, for instance 10 or 0.5".to_owned())?;
@@ -73,53 +73,53 @@ pub fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Parses a number of objects: their numbers stay below those of objects that are never stored.
+/// Parser for an object count, below the range of numbers of objects that are never stored.
 pub fn object_count() -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(1..1 << 61)
 }
 
-/// Nanoseconds of so many seconds.
+/// Converts seconds (0 to a year) to nanoseconds.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to a year")]
 pub fn nanos(seconds: f64) -> u64 {
     (seconds * 1e9) as u64
 }
 
-/// Which target, and which objects.
+/// Options of the target and its objects.
 #[derive(Clone, Debug, Args, Serialize)]
 pub struct TargetArgs {
-    /// What is put under load
+    /// Kind of server
     #[arg(long, value_enum, default_value = "hayloft")]
     pub target: Target,
-    /// Where it listens; given several times, connections are spread over all. Of a host with several
-    /// addresses the first is taken at which somebody listens
+    /// Address of the server; given several times, connections are spread over all. If a host has several
+    /// addresses, the first one that accepts a connection is used
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub url: Vec<String>,
     /// Volumes to spread objects over evenly, for instance 1,3-5
     #[arg(long, value_name = "LIST", default_value = "1")]
     pub volumes: List,
-    /// Decides everything that is random, above all the objects; a run must have the seed of its fill
+    /// Seed of everything random, above all the objects; a run needs the seed of its fill
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// How keys follow one another
+    /// Order of the keys
     #[arg(long, value_enum, default_value = "sequential")]
     pub keys: Keys,
     /// Size variants of each photo: objects with the same key
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub alts: u32,
-    /// What of a body is compared with what was stored: every byte (below 1 us of CPU for 8 KiB), its
-    /// length and first 24 bytes, or its length
+    /// Part of a body that is compared with the stored object: every byte (below 1 us of CPU for 8 KiB), the
+    /// length and first 24 bytes, or the length
     #[arg(long, value_enum, default_value = "full")]
     pub verify: Verify,
-    /// Ask SeaweedFS to make writes durable (?fsync=true)
+    /// Have SeaweedFS make writes durable (?fsync=true)
     #[arg(long)]
     pub fsync: bool,
 }
 
 impl TargetArgs {
-    /// What all threads share.
+    /// State that all threads share.
     ///
     /// # Errors
-    /// When a URL is none.
+    /// When a URL is invalid.
     pub fn shared(&self, sizes: Sizes) -> Result<Shared, Error> {
         Ok(Shared {
             target: self.target,
@@ -132,17 +132,17 @@ impl TargetArgs {
         })
     }
 
-    /// The objects.
+    /// The objects of these options.
     pub fn objects(&self, sizes: Sizes) -> Objects {
         let Self { seed, keys, alts, .. } = *self;
         Objects { seed, keys, alts, volumes: self.volumes.0.clone(), sizes }
     }
 }
 
-/// The server of a URL.
+/// Resolves a URL to an endpoint.
 ///
 /// # Errors
-/// When it is none, or cannot be found.
+/// When the URL is invalid, or the host cannot be found or accepts no connection.
 pub fn endpoint(url: &str) -> Result<Endpoint, Error> {
     let server: ServerAddress =
         url.parse().map_err(|error| Error::Usage(format!("--url: {error}")))?;
@@ -152,11 +152,11 @@ pub fn endpoint(url: &str) -> Result<Endpoint, Error> {
     Ok(Endpoint { address: listening(&host, &found)?, host })
 }
 
-/// The address of a host that somebody listens at: `localhost` has two, and many servers listen at one.
+/// First address that accepts a connection: `localhost` has two, and many servers listen on one of them.
 fn listening(host: &str, addresses: &[SocketAddr]) -> Result<SocketAddr, Error> {
     match addresses {
-        [] => Err(Error::Usage(format!("--url: there is no host {host}; see its name"))),
-        // Whether somebody listens is seen when the load connects.
+        [] => Err(Error::Usage(format!("--url: cannot resolve {host}; check the host name"))),
+        // Connection failures of a single address are reported when the load connects.
         [address] => Ok(*address),
         _ => {
             let mut failures = Vec::new();
@@ -167,37 +167,37 @@ fn listening(host: &str, addresses: &[SocketAddr]) -> Result<SocketAddr, Error> 
                 }
             }
             Err(Error::Failed(format!(
-                "cannot connect to {host} ({}); see whether it runs there (--url)",
+                "cannot connect to {host} ({}); check that the server is running and --url is right",
                 failures.join(", ")
             )))
         }
     }
 }
 
-/// How the generator runs, and what it writes.
+/// Options of the load generator and its output.
 #[derive(Clone, Debug, Args, Serialize)]
 pub struct GeneratorArgs {
-    /// Threads, each with a ring of its own
+    /// Threads, each with its own ring
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: u16,
-    /// Cores to pin the threads to, in turn, for instance 1,4-7 [default: none is pinned]
+    /// Cores to pin the threads to, in turn, for instance 1,4-7 [default: not pinned]
     #[arg(long, value_name = "LIST")]
     pub cores: Option<List>,
-    /// How long answers are waited for at the end; in an open loop what is still queued is sent for as
-    /// long before that. A fill (and --prefill) asks for so long again for what is refused, or not taken
+    /// Time to wait for answers at the end; an open loop first sends what is still queued, for as long. A
+    /// fill (and --prefill) retries requests that are refused or fail to connect for as long
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub patience: f64,
     /// Write the result as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write the latencies of every second as an HdrHistogram log; with --rates a file for each rate
+    /// Write the latencies of every second as an HdrHistogram log; with --rates one file per rate
     #[arg(long, value_name = "FILE")]
     pub hlog: Option<PathBuf>,
-    /// Write the latencies of what was served by percentile, as HdrHistogram's plotter reads them
+    /// Write the latency percentiles of served requests in the format of HdrHistogram's plotter
     #[arg(long, value_name = "FILE")]
     pub hgrm: Option<PathBuf>,
-    /// Write a page with plots
+    /// Write an HTML page with plots
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// Print no progress and no table
@@ -206,16 +206,16 @@ pub struct GeneratorArgs {
 }
 
 impl GeneratorArgs {
-    /// The cores.
+    /// Core numbers to pin threads to; empty for none.
     pub fn core_list(&self) -> Vec<usize> {
         let cores = self.cores.iter().flat_map(|list| &list.0);
         cores.map(|core| usize::try_from(*core).expect("32 bits")).collect()
     }
 
-    /// Runs a load and sums it up, with progress. Of a sweep, `part` tells its files apart.
+    /// Runs a load, printing progress, and summarises it. `part` distinguishes the files of a sweep.
     ///
     /// # Errors
-    /// When it could not run, or a file could not be written.
+    /// When the load could not run, or a file could not be written.
     pub fn load(
         &self,
         title: &Title,
@@ -231,7 +231,7 @@ impl GeneratorArgs {
             self.hlog.as_ref().map(|path| part.map_or(path.clone(), |part| with_part(path, part)));
         see_writable(path.as_deref())?;
         let mut file = path.as_deref().map(LogFile::new);
-        // Connections are made in no time.
+        // Approximate: the time to connect is negligible.
         let began = SystemTime::now() + Duration::from_nanos(plan.warmup);
         let mut log = file.as_mut().map(|file| file.begin(began)).transpose();
         let outcome = load::run(plan, shared, source, &mut |second, interval| {
@@ -251,12 +251,12 @@ impl GeneratorArgs {
         Ok(Summary::new(title, plan, &outcome))
     }
 
-    /// Writes what was asked for: whether every answer was as it should be.
+    /// Prints the table and writes the requested files; returns whether every answer was correct.
     ///
     /// # Errors
     /// When a file cannot be written.
     pub fn deliver(&self, summary: &Summary) -> Result<bool, Error> {
-        // The table first: it is there even if no file can be written.
+        // The table first: it is printed even if a file cannot be written.
         if !self.quiet {
             for load in &summary.sweep {
                 println!("{}", table::render(load));
@@ -265,7 +265,8 @@ impl GeneratorArgs {
                 print!("{}", table::render(summary));
             }
         }
-        let json = || serde_json::to_string_pretty(summary).expect("names and numbers") + "\n";
+        let json =
+            || serde_json::to_string_pretty(summary).expect("a summary always serializes") + "\n";
         let written = [
             write(self.json.as_deref(), json),
             write(self.hgrm.as_deref(), || hgrm::render(&summary.served)),
@@ -276,28 +277,27 @@ impl GeneratorArgs {
     }
 }
 
-/// Sees whether a file can be written, if there is a path, before there is a result to be lost. What is there
-/// stays as it is.
+/// Checks, before a load runs, that a file can be written, if a path is given. Existing content is not changed.
 ///
 /// # Errors
-/// When it cannot.
+/// When it cannot be written.
 pub fn see_writable(path: Option<&Path>) -> Result<(), Error> {
     let Some(path) = path else { return Ok(()) };
     if path.metadata().is_ok_and(|there| !there.is_file() && !there.is_dir()) {
-        // Whoever reads from a pipe would see its end.
+        // Opening and closing a pipe would signal its end to the reader.
         return Ok(());
     }
     let is_new = path.symlink_metadata().is_err();
     let opened = File::options().append(true).create(true).open(path);
     opened.map_err(Error::file("create", path))?;
     if is_new {
-        // A command that fails leaves no empty result.
+        // Remove it again: a command that fails must not leave an empty result.
         std::fs::remove_file(path).map_err(Error::file("write", path))?;
     }
     Ok(())
 }
 
-/// Writes a file, if there is a path.
+/// Writes a file, if a path is given.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -306,7 +306,7 @@ pub fn write(path: Option<&Path>, text: impl FnOnce() -> String) -> Result<(), E
     std::fs::write(path, text()).map_err(Error::file("write", path))
 }
 
-/// `a/b.hlog` and `1000` is `a/b-1000.hlog`.
+/// Inserts the part name before the extension: `a/b.hlog` and `1000` give `a/b-1000.hlog`.
 fn with_part(path: &Path, part: &str) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let extension = path.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
@@ -334,14 +334,14 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_of_a_sweep_have_files_of_their_own() {
+    fn each_part_of_a_sweep_has_its_own_file() {
         for (path, expected) in [("a/b.hlog", "a/b-50.hlog"), ("b", "b-50")] {
             assert_eq!(with_part(Path::new(path), "50"), Path::new(expected));
         }
     }
 
     #[test]
-    fn a_host_is_asked_at_all_its_addresses() {
+    fn all_addresses_of_a_host_are_tried() {
         let open = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = open.local_addr().unwrap();
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn to_see_whether_a_file_can_be_written_changes_none() {
+    fn checking_that_a_file_is_writable_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let [old, new] = ["old", "new"].map(|name| dir.path().join(name));
         std::fs::write(&old, "result").unwrap();
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_a_server() {
+    fn urls_are_resolved_and_invalid_ones_rejected() {
         let endpoint = endpoint("http://127.0.0.1:81").unwrap();
         assert_eq!((endpoint.address.port(), endpoint.host.as_str()), (81, "127.0.0.1:81"));
         for url in ["https://a:1", "nonsense"] {

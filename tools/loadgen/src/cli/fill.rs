@@ -24,21 +24,21 @@ pub struct FillArgs {
     /// Objects to store
     #[arg(long, value_name = "N", value_parser = object_count())]
     objects: u64,
-    /// The first of them: the rest of a fill, or more of it
+    /// Number of the first object, to resume or extend a fill
     #[arg(long, value_name = "I", default_value_t = 0)]
     #[arg(value_parser = clap::value_parser!(u64).range(..1 << 61))]
     first: u64,
-    /// Their sizes: SIZE, mix:8KiB=70,64KiB=30, lognormal:MEDIAN,SIGMA,MIN,MAX (the last two may be left
-    /// out) or file:PATH (a size and a weight in each line)
+    /// Object sizes: SIZE, mix:8KiB=70,64KiB=30, lognormal:MEDIAN,SIGMA,MIN,MAX (the last two are optional) or
+    /// file:PATH (lines of size and weight)
     #[arg(long, default_value = "8KiB")]
     sizes: SizesArg,
-    /// Connections of all threads, each with one request in flight
+    /// Connections of all threads, one request in flight each
     #[arg(long, value_name = "C", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
-    /// Objects in each multi-write (Hayloft only) [default: each is a PUT]
+    /// Objects per batch put (Hayloft only) [default: single PUTs]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..=1000))]
     batch: Option<u64>,
-    /// Directory to write to (target files)
+    /// Directory to write to (--target files only)
     #[arg(long)]
     dir: Option<PathBuf>,
     #[command(flatten)]
@@ -49,7 +49,7 @@ impl FillArgs {
     /// Stores the objects.
     ///
     /// # Errors
-    /// When it could not run.
+    /// When the load could not run.
     pub fn run(self) -> Result<bool, Error> {
         let target = self.target.target;
         let threads = usize::from(self.generator.threads);
@@ -61,7 +61,8 @@ impl FillArgs {
                 ));
             }
             (Target::Nginx, _) => {
-                let advice = "nginx only reads; fill its root with --target files --dir DIR";
+                let advice =
+                    "nginx is read-only; fill its root directory with --target files --dir DIR";
                 return Err(Error::Usage(advice.to_owned()));
             }
             (_, Some(_)) => {
@@ -73,14 +74,14 @@ impl FillArgs {
         }
         if self.batch.is_some() && target != Target::Hayloft {
             return Err(Error::Usage(format!(
-                "{} has no multi-writes; leave --batch out",
+                "{} has no batch put; leave --batch out",
                 target.name()
             )));
         }
         let plan = Plan {
             threads,
             cores: self.generator.core_list(),
-            connections: usize::try_from(self.connections).expect("32 bits").max(threads),
+            connections: usize::try_from(self.connections).expect("usize has 64 bits").max(threads),
             pipeline: 1,
             pace: Pace::Closed,
             warmup: 0,
@@ -89,7 +90,7 @@ impl FillArgs {
             seed: self.target.seed,
         };
         let shared = Arc::new(self.target.shared(self.sizes.sizes.clone())?);
-        let options = serde_json::to_value(&self).expect("names and numbers");
+        let options = serde_json::to_value(&self).expect("options always serialize");
         let title = Title { command: "fill", target: target.name(), options, slo_us: None };
         let (next, end) = (Arc::default(), self.first + self.objects);
         let batch = self.batch.unwrap_or(0);

@@ -20,22 +20,22 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 pub struct FloodArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// How clients behave
+    /// Behaviour of the clients
     #[arg(long, value_enum)]
     kind: Misbehaviour,
-    /// Clients at once; a new one takes the place of one that the server ended
+    /// Concurrent clients; when the server closes one, a new one connects
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
-    /// How long
+    /// Duration of the flood
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     seconds: f64,
-    /// Objects that were filled, which slow readers ask for
+    /// Number of stored objects that slow readers request
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = object_count())]
     objects: u64,
-    /// Their sizes, as they were filled
+    /// Object sizes, as given to fill
     #[arg(long, default_value = "8KiB")]
     sizes: SizesArg,
-    /// Write what came of it as JSON
+    /// Write the result as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<std::path::PathBuf>,
     /// Print nothing
@@ -43,7 +43,7 @@ pub struct FloodArgs {
     quiet: bool,
 }
 
-/// The JSON of a flood.
+/// JSON result of a flood.
 #[derive(Serialize)]
 struct Summary {
     tool: &'static str,
@@ -58,7 +58,7 @@ struct Summary {
     life_ms: Lives,
 }
 
-/// How long clients lived that the server ended (milliseconds).
+/// Lifetimes of connections that the server closed (milliseconds).
 #[derive(Serialize)]
 struct Lives {
     p50: u64,
@@ -67,17 +67,17 @@ struct Lives {
 }
 
 impl FloodArgs {
-    /// Floods.
+    /// Runs the flood.
     ///
     /// # Errors
-    /// When it could not run.
+    /// When the flood could not run.
     pub fn run(self) -> Result<bool, Error> {
         let target = self.target.target;
         let writes = matches!(self.kind, Misbehaviour::SlowBody | Misbehaviour::Reset);
         let kind = if writes { Kind::Put } else { Kind::Get };
         if !target.takes(kind) {
             let advice = format!(
-                "{} takes no {}; choose another --kind or --target",
+                "{} does not support {}; choose another --kind or --target",
                 target.name(),
                 kind.name()
             );
@@ -85,7 +85,7 @@ impl FloodArgs {
         }
         see_writable(self.json.as_deref())?;
         let shared = self.target.shared(self.sizes.sizes.clone())?;
-        let connections = usize::try_from(self.connections).expect("32 bits");
+        let connections = usize::try_from(self.connections).expect("usize has 64 bits");
         make_room(connections)?;
         for endpoint in &shared.endpoints {
             drop(crate::connection::open(endpoint)?);
@@ -112,8 +112,8 @@ impl FloodArgs {
         };
         if !self.quiet {
             println!(
-                "{} connections, {} ended by the server after {} ms (p50) to {} ms, {} refused; \
-                 answers: {:?}",
+                "{} connections, {} closed by the server after {} ms (p50) to {} ms, {} not connected; \
+                     responses by status: {:?}",
                 endured.opened,
                 endured.ended,
                 lives.p50,
@@ -126,7 +126,7 @@ impl FloodArgs {
             tool: "hayloft-loadgen",
             version: env!("CARGO_PKG_VERSION"),
             command: "flood",
-            options: serde_json::to_value(self).expect("names and numbers"),
+            options: serde_json::to_value(self).expect("options always serialize"),
             seconds: self.seconds,
             opened: endured.opened,
             ended_by_server: endured.ended,
@@ -135,7 +135,7 @@ impl FloodArgs {
             life_ms: lives,
         };
         write(self.json.as_deref(), || {
-            serde_json::to_string_pretty(&summary).expect("names and numbers") + "\n"
+            serde_json::to_string_pretty(&summary).expect("a summary always serializes") + "\n"
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The command line: commands, their options, and what each hands over to.
+//! The command line: subcommands, their options, and the calls that run them.
 
 mod by_shard;
 mod command;

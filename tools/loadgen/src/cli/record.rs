@@ -10,10 +10,10 @@ use crate::record::convert;
 /// Options of `record`.
 #[derive(Clone, Debug, Args)]
 pub struct RecordArgs {
-    /// An access trace of the daemon; given several times, all are put together by time
+    /// Access trace of the daemon; given several times, the records are merged by time
     #[arg(long, value_name = "TRACE", required = true)]
     from: Vec<PathBuf>,
-    /// Where to write the trace (oracleGeneral), which replay reads
+    /// File to write the trace to (oracleGeneral), for replay
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
 }
@@ -22,11 +22,11 @@ impl RecordArgs {
     /// Converts the traces.
     ///
     /// # Errors
-    /// When a file cannot be read or written, or is no access trace.
+    /// When a file cannot be read or written, or is not an access trace.
     pub fn run(self) -> Result<bool, Error> {
         let converted = convert(&self.from, &self.to)?;
         println!(
-            "{} reads of {} objects, of {} requests in all",
+            "{} reads of {} objects, from {} requests",
             converted.requests, converted.objects, converted.records
         );
         Ok(true)

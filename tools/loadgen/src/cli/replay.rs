@@ -23,37 +23,37 @@ use crate::trace::{self, Columns, Format, Reading, TimeUnit};
 pub struct ReplayArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// The trace
+    /// Trace file to replay
     #[arg(long)]
     file: PathBuf,
-    /// Its format
+    /// Format of the trace
     #[arg(long, value_enum)]
     format: Format,
-    /// Which column of a CSV holds what, from 1 on; without op every request reads
+    /// Columns of a CSV trace, counted from 1; without op every request is a read
     #[arg(long, value_name = "NAME=N,...", default_value = "time=1,op=2,size=3,id=4")]
     columns: Columns,
-    /// The unit of times in a CSV
+    /// Unit of the times in a CSV trace
     #[arg(long, value_enum, default_value = "s")]
     time_unit: TimeUnit,
-    /// Let time go so much faster than in the trace
+    /// Speed-up relative to the times in the trace
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     speed: f64,
-    /// Ask again as soon as there was an answer, whatever the times in the trace (a closed loop)
+    /// Ignore the times in the trace: send the next request as soon as one is answered (a closed loop)
     #[arg(long, conflicts_with = "speed")]
     as_fast: bool,
-    /// Share of the objects that take part, with all their requests, above 0 to 1
+    /// Fraction of the objects to replay, with all their requests, above 0 up to 1
     #[arg(long, value_name = "FRACTION", default_value_t = 1.0)]
     sample: f64,
-    /// Requests of the trace to take at most [default: all]
+    /// Maximum number of requests to take from the trace [default: all]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Cut longer objects to this
+    /// Truncate larger objects to this size
     #[arg(long, value_name = "SIZE", default_value = "1MiB")]
     max_size: ByteSize,
-    /// Store all objects of the trace first; without it, an earlier replay of the same part of it must have
+    /// First store all objects of the trace; without it, an earlier replay of the same part must have done so
     #[arg(long)]
     prefill: bool,
-    /// Connections of all threads: in an open loop the most requests that are in flight
+    /// Connections of all threads; in an open loop, the maximum of requests in flight
     #[arg(long, value_name = "C", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
     #[command(flatten)]
@@ -65,12 +65,12 @@ impl ReplayArgs {
         let usage = |advice: &str| Err(Error::Usage(advice.to_owned()));
         if self.target.target == Target::Files {
             return usage(
-                "files are only filled; to read them, run nginx on the directory and use --target nginx",
+                "the target files is write-only; to read, run nginx on the directory and use --target nginx",
             );
         }
         if self.prefill && !self.target.target.takes(Kind::Put) {
             return usage(
-                "this target only reads, so nothing can be stored there first; leave --prefill out",
+                "this target is read-only, so nothing can be stored first; leave --prefill out",
             );
         }
         if !(self.speed > 0.0 && self.speed <= 1e9) {
@@ -90,7 +90,7 @@ impl ReplayArgs {
     /// Replays the trace.
     ///
     /// # Errors
-    /// When it could not run.
+    /// When the load could not run, or an object of the prefill could not be stored.
     pub fn run(self) -> Result<bool, Error> {
         self.check()?;
         let trace = trace::read(
@@ -114,7 +114,8 @@ impl ReplayArgs {
         }
         let writes = trace.entries.iter().any(|entry| entry.is_write);
         if writes && !self.target.target.takes(Kind::Put) {
-            let advice = "this target only reads, and the trace writes; leave op out of --columns";
+            let advice =
+                "this target is read-only, and the trace has writes; leave op out of --columns";
             return Err(Error::Usage(advice.to_owned()));
         }
         let shared = Arc::new(self.target.shared(Sizes::Listed(trace.sizes.clone().into()))?);
@@ -122,7 +123,7 @@ impl ReplayArgs {
         let closed = Plan {
             threads,
             cores: self.generator.core_list(),
-            connections: usize::try_from(self.connections).expect("32 bits").max(threads),
+            connections: usize::try_from(self.connections).expect("usize has 64 bits").max(threads),
             pipeline: 1,
             pace: Pace::Closed,
             warmup: 0,
@@ -130,7 +131,7 @@ impl ReplayArgs {
             patience: nanos(self.generator.patience),
             seed: self.target.seed,
         };
-        let options = serde_json::to_value(&self).expect("names and numbers");
+        let options = serde_json::to_value(&self).expect("options always serialize");
         let target = self.target.target.name();
         let title = |command| Title { command, target, options: options.clone(), slo_us: None };
         if self.prefill {
@@ -145,7 +146,7 @@ impl ReplayArgs {
             if !filled.is_clean() {
                 let notes = filled.notes.join("; ");
                 return Err(Error::Failed(format!(
-                    "not every object could be stored first: {notes}"
+                    "cannot store every object of the trace: {notes}"
                 )));
             }
         }

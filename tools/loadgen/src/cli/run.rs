@@ -21,9 +21,9 @@ use crate::source::mixed::{Habits, Mixed};
 use crate::source::versions::Versions;
 use crate::target::Target;
 
-/// Requests in flight on one connection, at most: their heads must fit into one buffer.
+/// Maximum number of requests in flight on a connection: their heads must fit into one buffer.
 const PIPELINE_MAX: i64 = 64;
-/// Distinguishes the streams of a sweep.
+/// Domain separator for the streams of a sweep.
 const SWEEP: u64 = 0x53EE;
 
 /// Options of `run`.
@@ -31,69 +31,69 @@ const SWEEP: u64 = 0x53EE;
 pub struct RunArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// Objects that were filled
+    /// Number of stored objects
     #[arg(long, value_name = "N", value_parser = object_count())]
     objects: u64,
-    /// Their sizes, as they were filled
+    /// Object sizes, as given to fill
     #[arg(long, default_value = "8KiB")]
     sizes: SizesArg,
-    /// Length of the measured time
+    /// Measured time
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     seconds: f64,
-    /// Load before it, which is not measured
+    /// Time under load before the measurement
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     warmup: f64,
     /// Connections of all threads
     #[arg(long, value_name = "C", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
-    /// Send so many requests per second, whether or not there were answers (an open loop); latency counts
-    /// from when a request was due. --connections is then the most that are in flight [default: a closed
-    /// loop, in which each connection asks again when it was answered]
+    /// Requests per second to send, regardless of answers (an open loop); latency counts from the time a
+    /// request was due, and --connections limits the requests in flight [default: a closed loop, in which
+    /// each connection sends its next request once it is answered]
     #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
     rate: Option<f64>,
-    /// The same at several rates, one after the other, each for --warmup and --seconds and with other
-    /// requests
+    /// Several rates to measure in turn, each for --warmup and --seconds and with a request stream of its
+    /// own
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = rate, conflicts_with = "rate")]
     rates: Vec<f64>,
-    /// How requests of an open loop are spaced
+    /// Distribution of the intervals between requests in an open loop
     #[arg(long, value_enum, default_value = "poisson")]
     arrivals: Arrivals,
-    /// Ask each volume's own shard: its port, as the admin API at this URL tells (Hayloft only)
+    /// Send requests to the port of the volume's shard, as reported by the admin API at this URL (Hayloft only)
     #[arg(long, value_name = "ADMIN_URL")]
     by_shard: Option<String>,
     /// Requests in flight on each connection (GETs and ranges only)
     #[arg(long, value_name = "D", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=PIPELINE_MAX))]
     pipeline: u16,
-    /// Which objects are asked for: uniform, zipf:EXPONENT (any from 0 to 20), or age:EXPONENT (the newest
-    /// most)
+    /// Distribution of requests over objects: uniform, zipf:EXPONENT (0 to 20), or age:EXPONENT (new objects
+    /// are the most popular)
     #[arg(long, default_value = "uniform")]
     popularity: PopularityArg,
-    /// What is done, and how often relative to one another; a DELETE takes what this run wrote
+    /// Operations and their relative weights; a DELETE removes an object that this run wrote
     #[arg(long, default_value = "get=100")]
     mix: Mix,
-    /// Share of GETs that ask for what was never stored, 0 to 1; 404 is right for them
+    /// Fraction of GETs for objects that were never stored, 0 to 1; the expected answer is 404
     #[arg(long, value_name = "FRACTION", default_value_t = 0.0)]
     missing: f64,
-    /// Length of ranges
+    /// Length of range requests
     #[arg(long, value_name = "SIZE", default_value = "4KiB")]
     range_len: ByteSize,
-    /// PUT to objects that were filled, and expect what was written last, instead of new ones behind them;
-    /// while all of them are being written, GET instead
+    /// PUT to stored objects instead of new ones, and expect the version written last; while all objects have
+    /// a write in flight, GET instead
     #[arg(long)]
     overwrite: bool,
-    /// Decides which of the objects are asked for and when, but not what is in them: another one draws other
-    /// requests [default: --seed]
+    /// Seed of the request stream: which objects are requested and when, but not their content
+    /// [default: --seed]
     #[arg(long, value_name = "N")]
     stream_seed: Option<u64>,
-    /// A latency that is good enough (us): print the share of requests answered within it
+    /// Latency objective (us): print the fraction of requests answered within it
     #[arg(long, value_name = "US")]
     slo_us: Option<u64>,
     #[command(flatten)]
     generator: GeneratorArgs,
 }
 
-/// A rate (requests per second).
+/// Parses a rate (requests per second, 0.001 to 1e8).
 fn rate(text: &str) -> Result<f64, String> {
     let rate: f64 =
         text.parse().map_err(|_| "write requests per second, for instance 20000".to_owned())?;
@@ -113,19 +113,19 @@ impl RunArgs {
         let (target, mix) = (self.target.target, &self.mix);
         if target == Target::Files {
             return usage(
-                "files are only filled; to read them, run nginx on the directory and use --target nginx",
+                "the target files is write-only; to read, run nginx on the directory and use --target nginx",
             );
         }
         if let Some(kind) =
             Kind::ALL.into_iter().find(|kind| mix.has(*kind) && !target.takes(*kind))
         {
             let (target, kind) = (target.name(), kind.name());
-            return Err(Error::Usage(format!("{target} takes no {kind}; leave it out of --mix")));
+            return Err(Error::Usage(format!(
+                "{target} does not support {kind}; leave it out of --mix"
+            )));
         }
         if !(0.0..=1.0).contains(&self.missing) {
-            return usage(
-                "--missing is a fraction; write 0 to 1, for instance 0.5 for half of the GETs",
-            );
+            return usage("--missing must be from 0 to 1; write 0.5 for half of the GETs");
         }
         if self.seconds <= 0.0 {
             return usage("--seconds must be above 0; write 10 for ten seconds");
@@ -138,7 +138,7 @@ impl RunArgs {
         }
         if self.pipeline > 1 && (self.rate.is_some() || !self.rates.is_empty()) {
             return usage(
-                "an open loop sends one request at a time on a connection; leave --pipeline out",
+                "an open loop has one request in flight per connection; leave --pipeline out",
             );
         }
         if self.by_shard.is_some() && target != Target::Hayloft {
@@ -146,19 +146,21 @@ impl RunArgs {
         }
         let volumes = self.target.volumes.0.len() as u64;
         if self.by_shard.is_some() && self.objects.div_ceil(u64::from(self.target.alts)) < volumes {
-            return usage("--by-shard needs a photo in each volume; fill more --objects");
+            return usage(
+                "--by-shard needs an object in each volume; fill and give more --objects",
+            );
         }
         if mix.has(Kind::Range) && (self.range_len.bytes() == 0 || self.sizes.sizes.min() == 0) {
-            return usage("nothing has no range; give --range-len and all --sizes at least 1 byte");
+            return usage(
+                "an empty object has no range; give --range-len and all --sizes at least 1 byte",
+            );
         }
         if self.overwrite && (mix.has(Kind::Range) || mix.has(Kind::Delete)) {
-            return usage(
-                "--overwrite goes with get and put only, since only they tell versions apart",
-            );
+            return usage("--overwrite supports only get and put, since only they check versions");
         }
         if self.overwrite && self.sizes.sizes.min() < STAMP as u64 {
             return usage(
-                "--overwrite needs objects of at least 24 bytes, which say their version; raise --sizes",
+                "--overwrite needs objects of at least 24 bytes, to hold a version; raise --sizes",
             );
         }
         if self.overwrite && self.objects < 4 * u64::from(self.connections) {
@@ -169,8 +171,8 @@ impl RunArgs {
         Ok(())
     }
 
-    /// The stream of part `part` of a sweep. Each has its own: a server would have the requests of the first
-    /// one in its page cache when the second one comes.
+    /// Seed of part `part` of a sweep. Each part has its own stream: with the same one, the server would answer
+    /// the second part from its page cache.
     fn stream(&self, part: u64) -> u64 {
         let seed = self.stream_seed.unwrap_or(self.target.seed);
         if part == 0 { seed } else { Random::new(seed, SWEEP + part).next() }
@@ -192,7 +194,7 @@ impl RunArgs {
         Plan {
             threads,
             cores: self.generator.core_list(),
-            connections: usize::try_from(self.connections).expect("32 bits").max(threads),
+            connections: usize::try_from(self.connections).expect("usize has 64 bits").max(threads),
             pipeline: usize::from(self.pipeline),
             pace: rate.map_or(Pace::Closed, |rate| Pace::Rate(rate, self.arrivals)),
             warmup: nanos(self.warmup),
@@ -205,7 +207,7 @@ impl RunArgs {
     /// Runs the load.
     ///
     /// # Errors
-    /// When it could not run.
+    /// When the options contradict each other, or the load could not run.
     pub fn run(self) -> Result<bool, Error> {
         self.check()?;
         let mut shared = self.target.shared(self.sizes.sizes.clone())?;
@@ -213,12 +215,12 @@ impl RunArgs {
             by_shard::route(&mut shared, admin, &self.plan(None, 0))?;
         }
         let shared = Arc::new(shared);
-        let options = serde_json::to_value(&self).expect("names and numbers");
+        let options = serde_json::to_value(&self).expect("options always serialize");
         let target = self.target.target.name();
         let title = Title { command: "run", target, options, slo_us: self.slo_us };
-        let versions = self
-            .overwrite
-            .then(|| Arc::new(Versions::new(usize::try_from(self.objects).expect("64 bits"))));
+        let versions = self.overwrite.then(|| {
+            Arc::new(Versions::new(usize::try_from(self.objects).expect("usize has 64 bits")))
+        });
         let run = |rate: Option<f64>, part: u64, name: Option<&str>| {
             let (plan, habits) = (self.plan(rate, part), self.habits(part));
             self.generator.load(&title, name, &plan, &shared, &|thread| {
@@ -232,7 +234,7 @@ impl RunArgs {
         for (rate, part) in self.rates.iter().zip(0..) {
             sweep.push(run(Some(*rate), part, Some(&rate.to_string()))?);
         }
-        let last = sweep.last().expect("at least one rate").clone();
+        let last = sweep.last().expect("rates is not empty").clone();
         self.generator.deliver(&Summary { sweep, ..last })
     }
 }
@@ -254,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_decides_what_is_asked_and_when_and_not_what_is_stored() {
+    fn the_stream_seed_changes_requests_and_arrivals_but_not_objects() {
         let (plain, other) = (parsed(&[]), parsed(&["--stream-seed", "6"]));
         assert_eq!((plain.habits(0).stream, plain.plan(None, 0).seed), (5, 5));
         assert_eq!((other.habits(0).stream, other.plan(None, 0).seed), (6, 6));

@@ -1,15 +1,15 @@
-//! A histogram as text by percentile (`.hgrm`), as HdrHistogram's `outputPercentileDistribution` writes it
-//! and its plotter reads it. Values are milliseconds.
+//! Histogram as text by percentile (`.hgrm`), in the format of HdrHistogram's `outputPercentileDistribution`, for
+//! its plotter. Values are milliseconds.
 
 use std::fmt::Write;
 
 use hdrhistogram::Histogram;
 
-/// Lines for each halving of what is left to 100 %.
+/// Lines per halving of the distance to 100 %.
 const TICKS_PER_HALVING: u32 = 5;
 const NANOS_PER_MILLI: f64 = 1e6;
 
-/// Renders latencies (nanoseconds).
+/// Renders a histogram of latencies in nanoseconds.
 #[must_use]
 pub fn render(histogram: &Histogram<u64>) -> String {
     let mut out = String::new();
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_rise_to_the_longest() {
+    fn percentiles_rise_to_the_maximum() {
         let mut histogram = crate::stats::histogram();
         for latency in 1..=1000_u64 {
             histogram.saturating_record(latency * 1_000_000);

@@ -1,5 +1,5 @@
-//! The latencies of every second as a histogram log (`HistogramLogWriter` of HdrHistogram, version 1.3): one
-//! line for each second and kind of answer, which HdrHistogram's tools read. Values are nanoseconds.
+//! Latencies of every second as a histogram log (`HistogramLogWriter` of HdrHistogram, version 1.3), with one line
+//! per second and kind of answer. Values are nanoseconds.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -15,11 +15,11 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriter, IntervalLogWr
 use crate::operation::Kind;
 use crate::stats::Interval;
 
-/// The log shows the longest latency of a line in milliseconds, as the Java implementation does.
+/// Divisor of the maximum in each line: shown in milliseconds, like the Java implementation.
 const MAX_DIVISOR: f64 = 1e6;
 
-/// What is written stays in memory until a second is whole: a load that cannot begin changes no file, and one
-/// that is cut off has left all seconds before.
+/// Output that is buffered until a second is complete: a load that cannot begin changes no file, and one that is
+/// interrupted leaves all complete seconds.
 #[derive(Clone)]
 struct Sink(Rc<RefCell<Held>>);
 
@@ -52,30 +52,30 @@ impl Write for Sink {
     }
 }
 
-/// The file, and what it needs while it is being written.
+/// A log file, with the state needed to write it.
 pub struct LogFile {
     sink: Sink,
     serializer: V2DeflateSerializer,
 }
 
-/// The log.
+/// An open log.
 pub struct Log<'a> {
     writer: IntervalLogWriter<'a, 'a, Sink, V2DeflateSerializer>,
     sink: Sink,
 }
 
 impl LogFile {
-    /// A file that is created, or replaced, with the first second.
+    /// A file that is created, or replaced, when the first second is written.
     #[must_use]
     pub fn new(path: &Path) -> Self {
         let held = Held { path: path.to_owned(), bytes: Vec::new(), file: None };
         Self { sink: Sink(Rc::new(RefCell::new(held))), serializer: V2DeflateSerializer::new() }
     }
 
-    /// Begins the log; times in it count from `began`.
+    /// Begins the log; its timestamps are relative to `began`.
     ///
     /// # Errors
-    /// The file's.
+    /// Error of the file.
     pub fn begin(&mut self, began: SystemTime) -> std::io::Result<Log<'_>> {
         let sink = self.sink.clone();
         let mut builder = IntervalLogWriterBuilder::new();
@@ -91,10 +91,10 @@ impl LogFile {
 }
 
 impl Log<'_> {
-    /// Writes a second, counted from the beginning of the log on.
+    /// Writes a second, numbered from the beginning of the log.
     ///
     /// # Errors
-    /// The file's.
+    /// Error of the file.
     pub fn second(&mut self, second: u64, interval: &Interval) -> std::io::Result<()> {
         for (kind, done) in Kind::ALL.iter().zip(&interval.done) {
             self.line(second, done, kind.name())?;
@@ -104,10 +104,10 @@ impl Log<'_> {
         self.sink.keep()
     }
 
-    /// Ends the log, which has its head at least.
+    /// Ends the log; its header is written even if it has no seconds.
     ///
     /// # Errors
-    /// The file's.
+    /// Error of the file.
     pub fn end(self) -> std::io::Result<()> {
         self.sink.keep()
     }
@@ -137,7 +137,7 @@ mod tests {
     use crate::verdict::Verdict;
 
     #[test]
-    fn the_log_can_be_read_back() {
+    fn a_log_is_read_back_and_complete_seconds_are_in_the_file() {
         let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
         let mut interval = Interval::new();
         let (kind, verdict) = (Kind::Get, Verdict::Done);
@@ -154,11 +154,18 @@ mod tests {
         std::fs::write(&path, "the log of before").unwrap();
         let mut file = LogFile::new(&path);
         let mut log = file.begin(SystemTime::now()).unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"the log of before", "nothing has begun");
+        assert_eq!(
+            std::fs::read(&path).unwrap(),
+            b"the log of before",
+            "the file is unchanged before the first second"
+        );
         log.second(0, &interval).unwrap();
         let first = std::fs::metadata(&path).unwrap().len();
         log.second(1, &interval).unwrap();
-        assert!(std::fs::metadata(&path).unwrap().len() > first, "whole seconds are in the file");
+        assert!(
+            std::fs::metadata(&path).unwrap().len() > first,
+            "complete seconds are in the file"
+        );
         log.end().unwrap();
         let text = std::fs::read(&path).unwrap();
         assert!(text.starts_with(b"#[Histogram log format version 1.3]\n"));
@@ -179,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_told() {
+    fn a_full_disk_is_reported() {
         let mut file = LogFile::new(Path::new("/dev/full"));
         let mut log = file.begin(SystemTime::now()).unwrap();
         let full = std::io::ErrorKind::StorageFull;
@@ -187,7 +194,7 @@ mod tests {
         assert_eq!(log.end().unwrap_err().kind(), full);
     }
 
-    /// RFC 4648, with its padding.
+    /// Decodes RFC 4648 base64 with padding.
     fn base64_decode(text: &str) -> Vec<u8> {
         const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let mut bytes = Vec::new();

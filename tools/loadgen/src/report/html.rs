@@ -1,4 +1,4 @@
-//! A load as a page: the table, and plots as SVG in it. Nothing is loaded from elsewhere.
+//! Result of a load as a self-contained HTML page: the table, and plots as inline SVG.
 
 use hdrhistogram::Histogram;
 
@@ -6,7 +6,7 @@ use super::plot::{Chart, Line, Scale, escape};
 use super::summary::Summary;
 use super::table;
 
-/// Points of a curve by percentile for each power of ten.
+/// Points of a percentile curve per decade.
 const POINTS_PER_DECADE: f64 = 20.0;
 
 const STYLE: &str = "\
@@ -25,7 +25,7 @@ svg polyline{fill:none;stroke-width:2}
 #[must_use]
 pub fn render(summary: &Summary) -> String {
     let title = format!("{} {}, {}", summary.command, summary.target, summary.date);
-    let options = serde_json::to_string_pretty(&summary.options).expect("names and numbers");
+    let options = serde_json::to_string_pretty(&summary.options).expect("options always serialize");
     let charts =
         [by_percentile(summary), throughput(summary), over_time(summary), by_rate(summary)];
     format!(
@@ -40,13 +40,13 @@ pub fn render(summary: &Summary) -> String {
     )
 }
 
-/// Of a sweep the table is the last one's, and plots do not tell which of the others were truncated.
+/// Truncation warnings of a sweep: the table on the page is only that of the last rate.
 fn warnings(summary: &Summary) -> String {
     let warnings = summary.sweep.iter().filter_map(table::truncated);
     warnings.map(|warning| format!("<p>{}</p>\n", escape(&warning))).collect()
 }
 
-/// Of a sweep a curve for each rate, else one for each kind of answer.
+/// Latency by percentile: one curve per rate of a sweep, otherwise one per kind of answer.
 fn by_percentile(summary: &Summary) -> String {
     let kinds = summary.histograms.iter().map(|(name, histogram)| ((*name).to_owned(), histogram));
     let rates = summary.sweep.iter().map(|load| {
@@ -68,7 +68,7 @@ fn by_percentile(summary: &Summary) -> String {
     .render()
 }
 
-/// 1 / (1 - quantile) and the latency there (microseconds).
+/// Points of a percentile curve: 1 / (1 - quantile), latency (microseconds).
 #[expect(clippy::cast_precision_loss, reason = "latencies up to ten minutes, counts of answers")]
 fn percentiles(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
     let decades = (histogram.len() as f64).log10();
@@ -120,7 +120,7 @@ fn over_time(summary: &Summary) -> String {
     .render()
 }
 
-/// Of a sweep.
+/// Latency by rate of a sweep; empty without one.
 fn by_rate(summary: &Summary) -> String {
     if summary.sweep.is_empty() {
         return String::new();

@@ -1,4 +1,4 @@
-//! What a load says of itself: as a table, as JSON, as histograms, as a page with plots.
+//! Output of a load: table, JSON, histograms, HTML page with plots.
 
 pub mod hgrm;
 pub mod hlog;

@@ -8,48 +8,48 @@ const LEFT: f64 = 80.0;
 const RIGHT: f64 = 150.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 52.0;
-/// Colours that people who see few of them tell apart (Okabe and Ito, 2008).
+/// Colours that remain distinguishable with colour vision deficiency (Okabe and Ito, 2008).
 const COLOURS: [&str; 7] =
     ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555"];
 
-/// How an axis runs.
+/// Scale of an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
-    /// From 0 on, evenly.
+    /// Linear from 0.
     Linear,
-    /// By powers of ten.
+    /// Logarithmic, with a mark per decade.
     Log,
-    /// By powers of ten of 1 / (1 - quantile), with percentiles as labels.
+    /// Logarithmic in 1 / (1 - quantile), with percentiles as labels.
     Percentile,
 }
 
-/// A line.
+/// A curve.
 pub struct Line {
-    /// Its name in the legend.
+    /// Name in the legend.
     pub name: String,
-    /// Its points.
+    /// Points (x, y); NaN interrupts the curve.
     pub points: Vec<(f64, f64)>,
 }
 
 /// A chart.
 pub struct Chart<'a> {
-    /// What it shows.
+    /// Heading.
     pub title: &'a str,
-    /// What its horizontal axis shows, with its unit, and how.
+    /// Label (with unit) and scale of the horizontal axis.
     pub x: (&'a str, Scale),
-    /// The same of the vertical one.
+    /// Label (with unit) and scale of the vertical axis.
     pub y: (&'a str, Scale),
-    /// Its lines.
+    /// Curves.
     pub lines: &'a [Line],
 }
 
-/// Text as it may stand in HTML.
+/// Escapes text for HTML.
 #[must_use]
 pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// An axis: from where to where, and where its marks are.
+/// Range and marks of an axis.
 struct Axis {
     scale: Scale,
     low: f64,
@@ -80,7 +80,7 @@ impl Axis {
         Self { scale, low, high, marks }
     }
 
-    /// Where a value is: 0 to 1.
+    /// Position of a value on the axis: 0 to 1.
     fn place(&self, value: f64) -> f64 {
         let value = match self.scale {
             Scale::Linear => value,
@@ -103,13 +103,13 @@ impl Axis {
     }
 }
 
-/// A number without zeros at its end.
+/// Formats a number without trailing zeros.
 fn trimmed(number: f64, digits: usize) -> String {
     let text = format!("{number:.digits$}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// 1, 2 or 5 times a power of ten, at least `rough`.
+/// The smallest 1, 2 or 5 times a power of ten that is at least `rough`.
 fn nice_step(rough: f64) -> f64 {
     let power = 10_f64.powf(rough.log10().floor());
     let factors = [1.0, 2.0, 5.0, 10.0];
@@ -117,7 +117,7 @@ fn nice_step(rough: f64) -> f64 {
 }
 
 impl Chart<'_> {
-    /// The chart as an element of a page.
+    /// Renders the chart as an SVG element.
     #[must_use]
     pub fn render(&self) -> String {
         let mut out = String::new();
@@ -180,7 +180,7 @@ impl Chart<'_> {
                     let places = places.join(" ");
                     write!(out, "<polyline stroke=\"{colour}\" points=\"{places}\"/>")?;
                 }
-                // A line of one point cannot be seen.
+                // A polyline of one point is invisible: draw a dot.
                 if let [(x, y)] = points {
                     write!(
                         out,
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn every_point_is_inside_and_names_are_escaped() {
+    fn points_are_within_the_plot_and_names_are_escaped() {
         let gap = [(0.0, 9.0), (1.0, f64::NAN), (2.0, 1.0), (3.0, 2.0), (4.0, f64::NAN)];
         for points in
             [&[][..], &[(0.0, 0.0)], &[(0.0, 1.0), (1.0, 1e9)], &[(5.0, 5.0), (9.0, 0.0)], &gap]

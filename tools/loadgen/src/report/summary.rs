@@ -1,4 +1,4 @@
-//! The JSON of a load. Other programs rely on these names.
+//! JSON result of a load. Field names are a stable interface for other programs.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::operation::Kind;
 use crate::plan::{Pace, Plan};
 use crate::stats::Counts;
 
-/// Latencies (microseconds).
+/// Latency statistics (microseconds).
 #[derive(Clone, Debug, Serialize)]
 pub struct Latency {
     /// Arithmetic mean.
@@ -26,7 +26,7 @@ pub struct Latency {
     pub p99_9: f64,
     /// 99.99th percentile.
     pub p99_99: f64,
-    /// The longest.
+    /// Maximum.
     pub max: f64,
 }
 
@@ -50,33 +50,33 @@ impl Latency {
     }
 }
 
-/// Answers of one kind.
+/// Answers to operations of one kind.
 #[derive(Clone, Debug, Serialize)]
 pub struct Operation {
-    /// All.
+    /// Number of answers.
     pub count: u64,
-    /// Done.
+    /// Successful ones.
     pub ok: u64,
-    /// Refused with 503.
+    /// Refused with 503 or 429.
     pub rejected: u64,
-    /// Not found, as it should be.
+    /// Not found, as expected.
     pub missing: u64,
-    /// Of those that were done; in `rejected` and `missing`, of those. What was never sent is among them.
+    /// Latency of successful answers; in `rejected` and `missing`, of those. Includes requests never sent.
     pub latency_us: Latency,
 }
 
-/// One second.
+/// Results of one second.
 #[derive(Clone, Debug, Serialize)]
 pub struct TimelineSecond {
-    /// Its number, 0 first.
+    /// Number of the second, from 0.
     pub second: i64,
-    /// Answers.
+    /// Answers received in it.
     pub requests: u64,
-    /// Bytes of objects.
+    /// Object bytes in them.
     pub bytes: u64,
-    /// Median latency; nothing when nothing was done.
+    /// Median latency; `None` without served requests.
     pub p50_us: Option<f64>,
-    /// 99th percentile.
+    /// 99th percentile of the latency.
     pub p99_us: Option<f64>,
 }
 
@@ -87,7 +87,7 @@ pub struct Delay {
     pub p50: f64,
     /// 99th percentile.
     pub p99: f64,
-    /// The longest.
+    /// Maximum.
     pub max: f64,
 }
 
@@ -98,129 +98,129 @@ impl Delay {
     }
 }
 
-/// How an open loop kept its schedule.
+/// Statistics on the schedule of an open loop.
 #[derive(Clone, Debug, Serialize)]
 pub struct Schedule {
     /// `constant`, `poisson` or `trace`.
     pub arrivals: &'static str,
-    /// Requests per second that were asked for; of a trace, those that came of it.
+    /// Requested requests per second; for a trace, the resulting rate.
     pub rate: f64,
-    /// Requests that were due in the measured time.
+    /// Requests due in the measured time.
     pub intended: u64,
-    /// Those that were sent.
+    /// Number of them that were sent.
     pub sent: u64,
-    /// Those that were not: latencies have them with the time they had waited in the end.
+    /// Number never sent; latencies include the time they waited until the end.
     pub unsent: u64,
-    /// How late the generator was: in noticing a request that was due, or in sending it from when it was
-    /// due and a connection free, whichever is longer.
+    /// Delay caused by the generator: noticing a due request late, or sending it late once it was due and a
+    /// connection idle, whichever is longer.
     pub late_us: Delay,
-    /// How late requests were sent, waiting for a connection included.
+    /// Delay from due time to sending, including the wait for a connection.
     pub waited_us: Delay,
-    /// Most requests that waited at once.
+    /// Maximum number of requests waiting for a connection.
     pub queue_max: u64,
-    /// Whether the generator itself was late by more than 1 ms for at most one request in a hundred.
+    /// Whether at most one request in a hundred was delayed by the generator for more than 1 ms.
     pub kept: bool,
 }
 
-/// What the generator cost.
+/// Cost of the load generator.
 #[derive(Clone, Debug, Serialize)]
 pub struct Generator {
-    /// Its threads.
+    /// Number of threads.
     pub threads: usize,
-    /// CPU time of the threads in the measured time.
+    /// CPU time of the threads in the measured time (seconds).
     pub cpu_seconds: f64,
-    /// The same per answer.
+    /// CPU time per answer (microseconds).
     pub cpu_us_per_request: f64,
     /// Calls of `io_uring_enter` in the measured time.
     pub enters: u64,
-    /// Connections that were open at once.
+    /// Number of connections open at the same time.
     pub peak_connections: usize,
-    /// Connections that had to be made anew.
+    /// Connections re-established during the load.
     pub reconnects: u64,
 }
 
-/// A load.
+/// Result of a load.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     /// `hayloft-loadgen`.
     pub tool: &'static str,
-    /// Its version.
+    /// Version of the tool.
     pub version: &'static str,
-    /// `fill`, `run`, ...
+    /// Command: `fill`, `run`, ...
     pub command: &'static str,
-    /// When it began (RFC 3339).
+    /// Start of the measured time (RFC 3339).
     pub date: String,
-    /// What was put under load.
+    /// Kind of server.
     pub target: &'static str,
-    /// Everything that was asked for.
+    /// All options of the command.
     pub options: Value,
-    /// Length of the measured time.
+    /// Measured time (seconds).
     pub seconds: f64,
-    /// Answers to requests that began in the measured time (open loop), or that came in it (closed loop).
+    /// Answers to requests due (open loop) or answered (closed loop) in the measured time.
     pub requests: u64,
-    /// Answers whenever they came, while warming up and behind the end too: what a server's figures before
-    /// and after the load are to be divided by.
+    /// All answers, including those during warm-up and after the end: the divisor for differences of server
+    /// counters read before and after the load.
     pub answers: u64,
-    /// Answers that came in the measured time, per second.
+    /// Answers received in the measured time, per second.
     pub requests_per_second: f64,
-    /// The same without refusals and errors: the goodput.
+    /// Successful and expected "not found" answers in the measured time, per second (goodput).
     pub served_per_second: f64,
-    /// Bytes received, with heads, while warming up too.
+    /// Bytes received, including heads and warm-up.
     pub bytes_received: u64,
-    /// Bytes sent.
+    /// Bytes sent, including heads and warm-up.
     pub bytes_sent: u64,
-    /// Bytes of objects in answers that came in the measured time, per second.
+    /// Object bytes in answers received in the measured time, per second.
     pub payload_bytes_per_second: f64,
-    /// Answers by status.
+    /// Number of answers by status.
     pub statuses: BTreeMap<u16, u64>,
-    /// Answers with wrong bytes.
+    /// Answers with wrong content.
     pub wrong: u64,
-    /// Unexpected answers, and requests without one.
+    /// Unexpected answers, and unanswered requests.
     pub errors: u64,
-    /// The first of them in words.
+    /// Descriptions of the first errors.
     pub notes: Vec<String>,
-    /// By what was asked; rejections and misses of all kinds apart.
+    /// Results by kind of operation; rejections and misses of all kinds separately.
     pub operations: BTreeMap<&'static str, Operation>,
-    /// By second.
+    /// Results by second.
     pub timeline: Vec<TimelineSecond>,
-    /// Of an open loop.
+    /// Schedule of an open loop.
     pub schedule: Option<Schedule>,
-    /// Whether requests were never sent, so that latencies are longer than they say.
+    /// Whether requests were never sent, so that the true latencies are higher than reported.
     pub truncated: bool,
-    /// Share of requests answered within `--slo-us`, if given: rejections, errors and what was never sent
-    /// count as beyond it.
+    /// Fraction of requests answered within `--slo-us`, if given; rejections, errors and requests never sent count
+    /// as outside.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub within_slo: Option<f64>,
-    /// What the generator cost.
+    /// Cost of the load generator.
     pub generator: Generator,
-    /// Latencies of all answers that were as they should be, rejections left out, and of what was never sent.
+    /// Latency of all correct answers without rejections, and of requests never sent.
     pub served_us: Latency,
-    /// The same at each rate of `--rates`; what stands outside of it is the last one.
+    /// Results for each rate of `--rates`; the fields outside of it are those of the last rate.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sweep: Vec<Summary>,
     /// Latencies by kind of answer (nanoseconds).
     #[serde(skip)]
     pub histograms: Vec<(&'static str, Histogram<u64>)>,
-    /// The same of all that were served.
+    /// Latencies of all served requests (nanoseconds).
     #[serde(skip)]
     pub served: Histogram<u64>,
 }
 
-/// What a load is called.
+/// Description of a load, for its summary.
 #[derive(Clone, Debug)]
 pub struct Title {
-    /// The command.
+    /// Name of the command.
     pub command: &'static str,
-    /// What was put under load.
+    /// Kind of server.
     pub target: &'static str,
-    /// Everything that was asked for.
+    /// All options of the command.
     pub options: Value,
-    /// The latency that is good enough (microseconds).
+    /// Latency objective (microseconds).
     pub slo_us: Option<u64>,
 }
 
 impl Summary {
-    /// Of `outcome`.
+    /// Summarises `outcome`.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     pub fn new(title: &Title, plan: &Plan, outcome: &Outcome) -> Self {
@@ -273,7 +273,7 @@ impl Summary {
         }
     }
 
-    /// Whether every answer was as it should be.
+    /// Whether every answer was correct.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.wrong == 0 && self.errors == 0 && self.sweep.iter().all(Self::is_clean)

@@ -1,4 +1,4 @@
-//! A load as a table for people.
+//! Result of a load as a text table.
 
 use std::fmt::Write;
 
@@ -15,13 +15,13 @@ pub fn render(summary: &Summary) -> String {
     out
 }
 
-/// A warning, if requests were never sent.
+/// Warning that requests were never sent, if so.
 #[must_use]
 pub fn truncated(summary: &Summary) -> Option<String> {
     let schedule = summary.schedule.as_ref().filter(|_| summary.truncated)?;
     Some(format!(
         "TRUNCATED: {} of {} requests due at {:.0}/s were never sent and count as waiting until the end; \
-         latencies are longer than they say, use a lower rate or more --patience",
+             true latencies are higher than reported, use a lower rate or more --patience",
         schedule.unsent, schedule.intended, schedule.rate
     ))
 }
@@ -29,7 +29,7 @@ pub fn truncated(summary: &Summary) -> Option<String> {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a rate of bytes, for people"
+    reason = "a byte rate for display"
 )]
 fn write_to(out: &mut String, summary: &Summary) -> std::fmt::Result {
     let generator = &summary.generator;
@@ -91,18 +91,22 @@ fn write_to(out: &mut String, summary: &Summary) -> std::fmt::Result {
         writeln!(out, "{warning}")?;
     }
     if let Some(within) = summary.within_slo {
-        writeln!(out, "within the objective: {:.3} %", within * 100.0)?;
+        writeln!(out, "within the latency objective: {:.3} %", within * 100.0)?;
     }
     writeln!(
         out,
-        "generator: {:.2} us of CPU per request, {:.2} s in all, {} calls of io_uring_enter",
+        "generator: {:.2} us of CPU per request, {:.2} s in total, {} calls of io_uring_enter",
         generator.cpu_us_per_request, generator.cpu_seconds, generator.enters
     )?;
     if generator.reconnects > 0 {
-        writeln!(out, "{} connections had to be made anew", generator.reconnects)?;
+        writeln!(out, "{} reconnects", generator.reconnects)?;
     }
     if !summary.is_clean() {
-        writeln!(out, "{} wrong, {} errors; the first of them:", summary.wrong, summary.errors)?;
+        writeln!(
+            out,
+            "{} wrong answers, {} errors; the first ones:",
+            summary.wrong, summary.errors
+        )?;
         for note in &summary.notes {
             writeln!(out, "  {note}")?;
         }

@@ -1,4 +1,4 @@
-//! Every object once, in order, shared out among threads.
+//! Source of a fill: every object once, in order, distributed over the threads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,12 +12,12 @@ pub struct Fill {
     next: Arc<AtomicU64>,
     first: u64,
     end: u64,
-    /// Objects in each multi-write; 0 for single writes.
+    /// Objects per batch put; 0 for single PUTs.
     batch: u64,
 }
 
 impl Fill {
-    /// The part of one thread; `next` is common to all, and 0 at first.
+    /// Source of one thread; the counter `next` is shared by all and starts at 0.
     #[must_use]
     pub fn new(
         shared: &Arc<Shared>,
@@ -33,7 +33,7 @@ impl Fill {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The next multi-write: so many neighbours within a volume. None of a volume is in two of them.
+    /// Next batch put: up to `batch` consecutive objects of a volume. Each object is in exactly one batch.
     fn next_batch(&self) -> Option<Request> {
         let objects = &self.shared.objects;
         let volumes = objects.volumes.len() as u64;
@@ -44,7 +44,7 @@ impl Fill {
             let first = nths.clone().find(|nth| objects.index_in_volume(slot, *nth) >= self.first);
             let inside = |nth: &u64| objects.index_in_volume(slot, *nth) < self.end;
             let Some(first) = first.filter(inside) else {
-                // The first volume of the list has the lowest numbers of a group.
+                // The first volume of the list has the lowest object numbers of a group.
                 if objects.index_in_volume(0, nths.start) >= self.end {
                     return None;
                 }
@@ -72,7 +72,7 @@ impl Source for Fill {
         (index < self.end).then(|| Request::new(Kind::Put, self.shared.objects.get(index)))
     }
 
-    /// Who reads what was filled expects every object to be there.
+    /// A later run expects every object of the fill to be stored.
     fn insists(&self) -> bool {
         true
     }
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn two_threads_write_every_object_once() {
+    fn threads_together_write_every_object_once() {
         let (shared, next) = (shared(1, &[1]), Arc::default());
         let mut fills = [0, 1].map(|_| Fill::new(&shared, &next, 5, 105, 0));
         let mut seen = Vec::new();
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_hold_every_object_once_and_keep_to_a_volume() {
+    fn batches_contain_every_object_once_and_one_volume_each() {
         for (alts, volumes, first, end) in [
             (1, &[1][..], 0, 100),
             (3, &[1, 2, 9], 0, 100),

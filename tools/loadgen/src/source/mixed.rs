@@ -1,5 +1,5 @@
-//! A random stream of operations on a filled target: the same for every target, seed by seed and stream by
-//! stream.
+//! Source of a run: a pseudo-random stream of operations on stored objects, identical for all targets with the same
+//! seed and stream.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -12,48 +12,48 @@ use crate::popularity::{Popularity, PopularityArg};
 use crate::random::Random;
 use crate::source::versions::Versions;
 
-/// Distinguishes the draws of operations from others of the same seed.
+/// Domain separator for the draws of operations.
 const PURPOSE: u64 = 0x0915;
-/// So often something is drawn anew that will not do, an object that is being written or one of another
-/// shard. There may be no other, and the thread that draws has answers to receive.
+/// Maximum number of draws until an operation is suitable: not on an object with a write in flight, and for the
+/// connection's shard. Bounded, since there may be none, and the thread has answers to receive.
 const DRAWS: usize = 1000;
 
-/// What a run does.
+/// Parameters of a stream.
 #[derive(Clone, Debug)]
 pub struct Habits {
-    /// Objects that were filled, at least 1.
+    /// Number of stored objects, at least 1.
     pub count: u64,
-    /// How popular each is.
+    /// Popularity distribution of the objects.
     pub popularity: PopularityArg,
-    /// What is done.
+    /// Proportions of the operations.
     pub mix: Mix,
-    /// Share of GETs that ask for what is not there: 0 to 1.
+    /// Fraction of GETs for objects that are not stored: 0 to 1.
     pub missing: f64,
-    /// Length of ranges (bytes, at least 1).
+    /// Length of range reads (bytes, at least 1).
     pub range_len: u64,
-    /// Decides what is drawn, of the objects that the seed decides.
+    /// Seed of the draws; the objects themselves follow from another seed.
     pub stream: u64,
 }
 
-/// The stream of one thread.
+/// Source of one thread.
 pub struct Mixed {
     shared: Arc<Shared>,
     habits: Habits,
     popularity: Popularity,
     random: Random,
-    /// The next object to write, and the distance to the one after it: threads write different ones.
+    /// Next new object to write, and the distance to the one after it: threads write disjoint sets.
     fresh: u64,
     stride: u64,
-    /// Objects written by this thread, oldest first, unless they may be deleted.
+    /// Objects written by this thread, oldest first, if the mix has no DELETE.
     written: VecDeque<u64>,
-    /// Those that may, by the endpoint of their volume.
+    /// Objects written by this thread that may be deleted, by the endpoint of their volume.
     deletable: BTreeMap<Option<usize>, VecDeque<u64>>,
-    /// Where objects that are there are written, and not new ones.
+    /// Versions of the stored objects, if these are overwritten instead of writing new ones.
     versions: Option<Arc<Versions>>,
 }
 
 impl Mixed {
-    /// The stream of thread `thread` of `threads`.
+    /// Creates the source of thread `thread` of `threads`.
     #[must_use]
     pub fn new(
         shared: &Arc<Shared>,
@@ -81,7 +81,7 @@ impl Mixed {
             Kind::Put => self.put(),
             Kind::Delete => match self.deleted(endpoint) {
                 Some(index) => Request::new(Kind::Delete, self.shared.objects.get(index)),
-                // Nothing to delete yet: what is to be deleted must be written.
+                // Nothing to delete yet: write an object that can be deleted later.
                 None => self.put(),
             },
             Kind::Range => self.range(),
@@ -89,7 +89,7 @@ impl Mixed {
         }
     }
 
-    /// The oldest object that may be deleted, at `endpoint` or anywhere.
+    /// Removes and returns the oldest deletable object of `endpoint`, or of any.
     fn deleted(&mut self, endpoint: Option<usize>) -> Option<u64> {
         let wanted = |there: Option<usize>| endpoint.is_none() || there == endpoint;
         let lists = self.deletable.iter_mut().filter(|(there, _)| wanted(**there));
@@ -119,17 +119,17 @@ impl Mixed {
         Request { version, ..Request::new(Kind::Get, self.shared.objects.get(index)) }
     }
 
-    /// What may be deleted is not read: the answer would depend on which came first.
+    /// Objects that may be deleted are not read: the answer would depend on the order of the operations.
     fn pick(&mut self) -> u64 {
         self.popularity.pick(&mut self.random, &self.written)
     }
 
-    /// A read of a filled object of `endpoint`, whichever is next to one that is popular.
+    /// A read of a stored object of `endpoint`, the next one after a popular object.
     fn nearby(&mut self, endpoint: Option<usize>) -> Option<Request> {
         let objects = &self.shared.objects;
         let round = objects.volumes.len() as u64 * u64::from(objects.alts);
         let (first, count) = (self.pick(), self.habits.count);
-        // The objects of one round are in all volumes, and the last round may be a part of one.
+        // One round of objects covers all volumes; two, since the last round may be incomplete.
         let mut found = (0..count.min(2 * round)).map(|step| self.get_of((first + step) % count));
         found.find(|it| self.shared.endpoint_of(it.object.volume) == endpoint)
     }
@@ -150,7 +150,7 @@ impl Mixed {
         };
         let mut drawn = (0..DRAWS).map(|_| self.random.below(self.habits.count));
         let Some(index) = drawn.find(|index| versions.begin(*index)) else {
-            // Many writes wait to be sent, or nobody knows what became of them.
+            // Many writes are queued, or have an unknown effect.
             return self.get();
         };
         Request { version: wall_ns(), ..Request::new(Kind::Put, self.shared.objects.get(index)) }
@@ -165,22 +165,22 @@ impl Source for Mixed {
             if endpoint.is_none() || there == endpoint {
                 return Some(request);
             }
-            self.settle(&request, Fate::Refused);
+            self.settle(&request, Fate::NotApplied);
         }
         self.nearby(endpoint)
     }
 
     fn settle(&mut self, request: &Request, fate: Fate) {
         match (request.kind, fate, &self.versions) {
-            (Kind::Put, Fate::Done, Some(versions)) => {
+            (Kind::Put, Fate::Applied, Some(versions)) => {
                 versions.written(request.object.index, request.version);
             }
-            (Kind::Put, Fate::Refused, Some(versions)) => versions.refused(request.object.index),
-            (Kind::Put, Fate::Done, None) if self.habits.mix.has(Kind::Delete) => {
+            (Kind::Put, Fate::NotApplied, Some(versions)) => versions.refused(request.object.index),
+            (Kind::Put, Fate::Applied, None) if self.habits.mix.has(Kind::Delete) => {
                 self.deletable(request).push_back(request.object.index);
             }
-            (Kind::Put, Fate::Done, None) => self.written.push_back(request.object.index),
-            (Kind::Delete, Fate::Refused, _) => {
+            (Kind::Put, Fate::Applied, None) => self.written.push_back(request.object.index),
+            (Kind::Delete, Fate::NotApplied, _) => {
                 self.deletable(request).push_front(request.object.index);
             }
             _ => {}
@@ -239,9 +239,9 @@ mod tests {
         }
     }
 
-    /// The page cache of a server would answer a stream that it has seen.
+    /// Otherwise the server would answer a repeated stream from its page cache.
     #[test]
-    fn another_stream_asks_for_other_objects_of_the_same_content_and_popularity() {
+    fn streams_differ_in_requests_but_not_in_content_and_popularity() {
         let (shared, plain) = (shared(&[1], &[]), habits("get=1", 0.0));
         let asked = |stream| {
             let habits = Habits { stream, ..plain.clone() };
@@ -250,13 +250,17 @@ mod tests {
         };
         let (one, other) = (asked(1), asked(2));
         let same = one.iter().zip(&other).filter(|(one, other)| one.index == other.index).count();
-        assert!(same < 2000, "{same} of 10000 are the same, in the same order");
+        assert!(same < 2000, "{same} of 10000 requests are equal");
         assert!(other.iter().all(|object| *object == shared.objects.get(object.index)));
         let favourite = |objects: &[Object]| {
             let times = |index| objects.iter().filter(|object| object.index == index).count();
             (0..100).max_by_key(|index| times(*index))
         };
-        assert_eq!(favourite(&one), favourite(&other), "the seed decides what is popular");
+        assert_eq!(
+            favourite(&one),
+            favourite(&other),
+            "popularity follows from the seed, not the stream"
+        );
     }
 
     #[test]
@@ -269,7 +273,7 @@ mod tests {
             for _ in 0..300 {
                 let request = mixed.next(None).unwrap();
                 let index = request.object.index;
-                mixed.settle(&request, Fate::Done);
+                mixed.settle(&request, Fate::Applied);
                 if request.kind == Kind::Put {
                     assert!(index >= 100 && written.insert(index) && there.insert(index));
                 } else {
@@ -280,18 +284,18 @@ mod tests {
     }
 
     #[test]
-    fn an_overwrite_raises_the_version_that_readers_expect() {
+    fn an_overwrite_raises_the_version_expected_by_reads() {
         let (shared, versions) = (shared(&[1], &[]), Arc::new(Versions::new(100)));
         let mut mixed = Mixed::new(&shared, &habits("put=1", 0.0), Some(&versions), 0, 1);
         let request = mixed.next(None).unwrap();
         assert!(request.object.index < 100 && request.version > 0);
         assert_eq!(versions.oldest(request.object.index), 0);
-        mixed.settle(&request, Fate::Done);
+        mixed.settle(&request, Fate::Applied);
         assert_eq!(versions.oldest(request.object.index), request.version);
     }
 
     #[test]
-    fn a_connection_gets_what_its_shard_owns() {
+    fn a_routed_connection_gets_requests_for_its_shard() {
         let shared = shared(&[1, 2], &[(1, 0), (2, 1)]);
         let mut mixed = Mixed::new(&shared, &habits("get=1,put=1", 0.5), None, 0, 1);
         for _ in 0..100 {
@@ -300,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn while_every_object_is_being_written_they_are_read() {
+    fn with_writes_in_flight_on_every_object_a_put_becomes_a_get() {
         let (shared, versions) = (shared(&[1], &[]), Arc::new(Versions::new(100)));
         let mut mixed = Mixed::new(&shared, &habits("put=1", 0.0), Some(&versions), 0, 1);
         for index in 0..100 {
@@ -313,26 +317,26 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_deletes_what_its_shard_owns_and_waits_for_no_other() {
+    fn a_routed_connection_deletes_objects_of_its_shard() {
         let shared = shared(&[1, 2], &[(1, 0), (2, 1)]);
         let mut mixed = Mixed::new(&shared, &habits("delete=1", 0.0), None, 0, 1);
         let put = mixed.next(Some(0)).unwrap();
         assert_eq!((put.kind, put.object.volume), (Kind::Put, 1));
-        mixed.settle(&put, Fate::Done);
+        mixed.settle(&put, Fate::Applied);
         let other = mixed.next(Some(1)).unwrap();
         assert_eq!((other.kind, other.object.volume), (Kind::Put, 2));
-        mixed.settle(&other, Fate::Done);
+        mixed.settle(&other, Fate::Applied);
         for (endpoint, written) in [(1, other), (0, put)] {
             let delete = mixed.next(Some(endpoint)).unwrap();
             assert_eq!((delete.kind, delete.object), (Kind::Delete, written.object));
-            mixed.settle(&delete, Fate::Refused);
+            mixed.settle(&delete, Fate::NotApplied);
         }
-        // Whoever takes any gets the oldest.
+        // Without an endpoint the oldest object is deleted.
         assert_eq!(mixed.next(None).unwrap().object, put.object);
     }
 
     #[test]
-    fn a_shard_without_popular_objects_is_asked_for_others() {
+    fn a_shard_without_popular_objects_gets_reads_of_others() {
         let shared = shared(&[1, 2], &[(1, 0), (2, 1)]);
         for (count, volume) in [(100, Some(2)), (1, None)] {
             let habits =

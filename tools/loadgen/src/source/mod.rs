@@ -1,4 +1,4 @@
-//! Where the operations of each command come from.
+//! Sources of operations, one per command.
 
 pub mod fill;
 pub mod mixed;

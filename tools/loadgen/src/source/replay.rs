@@ -1,4 +1,4 @@
-//! The requests of a trace, in its order; the requests for one object all come from one thread.
+//! Source of a replay: the requests of a trace in its order; all requests for an object come from one thread.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::operation::{Kind, Request, Source};
 use crate::plan::Shared;
 use crate::trace::{Entry, Trace};
 
-/// The part of one thread.
+/// Source of one thread.
 pub struct Replay {
     shared: Arc<Shared>,
     trace: Arc<Trace>,
@@ -17,7 +17,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Of thread `thread` of `threads`. `speed` is how much faster than in the trace time goes (above 0).
+    /// Creates the source of thread `thread` of `threads`. `speed` is the speed-up relative to the trace (above 0).
     #[must_use]
     pub fn new(
         shared: &Arc<Shared>,
@@ -26,7 +26,7 @@ impl Replay {
         threads: usize,
         speed: f64,
     ) -> Self {
-        let few = |number| u32::try_from(number).expect("few threads");
+        let few = |number| u32::try_from(number).expect("at most 1024 threads");
         let (shared, trace) = (Arc::clone(shared), Arc::clone(trace));
         let mut replay =
             Self { shared, trace, at: 0, thread: few(thread), threads: few(threads), speed };
@@ -38,7 +38,7 @@ impl Replay {
         self.trace.entries.get(self.at)
     }
 
-    /// Leaves out what is for other threads.
+    /// Skips requests of other threads.
     fn skip(&mut self) {
         while self.entry().is_some_and(|entry| entry.object % self.threads != self.thread) {
             self.at += 1;
@@ -60,7 +60,7 @@ impl Source for Replay {
         clippy::cast_sign_loss,
         reason = "not negative, and saturates"
     )]
-    #[expect(clippy::cast_precision_loss, reason = "a time of a trace needs no 64 bits")]
+    #[expect(clippy::cast_precision_loss, reason = "times of a trace are far below 2^53")]
     fn due(&self) -> Option<u64> {
         self.entry().map(|entry| (entry.time as f64 / self.speed) as u64)
     }
@@ -78,7 +78,7 @@ mod tests {
     use crate::target::Target;
 
     #[test]
-    fn threads_share_objects_and_keep_their_order() {
+    fn threads_partition_the_objects_and_keep_the_order() {
         let entry = |time, object| Entry { time, object, is_write: object == 2 };
         let entries = vec![entry(0, 0), entry(10, 1), entry(20, 2), entry(30, 0), entry(40, 3)];
         let trace = Arc::new(Trace { entries, sizes: vec![10, 20, 30, 40], deletes: 0 });

@@ -1,25 +1,25 @@
-//! A request of a trace, whatever its format.
+//! A request of a trace, independent of the trace format.
 
-/// What a request of a trace does.
+/// Effect of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// It reads.
+    /// Reads the object.
     Read,
-    /// It writes.
+    /// Writes the object.
     Write,
-    /// It deletes.
+    /// Deletes the object.
     Delete,
 }
 
 /// A request of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
-    /// When (nanoseconds, from any beginning).
+    /// Time (nanoseconds, relative to any origin).
     pub time: u64,
-    /// The object.
+    /// Id of the object.
     pub id: u64,
-    /// Its length (bytes).
+    /// Length of the object (bytes).
     pub size: u64,
-    /// What is done to it.
+    /// Effect on the object.
     pub action: Action,
 }

@@ -1,4 +1,4 @@
-//! Traces as comma-separated values. What is in which column, the caller says.
+//! Traces as comma-separated values; the caller gives the meaning of the columns.
 
 use std::io::BufRead;
 use std::str::FromStr;
@@ -10,16 +10,18 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::access::{Access, Action};
 
-/// Names of operations, in lower case; the numbers are those of SCSI (READ and WRITE of 6, 10, 12 and 16).
+/// Names of reads, in lower case; the numbers are SCSI operation codes (READ and WRITE of 6, 10, 12 and 16).
 const READS: &[&str] = &["r", "read", "get", "gets", "head", "08", "8", "28", "a8", "88"];
+/// Names of writes.
 const WRITES: &[&str] =
     &["w", "write", "put", "set", "add", "post", "replace", "0a", "a", "2a", "aa", "8a"];
+/// Names of deletes.
 const DELETES: &[&str] = &["d", "delete", "del", "remove"];
 
-/// No time (nanoseconds) and no size (bytes) is as large (2^63): such a number is of another unit or column.
+/// Upper bound of times (nanoseconds) and sizes (bytes): 2^63. A larger number has another unit or column.
 const NUMBER_MAX: f64 = 9_223_372_036_854_775_808.0;
 
-/// The unit of the times in a trace.
+/// Unit of the times in a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TimeUnit {
@@ -44,7 +46,7 @@ impl TimeUnit {
     }
 }
 
-/// Which column holds what; columns count from 1.
+/// Columns of a trace, counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Columns {
     text: String,
@@ -60,7 +62,7 @@ impl FromStr for Columns {
     fn from_str(text: &str) -> Result<Self, String> {
         let advice = || {
             format!(
-                "{text:?}: write time=1,id=4,size=3 with the numbers of the columns, and op=2 if there is one"
+                "{text:?} is not valid; write column numbers as time=1,id=4,size=3, and op=2 if there is one"
             )
         };
         let [mut time, mut id, mut size, mut op] = [None; 4];
@@ -88,11 +90,11 @@ impl Serialize for Columns {
     }
 }
 
-/// Splits lines into fields. A line is all of a record: none of what a trace tells has line breaks in it, and
-/// a quote that is never closed must not take the rest of the file with it.
+/// Splits lines into fields. A record is exactly one line: trace fields contain no line breaks, and an unclosed
+/// quote must not consume the rest of the file.
 struct Splitter {
     reader: csv_core::Reader,
-    /// The fields, one behind the other, and where each ends.
+    /// Fields of the line, concatenated, and the end of each.
     text: Vec<u8>,
     ends: Vec<usize>,
 }
@@ -101,7 +103,7 @@ impl Splitter {
     /// Splits a line that ends with a line feed.
     fn split(&mut self, line: &str) -> Result<Fields<'_>, String> {
         self.text.resize(self.text.len().max(line.len()), 0);
-        // So many fields and one more can be on it.
+        // A line of n bytes has at most n + 1 fields.
         self.ends.resize(self.ends.len().max(line.len() + 1), 0);
         let (result, taken, _, fields) =
             self.reader.read_record(line.as_bytes(), &mut self.text, &mut self.ends);
@@ -110,25 +112,24 @@ impl Splitter {
                 Ok(Fields { text: &self.text, ends: &self.ends[..fields] })
             }
             ReadRecordResult::Record => {
-                Err("a carriage return stands in it; end lines with line feeds".to_owned())
+                Err("the line contains a carriage return; end lines with line feeds".to_owned())
             }
             _ => {
                 self.reader.reset();
-                Err("a quote is not closed; close it, or write two for one that is meant"
-                    .to_owned())
+                Err("a quote is not closed; close it, or write two for a literal quote".to_owned())
             }
         }
     }
 }
 
-/// The fields of a line.
+/// Fields of a line.
 struct Fields<'a> {
     text: &'a [u8],
     ends: &'a [usize],
 }
 
 impl<'a> Fields<'a> {
-    /// What stands in a column, without blanks around it.
+    /// Text of a column, trimmed.
     fn get(&self, column: usize) -> Option<&'a str> {
         let end = *self.ends.get(column - 1)?;
         let start = if column > 1 { self.ends[column - 2] } else { 0 };
@@ -136,8 +137,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The requests of a trace. A first line is taken for names of columns if time, size and object are words
-/// there.
+/// Requests of a trace. The first line is taken as the header if the columns of time, size and object are words
+/// in it.
 pub fn accesses<'a>(
     mut input: impl BufRead + 'a,
     columns: &'a Columns,
@@ -163,7 +164,7 @@ pub fn accesses<'a>(
             line.truncate(len);
             line.push('\n');
             match splitter.split(&line) {
-                Ok(fields) if number == 1 && is_title(&fields, columns) => {}
+                Ok(fields) if number == 1 && is_header(&fields, columns) => {}
                 Ok(fields) => return Some(access(&fields, columns, unit).map_err(place)),
                 Err(error) => return Some(Err(place(error))),
             }
@@ -171,7 +172,7 @@ pub fn accesses<'a>(
     })
 }
 
-fn is_title(fields: &Fields<'_>, columns: &Columns) -> bool {
+fn is_header(fields: &Fields<'_>, columns: &Columns) -> bool {
     let is_word = |text: &str| !text.is_empty() && text.parse::<f64>().is_err();
     [columns.time, columns.size, columns.id]
         .iter()
@@ -186,12 +187,13 @@ fn is_title(fields: &Fields<'_>, columns: &Columns) -> bool {
 fn access(fields: &Fields<'_>, columns: &Columns, unit: TimeUnit) -> Result<Access, String> {
     let field = |name: &str, column: usize| {
         let found = fields.get(column);
-        found.ok_or_else(|| format!("there is no column {column} for {name}; see --columns"))
+        found.ok_or_else(|| format!("the line has no column {column} for {name}; check --columns"))
     };
     let number = |name: &str, column: usize| {
         let text = field(name, column)?;
         let number = text.parse().ok().filter(|number| (0.0..f64::INFINITY).contains(number));
-        let number = number.ok_or_else(|| format!("{text:?} is no {name}; see --columns"));
+        let number =
+            number.ok_or_else(|| format!("{text:?} is not a valid {name}; check --columns"));
         number.map(|number: f64| (text, number))
     };
     let (text, time) = number("time", columns.time)?;
@@ -200,12 +202,12 @@ fn access(fields: &Fields<'_>, columns: &Columns, unit: TimeUnit) -> Result<Acce
         let unit =
             unit.to_possible_value().map_or_else(String::new, |unit| unit.get_name().to_owned());
         return Err(format!(
-            "{text:?} is too late for a time in {unit}; see --time-unit and --columns"
+            "{text:?} is out of range for a time in {unit}; check --time-unit and --columns"
         ));
     }
     let (text, size) = number("size", columns.size)?;
     if size >= NUMBER_MAX {
-        return Err(format!("{text:?} is no size; see --columns"));
+        return Err(format!("{text:?} is not a valid size; check --columns"));
     }
     let action = match columns.op {
         None => Action::Read,
@@ -218,7 +220,7 @@ fn access(fields: &Fields<'_>, columns: &Columns, unit: TimeUnit) -> Result<Acce
                 () if is(DELETES) => Action::Delete,
                 () => {
                     return Err(format!(
-                        "{op:?} is no operation; leave op out of --columns to read all"
+                        "{op:?} is not a known operation; leave op out of --columns to treat all as reads"
                     ));
                 }
             }
@@ -242,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_where_they_are_said_to_be() {
+    fn columns_are_assigned_by_number() {
         let text =
             "version,time,op,size,lbn\n1,5633898,2a,512,42932745\n1,5633899,28,6656,40409911\n";
         let read = read(text, "time=2,op=3,size=4,id=5", TimeUnit::S);
@@ -262,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_ids_too_and_times_have_units() {
+    fn ids_may_be_names_and_times_have_units() {
         let read = read(
             "1.5,10,cat.jpg\n2,20,dog.jpg\n3,10,cat.jpg\n",
             "time=1,size=2,id=3",
@@ -274,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_line_with_blanks_before_its_numbers_is_no_title() {
+    fn a_first_line_of_padded_numbers_is_not_a_header() {
         let columns = "time=1,op=2,size=3,id=4";
         let text = " 1 , r , 5 , \"a \"\"b\"\"\"\n2,r,5,a\n";
         assert_eq!(read(text, columns, TimeUnit::S).len(), 2);
@@ -287,24 +289,27 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_names_its_line() {
+    fn errors_name_the_line() {
         for (text, words) in [
-            ("1,r,5,a\nx,r,5,a\n", "line 2: \"x\" is no time"),
+            ("1,r,5,a\nx,r,5,a\n", "line 2: \"x\" is not a valid time"),
             ("1,r,5\n", "no column 4"),
-            ("1,scrub,5,a\n", "\"scrub\" is no operation"),
-            ("1,r,-5,a\n", "is no size"),
-            ("1,r,1e300,a\n", "\"1e300\" is no size"),
-            ("1,r,5,a\ninf,r,5,a\n", "line 2: \"inf\" is no time"),
-            ("1,r,5,a\nnan,r,5,a\n", "line 2: \"nan\" is no time"),
+            ("1,scrub,5,a\n", "\"scrub\" is not a known operation"),
+            ("1,r,-5,a\n", "is not a valid size"),
+            ("1,r,1e300,a\n", "\"1e300\" is not a valid size"),
+            ("1,r,5,a\ninf,r,5,a\n", "line 2: \"inf\" is not a valid time"),
+            ("1,r,5,a\nnan,r,5,a\n", "line 2: \"nan\" is not a valid time"),
             ("1700000000000,r,5,a\n", "--time-unit"),
-            ("1,r,5,a\n1e300,r,5,a\n", "line 2: \"1e300\" is too late"),
-            // Lines are those of the file, whatever ends them and however many hold nothing.
-            ("time,op,size,id\r\n1,r,5,a\r\n\r\n\n2,r,x,b\r\n", "line 5: \"x\" is no size"),
+            ("1,r,5,a\n1e300,r,5,a\n", "line 2: \"1e300\" is out of range"),
+            // Line numbers are those of the file, with any line ending and empty lines.
+            (
+                "time,op,size,id\r\n1,r,5,a\r\n\r\n\n2,r,x,b\r\n",
+                "line 5: \"x\" is not a valid size",
+            ),
             ("1,r,5,a\n2,r,5,\"b\n3,r,5,c\n4,r,5,d\n", "line 2: a quote is not closed"),
-            // Titles are words in all columns; what else begins a file is damaged.
-            ("x,r,5,a\n1,r,5,a\n", "line 1: \"x\" is no time"),
-            ("time,op,size,7\n1,r,5,a\n", "line 1: \"time\" is no time"),
-            (",,,\n1,r,5,a\n", "line 1: \"\" is no time"),
+            // A header has words in all columns; other first lines are damaged.
+            ("x,r,5,a\n1,r,5,a\n", "line 1: \"x\" is not a valid time"),
+            ("time,op,size,7\n1,r,5,a\n", "line 1: \"time\" is not a valid time"),
+            (",,,\n1,r,5,a\n", "line 1: \"\" is not a valid time"),
         ] {
             let read = read(text, "time=1,op=2,size=3,id=4", TimeUnit::S);
             let error = read.into_iter().find_map(Result::err).expect(text);

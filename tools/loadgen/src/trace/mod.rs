@@ -1,4 +1,4 @@
-//! Traces of other systems, as a load can replay them.
+//! Traces of other systems, in a form that can be replayed.
 
 mod access;
 mod csv;

@@ -1,6 +1,6 @@
-//! libCacheSim's oracleGeneral: packed little-endian records of 24 bytes (`traceReader/customizedReader`
-//! of libCacheSim): u32 time in seconds, u64 object, u32 size in bytes, i64 number of the next request for
-//! the same object (the first request has number 1), or -1.
+//! libCacheSim's oracleGeneral (`traceReader/customizedReader` of libCacheSim): packed little-endian records of
+//! 24 bytes: u32 time in seconds, u64 object, u32 size in bytes, i64 number of the next request for the same
+//! object (the first request has number 1) or -1.
 
 use std::io::Read;
 
@@ -8,13 +8,13 @@ use super::access::{Access, Action};
 
 /// Length of a record (bytes).
 const RECORD_LEN: usize = 24;
-/// Traces are in the order of time, but those that were merged not to the second (seconds).
+/// Tolerated disorder (seconds): traces are ordered by time, but merged ones only roughly.
 const DISORDER_MAX: u32 = 86_400;
-/// No trace has as many requests; text taken for a number is far above. Some say by the largest number that
-/// there is no next request.
+/// Upper bound of request numbers, above any real trace and far below text read as a number. Some tools write the
+/// largest i64 for "no next request".
 const REQUESTS_MAX: i64 = 1 << 48;
 
-/// The requests of a trace.
+/// Requests of a trace.
 pub fn accesses(mut input: impl Read) -> impl Iterator<Item = Result<Access, String>> {
     let (mut number, mut latest) = (0, 0);
     std::iter::from_fn(move || {
@@ -25,7 +25,7 @@ pub fn accesses(mut input: impl Read) -> impl Iterator<Item = Result<Access, Str
                 Ok(0) if filled == 0 => return None,
                 Ok(0) => {
                     return Some(Err(format!(
-                        "record {} is cut off; the file is shorter than it was, or no oracleGeneral",
+                        "record {} is incomplete; the file is truncated or not oracleGeneral",
                         number + 1
                     )));
                 }
@@ -38,22 +38,24 @@ pub fn accesses(mut input: impl Read) -> impl Iterator<Item = Result<Access, Str
     })
 }
 
-/// Record `number`, from 1 on; `latest` is the latest time before it. The format has nothing to be known by,
-/// so a record must at least be possible.
+/// Decodes record `number` (from 1); `latest` is the latest time so far. The format has no magic number, so
+/// implausible records are rejected.
 fn decode(record: &[u8; RECORD_LEN], number: i64, latest: &mut u32) -> Result<Access, String> {
     let field = |start: usize| &record[start..];
     let u32_at =
         |start| u32::from_le_bytes(*field(start).first_chunk().expect("inside the record"));
     let id = u64::from_le_bytes(*field(4).first_chunk().expect("inside the record"));
     let next = i64::from_le_bytes(*field(16).first_chunk().expect("inside the record"));
-    let advice = "the file is damaged or no oracleGeneral; see --format";
-    // Whether a tool counts requests from 0 or from 1 on, the next one is not before this one.
+    let advice = "the file is damaged or not oracleGeneral; check --format";
+    // The next request is not before this one, whether the tool counts from 0 or from 1.
     if next != -1 && next != i64::MAX && !(number..REQUESTS_MAX).contains(&next) {
-        return Err(format!("record {number} has request {next} as its object's next; {advice}"));
+        return Err(format!("record {number} names request {next} as its object's next; {advice}"));
     }
     let seconds = u32_at(0);
     if seconds.saturating_add(DISORDER_MAX) < *latest {
-        return Err(format!("record {number} is more than a day before an earlier one; {advice}"));
+        return Err(format!(
+            "record {number} is more than a day older than an earlier one; {advice}"
+        ));
     }
     *latest = seconds.max(*latest);
     Ok(Access {
@@ -64,7 +66,7 @@ fn decode(record: &[u8; RECORD_LEN], number: i64, latest: &mut u32) -> Result<Ac
     })
 }
 
-/// A record: time in seconds, object, size in bytes, number of the object's next request.
+/// Encodes a record: time (seconds), object, size (bytes), number of the object's next request.
 #[must_use]
 pub fn encode(seconds: u32, id: u64, size: u32, next: Option<u64>) -> [u8; RECORD_LEN] {
     let mut record = [0; RECORD_LEN];
@@ -94,11 +96,11 @@ mod tests {
         );
         assert_eq!(read.len(), 2);
         let cut = accesses(&bytes[..30]).nth(1).unwrap().unwrap_err();
-        assert!(cut.contains("record 2 is cut off"), "{cut}");
+        assert!(cut.contains("record 2 is incomplete"), "{cut}");
     }
 
     #[test]
-    fn what_cannot_be_a_record_is_refused() {
+    fn implausible_records_are_rejected() {
         let at = |seconds, next| encode(seconds, 7, 100, next);
         let csv = b"time,op,size,id\n1700000000,get,8192,a\n1700000001,get,8192,b\n";
         let late = u64::try_from(i64::MAX).unwrap();
@@ -110,9 +112,9 @@ mod tests {
         ] {
             let read: Vec<_> = accesses(bytes).collect();
             let error = read.into_iter().find_map(Result::err).expect(words);
-            assert!(error.contains(words) && error.contains("no oracleGeneral"), "{error}");
+            assert!(error.contains(words) && error.contains("not oracleGeneral"), "{error}");
         }
-        // Merged traces are a little out of order, and some say so that there is no next request.
+        // Merged traces are slightly out of order, and some tools write i64::MAX for "no next request".
         let fine = [at(200_000, Some(2)), at(199_000, Some(late)), at(199_000, None)].concat();
         assert!(accesses(&fine[..]).all(|access| access.is_ok()));
     }

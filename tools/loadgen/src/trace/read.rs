@@ -1,4 +1,4 @@
-//! Reads a trace, and makes of it what a load can replay.
+//! Reads a trace and converts it for replay.
 
 use std::collections::HashMap;
 use std::io::BufRead;
@@ -13,70 +13,69 @@ use super::{oracle_general, tencent_photo};
 use crate::error::Error;
 use crate::random::mix;
 
-/// Requests of the same time are spread over at most this long (nanoseconds): many traces tell only seconds.
+/// Maximum time over which requests with equal times are spread (nanoseconds): many traces have whole seconds.
 const SPREAD_MAX: u64 = 1_000_000_000;
-/// What is compressed with zstd begins so, as many published traces are.
+/// Magic number of zstd, which many published traces are compressed with.
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// The format of a trace.
+/// Format of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// libCacheSim's oracleGeneral: binary records of 24 bytes
     OracleGeneral,
-    /// Comma-separated; --columns says what is where
+    /// Comma-separated values; --columns gives the columns
     Csv,
-    /// Tencent's photo cache, as SNIA publishes it
+    /// Trace of Tencent's photo cache, as published by SNIA
     TencentPhoto,
 }
 
-/// How a trace is read.
+/// Options for reading a trace.
 pub struct Reading<'a> {
-    /// Its format.
     pub format: Format,
-    /// Where what is, in a CSV.
+    /// Columns of a CSV trace.
     pub columns: &'a Columns,
-    /// The unit of times, in a CSV.
+    /// Unit of the times in a CSV trace.
     pub time_unit: TimeUnit,
-    /// Share of objects that are taken: 0 to 1.
+    /// Fraction of objects to take: 0 to 1.
     pub share: f64,
-    /// Requests that are taken at most.
+    /// Maximum number of requests to take.
     pub limit: usize,
-    /// Longer objects are cut to this (bytes, at least 1).
+    /// Size that larger objects are truncated to (bytes, at least 1).
     pub size_max: u64,
 }
 
-/// An entry of a trace that is ready to be replayed.
+/// A request for replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// When (nanoseconds since the first).
+    /// Time (nanoseconds since the first request).
     pub time: u64,
-    /// The number of the object: objects are numbered as they appear.
+    /// Number of the object, in order of appearance.
     pub object: u32,
-    /// Whether it is written.
+    /// Whether it is a write.
     pub is_write: bool,
 }
 
-/// A trace, ready to be replayed.
+/// A trace for replay.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
-    /// Its requests.
+    /// Requests, by time.
     pub entries: Vec<Entry>,
-    /// Lengths of its objects (bytes), as they first appear.
+    /// Length of each object at its first appearance (bytes).
     pub sizes: Vec<u64>,
-    /// Deletes, which are left out: whether a read behind one finds anything would depend on which came
-    /// first.
+    /// Number of deletes. They are not replayed: the result of a later read would depend on the order of
+    /// completion.
     pub deletes: u64,
 }
 
-/// Spatial sampling: an object is taken with all its requests or not at all (Waldspurger et al.,
-/// "Efficient MRC construction with SHARDS", FAST 2015).
+/// Spatial sampling: an object is taken with all its requests or not at all (Waldspurger et al., "Efficient MRC
+/// construction with SHARDS", FAST 2015).
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "saturates at the ends"
 )]
-#[expect(clippy::cast_precision_loss, reason = "a share needs no 64 bits")]
+#[expect(clippy::cast_precision_loss, reason = "a fraction needs no 64 bits")]
 fn is_sampled(id: u64, share: f64) -> bool {
     share >= 1.0 || mix(id) < (share * u64::MAX as f64) as u64
 }
@@ -84,7 +83,7 @@ fn is_sampled(id: u64, share: f64) -> bool {
 /// Reads a trace.
 ///
 /// # Errors
-/// When the file cannot be read, or is not of its format.
+/// When the file cannot be read, is not of the given format, or no request is left.
 pub fn read(path: &Path, reading: &Reading<'_>) -> Result<Trace, Error> {
     let file = std::fs::File::open(path).map_err(Error::file("read", path))?;
     let place = |error: String| Error::Failed(format!("{}: {error}", path.display()));
@@ -93,7 +92,7 @@ pub fn read(path: &Path, reading: &Reading<'_>) -> Result<Trace, Error> {
 
 fn gather(mut input: impl BufRead, reading: &Reading<'_>) -> Result<Trace, String> {
     if input.fill_buf().map_err(|error| error.to_string())?.starts_with(&ZSTD) {
-        return Err("it is compressed; unpack it with zstd -d first".to_owned());
+        return Err("the file is compressed; decompress it with zstd -d first".to_owned());
     }
     let mut accesses: Box<dyn Iterator<Item = Result<Access, String>> + '_> = match reading.format {
         Format::OracleGeneral => Box::new(oracle_general::accesses(input)),
@@ -113,7 +112,7 @@ fn gather(mut input: impl BufRead, reading: &Reading<'_>) -> Result<Trace, Strin
             continue;
         }
         let next = u32::try_from(numbers.len())
-            .map_err(|_| "more than 2^32 objects; use --sample".to_owned())?;
+            .map_err(|_| "the trace has more than 2^32 objects; use --sample".to_owned())?;
         let object = *numbers.entry(access.id).or_insert(next);
         if object == next {
             trace.sizes.push(access.size.clamp(1, reading.size_max));
@@ -123,7 +122,7 @@ fn gather(mut input: impl BufRead, reading: &Reading<'_>) -> Result<Trace, Strin
     }
     trace.entries.sort_by_key(|entry| entry.time);
     let Some(Entry { time: first, .. }) = trace.entries.first().copied() else {
-        return Err("no request is left; see --format, --sample and --limit".to_owned());
+        return Err("no request is left; check --format, --sample and --limit".to_owned());
     };
     for entry in &mut trace.entries {
         entry.time -= first;
@@ -132,7 +131,7 @@ fn gather(mut input: impl BufRead, reading: &Reading<'_>) -> Result<Trace, Strin
     Ok(trace)
 }
 
-/// Spreads requests of the same time evenly over the time until the next.
+/// Spreads requests with equal times evenly over the time until the next request.
 fn spread(entries: &mut [Entry]) {
     let mut start = 0;
     while start < entries.len() {
@@ -185,14 +184,14 @@ mod tests {
     }
 
     #[test]
-    fn requests_of_one_second_are_spread_over_it() {
+    fn requests_with_equal_times_are_spread() {
         let trace = csv("1,r,1,a\n1,r,1,b\n1,r,1,c\n1,r,1,d\n3,r,1,a\n3,r,1,b\n", |_| ()).unwrap();
         let times: Vec<u64> = trace.entries.iter().map(|entry| entry.time / 1_000_000).collect();
         assert_eq!(times, [0, 250, 500, 750, 2000, 2500]);
     }
 
     #[test]
-    fn requests_out_of_order_keep_their_distances() {
+    fn requests_out_of_order_are_sorted_by_time() {
         let trace = csv("5,r,1,a\n3,r,1,b\n9,r,1,c\n", |_| ()).unwrap();
         let seen: Vec<_> =
             trace.entries.iter().map(|entry| (entry.time / 1_000_000_000, entry.object)).collect();
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_compressed_is_no_trace() {
+    fn compressed_files_are_rejected_with_advice() {
         let columns = "time=1,op=2,size=3,id=4".parse().unwrap();
         let bytes = [&[0x28, 0xb5, 0x2f, 0xfd][..], &[0; 44]].concat();
         for format in [Format::OracleGeneral, Format::Csv, Format::TencentPhoto] {
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_has_all_requests_of_some_objects() {
+    fn a_sample_has_all_requests_of_its_objects() {
         let lines: Vec<String> = (0..4000).map(|n| format!("{n},r,1,{}", n % 1000)).collect();
         let trace = csv(&lines.join("\n"), |reading| reading.share = 0.25).unwrap();
         assert!((200..300).contains(&trace.sizes.len()), "{}", trace.sizes.len());

@@ -1,7 +1,7 @@
-//! Tencent's photo cache (Zhou et al., "Demystifying cache policies for photo stores at scale: a Tencent
-//! case study", ICS 2018), as SNIA publishes it: lines of eight fields with blanks between them. They are
-//! the time (YYYYMMDDHHMMSS), a checksum that names the photo, its format (0 or 5; others mark errors),
-//! the variant of its size, the bytes returned, hit or miss, the terminal, and the response time.
+//! Trace of Tencent's photo cache (Zhou et al., "Demystifying cache policies for photo stores at scale: a Tencent
+//! case study", ICS 2018), as published by SNIA. Lines have eight fields separated by blanks: time
+//! (YYYYMMDDHHMMSS), checksum that identifies the photo, format (0 or 5; others mark errors), size variant, bytes
+//! returned, hit or miss, terminal, and response time.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -9,10 +9,10 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::access::{Access, Action};
 
-/// Formats of photos; lines with others are to be left out.
+/// Photo formats; lines with other values are skipped.
 const FORMATS: [&str; 2] = ["0", "5"];
 
-/// The requests of a trace. Photo, format and variant together are an object.
+/// Requests of a trace. Photo, format and variant together identify an object.
 pub fn accesses(input: impl Read) -> impl Iterator<Item = Result<Access, String>> {
     (1_u64..).zip(BufReader::new(input).lines()).filter_map(|(number, line)| {
         let place = |error: String| format!("line {number}: {error}");
@@ -29,24 +29,29 @@ fn access(line: &str) -> Result<Option<Access>, String> {
         return Ok(None);
     }
     let [time, photo, format, variant, size, ..] = fields[..] else {
-        return Err("fewer than five fields; the file is no Tencent photo trace".to_owned());
+        return Err(
+            "the line has fewer than five fields; the file is not a Tencent photo trace".to_owned()
+        );
     };
     if !FORMATS.contains(&format) {
         return Ok(None);
     }
-    let size = size.parse().map_err(|_| format!("{size:?} is no size"))?;
+    let size = size.parse().map_err(|_| format!("{size:?} is not a valid size"))?;
     let id = xxh3_64(format!("{photo} {format} {variant}").as_bytes());
     Ok(Some(Access { time: seconds(time)? * 1_000_000_000, id, size, action: Action::Read }))
 }
 
-/// Seconds since 1970 of YYYYMMDDHHMMSS. Counts in years that begin on the first of March, so that the leap
-/// day comes last (Howard Hinnant, "chrono-compatible low-level date algorithms").
+/// Converts YYYYMMDDHHMMSS to seconds since 1970. Years begin on the first of March, so that the leap day comes
+/// last (Howard Hinnant, "chrono-compatible low-level date algorithms").
 fn seconds(text: &str) -> Result<u64, String> {
-    let bad = || format!("{text:?} is no time; it must be YYYYMMDDHHMMSS, from 1970 to 2399");
+    let bad =
+        || format!("{text:?} is not a valid time; it must be YYYYMMDDHHMMSS, from 1970 to 2399");
     if text.len() != 14 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(bad());
     }
-    let part = |range: std::ops::Range<usize>| text[range].parse::<u64>().expect("digits");
+    let part = |range: std::ops::Range<usize>| {
+        text[range].parse::<u64>().expect("only digits: checked above")
+    };
     let (year, month, day) = (part(0..4), part(4..6), part(6..8));
     if !(1970..2400).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return Err(bad());
@@ -63,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_requests_and_errors_are_left_out() {
+    fn lines_are_requests_and_error_lines_are_skipped() {
         let text = "20160201164604 085abb02a06850729bb01479466420d9e102d325 5 m 12903 1 PHONE 1\n\
                     20160201164705 085abb02a06850729bb01479466420d9e102d325 5 l 900 0 PC 0\n\
                     20160201164705 085abb02a06850729bb01479466420d9e102d325 3 l 900 0 PC 0\n\n\
@@ -79,12 +84,12 @@ mod tests {
         );
         assert!(
             read[0].id == read[2].id && read[0].id != read[1].id,
-            "variants are objects of their own"
+            "variants are distinct objects"
         );
     }
 
     #[test]
-    fn times_are_those_of_the_calendar() {
+    fn times_are_converted_to_seconds_since_1970() {
         for (text, expected) in [
             ("19700101000000", 0),
             ("20000229235959", 951_868_799),
@@ -105,11 +110,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_line_of_it_is_refused() {
+    fn invalid_lines_are_rejected() {
         for (line, words) in [
             ("1 2 3", "fewer than five"),
-            ("2016 a 5 m 1", "no time"),
-            ("20160201164604 a 5 m x", "no size"),
+            ("2016 a 5 m 1", "not a valid time"),
+            ("20160201164604 a 5 m x", "not a valid size"),
         ] {
             let error = accesses(line.as_bytes()).next().unwrap().unwrap_err();
             assert!(error.contains(words), "{error}");
