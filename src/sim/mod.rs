@@ -655,7 +655,8 @@ impl State {
             Op::Sync { file } if !self.is_open(file) => (-i64::from(libc::EBADF), Returned::None),
             Op::Sync { file } => (self.sync(self.inode(file), fault), Returned::None),
             Op::CloseFile { file } => {
-                // Its number may be another file's by now. Whatever a close reports, the file is closed: close(2).
+                // Its number may be another file's by now. Whatever a close reports, the file is closed
+                // (close(2)).
                 assert!(self.open.remove(&file.0).is_some(), "file {} was closed twice", file.0);
                 (self.fails(fault).unwrap_or(0), Returned::None)
             }

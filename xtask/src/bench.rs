@@ -40,7 +40,7 @@ fn check_room(dir: &Path, len: u64) -> Result<(), Failed> {
     }
     let gib = |bytes: u64| bytes.div_ceil(1 << 30);
     Err(Failed(format!(
-            "the file system to measure on takes {} GiB, and {} has less than {} GiB free; give another \
+        "the file system to measure on takes {} GiB, and {} has less than {} GiB free; give another \
              directory with --dir, or reduce --only, --pairs, --seconds or --data-size",
         gib(len),
         dir.display(),

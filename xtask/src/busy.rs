@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 /// One busy loop per core, with the priority of the tests; stopped on drop.
-pub struct Busy {
+pub struct BusyLoops {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Busy {
+impl BusyLoops {
     /// Starts the busy loops.
     #[must_use]
     pub fn on_every_core() -> Self {
@@ -30,7 +30,7 @@ impl Busy {
     }
 }
 
-impl Drop for Busy {
+impl Drop for BusyLoops {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {

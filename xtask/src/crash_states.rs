@@ -9,7 +9,8 @@ use crate::record::Record;
 /// Default number of distinct states.
 const STATES: &str = "20000000";
 const HOW: &str = "Each state differs from all others and was recovered, checked, recovered again and \
-                   written to;\nall were allowed by the model. Seconds are CPU seconds of two threads together.\n\n";
+                   written to;\nall were allowed by the model. Seconds are CPU seconds of two threads \
+                   together.\n\n";
 /// Text in front of the figures in a line of the test.
 const MARKER: &str = "three operations: ";
 

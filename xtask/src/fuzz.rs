@@ -184,7 +184,10 @@ fn one(target: &str, plan: &Plan<'_>) -> Result<Outcome, Failed> {
         let end: Vec<&str> = log.lines().rev().take(60).collect();
         end.iter().rev().for_each(|line| eprintln!("{line}"));
         if findings.is_empty() {
-            return Err(Failed(format!("{target} ended with {}; see the end of its log above", output.status)));
+            return Err(Failed(format!(
+                "{target} ended with {}; see its log above",
+                output.status
+            )));
         }
     }
     let outcome = Outcome {
@@ -239,8 +242,8 @@ fn report(outcomes: &[Outcome], plan: &Plan<'_>) -> Result<(), Failed> {
     Record { name: "fuzz", title: "Fuzzing", command: &command, text: &text }.keep()
 }
 
-/// Replaces the committed corpus with the smallest inputs that cover what all collected inputs cover, up to the
-/// limits, and the inputs that once caused a failure.
+/// Replaces the committed corpus with the smallest inputs that cover what all collected inputs cover, up to
+/// the limits, and the inputs that once caused a failure.
 fn keep(target: &str) -> Result<(), Failed> {
     let (collected, kept) = (collected(target), kept(target));
     for input in files(&kept)? {

@@ -1,5 +1,5 @@
-//! Memory per photo of a daemon while it is filled, the effect of index growth on concurrent reads, and the length
-//! of event loop iterations.
+//! Memory per photo of a daemon while it is filled, the effect of index growth on concurrent reads, and the
+//! length of event loop iterations.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -40,11 +40,10 @@ pub fn growth_bench(flags: &[&str]) -> Result<(), Failed> {
     run(cargo(&["build", "--release", "--locked", "--bins"]).args(packages))?;
     let dir = target().join("growth-bench");
     let mut text = format!(
-            "\n{needles} photos of 512 bytes for each order of names, one shard, 64 connections, direct I/O, a \
-             checkpoint after every 256 MiB. Index: from `/volumes/1`, sampled from 2 million photos on (or from half \
-             of them on). Resident: the slope of the least squares line through `VmRSS`.\n\n\
-             | names | index, worst (bytes a photo) | index, mean | resident | PUT/s | loop iterations of 400 us or \
-             more |\n\
+        "\n{needles} photos of 512 bytes for each order of names, one shard, 64 connections, direct I/O, a \
+         checkpoint after every 256 MiB. Index: from `/volumes/1`, sampled from 2 million photos on (or \
+         from half of them on). Resident: the slope of the least squares line through `VmRSS`.\n\n\
+         | names | index, worst (bytes a photo) | index, mean | resident | PUT/s | iterations >= 400 us |\n\
          | --- | --- | --- | --- | --- | --- |\n"
     );
     for (order, flags) in ORDERS {
@@ -90,7 +89,8 @@ struct Filled {
 
 impl Filled {
     fn measure(dir: &Path, needles: u64, flags: &[&str]) -> Result<Self, Failed> {
-        // A needle of 512 bytes takes 1 KiB, its commit record a little more; plus space for the later rounds.
+        // A needle of 512 bytes takes 1 KiB, its commit record a little more; plus space for the later
+        // rounds.
         let mib = needles * 1400 / (1 << 20) + 4096;
         let (node, _) = Node::start(dir, mib)?;
         let result = dir.join("fill.json");
@@ -124,8 +124,10 @@ impl Filled {
         let worst = index().fold(0.0, f64::max);
         let mean = index().sum::<f64>() / self.samples.len() as f64;
         let (slope, rate) = (slope(&self.samples), self.rate);
-        let iterations =
-            self.node.admin("/metrics").map_or_else(|_| String::new(), |text| long_iterations(&text));
+        let iterations = self
+            .node
+            .admin("/metrics")
+            .map_or_else(|_| String::new(), |text| long_iterations(&text));
         format!("{worst:.2} | {mean:.2} | {slope:.2} | {rate:.0} | {iterations} |")
     }
 }
@@ -175,9 +177,9 @@ fn reads(node: &Node, needles: u64, flags: &[&str]) -> Result<String, Failed> {
         std::array::from_fn(|number| after[number] - before[number]);
     let gets = found + missing;
     Ok(format!(
-            "Of {gets:.0} GETs {found:.0} found their photo and {missing:.0} asked for one that does not exist. \
-             Beyond one device read for each photo found there were {:.0}, {:.6} per GET; false candidates {:.6} \
-             per GET.",
+        "Of {gets:.0} GETs {found:.0} found their photo and {missing:.0} asked for one that does not \
+         exist. Beyond one device read for each photo found there were {:.0}, {:.6} per GET; false \
+         candidates {:.6} per GET.",
         reads - found,
         (reads - found) / gets,
         false_candidates / gets,
@@ -210,7 +212,7 @@ fn beside_growth(node: &Node, needles: u64, flags: &[&str]) -> Result<String, Fa
     let new = median(rounds.iter().map(|round| round.1).collect());
     Ok(format!(
         "GET, 99th percentile, beside a quarter as many PUTs ({ROUNDS} alternating rounds of {SECONDS} s, 32 \
-              connections): {old:.0} us with PUTs that overwrite photos (which reads the old one first), {new:.0} us \
-              with PUTs of new photos, which grow the index; median of the ratios {ratio:.2}."
+              connections): {old:.0} us with PUTs that overwrite photos (which reads the old one first), \
+         {new:.0} us with PUTs of new photos, which grow the index; median of the ratios {ratio:.2}."
     ))
 }

@@ -1,6 +1,6 @@
-//! Effect of slow, stalled and disconnecting clients on others: runs `tests/hostile.rs` with the release build, and
-//! records medians over its rounds. The clients run on the same cores as the daemon, so part of each ratio is their
-//! own work.
+//! Effect of slow, stalled and disconnecting clients on others: runs `tests/hostile.rs` with the release
+//! build, and records medians over its rounds. The clients run on the same cores as the daemon, so part of
+//! each ratio is their own work.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -108,8 +108,8 @@ pub fn hostile() -> Result<(), Failed> {
         lines.extend(figures);
     }
     let mut text = format!(
-            "{ROUNDS} rounds. Meanwhile eight healthy connections read (and some write) 8 KiB photos; all of them are \
-             served.\n\n{}\n",
+        "{ROUNDS} rounds. Meanwhile eight healthy connections read (and some write) 8 KiB photos; all of \
+         them are served.\n\n{}\n",
         table(&lines)
     );
     let large: Vec<&String> = lines.iter().filter(|line| line.contains("uploads and")).collect();

@@ -22,7 +22,8 @@ pub fn count(args: &[&str], flag: &str, default: u64) -> Option<u64> {
     }
 }
 
-/// Runs a test of the release build with environment variables; returns the printed lines that contain `marker`.
+/// Runs a test of the release build with environment variables; returns the printed lines that contain
+/// `marker`.
 ///
 /// # Errors
 /// When it fails, or prints no such line, which means that it did not run.

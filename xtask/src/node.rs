@@ -23,7 +23,9 @@ pub fn needles(flags: &[&str], default: u64) -> Result<u64, Failed> {
             .parse()
             .ok()
             .filter(|number| (100_000..=100_000_000).contains(number))
-            .ok_or_else(|| Failed(format!("--needles {number} is out of range; give 100000 to 100000000"))),
+            .ok_or_else(|| {
+                Failed(format!("--needles {number} is out of range; give 100000 to 100000000"))
+            }),
         _ => Err(Failed("the only flag is --needles N".to_owned())),
     }
 }
@@ -111,7 +113,10 @@ impl Node {
     pub fn stop(mut self) -> Result<(), Failed> {
         let pid = self.child.id().to_string();
         run_quietly(Command::new("kill").args(["-TERM", &pid]))?;
-        self.child.wait().map(drop).map_err(|error| Failed(format!("cannot wait for the daemon: {error}")))
+        self.child
+            .wait()
+            .map(drop)
+            .map_err(|error| Failed(format!("cannot wait for the daemon: {error}")))
     }
 
     /// Kills it with SIGKILL.

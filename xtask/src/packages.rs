@@ -44,10 +44,14 @@ pub fn require(tools: &[(&str, &str)]) -> Result<(), Failed> {
     install.env("RUNLEVEL", "1");
     run(&mut install)?;
     if packages.contains(&"nginx-light") && Path::new("/run/systemd/system").exists() {
-        eprintln!("nginx was installed and may be running; stop it with `systemctl disable --now nginx`");
+        eprintln!(
+            "nginx was installed and may be running; stop it with `systemctl disable --now nginx`"
+        );
     }
     match missing().next() {
         None => Ok(()),
-        Some((tool, package)) => Err(Failed(format!("the package {package} does not contain {tool}"))),
+        Some((tool, package)) => {
+            Err(Failed(format!("the package {package} does not contain {tool}")))
+        }
     }
 }

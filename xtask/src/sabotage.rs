@@ -1,4 +1,5 @@
-//! Negative controls: enables each deliberate mistake of `src/sabotage.rs` and checks that the tests detect it.
+//! Negative controls: enables each deliberate mistake of `src/sabotage.rs` and checks that the tests detect
+//! it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -131,14 +132,14 @@ const SHOWN: usize = 3;
 const VARIABLE: &str = "HAYLOFT_SABOTAGE";
 
 /// Detection of a mistake.
-struct Caught {
+struct Detection {
     binary: String,
     tests: Vec<String>,
     after: Duration,
 }
 
-/// Runs the negative controls and prints which test detected which mistake. Runs the known test of each mistake,
-/// or with `all` every test that might detect it.
+/// Runs the negative controls and prints which test detected which mistake. Runs the known test of each
+/// mistake, or with `all` every test that might detect it.
 ///
 /// # Errors
 /// When a mistake was not detected, the tests cannot be built, or, with `all`, the product contains the
@@ -170,7 +171,7 @@ fn catch_all(all: bool, binaries: &[(String, PathBuf)]) -> Result<(usize, usize)
     let mut caught = 0;
     for name in &names {
         let found = if all { catch(name, binaries)? } else { catch_known(name, binaries)? };
-        let Some(Caught { binary, tests, after }) = found else {
+        let Some(Detection { binary, tests, after }) = found else {
             println!("| {name} | NOT DETECTED | |");
             continue;
         };
@@ -207,13 +208,15 @@ fn build() -> Result<Vec<(String, PathBuf)>, Failed> {
     }
     run(&mut build)?;
     // A second run prints the paths without building.
-    let said =
+    let output =
         build.output().map_err(|error| Failed(format!("cargo cannot be started: {error}")))?;
-    let said = String::from_utf8_lossy(&said.stderr).into_owned();
-    let binaries: Vec<_> = said.lines().filter_map(executable).collect();
+    let output = String::from_utf8_lossy(&output.stderr).into_owned();
+    let binaries: Vec<_> = output.lines().filter_map(executable).collect();
     match TESTS.iter().find(|test| !binaries.iter().any(|(name, _)| name == *test)) {
         None => Ok(binaries),
-        Some(test) => Err(Failed(format!("cargo does not say where the test {test} is:\n{said}"))),
+        Some(test) => {
+            Err(Failed(format!("cargo does not say where the test {test} is:\n{output}")))
+        }
     }
 }
 
@@ -244,7 +247,8 @@ fn run_test(path: &Path, args: &[&str], sabotage: Option<&str>) -> Result<Output
 fn check_known(binaries: &[(String, PathBuf)]) -> Result<(), Failed> {
     let known: BTreeSet<_> = KNOWN.iter().map(|(_, binary, test)| (*binary, *test)).collect();
     for (binary, test) in known {
-        let path = &binaries.iter().find(|(name, _)| name == binary).expect("build() returns all tests").1;
+        let path =
+            &binaries.iter().find(|(name, _)| name == binary).expect("build() returns all").1;
         if !run_test(path, &["--exact", test], None)?.status.success() {
             return Err(Failed(format!("{binary}::{test} fails without any mistake enabled")));
         }
@@ -253,19 +257,19 @@ fn check_known(binaries: &[(String, PathBuf)]) -> Result<(), Failed> {
 }
 
 /// Runs the known test of a mistake.
-fn catch_known(name: &str, binaries: &[(String, PathBuf)]) -> Result<Option<Caught>, Failed> {
+fn catch_known(name: &str, binaries: &[(String, PathBuf)]) -> Result<Option<Detection>, Failed> {
     let began = Instant::now();
     let known = KNOWN.iter().find(|(known, ..)| *known == name);
     let Some((_, binary, test)) = known else {
         return Err(Failed(format!("no test is listed for {name}; find one with `--all`")));
     };
-    let path = &binaries.iter().find(|(name, _)| name == binary).expect("build() returns all tests").1;
+    let path = &binaries.iter().find(|(name, _)| name == binary).expect("build() returns all").1;
     let output = run_test(path, &["--exact", test], Some(name))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !text.contains("\nrunning 1 test\n") {
         return Err(Failed(format!("there is no test {binary}::{test}")));
     }
-    let caught = Caught {
+    let caught = Detection {
         binary: (*binary).to_owned(),
         tests: vec![(*test).to_owned()],
         after: began.elapsed(),
@@ -274,10 +278,11 @@ fn catch_known(name: &str, binaries: &[(String, PathBuf)]) -> Result<Option<Caug
 }
 
 /// Runs the test binaries until one fails; returns it with its failed tests.
-fn catch(name: &str, binaries: &[(String, PathBuf)]) -> Result<Option<Caught>, Failed> {
+fn catch(name: &str, binaries: &[(String, PathBuf)]) -> Result<Option<Detection>, Failed> {
     let began = Instant::now();
     for test in TESTS {
-        let (binary, path) = binaries.iter().find(|(name, _)| name == test).expect("build() returns all tests");
+        let (binary, path) =
+            binaries.iter().find(|(name, _)| name == test).expect("build() returns all");
         let output = run_test(path, &[], Some(name))?;
         if output.status.success() {
             continue;
@@ -285,10 +290,12 @@ fn catch(name: &str, binaries: &[(String, PathBuf)]) -> Result<Option<Caught>, F
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let tests = failures(&text);
         if tests.is_empty() {
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            return Err(Failed(format!("{binary} with {name} failed without naming a test: {said}")));
+            let output = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(Failed(format!(
+                "{binary} with {name} failed without naming a test: {output}"
+            )));
         }
-        return Ok(Some(Caught { binary: binary.clone(), tests, after: began.elapsed() }));
+        return Ok(Some(Detection { binary: binary.clone(), tests, after: began.elapsed() }));
     }
     Ok(None)
 }
@@ -313,7 +320,9 @@ fn check_product(binaries: &[(String, PathBuf)]) -> Result<(), Failed> {
         return Err(Failed(format!("{} contains {VARIABLE}", product.display())));
     }
     if !knows(&binaries[0].1)? {
-        return Err(Failed(format!("the tests do not contain {VARIABLE}, so its absence proves nothing")));
+        return Err(Failed(format!(
+            "the tests do not contain {VARIABLE}, so its absence proves nothing"
+        )));
     }
     println!("the release build does not contain {VARIABLE}");
     Ok(())

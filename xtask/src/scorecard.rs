@@ -155,7 +155,8 @@ fn exposure() -> Result<String, Failed> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = text.lines().find(|line| line.contains("Overall exposure level"));
     let figure = line.and_then(|line| line.rsplit(": ").next());
-    let figure = figure.ok_or_else(|| Failed(format!("systemd-analyze printed no exposure level: {text}")))?;
+    let figure = figure
+        .ok_or_else(|| Failed(format!("systemd-analyze printed no exposure level: {text}")))?;
     Ok(figure.split(' ').next().unwrap_or(figure).to_owned())
 }
 

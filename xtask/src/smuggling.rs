@@ -1,5 +1,5 @@
-//! The long run of `tests/smuggling.rs`: sends mutated streams through a real nginx, and compares the requests seen
-//! by it and by the daemon.
+//! The long run of `tests/smuggling.rs`: sends mutated streams through a real nginx, and compares the
+//! requests seen by it and by the daemon.
 
 use std::time::{Duration, Instant};
 
@@ -106,18 +106,18 @@ pub fn smuggling(plan: &Plan) -> Result<(), Failed> {
     match failed {
         None => Ok(()),
         Some((seed, output)) => Err(Failed(format!(
-                "{output}\na run failed; reproduce it with `HAYLOFT_SMUGGLING_STREAMS={RUN} \
-                 HAYLOFT_SMUGGLING_SEED={seed} cargo test --test smuggling {TEST}`, and add the stream above to \
-                 tests/corpus/http/"
+            "{output}\na run failed; reproduce it with `HAYLOFT_SMUGGLING_STREAMS={RUN} \
+             HAYLOFT_SMUGGLING_SEED={seed} cargo test --test smuggling {TEST}`, and add the stream \
+             above to tests/corpus/http/"
         ))),
     }
 }
 
 const NOTES: &str = "\
-Each stream has its own connection; the daemon has debug assertions. The columns requests seen and passed on
-count requests in nginx, answered those of the daemon. "Became two": the daemon counted a request that nginx did
-not pass on. "Body as a head": a canary request in a body took effect (`tests/smuggling.rs`). A run ends with its
-first failure.
+Each stream has its own connection; the daemon has debug assertions. Requests seen and passed on are counted
+in nginx, answered ones in the daemon. A request became two when the daemon counted one that nginx did not
+pass on; a body was taken for a head when a canary request in it took effect (`tests/smuggling.rs`). A run
+ends with its first failure.
 
 | streams | runs | requests seen | passed on | answered | became two | body as a head | seconds | streams/s |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |

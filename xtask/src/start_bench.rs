@@ -45,7 +45,8 @@ fn measure(dir: &Path, needles: u64) -> Result<String, Failed> {
     fill(&daemon, 0..needles)?;
     let filled = began.elapsed();
     daemon.stop()?;
-    let len = std::fs::metadata(&checkpoint).map_err(cannot("read the length of", &checkpoint))?.len();
+    let len =
+        std::fs::metadata(&checkpoint).map_err(cannot("read the length of", &checkpoint))?.len();
     let mut text = format!(
         "\nOne volume with {needles} photos of 512 to 1023 bytes, one shard, direct I/O. Filled in \
          {:.0} s. The checkpoint has {:.1} MB, {:.2} bytes per photo.\n\n\

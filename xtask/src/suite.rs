@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::busy::Busy;
+use crate::busy::BusyLoops;
 use crate::packages::require;
 use crate::powercut;
 use crate::process::{Failed, run};
@@ -32,8 +32,8 @@ const WITH_MOUNTS: &str = "file_systems";
 
 /// Options of the suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-/// Whether to run the tests that need an XFS or other mounts, too.
-    /// Whether to mount an XFS and test on it, too.
+pub struct SuiteOptions {
+    /// Whether to run the tests that need an XFS or other mounts, too.
     pub with_xfs: bool,
     /// Whether to keep every core busy meanwhile.
     pub busy: bool,
@@ -70,7 +70,7 @@ pub fn run_all(options: &SuiteOptions) -> Result<(), Failed> {
     if with_xfs {
         require(&powercut::TOOLS)?;
     }
-    let _busy = busy.then(Busy::on_every_core);
+    let _busy = busy.then(BusyLoops::on_every_core);
     let mut stages = Stages::new();
     stages.run("formatting", || run(&mut cargo(&["fmt", "--all", "--check"])));
     let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
@@ -108,8 +108,8 @@ fn on_xfs(stages: &mut Stages) {
         let tests = tests.arg("--no-fail-fast").env("HAYLOFT_TEST_DIR", xfs.path());
         stages.test("tests on XFS", tests);
     }
-    // The binaries were built for the tests: building one package alone would compile its libraries again with
-    // other features.
+    // The binaries were built for the tests: building one package alone would compile its libraries again
+    // with other features.
     let built = target().join("debug");
     let mut short = Command::new(built.join("powercut"));
     short.arg("--daemon").arg(built.join("hayloft"));

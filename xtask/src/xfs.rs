@@ -1,5 +1,5 @@
-//! A temporary XFS on a loop device with direct I/O: without it, direct I/O on the XFS would be served from the
-//! page cache of the image file.
+//! A temporary XFS on a loop device with direct I/O: without it, direct I/O on the XFS would be served from
+//! the page cache of the image file.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,8 +26,8 @@ impl Xfs {
         })
     }
 
-    /// Like [`Self::mount`], with an image of written blocks. With merely preallocated blocks, the first write to
-    /// each makes the file system below update metadata at the next flush, unlike a real device.
+    /// Like [`Self::mount`], with an image of written blocks. With merely preallocated blocks, the first
+    /// write to each makes the file system below update metadata at the next flush, unlike a real device.
     ///
     /// # Errors
     /// When it cannot be created or mounted.
@@ -45,7 +45,8 @@ impl Xfs {
         make_image: impl FnOnce(&Path) -> Result<(), Failed>,
     ) -> Result<Self, Failed> {
         let (image, mount) = (dir.join("xfs.img"), dir.join("xfs"));
-        std::fs::create_dir_all(&mount).map_err(|error| failed("create the mount point", &error))?;
+        std::fs::create_dir_all(&mount)
+            .map_err(|error| failed("create the mount point", &error))?;
         // From here on Drop cleans up after any failure.
         let mut xfs = Self { image, device: None, mount, is_mounted: false };
         make_image(&xfs.image)?;

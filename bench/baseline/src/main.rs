@@ -1,5 +1,5 @@
-//! Reference points that Hayloft is compared with besides other products. `cargo xtask bench` starts them; each
-//! command is one reference point:
+//! Reference points that Hayloft is compared with besides other products. `cargo xtask bench` starts them;
+//! each command is one reference point:
 //!
 //! - `serve`: serves the volume files with a plain server on tokio-uring, a general-purpose runtime. The
 //!   difference to the daemon is the gain of its own ring, runtime and buffers.

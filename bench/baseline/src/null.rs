@@ -1,5 +1,5 @@
-//! The daemon's ring, runtime and HTTP without a volume: every GET is answered with the same head and a body of
-//! constant length, which is prepared once in the connection's own buffer.
+//! The daemon's ring, runtime and HTTP without a volume: every GET is answered with the same head and a body
+//! of constant length, which is prepared once in the connection's own buffer.
 
 use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
@@ -26,7 +26,7 @@ const BUFFERS: usize = 64 << 20;
 const MODIFIED_SECONDS: u64 = 1_700_000_000;
 const ETAG: u64 = 0x0123_4567_89ab_cdef;
 /// Byte that response bodies consist of.
-const FILLING: u8 = b'h';
+const BODY_BYTE: u8 = b'h';
 
 /// Answers requests on `address` with bodies of `body` bytes, until the process is killed.
 ///
@@ -97,7 +97,7 @@ async fn connection(handle: Handle, sock: Sock, waiting: &Rc<Waiting>, body: usi
     // Without a buffer nothing can be answered: the connection is closed.
     let mut space = handle.pool().alloc(REPLY_HEADROOM + body);
     if let Some(buf) = &mut space {
-        buf.fill(FILLING);
+        buf.fill(BODY_BYTE);
     }
     while let (Some(mut buf), Next::Request(head)) = (space.take(), conn.next_request().await) {
         let date = date::format(handle.wall() / 1_000_000_000);

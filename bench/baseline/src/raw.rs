@@ -1,4 +1,5 @@
-//! Random reads of a file through the daemon's ring, without HTTP, at a given queue depth and for a given time.
+//! Random reads of a file through the daemon's ring, without HTTP, at a given queue depth and for a given
+//! time.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CString;
@@ -27,7 +28,8 @@ const LONGEST_NS: u64 = 60_000_000_000;
 /// Memory for the ring's own receive buffers, which are not used here (bytes).
 const RING_BUFFERS: usize = 4 << 20;
 
-/// Range of offsets to read from: reads of `block` bytes that begin at any unit and end by the end of the range.
+/// Range of offsets to read from: reads of `block` bytes that begin at any unit and end by the end of the
+/// range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spans {
     from: u64,
@@ -40,7 +42,8 @@ impl Spans {
     /// Creates the spans for the bytes `from..to` of a file.
     ///
     /// # Errors
-    /// [`Error::Usage`] when `from` or `block` is not a multiple of the unit, or the range is shorter than a block.
+    /// [`Error::Usage`] when `from` or `block` is not a multiple of the unit, or the range is shorter than a
+    /// block.
     pub fn new(from: u64, to: u64, block: u32) -> Result<Self, Error> {
         let usage = |why: String| Err(Error::Usage(why));
         if block == 0 || block > BLOCK_MAX || !u64::from(block).is_multiple_of(UNIT) {
@@ -58,8 +61,8 @@ impl Spans {
     }
 
     fn draw(self, random: &mut u64) -> u64 {
-        // Multiply-shift instead of a remainder keeps the distribution uniform (Lemire 2019, without the rejection
-        // step: the bias is below 2^-30 for any file).
+        // Multiply-shift instead of a remainder keeps the distribution uniform (Lemire 2019, without the
+        // rejection step: the bias is below 2^-30 for any file).
         let scaled = (u128::from(split_mix(random)) * u128::from(self.offsets)) >> 64;
         self.from
             + u64::try_from(scaled).expect("below the number of offsets, which is a u64") * UNIT
@@ -68,7 +71,7 @@ impl Spans {
 
 /// Result of a measurement.
 #[derive(Debug, Serialize)]
-pub struct Figures {
+pub struct Measurement {
     /// Reads completed in the measured time.
     pub reads: u64,
     /// Measured time (seconds).
@@ -114,7 +117,7 @@ pub fn measure(
     depth: usize,
     (warmup, time): (Duration, Duration),
     seed: u64,
-) -> Result<Figures, Error> {
+) -> Result<Measurement, Error> {
     let buffers =
         depth * usize::try_from(spans.block).expect("usize has 64 bits").next_multiple_of(4096);
     let region = Region::map(1, buffers + RING_BUFFERS);
@@ -149,12 +152,15 @@ pub fn measure(
     Ok(figures(&measured, spans.block))
 }
 
-fn figures((times, seconds, cpu, enters): &(Histogram<u64>, f64, f64, u64), block: u32) -> Figures {
+fn figures(
+    (times, seconds, cpu, enters): &(Histogram<u64>, f64, f64, u64),
+    block: u32,
+) -> Measurement {
     let reads = times.len();
     let per_read = 1.0 / (reads.max(1) as f64);
     let us = |quantile| times.value_at_quantile(quantile) as f64 / 1e3;
     let iops = reads as f64 / seconds;
-    Figures {
+    Measurement {
         reads,
         seconds: *seconds,
         iops,

@@ -1,4 +1,5 @@
-//! Response head of an object, with the same fields as the daemon's, so that the client parses the same amount.
+//! Response head of an object, with the same fields as the daemon's, so that the client parses the same
+//! amount.
 
 use hayloft::http::date;
 use hayloft::http::reply::{DEFAULT_CONTENT_TYPE, ReplyHead};
@@ -7,7 +8,8 @@ use hayloft::http::status::Status;
 /// Default `Cache-Control` of the daemon (see `hayloft config check`).
 const CACHE_CONTROL: &[u8] = b"public, max-age=86400";
 
-/// Head of a 200 response with `len` bytes of body; `etag` and `modified_seconds` (since 1970) are the object's.
+/// Head of a 200 response with `len` bytes of body; `etag` and `modified_seconds` (since 1970) are the
+/// object's.
 pub fn object_head(
     date: &[u8; date::LEN],
     len: u64,

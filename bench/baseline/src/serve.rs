@@ -1,9 +1,9 @@
-//! A plain server on tokio-uring: one thread, keep-alive, one task per connection. A GET is one direct read into
-//! an aligned buffer, verified like in the daemon, and one write of head and body.
+//! A plain server on tokio-uring: one thread, keep-alive, one task per connection. A GET is one direct read
+//! into an aligned buffer, verified like in the daemon, and one write of head and body.
 //!
 //! Parser, format and response head are the daemon's. The differences are what is measured: a general-purpose
-//! runtime that polls through epoll, unregistered buffers and unregistered files. Only GET of whole objects is
-//! supported.
+//! runtime that polls through epoll, unregistered buffers and unregistered files. Only GET of whole objects
+//! is supported.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -28,7 +28,7 @@ use tokio_uring::net::{TcpListener, TcpStream};
 
 use crate::error::Error;
 use crate::reply::object_head;
-use crate::table::{self, OpenVolume, Place};
+use crate::table::{self, Extent, OpenVolume};
 
 /// Entries of the submission queue, as in the daemon.
 const RING_ENTRIES: u32 = hayloft::limits::RING_ENTRIES;
@@ -37,7 +37,7 @@ const RING_ENTRIES: u32 = hayloft::limits::RING_ENTRIES;
 struct Volume {
     file: File,
     incarnation: u64,
-    needles: HashMap<(u64, u32), Place>,
+    needles: HashMap<(u64, u32), Extent>,
 }
 
 /// State shared by all connections.
@@ -90,14 +90,15 @@ async fn serve(volumes: HashMap<u32, OpenVolume>, address: SocketAddr) -> Result
     }
 }
 
-/// Memory for one response: space for the head, then the needle at an aligned address, as direct I/O requires.
+/// Memory for one response: space for the head, then the needle at an aligned address, as direct I/O
+/// requires.
 struct ResponseBuffer {
     bytes: Vec<u8>,
     /// Offset of the needle in `bytes`.
     start: usize,
 }
 
-impl Space {
+impl ResponseBuffer {
     fn new(len: usize) -> Self {
         let bytes = vec![0; len + 3 * PAGE];
         // The needle begins at the second page boundary, so that at least one page is left for the head.
@@ -112,14 +113,14 @@ impl Space {
 
 /// Response in its buffer: `range` is the part to send.
 struct Answer {
-    space: Space,
+    space: ResponseBuffer,
     range: std::ops::Range<usize>,
 }
 
 async fn connection(stream: &TcpStream, served: &Served) -> io::Result<()> {
     let mut input = vec![0; HEAD_BUFFER];
     let mut filled = 0;
-    let mut space = Space::new(0);
+    let mut space = ResponseBuffer::new(0);
     loop {
         let mut progress = HeadProgress::default();
         let parsed = loop {
@@ -146,17 +147,17 @@ async fn connection(stream: &TcpStream, served: &Served) -> io::Result<()> {
             }
             Err(status) => refusal(served, status, space),
         };
-        let Answer { space: Space { bytes, start }, range } = answer;
+        let Answer { space: ResponseBuffer { bytes, start }, range } = answer;
         let (sent, slice) = stream.write_all(bytes.slice(range)).await;
         sent?;
-        space = Space { bytes: slice.into_inner(), start };
+        space = ResponseBuffer { bytes: slice.into_inner(), start };
         if !keep_alive {
             return Ok(());
         }
     }
 }
 
-async fn answer(served: &Served, head: &Head, input: &[u8], space: Space) -> Answer {
+async fn answer(served: &Served, head: &Head, input: &[u8], space: ResponseBuffer) -> Answer {
     let target = target::parse(head.target.of(input));
     let (volume, key, alt, cookie) = match target {
         Ok(Target::Object { volume, key, alt, cookie }) if head.method == Method::Get => {
@@ -167,17 +168,17 @@ async fn answer(served: &Served, head: &Head, input: &[u8], space: Space) -> Ans
     };
     let found = served.volumes.get(&volume);
     let found = found.and_then(|volume| Some((volume, *volume.needles.get(&(key, alt))?)));
-    let Some((volume, place)) = found else { return refusal(served, Status::NOT_FOUND, space) };
-    let space = if space.holds(place.len) { space } else { Space::new(place.len) };
-    let Space { bytes, start } = space;
+    let Some((volume, extent)) = found else { return refusal(served, Status::NOT_FOUND, space) };
+    let space = if space.holds(extent.len) { space } else { ResponseBuffer::new(extent.len) };
+    let ResponseBuffer { bytes, start } = space;
     let (read, slice) =
-        volume.file.read_at(bytes.slice(start..start + place.len), place.offset).await;
-    let mut space = Space { bytes: slice.into_inner(), start };
-    if !read.is_ok_and(|got| got == place.len) {
+        volume.file.read_at(bytes.slice(start..start + extent.len), extent.offset).await;
+    let mut space = ResponseBuffer { bytes: slice.into_inner(), start };
+    if !read.is_ok_and(|got| got == extent.len) {
         return refusal(served, Status::INTERNAL_SERVER_ERROR, space);
     }
-    let needle = &space.bytes[start..start + place.len];
-    let Some(header) = verified(needle, volume.incarnation, place) else {
+    let needle = &space.bytes[start..start + extent.len];
+    let Some(header) = verified(needle, volume.incarnation, extent) else {
         return refusal(served, Status::INTERNAL_SERVER_ERROR, space);
     };
     if (header.id.key.0, header.id.alt.0) != (key, alt) || !header.cookie.matches(Cookie(cookie)) {
@@ -193,15 +194,15 @@ async fn answer(served: &Served, head: &Head, input: &[u8], space: Space) -> Ans
 }
 
 /// Decodes and verifies the header, metadata and data checksums of a needle; `None` if any of them fails.
-fn verified(needle: &[u8], incarnation: u64, place: Place) -> Option<NeedleHeader> {
-    let (header, _) = decode_header(needle, incarnation, place.offset)?;
-    let whole = header.layout().len == place.len
+fn verified(needle: &[u8], incarnation: u64, extent: Extent) -> Option<NeedleHeader> {
+    let (header, _) = decode_header(needle, incarnation, extent.offset)?;
+    let whole = header.layout().len == extent.len
         && verify_meta(needle, &header, incarnation).is_ok()
         && verify_data(needle, &header).is_ok();
     whole.then_some(header)
 }
 
-fn refusal(served: &Served, status: Status, mut space: Space) -> Answer {
+fn refusal(served: &Served, status: Status, mut space: ResponseBuffer) -> Answer {
     let date = served.date();
     let mut head = ReplyHead::error(status, status.reason(), &date);
     if status == Status::METHOD_NOT_ALLOWED {

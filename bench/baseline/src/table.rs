@@ -17,7 +17,7 @@ use crate::error::Error;
 
 /// Position of a needle in its volume file (bytes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Extent {
     /// Offset of the first byte.
     pub offset: u64,
     /// Length, including header, checksums and footer.
@@ -31,15 +31,15 @@ pub struct OpenVolume {
     /// Incarnation of the volume, which seeds its checksums.
     pub incarnation: u64,
     /// Extents by key and alternate key.
-    pub needles: HashMap<(u64, u32), Place>,
+    pub needles: HashMap<(u64, u32), Extent>,
 }
 
 /// Reads and verifies every live needle of a data directory; returns the extents by volume. A daemon may be
 /// started on the directory afterwards: the lock is released, and needles never move.
 ///
 /// # Errors
-/// When the directory is in use or not a data directory, or a volume holds an object that one read cannot return:
-/// a damaged needle or a multipart object.
+/// When the directory is in use or not a data directory, or a volume holds an object that one read cannot
+/// return: a damaged needle or a multipart object.
 pub fn open(data: &Path) -> Result<HashMap<u32, OpenVolume>, Error> {
     let mut volumes = HashMap::new();
     for file in DataDir::open_read_only(data)?.volumes()? {
@@ -55,7 +55,7 @@ pub fn open(data: &Path) -> Result<HashMap<u32, OpenVolume>, Error> {
                 let needles = needles.ok_or_else(|| {
                     io::Error::other("a volume appeared while the directory was listed")
                 })?;
-                needles.insert((row.key, row.alt), Place { offset: row.offset, len });
+                needles.insert((row.key, row.alt), Extent { offset: row.offset, len });
                 return Ok(());
             }
             Ok(row) => (row.volume, format!("{}/{} is a multipart object", row.key, row.alt)),

@@ -9,7 +9,7 @@ use hayloft::volume::format::{
 use hayloft::volume::index::{Hasher, Index};
 use hdrhistogram::Histogram;
 
-use crate::names::{SEED, VOLUME, place};
+use crate::names::{SEED, VOLUME, location};
 use crate::time::{cpu_ns, row};
 
 /// Arbitrary incarnation of the measured checkpoint.
@@ -28,7 +28,7 @@ pub fn table(entries: u64) {
     let hasher = Hasher::new(SEED);
     let mut index = Index::for_volume(VOLUME);
     for n in 0..entries {
-        index.insert(hasher.hash(NeedleId::new(n, 0)), place(n));
+        index.insert(hasher.hash(NeedleId::new(n, 0)), location(n));
     }
     let times = || Histogram::<u64>::new(3).expect("3 significant digits are valid");
     let [mut copy, mut seal, mut verify, mut restore] = [times(), times(), times(), times()];
@@ -108,6 +108,6 @@ fn restored(
             });
         }
     }
-    assert!(index.restored(from), "all segments were restored");
+    assert!(index.restored(from), "not all segments were restored");
     index
 }

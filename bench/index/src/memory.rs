@@ -2,7 +2,7 @@
 
 use hayloft::volume::index::{Hasher, Index};
 
-use crate::names::{ORDERS, SEED, VOLUME, place};
+use crate::names::{ORDERS, SEED, VOLUME, location};
 
 /// Resident memory of this process (bytes).
 fn resident() -> f64 {
@@ -14,7 +14,8 @@ fn resident() -> f64 {
     pages.expect("Rss is a number of KiB") * 1024.0
 }
 
-/// Prints the memory table: the index grows to twice `entries`, sampled at every percent from a fifth of `entries` on.
+/// Prints the memory table: the index grows to twice `entries`, sampled at every percent from a fifth of
+/// `entries` on.
 pub fn table(entries: u64) {
     let (from, to) = (entries / 5, entries * 2);
     println!(
@@ -32,7 +33,7 @@ pub fn table(entries: u64) {
         let mut first = None;
         let mut slope = 0.0;
         for n in 0..to {
-            index.insert(hasher.hash(name(n)), place(n));
+            index.insert(hasher.hash(name(n)), location(n));
             let count = n + 1;
             if count >= from && (count - from).is_multiple_of(to / 100) {
                 let held = resident() - before;

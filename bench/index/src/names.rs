@@ -19,7 +19,7 @@ pub const ORDERS: [Order; 3] = [
 ];
 
 /// Arbitrary valid location of needle `n`.
-pub fn place(n: u64) -> Location {
+pub fn location(n: u64) -> Location {
     let units = VOLUME / 512 - 1;
     Location { offset: (1 + n.wrapping_mul(7) % units) * 512, len: (1 + n % 2000) * 512 }
 }

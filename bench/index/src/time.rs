@@ -9,7 +9,7 @@ use hayloft::volume::index::{Hasher, IdHash, Index, PREFETCHED};
 use hdrhistogram::Histogram;
 use nix::time::{ClockId, clock_gettime};
 
-use crate::names::{ORDERS, SEED, VOLUME, place};
+use crate::names::{ORDERS, SEED, VOLUME, location};
 
 /// Lookups per round.
 const LOOKUPS: u64 = 2_000_000;
@@ -56,7 +56,7 @@ pub fn table(entries: u64) {
     let old_insert = each(entries, || {
         for n in 0..entries {
             black_box(hasher.hash(NeedleId::new(n, 0)));
-            let (number, unit) = (hash_of(n), place(n).offset / 512);
+            let (number, unit) = (hash_of(n), location(n).offset / 512);
             old.insert_unique(number, (number, unit, 1), |entry| entry.0);
         }
     });
@@ -79,7 +79,7 @@ pub fn table(entries: u64) {
     let mut index = Index::for_volume(VOLUME);
     let insert = each(entries, || {
         for n in 0..entries {
-            index.insert(hasher.hash(NeedleId::new(n, 0)), place(n));
+            index.insert(hasher.hash(NeedleId::new(n, 0)), location(n));
         }
     });
     println!("| insert, with the hash | {insert:.0} ns | {old_insert:.0} ns |");
@@ -93,7 +93,7 @@ pub fn table(entries: u64) {
                 index.prefetch(hasher.hash(NeedleId::new(n, 0)));
             }
             for n in group {
-                index.insert(hasher.hash(NeedleId::new(n, 0)), place(n));
+                index.insert(hasher.hash(NeedleId::new(n, 0)), location(n));
             }
         }
     });
@@ -139,7 +139,8 @@ pub fn row(what: &str, times: &Histogram<u64>, count: u64) {
     );
 }
 
-/// Prints the latency of single inserts while the index grows, and of those inserts that include a growth step.
+/// Prints the latency of single inserts while the index grows, and of those inserts that include a growth
+/// step.
 fn growth(entries: u64) {
     println!("\n| one insert while it grows | p50 | p99 | p99.9 | p99.99 | longest | how many |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
@@ -149,7 +150,7 @@ fn growth(entries: u64) {
         let times = || Histogram::<u64>::new(3).expect("3 significant digits are valid");
         let (mut all, mut growing, mut steps) = (times(), times(), 0);
         for n in 0..entries {
-            let (hash, at): (IdHash, Location) = (hasher.hash(name(n)), place(n));
+            let (hash, at): (IdHash, Location) = (hasher.hash(name(n)), location(n));
             let began = cpu_ns();
             index.insert(hash, at);
             let time = (cpu_ns() - began) as u64;

@@ -1,4 +1,4 @@
-//! The whole measurement: data for data, workload for workload, round for round.
+//! The whole measurement: data sets, workloads, rounds, blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,56 +11,56 @@ use crate::block::{Block, Failure, Record};
 use crate::error::{Error, file};
 use crate::loadgen::Objects;
 use crate::machine::Machine;
-use crate::measure::{Measure, Place, Times};
+use crate::measure::{BlockPosition, Measure, Times};
 use crate::raw::SCRATCH_LEN;
 use crate::servers::{Server, Servers};
-use crate::stand::Stand;
-use crate::workload::{Data, Entry, Pace, Subject, WORKLOADS, Workload};
+use crate::test_bed::TestBed;
+use crate::workload::{DataSet, Entry, Pace, Subject, WORKLOADS, Workload};
 
-/// The data are so many times larger than the memory that a server may use.
+/// Ratio of the data of a server to the memory it may use.
 const TIMES_MEMORY: u64 = 4;
-/// Shards are compared in processor time, without anybody's page cache: these bytes are enough.
+/// Size of the data for the comparison of shards (bytes): CPU time does not depend on the page cache.
 const SHARDS_LEN: u64 = 512 << 20;
-/// Connections that fill.
+/// Connections of a fill.
 const FILLERS: u32 = 64;
-/// The same with large objects, of which SeaweedFS holds each in memory more than once; and what it needs
-/// then (bytes).
+/// Connections of a fill with large objects, of which SeaweedFS holds each in memory several times.
 const LARGE_FILLERS: u32 = 4;
+/// Memory that SeaweedFS needs for that (bytes).
 const LARGE_MEMORY: u64 = 512 << 20;
-/// What servers may write (bytes a second) when they do nothing else, and what they may be asked in workloads
-/// of reads and writes (requests a second): there is room for that.
+/// Assumed maximum write rate of a server that only writes (bytes per second), for the space it needs.
 const WRITE_RATE: f64 = 2.5e9;
+/// Assumed maximum rate of mixed workloads (requests per second), for the space they need.
 const MIXED_RATE: f64 = 22_000.0;
-/// Blocks of such a workload that are measured again, in all, for each of its blocks: what is written stays.
-const AGAIN_MAX: f64 = 0.5;
-/// What an object takes besides its data at most (bytes): a header, an inode, the rest of a block.
+/// Maximum share of the blocks of a mixed workload that are repeated: what is written uses up space.
+const REPEATS_MAX: f64 = 0.5;
+/// Maximum overhead of an object besides its data (bytes): header, inode, rest of a block.
 const BESIDES: u64 = 4 << 10;
-/// A block of which the host took more than this share is measured again,
+/// Share of CPU time taken by the host above which a block is repeated.
 const STOLEN_MAX: f64 = 0.05;
-/// so often in all at most,
+/// Maximum number of attempts per block.
 const ATTEMPTS: u32 = 3;
-/// and after this rest: hosts that ration processor time let it be saved up for a while.
-const REST: Duration = Duration::from_secs(2);
-/// Who fails so often in a workload is left out of the rest of it: hours could go by otherwise.
+/// Pause before a block is repeated: hosts that ration CPU time accumulate credit meanwhile.
+const REPEAT_DELAY: Duration = Duration::from_secs(2);
+/// Number of failures after which an entry is skipped for the rest of its workload.
 const FAILURES_MAX: usize = 2;
 
-/// The file in directories that may be removed with all that is in them.
+/// File that marks directories which the benchmark may remove with all content.
 const MARK: &str = ".hayloft-bench";
 
-/// What is to be measured.
+/// Parameters of a measurement.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Workloads by name; all when empty.
+    /// Names of the selected workloads; all when empty.
     pub only: BTreeSet<String>,
-    /// Rounds.
+    /// Number of rounds.
     pub pairs: usize,
-    /// Of a block.
+    /// Durations of a block.
     pub times: Times,
-    /// Bytes of bodies that every server holds.
+    /// Body bytes in each server.
     pub data_bytes: u64,
-    /// The command line.
+    /// Command line, for the records.
     pub command: String,
-    /// Where records go.
+    /// Directory for the records.
     pub out: PathBuf,
 }
 
@@ -69,35 +69,36 @@ impl Plan {
         self.only.is_empty() || self.only.contains(workload.name)
     }
 
-    fn bytes_of(&self, data: Data) -> u64 {
+    fn bytes_of(&self, data: DataSet) -> u64 {
         match data {
-            Data::Shards => self.data_bytes.min(SHARDS_LEN),
+            DataSet::Shards => self.data_bytes.min(SHARDS_LEN),
             _ => self.data_bytes,
         }
     }
 
-    /// What a server writes while it is measured (bytes).
-    fn written(&self, data: Data, server: Server, workloads: &[&Workload]) -> u64 {
+    /// Bytes that a server writes while it is measured.
+    fn written(&self, data: DataSet, server: Server, workloads: &[&Workload]) -> u64 {
         let times = self.times.warmup + self.times.seconds;
-        if data == Data::Empty {
-            // Each block begins with an empty server.
+        if data == DataSet::Empty {
+            // Each block starts with an empty server.
             return (WRITE_RATE * times) as u64;
         }
         let entries = workloads.iter().flat_map(|workload| workload.entries);
         let puts = entries.filter(|entry| Server::of(entry.subject) == Some(server));
         let puts: f64 = puts.map(|entry| entry.load.puts()).sum();
-        let blocks = self.pairs as f64 * (1.0 + AGAIN_MAX);
+        let blocks = self.pairs as f64 * (1.0 + REPEATS_MAX);
         let each = data.sizes().1 + BESIDES;
         (puts * MIXED_RATE * times * blocks * each as f64) as u64
     }
 
-    /// What the servers of these workloads take of the file system together (bytes).
-    fn room(&self, data: Data, workloads: &[&Workload]) -> u64 {
+    /// Space that the servers of these workloads need together (bytes).
+    fn room(&self, data: DataSet, workloads: &[&Workload]) -> u64 {
         let subjects = workloads.iter().flat_map(|workload| workload.entries);
         let subjects: BTreeSet<Subject> = subjects.map(|entry| entry.subject).collect();
         let servers: BTreeSet<Server> = subjects.iter().copied().filter_map(Server::of).collect();
         let objects = self.bytes_of(data) / data.sizes().1;
-        let filled = if data == Data::Empty { 0 } else { self.bytes_of(data) + objects * BESIDES };
+        let filled =
+            if data == DataSet::Empty { 0 } else { self.bytes_of(data) + objects * BESIDES };
         let volumes = data.volumes().split(',').count() as u64;
         let of_server = |server: &Server| match server {
             Server::Hayloft | Server::Zeroed | Server::TwoShards => {
@@ -112,54 +113,55 @@ impl Plan {
         servers.iter().map(of_server).sum::<u64>() + scratch
     }
 
-    /// The workloads that are wanted, by their data.
-    fn by_data(&self) -> Vec<(Data, Vec<&'static Workload>)> {
+    /// Selected workloads by data set.
+    fn by_data(&self) -> Vec<(DataSet, Vec<&'static Workload>)> {
         let of = |data| {
             let workloads = WORKLOADS.iter().filter(|workload| workload.data == data);
             (data, workloads.filter(|workload| self.wants(workload)).collect())
         };
-        Data::ALL
+        DataSet::ALL
             .map(of)
             .into_iter()
             .filter(|(_, workloads): &(_, Vec<_>)| !workloads.is_empty())
             .collect()
     }
 
-    /// What must be free before it begins (bytes): one set of data is there at a time.
+    /// Space that must be free before the measurement (bytes); only one data set exists at a time.
     pub fn room_max(&self) -> u64 {
         let rooms = self.by_data().into_iter().map(|(data, workloads)| self.room(data, &workloads));
         rooms.max().unwrap_or(0)
     }
 
-    /// Size of a volume of the daemon (bytes): what is filled, with headers, and what is written besides.
-    fn volume_size(&self, data: Data, objects: u64, workloads: &[&Workload]) -> u64 {
+    /// Size of a volume of the daemon (bytes): filled data with headers, and data written by the workloads.
+    fn volume_size(&self, data: DataSet, objects: u64, workloads: &[&Workload]) -> u64 {
         let room = self.written(data, Server::Hayloft, workloads);
         let volumes = data.volumes().split(',').count() as u64;
         let (filled, objects) = match data {
-            Data::Empty => (0, 0),
+            DataSet::Empty => (0, 0),
             _ => (self.bytes_of(data) / volumes, objects / volumes),
         };
-        // A needle takes up to 1 KiB more than its data; commits have records, and the log ends early.
+        // A needle takes up to 1 KiB more than its data; commits have records, and the log ends before the
+        // file.
         let len = filled + filled / 64 + objects * 1024 + (512 << 20) + room;
-        // The daemon asks XFS for extents of 1 GiB, so a volume takes whole ones anyway.
+        // The daemon allocates extents of 1 GiB on XFS, so a volume takes whole ones.
         len.next_multiple_of(1 << 30)
     }
 }
 
-/// Measures everything that is wanted; each workload is recorded when it is through, with what failed in it.
-/// One in which something failed is named, and the others go on.
+/// Measures all selected workloads; each is recorded when it is finished, with its failures. Failed workloads
+/// do not stop the others.
 ///
 /// # Errors
-/// [`Error::Workloads`], or what made it impossible to go on.
-pub fn run(stand: &Stand, machine: &Machine, plan: &Plan) -> Result<(), Error> {
+/// [`Error::Workloads`] when workloads failed, or the error that prevented the rest.
+pub fn run(bed: &TestBed, machine: &Machine, plan: &Plan) -> Result<(), Error> {
     let mut failed = Vec::new();
     let all = plan.by_data();
-    all.iter().try_for_each(|(data, _)| take_over(&stand.dir.join(data.name())))?;
-    check_room(&stand.dir, plan.room_max())?;
+    all.iter().try_for_each(|(data, _)| prepare_directory(&bed.dir.join(data.name())))?;
+    check_room(&bed.dir, plan.room_max())?;
     for (data, workloads) in all {
-        let dir = stand.dir.join(data.name());
-        if let Err(error) = measure_data(stand, machine, plan, data, &workloads, &mut failed) {
-            eprintln!("the data {} cannot be had: {error}", data.name());
+        let dir = bed.dir.join(data.name());
+        if let Err(error) = measure_data(bed, machine, plan, data, &workloads, &mut failed) {
+            eprintln!("cannot prepare the data set {}: {error}", data.name());
             failed.extend(workloads.iter().map(|workload| workload.name));
         }
         fs::remove_dir_all(&dir).map_err(file("remove", &dir))?;
@@ -167,26 +169,26 @@ pub fn run(stand: &Stand, machine: &Machine, plan: &Plan) -> Result<(), Error> {
     if failed.is_empty() { Ok(()) } else { Err(Error::Workloads(failed.join(", "))) }
 }
 
-/// Makes an empty directory that is marked as ours. What an aborted run left would be measured, too; but
-/// nothing is removed that is somebody else's.
-fn take_over(dir: &Path) -> Result<(), Error> {
+/// Creates an empty directory with a mark. Removes what an interrupted run left, but no directory without the
+/// mark.
+fn prepare_directory(dir: &Path) -> Result<(), Error> {
     let mark = dir.join(MARK);
     if mark.exists() {
         fs::remove_dir_all(dir).map_err(file("empty", dir))?;
     } else if dir.exists() {
         let why = format!(
-            "{} is there and not marked as the benchmark's own; remove it, or choose another --dir",
+            "{} exists and is not marked as the benchmark's own; remove it, or choose another --dir",
             dir.display()
         );
         return Err(Error::Usage(why));
     }
-    fs::create_dir_all(dir).map_err(file("make", dir))?;
-    fs::write(&mark, "made and removed by hayloft-bench\n").map_err(file("write", &mark))
+    fs::create_dir_all(dir).map_err(file("create", dir))?;
+    fs::write(&mark, "created and removed by hayloft-bench\n").map_err(file("write", &mark))
 }
 
-/// Now, and not after hours, when a volume is full.
+/// Checks the free space before hours of measurement.
 fn check_room(dir: &Path, needed: u64) -> Result<(), Error> {
-    let found = statvfs(dir).map_err(|errno| file("look at", dir)(errno.into()))?;
+    let found = statvfs(dir).map_err(|errno| file("read the free space of", dir)(errno.into()))?;
     let free = found.blocks_available() * found.fragment_size();
     if free >= needed {
         return Ok(());
@@ -202,10 +204,10 @@ fn check_room(dir: &Path, needed: u64) -> Result<(), Error> {
 }
 
 fn measure_data(
-    stand: &Stand,
+    bed: &TestBed,
     machine: &Machine,
     plan: &Plan,
-    data: Data,
+    data: DataSet,
     workloads: &[&Workload],
     failed: &mut Vec<&'static str>,
 ) -> Result<(), Error> {
@@ -213,22 +215,22 @@ fn measure_data(
     let bytes = plan.bytes_of(data);
     let objects = Objects { count: (bytes / mean).max(1), sizes, volumes: data.volumes() };
     let volume_size = plan.volume_size(data, objects.count, workloads);
-    let servers = Servers::new(stand, data, volume_size);
+    let servers = Servers::new(bed, data, volume_size);
     let (written, times, cores) = (BTreeMap::new(), plan.times, machine.cores);
-    let mut measure = Measure { stand, servers, objects, written, times, cores };
-    let scarce = plan.data_bytes / TIMES_MEMORY;
-    let scarce = if data == Data::Large { scarce.max(LARGE_MEMORY) } else { scarce };
-    stand.limit_memory(Some(scarce))?;
-    if data != Data::Empty {
+    let mut measure = Measure { bed, servers, objects, written, times, cores };
+    let limited = plan.data_bytes / TIMES_MEMORY;
+    let limited = if data == DataSet::Large { limited.max(LARGE_MEMORY) } else { limited };
+    bed.limit_memory(Some(limited))?;
+    if data != DataSet::Empty {
         fill(&mut measure, data, workloads)?;
     }
     for workload in workloads {
-        let limit = stand.limit_memory((!workload.in_memory).then_some(scarce))?;
+        let limit = bed.limit_memory((!workload.in_memory).then_some(limited))?;
         let record = Record {
             workload: workload.name.to_owned(),
             machine: machine.clone(),
             command: plan.command.clone(),
-            device: stand.device.name().to_owned(),
+            device: bed.device.name().to_owned(),
             data_bytes: bytes,
             memory_limit: limit,
             blocks: Vec::new(),
@@ -241,7 +243,7 @@ fn measure_data(
                 if !record.failures.is_empty() {
                     failed.push(workload.name);
                 }
-                // Of nothing there is no table, and an older record may be there.
+                // Without blocks there is no table, and an older record is kept.
                 if !record.blocks.is_empty() {
                     write(&plan.out, &record)?;
                 }
@@ -252,33 +254,33 @@ fn measure_data(
             }
         }
     }
-    measure.servers.need(&[])
+    measure.servers.set_running(&[])
 }
 
-/// Fills every server that the workloads need, alike.
-fn fill(measure: &mut Measure<'_>, data: Data, workloads: &[&Workload]) -> Result<(), Error> {
-    let fillers = if data == Data::Large { LARGE_FILLERS } else { FILLERS };
+/// Fills every server that the workloads need with the same objects.
+fn fill(measure: &mut Measure<'_>, data: DataSet, workloads: &[&Workload]) -> Result<(), Error> {
+    let fillers = if data == DataSet::Large { LARGE_FILLERS } else { FILLERS };
     let entries = workloads.iter().flat_map(|workload| workload.entries);
     let needed: BTreeSet<Server> = entries.filter_map(|entry| Server::of(entry.subject)).collect();
     for server in needed {
         let (objects, target) = (&measure.objects, measure.servers.filled_by(server));
         match server {
-            // The one reads what the daemon holds, the other holds nothing.
+            // The baseline reads the daemon's data, and the null server has none.
             Server::Baseline | Server::Null => continue,
-            // Files are written without its help.
-            Server::Nginx => measure.servers.need(&[])?,
-            _ => measure.servers.need(&[server])?,
+            // Files are written directly.
+            Server::Nginx => measure.servers.set_running(&[])?,
+            _ => measure.servers.set_running(&[server])?,
         }
         eprintln!("filling {}: {} objects of {}", server.name(), objects.count, objects.sizes);
-        let procs = measure.stand.procs(server.name())?;
-        // What files leave in the page cache must be nginx's, and no more than it may have.
+        let procs = measure.bed.procs(server.name())?;
+        // The page cache of the files must be charged to nginx's cgroup.
         let procs = procs.filter(|_| server == Server::Nginx);
-        measure.stand.loadgen.fill(&target, objects, fillers, procs.as_deref())?;
+        measure.bed.loadgen.fill(&target, objects, fillers, procs.as_deref())?;
     }
     Ok(())
 }
 
-/// Brings all files below `dir` into the page cache.
+/// Reads all files below `dir` into the page cache.
 fn read_all(dir: &Path) -> Result<(), Error> {
     if !dir.exists() {
         return Ok(());
@@ -295,8 +297,9 @@ fn read_all(dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// The entries in the order of a round: every second one goes backwards, so that what drifts hits all alike.
-fn in_turn(workload: &Workload, pair: usize) -> Vec<&'static Entry> {
+/// Entries in the order of a round: every second round is reversed, so that drift affects all entries
+/// equally.
+fn round_order(workload: &Workload, pair: usize) -> Vec<&'static Entry> {
     let mut entries: Vec<_> = workload.entries.iter().collect();
     if pair % 2 == 1 {
         entries.reverse();
@@ -304,7 +307,7 @@ fn in_turn(workload: &Workload, pair: usize) -> Vec<&'static Entry> {
     entries
 }
 
-/// The rounds of a workload.
+/// Runs the rounds of a workload.
 fn rounds(
     measure: &mut Measure<'_>,
     workload: &Workload,
@@ -318,14 +321,14 @@ fn rounds(
             read_all(&measure.servers.dir(server))?;
         }
     }
-    // The volumes have room for no more.
-    let again_max = (AGAIN_MAX * (pairs * workload.entries.len()) as f64) as usize;
+    // The volumes have space for a limited number of repetitions.
+    let repeats_max = (REPEATS_MAX * (pairs * workload.entries.len()) as f64) as usize;
     let mut again = 0;
-    take_turns(workload, pairs, &mut record, |entry, first_rate, place| {
-        let may_repeat = workload.data == Data::Empty || again < again_max;
-        // Whoever ended in the block before is started again.
+    run_rounds(workload, pairs, &mut record, |entry, first_rate, position| {
+        let may_repeat = workload.data == DataSet::Empty || again < repeats_max;
+        // Restarts servers that ended during the block before.
         measure.prepare(workload)?;
-        let block = undisturbed(measure, workload, entry, first_rate, (place, may_repeat))?;
+        let block = least_disturbed(measure, workload, entry, first_rate, (position, may_repeat))?;
         again += block.attempts as usize - 1;
         Ok(block)
     });
@@ -335,9 +338,9 @@ fn rounds(
             match measure.prepare(workload).and_then(|()| measure.traced(workload, entry)) {
                 Ok(Some(traced)) => drop(record.traced.insert(name, traced)),
                 Ok(None) => {}
-                // It is one figure of many, and all the others are there.
+                // Only one figure of many is missing.
                 Err(error) => {
-                    eprintln!("the system calls of {name} are not counted: {error}");
+                    eprintln!("cannot count the system calls of {name}: {error}");
                     record.untraced.insert(name, error.to_string());
                 }
             }
@@ -346,26 +349,27 @@ fn rounds(
     Ok(record)
 }
 
-/// Measures all entries in all rounds. What fails is noted, and the others go on.
-fn take_turns(
+/// Measures all entries in all rounds. Failures are recorded and do not stop the others.
+fn run_rounds(
     workload: &Workload,
     pairs: usize,
     record: &mut Record,
-    mut measure: impl FnMut(&Entry, Option<f64>, Place) -> Result<Block, Error>,
+    mut measure: impl FnMut(&Entry, Option<f64>, BlockPosition) -> Result<Block, Error>,
 ) {
-    // An open loop needs to know what the first entry gets: going backwards, what it got the round before.
+    // The rate of an open loop is relative to the first entry; in a reversed round, to that of the round
+    // before.
     let mut first_rate = None;
     let mut failures: BTreeMap<&str, usize> = BTreeMap::new();
     for pair in 0..pairs {
-        for entry in in_turn(workload, pair) {
+        for entry in round_order(workload, pair) {
             if failures.get(entry.name).is_some_and(|times| *times >= FAILURES_MAX) {
                 continue;
             }
-            let place = Place { pair, order: record.blocks.len(), attempt: 0 };
+            let position = BlockPosition { pair, order: record.blocks.len(), attempt: 0 };
             let measured = if entry.load.pace != Pace::Closed && first_rate.is_none() {
                 Err(Error::NoPeak(workload.entries[0].name))
             } else {
-                measure(entry, first_rate, place)
+                measure(entry, first_rate, position)
             };
             match measured {
                 Ok(block) => {
@@ -402,23 +406,23 @@ fn print_line(block: &Block) {
     );
 }
 
-/// Measures a block, and again after a rest while the host takes too much: what counts is the attempt during
-/// which it took least, whatever the figures are.
-fn undisturbed(
+/// Measures a block, repeating it after a pause while the host takes too much CPU time. Keeps the attempt
+/// with the least time taken, regardless of the figures.
+fn least_disturbed(
     measure: &mut Measure<'_>,
     workload: &Workload,
     entry: &Entry,
     first_rate: Option<f64>,
-    (place, may_repeat): (Place, bool),
+    (position, may_repeat): (BlockPosition, bool),
 ) -> Result<Block, Error> {
-    let mut calmest = measure.block(workload, entry, first_rate, place)?;
+    let mut calmest = measure.block(workload, entry, first_rate, position)?;
     for attempt in 1..ATTEMPTS {
         if calmest.stolen <= STOLEN_MAX || !may_repeat {
             break;
         }
-        std::thread::sleep(REST);
-        let place = Place { attempt, ..place };
-        let block = measure.block(workload, entry, first_rate, place)?;
+        std::thread::sleep(REPEAT_DELAY);
+        let position = BlockPosition { attempt, ..position };
+        let block = measure.block(workload, entry, first_rate, position)?;
         if block.stolen < calmest.stolen {
             calmest = block;
         }
@@ -428,16 +432,16 @@ fn undisturbed(
 }
 
 fn write(dir: &Path, record: &Record) -> Result<(), Error> {
-    fs::create_dir_all(dir).map_err(file("make", dir))?;
+    fs::create_dir_all(dir).map_err(file("create", dir))?;
     let path = dir.join(format!("{}.json", record.workload));
-    let text = serde_json::to_string_pretty(record).expect("figures and names");
+    let text = serde_json::to_string_pretty(record).expect("records always serialize");
     fs::write(&path, text + "\n").map_err(file("write", &path))
 }
 
-/// The records below `dir`, in the order of the table.
+/// Reads the records below `dir`, in the order of [`WORKLOADS`].
 ///
 /// # Errors
-/// When one is there that cannot be read.
+/// When a record cannot be read or parsed.
 pub fn read(dir: &Path) -> Result<Vec<Record>, Error> {
     let mut records = Vec::new();
     for workload in WORKLOADS {
@@ -445,7 +449,7 @@ pub fn read(dir: &Path) -> Result<Vec<Record>, Error> {
         if path.exists() {
             let text = fs::read_to_string(&path).map_err(file("read", &path))?;
             let record = serde_json::from_str(&text);
-            records.push(record.map_err(|error| file("understand", &path)(error.into()))?);
+            records.push(record.map_err(|error| file("parse", &path)(error.into()))?);
         }
     }
     Ok(records)
@@ -467,27 +471,27 @@ mod tests {
         }
     }
 
-    fn of(data: Data) -> Vec<&'static Workload> {
+    fn of(data: DataSet) -> Vec<&'static Workload> {
         WORKLOADS.iter().filter(|workload| workload.data == data).collect()
     }
 
     #[test]
-    fn volumes_have_room_for_what_is_filled_and_written() {
+    fn volumes_have_space_for_filled_and_written_objects() {
         let plan = plan();
         let objects = (4_u64 << 30) / 4096;
         let size = |data, objects| plan.volume_size(data, objects, &of(data));
         // A needle of 4 KiB takes ten units of 512 bytes.
-        assert!(size(Data::Needles4K, objects) > objects * 5120 + (512 << 20));
-        assert!(size(Data::Empty, 1) > 14 << 30);
-        assert_eq!(size(Data::Large, 512), 5 << 30);
-        assert_eq!(size(Data::Shards, 65_536), 1 << 30, "each volume has half of them");
+        assert!(size(DataSet::Needles4K, objects) > objects * 5120 + (512 << 20));
+        assert!(size(DataSet::Empty, 1) > 14 << 30);
+        assert_eq!(size(DataSet::Large, 512), 5 << 30);
+        assert_eq!(size(DataSet::Shards, 65_536), 1 << 30, "each volume has half of them");
         // 11 of 100 requests of the three mixes are PUTs; half of the blocks may be measured again.
         let written = 0.11 * MIXED_RATE * 6.0 * 9.0 * 1.5 * 65_536.0;
-        assert!(size(Data::Needles64K, 65_536) > (4 << 30) + written as u64);
+        assert!(size(DataSet::Needles64K, 65_536) > (4 << 30) + written as u64);
     }
 
     #[test]
-    fn what_must_be_free_follows_from_the_flags() {
+    fn required_space_follows_from_the_flags() {
         let all = plan();
         let rooms = [
             all.clone(),
@@ -499,11 +503,14 @@ mod tests {
         assert!(rooms[0] > 3 * (4 << 30), "three servers hold the data");
         assert!(rooms[1..].iter().all(|room| *room > rooms[0] + (1 << 30)), "{rooms:?}");
         let one = Plan { only: ["get-4k-1".to_owned()].into(), ..all };
-        assert!(one.room_max() < rooms[0] / 2, "nothing is written, and two servers hold it");
+        assert!(
+            one.room_max() < rooms[0] / 2,
+            "nothing is written, and only two servers hold the data"
+        );
     }
 
     #[test]
-    fn too_little_room_is_told_before_anything_begins() {
+    fn insufficient_space_is_reported_before_the_measurement() {
         let dir = tempfile::tempdir().unwrap();
         check_room(dir.path(), 1).unwrap();
         let error = check_room(dir.path(), 1 << 60).unwrap_err().to_string();
@@ -511,9 +518,9 @@ mod tests {
     }
 
     #[test]
-    fn every_second_round_goes_backwards_and_the_first_tells_the_peak() {
+    fn every_second_round_is_reversed_and_the_first_starts_with_the_peak() {
         for workload in WORKLOADS {
-            let names = |pair| in_turn(workload, pair).iter().map(|entry| entry.name).collect();
+            let names = |pair| round_order(workload, pair).iter().map(|entry| entry.name).collect();
             let (first, second, third): (Vec<_>, Vec<_>, Vec<_>) = (names(0), names(1), names(2));
             assert_eq!(first[0], workload.entries[0].name);
             assert!(second.iter().rev().eq(&first), "{}: {second:?}", workload.name);
@@ -525,35 +532,37 @@ mod tests {
         WORKLOADS.iter().find(|workload| workload.name == name).unwrap()
     }
 
-    fn failing(place: Place, at: &[usize]) -> Result<(), Error> {
-        let error = Error::Workloads(format!("round {}", place.pair));
-        if at.contains(&place.pair) { Err(error) } else { Ok(()) }
+    fn failing(position: BlockPosition, at: &[usize]) -> Result<(), Error> {
+        let error = Error::Workloads(format!("round {}", position.pair));
+        if at.contains(&position.pair) { Err(error) } else { Ok(()) }
     }
 
     #[test]
-    fn what_an_aborted_run_left_goes_and_what_others_have_stays() {
+    fn only_marked_directories_are_removed() {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("8k");
-        take_over(&dir).unwrap();
+        prepare_directory(&dir).unwrap();
         fs::create_dir(dir.join("nginx")).unwrap();
-        fs::write(dir.join("nginx/object"), "of the run before").unwrap();
-        take_over(&dir).unwrap();
+        fs::write(dir.join("nginx/object"), "leftover").unwrap();
+        prepare_directory(&dir).unwrap();
         assert!(dir.exists() && !dir.join("nginx").exists());
         let photos = root.path().join("large");
         fs::create_dir(&photos).unwrap();
-        assert!(take_over(&photos).unwrap_err().to_string().contains("choose another --dir"));
+        assert!(
+            prepare_directory(&photos).unwrap_err().to_string().contains("choose another --dir")
+        );
         assert!(photos.exists());
     }
 
     #[test]
-    fn one_failure_costs_one_block_and_a_second_one_the_rest_of_that_entry() {
+    fn one_failure_costs_a_block_and_two_the_rest_of_the_entry() {
         for (at, of_nginx, failures) in [(&[2][..], 4, 1), (&[2, 3], 2, 2), (&[0, 1, 2], 0, 2)] {
             let mut record = record("get-4k-1", Vec::new());
-            take_turns(workload("get-4k-1"), 5, &mut record, |entry, _, place| {
+            run_rounds(workload("get-4k-1"), 5, &mut record, |entry, _, position| {
                 if entry.name == "nginx" {
-                    failing(place, at)?;
+                    failing(position, at)?;
                 }
-                Ok(block(entry.name, place.pair, 10.0))
+                Ok(block(entry.name, position.pair, 10.0))
             });
             assert_eq!(record.of_entry("hayloft", |block| Some(block.rate)).len(), 5, "{at:?}");
             assert_eq!(
@@ -569,24 +578,28 @@ mod tests {
     }
 
     #[test]
-    fn no_open_loop_runs_without_a_peak_and_each_takes_the_last() {
+    fn open_loops_need_a_peak_and_use_the_last_one() {
         let mut record = record("overload", Vec::new());
         let mut asked = Vec::new();
-        take_turns(workload("overload"), 3, &mut record, |entry, first_rate, place| {
+        run_rounds(workload("overload"), 3, &mut record, |entry, first_rate, position| {
             if entry.name == "peak" {
-                failing(place, &[0])?;
+                failing(position, &[0])?;
             } else {
-                asked.push((place.pair, first_rate));
+                asked.push((position.pair, first_rate));
             }
-            Ok(block(entry.name, place.pair, 100.0 + place.pair as f64))
+            Ok(block(entry.name, position.pair, 100.0 + position.pair as f64))
         });
-        assert_eq!(asked, [(2, Some(102.0))], "the second round begins with the open loop");
+        assert_eq!(
+            asked,
+            [(2, Some(102.0))],
+            "the reversed second round begins with the open loop"
+        );
         assert!(record.failures[1].why.contains("peak"), "{:?}", record.failures);
         assert_eq!(record.pairs(), 1);
     }
 
     #[test]
-    fn records_come_back_as_they_were_written() {
+    fn records_are_read_back_as_written() {
         let dir = tempfile::tempdir().unwrap();
         let written = record("get-8k-32", vec![block("hayloft", 0, 1000.0)]);
         write(dir.path(), &written).unwrap();

@@ -1,4 +1,4 @@
-//! What is recorded of a block: one server, asked for some seconds.
+//! Record of a block: the load on one server for some seconds, and what was measured.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,47 +8,47 @@ use crate::device;
 use crate::loadgen::{Latency, Operation, Schedule};
 use crate::machine::Machine;
 
-/// Figures of a block. Those that nobody counts for this subject are absent.
+/// Figures of a block; `None` where the subject has no such figure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Block {
-    /// Name in the workload.
+    /// Name of the entry in the workload.
     pub entry: String,
-    /// Which pair (round) it belongs to, from 0.
+    /// Number of its pair (round), from 0.
     pub pair: usize,
     /// Position in the run of the workload, from 0.
     pub order: usize,
-    /// Cores that were busy with something else when it began.
+    /// Number of cores busy with other work when the block began.
     pub busy_before: f64,
-    /// Share of the time of the cores in use that the host took while it was measured, from 0 to 1.
+    /// Share of CPU time that the host took from the cores in use during the block, 0 to 1.
     #[serde(default)]
     pub stolen: f64,
-    /// How often it was measured until the host took little, or too often.
+    /// Number of attempts at the block.
     #[serde(default = "once")]
     pub attempts: u32,
-    /// Time measured (seconds).
+    /// Measured time (seconds).
     pub seconds: f64,
-    /// Requests answered, refusals included, and in an open loop those of its warm-up: what the counts of
-    /// server and device are divided by.
+    /// Answered requests, including refusals and, in an open loop, those of the warm-up: the divisor of
+    /// server and device counters.
     pub requests: u64,
-    /// Requests answered as they should be, each second.
+    /// Correctly answered requests per second.
     pub rate: f64,
-    /// Bytes of bodies each second.
+    /// Body bytes per second.
     pub bytes_per_second: f64,
-    /// Times of what most requests were (microseconds).
+    /// Latency of the most frequent kind of operation (microseconds).
     pub latency_us: Latency,
-    /// By kind of operation.
+    /// Results by kind of operation.
     pub operations: BTreeMap<String, Operation>,
-    /// In an open loop, whether it was one.
+    /// Schedule of an open loop.
     pub schedule: Option<Schedule>,
-    /// Processor time of the server for each request (microseconds).
+    /// CPU time of the server per request (microseconds).
     pub cpu_us: Option<f64>,
-    /// The same of the load generator.
+    /// CPU time of the load generator per request (microseconds).
     pub client_cpu_us: Option<f64>,
     /// Resident memory of the server at the end (bytes).
     pub rss_bytes: Option<u64>,
-    /// What the block device counted.
+    /// Counters of the block device.
     pub device: device::Counts,
-    /// What the daemon counted.
+    /// Counters of the daemon.
     pub daemon: Option<Daemon>,
 }
 
@@ -56,7 +56,7 @@ fn once() -> u32 {
     1
 }
 
-/// What the daemon counted in a block.
+/// Counters of the daemon during a block.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Daemon {
     /// Calls of `io_uring_enter`.
@@ -65,7 +65,7 @@ pub struct Daemon {
     pub device_reads: f64,
     /// Durable writes and flushes.
     pub flushes: f64,
-    /// Bytes of commits.
+    /// Bytes written by commits.
     pub commit_bytes: f64,
 }
 
@@ -74,93 +74,93 @@ impl Block {
         (self.requests > 0).then(|| count / self.requests as f64)
     }
 
-    /// Read requests of the device for each request.
+    /// Device read requests per request.
     pub fn reads(&self) -> Option<f64> {
         self.per_request(self.device.reads as f64)
     }
 
-    /// Bytes read from the device for each request.
+    /// Bytes read from the device per request.
     pub fn read_bytes(&self) -> Option<f64> {
         self.per_request(self.device.read_bytes as f64)
     }
 
-    /// Flushes of the device for each request.
+    /// Device flushes per request.
     pub fn flushes(&self) -> Option<f64> {
         self.per_request(self.device.flushes as f64)
     }
 
-    /// Bytes written to the device for each byte of body.
+    /// Bytes written to the device per body byte.
     pub fn write_amplification(&self) -> Option<f64> {
         let payload = self.bytes_per_second * self.seconds;
         (payload > 0.0).then(|| self.device.written_bytes as f64 / payload)
     }
 
-    /// `io_uring_enter` for each request, as the daemon counted.
+    /// Calls of `io_uring_enter` per request, as counted by the daemon.
     pub fn enters(&self) -> Option<f64> {
         self.per_request(self.daemon?.enters)
     }
 
-    /// Of a kind of operation.
+    /// Results of a kind of operation, if there were any.
     pub fn operation(&self, name: &str) -> Option<&Operation> {
         self.operations.get(name).filter(|operation| operation.count > 0)
     }
 }
 
-/// System calls for each request, counted in a block of their own.
+/// System calls per request, counted in a separate block.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Traced {
     /// `io_uring_enter`.
     pub enters: f64,
-    /// All others.
+    /// All other system calls.
     pub others: f64,
 }
 
 /// A block that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// Name in the workload.
+    /// Name of the entry in the workload.
     pub entry: String,
-    /// Its round, from 0.
+    /// Number of its round, from 0.
     pub pair: usize,
-    /// What happened.
+    /// Description of the failure.
     pub why: String,
 }
 
-/// All there is of a workload.
+/// Record of a workload.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// Which workload.
+    /// Name of the workload.
     pub workload: String,
-    /// Where and of what.
+    /// Machine and commit.
     pub machine: Machine,
-    /// The command line.
+    /// Command line.
     pub command: String,
-    /// The block device.
+    /// Name of the block device.
     pub device: String,
-    /// Bytes of bodies that every server held.
+    /// Body bytes in each server.
     pub data_bytes: u64,
-    /// What all processes of a server might use of memory and page cache (bytes); nothing: all there is.
+    /// Memory limit of each server, including page cache (bytes); `None` for no limit.
     pub memory_limit: Option<u64>,
-    /// All blocks, in the order in which they ran.
+    /// All blocks, in the order of measurement.
     pub blocks: Vec<Block>,
-    /// By entry, where they were counted.
+    /// System calls by entry, where they were counted.
     pub traced: BTreeMap<String, Traced>,
-    /// By entry, why they were not, where they should have been.
+    /// Errors by entry, where system calls could not be counted.
     #[serde(default)]
     pub untraced: BTreeMap<String, String>,
-    /// Blocks that failed, in the order in which they did.
+    /// Failed blocks, in order.
     #[serde(default)]
     pub failures: Vec<Failure>,
 }
 
-/// The blocks of one round, by entry.
+/// Blocks of one round, by entry.
 pub struct Pair<'a> {
     record: &'a Record,
     number: usize,
 }
 
 impl<'a> Pair<'a> {
-    /// Of an entry.
+    /// Block of an entry.
     pub fn of(&self, entry: &str) -> Option<&'a Block> {
         let mut blocks = self.record.blocks.iter();
         blocks.find(|block| block.pair == self.number && block.entry == entry)
@@ -168,12 +168,12 @@ impl<'a> Pair<'a> {
 }
 
 impl Record {
-    /// How many rounds were begun.
+    /// Number of rounds with at least one block.
     fn rounds(&self) -> usize {
         self.blocks.iter().map(|block| block.pair + 1).max().unwrap_or(0)
     }
 
-    /// How many rounds are whole: everybody was measured in them.
+    /// Number of complete rounds: those with a block of every entry.
     pub fn pairs(&self) -> usize {
         let failed = self.failures.iter().map(|failure| failure.entry.as_str());
         let measured = self.blocks.iter().map(|block| block.entry.as_str());
@@ -185,19 +185,19 @@ impl Record {
         (0..self.rounds()).filter(is_whole).count()
     }
 
-    /// A figure of every round that has it.
+    /// Values of a figure, one per round that has it.
     pub fn figures(&self, of: impl Fn(&Pair<'_>) -> Option<f64>) -> Vec<f64> {
         let pairs = (0..self.rounds()).map(|number| Pair { record: self, number });
         pairs.filter_map(|pair| of(&pair)).filter(|figure| figure.is_finite()).collect()
     }
 
-    /// The same of the blocks of one entry.
+    /// Values of a figure of one entry.
     pub fn of_entry(&self, entry: &str, of: impl Fn(&Block) -> Option<f64>) -> Vec<f64> {
         self.figures(|pair| of(pair.of(entry)?))
     }
 }
 
-/// Blocks to try tables and goals on.
+/// Sample blocks and records for tests.
 #[cfg(test)]
 pub mod examples {
     use super::*;
@@ -258,7 +258,7 @@ mod tests {
     fn ratios_are_taken_within_a_pair() {
         let blocks = vec![block("a", 0, 10.0), block("b", 0, 5.0), block("b", 1, 8.0)];
         let record = record("x", blocks);
-        assert_eq!((record.rounds(), record.pairs()), (2, 1), "a pair has both");
+        assert_eq!((record.rounds(), record.pairs()), (2, 1), "a pair needs both");
         let ratios = record.figures(|pair| Some(pair.of("a")?.rate / pair.of("b")?.rate));
         assert_eq!(ratios, [2.0], "the second round has no a");
         assert_eq!(record.of_entry("b", |block| block.reads()), [1.0, 1.0]);
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_with_somebody_who_never_answered_is_no_pair() {
+    fn a_round_with_a_failed_entry_is_not_a_pair() {
         let mut record = record("x", vec![block("a", 0, 10.0), block("b", 0, 5.0)]);
         assert_eq!(record.pairs(), 1);
         let (entry, why) = ("c".to_owned(), "no answer".to_owned());

@@ -1,14 +1,14 @@
-//! A memory cgroup for each server, so that a data set is larger than the page cache it gets.
+//! A memory cgroup for each server, so that the data set exceeds its page cache.
 //!
 //! Page cache is charged to the group of the process that first touched it (Documentation/admin-guide/
-//! cgroup-v2.rst, "Memory Ownership"; the same in v1). So files are filled from inside the group, too.
+//! cgroup-v2.rst, "Memory Ownership"; the same in v1). Files are therefore filled from inside the group, too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, file};
 
-/// Which interface the kernel offers.
+/// Version of the cgroup interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Version {
     /// `memory.limit_in_bytes`.
@@ -17,13 +17,13 @@ enum Version {
     V2,
 }
 
-/// A group of our own; removed when dropped.
+/// A cgroup of the benchmark; removed on drop.
 pub struct Cgroup {
     dir: PathBuf,
     version: Version,
 }
 
-/// Where a memory hierarchy is mounted, from `/proc/self/mounts`.
+/// Mount point of the memory hierarchy, from `/proc/self/mounts`.
 fn hierarchy(mounts: &str) -> Option<(PathBuf, Version)> {
     let found = |wanted: Version| {
         mounts.lines().find_map(|line| {
@@ -36,11 +36,11 @@ fn hierarchy(mounts: &str) -> Option<(PathBuf, Version)> {
             fits.then(|| (PathBuf::from(dir), wanted))
         })
     };
-    // Where both are mounted, the memory controller is in the old one if that names it.
+    // With both versions mounted, the memory controller belongs to v1 if that lists it.
     found(Version::V1).or_else(|| found(Version::V2))
 }
 
-/// The directory of this process's group below the mount point, from `/proc/self/cgroup`.
+/// Path of this process's group below the mount point, from `/proc/self/cgroup`.
 fn own_group(groups: &str) -> Option<&str> {
     groups.lines().find_map(|line| {
         let (_, rest) = line.split_once(':')?;
@@ -50,21 +50,21 @@ fn own_group(groups: &str) -> Option<&str> {
 }
 
 impl Cgroup {
-    /// Makes a group for the servers called `name`.
+    /// Creates a group for the server `name`.
     ///
     /// # Errors
-    /// [`Error::NoCgroup`], and why.
+    /// [`Error::NoCgroup`] with the reason.
     pub fn new(name: &str) -> Result<Self, Error> {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let none = || Error::NoCgroup("no memory controller is mounted".to_owned());
         let (mount, version) = hierarchy(&read("/proc/self/mounts")).ok_or_else(none)?;
         let parent = match version {
-            // Inside of what limits this process already, where there is such a thing.
+            // Below the group of this process, to respect its limits.
             Version::V1 => {
                 let own = mount.join(own_group(&read("/proc/self/cgroup")).unwrap_or_default());
                 if own.is_dir() { own } else { mount }
             }
-            // Only the root may have processes and give controllers to children.
+            // Only the root may both have processes and delegate controllers to children.
             Version::V2 => {
                 let controllers = mount.join("cgroup.controllers");
                 let controllers = read(&controllers.display().to_string());
@@ -81,15 +81,15 @@ impl Cgroup {
         Ok(Self { dir, version })
     }
 
-    /// The file to which a process writes its number to enter.
+    /// File that a process writes its pid to in order to enter the group.
     pub fn procs(&self) -> PathBuf {
         self.dir.join("cgroup.procs")
     }
 
-    /// Limits memory and page cache of all processes in it together; nothing: no limit.
+    /// Limits the memory and page cache of all processes in the group together; `None` removes the limit.
     ///
     /// # Errors
-    /// When the kernel cannot get it below the limit.
+    /// When the kernel cannot reduce the usage to the limit.
     pub fn limit(&self, bytes: Option<u64>) -> Result<(), Error> {
         let (name, unlimited) = match self.version {
             Version::V1 => ("memory.limit_in_bytes", "-1"),
@@ -107,7 +107,7 @@ fn refused(path: &Path, error: &std::io::Error) -> Error {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // Processes that just ended may still be counted for some milliseconds.
+        // Terminated processes may still be counted for some milliseconds.
         for _ in 0..100 {
             if fs::remove_dir(&self.dir).is_ok() {
                 return;
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hierarchy_with_the_memory_controller_is_taken() {
+    fn the_hierarchy_with_the_memory_controller_is_used() {
         let v2 = "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n";
         assert_eq!(hierarchy(v2), Some((PathBuf::from("/sys/fs/cgroup"), Version::V2)));
         let both = "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n\
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_own_group_is_found_among_all() {
+    fn the_own_group_is_found_by_its_controller() {
         let groups = "5:cpuset:/\n4:cpu,memory:/outer/inner\n0::/\n";
         assert_eq!(own_group(groups), Some("outer/inner"));
         assert_eq!(own_group("0::/user.slice\n"), None);

@@ -1,9 +1,10 @@
-//! Questions to servers beside the measurement.
+//! HTTP client for control requests.
 
 use hayloft::client::Client;
 
-/// A client for questions beside the measurement.
+/// Client for control requests to a server on loopback.
 pub fn client(port: u16) -> Client {
-    let address = format!("127.0.0.1:{port}").parse().expect("an address and a port");
+    let address =
+        format!("127.0.0.1:{port}").parse().expect("a literal address with a port parses");
     Client::new(address, "--port")
 }

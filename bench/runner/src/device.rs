@@ -1,5 +1,4 @@
-//! What the kernel counts of a block device: `/sys/dev/block/MAJOR:MINOR/stat`
-//! (Documentation/block/stat.rst).
+//! Counters of a block device: `/sys/dev/block/MAJOR:MINOR/stat` (Documentation/block/stat.rst).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,19 +8,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, file};
 
-/// Bytes of a sector in these figures, whatever the device's own are.
+/// Unit of the kernel's counters (bytes), independent of the device's sector size.
 const SECTOR: u64 = 512;
 
-/// A block device whose figures can be read.
+/// A block device with readable counters.
 #[derive(Clone, Debug)]
 pub struct Device {
     name: String,
     stat: PathBuf,
-    /// The figures whose flushes are counted: the kernel counts none for a partition, only for its disk.
+    /// File with the flush counter: the kernel counts flushes only for the whole disk, not for partitions.
     flush_stat: PathBuf,
 }
 
-/// Figures, so far or of a time.
+/// Counter values, or differences of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Read requests completed.
@@ -32,21 +31,22 @@ pub struct Counts {
     pub writes: u64,
     /// Bytes written.
     pub written_bytes: u64,
-    /// Flush requests completed; of a partition, those of its disk.
+    /// Flush requests completed; for a partition, those of its disk.
     pub flushes: u64,
 }
 
 impl Device {
-    /// The device that `dir` lies on.
+    /// Device of the file system that holds `dir`.
     ///
     /// # Errors
-    /// When there is no such directory, or it lies on none (tmpfs, overlayfs, btrfs).
+    /// When the directory does not exist, or its file system has no block device (tmpfs, overlayfs, btrfs).
     pub fn of(dir: &Path) -> Result<Self, Error> {
-        let number = stat(dir).map_err(|errno| file("look at", dir)(errno.into()))?.st_dev;
+        let number =
+            stat(dir).map_err(|errno| file("find the device of", dir)(errno.into()))?.st_dev;
         let link = PathBuf::from(format!("/sys/dev/block/{}:{}", major(number), minor(number)));
         let Some(device) = fs::canonicalize(&link).ok().and_then(|dir| Self::in_sysfs(&dir)) else {
             let why = format!(
-                "{} lies on no block device with figures of its own; choose a directory on XFS or ext4",
+                "{} is not on a block device with counters; choose a directory on XFS or ext4",
                 dir.display()
             );
             return Err(Error::Usage(why));
@@ -54,22 +54,22 @@ impl Device {
         Ok(device)
     }
 
-    /// The device whose directory in sysfs this is.
+    /// Device of a directory in sysfs.
     fn in_sysfs(dir: &Path) -> Option<Self> {
         let name = dir.file_name()?.to_string_lossy().into_owned();
         let disk = if dir.join("partition").exists() { dir.parent()? } else { dir };
         Some(Self { name, stat: dir.join("stat"), flush_stat: disk.join("stat") })
     }
 
-    /// Its name, such as `loop0`.
+    /// Name, for instance `loop0`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its figures since the system started.
+    /// Counters since the system started.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When they cannot be read, or the kernel counts no flushes.
     pub fn counts(&self) -> Result<Counts, Error> {
         let read = |path: &Path| -> Result<Counts, Error> {
             let text = fs::read_to_string(path).map_err(file("read", path))?;
@@ -93,7 +93,7 @@ fn parse(text: &str) -> Option<Counts> {
 }
 
 impl Counts {
-    /// What came since `before`.
+    /// Differences to the counters `before`.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
         Self {
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fields_of_the_kernel_are_told_apart() {
+    fn kernel_counters_are_parsed_and_subtracted() {
         let text = "  10 1 80 5  20 2 160 6  0 7 8  0 0 0 0  3 9\n";
         let counts = parse(text).unwrap();
         assert_eq!((counts.reads, counts.read_bytes), (10, 40_960));
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_without_a_device_is_refused() {
+    fn a_directory_without_a_device_is_rejected() {
         let error = Device::of(Path::new("/proc")).unwrap_err().to_string();
         assert!(error.contains("choose a directory"), "{error}");
         assert!(Device::of(Path::new("/no/such")).is_err());

@@ -1,4 +1,4 @@
-//! Why a measurement did not come about, and what to do.
+//! Errors of a measurement, with advice.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,78 +6,77 @@ use std::path::{Path, PathBuf};
 use hayloft::client::ClientError;
 use thiserror::Error;
 
-/// What went wrong.
+/// Failure of a measurement.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// A command line that makes no sense.
+    /// Invalid command line.
     #[error("{0}")]
     Usage(String),
-    /// Something that must be there and is not.
+    /// Missing prerequisite.
     #[error("{what} is missing; {remedy}")]
     Missing {
-        /// What is missing.
+        /// Name of the prerequisite.
         what: String,
-        /// How it is had.
+        /// How to obtain it.
         remedy: String,
     },
-    /// Memory cannot be limited.
+    /// Memory cannot be limited; the reason.
     #[error(
-        "the page cache cannot be limited ({0}), so peers would be served from memory; run as root on a \
+        "the page cache cannot be limited ({0}), so peers would serve from memory; run as root on a \
          kernel with memory cgroups, or accept that with --without-cgroup"
     )]
     NoCgroup(String),
-    /// A file.
+    /// Failed file operation.
     #[error("cannot {what} {}: {error}", path.display())]
     File {
-        /// What was tried.
+        /// Operation, as a verb.
         what: &'static str,
-        /// Which file.
         path: PathBuf,
-        /// The system's error.
+        /// Error of the system call.
         error: io::Error,
     },
-    /// A program that failed.
+    /// Failed program.
     #[error("`{command}` failed ({status}):\n{output}")]
     Failed {
-        /// Its command line.
+        /// Command line.
         command: String,
-        /// How it ended.
+        /// Exit status.
         status: String,
-        /// The end of what it said.
+        /// End of its output.
         output: String,
     },
-    /// A server that did not start or ended.
+    /// Server that did not start, or ended.
     #[error("{name} {what}; its log {} ends with:\n{tail}", log.display())]
     Server {
-        /// Its name.
+        /// Name of the server.
         name: &'static str,
-        /// What is wrong.
+        /// Description of the failure.
         what: &'static str,
-        /// Its log.
+        /// Log file.
         log: PathBuf,
-        /// The end of it.
+        /// End of the log.
         tail: String,
     },
-    /// A figure that a program should have given and did not.
-    #[error("{from} gave no {what}; its version may not fit this one of the benchmark")]
+    /// Missing figure in the output of a program.
+    #[error("{from} did not report {what}; its version may be incompatible with this benchmark")]
     Figure {
-        /// Who.
+        /// Program.
         from: &'static str,
-        /// Which figure.
+        /// Name of the figure.
         what: String,
     },
-    /// An open loop whose rate is a share of what was not measured.
-    #[error("{0} was not measured, which sets the rate")]
+    /// Open loop whose reference rate was not measured.
+    #[error("the rate is relative to {0}, which was not measured")]
     NoPeak(&'static str),
-    /// Workloads in which something failed, each told when it did.
+    /// Workloads with failures, which were reported before.
     #[error("these workloads failed, see above: {0}; run them again with --only")]
     Workloads(String),
-    /// A server that does not answer as it should.
+    /// Failed request to a server.
     #[error(transparent)]
     Client(#[from] ClientError),
 }
 
-/// Makes an error of the file system one of ours.
+/// Returns a function for `map_err` after an operation on a file.
 pub fn file<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
     move |error| Error::File { what, path: path.to_owned(), error }
 }

@@ -1,46 +1,46 @@
-//! The goals: each with the figure that was measured, how sure it is, and whether it is met.
+//! The goals, with the measured figure, its confidence interval, and whether it is met.
 
 use std::fmt::Write as _;
 
 use crate::block::{Block, Pair, Record};
 use crate::stats::{Estimate, estimate};
 
-/// Other system calls for each request that round to none: those of other threads of the daemon, and of
-/// connections that come, whatever is asked.
+/// Other system calls per request that count as none: those of other threads of the daemon and of new
+/// connections, independent of the load.
 const NO_CALLS: f64 = 0.005;
 
-/// What a figure must be.
+/// Required bound of a figure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Bound {
     AtLeast(f64),
     AtMost(f64),
 }
 
-/// A goal.
+/// A goal for a figure of a workload.
 struct Goal {
     figure: &'static str,
     workload: &'static str,
     bound: Bound,
-    /// The figure of every round.
+    /// Values of the figure, one per round.
     of: fn(&Record) -> Vec<f64>,
-    /// Why there is none, where the record says so.
+    /// Reason for a missing figure, if the record has one.
     why_none: fn(&Record) -> Option<String>,
 }
 
-/// What became of a goal.
+/// Evaluation of a goal.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Verdict {
-    /// What is measured.
+pub struct GoalResult {
+    /// Name of the figure.
     pub figure: &'static str,
-    /// Where.
+    /// Workload in which it is measured.
     pub workload: &'static str,
-    /// What it should be.
+    /// Required bound.
     pub goal: String,
-    /// What it is; nothing when it was not measured.
+    /// Measured value; `None` when it was not measured.
     pub measured: Option<Estimate>,
-    /// Why it was not measured, where that is known.
+    /// Reason for a missing value, if known.
     pub why_none: Option<String>,
-    /// Whether the median reaches the goal.
+    /// Whether the median meets the bound; `None` when it was not measured.
     pub is_met: Option<bool>,
 }
 
@@ -56,7 +56,7 @@ fn costs(record: &Record, peer: &str) -> Vec<f64> {
     ratio(record, "hayloft", peer, |block| block.cpu_us)
 }
 
-/// The device at its best: fio, or the daemon's own ring.
+/// Best rate of the device without a server: fio, or the daemon's own ring.
 fn raw_rate(pair: &Pair<'_>) -> Option<f64> {
     Some(pair.of("ring")?.rate.max(pair.of("fio")?.rate))
 }
@@ -69,15 +69,15 @@ fn p99(block: &Block, operation: &str) -> Option<f64> {
     Some(block.operation(operation)?.latency_us.p99)
 }
 
-/// How much longer a read takes when writes are among them, in the daemon and on the device.
+/// Increase of read latency by concurrent writes, relative to that of the device.
 fn mix_penalty(pair: &Pair<'_>) -> Option<f64> {
     let ours = p99(pair.of("hayloft 95/5")?, "get")? / p99(pair.of("hayloft reads")?, "get")?;
     let device = pair.of("fio 95/5")?.latency_us.p99 / pair.of("fio reads")?.latency_us.p99;
     Some(ours / device)
 }
 
-/// Flushes for each durable PUT; nothing where there was none. Devices on top of others (device mapper, md,
-/// NVMe over several paths) pass flushes on without counting them.
+/// Flushes per durable PUT; `None` without any. Stacked devices (device mapper, md, multipath NVMe) pass
+/// flushes on without counting them.
 fn counted_flushes(block: &Block) -> Option<f64> {
     block.flushes().filter(|flushes| *flushes > 0.0)
 }
@@ -95,7 +95,7 @@ const fn goal(
     Goal { figure, workload, bound, of, why_none: |_| None }
 }
 
-/// A goal whose record may say why there is no figure.
+/// A goal with a function that gives the reason for a missing figure.
 const fn explained(goal: Goal, why_none: fn(&Record) -> Option<String>) -> Goal {
     Goal { why_none, ..goal }
 }
@@ -174,7 +174,7 @@ const GOALS: &[Goal] = &[
         }),
         |r| {
             let was_measured = !r.of_entry("hayloft", Block::flushes).is_empty();
-            was_measured.then(|| "not counted: the device told of no flush at all".to_owned())
+            was_measured.then(|| "not counted: the device reported no flushes".to_owned())
         },
     ),
     goal("64 KiB PUT: bytes written / bytes of bodies", "put-64k-64", Bound::AtMost(1.03), |r| {
@@ -219,7 +219,7 @@ const GOALS: &[Goal] = &[
 ];
 
 impl Goal {
-    fn judge(&self, records: &[Record]) -> Verdict {
+    fn judge(&self, records: &[Record]) -> GoalResult {
         let record = records.iter().find(|record| record.workload == self.workload);
         let measured = record.and_then(|record| estimate(&(self.of)(record)));
         let (goal, limit) = match self.bound {
@@ -231,17 +231,24 @@ impl Goal {
             Bound::AtMost(_) => estimate.median <= limit,
         });
         let why_none = record.filter(|_| measured.is_none()).and_then(self.why_none);
-        Verdict { figure: self.figure, workload: self.workload, goal, measured, why_none, is_met }
+        GoalResult {
+            figure: self.figure,
+            workload: self.workload,
+            goal,
+            measured,
+            why_none,
+            is_met,
+        }
     }
 }
 
-/// What became of every goal.
-pub fn judge(records: &[Record]) -> Vec<Verdict> {
+/// Evaluates every goal.
+pub fn judge(records: &[Record]) -> Vec<GoalResult> {
     GOALS.iter().map(|goal| goal.judge(records)).collect()
 }
 
-/// As many digits as tell something.
-pub fn shown(value: f64) -> String {
+/// Formats a figure with the significant digits.
+pub fn format_figure(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
@@ -252,20 +259,25 @@ pub fn shown(value: f64) -> String {
     }
 }
 
-/// A text of any kind, so that it stands in a row of a table.
+/// Converts text to one line that fits into a table cell.
 pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }
 
-/// The table of goals. What no run can show stands below it.
-pub fn table(verdicts: &[Verdict]) -> String {
+/// Renders the table of goals, followed by those that are not measured by a run.
+pub fn table(verdicts: &[GoalResult]) -> String {
     let mut text = String::from(
         "| figure | goal | measured (95 % interval) | pairs | |\n| --- | --- | --- | --- | --- |\n",
     );
-    for Verdict { figure, workload, goal, measured, why_none, is_met } in verdicts {
+    for GoalResult { figure, workload, goal, measured, why_none, is_met } in verdicts {
         let (figures, pairs) = match measured {
             Some(Estimate { median, low, high, count }) => (
-                format!("{} ({} to {})", shown(*median), shown(*low), shown(*high)),
+                format!(
+                    "{} ({} to {})",
+                    format_figure(*median),
+                    format_figure(*low),
+                    format_figure(*high)
+                ),
                 count.to_string(),
             ),
             None => {
@@ -280,7 +292,7 @@ pub fn table(verdicts: &[Verdict]) -> String {
             None => "",
         };
         writeln!(text, "| {figure} | {goal} | {figures} | {pairs} | {mark} |")
-            .expect("a string takes it");
+            .expect("writing to a string cannot fail");
     }
     text + "\nThat a GET allocates nothing is not measured here but asserted by \
             `tests/allocations.rs`.\n"
@@ -293,19 +305,19 @@ mod tests {
     use crate::block::examples::{block, record};
     use crate::workload::WORKLOADS;
 
-    fn verdict(records: &[Record], figure: &str) -> Verdict {
+    fn verdict(records: &[Record], figure: &str) -> GoalResult {
         judge(records).into_iter().find(|verdict| verdict.figure.starts_with(figure)).unwrap()
     }
 
     #[test]
-    fn every_goal_names_a_workload_that_is_measured() {
+    fn every_goal_names_an_existing_workload() {
         for goal in GOALS {
             let known = WORKLOADS.iter().any(|workload| workload.name == goal.workload);
             assert!(known, "{}", goal.workload);
         }
     }
 
-    /// A goal that asks for an entry which its workload does not have would never be measured.
+    /// A goal for an entry that its workload does not have would never be measured.
     #[test]
     fn every_goal_is_measured_when_its_workload_was() {
         use crate::loadgen::{Latency, Operation};
@@ -339,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn the_better_of_both_ways_to_read_the_device_counts() {
+    fn the_better_raw_read_rate_is_the_reference() {
         let blocks = vec![
             block("hayloft", 0, 95.0),
             block("ring", 0, 90.0),
@@ -355,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_goal_is_met_at_its_limit_and_what_was_not_measured_says_so() {
+    fn a_goal_is_met_at_its_bound_and_missing_figures_are_reported() {
         let blocks = vec![block("hayloft", 0, 180.0), block("nginx", 0, 100.0)];
         let records = [record("get-8k-32", blocks)];
         assert_eq!(verdict(&records, "8 KiB GET, 32 connections: rate / nginx").is_met, Some(true));
@@ -366,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn system_calls_that_could_not_be_counted_say_why_and_are_not_met() {
+    fn uncounted_system_calls_are_reported_with_the_reason() {
         let mut record = record("get-8k-64", vec![block("hayloft", 0, 180.0)]);
         record
             .untraced
@@ -374,12 +386,12 @@ mod tests {
         let verdict = verdict(std::slice::from_ref(&record), "other system calls");
         assert_eq!((verdict.is_met, verdict.measured), (None, None));
         let text = table(&judge(&[record]));
-        let said = "not measured (`get-8k-64`): `strace` failed: not \\| permitted | 0 |  |";
-        assert!(text.contains(said), "{text}");
+        let messages = "not measured (`get-8k-64`): `strace` failed: not \\| permitted | 0 |  |";
+        assert!(text.contains(messages), "{text}");
     }
 
     #[test]
-    fn durable_writes_without_a_flush_were_not_counted() {
+    fn durable_writes_without_flushes_mean_uncounted_flushes() {
         let mut with = block("hayloft", 0, 1000.0);
         with.device.flushes = 200;
         let figure = |blocks| verdict(&[record("put-8k-64", blocks)], "device flushes per PUT");
@@ -391,8 +403,9 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_shown_with_the_digits_that_count() {
-        let shown: Vec<_> = [1234.5, 12.34, 1.234, 0.1234, 0.00012, 0.0].map(shown).into();
-        assert_eq!(shown, ["1234", "12.3", "1.234", "0.123", "0.00012", "0"]);
+    fn figures_are_formatted_with_significant_digits() {
+        let format_figure: Vec<_> =
+            [1234.5, 12.34, 1.234, 0.1234, 0.00012, 0.0].map(format_figure).into();
+        assert_eq!(format_figure, ["1234", "12.3", "1.234", "0.123", "0.00012", "0"]);
     }
 }

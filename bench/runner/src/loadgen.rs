@@ -1,4 +1,4 @@
-//! The load generator: what it is asked to do, and what it measured.
+//! Interface to the load generator: command lines and JSON results.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,135 +8,134 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::process::{Seat, output};
+use crate::process::{Placement, output};
 
-/// Decides keys, sizes and contents: the same for all servers.
+/// Seed of keys, sizes and contents: the same for all servers.
 const SEED: &str = "1";
 
-/// What a server holds and how it is asked.
+/// Objects stored in a server.
 #[derive(Clone, Debug)]
 pub struct Objects {
     /// Number of objects.
     pub count: u64,
-    /// Their sizes, as the generator has them.
+    /// Sizes, in the syntax of the generator.
     pub sizes: &'static str,
-    /// Volumes they are spread over.
+    /// Volumes that they are distributed over.
     pub volumes: &'static str,
 }
 
-/// Whom to ask.
+/// A server to load.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// How it is asked.
+    /// Value of `--target`.
     pub kind: &'static str,
-    /// Where.
+    /// Values of `--url`.
     pub urls: Vec<String>,
-    /// Where files are put, when it is a directory.
+    /// Directory for files, if the target is one.
     pub dir: Option<PathBuf>,
-    /// Whether a write asks for `fsync`.
+    /// Whether writes request `fsync`.
     pub fsync: bool,
-    /// The admin API of a daemon whose shards are to be asked for their own volumes only.
+    /// Admin API of a daemon whose requests are routed to the shards of their volumes.
     pub by_shard: Option<String>,
 }
 
-/// What to ask for.
+/// Options of a run.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Seconds that are measured.
+    /// Measured time (seconds).
     pub seconds: f64,
-    /// Seconds that go before, on the same connections.
+    /// Warm-up on the same connections (seconds).
     pub warmup: f64,
-    /// Connections; in an open loop the most there may be.
+    /// Connections; in an open loop, the maximum.
     pub connections: u32,
-    /// Arrivals a second, in an open loop.
+    /// Arrivals per second of an open loop.
     pub rate: Option<f64>,
-    /// `get=95,put=5`.
+    /// Weights of the operations, for instance `get=95,put=5`.
     pub mix: &'static str,
     /// `uniform` or `zipf:EXPONENT`.
     pub popularity: &'static str,
-    /// Share of GETs for what does not exist.
+    /// Fraction of GETs for objects that do not exist.
     pub missing: f64,
-    /// Length of a range.
+    /// Length of range reads.
     pub range_len: Option<&'static str>,
-    /// How much of each answer is compared.
+    /// Part of each answer that is compared.
     pub verify: &'static str,
-    /// Which requests are drawn, and when they arrive.
+    /// Seed of the request stream.
     pub stream: u64,
 }
 
-/// Times of one kind of operation (microseconds).
+/// Latency of one kind of operation (microseconds).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     /// Mean.
     pub mean: f64,
     /// Median.
     pub p50: f64,
-    /// 99 of 100 are at least as quick.
+    /// 99th percentile.
     pub p99: f64,
-    /// 999 of 1000 are at least as quick.
+    /// 99.9th percentile.
     pub p99_9: f64,
 }
 
-/// One kind of operation.
+/// Results of one kind of operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Operation {
-    /// How many were answered, with whatever.
+    /// Number of answers of any status.
     pub count: u64,
-    /// How many did what they were asked to.
+    /// Number of successful answers.
     pub ok: u64,
-    /// Their times.
+    /// Latency of the successful answers.
     pub latency_us: Latency,
 }
 
-/// Proof that an open loop was one.
+/// Schedule of an open loop.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
-    /// Arrivals that were due.
+    /// Requests due.
     pub intended: u64,
-    /// Whether the generator was never late by its own fault.
+    /// Whether the generator followed the schedule.
     pub kept: bool,
 }
 
-/// What the generator cost.
+/// Cost of the generator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Generator {
-    /// Processor time for each request (microseconds).
+    /// CPU time per request (microseconds).
     pub cpu_us_per_request: f64,
 }
 
-/// What came of it.
+/// JSON result of the generator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Time measured (seconds).
+    /// Measured time (seconds).
     pub seconds: f64,
-    /// Requests answered in the measured time, or due in it.
+    /// Requests answered in the measured time (closed loop), or due in it (open loop).
     pub requests: u64,
-    /// All that were answered.
+    /// All answers, including warm-up.
     pub answers: u64,
-    /// Of them each second.
+    /// Answers in the measured time, per second.
     pub requests_per_second: f64,
-    /// Answers of the measured time that were no refusals, each second.
+    /// Answers in the measured time without refusals, per second.
     pub served_per_second: f64,
-    /// Bytes of bodies each second, in both directions.
+    /// Body bytes per second, in both directions.
     pub payload_bytes_per_second: f64,
-    /// By kind.
+    /// Results by kind of operation.
     pub operations: BTreeMap<String, Operation>,
-    /// In an open loop.
+    /// Schedule of an open loop.
     pub schedule: Option<Schedule>,
-    /// Its own cost.
+    /// Cost of the generator.
     pub generator: Generator,
 }
 
 impl Report {
-    /// Objects that were answered as they should be: found, stored (`each` with one multi-write), or rightly
-    /// not found.
+    /// Number of objects answered correctly: found, stored (`each` per batch put), or not found as expected.
     pub fn answered(&self, each: u32) -> u64 {
         let of = |name: &str| self.operations.get(name).copied().unwrap_or_default();
         let done: u64 = ["get", "put", "delete", "range"].map(|name| of(name).ok).iter().sum();
         done + of("missing").count + u64::from(each) * of("batch").ok
     }
 
-    /// The kind of operation that most requests were.
+    /// Results of the most frequent kind of operation.
     pub fn main_operation(&self) -> Operation {
         let kinds = ["get", "put", "range", "missing", "batch"].into_iter();
         let found = kinds.filter_map(|name| self.operations.get(name));
@@ -144,21 +143,21 @@ impl Report {
     }
 }
 
-/// The generator's program, and where it runs.
+/// Program of the generator, and where it runs.
 pub struct Loadgen {
-    /// The program.
+    /// Path of the program.
     pub program: PathBuf,
-    /// Its core.
+    /// Core that it is pinned to.
     pub core: usize,
-    /// Where it leaves its figures.
+    /// File for its JSON result.
     pub json: PathBuf,
 }
 
 impl Loadgen {
-    /// Asks for a while.
+    /// Runs a load.
     ///
     /// # Errors
-    /// When the generator fails.
+    /// When the generator fails, also because of a wrong answer.
     pub fn run(&self, target: &Target, objects: &Objects, run: &Run) -> Result<Report, Error> {
         self.report(&mut self.run_command(target, objects, run))
     }
@@ -183,7 +182,7 @@ impl Loadgen {
         command
     }
 
-    /// Writes all objects, before anything is measured.
+    /// Stores all objects before a measurement.
     ///
     /// # Errors
     /// When the generator fails.
@@ -200,14 +199,14 @@ impl Loadgen {
         if let Some(dir) = &target.dir {
             command.arg("--dir").arg(dir);
         }
-        self.asked(&mut command).map(drop)
+        self.run_for_json(&mut command).map(drop)
     }
 
-    /// Writes all objects, `each` in a request, and measures that.
+    /// Stores all objects, `each` per request, and measures it.
     ///
     /// # Errors
     /// When the generator fails.
-    pub fn multi_write(
+    pub fn batch_put(
         &self,
         target: &Target,
         objects: &Objects,
@@ -225,20 +224,20 @@ impl Loadgen {
 
     fn command(&self, what: &str, procs: Option<&Path>) -> Command {
         let cores = self.core.to_string();
-        let seat = Seat { cores: cores.clone(), procs: procs.map(Path::to_owned) };
-        let mut command = seat.command(&self.program);
+        let placement = Placement { cores: cores.clone(), procs: procs.map(Path::to_owned) };
+        let mut command = placement.command(&self.program);
         command.args([what, "--quiet", "--seed", SEED, "--cores", &cores]);
         command
     }
 
     fn report(&self, command: &mut Command) -> Result<Report, Error> {
-        serde_json::from_value(self.asked(command)?)
+        serde_json::from_value(self.run_for_json(command)?)
             .map_err(|error| Error::Figure { from: "hayloft-loadgen", what: error.to_string() })
     }
 
-    /// What it left in its file; nothing when it leaves none.
-    fn asked(&self, command: &mut Command) -> Result<Value, Error> {
-        // What is there afterwards is of this run.
+    /// Runs the generator; returns its JSON result, null if it writes none.
+    fn run_for_json(&self, command: &mut Command) -> Result<Value, Error> {
+        // Makes sure that a result is of this run.
         drop(std::fs::remove_file(&self.json));
         let done = output(command.arg("--json").arg(&self.json));
         let text = std::fs::read_to_string(&self.json).unwrap_or_default();
@@ -250,7 +249,7 @@ impl Loadgen {
     }
 }
 
-/// The error of a generator that failed, with the answers that it did not like.
+/// Adds the descriptions of wrong answers to the error of a failed generator.
 fn with_notes(error: Error, report: &Value) -> Error {
     let notes = report.get("notes").and_then(Value::as_array);
     let notes: Vec<&str> = notes.into_iter().flatten().filter_map(Value::as_str).collect();
@@ -293,7 +292,7 @@ mod tests {
         "schedule": null, "generator": {"threads": 1, "cpu_us_per_request": 5.5}}"#;
 
     #[test]
-    fn a_report_is_read_and_refusals_do_not_count_as_answered() {
+    fn a_report_is_parsed_and_refusals_do_not_count_as_answered() {
         let report: Report = serde_json::from_str(REPORT).unwrap();
         assert_eq!(report.answered(1), 90);
         assert_eq!(report.main_operation().latency_us.p99, 9.0);
@@ -301,14 +300,14 @@ mod tests {
     }
 
     #[test]
-    fn multi_writes_count_by_their_objects() {
+    fn batch_puts_count_by_their_objects() {
         let text = REPORT.replace("\"put\"", "\"batch\"");
         let report: Report = serde_json::from_str(&text).unwrap();
         assert_eq!(report.answered(16), 60 + 20 + 10 * 16);
     }
 
     #[test]
-    fn another_stream_is_asked_of_the_same_objects() {
+    fn the_stream_seed_is_the_only_difference_between_runs() {
         let loadgen = Loadgen { program: "g".into(), core: 3, json: "j".into() };
         let target =
             Target { kind: "nginx", urls: Vec::new(), dir: None, fsync: false, by_shard: None };
@@ -337,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_described_once_and_whole() {
+    fn a_target_is_passed_completely() {
         let target = Target {
             kind: "hayloft",
             urls: vec!["http://a".to_owned(), "http://b".to_owned()],

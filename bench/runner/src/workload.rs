@@ -1,38 +1,38 @@
-//! The workloads: what is measured, of whom, over which data. One table.
+//! Table of the workloads: subjects, loads and data sets.
 //!
-//! A to G are those of the Haystack paper (OSDI 2010, section 4.2.2). Its multi-writes in F and G are single
-//! writes here, at the same share of requests.
+//! A to G are the workloads of the Haystack paper (OSDI 2010, section 4.2.2). Its multi-writes in F and G are
+//! single writes here, with the same share of requests.
 
-use Data::{Empty, Large, Mixed, Needles4K, Needles8K, Needles64K, Shards};
+use DataSet::{Empty, Large, Mixed, Needles4K, Needles8K, Needles64K, Shards};
 use Subject::{
     AnyPort, Baseline, Fio, FioMix, Hayloft, Nginx, Null, OwnPort, Ring, SeaweedFs, SeaweedFsFsync,
     Zeroed,
 };
 
-/// What is filled, alike on every server.
+/// Data set, stored equally in every server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Data {
-    /// 4 KiB each.
+pub enum DataSet {
+    /// Objects of 4 KiB.
     Needles4K,
-    /// 8 KiB each.
+    /// Objects of 8 KiB.
     Needles8K,
-    /// 64 KiB each.
+    /// Objects of 64 KiB.
     Needles64K,
-    /// 70 % of 8 KiB, 30 % of 64 KiB, as in workload B of the paper.
+    /// 70 % objects of 8 KiB and 30 % of 64 KiB, as in workload B of the paper.
     Mixed,
-    /// 8 MiB each.
+    /// Objects of 8 MiB.
     Large,
-    /// 8 KiB each, in two volumes, for one shard and for two.
+    /// Objects of 8 KiB in two volumes, for the comparison of one and two shards.
     Shards,
-    /// Nothing: every block begins with an empty server.
+    /// No objects: every block begins with an empty server.
     Empty,
 }
 
-impl Data {
-    /// All, in the order in which they are measured.
+impl DataSet {
+    /// All, in the order of measurement.
     pub const ALL: [Self; 7] = [Needles64K, Needles8K, Needles4K, Mixed, Large, Shards, Empty];
 
-    /// Its directory.
+    /// Name of its directory.
     pub fn name(self) -> &'static str {
         match self {
             Needles4K => "4k",
@@ -45,7 +45,7 @@ impl Data {
         }
     }
 
-    /// Sizes as the load generator has them, and their mean (bytes).
+    /// Sizes in the syntax of the load generator, and their mean (bytes).
     pub fn sizes(self) -> (&'static str, u64) {
         match self {
             Needles4K => ("4KiB", 4 << 10),
@@ -56,28 +56,28 @@ impl Data {
         }
     }
 
-    /// Its volumes.
+    /// Volumes, in the syntax of the load generator.
     pub fn volumes(self) -> &'static str {
         if self == Shards { "1,2" } else { "1" }
     }
 }
 
-/// Who is measured.
+/// System under test, or reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     /// The daemon with one shard.
     Hayloft,
-    /// The daemon with one shard, whose volumes were written with zeros when they were made.
+    /// The daemon with one shard and volumes preallocated with zeros.
     Zeroed,
-    /// The daemon with two shards, asked at the port of the shard that owns the volume.
+    /// The daemon with two shards; requests go to the port of the shard that owns the volume.
     OwnPort,
-    /// The same, asked at the common port: half of the requests go to the wrong shard first.
+    /// The daemon with two shards; requests go to the common port, half of them to the wrong shard first.
     AnyPort,
-    /// nginx with files, at its best: sendfile, aio threads, open_file_cache, keep-alive.
+    /// nginx with files, optimised: sendfile, aio threads, open_file_cache, keep-alive.
     Nginx,
     /// The volume server of SeaweedFS (Go).
     SeaweedFs,
-    /// The same, with `fsync=true` on every write.
+    /// The volume server of SeaweedFS, with `fsync=true` on every write.
     SeaweedFsFsync,
     /// A plain server on tokio-uring over the daemon's own volume files.
     Baseline,
@@ -85,39 +85,39 @@ pub enum Subject {
     Null,
     /// The daemon's ring and the disk without HTTP.
     Ring,
-    /// fio at its fastest: reads of the same spans.
+    /// fio reading the same part of the file.
     Fio,
-    /// fio with so many of 100 reads, the rest durable writes, on a file of its own.
+    /// fio with this percentage of reads, the rest durable writes, on its own file.
     FioMix(u32),
 }
 
-/// How fast it is asked.
+/// Rate of requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
-    /// As fast as it answers.
+    /// Closed loop: as fast as the server answers.
     Closed,
-    /// So many times the rate that the workload's first entry got last, whatever becomes of it.
+    /// Open loop with this multiple of the last rate of the workload's first entry.
     OfFirst(f64),
 }
 
-/// What it is asked.
+/// Load on a subject.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Load {
-    /// Connections; in an open loop the most there may be; for the device its depth.
+    /// Connections (in an open loop the maximum), or the queue depth of raw reads.
     pub connections: u32,
-    /// Pace.
+    /// Rate of requests.
     pub pace: Pace,
-    /// Shares of operations.
+    /// Weights of the operations.
     pub mix: &'static str,
-    /// Which objects.
+    /// Popularity distribution of the objects.
     pub popularity: &'static str,
-    /// Share of GETs for what does not exist.
+    /// Fraction of GETs for objects that do not exist.
     pub missing: f64,
-    /// Length of a range.
+    /// Length of range reads.
     pub range_len: Option<&'static str>,
-    /// Objects in each write, where a fixed number of objects is written instead of for a time.
+    /// Objects per write, if a fixed number of objects is written instead of for a fixed time.
     pub multi_write: Option<u32>,
-    /// Sizes, where they are not those of the data.
+    /// Sizes, if different from those of the data set.
     pub sizes: Option<&'static str>,
 }
 
@@ -164,14 +164,14 @@ const fn open_loop(of_peak: f64) -> Load {
     Load { pace: Pace::OfFirst(of_peak), ..gets(4096) }
 }
 
-/// One of those who are compared.
+/// Entry of a workload: a subject under a load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Entry {
-    /// Its name in the workload.
+    /// Name in the workload.
     pub name: &'static str,
-    /// Who it is.
+    /// System under test, or reference.
     pub subject: Subject,
-    /// What it is asked.
+    /// Load on it.
     pub load: Load,
 }
 
@@ -179,27 +179,27 @@ const fn entry(name: &'static str, subject: Subject, load: Load) -> Entry {
     Entry { name, subject, load }
 }
 
-/// What is measured together, in alternating blocks.
+/// A set of entries that are measured in alternating blocks.
 #[derive(Debug)]
 pub struct Workload {
-    /// Its name, for `--only` and the files.
+    /// Name, for `--only` and file names.
     pub name: &'static str,
-    /// What it is.
+    /// Description.
     pub what: &'static str,
-    /// The data.
-    pub data: Data,
-    /// Whether all of the data fits into the memory that servers may use.
+    /// Data set.
+    pub data: DataSet,
+    /// Whether the memory limit of the servers is lifted, so that the data set fits.
     pub in_memory: bool,
-    /// Whether system calls are counted too, in a block of their own.
+    /// Whether system calls are counted in a separate block.
     pub traced: bool,
-    /// Who is compared; ratios are those of the first one to each of the others.
+    /// Entries; ratios are those of the first one to each other one.
     pub entries: &'static [Entry],
 }
 
 const fn workload(
     name: &'static str,
     what: &'static str,
-    data: Data,
+    data: DataSet,
     entries: &'static [Entry],
 ) -> Workload {
     Workload { name, what, data, in_memory: false, traced: false, entries }
@@ -213,7 +213,7 @@ const fn in_memory(workload: Workload) -> Workload {
     Workload { in_memory: true, ..workload }
 }
 
-/// All of them. Those whose data fits into memory come last of their data.
+/// All workloads, grouped by data set; those with data in memory last in their group.
 pub const WORKLOADS: &[Workload] = &[
     workload(
         "get-64k-1",
@@ -273,7 +273,7 @@ pub const WORKLOADS: &[Workload] = &[
     ),
     workload(
         "knee",
-        "64 KiB GETs that arrive by themselves (Poisson), at shares of what 64 connections get",
+        "64 KiB GETs in an open loop (Poisson), at fractions of the peak rate of 64 connections",
         Needles64K,
         &[
             entry("closed", Hayloft, gets(64)),
@@ -288,7 +288,7 @@ pub const WORKLOADS: &[Workload] = &[
     ),
     workload(
         "overload",
-        "64 KiB GETs at twice the rate that 64 connections get (Poisson)",
+        "64 KiB GETs in an open loop (Poisson), at twice the peak rate of 64 connections",
         Needles64K,
         &[entry("peak", Hayloft, gets(64)), entry("2x", Hayloft, open_loop(2.0))],
     ),
@@ -348,7 +348,7 @@ pub const WORKLOADS: &[Workload] = &[
     ),
     workload(
         "zipf-missing",
-        "8 KiB GETs, 32 connections, Zipf (exponent 1), half of them for what does not exist",
+        "8 KiB GETs, 32 connections, Zipf (exponent 1), half of them of objects that do not exist",
         Needles8K,
         &[
             entry("hayloft", Hayloft, Load { popularity: "zipf:1.0", missing: 0.5, ..gets(32) }),
@@ -362,7 +362,7 @@ pub const WORKLOADS: &[Workload] = &[
     ),
     workload(
         "missing",
-        "GETs for what does not exist, 32 connections",
+        "GETs of objects that do not exist, 32 connections",
         Needles8K,
         &[
             entry("hayloft", Hayloft, Load { missing: 1.0, ..gets(32) }),
@@ -444,8 +444,8 @@ pub const WORKLOADS: &[Workload] = &[
     ),
     workload(
         "shards",
-        "8 KiB GETs, one shard with 64 connections, and two that are asked at the right port or at any, with \
-         as many together or each",
+        "8 KiB GETs, one shard with 64 connections, and two shards through their own or any port, with 64 \
+         connections in total or each",
         Shards,
         &[
             entry("1 shard", Hayloft, gets(64)),
@@ -503,7 +503,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_told_apart_and_name_files() {
+    fn names_are_unique_and_valid_file_names() {
         let names: BTreeSet<&str> = WORKLOADS.iter().map(|workload| workload.name).collect();
         assert_eq!(names.len(), WORKLOADS.len());
         for workload in WORKLOADS {
@@ -515,16 +515,16 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_scarce_first_and_data_stay_together() {
-        for data in Data::ALL {
+    fn workloads_with_data_in_memory_come_last_in_their_data_set() {
+        for data in DataSet::ALL {
             let of: Vec<_> = WORKLOADS.iter().filter(|workload| workload.data == data).collect();
-            assert!(!of.is_empty(), "{data:?} is measured by nobody");
+            assert!(!of.is_empty(), "no workload uses {data:?}");
             assert!(of.is_sorted_by_key(|workload| workload.in_memory), "{data:?}");
         }
     }
 
     #[test]
-    fn the_share_of_puts_is_that_of_the_mix() {
+    fn the_share_of_puts_follows_from_the_mix() {
         let shares: Vec<f64> = WORKLOADS
             .iter()
             .flat_map(|workload| workload.entries)
@@ -535,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_entry_sets_the_pace() {
+    fn the_first_entry_is_a_closed_loop() {
         for workload in WORKLOADS {
             assert_eq!(workload.entries[0].load.pace, Pace::Closed, "{}", workload.name);
         }

@@ -1,25 +1,25 @@
-//! A block device of the tests.
+//! Interface of the block devices under test.
 
 use std::io;
 
-/// What a device does. All of it may be asked of several threads at once.
+/// Backend of a block device. Methods are called from several threads at once.
 #[expect(clippy::len_without_is_empty, reason = "a device is never empty")]
 pub trait Device: Send + Sync + 'static {
-    /// Its length (bytes).
+    /// Length (bytes).
     fn len(&self) -> u64;
-    /// Reads what was written last; the range lies within the device.
+    /// Reads `data.len()` bytes at `offset`; the range is within the device.
     ///
     /// # Errors
-    /// The kernel's.
+    /// Error of the image.
     fn read(&self, offset: u64, data: &mut [u8]) -> io::Result<()>;
-    /// Writes.
+    /// Writes `data` at `offset`; the range is within the device.
     ///
     /// # Errors
-    /// The kernel's, or one that was ordered.
+    /// Error of the image, or an injected fault.
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()>;
-    /// Makes durable what was written.
+    /// Makes completed writes durable.
     ///
     /// # Errors
-    /// The kernel's, or one that was ordered.
+    /// Error of the image, or an injected fault.
     fn flush(&self) -> io::Result<()>;
 }

@@ -16,17 +16,17 @@ use crate::device::Device;
 use crate::error::{Error, file};
 use crate::recorder::Recorder;
 
-/// Requests under way at once.
+/// Number of concurrent requests.
 const THREADS: usize = 4;
-/// Longest write in one request (bytes).
+/// Maximum length of a write request (bytes).
 const WRITE_MAX: u32 = 1 << 20;
-/// How long the kernel may believe what it was told about the file.
-const BELIEVE: Duration = Duration::from_secs(3600);
+/// Time for which the kernel may cache the attributes of the file.
+const ATTRIBUTE_TTL: Duration = Duration::from_secs(3600);
 
 const FILE: INodeNo = INodeNo(2);
 const FILE_NAME: &str = "disk";
 
-/// A device as a file, as long as this value is there.
+/// A device exported as a file; unmounted on drop.
 #[derive(Debug)]
 pub struct Disk<D> {
     device: Arc<D>,
@@ -35,7 +35,7 @@ pub struct Disk<D> {
 }
 
 impl<D: Device> Disk<D> {
-    /// Serves `device` as a file in the directory `mount`, which is made if absent.
+    /// Exports `device` as a file in the directory `mount`, which is created if absent.
     ///
     /// # Errors
     /// When FUSE cannot be mounted.
@@ -46,19 +46,19 @@ impl<D: Device> Disk<D> {
         config.mount_options.push(MountOption::FSName("faultdisk".to_owned()));
         config.n_threads = Some(THREADS);
         config.clone_fd = true;
-        let session = fuser::spawn_mount(Served(Arc::clone(&device)), mount, &config);
+        let session = fuser::spawn_mount(FuseServer(Arc::clone(&device)), mount, &config);
         let session =
             session.map_err(|source| Error::NoDevice { path: mount.to_owned(), source })?;
         Ok(Self { device, session: Some(session), path: mount.join(FILE_NAME) })
     }
 
-    /// The file; a loop device goes on it.
+    /// Path of the file, for a loop device.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What stands behind it.
+    /// The exported device.
     #[must_use]
     pub fn device(&self) -> &Arc<D> {
         &self.device
@@ -67,20 +67,20 @@ impl<D: Device> Disk<D> {
 
 impl<D> Drop for Disk<D> {
     fn drop(&mut self) {
-        // Whatever still has the file open keeps it; there is nobody to tell.
+        // A process that has the file open keeps the mount busy; that cannot be reported from here.
         let _ = self.session.take().map(BackgroundSession::umount_and_join);
     }
 }
 
-/// A device that records.
+/// A recording device exported as a file.
 pub type FaultDisk = Disk<Recorder>;
 
 impl FaultDisk {
-    /// Serves `image` at `dir`/fuse and records to `dir`/log. The image itself is written; what it held
-    /// before is needed to make sense of the log.
+    /// Exports `image` at `dir`/fuse and records to `dir`/log. The image is modified; replaying the log needs
+    /// a copy of its initial state.
     ///
     /// # Errors
-    /// When there is no such image, or FUSE cannot be mounted.
+    /// When the image cannot be opened, the log cannot be created, or FUSE cannot be mounted.
     pub fn start(image: &Path, dir: &Path) -> Result<Self, Error> {
         let mount = dir.join("fuse");
         std::fs::create_dir_all(&mount).map_err(file("create", &mount))?;
@@ -88,10 +88,10 @@ impl FaultDisk {
     }
 }
 
-/// What the kernel asks.
-struct Served<D>(Arc<D>);
+/// Handler of the kernel's FUSE requests.
+struct FuseServer<D>(Arc<D>);
 
-impl<D: Device> Served<D> {
+impl<D: Device> FuseServer<D> {
     fn attributes(&self, inode: INodeNo) -> FileAttr {
         let is_file = inode == FILE;
         FileAttr {
@@ -113,7 +113,7 @@ impl<D: Device> Served<D> {
         }
     }
 
-    fn read_up_to_the_end(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    fn read_to_end(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let left = self.0.len().saturating_sub(offset);
         let mut data = vec![0; len.min(usize::try_from(left).unwrap_or(usize::MAX))];
         self.0.read(offset, &mut data)?;
@@ -121,26 +121,26 @@ impl<D: Device> Served<D> {
     }
 }
 
-impl<D: Device> Filesystem for Served<D> {
+impl<D: Device> Filesystem for FuseServer<D> {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        // Without it, one write waits for another.
+        // Without it, writes are serialized.
         let asynchronous = config.add_capabilities(InitFlags::FUSE_ASYNC_DIO);
         asynchronous.map_err(|_| io::Error::from(io::ErrorKind::Unsupported))?;
-        // A smaller bound than wanted only makes more requests.
+        // A smaller limit only leads to more requests.
         let _ = config.set_max_write(WRITE_MAX);
         Ok(())
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         if parent == INodeNo::ROOT && name == FILE_NAME {
-            reply.entry(&BELIEVE, &self.attributes(FILE), Generation(0));
+            reply.entry(&ATTRIBUTE_TTL, &self.attributes(FILE), Generation(0));
         } else {
             reply.error(Errno::ENOENT);
         }
     }
 
     fn getattr(&self, _: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        reply.attr(&BELIEVE, &self.attributes(inode));
+        reply.attr(&ATTRIBUTE_TTL, &self.attributes(inode));
     }
 
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -159,7 +159,7 @@ impl<D: Device> Filesystem for Served<D> {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        match self.read_up_to_the_end(offset, size as usize) {
+        match self.read_to_end(offset, size as usize) {
             Ok(data) => reply.data(&data),
             Err(error) => reply.error(error.into()),
         }
@@ -178,7 +178,7 @@ impl<D: Device> Filesystem for Served<D> {
         reply: ReplyWrite,
     ) {
         match self.0.write(offset, data) {
-            Ok(()) => reply.written(u32::try_from(data.len()).expect("a request's length")),
+            Ok(()) => reply.written(u32::try_from(data.len()).expect("at most WRITE_MAX")),
             Err(error) => reply.error(error.into()),
         }
     }
@@ -190,12 +190,12 @@ impl<D: Device> Filesystem for Served<D> {
         }
     }
 
-    /// Closing a file makes nothing durable.
+    /// Called on close, which does not make anything durable.
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
         reply.ok();
     }
 
-    /// There is no way to give up space: every change is a write.
+    /// Unsupported, so that every change of the device is a write.
     fn fallocate(
         &self,
         _: &Request,

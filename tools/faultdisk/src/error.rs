@@ -1,65 +1,65 @@
-//! What can go wrong.
+//! Errors of this crate.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// An error of this crate.
+/// Failure of a device, program or file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file could not be used.
+    /// Failed file operation.
     #[error("cannot {what} {}: {source}", path.display())]
     File {
-        /// What was tried.
+        /// Operation, as a verb.
         what: &'static str,
-        /// With which file.
+        /// Path of the file.
         path: PathBuf,
-        /// The kernel's reason.
+        /// Error of the system call.
         source: io::Error,
     },
-    /// A program could not be started.
-    #[error("`{program}` cannot be started ({source}): install the Debian package {package}")]
+    /// Program that cannot be started.
+    #[error("cannot start `{program}` ({source}); install the Debian package {package}")]
     Program {
-        /// Its name.
+        /// Name of the program.
         program: &'static str,
-        /// Where it comes from.
+        /// Debian package of the program.
         package: &'static str,
-        /// The kernel's reason.
+        /// Error of the system call.
         source: io::Error,
     },
-    /// A program failed.
+    /// Program that failed.
     #[error("`{command}` failed: {output}")]
     Failed {
-        /// The command line.
+        /// Command line.
         command: String,
-        /// What it said.
+        /// Standard error of the program.
         output: String,
     },
-    /// The device did not come up.
-    #[error("no FUSE file system can be mounted at {} ({source}): run as root, where there is /dev/fuse",
+    /// FUSE mount that failed.
+    #[error("cannot mount a FUSE file system at {} ({source}); run as root on a system with /dev/fuse",
         path.display())]
     NoDevice {
-        /// Where.
+        /// Mount point.
         path: PathBuf,
-        /// The kernel's reason.
+        /// Error of the system call.
         source: io::Error,
     },
-    /// The log is none, or is damaged.
-    #[error("{} is no log of a device: {what}; record it again", path.display())]
+    /// Invalid or damaged log.
+    #[error("{} is not a valid log of a device: {what}; record it again", path.display())]
     Log {
-        /// Which file.
+        /// Path of the log.
         path: PathBuf,
-        /// What is wrong.
+        /// Description of the damage.
         what: String,
     },
-    /// A loop device goes through the page cache.
-    #[error("{device} does no direct I/O on the file behind it: put that on another file system")]
+    /// Loop device without direct I/O.
+    #[error("{device} does not use direct I/O on its image; put the image on another file system")]
     NotDirect {
-        /// The loop device.
+        /// Path of the loop device.
         device: String,
     },
 }
 
-/// Wraps an error of the kernel about a file.
+/// Returns a function for `map_err` after an operation on a file.
 pub(crate) fn file<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
     move |source| Error::File { what, path: path.to_owned(), source }
 }

@@ -1,8 +1,8 @@
 //! Log of the requests that a device completed, in the order of completion.
 //!
 //! Format: eight bytes of magic, then entries. An entry is four little-endian 64-bit words (kind: 0 write,
-//! 1 flush; offset on the device in bytes; length in bytes; number of requests that had completed when this one
-//! arrived), followed by the data of a write.
+//! 1 flush; offset on the device in bytes; length in bytes; number of requests that had completed when this
+//! one arrived), followed by the data of a write.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -67,7 +67,7 @@ impl Entry {
 
 /// A log, read from its file.
 #[derive(Debug)]
-pub struct Log {
+pub struct RequestLog {
     file: File,
     path: PathBuf,
     entries: Vec<Entry>,
@@ -75,7 +75,7 @@ pub struct Log {
     data_at: Vec<u64>,
 }
 
-impl Log {
+impl RequestLog {
     /// Reads the entries. An incomplete entry at the end is ignored.
     ///
     /// # Errors
@@ -132,7 +132,8 @@ impl Log {
 pub(crate) mod tests {
     use super::*;
 
-    /// Writes a log of entries (offset, data or `None` for a flush, completed requests on arrival); returns its path.
+    /// Writes a log of entries (offset, data or `None` for a flush, completed requests on arrival); returns
+    /// its path.
     pub(crate) fn written(dir: &Path, entries: &[(u64, Option<Vec<u8>>, u64)]) -> PathBuf {
         let mut bytes = MAGIC.to_vec();
         for (offset, data, begun) in entries {
@@ -151,7 +152,7 @@ pub(crate) mod tests {
     fn entries_come_in_order_with_their_data() {
         let dir = tempfile::tempdir().unwrap();
         let entries = [(4096, Some(vec![7; 1024]), 0), (0, None, 1), (512, Some(vec![9; 512]), 1)];
-        let log = Log::open(&written(dir.path(), &entries)).unwrap();
+        let log = RequestLog::open(&written(dir.path(), &entries)).unwrap();
         let shapes: Vec<_> =
             log.entries().iter().map(|e| (e.kind, e.offset, e.len, e.begun)).collect();
         let expected =
@@ -168,13 +169,13 @@ pub(crate) mod tests {
         let whole = std::fs::read(&path).unwrap();
         for (len, entries) in [(whole.len(), 2), (whole.len() - 1, 1), (900, 0), (8, 0)] {
             std::fs::write(&path, &whole[..len]).unwrap();
-            assert_eq!(Log::open(&path).unwrap().entries().len(), entries);
+            assert_eq!(RequestLog::open(&path).unwrap().entries().len(), entries);
         }
         let mut bad = whole.clone();
         bad[8] = 2;
         for bad in [&[0; 4096][..], &whole[..4], &bad] {
             std::fs::write(&path, bad).unwrap();
-            assert!(Log::open(&path).is_err());
+            assert!(RequestLog::open(&path).is_err());
         }
     }
 }

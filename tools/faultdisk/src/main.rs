@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use faultdisk::log::{Entry, Kind};
 use faultdisk::xfs::Loop;
-use faultdisk::{Error, FaultDisk, Log, Replay, Unflushed, state};
+use faultdisk::{Error, FaultDisk, Replay, RequestLog, Unflushed, state};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -91,17 +91,17 @@ fn line(n: usize, entry: &Entry) -> String {
     }
 }
 
-fn made() -> Result<(), Error> {
+fn run_command() -> Result<(), Error> {
     match Cli::parse().command {
         Command::Run { image, dir } => run(&image, &dir),
         Command::List { log } => {
-            for (n, entry) in Log::open(&log)?.entries().iter().enumerate() {
+            for (n, entry) in RequestLog::open(&log)?.entries().iter().enumerate() {
                 println!("{}", line(n, entry));
             }
             Ok(())
         }
         Command::State { log, base, out, cut, unflushed, deaf } => {
-            let log = Log::open(&log)?;
+            let log = RequestLog::open(&log)?;
             let all = log.entries().len();
             let cut = cut.unwrap_or(all).min(all);
             let rolling = out.with_extension("rolling");
@@ -115,7 +115,7 @@ fn made() -> Result<(), Error> {
 }
 
 fn main() -> ExitCode {
-    match made() {
+    match run_command() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("faultdisk: {error}");

@@ -170,7 +170,7 @@ const EIO: i32 = 5;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::Log;
+    use crate::log::RequestLog;
 
     fn recorder() -> (tempfile::TempDir, Recorder) {
         let dir = tempfile::tempdir().unwrap();
@@ -192,7 +192,7 @@ mod tests {
         recorder.flush().unwrap();
         assert_eq!(read(&recorder, 4096), [7; 512]);
         assert_eq!(recorder.done(), 2);
-        let log = Log::open(&dir.path().join("log")).unwrap();
+        let log = RequestLog::open(&dir.path().join("log")).unwrap();
         let begun: Vec<u64> = log.entries().iter().map(|entry| entry.begun).collect();
         assert_eq!((begun, log.data(0).unwrap()), (vec![0, 1], vec![7; 512]));
     }
@@ -215,7 +215,7 @@ mod tests {
         }
         recorder.fail(None);
         recorder.write(2048, &[4; 512]).unwrap();
-        let log = Log::open(&dir.path().join("log")).unwrap();
+        let log = RequestLog::open(&dir.path().join("log")).unwrap();
         let places: Vec<_> = log.entries().iter().map(|entry| (entry.kind, entry.offset)).collect();
         let (write, flush) = (Kind::Write, Kind::Flush);
         assert_eq!(places, [(write, 0), (flush, 0), (write, 512), (write, 2048)]);

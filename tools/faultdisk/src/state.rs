@@ -1,7 +1,7 @@
 //! Makes disk images of possible states after a power cut.
 //!
-//! A cut is given as the number of log entries that had completed. Writes covered by a flush among them are in the
-//! image. Of the later writes, any subset of the sectors may be; a seed chooses it.
+//! A cut is given as the number of log entries that had completed. Writes covered by a flush among them are
+//! in the image. Of the later writes, any subset of the sectors may be; a seed chooses it.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::device::Device;
 use crate::error::{Error, file};
-use crate::log::{Entry, Kind, Log};
+use crate::log::{Entry, Kind, RequestLog};
 use crate::overlay::Overlay;
 use crate::random::split_mix;
 use crate::xfs;
@@ -24,8 +24,8 @@ pub enum Unflushed {
     Lost,
     /// All of them are.
     Kept,
-    /// A part of them is: whole writes, a prefix of each, or any sectors. The seed chooses the mode, the share and
-    /// the sectors.
+    /// A part of them is: whole writes, a prefix of each, or any sectors. The seed chooses the mode, the
+    /// share and the sectors.
     Some(u64),
 }
 
@@ -53,9 +53,9 @@ impl std::str::FromStr for Unflushed {
     }
 }
 
-/// Number of entries that are certainly on the device after a cut behind `cut` entries: those covered by the last
-/// completed flush. The last `ignored_flushes` flushes count as having had no effect, as on a device that
-/// acknowledges flushes without doing them.
+/// Number of entries that are certainly on the device after a cut behind `cut` entries: those covered by the
+/// last completed flush. The last `ignored_flushes` flushes count as having had no effect, as on a device
+/// that acknowledges flushes without doing them.
 #[must_use]
 pub fn durable(entries: &[Entry], cut: usize, ignored_flushes: usize) -> usize {
     let flushes = entries[..cut].iter().filter(|entry| entry.kind == Kind::Flush);
@@ -65,8 +65,8 @@ pub fn durable(entries: &[Entry], cut: usize, ignored_flushes: usize) -> usize {
     usize::try_from(covered).expect("the entries are in memory")
 }
 
-/// Entries of writes that a cut behind `cut` entries may or may not have left: those that no flush covers, and
-/// those in flight that completed later.
+/// Entries of writes that a cut behind `cut` entries may or may not have left: those that no flush covers,
+/// and those in flight that completed later.
 #[must_use]
 pub fn pending(entries: &[Entry], durable: usize, cut: usize) -> Vec<usize> {
     let under_way = (cut..entries.len()).take(OVERTAKEN_MAX);
@@ -118,7 +118,7 @@ impl LossPattern {
 /// Image that advances through a log, and from which images of crash states are made.
 #[derive(Debug)]
 pub struct Replay<'a> {
-    log: &'a Log,
+    log: &'a RequestLog,
     path: PathBuf,
     image: File,
     /// Number of entries applied to the image.
@@ -130,7 +130,7 @@ impl<'a> Replay<'a> {
     ///
     /// # Errors
     /// When the image cannot be copied.
-    pub fn new(log: &'a Log, base: &Path, path: &Path) -> Result<Self, Error> {
+    pub fn new(log: &'a RequestLog, base: &Path, path: &Path) -> Result<Self, Error> {
         copy(base, path)?;
         let image = File::options().write(true).open(path).map_err(file("open", path))?;
         Ok(Self { log, path: path.to_owned(), image, done: 0 })
@@ -153,7 +153,8 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// Byte runs (offset, data) that a cut behind `cut` entries leaves of the writes that are not in the image.
+    /// Byte runs (offset, data) that a cut behind `cut` entries leaves of the writes that are not in the
+    /// image.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -224,9 +225,9 @@ mod tests {
     use super::*;
     use crate::log::tests::written;
 
-    /// Log of: two writes, a flush that covers both, a write over the first, a write behind the second, a flush that
-    /// arrived before that one had completed, and a write that completed late.
-    fn recorded() -> (tempfile::TempDir, Log, PathBuf) {
+    /// Log of: two writes, a flush that covers both, a write over the first, a write behind the
+    /// second, a flush that arrived before that one had completed, and a write that completed late.
+    fn recorded() -> (tempfile::TempDir, RequestLog, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let entries = [
             (0, Some(vec![1; 4096]), 0),
@@ -237,7 +238,7 @@ mod tests {
             (0, None, 4),
             (12_288, Some(vec![5; 4096]), 4),
         ];
-        let log = Log::open(&written(dir.path(), &entries)).unwrap();
+        let log = RequestLog::open(&written(dir.path(), &entries)).unwrap();
         let base = dir.path().join("base");
         File::create(&base).unwrap().set_len(16_384).unwrap();
         (dir, log, base)

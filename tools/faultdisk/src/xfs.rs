@@ -110,7 +110,8 @@ impl Mount {
         Ok(self.device.take().expect("the device is taken only here"))
     }
 
-    /// Retries for about 4 seconds: an io_uring that is being torn down keeps files open for some milliseconds.
+    /// Retries for about 4 seconds: an io_uring that is being torn down keeps files open for some
+    /// milliseconds.
     fn try_unmount(&self) -> Result<(), Error> {
         let mut tries = 0;
         loop {

@@ -30,7 +30,8 @@ impl Buffers {
         possible.then(|| self.pool.alloc(len)).flatten()
     }
 
-    /// Takes a buffer of at least `len` bytes, at most [`BUFFER_MAX`]; shorter when the pool is nearly used up.
+    /// Takes a buffer of at least `len` bytes, at most [`BUFFER_MAX`]; shorter when the pool is nearly used
+    /// up.
     ///
     /// # Panics
     /// When not even a page is left: a connection holds more than one buffer per direction.

@@ -19,23 +19,23 @@ use crate::batch;
 use crate::buffers::BUFFER_MAX;
 use crate::content::Source;
 use crate::error::Error;
-use crate::operation::{Fate, Kind, Request};
+use crate::operation::{Effect, Kind, Request};
 use crate::plan::Endpoint;
-use crate::receive::{Broken, Receiver, Reply};
+use crate::receive::{ReceiveError, Receiver, Reply};
 use crate::stats::Sample;
 use crate::target::HEAD_MAX;
 use crate::verdict::Verdict;
 use crate::worker::{Job, Worker};
 
 /// Timeout of the connections made before a load begins.
-pub const CONNECT: Duration = Duration::from_secs(5);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Delay after a failed reconnect (nanoseconds).
-const PAUSE: u64 = 100_000_000;
+const RECONNECT_DELAY: u64 = 100_000_000;
 /// Maximum attempts of a request whose connection broke before the answer began: a server may close idle
 /// connections.
 const ATTEMPTS: u8 = 2;
 /// Delay before a refused request is retried (nanoseconds), like Hayloft's `Retry-After`.
-const AGAIN: u64 = 1_000_000_000;
+const RETRY_DELAY: u64 = 1_000_000_000;
 
 fn socket(endpoint: &Endpoint) -> io::Result<Socket> {
     let domain = Domain::for_address(endpoint.address);
@@ -50,7 +50,7 @@ fn socket(endpoint: &Endpoint) -> io::Result<Socket> {
 /// When the connection cannot be made.
 pub fn open(endpoint: &Endpoint) -> Result<Socket, Error> {
     let connected = socket(endpoint).and_then(|socket| {
-        socket.connect_timeout(&endpoint.address.into(), CONNECT)?;
+        socket.connect_timeout(&endpoint.address.into(), CONNECT_TIMEOUT)?;
         Ok(socket)
     });
     connected.map_err(|error| {
@@ -61,8 +61,8 @@ pub fn open(endpoint: &Endpoint) -> Result<Socket, Error> {
     })
 }
 
-/// Starts a connect during a load without waiting; sends wait for the connection. `prepare` sets further socket
-/// options.
+/// Starts a connect during a load without waiting; sends wait for the connection. `prepare` sets further
+/// socket options.
 ///
 /// # Errors
 /// Error of a system call.
@@ -137,7 +137,7 @@ pub async fn serve(worker: Rc<Worker>, endpoint: usize, socket: Socket, depth: u
         }
     }
     connection.close().await;
-    connection.worker.gone();
+    connection.worker.connection_ended();
 }
 
 impl Connection {
@@ -158,7 +158,7 @@ impl Connection {
     }
 
     /// Sends unsent requests, and receives the answer to the oldest one.
-    async fn exchange(&mut self) -> Result<Reply, Broken> {
+    async fn exchange(&mut self) -> Result<Reply, ReceiveError> {
         let sock = self.connected()?;
         let request = self.pending.front().expect("take() returned true").request;
         if self.unsent == 0 {
@@ -180,20 +180,20 @@ impl Connection {
         self.receiver.reply(sock, &request, None).await
     }
 
-    fn connected(&mut self) -> Result<Sock, Broken> {
+    fn connected(&mut self) -> Result<Sock, ReceiveError> {
         if let Some(sock) = self.sock {
             return Ok(sock);
         }
         let endpoint = &self.worker.shared.endpoints[self.endpoint];
         let sock = reopen(endpoint, |_| Ok(()))
-            .map_err(|error| Broken::Errno(error.raw_os_error().unwrap_or(0)))?;
+            .map_err(|error| ReceiveError::Errno(error.raw_os_error().unwrap_or(0)))?;
         self.worker.interval.borrow_mut().reconnects += 1;
         self.sock = Some(sock);
         Ok(sock)
     }
 
-    /// Writes the unsent requests to a buffer, with as much of the body as fits. Returns the buffer, its filled
-    /// length, the bytes of the body in it, and the length of the body.
+    /// Writes the unsent requests to a buffer, with as much of the body as fits. Returns the buffer, its
+    /// filled length, the bytes of the body in it, and the length of the body.
     fn compose(&mut self) -> (Buf, u32, u64, u64) {
         let shared = &self.worker.shared;
         let host = &shared.endpoints[self.endpoint].host;
@@ -291,27 +291,27 @@ impl Connection {
             end: reply.end,
             payload: reply.payload,
         };
-        if reply.verdict == Verdict::Rejected && self.worker.insists {
+        if reply.verdict == Verdict::Rejected && self.worker.retries_refused {
             let (since, patience) = (failing.unwrap_or(reply.end), self.worker.times.patience);
-            if reply.end - since + AGAIN <= patience {
+            if reply.end - since + RETRY_DELAY <= patience {
                 self.worker.count(&sample);
-                return self.ask_again(request, since, &reply).await;
+                return self.retry(request, since, &reply).await;
             }
             let mut interval = self.worker.interval.borrow_mut();
             interval.errors += 1;
             interval.note(|| {
                 let what = describe(&request, &reply);
-                format!("{what}; still refused at the end of --patience, see the server's log or raise --patience")
+                format!("{what}; still refused after --patience, see the server's log or raise it")
             });
         }
-        let fate = Fate::of(request.kind, reply.verdict, reply.status);
+        let effect = Effect::of(request.kind, reply.verdict, reply.status);
         if matches!(reply.verdict, Verdict::Wrong | Verdict::Unexpected) {
             let mut interval = self.worker.interval.borrow_mut();
             interval.wrong += u64::from(reply.verdict == Verdict::Wrong);
             interval.errors += u64::from(reply.verdict == Verdict::Unexpected);
             interval.note(|| describe(&request, &reply));
         }
-        self.worker.answered(&request, &sample, fate);
+        self.worker.answered(&request, &sample, effect);
         if reply.closes {
             self.close().await;
             self.unsent = self.pending.len();
@@ -319,20 +319,20 @@ impl Connection {
     }
 
     /// Retries a request that is refused since `since`, after a delay.
-    async fn ask_again(&mut self, request: Request, since: u64, reply: &Reply) {
+    async fn retry(&mut self, request: Request, since: u64, reply: &Reply) {
         if reply.closes {
             self.close().await;
         }
-        self.worker.handle.sleep_until(reply.end + AGAIN).await;
+        self.worker.handle.sleep_until(reply.end + RETRY_DELAY).await;
         let (start, failing) = (monotonic_ns(), Some(since));
         self.pending.push_front(Pending { request, start, attempts: 0, failing });
         self.unsent = self.pending.len();
     }
 
-    /// Handles a broken connection: the pending requests are sent again on a new one, unless the oldest has used up
-    /// its attempts.
-    async fn broken(&mut self, broken: Broken) {
-        let (was_proven, insists) = (self.is_proven, self.worker.insists);
+    /// Handles a broken connection: the pending requests are sent again on a new one, unless the oldest has
+    /// used up its attempts.
+    async fn broken(&mut self, broken: ReceiveError) {
+        let (was_proven, retries_refused) = (self.is_proven, self.worker.retries_refused);
         let (now, patience) = (self.worker.handle.now(), self.worker.times.patience);
         self.close().await;
         self.unsent = self.pending.len();
@@ -340,23 +340,23 @@ impl Connection {
         oldest.attempts += 1;
         let since = *oldest.failing.get_or_insert(now);
         let is_cut_off = match broken {
-            Broken::Closed | Broken::Errno(_) => true,
-            Broken::Short => insists,
+            ReceiveError::Closed | ReceiveError::Errno(_) => true,
+            ReceiveError::Short => retries_refused,
             _ => false,
         };
         // A repeated DELETE would not find what the first one deleted.
         let again = is_cut_off
             && oldest.request.kind != Kind::Delete
-            && match insists {
+            && match retries_refused {
                 // The server may be restarting.
-                true => now + PAUSE <= since + patience,
+                true => now + RECONNECT_DELAY <= since + patience,
                 false => was_proven && oldest.attempts < ATTEMPTS,
             };
         if !again {
             let Pending { request, .. } = self.pending.pop_front().expect("it was the front above");
             self.unsent -= 1;
             self.worker.unanswered(&request, || match broken {
-                Broken::Closed if !was_proven => {
+                ReceiveError::Closed if !was_proven => {
                     format!("{}: connection refused, or closed before any answer", name(&request))
                 }
                 _ => format!("{}: {broken}", name(&request)),
@@ -364,7 +364,7 @@ impl Connection {
         }
         // Avoids a busy loop of reconnects to a server that does not answer.
         if !was_proven {
-            self.worker.handle.sleep_until(self.worker.handle.now() + PAUSE).await;
+            self.worker.handle.sleep_until(self.worker.handle.now() + RECONNECT_DELAY).await;
         }
         self.free = self.worker.handle.now();
     }

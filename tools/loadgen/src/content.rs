@@ -1,11 +1,12 @@
-//! Content of objects: a stamp that identifies the object and version, then a cyclic pseudo-random pool from an
-//! offset that follows from both. Any part of any object can be generated and verified from its name alone.
+//! Content of objects: a stamp that identifies the object and version, then a cyclic pseudo-random pool from
+//! an offset that follows from both. Any part of any object can be generated and verified from its name
+//! alone.
 
 use crate::object::Object;
 use crate::random::{Random, mix};
 
-/// Length of the pool (bytes). A prime, so that no unit of storage (512 B to 1 MiB) is a multiple of it: swapped
-/// units within a large object are detected.
+/// Length of the pool (bytes). A prime, so that no unit of storage (512 B to 1 MiB) is a multiple of it:
+/// swapped units within a large object are detected.
 const PERIOD: usize = 262_147;
 /// Maximum length generated or compared in one step (bytes).
 pub const PIECE: usize = 64 << 10;
@@ -35,8 +36,8 @@ impl Content {
         Self(pool)
     }
 
-    /// Content of version `version` of `object`. By convention version 0 is that of a fill; others are the time of
-    /// the write (nanoseconds since 1970).
+    /// Content of version `version` of `object`. By convention version 0 is that of a fill; others are the
+    /// time of the write (nanoseconds since 1970).
     #[must_use]
     pub fn source(&self, object: &Object, version: u64) -> Source {
         let mut stamp = [0; STAMP];
@@ -139,7 +140,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_range_equals_that_of_the_whole_object(start in 0_usize..600_000, len in 0_usize..PIECE, flip: usize) {
+        fn any_range_equals_that_of_the_whole(
+            start in 0_usize..600_000,
+            len in 0_usize..PIECE,
+            flip: usize,
+        ) {
             static POOL: LazyLock<Content> = LazyLock::new(Content::new);
             static BYTES: LazyLock<Vec<u8>> =
                 LazyLock::new(|| whole(&POOL, &POOL.source(&object(3, 700_000), 9), 700_000));

@@ -1,7 +1,7 @@
 //! Misbehaving clients, many at once: a server must withstand them without failing well-behaved clients.
 //!
-//! Each client is a task that repeats the same behaviour; when the server closes its connection, it opens a new
-//! one. The result describes the server: how long it kept connections open, and its answers.
+//! Each client is a task that repeats the same behaviour; when the server closes its connection, it opens a
+//! new one. The result describes the server: how long it kept connections open, and its answers.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -32,11 +32,11 @@ use crate::target::{HEAD_MAX, Target};
 
 const SECOND: u64 = 1_000_000_000;
 /// Delay before a failed connect is retried (nanoseconds).
-const PAUSE: u64 = 100_000_000;
+const RETRY_DELAY: u64 = 100_000_000;
 /// `Content-Length` of an upload (bytes).
 const BODY: u64 = 1 << 20;
 /// Requests that a slow reader pipelines.
-const ASKED: usize = 16;
+const PIPELINED: usize = 16;
 /// Bytes of garbage sent at once.
 const GARBAGE: usize = 256;
 /// Receive buffer of a slow reader's socket (bytes): small, so that the server's sends block.
@@ -78,7 +78,7 @@ pub struct Flood {
 }
 
 /// Result of a flood.
-pub struct Endured {
+pub struct FloodResult {
     /// Connections opened or attempted.
     pub opened: u64,
     /// Connections that the server closed.
@@ -88,22 +88,22 @@ pub struct Endured {
     /// Number of first responses on a connection, by status.
     pub statuses: BTreeMap<u16, u64>,
     /// Lifetimes of the connections that the server closed (nanoseconds).
-    pub lives: Histogram<u64>,
+    pub lifetimes: Histogram<u64>,
 }
 
 /// State shared by the client tasks.
-struct Crowd {
+struct FloodState {
     flood: Flood,
     handle: Handle,
     buffers: Buffers,
     random: RefCell<Random>,
     end: u64,
     live: Cell<usize>,
-    endured: RefCell<Endured>,
+    result: RefCell<FloodResult>,
 }
 
 /// Reason for the end of a connection.
-enum Through {
+enum ConnectionEnd {
     /// The server closed it.
     Server,
     /// It could not be made.
@@ -116,7 +116,7 @@ enum Through {
 ///
 /// # Errors
 /// When the ring cannot be set up.
-pub fn run(flood: Flood) -> Result<Endured, Error> {
+pub fn run(flood: Flood) -> Result<FloodResult, Error> {
     let (prepared, region) = ring_for(flood.connections)?;
     let pool = Pool::new(&region, 0);
     let options = RingOptions { device_in_flight: 1, buffered: false };
@@ -126,78 +126,79 @@ pub fn run(flood: Flood) -> Result<Endured, Error> {
         Runtime::new(&ring, pool.clone(), || unreachable!("clients draw from their own generator"));
     let handle = runtime.handle().clone();
     let (opened, ended, refused) = (0, 0, 0);
-    let endured = Endured { opened, ended, refused, statuses: BTreeMap::new(), lives: histogram() };
-    let crowd = Rc::new(Crowd {
+    let result =
+        FloodResult { opened, ended, refused, statuses: BTreeMap::new(), lifetimes: histogram() };
+    let state = Rc::new(FloodState {
         random: RefCell::new(Random::new(flood.objects.seed, 0)),
         end: monotonic_ns() + flood.duration,
         live: Cell::new(flood.connections),
         buffers: Buffers::new(&pool, flood.connections),
-        endured: RefCell::new(endured),
+        result: RefCell::new(result),
         handle: handle.clone(),
         flood,
     });
-    for client in 0..crowd.flood.connections {
-        handle.spawn(Rc::clone(&crowd).behave(client));
+    for client in 0..state.flood.connections {
+        handle.spawn(Rc::clone(&state).behave(client));
     }
-    while crowd.live.get() > 0 {
+    while state.live.get() > 0 {
         runtime.run_ready();
         runtime.exchange(&mut ring, monotonic_ns() + SECOND);
     }
     drop(runtime);
-    let crowd = Rc::into_inner(crowd).expect("all client tasks have ended");
-    Ok(crowd.endured.into_inner())
+    let state = Rc::into_inner(state).expect("all client tasks have ended");
+    Ok(state.result.into_inner())
 }
 
-impl Crowd {
+impl FloodState {
     /// Task of one client: opens a connection after the other until the flood is over.
     async fn behave(self: Rc<Self>, client: usize) {
         let endpoint = &self.flood.endpoints[client % self.flood.endpoints.len()];
         while self.handle.now() < self.end {
             let began = self.handle.now();
-            self.endured.borrow_mut().opened += 1;
+            self.result.borrow_mut().opened += 1;
             let prepare = |socket: &Socket| match self.flood.kind {
                 Misbehaviour::SlowRead => socket.set_recv_buffer_size(RECEIVE_BUFFER),
                 // Close sends a reset.
                 Misbehaviour::Reset => socket.set_linger(Some(Duration::ZERO)),
                 _ => Ok(()),
             };
-            let through = match reopen(endpoint, prepare) {
+            let end = match reopen(endpoint, prepare) {
                 Ok(sock) => {
-                    let through = self.client(sock).await;
+                    let end = self.client(sock).await;
                     self.handle.submit(Op::Close { sock }).await;
-                    through
+                    end
                 }
-                Err(_) => Through::Refused,
+                Err(_) => ConnectionEnd::NotConnected,
             };
-            self.count(&through, self.handle.now() - began);
-            if matches!(through, Through::Refused) {
-                self.handle.sleep_until(self.handle.now() + PAUSE).await;
+            self.count(&end, self.handle.now() - began);
+            if matches!(end, ConnectionEnd::NotConnected) {
+                self.handle.sleep_until(self.handle.now() + RETRY_DELAY).await;
             }
         }
         self.live.set(self.live.get() - 1);
     }
 
     /// Counts a connection; `life` is its lifetime (nanoseconds).
-    fn count(&self, through: &Through, life: u64) {
-        let mut endured = self.endured.borrow_mut();
-        match through {
-            Through::Ended => {
-                endured.ended += 1;
-                endured.lives.saturating_record(life);
+    fn count(&self, end: &ConnectionEnd, life: u64) {
+        let mut result = self.result.borrow_mut();
+        match end {
+            ConnectionEnd::Server => {
+                result.ended += 1;
+                result.lifetimes.saturating_record(life);
             }
-            Through::Refused => endured.refused += 1,
-            Through::Left => {}
+            ConnectionEnd::NotConnected => result.refused += 1,
+            ConnectionEnd::Client => {}
         }
     }
 
-    async fn client(&self, sock: Sock) -> Through {
+    async fn client(&self, sock: Sock) -> ConnectionEnd {
         match self.flood.kind {
             Misbehaviour::SlowHead => {
-                self.dribble(sock, b"GET /1/1/0/0000000000000000 HTTP/1.1\r\nX: ").await
+                self.send_slowly(sock, b"GET /1/1/0/0000000000000000 HTTP/1.1\r\nX: ").await
             }
             Misbehaviour::SlowBody => {
                 let head = self.head(Kind::Put, BODY);
-                self.dribble(sock, &head).await
+                self.send_slowly(sock, &head).await
             }
             Misbehaviour::SlowRead => self.read_slowly(sock).await,
             Misbehaviour::HalfOpen => self.listen(sock, self.end).await,
@@ -205,7 +206,7 @@ impl Crowd {
                 let mut bytes = [0; GARBAGE];
                 bytes.fill_with(|| self.random.borrow_mut().next().to_le_bytes()[0]);
                 if !self.send(sock, &bytes).await {
-                    return Through::Ended;
+                    return ConnectionEnd::Server;
                 }
                 self.listen(sock, self.end).await
             }
@@ -239,25 +240,25 @@ impl Crowd {
     }
 
     /// Sends `begin`, then a byte per second until the server closes the connection.
-    async fn dribble(&self, sock: Sock, begin: &[u8]) -> Through {
+    async fn send_slowly(&self, sock: Sock, begin: &[u8]) -> ConnectionEnd {
         if !self.send(sock, begin).await {
-            return Through::Refused;
+            return ConnectionEnd::NotConnected;
         }
         while self.handle.now() < self.end {
             let next = (self.handle.now() + SECOND).min(self.end);
             match self.listen(sock, next).await {
-                Through::Left => {}
-                through => return through,
+                ConnectionEnd::Client => {}
+                end => return end,
             }
             if !self.send(sock, b"x").await {
-                return Through::Ended;
+                return ConnectionEnd::Server;
             }
         }
-        Through::Left
+        ConnectionEnd::Client
     }
 
     /// Receives until the connection ends, or until `deadline`.
-    async fn listen(&self, sock: Sock, deadline: u64) -> Through {
+    async fn listen(&self, sock: Sock, deadline: u64) -> ConnectionEnd {
         let mut is_first = true;
         loop {
             let completion = self.handle.submit_by(Op::RecvAny { sock }, deadline).await;
@@ -269,23 +270,25 @@ impl Crowd {
                     let begin = hayloft::limits::RECEIVE_HEADROOM;
                     let len = usize::try_from(len).expect("positive");
                     if is_first && let Ok(Some(head)) = parse(&buf[begin..begin + len]) {
-                        *self.endured.borrow_mut().statuses.entry(head.status).or_default() += 1;
+                        *self.result.borrow_mut().statuses.entry(head.status).or_default() += 1;
                     }
                     is_first = false;
                 }
-                len if -len == i64::from(nix::libc::ECANCELED) => return Through::Left,
-                len if -len == i64::from(nix::libc::ECONNREFUSED) => return Through::Refused,
-                _ => return Through::Ended,
+                len if -len == i64::from(nix::libc::ECANCELED) => return ConnectionEnd::Client,
+                len if -len == i64::from(nix::libc::ECONNREFUSED) => {
+                    return ConnectionEnd::NotConnected;
+                }
+                _ => return ConnectionEnd::Server,
             }
         }
     }
 
     /// Pipelines many requests, then reads one byte per second.
-    async fn read_slowly(&self, sock: Sock) -> Through {
-        for _ in 0..ASKED {
+    async fn read_slowly(&self, sock: Sock) -> ConnectionEnd {
+        for _ in 0..PIPELINED {
             let head = self.head(Kind::Get, 0);
             if !self.send(sock, &head).await {
-                return Through::Refused;
+                return ConnectionEnd::NotConnected;
             }
         }
         while self.handle.now() < self.end {
@@ -297,21 +300,21 @@ impl Crowd {
             }
             if completion.result <= 0 {
                 let is_over = -completion.result == i64::from(nix::libc::ECANCELED);
-                return if is_over { Through::Left } else { Through::Ended };
+                return if is_over { ConnectionEnd::Client } else { ConnectionEnd::Server };
             }
             self.handle.sleep_until((self.handle.now() + SECOND).min(self.end)).await;
         }
-        Through::Left
+        ConnectionEnd::Client
     }
 
     /// Sends half of a PUT and ends; closing the socket resets it.
-    async fn reset(&self, sock: Sock) -> Through {
+    async fn reset(&self, sock: Sock) -> ConnectionEnd {
         let head = self.head(Kind::Put, BODY);
         if !self.send(sock, &head).await {
-            return Through::Refused;
+            return ConnectionEnd::NotConnected;
         }
         let piece = [0; GARBAGE];
         let sent = self.send(sock, &piece).await;
-        if sent { Through::Left } else { Through::Ended }
+        if sent { ConnectionEnd::Client } else { ConnectionEnd::Server }
     }
 }

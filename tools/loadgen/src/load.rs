@@ -9,8 +9,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::error::Error;
 use crate::operation::Source;
 use crate::plan::{Plan, Shared};
-use crate::reactor::{self, Ended, Report};
-use crate::schedule::Kept;
+use crate::reactor::{self, FinalReport, Report};
+use crate::schedule::ScheduleStats;
 use crate::stats::Interval;
 
 /// File descriptors besides connections: rings, files, standard streams.
@@ -34,7 +34,7 @@ pub struct Second {
 }
 
 /// Result of a load.
-pub struct Outcome {
+pub struct LoadResult {
     /// Start of the measured time (nanoseconds since 1970).
     pub began: u64,
     /// Measured time (seconds).
@@ -44,7 +44,7 @@ pub struct Outcome {
     /// Results by second.
     pub timeline: Vec<Second>,
     /// Statistics on the schedule of an open loop.
-    pub kept: Kept,
+    pub kept: ScheduleStats,
     /// CPU time of all threads (nanoseconds).
     pub cpu: u64,
     /// Calls of `io_uring_enter` of all threads.
@@ -55,7 +55,7 @@ pub struct Outcome {
 ///
 /// # Errors
 /// When it cannot be raised.
-pub fn make_room(connections: usize) -> Result<(), Error> {
+pub fn raise_file_limit(connections: usize) -> Result<(), Error> {
     let needed = connections as u64 + OTHER_FILES;
     let read = getrlimit(Resource::RLIMIT_NOFILE);
     let (soft, hard) = read
@@ -72,17 +72,17 @@ pub fn make_room(connections: usize) -> Result<(), Error> {
 }
 
 /// Aggregation of the reports of all threads.
-struct Sum<'a> {
+struct Aggregation<'a> {
     /// Last second that each thread has reported; `i64::MAX` once it has ended.
     reported: Vec<i64>,
-    ended: Vec<Ended>,
+    ended: Vec<FinalReport>,
     seconds: BTreeMap<i64, Interval>,
     total: Interval,
     timeline: Vec<Second>,
     watch: &'a mut dyn FnMut(i64, &Interval),
 }
 
-impl Sum<'_> {
+impl Aggregation<'_> {
     fn add(&mut self, second: i64, interval: Interval) {
         match self.seconds.get_mut(&second) {
             Some(sum) => sum.add(&interval),
@@ -91,7 +91,7 @@ impl Sum<'_> {
     }
 
     /// Publishes the seconds that all threads have reported.
-    fn pass_on(&mut self) {
+    fn publish(&mut self) {
         let all = self.reported.iter().copied().min().unwrap_or(i64::MAX);
         while let Some(entry) = self.seconds.first_entry() {
             if *entry.key() > all {
@@ -116,8 +116,8 @@ impl Sum<'_> {
     }
 }
 
-/// Runs `plan`. `source` creates each thread's source of operations, in that thread; `watch` is called with every
-/// second's number (negative during warm-up) and results.
+/// Runs `plan`. `source` creates each thread's source of operations, in that thread; `watch` is called with
+/// every second's number (negative during warm-up) and results.
 ///
 /// # Errors
 /// When the load cannot begin. Later failures are counted in the result.
@@ -126,8 +126,8 @@ pub fn run(
     shared: &Arc<Shared>,
     source: &(dyn Fn(usize) -> Box<dyn Source> + Sync),
     watch: &mut dyn FnMut(i64, &Interval),
-) -> Result<Outcome, Error> {
-    make_room(plan.connections)?;
+) -> Result<LoadResult, Error> {
+    raise_file_limit(plan.connections)?;
     std::thread::scope(|scope| {
         let (reports, incoming) = mpsc::channel();
         let mut starts = Vec::new();
@@ -152,7 +152,7 @@ pub fn run(
         for to in starts {
             let _ = to.send(plan.times(start));
         }
-        let mut sum = Sum {
+        let mut sum = Aggregation {
             reported: vec![i64::MIN; plan.threads],
             ended: Vec::new(),
             seconds: BTreeMap::new(),
@@ -173,14 +173,14 @@ pub fn run(
                     sum.ended.push(*ended);
                 }
             }
-            sum.pass_on();
+            sum.publish();
         }
         outcome(plan, start, began, sum)
     })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a load are far below 2^53")]
-fn outcome(plan: &Plan, start: u64, began: u64, sum: Sum<'_>) -> Result<Outcome, Error> {
+fn outcome(plan: &Plan, start: u64, began: u64, sum: Aggregation<'_>) -> Result<LoadResult, Error> {
     if sum.ended.len() < plan.threads {
         return Err(Error::Failed(
             "a thread of the load panicked; see the message above".to_owned(),
@@ -188,11 +188,11 @@ fn outcome(plan: &Plan, start: u64, began: u64, sum: Sum<'_>) -> Result<Outcome,
     }
     let last = sum.ended.iter().map(|ended| ended.finished).max().unwrap_or(start);
     let measured = plan.duration.unwrap_or(last.saturating_sub(start + plan.warmup));
-    let mut kept = Kept::new();
+    let mut kept = ScheduleStats::new();
     for ended in &sum.ended {
         kept.add(&ended.kept);
     }
-    Ok(Outcome {
+    Ok(LoadResult {
         began,
         seconds: measured as f64 / 1e9,
         total: sum.total,
@@ -211,7 +211,7 @@ mod tests {
     fn a_second_is_published_once_all_threads_have_reported_it() {
         let mut seen = Vec::new();
         let mut watch = |second, interval: &Interval| seen.push((second, interval.completed));
-        let mut sum = Sum {
+        let mut sum = Aggregation {
             reported: vec![i64::MIN; 2],
             ended: Vec::new(),
             seconds: BTreeMap::new(),
@@ -228,7 +228,7 @@ mod tests {
             if second < i64::MAX {
                 sum.add(second, counted(completed));
             }
-            sum.pass_on();
+            sum.publish();
         }
         assert_eq!(sum.total.completed, 33);
         assert_eq!(sum.timeline.iter().map(|at| at.requests).collect::<Vec<_>>(), [30]);

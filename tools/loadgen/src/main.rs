@@ -1,5 +1,5 @@
-//! The `hayloft-loadgen` command: fills, loads and stress-tests Hayloft and other servers, verifies every byte, and
-//! measures without coordinated omission. Usage: `tools/loadgen/README.md`.
+//! The `hayloft-loadgen` command: fills, loads and stress-tests Hayloft and other servers, verifies every
+//! byte, and measures without coordinated omission. Usage: `tools/loadgen/README.md`.
 
 mod batch;
 mod buffers;

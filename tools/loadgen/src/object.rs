@@ -1,5 +1,5 @@
-//! Object names and sizes: key, alternate key, cookie and size follow from the seed and the object's number, so
-//! that a fill needs no manifest and every reader knows the expected content.
+//! Object names and sizes: key, alternate key, cookie and size follow from the seed and the object's number,
+//! so that a fill needs no manifest and every reader knows the expected content.
 
 use clap::ValueEnum;
 use serde::Serialize;

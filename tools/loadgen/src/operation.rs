@@ -65,7 +65,7 @@ impl Request {
 
 /// Effect of an operation on the stored object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum Effect {
     /// Applied.
     Applied,
     /// Certainly not applied.
@@ -74,7 +74,7 @@ pub enum Fate {
     Unknown,
 }
 
-impl Fate {
+impl Effect {
     /// Effect of a request, by the verdict and status of its answer.
     #[must_use]
     pub fn of(kind: Kind, verdict: Verdict, status: u16) -> Self {
@@ -94,15 +94,16 @@ pub trait Source {
     fn next(&mut self, endpoint: Option<usize>) -> Option<Request>;
 
     /// Reports the effect of a finished operation.
-    fn settle(&mut self, _request: &Request, _fate: Fate) {}
+    fn settle(&mut self, _request: &Request, _fate: Effect) {}
 
-    /// Whether refused operations are retried, since each must succeed once. Then one is in flight per connection.
-    fn insists(&self) -> bool {
+    /// Whether refused operations are retried, since each must succeed once. Then one is in flight per
+    /// connection.
+    fn retries_refused(&self) -> bool {
         false
     }
 
-    /// Time at which the operation that [`Self::next`] returns next is due (nanoseconds since the start of the
-    /// load), if the source has its own schedule.
+    /// Time at which the operation that [`Self::next`] returns next is due (nanoseconds since the start of
+    /// the load), if the source has its own schedule.
     fn due(&self) -> Option<u64> {
         None
     }
@@ -152,7 +153,7 @@ impl FromStr for Mix {
         for part in text.split(',') {
             let advice = || {
                 format!(
-                    "{part:?} is not valid; write get, put, delete or range with a weight, for instance get=95,put=5"
+                    "{part:?} is not valid; give get, put, delete or range a weight, as get=95,put=5"
                 )
             };
             let (name, weight) = part.split_once('=').ok_or_else(advice)?;
@@ -211,18 +212,18 @@ mod tests {
 
     #[test]
     fn refused_writes_are_not_applied_and_after_errors_the_effect_is_unknown() {
-        for (kind, verdict, status, fate) in [
-            (Kind::Put, Verdict::Done, 201, Fate::Applied),
-            (Kind::Put, Verdict::Rejected, 503, Fate::NotApplied),
-            (Kind::Put, Verdict::Unexpected, 413, Fate::NotApplied),
-            (Kind::Put, Verdict::Unexpected, 507, Fate::NotApplied),
-            (Kind::Put, Verdict::Unexpected, 500, Fate::Unknown),
-            (Kind::Get, Verdict::Missing, 404, Fate::Unknown),
+        for (kind, verdict, status, effect) in [
+            (Kind::Put, Verdict::Done, 201, Effect::Applied),
+            (Kind::Put, Verdict::Rejected, 503, Effect::NotApplied),
+            (Kind::Put, Verdict::Unexpected, 413, Effect::NotApplied),
+            (Kind::Put, Verdict::Unexpected, 507, Effect::NotApplied),
+            (Kind::Put, Verdict::Unexpected, 500, Effect::Unknown),
+            (Kind::Get, Verdict::Missing, 404, Effect::Unknown),
             // The object may have been deleted already, or never existed: it must not be deleted again.
-            (Kind::Delete, Verdict::Unexpected, 404, Fate::Unknown),
-            (Kind::Delete, Verdict::Rejected, 503, Fate::NotApplied),
+            (Kind::Delete, Verdict::Unexpected, 404, Effect::Unknown),
+            (Kind::Delete, Verdict::Rejected, 503, Effect::NotApplied),
         ] {
-            assert_eq!(Fate::of(kind, verdict, status), fate, "{kind:?} {status}");
+            assert_eq!(Effect::of(kind, verdict, status), effect, "{kind:?} {status}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Pseudo-random permutation of `0..n` without a table, so that popular objects are scattered.
 //!
-//! A Feistel network over the next power of four, applied repeatedly until the result is in range (cycle walking:
-//! Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002).
+//! A Feistel network over the next power of four, applied repeatedly until the result is in range (cycle
+//! walking: Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002).
 
 use crate::random::mix;
 

@@ -115,7 +115,8 @@ impl Plan {
     /// Endpoint index of each connection of a thread. Over all threads the endpoints are used evenly.
     #[must_use]
     pub fn endpoints_of(&self, thread: usize, endpoints: usize) -> Vec<usize> {
-        // Each thread gets consecutive connections, so with as many endpoints as threads it reaches every endpoint.
+        // Each thread gets consecutive connections, so with as many endpoints as threads it reaches every
+        // endpoint.
         let (first, end) = (
             thread * self.connections / self.threads,
             (thread + 1) * self.connections / self.threads,

@@ -85,22 +85,22 @@ impl Popularity {
     /// Creates the distribution over objects `0..count`; `count` is at least 1.
     #[must_use]
     pub fn new(arg: PopularityArg, count: u64, seed: u64) -> Self {
-        let law = match arg {
-            PopularityArg::Uniform => Law::Uniform,
+        let distribution = match arg {
+            PopularityArg::Uniform => Distribution::Uniform,
             PopularityArg::Zipf(exponent) => {
-                Law::Zipf(Zipf::new(count, exponent), Permutation::new(count, seed))
+                Distribution::Zipf(Zipf::new(count, exponent), Permutation::new(count, seed))
             }
-            PopularityArg::Age(exponent) => Law::Age(Zipf::new(count, exponent)),
+            PopularityArg::Age(exponent) => Distribution::Age(Zipf::new(count, exponent)),
         };
-        Self { count, law }
+        Self { count, distribution }
     }
 
     /// Draws an object. `written` are the objects added since the fill, oldest first.
     pub fn pick(&self, random: &mut Random, written: &VecDeque<u64>) -> u64 {
-        match &self.law {
-            Law::Uniform => random.below(self.count),
-            Law::Zipf(zipf, permutation) => permutation.apply(zipf.draw(random) - 1),
-            Law::Age(zipf) => {
+        match &self.distribution {
+            Distribution::Uniform => random.below(self.count),
+            Distribution::Zipf(zipf, permutation) => permutation.apply(zipf.draw(random) - 1),
+            Distribution::Age(zipf) => {
                 let age = zipf.draw(random) - 1;
                 let newer = written.len() as u64;
                 match usize::try_from(age) {

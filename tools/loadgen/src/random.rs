@@ -1,10 +1,10 @@
-//! Pseudo-random numbers: a sequence from a seed, or a function of a single number, so that object 7 is the same
-//! for every thread and at any time.
+//! Pseudo-random numbers: a sequence from a seed, or a function of a single number, so that object 7 is the
+//! same for every thread and at any time.
 
 use hayloft::runtime::split_mix;
 
-/// A permutation of the 64-bit numbers (the output function of SplitMix64: Steele, Lea and Flood, "Fast splittable
-/// pseudorandom number generators", OOPSLA 2014).
+/// A permutation of the 64-bit numbers (the output function of SplitMix64: Steele, Lea and Flood, "Fast
+/// splittable pseudorandom number generators", OOPSLA 2014).
 #[must_use]
 pub fn mix(number: u64) -> u64 {
     let mut state = number;

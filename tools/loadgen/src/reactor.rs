@@ -16,7 +16,7 @@ use crate::connection;
 use crate::error::Error;
 use crate::operation::Source;
 use crate::plan::{Plan, Shared, Times};
-use crate::schedule::{Kept, Schedule};
+use crate::schedule::{Schedule, ScheduleStats};
 use crate::stats::Interval;
 use crate::worker::Worker;
 
@@ -38,11 +38,11 @@ pub enum Report {
     /// warm-up), and its counts.
     Second(usize, i64, Box<Interval>),
     /// End of the thread.
-    Ended(usize, Box<Ended>),
+    Ended(usize, Box<FinalReport>),
 }
 
 /// The last report of a thread.
-pub struct Ended {
+pub struct FinalReport {
     /// Second in which it ended.
     pub second: i64,
     /// Counts since the last reported second.
@@ -52,7 +52,7 @@ pub struct Ended {
     /// Calls of `io_uring_enter` during the measured time.
     pub enters: u64,
     /// Statistics on the schedule of an open loop.
-    pub kept: Kept,
+    pub kept: ScheduleStats,
     /// Time of the last answer, or of the end of the load if later (nanoseconds of the monotonic clock).
     pub finished: u64,
 }
@@ -174,12 +174,12 @@ impl Reactor {
     fn run(mut self) {
         loop {
             let now = self.runtime.handle().now();
-            // Before the end is noticed: requests due until then belong to the schedule, even if this thread was
-            // scheduled late.
+            // Before the end is noticed: requests due until then belong to the schedule, even if this thread
+            // was scheduled late.
             self.arrive(now);
-            self.keep_time(now);
+            self.report_seconds(now);
             self.runtime.run_ready();
-            if self.worker.live() == 0 || self.is_patience_over(now) {
+            if self.worker.live() == 0 || self.is_wait_over(now) {
                 return self.end();
             }
             let until = self.until(now);
@@ -188,13 +188,13 @@ impl Reactor {
     }
 
     /// After the end, queued requests are still sent for a while (open loop), then answers are awaited.
-    fn is_patience_over(&self, now: u64) -> bool {
+    fn is_wait_over(&self, now: u64) -> bool {
         let (Some(finished), patience) = (self.finished, self.worker.times.patience) else {
             return false;
         };
         let sends = if self.worker.is_open { patience } else { 0 };
         if now >= finished + sends {
-            self.worker.give_up();
+            self.worker.discard_queued();
         }
         now >= finished + sends + patience
     }
@@ -238,7 +238,7 @@ impl Reactor {
     }
 
     /// Reports finished seconds; ends the load when the measured time is over.
-    fn keep_time(&mut self, now: u64) {
+    fn report_seconds(&mut self, now: u64) {
         let times = self.worker.times;
         if self.begin.is_none() && now >= times.begin {
             self.begin = Some(self.usage());
@@ -281,7 +281,7 @@ impl Reactor {
     fn end(self) {
         let now = monotonic_ns();
         let (begin, end) = (self.begin.unwrap_or((0, 0)), self.end.unwrap_or_else(|| self.usage()));
-        self.worker.give_up();
+        self.worker.discard_queued();
         let mut rest = self.worker.take_interval();
         self.worker.take_unsent().record(now, &mut rest);
         let unanswered = self.worker.in_flight();
@@ -289,15 +289,15 @@ impl Reactor {
         if unanswered > 0 {
             let seconds = self.worker.times.patience / SECOND;
             rest.note(|| {
-                format!("{unanswered} requests were unanswered {seconds} s after the end; see the server's log")
+                format!("{unanswered} requests unanswered {seconds} s after the end; see the server's log")
             });
         }
-        let ended = Ended {
+        let ended = FinalReport {
             second: self.second,
             rest,
             cpu: end.0.saturating_sub(begin.0),
             enters: end.1.saturating_sub(begin.1),
-            kept: self.worker.take_kept(),
+            kept: self.worker.take_schedule_stats(),
             finished: match self.finished.unwrap_or(0).max(self.worker.last_answer()) {
                 0 => now,
                 finished => finished,

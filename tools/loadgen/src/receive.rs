@@ -10,7 +10,7 @@ use hayloft::runtime::Operation;
 use crate::content::{Content, STAMP, Source};
 use crate::operation::{Kind, Request};
 use crate::plan::Verify;
-use crate::reply::{Garbled, Head, parse};
+use crate::reply::{Head, ParseError, parse};
 use crate::verdict::Verdict;
 use crate::worker::Worker;
 
@@ -21,7 +21,7 @@ const EXCERPT_MAX: usize = 120;
 
 /// Failure to receive an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
+pub enum ReceiveError {
     /// The server closed the connection before the answer began.
     Closed,
     /// The connection failed before the answer began (errno).
@@ -32,7 +32,7 @@ pub enum Broken {
     Invalid(ParseError),
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for ReceiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("the connection was closed without an answer"),
@@ -149,7 +149,7 @@ impl Receiver {
         sock: Sock,
         request: &Request,
         first: Option<Operation>,
-    ) -> Result<Reply, Broken> {
+    ) -> Result<Reply, ReceiveError> {
         let head = self.head(sock, request, first).await?;
         let shared = &self.worker.shared;
         let verdict = shared.target.judge(request, head.status);
@@ -192,7 +192,7 @@ impl Receiver {
         sock: Sock,
         request: &Request,
         mut first: Option<Operation>,
-    ) -> Result<Head, Broken> {
+    ) -> Result<Head, ReceiveError> {
         loop {
             if first.is_none() && self.start < self.end {
                 match parse(self.buffered()) {
@@ -201,7 +201,7 @@ impl Receiver {
                         return Ok(head);
                     }
                     Ok(None) => self.make_space()?,
-                    Err(error) => return Err(Broken::Invalid(error)),
+                    Err(error) => return Err(ReceiveError::Invalid(error)),
                 }
             }
             let has_begun = self.start < self.end;
@@ -210,21 +210,21 @@ impl Receiver {
                 None => self.begin(sock, request),
             };
             self.take(receive).await.map_err(|errno| match errno {
-                _ if has_begun => Broken::Short,
-                0 => Broken::Closed,
-                errno => Broken::Errno(errno),
+                _ if has_begun => ReceiveError::Short,
+                0 => ReceiveError::Closed,
+                errno => ReceiveError::Errno(errno),
             })?;
         }
     }
 
     /// Moves the buffered bytes to the front when the buffer is full.
-    fn make_space(&mut self) -> Result<(), Broken> {
+    fn make_space(&mut self) -> Result<(), ReceiveError> {
         let buf = self.buf.as_mut().expect("bytes are buffered");
         if self.end < buf.len() {
             return Ok(());
         }
         if self.start == 0 {
-            return Err(Broken::Invalid(ParseError::Malformed));
+            return Err(ReceiveError::Invalid(ParseError::Malformed));
         }
         buf.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
@@ -232,16 +232,21 @@ impl Receiver {
     }
 
     /// Receives until at least `len` bytes are buffered; `len` is small.
-    async fn receive_at_least(&mut self, sock: Sock, len: u64) -> Result<(), Broken> {
+    async fn receive_at_least(&mut self, sock: Sock, len: u64) -> Result<(), ReceiveError> {
         while (self.buffered().len() as u64) < len {
             self.make_space()?;
             let receive = self.submit(sock, usize::MAX, false);
-            self.take(receive).await.map_err(|_| Broken::Short)?;
+            self.take(receive).await.map_err(|_| ReceiveError::Short)?;
         }
         Ok(())
     }
 
-    async fn body(&mut self, sock: Sock, request: &Request, body: &mut Body) -> Result<(), Broken> {
+    async fn body(
+        &mut self,
+        sock: Sock,
+        request: &Request,
+        body: &mut Body,
+    ) -> Result<(), ReceiveError> {
         if body.check && request.kind == Kind::Get {
             self.receive_at_least(sock, body.left.min(STAMP as u64)).await?;
         }
@@ -260,7 +265,7 @@ impl Receiver {
             let limit = if self.is_pipelined { u64::MAX } else { body.left };
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
             let receive = self.submit(sock, limit, !self.is_pipelined);
-            self.take(receive).await.map_err(|_| Broken::Short)?;
+            self.take(receive).await.map_err(|_| ReceiveError::Short)?;
         }
     }
 

@@ -28,16 +28,18 @@ pub struct Converted {
 fn read(path: &Path, records: &mut Vec<Record>) -> Result<(), Error> {
     let file = File::open(path).map_err(Error::file("read", path))?;
     let mut file = BufReader::new(file);
-    let place =
+    let with_location =
         |error: &dyn std::fmt::Display| Error::Failed(format!("{}: {error}", path.display()));
     let mut header = [0; HEADER_LEN];
     if let Err(error) = file.read_exact(&mut header) {
         return Err(match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => place(&hayloft::access_trace::TraceError::NoTrace),
+            std::io::ErrorKind::UnexpectedEof => {
+                with_location(&hayloft::access_trace::TraceError::NoTrace)
+            }
             _ => Error::file("read", path)(error),
         });
     }
-    Header::decode(&header).map_err(|error| place(&error))?;
+    Header::decode(&header).map_err(|error| with_location(&error))?;
     loop {
         let mut record = [0; RECORD_LEN];
         match file.read_exact(&mut record) {
@@ -57,12 +59,12 @@ fn is_same(one: &Path, other: &Path) -> bool {
     }
 }
 
-/// Converts access traces, for instance of several shards, to one in the format oracleGeneral, which has the reads
-/// that found their object, by time.
+/// Converts access traces, for instance of several shards, to one in the format oracleGeneral, which has the
+/// reads that found their object, by time.
 ///
 /// # Errors
-/// When a file cannot be read or written, is not an access trace, or is also the destination; and when no request
-/// is a read that found its object.
+/// When a file cannot be read or written, is not an access trace, or is also the destination; and when no
+/// request is a read that found its object.
 pub fn convert(from: &[PathBuf], to: &Path) -> Result<Converted, Error> {
     let mut records = Vec::new();
     for path in from {

@@ -22,7 +22,7 @@ pub struct Head {
 
 /// Why a response head cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Garbled {
+pub enum ParseError {
     /// It is not HTTP/1.
     Malformed,
     /// It has no `Content-Length`.
@@ -33,7 +33,7 @@ pub enum Garbled {
 ///
 /// # Errors
 /// [`ParseError`] when the head is invalid or has no body length.
-pub fn parse(bytes: &[u8]) -> Result<Option<Head>, Garbled> {
+pub fn parse(bytes: &[u8]) -> Result<Option<Head>, ParseError> {
     let mut fields = [MaybeUninit::uninit(); FIELDS_MAX];
     let mut response = Response::new(&mut []);
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(
@@ -44,14 +44,14 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Head>, Garbled> {
     let len = match parsed {
         Ok(Status::Complete(len)) => len,
         Ok(Status::Partial) => return Ok(None),
-        Err(_) => return Err(Garbled::Malformed),
+        Err(_) => return Err(ParseError::Malformed),
     };
-    let status = response.code.ok_or(Garbled::Malformed)?;
+    let status = response.code.ok_or(ParseError::Malformed)?;
     let (mut length, mut closes) = (None, response.version == Some(0));
     for field in response.headers.iter() {
         if field.name.eq_ignore_ascii_case("content-length") {
-            let text = std::str::from_utf8(field.value).map_err(|_| Garbled::Malformed)?;
-            length = Some(text.trim().parse().map_err(|_| Garbled::Malformed)?);
+            let text = std::str::from_utf8(field.value).map_err(|_| ParseError::Malformed)?;
+            length = Some(text.trim().parse().map_err(|_| ParseError::Malformed)?);
         } else if field.name.eq_ignore_ascii_case("connection") {
             closes = field.value.eq_ignore_ascii_case(b"close");
         }
@@ -60,7 +60,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Head>, Garbled> {
     let body = match (status, length) {
         (100..=199 | 204 | 304, _) => 0,
         (_, Some(length)) => length,
-        (_, None) => return Err(Garbled::NoLength),
+        (_, None) => return Err(ParseError::NoLength),
     };
     Ok(Some(Head { len, status, body, closes }))
 }
@@ -88,9 +88,12 @@ mod tests {
 
     #[test]
     fn responses_without_framing_are_rejected() {
-        assert_eq!(parse(b"SSH-2.0-x\r\n"), Err(Garbled::Malformed));
+        assert_eq!(parse(b"SSH-2.0-x\r\n"), Err(ParseError::Malformed));
         let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-        assert_eq!(parse(chunked), Err(Garbled::NoLength));
-        assert_eq!(parse(b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"), Err(Garbled::Malformed));
+        assert_eq!(parse(chunked), Err(ParseError::NoLength));
+        assert_eq!(
+            parse(b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"),
+            Err(ParseError::Malformed)
+        );
     }
 }

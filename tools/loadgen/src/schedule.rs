@@ -39,8 +39,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Schedule of thread `thread` of `threads` for a total rate (requests per second, above 0). Constant arrivals
-    /// of the threads interleave.
+    /// Schedule of thread `thread` of `threads` for a total rate (requests per second, above 0). Constant
+    /// arrivals of the threads interleave.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "few threads")]
     pub fn new(arrivals: Arrivals, rate: f64, seed: u64, thread: usize, threads: usize) -> Self {
@@ -100,13 +100,14 @@ impl Unsent {
 
 /// Statistics on how closely a schedule was followed.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct ScheduleStats {
     /// Requests due in the measured time.
     pub intended: u64,
     /// Number of them that were sent.
     pub sent: u64,
     /// Delay between due time and sending that the generator itself caused (nanoseconds): the time until the
-    /// request was noticed, or from when it was due and a connection idle until it was sent, whichever is longer.
+    /// request was noticed, or from when it was due and a connection idle until it was sent, whichever is
+    /// longer.
     pub late: Histogram<u64>,
     /// Total delay between due time and sending (nanoseconds).
     pub waited: Histogram<u64>,
@@ -114,7 +115,7 @@ pub struct Kept {
     pub queue_max: u64,
 }
 
-impl Kept {
+impl ScheduleStats {
     /// Creates empty statistics.
     #[must_use]
     pub fn new() -> Self {
@@ -170,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_schedule_is_kept_when_lateness_is_rare() {
-        let mut kept = Kept::new();
+        let mut kept = ScheduleStats::new();
         for n in 0..1000_u64 {
             kept.late.saturating_record(if n < 5 { 50_000_000 } else { 10_000 });
         }

@@ -132,7 +132,8 @@ impl Sizes {
         Ok(Self::LogNormal { median: parse_size(median)?, sigma, min, max })
     }
 
-    /// Reads a file with a size and its weight per line; empty lines and lines that begin with `#` are ignored.
+    /// Reads a file with a size and its weight per line; empty lines and lines that begin with `#` are
+    /// ignored.
     fn file(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| {
             format!("cannot read {}: {error}; name a file of sizes", path.display())
@@ -140,11 +141,14 @@ impl Sizes {
         let lines = (1..).zip(text.lines().map(str::trim));
         let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
         Self::weighted(lines.map(|(number, line)| {
-            let place = |error| format!("{}, line {number}: {error}", path.display());
+            let with_location = |error| format!("{}, line {number}: {error}", path.display());
             let (size, weight) = line.split_once(char::is_whitespace).ok_or_else(|| {
-                place("write a size and its weight, for instance `8KiB 70`".to_owned())
+                with_location("write a size and its weight, for instance `8KiB 70`".to_owned())
             })?;
-            Ok((parse_size(size).map_err(place)?, parse_number(weight.trim()).map_err(place)?))
+            Ok((
+                parse_size(size).map_err(with_location)?,
+                parse_number(weight.trim()).map_err(with_location)?,
+            ))
         }))
     }
 }

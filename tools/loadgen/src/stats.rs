@@ -45,7 +45,8 @@ pub struct Sample {
     pub verdict: Verdict,
     /// HTTP status.
     pub status: u16,
-    /// Time from which latency counts: due time (open loop) or send time (nanoseconds of the monotonic clock).
+    /// Time from which latency counts: due time (open loop) or send time (nanoseconds of the monotonic
+    /// clock).
     pub start: u64,
     /// Time of the last byte of the answer (nanoseconds of the monotonic clock).
     pub end: u64,

@@ -48,7 +48,7 @@ impl Target {
 
     /// Whether the target supports an operation.
     #[must_use]
-    pub fn takes(self, kind: Kind) -> bool {
+    pub fn supports(self, kind: Kind) -> bool {
         match self {
             Self::Hayloft => true,
             Self::Files => false,

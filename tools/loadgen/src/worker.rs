@@ -9,9 +9,9 @@ use hayloft::runtime::{Handle, Queue};
 use hayloft::sys::monotonic_ns;
 
 use crate::buffers::Buffers;
-use crate::operation::{Fate, Request, Source};
+use crate::operation::{Effect, Request, Source};
 use crate::plan::{Shared, Times};
-use crate::schedule::{Kept, Unsent};
+use crate::schedule::{ScheduleStats, Unsent};
 use crate::stats::{Interval, Sample};
 
 /// Maximum number of requests of a thread waiting for a connection; further due requests are not sent.
@@ -49,14 +49,14 @@ pub struct Worker {
     /// Whether requests are issued regardless of answers (open loop).
     pub is_open: bool,
     /// Whether refused requests are retried.
-    pub insists: bool,
+    pub retries_refused: bool,
     source: RefCell<Box<dyn Source>>,
-    lines: Vec<Line>,
+    queues: Vec<JobQueue>,
     waiting: Cell<usize>,
     stopped: Cell<bool>,
     live: Cell<usize>,
     in_flight: Cell<u64>,
-    kept: RefCell<Kept>,
+    kept: RefCell<ScheduleStats>,
     unsent: RefCell<Unsent>,
     last_answer: Cell<u64>,
 }
@@ -74,27 +74,27 @@ impl Worker {
     ) -> Self {
         let queue = |_| JobQueue { jobs: RefCell::default(), signals: Queue::new(handle) };
         Self {
-            lines: shared.endpoints.iter().map(line).collect(),
+            queues: shared.endpoints.iter().map(queue).collect(),
             shared: Arc::clone(shared),
             buffers: Buffers::new(pool, connections),
             interval: RefCell::new(Interval::new()),
             times,
             is_open,
-            insists: source.insists(),
+            retries_refused: source.retries_refused(),
             source: RefCell::new(source),
             waiting: Cell::new(0),
             stopped: Cell::new(false),
             live: Cell::new(connections),
             in_flight: Cell::new(0),
-            kept: RefCell::new(Kept::new()),
+            kept: RefCell::new(ScheduleStats::new()),
             unsent: RefCell::default(),
             last_answer: Cell::new(0),
             handle: handle.clone(),
         }
     }
 
-    fn line(&self, endpoint: usize) -> &Line {
-        &self.lines[if self.shared.is_routed() { endpoint } else { 0 }]
+    fn queue(&self, endpoint: usize) -> &JobQueue {
+        &self.queues[if self.shared.is_routed() { endpoint } else { 0 }]
     }
 
     /// Next job of a connection that is idle since `free`; `None` when the connection must end.
@@ -102,12 +102,12 @@ impl Worker {
         if !self.is_open {
             return self.next_now(endpoint);
         }
-        let line = self.line(endpoint);
-        if !line.word.next().await {
+        let queue = self.queue(endpoint);
+        if !queue.signals.next().await {
             return None;
         }
         // The job is gone if it was discarded.
-        let job = line.jobs.borrow_mut().pop_front()?;
+        let job = queue.jobs.borrow_mut().pop_front()?;
         self.waiting.set(self.waiting.get() - 1);
         if let Some(intended) = job.intended.filter(|intended| self.times.measures(*intended)) {
             let now = monotonic_ns();
@@ -136,7 +136,8 @@ impl Worker {
         self.source.borrow().due()
     }
 
-    /// Enqueues the next request, which is due at `due`, at time `now` (nanoseconds); returns whether there was one.
+    /// Enqueues the next request, which is due at `due`, at time `now` (nanoseconds); returns whether there
+    /// was one.
     pub fn arrive(&self, due: u64, now: u64) -> bool {
         let mut source = self.source.borrow_mut();
         let Some(request) = source.next(None) else { return false };
@@ -145,13 +146,13 @@ impl Worker {
             kept.intended += 1;
         }
         if self.waiting.get() >= QUEUE_MAX {
-            source.settle(&request, Fate::NotApplied);
+            source.settle(&request, Effect::NotApplied);
             self.unsent(&request, due);
             return true;
         }
-        let line = &self.lines[self.shared.endpoint_of(request.object.volume).unwrap_or(0)];
-        line.jobs.borrow_mut().push_back(Job { request, intended: Some(due), queued: now });
-        let is_awaited = line.word.push(true);
+        let queue = &self.queues[self.shared.endpoint_of(request.object.volume).unwrap_or(0)];
+        queue.jobs.borrow_mut().push_back(Job { request, intended: Some(due), queued: now });
+        let is_awaited = queue.signals.push(true);
         self.waiting.set(self.waiting.get() + 1);
         if !is_awaited {
             kept.queue_max = kept.queue_max.max(self.waiting.get() as u64);
@@ -163,17 +164,17 @@ impl Worker {
     pub fn stop(&self, endpoints: &[usize]) {
         self.stopped.set(true);
         for endpoint in endpoints {
-            self.line(*endpoint).word.push(false);
+            self.queue(*endpoint).signals.push(false);
         }
     }
 
     /// Discards the queued requests.
-    pub fn give_up(&self) {
+    pub fn discard_queued(&self) {
         let mut source = self.source.borrow_mut();
-        for line in &self.lines {
-            for job in line.jobs.take() {
+        for queue in &self.queues {
+            for job in queue.jobs.take() {
                 // Allows other requests for the same object.
-                source.settle(&job.request, Fate::NotApplied);
+                source.settle(&job.request, Effect::NotApplied);
                 self.unsent(&job.request, job.intended.unwrap_or(u64::MAX));
             }
         }
@@ -187,9 +188,9 @@ impl Worker {
     }
 
     /// Records an answered operation.
-    pub fn answered(&self, request: &Request, sample: &Sample, fate: Fate) {
+    pub fn answered(&self, request: &Request, sample: &Sample, effect: Effect) {
         self.in_flight.set(self.in_flight.get() - 1);
-        self.source.borrow_mut().settle(request, fate);
+        self.source.borrow_mut().settle(request, effect);
         self.count(sample);
     }
 
@@ -199,8 +200,8 @@ impl Worker {
         let in_time = self.times.measures(sample.end);
         let mut interval = self.interval.borrow_mut();
         interval.answers += 1;
-        // An open loop measures the requests that were due in the measured time, however late the answers are:
-        // otherwise the slow ones would be missing.
+        // An open loop measures the requests that were due in the measured time, however late the answers
+        // are: otherwise the slow ones would be missing.
         if if self.is_open { self.times.measures(sample.start) } else { in_time } {
             interval.record(sample);
         }
@@ -212,7 +213,7 @@ impl Worker {
     /// Records an operation without an answer.
     pub fn unanswered(&self, request: &Request, why: impl FnOnce() -> String) {
         self.in_flight.set(self.in_flight.get() - 1);
-        self.source.borrow_mut().settle(request, Fate::Unknown);
+        self.source.borrow_mut().settle(request, Effect::Unknown);
         let mut interval = self.interval.borrow_mut();
         interval.errors += 1;
         interval.unanswered += 1;
@@ -220,7 +221,7 @@ impl Worker {
     }
 
     /// Records the end of a connection.
-    pub fn gone(&self) {
+    pub fn connection_ended(&self) {
         self.live.set(self.live.get() - 1);
     }
 
@@ -250,15 +251,15 @@ impl Worker {
     }
 
     /// Takes the schedule statistics.
-    pub fn take_kept(&self) -> Kept {
-        self.kept.replace(Kept::new())
+    pub fn take_schedule_stats(&self) -> ScheduleStats {
+        self.kept.replace(ScheduleStats::new())
     }
 }
 
-/// Part of a request's delay that the generator caused (nanoseconds; all times are of the monotonic clock). The
-/// request was due at `intended`, noticed at `queued`, and sent at `now` on a connection idle since `free`. Late
-/// notice counts even without an idle connection, since the queue ahead of the request may consist of requests
-/// that were noticed late, too.
+/// Part of a request's delay that the generator caused (nanoseconds; all times are of the monotonic clock).
+/// The request was due at `intended`, noticed at `queued`, and sent at `now` on a connection idle since
+/// `free`. Late notice counts even without an idle connection, since the queue ahead of the request may
+/// consist of requests that were noticed late, too.
 fn lateness(intended: u64, queued: u64, free: u64, now: u64) -> u64 {
     let noticed = queued.saturating_sub(intended);
     noticed.max(now.saturating_sub(intended.max(free)))

@@ -1,8 +1,8 @@
 //! Zipf's distribution for any exponent s >= 0: rank k of n has the probability k^-s / sum.
 //!
-//! Rejection-inversion (Hoermann and Derflinger, "Rejection-inversion to generate variates from monotone discrete
-//! distributions", ACM TOMACS 6(3), 1996): constant time and space for any n, and about one random number per
-//! rank.
+//! Rejection-inversion (Hoermann and Derflinger, "Rejection-inversion to generate variates from monotone
+//! discrete distributions", ACM TOMACS 6(3), 1996): constant time and space for any n, and about one random
+//! number per rank.
 
 use crate::random::Random;
 
@@ -93,8 +93,8 @@ mod tests {
 
     use super::*;
 
-    /// Pearson's chi-square statistic of `draws` draws, with ranks of little mass combined, and its degrees of
-    /// freedom.
+    /// Pearson's chi-square statistic of `draws` draws, with ranks of little mass combined, and its degrees
+    /// of freedom.
     fn chi_square(count: u64, exponent: f64, draws: u32) -> (f64, f64) {
         let zipf = Zipf::new(count, exponent);
         let mut random = Random::new(42, count);

@@ -45,8 +45,8 @@ fn talk(mut stream: TcpStream, answer: &dyn Fn(u64) -> Vec<u8>, number: &AtomicU
     }
 }
 
-/// Starts a server for one connection at a time that answers all but the last of `first` requests. Then the port
-/// is closed for `gap`, or for good.
+/// Starts a server for one connection at a time that answers all but the last of `first` requests. Then the
+/// port is closed for `gap`, or for good.
 fn serve_with_a_gap(answer: fn() -> Vec<u8>, first: u64, gap: Option<Duration>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

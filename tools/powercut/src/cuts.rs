@@ -8,7 +8,7 @@ use faultdisk::{Disk, Replay, Unflushed, state};
 
 use crate::daemon::Setup;
 use crate::error::{Error, file};
-use crate::history::{Moment, roll};
+use crate::history::{Moment, split_mix};
 use crate::record::Recording;
 use crate::verify::{Findings, verify};
 
@@ -45,10 +45,10 @@ impl Total {
     }
 }
 
-/// Draws the points of power cuts: about a third each right behind an acknowledgement, right before a flush, and
-/// anywhere; one in eight during the start and the creation of volumes.
+/// Draws the points of power cuts: about a third each right behind an acknowledgement, right before a flush,
+/// and anywhere; one in eight during the start and the creation of volumes.
 pub fn choose(recording: &Recording, count: u64, seed: &mut u64) -> Vec<Moment> {
-    let versions = recording.history.subjects.iter().flat_map(|subject| &subject.versions);
+    let versions = recording.history.groups.iter().flat_map(|group| &group.versions);
     let inside = |moment: &Moment| (recording.from..=recording.to).contains(moment);
     let acknowledged: Vec<Moment> =
         versions.filter_map(|v| v.acknowledged).filter(inside).collect();
@@ -57,7 +57,7 @@ pub fn choose(recording: &Recording, count: u64, seed: &mut u64) -> Vec<Moment> 
         .filter(|(moment, entry)| entry.kind == Kind::Flush && inside(moment))
         .map(|(moment, _)| moment)
         .collect();
-    let mut pick = |from: &[Moment]| from[roll(seed) as usize % from.len()];
+    let mut pick = |from: &[Moment]| from[split_mix(seed) as usize % from.len()];
     let (early, all): (Vec<_>, Vec<_>) =
         ((0..recording.from).collect(), (recording.from..=recording.to).collect());
     let mut cuts: Vec<Moment> = (0..count)
@@ -77,12 +77,12 @@ fn unflushed_modes(pending: bool, states: u64, seed: &mut u64) -> Vec<Unflushed>
     if !pending {
         return vec![Unflushed::Lost];
     }
-    let seeds = (2..states).map(|_| Unflushed::Some(roll(seed) >> 32));
+    let seeds = (2..states).map(|_| Unflushed::Some(split_mix(seed) >> 32));
     [Unflushed::Lost, Unflushed::Kept].into_iter().chain(seeds).take(states as usize).collect()
 }
 
-/// Verifies `states` states of each cut in `cuts` (one if all are the same). The last `ignored_flushes` flushes
-/// before each cut count as having had no effect.
+/// Verifies `states` states of each cut in `cuts` (one if all are the same). The last `ignored_flushes`
+/// flushes before each cut count as having had no effect.
 pub fn cut(
     setup: &Setup,
     recording: &Recording,

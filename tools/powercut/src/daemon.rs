@@ -10,7 +10,7 @@ use crate::error::{Error, file};
 use crate::http::Client;
 
 /// Timeout of a start or stop.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// Port range of the daemons, below the kernel's range for outgoing connections.
 const PORTS: std::ops::Range<u16> = 23_000..24_000;
 
@@ -57,8 +57,8 @@ fn free_ports() -> u16 {
 }
 
 impl Daemon {
-    /// Starts a daemon on a data directory and waits until it is ready. It logs to `log`, which is not on the disk
-    /// under test.
+    /// Starts a daemon on a data directory and waits until it is ready. It logs to `log`, which is not on the
+    /// disk under test.
     pub fn start(setup: &Setup, data: &Path, log: &Path) -> Result<Self, Error> {
         let port = free_ports();
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
@@ -83,14 +83,14 @@ impl Daemon {
             .map_err(file("run", &setup.program))?;
         let (data, admin) = (address(port), address(port + 1));
         let mut daemon = Self { child, data, admin, log: log.to_owned() };
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !daemon.is_ready() {
             if let Some(status) = daemon.ended() {
                 return Err(Error::Start(format!("{status}\n{}", daemon.log_tail())));
             }
             if Instant::now() > deadline {
                 return Err(Error::Start(format!(
-                    "not ready within {PATIENCE:?}\n{}",
+                    "not ready within {TIMEOUT:?}\n{}",
                     daemon.log_tail()
                 )));
             }
@@ -118,7 +118,7 @@ impl Daemon {
             Ok(reply) => format!("{} {}", reply.status, reply.text()),
             Err(error) => error.to_string(),
         };
-        Err(Error::Ask { what: path.to_owned(), why, log: self.log.clone() })
+        Err(Error::AdminRequest { what: path.to_owned(), why, log: self.log.clone() })
     }
 
     /// Exit status, once the process has ended.
@@ -142,7 +142,7 @@ impl Daemon {
     pub fn stop(mut self) -> Option<ExitStatus> {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status();
-        sent.is_ok_and(|status| status.success()).then(|| self.wait(PATIENCE)).flatten()
+        sent.is_ok_and(|status| status.success()).then(|| self.wait(TIMEOUT)).flatten()
     }
 
     /// Last 12 lines of the log.

@@ -7,21 +7,21 @@ use std::time::Duration;
 
 use faultdisk::log::{Entry, Kind};
 use faultdisk::xfs::command;
-use faultdisk::{Fault, Log, Which};
+use faultdisk::{Fault, FaultTarget, RequestLog};
 
 use crate::cuts::{Total, cut};
 use crate::daemon::{Daemon, Setup};
 use crate::error::Error;
-use crate::history::{Moment, Shown, Subject, Verdict, roll};
+use crate::history::{Moment, Observed, Verdict, WriteGroup, split_mix};
 use crate::http::Client;
-use crate::load::{Load, Written};
-use crate::record::{Recording, Stage};
-use crate::verify::{Findings, shown};
+use crate::load::{Load, LoadResult};
+use crate::record::{Recording, TestBed};
+use crate::verify::{Findings, observed};
 
 /// Timeout for a daemon to exit after it lost its only volume.
-const NOTICE: Duration = Duration::from_secs(10);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Observation time of a daemon that still has another volume.
-const GOES_ON: Duration = Duration::from_millis(700);
+const OBSERVATION: Duration = Duration::from_millis(700);
 /// States of the device verified after a fault.
 const STATES: u64 = 3;
 
@@ -69,16 +69,16 @@ pub fn round(
     seed: &mut u64,
     report: impl FnMut(&str, &Findings),
 ) -> Result<(Findings, Total), Error> {
-    let mut stage = Stage::set_up(setup, dir)?;
-    let volumes = volume_extents(&stage, setup)?;
-    let (clock, from) = (stage.clock(), stage.disk.device().done());
-    let load = Load::start(stage.daemon.data, &setup.volumes(), roll(seed), Arc::clone(&clock));
-    std::thread::sleep(Duration::from_millis(200 + roll(seed) % 300));
+    let mut bed = TestBed::set_up(setup, dir)?;
+    let volumes = volume_extents(&bed, setup)?;
+    let (clock, from) = (bed.clock(), bed.disk.device().done());
+    let load = Load::start(bed.daemon.data, &setup.volumes(), split_mix(seed), Arc::clone(&clock));
+    std::thread::sleep(Duration::from_millis(200 + split_mix(seed) % 300));
     let fault = trial.fault(&volumes);
-    stage.disk.device().fail(Some(fault.clone()));
+    bed.disk.device().fail(Some(fault.clone()));
     let mut findings = Findings::default();
     let goes_on = fault.once && setup.shards > 1;
-    let ended = stage.daemon.wait(if goes_on { GOES_ON } else { NOTICE });
+    let ended = bed.daemon.wait(if goes_on { OBSERVATION } else { EXIT_TIMEOUT });
     match ended {
         None if goes_on => {}
         Some(status) if status.code() == Some(1) => {}
@@ -86,21 +86,21 @@ pub fn round(
             .trouble
             .push(format!("exit status {other:?} instead of exit code 1, {}", trial.name())),
     }
-    let Written { subjects, acknowledged, failed, full, trouble } = load.finish();
+    let LoadResult { groups, acknowledged, failed, full, trouble } = load.finish();
     findings.trouble.extend(trouble);
     if acknowledged < 20 || failed.is_empty() {
         return Err(Error::Idle(format!("{acknowledged} writes before the fault; {failed:?}")));
     }
     if ended.is_none() {
-        still_readable(&stage.daemon, &subjects, &mut findings);
+        still_readable(&bed.daemon, &groups, &mut findings);
     }
-    let to = stage.disk.device().done();
-    let Stage { daemon, mount, disk, base, log, mut history } = stage;
+    let to = bed.disk.device().done();
+    let TestBed { daemon, mount, disk, base, log, mut history } = bed;
     drop(daemon);
     disk.device().fail(None);
     drop(mount.unmount()?);
     drop(disk);
-    let log = Log::open(&log)?;
+    let log = RequestLog::open(&log)?;
     for (volume, (_, moment)) in &failed {
         let extents = volumes.iter().find(|(of, _)| of == volume).map_or(&[][..], |(_, e)| &e[..]);
         let entries = &log.entries()[range(*moment, to)];
@@ -118,7 +118,7 @@ pub fn round(
             findings.trouble.push(format!("{flushes} flushes after: {}", trial.name()));
         }
     }
-    (history.subjects, history.full) = (subjects, full);
+    (history.groups, history.full) = (groups, full);
     let recording = Recording { base, log, history, from, to, acknowledged };
     let total = cut(setup, &recording, dir, (&[to], STATES, 0), seed, report)?;
     Ok((findings, total))
@@ -135,18 +135,18 @@ fn touches(entry: &Entry, extents: &[Range<u64>]) -> bool {
 }
 
 /// Checks that every object reads correctly or fails with 500.
-fn still_readable(daemon: &Daemon, subjects: &[Subject], findings: &mut Findings) {
+fn still_readable(daemon: &Daemon, groups: &[WriteGroup], findings: &mut Findings) {
     let read = || -> std::io::Result<Vec<String>> {
         let mut client = Client::connect(daemon.data)?;
         let mut bad = Vec::new();
-        for subject in subjects {
+        for group in groups {
             let mut found = Vec::new();
-            for path in &subject.paths {
-                found.push(shown(&mut client, path)?);
+            for path in &group.paths {
+                found.push(observed(&mut client, path)?);
             }
             let fails =
-                |shown: &Shown| matches!(shown, Shown::Failed(why) if why.starts_with("500"));
-            match subject.judge(Moment::MAX, &found) {
+                |it: &Observed| matches!(it, Observed::Failed(why) if why.starts_with("500"));
+            match group.judge(Moment::MAX, &found) {
                 Verdict::Lost(text) if !found.iter().any(fails) => bad.push(text),
                 Verdict::Wrong(text) => bad.push(text),
                 _ => {}
@@ -165,9 +165,9 @@ fn still_readable(daemon: &Daemon, subjects: &[Subject], findings: &mut Findings
 /// Volume id, and the extents of its file on the device (bytes).
 type VolumeExtents = (u32, Vec<Range<u64>>);
 
-fn volume_extents(stage: &Stage, setup: &Setup) -> Result<Vec<VolumeExtents>, Error> {
+fn volume_extents(bed: &TestBed, setup: &Setup) -> Result<Vec<VolumeExtents>, Error> {
     let of = |volume: u32| {
-        let file = stage.mount.path().join(format!("data/{volume}.0.vol"));
+        let file = bed.mount.path().join(format!("data/{volume}.0.vol"));
         let text = command("xfs_io", "xfsprogs", |c| c.args(["-r", "-c", "bmap"]).arg(file))?;
         let extents: Vec<_> = text.lines().filter_map(extent).collect();
         assert!(!extents.is_empty(), "no extents of volume {volume} in: {text}");

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-/// Logical time: the number of requests that the disk had completed. The requests that an acknowledgement depends
-/// on are before the moment at which it was observed.
+/// Logical time: the number of requests that the disk had completed. The requests that an acknowledgement
+/// depends on are before the moment at which it was observed.
 pub type Moment = u64;
 
 pub use faultdisk::random::split_mix;
@@ -11,16 +11,16 @@ pub use faultdisk::random::split_mix;
 /// Content of object `n` of a version: mostly small, sometimes larger than a needle can be.
 pub fn content(version: u64, n: usize) -> Vec<u8> {
     let mut state = version ^ (n as u64).wrapping_mul(0xd134_2543_de82_ef95);
-    let len = match roll(&mut state) % 200 {
-        0 => 1_048_577 + roll(&mut state) % 1_500_000,
-        1..=9 => roll(&mut state) % 200_000,
-        10..=69 => roll(&mut state) % 40_000,
-        _ => roll(&mut state) % 5000,
+    let len = match split_mix(&mut state) % 200 {
+        0 => 1_048_577 + split_mix(&mut state) % 1_500_000,
+        1..=9 => split_mix(&mut state) % 200_000,
+        10..=69 => split_mix(&mut state) % 40_000,
+        _ => split_mix(&mut state) % 5000,
     };
     let len = usize::try_from(len).expect("usize has 64 bits") + 8;
     let mut bytes = Vec::with_capacity(len + 8);
     while bytes.len() < len {
-        bytes.extend_from_slice(&roll(&mut state).to_le_bytes());
+        bytes.extend_from_slice(&split_mix(&mut state).to_le_bytes());
     }
     bytes.truncate(len);
     bytes
@@ -37,17 +37,17 @@ pub struct Version {
     pub acknowledged: Option<Moment>,
 }
 
-/// Objects that are always written together: a single one, or those of a batch put. All writes to them are sent one
-/// after the other on one connection.
+/// Objects that are always written together: a single one, or those of a batch put. All writes to them are
+/// sent one after the other on one connection.
 #[derive(Clone, Debug)]
-pub struct Subject {
+pub struct WriteGroup {
     pub paths: Vec<String>,
     pub versions: Vec<Version>,
 }
 
 /// Result of reading one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shown {
+pub enum Observed {
     /// Not found.
     Absent,
     /// Content.
@@ -67,42 +67,42 @@ pub enum Verdict {
     Wrong(String),
 }
 
-impl Subject {
+impl WriteGroup {
     /// Number of writes acknowledged before the cut.
     pub fn acknowledged(&self, cut: Moment) -> usize {
         self.versions.iter().filter(|version| version.is_acknowledged(cut)).count()
     }
 
-    fn shows(&self, seed: Option<u64>, shown: &[Shown]) -> bool {
-        shown.iter().enumerate().all(|(n, shown)| match (seed, shown) {
-            (None, Shown::Absent) => true,
-            (Some(seed), Shown::Bytes(bytes)) => *bytes == content(seed, n),
+    fn matches(&self, seed: Option<u64>, observed: &[Observed]) -> bool {
+        observed.iter().enumerate().all(|(n, observed)| match (seed, observed) {
+            (None, Observed::Absent) => true,
+            (Some(seed), Observed::Bytes(bytes)) => *bytes == content(seed, n),
             _ => false,
         })
     }
 
-    /// Compares the state after a cut with the writes before it: allowed are the last acknowledged write, and later
-    /// ones that were in flight.
-    pub fn judge(&self, cut: Moment, shown: &[Shown]) -> Verdict {
+    /// Compares the state after a cut with the writes before it: allowed are the last acknowledged write, and
+    /// later ones that were in flight.
+    pub fn judge(&self, cut: Moment, observed: &[Observed]) -> Verdict {
         let last = self.versions.iter().rposition(|version| version.is_acknowledged(cut));
         let allowed = self.versions.iter().skip(last.unwrap_or(0));
         let mut allowed = allowed.filter(|version| version.sent <= cut);
-        let absent = last.is_none() && self.shows(None, shown);
-        if absent || allowed.any(|version| self.shows(version.seed, shown)) {
+        let absent = last.is_none() && self.matches(None, observed);
+        if absent || allowed.any(|version| self.matches(version.seed, observed)) {
             return Verdict::Right;
         }
-        let failed = shown.iter().any(|shown| matches!(shown, Shown::Failed(_)));
+        let failed = observed.iter().any(|observed| matches!(observed, Observed::Failed(_)));
         let earlier = self.versions[..last.unwrap_or(0)].iter();
         let mut earlier = earlier.map(|version| version.seed).chain([None]);
-        let text = self.text(cut, last, shown);
-        if failed || earlier.any(|seed| self.shows(seed, shown)) {
+        let text = self.text(cut, last, observed);
+        if failed || earlier.any(|seed| self.matches(seed, observed)) {
             Verdict::Lost(text)
         } else {
             Verdict::Wrong(text)
         }
     }
 
-    fn text(&self, cut: Moment, last: Option<usize>, shown: &[Shown]) -> String {
+    fn text(&self, cut: Moment, last: Option<usize>, observed: &[Observed]) -> String {
         let mut text = self.paths[0].clone();
         let (sent, seen) = last.map_or((0, 0), |last| {
             let version = &self.versions[last];
@@ -114,11 +114,11 @@ impl Subject {
             text,
             " at {cut}: version {last} of {of} (sent {sent}, acknowledged {seen}), found"
         );
-        for (n, shown) in shown.iter().enumerate() {
-            let _ = match shown {
-                Shown::Absent => write!(text, " nothing"),
-                Shown::Failed(why) => write!(text, " {why}"),
-                Shown::Bytes(bytes) => {
+        for (n, observed) in observed.iter().enumerate() {
+            let _ = match observed {
+                Observed::Absent => write!(text, " nothing"),
+                Observed::Failed(why) => write!(text, " {why}"),
+                Observed::Bytes(bytes) => {
                     let of = self.versions.iter().position(|version| {
                         version.seed.is_some_and(|seed| content(seed, n) == *bytes)
                     });
@@ -147,53 +147,53 @@ mod tests {
         Version { seed, sent, acknowledged }
     }
 
-    fn bytes(seed: u64, n: usize) -> Shown {
-        Shown::Bytes(content(seed, n))
+    fn bytes(seed: u64, n: usize) -> Observed {
+        Observed::Bytes(content(seed, n))
     }
 
     /// Written at 10, replaced at 20, deleted at 25 without an acknowledgement.
-    fn one() -> Subject {
+    fn one() -> WriteGroup {
         let versions = vec![
             version(Some(1), 8, Some(10)),
             version(Some(2), 12, Some(20)),
             version(None, 25, None),
         ];
-        Subject { paths: vec!["/1/1".into()], versions }
+        WriteGroup { paths: vec!["/1/1".into()], versions }
     }
 
     #[test]
     fn the_last_acknowledged_write_or_one_in_flight_is_allowed() {
-        let right = |cut, shown| one().judge(cut, &[shown]) == Verdict::Right;
-        assert!(right(7, Shown::Absent) && !right(7, bytes(1, 0)));
-        assert!(right(9, Shown::Absent) && right(9, bytes(1, 0)));
+        let right = |cut, observed| one().judge(cut, &[observed]) == Verdict::Right;
+        assert!(right(7, Observed::Absent) && !right(7, bytes(1, 0)));
+        assert!(right(9, Observed::Absent) && right(9, bytes(1, 0)));
         assert!(right(11, bytes(1, 0)) && !right(11, bytes(2, 0)));
         assert!(right(15, bytes(1, 0)) && right(15, bytes(2, 0)));
         assert!(right(20, bytes(2, 0)) && right(24, bytes(2, 0)));
-        assert!(right(25, bytes(2, 0)) && right(25, Shown::Absent));
+        assert!(right(25, bytes(2, 0)) && right(25, Observed::Absent));
     }
 
     #[test]
     fn missing_or_unreadable_objects_are_lost_and_unknown_content_is_wrong() {
-        let lost = |cut, shown| matches!(one().judge(cut, &[shown]), Verdict::Lost(_));
-        assert!(lost(10, Shown::Absent));
+        let lost = |cut, observed| matches!(one().judge(cut, &[observed]), Verdict::Lost(_));
+        assert!(lost(10, Observed::Absent));
         assert!(lost(20, bytes(1, 0)));
-        assert!(lost(24, Shown::Absent));
-        assert!(lost(20, Shown::Failed("500".into())));
-        let wrong = |cut, shown| matches!(one().judge(cut, &[shown]), Verdict::Wrong(_));
+        assert!(lost(24, Observed::Absent));
+        assert!(lost(20, Observed::Failed("500".into())));
+        let wrong = |cut, observed| matches!(one().judge(cut, &[observed]), Verdict::Wrong(_));
         assert!(wrong(20, bytes(3, 0)));
-        assert!(wrong(20, Shown::Bytes(Vec::new())));
+        assert!(wrong(20, Observed::Bytes(Vec::new())));
         assert!(wrong(11, bytes(2, 0)), "the write was not sent yet");
     }
 
     #[test]
     fn a_batch_is_complete_or_absent() {
         let versions = vec![version(Some(1), 8, Some(10)), version(Some(2), 12, Some(20))];
-        let batch = Subject { paths: vec!["/1/1".into(), "/1/2".into()], versions };
+        let batch = WriteGroup { paths: vec!["/1/1".into(), "/1/2".into()], versions };
         assert_eq!(batch.judge(15, &[bytes(1, 0), bytes(1, 1)]), Verdict::Right);
         assert_eq!(batch.judge(15, &[bytes(2, 0), bytes(2, 1)]), Verdict::Right);
         let mixed = batch.judge(15, &[bytes(2, 0), bytes(1, 1)]);
         assert!(matches!(mixed, Verdict::Wrong(_)), "{mixed:?}");
-        let mixed = batch.judge(9, &[bytes(1, 0), Shown::Absent]);
+        let mixed = batch.judge(9, &[bytes(1, 0), Observed::Absent]);
         assert!(matches!(mixed, Verdict::Wrong(_)), "{mixed:?}");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::history::{Moment, Subject, Version, content, roll};
+use crate::history::{Moment, Version, WriteGroup, content, split_mix};
 use crate::http::{Client, Reply};
 
 /// Number of connections.
@@ -36,9 +36,9 @@ struct Shared {
 
 /// Result of a load.
 #[derive(Debug, Default)]
-pub struct Written {
+pub struct LoadResult {
     /// Groups of objects with their writes.
-    pub subjects: Vec<Subject>,
+    pub groups: Vec<WriteGroup>,
     /// Number of acknowledged writes.
     pub acknowledged: u64,
     /// By volume: number of writes answered with 500, and the moment of the first.
@@ -51,7 +51,7 @@ pub struct Written {
 
 /// A running load.
 pub struct Load {
-    threads: Vec<JoinHandle<Written>>,
+    threads: Vec<JoinHandle<LoadResult>>,
     shared: Arc<Shared>,
 }
 
@@ -67,19 +67,19 @@ impl Load {
         let shared = Arc::new(Shared { stop: AtomicBool::new(false), failed, clock });
         let mut seed = seed;
         let threads = (0..CLIENTS).zip(volumes.iter().cycle()).map(|(n, &volume)| {
-            let (shared, seed) = (Arc::clone(&shared), roll(&mut seed));
+            let (shared, seed) = (Arc::clone(&shared), split_mix(&mut seed));
             std::thread::spawn(move || Writer::new(volume, n, seed, shared).run(address))
         });
         Self { threads: threads.collect(), shared }
     }
 
     /// Stops the load and returns its result.
-    pub fn finish(self) -> Written {
+    pub fn finish(self) -> LoadResult {
         self.shared.stop.store(true, Ordering::Relaxed);
-        let mut all = Written::default();
+        let mut all = LoadResult::default();
         for thread in self.threads {
             let one = thread.join().expect("a client panicked");
-            all.subjects.extend(one.subjects);
+            all.groups.extend(one.groups);
             all.acknowledged += one.acknowledged;
             all.trouble.extend(one.trouble);
             all.full.extend(one.full);
@@ -98,7 +98,7 @@ struct Writer {
     seed: u64,
     shared: Arc<Shared>,
     /// Groups in this order: single objects, batches, objects with keys assigned by the store.
-    written: Written,
+    written: LoadResult,
 }
 
 /// Effect of a write, by its answer.
@@ -118,17 +118,17 @@ impl Writer {
             let first = 1_000_000 + (n * BATCHES + b) * BATCH;
             (first..first + BATCH).map(|key| path(volume, key)).collect()
         });
-        let subjects = photos.chain(batches).map(|paths| Subject { paths, versions: Vec::new() });
-        let written = Written { subjects: subjects.collect(), ..Written::default() };
+        let groups = photos.chain(batches).map(|paths| WriteGroup { paths, versions: Vec::new() });
+        let written = LoadResult { groups: groups.collect(), ..LoadResult::default() };
         Self { volume, seed, shared, written }
     }
 
-    fn run(mut self, address: SocketAddr) -> Written {
+    fn run(mut self, address: SocketAddr) -> LoadResult {
         let Ok(mut client) = Client::connect(address) else { return self.written };
         while !self.shared.stop.load(Ordering::Relaxed) {
-            let chosen = roll(&mut self.seed);
-            let version = roll(&mut self.seed);
-            let goes_on = match roll(&mut self.seed) % 32 {
+            let chosen = split_mix(&mut self.seed);
+            let version = split_mix(&mut self.seed);
+            let goes_on = match split_mix(&mut self.seed) % 32 {
                 0..=2 => self.batch(&mut client, PHOTOS + chosen % BATCHES, version),
                 3 => self.post(&mut client, version),
                 4..=7 => self.one(&mut client, chosen % PHOTOS, None),
@@ -185,26 +185,26 @@ impl Writer {
     }
 
     /// Records a write that is about to be sent.
-    fn begin(&mut self, subject: u64, seed: Option<u64>) -> usize {
-        let index = usize::try_from(subject).expect("usize has 64 bits");
+    fn begin(&mut self, group: u64, seed: Option<u64>) -> usize {
+        let index = usize::try_from(group).expect("usize has 64 bits");
         let version = Version { seed, sent: (self.shared.clock)(), acknowledged: None };
-        self.written.subjects[index].versions.push(version);
+        self.written.groups[index].versions.push(version);
         index
     }
 
-    fn end(&mut self, subject: usize, answer: &Answer) -> bool {
+    fn end(&mut self, group: usize, answer: &Answer) -> bool {
         if matches!(answer, Answer::Acknowledged(_)) {
             let now = (self.shared.clock)();
-            let last = self.written.subjects[subject].versions.last_mut();
+            let last = self.written.groups[group].versions.last_mut();
             last.expect("begin() added a version").acknowledged = Some(now);
         }
         !matches!(answer, Answer::Gone)
     }
 
     /// PUT, or DELETE if `seed` is `None`.
-    fn one(&mut self, client: &mut Client, subject: u64, seed: Option<u64>) -> bool {
+    fn one(&mut self, client: &mut Client, group: u64, seed: Option<u64>) -> bool {
         let versions =
-            &self.written.subjects[usize::try_from(subject).expect("usize has 64 bits")].versions;
+            &self.written.groups[usize::try_from(group).expect("usize has 64 bits")].versions;
         let right: &[u16] = match (versions.last(), seed) {
             // The current state is unknown.
             (Some(Version { acknowledged: None, .. }), Some(_)) => &[201, 204],
@@ -213,18 +213,18 @@ impl Writer {
             (None | Some(Version { seed: None, .. }), None) => &[404],
             _ => &[204],
         };
-        let index = self.begin(subject, seed);
-        let path = self.written.subjects[index].paths[0].clone();
+        let index = self.begin(group, seed);
+        let path = self.written.groups[index].paths[0].clone();
         let body = seed.map(|seed| content(seed, 0));
         let method = if seed.is_some() { "PUT" } else { "DELETE" };
         let answer = self.send(client, (method, &path, body.as_deref()), right);
         self.end(index, &answer)
     }
 
-    fn batch(&mut self, client: &mut Client, subject: u64, seed: u64) -> bool {
-        let index = self.begin(subject, Some(seed));
+    fn batch(&mut self, client: &mut Client, group: u64, seed: u64) -> bool {
+        let index = self.begin(group, Some(seed));
         let mut tar = tar::Builder::new(Vec::new());
-        for (n, path) in self.written.subjects[index].paths.iter().enumerate() {
+        for (n, path) in self.written.groups[index].paths.iter().enumerate() {
             let data = content(seed, n);
             let mut header = tar::Header::new_gnu();
             header.set_size(data.len() as u64);
@@ -250,7 +250,7 @@ impl Writer {
                 };
                 let acknowledged = Some((self.shared.clock)());
                 let versions = vec![Version { seed: Some(seed), sent, acknowledged }];
-                self.written.subjects.push(Subject { paths: vec![path.to_owned()], versions });
+                self.written.groups.push(WriteGroup { paths: vec![path.to_owned()], versions });
                 true
             }
             Answer::Unknown => true,

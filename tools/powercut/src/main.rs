@@ -25,7 +25,7 @@ use crate::cuts::Total;
 use crate::daemon::Setup;
 use crate::error::{Error, file};
 use crate::faults::Trial;
-use crate::history::roll;
+use crate::history::split_mix;
 use crate::record::Recording;
 use crate::report::{Row, table};
 use crate::verify::Findings;
@@ -102,7 +102,7 @@ impl Prealloc {
 }
 
 /// Ignored flushes in the control trial: more than those of one commit and its XFS metadata.
-const DEAF: usize = 16;
+const IGNORED_FLUSHES: usize = 16;
 
 /// Trials of one configuration of the daemon.
 struct Trials<'a> {
@@ -142,8 +142,8 @@ impl Trials<'_> {
         }
         match std::fs::rename(dir, &kept) {
             Ok(()) => println!(
-                "kept in {0}; to recreate a state: faultdisk state {0}/log --base {0}/base --out IMAGE with the options \
-                     printed above",
+                "kept in {0}; to recreate a state: faultdisk state {0}/log --base {0}/base --out IMAGE \
+                 and the options printed above",
                 kept.display()
             ),
             Err(error) => println!("cannot keep {}: {error}", dir.display()),
@@ -152,7 +152,7 @@ impl Trials<'_> {
 
     fn power_cuts(&mut self) -> Result<(), Error> {
         let (dir, since) = (self.dir()?, Instant::now());
-        let seed = roll(&mut self.seed);
+        let seed = split_mix(&mut self.seed);
         let recording = Recording::make(&self.setup, &dir, self.cli.seconds, seed)?;
         let entries = recording.log.entries();
         println!(
@@ -166,7 +166,7 @@ impl Trials<'_> {
         let cuts = cuts::choose(&recording, self.cli.cuts, &mut self.seed);
         let (setup, states) = (&self.setup, self.cli.states);
         let seed = &mut self.seed;
-        let total = cuts::cut(setup, &recording, &dir, (&cuts, states, 0), seed, tell)?;
+        let total = cuts::cut(setup, &recording, &dir, (&cuts, states, 0), seed, report)?;
         let is_bad = !total.is_clean();
         self.push("power cuts", total, false, since);
         if is_bad {
@@ -183,8 +183,8 @@ impl Trials<'_> {
         cuts.retain(|cut| *cut >= recording.from);
         cuts.truncate(if self.cli.short { 2 } else { 6 });
         let (setup, seed) = (&self.setup, &mut self.seed);
-        let total = cuts::cut(setup, recording, dir, (&cuts, 1, DEAF), seed, |_, _| ())?;
-        let what = format!("CONTROL: the last {DEAF} flushes did nothing");
+        let total = cuts::cut(setup, recording, dir, (&cuts, 1, IGNORED_FLUSHES), seed, |_, _| ())?;
+        let what = format!("CONTROL: the last {IGNORED_FLUSHES} flushes did nothing");
         self.push(&what, total, true, since);
         Ok(())
     }
@@ -195,7 +195,7 @@ impl Trials<'_> {
             for n in (0..self.cli.shutdowns).filter(|n| (n % 2 == 1) == flush) {
                 let dir = self.dir()?;
                 let findings = shutdown::round(&self.setup, &dir, flush, &mut self.seed)?;
-                tell(&format!("shutdown {n}"), &findings);
+                report(&format!("shutdown {n}"), &findings);
                 total.cuts += 1;
                 total.add(&findings);
                 if !findings.is_clean() {
@@ -215,8 +215,8 @@ impl Trials<'_> {
         for (&trial, n) in kinds {
             let (since, dir) = (Instant::now(), self.dir()?);
             let (setup, seed) = (&self.setup, &mut self.seed);
-            let (findings, mut total) = faults::round(setup, &dir, trial, seed, tell)?;
-            tell(&format!("fault {n}"), &findings);
+            let (findings, mut total) = faults::round(setup, &dir, trial, seed, report)?;
+            report(&format!("fault {n}"), &findings);
             total.lost += findings.lost.len() as u64;
             total.wrong += findings.wrong.len() as u64;
             total.trouble += findings.trouble.len() as u64;
@@ -246,7 +246,7 @@ fn clear(cli: &Cli) -> Result<PathBuf, Error> {
 }
 
 /// Prints the violations found in a state.
-fn tell(state: &str, findings: &Findings) {
+fn report(state: &str, findings: &Findings) {
     for line in findings.lines() {
         println!("{state}: {line}");
     }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faultdisk::xfs::{Loop, Mount, make_image};
-use faultdisk::{FaultDisk, Log};
+use faultdisk::{FaultDisk, RequestLog};
 
 use crate::daemon::{Daemon, Setup};
 use crate::error::{Error, file};
-use crate::history::{Moment, Subject, Version, content};
+use crate::history::{Moment, Version, WriteGroup, content};
 use crate::http::Client;
-use crate::load::{Clock, Load, Written, path};
+use crate::load::{Clock, Load, LoadResult, path};
 use crate::verify::History;
 
 /// Id and size (MiB) of a volume that is created under load.
@@ -26,7 +26,7 @@ pub fn image_len(setup: &Setup) -> u64 {
 }
 
 /// A recording device with a mounted XFS and a daemon on it.
-pub struct Stage {
+pub struct TestBed {
     pub daemon: Daemon,
     pub mount: Mount,
     pub disk: FaultDisk,
@@ -37,7 +37,7 @@ pub struct Stage {
     pub history: History,
 }
 
-impl Stage {
+impl TestBed {
     /// Sets everything up in an empty directory.
     pub fn set_up(setup: &Setup, dir: &Path) -> Result<Self, Error> {
         let (image, base) = (dir.join("image"), dir.join("base"));
@@ -71,7 +71,7 @@ pub fn make_volume(daemon: &Daemon, volume: u32, size_mib: u64) -> Result<(), Er
 /// A finished recording, from which crash states can be made.
 pub struct Recording {
     pub base: PathBuf,
-    pub log: Log,
+    pub log: RequestLog,
     pub history: History,
     /// Beginning of the load.
     pub from: Moment,
@@ -83,40 +83,39 @@ pub struct Recording {
 impl Recording {
     /// Runs the load for `seconds` in an empty directory.
     pub fn make(setup: &Setup, dir: &Path, seconds: f64, seed: u64) -> Result<Self, Error> {
-        let mut stage = Stage::set_up(setup, dir)?;
-        let (clock, from) = (stage.clock(), stage.disk.device().done());
-        let load = Load::start(stage.daemon.data, &setup.volumes(), seed, Arc::clone(&clock));
+        let mut bed = TestBed::set_up(setup, dir)?;
+        let (clock, from) = (bed.clock(), bed.disk.device().done());
+        let load = Load::start(bed.daemon.data, &setup.volumes(), seed, Arc::clone(&clock));
         std::thread::sleep(Duration::from_secs_f64(seconds / 2.0));
-        let late = late_volume(&mut stage, &clock)?;
+        let late = late_volume(&mut bed, &clock)?;
         std::thread::sleep(Duration::from_secs_f64(seconds / 2.0));
-        let to = stage.disk.device().done();
-        let Written { subjects, acknowledged, trouble, failed, full } = load.finish();
+        let to = bed.disk.device().done();
+        let LoadResult { groups, acknowledged, trouble, failed, full } = load.finish();
         if !trouble.is_empty() || !failed.is_empty() {
             return Err(Error::Idle(format!("{failed:?} {trouble:?}")));
         }
-        let Stage { daemon, mount, disk, base, log, mut history } = stage;
+        let TestBed { daemon, mount, disk, base, log, mut history } = bed;
         drop(daemon);
         drop(mount.unmount()?);
         drop(disk);
-        let log = Log::open(&log)?;
+        let log = RequestLog::open(&log)?;
         if acknowledged < 100 {
             return Err(Error::Idle(format!("{acknowledged} writes")));
         }
-        (history.subjects, history.full) = (subjects, full);
-        history.subjects.extend(late);
+        (history.groups, history.full) = (groups, full);
+        history.groups.extend(late);
         Ok(Self { base, log, history, from, to, acknowledged })
     }
 }
 
 /// Creates a volume under load and writes to it.
-fn late_volume(stage: &mut Stage, clock: &Clock) -> Result<Vec<Subject>, Error> {
-    make_volume(&stage.daemon, LATE_VOLUME.0, LATE_VOLUME.1)?;
-    stage.history.volumes.push((LATE_VOLUME.0, clock()));
-    let mut subjects = Vec::new();
+fn late_volume(bed: &mut TestBed, clock: &Clock) -> Result<Vec<WriteGroup>, Error> {
+    make_volume(&bed.daemon, LATE_VOLUME.0, LATE_VOLUME.1)?;
+    bed.history.volumes.push((LATE_VOLUME.0, clock()));
+    let mut groups = Vec::new();
     let failed =
         |why: String| Error::Idle(format!("cannot write to the volume created under load: {why}"));
-    let mut client =
-        Client::connect(stage.daemon.data).map_err(|error| failed(error.to_string()))?;
+    let mut client = Client::connect(bed.daemon.data).map_err(|error| failed(error.to_string()))?;
     for key in 0..LATE_PHOTOS {
         let (path, sent) = (path(LATE_VOLUME.0, key), clock());
         let reply = client.request("PUT", &path, Some(&content(key, 0)));
@@ -125,7 +124,7 @@ fn late_volume(stage: &mut Stage, clock: &Clock) -> Result<Vec<Subject>, Error> 
             return Err(failed(format!("{} {}", reply.status, reply.text())));
         }
         let versions = vec![Version { seed: Some(key), sent, acknowledged: Some(clock()) }];
-        subjects.push(Subject { paths: vec![path], versions });
+        groups.push(WriteGroup { paths: vec![path], versions });
     }
-    Ok(subjects)
+    Ok(groups)
 }

@@ -11,13 +11,13 @@ use faultdisk::xfs::{Loop, command, make_image};
 
 use crate::daemon::{Daemon, Setup};
 use crate::error::Error;
-use crate::history::roll;
+use crate::history::split_mix;
 use crate::load::Load;
 use crate::record::{image_len, make_volume};
 use crate::verify::{Findings, History, verify};
 
 /// Timeout for a daemon to notice that every operation fails, and to exit.
-const NOTICE: Duration = Duration::from_secs(10);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs one trial in an empty directory. With `flush`, the shutdown writes the log of XFS first.
 pub fn round(setup: &Setup, dir: &Path, flush: bool, seed: &mut u64) -> Result<Findings, Error> {
@@ -38,35 +38,35 @@ pub fn round(setup: &Setup, dir: &Path, flush: bool, seed: &mut u64) -> Result<F
     let load = Load::start(
         daemon.data,
         &setup.volumes(),
-        roll(seed),
+        split_mix(seed),
         Arc::new(move || clock.load(Ordering::SeqCst)),
     );
-    std::thread::sleep(Duration::from_millis(200 + roll(seed) % 500));
+    std::thread::sleep(Duration::from_millis(200 + split_mix(seed) % 500));
     let how = if flush { "shutdown -f" } else { "shutdown" };
     command("xfs_io", "xfsprogs", |c| c.args(["-x", "-c", how]).arg(mount.path()))?;
     time.store(1, Ordering::SeqCst);
     let mut findings = Findings::default();
-    match daemon.wait(NOTICE) {
+    match daemon.wait(EXIT_TIMEOUT) {
         Some(status) if status.code() == Some(1) => {}
         Some(status) => {
             findings.trouble.push(format!("exit status {status} instead of exit code 1"))
         }
         None => findings.trouble.push(format!(
-            "the daemon still runs {NOTICE:?} after the shutdown of the file system:\n{}",
+            "the daemon still runs {EXIT_TIMEOUT:?} after the shutdown of the file system:\n{}",
             daemon.log_tail()
         )),
     }
     let written = load.finish();
     drop(daemon);
     findings.trouble.extend(written.trouble);
-    for subject in &written.subjects {
+    for group in &written.groups {
         let late = |version: &&crate::history::Version| {
             version.sent > 0 && version.acknowledged.is_some() && version.seed.is_some()
         };
-        if let Some(late) = subject.versions.iter().find(late) {
+        if let Some(late) = group.versions.iter().find(late) {
             let text = format!(
                 "{}: {late:?} was sent after the shutdown and acknowledged",
-                subject.paths[0]
+                group.paths[0]
             );
             findings.trouble.push(text);
         }
@@ -74,7 +74,7 @@ pub fn round(setup: &Setup, dir: &Path, flush: bool, seed: &mut u64) -> Result<F
     if written.acknowledged < 20 {
         return Err(Error::Idle(format!("{} writes before a shutdown", written.acknowledged)));
     }
-    (history.subjects, history.full) = (written.subjects, written.full);
+    (history.groups, history.full) = (written.groups, written.full);
     let mount = mount.unmount()?.mount(&dir.join("xfs"))?;
     let after = verify(setup, &data, &log, &history, u64::MAX)?;
     drop(mount);

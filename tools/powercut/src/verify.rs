@@ -6,14 +6,14 @@ use std::process::Command;
 
 use crate::daemon::{Daemon, Setup};
 use crate::error::{Error, file};
-use crate::history::{Moment, Shown, Subject, Verdict, content};
+use crate::history::{Moment, Observed, Verdict, WriteGroup, content};
 use crate::http::Client;
 use crate::load::path;
 
 /// History of a trial.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    pub subjects: Vec<Subject>,
+    pub groups: Vec<WriteGroup>,
     /// Volumes created during the trial, and the moments of the acknowledgements.
     pub volumes: Vec<(u32, Moment)>,
     /// Volumes that answered 507.
@@ -66,17 +66,17 @@ pub fn verify(
         Ok(daemon) => daemon,
         Err(Error::Start(why)) => {
             findings.trouble.push(format!("the daemon does not start: {why}"));
-            let subjects = history.subjects.iter();
-            let lost = subjects.filter(|subject| subject.acknowledged(cut) > 0);
-            findings.lost.extend(
-                lost.map(|subject| format!("{}: the daemon does not start", subject.paths[0])),
-            );
+            let groups = history.groups.iter();
+            let lost = groups.filter(|group| group.acknowledged(cut) > 0);
+            findings
+                .lost
+                .extend(lost.map(|group| format!("{}: the daemon does not start", group.paths[0])));
             return Ok(findings);
         }
         Err(error) => return Err(error),
     };
-    for subject in &history.subjects {
-        findings.checked += subject.acknowledged(cut) as u64;
+    for group in &history.groups {
+        findings.checked += group.acknowledged(cut) as u64;
     }
     let read = read_all(&daemon, history, cut, &mut findings);
     let read = read.and_then(|()| write_and_delete(&daemon, history, cut, &mut findings));
@@ -110,12 +110,12 @@ fn check_offline(
 }
 
 /// Reads an object.
-pub fn shown(client: &mut Client, path: &str) -> std::io::Result<Shown> {
+pub fn observed(client: &mut Client, path: &str) -> std::io::Result<Observed> {
     let reply = client.request("GET", path, None)?;
     Ok(match reply.status {
-        200 => Shown::Bytes(reply.body),
-        404 => Shown::Absent,
-        status => Shown::Failed(format!("{status} {}", reply.text())),
+        200 => Observed::Bytes(reply.body),
+        404 => Observed::Absent,
+        status => Observed::Failed(format!("{status} {}", reply.text())),
     })
 }
 
@@ -126,12 +126,12 @@ fn read_all(
     findings: &mut Findings,
 ) -> std::io::Result<()> {
     let mut client = Client::connect(daemon.data)?;
-    for subject in &history.subjects {
+    for group in &history.groups {
         let mut found = Vec::new();
-        for path in &subject.paths {
-            found.push(shown(&mut client, path)?);
+        for path in &group.paths {
+            found.push(observed(&mut client, path)?);
         }
-        match subject.judge(cut, &found) {
+        match group.judge(cut, &found) {
             Verdict::Right => {}
             Verdict::Lost(text) => findings.lost.push(text),
             Verdict::Wrong(text) => findings.wrong.push(text),
@@ -152,7 +152,7 @@ fn write_and_delete(
         let (path, bytes) = (path(volume, SPARE_KEY), content(u64::from(volume), 0));
         let mut statuses = Vec::new();
         statuses.push(client.request("PUT", &path, Some(&bytes))?.status);
-        let shows = shown(&mut client, &path)? == Shown::Bytes(bytes);
+        let shows = observed(&mut client, &path)? == Observed::Bytes(bytes);
         statuses.push(client.request("DELETE", &path, None)?.status);
         let is_full = statuses == [507, 404] && history.full.contains(&volume);
         if !is_full && (statuses != [201, 204] || !shows) {

@@ -1,5 +1,5 @@
-//! Tests of the errors when the command cannot run. With a test here, the command is built together with all other
-//! tests; building it alone would compile its libraries again with other features.
+//! Tests of the errors when the command cannot run. With a test here, the command is built together with all
+//! other tests; building it alone would compile its libraries again with other features.
 
 use std::process::{Command, Output};
 

@@ -27,7 +27,8 @@ pub fn route(shared: &mut Shared, admin: &str, plan: &Plan) -> Result<(), Error>
     let (ports, routes) = assign(&node, &shared.objects.volumes)?;
     if plan.connections < plan.threads * ports.len() {
         let advice = format!(
-            "{} connections are too few for {} threads and {} shards: each thread needs one to each shard; raise --connections",
+            "{} connections are too few: {} threads need one connection to each of {} shards; raise \
+             --connections",
             plan.connections,
             plan.threads,
             ports.len()

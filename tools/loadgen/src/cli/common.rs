@@ -12,7 +12,7 @@ use clap::Args;
 use hayloft::client::ServerAddress;
 use serde::{Serialize, Serializer};
 
-use crate::connection::CONNECT;
+use crate::connection::CONNECT_TIMEOUT;
 use crate::content::Content;
 use crate::error::Error;
 use crate::load;
@@ -20,7 +20,7 @@ use crate::object::{Keys, Objects};
 use crate::operation::Source;
 use crate::plan::{Endpoint, Plan, Shared, Verify};
 use crate::progress;
-use crate::report::hlog::{Log, LogFile};
+use crate::report::hlog::{IntervalLog, LogFile};
 use crate::report::summary::{Summary, Title};
 use crate::report::{hgrm, html, table};
 use crate::sizes::Sizes;
@@ -161,7 +161,7 @@ fn listening(host: &str, addresses: &[SocketAddr]) -> Result<SocketAddr, Error> 
         _ => {
             let mut failures = Vec::new();
             for address in addresses {
-                match TcpStream::connect_timeout(address, CONNECT) {
+                match TcpStream::connect_timeout(address, CONNECT_TIMEOUT) {
                     Ok(_) => return Ok(*address),
                     Err(error) => failures.push(format!("{address}: {error}")),
                 }
@@ -225,11 +225,11 @@ impl GeneratorArgs {
         source: &(dyn Fn(usize) -> Box<dyn Source> + Sync),
     ) -> Result<Summary, Error> {
         for path in [&self.json, &self.hgrm, &self.html] {
-            see_writable(path.as_deref())?;
+            check_writable(path.as_deref())?;
         }
         let path =
             self.hlog.as_ref().map(|path| part.map_or(path.clone(), |part| with_part(path, part)));
-        see_writable(path.as_deref())?;
+        check_writable(path.as_deref())?;
         let mut file = path.as_deref().map(LogFile::new);
         // Approximate: the time to connect is negligible.
         let began = SystemTime::now() + Duration::from_nanos(plan.warmup);
@@ -244,7 +244,7 @@ impl GeneratorArgs {
                 log = Err(error);
             }
         })?;
-        let log = log.and_then(|open| open.map_or(Ok(()), Log::end));
+        let log = log.and_then(|open| open.map_or(Ok(()), IntervalLog::end));
         if let (Err(source), Some(path)) = (log, path) {
             return Err(Error::File { what: "write", path, source });
         }
@@ -277,11 +277,12 @@ impl GeneratorArgs {
     }
 }
 
-/// Checks, before a load runs, that a file can be written, if a path is given. Existing content is not changed.
+/// Checks, before a load runs, that a file can be written, if a path is given. Existing content is not
+/// changed.
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn see_writable(path: Option<&Path>) -> Result<(), Error> {
+pub fn check_writable(path: Option<&Path>) -> Result<(), Error> {
     let Some(path) = path else { return Ok(()) };
     if path.metadata().is_ok_and(|there| !there.is_file() && !there.is_dir()) {
         // Opening and closing a pipe would signal its end to the reader.
@@ -361,12 +362,12 @@ mod tests {
         let [old, new] = ["old", "new"].map(|name| dir.path().join(name));
         std::fs::write(&old, "result").unwrap();
         for path in [Some(&*old), Some(&*new), Some(Path::new("/dev/null")), None] {
-            see_writable(path).unwrap();
+            check_writable(path).unwrap();
         }
         assert_eq!(std::fs::read_to_string(&old).unwrap(), "result");
         assert!(!new.exists());
         for path in [dir.path(), &dir.path().join("no/such")] {
-            let error = see_writable(Some(path)).unwrap_err().to_string();
+            let error = check_writable(Some(path)).unwrap_err().to_string();
             assert!(error.contains("cannot create"), "{error}");
         }
     }

@@ -28,8 +28,8 @@ pub struct FillArgs {
     #[arg(long, value_name = "I", default_value_t = 0)]
     #[arg(value_parser = clap::value_parser!(u64).range(..1 << 61))]
     first: u64,
-    /// Object sizes: SIZE, mix:8KiB=70,64KiB=30, lognormal:MEDIAN,SIGMA,MIN,MAX (the last two are optional) or
-    /// file:PATH (lines of size and weight)
+    /// Object sizes: SIZE, mix:8KiB=70,64KiB=30, lognormal:MEDIAN,SIGMA,MIN,MAX (the last two are optional)
+    /// or file:PATH (lines of size and weight)
     #[arg(long, default_value = "8KiB")]
     sizes: SizesArg,
     /// Connections of all threads, one request in flight each

@@ -6,10 +6,10 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::common::{TargetArgs, nanos, object_count, seconds, see_writable, write};
+use super::common::{TargetArgs, check_writable, nanos, object_count, seconds, write};
 use crate::error::Error;
-use crate::flood::{self, Endured, Flood, Misbehaviour};
-use crate::load::make_room;
+use crate::flood::{self, Flood, FloodResult, Misbehaviour};
+use crate::load::raise_file_limit;
 use crate::operation::Kind;
 use crate::sizes::SizesArg;
 
@@ -55,12 +55,12 @@ struct Summary {
     ended_by_server: u64,
     refused: u64,
     statuses: BTreeMap<u16, u64>,
-    life_ms: Lives,
+    life_ms: Lifetimes,
 }
 
 /// Lifetimes of connections that the server closed (milliseconds).
 #[derive(Serialize)]
-struct Lives {
+struct Lifetimes {
     p50: u64,
     p99: u64,
     max: u64,
@@ -75,7 +75,7 @@ impl FloodArgs {
         let target = self.target.target;
         let writes = matches!(self.kind, Misbehaviour::SlowBody | Misbehaviour::Reset);
         let kind = if writes { Kind::Put } else { Kind::Get };
-        if !target.takes(kind) {
+        if !target.supports(kind) {
             let advice = format!(
                 "{} does not support {}; choose another --kind or --target",
                 target.name(),
@@ -83,14 +83,14 @@ impl FloodArgs {
             );
             return Err(Error::Usage(advice));
         }
-        see_writable(self.json.as_deref())?;
+        check_writable(self.json.as_deref())?;
         let shared = self.target.shared(self.sizes.sizes.clone())?;
         let connections = usize::try_from(self.connections).expect("usize has 64 bits");
-        make_room(connections)?;
+        raise_file_limit(connections)?;
         for endpoint in &shared.endpoints {
             drop(crate::connection::open(endpoint)?);
         }
-        let endured = flood::run(Flood {
+        let result = flood::run(Flood {
             kind: self.kind,
             endpoints: shared.endpoints,
             target,
@@ -99,27 +99,27 @@ impl FloodArgs {
             connections,
             duration: nanos(self.seconds),
         })?;
-        self.deliver(&endured)?;
+        self.deliver(&result)?;
         Ok(true)
     }
 
-    fn deliver(&self, endured: &Endured) -> Result<(), Error> {
-        let millis = |quantile| endured.lives.value_at_quantile(quantile) / NANOS_PER_MILLI;
-        let lives = Lives {
+    fn deliver(&self, result: &FloodResult) -> Result<(), Error> {
+        let millis = |quantile| result.lifetimes.value_at_quantile(quantile) / NANOS_PER_MILLI;
+        let lifetimes = Lifetimes {
             p50: millis(0.5),
             p99: millis(0.99),
-            max: endured.lives.max() / NANOS_PER_MILLI,
+            max: result.lifetimes.max() / NANOS_PER_MILLI,
         };
         if !self.quiet {
             println!(
                 "{} connections, {} closed by the server after {} ms (p50) to {} ms, {} not connected; \
                      responses by status: {:?}",
-                endured.opened,
-                endured.ended,
-                lives.p50,
-                lives.max,
-                endured.refused,
-                endured.statuses
+                result.opened,
+                result.ended,
+                lifetimes.p50,
+                lifetimes.max,
+                result.refused,
+                result.statuses
             );
         }
         let summary = Summary {
@@ -128,11 +128,11 @@ impl FloodArgs {
             command: "flood",
             options: serde_json::to_value(self).expect("options always serialize"),
             seconds: self.seconds,
-            opened: endured.opened,
-            ended_by_server: endured.ended,
-            refused: endured.refused,
-            statuses: endured.statuses.clone(),
-            life_ms: lives,
+            opened: result.opened,
+            ended_by_server: result.ended,
+            refused: result.refused,
+            statuses: result.statuses.clone(),
+            life_ms: lifetimes,
         };
         write(self.json.as_deref(), || {
             serde_json::to_string_pretty(&summary).expect("a summary always serializes") + "\n"

@@ -16,7 +16,7 @@ use crate::sizes::Sizes;
 use crate::source::fill::Fill;
 use crate::source::replay::Replay;
 use crate::target::Target;
-use crate::trace::{self, Columns, Format, Reading, TimeUnit};
+use crate::trace::{self, Columns, Format, ReadOptions, TimeUnit};
 
 /// Options of `replay`.
 #[derive(Clone, Debug, Args, Serialize)]
@@ -68,7 +68,7 @@ impl ReplayArgs {
                 "the target files is write-only; to read, run nginx on the directory and use --target nginx",
             );
         }
-        if self.prefill && !self.target.target.takes(Kind::Put) {
+        if self.prefill && !self.target.target.supports(Kind::Put) {
             return usage(
                 "this target is read-only, so nothing can be stored first; leave --prefill out",
             );
@@ -95,7 +95,7 @@ impl ReplayArgs {
         self.check()?;
         let trace = trace::read(
             &self.file,
-            &Reading {
+            &ReadOptions {
                 format: self.format,
                 columns: &self.columns,
                 time_unit: self.time_unit,
@@ -113,7 +113,7 @@ impl ReplayArgs {
             );
         }
         let writes = trace.entries.iter().any(|entry| entry.is_write);
-        if writes && !self.target.target.takes(Kind::Put) {
+        if writes && !self.target.target.supports(Kind::Put) {
             let advice =
                 "this target is read-only, and the trace has writes; leave op out of --columns";
             return Err(Error::Usage(advice.to_owned()));

@@ -17,7 +17,7 @@ use crate::random::Random;
 use crate::report::summary::{Summary, Title};
 use crate::schedule::Arrivals;
 use crate::sizes::SizesArg;
-use crate::source::mixed::{Habits, Mixed};
+use crate::source::mixed::{Mixed, StreamOptions};
 use crate::source::versions::Versions;
 use crate::target::Target;
 
@@ -58,7 +58,8 @@ pub struct RunArgs {
     /// Distribution of the intervals between requests in an open loop
     #[arg(long, value_enum, default_value = "poisson")]
     arrivals: Arrivals,
-    /// Send requests to the port of the volume's shard, as reported by the admin API at this URL (Hayloft only)
+    /// Send requests to the port of the volume's shard, as reported by the admin API at this URL (Hayloft
+    /// only)
     #[arg(long, value_name = "ADMIN_URL")]
     by_shard: Option<String>,
     /// Requests in flight on each connection (GETs and ranges only)
@@ -117,7 +118,7 @@ impl RunArgs {
             );
         }
         if let Some(kind) =
-            Kind::ALL.into_iter().find(|kind| mix.has(*kind) && !target.takes(*kind))
+            Kind::ALL.into_iter().find(|kind| mix.has(*kind) && !target.supports(*kind))
         {
             let (target, kind) = (target.name(), kind.name());
             return Err(Error::Usage(format!(
@@ -171,15 +172,15 @@ impl RunArgs {
         Ok(())
     }
 
-    /// Seed of part `part` of a sweep. Each part has its own stream: with the same one, the server would answer
-    /// the second part from its page cache.
+    /// Seed of part `part` of a sweep. Each part has its own stream: with the same one, the server would
+    /// answer the second part from its page cache.
     fn stream(&self, part: u64) -> u64 {
         let seed = self.stream_seed.unwrap_or(self.target.seed);
         if part == 0 { seed } else { Random::new(seed, SWEEP + part).next() }
     }
 
-    fn habits(&self, part: u64) -> Habits {
-        Habits {
+    fn options(&self, part: u64) -> StreamOptions {
+        StreamOptions {
             count: self.objects,
             popularity: self.popularity,
             mix: self.mix.clone(),
@@ -222,9 +223,9 @@ impl RunArgs {
             Arc::new(Versions::new(usize::try_from(self.objects).expect("usize has 64 bits")))
         });
         let run = |rate: Option<f64>, part: u64, name: Option<&str>| {
-            let (plan, habits) = (self.plan(rate, part), self.habits(part));
+            let (plan, options) = (self.plan(rate, part), self.options(part));
             self.generator.load(&title, name, &plan, &shared, &|thread| {
-                Box::new(Mixed::new(&shared, &habits, versions.as_ref(), thread, plan.threads))
+                Box::new(Mixed::new(&shared, &options, versions.as_ref(), thread, plan.threads))
             })
         };
         if self.rates.is_empty() {
@@ -258,8 +259,8 @@ mod tests {
     #[test]
     fn the_stream_seed_changes_requests_and_arrivals_but_not_objects() {
         let (plain, other) = (parsed(&[]), parsed(&["--stream-seed", "6"]));
-        assert_eq!((plain.habits(0).stream, plain.plan(None, 0).seed), (5, 5));
-        assert_eq!((other.habits(0).stream, other.plan(None, 0).seed), (6, 6));
+        assert_eq!((plain.options(0).stream, plain.plan(None, 0).seed), (5, 5));
+        assert_eq!((other.options(0).stream, other.plan(None, 0).seed), (6, 6));
         let stored = |args: &RunArgs| args.target.objects(args.sizes.sizes.clone()).get(7);
         assert_eq!(stored(&plain), stored(&other));
         let first_due = |args: &RunArgs| args.plan(Some(100.0), 0).schedule(0).unwrap().due();
@@ -269,9 +270,9 @@ mod tests {
     #[test]
     fn each_rate_of_a_sweep_has_a_stream_of_its_own() {
         let args = parsed(&["--rates", "1,2,3"]);
-        let [first, second, third] = [0, 1, 2].map(|part| args.habits(part).stream);
+        let [first, second, third] = [0, 1, 2].map(|part| args.options(part).stream);
         assert!(first == 5 && first != second && second != third && third != first);
         assert_eq!(args.plan(None, 1).seed, second, "arrivals too");
-        assert_ne!(second, parsed(&["--stream-seed", "6"]).habits(1).stream);
+        assert_ne!(second, parsed(&["--stream-seed", "6"]).options(1).stream);
     }
 }

@@ -1,5 +1,5 @@
-//! Histogram as text by percentile (`.hgrm`), in the format of HdrHistogram's `outputPercentileDistribution`, for
-//! its plotter. Values are milliseconds.
+//! Histogram as text by percentile (`.hgrm`), in the format of HdrHistogram's `outputPercentileDistribution`,
+//! for its plotter. Values are milliseconds.
 
 use std::fmt::Write;
 

@@ -1,5 +1,5 @@
-//! Latencies of every second as a histogram log (`HistogramLogWriter` of HdrHistogram, version 1.3), with one line
-//! per second and kind of answer. Values are nanoseconds.
+//! Latencies of every second as a histogram log (`HistogramLogWriter` of HdrHistogram, version 1.3), with one
+//! line per second and kind of answer. Values are nanoseconds.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -18,20 +18,20 @@ use crate::stats::Interval;
 /// Divisor of the maximum in each line: shown in milliseconds, like the Java implementation.
 const MAX_DIVISOR: f64 = 1e6;
 
-/// Output that is buffered until a second is complete: a load that cannot begin changes no file, and one that is
-/// interrupted leaves all complete seconds.
+/// Output that is buffered until a second is complete: a load that cannot begin changes no file, and one that
+/// is interrupted leaves all complete seconds.
 #[derive(Clone)]
-struct Sink(Rc<RefCell<Held>>);
+struct Sink(Rc<RefCell<SinkState>>);
 
-struct Held {
+struct SinkState {
     path: PathBuf,
     bytes: Vec<u8>,
     file: Option<File>,
 }
 
 impl Sink {
-    fn keep(&self) -> std::io::Result<()> {
-        let Held { path, bytes, file } = &mut *self.0.borrow_mut();
+    fn write_out(&self) -> std::io::Result<()> {
+        let SinkState { path, bytes, file } = &mut *self.0.borrow_mut();
         let file = match file {
             Some(file) => file,
             None => file.insert(File::create(path)?),
@@ -59,7 +59,7 @@ pub struct LogFile {
 }
 
 /// An open log.
-pub struct Log<'a> {
+pub struct IntervalLog<'a> {
     writer: IntervalLogWriter<'a, 'a, Sink, V2DeflateSerializer>,
     sink: Sink,
 }
@@ -68,7 +68,7 @@ impl LogFile {
     /// A file that is created, or replaced, when the first second is written.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        let held = Held { path: path.to_owned(), bytes: Vec::new(), file: None };
+        let held = SinkState { path: path.to_owned(), bytes: Vec::new(), file: None };
         Self { sink: Sink(Rc::new(RefCell::new(held))), serializer: V2DeflateSerializer::new() }
     }
 
@@ -76,7 +76,7 @@ impl LogFile {
     ///
     /// # Errors
     /// Error of the file.
-    pub fn begin(&mut self, began: SystemTime) -> std::io::Result<Log<'_>> {
+    pub fn begin(&mut self, began: SystemTime) -> std::io::Result<IntervalLog<'_>> {
         let sink = self.sink.clone();
         let mut builder = IntervalLogWriterBuilder::new();
         builder
@@ -86,11 +86,11 @@ impl LogFile {
             .with_base_time(began)
             .with_max_value_divisor(MAX_DIVISOR);
         let writer = builder.begin_log_with(&mut self.sink, &mut self.serializer)?;
-        Ok(Log { writer, sink })
+        Ok(IntervalLog { writer, sink })
     }
 }
 
-impl Log<'_> {
+impl IntervalLog<'_> {
     /// Writes a second, numbered from the beginning of the log.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ impl Log<'_> {
         }
         self.line(second, &interval.rejected, "rejected")?;
         self.line(second, &interval.missing, "missing")?;
-        self.sink.keep()
+        self.sink.write_out()
     }
 
     /// Ends the log; its header is written even if it has no seconds.
@@ -109,7 +109,7 @@ impl Log<'_> {
     /// # Errors
     /// Error of the file.
     pub fn end(self) -> std::io::Result<()> {
-        self.sink.keep()
+        self.sink.write_out()
     }
 
     fn line(

@@ -81,7 +81,7 @@ impl Axis {
     }
 
     /// Position of a value on the axis: 0 to 1.
-    fn place(&self, value: f64) -> f64 {
+    fn fraction(&self, value: f64) -> f64 {
         let value = match self.scale {
             Scale::Linear => value,
             Scale::Log | Scale::Percentile => value.max(1e-12).log10(),
@@ -131,8 +131,8 @@ impl Chart<'_> {
         let x = Axis::new(self.x.1, points().map(|point| point.0));
         let y = Axis::new(self.y.1, points().map(|point| point.1));
         let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
-        let across = |value| LEFT + x.place(value) * (right - LEFT);
-        let up = |value| bottom - y.place(value) * (bottom - TOP);
+        let across = |value| LEFT + x.fraction(value) * (right - LEFT);
+        let up = |value| bottom - y.fraction(value) * (bottom - TOP);
         write!(
             out,
             "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">",
@@ -172,13 +172,13 @@ impl Chart<'_> {
         for (n, line) in self.lines.iter().enumerate() {
             let colour = COLOURS[n % COLOURS.len()];
             for points in line.points.split(|(_, y)| y.is_nan()) {
-                let places: Vec<String> = points
+                let coordinates: Vec<String> = points
                     .iter()
                     .map(|(x, y)| format!("{:.1},{:.1}", across(*x), up(*y)))
                     .collect();
                 if !points.is_empty() {
-                    let places = places.join(" ");
-                    write!(out, "<polyline stroke=\"{colour}\" points=\"{places}\"/>")?;
+                    let coordinates = coordinates.join(" ");
+                    write!(out, "<polyline stroke=\"{colour}\" points=\"{coordinates}\"/>")?;
                 }
                 // A polyline of one point is invisible: draw a dot.
                 if let [(x, y)] = points {
@@ -221,14 +221,14 @@ mod tests {
     fn linear_axes_begin_at_zero_and_have_round_marks() {
         let axis = Axis::new(Scale::Linear, [3.0, 47.0].into_iter());
         assert_eq!(axis.marks, [0.0, 10.0, 20.0, 30.0, 40.0, 50.0]);
-        assert!((axis.place(25.0) - 0.5).abs() < 1e-9);
+        assert!((axis.fraction(25.0) - 0.5).abs() < 1e-9);
     }
 
     #[test]
     fn logarithmic_axes_have_powers_of_ten() {
         let axis = Axis::new(Scale::Log, [0.0, 30.0, 4000.0].into_iter());
         assert_eq!(axis.marks.len(), 4);
-        assert!((axis.place(100.0) - 1.0 / 3.0).abs() < 1e-9);
+        assert!((axis.fraction(100.0) - 1.0 / 3.0).abs() < 1e-9);
         let axis = Axis::new(Scale::Percentile, [1.0, 10_000.0].into_iter());
         let labels: Vec<String> = axis.marks.iter().map(|mark| axis.label(*mark)).collect();
         assert_eq!(labels, ["0 %", "90 %", "99 %", "99.9 %", "99.99 %"]);
@@ -249,12 +249,12 @@ mod tests {
                 "{svg}"
             );
             let runs = svg.split("points=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
-            let places: Vec<&str> = runs.flat_map(str::split_whitespace).collect();
+            let coordinates: Vec<&str> = runs.flat_map(str::split_whitespace).collect();
             let there = points.iter().filter(|(_, y)| !y.is_nan()).count();
-            assert_eq!(places.len(), there);
+            assert_eq!(coordinates.len(), there);
             assert_eq!(svg.matches("<circle").count(), usize::from(points.len() % 4 == 1));
-            for place in places {
-                let (x, y) = place.split_once(',').unwrap();
+            for coordinate in coordinates {
+                let (x, y) = coordinate.split_once(',').unwrap();
                 let (x, y): (f64, f64) = (x.parse().unwrap(), y.parse().unwrap());
                 assert!(
                     (LEFT..=WIDTH - RIGHT).contains(&x) && (TOP..=HEIGHT - BOTTOM).contains(&y)

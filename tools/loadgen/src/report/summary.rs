@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::load::Outcome;
+use crate::load::LoadResult;
 use crate::operation::Kind;
 use crate::plan::{Pace, Plan};
 use crate::stats::Counts;
@@ -187,8 +187,8 @@ pub struct Summary {
     pub schedule: Option<Schedule>,
     /// Whether requests were never sent, so that the true latencies are higher than reported.
     pub truncated: bool,
-    /// Fraction of requests answered within `--slo-us`, if given; rejections, errors and requests never sent count
-    /// as outside.
+    /// Fraction of requests answered within `--slo-us`, if given; rejections, errors and requests never sent
+    /// count as outside.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub within_slo: Option<f64>,
     /// Cost of the load generator.
@@ -223,7 +223,7 @@ impl Summary {
     /// Summarises `outcome`.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-    pub fn new(title: &Title, plan: &Plan, outcome: &Outcome) -> Self {
+    pub fn new(title: &Title, plan: &Plan, outcome: &LoadResult) -> Self {
         let total = &outcome.total;
         let seconds = outcome.seconds.max(1e-9);
         let requests = total.requests();
@@ -290,14 +290,14 @@ fn timeline(second: &crate::load::Second) -> TimelineSecond {
     }
 }
 
-fn histograms(outcome: &Outcome) -> Vec<(&'static str, Histogram<u64>)> {
+fn histograms(outcome: &LoadResult) -> Vec<(&'static str, Histogram<u64>)> {
     let total = &outcome.total;
     let kinds = Kind::ALL.iter().map(|kind| kind.name()).zip(total.done.iter().cloned());
     let others = [("missing", total.missing.clone()), ("rejected", total.rejected.clone())];
     kinds.chain(others).collect()
 }
 
-fn operations(outcome: &Outcome) -> BTreeMap<&'static str, Operation> {
+fn operations(outcome: &LoadResult) -> BTreeMap<&'static str, Operation> {
     let total = &outcome.total;
     let operation = |counts: Counts, histogram: &Histogram<u64>| Operation {
         count: counts.count,
@@ -319,7 +319,7 @@ fn operations(outcome: &Outcome) -> BTreeMap<&'static str, Operation> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-fn schedule(plan: &Plan, outcome: &Outcome) -> Option<Schedule> {
+fn schedule(plan: &Plan, outcome: &LoadResult) -> Option<Schedule> {
     let kept = &outcome.kept;
     let (arrivals, rate) = match plan.pace {
         Pace::Closed => return None,

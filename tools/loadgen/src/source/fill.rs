@@ -73,7 +73,7 @@ impl Source for Fill {
     }
 
     /// A later run expects every object of the fill to be stored.
-    fn insists(&self) -> bool {
+    fn retries_refused(&self) -> bool {
         true
     }
 }

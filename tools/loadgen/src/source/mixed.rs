@@ -1,12 +1,12 @@
-//! Source of a run: a pseudo-random stream of operations on stored objects, identical for all targets with the same
-//! seed and stream.
+//! Source of a run: a pseudo-random stream of operations on stored objects, identical for all targets with
+//! the same seed and stream.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use hayloft::sys::wall_ns;
 
-use crate::operation::{Fate, Kind, Mix, Request, Source};
+use crate::operation::{Effect, Kind, Mix, Request, Source};
 use crate::plan::Shared;
 use crate::popularity::{Popularity, PopularityArg};
 use crate::random::Random;
@@ -14,13 +14,13 @@ use crate::source::versions::Versions;
 
 /// Domain separator for the draws of operations.
 const PURPOSE: u64 = 0x0915;
-/// Maximum number of draws until an operation is suitable: not on an object with a write in flight, and for the
-/// connection's shard. Bounded, since there may be none, and the thread has answers to receive.
+/// Maximum number of draws until an operation is suitable: not on an object with a write in flight, and for
+/// the connection's shard. Bounded, since there may be none, and the thread has answers to receive.
 const DRAWS: usize = 1000;
 
 /// Parameters of a stream.
 #[derive(Clone, Debug)]
-pub struct Habits {
+pub struct StreamOptions {
     /// Number of stored objects, at least 1.
     pub count: u64,
     /// Popularity distribution of the objects.
@@ -38,7 +38,7 @@ pub struct Habits {
 /// Source of one thread.
 pub struct Mixed {
     shared: Arc<Shared>,
-    habits: Habits,
+    options: StreamOptions,
     popularity: Popularity,
     random: Random,
     /// Next new object to write, and the distance to the one after it: threads write disjoint sets.
@@ -57,7 +57,7 @@ impl Mixed {
     #[must_use]
     pub fn new(
         shared: &Arc<Shared>,
-        habits: &Habits,
+        options: &StreamOptions,
         versions: Option<&Arc<Versions>>,
         thread: usize,
         threads: usize,
@@ -65,10 +65,10 @@ impl Mixed {
         let seed = shared.objects.seed;
         Self {
             shared: Arc::clone(shared),
-            popularity: Popularity::new(habits.popularity, habits.count, seed),
-            habits: habits.clone(),
-            random: Random::new(habits.stream, PURPOSE + thread as u64),
-            fresh: habits.count + thread as u64,
+            popularity: Popularity::new(options.popularity, options.count, seed),
+            options: options.clone(),
+            random: Random::new(options.stream, PURPOSE + thread as u64),
+            fresh: options.count + thread as u64,
             stride: threads as u64,
             written: VecDeque::new(),
             deletable: BTreeMap::new(),
@@ -77,7 +77,7 @@ impl Mixed {
     }
 
     fn draw(&mut self, endpoint: Option<usize>) -> Request {
-        match self.habits.mix.at(self.random.fraction()) {
+        match self.options.mix.at(self.random.fraction()) {
             Kind::Put => self.put(),
             Kind::Delete => match self.deleted(endpoint) {
                 Some(index) => Request::new(Kind::Delete, self.shared.objects.get(index)),
@@ -106,7 +106,7 @@ impl Mixed {
 
     fn get(&mut self) -> Request {
         let objects = &self.shared.objects;
-        if self.habits.missing > 0.0 && self.random.fraction() < self.habits.missing {
+        if self.options.missing > 0.0 && self.random.fraction() < self.options.missing {
             let object = objects.missing(self.random.next());
             return Request { is_missing: true, ..Request::new(Kind::Get, object) };
         }
@@ -128,7 +128,7 @@ impl Mixed {
     fn nearby(&mut self, endpoint: Option<usize>) -> Option<Request> {
         let objects = &self.shared.objects;
         let round = objects.volumes.len() as u64 * u64::from(objects.alts);
-        let (first, count) = (self.pick(), self.habits.count);
+        let (first, count) = (self.pick(), self.options.count);
         // One round of objects covers all volumes; two, since the last round may be incomplete.
         let mut found = (0..count.min(2 * round)).map(|step| self.get_of((first + step) % count));
         found.find(|it| self.shared.endpoint_of(it.object.volume) == endpoint)
@@ -137,7 +137,7 @@ impl Mixed {
     fn range(&mut self) -> Request {
         let index = self.pick();
         let object = self.shared.objects.get(index);
-        let len = self.habits.range_len.min(object.size);
+        let len = self.options.range_len.min(object.size);
         let start = self.random.below(object.size - len + 1);
         Request { range: (start, len), ..Request::new(Kind::Range, object) }
     }
@@ -148,7 +148,7 @@ impl Mixed {
             self.fresh += self.stride;
             return Request::new(Kind::Put, object);
         };
-        let mut drawn = (0..DRAWS).map(|_| self.random.below(self.habits.count));
+        let mut drawn = (0..DRAWS).map(|_| self.random.below(self.options.count));
         let Some(index) = drawn.find(|index| versions.begin(*index)) else {
             // Many writes are queued, or have an unknown effect.
             return self.get();
@@ -165,22 +165,24 @@ impl Source for Mixed {
             if endpoint.is_none() || there == endpoint {
                 return Some(request);
             }
-            self.settle(&request, Fate::NotApplied);
+            self.settle(&request, Effect::NotApplied);
         }
         self.nearby(endpoint)
     }
 
-    fn settle(&mut self, request: &Request, fate: Fate) {
-        match (request.kind, fate, &self.versions) {
-            (Kind::Put, Fate::Applied, Some(versions)) => {
+    fn settle(&mut self, request: &Request, effect: Effect) {
+        match (request.kind, effect, &self.versions) {
+            (Kind::Put, Effect::Applied, Some(versions)) => {
                 versions.written(request.object.index, request.version);
             }
-            (Kind::Put, Fate::NotApplied, Some(versions)) => versions.refused(request.object.index),
-            (Kind::Put, Fate::Applied, None) if self.habits.mix.has(Kind::Delete) => {
+            (Kind::Put, Effect::NotApplied, Some(versions)) => {
+                versions.refused(request.object.index)
+            }
+            (Kind::Put, Effect::Applied, None) if self.options.mix.has(Kind::Delete) => {
                 self.deletable(request).push_back(request.object.index);
             }
-            (Kind::Put, Fate::Applied, None) => self.written.push_back(request.object.index),
-            (Kind::Delete, Fate::NotApplied, _) => {
+            (Kind::Put, Effect::Applied, None) => self.written.push_back(request.object.index),
+            (Kind::Delete, Effect::NotApplied, _) => {
                 self.deletable(request).push_front(request.object.index);
             }
             _ => {}
@@ -218,16 +220,16 @@ mod tests {
         })
     }
 
-    fn habits(mix: &str, missing: f64) -> Habits {
+    fn options(mix: &str, missing: f64) -> StreamOptions {
         let (popularity, mix) = (PopularityArg::Zipf(0.9), mix.parse().unwrap());
-        Habits { count: 100, popularity, mix, missing, range_len: 300, stream: 1 }
+        StreamOptions { count: 100, popularity, mix, missing, range_len: 300, stream: 1 }
     }
 
     #[test]
     fn the_same_seed_gives_the_same_stream() {
         let stream = || {
             let mut mixed =
-                Mixed::new(&shared(&[1], &[]), &habits("get=8,put=1,range=1", 0.3), None, 0, 2);
+                Mixed::new(&shared(&[1], &[]), &options("get=8,put=1,range=1", 0.3), None, 0, 2);
             (0..1000).map(|_| mixed.next(None).unwrap()).collect::<Vec<_>>()
         };
         let requests = stream();
@@ -242,10 +244,10 @@ mod tests {
     /// Otherwise the server would answer a repeated stream from its page cache.
     #[test]
     fn streams_differ_in_requests_but_not_in_content_and_popularity() {
-        let (shared, plain) = (shared(&[1], &[]), habits("get=1", 0.0));
+        let (shared, plain) = (shared(&[1], &[]), options("get=1", 0.0));
         let asked = |stream| {
-            let habits = Habits { stream, ..plain.clone() };
-            let mut mixed = Mixed::new(&shared, &habits, None, 0, 1);
+            let options = StreamOptions { stream, ..plain.clone() };
+            let mut mixed = Mixed::new(&shared, &options, None, 0, 1);
             (0..10_000).map(|_| mixed.next(None).unwrap().object).collect::<Vec<_>>()
         };
         let (one, other) = (asked(1), asked(2));
@@ -268,12 +270,12 @@ mod tests {
         let shared = shared(&[1], &[]);
         let mut written = HashSet::new();
         for thread in 0..2 {
-            let mut mixed = Mixed::new(&shared, &habits("put=2,delete=1", 0.0), None, thread, 2);
+            let mut mixed = Mixed::new(&shared, &options("put=2,delete=1", 0.0), None, thread, 2);
             let mut there = HashSet::new();
             for _ in 0..300 {
                 let request = mixed.next(None).unwrap();
                 let index = request.object.index;
-                mixed.settle(&request, Fate::Applied);
+                mixed.settle(&request, Effect::Applied);
                 if request.kind == Kind::Put {
                     assert!(index >= 100 && written.insert(index) && there.insert(index));
                 } else {
@@ -286,18 +288,18 @@ mod tests {
     #[test]
     fn an_overwrite_raises_the_version_expected_by_reads() {
         let (shared, versions) = (shared(&[1], &[]), Arc::new(Versions::new(100)));
-        let mut mixed = Mixed::new(&shared, &habits("put=1", 0.0), Some(&versions), 0, 1);
+        let mut mixed = Mixed::new(&shared, &options("put=1", 0.0), Some(&versions), 0, 1);
         let request = mixed.next(None).unwrap();
         assert!(request.object.index < 100 && request.version > 0);
         assert_eq!(versions.oldest(request.object.index), 0);
-        mixed.settle(&request, Fate::Applied);
+        mixed.settle(&request, Effect::Applied);
         assert_eq!(versions.oldest(request.object.index), request.version);
     }
 
     #[test]
     fn a_routed_connection_gets_requests_for_its_shard() {
         let shared = shared(&[1, 2], &[(1, 0), (2, 1)]);
-        let mut mixed = Mixed::new(&shared, &habits("get=1,put=1", 0.5), None, 0, 1);
+        let mut mixed = Mixed::new(&shared, &options("get=1,put=1", 0.5), None, 0, 1);
         for _ in 0..100 {
             assert_eq!(mixed.next(Some(1)).unwrap().object.volume, 2);
         }
@@ -306,7 +308,7 @@ mod tests {
     #[test]
     fn with_writes_in_flight_on_every_object_a_put_becomes_a_get() {
         let (shared, versions) = (shared(&[1], &[]), Arc::new(Versions::new(100)));
-        let mut mixed = Mixed::new(&shared, &habits("put=1", 0.0), Some(&versions), 0, 1);
+        let mut mixed = Mixed::new(&shared, &options("put=1", 0.0), Some(&versions), 0, 1);
         for index in 0..100 {
             assert!(versions.begin(index));
         }
@@ -319,17 +321,17 @@ mod tests {
     #[test]
     fn a_routed_connection_deletes_objects_of_its_shard() {
         let shared = shared(&[1, 2], &[(1, 0), (2, 1)]);
-        let mut mixed = Mixed::new(&shared, &habits("delete=1", 0.0), None, 0, 1);
+        let mut mixed = Mixed::new(&shared, &options("delete=1", 0.0), None, 0, 1);
         let put = mixed.next(Some(0)).unwrap();
         assert_eq!((put.kind, put.object.volume), (Kind::Put, 1));
-        mixed.settle(&put, Fate::Applied);
+        mixed.settle(&put, Effect::Applied);
         let other = mixed.next(Some(1)).unwrap();
         assert_eq!((other.kind, other.object.volume), (Kind::Put, 2));
-        mixed.settle(&other, Fate::Applied);
+        mixed.settle(&other, Effect::Applied);
         for (endpoint, written) in [(1, other), (0, put)] {
             let delete = mixed.next(Some(endpoint)).unwrap();
             assert_eq!((delete.kind, delete.object), (Kind::Delete, written.object));
-            mixed.settle(&delete, Fate::NotApplied);
+            mixed.settle(&delete, Effect::NotApplied);
         }
         // Without an endpoint the oldest object is deleted.
         assert_eq!(mixed.next(None).unwrap().object, put.object);
@@ -339,9 +341,12 @@ mod tests {
     fn a_shard_without_popular_objects_gets_reads_of_others() {
         let shared = shared(&[1, 2], &[(1, 0), (2, 1)]);
         for (count, volume) in [(100, Some(2)), (1, None)] {
-            let habits =
-                Habits { count, popularity: PopularityArg::Zipf(20.0), ..habits("get=1", 0.0) };
-            let mut mixed = Mixed::new(&shared, &habits, None, 0, 1);
+            let options = StreamOptions {
+                count,
+                popularity: PopularityArg::Zipf(20.0),
+                ..options("get=1", 0.0)
+            };
+            let mut mixed = Mixed::new(&shared, &options, None, 0, 1);
             for endpoint in [0, 1] {
                 let found = mixed.next(Some(endpoint)).map(|request| request.object.volume);
                 assert_eq!(found, if endpoint == 0 { Some(1) } else { volume });

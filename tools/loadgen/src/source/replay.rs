@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::operation::{Kind, Request, Source};
 use crate::plan::Shared;
-use crate::trace::{Entry, Trace};
+use crate::trace::{Trace, TraceEntry};
 
 /// Source of one thread.
 pub struct Replay {
@@ -17,7 +17,8 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Creates the source of thread `thread` of `threads`. `speed` is the speed-up relative to the trace (above 0).
+    /// Creates the source of thread `thread` of `threads`. `speed` is the speed-up relative to the trace
+    /// (above 0).
     #[must_use]
     pub fn new(
         shared: &Arc<Shared>,
@@ -34,7 +35,7 @@ impl Replay {
         replay
     }
 
-    fn entry(&self) -> Option<&Entry> {
+    fn entry(&self) -> Option<&TraceEntry> {
         self.trace.entries.get(self.at)
     }
 
@@ -48,7 +49,7 @@ impl Replay {
 
 impl Source for Replay {
     fn next(&mut self, _endpoint: Option<usize>) -> Option<Request> {
-        let Entry { object, is_write, .. } = *self.entry()?;
+        let TraceEntry { object, is_write, .. } = *self.entry()?;
         self.at += 1;
         self.skip();
         let kind = if is_write { Kind::Put } else { Kind::Get };
@@ -79,7 +80,7 @@ mod tests {
 
     #[test]
     fn threads_partition_the_objects_and_keep_the_order() {
-        let entry = |time, object| Entry { time, object, is_write: object == 2 };
+        let entry = |time, object| TraceEntry { time, object, is_write: object == 2 };
         let entries = vec![entry(0, 0), entry(10, 1), entry(20, 2), entry(30, 0), entry(40, 3)];
         let trace = Arc::new(Trace { entries, sizes: vec![10, 20, 30, 40], deletes: 0 });
         let sizes = Sizes::Listed(trace.sizes.clone().into());

@@ -38,8 +38,8 @@ impl Versions {
         }
     }
 
-    /// Releases an object after a write that was not applied. After an unknown effect it stays reserved: reads may
-    /// return the old or the new version.
+    /// Releases an object after a write that was not applied. After an unknown effect it stays reserved:
+    /// reads may return the old or the new version.
     pub fn refused(&self, index: u64) {
         if let Some(slot) = self.slot(index) {
             slot.fetch_and(!BUSY, Ordering::SeqCst);

@@ -90,8 +90,8 @@ impl Serialize for Columns {
     }
 }
 
-/// Splits lines into fields. A record is exactly one line: trace fields contain no line breaks, and an unclosed
-/// quote must not consume the rest of the file.
+/// Splits lines into fields. A record is exactly one line: trace fields contain no line breaks, and an
+/// unclosed quote must not consume the rest of the file.
 struct Splitter {
     reader: csv_core::Reader,
     /// Fields of the line, concatenated, and the end of each.
@@ -137,8 +137,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Requests of a trace. The first line is taken as the header if the columns of time, size and object are words
-/// in it.
+/// Requests of a trace. The first line is taken as the header if the columns of time, size and object are
+/// words in it.
 pub fn accesses<'a>(
     mut input: impl BufRead + 'a,
     columns: &'a Columns,
@@ -151,11 +151,11 @@ pub fn accesses<'a>(
         loop {
             line.clear();
             number += 1;
-            let place = |error: String| format!("line {number}: {error}");
+            let with_location = |error: String| format!("line {number}: {error}");
             match input.read_line(&mut line) {
                 Ok(0) => return None,
                 Ok(_) => {}
-                Err(error) => return Some(Err(place(error.to_string()))),
+                Err(error) => return Some(Err(with_location(error.to_string()))),
             }
             let len = line.strip_suffix('\n').unwrap_or(&line).trim_end_matches('\r').len();
             if len == 0 {
@@ -165,8 +165,8 @@ pub fn accesses<'a>(
             line.push('\n');
             match splitter.split(&line) {
                 Ok(fields) if number == 1 && is_header(&fields, columns) => {}
-                Ok(fields) => return Some(access(&fields, columns, unit).map_err(place)),
-                Err(error) => return Some(Err(place(error))),
+                Ok(fields) => return Some(access(&fields, columns, unit).map_err(with_location)),
+                Err(error) => return Some(Err(with_location(error))),
             }
         }
     })

@@ -8,4 +8,4 @@ mod tencent_photo;
 
 pub use self::csv::{Columns, TimeUnit};
 pub use self::oracle_general::encode;
-pub use self::read::{Entry, Format, Reading, Trace, read};
+pub use self::read::{Format, ReadOptions, Trace, TraceEntry, read};

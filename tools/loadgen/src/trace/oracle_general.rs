@@ -1,6 +1,6 @@
-//! libCacheSim's oracleGeneral (`traceReader/customizedReader` of libCacheSim): packed little-endian records of
-//! 24 bytes: u32 time in seconds, u64 object, u32 size in bytes, i64 number of the next request for the same
-//! object (the first request has number 1) or -1.
+//! libCacheSim's oracleGeneral (`traceReader/customizedReader` of libCacheSim): packed little-endian records
+//! of 24 bytes: u32 time in seconds, u64 object, u32 size in bytes, i64 number of the next request for the
+//! same object (the first request has number 1) or -1.
 
 use std::io::Read;
 
@@ -10,8 +10,8 @@ use super::access::{Access, Action};
 const RECORD_LEN: usize = 24;
 /// Tolerated disorder (seconds): traces are ordered by time, but merged ones only roughly.
 const DISORDER_MAX: u32 = 86_400;
-/// Upper bound of request numbers, above any real trace and far below text read as a number. Some tools write the
-/// largest i64 for "no next request".
+/// Upper bound of request numbers, above any real trace and far below text read as a number. Some tools write
+/// the largest i64 for "no next request".
 const REQUESTS_MAX: i64 = 1 << 48;
 
 /// Requests of a trace.

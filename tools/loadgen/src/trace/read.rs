@@ -13,7 +13,8 @@ use super::{oracle_general, tencent_photo};
 use crate::error::Error;
 use crate::random::mix;
 
-/// Maximum time over which requests with equal times are spread (nanoseconds): many traces have whole seconds.
+/// Maximum time over which requests with equal times are spread (nanoseconds): many traces have whole
+/// seconds.
 const SPREAD_MAX: u64 = 1_000_000_000;
 /// Magic number of zstd, which many published traces are compressed with.
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -31,7 +32,7 @@ pub enum Format {
 }
 
 /// Options for reading a trace.
-pub struct Reading<'a> {
+pub struct ReadOptions<'a> {
     pub format: Format,
     /// Columns of a CSV trace.
     pub columns: &'a Columns,
@@ -47,7 +48,7 @@ pub struct Reading<'a> {
 
 /// A request for replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct TraceEntry {
     /// Time (nanoseconds since the first request).
     pub time: u64,
     /// Number of the object, in order of appearance.
@@ -60,7 +61,7 @@ pub struct Entry {
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     /// Requests, by time.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<TraceEntry>,
     /// Length of each object at its first appearance (bytes).
     pub sizes: Vec<u64>,
     /// Number of deletes. They are not replayed: the result of a later read would depend on the order of
@@ -68,8 +69,8 @@ pub struct Trace {
     pub deletes: u64,
 }
 
-/// Spatial sampling: an object is taken with all its requests or not at all (Waldspurger et al., "Efficient MRC
-/// construction with SHARDS", FAST 2015).
+/// Spatial sampling: an object is taken with all its requests or not at all (Waldspurger et al., "Efficient
+/// MRC construction with SHARDS", FAST 2015).
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -84,13 +85,13 @@ fn is_sampled(id: u64, share: f64) -> bool {
 ///
 /// # Errors
 /// When the file cannot be read, is not of the given format, or no request is left.
-pub fn read(path: &Path, reading: &Reading<'_>) -> Result<Trace, Error> {
+pub fn read(path: &Path, reading: &ReadOptions<'_>) -> Result<Trace, Error> {
     let file = std::fs::File::open(path).map_err(Error::file("read", path))?;
-    let place = |error: String| Error::Failed(format!("{}: {error}", path.display()));
-    gather(std::io::BufReader::new(file), reading).map_err(place)
+    let with_location = |error: String| Error::Failed(format!("{}: {error}", path.display()));
+    read_from(std::io::BufReader::new(file), reading).map_err(with_location)
 }
 
-fn gather(mut input: impl BufRead, reading: &Reading<'_>) -> Result<Trace, String> {
+fn read_from(mut input: impl BufRead, reading: &ReadOptions<'_>) -> Result<Trace, String> {
     if input.fill_buf().map_err(|error| error.to_string())?.starts_with(&ZSTD) {
         return Err("the file is compressed; decompress it with zstd -d first".to_owned());
     }
@@ -118,10 +119,10 @@ fn gather(mut input: impl BufRead, reading: &Reading<'_>) -> Result<Trace, Strin
             trace.sizes.push(access.size.clamp(1, reading.size_max));
         }
         let is_write = access.action == Action::Write;
-        trace.entries.push(Entry { time: access.time, object, is_write });
+        trace.entries.push(TraceEntry { time: access.time, object, is_write });
     }
     trace.entries.sort_by_key(|entry| entry.time);
-    let Some(Entry { time: first, .. }) = trace.entries.first().copied() else {
+    let Some(TraceEntry { time: first, .. }) = trace.entries.first().copied() else {
         return Err("no request is left; check --format, --sample and --limit".to_owned());
     };
     for entry in &mut trace.entries {
@@ -132,7 +133,7 @@ fn gather(mut input: impl BufRead, reading: &Reading<'_>) -> Result<Trace, Strin
 }
 
 /// Spreads requests with equal times evenly over the time until the next request.
-fn spread(entries: &mut [Entry]) {
+fn spread(entries: &mut [TraceEntry]) {
     let mut start = 0;
     while start < entries.len() {
         let time = entries[start].time;
@@ -150,8 +151,8 @@ fn spread(entries: &mut [Entry]) {
 mod tests {
     use super::*;
 
-    pub fn reading(format: Format, columns: &Columns) -> Reading<'_> {
-        Reading {
+    pub fn reading(format: Format, columns: &Columns) -> ReadOptions<'_> {
+        ReadOptions {
             format,
             columns,
             time_unit: TimeUnit::S,
@@ -161,11 +162,11 @@ mod tests {
         }
     }
 
-    fn csv(text: &str, change: impl FnOnce(&mut Reading<'_>)) -> Result<Trace, String> {
+    fn csv(text: &str, change: impl FnOnce(&mut ReadOptions<'_>)) -> Result<Trace, String> {
         let columns = "time=1,op=2,size=3,id=4".parse().unwrap();
         let mut reading = reading(Format::Csv, &columns);
         change(&mut reading);
-        gather(text.as_bytes(), &reading)
+        read_from(text.as_bytes(), &reading)
     }
 
     #[test]
@@ -203,7 +204,7 @@ mod tests {
         let columns = "time=1,op=2,size=3,id=4".parse().unwrap();
         let bytes = [&[0x28, 0xb5, 0x2f, 0xfd][..], &[0; 44]].concat();
         for format in [Format::OracleGeneral, Format::Csv, Format::TencentPhoto] {
-            let error = gather(&bytes[..], &reading(format, &columns)).unwrap_err();
+            let error = read_from(&bytes[..], &reading(format, &columns)).unwrap_err();
             assert!(error.contains("zstd -d"), "{error}");
         }
     }

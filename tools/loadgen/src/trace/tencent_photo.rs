@@ -1,7 +1,7 @@
-//! Trace of Tencent's photo cache (Zhou et al., "Demystifying cache policies for photo stores at scale: a Tencent
-//! case study", ICS 2018), as published by SNIA. Lines have eight fields separated by blanks: time
-//! (YYYYMMDDHHMMSS), checksum that identifies the photo, format (0 or 5; others mark errors), size variant, bytes
-//! returned, hit or miss, terminal, and response time.
+//! Trace of Tencent's photo cache (Zhou et al., "Demystifying cache policies for photo stores at scale: a
+//! Tencent case study", ICS 2018), as published by SNIA. Lines have eight fields separated by blanks: time
+//! (YYYYMMDDHHMMSS), checksum that identifies the photo, format (0 or 5; others mark errors), size variant,
+//! bytes returned, hit or miss, terminal, and response time.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -15,10 +15,10 @@ const FORMATS: [&str; 2] = ["0", "5"];
 /// Requests of a trace. Photo, format and variant together identify an object.
 pub fn accesses(input: impl Read) -> impl Iterator<Item = Result<Access, String>> {
     (1_u64..).zip(BufReader::new(input).lines()).filter_map(|(number, line)| {
-        let place = |error: String| format!("line {number}: {error}");
+        let with_location = |error: String| format!("line {number}: {error}");
         match line {
-            Ok(line) => access(&line).map_err(place).transpose(),
-            Err(error) => Some(Err(place(error.to_string()))),
+            Ok(line) => access(&line).map_err(with_location).transpose(),
+            Err(error) => Some(Err(with_location(error.to_string()))),
         }
     })
 }
@@ -41,8 +41,8 @@ fn access(line: &str) -> Result<Option<Access>, String> {
     Ok(Some(Access { time: seconds(time)? * 1_000_000_000, id, size, action: Action::Read }))
 }
 
-/// Converts YYYYMMDDHHMMSS to seconds since 1970. Years begin on the first of March, so that the leap day comes
-/// last (Howard Hinnant, "chrono-compatible low-level date algorithms").
+/// Converts YYYYMMDDHHMMSS to seconds since 1970. Years begin on the first of March, so that the leap day
+/// comes last (Howard Hinnant, "chrono-compatible low-level date algorithms").
 fn seconds(text: &str) -> Result<u64, String> {
     let bad =
         || format!("{text:?} is not a valid time; it must be YYYYMMDDHHMMSS, from 1970 to 2399");
