@@ -128,7 +128,7 @@ fn tars_tell_it_too() {
             assert_eq!(last_modified(store, &path(key)), 0, "{key}");
         }
         let reply = post(&tar_with(8, TIME, Some("soon")));
-        assert_eq!((reply.status, reply.text().contains("time of modification")), (400, true));
+        assert_eq!((reply.status, reply.text().contains("modification time")), (400, true));
         store.assert_needles(7);
     });
 }
