@@ -144,6 +144,32 @@ fn one_ends_an_import_that_nobody_answers_or_feeds() {
     }
 }
 
+/// A shell without job control has its background jobs ignore SIGINT and SIGQUIT.
+#[test]
+fn one_ends_a_background_job_of_a_script() {
+    let dir = data_dir();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    std::fs::create_dir(dir.path().join("photos")).unwrap();
+    for signal in [Signal::SIGINT, Signal::SIGQUIT] {
+        let mut command = Command::new("env");
+        command.args([
+            "--ignore-signal=INT,QUIT",
+            env!("CARGO_BIN_EXE_hayloft"),
+            "import",
+            "photos",
+        ]);
+        command.args(["--server", &address, "--admin", &address]).current_dir(dir.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        wait_for("handlers", || handles(&child, Signal::SIGQUIT));
+        send(&child, signal);
+        let (code, said) = ended(child);
+        assert_eq!(code, Some(1), "{signal}: {said}");
+        assert!(said.contains("stopped early: it was interrupted"), "{signal}: {said}");
+    }
+}
+
 /// A pipe into which nothing goes any more, and its other end.
 fn full_pipe() -> (Stdio, std::io::PipeReader) {
     let (reader, mut writer) = std::io::pipe().unwrap();

@@ -115,11 +115,13 @@ fn import(dir: &std::path::Path, daemon: &Daemon, nohup: bool) -> Child {
         photo.write_all(&bytes(n, 3000)).unwrap();
     }
     let binary = env!("CARGO_BIN_EXE_hayloft");
-    let mut command = Command::new(if nohup { "nohup" } else { binary });
-    if nohup {
-        command.arg(binary);
+    // The tests may run under nohup themselves.
+    let mut command = Command::new(if nohup { "nohup" } else { "env" });
+    if !nohup {
+        command.arg("--default-signal=HUP");
     }
     command
+        .arg(binary)
         .args(["import", "--parallel", "1", "--server", &daemon.data.to_string()])
         .args(["--admin", &daemon.admin.to_string()])
         .arg("--manifest")

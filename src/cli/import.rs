@@ -178,7 +178,7 @@ impl ImportArgs {
             return fail(&format_args!("cannot read standard input: {error}; pipe a tar into it"));
         }
         // Before anything that is to be ended in order.
-        let signals = match Signals::handle_unless_ignored() {
+        let signals = match Signals::handle_with_nohup() {
             Ok(signals) => signals,
             Err(error) => return fail(&format!("cannot handle signals: {error}; try again")),
         };

@@ -50,14 +50,16 @@ impl Signals {
         Pending::new(all()).map(Self)
     }
 
-    /// The same, but what whoever started the process had it ignore, as nohup does, stays ignored.
+    /// As [`Self::handle`], for a command: an ignored SIGHUP stays ignored, since nohup(1) relies on that.
+    /// SIGINT and SIGQUIT are handled even if they are ignored, as shells have them for background jobs: a
+    /// script must be able to stop the command with `kill -INT`.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn handle_unless_ignored() -> io::Result<Self> {
+    pub fn handle_with_nohup() -> io::Result<Self> {
         let signals = Self::none()?;
         for number in all() {
-            if !sys::is_ignored(number)? {
+            if number != SIGHUP || !sys::is_ignored(number)? {
                 signals.0.add_signal(number)?;
             }
         }

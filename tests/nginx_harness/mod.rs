@@ -89,7 +89,7 @@ impl Nginx {
         std::fs::create_dir(&own).unwrap();
         let port = free_ports(2);
         let [address, writes] = [port, port + 1].map(|port| ([127, 0, 0, 1], port).into());
-        let failures = "access_log /var/log/nginx/hayloft_failures.log ";
+        let failures = "access_log /var/log/nginx/hayloft-failures.log ";
         let own_logs = format!(
             "access_log {} raw; access_log {} ",
             own.join("access.log").display(),
