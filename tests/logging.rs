@@ -300,7 +300,7 @@ fn an_import_of_its_own_does_not_wait_for_a_reader_of_its_log() {
     let mut child = Command::new("bash")
         .args(["-c", "ulimit -l 64; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_hayloft"), "import"])
         .args([std::ffi::OsStr::new("--data"), dir.path().join("data").as_os_str()])
-        .arg("--manifest")
+        .args(["--create-volumes", "64MiB", "--manifest"])
         .arg(dir.path().join("manifest.tsv"))
         .arg(&photos)
         .stdout(Stdio::null())
