@@ -1,5 +1,6 @@
 //! Group commit: while one commit is being written, the next one forms. One gathered durable write
-//! carries all needles of a commit; only after it are they in the index and are their writers told.
+//! carries all needles of a commit. Only after it has completed are the needles entered into the index
+//! and their writers answered.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -24,26 +25,26 @@ use crate::op::Piece;
 use crate::runtime::{Event, Handle, Signal};
 use crate::sabotage::{Sabotage, chosen};
 
-/// Latest time of the wall clock that counts for versions (nanoseconds since 1970, in the year 2257). A clock
-/// beyond it counts as this: behind a clock that is wrong more than 10^17 versions are left.
+/// Latest time of the wall clock that counts for versions (nanoseconds since 1970; in the year 2257). A
+/// later clock counts as this time, so a wrong clock still leaves more than 10^17 versions.
 const VERSION_CLOCK_MAX: u64 = RISING_MAX - (1 << 57);
-/// A log takes no needles when its last version or sequence is not below this. What has joined it by then
-/// still finds numbers: far fewer than 2^32 needles fit in memory.
+/// A log whose last version or sequence is at least this takes no needles. Needles that joined before
+/// still get numbers: far fewer than 2^32 needles fit in memory.
 const NUMBERS_MAX: u64 = RISING_MAX - (1 << 32);
 
-/// Outcome of a commit, shared by all who wait for it: where it stands (bytes).
+/// Outcome of a commit, shared by all its writers: the offset of the commit (bytes), or the error.
 type Outcome = Result<u64, IoError>;
 
-/// A needle that waits for its place in the log. The buffer holds it from its first byte, all but
-/// header, padding and footer filled in.
+/// A needle that waits to be appended. The buffer holds it from its first byte, complete except for
+/// header, padding and footer.
 pub struct Pending {
-    /// The bytes.
+    /// Buffer that holds the needle.
     pub buf: Buf,
-    /// The header, but for what the commit decides: version, epoch, sequence, ordinal.
+    /// Header without the fields that the commit determines: version, epoch, sequence, ordinal.
     pub header: NeedleHeader,
-    /// Hash of its id.
+    /// Hash of the id.
     pub hash: IdHash,
-    /// What was set aside for it (bytes), taken out of a [`Room`].
+    /// Bytes taken out of a reservation ([`Room`]) for this needle.
     pub room: u64,
 }
 
@@ -60,7 +61,8 @@ pub struct Joined {
 }
 
 impl Joined {
-    /// Waits until they are durable and in the index: where the first of them stands (bytes).
+    /// Waits until the needles are durable and in the index. Returns the offset of the first of them
+    /// (bytes).
     ///
     /// # Errors
     /// [`Refusal::Failed`].
@@ -69,19 +71,19 @@ impl Joined {
     }
 }
 
-/// Room in the log that is set aside for what will be appended later. What is left of it in the end
-/// goes back. It stays with its volume; others hold its key.
+/// A reservation: space in the log for later appends. Dropping it releases what was not used. It belongs
+/// to its volume; other code refers to it by its key.
 pub struct Room {
     volume: Rc<Volume>,
     key: RoomKey,
 }
 
-/// Names a [`Room`]; it may outlive it.
+/// Identifies a [`Room`], and may outlive it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RoomKey(u64);
 
 impl Room {
-    /// Sets so much aside (bytes); nothing when it is not there.
+    /// Reserves `len` bytes. Returns `None` if this much is not free.
     pub fn new(volume: &Rc<Volume>, len: u64) -> Option<Self> {
         let log = &volume.log;
         if !log.has_room(len) {
@@ -94,7 +96,7 @@ impl Room {
         Some(Self { volume: Rc::clone(volume), key })
     }
 
-    /// Its name.
+    /// Returns the key of the reservation.
     pub fn key(&self) -> RoomKey {
         self.key
     }
@@ -116,7 +118,7 @@ struct Forming {
 }
 
 impl Forming {
-    /// What is claimed for it (bytes).
+    /// Space claimed for the commit (bytes).
     fn claim(&self) -> u64 {
         self.len + COMMIT_OVERHEAD
     }
@@ -131,33 +133,34 @@ pub struct Log {
     epoch: u64,
     end: Cell<LogEnd>,
     forming: RefCell<VecDeque<Forming>>,
-    /// The commit that is being written, and what is claimed for it (bytes).
+    /// The commit that is being written, and the space claimed for it (bytes).
     writing: RefCell<Option<Rc<Event<Outcome>>>>,
     writing_len: Cell<u64>,
-    /// Bytes of all that waits, is being written or is to come, at their worst alignment.
+    /// Bytes claimed by needles that wait, by the commit that is being written, and by reservations, each
+    /// with the largest possible padding.
     claimed: Account,
-    /// Those of them that are set aside.
+    /// The part of the claimed bytes that belongs to each reservation.
     rooms: RefCell<HashMap<RoomKey, u64>>,
     rooms_so_far: Cell<u64>,
     work: Signal,
     hint: Cell<TailHint>,
-    /// The failure after which nothing is written any more.
+    /// The failure that poisoned the volume; nothing is appended after it.
     poisoned: Cell<Option<IoError>>,
-    /// Whether the volume is writable, as far as the operator is concerned.
+    /// Whether the state that the operator set allows writes.
     accepts: Cell<bool>,
     closing: Cell<bool>,
     closed: Event<()>,
-    /// The block for commit records, seals and hints, of which one is written at a time: a log must
-    /// never depend on what clients leave of the pool.
+    /// The block for commit records, seals and hints, of which one is written at a time. The log owns it
+    /// because it must never depend on how much of the pool clients leave free.
     block: Cell<Option<Buf>>,
 }
 
-/// What a commit adds to its needles at most (bytes): its record and its padding.
+/// Maximum number of bytes that a commit adds to its needles: record and padding.
 pub const COMMIT_OVERHEAD: u64 = UNIT + BLOCK;
 
 impl Log {
-    /// A log that goes on at `end`, in a new epoch. `hint` is the last one written; `block` is a
-    /// block of its own.
+    /// Creates a log that continues at `end` in a new epoch. `hint` supplies the number of the last hint
+    /// and the new epoch; `block` is a buffer of one block that the log keeps.
     pub fn new(
         handle: &Handle,
         block: Buf,
@@ -167,7 +170,8 @@ impl Log {
         end: LogEnd,
         hint: TailHint,
     ) -> Self {
-        // A volume below the smallest an operator may create has a smaller reserve; tests use such.
+        // Only tests use volumes below the smallest size that an operator may create. Their reserve is
+        // smaller.
         let reserve =
             if size >= VOLUME_SIZE_MIN { TOMBSTONE_RESERVE } else { size / 16 / BLOCK * BLOCK };
         Self {
@@ -193,7 +197,7 @@ impl Log {
         }
     }
 
-    /// Length of the log's own block while it is at home (bytes).
+    /// Length of the log's own block (bytes); 0 while a write uses it.
     pub fn buffer_bytes(&self) -> usize {
         let block = self.block.take();
         let len = block.as_ref().map_or(0, |block| block.len());
@@ -201,7 +205,7 @@ impl Log {
         len
     }
 
-    /// The log's own block, all zero.
+    /// Takes the log's own block, filled with zeros.
     fn take_block(&self) -> Buf {
         let mut block = self.block.take().expect("one thing is written at a time");
         let dirt = u8::from(chosen(Sabotage::DirtyPadding));
@@ -209,23 +213,23 @@ impl Log {
         block
     }
 
-    /// Whether sequences or versions are used up: what would come next, no reader would accept.
+    /// Whether sequences or versions are used up: readers would not accept the next one.
     fn is_out_of_numbers(&self) -> bool {
         let end = self.end.get();
         end.sequence.max(end.version) >= NUMBERS_MAX
     }
 
-    /// Whether a write has failed.
+    /// Returns whether the volume is poisoned.
     pub fn poisoned(&self) -> bool {
         self.poisoned.get().is_some()
     }
 
-    /// Where the log ends.
+    /// Returns the end of the log.
     pub fn end(&self) -> LogEnd {
         self.end.get()
     }
 
-    /// Where the next commit goes (bytes).
+    /// Offset of the next commit (bytes).
     pub fn tail(&self) -> u64 {
         self.end.get().tail
     }
@@ -235,19 +239,20 @@ impl Log {
         self.end.get().tail + self.claimed.held() + len + overhead <= limit
     }
 
-    /// Whether a needle of this length (bytes) fits below the tombstones' reserve.
+    /// Returns whether a needle of this length (bytes) fits without using the space reserved for
+    /// tombstones.
     pub fn has_room(&self, len: u64) -> bool {
         self.room_up_to(self.log_end - self.reserve, len)
     }
 
-    /// Whether a needle of this length (bytes) does not fit behind what is committed. Room that is set
-    /// aside for uploads under way counts as free: they may come to nothing.
+    /// Returns whether a needle of this length (bytes) does not fit after the committed end of the log.
+    /// Reservations of uploads in progress count as free, because the uploads may be abandoned.
     pub fn is_full(&self, len: u64) -> bool {
         self.end.get().tail + len + COMMIT_OVERHEAD > self.log_end - self.reserve
     }
 
-    /// Takes `most` bytes out of a room, or what is left, for a needle that joins a commit at once;
-    /// nothing when the room is gone.
+    /// Takes up to `most` bytes out of a reservation, for a needle that joins a commit at once. Returns
+    /// the number of bytes taken; 0 when the reservation no longer exists.
     pub fn take_room(&self, key: RoomKey, most: u64) -> u64 {
         let mut rooms = self.rooms.borrow_mut();
         let Some(left) = rooms.get_mut(&key) else { return 0 };
@@ -256,10 +261,10 @@ impl Log {
         taken
     }
 
-    /// Recounts what is claimed: by what waits, what is being written, and what is set aside.
+    /// Recounts the claimed bytes: needles that wait, the commit that is being written, and reservations.
     ///
     /// # Panics
-    /// When it is not what the log counted.
+    /// If the account differs from the count.
     pub fn audit(&self) {
         if AUDITED {
             let waiting = self.forming.borrow().iter().map(|forming| forming.claim()).sum::<u64>();
@@ -268,19 +273,19 @@ impl Log {
         }
     }
 
-    /// Nobody is left who could have something set aside.
+    /// Checks that there are no reservations.
     ///
     /// # Panics
-    /// When something is.
+    /// If there is one.
     pub fn expect_no_rooms(&self) {
         assert!(self.rooms.borrow().is_empty(), "room is set aside for an upload that has ended");
         self.audit();
     }
 
-    /// Nothing waits, nothing is being written, nothing is set aside.
+    /// Checks that nothing waits, nothing is being written, and nothing is reserved.
     ///
     /// # Panics
-    /// When something does or is.
+    /// If something does or is.
     pub fn expect_rest(&self) {
         self.expect_no_rooms();
         self.claimed.expect(0);
@@ -299,12 +304,15 @@ impl Log {
         Ok(())
     }
 
-    /// Adds needles to the forming commit; all of them go into the same one.
+    /// Adds needles to the forming commit; all of them go into the same commit.
+    ///
+    /// # Errors
+    /// [`Refusal::Poisoned`], [`Refusal::ReadOnly`], [`Refusal::Closing`], [`Refusal::Full`].
     ///
     /// # Panics
-    /// When they are too many or too long for one commit.
+    /// If they are too many or too long for one commit.
     pub fn join(&self, needles: Vec<Pending>) -> Result<Joined, Refusal> {
-        // Whatever becomes of them, it is no longer set aside.
+        // In any case, what was taken out of a reservation is no longer reserved.
         let room = needles.iter().map(|needle| needle.room).sum();
         if !chosen(Sabotage::KeepRoomWhenRefused) || self.may_join().is_ok() {
             self.claimed.give_back(room);
@@ -316,7 +324,7 @@ impl Log {
         let fits = if needles.iter().all(|needle| needle.header.kind == Kind::Tombstone) {
             self.room_up_to(self.log_end, len)
         } else {
-            // What was set aside is there, also when deletes have used their reserve meanwhile.
+            // Reserved space is free even when deletes have used the reserve for tombstones since.
             len + COMMIT_OVERHEAD <= room || self.has_room(len)
         };
         if !fits || self.is_out_of_numbers() {
@@ -341,23 +349,23 @@ impl Log {
         Ok(Joined { outcome: Rc::clone(&forming.outcome), within })
     }
 
-    /// Whether needles may join.
+    /// Returns whether the state that the operator set allows needles to join.
     pub fn accepts(&self) -> bool {
         self.accepts.get()
     }
 
-    /// Says whether needles may join from now on.
+    /// Sets whether needles may join from now on.
     pub fn accept(&self, accepts: bool) {
         self.accepts.set(accepts);
     }
 
-    /// Waits until everything that has joined so far is committed, or has failed.
+    /// Waits until everything that has joined so far is committed or has failed.
     pub async fn settle(&self) {
         let waiting = self.forming.borrow().back().map(|last| Rc::clone(&last.outcome));
         let waiting = waiting.filter(|_| !chosen(Sabotage::SettleTooEarly));
         let last = waiting.or_else(|| self.writing.borrow().clone());
         if let Some(last) = last {
-            // Those who wrote are told.
+            // The writers receive the outcome.
             let _ = last.wait().await;
         }
     }
@@ -369,7 +377,7 @@ impl Log {
         self.closed.wait().await;
     }
 
-    /// Whether the log stands beyond the last hint.
+    /// Whether the log extends beyond the last hint.
     fn hint_due(&self) -> bool {
         self.end.get().tail > self.hint.get().tail
     }
@@ -390,10 +398,11 @@ impl Log {
     /// Writes the seal of a torn tail: a commit without needles.
     ///
     /// # Errors
-    /// The write's.
+    /// The error of the write; `EOVERFLOW` when sequences or versions are used up.
     pub async fn seal(&self, file: &VolumeFile, seal: Seal) -> Result<(), IoError> {
         let end = self.end.get();
-        // There is room: no commit ever takes the last block, since its padding is claimed in full.
+        // It always fits: no commit takes the last block, because its largest possible padding is
+        // claimed.
         assert!(end.tail + BLOCK <= self.log_end);
         if chosen(Sabotage::SkipSeal) {
             return Ok(());
@@ -411,10 +420,10 @@ impl Log {
         Ok(())
     }
 
-    /// Writes the next hint.
+    /// Writes the next tail hint.
     ///
     /// # Errors
-    /// The write's.
+    /// The error of the write; `EOVERFLOW` when the numbers of hints are used up.
     pub async fn write_hint(&self, file: &VolumeFile, clean: bool) -> Result<(), IoError> {
         let hint = self.next_hint(clean);
         if hint.number >= RISING_MAX {
@@ -434,7 +443,7 @@ impl Log {
             sequence: end.sequence + 1,
             len,
             needles: u32::try_from(needles).expect("few needles in a commit"),
-            // Commits are written one after the other, each only when the one before is durable.
+            // Commits are written one after the other, each only when the one before it is durable.
             durable_tail: if chosen(Sabotage::WrongDurableTail) { LOG_START } else { end.tail },
             previous: end.record_checksum,
             written_ns: self.handle.wall(),
@@ -442,7 +451,8 @@ impl Log {
         }
     }
 
-    /// Ends the append side for the life of the process.
+    /// Poisons the volume: ends the append side for the life of the process and fails all waiting
+    /// writers.
     pub fn poison(&self, error: IoError) {
         if !chosen(Sabotage::WriteAfterFailure) {
             self.poisoned.set(Some(error));
@@ -458,7 +468,7 @@ impl Log {
     }
 }
 
-/// The volume's committer: a task of its own, so that no connection that goes away can leave a
+/// The committer of the volume. It is a task of its own, so that a connection that breaks cannot leave a
 /// commit half done.
 pub async fn run(volume: Rc<Volume>) {
     let log = &volume.log;
@@ -510,7 +520,8 @@ async fn commit(volume: &Volume, forming: Forming) -> Result<(), IoError> {
         outcome.set(Ok(log.tail()));
     }
     let written = write_commit(volume, needles).await;
-    // Forsaken meanwhile: it will not be found again.
+    // If the volume was fenced while this commit was in flight, a restart would not find the commit, so
+    // it is not acknowledged.
     let result = log.poisoned.get().map_or(written, Err);
     volume.checkpoints.note(log.tail());
     log.claimed.give_back(claim);
@@ -529,7 +540,7 @@ async fn commit(volume: &Volume, forming: Forming) -> Result<(), IoError> {
     Ok(())
 }
 
-/// What is published once the commit is durable.
+/// A needle of the commit, to be entered into the index once the commit is durable.
 struct Placed {
     header: NeedleHeader,
     hash: IdHash,
@@ -573,7 +584,7 @@ async fn write_commit(volume: &Volume, needles: Vec<Pending>) -> Outcome {
     }
     let padding = end.tail + len - offset;
     if padding > 0 {
-        // The record's block is zero behind the record.
+        // The rest of the block after the record is zero.
         pieces.push(piece(0, UNIT, padding));
     }
 

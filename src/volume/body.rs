@@ -1,5 +1,5 @@
-//! A body that is larger than a needle, on its way out: piece by piece, each verified before it is
-//! handed over. A range touches only the chunks that hold it.
+//! Reading a multipart object section by section, each verified before it is handed over. A range touches
+//! only the chunks that hold it.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -14,36 +14,37 @@ use crate::limits::{CHUNK, REPLY_HEADROOM, UNIT};
 use crate::sabotage::{Sabotage, chosen};
 use crate::types::NeedleId;
 
-/// A large body being read. It holds the manifest, and a lease on the file its parts stand in.
+/// A multipart object that is being read. It holds the manifest, and a lease on the file that holds its
+/// parts.
 pub struct Body {
     file: Rc<VolumeFile>,
     id: NeedleId,
     manifest: Needle,
-    /// What is still to be read, in the body (bytes).
+    /// Bytes of the body still to be read.
     rest: Range<u64>,
     part: usize,
-    /// Where that part begins in the body (bytes).
+    /// Start of that part within the body (bytes).
     part_start: u64,
-    /// Its first chunk, counted over all parts.
+    /// Number of its first chunk, counted over all parts.
     part_chunk: usize,
 }
 
-/// What is read at once: whole chunks of one part.
+/// Extent of one read: whole chunks of one part.
 struct Piece {
-    /// Bytes of the part's data.
+    /// Range within the data of the part (bytes).
     data: Range<u64>,
     /// Number of the first chunk, counted over all parts.
     chunk: usize,
-    /// Where reading begins in the file.
+    /// Offset of the read in the file (bytes).
     offset: u64,
-    /// How much is read.
+    /// Length of the read (bytes).
     len: usize,
-    /// Bytes in front of the data, for the sake of alignment.
+    /// Bytes read before the data for the sake of alignment.
     skew: usize,
 }
 
 impl Volume {
-    /// Bytes `range` of the large body `id` that `manifest` stands for.
+    /// Opens bytes `range` of the body of `id`, which `manifest` represents.
     ///
     /// # Errors
     /// [`GetError::Unreadable`].
@@ -65,25 +66,25 @@ impl Volume {
 }
 
 impl Body {
-    /// The manifest's needle.
+    /// Returns the needle of the manifest.
     #[must_use]
     pub fn manifest(&self) -> &Needle {
         &self.manifest
     }
 
-    /// Gives the manifest's needle back.
+    /// Returns the needle of the manifest and ends the reading.
     #[must_use]
     pub fn into_manifest(self) -> Needle {
         self.manifest
     }
 
-    /// Bytes that are still to be read.
+    /// Number of bytes still to be read.
     #[must_use]
     pub fn remaining(&self) -> u64 {
         self.rest.end - self.rest.start
     }
 
-    /// Length of a buffer that takes so many bytes at once; at least a chunk.
+    /// Length of a buffer into which this number of bytes can be read at once; at least one chunk.
     #[must_use]
     pub fn buffer_len(bytes: u64) -> usize {
         let chunks = usize::try_from(bytes.max(CHUNK)).expect("at most 1 MiB");
@@ -95,7 +96,7 @@ impl Body {
         Manifest::decode(data).expect("was sound when the body was opened")
     }
 
-    /// The part that holds the next byte.
+    /// Returns the part that holds the next byte.
     fn seek(&mut self) -> PartEntry {
         loop {
             let part = self.parts().part(self.part);
@@ -124,14 +125,14 @@ impl Body {
         Piece { data, chunk, offset, len: to_usize(len), skew: to_usize(begin - offset) }
     }
 
-    /// Reads the next bytes to `buf`, behind room for a response head: where they stand. Nothing
-    /// when a chunk cannot be read; the body cannot be read on then.
+    /// Reads the next bytes into `buf`, after the space for a response head. Returns their range in the
+    /// buffer. After an error the rest of the body cannot be read.
     ///
     /// # Errors
     /// [`GetError::Unreadable`].
     ///
     /// # Panics
-    /// When nothing remains, or `buf` is shorter than [`Self::buffer_len`] of a chunk.
+    /// If nothing remains, or `buf` is shorter than [`Self::buffer_len`] of a chunk.
     pub async fn read(&mut self, buf: Buf) -> Result<(Buf, Range<usize>), GetError> {
         assert!(self.remaining() > 0 && buf.len() >= Self::buffer_len(CHUNK));
         let piece = self.next_piece(buf.len());

@@ -1,12 +1,13 @@
-//! Checkpoints: the index of a volume in a file beside it, so that a start reads only what the log got
-//! since. They are derived from the log and never trusted over it; without one, a start takes longer, and
-//! nothing else changes.
+//! Checkpoints: a copy of the index of a volume in a file beside it, so that a start reads only the log
+//! after it. Checkpoints are derived from the log and never trusted over it. Without one a start takes
+//! longer, and nothing else changes.
 //!
-//! Where the log ends is noted before the first piece of the index is written, so the file holds what was
-//! there then, and of what came later some. Entries never move from one part of the table to another (a
-//! part splits in two, both of which are still to be written, or neither), and what stands beside the table
-//! moves only into it and is written before it: what was there at the beginning and still is cannot be
-//! missed. What came later is done again at a start, whether the file holds it or not.
+//! The end of the log is noted (the covered position) before the first piece of the index is written, so
+//! the file holds everything that was there at that time, and some of what came later. Entries never move
+//! from one segment of the table to another (a segment splits in two; then either both are still to be
+//! written, or neither is), and the stash, whose entries move only into the table, is written before it.
+//! So nothing that was there at the beginning and still exists can be missed. What came later is replayed
+//! at a start, whether the file holds it or not.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CString;
@@ -35,54 +36,54 @@ use crate::sabotage::{Sabotage, chosen};
 /// When and how fast checkpoints are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checkpointing {
-    /// After so much log (bytes).
+    /// Length of log after which a new checkpoint is written (bytes).
     pub interval: u64,
-    /// So much of them a second at most, while the volume serves (bytes).
+    /// Maximum write rate while the volume serves (bytes per second).
     pub rate: u64,
 }
 
-/// Figures of a volume's checkpoints. Bytes unless named otherwise.
+/// Figures of a volume's checkpoints. In bytes unless stated otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CheckpointFigures {
-    /// Up to where the one in place saves reading the log; 0 for none.
+    /// Covered position of the current checkpoint; 0 for none.
     pub tail: u64,
-    /// The log that a start would have to read.
+    /// Length of the log that a start would have to read.
     pub age: u64,
-    /// Length of the one in place, as far as it was read or written by this process.
+    /// Length of the current checkpoint; 0 when this process neither read nor wrote it.
     pub len: u64,
-    /// How many were written.
+    /// Number of checkpoints written.
     pub written: u64,
-    /// How many could not be written.
+    /// Number of attempts that failed.
     pub failed: u64,
-    /// How many were there at the start and could not be used.
+    /// Number of checkpoints that were present at the start and could not be used.
     pub discarded: u64,
-    /// How long the last one took (nanoseconds).
+    /// Duration of the last one (nanoseconds).
     pub last_ns: u64,
-    /// Up to where the log needed not be read when the volume was opened.
+    /// Offset from which the log was read when the volume was opened.
     pub opened_from: u64,
-    /// What was read of the file then: the log from there on, and what stands behind it.
+    /// Bytes of the file read at that time: the log from there on, and what follows it.
     pub opened_read: u64,
 }
 
-/// Why no checkpoint was written.
+/// Reason why no checkpoint was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotWritten {
-    /// An operation failed.
+    /// An operation failed; the text names the step.
     Failed(&'static str, IoError),
-    /// There was no buffer to spare.
+    /// No buffer was available.
     NoBuffer,
-    /// The volume ends.
+    /// The checkpoint writer was stopped.
     Stopped,
 }
 
-/// Name of a volume's checkpoint.
+/// Returns the name of a volume's checkpoint.
 #[must_use]
 pub fn checkpoint_name(volume: u32, generation: u64) -> CString {
     let name = file_name(volume, generation);
     CString::new(name.replace(".vol", ".ckpt")).expect("digits and dots")
 }
 
-/// Its name while it is being written.
+/// Returns the name of a checkpoint while it is being written.
 #[must_use]
 pub fn unfinished_name(volume: u32, generation: u64) -> CString {
     let name = file_name(volume, generation);
@@ -92,24 +93,24 @@ pub fn unfinished_name(volume: u32, generation: u64) -> CString {
 /// The checkpoints of a volume.
 pub struct Checkpoints {
     dir: DirId,
-    /// Shared with the other volumes of the shard.
+    /// Queue shared with the other volumes of the shard.
     turns: Option<Rc<Turns>>,
-    /// Nothing when the volume has none.
+    /// `None` when the volume has no checkpoints.
     policy: Option<Checkpointing>,
     figures: Cell<CheckpointFigures>,
-    /// Whether the one in place holds nothing from behind its tail.
+    /// Whether the current checkpoint contains nothing from after its covered position.
     exact: Cell<bool>,
-    /// The writer, while there is one: set when it has ended.
+    /// The writer task, if there is one; the event is set when it has ended.
     writer: RefCell<Option<Rc<Event<()>>>>,
     stop: Cell<bool>,
     work: Signal,
-    /// Failures in a row, and until when there is no new attempt (nanoseconds).
+    /// Number of consecutive failures, and the time before which there is no new attempt (nanoseconds).
     failures: Cell<u32>,
     not_before: Cell<u64>,
 }
 
 impl Checkpoints {
-    /// Those of a volume that was opened with these figures.
+    /// Creates the checkpoint state of a volume that was opened with these figures.
     pub fn new(
         handle: &Handle,
         dir: DirId,
@@ -131,7 +132,7 @@ impl Checkpoints {
         }
     }
 
-    /// Log that a start would have to read (bytes).
+    /// Length of the log that a start would have to read (bytes).
     fn age(&self, tail: u64) -> u64 {
         tail.saturating_sub(self.figures.get().tail.max(LOG_START))
     }
@@ -140,14 +141,14 @@ impl Checkpoints {
         self.policy.is_some_and(|policy| self.age(tail) >= policy.interval)
     }
 
-    /// The log has grown to `tail`.
+    /// Records that the log has grown to `tail`.
     pub fn note(&self, tail: u64) {
         if self.is_due(tail) {
             self.work.raise();
         }
     }
 
-    /// Figures, of a log that ends at `tail`.
+    /// Returns the figures for a log that ends at `tail`.
     pub fn figures(&self, tail: u64) -> CheckpointFigures {
         CheckpointFigures { age: self.age(tail), ..self.figures.get() }
     }
@@ -158,19 +159,19 @@ impl Checkpoints {
         self.figures.set(figures);
     }
 
-    /// Tells the writer to end, with what it is writing.
+    /// Asks the writer to stop, also within a checkpoint.
     pub fn begin_to_stop(&self) {
         self.stop.set(true);
         self.work.raise();
     }
 
-    /// What is in place was removed, or may have been.
+    /// Records that the current checkpoint was removed, or may have been.
     pub fn forget(&self) {
         self.exact.set(false);
         self.change(|figures| (figures.tail, figures.len) = (0, 0));
     }
 
-    /// Ends the writer.
+    /// Stops the writer and waits until it has ended.
     pub async fn stop(&self) {
         self.begin_to_stop();
         let writer = self.writer.borrow().clone();
@@ -181,7 +182,7 @@ impl Checkpoints {
     }
 }
 
-/// Starts the writer of a volume that has checkpoints.
+/// Starts the checkpoint writer, if the volume has checkpoints and no writer is running.
 pub fn start(volume: &Rc<Volume>) {
     let checkpoints = &volume.checkpoints;
     if checkpoints.policy.is_none() || checkpoints.writer.borrow().is_some() {
@@ -209,7 +210,7 @@ async fn run(volume: &Volume) {
             checkpoints.work.wait_until(not_before).await;
             continue;
         }
-        // After an upgrade all volumes need one at once.
+        // After an upgrade all volumes need a checkpoint at the same time.
         let (dir, stop) = (checkpoints.dir, &checkpoints.stop);
         let _turn = match &checkpoints.turns {
             Some(turns) => turns.next(dir, stop, &checkpoints.work).await,
@@ -219,13 +220,14 @@ async fn run(volume: &Volume) {
             return;
         }
         let rate = checkpoints.policy.map_or(0, |policy| policy.rate);
-        // What became of it is told.
+        // The outcome was logged.
         let _ = volume.write_checkpoint(rate).await;
     }
 }
 
 impl Volume {
-    /// Whether what the index says may be saved.
+    /// Whether the index may be saved: checkpoints are enabled, the volume was opened for writing and
+    /// read in full, it is not poisoned, and its log has an end that a checkpoint can name.
     fn may_checkpoint(&self) -> bool {
         let end = self.log.end();
         self.checkpoints.policy.is_some()
@@ -235,11 +237,11 @@ impl Volume {
             && place(&end).fits(self.superblock.log_end())
     }
 
-    /// Writes a checkpoint now, unless the one in place is as good: whether one was written. One at a
-    /// time: the caller sees to it.
+    /// Writes a checkpoint now, unless the current one is as good or the index must not be saved. Returns
+    /// whether one was written. The caller must not run two at the same time.
     ///
     /// # Errors
-    /// See [`NotWritten`]. The volume goes on.
+    /// See [`NotWritten`]. The volume continues to work.
     pub async fn checkpoint(&self) -> Result<bool, NotWritten> {
         let checkpoints = &self.checkpoints;
         let is_fresh = checkpoints.exact.get()
@@ -251,7 +253,7 @@ impl Volume {
         self.write_checkpoint(0).await.map(|()| true)
     }
 
-    /// Writes one and tells what became of it.
+    /// Writes a checkpoint, and records and logs the outcome.
     async fn write_checkpoint(&self, rate: u64) -> Result<(), NotWritten> {
         let (began, checkpoints) = (self.handle.now(), &self.checkpoints);
         let written = self.make_checkpoint(rate).await;
@@ -268,7 +270,8 @@ impl Volume {
             }
             Err(NotWritten::Stopped) => {}
             Err(why) => {
-                // Buffers come back, a device that failed seldom gets well.
+                // A lack of buffers soon ends; a device that failed seldom recovers. So only failures
+                // lengthen the pause.
                 let has_failed = matches!(why, NotWritten::Failed(..));
                 let failures = if has_failed { checkpoints.failures.get() } else { 0 };
                 checkpoints.failures.set(failures + u32::from(has_failed));
@@ -291,7 +294,7 @@ impl Volume {
         written.map(drop)
     }
 
-    /// Writes one: what it covers, how far what is in it reaches, and its length (bytes).
+    /// Writes a checkpoint. Returns its covered and its reached position, and its length (bytes).
     async fn make_checkpoint(&self, rate: u64) -> Result<(LogEnd, LogEnd, u64), NotWritten> {
         let turns = self.checkpoints.turns.as_ref();
         let (mut buf, is_borrowed) = self.buffer_to_spare(rate).await?;
@@ -311,7 +314,7 @@ impl Volume {
         let (volume, generation) = (self.superblock.volume.0, self.superblock.generation);
         let unfinished = unfinished_name(volume, generation);
         let failed = |what| move |error| NotWritten::Failed(what, error);
-        // What an earlier attempt left.
+        // Remove what an earlier attempt left.
         handle.submit(Op::Unlink { dir, name: unfinished.clone() }).await;
         let op = Op::Create { dir, name: unfinished.clone() };
         let created = outcome(&handle.submit(op).await).map_err(failed("create the file"))?;
@@ -336,8 +339,8 @@ impl Volume {
         named
     }
 
-    /// A buffer, and whether it is the one that checkpoints share; another one once at least half of them
-    /// are free: requests go first.
+    /// Returns a buffer, and whether it is the one that checkpoints share. Another buffer is taken only
+    /// if at least half of the pool is free afterwards: requests have priority.
     async fn buffer_to_spare(&self, rate: u64) -> Result<(Option<Buf>, bool), NotWritten> {
         let (pool, turns) = (self.handle.pool(), self.checkpoints.turns.as_ref());
         let until = self.handle.now() + CHECKPOINT_BUFFER_WAIT_NS;
@@ -369,7 +372,8 @@ impl Volume {
         let failed = |what| move |error| NotWritten::Failed(what, error);
         let covers = self.log.end();
         let superblock = &self.superblock;
-        // All at once, so that it is in few extents, and that a full disk shows before it is written.
+        // Allocated at once, so that the file has few extents and a full disk is noticed before anything
+        // is written.
         let expected = self.contents.borrow().saved_len() as u64;
         let op = Op::Allocate { file: id, len: padded_len(expected) };
         outcome(&self.handle.submit(op).await).map_err(failed("reserve space for the file"))?;
@@ -403,7 +407,7 @@ impl Volume {
         let beside = self.write_beside(&mut writer).await?;
         let (segments, entries) = self.write_segments(&mut writer).await?;
         let parts = self.write_parts(&mut writer).await?;
-        // Nothing that was written before is of what comes behind this.
+        // Nothing written so far is from after this position.
         let reached = self.log.end();
         for places in self.damage.chunks(DAMAGE_MAX) {
             let places: Vec<DamageRecord> = places.iter().map(record).collect();
@@ -442,7 +446,7 @@ impl Volume {
         }
     }
 
-    /// Page by page, as they are then: what changes meanwhile is done again at a start.
+    /// Page by page, each as it is at the time. Changes meanwhile are replayed at a start.
     async fn write_parts(&self, writer: &mut Writer<'_>) -> Result<u64, NotWritten> {
         let (mut from, mut total) = (0, 0);
         loop {
@@ -479,7 +483,7 @@ impl Volume {
             if len > 0 {
                 writer.flush(PieceKind::Segments).await?;
             } else {
-                // Copying one takes some ten microseconds: others go on in between.
+                // Copying a segment takes some ten microseconds: let other tasks run in between.
                 self.handle.yield_now().await;
             }
         }
@@ -488,7 +492,8 @@ impl Volume {
     }
 }
 
-/// What pieces with so much in them come to, about (bytes): segments do not fill them to the end.
+/// Approximate length of the file for this length of payload (bytes): segments do not fill pieces
+/// completely.
 fn padded_len(payload: u64) -> u64 {
     (payload + payload / 32).next_multiple_of(BLOCK) + 3 * BLOCK
 }
@@ -507,21 +512,21 @@ fn record(place: &DamagedPlace) -> DamageRecord {
     DamageRecord { offset: place.at.offset, len: place.at.len, id }
 }
 
-/// Writes pieces one behind the other, no faster than it may.
+/// Writes pieces one after the other, at a limited rate.
 struct Writer<'a> {
     handle: &'a Handle,
     stop: &'a Cell<bool>,
     file: &'a VolumeFile,
-    /// The piece that is being put together.
+    /// The piece that is being assembled.
     buf: &'a mut Option<Buf>,
     incarnation: u64,
-    /// Bytes of its payload so far.
+    /// Length of its payload so far (bytes).
     filled: usize,
-    /// What these are.
+    /// Number of entries in the payload.
     count: u32,
-    /// Its number.
+    /// Number of the piece.
     number: u64,
-    /// Where in the file it goes (bytes).
+    /// Offset of the piece in the file (bytes).
     at: u64,
     sums: u64,
     began: u64,

@@ -1,31 +1,31 @@
-//! What a volume holds: the index, and how many bytes of the log are alive.
+//! Index and space accounting of a volume: the index, and the number of live bytes in the log.
 
 use std::collections::BTreeMap;
 
 use super::index::{IdHash, Index, Location};
 use crate::sabotage::{Sabotage, chosen};
 
-/// Index and account.
+/// Index and space accounting of a volume.
 pub struct Contents {
     index: Index,
-    /// Bytes of the parts that each indexed manifest names, by the manifest's offset. Large bodies
-    /// are few: each takes more than 1 MiB of the log. In a tree, since it grows in small steps.
+    /// Bytes of the parts of each indexed manifest, by the offset of the manifest. Multipart objects are
+    /// few, as each takes more than 1 MiB of the log. A tree, because it grows in small steps.
     parts: BTreeMap<u64, u64>,
     live: u64,
 }
 
 impl Contents {
-    /// Nothing, held in this index.
+    /// Creates empty contents that use this index.
     pub fn new(index: Index) -> Self {
         Self { index, parts: BTreeMap::new(), live: 0 }
     }
 
-    /// The index, to look things up.
+    /// Returns the index, for lookups.
     pub fn index(&self) -> &Index {
         &self.index
     }
 
-    /// Whether there is no memory for more needles.
+    /// Returns whether the index has no memory for more needles.
     pub fn is_starved(&mut self) -> bool {
         self.index.is_starved()
     }
@@ -35,14 +35,14 @@ impl Contents {
         self.live
     }
 
-    /// Adds a needle, with `parts` bytes of parts; does nothing when it is there already.
+    /// Adds a needle with `parts` bytes of parts. Does nothing if the needle is already present.
     pub fn insert(&mut self, hash: IdHash, at: Location, parts: u64) {
         if self.index.insert(hash, at) {
             self.enter(at, parts);
         }
     }
 
-    /// Puts a needle in the place of the one at `old`: whether that was there.
+    /// Replaces the needle at `old` by `new`. Returns whether `old` was present; if not, nothing changes.
     pub fn replace(&mut self, hash: IdHash, old: u64, new: Location, parts: u64) -> bool {
         let Some(gone) = self.index.replace(hash, old, new) else { return false };
         if !chosen(Sabotage::ReplacedIsAlive) {
@@ -52,7 +52,7 @@ impl Contents {
         true
     }
 
-    /// Removes the needle at `offset`: whether it was there.
+    /// Removes the needle at `offset`. Returns whether it was present.
     pub fn remove(&mut self, hash: IdHash, offset: u64) -> bool {
         let gone = self.index.remove(hash, offset);
         if let Some(gone) = gone
@@ -63,13 +63,13 @@ impl Contents {
         gone.is_some()
     }
 
-    /// Memory of it (bytes). Nodes of the tree are half full at least.
+    /// Memory in use (bytes). Nodes of the tree are at least half full.
     pub fn memory(&self) -> usize {
         self.index.memory() + self.parts.len() * 2 * size_of::<(u64, u64)>()
     }
 
-    /// Does again what a write did to what may have changed since in the same way: puts a needle in the
-    /// place of the one at `old`, if that is there. Whether it was.
+    /// Replays a replacement. Idempotent: a checkpoint may already contain its effect. Returns whether
+    /// `old` was present.
     pub fn supersede(&mut self, hash: IdHash, old: u64, new: Location, parts: u64) -> bool {
         if chosen(Sabotage::ReplayWithoutRemoval) {
             self.insert(hash, new, parts);
@@ -81,37 +81,37 @@ impl Contents {
         self.replace(hash, old, new, parts)
     }
 
-    /// The parts of manifests from this offset on: offset of the manifest, and the length of its parts
-    /// (bytes). In order.
+    /// The manifests at offset `from` and after it, in order: offset of the manifest, and length of its
+    /// parts (bytes).
     pub fn parts(&self, from: u64) -> impl Iterator<Item = (u64, u64)> {
         self.parts.range(from..).map(|(at, len)| (*at, *len))
     }
 
-    /// What a checkpoint of it takes, about (bytes).
+    /// Approximate length of a checkpoint of these contents (bytes).
     pub fn saved_len(&self) -> usize {
         self.index.saved_len() + self.parts.len() * size_of::<(u64, u64)>()
     }
 
-    /// The index, to be put back; what comes in must be accounted for ([`Self::account`]).
+    /// Returns the index, to be restored. Restored needles must be accounted for with [`Self::account`].
     pub fn index_mut(&mut self) -> &mut Index {
         &mut self.index
     }
 
-    /// Counts so many bytes of needles that were put back.
+    /// Adds `len` bytes of restored needles to the live bytes.
     pub fn account(&mut self, len: u64) {
         self.live += len;
     }
 
-    /// Puts back what [`Self::parts`] gave.
+    /// Restores one item of [`Self::parts`].
     pub fn restore_parts(&mut self, manifest: u64, len: u64) {
         self.live += len;
         self.parts.insert(manifest, len);
     }
 
-    /// Recounts what is alive, from the index.
+    /// Recounts the live bytes from the index.
     ///
     /// # Panics
-    /// When it is not what was counted.
+    /// If the count differs from the account.
     pub fn audit(&self) {
         let needles: u64 = self.index.locations().map(|at| at.len).sum();
         let parts: u64 = self.parts.values().sum();
@@ -122,7 +122,7 @@ impl Contents {
     fn enter(&mut self, at: Location, parts: u64) {
         self.live += at.len;
         if parts > 0 {
-            // It may be known already, of a manifest that is put back only now.
+            // The length of the parts may already be known for a manifest that is restored only now.
             let known = self.parts.insert(at.offset, parts).unwrap_or(0);
             self.live = self.live + parts - known;
         }

@@ -1,4 +1,4 @@
-//! Creating a volume file: all of it or nothing, also across a crash.
+//! Creating a volume file atomically: after a crash it exists completely or not at all.
 
 use std::ffi::CString;
 
@@ -13,21 +13,21 @@ use crate::op::{DirId, FileId, Op, Piece};
 use crate::runtime::Handle;
 use crate::sabotage::{Sabotage, chosen};
 
-/// How a new file gets its space.
+/// How space is allocated for a new file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preallocation {
-    /// Space is reserved; the file system notes for each block when it is first written, which
-    /// costs every small commit a second flush.
+    /// Space is reserved. The file system records each block as written at its first write, which costs
+    /// every small commit a second flush.
     #[default]
     Reserve,
     /// Every block is written once with zeros.
     Zeroed,
 }
 
-/// Bytes written at once while zeroing.
+/// Length of one write while zeroing (bytes).
 const ZERO_PIECE: u64 = 1 << 20;
 
-/// Name of the finished file and of the file while it is being made.
+/// Returns the name of the finished file. `.tmp` is appended while it is being created.
 #[must_use]
 pub fn file_name(volume: u32, generation: u64) -> String {
     format!("{volume}.{generation}.vol")
@@ -37,12 +37,12 @@ fn c_string(name: String) -> CString {
     CString::new(name).expect("digits and dots")
 }
 
-/// Creates the file of `superblock` in `dir`. When this returns, the file is there whole under its
-/// name, on stable media; before that nothing is there under that name. `progress` is told now and
-/// then how many bytes are prepared.
+/// Creates the file of `superblock` in `dir`. When this returns, the complete file exists under its name,
+/// on stable media; before that there is no file under that name. `progress` is called from time to time
+/// with the number of bytes prepared.
 ///
 /// # Errors
-/// What was being done, and the operation's error. The unfinished file is removed.
+/// The step that failed, and the error of the operation. The unfinished file is removed.
 pub async fn create(
     handle: &Handle,
     dir: DirId,
@@ -64,7 +64,8 @@ pub async fn create(
         handle.submit(Op::Unlink { dir, name: unfinished }).await;
         return Err(error);
     }
-    // The content is durable before the name is: a name never leads to an unfinished file.
+    // The content is durable before the file gets its name, so the name never leads to an unfinished
+    // file.
     let op = Op::Rename { dir, from: unfinished.clone(), to: finished, replace: false };
     if let Err(error) = outcome(&handle.submit(op).await) {
         handle.submit(Op::Unlink { dir, name: unfinished }).await;
@@ -73,10 +74,10 @@ pub async fn create(
     sync_dir(handle, dir).await.map_err(step("sync the directory"))
 }
 
-/// Makes names in a directory durable.
+/// Makes the names in a directory durable.
 ///
 /// # Errors
-/// The operation's.
+/// The error of the operation.
 pub async fn sync_dir(handle: &Handle, dir: DirId) -> Result<(), IoError> {
     if chosen(Sabotage::SkipDirectorySync) {
         return Ok(());
@@ -130,20 +131,20 @@ async fn zero(
     Ok(())
 }
 
-/// Why a volume's file is not gone for good.
+/// Reason why a volume file was not durably removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NotRemoved {
-    /// It is still there.
+    /// The file still exists.
     #[error("cannot remove the file: {0}")]
     Kept(IoError),
-    /// Its name is gone, and may be there again after a power cut; or not, and then what is still written to
-    /// it is lost.
+    /// The name is removed, but not durably: the file may be back after a power cut, or be gone with
+    /// everything that is still written to it.
     #[error("cannot sync the directory: {0}; until a restart it serves reads and takes no writes")]
     Nameless(IoError),
 }
 
-/// Removes a volume's file from `dir`, and its checkpoint. When this returns, its name is gone for good;
-/// its space comes back once nobody has it open.
+/// Removes a volume's file and its checkpoint from `dir`. When this returns, the name of the file is
+/// durably removed. Its space is freed when no one has the file open any more.
 ///
 /// # Errors
 /// See [`NotRemoved`].
@@ -153,8 +154,8 @@ pub async fn remove(
     volume: u32,
     generation: u64,
 ) -> Result<(), NotRemoved> {
-    // First, so that it does not stay alone. If it stays all the same, it is only in the way: of a new
-    // file of the same name it is not, and each says so.
+    // The checkpoint first, so that it does not remain alone. If it remains all the same, it does no harm:
+    // it carries the incarnation of its volume file, so it is not used for a new file of the same name.
     for name in [checkpoint_name(volume, generation), unfinished_name(volume, generation)] {
         handle.submit(Op::Unlink { dir, name }).await;
     }

@@ -1,4 +1,4 @@
-//! A needle on its way in: its data is received to where it will be written from.
+//! A needle that is being received. Its data is received into the buffer from which it will be written.
 
 use super::append::RoomKey;
 use super::format::{
@@ -7,35 +7,35 @@ use super::format::{
 use crate::buffer::{Buf, PAGE, Pool};
 use crate::limits::{CONTENT_TYPE_MAX, NEEDLE_DATA_MAX};
 
-/// A needle being received: its data stands where it will be written from.
+/// A needle that is being received. Its data is in the buffer from which it will be written.
 pub struct Draft {
     buf: Option<Buf>,
     layout: Layout,
-    /// Nothing for the time at which it is stored.
+    /// Time of modification (nanoseconds since 1970); `None` for the time at which it is stored.
     pub(super) modified_ns: Option<u64>,
-    /// With a manifest: what it stands for.
+    /// In a manifest: the body that it represents.
     pub(super) large: Option<LargeBody>,
 }
 
-/// The body that a manifest stands for.
+/// The body that a manifest represents.
 #[derive(Clone, Copy)]
 pub struct LargeBody {
-    /// Its length (bytes).
+    /// Length of the body (bytes).
     pub len: u64,
-    /// Its XXH3-64.
+    /// Entity tag: XXH3-64 of the body.
     pub etag: u64,
-    /// Length of its parts on disk (units).
+    /// Length of the parts on disk (units).
     pub parts_units: u32,
-    /// Where there is room for the manifest.
+    /// Reservation that has space for the manifest.
     pub room: RoomKey,
 }
 
 impl Draft {
-    /// A buffer of `pool` for data of this length (bytes), with room in front for what precedes
-    /// it; nothing when the pool has none.
+    /// Creates a draft for data of this length (bytes) in a buffer of `pool`, with space before the data
+    /// for header, attributes and chunk table. Returns `None` when the pool has no buffer.
     ///
     /// # Panics
-    /// When a length is beyond its limit.
+    /// If a length is beyond its limit.
     #[must_use]
     pub fn new(pool: &Pool, content_type: Option<&[u8]>, data_len: u64) -> Option<Self> {
         assert!(data_len <= NEEDLE_DATA_MAX);
@@ -43,7 +43,7 @@ impl Draft {
         Self::with_layout(pool, content_type, |attributes| Layout::data(attributes, data_len))
     }
 
-    /// The same for a manifest with so much data (bytes).
+    /// Creates a draft for a manifest with data of this length (bytes), as [`Self::new`] does.
     pub fn manifest(
         pool: &Pool,
         content_type: Option<&[u8]>,
@@ -68,14 +68,14 @@ impl Draft {
         Some(Self { buf: Some(buf), layout, modified_ns: None, large: None })
     }
 
-    /// The same with a time of modification (nanoseconds since 1970), which counts unless it is still to
-    /// come when the needle is stored.
+    /// Sets the time of modification (nanoseconds since 1970). It counts unless it is in the future when
+    /// the needle is stored.
     #[must_use]
     pub fn modified(self, modified_ns: Option<u64>) -> Self {
         Self { modified_ns, ..self }
     }
 
-    /// What a buffer for data of this length takes of a pool at most (bytes).
+    /// Maximum size of a buffer for data of this length (bytes).
     #[must_use]
     pub fn memory(data_len: u64) -> usize {
         let data_len = usize::try_from(data_len).expect("1 MiB");
@@ -88,36 +88,37 @@ impl Draft {
         self.layout.data_len
     }
 
-    /// The buffer, and where in it the data begins; to be given back with [`Self::restore`].
+    /// Takes the buffer out. Also returns the offset of the data in it. It must be returned with
+    /// [`Self::restore`].
     ///
     /// # Panics
-    /// When the buffer is out already.
+    /// If the buffer is already taken.
     pub fn take(&mut self) -> (Buf, usize) {
         (self.buf.take().expect("the buffer is at home"), self.layout.data_start)
     }
 
-    /// Takes the buffer back.
+    /// Puts the buffer back.
     pub fn restore(&mut self, buf: Buf) {
         self.buf = Some(buf);
     }
 
-    /// Where the data goes.
+    /// Returns the data.
     ///
     /// # Panics
-    /// When the buffer is out.
+    /// If the buffer is taken.
     pub fn data_mut(&mut self) -> &mut [u8] {
         let range = self.layout.data_range();
         &mut self.buf.as_mut().expect("the buffer is at home")[range]
     }
 
-    /// The buffer with a chunk table of these checksums, and the layout.
+    /// Returns the buffer with a chunk table of these checksums, and the layout.
     pub fn sealed_with(self, sums: &[u64]) -> (Buf, Layout) {
         let mut buf = self.buf.expect("the buffer is at home");
         put_chunk_table(&mut buf, &self.layout, sums);
         (buf, self.layout)
     }
 
-    /// The buffer with the chunk table filled in, the layout, and XXH3-64 of the data.
+    /// Returns the buffer with the chunk table filled in, the layout, and XXH3-64 of the data.
     pub fn sealed(self) -> (Buf, Layout, u64) {
         let mut buf = self.buf.expect("the buffer is at home");
         let checksum = encode_chunk_table(&mut buf, &self.layout);

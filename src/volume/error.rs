@@ -1,53 +1,53 @@
-//! What can go wrong with a volume, by what the caller can do about it.
+//! Errors of a volume, grouped by what the caller can do about them.
 
 use thiserror::Error;
 
 use super::format::{SuperblockError, Unreadable};
 use crate::types::{NeedleId, VolumeId};
 
-/// An operation of the seam failed.
+/// A failed operation of the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum IoError {
-    /// With this errno.
+    /// The errno of the operation.
     #[error("{}", std::io::Error::from_raw_os_error(*.0))]
     Errno(i32),
-    /// A write wrote less than it was given, or a read met the end of the file.
+    /// A write transferred less than requested, or a read reached the end of the file.
     #[error("{done} of {wanted} bytes transferred")]
     Short {
-        /// Bytes transferred.
+        /// Number of bytes transferred.
         done: u64,
-        /// Bytes wanted.
+        /// Number of bytes requested.
         wanted: u64,
     },
 }
 
-/// Why a needle could not be read.
+/// Reason why a needle could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum GetError {
-    /// No such needle, or another cookie.
+    /// The needle does not exist, or has another cookie.
     #[error("no such needle")]
     NotFound,
-    /// The needle is there and cannot be read.
+    /// The needle exists and cannot be read.
     #[error("needle {0} is unreadable: {1}")]
     Unreadable(NeedleId, Damage),
-    /// The caller's buffer is too short: this many bytes are needed.
+    /// The caller's buffer is too short; the value is the length needed (bytes).
     #[error("a buffer of {0} bytes is needed")]
     NeedBuffer(usize),
 }
 
-/// What is wrong with an unreadable needle.
+/// Cause of an unreadable needle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Damage {
     /// A checksum does not match.
     #[error("{0}")]
     Checksum(Unreadable),
-    /// The device does not give it back.
+    /// The device failed to read it.
     #[error("{0}")]
     Io(IoError),
 }
 
-/// Why a write was not acknowledged. After [`Refusal::Failed`] the needle may be there or not,
-/// after a restart too; after any other refusal it is not.
+/// Reason why a write was not acknowledged. After [`Refusal::Failed`] the needle may exist or not, also
+/// after a restart; after any other refusal it does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
     /// The id exists with another cookie.
@@ -56,25 +56,26 @@ pub enum Refusal {
     /// A precondition of the caller does not hold.
     #[error("a precondition does not hold")]
     Precondition,
-    /// A delete found no such needle.
+    /// The needle to be deleted does not exist.
     #[error("no such needle")]
     NotFound,
-    /// What would be superseded cannot be identified.
+    /// The needle that would be superseded cannot be identified.
     #[error("needle {0} is unreadable")]
     Unreadable(NeedleId),
-    /// No room left.
+    /// No space is left.
     #[error("the volume is full")]
     Full,
-    /// The operator closed the volume, or it was opened only to be read.
+    /// The operator made the volume read-only, or it was opened read-only.
     #[error("the volume is read-only")]
     ReadOnly,
-    /// An earlier write failed: the volume takes no writes until the process is restarted.
+    /// The volume is poisoned: an earlier write failed, and it takes no writes until the process
+    /// restarts.
     #[error("an earlier write to the volume failed")]
     Poisoned,
     /// The volume is being closed.
     #[error("the volume is being closed")]
     Closing,
-    /// No buffer for the operation's own reads.
+    /// No buffer is free for the reads that the operation itself needs.
     #[error("no buffer")]
     NoBuffer,
     /// The commit failed.
@@ -82,13 +83,13 @@ pub enum Refusal {
     Failed(IoError),
 }
 
-/// Why a volume could not be made read-only or writable.
+/// Reason why the state of a volume could not be changed to read-only or writable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum StateError {
-    /// It is closed for good.
+    /// The volume is sealed, which is permanent.
     #[error("it is sealed, and stays so")]
     Sealed,
-    /// An earlier write failed.
+    /// The volume is poisoned, or its file was lost.
     #[error(
         "it takes no writes until a restart, since one failed or its file was lost; see the log"
     )]
@@ -96,34 +97,34 @@ pub enum StateError {
     /// No buffer is free.
     #[error("no buffer is free; try again")]
     NoBuffer,
-    /// Its superblock could not be written; which state it has will show after a restart.
+    /// The superblock could not be written. A restart shows which state it has.
     #[error("its superblock could not be written: {0}; check the kernel log and the disk")]
     Failed(IoError),
 }
 
-/// Why a volume file could not be opened.
+/// Reason why a volume file could not be opened.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// It could not be opened, synced or read.
+    /// An operation on the file failed; the text names the operation.
     #[error("cannot {0}: {1}")]
     Io(&'static str, IoError),
-    /// None of the superblock's copies is valid.
+    /// No copy of the superblock is valid, or one copy is of an unsupported format.
     #[error("{0}; it is not a Hayloft volume, or it is damaged beyond use")]
     Superblock(SuperblockError),
-    /// The file carries another volume's number than its name says.
+    /// The volume number in the file differs from the one in its name.
     #[error("the file says it is volume {found}, its name says volume {named}; rename it back")]
     WrongVolume {
-        /// In the superblock.
+        /// Number in the superblock.
         found: VolumeId,
-        /// In the name.
+        /// Number in the file name.
         named: VolumeId,
     },
-    /// The file carries another generation than its name says.
+    /// The generation in the file differs from the one in its name.
     #[error("the file says it is generation {found}, its name says {named}; rename it back")]
     WrongGeneration {
-        /// In the superblock.
+        /// Generation in the superblock.
         found: u64,
-        /// In the name.
+        /// Generation in the file name.
         named: u64,
     },
     /// The file belongs to another store.
@@ -132,9 +133,9 @@ pub enum OpenError {
          move it to the directory it came from"
     )]
     WrongStore {
-        /// In the superblock.
+        /// Store id in the superblock, in hexadecimal.
         found: String,
-        /// Of the data directory.
+        /// Store id of the data directory, in hexadecimal.
         expected: String,
     },
     /// The file is shorter or longer than it was created.
@@ -143,15 +144,15 @@ pub enum OpenError {
          copy: restore it whole"
     )]
     WrongLength {
-        /// Length of the file.
+        /// Length of the file (bytes).
         found: u64,
-        /// Length in the superblock.
+        /// Length in the superblock (bytes).
         expected: u64,
     },
-    /// Creation was not finished.
+    /// The state in the superblock is *building*: creation was not finished.
     #[error("the file was never finished; remove it")]
     Building,
-    /// Buffers are needed to recover and none was free.
+    /// No buffer is free for the reads of recovery.
     #[error("no buffer free to recover with; raise limits.buffer_memory_per_shard")]
     NoBuffer,
 }

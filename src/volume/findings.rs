@@ -1,27 +1,27 @@
-//! What opening a volume found, beside its needles and the damage in its log.
+//! Findings of opening a volume, apart from its needles and the damage in its log.
 
 use super::recover::{Ending, LogEnd};
 
-/// What opening found.
+/// Findings of opening a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Findings {
-    /// Copies of the superblock that are not as they should be. Opening for writing writes them anew.
+    /// Damaged or outdated copies of the superblock. Opening for writing rewrites them.
     pub superblock: Vec<SuperblockCopy>,
-    /// Whether a tail hint is damaged. Writing goes on with the next one in its place.
+    /// Whether a tail hint is damaged. The next hint is written in its place.
     pub hint_damaged: bool,
-    /// Commits that chain.
+    /// Number of commits that chain.
     pub commits: u64,
-    /// Where the log ends.
+    /// End of the log.
     pub end: LogEnd,
-    /// And why there.
+    /// Reason why the log ends there.
     pub ending: Ending,
 }
 
-/// A copy of the superblock that is not as it should be.
+/// A damaged or outdated copy of the superblock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SuperblockCopy {
-    /// Where it stands (bytes).
+    /// Offset of the copy in the file (bytes).
     pub offset: u64,
-    /// Whether it is valid, but not the last one written; else it is damaged.
+    /// Whether the copy is valid but not the newest; otherwise it is damaged.
     pub outdated: bool,
 }

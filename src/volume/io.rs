@@ -1,5 +1,5 @@
-//! The policy for short and failed transfers, in one place above the seam: a read is continued and
-//! tried once more, a write never.
+//! The policy for short and failed transfers, in one place above the driver: a short read is continued
+//! and a failed read is tried once more; a write is never repeated.
 
 use std::cell::Cell;
 
@@ -13,25 +13,25 @@ use crate::sabotage::{Sabotage, chosen};
 /// Counters of one volume; the shard exports them.
 #[derive(Default)]
 pub struct Stats {
-    /// Reads on behalf of GETs.
+    /// Number of reads for GETs.
     pub get_reads: Cell<u64>,
-    /// Bytes of these.
+    /// Number of bytes read for GETs.
     pub get_read_bytes: Cell<u64>,
-    /// All other reads: recovery, confirmation of identity.
+    /// Number of all other reads: recovery, confirmation of identity.
     pub other_reads: Cell<u64>,
-    /// Durable writes, each of which makes the device flush.
+    /// Number of durable writes. Each of them makes the device flush.
     pub durable_writes: Cell<u64>,
-    /// Commits.
+    /// Number of commits.
     pub commits: Cell<u64>,
-    /// Needles in them.
+    /// Number of needles in commits.
     pub commit_needles: Cell<u64>,
-    /// Bytes of them, padding included.
+    /// Number of bytes in commits, padding included.
     pub commit_bytes: Cell<u64>,
-    /// Tail hints written.
+    /// Number of tail hints written.
     pub hints: Cell<u64>,
-    /// Reads that met another needle with the same hash.
+    /// Number of reads that found another needle with the same hash.
     pub false_candidates: Cell<u64>,
-    /// Reads that met damage.
+    /// Number of reads that found damage.
     pub damaged_reads: Cell<u64>,
 }
 
@@ -76,28 +76,28 @@ pub fn count(counter: &Cell<u64>, by: u64) {
     counter.set(counter.get() + by);
 }
 
-/// An open volume file. Whoever reads holds it (`Rc`) until the end of the read: that is the lease
-/// on this generation of the file.
+/// An open volume file. A reader holds an `Rc` of it until its read ends: this is the lease on this
+/// generation of the file.
 pub struct VolumeFile {
     handle: Handle,
     file: FileId,
     closed: Cell<bool>,
-    /// The first write or sync that failed: no other follows it.
+    /// The first write or sync that failed. No write or sync follows it.
     failed: Cell<Option<IoError>>,
     /// Counters of the volume.
     pub stats: Stats,
 }
 
-/// The completion's number, or its error.
+/// Converts the result of a completion to a number or an error.
 pub fn outcome(completion: &Completion) -> Result<u64, IoError> {
     u64::try_from(completion.result)
         .map_err(|_| IoError::Errno(i32::try_from(-completion.result).unwrap_or(i32::MAX)))
 }
 
-/// The one buffer of a completed operation.
+/// Returns the one buffer of a completed operation.
 ///
 /// # Panics
-/// When the operation had none.
+/// If the operation had none.
 pub fn returned(completion: Completion) -> Buf {
     match completion.returned {
         Returned::One(buf) => buf,
@@ -106,7 +106,7 @@ pub fn returned(completion: Completion) -> Buf {
 }
 
 impl VolumeFile {
-    /// Takes charge of an open file.
+    /// Wraps an open file, which is closed when the value is dropped.
     #[must_use]
     pub fn new(handle: &Handle, file: FileId) -> Self {
         Self {
@@ -122,8 +122,8 @@ impl VolumeFile {
         self.handle.submit(Op::Read { file: self.file, buf, start, len, offset }).await
     }
 
-    /// Reads `len` bytes at `offset` to `buf[start..]`; a short read is continued, a failed one
-    /// tried once more. Counts each attempt with `counter`.
+    /// Reads `len` bytes at `offset` to `buf[start..]`. A short read is continued, a failed one tried
+    /// once more. Each attempt is counted in `counter`.
     pub async fn read(
         &self,
         mut buf: Buf,
@@ -141,7 +141,8 @@ impl VolumeFile {
             let result = outcome(&completion);
             buf = returned(completion);
             match result {
-                // Direct I/O goes on at unit borders only: what came beyond is read again.
+                // Direct I/O continues at unit boundaries only: bytes after the last boundary are read
+                // again.
                 Ok(got) if got >= u64::from(rest).min(UNIT) => {
                     let got = usize::try_from(got).expect("at most what was asked for");
                     done = if done + got >= len {
@@ -161,8 +162,8 @@ impl VolumeFile {
         (buf, Ok(()))
     }
 
-    /// The same, but sectors that cannot be read come back as zeros, so that checksums decide and
-    /// damage stays as small as it is. Says how many those were.
+    /// Reads as [`Self::read`] does, but fills sectors that cannot be read with zeros, so that checksums
+    /// decide and the damage stays confined to these sectors. Returns the number of these sectors.
     pub async fn read_damaged(&self, buf: Buf, len: usize, offset: u64) -> (Buf, usize) {
         let counter = &self.stats.other_reads;
         let (mut buf, result) = self.read(buf, 0, len, offset, counter).await;
@@ -190,13 +191,14 @@ impl VolumeFile {
         (buf, lost)
     }
 
-    /// Writes the pieces at `offset` as a whole, or fails; when `durable`, they are on stable media
-    /// when this returns. A write that failed or fell short is never repeated, and no other one follows
-    /// it, whoever asks: after a failed flush the kernel may have dropped the data and report success
-    /// next time (Rebello et al., ATC 2020).
+    /// Writes the pieces at `offset` completely, or fails. If `durable`, they are on stable media when
+    /// this returns. A failed or short write is never repeated, and no other write to the file follows
+    /// it: after a failed flush the kernel may have dropped the data and may report success the next time
+    /// (Rebello et al., ATC 2020).
     ///
     /// # Errors
-    /// The operation's error, or [`IoError::Short`]; the error of the first that failed.
+    /// The error of the operation, or [`IoError::Short`]; after a failure, always the error of the first
+    /// operation that failed.
     pub async fn write(
         &self,
         bufs: Vec<Buf>,
@@ -244,7 +246,7 @@ impl VolumeFile {
         }
     }
 
-    /// Writes one 4 KiB block that stands at the start of `buf`, durably.
+    /// Writes the 4 KiB block at the start of `buf` durably.
     ///
     /// # Errors
     /// As [`Self::write`].
@@ -254,23 +256,23 @@ impl VolumeFile {
         Ok(bufs.pop().expect("one buffer"))
     }
 
-    /// Brings everything written to stable media.
+    /// Flushes everything written to stable media.
     ///
     /// # Errors
-    /// The operation's error; the error of the first write or sync that failed.
+    /// The error of the operation; after a failure, the error of the first write or sync that failed.
     pub async fn sync(&self) -> Result<(), IoError> {
         self.may_write()?;
         let completion = self.handle.submit(Op::Sync { file: self.file }).await;
         outcome(&completion).map(drop).inspect_err(|error| self.failed.set(Some(*error)))
     }
 
-    /// Number of extents of the file; 0 when the file system does not tell.
+    /// Returns the number of extents of the file; 0 when the file system does not report it.
     pub async fn extents(&self) -> u64 {
         let completion = self.handle.submit(Op::Extents { file: self.file }).await;
         outcome(&completion).unwrap_or(0)
     }
 
-    /// Closes the file now, instead of with the last lease, which must be the caller's.
+    /// Closes the file now instead of with the last lease. The caller must hold the only lease.
     pub async fn close(&self) {
         self.closed.set(true);
         self.handle.submit(Op::CloseFile { file: self.file }).await;
@@ -280,7 +282,7 @@ impl VolumeFile {
 impl Drop for VolumeFile {
     fn drop(&mut self) {
         if !self.closed.get() && !chosen(Sabotage::LeakFile) {
-            // It is carried out all the same.
+            // The driver performs the operation although its future is dropped.
             drop(self.handle.submit(Op::CloseFile { file: self.file }));
         }
     }

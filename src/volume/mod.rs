@@ -1,16 +1,16 @@
-//! The volume engine: an append-only log of needles in a preallocated file, an index in memory.
+//! The volume engine: an append-only log of needles in a preallocated file, and an index in memory.
 //!
-//! It knows operations ([`crate::op`]) and tasks ([`crate::runtime`]), but no sockets, HTTP, threads,
-//! clocks or files: what it needs of them is handed in.
+//! The engine uses operations ([`crate::op`]) and tasks ([`crate::runtime`]). It knows no sockets, HTTP,
+//! threads, clocks or files: the caller passes in what it needs of them.
 //!
-//! - `format`: the bytes. `index`: where needles are. Both pure.
-//! - `create`, `open`, `recover` (with `scan`): from nothing, or from a file, to a running volume.
-//! - `draft`: a needle on its way in. `append`: group commit. `write`: PUT, DELETE and multi-writes up
-//!   to the commit. `read`: GET.
-//! - `upload`, `body`: bodies that are larger than a needle, in parts.
-//! - `contents`: the index, and what of the log is alive. `checkpoint`: it is saved, `restore`: and read.
-//!   `turns`: one volume after the other.
-//! - `walk`: all needles, in the order of the file. `findings`: what opening found.
+//! - `format`: the bytes on disk. `index`: locations of the needles. Both are pure.
+//! - `create`: a new volume file. `open`, `recover` (with `scan`): from a file to a running volume.
+//! - `draft`: a needle that is being received. `append`: group commit. `write`: PUT, DELETE and batch
+//!   puts up to the commit. `read`: GET.
+//! - `upload`, `body`: writing and reading multipart objects.
+//! - `contents`: index and space accounting. `checkpoint`: writes the index to a file, `restore`: reads
+//!   it back. `turns`: the queue for checkpoint writers.
+//! - `walk`: all live needles in file order. `findings`: results of opening a volume.
 //! - `io`: the policy for short and failed transfers.
 
 mod append;
@@ -62,83 +62,85 @@ use crate::runtime::{Handle, KeyLocks};
 use crate::types::{NeedleId, VolumeId};
 use io::VolumeFile;
 
-/// A volume that serves. It belongs to one shard; only that shard's tasks touch it.
+/// An open volume. It belongs to one shard, and only tasks of that shard use it.
 pub struct Volume {
     handle: Handle,
     file: Rc<VolumeFile>,
-    /// As it was when the file was opened; what may change since is beside it.
+    /// The superblock as it was when the file was opened; fields that may change since are held
+    /// separately.
     superblock: Superblock,
     state: Cell<VolumeState>,
     revision: Cell<u64>,
-    /// Whether a change of the state failed: any copy may say the one or the other.
+    /// Whether a change of the state failed: the copies on disk may then hold the old or the new state.
     state_is_lost: Cell<bool>,
     hasher: Hasher,
     contents: RefCell<contents::Contents>,
-    /// Writes to one id are decided one after the other, in the order they were admitted.
+    /// Serialises writes to one id, in the order in which they were admitted.
     locks: KeyLocks<NeedleId>,
     log: Log,
     extents: u64,
     damage: Vec<DamagedPlace>,
     findings: Findings,
-    /// Whether it was opened to be read only: nothing writes to its log.
+    /// Whether the volume was opened read-only: nothing is written to its log.
     read_only: bool,
-    /// Whether parts of the log could not be read when it was opened: what is not in the index may
-    /// be there all the same.
+    /// Whether parts of the log could not be read at opening: an id that is not in the index may exist
+    /// all the same.
     incomplete: bool,
     checkpoints: checkpoint::Checkpoints,
 }
 
-/// Figures of a volume, for `/status` and `/metrics`. Bytes unless named otherwise.
+/// Figures of a volume, for `/status` and `/metrics`. In bytes unless stated otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Figures {
     /// Length of the file.
     pub size: u64,
-    /// Head, log and trailer so far.
+    /// Header area, log and trailer that are in use.
     pub used: u64,
     /// Indexed needles and their parts.
     pub live: u64,
-    /// Log that is neither.
+    /// Bytes of the log that are not live.
     pub dead: u64,
     /// Number of indexed needles.
     pub needles: u64,
-    /// Memory of the index.
+    /// Memory used by the index.
     pub index: u64,
-    /// Slots of the index, a number: full ones are needles.
+    /// Number of slots of the index; each needle in the table occupies one.
     pub index_slots: u64,
-    /// Number of needles that found no slot, since too many have the same hash.
+    /// Number of needles that found no slot because too many ids have the same hash.
     pub index_overflow: u64,
-    /// Number of steps in which the index grew.
+    /// Number of growth steps of the index.
     pub index_steps: u64,
-    /// Number of needles that such a step moved at most.
+    /// Largest number of needles moved by one growth step.
     pub index_step_max: u64,
-    /// Extents of the file; 0 when unknown.
+    /// Number of extents of the file; 0 when unknown.
     pub extents: u64,
-    /// Damaged places found when it was opened.
+    /// Number of damaged ranges found at opening.
     pub damaged: u64,
-    /// Of its checkpoints.
+    /// Figures of the checkpoints.
     pub checkpoint: CheckpointFigures,
 }
 
 impl Volume {
-    /// Its number.
+    /// Returns the number of the volume.
     #[must_use]
     pub fn id(&self) -> VolumeId {
         self.superblock.volume
     }
 
-    /// Whether it takes writes now.
+    /// Returns whether the volume takes writes now.
     #[must_use]
     pub fn writable(&self) -> bool {
         self.log.accepts() && !self.log.poisoned()
     }
 
-    /// Whether a write failed, so that it takes none until the process is restarted.
+    /// Returns whether the volume is poisoned: a write failed, so it takes no writes until the process
+    /// restarts.
     #[must_use]
     pub fn poisoned(&self) -> bool {
         self.log.poisoned()
     }
 
-    /// Whether a body of this length (bytes) still fits, whatever its content type.
+    /// Returns whether a body of this length (bytes) still fits, with attributes of any permitted length.
     #[must_use]
     pub fn has_room_for(&self, body_len: u64) -> bool {
         let cost = match usize::try_from(body_len) {
@@ -150,8 +152,8 @@ impl Volume {
         self.log.has_room(cost) && !self.contents.borrow_mut().is_starved()
     }
 
-    /// Whether it is full: a body of 1 MiB, the longest in one needle, does not fit behind what is
-    /// committed.
+    /// Returns whether the volume is full: a body of 1 MiB, the longest that one needle holds, does not
+    /// fit after the committed end of the log, or the index has no memory for more needles.
     #[must_use]
     pub fn is_full(&self) -> bool {
         let len = usize::try_from(NEEDLE_DATA_MAX).expect("1 MiB");
@@ -159,25 +161,25 @@ impl Volume {
         self.log.is_full(cost) || self.contents.borrow_mut().is_starved()
     }
 
-    /// Counters.
+    /// Returns the counters of the volume.
     #[must_use]
     pub fn stats(&self) -> &Stats {
         &self.file.stats
     }
 
-    /// Damage found when it was opened.
+    /// Returns the damaged ranges found at opening.
     #[must_use]
     pub fn damage(&self) -> &[DamagedPlace] {
         &self.damage
     }
 
-    /// What else was found then.
+    /// Returns the other findings of opening.
     #[must_use]
     pub fn findings(&self) -> &Findings {
         &self.findings
     }
 
-    /// Present figures.
+    /// Returns the current figures.
     #[must_use]
     pub fn figures(&self) -> Figures {
         let contents = self.contents.borrow();
@@ -187,7 +189,7 @@ impl Volume {
             size: self.superblock.size,
             used: tail + TRAILER,
             live,
-            // A forged manifest may claim more than there is.
+            // A forged manifest may claim more parts than the log holds.
             dead: (tail - LOG_START).saturating_sub(live),
             needles: index.needles,
             index: contents.memory() as u64,
@@ -201,33 +203,33 @@ impl Volume {
         }
     }
 
-    /// The buffer of its own that it has now (bytes).
+    /// Length of the buffer that the log holds for its own writes (bytes); 0 while a write uses it.
     #[must_use]
     pub fn buffer_bytes(&self) -> usize {
         self.log.buffer_bytes()
     }
 
-    /// Nobody receives a large body for it any more, in a test build.
+    /// Checks, in a test build, that no upload holds a reservation.
     ///
     /// # Panics
-    /// When room is set aside all the same.
+    /// If a reservation exists.
     pub fn expect_no_uploads(&self) {
         self.log.expect_no_rooms();
     }
 
-    /// Recounts, while nobody uses the volume: nothing is claimed, no id is held, and what is alive is
-    /// what the index holds. Takes long when that is much.
+    /// Recounts all accounts while the volume is idle: nothing is claimed, no id is locked, and the live
+    /// bytes are those of the index. Takes time proportional to the size of the index.
     ///
     /// # Panics
-    /// When a count is wrong.
+    /// If a count is wrong.
     pub fn expect_rest(&self) {
         self.log.expect_rest();
         assert_eq!(self.locks.held(), 0, "ids are held, and nobody writes");
         self.contents.borrow().audit();
     }
 
-    /// Ends the volume: what was admitted is committed, a hint says that nothing follows, a checkpoint
-    /// holds the index. Nothing may be read or written afterwards.
+    /// Closes the volume: commits everything admitted, writes a clean-close hint, and writes a
+    /// checkpoint. Nothing may be read or written afterwards.
     pub async fn close(&self) {
         self.checkpoints.stop().await;
         if !self.read_only {
@@ -235,37 +237,39 @@ impl Volume {
             if AUDITED {
                 self.contents.borrow().audit();
             }
-            // What became of it is told.
+            // The outcome was logged.
             let _ = self.checkpoint().await;
         }
         self.file.close().await;
     }
 
-    /// Ends the writing of checkpoints, with the one that is being written, until they are resumed.
+    /// Stops the checkpoint writer, including a checkpoint in progress, until
+    /// [`Self::resume_checkpoints`].
     pub async fn stop_checkpoints(&self) {
         self.checkpoints.stop().await;
     }
 
-    /// Tells the writer of checkpoints to end. [`Self::close`] waits for it.
+    /// Asks the checkpoint writer to stop. [`Self::close`] waits for it.
     pub fn begin_to_close(&self) {
         self.checkpoints.begin_to_stop();
     }
 
-    /// Goes on with checkpoints, after its file could not be removed: its checkpoint may have been.
+    /// Resumes checkpoints after an attempt to remove the file failed. The checkpoint may have been
+    /// removed by that attempt.
     pub fn resume_checkpoints(self: &Rc<Self>) {
         self.checkpoints.forget();
         checkpoint::start(self);
     }
 
-    /// Ends the append side of a volume whose file was removed. Who still reads may finish; the file
-    /// is closed with the last of them.
+    /// Ends the append side of a volume whose file was removed. Reads in progress may finish; the file is
+    /// closed when the last of them ends.
     pub async fn retire(&self) {
         self.checkpoints.stop().await;
         self.log.close().await;
     }
 
-    /// Ends the append side for the life of the process, since its file is no longer where it was:
-    /// nothing that is written to it would be found again.
+    /// Fences the volume for the life of the process, because its file is no longer where it was: a
+    /// restart would not find anything written to it.
     pub fn forsake(&self) {
         self.log.poison(IoError::Errno(nix::libc::ENOENT));
     }

@@ -1,4 +1,4 @@
-//! Opening a volume file: check what it is, recover the log, say so on disk, start to serve.
+//! Opening a volume file: validate it, recover the log, write a seal and a hint, start to serve.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CString;
@@ -25,27 +25,27 @@ use crate::runtime::{Handle, KeyLocks};
 use crate::sabotage::{Sabotage, chosen};
 use crate::types::VolumeId;
 
-/// What a file must be, by its name and place.
+/// Properties that a file must have according to its name and directory.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected {
-    /// Volume, by the file's name.
+    /// Number of the volume, from the file name.
     pub volume: VolumeId,
-    /// Generation, by the file's name.
+    /// Generation, from the file name.
     pub generation: u64,
-    /// The store whose data directory it lies in.
+    /// Id of the store to which the data directory belongs.
     pub store: [u8; 16],
-    /// Cuts the index's hash to so many bits, so that collisions really happen; for tests.
+    /// Number of bits of the index hash that are used, so that collisions happen; for tests.
     pub hash_bits: Option<u32>,
-    /// Gives the index memory for so many segments only; for tests of what happens then.
+    /// Maximum number of segments of the index; for tests of memory shortage.
     pub segments_max: Option<usize>,
-    /// Whether and when checkpoints are written; without, none is read either.
+    /// When and how fast checkpoints are written. `None`: they are neither written nor read.
     pub checkpoints: Option<Checkpointing>,
 }
 
 /// Opens a volume file and recovers it. When this returns, the volume serves.
 ///
 /// # Errors
-/// See [`OpenError`]. Damage inside the log is no error: it is reported by the volume.
+/// See [`OpenError`]. Damage inside the log is not an error: the volume reports it.
 pub async fn open(
     handle: &Handle,
     dir: DirId,
@@ -54,19 +54,19 @@ pub async fn open(
     open_for(handle, dir, expected, Purpose::Serve, ALONE).await
 }
 
-/// What surrounds a volume that is opened.
+/// Context in which a volume is opened.
 #[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
-    /// Told now and then how far it is.
+    /// Called from time to time with the progress of recovery.
     pub progress: &'a dyn Fn(Progress),
-    /// Checkpoints are written in turn with other volumes of the shard.
+    /// Queue for checkpoint writers that the volumes of the shard share.
     pub turns: Option<&'a Rc<Turns>>,
 }
 
-/// None.
+/// No progress callback and no checkpoint queue.
 const ALONE: Surroundings<'static> = Surroundings { progress: &|_| (), turns: None };
 
-/// The same, beside others.
+/// Opens a volume as [`open`] does, with a progress callback and the checkpoint queue of its shard.
 ///
 /// # Errors
 /// See [`OpenError`].
@@ -79,9 +79,9 @@ pub async fn open_among(
     open_for(handle, dir, expected, Purpose::Serve, surroundings).await
 }
 
-/// Opens a volume file to be looked at, and recovers it as [`open`] does, but only in memory: nothing of
-/// the file is changed. The volume takes no writes. What opening for writing would have put right stands
-/// in its [`Findings`].
+/// Opens a volume file read-only, and recovers it as [`open`] does, but only in memory: the file is not
+/// changed. The volume takes no writes. What opening for writing would have repaired is in its
+/// [`Findings`].
 ///
 /// # Errors
 /// See [`OpenError`].
@@ -106,7 +106,7 @@ async fn open_for(
     purpose: Purpose,
     surroundings: Surroundings<'_>,
 ) -> Result<Rc<Volume>, OpenError> {
-    // First, so that nothing has to be done again when there is none.
+    // Buffers first, so that a lack of buffers is found before any other step.
     let window = handle.pool().alloc(usize::try_from(WINDOW).expect("about 1.5 MiB"));
     let memory = Memory::new(Some(window.ok_or(OpenError::NoBuffer)?));
     let block = handle.pool().alloc(BLOCK as usize).ok_or(OpenError::NoBuffer)?;
@@ -134,8 +134,8 @@ async fn open_file(
     surroundings: Surroundings<'_>,
 ) -> Result<Rc<Volume>, OpenError> {
     if purpose == Purpose::Serve && !chosen(Sabotage::SkipSyncAtOpen) {
-        // What is read from here on will be built upon: it must not be something that only the
-        // device's or the kernel's memory holds and that a power cut could still undo.
+        // Everything that follows relies on what is read from here on. It must not be something that only
+        // a cache of the device or the kernel holds and that a power cut could still undo.
         file.sync().await.map_err(|error| OpenError::Io("sync the file", error))?;
     }
     let len = outcome(&handle.submit(Op::FileLen { file: id }).await);
@@ -222,8 +222,9 @@ async fn open_file(
     Ok(volume)
 }
 
-/// Reads the checkpoint, if there is one that the log bears out, and what the log got since; else the
-/// whole log. Also says whether the checkpoint holds nothing from behind what it covers.
+/// Recovers from the checkpoint and the log after it, if there is a checkpoint that the log confirms;
+/// otherwise reads the whole log. Also returns whether the checkpoint is exact: it contains nothing from
+/// after its covered position.
 async fn recover_from_checkpoint(
     handle: &Handle,
     dir: DirId,
@@ -263,7 +264,7 @@ async fn recover_from_checkpoint(
     (recovered, figures, exact)
 }
 
-/// A block, and how many of its sectors the device would not give back.
+/// Reads a block. Also returns the number of its sectors that the device could not read.
 async fn read_block(
     handle: &Handle,
     file: &VolumeFile,
@@ -273,7 +274,7 @@ async fn read_block(
     Ok(file.read_damaged(buf, BLOCK as usize, offset).await)
 }
 
-/// The best valid copy, and the copies that are not valid or not the same.
+/// Returns the newest valid copy, and the copies that are damaged or differ from it.
 async fn read_superblock(
     handle: &Handle,
     file: &VolumeFile,
@@ -287,7 +288,7 @@ async fn read_superblock(
         let (block, _) = read_block(handle, file, offset).await?;
         copies.push((offset, Superblock::decode(&block)));
     }
-    // A copy of another format says more than one that is not valid: a newer build wrote it last.
+    // A valid copy of another format decides even if another copy is usable: a newer build wrote it last.
     let mut foreign = copies.iter().filter_map(|(_, copy)| copy.as_ref().err());
     if let Some(error) = foreign.find(|error| **error != SuperblockError::Damaged) {
         return Err(OpenError::Superblock(*error));
@@ -349,13 +350,13 @@ async fn repair_superblock(
     Ok(())
 }
 
-/// What the blocks of the tail hints hold.
+/// Content of the blocks of the tail hints.
 struct Hints {
-    /// The newest valid one.
+    /// The newest valid hint.
     newest: Option<TailHint>,
-    /// Whether one is damaged.
+    /// Whether one of the hints is damaged.
     damaged: bool,
-    /// Sectors that the device would not give back.
+    /// Number of sectors that the device could not read.
     unread: usize,
 }
 
@@ -375,14 +376,14 @@ async fn read_hints(
         damaged |= hint.is_none() && block[..BLOCK as usize].iter().any(|byte| *byte != 0);
         newest = newest.into_iter().chain(hint).max_by_key(|hint| hint.number);
     }
-    // From the second hint on both blocks have been written.
+    // From the second hint on, both blocks have been written.
     damaged |= missing && newest.is_some_and(|hint| hint.number > 1);
-    // "Nothing follows" counts only when this is the last hint for sure.
+    // The clean flag counts only when this is certainly the last hint.
     let newest = newest.map(|hint| TailHint { clean: hint.clean && !damaged, ..hint });
     Ok(Hints { newest, damaged, unread })
 }
 
-/// The log that goes on where the recovered one ends.
+/// Creates the append side, which continues where the recovered log ends.
 fn log_behind(
     handle: &Handle,
     block: crate::buffer::Buf,
@@ -408,8 +409,8 @@ fn log_behind(
     log
 }
 
-/// Seals what was decided about a torn tail, and witnesses the recovered end of the log, before
-/// anything new is written.
+/// Writes the seal of a torn tail and a hint with the recovered end of the log, before anything else is
+/// written. If that is not possible, the volume is poisoned.
 async fn begin_epoch(
     log: &Log,
     file: &VolumeFile,
@@ -417,8 +418,8 @@ async fn begin_epoch(
     recovered: &Recovered,
     repaired: Result<(), IoError>,
 ) {
-    // After a failed write nothing is written any more. Where the device would not be read, nobody
-    // knows what stands there: the log might go on over it.
+    // After a failed write nothing more is written. If sectors could not be read, their content is
+    // unknown, and the log might be continued over acknowledged data.
     let begun = match repaired {
         Ok(()) => write_beginning(log, file, recovered).await,
         failed => failed,

@@ -1,4 +1,4 @@
-//! GET and HEAD: from an id to verified bytes, with one read.
+//! GET and HEAD: from an id to verified bytes with one read.
 
 use std::ops::Range;
 
@@ -15,41 +15,42 @@ use crate::limits::{REPLY_HEADROOM, UNIT};
 use crate::sabotage::{Sabotage, chosen};
 use crate::types::{Cookie, NeedleId};
 
-/// A needle read and verified. In front of its data is room for a response head.
+/// A needle that was read and verified. The buffer has space for a response head before the data.
 pub struct Needle {
-    /// The bytes; all in front of `data` is free to be overwritten once `content_type` was used.
+    /// Buffer. Everything before `data` may be overwritten once `content_type` is no longer needed.
     pub buf: Buf,
-    /// Where the data stands in `buf`; empty when only the head was asked for.
+    /// Range of the data in `buf`; empty when only the head was read.
     pub data: Range<usize>,
     /// Length of the body (bytes).
     pub body_len: u64,
     /// Entity tag: XXH3-64 of the body.
     pub etag: u64,
-    /// When it was modified (nanoseconds since 1970).
+    /// Time of modification (nanoseconds since 1970).
     pub modified_ns: u64,
-    /// Whether it is a manifest: `data` then is what a [`super::Body`] needs, not the body.
+    /// Whether the needle is a manifest: `data` is then what a [`super::Body`] needs, and not the body.
     pub is_large: bool,
     content_type: Option<Range<usize>>,
 }
 
 impl Needle {
-    /// Content type, as it was stored.
+    /// Returns the content type as it was stored.
     #[must_use]
     pub fn content_type(&self) -> Option<&[u8]> {
         self.content_type.clone().map(|range| &self.buf[range])
     }
 }
 
-/// How much of a needle to read.
+/// Part of a needle to be read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Extent {
-    /// All of it.
+    /// The whole needle.
     Whole,
     /// Header, attributes and chunk checksums.
     Head,
 }
 
-/// The longest front of a needle that a HEAD needs: header, attributes, 16 chunk checksums.
+/// Maximum length of the part of a needle that a HEAD needs (bytes): header, attributes, 16 chunk
+/// checksums.
 const FRONT_LEN: u64 = (128 + 4096 + 128_u64).next_multiple_of(UNIT);
 
 enum Judged {
@@ -59,7 +60,8 @@ enum Judged {
 }
 
 impl Volume {
-    /// Reads a needle whole. `buffer` gives a buffer of at least so many bytes, or nothing.
+    /// Reads a whole needle. `buffer` returns a buffer of at least the requested length (bytes), or
+    /// `None`.
     ///
     /// # Errors
     /// See [`GetError`].
@@ -72,7 +74,7 @@ impl Volume {
         self.fetch(id, cookie, Extent::Whole, buffer).await
     }
 
-    /// Reads what a HEAD tells of a needle.
+    /// Reads the part of a needle that a HEAD needs.
     ///
     /// # Errors
     /// See [`GetError`].
@@ -96,10 +98,11 @@ impl Volume {
         let (mut below, mut newest) = (u64::MAX, 0);
         let mut spare: Option<Buf> = None;
         loop {
-            // The borrow ends before the read begins: the index may change meanwhile.
+            // The borrow ends before the read begins: the index may change during the read.
             let candidate = self.contents.borrow().index().newest_below(hash, below);
             let Some(at) = candidate else {
-                // The needle may have moved to the front while another one was being read.
+                // The id may have been superseded, and thus moved to a higher offset, while another
+                // candidate was read.
                 let again = self.contents.borrow().index().newest_below(hash, u64::MAX);
                 if again.is_some_and(|at| newest > 0 && at.offset > newest) {
                     below = u64::MAX;
@@ -155,7 +158,7 @@ impl Volume {
         }
     }
 
-    /// Whether these bytes are the needle `id`, whole and sound.
+    /// Decides whether these bytes are the needle `id`, complete and undamaged.
     fn judge(
         &self,
         bytes: &[u8],
@@ -169,8 +172,8 @@ impl Volume {
         let header = match decode_header(bytes, incarnation, at.offset) {
             Some((header, 0)) if header.layout().len as u64 == at.len => header,
             _ => {
-                // A needle with the same hash may be damaged: its footer tells whose it is. When
-                // not even that is left, the answer must not be "not found".
+                // A needle with the same hash may be damaged: its footer then identifies it. If the
+                // footer is damaged, too, the answer must not be "not found".
                 let whole = bytes.len() as u64 == at.len;
                 let footer = footer_at(bytes, incarnation, at.offset + at.len).filter(|_| whole);
                 return match footer {
@@ -198,7 +201,7 @@ impl Volume {
     }
 }
 
-/// The needle whose bytes, verified, stand in `buf` behind room for a response head.
+/// Returns the needle of `header`, whose verified bytes are in `buf` after the space for a response head.
 pub(super) fn whole(buf: Buf, header: &NeedleHeader) -> Needle {
     needle(buf, header, Extent::Whole)
 }

@@ -1,12 +1,13 @@
-//! Recovery: from a log back to an index, and to the place where the log goes on.
+//! Recovery: from a log to an index, and to the offset at which the log continues.
 //!
-//! Three questions are kept apart. *What chains?* Commit records that follow each other from the
-//! start of the log. *Where it does not chain, was it acknowledged?* Only if something proves it: a
-//! tail hint, or a later commit, which was written only after this one was durable. Then it is
-//! damage: it is reported, what stands around it stays, and nothing is truncated. *Else it is the
-//! torn tail* of a commit that nobody was told about. Of a torn commit, needles that are valid to
-//! the last byte stay, batches only as a whole. What was decided is sealed with a commit of its own
-//! before the volume serves, so that a later recovery decides the same.
+//! Recovery keeps three questions apart. *What chains?* Commit records that follow each other from the
+//! start of the log. *Where the chain breaks, was more acknowledged?* Only if a witness proves it: a tail
+//! hint, or a later commit, which was written only after this one was durable. In that case the place is
+//! damaged: it is reported, what surrounds it stays, and nothing is truncated. *Otherwise the place is
+//! the torn tail* of a commit that was never acknowledged. Of a torn commit, the needles that verify to
+//! the last byte stay, and a batch put stays only as a whole. The decision is recorded in a seal, a
+//! commit of its own, before the volume serves, so that a later recovery decides the same. The rules are
+//! specified in `docs/FORMAT.md`.
 
 use std::collections::HashMap;
 
@@ -20,10 +21,10 @@ use crate::limits::{BLOCK, COMMIT_LEN_MAX, COMMIT_NEEDLES_MAX, LOG_START, UNIT};
 use crate::sabotage::{Sabotage, chosen};
 use crate::types::NeedleId;
 
-/// Where the log goes on.
+/// Position at which the log continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogEnd {
-    /// Where the record of the last commit stands (bytes); 0 when that is not known, or there is none.
+    /// Offset of the record of the last commit (bytes); 0 when unknown or when there is no commit.
     pub record_at: u64,
     /// Offset of the next commit (bytes).
     pub tail: u64,
@@ -35,110 +36,110 @@ pub struct LogEnd {
     pub version: u64,
 }
 
-/// Why the log ends where it does.
+/// Reason why the log ends where it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// A hint says that nothing follows: the volume was closed in order.
+    /// A hint says that nothing follows: the volume was closed cleanly.
     Closed,
-    /// Nothing follows: the process was killed, or the power cut, while nothing was being written.
+    /// Nothing follows: the process was killed or the power failed while nothing was being written.
     Open,
-    /// The last commit was being written and nobody was told of it. So many of its needles are whole
-    /// and stay.
+    /// The last commit was being written and was not acknowledged. Its complete needles stay.
     Torn {
-        /// Needles that stay.
+        /// Number of needles that stay.
         kept: u32,
     },
 }
 
-/// A damaged place inside acknowledged data.
+/// A damaged range inside acknowledged data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DamagedPlace {
-    /// Where.
+    /// Offset and length of the range.
     pub at: Location,
-    /// Whose data it held, where that can be told.
+    /// Id of the needle in it, where that can be determined.
     pub id: Option<NeedleId>,
 }
 
-/// What recovery found.
+/// Result of recovery.
 pub struct Recovered {
-    /// What the log holds.
+    /// Index and space accounting of the log.
     pub contents: Contents,
-    /// Where the log goes on.
+    /// End of the log.
     pub end: LogEnd,
-    /// Why it ends there.
+    /// Reason why the log ends there.
     pub ending: Ending,
-    /// What was decided about a torn last commit: to be sealed before anything is written.
+    /// Decision about a torn last commit, to be sealed before anything is written.
     pub torn: Option<Seal>,
     /// Damage inside acknowledged data.
     pub damage: Vec<DamagedPlace>,
-    /// Commits that chain.
+    /// Number of commits that chain.
     pub commits: u64,
-    /// Sectors that the device would not give back: what they hold is unknown, not absent.
+    /// Number of sectors that the device could not read: their content is unknown, not absent.
     pub unread: usize,
-    /// What was read: the log, and what stands behind it and might prove that it goes on (bytes).
+    /// Bytes read: the log, and what follows it and might prove that it continues.
     pub bytes_read: u64,
-    /// Up to where the log needed not be read (bytes).
+    /// Offset from which the log was read (bytes).
     pub began: u64,
 }
 
-/// What a checkpoint saved a recovery from reading.
+/// State that recovery takes from a checkpoint instead of reading the log.
 pub struct Saved {
-    /// What the log held at the end of `covers`, changed in part by what follows until `reached`.
+    /// Contents of the log at the end of `covers`. Some of the changes between `covers` and `reached` may
+    /// be included.
     pub contents: Contents,
-    /// Damage known of then.
+    /// Damage known when the checkpoint was written.
     pub damage: Vec<DamagedPlace>,
-    /// From here on the log must be read.
+    /// Covered position: the log must be read from here on.
     pub covers: LogEnd,
-    /// Until here it was durable for sure.
+    /// Reached position: a witness that the log was durable up to here.
     pub reached: LogEnd,
-    /// Epoch of the last commit of `covers`.
+    /// Epoch of the last commit before `covers`.
     pub epoch: u64,
 }
 
-/// What recovery is told.
+/// Parameters of a recovery.
 pub struct Log<'a> {
-    /// The file.
+    /// The volume file.
     pub file: &'a VolumeFile,
-    /// To read it with.
+    /// Buffer for reading it.
     pub memory: &'a Memory,
     /// Incarnation of the file.
     pub incarnation: u64,
-    /// Where the log must end (bytes).
+    /// End of the area for the log (bytes).
     pub log_end: u64,
     /// The newest valid tail hint.
     pub hint: Option<TailHint>,
-    /// How ids are hashed.
+    /// Hash of ids.
     pub hasher: Hasher,
     /// Length of the file (bytes).
     pub size: u64,
-    /// So many segments may the index have; for tests.
+    /// Maximum number of segments of the index; for tests.
     pub segments_max: usize,
-    /// Told now and then how much of how much is read (bytes).
+    /// Called from time to time with the progress.
     pub progress: &'a dyn Fn(Progress),
 }
 
-/// How far a recovery is.
+/// Progress of a recovery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// So much of the log was read (bytes),
+    /// Bytes of the log read so far.
     pub done: u64,
-    /// of so much, as far as is known (bytes).
+    /// Bytes of the log to be read, as far as is known.
     pub total: u64,
 }
 
 impl Log<'_> {
-    /// An empty index for what it holds.
+    /// Returns an empty index for this log.
     pub fn index(&self) -> Index {
         Index::with_segments_max(self.size, self.segments_max)
     }
 }
 
-/// A commit that was read but not yet taken over: what follows may say that it was torn.
+/// A commit that was read but not yet applied: what follows may show that it was torn.
 struct Staged {
     start: u64,
     end: u64,
     record: Option<CommitRecord>,
-    /// Where the log stood before it.
+    /// End of the log before it.
     before: LogEnd,
     found: Vec<Found>,
 }
@@ -147,17 +148,18 @@ struct Recovery<'a> {
     log: &'a Log<'a>,
     scanner: Scanner<'a>,
     staged: Option<Staged>,
-    /// End of what was read.
+    /// End of what was read so far.
     end: LogEnd,
     /// Whether `end.record_checksum` is known.
     chained: bool,
     epoch: u64,
-    /// What a checkpoint says of the log's length.
+    /// Reached position of the checkpoint.
     reached: Option<LogEnd>,
     result: Recovered,
 }
 
-/// Recovers a log, all of it or what follows a checkpoint. Damage is no error.
+/// Recovers a log, either all of it or what follows a checkpoint. Damage is not an error: it is in the
+/// result.
 pub async fn recover(log: &Log<'_>, saved: Option<Saved>) -> Recovered {
     let scanner = Scanner::new(log.file, log.memory, log.incarnation, log.log_end);
     let reached = saved.as_ref().map(|saved| saved.reached);
@@ -240,7 +242,7 @@ impl Recovery<'_> {
         self.accept_staged(record.seal).await;
         let before = self.end;
         let end = at + record.len;
-        // Leftovers of an older epoch may stand in what was torn.
+        // A torn commit may hold leftovers of an older epoch.
         let sequences = record.sequence..=record.sequence;
         let wanted = Wanted { sequences, epoch: Some(record.epoch) };
         let found = self.scanner.collect(at + UNIT, end, &wanted).await;
@@ -264,17 +266,17 @@ impl Recovery<'_> {
         (self.log.progress)(Progress { done: self.end.tail - began, total });
     }
 
-    /// Up to where the log was durable for sure (bytes).
+    /// Offset up to which a witness proves that the log was durable (bytes).
     fn witnessed(&self) -> u64 {
         let hinted = self.log.hint.map_or(0, |hint| hint.tail);
         self.reached.map_or(0, |reached| reached.tail).max(hinted)
     }
 
-    /// Something that proves that the log was durable beyond `at`: the offset and sequence where
-    /// it goes on, and, when a seal stands there, the epoch of what it seals.
+    /// Looks for a witness that the log was durable beyond `at`. Returns the position at which the log
+    /// continues and, if a seal is there, the epoch of the commit that it seals.
     async fn proof_of_more(&mut self, at: u64) -> Option<(LogEnd, Option<u64>)> {
-        // One commit is in flight at a time, so a damaged record hides at most one commit before
-        // the next record.
+        // One commit is in flight at a time, so a damaged record hides at most one commit before the next
+        // record.
         let limit = (at + COMMIT_LEN_MAX).min(self.log.log_end);
         let mut place = at;
         while place < limit {
@@ -297,15 +299,15 @@ impl Recovery<'_> {
             version: 0,
         });
         let witnesses = hinted.into_iter().chain(self.reached).filter(|end| end.tail > at);
-        // The nearer one: what stands behind it is read in order.
+        // The nearer witness: what follows it is then read in order.
         witnesses.min_by_key(|end| end.tail).map(|end| (end, None))
     }
 
-    /// Steps over a place where the log does not chain although it was acknowledged.
+    /// Passes a damaged range: the log does not chain here although this part of it was acknowledged.
     async fn pass_damage(&mut self, at: u64, proof: LogEnd, sealed: Option<u64>) {
         self.accept_staged(None).await;
         let sequences = self.end.sequence + 1..=proof.sequence;
-        // What an older torn commit left here must not be stepped over: it may reach over a needle
+        // The scan must not pass over a needle of an older torn commit as a whole: it may overlap a needle
         // that the seal names.
         let epoch = sealed.filter(|_| proof.sequence == self.end.sequence + 1);
         let wanted = Wanted { sequences, epoch };
@@ -317,7 +319,8 @@ impl Recovery<'_> {
         self.tell();
     }
 
-    /// Takes over what was read last, since something follows it. A seal says what to keep of it.
+    /// Applies the staged commit to the index, since something follows it. A seal says which needles of
+    /// it to keep.
     async fn accept_staged(&mut self, seal: Option<Seal>) {
         let Some(mut staged) = self.staged.take() else { return };
         match seal {
@@ -346,7 +349,7 @@ impl Recovery<'_> {
         self.result.damage.push(DamagedPlace { at, id: None });
     }
 
-    /// Reports what a commit should hold and does not.
+    /// Reports a damaged range if needles of a commit are missing.
     fn report_missing(&mut self, staged: &Staged) {
         let held: u64 = staged.found.iter().map(|found| found.location().len).sum();
         let (missing, len) = match &staged.record {
@@ -354,7 +357,7 @@ impl Recovery<'_> {
                 staged.found.len() < record.needles as usize,
                 (record.len - UNIT).saturating_sub(held),
             ),
-            // Without its record even a commit whose needles are all there is damaged.
+            // Without its record, a commit is damaged even if all its needles are present.
             None => (true, (staged.end - staged.start).saturating_sub(held)),
         };
         if missing {
@@ -380,7 +383,7 @@ impl Recovery<'_> {
                     }
                     Kind::Data | Kind::Manifest => {
                         self.remove_by_identity(hash, footer.id, location.offset).await;
-                        // Of a manifest that cannot be read nobody knows the parts.
+                        // The parts of an unreadable manifest are unknown.
                         self.result.contents.insert(hash, location, 0);
                     }
                 }
@@ -402,8 +405,8 @@ impl Recovery<'_> {
                 if previous != 0 && self.result.contents.supersede(hash, previous, at, parts) {
                     return;
                 }
-                // What it supersedes is not where it should be, or was lost from sight: damage does
-                // that, and a checkpoint that was made while more was written.
+                // The superseded needle is not at its offset, or is no longer known. The cause is damage,
+                // or a checkpoint that was written while the log grew.
                 if header.previous != 0 || !self.result.damage.is_empty() {
                     self.remove_by_identity(hash, header.id, at.offset).await;
                 }
@@ -412,8 +415,8 @@ impl Recovery<'_> {
         }
     }
 
-    /// Removes what the index holds of `id` that is older than what stands at `before` (bytes), by looking
-    /// at the needles themselves.
+    /// Removes the needles of `id` from the index whose offset is below `before` (bytes). They are
+    /// identified by reading them.
     async fn remove_by_identity(&mut self, hash: IdHash, id: NeedleId, before: u64) {
         let candidates = self.result.contents.index().candidates(hash);
         let older: Vec<Location> = candidates.filter(|at| at.offset < before).collect();
@@ -440,7 +443,7 @@ impl Recovery<'_> {
             Some(staged) => self.keep_valid(staged).await,
             None => self.accept_staged(None).await,
         }
-        // Not behind a commit that was taken back: its needles were looked at.
+        // Not after a commit that was just removed from the end of the log: its needles were examined.
         if self.result.ending == Ending::Open && !self.clean_end() {
             self.keep_orphans().await;
         }
@@ -450,7 +453,7 @@ impl Recovery<'_> {
         self.result.end = self.end;
     }
 
-    /// Decides about a last commit that nothing proves acknowledged.
+    /// Decides about a last commit that no witness proves acknowledged.
     async fn keep_valid(&mut self, staged: Staged) {
         let record = staged.record.expect("only a commit with a record can be torn");
         let valid = self.valid_needles(&staged.found).await;
@@ -459,7 +462,7 @@ impl Recovery<'_> {
                 self.take_over(&found).await;
             }
         } else if valid.is_empty() {
-            // Nobody was told of it, and nothing of it is of use: the log ends before it.
+            // It was not acknowledged, and none of its needles is complete: the log ends before it.
             self.end = LogEnd { version: self.end.version, ..staged.before };
             self.result.ending = Ending::Torn { kept: 0 };
         } else {
@@ -467,15 +470,15 @@ impl Recovery<'_> {
         }
     }
 
-    /// A last commit whose record did not arrive or is damaged, but some of whose needles are
-    /// valid.
+    /// Looks for orphans: needles of a last commit whose record did not arrive or is damaged. Keeps those
+    /// that verify.
     async fn keep_orphans(&mut self) {
         let at = self.end.tail;
         let sequence = self.end.sequence + 1;
-        // Whoever wrote the last hint wrote the last commit; if that hint is damaged, whoever wrote
-        // the last record may have.
+        // The writer of the last hint also wrote the last commit. If that hint is damaged, it may have
+        // been the writer of the last record.
         let hinted = self.log.hint.map(|hint| hint.epoch).filter(|epoch| *epoch != self.epoch);
-        // The last block is left to the seal.
+        // The last block is kept for the seal.
         let limit = (at + COMMIT_LEN_MAX).min(self.log.log_end - BLOCK);
         for epoch in hinted.into_iter().chain([self.epoch]) {
             let wanted = Wanted { sequences: sequence..=sequence, epoch: Some(epoch) };
@@ -502,7 +505,7 @@ impl Recovery<'_> {
         self.result.torn = Some(Seal { epoch, kept });
     }
 
-    /// Those of a torn commit that are valid to their last byte; of a multi-write all or none.
+    /// Returns the needles of a torn commit that verify to the last byte; of a batch put all or none.
     async fn valid_needles(&mut self, found: &[Found]) -> Vec<Found> {
         let mut valid = Vec::new();
         let mut batches: HashMap<u64, u16> = HashMap::new();

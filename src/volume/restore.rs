@@ -1,5 +1,5 @@
-//! Reading a checkpoint back. What of it is not as it should be makes it useless as a whole: then the log
-//! is read, which has it all.
+//! Reading a checkpoint. If any part of it is not correct, the whole checkpoint is discarded and the log
+//! is read, which contains everything.
 
 use super::checkpoint::checkpoint_name;
 use super::contents::Contents;
@@ -19,17 +19,17 @@ use crate::runtime::Handle;
 use crate::sabotage::{Sabotage, chosen};
 use crate::types::NeedleId;
 
-/// What came of looking for a checkpoint.
+/// Outcome of looking for a checkpoint.
 pub enum Loaded {
     /// There is none.
     Absent,
-    /// There is one that cannot be used, and why.
+    /// It cannot be used, for this reason.
     Useless(String),
-    /// There is one, of so many bytes.
+    /// It can be used; the number is its length (bytes).
     Usable(Box<Saved>, u64),
 }
 
-/// Reads the checkpoint of a volume file. That it cannot be used is no error.
+/// Reads the checkpoint of a volume file. A checkpoint that cannot be used is not an error.
 pub async fn load(handle: &Handle, dir: DirId, superblock: &Superblock, log: &Log<'_>) -> Loaded {
     let name = checkpoint_name(superblock.volume.0, superblock.generation);
     let opened = outcome(&handle.submit(Op::Open { dir, name, write: false }).await);
@@ -86,7 +86,7 @@ fn is_of(end: &LogEnd, sequence: u64, len: u64, sum: u64) -> bool {
     sequence == end.sequence && end.record_at + len == end.tail && sum == end.record_checksum
 }
 
-/// Why a checkpoint is not of this file, or not of this build.
+/// Returns the reason if a checkpoint belongs to another file or another build.
 fn is_foreign(
     header: &CheckpointHeader,
     superblock: &Superblock,
@@ -155,15 +155,15 @@ async fn read_all(
     unreachable!("a file ends")
 }
 
-/// What was read so far.
+/// State restored so far.
 struct Restoring {
     contents: Contents,
     log_end: u64,
     beside: Vec<(u64, u64)>,
     damage: Vec<DamagedPlace>,
-    /// Where the next part of the index begins.
+    /// First hash of the next segment.
     from: u64,
-    /// Where the last needle ends (bytes).
+    /// End of the last needle (bytes).
     end: u64,
     segments: u64,
     entries: u64,
@@ -172,7 +172,7 @@ struct Restoring {
 }
 
 impl Restoring {
-    /// Takes a piece: nothing when it is not as it should be. Others go on in between.
+    /// Applies a piece. Returns `None` if it is not correct. Yields to other tasks in between.
     async fn take(&mut self, handle: &Handle, piece: &Piece<'_>) -> Option<()> {
         handle.yield_now().await;
         if (piece.kind as u32) < self.last as u32 {
@@ -221,7 +221,7 @@ impl Restoring {
         (self.end <= self.log_end).then_some(())
     }
 
-    /// Ends: nothing when something is missing.
+    /// Completes the restoring. Returns `None` if something is missing or does not agree.
     fn finish(mut self, covers: LogPlace, footer: CheckpointFooter) -> Option<Saved> {
         let reached = footer.reached;
         let fits = covers.fits(self.log_end)
@@ -235,7 +235,7 @@ impl Restoring {
             return None;
         }
         for (hash, entry) in self.beside {
-            // One that has found its place since is there already.
+            // An entry that moved into the table after the stash was written is already present.
             if let Some(at) = self.contents.index_mut().restore_beside(hash, entry) {
                 self.contents.account(at.len);
                 self.end = self.end.max(at.offset + at.len);
@@ -254,19 +254,19 @@ fn log_end(place: LogPlace) -> LogEnd {
     LogEnd { record_at, tail, sequence, record_checksum, version }
 }
 
-/// A window that slides over the file.
+/// A window that slides over the checkpoint file.
 struct Reader<'a> {
     file: &'a VolumeFile,
-    /// Length of the file, whole blocks of it (bytes).
+    /// Length of the file, rounded down to whole blocks (bytes).
     len: u64,
     buf: Option<Buf>,
-    /// Bytes `start..end` of the file are in the window.
+    /// The window holds bytes `start..end` of the file.
     start: u64,
     end: u64,
 }
 
 impl Reader<'_> {
-    /// Bytes `at..at + len` of the file.
+    /// Returns bytes `at..at + len` of the file.
     async fn view(&mut self, at: u64, len: u64) -> Result<&[u8], String> {
         if at + len > self.len {
             return Err("it ends too early".to_owned());

@@ -1,5 +1,5 @@
-//! Looking at a log from end to end: a sliding window over the file, and what can be recognised in
-//! it, damaged or not.
+//! Reading a log from end to end: a sliding window over the file, and the recognition of records and
+//! needles in it, damaged or not.
 
 use std::cell::Cell;
 use std::ops::RangeInclusive;
@@ -14,20 +14,20 @@ use crate::buffer::Buf;
 use crate::limits::{BLOCK, NEEDLE_LEN_MAX, UNIT};
 use crate::types::NeedleId;
 
-/// Bytes read at once; a whole needle must fit.
+/// Length of one read (bytes); a whole needle must fit.
 pub const WINDOW: u64 = (NEEDLE_LEN_MAX + (512 << 10)).next_multiple_of(BLOCK);
 
-/// A needle that a scan came upon.
+/// A needle found by a scan.
 #[derive(Clone, Copy, Debug)]
 pub enum Found {
-    /// Its header is valid (its data may not be).
+    /// The header is valid; the data may not be.
     Whole(NeedleHeader, Location),
-    /// Its header is damaged; its footer tells whose it is.
+    /// The header is damaged; the footer identifies the needle.
     Damaged(Footer),
 }
 
 impl Found {
-    /// Whose it is.
+    /// Id of the needle.
     pub fn id(&self) -> NeedleId {
         match self {
             Self::Whole(header, _) => header.id,
@@ -51,7 +51,7 @@ impl Found {
         }
     }
 
-    /// Where it is.
+    /// Offset and length of the needle.
     pub fn location(&self) -> Location {
         match self {
             Self::Whole(_, at) => *at,
@@ -62,12 +62,12 @@ impl Found {
     }
 }
 
-/// Which needles a scan wants.
+/// Selects the needles that a scan returns.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// Of commits with these sequences.
+    /// Sequences of their commits.
     pub sequences: RangeInclusive<u64>,
-    /// And of this epoch; of any when absent.
+    /// Epoch of their commits; `None` for any.
     pub epoch: Option<u64>,
 }
 
@@ -77,23 +77,23 @@ impl Wanted {
     }
 }
 
-/// The memory for looking at files, while nobody does. It is taken once for all that opening a volume reads,
-/// so that clients of other volumes cannot take it in between.
+/// Holds the scan buffer while no scanner uses it. The buffer is taken from the pool once for all reads
+/// of an opening, so that clients of other volumes cannot take it in between.
 pub type Memory = Cell<Option<Buf>>;
 
 /// A window that slides over the log.
 pub struct Scanner<'a> {
     file: &'a VolumeFile,
-    /// Where the window's memory is from, and goes to.
+    /// Where the buffer comes from, and where it is put back.
     memory: &'a Memory,
     incarnation: u64,
     log_end: u64,
     buf: Option<Buf>,
     start: u64,
     len: u64,
-    /// Sectors the device would not give back.
+    /// Number of sectors that the device could not read.
     pub lost_sectors: usize,
-    /// What was read (bytes).
+    /// Number of bytes read.
     pub bytes_read: u64,
 }
 
@@ -104,7 +104,7 @@ impl Drop for Scanner<'_> {
 }
 
 impl<'a> Scanner<'a> {
-    /// Nothing is read yet.
+    /// Creates a scanner with an empty window.
     pub fn new(file: &'a VolumeFile, memory: &'a Memory, incarnation: u64, log_end: u64) -> Self {
         let buf = Some(memory.take().expect("one looks at a time"));
         Self {
@@ -124,7 +124,7 @@ impl<'a> Scanner<'a> {
         offset >= self.start && end <= self.start + self.len
     }
 
-    /// Moves the window so that it begins with the block of `offset`.
+    /// Moves the window so that it begins with the block that holds `offset`.
     async fn slide_to(&mut self, offset: u64) {
         let buf = self.buf.take().expect("the window is at home between reads");
         self.start = offset / BLOCK * BLOCK;
@@ -141,7 +141,7 @@ impl<'a> Scanner<'a> {
         &self.buf.as_ref().expect("the window is at home")[within(offset)..within(end)]
     }
 
-    /// Bytes `offset..offset + len` of the log; shorter at its end.
+    /// Returns bytes `offset..offset + len` of the log; fewer at its end.
     async fn view(&mut self, offset: u64, len: u64) -> &[u8] {
         let end = (offset + len).min(self.log_end);
         if !self.holds(offset, end) {
@@ -150,7 +150,7 @@ impl<'a> Scanner<'a> {
         self.window(offset, end)
     }
 
-    /// The commit record at `offset`, with its checksum, if there is a valid one.
+    /// Returns the commit record at `offset` and its checksum, if there is a valid one.
     pub async fn record(&mut self, offset: u64) -> Option<(CommitRecord, u64)> {
         if offset >= self.log_end {
             return None;
@@ -160,8 +160,8 @@ impl<'a> Scanner<'a> {
         CommitRecord::decode(bytes, incarnation, offset, log_end)
     }
 
-    /// All wanted needles in `from..to`, in order. What validates is stepped over as a whole, else
-    /// the scan goes on unit by unit: no damage hides what stands behind it.
+    /// Returns all wanted needles in `from..to`, in order. The scan passes a needle that validates as a
+    /// whole, and otherwise continues unit by unit, so that damage hides nothing after it.
     pub async fn collect(&mut self, from: u64, to: u64, wanted: &Wanted) -> Vec<Found> {
         let mut found = Vec::new();
         let mut at = from;
@@ -180,7 +180,8 @@ impl<'a> Scanner<'a> {
         found
     }
 
-    /// What can be recognised in the unit at `at`, which the window holds, and where it ends.
+    /// Returns the needle recognised by the unit at `at`, which must be in the window, and the end of
+    /// that needle.
     fn recognise(&self, at: u64, from: u64, to: u64, wanted: &Wanted) -> Option<(Found, u64)> {
         let incarnation = self.incarnation;
         let unit = self.window(at, at + UNIT);
@@ -197,7 +198,7 @@ impl<'a> Scanner<'a> {
         fits.then_some((Found::Damaged(footer), end))
     }
 
-    /// Whether a needle is valid to its last byte.
+    /// Verifies a needle to its last byte.
     pub async fn verify(&mut self, header: &NeedleHeader, at: Location) -> bool {
         let incarnation = self.incarnation;
         let needle = self.view(at.offset, at.len).await;

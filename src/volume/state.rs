@@ -1,4 +1,4 @@
-//! What the operator says of a volume: that it takes writes, or that it does not.
+//! The state that the operator sets for a volume: writable or read-only.
 
 use super::Volume;
 use super::error::{IoError, StateError};
@@ -7,25 +7,26 @@ use crate::limits::BLOCK;
 use crate::sabotage::{Sabotage, chosen};
 
 impl Volume {
-    /// What the operator last said of it.
+    /// Returns the state that the operator set last.
     #[must_use]
     pub fn state(&self) -> VolumeState {
         self.state.get()
     }
 
-    /// Makes the volume read-only, or writable again. When this returns, the new state is on stable
-    /// media; made read-only, everything written before is too, and nothing is added to its log any more.
-    /// A tail hint, which says where the log ends, may still be written.
+    /// Makes the volume read-only or writable. When this returns, the new state is on stable media. When
+    /// the volume was made read-only, everything written before is on stable media, too, and nothing is
+    /// appended to its log any more. A tail hint, which records where the log ends, may still be written.
     ///
-    /// One change at a time: the caller sees to it.
+    /// The caller must not run two changes at the same time.
     ///
     /// # Errors
-    /// See [`StateError`]. After a failed write the volume takes no more writes at all.
+    /// See [`StateError`]. After a failed write the volume is poisoned.
     pub async fn set_read_only(&self, read_only: bool) -> Result<(), StateError> {
         match (self.state.get(), read_only) {
-            // What the next start will find is not known: not even that nothing changes may be said.
+            // The state that the next start will find is unknown, so even a request that changes nothing
+            // is refused.
             _ if self.state_is_lost.get() => Err(StateError::Poisoned),
-            // It takes none, and nothing can change that.
+            // The volume takes no writes, and nothing can change that before a restart.
             (VolumeState::Live, false) if self.log.poisoned() => Err(StateError::Poisoned),
             (VolumeState::Building | VolumeState::Sealed, false) => Err(StateError::Sealed),
             (VolumeState::Live, true) => self.close_to_writes().await,
@@ -42,13 +43,15 @@ impl Volume {
     }
 
     async fn close_to_writes(&self) -> Result<(), StateError> {
-        // In this order: who is told that the volume is read-only may copy the file at once.
+        // In this order: a client that has been answered that the volume is read-only may copy the file
+        // at once.
         self.log.accept(false);
         if !chosen(Sabotage::ReadOnlyTooEarly) {
             self.log.settle().await;
         }
         let written = self.write_state(VolumeState::ReadOnly).await;
-        // Nothing was written: it is what it was, and if that is poisoned, whoever writes is told so.
+        // Nothing was written, so the state is unchanged. If the volume is poisoned, writers are refused
+        // for that reason.
         if matches!(written, Err(StateError::NoBuffer | StateError::Poisoned)) {
             self.log.accept(true);
         }
@@ -65,8 +68,8 @@ impl Volume {
         }
         let superblock = Superblock { state, revision, ..self.superblock.clone() };
         let mut buf = self.handle.pool().alloc(BLOCK as usize).ok_or(StateError::NoBuffer)?;
-        // Any valid copy will do, and the newest counts: written one after the other, there always
-        // is one.
+        // One valid copy is enough, and the newest counts. The copies are written one after the other, so
+        // that one is always valid.
         for offset in superblock_offsets(superblock.size) {
             if chosen(Sabotage::ForgetState) {
                 break;
@@ -124,8 +127,8 @@ mod tests {
         }
     }
 
-    /// Found by a simulated node: a refused order left the volume closed under another name, and the
-    /// next one claimed to have opened it.
+    /// Regression, found by the simulation: a refused change left the volume closed with a different
+    /// reason, and the next change claimed to have made it writable.
     #[test]
     fn orders_to_a_poisoned_volume_are_refused_and_change_nothing() {
         let pool = Pool::new(&Region::map(1, 8 << 20).unwrap(), 0);

@@ -1,4 +1,4 @@
-//! Who may write a checkpoint now, and the memory for it.
+//! The queue of checkpoint writers, and the buffer that they share.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -10,9 +10,10 @@ use crate::buffer::{Buf, Pool};
 use crate::op::DirId;
 use crate::runtime::{Handle, KeyLocks, Locked, Signal};
 
-/// Shared by the volumes of a shard: one checkpoint at a time goes to each data directory, and one of them
-/// finds a buffer however many the clients hold. Without it, uploads that never end would keep checkpoints
-/// from being written, and the log that a start has to read would have no bound.
+/// Coordinates the checkpoints of all volumes of a shard: at most one checkpoint at a time is written to
+/// each data directory, and one writer always gets a buffer, however many buffers clients hold. Without
+/// the reserved buffer, uploads that never end could prevent checkpoints, and the log that a start has to
+/// read would be unbounded.
 pub struct Turns {
     dirs: KeyLocks<DirId>,
     spare: RefCell<Option<Buf>>,
@@ -20,15 +21,15 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// Takes a buffer from the pool for good, if there is one now.
+    /// Takes a buffer from the pool permanently, if one is free now.
     #[must_use]
     pub fn new(handle: &Handle) -> Self {
         let spare = RefCell::new(handle.pool().alloc(PIECE_MAX));
         Self { dirs: KeyLocks::new(handle), spare, is_lent: Cell::new(false) }
     }
 
-    /// Waits until it is the turn of a volume in `dir`: nothing when `stop` was set before. Who sets it
-    /// raises `work`.
+    /// Waits until a volume in `dir` may write its checkpoint. Returns `None` when `stop` is set before
+    /// that; the code that sets `stop` must also raise `work`.
     pub async fn next(
         &self,
         dir: DirId,
@@ -38,7 +39,7 @@ impl Turns {
         let mut turn = pin!(self.dirs.lock(dir));
         while !stop.get() {
             let mut raised = pin!(work.wait());
-            // The turn first: a future that has it and is dropped would keep it.
+            // Polled first: a future that already holds the lock and is dropped would keep it.
             let taken = poll_fn(|cx| match turn.as_mut().poll(cx) {
                 Poll::Ready(turn) => Poll::Ready(Some(turn)),
                 Poll::Pending => raised.as_mut().poll(cx).map(|()| None),
@@ -50,25 +51,25 @@ impl Turns {
         None
     }
 
-    /// The buffer, if it is at home. Who takes it gives it back.
+    /// Takes the shared buffer if it is free. The caller must return it with [`Self::return_buffer`].
     pub fn borrow_buffer(&self) -> Option<Buf> {
         let buf = self.spare.take()?;
         self.is_lent.set(true);
         Some(buf)
     }
 
-    /// What is at home of it (bytes).
+    /// Length of the shared buffer while it is not lent (bytes).
     #[must_use]
     pub fn buffer_bytes(&self) -> usize {
         self.spare.borrow().as_ref().map_or(0, |buf| buf.len())
     }
 
-    /// Whether the buffer comes back.
+    /// Returns whether the buffer is lent, so that it will come back.
     pub fn is_lent(&self) -> bool {
         self.is_lent.get()
     }
 
-    /// Brings the buffer back, or another one in the place of one that was lost with a failed operation.
+    /// Returns the shared buffer. If a failed operation lost it, another one is taken from the pool.
     pub fn return_buffer(&self, buf: Option<Buf>, pool: &Pool) {
         self.is_lent.set(false);
         self.spare.replace(buf.or_else(|| pool.alloc(PIECE_MAX)));

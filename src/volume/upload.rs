@@ -1,6 +1,6 @@
-//! A body that is larger than a needle, on its way in: parts in ordinary commits, then a manifest
-//! that names them. Only the manifest is indexed: until it is stored, nothing is visible, and what
-//! an upload that is given up leaves behind is dead weight in the log.
+//! Receiving a multipart object: parts in ordinary commits, then a manifest that names them. Only the
+//! manifest is indexed. Nothing of the object is visible until the manifest is stored, and the parts of
+//! an abandoned upload are dead space in the log.
 
 use std::rc::Rc;
 
@@ -19,20 +19,20 @@ use crate::types::{Cookie, NeedleId};
 
 const CHUNK_LEN: usize = CHUNK as usize;
 
-/// A large body being received.
+/// A multipart object that is being received.
 pub struct Upload {
     volume: Rc<Volume>,
     id: NeedleId,
     cookie: Cookie,
     body_len: u64,
     added: u64,
-    /// For what is still to come.
+    /// Reservation for what is still to be appended.
     room: Room,
-    /// Of the body.
+    /// Hash of the body.
     hash: Box<Xxh3Default>,
-    /// Of the part that is coming.
+    /// Hash of the current part.
     part_hash: Box<Xxh3Default>,
-    /// How much of that part was absorbed (bytes).
+    /// Bytes of the current part that were absorbed.
     absorbed: usize,
     parts: Vec<(Joined, u32)>,
     /// Checksums of all chunks so far.
@@ -40,13 +40,14 @@ pub struct Upload {
     parts_len: u64,
 }
 
-/// What a part of `len` bytes takes of the log at most.
+/// Maximum space that a part of `len` bytes takes in the log (bytes).
 fn part_cost(len: usize) -> u64 {
     Layout::data(0, len).len as u64 + COMMIT_OVERHEAD
 }
 
-/// What a body takes at most, and its manifest. Nothing takes more than many short parts: an uneven
-/// length costs them a unit more to round up, and a chunk more in the manifest.
+/// Maximum space that a body of `len` bytes takes in the log, manifest included (bytes). Many short parts
+/// take the most: an uneven length costs a part one more unit for rounding, and one more chunk in the
+/// manifest.
 pub fn body_cost(len: u64) -> u64 {
     let parts = len.div_ceil(CHUNK);
     let manifest = manifest_cost(to_usize(parts), to_usize(2 * parts));
@@ -62,13 +63,13 @@ fn to_usize(len: u64) -> usize {
 }
 
 impl Volume {
-    /// Begins to receive a body of `body_len` bytes (above 0, at most 1 GiB).
+    /// Begins to receive a body of `body_len` bytes (above 0, at most 1 GiB), and reserves space for it.
     ///
     /// # Errors
     /// See [`Refusal`].
     ///
     /// # Panics
-    /// When `body_len` is 0: a manifest names at least one part.
+    /// If `body_len` is 0: a manifest names at least one part.
     pub fn upload(
         self: &Rc<Self>,
         id: NeedleId,
@@ -96,22 +97,22 @@ impl Volume {
 }
 
 impl Upload {
-    /// How long the next part is when it may have at most `most` bytes; 0 when all have come.
-    /// Parts are shorter than 64 KiB only at the end of the body.
+    /// Length of the next part if it may have at most `most` bytes; 0 when all parts were added. Only the
+    /// last part of a body is shorter than 64 KiB.
     #[must_use]
     pub fn next_len(&self, most: u64) -> u64 {
         let most = most.clamp(CHUNK, NEEDLE_DATA_MAX);
         (self.body_len - self.added).min(most)
     }
 
-    /// A buffer of `pool` for the next part; nothing when the pool has none.
+    /// Returns a draft for the next part in a buffer of `pool`; `None` when the pool has no buffer.
     #[must_use]
     pub fn part(&self, pool: &Pool, len: u64) -> Option<Draft> {
         Draft::new(pool, None, len)
     }
 
-    /// Takes note of the next chunk of the part that is coming: 64 KiB, or its last bytes. What is not
-    /// absorbed as it comes is when the part is added, all at once.
+    /// Hashes the next chunk of the current part: 64 KiB, or the last bytes of the part. Chunks that are
+    /// not absorbed as they arrive are hashed when the part is added.
     pub fn absorb(&mut self, chunk: &[u8]) {
         self.hash.update(chunk);
         self.part_hash.update(chunk);
@@ -119,13 +120,13 @@ impl Upload {
         self.absorbed += chunk.len();
     }
 
-    /// Adds a part, which then stands in the forming commit.
+    /// Adds a part to the forming commit.
     ///
     /// # Errors
     /// See [`Refusal`].
     ///
     /// # Panics
-    /// When chunks were absorbed that are not the part's first ones.
+    /// If the absorbed chunks are not the first ones of this part.
     pub fn add(&mut self, mut part: Draft) -> Result<(), Refusal> {
         let absorbed = self.absorbed;
         for chunk in part.data_mut()[absorbed..].chunks(CHUNK_LEN) {
@@ -153,7 +154,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Waits until the parts added so far are durable.
+    /// Waits until all parts added so far are durable.
     ///
     /// # Errors
     /// [`Refusal::Failed`].
@@ -165,14 +166,14 @@ impl Upload {
         }
     }
 
-    /// The manifest, once all parts are durable: to be stored like any other needle. There is room
-    /// for it as long as this upload is not dropped, and it can be asked for again.
+    /// Waits until all parts are durable, and returns the manifest, which is stored like any other
+    /// needle. The reservation covers it as long as this upload is not dropped. May be called again.
     ///
     /// # Errors
     /// [`Refusal::NoBuffer`], [`Refusal::Failed`].
     ///
     /// # Panics
-    /// When parts are missing.
+    /// If parts are missing.
     pub async fn finish(&self, pool: &Pool, content_type: Option<&[u8]>) -> Result<Draft, Refusal> {
         assert_eq!(self.added, self.body_len, "all parts have been added");
         let mut entries = Vec::with_capacity(self.parts.len());
@@ -199,7 +200,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What a body costs in parts of these lengths, in turn.
+    /// Space that a body takes in parts of these lengths, in rotation.
     fn cost_of(len: u64, lens: &[u64]) -> u64 {
         let (mut rest, mut cost, mut parts, mut chunks) = (len, 0, 0, 0);
         for part in lens.iter().cycle() {

@@ -1,4 +1,4 @@
-//! All live needles of a volume, in the order in which they stand in the file, each verified.
+//! Iteration over all live needles of a volume in file order, each verified.
 
 use std::rc::Rc;
 
@@ -12,49 +12,48 @@ use crate::buffer::Buf;
 use crate::limits::REPLY_HEADROOM;
 use crate::types::{Cookie, NeedleId};
 
-/// Where so many bytes of the log are dead, they are not read.
+/// Dead ranges of the log that are longer than this (bytes) are not read.
 const GAP: u64 = 64 << 10;
 
-/// A live needle. Every byte of it was verified; the parts of a large body are not part of it.
+/// A live needle, all bytes of which were verified. The parts of a multipart object are not included.
 pub struct LiveNeedle {
-    /// Where it stands.
+    /// Offset and length of the needle.
     pub at: Location,
-    /// Whose it is.
+    /// Id of the needle.
     pub id: NeedleId,
-    /// What a reader must know.
+    /// Cookie that a reader must present.
     pub cookie: Cookie,
-    /// The highest version of an id wins.
+    /// Version; the highest version of an id counts.
     pub version: u64,
-    /// Its content.
+    /// Content of the needle.
     pub needle: Needle,
 }
 
 /// A live needle that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DamagedNeedle {
-    /// Where it stands.
+    /// Offset and length of the needle.
     pub at: Location,
-    /// Whose it is, where that can be told.
+    /// Id of the needle, where that can be determined.
     pub id: Option<NeedleId>,
-    /// What is wrong with it.
+    /// Kind of damage.
     pub damage: Damage,
 }
 
-/// A way through the live needles of a volume: those that it had at the beginning. The file is read in
-/// long pieces.
+/// Iterates over the needles that were live when it was created. The file is read in long sections.
 pub struct Walk {
     volume: Rc<Volume>,
     places: Vec<Location>,
     next: usize,
-    /// Bytes `start..end` of the file.
+    /// The window holds bytes `start..end` of the file.
     window: Option<Buf>,
     start: u64,
     end: u64,
 }
 
 impl Volume {
-    /// Begins at the first live needle. Takes 16 bytes of memory for each; nothing when the pool has no
-    /// buffer.
+    /// Begins at the first live needle. Takes 16 bytes of memory per needle. Returns `None` when the pool
+    /// has no buffer.
     #[must_use]
     pub fn walk(self: &Rc<Self>) -> Option<Walk> {
         let mut places: Vec<Location> = self.contents.borrow().index().locations().collect();
@@ -64,7 +63,7 @@ impl Volume {
         Some(Walk { volume, places, next: 0, window: Some(window), start: 0, end: 0 })
     }
 
-    /// The header of the needle at `at`, all of whose bytes are whole; else what is wrong.
+    /// Returns the header of the needle at `at` if all its bytes verify; otherwise the damage.
     fn examine(&self, bytes: &[u8], at: Location) -> Result<NeedleHeader, DamagedNeedle> {
         let incarnation = self.superblock.incarnation;
         let damaged = |id, what| DamagedNeedle { at, id, damage: Damage::Checksum(what) };
@@ -84,25 +83,25 @@ impl Volume {
 }
 
 impl Walk {
-    /// Where the live needles stand, in the order of the file.
+    /// Returns the locations of the live needles, in file order.
     #[must_use]
     pub fn places(&self) -> &[Location] {
         &self.places
     }
 
-    /// Length of the buffer that the next needle needs (bytes); nothing when there is none.
+    /// Length of the buffer that the next needle needs (bytes); `None` after the last needle.
     #[must_use]
     pub fn buffer_len(&self) -> Option<usize> {
         self.places.get(self.next).map(|at| REPLY_HEADROOM + to_usize(at.len))
     }
 
-    /// Reads and verifies the next needle, into `buf`.
+    /// Reads and verifies the next needle into `buf`.
     ///
     /// # Errors
-    /// [`DamagedNeedle`]; the walk goes on behind it.
+    /// [`DamagedNeedle`]; the iteration continues after it.
     ///
     /// # Panics
-    /// When there is none, or `buf` is shorter than [`Self::buffer_len`].
+    /// If there is no next needle, or `buf` is shorter than [`Self::buffer_len`].
     pub async fn next(&mut self, mut buf: Buf) -> Result<LiveNeedle, DamagedNeedle> {
         let at = self.places[self.next];
         let read = self.fill().await;
@@ -121,8 +120,8 @@ impl Walk {
         Ok(LiveNeedle { at, id: header.id, cookie: header.cookie, version: header.version, needle })
     }
 
-    /// Makes sure that the next needle stands in the window. When the device does not give it back,
-    /// what can be had of it does.
+    /// Makes sure that the next needle is in the window. If the device cannot read it, the window holds
+    /// its readable sectors.
     async fn fill(&mut self) -> Result<(), IoError> {
         let at = self.places[self.next];
         if at.offset >= self.start && at.offset + at.len <= self.end {
@@ -140,7 +139,7 @@ impl Walk {
             self.window = Some(window);
             return Ok(());
         }
-        // Something in the stretch cannot be read: it may be another needle.
+        // A part of the section cannot be read: it may belong to another needle.
         let len = to_usize(at.len);
         let (window, read) = file.read(window, 0, len, at.offset, reads).await;
         let (window, _) = match read {
@@ -152,8 +151,8 @@ impl Walk {
         read
     }
 
-    /// Where a piece ends that begins with the next needle and holds as many of those behind it as
-    /// stand close together.
+    /// End of a section that begins with the next needle and holds as many of the following needles as
+    /// are close together.
     fn stretch(&self) -> u64 {
         let rest = &self.places[self.next..];
         let (start, mut end) = (rest[0].offset, rest[0].offset + rest[0].len);

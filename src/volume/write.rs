@@ -1,5 +1,5 @@
-//! PUT, DELETE and multi-writes, up to the commit: who holds the id, what would be superseded,
-//! whether that may be.
+//! PUT, DELETE and batch puts up to the commit: lock the id, find what would be superseded, decide
+//! whether the write is permitted.
 
 use super::Volume;
 use super::append::Pending;
@@ -13,55 +13,56 @@ use crate::runtime::Locked;
 use crate::sabotage::{Sabotage, chosen};
 use crate::types::{Cookie, NeedleId};
 
-/// So many random names are tried before it is taken for a fault that none is free.
+/// Number of random ids tried before the lack of a free one is treated as an error.
 const NAMES_TRIED: u32 = 16;
 
-/// A needle of a multi-write.
+/// A needle of a batch put.
 pub struct NewNeedle {
-    /// Its name.
+    /// Id of the needle.
     pub id: NeedleId,
-    /// What readers will have to know.
+    /// Cookie that readers must present.
     pub cookie: Cookie,
-    /// Its content.
+    /// Content of the needle.
     pub draft: Draft,
 }
 
-/// What a write would supersede.
+/// Properties of the needle that a write would supersede.
 #[derive(Clone, Copy, Debug)]
 pub struct Existing {
-    /// Entity tag: XXH3-64 of its data.
+    /// Entity tag: XXH3-64 of its body.
     pub etag: u64,
-    /// When it was modified (nanoseconds since 1970).
+    /// Time of modification (nanoseconds since 1970).
     pub modified_ns: u64,
 }
 
-/// A condition of a write: whether it holds for what would be superseded (nothing when the id is
-/// new).
+/// A precondition of a write. Receives what would be superseded (`None` when the id is new) and returns
+/// whether it holds.
 pub type Check<'a> = Option<&'a dyn Fn(Option<&Existing>) -> bool>;
 
-/// An acknowledged PUT.
+/// Result of an acknowledged PUT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// Whether the id existed.
     pub replaced: bool,
     /// Entity tag.
     pub etag: u64,
-    /// When it was modified (nanoseconds since 1970): when it was written, unless the draft says otherwise.
+    /// Time of modification (nanoseconds since 1970): the time of the write, unless the draft has
+    /// another.
     pub modified_ns: u64,
 }
 
 enum Present {
     No,
     Yes(NeedleHeader, Location),
-    /// It is the id's, but its header cannot be read; the footer tells the cookie.
+    /// The needle has the id, but its header cannot be read; the footer holds the cookie.
     Damaged(Cookie, Location),
-    /// Something with the id's hash cannot be identified at all.
+    /// A needle with the hash of the id cannot be identified.
     Unknown,
-    /// The device does not give back what would identify it, this time.
+    /// The device cannot read what would identify the needle, at least at present.
     Lost,
 }
 
-/// The multi-write that a needle belongs to.
+/// The batch put to which a needle belongs; all zero for none.
 #[derive(Clone, Copy, Default)]
 struct Batch {
     id: u64,
@@ -70,8 +71,8 @@ struct Batch {
 }
 
 impl Volume {
-    /// Stores a needle under `id`, if `check` holds. When this returns, the needle is durable and in
-    /// the index.
+    /// Stores a needle under `id` if `check` holds. When this returns, the needle is durable and in the
+    /// index.
     ///
     /// # Errors
     /// See [`Refusal`].
@@ -85,7 +86,7 @@ impl Volume {
         self.admit()?;
         let _held = self.hold(id).await;
         let previous = self.decide(id, cookie, check).await?;
-        // A large body was admitted when its upload began.
+        // A multipart object was admitted when its upload began.
         if previous == 0 && draft.large.is_none() {
             self.admit_new()?;
         }
@@ -95,11 +96,11 @@ impl Volume {
         Ok(stored)
     }
 
-    /// Stores a needle under a name that the volume picks.
+    /// Stores a needle under an id that the volume chooses.
     ///
     /// # Errors
-    /// See [`Refusal`]. [`Refusal::Unreadable`] when the device does not give back what would tell whether
-    /// a name is free, of as many names as are tried.
+    /// See [`Refusal`]. [`Refusal::Unreadable`] if each of the tried ids is taken, or the device cannot
+    /// read what would show whether an id is free.
     pub async fn put_new(&self, draft: Draft) -> Result<(NeedleId, Cookie, Stored), Refusal> {
         let mut tries = 0;
         loop {
@@ -123,21 +124,21 @@ impl Volume {
         }
     }
 
-    /// A random name that hardly anything has, and a random cookie. Keys have 53 bits, so that they
-    /// survive JSON readers that keep numbers as doubles (RFC 8259 section 6).
+    /// Returns a random id, almost certainly unused, and a random cookie. Keys have 53 bits, so that JSON
+    /// readers that store numbers as doubles preserve them (RFC 8259 section 6).
     #[must_use]
     pub fn fresh_name(&self) -> (NeedleId, Cookie) {
         (NeedleId::new(self.handle.random() >> 11, 0), Cookie(self.handle.random()))
     }
 
-    /// Stores all of `needles`, whose names differ, with one commit, or none of them. `check` must
-    /// hold for each.
+    /// Stores all of `needles`, whose ids must differ, in one commit, or none of them. `check` must hold
+    /// for each.
     ///
     /// # Errors
-    /// See [`Refusal`]; it says which needle was refused only where the refusal names one.
+    /// See [`Refusal`]. The refused needle is known only if the refusal contains an id.
     ///
     /// # Panics
-    /// When two needles have the same name, or they are too many or too long for one commit.
+    /// If two needles have the same id, or if they are too many or too long for one commit.
     pub async fn put_batch(
         &self,
         needles: Vec<NewNeedle>,
@@ -147,7 +148,7 @@ impl Volume {
         let mut names: Vec<NeedleId> = needles.iter().map(|needle| needle.id).collect();
         names.sort_unstable();
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "a name twice in a batch");
-        // In the order of names, so that two batches never wait for each other.
+        // Locked in the order of ids, so that two batch puts never wait for each other.
         let mut held = Vec::with_capacity(names.len());
         for name in names {
             held.push(self.hold(name).await);
@@ -157,7 +158,7 @@ impl Volume {
         for needle in &needles {
             match self.decide(needle.id, needle.cookie, check).await {
                 Ok(old) => previous.push(old),
-                // A conflict of a needle behind it counts before it.
+                // A conflict of a later needle takes precedence.
                 Err(Refusal::Precondition) => precondition = Err(Refusal::Precondition),
                 Err(refusal) => return Err(refusal),
             }
@@ -181,7 +182,7 @@ impl Volume {
         Ok(stored)
     }
 
-    /// Whether a needle could be stored under `id` now.
+    /// Checks whether a needle could be stored under `id` now.
     ///
     /// # Errors
     /// See [`Refusal`].
@@ -199,8 +200,8 @@ impl Volume {
         }
     }
 
-    /// What a write to `id` supersedes (its offset; 0 for nothing), if it may. The caller holds the
-    /// id.
+    /// Returns the offset of what a write to `id` supersedes (0 for nothing), if the write is permitted.
+    /// The caller must hold the lock of the id.
     async fn decide(&self, id: NeedleId, cookie: Cookie, check: Check<'_>) -> Result<u64, Refusal> {
         let present = self.look_up(id).await?;
         let existing = match &present {
@@ -209,15 +210,16 @@ impl Volume {
             {
                 return Err(Refusal::Conflict);
             }
-            // What a condition would look at is lost: only a write without conditions can be decided.
+            // The state that a precondition refers to is lost: only an unconditional write can be
+            // decided.
             Present::Damaged(..) if check.is_some() => {
                 return Err(Refusal::Unreadable(id));
             }
             Present::Yes(header, _) => {
                 Some(Existing { etag: header.data_checksum, modified_ns: header.modified_ns })
             }
-            // It may be the id's, and readable again later: then it would be found beside what is
-            // written now, and behind its tombstone.
+            // The needle may have the id and become readable again later. It would then be found beside the
+            // needle written now, and would reappear once that one is deleted.
             Present::Lost => return Err(Refusal::Unreadable(id)),
             _ => None,
         };
@@ -229,7 +231,8 @@ impl Volume {
         }
         Ok(match &present {
             Present::Yes(_, at) | Present::Damaged(_, at) => at.offset,
-            // Newest first: this needle will be found before whatever the unknown one is.
+            // Lookups begin with the newest candidate: this needle will be found before the unidentified
+            // one.
             Present::No | Present::Unknown | Present::Lost => 0,
         })
     }
@@ -237,7 +240,7 @@ impl Volume {
     fn pending(&self, needle: NewNeedle, previous: u64, batch: Batch) -> (Pending, Stored) {
         let NewNeedle { id, cookie, draft } = needle;
         let large = draft.large;
-        // RFC 9110 section 8.8.2.1: a time that is still to come becomes the present.
+        // RFC 9110 section 8.8.2.1: a time in the future is replaced by the current time.
         let now = self.handle.wall();
         let modified_ns = draft.modified_ns.map_or(now, |modified_ns| modified_ns.min(now));
         let (buf, layout, checksum) = draft.sealed();
@@ -264,7 +267,7 @@ impl Volume {
         (Pending { buf, header, hash: self.hasher.hash(id), room }, stored)
     }
 
-    /// Deletes the needle `id`, if `check` holds. When this returns, its tombstone is durable.
+    /// Deletes the needle `id` if `check` holds. When this returns, its tombstone is durable.
     ///
     /// # Errors
     /// See [`Refusal`].
@@ -282,7 +285,7 @@ impl Volume {
                 (Some(Existing { etag, modified_ns }), at)
             }
             Present::Damaged(held, at) if held.matches(cookie) => {
-                // A condition that looks at what is lost cannot be decided.
+                // A precondition that refers to lost state cannot be decided.
                 if check.is_some() {
                     return Err(Refusal::Unreadable(id));
                 }
@@ -310,7 +313,7 @@ impl Volume {
         self.log.join(vec![pending])?.settled().await.map(drop)
     }
 
-    /// Waits until nobody else writes to `id`.
+    /// Waits until no other write holds the lock of `id`.
     async fn hold(&self, id: NeedleId) -> Locked<NeedleId> {
         let id = if chosen(Sabotage::NoLocks) { self.fresh_name().0 } else { id };
         self.locks.lock(id).await
@@ -326,7 +329,7 @@ impl Volume {
         Ok(())
     }
 
-    /// Whether the index has memory for an id more.
+    /// Checks that the index has memory for another id.
     fn admit_new(&self) -> Result<(), Refusal> {
         match self.contents.borrow_mut().is_starved() {
             true => Err(Refusal::Full),
@@ -362,7 +365,8 @@ impl Volume {
         }
     }
 
-    /// What the index holds under `id`, confirmed on disk: a matching hash is not identity.
+    /// Looks up `id` in the index and confirms it by reading the needle: a matching hash does not prove
+    /// identity.
     async fn look_up(&self, id: NeedleId) -> Result<Present, Refusal> {
         let hash = self.hasher.hash(id);
         let (mut below, mut result) = (u64::MAX, Present::No);
@@ -427,8 +431,8 @@ mod tests {
     use crate::types::VolumeId;
     use crate::volume::{self, Expected, Preallocation, Superblock, VolumeState};
 
-    /// Found by a simulated node: while the device does not say whose a needle is that has the hash of
-    /// every name, a name was looked for without end.
+    /// Regression, found by the simulation: while the device could not read a needle that had the hash of
+    /// every id, the search for a free id did not end.
     #[test]
     fn a_name_is_not_looked_for_without_end() {
         let pool = Pool::new(&Region::map(1, 8 << 20).unwrap(), 0);

@@ -1,5 +1,5 @@
-//! What the tests of the records share: each encoder must accept exactly what its decoder does. What is
-//! encoded and not decoded was acknowledged and is lost at the next start.
+//! Shared test code: each encoder must accept exactly what its decoder accepts. Something that is encoded
+//! and acknowledged but refused by the decoder is lost at the next start.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -8,12 +8,12 @@ use proptest::prelude::*;
 use super::RISING_MAX;
 use crate::limits::{BLOCK, COMMIT_LEN_MAX, LOG_START, VOLUME_SIZE_MAX};
 
-/// Whether `encode` ends without a panic.
+/// Returns whether `encode` ends without a panic.
 pub fn accepts(encode: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(encode)).is_ok()
 }
 
-/// A number, most of the time at the edge of a range that some field has.
+/// A number, in most cases at the edge of the range of some field.
 pub fn number() -> impl Strategy<Value = u64> {
     let edges = [
         0,

@@ -1,6 +1,6 @@
-//! The bytes of a checkpoint: the index of a volume as it was when the log ended at some place, in a file
-//! of its own. It is made of pieces of whole blocks, each with a checksum; the first is the header, the
-//! last the footer.
+//! The bytes of a checkpoint: a copy of the index of a volume as it was when the log ended at some
+//! position, in a file of its own. It is a sequence of pieces of whole blocks, each with a checksum; the
+//! first is the header, the last the footer. `docs/FORMAT.md` specifies it.
 
 use super::field::{Decoder, Encoder};
 use super::{RISING_MAX, checksum, seed};
@@ -9,33 +9,33 @@ use crate::limits::{BLOCK, LOG_START, TRAILER, UNIT};
 const MAGIC: [u8; 8] = *b"HAYLCKPT";
 const VERSION: u32 = 1;
 const CHECKSUM_LEN: usize = 8;
-/// Where the payload of a piece begins (bytes).
+/// Offset of the payload in a piece (bytes).
 pub const PAYLOAD_AT: usize = 64;
-/// Length of a piece at most (bytes).
+/// Maximum length of a piece (bytes).
 pub const PIECE_MAX: usize = 256 << 10;
-/// Length of a payload at most (bytes).
+/// Maximum length of a payload (bytes).
 pub const PAYLOAD_MAX: usize = PIECE_MAX - PAYLOAD_AT;
-/// Entries of a bucket.
+/// Number of entries of a bucket.
 const BUCKET_LEN: usize = 8;
 const SEGMENT_HEAD: usize = 16;
 const PAIR_LEN: usize = 16;
 const DAMAGE_LEN: usize = 32;
 const ENTRY_LEN: usize = 8;
 
-/// What a piece holds.
+/// Kind of a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PieceKind {
-    /// What the checkpoint is of; the first piece.
+    /// Identity of the checkpoint; the first piece.
     Header = 1,
-    /// Entries that stand beside the table: pairs of hash and entry.
+    /// Entries of the stash: pairs of hash and entry.
     Beside = 2,
     /// Segments of the table.
     Segments = 3,
-    /// Pairs of the offset of a manifest and the length of its parts.
+    /// Pairs of the offset of a manifest and the length of its parts (bytes).
     Parts = 4,
-    /// Damaged places.
+    /// Damaged ranges.
     Damage = 5,
-    /// What there must be in all; the last piece.
+    /// Totals of all pieces; the last piece.
     Footer = 6,
 }
 
@@ -46,8 +46,8 @@ impl PieceKind {
         all.into_iter().find(|kind| *kind as u32 == number)
     }
 
-    /// What both sides demand of a piece: that `payload` bytes hold `count` of its kind. Segments differ in
-    /// length, each says its own.
+    /// Condition of encoder and decoder for a piece: `payload` bytes hold exactly `count` entries of this
+    /// kind. Segments differ in length; each contains its own.
     fn fits(self, count: u32, payload: usize) -> bool {
         let count = count as usize;
         let len = match self {
@@ -61,16 +61,16 @@ impl PieceKind {
     }
 }
 
-/// A piece whose checksum is right.
+/// A valid piece.
 #[derive(Clone, Copy)]
 pub struct Piece<'a> {
-    /// What it holds.
+    /// Kind of its entries.
     pub kind: PieceKind,
-    /// How many of these.
+    /// Number of its entries.
     pub count: u32,
-    /// As bytes.
+    /// The encoded entries.
     pub payload: &'a [u8],
-    /// Its checksum.
+    /// Checksum of the piece.
     pub sum: u64,
 }
 
@@ -78,11 +78,12 @@ fn padded(payload: usize) -> usize {
     (PAYLOAD_AT + payload).next_multiple_of(BLOCK as usize)
 }
 
-/// Makes a piece of what stands in `out` from [`PAYLOAD_AT`] on: its length and its checksum.
+/// Completes the piece whose payload is in `out` from [`PAYLOAD_AT`] on. Returns its length (bytes) and
+/// its checksum.
 ///
 /// # Panics
-/// When [`open_piece`] would refuse it: `payload` is not as long as `count` of this kind are, or too long.
-/// When `out` is shorter than the piece.
+/// If [`open_piece`] would refuse it: `payload` is not the length of `count` entries of this kind, or is
+/// too long. If `out` is shorter than the piece.
 pub fn seal_piece(
     kind: PieceKind,
     number: u64,
@@ -114,7 +115,7 @@ fn put_piece(
     (len, sum)
 }
 
-/// Length of the piece that begins with these bytes; nothing when there is none (bytes).
+/// Returns the length of the piece that begins with these bytes (bytes); `None` when there is none.
 #[must_use]
 pub fn piece_len(bytes: &[u8]) -> Option<usize> {
     if bytes.len() < PAYLOAD_AT || bytes[CHECKSUM_LEN..CHECKSUM_LEN + 8] != MAGIC {
@@ -124,8 +125,8 @@ pub fn piece_len(bytes: &[u8]) -> Option<usize> {
     (payload <= PAYLOAD_MAX).then(|| padded(payload))
 }
 
-/// Reads piece `number`, which begins with these bytes; nothing when there is no valid one. Without
-/// `verified`, any checksum will do.
+/// Decodes piece `number`, which begins with these bytes. Returns `None` when there is no valid one.
+/// Without `verified`, the checksum is not compared.
 #[must_use]
 pub fn open_piece(
     bytes: &[u8],
@@ -145,7 +146,7 @@ pub fn open_piece(
     Some(Piece { kind, count, payload, sum })
 }
 
-/// The checksum of all checksums so far and another one.
+/// Adds a checksum to the checksum over all checksums so far.
 #[must_use]
 pub fn chain(so_far: u64, sum: u64) -> u64 {
     let mut both = [0; 16];
@@ -153,18 +154,18 @@ pub fn chain(so_far: u64, sum: u64) -> u64 {
     checksum(&both, 0)
 }
 
-/// A place in the log at which a commit ends.
+/// A position in the log: the end of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogPlace {
-    /// Where the record of that commit stands (bytes).
+    /// Offset of the record of that commit (bytes).
     pub record_at: u64,
-    /// Where it ends (bytes).
+    /// End of that commit (bytes).
     pub tail: u64,
-    /// Its sequence.
+    /// Sequence of that commit.
     pub sequence: u64,
-    /// Checksum of its record.
+    /// Checksum of that record.
     pub record_checksum: u64,
-    /// Highest version until there.
+    /// Highest version up to the position.
     pub version: u64,
 }
 
@@ -180,7 +181,7 @@ impl LogPlace {
         Self { record_at, tail, sequence, record_checksum, version }
     }
 
-    /// Whether there can be such a place in a log that ends at `log_end`.
+    /// Returns whether such a position is possible in a log that ends at `log_end` at the latest.
     #[must_use]
     pub fn fits(&self, log_end: u64) -> bool {
         (LOG_START..self.tail).contains(&self.record_at)
@@ -192,41 +193,42 @@ impl LogPlace {
     }
 }
 
-/// How the index is built: its numbers, which mean something to it alone.
+/// Number of the values that describe the layout of the index. Only the index interprets them.
 pub const LAYOUT_NUMBERS: usize = 8;
 
 /// The first piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckpointHeader {
-    /// The store.
+    /// Id of the store.
     pub store: [u8; 16],
-    /// The volume.
+    /// Number of the volume.
     pub volume: u32,
-    /// Its file.
+    /// Generation of the volume file.
     pub generation: u64,
-    /// And which of that name.
+    /// Incarnation of the volume file.
     pub incarnation: u64,
-    /// Length of that file (bytes).
+    /// Length of the volume file (bytes).
     pub size: u64,
-    /// How ids are hashed.
+    /// Seed of the hash of ids.
     pub hash_seed: u64,
-    /// How the index is built.
+    /// Layout of the index.
     pub layout: [u32; LAYOUT_NUMBERS],
-    /// What follows is there but for what the log says behind this.
+    /// Covered position: the checkpoint contains everything that the log says before it.
     pub covers: LogPlace,
-    /// When it was begun (nanoseconds since 1970).
+    /// Time at which it was begun (nanoseconds since 1970).
     pub written_ns: u64,
 }
 
 const HEADER_LEN: usize = 16 + 4 + 4 + 4 * 8 + LAYOUT_NUMBERS * 4 + 5 * 8 + 8;
-/// Where in its payload a header names the incarnation.
+/// Offset of the incarnation in the payload of a header (bytes).
 const INCARNATION_AT: usize = 32;
 
 impl CheckpointHeader {
-    /// Writes the payload to `out` and makes a piece of it: its length and its checksum.
+    /// Encodes the payload into `out` and completes the piece. Returns its length (bytes) and its
+    /// checksum.
     ///
     /// # Panics
-    /// When [`Self::decode`] would refuse it. When `out` is shorter than a block.
+    /// If [`Self::decode`] would refuse it. If `out` is shorter than a block.
     pub fn encode(&self, out: &mut [u8]) -> (usize, u64) {
         assert!(self.fits(), "no reader accepts {self:?}");
         self.put(out)
@@ -246,8 +248,8 @@ impl CheckpointHeader {
         seal_piece(PieceKind::Header, 0, 1, len, self.incarnation, out)
     }
 
-    /// Reads the first piece, of whatever file it is, and its checksum; nothing when it is not valid, or
-    /// of another version.
+    /// Decodes the first piece, of whichever volume file it is. Also returns its checksum. Returns `None`
+    /// when it is not valid or of another version.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<(Self, u64)> {
         let bytes = bytes.get(..BLOCK as usize)?;
@@ -279,7 +281,7 @@ impl CheckpointHeader {
         header.fits().then_some((header, piece.sum))
     }
 
-    /// What both sides demand: what it covers can be in a file of this size.
+    /// Condition of encoder and decoder: the covered position is possible in a file of this size.
     fn fits(&self) -> bool {
         self.size.checked_sub(TRAILER).is_some_and(|log_end| self.covers.fits(log_end))
     }
@@ -288,31 +290,32 @@ impl CheckpointHeader {
 /// The last piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckpointFooter {
-    /// Where the log ended when all was written: nothing that was written is from behind it.
+    /// Reached position: the end of the log when the last segment and the parts had been written. Nothing
+    /// in the pieces is from after it.
     pub reached: LogPlace,
-    /// Entries beside the table.
+    /// Number of entries in the stash.
     pub beside: u64,
-    /// Segments.
+    /// Number of segments.
     pub segments: u64,
-    /// Entries in them.
+    /// Number of entries in the segments.
     pub entries: u64,
-    /// Manifests with parts.
+    /// Number of manifests with parts.
     pub parts: u64,
-    /// Damaged places.
+    /// Number of damaged ranges.
     pub damage: u64,
     /// Length of all pieces, this one included (bytes).
     pub len: u64,
-    /// The checksum of the checksums of all pieces before.
+    /// Checksum over the checksums of all preceding pieces.
     pub sums: u64,
 }
 
 const FOOTER_LEN: usize = 5 * 8 + 7 * 8;
 
 impl CheckpointFooter {
-    /// Writes the payload to `out` and makes piece `number` of it: its length.
+    /// Encodes the payload into `out` and completes it as piece `number`. Returns its length (bytes).
     ///
     /// # Panics
-    /// When [`Self::decode`] would refuse it. When `out` is shorter than a block.
+    /// If [`Self::decode`] would refuse it. If `out` is shorter than a block.
     pub fn encode(&self, number: u64, incarnation: u64, out: &mut [u8]) -> usize {
         assert!(self.fits(), "no reader accepts {self:?}");
         self.put(number, incarnation, out)
@@ -327,7 +330,7 @@ impl CheckpointFooter {
         seal_piece(PieceKind::Footer, number, 1, len, incarnation, out).0
     }
 
-    /// Reads the payload of a footer.
+    /// Decodes the payload of a footer. Returns `None` when it is not valid.
     #[must_use]
     pub fn decode(payload: &[u8]) -> Option<Self> {
         if payload.len() != FOOTER_LEN {
@@ -347,8 +350,8 @@ impl CheckpointFooter {
         footer.fits().then_some(footer)
     }
 
-    /// What both sides demand, whatever file it is of: a place that can be, and whole blocks, of which the
-    /// header and this are two.
+    /// Conditions of encoder and decoder, independent of the volume file: a possible position, and a
+    /// length of whole blocks, at least two (header and footer).
     fn fits(&self) -> bool {
         self.reached.fits(u64::MAX) && self.len >= 2 * BLOCK && self.len.is_multiple_of(BLOCK)
     }
@@ -357,26 +360,26 @@ impl CheckpointFooter {
 /// A segment of the table.
 #[derive(Clone, Copy)]
 pub struct SegmentRecord<'a> {
-    /// The leading bits that all its hashes have.
+    /// Leading bits that all its hashes have in common.
     pub prefix: u32,
-    /// How many these are.
+    /// Number of these leading bits.
     pub depth: u32,
-    /// Entries.
+    /// Number of entries.
     pub len: u32,
     occupied: &'a [u8],
     entries: &'a [u8],
 }
 
-/// Length of a segment of so many buckets and entries (bytes).
+/// Length of a segment with these numbers of buckets and entries (bytes).
 #[must_use]
 pub fn segment_len(buckets: usize, entries: usize) -> usize {
     SEGMENT_HEAD + buckets + entries * ENTRY_LEN
 }
 
-/// Writes a segment: its length (bytes).
+/// Encodes a segment. Returns its length (bytes).
 ///
 /// # Panics
-/// When `out` is too short for it.
+/// If `out` is too short for it.
 pub fn encode_segment(
     prefix: u32,
     depth: u32,
@@ -403,8 +406,8 @@ pub fn encode_segment(
 }
 
 impl<'a> SegmentRecord<'a> {
-    /// Reads the segment that stands at the beginning of `bytes`, and what follows it; nothing when it is
-    /// not whole.
+    /// Decodes the segment at the beginning of `bytes`. Also returns the bytes after it. Returns `None`
+    /// when it is not complete.
     #[must_use]
     pub fn decode(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (head, rest) = bytes.split_at_checked(SEGMENT_HEAD)?;
@@ -416,7 +419,7 @@ impl<'a> SegmentRecord<'a> {
         (count == len).then_some((Self { prefix, depth, len, occupied, entries }, rest))
     }
 
-    /// Its buckets.
+    /// Returns its buckets; a free slot is 0.
     #[must_use]
     pub fn buckets(self) -> impl ExactSizeIterator<Item = [u64; BUCKET_LEN]> {
         let mut entries = Decoder::new(self.entries);
@@ -427,13 +430,13 @@ impl<'a> SegmentRecord<'a> {
     }
 }
 
-/// So many pairs fit into a piece.
+/// Maximum number of pairs in a piece.
 pub const PAIRS_MAX: usize = PAYLOAD_MAX / PAIR_LEN;
 
-/// Writes pairs of numbers: their length (bytes).
+/// Encodes pairs of numbers. Returns their length (bytes).
 ///
 /// # Panics
-/// When `out` is too short.
+/// If `out` is too short.
 pub fn encode_pairs(pairs: &[(u64, u64)], out: &mut [u8]) -> usize {
     let mut fields = Encoder::new(out);
     for (one, other) in pairs {
@@ -442,31 +445,31 @@ pub fn encode_pairs(pairs: &[(u64, u64)], out: &mut [u8]) -> usize {
     fields.len()
 }
 
-/// Reads pairs of numbers; nothing when there are not so many.
+/// Decodes pairs of numbers. Returns `None` when `payload` does not hold exactly `count` of them.
 pub fn decode_pairs(payload: &[u8], count: u32) -> Option<impl Iterator<Item = (u64, u64)>> {
     let whole = payload.len() == (count as usize).checked_mul(PAIR_LEN)?;
     let mut input = Decoder::new(payload);
     whole.then(|| (0..count).map(move |_| (input.u64(), input.u64())))
 }
 
-/// A damaged place.
+/// A damaged range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DamageRecord {
-    /// Where it begins (bytes).
+    /// Start of the range (bytes).
     pub offset: u64,
-    /// Its length (bytes).
+    /// Length of the range (bytes).
     pub len: u64,
-    /// Key and alternate key of the needle that it held, where that is known.
+    /// Key and alternate key of the needle in it, where they are known.
     pub id: Option<(u64, u32)>,
 }
 
-/// So many damaged places fit into a piece.
+/// Maximum number of damaged ranges in a piece.
 pub const DAMAGE_MAX: usize = PAYLOAD_MAX / DAMAGE_LEN;
 
-/// Writes damaged places: their length (bytes).
+/// Encodes damaged ranges. Returns their length (bytes).
 ///
 /// # Panics
-/// When `out` is too short.
+/// If `out` is too short.
 pub fn encode_damage(places: &[DamageRecord], out: &mut [u8]) -> usize {
     let mut fields = Encoder::new(out);
     for place in places {
@@ -477,7 +480,7 @@ pub fn encode_damage(places: &[DamageRecord], out: &mut [u8]) -> usize {
     fields.len()
 }
 
-/// Reads damaged places; nothing when there are not so many.
+/// Decodes damaged ranges. Returns `None` when `payload` does not hold exactly `count` of them.
 pub fn decode_damage(payload: &[u8], count: u32) -> Option<impl Iterator<Item = DamageRecord>> {
     let whole = payload.len() == (count as usize).checked_mul(DAMAGE_LEN)?;
     let mut input = Decoder::new(payload);

@@ -1,5 +1,5 @@
-//! The commit record: the first unit of every commit. Records form a chain from the start of the
-//! log; what does not chain is stale or damaged.
+//! The commit record: the first unit of every commit. Records form a chain from the start of the log. A
+//! record that does not chain is stale or damaged.
 
 use super::field::{Decoder, Encoder};
 use super::{RISING_MAX, checksum, seed};
@@ -9,81 +9,81 @@ const MAGIC: [u8; 8] = *b"HAYLCMMT";
 /// Length of the record on disk (bytes).
 pub const COMMIT_RECORD_LEN: usize = 512;
 const CHECKSUM_AT: usize = COMMIT_RECORD_LEN - 8;
-/// Bytes of the map of kept needles in a seal.
+/// Length of the bitmap of kept needles in a seal (bytes).
 pub const KEPT_BYTES: usize = 128;
 const FLAG_SEAL: u32 = 1;
 const FLAG_COPY: u32 = 2;
 
 const _: () = assert!(COMMIT_NEEDLES_MAX <= KEPT_BYTES * 8);
 
-/// Which needles of a torn commit recovery kept, by ordinal.
+/// Ordinals of the needles of a torn commit that recovery kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kept(pub [u8; KEPT_BYTES]);
 
 impl Kept {
-    /// None.
+    /// Keeps no needle.
     #[must_use]
     pub const fn none() -> Self {
         Self([0; KEPT_BYTES])
     }
 
-    /// Keeps the needle with this ordinal: whether there is room to say so.
+    /// Keeps the needle with this ordinal. Returns whether the bitmap has a bit for it.
     pub fn keep(&mut self, ordinal: u32) -> bool {
         let byte = self.0.get_mut(ordinal as usize / 8);
         byte.map(|byte| *byte |= 1 << (ordinal % 8)).is_some()
     }
 
-    /// How many are kept.
+    /// Number of needles kept.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.0.iter().map(|byte| byte.count_ones()).sum()
     }
 
-    /// Whether the needle with this ordinal was kept.
+    /// Returns whether the needle with this ordinal was kept.
     #[must_use]
     pub fn contains(&self, ordinal: u32) -> bool {
         self.0.get(ordinal as usize / 8).is_some_and(|byte| byte >> (ordinal % 8) & 1 == 1)
     }
 }
 
-/// What recovery decided about a torn commit.
+/// Decision of recovery about a torn commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seal {
     /// Epoch of the torn commit.
     pub epoch: u64,
-    /// What was kept of it.
+    /// Needles of it that were kept.
     pub kept: Kept,
 }
 
-/// One record.
+/// A commit record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommitRecord {
-    /// Drawn at random every time a volume is opened.
+    /// Epoch: drawn at random at every opening of the volume.
     pub epoch: u64,
     /// Number of the commit in the volume, from 1.
     pub sequence: u64,
     /// Length of the commit (bytes): record, needles, padding; a multiple of 4096.
     pub len: u64,
-    /// Needles in the commit.
+    /// Number of needles in the commit.
     pub needles: u32,
-    /// The log was known to be durable up to here when this commit was written (bytes).
+    /// Offset up to which the log was durable when this record was written (bytes).
     pub durable_tail: u64,
-    /// Checksum of the record before; 0 for the first and behind a damaged one.
+    /// Checksum of the preceding record; 0 when there is none or it is not known.
     pub previous: u64,
-    /// When it was written (nanoseconds since 1970).
+    /// Time of writing (nanoseconds since 1970).
     pub written_ns: u64,
-    /// In a seal: what recovery decided about the torn commit right before this one. A seal holds
-    /// no needles itself, and its record stands twice, in its first two units.
+    /// In a seal: the decision of recovery about the torn commit right before it. A seal holds no
+    /// needles, and its record is stored twice, in its first two units.
     pub seal: Option<Seal>,
 }
 
 impl CommitRecord {
-    /// Encodes the record for the commit at `offset` of the file `incarnation`, whose log must end at
-    /// `log_end`; returns its checksum, which the next record repeats.
+    /// Encodes the record for the commit at `offset` of the file `incarnation`, whose log must not extend
+    /// beyond `log_end`. Returns its checksum, which the next record repeats.
     ///
     /// # Panics
-    /// When [`Self::decode`] would refuse the record there: a commit that was acknowledged with it
-    /// would be lost. When `out` is shorter than 512 bytes, or 1024 for a seal.
+    /// If [`Self::decode`] would refuse the record there: a commit that was acknowledged with it would be
+    /// lost. If `out` is shorter than 512 bytes, or 1024 for a seal.
     pub fn encode(&self, incarnation: u64, offset: u64, log_end: u64, out: &mut [u8]) -> u64 {
         assert!(self.fits(offset, log_end), "no reader accepts {self:?} at byte {offset}");
         self.encode_units(incarnation, offset, out)
@@ -112,8 +112,8 @@ impl CommitRecord {
         sum
     }
 
-    /// Reads the record of the commit at `offset` from its first two units, with its checksum;
-    /// nothing when there is no valid one that fits a log ending at `log_end`.
+    /// Decodes the record of the commit at `offset` from its first two units. Also returns its checksum.
+    /// Returns `None` when there is no valid record that fits a log ending at `log_end`.
     #[must_use]
     pub fn decode(
         bytes: &[u8],
@@ -126,7 +126,7 @@ impl CommitRecord {
             let copy = bytes.get(COMMIT_RECORD_LEN..)?;
             let seed = seed(incarnation, offset + UNIT);
             let (record, _) = Self::decode_unit(copy, seed, FLAG_COPY)?;
-            // What the next record repeats is the checksum of the first copy.
+            // The next record repeats the checksum of the first copy.
             let mut first = [0; 2 * COMMIT_RECORD_LEN];
             Some((record, record.encode_units(incarnation, offset, &mut first)))
         });
@@ -155,9 +155,10 @@ impl CommitRecord {
         Some((record, sum))
     }
 
-    /// What both sides demand of a record at `offset` of a log that must end at `log_end`.
+    /// Conditions of encoder and decoder for a record at `offset` of a log that ends at `log_end` at the
+    /// latest.
     fn fits(&self, offset: u64, log_end: u64) -> bool {
-        // Behind a commit there is always room for its seal.
+        // After a commit there is always space for its seal.
         let behind = if self.seal.is_some() { 0 } else { BLOCK };
         (BLOCK..=COMMIT_LEN_MAX).contains(&self.len)
             && self.len.is_multiple_of(BLOCK)

@@ -1,5 +1,5 @@
-//! The codec: the only place where integers become bytes on disk and back. All are little-endian
-//! and of explicit width.
+//! The codec: the only place where integers are converted to bytes on disk and back. All are
+//! little-endian and of explicit width.
 
 /// Appends fields to a block.
 pub struct Encoder<'a> {
@@ -13,52 +13,52 @@ impl<'a> Encoder<'a> {
         Self { out, at: 0 }
     }
 
-    /// Raw bytes.
+    /// Appends raw bytes.
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.out[self.at..self.at + bytes.len()].copy_from_slice(bytes);
         self.at += bytes.len();
         self
     }
 
-    /// One byte.
+    /// Appends one byte.
     pub fn u8(&mut self, value: u8) -> &mut Self {
         self.bytes(&[value])
     }
 
-    /// Two bytes.
+    /// Appends two bytes.
     pub fn u16(&mut self, value: u16) -> &mut Self {
         self.bytes(&value.to_le_bytes())
     }
 
-    /// Four bytes.
+    /// Appends four bytes.
     pub fn u32(&mut self, value: u32) -> &mut Self {
         self.bytes(&value.to_le_bytes())
     }
 
-    /// Eight bytes.
+    /// Appends eight bytes.
     pub fn u64(&mut self, value: u64) -> &mut Self {
         self.bytes(&value.to_le_bytes())
     }
 
-    /// Zeros up to byte `end`.
+    /// Appends zeros up to byte `end`.
     pub fn zeros_to(&mut self, end: usize) -> &mut Self {
         self.out[self.at..end].fill(0);
         self.at = end;
         self
     }
 
-    /// How many bytes were written.
+    /// Returns the number of bytes written.
     pub fn len(&self) -> usize {
         self.at
     }
 
-    /// What was written so far.
+    /// Returns the bytes written so far.
     pub fn written(&self) -> &[u8] {
         &self.out[..self.at]
     }
 }
 
-/// Takes fields from a block that is known to be long enough.
+/// Reads fields from a block that is known to be long enough.
 pub struct Decoder<'a> {
     input: &'a [u8],
 }
@@ -69,34 +69,34 @@ impl<'a> Decoder<'a> {
         Self { input }
     }
 
-    /// The next `N` raw bytes.
+    /// Reads the next `N` raw bytes.
     pub fn bytes<const N: usize>(&mut self) -> [u8; N] {
         let (head, rest) = self.input.split_first_chunk::<N>().expect("a block of full length");
         self.input = rest;
         *head
     }
 
-    /// One byte.
+    /// Reads one byte.
     pub fn u8(&mut self) -> u8 {
         self.bytes::<1>()[0]
     }
 
-    /// Two bytes.
+    /// Reads two bytes.
     pub fn u16(&mut self) -> u16 {
         u16::from_le_bytes(self.bytes())
     }
 
-    /// Four bytes.
+    /// Reads four bytes.
     pub fn u32(&mut self) -> u32 {
         u32::from_le_bytes(self.bytes())
     }
 
-    /// Eight bytes.
+    /// Reads eight bytes.
     pub fn u64(&mut self) -> u64 {
         u64::from_le_bytes(self.bytes())
     }
 
-    /// Passes over `count` bytes.
+    /// Skips `count` bytes.
     pub fn skip(&mut self, count: usize) {
         self.input = &self.input[count..];
     }

@@ -1,5 +1,5 @@
-//! Tail hints: two alternating witnesses of how far the log was durable. The log never ends before
-//! a valid one.
+//! Tail hints: two alternating blocks that record how far the log was durable. They are witnesses: the
+//! log never ends before a valid one.
 
 use super::field::{Decoder, Encoder};
 use super::{RISING_MAX, checksum, seed};
@@ -9,40 +9,40 @@ const MAGIC: [u8; 8] = *b"HAYLHINT";
 const LEN: usize = 512;
 const CHECKSUM_AT: usize = LEN - 8;
 
-/// Where the two hints stand.
+/// Offsets of the two hints in the file (bytes).
 pub const HINT_OFFSETS: [u64; 2] = [2 * BLOCK, 3 * BLOCK];
 
-/// One hint.
+/// A tail hint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TailHint {
-    /// Rises by one with every hint; hint n stands at `HINT_OFFSETS[n % 2]`.
+    /// Number of the hint, one higher with every hint; hint n is stored at `HINT_OFFSETS[n % 2]`.
     pub number: u64,
-    /// Epoch of the process that wrote it.
+    /// Epoch of the writer.
     pub epoch: u64,
-    /// The log is durable up to here (bytes).
+    /// Offset up to which the log is durable (bytes).
     pub tail: u64,
-    /// Sequence of the last commit before `tail`.
+    /// Sequence of the last commit before `tail`; 0 for none.
     pub sequence: u64,
-    /// Checksum of that commit's record.
+    /// Checksum of that commit's record; 0 for none.
     pub record_checksum: u64,
     /// Highest version given to a needle so far.
     pub version: u64,
-    /// Written at a clean close: nothing follows.
+    /// Whether it was written at a clean close: nothing follows the tail.
     pub clean: bool,
 }
 
 impl TailHint {
-    /// Where this hint stands.
+    /// Offset of this hint in the file (bytes).
     #[must_use]
     pub fn offset(&self) -> u64 {
         HINT_OFFSETS[usize::from(self.number % 2 == 1)]
     }
 
-    /// The hint as it stands in its block, for a log that must end at `log_end`; the rest of the block
-    /// is zero.
+    /// Encodes the hint into its block, for a log that ends at `log_end` at the latest. The rest of the
+    /// block is set to zero.
     ///
     /// # Panics
-    /// When [`Self::decode`] would refuse the hint. When `block` is shorter than 4096 bytes.
+    /// If [`Self::decode`] would refuse the hint. If `block` is shorter than 4096 bytes.
     pub fn encode(&self, incarnation: u64, log_end: u64, block: &mut [u8]) {
         assert!(self.fits(log_end), "no reader accepts {self:?} in a log that ends at {log_end}");
         self.put(incarnation, block);
@@ -60,7 +60,7 @@ impl TailHint {
         block[LEN..BLOCK as usize].fill(0);
     }
 
-    /// Reads the hint at `offset`; nothing when there is no valid one that fits a log ending at
+    /// Decodes the hint at `offset`. Returns `None` when there is no valid one that fits a log ending at
     /// `log_end`.
     #[must_use]
     pub fn decode(block: &[u8], incarnation: u64, offset: u64, log_end: u64) -> Option<Self> {
@@ -84,7 +84,7 @@ impl TailHint {
         (hint.fits(log_end) && hint.offset() == offset).then_some(hint)
     }
 
-    /// What both sides demand of a hint for a log that must end at `log_end`.
+    /// Conditions of encoder and decoder for a hint of a log that ends at `log_end` at the latest.
     fn fits(&self, log_end: u64) -> bool {
         (LOG_START..=log_end).contains(&self.tail)
             && self.tail.is_multiple_of(BLOCK)

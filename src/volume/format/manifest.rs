@@ -1,5 +1,5 @@
-//! The data of a manifest: where the parts of a large body stand, and the checksum of each of its
-//! chunks, so that any range can be read and verified without the parts' own headers.
+//! The data of a manifest: the locations of the parts of a multipart object, and the checksum of each of
+//! their chunks, so that any range can be read and verified without the headers of the parts.
 
 use super::field::{Decoder, Encoder};
 use crate::limits::{CHUNK, NEEDLE_DATA_MAX, UNIT};
@@ -8,34 +8,34 @@ const COUNTS_LEN: usize = 8;
 const ENTRY_LEN: usize = 16;
 const SUM_LEN: usize = 8;
 
-/// Where a part stands.
+/// Location of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartEntry {
     /// Offset of the part's header in the volume file (bytes).
     pub offset: u64,
-    /// Length of its data (bytes); from 1 to 1 MiB.
+    /// Length of the part's data (bytes); from 1 byte to 1 MiB.
     pub len: u32,
 }
 
 impl PartEntry {
-    /// Chunks of its data.
+    /// Number of chunks of the data.
     #[must_use]
     pub fn chunks(&self) -> usize {
         self.len.div_ceil(u32::try_from(CHUNK).expect("64 KiB")) as usize
     }
 }
 
-/// Length of a manifest's data for so many parts with so many chunks in all (bytes).
+/// Length of the data of a manifest for this number of parts, and of chunks in all of them (bytes).
 #[must_use]
 pub fn manifest_len(parts: usize, chunks: usize) -> usize {
     COUNTS_LEN + parts * ENTRY_LEN + chunks * SUM_LEN
 }
 
-/// Writes the data of a manifest for a body of `body_len` bytes in a log that must end at `log_end`;
-/// `sums` are the checksums of the parts' chunks, in order.
+/// Encodes the data of a manifest for a body of `body_len` bytes in a log that ends at `log_end` at the
+/// latest. `sums` are the checksums of the chunks of the parts, in order.
 ///
 /// # Panics
-/// When a reader would refuse it (see [`Manifest::decode`] and [`Manifest::is_sound`]), for instance
+/// If a reader would refuse it (see [`Manifest::decode`] and [`Manifest::is_sound`]), for instance
 /// because `out` is not exactly as long as [`manifest_len`] says.
 pub fn encode_manifest(
     parts: &[PartEntry],
@@ -61,7 +61,7 @@ fn put_manifest(parts: &[PartEntry], sums: &[u64], out: &mut [u8]) {
     }
 }
 
-/// The data of a manifest, verified before by its chunk table.
+/// The data of a manifest, already verified by its chunk table.
 #[derive(Clone, Copy)]
 pub struct Manifest<'a> {
     parts: &'a [u8],
@@ -69,7 +69,7 @@ pub struct Manifest<'a> {
 }
 
 impl<'a> Manifest<'a> {
-    /// Reads the data of a manifest; nothing when the lengths in it do not fit each other.
+    /// Decodes the data of a manifest. Returns `None` when the lengths in it do not agree.
     #[must_use]
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         if bytes.len() < COUNTS_LEN {
@@ -84,7 +84,7 @@ impl<'a> Manifest<'a> {
         Some(Self { parts, sums })
     }
 
-    /// Whether the parts are well-formed, stand before `before` (bytes) and make up a body of
+    /// Returns whether the parts are well-formed, begin before `before` (bytes) and add up to a body of
     /// `body_len` bytes.
     #[must_use]
     pub fn is_sound(&self, body_len: u64, before: u64) -> bool {
@@ -115,20 +115,20 @@ impl<'a> Manifest<'a> {
         self.parts.is_empty()
     }
 
-    /// Part number `n`.
+    /// Returns part number `n`, from 0.
     ///
     /// # Panics
-    /// When there is none.
+    /// If there is no such part.
     #[must_use]
     pub fn part(&self, n: usize) -> PartEntry {
         let mut input = Decoder::new(&self.parts[n * ENTRY_LEN..]);
         PartEntry { offset: input.u64(), len: input.u32() }
     }
 
-    /// Checksum of chunk number `n`, counted over all parts.
+    /// Returns the checksum of chunk number `n`, from 0, counted over all parts.
     ///
     /// # Panics
-    /// When there is none.
+    /// If there is no such chunk.
     #[must_use]
     pub fn sum(&self, n: usize) -> u64 {
         Decoder::new(&self.sums[n * SUM_LEN..]).u64()

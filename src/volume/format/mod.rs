@@ -1,8 +1,8 @@
-//! The bytes of a volume file. `docs/FORMAT.md` is the byte-level description; golden images in
-//! `tests/golden/` hold it in place.
+//! The bytes of a volume file. `docs/FORMAT.md` specifies them byte by byte; the golden images in
+//! `tests/golden/` fix the format.
 //!
-//! Pure functions over slices: nothing here reads a file, a clock or a random source. Decoding
-//! never panics, whatever the bytes.
+//! Pure functions over slices: nothing here reads a file, a clock or a random source. Decoding never
+//! panics, whatever the bytes are.
 
 mod checkpoint;
 mod commit;
@@ -35,12 +35,12 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::sabotage::{Sabotage, chosen};
 
-/// Sequences, versions, and numbers of hints and superblocks stay below this: there is always a next one
-/// (format).
+/// Upper bound (exclusive) of sequences, versions, and the numbers of hints and superblock revisions, so
+/// that each always has a successor. Part of the format.
 pub const RISING_MAX: u64 = 1 << 63;
 
-/// Seed of the checksums of a structure at `offset` of the volume file `incarnation`: bytes of
-/// another file, or of another place in this one, never validate.
+/// Seed of the checksums of a structure at `offset` of the volume file `incarnation`. Bytes of another
+/// file or of another offset never validate.
 #[must_use]
 pub fn seed(incarnation: u64, offset: u64) -> u64 {
     if chosen(Sabotage::UnboundChecksums) {
@@ -49,15 +49,15 @@ pub fn seed(incarnation: u64, offset: u64) -> u64 {
     incarnation ^ offset.rotate_left(32)
 }
 
-/// Checksum of a body, or of a chunk of one: XXH3-64. Long inputs are worth an implementation that finds
-/// out at run time how wide the processor's vectors are (`docs/decisions/two-implementations-of-xxh3.md`);
-/// headers and other short ones have their checksums from [`checksum`].
+/// Checksum of a body or of a chunk: XXH3-64. For long inputs, an implementation that detects the width
+/// of the processor's vectors at run time is faster (`docs/decisions/two-implementations-of-xxh3.md`).
+/// Headers and other short inputs use [`checksum`].
 #[must_use]
 pub fn data_checksum(bytes: &[u8]) -> u64 {
     XxHash3_64::oneshot(bytes)
 }
 
-/// Checksum of `bytes` bound to a place.
+/// Checksum of `bytes` with a seed that binds it to an offset and a file: XXH3-64.
 #[must_use]
 pub fn checksum(bytes: &[u8], seed: u64) -> u64 {
     xxh3_64_with_seed(bytes, seed)

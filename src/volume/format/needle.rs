@@ -1,7 +1,7 @@
 //! Needles: header, attributes, chunk checksums, data, padding, footer.
 //!
-//! The footer ends the needle's last unit, so that a scan finds it without the header: a needle
-//! whose header is damaged can still be attributed to its key.
+//! The footer ends the needle's last unit, so that a scan finds it without the header. It identifies a
+//! needle whose header is damaged.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -20,25 +20,25 @@ const HEADER_CHECKSUM_AT: usize = HEADER_LEN - 8;
 /// Length of the footer (bytes).
 pub const FOOTER_LEN: usize = 56;
 const TOMBSTONE_UNITS: u32 = 2;
-/// A needle is at least this long (bytes): header and footer never share a sector, so that the loss
-/// of one sector never takes both.
+/// Minimum length of a needle (bytes). Header and footer never share a sector, so that the loss of one
+/// sector never affects both.
 const NEEDLE_LEN_MIN: usize = 2 * UNIT as usize;
-/// How long a needle may be (units).
+/// Permitted lengths of a needle (units).
 const UNITS: RangeInclusive<u32> = 2..=(NEEDLE_LEN_MAX / UNIT) as u32;
 const FLAG_COPY: u8 = 1;
 
 const _: () = assert!(NEEDLE_LEN_MIN as u64 == *UNITS.start() as u64 * UNIT);
 
-/// What a record in the log is.
+/// Kind of a needle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A blob.
+    /// An object that is stored in one needle.
     Data,
-    /// Says that a needle is deleted. Written twice, in two units.
+    /// Records that a needle is deleted. Its header is stored twice, in two units.
     Tombstone,
-    /// A piece of a large body; not indexed.
+    /// A piece of a multipart object; not indexed.
     Part,
-    /// Names the parts of a large body.
+    /// Names the parts of a multipart object.
     Manifest,
 }
 
@@ -63,26 +63,26 @@ impl Kind {
     }
 }
 
-/// The fixed part of a needle.
+/// The fixed header of a needle.
 #[derive(Clone, Copy, Debug)]
 pub struct NeedleHeader {
-    /// What it is.
+    /// Kind of the needle.
     pub kind: Kind,
-    /// Whose it is.
+    /// Id of the needle.
     pub id: NeedleId,
-    /// What a reader must know.
+    /// Cookie that a reader must present.
     pub cookie: Cookie,
-    /// The highest version of an id wins.
+    /// Version; the highest version of an id counts.
     pub version: u64,
-    /// `Last-Modified` (nanoseconds since 1970).
+    /// Time for `Last-Modified` (nanoseconds since 1970).
     pub modified_ns: u64,
     /// Length of the attributes (bytes).
     pub attributes_len: u16,
     /// Length of the data (bytes).
     pub data_len: u32,
-    /// Length of the whole body: of a manifest the sum of its parts, else `data_len`.
+    /// Length of the body (bytes): of a manifest the sum of its parts, else `data_len`.
     pub body_len: u64,
-    /// Where the needle stands that this one supersedes; 0 for none.
+    /// Offset of the needle that this one supersedes or deletes (bytes); 0 for none.
     pub previous: u64,
     /// Epoch of its commit.
     pub epoch: u64,
@@ -90,50 +90,50 @@ pub struct NeedleHeader {
     pub sequence: u64,
     /// Position in its commit, from 0.
     pub ordinal: u32,
-    /// Names the multi-write it belongs to; 0 for none.
+    /// Id of the batch put to which the needle belongs; 0 for none.
     pub batch: u64,
-    /// Position in the multi-write.
+    /// Position in the batch put, from 0.
     pub batch_ordinal: u16,
-    /// Needles in the multi-write.
+    /// Number of needles in the batch put.
     pub batch_count: u16,
-    /// Length of the parts that a manifest names, on disk (units); else 0.
+    /// In a manifest: length of its parts on disk (units); else 0.
     pub parts_units: u32,
-    /// Plain XXH3-64 of the body: the entity tag.
+    /// XXH3-64 of the body, without a seed: the entity tag.
     pub data_checksum: u64,
 }
 
-/// Where the pieces of a needle stand, relative to its start (bytes).
+/// Offsets and lengths of the sections of a needle, relative to its start (bytes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// Attributes.
+    /// Length of the attributes.
     pub attributes_len: usize,
-    /// First byte of the data.
+    /// Offset of the data.
     pub data_start: usize,
     /// Length of the data.
     pub data_len: usize,
-    /// Length of the chunk table right before the data.
+    /// Length of the chunk table, which is right before the data.
     table_len: usize,
     /// Length of the needle: a multiple of 512.
     pub len: usize,
 }
 
 impl Layout {
-    /// The layout of a data needle, and of a part.
+    /// Returns the layout of a data needle or a part.
     ///
     /// # Panics
-    /// When a length is beyond its limit.
+    /// If a length is beyond its limit.
     #[must_use]
     pub fn data(attributes_len: usize, data_len: usize) -> Self {
-        // Data of a single chunk needs no table: the needle's data checksum is the chunk's.
+        // Data of a single chunk needs no table: the data checksum of the needle is that of the chunk.
         let chunks = data_len.div_ceil(CHUNK as usize);
         Self::with_table(attributes_len, data_len, if chunks > 1 { chunks } else { 0 })
     }
 
-    /// The layout of a manifest: its data checksum is that of the body it stands for, so its own
-    /// data always has a chunk table.
+    /// Returns the layout of a manifest. Its data always has a chunk table, because its data checksum is
+    /// that of the body.
     ///
     /// # Panics
-    /// When a length is beyond its limit.
+    /// If a length is beyond its limit.
     #[must_use]
     pub fn manifest(attributes_len: usize, data_len: usize) -> Self {
         Self::with_table(attributes_len, data_len, data_len.div_ceil(CHUNK as usize))
@@ -153,19 +153,19 @@ impl Layout {
         Self { attributes_len: 0, data_start: HEADER_LEN, data_len: 0, table_len: 0, len }
     }
 
-    /// Length in units.
+    /// Length of the needle (units).
     #[must_use]
     pub fn units(&self) -> u32 {
         u32::try_from(self.len / UNIT as usize).expect("a needle is little more than 1 MiB long")
     }
 
-    /// Where the attributes stand.
+    /// Range of the attributes.
     #[must_use]
     pub fn attributes(&self) -> Range<usize> {
         HEADER_LEN..HEADER_LEN + self.attributes_len
     }
 
-    /// Where the data stands.
+    /// Range of the data.
     #[must_use]
     pub fn data_range(&self) -> Range<usize> {
         self.data_start..self.data_start + self.data_len
@@ -177,7 +177,7 @@ impl Layout {
 }
 
 impl NeedleHeader {
-    /// Where this needle's pieces stand.
+    /// Returns the layout of this needle.
     #[must_use]
     pub fn layout(&self) -> Layout {
         match self.kind {
@@ -191,7 +191,7 @@ impl NeedleHeader {
         }
     }
 
-    /// Length of the parts that a manifest names, on disk (bytes).
+    /// In a manifest: length of its parts on disk (bytes); else 0.
     #[must_use]
     pub fn parts_len(&self) -> u64 {
         u64::from(self.parts_units) * UNIT
@@ -218,7 +218,7 @@ impl NeedleHeader {
         Encoder::new(&mut out[HEADER_CHECKSUM_AT..]).u64(sum);
     }
 
-    /// What both sides demand of the header of a needle that is `units` long.
+    /// Conditions of encoder and decoder for the header of a needle of `units` units.
     fn fits(&self, units: u32) -> bool {
         let lengths_fit = match self.kind {
             Kind::Tombstone => {
@@ -234,7 +234,8 @@ impl NeedleHeader {
     }
 }
 
-/// Fills in the chunk checksums of the data that stands in `needle`; returns the entity tag.
+/// Fills in the chunk checksums of the data in `needle`. Returns the checksum of the data, which is the
+/// entity tag of a data needle.
 pub fn encode_chunk_table(needle: &mut [u8], layout: &Layout) -> u64 {
     let (front, data) = needle.split_at_mut(layout.data_start);
     let data = &data[..layout.data_len];
@@ -248,11 +249,10 @@ pub fn encode_chunk_table(needle: &mut [u8], layout: &Layout) -> u64 {
     data_checksum(data)
 }
 
-/// Fills in the chunk checksums where they are known already; data of a part needs no table when it
-/// is a single chunk.
+/// Fills in chunk checksums that are already known. A part of a single chunk has no table.
 ///
 /// # Panics
-/// When there is not one for each chunk.
+/// If there is not exactly one for each chunk.
 pub fn put_chunk_table(needle: &mut [u8], layout: &Layout, sums: &[u64]) {
     let table = &mut needle[layout.chunk_table()];
     if !table.is_empty() {
@@ -264,12 +264,12 @@ pub fn put_chunk_table(needle: &mut [u8], layout: &Layout, sums: &[u64]) {
     }
 }
 
-/// Completes a needle whose attributes, chunk table and data already stand in `needle`, for
-/// `offset` of the file `incarnation`: writes header, padding and footer.
+/// Completes a needle whose attributes, chunk table and data are already in `needle`, for `offset` of the
+/// file `incarnation`: writes header, padding and footer.
 ///
 /// # Panics
-/// When [`decode_header`] would refuse the header. When `needle` is not exactly as long as the header
-/// says.
+/// If [`decode_header`] would refuse the header. If the length of `needle` is not the one that follows
+/// from the header.
 pub fn encode_data_needle(header: &NeedleHeader, incarnation: u64, offset: u64, needle: &mut [u8]) {
     let layout = header.layout();
     assert_eq!(needle.len(), layout.len);
@@ -281,10 +281,10 @@ pub fn encode_data_needle(header: &NeedleHeader, incarnation: u64, offset: u64, 
     encode_footer(header, incarnation, offset, &mut needle[layout.len - FOOTER_LEN..]);
 }
 
-/// Writes a tombstone for `offset` of the file `incarnation`: its header in both units.
+/// Encodes a tombstone for `offset` of the file `incarnation`, with its header in both units.
 ///
 /// # Panics
-/// When [`decode_header`] would refuse the header. When `needle` is not exactly 1024 bytes long.
+/// If [`decode_header`] would refuse the header. If `needle` is not exactly 1024 bytes long.
 pub fn encode_tombstone(header: &NeedleHeader, incarnation: u64, offset: u64, needle: &mut [u8]) {
     let layout = Layout::tombstone();
     assert!(header.kind == Kind::Tombstone && needle.len() == layout.len);
@@ -309,9 +309,9 @@ fn encode_footer(header: &NeedleHeader, incarnation: u64, offset: u64, out: &mut
     Encoder::new(&mut out[FOOTER_LEN - 8..]).u64(sum);
 }
 
-/// Reads the header at `offset` of the file `incarnation`; nothing when it is not valid there. The
-/// second copy in a tombstone is found at the tombstone's second unit: the returned number is the
-/// distance back to the needle's start (bytes).
+/// Decodes the header at `offset` of the file `incarnation`. Returns `None` when it is not valid there.
+/// The second header of a tombstone is in the second unit of the tombstone: the number returned is the
+/// distance back to the start of the needle (bytes).
 #[must_use]
 pub fn decode_header(bytes: &[u8], incarnation: u64, offset: u64) -> Option<(NeedleHeader, u64)> {
     if bytes.len() < HEADER_LEN || bytes[..4] != HEADER_MAGIC {
@@ -360,14 +360,14 @@ pub fn decode_header(bytes: &[u8], incarnation: u64, offset: u64) -> Option<(Nee
     Some((header, back))
 }
 
-/// What a footer tells of its needle.
+/// Footer of a needle. It identifies the needle when the header is damaged.
 #[derive(Clone, Copy, Debug)]
 pub struct Footer {
-    /// What the needle is.
+    /// Kind of the needle.
     pub kind: Kind,
-    /// Whose it is.
+    /// Id of the needle.
     pub id: NeedleId,
-    /// Length of the needle in units.
+    /// Length of the needle (units).
     pub units: u32,
     /// Sequence of its commit.
     pub sequence: u64,
@@ -375,13 +375,14 @@ pub struct Footer {
     pub epoch: u64,
     /// Position in its commit.
     pub ordinal: u32,
-    /// What a reader must know.
+    /// Cookie that a reader must present.
     pub cookie: Cookie,
-    /// Where the needle starts (bytes).
+    /// Offset of the needle (bytes).
     pub start: u64,
 }
 
-/// Reads the footer in the last bytes of `unit`, which ends at `end` of the file `incarnation`.
+/// Decodes the footer in the last bytes of `unit`, which ends at `end` of the file `incarnation`. Returns
+/// `None` when it is not valid there.
 #[must_use]
 pub fn footer_at(unit: &[u8], incarnation: u64, end: u64) -> Option<Footer> {
     let bytes = unit.last_chunk::<FOOTER_LEN>()?;
@@ -407,16 +408,16 @@ pub fn footer_at(unit: &[u8], incarnation: u64, end: u64) -> Option<Footer> {
     Some(Footer { kind, id, units, sequence, epoch, ordinal, cookie, start })
 }
 
-/// Which part of a needle did not pass its checksum.
+/// Section of a needle whose checksum does not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Unreadable {
     /// The fixed header.
     #[error("its header is damaged")]
     Header,
-    /// Attributes or chunk checksums.
+    /// The attributes or the chunk checksums.
     #[error("its attributes or chunk checksums are damaged")]
     Meta,
-    /// A chunk of the data.
+    /// A chunk of the data; the number counts from 0.
     #[error("chunk {0} of its data is damaged")]
     Chunk(usize),
 }
@@ -444,8 +445,8 @@ pub fn verify_meta(
 
 const META_CHECKSUM_AT: usize = 104;
 
-/// Verifies the chunks that hold bytes `range` of the data (relative to the data's start). The
-/// chunk table must have been verified before.
+/// Verifies the chunks that hold bytes `range` of the data (relative to the start of the data). The chunk
+/// table must have been verified before.
 ///
 /// # Errors
 /// [`Unreadable::Chunk`] with the number of the first damaged chunk.
@@ -479,12 +480,12 @@ pub fn verify_data(needle: &[u8], header: &NeedleHeader) -> Result<(), Unreadabl
     verify_range(needle, header, 0..header.data_len as usize)
 }
 
-/// What an attribute says. Unknown ones are kept as they are.
+/// An attribute of a needle. Attributes with unknown codes are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attribute<'a> {
-    /// See the constants.
+    /// Code; see the constants.
     pub code: u16,
-    /// Its value.
+    /// Value as stored.
     pub value: &'a [u8],
 }
 
@@ -492,17 +493,17 @@ impl Attribute<'_> {
     /// Content type, as in the HTTP header.
     pub const CONTENT_TYPE: u16 = 1;
 
-    /// Length on disk (bytes).
+    /// Length of the attribute on disk (bytes).
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         4 + self.value.len()
     }
 }
 
-/// Writes attributes one behind the other; returns their length.
+/// Encodes attributes one after the other. Returns their length (bytes).
 ///
 /// # Panics
-/// When `out` is too short.
+/// If `out` is too short.
 pub fn attribute_bytes(attributes: &[Attribute<'_>], out: &mut [u8]) -> usize {
     let mut fields = Encoder::new(out);
     for attribute in attributes {
@@ -512,7 +513,7 @@ pub fn attribute_bytes(attributes: &[Attribute<'_>], out: &mut [u8]) -> usize {
     fields.len()
 }
 
-/// The attributes in `bytes`; ends early where they make no sense.
+/// Iterates over the attributes in `bytes`. Ends at the first incomplete entry.
 pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = Attribute<'_>> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
@@ -652,7 +653,7 @@ mod tests {
     }
 
     proptest! {
-        /// The length in units is the encoder's own; one that is too long for a needle has none.
+        /// `units` is computed by the encoder. An impossible layout has none, so the limit is used.
         #[test]
         fn a_header_is_encoded_exactly_when_it_would_be_decoded(
             (kind, version, sequence) in (any_kind(), number(), number()),
@@ -675,7 +676,7 @@ mod tests {
                 Kind::Tombstone => encode_tombstone(&written, 42, 4096, &mut needle),
                 _ => encode_data_needle(&written, 42, 4096, &mut needle),
             });
-            // A footer has two bytes for the ordinal.
+            // The footer has two bytes for the ordinal.
             prop_assert_eq!(accepted, read.is_some() && ordinal <= u32::from(u16::MAX));
             if accepted {
                 let (again, _) = decode_header(&needle, 42, 4096).expect("what was just encoded");

@@ -1,5 +1,5 @@
-//! The superblock: what a volume file is. Three copies; any valid one will do, the one with the
-//! highest revision counts.
+//! The superblock: identity and geometry of a volume file. It is stored in three copies; one valid copy
+//! is enough, and of several the one with the highest revision counts.
 
 use thiserror::Error;
 
@@ -8,32 +8,32 @@ use super::{RISING_MAX, checksum, seed};
 use crate::limits::{BLOCK, CHUNK, LOG_START, TRAILER, UNIT, VOLUME_SIZE_MAX};
 use crate::types::VolumeId;
 
-/// The format this build writes, and the only one it reads.
+/// The format version that this build writes, and the only one that it reads.
 pub const FORMAT_VERSION: u32 = 1;
 
 const MAGIC: [u8; 8] = *b"HAYLSUPR";
 const LEN: usize = 512;
 const CHECKSUM_AT: usize = LEN - 8;
-/// XXH3-64.
+/// Checksum id of XXH3-64.
 const CHECKSUM_XXH3: u32 = 1;
 const COPIES_SEED: u64 = 0x4841_594c_4f46_5400;
 
-/// Where the copies of the superblock of a file of `size` bytes stand.
+/// Offsets of the superblock copies in a file of `size` bytes.
 #[must_use]
 pub fn superblock_offsets(size: u64) -> [u64; 3] {
     [0, BLOCK, size - TRAILER]
 }
 
-/// What a volume accepts, as the operator last said.
+/// State of a volume, as stored in its superblock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VolumeState {
-    /// Being created or written by a compaction: not to be served.
+    /// Being created or written by a compaction; not served.
     Building,
-    /// Takes writes.
+    /// Writable.
     Live,
-    /// Full and closed for good.
+    /// Closed permanently.
     Sealed,
-    /// Closed by the operator.
+    /// Closed to writes by the operator.
     ReadOnly,
 }
 
@@ -61,51 +61,51 @@ impl VolumeState {
 /// Identity and geometry of a volume file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Superblock {
-    /// Features a reader may ignore.
+    /// Features that a reader and a writer may ignore.
     pub compat: u32,
-    /// Features a reader may ignore, a writer not.
+    /// Features that a reader may ignore and a writer may not.
     pub ro_compat: u32,
     /// Features without which nothing can be read.
     pub incompat: u32,
-    /// The volume.
+    /// Number of the volume.
     pub volume: VolumeId,
-    /// Random id of this file.
+    /// Incarnation: random number of this file.
     pub incarnation: u64,
-    /// Incarnation of the file this one was compacted or copied from; 0 for none.
+    /// Incarnation of the file from which this one was made; 0 for none.
     pub parent: u64,
-    /// Rises with every compaction.
+    /// Generation: rises with every compaction.
     pub generation: u64,
-    /// What the volume accepts.
+    /// State of the volume.
     pub state: VolumeState,
     /// Length of the file (bytes).
     pub size: u64,
     /// Alignment of needles (bytes).
     pub unit: u32,
-    /// Size of a checksum chunk (bytes).
+    /// Length of a checksum chunk (bytes).
     pub chunk: u32,
-    /// Seed of the index's hash.
+    /// Seed of the hash of the index in memory.
     pub hash_seed: u64,
-    /// The store that created the file.
+    /// Id of the store that created the file.
     pub store: [u8; 16],
-    /// When it was created (nanoseconds since 1970).
+    /// Time of creation (nanoseconds since 1970).
     pub created_ns: u64,
-    /// Rises with every rewrite of the superblock.
+    /// Revision: rises with every change of the superblock.
     pub revision: u64,
 }
 
-/// Why a superblock cannot be used.
+/// Reason why a superblock cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SuperblockError {
-    /// Not a superblock, or a damaged one.
+    /// Wrong magic or checksum: not a superblock, or a damaged one.
     #[error("no valid superblock")]
     Damaged,
-    /// Written by another format.
+    /// The format version is unknown.
     #[error("format version {0}; this build reads version {FORMAT_VERSION}")]
     Version(u32),
-    /// Uses features this build does not know.
+    /// The file uses features that this build does not have.
     #[error("needs features this build does not have (incompat {0:#x}, ro-compat {1:#x})")]
     Features(u32, u32),
-    /// Valid, but describes something this build cannot work with.
+    /// The copy is valid, but describes a volume that this build cannot use.
     #[error("describes an impossible volume: {0}")]
     Geometry(&'static str),
 }
@@ -118,10 +118,10 @@ fn check_features(incompat: u32, ro_compat: u32) -> Result<(), SuperblockError> 
 }
 
 impl Superblock {
-    /// The copy as it stands in its block; the rest of the block is zero.
+    /// Encodes the superblock into its block. The rest of the block is set to zero.
     ///
     /// # Panics
-    /// When [`Self::decode`] would refuse it. When `block` is shorter than 4096 bytes.
+    /// If [`Self::decode`] would refuse it. If `block` is shorter than 4096 bytes.
     pub fn encode(&self, block: &mut [u8]) {
         if let Err(error) = self.check(CHECKSUM_XXH3) {
             panic!("no reader accepts {self:?}: {error}");
@@ -145,7 +145,7 @@ impl Superblock {
         block[LEN..BLOCK as usize].fill(0);
     }
 
-    /// Reads a copy.
+    /// Decodes a copy.
     ///
     /// # Errors
     /// See [`SuperblockError`].
@@ -192,7 +192,7 @@ impl Superblock {
         Ok(superblock)
     }
 
-    /// What both sides demand of a superblock.
+    /// Conditions of encoder and decoder for a superblock.
     fn check(&self, checksum_id: u32) -> Result<(), SuperblockError> {
         check_features(self.incompat, self.ro_compat)?;
         let complaint = if checksum_id != CHECKSUM_XXH3 {
@@ -214,13 +214,13 @@ impl Superblock {
         Err(SuperblockError::Geometry(complaint))
     }
 
-    /// Checksum seed of a structure at `offset` of this file.
+    /// Returns the checksum seed of a structure at `offset` of this file.
     #[must_use]
     pub fn seed(&self, offset: u64) -> u64 {
         seed(self.incarnation, offset)
     }
 
-    /// Where the log must end (bytes).
+    /// End of the area for the log (bytes).
     #[must_use]
     pub fn log_end(&self) -> u64 {
         self.size - TRAILER

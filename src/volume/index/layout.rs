@@ -1,41 +1,42 @@
-//! What the 64 bits of an entry hold, and how many bits of a hash the table keeps.
+//! Layout of the 64 bits of an entry, and the number of hash bits that the table keeps.
 
 use super::{IdHash, Location};
 use crate::limits::UNIT;
 
-/// log2 of the buckets that a segment begins with: so many bits of a hash are told by the bucket.
+/// log2 of the initial number of buckets of a segment: this number of hash bits follows from the bucket.
 pub const BUCKET_BITS: u32 = 10;
-/// Hash bits that every index keeps at least: 2^35 ids with different hashes. In a volume of 100 GiB with
-/// 1.6 M photos an absent id meets a false candidate once in 20,000 times.
+/// Minimum number of hash bits kept by an index: 2^35 different hashes. In a volume of 100 GiB with 1.6 M
+/// photos, a lookup of an absent id finds a false candidate once in 20,000 times.
 pub const HASH_BITS_MIN: u32 = 35;
-/// More than this are of no use.
+/// Maximum number of bits of a tag; more would bring no benefit.
 const TAG_BITS_MAX: u32 = 32;
-/// Bits of a tag that never tell which segment it is: they spread the second buckets.
+/// Bits of a tag that never select the segment: they spread the second buckets.
 const TAG_BITS_SPREAD: u32 = 6;
-/// A length in units: exact, since the longest needle is a little more than 1 MiB.
+/// Bits for a length in units. Exact, because the longest needle is a little more than 1 MiB.
 const LEN_BITS: u32 = 12;
 
 const _: () = assert!(crate::limits::NEEDLE_LEN_MAX / UNIT < 1 << LEN_BITS);
 
-/// One needle: from the top its unit, its length (units), the tag, and on which side it stands.
+/// One needle. From the top: its unit, its length (units), the tag, and the side bit.
 ///
-/// Unit 0 is the superblock, so that no entry is 0: that is a free slot.
+/// Unit 0 is the superblock, so no entry is 0. A slot that holds 0 is free.
 pub type Entry = u64;
 
-/// On which side of its two buckets an entry stands.
+/// Side bit: set when the entry is in the second of its two buckets.
 pub const SECOND: Entry = 1;
 
-/// The split of an entry, which depends on the volume's size only.
+/// Widths of the fields of an entry. They depend on the size of the volume only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     tag_bits: u32,
     hash_bits: u32,
-    /// log2 of the segments that an index begins with.
+    /// log2 of the initial number of segments of an index.
     pub depth_min: u32,
 }
 
 impl Layout {
-    /// The bits that offsets leave over go to the tag; what is missing then comes from more segments.
+    /// Computes the layout for a volume of `size` bytes. The bits that offsets do not need go to the tag.
+    /// If hash bits are missing then, the index begins with more segments.
     pub fn for_volume(size: u64) -> Self {
         let last = (size / UNIT).saturating_sub(1);
         let unit_bits = (u64::BITS - last.leading_zeros()).max(1);
@@ -44,23 +45,24 @@ impl Layout {
         Self { tag_bits, hash_bits: tag_bits + BUCKET_BITS + depth_min, depth_min }
     }
 
-    /// Bits of a hash that the place of an entry and its tag give back: from the top those that name a
-    /// segment at the beginning, the tag, the first bucket.
+    /// Number of hash bits that can be recovered from the position of an entry and its tag. From the top:
+    /// the bits that select one of the initial segments, the tag, the first bucket.
     pub fn hash_bits(&self) -> u32 {
         self.hash_bits
     }
 
-    /// What another layout would have otherwise.
+    /// Numbers by which layouts differ: bits of the tag, bits of the hash, log2 of the initial number of
+    /// segments.
     pub fn numbers(&self) -> [u32; 3] {
         [self.tag_bits, self.hash_bits, self.depth_min]
     }
 
-    /// What the table keeps of a hash.
+    /// Returns the bits of a hash that the table keeps.
     pub fn kept(&self, hash: IdHash) -> u64 {
         hash.0 >> (u64::BITS - self.hash_bits)
     }
 
-    /// The tag of a hash, where it stands in its entry.
+    /// Returns the tag of a hash, at its position in an entry.
     pub fn tag(&self, hash: u64) -> Entry {
         (hash >> BUCKET_BITS & self.tag_mask()) << 1
     }
@@ -69,25 +71,25 @@ impl Layout {
         (1 << self.tag_bits) - 1
     }
 
-    /// How many leading bits of a hash may name a segment at most.
+    /// Maximum number of leading hash bits that select a segment.
     pub fn depth_max(&self) -> u32 {
         self.depth_min + self.tag_bits.saturating_sub(TAG_BITS_SPREAD)
     }
 
-    /// Where in an entry stands the bit of its hash that is behind the first `depth`.
+    /// Position in an entry of the hash bit that follows the first `depth` bits.
     pub fn bit_behind(&self, depth: u32) -> u32 {
         self.tag_bits + self.depth_min - depth
     }
 
-    /// The bits of an entry that are compared: tag and side.
+    /// Mask of the bits of an entry that are compared: tag and side.
     pub fn compared(&self) -> Entry {
         self.tag_mask() << 1 | SECOND
     }
 
-    /// The entry of a needle with this hash, in its first bucket.
+    /// Returns the entry of a needle with this hash, in its first bucket.
     ///
     /// # Panics
-    /// When the volume has no such place.
+    /// If the location is impossible in the volume.
     pub fn entry(&self, hash: u64, at: Location) -> Entry {
         let (unit, units) = (at.offset / UNIT, at.len / UNIT);
         debug_assert!(at.offset.is_multiple_of(UNIT) && at.len.is_multiple_of(UNIT));
@@ -97,20 +99,21 @@ impl Layout {
         unit << shift | units << (self.tag_bits + 1) | self.tag(hash)
     }
 
-    /// Where the needle of an entry is.
+    /// Returns the location of the needle of an entry.
     pub fn location(&self, entry: Entry) -> Location {
         let units = entry >> (self.tag_bits + 1) & ((1 << LEN_BITS) - 1);
         Location { offset: self.unit(entry) * UNIT, len: units * UNIT }
     }
 
-    /// More than the entries of all needles before this place (an offset in bytes).
+    /// Returns a value above the entries of all needles that begin before `offset` (bytes), and not above
+    /// any other entry.
     pub fn bound(&self, offset: u64) -> Entry {
         let shift = self.tag_bits + 1 + LEN_BITS;
         let unit = offset.div_ceil(UNIT);
         if unit > u64::MAX >> shift { Entry::MAX } else { unit << shift }
     }
 
-    /// The unit at which the needle of an entry begins.
+    /// Returns the unit at which the needle of an entry begins.
     pub fn unit(&self, entry: Entry) -> u64 {
         entry >> (self.tag_bits + 1 + LEN_BITS)
     }

@@ -1,8 +1,8 @@
-//! Memory for segments, straight from the kernel: what a segment touches is what it takes.
+//! Memory for segments, directly from the kernel: a segment uses only the pages that it touches.
 //!
-//! Each segment has a slot of [`BUCKETS_MAX`] buckets of address space, of which pages come as they are
-//! touched. Slots come in chunks, each a mapping, that double: a small volume has one small mapping, a
-//! large one a few dozen. They are unmapped when the index goes.
+//! Each segment has a slot of [`BUCKETS_MAX`] buckets of address space, in which pages are allocated when
+//! they are touched. Slots are mapped in chunks of doubling size, so a small volume has one small mapping
+//! and a large one a few dozen. They are unmapped when the index is dropped.
 #![expect(unsafe_code, reason = "maps table memory, hands out slices of it")]
 
 mod bucket;
@@ -18,7 +18,7 @@ use super::segment::{BUCKETS_MAX, BUCKETS_MIN, BUCKETS_STEP};
 
 /// Address space of a slot (bytes).
 const SLOT: usize = BUCKETS_MAX * size_of::<Bucket>();
-/// Slots of a chunk at most: 128 MiB of address space.
+/// Maximum number of slots in a chunk: 128 MiB of address space.
 const CHUNK_SLOTS_MAX: usize = 1024;
 
 const _: () = assert!(BUCKETS_MAX == 2 * BUCKETS_MIN);
@@ -32,22 +32,22 @@ struct Chunk {
 
 /// The slots of an index.
 pub struct Memory {
-    /// Beginnings of the slots that were given out.
+    /// Start of each slot in use.
     slots: Vec<NonNull<Bucket>>,
     chunks: Vec<Chunk>,
-    /// Slots in all chunks.
+    /// Number of slots in all chunks.
     mapped: usize,
-    /// So many may be mapped; for tests of what happens beyond.
+    /// Maximum number of slots that may be mapped; for tests of memory shortage.
     slots_max: usize,
 }
 
 impl Memory {
-    /// None; at most so many.
+    /// Creates a memory without slots that maps at most `slots_max` of them.
     pub fn new(slots_max: usize) -> Self {
         Self { slots: Vec::new(), chunks: Vec::new(), mapped: 0, slots_max }
     }
 
-    /// Makes sure that `more` slots can be had: whether they can.
+    /// Makes sure that `more` slots can be added. Returns whether they can.
     pub fn reserve(&mut self, more: usize) -> bool {
         let missing = (self.slots.len() + more).saturating_sub(self.mapped);
         missing == 0 || self.map(missing.max(self.mapped.min(CHUNK_SLOTS_MAX)))
@@ -63,8 +63,8 @@ impl Memory {
         // SAFETY: a fresh anonymous mapping at an address of the kernel's choice aliases nothing.
         let Ok(base) = (unsafe { mmap_anonymous(None, len, prot, flags) }) else { return false };
         let base = base.cast::<u8>();
-        // A huge page would be there in full once a byte of it is touched. Where there are none, the
-        // advice fails, and is not needed.
+        // A huge page would take up memory in full once one of its bytes is touched. On a kernel without
+        // huge pages the advice fails, and is not needed.
         // SAFETY: advice about our own whole mapping; it does not change its content.
         let _ = unsafe { madvise(base.cast(), len.get(), MmapAdvise::MADV_NOHUGEPAGE) };
         self.chunks.push(Chunk { base, len: len.get() });
@@ -72,10 +72,10 @@ impl Memory {
         true
     }
 
-    /// The next slot, all empty: its number. It was reserved.
+    /// Adds a slot with empty buckets. Returns its number. The slot must have been reserved.
     ///
     /// # Panics
-    /// When it was not.
+    /// If it was not reserved.
     pub fn add(&mut self) -> u32 {
         let number = self.slots.len();
         assert!(number < self.mapped, "a slot is reserved before it is taken");
@@ -83,7 +83,7 @@ impl Memory {
         let left = (self.mapped - number) * SLOT;
         assert!(left <= chunk.len, "a chunk is mapped when all before it are used up");
         let at = chunk.len - left;
-        // SAFETY: not all slots of the last chunk were given out, so this is the beginning of one.
+        // SAFETY: not all slots of the last chunk are in use, so this is the start of one.
         let slot = unsafe { chunk.base.add(at) };
         if number == self.slots.capacity() {
             self.slots.reserve_exact((number / 8).max(1));
@@ -92,28 +92,28 @@ impl Memory {
         u32::try_from(number).expect("fewer slots than addresses")
     }
 
-    /// A bucket of a slot.
+    /// Returns a bucket of a slot.
     #[inline]
     pub fn bucket(&self, slot: u32, bucket: usize) -> &Bucket {
         assert!(bucket < BUCKETS_MAX);
         let base = self.slots[slot as usize];
-        // SAFETY: inside of the slot.
+        // SAFETY: inside the slot.
         let at = unsafe { base.add(bucket) };
-        // SAFETY: mapped (zeroed by the kernel at first, hence initialised) as long as `self` is there,
+        // SAFETY: mapped (zeroed by the kernel at first, hence initialised) as long as `self` exists,
         // aligned, and borrowed with it.
         unsafe { at.as_ref() }
     }
 
-    /// The first `len` buckets of a slot.
+    /// Returns the first `len` buckets of a slot.
     #[inline]
     pub fn buckets(&self, slot: u32, len: usize) -> &[Bucket] {
         assert!(len <= BUCKETS_MAX);
         let base = self.slots[slot as usize];
-        // SAFETY: inside of the slot; as in `bucket`.
+        // SAFETY: inside the slot; as in `bucket`.
         unsafe { std::slice::from_raw_parts(base.as_ptr(), len) }
     }
 
-    /// The first `len` buckets of a slot, to be changed.
+    /// Returns the first `len` buckets of a slot, mutable.
     #[inline]
     pub fn buckets_mut(&mut self, slot: u32, len: usize) -> &mut [Bucket] {
         assert!(len <= BUCKETS_MAX);
@@ -122,15 +122,15 @@ impl Memory {
         unsafe { std::slice::from_raw_parts_mut(base.as_ptr(), len) }
     }
 
-    /// Moves the second half of a slot to the first half of another, and gives its pages back: how many
-    /// entries moved.
+    /// Moves the second half of a slot to the first half of another, and returns its pages to the kernel.
+    /// Returns the number of entries moved.
     ///
     /// # Panics
-    /// When both are the same slot.
+    /// If both are the same slot.
     pub fn move_twins(&mut self, from: u32, to: u32) -> u16 {
         assert!(from != to);
         let (source, target) = (self.slots[from as usize], self.slots[to as usize]);
-        // SAFETY: the second half is inside of the slot.
+        // SAFETY: the second half is inside the slot.
         let twins = unsafe { source.add(BUCKETS_MIN) };
         // SAFETY: two halves of different slots, which do not overlap, and `&mut self` makes the access
         // exclusive. All of it is mapped and initialised.
@@ -144,7 +144,7 @@ impl Memory {
             .expect("a segment has fewer entries")
     }
 
-    /// What it takes beside the pages of segments (bytes).
+    /// Memory used besides the pages of segments (bytes).
     pub fn overhead(&self) -> usize {
         self.slots.capacity() * size_of::<NonNull<Bucket>>()
             + self.chunks.capacity() * size_of::<Chunk>()
@@ -154,7 +154,7 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         for chunk in self.chunks.drain(..) {
-            // SAFETY: the mapping is ours, and whoever borrowed from it borrowed `self`.
+            // SAFETY: the mapping belongs to `self`, and every borrow of it was a borrow of `self`.
             let unmapped = unsafe { munmap(chunk.base.cast(), chunk.len) };
             unmapped.expect("unmapping our own mapping");
         }

@@ -1,10 +1,12 @@
-//! The index of a volume: where its needles are, in memory.
+//! The index of a volume: the locations of its needles, in memory.
 //!
-//! A multimap on a hash of the needle's id. It does not know ids: a candidate is confirmed from
-//! the needle itself, on the read that happens anyway. Nothing in it is authoritative; the log is.
+//! A multimap keyed by a hash of the needle's id. The index does not store ids: a candidate is confirmed
+//! from the needle itself, by the read that is needed anyway. The index is never authoritative; the log
+//! is.
 //!
-//! A needle takes 8 bytes in a `table` that is nearly full at any time: a `layout` says what an entry
-//! holds, `segment` is the arithmetic of a part of the table, `memory` where it lies.
+//! A needle takes 8 bytes in a `table` that is nearly full at all times. `layout` defines the bits of an
+//! entry, `segment` is the arithmetic of a part of the table, `place` inserts entries, `memory` holds
+//! them.
 
 mod layout;
 mod memory;
@@ -22,46 +24,46 @@ use table::{Steps, Table};
 use crate::limits::UNIT;
 use crate::types::NeedleId;
 
-/// Where a needle is.
+/// Location of a needle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location {
     /// Offset in the volume file (bytes).
     pub offset: u64,
-    /// Length (bytes): exactly one read.
+    /// Length (bytes). One read of this length returns exactly the needle.
     pub len: u64,
 }
 
-/// So many needles at a time are worth the call of [`Index::prefetch`] before they are looked up or changed:
-/// each has two cache lines, and a core waits for some 10 to 48 at once, by its generation.
+/// Number of needles for which [`Index::prefetch`] is worth calling before they are looked up or changed:
+/// each needs two cache lines, and a core has 10 to 48 loads in flight, depending on its generation.
 pub const PREFETCHED: usize = 16;
 
-/// Hash of a needle's id. The index keeps its leading bits: 35 at least.
+/// Hash of a needle's id. The index keeps at least the 35 leading bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdHash(u64);
 
-/// How ids are hashed: seeded per volume, so that nobody can prepare collisions.
+/// Hash function for ids. It is seeded per volume, so that nobody can prepare collisions.
 #[derive(Clone, Copy, Debug)]
 pub struct Hasher {
     seed: u64,
-    /// So many leading bits are cut off.
+    /// Number of leading bits of the hash that are discarded; 0 except in tests.
     cut: u32,
 }
 
 impl Hasher {
-    /// The hash of a volume with this seed.
+    /// Creates the hash function of a volume with this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { seed, cut: 0 }
     }
 
-    /// A hash of so few bits that collisions really happen; for tests. They lead, since the index
-    /// keeps leading bits.
+    /// Creates a hash function with only `bits` bits, so that collisions happen; for tests. They are the
+    /// leading bits, because the index keeps leading bits.
     #[must_use]
     pub fn with_bits(seed: u64, bits: u32) -> Self {
         Self { seed, cut: u64::BITS - bits }
     }
 
-    /// The hash of `id`.
+    /// Returns the hash of `id`.
     #[must_use]
     pub fn hash(&self, id: NeedleId) -> IdHash {
         let mut bytes = [0; 12];
@@ -71,39 +73,39 @@ impl Hasher {
     }
 }
 
-/// Rises when the same numbers come to mean another table.
+/// Version of the arithmetic: rises when the same numbers come to describe another table.
 const SORT_VERSION: u32 = 1;
 
-/// A part of the table.
+/// A segment of the table, to be saved.
 pub struct Part<'a> {
-    /// Which it is: its leading bits,
+    /// Leading bits that all its hashes have in common.
     pub prefix: u32,
-    /// and how many these are.
+    /// Number of these leading bits.
     pub depth: u32,
-    /// Where the next one begins.
+    /// Start of the next part: its first hash.
     pub next: u64,
-    /// Entries.
+    /// Number of entries.
     pub len: usize,
     buckets: &'a [memory::Bucket],
 }
 
 impl Part<'_> {
-    /// What it holds.
+    /// Returns its buckets; a free slot is 0.
     pub fn buckets(&self) -> impl ExactSizeIterator<Item = [u64; segment::BUCKET_LEN]> {
         self.buckets.iter().map(|bucket| bucket.0)
     }
 }
 
-/// Names a needle that found no place in the table.
+/// Key of an entry in the stash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BesideKey((u64, u64));
 
-/// How far needles reach.
+/// End and total length of a set of needles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
-    /// The end of the last (bytes).
+    /// End of the needle that ends last (bytes).
     pub end: u64,
-    /// The length of all (bytes).
+    /// Total length of the needles (bytes).
     pub len: u64,
 }
 
@@ -114,7 +116,7 @@ impl Extent {
     }
 }
 
-/// The multimap.
+/// The index: a multimap from hashes of ids to locations.
 pub struct Index {
     table: Table,
 }
@@ -122,47 +124,49 @@ pub struct Index {
 /// Figures of an index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IndexFigures {
-    /// Needles.
+    /// Number of needles.
     pub needles: u64,
-    /// Memory (bytes).
+    /// Memory in use (bytes).
     pub memory: u64,
-    /// Needles that the table has room for before it grows, about.
+    /// Number of slots in the table.
     pub slots: u64,
-    /// Needles that found no place in the table, since too many have the same hash.
+    /// Number of needles in the stash: they found no slot because too many ids have the same hash, or
+    /// memory was short.
     pub overflow: u64,
-    /// Steps in which a part of the table grew.
+    /// Number of steps in which a segment grew or split.
     pub steps: u64,
-    /// Needles that such a step moved at most.
+    /// Largest number of needles moved by one such step.
     pub step_max: u64,
 }
 
 impl Index {
-    /// No needles, of a volume of this size (bytes). Takes no memory yet.
+    /// Creates an empty index for a volume of this size (bytes). It takes no memory yet.
     #[must_use]
     pub fn for_volume(size: u64) -> Self {
         Self::with_segments_max(size, usize::MAX)
     }
 
-    /// One that gets memory for so many segments only; for tests of what happens then.
+    /// Creates an empty index that gets memory for at most `segments_max` segments; for tests of memory
+    /// shortage.
     #[must_use]
     pub fn with_segments_max(size: u64, segments_max: usize) -> Self {
         Self { table: Table::new(Layout::for_volume(size), segments_max) }
     }
 
-    /// Begins to load what [`Self::candidates`] and changes will look at ([`PREFETCHED`]).
+    /// Starts loading the memory that [`Self::candidates`] and changes will access (see [`PREFETCHED`]).
     #[inline]
     pub fn prefetch(&self, hash: IdHash) {
         self.table.prefetch(self.table.layout().kept(hash));
     }
 
-    /// Where needles with this hash are, in no order.
+    /// Returns the locations of needles with this hash, in no particular order.
     pub fn candidates(&self, hash: IdHash) -> impl Iterator<Item = Location> {
         let layout = self.table.layout();
         self.table.entries(layout.kept(hash)).map(|entry| layout.location(entry))
     }
 
-    /// The newest candidate that is older than `below` (an offset in bytes). Asking again with the
-    /// offset of the last answer visits all of them, but for one that is superseded meanwhile.
+    /// Returns the newest candidate whose offset is below `below` (bytes). Repeated calls with the offset
+    /// of the last result visit all candidates, except those superseded meanwhile.
     #[must_use]
     #[inline]
     pub fn newest_below(&self, hash: IdHash, below: u64) -> Option<Location> {
@@ -171,12 +175,12 @@ impl Index {
         newest.map(|entry| layout.location(entry))
     }
 
-    /// Where all needles are, in no order.
+    /// Returns the locations of all needles, in no particular order.
     pub fn locations(&self) -> impl Iterator<Item = Location> {
         self.table.iter().map(|entry| self.table.layout().location(entry))
     }
 
-    /// Adds a needle: whether it was not there already.
+    /// Adds a needle. Returns `false` if it was already present.
     pub fn insert(&mut self, hash: IdHash, at: Location) -> bool {
         let layout = self.table.layout();
         let kept = layout.kept(hash);
@@ -184,7 +188,8 @@ impl Index {
         self.table.insert(kept, entry)
     }
 
-    /// Puts `new` in the place of the needle at `old`: where that was, if it was there.
+    /// Replaces the needle at `old` by `new`. Returns the location of the old one, or `None` if it was
+    /// not present.
     pub fn replace(&mut self, hash: IdHash, old: u64, new: Location) -> Option<Location> {
         let layout = *self.table.layout();
         let kept = layout.kept(hash);
@@ -192,21 +197,21 @@ impl Index {
         Some(layout.location(old))
     }
 
-    /// Removes the needle at `offset`: where it was, if it was there.
+    /// Removes the needle at `offset`. Returns its location, or `None` if it was not present.
     pub fn remove(&mut self, hash: IdHash, offset: u64) -> Option<Location> {
         let layout = *self.table.layout();
         let old = self.table.remove(layout.kept(hash), offset / UNIT)?;
         Some(layout.location(old))
     }
 
-    /// Whether the needle at `offset` is there.
+    /// Returns whether the needle at `offset` is present.
     #[must_use]
     pub fn contains(&self, hash: IdHash, offset: u64) -> bool {
         self.candidates(hash).any(|at| at.offset == offset)
     }
 
-    /// What tells this sort of index, with ids hashed so, from others: what one has saved, only the same
-    /// sort understands.
+    /// Returns the layout fingerprint of this index with ids hashed by `hasher`. A saved index can only
+    /// be restored to one with the same fingerprint.
     #[must_use]
     pub fn sort(&self, hasher: &Hasher) -> [u32; 8] {
         let [tag_bits, hash_bits, depth_min] = self.table.layout().numbers();
@@ -223,7 +228,7 @@ impl Index {
         ]
     }
 
-    /// What its parts and what stands beside them take when they are saved, about (bytes).
+    /// Approximate length of all parts and the stash when they are saved (bytes).
     #[must_use]
     pub fn saved_len(&self) -> usize {
         let entries = self.len() + self.table.len_beside();
@@ -231,8 +236,8 @@ impl Index {
         entries * size_of::<u64>() + buckets + buckets / segment::BUCKETS_MIN * 16
     }
 
-    /// The part of the table that begins at `from`: 0, or where the last one ended. Between two such
-    /// parts the index may change.
+    /// Returns the part of the table that begins at `from`: 0, or [`Part::next`] of the last one. The
+    /// index may change between two calls.
     #[must_use]
     pub fn part(&self, from: u64) -> Option<Part<'_>> {
         let (segment, buckets, next) = self.table.segment_from(from)?;
@@ -240,8 +245,8 @@ impl Index {
         Some(Part { prefix, depth, next, len, buckets })
     }
 
-    /// At most so many of those that found no place in the table, behind one of them: by a key, and as
-    /// the hash and entry that [`Self::restore_beside`] takes.
+    /// Returns at most `most` entries of the stash that follow the key `behind`, each with its key, and
+    /// as the hash and entry that [`Self::restore_beside`] takes.
     pub fn beside(
         &self,
         behind: Option<BesideKey>,
@@ -251,8 +256,8 @@ impl Index {
         some.map(|(key, entry)| (BesideKey(key), (key.0, entry)))
     }
 
-    /// Puts a part back: where the next one begins, and the end of the needle that ends last and all
-    /// their lengths (bytes). Nothing when it does not belong there.
+    /// Restores a part. Returns the start of the next part, and the extent of its needles. Returns `None`
+    /// when the part is not valid at this place, or there is no memory for it.
     pub fn restore_part(
         &mut self,
         from: u64,
@@ -271,12 +276,14 @@ impl Index {
         Some((next, extent))
     }
 
-    /// Ends the restoring of parts, the last of which ended at `end`: whether all are there.
+    /// Ends the restoring of parts, the last of which ended at `end`. Returns whether the parts are
+    /// complete.
     pub fn restored(&mut self, end: u64) -> bool {
         self.table.restored(end)
     }
 
-    /// Puts back what [`Self::beside`] gave: where it is, if it was not there.
+    /// Restores an entry of [`Self::beside`]. Returns its location, or `None` if it is already present or
+    /// not valid.
     pub fn restore_beside(&mut self, hash: u64, entry: u64) -> Option<Location> {
         let layout = *self.table.layout();
         let at = layout.location(entry);
@@ -284,31 +291,32 @@ impl Index {
         (fits && self.table.insert(hash, layout.entry(hash, at))).then_some(at)
     }
 
-    /// Needles.
+    /// Number of needles.
     #[must_use]
     pub fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no needles.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Memory it takes (bytes).
+    /// Memory in use (bytes).
     #[must_use]
     pub fn memory(&self) -> usize {
         self.table.memory()
     }
 
-    /// Whether the kernel has no memory for more needles: then what is added is kept all the same, but
-    /// slowly and at a price, so that nobody should add more than must be. Asks again.
+    /// Returns whether memory for more needles is lacking, after trying to get it again. In this state,
+    /// added needles go to the stash, which is slow and uses more memory, so that only unavoidable ones
+    /// should be added.
     pub fn is_starved(&mut self) -> bool {
         self.table.is_starved()
     }
 
-    /// Figures.
+    /// Returns the figures.
     #[must_use]
     pub fn figures(&self) -> IndexFigures {
         let Steps { count, moved_max } = self.table.steps();

@@ -1,14 +1,14 @@
-//! Putting an entry into a segment: into one of its two buckets, or where another entry makes room by moving
-//! to its own other bucket (cuckoo hashing; the shortest way is found breadth first).
+//! Inserting an entry into a segment: into one of its two buckets, or into a slot that another entry
+//! frees by moving to its own other bucket (cuckoo hashing; the shortest path is found breadth first).
 
 use super::layout::{Entry, Layout, SECOND};
 use super::memory::{Bucket, Compare, prefetch};
 use super::segment::{BUCKETS_MAX, Segment};
 
-/// A search for a place looks at so many buckets at most.
+/// Maximum number of buckets that a search visits.
 const SEARCH_MAX: usize = 128;
 
-/// Which buckets of a segment have a free place: so that a search for one touches few buckets.
+/// Bitmap of the buckets of a segment that have a free slot, so that a search touches few buckets.
 pub type Open = [u64; BUCKETS_MAX / 64];
 
 #[inline(always)]
@@ -22,13 +22,13 @@ pub fn set_open(open: &mut Open, bucket: usize, is: bool) {
     *word = *word & !(1 << (bucket % 64)) | u64::from(is) << (bucket % 64);
 }
 
-/// Which places of a bucket are free: a bit for each.
+/// Returns the free slots of a bucket, one bit each.
 #[inline(always)]
 pub fn free(compare: impl Compare, bucket: &Bucket) -> u32 {
     compare.matching(bucket, Entry::MAX, 0)
 }
 
-/// Puts an entry into a bucket that has a free place: which one that was.
+/// Puts an entry into a bucket that has a free slot. Returns the index of that slot.
 #[inline(always)]
 fn fill(
     compare: impl Compare,
@@ -44,7 +44,8 @@ fn fill(
     index
 }
 
-/// Puts an entry into one of its two buckets: whether there was, or could be made, room.
+/// Puts an entry into one of its two buckets. Returns whether there was a free slot, or one could be
+/// made.
 #[inline(always)]
 pub fn place_in(
     compare: impl Compare,
@@ -65,22 +66,22 @@ pub fn place_in(
     kick(compare, layout, segment, buckets, open, places, entry)
 }
 
-/// A search begins at the two buckets of an entry.
+/// Number of buckets at which a search begins: the two buckets of an entry.
 const ROOTS: usize = 2;
 
-/// A bucket that a search has reached, and how.
+/// A bucket reached by a search, and the step that led to it.
 #[derive(Clone, Copy, Default)]
 struct Reached {
     bucket: u16,
-    /// The step before it, and the entry there that would move here.
+    /// The preceding step, and the index of the entry there that would move here.
     before: u8,
     index: u8,
 }
 
 const _: () = assert!(SEARCH_MAX <= 1 << u8::BITS && BUCKETS_MAX <= 1 << u16::BITS);
 
-/// Makes room for an entry in one of its buckets, which are full, by moving others to their other
-/// buckets: the shortest way there is. Whether there is one.
+/// Makes space for an entry in one of its two full buckets, by moving other entries to their other
+/// buckets along the shortest path. Returns whether there is such a path.
 #[inline(always)]
 fn kick(
     compare: impl Compare,
@@ -123,7 +124,8 @@ fn kick(
                 set_open(&mut seen, other, true);
                 reached[len] = Reached { bucket: other as u16, before: at as u8, index };
                 len += 1;
-                // It is looked at soon, and most likely not in the cache; neither are the others.
+                // It will be visited soon, and is probably not in the cache. Neither are the other new
+                // ones.
                 prefetch(&buckets[other]);
             }
         }
@@ -132,8 +134,9 @@ fn kick(
     false
 }
 
-/// The way that a search has found, which ends at place `index` of the last bucket of `reached`: what
-/// stands there moves to `open_bucket`, what is before it on the way moves there, and so on.
+/// Moves the entries along the path that a search has found. The path ends at slot `index` of the last
+/// bucket of `reached`: the entry there moves to `open_bucket`, the preceding entry on the path moves to
+/// the freed slot, and so on.
 #[inline(always)]
 fn move_along(
     compare: impl Compare,

@@ -1,12 +1,13 @@
-//! The table: a directory of segments, each a cuckoo hash table of two choices and 8-entry buckets.
+//! The table: a directory of segments, each a cuckoo hash table with two choices and 8-entry buckets.
 //!
-//! The leading bits of a hash name its segment, the rest its two buckets in it. A segment grows by a page
-//! at a time, to which half of the entries of as many other buckets move; one of twice its first size
-//! becomes two, as it stands. Entries never leave their segment but so, and what they hold says where they
-//! go: growing needs no ids and no reads.
+//! The leading bits of a hash select its segment, the other bits its two buckets in it. A segment grows by a
+//! page at a time, to which half of the entries of as many other buckets move. A segment of twice its
+//! initial size splits in two: its twins become the second segment, unchanged. Entries leave their segment
+//! in no other way, and their own bits determine where they go: growing needs no ids and no reads.
 //!
-//! What finds no place (more ids with the same hash than two buckets hold) goes to a map beside: slow, but
-//! nothing is refused. The first few are there too, until there is a table.
+//! Entries that find no slot (when more ids have the same hash than two buckets hold) go to the stash, a
+//! map beside the table: slow, but nothing is refused. The first few entries are in the stash, too, until
+//! there is a table.
 
 mod growth;
 mod saved;
@@ -18,50 +19,50 @@ use super::memory::{Bucket, Compare, Memory, Plain, Work, best, prefetch};
 use super::place::{Open, free, place_in, set_open};
 use super::segment::{BUCKET_LEN, BUCKETS_MIN, Segment};
 
-/// So many parts of the directory may belong to one segment on average: honest hashes need 4.
+/// Maximum average number of directory entries per segment. Hashes of a good distribution need 4.
 const DIRECTORY_RATIO_MAX: usize = 32;
-/// So many entries need no table: to map memory takes longer than all that is done with so few.
+/// Number of entries that need no table: mapping memory takes longer than all operations on so few.
 const FEW: usize = 12;
-/// What an entry of the map beside takes, about (bytes): key, value, and half-filled nodes.
+/// Approximate memory for an entry of the stash (bytes): key, value, and half-filled nodes.
 const BESIDE_BYTES: usize = 48;
-/// What the heap adds to each allocation (bytes).
+/// Overhead of the heap for each allocation (bytes).
 const ALLOCATION_BYTES: usize = 16;
 
-/// How the table is doing.
+/// Growth statistics of a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Steps {
-    /// Steps in which a segment grew or split.
+    /// Number of steps in which a segment grew or split.
     pub count: u64,
-    /// Entries that such a step moved at most.
+    /// Largest number of entries moved by one such step.
     pub moved_max: u64,
 }
 
 pub struct Table {
     layout: Layout,
     memory: Memory,
-    /// By the leading bits of a hash: number of its segment, which is that of its slot. Empty until the
-    /// first entry comes.
+    /// Maps the leading bits of a hash to its segment. The number of a segment is that of its slot. Empty
+    /// until there is a table.
     directory: Vec<u32>,
-    /// How many bits these are.
+    /// Number of leading bits that the directory uses.
     depth: u32,
     segments: Vec<Segment>,
-    /// For each of them.
+    /// Bitmap of buckets with a free slot, for each segment.
     #[expect(clippy::vec_box, reason = "so that a longer vector is not much to copy in one step")]
     open: Vec<Box<Open>>,
-    /// Buckets of all segments.
+    /// Number of buckets of all segments.
     buckets: usize,
-    /// Entries in them.
+    /// Number of entries in all segments.
     entries: usize,
-    /// What found no place: by hash and unit.
+    /// The stash: entries that found no slot, by hash and unit.
     beside: BTreeMap<(u64, u64), Entry>,
     starved: bool,
     steps: Steps,
 }
 
-/// Not an entry, but a free place.
+/// Value of a free slot.
 const NO_ENTRY: Entry = 0;
 
-/// The place of an entry in the table.
+/// Position of an entry in the table.
 #[derive(Clone, Copy)]
 struct Place {
     slot: u32,
@@ -69,7 +70,7 @@ struct Place {
     index: usize,
 }
 
-/// What the buckets of a hash hold of it: at most 16 entries.
+/// Matching entries in the two buckets of a hash: at most 16.
 #[derive(Clone, Copy)]
 struct Matches<'a> {
     first: &'a Bucket,
@@ -100,7 +101,7 @@ impl Matches<'_> {
     }
 }
 
-/// Searches for the newest entry of a hash in the table.
+/// Finds the newest entry of a hash in the table.
 struct NewestBelow<'a> {
     table: &'a Table,
     hash: u64,
@@ -116,7 +117,7 @@ impl Work for NewestBelow<'_> {
         let or_none = |entry: Entry, is: bool| if is { entry } else { NO_ENTRY };
         let below = |entry| or_none(entry, entry < self.bound);
         if matches.set & matches.set.wrapping_sub(1) == 0 {
-            // One or none, most often: without a branch for which.
+            // None or one, in most cases: computed without a branch.
             let only = matches.entry(matches.set.trailing_zeros() as usize % (2 * BUCKET_LEN));
             return or_none(below(only), matches.set != 0);
         }
@@ -124,7 +125,7 @@ impl Work for NewestBelow<'_> {
     }
 }
 
-/// Puts an entry where it belongs: whether it was not there already.
+/// Inserts an entry. Returns `false` if it was already present.
 struct Insert<'a> {
     table: &'a mut Table,
     hash: u64,
@@ -161,13 +162,13 @@ impl Table {
         &self.layout
     }
 
-    /// The segment of a hash. There are some.
+    /// Returns the segment of a hash. The table must not be empty.
     #[inline(always)]
     fn slot_of(&self, hash: u64) -> u32 {
         self.directory[(hash >> (self.layout.hash_bits() - self.depth)) as usize]
     }
 
-    /// Segment and buckets of a hash; nothing when the table has none.
+    /// Returns segment and buckets of a hash; `None` when there is no table yet.
     #[inline(always)]
     fn places(&self, hash: u64) -> Option<(u32, [usize; 2])> {
         if self.directory.is_empty() {
@@ -178,7 +179,7 @@ impl Table {
         Some((slot, segment.places(&self.layout, hash)))
     }
 
-    /// Begins to load the buckets of a hash into the cache.
+    /// Starts loading the buckets of a hash into the cache.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
         if let Some((slot, buckets)) = self.places(hash) {
@@ -188,7 +189,7 @@ impl Table {
         }
     }
 
-    /// Entries of a hash in the table.
+    /// Returns the entries of a hash in the table.
     #[inline(always)]
     fn matches(&self, compare: impl Compare, hash: u64) -> Option<Matches<'_>> {
         let (slot, buckets) = self.places(hash)?;
@@ -197,25 +198,25 @@ impl Table {
         let mut set = compare.matching(first, compared, wanted)
             | compare.matching(second, compared, wanted | SECOND) << BUCKET_LEN;
         if wanted == 0 {
-            // A free place looks like an entry with this tag.
+            // A free slot looks like an entry with this tag.
             set &= !free(compare, first);
         }
         Some(Matches { first, second, set })
     }
 
-    /// Entries of a hash, in no order.
+    /// Returns the entries of a hash, in no particular order.
     pub fn entries(&self, hash: u64) -> impl Iterator<Item = Entry> + use<'_> {
         self.matches(Plain, hash).into_iter().flatten().chain(self.beside(hash))
     }
 
-    /// The newest entry of a hash that is less than `bound`.
+    /// Returns the newest entry of a hash that is below `bound`.
     pub fn newest_below(&self, hash: u64, bound: Entry) -> Option<Entry> {
         let in_table = best(NewestBelow { table: self, hash, bound });
         let beside = self.beside(hash).filter(|entry| *entry < bound).fold(NO_ENTRY, Entry::max);
         Some(in_table.max(beside)).filter(|newest| *newest != NO_ENTRY)
     }
 
-    /// Entries of a hash beside the table.
+    /// Returns the entries of a hash in the stash.
     #[inline]
     fn beside(&self, hash: u64) -> impl Iterator<Item = Entry> + use<'_> {
         let some =
@@ -223,7 +224,7 @@ impl Table {
         some.into_iter().flatten().map(|(_, entry)| *entry)
     }
 
-    /// All entries, in no order.
+    /// Returns all entries, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = Entry> + use<'_> {
         let slots = (0..).zip(&self.segments);
         let buckets =
@@ -252,7 +253,7 @@ impl Table {
         &mut buckets[place.bucket].0[place.index]
     }
 
-    /// Adds an entry (one of a first bucket): whether it was not there already.
+    /// Inserts an entry (in the form for its first bucket). Returns `false` if it was already present.
     pub fn insert(&mut self, hash: u64, entry: Entry) -> bool {
         best(Insert { table: self, hash, entry })
     }
@@ -269,7 +270,7 @@ impl Table {
         true
     }
 
-    /// Puts an entry into the table: whether it has a place there.
+    /// Puts an entry into the table. Returns whether it found a slot.
     #[inline(always)]
     fn place(&mut self, compare: impl Compare, hash: u64, entry: Entry) -> bool {
         if self.directory.is_empty() && (self.beside.len() < FEW || !self.begin()) {
@@ -283,7 +284,7 @@ impl Table {
         if self.place_now(compare, hash, entry) {
             return true;
         }
-        // Entries of the same hash stay together however much it grows.
+        // Entries of the same hash stay together however much the segment grows.
         let same = self.matches(compare, hash).map_or(0, |matches| matches.set.count_ones());
         let slot = self.slot_of(hash);
         let honest = self.segments[slot as usize].is_crowded() && same < BUCKET_LEN as u32;
@@ -302,7 +303,7 @@ impl Table {
         placed
     }
 
-    /// The first segments: whether there is memory for them.
+    /// Creates the first segments. Returns whether there is memory for them.
     fn begin(&mut self) -> bool {
         let count = 1_u32 << self.layout.depth_min;
         self.starved = !self.memory.reserve(count as usize);
@@ -325,7 +326,7 @@ impl Table {
         true
     }
 
-    /// Takes an entry out of the table.
+    /// Removes an entry, and returns it.
     pub fn remove(&mut self, hash: u64, unit: u64) -> Option<Entry> {
         let Some(place) = self.find(Plain, hash, unit) else {
             return self.beside.remove(&(hash, unit));
@@ -336,7 +337,8 @@ impl Table {
         Some(std::mem::take(self.at_mut(place)))
     }
 
-    /// Puts another entry of the same hash (one of a first bucket) in the place of one.
+    /// Replaces an entry by another one of the same hash (in the form for its first bucket). Returns the
+    /// old one.
     pub fn replace(&mut self, hash: u64, unit: u64, new: Entry) -> Option<Entry> {
         if let Some(place) = self.find(Plain, hash, unit) {
             let entry = self.at_mut(place);
@@ -352,12 +354,13 @@ impl Table {
         self.entries + self.beside.len()
     }
 
-    /// Slots of the table.
+    /// Number of slots of the table.
     pub fn slots(&self) -> usize {
         self.buckets * BUCKET_LEN
     }
 
-    /// Entries that found no place in it.
+    /// Number of entries in the stash because they found no slot. Does not count the first few before
+    /// there is a table.
     pub fn len_beside(&self) -> usize {
         if self.directory.is_empty() && !self.starved {
             return 0;
@@ -369,7 +372,7 @@ impl Table {
         self.steps
     }
 
-    /// Whether there is no memory to grow. Asks for it again.
+    /// Returns whether memory to grow is lacking, after trying to get it again.
     pub fn is_starved(&mut self) -> bool {
         if self.starved {
             let wanted = if self.directory.is_empty() { 1 << self.layout.depth_min } else { 1 };
@@ -378,7 +381,7 @@ impl Table {
         self.starved
     }
 
-    /// Memory (bytes): all of it, also what is about to be used.
+    /// Memory in use (bytes), including what was allocated but is not used yet.
     pub fn memory(&self) -> usize {
         self.buckets * size_of::<Bucket>()
             + self.memory.overhead()

@@ -16,7 +16,7 @@ fn index() -> Index {
     Index::for_volume(100 * GIB)
 }
 
-/// Hash of a number, as good as any.
+/// Returns a well-distributed hash of a number.
 fn hash(n: u64) -> IdHash {
     Hasher::new(1).hash(NeedleId::new(n, 0))
 }
@@ -168,7 +168,7 @@ fn what_found_no_place_gets_one_when_its_segment_grows() {
 
 #[test]
 fn a_flood_of_hashes_that_are_alike_costs_no_more_than_it_holds() {
-    // All in one part of the directory: as if somebody knew the seed.
+    // All in one part of the directory, as if an attacker knew the seed.
     let mut index = index();
     let alike = |n: u64| IdHash(hash(n).0 >> 24);
     for n in 0..60_000 {
@@ -217,10 +217,10 @@ fn an_empty_index_takes_no_memory_and_a_small_one_little() {
     assert!(index.memory() < 66 << 10);
 }
 
-/// An order of names.
+/// An order of ids: its name, and the id at a position.
 type Order = (&'static str, fn(u64) -> NeedleId);
 
-/// Orders that some tables mind.
+/// Orders of ids that some hash tables do not handle well.
 fn orders() -> [Order; 5] {
     [
         ("sequential", |n| NeedleId::new(n, 0)),
@@ -297,7 +297,7 @@ enum Act {
     Insert(u64, u64),
     Replace(u64, u64, u64),
     Remove(u64, u64),
-    /// So many with hashes of their own.
+    /// Inserts this number of needles with different hashes.
     Fill(u64),
 }
 
@@ -364,7 +364,7 @@ proptest! {
             let found: HashSet<u64> =
                 index.candidates(IdHash(*hash)).map(|at| at.offset / UNIT).collect();
             prop_assert!(found.is_superset(units));
-            // Hashes that differ behind the bits that are kept are rare, but with few bits.
+            // Hashes that differ only in bits that are not kept are rare, except with few bits.
             if bits != 64 {
                 prop_assert_eq!(&found, units);
             }
@@ -374,7 +374,7 @@ proptest! {
     }
 }
 
-/// Another index with what this one gives away to be saved, while `between` changes it.
+/// Saves an index and restores it to another one. `between` is called on the first between the steps.
 fn saved(from: &mut Index, size: u64, mut between: impl FnMut(&mut Index)) -> Option<Index> {
     let mut saved = Index::for_volume(size);
     let mut beside = Vec::new();
@@ -423,7 +423,7 @@ fn what_is_saved_is_the_same_index() {
             assert_eq!(all(&copy, hash(n)), all(&index, hash(n)));
         }
         assert_eq!(all(&copy, alike), all(&index, alike));
-        // It goes on like the one it was made of.
+        // The restored index continues to work like the original.
         for n in 0..count {
             assert!(copy.insert(hash(n + count), at(n + count + 200)));
             assert!(n % 3 > 0 || copy.remove(hash(n), at(n + 200).offset).is_some());
@@ -449,8 +449,8 @@ fn what_was_there_before_is_saved_however_the_index_changes_meanwhile() {
     }
     let mut next = before + 1000;
     let copy = saved(&mut index, size, |index| {
-        // Kicks, steps and splits in front of and behind what is being saved; those that are alike find
-        // room when others go.
+        // Kicks, steps and splits in front of and behind what is being saved. Entries with equal hashes
+        // move from the stash to the table when others are removed.
         for _ in 0..4000 {
             index.insert(hash(next), at(next));
             next += 1;
@@ -487,7 +487,7 @@ fn parts_that_do_not_belong_together_make_no_index() {
     assert!(!put(next, prefix, depth, &buckets));
     assert!(put(0, prefix, depth, &buckets));
     assert!(!other.restored(next), "the rest is missing");
-    // Few buckets of another volume's arithmetic.
+    // Few buckets, from an index with another layout.
     let mut smaller = Index::for_volume(GIB);
     assert!(smaller.restore_part(0, 0, 0, buckets[..64].iter().copied()).is_none());
 }

@@ -1,8 +1,9 @@
-//! A bucket, and what a processor can do with one: load it ahead, compare all its entries at once.
+//! A bucket, and processor-specific operations on it: prefetch, and comparison of all its entries at
+//! once.
 //!
-//! A lookup waits for memory. The fewer instructions it takes, the more lookups a processor has under
-//! way at once: so what is done for each is compiled for processors with AVX2 and BMI, too, and the
-//! processor at hand is asked for them.
+//! A lookup waits for memory. The fewer instructions it takes, the more lookups a processor has in
+//! flight. Therefore the code for each lookup is also compiled for processors with AVX2 and BMI, and the
+//! variant is chosen at run time.
 #![expect(unsafe_code, reason = "prefetches; calls what needs instructions that it has asked for")]
 
 use super::super::layout::Entry;
@@ -13,7 +14,7 @@ use super::super::segment::BUCKET_LEN;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket(pub [Entry; BUCKET_LEN]);
 
-/// Begins to load a bucket into the cache.
+/// Starts loading a bucket into the cache.
 #[inline]
 pub fn prefetch(bucket: &Bucket) {
     #[cfg(target_arch = "x86_64")]
@@ -26,14 +27,14 @@ pub fn prefetch(bucket: &Bucket) {
     let _ = bucket;
 }
 
-/// A way to compare entries.
+/// A way to compare the entries of a bucket.
 pub trait Compare: Copy {
-    /// Which entries of a bucket have these compared bits: a bit for each. All are looked at, since a
-    /// branch that is foreseen wrongly costs more.
+    /// Returns one bit for each entry whose `compared` bits equal `wanted`. All entries are compared,
+    /// because a mispredicted branch would cost more.
     fn matching(self, bucket: &Bucket, compared: Entry, wanted: Entry) -> u32;
 }
 
-/// One after the other, as any processor can.
+/// Compares one entry after the other; for any processor.
 #[derive(Clone, Copy)]
 pub struct Plain;
 
@@ -48,7 +49,7 @@ impl Compare for Plain {
     }
 }
 
-/// Four at a time. There is one only where the processor has AVX2, BMI1 and BMI2.
+/// Compares four entries at a time. A value exists only if the processor has AVX2, BMI1 and BMI2.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 struct Avx2(());
@@ -68,7 +69,7 @@ impl Avx2 {
 impl Compare for Avx2 {
     #[inline(always)]
     fn matching(self, bucket: &Bucket, compared: Entry, wanted: Entry) -> u32 {
-        // SAFETY: the processor has AVX2, or there would be no `self`.
+        // SAFETY: the processor has AVX2, since `self` exists.
         unsafe { matching_avx2(bucket, compared, wanted) }
     }
 }
@@ -93,21 +94,22 @@ fn matching_avx2(bucket: &Bucket, compared: Entry, wanted: Entry) -> u32 {
     first | second << (BUCKET_LEN / 2)
 }
 
-/// Work on buckets.
+/// An operation on buckets.
 pub trait Work {
-    /// What comes of it.
+    /// Result of the operation.
     type Output;
 
-    /// Does it. Must be inlined, with all that should be compiled for the processor at hand.
+    /// Runs the operation. Must be inlined, with everything that should be compiled for the chosen
+    /// instructions.
     fn run(self, compare: impl Compare) -> Self::Output;
 }
 
-/// Does work with the best instructions that the processor has.
+/// Runs an operation with the best instructions that the processor has.
 #[inline]
 pub fn best<W: Work>(work: W) -> W::Output {
     #[cfg(target_arch = "x86_64")]
     if let Some(avx2) = Avx2::new() {
-        // SAFETY: the processor has what the function is compiled for, since there is an `avx2`.
+        // SAFETY: the processor has the features that the function is compiled for, since `avx2` exists.
         return unsafe { run_avx2(work, avx2) };
     }
     work.run(Plain)

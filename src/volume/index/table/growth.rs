@@ -1,4 +1,4 @@
-//! Growth: a page of buckets at a time, or one segment of twice its first size becomes two.
+//! Growth: by a page of buckets at a time, or by splitting a segment of twice its initial size in two.
 
 use super::{DIRECTORY_RATIO_MAX, Table};
 use crate::volume::index::memory::Plain;
@@ -6,7 +6,7 @@ use crate::volume::index::place::{free, set_open};
 use crate::volume::index::segment::{BUCKETS_MAX, BUCKETS_MIN, BUCKETS_STEP, Segment};
 
 impl Table {
-    /// A segment grows, if it must by splitting before: whether it did.
+    /// Grows a segment, or splits it if it has its maximum size. Returns whether it did.
     pub(super) fn step(&mut self, slot: u32) -> bool {
         let segment = self.segments[slot as usize];
         let moved = if segment.buckets() < BUCKETS_MAX {
@@ -22,8 +22,8 @@ impl Table {
         true
     }
 
-    /// Whether there is memory for another segment, in a directory that is not out of proportion:
-    /// hashes that are all alike cannot make it larger and larger.
+    /// Returns whether a segment may split: there is memory for another one, and the directory stays in
+    /// proportion, so that equal hashes cannot enlarge it without limit.
     fn may_split(&mut self, segment: Segment) -> bool {
         let depth = u32::from(segment.depth) + 1;
         if depth > self.layout.depth_max() {
@@ -40,7 +40,7 @@ impl Table {
         !self.starved
     }
 
-    /// Splits as many buckets of a segment as a page holds: how many entries moved.
+    /// Splits as many buckets of a segment as a page holds. Returns the number of entries moved.
     fn grow(&mut self, slot: u32) -> u64 {
         let segment = &mut self.segments[slot as usize];
         let from = usize::from(segment.split);
@@ -65,12 +65,12 @@ impl Table {
         moved
     }
 
-    /// Makes two segments of one all of whose buckets are split: how many entries moved.
+    /// Makes two segments of one whose buckets are all split. Returns the number of entries moved.
     fn split(&mut self, slot: u32) -> u64 {
         let old = self.segments[slot as usize];
         let depth = u32::from(old.depth) + 1;
         if depth > self.depth {
-            // In place, from the end: there is room.
+            // In place, from the end: the memory was reserved.
             let len = self.directory.len();
             self.directory.resize(2 * len, 0);
             for at in (0..len).rev() {
@@ -99,7 +99,8 @@ impl Table {
         u64::from(moved)
     }
 
-    /// What stands beside the table and belongs to a segment that has just grown gets another chance.
+    /// Tries again to move the entries of the stash that belong to a segment that has just grown into the
+    /// table.
     fn settle_beside(&mut self, segment: Segment) {
         if self.beside.is_empty() {
             return;

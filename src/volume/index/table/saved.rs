@@ -1,4 +1,4 @@
-//! What is saved of a table, segment by segment in the order of hashes, and putting one together from that.
+//! Saving a table segment by segment, in the order of hashes, and restoring it.
 
 use std::ops::Bound;
 
@@ -9,8 +9,8 @@ use crate::volume::index::place::{free, set_open};
 use crate::volume::index::segment::{BUCKET_LEN, BUCKETS_MAX, BUCKETS_MIN, BUCKETS_STEP, Segment};
 
 impl Table {
-    /// The segment in which the hash `from` belongs, which must be its first; and the first hash of the
-    /// next one. Nothing when there is none.
+    /// Returns the segment to which the hash `from` belongs, which must be its first one, its buckets,
+    /// and the first hash of the next segment. Returns `None` when there is none.
     pub fn segment_from(&self, from: u64) -> Option<(&Segment, &[Bucket], u64)> {
         if self.directory.is_empty() || from >> self.layout.hash_bits() > 0 {
             return None;
@@ -23,7 +23,7 @@ impl Table {
         Some((segment, buckets, hashes.end() + 1))
     }
 
-    /// At most so many of the entries beside the table, by hash and unit, behind `behind`.
+    /// Returns at most `most` entries of the stash after the key `behind`, in the order of hash and unit.
     pub fn beside_behind(
         &self,
         behind: Option<(u64, u64)>,
@@ -34,8 +34,8 @@ impl Table {
         range.take(most).map(|(key, entry)| (*key, *entry))
     }
 
-    /// Adds the next segment, in the order of hashes, to a table that is being put together: the first
-    /// hash behind it. Nothing when it does not belong there, or there is no memory for it.
+    /// Restores the next segment, in the order of hashes. Returns the first hash after it. Returns `None`
+    /// when the segment is not valid at this place, or there is no memory for it.
     pub fn restore(
         &mut self,
         from: u64,
@@ -76,8 +76,8 @@ impl Table {
         Some(hashes.end() + 1)
     }
 
-    /// Ends what [`Self::restore`] began, all of whose hashes below `end` have a segment: whether it is a
-    /// whole table now.
+    /// Ends the restoring of segments, which cover all hashes below `end`. Returns whether the table is
+    /// complete.
     pub fn restored(&mut self, end: u64) -> bool {
         if self.segments.is_empty() {
             return true;
