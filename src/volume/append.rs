@@ -106,7 +106,7 @@ impl Drop for Room {
     fn drop(&mut self) {
         let len = self.volume.log.rooms.borrow_mut().remove(&self.key);
         let log = &self.volume.log;
-        log.claimed.give_back(len.expect("a room is there until it is dropped"));
+        log.claimed.give_back(len.expect("a reservation exists until it is dropped"));
         log.audit();
     }
 }
@@ -207,7 +207,7 @@ impl Log {
 
     /// Takes the log's own block, filled with zeros.
     fn take_block(&self) -> Buf {
-        let mut block = self.block.take().expect("one thing is written at a time");
+        let mut block = self.block.take().expect("at most one write uses the block at a time");
         let dirt = u8::from(chosen(Sabotage::DirtyPadding));
         block[..BLOCK as usize].fill(dirt);
         block
@@ -278,7 +278,7 @@ impl Log {
     /// # Panics
     /// If there is one.
     pub fn expect_no_rooms(&self) {
-        assert!(self.rooms.borrow().is_empty(), "room is set aside for an upload that has ended");
+        assert!(self.rooms.borrow().is_empty(), "an upload has ended but holds a reservation");
         self.audit();
     }
 
@@ -340,7 +340,7 @@ impl Log {
             queue.push_back(Forming { needles: Vec::new(), len: 0, outcome });
             self.claimed.take(COMMIT_OVERHEAD);
         }
-        let forming = queue.back_mut().expect("just made sure of");
+        let forming = queue.back_mut().expect("a commit was pushed above if there was none");
         let within = UNIT + forming.len;
         forming.needles.extend(needles);
         forming.len += len;
@@ -442,7 +442,7 @@ impl Log {
             epoch: self.epoch,
             sequence: end.sequence + 1,
             len,
-            needles: u32::try_from(needles).expect("few needles in a commit"),
+            needles: u32::try_from(needles).expect("a commit has at most 1000 needles"),
             // Commits are written one after the other, each only when the one before it is durable.
             durable_tail: if chosen(Sabotage::WrongDurableTail) { LOG_START } else { end.tail },
             previous: end.record_checksum,
@@ -483,8 +483,8 @@ pub async fn run(volume: Rc<Volume>) {
             log.poison(error);
             tracing::error!(
                 volume = volume.superblock.volume.0,
-                "a write failed: {error}. The volume takes no more writes until the daemon is \
-                 restarted; reads go on. Check the kernel log and the disk."
+                "a write failed: {error}; the volume is poisoned and takes no writes until the daemon is \
+                 restarted; reads continue; check the kernel log and the disk"
             );
         }
     }
@@ -492,7 +492,7 @@ pub async fn run(volume: Rc<Volume>) {
         && let Err(error) = log.write_hint(&volume.file, true).await
     {
         // Harmless: the next start reads a little more of the log.
-        tracing::warn!("no clean-close hint could be written: {error}");
+        tracing::warn!("the clean-close hint could not be written: {error}");
     }
     log.closed.set(());
 }
@@ -562,9 +562,9 @@ async fn write_commit(volume: &Volume, needles: Vec<Pending>) -> Outcome {
     let mut bufs = Vec::with_capacity(needles.len() + 1);
     let mut pieces = Vec::with_capacity(needles.len() + 2);
     let piece = |buf: usize, start: u64, len: u64| Piece {
-        buf: u16::try_from(buf).expect("few needles in a commit"),
-        start: u32::try_from(start).expect("a needle is short"),
-        len: u32::try_from(len).expect("a needle is short"),
+        buf: u16::try_from(buf).expect("a commit has at most 1000 needles"),
+        start: u32::try_from(start).expect("a needle is below 2 MiB"),
+        len: u32::try_from(len).expect("a needle is below 2 MiB"),
     };
     pieces.push(piece(0, 0, UNIT));
     bufs.push(block);
@@ -573,7 +573,7 @@ async fn write_commit(volume: &Volume, needles: Vec<Pending>) -> Outcome {
         needle.header.version = version;
         needle.header.epoch = record.epoch;
         needle.header.sequence = record.sequence;
-        needle.header.ordinal = u32::try_from(ordinal).expect("few needles in a commit");
+        needle.header.ordinal = u32::try_from(ordinal).expect("at most 1000 needles");
         let needle_len = needle.len();
         encode(&mut needle, log.incarnation, offset);
         pieces.push(piece(bufs.len(), 0, needle_len));
@@ -611,7 +611,7 @@ async fn write_commit(volume: &Volume, needles: Vec<Pending>) -> Outcome {
 }
 
 fn encode(needle: &mut Pending, incarnation: u64, offset: u64) {
-    let len = usize::try_from(needle.len()).expect("a needle is short");
+    let len = usize::try_from(needle.len()).expect("a needle is below 2 MiB");
     let bytes = &mut needle.buf[..len];
     match needle.header.kind {
         Kind::Tombstone => encode_tombstone(&needle.header, incarnation, offset, bytes),
@@ -633,7 +633,7 @@ fn publish(volume: &Volume, needle: &Placed) {
                 contents.insert(hash, at, parts);
             } else {
                 let there = contents.replace(hash, previous, at, parts);
-                assert!(there, "what a write supersedes cannot vanish while it holds the id");
+                assert!(there, "the superseded needle stays indexed while the write holds the id");
             }
         }
     }

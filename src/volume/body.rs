@@ -93,7 +93,7 @@ impl Body {
 
     fn parts(&self) -> Manifest<'_> {
         let data = &self.manifest.buf[self.manifest.data.clone()];
-        Manifest::decode(data).expect("was sound when the body was opened")
+        Manifest::decode(data).expect("verified when the body was opened")
     }
 
     /// Returns the part that holds the next byte.

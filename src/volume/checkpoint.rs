@@ -282,12 +282,12 @@ impl Volume {
                 let volume = self.superblock.volume.0;
                 let (what, why) = match why {
                     NotWritten::Failed(what, error) => (*what, error.to_string()),
-                    _ => ("get a buffer", "none is to spare".to_owned()),
+                    _ => ("get a buffer", "too few buffers are free".to_owned()),
                 };
                 tracing::warn!(
                     volume,
-                    "no checkpoint could be written: cannot {what}: {why}. Nothing is lost; until one can, \
-                     a start reads more of the log."
+                    "the checkpoint could not be written: cannot {what}: {why}; nothing is lost, but until one is \
+                     written, a start reads more of the log"
                 );
             }
         }
@@ -499,7 +499,7 @@ fn padded_len(payload: u64) -> u64 {
 }
 
 fn count(len: usize) -> u32 {
-    u32::try_from(len).expect("a piece is short")
+    u32::try_from(len).expect("a piece is at most 256 KiB long")
 }
 
 fn place(end: &LogEnd) -> LogPlace {
@@ -535,7 +535,7 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn buf(&mut self) -> &mut Buf {
-        self.buf.as_mut().expect("the buffer is at home between writes")
+        self.buf.as_mut().expect("the writer holds the buffer between writes")
     }
 
     fn room(&mut self) -> &mut [u8] {
@@ -555,7 +555,7 @@ impl Writer<'_> {
     }
 
     async fn write(&mut self, len: usize, sum: u64) -> Result<(), NotWritten> {
-        let buf = self.buf.take().expect("the buffer is at home between writes");
+        let buf = self.buf.take().expect("the writer holds the buffer between writes");
         let piece = Piece { buf: 0, start: 0, len: count(len) };
         let written = self.file.write(vec![buf], vec![piece], self.at, false).await;
         let mut bufs = written.map_err(|error| NotWritten::Failed("write the file", error))?;

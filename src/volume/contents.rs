@@ -115,8 +115,8 @@ impl Contents {
     pub fn audit(&self) {
         let needles: u64 = self.index.locations().map(|at| at.len).sum();
         let parts: u64 = self.parts.values().sum();
-        assert_eq!(self.live, needles + parts, "live bytes, and those of the needles in the index");
-        assert_eq!(self.index.len(), self.index.locations().count(), "needles in the index");
+        assert_eq!(self.live, needles + parts, "live bytes, recounted from the index");
+        assert_eq!(self.index.len(), self.index.locations().count(), "needles, recounted in the index");
     }
 
     fn enter(&mut self, at: Location, parts: u64) {

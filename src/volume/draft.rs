@@ -94,7 +94,7 @@ impl Draft {
     /// # Panics
     /// If the buffer is already taken.
     pub fn take(&mut self) -> (Buf, usize) {
-        (self.buf.take().expect("the buffer is at home"), self.layout.data_start)
+        (self.buf.take().expect("the buffer is not taken"), self.layout.data_start)
     }
 
     /// Puts the buffer back.
@@ -108,19 +108,19 @@ impl Draft {
     /// If the buffer is taken.
     pub fn data_mut(&mut self) -> &mut [u8] {
         let range = self.layout.data_range();
-        &mut self.buf.as_mut().expect("the buffer is at home")[range]
+        &mut self.buf.as_mut().expect("the buffer is not taken")[range]
     }
 
     /// Returns the buffer with a chunk table of these checksums, and the layout.
     pub fn sealed_with(self, sums: &[u64]) -> (Buf, Layout) {
-        let mut buf = self.buf.expect("the buffer is at home");
+        let mut buf = self.buf.expect("the buffer is not taken");
         put_chunk_table(&mut buf, &self.layout, sums);
         (buf, self.layout)
     }
 
     /// Returns the buffer with the chunk table filled in, the layout, and XXH3-64 of the data.
     pub fn sealed(self) -> (Buf, Layout, u64) {
-        let mut buf = self.buf.expect("the buffer is at home");
+        let mut buf = self.buf.expect("the buffer is not taken");
         let checksum = encode_chunk_table(&mut buf, &self.layout);
         (buf, self.layout, checksum)
     }

@@ -87,11 +87,11 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum StateError {
     /// The volume is sealed, which is permanent.
-    #[error("it is sealed, and stays so")]
+    #[error("it is sealed, which is permanent")]
     Sealed,
     /// The volume is poisoned, or its file was lost.
     #[error(
-        "it takes no writes until a restart, since one failed or its file was lost; see the log"
+        "it takes no writes until a restart, because a write failed or its file was lost; see the log"
     )]
     Poisoned,
     /// No buffer is free.
@@ -150,9 +150,9 @@ pub enum OpenError {
         expected: u64,
     },
     /// The state in the superblock is *building*: creation was not finished.
-    #[error("the file was never finished; remove it")]
+    #[error("creation of the file was not finished; remove it")]
     Building,
     /// No buffer is free for the reads of recovery.
-    #[error("no buffer free to recover with; raise limits.buffer_memory_per_shard")]
+    #[error("no buffer is free for recovery; raise limits.buffer_memory_per_shard")]
     NoBuffer,
 }

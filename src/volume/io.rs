@@ -101,7 +101,7 @@ pub fn outcome(completion: &Completion) -> Result<u64, IoError> {
 pub fn returned(completion: Completion) -> Buf {
     match completion.returned {
         Returned::One(buf) => buf,
-        other => unreachable!("a read or receive gives its buffer back, not {other:?}"),
+        other => unreachable!("a read or receive returns its buffer, not {other:?}"),
     }
 }
 
@@ -144,7 +144,7 @@ impl VolumeFile {
                 // Direct I/O continues at unit boundaries only: bytes after the last boundary are read
                 // again.
                 Ok(got) if got >= u64::from(rest).min(UNIT) => {
-                    let got = usize::try_from(got).expect("at most what was asked for");
+                    let got = usize::try_from(got).expect("at most the length requested");
                     done = if done + got >= len {
                         len
                     } else {
@@ -242,7 +242,7 @@ impl VolumeFile {
         }
         match completion.returned {
             Returned::Many(bufs) => Ok(bufs),
-            other => unreachable!("a write gives its buffers back, not {other:?}"),
+            other => unreachable!("a write returns its buffers, not {other:?}"),
         }
     }
 

@@ -224,7 +224,7 @@ impl Volume {
     /// If a count is wrong.
     pub fn expect_rest(&self) {
         self.log.expect_rest();
-        assert_eq!(self.locks.held(), 0, "ids are held, and nobody writes");
+        assert_eq!(self.locks.held(), 0, "ids are locked although nothing is written");
         self.contents.borrow().audit();
     }
 

@@ -139,7 +139,7 @@ async fn open_file(
         file.sync().await.map_err(|error| OpenError::Io("sync the file", error))?;
     }
     let len = outcome(&handle.submit(Op::FileLen { file: id }).await);
-    let len = len.map_err(|error| OpenError::Io("ask for the file's length", error))?;
+    let len = len.map_err(|error| OpenError::Io("read the length of the file", error))?;
     let (superblock, bad_copies) = read_superblock(handle, &file, len).await?;
     check(&superblock, expected, len)?;
     let repaired = match purpose {
@@ -248,7 +248,7 @@ async fn recover_from_checkpoint(
             }
             figures = CheckpointFigures::default();
             exact = false;
-            Some("the log ends before it does".to_owned())
+            Some("the log ends before its reached position".to_owned())
         }
     };
     if let Some(why) = why {

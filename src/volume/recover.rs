@@ -455,7 +455,7 @@ impl Recovery<'_> {
 
     /// Decides about a last commit that no witness proves acknowledged.
     async fn keep_valid(&mut self, staged: Staged) {
-        let record = staged.record.expect("only a commit with a record can be torn");
+        let record = staged.record.expect("decide_tail takes only commits with a record");
         let valid = self.valid_needles(&staged.found).await;
         if valid.len() == record.needles as usize {
             for found in valid {

@@ -72,7 +72,7 @@ async fn load_file(
             _ if chosen(Sabotage::CheckpointBeforeLog) => {}
             _ => {
                 let why = format!(
-                    "it says that commit {} ends at byte {} of the log, and the log does not",
+                    "it says that commit {} ends at byte {} of the log, but the log does not",
                     end.sequence, end.tail
                 );
                 return Loaded::Useless(why);
@@ -96,14 +96,14 @@ fn is_foreign(
         return None;
     }
     if (header.store, header.volume) != (superblock.store, superblock.volume.0) {
-        return Some("it is of another volume");
+        return Some("it belongs to another volume");
     }
     let file = (superblock.generation, superblock.incarnation, superblock.size);
     if (header.generation, header.incarnation, header.size) != file {
-        return Some("it is of another file");
+        return Some("it belongs to another volume file");
     }
     if header.hash_seed != superblock.hash_seed || header.layout != sort {
-        return Some("it is of an index of another sort");
+        return Some("it belongs to an index of another layout");
     }
     None
 }
@@ -146,13 +146,13 @@ async fn read_all(
             let whole = footer.len == at + len && (footer.sums == sums || !verified);
             let covers = header.covers;
             let saved = restoring.finish(covers, footer).filter(|_| whole);
-            let saved = saved.ok_or("it is not whole")?;
+            let saved = saved.ok_or("it is incomplete")?;
             return Ok((saved, at + len));
         }
         restoring.take(handle, &piece).await.ok_or_else(damaged)?;
         (at, sums) = (at + len, chain(sums, piece.sum));
     }
-    unreachable!("a file ends")
+    unreachable!("the loop returns at the footer or at the end of the file")
 }
 
 /// State restored so far.
@@ -336,14 +336,14 @@ mod tests {
         };
         let why = |header: CheckpointHeader| is_foreign(&header, &superblock(), sort);
         assert_eq!(why(header), None);
-        let volume = Some("it is of another volume");
+        let volume = Some("it belongs to another volume");
         assert_eq!(why(CheckpointHeader { store: [2; 16], ..header }), volume);
         assert_eq!(why(CheckpointHeader { volume: 8, ..header }), volume);
-        let file = Some("it is of another file");
+        let file = Some("it belongs to another volume file");
         assert_eq!(why(CheckpointHeader { generation: 4, ..header }), file);
         assert_eq!(why(CheckpointHeader { incarnation: 12, ..header }), file);
         assert_eq!(why(CheckpointHeader { size: 1 << 31, ..header }), file);
-        let index = Some("it is of an index of another sort");
+        let index = Some("it belongs to an index of another layout");
         assert_eq!(why(CheckpointHeader { hash_seed: 43, ..header }), index);
         assert_eq!(why(CheckpointHeader { layout: [2; 8], ..header }), index);
     }

@@ -106,7 +106,7 @@ impl Drop for Scanner<'_> {
 impl<'a> Scanner<'a> {
     /// Creates a scanner with an empty window.
     pub fn new(file: &'a VolumeFile, memory: &'a Memory, incarnation: u64, log_end: u64) -> Self {
-        let buf = Some(memory.take().expect("one looks at a time"));
+        let buf = Some(memory.take().expect("one scanner at a time"));
         Self {
             file,
             memory,
@@ -126,7 +126,7 @@ impl<'a> Scanner<'a> {
 
     /// Moves the window so that it begins with the block that holds `offset`.
     async fn slide_to(&mut self, offset: u64) {
-        let buf = self.buf.take().expect("the window is at home between reads");
+        let buf = self.buf.take().expect("the scanner holds the window between reads");
         self.start = offset / BLOCK * BLOCK;
         self.len = (buf.len() as u64).min(self.log_end - self.start);
         let len = usize::try_from(self.len).expect("about 1.5 MiB");
@@ -138,7 +138,7 @@ impl<'a> Scanner<'a> {
 
     fn window(&self, offset: u64, end: u64) -> &[u8] {
         let within = |at: u64| usize::try_from(at - self.start).expect("inside the window");
-        &self.buf.as_ref().expect("the window is at home")[within(offset)..within(end)]
+        &self.buf.as_ref().expect("the scanner holds the window")[within(offset)..within(end)]
     }
 
     /// Returns bytes `offset..offset + len` of the log; fewer at its end.

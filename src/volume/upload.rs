@@ -132,7 +132,7 @@ impl Upload {
         for chunk in part.data_mut()[absorbed..].chunks(CHUNK_LEN) {
             self.absorb(chunk);
         }
-        assert_eq!(self.absorbed, part.data_len(), "chunks of another part were absorbed");
+        assert_eq!(self.absorbed, part.data_len(), "the absorbed chunks belong to another part");
         let first = self.sums.len() - part.data_len().div_ceil(CHUNK_LEN);
         let (buf, layout) = part.sealed_with(&self.sums[first..]);
         let checksum = self.part_hash.digest();
@@ -183,7 +183,7 @@ impl Upload {
         let body = LargeBody {
             len: self.body_len,
             etag: self.hash.digest(),
-            parts_units: u32::try_from(self.parts_len / UNIT).expect("little more than 1 GiB"),
+            parts_units: u32::try_from(self.parts_len / UNIT).expect("a little above 1 GiB"),
             room: self.room.key(),
         };
         let len = manifest_len(entries.len(), self.sums.len());

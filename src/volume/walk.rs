@@ -106,7 +106,7 @@ impl Walk {
         let at = self.places[self.next];
         let read = self.fill().await;
         self.next += 1;
-        let window = self.window.as_ref().expect("the window is at home between reads");
+        let window = self.window.as_ref().expect("the walk holds the window between reads");
         let from = to_usize(at.offset - self.start);
         let bytes = &window[from..from + to_usize(at.len)];
         let examined = self.volume.examine(bytes, at);
@@ -129,7 +129,7 @@ impl Walk {
         }
         let file = Rc::clone(&self.volume.file);
         let reads = &file.stats.other_reads;
-        let window = self.window.take().expect("the window is at home between reads");
+        let window = self.window.take().expect("the walk holds the window between reads");
         let end = self.stretch();
         let (window, read) =
             file.read(window, 0, to_usize(end - at.offset), at.offset, reads).await;

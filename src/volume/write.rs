@@ -147,7 +147,7 @@ impl Volume {
         self.admit()?;
         let mut names: Vec<NeedleId> = needles.iter().map(|needle| needle.id).collect();
         names.sort_unstable();
-        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "a name twice in a batch");
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "an id twice in a batch put");
         // Locked in the order of ids, so that two batch puts never wait for each other.
         let mut held = Vec::with_capacity(names.len());
         for name in names {
@@ -167,7 +167,7 @@ impl Volume {
         if previous.contains(&0) {
             self.admit_new()?;
         }
-        let count = u16::try_from(needles.len()).expect("few needles in a commit");
+        let count = u16::try_from(needles.len()).expect("a commit has at most 1000 needles");
         let id = self.handle.random().max(1);
         let batches = (0..count).map(|ordinal| Batch { id, ordinal, count });
         let needles = needles.into_iter().zip(previous).zip(batches);

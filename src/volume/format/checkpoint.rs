@@ -105,7 +105,7 @@ fn put_piece(
     out: &mut [u8],
 ) -> (usize, u64) {
     let len = padded(payload);
-    let payload_len = u32::try_from(payload).expect("a piece is short");
+    let payload_len = u32::try_from(payload).expect("at most 256 KiB");
     let mut head = Encoder::new(&mut out[CHECKSUM_LEN..PAYLOAD_AT]);
     head.bytes(&MAGIC).u64(number).u32(kind as u32).u32(count).u32(payload_len);
     head.zeros_to(PAYLOAD_AT - CHECKSUM_LEN);
@@ -400,7 +400,7 @@ pub fn encode_segment(
         }
     }
     let len = entries.len();
-    let number = |count: usize| u32::try_from(count).expect("a segment is small");
+    let number = |count: usize| u32::try_from(count).expect("a segment has at most 16,384 entries");
     Encoder::new(head).u32(prefix).u32(depth).u32(number(count)).u32(number(len / ENTRY_LEN));
     SEGMENT_HEAD + count + len
 }

@@ -94,7 +94,7 @@ impl Layout {
         let (unit, units) = (at.offset / UNIT, at.len / UNIT);
         debug_assert!(at.offset.is_multiple_of(UNIT) && at.len.is_multiple_of(UNIT));
         let shift = self.tag_bits + 1 + LEN_BITS;
-        assert!(unit > 0 && unit <= u64::MAX >> shift, "a needle is inside of its volume");
+        assert!(unit > 0 && unit <= u64::MAX >> shift, "a needle is inside its volume");
         assert!(units < 1 << LEN_BITS, "an indexed needle is about 1 MiB at most");
         unit << shift | units << (self.tag_bits + 1) | self.tag(hash)
     }

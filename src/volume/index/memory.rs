@@ -57,7 +57,7 @@ impl Memory {
         if self.mapped + slots > self.slots_max {
             return false;
         }
-        let len = NonZeroUsize::new(slots * SLOT).expect("some slots");
+        let len = NonZeroUsize::new(slots * SLOT).expect("at least one slot");
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
         let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a fresh anonymous mapping at an address of the kernel's choice aliases nothing.
@@ -78,8 +78,8 @@ impl Memory {
     /// If it was not reserved.
     pub fn add(&mut self) -> u32 {
         let number = self.slots.len();
-        assert!(number < self.mapped, "a slot is reserved before it is taken");
-        let chunk = self.chunks.last().expect("there are slots");
+        assert!(number < self.mapped, "a slot is reserved before it is added");
+        let chunk = self.chunks.last().expect("mapped slots are in a chunk");
         let left = (self.mapped - number) * SLOT;
         assert!(left <= chunk.len, "a chunk is mapped when all before it are used up");
         let at = chunk.len - left;
@@ -89,7 +89,7 @@ impl Memory {
             self.slots.reserve_exact((number / 8).max(1));
         }
         self.slots.push(slot.cast());
-        u32::try_from(number).expect("fewer slots than addresses")
+        u32::try_from(number).expect("address space limits slots to fewer than 2^32")
     }
 
     /// Returns a bucket of a slot.
@@ -138,10 +138,10 @@ impl Memory {
         let bytes = (BUCKETS_MAX - BUCKETS_MIN) * size_of::<Bucket>();
         // SAFETY: whole pages of our own mapping, borrowed by nobody; they read as zeros afterwards.
         let given = unsafe { madvise(twins.cast(), bytes, MmapAdvise::MADV_DONTNEED) };
-        given.expect("our own pages can be given back");
+        given.expect("our own pages can be returned to the kernel");
         let moved = self.buckets(to, BUCKETS_MIN).iter().flat_map(|bucket| bucket.0);
         u16::try_from(moved.filter(|entry| *entry != 0).count())
-            .expect("a segment has fewer entries")
+            .expect("a segment has at most 16,384 entries")
     }
 
     /// Memory used besides the pages of segments (bytes).

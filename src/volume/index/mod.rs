@@ -215,7 +215,7 @@ impl Index {
     #[must_use]
     pub fn sort(&self, hasher: &Hasher) -> [u32; 8] {
         let [tag_bits, hash_bits, depth_min] = self.table.layout().numbers();
-        let small = |number: usize| u32::try_from(number).expect("a small number");
+        let small = |number: usize| u32::try_from(number).expect("layout parameters are small");
         [
             SORT_VERSION,
             tag_bits,

@@ -49,7 +49,7 @@ fn distance(tag: Entry) -> usize {
 impl Segment {
     /// Creates a segment without entries.
     pub fn new(prefix: u32, depth: u32) -> Self {
-        Self { prefix, depth: u8::try_from(depth).expect("few bits"), split: 0, len: 0 }
+        Self { prefix, depth: u8::try_from(depth).expect("at most 64 bits"), split: 0, len: 0 }
     }
 
     /// Number of buckets.

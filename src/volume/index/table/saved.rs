@@ -18,7 +18,7 @@ impl Table {
         let slot = self.slot_of(from);
         let segment = &self.segments[slot as usize];
         let hashes = segment.hashes(&self.layout);
-        debug_assert_eq!(*hashes.start(), from, "segments split, and never become one");
+        debug_assert_eq!(*hashes.start(), from, "segments split but never merge");
         let buckets = self.memory.buckets(slot, segment.buckets());
         Some((segment, buckets, hashes.end() + 1))
     }
@@ -52,7 +52,7 @@ impl Table {
         if !fits {
             return None;
         }
-        let split = u16::try_from(split).expect("a segment is small");
+        let split = u16::try_from(split).expect("checked against the maximum above");
         let mut segment = Segment { split, ..Segment::new(prefix, depth) };
         let hashes = segment.hashes(layout);
         if *hashes.start() != from || !self.memory.reserve(1) {
