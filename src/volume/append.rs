@@ -90,8 +90,8 @@ impl Room {
             return None;
         }
         log.claimed.take(len);
-        let key = RoomKey(log.rooms_so_far.get() + 1);
-        log.rooms_so_far.set(key.0);
+        let key = RoomKey(log.last_room_key.get() + 1);
+        log.last_room_key.set(key.0);
         log.rooms.borrow_mut().insert(key, len);
         Some(Self { volume: Rc::clone(volume), key })
     }
@@ -141,7 +141,7 @@ pub struct Log {
     claimed: Account,
     /// The part of the claimed bytes that belongs to each reservation.
     rooms: RefCell<HashMap<RoomKey, u64>>,
-    rooms_so_far: Cell<u64>,
+    last_room_key: Cell<u64>,
     work: Signal,
     hint: Cell<TailHint>,
     /// The failure that poisoned the volume; nothing is appended after it.
@@ -184,7 +184,7 @@ impl Log {
             forming: RefCell::default(),
             claimed: Account::new("claimed bytes of a log"),
             rooms: RefCell::default(),
-            rooms_so_far: Cell::new(0),
+            last_room_key: Cell::new(0),
             work: Signal::new(handle),
             hint: Cell::new(hint),
             poisoned: Cell::new(None),
@@ -208,8 +208,8 @@ impl Log {
     /// Takes the log's own block, filled with zeros.
     fn take_block(&self) -> Buf {
         let mut block = self.block.take().expect("at most one write uses the block at a time");
-        let dirt = u8::from(chosen(Sabotage::DirtyPadding));
-        block[..BLOCK as usize].fill(dirt);
+        let filler = u8::from(chosen(Sabotage::DirtyPadding));
+        block[..BLOCK as usize].fill(filler);
         block
     }
 
@@ -268,8 +268,8 @@ impl Log {
     pub fn audit(&self) {
         if AUDITED {
             let waiting = self.forming.borrow().iter().map(|forming| forming.claim()).sum::<u64>();
-            let aside = self.rooms.borrow().values().sum::<u64>();
-            self.claimed.expect(waiting + self.writing_len.get() + aside);
+            let reserved = self.rooms.borrow().values().sum::<u64>();
+            self.claimed.expect(waiting + self.writing_len.get() + reserved);
         }
     }
 

@@ -30,7 +30,7 @@ pub struct Body {
 }
 
 /// Extent of one read: whole chunks of one part.
-struct Piece {
+struct Section {
     /// Range within the data of the part (bytes).
     data: Range<u64>,
     /// Number of the first chunk, counted over all parts.
@@ -109,7 +109,7 @@ impl Body {
         }
     }
 
-    fn next_piece(&mut self, buffer: usize) -> Piece {
+    fn next_section(&mut self, buffer: usize) -> Section {
         let part = self.seek();
         let room = (buffer - REPLY_HEADROOM - 2 * UNIT as usize) as u64 / CHUNK;
         let first = (self.rest.start - self.part_start) / CHUNK;
@@ -122,7 +122,7 @@ impl Body {
         let len = (begin + (data.end - data.start)).next_multiple_of(UNIT) - offset;
         let to_usize = |len: u64| usize::try_from(len).expect("inside a buffer");
         let chunk = self.part_chunk + to_usize(first);
-        Piece { data, chunk, offset, len: to_usize(len), skew: to_usize(begin - offset) }
+        Section { data, chunk, offset, len: to_usize(len), skew: to_usize(begin - offset) }
     }
 
     /// Reads the next bytes into `buf`, after the space for a response head. Returns their range in the
@@ -135,31 +135,31 @@ impl Body {
     /// If nothing remains, or `buf` is shorter than [`Self::buffer_len`] of a chunk.
     pub async fn read(&mut self, buf: Buf) -> Result<(Buf, Range<usize>), GetError> {
         assert!(self.remaining() > 0 && buf.len() >= Self::buffer_len(CHUNK));
-        let piece = self.next_piece(buf.len());
+        let section = self.next_section(buf.len());
         let file = Rc::clone(&self.file);
         let stats = &file.stats;
-        count(&stats.get_read_bytes, piece.len as u64);
-        let read = file.read(buf, REPLY_HEADROOM, piece.len, piece.offset, &stats.get_reads);
+        count(&stats.get_read_bytes, section.len as u64);
+        let read = file.read(buf, REPLY_HEADROOM, section.len, section.offset, &stats.get_reads);
         let (buf, result) = read.await;
         let failed = |what| {
             count(&stats.damaged_reads, 1);
             GetError::Unreadable(self.id, what)
         };
         result.map_err(|error| failed(Damage::Io(error)))?;
-        let start = REPLY_HEADROOM + piece.skew;
-        let len = usize::try_from(piece.data.end - piece.data.start).expect("inside a buffer");
+        let start = REPLY_HEADROOM + section.skew;
+        let len = usize::try_from(section.data.end - section.data.start).expect("inside a buffer");
         let parts = self.parts();
         for (n, chunk) in buf[start..start + len].chunks(CHUNK as usize).enumerate() {
-            if data_checksum(chunk) != parts.sum(piece.chunk + n)
+            if data_checksum(chunk) != parts.sum(section.chunk + n)
                 && !chosen(Sabotage::SkipChunkChecksum)
             {
-                return Err(failed(Damage::Checksum(Unreadable::Chunk(piece.chunk + n))));
+                return Err(failed(Damage::Checksum(Unreadable::Chunk(section.chunk + n))));
             }
         }
         let within = |at: u64| {
-            start + usize::try_from(at - self.part_start - piece.data.start).expect("in the buffer")
+            start + usize::try_from(at - self.part_start - section.data.start).expect("in `buf`")
         };
-        let end = self.rest.end.min(self.part_start + piece.data.end);
+        let end = self.rest.end.min(self.part_start + section.data.end);
         let missing = usize::from(end == self.rest.end && chosen(Sabotage::RangeOffByOne));
         let wanted = within(self.rest.start)..within(end) - missing;
         self.rest.start = end;

@@ -297,7 +297,7 @@ impl Volume {
     /// Writes a checkpoint. Returns its covered and its reached position, and its length (bytes).
     async fn make_checkpoint(&self, rate: u64) -> Result<(LogEnd, LogEnd, u64), NotWritten> {
         let turns = self.checkpoints.turns.as_ref();
-        let (mut buf, is_borrowed) = self.buffer_to_spare(rate).await?;
+        let (mut buf, is_borrowed) = self.spare_buffer(rate).await?;
         let made = self.make_with(&mut buf, rate).await;
         if let Some(turns) = turns.filter(|_| is_borrowed) {
             turns.return_buffer(buf, self.handle.pool());
@@ -341,7 +341,7 @@ impl Volume {
 
     /// Returns a buffer, and whether it is the one that checkpoints share. Another buffer is taken only
     /// if at least half of the pool is free afterwards: requests have priority.
-    async fn buffer_to_spare(&self, rate: u64) -> Result<(Option<Buf>, bool), NotWritten> {
+    async fn spare_buffer(&self, rate: u64) -> Result<(Option<Buf>, bool), NotWritten> {
         let (pool, turns) = (self.handle.pool(), self.checkpoints.turns.as_ref());
         let until = self.handle.now() + CHECKPOINT_BUFFER_WAIT_NS;
         loop {

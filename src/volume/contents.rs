@@ -38,7 +38,7 @@ impl Contents {
     /// Adds a needle with `parts` bytes of parts. Does nothing if the needle is already present.
     pub fn insert(&mut self, hash: IdHash, at: Location, parts: u64) {
         if self.index.insert(hash, at) {
-            self.enter(at, parts);
+            self.add_live(at, parts);
         }
     }
 
@@ -46,9 +46,9 @@ impl Contents {
     pub fn replace(&mut self, hash: IdHash, old: u64, new: Location, parts: u64) -> bool {
         let Some(gone) = self.index.replace(hash, old, new) else { return false };
         if !chosen(Sabotage::ReplacedIsAlive) {
-            self.leave(gone);
+            self.remove_live(gone);
         }
-        self.enter(new, parts);
+        self.add_live(new, parts);
         true
     }
 
@@ -58,7 +58,7 @@ impl Contents {
         if let Some(gone) = gone
             && !chosen(Sabotage::DeletedIsAlive)
         {
-            self.leave(gone);
+            self.remove_live(gone);
         }
         gone.is_some()
     }
@@ -116,10 +116,10 @@ impl Contents {
         let needles: u64 = self.index.locations().map(|at| at.len).sum();
         let parts: u64 = self.parts.values().sum();
         assert_eq!(self.live, needles + parts, "live bytes, recounted from the index");
-        assert_eq!(self.index.len(), self.index.locations().count(), "needles, recounted in the index");
+        assert_eq!(self.index.len(), self.index.locations().count(), "needles in the index");
     }
 
-    fn enter(&mut self, at: Location, parts: u64) {
+    fn add_live(&mut self, at: Location, parts: u64) {
         self.live += at.len;
         if parts > 0 {
             // The length of the parts may already be known for a manifest that is restored only now.
@@ -128,7 +128,7 @@ impl Contents {
         }
     }
 
-    fn leave(&mut self, gone: Location) {
+    fn remove_live(&mut self, gone: Location) {
         self.live -= gone.len + self.parts.remove(&gone.offset).unwrap_or(0);
     }
 }

@@ -90,13 +90,13 @@ pub async fn open_read_only(
     dir: DirId,
     expected: &Expected,
 ) -> Result<Rc<Volume>, OpenError> {
-    open_for(handle, dir, expected, Purpose::Look, ALONE).await
+    open_for(handle, dir, expected, Purpose::Inspect, ALONE).await
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Serve,
-    Look,
+    Inspect,
 }
 
 async fn open_for(
@@ -144,7 +144,7 @@ async fn open_file(
     check(&superblock, expected, len)?;
     let repaired = match purpose {
         Purpose::Serve => repair_superblock(handle, &file, &superblock, &bad_copies).await,
-        Purpose::Look => Ok(()),
+        Purpose::Inspect => Ok(()),
     };
 
     let hasher = match expected.hash_bits {
@@ -177,14 +177,14 @@ async fn open_file(
     let unread = unread + recovered.unread;
     let log = match purpose {
         Purpose::Serve => {
-            let log = log_behind(handle, block, &superblock, hint, &recovered, handle.random());
+            let log = continued_log(handle, block, &superblock, hint, &recovered, handle.random());
             let readable = unread == 0 || chosen(Sabotage::UnreadIsEmpty);
             let begin = if readable { repaired } else { Err(IoError::Errno(nix::libc::EIO)) };
             begin_epoch(&log, &file, &superblock, &recovered, begin).await;
             log
         }
-        Purpose::Look => {
-            let log = log_behind(handle, block, &superblock, hint, &recovered, 0);
+        Purpose::Inspect => {
+            let log = continued_log(handle, block, &superblock, hint, &recovered, 0);
             log.accept(false);
             log
         }
@@ -211,7 +211,7 @@ async fn open_file(
         extents,
         damage: recovered.damage,
         findings,
-        read_only: purpose == Purpose::Look,
+        read_only: purpose == Purpose::Inspect,
         incomplete: unread > 0 && !chosen(Sabotage::UnreadIsEmpty),
         checkpoints,
     });
@@ -384,7 +384,7 @@ async fn read_hints(
 }
 
 /// Creates the append side, which continues where the recovered log ends.
-fn log_behind(
+fn continued_log(
     handle: &Handle,
     block: crate::buffer::Buf,
     superblock: &Superblock,
@@ -421,7 +421,7 @@ async fn begin_epoch(
     // After a failed write nothing more is written. If sectors could not be read, their content is
     // unknown, and the log might be continued over acknowledged data.
     let begun = match repaired {
-        Ok(()) => write_beginning(log, file, recovered).await,
+        Ok(()) => write_seal_and_hint(log, file, recovered).await,
         failed => failed,
     };
     if let Err(error) = begun {
@@ -434,7 +434,7 @@ async fn begin_epoch(
     }
 }
 
-async fn write_beginning(
+async fn write_seal_and_hint(
     log: &Log,
     file: &VolumeFile,
     recovered: &Recovered,

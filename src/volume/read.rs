@@ -53,7 +53,7 @@ enum Extent {
 /// checksums.
 const FRONT_LEN: u64 = (128 + 4096 + 128_u64).next_multiple_of(UNIT);
 
-enum Judged {
+enum Verdict {
     Found(NeedleHeader),
     Other,
     Failed(GetError),
@@ -139,17 +139,17 @@ impl Volume {
                 return Err(GetError::Unreadable(id, Damage::Io(error)));
             }
             match self.judge(&buf[REPLY_HEADROOM..wanted], at, id, cookie, extent) {
-                Judged::Failed(_) if chosen(Sabotage::NotFoundForUnreadable) => {
+                Verdict::Failed(_) if chosen(Sabotage::NotFoundForUnreadable) => {
                     return Err(GetError::NotFound);
                 }
-                Judged::Found(header)
+                Verdict::Found(header)
                     if header.cookie.matches(cookie) || chosen(Sabotage::IgnoreCookie) =>
                 {
                     return Ok(needle(buf, &header, extent));
                 }
-                Judged::Found(_) => return Err(GetError::NotFound),
-                Judged::Other => count(&file.stats.false_candidates, 1),
-                Judged::Failed(error) => {
+                Verdict::Found(_) => return Err(GetError::NotFound),
+                Verdict::Other => count(&file.stats.false_candidates, 1),
+                Verdict::Failed(error) => {
                     count(&file.stats.damaged_reads, 1);
                     return Err(error);
                 }
@@ -166,9 +166,9 @@ impl Volume {
         id: NeedleId,
         cookie: Cookie,
         extent: Extent,
-    ) -> Judged {
+    ) -> Verdict {
         let incarnation = self.superblock.incarnation;
-        let failed = |what| Judged::Failed(GetError::Unreadable(id, Damage::Checksum(what)));
+        let failed = |what| Verdict::Failed(GetError::Unreadable(id, Damage::Checksum(what)));
         let header = match decode_header(bytes, incarnation, at.offset) {
             Some((header, 0)) if header.layout().len as u64 == at.len => header,
             _ => {
@@ -177,16 +177,16 @@ impl Volume {
                 let whole = bytes.len() as u64 == at.len;
                 let footer = footer_at(bytes, incarnation, at.offset + at.len).filter(|_| whole);
                 return match footer {
-                    Some(footer) if footer.id != id => Judged::Other,
+                    Some(footer) if footer.id != id => Verdict::Other,
                     Some(footer) if !footer.cookie.matches(cookie) => {
-                        Judged::Failed(GetError::NotFound)
+                        Verdict::Failed(GetError::NotFound)
                     }
                     _ => failed(Unreadable::Header),
                 };
             }
         };
         if header.id != id {
-            return Judged::Other;
+            return Verdict::Other;
         }
         if let Err(what) = verify_meta(bytes, &header, incarnation) {
             return failed(what);
@@ -197,7 +197,7 @@ impl Volume {
         {
             return failed(what);
         }
-        Judged::Found(header)
+        Verdict::Found(header)
     }
 }
 

@@ -257,10 +257,10 @@ impl Recovery<'_> {
         self.epoch = record.epoch;
         self.result.commits += 1;
         self.staged = Some(Staged { start: at, end, record: Some(record), before, found });
-        self.tell();
+        self.report_progress();
     }
 
-    fn tell(&self) {
+    fn report_progress(&self) {
         let began = self.result.began;
         let total = self.witnessed().max(self.end.tail) - began;
         (self.log.progress)(Progress { done: self.end.tail - began, total });
@@ -316,7 +316,7 @@ impl Recovery<'_> {
         self.end = LogEnd { version: self.end.version, ..proof };
         self.chained = proof.record_checksum != 0;
         self.staged = Some(Staged { start: at, end: proof.tail, record: None, before, found });
-        self.tell();
+        self.report_progress();
     }
 
     /// Applies the staged commit to the index, since something follows it. A seal says which needles of

@@ -87,7 +87,7 @@ fn is_of(end: &LogEnd, sequence: u64, len: u64, sum: u64) -> bool {
 }
 
 /// Returns the reason if a checkpoint belongs to another file or another build.
-fn is_foreign(
+fn foreign_reason(
     header: &CheckpointHeader,
     superblock: &Superblock,
     sort: [u32; 8],
@@ -118,7 +118,7 @@ async fn read_all(
     let (header, sum) = CheckpointHeader::decode(first).ok_or("its header is damaged")?;
     let contents = Contents::new(log.index());
     let sort = contents.index().sort(&log.hasher);
-    if let Some(why) = is_foreign(&header, superblock, sort) {
+    if let Some(why) = foreign_reason(&header, superblock, sort) {
         return Err(why.to_owned());
     }
     let incarnation = header.incarnation;
@@ -334,7 +334,7 @@ mod tests {
             covers: end,
             written_ns: 0,
         };
-        let why = |header: CheckpointHeader| is_foreign(&header, &superblock(), sort);
+        let why = |header: CheckpointHeader| foreign_reason(&header, &superblock(), sort);
         assert_eq!(why(header), None);
         let volume = Some("it belongs to another volume");
         assert_eq!(why(CheckpointHeader { store: [2; 16], ..header }), volume);

@@ -130,7 +130,7 @@ impl Walk {
         let file = Rc::clone(&self.volume.file);
         let reads = &file.stats.other_reads;
         let window = self.window.take().expect("the walk holds the window between reads");
-        let end = self.stretch();
+        let end = self.section_end();
         let (window, read) =
             file.read(window, 0, to_usize(end - at.offset), at.offset, reads).await;
         self.start = at.offset;
@@ -153,7 +153,7 @@ impl Walk {
 
     /// End of a section that begins with the next needle and holds as many of the following needles as
     /// are close together.
-    fn stretch(&self) -> u64 {
+    fn section_end(&self) -> u64 {
         let rest = &self.places[self.next..];
         let (start, mut end) = (rest[0].offset, rest[0].offset + rest[0].len);
         for at in &rest[1..] {

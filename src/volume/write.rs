@@ -84,7 +84,7 @@ impl Volume {
         check: Check<'_>,
     ) -> Result<Stored, Refusal> {
         self.admit()?;
-        let _held = self.hold(id).await;
+        let _held = self.lock_id(id).await;
         let previous = self.decide(id, cookie, check).await?;
         // A multipart object was admitted when its upload began.
         if previous == 0 && draft.large.is_none() {
@@ -106,7 +106,7 @@ impl Volume {
         loop {
             let (id, cookie) = self.fresh_name();
             self.admit()?;
-            let _held = self.hold(id).await;
+            let _held = self.lock_id(id).await;
             if !matches!(self.look_up(id).await?, Present::No) {
                 tries += 1;
                 if tries == NAMES_TRIED {
@@ -151,7 +151,7 @@ impl Volume {
         // Locked in the order of ids, so that two batch puts never wait for each other.
         let mut held = Vec::with_capacity(names.len());
         for name in names {
-            held.push(self.hold(name).await);
+            held.push(self.lock_id(name).await);
         }
         let mut previous = Vec::with_capacity(needles.len());
         let mut precondition = Ok(());
@@ -193,7 +193,7 @@ impl Volume {
         check: Check<'_>,
     ) -> Result<(), Refusal> {
         self.admit()?;
-        let _held = self.hold(id).await;
+        let _held = self.lock_id(id).await;
         match self.decide(id, cookie, check).await? {
             0 => self.admit_new(),
             _ => Ok(()),
@@ -225,7 +225,7 @@ impl Volume {
         };
         if check.is_some_and(|holds| !holds(existing.as_ref())) {
             if chosen(Sabotage::LeakLock) {
-                std::mem::forget(self.hold(self.fresh_name().0).await);
+                std::mem::forget(self.lock_id(self.fresh_name().0).await);
             }
             return Err(Refusal::Precondition);
         }
@@ -278,7 +278,7 @@ impl Volume {
         check: Check<'_>,
     ) -> Result<(), Refusal> {
         self.admit()?;
-        let _held = self.hold(id).await;
+        let _held = self.lock_id(id).await;
         let (existing, at) = match self.look_up(id).await? {
             Present::Yes(header, at) if header.cookie.matches(cookie) => {
                 let (etag, modified_ns) = (header.data_checksum, header.modified_ns);
@@ -314,7 +314,7 @@ impl Volume {
     }
 
     /// Waits until no other write holds the lock of `id`.
-    async fn hold(&self, id: NeedleId) -> Locked<NeedleId> {
+    async fn lock_id(&self, id: NeedleId) -> Locked<NeedleId> {
         let id = if chosen(Sabotage::NoLocks) { self.fresh_name().0 } else { id };
         self.locks.lock(id).await
     }

@@ -114,7 +114,7 @@ impl Segment {
 
     /// Returns whether it is so full that an entry without a slot means a lack of space, and not too many
     /// equal hashes.
-    pub fn is_crowded(self) -> bool {
+    pub fn is_nearly_full(self) -> bool {
         usize::from(self.len) * 100 > self.buckets() * BUCKET_LEN * 85
     }
 }

@@ -22,7 +22,7 @@ use super::segment::{BUCKET_LEN, BUCKETS_MIN, Segment};
 /// Maximum average number of directory entries per segment. Hashes of a good distribution need 4.
 const DIRECTORY_RATIO_MAX: usize = 32;
 /// Number of entries that need no table: mapping memory takes longer than all operations on so few.
-const FEW: usize = 12;
+const STASH_ONLY_MAX: usize = 12;
 /// Approximate memory for an entry of the stash (bytes): key, value, and half-filled nodes.
 const BESIDE_BYTES: usize = 48;
 /// Overhead of the heap for each allocation (bytes).
@@ -64,7 +64,7 @@ const NO_ENTRY: Entry = 0;
 
 /// Position of an entry in the table.
 #[derive(Clone, Copy)]
-struct Place {
+struct SlotPosition {
     slot: u32,
     bucket: usize,
     index: usize,
@@ -234,21 +234,21 @@ impl Table {
     }
 
     #[inline(always)]
-    fn find(&self, compare: impl Compare, hash: u64, unit: u64) -> Option<Place> {
+    fn find(&self, compare: impl Compare, hash: u64, unit: u64) -> Option<SlotPosition> {
         let mut matches = self.matches(compare, hash)?;
         while matches.set != 0 {
             let at = matches.set.trailing_zeros() as usize;
             if self.layout.unit(matches.entry(at)) == unit {
                 let (slot, buckets) = self.places(hash)?;
                 let (bucket, index) = (buckets[at / BUCKET_LEN], at % BUCKET_LEN);
-                return Some(Place { slot, bucket, index });
+                return Some(SlotPosition { slot, bucket, index });
             }
             matches.set &= matches.set - 1;
         }
         None
     }
 
-    fn at_mut(&mut self, place: Place) -> &mut Entry {
+    fn at_mut(&mut self, place: SlotPosition) -> &mut Entry {
         let buckets = self.memory.buckets_mut(place.slot, place.bucket + 1);
         &mut buckets[place.bucket].0[place.index]
     }
@@ -273,7 +273,7 @@ impl Table {
     /// Puts an entry into the table. Returns whether it found a slot.
     #[inline(always)]
     fn place(&mut self, compare: impl Compare, hash: u64, entry: Entry) -> bool {
-        if self.directory.is_empty() && (self.beside.len() < FEW || !self.begin()) {
+        if self.directory.is_empty() && (self.beside.len() < STASH_ONLY_MAX || !self.begin()) {
             return false;
         }
         let slot = self.slot_of(hash);
@@ -287,8 +287,8 @@ impl Table {
         // Entries of the same hash stay together however much the segment grows.
         let same = self.matches(compare, hash).map_or(0, |matches| matches.set.count_ones());
         let slot = self.slot_of(hash);
-        let honest = self.segments[slot as usize].is_crowded() && same < BUCKET_LEN as u32;
-        honest && self.step(slot) && self.place_now(compare, hash, entry)
+        let needs_space = self.segments[slot as usize].is_nearly_full() && same < BUCKET_LEN as u32;
+        needs_space && self.step(slot) && self.place_now(compare, hash, entry)
     }
 
     #[inline(always)]

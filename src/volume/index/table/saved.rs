@@ -82,8 +82,8 @@ impl Table {
         if self.segments.is_empty() {
             return true;
         }
-        let honest = 1_usize << self.depth <= 2 * DIRECTORY_RATIO_MAX * (self.segments.len() + 1);
-        if end != 1 << self.layout.hash_bits() || !honest {
+        let is_sound = 1_usize << self.depth <= 2 * DIRECTORY_RATIO_MAX * (self.segments.len() + 1);
+        if end != 1 << self.layout.hash_bits() || !is_sound {
             return false;
         }
         self.directory.reserve_exact(1 << self.depth);
