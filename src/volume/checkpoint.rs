@@ -286,8 +286,8 @@ impl Volume {
                 };
                 tracing::warn!(
                     volume,
-                    "the checkpoint could not be written: cannot {what}: {why}; nothing is lost, but until one is \
-                     written, a start reads more of the log"
+                    "the checkpoint could not be written: cannot {what}: {why}; nothing is lost, but \
+                     until one is written, a start reads more of the log"
                 );
             }
         }
