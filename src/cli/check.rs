@@ -1,4 +1,4 @@
-//! `hayloft check`.
+//! `hayloft check`: verifies volumes while no daemon runs on them.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -25,15 +25,15 @@ Examples:
 
 Stop the daemon first. Nothing in a volume is changed, so a file system may be mounted \
 read-only. Each volume is recovered in memory as the daemon does it, and every byte of every \
-live photo is read and verified. A commit that was cut off by a crash is no damage: nobody was \
-told that it was stored.
-Exit codes: 0 all sound; 1 something is damaged or in the way; 2 could not run.";
+live photo is read and verified. A commit that was cut off by a crash is no damage: it was never \
+acknowledged.
+Exit codes: 0 all sound; 1 damage was found, or a volume could not be checked; 2 could not run.";
 
 /// Flags of `hayloft check`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(after_help = CHECK_EXAMPLES)]
 pub struct CheckArgs {
-    /// What to look at.
+    /// Data directories and volumes to check.
     #[command(flatten)]
     pub offline: OfflineArgs,
 
@@ -64,12 +64,13 @@ fn print_document(offline: &mut Offline) -> io::Result<CheckSummary> {
     document.meter.clear();
     let Document { findings, volumes, .. } = document;
     let whole = Whole { sound: total.sound, findings, volumes, total };
-    let text = serde_json::to_string_pretty(&whole).expect("numbers and strings");
+    let text =
+        serde_json::to_string_pretty(&whole).expect("numbers and strings always serialize to JSON");
     unless_gone(print(&format!("{text}\n")))?;
     Ok(total)
 }
 
-/// A reader that goes away early (`| head`) is no failure; the exit code is still wanted.
+/// Ignores a closed pipe (`| head`): the check goes on, for its exit code.
 fn unless_gone(written: io::Result<()>) -> io::Result<()> {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
@@ -85,11 +86,11 @@ fn print_lines(offline: &mut Offline) -> io::Result<CheckSummary> {
     Ok(total)
 }
 
-/// Prints what is found at once.
+/// Observer that prints each finding at once, as a line.
 struct Lines {
     meter: Meter,
     out: File,
-    /// What became of it so far.
+    /// The first write error; nothing is printed after it.
     written: io::Result<()>,
 }
 
@@ -121,13 +122,14 @@ impl CheckObserver for Lines {
     }
 }
 
-/// Keeps what is found for the end.
+/// Observer that collects findings and reports for one JSON document.
 struct Document {
     meter: Meter,
     findings: Vec<Finding>,
     volumes: Vec<VolumeReport>,
 }
 
+/// The JSON document of `--json`.
 #[derive(Serialize)]
 struct Whole {
     sound: bool,

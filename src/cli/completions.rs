@@ -1,4 +1,4 @@
-//! `hayloft completions`.
+//! `hayloft completions`: prints completion scripts for shells.
 
 use std::process::ExitCode;
 
@@ -16,9 +16,9 @@ Examples:
   hayloft completions fish > ~/.config/fish/completions/hayloft.fish
       for a user of fish
 
-Renew the file with each version of hayloft.";
+Regenerate the file with each new version of hayloft.";
 
-/// `hayloft completions`.
+/// Flags of `hayloft completions`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(after_help = COMPLETIONS_EXAMPLES)]
 pub struct CompletionsArgs {

@@ -1,4 +1,4 @@
-//! `hayloft config`.
+//! `hayloft config`: checks a configuration without starting a daemon.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,25 +19,25 @@ Examples:
   hayloft config check > hayloft.toml
       a file with every setting and its default
 
-Standard output is TOML: every setting that counts, with where it was given. Warnings go to \
-standard error. Data directories, addresses and the access trace are looked at as at a start, \
-but nothing is made, written, locked or listened on: the daemon may run, ports and sockets that \
-are taken are not found, and direct I/O is not tried. What this user may not look at is a \
-warning. The limits of open files and of memory are those of this shell and machine: a unit or a container \
-may have others.
+Standard output is TOML: every setting in effect, with its source. Warnings go to standard \
+error. Data directories, addresses and the access trace are examined as at a start, but nothing \
+is created, written, locked or listened on: the daemon may run, ports and sockets in use are not \
+detected, and direct I/O is not tried. Paths that this user has no permission to examine are \
+warnings. The limits of open files and of memory are those of this shell and machine: a unit or \
+a container may have others.
 Exit codes: 0 serve would start with it; 2 it would not.";
 
-/// `hayloft config`.
+/// Subcommands of `hayloft config`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct ConfigArgs {
-    /// What to do with it.
+    /// The subcommand.
     #[command(subcommand)]
     command: ConfigCommand,
 }
 
 #[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
 enum ConfigCommand {
-    /// Check a configuration as serve would, and show the settings that count
+    /// Check a configuration as serve would, and show the settings in effect
     Check(CheckArgs),
 }
 

@@ -1,4 +1,4 @@
-//! `hayloft dump`.
+//! `hayloft dump`: lists live photos while no daemon runs on their volumes.
 
 use std::cell::RefCell;
 use std::io::{self, BufWriter, Write};
@@ -21,17 +21,17 @@ Examples:
 
 Stop the daemon first. Nothing in a volume is changed. One line for each live photo, in the \
 order of the files, with tabs between the columns; in a content type a tab is \\t and a \
-backslash \\\\. Whoever has the cookies can read the photos: keep the output as you keep the \
+backslash \\\\. Cookies give access to the photos: protect the output as you protect the \
 volumes.
-Every photo is read and verified. One that is damaged is a line that begins with #; what to do \
-about it, `hayloft check` says.
-Exit codes: 0 all listed; 1 something is damaged or in the way; 2 could not run.";
+Every photo is read and verified. A damaged photo is listed as a line that begins with #; \
+`hayloft check` says what to do about it.
+Exit codes: 0 all listed; 1 a photo is damaged, or a volume could not be read; 2 could not run.";
 
 /// Flags of `hayloft dump`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(after_help = DUMP_EXAMPLES)]
 pub struct DumpArgs {
-    /// What to look at.
+    /// Data directories and volumes to list.
     #[command(flatten)]
     pub offline: OfflineArgs,
 
@@ -75,7 +75,7 @@ impl DumpArgs {
                 note("not everything could be listed; `hayloft check` says what to do about it");
                 ExitCode::FAILURE
             }
-            // A reader that goes away (`| head`) has seen enough.
+            // A reader that closes the pipe early (`| head`) is no failure.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Err(error) => unwritten(&error),
         }
@@ -87,7 +87,7 @@ fn json(row: &Result<Row, Unlisted>) -> String {
         Ok(row) => serde_json::to_string(row),
         Err(unlisted) => serde_json::to_string(unlisted),
     };
-    text.expect("numbers and strings")
+    text.expect("numbers and strings always serialize to JSON")
 }
 
 fn columns(row: &Result<Row, Unlisted>) -> String {

@@ -1,4 +1,4 @@
-//! `hayloft export`.
+//! `hayloft export`: writes live photos as a tar while no daemon runs on their volumes.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -15,26 +15,26 @@ use crate::size::rounded;
 const EXPORT_EXAMPLES: &str = "\
 Examples:
   hayloft export --volume 7 -o volume7.tar
-      every live photo of volume 7; the file appears when it is whole
+      every live photo of volume 7; the file appears when it is complete
   hayloft export --data /disk1/hayloft/data | zstd > photos.tar.zst
       to standard output
   hayloft export --volume 7 | tar -tv --warning=no-unknown-keyword
-      what is in it
+      list its entries
 
 Stop the daemon first. Nothing in a volume is changed. Entries are named {key}/{alt}/{cookie} \
 and carry the media type as the extended attribute user.mime_type, as a batch takes them \
-(docs/HTTP.md). The volume stands in the pax record HAYLOFT.volume, by which hayloft import \
-sends each photo back, and which GNU tar passes over (--warning=no-unknown-keyword keeps it \
-from saying so). Whoever has the tar knows the cookies: keep it as you keep the volumes.
-Every byte is verified before it is written; a photo that is damaged is left out and named. A \
-file has another name until it is whole.
+(docs/HTTP.md). The pax record HAYLOFT.volume names the volume: hayloft import sends each photo \
+back to it, and GNU tar ignores it (--warning=no-unknown-keyword silences its warning). The tar \
+contains the cookies: protect it as you protect the volumes.
+Every byte is verified before it is written; a damaged photo is left out and reported. A file \
+has a temporary name until it is complete.
 Exit codes: 0 all exported; 1 something was left out; 2 could not run, and no file was written.";
 
 /// Flags of `hayloft export`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(after_help = EXPORT_EXAMPLES)]
 pub struct ExportArgs {
-    /// What to look at.
+    /// Data directories and volumes to export.
     #[command(flatten)]
     pub offline: OfflineArgs,
 

@@ -1,4 +1,4 @@
-//! `hayloft get`.
+//! `hayloft get`: downloads a photo from a running daemon.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -19,8 +19,8 @@ Examples:
   hayloft get /1/42/0/0123456789abcdef | identify -
       to another command
 
-Length and checksum are compared with what the daemon announces. A file is there whole or not \
-at all; what went to standard output may be cut when the exit code is not 0.";
+Length and checksum are compared with those that the daemon announces. A file is written \
+completely or not at all; standard output may be truncated if the exit code is not 0.";
 
 /// Flags of `hayloft get`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -44,14 +44,14 @@ pub struct GetArgs {
 }
 
 impl GetArgs {
-    /// Gets it.
+    /// Downloads the photo to the file or to standard output.
     pub(super) fn run(self) -> ExitCode {
         let (server, path) = match self.target() {
             Ok(target) => target,
             Err(error) => return fail(&error),
         };
         let output = self.output.as_deref().filter(|path| path.as_os_str() != "-");
-        // To say so before it comes; it is decided when it has come.
+        // Fails before the download. `Photo::save` checks again, atomically.
         if let Some(path) = output.filter(|path| !self.force && path.symlink_metadata().is_ok()) {
             return fail(&GetError::Exists(path.to_owned()));
         }
@@ -99,7 +99,7 @@ fn get(client: &Client, path: &str, output: Option<&Path>, force: bool) -> Resul
     if std::io::stdout().is_terminal() && !photo.is_text() {
         return Err(GetError::Write {
             path: "the terminal".into(),
-            error: std::io::Error::other("a photo is nothing to look at there"),
+            error: std::io::Error::other("it cannot show a photo"),
         });
     }
     let to = Path::new("standard output");

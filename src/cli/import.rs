@@ -1,4 +1,4 @@
-//! `hayloft import`.
+//! `hayloft import`: stores a directory or a tar, and resumes where it was interrupted.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use crate::transfer::import::{Plan, Progress, Report, Stop, abandon, import};
 const IMPORT_EXAMPLES: &str = "\
 Examples:
   hayloft import /srv/photos
-      every file becomes a photo; photos.manifest.tsv tells which URL it has
+      every file becomes a photo; photos.manifest.tsv lists the URLs
   hayloft import --data /disk1/hayloft/data /srv/photos
       the same without a running daemon; --data for each disk of the store
   hayloft export --volume 7 | hayloft import --server b:8080 --admin b:8081 -
@@ -31,71 +31,73 @@ Examples:
   hayloft import --create-volumes 100GiB backup.tar
       a tar of several volumes, each photo to the volume it came from; what is missing is created
 
-Interrupted, it goes on when the same command is run again, and stores nothing twice: names are \
-written to MANIFEST.journal before anything is sent. Run again later, it stores only what is \
-new, and what was changed, that under the same URL. Symbolic links, special files and hidden \
-files are passed over, and counted.
+An interrupted import resumes when the same command is run again, and stores nothing twice: \
+names are written to MANIFEST.journal before anything is sent. Run again later, it stores only \
+new files, and changed files under the same URL. Symbolic links, special files and hidden files \
+are skipped, and counted.
 
 Each run asks the store for every photo of the manifest, and stores what the store has lost \
 again, under the URL in the manifest: after a disk was lost, or all of them, the same command \
-restores the photos. Volumes of the manifest that do not exist are named, and nothing is \
-stored, unless --create-volumes creates them. If the store has nothing of the manifest and its \
-volumes hold other photos, it is taken for the wrong one, unless --restore says that it is not. \
-A photo that somebody replaced in the store stays, and is listed; --overwrite stores the file \
+restores the photos. Volumes of the manifest that do not exist are reported, and nothing is \
+stored, unless --create-volumes creates them. If the store has no photo of the manifest and its \
+volumes hold other photos, it is refused as the wrong store, unless --restore is given. A photo \
+that was replaced in the store by other means is kept, and listed; --overwrite stores the file \
 over it.
 
-By default the store is asked whether it has each photo, which reads only the beginning of it: a \
-photo that is damaged further on counts as there. --verify reads every byte of every photo of the \
-manifest, or of the tar, that is there already and compares the checksum, which takes as long as \
-reading all of them over the network, and stores what is damaged or cut off again.
+By default the import asks the store whether it has each photo, which reads only the beginning \
+of it: a photo that is damaged further on counts as present. --verify reads every byte of every \
+photo of the manifest, or of the tar, that is present and compares the checksum, which takes as \
+long as reading all of them over the network, and stores damaged or truncated photos again.
 
-A photo larger than limits.largest_body of the daemon is named before anything is stored, if the \
-admin API is known and the photo not on a pipe, and fails: raise that limit, and run the same \
-command again.
+A photo larger than the daemon's limits.largest_body fails. It is reported before anything is \
+stored, if the admin API is known and the photo is not read from a pipe: raise that limit, and \
+run the same command again.
 
 Photos whose files are gone stay in the store and in the manifest. A file that was renamed or \
 moved is a new one, with a new URL, and its old photo stays. --prune deletes photos without a \
-file: first from the store, then from the manifest, only when all of the directory could be \
-read and some file is there.
+file, first from the store, then from the manifest, but only if the whole directory could be \
+read and contains at least one file.
 
 Photos of a tar go to the volumes that they come from (the pax record HAYLOFT.volume, which \
-hayloft export writes). If one does not exist or takes no writes, the import names it and \
+hayloft export writes). If one does not exist or takes no writes, the import reports it and \
 stops: before anything is stored if the tar is a file, and at its first photo if it is a pipe. \
---create-volumes creates what is missing; --volume-map and --volume send photos elsewhere, and \
-two that would have the same URL then are an error. Photos whose volume the tar does not say go \
-together to the volume that has the first of them already, also if it takes no writes, which \
-then ends the import, or to the one with most room; if several volumes have it, --volume must \
-name one. A photo with the media type of a form \
+--create-volumes creates missing volumes; --volume-map and --volume send photos to other \
+volumes, and two photos that would then have the same URL are an error. Photos for which the tar \
+names no volume go together to the volume that already has the first of them, or else to the one \
+with the most free space; if that volume takes no writes, the import stops; if several volumes \
+have the photo, --volume must name one. A photo with the media type of a form \
 (multipart/*, application/x-www-form-urlencoded), which an upload must not have, becomes \
-application/octet-stream; how many is said at the end.
+application/octet-stream; their number is reported at the end.
 
 The manifest has a line for each photo, sorted by path, with five fields between tabs: path, \
 URL path, size (bytes), time of modification (seconds since 1970), XXH3-64 (hexadecimal). Its \
 first line, which begins with #, names the directory. In paths, \\t \\n \\r \\\\ and \\xHH \
 stand for a tab, line ends, a backslash and bytes that are no text.
 
-SIGINT (Ctrl-C), SIGTERM, SIGQUIT, SIGHUP and their like end it within about a second, whatever it \
-waits for, with the manifest of what was stored; with --data its volumes are closed first, for \
-10 s at most. A second signal ends it at once. SIGUSR1 and others that mean nothing cost a line.
+SIGINT (Ctrl-C), SIGTERM, SIGQUIT, SIGHUP and similar signals end it within about a second, even \
+while it waits for I/O, and the manifest of what was stored is written; with --data its volumes \
+are closed first, for 10 s at most. A second signal ends it at once. SIGUSR1 and other signals \
+without a meaning are reported and ignored.
 
-With --data and a store without volumes, none is created unless --create-volumes says so.
+With --data and a store without volumes, none is created unless --create-volumes is given.
 
-Exit codes: 0 all is stored; 1 something is not, and is listed, or a volume or the tar is \
-refused, or standard output fails; 2 nothing could be begun.";
+Exit codes: 0 all is stored; 1 some photos are not, and are listed, or a volume or the tar is \
+refused, or standard output could not be written; 2 the import could not start.";
 
-/// What an import that did not verify cannot say.
+/// Note after an import without `--verify` that found photos in the store.
 const UNREAD: &str = "the store was asked for the photos that it has already, and their bytes were not \
                       read: --verify finds damaged ones";
 
-/// Where the data API and the admin API are when nobody says otherwise.
+/// Default address of the data API.
 const SERVER: &str = "http://127.0.0.1:8080";
+/// Default address of the admin API.
 const ADMIN: &str = "127.0.0.1:8081";
-/// Names of the default data API.
+/// Addresses that mean the default data API.
 const DEFAULT_SERVERS: [&str; 3] = [SERVER, "localhost:8080", "[::1]:8080"];
 
-/// How long the import may take to end in order after a signal, before it is left alone: a server may hang.
+/// Time that the import has to end in order after a signal, before it is abandoned: a server may hang.
 const END_WORK: Duration = Duration::from_millis(700);
-/// The same where the daemon is its own, and must be left before its volumes are closed.
+/// Like [`END_WORK`], with `--data`: the import must end before the volumes are closed.
 const END_OWN_WORK: Duration = Duration::from_secs(3);
 
 /// Flags of `hayloft import`.
@@ -110,63 +112,63 @@ pub struct ImportArgs {
     #[arg(long, value_name = "URL", default_value = SERVER)]
     pub server: ServerAddress,
 
-    /// Its admin API, which lists and creates volumes; that of another daemon is refused [default: that
-    /// at 127.0.0.1:8081, if --server names no other daemon]
+    /// The daemon's admin API, which lists and creates volumes; that of another daemon is refused [default:
+    /// 127.0.0.1:8081, if --server names no other daemon]
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<ServerAddress>,
 
-    /// Data directory to import to without a running daemon; repeat it, one per disk
+    /// Data directory to import to without a running daemon; repeatable, one per disk
     #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "admin"])]
     pub data: Vec<PathBuf>,
 
-    /// With --data: go through the page cache, where O_DIRECT does not work, as serve --buffered does
+    /// With --data: use the page cache, where O_DIRECT does not work, as serve --buffered does
     #[arg(long, requires = "data", conflicts_with_all = ["server", "admin"])]
     pub buffered: bool,
 
-    /// Volume that takes all of it [default: those with most room; of a tar, those it came from]
+    /// Volume for all photos [default: those with the most free space; for a tar, those they came from]
     #[arg(long, value_name = "N", conflicts_with = "volume_map")]
     pub volume: Option<u32>,
 
-    /// Of a tar: the photos of volume FROM go to volume TO; repeatable, or a list with commas
+    /// For a tar: the photos of volume FROM go to volume TO; repeatable, or a list with commas
     #[arg(long, value_name = "FROM=TO", value_delimiter = ',', value_parser = parse_pair)]
     pub volume_map: Vec<(u32, u32)>,
 
-    /// Create volumes that photos need and that do not exist, each of this size
+    /// Create the volumes that photos need and that do not exist, each of this size
     #[arg(long, value_name = "SIZE")]
     pub create_volumes: Option<ByteSize>,
 
-    /// Where to write which photo is where [default: NAME.manifest.tsv here, for a directory NAME]
+    /// File that records the URL of each photo [default: ./NAME.manifest.tsv, for a directory NAME]
     #[arg(long, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
 
-    /// Photos under way at once, 1 to 256
+    /// Photos in flight at once, 1 to 256
     #[arg(long, value_name = "N", default_value_t = 16,
           value_parser = clap::value_parser!(u16).range(1..=256))]
     pub parallel: u16,
 
-    /// Take files and directories whose names begin with a dot, too
+    /// Also import files and directories whose names begin with a dot
     #[arg(long)]
     pub hidden: bool,
 
-    /// Store photos of the manifest under their URLs although the store has none of them, and others
+    /// Store photos of the manifest under their URLs even if the store has none of them, but others
     #[arg(long)]
     pub restore: bool,
 
-    /// Store files over photos that somebody replaced in the store under their URLs
+    /// Store files over photos that were replaced in the store by other means
     #[arg(long)]
     pub overwrite: bool,
 
-    /// Delete photos whose files are gone from the directory, and their lines of the manifest
+    /// Delete photos whose files are gone from the directory, and their lines in the manifest
     #[arg(long)]
     pub prune: bool,
 
-    /// Read every photo that is there already from the store, and store damaged ones again
+    /// Read every photo that is already in the store, and store damaged ones again
     #[arg(long)]
     pub verify: bool,
 }
 
 impl ImportArgs {
-    /// Imports it.
+    /// Runs the import on a thread of its own, so that signals end it soon.
     pub(super) fn run(self) -> ExitCode {
         let volume_map = match self.volume_map() {
             Ok(map) => map,
@@ -177,7 +179,7 @@ impl ImportArgs {
         {
             return fail(&format_args!("cannot read standard input: {error}; pipe a tar into it"));
         }
-        // Before anything that is to be ended in order.
+        // Before any work that a signal must end in order.
         let signals = match Signals::handle_with_nohup() {
             Ok(signals) => signals,
             Err(error) => return fail(&format!("cannot handle signals: {error}; try again")),
@@ -271,14 +273,14 @@ impl ImportArgs {
         self.admin.clone().unwrap_or_else(|| ADMIN.parse().expect("a valid address"))
     }
 
-    /// Whether the admin API belongs to the server: it was named, or both are the default. The default is
-    /// that of this machine, and no other server's.
+    /// Returns whether the admin API belongs to the server: it was named, both are the default, or the
+    /// command runs its own daemon. The default admin API is that of this machine, and of no other server.
     fn paired(&self) -> bool {
         let is_server = |address: &str| address.parse().as_ref() == Ok(&self.server);
         !self.data.is_empty() || self.admin.is_some() || DEFAULT_SERVERS.into_iter().any(is_server)
     }
 
-    /// A daemon over the directories of `--data`, and the log that it needs.
+    /// Starts a daemon on the directories of `--data`, and its log; neither without `--data`.
     fn private(&self, stop: &AtomicBool) -> Result<(Option<Private>, Option<Log>), String> {
         if self.data.is_empty() {
             return Ok((None, None));
@@ -291,19 +293,19 @@ impl ImportArgs {
             ..ServeArgs::default()
         };
         let config = args.into_config().map_err(|error| error.to_string())?;
-        // The daemon that had the photos may have allowed any size that can be configured.
+        // The daemon that the photos come from may have allowed any size that can be configured.
         let limits = Limits { largest_body: Limits::LARGEST_BODY_MAX, ..config.limits };
         let config = Config { log: "warn".to_owned(), limits, ..config };
         let targets = config.log_filter().map_err(|error| error.to_string())?;
         let log = Log::start(targets).map_err(|error| format!("cannot start the log: {error}"))?;
-        // The import creates what it is told to.
+        // The import creates volumes itself, if the plan says so.
         let private = Private::start_unless(&config, &log, FirstVolume::Leave, stop);
         let private = private.map_err(|error| error.to_string())?;
         Ok((Some(private), Some(log)))
     }
 }
 
-/// A pair of `--volume-map`.
+/// Parses a pair of `--volume-map`.
 fn parse_pair(text: &str) -> Result<(u32, u32), String> {
     let digits = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = |text: &str| Some(text.trim()).filter(digits)?.parse::<u32>().ok();
@@ -311,6 +313,7 @@ fn parse_pair(text: &str) -> Result<(u32, u32), String> {
     pair.ok_or_else(|| "write FROM=TO, two volumes by number, as in 2=7".to_owned())
 }
 
+/// Prints the result of an import, and returns its exit code.
 fn tell(report: &Report, progress: &Progress, began: Instant) -> ExitCode {
     let failed = progress.failed.load(Ordering::Relaxed);
     for failure in &report.failures {

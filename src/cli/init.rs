@@ -1,4 +1,4 @@
-//! `hayloft init`.
+//! `hayloft init`: makes data directories.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,18 +14,18 @@ Examples:
   hayloft init /disk3/hayloft/data
       then name it with --data or in the configuration, beside the others, and restart the daemon
 
-Only for a disk that joins others: a new store makes its own directories. Beside directories \
-that are in use, hayloft serve takes one that is empty or absent for a disk that is not \
-mounted, and so does not make it. Mount the disk first. The directory belongs to the user who \
+Only for a disk that is added to a store: a new store makes its own directories. If other \
+directories are in use, hayloft serve takes an empty or absent one for a disk that is not \
+mounted, and does not create it. Mount the disk first. The directory belongs to the user who \
 runs this command: run it as the daemon's user, or chown -R it.
-Exit codes: 0 all are data directories; 1 they are, and standard output does not take the \
-lines; 2 one cannot be made, and those after it were not tried.";
+Exit codes: 0 all are data directories; 1 they are, but standard output could not be written; \
+2 one cannot be made, and those after it were not tried.";
 
 /// Flags of `hayloft init`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(after_help = INIT_EXAMPLES)]
 pub struct InitArgs {
-    /// Directory, empty or absent; its parent must be there
+    /// Directory, empty or absent; its parent must exist
     #[arg(value_name = "DIR", required = true)]
     pub dirs: Vec<PathBuf>,
 }

@@ -1,5 +1,5 @@
-//! A command that signals end soon, whatever it waits for: its work has a thread of its own, and the main
-//! thread looks after signals and clocks.
+//! Runs a command so that a signal ends it soon, even while it waits for I/O: its work has a thread of its
+//! own, and the main thread polls signals and deadlines.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,30 +12,30 @@ use super::fail;
 use super::output::note_at_once;
 use crate::daemon::{Meaning, Signals};
 
-/// How often to look for signals.
+/// Interval between polls of signals and deadlines.
 const LOOK: Duration = Duration::from_millis(50);
-/// Signals that come this close behind the first are the same wish: timeout(1) sends to the process and to
-/// its group.
+/// Signals within this time after the first count as the same request: timeout(1) sends one to the process
+/// and one to its group.
 const TOGETHER: Duration = Duration::from_millis(100);
-/// How long what must not be cut short may take: writing down what was done, closing volumes.
+/// Time limit of [`Stage::Save`] after a signal: writing the manifest, closing volumes.
 const SAVE: Duration = Duration::from_secs(10);
-/// How long the last lines may take to be written: maybe nobody reads them.
+/// Time limit of [`Stage::Tell`] after a signal: the reader of the output may have stopped reading.
 const TELL: Duration = Duration::from_millis(300);
-/// The work's stack, as large as that of a main thread by default (bytes).
+/// Stack of a work thread (bytes): as large as that of a main thread by default.
 const STACK: usize = 8 << 20;
 
-/// What is being done.
+/// A stage of a command, which decides how long it may go on after a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Work that can be left where it is.
+    /// Work that can be abandoned.
     Work,
-    /// What must not be cut short.
+    /// Work that must not be cut short: the manifest, volumes.
     Save,
-    /// The last lines are written.
+    /// Writing the last lines of output.
     Tell,
 }
 
-/// The stage that a thread has come to.
+/// The current stage of a thread.
 #[derive(Clone, Debug)]
 pub struct Staged(Arc<AtomicU8>);
 
@@ -44,7 +44,7 @@ impl Staged {
         Self(Arc::new(AtomicU8::new(stage as u8)))
     }
 
-    /// Goes on to a stage.
+    /// Enters a stage.
     pub fn enter(&self, stage: Stage) {
         self.0.store(stage as u8, Ordering::Relaxed);
     }
@@ -58,12 +58,13 @@ impl Staged {
     }
 }
 
-/// A thread, and what is known of how far it is.
+/// A work thread, with the stage that it was last seen in.
 struct Looked {
     thread: JoinHandle<()>,
     staged: Staged,
-    /// Where it was at the last look, and since when.
+    /// The stage at the last poll.
     stage: Stage,
+    /// When that stage was first seen.
     since: Instant,
 }
 
@@ -76,13 +77,14 @@ impl Looked {
         let staged = Staged::at(stage);
         let (reported, done) = (staged.clone(), done.clone());
         let thread = thread::Builder::new().stack_size(STACK).spawn(move || {
-            // Nobody listens any more when the process ends.
+            // The receiver is gone when the process is ending.
             let _ = done.send(body(&reported));
         })?;
         Ok(Self { thread, staged, stage, since: Instant::now() })
     }
 
-    /// Whether its stage has lasted longer than it may after a signal at `signal`; work may take `patience`.
+    /// Returns whether the stage has exceeded its time limit after a signal at `signal`; `patience` is the
+    /// limit of [`Stage::Work`].
     fn is_overdue(&mut self, signal: Instant, patience: Duration) -> bool {
         let stage = self.staged.stage();
         if stage != self.stage {
@@ -96,24 +98,25 @@ impl Looked {
         self.since.max(signal).elapsed() >= grace
     }
 
-    /// Ends the process as a panic of its thread says, if it ended so.
+    /// Resumes the panic of the thread on this one, if the thread ended with one.
     fn resume_panic(self) -> Self {
         if !self.thread.is_finished() {
             return self;
         }
         match self.thread.join() {
             Err(panic) => std::panic::resume_unwind(panic),
-            Ok(()) => unreachable!("its exit code was received before"),
+            Ok(()) => unreachable!("the exit code of a thread that ended was received before"),
         }
     }
 }
 
-/// Runs `work` until it ends. The first signal that ends it (SIGINT, SIGTERM and their like, or SIGHUP) sets
-/// `stop`, which `work` looks at; if it still works when `patience` is over, `give_up` is run instead, to
-/// save what was done. A second signal ends the command at once, with exit code 1. The others cost a line.
+/// Runs `work` until it ends. The first terminating signal ([`Meaning::Stop`] or [`Meaning::Hangup`]) sets
+/// `stop`, which `work` polls; if `work` is still in [`Stage::Work`] after `patience`, `give_up` runs
+/// instead, to save what was done. A second [`Meaning::Stop`] ends the command at once, with exit code 1.
+/// Other signals are reported and ignored.
 ///
-/// Both end the process with the exit code that they return; none is waited for once its [`Stage`] has had
-/// its time.
+/// The exit code is that of whichever returns first. Neither is waited for once its [`Stage`] has exceeded
+/// its time limit.
 pub fn run(
     mut signals: Signals,
     stop: &AtomicBool,
@@ -134,7 +137,7 @@ pub fn run(
             return code;
         }
         if looked.thread.is_finished() {
-            // Its code may have come since.
+            // The exit code may have been sent after the timeout.
             if let Ok(code) = ended.try_recv() {
                 return code;
             }
@@ -168,8 +171,8 @@ pub fn run(
     }
 }
 
-/// Whether a signal is the second one that ends the command, after one at `first`. What means nothing costs
-/// a line.
+/// Returns whether this signal ends the command at once: a second one, after one at `first`. A signal without
+/// a meaning is reported and ignored.
 fn is_last(name: &str, meaning: Meaning, first: Option<Instant>) -> bool {
     match meaning {
         // A shell may send SIGHUP as well as the kernel.

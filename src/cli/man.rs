@@ -1,4 +1,4 @@
-//! `hayloft man`.
+//! `hayloft man`: prints or writes manual pages.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ Examples:
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(after_help = MAN_EXAMPLES)]
 pub struct ManArgs {
-    /// Write hayloft.1 and a page for each command there. Created if absent; pages that are there
+    /// Directory to write hayloft.1 and a page for each command to. Created if absent; existing pages
     /// are replaced [default: hayloft.1 to standard output]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -41,14 +41,14 @@ impl ManArgs {
     }
 }
 
-/// What has pages: not `help`, which repeats them.
+/// The commands that have pages: all but `help`, which would repeat them.
 fn commands() -> clap::Command {
     Cli::command().disable_help_subcommand(true)
 }
 
 fn page() -> Vec<u8> {
     let mut page = Vec::new();
-    Man::new(commands()).render(&mut page).expect("a vector takes all that is written");
+    Man::new(commands()).render(&mut page).expect("writing to a vector does not fail");
     page
 }
 

@@ -1,8 +1,7 @@
-//! The command line: commands, their flags, and what each hands over to. What a command does stands
-//! elsewhere.
+//! The command line: commands, their flags and their output. The work of a command is done in other modules.
 //!
-//! Exit codes: 0 done; 1 it ran and found or left something wrong; 2 it could not run (usage,
-//! configuration, no such file).
+//! Exit codes: 0 success; 1 the command ran, and found a problem or left some work undone; 2 it could not
+//! run (usage, configuration, no such file).
 
 mod check;
 mod completions;
@@ -49,7 +48,7 @@ pub use volume::VolumeArgs;
 #[derive(Debug, Parser)]
 #[command(name = "hayloft", version, arg_required_else_help = true)]
 pub struct Cli {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -62,31 +61,31 @@ pub enum Command {
     Serve(ServeArgs),
     /// Make an empty directory a data directory, for a disk that is added to a store.
     Init(InitArgs),
-    /// List, create and delete volumes of the running daemon, open and close them to writes.
+    /// List, create and delete volumes of the running daemon, or make them read-only or writable.
     Volume(VolumeArgs),
     /// Store photos in a running daemon, and print their URLs.
     Put(PutArgs),
     /// Get a photo from a running daemon, verified.
     Get(GetArgs),
-    /// Store every file of a directory, or the photos of a tar; goes on where it was interrupted.
+    /// Store every file of a directory, or the photos of a tar; resumes where it was interrupted.
     Import(ImportArgs),
-    /// Write what is alive in volumes as a tar, while no daemon runs on them.
+    /// Write the live photos of volumes as a tar, while no daemon runs on them.
     Export(ExportArgs),
-    /// Verify volumes, every byte that is alive, while no daemon runs on them.
+    /// Verify every byte of the live photos of volumes, while no daemon runs on them.
     Check(CheckArgs),
-    /// List what is alive in volumes, while no daemon runs on them.
+    /// List the live photos of volumes, while no daemon runs on them.
     Dump(DumpArgs),
-    /// Look at a configuration without running anything.
+    /// Check a configuration without running anything.
     Config(ConfigArgs),
-    /// Print a configuration of nginx for the running daemon.
+    /// Print an nginx configuration for the running daemon.
     NginxConfig(NginxArgs),
-    /// Print what lets a shell complete hayloft's commands and flags.
+    /// Print a script with which a shell completes hayloft's commands and flags.
     Completions(CompletionsArgs),
     /// Print the manual page, or write one for each command.
     Man(ManArgs),
 }
 
-/// Parses the command line and runs the command, or prints the help, the version or what is wrong.
+/// Parses the command line and runs the command, or prints the help, the version or a usage error.
 #[must_use]
 pub fn main() -> ExitCode {
     let error = match Cli::try_parse() {
@@ -138,14 +137,14 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// Every command, those of commands among them.
+    /// Returns the command and all commands below it.
     fn all_commands(command: clap::Command) -> Vec<clap::Command> {
         let inner = command.get_subcommands().cloned().flat_map(all_commands);
         let inner: Vec<_> = inner.collect();
         [vec![command], inner].concat()
     }
 
-    /// The text behind the flags, line by line as it stands in the source.
+    /// Returns the text after the flags, unwrapped, as in the source.
     fn after_help(command: &clap::Command) -> String {
         command.get_after_help().map(ToString::to_string).unwrap_or_default()
     }

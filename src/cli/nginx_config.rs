@@ -1,4 +1,4 @@
-//! `hayloft nginx-config`.
+//! `hayloft nginx-config`: prints an nginx configuration for a running daemon.
 
 use std::process::ExitCode;
 
@@ -17,22 +17,22 @@ Examples:
   hayloft nginx-config > /etc/nginx/conf.d/hayloft.conf && nginx -s reload
       for the daemon on this machine
   hayloft nginx-config --daemon unix:/run/hayloft/data.sock > hayloft.conf
-      through its unix socket; the ports of the shards stay on 127.0.0.1
+      through its unix socket; the shard ports stay on 127.0.0.1
   hayloft nginx-config --allow-writes 10.1.0.0/16 > hayloft.conf
       writes from that network too, at port 8082
   hayloft nginx-config --admin 10.0.0.5:8081 --full > nginx.conf
       for a daemon on another host, as a whole nginx.conf
 
 There are two servers: a public one, which passes on GET and HEAD and answers everything else \
-with 403, and one for writes, which only this machine or --allow-writes reaches.
+with 403, and one for writes, which admits only this machine or the networks of --allow-writes.
 
 On Debian, nginx's own site is the default of port 80 and answers in place of the public server: \
 remove /etc/nginx/sites-enabled/default, or give --server-name.
 
-Each volume is asked for at the port of the shard that owns it; what is not listed, at the \
-shared address. Reads at the public server are tried a second time if a connection fails, \
-writes never. Make it again after volumes were added or deleted, and after cores or ports \
-changed.
+Requests for a volume go to the port of the shard that owns it; those for volumes that are not \
+listed, to the shared address. Reads at the public server are tried a second time if a \
+connection fails, writes never. Generate the configuration again after volumes were added or \
+deleted, and after cores or ports changed.
 
 Exit codes: 0 done; 1 printed, but nothing answers at one of its addresses; 2 not printed.";
 
@@ -40,21 +40,21 @@ Exit codes: 0 done; 1 printed, but nothing answers at one of its addresses; 2 no
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(after_help = NGINX_EXAMPLES)]
 pub struct NginxArgs {
-    /// Admin API of the running daemon, which says what there is
+    /// Admin API of the running daemon, which lists its volumes, shards and addresses
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
     admin: ServerAddress,
 
-    /// Where nginx reaches the daemon's data API, IP:PORT or unix:/path; the ports of the shards are on
-    /// the same address, or on 127.0.0.1 [default: the first that the daemon listens on]
+    /// Where nginx reaches the daemon's data API, IP:PORT or unix:/path; the shard ports are on the same
+    /// address, or on 127.0.0.1 [default: the first that the daemon listens on]
     #[arg(long, value_name = "ADDR")]
     daemon: Option<Listen>,
 
-    /// Where nginx serves the public, reads only: PORT, IP:PORT or unix:/path
+    /// Where nginx listens for public reads: PORT, IP:PORT or unix:/path
     #[arg(long, value_name = "ADDR", default_value = "80")]
     listen: String,
 
-    /// Where nginx takes writes: PORT, IP:PORT or unix:/path; without --allow-writes a loopback address or
-    /// a unix socket [default: 127.0.0.1:8082; with --allow-writes 8082 on all addresses]
+    /// Where nginx listens for writes: PORT, IP:PORT or unix:/path; without --allow-writes a loopback address
+    /// or a unix socket [default: 127.0.0.1:8082; with --allow-writes 8082 on all addresses]
     #[arg(long, value_name = "ADDR")]
     listen_writes: Option<String>,
 
@@ -63,15 +63,15 @@ pub struct NginxArgs {
     #[arg(long, value_name = "CIDR")]
     allow_writes: Vec<Network>,
 
-    /// Host name of the site; repeatable [default: whatever comes]
+    /// Host name of the site; repeatable [default: any]
     #[arg(long, value_name = "NAME")]
     server_name: Vec<String>,
 
-    /// Largest body that nginx passes on [default: the largest that the daemon takes]
+    /// Largest body that nginx passes on [default: the daemon's limits.largest_body]
     #[arg(long, value_name = "SIZE")]
     largest_body: Option<ByteSize>,
 
-    /// A whole nginx.conf instead of a part for its http block
+    /// Print a whole nginx.conf instead of a part for its http block
     #[arg(long)]
     full: bool,
 }
@@ -84,7 +84,9 @@ impl NginxArgs {
             Err(error) => return fail(&error),
         };
         let Some(daemon) = self.daemon.or_else(|| node.data_address(reached_at)) else {
-            return fail(&"the daemon does not say where it listens; say it with --daemon");
+            return fail(
+                &"the daemon does not report where it listens; name its address with --daemon",
+            );
         };
         let site = Site {
             daemon,
@@ -105,7 +107,9 @@ impl NginxArgs {
         };
         let problems = nginx::unreachable(&node, &site);
         for problem in &problems {
-            note(format_args!("{problem}; see --daemon, and whether this host may connect there"));
+            note(format_args!(
+                "{problem}; check --daemon, and whether this host can connect there"
+            ));
         }
         if problems.is_empty() || delivered != ExitCode::SUCCESS {
             delivered

@@ -1,4 +1,4 @@
-//! What the commands share that look at data directories without a daemon.
+//! Flags and output that `check`, `dump` and `export` share: the commands that read without a daemon.
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -13,10 +13,10 @@ use crate::config::Config;
 use crate::offline::{Offline, Progress, Selection};
 use crate::size::rounded;
 
-/// Flags that say what to look at.
+/// Flags that select data directories and volumes.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct OfflineArgs {
-    /// Data directory, of which no daemon may be running; repeatable [default: ./hayloft-data]
+    /// Data directory, on which no daemon may be running; repeatable [default: ./hayloft-data]
     #[arg(long, value_name = "DIR")]
     pub data: Vec<PathBuf>,
 
@@ -24,8 +24,8 @@ pub struct OfflineArgs {
     #[arg(long, value_name = "N")]
     pub volume: Vec<u32>,
 
-    /// Configuration file of the daemon: its data directories and `buffered` count where no flag says
-    /// otherwise [default: none]
+    /// Configuration file of the daemon: its data directories and `buffered` apply unless flags override
+    /// them [default: none]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
@@ -35,7 +35,8 @@ pub struct OfflineArgs {
 }
 
 impl OfflineArgs {
-    /// Opens what they name, saying why it does not work, or what is doubtful about it.
+    /// Opens the selection. Prints notes about missing io_uring and directories without a lock, or the
+    /// error, and returns the exit code then.
     pub(super) fn open(self) -> Result<Offline, ExitCode> {
         let config = match &self.config {
             Some(path) => Config::load(path).map_err(|error| fail(&error))?,
@@ -47,8 +48,8 @@ impl OfflineArgs {
         let offline = Offline::open(&selection).map_err(|error| fail(&error))?;
         if let Some(why) = offline.without_ring() {
             note(format_args!(
-                "note: {why}. Reading goes on without io_uring, with plain reads: slower, and the result is \
-                 the same"
+                "note: {why}. Reading goes on without io_uring, with plain reads: slower, with the same \
+                 result"
             ));
         }
         for path in offline.unlocked() {
@@ -62,10 +63,10 @@ impl OfflineArgs {
     }
 }
 
-/// How often the meter moves.
+/// Interval between updates of the progress meter.
 const METER_PERIOD: Duration = Duration::from_millis(200);
 
-/// Says on standard error how far the work is, if that is a terminal.
+/// Progress display on standard error, if that is a terminal.
 pub(super) struct Meter {
     is_on: bool,
     last: Option<Instant>,
@@ -88,7 +89,7 @@ impl Meter {
         error_text(&format!("\r\x1b[Kvolume {volume}: {}", progress_text(done, total)));
     }
 
-    /// Makes room for something else.
+    /// Erases the line, before other output.
     pub(super) fn clear(&mut self) {
         if std::mem::take(&mut self.is_shown) {
             error_text("\r\x1b[K");
@@ -102,7 +103,7 @@ fn progress_text(done: u64, total: Option<u64>) -> String {
     format!("{} of {} verified ({}%)", rounded(done), rounded(total), percent.min(100))
 }
 
-/// Where something stands: `volume 1, byte 4096, needle 42/0`.
+/// Describes a position: `volume 1, byte 4096, needle 42/0`. `offset` is in bytes.
 pub(super) fn place_text(
     volume: u32,
     offset: Option<u64>,
@@ -126,7 +127,7 @@ mod tests {
     use super::*;
     use crate::cli::Cli;
 
-    /// The defaults in the help texts are written by hand; this holds them to the real ones.
+    /// The defaults in the help texts are written by hand: compares them with the real ones.
     #[test]
     fn the_help_states_the_real_default() {
         let default = format!("[default: {}]", Config::default().data[0].display());

@@ -1,4 +1,4 @@
-//! How far an import is, on standard error: a bar on a terminal, else a line from time to time.
+//! Progress of an import, on standard error: a bar on a terminal, else a line every 10 seconds.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -13,27 +13,27 @@ use super::output::note;
 use crate::size::rounded;
 use crate::transfer::import::Progress;
 
-/// How often a bar is drawn, and notices looked for.
+/// Interval between updates of the bar, and between polls for notices.
 const LOOK: Duration = Duration::from_millis(200);
-/// How often a line is written.
+/// Interval between progress lines.
 const LINE: Duration = Duration::from_secs(10);
 
-/// What shows it, until it is ended.
+/// A running progress display.
 pub struct Shown {
     end: Sender<()>,
     thread: JoinHandle<()>,
 }
 
 impl Shown {
-    /// Ends it.
+    /// Ends the display, and waits for its thread.
     pub fn end(self) {
         drop(self.end);
-        // Nothing in it can fail that matters.
+        // A panic of the display is no failure of the import.
         let _ = self.thread.join();
     }
 }
 
-/// Shows it from now on.
+/// Starts a progress display on a thread of its own.
 pub fn show(progress: &Arc<Progress>) -> Shown {
     let (end, ended) = channel();
     let progress = Arc::clone(progress);
@@ -60,7 +60,7 @@ pub fn show(progress: &Arc<Progress>) -> Shown {
     Shown { end, thread }
 }
 
-/// Writes what is to be said at once, above the bar.
+/// Writes pending notices, above the bar.
 fn give_notice(bar: Option<&ProgressBar>, progress: &Progress) {
     let say = |sentence: String| match bar {
         Some(bar) => bar.suspend(|| note(sentence)),
@@ -74,7 +74,8 @@ fn new_bar() -> ProgressBar {
     ProgressBar::new(0).with_style(style.expect("a valid template"))
 }
 
-/// The photos of the manifest for which the store was asked, and their number, while that is under way.
+/// Returns how many photos of the manifest were looked up in the store, and how many there are, while that
+/// is in progress.
 fn asking(progress: &Progress) -> Option<(u64, u64)> {
     let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
     let (asked, all) = (of(&progress.asked), of(&progress.to_ask));
@@ -104,7 +105,7 @@ fn draw(bar: &ProgressBar, progress: &Progress) {
     bar.set_message(format!("{}{looking}", counts(progress)));
 }
 
-/// What was done, in words.
+/// Formats the counts of an import: `12 stored (3.4 MiB), 2 failed`.
 pub fn counts(progress: &Progress) -> String {
     let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
     let bytes = rounded(of(&progress.bytes));

@@ -1,4 +1,4 @@
-//! `hayloft put`.
+//! `hayloft put`: stores files in a running daemon.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -17,19 +17,19 @@ use crate::transfer::put::{PutError, put, spool};
 const PUT_EXAMPLES: &str = "\
 Examples:
   hayloft put photo.jpg
-      prints the photo's URL, under which it can be got from now on
+      prints the photo's URL, at which it can be read from now on
   hayloft put --volume 2 *.png
       a URL for each, in this order
   convert photo.jpg -resize 25% webp:- | hayloft put -
-      what a command writes
+      the output of a command
 
 The media type comes from the file's extension, else from the first bytes. The time of \
 modification is kept. Each photo is durable when its URL is printed. Run again, it stores the \
-photos again, under other names; to store a directory once, whatever happens, use hayloft \
-import.
+photos again, under other names; to store a directory exactly once, even if interrupted, use \
+hayloft import.
 
-Exit codes: 0 all are stored; 1 a file is not, or standard output is closed or does not take a \
-URL: then it is on standard error, and nothing after it is stored; 2 the daemon cannot be reached.";
+Exit codes: 0 all are stored; 1 a file is not stored, or a URL could not be written to standard \
+output: it is on standard error then, and no further file is stored; 2 the daemon cannot be reached.";
 
 /// Flags of `hayloft put`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -43,8 +43,8 @@ pub struct PutArgs {
     #[arg(long, value_name = "N")]
     pub volume: Option<u32>,
 
-    /// Media type of all of them [default: as the extension suggests, else the first bytes of images,
-    /// films and sounds, else application/octet-stream]
+    /// Media type of all of them [default: by the extension, else by the first bytes of images, video and
+    /// audio, else application/octet-stream]
     #[arg(long, value_name = "TYPE", value_parser = parse_content_type)]
     pub content_type: Option<String>,
 
@@ -60,11 +60,11 @@ fn parse_content_type(text: &str) -> Result<String, String> {
     }
 }
 
-/// What to do about a refusal, where the daemon's reason does not say.
+/// Returns advice about a refusal, where the daemon's reason contains none.
 fn advice(error: &PutError) -> &'static str {
     match error {
         PutError::Client(ClientError::Refused { status: 507, .. }) => {
-            "; make a volume with hayloft volume create"
+            "; create a volume with hayloft volume create"
         }
         PutError::Client(ClientError::Refused { status: 404 | 503, .. }) => {
             "; hayloft volume list shows which volumes take photos"
@@ -74,7 +74,8 @@ fn advice(error: &PutError) -> &'static str {
 }
 
 impl PutArgs {
-    /// Stores one file after the other; what goes wrong with one keeps none of the others.
+    /// Stores one file after the other. A failure of one file does not stop the others, unless the daemon
+    /// cannot be reached or a URL cannot be printed.
     pub(super) fn run(self) -> ExitCode {
         let client = Client::new(self.server.clone(), "--server");
         let mut failed = false;
@@ -83,7 +84,7 @@ impl PutArgs {
                 // Further URLs would be lost as well.
                 Ok(url) if !announce(&url) => return ExitCode::FAILURE,
                 Ok(_) => {}
-                // The others would fare no better.
+                // The other files would fail in the same way.
                 Err(PutError::Client(error @ ClientError::Unreachable { .. })) => {
                     return fail(&error);
                 }

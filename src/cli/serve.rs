@@ -1,4 +1,4 @@
-//! `hayloft serve`.
+//! `hayloft serve`: runs the daemon.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ Examples:
   hayloft serve
       try it out: data in ./hayloft-data, a first volume of 1 GiB, loopback only
   hayloft serve --data /disk1/hayloft/data --data /disk2/hayloft/data
-      two disks: directories on them that are made by the first start
+      two disks: the first start creates the directories on them
   hayloft serve --listen unix:/run/hayloft/data.sock
       behind nginx on this machine (hayloft nginx-config)
   hayloft serve --cores 2-7 --config /etc/hayloft/hayloft.toml
@@ -25,15 +25,15 @@ Examples:
 
 Flags override the configuration file. A repeatable flag replaces the whole list of the file.
 Sizes: a whole number and KiB, MiB, GiB, TiB (powers of 1024) or KB, MB, GB, TB (powers of 1000).
-Exit codes: 0 it was told to stop, and did; 1 it stopped because no volume takes writes, none \
-could be opened, or one of its threads ended (the log says why): start it again; 2 it did not \
-start.";
+Exit codes: 0 it was stopped by a signal, and has drained; 1 it stopped because no volume takes \
+writes, none could be opened, or one of its threads ended (the log says why): start it again; 2 \
+it did not start.";
 
 /// Flags of `hayloft serve`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(after_help = SERVE_EXAMPLES)]
 pub struct ServeArgs {
-    /// Data directory; repeat it, one per disk. Those of a new store are made [default: ./hayloft-data]
+    /// Data directory; repeatable, one per disk. Those of a new store are created [default: ./hayloft-data]
     #[arg(long, value_name = "DIR")]
     pub data: Vec<PathBuf>,
 
@@ -41,7 +41,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDR")]
     pub listen: Vec<Listen>,
 
-    /// Whoever reaches --listen may store, replace and delete: no warning about public addresses
+    /// Every client that reaches --listen may store, replace and delete: no warning about public addresses
     #[arg(long)]
     pub trusted_network: bool,
 
@@ -66,23 +66,24 @@ pub struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Go through the page cache, where O_DIRECT does not work. Nothing is then promised to survive a
-    /// power cut [default: off]
+    /// Use the page cache, where O_DIRECT does not work. Nothing is then guaranteed to survive a power
+    /// failure [default: off]
     #[arg(long)]
     pub buffered: bool,
 }
 
 impl ServeArgs {
-    /// The file, if one is named, else the defaults; then the flags over it; then validated.
+    /// Returns the validated configuration: the file, if one is named, else the defaults, with the flags
+    /// applied over it.
     ///
     /// # Errors
-    /// [`ConfigError`], naming the flag, or the file, line and key, of the wrong setting. A value of the
-    /// file that a flag overrides must still have the right form, but may be out of range.
+    /// [`ConfigError`], which names the flag, or the file, line and key, of the invalid setting. A value of
+    /// the file that a flag overrides must still parse, but may be out of range.
     pub fn into_config(self) -> Result<Config, ConfigError> {
         self.into_draft()?.validated()
     }
 
-    /// The same before it is validated, with where each setting was given.
+    /// Returns the configuration before validation, with the source of each setting.
     pub(super) fn into_draft(self) -> Result<Draft, ConfigError> {
         let mut draft = match &self.config {
             Some(path) => Draft::read(path)?,
@@ -123,7 +124,7 @@ impl ServeArgs {
         Ok(draft)
     }
 
-    /// Runs the daemon until it is told to stop.
+    /// Runs the daemon until it has drained after a signal, or fails.
     pub(super) fn run(self) -> ExitCode {
         let config = match self.into_config() {
             Ok(config) => config,
@@ -141,7 +142,7 @@ impl ServeArgs {
             Ok(Ended::Drained) => ExitCode::SUCCESS,
             Ok(Ended::Poisoned | Ended::NothingToServe | Ended::ThreadLost) => ExitCode::FAILURE,
             Err(error) => {
-                // As `fail` does, but behind the lines of the log, and never waiting for a reader.
+                // Like `fail`, but after the pending lines of the log, and without blocking on a reader.
                 log.say(&format!("hayloft: {error}"));
                 ExitCode::from(2)
             }
@@ -251,7 +252,7 @@ mod tests {
         }
     }
 
-    /// The defaults in the help texts are written by hand; this holds them to the real ones.
+    /// The defaults in the help texts are written by hand: compares them with the real ones.
     #[test]
     fn the_help_states_the_real_defaults() {
         let mut command = Cli::command();

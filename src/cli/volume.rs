@@ -14,25 +14,25 @@ use crate::client::{Body, Client, ClientError, Reply, ServerAddress};
 use crate::http::head::Method;
 use crate::size::{ByteSize, rounded};
 
-/// How often to look how a creation goes.
+/// Interval between polls of a volume that is being created.
 const LOOK: Duration = Duration::from_millis(200);
 
 const VOLUME_EXAMPLES: &str = "\
 Examples:
   hayloft volume list
   hayloft volume create --size 100GiB
-      the next free number, on the disk that has the most space
+      the next free number, on the disk with the most free space
   hayloft volume read-only 3
-      photos in it can be read, and neither stored nor deleted, also after a restart
+      photos in it can be read, but neither stored nor deleted, also after a restart
 
-Exit codes: 0 done; 1 the daemon said no, or it is done and standard output does not take the \
-line; 2 it could not be asked.";
+Exit codes: 0 done; 1 the daemon refused, or it is done but standard output could not be \
+written; 2 the daemon could not be reached.";
 
 /// Flags of `hayloft volume`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(after_help = VOLUME_EXAMPLES, arg_required_else_help = true)]
 pub struct VolumeArgs {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub action: Action,
 
@@ -41,55 +41,55 @@ pub struct VolumeArgs {
     pub admin: ServerAddress,
 }
 
-/// What to do with volumes.
+/// Subcommands of `hayloft volume`.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Action {
     /// List all volumes
     List {
-        /// Print what the daemon says, as JSON
+        /// Print the daemon's answer, as JSON
         #[arg(long)]
         json: bool,
     },
-    /// Make a volume: a preallocated file, to which photos can be stored at once
+    /// Create a volume: a preallocated file, in which photos can be stored at once
     Create {
         /// Number of the volume, 0 to 4294967295 [default: the next one that is free]
         #[arg(value_name = "N")]
         id: Option<u32>,
-        /// Size of its file, 16MiB to 1TiB in steps of 1MiB [default: the daemon's volume_size]
+        /// Size of the file, 16MiB to 1TiB in steps of 1MiB [default: the daemon's volume_size]
         #[arg(long, value_name = "SIZE")]
         size: Option<ByteSize>,
         /// Data directory, by its position in /status [default: the one with the most free space]
         #[arg(long, value_name = "N")]
         disk: Option<u32>,
-        /// Do not wait until it is made
+        /// Do not wait until it is created
         #[arg(long)]
         no_wait: bool,
     },
-    /// Show all that is known of one volume
+    /// Show all fields of one volume
     Show {
         /// Number of the volume
         #[arg(value_name = "N")]
         id: u32,
-        /// Print what the daemon says, as JSON
+        /// Print the daemon's answer, as JSON
         #[arg(long)]
         json: bool,
     },
-    /// Delete a volume and all photos in it, for good
+    /// Delete a volume and all photos in it, irrevocably
     Delete {
         /// Number of the volume
         #[arg(value_name = "N")]
         id: u32,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
-    /// Take no more photos and deletions; kept over restarts
+    /// Refuse new photos and deletions; kept across restarts
     ReadOnly {
         /// Number of the volume; repeatable
         #[arg(value_name = "N", required = true)]
         ids: Vec<u32>,
     },
-    /// Take photos and deletions again
+    /// Accept photos and deletions again
     Writable {
         /// Number of the volume; repeatable
         #[arg(value_name = "N", required = true)]
@@ -97,7 +97,7 @@ pub enum Action {
     },
 }
 
-/// A volume, as the admin API tells it.
+/// A volume, as the admin API describes it. `size`, `used`, `live` and `dead` are in bytes.
 #[derive(Clone, Debug, Deserialize)]
 struct Told {
     id: u32,
@@ -142,10 +142,10 @@ impl VolumeArgs {
 fn ask(client: &Client, method: Method, path: &str, body: &[u8]) -> Result<Reply, ClientError> {
     let body = if body.is_empty() { Body::None } else { Body::Bytes(body) };
     let reply = client.request(method, path, &[], body)?;
-    // Whatever the admin API refuses, it says why as JSON.
+    // The admin API gives the reason of each refusal as JSON.
     let is_json = reply.header("Content-Type").is_some_and(|kind| kind == "application/json");
     if reply.status >= 400 && !is_json {
-        return Err(reply.garbled(&"no admin API answers there: name it with --admin"));
+        return Err(reply.garbled(&"it is not from an admin API: name one with --admin"));
     }
     reply.expect(&[200, 201, 202, 204])
 }
@@ -155,7 +155,7 @@ fn get(client: &Client, path: &str) -> Result<Reply, ClientError> {
 }
 
 fn pretty(told: &Value) -> ExitCode {
-    let text = serde_json::to_string_pretty(told).expect("it was JSON before");
+    let text = serde_json::to_string_pretty(told).expect("a parsed JSON value always serializes");
     deliver((text + "\n").as_bytes())
 }
 
@@ -168,7 +168,8 @@ fn list(client: &Client, json: bool) -> Result<ExitCode, ClientError> {
     Ok(deliver(table(&volumes).as_bytes()))
 }
 
-/// Columns as wide as what is in them; numbers stand to the right.
+/// Formats volumes as a table. Columns are as wide as their longest cell; all but the state are aligned to
+/// the right.
 fn table(volumes: &[Told]) -> String {
     let head =
         ["ID", "STATE", "SHARD", "DISK", "SIZE", "USED", "LIVE", "DEAD", "NEEDLES", "DAMAGE"];
@@ -246,7 +247,7 @@ fn create(client: &Client, wanted: &Value, no_wait: bool) -> Result<ExitCode, Cl
     Ok(done(&format!("volume {}: {}, {size}", told.id, told.state)))
 }
 
-/// Reports what was done.
+/// Prints a line about what was done. Exit code 1 if standard output cannot be written.
 fn done(line: &str) -> ExitCode {
     if announce(line) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -265,14 +266,14 @@ fn delete(client: &Client, id: u32, yes: bool) -> Result<ExitCode, ClientError> 
     Ok(done(&format!("volume {id}: deleted")))
 }
 
-/// Whether the user means it. Who is not there cannot be asked.
+/// Asks the user to confirm a deletion. Returns false if standard input is no terminal.
 fn confirmed(told: &Told) -> bool {
     let what = format!("volume {} holds {} photos ({})", told.id, told.needles, rounded(told.live));
     if !io::stdin().is_terminal() {
-        note(format_args!("{what}; to delete them all for good, say --yes"));
+        note(format_args!("{what}; to delete them all for good, add --yes"));
         return false;
     }
-    // If it cannot be shown, the answer will not fit either.
+    // If the question cannot be shown, the answer will not match either.
     error_text(&format!("{what}. To delete them all for good, type the volume's number again: "));
     let mut line = String::new();
     let answered = io::stdin().read_line(&mut line).is_ok() && line.trim() == told.id.to_string();
@@ -292,7 +293,7 @@ fn set(client: &Client, ids: &[u32], what: &str) -> Result<ExitCode, ClientError
                     code = ExitCode::FAILURE;
                 }
             }
-            // The others are changed all the same.
+            // The other volumes are still changed.
             Err(ClientError::Refused { reason, .. }) => {
                 note(reason);
                 code = ExitCode::FAILURE;
