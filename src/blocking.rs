@@ -1,9 +1,9 @@
-//! A driver that only reads, with system calls that block: for rescue where io_uring is refused.
+//! A read-only driver that uses blocking system calls: for rescue where io_uring is unavailable.
 //!
-//! A container's seccomp profile, the sysctl `kernel.io_uring_disabled` or an old kernel must not keep
-//! anybody from checking and exporting what is on a disk. Each operation is carried out when it is
-//! submitted, so nothing is ever in flight. What would change a file ends with `EROFS`, what needs a
-//! socket or another shard with `EOPNOTSUPP`.
+//! A container's seccomp profile, the sysctl `kernel.io_uring_disabled` or an old kernel must not prevent
+//! checking and exporting volumes. Each operation is carried out when it is submitted, so nothing is ever in
+//! flight. Operations that would change a file fail with `EROFS`, those that need a socket or another shard
+//! with `EOPNOTSUPP`.
 
 use std::fs::File;
 use std::io;
@@ -19,12 +19,12 @@ use crate::buffer::Buf;
 use crate::op::{Completion, DirId, Driver, DriverCounts, FileId, Op, Returned, Token};
 use crate::sys;
 
-/// Files that can be open at once: a volume, and room to spare.
+/// Files that can be open at once: far more than a volume needs.
 const FILES_MAX: usize = 1024;
 
-/// The driver.
+/// Driver that reads with `pread(2)`.
 pub struct BlockingReader {
-    /// Open files without `O_DIRECT`.
+    /// Whether files are opened without `O_DIRECT`.
     buffered: bool,
     dirs: Vec<File>,
     files: Slab<File>,
@@ -33,7 +33,7 @@ pub struct BlockingReader {
 }
 
 impl BlockingReader {
-    /// A driver that opens files with `O_DIRECT`, unless `buffered`.
+    /// Returns a driver that opens files with `O_DIRECT`, unless `buffered`.
     #[must_use]
     pub fn new(buffered: bool) -> Self {
         Self {
@@ -45,6 +45,7 @@ impl BlockingReader {
         }
     }
 
+    /// Carries an operation out. Returns its result, and the buffers that it used.
     fn carry_out(&mut self, op: Op) -> (io::Result<u64>, Returned) {
         let result = match op {
             Op::Read { file, mut buf, start, len, offset } => {
@@ -146,14 +147,14 @@ impl Driver for BlockingReader {
         self.completed.push(Completion { token, result, returned });
     }
 
-    /// Nothing is in flight: what was submitted has ended.
+    /// Does nothing: no operation is in flight, since each completes when it is submitted.
     fn cancel(&mut self, _token: Token) {}
 
     fn reap(&mut self, until: u64, completed: &mut Vec<Completion>) {
         if self.completed.is_empty() && until > 0 {
             assert!(
                 until < u64::MAX,
-                "nothing was submitted and nothing is waited for: a deadlock"
+                "deadlock: no operation has completed, and no timer is pending"
             );
             let left = until.saturating_sub(self.now());
             std::thread::sleep(std::time::Duration::from_nanos(left));

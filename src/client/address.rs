@@ -1,4 +1,4 @@
-//! Where a server is.
+//! Address of a server.
 
 use std::fmt;
 use std::io;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// A server that is reached over TCP, without TLS.
+/// Address of a server that is reached over TCP, without TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerAddress {
     /// A name, an IPv4 address, or an IPv6 address in brackets.
@@ -15,41 +15,41 @@ pub struct ServerAddress {
     port: u16,
 }
 
-/// Why a text names no server.
+/// Error of parsing a server address.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum AddressError {
-    /// TLS.
+    /// An `https` URL.
     #[error("this client speaks no TLS; name the daemon itself, as http://HOST:PORT")]
     Tls,
     /// A unix socket.
     #[error(
-        "this client reaches no unix sockets; let the daemon listen on TCP too \
-         (--listen 127.0.0.1:8080) and name that"
+        "this client supports no unix sockets; let the daemon listen on TCP too \
+         (--listen 127.0.0.1:8080) and name that address"
     )]
     Unix,
-    /// Anything else.
-    #[error("{0:?} is no server; write HOST:PORT or http://HOST:PORT")]
+    /// Any other text that is no address.
+    #[error("{0:?} is not a server address; write HOST:PORT or http://HOST:PORT")]
     Malformed(String),
 }
 
 impl ServerAddress {
-    /// Its IP address, if it was given as one.
+    /// Returns the IP address, if the host was given as one.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         self.host.trim_matches(['[', ']']).parse().ok()
     }
 
-    /// `HOST:PORT`, as the header `Host` has it.
+    /// Returns `HOST:PORT`, as in the header field `Host`.
     pub(super) fn authority(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// Its socket addresses.
+    /// Resolves the socket addresses.
     pub(super) fn resolve(&self) -> io::Result<impl Iterator<Item = SocketAddr>> {
         self.authority().to_socket_addrs()
     }
 
-    /// Takes the server off the front of a URL: the rest is a path, or nothing.
+    /// Splits a URL into the server and the rest: a path, or an empty string.
     ///
     /// # Errors
     /// [`AddressError`].
@@ -111,7 +111,7 @@ impl From<std::net::SocketAddr> for ServerAddress {
 }
 
 impl fmt::Display for ServerAddress {
-    /// As the beginning of a URL, without a slash at its end.
+    /// Formats the beginning of a URL, without a trailing slash.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "http://{}:{}", self.host, self.port)
     }

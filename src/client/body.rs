@@ -1,36 +1,36 @@
-//! What a request carries.
+//! Bodies of requests.
 
 use std::io::{self, Read};
 
-/// Bytes that can be read more than once, so that a request can be sent again.
+/// A body that can be read more than once, so that a request can be sent again.
 pub trait Source {
-    /// How many (bytes).
+    /// Length (bytes).
     fn len(&self) -> u64;
 
-    /// Whether there are none.
+    /// Returns whether the length is 0.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Reads them from the beginning. What falls short of [`Self::len`] is never taken for whole.
+    /// Returns a reader at the first byte. If it yields fewer bytes than [`Self::len`], the request fails.
     ///
     /// # Errors
-    /// What opening them says.
+    /// The error of opening the source.
     fn open(&self) -> io::Result<Box<dyn Read + '_>>;
 }
 
 /// The body of a request.
 #[derive(Clone, Copy)]
 pub enum Body<'a> {
-    /// None.
+    /// No body.
     None,
-    /// These bytes.
+    /// A body in memory.
     Bytes(&'a [u8]),
-    /// What is read from there.
+    /// A body that is read while it is sent.
     Source(&'a dyn Source),
 }
 
-/// A reader that gives exactly as many bytes as were promised, or fails and keeps the reason.
+/// A reader that yields exactly the announced number of bytes, or fails and keeps the reason.
 pub(super) struct Exact<'a> {
     inner: Box<dyn Read + 'a>,
     left: u64,
@@ -38,7 +38,7 @@ pub(super) struct Exact<'a> {
 }
 
 impl<'a> Exact<'a> {
-    /// Nothing for no body.
+    /// Opens a body; `None` for [`Body::None`].
     pub(super) fn open(body: Body<'a>) -> io::Result<Option<Self>> {
         let (inner, left): (Box<dyn Read + 'a>, _) = match body {
             Body::None => return Ok(None),
@@ -48,12 +48,12 @@ impl<'a> Exact<'a> {
         Ok(Some(Self { inner, left, failure: None }))
     }
 
-    /// How much is still to come (bytes).
+    /// Returns how much is left to read (bytes).
     pub(super) fn left(&self) -> u64 {
         self.left
     }
 
-    /// Why it failed, if it did.
+    /// Returns the error of the source, if it failed.
     pub(super) fn failure(self) -> Option<io::Error> {
         self.failure
     }
@@ -75,7 +75,7 @@ impl Read for Exact<'_> {
                 Ok(len)
             }
             Err(error) => {
-                // Whoever drives the connection must not send the rest, whatever he makes of it.
+                // The HTTP library gets an error of the same kind, so that it does not send the rest.
                 let kind = error.kind();
                 self.failure = Some(error);
                 Err(kind.into())

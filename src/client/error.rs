@@ -1,4 +1,4 @@
-//! What can go wrong between a command and the daemon.
+//! Errors between a command and the daemon.
 
 use std::io;
 
@@ -7,20 +7,20 @@ use thiserror::Error;
 use super::ServerAddress;
 use crate::http::head::Method;
 
-/// Why there is no answer, or not the one that was hoped for.
+/// Why a request got no answer, or not one that the caller expects.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    /// Nobody is there.
+    /// No connection could be made.
     #[error(
         "cannot reach {address}: {error}; is the daemon running? Start it with hayloft serve, or name \
          it with {flag}"
     )]
     Unreachable {
-        /// Where.
+        /// Address of the server.
         address: ServerAddress,
-        /// What the user can name another address with.
+        /// Flag with which the user names another address.
         flag: &'static str,
-        /// Why.
+        /// Cause.
         error: String,
     },
     /// The connection broke: whether the request was carried out is not known.
@@ -29,34 +29,34 @@ pub enum ClientError {
          known: run the command again when the daemon answers"
     )]
     Broken {
-        /// Where.
+        /// Address of the server.
         address: ServerAddress,
         /// Method and path.
         request: String,
-        /// Why.
+        /// Cause.
         error: String,
     },
-    /// The daemon said no.
+    /// The daemon answered with a status that the caller does not expect.
     #[error("{request} was answered with {status}: {reason}")]
     Refused {
         /// Method and path.
         request: String,
-        /// The status.
+        /// Status code.
         status: u16,
-        /// The daemon's reason, in one line.
+        /// The daemon's reason, one line.
         reason: String,
     },
-    /// The answer makes no sense.
+    /// The answer is malformed.
     #[error(
         "the answer to {request} cannot be understood ({what}); is it a hayloft daemon that answers?"
     )]
     Garbled {
         /// Method and path.
         request: String,
-        /// What is wrong with it.
+        /// Description of the fault.
         what: String,
     },
-    /// What was to be sent could not be read; nothing was stored.
+    /// The body to be sent could not be read; nothing was stored.
     #[error(transparent)]
     Source(io::Error),
 }
@@ -95,7 +95,7 @@ impl ClientError {
     }
 }
 
-/// An error without the library's label in front.
+/// Formats an error without the prefix of the library.
 fn words(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Io(error) => error.to_string(),
@@ -103,7 +103,8 @@ fn words(error: &ureq::Error) -> String {
     }
 }
 
-/// A request as errors name it. Cookies work like passwords, and errors end up in logs.
+/// Formats a request for an error. Most of the cookie is left out: cookies work like passwords, and errors
+/// end up in logs.
 pub(super) fn shown(method: Method, path: &str) -> String {
     let method = method.token().escape_ascii();
     match path.rsplit_once('/') {

@@ -1,4 +1,4 @@
-//! HEAD requests for many paths, pipelined on one connection: sent ahead of their answers.
+//! HEAD requests for many paths, pipelined on one connection.
 
 use std::fmt::Display;
 use std::io::{self, Read, Write};
@@ -8,12 +8,12 @@ use std::time::Duration;
 use super::{CONNECT, ServerAddress};
 use crate::http::digits;
 
-/// Timeout of one read or write. Shorter than that of a single request: whoever asks can ask again,
-/// request by request.
+/// Timeout of one read or write. Shorter than that of a single request, since the caller can repeat each
+/// request by itself.
 const SILENCE: Duration = Duration::from_secs(30);
-/// Longest head of an answer (bytes).
+/// Maximum length of the head of an answer (bytes).
 const HEAD_MAX: usize = 16 << 10;
-/// Header fields of an answer, at most.
+/// Maximum number of header fields of an answer.
 const FIELDS_MAX: usize = 64;
 
 /// The answer to a HEAD request.
@@ -21,11 +21,11 @@ const FIELDS_MAX: usize = 64;
 pub struct HeadAnswer {
     /// Status code.
     pub status: u16,
-    /// The entity tag as a number: the XXH3-64 of the photo.
+    /// Entity tag as a number: the XXH3-64 of the photo.
     pub etag: Option<u64>,
 }
 
-/// One connection for pipelined HEAD requests, made when first needed and again after it ended.
+/// A connection for pipelined HEAD requests, opened when first needed and again after it ended.
 #[derive(Debug)]
 pub struct HeadPipeline {
     address: ServerAddress,
@@ -35,25 +35,26 @@ pub struct HeadPipeline {
 #[derive(Debug)]
 struct Connection {
     stream: TcpStream,
-    /// Bytes that were received and belong to later answers.
+    /// Received bytes that belong to later answers.
     received: Vec<u8>,
 }
 
 impl HeadPipeline {
-    /// A pipeline to the server at `address`.
+    /// Returns a pipeline to the server at `address`.
     #[must_use]
     pub fn new(address: ServerAddress) -> Self {
         Self { address, connection: None }
     }
 
-    /// Sends a HEAD request for each of `paths` and reads the answers, in the order of the paths. A few
-    /// hundred fit into the buffers of a connection; more could block both sides.
+    /// Sends a HEAD request for each of `paths` and returns the answers, in the order of the paths. A few
+    /// hundred requests fit into the buffers of a connection; more could block both sides.
     ///
-    /// There are fewer answers than paths if the connection could not be made or ended early. The rest can
-    /// be asked for again: HEAD changes nothing.
+    /// Returns fewer answers than paths if the connection could not be made or ended early. The rest can be
+    /// requested again: HEAD is idempotent.
     pub fn ask(&mut self, paths: &[impl Display]) -> Vec<HeadAnswer> {
         let mut answers = Vec::with_capacity(paths.len());
-        // The reason is of no use here: a single request for the next path has the same, and reports it.
+        // The error is not reported here: a single request for the next path fails with it too, and reports
+        // it.
         if self.ask_all(paths, &mut answers).is_err() {
             self.connection = None;
         }
@@ -99,7 +100,7 @@ fn connect(address: &ServerAddress) -> io::Result<TcpStream> {
 }
 
 impl Connection {
-    /// The next answer, and whether the connection can be used after it.
+    /// Reads the next answer. Returns it, and whether the connection can be reused after it.
     fn read_answer(&mut self) -> io::Result<(HeadAnswer, bool)> {
         loop {
             if let Some((len, answer, stays)) = parse(&self.received)? {
@@ -125,8 +126,8 @@ impl Connection {
     }
 }
 
-/// The first answer in `bytes`, its length, and whether the connection can be used after it; nothing if it is
-/// not whole. An answer to HEAD ends with its head (RFC 9112 section 6.3).
+/// Parses the first answer in `bytes`. Returns its length, the answer, and whether the connection can be
+/// reused after it; `None` if it is incomplete. An answer to HEAD ends with its head (RFC 9112 section 6.3).
 fn parse(bytes: &[u8]) -> io::Result<Option<(usize, HeadAnswer, bool)>> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut response = httparse::Response::new(&mut fields);
@@ -152,7 +153,7 @@ mod tests {
 
     use super::*;
 
-    /// Accepts a connection for each of `answers` and writes it once some request came.
+    /// Accepts a connection for each of `answers` and writes it after the first bytes of a request.
     fn server(answers: Vec<&'static str>) -> (HeadPipeline, JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let pipeline = HeadPipeline::new(listener.local_addr().unwrap().into());
@@ -204,6 +205,6 @@ mod tests {
             assert_eq!(answers.len(), want, "connection {n}");
         }
         assert_eq!(server.join().unwrap().len(), count, "a connection for each");
-        assert!(pipeline.ask(&["/a"]).is_empty(), "nobody listens any more");
+        assert!(pipeline.ask(&["/a"]).is_empty(), "the server has ended");
     }
 }

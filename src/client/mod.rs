@@ -1,8 +1,8 @@
 //! A small blocking HTTP client for the commands: the data API and the admin API, over TCP, without
 //! TLS, proxies or redirects.
 //!
-//! It sends what it is told and says what came back; a status is no error here. What a command makes of
-//! it stands there. Nothing in the daemon uses this module.
+//! No status is an error here: the caller decides which ones it expects. The daemon does not use this
+//! module.
 
 mod address;
 mod body;
@@ -24,31 +24,32 @@ pub use reply::Reply;
 
 use body::Exact;
 
-/// How long a connection may take to be made.
+/// Timeout of connecting.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long the daemon may take to answer a request, or be silent in the middle of an answer. Creating a
-/// large volume takes its time.
+/// Timeout of waiting for an answer, and of one read or write within a request. Long, since creating a large
+/// volume takes time.
 const ANSWER: Duration = Duration::from_secs(120);
-/// Bodies above this are announced first (bytes), so that a refusal comes before them and not instead of
-/// them.
+/// Bodies above this size (bytes) are sent with `Expect: 100-continue`, so that a refusal arrives before the
+/// body is sent.
 const ANNOUNCED: u64 = 1 << 20;
-/// How often a request that can be repeated safely is sent again.
+/// Maximum number of times that an idempotent request is sent again.
 const RETRIES: u32 = 5;
-/// The longest time waited before that, whatever the daemon asks for.
+/// Maximum pause before a request is sent again, also if `Retry-After` asks for more.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// A connection pool to one server. One request at a time is the best use of it: threads have their own.
+/// A connection pool to one server. Meant for one request at a time: each thread has a client of its own.
 #[derive(Debug)]
 pub struct Client {
     agent: Agent,
     address: ServerAddress,
-    /// What the user can name another address with.
+    /// Flag with which the user names another address.
     flag: &'static str,
     retries: u32,
 }
 
 impl Client {
-    /// A client of the server at `address`, which the user names with `flag`. Connects when first needed.
+    /// Returns a client of the server at `address`, which the user names with `flag`. Connects when first
+    /// needed.
     #[must_use]
     pub fn new(address: ServerAddress, flag: &'static str) -> Self {
         let config = Agent::config_builder()
@@ -65,13 +66,13 @@ impl Client {
         Self { agent: config.into(), address, flag, retries: RETRIES }
     }
 
-    /// The same, but every request is sent once: for who has a plan of his own.
+    /// Returns the client without retries: for callers that repeat requests themselves.
     #[must_use]
     pub fn without_retries(self) -> Self {
         Self { retries: 0, ..self }
     }
 
-    /// The server.
+    /// Returns the address of the server.
     #[must_use]
     pub fn address(&self) -> &ServerAddress {
         &self.address
@@ -79,8 +80,8 @@ impl Client {
 
     /// Sends a request for `path`, which begins with a slash, and waits for the head of the answer.
     ///
-    /// What does not change by being done twice (all but POST) is sent again, up to five times, after a
-    /// 503 that says when to come back, and after a connection that broke. POST is sent once.
+    /// Idempotent requests (all but POST) are sent again, up to five times, after a 503 with `Retry-After`,
+    /// and after a broken connection. POST is sent once.
     ///
     /// # Errors
     /// [`ClientError`]; no status is an error.
@@ -96,14 +97,14 @@ impl Client {
             let result = self.send(method, path, headers, body);
             let pause = match &result {
                 Ok(reply) => reply.retry_after(),
-                // What was kept open may have been closed meanwhile.
+                // A kept-alive connection may have been closed by the daemon in the meantime.
                 Err(ClientError::Broken { .. }) => Some(Duration::ZERO),
                 Err(_) => None,
             };
             let Some(pause) = pause.filter(|_| left > 0) else { return result };
             left -= 1;
             if let Ok(mut reply) = result {
-                // Else the connection could not be used on; if it fails, another one is made.
+                // Allows the connection to be reused; if it fails, another one is opened.
                 let _ = reply.drain();
             }
             std::thread::sleep(pause.min(PAUSE_MAX));

@@ -1,4 +1,4 @@
-//! What came back.
+//! Answers to requests.
 
 use std::io::{self, Read};
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::http::date;
 use crate::http::digits;
 use crate::http::head::Method;
 
-/// The longest answer that is read into memory (bytes): a status of many volumes.
+/// Maximum size of an answer that is read into memory (bytes): the status of many volumes fits.
 const TEXT_MAX: u64 = 16 << 20;
-/// The longest reason that is shown (characters).
+/// Maximum length of a reason that is shown (characters).
 const REASON_SHOWN: usize = 300;
 
 /// An error of the admin API.
@@ -27,7 +27,7 @@ struct Told {
 /// An answer, whose body is still to be read.
 #[derive(Debug)]
 pub struct Reply {
-    /// The status.
+    /// Status code.
     pub status: u16,
     response: Response<ureq::Body>,
     /// Method and path, for errors.
@@ -39,33 +39,33 @@ impl Reply {
         Self { status: response.status().as_u16(), response, request: shown(method, path) }
     }
 
-    /// A header, if it is there and is text.
+    /// Returns a header field, if it is present and visible ASCII.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.response.headers().get(name)?.to_str().ok()
     }
 
-    /// `Content-Length` (bytes).
+    /// Returns `Content-Length` (bytes).
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
         digits::parse_decimal(self.header("Content-Length")?.as_bytes()).ok()
     }
 
-    /// The entity tag as a number: the XXH3-64 of the photo.
+    /// Returns the entity tag as a number: the XXH3-64 of the photo.
     #[must_use]
     pub fn etag(&self) -> Option<u64> {
         let tag = self.header("ETag")?.strip_prefix('"')?.strip_suffix('"')?;
         digits::parse_hex16(tag.as_bytes())
     }
 
-    /// `Last-Modified` (seconds since 1970).
+    /// Returns `Last-Modified` (seconds since 1970).
     #[must_use]
     pub fn last_modified(&self) -> Option<u64> {
-        // The time matters to a form of dates only that nobody has sent for decades.
+        // The current time matters only to obsolete dates with a two-digit year (RFC 9110 section 5.6.7).
         date::parse(self.header("Last-Modified")?.as_bytes(), 0)
     }
 
-    /// When to come back, if the daemon cannot answer now.
+    /// Returns `Retry-After` of a 503.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         if self.status != 503 {
@@ -75,16 +75,16 @@ impl Reply {
         Some(Duration::from_secs(seconds))
     }
 
-    /// The body as it comes. A body shorter than announced ends in an error.
+    /// Returns a reader of the body. A body shorter than announced ends in an error.
     #[must_use]
     pub fn into_reader(self) -> impl Read {
         self.response.into_body().into_reader()
     }
 
-    /// The whole body, of at most 16 MiB, as text; what is not UTF-8 is replaced.
+    /// Reads the body as text, at most 16 MiB of it; invalid UTF-8 is replaced.
     ///
     /// # Errors
-    /// [`ClientError::Garbled`].
+    /// [`ClientError::Garbled`] if the body cannot be read.
     pub fn text(&mut self) -> Result<String, ClientError> {
         let mut bytes = Vec::new();
         let reader = self.response.body_mut().as_reader();
@@ -94,20 +94,20 @@ impl Reply {
         }
     }
 
-    /// The whole body as JSON.
+    /// Reads the body as JSON.
     ///
     /// # Errors
-    /// [`ClientError::Garbled`].
+    /// [`ClientError::Garbled`] if the body cannot be read or parsed.
     pub fn json<T: DeserializeOwned>(mut self) -> Result<T, ClientError> {
         let text = self.text()?;
         serde_json::from_str(&text).map_err(|error| self.garbled(&error))
     }
 
-    /// The answer as an error, with the daemon's reason.
+    /// Turns the answer into [`ClientError::Refused`], with the daemon's reason.
     #[must_use]
     pub fn refused(mut self) -> ClientError {
         let reason = self.text().unwrap_or_default();
-        // The admin API's sentence, or the data API's line.
+        // The admin API gives the reason as JSON, the data API as a line of text.
         let sentence = serde_json::from_str::<Told>(&reason).map(|told| told.error);
         let reason = sentence.unwrap_or(reason);
         let line = reason.lines().next().unwrap_or_default();
@@ -119,24 +119,24 @@ impl Reply {
         ClientError::Refused { request: self.request, status: self.status, reason }
     }
 
-    /// The answer as an error, because something is wrong with it.
+    /// Returns [`ClientError::Garbled`] for this answer; `what` describes the fault.
     #[must_use]
     pub fn garbled(&self, what: &dyn std::fmt::Display) -> ClientError {
         ClientError::Garbled { request: self.request.clone(), what: what.to_string() }
     }
 
-    /// The answer if its status is one of these, else an error.
+    /// Returns the answer if its status is one of `statuses`.
     ///
     /// # Errors
-    /// [`ClientError::Refused`].
+    /// [`ClientError::Refused`] for any other status.
     pub fn expect(self, statuses: &[u16]) -> Result<Self, ClientError> {
         if statuses.contains(&self.status) { Ok(self) } else { Err(self.refused()) }
     }
 
-    /// Reads what is left of the body, so that the connection can be used on.
+    /// Reads and discards the rest of the body, so that the connection can be reused.
     ///
     /// # Errors
-    /// What the connection says.
+    /// The error of the connection.
     pub fn drain(&mut self) -> io::Result<()> {
         io::copy(&mut self.response.body_mut().as_reader(), &mut io::sink()).map(drop)
     }

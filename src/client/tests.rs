@@ -1,4 +1,4 @@
-//! Against a server that says what the test wants.
+//! Tests of the client against a server with scripted answers.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -6,8 +6,8 @@ use std::thread::JoinHandle;
 
 use super::*;
 
-/// Answers one connection after the other: on each, as many requests as there are answers for it. What
-/// was asked comes back, bodies included.
+/// Serves one connection after the other: on each, as many requests as its script has answers. The thread
+/// returns the requests, bodies included.
 fn server(scripts: Vec<Vec<&'static str>>) -> (ServerAddress, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().into();
@@ -141,5 +141,5 @@ fn a_source_that_falls_short_is_never_sent_as_whole() {
     let (address, server) = server(vec![vec![CREATED]]);
     let result = client(address).request(Method::Put, "/1", &[], Body::Source(&Short(b"abc")));
     assert!(matches!(result, Err(ClientError::Source(_))));
-    assert_eq!(server.join().unwrap(), [""; 0], "the request did not come whole");
+    assert_eq!(server.join().unwrap(), [""; 0], "the request did not arrive completely");
 }
