@@ -1,4 +1,4 @@
-//! Checking volumes: the whole log, and every byte that is alive.
+//! Checking volumes: the whole log, and every byte of the live needles.
 
 use std::time::Instant;
 
@@ -9,98 +9,98 @@ use super::{Offline, Place, Progress};
 use crate::limits::LOG_START;
 use crate::volume::{DamagedNeedle, DamagedPlace, Ending, OpenError, SuperblockCopy, VolumeState};
 
-/// How bad a finding is.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Something is damaged or in the way.
+    /// Something is damaged, or could not be checked.
     Damage,
-    /// As it should be, considering what happened.
+    /// A regular result of an earlier event, such as a crash: nothing is damaged.
     Note,
 }
 
-/// Something that was found. It names no cookie.
+/// A finding of a check. It contains no cookie.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// Severity.
     pub severity: Severity,
     /// Volume.
     pub volume: u32,
-    /// Where in its file (bytes), if it is anywhere.
+    /// Offset in its file (bytes), if the finding has one.
     pub offset: Option<u64>,
-    /// Photo id, where it can be told.
+    /// Photo id, if it is known.
     pub key: Option<u64>,
-    /// Size variant, where it can be told.
+    /// Size variant, if it is known.
     pub alt: Option<u32>,
-    /// What it is, what it means, and what to do.
+    /// What was found, what it means, and what to do.
     pub text: String,
 }
 
-/// What was found of a volume. Bytes unless named otherwise.
+/// Result of checking a volume. Sizes and offsets are in bytes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct VolumeReport {
     /// Volume.
     pub volume: u32,
-    /// Its file.
+    /// Path of its file.
     pub file: String,
     /// Whether nothing is damaged.
     pub sound: bool,
-    /// What it accepts, as its superblock says.
+    /// State in its superblock: `building`, `writable`, `sealed` or `read-only`.
     pub state: &'static str,
     /// Number of live needles.
     pub needles: u64,
-    /// Those of them that cannot be read.
+    /// Number of live needles that cannot be read.
     pub damaged_needles: u64,
-    /// Those of them that are manifests of large bodies.
+    /// Number of live needles that are manifests of large bodies.
     pub large_bodies: u64,
-    /// Live needles and their parts.
+    /// Bytes of live needles and their parts.
     pub live: u64,
-    /// Log that is neither.
+    /// Bytes of the log that are not live.
     pub dead: u64,
-    /// Where the log ends.
+    /// Offset of the end of the log.
     pub log_end: u64,
-    /// Why it ends there: `closed`, `open` (nothing was being written), or `torn`.
+    /// How the log ends: `closed`, `open` (not closed, nothing was being written), or `torn`.
     pub ending: &'static str,
-    /// Number of commits that chain.
+    /// Number of commits in the chain.
     pub commits: u64,
-    /// Number of damaged places in the log, those of live needles included.
+    /// Number of damaged places in the log, including those in live needles.
     pub damaged_places: u64,
-    /// Number of superblock copies that are as they should be, of 3.
+    /// Number of valid, current superblock copies, of 3.
     pub superblock_copies: u64,
-    /// What was read: the log once, and once more what is alive.
+    /// Bytes read: the log once, and the live bytes once more.
     pub read: u64,
-    /// How long it took (seconds).
+    /// Duration (seconds).
     pub seconds: f64,
 }
 
-/// What was found of all.
+/// Result of checking all selected volumes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct CheckSummary {
-    /// Whether nothing is damaged or in the way.
+    /// Whether all volumes were checked and nothing is damaged.
     pub sound: bool,
-    /// Number of volumes that were read.
+    /// Number of volumes that were checked.
     pub volumes: u64,
-    /// Number of volumes that could not be, or are in doubt.
+    /// Number of volumes that could not be opened, or have more than one file.
     pub failed_volumes: u64,
     /// Number of live needles.
     pub needles: u64,
-    /// Those of them that cannot be read.
+    /// Number of live needles that cannot be read.
     pub damaged_needles: u64,
-    /// Bytes that are alive.
+    /// Live bytes.
     pub live: u64,
     /// Bytes that were read.
     pub read: u64,
-    /// How long it took (seconds).
+    /// Duration (seconds).
     pub seconds: f64,
 }
 
-/// Who hears of it, as it goes on.
+/// Receives the results of a check while it runs.
 pub trait CheckObserver {
-    /// Something was found.
+    /// Receives a finding.
     fn finding(&mut self, finding: Finding);
-    /// A volume is done.
+    /// Receives the report of a volume, after its findings.
     fn volume(&mut self, report: VolumeReport);
-    /// The work goes on.
+    /// Receives the progress on a volume.
     fn progress(&mut self, progress: Progress);
 }
 
@@ -211,7 +211,7 @@ fn note(volume: u32, offset: u64, text: impl Into<String>) -> Finding {
     Finding { severity: Severity::Note, ..damage(volume, Some(offset), text) }
 }
 
-/// What is to be said before the needles are read.
+/// Returns the findings of the recovery, which are known before the needles are read.
 fn found_at_opening(volume: u32, reader: &Reader<'_>) -> Vec<Finding> {
     let found = reader.volume.findings();
     let copies = found.superblock.iter().map(|copy| of_copy(volume, *copy));
@@ -220,17 +220,17 @@ fn found_at_opening(volume: u32, reader: &Reader<'_>) -> Vec<Finding> {
         findings.push(damage(
             volume,
             None,
-            "a tail hint is damaged; the daemon writes it anew. Look after the disk (kernel log, smartctl)",
+            "a tail hint is damaged; the daemon rewrites it. Check the disk (kernel log, smartctl)",
         ));
     }
-    // Of a live needle the walk tells more.
+    // The walk reports damage in live needles, with more detail.
     let places = reader.volume.damage().iter();
     let places = places.filter(|place| !reader.is_live(place.at.offset));
     findings.extend(places.map(|place| of_place(volume, place)));
     if let Ending::Torn { kept } = found.ending {
         let text = format!(
-            "the last commit was cut off while it was being written; nobody was told that it was stored. \
-             Needles of it that are whole and stay: {kept}. Nothing is to be done"
+            "the last commit was cut off while it was being written; it was never acknowledged. Needles of \
+             it that are complete and kept: {kept}. Nothing needs to be done"
         );
         findings.push(note(volume, found.end.tail, text));
     }
@@ -239,28 +239,27 @@ fn found_at_opening(volume: u32, reader: &Reader<'_>) -> Vec<Finding> {
 
 fn of_copy(volume: u32, copy: SuperblockCopy) -> Finding {
     if copy.outdated {
-        let text =
-            "this copy of the superblock is older than the others; the daemon writes it anew";
+        let text = "this copy of the superblock is older than the others; the daemon rewrites it";
         return note(volume, copy.offset, text);
     }
-    let text = "this copy of the superblock is damaged; the others serve, and the daemon writes it anew. \
-                Look after the disk (kernel log, smartctl)";
+    let text = "this copy of the superblock is damaged; the others are used, and the daemon rewrites it. \
+                Check the disk (kernel log, smartctl)";
     damage(volume, Some(copy.offset), text)
 }
 
-/// A damaged place that is no live needle.
+/// Returns the finding for a damaged place that is no live needle.
 fn of_place(volume: u32, place: &DamagedPlace) -> Finding {
     let offset = Some(place.at.offset);
     let Some(id) = place.id else {
         let text = format!(
-            "{} bytes of the log that were acknowledged cannot be read: needles and deletions may be lost \
-             here, others are not. Compare with another copy of the volume",
+            "{} bytes of the log that were acknowledged cannot be read: needles and deletions in them may be \
+             lost, others are not. Compare with another copy of the volume",
             place.at.len
         );
         return damage(volume, offset, text);
     };
-    let text = "a record of this needle in the log is damaged; what is alive of it stands elsewhere and is \
-                verified for itself. Look after the disk (kernel log, smartctl)";
+    let text = "a record of this needle in the log is damaged; its live record is stored elsewhere and is \
+                verified separately. Check the disk (kernel log, smartctl)";
     Finding { key: Some(id.key.0), alt: Some(id.alt.0), ..damage(volume, offset, text) }
 }
 
@@ -277,7 +276,7 @@ fn of_needle(volume: u32, damaged: &DamagedNeedle) -> Finding {
     }
 }
 
-/// Why a volume cannot be looked at.
+/// Describes why a volume cannot be opened, and what to do.
 pub(super) fn unopened_text(place: &Place, error: &OpenError) -> String {
     let advice = match error {
         OpenError::Io(..) => "; check the rights of the file, and the disk in the kernel log",

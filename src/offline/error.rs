@@ -1,4 +1,4 @@
-//! Why nothing could be looked at, or written.
+//! Errors of the commands that work on data directories.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,15 +10,15 @@ use crate::datadir::DataDirError;
 /// Why a command could not do its work.
 #[derive(Debug, Error)]
 pub enum OfflineError {
-    /// A data directory.
+    /// A data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// A volume that was asked for.
+    /// A selected volume does not exist.
     #[error("there is no volume {id} in the data directories; {}", there_text(there))]
     NoSuchVolume {
-        /// Its number.
+        /// Number of the volume.
         id: u32,
-        /// Those that are there.
+        /// Volumes that exist.
         there: Vec<u32>,
     },
     /// The file system has no direct I/O.
@@ -32,7 +32,7 @@ pub enum OfflineError {
         /// The kernel's error.
         error: io::Error,
     },
-    /// The device needs larger blocks than the format's.
+    /// The device requires a larger alignment than the format has.
     #[error(
         "{} is on a device that reads in blocks of {bytes} bytes, and its needles are aligned to 512; \
          add --buffered, with which it is read through the page cache", path.display()
@@ -40,22 +40,22 @@ pub enum OfflineError {
     Alignment {
         /// A volume file on it.
         path: PathBuf,
-        /// What the device needs.
+        /// Alignment that the device requires (bytes).
         bytes: u32,
     },
-    /// The file to be written is there already.
+    /// The output file exists.
     #[error("{} exists; name another file, or replace it with --force", path.display())]
     Exists {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// What is to be written to cannot be replaced by a file.
+    /// The output exists and is not a regular file.
     #[error(
         "{} is not a regular file; name another file, or write to standard output (-o -) and redirect it",
         path.display()
     )]
     NotAFile {
-        /// What is there.
+        /// Path of the output.
         path: PathBuf,
     },
     /// Standard output is a terminal.
@@ -63,16 +63,16 @@ pub enum OfflineError {
     Terminal,
     /// The output could not be written.
     #[error(
-        "cannot write {what}: {error}; no whole tar was written: make room, or mend what is wrong, and \
-         start again"
+        "cannot write {what}: {error}; no complete tar was written: free space, or fix the cause, and start \
+         again"
     )]
     Write {
-        /// Which output.
+        /// Name of the output.
         what: String,
         /// The system's error.
         error: io::Error,
     },
-    /// Something else.
+    /// Another step failed, named by a verb phrase.
     #[error("cannot {0}: {1}; check the limits of this user and the kernel log")]
     Step(&'static str, io::Error),
 }

@@ -1,4 +1,4 @@
-//! One driver on this thread, and what runs on it: a ring, or plain reads where the kernel refuses one.
+//! Runs futures of the engine on this thread: on a ring, or with plain reads where the kernel refuses one.
 
 use std::fs::File;
 use std::io;
@@ -18,32 +18,32 @@ use crate::ring::{Registration, Ring, RingOptions, SetupError, prepare};
 use crate::runtime::{Handle, Runtime};
 use crate::sys::{self, DirectIo};
 
-/// Buffers (bytes): the window of a recovery or of a walk, a needle, a piece of a large body, and what
-/// the ring keeps ready to receive with.
+/// Buffer memory (bytes): for the window of a recovery or of a walk, a needle, a piece of a large body, and
+/// the receive buffers that the ring provides.
 const BUFFERS: usize = 16 << 20;
-/// Reads in flight: one after the other.
+/// Maximum number of device operations in flight; reads are issued one after the other.
 const IN_FLIGHT: usize = 4;
 
-/// What carries operations out.
+/// The driver that carries operations out.
 enum Reading {
     Ring(Box<Ring>),
-    /// Without a ring, for this reason.
+    /// Plain reads, with the reason why there is no ring.
     Blocking(BlockingReader, SetupError),
 }
 
-/// Runs futures of the engine one after the other.
+/// Executor of futures of the engine, one after the other.
 pub struct Executor {
     driver: Reading,
     runtime: Runtime,
 }
 
 impl Executor {
-    /// Starts it on this thread. Without io_uring it reads with `pread(2)`.
+    /// Starts an executor on this thread. Without io_uring it reads with `pread(2)`.
     pub fn start(buffered: bool) -> Result<Self, OfflineError> {
         let region = Region::map(1, BUFFERS);
         let region = region.map_err(|error| OfflineError::Step("map the buffers", error))?;
         let pool = Pool::new(&region, 0);
-        let random = || unreachable!("readers draw no random numbers");
+        let random = || unreachable!("reading draws no random numbers");
         let (driver, runtime) = match start_ring(&region, &pool, buffered) {
             Ok(ring) => {
                 let runtime = Runtime::new(&ring, pool, random);
@@ -58,7 +58,7 @@ impl Executor {
         Ok(Self { driver, runtime })
     }
 
-    /// Why there is no ring, if there is none.
+    /// Returns why there is no ring, if there is none.
     pub fn without_ring(&self) -> Option<&SetupError> {
         match &self.driver {
             Reading::Ring(_) => None,
@@ -66,12 +66,12 @@ impl Executor {
         }
     }
 
-    /// What tasks use.
+    /// Returns the handle with which tasks submit operations.
     pub fn handle(&self) -> Handle {
         self.runtime.handle().clone()
     }
 
-    /// Runs a future to its end.
+    /// Runs a future to completion.
     pub fn run<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> T {
         match &mut self.driver {
             Reading::Ring(ring) => self.runtime.block_on(&mut **ring, future),
@@ -91,14 +91,15 @@ impl Executor {
 }
 
 fn start_ring(region: &Arc<Region>, pool: &Pool, buffered: bool) -> Result<Ring, SetupError> {
-    let prepared = prepare(1, region, Registration::None)?.pop().expect("one ring");
+    let prepared =
+        prepare(1, region, Registration::None)?.pop().expect("prepare(1, ..) returns one ring");
     let options = RingOptions { device_in_flight: IN_FLIGHT, buffered };
     Ring::start(prepared, pool.clone(), Vec::new(), options)
-        .map_err(|error| SetupError::Other("start the work", error))
+        .map_err(|error| SetupError::Other("start the ring", error))
 }
 
-/// Makes sure that the file can be read without the page cache, in units. What else may be wrong with it
-/// is found when it is opened as a volume.
+/// Checks that the file can be read with direct I/O, at the alignment of a unit. Other faults of the file are
+/// found when it is opened as a volume.
 pub fn check_direct_io(file: &VolumeFile) -> Result<(), OfflineError> {
     let flags = libc::O_DIRECT | libc::O_NOFOLLOW;
     let path = file.path.clone();

@@ -1,4 +1,4 @@
-//! Writing what is alive as a tar, as multi-writes take it (`docs/HTTP.md`, "Batches").
+//! Export of live needles as a tar, in the form of a batch put (`docs/HTTP.md`, "Batches").
 
 use std::io::{self, Read, Write};
 
@@ -11,24 +11,25 @@ use crate::buffer::Buf;
 use crate::photo_tar::{MEDIA_TYPE, MODIFIED, VOLUME};
 use crate::volume::{Body, LiveNeedle};
 
-/// What was exported.
+/// Result of an export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExportSummary {
     /// Number of photos in the tar.
     pub photos: u64,
-    /// Bytes of their bodies.
+    /// Total size of their bodies (bytes).
     pub bytes: u64,
     /// Number of photos, and of volumes, that were left out.
     pub left_out: u64,
 }
 
 impl Offline {
-    /// Writes a tar with an entry for every live needle of the selected volumes, each verified to its last
-    /// byte before the first one is written. What cannot be read is left out, and handed to `left_out`.
+    /// Writes a tar with an entry for every live needle of the selected volumes. Each needle is verified
+    /// completely before its first byte is written. Needles and volumes that cannot be read are left out, and
+    /// passed to `left_out`.
     ///
     /// # Errors
-    /// The output's. Also when a large body could be read, and a moment later not any more: the tar is of
-    /// no use then.
+    /// The error of the output; or a large body could be verified, but not be read again. The tar is unusable
+    /// then.
     pub fn export(
         &mut self,
         out: &mut dyn Write,
@@ -44,7 +45,7 @@ impl Offline {
                     summary.bytes += live.needle.body_len;
                     append(&mut tar, reader, volume, live)?;
                 }
-                (Ok(_), None) => unreachable!("needles come with their volume"),
+                (Ok(_), None) => unreachable!("each needle is passed with its reader"),
                 (Err(unlisted), _) => {
                     summary.left_out += 1;
                     left_out(unlisted);
@@ -88,16 +89,16 @@ fn append(
 
 fn gone(damage: &dyn std::fmt::Display) -> io::Error {
     io::Error::other(format!(
-        "a large body was read whole, and cannot be read any more ({damage}); check the disk"
+        "a large body was read completely before, and cannot be read now ({damage}); check the disk"
     ))
 }
 
-/// A large body as bytes, each verified for this very read.
+/// Reader of a large body. Every byte is verified in this read, too.
 struct Pieces<'r, 'e> {
     reader: &'r mut Reader<'e>,
-    /// Away only while it is being read.
+    /// `None` only while a read of it is in flight, or after a read has failed.
     body: Option<Body>,
-    /// What was read and not yet taken.
+    /// The buffer of the current piece, and the range in it that was not returned yet.
     piece: Option<(Buf, std::ops::Range<usize>)>,
 }
 
@@ -111,7 +112,7 @@ impl Read for Pieces<'_, '_> {
             self.body = Some(body);
             self.piece = Some((buf, data));
         }
-        let (buf, left) = self.piece.as_mut().expect("just read");
+        let (buf, left) = self.piece.as_mut().expect("a piece was read above");
         let len = out.len().min(left.len());
         out[..len].copy_from_slice(&buf[left.start..left.start + len]);
         left.start += len;

@@ -1,25 +1,25 @@
-//! New data directories, for a store that gets another disk.
+//! New data directories, for a disk that is added to a store.
 
 use std::path::Path;
 
 use crate::datadir::{DataDir, DataDirError};
 
-/// What [`init`] found or made.
+/// Result of [`init`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Initialised {
-    /// It is a data directory from now on.
+    /// The directory was made a data directory.
     Made,
-    /// It was one before, with so many volume files; nothing was changed.
+    /// It already was one, with this number of volume files; nothing was changed.
     Before(usize),
 }
 
-/// Makes a directory a data directory, durably. It must be empty, or absent with a parent that is there.
+/// Makes a directory a data directory, durably. It must be empty, or absent with an existing parent.
 ///
-/// The daemon does so by itself only where no directory has ever been used: beside one that has, an empty
-/// one is a disk that is not mounted.
+/// The daemon does this by itself only if none of its directories has been used before: beside one that has,
+/// an empty directory counts as a disk that is not mounted.
 ///
 /// # Errors
-/// [`DataDirError`]. Nothing is changed then in a directory that is in use or belongs to something else.
+/// [`DataDirError`]. A directory that is in use or has other content is not changed.
 pub fn init(path: &Path) -> Result<Initialised, DataDirError> {
     match DataDir::open_read_only(path) {
         Ok(dir) => Ok(Initialised::Before(dir.volumes()?.len())),

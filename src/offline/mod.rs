@@ -1,8 +1,8 @@
-//! Data directories that no daemon has open: looked at, without a change to any volume file, and made.
+//! Data directories that no daemon has open: reads them without a change to any volume file, and creates new
+//! ones.
 //!
 //! Volumes are recovered with the daemon's own code, on one ring and one thread, one after the other; with
-//! plain reads where the kernel refuses a ring.
-//! What is found is handed to whoever called: this module prints nothing.
+//! plain reads where the kernel refuses a ring. Results are passed to the caller: this module prints nothing.
 
 mod check;
 mod error;
@@ -29,26 +29,26 @@ use crate::op::DirId;
 use crate::ring::SetupError;
 use executor::Executor;
 
-/// What to look at.
+/// Selection of data directories and volumes to read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Data directories.
     pub data: Vec<PathBuf>,
-    /// Volumes in them; all when empty.
+    /// Volumes in them; all if empty.
     pub volumes: Vec<u32>,
-    /// Whether to go through the page cache, for file systems without direct I/O.
+    /// Whether to use the page cache, for file systems without direct I/O.
     pub buffered: bool,
 }
 
-/// Data directories that are open to be read.
+/// Data directories that are open for reading.
 pub struct Offline {
     dirs: Vec<DataDir>,
-    /// The selected volumes: their files, of which there should be one.
+    /// The selected volumes with their files; a valid volume has one.
     volumes: BTreeMap<u32, Vec<Place>>,
     executor: Executor,
 }
 
-/// Where a volume file is.
+/// A volume file, with its directory and store.
 #[derive(Clone)]
 struct Place {
     file: VolumeFile,
@@ -60,7 +60,7 @@ impl Offline {
     /// Opens the data directories and lists the volumes in them.
     ///
     /// # Errors
-    /// See [`OfflineError`]. A volume that cannot be opened is none.
+    /// See [`OfflineError`]. A volume that cannot be opened is no error here.
     pub fn open(selection: &Selection) -> Result<Self, OfflineError> {
         datadir::check_distinct(&selection.data)?;
         let opened = selection.data.iter().map(|path| DataDir::open_read_only(path));
@@ -88,20 +88,20 @@ impl Offline {
         Ok(Self { dirs, volumes, executor })
     }
 
-    /// The data directories of which it is not sure that no daemon uses them: they could not be locked.
+    /// Returns the data directories that could not be locked: a daemon may be using them.
     #[must_use]
     pub fn unlocked(&self) -> Vec<PathBuf> {
         let unlocked = self.dirs.iter().filter(|dir| !dir.is_locked());
         unlocked.map(|dir| dir.path().to_owned()).collect()
     }
 
-    /// Why volumes are read with plain reads, one after the other, if the kernel refused an io_uring.
+    /// Returns why volumes are read with plain reads, if the kernel refused an io_uring.
     #[must_use]
     pub fn without_ring(&self) -> Option<String> {
         self.executor.without_ring().map(SetupError::to_string)
     }
 
-    /// The selected volumes whose file is not in doubt, and those that have two.
+    /// Returns the selected volumes that have one file, and those that have several.
     fn by_files(&self) -> (Vec<Place>, Vec<TwoFiles>) {
         let (mut single, mut double) = (Vec::new(), Vec::new());
         for (&id, places) in &self.volumes {

@@ -1,4 +1,4 @@
-//! Where an export goes: to standard output, or to a file that appears when it is whole.
+//! Output of an export: standard output, or a file that gets its name when it is complete.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use super::OfflineError;
 use crate::sys;
 
-/// Bytes that are written at once.
+/// Size of the write buffer (bytes).
 const PIECE: usize = 1 << 20;
 
-/// An output that is being written. A file has another name until [`Output::finish`], and is removed
-/// when it does not come to that.
+/// An output that is being written. A file has a temporary name until [`Output::finish`], and is removed if
+/// the output is dropped before that.
 pub struct Output {
     writer: BufWriter<File>,
     file: Option<Unfinished>,
@@ -27,30 +27,30 @@ struct Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        // There is nothing more that could be done about it.
+        // A failure cannot be handled here; after `finish` the temporary name does not exist any more.
         let _ = fs::remove_file(&self.temporary);
     }
 }
 
 impl Output {
-    /// Standard output, unless that is a terminal.
+    /// Returns standard output, unless that is a terminal.
     ///
     /// # Errors
-    /// [`OfflineError::Terminal`], or that it is closed.
+    /// [`OfflineError::Terminal`]; [`OfflineError::Write`] if it is closed.
     pub fn stdout() -> Result<Self, OfflineError> {
         sys::open_at_start(1).map_err(|error| failed("standard output", error))?;
         let stdout = io::stdout();
         if stdout.is_terminal() {
             return Err(OfflineError::Terminal);
         }
-        // Its own buffer looks for ends of lines.
+        // `io::Stdout` is line-buffered: it would scan the tar for line ends.
         let stdout = stdout.as_fd().try_clone_to_owned();
         let stdout = stdout.map_err(|error| failed("standard output", error))?;
         Ok(Self { writer: BufWriter::with_capacity(PIECE, stdout.into()), file: None })
     }
 
-    /// A file, readable for its owner only: a tar names cookies. One that is there is replaced only with
-    /// `force`, and only once the new one is whole.
+    /// Creates a file that only its owner can read: a tar contains cookies. An existing file is replaced only
+    /// with `force`, and only when the new one is complete.
     ///
     /// # Errors
     /// See [`OfflineError`].
@@ -67,14 +67,14 @@ impl Output {
         Ok(Self { writer, file: Some(unfinished) })
     }
 
-    /// What it is called in messages.
+    /// Returns the name of the output in messages.
     #[must_use]
     pub fn name(&self) -> String {
         let file = self.file.as_ref().map(|file| file.path.display().to_string());
         file.unwrap_or_else(|| "standard output".to_owned())
     }
 
-    /// Writes what is still in memory; a file gets its name, on stable media.
+    /// Writes buffered bytes. A file is synced, gets its name, and its directory is synced.
     ///
     /// # Errors
     /// See [`OfflineError`].
@@ -133,7 +133,7 @@ mod tests {
         output.write_all(b"half").unwrap();
         assert!(!path.exists() && names(dir.path()).len() == 1);
         drop(output);
-        assert!(names(dir.path()).is_empty(), "what was not finished is gone");
+        assert!(names(dir.path()).is_empty(), "an unfinished file is removed");
 
         let mut output = Output::file(&path, false).unwrap();
         output.write_all(b"first").unwrap();

@@ -1,4 +1,4 @@
-//! A volume that is open to be read, needle by needle.
+//! Reader of a volume, needle by needle.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -13,23 +13,23 @@ use crate::volume::{
     Walk,
 };
 
-/// How far the work on a volume is.
+/// Progress of the work on a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// The volume.
+    /// Number of the volume.
     pub volume: u32,
-    /// What was read and verified of its live bytes.
+    /// Live bytes that were read and verified.
     pub done: u64,
-    /// Its live bytes; nothing while its log is being read.
+    /// Live bytes in total; `None` while the log is being read.
     pub total: Option<u64>,
 }
 
-/// An open volume, and where in it the reader is.
+/// An open volume, with the position of the reader.
 pub struct Reader<'a> {
     executor: &'a mut Executor,
     /// The volume.
     pub volume: Rc<Volume>,
-    /// Away only while it is on its way.
+    /// `None` only while a step of the walk is in flight.
     walk: Option<Walk>,
     done: u64,
 }
@@ -54,15 +54,15 @@ impl<'a> Reader<'a> {
     }
 
     fn walk(&self) -> &Walk {
-        self.walk.as_ref().expect("the walk is at home between needles")
+        self.walk.as_ref().expect("the walk is taken only while a step is in flight")
     }
 
-    /// Whether a live needle stands at this offset (bytes).
+    /// Returns whether a live needle begins at this offset (bytes).
     pub fn is_live(&self, offset: u64) -> bool {
         self.walk().places().binary_search_by_key(&offset, |at| at.offset).is_ok()
     }
 
-    /// How far it is.
+    /// Returns the progress of the reader.
     pub fn progress(&self) -> Progress {
         let total = Some(self.volume.figures().live);
         Progress { volume: self.volume.id().0, done: self.done, total }
@@ -73,10 +73,10 @@ impl<'a> Reader<'a> {
         buf.expect("a window, a needle and a piece of a body at a time fit into the buffers")
     }
 
-    /// The next live needle, all of it verified: of a large body every part too.
+    /// Reads the next live needle and verifies all of it, including every part of a large body.
     pub fn next(&mut self) -> Option<Result<LiveNeedle, DamagedNeedle>> {
         let buf = self.buffer(self.walk().buffer_len()?);
-        let mut walk = self.walk.take().expect("the walk is at home between needles");
+        let mut walk = self.walk.take().expect("the walk is taken only while a step is in flight");
         let (walk, next) = self.executor.run(async move {
             let next = walk.next(buf).await;
             (walk, next)
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Reads a large body for its checksums.
+    /// Reads a large body, to verify its checksums.
     fn verify(&mut self, live: LiveNeedle) -> Result<LiveNeedle, DamagedNeedle> {
         let LiveNeedle { at, id, cookie, version, needle } = live;
         let damaged = |error| DamagedNeedle { at, id: Some(id), damage: damage_of(error) };
@@ -106,16 +106,17 @@ impl<'a> Reader<'a> {
         Ok(LiveNeedle { at, id, cookie, version, needle: body.into_manifest() })
     }
 
-    /// A large body, from its first byte.
+    /// Opens a large body at its first byte.
     pub fn body(&self, id: NeedleId, manifest: Needle) -> Result<Body, GetError> {
         let len = manifest.body_len;
         self.volume.body(id, manifest, 0..len)
     }
 
-    /// Reads and verifies the next piece of a large body: where it stands in the buffer.
+    /// Reads and verifies the next piece of a large body. Returns the body, a buffer, and the range of the
+    /// piece in it.
     ///
     /// # Panics
-    /// When nothing remains.
+    /// If nothing of the body remains.
     pub fn read(&mut self, mut body: Body) -> Result<(Body, Buf, Range<usize>), GetError> {
         let buf = self.buffer(Body::buffer_len(NEEDLE_DATA_MAX));
         let (body, read) = self.executor.run(async move {
@@ -133,7 +134,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What is wrong with a large body.
+/// Returns the damage that an error of reading a large body reports.
 pub fn damage_of(error: GetError) -> Damage {
     match error {
         GetError::Unreadable(_, damage) => damage,

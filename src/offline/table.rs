@@ -1,4 +1,4 @@
-//! What is alive in volumes, as a table: a row for each needle.
+//! Table of the live needles of volumes.
 
 use std::fmt::Write as _;
 use std::io;
@@ -11,48 +11,48 @@ use super::{Offline, Place, Progress};
 use crate::calendar::rfc3339_nanos;
 use crate::volume::{DamagedNeedle, LiveNeedle, OpenError};
 
-/// A live needle, all of which was read and verified.
+/// Row of a live needle that was read and verified completely.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
     /// Volume.
     pub volume: u32,
-    /// Where in its file (bytes).
+    /// Offset in its file (bytes).
     pub offset: u64,
-    /// Length there (bytes); of a large body that of the manifest, without the parts.
+    /// Length in the file (bytes); for a large body that of the manifest, without the parts.
     pub length: u64,
     /// Photo id.
     pub key: u64,
     /// Size variant.
     pub alt: u32,
-    /// What a reader must know: 16 hex digits. Absent when it is not to be shown.
+    /// Cookie: 16 hex digits. Absent if cookies are left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cookie: Option<String>,
     /// `needle`, or `large` for a body in parts.
     pub kind: &'static str,
     /// Length of the body (bytes).
     pub size: u64,
-    /// As it was stored; characters beyond ASCII escaped.
+    /// Content type as stored, [`escaped`].
     pub content_type: Option<String>,
-    /// When it was written: RFC 3339, in UTC.
+    /// Time of modification: RFC 3339, in UTC.
     pub modified: String,
-    /// The highest version of a key and alt wins.
+    /// Version: of several needles with the same key and alt, the one with the highest version is live.
     pub version: u64,
     /// Entity tag: 16 hex digits.
     pub etag: String,
 }
 
-/// What should be in the table and is not, and why. It names no cookie.
+/// A needle or volume that could not be read, and why. It contains no cookie.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unlisted {
     /// Volume.
     pub volume: u32,
-    /// Where in its file (bytes); absent when it is the whole volume.
+    /// Offset in its file (bytes); absent if it is the whole volume.
     pub offset: Option<u64>,
-    /// Photo id, where it can be told.
+    /// Photo id, if it is known.
     pub key: Option<u64>,
-    /// Size variant, where it can be told.
+    /// Size variant, if it is known.
     pub alt: Option<u32>,
-    /// What is wrong, and what to do.
+    /// Description of the damage; for a whole volume, with advice.
     pub damage: String,
 }
 
@@ -92,7 +92,7 @@ impl Row {
     }
 }
 
-/// Text that is safe in a column: a backslash, a tab and whatever is not printable ASCII are escaped.
+/// Escapes text for a column: a backslash, a tab, and every byte that is not printable ASCII.
 #[must_use]
 pub fn escaped(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
@@ -101,19 +101,19 @@ pub fn escaped(bytes: &[u8]) -> String {
             b'\\' => text.push_str("\\\\"),
             b'\t' => text.push_str("\\t"),
             b' '..=b'~' => text.push(char::from(byte)),
-            _ => write!(text, "\\x{byte:02x}").expect("a string takes everything"),
+            _ => write!(text, "\\x{byte:02x}").expect("writing to a string does not fail"),
         }
     }
     text
 }
 
 impl Offline {
-    /// Reads and verifies every live needle of the selected volumes, in the order of the files, and hands
-    /// a row for each to `sink`; or what is wrong with it. `cookies` says whether to show them. Returns
-    /// whether everything could be listed.
+    /// Reads and verifies every live needle of the selected volumes, in the order of the files, and passes a
+    /// row for each to `sink`, or a description of its damage. Rows contain cookies only if `cookies` is set.
+    /// Returns whether everything could be listed.
     ///
     /// # Errors
-    /// The first that `sink` returns; it ends the work.
+    /// The first error that `sink` returns; it ends the work.
     pub fn table(
         &mut self,
         cookies: bool,
@@ -128,7 +128,8 @@ impl Offline {
         Ok(whole)
     }
 
-    /// Hands every live needle of the selected volumes to `sink`, and what cannot be read.
+    /// Passes every live needle of the selected volumes to `sink`, and a description of each needle or volume
+    /// that cannot be read.
     pub(super) fn each(
         &mut self,
         progress: &mut dyn FnMut(Progress),
@@ -169,7 +170,8 @@ impl Offline {
     }
 }
 
-/// Takes what [`Offline::each`] finds: the volume, its number, the needle or what is wrong.
+/// Receives the results of [`Offline::each`]: the reader of the volume (`None` if it could not be opened),
+/// its number, and the needle or its damage.
 pub(super) type Sink<'s> =
     dyn FnMut(Option<&mut Reader<'_>>, u32, Result<LiveNeedle, Unlisted>) -> io::Result<()> + 's;
 
