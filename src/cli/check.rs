@@ -63,15 +63,15 @@ fn print_document(offline: &mut Offline) -> io::Result<CheckSummary> {
     let total = offline.check(&mut document);
     document.meter.clear();
     let Document { findings, volumes, .. } = document;
-    let whole = Whole { sound: total.sound, findings, volumes, total };
+    let whole = CheckDocument { sound: total.sound, findings, volumes, total };
     let text =
         serde_json::to_string_pretty(&whole).expect("numbers and strings always serialize to JSON");
-    unless_gone(print(&format!("{text}\n")))?;
+    ignore_broken_pipe(print(&format!("{text}\n")))?;
     Ok(total)
 }
 
 /// Ignores a closed pipe (`| head`): the check goes on, for its exit code.
-fn unless_gone(written: io::Result<()>) -> io::Result<()> {
+fn ignore_broken_pipe(written: io::Result<()>) -> io::Result<()> {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
@@ -81,8 +81,8 @@ fn unless_gone(written: io::Result<()>) -> io::Result<()> {
 fn print_lines(offline: &mut Offline) -> io::Result<CheckSummary> {
     let mut lines = Lines { meter: Meter::new(), out: stdout()?, written: Ok(()) };
     let total = offline.check(&mut lines);
-    lines.say(&total_text(&total));
-    unless_gone(lines.written)?;
+    lines.print_line(&total_text(&total));
+    ignore_broken_pipe(lines.written)?;
     Ok(total)
 }
 
@@ -95,7 +95,7 @@ struct Lines {
 }
 
 impl Lines {
-    fn say(&mut self, line: &str) {
+    fn print_line(&mut self, line: &str) {
         self.meter.clear();
         if self.written.is_ok() {
             self.written = self.out.write_all(format!("{line}\n").as_bytes());
@@ -110,11 +110,11 @@ impl CheckObserver for Lines {
             Severity::Damage => "damage",
             Severity::Note => "note",
         };
-        self.say(&format!("{how}: {}: {text}", place_text(volume, offset, key, alt)));
+        self.print_line(&format!("{how}: {}: {text}", place_text(volume, offset, key, alt)));
     }
 
     fn volume(&mut self, report: VolumeReport) {
-        self.say(&volume_text(&report));
+        self.print_line(&volume_text(&report));
     }
 
     fn progress(&mut self, progress: Progress) {
@@ -131,7 +131,7 @@ struct Document {
 
 /// The JSON document of `--json`.
 #[derive(Serialize)]
-struct Whole {
+struct CheckDocument {
     sound: bool,
     findings: Vec<Finding>,
     volumes: Vec<VolumeReport>,

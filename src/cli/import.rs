@@ -187,14 +187,14 @@ impl ImportArgs {
         let progress = Arc::new(Progress::default());
         let (worked_on, given_up) = (Arc::clone(&progress), Arc::clone(&progress));
         let began = Instant::now();
-        let patience = if self.data.is_empty() { END_WORK } else { END_OWN_WORK };
+        let work_limit = if self.data.is_empty() { END_WORK } else { END_OWN_WORK };
         let work = move |staged: &Staged| self.work(volume_map, &worked_on, began, staged);
         let give_up = move |staged: &Staged| {
             let report = abandon(&given_up);
-            staged.enter(Stage::Tell);
-            tell(&report, &given_up, began)
+            staged.enter(Stage::Output);
+            print_result(&report, &given_up, began)
         };
-        interrupt::run(signals, &progress.stop, patience, work, give_up)
+        interrupt::run(signals, &progress.stop, work_limit, work, give_up)
     }
 
     fn work(
@@ -238,7 +238,7 @@ impl ImportArgs {
         };
         staged.enter(Stage::Save);
         let closed = private.map_or(Ok(()), Private::stop);
-        staged.enter(Stage::Tell);
+        staged.enter(Stage::Output);
         shown.end();
         if let Err(error) = closed {
             note(format_args!(
@@ -252,7 +252,7 @@ impl ImportArgs {
                 if is_there && !plan.verify {
                     note(UNREAD);
                 }
-                tell(&report, progress, began)
+                print_result(&report, progress, began)
             }
             Err(error) => fail(&error),
         }
@@ -314,7 +314,7 @@ fn parse_pair(text: &str) -> Result<(u32, u32), String> {
 }
 
 /// Prints the result of an import, and returns its exit code.
-fn tell(report: &Report, progress: &Progress, began: Instant) -> ExitCode {
+fn print_result(report: &Report, progress: &Progress, began: Instant) -> ExitCode {
     let failed = progress.failed.load(Ordering::Relaxed);
     for failure in &report.failures {
         note(format_args!("{}: {}", failure.what, failure.why));

@@ -13,14 +13,14 @@ use super::output::note_at_once;
 use crate::daemon::{Meaning, Signals};
 
 /// Interval between polls of signals and deadlines.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Signals within this time after the first count as the same request: timeout(1) sends one to the process
 /// and one to its group.
 const TOGETHER: Duration = Duration::from_millis(100);
 /// Time limit of [`Stage::Save`] after a signal: writing the manifest, closing volumes.
 const SAVE: Duration = Duration::from_secs(10);
-/// Time limit of [`Stage::Tell`] after a signal: the reader of the output may have stopped reading.
-const TELL: Duration = Duration::from_millis(300);
+/// Time limit of [`Stage::Output`] after a signal: the reader of the output may have stopped reading.
+const OUTPUT: Duration = Duration::from_millis(300);
 /// Stack of a work thread (bytes): as large as that of a main thread by default.
 const STACK: usize = 8 << 20;
 
@@ -32,7 +32,7 @@ pub enum Stage {
     /// Work that must not be cut short: the manifest, volumes.
     Save,
     /// Writing the last lines of output.
-    Tell,
+    Output,
 }
 
 /// The current stage of a thread.
@@ -53,13 +53,13 @@ impl Staged {
         match self.0.load(Ordering::Relaxed) {
             stage if stage == Stage::Work as u8 => Stage::Work,
             stage if stage == Stage::Save as u8 => Stage::Save,
-            _ => Stage::Tell,
+            _ => Stage::Output,
         }
     }
 }
 
 /// A work thread, with the stage that it was last seen in.
-struct Looked {
+struct Watched {
     thread: JoinHandle<()>,
     staged: Staged,
     /// The stage at the last poll.
@@ -68,7 +68,7 @@ struct Looked {
     since: Instant,
 }
 
-impl Looked {
+impl Watched {
     fn start(
         stage: Stage,
         body: impl FnOnce(&Staged) -> ExitCode + Send + 'static,
@@ -83,17 +83,17 @@ impl Looked {
         Ok(Self { thread, staged, stage, since: Instant::now() })
     }
 
-    /// Returns whether the stage has exceeded its time limit after a signal at `signal`; `patience` is the
+    /// Returns whether the stage has exceeded its time limit after a signal at `signal`; `work_limit` is the
     /// limit of [`Stage::Work`].
-    fn is_overdue(&mut self, signal: Instant, patience: Duration) -> bool {
+    fn is_overdue(&mut self, signal: Instant, work_limit: Duration) -> bool {
         let stage = self.staged.stage();
         if stage != self.stage {
             (self.stage, self.since) = (stage, Instant::now());
         }
         let grace = match stage {
-            Stage::Work => patience,
+            Stage::Work => work_limit,
             Stage::Save => SAVE,
-            Stage::Tell => TELL,
+            Stage::Output => OUTPUT,
         };
         self.since.max(signal).elapsed() >= grace
     }
@@ -111,7 +111,7 @@ impl Looked {
 }
 
 /// Runs `work` until it ends. The first terminating signal ([`Meaning::Stop`] or [`Meaning::Hangup`]) sets
-/// `stop`, which `work` polls; if `work` is still in [`Stage::Work`] after `patience`, `give_up` runs
+/// `stop`, which `work` polls; if `work` is still in [`Stage::Work`] after `work_limit`, `give_up` runs
 /// instead, to save what was done. A second [`Meaning::Stop`] ends the command at once, with exit code 1.
 /// Other signals are reported and ignored.
 ///
@@ -120,31 +120,31 @@ impl Looked {
 pub fn run(
     mut signals: Signals,
     stop: &AtomicBool,
-    patience: Duration,
+    work_limit: Duration,
     work: impl FnOnce(&Staged) -> ExitCode + Send + 'static,
     give_up: impl FnOnce(&Staged) -> ExitCode + Send + 'static,
 ) -> ExitCode {
     let (done, ended) = channel();
     let cannot = |error| fail(&format_args!("cannot start a thread: {error}; try again"));
-    let mut looked = match Looked::start(Stage::Work, work, &done) {
-        Ok(looked) => looked,
+    let mut watched = match Watched::start(Stage::Work, work, &done) {
+        Ok(watched) => watched,
         Err(error) => return cannot(error),
     };
     let mut give_up = Some(give_up);
     let mut first = None;
     loop {
-        if let Ok(code) = ended.recv_timeout(LOOK) {
+        if let Ok(code) = ended.recv_timeout(POLL_INTERVAL) {
             return code;
         }
-        if looked.thread.is_finished() {
+        if watched.thread.is_finished() {
             // The exit code may have been sent after the timeout.
             if let Ok(code) = ended.try_recv() {
                 return code;
             }
-            looked = looked.resume_panic();
+            watched = watched.resume_panic();
         }
         for (name, meaning) in signals.arrived() {
-            if is_last(&name, meaning, first) {
+            if ends_at_once(&name, meaning, first) {
                 return ExitCode::FAILURE;
             }
             if meaning != Meaning::Nothing {
@@ -152,20 +152,20 @@ pub fn run(
                 first.get_or_insert_with(Instant::now);
             }
         }
-        if !first.is_some_and(|first| looked.is_overdue(first, patience)) {
+        if !first.is_some_and(|first| watched.is_overdue(first, work_limit)) {
             continue;
         }
-        let Some(give_up) = give_up.take().filter(|_| looked.stage == Stage::Work) else {
-            note_at_once(match looked.stage {
-                Stage::Tell => "interrupted while its output could not be written",
+        let Some(give_up) = give_up.take().filter(|_| watched.stage == Stage::Work) else {
+            note_at_once(match watched.stage {
+                Stage::Output => "interrupted while its output could not be written",
                 _ => {
                     "interrupted, and ended before volumes were closed or the manifest was written"
                 }
             });
             return ExitCode::FAILURE;
         };
-        match Looked::start(Stage::Save, give_up, &done) {
-            Ok(giving_up) => looked = giving_up,
+        match Watched::start(Stage::Save, give_up, &done) {
+            Ok(giving_up) => watched = giving_up,
             Err(error) => return cannot(error),
         }
     }
@@ -173,7 +173,7 @@ pub fn run(
 
 /// Returns whether this signal ends the command at once: a second one, after one at `first`. A signal without
 /// a meaning is reported and ignored.
-fn is_last(name: &str, meaning: Meaning, first: Option<Instant>) -> bool {
+fn ends_at_once(name: &str, meaning: Meaning, first: Option<Instant>) -> bool {
     match meaning {
         // A shell may send SIGHUP as well as the kernel.
         Meaning::Hangup => false,
@@ -213,7 +213,11 @@ mod tests {
             (Meaning::Hangup, before, false),
             (Meaning::Nothing, before, false),
         ] {
-            assert_eq!(is_last("a signal", meaning, first), is_second, "{meaning:?} {first:?}");
+            assert_eq!(
+                ends_at_once("a signal", meaning, first),
+                is_second,
+                "{meaning:?} {first:?}"
+            );
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::size::rounded;
 use crate::transfer::import::Progress;
 
 /// Interval between updates of the bar, and between polls for notices.
-const LOOK: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Interval between progress lines.
 const LINE: Duration = Duration::from_secs(10);
 
@@ -41,7 +41,7 @@ pub fn show(progress: &Arc<Progress>) -> Shown {
     let thread = std::thread::spawn(move || {
         let bar = is_terminal.then(new_bar);
         let mut last_line = Instant::now();
-        while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+        while ended.recv_timeout(POLL_INTERVAL) == Err(RecvTimeoutError::Timeout) {
             give_notice(bar.as_ref(), &progress);
             match &bar {
                 Some(bar) => draw(bar, &progress),

@@ -15,7 +15,7 @@ use crate::http::head::Method;
 use crate::size::{ByteSize, rounded};
 
 /// Interval between polls of a volume that is being created.
-const LOOK: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 const VOLUME_EXAMPLES: &str = "\
 Examples:
@@ -99,7 +99,7 @@ pub enum Action {
 
 /// A volume, as the admin API describes it. `size`, `used`, `live` and `dead` are in bytes.
 #[derive(Clone, Debug, Deserialize)]
-struct Told {
+struct VolumeInfo {
     id: u32,
     shard: Option<u32>,
     disk: u32,
@@ -154,8 +154,8 @@ fn get(client: &Client, path: &str) -> Result<Reply, ClientError> {
     ask(client, Method::Get, path, &[])
 }
 
-fn pretty(told: &Value) -> ExitCode {
-    let text = serde_json::to_string_pretty(told).expect("a parsed JSON value always serializes");
+fn pretty(info: &Value) -> ExitCode {
+    let text = serde_json::to_string_pretty(info).expect("a parsed JSON value always serializes");
     deliver((text + "\n").as_bytes())
 }
 
@@ -164,13 +164,13 @@ fn list(client: &Client, json: bool) -> Result<ExitCode, ClientError> {
     if json {
         return Ok(pretty(&reply.json()?));
     }
-    let volumes: Vec<Told> = reply.json()?;
+    let volumes: Vec<VolumeInfo> = reply.json()?;
     Ok(deliver(table(&volumes).as_bytes()))
 }
 
 /// Formats volumes as a table. Columns are as wide as their longest cell; all but the state are aligned to
 /// the right.
-fn table(volumes: &[Told]) -> String {
+fn table(volumes: &[VolumeInfo]) -> String {
     let head =
         ["ID", "STATE", "SHARD", "DISK", "SIZE", "USED", "LIVE", "DEAD", "NEEDLES", "DAMAGE"];
     let rows = volumes.iter().map(|v| {
@@ -204,12 +204,12 @@ fn table(volumes: &[Told]) -> String {
 }
 
 fn show(client: &Client, id: u32, json: bool) -> Result<ExitCode, ClientError> {
-    let told: Value = get(client, &format!("/volumes/{id}"))?.json()?;
+    let info: Value = get(client, &format!("/volumes/{id}"))?.json()?;
     if json {
-        return Ok(pretty(&told));
+        return Ok(pretty(&info));
     }
     let mut text = String::new();
-    for (key, value) in told.as_object().into_iter().flatten() {
+    for (key, value) in info.as_object().into_iter().flatten() {
         let shown = match value {
             Value::String(value) => value.clone(),
             value => value.to_string(),
@@ -226,25 +226,25 @@ fn create(client: &Client, wanted: &Value, no_wait: bool) -> Result<ExitCode, Cl
     let wanted: serde_json::Map<String, Value> =
         wanted.as_object().into_iter().flatten().filter(|(_, v)| !v.is_null()).map(own).collect();
     let body = Value::Object(wanted).to_string();
-    let mut told: Told = ask(client, Method::Post, "/volumes", body.as_bytes())?.json()?;
+    let mut info: VolumeInfo = ask(client, Method::Post, "/volumes", body.as_bytes())?.json()?;
     let is_terminal = io::stderr().is_terminal();
-    while told.state == "creating" && !no_wait {
+    while info.state == "creating" && !no_wait {
         if is_terminal {
-            let percent = told.progress.unwrap_or(0.0) * 100.0;
-            error_text(&format!("\rvolume {}: {percent:.0}% ", told.id));
+            let percent = info.progress.unwrap_or(0.0) * 100.0;
+            error_text(&format!("\rvolume {}: {percent:.0}% ", info.id));
         }
-        std::thread::sleep(LOOK);
-        told = get(client, &format!("/volumes/{}", told.id))?.json()?;
+        std::thread::sleep(POLL_INTERVAL);
+        info = get(client, &format!("/volumes/{}", info.id))?.json()?;
     }
     if is_terminal {
         error_text("\r\x1b[K");
     }
-    if let Some(error) = &told.error {
+    if let Some(error) = &info.error {
         note(error);
         return Ok(ExitCode::FAILURE);
     }
-    let size = rounded(told.size);
-    Ok(done(&format!("volume {}: {}, {size}", told.id, told.state)))
+    let size = rounded(info.size);
+    Ok(done(&format!("volume {}: {}, {size}", info.id, info.state)))
 }
 
 /// Prints a line about what was done. Exit code 1 if standard output cannot be written.
@@ -258,8 +258,8 @@ fn own((key, value): (&String, &Value)) -> (String, Value) {
 
 fn delete(client: &Client, id: u32, yes: bool) -> Result<ExitCode, ClientError> {
     let path = format!("/volumes/{id}");
-    let told: Told = get(client, &path)?.json()?;
-    if !yes && !confirmed(&told) {
+    let info: VolumeInfo = get(client, &path)?.json()?;
+    if !yes && !confirmed(&info) {
         return Ok(ExitCode::FAILURE);
     }
     ask(client, Method::Delete, &path, &[])?;
@@ -267,8 +267,8 @@ fn delete(client: &Client, id: u32, yes: bool) -> Result<ExitCode, ClientError> 
 }
 
 /// Asks the user to confirm a deletion. Returns false if standard input is no terminal.
-fn confirmed(told: &Told) -> bool {
-    let what = format!("volume {} holds {} photos ({})", told.id, told.needles, rounded(told.live));
+fn confirmed(info: &VolumeInfo) -> bool {
+    let what = format!("volume {} holds {} photos ({})", info.id, info.needles, rounded(info.live));
     if !io::stdin().is_terminal() {
         note(format_args!("{what}; to delete them all for good, add --yes"));
         return false;
@@ -276,7 +276,7 @@ fn confirmed(told: &Told) -> bool {
     // If the question cannot be shown, the answer will not match either.
     error_text(&format!("{what}. To delete them all for good, type the volume's number again: "));
     let mut line = String::new();
-    let answered = io::stdin().read_line(&mut line).is_ok() && line.trim() == told.id.to_string();
+    let answered = io::stdin().read_line(&mut line).is_ok() && line.trim() == info.id.to_string();
     if !answered {
         note("nothing was deleted");
     }
@@ -288,8 +288,8 @@ fn set(client: &Client, ids: &[u32], what: &str) -> Result<ExitCode, ClientError
     for id in ids {
         match ask(client, Method::Post, &format!("/volumes/{id}/{what}"), &[]) {
             Ok(reply) => {
-                let told: Told = reply.json()?;
-                if !announce(&format!("volume {id}: {}", told.state)) {
+                let info: VolumeInfo = reply.json()?;
+                if !announce(&format!("volume {id}: {}", info.state)) {
                     code = ExitCode::FAILURE;
                 }
             }
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_table_lines_its_columns_up() {
-        let volume = Told {
+        let volume = VolumeInfo {
             id: 1,
             shard: Some(0),
             disk: 0,
@@ -324,7 +324,7 @@ mod tests {
             needles: 12,
             damage: 0,
         };
-        let making = Told {
+        let making = VolumeInfo {
             id: 12,
             shard: None,
             state: "creating".into(),

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::reader::Reader;
-use super::{Offline, Place, Progress};
+use super::{Offline, Progress, VolumeLocation};
 use crate::limits::LOG_START;
 use crate::volume::{DamagedNeedle, DamagedPlace, Ending, OpenError, SuperblockCopy, VolumeState};
 
@@ -138,7 +138,7 @@ impl Offline {
 
     fn check_volume(
         &mut self,
-        place: &Place,
+        place: &VolumeLocation,
         observer: &mut dyn CheckObserver,
     ) -> Result<VolumeReport, OpenError> {
         let begun = Instant::now();
@@ -166,7 +166,7 @@ impl Offline {
     }
 }
 
-fn blank(place: &Place, reader: &Reader<'_>) -> VolumeReport {
+fn blank(place: &VolumeLocation, reader: &Reader<'_>) -> VolumeReport {
     let (volume, found) = (&reader.volume, reader.volume.findings());
     let figures = volume.figures();
     VolumeReport {
@@ -277,7 +277,7 @@ fn of_needle(volume: u32, damaged: &DamagedNeedle) -> Finding {
 }
 
 /// Describes why a volume cannot be opened, and what to do.
-pub(super) fn unopened_text(place: &Place, error: &OpenError) -> String {
+pub(super) fn unopened_text(place: &VolumeLocation, error: &OpenError) -> String {
     let advice = match error {
         OpenError::Io(..) => "; check the rights of the file, and the disk in the kernel log",
         OpenError::Superblock(_) => "; restore the file from another copy",

@@ -44,13 +44,13 @@ pub struct Selection {
 pub struct Offline {
     dirs: Vec<DataDir>,
     /// The selected volumes with their files; a valid volume has one.
-    volumes: BTreeMap<u32, Vec<Place>>,
+    volumes: BTreeMap<u32, Vec<VolumeLocation>>,
     executor: Executor,
 }
 
 /// A volume file, with its directory and store.
 #[derive(Clone)]
-struct Place {
+struct VolumeLocation {
     file: VolumeFile,
     dir: DirId,
     store: [u8; 16],
@@ -66,12 +66,12 @@ impl Offline {
         let opened = selection.data.iter().map(|path| DataDir::open_read_only(path));
         let dirs: Vec<DataDir> = opened.collect::<Result<_, _>>()?;
         let mut executor = Executor::start(selection.buffered)?;
-        let mut volumes: BTreeMap<u32, Vec<Place>> = BTreeMap::new();
+        let mut volumes: BTreeMap<u32, Vec<VolumeLocation>> = BTreeMap::new();
         for dir in &dirs {
             let store = dir.store_id().0.to_be_bytes();
             let id = executor.open_dir(dir.path())?;
             for file in dir.volumes()? {
-                volumes.entry(file.id).or_default().push(Place { file, dir: id, store });
+                volumes.entry(file.id).or_default().push(VolumeLocation { file, dir: id, store });
             }
         }
         if let Some(&id) = selection.volumes.iter().find(|id| !volumes.contains_key(id)) {
@@ -102,7 +102,7 @@ impl Offline {
     }
 
     /// Returns the selected volumes that have one file, and those that have several.
-    fn by_files(&self) -> (Vec<Place>, Vec<TwoFiles>) {
+    fn by_files(&self) -> (Vec<VolumeLocation>, Vec<TwoFiles>) {
         let (mut single, mut double) = (Vec::new(), Vec::new());
         for (&id, places) in &self.volumes {
             match &places[..] {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::Place;
+use super::VolumeLocation;
 use super::executor::Executor;
 use crate::buffer::Buf;
 use crate::limits::NEEDLE_DATA_MAX;
@@ -36,7 +36,7 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Opens a volume file and recovers it, in memory only.
-    pub fn open(executor: &'a mut Executor, place: &Place) -> Result<Self, OpenError> {
+    pub fn open(executor: &'a mut Executor, place: &VolumeLocation) -> Result<Self, OpenError> {
         let expected = Expected {
             volume: VolumeId(place.file.id),
             generation: place.file.generation,

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::check::unopened_text;
 use super::reader::Reader;
-use super::{Offline, Place, Progress};
+use super::{Offline, Progress, VolumeLocation};
 use crate::calendar::rfc3339_nanos;
 use crate::volume::{DamagedNeedle, LiveNeedle, OpenError};
 
@@ -151,7 +151,7 @@ impl Offline {
 
     fn each_of(
         &mut self,
-        place: &Place,
+        place: &VolumeLocation,
         progress: &mut dyn FnMut(Progress),
         sink: &mut Sink<'_>,
     ) -> io::Result<Result<(), OpenError>> {

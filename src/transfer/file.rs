@@ -1,4 +1,4 @@
-//! A file on its way to a store: its bytes, its time, its type.
+//! Files that are stored: their bytes, time of modification and media type.
 
 use std::cell::Cell;
 use std::fs::{File, Metadata};
@@ -11,17 +11,17 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use crate::client::Source;
 
-/// What tells whether a file was changed.
+/// Size and time of a file, by which a change is detected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// Its length (bytes).
+    /// Length (bytes).
     pub size: u64,
-    /// When it was modified (nanoseconds since 1970; nothing is older).
+    /// Time of modification (nanoseconds since 1970); earlier times count as 0.
     pub modified_ns: u64,
 }
 
 impl Stamp {
-    /// What a file system says.
+    /// Returns size and time of a file.
     #[must_use]
     pub fn of(metadata: &Metadata) -> Self {
         let ns = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
@@ -30,17 +30,17 @@ impl Stamp {
     }
 }
 
-/// How many bytes of a file are read to tell its type.
+/// Number of bytes of a file that are read to detect its type.
 const HEAD_BYTES: usize = 4096;
 
-/// The media type that a file's name suggests.
+/// Returns the media type that a file's extension suggests.
 #[must_use]
 pub fn content_type(path: &Path) -> Option<&'static str> {
     mime_guess::from_path(path).first_raw()
 }
 
-/// The media type that the first bytes show, if they are those of an image, a film or a sound. Nothing
-/// that a browser would run is ever recognised.
+/// Returns the media type that the first bytes show, if they are those of an image, video or audio. Types
+/// that a browser would execute are never returned.
 #[must_use]
 pub fn sniffed_type(head: &[u8]) -> Option<&'static str> {
     let found = infer::get(head)?;
@@ -53,22 +53,22 @@ pub struct SourceFile {
     file: File,
     stamp: Stamp,
     digest: Cell<Option<u64>>,
-    /// The XXH3-64 that its bytes must have to be sent, if they must have one.
+    /// The XXH3-64 that the bytes must have to be sent, if one is required.
     expected: Cell<Option<u64>>,
 }
 
 impl SourceFile {
-    /// Opens it.
+    /// Opens a regular file.
     ///
     /// # Errors
-    /// What the file system says, or that it is no regular file.
+    /// The error of the file system; `InvalidInput` if it is not a regular file.
     pub fn open(path: &Path) -> io::Result<Self> {
-        // Not to wait for the other end of a pipe.
+        // Without O_NONBLOCK, opening a named pipe waits for its other end.
         let flags = nix::libc::O_NONBLOCK | nix::libc::O_CLOEXEC;
         let file = File::options().read(true).custom_flags(flags).open(path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
         Ok(Self::new(file, Stamp::of(&metadata)))
     }
@@ -77,19 +77,19 @@ impl SourceFile {
         Self { file, stamp, digest: Cell::new(None), expected: Cell::new(None) }
     }
 
-    /// A file without a name that holds what is to be stored.
+    /// Wraps an unnamed temporary file that holds the bytes to be stored.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The error of the file system.
     pub fn spooled(file: File) -> io::Result<Self> {
         let stamp = Stamp::of(&file.metadata()?);
         Ok(Self::new(file, stamp))
     }
 
-    /// Its first bytes, as many as tell its type.
+    /// Reads the first 4 KiB, by which the type is detected.
     ///
     /// # Errors
-    /// What reading them says.
+    /// The error of reading them.
     pub fn head(&self) -> io::Result<Vec<u8>> {
         let mut head = Vec::new();
         let mut at = 0;
@@ -105,27 +105,28 @@ impl SourceFile {
         Ok(head)
     }
 
-    /// As it was when it was opened.
+    /// Returns size and time as they were when the file was opened.
     #[must_use]
     pub fn stamp(&self) -> Stamp {
         self.stamp
     }
 
-    /// Lets nobody read it to its end, and so nobody store it, unless its XXH3-64 is `etag`.
+    /// Requires that the XXH3-64 is `etag`: reading the file to its end fails otherwise, so that it is not
+    /// stored.
     pub fn expect(&self, etag: u64) {
         self.expected.set(Some(etag));
     }
 
-    /// XXH3-64 of what was read, if it was read to its end.
+    /// Returns the XXH3-64 of the bytes, if they were read to their end.
     #[must_use]
     pub fn digest(&self) -> Option<u64> {
         self.digest.get()
     }
 
-    /// Reads it whole for its XXH3-64.
+    /// Reads the whole file and returns its XXH3-64.
     ///
     /// # Errors
-    /// What reading it says.
+    /// The error of reading it.
     pub fn hash(&self) -> io::Result<u64> {
         let mut hasher = Hashing(Xxh3Default::new());
         io::copy(&mut Source::open(self)?, &mut hasher)?;
@@ -133,16 +134,16 @@ impl SourceFile {
     }
 }
 
-/// What is to be stored.
+/// Bytes to be stored.
 pub enum Input {
     /// A file.
     File(SourceFile),
-    /// What has none, or need not have one.
+    /// Bytes in memory.
     Bytes(Vec<u8>),
 }
 
 impl Input {
-    /// XXH3-64 of it; of a file, if it was read to its end.
+    /// Returns the XXH3-64; for a file, only if it was read to its end.
     #[must_use]
     pub fn digest(&self) -> Option<u64> {
         match self {
@@ -190,7 +191,7 @@ impl Source for SourceFile {
         self.digest.set(None);
         let mut reader = Reader { source: self, at: 0, hash: Box::default() };
         if self.stamp.size == 0 {
-            // Nobody reads of it.
+            // No read follows that would call this.
             reader.end()?;
         }
         Ok(Box::new(reader))
@@ -204,16 +205,16 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Before the last bytes are handed over: without them nothing is stored.
+    /// Checks stamp and digest before the last bytes are returned: without them nothing is stored.
     fn end(&mut self) -> io::Result<()> {
         if Stamp::of(&self.source.file.metadata()?) != self.source.stamp {
-            return Err(io::Error::other("it was changed while it was read"));
+            return Err(io::Error::other("the file was changed while it was read"));
         }
         let digest = self.hash.digest();
         if self.source.expected.get().is_some_and(|expected| expected != digest) {
             return Err(io::Error::other(
                 "its bytes are not those that were stored, although its size and time are the same; if they \
-                 are right, touch it",
+                 are correct, touch the file",
             ));
         }
         self.source.digest.set(Some(digest));
@@ -230,7 +231,7 @@ impl Read for Reader<'_> {
         }
         let got = self.source.file.read_at(&mut out[..most], self.at)?;
         if got == 0 {
-            return Err(io::Error::other("it was cut while it was read"));
+            return Err(io::Error::other("the file was truncated while it was read"));
         }
         self.hash.update(&out[..got]);
         self.at += got as u64;

@@ -1,4 +1,4 @@
-//! One photo out of a store.
+//! Downloads a photo from a store.
 
 use std::fs::Permissions;
 use std::io::{self, Read, Write};
@@ -12,32 +12,32 @@ use xxhash_rust::xxh3::Xxh3Default;
 use crate::client::{Body, Client, ClientError, Reply};
 use crate::http::head::Method;
 
-/// Read at a time (bytes).
+/// Size of a read (bytes).
 const PIECE: usize = 64 << 10;
 
-/// Why a photo was not got.
+/// Error of downloading a photo.
 #[derive(Debug, Error)]
 pub enum GetError {
-    /// The daemon, or the way there.
+    /// The daemon refused, or the connection failed.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The answer broke off, or is not what it says.
-    #[error("{0}; what came of it is not whole: get it again")]
+    /// The body is incomplete, or does not match its announced length and checksum.
+    #[error("{0}; what was received is not the whole photo: get it again")]
     Damaged(String),
-    /// There is something.
+    /// The output file exists.
     #[error("{} exists; choose another name, or replace it with --force", .0.display())]
     Exists(PathBuf),
-    /// It cannot be written.
+    /// The output cannot be written.
     #[error("cannot write {}: {error}; free space, or choose another place with -o", path.display())]
     Write {
-        /// Where.
+        /// Path of the output.
         path: PathBuf,
         /// The kernel's error.
         error: io::Error,
     },
 }
 
-/// A photo that has begun to come.
+/// A photo of which the head of the answer was received.
 pub struct Photo {
     reply: Reply,
     len: u64,
@@ -45,7 +45,7 @@ pub struct Photo {
 }
 
 impl Photo {
-    /// Asks for it.
+    /// Requests the photo with the URL path `path`.
     ///
     /// # Errors
     /// [`GetError::Client`].
@@ -53,10 +53,10 @@ impl Photo {
         Self::of(client.request(Method::Get, path, &[], Body::None)?.expect(&[200])?)
     }
 
-    /// The photo in an answer of status 200.
+    /// Returns the photo in an answer of status 200.
     ///
     /// # Errors
-    /// [`GetError::Client`]: the answer has no length or no checksum.
+    /// [`GetError::Client`] if the answer has no length or no checksum.
     pub fn of(reply: Reply) -> Result<Self, GetError> {
         let (Some(len), Some(etag)) = (reply.content_length(), reply.etag()) else {
             return Err(reply.garbled(&"it has no length, or no checksum as ETag").into());
@@ -64,24 +64,24 @@ impl Photo {
         Ok(Self { reply, len, etag })
     }
 
-    /// The XXH3-64 that was announced.
+    /// Returns the XXH3-64 that the answer announces.
     #[must_use]
     pub fn etag(&self) -> u64 {
         self.etag
     }
 
-    /// Whether it says of itself that it is text.
+    /// Returns whether its content type is text or JSON.
     #[must_use]
     pub fn is_text(&self) -> bool {
         let kind = self.reply.header("Content-Type").unwrap_or_default();
         kind.starts_with("text/") || kind.starts_with("application/json")
     }
 
-    /// Copies it, and compares its length and checksum with what was announced: after an error, what was
-    /// written is not the photo.
+    /// Copies the body to `out`, and compares its length and checksum with the announced ones. After an
+    /// error, the bytes written are not the photo. `to` names the output in errors.
     ///
     /// # Errors
-    /// [`GetError::Damaged`], [`GetError::Write`] of `to`.
+    /// [`GetError::Damaged`], [`GetError::Write`].
     pub fn copy(self, out: &mut dyn Write, to: &Path) -> Result<(), GetError> {
         let cannot = |error| GetError::Write { path: to.to_owned(), error };
         let mut hash = Xxh3Default::new();
@@ -101,7 +101,7 @@ impl Photo {
         }
         out.flush().map_err(cannot)?;
         if got != self.len {
-            return Err(GetError::Damaged(format!("{got} of {} bytes came", self.len)));
+            return Err(GetError::Damaged(format!("{got} of {} bytes were received", self.len)));
         }
         if hash.digest() != self.etag {
             return Err(GetError::Damaged("its checksum is not the one announced".to_owned()));
@@ -109,8 +109,8 @@ impl Photo {
         Ok(())
     }
 
-    /// Stores it as a file, with its time of modification. The file is there whole or not at all; what
-    /// exists is replaced only if `force`.
+    /// Writes the photo to a file, with its time of modification. The file appears completely or not at all;
+    /// an existing file is replaced only if `force` is set.
     ///
     /// # Errors
     /// [`GetError`].

@@ -1,7 +1,7 @@
-//! Photos between files and a daemon: one at a time ([`put`], [`get`]), or a whole tree or tar
-//! ([`import`]). What is stored is compared with what was read: the entity tag is the XXH3-64 of the bytes.
+//! Transfers photos between files and a daemon: one at a time ([`put`], [`get`]), or a whole directory or tar
+//! ([`import`]). The stored bytes are compared with those read: the entity tag is the XXH3-64 of the bytes.
 //!
-//! This module prints nothing: it tells what came of it, and the command line finds the words.
+//! This module prints nothing: it returns results, which the command line prints.
 
 pub mod file;
 pub mod get;

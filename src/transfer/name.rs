@@ -1,10 +1,10 @@
-//! What a photo is called.
+//! Names of photos.
 
 use std::fmt;
 
 use crate::http::target::{self, Target};
 
-/// Keys above this are not picked (bits): JSON readers that keep numbers as doubles keep them whole.
+/// Size of random keys (bits): JSON readers that store numbers as doubles represent them exactly.
 const KEY_BITS: u32 = 53;
 
 /// The name of a photo in a store: the path of its URL.
@@ -16,7 +16,7 @@ pub struct PhotoName {
     pub key: u64,
     /// Alternate key.
     pub alt: u32,
-    /// What readers must know.
+    /// Cookie: readers must know it.
     pub cookie: u64,
 }
 
@@ -32,10 +32,11 @@ impl PhotoName {
         }
     }
 
-    /// A new name in `volume` that hardly anything has: a random key, alternate key 0, a random cookie.
+    /// Draws a new name in `volume`: a random key of 53 bits, alternate key 0, a random cookie. A collision
+    /// with an existing key is unlikely, but not impossible.
     ///
     /// # Errors
-    /// What the kernel's random source says.
+    /// The error of the kernel's random source.
     pub fn draw(volume: u32) -> Result<Self, getrandom::Error> {
         let key = getrandom::u64()? >> (u64::BITS - KEY_BITS);
         Ok(Self { volume, key, alt: 0, cookie: getrandom::u64()? })
@@ -43,7 +44,7 @@ impl PhotoName {
 }
 
 impl fmt::Display for PhotoName {
-    /// The path, with the whole cookie: for whoever may read the photo.
+    /// Formats the path, with the whole cookie: for users that may read the photo.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { volume, key, alt, cookie } = self;
         write!(f, "/{volume}/{key}/{alt}/{cookie:016x}")
@@ -51,7 +52,7 @@ impl fmt::Display for PhotoName {
 }
 
 impl fmt::Debug for PhotoName {
-    /// A cookie is never printed whole: it works like a password.
+    /// Formats the path with a truncated cookie: a cookie works like a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { volume, key, alt, cookie } = self;
         write!(f, "/{volume}/{key}/{alt}/{:04x}..", cookie >> 48)

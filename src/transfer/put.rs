@@ -1,4 +1,4 @@
-//! One photo into a store, under a name that the store picks.
+//! Stores a photo under a name that the store picks.
 
 use std::io::{self, Read};
 
@@ -11,32 +11,32 @@ use crate::http::digits::parse_hex16;
 use crate::http::head::Method;
 use crate::http::modified;
 
-/// What is read into memory at most, of what cannot be read twice (bytes).
+/// Maximum size of input that is read into memory (bytes).
 const SPOOL_MAX: u64 = 64 << 20;
 
 /// Why a photo was not stored.
 #[derive(Debug, Error)]
 pub enum PutError {
-    /// The daemon, or the way there.
+    /// The daemon refused, or the connection failed.
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The file cannot be read.
     #[error("it cannot be read: {0}; nothing was stored of it")]
     Read(io::Error),
-    /// There is too much of it.
-    #[error("there are more than 64 MiB; write it to a file and name that")]
+    /// The input is too large to be read into memory.
+    #[error("standard input has more than 64 MiB; write it to a file and name that")]
     TooLong,
-    /// What was stored is not what was read.
+    /// The stored bytes differ from the bytes that were read.
     #[error(
-        "the daemon tells another checksum than that of what was read; delete {url} and store it again"
+        "the checksum that the daemon reports is not that of the bytes read; delete {url} and store it again"
     )]
     Different {
-        /// Where it stands.
+        /// URL of the stored photo.
         url: String,
     },
 }
 
-/// Reads what cannot be read twice, at most 64 MiB.
+/// Reads input that cannot be read twice into memory, at most 64 MiB.
 ///
 /// # Errors
 /// [`PutError::Read`], [`PutError::TooLong`].
@@ -52,7 +52,7 @@ struct Created {
     etag: String,
 }
 
-/// Stores a photo in `volume`, or in one that the store picks, and gives its whole URL.
+/// Stores a photo in `volume`, or in one that the store picks, and returns its full URL.
 ///
 /// # Errors
 /// [`PutError`].

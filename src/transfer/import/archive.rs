@@ -1,8 +1,7 @@
-//! The photos of a tar, as `hayloft export` writes it, under the names that they have there and in the
-//! volumes that they come from.
+//! Imports the photos of a tar that `hayloft export` wrote, under their names in the tar and in the volumes
+//! that they come from.
 //!
-//! A tar in a file is looked through first, so that what can be known to go wrong stops the import before
-//! anything is stored.
+//! A tar in a file is scanned first, so that foreseeable failures stop the import before anything is stored.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -21,26 +20,26 @@ use crate::photo_tar::{self, Reader, TarError};
 use crate::transfer::file::{Input, SourceFile};
 use crate::transfer::name::PhotoName;
 
-/// Photos above this wait in a file for their turn, not in memory (bytes).
+/// Photos above this size (bytes) are queued in a temporary file, not in memory.
 const IN_MEMORY: u64 = 1 << 20;
-/// Photos that wait while all workers have one.
+/// Capacity of the queue to the workers (photos).
 const WAITING: usize = 4;
-/// Bytes of a file that are read at once while it is looked through: little more than headers.
+/// Size of a read of the scan (bytes): little more than headers.
 const SCAN_BUFFER: usize = 4096;
-/// Bytes that are moved to a file at once.
+/// Size of a write to a temporary file (bytes).
 const PIECE: usize = 1 << 16;
 
-/// Where the bytes of a tar come from.
+/// Source of a tar.
 pub enum Tar<'a> {
-    /// A file, from where it stands.
+    /// A file, from its current position.
     File(&'a mut File),
-    /// What can be read once only.
+    /// A stream, which can be read only once.
     Stream(&'a mut dyn Read),
 }
 
-/// What an entry says about a photo, and its bytes.
+/// A photo of the tar, with its bytes.
 struct Job {
-    /// The entry's name.
+    /// Name of the entry.
     what: String,
     name: PhotoName,
     content_type: Option<String>,
@@ -51,7 +50,7 @@ struct Job {
 /// Imports a tar.
 ///
 /// # Errors
-/// [`ImportError`]. What goes wrong later stands in the report.
+/// [`ImportError`] before anything is stored. Later failures are in the report.
 pub fn import(mut tar: Tar<'_>, plan: &Plan, progress: &Progress) -> Result<Report, ImportError> {
     let run = Run::connect(plan, progress)?;
     let mut router = Router::new(&run);
@@ -81,8 +80,8 @@ pub fn import(mut tar: Tar<'_>, plan: &Plan, progress: &Progress) -> Result<Repo
         progress.all_found.store(true, Ordering::Relaxed);
         fed
     });
-    // Only now: what was handed to the workers before is stored. What a read says after an interruption is no
-    // fault of the tar.
+    // Only after the workers have ended: all photos that were passed to them are dealt with. A read error
+    // after an interruption is no fault of the tar.
     if let Err(why) = fed
         && !run.stopped()
     {
@@ -91,8 +90,8 @@ pub fn import(mut tar: Tar<'_>, plan: &Plan, progress: &Progress) -> Result<Repo
     Ok(progress.so_far().0)
 }
 
-/// Looks through a tar in a file: where its photos would go, and whether they can. Up to a place where it
-/// is damaged, which is found again when it is read.
+/// Scans a tar in a file: decides to which volumes its photos go, and checks that those take them. Ends at
+/// damage, which is found again when the tar is read.
 fn scan(run: &Run<'_>, file: &mut File, router: &mut Router<'_>) -> Result<(), Halt> {
     let unread = |error: io::Error| Some(Stop::Pause(format!("the tar cannot be read: {error}")));
     let start = file.stream_position().map_err(unread)?;
@@ -131,12 +130,12 @@ fn scan(run: &Run<'_>, file: &mut File, router: &mut Router<'_>) -> Result<(), H
     file.seek(SeekFrom::Start(start)).map(drop).map_err(unread)
 }
 
-/// Bytes of a file from where it stands.
+/// Returns the bytes of a file from its current position on.
 fn len_from_here(file: &mut File) -> io::Result<u64> {
     Ok(file.metadata()?.len().saturating_sub(file.stream_position()?))
 }
 
-/// The same reason, of an import that has stored nothing.
+/// Adds to a reason that nothing was stored.
 fn before_all(why: Halt) -> Halt {
     let say = |why: String| format!("{why}; nothing was stored");
     why.map(|why| match why {
@@ -145,6 +144,7 @@ fn before_all(why: Halt) -> Halt {
     })
 }
 
+/// Describes why a tar is refused, and what to do.
 fn refused(error: &TarError) -> Halt {
     let say = |why: String| Some(Stop::BadTar(why));
     match error {
@@ -169,7 +169,7 @@ fn refused(error: &TarError) -> Halt {
     }
 }
 
-/// Reads the tar to its end, and hands its photos to the workers.
+/// Reads the tar to its end, and passes its photos to the workers.
 fn feed(
     run: &Run<'_>,
     mut reader: Reader<impl Read>,
@@ -181,7 +181,7 @@ fn feed(
             return Ok(());
         }
         let name = router.route(&photo)?;
-        // One that is too large needs no volume: it is there already, or not stored.
+        // A photo that is too large needs no volume: it is already present, or is not stored.
         if run.too_large(photo.size).is_none() {
             router.prepare(&BTreeMap::from([(name.volume, photo.size)])).map_err(Stop::Pause)?;
         }
@@ -200,7 +200,7 @@ fn feed(
     router.finish().map_err(Some)
 }
 
-/// The bytes of a photo, all of them.
+/// Reads all bytes of a photo.
 fn read<R: Read>(tar: &mut Reader<R>, photo: &photo_tar::Photo) -> Result<Input, Halt> {
     let cut = |error: io::Error| refused(&error.into());
     if photo.size <= IN_MEMORY {
@@ -231,7 +231,7 @@ fn work(run: &Run<'_>, jobs: &Mutex<Receiver<Job>>) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
-        // When the import ends early, the rest is only taken out of the way.
+        // When the import ends early, the remaining jobs are only taken off the queue.
         if !run.stopped() {
             store(run, &sender, &job);
         }
@@ -253,7 +253,7 @@ fn store(run: &Run<'_>, sender: &Sender<'_>, job: &Job) {
             run.progress.present.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        // Another photo, none, or a damaged one.
+        // A different photo, none, or a damaged one: the photo is stored.
         Ok(_) => {}
         Err(Sent::Failed { why, unknown }) => return fail(why, unknown),
         Err(_) => return,
@@ -261,7 +261,7 @@ fn store(run: &Run<'_>, sender: &Sender<'_>, job: &Job) {
     if let Some(why) = run.too_large(job.input.len()) {
         return fail(why, false);
     }
-    // Versions that took the media type of a form have such photos; no upload may have it any more.
+    // Earlier versions accepted the media type of a form; uploads must not have it now.
     let (content_type, is_form) = match job.content_type.as_deref() {
         Some(text) if is_form(text.as_bytes()) => (None, true),
         content_type => (content_type, false),
@@ -274,7 +274,8 @@ fn store(run: &Run<'_>, sender: &Sender<'_>, job: &Job) {
             run.progress.retyped.fetch_add(u64::from(is_form), Ordering::Relaxed);
         }
         Sent::Stored(_) => {
-            fail("the daemon tells another checksum than that of what was read".to_owned(), true);
+            let why = "the checksum that the daemon reports is not that of the bytes read";
+            fail(why.to_owned(), true);
         }
         Sent::Failed { why, unknown } => fail(why, unknown),
         Sent::Elsewhere(why) => {

@@ -1,5 +1,5 @@
-//! Asks the store for every photo of the manifest, before anything is stored: whether it is there, or, to
-//! verify, for all of its bytes.
+//! Audit of the manifest, before anything is stored: asks the store whether it has every photo, or, with
+//! `--verify`, reads all of their bytes.
 
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
@@ -11,11 +11,11 @@ use super::sender::{Sender, Sent};
 use crate::client::{HeadAnswer, HeadPipeline};
 use crate::transfer::name::PhotoName;
 
-/// Requests that are sent ahead of their answers on each connection.
+/// Number of requests that are pipelined on each connection.
 const DEPTH: usize = 64;
 
-/// Asks for all that is said to be stored, on as many connections as there are workers, and notes the
-/// answers in the ledger. Ends the run when an answer is none: nothing can be said about that photo.
+/// Asks for every photo that the ledger names as stored, on as many connections as there are workers at most,
+/// and notes the answers in the ledger. Stops the run if an answer says nothing about its photo.
 pub fn audit(run: &Run<'_>, ledger: &Mutex<Ledger>) {
     let total = locked(ledger).rows().filter(|(_, row)| row.stored.is_some()).count();
     run.progress.to_ask.store(total as u64, Ordering::Relaxed);
@@ -42,7 +42,7 @@ impl<'a> Auditor<'a> {
         Self { run, ledger, pipeline, sender: Sender::new(run) }
     }
 
-    /// Takes chunk after chunk of the manifest until none is left.
+    /// Processes chunks of the manifest until none is left, or the run ends.
     fn ask_all(mut self, cursor: &Mutex<Vec<u8>>) {
         while !self.run.stopped() {
             // The cursor stays locked: each chunk is taken once.
@@ -61,7 +61,7 @@ impl<'a> Auditor<'a> {
         }
     }
 
-    /// What is there of a chunk; nothing when the run ends.
+    /// Returns what the store has of a chunk; `None` if the run ends.
     fn ask(&mut self, chunk: &[(Vec<u8>, PhotoName, Stored)]) -> Option<Vec<Found>> {
         let mut found = Vec::with_capacity(chunk.len());
         while found.len() < chunk.len() {
@@ -73,16 +73,18 @@ impl<'a> Auditor<'a> {
                 let known = rest.iter().zip(&answers);
                 found.extend(known.map_while(|(row, answer)| found_of(row, *answer)));
             }
-            // What has no answer yet is waited for, by itself.
+            // The first photo without an answer is requested by itself, with retries.
             if let Some(row) = chunk.get(found.len()) {
-                found.push(self.ask_patiently(row)?);
+                found.push(self.ask_single(row)?);
             }
             self.run.progress.asked.fetch_add((found.len() - before) as u64, Ordering::Relaxed);
         }
         Some(found)
     }
 
-    fn ask_patiently(&self, row: &(Vec<u8>, PhotoName, Stored)) -> Option<Found> {
+    /// Asks for one photo, with retries. Stops the run if the answer says nothing about it. Returns `None` if
+    /// the run ends.
+    fn ask_single(&self, row: &(Vec<u8>, PhotoName, Stored)) -> Option<Found> {
         let (_, name, _) = row;
         let verify = self.run.plan.verify;
         let answer = if verify { self.sender.verify(*name) } else { self.sender.ask(*name) };
@@ -102,11 +104,11 @@ impl<'a> Auditor<'a> {
     }
 }
 
-/// What an answer says about the photo of a row, if it says anything.
+/// Returns what an answer says about the photo of a row, if it says anything.
 fn found_of((_, _, stored): &(Vec<u8>, PhotoName, Stored), answer: HeadAnswer) -> Option<Found> {
     match (answer.status, answer.etag) {
         (200, Some(etag)) if etag == stored.etag => Some(Found::Same),
-        // A photo that somebody put there stays, damaged or not.
+        // A photo that was stored by other means is kept, damaged or not.
         (200 | 500, Some(etag)) if etag != stored.etag => Some(Found::Other(etag)),
         (404, _) => Some(Found::Nothing),
         (500, _) => Some(Found::Damaged),

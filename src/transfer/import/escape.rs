@@ -1,9 +1,9 @@
-//! Paths as fields of a line: any bytes on one line, and readable where they can be.
+//! Escaping of paths as fields of a line: any bytes fit on one line, and text stays readable.
 //!
 //! A tab is `\t`, a line's end `\n`, a carriage return `\r`, a backslash `\\`; other control characters,
 //! bytes that are not UTF-8, and a `#` at the beginning are `\x` with two hexadecimal digits.
 
-/// The bytes of a path as a field.
+/// Escapes the bytes of a path.
 #[must_use]
 pub fn escape(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
@@ -30,7 +30,7 @@ fn hex(out: &mut String, byte: u8) {
     out.push_str(&format!("\\x{byte:02x}"));
 }
 
-/// A field as the bytes of a path; nothing when it was not written by [`escape`].
+/// Returns the bytes of a path from its field; `None` if an escape sequence is malformed.
 #[must_use]
 pub fn unescape(field: &str) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(field.len());

@@ -1,9 +1,9 @@
-//! What an import has named and stored: the manifest, and the journal while it is under way.
+//! Names and states of the photos of an import: the manifest, and the journal while the import runs.
 //!
 //! Both are text: a line `# hayloft import 1<TAB>ROOT`, then a line for each [`Row`], in the manifest sorted
-//! by path and only for what is stored. The journal also has the names that were drawn, durable before
-//! anything is sent under them: whatever happens, the next run sends the same photo to the same name, so
-//! that none is stored twice. Its lines go over those of the manifest and over earlier ones.
+//! by path and only for stored photos. The journal also contains the names that were drawn; they are durable
+//! before anything is sent under them. So after any interruption the next run sends the same photo to the
+//! same name, and none is stored twice. A line of the journal overrides the manifest and earlier lines.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -19,45 +19,45 @@ use super::escape::escape;
 use super::row::{self, Found, Row, Stored};
 use crate::transfer::name::PhotoName;
 
-/// How the first line begins.
+/// Beginning of the first line.
 const TITLE: &str = "# hayloft import 1\t";
 
-/// Why there is no ledger, or none that can be used.
+/// Error of opening or writing the manifest or journal.
 #[derive(Debug, Error)]
 pub enum LedgerError {
-    /// The file system.
+    /// A file operation failed.
     #[error("cannot {what} {}: {error}; choose another place with --manifest", path.display())]
     Io {
-        /// What was being done.
+        /// The operation, as a verb phrase.
         what: &'static str,
-        /// With which file.
+        /// Path of the file.
         path: PathBuf,
         /// The kernel's error.
         error: io::Error,
     },
-    /// Somebody else has it.
+    /// Another import has locked the journal.
     #[error("another import uses {} now; let it end, or name another manifest with --manifest", .0.display())]
     Locked(PathBuf),
-    /// It is of another directory.
+    /// The manifest or journal is that of another directory.
     #[error(
         "{} is of {other}, not of the directory that is to be imported; name another manifest with \
-         --manifest (or, if the directory was moved, say so in its first line)", path.display()
+         --manifest (or, if the directory was moved, change the path in its first line)", path.display()
     )]
     OtherRoot {
         /// The manifest or journal.
         path: PathBuf,
-        /// The directory it is of.
+        /// The directory that its first line names.
         other: String,
     },
-    /// It is something else, or was damaged.
+    /// A line is malformed: the file is damaged, or no manifest.
     #[error(
-        "line {line} of {} cannot be understood; mend it, or move the file away and everything in it is \
-         stored anew under other names", path.display()
+        "line {line} of {} is malformed; fix it, or move the file away, and everything in it is stored again \
+         under other names", path.display()
     )]
     Damaged {
         /// The manifest or journal.
         path: PathBuf,
-        /// From 1.
+        /// Number of the line, from 1.
         line: usize,
     },
 }
@@ -84,8 +84,8 @@ fn cannot(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LedgerEr
 }
 
 impl Ledger {
-    /// Opens the manifest of an import of the directory `root`, and its journal, which is locked as long as
-    /// this lives. Absent ones are empty.
+    /// Opens the manifest of an import of the directory `root`, and its journal, which stays locked until the
+    /// ledger is dropped. An absent file counts as empty.
     ///
     /// # Errors
     /// [`LedgerError`].
@@ -120,7 +120,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// What a crash tore off its end was never acted upon, and goes.
+    /// Loads the journal, and truncates a torn end: nothing was sent under a name that is not durable.
     fn load_journal(&mut self) -> Result<(), LedgerError> {
         let path = &self.journal_path;
         let mut bytes = Vec::new();
@@ -132,17 +132,17 @@ impl Ledger {
             let title = format!("{TITLE}{}\n", self.root);
             self.journal.write_all(title.as_bytes()).map_err(cannot("write", path))?;
         }
-        // The name of the file too must be there after a power cut.
+        // The directory entry must survive a power failure, too.
         sync_dir(path).map_err(cannot("sync the directory of", path))
     }
 
-    /// What is known of a path.
+    /// Returns the row of a path.
     #[must_use]
     pub fn row(&self, path: &[u8]) -> Option<Row> {
         self.rows.get(path).copied()
     }
 
-    /// What is known of a path, before it is marked as one that the walk came by.
+    /// Marks the row of a path as visited by the walk, and returns it as it was before.
     #[must_use]
     pub fn visit(&mut self, path: &[u8]) -> Option<Row> {
         let row = self.rows.get_mut(path)?;
@@ -151,13 +151,13 @@ impl Ledger {
         Some(before)
     }
 
-    /// All rows, by path.
+    /// Returns all rows, in the order of their paths.
     pub fn rows(&self) -> impl Iterator<Item = (&[u8], Row)> {
         self.rows.iter().map(|(path, row)| (&path[..], *row))
     }
 
-    /// The next `count` rows of stored photos after the path `cursor` (an empty one for the first), which is
-    /// moved on.
+    /// Returns the next `count` rows of stored photos after the path `cursor` (empty at first), and moves
+    /// `cursor` to the last of them.
     pub fn next_stored(
         &self,
         cursor: &mut Vec<u8>,
@@ -172,21 +172,21 @@ impl Ledger {
         next
     }
 
-    /// Keeps what was found in the store, for as long as this lives.
+    /// Notes in memory what was found in the store.
     pub fn note(&mut self, path: &[u8], found: Found) {
         if let Some(row) = self.rows.get_mut(path) {
             row.found = found;
         }
     }
 
-    /// The files that it keeps, which are no photos.
+    /// Returns the files of the ledger itself, which are not imported.
     #[must_use]
     pub fn own_files(&self) -> [PathBuf; 3] {
         [self.manifest.clone(), self.journal_path.clone(), with_suffix(&self.manifest, ".new")]
     }
 
-    /// Writes down names that were drawn. Only when the file that is returned was synced may anything be
-    /// sent under them.
+    /// Writes drawn names to the journal. Nothing may be sent under them before the returned [`Unsynced`] was
+    /// synced.
     ///
     /// # Errors
     /// [`LedgerError::Io`].
@@ -203,8 +203,8 @@ impl Ledger {
         Ok(Unsynced { file, path: path.clone() })
     }
 
-    /// Writes down that a photo is stored. It may be forgotten in a power cut, and is then stored again, in
-    /// the same place.
+    /// Writes to the journal that a photo is stored. A power failure may lose the line: the photo is then
+    /// stored again, under the same name.
     ///
     /// # Errors
     /// [`LedgerError::Io`].
@@ -221,8 +221,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Writes down that a photo was removed from the store. It may be forgotten in a power cut, and is then
-    /// removed again.
+    /// Writes to the journal that a photo was deleted from the store. A power failure may lose the line: the
+    /// photo is then deleted again.
     ///
     /// # Errors
     /// [`LedgerError::Io`].
@@ -235,10 +235,11 @@ impl Ledger {
         Ok(())
     }
 
-    /// Writes the manifest; then the journal goes, unless somebody still needs the names in it.
+    /// Writes the manifest durably, then removes the journal, unless `keep_journal`: the names in it may
+    /// still be needed.
     ///
     /// # Errors
-    /// [`LedgerError::Io`]; the journal then stays.
+    /// [`LedgerError::Io`]; the journal is kept then.
     pub fn finish(&self, keep_journal: bool) -> Result<(), LedgerError> {
         self.write_manifest().map_err(cannot("write", &self.manifest))?;
         if keep_journal {
@@ -260,7 +261,7 @@ impl Ledger {
     }
 }
 
-/// Lines that a power cut could still undo.
+/// Lines of the journal that a power failure could still lose.
 #[must_use]
 pub struct Unsynced {
     file: File,
@@ -268,7 +269,7 @@ pub struct Unsynced {
 }
 
 impl Unsynced {
-    /// Makes them durable.
+    /// Makes the lines durable.
     ///
     /// # Errors
     /// [`LedgerError::Io`].
@@ -282,8 +283,8 @@ fn sync_dir(file: &Path) -> io::Result<()> {
     File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Takes over all lines up to what a crash may have left at the end of a file that was being written: a
-/// line without an end, or zeros. Gives the length of what was taken over.
+/// Parses all lines into `rows`, up to a torn end that a crash may have left: a line without an end, or
+/// zeros. Returns the length of the parsed lines (bytes).
 fn take_lines(
     rows: &mut BTreeMap<Vec<u8>, Row>,
     root: &str,
@@ -421,7 +422,7 @@ mod tests {
                 std::fs::write(place.journal(), [&whole[..cut], tail].concat()).unwrap();
                 let mut ledger = place.open().unwrap();
                 assert_eq!(ledger.visit(b"b"), None);
-                // And it can be written on.
+                // More lines can be written.
                 ledger.record(b"c", name(3), stored(1)).unwrap();
                 drop(ledger);
                 assert!(place.open().unwrap().visit(b"c").is_some(), "{cut}");

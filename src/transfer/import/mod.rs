@@ -1,7 +1,7 @@
-//! Many photos into a store: every file of a directory ([`tree`]), or the photos of a tar ([`archive`]).
+//! Stores many photos: every file of a directory ([`tree`]), or the photos of a tar ([`archive`]).
 //!
-//! An import that was interrupted, by whatever, goes on when it is run again, and stores nothing twice:
-//! nothing is sent under a name that is not written down ([`ledger`]) or given by the tar.
+//! An import that was interrupted resumes when it is run again, and stores nothing twice: every name is
+//! durable in the journal ([`ledger`]) before anything is sent under it, or is given by the tar.
 
 pub mod archive;
 mod audit;
@@ -39,32 +39,32 @@ pub use run::{Failure, Progress, Report, Stop};
 pub use tree::abandon;
 pub use volumes::{CreateError, Unfit, UnfitReason};
 
-/// What is to be done, and how.
+/// Parameters of an import.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The data API.
     pub server: ServerAddress,
     /// The admin API, which lists the volumes.
     pub admin: ServerAddress,
-    /// Whether `admin` is known to belong to `server`: only then is it asked.
+    /// Whether `admin` is known to belong to `server`: it is asked only then.
     pub paired: bool,
-    /// Whether the daemon is the command's own and ends with it: no other command can reach it.
+    /// Whether the command runs its own daemon, which no other command can reach.
     pub private: bool,
-    /// The volume that takes all of it.
+    /// Volume for all photos, if one is named.
     pub volume: Option<u32>,
-    /// Where the photos of some volumes of a tar go, instead of the volume of the same number.
+    /// For a tar: destination volumes by origin; other photos go to the volume of the same number.
     pub volume_map: BTreeMap<u32, u32>,
-    /// Size of the volumes that are created where photos need one that does not exist; nothing: none are.
+    /// Size of volumes that are created where photos need one that does not exist; `None`: none are created.
     pub create_volumes: Option<ByteSize>,
     /// The manifest of a directory, if not `NAME.manifest.tsv`.
     pub manifest: Option<PathBuf>,
-    /// How many photos are under way at once.
+    /// Number of photos in flight at once.
     pub parallel: usize,
-    /// Whether to take files and directories whose names begin with a dot.
+    /// Whether to import files and directories whose names begin with a dot.
     pub hidden: bool,
-    /// Whether a store that has nothing of the manifest, and other photos in its volumes, is the right one.
+    /// Whether to accept a store that has no photo of the manifest, but other photos in its volumes.
     pub restore: bool,
-    /// Whether files are stored over photos that somebody replaced, and such photos are pruned.
+    /// Whether files are stored over photos that were replaced by other means, and such photos are pruned.
     pub overwrite: bool,
     /// Whether photos whose files are gone are deleted.
     pub prune: bool,
@@ -72,27 +72,27 @@ pub struct Plan {
     pub verify: bool,
 }
 
-/// Why an import could not begin. Nothing was stored.
+/// Why an import could not start. Nothing was stored.
 #[derive(Debug, Error)]
 pub enum ImportError {
-    /// What is to be imported.
+    /// The directory or tar cannot be read.
     #[error("cannot read {}: {error}; name a directory, or a tar that hayloft export wrote", path.display())]
     Path {
-        /// As named.
+        /// Path as given.
         path: PathBuf,
         /// The kernel's error.
         error: io::Error,
     },
-    /// It is compressed.
-    #[error("{} is compressed; unpack it on the way: zcat FILE | hayloft import -", .0.display())]
+    /// The tar is compressed.
+    #[error("{} is compressed; decompress it into a pipe: zcat FILE | hayloft import -", .0.display())]
     Compressed(PathBuf),
-    /// The daemon, or the way there.
+    /// The daemon refused, or the connection failed.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The manifest or journal.
+    /// The manifest or journal cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// What the manifest names is not there.
+    /// The store has no photo of the manifest, and may be the wrong one.
     #[error(
         "nothing that {} names is in the store at {server}, whose volumes hold other photos, or cannot be \
          asked; name the right store with --server; if this one has lost its photos, --restore stores them \
@@ -101,7 +101,7 @@ pub enum ImportError {
     OtherStore {
         /// The manifest.
         path: PathBuf,
-        /// The store.
+        /// Data API of the store.
         server: ServerAddress,
     },
     /// The admin API is not known.
@@ -110,10 +110,10 @@ pub enum ImportError {
          127.0.0.1:8081 may be another store's); nothing was stored or created"
     )]
     Unpaired(ServerAddress),
-    /// The volumes of a directory.
-    #[error("--volume-map is for the photos of a tar; for those of a directory say --volume N")]
+    /// `--volume-map` with a directory.
+    #[error("--volume-map is for the photos of a tar; for those of a directory use --volume N")]
     MappedDirectory,
-    /// The admin API is another daemon's.
+    /// The admin API is that of another daemon.
     #[error(
         "the admin API at {admin} belongs to another daemon than the data API at {server}: name the right \
          one with --admin (or --server); nothing was stored or created"
@@ -129,7 +129,7 @@ pub enum ImportError {
 /// Imports a directory, a tar, or a tar from standard input (`-`).
 ///
 /// # Errors
-/// [`ImportError`]. What goes wrong later stands in the report.
+/// [`ImportError`] before anything is stored. Later failures are in the report.
 pub fn import(path: &Path, plan: &Plan, progress: &Progress) -> Result<Report, ImportError> {
     let cannot = |error| ImportError::Path { path: path.to_owned(), error };
     if progress.stop.load(Ordering::Relaxed) {
@@ -163,32 +163,33 @@ pub fn import(path: &Path, plan: &Plan, progress: &Progress) -> Result<Report, I
     archive::import(Tar::Stream(&mut stream), plan, progress)
 }
 
-/// Which daemon the data API belongs to.
+/// Header field by which the data API names the instance of its daemon.
 const INSTANCE: &str = "X-Hayloft-Instance";
-/// How often both are asked before they count as two: one may be restarted in between.
-const LOOKS: u32 = 2;
+/// Number of times that both APIs are asked before they count as two daemons: one may be restarted in
+/// between.
+const ATTEMPTS: u32 = 2;
 
-/// What is of use here of the admin API's `/status`.
+/// The fields of the admin API's `/status` that an import needs.
 #[derive(Deserialize)]
-struct Told {
+struct Status {
     instance: Option<String>,
-    limits: Option<ToldLimits>,
+    limits: Option<StatusLimits>,
 }
 
 #[derive(Deserialize)]
-struct ToldLimits {
+struct StatusLimits {
     /// Bytes.
     largest_body: u64,
 }
 
-impl Told {
+impl Status {
     fn ask(admin: &Client) -> Option<Self> {
         let reply = admin.request(Method::Get, "/status", &[], Body::None).ok()?;
         reply.expect(&[200]).ok()?.json().ok()
     }
 }
 
-/// Longest magic of a compressed file (bytes).
+/// Length of the longest magic number of a compressed file (bytes).
 const MAGIC_MAX: u64 = 4;
 
 fn refuse_compressed(path: &Path, begin: &[u8]) -> Result<(), ImportError> {
@@ -200,31 +201,31 @@ fn refuse_compressed(path: &Path, begin: &[u8]) -> Result<(), ImportError> {
 }
 
 impl Plan {
-    /// Makes sure that the data API answers, and that the admin API is the same daemon's, as far as both say
-    /// which they belong to. Returns the largest photo that it takes (bytes), if that is known.
+    /// Checks that the data API answers, and that the admin API belongs to the same daemon, as far as both
+    /// name their instance. Returns the size of the largest photo that it takes (bytes), if known.
     fn connect(&self) -> Result<Option<u64>, ImportError> {
         let client = Client::new(self.server.clone(), "--server");
         let admin = Client::new(self.admin.clone(), "--admin");
-        let mut looks = LOOKS;
+        let mut attempts = ATTEMPTS;
         loop {
-            // Any answer will do.
+            // Any answer is accepted.
             let mut reply = client.request(Method::Get, "/", &[], Body::None)?;
             let instance = reply.header(INSTANCE).map(str::to_owned);
             reply.drain().ok();
-            // Without an admin API there is no more to know; who needs it reports that it does not answer.
-            let Some(told) = Told::ask(&admin).filter(|_| self.paired) else { return Ok(None) };
-            if instance.is_none() || told.instance.is_none() || instance == told.instance {
-                return Ok(told.limits.map(|limits| limits.largest_body));
+            // An admin API that does not answer is no error here: requests that need it report that.
+            let Some(status) = Status::ask(&admin).filter(|_| self.paired) else { return Ok(None) };
+            if instance.is_none() || status.instance.is_none() || instance == status.instance {
+                return Ok(status.limits.map(|limits| limits.largest_body));
             }
-            looks -= 1;
-            if looks == 0 {
+            attempts -= 1;
+            if attempts == 0 {
                 let (server, admin) = (self.server.clone(), self.admin.clone());
                 return Err(ImportError::OtherDaemon { server, admin });
             }
         }
     }
 
-    /// The volumes of the store; there may be none.
+    /// Returns the volumes of the store; there may be none.
     fn ask_volumes(&self) -> Result<Volumes, ImportError> {
         let admin = || Client::new(self.admin.clone(), "--admin");
         if !self.paired && (self.volume.is_none() || self.create_volumes.is_some()) {
@@ -238,9 +239,9 @@ impl Plan {
         Ok(Volumes::only(volume, admin))
     }
 
-    /// Makes sure that each of `needed` takes photos, and creates those that do not exist if the plan
-    /// says so. The error is a sentence without advice about flags that send photos elsewhere; nothing
-    /// was stored then.
+    /// Checks that each volume of `needed` takes photos, and creates those that do not exist if the plan says
+    /// so. The error is a sentence without advice about flags that send photos to other volumes; nothing was
+    /// stored then.
     fn prepare(
         &self,
         volumes: &Volumes,
@@ -259,7 +260,7 @@ impl Plan {
         created.map(drop).map_err(|error| error.to_string())
     }
 
-    /// The same for volumes of which it is known how much must go there (bytes).
+    /// Like [`Self::prepare`], and checks that each volume can hold the given number of bytes.
     fn prepare_room(
         &self,
         volumes: &Volumes,
@@ -274,7 +275,7 @@ impl Plan {
         self.prepare(volumes, &needed.keys().copied().collect(), stop)
     }
 
-    /// Why a photo goes nowhere when no volume has room for it, and what to do.
+    /// Describes that no volume takes a photo, and what to do.
     fn no_volume(&self, volumes: &Volumes) -> String {
         if volumes.is_empty_store() {
             return "the store has no volume yet: --create-volumes SIZE creates volume 1"
@@ -287,7 +288,7 @@ impl Plan {
         format!("no volume with room takes writes any more: {remedy}")
     }
 
-    /// Which volumes take no photos, why, and what to do about each.
+    /// Describes which volumes take no photos, why, and what to do about each.
     fn describe(&self, unfit: &[Unfit]) -> String {
         let at = (!self.private).then(|| format!(" --admin {}", self.admin));
         let describe = |unfit: &Unfit| match unfit.remedy(at.as_deref()) {

@@ -1,4 +1,4 @@
-//! A tar that comes through a pipe, a socket or a terminal: it may keep the import waiting.
+//! Input from a pipe, a socket or a terminal: a read may wait, and the stop flag must end it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 
-/// Interval between two looks at the stop flag (milliseconds).
+/// Interval between polls of the stop flag (milliseconds).
 const LOOK_MS: u8 = 100;
 
-/// The reading end. Reading fails once the stop flag is set.
+/// A reader that fails once the stop flag is set.
 pub struct Pipe<'a> {
     file: File,
     stop: &'a AtomicBool,
@@ -33,7 +33,7 @@ impl Read for Pipe<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        // Not of the kind Interrupted: that would be read again.
+        // Not of the kind `Interrupted`: callers would read again.
         Err(io::Error::other("it was interrupted"))
     }
 }

@@ -12,12 +12,11 @@ use super::upload::replaced;
 /// A photo without a file, by its path from the root.
 type Gone = (Vec<u8>, Row);
 
-/// Deletes photos whose files are gone from the store, and then their lines of the manifest, if the plan
-/// says so and the walk was whole; otherwise reports those that are not in the store either. Returns how
-/// many photos stay in the store without a file.
+/// If the plan prunes: deletes photos whose files are gone from the store, and then their lines from the
+/// manifest; stops the run instead if the walk was incomplete or found no file. Otherwise reports those that
+/// are not in the store either. Returns how many photos stay in the store without a file.
 ///
-/// It can be interrupted at any moment: a photo that was deleted and still has its line is as good as
-/// deleted in the next run.
+/// It can be interrupted at any moment: deleting a photo again in the next run succeeds.
 pub fn prune(import: &Import<'_>, is_whole: bool) -> u64 {
     let unvisited: Vec<Gone> = {
         let ledger = import.ledger();
@@ -55,7 +54,7 @@ pub fn prune(import: &Import<'_>, is_whole: bool) -> u64 {
     0
 }
 
-/// Photos that nobody can bring back: they are not in the store, and there is no file.
+/// Reports photos that cannot be restored: they are not in the store, and their files are gone.
 fn report_lost(import: &Import<'_>, lost: &[&Gone]) {
     import.run.progress.found.fetch_add(lost.len() as u64, Ordering::Relaxed);
     for (path, _) in lost {

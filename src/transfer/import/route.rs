@@ -1,4 +1,4 @@
-//! Which volume each photo of a tar goes to.
+//! Routing of the photos of a tar to volumes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -8,22 +8,22 @@ use crate::client::HeadAnswer;
 use crate::photo_tar::Photo;
 use crate::transfer::name::PhotoName;
 
-/// Why the import ends; nothing when that is known elsewhere.
+/// Why the import ends; `None` if it was interrupted or the reason was recorded before.
 pub type Halt = Option<Stop>;
 
-/// Volume, key and alternate key of what is stored.
-type Place = (u32, u64, u32);
+/// Volume, key and alternate key of a photo in the store.
+type Slot = (u32, u64, u32);
 
-/// Decides where photos go, and sees to it that no two go to the same place.
+/// Decides to which volume each photo goes, and refuses two photos with the same name.
 pub struct Router<'a> {
     run: &'a Run<'a>,
-    /// The volume of all photos of which the tar does not say one, once it is decided.
+    /// Volume of all photos for which the tar names none, once it is decided.
     unlabelled: Option<u32>,
-    /// Volumes that take photos.
+    /// Volumes that were checked and take photos.
     ready: BTreeSet<u32>,
-    /// The volume that each came from, if the tar said it.
-    taken: HashMap<Place, Option<u32>>,
-    /// The volumes that photos came from.
+    /// Names that were given to photos, each with the origin of the photo, if the tar names it.
+    taken: HashMap<Slot, Option<u32>>,
+    /// Volumes that photos come from.
     origins: BTreeSet<u32>,
 }
 
@@ -38,12 +38,12 @@ impl<'a> Router<'a> {
         }
     }
 
-    /// Forgets the photos that were routed, and keeps what is known of volumes.
+    /// Forgets the photos that were routed, but not the volumes.
     pub fn rewind(&mut self) {
         self.taken = HashMap::new();
     }
 
-    /// The name that a photo is stored under.
+    /// Returns the name under which a photo is stored.
     ///
     /// # Errors
     /// [`Halt`].
@@ -69,7 +69,7 @@ impl<'a> Router<'a> {
         }
     }
 
-    /// After the last photo: every volume of `--volume-map` must have been one that photos come from.
+    /// Checks after the last photo that every origin in `--volume-map` is one that photos come from.
     ///
     /// # Errors
     /// [`Stop::BadTar`] that names the others.
@@ -87,8 +87,8 @@ impl<'a> Router<'a> {
         )))
     }
 
-    /// Makes sure that volumes take photos of these sizes (bytes): asks for those not asked for yet, and
-    /// creates them if the plan says so.
+    /// Checks that volumes take photos of these sizes (bytes), and creates volumes if the plan says so.
+    /// Volumes that were checked before are not checked again.
     ///
     /// # Errors
     /// A sentence that names those that do not.
@@ -107,9 +107,11 @@ impl<'a> Router<'a> {
         Ok(())
     }
 
-    /// One volume for all photos that come without: the one that has the first of them already, whole or
-    /// damaged, also if it takes no writes, or the one with most room. If several have it, nobody knows which
-    /// is meant.
+    /// Returns the volume for all photos for which the tar names none: the one that already has the first of
+    /// them, intact or damaged, even if it takes no writes, or else the one with the most free space.
+    ///
+    /// # Errors
+    /// [`Stop::BadTar`] if several volumes have the first photo.
     fn unlabelled(&mut self, first: &Photo) -> Result<u32, Halt> {
         if let Some(volume) = self.unlabelled {
             return Ok(volume);
@@ -150,7 +152,7 @@ impl<'a> Router<'a> {
     }
 }
 
-/// Volumes by number, for a sentence.
+/// Formats volume numbers for a sentence.
 fn volumes<'a>(numbers: impl IntoIterator<Item = &'a u32>) -> String {
     let numbers: Vec<String> = numbers.into_iter().map(u32::to_string).collect();
     match &numbers[..] {
@@ -160,6 +162,7 @@ fn volumes<'a>(numbers: impl IntoIterator<Item = &'a u32>) -> String {
     }
 }
 
+/// Describes that two photos of the tar would get the same name.
 fn collision(photo: &Photo, other: Option<u32>, volume: u32) -> String {
     let name = photo.name();
     if other == photo.volume {

@@ -1,7 +1,8 @@
-//! A line of the manifest or journal: which photo a file is.
+//! Line of the manifest or journal: maps the path of a file to its photo.
 //!
 //! `path<TAB>url<TAB>size<TAB>modified<TAB>etag` for a photo that is stored; `path<TAB>url` for a name that
-//! was drawn and may have been sent under; `path<TAB>-` for one that was removed (in a journal only).
+//! was drawn, under which the photo may have been sent; `path<TAB>-` for one that was removed (only in a
+//! journal).
 
 use super::escape::{escape, unescape};
 use crate::http::digits::parse_hex16;
@@ -9,64 +10,64 @@ use crate::http::modified;
 use crate::transfer::file::Stamp;
 use crate::transfer::name::PhotoName;
 
-/// Stands for the URL in the line of a photo that was removed.
+/// Placeholder for the URL in the line of a photo that was removed.
 const REMOVED: &str = "-";
 
 /// A photo that is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// The file as it was.
+    /// Size and time of the file when it was stored.
     pub stamp: Stamp,
     /// XXH3-64 of its bytes.
     pub etag: u64,
 }
 
-/// What the store has under the name of a photo.
+/// State of a photo in the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Found {
-    /// Not asked for.
+    /// The store was not asked.
     #[default]
     Unknown,
-    /// The bytes that the manifest names.
+    /// Present, with the checksum in the manifest.
     Same,
-    /// Nothing (404).
+    /// Absent (404).
     Nothing,
-    /// A photo that is damaged on its disk (500).
+    /// Damaged in its volume (500).
     Damaged,
-    /// Other bytes, of this XXH3-64: somebody replaced the photo.
+    /// Replaced by other means: the store has other bytes, with this XXH3-64.
     Other(u64),
 }
 
 impl Found {
-    /// Whether readers do not get the photo.
+    /// Returns whether the photo cannot be read.
     #[must_use]
     pub fn is_lost(self) -> bool {
         matches!(self, Self::Nothing | Self::Damaged)
     }
 }
 
-/// What is known of a path.
+/// Entry of a path in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Its name in the store.
+    /// Name in the store.
     pub name: PhotoName,
-    /// What was stored there, if that is known.
+    /// What was stored under the name, if anything is known to be.
     pub stored: Option<Stored>,
-    /// What is there now. Not written down.
+    /// State in the store in this run. Only in memory.
     pub found: Found,
-    /// Whether the walk came by a file of this path. Not written down.
+    /// Whether the walk visited a file with this path. Only in memory.
     pub visited: bool,
 }
 
 impl Row {
-    /// A row that says nothing about the present.
+    /// Returns a row with an unknown state in the store, not visited.
     #[must_use]
     pub fn new(name: PhotoName, stored: Option<Stored>) -> Self {
         Self { name, stored, found: Found::Unknown, visited: false }
     }
 }
 
-/// The line of a row.
+/// Formats the line of a row.
 pub(super) fn line(path: &[u8], row: &Row) -> String {
     let (path, name) = (escape(path), row.name);
     match row.stored {
@@ -78,12 +79,13 @@ pub(super) fn line(path: &[u8], row: &Row) -> String {
     }
 }
 
-/// The line that removes a row.
+/// Formats the line that removes a row.
 pub(super) fn removal(path: &[u8]) -> String {
     format!("{}\t{REMOVED}\n", escape(path))
 }
 
-/// Path and row of a line without its end; no row if the line removes it. Nothing if it is malformed.
+/// Parses a line without its end. Returns the path, and the row unless the line removes it; `None` if the
+/// line is malformed.
 pub(super) fn parse(line: &str) -> Option<(Vec<u8>, Option<Row>)> {
     let fields: Vec<&str> = line.split('\t').collect();
     let (path, url, stored) = match fields[..] {

@@ -1,4 +1,4 @@
-//! An import under way: how far it is, what failed, whether it goes on.
+//! State of a running import: progress, failures, and why it stops.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,57 +8,57 @@ use super::ledger::Ledger;
 use super::volumes::Volumes;
 use super::{ImportError, Plan};
 
-/// Failures that are kept; the others are counted.
+/// Number of failures that are kept; further ones are only counted.
 const FAILURES_KEPT: usize = 20;
 
-/// Photos that are named of those that are too large; the others are counted.
+/// Number of photos that are named of those that are too large; further ones are only counted.
 pub const TOO_LARGE_NAMED: usize = 5;
 
-/// How far an import is. Anybody may look.
+/// Progress of an import, shared by its threads and those that display it.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// Photos that were found.
     pub found: AtomicU64,
-    /// Whether all were found.
+    /// Whether the search for photos is complete.
     pub all_found: AtomicBool,
-    /// Photos of the manifest.
+    /// Photos of the manifest for which the store is to be asked.
     pub to_ask: AtomicU64,
-    /// Those of them for which the store was asked.
+    /// Photos of the manifest for which the store was asked.
     pub asked: AtomicU64,
     /// Photos that were stored.
     pub stored: AtomicU64,
-    /// Those of them that were stored again under a URL that the manifest names.
+    /// Stored photos that were lost before and were stored again under their URL in the manifest.
     pub restored: AtomicU64,
-    /// Their bytes.
+    /// Total size of the stored photos (bytes).
     pub bytes: AtomicU64,
     /// Photos of a tar that were stored without their media type, since it is that of a form.
     pub retyped: AtomicU64,
-    /// Photos that were there already.
+    /// Photos of a tar that the store already had.
     pub present: AtomicU64,
-    /// Photos of the manifest that are in the store as the manifest names them.
+    /// Photos of a directory that the store already had.
     pub confirmed: AtomicU64,
     /// Photos that were deleted because their files are gone.
     pub pruned: AtomicU64,
     /// Photos that were not stored.
     pub failed: AtomicU64,
-    /// Set to end it early.
+    /// Stop flag: set to end the import early.
     pub stop: AtomicBool,
-    /// What is to be said before its end.
+    /// Sentences to be printed while the import runs.
     notices: Mutex<Vec<String>>,
-    trouble: Mutex<Trouble>,
-    /// Of a directory: what stands in the manifest, and where that is, once it is open.
+    outcome: Mutex<Outcome>,
+    /// For a directory: the ledger while it is open, and the path of its manifest.
     ledger: Mutex<Option<(Arc<Mutex<Ledger>>, PathBuf)>>,
 }
 
 impl Progress {
-    /// Photos that are dealt with.
+    /// Returns the number of photos that need no more work.
     #[must_use]
     pub fn done(&self) -> u64 {
         let counts = [&self.stored, &self.present, &self.confirmed, &self.pruned, &self.failed];
         counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
-    /// Takes what is to be said before the end: sentences.
+    /// Takes the sentences that are to be printed while the import runs.
     #[must_use]
     pub fn notices(&self) -> Vec<String> {
         std::mem::take(&mut locked(&self.notices))
@@ -68,25 +68,25 @@ impl Progress {
         locked(&self.notices).push(sentence);
     }
 
-    /// Has [`abandon`](super::abandon) find the manifest.
-    pub(super) fn keeps(&self, ledger: &Arc<Mutex<Ledger>>, manifest: &Path) {
+    /// Sets the ledger that [`abandon`](super::abandon) writes to `manifest`.
+    pub(super) fn set_ledger(&self, ledger: &Arc<Mutex<Ledger>>, manifest: &Path) {
         *locked(&self.ledger) = Some((Arc::clone(ledger), manifest.to_owned()));
     }
 
-    /// The manifest is whole, and need not be found any more.
-    pub(super) fn keeps_no_more(&self) {
+    /// Drops the reference to the ledger, after its manifest was written.
+    pub(super) fn clear_ledger(&self) {
         *locked(&self.ledger) = None;
     }
 
-    /// What [`Self::keeps`] was told.
-    pub(super) fn kept(&self) -> Option<(Arc<Mutex<Ledger>>, PathBuf)> {
+    /// Returns the ledger and manifest of [`Self::set_ledger`].
+    pub(super) fn open_ledger(&self) -> Option<(Arc<Mutex<Ledger>>, PathBuf)> {
         locked(&self.ledger).clone()
     }
 
-    /// What came of it so far, and whether of some photo it is not known.
+    /// Takes the result so far, and whether it is unknown for some photo if it was stored.
     pub(super) fn so_far(&self) -> (Report, bool) {
-        let Trouble { failures, unknown, stopped: why } =
-            std::mem::take(&mut *locked(&self.trouble));
+        let Outcome { failures, unknown, stopped: why } =
+            std::mem::take(&mut *locked(&self.outcome));
         let stopped = self.stop.load(Ordering::Relaxed);
         let stopped = stopped.then(|| why.unwrap_or_else(interruption));
         (Report { failures, stopped, ..Report::default() }, unknown)
@@ -101,9 +101,9 @@ impl Progress {
 /// A photo that was not stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Which: its path, escaped, or its name in the tar.
+    /// The photo: its escaped path, or its name in the tar.
     pub what: String,
-    /// Why.
+    /// Reason, as a sentence.
     pub why: String,
 }
 
@@ -112,29 +112,30 @@ pub struct Failure {
 pub enum Stop {
     /// The same command resumes it.
     Pause(String),
-    /// The tar cannot be read on, or holds what it must not: the same command would end in the same way.
+    /// The tar cannot be read further, or contains an invalid entry: the same command would end in the same
+    /// way.
     BadTar(String),
 }
 
-/// What came of an import, beside what [`Progress`] counts.
+/// Result of an import, in addition to the counts of [`Progress`].
 #[derive(Debug, Default)]
 pub struct Report {
-    /// The first of the failures.
+    /// The first failures, 20 at most; [`Progress::failed`] counts all.
     pub failures: Vec<Failure>,
-    /// Why it ended early.
+    /// Why it ended early, if it did.
     pub stopped: Option<Stop>,
-    /// Symbolic links and special files, which were passed over.
+    /// Number of symbolic links and special files, which were skipped.
     pub special: u64,
-    /// Hidden files and directories, which were passed over.
+    /// Number of hidden files and directories, which were skipped.
     pub hidden: u64,
-    /// Photos of the manifest whose files are gone, which stay in the store.
+    /// Number of photos of the manifest whose files are gone, which stay in the store.
     pub gone: u64,
-    /// Where the names stand.
+    /// Path of the manifest, if one was written.
     pub manifest: Option<PathBuf>,
 }
 
 impl Report {
-    /// Of an import that was interrupted before it began.
+    /// Returns the report of an import that was interrupted before it started.
     pub(super) fn interrupted() -> Self {
         Self { stopped: Some(interruption()), ..Self::default() }
     }
@@ -144,36 +145,36 @@ fn interruption() -> Stop {
     Stop::Pause("it was interrupted".to_owned())
 }
 
-/// Locks what a panic cannot leave half done.
+/// Locks a mutex and ignores poisoning: a panic leaves no value behind it half changed.
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Debug, Default)]
-struct Trouble {
+struct Outcome {
     failures: Vec<Failure>,
-    /// Of some photo it is not known whether it was stored.
+    /// Whether it is unknown for some photo if it was stored.
     unknown: bool,
     stopped: Option<Stop>,
 }
 
-/// An import under way.
+/// A running import.
 pub(super) struct Run<'a> {
     pub plan: &'a Plan,
     pub progress: &'a Progress,
     pub volumes: Volumes,
-    /// The largest photo that the store takes (bytes), if that is known.
+    /// Size of the largest photo that the store takes (bytes), if known.
     pub largest_body: Option<u64>,
 }
 
 impl<'a> Run<'a> {
-    /// One that begins: the daemon answers, and says which volumes there are.
+    /// Starts an import: checks that the daemon answers, and asks for its volumes.
     pub fn connect(plan: &'a Plan, progress: &'a Progress) -> Result<Self, ImportError> {
         let largest_body = plan.connect()?;
         Ok(Self { plan, progress, volumes: plan.ask_volumes()?, largest_body })
     }
 
-    /// Why a photo of this size (bytes) need not be sent, if it is known that the store does not take it.
+    /// Returns why a photo of this size (bytes) is not sent, if the store is known to refuse it.
     pub fn too_large(&self, size: u64) -> Option<String> {
         let most = self.largest_body.filter(|most| size > *most)?;
         Some(format!(
@@ -182,8 +183,9 @@ impl<'a> Run<'a> {
         ))
     }
 
-    /// Says before anything is sent which photos are larger than the store takes: `count` of them, of which
-    /// `names` are the first, each with its size (bytes); `which` restricts that.
+    /// Adds a notice, before anything is sent, about photos that are larger than the store takes: `count` of
+    /// them, of which `names` are the first, each with its size (bytes); `which` is a clause that restricts
+    /// the statement.
     pub fn announce_too_large(&self, count: u64, names: &[(String, u64)], which: &str) {
         let Some(most) = self.largest_body.filter(|_| count > 0) else { return };
         let named: Vec<String> =
@@ -197,12 +199,13 @@ impl<'a> Run<'a> {
         ));
     }
 
-    /// Ends it early; the first reason counts.
+    /// Ends the import early. The first reason is reported.
     pub fn stop(&self, why: String) {
         self.end_early(Stop::Pause(why));
     }
 
-    /// The same, for a reason of either kind; without one, it was interrupted or the reason is known.
+    /// Like [`Self::stop`], for a reason of either kind; `None` if it was interrupted or the reason was
+    /// recorded before.
     pub fn halt(&self, why: Option<Stop>) {
         match why {
             Some(why) => self.end_early(why),
@@ -211,26 +214,26 @@ impl<'a> Run<'a> {
     }
 
     fn end_early(&self, why: Stop) {
-        self.trouble().stopped.get_or_insert(why);
+        self.outcome().stopped.get_or_insert(why);
         self.progress.stop.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it ends early.
+    /// Returns whether the import is to end early.
     pub fn stopped(&self) -> bool {
         self.progress.stop.load(Ordering::Relaxed)
     }
 
-    /// A photo could not be stored; `unknown`: or it was, and nobody knows.
+    /// Records that a photo was not stored; with `unknown`, that it may have been stored.
     pub fn fail(&self, what: String, why: String, unknown: bool) {
         self.progress.failed.fetch_add(1, Ordering::Relaxed);
-        let mut trouble = self.trouble();
-        trouble.unknown |= unknown;
-        if trouble.failures.len() < FAILURES_KEPT {
-            trouble.failures.push(Failure { what, why });
+        let mut outcome = self.outcome();
+        outcome.unknown |= unknown;
+        if outcome.failures.len() < FAILURES_KEPT {
+            outcome.failures.push(Failure { what, why });
         }
     }
 
-    fn trouble(&self) -> MutexGuard<'_, Trouble> {
-        locked(&self.progress.trouble)
+    fn outcome(&self) -> MutexGuard<'_, Outcome> {
+        locked(&self.progress.outcome)
     }
 }

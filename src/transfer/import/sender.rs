@@ -1,4 +1,4 @@
-//! Sends one photo after the other, and has patience with a daemon that goes away for a while.
+//! Sends requests for photos, one after the other, and retries while the daemon is unavailable.
 
 use std::io;
 use std::path::Path;
@@ -11,14 +11,14 @@ use crate::http::modified;
 use crate::transfer::get::{self, GetError};
 use crate::transfer::name::PhotoName;
 
-/// How long a daemon may be away.
+/// Maximum time that the daemon may be unavailable.
 const AWAY_MAX: Duration = Duration::from_secs(60);
-/// The pauses meanwhile: the first, and the longest.
+/// The first and the longest pause between retries; each is twice the one before.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// How often to look whether the import ends early.
-const LOOK: Duration = Duration::from_millis(50);
+/// Interval between polls of the stop flag.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How often the body of a photo may arrive cut off before that is damage.
+/// Number of incomplete or mismatching bodies of a photo after which it counts as damaged.
 const VERIFY_ATTEMPTS: u32 = 3;
 
 /// A photo to be sent.
@@ -29,13 +29,13 @@ pub struct Photo<'a> {
     pub source: &'a dyn Source,
 }
 
-/// What came of it.
+/// Result of a request.
 pub enum Sent {
-    /// It is durable, and this is the XXH3-64 of what arrived.
+    /// The photo is durable; the XXH3-64 of the stored bytes.
     Stored(u64),
-    /// Its volume does not take it, or is not there.
+    /// The volume does not take the photo, or does not exist: the reason.
     Elsewhere(String),
-    /// It cannot be stored; or, if `unknown`, it was, and nobody knows.
+    /// The photo cannot be stored; with `unknown`, it may have been stored.
     Failed { why: String, unknown: bool },
     /// The import ends early.
     Stopped,
@@ -53,7 +53,7 @@ impl<'a> Sender<'a> {
         Self { client, run }
     }
 
-    /// Stores a photo under its name, over what may be there.
+    /// Stores a photo under its name; replaces an existing one.
     pub fn put(&self, photo: &Photo<'_>) -> Sent {
         let Photo { name, content_type, modified_ns, source } = photo;
         let modified = modified_ns.map(modified::format);
@@ -62,10 +62,11 @@ impl<'a> Sender<'a> {
         headers.extend(modified.as_deref().map(|value| (modified::HEADER, value)));
         let path = name.to_string();
         let send = || self.client.request(Method::Put, &path, &headers, Body::Source(*source));
-        let reply = match self.patiently(send, || self.run.volumes.takes_writes(name.volume)) {
-            Ok(reply) => reply,
-            Err(sent) => return sent,
-        };
+        let reply =
+            match self.send_until_answered(send, || self.run.volumes.takes_writes(name.volume)) {
+                Ok(reply) => reply,
+                Err(sent) => return sent,
+            };
         match (reply.status, reply.etag()) {
             (201 | 204, Some(etag)) => Sent::Stored(etag),
             (404 | 503 | 507, _) => Sent::Elsewhere(reason(reply.refused())),
@@ -76,7 +77,7 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// The XXH3-64 of what is stored under a name, if anything is.
+    /// Returns the XXH3-64 of the photo stored under a name, if there is one.
     pub fn head(&self, name: PhotoName) -> Result<Option<u64>, Sent> {
         match self.ask(name)? {
             HeadAnswer { status: 200, etag } => Ok(etag),
@@ -85,26 +86,28 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// The answer to a HEAD request: found, not found, or damaged (200, 404, 500).
+    /// Sends a HEAD request. Returns an answer with status 200, 404 or 500: present, absent, or damaged.
     pub fn ask(&self, name: PhotoName) -> Result<HeadAnswer, Sent> {
         let path = name.to_string();
         let send = || self.client.request(Method::Head, &path, &[], Body::None);
-        let reply = self.patiently(send, || self.run.volumes.serves_reads(name.volume))?;
+        let reply =
+            self.send_until_answered(send, || self.run.volumes.serves_reads(name.volume))?;
         match reply.status {
             200 | 404 | 500 => Ok(HeadAnswer { status: reply.status, etag: reply.etag() }),
             _ => Err(self.refusal(name)),
         }
     }
 
-    /// The same answer, to a GET request whose whole body is read and compared with its checksum. A body
-    /// that is cut off or does not match is damage (500): the daemon ends a connection when it finds damage
-    /// behind what it has sent already.
+    /// Like [`Self::ask`], with a GET request whose whole body is compared with its checksum. A truncated or
+    /// mismatching body counts as damage (500): the daemon closes the connection if it finds damage after it
+    /// has sent a part of the body.
     pub fn verify(&self, name: PhotoName) -> Result<HeadAnswer, Sent> {
         let path = name.to_string();
         let send = || self.client.request(Method::Get, &path, &[], Body::None);
         let mut attempts = VERIFY_ATTEMPTS;
         loop {
-            let reply = self.patiently(send, || self.run.volumes.serves_reads(name.volume))?;
+            let reply =
+                self.send_until_answered(send, || self.run.volumes.serves_reads(name.volume))?;
             let photo = match reply.status {
                 200 => get::Photo::of(reply),
                 status @ (404 | 500) => return Ok(HeadAnswer { status, etag: None }),
@@ -116,7 +119,7 @@ impl<'a> Sender<'a> {
             attempts -= 1;
             match photo.copy(&mut io::sink(), Path::new(&path)) {
                 Ok(()) => return Ok(HeadAnswer { status: 200, etag }),
-                // The connection may have ended for another reason: the daemon was stopped.
+                // The connection may have ended because the daemon was stopped.
                 Err(GetError::Damaged(_)) if attempts > 0 => {}
                 Err(GetError::Damaged(_)) => return Ok(HeadAnswer { status: 500, etag }),
                 Err(error) => return Err(failed(error)),
@@ -124,27 +127,29 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Why a photo cannot be read, which only a GET says in words.
+    /// Asks why a photo cannot be read: only the body of an answer to GET contains the reason.
     fn refusal(&self, name: PhotoName) -> Sent {
         let reply = self.client.request(Method::Get, &name.to_string(), &[], Body::None);
         let why = reply.map_or_else(|error| error.to_string(), |reply| reason(reply.refused()));
         Sent::Failed { why, unknown: false }
     }
 
-    /// Deletes a photo; one that is not there is as good as deleted.
+    /// Deletes a photo. Succeeds if it is absent.
     pub fn delete(&self, name: PhotoName) -> Result<(), Sent> {
         let path = name.to_string();
         let send = || self.client.request(Method::Delete, &path, &[], Body::None);
-        let reply = self.patiently(send, || self.run.volumes.takes_writes(name.volume))?;
+        let reply =
+            self.send_until_answered(send, || self.run.volumes.takes_writes(name.volume))?;
         match reply.status {
             204 | 404 => Ok(()),
             _ => Err(Sent::Failed { why: reason(reply.refused()), unknown: false }),
         }
     }
 
-    /// Sends again until there is an answer other than 503, for at most a minute; then the import ends. A 503
-    /// is not waited out if `can_change` says so: the volume takes no writes, or cannot be read.
-    fn patiently(
+    /// Repeats a request until there is an answer other than 503, for at most a minute; then the import ends.
+    /// A 503 is returned at once if `can_change` returns false: the volume takes no writes, or cannot be
+    /// read.
+    fn send_until_answered(
         &self,
         send: impl Fn() -> Result<Reply, ClientError>,
         can_change: impl Fn() -> bool,
@@ -185,12 +190,12 @@ impl<'a> Sender<'a> {
     fn pause(&self, pause: Duration) {
         let end = Instant::now() + pause;
         while Instant::now() < end && !self.run.stopped() {
-            std::thread::sleep(LOOK.min(end.saturating_duration_since(Instant::now())));
+            std::thread::sleep(POLL_INTERVAL.min(end.saturating_duration_since(Instant::now())));
         }
     }
 }
 
-/// The daemon's own words.
+/// Returns the reason of the daemon.
 fn reason(error: ClientError) -> String {
     match error {
         ClientError::Refused { status, reason, .. } => format!("{reason} ({status})"),

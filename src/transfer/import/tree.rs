@@ -38,7 +38,7 @@ pub fn import(root: &Path, plan: &Plan, progress: &Progress) -> Result<Report, I
     let manifest = plan.manifest.clone().unwrap_or_else(|| default_manifest(&root));
     let run = Run::connect(plan, progress)?;
     let ledger = Arc::new(Mutex::new(Ledger::open(&manifest, &root)?));
-    progress.keeps(&ledger, &manifest);
+    progress.set_ledger(&ledger, &manifest);
     let import = Import { run: &run, root: &root, ledger: &ledger };
     let result = import.run_through(&manifest).map(|passed_over| {
         let (report, unknown) = progress.so_far();
@@ -46,7 +46,7 @@ pub fn import(root: &Path, plan: &Plan, progress: &Progress) -> Result<Report, I
         finish(&locked(&ledger), manifest, unknown, Report { special, hidden, gone, ..report })
     });
     // The journal is locked as long as somebody has it.
-    progress.keeps_no_more();
+    progress.clear_ledger();
     result
 }
 
@@ -59,7 +59,7 @@ pub fn abandon(progress: &Progress) -> Report {
     if report.stopped == Report::interrupted().stopped {
         report.stopped = Some(Stop::Pause(why.to_owned()));
     }
-    match progress.kept() {
+    match progress.open_ledger() {
         Some((ledger, manifest)) => finish(&locked(&ledger), manifest, true, report),
         None => report,
     }

@@ -15,7 +15,7 @@ use crate::http::head::Method;
 use crate::size::{ByteSize, rounded};
 
 /// Interval between two looks at a volume that is being created.
-const LOOK: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The first volume of a store.
 const FIRST: u32 = 1;
@@ -386,7 +386,7 @@ fn await_created(
         if stop.load(Ordering::Relaxed) {
             return Err(CreateError::Interrupted(id));
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
         let path = format!("/volumes/{id}");
         let reply = admin.request(Method::Get, &path, &[], Body::None);
         let reply = reply.and_then(|reply| reply.expect(&[200])).and_then(|reply| reply.json());
