@@ -1,5 +1,5 @@
-//! What cannot be had of a real daemon at will: volumes that fill up or stop to take writes in the middle,
-//! and answers that are wrong. The server here keeps what it is sent.
+//! Cases that are hard to produce with a real daemon: volumes that fill up or stop taking writes during an
+//! import, and wrong answers. The server here keeps the photos that it receives.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,26 +13,26 @@ use super::*;
 #[derive(Default)]
 struct World {
     photos: BTreeMap<String, Vec<u8>>,
-    /// What PUTs to a volume are answered with from now on.
+    /// Status line of the answer to PUTs to a volume.
     refusals: BTreeMap<char, &'static str>,
-    /// So many photos fit.
+    /// Number of further photos that fit into a volume.
     room: BTreeMap<char, usize>,
     states: BTreeMap<char, &'static str>,
-    lie: bool,
-    /// How often a volume that is being created is asked for before it is done.
-    patience: u32,
-    /// What becomes of it then.
+    wrong_etag: bool,
+    /// Number of polls of a volume that is being created before its state changes.
+    polls_left: u32,
+    /// The state that it then gets.
     creates: &'static str,
 }
 
 impl World {
-    /// A volume that is asked for alone; one that is being created gets on.
-    fn look_at(&mut self, id: char) -> String {
+    /// Describes one volume. A volume that is being created makes progress.
+    fn describe(&mut self, id: char) -> String {
         let state = self.states.entry(id).or_insert("creating");
-        if *state == "creating" && self.patience == 0 {
+        if *state == "creating" && self.polls_left == 0 {
             *state = self.creates;
         }
-        self.patience = self.patience.saturating_sub(1);
+        self.polls_left = self.polls_left.saturating_sub(1);
         let error =
             if *state == "creation_failed" { r#","error":"The disk is full.""# } else { "" };
         format!(r#"{{"id":{id},"state":"{state}","size":1000,"used":0{error}}}"#)
@@ -58,11 +58,11 @@ impl World {
                 assert_eq!(asked["size"], "16MiB");
                 let id = asked["id"].to_string().chars().next().unwrap();
                 self.states.insert(id, "creating");
-                let described = self.look_at(id);
+                let described = self.describe(id);
                 reply("202 Accepted", &described)
             }
             ("GET", path) if path.starts_with("/volumes/") => {
-                let described = self.look_at(path.chars().last().unwrap());
+                let described = self.describe(path.chars().last().unwrap());
                 reply("200 OK", &described)
             }
             ("HEAD", path) => match self.photos.get(path) {
@@ -82,7 +82,7 @@ impl World {
                     return reply("507 Insufficient Storage", "the volume is full\n");
                 }
                 *room -= 1;
-                let tag = if self.lie { etag(b"something else") } else { etag(&body) };
+                let tag = if self.wrong_etag { etag(b"something else") } else { etag(&body) };
                 self.photos.insert(path.to_owned(), body);
                 format!("HTTP/1.1 201 Created\r\n{tag}Content-Length: 0\r\n\r\n")
             }
@@ -184,7 +184,7 @@ fn a_volume_that_takes_no_writes_any_more_is_left() {
     {
         let mut world = place.world.lock().unwrap();
         world.refusals.insert('1', "503 Service Unavailable");
-        // Between the list and the first photo nobody can come: it is told after the first refusal.
+        // The state cannot be changed between the listing and the first photo: it changes after a refusal.
         world.states.insert('1', "writable");
     }
     let world = Arc::clone(&place.world);
@@ -205,7 +205,7 @@ fn what_an_earlier_run_stored_unheard_is_not_stored_elsewhere() {
     assert!(report.stopped.is_none(), "{report:?}");
     let before = place.count('1');
     assert!(before > 0);
-    // As if the importer was killed after the last PUT and before any answer.
+    // As if the importer had been killed after the last PUT and before any answer.
     let manifest = std::fs::read_to_string(place.dir.path().join("m")).unwrap();
     let drawn =
         manifest.lines().map(|line| line.split('\t').take(2).collect::<Vec<_>>().join("\t") + "\n");
@@ -220,11 +220,11 @@ fn what_an_earlier_run_stored_unheard_is_not_stored_elsewhere() {
 #[test]
 fn an_answer_with_another_checksum_is_a_failure_and_its_name_is_kept() {
     let place = Place::new(3);
-    place.world.lock().unwrap().lie = true;
+    place.world.lock().unwrap().wrong_etag = true;
     let (report, progress) = place.import();
     assert_eq!((report.failures.len(), progress.done()), (3, 3));
     assert!(report.failures[0].why.contains("checksum"), "{report:?}");
-    place.world.lock().unwrap().lie = false;
+    place.world.lock().unwrap().wrong_etag = false;
     let (report, _) = place.import();
     assert!(report.failures.is_empty(), "{report:?}");
     assert_eq!(place.count('1') + place.count('2'), 3, "under the same names");
@@ -252,9 +252,9 @@ fn when_no_volume_has_room_it_ends_and_goes_on_later() {
 #[test]
 fn a_volume_that_is_being_created_is_waited_for() {
     let place = Place::new(0);
-    let create = |patience, creates, id, stop| {
+    let create = |polls_left, creates, id, stop| {
         let mut world = place.world.lock().unwrap();
-        (world.patience, world.creates) = (patience, creates);
+        (world.polls_left, world.creates) = (polls_left, creates);
         drop(world);
         let volumes = Volumes::ask(Client::new(place.address.into(), "--admin")).unwrap();
         let needed = BTreeSet::from([1, id]);
@@ -269,6 +269,6 @@ fn a_volume_that_is_being_created_is_waited_for() {
     assert!(matches!(&error, CreateError::Failed { id: 6, reason } if reason.contains("full")));
     let error = create(u32::MAX, "writable", 7, true).unwrap_err();
     assert!(matches!(error, CreateError::Interrupted(7)), "{error}");
-    // One that failed is tried again.
+    // A volume whose creation failed is created again.
     assert_eq!(create(1, "writable", 6, false).unwrap().0, [6]);
 }

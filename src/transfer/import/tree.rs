@@ -1,5 +1,5 @@
-//! Every regular file of a directory becomes a photo under a name that is drawn, and a manifest records
-//! which. What the manifest names and the store has lost is stored again, under the same name.
+//! Imports a directory: every regular file becomes a photo under a random name, and a manifest records the
+//! names. Photos of the manifest that the store has lost are stored again, under the same names.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,13 +25,13 @@ use crate::client::ClientError;
 use crate::transfer::file::{SourceFile, Stamp};
 use crate::transfer::name::PhotoName;
 
-/// Names that are made durable together.
+/// Number of names that are made durable with one sync.
 const GROUP: usize = 256;
 
 /// Imports the directory `root`.
 ///
 /// # Errors
-/// [`ImportError`]. What goes wrong later stands in the report.
+/// [`ImportError`] before anything is stored. Later failures are in the report.
 pub fn import(root: &Path, plan: &Plan, progress: &Progress) -> Result<Report, ImportError> {
     let cannot = |error| ImportError::Path { path: root.to_owned(), error };
     let root = root.canonicalize().map_err(cannot)?;
@@ -45,17 +45,17 @@ pub fn import(root: &Path, plan: &Plan, progress: &Progress) -> Result<Report, I
         let PassedOver { special, hidden, gone, .. } = passed_over;
         finish(&locked(&ledger), manifest, unknown, Report { special, hidden, gone, ..report })
     });
-    // The journal is locked as long as somebody has it.
+    // The journal stays locked until the last reference to the ledger is dropped.
     progress.clear_ledger();
     result
 }
 
-/// What an import has come to that is left alone while some of it waits: a server or a disk hangs. If it is
-/// of a directory, its manifest is written.
+/// Abandons an import of which a thread may hang on a server or a disk, and returns its report so far. The
+/// manifest of a directory is written.
 pub fn abandon(progress: &Progress) -> Report {
     progress.stop.store(true, Ordering::Relaxed);
     let (mut report, _) = progress.so_far();
-    let why = "it was interrupted, and what was under way not waited for";
+    let why = "it was interrupted, and photos in flight were not waited for";
     if report.stopped == Report::interrupted().stopped {
         report.stopped = Some(Stop::Pause(why.to_owned()));
     }
@@ -65,13 +65,13 @@ pub fn abandon(progress: &Progress) -> Report {
     }
 }
 
-/// Writes the manifest, also when the import ended early, unless nothing was stored then.
+/// Writes the manifest, also if the import ended early, unless nothing was stored then.
 fn finish(ledger: &Ledger, manifest: PathBuf, unknown: bool, mut report: Report) -> Report {
     let is_early = report.stopped.is_some();
     if is_early && ledger.rows().all(|(_, row)| row.stored.is_none()) {
         return report;
     }
-    // Names that were drawn, and may have been sent under, are only in the journal.
+    // Names under which photos may have been sent, but are not known to be stored, are only in the journal.
     let is_open = ledger.rows().any(|(_, row)| row.stored.is_none() && !row.visited);
     match ledger.finish(is_early || unknown || is_open) {
         Ok(()) => report.manifest = Some(manifest),
@@ -88,18 +88,18 @@ fn default_manifest(root: &Path) -> PathBuf {
     name.into()
 }
 
-/// What is not stored.
+/// Counts of what is not stored.
 #[derive(Default)]
 struct PassedOver {
     special: u64,
     hidden: u64,
     /// Photos of the manifest that stay in the store without a file.
     gone: u64,
-    /// A directory could not be read: what it holds is not known.
+    /// Whether a directory could not be read: its content is unknown.
     is_partial: bool,
 }
 
-/// An import of a directory under way.
+/// A running import of a directory.
 pub(super) struct Import<'a> {
     pub run: &'a Run<'a>,
     pub root: &'a Path,
@@ -111,13 +111,12 @@ impl Import<'_> {
         locked(self.ledger)
     }
 
-    /// A path from the root as it is shown.
+    /// Formats a path relative to the root for messages.
     pub fn shown(&self, path: &[u8]) -> String {
         if path.is_empty() { self.root.display().to_string() } else { escape(path) }
     }
 
-    /// Asks for what the manifest names, stores what is missing, new or changed, and removes what is to be
-    /// pruned.
+    /// Audits the manifest, stores missing, new and changed photos, and prunes.
     fn run_through(&self, manifest: &Path) -> Result<PassedOver, ImportError> {
         audit(self.run, self.ledger);
         if !self.run.stopped() {
@@ -147,8 +146,8 @@ impl Import<'_> {
         Ok(passed_over)
     }
 
-    /// A store that has nothing of the manifest has lost it, or is another one. It is taken for one that
-    /// lost it if the volumes that the manifest names are empty, or if the user says so.
+    /// Refuses a store that has no photo of the manifest: it may be another store. It is accepted as one that
+    /// has lost its photos if the volumes that the manifest names are empty, or with `--restore`.
     fn refuse_another_store(&self, manifest: &Path) -> Result<(), ImportError> {
         let ledger = self.ledger();
         let mut stored = ledger.rows().filter(|(_, row)| row.stored.is_some()).peekable();
@@ -169,7 +168,8 @@ impl Import<'_> {
         Err(ImportError::OtherStore { path: manifest.to_owned(), server })
     }
 
-    /// Ends the run unless each volume takes photos that is named by the manifest and has lost some.
+    /// Ends the run unless every volume takes writes to which the manifest assigns lost photos with a file,
+    /// or changed files. Creates missing volumes if the plan says so.
     fn prepare_volumes(&self) {
         let lost: Vec<_> = {
             let ledger = self.ledger();
@@ -198,8 +198,8 @@ impl Import<'_> {
         }
     }
 
-    /// Volumes that take no writes although a file of theirs was changed since it was stored; with each, the
-    /// path of the first such file.
+    /// Returns the volumes that take no writes although a file of theirs was changed since it was stored,
+    /// each with the path of the first such file.
     fn changed_in_unfit_volumes(&self) -> Result<BTreeMap<u32, Vec<u8>>, ClientError> {
         let is_there = |row: &Row| match row.found {
             Found::Same => true,
@@ -230,7 +230,7 @@ impl Import<'_> {
         Ok(changed)
     }
 
-    /// Whether a file is to be stored over the photo that is there. One that cannot be read is not.
+    /// Returns whether a file is to be stored over the photo in the store; false if it cannot be read.
     fn replaces(&self, path: &[u8], row: &Row) -> bool {
         let (Ok(Some(stamp)), Some(stored)) = (self.file(path), row.stored) else { return false };
         if row.found != Found::Same {
@@ -243,7 +243,7 @@ impl Import<'_> {
         file.and_then(|file| file.hash()).is_ok_and(|hash| hash != stored.etag)
     }
 
-    /// Says which files are to be sent, and larger than the store takes, before anything is sent.
+    /// Adds a notice, before anything is sent, about files to be sent that are larger than the store takes.
     fn name_too_large(&self) {
         if self.run.largest_body.is_none() {
             return;
@@ -271,7 +271,7 @@ impl Import<'_> {
         self.run.announce_too_large(count, &names, "");
     }
 
-    /// Whether a file is sent, as far as its size and time tell.
+    /// Returns whether a file is sent, judged by its size and time alone.
     fn is_sent(&self, path: &[u8], stamp: Stamp) -> bool {
         let Some(row) = self.ledger().row(path) else { return true };
         let Some(stored) = row.stored else { return true };
@@ -283,12 +283,13 @@ impl Import<'_> {
         }
     }
 
-    /// The files that the import keeps, as the walk names them.
+    /// Returns the files of the ledger, with the paths that the walk yields.
     fn own_files(&self) -> Vec<PathBuf> {
         self.ledger().own_files().iter().filter_map(|path| absolute(path)).collect()
     }
 
-    /// All below the root, but for what is hidden, if that is to be passed over: `skipped` is told of it.
+    /// Walks all entries below the root, in the order of their names. Hidden entries are skipped and passed
+    /// to `skipped`, unless the plan includes them.
     fn walk<'w>(
         &'w self,
         mut skipped: impl FnMut(&DirEntry) + 'w,
@@ -305,7 +306,7 @@ impl Import<'_> {
         WalkDir::new(self.root).min_depth(1).sort_by_file_name().into_iter().filter_entry(wanted)
     }
 
-    /// Finds the files, and hands them to the workers once their names are durable.
+    /// Finds the files, and passes them to the workers when their names are durable.
     fn feed(&self, jobs: SyncSender<Job>) -> Result<PassedOver, LedgerError> {
         let own = self.own_files();
         let mut passed_over = PassedOver::default();
@@ -346,7 +347,7 @@ impl Import<'_> {
         Ok(passed_over)
     }
 
-    /// Hands over `group`, and files of the manifest that the walk did not come by: hidden ones.
+    /// Passes on `group`, and files of the manifest that the walk did not visit: hidden ones.
     fn feed_unvisited(
         &self,
         mut group: Vec<Job>,
@@ -375,10 +376,12 @@ impl Import<'_> {
         path.strip_prefix(self.root).unwrap_or(path).as_os_str().as_bytes()
     }
 
-    /// The regular file at a path from the root, if there is one; nothing if it is gone, or a directory now.
+    /// Returns size and time of the regular file at a path relative to the root; `None` if it is gone, or a
+    /// directory now.
     ///
     /// # Errors
-    /// The file system's, or that it is something else: then nobody knows what became of the file.
+    /// The error of the file system; or the path is of another type now, so that it is unknown what became of
+    /// the file.
     pub fn file(&self, path: &[u8]) -> io::Result<Option<Stamp>> {
         match self.root.join(OsStr::from_bytes(path)).symlink_metadata() {
             Ok(metadata) if metadata.is_file() => Ok(Some(Stamp::of(&metadata))),
@@ -391,14 +394,14 @@ impl Import<'_> {
         }
     }
 
-    /// What is to be done about a file, if anything is.
+    /// Returns the job for a file, if there is something to do. Failures are recorded.
     fn job(&self, path: Vec<u8>, stamp: io::Result<Stamp>) -> Option<Job> {
         self.run.progress.found.fetch_add(1, Ordering::Relaxed);
         let fail = |why: String| {
             self.run.fail(self.shown(&path), why, false);
             None
         };
-        // The row counts as visited whatever becomes of it.
+        // The row counts as visited, also if the file fails.
         let row = self.ledger().visit(&path);
         let stamp = match stamp {
             Ok(stamp) => stamp,
@@ -427,12 +430,12 @@ impl Import<'_> {
         };
         match PhotoName::draw(volume) {
             Ok(name) => Some(Job { path, name, task: Task::New }),
-            Err(error) => fail(format!("no random name can be had: {error}")),
+            Err(error) => fail(format!("no random name can be drawn: {error}")),
         }
     }
 
-    /// What is to be done about a file of which something is known, if anything is; the error is why nothing
-    /// can be.
+    /// Returns the task for a file with a row, if there is something to do. The error says why the file
+    /// cannot be stored.
     fn task(&self, row: &Row, stamp: Stamp) -> Result<Option<Task>, String> {
         let Some(stored) = row.stored else { return Ok(Some(Task::Resend)) };
         let is_changed = stored.stamp != stamp;
@@ -454,7 +457,8 @@ impl Import<'_> {
         }))
     }
 
-    /// False when nobody takes them any more.
+    /// Makes the names of new files durable, and passes the jobs to the workers. Returns false if the workers
+    /// have ended.
     fn hand_over(&self, group: &mut Vec<Job>, jobs: &SyncSender<Job>) -> Result<bool, LedgerError> {
         let new = group.iter().filter(|job| job.task == Task::New);
         let names: Vec<_> = new.map(|job| (job.path.clone(), job.name)).collect();
@@ -466,7 +470,7 @@ impl Import<'_> {
     }
 }
 
-/// A path as the walk would name it.
+/// Returns a path in the form that the walk yields: absolute, with a canonical parent.
 fn absolute(path: &Path) -> Option<PathBuf> {
     let path = std::path::absolute(path).ok()?;
     Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))

@@ -15,43 +15,44 @@ use super::tree::Import;
 use crate::transfer::file::{SourceFile, content_type};
 use crate::transfer::name::PhotoName;
 
-/// Why a file is stored.
+/// How a file is stored, by what is known of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// Nothing is known of it.
+    /// The file is not in the ledger.
     New,
-    /// Its name was drawn in an earlier run, and it may have been stored under it.
+    /// Its name was drawn in an earlier run, which may have stored it.
     Resend,
-    /// It was changed, or is to replace what somebody else stored.
+    /// The file was changed, or is to replace a photo that was stored by other means.
     Replace,
-    /// It was modified, and has the size of the photo in the store, whose XXH3-64 is this: if its bytes are
-    /// the same, only the manifest changes.
+    /// The time of the file was changed, but not its size. The photo in the store has the XXH3-64 `etag`: if
+    /// the file has it too, only the manifest changes.
     Update { etag: u64 },
-    /// Readers do not get it any more. The file has this XXH3-64, unless it was changed since.
+    /// The photo cannot be read from the store any more. With `etag`, the file was not changed since it was
+    /// stored, and must have this XXH3-64.
     Restore { etag: Option<u64> },
-    /// It was changed, and the store has a photo of this XXH3-64, which the manifest does not name: the
-    /// file's if an earlier run could not write that down, else somebody else's.
+    /// The file was changed, and the store has a photo with the XXH3-64 `etag`, which is not that in the
+    /// manifest: that of the file if an earlier run could not record it, else one stored by other means.
     Compare { etag: u64 },
 }
 
 /// A file that is to be stored.
 pub struct Job {
-    /// From the root.
+    /// Path relative to the root.
     pub path: Vec<u8>,
     pub name: PhotoName,
     pub task: Task,
 }
 
 impl Job {
-    /// Whether others may know the name.
+    /// Returns whether the name may be in use by clients.
     fn is_published(&self) -> bool {
         !matches!(self.task, Task::New | Task::Resend)
     }
 }
 
-/// Why a file is not stored whose photo somebody replaced.
+/// Describes why a file is not stored: its photo was replaced in the store by other means.
 pub fn replaced(name: PhotoName) -> String {
-    // Debug leaves most of the cookie out.
+    // `Debug` leaves most of the cookie out.
     format!(
         "somebody replaced the photo in the store ({name:?}), and it stays; --overwrite stores the file over \
          it"
@@ -59,13 +60,13 @@ pub fn replaced(name: PhotoName) -> String {
 }
 
 impl Import<'_> {
-    /// Takes job after job until none comes any more.
+    /// Processes jobs until the queue is closed.
     pub(super) fn work(&self, jobs: &Mutex<Receiver<Job>>) {
         let sender = Sender::new(self.run);
         loop {
             let job = locked(jobs).recv();
             let Ok(job) = job else { return };
-            // When the import ends early, the rest is only taken out of the way.
+            // When the import ends early, the remaining jobs are only taken off the queue.
             if !self.run.stopped() {
                 self.store(&sender, &job);
             }
@@ -97,7 +98,7 @@ impl Import<'_> {
         self.send(sender, job, &source);
     }
 
-    /// Sends a file until some volume takes it.
+    /// Sends a file until a volume takes it, it fails, or the run ends.
     fn send(&self, sender: &Sender<'_>, job: &Job, source: &SourceFile) {
         let fail = |why: String, unknown| self.run.fail(self.shown(&job.path), why, unknown);
         if let Some(why) = self.run.too_large(source.stamp().size) {
@@ -116,7 +117,7 @@ impl Import<'_> {
                     return self.record(job, name, source, etag);
                 }
                 Sent::Stored(_) => {
-                    let why = "the daemon reports another checksum than that of what was read";
+                    let why = "the checksum that the daemon reports is not that of the bytes read";
                     return fail(why.to_owned(), true);
                 }
                 Sent::Failed { why, unknown } => return fail(why, unknown),
@@ -126,7 +127,7 @@ impl Import<'_> {
                 }
                 Sent::Elsewhere(why) => {
                     self.run.volumes.give_up(name.volume);
-                    // An earlier run may have stored it and not heard of it.
+                    // An earlier run may have stored it without receiving the answer.
                     if job.task == Task::Resend
                         && let Ok(etag) = source.hash()
                         && let Ok(Some(there)) = sender.head(name)
@@ -145,12 +146,12 @@ impl Import<'_> {
 
     fn record(&self, job: &Job, name: PhotoName, source: &SourceFile, etag: u64) {
         let stamp = source.stamp();
-        // Outside of the match, or the lock would be held in it.
+        // Not in the scrutinee of the match: the lock would be held until its end.
         let result = self.ledger().record(&job.path, name, Stored { stamp, etag });
         let progress = self.run.progress;
         match (result, job.task) {
             (Err(error), _) => self.run.stop(error.to_string()),
-            // The photo was there already.
+            // The photo was already stored.
             (Ok(()), Task::Compare { etag: there } | Task::Update { etag: there })
                 if there == etag =>
             {
@@ -165,7 +166,7 @@ impl Import<'_> {
         }
     }
 
-    /// Ends the run: a photo whose URL may be known gets no other one.
+    /// Ends the run: a photo whose URL may be in use gets no other URL.
     fn stop_at_its_volume(&self, job: &Job, why: &str) {
         let volume = job.name.volume;
         let unfit = self.run.volumes.unfit(&BTreeSet::from([volume])).unwrap_or_default();
@@ -179,7 +180,8 @@ impl Import<'_> {
         ));
     }
 
-    /// A durable name in another volume, because `why`.
+    /// Draws a name in another volume and makes it durable; `why` is the reason for leaving the first volume.
+    /// Returns `None` if the run ends.
     fn another_name(&self, job: &Job, size: u64, why: &str) -> Option<PhotoName> {
         let Some(volume) = self.run.volumes.pick(size) else {
             self.run.stop(match self.run.volumes.fixed() {

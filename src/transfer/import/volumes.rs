@@ -1,5 +1,4 @@
-//! The volumes of the store: which one takes the next photo, which take none, creating those that are
-//! missing.
+//! Volumes of the store: picks one for the next photo, finds those that take none, and creates missing ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,10 +13,10 @@ use crate::client::{Body, Client, ClientError};
 use crate::http::head::Method;
 use crate::size::{ByteSize, rounded};
 
-/// Interval between two looks at a volume that is being created.
+/// Interval between polls of a volume that is being created.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The first volume of a store.
+/// Number of the first volume of a store.
 const FIRST: u32 = 1;
 
 /// A volume, as the admin API describes it.
@@ -25,18 +24,18 @@ const FIRST: u32 = 1;
 struct Described {
     id: u32,
     state: String,
-    /// Bytes.
+    /// Size of its file (bytes).
     size: u64,
-    /// Bytes.
+    /// Used part of its file (bytes).
     used: u64,
-    /// Photos in it, if the daemon says so.
+    /// Number of photos in it, if the daemon reports it.
     needles: Option<u64>,
-    /// Why it could not be created.
+    /// Why it could not be created, if creation failed.
     error: Option<String>,
 }
 
 impl Described {
-    /// Bytes that are left in its file.
+    /// Returns the free part of its file (bytes).
     fn free(&self) -> u64 {
         self.size.saturating_sub(self.used)
     }
@@ -46,20 +45,21 @@ impl Described {
     }
 }
 
+/// A volume that photos may go to, with its free space.
 struct Room {
     id: u32,
-    /// Bytes, as far as is known.
+    /// Estimated free space (bytes).
     free: u64,
-    /// It refused a photo.
+    /// Whether it refused a photo.
     given_up: bool,
 }
 
 /// A volume that photos cannot go to, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfit {
-    /// The volume.
+    /// Number of the volume.
     pub id: u32,
-    /// Why.
+    /// Reason.
     pub reason: UnfitReason,
 }
 
@@ -70,20 +70,20 @@ pub enum UnfitReason {
     Absent,
     /// Its state, as the admin API names it: `read_only`, `poisoned`, `lost`, `failed`.
     State(String),
-    /// Its file is used up.
+    /// Its file has no free space.
     Full,
-    /// It is empty or new, and smaller than what is to go there (both in bytes).
+    /// It is empty or new, and too small for its photos.
     TooSmall {
-        /// What it can hold at most.
+        /// Maximum that it can hold (bytes).
         room: u64,
-        /// What is to go there at least.
+        /// Total size of the photos for it (bytes).
         needed: u64,
     },
 }
 
 impl Unfit {
-    /// The command that makes the volume take photos, or what else helps, if anything does. `at` is
-    /// ` --admin ADDRESS`, or empty; nothing if only the command's own daemon runs.
+    /// Returns the command that makes the volume take photos, or other advice, if there is any. `at` is
+    /// ` --admin ADDRESS`, or empty; `None` if only the command's own daemon runs.
     #[must_use]
     pub fn remedy(&self, at: Option<&str>) -> Option<String> {
         let (id, with) = (self.id, at.unwrap_or_default());
@@ -126,17 +126,17 @@ pub enum CreateError {
     /// The daemon refused, or cannot be reached.
     #[error("volume {id} was not created: {error}")]
     Refused {
-        /// The volume.
+        /// Number of the volume.
         id: u32,
-        /// Why.
+        /// Cause.
         error: ClientError,
     },
-    /// It was begun, and went wrong.
+    /// The daemon started to create it, and failed.
     #[error("volume {id} was not created: {reason}")]
     Failed {
-        /// The volume.
+        /// Number of the volume.
         id: u32,
-        /// The daemon's sentence.
+        /// Reason that the daemon gives.
         reason: String,
     },
     /// The command was interrupted while it waited.
@@ -146,22 +146,23 @@ pub enum CreateError {
 
 /// The volumes that photos may go to.
 pub struct Volumes {
-    /// Where the list comes from; nothing when it must not be asked.
+    /// Admin API that lists the volumes; `None` if it must not be asked.
     admin: Option<Client>,
-    /// The user named the one volume that takes everything.
+    /// Whether the user named one volume for all photos.
     fixed: bool,
     rooms: Mutex<Vec<Room>>,
 }
 
 impl Volumes {
-    /// Only this one; `admin` is asked for its state, if there is one.
+    /// Returns the one volume that the user named; `admin`, if given, is asked for its state.
     #[must_use]
     pub fn only(volume: u32, admin: Option<Client>) -> Self {
         let room = Room { id: volume, free: u64::MAX, given_up: false };
         Self { admin, fixed: true, rooms: Mutex::new(vec![room]) }
     }
 
-    /// All that take writes, as the admin API says; or, if none does yet, those that are being recovered.
+    /// Asks the admin API for all volumes that take writes; if there are none, those that are being
+    /// recovered.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -170,20 +171,19 @@ impl Volumes {
         Ok(Self { admin: Some(admin), fixed: false, rooms })
     }
 
-    /// Whether an admin API is there.
+    /// Returns whether an admin API answers.
     #[must_use]
     pub fn answers(admin: &Client) -> bool {
         list(admin).is_ok()
     }
 
-    /// Whether the user named the volume.
+    /// Returns whether the user named one volume for all photos.
     #[must_use]
     pub fn fixed(&self) -> bool {
         self.fixed
     }
 
-    /// All that can be asked for their photos, or can be in a while, by number, whether they take writes or
-    /// not.
+    /// Asks for the numbers of all volumes that serve reads now or later, also of those that take no writes.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -195,14 +195,15 @@ impl Volumes {
         Ok(readable.map(|found| found.id).collect())
     }
 
-    /// Whether the admin API says that the store has no volumes.
+    /// Returns whether the admin API reports that the store has no volumes.
     #[must_use]
     pub fn is_empty_store(&self) -> bool {
         let described = self.admin.as_ref().and_then(|admin| list(admin).ok());
         described.is_some_and(|described| described.is_empty())
     }
 
-    /// The one with most room, from which `size` (bytes) is taken; nothing when all are given up.
+    /// Picks the volume with the most free space, and subtracts `size` (bytes) from that; `None` if all are
+    /// given up.
     #[must_use]
     pub fn pick(&self, size: u64) -> Option<u32> {
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
@@ -212,7 +213,8 @@ impl Volumes {
         Some(room.id)
     }
 
-    /// The same. A store without any volume gets volume 1 first, of `new` bytes, if that is given.
+    /// Like [`Self::pick`], but first creates volume 1 with `new` bytes, if given, in a store without
+    /// volumes.
     ///
     /// # Errors
     /// [`CreateError`].
@@ -241,7 +243,8 @@ impl Volumes {
         }
     }
 
-    /// Whether `volume` takes writes now, as far as anybody says.
+    /// Returns whether `volume` takes writes, or will after its recovery; true if the admin API does not
+    /// answer or is not known.
     #[must_use]
     pub fn takes_writes(&self, volume: u32) -> bool {
         let Some(described) = self.admin.as_ref().and_then(|admin| list(admin).ok()) else {
@@ -252,7 +255,8 @@ impl Volumes {
             .any(|found| found.id == volume && found.has_state(&["writable", "recovering"]))
     }
 
-    /// Whether `volume` serves reads, or will in a while, as far as anybody says.
+    /// Returns whether `volume` serves reads now or later; true if the admin API does not answer or is not
+    /// known.
     #[must_use]
     pub fn serves_reads(&self, volume: u32) -> bool {
         let Some(described) = self.admin.as_ref().and_then(|admin| list(admin).ok()) else {
@@ -263,7 +267,7 @@ impl Volumes {
             .any(|found| found.id == volume && !found.has_state(&["failed", "creation_failed"]))
     }
 
-    /// Photos in those of `volumes` that exist; nothing if that cannot be known.
+    /// Returns the number of photos in those of `volumes` that exist; `None` if it is not known.
     #[must_use]
     pub fn photos_in(&self, volumes: &BTreeSet<u32>) -> Option<u64> {
         let described = list(self.admin.as_ref()?).ok()?;
@@ -271,9 +275,8 @@ impl Volumes {
         those.map(|found| found.needles).sum()
     }
 
-    /// Those of `needed` that take no photos now, by number. One that is being recovered or created will
-    /// take them in a while and is not among them. Nothing is known, and the answer empty, without an
-    /// admin API.
+    /// Returns those of `needed` that take no photos, by number. Volumes that are being recovered or created
+    /// will take them, and are not included. Without an admin API the result is empty.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -293,8 +296,9 @@ impl Volumes {
         Ok(needed.iter().filter_map(unfit).collect())
     }
 
-    /// Those of `needed` (bytes of photos, by volume) that are certainly too small: volumes without photos,
-    /// and volumes that would be created with `new` bytes. In others some of the photos may be already.
+    /// Returns those of `needed` (bytes of photos, by volume) that are certainly too small. Checks volumes
+    /// without photos, and volumes that would be created with `new` bytes: other volumes may already have
+    /// some of the photos.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -320,11 +324,11 @@ impl Volumes {
     }
 
     /// Creates those of `needed` that do not exist, each of `size`, and waits until they, and those that
-    /// somebody else is creating, take photos. Returns the ones it created, by number. They can be picked
-    /// from then on. Without an admin API nothing is created.
+    /// others are creating, take photos. Returns the numbers of the created volumes. They can be picked from
+    /// then on. Without an admin API nothing is created.
     ///
     /// # Errors
-    /// [`CreateError`]; the volumes that were created before stay.
+    /// [`CreateError`]; volumes that were created before the error are kept.
     pub fn create_missing(
         &self,
         needed: &BTreeSet<u32>,
@@ -354,7 +358,7 @@ impl Volumes {
     }
 }
 
-/// Those that take writes; or, if none does yet, those that are being recovered.
+/// Returns the volumes that take writes; if there are none, those that are being recovered.
 fn rooms(described: &[Described]) -> Vec<Room> {
     let of = |state: &str| {
         let of = described.iter().filter(|found| found.state == state);
@@ -415,7 +419,11 @@ mod tests {
         assert_eq!(picked, [2, 3, 2, 3]);
         volumes.give_up(3);
         volumes.give_up(1);
-        assert_eq!(volumes.pick(1000), Some(2), "it may know better");
+        assert_eq!(
+            volumes.pick(1000),
+            Some(2),
+            "one with too little space by the estimate is still picked"
+        );
         volumes.give_up(2);
         assert_eq!(volumes.pick(1), None);
     }
