@@ -1,8 +1,8 @@
-//! The nginx configuration for a running daemon: the example of the documents with the daemon's
-//! addresses, and each volume asked for at the port of the shard that owns it. It has two servers: a
-//! public one for reads, and one for writes, which only listed clients reach.
+//! The nginx configuration for a running daemon: the example of the documentation with the daemon's
+//! addresses, and with requests for each volume sent to the port of the shard that owns it. It has two
+//! servers: a public one for reads, and one for writes, which admits only listed clients.
 //!
-//! The text is `docs/nginx.example.conf` itself, so that what is said and tested there holds here too.
+//! The text is `docs/nginx.example.conf` with replacements, so that its comments and tests apply here, too.
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -18,17 +18,17 @@ use crate::config::Listen;
 use crate::size::{ByteSize, KIB, MIB};
 
 const EXAMPLE: &str = include_str!("../docs/nginx.example.conf");
-/// How long a port may take to answer (see [`unreachable`]).
+/// Timeout of connecting to a port (see [`unreachable`]).
 const CONNECT: Duration = Duration::from_secs(2);
-/// What the public server of the example begins with.
+/// Beginning of the public server in the example.
 const PUBLIC: &str = "\n# For the public: reads only.\n";
-/// What the example says about who reaches the server for writes.
-const LOOPBACK_ONLY: &str = "    # On loopback, for programs on this machine. Whoever";
-/// The same with a unix socket.
-const SOCKET_ONLY: &str = "    # On a unix socket, for programs on this machine. Whoever";
-/// The same with networks that may write.
-const LISTED_ONLY: &str = "    # For the networks that are listed. Whoever";
-/// What to do when the public server has no name.
+/// Comment of the example about the clients of the server for writes.
+const LOOPBACK_ONLY: &str = "    # On loopback, for programs on this machine. Clients";
+/// Replacement of [`LOOPBACK_ONLY`] with a unix socket.
+const SOCKET_ONLY: &str = "    # On a unix socket, for programs on this machine. Clients";
+/// Replacement of [`LOOPBACK_ONLY`] with networks that may write.
+const LISTED_ONLY: &str = "    # For the networks that are listed. Clients";
+/// Advice if the public server has no name.
 const DEFAULT_SITE: &str = "\
 # On Debian, nginx's own site is the default of port 80, and would answer in place of the public server
 # below: remove /etc/nginx/sites-enabled/default, or give --server-name.
@@ -36,14 +36,14 @@ const DEFAULT_SITE: &str = "\
 /// Port of the server for writes, unless another is named.
 const WRITES_PORT: u16 = 8082;
 
-/// The part of the daemon's `/status` that matters here.
+/// The fields of the daemon's `/status` that the configuration needs.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Node {
-    /// The daemon's version.
+    /// Version of the daemon.
     pub version: String,
-    /// Where its data API is: `IP:PORT` or `unix:/path`.
+    /// Addresses of its data API: `IP:PORT` or `unix:/path`.
     pub listen: Vec<String>,
-    /// What its data API takes.
+    /// Limits of its data API.
     pub limits: Limits,
     /// The shards.
     pub shards: Vec<Shard>,
@@ -61,8 +61,8 @@ pub struct Limits {
 }
 
 impl Node {
-    /// Where this host reaches its data API: the first address that it listens on; when that means all
-    /// addresses of its host, the one by which the admin API was reached, or 127.0.0.1.
+    /// Returns the address at which this host reaches its data API: the first that it listens on. If that
+    /// means all addresses of its host, the one at which the admin API was reached, or 127.0.0.1.
     #[must_use]
     pub fn data_address(&self, admin: Option<IpAddr>) -> Option<Listen> {
         let listen: Listen = self.listen.first()?.parse().ok()?;
@@ -75,7 +75,7 @@ impl Node {
         })
     }
 
-    /// The largest body that it takes.
+    /// Returns the size of the largest body that it takes, of a photo or a batch.
     #[must_use]
     pub fn largest_body(&self) -> ByteSize {
         ByteSize(self.limits.largest_body.max(self.limits.largest_batch))
@@ -85,9 +85,9 @@ impl Node {
 /// A shard of [`Node`].
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Shard {
-    /// Its number.
+    /// Number of the shard.
     pub id: u32,
-    /// Its own TCP port, if it has one.
+    /// TCP port of the shard, if it has one of its own.
     pub port: Option<u16>,
 }
 
@@ -96,52 +96,52 @@ pub struct Shard {
 pub struct Volume {
     /// The id in the URL.
     pub id: u32,
-    /// The shard that owns it; none while it is being made.
+    /// The shard that owns it; `None` while it is being created.
     pub shard: Option<u32>,
 }
 
-/// What the daemon does not know, or not for sure.
+/// Settings of the site, which the daemon's `/status` does not give, or not reliably.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
-    /// Where nginx reaches the data API of all shards. The ports of the shards are on the same address;
+    /// Address at which nginx reaches the data API of all shards. The shard ports are on the same address;
     /// on 127.0.0.1 if it is a unix socket.
     pub daemon: Listen,
-    /// Where nginx serves the public, reads only: a port, `IP:PORT`, or `unix:/path`.
+    /// Where nginx listens for public reads: a port, `IP:PORT`, or `unix:/path`.
     pub listen: String,
-    /// Where nginx takes writes, in the same form; `None`: port 8082, on loopback if `allow_writes` is
+    /// Where nginx listens for writes, in the same form; `None`: port 8082, on loopback if `allow_writes` is
     /// empty, else on all addresses.
     pub listen_writes: Option<String>,
-    /// Networks that may write. Empty: whoever reaches `listen_writes`, which must be loopback or a unix
-    /// socket then.
+    /// Networks that may write. Empty: all clients that reach `listen_writes`, which must be loopback or a
+    /// unix socket then.
     pub allow_writes: Vec<Network>,
-    /// Host names of the site; none: whatever comes to `listen`.
+    /// Host names of the site; empty: all requests to `listen`.
     pub server_names: Vec<String>,
     /// Largest body that nginx passes on, 1 B or more.
     pub largest_body: ByteSize,
 }
 
-/// Addresses of clients: an IP address, or a network in CIDR notation (`10.1.0.0/16`), of which no bit
-/// behind the prefix is set. Never all addresses (`/0`).
+/// Addresses of clients: an IP address, or a network in CIDR notation (`10.1.0.0/16`) without bits set after
+/// the prefix. Never all addresses (`/0`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network(IpNet);
 
-/// Why a text is no [`Network`].
+/// Error of parsing a [`Network`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ParseNetworkError {
     /// Neither an address nor a network.
     #[error("{0:?} is not a network; write an IP address or CIDR, for instance 10.1.0.0/16")]
     NotANetwork(String),
-    /// Bits behind the prefix, which nginx would ignore.
-    #[error("{text:?} has bits set behind the prefix; write {network} or {address}")]
+    /// Bits are set after the prefix, which nginx would ignore.
+    #[error("{text:?} has bits set after the prefix; write {network} or {address}")]
     HostBits {
-        /// What was given.
+        /// Text as given.
         text: String,
-        /// The whole network.
+        /// The network with these bits cleared.
         network: IpNet,
-        /// The one address.
+        /// The single address.
         address: IpAddr,
     },
-    /// Everybody.
+    /// The network of all addresses.
     #[error("{0} is every address, so everybody could write; name the networks of those who may")]
     Everybody(IpNet),
 }
@@ -164,40 +164,42 @@ impl FromStr for Network {
     }
 }
 
-/// Why there is no configuration.
+/// Why no configuration can be generated.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NginxError {
-    /// Something that would end a word in nginx's configuration.
+    /// A character that may end a word in nginx's configuration.
     #[error(
-        "{0:?} cannot stand in a configuration of nginx; use letters, digits and the characters \
+        "{0:?} cannot be used in an nginx configuration; use letters, digits and the characters \
          . : / - _ * [ ] only"
     )]
     NotPlain(String),
-    /// No port, address or unix socket.
-    #[error("{0:?} is nothing to listen on; write a port such as 80, IP:PORT, or unix:/path")]
+    /// Not a port, address or unix socket.
+    #[error(
+        "{0:?} is not an address to listen on; write a port such as 80, IP:PORT, or unix:/path"
+    )]
     NotListen(String),
-    /// The public server and the one for writes, or the daemon, on one port.
+    /// The public server and the one for writes, or nginx and the daemon, on one port.
     #[error("{0} would serve both {1}; give one of them another port (--listen, --listen-writes)")]
     Shared(String, &'static str),
-    /// Networks, and a unix socket, to which no network leads.
+    /// Networks that may write, with a unix socket, which no network reaches.
     #[error(
         "{0} is a unix socket, which no network reaches; leave out --allow-writes, or write a port or \
          IP:PORT for --listen-writes"
     )]
     NoNetwork(String),
-    /// A server for writes that other machines reach, and nobody chooses which.
+    /// A server for writes that other machines reach, without networks that may write.
     #[error(
         "{0} is reached from other machines, so that everybody could write; say who may write: \
          --allow-writes CIDR, or write 127.0.0.1:PORT or unix:/path for --listen-writes"
     )]
     OpenWrites(String),
-    /// An address that means all addresses.
+    /// An unspecified address, which means all addresses.
     #[error(
         "{0} means every address of the daemon's host; name the one at which nginx reaches it, for \
          instance 127.0.0.1:{port}", port = .0.port()
     )]
     Unspecified(SocketAddr),
-    /// A limit that nginx would take for none.
+    /// A body limit of 0, which nginx takes for no limit.
     #[error(
         "nginx takes 0 for no limit; write the daemon's limits.largest_body, for instance 64MiB"
     )]
@@ -205,7 +207,7 @@ pub enum NginxError {
 }
 
 impl Site {
-    /// Checks that its parts can stand in a configuration of nginx.
+    /// Checks that the settings fit together and can be used in an nginx configuration.
     ///
     /// # Errors
     /// [`NginxError`].
@@ -252,7 +254,7 @@ impl Site {
         problem.map_or(Ok(()), Err)
     }
 
-    /// Where the server for writes listens. nginx takes a bare port for IPv4 alone.
+    /// Returns where the server for writes listens. For nginx a bare port means IPv4 only.
     fn writes_listen(&self) -> Vec<String> {
         if let Some(listen) = &self.listen_writes {
             return vec![listen.clone()];
@@ -271,7 +273,7 @@ impl Site {
         all
     }
 
-    /// What the configuration says about who reaches the server for writes.
+    /// Returns the comment about the clients of the server for writes.
     fn writers(&self) -> &'static str {
         let is_unix = |listen: &String| listen.starts_with("unix:");
         if !self.allow_writes.is_empty() {
@@ -283,7 +285,7 @@ impl Site {
         }
     }
 
-    /// The beginning of the server for writes: where it listens, and to whom.
+    /// Returns the beginning of the server for writes: its addresses, and the networks that may write.
     fn writes_server(&self) -> String {
         let listen = self.writes_listen();
         let mut text: String = listen.iter().map(|at| format!("    listen {at};\n")).collect();
@@ -303,31 +305,33 @@ impl Site {
     }
 }
 
-/// The port in something that nginx listens on.
+/// Returns the port of a listen address of nginx.
 fn port_of(listen: &str) -> Option<u16> {
     let address = || listen.parse::<Listen>().ok()?.tcp().map(|address| address.port());
     listen.parse().ok().or_else(address)
 }
 
-/// Whether only this machine reaches what nginx listens on. A bare port is one of all addresses.
+/// Returns whether a listen address of nginx is reached only from this machine. A bare port is on all
+/// addresses.
 fn is_local(listen: &str) -> bool {
     listen.parse::<Listen>().is_ok_and(|listen| {
         listen.tcp().is_none_or(|address| address.ip().to_canonical().is_loopback())
     })
 }
 
-/// The shards that have a port of their own, with it.
+/// Returns the shards that have a port of their own, each with its port.
 fn own_ports(node: &Node) -> impl Iterator<Item = (u32, u16)> {
     node.shards.iter().filter_map(|shard| Some((shard.id, shard.port?)))
 }
 
-/// The configuration, to be included in the http block of nginx.
+/// Returns the configuration, to be included in the http block of nginx.
 ///
 /// # Errors
-/// What [`Site::validate`] says.
+/// Those of [`Site::validate`].
 pub fn included(node: &Node, site: &Site) -> Result<String, NginxError> {
     site.validate()?;
-    let (_, text) = EXAMPLE.split_once("\n\n").expect("a paragraph about the example");
+    let (_, text) =
+        EXAMPLE.split_once("\n\n").expect("the example begins with a paragraph about itself");
     let listen = match site.server_names.join(" ") {
         names if names.is_empty() => format!("    listen {};\n", site.listen),
         names => format!("    listen {};\n    server_name {names};\n", site.listen),
@@ -351,10 +355,10 @@ pub fn included(node: &Node, site: &Site) -> Result<String, NginxError> {
     Ok(about + "\n" + &text)
 }
 
-/// The same as a whole `nginx.conf`.
+/// Returns the configuration as a whole `nginx.conf`.
 ///
 /// # Errors
-/// What [`Site::validate`] says.
+/// Those of [`Site::validate`].
 pub fn full(node: &Node, site: &Site) -> Result<String, NginxError> {
     let mut text = "worker_processes auto;\nworker_rlimit_nofile 16384;\n\nevents {\n    \
                     worker_connections 4096;\n}\n\nhttp {\n"
@@ -366,19 +370,23 @@ pub fn full(node: &Node, site: &Site) -> Result<String, NginxError> {
     Ok(text + "}\n")
 }
 
-/// Replaces what stands in the example.
+/// Replaces a part of the example.
+///
+/// # Panics
+/// If the example does not contain it.
 fn set(text: &str, old: &str, new: &str) -> String {
     assert!(text.contains(old), "the example of nginx has no {old:?}");
     text.replace(old, new)
 }
 
+/// Returns the first comment of the configuration.
 fn introduction(node: &Node) -> String {
     format!(
         "# nginx in front of a Hayloft daemon of {} shards and {} volumes, to be included in the http block\n\
          # of nginx.conf (on Debian: a file in /etc/nginx/conf.d/). Settings that are switched off have a\n\
-         # `#` with no space behind it.\n\
+         # `#` with no space after it.\n\
          #\n\
-         # Made by `hayloft nginx-config` {}. Make it again after volumes were added, or cores or\n\
+         # Generated by `hayloft nginx-config` {}. Generate it again after volumes were added, or cores or\n\
          # ports were changed, and then `nginx -s reload`. A volume that is not listed is served at the\n\
          # shared address.\n",
         node.shards.len(),
@@ -387,14 +395,15 @@ fn introduction(node: &Node) -> String {
     )
 }
 
-/// An upstream for each shard, and which volume goes to which.
+/// Returns an upstream for each shard, and the map from volumes to upstreams.
 fn shards(node: &Node, site: &Site) -> String {
-    let mut text = "\n# The port of each shard: what comes to the shard that owns the volume needs no other \
-                    one. If its\n# connection fails, the shared address gets a second try, of reads only \
+    let mut text = "\n# The port of each shard: the shard that owns a volume answers requests for it alone. \
+                    If its\n# connection fails, the shared address gets a second try, of reads only \
                     (below).\n"
         .to_owned();
-    let shared = EXAMPLE.split_once("upstream hayloft {").expect("the shared upstream").1;
-    let shared = shared.split_once('}').expect("its end").0;
+    let shared =
+        EXAMPLE.split_once("upstream hayloft {").expect("the example has the shared upstream").1;
+    let shared = shared.split_once('}').expect("the upstream ends with a brace").0;
     let kept: Vec<&str> = shared.lines().filter(|line| line.starts_with("    keepalive")).collect();
     for (shard, port) in own_ports(node) {
         let _ = writeln!(
@@ -406,8 +415,8 @@ fn shards(node: &Node, site: &Site) -> String {
             kept.join("\n"),
         );
     }
-    text += "\n# Which shard owns which volume: its number stands at the beginning of the path. Whatever\n\
-             # is not listed goes to the shared address, POST / among it.\n\
+    text += "\n# The shard that owns each volume, whose number is at the beginning of the path. Requests\n\
+             # for volumes that are not listed go to the shared address, and so does POST /.\n\
              map $uri $hayloft_volume {\n    \"~^/(?<hayloft_number>[0-9]+)(/|$)\" $hayloft_number;\n}\n\
              map $hayloft_volume $hayloft_upstream {\n    default hayloft;\n";
     for volume in &node.volumes {
@@ -419,7 +428,7 @@ fn shards(node: &Node, site: &Site) -> String {
     text + "}\n"
 }
 
-/// A size as nginx writes it.
+/// Formats a size for nginx: in bytes, or with the suffix k (KiB) or m (MiB).
 fn nginx_size(size: ByteSize) -> String {
     match size.bytes() {
         bytes if bytes.is_multiple_of(MIB) => format!("{}m", bytes / MIB),
@@ -428,7 +437,8 @@ fn nginx_size(size: ByteSize) -> String {
     }
 }
 
-/// Which of the addresses in the configuration nobody listens on, as seen from here.
+/// Connects to the addresses of the daemon in the configuration, from this host. Returns a sentence for each
+/// that does not answer.
 #[must_use]
 pub fn unreachable(node: &Node, site: &Site) -> Vec<String> {
     let own = own_ports(node).map(|(_, port)| Listen::Tcp(site.shard_address(port)));
@@ -657,7 +667,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let taken = listener.local_addr().unwrap();
         let site = Site { daemon: Listen::Tcp(taken), ..site() };
-        // Nobody can listen on port 0.
+        // No process can listen on port 0.
         let problems = unreachable(&node([Some(taken.port()), Some(0)]), &site);
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].starts_with("nothing answers at 127.0.0.1:0: "), "{problems:?}");
