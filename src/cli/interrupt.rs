@@ -59,7 +59,7 @@ impl Staged {
 }
 
 /// A work thread, with the stage that it was last seen in.
-struct Watched {
+struct WatchedThread {
     thread: JoinHandle<()>,
     staged: Staged,
     /// The stage at the last poll.
@@ -68,7 +68,7 @@ struct Watched {
     since: Instant,
 }
 
-impl Watched {
+impl WatchedThread {
     fn start(
         stage: Stage,
         body: impl FnOnce(&Staged) -> ExitCode + Send + 'static,
@@ -126,7 +126,7 @@ pub fn run(
 ) -> ExitCode {
     let (done, ended) = channel();
     let cannot = |error| fail(&format_args!("cannot start a thread: {error}; try again"));
-    let mut watched = match Watched::start(Stage::Work, work, &done) {
+    let mut watched = match WatchedThread::start(Stage::Work, work, &done) {
         Ok(watched) => watched,
         Err(error) => return cannot(error),
     };
@@ -164,7 +164,7 @@ pub fn run(
             });
             return ExitCode::FAILURE;
         };
-        match Watched::start(Stage::Save, give_up, &done) {
+        match WatchedThread::start(Stage::Save, give_up, &done) {
             Ok(giving_up) => watched = giving_up,
             Err(error) => return cannot(error),
         }

@@ -99,7 +99,7 @@ pub enum Action {
 
 /// A volume, as the admin API describes it. `size`, `used`, `live` and `dead` are in bytes.
 #[derive(Clone, Debug, Deserialize)]
-struct VolumeInfo {
+struct ListedVolume {
     id: u32,
     shard: Option<u32>,
     disk: u32,
@@ -164,13 +164,13 @@ fn list(client: &Client, json: bool) -> Result<ExitCode, ClientError> {
     if json {
         return Ok(pretty(&reply.json()?));
     }
-    let volumes: Vec<VolumeInfo> = reply.json()?;
+    let volumes: Vec<ListedVolume> = reply.json()?;
     Ok(deliver(table(&volumes).as_bytes()))
 }
 
 /// Formats volumes as a table. Columns are as wide as their longest cell; all but the state are aligned to
 /// the right.
-fn table(volumes: &[VolumeInfo]) -> String {
+fn table(volumes: &[ListedVolume]) -> String {
     let head =
         ["ID", "STATE", "SHARD", "DISK", "SIZE", "USED", "LIVE", "DEAD", "NEEDLES", "DAMAGE"];
     let rows = volumes.iter().map(|v| {
@@ -226,7 +226,7 @@ fn create(client: &Client, wanted: &Value, no_wait: bool) -> Result<ExitCode, Cl
     let wanted: serde_json::Map<String, Value> =
         wanted.as_object().into_iter().flatten().filter(|(_, v)| !v.is_null()).map(own).collect();
     let body = Value::Object(wanted).to_string();
-    let mut info: VolumeInfo = ask(client, Method::Post, "/volumes", body.as_bytes())?.json()?;
+    let mut info: ListedVolume = ask(client, Method::Post, "/volumes", body.as_bytes())?.json()?;
     let is_terminal = io::stderr().is_terminal();
     while info.state == "creating" && !no_wait {
         if is_terminal {
@@ -258,7 +258,7 @@ fn own((key, value): (&String, &Value)) -> (String, Value) {
 
 fn delete(client: &Client, id: u32, yes: bool) -> Result<ExitCode, ClientError> {
     let path = format!("/volumes/{id}");
-    let info: VolumeInfo = get(client, &path)?.json()?;
+    let info: ListedVolume = get(client, &path)?.json()?;
     if !yes && !confirmed(&info) {
         return Ok(ExitCode::FAILURE);
     }
@@ -267,7 +267,7 @@ fn delete(client: &Client, id: u32, yes: bool) -> Result<ExitCode, ClientError> 
 }
 
 /// Asks the user to confirm a deletion. Returns false if standard input is no terminal.
-fn confirmed(info: &VolumeInfo) -> bool {
+fn confirmed(info: &ListedVolume) -> bool {
     let what = format!("volume {} holds {} photos ({})", info.id, info.needles, rounded(info.live));
     if !io::stdin().is_terminal() {
         note(format_args!("{what}; to delete them all for good, add --yes"));
@@ -288,7 +288,7 @@ fn set(client: &Client, ids: &[u32], what: &str) -> Result<ExitCode, ClientError
     for id in ids {
         match ask(client, Method::Post, &format!("/volumes/{id}/{what}"), &[]) {
             Ok(reply) => {
-                let info: VolumeInfo = reply.json()?;
+                let info: ListedVolume = reply.json()?;
                 if !announce(&format!("volume {id}: {}", info.state)) {
                     code = ExitCode::FAILURE;
                 }
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_table_lines_its_columns_up() {
-        let volume = VolumeInfo {
+        let volume = ListedVolume {
             id: 1,
             shard: Some(0),
             disk: 0,
@@ -324,7 +324,7 @@ mod tests {
             needles: 12,
             damage: 0,
         };
-        let making = VolumeInfo {
+        let making = ListedVolume {
             id: 12,
             shard: None,
             state: "creating".into(),

@@ -20,7 +20,7 @@ const REASON_SHOWN: usize = 300;
 
 /// An error of the admin API.
 #[derive(Deserialize)]
-struct ApiError {
+struct ErrorBody {
     error: String,
 }
 
@@ -108,7 +108,7 @@ impl Reply {
     pub fn refused(mut self) -> ClientError {
         let reason = self.text().unwrap_or_default();
         // The admin API gives the reason as JSON, the data API as a line of text.
-        let sentence = serde_json::from_str::<ApiError>(&reason).map(|body| body.error);
+        let sentence = serde_json::from_str::<ErrorBody>(&reason).map(|body| body.error);
         let reason = sentence.unwrap_or(reason);
         let line = reason.lines().next().unwrap_or_default();
         let visible = line.chars().filter(|character| !character.is_control());

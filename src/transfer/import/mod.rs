@@ -171,7 +171,7 @@ const ATTEMPTS: u32 = 2;
 
 /// The fields of the admin API's `/status` that an import needs.
 #[derive(Deserialize)]
-struct Status {
+struct DaemonStatus {
     instance: Option<String>,
     limits: Option<StatusLimits>,
 }
@@ -182,7 +182,7 @@ struct StatusLimits {
     largest_body: u64,
 }
 
-impl Status {
+impl DaemonStatus {
     fn ask(admin: &Client) -> Option<Self> {
         let reply = admin.request(Method::Get, "/status", &[], Body::None).ok()?;
         reply.expect(&[200]).ok()?.json().ok()
@@ -213,7 +213,9 @@ impl Plan {
             let instance = reply.header(INSTANCE).map(str::to_owned);
             reply.drain().ok();
             // An admin API that does not answer is no error here: requests that need it report that.
-            let Some(status) = Status::ask(&admin).filter(|_| self.paired) else { return Ok(None) };
+            let Some(status) = DaemonStatus::ask(&admin).filter(|_| self.paired) else {
+                return Ok(None);
+            };
             if instance.is_none() || status.instance.is_none() || instance == status.instance {
                 return Ok(status.limits.map(|limits| limits.largest_body));
             }

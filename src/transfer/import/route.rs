@@ -12,7 +12,7 @@ use crate::transfer::name::PhotoName;
 pub type Halt = Option<Stop>;
 
 /// Volume, key and alternate key of a photo in the store.
-type Slot = (u32, u64, u32);
+type PhotoKey = (u32, u64, u32);
 
 /// Decides to which volume each photo goes, and refuses two photos with the same name.
 pub struct Router<'a> {
@@ -22,7 +22,7 @@ pub struct Router<'a> {
     /// Volumes that were checked and take photos.
     ready: BTreeSet<u32>,
     /// Names that were given to photos, each with the origin of the photo, if the tar names it.
-    taken: HashMap<Slot, Option<u32>>,
+    taken: HashMap<PhotoKey, Option<u32>>,
     /// Volumes that photos come from.
     origins: BTreeSet<u32>,
 }

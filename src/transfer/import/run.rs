@@ -45,7 +45,7 @@ pub struct Progress {
     pub stop: AtomicBool,
     /// Sentences to be printed while the import runs.
     notices: Mutex<Vec<String>>,
-    outcome: Mutex<Outcome>,
+    outcome: Mutex<RunOutcome>,
     /// For a directory: the ledger while it is open, and the path of its manifest.
     ledger: Mutex<Option<(Arc<Mutex<Ledger>>, PathBuf)>>,
 }
@@ -85,7 +85,7 @@ impl Progress {
 
     /// Takes the result so far, and whether it is unknown for some photo if it was stored.
     pub(super) fn so_far(&self) -> (Report, bool) {
-        let Outcome { failures, unknown, stopped: why } =
+        let RunOutcome { failures, unknown, stopped: why } =
             std::mem::take(&mut *locked(&self.outcome));
         let stopped = self.stop.load(Ordering::Relaxed);
         let stopped = stopped.then(|| why.unwrap_or_else(interruption));
@@ -150,8 +150,9 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Failures of an import, and why it stops.
 #[derive(Debug, Default)]
-struct Outcome {
+struct RunOutcome {
     failures: Vec<Failure>,
     /// Whether it is unknown for some photo if it was stored.
     unknown: bool,
@@ -233,7 +234,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn outcome(&self) -> MutexGuard<'_, Outcome> {
+    fn outcome(&self) -> MutexGuard<'_, RunOutcome> {
         locked(&self.progress.outcome)
     }
 }
