@@ -1,14 +1,14 @@
-//! Counts of what is lent and comes back: bytes, slots, connections.
+//! Counts of resources that are taken and given back: bytes, slots, connections.
 //!
-//! Giving back more than was taken is noticed at once, in every build. That nothing was forgotten shows
-//! only in a recount, which takes longer: test builds make it ([`AUDITED`]).
+//! Giving back more than was taken panics in every build. A resource that was never given back shows only in
+//! a recount, which is slower and made in test builds only ([`AUDITED`]).
 
 use std::cell::Cell;
 
-/// Whether counts are compared with recounts: in builds for tests.
+/// Whether counts are compared with recounts; true in test builds.
 pub const AUDITED: bool = cfg!(any(debug_assertions, feature = "sim"));
 
-/// How much of something is held.
+/// Amount of a resource that is held.
 #[derive(Debug)]
 pub struct Account {
     what: &'static str,
@@ -16,47 +16,48 @@ pub struct Account {
 }
 
 impl Account {
-    /// Nothing is held. `what` names it in the message of a panic.
+    /// Creates an account of 0. `what` names the resource in panic messages.
     #[must_use]
     pub const fn new(what: &'static str) -> Self {
         Self { what, held: Cell::new(0) }
     }
 
-    /// How much is held.
+    /// Amount that is held.
     #[must_use]
     pub fn held(&self) -> u64 {
         self.held.get()
     }
 
-    /// Takes so much: how much is held then.
+    /// Takes `amount` and returns the amount held afterwards.
     pub fn take(&self, amount: u64) -> u64 {
         let held = self.held.get() + amount;
         self.held.set(held);
         held
     }
 
-    /// Gives so much back: how much is held then.
+    /// Gives `amount` back and returns the amount held afterwards.
     ///
     /// # Panics
     /// When less is held.
     pub fn give_back(&self, amount: u64) -> u64 {
         let left = self.held.get().checked_sub(amount);
         let what = self.what;
-        let left = left.unwrap_or_else(|| panic!("more {what} came back than had been taken"));
+        let left = left.unwrap_or_else(|| panic!("more {what} given back than taken"));
         self.held.set(left);
         left
     }
 
-    /// Compares with what a recount found. Not while a panic unwinds: one is enough.
+    /// Compares the amount held with a recount. Does nothing while a panic unwinds, since a second panic
+    /// would abort the process.
     ///
     /// # Panics
-    /// When they differ.
+    /// When the two differ.
     pub fn expect(&self, recounted: u64) {
         if std::thread::panicking() {
             return;
         }
         let (held, what) = (self.held.get(), self.what);
-        assert_eq!(held, recounted, "{what}: what is held, and what a recount finds");
+        assert_eq!(held, recounted, "{what}: held, and found by a recount");
     }
 }
 
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "more crumbs came back than had been taken")]
+    #[should_panic(expected = "more crumbs given back than taken")]
     fn more_than_was_taken_does_not_come_back() {
         let account = Account::new("crumbs");
         account.take(3);
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "crumbs: what is held, and what a recount finds")]
+    #[should_panic(expected = "crumbs: held, and found by a recount")]
     fn what_was_forgotten_shows_in_a_recount() {
         let account = Account::new("crumbs");
         account.take(3);

@@ -1,10 +1,9 @@
-//! One aligned memory region for all I/O, cut into page runs.
+//! A page-aligned memory region for all I/O, allocated in runs of pages.
 //!
-//! The region is mapped once and registered once with the kernel; every shard owns a part of it (a
-//! [`Pool`]) and allocates from that part alone. A [`Buf`] is a run of pages. It may travel to
-//! another shard or into an operation in flight; wherever it is dropped, it goes home through its
-//! pool's queue of returns, so that only the owning shard ever touches the pool's map of free
-//! pages.
+//! The region is mapped once and registered once with the kernel. Every shard owns a part of it (a
+//! [`Pool`]) and allocates from that part only. A [`Buf`] is a run of pages. It may be sent to another
+//! shard or owned by an operation in flight; wherever it is dropped, it returns through its pool's queue of
+//! returned runs, so that only the owning shard accesses the pool's bitmap of free pages.
 #![expect(unsafe_code, reason = "maps the region and hands out disjoint slices of it")]
 
 use std::cell::{Cell, RefCell};
@@ -21,10 +20,10 @@ use crate::account::AUDITED;
 
 /// Granularity of allocation (bytes).
 pub const PAGE: usize = 4096;
-/// The kernel registers at most this much as one fixed buffer (bytes; `io_uring_register(2)`).
+/// Maximum length of a fixed buffer that the kernel registers (bytes; `io_uring_register(2)`).
 const REGISTERED_MAX: usize = 1 << 30;
-/// Runs of up to this many pages are taken from the low end, longer ones from the high end, so
-/// that request heads do not splinter the space that photos need.
+/// Maximum length of a run that is taken from the low end of a pool (pages). Longer ones are taken from the
+/// high end, so that request heads do not fragment the space that photos need.
 const SMALL_RUN_PAGES: u32 = 4;
 
 struct PageRun {
@@ -46,17 +45,20 @@ pub struct Region {
     pools: Vec<PoolShared>,
 }
 
-// SAFETY: the region is plain memory. Every byte of it belongs to exactly one `Buf` or to nobody,
-// and a `Buf` gives access through `&self`/`&mut self` only.
+// SAFETY: the region is plain memory. Every byte of it belongs to at most one `Buf`, and a `Buf` gives
+// access through `&self`/`&mut self` only.
 unsafe impl Send for Region {}
 // SAFETY: as above; the queues of returns are themselves safe to share.
 unsafe impl Sync for Region {}
 
 impl Region {
-    /// Maps `pool_len` bytes (rounded up to whole pages) for each of `pools` pools.
+    /// Maps `pool_len` bytes (rounded up to whole pages, at most 1 GiB) for each of `pools` pools.
     ///
     /// # Errors
     /// The kernel's, when the memory cannot be mapped.
+    ///
+    /// # Panics
+    /// When `pools` is 0 or above 65534, or `pool_len` is 0 or above 1 GiB.
     pub fn map(pools: usize, pool_len: usize) -> std::io::Result<Arc<Self>> {
         assert!(pools > 0 && pools < usize::from(u16::MAX));
         assert!(pool_len > 0 && pool_len <= REGISTERED_MAX);
@@ -72,13 +74,13 @@ impl Region {
                 MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE,
             )
         }?;
-        // Huge pages save TLB misses; where they are off, the region works all the same.
-        // SAFETY: advice about our own whole mapping; it does not change its content.
+        // Huge pages save TLB misses; the region works without them too.
+        // SAFETY: advice on the whole mapping, which this struct owns; does not change its content.
         let _ = unsafe { madvise(base, len, MmapAdvise::MADV_HUGEPAGE) };
         let pages = u32::try_from(pool_len / PAGE).expect("a pool is at most 1 GiB");
         let pools = (0..pools)
             .map(|pool| PoolShared {
-                first_page: u32::try_from(pool).expect("few pools") * pages,
+                first_page: u32::try_from(pool).expect("fewer than 65535 pools") * pages,
                 pages,
                 returns: ArrayQueue::new(pages as usize),
             })
@@ -86,12 +88,12 @@ impl Region {
         Ok(Arc::new(Self { base: base.cast(), len, pool_len, pools }))
     }
 
-    /// Pools per fixed buffer, so that no pool straddles two of them.
+    /// Number of whole pools per fixed buffer, so that no pool spans two fixed buffers.
     fn pools_per_registration(&self) -> usize {
         REGISTERED_MAX / self.pool_len
     }
 
-    /// What to register with a ring: address and length of each fixed buffer, in order.
+    /// Address and length (bytes) of each fixed buffer to register with a ring, in order.
     #[must_use]
     pub fn registrations(&self) -> Vec<(*mut u8, usize)> {
         let step = self.pools_per_registration() * self.pool_len;
@@ -105,24 +107,24 @@ impl Region {
             .collect()
     }
 
-    /// Has the kernel provide all the memory now: else each first touch of a huge page clears 2 MiB, which
-    /// takes milliseconds in a virtual machine. Registering the region with a ring does the same.
+    /// Populates the whole mapping with memory. Otherwise the first access to each huge page clears 2 MiB,
+    /// which takes milliseconds in a virtual machine. Registering the region with a ring has the same effect.
     ///
     /// # Errors
-    /// The kernel's, when there is not so much memory (`MADV_POPULATE_WRITE` in `madvise(2)`).
+    /// The kernel's, when there is not enough memory (`MADV_POPULATE_WRITE` in `madvise(2)`).
     pub fn populate(&self) -> std::io::Result<()> {
-        // SAFETY: our own whole mapping; populating it does not change its content.
+        // SAFETY: the whole mapping, which this struct owns; populating it does not change its content.
         unsafe { madvise(self.base.cast(), self.len, MmapAdvise::MADV_POPULATE_WRITE) }?;
         Ok(())
     }
 
-    /// Length of the whole region in bytes.
+    /// Length of the region (bytes).
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Never true: a region has at least one page.
+    /// Always false: a region has at least one page.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -131,12 +133,12 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and no `Buf` is left (each holds the region alive).
-        unsafe { munmap(self.base.cast(), self.len) }.expect("unmapping our own mapping");
+        // SAFETY: this struct owns the mapping, and no `Buf` is left (each keeps the region alive).
+        unsafe { munmap(self.base.cast(), self.len) }.expect("unmapping an owned mapping succeeds");
     }
 }
 
-/// A run of pages. Its content is whatever was in it before.
+/// A run of pages. The content of a new buffer is that of its previous use, or zeros.
 pub struct Buf {
     region: Arc<Region>,
     pool: u16,
@@ -146,25 +148,25 @@ pub struct Buf {
 
 impl Buf {
     fn ptr(&self) -> *mut u8 {
-        // SAFETY: a run lies inside the mapping.
+        // SAFETY: every run lies inside the mapping.
         unsafe { self.region.base.as_ptr().add(self.first as usize * PAGE) }
     }
 
-    /// Which fixed buffer (see [`Region::registrations`]) it lies in.
+    /// Index of the fixed buffer (see [`Region::registrations`]) that contains this buffer.
     #[must_use]
     pub fn registration(&self) -> u16 {
         let index = usize::from(self.pool) / self.region.pools_per_registration();
-        u16::try_from(index).expect("few registrations")
+        u16::try_from(index).expect("no more registrations than pools")
     }
 
     /// Address of byte `at`, for the kernel.
     ///
     /// # Panics
-    /// When `at` is beyond the end.
+    /// When `at` is above the length.
     #[must_use]
     pub fn address(&self, at: usize) -> *mut u8 {
         assert!(at <= self.len());
-        // SAFETY: inside the run, as just checked.
+        // SAFETY: the assertion keeps `at` inside the run or at its end.
         unsafe { self.ptr().add(at) }
     }
 }
@@ -175,7 +177,7 @@ impl Deref for Buf {
     fn deref(&self) -> &[u8] {
         // SAFETY: the run is mapped (zeroed by the kernel at first, hence initialised) and only
         // this `Buf` refers to it. While the kernel writes to it, it is owned by the driver's
-        // entry for the operation and nobody dereferences it.
+        // entry for the operation and not dereferenced.
         unsafe { std::slice::from_raw_parts(self.ptr(), self.pages as usize * PAGE) }
     }
 }
@@ -190,8 +192,8 @@ impl DerefMut for Buf {
 impl Drop for Buf {
     fn drop(&mut self) {
         let run = PageRun { first: self.first, count: self.pages };
-        let home = &self.region.pools[usize::from(self.pool)].returns;
-        assert!(home.push(run).is_ok(), "more runs came home than a pool has pages");
+        let returns = &self.region.pools[usize::from(self.pool)].returns;
+        assert!(returns.push(run).is_ok(), "more runs were returned than the pool has pages");
     }
 }
 
@@ -205,10 +207,11 @@ struct FreeMap {
     /// A set bit is a free page.
     words: Vec<u64>,
     pages: u32,
-    /// No page below is free.
+    /// No page below this one is free.
     lowest: u32,
-    /// No run of so many pages is free: who asks in vain, as many do under overload, asks at no cost.
-    none_of: u32,
+    /// No run of this many or more pages is free. Makes a failing allocation, which is frequent under
+    /// overload, cheap.
+    absent_run: u32,
 }
 
 impl FreeMap {
@@ -217,7 +220,7 @@ impl FreeMap {
             words: vec![0; (pages as usize).div_ceil(64)],
             pages,
             lowest: pages,
-            none_of: 1,
+            absent_run: 1,
         };
         map.set(0, pages, true);
         map
@@ -241,27 +244,27 @@ impl FreeMap {
         }
         if free {
             self.lowest = self.lowest.min(first);
-            if self.none_of <= self.pages {
+            if self.absent_run <= self.pages {
                 let run = self.next(first, false) - self.end_of_last(first, false);
-                self.none_of = self.none_of.max(run + 1);
+                self.absent_run = self.absent_run.max(run + 1);
             }
         } else if first == self.lowest {
             self.lowest = end;
         }
     }
 
-    /// Free pages.
+    /// Number of free pages.
     fn count(&self) -> u32 {
         self.words.iter().map(|word| word.count_ones()).sum()
     }
 
-    /// The word that holds a page, with set bits for pages that are `free`, or that are not.
+    /// The word that contains a page, with a bit set for each page whose state is `free`.
     fn word(&self, page: u32, free: bool) -> u64 {
         let word = self.words[page as usize / 64];
         if free { word } else { !word }
     }
 
-    /// The first page from `page` on that is `free`, or is not; behind the last if there is none.
+    /// The first page from `page` on whose state is `free`; the number of pages if there is none.
     fn next(&self, mut page: u32, free: bool) -> u32 {
         while page < self.pages {
             let rest = self.word(page, free) >> (page % 64);
@@ -273,7 +276,7 @@ impl FreeMap {
         self.pages
     }
 
-    /// Behind the last page below `page` that is `free`, or is not; 0 if there is none.
+    /// The page after the last page below `page` whose state is `free`; 0 if there is none.
     fn end_of_last(&self, mut page: u32, free: bool) -> u32 {
         while page > 0 {
             let below = page - 1;
@@ -286,16 +289,16 @@ impl FreeMap {
         0
     }
 
-    /// Takes a run of so many pages: the first of them.
+    /// Takes a run of `count` pages and returns its first page.
     fn take(&mut self, count: u32) -> Option<u32> {
-        if count >= self.none_of {
+        if count >= self.absent_run {
             return None;
         }
         let found =
             if count <= SMALL_RUN_PAGES { self.lowest_run(count) } else { self.highest_run(count) };
         match found {
             Some(first) => self.set(first, count, false),
-            None => self.none_of = count,
+            None => self.absent_run = count,
         }
         found
     }
@@ -332,13 +335,13 @@ struct PoolState {
     used_pages: Cell<u32>,
 }
 
-/// A shard's part of the region. Cloning gives another handle on the same pool; it stays on the
-/// thread that made it.
+/// A shard's part of the region. A clone is another handle of the same pool. Stays on the thread that
+/// created it.
 #[derive(Clone)]
 pub struct Pool(Rc<PoolState>);
 
 impl Pool {
-    /// Takes charge of pool `index` of `region`. Each index must be taken once only.
+    /// Creates the allocator of pool `index` of `region`. Must be called at most once for each index.
     ///
     /// # Panics
     /// When the region has no such pool.
@@ -347,7 +350,7 @@ impl Pool {
         let pages = region.pools[index].pages;
         Self(Rc::new(PoolState {
             region: Arc::clone(region),
-            index: u16::try_from(index).expect("few pools"),
+            index: u16::try_from(index).expect("fewer than 65535 pools"),
             free: RefCell::new(FreeMap::new(pages)),
             used_pages: Cell::new(0),
         }))
@@ -365,7 +368,7 @@ impl Pool {
         }
     }
 
-    /// A buffer of at least `len` bytes, or nothing when no run of free pages is long enough.
+    /// Allocates a buffer of at least `len` bytes; `None` when no run of free pages is long enough.
     #[must_use]
     pub fn alloc(&self, len: usize) -> Option<Buf> {
         let count = u32::try_from(len.div_ceil(PAGE).max(1)).ok()?;
@@ -381,25 +384,25 @@ impl Pool {
         })
     }
 
-    /// Bytes given out and not yet returned.
+    /// Size of the buffers in use (bytes).
     #[must_use]
     pub fn used(&self) -> usize {
         let mut free = self.0.free.borrow_mut();
         self.take_returns(&mut free);
         let used = self.0.used_pages.get();
         if AUDITED {
-            assert_eq!(used + free.count(), free.pages, "pages that are neither lent nor free");
+            assert_eq!(used + free.count(), free.pages, "pages that are neither in use nor free");
         }
         used as usize * PAGE
     }
 
-    /// Bytes in the pool.
+    /// Size of the pool (bytes).
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.shared().pages as usize * PAGE
     }
 
-    /// The region the pool is a part of.
+    /// Region that contains the pool.
     #[must_use]
     pub fn region(&self) -> &Arc<Region> {
         &self.0.region
@@ -512,13 +515,13 @@ mod tests {
         let mut map = FreeMap::new(100);
         let all: Vec<u32> = (0..20).map(|_| map.take(5).unwrap()).collect();
         assert_eq!(map.take(5), None);
-        assert_eq!(map.none_of, 5);
+        assert_eq!(map.absent_run, 5);
         map.set(all[7], 5, true);
         map.set(all[9], 5, true);
         assert_eq!(map.take(6), None);
-        assert_eq!(map.none_of, 6, "there are runs of 5 pages");
+        assert_eq!(map.absent_run, 6, "there are runs of 5 pages");
         map.set(all[8], 5, true);
-        assert_eq!(map.none_of, 16, "and now one of 15");
+        assert_eq!(map.absent_run, 16, "and now one of 15");
         assert_eq!(map.take(15), Some(all[9]));
     }
 
@@ -637,7 +640,7 @@ mod tests {
     }
 
     proptest! {
-        /// A map says that there is no run exactly when there is none, whatever came before.
+        /// An allocation fails if and only if there is no run of that many free pages.
         #[test]
         fn a_run_is_refused_only_where_there_is_none(
             pages in 1..200u32,

@@ -1,37 +1,37 @@
-//! Transfers in flight on each device, of which there are a number at most, and those that wait for
-//! their turn. Both drivers of the seam keep them so.
+//! Limits the transfers (reads and writes of files) in flight on each device, and queues further ones. Used
+//! by both drivers.
 
 use std::collections::VecDeque;
 
 use crate::op::{FileId, Op, Token};
 use crate::sabotage::{Sabotage, chosen};
 
-/// One device.
+/// A device.
 #[derive(Debug, Default)]
 struct Device {
-    /// What the system calls it.
+    /// Device number (`st_dev`).
     number: u64,
     in_flight: usize,
     waiting: VecDeque<(Token, Op)>,
 }
 
-/// The devices that transfers have gone to.
+/// The devices that hold open files.
 #[derive(Debug)]
 pub struct Devices {
     list: Vec<Device>,
     limit: usize,
 }
 
-/// A transfer that has waited.
+/// A transfer that leaves the queue of a device.
 #[derive(Debug)]
 pub enum Next {
-    /// It begins now, and keeps its device busy.
+    /// It begins now and counts as in flight.
     Begins(Token, Op),
-    /// Its file was closed meanwhile.
+    /// Its file was closed meanwhile; it does not count as in flight.
     Closed(Token, Op),
 }
 
-/// The file of a transfer; nothing of another operation.
+/// Returns the file of a transfer; `None` for other operations.
 #[must_use]
 pub fn transfer_of(op: &Op) -> Option<FileId> {
     match op {
@@ -41,13 +41,13 @@ pub fn transfer_of(op: &Op) -> Option<FileId> {
 }
 
 impl Devices {
-    /// None yet; each takes at most `limit` transfers at once.
+    /// Creates an empty list of devices, each with at most `limit` transfers in flight.
     #[must_use]
     pub const fn new(limit: usize) -> Self {
         Self { list: Vec::new(), limit }
     }
 
-    /// The position of a device, which is noted when it is new.
+    /// Returns the position of the device with this number; adds the device when it is new.
     pub fn position(&mut self, number: u64) -> usize {
         let known = self.list.iter().position(|device| device.number == number);
         known.unwrap_or_else(|| {
@@ -56,12 +56,12 @@ impl Devices {
         })
     }
 
-    /// Each takes at most so many from now on.
+    /// Sets the maximum number of transfers in flight on each device.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
 
-    /// A transfer wants to begin: it is given back if it may. Else it waits.
+    /// Counts a transfer as in flight and returns it, or queues it when the device has reached its limit.
     pub fn begin(&mut self, device: usize, token: Token, op: Op) -> Option<(Token, Op)> {
         let device = &mut self.list[device];
         if device.in_flight >= self.limit {
@@ -72,7 +72,7 @@ impl Devices {
         Some((token, op))
     }
 
-    /// A transfer has ended.
+    /// Records the end of a transfer.
     ///
     /// # Panics
     /// When none was in flight.
@@ -82,8 +82,8 @@ impl Devices {
         device.in_flight -= 1;
     }
 
-    /// The next of those that wait, if there is room for it. After one whose file was closed there may
-    /// be another.
+    /// Removes and returns the next queued transfer, if the device is below its limit. To be called again
+    /// after [`Next::Closed`], which leaves the device free.
     pub fn next(&mut self, device: usize, is_open: impl Fn(FileId) -> bool) -> Option<Next> {
         let device = &mut self.list[device];
         if device.in_flight >= self.limit {
@@ -98,22 +98,26 @@ impl Devices {
         Some(Next::Closed(token, op))
     }
 
-    /// Transfers that keep a device busy, and those that wait for it.
+    /// Numbers of transfers in flight on a device and queued for it.
     #[must_use]
     pub fn counts(&self, device: usize) -> (usize, usize) {
         let device = &self.list[device];
         (device.in_flight, device.waiting.len())
     }
 
-    /// Compares with a recount of the transfers that keep each device busy.
+    /// Compares the transfers in flight with a recount for each position.
     ///
     /// # Panics
-    /// When they differ, or some wait for a device that has nothing to do.
+    /// When they differ, or transfers are queued for an idle device.
     pub fn expect(&self, recounted: impl Fn(usize) -> usize) {
         for (position, device) in self.list.iter().enumerate() {
-            assert_eq!(device.in_flight, recounted(position), "transfers of device {position}");
-            let hangs = device.in_flight == 0 && !device.waiting.is_empty();
-            assert!(!hangs, "transfers wait for device {position}, which has nothing to do");
+            assert_eq!(
+                device.in_flight,
+                recounted(position),
+                "transfers in flight on device {position}"
+            );
+            let is_stuck = device.in_flight == 0 && !device.waiting.is_empty();
+            assert!(!is_stuck, "transfers are queued for device {position}, which is idle");
         }
     }
 }
@@ -123,7 +127,7 @@ mod tests {
     use super::*;
     use crate::buffer::{Pool, Region};
 
-    /// Two transfers wait behind one; the first of them belongs to file 1.
+    /// Two transfers are queued behind one; the first of them belongs to file 1, which is closed.
     #[test]
     fn what_waited_for_a_closed_file_takes_nobodys_turn() {
         let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
@@ -138,7 +142,7 @@ mod tests {
         assert!(devices.begin(device, token(0), read(0)).is_some());
         assert!(devices.begin(device, token(1), read(1)).is_none());
         assert!(devices.begin(device, token(2), read(0)).is_none());
-        assert!(devices.next(device, |_| true).is_none(), "there is no room yet");
+        assert!(devices.next(device, |_| true).is_none(), "the device is at its limit");
         devices.end(device);
         let closed = devices.next(device, |file| file != FileId(1));
         assert!(matches!(closed, Some(Next::Closed(token, _)) if token.index == 1));

@@ -1,55 +1,57 @@
-//! Bounded queues between shards, and the question whether the other side must be woken.
+//! Bounded message queues between shards, with wake-ups only for a sleeping receiver.
 //!
-//! A shard that is about to sleep says so and then looks into its mailbox once more; who sends
-//! puts the message in and then looks whether the receiver said so. With a fence between the two
-//! steps on both sides, at least one of them sees the other: no message is slept over.
+//! A receiver that is about to sleep sets its `asleep` flag and then checks its mailbox once more; a sender
+//! pushes its message and then checks the flag. A sequentially consistent fence between the two steps on
+//! both sides guarantees that at least one of them sees the other's step, so that no wake-up is lost.
 
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use crossbeam_queue::ArrayQueue;
 
-/// Where messages for one shard wait.
+/// Queue of the messages to one shard.
 pub struct Mailbox<T> {
     queue: ArrayQueue<T>,
     asleep: AtomicBool,
 }
 
 impl<T> Mailbox<T> {
-    /// Room for so many messages.
+    /// Creates a mailbox with room for `capacity` messages.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self { queue: ArrayQueue::new(capacity), asleep: AtomicBool::new(false) }
     }
 
-    /// Puts a message in: whether the receiver must be woken. Exactly one sender is told so.
+    /// Sends a message. Returns whether the caller must wake the receiver; only one sender gets true for each
+    /// sleep.
     ///
     /// # Errors
-    /// The message, when there is no room.
+    /// Returns the message when the mailbox is full.
     pub fn send(&self, message: T) -> Result<bool, T> {
         self.queue.push(message)?;
         fence(Ordering::SeqCst);
         Ok(self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed))
     }
 
-    /// Messages that wait.
+    /// Number of messages in the mailbox.
     #[must_use]
     pub fn len(&self) -> usize {
         self.queue.len()
     }
 
-    /// Whether none waits.
+    /// Whether the mailbox has no message.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// The next message. For the receiver.
+    /// Removes and returns the oldest message. To be called by the receiver only.
     #[must_use]
     pub fn receive(&self) -> Option<T> {
         self.queue.pop()
     }
 
-    /// Says that the receiver is about to sleep: whether it may.
+    /// Announces that the receiver is about to sleep. Returns whether it may, that is, whether there is no
+    /// message.
     #[must_use]
     pub fn may_sleep(&self) -> bool {
         self.asleep.store(true, Ordering::Relaxed);
@@ -61,7 +63,7 @@ impl<T> Mailbox<T> {
         false
     }
 
-    /// Says that the receiver is awake.
+    /// Announces that the receiver is awake.
     pub fn awake(&self) {
         self.asleep.store(false, Ordering::Relaxed);
     }
@@ -99,7 +101,7 @@ mod tests {
         mailbox.awake();
         assert_eq!(mailbox.send(1), Ok(false));
         assert!(!mailbox.may_sleep(), "there is something to read");
-        assert_eq!(mailbox.send(2), Ok(false), "and nobody sleeps");
+        assert_eq!(mailbox.send(2), Ok(false), "the receiver is awake");
         assert_eq!((mailbox.len(), mailbox.is_empty()), (2, false));
         assert_eq!(mailbox.receive(), Some(1));
         assert_eq!((mailbox.len(), mailbox.is_empty()), (1, false));

@@ -1,33 +1,33 @@
-//! The seam between logic and the outside world: an operation is plain data, its completion a
-//! number and the buffers that come back.
+//! The seam between logic and I/O: an operation is plain data, and its completion is a number and the
+//! buffers of the operation.
 //!
-//! Two drivers carry operations out: [`crate::ring`] on io_uring and `crate::sim` on simulated
-//! disks. Nothing above the seam can tell which. This module knows neither of them, no files, no
-//! HTTP and no needles.
+//! Two drivers carry out operations: [`crate::ring`] on io_uring, and `crate::sim` on simulated disks and
+//! connections. Code above the seam cannot distinguish them. This module depends on neither of them,
+//! nor on real files, HTTP or needles.
 
 use std::ffi::CString;
 use std::path::PathBuf;
 
 use crate::buffer::Buf;
 
-/// Names one operation in flight. The generation tells a slot's former user from its present one.
+/// Identifies an operation in flight. The generation distinguishes successive users of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token {
     /// Slot in the runtime's table of operations.
     pub index: u32,
-    /// How often the slot had been used before.
+    /// Number of previous uses of the slot (modulo 2^32).
     pub generation: u32,
 }
 
-/// An open directory.
+/// Id of an open directory, assigned by the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DirId(pub u32);
 
-/// An open volume file.
+/// Id of an open volume file, assigned by the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileId(pub u32);
 
-/// A connection or listener; the number is the driver's.
+/// Id of a connection or listener, assigned by the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sock(pub i32);
 
@@ -36,9 +36,9 @@ pub struct Sock(pub i32);
 pub struct Piece {
     /// Index into the write's buffers.
     pub buf: u16,
-    /// First byte.
+    /// Offset of the first byte in that buffer.
     pub start: u32,
-    /// Number of bytes.
+    /// Length (bytes).
     pub len: u32,
 }
 
@@ -48,147 +48,148 @@ pub struct Piece {
 pub enum Op {
     /// Opens an existing directory. Result: a [`DirId`].
     OpenDir {
-        /// Its path.
+        /// Path of the directory.
         path: PathBuf,
     },
     /// Creates a file that must not exist yet. Result: a [`FileId`].
     Create {
-        /// Where.
+        /// Directory of the file.
         dir: DirId,
         /// File name.
         name: CString,
     },
     /// Opens an existing file. Result: a [`FileId`].
     Open {
-        /// Where.
+        /// Directory of the file.
         dir: DirId,
         /// File name.
         name: CString,
-        /// Whether it will be written to. Else the right to read is enough, also on a file system that
-        /// is mounted read-only, and writes fail with `EBADF`.
+        /// Whether the file is opened for writing. If not, read permission suffices, also on a file system
+        /// that is mounted read-only, and writes fail with `EBADF`.
         write: bool,
     },
-    /// Result: the file's length.
+    /// Queries the length of a file. Result: the length (bytes).
     FileLen {
-        /// Which file.
+        /// Open file.
         file: FileId,
     },
-    /// Result: the number of extents the file consists of; 0 where the file system does not tell.
+    /// Queries the number of extents of a file. Result: the number; 0 where the file system does not report
+    /// it.
     Extents {
-        /// Which file.
+        /// Open file.
         file: FileId,
     },
     /// Reserves space for the whole file and sets its length; new space reads as zeros.
     Allocate {
-        /// Which file.
+        /// Open file.
         file: FileId,
-        /// New length.
+        /// New length (bytes).
         len: u64,
     },
-    /// Reads `len` bytes at `offset` to `buf[start..]`. Result: bytes read, 0 at the end.
+    /// Reads `len` bytes at `offset` into `buf[start..]`. Result: bytes read, 0 at the end of the file.
     Read {
-        /// Which file.
+        /// Open file.
         file: FileId,
-        /// Target.
+        /// Destination.
         buf: Buf,
-        /// First byte in `buf`.
+        /// Offset of the first byte in `buf`.
         start: u32,
-        /// Bytes wanted.
+        /// Bytes to read.
         len: u32,
         /// Position in the file.
         offset: u64,
     },
-    /// Writes the pieces one behind the other at `offset`. Result: bytes written. A durable write
-    /// is on stable media when it completes (`RWF_DSYNC`); it vouches for itself only.
+    /// Writes the pieces consecutively at `offset`. Result: bytes written. A durable write is on stable
+    /// media when it completes (`RWF_DSYNC`, pwritev2(2)); that covers this write only, not earlier ones.
     Write {
-        /// Which file.
+        /// Open file.
         file: FileId,
-        /// Sources.
+        /// Source buffers.
         bufs: Vec<Buf>,
-        /// What to take of them, in order.
+        /// Parts of the buffers to write, in order.
         pieces: Vec<Piece>,
         /// Position in the file.
         offset: u64,
-        /// Whether completion means stable media.
+        /// Whether the write is on stable media when it completes.
         durable: bool,
     },
-    /// Brings all completed writes of a file, and its length, to stable media (`fdatasync`).
+    /// Brings all completed writes of a file, and its length, to stable media (fdatasync(2)).
     Sync {
-        /// Which file.
+        /// Open file.
         file: FileId,
     },
     /// Closes a file.
     CloseFile {
-        /// Which file.
+        /// Open file.
         file: FileId,
     },
     /// Renames a file within a directory.
     Rename {
-        /// Where.
+        /// Directory of both names.
         dir: DirId,
-        /// Present name.
+        /// Current name.
         from: CString,
         /// New name.
         to: CString,
-        /// Whether another file of that name goes. Else there must be none.
+        /// Whether an existing file with the new name is replaced. If not, there must be none.
         replace: bool,
     },
     /// Removes a name from a directory.
     Unlink {
-        /// Where.
+        /// Directory of the name.
         dir: DirId,
         /// File name.
         name: CString,
     },
     /// Brings creations, renames and removals in a directory to stable media.
     SyncDir {
-        /// Which directory.
+        /// Open directory.
         dir: DirId,
     },
     /// Waits for a connection. Result: its [`Sock`].
     Accept {
-        /// Listener.
+        /// Listening socket.
         listener: Sock,
     },
-    /// Receives into a buffer that the driver picks only when bytes have arrived, so that waiting
-    /// costs no buffer; they stand behind [`crate::limits::RECEIVE_HEADROOM`] free bytes. Result: bytes
-    /// received, 0 at the end of the stream.
+    /// Receives into a buffer that the driver picks only when bytes have arrived, so that a waiting
+    /// connection holds no buffer. The bytes begin at offset [`crate::limits::RECEIVE_HEADROOM`] of the
+    /// buffer. Result: bytes received, 0 at the end of the stream.
     RecvAny {
         /// Connection.
         sock: Sock,
     },
-    /// Receives to `buf[start..start + len]`. Result: bytes received; fewer than `len` when the
-    /// stream ends, when the operation is cancelled, or whenever some have come and not `whole`.
+    /// Receives into `buf[start..start + len]`. Result: bytes received; fewer than `len` when the stream
+    /// ends, when the operation is cancelled, or when some bytes have arrived and `whole` is false.
     Recv {
         /// Connection.
         sock: Sock,
-        /// Target.
+        /// Destination.
         buf: Buf,
-        /// First byte in `buf`.
+        /// Offset of the first byte in `buf`.
         start: u32,
-        /// Bytes wanted.
+        /// Bytes to receive.
         len: u32,
-        /// Whether to wait for all of them.
+        /// Whether to wait for all `len` bytes.
         whole: bool,
     },
-    /// Sends of `buf[start..start + len]` as much as the connection takes. Result: bytes sent, at
-    /// least one.
+    /// Sends as much of `buf[start..start + len]` as the connection accepts. Result: bytes sent, at least
+    /// one.
     Send {
         /// Connection.
         sock: Sock,
         /// Source.
         buf: Buf,
-        /// First byte in `buf`.
+        /// Offset of the first byte in `buf`.
         start: u32,
-        /// Bytes to send at most.
+        /// Maximum number of bytes to send.
         len: u32,
     },
-    /// Asks who is at the other end. It comes back as [`Returned::Text`].
+    /// Queries the address of the peer, which is returned as [`Returned::Text`].
     PeerName {
         /// Connection.
         sock: Sock,
     },
-    /// Tells the peer that nothing more will be sent.
+    /// Shuts down the sending direction of a connection (shutdown(2) with `SHUT_WR`).
     ShutdownWrite {
         /// Connection.
         sock: Sock,
@@ -198,71 +199,72 @@ pub enum Op {
         /// Connection.
         sock: Sock,
     },
-    /// Makes another shard look at its mailbox.
+    /// Wakes another shard, so that it reads its mailbox.
     Wake {
-        /// Which shard.
+        /// Number of the shard.
         shard: u16,
     },
 }
 
-/// What an operation gives back besides its result: its buffers, as a rule.
+/// Data that a completion returns besides the result: the buffers of the operation, as a rule.
 #[derive(Debug, Default)]
 pub enum Returned {
-    /// The operation had none.
+    /// Nothing.
     #[default]
     None,
     /// The buffer of a read, receive or send.
     One(Buf),
     /// The buffers of a gathered write.
     Many(Vec<Buf>),
-    /// A name.
+    /// Text, such as an address.
     Text(Box<str>),
 }
 
-/// The end of an operation.
+/// Completion of an operation.
 #[derive(Debug)]
 pub struct Completion {
-    /// Which operation.
+    /// Token of the operation.
     pub token: Token,
-    /// At least 0: as the operation says. Below 0: the negated errno.
+    /// 0 or above: the result as the operation defines it. Below 0: the negated errno.
     pub result: i64,
-    /// Its buffers.
+    /// Buffers of the operation.
     pub returned: Returned,
 }
 
-/// Counts of a driver's life.
+/// Counters of a driver since its start.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DriverCounts {
-    /// How often it asked the kernel.
+    /// Number of calls to the kernel (`io_uring_enter`).
     pub enters: u64,
-    /// Completions it got.
+    /// Number of completions received.
     pub completions: u64,
 }
 
-/// What carries operations out, and what tells the time.
+/// Carries out operations, and provides the time.
 pub trait Driver {
-    /// Takes an operation over. It begins at the latest with the next [`Driver::reap`].
+    /// Submits an operation. It begins with the next [`Driver::reap`] at the latest, except for a read or
+    /// write of a file that waits because its device has as many in flight as the limit allows.
     fn submit(&mut self, token: Token, op: Op);
 
-    /// Asks for an operation to end early. It completes all the same: with `-ECANCELED`, or with
-    /// its result if that was quicker. Reads and writes of files are never cancelled.
+    /// Requests that an operation ends early. It still completes, with `-ECANCELED`, or with its result if
+    /// it had ended before. Reads and writes of files are never cancelled.
     fn cancel(&mut self, token: Token);
 
-    /// Hands over completions, waiting for the first one until `until` (see [`Driver::now`]; 0
-    /// does not wait).
+    /// Appends completions to `completed`. If there is none, waits for the first one until `until`
+    /// (nanoseconds, see [`Driver::now`]; 0 does not wait).
     fn reap(&mut self, until: u64, completed: &mut Vec<Completion>);
 
-    /// Counts so far; none by a driver that does not count.
+    /// Returns the counters; all 0 for a driver that does not count.
     fn counts(&self) -> DriverCounts {
         DriverCounts::default()
     }
 
-    /// Says how many reads and writes may be in flight on one device from now on, where that matters.
+    /// Sets the maximum number of reads and writes in flight on each device, for a driver that limits them.
     fn limit_device(&mut self, _limit: usize) {}
 
-    /// Nanoseconds of a clock that never goes back.
+    /// Monotonic time (nanoseconds).
     fn now(&self) -> u64;
 
-    /// Nanoseconds since 1970-01-01 UTC; may jump.
+    /// Wall-clock time (nanoseconds since 1970-01-01 UTC); may jump.
     fn wall(&self) -> u64;
 }

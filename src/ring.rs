@@ -1,14 +1,16 @@
-//! The driver on io_uring: the only code that knows it.
+//! The driver on io_uring: the only module that uses it.
 //!
-//! One `io_uring_enter` per turn hands over what was submitted, runs the kernel's deferred work and
-//! waits. Every operation in flight has an entry that owns its buffers until its last completion,
-//! whatever became of whoever wanted it. Operations on a device are capped, since a device with
-//! all its tags taken makes the submitting thread sleep inside the kernel; the rest waits here.
+//! One `io_uring_enter` per event loop iteration submits operations, runs the kernel's deferred work and
+//! waits for completions. Every operation in flight has an entry that owns its buffers until its last
+//! completion, even if the future that submitted it was dropped. The number of operations in flight per
+//! device is limited, since the submitting thread sleeps inside the kernel when all tags of a device are
+//! taken; further operations are queued here.
 //!
-//! Devices come first: transfers are handed over before anything else, and of those that have ended so
-//! many go on in a turn that it stays short. Photos that ended together would else be verified and sent
-//! together, while the device has nothing to do, and their clients would ask together again. When requests
-//! come in crowds, they wait too, for what was begun (`docs/decisions/short-turns.md`).
+//! Devices come first: transfers are submitted before all other operations, and the number of completed
+//! transfers that are resumed per iteration is limited so that iterations stay short. Otherwise photos whose
+//! reads completed together would be verified and sent together while the device is idle, and their clients
+//! would send their next requests together again. Under overload new requests are delayed too, in favour of
+//! the transfers under way (`docs/decisions/short-turns.md`).
 #![expect(unsafe_code, reason = "hands addresses to the kernel")]
 
 mod files;
@@ -41,24 +43,24 @@ use crate::sys;
 use files::{OpenFile, fixed, open_file};
 use provided::{GROUP, Provided};
 pub use setup::{Prepared, Registration, SetupError, prepare};
-use turns::{ARRIVALS_MAX, Ended, Turns};
+use turns::{ARRIVALS_MAX, Ended, ReadyCompletions};
 
-/// Completions with these numbers belong to no operation.
+/// User data of completions that belong to no operation.
 const WOKEN: u64 = u64::MAX;
 const CANCELLATION: u64 = u64::MAX - 1;
 const IGNORED: u64 = u64::MAX - 2;
 
-/// From so many completions in a turn on, the next turn waits for more than one:
+/// Minimum number of completions in an iteration with which the next one waits for more than one completion.
 const BATCH_MIN: usize = 4;
-/// for so many at most,
+/// Maximum number of completions that an iteration waits for.
 const BATCH_MAX: usize = 64;
-/// and for so long (microseconds).
-const PATIENCE_US: u32 = 60;
+/// Maximum batching delay: time that an iteration waits for more than one completion (microseconds).
+const BATCH_DELAY_US: u32 = 60;
 
-/// Test builds recount the transfers of devices while no more operations than this are in flight.
+/// Maximum number of operations in flight with which test builds recount the transfers of devices.
 const RECOUNTED_MAX: usize = 512;
 
-/// What an operation in flight keeps alive, and how it ends.
+/// Resources that an operation in flight keeps alive; also determines how its completion is handled.
 enum Held {
     Nothing,
     Name {
@@ -68,24 +70,24 @@ enum Held {
         _from: CString,
         _to: CString,
     },
-    /// Its result is a descriptor to be registered as a file.
+    /// Opening a file: the result is a descriptor, which is registered as a file.
     Opening {
         _name: CString,
     },
-    /// Bringing a file to stable media.
+    /// Syncing a file.
     Sync(FileId),
-    /// Bringing a directory to stable media.
+    /// Syncing a directory.
     SyncDir(DirId),
-    /// Reading or writing one buffer.
+    /// A read, receive or send with one buffer.
     Buf(Buf),
-    /// A gathered write, with the kernel's list of its pieces.
+    /// A gathered write, with the list of its pieces that the kernel reads.
     Gather {
         bufs: Vec<Buf>,
         _pieces: Box<[libc::iovec]>,
         /// The file, if the write is durable.
         durable: Option<FileId>,
     },
-    /// A receive into a buffer of the kernel's choice.
+    /// A receive into a buffer that the kernel picks.
     RecvAny(Sock),
 }
 
@@ -93,61 +95,64 @@ struct InFlight {
     token: Token,
     generation: u32,
     held: Held,
-    /// The device that it keeps busy.
+    /// Position of the device on which the operation counts as in flight.
     device: Option<usize>,
 }
 
-/// How a ring works.
+/// Options of a ring.
 #[derive(Clone, Debug)]
 pub struct RingOptions {
-    /// Operations in flight per device; this ring's share.
+    /// Maximum number of operations in flight per device: this ring's share.
     pub device_in_flight: usize,
     /// Open files without `O_DIRECT`.
     pub buffered: bool,
 }
 
-/// The driver. It stays on the thread that started it.
+/// The driver on io_uring. Stays on the thread that started it.
 pub struct Ring {
     ring: ManuallyDrop<IoUring>,
     provided: ManuallyDrop<Provided>,
     in_flight: ManuallyDrop<Slab<InFlight>>,
     generations: Vec<u32>,
-    /// Where the operation of a token is in `in_flight`.
+    /// Index in `in_flight` of each token's operation.
     slots: Vec<u32>,
-    /// Described, but not yet in the submission queue: transfers, and all else.
+    /// Transfers not yet in the submission queue.
     transfers: VecDeque<Entry>,
+    /// Other operations not yet in the submission queue.
     backlog: VecDeque<Entry>,
-    /// What has ended and waits for its turn.
-    turns: Turns,
-    /// Scratch space for a turn's completions.
+    /// Completions of transfers and of requests that were not resumed yet.
+    ready: ReadyCompletions,
+    /// Scratch space for the completions of an iteration.
     entries: Vec<cqueue::Entry>,
+    /// Receives for which no provided buffer was free.
     starved: VecDeque<(Token, Sock)>,
-    /// Ended without the kernel.
+    /// Completions of operations that did not involve the kernel.
     ended: Vec<Completion>,
     dirs: Vec<File>,
     files: Slab<OpenFile>,
-    /// How often each place in `files` was used: a number that outlives its file names no other.
+    /// Number of uses of each slot in `files`, so that the id of a closed file never names another file.
     file_generations: Vec<u16>,
-    /// Places in the kernel's table of files.
+    /// Number of slots in the kernel's table of files.
     files_max: u32,
     devices: Devices,
     peers: Vec<RawFd>,
     options: RingOptions,
     registered: bool,
     gathers_fixed: bool,
-    /// Whether the kernel can wait for several completions with a bound (6.12).
-    patient: bool,
-    /// Completions of the last turn.
+    /// Whether the kernel supports a minimum wait time (`IORING_FEAT_MIN_TIMEOUT`, Linux 6.12).
+    has_min_wait: bool,
+    /// Number of completions of the last iteration.
     last_batch: usize,
     counts: DriverCounts,
     pool: Pool,
 }
 
 impl Ring {
-    /// Starts a prepared ring on this thread. Messages go to `peers` by their number.
+    /// Starts a prepared ring on the calling thread. `peers` are the descriptors of the rings that messages
+    /// are sent to, by shard number.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The kernel's, when the ring cannot be enabled or its receive buffers cannot be registered.
     pub fn start(
         prepared: Prepared,
         pool: Pool,
@@ -157,7 +162,7 @@ impl Ring {
         let Prepared { ring, files_max, registered, gathers_fixed } = prepared;
         ring.submitter().register_enable_rings()?;
         let provided = Provided::new(&ring, &pool)?;
-        let patient = ring.params().is_feature_min_timeout();
+        let has_min_wait = ring.params().is_feature_min_timeout();
         Ok(Self {
             ring: ManuallyDrop::new(ring),
             provided: ManuallyDrop::new(provided),
@@ -166,7 +171,7 @@ impl Ring {
             slots: Vec::new(),
             transfers: VecDeque::with_capacity(1024),
             backlog: VecDeque::with_capacity(1024),
-            turns: Turns::new(),
+            ready: ReadyCompletions::new(),
             entries: Vec::with_capacity(1024),
             starved: VecDeque::new(),
             ended: Vec::new(),
@@ -179,14 +184,14 @@ impl Ring {
             options,
             registered,
             gathers_fixed,
-            patient,
+            has_min_wait,
             last_batch: 0,
             counts: DriverCounts::default(),
             pool,
         })
     }
 
-    /// Operations the kernel has and has not completed.
+    /// Number of operations in flight, including completed ones that were not resumed yet.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
@@ -200,8 +205,8 @@ impl Ring {
         self.end(token, -i64::from(errno), Returned::None);
     }
 
-    /// Gives an operation an entry and the kernel its description. `describe` gets the entry's
-    /// content, at the address where it stays until the end.
+    /// Allocates an entry in `in_flight` for an operation and queues its submission. Whatever the submission
+    /// that `describe` returns points to on the heap of `held` stays there until the last completion.
     fn launch(
         &mut self,
         token: Token,
@@ -233,7 +238,7 @@ impl Ring {
         self.backlog.push_back(entry);
     }
 
-    /// Moves what was described into the submission queue, as far as there is room.
+    /// Moves queued submissions into the submission queue, transfers first, as far as there is room.
     fn fill_queue(&mut self) {
         let mut queue = self.ring.submission();
         for described in [&mut self.transfers, &mut self.backlog] {
@@ -359,10 +364,10 @@ impl Ring {
     fn enter(&mut self, until: u64) {
         self.fill_queue();
         let now = if until == 0 { 0 } else { sys::monotonic_ns() };
-        // What does not fit into the queue must go in before anything is waited for.
+        // Submissions that do not fit into the queue must be submitted before the ring waits.
         let all_in = self.transfers.is_empty() && self.backlog.is_empty();
         let left = if all_in { until.saturating_sub(now) } else { 0 };
-        let looks = !self.turns.is_empty();
+        let looks = !self.ready.is_empty();
         let nothing_to_do = left == 0 && !looks && {
             let queue = self.ring.submission();
             queue.is_empty() && !queue.taskrun() && !queue.cq_overflow()
@@ -374,22 +379,22 @@ impl Ring {
         let time = Timespec::new()
             .sec(left / 1_000_000_000)
             .nsec(u32::try_from(left % 1_000_000_000).expect("below a second"));
-        // Under load a little patience saves system calls, since completions come in batches. Asking
-        // for many also lifts the kernel's bound of 20 completions per call (IO_LOCAL_TW_DEFAULT_MAX
-        // in io_uring/io_uring.c). A lone request never waits: the batch is one then.
+        // Under load a batching delay saves system calls, since completions come in batches. Waiting for
+        // many also lifts the kernel's limit of 20 completions per call (IO_LOCAL_TW_DEFAULT_MAX in
+        // io_uring/io_uring.c). A single request is never delayed: the batch is one then.
         let loaded = self.last_batch >= BATCH_MIN;
         let batch = if loaded { (2 * self.last_batch).min(BATCH_MAX) } else { 1 };
         let mut args = SubmitArgs::new().timespec(&time);
-        if self.patient && batch > 1 && left > 0 {
-            args = args.min_wait_usec(PATIENCE_US);
+        if self.has_min_wait && batch > 1 && left > 0 {
+            args = args.min_wait_usec(BATCH_DELAY_US);
         }
         let want = match left {
-            // Without waiting: only who wants something has the kernel do its deferred work. Under a crowd of
-            // requests it is to do much of it, so that what was begun comes to light behind them.
-            0 if self.turns.is_crowded() => BATCH_MAX,
+            // No wait. The kernel runs its deferred work only if completions are wanted. Under overload many
+            // are wanted, so that the completions of transfers behind the new requests become visible too.
+            0 if self.ready.is_overloaded() => BATCH_MAX,
             0 if looks => 1,
             0 => 0,
-            _ if self.patient => batch,
+            _ if self.has_min_wait => batch,
             _ => 1,
         };
         let result = self.ring.submitter().submit_with_args(want, &args);
@@ -407,10 +412,10 @@ impl Ring {
             return;
         }
         if number == IGNORED {
-            // A shard that has ended while the daemon stops needs no waking: its ring is closed.
+            // A shard that has ended while the daemon stops need not be woken: its ring is closed.
             let errno = -ended.result;
             if !matches!(errno, libc::EBADF | libc::EBADFD) {
-                tracing::error!("a message to another shard failed: errno {errno}");
+                tracing::error!("waking another shard failed: errno {errno}");
             }
             return;
         }
@@ -427,11 +432,11 @@ impl Ring {
             }
             Held::Opening { .. } => (self.opened(ended.result), Returned::None),
             Held::Buf(buf) => (i64::from(ended.result), Returned::One(buf)),
-            Held::Sync(file) => (self.believed_of(file, ended.result), Returned::None),
-            Held::SyncDir(dir) => (self.believed_of_dir(dir, ended.result), Returned::None),
+            Held::Sync(file) => (self.file_sync_result(file, ended.result), Returned::None),
+            Held::SyncDir(dir) => (self.dir_sync_result(dir, ended.result), Returned::None),
             Held::Gather { bufs, durable, .. } => {
                 let result = match durable {
-                    Some(file) => self.believed_of(file, ended.result),
+                    Some(file) => self.file_sync_result(file, ended.result),
                     None => i64::from(ended.result),
                 };
                 (result, Returned::Many(bufs))
@@ -450,18 +455,18 @@ impl Ring {
         completed.push(Completion { token, result, returned });
     }
 
-    /// Lets what has ended go on at once, or wait for its turn. The device of a transfer is free for the
-    /// next one now.
-    fn sort(&mut self, ended: Ended, completed: &mut Vec<Completion>) {
+    /// Queues the completion of a transfer or of a possible new request, and delivers any other one at once.
+    /// The completion of a transfer frees its device for the next one.
+    fn queue_or_complete(&mut self, ended: Ended, completed: &mut Vec<Completion>) {
         let slot = usize::try_from(ended.user_data & 0xffff_ffff).expect("32 bits");
         match self.in_flight.get_mut(slot) {
             Some(InFlight { device: device @ Some(_), .. }) => {
                 let device = device.take().expect("just seen");
                 self.release_device(device);
-                self.turns.add_transfer(ended);
+                self.ready.add_transfer(ended);
             }
             Some(InFlight { held: Held::RecvAny(_), .. }) if ended.result > 0 => {
-                self.turns.add_arrival(ended);
+                self.ready.add_arrival(ended);
             }
             _ => self.complete(&ended, completed),
         }
@@ -479,7 +484,7 @@ impl Ring {
         }
     }
 
-    /// Recounts the transfers that keep devices busy.
+    /// Compares the transfers in flight on each device with a recount.
     fn audit(&self) {
         let busy = |device| {
             self.in_flight.iter().filter(|(_, entry)| entry.device == Some(device)).count()
@@ -487,12 +492,14 @@ impl Ring {
         self.devices.expect(busy);
     }
 
-    /// Puts back the buffers that receives took, and lets those receives go on that found none.
+    /// Replaces the provided buffers that receives took, and submits receives again that found none.
     fn refill(&mut self) {
         let there = self.provided.refill(&self.pool);
-        // Handed over first, they find the buffers; more than go on in a turn would take them from others.
+        // Submitted before new receives, they get the buffers first. More than are resumed in an iteration
+        // would take the buffers from other receives.
         for _ in 0..there.min(ARRIVALS_MAX).min(self.starved.len()) {
-            let (token, sock) = self.starved.pop_front().expect("so many are there");
+            let (token, sock) =
+                self.starved.pop_front().expect("the count is limited to the queue's length");
             self.recv_any(token, sock);
         }
     }
@@ -516,7 +523,7 @@ impl Driver for Ring {
         }
         let slot = self.slots.get(token.index as usize).copied().unwrap_or(u32::MAX);
         let entry = self.in_flight.get(slot as usize).filter(|entry| entry.token == token);
-        // It may have ended meanwhile.
+        // The operation may have completed meanwhile. Transfers are never cancelled.
         let Some(entry) = entry.filter(|entry| entry.device.is_none()) else { return };
         let target = u64::from(entry.generation) << 32 | u64::from(slot);
         self.push(opcode::AsyncCancel::new(target).build().user_data(CANCELLATION));
@@ -524,18 +531,18 @@ impl Driver for Ring {
 
     fn reap(&mut self, until: u64, completed: &mut Vec<Completion>) {
         self.refill();
-        let nothing_waits = self.ended.is_empty() && self.turns.is_empty();
+        let nothing_waits = self.ended.is_empty() && self.ready.is_empty();
         self.enter(if nothing_waits { until } else { 0 });
         completed.append(&mut self.ended);
         let mut entries = std::mem::take(&mut self.entries);
         entries.extend(self.ring.completion());
         self.last_batch = entries.len();
         for entry in entries.drain(..) {
-            self.sort(entry.into(), completed);
+            self.queue_or_complete(entry.into(), completed);
         }
         self.entries = entries;
-        let mut turn = self.turns.begin(self.in_flight.len());
-        while let Some(ended) = self.turns.next(&mut turn) {
+        let mut budget = self.ready.begin(self.in_flight.len());
+        while let Some(ended) = self.ready.next(&mut budget) {
             self.complete(&ended, completed);
         }
         completed.append(&mut self.ended);
@@ -564,7 +571,7 @@ impl Driver for Ring {
 impl Drop for Ring {
     fn drop(&mut self) {
         let idle = self.in_flight.is_empty();
-        // SAFETY: dropped once, here; nothing uses it afterwards.
+        // SAFETY: dropped once, here; nothing uses the ring afterwards.
         unsafe { ManuallyDrop::drop(&mut self.ring) };
         if idle {
             // SAFETY: as above; the ring that wrote to the buffers is closed.
@@ -572,7 +579,7 @@ impl Drop for Ring {
             // SAFETY: as above.
             unsafe { ManuallyDrop::drop(&mut self.in_flight) };
         }
-        // Else the kernel may still write to buffers of operations in flight while it closes the
-        // ring: they are leaked, which happens only when a process ends.
+        // Otherwise the kernel may still write to the buffers of operations in flight while it closes the
+        // ring. They are leaked, which happens only when a process ends.
     }
 }

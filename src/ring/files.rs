@@ -1,4 +1,4 @@
-//! Files and directories: what happens rarely and outside of any request.
+//! Operations on files and directories, which are rare and not part of any request.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -17,7 +17,7 @@ use crate::limits::FILES_PER_SHARD;
 use crate::op::{DirId, FileId, Op, Returned, Token};
 use crate::sys;
 
-/// XFS is asked to allocate volumes in extents of this size (bytes).
+/// Extent size hint for volumes on XFS (bytes).
 const EXTENT_SIZE: u32 = 1 << 30;
 
 pub(super) struct OpenFile {
@@ -26,7 +26,7 @@ pub(super) struct OpenFile {
     pub(super) device: usize,
 }
 
-/// A file's number holds its place in the table of files, and how often that had been used.
+/// Width of the slot number in a file id (bits). The bits above hold the number of previous uses of the slot.
 const FILE_SLOT_BITS: u32 = 16;
 const _: () = assert!(FILES_PER_SHARD <= 1 << FILE_SLOT_BITS);
 
@@ -42,20 +42,19 @@ pub(super) fn fixed(file: FileId) -> Fixed {
     Fixed(slot_of(file))
 }
 
-/// An open file, by its number.
+/// Looks up an open file by its id.
 pub(super) fn open_file(files: &Slab<OpenFile>, file: FileId) -> Option<&OpenFile> {
     let open = files.get(slot_of(file) as usize);
     open.filter(|open| open.generation == generation_of(file))
 }
 
-/// A result that says "on stable media", unless the file system has gone meanwhile.
+/// Result of a sync or durable write of `file`: an error if the file system has shut down meanwhile.
 ///
-/// Seen on Linux 6.18 (`cargo xtask powercut`): when XFS shuts itself down while a durable write is under
-/// way, the write may be reported as done and be gone afterwards. The likely reason is that
-/// `xfs_file_fsync` looks for a shutdown once, at its beginning, and later waits for the log only if the
-/// inode is still pinned, which the shutdown ends too. After a shutdown `fstat(2)` fails on XFS; asking
-/// costs a system call for each commit.
-fn believed(file: &File, result: i32) -> i64 {
+/// Observed on Linux 6.18 (`cargo xtask powercut`): when XFS shuts itself down during a durable write, the
+/// write may be reported as successful and be lost. The likely reason is that `xfs_file_fsync` checks for a
+/// shutdown only at its beginning, and later waits for the log only if the inode is still pinned, which the
+/// shutdown ends too. After a shutdown `fstat(2)` fails on XFS; the check costs a system call per commit.
+fn sync_result(file: &File, result: i32) -> i64 {
     match file.metadata() {
         Err(error) if result >= 0 => -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),
         _ => i64::from(result),
@@ -63,7 +62,7 @@ fn believed(file: &File, result: i32) -> i64 {
 }
 
 impl Ring {
-    /// What happens to files and directories, rarely and outside of any request.
+    /// Dispatches an operation on a file or directory other than a transfer.
     pub(super) fn dispatch_file_op(&mut self, token: Token, op: Op) {
         match op {
             Op::OpenDir { path } => self.open_dir(token, &path),
@@ -84,7 +83,7 @@ impl Ring {
             }
             Op::Allocate { file, len } => {
                 if len >= u64::from(EXTENT_SIZE) {
-                    // Only XFS knows the hint. To a small file it would give far too much.
+                    // Only XFS supports the hint. A small file would be allocated far too much space.
                     let _ = self
                         .file(file)
                         .and_then(|open| sys::hint_extent_size(open.file.as_fd(), EXTENT_SIZE));
@@ -129,8 +128,8 @@ impl Ring {
         self.end(token, number, Returned::None);
     }
 
-    /// A directory that could not be opened has a number of none, and no descriptor: what is asked of it
-    /// ends with EBADF.
+    /// Descriptor of a directory. -1 for the id of a directory that could not be opened, so that operations
+    /// on it end with `EBADF`.
     fn dir(&self, dir: DirId) -> Fd {
         Fd(self.dirs.get(dir.0 as usize).map_or(-1, AsRawFd::as_raw_fd))
     }
@@ -151,7 +150,7 @@ impl Ring {
         self.end_with(token, update.map(|_| 0));
     }
 
-    /// Ends a transfer on a file that was closed meanwhile.
+    /// Completes a transfer on a file that was closed meanwhile with `EBADF`.
     pub(super) fn refuse_transfer(&mut self, token: Token, op: Op) {
         let returned = match op {
             Op::Read { buf, .. } => Returned::One(buf),
@@ -168,8 +167,8 @@ impl Ring {
         self.end_with(token, number);
     }
 
-    /// The number of a directory. One that is open already keeps its number: directories are never closed,
-    /// and each volume that is created opens its own.
+    /// Returns the id of a directory. A directory that is open already keeps its id: directories are never
+    /// closed, and every creation of a volume opens its directory.
     fn number_of_dir(&mut self, dir: File) -> io::Result<u64> {
         let identity = |dir: &File| dir.metadata().map(|found| (found.dev(), found.ino()));
         let wanted = identity(&dir)?;
@@ -191,25 +190,25 @@ impl Ring {
         });
     }
 
-    /// The result of what was to bring a file to stable media.
-    pub(super) fn believed_of(&self, file: FileId, result: i32) -> i64 {
+    /// Checked result of a sync or durable write of a file.
+    pub(super) fn file_sync_result(&self, file: FileId, result: i32) -> i64 {
         match self.file(file) {
-            Ok(open) => believed(&open.file, result),
+            Ok(open) => sync_result(&open.file, result),
             Err(_) => i64::from(result),
         }
     }
 
-    /// The result of what was to bring a directory to stable media.
-    pub(super) fn believed_of_dir(&self, dir: DirId, result: i32) -> i64 {
-        self.dirs.get(dir.0 as usize).map_or(i64::from(result), |dir| believed(dir, result))
+    /// Checked result of a sync of a directory.
+    pub(super) fn dir_sync_result(&self, dir: DirId, result: i32) -> i64 {
+        self.dirs.get(dir.0 as usize).map_or(i64::from(result), |dir| sync_result(dir, result))
     }
 
-    /// Registers a file just opened: its number.
+    /// Registers a file that was just opened and returns its id, or the negated errno.
     pub(super) fn opened(&mut self, result: i32) -> i64 {
         if result < 0 {
             return i64::from(result);
         }
-        // SAFETY: the kernel has just opened this descriptor for us; nobody else knows it.
+        // SAFETY: the kernel has just opened this descriptor for this ring; nothing else owns it.
         let file = File::from(unsafe { OwnedFd::from_raw_fd(result) });
         sys::leave_access_time(&file);
         let number = match file.metadata() {
@@ -218,7 +217,7 @@ impl Ring {
         };
         let device = self.devices.position(number);
         let fd = file.as_raw_fd();
-        let slot = u32::try_from(self.files.vacant_key()).expect("few files");
+        let slot = u32::try_from(self.files.vacant_key()).expect("fewer than 2^32 files");
         if slot >= self.files_max {
             return -i64::from(libc::EMFILE);
         }

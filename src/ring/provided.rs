@@ -1,5 +1,5 @@
-//! Buffers that the kernel picks from when bytes have arrived (`io_uring_register_buf_ring(3)`), so
-//! that a connection that waits holds none.
+//! Provided buffers, from which the kernel picks one when bytes have arrived
+//! (`io_uring_register_buf_ring(3)`), so that a waiting connection holds no buffer.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::io;
@@ -12,15 +12,16 @@ use io_uring::types::BufRingEntry;
 use crate::buffer::{Buf, PAGE, Pool};
 use crate::limits::{HEAD_BUFFER, HEAD_BUFFERS, RECEIVE_HEADROOM};
 
-/// The one group of provided buffers.
+/// Id of the only group of provided buffers.
 pub const GROUP: u16 = 0;
 
 /// The ring of provided buffers: memory shared with the kernel.
 pub struct Provided {
     entries: NonNull<BufRingEntry>,
     tail: u16,
-    /// Which buffer has which number; one that is missing is in use.
+    /// Buffer of each buffer id; `None` while the buffer is in use.
     buffers: Vec<Option<Buf>>,
+    /// Buffer ids without a buffer.
     missing: Vec<u16>,
 }
 
@@ -32,10 +33,10 @@ fn layout() -> Layout {
 }
 
 impl Provided {
-    /// Registers the ring and fills it from `pool` as far as that goes.
+    /// Registers the ring of buffers and fills it from `pool` as far as there are free buffers.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The kernel's, when the registration fails.
     pub fn new(ring: &IoUring, pool: &Pool) -> io::Result<Self> {
         // SAFETY: the layout is not empty.
         let memory = unsafe { alloc_zeroed(layout()) };
@@ -54,13 +55,15 @@ impl Provided {
     /// Takes the buffer that the kernel filled.
     ///
     /// # Panics
-    /// When the kernel names a buffer that it does not hold.
+    /// When the kernel names a buffer that it was not given.
     pub fn take(&mut self, number: u16) -> Buf {
         self.missing.push(number);
-        self.buffers[usize::from(number)].take().expect("the kernel picks from what it was given")
+        self.buffers[usize::from(number)]
+            .take()
+            .expect("the kernel picks one of the provided buffers")
     }
 
-    /// Puts buffers of `pool` in the place of those taken: how many the kernel has.
+    /// Replaces the taken buffers from `pool` and returns the number of buffers that the kernel has.
     pub fn refill(&mut self, pool: &Pool) -> usize {
         if self.missing.is_empty() {
             return usize::from(HEAD_BUFFERS);
@@ -72,12 +75,12 @@ impl Provided {
             let slot = usize::from(self.tail % HEAD_BUFFERS);
             // SAFETY: the slot is inside the table.
             let mut entry = unsafe { self.entries.add(slot) };
-            // SAFETY: initialised memory of ours; the kernel reads only slots below the tail that
-            // it has been told of, and this one is not.
+            // SAFETY: initialised memory that this struct owns. The kernel reads only slots below the
+            // published tail, and this slot is not below it.
             let entry = unsafe { entry.as_mut() };
             entry.set_addr(buf.address(RECEIVE_HEADROOM) as u64);
             let room = HEAD_BUFFER - RECEIVE_HEADROOM;
-            entry.set_len(u32::try_from(room).expect("7 KiB"));
+            entry.set_len(u32::try_from(room).expect("below HEAD_BUFFER"));
             entry.set_bid(number);
             self.buffers[usize::from(number)] = Some(buf);
             self.tail = self.tail.wrapping_add(1);
@@ -92,7 +95,7 @@ impl Provided {
         // SAFETY: the table's first entry is initialised memory.
         let tail = unsafe { BufRingEntry::tail(self.entries.as_ptr()) };
         // SAFETY: the tail is an aligned u16 inside the table, which the kernel reads as an atomic
-        // and nobody else writes.
+        // and only this struct writes.
         let tail = unsafe { AtomicU16::from_ptr(tail.cast_mut()) };
         tail.store(self.tail, Ordering::Release);
     }

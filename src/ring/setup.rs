@@ -1,4 +1,4 @@
-//! Setting rings up, and saying what is wrong when the kernel refuses.
+//! Sets up rings, and explains the cause and the remedy when the kernel refuses.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -12,7 +12,7 @@ use crate::buffer::Region;
 use crate::limits::{FILES_PER_SHARD, RING_ENTRIES};
 use crate::sys;
 
-/// Why no ring could be set up.
+/// Error of the setup of a ring.
 #[derive(Debug, Error)]
 pub enum SetupError {
     /// `io_uring_setup` failed.
@@ -20,13 +20,13 @@ pub enum SetupError {
     Refused {
         /// The kernel's error.
         error: io::Error,
-        /// What to do.
+        /// Remedy for the operator.
         remedy: &'static str,
     },
-    /// An operation is missing.
+    /// The kernel lacks an operation.
     #[error("this kernel's io_uring lacks {0}; Hayloft needs Linux 6.1 or newer")]
     Lacks(&'static str),
-    /// Registered buffers are required and cannot be had.
+    /// Registered buffers are required, and the kernel refused to register them.
     #[error(
         "the kernel refused to register {mib} MiB of buffers ({error}), and \
          require_registered is set: raise the limit of locked memory (LimitMEMLOCK in the \
@@ -35,21 +35,21 @@ pub enum SetupError {
     Unregistered {
         /// The kernel's error.
         error: io::Error,
-        /// What was to be registered.
+        /// Size of the buffers (MiB).
         mib: usize,
     },
-    /// The table of files.
+    /// The table of files could not be set up.
     #[error(
         "cannot set up a table of {entries} files of an io_uring: {error}; {}",
         file_table_advice(error)
     )]
     FileTable {
-        /// How many files it was to have room for.
+        /// Requested number of slots.
         entries: u32,
         /// The kernel's error.
         error: io::Error,
     },
-    /// Something else with the ring.
+    /// Another step of the setup failed.
     #[error("cannot {0} of an io_uring: {1}; see the kernel log, and the limits of this user")]
     Other(&'static str, io::Error),
 }
@@ -100,37 +100,37 @@ fn io_uring_disabled() -> Option<u32> {
     std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok()?.trim().parse().ok()
 }
 
-/// A ring set up but not yet running, to be taken to the thread that will own it.
+/// A ring that is set up but not yet enabled, to be moved to the thread that will own it.
 pub struct Prepared {
     pub(super) ring: IoUring,
-    /// Places in the table of files.
+    /// Number of slots in the table of files.
     pub(super) files_max: u32,
     pub(super) registered: bool,
     pub(super) gathers_fixed: bool,
 }
 
 impl Prepared {
-    /// The ring's descriptor, by which others send it messages.
+    /// Descriptor of the ring, to which other rings send messages.
     #[must_use]
     pub fn fd(&self) -> RawFd {
         self.ring.as_raw_fd()
     }
 
-    /// Whether its buffers are registered.
+    /// Whether the ring's buffers are registered.
     #[must_use]
     pub fn registered(&self) -> bool {
         self.registered
     }
 }
 
-/// Whether buffers are registered with the kernel.
+/// Registration of buffers with the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registration {
-    /// They must be.
+    /// Registration is required; a refusal is an error.
     Required,
-    /// If that is possible; else there is a warning.
+    /// Registration is attempted; a refusal is logged as a warning.
     Wanted,
-    /// For a ring that does little.
+    /// No registration, for a ring with little I/O.
     None,
 }
 
@@ -167,9 +167,9 @@ pub fn prepare(
 
 fn build() -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
-    // Deferred task work is "the default mode" of io_uring_setup(2): completions come only when
-    // the owner asks, in batches, without interrupts. Disabled until its thread enables it, since
-    // a single-issuer ring belongs to whoever does.
+    // With deferred task work (IORING_SETUP_DEFER_TASKRUN, io_uring_setup(2)) completions are posted only
+    // when the owner asks, in batches, without interrupts. The ring is disabled until its thread enables it,
+    // since a single-issuer ring belongs to the thread that does.
     builder
         .setup_single_issuer()
         .setup_defer_taskrun()
@@ -186,13 +186,13 @@ fn build() -> io::Result<IoUring> {
     }
 }
 
-/// Places in the table of files: the kernel gives no more than this process may have files open.
+/// Number of slots in the table of files, at most the process's limit of open files, as the kernel requires.
 fn table_len(open_files: u64) -> u32 {
     u32::try_from(open_files).unwrap_or(u32::MAX).clamp(1, FILES_PER_SHARD)
 }
 
-/// Enters the ring once with nothing to do: a filter may let rings be set up and not be used. A ring that no
-/// thread owns yet answers `EBADFD` (`IORING_SETUP_R_DISABLED`).
+/// Enters the ring once without submissions: a seccomp filter may allow rings to be set up but not used. A
+/// disabled ring answers `EBADFD` (`IORING_SETUP_R_DISABLED`).
 fn check_enter(ring: &IoUring) -> io::Result<()> {
     match ring.submitter().submit() {
         Err(error) if error.raw_os_error() != Some(libc::EBADFD) => Err(error),
@@ -200,13 +200,13 @@ fn check_enter(ring: &IoUring) -> io::Result<()> {
     }
 }
 
-/// Checks for the operations that are needed: whether gathered writes from registered buffers
-/// (6.15) are there too.
+/// Checks that the kernel has all required operations. Returns whether it also has gathered writes from
+/// registered buffers (Linux 6.15).
 fn probe(ring: &IoUring) -> Result<bool, SetupError> {
     let mut probe = Probe::new();
     let probed = ring.submitter().register_probe(&mut probe);
     probed.map_err(|error| match error.raw_os_error() {
-        // Where a filter forbids io_uring_register, this is what it forbids first.
+        // The first use of io_uring_register, which a seccomp filter may forbid.
         Some(libc::EPERM | libc::ENOSYS | libc::EACCES) => refused(error),
         _ => SetupError::Other("list the operations", error),
     })?;
@@ -256,7 +256,7 @@ fn register(ring: &IoUring, region: &Arc<Region>, required: bool) -> Result<bool
     }
 }
 
-/// Shares the first ring's registration (6.12), or registers anew.
+/// Shares the first ring's registration (Linux 6.12), or registers the buffers again.
 fn share(
     ring: &IoUring,
     first: &Prepared,

@@ -16,16 +16,16 @@ struct Bench {
     pool: Pool,
     file: FileId,
     dir: tempfile::TempDir,
-    /// The other ends of sockets.
+    /// Sockets that stay open.
     peers: Vec<UnixStream>,
 }
 
-/// A ring with a file of `photos` photos, which is in the page cache: reads end at once.
+/// Starts a ring with a file of `photos` photos in the page cache, so that reads complete at once.
 fn bench(photos: u32, device_in_flight: usize) -> Bench {
     bench_with(photos, device_in_flight, 16 << 20)
 }
 
-/// The same with so many bytes of buffers.
+/// Like [`bench`], with a pool of `pool_len` bytes.
 fn bench_with(photos: u32, device_in_flight: usize, pool_len: usize) -> Bench {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("photos"), vec![7; (photos * PHOTO) as usize]).unwrap();
@@ -60,7 +60,7 @@ impl Bench {
         self.ring.submit(token(index), Op::Read { file: self.file, buf, start: 0, len, offset });
     }
 
-    /// Waits for a request, which has come already.
+    /// Submits a receive on a socket at which a request has arrived already.
     fn receive(&mut self, index: u32) {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         theirs.write_all(b"GET").unwrap();
@@ -77,9 +77,13 @@ impl Bench {
 fn photos_that_ended_together_do_not_hold_up_the_next_request() {
     let mut bench = bench(8, 96);
     (0..8).for_each(|index| bench.read(index, PHOTO));
-    assert_eq!(bench.reaped(), [0, 1], "three of them are more than a turn takes");
+    assert_eq!(bench.reaped(), [0, 1], "three of them exceed the limit of an iteration");
     bench.receive(9);
-    assert_eq!(bench.reaped(), [9, 2], "what may lead to another read goes first");
+    assert_eq!(
+        bench.reaped(),
+        [9, 2],
+        "a request, which may lead to another read, is resumed first"
+    );
     let rest: Vec<u32> = (0..5).flat_map(|_| bench.reaped()).collect();
     assert_eq!(rest, [3, 4, 5, 6, 7]);
     assert_eq!(bench.ring.in_flight(), 0);
@@ -95,7 +99,7 @@ fn small_photos_go_on_together_and_a_large_one_goes_on_alone() {
     }
     bench.read(0, 8 * PHOTO);
     bench.read(1, 512);
-    assert_eq!(bench.reaped(), [0], "longer than a turn takes, and yet it goes on");
+    assert_eq!(bench.reaped(), [0], "resumed although longer than the limit of an iteration");
     assert_eq!(bench.reaped(), [1]);
 }
 
@@ -104,7 +108,7 @@ fn a_few_photos_at_a_time_keep_others_coming() {
     let mut bench = bench(16, 96);
     (0..16).for_each(|index| bench.read(index, 512));
     let turns: Vec<usize> = (0..6).map(|_| bench.reaped().len()).collect();
-    assert_eq!(turns, [4, 3, 2, 1, 1, 1], "four sixteenths of what is left");
+    assert_eq!(turns, [4, 3, 2, 1, 1, 1], "four sixteenths of those in flight");
 }
 
 #[test]
@@ -127,7 +131,7 @@ fn requests_that_find_no_buffer_are_served_in_their_order() {
     let mut bench = bench_with(1, 96, 4 * HEAD_BUFFER);
     (0..8).for_each(|index| bench.receive(index));
     let mut held = reap(&mut bench.ring);
-    assert_eq!(held.len(), 4, "there are buffers for as many");
+    assert_eq!(held.len(), 4, "the pool has four buffers");
     for expected in [[4, 5], [6, 7]] {
         held.drain(..2);
         let next = reap(&mut bench.ring);
@@ -183,7 +187,7 @@ fn what_waited_for_a_file_that_was_closed_leaves_its_device_free() {
     bench.read(1, PHOTO);
     let completion = &reap(&mut bench.ring)[0];
     assert_eq!(completion.result, -i64::from(libc::EBADF), "closed for good");
-    assert!(matches!(completion.returned, Returned::One(_)), "and the buffer comes back");
+    assert!(matches!(completion.returned, Returned::One(_)), "the buffer is returned");
 }
 
 /// The place of a closed file is used again, and its number names no other file.
@@ -210,7 +214,7 @@ fn a_receive_that_found_no_buffer_can_be_cancelled() {
     let mut bench = bench_with(1, 96, 4 * HEAD_BUFFER);
     (0..8).for_each(|index| bench.receive(index));
     let mut held = reap(&mut bench.ring);
-    assert_eq!(held.len(), 4, "there are buffers for as many");
+    assert_eq!(held.len(), 4, "the pool has four buffers");
     bench.ring.cancel(token(5));
     bench.ring.cancel(token(7));
     let cancelled = reap(&mut bench.ring);

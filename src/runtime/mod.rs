@@ -1,13 +1,12 @@
-//! A small single-threaded executor: tasks that await operations.
+//! A small single-threaded executor for tasks that await operations.
 //!
 //! The logic of the store is written as `async fn`s that submit operations ([`crate::op`]) and await
-//! their completions. All leaf futures are defined here, so no waker is needed: a leaf remembers
-//! the task that polled it. Given the same completions in the same order, tasks run in the same
-//! order; with a seed, the order is drawn from the seed instead, so that a simulation can try
-//! others.
+//! their completions. All leaf futures are defined here, so that no waker is needed: a leaf future records
+//! the task that polled it. Given the same completions in the same order, tasks run in the same order; with a
+//! seed, the order is drawn from the seed instead, so that a simulation can explore other orders.
 //!
-//! Dropping a future is never an undo: an operation once submitted runs to its end, and its buffers
-//! stay with the driver until then.
+//! Dropping a future does not undo anything: a submitted operation runs to its end, and its buffers stay with
+//! the driver until then.
 
 mod sync;
 mod timer;
@@ -30,7 +29,7 @@ use timer::{TimerKey, Wheel};
 type TaskId = usize;
 
 struct Task {
-    /// Absent while it runs.
+    /// Absent while the task runs.
     future: Option<Pin<Box<dyn Future<Output = ()>>>>,
     queued: bool,
 }
@@ -40,7 +39,7 @@ struct OpState {
     completion: Option<Completion>,
     timer: Option<TimerKey>,
     abandoned: bool,
-    /// Whether its end is not urgent.
+    /// Whether the waiting task is woken in the background queue.
     in_background: bool,
 }
 
@@ -53,11 +52,11 @@ enum Timed {
 struct Inner {
     tasks: RefCell<Slab<Task>>,
     ready: RefCell<VecDeque<TaskId>>,
-    /// Ready too, but others go first.
+    /// Ready tasks that run after those in `ready`.
     background: RefCell<VecDeque<TaskId>>,
     current: Cell<TaskId>,
     ops: RefCell<Slab<OpState>>,
-    /// Generations outlive the slots of `ops`.
+    /// Generation of each slot of `ops`; kept when the slot is free.
     generations: RefCell<Vec<u32>>,
     submissions: RefCell<VecDeque<(Token, Op)>>,
     cancellations: RefCell<Vec<Token>>,
@@ -65,50 +64,51 @@ struct Inner {
     now: Cell<u64>,
     wall: Cell<u64>,
     random: RefCell<Box<dyn FnMut() -> u64>>,
-    /// State of the generator that draws the order of ready tasks; 0 for first come, first served.
+    /// State of the generator that draws the order of ready tasks; 0 for FIFO order.
     shuffle: Cell<u64>,
     pool: Pool,
 }
 
-/// What tasks use: submit, spawn, tell the time. Cheap to clone; stays on its thread.
+/// Handle with which tasks submit operations, spawn tasks and read the time. Cheap to clone; stays on its
+/// thread.
 #[derive(Clone)]
 pub struct Handle(Rc<Inner>);
 
-/// The executor itself: who drives it owns it.
+/// The executor, owned by the event loop that drives it.
 pub struct Runtime {
     handle: Handle,
     completed: Vec<Completion>,
-    /// Timers that fired and wait for their turn.
+    /// Timers that fired and were not handled yet.
     fired: VecDeque<Timed>,
 }
 
-/// How many tasks run before the driver is asked again, so that a storm of ready tasks cannot keep
-/// completions waiting.
-const POLLS_PER_TURN: usize = 4096;
-/// How much of what is not urgent is done in one go: a thousand clients that miss their deadline at
-/// once, or dribble, hold up nobody else.
-const BACKGROUND_PER_TURN: usize = 32;
+/// Maximum number of tasks polled per event loop iteration, so that completions are collected in time however
+/// many tasks are ready.
+const POLLS_PER_ITERATION: usize = 4096;
+/// Maximum number of fired timers, and of background tasks, handled per iteration: a thousand clients that
+/// miss their deadline at the same time, or send slowly, do not delay others.
+const BACKGROUND_PER_ITERATION: usize = 32;
 
 impl Handle {
-    /// Monotonic time of this turn (nanoseconds).
+    /// Monotonic time of this iteration (nanoseconds).
     #[must_use]
     pub fn now(&self) -> u64 {
         self.0.now.get()
     }
 
-    /// Wall-clock time of this turn (nanoseconds since 1970).
+    /// Wall-clock time of this iteration (nanoseconds since 1970).
     #[must_use]
     pub fn wall(&self) -> u64 {
         self.0.wall.get()
     }
 
-    /// A random number from the source the runtime was given.
+    /// Returns a random number from the runtime's source.
     #[must_use]
     pub fn random(&self) -> u64 {
         (self.0.random.borrow_mut())()
     }
 
-    /// The shard's buffers.
+    /// Buffer pool of the shard.
     #[must_use]
     pub fn pool(&self) -> &Pool {
         &self.0.pool
@@ -121,19 +121,19 @@ impl Handle {
         self.0.ready.borrow_mut().push_back(id);
     }
 
-    /// Tasks that have not ended.
+    /// Number of tasks that have not ended.
     #[must_use]
     pub fn tasks(&self) -> usize {
         self.0.tasks.borrow().len()
     }
 
-    /// Operations that have not completed.
+    /// Number of operations that have not completed, or whose completion was not taken yet.
     #[must_use]
     pub fn ops_in_flight(&self) -> usize {
         self.0.ops.borrow().len()
     }
 
-    /// Hands an operation to the driver (at the end of this turn).
+    /// Submits an operation, which is passed to the driver at the end of this iteration.
     pub fn submit(&self, op: Op) -> Operation {
         let mut ops = self.0.ops.borrow_mut();
         let index = ops.insert(OpState {
@@ -155,8 +155,8 @@ impl Handle {
         Operation { handle: self.clone(), token, taken: false }
     }
 
-    /// The same for an operation that is cancelled at `deadline` (nanoseconds, see [`Self::now`]):
-    /// it then ends with `-ECANCELED`.
+    /// Submits an operation that is cancelled at `deadline` (nanoseconds, see [`Self::now`]); it then
+    /// completes with `-ECANCELED`.
     pub fn submit_by(&self, op: Op, deadline: u64) -> Operation {
         let operation = self.submit(op);
         let timer = self.0.timers.borrow_mut().arm(deadline, Timed::Cancel(operation.token));
@@ -164,27 +164,28 @@ impl Handle {
         operation
     }
 
-    /// The same for an operation whose end is not urgent: everybody else goes on first.
+    /// Submits an operation like [`Self::submit_by`], whose completion is not urgent: its task runs after
+    /// other ready tasks.
     pub fn submit_in_background(&self, op: Op, deadline: u64) -> Operation {
         let operation = self.submit_by(op, deadline);
         self.0.ops.borrow_mut()[operation.token.index as usize].in_background = true;
         operation
     }
 
-    /// Asks for an operation to end early; it completes with `-ECANCELED`, or with its result if
-    /// that is quicker. Does nothing when it has ended.
+    /// Requests that an operation ends early. It completes with `-ECANCELED`, or with its result if it ended
+    /// before. Does nothing when it has completed.
     pub fn cancel(&self, token: Token) {
         self.0.cancellations.borrow_mut().push(token);
     }
 
-    /// Ends at `deadline` (nanoseconds, see [`Self::now`]).
+    /// Returns a future that ends at `deadline` (nanoseconds, see [`Self::now`]).
     #[must_use]
     pub fn sleep_until(&self, deadline: u64) -> Sleep {
         Sleep { handle: self.clone(), deadline, timer: None }
     }
 
-    /// Lets every other ready task run first, and what has completed be seen: work that takes long is done
-    /// in pieces of a turn each.
+    /// Yields until the other ready tasks have run and the driver's completions were collected. Divides long
+    /// work into pieces of one iteration each.
     pub async fn yield_now(&self) {
         let mut polled = false;
         std::future::poll_fn(|_| {
@@ -204,8 +205,8 @@ impl Handle {
 
     fn wake_in(&self, queue: &RefCell<VecDeque<TaskId>>, task: TaskId) {
         let mut tasks = self.0.tasks.borrow_mut();
-        // A leaf may wake a task that has ended since: its slot is empty or has a new tenant, and
-        // every leaf looks again when it is polled without reason.
+        // A leaf future may wake a task that has ended: its slot is empty or used by another task, and
+        // every leaf future tolerates spurious polls.
         if let Some(task_slot) = tasks.get_mut(task)
             && !task_slot.queued
         {
@@ -258,7 +259,7 @@ impl Handle {
         }
     }
 
-    /// An operation missed its deadline: nobody waits for it urgently.
+    /// Marks an operation that missed its deadline as not urgent.
     fn expire(&self, token: Token) {
         let index = token.index as usize;
         let is_current = self.0.generations.borrow()[index] == token.generation;
@@ -274,7 +275,7 @@ impl Handle {
     }
 }
 
-/// An operation under way; awaiting it gives its completion.
+/// An operation in flight; awaiting it returns its completion.
 pub struct Operation {
     handle: Handle,
     token: Token,
@@ -282,7 +283,7 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// Its name, to cancel it by.
+    /// Token of the operation, for [`Handle::cancel`].
     #[must_use]
     pub fn token(&self) -> Token {
         self.token
@@ -325,7 +326,7 @@ impl Drop for Operation {
     }
 }
 
-/// See [`Handle::sleep_until`].
+/// Future of [`Handle::sleep_until`].
 pub struct Sleep {
     handle: Handle,
     deadline: u64,
@@ -357,7 +358,7 @@ impl Drop for Sleep {
 }
 
 impl Runtime {
-    /// An executor whose time starts with `driver`'s and whose tasks use `pool` and `random`.
+    /// Creates an executor whose time starts with that of `driver`, and whose tasks use `pool` and `random`.
     pub fn new<D: Driver>(driver: &D, pool: Pool, random: impl FnMut() -> u64 + 'static) -> Self {
         let handle = Handle(Rc::new(Inner {
             tasks: RefCell::default(),
@@ -378,12 +379,12 @@ impl Runtime {
         Self { handle, completed: Vec::with_capacity(1024), fired: VecDeque::with_capacity(1024) }
     }
 
-    /// Draws the order of ready tasks from `seed` (not 0) instead of first come, first served.
+    /// Draws the order of ready tasks from `seed` (not 0) instead of running them in FIFO order.
     pub fn shuffle(&self, seed: u64) {
         self.handle.0.shuffle.set(seed);
     }
 
-    /// What tasks use.
+    /// Handle for tasks.
     #[must_use]
     pub fn handle(&self) -> &Handle {
         &self.handle
@@ -393,7 +394,7 @@ impl Runtime {
     pub fn run_ready(&mut self) {
         let inner = &self.handle.0;
         inner.timers.borrow_mut().advance(inner.now.get(), &mut self.fired);
-        for timed in self.fired.drain(..self.fired.len().min(BACKGROUND_PER_TURN)) {
+        for timed in self.fired.drain(..self.fired.len().min(BACKGROUND_PER_ITERATION)) {
             match timed {
                 Timed::Wake(task) => self.handle.wake(task),
                 Timed::Cancel(token) => {
@@ -402,13 +403,13 @@ impl Runtime {
                 }
             }
         }
-        for _ in 0..POLLS_PER_TURN {
+        for _ in 0..POLLS_PER_ITERATION {
             let Some(id) = self.handle.next_ready() else { break };
             self.poll(id);
         }
-        // Those that are there now: who yields again goes on in the next turn.
+        // Only the tasks queued now: a task that yields again continues in the next iteration.
         let background = inner.background.borrow().len();
-        for _ in 0..background.min(BACKGROUND_PER_TURN) {
+        for _ in 0..background.min(BACKGROUND_PER_ITERATION) {
             let next = inner.background.borrow_mut().pop_front();
             let Some(id) = next else { break };
             self.poll(id);
@@ -427,7 +428,7 @@ impl Runtime {
         match polled {
             Poll::Pending => inner.tasks.borrow_mut()[id].future = Some(future),
             Poll::Ready(()) => {
-                // The future goes before its slot: what it drops may still look at the table.
+                // Drop the future before removing its slot: its destructors may access the table.
                 drop(future);
                 inner.tasks.borrow_mut().remove(id);
             }
@@ -443,14 +444,14 @@ impl Runtime {
             || !self.fired.is_empty()
     }
 
-    /// One turn with the driver: hands over what was submitted, waits for completions until
-    /// `until` at the latest (nanoseconds; not at all while a task is ready) and delivers them.
+    /// Exchanges operations with the driver: passes submissions to it, waits for completions until `until` at
+    /// the latest (nanoseconds; not at all while a task is ready) and delivers them.
     pub fn exchange<D: Driver>(&mut self, driver: &mut D, until: u64) {
         self.hand_over(driver);
         self.collect(driver, self.earliest(until));
     }
 
-    /// The first half of [`Self::exchange`]: hands over what was submitted.
+    /// First half of [`Self::exchange`]: passes submissions and cancellations to the driver.
     pub fn hand_over<D: Driver>(&mut self, driver: &mut D) {
         let inner = &self.handle.0;
         while let Some((token, op)) = inner.submissions.borrow_mut().pop_front() {
@@ -461,8 +462,8 @@ impl Runtime {
         }
     }
 
-    /// Until when there is nothing to do without a completion: `until` at the latest, 0 while a task is
-    /// ready.
+    /// Time of the next timer, or `until` if that is earlier (nanoseconds); 0 while a task is ready. Until
+    /// then there is nothing to do without a completion.
     #[must_use]
     pub fn earliest(&self, until: u64) -> u64 {
         match self.handle.0.timers.borrow().next() {
@@ -472,8 +473,8 @@ impl Runtime {
         }
     }
 
-    /// The second half of [`Self::exchange`]: waits for completions until `until` at the latest and
-    /// delivers them.
+    /// Second half of [`Self::exchange`]: waits for completions until `until` at the latest (nanoseconds; 0
+    /// does not wait) and delivers them.
     pub fn collect<D: Driver>(&mut self, driver: &mut D, until: u64) {
         driver.reap(until, &mut self.completed);
         let inner = &self.handle.0;
@@ -484,7 +485,7 @@ impl Runtime {
         }
     }
 
-    /// Runs tasks until `future` ends. Other tasks go on with the next call.
+    /// Runs tasks until `future` ends and returns its output. Other tasks continue with the next call.
     pub fn block_on<D: Driver, T: 'static>(
         &mut self,
         driver: &mut D,
@@ -504,14 +505,15 @@ impl Runtime {
 }
 
 impl Drop for Runtime {
-    /// Ends all tasks: they hold handles, and the handles hold them.
+    /// Drops all tasks, which breaks the reference cycle between tasks and handles.
     fn drop(&mut self) {
         let tasks = self.handle.0.tasks.take();
         drop(tasks);
     }
 }
 
-/// A small, fast, seedable generator (SplitMix64): for orders and simulations, not for secrets.
+/// Returns the next number of a SplitMix64 generator (Steele, Lea and Flood, OOPSLA 2014). For task orders
+/// and simulations; not cryptographically secure.
 #[must_use]
 pub fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -528,14 +530,14 @@ mod tests {
     use crate::sim::World;
     use crate::sim::disk::Image;
 
-    /// A runtime alone in its world.
+    /// Creates a runtime that is alone in a simulated world.
     fn alone() -> (Runtime, impl Driver) {
         let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
         let driver = World::new(1, &Image::default()).driver();
         (Runtime::new(&driver, pool, || 1), driver)
     }
 
-    /// In which order as many tasks run that are ready at once.
+    /// Spawns `tasks` tasks and returns the order in which they run.
     fn order(runtime: &mut Runtime, tasks: usize) -> Vec<usize> {
         let ran = Rc::new(RefCell::new(Vec::new()));
         for n in 0..tasks {
@@ -569,21 +571,21 @@ mod tests {
     fn a_turn_has_its_bounds() {
         let (mut runtime, _) = alone();
         let ran = Rc::new(Cell::new(0));
-        for n in 0..=POLLS_PER_TURN {
+        for n in 0..=POLLS_PER_ITERATION {
             let ran = Rc::clone(&ran);
             runtime.handle().spawn(async move { ran.set(ran.get() + 1) });
             assert_eq!(runtime.handle().tasks(), n + 1);
         }
         runtime.run_ready();
-        assert_eq!(ran.get(), POLLS_PER_TURN);
+        assert_eq!(ran.get(), POLLS_PER_ITERATION);
         assert!(runtime.has_ready());
         runtime.run_ready();
-        assert_eq!(ran.get(), POLLS_PER_TURN + 1);
-        // Those in the background, and those whose time has come, go on in small numbers.
+        assert_eq!(ran.get(), POLLS_PER_ITERATION + 1);
+        // Background tasks and expired timers are limited further.
         for is_timed in [false, true] {
             let (mut runtime, mut driver) = alone();
             let ran = Rc::new(Cell::new(0));
-            for _ in 0..=BACKGROUND_PER_TURN {
+            for _ in 0..=BACKGROUND_PER_ITERATION {
                 let (ran, handle) = (Rc::clone(&ran), runtime.handle().clone());
                 runtime.handle().spawn(async move {
                     if is_timed {
@@ -599,10 +601,10 @@ mod tests {
                 runtime.exchange(&mut driver, u64::MAX);
             }
             runtime.run_ready();
-            assert_eq!(ran.get(), BACKGROUND_PER_TURN);
+            assert_eq!(ran.get(), BACKGROUND_PER_ITERATION);
             assert!(runtime.has_ready());
             runtime.run_ready();
-            assert_eq!(ran.get(), BACKGROUND_PER_TURN + 1);
+            assert_eq!(ran.get(), BACKGROUND_PER_ITERATION + 1);
             assert!(!runtime.has_ready());
         }
     }
@@ -620,7 +622,7 @@ mod tests {
         assert_eq!(handle.ops_in_flight(), 1);
         runtime.block_on(&mut driver, async move { assert_eq!(second.await.result, 0) });
         assert_eq!(handle.ops_in_flight(), 0);
-        // One that nobody waits for any more ends all the same.
+        // An operation whose future was dropped completes too.
         drop(handle.submit(open()));
         assert_eq!(handle.ops_in_flight(), 1);
         runtime.exchange(&mut driver, u64::MAX);
@@ -652,8 +654,8 @@ mod tests {
         });
         for turn in 1..10 {
             runtime.run_ready();
-            assert_eq!(steps.get(), turn, "one step in each but the first");
-            assert!(runtime.has_ready(), "so that nothing is waited for");
+            assert_eq!(steps.get(), turn, "one step in each iteration after the first");
+            assert!(runtime.has_ready(), "the driver must not wait");
         }
         runtime.run_ready();
         assert!(!runtime.has_ready());
@@ -674,7 +676,7 @@ mod tests {
     }
 
     impl Bench {
-        /// Until nothing more happens within so long (nanoseconds).
+        /// Runs the world for `time` (nanoseconds).
         fn run_for(&mut self, time: u64) {
             let end = self.world.now() + time;
             while self.world.now() < end {
@@ -691,7 +693,7 @@ mod tests {
         }
     }
 
-    /// An operation that nobody waits for any more, and a sleep, leave nothing behind.
+    /// A dropped operation and a dropped sleep leave no operation and no timer behind.
     #[test]
     fn what_was_dropped_leaves_no_operation_and_no_timer() {
         let mut bench = bench();
@@ -711,12 +713,12 @@ mod tests {
             .await;
         });
         bench.run_for(100_000_000);
-        assert_eq!(handle.ops_in_flight(), 1, "the one that was dropped goes on");
+        assert_eq!(handle.ops_in_flight(), 1, "the dropped operation continues");
         bench.run_for(2_000_000_000);
         assert_eq!((handle.ops_in_flight(), handle.tasks(), bench.timers()), (0, 0, false));
     }
 
-    /// A thousand whose time has come at once are dealt with a few at a time.
+    /// A thousand timers that expire together are handled a few per iteration.
     #[test]
     fn those_whose_time_comes_together_hold_up_nobody() {
         let mut bench = bench();
@@ -733,10 +735,10 @@ mod tests {
         bench.run_for(100_000_000);
         bench.world.skip_to(deadline + 10_000_000);
         bench.runtime.collect(&mut bench.driver, 0);
-        for turn in 1..=1000_usize.div_ceil(BACKGROUND_PER_TURN) {
+        for turn in 1..=1000_usize.div_ceil(BACKGROUND_PER_ITERATION) {
             assert!(turn == 1 || bench.runtime.has_ready(), "{} of 1000", woken.get());
             bench.runtime.run_ready();
-            assert_eq!(woken.get(), (turn * BACKGROUND_PER_TURN).min(1000));
+            assert_eq!(woken.get(), (turn * BACKGROUND_PER_ITERATION).min(1000));
         }
     }
 
@@ -745,15 +747,15 @@ mod tests {
         let mut bench = bench();
         let handle = bench.runtime.handle().clone();
         let polls = Rc::new(Cell::new(0));
-        for _ in 0..2 * POLLS_PER_TURN {
+        for _ in 0..2 * POLLS_PER_ITERATION {
             let polls = Rc::clone(&polls);
             handle.spawn(async move { polls.set(polls.get() + 1) });
         }
         bench.runtime.run_ready();
-        assert_eq!(polls.get(), POLLS_PER_TURN);
+        assert_eq!(polls.get(), POLLS_PER_ITERATION);
         assert!(bench.runtime.has_ready());
         bench.runtime.run_ready();
-        assert!(polls.get() == 2 * POLLS_PER_TURN && !bench.runtime.has_ready());
+        assert!(polls.get() == 2 * POLLS_PER_ITERATION && !bench.runtime.has_ready());
     }
 
     #[test]
@@ -766,7 +768,7 @@ mod tests {
             let (locks, own, got) = (Rc::clone(&locks), handle.clone(), Rc::clone(&got));
             handle.spawn(async move {
                 if n == 1 || n == 2 {
-                    // Waits once, and then goes away.
+                    // Waits for one poll, and then stops waiting.
                     let mut waiting = Box::pin(locks.lock(7));
                     std::future::poll_fn(|cx| {
                         assert!(waiting.as_mut().poll(cx).is_pending());
@@ -800,7 +802,7 @@ mod tests {
         assert_eq!(
             raised.get(),
             Some((true, false)),
-            "once, and then not until it is raised again"
+            "seen once, and then not until it is raised again"
         );
     }
 }

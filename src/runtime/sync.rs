@@ -1,4 +1,4 @@
-//! How tasks of one shard wait for each other.
+//! Synchronisation between the tasks of one shard.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -12,7 +12,7 @@ use slab::Slab;
 
 use super::{Handle, TaskId};
 
-/// Runs two futures at once, in one task, until both have ended.
+/// Runs two futures concurrently in one task until both have ended.
 pub async fn join<A: Future, B: Future>(first: A, second: B) -> (A::Output, B::Output) {
     let (mut first, mut second) = (pin!(first), pin!(second));
     let (mut first_done, mut second_done) = (None, None);
@@ -30,10 +30,10 @@ pub async fn join<A: Future, B: Future>(first: A, second: B) -> (A::Output, B::O
         if first_done.is_some() && second_done.is_some() { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
-    (first_done.expect("just seen"), second_done.expect("just seen"))
+    (first_done.expect("both are done"), second_done.expect("both are done"))
 }
 
-/// A value that is set once and that any number of tasks wait for.
+/// A value that is set once and for which any number of tasks can wait.
 pub struct Event<T> {
     handle: Handle,
     value: RefCell<Option<T>>,
@@ -41,13 +41,13 @@ pub struct Event<T> {
 }
 
 impl<T: Clone> Event<T> {
-    /// Not yet set.
+    /// Creates an event that is not set.
     #[must_use]
     pub fn new(handle: &Handle) -> Self {
         Self { handle: handle.clone(), value: RefCell::default(), waiters: RefCell::default() }
     }
 
-    /// Sets the value and wakes all who wait.
+    /// Sets the value and wakes all waiting tasks.
     ///
     /// # Panics
     /// When it was set before.
@@ -72,7 +72,7 @@ impl<T: Clone> Event<T> {
     }
 }
 
-/// A flag that one task waits for and any task raises.
+/// A flag that any task can raise and for which one task waits.
 pub struct Signal {
     handle: Handle,
     raised: Cell<bool>,
@@ -80,7 +80,7 @@ pub struct Signal {
 }
 
 impl Signal {
-    /// Not raised.
+    /// Creates a signal that is not raised.
     #[must_use]
     pub fn new(handle: &Handle) -> Self {
         Self { handle: handle.clone(), raised: Cell::new(false), waiter: Cell::new(None) }
@@ -106,7 +106,7 @@ impl Signal {
         .await;
     }
 
-    /// The same until `deadline` (nanoseconds): whether the flag was raised.
+    /// Waits for the flag until `deadline` (nanoseconds) and lowers it. Returns whether it was raised.
     pub async fn wait_until(&self, deadline: u64) -> bool {
         let mut raised = pin!(self.wait());
         let mut sleep = pin!(self.handle.sleep_until(deadline));
@@ -120,8 +120,8 @@ impl Signal {
     }
 }
 
-/// Work that any of several tasks may take: the oldest is taken first, by who began to wait last, whose
-/// memory (and connection, if it has one) is the warmest.
+/// A queue of work for several tasks. The oldest item is taken first, by the task that began to wait last,
+/// since its memory (and its connection, if it has one) is most likely cached.
 pub struct Queue<T> {
     handle: Handle,
     items: RefCell<VecDeque<T>>,
@@ -129,13 +129,13 @@ pub struct Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// Empty.
+    /// Creates an empty queue.
     #[must_use]
     pub fn new(handle: &Handle) -> Self {
         Self { handle: handle.clone(), items: RefCell::default(), waiters: RefCell::default() }
     }
 
-    /// Adds work: whether a task was waiting for it.
+    /// Adds an item. Returns whether a task was waiting for it.
     pub fn push(&self, item: T) -> bool {
         self.items.borrow_mut().push_back(item);
         let waiter = self.waiters.borrow_mut().pop();
@@ -145,7 +145,7 @@ impl<T> Queue<T> {
         waiter.is_some()
     }
 
-    /// Waits for work.
+    /// Waits for an item and removes it.
     pub async fn next(&self) -> T {
         poll_fn(|_| match self.items.borrow_mut().pop_front() {
             Some(item) => Poll::Ready(item),
@@ -163,40 +163,41 @@ struct Awaited<T> {
     waiter: Option<TaskId>,
 }
 
-/// Replies that tasks wait for, by number. Once grown, it allocates nothing.
+/// Replies that tasks wait for, by request number. Allocates only while the number of awaited replies exceeds
+/// all previous ones.
 pub struct Replies<T> {
     handle: Handle,
     slots: RefCell<Slab<Awaited<T>>>,
 }
 
 impl<T> Replies<T> {
-    /// None awaited.
+    /// Creates an empty table.
     #[must_use]
     pub fn new(handle: &Handle) -> Self {
         Self { handle: handle.clone(), slots: RefCell::default() }
     }
 
-    /// Replies awaited now.
+    /// Number of awaited replies.
     #[must_use]
     pub fn len(&self) -> usize {
         self.slots.borrow().len()
     }
 
-    /// Whether none is.
+    /// Whether no reply is awaited.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.slots.borrow().is_empty()
     }
 
-    /// A number for a reply that will come; [`Self::wait`] must follow.
+    /// Allocates a number for a reply that will come. [`Self::wait`] must follow.
     pub fn expect(&self) -> usize {
         self.slots.borrow_mut().insert(Awaited { reply: None, waiter: None })
     }
 
-    /// The reply has come.
+    /// Stores a reply and wakes the task that waits for it.
     ///
     /// # Panics
-    /// When nobody expects it.
+    /// When no reply with this number is awaited, or it came before.
     pub fn fulfil(&self, number: usize, reply: T) {
         let mut slots = self.slots.borrow_mut();
         let slot = &mut slots[number];
@@ -208,7 +209,7 @@ impl<T> Replies<T> {
         }
     }
 
-    /// Waits for a reply; its number is free afterwards.
+    /// Waits for a reply and frees its number.
     pub async fn wait(&self, number: usize) -> T {
         poll_fn(|_| {
             let mut slots = self.slots.borrow_mut();
@@ -217,38 +218,38 @@ impl<T> Replies<T> {
                 slot.waiter = Some(self.handle.current());
                 return Poll::Pending;
             }
-            Poll::Ready(slots.remove(number).reply.expect("just seen"))
+            Poll::Ready(slots.remove(number).reply.expect("checked above"))
         })
         .await
     }
 }
 
-/// Who waits for a key: the task, and where it is told that the key is its.
+/// Tasks that wait for a key, each with the flag that is set when the key passes to it.
 type KeyWaiters = VecDeque<(TaskId, Rc<Cell<bool>>)>;
 
 struct LockTable<K> {
     handle: Handle,
-    /// A key that is present is held; who waits for it comes first come, first served.
+    /// Held keys, each with its waiting tasks in FIFO order.
     held: RefCell<HashMap<K, KeyWaiters>>,
 }
 
-/// One lock for each key; only held ones take memory.
+/// A lock for each key; only held keys take memory.
 pub struct KeyLocks<K>(Rc<LockTable<K>>);
 
 impl<K: Copy + Eq + Hash> KeyLocks<K> {
-    /// All keys free.
+    /// Creates locks for all keys, none of them held.
     #[must_use]
     pub fn new(handle: &Handle) -> Self {
         Self(Rc::new(LockTable { handle: handle.clone(), held: RefCell::default() }))
     }
 
-    /// Keys held now.
+    /// Number of held keys.
     #[must_use]
     pub fn held(&self) -> usize {
         self.0.held.borrow().len()
     }
 
-    /// Waits until `key` is free and takes it; those who wait get it in the order they came.
+    /// Waits until `key` is free and takes it. Waiting tasks get it in FIFO order.
     pub async fn lock(&self, key: K) -> Locked<K> {
         let granted = {
             let mut held = self.0.held.borrow_mut();
@@ -271,7 +272,7 @@ impl<K: Copy + Eq + Hash> KeyLocks<K> {
     }
 }
 
-/// A key held; dropping it passes the key on.
+/// A held key; dropping it passes the key to the next waiting task, or frees it.
 pub struct Locked<K: Copy + Eq + Hash> {
     table: Rc<LockTable<K>>,
     key: K,
@@ -282,7 +283,7 @@ impl<K: Copy + Eq + Hash> Drop for Locked<K> {
         let mut held = self.table.held.borrow_mut();
         let queue = held.get_mut(&self.key).expect("a held key is in the table");
         while let Some((task, granted)) = queue.pop_front() {
-            // The only reference left is ours: that task has stopped waiting.
+            // If this is the only reference, the task has stopped waiting.
             if Rc::strong_count(&granted) > 1 {
                 granted.set(true);
                 self.table.handle.wake(task);

@@ -1,16 +1,16 @@
-//! A hashed timing wheel (Varghese and Lauck, SOSP 1987): arming and disarming cost the same
-//! however many timers there are, since nearly every timer here is disarmed before it fires.
+//! A hashed timing wheel (Varghese and Lauck, SOSP 1987). Arming and disarming take constant time however
+//! many timers there are; nearly every timer here is disarmed before it fires.
 
 use std::collections::VecDeque;
 
 use slab::Slab;
 
-/// Width of a tick: timers fire up to this late, never early (nanoseconds, a power of two).
+/// Width of a tick (nanoseconds, a power of two). Timers fire up to one tick late and never early.
 const TICK_NS: u64 = 1 << 22;
 const BUCKETS: usize = 1024;
 const NONE: u32 = u32::MAX;
 
-/// Names a timer, also after it fired.
+/// Identifies a timer, also after it fired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimerKey {
     index: u32,
@@ -25,18 +25,18 @@ struct Entry<T> {
     target: T,
 }
 
-/// Timers, each with a target that is handed out when it fires.
+/// Timers, each with a target that is returned when it fires.
 pub struct Wheel<T> {
     entries: Slab<Entry<T>>,
     heads: Box<[u32; BUCKETS]>,
     occupied: [u64; BUCKETS / 64],
-    /// All ticks up to and including this one have fired.
+    /// Last tick that was processed.
     done: u64,
     armed: u64,
 }
 
 impl<T: Copy> Wheel<T> {
-    /// No timers; time stands at `now`.
+    /// Creates an empty wheel at time `now` (nanoseconds).
     pub fn new(now: u64) -> Self {
         Self {
             entries: Slab::new(),
@@ -51,7 +51,7 @@ impl<T: Copy> Wheel<T> {
         usize::try_from(tick % BUCKETS as u64).expect("below the number of buckets")
     }
 
-    /// Arms a timer for `deadline` (nanoseconds). One in the past fires at the next advance.
+    /// Arms a timer for `deadline` (nanoseconds). A deadline in the past fires with the next tick.
     pub fn arm(&mut self, deadline: u64, target: T) -> TimerKey {
         let tick = deadline.div_ceil(TICK_NS).max(self.done + 1);
         let bucket = Self::bucket(tick);
@@ -92,7 +92,7 @@ impl<T: Copy> Wheel<T> {
         }
     }
 
-    /// Appends to `fired` the targets of all timers due at `now`.
+    /// Advances the time to `now` (nanoseconds) and appends the targets of all due timers to `fired`.
     pub fn advance(&mut self, now: u64, fired: &mut VecDeque<T>) {
         let current = now / TICK_NS;
         let first = current.saturating_sub(BUCKETS as u64 - 1).max(self.done + 1);
@@ -111,14 +111,15 @@ impl<T: Copy> Wheel<T> {
         self.done = self.done.max(current);
     }
 
-    /// When to look again (nanoseconds): no timer fires before.
+    /// Time before which no timer fires (nanoseconds); `None` without timers. Exact within a revolution of
+    /// the wheel.
     pub fn next(&self) -> Option<u64> {
         if self.entries.is_empty() {
             return None;
         }
         let first = Self::bucket(self.done + 1);
         let words = self.occupied.len();
-        // The first word twice: its lower bits come last.
+        // The first word is checked twice: its lower bits come last.
         let distance = (0..=words).find_map(|n| {
             let index = (first / 64 + n) % words;
             let word = match n {
@@ -206,7 +207,7 @@ mod tests {
 
     #[test]
     fn timers_of_a_bucket_are_disarmed_in_any_order() {
-        // Those behind the first stand in the same bucket one turn, two turns later.
+        // The timers after the first are in the same bucket, one or more revolutions of the wheel later.
         let turn = BUCKETS as u64 * TICK_NS;
         for first in 0..5 {
             for second in (0..5).filter(|second| *second != first) {
@@ -234,7 +235,7 @@ mod tests {
         wheel.disarm(old);
         let new = wheel.arm(TICK_NS, 2);
         wheel.disarm(old);
-        assert_eq!(wheel.len(), 1, "another one has taken its place");
+        assert_eq!(wheel.len(), 1, "another timer uses the slot");
         wheel.disarm(new);
         assert_eq!(wheel.len(), 0);
     }
@@ -247,7 +248,7 @@ mod tests {
         let mut fired = VecDeque::new();
         wheel.advance(5 * TICK_NS, &mut fired);
         assert_eq!(wheel.next(), Some(11 * TICK_NS), "time does not go back");
-        // Much later than a turn of the wheel.
+        // Much later than a revolution of the wheel.
         wheel.advance(5000 * TICK_NS, &mut fired);
         assert_eq!(fired.len(), 1);
     }

@@ -1,5 +1,5 @@
-//! What the access trace is told of each request. A shard only puts records into a bounded queue; who
-//! writes them to a file is the daemon's business.
+//! Access trace records of a shard. A shard only pushes records into a bounded queue; the daemon writes
+//! them to a file.
 
 use crossbeam_queue::ArrayQueue;
 
@@ -9,45 +9,45 @@ use crate::access_trace::{FLAG_CROSSED, FLAG_RANGE, Header, Method, Record, obje
 use crate::http::status::Status;
 use crate::limits::ACCESS_RECORDS;
 
-/// Where the shards put records and the daemon takes them.
+/// Bounded queue of access records, filled by the shards and emptied by the daemon.
 pub struct AccessQueue {
     header: Header,
     records: ArrayQueue<Record>,
 }
 
 impl AccessQueue {
-    /// For a trace that begins so.
+    /// Creates an empty queue for a trace with this file header.
     #[must_use]
     pub fn new(header: Header) -> Self {
         Self { header, records: ArrayQueue::new(ACCESS_RECORDS) }
     }
 
-    /// The oldest record that was not taken yet.
+    /// Removes and returns the oldest record.
     #[must_use]
     pub fn take(&self) -> Option<Record> {
         self.records.pop()
     }
 }
 
-/// What came of a request.
+/// A completed request on an object, as input of the access trace.
 #[derive(Clone, Copy)]
 pub struct Accessed {
-    /// What was asked.
+    /// Request method.
     pub method: Method,
-    /// Of which object.
+    /// Object that the request names.
     pub object: Object,
-    /// Its length (bytes); 0 if there is none.
+    /// Length of the object (bytes); 0 if there is none.
     pub size: u64,
-    /// The answer.
+    /// Status of the reply.
     pub status: Status,
-    /// Whether a range was asked for.
+    /// Whether the request has a `Range` field.
     pub is_range: bool,
-    /// When the request was there (nanoseconds, see [`crate::runtime::Handle::now`]).
+    /// Time at which the request had arrived (nanoseconds, see [`crate::runtime::Handle::now`]).
     pub began: u64,
 }
 
 impl Shard {
-    /// Puts a request into the trace, if there is one and the object is in it.
+    /// Adds a request to the access trace, if there is a trace and its sample includes the object.
     pub(super) fn trace(&self, accessed: &Accessed) {
         let Some(queue) = &self.shared.access else { return };
         let Accessed { method, object, size, status, is_range, began } = *accessed;

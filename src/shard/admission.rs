@@ -1,11 +1,15 @@
-//! Who may take memory for a request: bodies on their way in, and transfers of large bodies, so
-//! that neither can take what reads of photos need. What is refused is refused at once.
+//! Admission: limits the buffer memory that incoming bodies and transfers of large bodies take, so that
+//! neither uses up the memory that reads of photos need. Reads and large transfers that are not admitted
+//! are refused at once; bodies after at most `BODY_WAIT_NS`.
 //!
-//! Reads leave a sixteenth to the heads of requests: what cannot be read cannot be refused at once either.
-//! Of a shard's buffers, five eighths may be taken by bodies of one needle and batches, a quarter is
-//! what transfers of large bodies are sure of (each has room for one piece of a chunk), and an eighth
-//! is left to reads at least, which may have whatever is free. What bodies leave is lent to the
-//! transfers, up to another quarter, for longer pieces and for a second one at a time.
+//! Shares of a shard's buffer pool:
+//! - at most five eighths for bodies of one needle and for batches;
+//! - a quarter reserved for transfers of large bodies, each of which has room for one piece of one chunk;
+//! - at least an eighth for reads, which may use whatever is free, except for a sixteenth that stays free
+//!   for request heads: a request whose head cannot be received cannot be refused either.
+//!
+//! Memory that bodies do not use is lent to the large transfers, up to another quarter of the pool, for
+//! longer pieces and for a second piece at a time.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -16,28 +20,29 @@ use crate::buffer::{Buf, PAGE};
 use crate::limits::{CHUNK, NEEDLE_DATA_MAX};
 use crate::sabotage::{Sabotage, chosen};
 
-/// What a buffer takes besides its content at most (bytes): headers, checksums, alignment.
-const AROUND: u64 = 2 * PAGE as u64;
-/// Of what is left to be lent, nobody gets more than this part: the next ones get some too.
-const LENT_AT_ONCE: u64 = 8;
-/// Pause before a buffer is asked for again (nanoseconds).
+/// Maximum overhead of a buffer beyond its content (bytes): headers, checksums, alignment.
+const OVERHEAD: u64 = 2 * PAGE as u64;
+/// Divisor of the memory that can still be lent: one grant gets at most this fraction of it, so that
+/// memory is left for the next grants.
+const LENT_DIVISOR: u64 = 8;
+/// Pause between two attempts to allocate a buffer (nanoseconds).
 pub const BUFFER_PAUSE_NS: u64 = 4_000_000;
-/// A body waits so long before it is refused (nanoseconds): bursts of large photos pass by then.
+/// Maximum time that a body waits for admission (nanoseconds): bursts of large photos are over by then.
 const BODY_WAIT_NS: u64 = 100_000_000;
-/// So many bodies may wait; what comes beyond is refused at once.
+/// Maximum number of bodies that wait for admission; further ones are refused at once.
 const BODIES_WAITING_MAX: u64 = 64;
-/// How long a transfer that is under way waits for a buffer (nanoseconds).
+/// Maximum time that a transfer under way waits for a buffer (nanoseconds).
 pub const BUFFER_WAIT_NS: u64 = 5_000_000_000;
 
-/// What has been admitted.
+/// Accounts of the admitted bodies and transfers.
 pub struct Admission {
     /// Buffers of bodies (bytes).
     bodies: Account,
-    /// Large bodies under way, in either direction.
+    /// Transfers of large bodies under way, in either direction (count).
     large: Account,
-    /// Lent to them (bytes).
+    /// Memory lent to large transfers beyond their reserved share (bytes).
     lent: Account,
-    /// Bodies that wait for a moment.
+    /// Bodies that wait for admission (count).
     waiting: Account,
 }
 
@@ -53,7 +58,7 @@ impl Default for Admission {
 }
 
 impl Admission {
-    /// Nobody is left who could hold anything.
+    /// Asserts that nothing is admitted and no body waits.
     ///
     /// # Panics
     /// When something was not given back.
@@ -64,13 +69,13 @@ impl Admission {
 }
 
 impl Admission {
-    /// Whether nobody holds or waits for anything.
+    /// Whether nothing is admitted and no body waits.
     pub fn is_unused(&self) -> bool {
         [&self.bodies, &self.large, &self.lent, &self.waiting].iter().all(|it| it.held() == 0)
     }
 }
 
-/// The right to hold buffers for a body; ends when it is dropped.
+/// Permit to hold buffers for a body; returned when dropped.
 pub struct BodyPermit {
     shard: Rc<Shard>,
     bytes: usize,
@@ -82,10 +87,10 @@ impl Drop for BodyPermit {
     }
 }
 
-/// The right to transfer a large body; ends when it is dropped.
+/// Permit to transfer a large body; returned when dropped.
 pub struct LargePermit {
     shard: Rc<Shard>,
-    /// Whether the piece that the transfer is sure of is in use.
+    /// Whether the piece that is reserved for this transfer is in use.
     own_in_use: Cell<bool>,
 }
 
@@ -95,12 +100,12 @@ impl Drop for LargePermit {
     }
 }
 
-/// The right to hold a buffer for a piece of a large body; ends when it is dropped.
+/// Permit to hold a buffer for one piece of a large body; returned when dropped.
 pub struct Grant {
     permit: Rc<LargePermit>,
     is_own: bool,
     lent: u64,
-    /// How long the piece may be (bytes); a chunk at least.
+    /// Maximum length of the piece (bytes), at least one chunk.
     pub len: u64,
 }
 
@@ -116,33 +121,34 @@ impl Drop for Grant {
 }
 
 impl LargePermit {
-    /// Room for a piece of at most `wanted` bytes; nothing while one is held already and there is
-    /// none to be lent.
+    /// Grants memory for a piece of at most `wanted` bytes, rounded up to whole chunks. Returns `None` while
+    /// the reserved piece is in use and no memory can be lent.
     pub fn grant(self: &Rc<Self>, wanted: u64) -> Option<Grant> {
         let lent = &self.shard.admission.lent;
         let left = (self.shard.handle.pool().capacity() as u64 / 4).saturating_sub(lent.held());
-        let on_offer = left / LENT_AT_ONCE / CHUNK * CHUNK;
+        let lendable = left / LENT_DIVISOR / CHUNK * CHUNK;
         let is_own = !self.own_in_use.get();
         let sure = if is_own { CHUNK } else { 0 };
-        let len = (sure + on_offer).min(wanted.next_multiple_of(CHUNK)).min(NEEDLE_DATA_MAX);
+        let len = (sure + lendable).min(wanted.next_multiple_of(CHUNK)).min(NEEDLE_DATA_MAX);
         if len == 0 {
             return None;
         }
-        let around = if is_own { 0 } else { AROUND };
-        let borrowed = len - sure + around;
+        let overhead = if is_own { 0 } else { OVERHEAD };
+        let borrowed = len - sure + overhead;
         self.own_in_use.set(true);
         lent.take(borrowed);
         Some(Grant { permit: Rc::clone(self), is_own, lent: borrowed, len })
     }
 }
 
-/// Whether requests can still be read when so much is in use.
+/// Whether enough memory stays free to receive request heads when `used` of `capacity` bytes are in use.
 fn leaves_heads(used: usize, capacity: usize) -> bool {
     used <= capacity / 16 * 15
 }
 
 impl Shard {
-    /// Admits a body that will take so many bytes of buffers, if not now, then in a moment.
+    /// Admits a body that takes `bytes` of buffers. Waits up to `BODY_WAIT_NS`; returns `None` after that,
+    /// or at once when `BODIES_WAITING_MAX` bodies wait already.
     pub async fn admit_body(self: &Rc<Self>, bytes: usize) -> Option<BodyPermit> {
         let waiting = &self.admission.waiting;
         let deadline = self.handle.now() + BODY_WAIT_NS;
@@ -158,12 +164,12 @@ impl Shard {
         }
     }
 
-    /// One may have more than the share of bodies when it is alone; an eighth of all is left to reads
-    /// in any case.
+    /// Admits a body if there is memory now. A body may exceed the share of bodies when it is the only one;
+    /// an eighth of the pool is left to reads in any case.
     fn try_admit_body(self: &Rc<Self>, bytes: usize) -> Option<BodyPermit> {
         let pool = self.handle.pool();
         let bodies =
-            usize::try_from(self.admission.bodies.held()).expect("parts of a pool") + bytes;
+            usize::try_from(self.admission.bodies.held()).expect("a pool is at most 1 GiB") + bytes;
         let eighth = pool.capacity() / 8;
         let alone = bodies == bytes;
         if (bodies > 5 * eighth && !alone) || pool.used() + bytes > 7 * eighth {
@@ -173,18 +179,19 @@ impl Shard {
         Some(BodyPermit { shard: Rc::clone(self), bytes })
     }
 
-    /// Admits a transfer of a large body.
+    /// Admits a transfer of a large body; `None` when the reserved quarter of the pool is used up.
     pub fn admit_large(self: &Rc<Self>) -> Option<Rc<LargePermit>> {
-        let most = self.handle.pool().capacity() as u64 / 4 / (CHUNK + AROUND);
-        if self.admission.large.held() >= most {
+        let limit = self.handle.pool().capacity() as u64 / 4 / (CHUNK + OVERHEAD);
+        if self.admission.large.held() >= limit {
             return None;
         }
         self.admission.large.take(1);
         Some(Rc::new(LargePermit { shard: Rc::clone(self), own_in_use: Cell::new(false) }))
     }
 
-    /// A buffer for a transfer under way, as `alloc` makes it, for `wanted` bytes of content or less,
-    /// but for a chunk. It waits a little for one: its client is held up meanwhile, and nobody else.
+    /// Allocates a buffer for a transfer under way with `alloc`, for `wanted` bytes of content, or fewer
+    /// down to one chunk. When there is no buffer for one chunk either, it waits up to `BUFFER_WAIT_NS`,
+    /// which holds up only the client of this transfer, and then returns `None`.
     pub async fn buffer_of<T>(
         &self,
         mut wanted: u64,
@@ -205,13 +212,14 @@ impl Shard {
         }
     }
 
-    /// A buffer to read a photo to, without waiting.
+    /// Allocates a buffer of `len` bytes for reading a photo, without waiting. `None` when memory for request
+    /// heads would become short.
     pub fn read_buffer(&self, len: usize) -> Option<Buf> {
         let pool = self.handle.pool();
         if leaves_heads(pool.used() + len, pool.capacity()) { pool.alloc(len) } else { None }
     }
 
-    /// A buffer of this length (bytes), without waiting.
+    /// Allocates a buffer of `len` bytes, without waiting.
     pub fn buffer(&self, len: usize) -> Option<Buf> {
         self.handle.pool().alloc(len)
     }
@@ -225,12 +233,12 @@ mod tests {
     #[test]
     fn reads_leave_room_for_the_heads_of_as_many_requests_as_the_ring_holds() {
         let capacity = 64 << 20;
-        let most = (0..capacity).step_by(PAGE).rev().find(|&used| leaves_heads(used, capacity));
-        let left = capacity - most.unwrap();
+        let limit = (0..capacity).step_by(PAGE).rev().find(|&used| leaves_heads(used, capacity));
+        let left = capacity - limit.unwrap();
         assert!(left >= usize::from(HEAD_BUFFERS) * HEAD_BUFFER, "{left}");
         assert!(
             leaves_heads(NEEDLE_DATA_MAX as usize * 2, 8 << 20),
-            "a small pool serves the largest"
+            "the smallest pool has room for the largest needle"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! From outcomes to replies: statuses, heads, and bodies that stand in their buffers already.
+//! Replies made of task outcomes: status, head, and a body that is already in its buffer.
 
 use std::borrow::Cow;
 use std::num::NonZeroU64;
@@ -24,31 +24,31 @@ use crate::metrics;
 use crate::types::{Cookie, NeedleId};
 use crate::volume::{GetError, Needle, Refusal, Stored};
 
-/// A short reply: an error with its sentence, or a success without a body.
+/// A short reply: an error with a one-line text body, or a success without a body.
 #[derive(Clone, Debug)]
 pub struct Plain {
     /// Status.
     pub status: Status,
-    /// The body of an error; none with a success.
+    /// Body of an error; empty with a success.
     pub reason: Cow<'static, str>,
     /// `Allow`, with 405.
     pub allow: Option<&'static str>,
-    /// `Accept-Encoding: identity`, with 415 for a content coding.
+    /// Whether to send `Accept-Encoding: identity`, with 415 for a content coding.
     pub accept_identity: bool,
-    /// Which start of which daemon it is, for who asks.
+    /// Instance number of the daemon, which differs after each start.
     pub instance: Option<NonZeroU64>,
-    /// Entity tag and time of what was stored.
+    /// Entity tag and modification time (seconds since 1970) of the stored object.
     pub stored: Option<(u64, u64)>,
     /// Whether the volume takes writes.
     pub writable: Option<bool>,
-    /// Size of the object, with 416.
+    /// Size of the object (bytes), with 416.
     pub unsatisfied: Option<u64>,
-    /// What was refused for want of room, for the counters.
+    /// Kind of an admission refusal, for the counters.
     pub refusal: Option<metrics::Refusal>,
 }
 
 impl Plain {
-    /// An error.
+    /// Creates an error reply.
     pub const fn error(status: Status, reason: &'static str) -> Self {
         Self {
             status,
@@ -63,20 +63,20 @@ impl Plain {
         }
     }
 
-    /// A success without a body.
+    /// Creates a success without a body.
     pub const fn success(status: Status) -> Self {
         Self::error(status, "")
     }
 
-    /// 503, and why, for the counters.
+    /// Creates a 503 reply that is counted as `refusal`.
     pub const fn unavailable(reason: &'static str, refusal: metrics::Refusal) -> Self {
         let mut plain = Self::error(Status::SERVICE_UNAVAILABLE, reason);
         plain.refusal = Some(refusal);
         plain
     }
 
-    /// Writes the whole reply to the front of `out`; returns its length. Of a reply to HEAD only
-    /// the head is written.
+    /// Writes the whole reply to the front of `out` and returns its length (bytes). For HEAD only the head
+    /// is written.
     pub fn write(
         &self,
         out: &mut [u8],
@@ -129,7 +129,7 @@ impl From<GetError> for Plain {
     }
 }
 
-/// 503 for want of a buffer.
+/// The 503 reply when no buffer is free.
 pub const fn no_buffer() -> Plain {
     Plain::unavailable("no buffer is free; try again", metrics::Refusal::Buffers)
 }
@@ -170,23 +170,23 @@ impl From<Refusal> for Plain {
 
 /// A reply ready to be sent: bytes `start..start + len` of `buf`.
 pub struct Ready {
-    /// Head and body.
+    /// Buffer with head and body.
     pub buf: Buf,
-    /// First byte.
+    /// Offset of the head in `buf`.
     pub start: usize,
-    /// Number of bytes.
+    /// Length of head and body (bytes).
     pub len: usize,
     /// Status.
     pub status: Status,
-    /// Bytes of body among them.
+    /// Length of the body (bytes).
     pub body_len: usize,
 }
 
-/// What an answer needs besides the needle.
+/// Input of a reply besides the needle.
 pub struct Context<'a> {
-    /// The request.
+    /// Head of the request.
     pub head: &'a Head,
-    /// The bytes its spans refer to.
+    /// Bytes that the spans of `head` refer to.
     pub head_bytes: &'a [u8],
     /// `Date`.
     pub date: &'a [u8; date::LEN],
@@ -194,31 +194,31 @@ pub struct Context<'a> {
     pub now_seconds: u64,
     /// `Cache-Control`.
     pub cache_control: &'a str,
-    /// What becomes of the connection.
+    /// Whether the connection stays open after the reply.
     pub connection: Connection,
 }
 
-/// What a read comes to: a status, and the part of the object that is asked for.
+/// Result of evaluating preconditions and range of a read: a status and the selected part of the object.
 #[derive(Clone, Copy)]
 pub struct Decided {
     /// 200, 206 or 304.
     pub status: Status,
-    /// First and last byte.
+    /// First and last byte of a partial reply.
     part: Option<(u64, u64)>,
-    /// Bytes of the object.
+    /// Size of the object (bytes).
     size: u64,
     /// Whether the reply has a body.
     pub has_body: bool,
 }
 
 impl Decided {
-    /// The bytes of the object that the reply speaks of.
+    /// Byte range of the object that the reply describes.
     pub fn range(&self) -> Range<u64> {
         self.part.map_or(0..self.size, |(first, last)| first..last + 1)
     }
 }
 
-/// Decides conditions and range of a GET or HEAD.
+/// Evaluates the preconditions and the range of a GET or HEAD (RFC 9110, sections 13 and 14).
 ///
 /// # Errors
 /// A reply without the object: 412 or 416.
@@ -252,14 +252,14 @@ pub fn decide(needle: &Needle, context: &Context<'_>) -> Result<Decided, Plain> 
     Ok(Decided { status, part, size, has_body })
 }
 
-/// The head of a reply with an object, in memory of its own.
+/// Head of a reply with an object, in its own memory.
 pub struct ObjectHead {
     bytes: [u8; MAX_HEAD_LEN],
     len: usize,
 }
 
 impl ObjectHead {
-    /// Writes it.
+    /// Writes the head of the reply with `needle`.
     pub fn new(needle: &Needle, writable: bool, decided: &Decided, context: &Context<'_>) -> Self {
         let there = decided.status != Status::NOT_MODIFIED;
         let content_type = needle.content_type().filter(|value| valid_content_type(value));
@@ -271,7 +271,7 @@ impl ObjectHead {
             etag: Some(needle.etag),
             last_modified: Some(needle.modified_ns / 1_000_000_000),
             accept_ranges: there,
-            // With 304 too: what a cache stored before there was this field gets it so (RFC 9111
+            // With 304 too: a response that a cache stored without this field is updated with it (RFC 9111
             // section 3.2).
             nosniff: true,
             cache_control: Some(context.cache_control.as_bytes()),
@@ -289,7 +289,7 @@ impl ObjectHead {
         Self { bytes, len }
     }
 
-    /// Puts it right in front of `buf[end]`: where it begins.
+    /// Copies the head right in front of `buf[end]` and returns the offset at which it begins.
     pub fn put_before(&self, buf: &mut [u8], end: usize) -> usize {
         let start = end - self.len;
         buf[start..end].copy_from_slice(&self.bytes[..self.len]);
@@ -297,12 +297,12 @@ impl ObjectHead {
     }
 }
 
-/// Turns a needle into the reply to GET or HEAD: the head is written right in front of the body,
-/// where the needle's own header stood, so that one send carries both.
+/// Turns a needle into the reply to GET or HEAD. The head is written right in front of the body, over the
+/// needle's own header, so that one send carries both.
 pub fn object(needle: Needle, writable: bool, decided: &Decided, context: &Context<'_>) -> Ready {
     let head = ObjectHead::new(&needle, writable, decided, context);
     let range = decided.range();
-    let to_usize = |at: u64| usize::try_from(at).expect("inside a needle");
+    let to_usize = |at: u64| usize::try_from(at).expect("an offset inside a needle");
     let (end, body_len) = if decided.has_body {
         (needle.data.start + to_usize(range.start), to_usize(range.end - range.start))
     } else {
@@ -313,7 +313,7 @@ pub fn object(needle: Needle, writable: bool, decided: &Decided, context: &Conte
     Ready { buf, start, len: end - start + body_len, status: decided.status, body_len }
 }
 
-/// What the uploader is told of a photo whose name the store picked, or of one of a batch.
+/// JSON description of a stored photo, sent for a name that the store picked and for each photo of a batch.
 #[derive(Serialize)]
 pub struct Created {
     volume: u32,
@@ -326,7 +326,7 @@ pub struct Created {
 }
 
 impl Created {
-    /// What is told of needle `id`.
+    /// Describes needle `id` of `size` bytes.
     pub fn new(volume: u32, id: NeedleId, cookie: Cookie, size: u64, stored: &Stored) -> Self {
         let (key, alt) = (id.key.0, id.alt.0);
         let mut path = [0; OBJECT_PATH_MAX];
@@ -342,7 +342,7 @@ impl Created {
         }
     }
 
-    /// Its path.
+    /// Path of the object.
     pub fn url(&self) -> &str {
         &self.url
     }

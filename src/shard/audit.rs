@@ -1,12 +1,12 @@
-//! The audit log: who deleted what, and which writes were refused or failed. Off unless it is configured;
-//! a read never comes here. Lines carry no cookie.
+//! The audit log: all deletes, and the writes that were refused or failed, with the address of the client.
+//! Off unless configured; reads are never logged. Lines contain no cookie.
 
 use super::Shard;
 use crate::http::conn::Conn;
 use crate::http::head::Method;
 use crate::http::target::{self, Target};
 
-/// A request that may be worth a line.
+/// A request that may have to be logged.
 pub struct Audited {
     method: &'static str,
     peer: Box<str>,
@@ -16,8 +16,8 @@ pub struct Audited {
 }
 
 impl Shard {
-    /// What the audit log needs of a request, taken before the request is carried out: who sent it may
-    /// be gone when it is answered. Nothing of reads, and without an audit log.
+    /// Collects the audit data of a request before it is carried out, because the peer may have disconnected
+    /// when it is answered. `None` for reads, and when the audit log is off.
     pub(super) async fn audited(
         &self,
         conn: &Conn,
@@ -41,7 +41,7 @@ impl Shard {
         Some(Audited { method, peer: conn.peer().await, volume, key, alt })
     }
 
-    /// The same of a request that was refused before it was understood.
+    /// Collects the audit data of a request whose head was rejected.
     pub(super) async fn audited_malformed(&self, conn: &Conn) -> Option<Audited> {
         let method = match conn.refused_method()? {
             b"PUT" => Method::Put,
@@ -55,7 +55,7 @@ impl Shard {
 }
 
 impl Audited {
-    /// Logs the request, which has been answered, unless it is a write that was carried out.
+    /// Logs the request after it was answered, unless it is a PUT or POST that succeeded.
     pub fn log(self, conn: &Conn) {
         let Self { method, peer, volume, key, alt } = self;
         let status = conn.answer().map(|status| status.code());

@@ -1,5 +1,5 @@
-//! Multi-write: a tar of photos, stored with one commit, all or none. Only in the shard that owns
-//! the volume.
+//! Batch put: a tar of photos, stored in one commit, all or none. Runs only in the shard that owns the
+//! volume.
 
 use std::collections::{HashSet, VecDeque};
 use std::io::{self, Read};
@@ -29,10 +29,10 @@ use crate::photo_tar::{Photo, Reader, TarError};
 use crate::types::{Cookie, NeedleId};
 use crate::volume::{Check, Draft, Existing, NewNeedle, Upload, Volume};
 
-/// Other tasks get their turn after so many bytes of entries.
+/// Number of bytes of entries after which other tasks run.
 const YIELD_AFTER: u64 = 256 << 10;
 
-/// Answers a multi-write.
+/// Answers a batch put.
 pub async fn store(
     shard: &Rc<Shard>,
     conn: &mut Conn,
@@ -50,11 +50,11 @@ pub async fn store(
         return move_to(shard, conn, owner);
     }
     let volume = shard.volumes.local(number).map_err(|outcome| failed(shard, outcome))?;
-    let len = usize::try_from(terms.len).expect("few MiB");
-    // The tar, and the needles made of it as it is consumed.
+    let len = usize::try_from(terms.len).expect("limited to batch_max");
+    // Memory of the tar, and of the needles that are made of it while it is consumed.
     let memory = len + len / 4 + Draft::memory(NEEDLE_DATA_MAX);
     if head.expect_continue && conn.buffered() == 0 {
-        // The client wants to know before it sends the body.
+        // The client sends the body only after 100 (Continue), so refuse before that.
         drop(shard.admit_body(memory).await.ok_or_else(no_buffer)?);
     }
     if let Err(then) = ask_for_body(shard, conn, head).await {
@@ -78,7 +78,7 @@ pub async fn store(
     }
     Ok(match store_all(shard, &volume, number, tar, &terms, conn.began()).await {
         Ok(created) => {
-            let body = serde_json::to_vec(&created).expect("numbers and strings");
+            let body = serde_json::to_vec(&created).expect("numbers and strings serialize");
             let date = shard.date();
             let reply = ReplyHead {
                 content_type: Some(b"application/json"),
@@ -91,7 +91,7 @@ pub async fn store(
     })
 }
 
-/// The tar is received to buffers of this length (bytes).
+/// Length of each buffer that the tar is received into (bytes).
 const PIECE: usize = 1 << 20;
 
 async fn receive_tar(
@@ -99,7 +99,7 @@ async fn receive_tar(
     bufs: Vec<Buf>,
     len: usize,
     mut verifier: Option<&mut Verifier>,
-) -> Result<Received, PeerError> {
+) -> Result<TarBuffers, PeerError> {
     let mut received = VecDeque::with_capacity(bufs.len());
     let mut left = len;
     for buf in bufs {
@@ -109,17 +109,17 @@ async fn receive_tar(
         left = left.saturating_sub(PIECE);
         received.push_back(buf);
     }
-    Ok(Received { bufs: received, at: 0, left: len })
+    Ok(TarBuffers { bufs: received, at: 0, left: len })
 }
 
-/// The tar, to be read once: its buffers are given back as they are consumed.
-struct Received {
+/// A received tar, read once: its buffers are released as they are consumed.
+struct TarBuffers {
     bufs: VecDeque<Buf>,
     at: usize,
     left: usize,
 }
 
-impl Read for Received {
+impl Read for TarBuffers {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let Some(buf) = self.bufs.front() else { return Ok(0) };
         let len = out.len().min(self.left).min(PIECE - self.at);
@@ -138,7 +138,7 @@ async fn store_all(
     shard: &Rc<Shard>,
     volume: &Rc<Volume>,
     number: u32,
-    tar: Received,
+    tar: TarBuffers,
     terms: &Terms,
     began: u64,
 ) -> Result<Vec<Created>, Plain> {
@@ -151,8 +151,8 @@ async fn store_all(
     let stored = volume.put_batch(needles, check).await;
     let stored = shard.volumes.written(volume, stored)?;
     drop(uploads);
-    let told = names.into_iter().zip(sizes).zip(&stored);
-    let told = told.map(|(((id, cookie), size), stored)| {
+    let created = names.into_iter().zip(sizes).zip(&stored);
+    let created = created.map(|(((id, cookie), size), stored)| {
         shard.trace(&Accessed {
             method: Method::Batch,
             object: Object { volume: number, id, cookie },
@@ -163,24 +163,28 @@ async fn store_all(
         });
         Created::new(number, id, cookie, size, stored)
     });
-    Ok(told.collect())
+    Ok(created.collect())
 }
 
-/// An upload of its own with such a type is refused, too.
+/// Reason of a refusal. A single upload with such a media type is refused too.
 const OF_A_FORM: &str =
     "has the media type of a form, as no upload may have it; give it that of the photo";
 
-/// The photos of a batch.
+/// Photos of a batch.
 #[derive(Default)]
 struct Unpacked {
     needles: Vec<NewNeedle>,
-    /// Bytes of each.
+    /// Size of each photo (bytes).
     sizes: Vec<u64>,
-    /// Those of the photos above 1 MiB: as long as they are there, so is the room for the manifests.
+    /// Uploads of the photos above 1 MiB; they keep the reservations for the manifests until dropped.
     uploads: Vec<Upload>,
 }
 
-async fn unpack(shard: &Rc<Shard>, volume: &Rc<Volume>, tar: Received) -> Result<Unpacked, Plain> {
+async fn unpack(
+    shard: &Rc<Shard>,
+    volume: &Rc<Volume>,
+    tar: TarBuffers,
+) -> Result<Unpacked, Plain> {
     let len = tar.left as u64;
     let mut tar = Reader::with_len(tar, len);
     let (mut unpacked, mut seen) = (Unpacked::default(), HashSet::new());
@@ -228,11 +232,11 @@ async fn unpack(shard: &Rc<Shard>, volume: &Rc<Volume>, tar: Received) -> Result
     Ok(unpacked)
 }
 
-/// A photo above 1 MiB: its parts go ahead in commits of their own, its manifest joins the batch.
+/// Stores the parts of a photo above 1 MiB in commits of their own; its manifest joins the batch.
 async fn in_parts(
     shard: &Shard,
     upload: &mut Upload,
-    tar: &mut Reader<Received>,
+    tar: &mut Reader<TarBuffers>,
     photo: &Photo,
 ) -> Result<(), Plain> {
     while upload.next_len(u64::MAX) > 0 {
@@ -245,7 +249,7 @@ async fn in_parts(
     Ok(())
 }
 
-fn fill(tar: &mut Reader<Received>, photo: &Photo, draft: &mut Draft) -> Result<(), Plain> {
+fn fill(tar: &mut Reader<TarBuffers>, photo: &Photo, draft: &mut Draft) -> Result<(), Plain> {
     match tar.read_exact(draft.data_mut()) {
         Ok(()) => Ok(()),
         Err(_) => Err(photo.refused("is cut off").into()),

@@ -1,4 +1,4 @@
-//! GET and HEAD: from the object a request names to the reply with it.
+//! GET and HEAD of an object.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use super::access::Accessed;
 use super::admission::{Grant, LargePermit};
 use super::answer::{self, Context, Decided, ObjectHead, Plain, no_buffer};
 use super::session::{Object, Then, connection, failed, move_to, then, traced, was_taken};
-use super::task::{Outcome, Task, Want};
+use super::task::{Outcome, ReadKind, Task};
 use crate::buffer::Buf;
 use crate::http::conn::Conn;
 use crate::http::head::{Head, Method};
@@ -24,17 +24,17 @@ pub async fn read(
     head: &Head,
     object: Object,
 ) -> Result<Then, Plain> {
-    let want = if head.method == Method::Get { Want::Whole } else { Want::Head };
+    let kind = if head.method == Method::Get { ReadKind::Whole } else { ReadKind::Head };
     let Object { volume, id, cookie } = object;
     let began = shard.handle.now();
-    let outcome = shard.perform(volume, Task::Read { id, cookie, want, buf: None }).await;
+    let outcome = shard.perform(volume, Task::Read { id, cookie, kind, buf: None }).await;
     let got = shard.handle.now();
     let metrics = shard.metrics();
     let (needle, writable) = match outcome {
         Outcome::Read(needle, writable) => (needle, writable),
         other => {
             let plain = failed(shard, other);
-            let missing = plain.status == Status::NOT_FOUND && want == Want::Whole;
+            let missing = plain.status == Status::NOT_FOUND && kind == ReadKind::Whole;
             metrics.gets_missing.add(u64::from(missing));
             return Err(plain);
         }
@@ -54,12 +54,12 @@ pub async fn read(
     if let Some(owner) = elsewhere.filter(|_| is_stream) {
         return move_to(shard, conn, owner);
     }
-    metrics.gets_found.add(u64::from(want == Want::Whole));
+    metrics.gets_found.add(u64::from(kind == ReadKind::Whole));
     let decided = decided?;
     let size = needle.body_len;
     let sent = if is_stream {
         let permit = shard.admit_large().ok_or_else(no_buffer)?;
-        // Rare, and what it needs is large.
+        // Boxed: this path is rare and its state is large.
         let head = Box::new(ObjectHead::new(&needle, writable, &decided, &context));
         Box::pin(stream(shard, conn, object, needle, &decided, (head, permit))).await?
     } else {
@@ -78,24 +78,24 @@ pub async fn read(
         is_range: head.range.is_some(),
         began: conn.began(),
     });
-    if want == Want::Whole {
+    if kind == ReadKind::Whole {
         metrics.get_phase.at(GetPhase::Device).record(got - began);
         metrics.get_phase.at(GetPhase::Send).record(shard.handle.now() - got);
     }
     Ok(then(connection, sent))
 }
 
-/// A piece of a large body, read and verified.
-struct Piece {
+/// A piece of a large body that was read and verified.
+struct BodyPiece {
     buf: Buf,
     range: Range<usize>,
-    /// The right to the buffer.
+    /// Permit for the buffer.
     grant: Grant,
 }
 
-/// Sends a large body piece by piece, reading one piece ahead while there is memory for two: whether
-/// all of it was sent. After the first piece a damaged chunk can only end the connection, short of
-/// what was promised.
+/// Sends a large body piece by piece, and reads one piece ahead while there is memory for two. Returns
+/// whether all of it was sent. After the first piece the status is sent, so that a damaged chunk can only
+/// end the connection before `Content-Length` bytes were sent.
 async fn stream(
     shard: &Rc<Shard>,
     conn: &Conn,
@@ -112,7 +112,7 @@ async fn stream(
     metrics.responses.record(decided.status.code());
     let mut start = head.put_before(&mut piece.buf, piece.range.start);
     loop {
-        let Piece { buf, range, grant } = piece;
+        let BodyPiece { buf, range, grant } = piece;
         let sending = conn.send(buf, start, range.end - start);
         let second = if body.remaining() > 0 { permit.grant(body.remaining()) } else { None };
         let (sent, ahead) = match second {
@@ -146,9 +146,9 @@ async fn stream(
     }
 }
 
-async fn read_piece(shard: &Shard, body: &mut Body, grant: Grant) -> Result<Piece, Plain> {
+async fn read_piece(shard: &Shard, body: &mut Body, grant: Grant) -> Result<BodyPiece, Plain> {
     let alloc = |len| shard.buffer(Body::buffer_len(len));
     let buf = shard.buffer_of(grant.len, alloc).await.ok_or_else(no_buffer)?;
     let (buf, range) = body.read(buf).await?;
-    Ok(Piece { buf, range, grant })
+    Ok(BodyPiece { buf, range, grant })
 }

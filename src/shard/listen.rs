@@ -1,4 +1,4 @@
-//! Accepting connections, and spreading them over the shards.
+//! Accepts connections and distributes them over the shards.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
@@ -14,21 +14,22 @@ use crate::http::conn::{Conn, Wait};
 use crate::op::{Op, Sock};
 use crate::sabotage::{Sabotage, chosen};
 
-/// A connection is handed over when another shard has so many fewer.
+/// Minimum difference of connection counts at which a connection is handed over to another shard.
 const IMBALANCE: u64 = 2;
 
 /// A listening socket.
 pub struct Listener {
-    /// What the driver knows it by.
+    /// The driver's handle of the socket.
     pub sock: Sock,
-    /// Whether clients chose this very shard, so that it keeps what it accepts.
+    /// Whether this listener belongs to this shard's own port, so that the shard keeps the connections that
+    /// it accepts.
     pub own: bool,
-    /// What keeps it open; a simulated one needs nothing.
+    /// Descriptor that keeps the socket open; `None` for a simulated socket.
     pub socket: Option<OwnedFd>,
 }
 
 impl Listener {
-    /// Of a listening socket; see [`Self::own`].
+    /// Wraps a listening socket; for `own` see [`Self::own`].
     #[must_use]
     pub fn new(socket: OwnedFd, own: bool) -> Self {
         Self { sock: Sock(socket.as_raw_fd()), own, socket: Some(socket) }
@@ -36,7 +37,7 @@ impl Listener {
 }
 
 impl Shard {
-    /// Accepts until the shard drains.
+    /// Accepts connections until the shard drains.
     pub(super) async fn accept(self: Rc<Self>, listener: Listener) {
         let slot = self.waiting.borrow_mut().insert(None);
         while !self.draining() {
@@ -78,8 +79,8 @@ impl Shard {
         };
         let shards = 0..self.shared.shards();
         let least = shards.min_by_key(|&shard| self.shared.load(shard));
-        let least = least.expect("at least this one");
-        let target = u16::try_from(least).expect("few shards");
+        let least = least.expect("there is at least one shard");
+        let target = u16::try_from(least).expect("shard count fits u16");
         let mine = self.shared.load(usize::from(self.id));
         if !own && target != self.id && mine >= self.shared.load(least) + IMBALANCE {
             if self.may_hand_over(target) {
@@ -107,7 +108,7 @@ impl Shard {
         Conn::new(&self.handle, sock, self.config.deadlines, &self.waiting)
     }
 
-    /// Serves a connection from now on.
+    /// Takes a connection over and serves it.
     pub(super) fn adopt(self: &Rc<Self>, arrival: Arrival) {
         let shard = Rc::clone(self);
         let (conn, request, slot) = match arrival {
@@ -127,7 +128,7 @@ impl Shard {
         });
     }
 
-    /// Ends the waits of listeners and idle connections, fresh ones among them or not.
+    /// Cancels the waits of listeners and idle connections; those of fresh connections only if `fresh_too`.
     pub(super) fn cancel_waits(&self, fresh_too: bool) {
         for (_, wait) in &*self.waiting.borrow() {
             if let Some(Wait { token, is_fresh }) = wait

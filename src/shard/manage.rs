@@ -1,4 +1,4 @@
-//! What the daemon's main thread orders: volumes that come, go and change while the shard runs.
+//! Orders of the daemon's main thread to a shard: opening, changing and deleting volumes while it runs.
 
 use std::rc::Rc;
 
@@ -9,64 +9,65 @@ use super::task::Message;
 use super::volumes::Assignment;
 use crate::volume::{NotRemoved, StateError};
 
-/// What a shard is to do.
+/// An order to a shard.
 pub enum Order {
-    /// Open a volume: it is this shard's from now on.
+    /// Open a volume, which this shard owns from now on.
     Open(Assignment),
     /// Make a volume of this shard read-only, or writable.
     SetReadOnly {
-        /// Which.
+        /// Volume id.
         volume: u32,
-        /// Which of the two.
+        /// True for read-only, false for writable.
         read_only: bool,
     },
-    /// Remove the file of a volume of this shard and forget the volume.
+    /// Remove the file of a volume of this shard, and the volume from its table.
     Delete {
-        /// Which.
+        /// Volume id.
         volume: u32,
     },
-    /// Write no more to a volume of this shard: its file is no longer where it was.
+    /// Fence a volume of this shard: its file is no longer at its path, so that nothing more is written.
     Forsake {
-        /// Which.
+        /// Volume id.
         volume: u32,
     },
-    /// Send what is asked of a volume there from now on; to nobody when the volume is gone.
+    /// Set the shard that tasks for a volume are sent to.
     Route {
-        /// Which.
+        /// Volume id.
         volume: u32,
-        /// The shard.
+        /// Owning shard; `None` when the volume was removed.
         owner: Option<u16>,
     },
-    /// Keep at most so many operations in flight on a device.
+    /// Limit the operations in flight on each device (count, this shard's share).
     LimitDevice(usize),
 }
 
-/// Why an order was not carried out.
+/// Reason why an order was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum OrderError {
     /// The shard has no such volume.
     #[error("there is no such volume")]
     NoVolume,
-    /// Its log is being read.
+    /// The volume is being recovered.
     #[error("it is recovering; try again when it serves")]
     Recovering,
-    /// It could not be opened.
+    /// The volume could not be opened.
     #[error("it could not be opened: {0}")]
     NotOpened(String),
-    /// Read-only or writable.
+    /// The volume could not be made read-only, or writable.
     #[error("{0}")]
     State(StateError),
-    /// Its file is no longer where it was, and may be something else's.
+    /// The volume's file is no longer at its path, where another file may be now.
     #[error("its file is no longer where it was; bring it back, or restart the daemon, first")]
     Lost,
-    /// Its file could not be removed.
+    /// The volume's file could not be removed.
     #[error("{0}; check the kernel log and the disk")]
     NotRemoved(NotRemoved),
 }
 
 impl Shard {
-    /// Carries an order out, in a task of its own when it takes time, and reports.
-    pub(super) fn obey(self: &Rc<Self>, number: usize, order: Order) {
+    /// Carries out an order, in a task of its own if it takes time, and reports the result to the main
+    /// thread.
+    pub(super) fn handle_order(self: &Rc<Self>, number: usize, order: Order) {
         match order {
             Order::Route { volume, owner } => {
                 self.routes.set_owner(volume, owner);
@@ -77,7 +78,7 @@ impl Shard {
                 self.report(number, Ok(()));
             }
             Order::Forsake { volume } => {
-                let result = self.volumes.forsake(volume);
+                let result = self.volumes.fence(volume);
                 self.report(number, result);
             }
             order => {
@@ -98,13 +99,13 @@ impl Shard {
             }
             Order::Delete { volume } => self.volumes.delete(&self.handle, volume).await,
             Order::Forsake { .. } | Order::Route { .. } | Order::LimitDevice(_) => {
-                unreachable!("done at once")
+                unreachable!("handle_order carries it out at once")
             }
         }
     }
 
     fn report(&self, number: usize, result: Result<(), OrderError>) {
-        let main = u16::try_from(self.shared.main()).expect("few shards");
+        let main = u16::try_from(self.shared.main()).expect("shard count fits u16");
         self.send(main, Message::Report { number, result });
     }
 }

@@ -1,10 +1,11 @@
-//! One core: its thread, its ring, its connections, its volumes. The only place where HTTP meets
-//! volumes.
+//! A shard: one core with its thread, its ring, its connections and its volumes. The only module that
+//! connects HTTP with volumes.
 //!
-//! `reactor` is the loop. `listen` accepts, `slots` bounds the connections of all shards. `session` reads
-//! requests and hands them to `download`, `store`, `upload` or `batch`, as far as `admission` lets them;
-//! `receive` verifies what digests came for, and `answer` makes the replies. `access` notes what was asked,
-//! `audit` who deleted what. `route` takes a task to the shard that owns the volume, `volumes` does it.
+//! `reactor` is the event loop. `listen` accepts connections, `slots` limits the connections of all shards.
+//! `session` reads requests and passes them to `download`, `store`, `upload` or `batch`, subject to
+//! `admission`; `receive` receives bodies and verifies their digests, `answer` makes the replies. `access`
+//! writes the access trace, `audit` the audit log. `route` sends a task to the shard that owns the volume,
+//! `volumes` performs it.
 
 mod access;
 mod admission;
@@ -48,36 +49,36 @@ use crate::op::DriverCounts;
 use crate::runtime::{Handle, Queue, Replies};
 use crate::throttle::Throttle;
 use admission::Admission;
-use route::{Asked, Routes};
+use route::{RemoteTask, Routes};
 use slots::Slots;
 use task::Outcome;
 use volumes::Volumes;
 
-/// What all shards share.
+/// State shared by all shards.
 pub struct Shared {
-    /// Counters.
+    /// Metrics of the daemon, its shards and its volumes.
     pub metrics: Arc<Metrics>,
-    /// One for each shard, and the main thread's.
+    /// Mailbox of each shard, followed by that of the main thread.
     pub mailboxes: Vec<Mailbox<Message>>,
-    /// Connections on their way to each shard: part of the messages, counted apart since they must
-    /// be known before they arrive.
+    /// Number of connections on their way to each shard. They travel as messages, and are counted apart
+    /// because a shard's load must include them before they arrive.
     arriving: Vec<AtomicU64>,
-    /// Open connections of all shards.
+    /// Connection slots of all shards.
     slots: Arc<Slots>,
-    /// Whether each shard, draining, has nothing left to do.
+    /// Whether each shard is draining and has nothing left to do.
     idle: Vec<AtomicBool>,
-    /// Where requests are put for the access trace, if there is one.
+    /// Queue of the access trace, if there is one.
     access: Option<Arc<AccessQueue>>,
-    /// Volumes beyond those that the bound of connections leaves descriptors for.
+    /// Number of open volumes beyond those that the connection limit leaves descriptors for.
     volumes_beyond: AtomicU64,
 }
 
 impl Shared {
-    /// For so many shards, with room in each mailbox for all that can be under way.
+    /// Creates the state of `shards` shards. Each mailbox has room for all messages that can be under way.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>, shards: usize) -> Self {
-        // The others' questions, the answers to ours, fresh connections (and one more from each
-        // shard that looked before another one sent), orders.
+        // Tasks of the other shards, answers to this shard's own, handed-over connections (and one more from
+        // each shard that checked the length before another one sent), orders.
         let room = MESSAGES_IN_FLIGHT * (shards + 1) + HANDED_OVER_MAX + shards + ORDERS_MAX;
         Self {
             metrics,
@@ -90,41 +91,45 @@ impl Shared {
         }
     }
 
-    /// The same, with an access trace.
+    /// Returns the state with this access trace.
     #[must_use]
     pub fn with_access(self, access: Option<Arc<AccessQueue>>) -> Self {
         Self { access, ..self }
     }
 
-    /// Says how many volumes are open beyond those that the bound of connections leaves descriptors for: as
-    /// many connections fewer are accepted.
+    /// Sets the number of open volumes beyond those that the connection limit leaves descriptors for. The
+    /// limit is lowered by this number.
     pub fn set_volumes_beyond(&self, volumes: u64) {
         self.volumes_beyond.store(volumes, Ordering::Relaxed);
     }
 
-    /// How many shards there are.
+    /// Number of shards.
     #[must_use]
     pub fn shards(&self) -> usize {
         self.idle.len()
     }
 
-    /// The number of the main thread's mailbox: the one after the shards'.
+    /// Index of the main thread's mailbox, which follows those of the shards.
     #[must_use]
     pub fn main(&self) -> usize {
         self.shards()
     }
 
-    /// Compares the connections of the daemon with those of its shards. While a shard is running, others on
-    /// their way make a difference: this is for who runs them in turn.
+    /// Compares the connection slots in use with the sum of the shards' connections. Valid only while no
+    /// shard runs, as in a simulation: connections that a running shard moves make the two differ.
     ///
     /// # Panics
     /// When they differ.
     pub fn audit(&self) {
         let load: u64 = (0..self.shards()).map(|shard| self.load(shard)).sum();
-        assert_eq!(self.slots.taken(), load, "places of connections, and connections");
+        assert_eq!(
+            self.slots.taken(),
+            load,
+            "connection slots in use, and connections of the shards"
+        );
     }
 
-    /// Connections that shard `n` has or is about to get.
+    /// Number of connections that shard `n` has or is about to receive.
     fn load(&self, n: usize) -> u64 {
         self.metrics.shards[n].connections.get() + self.arriving[n].load(Ordering::SeqCst)
     }
@@ -135,21 +140,22 @@ impl Shared {
     }
 }
 
-/// What a shard is told at its start.
+/// Configuration of a shard.
 pub struct ShardConfig {
     /// Deadlines of connections.
     pub deadlines: Deadlines,
     /// `Cache-Control` of objects.
     pub cache_control: String,
-    /// Largest body of a photo (bytes).
+    /// Maximum length of the body of a photo (bytes).
     pub body_max: u64,
-    /// Largest batch (bytes).
+    /// Maximum length of a batch (bytes).
     pub batch_max: u64,
-    /// Connections of the whole daemon.
+    /// Maximum number of connections of the whole daemon.
     pub connections_max: u64,
-    /// Connections beyond that which this shard tells so at once; more are just closed.
+    /// Maximum number of connections beyond that limit that this shard refuses with a 503 at the same time;
+    /// further ones are closed without a reply.
     pub refusals_max: u64,
-    /// How long requests under way may take when it drains (nanoseconds).
+    /// Maximum time that requests under way may take while the shard drains (nanoseconds).
     pub drain_ns: u64,
     /// Whether a configured data directory is missing, so that an unknown volume may be in it.
     pub disk_missing: bool,
@@ -157,7 +163,7 @@ pub struct ShardConfig {
     pub audit_log: bool,
 }
 
-/// One shard.
+/// A shard.
 pub struct Shard {
     id: u16,
     handle: Handle,
@@ -167,36 +173,36 @@ pub struct Shard {
     admission: Admission,
     routes: Routes,
     replies: Replies<Outcome>,
-    asked: Queue<Asked>,
+    asked: Queue<RemoteTask>,
     waiting: Rc<Waiting>,
     connections: Account,
     refusing: Account,
-    /// Listeners that still accept.
+    /// Number of listeners that still accept.
     accepting: Account,
     date: Cell<(u64, [u8; date::LEN])>,
-    /// A limit that the ring has yet to hear of.
+    /// A new limit of operations in flight per device, not yet passed to the driver.
     device_limit: Cell<Option<usize>>,
     listeners: RefCell<Vec<Listener>>,
     accept_failures: Failures,
-    /// Of large bodies that could not be read to their end.
+    /// Limits the messages about large bodies that could not be read to their end.
     damage_warnings: Throttle,
-    /// Warnings that connections are refused above the limit.
+    /// Limits the warnings that connections are refused above the limit.
     refusal_warnings: Throttle,
 }
 
-/// What a shard begins with.
+/// Launch parameters of a shard.
 pub struct Start {
-    /// Its number.
+    /// Shard number, from 0.
     pub id: u16,
-    /// What it is told.
+    /// Configuration.
     pub config: ShardConfig,
-    /// What it shares.
+    /// State shared with the other shards.
     pub shared: Arc<Shared>,
-    /// Its volumes.
+    /// Volumes to open.
     pub assignments: Vec<Assignment>,
-    /// Who owns which volume.
+    /// Owning shard of each volume of the daemon.
     pub owners: HashMap<u32, u16>,
-    /// Where it accepts connections.
+    /// Listening sockets.
     pub listeners: Vec<Listener>,
 }
 
@@ -246,7 +252,7 @@ impl Shard {
         self.handle.wall() / 1_000_000_000
     }
 
-    /// The `Date` header, made once a second.
+    /// Value of the `Date` field, formatted once a second.
     fn date(&self) -> [u8; date::LEN] {
         let now = self.now_seconds();
         let (second, text) = self.date.get();
@@ -268,8 +274,8 @@ impl Shard {
         });
     }
 
-    /// Notes a turn of the loop.
-    fn turn(&self, now: u64, counts: DriverCounts) {
+    /// Records the metrics of an event loop iteration.
+    fn record_iteration(&self, now: u64, counts: DriverCounts) {
         let metrics = self.metrics();
         metrics.turn(now);
         metrics.turn_duration.record(now.saturating_sub(self.handle.now()));
@@ -278,18 +284,19 @@ impl Shard {
         metrics.ops_in_flight.set(self.handle.ops_in_flight() as u64);
         metrics.buffer_bytes_used.set(self.handle.pool().used() as u64);
         if AUDITED && self.connections.held() == 0 && self.refusing.held() == 0 {
-            self.expect_nobody();
+            self.expect_no_requests();
         }
     }
 
-    /// Without connections nothing is admitted, asked or set aside.
-    fn expect_nobody(&self) {
+    /// Asserts that nothing is admitted, no reply is awaited and no upload has a reservation. Holds whenever
+    /// there are no connections.
+    fn expect_no_requests(&self) {
         self.admission.expect_nothing();
-        assert!(self.replies.is_empty(), "answers are awaited, and there are no connections");
+        assert!(self.replies.is_empty(), "replies are awaited without a connection");
         self.volumes.expect_no_uploads();
     }
 
-    /// Makes the figures of the volumes known.
+    /// Publishes the metrics of the volumes.
     fn publish(&self) {
         let metrics = self.metrics();
         let sum = |counter: fn(&crate::volume::Stats) -> &Cell<u64>| {

@@ -1,5 +1,5 @@
-//! The loop of a shard: what is ready, what other shards want, what the driver has completed, and
-//! again.
+//! The event loop of a shard. An iteration collects completions from the driver, runs ready tasks, reads
+//! the mailbox, and hands submitted operations over to the driver.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -12,40 +12,43 @@ use crate::op::Driver;
 use crate::runtime::Runtime;
 use crate::sabotage::{Sabotage, chosen};
 
-/// A shard and what runs it. Whoever has several on one thread, as a simulation does, calls
-/// [`Reactor::turn`] of each in turn; a daemon gives each a thread and calls [`run`].
+/// A shard and its runtime. A simulation, with several shards on one thread, calls [`Reactor::turn`] of
+/// each alternately; the daemon gives each shard a thread and calls [`run`].
 pub struct Reactor {
     shard: Rc<Shard>,
     runtime: Runtime,
-    /// When it began to drain (nanoseconds).
+    /// Time at which the shard began to drain (nanoseconds).
     drain_began: Option<u64>,
-    /// Set when the volumes are closed; there once they are being closed.
+    /// Present once the shard closes its volumes; true when they are closed.
     closed: Option<Rc<Cell<bool>>>,
-    /// When the figures of the volumes were made known last (nanoseconds), and at how many completions.
+    /// Time at which the volumes' metrics were published last (nanoseconds), and the driver's completion
+    /// count at that time.
     published: (u64, u64),
+    /// Time until which the next iteration may wait for completions (nanoseconds; 0 does not wait).
     until: u64,
 }
 
 impl Reactor {
-    /// Begins: opens the volumes and accepts connections.
+    /// Starts a shard: begins to open its volumes and to accept connections.
     #[must_use]
     pub fn new(runtime: Runtime, start: Start) -> Self {
         let handle = runtime.handle().clone();
         let (shard, assignments) = Shard::new(&handle, start);
         shard.metrics().buffer_bytes_total.set(handle.pool().capacity() as u64);
         shard.start(assignments);
-        // No number of completions is this one: the first turn publishes, also in a shard that stays idle.
+        // The completion count never has this value, so the first iteration publishes even if the shard
+        // stays idle.
         let published = (0, u64::MAX);
         Self { shard, runtime, drain_began: None, closed: None, published, until: 0 }
     }
 
-    /// When its next turn is due, if the driver has no completion before (nanoseconds).
+    /// Time at which the next iteration is due if the driver has no completion before (nanoseconds).
     #[must_use]
     pub fn until(&self) -> u64 {
         self.until
     }
 
-    /// Whether no client is connected and nothing is under way but the wait for the next.
+    /// Whether no client is connected and no operation is in flight except those that accept connections.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
         let Self { shard, runtime, .. } = self;
@@ -55,25 +58,30 @@ impl Reactor {
             && handle.pool().used() == shard.volumes.buffer_bytes()
     }
 
-    /// Recounts while no client is connected and nothing is under way.
+    /// Compares all accounts with a recount. To be called only while [`Self::is_at_rest`].
     ///
     /// # Panics
     /// When something was not given back.
     pub fn expect_rest(&self) {
         let Self { shard, runtime, .. } = self;
         shard.connections.expect(0);
-        shard.expect_nobody();
+        shard.expect_no_requests();
         shard.volumes.expect_rest();
-        let accepts = usize::try_from(shard.accepting.held()).expect("few listeners");
-        assert_eq!(shard.waiting.borrow().len(), accepts, "who waits, and the listeners");
+        let accepts = usize::try_from(shard.accepting.held()).expect("listener count fits usize");
+        assert_eq!(shard.waiting.borrow().len(), accepts, "waits are not one for each listener");
         let in_flight = runtime.handle().ops_in_flight();
-        assert_eq!(in_flight, accepts, "operations in flight, and those of listeners");
+        assert_eq!(in_flight, accepts, "operations in flight are not one for each listener");
         let used = runtime.handle().pool().used();
-        assert_eq!(used, shard.volumes.buffer_bytes(), "bytes of buffers lent for a time");
+        assert_eq!(
+            used,
+            shard.volumes.buffer_bytes(),
+            "buffers are in use that no volume keeps (bytes)"
+        );
     }
 
-    /// One turn: waits for completions, does what there is to do, hands over what it submits. Whether
-    /// another one must follow: not when the shard has drained and its volumes are closed.
+    /// Runs one event loop iteration: waits for completions, runs ready tasks, and hands submitted operations
+    /// to the driver. Returns whether another iteration must follow: false once the shard has drained, or
+    /// its drain deadline has passed, and its volumes are closed.
     pub fn turn<D: Driver>(&mut self, driver: &mut D) -> bool {
         let Self { shard, runtime, .. } = self;
         runtime.collect(driver, self.until);
@@ -85,7 +93,7 @@ impl Reactor {
             driver.limit_device(limit);
         }
         let (now, counts) = (driver.now(), driver.counts());
-        shard.turn(now, counts);
+        shard.record_iteration(now, counts);
         let seen = counts.completions;
         let (published, completions) = self.published;
         if seen != completions && now >= published + PUBLISH_NS {
@@ -105,7 +113,7 @@ impl Reactor {
         true
     }
 
-    /// Goes on with draining, if the daemon drains.
+    /// Continues draining, if the daemon drains.
     fn drain(&mut self) {
         let shard = &self.shard;
         if !shard.draining() || self.closed.is_some() {
@@ -116,7 +124,10 @@ impl Reactor {
         shard.cancel_waits(time >= FRESH_GRACE_NS);
         let is_over = time >= shard.config.drain_ns && !chosen(Sabotage::EndlessDrain);
         let is_drained = shard.drained();
-        debug_assert!(!is_drained || shard.is_at_rest(), "something is held for nobody");
+        debug_assert!(
+            !is_drained || shard.is_at_rest(),
+            "drained, but a connection still holds something"
+        );
         if is_drained && AUDITED {
             shard.volumes.expect_rest();
         }
@@ -132,19 +143,19 @@ impl Reactor {
     }
 }
 
-/// Runs a shard on this thread until it has drained.
+/// Runs a shard on the calling thread until it has drained and closed its volumes.
 pub fn run<D: Driver>(mut driver: D, runtime: Runtime, start: Start) {
     let mut reactor = Reactor::new(runtime, start);
     while reactor.turn(&mut driver) {}
 }
 
 impl Shard {
-    /// Whether nothing is held any more on behalf of a connection.
+    /// Whether nothing is held on behalf of a connection.
     fn is_at_rest(&self) -> bool {
         self.waiting.borrow().is_empty() && self.replies.is_empty() && self.admission.is_unused()
     }
 
-    /// Whether nothing is left to do, here or in any other shard, which might still ask this one.
+    /// Whether this shard and all others, which may still send tasks to this one, have nothing left to do.
     fn drained(&self) -> bool {
         let nothing = self.accepting.held() == 0
             && self.connections.held() == 0

@@ -1,4 +1,4 @@
-//! Bodies that a request says digests of: verified as they are received.
+//! Receives bodies, and verifies the digests that their requests state.
 
 use super::answer::Plain;
 use crate::buffer::Buf;
@@ -6,8 +6,11 @@ use crate::http::conn::{Conn, PeerError};
 use crate::http::digest::Verifier;
 use crate::limits::BODY_PIECE;
 
-/// Receives the next `len` bytes of a body to `buf[start..]`. With a `verifier` it does so 64 KiB at a
-/// time, so that they are hashed while they are in the cache and other requests get their turn.
+/// Receives the next `len` bytes of a body into `buf[start..]`. With a `verifier` it receives 64 KiB at a
+/// time, so that the bytes are hashed while they are in the CPU cache and other requests run in between.
+///
+/// # Errors
+/// That of [`Conn::read_body`]. The buffer is returned in either case.
 pub async fn read_body(
     conn: &mut Conn,
     mut buf: Buf,
@@ -32,10 +35,10 @@ pub async fn read_body(
     (buf, Ok(()))
 }
 
-/// Whether a body that was received whole is the one that its request spoke of.
+/// Verifies the digests of a completely received body.
 ///
 /// # Errors
-/// 400.
+/// 400 when a digest does not match.
 pub fn verify(verifier: Option<Box<Verifier>>) -> Result<(), Plain> {
     verifier.map_or(Ok(()), |verifier| verifier.finish().map_err(Plain::from))
 }

@@ -1,4 +1,4 @@
-//! From a volume's number to the shard that owns it, here or elsewhere.
+//! Routing of tasks to the shard that owns a volume, and messages between shards.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::Shard;
 use super::answer::Plain;
-use super::task::{Arrival, Message, Outcome, Task, Want};
+use super::task::{Arrival, Message, Outcome, ReadKind, Task};
 use crate::http::status::Status;
 use crate::limits::{HANDED_OVER_MAX, MESSAGES_IN_FLIGHT, REPLY_HEADROOM};
 use crate::metrics;
@@ -15,32 +15,35 @@ use crate::op::Op;
 use crate::types::{Cookie, NeedleId};
 use crate::volume::GetError;
 
-/// Length of the buffer that is first sent along with a read elsewhere (bytes).
+/// Initial size hint: length of the buffer that is first sent along with a remote read (bytes).
 const FIRST_GUESS: usize = 16 << 10;
-/// The longest such buffer: longer needles pay another message, not everybody else with memory.
+/// Maximum size hint (bytes): a read of a longer needle costs a second pair of messages, so that not every
+/// remote read takes that much memory.
 const GUESS_MAX: usize = 128 << 10;
 
-/// A question that came from another shard.
-pub struct Asked {
+/// A task that came from another shard.
+pub struct RemoteTask {
     from: u16,
     number: usize,
     volume: u32,
     task: Task,
 }
 
-/// What routing remembers.
+/// Routing state of a shard.
 pub struct Routes {
+    /// Owning shard of each volume.
     owners: RefCell<HashMap<u32, u16>>,
-    /// Lengths of buffers that lately were needed, by volume: who asks for a needle elsewhere must
-    /// send a buffer along without knowing how long the needle is.
+    /// Size hint of each volume (bytes): a remote read sends a buffer along before the length of the needle
+    /// is known.
     guesses: RefCell<HashMap<u32, usize>>,
+    /// Number of workers that perform tasks of other shards.
     workers: Cell<usize>,
-    /// The log says that no volume has room; reset when one has.
+    /// Whether it is logged that no volume has room; reset when one has.
     is_no_room_logged: Cell<bool>,
 }
 
 impl Routes {
-    /// Knows who owns what.
+    /// Creates the routing state from the owning shard of each volume.
     #[must_use]
     pub fn new(owners: HashMap<u32, u16>) -> Self {
         Self {
@@ -51,12 +54,12 @@ impl Routes {
         }
     }
 
-    /// Who owns a volume.
+    /// Returns the shard that owns a volume.
     fn owner(&self, volume: u32) -> Option<u16> {
         self.owners.borrow().get(&volume).copied()
     }
 
-    /// Says who owns a volume from now on.
+    /// Sets the shard that owns a volume; `None` removes the volume.
     pub(super) fn set_owner(&self, volume: u32, owner: Option<u16>) {
         match owner {
             Some(owner) => drop(self.owners.borrow_mut().insert(volume, owner)),
@@ -68,7 +71,7 @@ impl Routes {
         self.guesses.borrow().get(&volume).copied().unwrap_or(FIRST_GUESS)
     }
 
-    /// Remembers the longest of late: it rises at once and sinks slowly.
+    /// Updates a size hint: it rises to `needed` bytes at once and falls by at most 1/128 per read.
     fn learn(&self, volume: u32, needed: usize) {
         let mut guesses = self.guesses.borrow_mut();
         let guess = guesses.entry(volume).or_insert(FIRST_GUESS);
@@ -77,15 +80,15 @@ impl Routes {
 }
 
 impl Shard {
-    /// The shard that owns a volume, if there is such a volume.
+    /// Returns the shard that owns a volume, if there is such a volume.
     pub fn owner_of(&self, volume: u32) -> Option<u16> {
         self.routes.owner(volume)
     }
 
-    /// A volume that takes a body of `len` bytes: one of this shard, if it can be.
+    /// Picks a volume for a body of `len` bytes, preferably one of this shard.
     ///
     /// # Errors
-    /// Why there is none.
+    /// 507 when no writable volume has room, 503 when no volume is writable.
     pub fn pick_volume(&self, len: u64) -> Result<u32, Plain> {
         if let Some(own) = self.volumes.roomiest(len) {
             self.routes.is_no_room_logged.set(false);
@@ -110,7 +113,7 @@ impl Shard {
         }
     }
 
-    /// Logs once, until there is room again, that an upload of `len` bytes fits into no volume.
+    /// Logs that an upload of `len` bytes fits into no volume; once, until there is room again.
     fn log_no_room(&self, len: u64) {
         if !self.routes.is_no_room_logged.replace(true) {
             tracing::warn!(
@@ -120,7 +123,7 @@ impl Shard {
         }
     }
 
-    /// Does what is asked of a volume, wherever it lives.
+    /// Performs a task on a volume, in this shard or in the one that owns the volume.
     pub async fn perform(self: &Rc<Self>, volume: u32, task: Task) -> Outcome {
         match self.routes.owner(volume) {
             None => Outcome::NoVolume,
@@ -128,8 +131,8 @@ impl Shard {
                 self.volumes.perform(volume, task, |len| self.read_buffer(len)).await
             }
             Some(owner) => match task {
-                Task::Read { id, cookie, want, .. } => {
-                    self.read_elsewhere(owner, volume, id, cookie, want).await
+                Task::Read { id, cookie, kind, .. } => {
+                    self.read_elsewhere(owner, volume, id, cookie, kind).await
                 }
                 task => self.ask(owner, volume, task).await,
             },
@@ -142,7 +145,7 @@ impl Shard {
         volume: u32,
         id: NeedleId,
         cookie: Cookie,
-        want: Want,
+        kind: ReadKind,
     ) -> Outcome {
         let mut len = self.routes.guess(volume);
         loop {
@@ -150,13 +153,13 @@ impl Shard {
             if buf.is_none() {
                 return Outcome::NoBuffer;
             }
-            let outcome = self.ask(owner, volume, Task::Read { id, cookie, want, buf }).await;
+            let outcome = self.ask(owner, volume, Task::Read { id, cookie, kind, buf }).await;
             match &outcome {
                 Outcome::NotRead(GetError::NeedBuffer(needed)) => {
                     len = *needed;
                     self.routes.learn(volume, len);
                 }
-                Outcome::Read(needle, _) if want == Want::Whole => {
+                Outcome::Read(needle, _) if kind == ReadKind::Whole => {
                     self.routes.learn(volume, needle.data.end + REPLY_HEADROOM);
                     return outcome;
                 }
@@ -174,7 +177,8 @@ impl Shard {
         self.replies.wait(number).await
     }
 
-    /// Sends a message. Mailboxes have room for all that can be under way.
+    /// Sends a message. A mailbox has room for all messages that can be under way (see
+    /// [`super::Shared::new`]).
     pub(super) fn send(&self, to: u16, message: Message) {
         self.metrics().messages_sent.inc();
         match self.shared.mailboxes[usize::from(to)].send(message) {
@@ -184,26 +188,27 @@ impl Shard {
         }
     }
 
-    /// Whether another shard has room for a connection.
+    /// Whether another shard's mailbox is short enough to hand a connection over to it.
     pub(super) fn may_hand_over(&self, to: u16) -> bool {
         self.shared.mailboxes[usize::from(to)].len() < HANDED_OVER_MAX
     }
 
-    /// Hands a connection over, if [`Self::may_hand_over`] has just said so.
+    /// Hands a connection over to another shard. To be called only right after [`Self::may_hand_over`]
+    /// returned true.
     pub(super) fn hand_over(&self, to: u16, arrival: Arrival) {
         self.metrics().handed_over.inc();
         self.shared.arriving[usize::from(to)].fetch_add(1, Ordering::SeqCst);
         self.send(to, Message::Connection(arrival));
     }
 
-    /// Reads the mailbox. Questions are worked on by a number of tasks that grows to what is needed
-    /// and stays.
+    /// Handles all messages in the mailbox. Tasks of other shards are performed by a pool of workers, which
+    /// grows on demand and does not shrink.
     pub(super) fn read_mailbox(self: &Rc<Self>) {
         while let Some(message) = self.mailbox().receive() {
             self.metrics().messages_received.inc();
             match message {
                 Message::Ask { from, number, volume, task } => {
-                    let asked = Asked { from, number, volume, task };
+                    let asked = RemoteTask { from, number, volume, task };
                     if !self.asked.push(asked) {
                         self.routes.workers.set(self.routes.workers.get() + 1);
                         let shard = Rc::clone(self);
@@ -211,11 +216,11 @@ impl Shard {
                     }
                 }
                 Message::Answer { number, outcome } => self.replies.fulfil(number, outcome),
-                Message::Order { number, order } => self.obey(number, order),
+                Message::Order { number, order } => self.handle_order(number, order),
                 Message::Report { .. } => unreachable!("reports go to the main thread"),
                 Message::Connection(arrival) => {
                     self.adopt(arrival);
-                    // Only now: until here it counts as on its way, and nobody ends.
+                    // Last: until here the connection counts as arriving, so that no shard ends.
                     let id = usize::from(self.id);
                     self.shared.idle[id].store(false, Ordering::SeqCst);
                     self.shared.arriving[id].fetch_sub(1, Ordering::SeqCst);
@@ -226,7 +231,7 @@ impl Shard {
 
     async fn work(self: Rc<Self>) {
         loop {
-            let Asked { from, number, volume, task } = self.asked.next().await;
+            let RemoteTask { from, number, volume, task } = self.asked.next().await;
             let outcome = self.volumes.perform(volume, task, |_| None).await;
             self.send(from, Message::Answer { number, outcome });
         }

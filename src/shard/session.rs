@@ -1,4 +1,4 @@
-//! The life of a connection: request after request, from the head to the reply.
+//! Serves a connection: its requests one after the other, from the head to the reply.
 
 use std::num::NonZeroU64;
 use std::rc::Rc;
@@ -21,32 +21,32 @@ use crate::http::upload;
 use crate::metrics::{self, MethodGroup, TimeoutKind};
 use crate::types::{Cookie, NeedleId};
 
-/// How a connection goes on after a reply.
+/// Next step of a connection after a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
-    /// With the next request.
+    /// Wait for the next request.
     Stay,
-    /// With the same request, in this other shard.
+    /// Continue with the same request in this other shard.
     Move(u16),
-    /// Not at all; the peer knows.
+    /// Close the connection.
     Close,
-    /// Not at all; the peer may still be sending.
+    /// Close the connection, but read on for a while first: the peer may still be sending.
     Linger,
 }
 
 /// The object that a request names.
 #[derive(Clone, Copy)]
 pub struct Object {
-    /// Which volume.
+    /// Volume id.
     pub volume: u32,
-    /// Which needle.
+    /// Key and alternate key of the needle.
     pub id: NeedleId,
-    /// What the client knows.
+    /// Cookie that the client presented.
     pub cookie: Cookie,
 }
 
-/// Serves a connection to its end, which gives its slot back. `moved` is a request that it came with from
-/// another shard.
+/// Serves a connection to its end, and then returns its slot. `moved` is the request with which it was moved
+/// here from another shard.
 pub async fn serve(shard: &Rc<Shard>, mut conn: Conn, moved: Option<Head>, slot: Slot) {
     let mut then = match moved {
         Some(head) => answer(shard, &mut conn, &head).await,
@@ -99,7 +99,7 @@ async fn next(shard: &Rc<Shard>, conn: &mut Conn) -> Then {
     }
 }
 
-/// Tells a client that there are too many connections.
+/// Refuses a connection with 503 because there are too many.
 pub async fn refuse(shard: &Rc<Shard>, mut conn: Conn) {
     let plain =
         Plain::unavailable("too many connections; try again", metrics::Refusal::Connections);
@@ -107,7 +107,7 @@ pub async fn refuse(shard: &Rc<Shard>, mut conn: Conn) {
     conn.linger().await;
 }
 
-/// Answers something that is no request, after which the connection cannot go on.
+/// Answers input that is not a complete, valid request, and ends the connection.
 async fn refuse_and(shard: &Rc<Shard>, conn: &mut Conn, plain: Plain) -> Then {
     let method = if conn.is_head_request() { Method::Head } else { Method::Get };
     send_plain(shard, conn, method, &plain, Connection::Close).await;
@@ -131,7 +131,7 @@ async fn send_plain(
     was_taken(shard, conn.send(buf, 0, len).await)
 }
 
-/// Whether a reply was taken, after a look at why not.
+/// Returns whether a reply was sent completely; counts a send timeout.
 pub fn was_taken(shard: &Shard, sent: Result<(), PeerError>) -> bool {
     if sent == Err(PeerError::Late) {
         shard.metrics().timeouts.at(TimeoutKind::Send).inc();
@@ -139,8 +139,7 @@ pub fn was_taken(shard: &Shard, sent: Result<(), PeerError>) -> bool {
     sent.is_ok()
 }
 
-/// What becomes of the connection after this request, if nothing goes wrong.
-/// See [`Connection`].
+/// Decides whether the connection stays open after this request, provided that nothing fails.
 pub fn connection(shard: &Shard, head: &Head) -> Connection {
     match head.version {
         _ if !head.keep_alive || shard.draining() => Connection::Close,
@@ -167,7 +166,7 @@ fn counted(method: Method) -> metrics::Method {
     }
 }
 
-/// A method, as the access trace knows it.
+/// Converts a method to that of the access trace.
 pub fn traced(method: Method) -> access_trace::Method {
     match method {
         Method::Get => access_trace::Method::Get,
@@ -249,12 +248,15 @@ async fn dispatch(
             store::store(shard, conn, head, Destination::Volume(volume)).await
         }
         Target::Root => store::store(shard, conn, head, Destination::Any).await,
-        // Rare, and its future is large.
+        // Boxed: this path is rare and its future is large.
         Target::Batch { volume } => Box::pin(batch::store(shard, conn, head, volume)).await,
     }
 }
 
 /// Moves the connection, with its request, to the shard that owns a volume.
+///
+/// # Errors
+/// 503 when the connection was moved before, or the other shard's mailbox is too full.
 pub fn move_to(shard: &Shard, conn: &Conn, owner: u16) -> Result<Then, Plain> {
     if conn.has_moved() || !shard.may_hand_over(owner) {
         return Err(failed(shard, Outcome::Busy));
@@ -262,8 +264,8 @@ pub fn move_to(shard: &Shard, conn: &Conn, owner: u16) -> Result<Then, Plain> {
     Ok(Then::Move(owner))
 }
 
-/// Sends a short reply. What the request still has to say is not waited for: the connection goes
-/// on only when all of it has arrived already and nothing was malformed.
+/// Sends a short reply without waiting for the rest of the request. The connection stays open only if the
+/// whole request has arrived already and nothing in it was malformed.
 pub async fn reply(shard: &Rc<Shard>, conn: &mut Conn, head: &Head, plain: Plain) -> Then {
     let whole = conn.skip_buffered(head.content_length.unwrap_or(0));
     let malformed = plain.status == Status::BAD_REQUEST;
@@ -275,7 +277,7 @@ pub async fn reply(shard: &Rc<Shard>, conn: &mut Conn, head: &Head, plain: Plain
     then(connection, sent)
 }
 
-/// Sends a short reply to a request whose body was taken.
+/// Sends a short reply to a request whose body was received.
 pub async fn reply_after_body(
     shard: &Rc<Shard>,
     conn: &mut Conn,
@@ -287,7 +289,7 @@ pub async fn reply_after_body(
     then(connection, sent)
 }
 
-/// Sends a reply with a body of its own to a request whose body was taken.
+/// Sends a reply with a body to a request whose body was received.
 pub async fn reply_with(
     shard: &Rc<Shard>,
     conn: &mut Conn,
@@ -299,7 +301,7 @@ pub async fn reply_with(
     let reply = ReplyHead { connection, content_length: body.len() as u64, ..reply };
     shard.metrics().responses.record(reply.status.code());
     conn.note_answer(reply.status);
-    // What it says has happened: rather late than not at all.
+    // The reply reports a write that has happened, so wait for a buffer rather than drop the reply.
     let alloc = |_| shard.buffer(MAX_HEAD_LEN + body.len());
     let Some(mut buf) = shard.buffer_of(0, alloc).await else { return Then::Close };
     let len = reply.write(&mut buf);
@@ -308,10 +310,10 @@ pub async fn reply_with(
     then(connection, sent)
 }
 
-/// Asks for the body, if the client waits for that.
+/// Sends 100 (Continue) if the client waits for it.
 ///
 /// # Errors
-/// How the connection goes on when that fails.
+/// The next step of the connection when that fails.
 pub async fn ask_for_body(shard: &Rc<Shard>, conn: &mut Conn, head: &Head) -> Result<(), Then> {
     if !head.expect_continue || conn.buffered() > 0 {
         return Ok(());
@@ -326,7 +328,7 @@ pub async fn ask_for_body(shard: &Rc<Shard>, conn: &mut Conn, head: &Head) -> Re
     }
 }
 
-/// What becomes of a connection whose body did not come.
+/// Answers a request whose body did not arrive, with 408 if it was late.
 pub async fn body_missing(shard: &Rc<Shard>, conn: &mut Conn, error: PeerError) -> Then {
     match error {
         PeerError::Closed => Then::Close,
@@ -344,7 +346,7 @@ pub fn failed(shard: &Shard, outcome: Outcome) -> Plain {
         Outcome::Refused(refusal) => refusal.into(),
         Outcome::NoVolume if shard.config.disk_missing => Plain::error(
             Status::SERVICE_UNAVAILABLE,
-            "no such volume here now; a data directory is missing",
+            "volume not available: a data directory is missing",
         ),
         Outcome::NoVolume => Plain::error(Status::NOT_FOUND, "no such volume"),
         Outcome::Recovering => {
@@ -362,7 +364,7 @@ pub fn failed(shard: &Shard, outcome: Outcome) -> Plain {
         | Outcome::Created(..)
         | Outcome::Possible(_)
         | Outcome::Deleted => {
-            unreachable!("a success is answered where it was asked for")
+            unreachable!("callers handle the outcomes of successful tasks")
         }
     }
 }
@@ -394,7 +396,10 @@ async fn delete(
     }
 }
 
-/// 503 while the daemon shuts down.
+/// Refuses a write while the daemon shuts down.
+///
+/// # Errors
+/// 503 while the shard drains.
 pub fn refuse_when_draining(shard: &Shard) -> Result<(), Plain> {
     if shard.draining() {
         let refusal = metrics::Refusal::Draining;

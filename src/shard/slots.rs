@@ -1,20 +1,21 @@
-//! The bound of connections of all shards together.
+//! The limit of connections of all shards together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How many connections are open. One count for all shards: summed up from theirs, a connection on its way
-/// from one to another would be counted twice or not at all for a moment, and one within the bound refused.
+/// Number of open connections. One counter for all shards: with a sum of counters, a connection on its way
+/// from one shard to another would be counted twice or not at all for a moment, so that a connection below
+/// the limit could be refused.
 #[derive(Debug, Default)]
 pub struct Slots(AtomicU64);
 
 impl Slots {
-    /// How many are taken.
+    /// Number of slots in use.
     pub fn taken(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
     }
 
-    /// Takes a slot, if fewer than `bound` are taken.
+    /// Takes a slot if fewer than `bound` are in use.
     pub fn take(self: &Arc<Self>, bound: u64) -> Option<Slot> {
         let one_more = |taken| (taken < bound).then_some(taken + 1);
         let taken = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
@@ -22,7 +23,7 @@ impl Slots {
     }
 }
 
-/// A connection's slot: goes with it from shard to shard, and is given back when dropped.
+/// Slot of a connection. Moves with the connection from shard to shard and is returned when dropped.
 #[derive(Debug)]
 pub struct Slot(Arc<Slots>);
 
@@ -44,13 +45,13 @@ mod tests {
         assert!(slots.take(3).is_none());
         taken.pop();
         taken.push(slots.take(3).unwrap());
-        // The bound can sink below what is taken already.
+        // The limit can fall below the number of slots in use.
         assert!(slots.take(2).is_none() && slots.take(0).is_none());
         taken.clear();
         assert!(slots.take(1).is_some());
     }
 
-    /// Each thread holds at most one of as many slots as there are threads: none is ever refused.
+    /// There are as many slots as threads and each thread holds at most one, so that none is ever refused.
     #[test]
     fn nobody_within_the_bound_is_refused() {
         let slots = Arc::new(Slots::default());
@@ -59,7 +60,7 @@ mod tests {
                 scope.spawn(|| {
                     let mut slot = slots.take(4);
                     for _ in 0..20_000 {
-                        assert!(slot.is_some(), "refused within the bound");
+                        assert!(slot.is_some(), "refused below the limit");
                         drop(slot.take());
                         slot = slots.take(4);
                     }

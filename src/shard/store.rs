@@ -1,4 +1,4 @@
-//! PUT and POST of one photo: admission, the body, the task, the reply.
+//! PUT and POST of one photo: admission, receiving the body, the task, the reply.
 
 use std::rc::Rc;
 
@@ -23,18 +23,18 @@ use crate::limits::NEEDLE_DATA_MAX;
 use crate::types::{Cookie, NeedleId};
 use crate::volume::{Draft, Refusal, Stored};
 
-/// Where a body is to be stored.
+/// Destination of an upload.
 #[derive(Clone, Copy)]
 pub enum Destination {
-    /// Under this name.
+    /// This object.
     Object(Object),
-    /// In this volume, under a name that it picks.
+    /// This volume, under a name that the volume picks.
     Volume(u32),
-    /// In any volume.
+    /// Any volume that has room, under a name that the volume picks.
     Any,
 }
 
-/// What a request says about what it stores, apart from the body.
+/// Parameters of an upload, from the head of its request.
 pub struct Terms {
     /// Length of the body (bytes).
     pub len: u64,
@@ -42,14 +42,14 @@ pub struct Terms {
     pub content_type: Option<Box<[u8]>>,
     /// `X-Hayloft-Modified` (nanoseconds since 1970).
     pub modified_ns: Option<u64>,
-    /// What must hold.
+    /// Preconditions.
     pub conditions: Option<Conditions>,
-    /// What the body must be.
+    /// Verifier of the digests that the request states.
     pub verifier: Option<Box<Verifier>>,
 }
 
 impl Terms {
-    /// Reads and checks them; the head's bytes are not needed afterwards.
+    /// Parses and checks the parameters. The bytes of the head are not needed afterwards.
     ///
     /// # Errors
     /// 400, 403 or 415.
@@ -78,21 +78,21 @@ impl Terms {
     }
 }
 
-/// What was stored, and where.
-pub struct Done {
-    /// Volume.
+/// A stored photo.
+pub struct StoredPhoto {
+    /// Volume id.
     pub volume: u32,
-    /// Name.
+    /// Key and alternate key.
     pub id: NeedleId,
     /// Cookie.
     pub cookie: Cookie,
-    /// What the volume says.
+    /// Result of the write in the volume.
     pub stored: Stored,
     /// Whether the volume takes writes.
     pub writable: bool,
 }
 
-impl Done {
+impl StoredPhoto {
     fn object(&self) -> Object {
         Object { volume: self.volume, id: self.id, cookie: self.cookie }
     }
@@ -117,7 +117,7 @@ pub async fn store(
     };
     let owner = shard.owner_of(volume).ok_or_else(|| failed(shard, Outcome::NoVolume))?;
     let is_post = !matches!(destination, Destination::Object(_));
-    // There is no such photo yet.
+    // The store picks a new name, so the preconditions are evaluated against an absent photo.
     if is_post && terms.conditions.as_ref().is_some_and(|conditions| !conditions.hold(None)) {
         return Err(Refusal::Precondition.into());
     }
@@ -130,7 +130,7 @@ pub async fn store(
         if owner != shard.id {
             return move_to(shard, conn, owner);
         }
-        // Rare, and its future is large.
+        // Boxed: this path is rare and its future is large.
         Box::pin(super::upload::receive(shard, conn, head, (volume, object), terms)).await?
     } else {
         receive_needle(shard, conn, head, (volume, object), terms).await?
@@ -144,13 +144,13 @@ pub async fn store(
         Ok(_) => Status::CREATED,
         Err(plain) => plain.status,
     };
-    let stored = done.as_ref().ok().map(Done::object);
+    let stored = done.as_ref().ok().map(StoredPhoto::object);
     if let Some(object) = stored.or(object) {
         let (method, began) = (traced(head.method), conn.began());
         shard.trace(&Accessed { method, object, size, status, is_range: false, began });
     }
     Ok(match done {
-        Ok(done) if is_post => tell_created(shard, conn, head, size, &done).await,
+        Ok(done) if is_post => reply_created(shard, conn, head, size, &done).await,
         Ok(done) => {
             let Stored { etag, modified_ns, .. } = done.stored;
             let plain = Plain {
@@ -164,19 +164,19 @@ pub async fn store(
     })
 }
 
-/// What came of a body: stored or refused after it was received whole; or, when it was not, how the
-/// connection goes on.
-pub type Received = Result<Result<Done, Plain>, Then>;
+/// Result of receiving a body: stored or refused after it was received completely, or the next step of the
+/// connection when it was not.
+pub type Received = Result<Result<StoredPhoto, Plain>, Then>;
 
-async fn tell_created(
+async fn reply_created(
     shard: &Rc<Shard>,
     conn: &mut Conn,
     head: &Head,
     size: u64,
-    done: &Done,
+    done: &StoredPhoto,
 ) -> Then {
     let created = Created::new(done.volume, done.id, done.cookie, size, &done.stored);
-    let body = serde_json::to_vec(&created).expect("numbers and strings");
+    let body = serde_json::to_vec(&created).expect("numbers and strings serialize");
     let date = shard.date();
     let reply = ReplyHead {
         content_type: Some(b"application/json"),
@@ -189,7 +189,7 @@ async fn tell_created(
     reply_with(shard, conn, head, reply, &body).await
 }
 
-/// Receives and stores a body of one needle.
+/// Receives and stores a body that fits into one needle.
 async fn receive_needle(
     shard: &Rc<Shard>,
     conn: &mut Conn,
@@ -199,7 +199,7 @@ async fn receive_needle(
 ) -> Result<Received, Plain> {
     let Terms { len, content_type, modified_ns, mut conditions, mut verifier } = terms;
     if head.expect_continue && conn.buffered() == 0 {
-        // The client wants to know before it sends the body, so ask before it does.
+        // The client sends the body only after 100 (Continue), so check before that.
         if let Some(Object { id, cookie, .. }) = object {
             let task = Task::Check { id, cookie, conditions };
             match shard.perform(volume, task).await {
@@ -207,7 +207,7 @@ async fn receive_needle(
                 other => return Err(failed(shard, other)),
             }
         }
-        // It may take its time with the body, and no room is kept for it meanwhile.
+        // The client may be slow to send the body, so no memory is reserved for it meanwhile.
         drop(shard.admit_body(Draft::memory(len)).await.ok_or_else(no_buffer)?);
     }
     if let Err(then) = ask_for_body(shard, conn, head).await {
@@ -237,10 +237,10 @@ async fn receive_needle(
     };
     let done = match (shard.perform(volume, task).await, object) {
         (Outcome::Stored(stored, writable), Some(Object { id, cookie, .. })) => {
-            Ok(Done { volume, id, cookie, stored, writable })
+            Ok(StoredPhoto { volume, id, cookie, stored, writable })
         }
         (Outcome::Created(id, cookie, stored, writable), _) => {
-            Ok(Done { volume, id, cookie, stored, writable })
+            Ok(StoredPhoto { volume, id, cookie, stored, writable })
         }
         (other, _) => Err(failed(shard, other)),
     };

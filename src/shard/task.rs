@@ -1,5 +1,5 @@
-//! What a connection asks of a volume, and what comes back: plain data that can travel to the shard
-//! that owns the volume and home again.
+//! Tasks on a volume, their outcomes, and the messages between shards: plain data that can be sent to the
+//! shard that owns the volume and back.
 
 use super::manage::{Order, OrderError};
 use super::slots::Slot;
@@ -11,7 +11,7 @@ use crate::op::Sock;
 use crate::types::{Cookie, NeedleId};
 use crate::volume::{Draft, Existing, GetError, Needle, Refusal, Stored};
 
-/// The preconditions of a write, with the bytes of the head that they stand in.
+/// Preconditions of a write, with a copy of the request head that contains them.
 pub struct Conditions {
     head: Head,
     bytes: Box<[u8]>,
@@ -19,15 +19,14 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// Keeps what `head` says about preconditions; nothing when it says nothing. They must be well
-    /// formed.
+    /// Copies the preconditions of `head`, which must be well formed; `None` when it has none.
     #[must_use]
     pub fn keep(head: &Head, bytes: &[u8], now_seconds: u64) -> Option<Self> {
         let any = head.if_match.or(head.if_none_match).or(head.if_unmodified_since).is_some();
         any.then(|| Self { head: *head, bytes: bytes[..head.len].into(), now_seconds })
     }
 
-    /// Whether they hold for what is there.
+    /// Whether the preconditions hold for the existing needle, or for none.
     #[must_use]
     pub fn hold(&self, existing: Option<&Existing>) -> bool {
         let validators = existing.map(|existing| Validators {
@@ -39,81 +38,81 @@ impl Conditions {
     }
 }
 
-/// How much of a needle a read wants.
+/// Extent of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    /// All of it.
+pub enum ReadKind {
+    /// The whole needle.
     Whole,
-    /// What a HEAD tells.
+    /// The metadata that a reply to HEAD contains.
     Head,
 }
 
-/// What is asked of a volume.
+/// A task on a volume.
 pub enum Task {
-    /// Read a needle into the asker's buffer.
+    /// Read a needle into the requesting shard's buffer.
     Read {
-        /// Which.
+        /// Key and alternate key.
         id: NeedleId,
-        /// The asker's proof that it may.
+        /// Cookie that the client presented; must match that of the needle.
         cookie: Cookie,
-        /// How much.
-        want: Want,
-        /// The asker's buffer; absent when the owner is the asker.
+        /// Extent of the read.
+        kind: ReadKind,
+        /// Buffer of the requesting shard; `None` when that shard owns the volume.
         buf: Option<Buf>,
     },
     /// Store a needle.
     Put {
-        /// Which.
+        /// Key and alternate key.
         id: NeedleId,
-        /// What readers will have to know.
+        /// Cookie of the new needle; must match that of an existing one.
         cookie: Cookie,
-        /// Its content.
+        /// Content.
         draft: Draft,
-        /// What must hold.
+        /// Preconditions.
         conditions: Option<Conditions>,
     },
     /// Store a needle under a name that the volume picks.
     Post {
-        /// Its content.
+        /// Content.
         draft: Draft,
     },
-    /// Find out whether a needle could be stored.
+    /// Check whether a needle could be stored.
     Check {
-        /// Which.
+        /// Key and alternate key.
         id: NeedleId,
-        /// What readers would have to know.
+        /// Cookie that the needle would get.
         cookie: Cookie,
-        /// What must hold.
+        /// Preconditions.
         conditions: Option<Conditions>,
     },
     /// Delete a needle.
     Delete {
-        /// Which.
+        /// Key and alternate key.
         id: NeedleId,
-        /// The asker's proof that it may.
+        /// Cookie that the client presented; must match that of the needle.
         cookie: Cookie,
-        /// What must hold.
+        /// Preconditions.
         conditions: Option<Conditions>,
     },
 }
 
-/// What came of a task.
+/// Outcome of a task. A flag says whether the volume takes writes.
 pub enum Outcome {
-    /// Read; and whether its volume takes writes.
+    /// The needle was read.
     Read(Needle, bool),
-    /// Stored; and whether the volume takes writes.
+    /// The needle was stored.
     Stored(Stored, bool),
-    /// Stored under this name; and whether the volume takes writes.
+    /// The needle was stored under this name and with this cookie.
     Created(NeedleId, Cookie, Stored, bool),
-    /// It could be stored, under the conditions that come back.
+    /// The needle could be stored; returns the preconditions of the task.
     Possible(Option<Conditions>),
-    /// Deleted.
+    /// The needle was deleted.
     Deleted,
-    /// Not read.
+    /// The needle was not read.
     NotRead(GetError),
-    /// Not written.
+    /// The write was refused or failed.
     Refused(Refusal),
-    /// No such volume.
+    /// There is no such volume.
     NoVolume,
     /// The volume is being recovered.
     Recovering,
@@ -125,48 +124,48 @@ pub enum Outcome {
     Busy,
 }
 
-/// What shards tell each other.
+/// A message between shards, or between a shard and the main thread.
 pub enum Message {
-    /// Asks the owner of a volume.
+    /// A task for the shard that owns the volume.
     Ask {
-        /// Who asks.
+        /// Requesting shard.
         from: u16,
-        /// What the answer must name.
+        /// Number of the request, repeated in the answer.
         number: usize,
-        /// Which volume.
+        /// Volume id.
         volume: u32,
-        /// What.
+        /// Task to perform.
         task: Task,
     },
-    /// Answers.
+    /// The answer to [`Message::Ask`].
     Answer {
-        /// As asked.
+        /// Number of the request.
         number: usize,
-        /// What came of it.
+        /// Outcome of the task.
         outcome: Outcome,
     },
     /// A connection to take over.
     Connection(Arrival),
-    /// What the daemon's main thread wants done.
+    /// An order of the daemon's main thread.
     Order {
-        /// What the report must name.
+        /// Number of the order, repeated in the report.
         number: usize,
-        /// What.
+        /// Order to carry out.
         order: Order,
     },
-    /// To the main thread: what came of it.
+    /// The report on [`Message::Order`], to the main thread.
     Report {
-        /// As ordered.
+        /// Number of the order.
         number: usize,
-        /// What came of it.
+        /// Result of the order.
         result: Result<(), OrderError>,
     },
 }
 
-/// A connection that one shard hands to another.
+/// A connection that one shard hands over to another.
 pub enum Arrival {
-    /// Nothing was read of it.
+    /// A new connection of which nothing was read.
     Fresh(Sock, Slot),
-    /// It asks for something large of a volume of the other shard.
+    /// A connection whose request is for a large body or a batch in a volume of the other shard.
     Moved(Box<Detached>, Slot),
 }

@@ -1,5 +1,5 @@
-//! A body larger than a needle, received part by part: while one part is being written, the next
-//! one is received. Only in the shard that owns the volume.
+//! Upload of a multipart object, whose body is larger than a needle. It is received part by part: while one
+//! part is being written, the next one is received. Runs only in the shard that owns the volume.
 
 use std::rc::Rc;
 
@@ -8,7 +8,7 @@ use super::admission::{BUFFER_PAUSE_NS, BUFFER_WAIT_NS, Grant, LargePermit};
 use super::answer::{Plain, no_buffer};
 use super::receive;
 use super::session::{Object, Then, ask_for_body, body_missing, failed, reply};
-use super::store::{Done, Received, Terms};
+use super::store::{Received, StoredPhoto, Terms};
 use crate::http::conn::{Conn, PeerError};
 use crate::http::digest::Verifier;
 use crate::http::head::Head;
@@ -35,7 +35,7 @@ pub async fn receive(
         Some(Object { id, cookie, .. }) => ((id, cookie), conditions.as_ref().map(|_| &holds as _)),
         None => (volume.fresh_name(), Some(&absent)),
     };
-    // Not to receive in vain what is refused in the end.
+    // Check now, so that no body is received only to be refused at the end.
     volume.may_put(id, cookie, check).await?;
     if !volume.has_room_for(len) {
         return Err(shard.volumes.refused_for_room(&volume).into());
@@ -44,7 +44,7 @@ pub async fn receive(
     if let Err(then) = ask_for_body(shard, conn, head).await {
         return Ok(Err(then));
     }
-    // Who dawdles takes neither anybody's turn nor room in the volume.
+    // A slow client gets neither a permit nor a reservation in the volume before its body begins to arrive.
     if let Err(error) = conn.await_body(len).await {
         return Ok(Err(body_missing(shard, conn, error).await));
     }
@@ -56,7 +56,7 @@ pub async fn receive(
         Err(Stopped::Refused(plain)) => return Ok(Err(give_up(shard, conn, head, plain).await)),
     }
     if let Err(plain) = receive::verify(verifier) {
-        // The parts stay behind as dead bytes.
+        // The parts remain in the volume as dead bytes.
         return Ok(Ok(Err(plain)));
     }
     let stored = match manifest(shard, &upload, content_type.as_deref()).await {
@@ -65,8 +65,8 @@ pub async fn receive(
     };
     let writable = volume.writable();
     Ok(Ok(match shard.volumes.written(&volume, stored) {
-        Ok(stored) => Ok(Done { volume: number, id, cookie, stored, writable }),
-        // The name that was picked was taken meanwhile.
+        Ok(stored) => Ok(StoredPhoto { volume: number, id, cookie, stored, writable }),
+        // Another write took the picked name meanwhile.
         Err(Refusal::Precondition | Refusal::Conflict) if object.is_none() => {
             Err(failed(shard, super::task::Outcome::Busy))
         }
@@ -74,8 +74,11 @@ pub async fn receive(
     }))
 }
 
-/// The manifest of a body whose parts have all come. It waits a little for a buffer: much was done for
-/// it already.
+/// Builds the manifest of a body whose parts are all stored. Waits up to [`BUFFER_WAIT_NS`] for a buffer,
+/// because a refusal would discard the parts.
+///
+/// # Errors
+/// [`Refusal::NoBuffer`] after that time, or what [`Upload::finish`] reports.
 pub async fn manifest(
     shard: &Shard,
     upload: &Upload,
@@ -92,11 +95,11 @@ pub async fn manifest(
     }
 }
 
-/// Why the rest of a body is not received.
+/// Reason why the rest of a body is not received.
 enum Stopped {
-    /// It does not come.
+    /// The peer did not send it.
     Missing(PeerError),
-    /// There is no use for it.
+    /// The upload is refused.
     Refused(Plain),
 }
 
@@ -119,10 +122,10 @@ async fn receive_parts(
     upload: &mut Upload,
     mut verifier: Option<&mut Verifier>,
 ) -> Result<(), Stopped> {
-    // The right to the buffer of the part that is being written.
+    // Permit for the buffer of the part that is being written.
     let mut writing: Option<Grant> = None;
     while upload.next_len(u64::MAX) > 0 {
-        // A peer that dawdles is waited for without a buffer.
+        // No buffer is held while a slow peer sends nothing.
         conn.await_body(upload.next_len(u64::MAX)).await?;
         let grant = match permit.grant(upload.next_len(u64::MAX)) {
             Some(grant) => grant,
@@ -130,7 +133,7 @@ async fn receive_parts(
                 upload.settle().await?;
                 drop(writing.take());
                 let own = permit.grant(upload.next_len(u64::MAX));
-                own.expect("a transfer that holds no piece is sure of one")
+                own.expect("one piece is reserved for each transfer")
             }
         };
         let wanted = upload.next_len(grant.len);
@@ -138,8 +141,8 @@ async fn receive_parts(
         let part = shard.buffer_of(wanted, part).await;
         let mut part = part.ok_or_else(|| Stopped::Refused(no_buffer()))?;
         let (mut buf, start) = part.take();
-        // Chunk by chunk, so that checksums are made while the bytes are in the cache, and none of
-        // it keeps other requests waiting for long.
+        // Chunk by chunk, so that checksums are computed while the bytes are in the CPU cache, and other
+        // requests do not wait for long.
         let end = start + part.data_len();
         for at in (start..end).step_by(CHUNK_LEN) {
             let len = CHUNK_LEN.min(end - at);
@@ -151,7 +154,7 @@ async fn receive_parts(
         }
         part.restore(buf);
         shard.metrics().payload_bytes_in.add(part.data_len() as u64);
-        // Then at most two parts are in memory.
+        // Wait for the previous part, so that at most two parts are in memory.
         upload.settle().await?;
         upload.add(part)?;
         writing = Some(grant);
@@ -159,7 +162,7 @@ async fn receive_parts(
     Ok(())
 }
 
-/// Answers before the body has come whole, after which the connection cannot go on.
+/// Answers before the body was received completely, and ends the connection.
 async fn give_up(shard: &Rc<Shard>, conn: &mut Conn, head: &Head, plain: Plain) -> Then {
     reply(shard, conn, &Head { content_length: Some(u64::MAX), ..*head }, plain).await
 }

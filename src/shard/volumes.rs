@@ -1,4 +1,5 @@
-//! The volumes of one shard: opening them, doing what is asked of them, and their figures.
+//! The volumes of one shard: opens, changes and deletes them, performs tasks on them, and publishes their
+//! metrics.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -7,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::manage::OrderError;
-use super::task::{Conditions, Outcome, Task, Want};
+use super::task::{Conditions, Outcome, ReadKind, Task};
 use crate::buffer::Buf;
 use crate::metrics::{VolumeMetrics, VolumeState};
 use crate::op::{DirId, Op};
@@ -18,20 +19,20 @@ use crate::volume::{
     Surroundings, Turns, Volume,
 };
 
-/// Pause before opening a volume is tried again for want of buffers (nanoseconds).
+/// Pause between two attempts to open a volume while no buffer is free (nanoseconds).
 const RETRY_NS: u64 = 100_000_000;
-/// How far a recovery is, is told so often (nanoseconds),
-const TELL_NS: u64 = 5_000_000_000;
-/// and for the first time after so long.
-const TELL_FIRST_NS: u64 = 1_000_000_000;
+/// Interval between recovery progress messages (nanoseconds).
+const PROGRESS_INTERVAL_NS: u64 = 5_000_000_000;
+/// Time from the beginning of a recovery to its first progress message (nanoseconds).
+const PROGRESS_DELAY_NS: u64 = 1_000_000_000;
 
 /// A volume file that a shard is to open.
 pub struct Assignment {
     /// Data directory.
     pub dir: PathBuf,
-    /// What the file must be.
+    /// Identity that the file must have, and settings of its index and checkpoints.
     pub expected: Expected,
-    /// Where its figures go.
+    /// Metrics of the volume.
     pub metrics: Arc<VolumeMetrics>,
 }
 
@@ -39,8 +40,8 @@ pub struct Assignment {
 enum State {
     Recovering,
     Open(Rc<Volume>),
-    /// Its file is being removed.
-    Leaving(Rc<Volume>),
+    /// The file is being removed.
+    Deleting(Rc<Volume>),
     Failed(String),
 }
 
@@ -48,11 +49,11 @@ struct Entry {
     state: State,
     dir: DirId,
     generation: u64,
-    /// Its file is no longer where it was.
+    /// Whether the volume is fenced because its file is no longer at its path.
     is_lost: bool,
-    /// Number of commits when its figures were published last.
+    /// Number of commits when the metrics were published last.
     published_commits: Cell<u64>,
-    /// The log says that it is full, or that an upload did not fit.
+    /// Whether it is logged that the volume is full, or that an upload did not fit.
     is_full_logged: Cell<bool>,
     metrics: Arc<VolumeMetrics>,
 }
@@ -61,19 +62,19 @@ struct Entry {
 #[derive(Default)]
 pub struct Volumes {
     entries: RefCell<BTreeMap<u32, Entry>>,
-    /// Data directories that are open.
+    /// Open data directories.
     dirs: RefCell<BTreeMap<PathBuf, DirId>>,
-    /// Whose turn it is to write a checkpoint.
+    /// Queue of the volumes that want to write a checkpoint.
     turns: OnceCell<Rc<Turns>>,
-    /// What deleted volumes counted: counters never go back.
+    /// Counters of deleted volumes, since the shard's totals must not decrease.
     gone: volume::Stats,
 }
 
-/// A directory that could not be opened, and so shows as files that cannot.
+/// Stands for a directory that could not be opened; operations on it fail.
 const NO_DIR: DirId = DirId(u32::MAX);
 
 impl Volumes {
-    /// Opens all volumes, a few at a time; each serves as soon as it is open.
+    /// Opens all volumes, four at a time. Each serves as soon as it is open.
     pub async fn open_all(&self, handle: &Handle, assignments: Vec<Assignment>) {
         for assignment in &assignments {
             self.announce(assignment);
@@ -128,19 +129,19 @@ impl Volumes {
         let dir = self.dir(handle, &assignment.dir).await;
         let began = handle.now();
         let turns = self.turns.get_or_init(|| Rc::new(Turns::new(handle)));
-        let (metrics, tell_at) = (&assignment.metrics, Cell::new(began + TELL_FIRST_NS));
+        let (metrics, log_at) = (&assignment.metrics, Cell::new(began + PROGRESS_DELAY_NS));
         let progress = |Progress { done, total }: Progress| {
             metrics.recovered_bytes.set(done);
             metrics.to_recover_bytes.set(total);
-            if handle.now() >= tell_at.get() {
-                tell_at.set(handle.now() + TELL_NS);
+            if handle.now() >= log_at.get() {
+                log_at.set(handle.now() + PROGRESS_INTERVAL_NS);
                 tracing::info!(volume = id, "reading the log: {done} of about {total} bytes");
             }
         };
         let opened = loop {
             let surroundings = Surroundings { progress: &progress, turns: Some(turns) };
             match volume::open_among(handle, dir, &assignment.expected, surroundings).await {
-                // Clients of other volumes have them all for the moment.
+                // Requests to other volumes hold all buffers at the moment.
                 Err(OpenError::NoBuffer) => handle.sleep_until(handle.now() + RETRY_NS).await,
                 opened => break opened,
             }
@@ -154,12 +155,12 @@ impl Volumes {
             Err(error) => State::Failed(error.to_string()),
         };
         let mut entries = self.entries.borrow_mut();
-        let entry = entries.get_mut(&id).expect("announced");
+        let entry = entries.get_mut(&id).expect("announce added the entry");
         (entry.state, entry.dir) = (state, dir);
         drop(entries);
         self.publish();
         match opened {
-            Ok(volume) => tell_opened(&volume, ms),
+            Ok(volume) => log_opened(&volume, ms),
             Err(error) => {
                 let path = assignment.dir.display();
                 tracing::error!(volume = id, "cannot open the volume in {path}: {error}");
@@ -173,16 +174,20 @@ impl Volumes {
     }
 
     fn set_state(&self, id: u32, state: State) {
-        self.entries.borrow_mut().get_mut(&id).expect("one change at a time").state = state;
+        self.entries
+            .borrow_mut()
+            .get_mut(&id)
+            .expect("one order at a time changes a volume")
+            .state = state;
     }
 
-    /// A volume that is to be changed.
+    /// Returns an open volume that is to be changed.
     fn to_change(&self, id: u32) -> Result<Rc<Volume>, OrderError> {
         match self.state(id)? {
             State::Open(volume) => Ok(volume),
             State::Recovering => Err(OrderError::Recovering),
             State::Failed(error) => Err(OrderError::NotOpened(error)),
-            State::Leaving(_) => Err(OrderError::NoVolume),
+            State::Deleting(_) => Err(OrderError::NoVolume),
         }
     }
 
@@ -197,19 +202,19 @@ impl Volumes {
         result
     }
 
-    /// Stops writing to a volume.
+    /// Fences a volume whose file is no longer at its path: nothing more is written to it.
     ///
     /// # Errors
     /// See [`OrderError`].
-    pub fn forsake(&self, id: u32) -> Result<(), OrderError> {
+    pub fn fence(&self, id: u32) -> Result<(), OrderError> {
         self.to_change(id)?.forsake();
-        self.entries.borrow_mut().get_mut(&id).expect("just seen").is_lost = true;
+        self.entries.borrow_mut().get_mut(&id).expect("to_change found the entry").is_lost = true;
         self.publish();
         Ok(())
     }
 
-    /// Removes a volume and its file. Until the file's name is gone for good, nothing is said about
-    /// what was in it; who still reads may finish.
+    /// Removes a volume and its file. Until the removal of the name is durable, tasks on the volume are
+    /// refused; reads under way may finish.
     ///
     /// # Errors
     /// See [`OrderError`].
@@ -219,10 +224,10 @@ impl Volumes {
         }
         let before = self.state(id)?;
         match &before {
-            State::Open(volume) => self.set_state(id, State::Leaving(Rc::clone(volume))),
+            State::Open(volume) => self.set_state(id, State::Deleting(Rc::clone(volume))),
             State::Failed(_) => {}
             State::Recovering => return Err(OrderError::Recovering),
-            State::Leaving(_) => return Err(OrderError::NoVolume),
+            State::Deleting(_) => return Err(OrderError::NoVolume),
         }
         let (dir, generation) = {
             let entries = self.entries.borrow();
@@ -232,7 +237,7 @@ impl Volumes {
         if let State::Open(volume) = &before
             && !chosen(Sabotage::CheckpointAfterRemoval)
         {
-            // One that ends now would be left alone.
+            // A checkpoint that ends later would leave its file behind.
             volume.stop_checkpoints().await;
         }
         if let Err(error) = volume::remove(handle, dir, id, generation).await {
@@ -247,7 +252,8 @@ impl Volumes {
         Ok(())
     }
 
-    /// Puts back a volume whose file could not be removed.
+    /// Restores a volume whose file could not be removed. If the file has lost its name, it fences
+    /// the volume.
     fn keep(&self, id: u32, state: State, error: NotRemoved) {
         let is_lost = matches!(error, NotRemoved::Nameless(_));
         if let State::Open(volume) = &state {
@@ -257,7 +263,8 @@ impl Volumes {
             }
         }
         self.set_state(id, state);
-        self.entries.borrow_mut().get_mut(&id).expect("just set").is_lost = is_lost;
+        self.entries.borrow_mut().get_mut(&id).expect("set_state found the entry").is_lost =
+            is_lost;
         self.publish();
     }
 
@@ -265,14 +272,14 @@ impl Volumes {
         let entries = self.entries.borrow();
         let open = entries.values().filter_map(|entry| match &entry.state {
             State::Open(volume) => Some(Rc::clone(volume)),
-            State::Recovering | State::Leaving(_) | State::Failed(_) => None,
+            State::Recovering | State::Deleting(_) | State::Failed(_) => None,
         });
         open.collect()
     }
 
-    /// Closes all: what was admitted is committed, and the indexes are saved.
+    /// Closes all open volumes: admitted writes are committed, and the indexes are saved in checkpoints.
     pub async fn close_all(&self) {
-        // All at once: who writes a checkpoint would keep others waiting for their turn.
+        // Begin to close all before waiting for any: otherwise checkpoints under way would delay the others.
         let opened = self.opened();
         opened.iter().for_each(|volume| volume.begin_to_close());
         let close = async |volume: Rc<Volume>| volume.close().await;
@@ -280,21 +287,22 @@ impl Volumes {
         self.publish();
     }
 
-    /// A volume of this shard, if it is open.
+    /// Returns a volume of this shard, if it is open.
     ///
     /// # Errors
-    /// What is the matter with it.
+    /// The outcome that says why the volume is not available.
     pub fn local(&self, id: u32) -> Result<Rc<Volume>, Outcome> {
         match self.entries.borrow().get(&id).map(|entry| &entry.state) {
             Some(State::Open(volume)) => Ok(Rc::clone(volume)),
             Some(State::Recovering) => Err(Outcome::Recovering),
-            Some(State::Leaving(_)) => Err(Outcome::Refused(Refusal::Closing)),
+            Some(State::Deleting(_)) => Err(Outcome::Refused(Refusal::Closing)),
             Some(State::Failed(_)) => Err(Outcome::Failed),
             None => Err(Outcome::NoVolume),
         }
     }
 
-    /// The writable volume of this shard that has the most room, if a body of `len` bytes fits.
+    /// Returns the writable volume of this shard with the most free space, among those into which a body of
+    /// `len` bytes fits.
     pub fn roomiest(&self, len: u64) -> Option<u32> {
         let open = self.opened();
         let fitting = open.iter().filter(|volume| volume.writable() && volume.has_room_for(len));
@@ -305,7 +313,7 @@ impl Volumes {
         roomiest.map(|volume| volume.id().0)
     }
 
-    /// Does what is asked of a volume of this shard. `alloc` gives buffers for reads.
+    /// Performs a task on a volume of this shard. `alloc` allocates the buffers of local reads.
     pub async fn perform(
         &self,
         id: u32,
@@ -317,14 +325,14 @@ impl Volumes {
             Err(outcome) => return outcome,
         };
         match task {
-            Task::Read { id, cookie, want, mut buf } => {
+            Task::Read { id, cookie, kind, mut buf } => {
                 let foreign = buf.is_some();
                 let mut buffer = |len: usize| {
                     if foreign { buf.take().filter(|buf| buf.len() >= len) } else { alloc(len) }
                 };
-                let read = match want {
-                    Want::Whole => volume.get(id, cookie, &mut buffer).await,
-                    Want::Head => volume.head(id, cookie, &mut buffer).await,
+                let read = match kind {
+                    ReadKind::Whole => volume.get(id, cookie, &mut buffer).await,
+                    ReadKind::Head => volume.head(id, cookie, &mut buffer).await,
                 };
                 match read {
                     Ok(needle) => Outcome::Read(needle, volume.writable()),
@@ -370,9 +378,9 @@ impl Volumes {
         }
     }
 
-    /// Publishes the figures of a volume after a write, before anybody hears of the result: who has
-    /// an acknowledgement sees its photo in the figures too. Costs nothing if another write of the
-    /// same commit has done it already. Passes the result on.
+    /// Publishes the metrics of a volume after a write and before the write is answered, so that a client
+    /// whose write is acknowledged sees it in the metrics. Does nothing if another write of the same commit
+    /// has published them already. Returns `result`.
     pub fn written<T>(&self, volume: &Volume, result: Result<T, Refusal>) -> Result<T, Refusal> {
         let entries = self.entries.borrow();
         let Some(entry) = entries.get(&volume.id().0) else { return result };
@@ -385,26 +393,26 @@ impl Volumes {
         result
     }
 
-    /// The refusal of an upload that does not fit, noted.
+    /// Logs an upload that does not fit and returns its refusal.
     pub fn refused_for_room(&self, volume: &Volume) -> Refusal {
         let refused: Result<(), Refusal> = self.written(volume, Err(Refusal::Full));
-        refused.expect_err("passed on as it is")
+        refused.expect_err("written returns the result unchanged")
     }
 
-    /// Writes the figures to where the admin thread reads them.
+    /// Publishes the metrics of all volumes.
     pub fn publish(&self) {
         self.entries.borrow().values().for_each(Entry::publish);
     }
 
-    /// Nobody receives a large body any more.
+    /// Asserts that no volume has a reservation for an upload of a large body.
     ///
     /// # Panics
-    /// When room is set aside all the same.
+    /// When there is one.
     pub fn expect_no_uploads(&self) {
         self.each_open(Volume::expect_no_uploads);
     }
 
-    /// Recounts, while nobody uses the volumes.
+    /// Compares the counts of the open volumes with a recount. To be called only while no task uses them.
     ///
     /// # Panics
     /// When a count is wrong.
@@ -420,18 +428,18 @@ impl Volumes {
         }
     }
 
-    /// Buffers that volumes keep for as long as they are open, and those for checkpoints (bytes).
+    /// Size of the buffers that volumes keep while they are open, and of those for checkpoints (bytes).
     pub fn buffer_bytes(&self) -> usize {
         let volumes = self.opened().iter().map(|volume| volume.buffer_bytes()).sum::<usize>();
         volumes + self.turns.get().map_or(0, |turns| turns.buffer_bytes())
     }
 
-    /// Adds up one counter over all volumes there are and were.
+    /// Returns the sum of one counter over all volumes, including deleted ones.
     #[must_use]
     pub fn sum(&self, counter: impl Fn(&volume::Stats) -> u64) -> u64 {
         let entries = self.entries.borrow();
         let open = entries.values().filter_map(|entry| match &entry.state {
-            State::Open(volume) | State::Leaving(volume) => Some(counter(volume.stats())),
+            State::Open(volume) | State::Deleting(volume) => Some(counter(volume.stats())),
             State::Recovering | State::Failed(_) => None,
         });
         open.sum::<u64>() + counter(&self.gone)
@@ -439,7 +447,7 @@ impl Volumes {
 }
 
 impl Entry {
-    /// Writes its figures to where the admin thread reads them.
+    /// Publishes the metrics of the volume.
     fn publish(&self) {
         let metrics = &self.metrics;
         let volume = match &self.state {
@@ -448,7 +456,7 @@ impl Entry {
                 metrics.state.set(VolumeState::Failed);
                 return;
             }
-            State::Recovering | State::Leaving(_) => return,
+            State::Recovering | State::Deleting(_) => return,
         };
         self.published_commits.set(volume.stats().commits.get());
         let figures = volume.figures();
@@ -495,14 +503,14 @@ impl Entry {
         }
     }
 
-    /// Logs once that a volume runs out of room.
+    /// Logs once that a volume is full or that an upload did not fit.
     fn log_full(&self, volume: &Volume, what: &str) {
         if !self.is_full_logged.replace(true) {
             let figures = volume.figures();
             tracing::warn!(
                 volume = volume.id().0,
-                "{what}: {} of {} bytes are used; what does not fit is answered with 507. Make another \
-                 volume (hayloft volume create)",
+                "{what}: {} of {} bytes are used; uploads that do not fit are answered with 507. Make \
+                 another volume (hayloft volume create)",
                 figures.used,
                 figures.size
             );
@@ -510,7 +518,7 @@ impl Entry {
     }
 }
 
-/// Does something for each, four at a time.
+/// Runs `work` for each item, four at a time.
 async fn four_at_a_time<T>(items: Vec<T>, work: impl AsyncFn(T)) {
     let items = RefCell::new(items.into_iter());
     let worker = async || {
@@ -523,13 +531,13 @@ async fn four_at_a_time<T>(items: Vec<T>, work: impl AsyncFn(T)) {
     join(join(worker(), worker()), join(worker(), worker())).await;
 }
 
-fn tell_opened(volume: &Volume, ms: u64) {
+fn log_opened(volume: &Volume, ms: u64) {
     let id = volume.id().0;
     for place in volume.damage() {
         let (at, whose) = (place.at, place.id.map(|id| id.to_string()));
         tracing::error!(
             volume = id,
-            "damage at byte {}, {} bytes, needle {}: what stands around it is served",
+            "damage at byte {}, {} bytes, needle {}: the data around it is served",
             at.offset,
             at.len,
             whose.as_deref().unwrap_or("unknown")
@@ -537,7 +545,8 @@ fn tell_opened(volume: &Volume, ms: u64) {
     }
     let figures = volume.figures();
     let (from, read) = (figures.checkpoint.opened_from, figures.checkpoint.opened_read);
-    // Behind the log is looked for commits, up to the longest one: they would prove damage, and no torn tail.
+    // Recovery also reads up to the length of the longest commit behind the log: a commit found there proves
+    // damage rather than a torn tail.
     let log = volume.findings().end.tail - from;
     tracing::info!(
         volume = id,
@@ -603,8 +612,8 @@ mod tests {
         Task::Put { id: NeedleId::new(1, 0), cookie: Cookie(1), draft, conditions: None }
     }
 
-    /// What deleting a volume comes to when its `n`th operation fails; what PUT and DELETE say then, and
-    /// whether its name is still there.
+    /// Deletes a volume with a fault on disk operation `n` of the deletion. Returns the error, whether a PUT
+    /// succeeds afterwards, the result of a second deletion, and whether the file still has its name.
     fn deleted(n: u64) -> (OrderError, bool, Result<(), OrderError>, bool) {
         let pool = Pool::new(&Region::map(1, 8 << 20).unwrap(), 0);
         let world = World::new(n, &Image::default());
@@ -612,7 +621,7 @@ mod tests {
         let mut runtime = Runtime::new(&driver, pool.clone(), move || split_mix(&mut state));
         let handle = runtime.handle().clone();
         let of = world.clone();
-        let told = runtime.block_on(&mut driver, async move {
+        let result = runtime.block_on(&mut driver, async move {
             let volumes = Volumes::default();
             handle.submit(Op::OpenDir { path: "data".into() }).await;
             let how = Preallocation::Reserve;
@@ -624,14 +633,19 @@ mod tests {
             let is_stored = matches!(stored, Outcome::Stored(..));
             (error, is_stored, volumes.delete(&handle, 1).await)
         });
-        (told.0, told.1, told.2, world.look(|seen| seen.image().files.contains_key("1.0.vol")))
+        (
+            result.0,
+            result.1,
+            result.2,
+            world.look(|seen| seen.image().files.contains_key("1.0.vol")),
+        )
     }
 
     #[test]
     fn a_volume_that_could_not_be_deleted_acknowledges_nothing_that_may_be_lost() {
         let (error, is_stored, again, is_there) = deleted(2);
         assert!(matches!(error, OrderError::NotRemoved(NotRemoved::Kept(_))), "{error}");
-        assert!(is_stored, "its file is where it was");
+        assert!(is_stored, "its file is still at its path");
         assert!(again.is_ok() && !is_there);
         let (error, is_stored, again, is_there) = deleted(3);
         assert!(matches!(error, OrderError::NotRemoved(NotRemoved::Nameless(_))), "{error}");
@@ -639,7 +653,7 @@ mod tests {
         assert_eq!(again, Err(OrderError::Lost));
     }
 
-    /// Deletes a volume while a checkpoint of it is being written; the names that are left.
+    /// Deletes a volume while a checkpoint of it is being written. Returns the names that are left.
     fn left_of_a_checkpoint(seed: u64) -> Vec<String> {
         with_volume(seed, move |handle, world, volumes| async move {
             let pool = handle.pool().clone();
@@ -661,7 +675,7 @@ mod tests {
         }
     }
 
-    /// Runs `test` in a world with volume 1, opened with a checkpoint after each commit.
+    /// Runs `test` in a simulated world with volume 1 open, which writes a checkpoint after each commit.
     fn with_volume<T: 'static, F: Future<Output = T> + 'static>(
         seed: u64,
         test: impl FnOnce(Handle, World, Rc<Volumes>) -> F + 'static,
@@ -723,14 +737,17 @@ mod tests {
                 while !is_deleted.get() {
                     let pool = handle.pool().clone();
                     let stored = volumes.perform(1, put(&pool), |len| pool.alloc(len)).await;
-                    assert!(!matches!(stored, Outcome::Stored(..)), "in a file that goes");
+                    assert!(
+                        !matches!(stored, Outcome::Stored(..)),
+                        "stored in a file that is being deleted"
+                    );
                     refused += usize::from(matches!(stored, Outcome::Refused(Refusal::Closing)));
                     handle.sleep_until(handle.now() + 10_000).await;
                 }
                 refused
             })
         });
-        assert!(refused.sum::<usize>() >= 40, "nothing was tried while one was deleted");
+        assert!(refused.sum::<usize>() >= 40, "too few writes were refused during the deletions");
     }
 
     #[test]

@@ -1,17 +1,17 @@
 //! Files on a simulated device with a volatile cache.
 //!
-//! A sector (512 bytes) is written whole or not at all. What was written but not flushed, and what is
-//! being written, survives a power cut sector by sector, or not. A durable write vouches for itself
-//! only, as if the device had FUA; on a device without ([`Disk::without_fua`]) it flushes the whole
-//! cache. Names are made durable by syncing the directory; of unsynced changes a prefix survives. New
-//! space reads as zeros.
+//! A sector (512 bytes) is written completely or not at all. After a power cut, each sector that was written
+//! but not flushed, or that was being written, survives or is lost independently of the others. A durable
+//! write makes only itself durable, as on a device with FUA; on a device without FUA
+//! ([`Disk::without_fua`]) it flushes the whole cache. Names become durable when the directory is synced; of
+//! unsynced changes of names a prefix survives. New space reads as zeros.
 //!
-//! With [`Disk::with_unwritten_extents`], space that was never durably written is an unwritten extent, as
-//! on XFS: what a write puts there can be read at once, but after a power cut the space reads as
-//! zeros again unless the conversion of the extent was synced, or happened to be logged: for each write
-//! as a whole.
+//! With [`Disk::with_unwritten_extents`], space that was never durably written is an unwritten extent, as on
+//! XFS: written data can be read at once, but after a power cut the space reads as zeros again unless the
+//! conversion of the extent was synced, or happened to be logged. Each write into such space survives or is
+//! lost as a whole.
 //!
-//! What can go wrong besides power cuts is told by [`super::fault`].
+//! Faults other than power cuts are in [`super::fault`].
 
 #[cfg(test)]
 mod tests;
@@ -27,23 +27,23 @@ use super::pages::{PAGE, Pages};
 /// Length of a sector (bytes).
 pub const SECTOR: usize = 512;
 
-/// What is on stable media: files by name.
+/// Contents of stable media: files by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
-    /// Their bytes.
+    /// Contents of each file.
     pub files: BTreeMap<String, Pages>,
-    /// Sectors that can be neither read nor written, by file name and number.
+    /// Bad sectors, which can be neither read nor written, by file name and sector number.
     pub bad: BTreeSet<(String, usize)>,
 }
 
 impl Image {
-    /// One file.
+    /// Creates an image with one file.
     #[must_use]
     pub fn of(name: &str, bytes: &[u8]) -> Self {
         Self { files: [(name.to_owned(), Pages::from(bytes))].into(), ..Self::default() }
     }
 
-    /// A copy of a file's bytes.
+    /// Returns a copy of a file's bytes.
     ///
     /// # Panics
     /// When there is no such file.
@@ -52,7 +52,7 @@ impl Image {
         self.files[name].to_vec()
     }
 
-    /// A file, to be damaged.
+    /// Returns a file, to be modified.
     ///
     /// # Panics
     /// When there is no such file.
@@ -72,8 +72,8 @@ impl Image {
     }
 }
 
-/// Bytes that may or may not have reached the media, all or none: a sector, or what one write put
-/// into unwritten extents.
+/// Bytes that a power cut may keep or lose, all or none: a sector, or the part of one write that is in
+/// unwritten extents.
 #[derive(Clone, Debug)]
 pub struct Loose {
     inode: usize,
@@ -90,13 +90,13 @@ enum Change {
 
 #[derive(Clone, Debug, Default)]
 struct Inode {
-    /// What a read sees.
+    /// Contents that a read returns.
     present: Pages,
-    /// What survives a power cut for sure.
+    /// Contents that certainly survive a power cut.
     durable: Pages,
 }
 
-/// The device.
+/// The simulated device.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     inodes: Vec<Inode>,
@@ -104,13 +104,15 @@ pub struct Disk {
     durable_names: BTreeMap<String, usize>,
     changes: Vec<Change>,
     loose: Vec<Loose>,
-    /// Sectors that can be neither read nor written.
+    /// Bad sectors, by inode and sector number.
     bad: BTreeSet<(usize, usize)>,
+    /// Whether a durable write flushes the whole cache.
     flushes_all: bool,
+    /// Whether there are unwritten extents.
     unwritten: bool,
 }
 
-/// What a power cut at some moment could leave behind.
+/// Set of crash states: the images that a power cut at some moment could leave.
 #[derive(Clone, Debug)]
 pub struct Wreck {
     durable: Vec<Pages>,
@@ -137,7 +139,7 @@ fn apply(names: &mut BTreeMap<String, usize>, change: &Change) {
 }
 
 impl Disk {
-    /// The device after a restart.
+    /// Creates a device with the contents of `image`, as after a restart.
     #[must_use]
     pub fn from_image(image: &Image) -> Self {
         let mut disk = Self::default();
@@ -151,8 +153,8 @@ impl Disk {
         disk
     }
 
-    /// The device after a kill of the process: everything that was written is seen, and what was
-    /// not flushed is still only in the cache.
+    /// Creates the device after the process was killed: all written data can be read, and unflushed data is
+    /// still only in the cache.
     #[must_use]
     pub fn after_kill(wreck: &Wreck) -> Self {
         let inode = |durable: &Pages| Inode { present: durable.clone(), durable: durable.clone() };
@@ -173,14 +175,14 @@ impl Disk {
         disk
     }
 
-    /// The same device, but without FUA: every durable write flushes its whole cache.
+    /// Returns the device without FUA: every durable write flushes the whole cache.
     #[must_use]
     pub fn without_fua(self) -> Self {
         Self { flushes_all: true, ..self }
     }
 
-    /// The same device under a file system with unwritten extents. Space counts as written when it was
-    /// durably written, or holds something else than zeros in the image.
+    /// Returns the device under a file system with unwritten extents. A page counts as written when it was
+    /// durably written, or is not all zeros in the image.
     #[must_use]
     pub fn with_unwritten_extents(self) -> Self {
         Self { unwritten: true, ..self }
@@ -191,13 +193,13 @@ impl Disk {
         self.changes.push(change);
     }
 
-    /// Which file has this name.
+    /// Returns the inode of the file with this name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<usize> {
         self.names.get(name).copied()
     }
 
-    /// The name of a file; empty when it has none any more.
+    /// Returns the name of a file; empty after its removal.
     #[must_use]
     pub fn name_of(&self, inode: usize) -> String {
         let named = self.names.iter().find(|(_, found)| **found == inode);
@@ -210,7 +212,7 @@ impl Disk {
         self.names.keys().cloned().collect()
     }
 
-    /// Makes an empty file; nothing when the name is taken.
+    /// Creates an empty file and returns its inode; `None` when the name exists.
     pub fn create(&mut self, name: &str) -> Option<usize> {
         if self.names.contains_key(name) {
             return None;
@@ -221,10 +223,10 @@ impl Disk {
         Some(inode)
     }
 
-    /// Renames a file; one that has the new name goes, if it may be replaced.
+    /// Renames a file. With `replace`, an existing file with the new name is removed.
     ///
     /// # Errors
-    /// `ENOENT` when there is none, `EEXIST` when the new name is taken and is not to be replaced.
+    /// `ENOENT` when there is no file `from`, `EEXIST` when `to` exists and `replace` is false.
     pub fn rename(&mut self, from: &str, to: &str, replace: bool) -> Result<(), i32> {
         if !self.names.contains_key(from) {
             return Err(libc::ENOENT);
@@ -239,7 +241,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Removes a name: whether it was there.
+    /// Removes a name. Returns whether it existed.
     pub fn unlink(&mut self, name: &str) -> bool {
         let there = self.names.contains_key(name);
         if there {
@@ -248,7 +250,7 @@ impl Disk {
         there
     }
 
-    /// Makes names durable.
+    /// Makes all changes of names durable.
     pub fn sync_names(&mut self) {
         self.changes.clear();
         self.durable_names = self.names.clone();
@@ -260,13 +262,13 @@ impl Disk {
         self.inodes[inode].present.len()
     }
 
-    /// Gives a file at least this length; new space is zero. Durable with the next sync.
+    /// Extends a file to at least `len` bytes of zeros. The length becomes durable with the next sync.
     pub fn allocate(&mut self, inode: usize, len: usize) {
         let file = &mut self.inodes[inode].present;
         file.resize(file.len().max(len));
     }
 
-    /// What a read sees: how much there was to read.
+    /// Reads at `at` into `out`. Returns the number of bytes read, fewer at the end of the file.
     pub fn read(&self, inode: usize, at: usize, out: &mut [u8]) -> usize {
         let file = &self.inodes[inode].present;
         let at = at.min(file.len());
@@ -275,7 +277,7 @@ impl Disk {
         len
     }
 
-    /// Writes sectors, extending the file where it must; `durable` ones are flushed at once.
+    /// Writes sectors and extends the file if necessary. With `durable` they are flushed at once.
     pub fn write(&mut self, inode: usize, at: usize, bytes: &[u8], durable: bool) {
         self.inodes[inode].present.write(at, bytes);
         if durable {
@@ -290,13 +292,13 @@ impl Disk {
         }
     }
 
-    /// Writes sectors that a power cut will undo, whatever is synced until then: the device or the
-    /// kernel has given them up, and yet they are seen.
-    pub fn write_doomed(&mut self, inode: usize, at: usize, bytes: &[u8]) {
+    /// Writes sectors that the device or the kernel has discarded: they can be read, but a power cut undoes
+    /// them even after a sync.
+    pub fn write_discarded(&mut self, inode: usize, at: usize, bytes: &[u8]) {
         self.inodes[inode].present.write(at, bytes);
     }
 
-    /// What overlaps a durable write is not loose any more.
+    /// Removes the range of a durable write from the loose bytes.
     fn settle(&mut self, inode: usize, written: &Range<usize>) {
         let overlaps = |loose: &Loose| {
             loose.inode == inode
@@ -316,7 +318,7 @@ impl Disk {
         }
     }
 
-    /// Flushes a file's completed writes and its length.
+    /// Makes a file's completed writes and its length durable.
     pub fn sync(&mut self, inode: usize) {
         let len = self.len(inode);
         let durable = &mut self.inodes[inode].durable;
@@ -326,14 +328,14 @@ impl Disk {
         }
     }
 
-    /// Gives up a file's writes that are not flushed: a power cut will undo them, whatever is synced
-    /// until then, and yet they are seen.
-    pub fn doom(&mut self, inode: usize) {
+    /// Discards a file's unflushed writes: they can still be read, but a power cut undoes them even after a
+    /// sync.
+    pub fn discard_unflushed(&mut self, inode: usize) {
         self.loose.retain(|loose| loose.inode != inode);
     }
 
-    /// Makes durable what the device has; what the file system still has to log is no matter of the
-    /// device.
+    /// Makes the contents of the device's cache durable, except for writes into unwritten extents, whose
+    /// conversion the file system has yet to log.
     fn flush_cache(&mut self) {
         for loose in std::mem::take(&mut self.loose) {
             if self.unwritten && self.in_unwritten(loose.inode, loose.at) {
@@ -348,9 +350,12 @@ impl Disk {
         self.inodes[inode].durable.page(at / PAGE).is_none()
     }
 
-    /// What of a write may survive on its own.
+    /// Divides a write into the pieces that survive a power cut independently.
     fn loosen(&self, inode: usize, at: usize, bytes: &[u8]) -> Vec<Loose> {
-        assert!(at.is_multiple_of(SECTOR) && bytes.len().is_multiple_of(SECTOR), "whole sectors");
+        assert!(
+            at.is_multiple_of(SECTOR) && bytes.len().is_multiple_of(SECTOR),
+            "a write has whole sectors"
+        );
         let mut all: Vec<Loose> = Vec::new();
         let mut from = 0;
         while from < bytes.len() {
@@ -365,19 +370,19 @@ impl Disk {
         all
     }
 
-    /// Whether a sector in this range is bad.
+    /// Whether the range contains a bad sector.
     #[must_use]
     pub fn is_bad(&self, inode: usize, at: usize, len: usize) -> bool {
         let sectors = (inode, at / SECTOR)..(inode, (at + len).div_ceil(SECTOR));
         sectors.start < sectors.end && self.bad.range(sectors).next().is_some()
     }
 
-    /// Makes a sector bad: it can be neither read nor written any more.
+    /// Makes a sector bad, so that reads and writes of it fail.
     pub fn spoil(&mut self, inode: usize, sector: usize) {
         self.bad.insert((inode, sector));
     }
 
-    /// Turns a bit over, on the media and in what is seen.
+    /// Flips a bit, on the media and in the contents that a read returns.
     pub fn rot(&mut self, inode: usize, byte: usize, bit: u32) {
         let file = &mut self.inodes[inode];
         file.present.flip(byte, bit);
@@ -386,7 +391,7 @@ impl Disk {
         }
     }
 
-    /// What a power cut now could leave behind; `writing` are writes in flight.
+    /// Returns the crash states of a power cut now. `writing` are the writes in flight: inode, offset, bytes.
     #[must_use]
     pub fn wreck(&self, writing: &[(usize, usize, Vec<u8>)]) -> Wreck {
         let mut all = self.loose.clone();
@@ -402,7 +407,7 @@ impl Disk {
         }
     }
 
-    /// What a killed process leaves behind: everything that was completed.
+    /// Returns the contents after the process is killed: all completed writes.
     #[must_use]
     pub fn image(&self) -> Image {
         let files = self.names.iter();
@@ -421,19 +426,19 @@ fn bad_sectors(
 }
 
 impl Wreck {
-    /// Sectors that may or may not have survived.
+    /// Number of loose pieces, which may or may not survive.
     #[must_use]
     pub fn loose(&self) -> usize {
         self.loose.len()
     }
 
-    /// Name changes that may or may not have survived.
+    /// Number of name changes, of which a prefix survives.
     #[must_use]
     pub fn changes(&self) -> usize {
         self.changes.len()
     }
 
-    /// The same without loose sectors that hold what is on the media anyway: their survival makes no
+    /// Returns the crash states without loose pieces that equal the media, whose survival makes no
     /// difference.
     #[must_use]
     pub fn trimmed(&self) -> Self {
@@ -453,8 +458,8 @@ impl Wreck {
         Self { loose, ..self.clone() }
     }
 
-    /// One of the possible images: `survives` says which loose sectors made it, `changes` how many
-    /// of the name changes.
+    /// Returns one crash state: `survives` says which loose pieces survive, `changes` how many of the name
+    /// changes.
     #[must_use]
     pub fn image(&self, mut survives: impl FnMut(usize) -> bool, changes: usize) -> Image {
         let mut names = self.names.clone();

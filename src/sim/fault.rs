@@ -1,8 +1,8 @@
-//! What a disk does besides losing power.
+//! Faults of a disk other than power cuts.
 //!
-//! A fault hits one operation, or every one from some operation on. It is counted, under a name of its
-//! own, only where it makes a difference: a test whose counter stays 0 did not test. What the store does
-//! after a failure is counted too: writes and syncs of a file after one of them failed.
+//! A fault hits one operation, or all from some operation on. It is counted under its name only if it has an
+//! effect: a test whose counter stays 0 has tested nothing. Writes and syncs of a file after one of them
+//! failed are counted too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,25 +12,25 @@ use super::State;
 use super::disk::SECTOR;
 use crate::op::Op;
 
-/// What goes wrong with an operation. One that has nothing to do with a fault is carried out as usual.
+/// A fault of an operation. An operation to which the fault does not apply is carried out as usual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Anything: it fails with this errno; a write leaves nothing behind.
+    /// Any operation fails with this errno; a failed write has no effect.
     Errno(i32),
-    /// A read or write transfers only so many bytes.
+    /// A read or write transfers at most this many bytes.
     Short(u32),
-    /// A write or sync fails with `EIO`, and what it should have made durable is given up. It is still
-    /// seen, and the next sync succeeds, but a power cut undoes it: the trap of Rebello et al., ATC
-    /// 2020.
+    /// A write or sync fails with `EIO`, and the data that it should have made durable is discarded. The data
+    /// can still be read, and the next sync succeeds, but a power cut undoes it (Rebello et al., USENIX ATC
+    /// 2020).
     Dropped,
-    /// A write or sync fails with `EIO`, but what it should have made durable is written, and may
-    /// survive a power cut.
+    /// A write or sync fails with `EIO`, but the data that it should have made durable is in the cache and
+    /// may survive a power cut.
     Kept,
-    /// A write is reported done, and is nowhere.
+    /// A write is reported as successful and has no effect.
     Lost,
-    /// A read or write is done so many sectors further on, or before, in the same file.
+    /// A read or write happens this many sectors further on (negative: before) in the same file.
     Misdirected(i32),
-    /// Anything: it takes so much longer (nanoseconds).
+    /// Any operation takes this much longer (nanoseconds).
     Stall(u64),
 }
 
@@ -48,36 +48,36 @@ impl Fault {
     }
 }
 
-/// A fault that an operation met, whether it made a difference or not.
+/// A fault that hit an operation, whether it had an effect or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Met {
-    /// The file that the operation was about; empty without one.
+    /// Name of the operation's file; empty without one.
     pub name: String,
-    /// Whether it was to change the file's content or bring it to stable media.
+    /// Whether the operation is a write or a sync.
     pub is_write: bool,
-    /// What went wrong.
+    /// The fault.
     pub fault: Fault,
 }
 
-/// Counts operations that met a bad sector.
+/// Name of the counter of operations on bad sectors.
 pub const BAD_SECTOR: &str = "bad sector";
-/// Counts bits that rotted.
+/// Name of the counter of flipped bits.
 pub const BIT_ROT: &str = "bit rot";
-/// Counts writes and syncs of files after one that failed or fell short, by the same process.
+/// Name of the counter of writes and syncs of a file after one that failed or was short, by the same process.
 pub const WRITE_AFTER_FAILURE: &str = "write after failure";
 
-/// The faults of a world, and what came of them.
+/// Faults of a world, and their counters.
 #[derive(Default)]
 pub(super) struct Faults {
-    /// By the number of the operation they hit.
+    /// Faults of single operations, by the number of the operation.
     once: BTreeMap<u64, Fault>,
-    /// From this operation on.
+    /// A fault of all operations from this number on.
     sticky: Option<(u64, Fault)>,
     counts: BTreeMap<&'static str, u64>,
-    /// Files of which a write or sync failed or fell short.
+    /// Inodes of the files of which a write or sync failed or was short.
     failed: BTreeSet<usize>,
     met: Vec<Met>,
-    /// Beginnings of the names of files whose disk is gone.
+    /// Prefixes of the names of files whose disk was unplugged.
     gone: Vec<String>,
 }
 
@@ -95,7 +95,7 @@ impl Faults {
         self.once.get(&number).copied().or(sticky)
     }
 
-    /// The fault that an operation on this file meets.
+    /// Removes and returns the fault of an operation on the file `name`, and records it.
     pub(super) fn take(&mut self, number: u64, op: &Op, name: String) -> Option<Fault> {
         let is_gone = self.gone.iter().any(|prefix| name.starts_with(prefix));
         let gone = is_gone.then_some(Fault::Errno(libc::EIO));
@@ -126,7 +126,7 @@ impl Faults {
 }
 
 impl State {
-    /// An operation begins: how much longer it takes (nanoseconds).
+    /// Counts the beginning of an operation, and returns its additional delay (nanoseconds).
     pub(super) fn before(&mut self, number: u64, op: &Op) -> u64 {
         if let Op::Write { file, .. } | Op::Sync { file } = op
             && self.is_open(*file)
@@ -152,20 +152,20 @@ impl State {
         self.faults.failed.insert(inode);
     }
 
-    /// The errno of an operation that neither reads nor writes, if it fails.
+    /// The negated errno of an operation that neither reads nor writes, if it fails.
     pub(super) fn fails(&mut self, fault: Option<Fault>) -> Option<i64> {
         let Some(fault @ Fault::Errno(errno)) = fault else { return None };
         self.met(fault);
         Some(-i64::from(errno))
     }
 
-    /// Where a misdirected operation ends up: inside the file, if it fits.
+    /// Offset of a misdirected operation, limited to the file if the operation fits into it.
     fn misdirected(&self, inode: usize, at: usize, len: usize, by: i32) -> usize {
         let by = isize::try_from(by).expect("32 bits fit") * SECTOR.cast_signed();
         at.saturating_add_signed(by).min(self.disk.len(inode).saturating_sub(len))
     }
 
-    /// Reads: the result of the operation.
+    /// Performs a read and returns the result of the operation.
     pub(super) fn read(
         &mut self,
         inode: usize,
@@ -174,7 +174,7 @@ impl State {
         fault: Option<Fault>,
     ) -> i64 {
         match fault {
-            Some(Fault::Errno(_)) => return self.fails(fault).expect("it does"),
+            Some(Fault::Errno(_)) => return self.fails(fault).expect("an errno fault fails"),
             Some(fault @ Fault::Short(most)) if (most as usize) < out.len() => {
                 self.met(fault);
                 out = &mut out[..most as usize];
@@ -192,7 +192,7 @@ impl State {
         i64::try_from(self.disk.read(inode, at, out)).expect("small files")
     }
 
-    /// Writes: the result of the operation.
+    /// Performs a write and returns the result of the operation.
     pub(super) fn write(
         &mut self,
         inode: usize,
@@ -215,7 +215,7 @@ impl State {
             }
             Some(fault @ Fault::Dropped) => {
                 self.failed(inode, fault);
-                self.disk.write_doomed(inode, at, bytes);
+                self.disk.write_discarded(inode, at, bytes);
                 return failed;
             }
             Some(fault @ Fault::Kept) => {
@@ -243,7 +243,7 @@ impl State {
         done(bytes)
     }
 
-    /// Syncs a file: the result of the operation.
+    /// Performs a sync of a file and returns the result of the operation.
     pub(super) fn sync(&mut self, inode: usize, fault: Option<Fault>) -> i64 {
         match fault {
             Some(fault @ Fault::Errno(errno)) => {
@@ -253,7 +253,7 @@ impl State {
             Some(fault @ (Fault::Dropped | Fault::Kept)) => {
                 self.failed(inode, fault);
                 if fault == Fault::Dropped {
-                    self.disk.doom(inode);
+                    self.disk.discard_unflushed(inode);
                 }
                 return -i64::from(libc::EIO);
             }

@@ -1,83 +1,83 @@
-//! Judges what clients saw: whether there is an order of all operations on one object in which each
-//! took effect at one moment between its call and its answer, and every answer was right
-//! (linearizability: Herlihy and Wing, 1990; the search is that of Wing and Gong, 1993, with the memory
-//! of Lowe, 2017).
+//! Linearizability checker: checks whether there is an order of all operations on one object in which each
+//! takes effect at one moment between its call and its answer, and every answer is correct (Herlihy and Wing,
+//! 1990; the search is that of Wing and Gong, 1993, with the memoization of Lowe, 2017).
 //!
-//! Crashes need nothing of their own. What was acknowledged took effect before its answer, so that no
-//! later answer, after a restart either, may contradict it. What was not answered took effect before the
+//! Crashes need no special treatment. An acknowledged operation took effect before its answer, so that no
+//! later answer, even after a restart, may contradict it. An unanswered operation took effect before the
 //! process ended, or never.
 
 use std::collections::HashSet;
 use std::fmt;
 
-/// What a client asked of an object. Values are told apart by their number.
+/// A client's request for an object. Values are identified by numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// To store a value.
+    /// Store a value.
     Put(u64),
-    /// To store a value unless there is one.
+    /// Store a value if the object does not exist.
     PutNew(u64),
-    /// To store a value in the place of another one, and only there: the new one, the old one.
+    /// Store a value (first) if the object has another value (second).
     PutIf(u64, u64),
-    /// To delete it.
+    /// Delete the object.
     Delete,
-    /// To delete it if it holds this value.
+    /// Delete the object if it has this value.
     DeleteIf(u64),
-    /// To read it.
+    /// Read the object.
     Get,
-    /// To read it if it holds this value.
+    /// Read the object if it has this value.
     GetIf(u64),
-    /// To be rid of it, with all others of its volume, whether it is there or not.
+    /// Delete the whole volume, whether the object exists or not.
     Wipe,
 }
 
-/// What the client was told.
+/// Answer that the client received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Stored where nothing was.
+    /// Stored; the object did not exist.
     Created,
-    /// Stored in place of what was there.
+    /// Stored; the object existed.
     Replaced,
-    /// Stored, whether something was there or not.
+    /// Stored, whether the object existed or not.
     Stored,
-    /// Not stored, since there was something.
+    /// Not stored, since the object exists.
     Exists,
-    /// Nothing was done: it is not there, or holds another value than the one that was named.
+    /// Nothing was done: a precondition does not hold, because the object does not exist or has another
+    /// value.
     Unmet,
     /// Deleted.
     Deleted,
-    /// Read.
+    /// Read, with this value.
     Value(u64),
-    /// Something was there.
+    /// The object exists, with any value.
     Present,
-    /// Nothing was there.
+    /// The object does not exist.
     Missing,
-    /// That it was turned away: it must not have taken effect.
+    /// Refused: the operation must not have taken effect.
     Refused,
-    /// Nothing, or that it is not known: it took effect, or it did not.
+    /// No answer, or one that leaves the effect unknown.
     Unknown,
 }
 
 /// An operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// When it was called.
+    /// Time of the call.
     pub called: u64,
-    /// When it was answered; for [`Answer::Unknown`], when the process that might still have carried it
-    /// out ended.
+    /// Time of the answer; for [`Answer::Unknown`], the end of the process that might still have carried out
+    /// the operation.
     pub answered: u64,
-    /// What was asked.
+    /// Request.
     pub action: Action,
-    /// What was answered.
+    /// Answer.
     pub answer: Answer,
 }
 
-/// Operations on one object that no order explains.
+/// Operations on one object that are not linearizable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// As many as could be explained, in that order.
+    /// Longest order of operations that was found to be correct.
     pub explained: Vec<Event>,
-    /// The others.
+    /// The other operations.
     pub left: Vec<Event>,
 }
 
@@ -97,7 +97,8 @@ impl fmt::Display for Violation {
 
 type Value = Option<u64>;
 
-/// What the object holds after an operation, if that can have been answered so.
+/// Returns the value of the object after an operation; `None` if the answer is incorrect for the value
+/// before.
 fn effect(event: &Event, before: Value) -> Option<Value> {
     let (after, right) = match event.action {
         Action::Put(value) => {
@@ -125,19 +126,19 @@ fn effect(event: &Event, before: Value) -> Option<Value> {
     is_right.then_some(after)
 }
 
-/// Operations of which an order has been found, as bits.
+/// Bit set of the operations that are part of the order.
 type Set = Vec<u64>;
 
 fn has(set: &[u64], n: usize) -> bool {
     set[n / 64] >> (n % 64) & 1 == 1
 }
 
-/// A value that nobody read: which one it is makes no difference.
+/// Stands for all values that no answer or condition names, which are interchangeable.
 const UNREAD: u64 = u64::MAX;
 
 struct Search<'a> {
     events: &'a [Event],
-    /// Values that somebody read.
+    /// Values that an answer or a condition names.
     read: HashSet<u64>,
     seen: HashSet<(Set, Value)>,
     order: Vec<usize>,
@@ -145,15 +146,15 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn blur(&self, value: u64) -> u64 {
+    fn canonical(&self, value: u64) -> u64 {
         if self.read.contains(&value) { value } else { UNREAD }
     }
 
-    fn blurred(&self, action: Action) -> Action {
+    fn canonical_action(&self, action: Action) -> Action {
         match action {
-            Action::Put(value) => Action::Put(self.blur(value)),
-            Action::PutNew(value) => Action::PutNew(self.blur(value)),
-            Action::PutIf(value, old) => Action::PutIf(self.blur(value), old),
+            Action::Put(value) => Action::Put(self.canonical(value)),
+            Action::PutNew(value) => Action::PutNew(self.canonical(value)),
+            Action::PutIf(value, old) => Action::PutIf(self.canonical(value), old),
             other => other,
         }
     }
@@ -170,26 +171,27 @@ impl Search<'_> {
         if !self.seen.insert((done.clone(), value)) {
             return false;
         }
-        // Whoever was answered before another one was called comes before it.
+        // An operation that was answered before another one was called comes before it.
         let first = open().filter(known).map(|n| self.events[n].answered).min();
-        let first = first.expect("some are open");
+        let first = first.expect("an answered operation is open");
         let next: Vec<usize> = open().filter(|&n| self.events[n].called <= first).collect();
         let mut tried = HashSet::new();
         for n in next {
             let event = &self.events[n];
-            // Without an answer and past its end it has not happened; whatever happens now is later.
+            // An unanswered operation cannot take effect after one that was called when its process had
+            // ended.
             let later = event.answer == Answer::Unknown
                 && self.order.iter().any(|&before| self.events[before].called >= event.answered);
             if later {
                 continue;
             }
-            // Of unanswered operations that do the same and end together, one is as good as another.
-            let kind = (self.blurred(event.action), event.answered);
+            // Unanswered operations with the same action and the same end are interchangeable: try one.
+            let kind = (self.canonical_action(event.action), event.answered);
             if event.answer == Answer::Unknown && !tried.insert(kind) {
                 continue;
             }
             let Some(after) = effect(event, value) else { continue };
-            let after = after.map(|value| self.blur(value));
+            let after = after.map(|value| self.canonical(value));
             if event.answer == Answer::Unknown && after == value {
                 continue;
             }
@@ -205,14 +207,14 @@ impl Search<'_> {
     }
 }
 
-/// Judges the operations on one object that was not there at first.
+/// Checks the operations on one object that did not exist at first.
 ///
 /// # Errors
-/// See [`Violation`].
+/// A [`Violation`] when no order of the operations explains their answers.
 pub fn check(events: &[Event]) -> Result<(), Box<Violation>> {
     let took_part = events.iter().filter(|event| event.answer != Answer::Refused);
     let events: &[Event] = &took_part.copied().collect::<Vec<_>>();
-    // Or named by a condition: then it makes a difference which it is, too.
+    // A value that a condition names is distinguishable too.
     let read = |event: &Event| match (event.action, event.answer) {
         (Action::PutIf(_, old) | Action::DeleteIf(old) | Action::GetIf(old), _) => Some(old),
         (_, Answer::Value(value)) => Some(value),
@@ -286,7 +288,7 @@ mod tests {
         };
         assert!(put_if(1, Answer::Replaced, 5) && put_if(2, Answer::Unmet, 1));
         assert!(put_if(1, Answer::Unknown, 5) && put_if(1, Answer::Unknown, 1));
-        assert!(!put_if(2, Answer::Unknown, 5), "it cannot have taken effect");
+        assert!(!put_if(2, Answer::Unknown, 5), "the put cannot have taken effect");
         assert!(!put_if(1, Answer::Unmet, 1) && !put_if(2, Answer::Replaced, 5));
         let delete_if = |old, answer, then| {
             let delete = event(20, 30, Action::DeleteIf(old), answer);
@@ -347,7 +349,7 @@ mod tests {
         assert!(is_right(&events));
         events.push(event(2002, 2003, Action::Get, Answer::Value(8)));
         events.truncate(9);
-        assert!(!is_right(&events[..8]), "nothing was created, all say they replaced something");
+        assert!(!is_right(&events[..8]), "all replaced a value, and none created one");
     }
 
     #[test]
@@ -361,7 +363,7 @@ mod tests {
         assert!(is_right(&events));
     }
 
-    /// Every history that a real register makes is right, and most become wrong with a wrong answer.
+    /// Histories generated from a register are correct, and become incorrect with a wrong answer.
     #[test]
     fn made_up_histories_are_judged_right() {
         let mut seed = 5;

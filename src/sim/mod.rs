@@ -1,11 +1,12 @@
-//! The simulated world: the second driver of the seam, for tests.
+//! The simulated world: a driver for tests.
 //!
-//! Disks whose cache is lost in a power cut ([`disk`]), connections whose bytes arrive in any pieces
-//! ([`net`]), completions in an order and after delays drawn from a seed, a clock that jumps from event
-//! to event, faults on chosen operations ([`fault`]). Either one runtime is alone in it and moves the
-//! clock itself ([`World::driver`]), or several take turns ([`World::member`], [`World::next`]). The
-//! same seed gives the same run, and [`World::hash`] the same number. It knows no io_uring, no real time
-//! and no real files. [`history`] judges what clients saw.
+//! It has disks whose cache is lost in a power cut ([`disk`]), connections whose bytes arrive in segments of
+//! varying length ([`net`]), completions in an order and after delays drawn from a seed, a clock that jumps
+//! from event to event, and faults on chosen operations ([`fault`]). Either one runtime is alone in the world
+//! and advances the clock itself ([`World::driver`]), or several runtimes are run alternately
+//! ([`World::member`], [`World::next`]). The same seed gives the same run, and [`World::hash`] the same
+//! number. The simulation uses no io_uring, no real time and no real files. [`history`] checks the answers
+//! that clients received.
 
 pub mod disk;
 pub mod fault;
@@ -33,30 +34,33 @@ pub use fault::Fault;
 
 type Hook = Rc<dyn Fn(&Snapshot<'_>)>;
 
-/// The number of an operation that no fault can be meant for.
+/// Number of an operation that is not a disk operation, so that no fault applies to it.
 const NO_DISK: u64 = u64::MAX;
-/// All files are on one device.
+/// Position of the only device, which holds all files.
 const DEVICE: usize = 0;
-/// When an operation is due that waits for something to happen.
+/// Due time of an operation that waits for an event of its connection or listener.
 const PARKED: u64 = u64::MAX;
 
+/// An operation in flight.
 struct Flight {
-    /// Whose it is.
+    /// Member that submitted the operation.
     member: usize,
+    /// Time at which the operation ends, or is attempted again (nanoseconds).
     due: u64,
+    /// Order of submission, which decides between operations that are due at the same time.
     order: u64,
-    /// Which operation of the disk it is.
+    /// Number of the disk operation, or [`NO_DISK`].
     number: u64,
     token: Token,
     op: Op,
     /// Bytes received so far.
     done: usize,
     is_cancelled: bool,
-    /// Whether it keeps the device busy.
+    /// Whether the operation counts as a transfer in flight on the device.
     is_transfer: bool,
 }
 
-/// Whether an operation is one of connections, or between shards.
+/// Whether an operation is on a connection or listener, or between shards.
 fn is_network(op: &Op) -> bool {
     matches!(
         op,
@@ -82,31 +86,31 @@ fn waits_for(op: &Op) -> Option<i32> {
 
 struct State {
     disk: Disk,
-    /// What each open file is, and whether it may be written to.
+    /// Inode of each open file, and whether it is open for writing.
     open: BTreeMap<u32, (usize, bool)>,
     next_file: u32,
     flights: Vec<Flight>,
     seed: u64,
     now: u64,
-    /// The wall clock less `now` (nanoseconds).
+    /// Difference between the wall clock and `now` (nanoseconds).
     wall_offset: u64,
     begun: u64,
     submitted: u64,
     net: Net,
-    /// Members that another one woke.
+    /// Members that were woken by another one.
     woken: BTreeSet<usize>,
     hash: u64,
     faults: Faults,
     hook: Option<Hook>,
 }
 
-/// A look at the world between two events.
+/// The state of the world between two events.
 pub struct Snapshot<'a> {
     state: &'a State,
 }
 
 impl Snapshot<'_> {
-    /// What a power cut at this moment could leave behind.
+    /// Returns the crash states of a power cut at this moment.
     #[must_use]
     pub fn wreck(&self) -> Wreck {
         let state = self.state;
@@ -123,32 +127,32 @@ impl Snapshot<'_> {
         state.disk.wreck(&writing)
     }
 
-    /// What a kill of the process at this moment leaves behind.
+    /// Returns the contents of the disk after a kill of the process at this moment.
     #[must_use]
     pub fn image(&self) -> Image {
         self.state.disk.image()
     }
 }
 
-/// The world; cloning gives another handle on the same one.
+/// The world. A clone is another handle of the same world.
 #[derive(Clone)]
 pub struct World(Rc<RefCell<State>>);
 
 impl World {
-    /// A world whose disk holds `image`.
+    /// Creates a world whose disk has the contents of `image`.
     #[must_use]
     pub fn new(seed: u64, image: &Image) -> Self {
         Self::with_disk(seed, Disk::from_image(image))
     }
 
-    /// The world after a kill of the process that left `wreck`: nothing is lost yet, but a power
-    /// cut may still lose it.
+    /// Creates the world after a kill of the process that left `wreck`: no data is lost yet, but a power cut
+    /// may still lose unflushed data.
     #[must_use]
     pub fn after_kill(seed: u64, wreck: &Wreck) -> Self {
         Self::with_disk(seed, Disk::after_kill(wreck))
     }
 
-    /// A world with this disk.
+    /// Creates a world with this disk.
     #[must_use]
     pub fn with_disk(seed: u64, disk: Disk) -> Self {
         Self(Rc::new(RefCell::new(State {
@@ -169,13 +173,13 @@ impl World {
         })))
     }
 
-    /// Sets the wall clock (nanoseconds since 1970): a clock may be wrong, and is put right.
+    /// Sets the wall clock (nanoseconds since 1970), to simulate a wrong clock or its correction.
     pub fn set_wall(&self, wall: u64) {
         let mut state = self.0.borrow_mut();
         state.wall_offset = wall.saturating_sub(state.now);
     }
 
-    /// A driver for a runtime that is alone in the world, and has no connections.
+    /// Creates a driver for a runtime that is alone in the world and has no connections.
     #[must_use]
     pub fn driver(&self) -> SimDriver {
         let counts = DriverCounts::default();
@@ -183,9 +187,9 @@ impl World {
         SimDriver { world: self.clone(), member: 0, is_alone: true, pool: None, devices, counts }
     }
 
-    /// A driver for one of several runtimes, numbered from 0, that take turns as [`Self::next`] says.
-    /// Those of shards come first, with the numbers of the shards. What arrives for nobody's buffer in
-    /// particular is received into one of `pool`.
+    /// Creates a driver for one of several runtimes, numbered from 0, which run in the order that
+    /// [`Self::next`] gives. Shards come first, with their shard numbers. [`Op::RecvAny`] receives into
+    /// buffers of `pool`.
     #[must_use]
     pub fn member(&self, member: usize, pool: &Pool) -> SimDriver {
         let (pool, counts) = (Some(pool.clone()), DriverCounts::default());
@@ -193,118 +197,121 @@ impl World {
         SimDriver { world: self.clone(), member, is_alone: false, pool, devices, counts }
     }
 
-    /// Whose turn it is. `until` says for each member when it is due if nothing happens. When it is
-    /// nobody's, the clock moves on; there is nobody when no member waits for anything.
+    /// Draws the member that runs next. `until` is the time for each member at which it is due if no event
+    /// happens (nanoseconds). If no member can run, advances the clock to the next event. Returns `None` when
+    /// no member waits for anything.
     #[must_use]
     pub fn next(&self, until: &[u64]) -> Option<usize> {
         self.0.borrow_mut().next_member(until)
     }
 
-    /// Connects to a listener; the bytes of either side arrive in pieces of at most `segment`. Gives
-    /// the client's end.
+    /// Connects to a listener and returns the client's end. The bytes of both sides arrive in segments of at
+    /// most `segment` bytes.
     #[must_use]
     pub fn connect(&self, listener: Sock, segment: usize) -> Sock {
         let mut state = self.0.borrow_mut();
         let client = state.net.connect(listener.0, segment);
-        state.poke(listener.0);
+        state.retry_waiters(listener.0);
         Sock(client)
     }
 
-    /// Breaks a connection.
+    /// Resets a connection.
     pub fn reset(&self, end: Sock) {
         let mut state = self.0.borrow_mut();
         let peer = state.net.peer(end.0);
         state.net.reset(end.0);
         for end in [Some(end.0), peer].into_iter().flatten() {
-            state.poke(end);
+            state.retry_waiters(end);
         }
     }
 
-    /// A number that depends on every event so far and on their order.
+    /// Hash of all events so far and their order.
     #[must_use]
     pub fn hash(&self) -> u64 {
         self.0.borrow().hash
     }
 
-    /// Moves the clock forward; never back.
+    /// Advances the clock to `now` (nanoseconds); does nothing if it is later already.
     pub fn skip_to(&self, now: u64) {
         let mut state = self.0.borrow_mut();
         state.now = state.now.max(now);
     }
 
-    /// Nanoseconds on the world's clock.
+    /// Time of the world's monotonic clock (nanoseconds).
     #[must_use]
     pub fn now(&self) -> u64 {
         self.0.borrow().now
     }
 
-    /// From now on, whatever is done to files whose names begin so fails, as when their disk was pulled out.
+    /// Makes all operations on files whose names begin with `prefix` fail from now on, as if their disk was
+    /// unplugged.
     pub fn unplug(&self, prefix: &str) {
         self.0.borrow_mut().faults.unplug(prefix);
     }
 
-    /// Faults that operations met so far, in order.
+    /// Faults that hit operations so far, in order.
     #[must_use]
     pub fn met(&self) -> Vec<Met> {
         self.0.borrow().faults.met()
     }
 
-    /// Names of the files that are open, each as often as it is; empty for one that has none any more.
+    /// Names of the open files, one for each time that a file is open; empty for a file whose name was
+    /// removed.
     #[must_use]
     pub fn open_files(&self) -> Vec<String> {
         let state = self.0.borrow();
         state.open.values().map(|(inode, _)| state.disk.name_of(*inode)).collect()
     }
 
-    /// Whether something is being written to a file.
+    /// Whether a write is in flight.
     #[must_use]
     pub fn is_writing(&self) -> bool {
         let state = self.0.borrow();
         state.flights.iter().any(|flight| matches!(flight.op, Op::Write { .. }))
     }
 
-    /// Names of the files there are.
+    /// Names of all files, in order.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.0.borrow().disk.all_names()
     }
 
-    /// Removes a file's name, as who starts the store does with what was left unfinished.
+    /// Removes a file's name, as the daemon does at start with unfinished files.
     pub fn remove(&self, name: &str) {
         self.0.borrow_mut().disk.unlink(name);
     }
 
-    /// Makes names durable, as who starts the store does before it believes in them.
+    /// Makes names durable, as the daemon does at start before it relies on them.
     pub fn sync_names(&self) {
         self.0.borrow_mut().disk.sync_names();
     }
 
-    /// Ends of connections that listeners have and that are not closed.
+    /// Number of accepted connections that are not closed.
     #[must_use]
     pub fn accepted(&self) -> usize {
         self.0.borrow().net.accepted()
     }
 
-    /// Calls `hook` at every event: when a disk operation begins and when one has ended.
+    /// Calls `hook` at every event: when an operation is submitted and when one has completed.
     pub fn on_event(&self, hook: impl Fn(&Snapshot<'_>) + 'static) {
         self.0.borrow_mut().hook = Some(Rc::new(hook));
     }
 
-    /// Lets disk operation number `n` from now (0 is the next) go wrong.
+    /// Adds a fault to disk operation number `n` from now (0 is the next).
     pub fn fail(&self, n: u64, fault: Fault) {
         let mut state = self.0.borrow_mut();
         let number = state.submitted + n;
         state.faults.add(number, fault, false);
     }
 
-    /// Lets disk operation number `n` from now (0 is the next) go wrong, and all behind it.
+    /// Adds a fault to disk operation number `n` from now (0 is the next) and to all later ones.
     pub fn fail_from(&self, n: u64, fault: Fault) {
         let mut state = self.0.borrow_mut();
         let number = state.submitted + n;
         state.faults.add(number, fault, true);
     }
 
-    /// Makes a sector of a file bad: it can be neither read nor written any more.
+    /// Makes a sector of a file bad, so that reads and writes of it fail.
     ///
     /// # Panics
     /// When there is no such file.
@@ -314,7 +321,7 @@ impl World {
         state.disk.spoil(inode, sector);
     }
 
-    /// Turns a bit of a file over, behind everybody's back.
+    /// Flips a bit of a file without an operation.
     ///
     /// # Panics
     /// When there is no such file or byte.
@@ -325,19 +332,19 @@ impl World {
         state.faults.count(fault::BIT_ROT);
     }
 
-    /// How often faults of this name made a difference; see [`fault`].
+    /// Number of times that faults of this name had an effect; see [`fault`].
     #[must_use]
     pub fn count(&self, name: &str) -> u64 {
         self.0.borrow().faults.counted(name)
     }
 
-    /// Disk operations so far.
+    /// Number of disk operations so far.
     #[must_use]
     pub fn operations(&self) -> u64 {
         self.0.borrow().submitted
     }
 
-    /// Looks at the world now.
+    /// Calls `look` with the current state of the world.
     pub fn look<T>(&self, look: impl FnOnce(&Snapshot<'_>) -> T) -> T {
         look(&Snapshot { state: &self.0.borrow() })
     }
@@ -350,7 +357,7 @@ impl World {
     }
 }
 
-/// The device that all files are on; it takes any number of transfers until it is told otherwise.
+/// Creates the device that holds all files, without a limit of transfers in flight.
 fn one_device() -> Devices {
     let mut devices = Devices::new(usize::MAX);
     devices.position(DEVICE as u64);
@@ -366,7 +373,7 @@ fn gather(bufs: &[crate::buffer::Buf], pieces: &[crate::op::Piece]) -> Vec<u8> {
     bytes
 }
 
-/// Whether a read is one that a device can do without a copy.
+/// Whether a read has the alignment that direct I/O requires.
 fn is_aligned(start: u32, len: u32, offset: u64) -> bool {
     let unit = crate::limits::UNIT;
     [u64::from(start), u64::from(len), offset].iter().all(|number| number.is_multiple_of(unit))
@@ -381,12 +388,12 @@ impl State {
         self.begin_as(false, member, token, op);
     }
 
-    /// The device of a member is free for the next transfer.
-    fn hand_on(&mut self, member: usize, devices: &mut Devices) {
+    /// Begins the next queued transfers of a member whose device has become free.
+    fn begin_queued(&mut self, member: usize, devices: &mut Devices) {
         while let Some(next) = devices.next(DEVICE, |file| self.is_open(file)) {
             match next {
                 Next::Begins(token, op) => self.begin_as(true, member, token, op),
-                // It ends without having been anywhere.
+                // Completes with EBADF, without a transfer.
                 Next::Closed(token, op) => self.begin(member, token, op),
             }
         }
@@ -410,7 +417,7 @@ impl State {
         self.flights.push(flight);
     }
 
-    /// Ends a wait early.
+    /// Cancels an operation that waits for a connection or listener.
     fn cancel(&mut self, member: usize, token: Token) {
         let now = self.now;
         let of = |flight: &&mut Flight| flight.member == member && flight.token == token;
@@ -443,11 +450,11 @@ impl State {
         }
     }
 
-    /// Something happened to a connection or listener: who waits for it looks again.
-    fn poke(&mut self, sock: i32) {
+    /// Schedules new attempts of the operations that wait for a connection or listener.
+    fn retry_waiters(&mut self, sock: i32) {
         for n in 0..self.flights.len() {
             if self.flights[n].due == PARKED && waits_for(&self.flights[n].op) == Some(sock) {
-                // Now and then a packet is lost and sent again.
+                // One packet in 64 is lost and sent again.
                 let lost = self.draw(64) == 0;
                 let delay = 5_000 + self.draw(50_000) + if lost { 200_000_000 } else { 0 };
                 self.flights[n].due = self.now + delay;
@@ -455,7 +462,10 @@ impl State {
         }
     }
 
-    /// Attempts an operation of connections: its end, or the flight back when it must wait.
+    /// Attempts an operation on a connection, on a listener or between shards.
+    ///
+    /// # Errors
+    /// Returns the flight when the operation has to wait.
     fn communicate(&mut self, mut flight: Flight, pool: &Pool) -> Result<Completion, Flight> {
         let drawn = self.draw(4096) + 1;
         let most = usize::try_from(drawn * drawn).expect("16 MiB");
@@ -517,7 +527,7 @@ impl State {
                 self.hash ^= xxh3_64(&bytes[..sent]);
                 let Some(result) = attempt else { return Err(flight) };
                 if let Some(peer) = self.net.peer(sock) {
-                    self.poke(peer);
+                    self.retry_waiters(peer);
                 }
                 let Op::Send { buf, .. } = flight.op else { unreachable!("matched above") };
                 ended(result, Returned::One(buf))
@@ -526,7 +536,7 @@ impl State {
             Op::ShutdownWrite { sock } => {
                 let sock = sock.0;
                 self.net.shutdown(sock);
-                self.poke_peer(sock);
+                self.retry_peer_waiters(sock);
                 ended(0, Returned::None)
             }
             Op::Close { sock } => {
@@ -534,7 +544,7 @@ impl State {
                 let peer = self.net.peer(sock);
                 self.net.close(sock);
                 if let Some(peer) = peer {
-                    self.poke(peer);
+                    self.retry_waiters(peer);
                 }
                 ended(0, Returned::None)
             }
@@ -542,21 +552,21 @@ impl State {
                 self.woken.insert(usize::from(*shard));
                 ended(0, Returned::None)
             }
-            other => unreachable!("{other:?} is one of files"),
+            other => unreachable!("{other:?} is a disk operation"),
         }
     }
 
     fn receive(&mut self, sock: i32, room: &mut [u8], most: usize) -> Attempt {
         let attempt = self.net.receive(sock, room, most);
         if attempt.is_some() {
-            self.poke_peer(sock);
+            self.retry_peer_waiters(sock);
         }
         attempt
     }
 
-    fn poke_peer(&mut self, sock: i32) {
+    fn retry_peer_waiters(&mut self, sock: i32) {
         if let Some(peer) = self.net.peer(sock) {
-            self.poke(peer);
+            self.retry_waiters(peer);
         }
     }
 
@@ -580,7 +590,7 @@ impl State {
         self.open.get(&file.0).is_some_and(|(_, write)| *write)
     }
 
-    /// The name of the file that an operation is about; empty without one.
+    /// Name of the file of an operation; empty without one.
     fn name_of(&self, op: &Op) -> String {
         let text = |name: &std::ffi::CString| name.to_string_lossy().into_owned();
         match op {
@@ -606,12 +616,12 @@ impl State {
         i64::from(file)
     }
 
-    /// Ends the operation in flight number `n`, unless it has to wait.
+    /// Completes the operation with index `n` in `flights`, unless it has to wait.
     fn end(&mut self, n: usize, pool: Option<&Pool>) -> Option<Completion> {
         let flight = self.flights.swap_remove(n);
         let member = flight.member;
         let completion = if flight.number == NO_DISK {
-            let pool = pool.expect("who has connections has buffers to receive into");
+            let pool = pool.expect("a member with connections has a pool");
             match self.communicate(flight, pool) {
                 Ok(completion) => completion,
                 Err(waiting) => {
@@ -635,7 +645,7 @@ impl State {
             Op::Read { file, buf, .. } if !self.is_open(file) => {
                 (-i64::from(libc::EBADF), Returned::One(buf))
             }
-            // As direct I/O does.
+            // As with O_DIRECT (open(2)).
             Op::Read { buf, start, len, offset, .. } if !is_aligned(start, len, offset) => {
                 (-i64::from(libc::EINVAL), Returned::One(buf))
             }
@@ -655,8 +665,8 @@ impl State {
             Op::Sync { file } if !self.is_open(file) => (-i64::from(libc::EBADF), Returned::None),
             Op::Sync { file } => (self.sync(self.inode(file), fault), Returned::None),
             Op::CloseFile { file } => {
-                // Its number may be another file's by now. Whatever a close reports, the file is closed
-                // (close(2)).
+                // A second close could hit another file that has the same number by then. The file is closed
+                // even if close(2) reports an error.
                 assert!(self.open.remove(&file.0).is_some(), "file {} was closed twice", file.0);
                 (self.fails(fault).unwrap_or(0), Returned::None)
             }
@@ -722,7 +732,7 @@ impl State {
 pub struct SimDriver {
     world: World,
     member: usize,
-    /// Whether it moves the clock.
+    /// Whether the runtime is alone in the world and advances the clock.
     is_alone: bool,
     pool: Option<Pool>,
     devices: Devices,
@@ -730,7 +740,7 @@ pub struct SimDriver {
 }
 
 impl SimDriver {
-    /// The next completion that is due by now.
+    /// Returns the next completion that is due.
     fn next_completion(&mut self) -> Option<Completion> {
         let mut state = self.world.0.borrow_mut();
         loop {
@@ -742,7 +752,7 @@ impl SimDriver {
             let ended = state.end(next, self.pool.as_ref());
             if was_transfer {
                 self.devices.end(DEVICE);
-                state.hand_on(self.member, &mut self.devices);
+                state.begin_queued(self.member, &mut self.devices);
             }
             if ended.is_some() {
                 return ended;
@@ -750,12 +760,12 @@ impl SimDriver {
         }
     }
 
-    /// Moves the clock to the next event, or to `until`.
+    /// Advances the clock to the next event, or to `until` if that is earlier.
     fn wait(&self, until: u64) {
         let mut state = self.world.0.borrow_mut();
         let due = state.next_due(self.member).map_or(u64::MAX, |next| state.flights[next].due);
         let next = due.min(until);
-        assert!(next < u64::MAX, "nothing in flight and nothing to wait for: a deadlock");
+        assert!(next < u64::MAX, "deadlock: nothing in flight and nothing to wait for");
         state.now = state.now.max(next);
     }
 }

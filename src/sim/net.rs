@@ -1,33 +1,33 @@
-//! Connections of the simulated world: two streams of bytes each, that arrive in any pieces.
+//! Connections of the simulated world: two byte streams each, which arrive in segments of varying length.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use nix::libc;
 
-/// Bytes on their way in one direction at most.
+/// Maximum number of unread bytes in one direction.
 const WINDOW: usize = 64 * 1024;
-/// So many bytes of a connection go in segments as small as was asked for; a large body in single bytes
-/// would show nothing that a small one does not.
+/// Number of bytes of an end that are transferred in segments of the requested size. Later bytes are not
+/// divided: a large body in single bytes would test nothing that a small one does not.
 const IN_SEGMENTS: usize = 6 * 1024;
 
 /// One end of a connection.
 #[derive(Default)]
 struct End {
     peer: i32,
-    /// What has arrived and was not read.
+    /// Bytes that have arrived and were not read.
     inbox: VecDeque<u8>,
-    /// Nothing more will come.
+    /// Whether the peer has ended its stream.
     ended: bool,
-    /// It broke.
+    /// Whether the connection was reset.
     is_reset: bool,
-    /// Bytes that arrive in one go at most, in either direction.
+    /// Maximum length of a segment in either direction (bytes).
     segment: usize,
-    /// Bytes that went so.
+    /// Number of bytes that were divided into segments.
     segmented: usize,
 }
 
 impl End {
-    /// How much of `wanted` bytes goes in one go.
+    /// Returns how many of `wanted` bytes are transferred at once.
     fn in_one_go(&mut self, wanted: usize) -> usize {
         if self.segmented >= IN_SEGMENTS {
             return wanted;
@@ -38,7 +38,7 @@ impl End {
     }
 }
 
-/// What an attempt at an operation came to: a result like that of the operation, or nothing yet.
+/// Result of an attempt at an operation: the result of the operation, or `None` if it has to wait.
 pub type Attempt = Option<i64>;
 
 /// All listeners and connections.
@@ -46,16 +46,16 @@ pub type Attempt = Option<i64>;
 pub struct Net {
     ends: BTreeMap<i32, End>,
     backlog: BTreeMap<i32, VecDeque<i32>>,
-    /// Ends that listeners gave out.
+    /// Accepted ends that are not closed.
     accepted: BTreeSet<i32>,
     next: i32,
 }
 
-/// Connections are numbered from here on, listeners below.
+/// First number of a connection; listeners have lower numbers.
 const FIRST: i32 = 1000;
 
 impl Net {
-    /// Makes a connection to a listener; gives the client's end.
+    /// Connects to a listener and returns the client's end.
     pub fn connect(&mut self, listener: i32, segment: usize) -> i32 {
         let client = FIRST + self.next;
         let server = client + 1;
@@ -67,24 +67,24 @@ impl Net {
         client
     }
 
-    /// The other end.
+    /// Returns the other end of a connection.
     pub fn peer(&self, end: i32) -> Option<i32> {
         self.ends.get(&end).map(|end| end.peer)
     }
 
-    /// The next connection that a listener has.
+    /// Accepts the next connection of a listener's backlog.
     pub fn accept(&mut self, listener: i32) -> Attempt {
         let accepted = self.backlog.get_mut(&listener)?.pop_front()?;
         self.accepted.insert(accepted);
         Some(i64::from(accepted))
     }
 
-    /// Ends that listeners gave out and that are not closed.
+    /// Number of accepted ends that are not closed.
     pub fn accepted(&self) -> usize {
         self.accepted.len()
     }
 
-    /// Moves what has arrived to `room`, at most `most` bytes and a segment.
+    /// Moves arrived bytes to `room`, at most `most` bytes and at most a segment.
     pub fn receive(&mut self, end: i32, room: &mut [u8], most: usize) -> Attempt {
         let Some(end) = self.ends.get_mut(&end) else { return Some(-i64::from(libc::EBADF)) };
         let len = end.in_one_go(end.inbox.len().min(room.len()).min(most.max(1)));
@@ -102,7 +102,7 @@ impl Net {
         end.ended.then_some(0)
     }
 
-    /// Sends of `bytes` what there is room for, at most `most` bytes and a segment.
+    /// Sends as many of `bytes` as the window has room for, at most `most` bytes and at most a segment.
     pub fn send(&mut self, end: i32, bytes: &[u8], most: usize) -> Attempt {
         let Some(from) = self.ends.get(&end) else { return Some(-i64::from(libc::EBADF)) };
         if from.is_reset {
@@ -129,8 +129,7 @@ impl Net {
         }
     }
 
-    /// Closes an end; the connection breaks when something has arrived there that was not read
-    /// (RFC 9293, section 3.10.4).
+    /// Closes an end. The connection is reset if unread bytes have arrived there (RFC 9293, section 3.10.4).
     pub fn close(&mut self, end: i32) {
         let Some(closed) = self.ends.remove(&end) else { return };
         self.accepted.remove(&end);
@@ -140,7 +139,7 @@ impl Net {
         }
     }
 
-    /// Breaks a connection, seen from both ends.
+    /// Resets a connection at both ends.
     pub fn reset(&mut self, end: i32) {
         for end in [Some(end), self.peer(end)].into_iter().flatten() {
             if let Some(end) = self.ends.get_mut(&end) {

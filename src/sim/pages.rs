@@ -1,5 +1,5 @@
-//! The bytes of a file as pages that copies share until one of them writes: a copy costs a pointer
-//! for each page, and what nobody wrote costs nothing.
+//! File contents as copy-on-write pages: a copy costs a pointer for each page, and pages that were never
+//! written take no memory.
 
 use std::rc::Rc;
 
@@ -8,8 +8,8 @@ pub const PAGE: usize = 4096;
 
 type Page = Rc<[u8; PAGE]>;
 
-/// A file's bytes. A page that is not there reads as zeros: it was never written, or holds nothing
-/// but zeros since it was read in.
+/// Bytes of a file. An absent page reads as zeros: it was never written, or contained only zeros when the
+/// value was created.
 #[derive(Clone, Debug, Default)]
 pub struct Pages {
     pages: Vec<Option<Page>>,
@@ -25,13 +25,13 @@ impl Pages {
         self.len
     }
 
-    /// Whether there are no bytes.
+    /// Whether the length is 0.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Gives it this length (bytes). New space is zero, what is cut off is forgotten.
+    /// Sets the length (bytes). New space reads as zeros; bytes beyond a smaller length are discarded.
     pub fn resize(&mut self, len: usize) {
         self.pages.resize(len.div_ceil(PAGE), None);
         let within = len % PAGE;
@@ -44,14 +44,14 @@ impl Pages {
         self.len = len;
     }
 
-    /// The page with this number, if anything was written to it.
+    /// Returns page `number`, if it is present.
     #[must_use]
     pub fn page(&self, number: usize) -> Option<&[u8; PAGE]> {
         self.pages.get(number)?.as_deref()
     }
 
-    /// The pages, each with whether it is the very same memory as the one of `other`: then it is
-    /// certainly equal.
+    /// Iterates over the pages, each with a flag that says whether `other` shares it (and so has equal bytes
+    /// there).
     pub fn pages_beside<'a>(
         &'a self,
         other: &'a Self,
@@ -66,10 +66,10 @@ impl Pages {
         })
     }
 
-    /// Reads to `out`.
+    /// Reads the bytes at `at` into `out`.
     ///
     /// # Panics
-    /// When that is more than there is.
+    /// When the range exceeds the length.
     pub fn read(&self, at: usize, out: &mut [u8]) {
         assert!(at + out.len() <= self.len, "read beyond the end");
         let mut done = 0;
@@ -82,7 +82,7 @@ impl Pages {
         }
     }
 
-    /// Writes, making it longer where it must.
+    /// Writes `bytes` at `at`, and extends the length if necessary.
     pub fn write(&mut self, at: usize, bytes: &[u8]) {
         if at + bytes.len() > self.len {
             self.resize(at + bytes.len());
@@ -97,7 +97,7 @@ impl Pages {
         }
     }
 
-    /// Whether these bytes stand at `at`; beyond the end stand zeros.
+    /// Whether the bytes at `at` equal `bytes`. Positions beyond the end count as zeros.
     #[must_use]
     pub fn holds(&self, at: usize, bytes: &[u8]) -> bool {
         let mut done = 0;
@@ -113,17 +113,17 @@ impl Pages {
         true
     }
 
-    /// Turns one bit over.
+    /// Flips one bit.
     ///
     /// # Panics
-    /// When there is no such byte, or `bit` is above 7.
+    /// When `byte` is not below the length, or `bit` is above 7.
     pub fn flip(&mut self, byte: usize, bit: u32) {
         assert!(byte < self.len && bit < 8, "byte {byte} bit {bit} of {} bytes", self.len);
         let page = self.pages[byte / PAGE].get_or_insert_with(|| Rc::new(ZEROS));
         Rc::make_mut(page)[byte % PAGE] ^= 1 << bit;
     }
 
-    /// All bytes.
+    /// Copies all bytes.
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {
         let mut bytes = vec![0; self.len];

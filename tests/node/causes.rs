@@ -25,7 +25,7 @@ const REASONS: [(u16, &str); 6] = [
     (503, "the volume could not be opened"),
     (503, "the daemon is shutting down"),
     (503, "no buffer is free; try again"),
-    (503, "no such volume here now; a data directory is missing"),
+    (503, "volume not available: a data directory is missing"),
     (500, "the photo is damaged on disk"),
 ];
 
@@ -442,7 +442,7 @@ impl Causes {
                 self.metrics.draining() || deleted
             }
             "no buffer is free; try again" => self.is_short_of_buffers(asked),
-            "no such volume here now; a data directory is missing" => {
+            "volume not available: a data directory is missing" => {
                 !self.absent.is_empty() && holds(&|volume| self.is_away(volume, asked, now))
             }
             "no such volume" => holds(&|volume| self.is_away(volume, asked, now)),

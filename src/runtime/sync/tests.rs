@@ -1,4 +1,4 @@
-//! Tasks that wait for each other, in the simulated world.
+//! Tests of tasks that wait for each other, in a simulated world.
 
 use super::*;
 use crate::buffer::{Pool, Region};
@@ -8,7 +8,7 @@ use crate::sim::disk::Image;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Runs a task to its end, and those that it begins.
+/// Runs a task to its end, together with the tasks that it spawns.
 fn run<T: 'static, F: Future<Output = T> + 'static>(task: impl FnOnce(Handle) -> F) -> T {
     let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
     let mut driver = World::new(1, &Image::default()).driver();
@@ -99,7 +99,7 @@ fn a_signal_is_lowered_by_who_waits() {
 fn work_goes_to_who_began_to_wait_last_and_the_oldest_first() {
     run(|handle| async move {
         let queue = Rc::new(Queue::new(&handle));
-        assert!(!queue.push(1), "nobody waits");
+        assert!(!queue.push(1), "no task waits");
         assert!(!queue.push(2));
         assert_eq!((queue.next().await, queue.next().await), (1, 2));
         let taken = Rc::new(RefCell::new(Vec::new()));
@@ -173,7 +173,7 @@ fn a_key_goes_to_who_waits_in_the_order_they_came() {
         }
         sleep(&handle, SECOND).await;
         assert!(order.borrow().is_empty(), "it is held");
-        // Somebody who gives up.
+        // A task that stops waiting.
         let mut gone = Box::pin(locks.lock(1));
         poll_fn(|cx| {
             assert!(gone.as_mut().poll(cx).is_pending());

@@ -1,4 +1,4 @@
-//! What the model of a disk promises to the tests that rely on it.
+//! Tests of the properties of the disk model that other tests rely on.
 
 use super::*;
 use crate::buffer::{Pool, Region};
@@ -13,7 +13,7 @@ fn sector(byte: u8) -> [u8; SECTOR] {
     [byte; SECTOR]
 }
 
-/// A disk with a file of two pages, whose first is written and whose second is not.
+/// Creates a disk with a file of two pages, of which only the first is written.
 fn disk() -> Disk {
     let mut bytes = [0; 2 * PAGE];
     bytes[..PAGE].fill(1);
@@ -33,7 +33,7 @@ fn what_is_not_flushed_survives_sector_by_sector_and_what_is_flushed_stays() {
     assert_eq!(wreck.loose(), 3);
     let image = wreck.image(|n| n == 1, 0);
     assert_eq!([0, 1, 2, 3].map(|n| at(&image, n)), [1, 3, 4, 1]);
-    assert_eq!([0, 1, 2, 3].map(|n| at(&disk.image(), n)), [2, 3, 4, 1], "what a kill leaves");
+    assert_eq!([0, 1, 2, 3].map(|n| at(&disk.image(), n)), [2, 3, 4, 1], "contents after a kill");
     disk.sync(0);
     let image = disk.wreck(&[]).image(|_| unreachable!("nothing is loose"), 0);
     assert_eq!([0, 1, 2, 3].map(|n| at(&image, n)), [2, 3, 4, 1]);
@@ -70,7 +70,7 @@ fn unwritten_extents_read_zero_again_unless_their_conversion_was_synced() {
     let mut disk = disk().with_unwritten_extents();
     disk.write(0, PAGE - SECTOR, &[sector(2), sector(3), sector(4)].concat(), false);
     let wreck = disk.wreck(&[]);
-    assert_eq!(wreck.loose(), 2, "the last sector that was written, and one conversion");
+    assert_eq!(wreck.loose(), 2, "the last written sector, and one conversion of an extent");
     assert_eq!([7, 8, 9].map(|n| at(&wreck.image(|n| n == 0, 0), n)), [2, 0, 0]);
     assert_eq!([7, 8, 9].map(|n| at(&wreck.image(|n| n == 1, 0), n)), [1, 3, 4]);
     // A flush of the device logs no conversion.
@@ -80,7 +80,7 @@ fn unwritten_extents_read_zero_again_unless_their_conversion_was_synced() {
     disk.sync(0);
     assert_eq!(at(&disk.wreck(&[]).image(|_| false, 0), 8), 3);
     disk.write(0, PAGE, &[sector(6), sector(7)].concat(), false);
-    assert_eq!(disk.wreck(&[]).loose(), 2, "space that was written tears like any other");
+    assert_eq!(disk.wreck(&[]).loose(), 2, "written space tears sector by sector");
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn of_unsynced_names_a_prefix_survives() {
     assert_eq!(names(2), [FILE, "other"]);
 }
 
-/// A process on the disk above, with the file open.
+/// A process on the disk of [`disk`], with the file open.
 struct Process {
     world: World,
     runtime: Runtime,
@@ -129,7 +129,7 @@ impl Process {
         (done.result, done.returned)
     }
 
-    /// Writes a sector full of this byte.
+    /// Writes a sector filled with `byte` and returns the result.
     fn write(&mut self, sector: u64, byte: u8, durable: bool) -> i64 {
         let mut buf = self.runtime.handle().pool().alloc(SECTOR).unwrap();
         buf.fill(byte);
@@ -138,7 +138,7 @@ impl Process {
         self.run(Op::Write { file: FileId(0), bufs, pieces, offset, durable }).0
     }
 
-    /// Reads two sectors: how many bytes came, and the first one.
+    /// Reads two sectors. Returns the result and the first byte.
     fn read(&mut self, sector: u64) -> (i64, u8) {
         let buf = self.runtime.handle().pool().alloc(2 * SECTOR).unwrap();
         let (len, offset) = (2 * SECTOR as u32, sector * SECTOR as u64);
@@ -151,7 +151,7 @@ impl Process {
         self.run(Op::Sync { file: FileId(0) }).0
     }
 
-    /// What is left of a sector after a power cut that takes all it can.
+    /// Returns the first byte of a sector after a power cut that loses all loose pieces.
     fn after_a_cut(&self, sector: usize) -> u8 {
         at(&self.world.look(|snapshot| snapshot.wreck().image(|_| false, 0)), sector)
     }
@@ -167,8 +167,8 @@ fn a_failed_sync_may_drop_what_it_should_have_flushed_and_the_next_one_succeeds(
         process.write(0, 2, false);
         process.world.fail(0, fault);
         assert_eq!(process.sync(), EIO);
-        assert_eq!(process.sync(), 0, "this is the trap");
-        assert_eq!(process.read(0), (2 * WHOLE, 2), "as if nothing had happened");
+        assert_eq!(process.sync(), 0, "the second sync succeeds");
+        assert_eq!(process.read(0), (2 * WHOLE, 2), "the data can still be read");
         assert_eq!(process.after_a_cut(0), left);
         assert_eq!(process.world.count(WRITE_AFTER_FAILURE), 1, "the second sync");
         assert_eq!(process.world.count("failed, data dropped"), u64::from(left == 1));
@@ -215,7 +215,7 @@ fn writes_get_lost_and_go_astray_and_so_do_reads() {
     process.world.fail(0, Fault::Misdirected(-1));
     assert_eq!(process.read(3), (2 * WHOLE, 3));
     assert_eq!((process.world.count("lost write"), process.world.count("misdirected")), (1, 2));
-    assert_eq!(process.world.count(WRITE_AFTER_FAILURE), 0, "nobody could know");
+    assert_eq!(process.world.count(WRITE_AFTER_FAILURE), 0, "the store cannot notice these faults");
 }
 
 #[test]
