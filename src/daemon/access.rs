@@ -1,4 +1,4 @@
-//! The file of the access trace, and the thread that writes it.
+//! The file of the access trace, and its writer thread.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -17,10 +17,10 @@ use crate::shard::AccessQueue;
 use crate::sys;
 use crate::threads::{Thread, Threads, name};
 
-/// How often the queue is emptied. At this pace it holds what 600,000 requests a second leave.
+/// Interval at which the queue is emptied. With it the queue suffices for about 600,000 requests per second.
 const EMPTY_EVERY: Duration = Duration::from_millis(100);
 
-/// The thread that writes.
+/// The writer thread of the access trace.
 pub struct AccessTrace {
     queue: Arc<AccessQueue>,
     stop: Arc<AtomicBool>,
@@ -28,10 +28,11 @@ pub struct AccessTrace {
 }
 
 impl AccessTrace {
-    /// Opens the file and starts the thread, if a trace is wanted.
+    /// Opens the file and starts the thread; `None` if no trace is configured.
     ///
     /// # Errors
-    /// The file cannot be made, or is something else.
+    /// [`StartError::AccessTrace`]: the file cannot be created, or is not an access trace with this share of
+    /// objects. [`StartError::Step`]: the thread cannot be started.
     pub fn start(
         config: &AccessTraceConfig,
         threads: &Threads,
@@ -48,12 +49,12 @@ impl AccessTrace {
         let thread = threads
             .spawn(name::ACCESS_TRACE, move || writer.run(&records, &stopped))
             .map_err(|error| StartError::Step("start the thread of the access trace", error))?;
-        tracing::info!("requests are written down in {}", config.file.display());
+        tracing::info!("recording requests in the access trace {}", config.file.display());
         Ok(Some(Self { queue, stop, thread }))
     }
 
-    /// Whether [`AccessTrace::start`] could open the file, without making or changing it: a warning where
-    /// that cannot be seen.
+    /// Checks that [`AccessTrace::start`] could open the file, without creating or changing it. Returns a
+    /// warning if the check needs the rights of another user.
     ///
     /// # Errors
     /// As [`AccessTrace::start`].
@@ -78,13 +79,13 @@ impl AccessTrace {
         Ok(None)
     }
 
-    /// Where the shards put records.
+    /// The queue into which the shards put records.
     #[must_use]
     pub fn queue(&self) -> Arc<AccessQueue> {
         Arc::clone(&self.queue)
     }
 
-    /// Writes what is left and ends.
+    /// Writes the queued records, and waits until the thread has ended.
     pub fn stop(self) {
         self.stop.store(true, Ordering::Release);
         self.thread.thread().unpark();
@@ -94,7 +95,7 @@ impl AccessTrace {
     }
 }
 
-/// What a new file begins with.
+/// The header of a new file.
 fn header(config: &AccessTraceConfig) -> Header {
     Header { threshold: threshold(1.0 / f64::from(config.one_object_in)), started: sys::wall_ns() }
 }
@@ -103,7 +104,8 @@ fn failed(config: &AccessTraceConfig, problem: String) -> StartError {
     StartError::AccessTrace { path: config.file.clone(), problem }
 }
 
-/// Refuses what is there and no file, before it is opened: a device may act on that alone.
+/// Refuses an existing path that is no regular file, before it is opened: opening alone may have an effect
+/// on a device.
 fn check_kind(path: &Path) -> Result<(), String> {
     match fs::metadata(path) {
         Ok(there) if !there.is_file() => Err("it is no regular file".to_owned()),
@@ -114,12 +116,13 @@ fn check_kind(path: &Path) -> Result<(), String> {
 struct Writer {
     path: PathBuf,
     file: File,
-    /// Bytes that may still be written.
+    /// Number of bytes that may still be written.
     room: u64,
 }
 
 impl Writer {
-    /// Goes on with a file, or makes it.
+    /// Opens or creates the file, positioned after its last whole record. The bound of the file is `largest`
+    /// bytes. Returns the header in the file.
     fn open(path: &Path, wanted: Header, largest: u64) -> Result<(Header, Self), String> {
         check_kind(path)?;
         let mut options = OpenOptions::new();
@@ -134,7 +137,7 @@ impl Writer {
     fn run(mut self, queue: &AccessQueue, stop: &AtomicBool) {
         let (mut bytes, mut is_full) = (Vec::new(), false);
         loop {
-            // Looked at first, so that what came before it was set is written.
+            // Read before the queue is emptied, so that records queued before the stop are written.
             let is_last = stop.load(Ordering::Acquire);
             while let Some(record) = queue.take() {
                 bytes.extend_from_slice(&record.encode());
@@ -153,7 +156,7 @@ impl Writer {
         }
     }
 
-    /// Writes whole records as far as there is room.
+    /// Writes as many whole records as fit below the bound of the file; drops the rest.
     fn write(&mut self, bytes: &[u8], is_full: &mut bool) -> io::Result<()> {
         let room = usize::try_from(self.room).unwrap_or(usize::MAX);
         let len = bytes.len().min(room / RECORD_LEN * RECORD_LEN);
@@ -170,7 +173,8 @@ impl Writer {
     }
 }
 
-/// Reads or writes the beginning of the file: what it says, and the end of its last whole record.
+/// Reads the header of the file, or writes it to an empty one. Returns the header, and the offset of the end
+/// of the last whole record (bytes).
 fn begin(file: &mut File, wanted: Header) -> Result<(Header, u64), String> {
     if let Some(found) = read(file, wanted)? {
         return Ok(found);
@@ -179,7 +183,7 @@ fn begin(file: &mut File, wanted: Header) -> Result<(Header, u64), String> {
     Ok((wanted, HEADER_LEN as u64))
 }
 
-/// Reads the beginning of the file; nothing if it is empty.
+/// Reads the header of the file, as [`begin`]; `None` if the file is empty.
 fn read(file: &mut File, wanted: Header) -> Result<Option<(Header, u64)>, String> {
     let len = file.metadata().map_err(|error| error.to_string())?.len();
     if len == 0 {

@@ -1,4 +1,4 @@
-//! Sockets that the service manager listens on and hands over, so that nothing is lost while no daemon
+//! Listening sockets passed by the service manager, so that connections wait in the queue while no daemon
 //! runs: sd_listen_fds(3).
 
 use std::net::TcpListener;
@@ -10,45 +10,45 @@ use thiserror::Error;
 use crate::config::Listen;
 use crate::sys;
 
-/// What a socket is named that no name was given: by sd_listen_fds(3), and by the socket unit, whose name it
-/// then has.
+/// Names of a socket without `FileDescriptorName=` in sd_listen_fds(3).
 const UNNAMED: [&str; 2] = ["", "unknown"];
+/// Suffix of the name of such a socket if systemd uses the name of its socket unit (systemd.socket(5)).
 const UNIT: &str = ".socket";
 
-/// Why what was handed over is of no use.
+/// Why the passed sockets cannot be used.
 #[derive(Debug, Error)]
 pub enum PassedError {
-    /// The environment says something else than what is there.
+    /// The environment variables do not match the descriptors.
     #[error(
         "the sockets that LISTEN_FDS announces cannot be taken: {0}; start the daemon from a socket unit \
          (systemd/hayloft.socket), or unset LISTEN_FDS and LISTEN_PID"
     )]
     Environment(std::io::Error),
-    /// A name that means nothing.
+    /// The name of a socket is unknown.
     #[error(
         "the service manager hands over a socket named {0:?}, which means nothing; write \
          FileDescriptorName=data or FileDescriptorName=admin in its unit"
     )]
     Name(String),
-    /// Not a socket that connections can be accepted from.
+    /// A descriptor is not a socket that accepts connections.
     #[error(
         "the socket {name:?} that the service manager hands over {problem}; use ListenStream= and Accept=no \
          in its unit"
     )]
     Kind {
-        /// The name.
+        /// Name of the socket.
         name: String,
-        /// What is wrong with it.
+        /// What is wrong with it, as a verb phrase.
         problem: &'static str,
     },
-    /// Two for one purpose.
+    /// Two sockets are named for the admin API.
     #[error(
         "the service manager hands over two sockets named admin; there is one admin API: keep one"
     )]
     TwoAdmins,
 }
 
-/// Sockets that were handed over; all listen.
+/// Sockets passed by the service manager. All of them listen.
 #[derive(Debug, Default)]
 pub struct Passed {
     /// For the data API.
@@ -58,7 +58,7 @@ pub struct Passed {
 }
 
 impl Passed {
-    /// What the environment announces, if it announces it to this very process.
+    /// Returns the sockets that the environment announces (`LISTEN_FDS`), if `LISTEN_PID` is this process.
     ///
     /// # Errors
     /// [`PassedError`].
@@ -93,7 +93,10 @@ impl Passed {
     }
 }
 
-/// Makes a socket as if it had been bound here, or says what it is not.
+/// Checks a socket, and sets its options as for sockets bound by the daemon.
+///
+/// # Errors
+/// What is wrong with the socket, as a verb phrase.
 fn prepare(socket: &Socket, may_be_unix: bool) -> Result<(), &'static str> {
     let kind = socket.r#type().map_err(|_| "is no socket")?;
     if kind != Type::STREAM {
@@ -109,14 +112,14 @@ fn prepare(socket: &Socket, may_be_unix: bool) -> Result<(), &'static str> {
         return Err(if may_be_unix { "is neither TCP nor unix" } else { "is not TCP" });
     }
     if is_tcp {
-        // As for sockets of our own.
+        // As for sockets bound by the daemon.
         socket.set_tcp_nodelay(true).map_err(|_| "does not take TCP_NODELAY")?;
     }
-    // With O_NONBLOCK the ring gets EAGAIN instead of the next connection.
+    // With O_NONBLOCK an accept on the ring returns EAGAIN instead of waiting for a connection.
     socket.set_nonblocking(false).map_err(|_| "cannot be made blocking")
 }
 
-/// Where it listens; nothing for an abstract unix socket.
+/// Returns the address of a listening socket; `None` for an abstract unix socket.
 pub fn address(socket: &Socket) -> Option<Listen> {
     let address = socket.local_addr().ok()?;
     let unix = || address.as_pathname().map(|path| Listen::Unix(path.to_owned()));

@@ -1,4 +1,4 @@
-//! The main thread's ring: creates volumes, sends orders to shards and wakes them.
+//! The control ring of the main thread: creates volumes, sends orders to shards and wakes them.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -12,14 +12,17 @@ use crate::runtime::{Handle, Replies, Runtime};
 use crate::shard::{Message, Order, OrderError, Shared};
 use crate::sys;
 
-/// The ring and its tasks.
+/// The control ring and the tasks that run on it.
 pub struct Control {
     ring: Ring,
     runtime: Runtime,
 }
 
 impl Control {
-    /// Starts it on this thread.
+    /// Starts the ring on the calling thread. `buffered`: without direct I/O.
+    ///
+    /// # Errors
+    /// [`StartError::Step`]: the kernel's error.
     pub fn start(
         prepared: Prepared,
         pool: Pool,
@@ -33,12 +36,12 @@ impl Control {
         Ok(Self { ring, runtime })
     }
 
-    /// Its tasks' handle.
+    /// Handle of the runtime, for its tasks.
     pub fn handle(&self) -> &Handle {
         self.runtime.handle()
     }
 
-    /// Makes shards look around.
+    /// Wakes the event loops of these shards.
     pub fn wake(&mut self, shards: Vec<u16>) {
         let handle = self.runtime.handle().clone();
         self.block_on(async move {
@@ -48,12 +51,13 @@ impl Control {
         });
     }
 
-    /// Runs a future to its end.
+    /// Runs a future to completion.
     pub fn block_on<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> T {
         self.runtime.block_on(&mut self.ring, future)
     }
 
-    /// One turn of the tasks, which lasts until something happens, at most so long.
+    /// Runs one event loop iteration: waits for a completion or a message, at most `longest`, and runs the
+    /// tasks that are ready.
     pub fn turn(&mut self, line: &Line, longest: Duration) {
         self.runtime.run_ready();
         line.read_mailbox();
@@ -67,7 +71,7 @@ impl Control {
     }
 }
 
-/// The line to the shards: orders out, reports back.
+/// Sends orders to the shards and receives their reports.
 pub struct Line {
     handle: Handle,
     shared: Arc<Shared>,
@@ -75,32 +79,32 @@ pub struct Line {
 }
 
 impl Line {
-    /// For the tasks of `control`.
+    /// Creates the sender for the tasks of `control`.
     pub fn new(control: &Control, shared: &Arc<Shared>) -> Self {
         let handle = control.handle().clone();
         let reports = Replies::new(&handle);
         Self { handle, shared: Arc::clone(shared), reports }
     }
 
-    /// The main thread's tasks.
+    /// Handle of the main thread's runtime.
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
 
-    /// Has a shard do something. There must be room for the order: see
-    /// [`ORDERS_MAX`](crate::limits::ORDERS_MAX).
+    /// Sends an order to a shard and waits for its report. The caller must not have more orders under way
+    /// than the mailbox has room for: see [`ORDERS_MAX`](crate::limits::ORDERS_MAX).
     ///
     /// # Errors
-    /// Why it was not done.
+    /// The shard's reason for not executing the order.
     pub async fn order(&self, shard: usize, order: Order) -> Result<(), OrderError> {
         let number = self.reports.expect();
         match self.shared.mailboxes[shard].send(Message::Order { number, order }) {
             Ok(false) => {}
             Ok(true) => {
-                let shard = u16::try_from(shard).expect("few shards");
+                let shard = u16::try_from(shard).expect("at most 1024 shards");
                 drop(self.handle.submit(Op::Wake { shard }));
             }
-            Err(_) => unreachable!("a mailbox has room for every order that may be under way"),
+            Err(_) => unreachable!("a mailbox has room for ORDERS_MAX orders"),
         }
         self.reports.wait(number).await
     }
@@ -109,7 +113,7 @@ impl Line {
         while let Some(message) = self.shared.mailboxes[self.shared.main()].receive() {
             match message {
                 Message::Report { number, result } => self.reports.fulfil(number, result),
-                _ => unreachable!("the main thread gets reports only"),
+                _ => unreachable!("the main thread's mailbox receives only reports"),
             }
         }
     }

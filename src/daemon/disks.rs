@@ -1,8 +1,8 @@
-//! Looks after the data directories while the daemon runs: whether they and the volume files are
-//! still where they were, and how much space is left.
+//! Monitors the data directories while the daemon runs: whether they and the volume files still have the
+//! same identity, and how much space is free.
 //!
-//! An open file outlives its name: a daemon whose data directory was removed, or unmounted lazily,
-//! would go on acknowledging photos that no restart finds again.
+//! An open file outlives its name: a daemon whose data directory was removed, or unmounted lazily, would
+//! acknowledge photos that are lost at the next restart.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,10 +22,10 @@ use crate::datadir::MARKER;
 use crate::metrics::{DiskState, Metrics};
 use crate::threads::{Thread, Threads, name};
 
-/// How often to look.
+/// Interval between two checks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What was lost.
+/// A lost data directory or volume file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lost {
     /// The data directory at this position.
@@ -34,14 +34,15 @@ pub enum Lost {
     Volume(u32),
 }
 
-/// What makes a file the same file: device and inode.
+/// Identity of a file: device and inode.
 type Identity = (u64, u64);
 
 fn identity(path: &Path) -> io::Result<Identity> {
     fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// Bytes that are free for new files in the file system of `path`, and its size.
+/// Returns the free space for new files in the file system of `path`, and the size of that file system, both
+/// in bytes (`statvfs(3)`).
 ///
 /// # Errors
 /// The kernel's.
@@ -56,7 +57,7 @@ struct Watched {
     identity: Identity,
 }
 
-/// The volume files that are looked after.
+/// The monitored volume files. Clones share the list.
 #[derive(Clone, Default)]
 pub struct Files(Arc<Mutex<BTreeMap<u32, Watched>>>);
 
@@ -65,21 +66,21 @@ impl Files {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks after a volume's file from now on.
+    /// Monitors the file of a volume from now on.
     pub fn watch(&self, volume: u32, path: PathBuf) {
         match identity(&path) {
             Ok(identity) => drop(self.lock().insert(volume, Watched { path, identity })),
-            // It will not open either, and that is told loudly.
-            Err(error) => tracing::debug!(volume, "{} is not watched: {error}", path.display()),
+            // The volume cannot be opened either, and that is logged as an error.
+            Err(error) => tracing::debug!(volume, "{} is not monitored: {error}", path.display()),
         }
     }
 
-    /// Leaves it alone: it is about to be removed on purpose, or was lost.
+    /// Ends the monitoring of a volume's file, which is about to be removed on purpose, or was lost.
     pub fn forget(&self, volume: u32) {
         self.lock().remove(&volume);
     }
 
-    /// Leaves the files of a directory alone: it was lost as a whole.
+    /// Ends the monitoring of all files in a directory that was lost as a whole.
     fn forget_all_in(&self, dir: &Path) {
         self.lock().retain(|_, file| file.path.parent() != Some(dir));
     }
@@ -92,7 +93,7 @@ impl Files {
     }
 }
 
-/// Whether another file, or none, has the name now. An error of the device says neither.
+/// Whether the name now belongs to another file, or to none. Any other error, as of the device, is no loss.
 fn is_lost(now: Result<&Identity, &io::Error>, then: Identity) -> bool {
     match now {
         Ok(now) => *now != then,
@@ -102,23 +103,24 @@ fn is_lost(now: Result<&Identity, &io::Error>, then: Identity) -> bool {
     }
 }
 
+/// The monitored marker of a data directory.
 struct Marker {
     disk: usize,
     dir: PathBuf,
     identity: Identity,
 }
 
-/// The thread that looks.
+/// The monitoring thread.
 pub struct Watch {
     stop: Arc<AtomicBool>,
     thread: Thread,
 }
 
 impl Watch {
-    /// Starts it; what is lost is sent to `lost`, once each.
+    /// Starts the thread. Each loss is sent to `lost` once.
     ///
     /// # Errors
-    /// When there can be no thread, or a data directory cannot be looked at.
+    /// The thread cannot be started, or the marker of a data directory cannot be inspected.
     pub fn start(
         stores: &[Store],
         files: &Files,
@@ -132,34 +134,37 @@ impl Watch {
             markers.push(Marker { disk, dir: store.path.clone(), identity });
         }
         let stop = Arc::new(AtomicBool::new(false));
-        let mut eye = Eye { markers, files: files.clone(), metrics: Arc::clone(metrics), lost };
-        // Before anybody asks.
-        eye.measure();
+        let mut monitor =
+            Monitor { markers, files: files.clone(), metrics: Arc::clone(metrics), lost };
+        // The space of the disks is known before the admin API is asked for it.
+        monitor.measure();
         let stopped = Arc::clone(&stop);
         let thread = threads.spawn(name::DISKS, move || {
             while !stopped.load(Ordering::Relaxed) {
                 thread::park_timeout(LOOK_EVERY);
-                eye.look();
+                monitor.look();
             }
         })?;
         Ok(Self { stop, thread })
     }
 
-    /// Ends it, without waiting: a disk that hangs would keep it.
+    /// Asks the thread to end, without waiting for it: a hanging disk may block it.
     pub fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
     }
 }
 
-struct Eye {
+/// State of the monitoring thread.
+struct Monitor {
     markers: Vec<Marker>,
     files: Files,
     metrics: Arc<Metrics>,
     lost: Sender<Lost>,
 }
 
-impl Eye {
+impl Monitor {
+    /// Updates size and free space of the disks.
     fn measure(&self) {
         for Marker { disk, dir, .. } in &self.markers {
             let disk = &self.metrics.disks[*disk];
@@ -168,11 +173,14 @@ impl Eye {
                     disk.free_bytes.set(free);
                     disk.size_bytes.set(size);
                 }
-                Err(error) => tracing::debug!("no figures of {}: {error}", dir.display()),
+                Err(error) => {
+                    tracing::debug!("cannot read the free space of {}: {error}", dir.display());
+                }
             }
         }
     }
 
+    /// Checks all markers and volume files, and reports losses.
     fn look(&mut self) {
         let gone =
             |marker: &Marker| is_lost(identity(&marker.dir.join(MARKER)).as_ref(), marker.identity);
@@ -181,7 +189,7 @@ impl Eye {
         for Marker { disk, dir, .. } in gone {
             self.metrics.disks[disk].state.set(DiskState::Failed);
             self.files.forget_all_in(&dir);
-            self.tell(Lost::Disk(disk));
+            self.report(Lost::Disk(disk));
             tracing::error!(
                 "{} is no longer the data directory it was: it was removed, replaced or unmounted. Its \
                  volumes take no more writes, since a restart would not find them; what is in them is \
@@ -192,7 +200,7 @@ impl Eye {
         }
         for (volume, path) in self.files.lost() {
             self.files.forget(volume);
-            self.tell(Lost::Volume(volume));
+            self.report(Lost::Volume(volume));
             tracing::error!(
                 volume,
                 "{} was removed or replaced under the running daemon: the volume takes no more writes, \
@@ -204,9 +212,9 @@ impl Eye {
         self.measure();
     }
 
-    fn tell(&self, lost: Lost) {
+    fn report(&self, lost: Lost) {
         if self.lost.send(lost).is_err() {
-            tracing::debug!("the daemon stops: nobody hears of {lost:?}");
+            tracing::debug!("the daemon is stopping: {lost:?} is not handled");
         }
     }
 }
@@ -239,13 +247,13 @@ mod tests {
         files.forget_all_in(Path::new("/elsewhere"));
         assert_eq!(files.lost(), [(1, path)]);
         files.forget_all_in(dir.path());
-        assert_eq!(files.lost(), [], "told once, for the whole directory");
+        assert_eq!(files.lost(), [], "reported once, for the whole directory");
     }
 
-    /// Panics with every event: the worst that a logger can do.
-    struct Deadly;
+    /// A subscriber that panics on every event, as a broken logger might.
+    struct Panicking;
 
-    impl tracing::Subscriber for Deadly {
+    impl tracing::Subscriber for Panicking {
         fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
             true
         }
@@ -281,10 +289,10 @@ mod tests {
             let markers = vec![Marker { disk: 0, dir: dir.path().to_owned(), identity }];
             let disk = crate::metrics::DiskInfo::new("", DiskState::Ok);
             let metrics = Metrics::new(crate::metrics::NodeInfo::default(), &[], vec![disk]);
-            let mut eye = Eye { markers, files, metrics, lost: sender };
+            let mut monitor = Monitor { markers, files, metrics, lost: sender };
             fs::remove_file(if lost == Lost::Disk(0) { &marker } else { &volume }).unwrap();
-            let looked = tracing::subscriber::with_default(Deadly, || {
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| eye.look()))
+            let looked = tracing::subscriber::with_default(Panicking, || {
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| monitor.look()))
             });
             assert!(looked.is_err(), "it was logged");
             assert_eq!(receiver.try_recv(), Ok(lost));

@@ -1,4 +1,4 @@
-//! Why the daemon does not start.
+//! Errors of a start of the daemon.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,10 +15,10 @@ use crate::volume::IoError;
 /// Why the daemon does not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// The configuration.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A data directory.
+    /// A data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     /// The file system has no direct I/O.
@@ -29,10 +29,10 @@ pub enum StartError {
     NoDirectIo {
         /// The data directory.
         path: PathBuf,
-        /// How that shows.
+        /// The check that showed it.
         why: String,
     },
-    /// What is stored does not outlive the machine.
+    /// The file system of a data directory is not durable.
     #[error(
         "{} is on {medium}: nothing that is stored there survives {loss}. Put it on XFS or ext4, or use \
          --buffered, with which nothing is promised to survive a power cut", path.display()
@@ -40,12 +40,12 @@ pub enum StartError {
     NotDurable {
         /// The data directory.
         path: PathBuf,
-        /// What it is on.
+        /// The file system or device.
         medium: String,
-        /// What takes everything away.
+        /// The event that destroys the data.
         loss: &'static str,
     },
-    /// Direct I/O was tried and went wrong.
+    /// The probe of direct I/O failed.
     #[error(
         "direct I/O does not work in {}: {problem}; check the disk and its file system (dmesg, smartctl)",
         path.display()
@@ -53,7 +53,7 @@ pub enum StartError {
     Probe {
         /// The data directory.
         path: PathBuf,
-        /// What went wrong.
+        /// The step that failed, and why.
         problem: String,
     },
     /// The device needs larger blocks than the format's.
@@ -64,35 +64,35 @@ pub enum StartError {
     Alignment {
         /// The data directory.
         path: PathBuf,
-        /// What the device needs.
+        /// Logical block size of the device (bytes).
         bytes: u32,
     },
-    /// Too few open files.
+    /// The limit of open files is too low.
     #[error(
         "the limit of open files is {limit}, and a daemon with this configuration needs at least {needed}: \
          raise it (LimitNOFILE= in the unit, `ulimit -Hn` in a shell)"
     )]
     OpenFiles {
-        /// The limit.
+        /// The limit of open files.
         limit: u64,
-        /// What is needed to serve a few connections.
+        /// Smallest limit that is sufficient.
         needed: u64,
     },
-    /// Too little memory for the buffers.
+    /// The buffers exceed a limit of memory.
     #[error(
         "the buffers need {}, and {what} is {}: raise it (MemoryMax= in the unit), or lower \
          limits.buffer_memory_per_shard or the number of shards (--cores)",
         rounded(*buffers), rounded(*limit)
     )]
     Memory {
-        /// What all buffers take (bytes).
+        /// Memory of all buffers (bytes).
         buffers: u64,
-        /// What there may be (bytes).
+        /// The limit (bytes).
         limit: u64,
-        /// What limits it.
+        /// Name of the limit.
         what: String,
     },
-    /// A volume with two files.
+    /// A volume has two files.
     #[error(
         "volume {id} has two files, {} and {}; move away the one that does not belong there",
         first.display(), second.display()
@@ -100,9 +100,9 @@ pub enum StartError {
     TwoFiles {
         /// The volume.
         id: u32,
-        /// One.
+        /// File found first.
         first: PathBuf,
-        /// The other.
+        /// File found second.
         second: PathBuf,
     },
     /// A volume could not be created.
@@ -115,14 +115,14 @@ pub enum StartError {
         id: u32,
         /// The data directory.
         path: PathBuf,
-        /// What was being done.
+        /// The step that failed.
         what: &'static str,
-        /// What went wrong.
+        /// Why it failed.
         error: IoError,
-        /// How large it should have been.
+        /// Size of the volume.
         size: ByteSize,
     },
-    /// The access trace has no file.
+    /// The file of the access trace cannot be written.
     #[error(
         "cannot write the access trace to {}: {problem}; name another access_trace.file, or none",
         path.display()
@@ -130,10 +130,10 @@ pub enum StartError {
     AccessTrace {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why it cannot be written.
         problem: String,
     },
-    /// No ring.
+    /// A ring could not be set up.
     #[error(transparent)]
     Ring(#[from] SetupError),
     /// An address could not be bound.
@@ -141,23 +141,23 @@ pub enum StartError {
     Listen {
         /// The address.
         address: String,
-        /// What it is for.
+        /// Its purpose.
         purpose: Purpose,
         /// The kernel's error.
         error: std::io::Error,
     },
-    /// A socket from the service manager.
+    /// A socket passed by the service manager cannot be used.
     #[error(transparent)]
     Passed(#[from] PassedError),
-    /// A thread of the daemon.
+    /// A thread of the daemon ended without being asked to.
     #[error("thread {0} ended by itself, which is a fault of the program; the log says more")]
     ThreadEnded(String),
-    /// Something else.
+    /// Another step of the start failed: the step, and the kernel's error.
     #[error("cannot {0}: {1}")]
     Step(&'static str, std::io::Error),
 }
 
-/// What an address is for, and the setting that names it.
+/// Purpose of an address, with the setting that names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// `listen`.

@@ -1,5 +1,5 @@
-//! Binding: an exclusive probe first, then one shared listener per shard and address. A socket that was
-//! handed over is bound already, and all shards share it.
+//! Binds the listening sockets: an exclusive probe first, then one SO_REUSEPORT listener per shard and
+//! address. A socket passed by the service manager is bound already, and all shards share it.
 
 use std::fs;
 use std::io;
@@ -21,7 +21,7 @@ use crate::shard::Listener;
 fn socket(address: SocketAddr) -> std::io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    // Accepted connections inherit it: replies leave in one piece and must not wait for more.
+    // Accepted connections inherit TCP_NODELAY: a reply is sent in one piece and must not wait for more data.
     socket.set_tcp_nodelay(true)?;
     Ok(socket)
 }
@@ -36,24 +36,24 @@ fn bind(address: SocketAddr, shared: bool) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Binds each address once for each shard. An exclusive bind must succeed first: a second daemon on
-/// the same port would otherwise silently get half of the connections.
+/// Binds an address once for each shard. An exclusive bind must succeed first: a second daemon on the same
+/// port would otherwise silently receive half of the connections.
 fn bind_shared(address: SocketAddr, shards: usize) -> Result<Vec<OwnedFd>, StartError> {
     let failed = |error| StartError::listen(&Listen::Tcp(address), Purpose::Data, error);
     let probe = bind(address, false).map_err(failed)?;
-    // Port 0 means any: all shards must then share the one that was given.
+    // Port 0 means any port: all shards must share the one that the kernel chose.
     let address = probe.local_addr().map_err(failed)?;
     drop(probe);
     (0..shards).map(|_| bind(address, true).map(OwnedFd::from).map_err(failed)).collect()
 }
 
-/// What [`bind_all`] would say of the addresses that are configured: what this user cannot see, as warnings.
-/// Nothing is made, removed or listened on, and an address that somebody listens on is right: that may be the
-/// daemon that is to be restarted.
+/// Checks whether [`bind_all`] would succeed for the configured addresses. Returns warnings about checks that
+/// need the rights of another user. Nothing is created, removed or listened on; an address in use is not an
+/// error, since it may belong to the daemon that is to be restarted.
 ///
 /// # Errors
-/// What binding would end with: [`StartError::Listen`] for the first address that this machine does not have,
-/// or whose socket cannot be made; two that are one.
+/// The error with which binding would fail: [`StartError::Listen`] for the first address that this machine
+/// does not have, or whose socket cannot be created; a configuration error if two paths are the same socket.
 pub fn look(config: &Config, stores: &Seen) -> Result<Vec<String>, StartError> {
     check_distinct(&config.listen)?;
     let mut warnings = Vec::new();
@@ -102,8 +102,8 @@ fn look_at_path(path: &Path) -> Result<Option<String>, StartError> {
     }
 }
 
-/// Checks that no two paths are the same socket, by another spelling, a symbolic link or a bind mount: the
-/// second would find the first in its place.
+/// Checks that no two paths are the same socket, by another spelling, a symbolic link or a bind mount:
+/// binding the second would fail on the first.
 fn check_distinct(listen: &[Listen]) -> Result<(), ConfigError> {
     let mut seen = Vec::new();
     for address in listen {
@@ -119,18 +119,18 @@ fn check_distinct(listen: &[Listen]) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Binds an address that nobody shares.
+/// Binds an address for one listener, without SO_REUSEPORT.
 fn bind_alone(address: SocketAddr, purpose: Purpose) -> Result<TcpListener, StartError> {
     bind(address, false).map_err(|error| StartError::listen(&Listen::Tcp(address), purpose, error))
 }
 
-/// The file of a unix socket; it goes when this is dropped, if it still is ours.
+/// The file of a unix socket; dropping this removes it, if the path is still the same file.
 pub struct SocketFile {
     path: PathBuf,
     inode: (u64, u64),
 }
 
-/// Device and inode; `follow`: of what a symbolic link points to.
+/// Returns device and inode of a path; with `follow`, those of the target of a symbolic link.
 fn inode_of(path: &Path, follow: bool) -> io::Result<(u64, u64)> {
     let found = if follow { fs::metadata(path) } else { fs::symlink_metadata(path) };
     found.map(|found| (found.dev(), found.ino()))
@@ -154,34 +154,38 @@ impl Drop for SocketFile {
     }
 }
 
-/// Binds a unix socket, which all shards accept from. Owner and group may connect.
+/// Binds a unix socket that all shards accept from, with mode 0660: owner and group may connect.
 fn bind_unix(path: &Path, shards: usize) -> Result<(Vec<OwnedFd>, SocketFile), StartError> {
     let failed = |error| cannot_listen(path, error);
     remove_stale(path).map_err(failed)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
     socket.bind(&SockAddr::unix(path).map_err(failed)?).map_err(failed)?;
     let file = SocketFile { path: path.to_owned(), inode: inode(path).map_err(failed)? };
-    // Before it listens, so that nobody else gets in meanwhile.
+    // Before the socket listens, so that no other user can connect meanwhile.
     fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
     socket.listen(LISTEN_BACKLOG).map_err(failed)?;
     Ok((share(&socket, shards).map_err(failed)?, file))
 }
 
-/// One listening socket for all shards.
+/// Duplicates a listening socket, once for each shard.
 fn share(socket: &Socket, shards: usize) -> io::Result<Vec<OwnedFd>> {
     (0..shards).map(|_| socket.try_clone().map(OwnedFd::from)).collect()
 }
 
-/// What is found where a unix socket is to be.
+/// State of the path at which a unix socket is to be bound.
 enum InPlace {
+    /// The path does not exist.
     Nothing,
-    /// A socket that a daemon left behind which was killed.
+    /// A socket left behind by a daemon that was killed.
     Stale,
-    /// A socket that somebody listens on.
+    /// A socket on which a process listens.
     Listener,
 }
 
-/// What is in the place of a unix socket. Changes nothing.
+/// Returns the state of the path of a unix socket. Changes nothing.
+///
+/// # Errors
+/// `AddrInUse` if the path is no socket; else the kernel's.
 fn in_place_of(path: &Path) -> io::Result<InPlace> {
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(InPlace::Nothing),
@@ -191,7 +195,7 @@ fn in_place_of(path: &Path) -> io::Result<InPlace> {
         return Err(in_use("there is something else that is no socket"));
     }
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // A listener that accepts nothing must not hold this up.
+    // A listener with a full backlog must not block the check.
     socket.set_nonblocking(true)?;
     match socket.connect(&SockAddr::unix(path)?).map_err(|error| (error.kind(), error)) {
         Ok(()) | Err((io::ErrorKind::WouldBlock, _)) => Ok(InPlace::Listener),
@@ -204,7 +208,10 @@ fn in_use(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::AddrInUse, what)
 }
 
-/// Removes the socket that a daemon left behind which was killed.
+/// Removes a socket left behind by a daemon that was killed.
+///
+/// # Errors
+/// `AddrInUse` if a process listens on it, or the path is no socket.
 fn remove_stale(path: &Path) -> io::Result<()> {
     match in_place_of(path)? {
         InPlace::Nothing => Ok(()),
@@ -213,25 +220,28 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Where photos are asked for.
+/// The bound sockets of the data API.
 pub struct Bound {
-    /// What each shard accepts from.
+    /// Listeners of each shard.
     pub shards: Vec<Vec<Listener>>,
-    /// Files of unix sockets.
+    /// Files of unix sockets bound here.
     pub files: Vec<SocketFile>,
-    /// Where photos are.
+    /// Addresses of the data API.
     pub places: Vec<Listen>,
     /// Port of shard 0, if shards have ports of their own.
     pub first_shard_port: Option<u16>,
 }
 
-/// Binds what is configured, or takes what the service manager hands over instead: sockets for the data
-/// API replace all of `listen`; the shards then have ports of their own only if `shard_ports` names
-/// one. The admin listener comes last and apart.
+/// Binds the configured addresses, or uses the sockets passed by the service manager: sockets for the data
+/// API replace all of `listen`, and the shards then have ports of their own only if `shard_ports` names one.
+/// The admin listener is bound last and returned separately.
+///
+/// # Errors
+/// [`StartError`]: an address cannot be bound, or a passed socket cannot be used.
 pub fn bind_all(config: &Config, shards: usize) -> Result<(Bound, TcpListener), StartError> {
     let Passed { data, admin } = Passed::from_environment()?;
     let ports = match config.shard_ports {
-        // They would come from a `listen` that is not bound.
+        // `auto` derives the ports from `listen`, which is not bound.
         ShardPorts::Auto if !data.is_empty() => None,
         _ => config.shard_port_range(shards)?,
     };
@@ -271,7 +281,7 @@ pub fn bind_all(config: &Config, shards: usize) -> Result<(Bound, TcpListener), 
 }
 
 impl Bound {
-    /// The address that the ports of the shards are on: that of the first TCP listener, else loopback.
+    /// Address of the shard ports: that of the first TCP listener, else loopback.
     pub fn shard_port_host(&self) -> IpAddr {
         let first = self.places.iter().find_map(Listen::tcp);
         first.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
@@ -307,7 +317,7 @@ impl Bound {
         self.places.push(address.clone());
     }
 
-    /// One socket for each shard.
+    /// Adds one socket to the listeners of each shard.
     fn add(&mut self, sockets: Vec<OwnedFd>) {
         for (socket, listeners) in sockets.into_iter().zip(&mut self.shards) {
             listeners.push(Listener::new(socket, false));

@@ -1,6 +1,6 @@
-//! Whether this machine allows what the configuration asks for: open files, and memory.
+//! Checks that this machine allows what the configuration needs: open files and memory.
 //!
-//! `serve` looks before it opens anything, and `config check` says the same.
+//! `serve` runs the checks before it opens anything; `config check` runs the same ones.
 
 mod memory;
 
@@ -14,44 +14,45 @@ use crate::limits::{CHANGES_MAX, REFUSALS_MAX};
 use crate::sys;
 use memory::Memory;
 
-/// Connections below which a daemon is of no use.
+/// Fewest connections of clients that a daemon must be able to serve.
 const CONNECTIONS_MIN: u64 = 32;
 /// Descriptors of the process itself: standard streams, signals, timers and queues of the admin thread, the
-/// access trace, what is read from /proc and /sys now and then.
+/// access trace, and files of /proc and /sys that are read occasionally.
 const OF_THE_PROCESS: u64 = 32;
-/// Descriptors reserved at most for volumes that are created while the daemon runs. Under a low limit fewer
-/// are: a start needs none of them.
+/// Descriptors reserved for volumes that are created while the daemon runs, at most. A low limit reserves
+/// fewer; a start needs none of them.
 const OF_NEW_VOLUMES: u64 = 64;
-/// Volumes that a shard opens at once, each with its checkpoint.
+/// Volumes that a shard opens at the same time, each with its checkpoint file open.
 const OPENED_AT_ONCE: u64 = 4;
 
-/// What the machine allows.
+/// Result of the checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowed {
-    /// How open files are shared out.
+    /// Division of the file descriptors.
     pub files: Files,
-    /// What works and should be known, a sentence each.
+    /// Findings that do not prevent a start, one sentence each.
     pub warnings: Vec<String>,
 }
 
-/// How the descriptors of the process are shared out. What keeps the node visible and its volumes open comes
-/// first, connections of clients get the rest.
+/// Division of the file descriptors of the process. The admin API and the volumes come first; connections of
+/// clients get the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Files {
-    /// Connections of clients at once.
+    /// Largest number of connections of clients at the same time.
     pub connections: u64,
-    /// Connections that are answered 503 at once, in each shard.
+    /// Largest number of connections per shard that are being refused with 503 at the same time.
     pub refusals_per_shard: u64,
-    /// Volumes that can be open before connections have to make room for more.
+    /// Volumes that can be open without lowering `connections`.
     pub volumes: u64,
-    /// Volumes that can be open in all: with more, connections would fall below the minimum, and the next
+    /// Largest number of open volumes: with more, connections would fall below the minimum, and the next
     /// start would be refused.
     pub volumes_max: u64,
-    /// The limit of open files itself.
+    /// The limit of open files of the process.
     pub limit: u64,
 }
 
-/// Lets this process open as many files as it may at all: how many that are.
+/// Raises the soft limit of open files to the hard limit. Returns the limit now in force; `u64::MAX` if it
+/// cannot be read.
 pub fn raise_file_limit() -> u64 {
     use nix::sys::resource::{Resource, setrlimit};
     let Ok((soft, hard)) = sys::open_files_limit() else { return u64::MAX };
@@ -67,10 +68,10 @@ pub fn raise_file_limit() -> u64 {
     }
 }
 
-/// Checks a configuration for a daemon of this many shards that may have `open_files` files open.
+/// Checks a configuration for a daemon with this number of shards that may have `open_files` files open.
 ///
 /// # Errors
-/// [`StartError`]: the machine allows less than the daemon needs at least.
+/// [`StartError`]: the machine allows less than the minimum that the daemon needs.
 pub fn check(config: &Config, shards: usize, open_files: u64) -> Result<Allowed, StartError> {
     let shards = shards as u64;
     let volumes = datadir::count_volumes(&config.data);
@@ -96,7 +97,8 @@ pub fn check(config: &Config, shards: usize, open_files: u64) -> Result<Allowed,
     Ok(Allowed { files, warnings })
 }
 
-/// The same as `hayloft config check` has it, which runs elsewhere than the daemon will: its warnings.
+/// As [`check`], for `hayloft config check`: uses the cores of the configuration and the hard limit of this
+/// process, and returns the warnings only.
 ///
 /// # Errors
 /// As [`check`].
@@ -106,12 +108,12 @@ pub fn check_config(config: &Config) -> Result<Vec<String>, StartError> {
     Ok(check(config, shards, hard)?.warnings)
 }
 
-/// Descriptors that connections of clients must not take.
+/// Number of descriptors that connections of clients must not use.
 fn reserved_files(config: &Config, shards: u64, volumes: u64) -> u64 {
     let dirs = config.data.len() as u64;
     let listeners = config.listen.len() as u64 + 1;
-    // Its ring, sockets to accept from, directories, a checkpoint that is written in each, and volumes that
-    // are being opened with their checkpoints.
+    // Its ring, listening sockets, directories, a checkpoint being written in each of them, and volumes being
+    // opened with their checkpoints.
     let of_a_shard = 1 + listeners + 2 * dirs + OPENED_AT_ONCE;
     // Ring, directories and new files of the main thread; a lock for each directory.
     let of_the_main_thread = 1 + 2 * dirs + CHANGES_MAX as u64;
@@ -119,12 +121,12 @@ fn reserved_files(config: &Config, shards: u64, volumes: u64) -> u64 {
     OF_THE_PROCESS + shards * of_a_shard + of_the_main_thread + of_the_admin_thread + volumes
 }
 
-/// Descriptors that clients need at least: each shard refuses one connection at a time.
+/// Smallest number of descriptors for clients: the minimum of connections, and one refusal per shard.
 fn for_clients_min(shards: u64) -> u64 {
     CONNECTIONS_MIN + shards
 }
 
-/// Shares `limit` descriptors out, of which `reserved` are for no client; nothing when too few are left.
+/// Divides `limit` descriptors, of which `reserved` are not for clients. `None` when too few are left.
 fn share_out(limit: u64, reserved: u64, volumes: u64, shards: u64, wanted: u64) -> Option<Files> {
     let left = limit.checked_sub(reserved).filter(|left| *left >= for_clients_min(shards))?;
     let spare = left - for_clients_min(shards);
@@ -139,7 +141,7 @@ fn share_out(limit: u64, reserved: u64, volumes: u64, shards: u64, wanted: u64) 
     Some(Files { connections, refusals_per_shard, volumes, volumes_max, limit })
 }
 
-/// Values that are close to a bound, in hundredths of it.
+/// Range of values that count as close to a bound, in hundredths of the bound.
 const CLOSE: RangeInclusive<u64> = 75..=100;
 
 fn is_close(value: u64, bound: u64) -> bool {

@@ -1,6 +1,8 @@
-//! Changes to volumes while the daemon runs: created, deleted, made read-only or writable, lost.
+//! Changes to volumes while the daemon runs: creation, deletion, read-only and writable, fencing of lost
+//! volumes.
 //!
-//! It lives on the main thread. Each change is a task; of one volume there is one change at a time.
+//! Runs on the main thread. Each change is a task; a volume has at most one change requested by the admin
+//! API under way.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -23,50 +25,50 @@ use crate::shard::{Order, OrderError, Shared};
 use crate::size::{ByteSize, rounded};
 use crate::volume::{IoError, StateError};
 
-/// How long a turn lasts while something is being changed.
+/// Longest wait of one event loop iteration while a change is under way.
 const TURN: Duration = Duration::from_millis(20);
 
-/// What the manager knows.
-pub struct Office {
-    /// The data directories, locked until the end.
+/// State shared by the tasks of the manager.
+pub struct ManagerState {
+    /// The data directories, locked until the daemon ends.
     pub stores: Vec<Store>,
-    /// Where the volumes are.
+    /// Data directory and shard of each volume.
     pub placement: RefCell<Placement>,
     /// The configuration.
     pub config: Config,
-    /// What the shards share.
+    /// State shared with the shards.
     pub shared: Arc<Shared>,
-    /// The line to them.
+    /// Sends orders to the shards.
     pub line: Line,
-    /// Volumes being made.
+    /// Volumes being created, and creations that failed.
     pub creations: Arc<Creations>,
-    /// Volume files that are looked after.
+    /// Volume files that are monitored.
     pub files: Files,
-    /// How open files are shared out.
+    /// Division of the file descriptors.
     pub open_files: machine::Files,
-    /// Volumes being changed.
+    /// Ids of the volumes being changed.
     pub changing: RefCell<BTreeSet<u32>>,
 }
 
-/// Carries changes out.
+/// Executes changes to volumes.
 pub struct Manager {
-    /// The ring and the tasks.
+    /// The ring that runs the tasks.
     pub control: Control,
-    /// What they know.
-    pub office: Rc<Office>,
-    /// Changes wanted.
+    /// State shared by the tasks.
+    pub state: Rc<ManagerState>,
+    /// Changes requested by the admin API.
     pub requests: Receiver<Request>,
-    /// Things lost.
+    /// Data directories and volume files reported as lost.
     pub lost: Receiver<Lost>,
 }
 
 impl Manager {
-    /// Works for so long.
+    /// Handles requests and runs tasks for the duration `time`.
     pub fn work(&mut self, time: Duration) {
         let until = std::time::Instant::now() + time;
         loop {
             match self.lost.try_recv() {
-                Ok(lost) => self.spawn(|office| office.forsake(lost)),
+                Ok(lost) => self.spawn(|state| state.fence(lost)),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
             }
             let left = until.saturating_duration_since(std::time::Instant::now());
@@ -74,44 +76,44 @@ impl Manager {
                 return;
             }
             let is_busy = self.control.handle().tasks() > 0;
-            let patience = if is_busy { Duration::ZERO } else { left };
-            match self.requests.recv_timeout(patience) {
-                Ok(request) => self.spawn(|office| office.change(request)),
+            let wait = if is_busy { Duration::ZERO } else { left };
+            match self.requests.recv_timeout(wait) {
+                Ok(request) => self.spawn(|state| state.change(request)),
                 Err(RecvTimeoutError::Timeout) => {}
-                // The admin thread has ended, which the daemon looks after elsewhere.
+                // The admin thread has ended: `Daemon::watch` notices that.
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(left.min(TURN)),
             }
             if self.control.handle().tasks() > 0 {
-                self.control.turn(&self.office.line, left.min(TURN));
+                self.control.turn(&self.state.line, left.min(TURN));
             }
         }
     }
 
-    fn spawn<F: Future<Output = ()> + 'static>(&self, task: impl FnOnce(Rc<Office>) -> F) {
-        self.control.handle().spawn(task(Rc::clone(&self.office)));
+    fn spawn<F: Future<Output = ()> + 'static>(&self, task: impl FnOnce(Rc<ManagerState>) -> F) {
+        self.control.handle().spawn(task(Rc::clone(&self.state)));
     }
 }
 
-/// Marks a volume as being changed.
+/// Marks a volume as being changed, until dropped.
 struct Changing {
-    office: Rc<Office>,
+    state: Rc<ManagerState>,
     id: u32,
 }
 
 impl Drop for Changing {
     fn drop(&mut self) {
-        self.office.changing.borrow_mut().remove(&self.id);
+        self.state.changing.borrow_mut().remove(&self.id);
     }
 }
 
-/// A creation that may begin.
+/// An accepted creation: checked, and with its volume marked as being changed. Size in bytes.
 struct Plan {
     changing: Changing,
     size: u64,
     store: usize,
 }
 
-impl Office {
+impl ManagerState {
     async fn change(self: Rc<Self>, request: Request) {
         match request.change {
             Change::Create(new) => match self.plan(new) {
@@ -142,7 +144,7 @@ impl Office {
             return Err(Refused::Busy);
         }
         changing.insert(id);
-        Ok(Changing { office: Rc::clone(self), id })
+        Ok(Changing { state: Rc::clone(self), id })
     }
 
     fn plan(self: &Rc<Self>, new: NewVolume) -> Result<Plan, Refused> {
@@ -169,7 +171,7 @@ impl Office {
         self.check_open_files()?;
         let store = self.choose_store(new.disk, size)?;
         let changing = self.begin(id)?;
-        let disk = u32::try_from(store).expect("few disks");
+        let disk = u32::try_from(store).expect("at most 256 data directories: checked in config");
         self.creations.begin(id, disk, size.bytes());
         Ok(Plan { changing, size: size.bytes(), store })
     }
@@ -184,7 +186,10 @@ impl Office {
         })
     }
 
-    /// Whether one more volume leaves descriptors enough for clients, and for the next start.
+    /// Checks that one more volume leaves enough file descriptors for clients and for the next start.
+    ///
+    /// # Errors
+    /// [`Refused::NoSpace`] if not.
     fn check_open_files(&self) -> Result<(), Refused> {
         let placement = self.placement.borrow();
         let changing = self.changing.borrow();
@@ -201,7 +206,11 @@ impl Office {
         )))
     }
 
-    /// The data directory asked for, or the one with the most space, if the volume fits.
+    /// Returns the position of the data directory `disk`, or of the one with the most free space, if a
+    /// volume of `size` fits there.
+    ///
+    /// # Errors
+    /// [`Refused::Invalid`] if there is no such directory, [`Refused::NoSpace`] if the volume does not fit.
     fn choose_store(&self, disk: Option<u32>, size: ByteSize) -> Result<usize, Refused> {
         let candidates: Vec<usize> = match disk {
             Some(disk) if (disk as usize) < self.stores.len() => vec![disk as usize],
@@ -215,8 +224,7 @@ impl Office {
         };
         let free = |store: usize| space(&self.stores[store].path).map_or(0, |(free, _)| free);
         let spaces = candidates.into_iter().map(|store| (free(store), store));
-        // The first of several that have the same.
-        let (free, store) = spaces.rev().max().expect("there is a data directory");
+        let (free, store) = spaces.rev().max().expect("a daemon has at least one data directory");
         if free < size.bytes() {
             return Err(Refused::NoSpace(format!(
                 "{} has {} free, and a volume of {size} does not fit. Choose a smaller size, make space, \
@@ -230,7 +238,7 @@ impl Office {
 
     async fn create(self: &Rc<Self>, plan: Plan) {
         let (id, store) = (plan.changing.id, &self.stores[plan.store]);
-        let dir = store.dir.as_ref().expect("none is missing");
+        let dir = store.dir.as_ref().expect("plan() refuses while a data directory is missing");
         let superblock = stores::superblock(dir, id, plan.size);
         let preallocation = stores::preallocation(&self.config);
         let progress = |done| self.creations.progress(id, done);
@@ -265,14 +273,14 @@ impl Office {
         drop(plan);
     }
 
-    /// Tells all shards where a volume is from now on, and what that means for their devices.
+    /// Sends the owner of a volume (`None`: deleted) and the resulting device limits to all shards.
     async fn route(&self, volume: u32, owner: Option<usize>) {
-        let owner = owner.map(|shard| u16::try_from(shard).expect("few shards"));
+        let owner = owner.map(|shard| u16::try_from(shard).expect("at most 1024 shards"));
         for shard in 0..self.shared.shards() {
             let limit = device_limit(&self.config, &self.placement.borrow(), shard);
             for order in [Order::Route { volume, owner }, Order::LimitDevice(limit)] {
                 let result = self.line.order(shard, order).await;
-                result.expect("a shard can always remember");
+                result.expect("route and limit orders cannot fail");
             }
         }
     }
@@ -285,11 +293,12 @@ impl Office {
             self.creations.end(id);
             return Ok(());
         };
-        // It is about to vanish on purpose.
+        // Its file is about to be removed on purpose: that is no loss.
         self.files.forget(id);
         let deleted = self.line.order(placed.shard, Order::Delete { volume: id }).await;
         if let Err(error) = deleted {
-            let dir = self.stores[placed.store].dir.as_ref().expect("the volume is in it");
+            let dir =
+                self.stores[placed.store].dir.as_ref().expect("volumes are in open stores only");
             self.files.watch(id, dir.volume_path(id, placed.generation));
             return Err(refused(id, "deleted", error));
         }
@@ -312,7 +321,8 @@ impl Office {
         Ok(())
     }
 
-    async fn forsake(self: Rc<Self>, lost: Lost) {
+    /// Fences the volumes of a lost data directory, or a lost volume: they take no more writes.
+    async fn fence(self: Rc<Self>, lost: Lost) {
         let volumes = match lost {
             Lost::Disk(disk) => self.placement.borrow().in_store(disk),
             Lost::Volume(volume) => vec![volume],
@@ -322,7 +332,7 @@ impl Office {
             let Some(placed) = placed else { continue };
             let order = Order::Forsake { volume };
             if let Err(error) = self.line.order(placed.shard, order).await {
-                // It takes no writes as it is.
+                // A volume that refuses the order takes no writes anyway.
                 tracing::info!(volume, "{error}");
             }
         }

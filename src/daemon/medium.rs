@@ -1,9 +1,9 @@
-//! Whether what a data directory is on keeps what it is given, and whether direct I/O works there.
+//! Checks that the file system of a data directory is durable and that direct I/O works there.
 //!
 //! Opening a file with `O_DIRECT` proves little: ext4 with `data=journal` accepts it and goes through the
-//! page cache, and tmpfs accepts it (Linux 6.6) and keeps everything in memory. So the file system is asked
-//! what it is, and a block is written and read back. The former changes nothing, and is all that
-//! `config check` does.
+//! page cache, and tmpfs accepts it (Linux 6.6) and keeps everything in memory. So the type of the file
+//! system is checked, and a block is written and read back. The type check changes nothing; `config check`
+//! does only that.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -26,12 +26,13 @@ const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 const RAM_DISK: u64 = 1;
 const RESTART: &str = "a restart of the machine";
 
-/// Checks what `path` is on, or will be on once it is made in `place`, and tries direct I/O there: a warning
-/// where it works and should be known. Nothing stays behind. `sample` is a file that is there, if there is
-/// one.
+/// Checks the file system that `path` is on, or will be on once it is created in `place`, and probes direct
+/// I/O there. Leaves no file behind. `sample` is an existing file of the directory, if there is one. Returns
+/// a warning if the file system works, but the operator should know something about it.
 ///
 /// # Errors
-/// [`StartError`]: it is memory, or has no direct I/O that this version can use.
+/// [`StartError`]: the file system is in memory or omits syncs, or has no direct I/O that this version can
+/// use.
 pub fn check(
     path: &Path,
     place: &Path,
@@ -42,10 +43,10 @@ pub fn check(
     Ok(warning)
 }
 
-/// As [`check`], but tries nothing and changes nothing.
+/// As [`check`], but without the probe: changes nothing.
 ///
 /// # Errors
-/// As [`check`], as far as the file system and its device say it by themselves.
+/// As [`check`], as far as the file system and its device report it.
 pub fn look(
     path: &Path,
     place: &Path,
@@ -71,18 +72,18 @@ pub fn look(
     Ok(warning)
 }
 
-/// What the file system says of direct I/O on a file that is there, which is only opened.
+/// Returns what the file system reports about direct I/O on an existing file, which is only opened.
 fn direct_io_of(path: &Path, sample: &Path) -> Result<DirectIo, StartError> {
     let mut options = File::options();
     match options.read(true).custom_flags(libc::O_DIRECT).open(sample) {
         Ok(file) => Ok(sys::direct_io(&file).unwrap_or(DirectIo::Unknown)),
         Err(error) if is_refused(&error) => Err(not_opened(path, &error)),
-        // What else is wrong with it shows when it is opened to be used.
+        // Any other error is reported when the file is opened for use.
         Err(_) => Ok(DirectIo::Unknown),
     }
 }
 
-/// What follows for direct I/O from how the file system is mounted and from the device that it is on.
+/// Infers direct I/O from the mount options and the block size of the device, from /proc and /sys.
 fn direct_io_as_mounted(place: &Path) -> DirectIo {
     let Some(device) = device_of(place) else { return DirectIo::Unknown };
     let name = device.file_name().unwrap_or_default();
@@ -91,7 +92,7 @@ fn direct_io_as_mounted(place: &Path) -> DirectIo {
     if options.lines().any(|option| option == "data=journal") {
         return DirectIo::None;
     }
-    // A partition's queue is that of the device around it.
+    // A partition has no queue directory of its own; its parent device has.
     let block_size = |queue: &str| {
         let text = fs::read_to_string(device.join(queue).join("logical_block_size")).ok()?;
         text.trim().parse().ok()
@@ -100,7 +101,7 @@ fn direct_io_as_mounted(place: &Path) -> DirectIo {
     bytes.map_or(DirectIo::Unknown, DirectIo::Aligned)
 }
 
-/// Whether this version can work with such direct I/O.
+/// Checks that this version can use such direct I/O.
 fn judge(path: &Path, direct_io: DirectIo) -> Result<(), StartError> {
     match direct_io {
         DirectIo::None => {
@@ -124,7 +125,7 @@ fn not_durable(path: &Path, medium: String) -> StartError {
     StartError::NotDurable { path: path.to_owned(), medium, loss: RESTART }
 }
 
-/// What it is called, if it is memory.
+/// Returns a description of the medium, if it is memory.
 fn memory_name(kind: FsType, place: &Path) -> Option<String> {
     let file_system = match kind {
         TMPFS_MAGIC => "tmpfs",
@@ -135,14 +136,14 @@ fn memory_name(kind: FsType, place: &Path) -> Option<String> {
     Some(format!("{file_system}, a file system in memory"))
 }
 
-/// The directory in sysfs of the block device that it is on, if it is on one.
+/// Returns the sysfs directory of the block device below `place`, if there is one.
 fn device_of(place: &Path) -> Option<PathBuf> {
     let device = fs::metadata(place).ok()?.dev();
     let (major, minor) = (libc::major(device), libc::minor(device));
     fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()
 }
 
-/// The device that it is on, if that is memory.
+/// Returns a description of the device below `place`, if that device is in memory.
 fn memory_device(place: &Path) -> Option<String> {
     let major = libc::major(fs::metadata(place).ok()?.dev());
     let found = device_of(place);
@@ -151,7 +152,8 @@ fn memory_device(place: &Path) -> Option<String> {
     is_memory.then(|| format!("{}, a device in memory", name.unwrap_or("a RAM disk")))
 }
 
-/// An overlay keeps what its upper layer keeps: a warning, and that layer, if it can be seen.
+/// Checks the upper layer of an overlay, which decides durability. Returns a warning, and the path of that
+/// layer if it is visible from here.
 fn check_layers(path: &Path, place: &Path) -> Result<(String, Option<PathBuf>), StartError> {
     let device = fs::metadata(place).map_or(0, |found| found.dev());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -171,7 +173,7 @@ fn check_layers(path: &Path, place: &Path) -> Result<(String, Option<PathBuf>), 
                 let medium = format!("an overlay over {} on {medium}", upper.display());
                 return Err(not_durable(path, medium));
             }
-            write!(warning, " ({})", upper.display()).expect("a string takes everything");
+            write!(warning, " ({})", upper.display()).expect("writing to a String does not fail");
         }
         None => warning += ", which cannot be seen from here",
     }
@@ -180,16 +182,17 @@ fn check_layers(path: &Path, place: &Path) -> Result<(String, Option<PathBuf>), 
     Ok((warning, overlay.upper))
 }
 
-/// What the mount table says of an overlay.
+/// Mount options of an overlay.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Overlay {
-    /// The directory that takes what is written.
+    /// The directory that receives writes (`upperdir`).
     upper: Option<PathBuf>,
     is_volatile: bool,
 }
 
 impl Overlay {
-    /// The last mount of this device in a table as `/proc/self/mountinfo` is (`proc_pid_mountinfo(5)`).
+    /// Returns the last mount of this device in `mounts`, the text of `/proc/self/mountinfo`
+    /// (`proc_pid_mountinfo(5)`).
     fn of(mounts: &str, major: u32, minor: u32) -> Option<Self> {
         let device = format!("{major}:{minor}");
         let line = mounts.lines().rfind(|line| line.split(' ').nth(2) == Some(&device))?;
@@ -201,12 +204,12 @@ impl Overlay {
     }
 }
 
-/// Newer kernels than 6.1 write the option in another way.
+/// Whether a mount option makes an overlay volatile. Kernels after 6.1 spell it `fsync=volatile`.
 fn is_volatile(option: &str) -> bool {
     matches!(option, "volatile" | "fsync=volatile")
 }
 
-/// A name from the mount table, in which blanks and backslashes stand as `\\` and three octal digits.
+/// Decodes a name from the mount table, which has blanks and backslashes as `\\` and three octal digits.
 fn unescaped(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -227,12 +230,12 @@ fn unescaped(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Writes a block with `O_DIRECT`, and reads it back as needles are read.
+/// Writes a block with `O_DIRECT`, and reads it back in units of 512 bytes, as needles are read.
 fn probe(path: &Path, place: &Path) -> Result<(), StartError> {
     let file = match open(place) {
         Ok(file) => file,
         Err(error) if is_refused(&error) => return Err(not_opened(path, &error)),
-        // What else is wrong with the directory shows when it is opened.
+        // Any other error of the directory is reported when it is opened for use.
         Err(_) => return Ok(()),
     };
     judge(path, sys::direct_io(&file).unwrap_or(DirectIo::Unknown))?;
@@ -241,13 +244,13 @@ fn probe(path: &Path, place: &Path) -> Result<(), StartError> {
         Ok(true) => Ok(()),
         Ok(false) => Err(problem("a block that was written reads back as another".to_owned())),
         Err((what, error)) => match error.raw_os_error() {
-            // A disk that is full can be read, and deletes find their room in the volumes.
+            // A full disk can be read, and deletes use space reserved in the volumes.
             Some(libc::ENOSPC | libc::EDQUOT) => Ok(()),
             _ if is_refused(&error) => {
                 let why = format!("{what}: {error}");
                 Err(StartError::NoDirectIo { path: path.to_owned(), why })
             }
-            // A disk that fails takes its own volumes out, and no others.
+            // A failing disk makes only its own volumes unavailable: not a reason to refuse the start.
             Some(libc::EIO | libc::EROFS | libc::ENODEV | libc::ENXIO | libc::EUCLEAN) => Ok(()),
             _ => Err(problem(format!("{what}: {error}"))),
         },
@@ -258,7 +261,7 @@ fn is_refused(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP))
 }
 
-/// A file without a name; where the file system knows no such files, one that loses its name at once.
+/// Opens an unnamed file (`O_TMPFILE`); without support for that, a file that is unlinked at once.
 fn open(place: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true).write(true).mode(0o600);
@@ -267,15 +270,15 @@ fn open(place: &Path) -> io::Result<File> {
         return unnamed;
     }
     let name = place.join(PROBE);
-    // One that is there was left by a start that was killed.
+    // A start that was killed may have left one.
     let _ = fs::remove_file(&name);
     let named = options.custom_flags(libc::O_DIRECT).create_new(true).open(&name);
-    // Also after an error: where O_DIRECT is refused, the file may have been made.
+    // Also after an error: where O_DIRECT is refused, the file may have been created.
     let _ = fs::remove_file(&name);
     named
 }
 
-/// Whether a block reads back, unit by unit.
+/// Returns whether a block reads back as written, unit by unit. The error names the step that failed.
 fn write_and_read(file: &File) -> Result<bool, (&'static str, io::Error)> {
     let (block, unit) = (BLOCK as usize, UNIT as usize);
     let region = Region::map(1, 2 * PAGE).map_err(|error| ("mapping a buffer", error))?;
@@ -283,7 +286,7 @@ fn write_and_read(file: &File) -> Result<bool, (&'static str, io::Error)> {
     let buffer = || pool.alloc(block).expect("two pages are free");
     let (mut written, mut read) = (buffer(), buffer());
     for (n, byte) in written[..block].iter_mut().enumerate() {
-        *byte = u8::try_from(n % 251).expect("below 251") + 1;
+        *byte = u8::try_from(n % 251).expect("a remainder below 251 fits u8") + 1;
     }
     file.write_all_at(&written[..block], 0)
         .map_err(|error| ("a direct write of 4096 bytes", error))?;

@@ -1,22 +1,22 @@
-//! The daemon: from a configuration to running shards, and down again.
+//! The daemon: starts the shards and the admin thread from a configuration, watches them and drains them.
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `listeners` | the sockets |
-//! | `access` | the access trace's file and thread |
-//! | `activation` | sockets that the service manager hands over |
-//! | `machine` | whether the machine allows what is configured |
+//! | `listeners` | the listening sockets |
+//! | `access` | the access trace's file and writer thread |
+//! | `activation` | listening sockets passed by the service manager |
+//! | `machine` | checks of the limits of open files and memory |
 //! | `stores` | the data directories and the volume files in them |
-//! | `medium` | whether what they are on keeps what it is given |
-//! | `placement` | which volume belongs to which shard |
-//! | `shards` | what the shards are told, and their threads |
-//! | `control` | the main thread's ring and its line to the shards |
-//! | `manager` | volumes that come, go and change while the daemon runs |
-//! | `disks` | whether the data directories are still there |
-//! | `private` | a daemon of a command's own, in its process |
-//! | `service` | what a service manager is told |
-//! | `signals` | which signals drain or stop a command, and which only cost a line |
-//! | `welcome` | where it listens, as the log says it |
+//! | `medium` | checks of durability and direct I/O of the file systems below the data directories |
+//! | `placement` | assignment of volumes to shards |
+//! | `shards` | launch parameters of the shards, and the body of their threads |
+//! | `control` | the main thread's ring and its messages to the shards |
+//! | `manager` | creation, deletion and state changes of volumes while the daemon runs |
+//! | `disks` | monitoring of the data directories and volume files |
+//! | `private` | a daemon that runs inside the process of another command |
+//! | `service` | notifications to a service manager |
+//! | `signals` | signal handling: which signals drain or stop, and which are only logged |
+//! | `welcome` | the log lines at the start: version and addresses |
 
 mod access;
 mod activation;
@@ -56,41 +56,41 @@ use access::AccessTrace;
 use control::{Control, Line};
 pub use error::{Purpose, StartError};
 use listeners::SocketFile;
-use manager::{Manager, Office};
+use manager::{Manager, ManagerState};
 use placement::Placement;
 pub use private::Private;
 use service::Service;
 pub use signals::{Meaning, Signals};
 use stores::{FoundVolume, Store};
 
-/// Buffers of the control ring (bytes).
+/// Buffer memory of the control ring (bytes).
 const CONTROL_BUFFERS: usize = 24 << 20;
-/// How often the main thread looks after the shards.
+/// Interval between two checks of shards, threads and signals by the main thread.
 const WATCH: Duration = Duration::from_millis(100);
 
 /// How the daemon ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It was told to and drained.
+    /// A signal arrived, and the daemon drained.
     Drained,
-    /// No volume takes writes any more, because writes failed.
+    /// Every volume is poisoned, read-only or failed, and at least one is poisoned.
     Poisoned,
     /// No volume could be opened.
     NothingToServe,
-    /// A thread ended by itself.
+    /// A thread ended without being asked to.
     ThreadLost,
 }
 
 /// Why the daemon stops.
 #[derive(Debug)]
 enum Reason {
-    /// A signal with this name.
+    /// A signal arrived: its name.
     Signal(String),
-    /// This thread ended by itself.
+    /// A thread ended without being asked to: its name.
     ThreadEnded(String),
-    /// See [`Ended`].
+    /// See [`Ended::NothingToServe`].
     NothingToServe,
-    /// See [`Ended`].
+    /// See [`Ended::Poisoned`].
     Poisoned,
 }
 
@@ -119,23 +119,23 @@ impl Reason {
     }
 }
 
-/// A random number from the kernel.
+/// A random number from the kernel (`getrandom(2)`).
 fn random() -> u64 {
     let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).expect("the kernel's random source works");
+    getrandom::fill(&mut bytes).expect("getrandom(2) does not fail with a valid buffer");
     u64::from_le_bytes(bytes)
 }
 
-/// Runs the daemon until a signal ends it, or something that it cannot do without.
+/// Runs the daemon until a signal arrives, a thread ends or no volume can be used any more ([`Ended`]).
 ///
 /// # Errors
-/// See [`StartError`]. Nothing serves then.
+/// [`StartError`] if the daemon could not be started; no request is served in that case.
 pub fn serve(config: &Config, log: &Log) -> Result<Ended, StartError> {
     let mut signals =
         Signals::handle().map_err(|error| StartError::Step("handle signals", error))?;
     let mut daemon = Daemon::start(config, log, FirstVolume::Create)?;
     let reason = daemon.watch(&mut signals);
-    // Without one of its shards the daemon cannot drain, and it need not: what was acknowledged is durable.
+    // With a shard missing a drain would wait for ever. It is not needed: acknowledged writes are durable.
     if daemon.lacks_a_shard() {
         reason.log();
         return Ok(reason.ended());
@@ -146,16 +146,16 @@ pub fn serve(config: &Config, log: &Log) -> Result<Ended, StartError> {
     Ok(if ended_well { reason.ended() } else { Ended::ThreadLost })
 }
 
-/// What a start with `config` would say about this machine's directories and addresses, found without
-/// making, locking or listening on anything. What would not keep it from starting comes as warnings.
+/// Checks whether a start with `config` would succeed on this machine, without creating, locking or
+/// listening on anything. Returns warnings: findings that would not prevent the start.
 ///
 /// # Errors
-/// See [`StartError`]: what the start would end with. Ports that are taken are not found: the daemon that
-/// has them may be the one that is to be restarted.
+/// The [`StartError`] with which the start would fail. A port in use is not an error here: it may belong to
+/// the daemon that is to be restarted.
 pub fn look(config: &Config) -> Result<Vec<String>, StartError> {
     let mut warnings = config.warnings();
     warnings.extend(config.public_listen_warning(&config.listen));
-    // In the order of a start, so that of several faults the same one is told.
+    // In the order of a start, so that of several errors the same one is reported.
     warnings.extend(machine::check_config(config)?);
     let stores = stores::look(config)?;
     warnings.extend(stores.warnings.iter().cloned());
@@ -171,13 +171,13 @@ struct Daemon {
     metrics: Arc<Metrics>,
     files: machine::Files,
     manager: Manager,
-    /// All threads of the process but this one.
+    /// All threads of the process except the main thread.
     threads: Threads,
     shards: Vec<Thread>,
     admin: AdminHandle,
     disks: disks::Watch,
     access: Option<AccessTrace>,
-    /// They go with the daemon.
+    /// Files of the unix sockets, removed when the daemon is dropped.
     _socket_files: Vec<SocketFile>,
 }
 
@@ -193,7 +193,8 @@ impl Daemon {
         for warning in &allowed.warnings {
             tracing::warn!("{warning}");
         }
-        let len = usize::try_from(config.limits.buffer_memory_per_shard.bytes()).expect("1 GiB");
+        let len = usize::try_from(config.limits.buffer_memory_per_shard.bytes())
+            .expect("at most 1 GiB: checked in config");
         let region = map(count, len)?;
         let registration =
             if config.require_registered { Registration::Required } else { Registration::Wanted };
@@ -201,13 +202,13 @@ impl Daemon {
         let registered = prepared.iter().all(Prepared::registered);
         let control_region = map(1, CONTROL_BUFFERS)?;
         let control = prepare(1, &control_region, Registration::None)?.pop().expect("one ring");
-        // The main thread's number is the one after the last shard's.
+        // The control ring is last: the main thread's peer index is the number of shards.
         let peers: Vec<_> = prepared.iter().chain([&control]).map(Prepared::fd).collect();
         let pool = Pool::new(&control_region, 0);
         let mut control = Control::start(control, pool, peers.clone(), config.buffered)?;
 
         let stores = stores::open(config)?;
-        // Before the first volume is made: a port that is taken must not leave a store behind.
+        // Before the first volume is created: a port in use must not leave a new store behind.
         let (bound, admin_socket) = listeners::bind_all(config, count)?;
         if let Some(warning) = config.public_listen_warning(&bound.places) {
             tracing::warn!("{warning}");
@@ -218,7 +219,7 @@ impl Daemon {
         for volume in find_volumes(&mut control, &stores, config, first)? {
             placement.place(&volume);
         }
-        // Until here, a start that is refused leaves no new data directory behind.
+        // A start that fails before this point removes the data directories that it created.
         stores.iter().filter_map(|store| store.dir.as_ref()).for_each(DataDir::keep);
 
         let welcome = welcome::lines(&bound, count, admin_address);
@@ -227,7 +228,7 @@ impl Daemon {
         metrics.set_registered_buffers(registered);
         let shared = Shared::new(Arc::clone(&metrics), count);
         let shared = Arc::new(shared.with_access(access.as_ref().map(AccessTrace::queue)));
-        let seats = shards::seats(
+        let launches = shards::launches(
             (config, allowed.files),
             &stores,
             &placement,
@@ -244,11 +245,11 @@ impl Daemon {
         let admin = admin::spawn(admin_socket, state, threads)
             .map_err(|error| StartError::Step("start the admin thread", error))?;
         let mut shards = Vec::new();
-        for (n, seat) in seats.into_iter().enumerate() {
+        for (n, launch) in launches.into_iter().enumerate() {
             let limit = shards::device_limit(config, &placement, n);
             let options = RingOptions { device_in_flight: limit, buffered: config.buffered };
             let (region, peers) = (Arc::clone(&region), peers.clone());
-            let body = move || shards::run(seat, &Pool::new(&region, n), peers, options);
+            let body = move || shards::run(launch, &Pool::new(&region, n), peers, options);
             let thread = threads
                 .spawn(&name::shard(n), body)
                 .map_err(|error| StartError::Step("start a shard's thread", error))?;
@@ -257,13 +258,14 @@ impl Daemon {
 
         let files = disks::Files::default();
         for (id, placed) in placement.all() {
-            let dir = stores[placed.store].dir.as_ref().expect("the volume was found in it");
+            let dir =
+                stores[placed.store].dir.as_ref().expect("volumes are found in open stores only");
             files.watch(id, dir.volume_path(id, placed.generation));
         }
         let (lost_in, lost) = mpsc::channel();
         let disks = disks::Watch::start(&stores, &files, &metrics, lost_in, threads)
-            .map_err(|error| StartError::Step("look after the data directories", error))?;
-        let office = Office {
+            .map_err(|error| StartError::Step("monitor the data directories", error))?;
+        let state = ManagerState {
             stores,
             placement: RefCell::new(placement),
             config: config.clone(),
@@ -274,7 +276,7 @@ impl Daemon {
             open_files: allowed.files,
             changing: RefCell::new(BTreeSet::new()),
         };
-        let manager = Manager { control, office: Rc::new(office), requests, lost };
+        let manager = Manager { control, state: Rc::new(state), requests, lost };
         for line in welcome {
             tracing::info!("{line}");
         }
@@ -283,7 +285,7 @@ impl Daemon {
         Ok(Self { metrics, files, manager, threads, shards, admin, disks, access, _socket_files })
     }
 
-    /// Waits for a reason to stop.
+    /// Serves changes to volumes and watches shards, threads and signals, until there is a reason to stop.
     fn watch(&mut self, signals: &mut Signals) -> Reason {
         let mut service = Service::from_environment();
         assert!(!sabotage::dies(name::MAIN), "ended on purpose");
@@ -300,31 +302,32 @@ impl Daemon {
             }
             let states: Vec<_> = self.metrics.volumes().iter().map(|v| v.state.get()).collect();
             let beyond = (states.len() as u64).saturating_sub(self.files.volumes);
-            self.manager.office.shared.set_volumes_beyond(beyond);
+            self.manager.state.shared.set_volumes_beyond(beyond);
             if !states.is_empty() && states.iter().all(|state| *state == VolumeState::Failed) {
                 return Reason::NothingToServe;
             }
             let poisoned = states.contains(&VolumeState::Poisoned);
-            // What is lost can still be read and copied away, as long as this process runs.
-            let hope = [VolumeState::Writable, VolumeState::Recovering, VolumeState::Lost];
-            if poisoned && !states.iter().any(|state| hope.contains(state)) {
+            // A volume whose file is gone can be read and copied only while this process runs.
+            let needed = [VolumeState::Writable, VolumeState::Recovering, VolumeState::Lost];
+            if poisoned && !states.iter().any(|state| needed.contains(state)) {
                 return Reason::Poisoned;
             }
         }
     }
 
-    /// Whether a shard has ended by itself: the others would wait for it while they drain.
+    /// Whether a shard has ended before the drain: the other shards would wait for it while they drain.
     fn lacks_a_shard(&self) -> bool {
         (0..self.shards.len()).any(|n| self.threads.has_ended(&name::shard(n)))
     }
 
-    /// Begins to drain: nothing new is taken from now on.
+    /// Begins the drain: no new requests are accepted from now on.
     fn drain(&self) {
         self.metrics.set_draining();
         Service::stopping();
     }
 
-    /// Waits until everything under way is finished and ends all threads: whether all of them ended well.
+    /// Waits until the shards have drained and ends all threads. Returns whether all of them ended without
+    /// error; a second stop signal ends the wait at once.
     fn finish(mut self, signals: &mut Signals) -> bool {
         while self.shards.iter().any(|thread| !thread.is_finished()) {
             if let Some(signal) = signals.stop() {
@@ -345,7 +348,7 @@ impl Daemon {
         }
         if let Err(error) = self.admin.shutdown() {
             ended_well = false;
-            tracing::warn!("the admin thread did not end well: {error}");
+            tracing::warn!("cannot stop the admin thread in order: {error}");
         }
         self.disks.stop();
         if let Some(access) = self.access {
@@ -356,16 +359,16 @@ impl Daemon {
     }
 }
 
-/// What a daemon does whose store has no volume.
+/// What a daemon does at the start when its data directories hold no volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FirstVolume {
     /// Creates volume 1.
     Create,
-    /// Leaves it so: the command that it belongs to creates volumes, if it is told to.
+    /// Creates none: the command that runs the daemon creates volumes as needed.
     Leave,
 }
 
-/// The volumes there are; the first one is created, if it is to be.
+/// Returns all volumes found; creates volume 1 if there is none and `first` asks for it.
 fn find_volumes(
     control: &mut Control,
     stores: &[Store],
@@ -374,7 +377,7 @@ fn find_volumes(
 ) -> Result<Vec<FoundVolume>, StartError> {
     let mut volumes = stores::volumes(stores)?;
     let Store { path, dir, .. } = &stores[0];
-    // While a disk is missing, volume 1 may be on it.
+    // Volume 1 may be on a disk that is missing.
     if volumes.is_empty()
         && first == FirstVolume::Create
         && stores.iter().all(|store| store.dir.is_some())
@@ -400,9 +403,9 @@ fn map(pools: usize, len: usize) -> Result<Arc<Region>, StartError> {
 
 fn shard_infos(cores: &[usize], first_port: Option<u16>) -> Vec<ShardInfo> {
     let info = |(n, core): (usize, &usize)| ShardInfo {
-        id: u32::try_from(n).expect("few shards"),
-        core: u32::try_from(*core).expect("few cores"),
-        port: first_port.map(|port| port + u16::try_from(n).expect("few shards")),
+        id: u32::try_from(n).expect("at most 1024 shards: CORE_ID_LIMIT"),
+        core: u32::try_from(*core).expect("core ids are below CORE_ID_LIMIT"),
+        port: first_port.map(|port| port + u16::try_from(n).expect("at most 1024 shards")),
     };
     cores.iter().enumerate().map(info).collect()
 }

@@ -1,21 +1,21 @@
-//! Which volume lies in which data directory and belongs to which shard.
+//! Data directory and shard of each volume.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::stores::FoundVolume;
 
-/// Where one volume is.
+/// Data directory, generation and shard of one volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placed {
     /// Position of its data directory.
     pub store: usize,
     /// Generation of its file.
     pub generation: u64,
-    /// Its shard.
+    /// Number of its shard.
     pub shard: usize,
 }
 
-/// Where all volumes are.
+/// Data directory, generation and shard of all volumes.
 #[derive(Clone, Debug)]
 pub struct Placement {
     shards: usize,
@@ -23,49 +23,49 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// No volumes yet, for so many shards.
+    /// An empty placement for `shards` shards.
     pub fn new(shards: usize) -> Self {
         Self { shards, placed: BTreeMap::new() }
     }
 
-    /// Gives a volume to the shard that has the fewest.
+    /// Assigns a volume to the shard with the fewest volumes.
     pub fn place(&mut self, volume: &FoundVolume) -> Placed {
         let load = |shard: &usize| self.placed.values().filter(|p| p.shard == *shard).count();
-        let shard = (0..self.shards).min_by_key(load).expect("there are shards");
+        let shard = (0..self.shards).min_by_key(load).expect("a daemon has at least one shard");
         let placed = Placed { store: volume.store, generation: volume.generation, shard };
         self.placed.insert(volume.id, placed);
         placed
     }
 
-    /// Forgets a volume.
+    /// Removes a volume, if it is present.
     pub fn remove(&mut self, id: u32) {
         self.placed.remove(&id);
     }
 
-    /// Where a volume is.
+    /// Returns the placement of a volume.
     pub fn get(&self, id: u32) -> Option<Placed> {
         self.placed.get(&id).copied()
     }
 
-    /// All volumes, by id.
+    /// All volumes, by ascending id.
     pub fn all(&self) -> impl Iterator<Item = (u32, Placed)> {
         self.placed.iter().map(|(id, placed)| (*id, *placed))
     }
 
-    /// The volumes of a data directory.
+    /// Ids of the volumes in the data directory at position `store`, ascending.
     pub fn in_store(&self, store: usize) -> Vec<u32> {
         let inside = self.placed.iter().filter(|(_, placed)| placed.store == store);
         inside.map(|(id, _)| *id).collect()
     }
 
-    /// Who owns what.
+    /// The shard of each volume, by volume id.
     pub fn owners(&self) -> HashMap<u32, u16> {
-        let owner = |placed: &Placed| u16::try_from(placed.shard).expect("few shards");
+        let owner = |placed: &Placed| u16::try_from(placed.shard).expect("at most 1024 shards");
         self.placed.iter().map(|(id, placed)| (*id, owner(placed))).collect()
     }
 
-    /// How many shards share the busiest device of a shard: those that have volumes in the same
-    /// data directory. At least 1.
+    /// Number of shards that have volumes in the same data directory as this shard; the largest of these
+    /// numbers if the shard uses several directories. At least 1.
     pub fn sharing(&self, shard: usize) -> usize {
         let has = |shard, store| {
             self.placed.values().any(|placed| (placed.store, placed.shard) == (store, shard))

@@ -1,5 +1,5 @@
-//! A daemon of one command's own, in its process: what the command has to do with data directories it
-//! does through it, and no other daemon need run.
+//! A private daemon inside the process of a command, which uses its APIs to work on data directories while no
+//! other daemon runs.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,12 +11,12 @@ use crate::config::{Config, Listen, ShardPorts};
 use crate::logging::Log;
 use crate::metrics::VolumeState;
 
-/// How often a port that was free may be taken by somebody else before it is listened on.
+/// Number of attempts to start: another process may take a free port before the daemon listens on it.
 const ATTEMPTS: usize = 5;
-/// How often to look whether the volumes are recovered.
+/// Interval between two checks whether the volumes are recovered.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A daemon in this process, on ports of the loopback interface that nobody else has.
+/// A daemon in this process, on free ports of the loopback interface.
 pub struct Private {
     daemon: Daemon,
     data: SocketAddr,
@@ -24,15 +24,15 @@ pub struct Private {
 }
 
 impl Private {
-    /// Starts it as `config` says, but for the addresses, and waits until every volume is recovered.
+    /// Starts a daemon with `config`, except for the addresses, and waits until no volume recovers any more.
     ///
     /// # Errors
-    /// [`StartError`]; a data directory that a running daemon has is one.
+    /// [`StartError`], for instance if a running daemon has locked a data directory.
     pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Self, StartError> {
         Self::start_unless(config, log, first, &AtomicBool::new(false))
     }
 
-    /// The same, but once `stop` is set it does not wait for volumes any more.
+    /// As [`Self::start`], but ends the wait for the volumes once `stop` is set.
     ///
     /// # Errors
     /// [`StartError`].
@@ -68,20 +68,23 @@ impl Private {
         self
     }
 
-    /// Where the data API is.
+    /// Address of the data API.
     #[must_use]
     pub fn data_address(&self) -> SocketAddr {
         self.data
     }
 
-    /// Where the admin API is.
+    /// Address of the admin API.
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
         self.admin
     }
 
-    /// Does `work` on a thread of its own, while this one carries out what the admin API is asked to change:
-    /// a daemon's main thread does that, and this is the one of this daemon.
+    /// Runs `work` on a new thread, while the calling thread executes the changes requested by the admin API,
+    /// as the main thread of a daemon does.
+    ///
+    /// # Panics
+    /// If `work` panics.
     pub fn run<T: Send>(&mut self, work: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {
             let thread = scope.spawn(work);
@@ -92,10 +95,10 @@ impl Private {
         })
     }
 
-    /// Stops it in order, so that the next start is quick.
+    /// Drains and stops the daemon, so that the next start is quick.
     ///
     /// # Errors
-    /// It could not stop in order; what was acknowledged is durable all the same.
+    /// The daemon could not stop in order. Acknowledged writes are durable in any case.
     pub fn stop(self) -> Result<(), StartError> {
         let ended = self.daemon.threads.ended();
         if self.daemon.lacks_a_shard() {
@@ -109,7 +112,7 @@ impl Private {
     }
 }
 
-/// Two that are free now, for data and admin.
+/// Returns two addresses with ports that are free now, for data and admin API.
 fn free_addresses() -> std::io::Result<(SocketAddr, SocketAddr)> {
     let bind = || TcpListener::bind(("127.0.0.1", 0));
     let (first, second) = (bind()?, bind()?);

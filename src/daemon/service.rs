@@ -1,4 +1,4 @@
-//! What a service manager is told, and how often: sd_notify(3). Without one nothing happens.
+//! Notifications to a service manager: sd_notify(3). Without a service manager nothing is sent.
 
 use std::time::Duration;
 
@@ -8,21 +8,23 @@ use crate::metrics::{Metrics, VolumeState};
 use crate::sys;
 use crate::throttle::Throttle;
 
-/// What to tell.
+/// A notification.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum News {
-    /// All shards turn: connections are accepted.
+enum Notice {
+    /// The event loops of all shards have run: connections are accepted.
     Ready,
-    /// All shards still turn.
+    /// Watchdog keep-alive: the event loops of all shards still run.
     Alive,
-    /// How the volumes are.
+    /// States of the volumes, as text.
     Status(String),
 }
 
-/// The service manager's view of the daemon.
+/// Sends notifications to the service manager.
 pub struct Service {
-    /// How long it may hear nothing before it takes the daemon for hung (nanoseconds).
+    /// Watchdog timeout of the service manager (nanoseconds): without a keep-alive for this long it takes
+    /// the daemon for hung.
     watchdog: Option<u64>,
+    /// Time of the last keep-alive (nanoseconds of the monotonic clock).
     last_alive: u64,
     is_ready: bool,
     status: String,
@@ -30,7 +32,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// As the environment says.
+    /// Creates the sender, with the watchdog timeout from the environment (`WATCHDOG_USEC`).
     pub fn from_environment() -> Self {
         Self::new(sd_notify::watchdog_enabled())
     }
@@ -46,53 +48,54 @@ impl Service {
         }
     }
 
-    /// Tells what has changed since the last look.
+    /// Sends the notifications that are due: readiness, changed status, keep-alive.
     pub fn look(&mut self, metrics: &Metrics) {
-        for news in self.news(metrics, sys::monotonic_ns()) {
-            self.tell(&match &news {
-                News::Ready => NotifyState::Ready,
-                News::Alive => NotifyState::Watchdog,
-                News::Status(text) => NotifyState::Status(text),
+        for notice in self.notices(metrics, sys::monotonic_ns()) {
+            self.send(&match &notice {
+                Notice::Ready => NotifyState::Ready,
+                Notice::Alive => NotifyState::Watchdog,
+                Notice::Status(text) => NotifyState::Status(text),
             });
         }
     }
 
-    /// The daemon drains.
+    /// Notifies that the daemon drains (`STOPPING=1`).
     pub fn stopping() {
-        Self::new(None).tell(&NotifyState::Stopping);
+        Self::new(None).send(&NotifyState::Stopping);
     }
 
-    fn tell(&self, state: &NotifyState<'_>) {
+    fn send(&self, state: &NotifyState<'_>) {
         if let Err(error) = sd_notify::notify(std::slice::from_ref(state))
             && let Some(omitted) = self.warnings.admit(sys::monotonic_ns())
         {
-            tracing::warn!("cannot tell the service manager: {error}{omitted}");
+            tracing::warn!("cannot notify the service manager: {error}{omitted}");
         }
     }
 
-    fn news(&mut self, metrics: &Metrics, now: u64) -> Vec<News> {
-        let mut news = Vec::new();
+    fn notices(&mut self, metrics: &Metrics, now: u64) -> Vec<Notice> {
+        let mut notices = Vec::new();
         if !self.is_ready && metrics.shards.iter().all(|shard| shard.turns.get() > 0) {
             self.is_ready = true;
-            news.push(News::Ready);
+            notices.push(Notice::Ready);
         }
         let status = status(metrics);
         if status != self.status {
             self.status.clone_from(&status);
-            news.push(News::Status(status));
+            notices.push(Notice::Status(status));
         }
         if let Some(watchdog) = self.watchdog
             && now >= self.last_alive.saturating_add(watchdog / 4)
         {
-            // A shard that hangs does not turn, whatever this thread does.
+            // A hanging shard runs no loop iterations: without a keep-alive the service manager restarts
+            // the daemon, although this thread still runs.
             let started = metrics.node.started_ns;
             let silences = metrics.shards.iter().map(|shard| shard.silence_ns(now, started));
             if silences.max().unwrap_or(0) < watchdog / 2 {
                 self.last_alive = now;
-                news.push(News::Alive);
+                notices.push(Notice::Alive);
             }
         }
-        news
+        notices
     }
 }
 
@@ -142,16 +145,16 @@ mod tests {
     fn it_is_ready_once_all_shards_turn() {
         let metrics = metrics();
         let mut service = Service::new(None);
-        let status = News::Status("1 volumes, 0 writable, 1 recovering".to_owned());
-        assert_eq!(service.news(&metrics, 1), [status]);
+        let status = Notice::Status("1 volumes, 0 writable, 1 recovering".to_owned());
+        assert_eq!(service.notices(&metrics, 1), [status]);
         metrics.shards[0].turn(1);
-        assert_eq!(service.news(&metrics, 1), []);
+        assert_eq!(service.notices(&metrics, 1), []);
         metrics.shards[1].turn(1);
-        assert_eq!(service.news(&metrics, 1), [News::Ready]);
-        assert_eq!(service.news(&metrics, 20 * SECOND), [], "no watchdog, no news");
+        assert_eq!(service.notices(&metrics, 1), [Notice::Ready]);
+        assert_eq!(service.notices(&metrics, 20 * SECOND), [], "no watchdog, no notices");
         metrics.volume(1).unwrap().state.set(VolumeState::Writable);
-        let status = News::Status("1 volumes, 1 writable".to_owned());
-        assert_eq!(service.news(&metrics, 20 * SECOND), [status]);
+        let status = Notice::Status("1 volumes, 1 writable".to_owned());
+        assert_eq!(service.notices(&metrics, 20 * SECOND), [status]);
     }
 
     #[test]
@@ -160,7 +163,7 @@ mod tests {
         let mut service = Service::new(Some(Duration::from_secs(10)));
         let mut alive = |now| {
             metrics.shards[0].turn(now);
-            service.news(&metrics, now).contains(&News::Alive)
+            service.notices(&metrics, now).contains(&Notice::Alive)
         };
         metrics.shards[1].turn(SECOND);
         assert!(alive(3 * SECOND));

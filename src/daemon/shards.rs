@@ -1,4 +1,4 @@
-//! From the configuration to what each shard is told, and the shards' threads.
+//! Launch parameters of the shards, made from the configuration, and the body of the shards' threads.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -19,18 +19,18 @@ use crate::sys;
 use crate::types::VolumeId;
 use crate::volume::{Checkpointing, Expected};
 
-/// What is needed for each shard, on its way to the shard's thread.
-pub struct Seat {
-    /// Its ring.
+/// Launch parameters of one shard, passed to its thread.
+pub struct Launch {
+    /// The prepared ring.
     pub prepared: Prepared,
-    /// Its core.
+    /// Core to pin the thread to.
     pub core: usize,
-    /// What it begins with.
+    /// Initial state of the shard.
     pub start: Start,
 }
 
-/// Shares everything out among the shards.
-pub fn seats(
+/// Returns the launch parameters of all shards: cores, rings, listeners and volumes are divided among them.
+pub fn launches(
     (config, files): (&Config, Files),
     stores: &[Store],
     placement: &Placement,
@@ -38,7 +38,7 @@ pub fn seats(
     cores: Vec<usize>,
     prepared: Vec<Prepared>,
     listeners: Vec<Vec<Listener>>,
-) -> Vec<Seat> {
+) -> Vec<Launch> {
     let count = cores.len();
     let mut assignments: Vec<Vec<Assignment>> = (0..count).map(|_| Vec::new()).collect();
     for (id, placed) in placement.all() {
@@ -47,11 +47,11 @@ pub fn seats(
     }
     let missing = stores.iter().any(|store| store.dir.is_none());
     let parts = cores.into_iter().zip(prepared).zip(listeners).zip(assignments).enumerate();
-    let seat = |(n, (((core, prepared), listeners), assignments))| Seat {
+    let launch = |(n, (((core, prepared), listeners), assignments))| Launch {
         prepared,
         core,
         start: Start {
-            id: u16::try_from(n).expect("few shards"),
+            id: u16::try_from(n).expect("at most 1024 shards"),
             config: shard_config(config, files, missing),
             shared: Arc::clone(shared),
             assignments,
@@ -59,10 +59,10 @@ pub fn seats(
             listeners,
         },
     };
-    parts.map(seat).collect()
+    parts.map(launch).collect()
 }
 
-/// What the shard is told that a volume is given to; it shows as recovering from now on.
+/// Returns the assignment of a volume for its shard, and registers the volume in the metrics as recovering.
 pub fn assign(
     id: u32,
     placed: Placed,
@@ -70,11 +70,11 @@ pub fn assign(
     config: &Config,
     metrics: &Metrics,
 ) -> Assignment {
-    let dir = store.dir.as_ref().expect("volumes are found in directories that are there");
+    let dir = store.dir.as_ref().expect("volumes are found in open stores only");
     let info = VolumeInfo {
         id,
-        shard: u32::try_from(placed.shard).expect("few shards"),
-        disk: u32::try_from(placed.store).expect("few disks"),
+        shard: u32::try_from(placed.shard).expect("at most 1024 shards"),
+        disk: u32::try_from(placed.store).expect("at most 256 data directories"),
         durable: !config.buffered,
     };
     Assignment {
@@ -96,7 +96,8 @@ pub fn assign(
 
 fn shard_config(config: &Config, files: Files, disk_missing: bool) -> ShardConfig {
     let limits = &config.limits;
-    let ns = |time: Duration| u64::try_from(time.as_nanos()).expect("at most an hour or a day");
+    let ns =
+        |time: Duration| u64::try_from(time.as_nanos()).expect("at most a day: checked in config");
     ShardConfig {
         deadlines: Deadlines {
             head: ns(limits.head_timeout()),
@@ -117,14 +118,18 @@ fn shard_config(config: &Config, files: Files, disk_missing: bool) -> ShardConfi
     }
 }
 
-/// Operations that one shard may have in flight on a device: its share of them.
+/// Number of operations that one shard may have in flight on a device: `limits.device_in_flight`, divided by
+/// the number of shards that share the device. At least 1.
 pub fn device_limit(config: &Config, placement: &Placement, shard: usize) -> usize {
     (config.limits.device_in_flight as usize / placement.sharing(shard)).max(1)
 }
 
-/// Runs a shard on this thread until it has drained.
-pub fn run(seat: Seat, pool: &Pool, peers: Vec<RawFd>, options: RingOptions) {
-    let Seat { prepared, core, start } = seat;
+/// Runs a shard on the calling thread, pinned to its core, until it has drained.
+///
+/// # Panics
+/// If its ring cannot be started.
+pub fn run(launch: Launch, pool: &Pool, peers: Vec<RawFd>, options: RingOptions) {
+    let Launch { prepared, core, start } = launch;
     if let Err(error) = sys::pin_to_core(core) {
         tracing::warn!("cannot pin a shard to core {core}: {error}");
     }

@@ -1,4 +1,4 @@
-//! Signals: which end the daemon, or a command that works like one, and which only cost a line.
+//! Signals: which of them stop the daemon, or a command with the same handling, and which are only logged.
 //!
 //! The handler writes to a pipe and does nothing else; the main thread reads the pipe ten times a second.
 
@@ -15,34 +15,34 @@ use signal_hook::iterator::Signals as Pending;
 
 use crate::sys;
 
-/// Signals that drain the daemon. SIGXCPU is the warning before RLIMIT_CPU kills, SIGPWR the one of a
-/// power supply or a container manager.
+/// Signals that drain the daemon. SIGXCPU is the warning before RLIMIT_CPU ends the process (setrlimit(2));
+/// SIGPWR is sent for a power failure, and by container managers.
 const STOPPING: [i32; 5] = [SIGTERM, SIGINT, SIGQUIT, SIGPWR, SIGXCPU];
-/// Signals that would end the process by default, though nothing is wrong with it. SIGXFSZ is one of
-/// them since the write that is too long fails as well.
+/// Signals whose default action ends the process, although they report no fault of it. SIGXFSZ is in the
+/// list because the write beyond RLIMIT_FSIZE fails with an error as well.
 const IGNORED: [i32; 7] = [SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGXFSZ];
 
-/// The real-time signals that the C library leaves to programs.
+/// Range of the real-time signals that the C library leaves to programs (signal(7)).
 fn real_time() -> RangeInclusive<i32> {
     libc::SIGRTMIN()..=libc::SIGRTMAX()
 }
 
-/// What a signal means to a process that is well.
+/// How the process reacts to a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
-    /// It is to stop, in order.
+    /// Stop in order.
     Stop,
-    /// Its terminal has closed (SIGHUP).
+    /// The terminal has closed (SIGHUP).
     Hangup,
-    /// Nothing: it goes on.
+    /// Ignored.
     Nothing,
 }
 
-/// The signals that have arrived.
+/// Handler of signals; holds those that have arrived and were not read yet.
 pub struct Signals(Pending);
 
 impl Signals {
-    /// Handles signals from now on.
+    /// Installs the handler for all handled signals.
     ///
     /// # Errors
     /// The kernel's.
@@ -66,7 +66,7 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Handles none: they are the command's business that the daemon belongs to.
+    /// Handles no signals: for a daemon inside the process of a command, which handles them itself.
     ///
     /// # Errors
     /// The kernel's.
@@ -74,13 +74,13 @@ impl Signals {
         Pending::new(<[i32; 0]>::default()).map(Self)
     }
 
-    /// What has arrived since the last call: the name of each, and what it means. One that arrived more than
-    /// once counts once.
+    /// Returns name and meaning of the signals that have arrived since the last call. A signal that arrived
+    /// more than once is returned once.
     pub fn arrived(&mut self) -> Vec<(String, Meaning)> {
         self.0.pending().map(|number| (name_of(number), meaning(number))).collect()
     }
 
-    /// The name of a signal that drains, if one has arrived; the others are logged.
+    /// Returns the name of a stop signal, if one has arrived since the last call; logs the other signals.
     pub fn stop(&mut self) -> Option<String> {
         let mut stop = None;
         for (name, meaning) in self.arrived() {
@@ -96,7 +96,7 @@ impl Signals {
     }
 }
 
-/// All that are handled.
+/// Numbers of all signals that are handled.
 fn all() -> impl Iterator<Item = i32> {
     STOPPING.into_iter().chain([SIGHUP]).chain(IGNORED).chain(real_time())
 }
@@ -128,12 +128,12 @@ mod tests {
 
     #[test]
     fn every_signal_that_ends_a_healthy_process_is_handled() {
-        // What is left: faults of the program itself, those that cannot be handled, those that stop and
-        // continue a process, and those that do nothing by default.
+        // Not handled: faults of the program itself, signals that cannot be handled, signals that stop and
+        // continue a process, and signals that are ignored by default.
         let faults = "SIGABRT SIGBUS SIGFPE SIGILL SIGSEGV SIGSYS SIGTRAP SIGSTKFLT";
         let unhandled = "SIGKILL SIGSTOP SIGTSTP SIGTTIN SIGTTOU SIGCONT";
         let harmless = "SIGCHLD SIGURG SIGWINCH";
-        // Ignored by the runtime of Rust before main.
+        // SIGPIPE is ignored by the Rust runtime before main.
         let left = format!("{faults} {unhandled} {harmless} SIGPIPE");
         let handled = STOPPING.into_iter().chain([SIGHUP]).chain(IGNORED).map(name_of);
         let mut all: Vec<String> =

@@ -17,58 +17,62 @@ use crate::volume::{self, IoError, Preallocation, Superblock, VolumeState};
 
 /// A data directory as configured.
 pub struct Store {
-    /// Its path.
+    /// Path as configured.
     pub path: PathBuf,
-    /// The directory, locked; absent when it is not there, or its disk fails.
+    /// The open and locked directory; `None` when it is missing or its disk fails.
     pub dir: Option<DataDir>,
     state: DiskState,
 }
 
 impl Store {
-    /// What `/status` says of it at the start.
+    /// State at the start, as in `/status`.
     pub fn state(&self) -> DiskState {
         self.state
     }
 }
 
-/// A volume file found.
+/// A volume file found in a data directory.
 #[derive(Clone, Debug)]
 pub struct FoundVolume {
-    /// Position of its data directory.
+    /// Position of its data directory in the configuration.
     pub store: usize,
-    /// Its number.
+    /// Volume id.
     pub id: u32,
     /// Generation of the file.
     pub generation: u64,
 }
 
-/// What becomes of a configured data directory.
-enum Fate {
-    /// It is used.
+/// How a configured data directory is used.
+enum DirUse {
+    /// The directory is open.
     Used(DataDir),
-    /// None was ever used: it is to be made.
+    /// All configured directories are absent or empty: this one is to be created.
     New,
-    /// The daemon does without it, because of this.
+    /// The daemon runs without the directory, because of this error.
     Out(DiskState, DataDirError),
 }
 
-/// Decides about all data directories, by what came of opening them. New ones are made only when none has
-/// ever been used: else one that is empty or absent is a disk that is not mounted, and takes only its volumes
-/// out. So does a disk that fails, as long as another one works.
-fn fates(present: Vec<Result<DataDir, DataDirError>>) -> Vec<Result<Fate, DataDirError>> {
+/// Decides how all data directories are used, from the results of opening them. New ones are created only
+/// when all are absent or empty. Otherwise an absent or empty directory is a disk that is not mounted: only
+/// its volumes are unavailable. The same holds for a failing disk, as long as another directory could be
+/// opened.
+fn dir_uses(present: Vec<Result<DataDir, DataDirError>>) -> Vec<Result<DirUse, DataDirError>> {
     let is_new = present.iter().all(|dir| dir.as_ref().is_err_and(DataDirError::is_absent));
     let works = present.iter().any(Result::is_ok);
-    let fate = |present: Result<DataDir, DataDirError>| match present {
-        Ok(dir) => Ok(Fate::Used(dir)),
-        Err(error) if error.is_absent() && is_new => Ok(Fate::New),
-        Err(error) if error.is_absent() => Ok(Fate::Out(DiskState::Missing, error)),
-        Err(error) if error.is_of_the_disk() && works => Ok(Fate::Out(DiskState::Failed, error)),
+    let dir_use = |present: Result<DataDir, DataDirError>| match present {
+        Ok(dir) => Ok(DirUse::Used(dir)),
+        Err(error) if error.is_absent() && is_new => Ok(DirUse::New),
+        Err(error) if error.is_absent() => Ok(DirUse::Out(DiskState::Missing, error)),
+        Err(error) if error.is_of_the_disk() && works => Ok(DirUse::Out(DiskState::Failed, error)),
         Err(error) => Err(error),
     };
-    present.into_iter().map(fate).collect()
+    present.into_iter().map(dir_use).collect()
 }
 
-/// Opens and locks all data directories, and makes new ones.
+/// Opens and locks all data directories, and creates new ones.
+///
+/// # Errors
+/// [`StartError`]: a directory cannot be used, and the daemon cannot run without it.
 pub fn open(config: &Config) -> Result<Vec<Store>, StartError> {
     datadir::check_distinct(&config.data)?;
     for warning in check_mediums(config, medium::check)? {
@@ -76,11 +80,11 @@ pub fn open(config: &Config) -> Result<Vec<Store>, StartError> {
     }
     let present = config.data.iter().map(|path| DataDir::open_on_trial(path, false)).collect();
     let mut stores = Vec::new();
-    for (path, fate) in config.data.iter().zip(fates(present)) {
-        let (dir, state) = match fate? {
-            Fate::Used(dir) => (Some(dir), DiskState::Ok),
-            Fate::New => (Some(DataDir::open_on_trial(path, true)?), DiskState::Ok),
-            Fate::Out(state, error) => {
+    for (path, dir_use) in config.data.iter().zip(dir_uses(present)) {
+        let (dir, state) = match dir_use? {
+            DirUse::Used(dir) => (Some(dir), DiskState::Ok),
+            DirUse::New => (Some(DataDir::open_on_trial(path, true)?), DiskState::Ok),
+            DirUse::Out(state, error) => {
                 let until = match state {
                     DiskState::Missing => "it is mounted again and the daemon restarted",
                     _ => "the disk works again and the daemon is restarted",
@@ -94,49 +98,49 @@ pub fn open(config: &Config) -> Result<Vec<Store>, StartError> {
     Ok(stores)
 }
 
-/// What was seen of the data directories.
+/// Result of [`look`] at the data directories.
 pub struct Seen {
-    /// What would go on, and what this user cannot see.
+    /// Findings that do not prevent the start, and checks that need the rights of another user.
     pub warnings: Vec<String>,
-    /// All are there or to be made, and have no volume: the start makes the first one.
+    /// True if all directories exist or will be created, and hold no volume: the start creates volume 1.
     pub lack_a_volume: bool,
-    /// Absent directories that the start makes.
+    /// Absent directories that the start creates.
     new: Vec<PathBuf>,
 }
 
 impl Seen {
-    /// Whether a file lies in a directory that will be there by the time that the file is made.
+    /// Whether the parent directory of `file` is absent now and created by the start before the file is.
     pub fn will_be_made(&self, file: &Path) -> bool {
         let parent = new_name::parent_of(file);
         self.new.iter().any(|path| parent == Some(path))
     }
 }
 
-/// What [`open`] would say about the data directories, without changing anything or taking a lock.
+/// Checks whether [`open`] would succeed, without changing anything or taking a lock.
 ///
 /// # Errors
-/// What the start would end with.
+/// The error with which the start would fail.
 pub fn look(config: &Config) -> Result<Seen, StartError> {
     datadir::check_distinct(&config.data)?;
     let mut warnings = check_mediums(config, medium::look)?;
     let present = config.data.iter().map(|path| DataDir::look_to_open(path)).collect();
     let (mut stores, mut new, mut is_whole) = (Vec::new(), Vec::new(), true);
-    for (path, fate) in config.data.iter().zip(fates(present)) {
-        let looked = fate.and_then(|fate| match fate {
-            Fate::New => DataDir::look_for_new(path).map(|()| Fate::New),
+    for (path, dir_use) in config.data.iter().zip(dir_uses(present)) {
+        let looked = dir_use.and_then(|dir_use| match dir_use {
+            DirUse::New => DataDir::look_for_new(path).map(|()| DirUse::New),
             other => Ok(other),
         });
         let (dir, state) = match looked {
-            Ok(Fate::Used(dir)) => (Some(dir), DiskState::Ok),
-            Ok(Fate::New) => {
+            Ok(DirUse::Used(dir)) => (Some(dir), DiskState::Ok),
+            Ok(DirUse::New) => {
                 new.extend((!path.exists()).then(|| path.clone()));
                 (None, DiskState::Ok)
             }
-            Ok(Fate::Out(state, error)) => {
+            Ok(DirUse::Out(state, error)) => {
                 warnings.push(format!("{error}. Its volumes would be out"));
                 (None, state)
             }
-            // The daemon may be another user.
+            // The daemon may run as another user.
             Err(error) if error.is_of_this_user() => {
                 warnings.push(format!("not checked, as this user: {error}"));
                 (None, DiskState::Failed)
@@ -149,17 +153,17 @@ pub fn look(config: &Config) -> Result<Seen, StartError> {
     Ok(Seen { warnings, lack_a_volume: volumes(&stores)?.is_empty() && is_whole, new })
 }
 
-/// Where a data directory is, or will be made.
+/// Returns the data directory itself if it exists, else the directory in which it will be created.
 fn place_of(path: &Path) -> Option<&Path> {
     if path.exists() { Some(path) } else { new_name::parent_of(path) }
 }
 
-/// Whether the first volume fits into the first data directory, as far as its file system says. Without a
-/// look, a reservation that must fail takes all there is for a moment, and writes of other programs fail
-/// meanwhile.
+/// Checks that the first volume fits into the first data directory, as far as its file system reports free
+/// space. Without this check, a reservation that fails would use up all space for a moment, and writes of
+/// other programs would fail meanwhile.
 ///
 /// # Errors
-/// [`StartError::Create`].
+/// [`StartError::Create`] with ENOSPC.
 pub fn check_room(config: &Config) -> Result<(), StartError> {
     let size = config.volume_size.bytes();
     let has_room = |place| disks::space(place).map_or(true, |(free, _)| free >= size);
@@ -169,18 +173,18 @@ pub fn check_room(config: &Config) -> Result<(), StartError> {
     Err(not_created(config, "reserve space for the file", IoError::Errno(nix::libc::ENOSPC)))
 }
 
-/// Why the first volume could not be created.
+/// The error for a first volume that could not be created; `what` is the step that failed.
 pub fn not_created(config: &Config, what: &'static str, error: IoError) -> StartError {
     let (path, size) = (config.data[0].clone(), config.volume_size);
     StartError::Create { id: 1, path, what, error, size }
 }
 
-/// How a medium is looked at: [`medium::check`] or [`medium::look`].
+/// Check of a file system: [`medium::check`] or [`medium::look`].
 type LookAtMedium = fn(&Path, &Path, Option<&Path>) -> Result<Option<String>, StartError>;
 
-/// Checks what the data directories are on, before anything is opened or made: of those that are there, and,
-/// when all are to be made, of the directories that they will be made in. What works and should be known
-/// comes as warnings.
+/// Checks the file systems of the data directories, before anything is opened or created: of the directories
+/// that exist, and, when all are to be created, of those that they will be created in. Returns warnings.
+/// With `buffered` nothing is checked.
 fn check_mediums(config: &Config, look_at: LookAtMedium) -> Result<Vec<String>, StartError> {
     if config.buffered {
         return Ok(Vec::new());
@@ -191,7 +195,7 @@ fn check_mediums(config: &Config, look_at: LookAtMedium) -> Result<Vec<String>, 
     let is_new = looked.iter().all(|(_, found)| is_absent(found));
     let mut warnings = Vec::new();
     for (path, found) in &looked {
-        // What else is wrong with a directory shows when it is opened.
+        // Any other error of a directory is reported when it is opened.
         if found.is_err() && !(is_new && is_absent(found)) {
             continue;
         }
@@ -201,7 +205,11 @@ fn check_mediums(config: &Config, look_at: LookAtMedium) -> Result<Vec<String>, 
     Ok(warnings)
 }
 
-/// All volume files, by volume.
+/// Returns all volume files of the open directories, by volume id.
+///
+/// # Errors
+/// [`StartError::TwoFiles`] if a volume has two files; [`StartError::DataDir`] if a directory cannot be
+/// listed.
 pub fn volumes(stores: &[Store]) -> Result<Vec<FoundVolume>, StartError> {
     let mut found: BTreeMap<u32, FoundVolume> = BTreeMap::new();
     for (store, dir) in stores.iter().enumerate() {
@@ -218,7 +226,7 @@ pub fn volumes(stores: &[Store]) -> Result<Vec<FoundVolume>, StartError> {
     Ok(found.into_values().collect())
 }
 
-/// What a new volume of this size (bytes) in this store will be.
+/// Returns the superblock of a new volume of `size` bytes in this data directory.
 pub fn superblock(dir: &DataDir, id: u32, size: u64) -> Superblock {
     Superblock {
         compat: 0,
@@ -230,8 +238,8 @@ pub fn superblock(dir: &DataDir, id: u32, size: u64) -> Superblock {
         generation: 0,
         state: VolumeState::Live,
         size,
-        unit: u32::try_from(UNIT).expect("512"),
-        chunk: u32::try_from(crate::limits::CHUNK).expect("64 KiB"),
+        unit: u32::try_from(UNIT).expect("512 fits u32"),
+        chunk: u32::try_from(crate::limits::CHUNK).expect("64 KiB fits u32"),
         hash_seed: super::random(),
         store: dir.store_id().0.to_be_bytes(),
         created_ns: sys::wall_ns(),
@@ -239,7 +247,7 @@ pub fn superblock(dir: &DataDir, id: u32, size: u64) -> Superblock {
     }
 }
 
-/// How new files get their space.
+/// How the space of new volume files is allocated, by the configuration.
 pub fn preallocation(config: &Config) -> Preallocation {
     match config.prealloc {
         Prealloc::Fallocate => Preallocation::Reserve,
@@ -247,7 +255,10 @@ pub fn preallocation(config: &Config) -> Preallocation {
     }
 }
 
-/// Creates the file of a volume that [`superblock`] made up. `progress` as [`volume::create`].
+/// Creates the file of a new volume in the directory `path`. `progress` as for [`volume::create`].
+///
+/// # Errors
+/// The step that failed, and why.
 pub async fn create(
     handle: &Handle,
     path: PathBuf,

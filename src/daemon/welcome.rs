@@ -1,11 +1,11 @@
-//! What the log says once the daemon listens: version, addresses, ports, and a command to try.
+//! The log lines of a start: version, addresses, ports, and an example command.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::listeners::Bound;
 use crate::config::Listen;
 
-/// One line for each: version, addresses of photos, ports of the shards, a command to try.
+/// Returns the lines: version, addresses of the data API, ports of the shards, an example command.
 pub fn lines(bound: &Bound, shards: usize, admin: SocketAddr) -> Vec<String> {
     let count = if shards == 1 { "1 shard".to_owned() } else { format!("{shards} shards") };
     let mut lines = vec![format!("hayloft {}, {count}", env!("CARGO_PKG_VERSION"))];
@@ -24,7 +24,7 @@ pub fn lines(bound: &Bound, shards: usize, admin: SocketAddr) -> Vec<String> {
     lines
 }
 
-/// A command that stores a photo.
+/// A curl command that stores a photo.
 fn example(place: &Listen) -> String {
     let (socket, authority) = match place {
         Listen::Tcp(address) => (String::new(), near(*address).to_string()),
@@ -37,7 +37,7 @@ fn example(place: &Listen) -> String {
     )
 }
 
-/// An address that this machine reaches it at.
+/// The address with which this machine connects to `address`: loopback for an unspecified one.
 fn near(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

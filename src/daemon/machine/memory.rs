@@ -1,7 +1,7 @@
-//! Memory that this process may have: the limits of its control groups, and what the machine has free.
+//! Memory available to this process: the limits of its control groups, and the memory of the machine.
 //!
-//! Buffers are registered at the start, which takes their memory at once. A limit below them would end the
-//! daemon by the kernel's out-of-memory killer, without a word in its log.
+//! Buffers are registered at the start, which allocates their memory at once. With a lower limit the kernel's
+//! out-of-memory killer would end the daemon without a line in its log.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::{StartError, is_close};
 use crate::size::rounded;
 
-/// What limits the memory of a process.
+/// Limits on the memory of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// The lowest limit of the process's control group and those above it (bytes), and its file.
@@ -21,12 +21,12 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Of this process. What cannot be read limits nothing.
+    /// Reads the limits of this process. A file that cannot be read counts as no limit.
     pub fn of_this_process() -> Self {
         Self::of(Path::new("/"))
     }
 
-    /// The same, of the process `self` of a system whose files lie below `root`.
+    /// As [`Self::of_this_process`], with `/proc` and `/sys` below `root`.
     fn of(root: &Path) -> Self {
         let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
         let (groups, mounts) = (read("proc/self/cgroup"), read("proc/self/mountinfo"));
@@ -40,10 +40,10 @@ impl Memory {
         }
     }
 
-    /// Checks `buffers` bytes of buffers: warnings.
+    /// Checks `buffers` bytes of buffers against the limits, and returns warnings.
     ///
     /// # Errors
-    /// [`StartError::Memory`]: the buffers alone are more than there may be.
+    /// [`StartError::Memory`]: the buffers alone exceed a limit.
     pub fn check(&self, buffers: u64) -> Result<Vec<String>, StartError> {
         let mut warnings = Vec::new();
         let group = self.group.as_ref().map(|(limit, file)| (*limit, file.display().to_string()));
@@ -76,26 +76,26 @@ impl Memory {
     }
 }
 
-/// A value of `/proc/meminfo` (bytes).
+/// Returns a value of `/proc/meminfo` (bytes).
 fn value_of(meminfo: &str, name: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
     kib.checked_mul(1024)
 }
 
-/// A hierarchy of control groups that limits memory, and where in it the process is.
+/// A control group hierarchy that limits memory, and the position of the process in it.
 struct Hierarchy {
-    /// Where it is mounted, without the leading `/`.
+    /// Mount point, without the leading `/`.
     mount: PathBuf,
-    /// The process's group, below the mount.
+    /// Group of the process, relative to the mount point.
     group: PathBuf,
-    /// The file in each group that holds its limit.
+    /// Name of the file in each group that holds its limit.
     file: &'static str,
 }
 
 impl Hierarchy {
-    /// The limits of the group and of those above it. In a container the group that is named may lie outside
-    /// of what is mounted: then the mount itself is the process's group.
+    /// Returns the limits (bytes) of the group and its ancestors, with their files. In a container the named
+    /// group may lie outside the mounted part: then the mount point itself is the group of the process.
     fn limits(&self, root: &Path) -> Vec<(u64, PathBuf)> {
         let groups = self.group.ancestors().map(|group| self.mount.join(group).join(self.file));
         let limits = groups.filter_map(|file| {
@@ -107,7 +107,7 @@ impl Hierarchy {
     }
 }
 
-/// The hierarchies of v2 and v1, as `/proc/self/cgroup` and `/proc/self/mountinfo` name them.
+/// Returns the hierarchies of cgroup v2 and v1 that `/proc/self/cgroup` and `/proc/self/mountinfo` name.
 fn hierarchies(groups: &str, mounts: &str) -> Vec<Hierarchy> {
     let group_of = |is_wanted: &dyn Fn(&str) -> bool| {
         groups.lines().find_map(|line| {
@@ -128,7 +128,7 @@ fn hierarchies(groups: &str, mounts: &str) -> Vec<Hierarchy> {
             "cgroup" if v1(options) => (group_of(&v1), "memory.limit_in_bytes"),
             _ => return None,
         };
-        // What is mounted may be a part of the hierarchy, as in a container.
+        // In a container, a part of the hierarchy may be mounted.
         let group = group.unwrap_or_default();
         let group = group.strip_prefix(within.trim_start_matches('/')).unwrap_or(&group);
         let mount = PathBuf::from(mount.trim_start_matches('/'));
