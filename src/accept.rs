@@ -1,4 +1,4 @@
-//! What to do when `accept(2)` fails, for every listener alike.
+//! Handling of errors of `accept(2)`, the same for all listeners.
 
 use std::io;
 
@@ -6,28 +6,29 @@ use nix::libc;
 
 use crate::throttle::Throttle;
 
-/// How long to wait before the next attempt after a failure that does not pass at once (nanoseconds):
-/// trying again immediately would spin.
+/// Pause before the next attempt after an error that concerns all connections (nanoseconds): an immediate
+/// retry would busy-loop.
 pub const PAUSE_NS: u64 = 100_000_000;
 
-/// What follows from a failure.
+/// When to accept again after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// It concerned one connection only, or nothing was there: accept the next one.
+    /// Immediately: the error concerned one connection only, or no connection was waiting.
     AtOnce,
-    /// It concerns all connections: wait [`PAUSE_NS`].
+    /// After [`PAUSE_NS`]: the error concerns all connections.
     Later,
 }
 
-/// The failures of one listener.
+/// Errors of one listener, with the rate limit of their log lines.
 #[derive(Debug, Default)]
 pub struct Failures {
     throttle: Throttle,
 }
 
 impl Failures {
-    /// Notes a failure at `now` (nanoseconds of the monotonic clock) and logs it, not too often.
-    /// `connections` says of which connections.
+    /// Handles the error `errno` at `now` (nanoseconds of the monotonic clock): decides when to accept again,
+    /// and logs an error that concerns all connections, at most once a minute. `connections` names the kind
+    /// of connections in the log line.
     pub fn note(&self, errno: i32, connections: &str, now: u64) -> Next {
         let Some(advice) = advice(errno) else { return Next::AtOnce };
         if let Some(omitted) = self.throttle.admit(now) {
@@ -38,8 +39,8 @@ impl Failures {
     }
 }
 
-/// What to do about a failure; nothing where that is not worth a line: what the network had in store for a
-/// connection that was not accepted yet (`accept(2)`, "Error handling").
+/// Returns advice for the operator. `None` for errors that are not logged: pending network errors of a
+/// connection that was not accepted yet (`accept(2)`, "Error handling"), an interruption, and no connection.
 fn advice(errno: i32) -> Option<&'static str> {
     match errno {
         libc::EINTR

@@ -1,5 +1,5 @@
-//! The access trace: which object was asked for when, as records of fixed length, from which a load can be
-//! replayed later (`hayloft-loadgen record`). Pure functions over slices; this module knows no other module.
+//! The access trace: the requests for objects, with their times, as records of fixed length, from which a
+//! load can be replayed (`hayloft-loadgen record`). Pure functions over slices; uses no other module.
 //!
 //! A file is a header and any number of records, 32 bytes each, all integers little-endian:
 //!
@@ -14,38 +14,38 @@
 //!                                                28  4  volume
 //! ```
 //!
-//! Sampling is spatial: an object is in the trace with all its requests, or with none, and it is if its hash
-//! is not above the threshold (Waldspurger et al., "Efficient MRC construction with SHARDS", FAST 2015). So
-//! reuse distances survive, scaled by the rate. A file that was cut off ends with a part of a record, which
-//! does not count. Keys are hashed and cookies left out: a trace tells nobody how to read a photo.
+//! Sampling is spatial: an object is in the trace with all its requests if its hash is not above the
+//! threshold, else with none (Waldspurger et al., "Efficient MRC construction with SHARDS", FAST 2015). This
+//! preserves reuse distances, scaled by the sampling rate. A partial record at the end of a truncated file is
+//! ignored. Keys are hashed and cookies omitted: a trace does not reveal the URLs of photos.
 
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// How a file begins.
+/// Magic number at the start of a file.
 const MAGIC: [u8; 8] = *b"HAYTRACE";
-/// The version that is written, and the only one that is read.
+/// Version that is written, and the only one that is read.
 const VERSION: u32 = 1;
 /// Length of the header (bytes).
 pub const HEADER_LEN: usize = 32;
 /// Length of a record (bytes).
 pub const RECORD_LEN: usize = 32;
 
-/// The threshold that leaves nothing out.
+/// Threshold that includes every object.
 pub const ALL: u64 = u64::MAX;
 
-/// A range of the object was asked for.
+/// Flag: the request was for a range of the object.
 pub const FLAG_RANGE: u8 = 1;
-/// It was answered by another shard than the one that the client is connected to.
+/// Flag: another shard than that of the client's connection answered the request.
 pub const FLAG_CROSSED: u8 = 2;
 
 /// Why a file is no access trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TraceError {
-    /// It does not begin as one.
+    /// The magic number is missing.
     #[error("this is no access trace of Hayloft; name a file that the daemon wrote")]
     NoTrace,
-    /// It is of another version.
+    /// The version is unknown, or the record length is another one.
     #[error(
         "this access trace has version {0}, and only version {VERSION} is known; use the release that \
          wrote it"
@@ -53,11 +53,11 @@ pub enum TraceError {
     Version(u32),
 }
 
-/// What was asked.
+/// Method of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Method {
-    /// Any that is none of the others.
+    /// Any other method.
     Other = 0,
     /// GET.
     Get = 1,
@@ -67,7 +67,7 @@ pub enum Method {
     Put = 3,
     /// POST of one object.
     Post = 4,
-    /// An object of a multi-write.
+    /// One object of a batch put.
     Batch = 5,
     /// DELETE.
     Delete = 6,
@@ -80,37 +80,37 @@ impl Method {
     }
 }
 
-/// The beginning of a file.
+/// Header of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Objects whose hash is above it are left out; [`ALL`] leaves out none.
+    /// Largest hash of the objects in the trace; [`ALL`] includes every object.
     pub threshold: u64,
-    /// When the trace began (nanoseconds since 1970).
+    /// Start of the trace (nanoseconds since 1970).
     pub started: u64,
 }
 
-/// One request.
+/// Record of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// When it was there (nanoseconds since 1970).
+    /// Arrival of the request (nanoseconds since 1970).
     pub time: u64,
-    /// [`object_hash`] of what it asked for.
+    /// [`object_hash`] of the object.
     pub object: u64,
-    /// Length of the object (bytes); 0 if there is none, [`u32::MAX`] if it is longer than that.
+    /// Length of the object (bytes); 0 if there is none; saturates at [`u32::MAX`].
     pub size: u32,
-    /// From the request to the last byte of the answer (microseconds; saturates).
+    /// Time from the request to the last byte of the response (microseconds); saturates.
     pub service_us: u32,
-    /// The answer's status.
+    /// HTTP status of the response.
     pub status: u16,
-    /// What was asked.
+    /// Method of the request.
     pub method: Method,
     /// [`FLAG_RANGE`] and [`FLAG_CROSSED`].
     pub flags: u8,
-    /// The volume.
+    /// Volume id.
     pub volume: u32,
 }
 
-/// The hash by which an object is known in a trace.
+/// Hash that identifies an object in a trace (XXH3-64 of volume, key and alternate key).
 #[must_use]
 pub fn object_hash(volume: u32, key: u64, alt: u32) -> u64 {
     let mut id = [0; 16];
@@ -120,7 +120,7 @@ pub fn object_hash(volume: u32, key: u64, alt: u32) -> u64 {
     xxh3_64(&id)
 }
 
-/// The threshold for a share of all objects: 0 to 1. Rounded, and never nothing.
+/// Returns the threshold that includes a share (0 to 1) of all objects, rounded. Even 0 includes the hash 0.
 #[must_use]
 #[expect(
     clippy::cast_possible_truncation,
@@ -141,13 +141,13 @@ fn get<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 }
 
 impl Header {
-    /// Whether the requests for an object are in the trace.
+    /// Whether the requests for the object with this hash are in the trace.
     #[must_use]
     pub fn includes(&self, object: u64) -> bool {
         object <= self.threshold
     }
 
-    /// As it stands in a file.
+    /// Encodes the value as in a file.
     #[must_use]
     pub fn encode(&self) -> [u8; HEADER_LEN] {
         let mut out = [0; HEADER_LEN];
@@ -159,10 +159,10 @@ impl Header {
         out
     }
 
-    /// Reads it.
+    /// Decodes a header.
     ///
     /// # Errors
-    /// [`TraceError`].
+    /// [`TraceError`]: no access trace, or another version or record length.
     pub fn decode(bytes: &[u8; HEADER_LEN]) -> Result<Self, TraceError> {
         if get(bytes, 0) != MAGIC {
             return Err(TraceError::NoTrace);
@@ -179,7 +179,7 @@ impl Header {
 }
 
 impl Record {
-    /// As it stands in a file.
+    /// Encodes the value as in a file.
     #[must_use]
     pub fn encode(&self) -> [u8; RECORD_LEN] {
         let mut out = [0; RECORD_LEN];
@@ -193,7 +193,7 @@ impl Record {
         out
     }
 
-    /// Reads it; any bytes are a record.
+    /// Decodes a record. Every byte sequence is a valid record: unknown methods become [`Method::Other`].
     #[must_use]
     pub fn decode(bytes: &[u8; RECORD_LEN]) -> Self {
         Self {

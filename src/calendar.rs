@@ -1,8 +1,8 @@
-//! Times as people and other programs read them: RFC 3339, in UTC.
+//! Formats times as RFC 3339, in UTC.
 //!
 //! This module knows no other module, and reads no clock.
 
-/// Year, month, day, hour, minute and second of a number of seconds since 1970: `2026-08-01T13:04:05`.
+/// Formats date and time of a number of seconds since 1970-01-01 UTC: `2026-08-01T13:04:05`.
 fn date_time(seconds: u64) -> String {
     let (days, second_of_day) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
@@ -14,20 +14,20 @@ fn date_time(seconds: u64) -> String {
     )
 }
 
-/// `seconds` since 1970, to the second: `2026-08-01T13:04:05Z`.
+/// Formats `seconds` since 1970-01-01 UTC to the second: `2026-08-01T13:04:05Z`.
 #[must_use]
 pub fn rfc3339(seconds: u64) -> String {
     date_time(seconds) + "Z"
 }
 
-/// `nanos` since 1970, to the nanosecond: `2026-08-01T13:04:05.000000001Z`.
+/// Formats `nanos` since 1970-01-01 UTC to the nanosecond: `2026-08-01T13:04:05.000000001Z`.
 #[must_use]
 pub fn rfc3339_nanos(nanos: u64) -> String {
     format!("{}.{:09}Z", date_time(nanos / 1_000_000_000), nanos % 1_000_000_000)
 }
 
-/// Year, month and day of a number of days since 1970-01-01. Counts in years that begin on the first of
-/// March, so that the leap day comes last (Howard Hinnant, "chrono-compatible low-level date algorithms").
+/// Returns year, month and day of a number of days since 1970-01-01. Counts in years that begin on 1 March,
+/// so that the leap day comes last (Howard Hinnant, "chrono-compatible low-level date algorithms").
 fn civil(days_since_1970: u64) -> (u64, u64, u64) {
     let days = days_since_1970 + 719_468; // since 0000-03-01
     let (era, day_of_era) = (days / 146_097, days % 146_097);

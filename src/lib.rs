@@ -1,7 +1,7 @@
 //! Hayloft: a Haystack store node.
 //!
-//! `docs/ARCHITECTURE.md` is the map of this code: what each module is for, what it must not know,
-//! and the invariants that hold it together.
+//! `docs/ARCHITECTURE.md` describes the code: the purpose of each module, the modules that it must not use,
+//! and the invariants.
 
 pub mod accept;
 pub mod access_trace;

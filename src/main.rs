@@ -1,4 +1,4 @@
-//! The `hayloft` command.
+//! The `hayloft` command; see the module `cli` of the library.
 
 use std::process::ExitCode;
 

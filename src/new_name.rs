@@ -1,4 +1,4 @@
-//! Whether a file or directory could be made or opened to be written, found out without doing either.
+//! Checks whether a file or directory could be created, or opened for writing, without doing either.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,7 @@ use nix::sys::statfs::{
 };
 use nix::unistd::{AccessFlags, eaccess};
 
-/// The directory a path lies in; `.` for a bare name; none for `/` and what ends in `..`.
+/// Returns the parent directory of a path: `.` for a bare name; `None` for `/` and paths that end in `..`.
 #[must_use]
 pub fn parent_of(path: &Path) -> Option<&Path> {
     path.file_name()?;
@@ -20,11 +20,11 @@ pub fn parent_of(path: &Path) -> Option<&Path> {
     }
 }
 
-/// Whether a new name can be made in a directory.
+/// Checks that a new name can be created in a directory.
 ///
 /// # Errors
-/// What making it would end with: the directory is absent or none, is on a file system that is mounted
-/// read-only or makes no names, or this user has no right to.
+/// The error with which creating it would fail: the directory is absent or no directory, its file system is
+/// mounted read-only or has no new names (proc, sysfs), or this user lacks the permission.
 pub fn check(directory: &Path) -> io::Result<()> {
     if !fs::metadata(directory)?.is_dir() {
         return Err(io::Error::from_raw_os_error(ENOTDIR));
@@ -39,17 +39,17 @@ pub fn check(directory: &Path) -> io::Result<()> {
     Ok(eaccess(directory, AccessFlags::W_OK | AccessFlags::X_OK)?)
 }
 
-/// Whether a file can be opened to be read and written, and made if it is absent.
+/// Checks that a file can be opened for reading and writing, and created if it is absent.
 ///
 /// # Errors
-/// What opening it would end with.
+/// The error with which opening it would fail.
 pub fn check_file(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(there) if there.is_dir() => Err(io::Error::from_raw_os_error(EISDIR)),
         Ok(_) => Ok(eaccess(path, AccessFlags::R_OK | AccessFlags::W_OK)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let parent = parent_of(path).ok_or(error)?;
-            // A symbolic link that points nowhere: what it points to would be made.
+            // A dangling symbolic link: opening would create its target.
             match fs::read_link(path) {
                 Ok(target) => check_file(&parent.join(target)),
                 Err(_) => check(parent),
@@ -59,7 +59,7 @@ pub fn check_file(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether another user, such as the one that the daemon runs as, may have the right that is missing.
+/// Whether the error is EACCES: another user, such as that of the daemon, may have the missing permission.
 #[must_use]
 pub fn is_of_this_user(error: &io::Error) -> bool {
     error.raw_os_error() == Some(EACCES)
@@ -107,7 +107,7 @@ mod tests {
         for directory in ["/proc", "/sys"] {
             let said = errno(check(Path::new(directory)));
             let made = errno(fs::create_dir(Path::new(directory).join("hayloft")));
-            // Without rights, the rights are named first.
+            // Without permission, EACCES takes precedence over other errors.
             assert!(said == made || made == Some(EACCES), "{directory}: {said:?}, {made:?}");
         }
     }

@@ -1,7 +1,7 @@
-//! Sizes in bytes as people write them: `512`, `64KiB`, `100GiB`, `10MB`.
+//! Sizes in bytes with units: `512`, `64KiB`, `100GiB`, `10MB`.
 //!
-//! One type for the configuration file, the command line and the admin API, so that a size is
-//! understood (and refused) the same way everywhere. Knows no other module.
+//! One type for the configuration file, the command line and the admin API, so that all of them accept and
+//! refuse the same sizes. Uses no other module.
 
 use std::fmt;
 use std::str::FromStr;
@@ -42,7 +42,7 @@ const BINARY_UNITS: usize = 4;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(pub u64);
 
-/// A number of bytes, for people, rounded to a tenth: `3.4 MiB`.
+/// Formats a number of bytes for messages, rounded to a tenth of the largest binary unit: `3.4 MiB`.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "precision does not matter here")]
 pub fn rounded(bytes: u64) -> String {
@@ -52,7 +52,7 @@ pub fn rounded(bytes: u64) -> String {
         return format!("{bytes} B");
     };
     let power = power.min(units.len());
-    let value = bytes as f64 / 1024_f64.powi(i32::try_from(power).expect("at most 4"));
+    let value = bytes as f64 / 1024_f64.powi(i32::try_from(power).expect("power is at most 4"));
     format!("{value:.1} {}", units[power - 1])
 }
 
@@ -95,24 +95,24 @@ impl ByteSize {
     }
 }
 
-/// Why a text is not a size. Each message says what to write instead.
+/// Why a text is not a size. Each message gives a valid alternative.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ParseSizeError {
-    /// Nothing, or only spaces.
+    /// Empty, or only spaces.
     #[error("the size is empty; write a whole number and a unit, for instance 64MiB or 100GiB")]
     Empty,
-    /// It does not begin with a digit.
+    /// The text does not begin with a digit.
     #[error(
         "{0:?} does not begin with a number; write a whole number and a unit, for instance 64MiB"
     )]
     NoNumber(String),
-    /// A fraction.
+    /// The number has a fraction.
     #[error(
         "{0:?} has a fraction; write a whole number in a smaller unit, for instance 1536MiB instead of \
          1.5GiB"
     )]
     Fraction(String),
-    /// `K`, `M`, `G` or `T` alone.
+    /// The unit is `K`, `M`, `G` or `T` alone.
     #[error(
         "{text:?}: the unit {unit} alone is ambiguous; write {number}{unit}iB for powers of 1024 or \
          {number}{unit}B for powers of 1000"
@@ -125,7 +125,7 @@ pub enum ParseSizeError {
         /// The unit's letter, upper case.
         unit: char,
     },
-    /// A unit that is none.
+    /// The unit is unknown.
     #[error(
         "{text:?}: unknown unit {unit:?}; use B, KiB, MiB, GiB, TiB (powers of 1024) or KB, MB, GB, TB \
          (powers of 1000)"
@@ -133,10 +133,10 @@ pub enum ParseSizeError {
     UnknownUnit {
         /// The whole text.
         text: String,
-        /// What stands after the number.
+        /// The text after the number.
         unit: String,
     },
-    /// More than 2^64 - 1 bytes.
+    /// The size is more than 2^64 - 1 bytes.
     #[error("{0:?} is more than 2^64 - 1 bytes; write a smaller size")]
     TooLarge(String),
 }
@@ -158,7 +158,7 @@ impl FromStr for ByteSize {
             return Err(ParseSizeError::Fraction(text.to_owned()));
         }
         let unit_bytes = unit_bytes(text, number, rest.trim_start())?;
-        // The digits are digits, so the only way to fail is too many of them.
+        // `number` has only digits: parsing fails only on overflow.
         let count: u64 = number.parse().map_err(|_| ParseSizeError::TooLarge(text.to_owned()))?;
         count
             .checked_mul(unit_bytes)

@@ -16,8 +16,8 @@ use nix::sys::socket::sockopt::PeerCredentials;
 /// Bit N: descriptor N was closed when the process was started.
 static CLOSED: AtomicU8 = AtomicU8::new(0);
 
-/// Has the loader look at the standard descriptors. Only before `main` can it be known: then the runtime of
-/// Rust opens `/dev/null` for those that are closed, and what is written there is lost without an error.
+/// Makes the loader check the standard descriptors before `main`. Later is too late: the Rust runtime opens
+/// `/dev/null` for those that are closed, and output written there is lost without an error.
 #[used]
 // SAFETY: the section holds pointers to C functions without a result, and the loader calls each once, on the
 // only thread there is. This one makes three system calls and stores a byte.
@@ -33,11 +33,11 @@ extern "C" fn note_closed() {
     }
 }
 
-/// EBADF if standard input, output or error (0, 1, 2) was closed when the process was started, as a shell
-/// does with `>&-`.
+/// Checks that standard input, output or error (0, 1, 2) was open when the process was started; a shell
+/// closes one with `>&-`.
 ///
 /// # Errors
-/// That.
+/// EBADF if it was closed.
 pub fn open_at_start(descriptor: RawFd) -> io::Result<()> {
     match CLOSED.load(Ordering::Relaxed) & (1 << descriptor) {
         0 => Ok(()),
@@ -45,7 +45,7 @@ pub fn open_at_start(descriptor: RawFd) -> io::Result<()> {
     }
 }
 
-/// Nanoseconds of `CLOCK_MONOTONIC`.
+/// Time of `CLOCK_MONOTONIC` (nanoseconds).
 ///
 /// # Panics
 /// Never on Linux: the clock always exists.
@@ -53,23 +53,23 @@ pub fn open_at_start(descriptor: RawFd) -> io::Result<()> {
 pub fn monotonic_ns() -> u64 {
     let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
         .expect("every Linux has a monotonic clock");
-    let seconds = u64::try_from(time.tv_sec()).expect("time since boot");
-    let nanos = u64::try_from(time.tv_nsec()).expect("below one second");
+    let seconds = u64::try_from(time.tv_sec()).expect("the monotonic clock is not negative");
+    let nanos = u64::try_from(time.tv_nsec()).expect("tv_nsec is 0 to 999,999,999");
     seconds * 1_000_000_000 + nanos
 }
 
-/// Nanoseconds since 1970 of the wall clock; 0 when it stands before 1970.
+/// Time of the wall clock (nanoseconds since 1970-01-01 UTC); 0 if the clock is before 1970.
 #[must_use]
 pub fn wall_ns() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// A descriptor of its own for the file behind `descriptor`, which stays as it is. For descriptors that
-/// another process handed over by number.
+/// Duplicates a descriptor, with close-on-exec; `descriptor` stays open. For descriptors that another process
+/// passed by number.
 ///
 /// # Errors
-/// What the kernel says, for instance that there is none of this number.
+/// The kernel's, for instance EBADF if there is no such descriptor.
 pub fn duplicate(descriptor: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: no memory is touched; a number that is no descriptor is an error.
     let copy = unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 0) };
@@ -117,10 +117,10 @@ fn ioctl<T>(fd: BorrowedFd<'_>, request: libc::c_ulong, argument: &mut T) -> io:
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// How many extents a file consists of (`Documentation/filesystems/fiemap.rst`).
+/// Returns the number of extents of a file (`Documentation/filesystems/fiemap.rst`).
 ///
 /// # Errors
-/// Where the file system does not tell.
+/// The kernel's, for instance EOPNOTSUPP on a file system without this call.
 pub fn extents(fd: BorrowedFd<'_>) -> io::Result<u64> {
     let mut map = Fiemap { length: u64::MAX, ..Fiemap::default() };
     ioctl(fd, FS_IOC_FIEMAP, &mut map)?;
@@ -131,7 +131,7 @@ pub fn extents(fd: BorrowedFd<'_>) -> io::Result<u64> {
 /// large file stays contiguous.
 ///
 /// # Errors
-/// Where the file system knows no such hint.
+/// The kernel's, for instance on a file system without such a hint.
 pub fn hint_extent_size(fd: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
     let mut attributes = FsXattr::default();
     ioctl(fd, FS_IOC_FSGETXATTR, &mut attributes)?;
@@ -140,15 +140,15 @@ pub fn hint_extent_size(fd: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
     ioctl(fd, FS_IOC_FSSETXATTR, &mut attributes)
 }
 
-/// Has reads not noted in the inode. Only the owner of a file may ask for that: whoever else may read it
-/// reads it all the same.
+/// Makes reads leave the access time of the file unchanged (`O_NOATIME`). Only the owner of the file and root
+/// may set this (open(2)); for others the call has no effect.
 pub fn leave_access_time(file: &File) {
     let flags = fcntl(file, FcntlArg::F_GETFL).map(OFlag::from_bits_retain);
     let _ = flags.and_then(|flags| fcntl(file, FcntlArg::F_SETFL(flags | OFlag::O_NOATIME)));
 }
 
-/// How many descriptors this process may have open: the soft limit, and the hard one up to which it may
-/// raise that (`RLIMIT_NOFILE`).
+/// Returns the limit of open descriptors of this process: the soft limit, and the hard limit up to which the
+/// process may raise it (`RLIMIT_NOFILE`, getrlimit(2)).
 ///
 /// # Errors
 /// The system call's.
@@ -156,18 +156,18 @@ pub fn open_files_limit() -> io::Result<(u64, u64)> {
     Ok(getrlimit(Resource::RLIMIT_NOFILE)?)
 }
 
-/// What a file system says of direct I/O on a file (`statx(2)`, `STATX_DIOALIGN`).
+/// Support for direct I/O on a file, as the file system reports it (`statx(2)`, `STATX_DIOALIGN`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DirectIo {
-    /// It says nothing. Direct I/O may work.
+    /// The file system reports nothing. Direct I/O may work.
     Unknown,
-    /// There is none: `O_DIRECT` is accepted, and what is read and written goes through the page cache.
+    /// No direct I/O: `O_DIRECT` is accepted, but reads and writes go through the page cache.
     None,
     /// Offsets and lengths must be multiples of this (bytes).
     Aligned(u32),
 }
 
-/// What the file system says of direct I/O on this file.
+/// Returns the support for direct I/O on this file.
 ///
 /// # Errors
 /// The system call's.
@@ -196,10 +196,11 @@ pub fn direct_io(file: &File) -> io::Result<DirectIo> {
     })
 }
 
-/// Who is at the other end of a connection: `IP:PORT`, `unix:uid=N`, or `unknown` when it has gone.
+/// Returns the peer of a connection: `IP:PORT`; `unix:uid=N`, or `unix` if the user id cannot be read;
+/// `unknown` if the peer has disconnected.
 #[must_use]
 pub fn peer_name(connection: RawFd) -> String {
-    // SAFETY: the caller's connection is open as long as it is asked about; nothing is kept.
+    // SAFETY: the caller keeps the connection open during this call; the borrow ends with it.
     let connection = unsafe { BorrowedFd::borrow_raw(connection) };
     let socket = socket2::SockRef::from(&connection);
     match socket.peer_addr() {
@@ -217,7 +218,7 @@ pub fn peer_name(connection: RawFd) -> String {
     }
 }
 
-/// Whether a signal is ignored, as nohup(1) and shells have it for what they start.
+/// Whether a signal is ignored, as nohup(1) and shells set it for their child processes.
 ///
 /// # Errors
 /// The system call's.
@@ -233,18 +234,18 @@ pub fn is_ignored(signal: i32) -> io::Result<bool> {
     Ok(action.sa_sigaction == libc::SIG_IGN)
 }
 
-/// The kernel's number of a thread of this process (`gettid(2)`).
+/// The kernel's id of a thread of this process (`gettid(2)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThreadId(libc::pid_t);
 
-/// The number of the calling thread.
+/// Returns the id of the calling thread.
 #[must_use]
 pub fn this_thread() -> ThreadId {
     ThreadId(nix::unistd::gettid().as_raw())
 }
 
-/// Whether this process has a thread of this number (`tgkill(2)` with no signal). Where the kernel does not
-/// tell, it has.
+/// Whether this process has a thread with this id (`tgkill(2)` with signal 0). Any error other than ESRCH
+/// counts as yes.
 #[must_use]
 pub fn thread_exists(thread: ThreadId) -> bool {
     let process = nix::unistd::getpid().as_raw();
@@ -253,16 +254,15 @@ pub fn thread_exists(thread: ThreadId) -> bool {
     result == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
 }
 
-/// Ends the calling thread alone and at once, without unwinding, as a seccomp filter does. For tests of what
-/// follows from that.
+/// Ends only the calling thread, immediately and without unwinding, as a seccomp filter does. For tests.
 pub fn exit_thread() -> ! {
-    // SAFETY: no memory is touched. Nothing of the thread is freed, its stack included, so that what others
-    // borrow from it stays valid.
+    // SAFETY: no memory is touched. Nothing of the thread is freed, its stack included, so that references
+    // of other threads into it stay valid.
     unsafe { libc::syscall(libc::SYS_exit, 0) };
     unreachable!("exit(2) does not return")
 }
 
-/// Pins the calling thread to one core.
+/// Pins the calling thread to the core with this id (`sched_setaffinity(2)`).
 ///
 /// # Errors
 /// The system call's.

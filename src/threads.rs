@@ -1,5 +1,5 @@
-//! The threads that a process cannot do without, in one list: one that ends by itself is noticed, whatever
-//! it was for. Knows nothing of what they do.
+//! A list of the threads that a process needs: the end of any of them is detected. Knows nothing about the
+//! tasks of the threads.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,12 +9,12 @@ use std::time::Duration;
 use crate::sabotage;
 use crate::sys::{self, ThreadId};
 
-/// How often [`Thread::join`] looks whether the thread has ended.
+/// Interval at which [`Thread::join`] checks whether the thread has ended.
 const JOIN_TURN: Duration = Duration::from_millis(1);
 
 /// Names of the threads of a daemon, besides the shards, which are numbered.
 pub mod name {
-    /// Starts and watches the others. Not in the list: a process ends with its main thread.
+    /// The main thread: starts and watches the others. Not in the list, since a process ends with it.
     pub const MAIN: &str = "main";
     /// Serves the admin API.
     pub const ADMIN: &str = "hayloft-admin";
@@ -32,22 +32,22 @@ pub mod name {
     }
 }
 
-/// The list. Clones share it.
+/// A list of threads. Clones share the list.
 #[derive(Clone, Debug, Default)]
 pub struct Threads(Arc<Mutex<Vec<Entry>>>);
 
 #[derive(Debug)]
 struct Entry {
     name: String,
-    /// Its number, once it runs.
+    /// Kernel id of the thread, once it runs.
     id: Option<ThreadId>,
-    /// It has returned or panicked. A thread that the kernel ended alone (a seccomp filter, the system call
-    /// `exit`) could not note that.
+    /// True if the thread has returned or panicked. A thread that the kernel ended without unwinding (a
+    /// seccomp filter, the system call `exit`) does not set this.
     has_ended: bool,
 }
 
 impl Entry {
-    /// It has ended without unwinding. The kernel is asked first: what the thread noted came before its end.
+    /// Whether the thread has ended without unwinding: it no longer exists, and did not set `has_ended`.
     fn was_killed(&self) -> bool {
         !self.has_ended && self.id.is_some_and(|id| !sys::thread_exists(id))
     }
@@ -66,27 +66,27 @@ pub struct Thread {
 pub struct Crashed;
 
 impl Thread {
-    /// Whether it has ended, in whatever way.
+    /// Whether the thread has ended: returned, panicked or been ended by the kernel.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.threads.has_ended(&self.name)
     }
 
-    /// What wakes it from `std::thread::park`.
+    /// Handle that wakes the thread from `std::thread::park`.
     #[must_use]
     pub fn thread(&self) -> &std::thread::Thread {
         self.handle.thread()
     }
 
-    /// Waits until it has ended.
+    /// Waits until the thread has ended.
     ///
     /// # Errors
-    /// [`Crashed`].
+    /// [`Crashed`] if it panicked, or was ended without unwinding.
     pub fn join(self) -> Result<(), Crashed> {
         while !self.is_finished() {
             std::thread::sleep(JOIN_TURN);
         }
-        // The standard library panics when it joins a thread that left no result.
+        // `JoinHandle::join` panics for a thread that was ended without leaving a result.
         if self.threads.was_killed(&self.name) {
             return Err(Crashed);
         }
@@ -94,13 +94,13 @@ impl Thread {
     }
 }
 
-/// Notes the end of a thread, by return or by panic.
-struct Sign {
+/// Drop guard that records the end of a thread, by return or by panic.
+struct EndGuard {
     threads: Threads,
     name: String,
 }
 
-impl Drop for Sign {
+impl Drop for EndGuard {
     fn drop(&mut self) {
         let mut entries = self.threads.lock();
         for entry in entries.iter_mut().filter(|entry| entry.name == self.name) {
@@ -114,17 +114,17 @@ impl Threads {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts a thread and adds it to the list. Names are unique in a list.
+    /// Starts a thread and adds it to the list. `name` must be unique in the list.
     ///
     /// # Errors
-    /// The kernel allows no more threads.
+    /// The kernel's, for instance at the limit of threads.
     pub fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<Thread> {
-        let sign = Sign { threads: self.clone(), name: name.to_owned() };
+        let guard = EndGuard { threads: self.clone(), name: name.to_owned() };
         self.lock().push(Entry { name: name.to_owned(), id: None, has_ended: false });
         let (dies, exits) = (sabotage::dies(name), sabotage::exits(name));
         let spawned = Builder::new().name(name.to_owned()).spawn(move || {
-            sign.threads.note_id(&sign.name);
-            let _sign = sign;
+            guard.threads.note_id(&guard.name);
+            let _guard = guard;
             if exits {
                 sys::exit_thread();
             }
@@ -137,7 +137,7 @@ impl Threads {
         Ok(Thread { handle: spawned?, threads: self.clone(), name: name.to_owned() })
     }
 
-    /// Notes the number of the calling thread.
+    /// Records the kernel id of the calling thread.
     fn note_id(&self, name: &str) {
         for entry in self.lock().iter_mut().filter(|entry| entry.name == name) {
             entry.id = Some(sys::this_thread());

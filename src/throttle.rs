@@ -1,25 +1,28 @@
-//! Warnings that would repeat with every connection: at most one in a minute, and how many were left out.
+//! Rate limit for warnings that would repeat with every connection: at most one a minute, with the number of
+//! omitted ones.
 
 use std::cell::Cell;
 use std::fmt;
 
-/// Least time between two warnings (nanoseconds).
+/// Smallest interval between two warnings (nanoseconds).
 const INTERVAL_NS: u64 = 60_000_000_000;
 
-/// Decides which of the warnings of one kind are written.
+/// Rate limit for one kind of warning.
 #[derive(Debug, Default)]
 pub struct Throttle {
-    /// No warning is written before this (nanoseconds of the monotonic clock).
+    /// Time before which no warning is written (nanoseconds of the monotonic clock).
     next: Cell<u64>,
     omitted: Cell<u64>,
 }
 
-/// How many warnings were left out since the last one. Prints as the end of a sentence.
+/// Number of warnings omitted since the last one written. `Display` prints the end of a sentence, or nothing
+/// for 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Omitted(pub u64);
 
 impl Throttle {
-    /// Whether a warning may be written at `now` (nanoseconds of the monotonic clock); else it is counted.
+    /// Returns the number of omitted warnings if a warning may be written at `now` (nanoseconds of the
+    /// monotonic clock); else counts it as omitted and returns `None`.
     pub fn admit(&self, now: u64) -> Option<Omitted> {
         if now < self.next.get() {
             self.omitted.set(self.omitted.get() + 1);

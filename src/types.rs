@@ -1,10 +1,10 @@
-//! The words of the store as types, so that an index, a count and a size cannot be mixed.
+//! Newtypes of the store's identifiers, so that they cannot be confused with each other or plain numbers.
 //!
 //! This module knows no other module.
 
 use std::fmt;
 
-/// A volume's number, as it stands in URLs and file names.
+/// Volume id, as in URLs and file names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VolumeId(pub u32);
 
@@ -16,7 +16,7 @@ pub struct NeedleKey(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AlternateKey(pub u32);
 
-/// What names a needle inside a volume.
+/// Identity of a needle inside a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NeedleId {
     /// Photo id.
@@ -45,14 +45,13 @@ impl fmt::Display for VolumeId {
     }
 }
 
-/// The random number in a URL that keeps photos from being guessed. It works like a password for
-/// one needle, so `Debug` shows only its first digits and comparison takes the same time for every
-/// guess.
+/// The random number in a URL that prevents guessing of photo URLs. It is a secret like a password for one
+/// needle: `Debug` shows only its first digits, and a comparison takes the same time for every value.
 #[derive(Clone, Copy)]
 pub struct Cookie(pub u64);
 
 impl Cookie {
-    /// Compares without an early exit that a guesser could time.
+    /// Compares two cookies in constant time.
     #[must_use]
     pub fn matches(self, other: Self) -> bool {
         std::hint::black_box(self.0 ^ other.0) == 0
