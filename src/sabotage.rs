@@ -1,147 +1,150 @@
-//! Mistakes that a storage engine must not make, built in on purpose: whoever wants to know what the
-//! tests are worth has them run against one (`cargo xtask sabotage`). A suite that stays green with one
-//! of these would not notice the same mistake made by accident.
+//! Deliberate mistakes of a storage engine, as negative controls of the tests: `cargo xtask sabotage` enables
+//! one at a time and checks that a test fails. A suite that passes with one of them would not detect the
+//! same mistake made by accident.
 //!
-//! Without the feature `sim`, which is for tests, there are none, and nothing is asked at run time.
+//! They exist only with the feature `sim`, which is for tests. Without it the checks are constant `false`.
 
-/// Names one in the environment.
+/// Environment variable that names the enabled mistake.
 pub const VARIABLE: &str = "HAYLOFT_SABOTAGE";
 
 macro_rules! sabotages {
     ($($(#[doc = $doc:literal])* $variant:ident = $name:literal,)*) => {
-        /// A mistake.
+        /// A deliberate mistake.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Sabotage { $($(#[doc = $doc])* $variant,)* }
 
-        /// All of them, with their names.
+        /// All mistakes, with their names.
         pub const ALL: &[(Sabotage, &str)] = &[$((Sabotage::$variant, $name),)*];
     };
 }
 
 sabotages! {
-    /// Writers are told before the write that carries their needles.
+    /// A write is acknowledged before the write of its commit has completed.
     AckBeforeFlush = "ack-before-flush",
-    /// Needles can be read before the write that carries them.
+    /// Needles can be read before the write of their commit has completed.
     PublishBeforeFlush = "publish-before-flush",
     /// Writes are not flushed.
     SkipFlush = "skip-flush",
-    /// What is written last of a commit is not covered by its flush.
+    /// The last part of a commit is written after the flush of the commit.
     FlushBeforeLastWrite = "flush-before-last-write",
-    /// New and removed names are not made durable.
+    /// Directories are not synced after files are created or removed.
     SkipDirectorySync = "skip-directory-sync",
-    /// What was found in a file is built upon without making it durable first.
+    /// New commits follow data of an opened file that was not made durable first.
     SkipSyncAtOpen = "skip-sync-at-open",
-    /// After a failed write the file is flushed, and if that works, all is taken to be well.
+    /// After a failed write the file is flushed, and success counts as recovery.
     RetryFailedFlush = "retry-failed-flush",
-    /// A write that fell short counts as whole.
+    /// A short write counts as complete.
     IgnoreShortWrite = "ignore-short-write",
-    /// After a failed write, others follow.
+    /// The volume takes further writes after a failed write.
     WriteAfterFailure = "write-after-failure",
-    /// Data is served without looking at its checksum.
+    /// Data is served without verification of its checksum.
     SkipChecksum = "skip-checksum",
-    /// The same for large bodies.
+    /// Data of multipart objects is served without verification of its checksum.
     SkipChunkChecksum = "skip-chunk-checksum",
-    /// What cannot be read is answered as if it had never been there.
+    /// An unreadable needle is answered as not found.
     NotFoundForUnreadable = "not-found-for-unreadable",
-    /// Whoever guesses a key may read.
+    /// Reads do not check the cookie.
     IgnoreCookie = "ignore-cookie",
-    /// The log ends where it is damaged, whatever stands behind.
+    /// Recovery ends the log at damage, even if valid commits follow.
     TruncateOnDamage = "truncate-on-damage",
-    /// The log may end before what a tail hint witnesses.
+    /// Recovery may end the log before the durable tail of a tail hint.
     IgnoreHint = "ignore-hint",
-    /// Of a torn multi-write, what is valid stays.
+    /// Recovery keeps the valid needles of a torn batch put.
     KeepHalfABatch = "keep-half-a-batch",
-    /// Checksums are not bound to the file and the place.
+    /// Checksums are not seeded with the file and the offset.
     UnboundChecksums = "unbound-checksums",
-    /// Writes to one needle are not decided one after the other.
+    /// Writes to one needle are not serialised.
     NoLocks = "no-locks",
-    /// A volume that is made read-only says so before what was admitted is written.
+    /// A volume becomes read-only before the admitted writes have completed.
     ReadOnlyTooEarly = "read-only-too-early",
-    /// Read-only is remembered in memory only.
+    /// The read-only state is kept in memory only.
     ForgetState = "forget-state",
-    /// A tombstone is not written.
+    /// No tombstone is written for a delete.
     ForgetTombstone = "forget-tombstone",
-    /// A torn tail is built upon without sealing what was decided about it.
+    /// Commits follow a torn tail without a seal that records the decision about it.
     SkipSeal = "skip-seal",
-    /// Of a torn commit, needles stay whose data did not arrive.
+    /// Recovery keeps needles of a torn commit whose data is incomplete.
     KeepTorn = "keep-torn",
-    /// Commits do not say how far the log was durable.
+    /// Commit records do not hold the durable tail.
     WrongDurableTail = "wrong-durable-tail",
-    /// After a restart, the number of the last commit is used again.
+    /// After a restart the sequence number of the last commit is reused.
     ReuseSequence = "reuse-sequence",
-    /// A commit follows whatever stands before it.
+    /// Recovery accepts a commit whatever commit precedes it.
     IgnoreChain = "ignore-chain",
-    /// What was in memory stands between commits.
+    /// The padding of commits holds data left in memory.
     DirtyPadding = "dirty-padding",
-    /// Whoever guesses a key may overwrite.
+    /// Overwrites do not check the cookie.
     OverwriteWithoutCookie = "overwrite-without-cookie",
-    /// A multi-write is acknowledged of which half was written.
+    /// A batch put is acknowledged of which only half was written.
     AckHalfABatch = "ack-half-a-batch",
-    /// What is deleted counts as alive.
+    /// Deleted needles count as live.
     DeletedIsAlive = "deleted-is-alive",
-    /// A range of a large body has a byte too few.
+    /// A range of a multipart object is one byte too short.
     RangeOffByOne = "range-off-by-one",
-    /// What the device would not read at a start counts as empty.
+    /// A block that cannot be read during recovery counts as empty.
     UnreadIsEmpty = "unread-is-empty",
-    /// After a failed write, those who wait for the next one are not told.
+    /// After a failed write, writers that wait for the next commit get no result.
     ForgetWaiters = "forget-waiters",
-    /// A checkpoint says that it covers what was written while it was made.
+    /// A checkpoint claims to cover commits written while it was made.
     CheckpointTailTooLate = "checkpoint-tail-too-late",
-    /// A checkpoint is believed without looking at its checksums.
+    /// A checkpoint is used without verification of its checksums.
     SkipCheckpointChecksum = "skip-checkpoint-checksum",
-    /// A checkpoint of another file is believed.
+    /// A checkpoint of another volume file is used.
     IgnoreCheckpointFile = "ignore-checkpoint-file",
-    /// What follows a checkpoint adds needles and leaves those that they replace.
+    /// Replay after a checkpoint adds needles without removing those that they supersede.
     ReplayWithoutRemoval = "replay-without-removal",
-    /// A checkpoint is believed whatever the log says.
+    /// A checkpoint is used even if the log contradicts it.
     CheckpointBeforeLog = "checkpoint-before-log",
     /// The file of a volume that was created at run time is not monitored.
     UnmonitoredVolume = "unmonitored-volume",
     /// A volume is changed while another change to it is under way.
     InterleavedChanges = "interleaved-changes",
-    /// A checkpoint is still being written while its volume's file is removed.
+    /// A checkpoint is still being written while the file of its volume is removed.
     CheckpointAfterRemoval = "checkpoint-after-removal",
-    /// A drain waits for requests under way without a limit.
+    /// A drain waits for requests under way without a time limit.
     EndlessDrain = "endless-drain",
     /// A drain does not wait for connections that are being refused.
     ForgetRefusals = "forget-refusals",
     /// The end of a thread is not noticed.
     IgnoreLostThread = "ignore-lost-thread",
-    /// A reply may take any time, as long as a few bytes are taken in each timeout.
+    /// A response may take any time, as long as a few bytes are sent in each timeout.
     NoReplyRate = "no-reply-rate",
-    /// A queued transfer whose file was closed keeps the slot of its device.
+    /// A queued transfer whose file was closed keeps its slot of the device.
     LeakDeviceSlot = "leak-device-slot",
-    /// A commit may take the block at the very end that its seal would need.
+    /// A commit may use the last block of the log, which its seal would need.
     NoRoomForTheSeal = "no-room-for-the-seal",
-    /// Who waits for what was admitted waits for the commit that is being written, not for the next one.
+    /// A wait for the admitted writes waits for the commit being written, not for the next one.
     SettleTooEarly = "settle-too-early",
-    /// Room that was set aside stays so when what it was for is refused.
+    /// A reservation is kept when the write that it was made for is refused.
     KeepRoomWhenRefused = "keep-room-when-refused",
-    /// While a volume is busy no hints are written.
+    /// No tail hints are written while a volume is busy.
     NoHintWhileBusy = "no-hint-while-busy",
-    /// A checkpoint that failed leaves what it had written.
+    /// A failed checkpoint leaves its unfinished file.
     LeaveUnfinishedCheckpoint = "leave-unfinished-checkpoint",
-    /// The log may end before what a checkpoint witnesses.
+    /// Recovery may end the log before the tail recorded in a checkpoint.
     IgnoreReached = "ignore-reached",
-    /// A volume that is made writable takes writes before that is written.
+    /// A volume takes writes before its change to writable is durable.
     WritableTooEarly = "writable-too-early",
     /// A volume with a torn tail is not opened.
     RefuseTornTail = "refuse-torn-tail",
-    /// What was lent to a transfer of a large body stays lent.
+    /// Buffers lent to a transfer of a multipart object are not returned.
     LeakLoan = "leak-loan",
-    /// A connection that ends keeps its place.
+    /// A connection that ends keeps its place in the limit of connections.
     LeakConnection = "leak-connection",
-    /// The file of a volume that is deleted stays open.
+    /// The file of a deleted volume stays open.
     LeakFile = "leak-file",
-    /// A write that finds its precondition not met keeps the id to itself.
+    /// A write whose precondition fails keeps the lock of its id.
     LeakLock = "leak-lock",
-    /// A needle that is replaced counts as alive.
+    /// Superseded needles count as live.
     ReplacedIsAlive = "replaced-is-alive",
-    /// A read-only volume that is made writable stays closed to writes.
+    /// A read-only volume that is made writable still refuses writes.
     StayReadOnly = "stay-read-only",
 }
 
-/// Whether this mistake is to be made. What the environment names must be one of them.
+/// Whether this mistake is enabled by the environment variable [`VARIABLE`].
+///
+/// # Panics
+/// If the variable names no mistake.
 #[cfg(feature = "sim")]
 #[must_use]
 pub fn chosen(sabotage: Sabotage) -> bool {
@@ -149,44 +152,45 @@ pub fn chosen(sabotage: Sabotage) -> bool {
     let chosen = CHOSEN.get_or_init(|| {
         let name = std::env::var(VARIABLE).ok()?;
         let known = ALL.iter().find(|(_, known)| *known == name);
-        Some(known.unwrap_or_else(|| panic!("{VARIABLE}={name} is no sabotage")).0)
+        Some(known.unwrap_or_else(|| panic!("{VARIABLE}={name} names no known mistake")).0)
     });
     *chosen == Some(sabotage)
 }
 
-/// Names a thread in the environment.
+/// Environment variable that names the thread to end at its start.
 #[cfg(feature = "sim")]
 pub const THREAD_VARIABLE: &str = "HAYLOFT_SABOTAGE_THREAD";
 
-/// Whether a thread is to panic at its start, so that a test sees what comes of it.
+/// Whether the thread named `thread` must panic at its start, by [`THREAD_VARIABLE`].
 #[cfg(feature = "sim")]
 #[must_use]
 pub fn dies(thread: &str) -> bool {
     std::env::var(THREAD_VARIABLE).is_ok_and(|name| name == thread)
 }
 
-/// Whether a thread is to end at its start without unwinding: `exit:NAME` in the same variable.
+/// Whether the thread named `thread` must end at its start without unwinding: `exit:NAME` in
+/// [`THREAD_VARIABLE`].
 #[cfg(feature = "sim")]
 #[must_use]
 pub fn exits(thread: &str) -> bool {
     std::env::var(THREAD_VARIABLE).is_ok_and(|name| name.strip_prefix("exit:") == Some(thread))
 }
 
-/// Never.
+/// Always false without the feature `sim`.
 #[cfg(not(feature = "sim"))]
 #[must_use]
 pub const fn exits(_thread: &str) -> bool {
     false
 }
 
-/// Never.
+/// Always false without the feature `sim`.
 #[cfg(not(feature = "sim"))]
 #[must_use]
 pub const fn dies(_thread: &str) -> bool {
     false
 }
 
-/// Never.
+/// Always false without the feature `sim`.
 #[cfg(not(feature = "sim"))]
 #[must_use]
 pub const fn chosen(_: Sabotage) -> bool {
@@ -194,4 +198,4 @@ pub const fn chosen(_: Sabotage) -> bool {
 }
 
 #[cfg(not(feature = "sim"))]
-const _: () = assert!(!chosen(Sabotage::AckBeforeFlush), "no product makes mistakes on purpose");
+const _: () = assert!(!chosen(Sabotage::AckBeforeFlush), "no mistakes without the feature sim");

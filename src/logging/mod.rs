@@ -1,16 +1,16 @@
-//! Logging that never hurts: the threads that log put lines into a bounded queue, and a thread of its own
-//! writes them to standard error. A full disk, a dead pipe, a pipe that nobody reads and a terminal that is
-//! gone cost lines, which are counted, and nothing else: no thread that logs waits, fails or panics.
+//! Non-blocking logging: threads put lines into a bounded queue, and a writer thread writes them to standard
+//! error. No thread that logs waits, fails or panics because of the output. A full disk, a closed pipe, a
+//! pipe without a reader or a closed terminal only loses lines, which are counted.
 //!
-//! Why not `tracing-appender`: at the end it tries to queue a last message, and when the queue is full,
-//! which it is when nobody reads, it prints to standard output, which waits for the same reader or panics;
-//! it drops a line at once when a pipe is non-blocking; its thread cannot be watched; its queue has no
-//! bound in bytes.
+//! Why not `tracing-appender`: at the end it tries to queue a last message, and when the queue is full, as
+//! it is without a reader, it prints to standard output, which waits for the same reader or panics; it drops
+//! a line immediately when a pipe is non-blocking; its thread cannot be watched; its queue has no bound in
+//! bytes.
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `queue` | the queue |
-//! | `writer` | the thread's loop |
+//! | `queue` | the bounded queue |
+//! | `writer` | the loop of the writer thread |
 
 mod queue;
 mod writer;
@@ -36,9 +36,9 @@ use crate::threads::{Threads, name};
 use queue::Queue;
 use writer::Writer;
 
-/// How long the last lines may take to be written at the end of the process.
+/// Time limit for writing the last lines at the end of the process.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
-/// How much longer the thread is waited for, which looks at its deadline ten times a second.
+/// Additional time to wait for the writer thread, which checks its deadline ten times a second.
 const GRACE: Duration = Duration::from_millis(200);
 
 /// The log of the process. Dropping it writes what is queued, within about a second.
@@ -46,15 +46,15 @@ const GRACE: Duration = Duration::from_millis(200);
 pub struct Log {
     queue: Arc<Queue>,
     threads: Threads,
-    /// Disconnected when the thread has ended.
+    /// Disconnected when the writer thread has ended.
     ended: Receiver<()>,
 }
 
 impl Log {
-    /// Starts the thread, and takes over events and panics of the whole process.
+    /// Starts the writer thread, and installs the subscriber and the panic hook of the process.
     ///
     /// # Errors
-    /// There can be no thread, or the process has a log already.
+    /// The thread cannot be started, or the process has a subscriber already.
     pub fn start(targets: Targets) -> io::Result<Self> {
         let (queue, threads) = (Arc::new(Queue::default()), Threads::default());
         let (end, ended) = channel::<()>();
@@ -68,7 +68,7 @@ impl Log {
         let format = tracing_subscriber::fmt::layer()
             .with_writer(Lines(Arc::clone(&log.queue)))
             .with_ansi(io::stderr().is_terminal())
-            // They would be printed to standard error, past the queue.
+            // Internal errors would be printed to standard error directly, bypassing the queue.
             .log_internal_errors(false);
         let subscriber = tracing_subscriber::registry().with(targets).with(format);
         subscriber.try_init().map_err(io::Error::other)?;
@@ -77,26 +77,26 @@ impl Log {
         Ok(log)
     }
 
-    /// A log that takes over nothing, for a process in which somebody else logs.
+    /// A log without writer thread, subscriber and panic hook, for a process that has its own logging.
     #[must_use]
     pub fn none() -> Self {
         let (_, ended) = channel();
         Self { queue: Arc::default(), threads: Threads::default(), ended }
     }
 
-    /// The threads of the process, the log's among them.
+    /// The list of threads of the process, including the writer thread.
     #[must_use]
     pub fn threads(&self) -> &Threads {
         &self.threads
     }
 
-    /// The number of lines lost so far: dropped for want of room, or not written because that failed.
+    /// Counter of lost lines: dropped because the queue was full, or not written because of an error.
     #[must_use]
     pub fn dropped(&self) -> Arc<AtomicU64> {
         self.queue.dropped_counter()
     }
 
-    /// Adds a line without time and level, whatever is filtered out: the last word of a command.
+    /// Adds a line without time and level, independent of the filter: the final message of a command.
     pub fn say(&self, sentence: &str) {
         self.queue.push(format!("{sentence}\n").as_bytes());
     }
@@ -104,12 +104,12 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        let within = u64::try_from(FLUSH_WITHIN.as_nanos()).expect("a second");
+        let within = u64::try_from(FLUSH_WITHIN.as_nanos()).expect("one second fits u64");
         let is_running =
             self.ended.try_recv() == Err(TryRecvError::Empty) && !self.threads.has_ended(name::LOG);
         self.queue.end_by(sys::monotonic_ns() + within);
         if is_running {
-            // It keeps to the deadline but for a write that blocks, which is not waited for.
+            // The thread keeps the deadline unless a write blocks. The timeout limits the wait in that case.
             let _ = self.ended.recv_timeout(FLUSH_WITHIN + GRACE);
         } else {
             Writer::new(&self.queue, io::stderr()).run();
@@ -117,9 +117,10 @@ impl Drop for Log {
     }
 }
 
-/// Where the formatter puts lines.
+/// Makes writers that put formatted lines into the queue.
 struct Lines(Arc<Queue>);
 
+/// Puts formatted lines into the queue.
 struct LineOut<'a>(&'a Queue);
 
 impl<'a> MakeWriter<'a> for Lines {
@@ -131,7 +132,7 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 impl io::Write for LineOut<'_> {
-    /// The formatter hands over one line at a time, whole.
+    /// Queues one line. The formatter passes one complete line per call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.push(line);
         Ok(line.len())
@@ -142,16 +143,16 @@ impl io::Write for LineOut<'_> {
     }
 }
 
-/// A line of the log, as the formatter makes them.
+/// Formats a log line as the subscriber does.
 fn line(level: &str, text: &str) -> String {
     let mut line = String::new();
-    // Writing to a String does not fail; a clock before 1970 is written as such.
+    // Writing to a String does not fail; a clock before 1970 is formatted, too.
     let _ = SystemTime.format_time(&mut Text::new(&mut line));
     line + &format!(" {level:>5} hayloft: {text}\n")
 }
 
-/// A panic as a line. The standard hook would write to standard error itself, and wait for whoever does
-/// not read it, before the thread can end and be noticed.
+/// Formats a panic as a log line. The standard hook would write to standard error itself, and block on a pipe
+/// without a reader, before the thread can end and be noticed.
 fn described(panic: &PanicHookInfo<'_>) -> String {
     let thread = thread::current();
     let thread = thread.name().unwrap_or("unnamed");

@@ -1,4 +1,4 @@
-//! The bounded queue between the threads that log and the one that writes.
+//! The bounded queue between the threads that log and the writer thread.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -8,18 +8,18 @@ use crossbeam_queue::ArrayQueue;
 
 use crate::limits::{LOG_BYTES_MAX, LOG_LINE_MAX, LOG_LINES_MAX};
 
-/// The writer goes on for ever.
+/// Value of `end_by` without a deadline.
 const NEVER: u64 = u64::MAX;
 
-/// Lines on their way to the writer. Adding one never blocks and never fails: what does not fit is
-/// dropped and counted.
+/// Queue of log lines, bounded in lines and bytes. Adding a line never blocks or fails: a line that does not
+/// fit is dropped and counted.
 #[derive(Debug)]
 pub struct Queue {
     lines: ArrayQueue<Box<[u8]>>,
-    /// Bytes in `lines`.
+    /// Sum of the lengths of `lines` (bytes).
     bytes: AtomicUsize,
     dropped: Arc<AtomicU64>,
-    /// When the writer must have ended (nanoseconds of CLOCK_MONOTONIC), or [`NEVER`].
+    /// Deadline for the end of the writer (nanoseconds of CLOCK_MONOTONIC), or [`NEVER`].
     end_by: AtomicU64,
     writer: OnceLock<Thread>,
 }
@@ -37,7 +37,7 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// Adds a line, which ends with a line break; what is longer than [`LOG_LINE_MAX`] is cut.
+    /// Adds a line, which must end with a line break. A line longer than [`LOG_LINE_MAX`] is cut.
     pub fn push(&self, line: &[u8]) {
         let mut line: Box<[u8]> = line[..line.len().min(LOG_LINE_MAX)].into();
         if let Some(last) = line.last_mut() {
@@ -52,31 +52,34 @@ impl Queue {
         self.wake();
     }
 
-    /// The oldest line.
+    /// Removes and returns the oldest line.
     pub fn pop(&self) -> Option<Box<[u8]>> {
         let line = self.lines.pop()?;
         self.bytes.fetch_sub(line.len(), Ordering::Relaxed);
         Some(line)
     }
 
-    /// Counts lines that are lost.
+    /// Counts `count` lines as lost.
     pub fn drop_lines(&self, count: u64) {
         self.dropped.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Lines lost so far: for want of room, or because they could not be written.
+    /// Number of lines lost so far: because the queue was full, or because of a write error.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// The counter behind [`Self::dropped`], to be read elsewhere.
+    /// The counter behind [`Self::dropped`], to be read by the metrics.
     #[must_use]
     pub fn dropped_counter(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.dropped)
     }
 
-    /// Names the thread to wake when there is something to do: once, before the first line.
+    /// Sets the thread to wake when a line is added. Must be called once, before the first line.
+    ///
+    /// # Panics
+    /// If it is called twice.
     pub fn woken_by_lines(&self, writer: &Thread) {
         self.writer.set(writer.clone()).expect("a queue has one writer");
     }
@@ -87,14 +90,14 @@ impl Queue {
         }
     }
 
-    /// Has the writer end once the queue is empty, and at this time in any case (nanoseconds of
+    /// Makes the writer end once the queue is empty, and at `time` at the latest (nanoseconds of
     /// CLOCK_MONOTONIC).
     pub fn end_by(&self, time: u64) {
         self.end_by.store(time, Ordering::Release);
         self.wake();
     }
 
-    /// When the writer must have ended, if it is to end.
+    /// Deadline for the end of the writer (nanoseconds of CLOCK_MONOTONIC); `None` if none is set.
     #[must_use]
     pub fn end(&self) -> Option<u64> {
         Some(self.end_by.load(Ordering::Acquire)).filter(|time| *time != NEVER)
@@ -127,7 +130,7 @@ mod tests {
         let queue = Queue::default();
         let long = vec![b'x'; LOG_LINE_MAX];
         let fitting = LOG_BYTES_MAX / LOG_LINE_MAX;
-        assert!(fitting < LOG_LINES_MAX, "else this is the other test");
+        assert!(fitting < LOG_LINES_MAX, "the bound of bytes is reached before that of lines");
         for _ in 0..fitting + 3 {
             queue.push(&long);
         }

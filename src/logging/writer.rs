@@ -1,4 +1,4 @@
-//! Writes the lines of the queue to a descriptor that may block, fail, or come back.
+//! Writes the lines of the queue to a descriptor that may block, fail, or work again later.
 
 use std::os::fd::AsFd;
 use std::thread;
@@ -12,46 +12,46 @@ use super::line;
 use super::queue::Queue;
 use crate::sys;
 
-/// Lines written together, at most (bytes).
+/// Length at which a batch of lines is written (bytes).
 const BATCH: usize = 64 << 10;
-/// Longest write: what a pipe takes whole or not at all (`PIPE_BUF`, pipe(7)), and takes at once when
-/// poll(2) says that it takes anything (bytes).
-const PIECE: usize = 4096;
-/// How long to wait for room before the deadline is looked at again (milliseconds).
+/// Longest write (bytes): `PIPE_BUF`, up to which a write to a pipe is atomic, and does not block when
+/// poll(2) reports the pipe as writable (pipe(7)).
+const WRITE_LEN_MAX: usize = 4096;
+/// Longest wait for a writable descriptor before the deadline is checked again (milliseconds).
 const WAIT_MS: u16 = 100;
-/// Pause when a descriptor says that it has room and takes nothing all the same.
+/// Pause after EAGAIN from a descriptor that poll(2) reported as writable.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Why lines were not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lost {
-    /// The descriptor failed. The next lines are tried again: a full disk may be emptied.
+    /// The write failed. Later lines are tried again: space on a full disk may be freed.
     Failed,
-    /// Time is up.
+    /// The deadline has passed.
     Late,
 }
 
-/// The writing end.
+/// The reading end of the queue: writes the lines to `out`.
 pub struct Writer<'a, F> {
     queue: &'a Queue,
     out: F,
     /// Whether the last byte written ended a line.
     at_line_start: bool,
-    /// Dropped lines that the log itself has told of.
-    told: u64,
+    /// Number of dropped lines that were reported in the log.
+    reported: u64,
 }
 
 impl<'a, F: AsFd> Writer<'a, F> {
-    /// Writes to `out`.
+    /// Creates a writer to `out`.
     pub fn new(queue: &'a Queue, out: F) -> Self {
-        Self { queue, out, at_line_start: true, told: 0 }
+        Self { queue, out, at_line_start: true, reported: 0 }
     }
 
-    /// Writes until the queue says that it is the end.
+    /// Writes lines until the queue is empty and has a deadline, or the deadline has passed.
     pub fn run(&mut self) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            // Looked at first: what was queued before it was set is written.
+            // Read before the queue is emptied, so that lines queued before the deadline was set are written.
             let ends = self.queue.end().is_some();
             while batch.len() < BATCH
                 && let Some(line) = self.queue.pop()
@@ -66,7 +66,7 @@ impl<'a, F: AsFd> Writer<'a, F> {
                     return;
                 }
             }
-            self.tell_dropped();
+            self.report_dropped();
             if is_idle && ends {
                 return;
             }
@@ -76,17 +76,19 @@ impl<'a, F: AsFd> Writer<'a, F> {
         }
     }
 
-    fn tell_dropped(&mut self) {
+    /// Logs the number of lines dropped since the last report, if there are any.
+    fn report_dropped(&mut self) {
         let dropped = self.queue.dropped();
-        if dropped == self.told {
+        if dropped == self.reported {
             return;
         }
-        let text = format!("{} log lines dropped", dropped - self.told);
+        let text = format!("{} log lines dropped", dropped - self.reported);
         if self.write_all(line("WARN", &text).as_bytes()).is_ok() {
-            self.told = dropped;
+            self.reported = dropped;
         }
     }
 
+    /// Writes `lines`; on failure counts those that were not written completely as lost.
     fn write(&mut self, lines: &[u8]) -> Result<(), Lost> {
         let result = self.write_all(lines);
         result.map_err(|(lost, rest)| {
@@ -96,15 +98,15 @@ impl<'a, F: AsFd> Writer<'a, F> {
         })
     }
 
-    /// Writes whole lines; on failure what is left of them, the one that was begun included.
+    /// Writes `lines`. The error holds the lines not written completely, including a partially written one.
     fn write_all<'b>(&mut self, lines: &'b [u8]) -> Result<(), (Lost, &'b [u8])> {
         if !self.at_line_start {
-            // Ends a line of which only the beginning could be written.
+            // Ends a partially written line.
             self.write_piece(b"\n").map_err(|lost| (lost, lines))?;
         }
         let mut rest = lines;
         while !rest.is_empty() {
-            let piece = &rest[..rest.len().min(PIECE)];
+            let piece = &rest[..rest.len().min(WRITE_LEN_MAX)];
             let whole = piece.iter().rposition(|byte| *byte == b'\n');
             let piece = whole.map_or(piece, |end| &piece[..=end]);
             let written = self.write_piece(piece).map_err(|lost| (lost, rest))?;
@@ -113,7 +115,7 @@ impl<'a, F: AsFd> Writer<'a, F> {
         Ok(())
     }
 
-    /// Writes some of `piece`: how much.
+    /// Writes the beginning of `piece`, and returns the number of bytes written.
     fn write_piece(&mut self, piece: &[u8]) -> Result<usize, Lost> {
         loop {
             self.wait_for_room()?;
@@ -130,7 +132,10 @@ impl<'a, F: AsFd> Writer<'a, F> {
         }
     }
 
-    /// Waits until a write would not block, or fails. Lines stay in the queue meanwhile, which bounds them.
+    /// Waits until a write would not block. Lines stay in the bounded queue meanwhile.
+    ///
+    /// # Errors
+    /// [`Lost::Late`] once the deadline has passed.
     fn wait_for_room(&self) -> Result<(), Lost> {
         loop {
             if self.queue.end().is_some_and(|end| sys::monotonic_ns() >= end) {
@@ -139,7 +144,7 @@ impl<'a, F: AsFd> Writer<'a, F> {
             let mut fds = [PollFd::new(self.out.as_fd(), PollFlags::POLLOUT)];
             match poll(&mut fds, PollTimeout::from(WAIT_MS)) {
                 Ok(0) | Err(Errno::EINTR) => {}
-                // A descriptor that cannot be polled is written to as it is.
+                // A descriptor that cannot be polled is written to without waiting.
                 Ok(_) | Err(_) => return Ok(()),
             }
         }
@@ -165,7 +170,7 @@ mod tests {
         queue.end_by(sys::monotonic_ns() + u64::try_from(time.as_nanos()).unwrap());
     }
 
-    /// Fills a pipe with lines while nobody reads, then reads: what arrives, and the queue.
+    /// Fills a pipe with lines without reading, then reads. Returns the text read, and the queue.
     fn through_a_full_pipe(non_blocking: bool) -> (String, Arc<Queue>) {
         let (read, out) = pipe().unwrap();
         if non_blocking {
@@ -179,7 +184,7 @@ mod tests {
         for n in 0..3000 {
             queue.push(numbered(n).as_bytes());
         }
-        // Room comes while it waits, which it notices.
+        // The writer waits for a full pipe, and must notice that the reader makes space.
         let reader = thread::spawn(move || {
             let mut text = String::new();
             { read }.read_to_string(&mut text).unwrap();
