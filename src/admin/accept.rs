@@ -1,11 +1,11 @@
-//! Which format of the metrics a client wants: `Accept` (RFC 9110, section 12.5.1).
+//! Content negotiation of `/metrics` by `Accept` (RFC 9110, section 12.5.1).
 
 use axum::http::{HeaderMap, header};
 
 use crate::metrics::Format;
 
-/// The format that the client likes best; OpenMetrics if it names both and likes them equally,
-/// [`Format::Text`] if it names neither.
+/// Returns the format with the highest quality in `Accept`: OpenMetrics if both have the same, and
+/// [`Format::Text`] if neither is named.
 pub(super) fn wanted(headers: &HeaderMap) -> Format {
     let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let ranges: Vec<(Format, f32)> =
@@ -18,7 +18,8 @@ pub(super) fn wanted(headers: &HeaderMap) -> Format {
     if open_metrics > 0.0 && open_metrics >= text { Format::OpenMetrics } else { Format::Text }
 }
 
-/// A format and its quality, if this names one: `text/plain;version=0.0.4;q=0.3`.
+/// Parses a media range such as `text/plain;version=0.0.4;q=0.3`: the format and its quality, 0 to 1. `None`
+/// for other media types and for malformed ranges.
 fn range(text: &str) -> Option<(Format, f32)> {
     let mut parts = text.split(';').map(str::trim);
     let media_type = parts.next()?.to_ascii_lowercase();

@@ -1,8 +1,8 @@
-//! A listener that bounds how many connections there are and how long each lives.
+//! A listener that bounds the number of connections and the lifetime of each.
 //!
-//! The bound must not become the weapon: if newcomers waited while it is reached, 64 clients that
-//! send nothing would hide the node from its own monitoring. So the oldest connection is cut for the
-//! newest. An honest request takes milliseconds and is rarely the oldest for long.
+//! The bound must not enable a denial of service: if new connections waited while it is reached, 64 clients
+//! that send nothing would cut the node off from its monitoring. So the oldest connection is closed for a new
+//! one. A normal request takes milliseconds, and its connection is rarely the oldest.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -27,28 +27,33 @@ pub(super) struct BoundedListener {
     lifetime: Duration,
     failures: Failures,
     began: Instant,
-    /// One entry for each connection, oldest first; sending cuts it. A closed entry is a connection
-    /// that has ended.
+    /// One sender for each connection, oldest first; sending closes the connection. A closed sender belongs
+    /// to a connection that has ended.
     live: VecDeque<oneshot::Sender<()>>,
 }
 
 impl BoundedListener {
-    /// At most `connections_max` connections of `inner` at a time, each for at most `lifetime`.
+    /// Accepts from `inner` at most `connections_max` connections at the same time, each for at most
+    /// `lifetime`.
+    ///
+    /// # Panics
+    /// If `connections_max` is 0.
     pub(super) fn new(inner: TcpListener, connections_max: usize, lifetime: Duration) -> Self {
-        assert!(connections_max > 0, "a listener without connections");
+        assert!(connections_max > 0, "a listener needs at least one connection");
         let (failures, live) = (Failures::default(), VecDeque::with_capacity(connections_max));
         Self { inner, connections_max, lifetime, failures, began: Instant::now(), live }
     }
 
+    /// Closes the oldest connections until one more is allowed.
     async fn make_room(&mut self) {
         self.live.retain(|cut| !cut.is_closed());
         while self.live.len() >= self.connections_max {
             if let Some(oldest) = self.live.pop_front() {
-                // An error means that it has just ended by itself.
+                // An error means that the connection has just ended.
                 let _ = oldest.send(());
-                tracing::debug!("admin: too many connections, the oldest was cut");
+                tracing::debug!("admin: too many connections, the oldest was closed");
             }
-            // Lets it end, and lets the others get on: a flood must not keep this task alone busy.
+            // Lets that connection end and the others run: a flood must not monopolise the thread.
             tokio::task::yield_now().await;
         }
     }
@@ -84,11 +89,11 @@ impl Listener for BoundedListener {
     }
 }
 
-/// A TCP connection that fails once its time is up or it is cut.
+/// A TCP connection that fails once its lifetime has passed or the listener closes it.
 pub(super) struct BoundedStream {
     stream: TcpStream,
     deadline: Pin<Box<Sleep>>,
-    /// None once the listener is gone (shutdown) and nobody can cut any more.
+    /// `None` once the listener is gone (shutdown), which then no longer closes connections.
     cut: Option<oneshot::Receiver<()>>,
     over: bool,
 }
@@ -98,8 +103,11 @@ impl BoundedStream {
         Self { stream, deadline: Box::pin(sleep(lifetime)), cut: Some(cut), over: false }
     }
 
-    /// Fails if the connection is over, and otherwise wakes the task when it will be. Reads and writes
-    /// both ask: which of the two the HTTP code waits for at a moment is its own business.
+    /// Fails if the connection is over, and otherwise registers the task to be woken when it is. Called by
+    /// both reads and writes, since the HTTP code may wait for either.
+    ///
+    /// # Errors
+    /// `TimedOut`.
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if let Some(cut) = &mut self.cut {
             match Pin::new(cut).poll(cx) {

@@ -1,4 +1,4 @@
-//! What the admin API asks the daemon's main thread to change, and what it is told.
+//! Changes to volumes that the admin API requests from the daemon's main thread, and their results.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,132 +8,132 @@ use tokio::sync::oneshot;
 
 use crate::size::ByteSize;
 
-/// A volume to be made, as `POST /volumes` says it.
+/// The body of `POST /volumes`: a volume to create.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewVolume {
-    /// Its number; absent: the next one that is free.
+    /// Volume id; absent: one above the highest id in use.
     pub id: Option<u32>,
-    /// Size of its file; absent: `volume_size` of the configuration.
+    /// Size of the file; absent: `volume_size` of the configuration.
     pub size: Option<ByteSize>,
-    /// Position of its data directory; absent: the one with the most free space.
+    /// Position of the data directory; absent: the one with the most free space.
     pub disk: Option<u32>,
 }
 
-/// What is to change.
+/// A change to volumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Make a volume. Answered once it is clear that it can begin; the rest shows in [`Creations`].
+    /// Create a volume. Answered once the creation is accepted; its progress is in [`Creations`].
     Create(NewVolume),
-    /// Delete a volume, or forget a creation that failed.
+    /// Delete a volume, or the record of a creation that failed.
     Delete(u32),
-    /// Make a volume read-only, or writable.
+    /// Make a volume read-only or writable.
     SetReadOnly {
-        /// Which.
+        /// Volume id.
         id: u32,
-        /// Which of the two.
+        /// True for read-only, false for writable.
         read_only: bool,
     },
 }
 
-/// Why nothing was changed, each with a sentence that says what to do.
+/// Why nothing was changed. The sentences are for operators and say what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// There is no such volume.
+    /// There is no volume with this id.
     NoSuchVolume(u32),
-    /// What is asked for cannot be.
+    /// The request is invalid.
     Invalid(String),
-    /// It does not go with the present state.
+    /// The request conflicts with the present state.
     Conflict(String),
-    /// There is no room on the disk, or no descriptor left for one more volume.
+    /// There is not enough free space on the disk, or no file descriptor left for one more volume.
     NoSpace(String),
-    /// Too much is being changed already.
+    /// Too many changes are under way.
     Busy,
-    /// It went wrong.
+    /// The change failed.
     Failed(String),
 }
 
-/// What the main thread answers: the volume it is about.
+/// Result of a change: the id of the volume.
 pub type Answer = Result<u32, Refused>;
 
-/// A change on its way to the main thread. Dropping it says that the daemon stops.
+/// A request for a change, sent to the main thread. Dropping it unanswered means that the daemon stops.
 #[derive(Debug)]
 pub struct Request {
-    /// What is to change.
+    /// The requested change.
     pub change: Change,
     reply: oneshot::Sender<Answer>,
 }
 
 impl Request {
-    /// A request, and where its answer will come.
+    /// Creates a request, and the receiver of its answer.
     pub(super) fn new(change: Change) -> (Self, oneshot::Receiver<Answer>) {
         let (reply, answer) = oneshot::channel();
         (Self { change, reply }, answer)
     }
 
-    /// Answers it.
+    /// Sends the answer.
     pub fn answer(self, answer: Answer) {
-        if let Err(unheard) = self.reply.send(answer) {
-            tracing::debug!("nobody waits for the answer any more: {unheard:?}");
+        if let Err(unsent) = self.reply.send(answer) {
+            tracing::debug!("the client of a change has gone: {unsent:?} is not sent");
         }
     }
 }
 
-/// A volume that is being made, or could not be.
+/// A volume that is being created, or whose creation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Creation {
     /// Position of its data directory.
     pub disk: u32,
-    /// Size of its file (bytes).
+    /// Size of the file (bytes).
     pub size: u64,
-    /// How much of it is prepared (bytes).
+    /// Prepared part of the file (bytes).
     pub done: u64,
-    /// Why it could not be made.
+    /// Why the creation failed; `None` while it is under way.
     pub failed: Option<Refused>,
 }
 
-/// The volumes that are being made, or could not be. The main thread writes; anybody may read.
+/// The volumes that are being created, or whose creation failed. The main thread writes; any thread may read.
 #[derive(Debug, Default)]
 pub struct Creations(Mutex<BTreeMap<u32, Creation>>);
 
 impl Creations {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Creation>> {
-        // Nothing is left half done under this lock.
+        // No code under this lock leaves the map inconsistent when it panics.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One of them.
+    /// Returns the creation of a volume.
     #[must_use]
     pub fn get(&self, id: u32) -> Option<Creation> {
         self.lock().get(&id).cloned()
     }
 
-    /// All of them, by rising id.
+    /// All creations, by ascending volume id.
     #[must_use]
     pub fn all(&self) -> Vec<(u32, Creation)> {
         self.lock().iter().map(|(id, creation)| (*id, creation.clone())).collect()
     }
 
-    /// Begins one, or tries it again.
+    /// Records the start of a creation of `size` bytes; replaces one that failed.
     pub fn begin(&self, id: u32, disk: u32, size: u64) {
         self.lock().insert(id, Creation { disk, size, done: 0, failed: None });
     }
 
-    /// So much of it is prepared (bytes).
+    /// Records the prepared part of the file (bytes).
     pub fn progress(&self, id: u32, done: u64) {
         if let Some(creation) = self.lock().get_mut(&id) {
             creation.done = done;
         }
     }
 
-    /// It could not be made.
+    /// Records the failure of a creation.
     pub fn fail(&self, id: u32, why: Refused) {
         if let Some(creation) = self.lock().get_mut(&id) {
             creation.failed = Some(why);
         }
     }
 
-    /// It is made, or forgotten.
+    /// Removes a creation: it has succeeded, or its failure was deleted.
     pub fn end(&self, id: u32) {
         self.lock().remove(&id);
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::change::Refused;
 
-/// Why a request was not fulfilled.
+/// Error response of the admin API.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// 404: no route has this path.
@@ -18,16 +18,16 @@ pub enum ApiError {
     /// 404: no volume has this id.
     #[error("There is no volume {0}.")]
     NoSuchVolume(String),
-    /// 405: the path exists, the method does not.
+    /// 405: the path does not support the method.
     #[error("{0} is not possible here.")]
     MethodNotAllowed(String),
-    /// 400: the request says something that is not understood.
+    /// 400: the request is malformed.
     #[error("{0}")]
     BadRequest(String),
-    /// 413: no request needs such a body.
+    /// 413: the body is larger than any request needs.
     #[error("The body is longer than any request here needs.")]
     TooLong,
-    /// 403: it comes from a web page, which has no business here.
+    /// 403: the request comes from a web page.
     #[error(
         "Requests that change something are not taken from web pages (the Origin header); use \
          hayloft volume, or curl."
@@ -36,19 +36,19 @@ pub enum ApiError {
     /// 400, 409, 500, 503 or 507: a change was refused.
     #[error("{0}")]
     Refused(Refused),
-    /// 503: the daemon stops.
+    /// 503: the daemon is stopping.
     #[error("The daemon is stopping.")]
     Stopping,
     /// 503: the handler took too long.
     #[error("The answer took too long.")]
     TooSlow,
-    /// 500: a bug.
+    /// 500: the metrics could not be formatted, which is a bug.
     #[error("The metrics could not be written as text.")]
     Export,
 }
 
 impl ApiError {
-    /// The status it is answered with.
+    /// HTTP status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -99,7 +99,7 @@ impl fmt::Display for Refused {
     }
 }
 
-/// Seconds after which a 503 may be tried again. Short: a probe that waits longer delays traffic.
+/// `Retry-After` of a 503 (seconds). Short, since a probe that waits longer delays traffic.
 const RETRY_AFTER: (HeaderName, HeaderValue) = (header::RETRY_AFTER, HeaderValue::from_static("2"));
 
 #[derive(Serialize)]
@@ -117,7 +117,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// 503 with Retry-After and a JSON body.
+/// A 503 response with `Retry-After` and a JSON body.
 pub(super) fn unavailable(body: impl Serialize) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, [RETRY_AFTER], Json(body)).into_response()
 }

@@ -1,7 +1,7 @@
-//! `/healthz`: does every shard turn? `/readyz`: does it make sense to send requests here?
+//! `/healthz`: whether the event loops of all shards run. `/readyz`: whether requests should be sent here.
 //!
-//! The two must not be mixed up: what is not healthy gets restarted, what is not ready gets left
-//! alone. A node that recovers or drains is healthy and not ready.
+//! The two must not be confused: a node that is not healthy is restarted, one that is not ready gets no
+//! requests. A node that recovers or drains is healthy and not ready.
 
 use std::collections::BTreeMap;
 
@@ -15,14 +15,14 @@ use super::error::unavailable;
 use super::{AdminState, ApiError};
 use crate::metrics::{DiskState, Label, Metrics, VolumeState};
 
-/// A shard whose loop has not turned for too long.
+/// A shard whose event loop has not run for too long.
 #[derive(Debug, Serialize)]
 pub struct SilentShard {
     /// The shard's number.
     pub id: u32,
     /// The CPU it is pinned to.
     pub core: u32,
-    /// Milliseconds since it last turned.
+    /// Time since its last event loop iteration (milliseconds).
     pub silent_ms: u64,
 }
 
@@ -44,7 +44,7 @@ pub(super) async fn healthz(State(state): State<AdminState>) -> Response {
         state.metrics.shards.len(),
         state.limits.hang_after.as_millis()
     );
-    // No Retry-After: waiting does not cure a shard that hangs.
+    // No Retry-After: a hanging shard does not recover by waiting.
     let body = Json(Unhealthy { error, shards });
     (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
 }
@@ -64,26 +64,26 @@ fn silent_shards(state: &AdminState) -> Vec<SilentShard> {
         .collect()
 }
 
-/// The answer of `/readyz`, with either status.
+/// The response body of `/readyz`, with 200 and with 503.
 #[derive(Debug, Serialize)]
 pub struct Readiness {
     /// True with 200.
     pub ready: bool,
-    /// Why not, as one sentence; absent with 200.
+    /// Reason as one sentence; absent with 200.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// True while the daemon drains.
     pub draining: bool,
-    /// How many volumes answer GETs.
+    /// Number of volumes that answer GETs.
     pub serving: usize,
-    /// Volumes that are not plainly at work: recovering, poisoned, lost or failed; and when no volume
-    /// takes photos, those that are full or read-only too.
+    /// Impaired volumes: recovering, poisoned, lost or failed; if no volume takes photos, also those that are
+    /// full or read-only.
     pub volumes: Vec<Impaired>,
     /// Data directories that are not in use.
     pub disks: Vec<ImpairedDisk>,
 }
 
-/// A volume that does less than it was made for.
+/// A volume with reduced service.
 #[derive(Debug, Serialize)]
 pub struct Impaired {
     id: u32,
@@ -114,10 +114,10 @@ pub(super) async fn readyz(
     Ok(if readiness.ready { Json(readiness).into_response() } else { unavailable(readiness) })
 }
 
-/// What a writable volume without room is listed as.
+/// State name in `/readyz` of a writable volume that is full.
 const FULL: &str = "full";
 
-/// How many volumes are in which state: `2 full, 1 read_only`.
+/// Formats the number of volumes in each state: `2 full, 1 read_only`.
 fn counted(volumes: &[Impaired]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for volume in volumes {
@@ -128,7 +128,7 @@ fn counted(volumes: &[Impaired]) -> String {
 }
 
 fn readiness(metrics: &Metrics, strict: bool) -> Readiness {
-    // Each state is read once: it may change meanwhile, and the answer must agree with itself.
+    // Each state is read once: it may change meanwhile, and the response must be consistent.
     let volumes = metrics.volumes();
     let states: Vec<_> =
         volumes.iter().map(|v| (v.info.id, v.state.get(), v.full.get() != 0)).collect();

@@ -1,19 +1,19 @@
 //! The admin listener: health, readiness, metrics and status, on a thread of its own.
 //!
 //! It runs axum on a current-thread tokio runtime, apart from the shards, so that it answers while
-//! they hang: what it tells, it reads from the shared counters of [`crate::metrics`] and never waits for
-//! a shard. Changes it hands to the daemon's main thread, which talks to the shards.
+//! they hang: it reads the shared counters of [`crate::metrics`] and never waits for a shard. Changes to
+//! volumes are sent to the daemon's main thread, which sends orders to the shards.
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `server` | the thread, start and stop |
-//! | `bounded` | the listener: how many connections, how long each may live |
-//! | `routes` | which path leads where, and what holds for every request |
-//! | `accept` | the format of `/metrics` |
+//! | `server` | start and stop of the admin thread |
+//! | `bounded` | the listener: bounds on the number and the lifetime of connections |
+//! | `routes` | routes, and the handling common to all requests |
+//! | `accept` | content negotiation of `/metrics` |
 //! | `health` | `/healthz`, `/readyz` |
 //! | `status` | `/status` |
 //! | `volumes` | `/volumes` |
-//! | `change` | what the main thread is asked to change |
+//! | `change` | requests for changes, sent to the main thread |
 //! | `error` | errors as JSON |
 
 mod accept;
@@ -42,19 +42,19 @@ pub use status::{DiskStatus, LimitsStatus, ShardStatus, Status, VolumeStatus};
 
 use crate::metrics::{Exporter, Metrics};
 
-/// What bounds the admin listener.
+/// Limits of the admin listener.
 #[derive(Debug, Clone, Copy)]
 pub struct AdminLimits {
-    /// A shard whose loop has not turned for this long hangs.
+    /// Time without an event loop iteration after which a shard counts as hung.
     pub hang_after: Duration,
-    /// Connections at a time; beyond it, the oldest is cut for the newest.
+    /// Largest number of connections; beyond it the oldest is closed for a new one.
     pub connections: usize,
-    /// A handler that has not answered by then is given up with 503.
+    /// Deadline of a handler; after it the response is 503.
     pub answer_within: Duration,
-    /// A connection, which carries one request, is cut after this long. Longer than
-    /// `answer_within`, so that the 503 can still be sent.
+    /// Lifetime of a connection, which carries one request. Longer than `answer_within`, so that the 503 can
+    /// still be sent.
     pub connection_lifetime: Duration,
-    /// How long [`AdminHandle::shutdown`] waits for requests under way.
+    /// Time that [`AdminHandle::shutdown`] gives requests under way.
     pub shutdown_within: Duration,
 }
 
@@ -70,7 +70,7 @@ impl Default for AdminLimits {
     }
 }
 
-/// What the handlers know. Cheap to clone.
+/// State shared by the handlers. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AdminState {
     pub(crate) metrics: Arc<Metrics>,
@@ -82,9 +82,9 @@ pub struct AdminState {
 }
 
 impl AdminState {
-    /// State over `metrics`. `now_ns` gives the clock in which shards note their turns,
-    /// CLOCK_MONOTONIC in nanoseconds; a test passes a clock it can move. Changes are sent to
-    /// `requests`; what they make shows in `creations`.
+    /// Creates the state. `now_ns` is the clock with which shards record their event loop iterations:
+    /// CLOCK_MONOTONIC in nanoseconds, or a clock that a test controls. Changes are sent to `requests`;
+    /// `creations` holds the volumes that they create.
     #[must_use]
     pub fn new(
         metrics: Arc<Metrics>,

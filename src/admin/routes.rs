@@ -1,4 +1,4 @@
-//! Which path leads where, and what holds for every request.
+//! The routes of the admin API, and the handling common to all requests.
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::{AdminState, ApiError, accept, health, status, volumes};
 use crate::{http, sys};
 
-/// Longest body of a request (bytes).
+/// Largest request body (bytes).
 const BODY_MAX: usize = 4096;
 
 /// The admin API over `state`.
@@ -29,14 +29,14 @@ pub fn router(state: AdminState) -> Router {
     guarded(routes, state)
 }
 
-/// Adds what holds for every request: errors as JSON, a deadline, one request per connection.
+/// Adds the handling common to all requests: errors as JSON, a deadline, one request per connection.
 pub(super) fn guarded(routes: Router<AdminState>, state: AdminState) -> Router {
     routes
         .fallback(async |uri: Uri| ApiError::NoSuchRoute(uri.path().to_owned()))
         .method_not_allowed_fallback(async |method: Method| {
             ApiError::MethodNotAllowed(method.to_string())
         })
-        // Last, so that it surrounds the fallbacks too.
+        // Added last, so that the layer applies to the fallbacks too.
         .layer(middleware::from_fn_with_state(state.clone(), guard))
         .with_state(state)
 }
@@ -46,8 +46,8 @@ async fn guard(State(state): State<AdminState>, request: Request, next: Next) ->
         Ok(response) => response,
         Err(_elapsed) => ApiError::TooSlow.into_response(),
     };
-    // One request per connection: then the connection's deadline is the request's, and nobody keeps
-    // one of the few connections while asking nothing. A scrape every few seconds can afford it.
+    // One request per connection: the deadline of the connection is that of the request, and no idle client
+    // occupies one of the few connections. A scrape every few seconds can afford a connection.
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -55,8 +55,8 @@ async fn guard(State(state): State<AdminState>, request: Request, next: Next) ->
     response
 }
 
-/// The `Date` of the data API. That of hyper stays in the future when the clock is set back: it is made anew
-/// only once the clock has passed it.
+/// Returns the value of `Date`, as in the data API. hyper's own stays in the future when the clock is set
+/// back: hyper renews it only once the clock has passed it.
 fn date(seconds: u64) -> HeaderValue {
     HeaderValue::from_bytes(&http::date::format(seconds)).expect("a date is visible ASCII")
 }

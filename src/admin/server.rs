@@ -1,4 +1,4 @@
-//! The admin thread: start and stop.
+//! Start and stop of the admin thread.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -22,14 +22,14 @@ pub struct AdminHandle {
 }
 
 impl AdminHandle {
-    /// The address it listens on.
+    /// Returns the listening address.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Closes the listener, lets requests under way finish for at most
-    /// [`AdminLimits::shutdown_within`], and waits for the thread.
+    /// Closes the listener, gives requests under way at most [`AdminLimits::shutdown_within`] to finish, and
+    /// waits for the thread.
     ///
     /// # Errors
     /// If the thread panicked or was ended by the kernel.
@@ -54,7 +54,7 @@ pub fn spawn(
     serve(listener, router(state), limits, threads)
 }
 
-/// Serves any router the way [`spawn`] does.
+/// Serves `router` as [`spawn`] does.
 pub(super) fn serve(
     listener: TcpListener,
     router: Router,
@@ -65,7 +65,7 @@ pub(super) fn serve(
     listener.set_nonblocking(true)?;
     let addr = listener.local_addr()?;
     let listener = {
-        // Registers with the runtime's reactor, here so that a failure reaches the caller.
+        // Registers with the reactor of the runtime here, so that an error is returned to the caller.
         let _context = runtime.enter();
         tokio::net::TcpListener::from_std(listener)?
     };
@@ -83,7 +83,7 @@ async fn run(
     stopped: oneshot::Receiver<()>,
     limits: AdminLimits,
 ) {
-    // The signal passes through here on its way to axum, so that the time axum takes can be limited.
+    // The stop signal is forwarded to axum from here, so that the time of its shutdown can be limited.
     let (begin, begun) = oneshot::channel::<()>();
     let server = axum::serve(listener, router).with_graceful_shutdown(async move {
         let _ = begun.await;
@@ -94,6 +94,6 @@ async fn run(
         _ = stopped => drop(begin),
     }
     if timeout(limits.shutdown_within, server).await.is_err() {
-        tracing::warn!("admin: requests cut at shutdown");
+        tracing::warn!("admin: requests aborted at shutdown");
     }
 }

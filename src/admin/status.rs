@@ -1,5 +1,5 @@
-//! `/status` and `/volumes`: the daemon as JSON. Sizes are bytes, times are milliseconds or seconds
-//! as the name says.
+//! `/status` and `/volumes`: the state of the daemon as JSON. Sizes are in bytes; times in milliseconds or
+//! seconds, as in the name of the field.
 
 use std::collections::BTreeMap;
 
@@ -11,60 +11,61 @@ use super::change::Creation;
 use super::{AdminState, ApiError};
 use crate::metrics::{DiskInfo, Label, ShardMetrics, VolumeMetrics};
 
-/// The answer of `/status`.
+/// The response body of `/status`.
 #[derive(Debug, Serialize)]
 pub struct Status {
     /// The daemon's version.
     pub version: String,
-    /// Which start of which daemon it is: 16 hexadecimal digits, as in `X-Hayloft-Instance` of the data API.
+    /// Random id of this start of the daemon: 16 hexadecimal digits, as in `X-Hayloft-Instance` of the data
+    /// API.
     pub instance: String,
     /// Seconds since the daemon started.
     pub uptime_seconds: u64,
-    /// False with `--buffered`: answers promise nothing.
+    /// False with `--buffered`: acknowledged writes may not survive a power cut.
     pub durable: bool,
     /// True while the daemon drains.
     pub draining: bool,
     /// True if the buffers are registered with the kernel.
     pub registered_buffers: bool,
-    /// Where the data API is: `IP:PORT` or `unix:/path`.
+    /// Addresses of the data API: `IP:PORT` or `unix:/path`.
     pub listen: Vec<String>,
-    /// What the data API takes.
+    /// Limits of the data API.
     pub limits: LimitsStatus,
-    /// The shards by number.
+    /// The shards, by number.
     pub shards: Vec<ShardStatus>,
-    /// The data directories by number.
+    /// The data directories, by position in the configuration.
     pub disks: Vec<DiskStatus>,
-    /// The volumes by id.
+    /// The volumes, by id.
     pub volumes: Vec<VolumeStatus>,
 }
 
 /// Limits of the data API in `/status`.
 #[derive(Debug, Serialize)]
 pub struct LimitsStatus {
-    /// Largest body of a photo.
+    /// Largest body of a photo (bytes).
     pub largest_body: u64,
-    /// Largest batch.
+    /// Largest body of a batch put (bytes).
     pub largest_batch: u64,
 }
 
 /// One shard in `/status`.
 #[derive(Debug, Serialize)]
 pub struct ShardStatus {
-    /// Its number.
+    /// Number of the shard.
     pub id: u32,
-    /// The CPU it is pinned to.
+    /// The core that it is pinned to.
     pub core: u32,
     /// Its own TCP port, or null.
     pub port: Option<u16>,
-    /// Turns of its loop.
+    /// Number of event loop iterations.
     pub turns: u64,
-    /// Milliseconds since its loop last turned.
+    /// Time since its last event loop iteration (milliseconds).
     pub silent_ms: u64,
-    /// Connections open now.
+    /// Open connections.
     pub connections: u64,
     /// Operations submitted and not yet completed.
     pub ops_in_flight: u64,
-    /// Index candidates whose needle turned out to be another one.
+    /// Index candidates whose needle was another one.
     pub false_candidates: u64,
     /// Bytes of its buffer region in use.
     pub buffer_bytes_used: u64,
@@ -92,13 +93,13 @@ impl ShardStatus {
 /// One data directory in `/status`.
 #[derive(Debug, Serialize)]
 pub struct DiskStatus {
-    /// Its path as configured.
+    /// Path as configured.
     pub path: String,
     /// `ok`, `missing` or `failed`.
     pub state: &'static str,
-    /// Size of the file system it is on.
+    /// Size of its file system (bytes).
     pub size: u64,
-    /// What of it is free for new volumes.
+    /// Free space of its file system for new volumes (bytes).
     pub free: u64,
 }
 
@@ -118,67 +119,67 @@ impl From<&DiskInfo> for DiskStatus {
 pub struct VolumeStatus {
     /// The id in the URL.
     pub id: u32,
-    /// The shard it is pinned to; null while it is being made.
+    /// The shard that owns it; null while it is being created.
     pub shard: Option<u32>,
     /// Position of its data directory in `disks`.
     pub disk: u32,
     /// `creating`, `creation_failed`, `recovering`, `writable`, `read_only`, `poisoned`,
     /// `lost` or `failed`.
     pub state: &'static str,
-    /// While it is being made, what part of its file is prepared; while it recovers, what part of its log
-    /// is read: 0 to 1.
+    /// Progress, 0 to 1: the prepared part of the file during creation, the part of the log that was read
+    /// during recovery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<f64>,
-    /// Why it could not be made.
+    /// Why its creation failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// False if writes to it go through the page cache.
     pub durable: bool,
-    /// Whether it is full: a photo of 1 MiB does not fit any more.
+    /// True if it is full: a photo of 1 MiB does not fit.
     pub full: bool,
-    /// Size of the file.
+    /// Size of the file (bytes).
     pub size: u64,
-    /// Bytes that hold commits.
+    /// Space of commits (bytes).
     pub used: u64,
-    /// Bytes of needles that can be read.
+    /// Space of live needles (bytes).
     pub live: u64,
-    /// Bytes of needles replaced or deleted.
+    /// Space of superseded and deleted needles (bytes).
     pub dead: u64,
-    /// Needles that can be read.
+    /// Number of live needles.
     pub needles: u64,
-    /// Extents of the file.
+    /// Number of extents of the file.
     pub extents: u64,
-    /// Memory of its index.
+    /// Memory of the index (bytes).
     pub index_bytes: u64,
-    /// The same for each needle.
+    /// Memory of the index per live needle (bytes).
     pub index_bytes_per_needle: f64,
-    /// What part of its slots is full.
+    /// Used part of the slots of the index, 0 to 1.
     pub index_load: f64,
-    /// Needles that found no slot.
+    /// Number of needles outside the slots of the index.
     pub index_overflow: u64,
-    /// Steps in which it grew.
+    /// Number of growth steps of the index.
     pub index_steps: u64,
-    /// Needles that such a step moved at most.
+    /// Largest number of needles moved by one growth step.
     pub index_step_max: u64,
-    /// Records found damaged since the daemon started.
+    /// Damaged records found since the daemon started.
     pub damage: u64,
-    /// Offset at which the next commit starts.
+    /// Offset at which the next commit starts (bytes).
     pub tail: u64,
-    /// How long opening it took.
+    /// Duration of opening it (milliseconds).
     pub open_ms: u64,
-    /// Bytes of the log that opening it read.
+    /// Length of log read to open it (bytes).
     pub open_read: u64,
-    /// Offset up to which its checkpoint saves reading the log; 0 without one.
+    /// Offset up to which the checkpoint covers the log (bytes); 0 without a checkpoint.
     pub checkpoint_tail: u64,
-    /// Bytes of log since then.
+    /// Length of log after `checkpoint_tail` (bytes).
     pub checkpoint_age: u64,
-    /// How long the last checkpoint took.
+    /// Duration of the last checkpoint (milliseconds).
     pub checkpoint_ms: u64,
     /// Checkpoints written since the daemon started.
     pub checkpoints: u64,
-    /// Checkpoints that could not be written since then.
+    /// Checkpoints that failed since the daemon started.
     pub checkpoint_failures: u64,
-    /// Whether there was a checkpoint at the start that could not be used: 1, else 0.
+    /// 1 if the checkpoint found at the start could not be used, else 0.
     pub checkpoints_discarded: u64,
 }
 
@@ -282,9 +283,9 @@ pub(super) async fn status(State(state): State<AdminState>) -> Json<Status> {
     })
 }
 
-/// A volume, or one that is being made.
+/// Returns the status of a volume, or of its creation; `None` if neither exists.
 pub(super) fn volume_status(state: &AdminState, id: u32) -> Option<VolumeStatus> {
-    // A creation that goes on says more than the volume that it is about to become.
+    // A creation under way has more information than the volume that it creates.
     match state.creations.get(id) {
         Some(creation) => {
             Some(VolumeStatus::in_the_making(id, &creation, state.metrics.node.durable))
@@ -293,7 +294,7 @@ pub(super) fn volume_status(state: &AdminState, id: u32) -> Option<VolumeStatus>
     }
 }
 
-/// All volumes, also those being made, by id.
+/// Returns the status of all volumes and creations, by id.
 pub(super) fn all_volumes(state: &AdminState) -> Vec<VolumeStatus> {
     let creations = state.creations.all();
     let volumes = state.metrics.volumes();

@@ -1,4 +1,4 @@
-//! `/volumes`: look at them, make and delete them, open and close them to writes.
+//! `/volumes`: show, create and delete volumes, and make them read-only or writable.
 
 use std::time::Duration;
 
@@ -14,28 +14,40 @@ use super::change::{Change, NewVolume, Request};
 use super::status::{VolumeStatus, all_volumes, volume_status};
 use super::{AdminState, ApiError};
 
-/// How long a creation may take to be answered as finished.
+/// Time to wait for the end of a creation; after it the response is 202 instead of 201.
 const CREATE_WITHIN: Duration = Duration::from_secs(2);
-/// How often to look meanwhile.
+/// Interval at which a creation is checked meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// A volume id as the data API writes it: decimal, no sign, no leading zeros. An id that is no
-/// number names no volume.
+/// Parses a volume id as in the data API: decimal, without sign and leading zeros.
+///
+/// # Errors
+/// [`ApiError::NoSuchVolume`] for any other text.
 fn parse_id(text: &str) -> Result<u32, ApiError> {
     let id: Option<u32> = text.parse().ok();
     id.filter(|id| id.to_string() == text).ok_or(ApiError::NoSuchVolume(text.to_owned()))
 }
 
-/// A web page that an operator happens to have open must not be able to change anything here.
+/// Refuses requests of web pages: a page open in an operator's browser must not change anything.
+///
+/// # Errors
+/// [`ApiError::FromWebPage`] if the request has an `Origin` header.
 fn refuse_web_pages(headers: &HeaderMap) -> Result<(), ApiError> {
     if headers.contains_key(header::ORIGIN) { Err(ApiError::FromWebPage) } else { Ok(()) }
 }
 
+/// Returns the status of a volume.
+///
+/// # Errors
+/// [`ApiError::NoSuchVolume`].
 fn known(state: &AdminState, id: u32) -> Result<VolumeStatus, ApiError> {
     volume_status(state, id).ok_or(ApiError::NoSuchVolume(id.to_string()))
 }
 
-/// Has the main thread change something: which volume it was.
+/// Sends a change to the main thread and waits for the result: the id of the volume.
+///
+/// # Errors
+/// The refusal of the main thread, or [`ApiError::Stopping`].
 async fn change(state: &AdminState, change: Change) -> Result<u32, ApiError> {
     let (request, answer) = Request::new(change);
     state.requests.send(request).map_err(|_| ApiError::Stopping)?;
@@ -55,7 +67,8 @@ pub(super) async fn show(
     known(&state, parse_id(&id)?).map(Json)
 }
 
-/// Answers `POST /volumes`: 201 when the volume serves, 202 when it will take a while.
+/// Answers `POST /volumes`: 201 once the volume serves, or 202 if the creation takes longer than
+/// [`CREATE_WITHIN`].
 pub(super) async fn create(
     State(state): State<AdminState>,
     headers: HeaderMap,
