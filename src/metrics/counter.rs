@@ -1,11 +1,11 @@
-//! The two numbers everything else is made of: one that rises, one that moves.
+//! The basic numbers of the metrics: a counter that only rises, and a gauge that rises and falls.
 //!
-//! Both have a **single writer**, the shard they belong to. That is what lets `add` be a plain load
-//! and a plain store: no lock prefix, no line bouncing between cores. Any thread may read at any
-//! time, also while the writer hangs. A second writer would lose updates (never memory safety).
+//! Both have a **single writer**, the shard that they belong to. So `add` is a plain load and a plain store:
+//! no lock prefix, and no cache line that moves between writing cores. Any thread may read at any time, also
+//! while the writer hangs. A second writer would lose updates, but not violate memory safety.
 //!
-//! All accesses are relaxed: a reader may see one counter ahead of another, so nothing may be
-//! decided from a relation between two of them.
+//! All accesses are relaxed: a reader may see one counter ahead of another, so no decision may depend on the
+//! relation of two of them.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -65,8 +65,8 @@ impl Gauge {
 
     /// Subtracts `n`. Only the owning thread may call this.
     ///
-    /// Going below zero is a bug of the caller; it stops a debug build. A release build stays at
-    /// zero, because 18 quintillion open connections on a graph help nobody.
+    /// A result below zero is a bug of the caller: a debug build panics, a release build sets the gauge to
+    /// zero, because a wrapped value would make graphs useless.
     #[inline]
     pub fn sub(&self, n: u64) {
         let now = self.get();

@@ -1,4 +1,4 @@
-//! The table of metrics as OpenMetrics text, the format Prometheus asks for first and curl prints.
+//! Export of the table of metrics as OpenMetrics text and as Prometheus text.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::table::{PREFIX, Row, Source, TABLE};
 use super::volume::VolumeMetrics;
 use super::{DiskState, Metrics, VolumeState};
 
-/// The formats in which Prometheus takes metrics.
+/// Text formats of the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// OpenMetrics text 1.0.0.
@@ -24,7 +24,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// Its Content-Type.
+    /// Value of `Content-Type`.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
@@ -34,14 +34,14 @@ impl Format {
     }
 }
 
-/// Turns [`Metrics`] into text on demand.
+/// Formats [`Metrics`] as text.
 #[derive(Debug)]
 pub struct Exporter {
     registry: Registry,
 }
 
 impl Exporter {
-    /// An exporter of `metrics`; `now_ns` gives CLOCK_MONOTONIC in nanoseconds.
+    /// Creates an exporter of `metrics`; `now_ns` returns CLOCK_MONOTONIC in nanoseconds.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>, now_ns: fn() -> u64) -> Self {
         let mut registry = Registry::with_prefix(PREFIX);
@@ -49,7 +49,7 @@ impl Exporter {
         Self { registry }
     }
 
-    /// All metrics as they are now.
+    /// Formats the present values of all metrics.
     ///
     /// # Errors
     /// Never in practice: writing to a `String` does not fail.
@@ -63,8 +63,8 @@ impl Exporter {
     }
 }
 
-/// OpenMetrics text as Prometheus text 0.0.4. The samples are the same; a counter is described under the
-/// name of its samples, an info is a gauge, and there are neither units nor an end mark.
+/// Converts OpenMetrics text to Prometheus text 0.0.4. The samples are the same; the description of a counter
+/// has the name of its samples, an info is a gauge, and there are no units and no end mark.
 fn text_of(open_metrics: &str) -> String {
     let lines: Vec<&str> = open_metrics.lines().collect();
     let mut out = String::with_capacity(open_metrics.len() + 1024);
@@ -88,7 +88,7 @@ fn text_of(open_metrics: &str) -> String {
     out
 }
 
-/// What the samples of a metric of this type have behind its name.
+/// Suffix of the sample names of a metric of this type.
 fn suffix(kind: &str) -> &'static str {
     match kind {
         "counter" => "_total",
@@ -97,7 +97,7 @@ fn suffix(kind: &str) -> &'static str {
     }
 }
 
-/// Walks the table and reads the live numbers; it keeps no numbers itself.
+/// Reads the present values of the rows of the table; stores none.
 #[derive(Debug)]
 struct TableCollector {
     metrics: Arc<Metrics>,
@@ -106,8 +106,8 @@ struct TableCollector {
 
 impl Collector for TableCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        // One moment and one list of volumes for the whole scrape: a volume that comes or goes
-        // meanwhile is in all of its metrics or in none.
+        // One time and one list of volumes for the whole scrape: a volume created or deleted meanwhile is in
+        // all of its metrics or in none.
         let scrape = Scrape {
             metrics: &self.metrics,
             volumes: self.metrics.volumes(),
@@ -230,7 +230,8 @@ fn encode_value(
     }
 }
 
-/// One sample for each state, 1 for the one that holds: what PromQL can count and alert on.
+/// Encodes one sample for each state, 1 for the present one and 0 for the others, for counts and alerts in
+/// PromQL.
 fn encode_state<L: Label>(
     out: &mut MetricEncoder<'_>,
     whose: (&str, &str),
@@ -375,7 +376,7 @@ mod tests {
         }
     }
 
-    /// Gives every field another value; a row that reads a neighbour's field shows here.
+    /// Sets every field to another value, so that a row that reads the wrong field is detected.
     #[test]
     fn each_row_reads_its_own_field() {
         let m = metrics();

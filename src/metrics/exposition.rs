@@ -1,15 +1,15 @@
-//! A strict reader of OpenMetrics text, for tests: what it takes, Prometheus takes.
+//! A strict parser of OpenMetrics text, for tests: Prometheus accepts any text that it accepts.
 
 use std::collections::BTreeMap;
 
-/// What stands before the samples of a metric.
+/// Metadata of a metric: the lines before its samples.
 #[derive(Debug, Default)]
 pub(crate) struct Family {
     pub(crate) kind: String,
     pub(crate) help: String,
 }
 
-/// One line with a value.
+/// One sample line.
 #[derive(Debug)]
 pub(crate) struct Sample {
     pub(crate) name: String,
@@ -17,7 +17,7 @@ pub(crate) struct Sample {
     pub(crate) value: f64,
 }
 
-/// A parsed answer of `/metrics`.
+/// A parsed response of `/metrics`.
 #[derive(Debug, Default)]
 pub(crate) struct Exposition {
     families: BTreeMap<String, Family>,
@@ -25,8 +25,8 @@ pub(crate) struct Exposition {
 }
 
 impl Exposition {
-    /// Reads `text` and checks what holds for every exposition: HELP and TYPE before the samples of a
-    /// metric, suffixes that fit the type, no sample twice, histograms that add up, `# EOF` last.
+    /// Parses `text` and checks the rules of every exposition: HELP and TYPE before the samples of a metric,
+    /// suffixes by type, no duplicate sample, cumulative histograms that match their count, `# EOF` last.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut all = Self::default();
         let mut current = String::new();
@@ -120,23 +120,23 @@ impl Exposition {
         Ok(())
     }
 
-    /// How many metrics are described.
+    /// Number of metrics with metadata.
     pub(crate) fn families(&self) -> usize {
         self.families.len()
     }
 
-    /// The description of the metric whose samples are called `name`.
+    /// Metadata of the metric whose samples have the name `name`.
     pub(crate) fn family_of(&self, name: &str) -> Option<&Family> {
         let bare = name.strip_suffix("_total").or_else(|| name.strip_suffix("_info"));
         self.families.get(bare.unwrap_or(name))
     }
 
-    /// All samples called `name`, in order.
+    /// All samples with this name, in order.
     pub(crate) fn samples(&self, name: &str) -> Vec<&Sample> {
         self.samples.iter().filter(|s| s.name == name).collect()
     }
 
-    /// The value of one sample; labels as `key=value,key=value`, in any order.
+    /// Value of one sample; labels as `key=value,key=value`, in any order.
     pub(crate) fn value(&self, name: &str, labels: &str) -> Option<f64> {
         let mut wanted: Vec<_> = labels.split(',').filter(|l| !l.is_empty()).collect();
         wanted.sort_unstable();
@@ -167,7 +167,7 @@ fn sample(line: &str) -> Option<Sample> {
     Some(Sample { name: name.to_owned(), labels, value: value.parse().ok()? })
 }
 
-/// Reads up to the closing quote, undoing escapes; gives what follows it.
+/// Parses up to the closing quote and removes escapes. Returns the value and the text after the quote.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut chars = text.char_indices();

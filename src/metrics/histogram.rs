@@ -1,9 +1,9 @@
 //! Latency histograms with fixed, log-spaced buckets.
 //!
-//! Fixed bounds make recording a search in a constant array and two relaxed stores: no allocation,
-//! no resizing, and the buckets of all shards add up. Five bounds per decade (the R5 series) keep a
-//! quantile read off a graph within 60 % of the truth from 25 us, where a fast device answers, to
-//! 10 s, where every timeout has struck.
+//! With fixed bounds, recording is a search in a constant array and two relaxed stores: no allocation, no
+//! resizing, and the buckets of all shards can be added. Five bounds per decade (the R5 series) keep the
+//! error of a quantile read from a graph within 60 %, from 25 us, the latency of a fast device, to 10 s, the
+//! default `send_timeout_seconds`.
 
 use super::counter::Counter;
 
@@ -11,7 +11,7 @@ const US: u64 = 1_000;
 const MS: u64 = 1_000_000;
 const S: u64 = 1_000_000_000;
 
-/// Upper bounds of the buckets in nanoseconds, inclusive; one more bucket takes what is above.
+/// Upper bounds of the buckets in nanoseconds, inclusive. One more bucket counts longer durations.
 #[rustfmt::skip]
 pub const BOUNDS_NS: [u64; 29] = [
     25 * US,  40 * US,  63 * US,
@@ -23,14 +23,14 @@ pub const BOUNDS_NS: [u64; 29] = [
     10 * S,
 ];
 
-/// Buckets of a histogram: one for each bound and the unbounded one.
+/// Number of buckets of a histogram: one for each bound and the unbounded one.
 pub const BUCKETS: usize = BOUNDS_NS.len() + 1;
 
-// `record` searches by bisection.
+// `record` uses a binary search, which needs ascending bounds.
 const _: () = {
     let mut i = 1;
     while i < BOUNDS_NS.len() {
-        assert!(BOUNDS_NS[i - 1] < BOUNDS_NS[i], "bounds rise");
+        assert!(BOUNDS_NS[i - 1] < BOUNDS_NS[i], "bounds are ascending");
         i += 1;
     }
 };
@@ -57,7 +57,7 @@ impl Histogram {
         self.sum_ns.add(ns);
     }
 
-    /// What was recorded up to about now; callable from any thread.
+    /// Returns a copy of the present numbers; callable from any thread.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
@@ -83,8 +83,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// How many durations were recorded. Derived from the buckets, never counted on its own, so that
-    /// it always equals the unbounded bucket of the export.
+    /// Number of recorded durations. It is the sum of the buckets, not a counter of its own, so it always
+    /// equals the unbounded cumulative bucket of the export.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
@@ -110,7 +110,7 @@ impl Snapshot {
 mod tests {
     use super::*;
 
-    /// The bucket a lone duration lands in.
+    /// Index of the bucket that counts a duration of `ns`.
     fn bucket_of(ns: u64) -> usize {
         let h = Histogram::new();
         h.record(ns);

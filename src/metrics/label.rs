@@ -1,7 +1,7 @@
 //! Closed sets of label values, and numbers indexed by them.
 //!
-//! A label value is an enum variant, not a string: a typo does not compile, the number of time
-//! series is bounded, and picking the counter is an array access.
+//! A label value is an enum variant, not a string: a typo does not compile, the number of time series is
+//! bounded, and the lookup of a counter is an array access.
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::counter::Counter;
 use super::histogram::Histogram;
 
-/// One closed set of values of one label.
+/// The closed set of values of one label.
 pub trait Label: Copy + 'static {
     /// The label's key, for instance `method`.
     const KEY: &'static str;
-    /// The values as exported, in the order of [`Label::index`].
+    /// The exported values, in the order of [`Label::index`].
     const NAMES: &'static [&'static str];
     /// The variants, in the order of [`Label::index`].
     const ALL: &'static [Self];
@@ -21,7 +21,7 @@ pub trait Label: Copy + 'static {
     /// Position of this value in [`Label::NAMES`].
     fn index(self) -> usize;
 
-    /// The value as exported.
+    /// The exported value.
     fn name(self) -> &'static str {
         Self::NAMES[self.index()]
     }
@@ -37,7 +37,7 @@ macro_rules! label_enum {
         $vis enum $name { $($(#[$vmeta])* $variant,)+ }
 
         impl $name {
-            /// How many values there are; sizes the arrays indexed by this label.
+            /// Number of values: the length of arrays indexed by this label.
             $vis const COUNT: usize = <Self as $crate::metrics::Label>::NAMES.len();
         }
 
@@ -123,7 +123,7 @@ impl<L: Label, const N: usize> Default for HistogramBy<L, N> {
     }
 }
 
-/// A state with one writer that any thread may read, for instance that of a volume.
+/// A state with one writer that any thread may read, such as that of a volume.
 #[derive(Debug)]
 pub struct StateCell<L>(AtomicU64, PhantomData<L>);
 
@@ -140,11 +140,11 @@ impl<L: Label> StateCell<L> {
         self.0.store(state.index() as u64, Relaxed);
     }
 
-    /// The state now; callable from any thread.
+    /// The present state; callable from any thread.
     #[inline]
     #[must_use]
     pub fn get(&self) -> L {
-        // Only `new` and `set` write, and both write an index of ALL.
+        // Only `new` and `set` write the cell, and both write an index of ALL.
         L::ALL[self.0.load(Relaxed) as usize]
     }
 }

@@ -1,17 +1,17 @@
 //! Counters of the daemon, and their export.
 //!
-//! This is the one exception to share-nothing (docs/ARCHITECTURE.md): a shard writes
-//! its own numbers with relaxed stores, and the admin thread reads them with relaxed loads. It sends
-//! no message for it, so that the numbers can be read exactly when they matter, while a shard hangs.
+//! This is the one exception to share-nothing (docs/ARCHITECTURE.md): a shard writes its own numbers with
+//! relaxed stores, and the admin thread reads them with relaxed loads. No message is sent for that, so the
+//! numbers can be read while a shard hangs, which is when they matter most.
 //!
 //! | file | holds |
 //! | --- | --- |
 //! | `counter` | [`Counter`], [`Gauge`]: single writer, many readers |
 //! | `histogram` | [`Histogram`]: latencies in fixed buckets |
 //! | `label` | closed label sets and arrays indexed by them |
-//! | `responses` | answers by status |
-//! | `shard`, `volume` | what a shard and a volume count |
-//! | `table` | the one list of exported metrics: name, type, labels, help, where the value comes from |
+//! | `responses` | responses by status |
+//! | `shard`, `volume` | the numbers of a shard and of a volume |
+//! | `table` | the list of exported metrics: name, type, labels, help, source of the value |
 //! | `export` | that list as Prometheus text |
 //! | `reference` | that list as `docs/METRICS.md` |
 
@@ -43,13 +43,13 @@ pub use shard::{GetPhase, Method, MethodGroup, Refusal, ShardInfo, ShardMetrics,
 pub use volume::{VolumeInfo, VolumeMetrics, VolumeState};
 
 label_enum! {
-    /// What a data directory can do.
+    /// State of a data directory.
     pub enum DiskState: "state" {
         /// Mounted, locked and in use.
         Ok = "ok",
-        /// Configured, but not there or not a data directory.
+        /// Configured, but absent or not a data directory.
         Missing = "missing",
-        /// There, but it fails.
+        /// Failed: its disk returns errors, or it was removed, replaced or unmounted.
         Failed = "failed",
     }
 }
@@ -57,18 +57,18 @@ label_enum! {
 /// One data directory.
 #[derive(Debug)]
 pub struct DiskInfo {
-    /// Its path as configured.
+    /// Path as configured.
     pub path: String,
-    /// What it can do now. Written by the thread that watches the disks only, like the others.
+    /// Present state. Like the sizes, written only by the thread that monitors the disks.
     pub state: StateCell<DiskState>,
-    /// Size of the file system it is on (bytes).
+    /// Size of its file system (bytes).
     pub size_bytes: Gauge,
-    /// What of it is free for new volumes (bytes).
+    /// Free space of its file system for new volumes (bytes).
     pub free_bytes: Gauge,
 }
 
 impl DiskInfo {
-    /// A data directory in the given state.
+    /// Creates a data directory in this state, with sizes of 0.
     #[must_use]
     pub fn new(path: impl Into<String>, state: DiskState) -> Self {
         Self {
@@ -80,34 +80,34 @@ impl DiskInfo {
     }
 }
 
-/// What [`Metrics`] must know from the start.
+/// Constant properties of the daemon.
 #[derive(Debug, Default)]
 pub struct NodeInfo {
-    /// A random number that this start of the daemon drew: the data API and the admin API tell it, so that
-    /// somebody who has an address of each knows whether they belong together.
+    /// Random id of this start of the daemon. The data API and the admin API return it, so that a client of
+    /// both can check that they belong to the same daemon.
     pub instance: u64,
-    /// The daemon's version, as exported.
+    /// Version of the daemon, as exported.
     pub version: String,
     /// CLOCK_MONOTONIC at the start of the daemon, in nanoseconds.
     pub started_ns: u64,
     /// Wall clock at the start of the daemon, in seconds since 1970.
     pub started_unix_seconds: u64,
-    /// False with `--buffered`: answers promise nothing.
+    /// False with `--buffered`: acknowledged writes may not survive a power cut.
     pub durable: bool,
-    /// Where the data API is: `IP:PORT` or `unix:/path`.
+    /// Addresses of the data API: `IP:PORT` or `unix:/path`.
     pub listen: Vec<String>,
     /// Largest body of a photo (bytes).
     pub largest_body: u64,
-    /// Largest batch (bytes).
+    /// Largest body of a batch put (bytes).
     pub largest_batch: u64,
-    /// Log lines that were lost; the log counts them.
+    /// Number of lost log lines, written by the log.
     pub log_lines_dropped: Arc<AtomicU64>,
 }
 
 /// All numbers of a daemon, shared as an `Arc` by its shards, its main thread and the admin thread.
 #[derive(Debug)]
 pub struct Metrics {
-    /// What was known from the start.
+    /// Constant properties of the daemon.
     pub node: NodeInfo,
     /// One entry per shard; shard `k` writes entry `k` and no other.
     pub shards: Vec<ShardMetrics>,
@@ -122,10 +122,10 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Fresh numbers for a daemon with these shards and data directories.
+    /// Creates the numbers of a daemon with these shards and data directories, all at zero.
     ///
     /// # Panics
-    /// If a shard's id is not its position: everything that indexes by shard would be wrong.
+    /// If the id of a shard is not its position, by which shards are indexed.
     #[must_use]
     pub fn new(node: NodeInfo, shards: &[ShardInfo], disks: Vec<DiskInfo>) -> Arc<Self> {
         for (position, shard) in shards.iter().enumerate() {
@@ -141,51 +141,51 @@ impl Metrics {
         })
     }
 
-    /// Adds a volume and gives the numbers for its shard to write. A volume of the same id is
-    /// replaced (a new generation of the file).
+    /// Adds a volume and returns its numbers, for its shard to write. Replaces a volume with the same id (a
+    /// new generation of the file).
     ///
-    /// Register every volume found on disk as recovering, *before* the first one recovers and before
-    /// the admin listener starts: `/readyz` cannot wait for a volume it has not heard of.
+    /// Every volume found on disk must be registered as recovering *before* the first one recovers and before
+    /// the admin listener starts: `/readyz` cannot wait for a volume that is not registered.
     pub fn register_volume(&self, info: VolumeInfo, state: VolumeState) -> Arc<VolumeMetrics> {
         let volume = Arc::new(VolumeMetrics::new(info, state));
         self.volumes
             .write()
-            // A panic elsewhere under this lock cannot leave half an entry, and the numbers must
-            // stay readable after a panic above all.
+            // A panic under this lock cannot leave an incomplete entry, and the numbers must stay readable
+            // after a panic.
             .unwrap_or_else(PoisonError::into_inner)
             .insert(info.id, Arc::clone(&volume));
         volume
     }
 
-    /// Forgets a volume; gives it back if it was known.
+    /// Removes a volume; returns it if it was registered.
     pub fn remove_volume(&self, id: u32) -> Option<Arc<VolumeMetrics>> {
         self.volumes.write().unwrap_or_else(PoisonError::into_inner).remove(&id)
     }
 
-    /// The volume with this id.
+    /// Returns the volume with this id.
     #[must_use]
     pub fn volume(&self, id: u32) -> Option<Arc<VolumeMetrics>> {
         self.volumes.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    /// All volumes by rising id: a copy, so that nothing is formatted while the lock is held.
+    /// Returns all volumes by ascending id: a copy of the list, so that the lock is held only briefly.
     #[must_use]
     pub fn volumes(&self) -> Vec<Arc<VolumeMetrics>> {
         self.volumes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// True once the daemon drains: it finishes what it has and takes nothing new.
+    /// True once the daemon drains: it finishes requests under way and accepts no new ones.
     #[must_use]
     pub fn draining(&self) -> bool {
         self.draining.load(Relaxed)
     }
 
-    /// Says that the daemon drains. There is no way back.
+    /// Records that the daemon drains. This cannot be undone.
     pub fn set_draining(&self) {
         self.draining.store(true, Relaxed);
     }
 
-    /// Log lines that were lost so far.
+    /// Number of log lines lost so far.
     #[must_use]
     pub fn log_lines_dropped(&self) -> u64 {
         self.node.log_lines_dropped.load(Relaxed)
@@ -197,7 +197,7 @@ impl Metrics {
         self.registered_buffers.load(Relaxed)
     }
 
-    /// Says whether the buffers are registered with the kernel.
+    /// Records whether the buffers are registered with the kernel.
     pub fn set_registered_buffers(&self, registered: bool) {
         self.registered_buffers.store(registered, Relaxed);
     }

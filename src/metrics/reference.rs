@@ -1,4 +1,4 @@
-//! The table of metrics as `docs/METRICS.md`.
+//! Generates `docs/METRICS.md` from the table of metrics.
 
 use std::fmt::Write;
 

@@ -1,19 +1,19 @@
-//! Counts of answers by status.
+//! Counts of responses by status.
 //!
-//! The statuses the data API can give are a short closed list (`crate::http::status`), so the exact
-//! status is a small array and not a map. What is not on the list still counts, as `other`, and by
-//! its class: a new status that nobody added here must not vanish from the graphs.
+//! The statuses of the data API are a short closed list (`crate::http::status`), so the counters by exact
+//! status are a small array and not a map. A status that is not in the list is counted as `other`, and by its
+//! class, so that a new status that is missing here still appears in the graphs.
 
 use super::counter::Counter;
 use super::label::{CounterBy, label_enum};
 
-/// The statuses counted one by one, rising. Position `STATUSES.len()` counts all others.
+/// Statuses with a counter of their own, ascending. Position `STATUSES.len()` counts all others.
 pub const STATUSES: [u16; 25] = [
     100, 200, 201, 204, 206, 304, 400, 403, 404, 405, 408, 409, 411, 412, 413, 414, 415, 416, 417,
     431, 500, 501, 503, 505, 507,
 ];
 
-/// Exported names of the slots: [`STATUSES`] and the rest.
+/// Exported names of the slots: [`STATUSES`] and `other`.
 pub(super) const STATUS_NAMES: [&str; SLOTS] = [
     "100", "200", "201", "204", "206", "304", "400", "403", "404", "405", "408", "409", "411",
     "412", "413", "414", "415", "416", "417", "431", "500", "501", "503", "505", "507", "other",
@@ -21,10 +21,10 @@ pub(super) const STATUS_NAMES: [&str; SLOTS] = [
 
 const SLOTS: usize = STATUSES.len() + 1;
 
-/// Statuses the lookup table covers: 0 up to this, exclusive.
+/// Length of the lookup table: it covers statuses below this.
 const LOOKUP_LEN: usize = 600;
 
-/// Slot of each status, so that counting an answer searches nothing.
+/// Slot of each status, so that counting a response needs no search.
 static SLOT_OF: [u8; LOOKUP_LEN] = {
     let mut table = [STATUSES.len() as u8; LOOKUP_LEN];
     let mut i = 0;
@@ -48,7 +48,7 @@ label_enum! {
         ClientError = "4xx",
         /// 500 to 599.
         ServerError = "5xx",
-        /// Not an HTTP status; seeing this one is a bug.
+        /// Not an HTTP status; a count here is a bug.
         Invalid = "invalid",
     }
 }
@@ -69,7 +69,7 @@ impl StatusClass {
     }
 }
 
-/// Answers counted by class and by exact status; one writer.
+/// Counts of responses by class and by exact status; one writer.
 #[derive(Debug)]
 pub struct Responses {
     by_class: CounterBy<StatusClass, { StatusClass::COUNT }>,
@@ -77,32 +77,32 @@ pub struct Responses {
 }
 
 impl Responses {
-    /// No answer counted yet.
+    /// All counters at zero.
     #[must_use]
     pub const fn new() -> Self {
         Self { by_class: CounterBy::new(), by_status: [const { Counter::new() }; SLOTS] }
     }
 
-    /// Counts one answer. Only the owning thread may call this.
+    /// Counts one response. Only the owning thread may call this.
     #[inline]
     pub fn record(&self, status: u16) {
         self.by_class.at(StatusClass::of(status)).inc();
         self.by_status[slot(status)].inc();
     }
 
-    /// Answers of one class so far; callable from any thread.
+    /// Number of responses of one class; callable from any thread.
     #[must_use]
     pub fn class(&self, class: StatusClass) -> u64 {
         self.by_class.at(class).get()
     }
 
-    /// Answers with this exact status so far; statuses not in [`STATUSES`] share one count.
+    /// Number of responses with this exact status; statuses not in [`STATUSES`] share one count.
     #[must_use]
     pub fn status(&self, status: u16) -> u64 {
         self.by_status[slot(status)].get()
     }
 
-    /// All answers so far; callable from any thread.
+    /// Number of all responses; callable from any thread.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.by_class.sum()

@@ -1,4 +1,4 @@
-//! What one shard counts.
+//! Numbers of one shard.
 
 use super::counter::{Counter, Gauge};
 use super::histogram::Histogram;
@@ -14,17 +14,17 @@ label_enum! {
         Head = "head",
         /// PUT of an object.
         Put = "put",
-        /// POST: the store picks the name, or a batch.
+        /// POST: an object whose name the store chooses, or a batch put.
         Post = "post",
         /// DELETE of an object.
         Delete = "delete",
-        /// Any other well-formed method; answered with 405.
+        /// Any other well-formed method; the response is 405.
         Other = "other",
     }
 }
 
 label_enum! {
-    /// Methods as grouped for latency: what waits for the same things belongs together.
+    /// Groups of methods for latency: methods that wait for the same operations.
     pub enum MethodGroup: "method" {
         /// GET: a device read.
         Get = "get",
@@ -32,7 +32,7 @@ label_enum! {
         Put = "put",
         /// DELETE: an identity read and a durable write.
         Delete = "delete",
-        /// HEAD and errors: what is left.
+        /// HEAD, other methods and errors.
         Other = "other",
     }
 }
@@ -49,25 +49,25 @@ impl From<Method> for MethodGroup {
 }
 
 label_enum! {
-    /// Where the time of a GET goes.
+    /// Phase of a GET.
     pub enum GetPhase: "phase" {
-        /// From the parsed head to the verified needle: queues, the device, the way to another shard.
+        /// From the parsed head to the verified needle: queues, the device, messages to another shard.
         Device = "device",
-        /// From the first byte offered to the socket to the last one taken.
+        /// From the first byte offered to the socket to the last one accepted by it.
         Send = "send",
     }
 }
 
 label_enum! {
-    /// Which deadline a connection missed.
+    /// Deadline that a connection missed.
     pub enum TimeoutKind: "kind" {
         /// The request head did not arrive in time.
         Head = "head",
-        /// The body came slower than the minimum rate.
+        /// The body arrived more slowly than the minimum rate.
         Body = "body",
-        /// Nothing came on a kept-alive connection.
+        /// No request arrived on a kept-alive connection.
         Idle = "idle",
-        /// The client took the answer too slowly.
+        /// The client received the response too slowly.
         Send = "send",
     }
 }
@@ -90,12 +90,12 @@ label_enum! {
     }
 }
 
-/// What is known about a shard before it starts.
+/// Constant properties of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShardInfo {
     /// Number of the shard, from 0; its position in [`Metrics::shards`](super::Metrics::shards).
     pub id: u32,
-    /// The CPU it is pinned to.
+    /// The core that it is pinned to.
     pub core: u32,
     /// Its own TCP port, if shards listen on ports of their own.
     pub port: Option<u16>,
@@ -103,19 +103,19 @@ pub struct ShardInfo {
 
 /// The numbers of one shard. The shard is the only writer; any thread may read.
 ///
-/// Aligned to two cache lines, since the adjacent-line prefetcher works on pairs: a neighbour's
-/// counters must never share a pair with ours.
+/// Aligned to two cache lines, since the adjacent-line prefetcher works on pairs: the counters of two shards
+/// must not share a pair of cache lines.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct ShardMetrics {
-    /// Which shard this is.
+    /// Constant properties.
     pub info: ShardInfo,
 
-    /// CLOCK_MONOTONIC of the last turn of the loop in nanoseconds; 0 before the first.
+    /// CLOCK_MONOTONIC of the last event loop iteration in nanoseconds; 0 before the first.
     pub last_turn_ns: Gauge,
-    /// Turns of the loop.
+    /// Number of event loop iterations.
     pub turns: Counter,
-    /// What a turn did, without waiting, in nanoseconds.
+    /// Duration of event loop iterations without their wait, in nanoseconds.
     pub turn_duration: Histogram,
     /// Calls of io_uring_enter.
     pub enters: Counter,
@@ -124,9 +124,9 @@ pub struct ShardMetrics {
     /// Operations submitted and not yet completed.
     pub ops_in_flight: Gauge,
 
-    /// Requests whose head was understood.
+    /// Requests with a valid head.
     pub requests: CounterBy<Method, { Method::COUNT }>,
-    /// Answers by status.
+    /// Responses by status.
     pub responses: Responses,
     /// GETs of a needle that exists and whose cookie matched.
     pub gets_found: Counter,
@@ -138,7 +138,7 @@ pub struct ShardMetrics {
     pub device_reads_other: Counter,
     /// Bytes read from volume files on behalf of GETs.
     pub device_read_bytes: Counter,
-    /// Index candidates whose needle turned out to be another one (tag collisions).
+    /// Index candidates whose needle was another one (tag collisions).
     pub false_candidates: Counter,
     /// Reads whose checksum did not match.
     pub checksum_failures: Counter,
@@ -159,7 +159,7 @@ pub struct ShardMetrics {
     /// Body bytes sent to clients.
     pub payload_bytes_out: Counter,
 
-    /// Connections open now.
+    /// Open connections.
     pub connections: Gauge,
     /// Connections accepted.
     pub connections_accepted: Counter,
@@ -172,16 +172,16 @@ pub struct ShardMetrics {
     /// Messages received from other shards.
     pub messages_received: Counter,
 
-    /// Requests that broke the grammar and got a 4xx or 5xx for it.
+    /// Malformed requests, answered with 4xx or 5xx.
     pub bad_requests: Counter,
     /// Deadlines missed by clients.
     pub timeouts: CounterBy<TimeoutKind, { TimeoutKind::COUNT }>,
     /// Requests refused before any work was done.
     pub admission_refusals: CounterBy<Refusal, { Refusal::COUNT }>,
 
-    /// Requests put into the access trace.
+    /// Requests recorded in the access trace.
     pub access_records: Counter,
-    /// Requests left out of it, because its queue was full.
+    /// Requests left out of the access trace because its queue was full.
     pub access_lost: Counter,
 
     /// Bytes of the buffer region in use.
@@ -189,7 +189,7 @@ pub struct ShardMetrics {
     /// Bytes of the buffer region.
     pub buffer_bytes_total: Gauge,
 
-    /// From the first byte of a request's head to the last byte of its answer, in nanoseconds.
+    /// Time from the first byte of a request's head to the last byte of its response, in nanoseconds.
     pub request_latency: HistogramBy<MethodGroup, { MethodGroup::COUNT }>,
     /// Parts of the latency of GETs, in nanoseconds.
     pub get_phase: HistogramBy<GetPhase, { GetPhase::COUNT }>,
@@ -241,18 +241,18 @@ impl ShardMetrics {
         }
     }
 
-    /// Notes one turn of the loop at `now_ns` (CLOCK_MONOTONIC). Only the shard may call this.
+    /// Records one event loop iteration at `now_ns` (CLOCK_MONOTONIC). Only the shard may call this.
     #[inline]
     pub fn turn(&self, now_ns: u64) {
         self.turns.inc();
         self.last_turn_ns.set(now_ns);
     }
 
-    /// Nanoseconds since the loop last turned. A shard that never turned counts from `started_ns`,
-    /// the start of the daemon: a shard that hangs while it starts hangs too.
+    /// Nanoseconds since the last event loop iteration. Before the first one, since `started_ns`, the start
+    /// of the daemon, so that a shard that hangs while it starts is detected too.
     #[must_use]
     pub fn silence_ns(&self, now_ns: u64, started_ns: u64) -> u64 {
-        // The shard's clock may be read just after ours: saturate.
+        // The shard may record an iteration after `now_ns` was read: saturate.
         now_ns.saturating_sub(self.last_turn_ns.get().max(started_ns))
     }
 }

@@ -1,10 +1,10 @@
-//! The one list of exported metrics.
+//! The list of exported metrics.
 //!
-//! A row says everything: name, unit, type, labels, help, and where the value comes from. The
-//! exporter and `docs/METRICS.md` are both made from it, so they cannot disagree.
+//! A row has name, unit, type, labels, help and source of a metric. The exporter and `docs/METRICS.md` are
+//! both generated from it, so they agree.
 //!
-//! Names follow the Prometheus conventions and are completed by the encoder: `hayloft_` in front,
-//! the unit behind, `_total` behind a counter, `_info` behind an info.
+//! Names follow the Prometheus conventions. The encoder adds the prefix `hayloft_`, the unit, and the suffix
+//! `_total` of a counter or `_info` of an info.
 
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
@@ -16,7 +16,7 @@ use super::shard::{GetPhase, Method, MethodGroup, Refusal, ShardMetrics, Timeout
 use super::volume::{VolumeMetrics, VolumeState};
 use super::{DiskInfo, DiskState, Metrics};
 
-/// What stands in front of every name.
+/// Prefix of all names.
 pub(super) const PREFIX: &str = "hayloft";
 
 static BYTES: Unit = Unit::Bytes;
@@ -30,19 +30,19 @@ pub(super) struct Row {
     pub(super) unit: Option<&'static Unit>,
     /// Type of the metric.
     pub(super) kind: MetricType,
-    /// One sentence on what it says; no line break and no backslash, the format would need escapes.
+    /// Meaning, in one sentence; without line breaks and backslashes, which the format would escape.
     pub(super) help: &'static str,
-    /// Where the values come from.
+    /// Source of the values.
     pub(super) source: Source,
 }
 
-/// Where the values of a row come from, and so which labels they carry.
+/// Source of the values of a row; determines their labels.
 pub(super) enum Source {
     /// One value for the daemon.
     Node(fn(&Metrics) -> u64),
     /// One value for the daemon that only rises.
     NodeCounter(fn(&Metrics) -> u64),
-    /// What was built: a constant 1 with the version as label.
+    /// Build information: a constant 1 with the version as label.
     Build,
     /// The path of each data directory, as a label.
     DiskPath,
@@ -66,7 +66,7 @@ pub(super) enum Source {
     },
     /// One histogram for each shard.
     ShardSeconds(fn(&ShardMetrics) -> &Histogram),
-    /// Seconds since each shard last turned; needs the time of the scrape.
+    /// Seconds since the last event loop iteration of each shard; needs the time of the scrape.
     ShardSilence,
     /// One value for each volume.
     Volume(fn(&VolumeMetrics) -> u64),
@@ -79,7 +79,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// Keys of the labels the values carry, in order.
+    /// Keys of the labels of the values, in order.
     pub(super) fn labels(&self) -> Vec<&'static str> {
         match self {
             Self::Node(_) | Self::NodeCounter(_) => vec![],
@@ -97,7 +97,7 @@ impl Source {
 }
 
 impl Row {
-    /// The name as samples carry it; a histogram adds `_bucket`, `_sum` and `_count` to it.
+    /// The name of the samples; a histogram adds `_bucket`, `_sum` and `_count` to it.
     pub(super) fn full_name(&self) -> String {
         let mut name = format!("{PREFIX}_{}", self.name);
         if let Some(unit) = self.unit {
@@ -174,7 +174,7 @@ impl Row {
 }
 
 /// Every exported metric, in the order of the export.
-#[rustfmt::skip] // one row is one entry of a table; broken lines would hide that
+#[rustfmt::skip] // one line per row
 pub(super) static TABLE: &[Row] = &[
     // The daemon.
     row("build", MetricType::Info, Source::Build,

@@ -1,22 +1,22 @@
-//! What is known about one volume.
+//! State and numbers of one volume.
 
 use super::counter::{Counter, Gauge};
 use super::label::{StateCell, label_enum};
 
 label_enum! {
-    /// What a volume can do now.
+    /// State of a volume.
     pub enum VolumeState: "state" {
-        /// Its log is being read; it serves nothing yet.
+        /// Its log is being read; it serves no requests yet.
         Recovering = "recovering",
         /// Serves reads and writes.
         Writable = "writable",
-        /// Serves reads; takes no writes because it was told so or is sealed.
+        /// Serves reads; takes no writes, because it was made read-only or is sealed.
         ReadOnly = "read_only",
         /// Serves reads; takes no writes until a restart, because a write or flush failed.
         Poisoned = "poisoned",
-        /// Serves reads; takes no writes, because its file is no longer where it was.
+        /// Serves reads; takes no writes, because its file was removed, replaced or unmounted.
         Lost = "lost",
-        /// Serves nothing: it could not be opened or recovered.
+        /// Serves no requests, because it could not be opened or recovered.
         Failed = "failed",
     }
 }
@@ -32,16 +32,16 @@ impl VolumeState {
     }
 }
 
-/// What is fixed about a volume while it is open.
+/// Constant properties of an open volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VolumeInfo {
     /// The id in the URL.
     pub id: u32,
-    /// The shard it is pinned to.
+    /// Number of the shard that owns it.
     pub shard: u32,
-    /// The data directory it lies in, as a position in [`Metrics::disks`](super::Metrics::disks).
+    /// Its data directory, as a position in [`Metrics::disks`](super::Metrics::disks).
     pub disk: u32,
-    /// False if writes go through the page cache (`--buffered`) and answers promise nothing.
+    /// False if writes go through the page cache (`--buffered`) and may not survive a power cut.
     pub durable: bool,
 }
 
@@ -49,62 +49,62 @@ pub struct VolumeInfo {
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct VolumeMetrics {
-    /// Which volume this is.
+    /// Constant properties.
     pub info: VolumeInfo,
-    /// What it can do now.
+    /// Present state.
     pub state: StateCell<VolumeState>,
-    /// 1 if it is full: a photo of 1 MiB does not fit any more.
+    /// 1 if it is full: a photo of 1 MiB does not fit.
     pub full: Gauge,
     /// Size of the file in bytes.
     pub size_bytes: Gauge,
     /// Bytes of the file that hold commits, dead needles included.
     pub used_bytes: Gauge,
-    /// Bytes of needles that can be read.
+    /// Bytes of live needles.
     pub live_bytes: Gauge,
-    /// Bytes of needles that were replaced or deleted, and of tombstones.
+    /// Bytes of superseded and deleted needles, and of tombstones.
     pub dead_bytes: Gauge,
-    /// Needles that can be read.
+    /// Number of live needles.
     pub needles: Gauge,
-    /// Extents of the file; many mean that the file system split it.
+    /// Number of extents of the file; a high number means that the file system fragmented it.
     pub extents: Gauge,
     /// Memory of the index in bytes.
     pub index_bytes: Gauge,
-    /// Slots of the index; full ones are needles.
+    /// Number of slots of the index. A used slot holds one needle.
     pub index_slots: Gauge,
-    /// Needles that found no slot.
+    /// Number of needles outside the slots of the index.
     pub index_overflow: Gauge,
-    /// Steps in which the index grew.
+    /// Number of growth steps of the index.
     pub index_steps: Counter,
-    /// Needles that such a step moved at most.
+    /// Largest number of needles moved by one growth step.
     pub index_step_max: Gauge,
     /// Records found damaged since the daemon started.
     pub damaged_records: Counter,
     /// Offset in bytes at which the next commit starts.
     pub tail_bytes: Gauge,
-    /// While it recovers: bytes of the log that were read.
+    /// During recovery: bytes of the log read so far.
     pub recovered_bytes: Gauge,
-    /// While it recovers: bytes of the log that are to be read, as far as is known.
+    /// During recovery: bytes of the log to read in total, as far as known.
     pub to_recover_bytes: Gauge,
-    /// How long opening it took (milliseconds).
+    /// Duration of opening it (milliseconds).
     pub open_ms: Gauge,
-    /// Bytes of the log that opening it read.
+    /// Bytes of the log read to open it.
     pub open_read_bytes: Gauge,
-    /// Offset in bytes up to which its checkpoint saves reading the log; 0 without one.
+    /// Offset in bytes up to which the checkpoint covers the log; 0 without a checkpoint.
     pub checkpoint_tail_bytes: Gauge,
-    /// Bytes of log since then.
+    /// Bytes of the log after `checkpoint_tail_bytes`.
     pub checkpoint_age_bytes: Gauge,
-    /// How long the last checkpoint took (milliseconds).
+    /// Duration of the last checkpoint (milliseconds).
     pub checkpoint_ms: Gauge,
-    /// Checkpoints written.
+    /// Number of checkpoints written.
     pub checkpoints: Counter,
-    /// Checkpoints that could not be written.
+    /// Number of checkpoints that failed.
     pub checkpoint_failures: Counter,
-    /// Checkpoints that could not be used at the start.
+    /// Number of checkpoints found at the start that could not be used.
     pub checkpoint_discards: Counter,
 }
 
 impl VolumeMetrics {
-    /// A volume in this state; all numbers at zero.
+    /// Creates a volume in this state, with all numbers at zero.
     #[must_use]
     pub fn new(info: VolumeInfo, state: VolumeState) -> Self {
         Self {
@@ -139,25 +139,25 @@ impl VolumeMetrics {
 }
 
 impl VolumeMetrics {
-    /// Memory of the index for each needle; 0 when there are none (bytes).
+    /// Memory of the index per live needle (bytes); 0 without needles.
     #[must_use]
     pub fn index_bytes_per_needle(&self) -> f64 {
         ratio(self.index_bytes.get(), self.needles.get())
     }
 
-    /// How long opening it took (seconds).
+    /// Duration of opening it (seconds).
     #[must_use]
     pub fn open_seconds(&self) -> f64 {
         ratio(self.open_ms.get(), 1000)
     }
 
-    /// How long the last checkpoint took (seconds).
+    /// Duration of the last checkpoint (seconds).
     #[must_use]
     pub fn checkpoint_seconds(&self) -> f64 {
         ratio(self.checkpoint_ms.get(), 1000)
     }
 
-    /// What part of the index's slots is full; 0 when there are none.
+    /// Used part of the slots of the index, 0 to 1; 0 without slots.
     #[must_use]
     pub fn index_load(&self) -> f64 {
         let placed = self.needles.get().saturating_sub(self.index_overflow.get());
@@ -166,7 +166,7 @@ impl VolumeMetrics {
 }
 
 impl VolumeMetrics {
-    /// What part of the log is read; nothing when it does not recover.
+    /// Part of the log read by recovery, 0 to 1; `None` unless the volume recovers.
     #[must_use]
     pub fn recovery(&self) -> Option<f64> {
         let recovers = self.state.get() == VolumeState::Recovering;
@@ -174,7 +174,7 @@ impl VolumeMetrics {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "far below 2^53, and only looked at")]
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53, and for display only")]
 fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
