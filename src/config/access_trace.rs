@@ -1,4 +1,4 @@
-//! Section `[access_trace]`: which requests are written down, and where.
+//! Section `[access_trace]`: recording of requests.
 
 use std::path::PathBuf;
 
@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::size::ByteSize;
 
-/// What of the requests is written down, for replaying it later. Off unless `file` is given.
+/// Recording of requests in an access trace, for a later replay. Off unless `file` is set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AccessTraceConfig {
-    /// Where to; empty for nowhere. What an earlier run wrote there with the same share goes on.
+    /// File of the trace; empty for none. An existing trace with the same `one_object_in` is continued.
     pub file: PathBuf,
-    /// Of how many objects one is in the trace, with all its requests. 1 to 1,000,000.
+    /// Sampling: one of this many objects is in the trace, with all its requests. 1 to 1,000,000.
     pub one_object_in: u32,
-    /// The file grows no further than this. 1 MiB to 1 TiB.
+    /// Largest size of the file. 1 MiB to 1 TiB.
     pub largest_file: ByteSize,
 }
 
@@ -25,7 +25,7 @@ impl Default for AccessTraceConfig {
 }
 
 impl AccessTraceConfig {
-    /// Whether anything is written down.
+    /// Whether requests are recorded.
     #[must_use]
     pub fn is_on(&self) -> bool {
         !self.file.as_os_str().is_empty()

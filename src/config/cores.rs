@@ -1,4 +1,4 @@
-//! Which cores get a shard: `all`, or a list such as `0,2-5`.
+//! The cores that run shards: `all`, or a list such as `0,2-5`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Cores the affinity call can name: ids are 0 to this minus 1.
+/// Number of cores in an affinity mask (`sched_getaffinity(2)`): core ids are below this.
 pub const CORE_ID_LIMIT: usize = CpuSet::count();
 
 /// The cores to run on, one shard each. Text form: `all` or a list such as `0,2-5`.
@@ -23,7 +23,7 @@ pub enum Cores {
     List(CoreList),
 }
 
-/// Core ids in the order given: shard k runs on the k-th. Never empty, no id twice, each below 1024.
+/// Core ids in the order given: shard k runs on the k-th. Never empty, without duplicates, each below 1024.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoreList(Vec<usize>);
 
@@ -35,7 +35,7 @@ impl CoreList {
     }
 }
 
-/// Why a text names no cores, or cores that cannot be had.
+/// Why a text is no list of cores, or the cores are not available.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CoresError {
     /// An empty list, or nothing between two commas.
@@ -44,21 +44,21 @@ pub enum CoresError {
     /// Neither a number nor a range.
     #[error("{0:?} is not a core number or a range; write for instance 0,2-5, or all")]
     NotACore(String),
-    /// A range from high to low.
+    /// A range is descending.
     #[error("the range {first}-{last} runs backwards; write {last}-{first}")]
     Backwards {
-        /// Its first id.
+        /// First id of the range.
         first: usize,
-        /// Its last id.
+        /// Last id of the range.
         last: usize,
     },
-    /// An id no affinity mask has room for.
+    /// An id is beyond the affinity mask.
     #[error(
         "core {0} is beyond {last}, the highest core number; see nproc and /proc/cpuinfo",
         last = CORE_ID_LIMIT - 1
     )]
     Beyond(usize),
-    /// One id twice: two shards would fight for one core.
+    /// An id is named twice: two shards would share a core.
     #[error("core {0} is named twice; name each core once, since a core runs one shard")]
     Twice(usize),
     /// Cores outside the mask of this process.
@@ -68,12 +68,12 @@ pub enum CoresError {
         describe(.unavailable), describe(.available)
     )]
     Unavailable {
-        /// Cores asked for that cannot be had.
+        /// Named cores that are not available.
         unavailable: Vec<usize>,
-        /// Cores that can.
+        /// Available cores.
         available: Vec<usize>,
     },
-    /// The kernel did not tell which cores there are.
+    /// The affinity mask of this process cannot be read.
     #[error(
         "the cores of this process cannot be read (sched_getaffinity: {0}); name them, for instance 0-3"
     )]
@@ -81,7 +81,7 @@ pub enum CoresError {
 }
 
 impl Cores {
-    /// The core of each shard, given the cores this process may run on.
+    /// Returns the core of each shard; `available` are the cores that this process may run on.
     ///
     /// # Errors
     /// [`CoresError::Unavailable`] names every core that is not in `available`.
@@ -98,7 +98,7 @@ impl Cores {
     }
 }
 
-/// The cores this process may run on, ascending; never empty.
+/// Returns the cores that this process may run on, ascending; never empty.
 ///
 /// # Errors
 /// [`CoresError::Affinity`] when the kernel has more cores than its mask has room for (1024).
@@ -106,7 +106,7 @@ pub fn available_cores() -> Result<Vec<usize>, CoresError> {
     let set = sched_getaffinity(Pid::from_raw(0)).map_err(CoresError::Affinity)?;
     let cores: Vec<usize> =
         (0..CORE_ID_LIMIT).filter(|core| set.is_set(*core).unwrap_or(false)).collect();
-    assert!(!cores.is_empty(), "a running thread has a core");
+    assert!(!cores.is_empty(), "the affinity mask of a running thread is not empty");
     Ok(cores)
 }
 
@@ -149,10 +149,10 @@ impl FromStr for CoreList {
     }
 }
 
-/// One id. The bound is checked before a range is expanded, so that `0-4000000000` costs nothing.
+/// Parses one id. The bound is checked before a range is expanded, so that `0-4000000000` is cheap.
 fn core_id(entry: &str, text: &str) -> Result<usize, CoresError> {
     let text = text.trim();
-    // `parse` alone would take "+1".
+    // `parse` alone would accept "+1".
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(CoresError::NotACore(entry.to_owned()));
     }
@@ -163,7 +163,7 @@ fn core_id(entry: &str, text: &str) -> Result<usize, CoresError> {
     }
 }
 
-/// `0,2-5` for `[0, 2, 3, 4, 5]`: neighbours that ascend by one become a range.
+/// Formats `[0, 2, 3, 4, 5]` as `0,2-5`: consecutive ids become a range.
 pub(super) fn describe(ids: &[usize]) -> String {
     let ranges: Vec<String> = ids
         .chunk_by(|left, right| left + 1 == *right)

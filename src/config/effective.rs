@@ -1,4 +1,4 @@
-//! The settings that count, as a TOML file that says where each of them comes from.
+//! The effective settings as a TOML file, with the source of each setting.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use super::{Config, ConfigError, Draft, Listen, Place};
 /// Why the settings cannot be shown.
 #[derive(Debug, Error)]
 pub(crate) enum EffectiveError {
-    /// They are not valid.
+    /// The settings are invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A path that is no text.
+    /// A path is not UTF-8.
     #[error(
         "the settings cannot be written as TOML: {0}; `hayloft serve` takes such a path from a flag, a \
          configuration file cannot hold it"
@@ -23,8 +23,8 @@ pub(crate) enum EffectiveError {
     Form(#[from] toml::ser::Error),
 }
 
-/// All settings of a valid draft as a configuration file that gives the same settings. Comments say
-/// what `serve` would run, and behind each setting where it was given.
+/// Formats all settings of a draft as a configuration file with the same settings. Comments at the top
+/// describe what `serve` would run; a comment after each setting names its source.
 ///
 /// # Errors
 /// [`EffectiveError::Config`], as for `serve`; [`EffectiveError::Form`] for a path that is not UTF-8.
@@ -32,16 +32,16 @@ pub(crate) fn effective(draft: &Draft) -> Result<String, EffectiveError> {
     draft.validate()?;
     let mut text = toml::to_string(&draft.config)?;
     let places = places(&text);
-    // From the end, so that what is inserted moves nothing that is still to come.
+    // From the end, so that an insertion does not move the remaining positions.
     for (end, key) in places.into_iter().rev() {
         text.insert_str(end, &format!(" # {}", origin(&draft.place(&key))));
     }
     Ok(plan(&draft.config)? + &text)
 }
 
-/// The settings in a text of ours, by where their values end (byte offset).
+/// Returns the settings in a generated text, by the end of their values (byte offset).
 fn places(text: &str) -> BTreeMap<usize, String> {
-    let document = DeTable::parse(text).expect("what was written as TOML is TOML");
+    let document = DeTable::parse(text).expect("the TOML serializer writes valid TOML");
     let settings = settings_of(document.get_ref());
     let is_section = |key: &str| {
         let begin = format!("{key}.");
@@ -51,7 +51,7 @@ fn places(text: &str) -> BTreeMap<usize, String> {
     settings.map(|setting| (setting.value_span.end, setting.key.clone())).collect()
 }
 
-/// What `serve` would run.
+/// Formats what `serve` would run: shards, buffers and addresses, as comment lines.
 fn plan(config: &Config) -> Result<String, ConfigError> {
     let cores = config.shard_cores()?;
     let shards = match cores.len() {
@@ -80,7 +80,7 @@ fn plan(config: &Config) -> Result<String, ConfigError> {
     ))
 }
 
-/// Where a setting was given, in a word that fits into a comment.
+/// Formats the source of a setting for a comment: `FILE:LINE`, a flag or `default`.
 fn origin(place: &Place) -> String {
     match place {
         Place::File(path, line) => {

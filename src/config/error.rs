@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration, and where the wrong setting was given.
+//! Errors of a configuration, with the place of the wrong setting.
 
 use std::fmt;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Why there is no usable configuration. Every message says where, what is wrong and what to do.
+/// Why a configuration cannot be used. Every message has the place, the problem and its fix.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file could not be read.
@@ -18,7 +18,7 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The kernel's error.
         source: io::Error,
     },
     /// The file is not TOML.
@@ -31,21 +31,21 @@ pub enum ConfigError {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What stands on the line, or its key when it has one.
+        /// The key of the line, or the whole line if it has none.
         text: String,
-        /// What the parser said.
+        /// Message of the parser.
         problem: String,
         /// What to do.
         fix: String,
     },
-    /// One setting is unknown, has the wrong form, or does not fit the others.
+    /// A setting is unknown, has a value of the wrong type, or conflicts with other settings.
     #[error("{place}{key}: {problem}; {fix}")]
     Setting {
-        /// Where it was given.
+        /// Place of the setting.
         place: Place,
         /// The setting, with its section: `limits.connections`.
         key: String,
-        /// What is wrong.
+        /// The problem.
         problem: String,
         /// What to do.
         fix: String,
@@ -53,7 +53,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// A setting that is wrong; where it was given is filled in by whoever knows ([`Self::at`]).
+    /// Creates an error about a setting, without its place: [`Self::at`] adds that.
     pub(crate) fn setting(key: &str, problem: impl Into<String>, fix: impl Into<String>) -> Self {
         Self::Setting {
             place: Place::Unknown,
@@ -63,7 +63,7 @@ impl ConfigError {
         }
     }
 
-    /// The same error, naming the place where the setting was given.
+    /// Adds the place of the setting, if it is unknown so far.
     pub(crate) fn at(self, place_of: impl FnOnce(&str) -> Place) -> Self {
         match self {
             Self::Setting { place: Place::Unknown, key, problem, fix } => {
@@ -74,7 +74,7 @@ impl ConfigError {
     }
 }
 
-/// Where a setting was given.
+/// Place where a setting was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Place {
     /// A line of a configuration file, from 1.
@@ -86,7 +86,7 @@ pub enum Place {
     Unknown,
 }
 
-/// Prints as a prefix: with what separates it from the rest, or nothing.
+/// Prints a prefix for messages, including its separator; nothing if the place is unknown.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

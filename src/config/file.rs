@@ -1,5 +1,5 @@
-//! Reads a configuration file and remembers on which line each setting stands, so that an error found
-//! later (a value that does not fit another) still names file, line and key.
+//! Reads a configuration file and records the line of each setting, so that errors found later, such as
+//! conflicts between settings, name file, line and key.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,12 +12,12 @@ use super::form::{self, WrongForm};
 use super::setting::{Setting, settings_of};
 use super::{Config, ConfigError, Place};
 
-/// Largest configuration file, in bytes: far above any real one, far below what would hurt.
+/// Largest configuration file (bytes): far above any real one, and small enough to read into memory.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 const SEE_EXAMPLE: &str = "docs/hayloft.example.toml shows every setting and its form";
 
-/// A configuration that was read but not validated, and where its settings were given.
+/// A configuration that was read but not validated, with the places of its settings.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     /// The settings, defaults included.
@@ -26,14 +26,14 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Reads a file; what it does not set has its default.
+    /// Reads a file; settings that it does not contain have their defaults.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = read_bounded(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         Self::parse(path, &text)
     }
 
-    /// As [`Self::read`], from a text; `path` is for messages.
+    /// As [`Self::read`], from a text; `path` is used in messages only.
     pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let document = DeTable::parse(text).map_err(|error| syntax_error(path, text, &error))?;
         let settings = settings_of(document.get_ref());
@@ -51,12 +51,12 @@ impl Draft {
         Ok(Self { config, places })
     }
 
-    /// Notes that a flag has overridden `key`.
+    /// Records that a flag has overridden `key`.
     pub(crate) fn overridden(&mut self, key: &str, flag: &'static str) {
         self.places.insert(key.to_owned(), Place::Flag(flag));
     }
 
-    /// Where `key` was given; [`Place::Unknown`] for a default.
+    /// Place of the setting `key`; [`Place::Unknown`] for a default.
     pub(crate) fn place(&self, key: &str) -> Place {
         self.places.get(key).cloned().unwrap_or_default()
     }
@@ -64,12 +64,15 @@ impl Draft {
     /// Checks the configuration.
     ///
     /// # Errors
-    /// As [`Config::validate`], naming where the wrong setting was given.
+    /// As [`Config::validate`], with the place of the wrong setting.
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         self.config.validate().map_err(|error| error.at(|key| self.place(key)))
     }
 
-    /// The configuration, once it is valid.
+    /// Validates the configuration and returns it.
+    ///
+    /// # Errors
+    /// As [`Self::validate`].
     pub(crate) fn validated(self) -> Result<Config, ConfigError> {
         self.validate()?;
         Ok(self.config)
@@ -109,7 +112,7 @@ fn syntax_error(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError
     }
 }
 
-/// A line whose value lacks only the quotes, with them.
+/// Returns the line with its value in quotes, if only the quotes are missing.
 fn quoted(line: &str) -> Option<String> {
     let (key, value) = line.split_once('=')?;
     let value = value.split(" #").next().unwrap_or(value).trim();
@@ -129,7 +132,7 @@ fn wrong_form(path: &Path, text: &str, wrong: WrongForm) -> ConfigError {
     }
 }
 
-/// TOML that is well formed, but has a value that this build does not take.
+/// Returns the error for well-formed TOML with a value that a setting does not accept.
 fn form_error(
     path: &Path,
     text: &str,
@@ -137,7 +140,7 @@ fn form_error(
     error: &toml::de::Error,
 ) -> ConfigError {
     let offset = error.span().map_or(0, |span| span.start);
-    // Keys of a section come before the section itself in the list: the innermost one is found first.
+    // The settings of a section precede the section in the list, so the innermost key is found first.
     let key = settings
         .iter()
         .find(|setting| setting.key_span.contains(&offset) || setting.value_span.contains(&offset))
@@ -150,7 +153,7 @@ fn form_error(
     }
 }
 
-/// The line of a byte offset, from 1.
+/// Returns the number of the line that contains a byte offset, from 1.
 fn line_at(text: &str, offset: usize) -> usize {
     let end = offset.min(text.len());
     1 + text.as_bytes()[..end].iter().filter(|byte| **byte == b'\n').count()
@@ -207,7 +210,7 @@ mod tests {
             ("admin = \"localhost\"", "/etc/hayloft.toml:1: admin: ", "not looked up"),
             ("prealloc = \"zero\"", "/etc/hayloft.toml:1: prealloc: ", "write fallocate"),
             ("data = \"x\"", "/etc/hayloft.toml:1: data: ", "write data = [\"x\"]"),
-            // Well formed, but out of range or at odds with another setting: found after parsing.
+            // Well formed, but out of range or in conflict with another setting: found after parsing.
             ("# size\nvolume_size = \"15MiB\"", "/etc/hayloft.toml:2: volume_size: ", "16MiB"),
             (
                 "[limits]\nconnections = 1\ndevice_in_flight = 0",

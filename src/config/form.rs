@@ -1,5 +1,5 @@
-//! The form of each setting, checked before the values are read: known keys, and values of the right
-//! TOML type. Messages show the setting in the form it should have.
+//! Checks the form of each setting before the values are read: known keys, and values of the right TOML type.
+//! Messages show the setting in the right form.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::Config;
 use super::setting::Setting;
 
-/// Similarity from which on a known key is suggested for an unknown one (Jaro-Winkler, 0 to 1).
+/// Smallest similarity at which a known key is suggested for an unknown one (Jaro-Winkler, 0 to 1).
 const SIMILAR: f64 = 0.8;
 
 /// A setting of the wrong form.
@@ -17,21 +17,24 @@ const SIMILAR: f64 = 0.8;
 pub(super) struct WrongForm {
     /// The setting, with its section.
     pub(super) key: String,
-    /// Where in the text it stands (bytes).
+    /// Position of the wrong key or value in the text (byte offsets).
     pub(super) at: Range<usize>,
-    /// What is wrong.
+    /// The problem.
     pub(super) problem: String,
     /// What to write instead.
     pub(super) fix: String,
 }
 
-/// The first setting in `document` that is unknown or has a value of another type than its default.
+/// Checks that all settings in `document` are known and have values of the types of their defaults.
+///
+/// # Errors
+/// The first setting, in the order of the text, for which this does not hold.
 pub(super) fn check(
     text: &str,
     document: &DeTable<'_>,
     settings: &[Setting],
 ) -> Result<(), WrongForm> {
-    let defaults = Table::try_from(Config::default()).expect("the defaults are TOML");
+    let defaults = Table::try_from(Config::default()).expect("the defaults can be written as TOML");
     let mut settings: Vec<&Setting> = settings.iter().collect();
     settings.sort_by_key(|setting| setting.key_span.start);
     for setting in settings {
@@ -67,7 +70,7 @@ fn find<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
 }
 
 fn find_value<'a, 'de>(table: &'a DeTable<'de>, key: &str) -> Option<&'a DeValue<'de>> {
-    // A quoted key may hold dots of its own; such keys are unknown and have been refused.
+    // A quoted key may contain dots; such keys are unknown and were refused before.
     let (name, rest) = key.split_once('.').map_or((key, None), |(name, rest)| (name, Some(rest)));
     let (_, value) = table.iter().find(|(key, _)| key.get_ref() == name)?;
     match (rest, value.get_ref()) {
@@ -77,7 +80,7 @@ fn find_value<'a, 'de>(table: &'a DeTable<'de>, key: &str) -> Option<&'a DeValue
     }
 }
 
-/// Every setting and section, with its section in front.
+/// Returns the keys of all settings and sections, each with its section.
 fn known_keys(table: &Table) -> Vec<String> {
     let mut keys = Vec::new();
     for (key, value) in table {
@@ -88,7 +91,7 @@ fn known_keys(table: &Table) -> Vec<String> {
     keys
 }
 
-/// The known key that resembles `key` most, if one resembles it at all.
+/// Returns the known key most similar to `key`, if its similarity is at least [`SIMILAR`].
 fn suggestion(defaults: &Table, key: &str) -> Option<String> {
     let last = |key: &str| key.rsplit('.').next().unwrap_or(key).to_owned();
     let name = last(key).to_lowercase().replace('-', "_");
@@ -100,7 +103,7 @@ fn suggestion(defaults: &Table, key: &str) -> Option<String> {
     (best.0 >= SIMILAR).then_some(best.1)
 }
 
-/// What is wrong with a value, and what to write; nothing if its type is right.
+/// Returns the problem with a value and its fix; `None` if the type is right.
 fn mismatch(
     setting: &Setting,
     value: &DeValue<'_>,
@@ -114,7 +117,7 @@ fn mismatch(
             return None;
         }
         (DeValue::String(_), Value::String(_)) => return None,
-        // Sizes are numbers of bytes too, and shard_ports is a port.
+        // A size may be a number of bytes, and shard_ports may be a port.
         (DeValue::Integer(_), Value::String(_)) if takes_numbers(&setting.key) => return None,
         (DeValue::Integer(number), Value::Integer(_)) => {
             let digits = number.as_str().replace('_', "");
@@ -149,7 +152,7 @@ fn mismatch(
     Some((problem, format!("write {write}")))
 }
 
-/// Settings that are written as a text or as a number.
+/// Whether a setting is a text or a number.
 fn takes_numbers(key: &str) -> bool {
     let sizes = [
         "volume_size",
@@ -163,7 +166,7 @@ fn takes_numbers(key: &str) -> bool {
     sizes.contains(&key)
 }
 
-/// What a value is, with its article.
+/// Returns the type of a value for messages, with its article.
 fn a(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text",
@@ -176,7 +179,7 @@ fn a(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// A value that stands in a list, as it is written.
+/// Formats an entry of a list for messages.
 fn shown(value: &DeValue<'_>) -> String {
     match value {
         DeValue::Integer(number) => number.as_str().to_owned(),
@@ -185,7 +188,7 @@ fn shown(value: &DeValue<'_>) -> String {
     }
 }
 
-/// A value as it is written, on one line, at most 40 characters.
+/// Formats the text of a value on one line, at most 40 characters.
 fn shortened(raw: &str) -> String {
     let line = raw.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(40) {
@@ -272,7 +275,7 @@ mod tests {
     fn every_default_has_the_right_form() {
         let text = toml::to_string(&Config::default()).unwrap();
         assert_eq!(Draft::parse(Path::new("h.toml"), &text).unwrap().config, Config::default());
-        // Sizes and ports as plain numbers are read as before.
+        // Sizes and ports may be plain numbers.
         for key in ["volume_size", "checkpoint_interval", "shard_ports"] {
             let text = format!("{key} = 16000");
             assert!(Draft::parse(Path::new("h.toml"), &text).is_ok(), "{text}");

@@ -1,4 +1,4 @@
-//! Section `[limits]`: bounds and deadlines that an operator may move.
+//! Section `[limits]`: bounds and deadlines that an operator may change.
 
 use std::time::Duration;
 
@@ -6,35 +6,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::size::{ByteSize, GIB};
 
-/// Bounds and deadlines. Beyond a bound requests are answered 503 (or 413); past a deadline 408, or the
-/// connection is closed.
+/// Bounds and deadlines. Requests beyond a bound are answered with 503 or 413; after a missed deadline with
+/// 408, or the connection is closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Connections of the data API, for the whole daemon. 1 to 1,000,000.
+    /// Largest number of connections of the data API, for the whole daemon. 1 to 1,000,000.
     pub connections: u32,
-    /// Buffer memory that each shard registers with its ring: a multiple of 1 MiB, 8 MiB to 1 GiB
-    /// (what the kernel takes as one registered buffer).
+    /// Buffer memory that each shard registers with its ring: a multiple of 1 MiB, 8 MiB to 1 GiB (the
+    /// largest size of one registered buffer in the kernel).
     pub buffer_memory_per_shard: ByteSize,
-    /// Operations in flight per device, shared by the shards with volumes on it. 1 to 1024.
+    /// Largest number of operations in flight per device, divided among the shards with volumes on it. 1 to
+    /// 1024.
     pub device_in_flight: u32,
     /// Seconds from the first byte of a request head to its last. 1 to 3600.
     pub head_timeout_seconds: u32,
     /// Seconds a connection may be idle between requests. 1 to 86,400; below 75 there is a warning.
     pub idle_timeout_seconds: u32,
-    /// Seconds in which a client must take some bytes of an answer, and besides what its length allows at
-    /// `body_min_bytes_per_second`, each 64 KiB of it. 1 to 3600.
+    /// Seconds within which a client must receive some bytes of a response; also the seconds allowed for each
+    /// 64 KiB of it, in addition to the time at `body_min_bytes_per_second`. 1 to 3600.
     pub send_timeout_seconds: u32,
-    /// Rate below which an upload is cut off, in bytes per second. 1 to 1,073,741,824.
+    /// Minimum rate of an upload, in bytes per second. 1 to 1,073,741,824.
     pub body_min_bytes_per_second: u32,
-    /// Seconds that each 64 KiB of an upload may take besides what that rate gives it. 1 to 3600.
+    /// Seconds allowed for each 64 KiB of an upload, in addition to the time at that rate. 1 to 3600.
     pub body_grace_seconds: u32,
-    /// Seconds that requests under way get to finish at shutdown. 0 to 3600.
+    /// Seconds within which requests under way must finish at shutdown. 0 to 3600.
     pub drain_timeout_seconds: u32,
     /// Largest body of a PUT or POST. 1 B to 1 GiB.
     pub largest_body: ByteSize,
-    /// Largest body of a batch, which is committed in one piece. 1 B to 16 MiB; never more than a quarter
-    /// of `buffer_memory_per_shard` ([`Self::batch_bytes`]).
+    /// Largest body of a batch put, which is written in one commit. 1 B to 16 MiB; the effective limit is at
+    /// most a quarter of `buffer_memory_per_shard` ([`Self::batch_bytes`]).
     pub largest_batch: ByteSize,
 }
 
@@ -57,11 +58,11 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The largest value of `largest_body` that a configuration may have.
+    /// Upper end of the range of `largest_body`.
     pub const LARGEST_BODY_MAX: ByteSize = ByteSize(GIB);
 
-    /// Largest body of a batch, in bytes: `largest_batch`, but never more than a quarter of
-    /// `buffer_memory_per_shard`, so that the buffers hold it beside everything else.
+    /// Effective limit of the body of a batch put (bytes): `largest_batch`, but at most a quarter of
+    /// `buffer_memory_per_shard`, so that buffers are left for other requests.
     #[must_use]
     pub fn batch_bytes(&self) -> u64 {
         self.largest_batch.bytes().min(self.buffer_memory_per_shard.bytes() / 4)

@@ -1,4 +1,4 @@
-//! Where the daemon listens for data requests: `127.0.0.1:8080`, `[::1]:8080` or `unix:/path`.
+//! Listening addresses of the data API: `127.0.0.1:8080`, `[::1]:8080` or `unix:/path`.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Longest path of a unix socket, in bytes: `sun_path` holds 108 with the final zero.
+/// Longest path of a unix socket (bytes): `sun_path` holds 108 with the terminating zero (unix(7)).
 pub const UNIX_PATH_BYTES_MAX: usize = 107;
 
 /// One address of the data API.
@@ -22,7 +22,7 @@ pub enum Listen {
 }
 
 impl Listen {
-    /// The TCP address, if it is one.
+    /// Returns the TCP address; `None` for a unix socket.
     #[must_use]
     pub fn tcp(&self) -> Option<SocketAddr> {
         match self {
@@ -32,7 +32,7 @@ impl Listen {
     }
 }
 
-/// Why a text is no address to listen on. Each message says what to write instead.
+/// Why a text is no listening address. Each message gives a valid alternative.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ParseListenError {
     /// Neither `IP:PORT` nor `unix:/path`.
@@ -47,7 +47,7 @@ pub enum ParseListenError {
     /// A unix socket whose path does not begin with `/`.
     #[error("{0:?}: the path of a unix socket must be absolute; write unix:/run/hayloft/data.sock")]
     RelativePath(String),
-    /// A path the kernel has no room for.
+    /// The path is longer than `sun_path`.
     #[error(
         "{text:?}: the path has {length} bytes and a unix socket takes at most {UNIX_PATH_BYTES_MAX}; \
          choose a shorter one"

@@ -1,7 +1,7 @@
-//! The setting `log`: which lines are logged.
+//! The setting `log`: a filter of log lines.
 //!
-//! A subset of the syntax of `tracing` filters, and stricter: what that library takes for the name of a
-//! target, and so silences everything else, is an error here.
+//! A subset of the syntax of `tracing` filters, and stricter: a misspelt level is an error here, where that
+//! library takes it for the name of a target and so silences everything else.
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
@@ -12,15 +12,15 @@ const MODULES: [&str; 8] =
     ["accept", "admin", "audit", "daemon", "datadir", "ring", "shard", "volume"];
 /// The target of the audit log.
 pub(super) const AUDIT: &str = "hayloft::audit";
-/// What to write instead of a wrong filter.
+/// Advice in the message about an invalid filter.
 pub(super) const ADVICE: &str = "write a level (off, error, warn, info, debug or trace), or several \
     directives such as warn,hayloft::volume=debug";
 
-/// Reads a filter: a level, `target=level`, or several of them between commas. Targets are `hayloft`,
-/// `hayloft::MODULE` and what is below, and other crates.
+/// Parses a filter: a level, `target=level`, or several of them separated by commas. Targets are `hayloft`,
+/// `hayloft::MODULE` with its submodules, and other crates.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A description of the problem.
 pub(super) fn parse(text: &str) -> Result<Targets, String> {
     let mut targets = Targets::new();
     let mut is_about_us = false;
@@ -45,7 +45,10 @@ pub(super) fn parse(text: &str) -> Result<Targets, String> {
     Ok(targets)
 }
 
-/// Whether a target is one of Hayloft's.
+/// Whether a target is `hayloft` or one of its modules.
+///
+/// # Errors
+/// A description of the problem: no target name, or no module of Hayloft that logs.
 fn is_ours(target: &str) -> Result<bool, String> {
     let mut segments = target.split("::");
     let is_name = |name: &str| {
@@ -69,7 +72,7 @@ fn is_ours(target: &str) -> Result<bool, String> {
 fn level(text: &str) -> Result<LevelFilter, String> {
     let lower = text.to_ascii_lowercase();
     if LEVELS.contains(&lower.as_str()) {
-        return Ok(lower.parse().expect("the names of levels are those of the library"));
+        return Ok(lower.parse().expect("LEVELS are names of levels of tracing"));
     }
     Err(match text {
         "" => "a directive is empty".to_owned(),
@@ -124,7 +127,7 @@ mod tests {
         }
     }
 
-    /// The modules that log, from the sources.
+    /// Collects the modules that log, from the source files.
     fn modules(dir: &Path, found: &mut BTreeSet<String>) {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         for entry in std::fs::read_dir(dir).unwrap() {

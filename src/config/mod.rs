@@ -1,8 +1,8 @@
 //! The configuration of the daemon: a TOML file in which every setting has a default.
 //!
-//! Flags override the file (`crate::cli`). Only start-up code reads this; it hands each module the
-//! figures it needs. Knows no volumes, sockets or rings. `docs/hayloft.example.toml` lists every
-//! setting with its default; a test holds the two together.
+//! Flags override the file (`crate::cli`). Only start-up code reads the configuration; it passes each module
+//! the values that it needs. Knows no volumes, sockets or rings. `docs/hayloft.example.toml` lists every
+//! setting with its default; a test checks that it is complete.
 
 mod access_trace;
 mod cores;
@@ -34,8 +34,8 @@ pub use ports::{ParseShardPortsError, SHARD_PORT_DISTANCE, ShardPorts};
 
 use crate::size::ByteSize;
 
-/// Everything that can be configured. Made by [`Config::load`], or [`Config::default`] and changes;
-/// sound once [`Config::validate`] said so.
+/// All settings. Made by [`Config::load`], or from [`Config::default`]; valid once [`Config::validate`] has
+/// succeeded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -44,54 +44,54 @@ pub struct Config {
     pub data: Vec<PathBuf>,
     /// Addresses of the data API. 1 to 64, none twice.
     pub listen: Vec<Listen>,
-    /// Everybody who can reach `listen` is trusted to store, replace and delete photos. Only silences the
-    /// warning about public addresses.
+    /// All clients that can reach `listen` are trusted to store, replace and delete photos. Only suppresses
+    /// the warning about public addresses.
     pub trusted_network: bool,
-    /// Address of the admin API, which asks for no password: keep it on loopback or a private network.
+    /// Address of the admin API, which has no authentication: keep it on loopback or a private network.
     #[serde(deserialize_with = "deserialize_tcp_address")]
     pub admin: SocketAddr,
-    /// Size of a volume created without naming one: a multiple of 1 MiB, 16 MiB to 1 TiB.
+    /// Default size of a new volume: a multiple of 1 MiB, 16 MiB to 1 TiB.
     pub volume_size: ByteSize,
     /// Cores to run on, one shard each: `all`, or a list such as `0,2-5`.
     pub cores: Cores,
-    /// Port at which shard 0 is reached directly (shard k: + k): a port, `off`, or `auto` for the port
-    /// of the first TCP `listen` + 100, or none when a service manager hands over the sockets.
+    /// Port of shard 0 (shard k: + k): a port, `off`, or `auto` for the port of the first TCP `listen` + 100,
+    /// or none when a service manager passes the sockets.
     pub shard_ports: ShardPorts,
-    /// How the space of a new volume is reserved.
+    /// Allocation of the space of a new volume.
     pub prealloc: Prealloc,
     /// Refuse to start when buffers and files cannot be registered with the ring, instead of running
     /// slower without.
     pub require_registered: bool,
-    /// Go through the page cache, for file systems without O_DIRECT. Then nothing is promised to
-    /// survive a power cut.
+    /// Use the page cache, for file systems without O_DIRECT. Acknowledged writes may then not survive a
+    /// power cut.
     pub buffered: bool,
     /// The `Cache-Control` header of every object: 1 to 128 visible ASCII characters and single spaces.
     pub cache_control: String,
-    /// After so much log of a volume its index is saved, so that a start needs to read no more than that:
-    /// 1 MiB to 1 TiB.
+    /// Length of log of a volume after which a checkpoint is written, which bounds the log that a start has
+    /// to read: 1 MiB to 1 TiB.
     pub checkpoint_interval: ByteSize,
-    /// What is logged: a level, or directives such as `warn,hayloft::volume=debug`.
+    /// Log filter: a level, or directives such as `warn,hayloft::volume=debug`.
     pub log: String,
-    /// Log deletes and failed writes, one line each, whatever `log` says.
+    /// Log deletes and failed writes, one line each, independent of the level in `log`.
     pub audit_log: bool,
     /// Bounds and deadlines.
     pub limits: Limits,
-    /// Which requests are written down, and where.
+    /// Recording of requests.
     pub access_trace: AccessTraceConfig,
 }
 
-/// How the space of a new volume is reserved.
+/// Allocation of the space of a new volume.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", try_from = "String")]
 pub enum Prealloc {
-    /// Reserve blocks only: at once. The first write of a block then also writes metadata.
+    /// Reserve blocks only (fallocate(2)): fast. The first write of a block then also writes metadata.
     #[default]
     Fallocate,
-    /// Write zeros: as slow as the disk writes, but no metadata is written later.
+    /// Write zeros: takes as long as writing the whole file, but later writes need no metadata.
     Zeroed,
 }
 
-/// The text names no way to reserve space.
+/// The text is no value of `prealloc`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0:?} is no way to reserve space; write fallocate (at once) or zeroed (slow, whole file)")]
 pub struct ParsePreallocError(String);
@@ -132,7 +132,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads and validates a TOML file; what it does not set has its default.
+    /// Reads and validates a TOML file; settings that it does not contain have their defaults.
     ///
     /// # Errors
     /// [`ConfigError`], naming the file, the line and the key: the file cannot be read, is not TOML, has
@@ -141,7 +141,8 @@ impl Config {
         file::load(path)
     }
 
-    /// The same from the text of such a file, for a machine with these cores; `path` is for messages.
+    /// As [`Config::load`], from the text of a file and for a machine with these cores; `path` is used in
+    /// messages only.
     ///
     /// # Errors
     /// [`ConfigError`], as [`Config::load`].
@@ -152,10 +153,10 @@ impl Config {
     }
 }
 
-/// Parses `IP:PORT`, with the same advice as [`Listen`] gives.
+/// Parses `IP:PORT`, with the same messages as [`Listen`].
 ///
 /// # Errors
-/// A message that says what to write instead.
+/// A message that gives a valid alternative.
 pub fn parse_tcp_address(text: &str) -> Result<SocketAddr, String> {
     match text.parse() {
         Ok(Listen::Tcp(address)) => Ok(address),

@@ -1,4 +1,4 @@
-//! Whether shards have ports of their own, and which: `auto`, `off`, or the port of shard 0.
+//! The ports of the shards: `auto`, `off`, or the port of shard 0.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,19 +10,19 @@ use thiserror::Error;
 /// Distance from the port of the first TCP `listen` to the port of shard 0, with `auto`.
 pub const SHARD_PORT_DISTANCE: u16 = 100;
 
-/// The ports at which each shard can be reached directly: shard k listens on the base + k too.
+/// Ports on which each shard can be reached directly: shard k also listens on the base + k.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ShardPorts {
     /// The port of the first TCP `listen` + 100. None if there is no TCP `listen`, or its port is 0.
     #[default]
     Auto,
-    /// No ports per shard.
+    /// Shards have no ports of their own.
     Off,
     /// The port of shard 0, 1 to 65535.
     Base(u16),
 }
 
-/// The text is no setting for shard ports.
+/// The text is no value of `shard_ports`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0:?} is not a port; write the port of shard 0 (1 to 65535), off, or auto")]
 pub struct ParseShardPortsError(String);

@@ -1,17 +1,17 @@
-//! Where each setting stands in the text of a configuration file.
+//! Positions of the settings in the text of a configuration file.
 
 use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-/// A key of the document, with its section, and where it and its value stand (byte offsets).
+/// A key of the document, with its section, and the positions of key and value (byte offsets).
 pub(super) struct Setting {
     pub(super) key: String,
     pub(super) key_span: Range<usize>,
     pub(super) value_span: Range<usize>,
 }
 
-/// All settings and sections of a document; what is in a section comes before the section itself.
+/// Returns all settings and sections of a document; the settings of a section precede the section.
 pub(super) fn settings_of(root: &DeTable<'_>) -> Vec<Setting> {
     let mut settings = Vec::new();
     collect(root, "", &mut settings);

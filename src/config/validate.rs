@@ -1,4 +1,4 @@
-//! What a configuration must fulfil beyond its form: ranges, and settings that must fit each other.
+//! Validation of a configuration beyond its syntax: ranges, and conflicts between settings.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -21,19 +21,21 @@ const BODY_BYTES: RangeInclusive<u64> = 1..=Limits::LARGEST_BODY_MAX.bytes();
 const BATCH_BYTES: RangeInclusive<u64> = 1..=BATCH_MAX;
 const CHECKPOINT_BYTES: RangeInclusive<u64> = MIB..=TIB;
 const TRACE_BYTES: RangeInclusive<u64> = MIB..=TIB;
-/// nginx keeps idle upstream connections for 60 s by default: whoever closes first must not be us.
+/// nginx closes idle upstream connections after 60 s by default. The daemon must not close them first, or a
+/// request of nginx would meet a closed connection.
 const IDLE_TIMEOUT_SECONDS_ADVISED: u32 = 75;
 
 impl Config {
-    /// Checks every setting and that they fit each other and this machine (its cores).
+    /// Checks every setting, conflicts between settings, and the cores of this machine.
     ///
     /// # Errors
-    /// The first [`ConfigError::Setting`] found: what is wrong and what to do.
+    /// The first [`ConfigError::Setting`] found: the problem and its fix.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.validate_on(&cores_at_hand()?)
     }
 
-    /// As [`Config::validate`], with the cores this process may run on given. Reads nothing else.
+    /// As [`Config::validate`], for a process that may run on `available_cores`. Reads nothing from the
+    /// machine.
     ///
     /// # Errors
     /// As [`Config::validate`].
@@ -49,15 +51,15 @@ impl Config {
         self.check_access_trace()
     }
 
-    /// Whether a volume may be so large.
+    /// Checks that a volume may have this size: a multiple of 1 MiB, 16 MiB to 1 TiB.
     ///
     /// # Errors
-    /// The setting `volume_size` and what is wrong with it.
+    /// [`ConfigError::Setting`] for `volume_size`.
     pub fn check_volume_size(size: ByteSize) -> Result<(), ConfigError> {
         mebibytes("volume_size", size, &VOLUME_BYTES)
     }
 
-    /// Settings that are allowed but probably not meant, one sentence each; for the log at start-up.
+    /// Warnings about valid settings that are probably unintended, one sentence each, for the log of a start.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let limits = &self.limits;
@@ -100,8 +102,8 @@ impl Config {
         warnings
     }
 
-    /// A warning that names those of `listen`, the addresses that data requests come to, that are neither
-    /// loopback nor a unix socket, if there are any and nobody has said that whoever reaches it may write.
+    /// Returns a warning that names the public addresses of `listen`, the addresses of the data API: those
+    /// that are neither loopback nor a unix socket. `None` if there are none, or `trusted_network` is set.
     #[must_use]
     pub fn public_listen_warning(&self, listen: &[Listen]) -> Option<String> {
         let is_private = |listen: &Listen| {
@@ -126,20 +128,20 @@ impl Config {
         })
     }
 
-    /// What is logged, as the log library takes it.
+    /// Returns the log filter, made from `log` and `audit_log`.
     ///
     /// # Errors
-    /// `log` is no filter.
+    /// `log` is no valid filter.
     pub fn log_filter(&self) -> Result<Targets, ConfigError> {
         let targets = log::parse(&self.log)
             .map_err(|problem| ConfigError::setting("log", problem, log::ADVICE))?;
-        // A setting of its own, which a level for everything does not take back.
+        // `audit_log` overrides a level for all targets, but not a directive for the audit target.
         let is_named = targets.iter().any(|(target, _)| target == log::AUDIT);
         let is_added = self.audit_log && !is_named;
         Ok(if is_added { targets.with_target(log::AUDIT, LevelFilter::INFO) } else { targets })
     }
 
-    /// The core of each shard, on this machine. Never empty.
+    /// Returns the core of each shard on this machine. Never empty.
     ///
     /// # Errors
     /// The setting `cores` names cores this process may not run on.
@@ -147,7 +149,8 @@ impl Config {
         self.shards_on(&cores_at_hand()?)
     }
 
-    /// The ports of `shards` shards, shard k at the start of the range + k; `None`: no such ports.
+    /// Returns the ports of `shards` shards: that of shard k is the start of the range + k. `None` if shards
+    /// have no ports of their own.
     ///
     /// # Errors
     /// The range goes beyond 65535 or contains a port of `listen` or `admin`. Addresses are not compared:
@@ -156,14 +159,14 @@ impl Config {
         &self,
         shards: usize,
     ) -> Result<Option<RangeInclusive<u16>>, ConfigError> {
-        assert!(shards > 0, "a daemon has a shard");
+        assert!(shards > 0, "a daemon has at least one shard");
         let fix = "set shard_ports to the first of a row of free ports, or to \"off\"";
         let base = match self.shard_ports {
             ShardPorts::Off => return Ok(None),
             ShardPorts::Base(port) => usize::from(port),
             ShardPorts::Auto => match self.listen.iter().find_map(Listen::tcp) {
                 None => return Ok(None),
-                // The port is known only after the bind; tests that ask for it need no shard ports.
+                // The port is known only after the bind: no shard ports can be derived from it.
                 Some(first) if first.port() == 0 => return Ok(None),
                 Some(first) => usize::from(first.port()) + usize::from(SHARD_PORT_DISTANCE),
             },
@@ -188,7 +191,7 @@ impl Config {
         Ok(Some(range))
     }
 
-    /// The address that the ports of the shards are on: that of the first TCP `listen`, else loopback.
+    /// Address of the shard ports: that of the first TCP `listen`, else loopback.
     #[must_use]
     pub fn shard_port_host(&self) -> IpAddr {
         let first = self.listen.iter().find_map(Listen::tcp);
@@ -313,14 +316,15 @@ fn cores_error(problem_and_fix: &str) -> ConfigError {
     ConfigError::setting("cores", problem_and_fix, "\"all\" takes every core that can be had")
 }
 
-/// Whether two listeners want the same port of the same address. Port 0 is whatever is free.
+/// Whether two listeners would bind the same port of the same address. Port 0 never conflicts: the kernel
+/// chooses a free port.
 fn clash(a: SocketAddr, b: SocketAddr) -> bool {
     // `[::ffff:127.0.0.1]` is 127.0.0.1, with a socket for IPv6.
     let (x, y) = (a.ip().to_canonical(), b.ip().to_canonical());
     a.port() != 0 && a.port() == b.port() && (x == y || covers(x, y) || covers(y, x))
 }
 
-/// Whether `a` means all addresses, `b` among them. `[::]` takes IPv4 too.
+/// Whether `a` is an unspecified address that includes `b`. `[::]` includes IPv4.
 fn covers(a: IpAddr, b: IpAddr) -> bool {
     match a {
         IpAddr::V4(ip) => ip.is_unspecified() && b.is_ipv4(),
@@ -368,7 +372,7 @@ fn mebibytes(key: &str, size: ByteSize, range: &RangeInclusive<u64>) -> Result<(
     if size.bytes().is_multiple_of(MIB) {
         return Ok(());
     }
-    // Within the range, so the next multiple is too: both ends are multiples.
+    // The ends of the range are multiples, so both neighbouring multiples are in the range.
     let (below, above) = (size.bytes() / MIB, size.bytes().div_ceil(MIB));
     Err(ConfigError::setting(
         key,
