@@ -1,4 +1,4 @@
-//! Finds two configured data directories that are one: by another spelling, a symbolic link, a bind mount.
+//! Detects configured data directories that are the same: by another spelling, a symbolic link, a bind mount.
 
 use std::ffi::OsString;
 use std::fs;
@@ -8,18 +8,18 @@ use std::path::{Path, PathBuf};
 use super::DataDirError;
 use crate::new_name::parent_of;
 
-/// What a directory is, whatever it is called.
+/// Identity of a directory, independent of its path.
 #[derive(PartialEq, Eq)]
 enum Identity {
-    /// Device and inode.
+    /// Device and inode of an existing directory.
     Present(u64, u64),
-    /// Device and inode of the directory it would be created in, and its name there.
+    /// Device and inode of the parent of an absent directory, and its name there.
     Absent(u64, u64, OsString),
 }
 
-/// Checks that no two of `paths` are the same directory, present or yet to be created.
+/// Checks that no two of `paths` are the same directory, existing or yet to be created.
 ///
-/// Paths that cannot be looked at are passed over: opening them tells why.
+/// Paths that cannot be inspected are skipped: opening them reports the error.
 ///
 /// # Errors
 /// [`DataDirError::Same`] names the first such pair.

@@ -1,4 +1,4 @@
-//! Why a data directory cannot be used: what happened, where, and what to do next.
+//! Errors of data directories. Each message has the problem, the path and its fix.
 
 use std::ffi::OsString;
 use std::io;
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// Names listed in a message before "and N more".
+/// Number of names listed in a message before "and N more".
 const NAMES_LISTED_MAX: usize = 8;
 
 /// Why a data directory cannot be used.
 #[derive(Debug, Error)]
 pub enum DataDirError {
-    /// It is absent, and was not to be created.
+    /// The directory is absent, and `create` was not set.
     #[error(
         "the data directory {} does not exist; mount the disk it is on, or, if it is to be a new one, make \
          it with hayloft init", path.display()
@@ -21,7 +21,7 @@ pub enum DataDirError {
         /// The directory.
         path: PathBuf,
     },
-    /// It is absent, and so is the directory to create it in.
+    /// The directory is absent, and so is its parent.
     #[error(
         "the data directory {} cannot be created, since {} does not exist; create that directory first, or \
          mount the disk it is on",
@@ -30,10 +30,10 @@ pub enum DataDirError {
     NoParent {
         /// The directory.
         path: PathBuf,
-        /// Where it would be created.
+        /// Its parent directory.
         parent: PathBuf,
     },
-    /// It is absent, and its file system makes no directories.
+    /// The directory is absent, and the file system of its parent creates no directories.
     #[error(
         "the data directory {} cannot be created: {} is there, but its file system makes no new directories \
          ({source}), as /proc and /sys do not; name a directory on a disk",
@@ -42,12 +42,12 @@ pub enum DataDirError {
     NoNewNames {
         /// The directory.
         path: PathBuf,
-        /// Where it would be created.
+        /// Its parent directory.
         parent: PathBuf,
-        /// What the system said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// It, or a directory above it, is a file.
+    /// The path, or a component of it, is not a directory.
     #[error(
         "the data directory {} cannot be used, since {} is not a directory; name another directory, or move \
          that file away",
@@ -56,38 +56,38 @@ pub enum DataDirError {
     NotADirectory {
         /// The directory.
         path: PathBuf,
-        /// What is no directory.
+        /// The component that is no directory.
         obstacle: PathBuf,
     },
-    /// The system forbids it.
+    /// This user lacks a permission.
     #[error(
         "not permitted to {action} {}: {source}; give the directory to the user hayloft runs as (chown -R), \
          or run it as another user",
         path.display()
     )]
     Permission {
-        /// What was to be done.
+        /// The action that failed.
         action: &'static str,
-        /// With which file or directory.
+        /// File or directory of the action.
         path: PathBuf,
-        /// What the system said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// The system failed.
+    /// An action failed for another reason.
     #[error(
         "cannot {action} {}: {source}; check that the file system is mounted, writable and not full (df, \
          dmesg), then start again",
         path.display()
     )]
     Io {
-        /// What was to be done.
+        /// The action that failed.
         action: &'static str,
-        /// With which file or directory.
+        /// File or directory of the action.
         path: PathBuf,
-        /// What the system said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// Another process has it open.
+    /// Another process holds the lock.
     #[error(
         "the data directory {} is locked by {}; stop that daemon, or name another directory",
         path.display(), holder_text(*holder)
@@ -95,10 +95,10 @@ pub enum DataDirError {
     Locked {
         /// The directory.
         path: PathBuf,
-        /// Process id that the holder wrote into the lock file; none if it has not yet.
+        /// Process id that the holder wrote into the lock file; `None` if it has not written it yet.
         holder: Option<u32>,
     },
-    /// A process with our own number has it open.
+    /// A process with the id of this process holds the lock.
     #[error(
         "the data directory {} is locked by process {holder}, which is the number of this process: it is \
          open here already, or in another container; name each directory once and give it to one daemon",
@@ -107,10 +107,10 @@ pub enum DataDirError {
     LockedBySelf {
         /// The directory.
         path: PathBuf,
-        /// The number of this process.
+        /// Id of this process.
         holder: u32,
     },
-    /// Two configured directories are one.
+    /// Two configured directories are the same.
     #[error(
         "the data directories {} and {} are the same directory; name it once",
         first.display(), second.display()
@@ -121,7 +121,7 @@ pub enum DataDirError {
         /// The other.
         second: PathBuf,
     },
-    /// It is empty, and was not to be made a data directory.
+    /// The directory is empty, and `create` was not set.
     #[error(
         "{} is empty, not a data directory; mount the disk that belongs there, or, if it is to be a new one, \
          make it with hayloft init",
@@ -131,7 +131,7 @@ pub enum DataDirError {
         /// The directory.
         path: PathBuf,
     },
-    /// Something else lives there.
+    /// The directory has no marker and holds other files.
     #[error(
         "{} is not a data directory: it has no hayloft.toml and is not empty ({}); name an empty or a new \
          directory, nothing was changed here",
@@ -140,10 +140,10 @@ pub enum DataDirError {
     Foreign {
         /// The directory.
         path: PathBuf,
-        /// What is in it, sorted.
+        /// Names in the directory, sorted.
         names: Vec<OsString>,
     },
-    /// Volumes without the file that marks the directory.
+    /// The directory holds volume files, but no marker.
     #[error(
         "{} has volume files ({}) but no hayloft.toml: the marker was lost; restore it, or write \
          one with the lines `format = 1`, `store_id = \"<32 lower-case hex digits>\"` and \
@@ -153,20 +153,20 @@ pub enum DataDirError {
     MarkerLost {
         /// The directory.
         path: PathBuf,
-        /// The volume files, sorted.
+        /// The volume and checkpoint files, sorted.
         names: Vec<OsString>,
     },
-    /// Made by another version.
+    /// The marker has a newer format.
     #[error("{}: format {format}, this build reads {reads}: use a newer hayloft", path.display())]
     Format {
         /// The marker.
         path: PathBuf,
-        /// Its format.
+        /// Format of the marker.
         format: i64,
-        /// The format of this build.
+        /// Format that this build reads.
         reads: i64,
     },
-    /// The marker cannot be understood.
+    /// The marker is damaged.
     #[error(
         "{} is damaged: {problem}; restore it, or write one with the lines `format = 1`, \
          `store_id = \"<32 lower-case hex digits>\"` and `created = 1970-01-01T00:00:00Z`; \
@@ -176,22 +176,22 @@ pub enum DataDirError {
     Garbled {
         /// The marker.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
-    /// Something is named like a volume and is no file.
+    /// A name of a volume belongs to something that is no regular file.
     #[error(
         "{} has the name of a volume but is not a regular file; move it away, or put the volume itself there",
         path.display()
     )]
     NotAVolume {
-        /// What it is about.
+        /// The path.
         path: PathBuf,
     },
 }
 
 impl DataDirError {
-    /// Sorts a system error into [`Self::Permission`] or [`Self::Io`].
+    /// Converts an error of the kernel into [`Self::Permission`] or [`Self::Io`].
     pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
@@ -208,7 +208,7 @@ fn holder_text(holder: Option<u32>) -> String {
     )
 }
 
-/// The first names, and how many more there are. Escaped: file names may hold anything.
+/// Formats the first names, escaped, and the number of the others.
 fn names_text(names: &[OsString]) -> String {
     let mut texts: Vec<String> = names
         .iter()

@@ -1,4 +1,4 @@
-//! The lock that gives a data directory to one daemon: flock on `DIR/LOCK`.
+//! The exclusive lock of a daemon on a data directory: flock(2) on `DIR/LOCK`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -14,30 +14,31 @@ use super::DataDirError;
 use super::names::LOCK;
 use crate::new_name;
 
-/// A process that dies with operations in its ring keeps its files, and so its locks, for some
-/// milliseconds: a supervisor that restarts at once must not fail for that.
+/// Number of retries. A process that is killed with operations in its ring keeps its files, and so its locks,
+/// for some milliseconds: an immediate restart by a supervisor must not fail because of that.
 const RETRIES: u32 = 10;
+/// Pause before a retry.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Holds the lock until dropped. The file stays: removing it would let two processes lock two files.
+/// Holds the lock until dropped. The lock file is not removed: otherwise two processes could lock two files.
 #[derive(Debug)]
 pub(super) struct Lock(Flock<File>);
 
 impl Lock {
-    /// Takes the lock, waiting up to half a second for it, and writes the number of this process into
-    /// the file. Also says whether the file was made for it.
+    /// Takes the exclusive lock, waiting up to half a second for it, and writes the id of this process into
+    /// the lock file. Also returns whether the lock file was created.
     pub(super) fn take(directory: &Path) -> Result<(Self, bool), DataDirError> {
         let path = directory.join(LOCK);
         let (mut lock, is_new) = loop {
             let (file, is_new) = open_or_make(&path).map_err(|error| cannot_open(&path, error))?;
             let lock = Self::wait(directory, &path, file, FlockArg::LockExclusiveNonblock)?;
-            // A start that is refused takes a file that it made away again: this may be that one.
+            // A start that fails removes a lock file that it created: this file may be that one.
             if lock.is_at(&path) {
                 break (lock, is_new);
             }
         };
         if let Err(error) = lock.write_holder() {
-            // The number only serves a message; a full disk must still start and serve.
+            // The process id is used in a message only: a daemon must start on a full disk.
             tracing::warn!(
                 path = %path.display(),
                 %error,
@@ -47,7 +48,7 @@ impl Lock {
         Ok((lock, is_new))
     }
 
-    /// Whether the locked file is the one of this name.
+    /// Whether the locked file is still the file at `path`.
     fn is_at(&self, path: &Path) -> bool {
         let identity = |file: std::fs::Metadata| (file.dev(), file.ino());
         let (held, named) =
@@ -55,13 +56,13 @@ impl Lock {
         held.is_ok_and(|held| named.is_ok_and(|named| held == named))
     }
 
-    /// Shares the lock with others who only read, so that no daemon can take it; waits as long. Nothing
-    /// where there is no lock file that this user may open, and none can be made.
+    /// Takes the shared lock of readers, so that no daemon can take the exclusive one; waits up to half a
+    /// second for it. `None` if the lock file can neither be opened nor created.
     pub(super) fn share(directory: &Path) -> Result<Option<Self>, DataDirError> {
         let path = directory.join(LOCK);
         let Ok(file) = open(&path).or_else(|_| File::open(&path)) else { return Ok(None) };
         let lock = Self::wait(directory, &path, file, FlockArg::LockSharedNonblock)?;
-        // A holder that was killed has left its number, which would be told to whoever comes now.
+        // A killed holder has left its process id, which an error message would name as the present holder.
         if lock.0.metadata().is_ok_and(|there| there.len() > 0) {
             let _ = lock.0.set_len(0);
         }
@@ -98,14 +99,14 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Before the lock goes (with the field): whoever takes it next writes its own number.
+        // Before the lock is released (with the field): the next holder writes its own process id.
         if let Err(error) = self.0.set_len(0) {
             tracing::debug!(%error, "cannot clear the process id in the lock file");
         }
     }
 }
 
-/// Whether the lock file of a directory could be opened, or made. Changes nothing.
+/// Checks that the lock file of a directory could be opened or created. Changes nothing.
 pub(super) fn look(directory: &Path) -> Result<(), DataDirError> {
     let path = directory.join(LOCK);
     new_name::check_file(&path).map_err(|error| cannot_open(&path, error))
@@ -120,7 +121,7 @@ fn open(path: &Path) -> io::Result<File> {
     options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-/// The lock file, and whether it was made just now.
+/// Opens or creates the lock file. Also returns whether it was created.
 fn open_or_make(path: &Path) -> io::Result<(File, bool)> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true).mode(0o600);
@@ -138,7 +139,7 @@ fn held_by(directory: &Path, holder: Option<u32>) -> DataDirError {
     }
 }
 
-/// The number in the file, or none: its holder may not have written it yet.
+/// Reads the process id in the lock file; `None` if the holder has not written it yet.
 fn read_holder(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.take(32).read_to_string(&mut text).ok()?;

@@ -1,4 +1,4 @@
-//! `DIR/hayloft.toml`: says that a directory is a data directory, of which store, in which format.
+//! The marker `DIR/hayloft.toml` of a data directory: format, store id and time of creation.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -10,13 +10,13 @@ use super::DataDirError;
 use super::names::{MARKER, MARKER_TEMPORARY};
 use crate::calendar::rfc3339;
 
-/// The format of data directories that this build reads and writes.
+/// Format of data directories that this build reads and writes.
 pub const FORMAT: i64 = 1;
 
-/// Largest marker, in bytes. A larger file is no marker.
+/// Largest marker (bytes). A larger file is no marker.
 const BYTES_MAX: u64 = 64 * 1024;
 
-/// Names a data directory for good: 128 random bits, printed as 32 lower-case hex digits.
+/// Permanent id of a data directory: 128 random bits, printed as 32 lower-case hex digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StoreId(pub u128);
 
@@ -26,19 +26,19 @@ impl fmt::Display for StoreId {
     }
 }
 
-/// What the marker says.
+/// Contents of the marker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Marker {
     pub(super) store_id: StoreId,
-    /// When the directory was made: RFC 3339, in UTC.
+    /// Time of creation: RFC 3339, in UTC.
     pub(super) created: String,
 }
 
 impl Marker {
     /// Reads the marker of a directory; `None` if it has none.
     ///
-    /// The file and the directory are synced first: a crash may have come between the rename and the
-    /// sync of an earlier run, and nothing may be acknowledged in a directory that a power cut unmakes.
+    /// The file and the directory are synced first: an earlier run may have crashed between the rename and
+    /// the sync, and no write may be acknowledged while a power cut could remove the marker.
     pub(super) fn read(directory: &Path) -> Result<Option<Self>, DataDirError> {
         let path = directory.join(MARKER);
         let Some(file) = open(&path)? else { return Ok(None) };
@@ -47,14 +47,15 @@ impl Marker {
         Self::parse(&path, &content(&path, file)?).map(Some)
     }
 
-    /// The same for who builds nothing upon it: nothing is synced.
+    /// As [`Self::read`], but without the syncs: for callers that acknowledge no writes.
     pub(super) fn look(directory: &Path) -> Result<Option<Self>, DataDirError> {
         let path = directory.join(MARKER);
         let Some(file) = open(&path)? else { return Ok(None) };
         Self::parse(&path, &content(&path, file)?).map(Some)
     }
 
-    /// Writes a marker with a new store id: whole and durable when this returns, or not there at all.
+    /// Writes a marker with a new store id. It is durable when this returns; after a crash it is either
+    /// complete or absent.
     pub(super) fn create(directory: &Path) -> Result<Self, DataDirError> {
         let path = directory.join(MARKER);
         let mut id = [0; 16];
@@ -82,7 +83,7 @@ impl Marker {
         )
     }
 
-    /// Keys this build does not know are ignored: a later build of the same format may add some.
+    /// Parses a marker. Unknown keys are ignored: a later build of the same format may add some.
     fn parse(path: &Path, bytes: &[u8]) -> Result<Self, DataDirError> {
         let garbled = |problem: &str| DataDirError::Garbled {
             path: path.to_owned(),
@@ -94,7 +95,7 @@ impl Marker {
         let text = std::str::from_utf8(bytes).map_err(|_| garbled("it is not text"))?;
         let table: toml::Table =
             text.parse().map_err(|error: toml::de::Error| garbled(error.message()))?;
-        // Before anything else: another format may have other keys.
+        // The format is checked first: another format may have other keys.
         match table.get("format").and_then(toml::Value::as_integer) {
             Some(FORMAT) => {}
             Some(format) if format > FORMAT => {
@@ -114,7 +115,7 @@ impl Marker {
     }
 }
 
-/// The marker's file; `None` if there is none.
+/// Opens the file of the marker; `None` if there is none.
 fn open(path: &Path) -> Result<Option<File>, DataDirError> {
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -139,7 +140,7 @@ fn parse_id(text: &str) -> Option<StoreId> {
     u128::from_str_radix(text, 16).ok().map(StoreId)
 }
 
-/// Makes the names in a directory durable.
+/// Makes the entries of a directory durable (fsync(2) of the directory).
 pub(super) fn sync_directory(directory: &Path) -> Result<(), DataDirError> {
     File::open(directory)
         .and_then(|file| file.sync_all())
@@ -152,11 +153,11 @@ fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The last second of the year 9999: TOML, like RFC 3339, has four digits for a year.
+/// The last second of the year 9999 (seconds since 1970): TOML, like RFC 3339, has four digits for a year.
 const SECONDS_MAX: u64 = 253_402_300_799;
 
-/// RFC 3339 in UTC, to the second. A clock before 1970 gives 1970, and one beyond 9999 the end of 9999: a
-/// marker that cannot be read back would take the whole directory out at the next start.
+/// Formats a time as RFC 3339 in UTC, to the second. A time before 1970 becomes 1970, and one after 9999 the
+/// end of 9999: with a marker that cannot be parsed, the next start could not use the directory.
 fn utc(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     rfc3339(seconds.min(SECONDS_MAX))
@@ -218,7 +219,7 @@ mod tests {
         }
         let error = Marker::parse(Path::new("m"), &[0xff]).unwrap_err().to_string();
         assert!(error.contains("it is not text"), "{error}");
-        // What this build does not know is no damage.
+        // Unknown keys are no damage.
         let more = format!("format = 1\nstore_id = \"{id}\"\ncreated = {date}\nrack = 7\n");
         assert!(Marker::parse(Path::new("m"), more.as_bytes()).is_ok());
     }

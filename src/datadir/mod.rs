@@ -1,7 +1,7 @@
-//! Data directories: one per disk, marked by `hayloft.toml`, locked by one daemon, full of volume files.
+//! Data directories: one per disk, marked by `hayloft.toml`, locked by one daemon, with the volume files.
 //!
-//! Start-up code: it blocks, and runs before any shard does. It knows file names, not what is in a
-//! volume. Files of volumes are created, renamed and removed by the volume engine, through the seam.
+//! Start-up code: it blocks, and runs before any shard does. It knows the file names, but not the contents of
+//! volumes. Files of volumes are created, renamed and removed by the volume engine, through `op`.
 
 mod distinct;
 mod error;
@@ -28,7 +28,8 @@ use undo::Undo;
 
 use crate::new_name::{self, parent_of};
 
-/// A data directory that is open, and as a rule locked. Dropping it releases the lock.
+/// An open data directory; locked, except as described at [`DataDir::open_read_only`] and
+/// [`DataDir::read_unlocked`]. Dropping it releases the lock.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
@@ -47,31 +48,32 @@ pub struct VolumeFile {
     pub id: u32,
     /// Generation of the file: compaction writes the next one. The highest is not always the valid one.
     pub generation: u64,
-    /// Path of the file, below the directory as configured.
+    /// Path of the file: the directory as configured, and the file name.
     pub path: PathBuf,
-    /// Its name: `{id}.{generation}.vol`.
+    /// File name: `{id}.{generation}.vol`.
     pub file_name: String,
 }
 
 impl DataDir {
     /// Opens a data directory and locks it.
     ///
-    /// With `create`, an absent directory is made (mode 0700; its parent must exist, so that a disk that
-    /// is not mounted is noticed), and an empty one becomes a data directory. Waits up to half a second
-    /// for the lock. Removes what an interrupted creation of a volume left behind, and logs files it does
-    /// not know, which it leaves alone.
+    /// With `create`, an absent directory is created (mode 0700; its parent must exist, so that a disk that
+    /// is not mounted is noticed), and an empty one becomes a data directory. Waits up to half a second for
+    /// the lock. Removes unfinished files of volumes and checkpoints, and logs unknown files, which it does
+    /// not touch.
     ///
     /// # Errors
-    /// [`DataDirError`]. [`DataDirError::is_absent`] tells a disk that is not there from one that is in
-    /// the wrong state. Nothing is changed in a directory that is not a data directory.
+    /// [`DataDirError`]. [`DataDirError::is_absent`] distinguishes an absent disk from other errors. A
+    /// directory that is not a data directory is not changed.
     pub fn open(path: &Path, create: bool) -> Result<Self, DataDirError> {
         let directory = Self::open_on_trial(path, create)?;
         directory.keep();
         Ok(directory)
     }
 
-    /// As [`DataDir::open`]. Until [`DataDir::keep`], what opening made (the directory, its marker, its lock
-    /// file) is removed again when this is dropped, unless there are other files in the directory by then.
+    /// As [`DataDir::open`], on trial: unless [`DataDir::keep`] is called, dropping the value removes what
+    /// opening created (the directory, its marker, its lock file). The marker and the directory stay if there
+    /// are other files in the directory by then.
     ///
     /// # Errors
     /// As [`DataDir::open`].
@@ -79,7 +81,7 @@ impl DataDir {
         let mut undo = Undo::new(path);
         let newly_made = ensure_directory(path, create)?;
         undo.directory = newly_made;
-        // Before the lock, which leaves a file: a foreign directory stays as it is.
+        // Before the lock, which creates a file: a foreign directory must not be changed.
         check_is_ours(path, create)?;
         let (lock, is_new) = Lock::take(path)?;
         undo.lock = is_new;
@@ -102,27 +104,27 @@ impl DataDir {
         Ok(directory)
     }
 
-    /// What opening made stays.
+    /// Makes the directory, marker and lock file created by [`DataDir::open_on_trial`] permanent.
     pub fn keep(&self) {
         self.undo.disarm();
     }
 
-    /// Looks whether [`DataDir::open`] would find a data directory here, and changes nothing.
+    /// Checks whether [`DataDir::open`] would find a data directory here. Changes nothing.
     ///
     /// # Errors
-    /// [`DataDirError`], but for those of the lock and the marker.
+    /// [`DataDirError`], except for errors of the lock and of the contents of the marker.
     pub fn look(path: &Path) -> Result<(), DataDirError> {
         ensure_directory(path, false)?;
         check_is_ours(path, false)
     }
 
-    /// Opens a data directory only to read what is in it: nothing is made, removed or synced. The lock is
-    /// shared with others who only read; no daemon can take it meanwhile. Where there is no lock file
-    /// that can be opened (a file system mounted read-only that never had one, the rights of this user),
-    /// goes on without: see [`DataDir::is_locked`].
+    /// Opens a data directory for reading. Volumes and marker are not created, removed or synced. The lock is
+    /// shared with other readers; no daemon can take it meanwhile. If the lock file can neither be opened nor
+    /// created (a file system mounted read-only without a lock file, missing permissions), the directory is
+    /// opened without a lock: see [`DataDir::is_locked`].
     ///
     /// # Errors
-    /// [`DataDirError`], also when it is empty or no data directory.
+    /// [`DataDirError`], also when the directory is empty or no data directory.
     pub fn open_read_only(path: &Path) -> Result<Self, DataDirError> {
         ensure_directory(path, false)?;
         check_is_ours(path, false)?;
@@ -130,11 +132,11 @@ impl DataDir {
         Ok(Self { lock, ..Self::read_unlocked(path)? })
     }
 
-    /// Reads what marks a data directory and which files are in it, without a lock: a daemon may have it
-    /// or take it meanwhile. Nothing is changed.
+    /// Opens a data directory for reading, without a lock: a daemon may have it locked, or lock it meanwhile.
+    /// Changes nothing.
     ///
     /// # Errors
-    /// As [`DataDir::open`] without `create`, but for the lock.
+    /// As [`DataDir::open`] without `create`, except for errors of the lock.
     pub fn read_unlocked(path: &Path) -> Result<Self, DataDirError> {
         ensure_directory(path, false)?;
         check_is_ours(path, false)?;
@@ -151,28 +153,29 @@ impl DataDir {
         })
     }
 
-    /// As [`DataDir::read_unlocked`], and looks whether the lock could be asked for, too. Changes nothing.
+    /// As [`DataDir::read_unlocked`], and checks that the lock file could be opened or created. Changes
+    /// nothing.
     ///
     /// # Errors
-    /// As [`DataDir::open`] without `create`, but for a lock that another process has.
+    /// As [`DataDir::open`] without `create`, except that the lock may be held by another process.
     pub fn look_to_open(path: &Path) -> Result<Self, DataDirError> {
         Self::look(path)?;
         lock::look(path)?;
         Self::read_unlocked(path)
     }
 
-    /// Whether [`DataDir::open`] could make a data directory here, of one that is absent or empty.
+    /// Checks that [`DataDir::open`] could create a data directory here, from an absent or empty directory.
     /// Changes nothing.
     ///
     /// # Errors
-    /// As [`DataDir::open`] with `create`, but for a lock that another process has.
+    /// As [`DataDir::open`] with `create`, except that the lock may be held by another process.
     pub fn look_for_new(path: &Path) -> Result<(), DataDirError> {
         match ensure_directory(path, false) {
             Ok(_) => {
                 check_is_ours(path, true)?;
                 lock::look(path)
             }
-            // A symbolic link that points nowhere.
+            // A dangling symbolic link.
             Err(DataDirError::Missing { .. }) if fs::symlink_metadata(path).is_ok() => {
                 Err(not_a_directory(path))
             }
@@ -184,8 +187,8 @@ impl DataDir {
         }
     }
 
-    /// Opens several, which must be distinct; the first error ends it and releases those opened. A daemon
-    /// that goes on without a missing disk calls [`check_distinct`] and opens each.
+    /// Opens several directories, which must be distinct. The first error closes those already opened.
+    /// A daemon that tolerates a missing disk calls [`check_distinct`] and opens each directory itself.
     ///
     /// # Errors
     /// As [`check_distinct`] and [`DataDir::open`].
@@ -194,25 +197,25 @@ impl DataDir {
         paths.iter().map(|path| Self::open(path, create)).collect()
     }
 
-    /// The directory, as configured.
+    /// Path of the directory, as configured.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The id drawn when the directory was made.
+    /// Store id: the random id of the directory from its creation.
     #[must_use]
     pub fn store_id(&self) -> StoreId {
         self.marker.store_id
     }
 
-    /// Whether it is sure that no daemon has it, or takes it while it is open.
+    /// Whether this value holds the lock: then no daemon uses the directory while it is open.
     #[must_use]
     pub fn is_locked(&self) -> bool {
         self.lock.is_some()
     }
 
-    /// When the directory was made: RFC 3339, in UTC, to the second.
+    /// Time of creation of the data directory: RFC 3339, in UTC, to the second.
     #[must_use]
     pub fn created(&self) -> &str {
         &self.marker.created
@@ -224,18 +227,19 @@ impl DataDir {
         &self.removed
     }
 
-    /// Names found at opening that mean nothing to this build, sorted.
+    /// Unknown names found at opening, sorted.
     #[must_use]
     pub fn unknown_names(&self) -> &[OsString] {
         &self.unknown
     }
 
-    /// The volume files there are now, by id and then generation. Two generations of one volume are both
-    /// listed: which one is valid stands in the files.
+    /// Lists the present volume files, by id and then generation. Two generations of one volume are both
+    /// listed: the contents of the files decide which one is valid.
     ///
     /// # Errors
-    /// [`DataDirError::NotAVolume`] when something else has the name of a volume: to pass over it would
-    /// answer 404 for photos that may well exist. [`DataDirError::Io`] when the directory cannot be read.
+    /// [`DataDirError::NotAVolume`] when a name of a volume belongs to something else than a file: ignoring
+    /// it would answer 404 for photos that may exist. [`DataDirError::Io`] or [`DataDirError::Permission`] when
+    /// the directory cannot be read.
     pub fn volumes(&self) -> Result<Vec<VolumeFile>, DataDirError> {
         let mut volumes = Vec::new();
         for name in names_in(&self.path)? {
@@ -255,26 +259,27 @@ impl DataDir {
         Ok(volumes)
     }
 
-    /// Where a volume's file is, or is to be: `DIR/{id}.{generation}.vol`.
+    /// Path of a volume file: `DIR/{id}.{generation}.vol`.
     #[must_use]
     pub fn volume_path(&self, id: u32, generation: u64) -> PathBuf {
         self.path.join(names::volume(id, generation))
     }
 
-    /// Where a volume's file is while it is being created: `DIR/{id}.{generation}.vol.tmp`. What a crash
-    /// leaves there is removed when the directory is opened again.
+    /// Path of a volume file while it is being created: `DIR/{id}.{generation}.vol.tmp`. A file left there by
+    /// a crash is removed when the directory is opened again.
     #[must_use]
     pub fn volume_temporary_path(&self, id: u32, generation: u64) -> PathBuf {
         self.path.join(names::volume_temporary(id, generation))
     }
 
-    /// Where a volume's index is saved: `DIR/{id}.{generation}.ckpt`.
+    /// Path of the checkpoint of a volume: `DIR/{id}.{generation}.ckpt`.
     #[must_use]
     pub fn checkpoint_path(&self, id: u32, generation: u64) -> PathBuf {
         self.path.join(names::checkpoint(id, generation))
     }
 
-    /// Only at opening, under the lock: later, a temporary file may be a volume in the making.
+    /// Removes unfinished files, and collects unknown names. Only at opening, under the lock: later, a
+    /// temporary file may belong to a volume that is being created.
     fn tidy(&mut self) -> Result<(), DataDirError> {
         for name in names_in(&self.path)? {
             let path = self.path.join(&name);
@@ -285,7 +290,7 @@ impl DataDir {
                             tracing::info!(path = %path.display(), "removed an unfinished file");
                             self.removed.push(name);
                         }
-                        // It costs space and no more: the volumes beside it can be served.
+                        // The file only uses space: the volumes can be served.
                         Err(error) => {
                             tracing::warn!(
                                 path = %path.display(),
@@ -313,15 +318,14 @@ impl DataDir {
 }
 
 impl DataDirError {
-    /// Whether the directory, or the disk it is on, is not there, rather than in the wrong state: the
-    /// daemon may go on without it and answer 503 for volumes it does not know.
+    /// Whether the directory, or its disk, is absent or empty. The daemon may then run without it, and answer
+    /// 503 for volumes that it does not know.
     #[must_use]
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Missing { .. } | Self::NoParent { .. } | Self::Empty { .. })
     }
 
-    /// Whether the disk itself fails, or its file system has stopped to take writes: no other directory
-    /// is the worse for it.
+    /// Whether the disk fails, or its file system has become read-only: other directories are not affected.
     #[must_use]
     pub fn is_of_the_disk(&self) -> bool {
         use nix::libc::{EIO, ENODEV, ENXIO, EROFS, EUCLEAN};
@@ -329,14 +333,14 @@ impl DataDirError {
         source.raw_os_error().is_some_and(|n| [EIO, ENODEV, ENXIO, EROFS, EUCLEAN].contains(&n))
     }
 
-    /// Whether another user, such as the one that the daemon runs as, may be permitted what this one is not.
+    /// Whether the error is a missing permission that another user, such as that of the daemon, may have.
     #[must_use]
     pub fn is_of_this_user(&self) -> bool {
         matches!(self, Self::Permission { source, .. } if new_name::is_of_this_user(source))
     }
 }
 
-/// How many volume files are in these directories, as far as they can be listed.
+/// Returns the number of volume files in these directories. One that cannot be listed counts as empty.
 #[must_use]
 pub fn count_volumes(paths: &[PathBuf]) -> u64 {
     let names = paths.iter().flat_map(|path| names_in(path).unwrap_or_default());
@@ -346,7 +350,7 @@ pub fn count_volumes(paths: &[PathBuf]) -> u64 {
     names.filter(is_volume).count() as u64
 }
 
-/// One of the volume files in a directory, if there is one that can be seen.
+/// Returns the first volume file in a directory; `None` if there is none, or the directory cannot be listed.
 #[must_use]
 pub fn any_volume(path: &Path) -> Option<PathBuf> {
     let is_volume = |name: &OsString| {
@@ -356,7 +360,7 @@ pub fn any_volume(path: &Path) -> Option<PathBuf> {
     Some(path.join(name))
 }
 
-/// Makes sure that there is a directory; says whether it was made just now.
+/// Checks that the directory exists, or with `create` creates it. Returns whether it was created.
 fn ensure_directory(path: &Path, create: bool) -> Result<bool, DataDirError> {
     match fs::metadata(path) {
         Ok(there) if there.is_dir() => return Ok(false),
@@ -377,7 +381,7 @@ fn ensure_directory(path: &Path, create: bool) -> Result<bool, DataDirError> {
             tracing::info!(path = %path.display(), "created the data directory");
             Ok(true)
         }
-        // Another process was faster; or it is a symbolic link that points nowhere.
+        // Another process was faster, or the path is a dangling symbolic link.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             if path.is_dir() {
                 Ok(false)
@@ -389,13 +393,13 @@ fn ensure_directory(path: &Path, create: bool) -> Result<bool, DataDirError> {
     }
 }
 
-/// Why an absent directory cannot be made.
+/// Returns the error for an absent directory that cannot be created.
 fn cannot_create(path: &Path, error: io::Error) -> DataDirError {
     match error.kind() {
         io::ErrorKind::NotFound => {
             let parent = parent_of(path).unwrap_or(path).to_owned();
             let path = path.to_owned();
-            // proc says so of every new name.
+            // The proc file system returns ENOENT for every new name.
             match parent.is_dir() {
                 true => DataDirError::NoNewNames { path, parent, source: error },
                 false => DataDirError::NoParent { path, parent },
@@ -406,7 +410,7 @@ fn cannot_create(path: &Path, error: io::Error) -> DataDirError {
     }
 }
 
-/// Names the topmost component that is no directory.
+/// Returns an error that names the topmost component of `path` that is no directory.
 fn not_a_directory(path: &Path) -> DataDirError {
     let obstacle = path
         .ancestors()
@@ -416,7 +420,7 @@ fn not_a_directory(path: &Path) -> DataDirError {
     DataDirError::NotADirectory { path: path.to_owned(), obstacle: obstacle.to_owned() }
 }
 
-/// Whether the directory is a data directory, or may become one.
+/// Checks that the directory is a data directory, or with `create` is empty and may become one.
 fn check_is_ours(path: &Path, create: bool) -> Result<(), DataDirError> {
     let (mut volumes, mut others) = (Vec::new(), Vec::new());
     for name in names_in(path)? {
@@ -443,14 +447,15 @@ fn check_is_ours(path: &Path, create: bool) -> Result<(), DataDirError> {
     Ok(())
 }
 
-/// Makes an empty directory a data directory. The entry in its parent is made durable first, so that a
-/// marker is proof that the directory itself survives a power cut.
+/// Makes an empty directory a data directory. Its entry in the parent directory is made durable first, so
+/// that a marker proves that the directory itself survives a power cut.
 fn initialise(path: &Path, newly_made: bool) -> Result<Marker, DataDirError> {
     let canonical = fs::canonicalize(path)
         .map_err(|error| DataDirError::io("find the parent of", path, error))?;
     if let Some(parent) = canonical.parent() {
         match sync_directory(parent) {
-            // Made by someone else, in a directory we may not read: theirs to make durable.
+            // The directory was created by another user, in a parent that this process cannot read: that user
+            // must make it durable.
             Err(error @ DataDirError::Permission { .. }) if !newly_made => {
                 tracing::debug!(%error, "the parent of the data directory is not synced");
             }
@@ -462,7 +467,7 @@ fn initialise(path: &Path, newly_made: bool) -> Result<Marker, DataDirError> {
     Ok(marker)
 }
 
-/// All names in a directory, sorted, so that logs and errors do not depend on the file system.
+/// Returns all names in a directory, sorted, so that logs and errors do not depend on the file system.
 fn names_in(path: &Path) -> Result<Vec<OsString>, DataDirError> {
     let mut names = fs::read_dir(path)
         .and_then(|entries| {
@@ -475,7 +480,8 @@ fn names_in(path: &Path) -> Result<Vec<OsString>, DataDirError> {
     Ok(names)
 }
 
-/// Symbolic links are not followed: a volume must lie on the disk its directory stands for.
+/// Whether a path is a regular file. Symbolic links are not followed: a volume must be on the disk of its
+/// directory.
 fn is_regular_file(path: &Path) -> Result<bool, DataDirError> {
     fs::symlink_metadata(path)
         .map(|there| there.is_file())

@@ -1,23 +1,23 @@
-//! File names in a data directory, in one place. Strict: a name has exactly one spelling.
+//! The file names in a data directory. Parsing is strict: a name has exactly one spelling.
 
-/// Marks a data directory: store id and format.
+/// The marker of a data directory: store id and format.
 pub const MARKER: &str = "hayloft.toml";
 /// The marker while it is being written.
 pub(super) const MARKER_TEMPORARY: &str = "hayloft.toml.tmp";
-/// Locked by the daemon that has the directory open; holds its process id.
+/// The lock file: locked by the daemon that has the directory open; holds its process id.
 pub const LOCK: &str = "LOCK";
-/// Written and read back at a start, to see whether direct I/O works; has a name for a moment only, and only
-/// where files cannot be made without one.
+/// File of the direct I/O probe of a start. It has this name only briefly, and only on file systems without
+/// unnamed files (`O_TMPFILE`).
 pub const PROBE: &str = "probe.tmp";
-/// Made by mkfs at the top of ext file systems.
+/// Created by mkfs in the root directory of ext file systems.
 pub(super) const LOST_AND_FOUND: &str = "lost+found";
 
-/// What a name in a data directory means.
+/// Kind of a file name in a data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
     /// `hayloft.toml`.
     Marker,
-    /// Other files that belong there and are nobody's data: LOCK, lost+found, an unfinished marker, a probe.
+    /// Other expected names without data: LOCK, lost+found, an unfinished marker, a probe.
     Housekeeping,
     /// `{id}.{generation}.vol`.
     Volume { id: u32, generation: u64 },
@@ -25,7 +25,7 @@ pub(super) enum Name {
     VolumeTemporary,
     /// `{id}.{generation}.ckpt`.
     Checkpoint,
-    /// `{id}.{generation}.ckpt.new`: one that was not finished.
+    /// `{id}.{generation}.ckpt.new`: a checkpoint that was not finished.
     CheckpointTemporary,
     /// Anything else.
     Unknown,
@@ -59,7 +59,7 @@ impl Name {
     }
 }
 
-/// Decimal digits without sign or leading zeros.
+/// Parses decimal digits without sign and leading zeros.
 fn decimal(text: &str) -> Option<u64> {
     let strict =
         text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));

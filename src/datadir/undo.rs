@@ -1,4 +1,4 @@
-//! Takes back what opening a data directory made, when the start that made it is refused.
+//! Removes what opening a data directory created, when the start fails.
 
 use std::cell::Cell;
 use std::fs;
@@ -7,33 +7,34 @@ use std::path::{Path, PathBuf};
 use super::names::{LOCK, MARKER, MARKER_TEMPORARY, Name};
 use super::names_in;
 
-/// What was made of a directory; removed when this is dropped, unless it is disarmed. The marker stays when
-/// there are volumes: a directory that has lost its marker cannot be opened.
+/// Record of what opening a directory created. Dropping it removes these files, unless it was disarmed. The
+/// marker stays if there are other files: a directory with volumes but without marker cannot be opened.
 #[derive(Debug)]
 pub(super) struct Undo {
     path: PathBuf,
-    /// The directory itself.
+    /// Whether the directory was created.
     pub(super) directory: bool,
-    /// Its marker, or part of it.
+    /// Whether the marker, or a part of it, was created.
     pub(super) marker: bool,
-    /// Its lock file.
+    /// Whether the lock file was created.
     pub(super) lock: bool,
     is_armed: Cell<bool>,
 }
 
 impl Undo {
-    /// Nothing was made yet.
+    /// Creates an empty record.
     pub(super) fn new(path: &Path) -> Self {
         let (directory, marker, lock) = (false, false, false);
         Self { path: path.to_owned(), directory, marker, lock, is_armed: Cell::new(true) }
     }
 
-    /// What was made stays.
+    /// Makes everything created permanent.
     pub(super) fn disarm(&self) {
         self.is_armed.set(false);
     }
 
-    /// Whether anything but what opening makes is in the directory: without its marker that would be lost.
+    /// Whether the directory has files that opening does not create, and that would be unusable without the
+    /// marker. True if it cannot be listed.
     fn is_in_use(&self) -> bool {
         let Ok(names) = names_in(&self.path) else { return true };
         let mut names = names.iter().map(|name| name.to_str().map_or(Name::Unknown, Name::parse));
@@ -46,7 +47,7 @@ impl Drop for Undo {
         if !self.is_armed.get() {
             return;
         }
-        // What cannot be removed stays, and the next start finds an empty data directory.
+        // Errors are ignored: the next start then finds an empty data directory.
         if self.marker && !self.is_in_use() {
             let _ = fs::remove_file(self.path.join(MARKER));
             let _ = fs::remove_file(self.path.join(MARKER_TEMPORARY));
