@@ -1,4 +1,4 @@
-//! The settings as a whole: defaults, the example file, ranges, and how settings must fit each other.
+//! Tests of the whole configuration: defaults, the example file, ranges, and conflicts between settings.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,7 +8,8 @@ use super::*;
 const EXAMPLE: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/hayloft.example.toml"));
 
-/// The example with its settings switched on: they have no space after the `#`, prose has one.
+/// Returns the example file with its settings uncommented: settings have no space after the `#`, comments have
+/// one.
 fn example_uncommented() -> String {
     EXAMPLE
         .lines()
@@ -241,7 +242,7 @@ fn shard_ports_follow_the_first_tcp_address_and_keep_clear_of_the_rest() {
         assert!(error.contains(advice), "{error}");
         assert!(error.contains("or to \"off\""), "{error}");
     }
-    // One shard fits under the admin port, a second one does not: the core count matters.
+    // One shard port fits below the admin port, a second one does not: the result depends on the core count.
     let mut config = Config {
         shard_ports: ShardPorts::Base(8079),
         listen: vec!["127.0.0.1:9".parse().unwrap()],

@@ -238,8 +238,8 @@ impl DataDir {
     ///
     /// # Errors
     /// [`DataDirError::NotAVolume`] when a name of a volume belongs to something else than a file: ignoring
-    /// it would answer 404 for photos that may exist. [`DataDirError::Io`] or [`DataDirError::Permission`] when
-    /// the directory cannot be read.
+    /// it would answer 404 for photos that may exist. [`DataDirError::Io`] or [`DataDirError::Permission`]
+    /// when the directory cannot be read.
     pub fn volumes(&self) -> Result<Vec<VolumeFile>, DataDirError> {
         let mut volumes = Vec::new();
         for name in names_in(&self.path)? {

@@ -1,4 +1,4 @@
-//! Data directories on a real file system, with real other processes where the lock and rights matter.
+//! Tests of data directories on a real file system, with other processes for the lock and permissions.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -10,9 +10,9 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Tells the child process which directory to open.
+/// Environment variable with the directory that the child process opens.
 const CHILD_DIRECTORY: &str = "HAYLOFT_TEST_DATADIR";
-/// Marks what the child says among what the test harness prints.
+/// Marks the output of the child among that of the test harness.
 const CHILD_SAYS: &str = "child-says: ";
 
 fn base() -> TempDir {
@@ -27,8 +27,8 @@ fn error_of(path: &Path, create: bool) -> String {
     DataDir::open(path, create).expect_err("opening must fail").to_string()
 }
 
-/// Not a test: the body of the process that [`spawn_opener`] starts. Opens the directory, says how that
-/// went, and holds it until its standard input ends.
+/// Not a test: the body of the process that [`spawn_opener`] starts. Opens the directory, prints the result,
+/// and holds it until the end of its standard input.
 #[test]
 #[ignore = "helper process of the tests beside it, which run it themselves"]
 fn child_process() {
@@ -46,9 +46,9 @@ fn child_process() {
 
 struct Opener {
     process: Child,
-    /// Closing it ends the process in an orderly way.
+    /// Standard input of the process: closing it ends the process normally.
     stdin: Option<ChildStdin>,
-    /// Kept open, since the test harness of the child goes on printing.
+    /// Kept open, since the test harness of the child prints until its end.
     _stdout: BufReader<ChildStdout>,
     /// `opened`, or the error.
     said: String,
@@ -288,11 +288,11 @@ fn missing_rights_are_named() {
         if !am_root {
             return error_of(path, true);
         }
-        // Nothing is forbidden to root: another user tries, with a copy of this test it may run.
+        // Root lacks no permission: another user runs a copy of this test binary.
         let copy = base.path().join("copy");
         if !copy.exists() {
-            // By another process: while this one had it open for writing, a test that forks at the same
-            // time would inherit that, and running it would fail as "text file busy".
+            // Copied by another process: if this one had the copy open for writing, a concurrent test that
+            // forks would inherit the descriptor, and running the copy would fail with ETXTBSY.
             let copied =
                 Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&copy).status();
             assert!(copied.unwrap().success());
@@ -310,7 +310,7 @@ fn missing_rights_are_named() {
         (said(&data), format!("not permitted to list {}", data.display())),
         (said(&new), format!("not permitted to create {}", new.display())),
     ];
-    // So that the temporary directory can be removed, also when an assertion fails.
+    // Restored first, so that the temporary directory can be removed even if an assertion fails.
     mode(&closed, 0o755);
     mode(&data, 0o700);
     for (said, expected) in results {
@@ -356,7 +356,7 @@ fn leftovers_of_our_own_are_removed_and_nothing_else() {
         listing(base.path()),
         ["04.1.vol.tmp", "3.1.vol", "5.1.vol.tmp", "LOCK", "hayloft.toml", "other.tmp"]
     );
-    // A volume that is being created while the directory is open is not touched.
+    // A volume being created while the directory is open is not touched.
     let growing = directory.volume_temporary_path(6, 1);
     fs::write(&growing, "x").unwrap();
     assert_eq!(directory.volumes().unwrap().len(), 1);
@@ -372,7 +372,7 @@ fn what_is_named_like_a_volume_must_be_a_file() {
     let error = directory.volumes().unwrap_err().to_string();
     assert!(error.starts_with(&format!("{} has the name of a volume", path.display())), "{error}");
     fs::remove_dir(&path).unwrap();
-    // Not even a link to a file: it may lie on another disk.
+    // A link to a file is refused too: the file may be on another disk.
     let elsewhere = base.path().join("elsewhere");
     fs::write(&elsewhere, "x").unwrap();
     symlink(&elsewhere, &path).unwrap();
@@ -393,7 +393,7 @@ fn one_directory_under_two_names_is_noticed() {
     let expected = format!("{} and {} are the same directory", a.display(), link.display());
     assert!(error.contains(&expected), "{error}");
     assert!(same(&[&a, &a.join("../a")]).is_err());
-    // Not yet there: compared by where they would be.
+    // Absent directories are compared by parent and name.
     assert!(!b.exists(), "nothing is created before the check");
     assert!(same(&[&b, &base.path().join("a/../b")]).is_err());
     assert!(same(&[&link.join("new"), &a.join("new")]).is_err());
@@ -407,7 +407,7 @@ fn readers_share_a_directory_that_no_daemon_can_take_meanwhile() {
     let path = base.path().join("data");
     let store_id = DataDir::open(&path, true).unwrap().store_id();
     fs::write(path.join("3.2.vol.tmp"), "x").unwrap();
-    // As a daemon leaves it that was killed.
+    // The lock file as left by a killed daemon.
     fs::write(path.join("LOCK"), "4000000\n").unwrap();
     let first = DataDir::open_read_only(&path).unwrap();
     let second = DataDir::open_read_only(&path).unwrap();

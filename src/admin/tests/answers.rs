@@ -1,4 +1,4 @@
-//! What each route answers.
+//! Responses of each route.
 
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ fn a_hung_shard_makes_the_node_unhealthy_until_it_turns() {
     admin.shutdown().expect("stops");
 }
 
-/// `/readyz` and `/readyz?strict`: the statuses, and the sentence of the former.
+/// Returns the statuses of `/readyz` and `/readyz?strict`, and the response of the former.
 fn readiness(addr: std::net::SocketAddr) -> (u16, u16, Reply) {
     let (plain, strict) = (get(addr, "/readyz"), get(addr, "/readyz?strict"));
     for reply in [&plain, &strict] {

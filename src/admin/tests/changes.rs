@@ -1,4 +1,4 @@
-//! Changes: what reaches the main thread, and what is answered.
+//! Changes: the requests that reach the main thread, and the responses.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ fn post(addr: SocketAddr, target: &str, extra: &str, body: &str) -> Reply {
     )
 }
 
-/// A main thread that answers each request by `answer` and gives what it got.
+/// Runs a main thread that answers each request with `answer`, and returns the requests when it ends.
 fn main_thread(
     requests: std::sync::mpsc::Receiver<super::Request>,
     answer: impl Fn(Change) -> Result<u32, Refused> + Send + 'static,
@@ -57,7 +57,7 @@ fn what_is_asked_reaches_the_main_thread() {
     assert_eq!(post(addr, "/volumes/3/writable", "", "").status, 200);
     let reply = request(addr, "DELETE", "/volumes/3");
     assert_eq!((reply.status, reply.body.as_str()), (204, ""));
-    // None of these does.
+    // None of the following reaches it.
     for body in ["{", "[]", r#"{"sze": 1}"#, r#"{"size": "1X"}"#, r#"{"id": -1}"#] {
         let reply = post(addr, "/volumes", "", body);
         assert_eq!(reply.status, 400, "{body}");
@@ -123,7 +123,7 @@ fn a_creation_shows_until_it_has_ended() {
         making.progress(5, 100);
         Ok(5)
     });
-    // Longer than anybody is made to wait.
+    // The creation takes longer than the handler waits.
     let reply = post(addr, "/volumes", "", "");
     assert_eq!((reply.status, reply.header("location")), (202, Some("/volumes/5")));
     let shown = request(addr, "GET", "/volumes/5").json();

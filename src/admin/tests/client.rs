@@ -1,4 +1,4 @@
-//! A small blocking HTTP client: what it sends and gets is plain to see.
+//! A small blocking HTTP client that sends and returns raw text.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// An answer, read to the end of the connection.
+/// A response, read to the end of the connection.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: u16,
@@ -27,7 +27,7 @@ impl Reply {
         Self { status: status.expect("a status line"), headers, body: body.to_owned() }
     }
 
-    /// The value of a header that must not come twice.
+    /// Returns the value of a header field; panics if it occurs twice.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         let mut found = self.headers.iter().filter(|(k, _)| k == name);
         let value = found.next().map(|(_, v)| v.as_str());
@@ -35,19 +35,19 @@ impl Reply {
         value
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
     pub(super) fn json(&self) -> Value {
         assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 
-    /// The sentence of an error.
+    /// Returns the sentence of an error response.
     pub(super) fn error(&self) -> String {
         self.json()["error"].as_str().unwrap_or_else(|| panic!("no error: {self:?}")).to_owned()
     }
 }
 
-/// Opens a connection on which reads give up after ten seconds.
+/// Opens a connection with a read timeout of ten seconds.
 pub(super) fn connect(addr: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(addr).expect("connects");
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout can be set");
@@ -63,7 +63,7 @@ pub(super) fn raw(addr: SocketAddr, request: &str) -> Reply {
     Reply::parse(&text)
 }
 
-/// One request without a body.
+/// Sends one request without a body and returns the response.
 pub(super) fn request(addr: SocketAddr, method: &str, target: &str) -> Reply {
     let reply = raw(addr, &format!("{method} {target} HTTP/1.1\r\nHost: t\r\n\r\n"));
     if reply.status != 204 && method != "HEAD" {
@@ -75,7 +75,7 @@ pub(super) fn request(addr: SocketAddr, method: &str, target: &str) -> Reply {
     reply
 }
 
-/// One GET.
+/// Sends one GET and returns the response.
 pub(super) fn get(addr: SocketAddr, target: &str) -> Reply {
     request(addr, "GET", target)
 }

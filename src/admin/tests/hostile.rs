@@ -1,4 +1,4 @@
-//! Clients and handlers that behave badly, and how the listener ends.
+//! Misbehaving clients and handlers, and the shutdown of the listener.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,10 +16,10 @@ use crate::threads::Threads;
 
 fake_clock!(still);
 
-/// Longer than any wait in these tests that goes well.
+/// A time limit that no wait in these tests reaches unless it fails.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Bytes of an answer that no socket buffer takes whole.
+/// Length of a response that exceeds the socket buffers (bytes).
 const HUGE: usize = 32 << 20;
 
 fn node(limits: AdminLimits) -> Node {
@@ -43,7 +43,7 @@ fn ends(mut stream: &TcpStream) -> bool {
     }
 }
 
-/// A server with routes that no real one has: one never answers, one late, one with very much.
+/// Serves test routes: one never answers, one answers late, one with a very long body.
 fn serve_slow_routes(limits: AdminLimits) -> (AdminHandle, SocketAddr) {
     let routes: Router<AdminState> = Router::new()
         .route("/healthz", on_get(health::healthz))
@@ -64,7 +64,7 @@ fn serve_slow_routes(limits: AdminLimits) -> (AdminHandle, SocketAddr) {
 
 #[test]
 fn clients_that_say_nothing_cannot_keep_others_out() {
-    // Nothing but the bound on connections can help here: all deadlines are far away.
+    // Only the bound on connections takes effect here: all deadlines are far away.
     let limits = AdminLimits { connections: 8, ..long_limits() };
     let (_admin, addr) = node(limits).start();
     let mut silent: Vec<_> = (0..40).map(|_| connect(addr)).collect();
@@ -76,7 +76,7 @@ fn clients_that_say_nothing_cannot_keep_others_out() {
         assert_eq!(get(addr, "/healthz").status, 200);
         assert!(begun.elapsed() < Duration::from_secs(5));
     }
-    // The oldest went, and of the silent ones at most the bound is left.
+    // The oldest were closed, and at most the bound of silent connections is left.
     for stream in &silent[..32] {
         assert!(ends(stream), "an old connection lives beyond the bound");
     }
@@ -89,7 +89,7 @@ fn a_connection_has_a_deadline_however_it_drips() {
     let begun = Instant::now();
     let mut stream = connect(addr);
     let mut alive = true;
-    // A byte each 20 ms keeps every idle timer quiet; only the deadline ends this.
+    // A byte every 20 ms prevents idle timeouts; only the deadline ends the connection.
     while alive && begun.elapsed() < Duration::from_secs(10) {
         std::thread::sleep(Duration::from_millis(20));
         alive = stream.write_all(b"G").is_ok();
@@ -111,7 +111,7 @@ fn a_client_that_does_not_read_holds_up_nobody_and_is_cut() {
     assert_eq!(get(addr, "/healthz").status, 200, "meanwhile");
     std::thread::sleep(Duration::from_secs(1));
     for mut stream in greedy {
-        // What the socket buffers hold, then the end, far from the whole.
+        // The client reads the contents of the socket buffers, then the end, long before the whole body.
         let mut got = Vec::new();
         let _ = stream.read_to_end(&mut got);
         assert!(got.starts_with(b"HTTP/1.1 200"), "the answer had begun");

@@ -1,4 +1,4 @@
-//! The admin API over real sockets on the loopback.
+//! Tests of the admin API over real sockets on the loopback interface.
 
 mod answers;
 mod changes;
@@ -16,10 +16,10 @@ use crate::threads::Threads;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// The moment at which the daemons of the tests start.
+/// Start time of the daemons of the tests.
 const STARTED_NS: u64 = 100 * SECOND_NS;
 
-/// A clock the test moves. One for each test, since tests run side by side.
+/// A clock controlled by a test. One for each test, since tests run concurrently.
 macro_rules! fake_clock {
     ($name:ident) => {
         mod $name {
@@ -37,11 +37,11 @@ macro_rules! fake_clock {
 }
 use fake_clock;
 
-/// A daemon of which only counters and the admin listener exist: two shards, two data directories.
+/// A daemon with only counters and the admin listener: two shards, two data directories.
 struct Node {
     metrics: Arc<Metrics>,
     state: AdminState,
-    /// What reaches the main thread.
+    /// Requests sent to the main thread.
     requests: mpsc::Receiver<Request>,
 }
 
