@@ -55,12 +55,12 @@ fn advice(errno: i32) -> Option<&'static str> {
         | libc::EOPNOTSUPP
         | libc::ENETUNREACH => None,
         libc::EMFILE => Some(
-            "this process has as many files open as it may: raise the limit (LimitNOFILE= in the unit, \
+            "this process has reached its limit of open files: raise it (LimitNOFILE= in the unit, \
              `ulimit -Hn` in a shell) or lower limits.connections",
         ),
         libc::ENFILE => Some(
-            "the whole machine has as many files open as it may: raise the sysctl fs.file-max, or see \
-             which process has them (lsof)",
+            "the machine has reached its limit of open files: raise the sysctl fs.file-max, or find the \
+             process that has them open (lsof)",
         ),
         libc::ENOBUFS | libc::ENOMEM => Some(
             "the kernel has no memory for another connection: see the sysctl net.ipv4.tcp_mem, and the \

@@ -8,8 +8,8 @@ use super::*;
 const EXAMPLE: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/hayloft.example.toml"));
 
-/// Returns the example file with its settings uncommented: settings have no space after the `#`, comments have
-/// one.
+/// Returns the example file with its settings uncommented: settings have no space after the `#`, other
+/// comments have one.
 fn example_uncommented() -> String {
     EXAMPLE
         .lines()

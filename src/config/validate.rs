@@ -73,7 +73,7 @@ impl Config {
         }
         if !self.admin.ip().to_canonical().is_loopback() {
             warnings.push(format!(
-                "admin is {}, not a loopback address, and the admin API asks for no password: \
+                "admin is {}, not a loopback address, and the admin API has no authentication: \
                  make sure that only operators can reach it",
                 self.admin
             ));
@@ -88,7 +88,7 @@ impl Config {
         if limits.batch_bytes() < limits.largest_batch.bytes() {
             warnings.push(format!(
                 "limits.largest_batch is {}, more than a quarter of limits.buffer_memory_per_shard ({}), \
-                 which counts instead; lower the one or raise the other",
+                 which is the effective limit; lower the one or raise the other",
                 limits.largest_batch, limits.buffer_memory_per_shard
             ));
         }
@@ -118,9 +118,9 @@ impl Config {
         };
         (!self.trusted_network).then(|| {
             format!(
-                "photos are served on {}, {what}, and the data API asks nobody \
-                 who they are: whoever reaches it can store photos, and can replace and delete those \
-                 whose URLs they know; listen on 127.0.0.1 or a unix socket behind nginx (hayloft \
+                "photos are served on {}, {what}, and the data API has no \
+                 authentication: a client that reaches it can store photos, and can replace and delete \
+                 those whose URLs it knows; listen on 127.0.0.1 or a unix socket behind nginx (hayloft \
                  nginx-config), or let a firewall choose who reaches it and set trusted_network = true \
                  (--trusted-network)",
                 public.join(", "),

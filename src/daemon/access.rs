@@ -197,7 +197,7 @@ fn read(file: &mut File, wanted: Header) -> Result<Option<(Header, u64)>, String
         Err(_) => return Err("this is no access trace, and is not overwritten".to_owned()),
     };
     if header.threshold != wanted.threshold {
-        return Err("it holds another share of the objects (access_trace.one_object_in)".to_owned());
+        return Err("it has another sampling rate (access_trace.one_object_in)".to_owned());
     }
     let whole = (len - HEADER_LEN as u64) / RECORD_LEN as u64 * RECORD_LEN as u64;
     Ok(Some((header, HEADER_LEN as u64 + whole)))

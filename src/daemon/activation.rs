@@ -26,13 +26,13 @@ pub enum PassedError {
     Environment(std::io::Error),
     /// The name of a socket is unknown.
     #[error(
-        "the service manager hands over a socket named {0:?}, which means nothing; write \
+        "the service manager passes a socket with the unknown name {0:?}; write \
          FileDescriptorName=data or FileDescriptorName=admin in its unit"
     )]
     Name(String),
     /// A descriptor is not a socket that accepts connections.
     #[error(
-        "the socket {name:?} that the service manager hands over {problem}; use ListenStream= and Accept=no \
+        "the socket {name:?} that the service manager passes {problem}; use ListenStream= and Accept=no \
          in its unit"
     )]
     Kind {
@@ -43,7 +43,7 @@ pub enum PassedError {
     },
     /// Two sockets are named for the admin API.
     #[error(
-        "the service manager hands over two sockets named admin; there is one admin API: keep one"
+        "the service manager passes two sockets named admin; there is one admin API: keep one"
     )]
     TwoAdmins,
 }
@@ -174,7 +174,7 @@ mod tests {
             (vec![("adnim", tcp())], "FileDescriptorName=admin"),
             (
                 vec![("data", tcp()), ("data", unbound())],
-                "\"data\" that the service manager hands over does not",
+                "\"data\" that the service manager passes does not",
             ),
             (vec![("data", datagram())], "takes datagrams"),
             (vec![("data", file())], "is no socket"),

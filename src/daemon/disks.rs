@@ -192,9 +192,9 @@ impl Monitor {
             self.report(Lost::Disk(disk));
             tracing::error!(
                 "{} is no longer the data directory it was: it was removed, replaced or unmounted. Its \
-                 volumes take no more writes, since a restart would not find them; what is in them is \
-                 still served. Bring the directory back and restart the daemon; if it was removed, first \
-                 copy the photos away, for they go with this process",
+                 volumes take no more writes, since a restart would not find them; their photos are still \
+                 served. Bring the directory back and restart the daemon; if it was removed, first copy \
+                 the photos elsewhere: they are lost when this process ends",
                 dir.display()
             );
         }
@@ -204,8 +204,8 @@ impl Monitor {
             tracing::error!(
                 volume,
                 "{} was removed or replaced under the running daemon: the volume takes no more writes, \
-                 since a restart would not find them; what is in it is still served. Copy the photos away \
-                 before the daemon is restarted, for they go with this process",
+                 since a restart would not find them; its photos are still served. Copy the photos \
+                 elsewhere before the daemon is restarted: they are lost when this process ends",
                 path.display()
             );
         }

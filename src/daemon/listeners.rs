@@ -260,7 +260,7 @@ pub fn bind_all(config: &Config, shards: usize) -> Result<(Bound, TcpListener), 
         bound.take(&data)?;
         let listen: Vec<String> = config.listen.iter().map(Listen::to_string).collect();
         tracing::info!(
-            "the service manager hands over listening sockets for photos ({}): listen = {} is not bound{}",
+            "the service manager passes listening sockets for photos ({}): listen = {} is not bound{}",
             data.len(),
             listen.join(", "),
             match config.shard_ports {

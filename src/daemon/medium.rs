@@ -177,8 +177,8 @@ fn check_layers(path: &Path, place: &Path) -> Result<(String, Option<PathBuf>), 
         }
         None => warning += ", which cannot be seen from here",
     }
-    warning += ": what is stored goes when that goes, as a container's own layer does with the container. \
-                Mount a directory of a disk there (a volume)";
+    warning += ": photos are lost with that layer, as the layer of a container is when the container is \
+                removed. Mount a directory of a disk there (a volume)";
     Ok((warning, overlay.upper))
 }
 
@@ -242,7 +242,7 @@ fn probe(path: &Path, place: &Path) -> Result<(), StartError> {
     let problem = |problem: String| StartError::Probe { path: path.to_owned(), problem };
     match write_and_read(&file) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(problem("a block that was written reads back as another".to_owned())),
+        Ok(false) => Err(problem("a block reads back with other contents than written".to_owned())),
         Err((what, error)) => match error.raw_os_error() {
             // A full disk can be read, and deletes use space reserved in the volumes.
             Some(libc::ENOSPC | libc::EDQUOT) => Ok(()),

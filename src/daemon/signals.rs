@@ -87,9 +87,9 @@ impl Signals {
             match meaning {
                 Meaning::Stop => drop(stop.get_or_insert(name)),
                 Meaning::Hangup => {
-                    tracing::info!("received {name}: nothing is reloaded, the daemon goes on");
+                    tracing::info!("received {name}: nothing is reloaded, the daemon continues");
                 }
-                Meaning::Nothing => tracing::info!("received {name}: ignored, the daemon goes on"),
+                Meaning::Nothing => tracing::info!("received {name}: ignored, the daemon continues"),
             }
         }
         stop

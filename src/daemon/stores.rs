@@ -89,7 +89,7 @@ pub fn open(config: &Config) -> Result<Vec<Store>, StartError> {
                     DiskState::Missing => "it is mounted again and the daemon restarted",
                     _ => "the disk works again and the daemon is restarted",
                 };
-                tracing::error!("{error}. Its volumes are out until {until}");
+                tracing::error!("{error}. Its volumes are unavailable until {until}");
                 (None, state)
             }
         };

@@ -57,7 +57,7 @@ fn what_is_asked_reaches_the_main_thread() {
     assert_eq!(post(addr, "/volumes/3/writable", "", "").status, 200);
     let reply = request(addr, "DELETE", "/volumes/3");
     assert_eq!((reply.status, reply.body.as_str()), (204, ""));
-    // None of the following reaches it.
+    // None of the following requests reaches the main thread.
     for body in ["{", "[]", r#"{"sze": 1}"#, r#"{"size": "1X"}"#, r#"{"id": -1}"#] {
         let reply = post(addr, "/volumes", "", body);
         assert_eq!(reply.status, 400, "{body}");

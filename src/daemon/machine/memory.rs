@@ -54,7 +54,7 @@ impl Memory {
             }
             if is_close(buffers, limit) {
                 warnings.push(format!(
-                    "the buffers take {} of {} ({what}), which leaves {} for the index and all else: raise \
+                    "the buffers take {} of {} ({what}), which leaves {} for the index and the rest: raise \
                      that limit (MemoryMax= in the unit), or lower limits.buffer_memory_per_shard or the \
                      number of cores",
                     rounded(buffers),
@@ -66,7 +66,7 @@ impl Memory {
         if let Some(available) = self.available.filter(|available| buffers > *available) {
             warnings.push(format!(
                 "the buffers take {}, and {} of memory are available (MemAvailable in /proc/meminfo): the \
-                 kernel may end processes for want of memory. Free some, or lower \
+                 kernel may kill processes to free memory. Free some, or lower \
                  limits.buffer_memory_per_shard or the number of cores",
                 rounded(buffers),
                 rounded(available),
