@@ -42,9 +42,7 @@ pub enum PassedError {
         problem: &'static str,
     },
     /// Two sockets are named for the admin API.
-    #[error(
-        "the service manager passes two sockets named admin; there is one admin API: keep one"
-    )]
+    #[error("the service manager passes two sockets named admin; there is one admin API: keep one")]
     TwoAdmins,
 }
 

@@ -89,7 +89,9 @@ impl Signals {
                 Meaning::Hangup => {
                     tracing::info!("received {name}: nothing is reloaded, the daemon continues");
                 }
-                Meaning::Nothing => tracing::info!("received {name}: ignored, the daemon continues"),
+                Meaning::Nothing => {
+                    tracing::info!("received {name}: ignored, the daemon continues")
+                }
             }
         }
         stop
