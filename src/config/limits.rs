@@ -16,8 +16,8 @@ pub struct Limits {
     /// Buffer memory that each shard registers with its ring: a multiple of 1 MiB, 8 MiB to 1 GiB (the
     /// largest size of one registered buffer in the kernel).
     pub buffer_memory_per_shard: ByteSize,
-    /// Largest number of operations in flight per device, divided among the shards with volumes on it. 1 to
-    /// 1024.
+    /// Largest number of operations in flight per device, divided among the shards with volumes on it.
+    /// 1 to 1024.
     pub device_in_flight: u32,
     /// Seconds from the first byte of a request head to its last. 1 to 3600.
     pub head_timeout_seconds: u32,

@@ -90,7 +90,7 @@ impl Signals {
                     tracing::info!("received {name}: nothing is reloaded, the daemon continues");
                 }
                 Meaning::Nothing => {
-                    tracing::info!("received {name}: ignored, the daemon continues")
+                    tracing::info!("received {name}: ignored, the daemon continues");
                 }
             }
         }

@@ -3,7 +3,7 @@
 //! With fixed bounds, recording is a search in a constant array and two relaxed stores: no allocation, no
 //! resizing, and the buckets of all shards can be added. Five bounds per decade (the R5 series) keep the
 //! error of a quantile read from a graph within 60 %, from 25 us, the latency of a fast device, to 10 s, the
-//! default `send_timeout_seconds`.
+//! longest default timeout within a request.
 
 use super::counter::Counter;
 
