@@ -355,7 +355,7 @@ fn what_is_wrong_is_said() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains(&format!("nothing answers at {elsewhere}: ")), "{said}");
-    assert!(said.contains("see --daemon") && !output.stdout.is_empty(), "{said}");
+    assert!(said.contains("check --daemon") && !output.stdout.is_empty(), "{said}");
     for (args, what) in [
         (["--listen", "80;"], "write a port such as 80"),
         (["--server-name", "a b"], "letters, digits"),

@@ -57,6 +57,16 @@ impl Log {
     /// The thread cannot be started, or the process has a subscriber already.
     pub fn start(targets: Targets) -> io::Result<Self> {
         let (queue, threads) = (Arc::new(Queue::default()), Threads::default());
+        let format = tracing_subscriber::fmt::layer()
+            .with_writer(Lines(Arc::clone(&queue)))
+            .with_ansi(io::stderr().is_terminal())
+            // Internal errors would be printed to standard error directly, bypassing the queue.
+            .log_internal_errors(false);
+        let subscriber = tracing_subscriber::registry().with(targets).with(format);
+        subscriber.try_init().map_err(io::Error::other)?;
+        // Before the first thread, which may panic at once.
+        let lines = Arc::clone(&queue);
+        std::panic::set_hook(Box::new(move |panic| lines.push(described(panic).as_bytes())));
         let (end, ended) = channel::<()>();
         let lines = Arc::clone(&queue);
         let thread = threads.spawn(name::LOG, move || {
@@ -64,17 +74,7 @@ impl Log {
             Writer::new(&lines, io::stderr()).run();
         })?;
         queue.woken_by_lines(thread.thread());
-        let log = Self { queue, threads, ended };
-        let format = tracing_subscriber::fmt::layer()
-            .with_writer(Lines(Arc::clone(&log.queue)))
-            .with_ansi(io::stderr().is_terminal())
-            // Internal errors would be printed to standard error directly, bypassing the queue.
-            .log_internal_errors(false);
-        let subscriber = tracing_subscriber::registry().with(targets).with(format);
-        subscriber.try_init().map_err(io::Error::other)?;
-        let lines = Arc::clone(&log.queue);
-        std::panic::set_hook(Box::new(move |panic| lines.push(described(panic).as_bytes())));
-        Ok(log)
+        Ok(Self { queue, threads, ended })
     }
 
     /// A log without writer thread, subscriber and panic hook, for a process that has its own logging.
