@@ -357,7 +357,7 @@ fn a_batch_holds_its_names_until_it_is_written() {
     }
 }
 
-/// Two batches in one commit are told apart, also when that commit is the last one and a kill follows.
+/// Two batches in one commit stay separate, also if it is the last commit before a kill.
 #[test]
 fn batches_that_share_a_commit_are_each_whole() {
     let (mut process, volume) = started();

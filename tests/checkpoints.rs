@@ -593,8 +593,8 @@ fn reaching(pool: &Pool) -> (usize, Image) {
     (usize::try_from(covers).unwrap(), process.image())
 }
 
-/// How far the log was durable for sure when a checkpoint was made, it says too: what is damaged there is
-/// damage, not the torn tail of a commit that nobody was told of.
+/// A checkpoint also records how far the log was durable: whatever is unreadable before that position is
+/// damage, not the torn tail of an unacknowledged commit.
 #[test]
 fn what_a_checkpoint_reached_is_not_taken_for_a_torn_tail() {
     let pool = pool(8 << 20);

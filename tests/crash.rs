@@ -77,7 +77,7 @@ fn at_once_with_checkpoints() {
     explore(&histories(2), course, 1000);
 }
 
-/// Logs of so many blocks: with the least of them hardly anything fits.
+/// Sizes of logs (blocks of 4 KiB). In the smallest one hardly anything fits.
 const BLOCKS: std::ops::Range<u64> = 3..7;
 
 #[test]

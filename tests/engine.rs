@@ -449,7 +449,7 @@ fn a_reader_does_not_miss_what_is_replaced_meanwhile() {
     assert!(reads > 500, "{reads}");
 }
 
-/// A failed write is told to all whose needles wait for later commits, however many these are.
+/// A failed write fails all needles that wait for later commits, however many there are.
 #[test]
 fn a_failed_write_is_told_to_all_who_wait() {
     const WRITERS: u64 = 2500;

@@ -52,7 +52,7 @@ struct Place {
 }
 
 impl Place {
-    /// A store, and a directory of so many photos.
+    /// A store, and a directory with the given number of photos.
     fn new(photos: u64) -> Self {
         let dir = data_dir();
         let daemon = Daemon::start(dir.path(), &Options::default());

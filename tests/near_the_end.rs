@@ -19,7 +19,7 @@ const CLIENTS: u64 = 3;
 /// Of each client.
 const IDS: u64 = 3;
 
-/// A volume whose log has so many blocks.
+/// Returns the size (bytes) of a volume whose log has the given number of 4 KiB blocks.
 fn size(blocks: u64) -> u64 {
     LOG_START + blocks * BLOCK + TRAILER
 }

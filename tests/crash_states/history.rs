@@ -77,7 +77,7 @@ pub struct Course {
     pub unwritten: bool,
     /// Checkpoints are made meanwhile.
     pub checkpoints: bool,
-    /// The log has so many blocks only, so that histories meet its end.
+    /// Size of the log (blocks of 4 KiB): small, so that histories reach its end.
     pub blocks: Option<u64>,
     /// Decides, with the rest, in which order things happen that may happen in any.
     pub round: u64,

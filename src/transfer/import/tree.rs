@@ -380,8 +380,8 @@ impl Import<'_> {
     /// directory now.
     ///
     /// # Errors
-    /// The error of the file system; or the path is of another type now, so that it is unknown what became of
-    /// the file.
+    /// The error of the file system. An error, too, if the path now has another type: then it is not known
+    /// whether the file was moved or deleted.
     pub fn file(&self, path: &[u8]) -> io::Result<Option<Stamp>> {
         match self.root.join(OsStr::from_bytes(path)).symlink_metadata() {
             Ok(metadata) if metadata.is_file() => Ok(Some(Stamp::of(&metadata))),

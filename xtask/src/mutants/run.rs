@@ -64,7 +64,7 @@ pub fn list(binary: &Path, dir: &Path) -> Result<Vec<String>, Failed> {
 
 /// Where tests of one worker leave their files and what they print, below `target/mutants`.
 fn place(worker: usize) -> PathBuf {
-    target().join(format!("mutants/work/{worker}"))
+    target().join(format!("mutants/scratch/{worker}"))
 }
 
 /// Runs some tests of one binary in one process, one after the other, until one does not pass.
@@ -169,7 +169,7 @@ pub fn end_leftovers(place: &Path) {
 
 /// Ends and removes what an earlier run left that was killed.
 pub fn clean_up() {
-    let all = target().join("mutants/work");
+    let all = target().join("mutants/scratch");
     end_leftovers(&all);
     let _ = fs::remove_dir_all(all);
 }
