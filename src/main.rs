@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    hayloft::cli::main()
+    hayloft::commands::cli::main()
 }

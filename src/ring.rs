@@ -33,13 +33,13 @@ use io_uring::{IoUring, cqueue, opcode};
 use nix::libc;
 use slab::Slab;
 
-use crate::account::AUDITED;
-use crate::buffer::{Buf, Pool};
-use crate::devices::{Devices, Next, transfer_of};
-use crate::op::{
+use crate::base::account::AUDITED;
+use crate::base::sys;
+use crate::runtime::buffer::{Buf, Pool};
+use crate::runtime::devices::{Devices, Next, transfer_of};
+use crate::runtime::op::{
     Completion, DirId, Driver, DriverCounts, FileId, Op, Piece, Returned, Sock, Token,
 };
-use crate::sys;
 use files::{OpenFile, fixed, open_file};
 use provided::{GROUP, Provided};
 pub use setup::{Prepared, Registration, SetupError, prepare};

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use daemon_harness::{Daemon, Options, bytes, data_dir, path};
-use hayloft::access_trace::{
+use hayloft::base::access_trace::{
     FLAG_RANGE, HEADER_LEN, Header, Method, RECORD_LEN, Record, object_hash, threshold,
 };
 

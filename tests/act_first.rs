@@ -7,9 +7,9 @@ mod common;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use common::{Process, pool};
-use hayloft::sim::Fault;
-use hayloft::sim::disk::Image;
-use hayloft::types::NeedleId;
+use hayloft::base::types::NeedleId;
+use hayloft::runtime::sim::Fault;
+use hayloft::runtime::sim::disk::Image;
 use nix::libc::EIO;
 
 /// Panics with every event.

@@ -9,7 +9,7 @@ use daemon_harness::{Daemon, Options, data_dir};
 use serde_json::Value;
 
 const DOCUMENT: &str = include_str!("../docs/ADMIN.md");
-const ROUTES: &str = include_str!("../src/admin/routes.rs");
+const ROUTES: &str = include_str!("../src/node/control/admin/routes.rs");
 
 #[test]
 fn its_examples_print_what_they_should() {

@@ -13,15 +13,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use daemon_harness::{Client, bytes, data_dir, path};
-use hayloft::buffer::{Pool, Region};
+use hayloft::base::sys;
+use hayloft::base::types::VolumeId;
 use hayloft::http::conn::Deadlines;
-use hayloft::metrics::{Metrics, NodeInfo, ShardInfo, VolumeInfo, VolumeState};
-use hayloft::op::{DirId, Op};
+use hayloft::node::metrics::{Metrics, NodeInfo, ShardInfo, VolumeInfo, VolumeState};
+use hayloft::node::shard::{self, Assignment, Listener, ShardConfig, Shared, Start};
 use hayloft::ring::{Prepared, Registration, Ring, RingOptions, prepare};
 use hayloft::runtime::Runtime;
-use hayloft::shard::{self, Assignment, Listener, ShardConfig, Shared, Start};
-use hayloft::sys;
-use hayloft::types::VolumeId;
+use hayloft::runtime::buffer::{Pool, Region};
+use hayloft::runtime::op::{DirId, Op};
 use hayloft::volume::{self, Expected, Preallocation, Superblock};
 
 struct Counting;

@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use common::{COOKIE, Process, bytes, draft, pool, upload};
-use hayloft::buffer::Pool;
+use hayloft::base::types::{Cookie, NeedleId};
+use hayloft::runtime::buffer::Pool;
+use hayloft::runtime::sim::disk::Image;
+use hayloft::runtime::sim::{Fault, World};
 use hayloft::runtime::{Runtime, split_mix};
-use hayloft::sim::disk::Image;
-use hayloft::sim::{Fault, World};
-use hayloft::types::{Cookie, NeedleId};
 use hayloft::volume::{Existing, GetError, NewNeedle, Refusal, Stored, Volume};
 use xxhash_rust::xxh3::xxh3_64;
 

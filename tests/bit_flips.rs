@@ -9,11 +9,11 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use common::{Process, bytes, pool};
-use hayloft::buffer::Pool;
+use hayloft::base::types::NeedleId;
+use hayloft::runtime::buffer::Pool;
+use hayloft::runtime::sim::disk::Image;
+use hayloft::runtime::sim::fault::BAD_SECTOR;
 use hayloft::runtime::split_mix;
-use hayloft::sim::disk::Image;
-use hayloft::sim::fault::BAD_SECTOR;
-use hayloft::types::NeedleId;
 use hayloft::volume::format::decode_header;
 use hayloft::volume::{GetError, NewNeedle, Volume};
 

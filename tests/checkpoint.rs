@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir};
-use hayloft::limits::LOG_START;
+use hayloft::base::limits::LOG_START;
 use serde_json::Value;
 
 const VOLUMES: [u32; 2] = [1, 2];

@@ -6,13 +6,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use common::{COOKIE, ON_DEMAND, Process, bytes, draft, expected, pool, upload};
-use hayloft::buffer::Pool;
-use hayloft::op::{DirId, Op};
+use hayloft::base::types::NeedleId;
+use hayloft::runtime::buffer::Pool;
+use hayloft::runtime::op::{DirId, Op};
+use hayloft::runtime::sim::disk::Image;
+use hayloft::runtime::sim::fault::WRITE_AFTER_FAILURE;
+use hayloft::runtime::sim::{Fault, World};
 use hayloft::runtime::{Signal, split_mix};
-use hayloft::sim::disk::Image;
-use hayloft::sim::fault::WRITE_AFTER_FAILURE;
-use hayloft::sim::{Fault, World};
-use hayloft::types::NeedleId;
 use hayloft::volume::{
     self, CheckpointFigures, Checkpointing, DamagedPlace, Expected, GetError, Location, NewNeedle,
     NotRemoved, NotWritten, Progress, Surroundings, Turns, Volume,

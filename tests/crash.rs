@@ -17,9 +17,9 @@ use common::{Process, pool};
 use crash_states::explore::{Explorer, state_of};
 use crash_states::history::{Course, run_history};
 use crash_states::model::{Action, FIRST, IDS, histories, multi_histories, triples, value_bytes};
+use hayloft::runtime::sim::World;
+use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::split_mix;
-use hayloft::sim::World;
-use hayloft::sim::disk::Image;
 
 /// Distinct states of histories of three that the suite looks at.
 const STATES: usize = 200_000;

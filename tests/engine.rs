@@ -3,10 +3,10 @@
 mod common;
 
 use common::{COOKIE, Process, bytes, draft, expected, pool, superblock};
-use hayloft::limits::{COMMIT_LEN_TARGET, HINT_INTERVAL};
-use hayloft::sim::Fault;
-use hayloft::sim::disk::Image;
-use hayloft::types::{Cookie, NeedleId, VolumeId};
+use hayloft::base::limits::{COMMIT_LEN_TARGET, HINT_INTERVAL};
+use hayloft::base::types::{Cookie, NeedleId, VolumeId};
+use hayloft::runtime::sim::Fault;
+use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::format::{HINT_OFFSETS, TailHint, superblock_offsets};
 use hayloft::volume::{Expected, GetError, NewNeedle, OpenError, Refusal, Superblock, VolumeState};
 use std::cell::Cell;

@@ -11,13 +11,13 @@ use std::rc::Rc;
 
 use common::{COOKIE, ON_DEMAND, Process, bytes, draft, pool, superblock, upload};
 use error_scenarios::{BODIES, Base, CHECKPOINT, FILE, SCENARIOS, Step};
-use hayloft::buffer::Pool;
-use hayloft::op::DirId;
+use hayloft::base::types::NeedleId;
 use hayloft::runtime::Handle;
-use hayloft::sim::Fault;
-use hayloft::sim::disk::Image;
-use hayloft::sim::fault::WRITE_AFTER_FAILURE;
-use hayloft::types::NeedleId;
+use hayloft::runtime::buffer::Pool;
+use hayloft::runtime::op::DirId;
+use hayloft::runtime::sim::Fault;
+use hayloft::runtime::sim::disk::Image;
+use hayloft::runtime::sim::fault::WRITE_AFTER_FAILURE;
 use hayloft::volume::{
     self, GetError, NewNeedle, NotRemoved, NotWritten, OpenError, Preallocation, Refusal,
     StateError, Volume, VolumeState,

@@ -13,8 +13,8 @@ use golden_support::{
     FILE, FIRST, IMAGE, Life, SECOND, TEXT, Table, Writer, content, golden, same_bytes, seed,
     sound, zero,
 };
-use hayloft::sim::disk::Image;
-use hayloft::types::NeedleId;
+use hayloft::base::types::NeedleId;
+use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::{Draft, NewNeedle, Upload};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 

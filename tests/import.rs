@@ -12,7 +12,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir};
-use hayloft::transfer::import::escape::unescape;
+use hayloft::commands::transfer::import::escape::unescape;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// 2020-01-02 03:04:05.678900001.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir};
-use hayloft::photo_tar::Reader;
+use hayloft::http::photo_tar::Reader;
 
 /// What is stored: media type, time of modification (seconds), bytes.
 #[derive(Clone)]

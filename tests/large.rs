@@ -8,11 +8,11 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use common::{COOKIE, Process, bytes, draft, pool, superblock, upload};
-use hayloft::buffer::Pool;
+use hayloft::base::types::{Cookie, NeedleId};
+use hayloft::runtime::buffer::Pool;
+use hayloft::runtime::sim::Fault;
+use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::split_mix;
-use hayloft::sim::Fault;
-use hayloft::sim::disk::Image;
-use hayloft::types::{Cookie, NeedleId};
 use hayloft::volume::format::{
     Kind, Layout, NeedleHeader, Unreadable, decode_header, encode_chunk_table, encode_data_needle,
 };

@@ -161,11 +161,15 @@ fn what_does_not_fit_is_counted_and_the_log_itself_says_how_much_was_dropped() {
     let options = Options { config: "audit_log = true\n".to_owned(), ..Options::default() };
     let daemon = start(dir.path(), write, &options);
     let mut client = daemon.client();
-    let refused = (0..hayloft::limits::LOG_LINES_MAX + 100).filter(|_| {
+    let refused = (0..hayloft::base::limits::LOG_LINES_MAX + 100).filter(|_| {
         let reply = client.request("DELETE", &path(9), &[], None).unwrap();
         reply.status == 404
     });
-    assert_eq!(refused.count(), hayloft::limits::LOG_LINES_MAX + 100, "none waited for the log");
+    assert_eq!(
+        refused.count(),
+        hayloft::base::limits::LOG_LINES_MAX + 100,
+        "none waited for the log"
+    );
     let dropped = lost(&daemon);
     assert!(dropped >= 1.0, "{dropped}");
     // Somebody reads at last.
@@ -235,7 +239,7 @@ fn a_disk_that_was_full_gets_lines_again() {
 /// What a daemon says that ends since one of its threads does: its exit code and its log.
 fn without_thread(name: &str, options: &Options) -> (Option<i32>, String) {
     let dir = data_dir();
-    let variable = format!("{}={name}", hayloft::sabotage::THREAD_VARIABLE);
+    let variable = format!("{}={name}", hayloft::base::sabotage::THREAD_VARIABLE);
     let launcher = vec!["env".to_owned(), variable];
     let mut daemon = Daemon::launch(dir.path(), &Options { launcher, ..clone(options) });
     let status = daemon.wait(LONG / 2);
@@ -256,9 +260,9 @@ fn the_end_of_any_thread_ends_the_daemon_with_its_name() {
     for thread in ["hayloft-admin", "disks", "access-trace", "log", "shard-0", "shard-1"] {
         let (code, log) = without_thread(thread, &options);
         assert_eq!(code, Some(1), "{thread}:\n{log}");
-        let ended = format!("ERROR hayloft::daemon: thread {thread} ended by itself");
+        let ended = format!("ERROR hayloft::node::daemon: thread {thread} ended by itself");
         assert!(log.contains(&ended), "{thread}:\n{log}");
-        let panicked = format!("ERROR hayloft: thread {thread} panicked at src/threads.rs:");
+        let panicked = format!("ERROR hayloft: thread {thread} panicked at src/base/threads.rs:");
         assert!(log.contains(&panicked), "{thread}:\n{log}");
         let drained = log.trim_end().ends_with("stopped");
         assert_eq!(drained, !thread.starts_with("shard"), "{thread}:\n{log}");
@@ -274,7 +278,7 @@ fn the_end_of_any_thread_without_unwinding_ends_the_daemon_with_its_name() {
     for thread in ["hayloft-admin", "disks", "access-trace", "log", "shard-0", "shard-1"] {
         let (code, log) = without_thread(&format!("exit:{thread}"), &options);
         assert_eq!(code, Some(1), "{thread}:\n{log}");
-        let ended = format!("ERROR hayloft::daemon: thread {thread} ended by itself");
+        let ended = format!("ERROR hayloft::node::daemon: thread {thread} ended by itself");
         assert!(log.contains(&ended), "{thread}:\n{log}");
         let drained = log.trim_end().ends_with("stopped");
         assert_eq!(drained, !thread.starts_with("shard"), "{thread}:\n{log}");
@@ -285,7 +289,10 @@ fn the_end_of_any_thread_without_unwinding_ends_the_daemon_with_its_name() {
 fn a_panic_of_the_main_thread_is_logged_and_ends_the_process() {
     let (code, log) = without_thread("main", &Options::default());
     assert_eq!(code, Some(101), "{log}");
-    assert!(log.contains("ERROR hayloft: thread main panicked at src/daemon/mod.rs:"), "{log}");
+    assert!(
+        log.contains("ERROR hayloft: thread main panicked at src/node/daemon/mod.rs:"),
+        "{log}"
+    );
 }
 
 #[test]

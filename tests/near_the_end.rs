@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use common::{COOKIE, Process, bytes, draft, pool, upload};
-use hayloft::buffer::Pool;
-use hayloft::limits::{BLOCK, LOG_START, TRAILER};
+use hayloft::base::limits::{BLOCK, LOG_START, TRAILER};
+use hayloft::base::types::NeedleId;
+use hayloft::runtime::buffer::Pool;
+use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::{Handle, split_mix};
-use hayloft::sim::disk::Image;
-use hayloft::types::NeedleId;
 use hayloft::volume::{GetError, NewNeedle, Refusal, Volume};
 
 const CLIENTS: u64 = 3;

@@ -6,11 +6,11 @@ mod common;
 use std::rc::Rc;
 
 use common::{COOKIE, ON_DEMAND, Process, draft, expected, pool, superblock};
-use hayloft::buffer::{Buf, Pool};
-use hayloft::op::{DirId, Op};
-use hayloft::sim::Fault;
-use hayloft::sim::disk::Image;
-use hayloft::types::NeedleId;
+use hayloft::base::types::NeedleId;
+use hayloft::runtime::buffer::{Buf, Pool};
+use hayloft::runtime::op::{DirId, Op};
+use hayloft::runtime::sim::Fault;
+use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::{
     self, Expected, GetError, IoError, NewNeedle, NotWritten, OpenError, Preallocation, Refusal,
     StateError, Volume, VolumeState,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::Parser;
-use hayloft::cli::Cli;
+use hayloft::commands::cli::Cli;
 
 const DOCUMENT: &str = include_str!("../docs/OPERATIONS.md");
 const METRICS: &str = include_str!("../docs/METRICS.md");

@@ -9,12 +9,12 @@ use std::path::PathBuf;
 
 use common::{bytes, pool};
 use daemon_harness::data_dir;
-use hayloft::buffer::Region;
-use hayloft::op::{DirId, Driver, FileId, Op, Piece, Returned};
 use hayloft::ring::{Registration, Ring, RingOptions, prepare};
+use hayloft::runtime::buffer::Region;
+use hayloft::runtime::op::{DirId, Driver, FileId, Op, Piece, Returned};
+use hayloft::runtime::sim::World;
+use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::{Handle, Runtime, split_mix};
-use hayloft::sim::World;
-use hayloft::sim::disk::Image;
 
 const SCRIPTS: u64 = 500;
 const STEPS: usize = 40;
@@ -155,7 +155,7 @@ fn on_file(handle: &Handle, file: FileId, step: &Step) -> Op {
 
 fn run<D: Driver>(
     driver: &mut D,
-    pool: &hayloft::buffer::Pool,
+    pool: &hayloft::runtime::buffer::Pool,
     dir: PathBuf,
     seed: u64,
 ) -> Vec<Outcome> {
@@ -177,7 +177,7 @@ fn the_same_scripts_give_the_same_results() {
         let dir = data_dir();
         let region = Region::map(1, 16 << 20).unwrap();
         let ring = prepare(1, &region, Registration::Wanted).unwrap().pop().unwrap();
-        let ring_pool = hayloft::buffer::Pool::new(&region, 0);
+        let ring_pool = hayloft::runtime::buffer::Pool::new(&region, 0);
         let options = RingOptions { device_in_flight: 2, buffered: false };
         let mut ring = Ring::start(ring, ring_pool.clone(), Vec::new(), options).unwrap();
         let real = run(&mut ring, &ring_pool, dir.path().to_path_buf(), seed);

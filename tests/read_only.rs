@@ -5,11 +5,11 @@ mod common;
 use std::rc::Rc;
 
 use common::{COOKIE, Process, bytes, draft, expected, pool, read_large, tear};
-use hayloft::limits::LOG_START;
-use hayloft::op::DirId;
-use hayloft::sim::Fault;
-use hayloft::sim::disk::Image;
-use hayloft::types::NeedleId;
+use hayloft::base::limits::LOG_START;
+use hayloft::base::types::NeedleId;
+use hayloft::runtime::op::DirId;
+use hayloft::runtime::sim::Fault;
+use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::{
     self, Damage, DamagedNeedle, Ending, LiveNeedle, OpenError, Refusal, SuperblockCopy, Volume,
 };

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use common::{COOKIE, Process, bytes, draft, expected, pool, superblock, tear};
-use hayloft::buffer::Pool;
-use hayloft::sim::Fault;
-use hayloft::sim::disk::Image;
-use hayloft::sim::fault::WRITE_AFTER_FAILURE;
-use hayloft::types::{Cookie, NeedleId};
+use hayloft::base::types::{Cookie, NeedleId};
+use hayloft::runtime::buffer::Pool;
+use hayloft::runtime::sim::Fault;
+use hayloft::runtime::sim::disk::Image;
+use hayloft::runtime::sim::fault::WRITE_AFTER_FAILURE;
 use hayloft::volume::format::{
     CommitRecord, FOOTER_LEN, HINT_OFFSETS, RISING_MAX, TailHint, seed, superblock_offsets,
 };

@@ -3,7 +3,7 @@
 
 mod shard_world;
 
-use hayloft::metrics::{Refusal, TimeoutKind};
+use hayloft::node::metrics::{Refusal, TimeoutKind};
 use shard_world::{Client, SECOND, Shards, config, path};
 
 /// Begins a request and takes what is answered until the connection ends.
@@ -175,7 +175,7 @@ fn a_connection_that_moves_during_a_drain_is_served_to_its_end() {
 #[test]
 fn a_shard_that_does_not_run_is_handed_no_more_connections_than_so_many() {
     let mut shards = Shards::start_with(2, false, config);
-    let most = hayloft::limits::HANDED_OVER_MAX;
+    let most = hayloft::base::limits::HANDED_OVER_MAX;
     shards.stopped[1] = true;
     let clients: Vec<Client> = (0..2 * most + 400).map(|_| shards.connect(0)).collect();
     shards.run_until("all to be accepted", 20 * SECOND, |shards| {
@@ -194,7 +194,7 @@ fn a_shard_that_does_not_run_is_handed_no_more_connections_than_so_many() {
 #[test]
 fn questions_from_another_shard_are_worked_on_side_by_side() {
     let mut shards = Shards::start(2, config);
-    shards.world.fail(0, hayloft::sim::Fault::Stall(3 * SECOND));
+    shards.world.fail(0, hayloft::runtime::sim::Fault::Stall(3 * SECOND));
     let slow = ask(&shards, 1, put(1, 5, 5));
     shards.run_until("the write to begin", SECOND, |shards| {
         shards.metrics.shards[1].messages_sent.get() > 0
@@ -224,7 +224,7 @@ fn an_early_refusal_reaches_a_client_that_goes_on_sending() {
     assert_eq!((client.taken().statuses(), client.taken().end), (vec![413], Some(0)));
 }
 
-fn refusing() -> hayloft::shard::ShardConfig {
+fn refusing() -> hayloft::node::shard::ShardConfig {
     shard_world::config_with(|config| {
         (config.connections_max, config.refusals_max) = (0, 3);
         config.deadlines.linger = 5 * SECOND;
@@ -326,7 +326,7 @@ fn a_client_that_takes_a_reply_below_the_least_rate_is_let_go() {
 fn a_shard_that_does_not_answer_is_asked_no_more_than_so_much_at_once() {
     let mut shards = Shards::start(2, config);
     shards.stopped[0] = true;
-    let in_flight = u64::try_from(hayloft::limits::MESSAGES_IN_FLIGHT).unwrap();
+    let in_flight = u64::try_from(hayloft::base::limits::MESSAGES_IN_FLIGHT).unwrap();
     let clients: Vec<Client> =
         (0..in_flight + 20).map(|key| ask(&shards, 1, delete(key))).collect();
     let busy =
@@ -359,7 +359,8 @@ fn clients_leave_no_connection_buffer_or_share_behind() {
     let leaving = stored.clone();
     shards.spawn(async move { leaving.close().await });
     shards.run_for(2 * SECOND);
-    let used = |shards: &Shards| shards.pools.iter().map(hayloft::buffer::Pool::used).collect();
+    let used =
+        |shards: &Shards| shards.pools.iter().map(hayloft::runtime::buffer::Pool::used).collect();
     let before: Vec<usize> = used(&shards);
     // More rounds than there are shares of anything.
     for round in 0..60_u64 {

@@ -12,9 +12,9 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
+use hayloft::runtime::sim::fault::WRITE_AFTER_FAILURE;
+use hayloft::runtime::sim::{Fault, World};
 use hayloft::runtime::split_mix;
-use hayloft::sim::fault::WRITE_AFTER_FAILURE;
-use hayloft::sim::{Fault, World};
 use node::{Books, Counts, Memory, Node, Plan, Seen, SharedSeen, Until};
 
 /// Seeds of a run of the suite.

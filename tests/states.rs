@@ -7,10 +7,10 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use common::{COOKIE, Process, bytes, draft, pool};
-use hayloft::op::DirId;
-use hayloft::sim::Fault;
-use hayloft::sim::disk::Image;
-use hayloft::types::NeedleId;
+use hayloft::base::types::NeedleId;
+use hayloft::runtime::op::DirId;
+use hayloft::runtime::sim::Fault;
+use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::format::superblock_offsets;
 use hayloft::volume::{
     self, IoError, NotRemoved, Preallocation, Refusal, StateError, Superblock, Volume, VolumeState,

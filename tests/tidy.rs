@@ -88,7 +88,7 @@ fn canaries() {
         assert_eq!(count, 0, "does not pass in {file}:\n{text}");
     }
     let wide = format!("// {}", "x".repeat(COLUMNS_MAX));
-    assert_eq!(complaints_about(&project, lines, "src/op.rs", &wide), 1);
+    assert_eq!(complaints_about(&project, lines, "src/runtime/op.rs", &wide), 1);
     let mut without_map = project.clone();
     without_map.0.remove("docs/ARCHITECTURE.md");
     assert!(links(&without_map).iter().any(|complaint| complaint.file == "docs/ARCHITECTURE.md"));

@@ -482,7 +482,7 @@ fn of_one_volume_there_is_one_change_at_a_time() {
 fn only_so_many_volumes_are_changed_at_once() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &zeroed());
-    let most = u32::try_from(hayloft::limits::CHANGES_MAX).unwrap();
+    let most = u32::try_from(hayloft::base::limits::CHANGES_MAX).unwrap();
     let creating: Vec<Client> =
         (0..most).map(|n| begin_to_create(&daemon, 10 + n, "128MiB")).collect();
     daemon.wait_until("all of them to be under way", || {

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use hayloft::config::{Config, ConfigError, Place};
+use hayloft::node::config::{Config, ConfigError, Place};
 
 /// As on a machine with four cores: what the machine at hand has must not matter.
 const CORES: [usize; 4] = [0, 1, 2, 3];

@@ -7,11 +7,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use hayloft::buffer::{Pool, Region};
+use hayloft::runtime::buffer::{Pool, Region};
 use hayloft::http::conn::{Conn, Deadlines, Next, PeerError, Waiting};
 use hayloft::http::head::{Head, Method};
-use hayloft::limits::HEAD_BUFFER;
-use hayloft::op::Sock;
+use hayloft::base::limits::HEAD_BUFFER;
+use hayloft::runtime::op::Sock;
 use hayloft::runtime::{Handle, Runtime};
 use xxhash_rust::xxh3::xxh3_64;
 

@@ -7,10 +7,10 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use hayloft::buffer::{Pool, Region};
+use hayloft::runtime::buffer::{Pool, Region};
 use hayloft::runtime::split_mix;
-use hayloft::sim::disk::{Image, Wreck};
-use hayloft::sim::{Fault, World};
+use hayloft::runtime::sim::disk::{Image, Wreck};
+use hayloft::runtime::sim::{Fault, World};
 use hayloft::volume::{GetError, NewNeedle, OpenError, Refusal, StateError, Volume};
 
 use crate::common::{COOKIE, Process, bytes, draft, upload};

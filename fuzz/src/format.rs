@@ -2,8 +2,8 @@
 //!
 //! Input: which structure, whether its magic and checksum are put right first, then its bytes.
 
-use hayloft::limits::{ATTRIBUTES_MAX, NEEDLE_DATA_MAX, UNIT};
-use hayloft::types::{Cookie, NeedleId};
+use hayloft::base::limits::{ATTRIBUTES_MAX, NEEDLE_DATA_MAX, UNIT};
+use hayloft::base::types::{Cookie, NeedleId};
 use hayloft::volume::format::{
     Attribute, COMMIT_RECORD_LEN, CommitRecord, FOOTER_LEN, HEADER_LEN, HINT_OFFSETS, Kind, Layout,
     Manifest, NeedleHeader, PartEntry, Superblock, TailHint, attribute_bytes, attributes, checksum,

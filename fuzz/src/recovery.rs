@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use hayloft::buffer::{Pool, Region};
-use hayloft::op::{DirId, Op};
-use hayloft::sim::disk::Image;
-use hayloft::types::NeedleId;
+use hayloft::runtime::buffer::{Pool, Region};
+use hayloft::runtime::op::{DirId, Op};
+use hayloft::runtime::sim::disk::Image;
+use hayloft::base::types::NeedleId;
 use hayloft::volume::format::{FOOTER_LEN, HEADER_LEN, seed};
 use hayloft::volume::{
     Findings, GetError, Location, OpenError, Refusal, Volume, open, open_read_only,

@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use hayloft::buffer::Pool;
-use hayloft::limits::{HEAD_BUFFER, RECEIVE_HEADROOM};
-use hayloft::op::{Completion, Driver, Op, Returned, Token};
+use hayloft::runtime::buffer::Pool;
+use hayloft::base::limits::{HEAD_BUFFER, RECEIVE_HEADROOM};
+use hayloft::runtime::op::{Completion, Driver, Op, Returned, Token};
 
 /// What passes over the connection.
 pub struct Wire {

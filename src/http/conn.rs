@@ -12,11 +12,11 @@ use slab::Slab;
 use super::head::{Head, HeadLimits, HeadProgress, parse};
 use super::reject::Reject;
 use super::status::Status;
-use crate::buffer::Buf;
-use crate::limits::{BODY_PIECE, HEAD_BUFFER, RECEIVE_HEADROOM};
-use crate::op::{Op, Returned, Sock, Token};
+use crate::base::limits::{BODY_PIECE, HEAD_BUFFER, RECEIVE_HEADROOM};
+use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::Handle;
-use crate::sabotage::{Sabotage, chosen};
+use crate::runtime::buffer::Buf;
+use crate::runtime::op::{Op, Returned, Sock, Token};
 
 /// Timeouts in nanoseconds and the minimum rate in bytes per second. For bodies and replies they apply to
 /// each piece of [`BODY_PIECE`] bytes, so that a fast start does not allow for a slow rest.

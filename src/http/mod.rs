@@ -28,6 +28,7 @@ pub mod digits;
 pub mod fields;
 pub mod head;
 pub mod modified;
+pub mod photo_tar;
 pub mod range;
 pub mod reject;
 pub mod reply;

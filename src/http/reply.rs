@@ -8,7 +8,7 @@ use super::date;
 use super::digits;
 use super::status::Status;
 use super::target::OBJECT_PATH_MAX;
-use crate::limits::{CACHE_CONTROL_MAX, CONTENT_TYPE_MAX, REPLY_HEADROOM};
+use crate::base::limits::{CACHE_CONTROL_MAX, CONTENT_TYPE_MAX, REPLY_HEADROOM};
 
 /// The interim response that asks for the body (RFC 9110 section 15.2.1). It has no header fields.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";

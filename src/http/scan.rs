@@ -11,7 +11,7 @@
 
 use super::reject::Reject;
 use super::status::Status;
-use crate::limits;
+use crate::base::limits;
 
 /// A range of bytes in the buffer that holds the head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -13,9 +13,9 @@ use nix::libc;
 use slab::Slab;
 
 use super::{Held, Ring};
-use crate::limits::FILES_PER_SHARD;
-use crate::op::{DirId, FileId, Op, Returned, Token};
-use crate::sys;
+use crate::base::limits::FILES_PER_SHARD;
+use crate::base::sys;
+use crate::runtime::op::{DirId, FileId, Op, Returned, Token};
 
 /// Extent size hint for volumes on XFS (bytes).
 const EXTENT_SIZE: u32 = 1 << 30;

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
 
-use crate::buffer::{Buf, PAGE, Pool};
-use crate::limits::{HEAD_BUFFER, HEAD_BUFFERS, RECEIVE_HEADROOM};
+use crate::base::limits::{HEAD_BUFFER, HEAD_BUFFERS, RECEIVE_HEADROOM};
+use crate::runtime::buffer::{Buf, PAGE, Pool};
 
 /// Id of the only group of provided buffers.
 pub const GROUP: u16 = 0;

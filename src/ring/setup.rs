@@ -8,9 +8,9 @@ use io_uring::{IoUring, Probe, opcode};
 use nix::libc;
 use thiserror::Error;
 
-use crate::buffer::Region;
-use crate::limits::{FILES_PER_SHARD, RING_ENTRIES};
-use crate::sys;
+use crate::base::limits::{FILES_PER_SHARD, RING_ENTRIES};
+use crate::base::sys;
+use crate::runtime::buffer::Region;
 
 /// Error of the setup of a ring.
 #[derive(Debug, Error)]

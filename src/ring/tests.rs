@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::turns::TURN_BYTES;
 use super::*;
-use crate::buffer::Region;
-use crate::limits::HEAD_BUFFER;
-use crate::op::Op;
+use crate::base::limits::HEAD_BUFFER;
+use crate::runtime::buffer::Region;
+use crate::runtime::op::Op;
 
 const PHOTO: u32 = 64 << 10;
 

@@ -15,15 +15,15 @@ use super::format::{
 use super::index::{IdHash, Location, PREFETCHED};
 use super::io::{VolumeFile, count};
 use super::recover::LogEnd;
-use crate::account::{AUDITED, Account};
-use crate::buffer::Buf;
-use crate::limits::{
+use crate::base::account::{AUDITED, Account};
+use crate::base::limits::{
     BLOCK, COMMIT_LEN_MAX, COMMIT_LEN_TARGET, COMMIT_NEEDLES_MAX, HINT_IDLE_NS, HINT_INTERVAL,
     LOG_START, TOMBSTONE_RESERVE, UNIT, VOLUME_SIZE_MIN,
 };
-use crate::op::Piece;
+use crate::base::sabotage::{Sabotage, chosen};
+use crate::runtime::buffer::Buf;
+use crate::runtime::op::Piece;
 use crate::runtime::{Event, Handle, Signal};
-use crate::sabotage::{Sabotage, chosen};
 
 /// Latest time of the wall clock that counts for versions (nanoseconds since 1970; in the year 2257). A
 /// later clock counts as this time, so a wrong clock still leaves more than 10^17 versions.

@@ -9,10 +9,10 @@ use super::error::{Damage, GetError};
 use super::format::{Layout, Manifest, PartEntry, Unreadable, data_checksum};
 use super::io::{VolumeFile, count};
 use super::read::Needle;
-use crate::buffer::Buf;
-use crate::limits::{CHUNK, REPLY_HEADROOM, UNIT};
-use crate::sabotage::{Sabotage, chosen};
-use crate::types::NeedleId;
+use crate::base::limits::{CHUNK, REPLY_HEADROOM, UNIT};
+use crate::base::sabotage::{Sabotage, chosen};
+use crate::base::types::NeedleId;
+use crate::runtime::buffer::Buf;
 
 /// A multipart object that is being read. It holds the manifest, and a lease on the file that holds its
 /// parts.

@@ -25,13 +25,13 @@ use super::index::BesideKey;
 use super::io::{VolumeFile, outcome};
 use super::recover::{DamagedPlace, LogEnd};
 use super::turns::Turns;
-use crate::buffer::Buf;
-use crate::limits::{
+use crate::base::limits::{
     BLOCK, CHECKPOINT_BUFFER_WAIT_NS, CHECKPOINT_RETRY_MAX_NS, CHECKPOINT_RETRY_NS, LOG_START,
 };
-use crate::op::{DirId, FileId, Op, Piece};
+use crate::base::sabotage::{Sabotage, chosen};
+use crate::runtime::buffer::Buf;
+use crate::runtime::op::{DirId, FileId, Op, Piece};
 use crate::runtime::{Event, Handle, Signal};
-use crate::sabotage::{Sabotage, chosen};
 
 /// When and how fast checkpoints are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::index::{IdHash, Index, Location};
-use crate::sabotage::{Sabotage, chosen};
+use crate::base::sabotage::{Sabotage, chosen};
 
 /// Index and space accounting of a volume.
 pub struct Contents {
@@ -137,7 +137,7 @@ impl Contents {
 mod tests {
     use super::super::index::Hasher;
     use super::*;
-    use crate::types::NeedleId;
+    use crate::base::types::NeedleId;
 
     #[test]
     fn parts_live_and_die_with_their_manifest() {

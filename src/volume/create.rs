@@ -8,10 +8,10 @@ use super::checkpoint::{checkpoint_name, unfinished_name};
 use super::error::IoError;
 use super::format::{Superblock, superblock_offsets};
 use super::io::{VolumeFile, outcome};
-use crate::limits::BLOCK;
-use crate::op::{DirId, FileId, Op, Piece};
+use crate::base::limits::BLOCK;
+use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::Handle;
-use crate::sabotage::{Sabotage, chosen};
+use crate::runtime::op::{DirId, FileId, Op, Piece};
 
 /// How space is allocated for a new file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

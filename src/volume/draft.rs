@@ -4,8 +4,8 @@ use super::append::RoomKey;
 use super::format::{
     Attribute, HEADER_LEN, Layout, attribute_bytes, encode_chunk_table, put_chunk_table,
 };
-use crate::buffer::{Buf, PAGE, Pool};
-use crate::limits::{CONTENT_TYPE_MAX, NEEDLE_DATA_MAX};
+use crate::base::limits::{CONTENT_TYPE_MAX, NEEDLE_DATA_MAX};
+use crate::runtime::buffer::{Buf, PAGE, Pool};
 
 /// A needle that is being received. Its data is in the buffer from which it will be written.
 pub struct Draft {

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::format::{SuperblockError, Unreadable};
-use crate::types::{NeedleId, VolumeId};
+use crate::base::types::{NeedleId, VolumeId};
 
 /// A failed operation of the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

@@ -4,11 +4,11 @@
 use std::cell::Cell;
 
 use super::error::IoError;
-use crate::buffer::Buf;
-use crate::limits::{BLOCK, UNIT};
-use crate::op::{Completion, FileId, Op, Piece, Returned};
+use crate::base::limits::{BLOCK, UNIT};
+use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::Handle;
-use crate::sabotage::{Sabotage, chosen};
+use crate::runtime::buffer::Buf;
+use crate::runtime::op::{Completion, FileId, Op, Piece, Returned};
 
 /// Counters of one volume; the shard exports them.
 #[derive(Default)]

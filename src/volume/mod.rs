@@ -1,7 +1,7 @@
 //! The volume engine: an append-only log of needles in a preallocated file, and an index in memory.
 //!
-//! The engine uses operations ([`crate::op`]) and tasks ([`crate::runtime`]). It knows no sockets, HTTP,
-//! threads, clocks or files: the caller passes in what it needs of them.
+//! The engine uses operations ([`crate::runtime::op`]) and tasks ([`crate::runtime`]). It knows no sockets,
+//! HTTP, threads, clocks or files: the caller passes in what it needs of them.
 //!
 //! - `format`: the bytes on disk. `index`: locations of the needles. Both are pure.
 //! - `create`: a new volume file. `open`, `recover` (with `scan`): from a file to a running volume.
@@ -56,10 +56,10 @@ pub use upload::Upload;
 pub use walk::{DamagedNeedle, LiveNeedle, Walk};
 pub use write::{Check, Existing, NewNeedle, Stored};
 
-use crate::account::AUDITED;
-use crate::limits::{ATTRIBUTES_MAX, LOG_START, NEEDLE_DATA_MAX, TRAILER};
+use crate::base::account::AUDITED;
+use crate::base::limits::{ATTRIBUTES_MAX, LOG_START, NEEDLE_DATA_MAX, TRAILER};
+use crate::base::types::{NeedleId, VolumeId};
 use crate::runtime::{Handle, KeyLocks};
-use crate::types::{NeedleId, VolumeId};
 use io::VolumeFile;
 
 /// An open volume. It belongs to one shard, and only tasks of that shard use it.

@@ -18,12 +18,12 @@ use super::restore::{Loaded, load};
 use super::scan::{Memory, WINDOW};
 use super::turns::Turns;
 use super::{Hasher, Volume};
-use crate::buffer::Buf;
-use crate::limits::{BLOCK, TRAILER};
-use crate::op::{DirId, FileId, Op};
+use crate::base::limits::{BLOCK, TRAILER};
+use crate::base::sabotage::{Sabotage, chosen};
+use crate::base::types::VolumeId;
+use crate::runtime::buffer::Buf;
+use crate::runtime::op::{DirId, FileId, Op};
 use crate::runtime::{Handle, KeyLocks};
-use crate::sabotage::{Sabotage, chosen};
-use crate::types::VolumeId;
 
 /// Properties that a file must have according to its name and directory.
 #[derive(Clone, Copy, Debug)]
@@ -386,7 +386,7 @@ async fn read_hints(
 /// Creates the append side, which continues where the recovered log ends.
 fn continued_log(
     handle: &Handle,
-    block: crate::buffer::Buf,
+    block: crate::runtime::buffer::Buf,
     superblock: &Superblock,
     hint: Option<TailHint>,
     recovered: &Recovered,

@@ -10,10 +10,10 @@ use super::format::{
 };
 use super::index::Location;
 use super::io::count;
-use crate::buffer::Buf;
-use crate::limits::{REPLY_HEADROOM, UNIT};
-use crate::sabotage::{Sabotage, chosen};
-use crate::types::{Cookie, NeedleId};
+use crate::base::limits::{REPLY_HEADROOM, UNIT};
+use crate::base::sabotage::{Sabotage, chosen};
+use crate::base::types::{Cookie, NeedleId};
+use crate::runtime::buffer::Buf;
 
 /// A needle that was read and verified. The buffer has space for a response head before the data.
 pub struct Needle {

@@ -17,9 +17,9 @@ use super::index::{Hasher, IdHash, Index, Location, PREFETCHED};
 use super::io::VolumeFile;
 use super::scan::Memory;
 use super::scan::{Found, Scanner, Wanted};
-use crate::limits::{BLOCK, COMMIT_LEN_MAX, COMMIT_NEEDLES_MAX, LOG_START, UNIT};
-use crate::sabotage::{Sabotage, chosen};
-use crate::types::NeedleId;
+use crate::base::limits::{BLOCK, COMMIT_LEN_MAX, COMMIT_NEEDLES_MAX, LOG_START, UNIT};
+use crate::base::sabotage::{Sabotage, chosen};
+use crate::base::types::NeedleId;
 
 /// Position at which the log continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

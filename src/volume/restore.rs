@@ -12,12 +12,12 @@ use super::index::Location;
 use super::io::{VolumeFile, outcome};
 use super::recover::{DamagedPlace, Log, LogEnd, Saved};
 use super::scan::Scanner;
-use crate::buffer::Buf;
-use crate::limits::BLOCK;
-use crate::op::{DirId, FileId, Op};
+use crate::base::limits::BLOCK;
+use crate::base::sabotage::{Sabotage, chosen};
+use crate::base::types::NeedleId;
 use crate::runtime::Handle;
-use crate::sabotage::{Sabotage, chosen};
-use crate::types::NeedleId;
+use crate::runtime::buffer::Buf;
+use crate::runtime::op::{DirId, FileId, Op};
 
 /// Outcome of looking for a checkpoint.
 pub enum Loaded {
@@ -296,7 +296,7 @@ fn to_usize(len: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::VolumeId;
+    use crate::base::types::VolumeId;
     use crate::volume::VolumeState;
 
     fn superblock() -> Superblock {

@@ -10,9 +10,9 @@ use super::format::{
 };
 use super::index::Location;
 use super::io::VolumeFile;
-use crate::buffer::Buf;
-use crate::limits::{BLOCK, NEEDLE_LEN_MAX, UNIT};
-use crate::types::NeedleId;
+use crate::base::limits::{BLOCK, NEEDLE_LEN_MAX, UNIT};
+use crate::base::types::NeedleId;
+use crate::runtime::buffer::Buf;
 
 /// Length of one read (bytes); a whole needle must fit.
 pub const WINDOW: u64 = (NEEDLE_LEN_MAX + (512 << 10)).next_multiple_of(BLOCK);

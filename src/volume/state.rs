@@ -3,8 +3,8 @@
 use super::Volume;
 use super::error::{IoError, StateError};
 use super::format::{RISING_MAX, Superblock, VolumeState, superblock_offsets};
-use crate::limits::BLOCK;
-use crate::sabotage::{Sabotage, chosen};
+use crate::base::limits::BLOCK;
+use crate::base::sabotage::{Sabotage, chosen};
 
 impl Volume {
     /// Returns the state that the operator set last.
@@ -97,12 +97,12 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
-    use crate::buffer::{Pool, Region};
-    use crate::op::{DirId, Op};
+    use crate::base::types::{Cookie, NeedleId, VolumeId};
+    use crate::runtime::buffer::{Pool, Region};
+    use crate::runtime::op::{DirId, Op};
+    use crate::runtime::sim::World;
+    use crate::runtime::sim::disk::Image;
     use crate::runtime::{Runtime, split_mix};
-    use crate::sim::World;
-    use crate::sim::disk::Image;
-    use crate::types::{Cookie, NeedleId, VolumeId};
     use crate::volume::{self, Draft, Expected, Preallocation, Refusal};
 
     const STORE: [u8; 16] = [1; 16];

@@ -6,8 +6,8 @@ use std::pin::pin;
 use std::task::Poll;
 
 use super::format::PIECE_MAX;
-use crate::buffer::{Buf, Pool};
-use crate::op::DirId;
+use crate::runtime::buffer::{Buf, Pool};
+use crate::runtime::op::DirId;
 use crate::runtime::{Handle, KeyLocks, Locked, Signal};
 
 /// Coordinates the checkpoints of all volumes of a shard: at most one checkpoint at a time is written to

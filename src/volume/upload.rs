@@ -13,9 +13,9 @@ use super::error::Refusal;
 use super::format::{
     Kind, Layout, NeedleHeader, PartEntry, data_checksum, encode_manifest, manifest_len,
 };
-use crate::buffer::Pool;
-use crate::limits::{ATTRIBUTES_MAX, CHUNK, NEEDLE_DATA_MAX, UNIT};
-use crate::types::{Cookie, NeedleId};
+use crate::base::limits::{ATTRIBUTES_MAX, CHUNK, NEEDLE_DATA_MAX, UNIT};
+use crate::base::types::{Cookie, NeedleId};
+use crate::runtime::buffer::Pool;
 
 const CHUNK_LEN: usize = CHUNK as usize;
 

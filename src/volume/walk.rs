@@ -8,9 +8,9 @@ use super::format::{NeedleHeader, decode_header, footer_at, verify_data, verify_
 use super::index::Location;
 use super::read::{Needle, whole};
 use super::scan::WINDOW;
-use crate::buffer::Buf;
-use crate::limits::REPLY_HEADROOM;
-use crate::types::{Cookie, NeedleId};
+use crate::base::limits::REPLY_HEADROOM;
+use crate::base::types::{Cookie, NeedleId};
+use crate::runtime::buffer::Buf;
 
 /// Dead ranges of the log that are longer than this (bytes) are not read.
 const GAP: u64 = 64 << 10;

@@ -8,10 +8,10 @@ use super::error::Refusal;
 use super::format::{Kind, NeedleHeader, data_checksum, decode_header, footer_at};
 use super::index::Location;
 use super::io::count;
-use crate::limits::{BLOCK, UNIT};
+use crate::base::limits::{BLOCK, UNIT};
+use crate::base::sabotage::{Sabotage, chosen};
+use crate::base::types::{Cookie, NeedleId};
 use crate::runtime::Locked;
-use crate::sabotage::{Sabotage, chosen};
-use crate::types::{Cookie, NeedleId};
 
 /// Number of random ids tried before the lack of a free one is treated as an error.
 const NAMES_TRIED: u32 = 16;
@@ -423,12 +423,12 @@ enum Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::buffer::{Pool, Region};
-    use crate::op::{DirId, Op};
+    use crate::base::types::VolumeId;
+    use crate::runtime::buffer::{Pool, Region};
+    use crate::runtime::op::{DirId, Op};
+    use crate::runtime::sim::World;
+    use crate::runtime::sim::disk::Image;
     use crate::runtime::{Runtime, split_mix};
-    use crate::sim::World;
-    use crate::sim::disk::Image;
-    use crate::types::VolumeId;
     use crate::volume::{self, Expected, Preallocation, Superblock, VolumeState};
 
     /// Regression, found by the simulation: while the device could not read a needle that had the hash of

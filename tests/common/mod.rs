@@ -5,12 +5,12 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
 
-use hayloft::buffer::{Pool, Region};
-use hayloft::op::{DirId, Op};
+use hayloft::base::types::{Cookie, NeedleId, VolumeId};
+use hayloft::runtime::buffer::{Pool, Region};
+use hayloft::runtime::op::{DirId, Op};
+use hayloft::runtime::sim::disk::Image;
+use hayloft::runtime::sim::{SimDriver, World};
 use hayloft::runtime::{Runtime, split_mix};
-use hayloft::sim::disk::Image;
-use hayloft::sim::{SimDriver, World};
-use hayloft::types::{Cookie, NeedleId, VolumeId};
 use hayloft::volume::format::decode_header;
 use hayloft::volume::{
     self, Body, Checkpointing, Draft, Expected, GetError, Needle, OpenError, Preallocation,

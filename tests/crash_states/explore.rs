@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
 
-use hayloft::buffer::Pool;
+use hayloft::runtime::buffer::Pool;
+use hayloft::runtime::sim::disk::{Image, Wreck};
 use hayloft::runtime::split_mix;
-use hayloft::sim::disk::{Image, Wreck};
 use hayloft::volume::{GetError, Refusal, Volume};
 use nix::time::{ClockId, clock_gettime};
 

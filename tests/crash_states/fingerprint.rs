@@ -1,7 +1,7 @@
 //! Tells images apart: only distinct states count, and only they are worth the time.
 
-use hayloft::sim::disk::Image;
-use hayloft::sim::pages::{PAGE, Pages};
+use hayloft::runtime::sim::disk::Image;
+use hayloft::runtime::sim::pages::{PAGE, Pages};
 use xxhash_rust::xxh3::Xxh3Default;
 use xxhash_rust::xxh3::xxh3_64;
 

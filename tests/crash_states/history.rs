@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use hayloft::buffer::Pool;
-use hayloft::limits::{BLOCK, LOG_START, TRAILER};
-use hayloft::sim::World;
-use hayloft::sim::disk::{Disk, Wreck};
+use hayloft::base::limits::{BLOCK, LOG_START, TRAILER};
+use hayloft::runtime::buffer::Pool;
+use hayloft::runtime::sim::World;
+use hayloft::runtime::sim::disk::{Disk, Wreck};
 use hayloft::volume::{NewNeedle, Volume};
 
 use super::model::{Action, BODIES, IDS, Model, effect, value_bytes};

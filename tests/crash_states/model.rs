@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
 
-use hayloft::types::NeedleId;
+use hayloft::base::types::NeedleId;
 
 use crate::common::bytes;
 

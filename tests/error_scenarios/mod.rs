@@ -1,7 +1,7 @@
 //! Short scripts, each with what it begins on: together they use every operation that the engine has.
 
-use hayloft::buffer::Pool;
-use hayloft::sim::disk::Image;
+use hayloft::runtime::buffer::Pool;
+use hayloft::runtime::sim::disk::Image;
 
 use crate::common::{ON_DEMAND, Process, tear};
 use crate::{Held, IDS, data, set_read_only};

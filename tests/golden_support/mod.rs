@@ -4,11 +4,11 @@
 use std::rc::Rc;
 
 use super::common::{COOKIE, expected, pool, superblock};
-use hayloft::op::{Completion, DirId, Driver, Op, Token};
+use hayloft::base::types::NeedleId;
 use hayloft::runtime::Runtime;
-use hayloft::sim::disk::Image;
-use hayloft::sim::{SimDriver, World};
-use hayloft::types::NeedleId;
+use hayloft::runtime::op::{Completion, DirId, Driver, Op, Token};
+use hayloft::runtime::sim::disk::Image;
+use hayloft::runtime::sim::{SimDriver, World};
 use hayloft::volume::{self, Draft, Expected, Preallocation, Volume};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 

@@ -7,9 +7,9 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hayloft::metrics::{Metrics, VolumeMetrics, VolumeState as Shown};
-use hayloft::sim::World;
-use hayloft::sim::history::Answer;
+use hayloft::node::metrics::{Metrics, VolumeMetrics, VolumeState as Shown};
+use hayloft::runtime::sim::World;
+use hayloft::runtime::sim::history::Answer;
 
 use super::SECOND;
 

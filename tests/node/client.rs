@@ -4,10 +4,10 @@
 use std::fmt::Write;
 use std::rc::Rc;
 
-use hayloft::op::{Op, Sock};
+use hayloft::runtime::op::{Op, Sock};
+use hayloft::runtime::sim::World;
+use hayloft::runtime::sim::history::{Action, Answer, Event};
 use hayloft::runtime::{Handle, split_mix};
-use hayloft::sim::World;
-use hayloft::sim::history::{Action, Answer, Event};
 
 use super::causes::{Asked, Causes, cost_of};
 use super::seen::{Name, Value, value_of};

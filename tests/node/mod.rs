@@ -12,15 +12,15 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hayloft::buffer::{Pool, Region};
+use hayloft::base::types::VolumeId;
 use hayloft::http::conn::Deadlines;
-use hayloft::metrics::{Metrics, NodeInfo, ShardInfo};
-use hayloft::op::{DirId, Driver, Sock};
+use hayloft::node::metrics::{Metrics, NodeInfo, ShardInfo};
+use hayloft::node::shard::{Listener, Message, Reactor, ShardConfig, Shared, Start};
+use hayloft::runtime::buffer::{Pool, Region};
+use hayloft::runtime::op::{DirId, Driver, Sock};
+use hayloft::runtime::sim::disk::Image;
+use hayloft::runtime::sim::{SimDriver, World};
 use hayloft::runtime::{Runtime, split_mix};
-use hayloft::shard::{Listener, Message, Reactor, ShardConfig, Shared, Start};
-use hayloft::sim::disk::Image;
-use hayloft::sim::{SimDriver, World};
-use hayloft::types::VolumeId;
 use hayloft::volume::{self, Checkpointing, Expected, Preallocation, Superblock, VolumeState};
 
 use causes::Causes;

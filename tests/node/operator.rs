@@ -3,12 +3,12 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hayloft::metrics::{Metrics, VolumeInfo, VolumeState as Shown};
-use hayloft::op::{DirId, Op};
+use hayloft::node::metrics::{Metrics, VolumeInfo, VolumeState as Shown};
+use hayloft::node::shard::{Assignment, Message, Order, OrderError, Shared};
+use hayloft::runtime::op::{DirId, Op};
+use hayloft::runtime::sim::history::{Action, Answer, Event};
+use hayloft::runtime::sim::{Fault, World};
 use hayloft::runtime::{Handle, Replies, split_mix};
-use hayloft::shard::{Assignment, Message, Order, OrderError, Shared};
-use hayloft::sim::history::{Action, Answer, Event};
-use hayloft::sim::{Fault, World};
 use hayloft::volume::{self, NotRemoved, Preallocation};
 
 use super::causes::{Causes, What};

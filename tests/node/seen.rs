@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use hayloft::runtime::sim::history::{Action, Answer, Event, check};
 use hayloft::runtime::split_mix;
-use hayloft::sim::history::{Action, Answer, Event, check};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Names an object: volume, key, cookie.

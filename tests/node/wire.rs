@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use hayloft::op::{Op, Returned, Sock};
 use hayloft::runtime::Handle;
+use hayloft::runtime::op::{Op, Returned, Sock};
 
 /// Bytes that a client sends or receives at a time.
 const PIECE: usize = 64 << 10;

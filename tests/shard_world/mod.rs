@@ -6,15 +6,15 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hayloft::buffer::{Pool, Region};
+use hayloft::base::types::VolumeId;
 use hayloft::http::conn::Deadlines;
-use hayloft::metrics::{Metrics, NodeInfo, ShardInfo, VolumeInfo, VolumeState as Shown};
-use hayloft::op::{DirId, Op, Returned, Sock};
+use hayloft::node::metrics::{Metrics, NodeInfo, ShardInfo, VolumeInfo, VolumeState as Shown};
+use hayloft::node::shard::{Assignment, Listener, Reactor, ShardConfig, Shared, Start};
+use hayloft::runtime::buffer::{Pool, Region};
+use hayloft::runtime::op::{DirId, Op, Returned, Sock};
+use hayloft::runtime::sim::disk::Image;
+use hayloft::runtime::sim::{SimDriver, World};
 use hayloft::runtime::{Handle, Runtime};
-use hayloft::shard::{Assignment, Listener, Reactor, ShardConfig, Shared, Start};
-use hayloft::sim::disk::Image;
-use hayloft::sim::{SimDriver, World};
-use hayloft::types::VolumeId;
 use hayloft::volume::{self, Expected, Preallocation, Superblock, VolumeState};
 
 pub const SECOND: u64 = 1_000_000_000;
@@ -222,7 +222,7 @@ impl Shards {
                 }
             }
             // What still comes for a shard that has ended, as a last wake-up from another one.
-            None => hayloft::op::Driver::reap(driver, 0, &mut Vec::new()),
+            None => hayloft::runtime::op::Driver::reap(driver, 0, &mut Vec::new()),
         }
     }
 }

@@ -13,10 +13,11 @@ pub fn module_of(file: &str) -> Vec<String> {
     if root { Vec::new() } else { path.split('/').map(str::to_owned).collect() }
 }
 
-/// The row of [`LAYERS`] that a file belongs to.
-pub fn layer_of(file: &str) -> &str {
-    let path = file.trim_start_matches("src/").trim_end_matches(".rs");
-    path.split('/').next().unwrap_or(path)
+/// The row of [`LAYERS`] that a module belongs to: the longest one that its path begins with.
+pub fn layer_of(module: &[String]) -> Option<&'static str> {
+    let path = module.join("::");
+    let rows = LAYERS.iter().map(|(row, _)| *row);
+    rows.filter(|row| begins(&path, row)).max_by_key(|row| row.len())
 }
 
 /// A path as it reads from the root of the crate.
@@ -114,16 +115,28 @@ pub fn imports(project: &Project) -> Vec<Complaint> {
         }
     }
     for (file, tokens) in product(project) {
-        let own = layer_of(file);
-        let Some((_, uses)) = LAYERS.iter().find(|(module, _)| *module == own) else {
-            complaints.push(complaint(file, 1, format!("{own} has no row in the table of layers")));
+        let mut module = module_of(file);
+        if module.is_empty() {
+            module.push(file.trim_start_matches("src/").trim_end_matches(".rs").to_owned());
+        }
+        let Some((own, uses)) = LAYERS.iter().find(|(row, _)| Some(*row) == layer_of(&module))
+        else {
+            let what = format!("{} has no row in the table of layers", module.join("::"));
+            complaints.push(complaint(file, 1, what));
             continue;
         };
         for (line, path) in paths(&tokens) {
             let path = resolved(file, &path);
-            let [root, module, ..] = &path[..] else { continue };
-            if root == "crate" && module != own && !uses.contains(&module.as_str()) {
-                complaints.push(complaint(file, line, format!("{own} must not use {module}")));
+            if path[0] != "crate" || path.len() < 2 {
+                continue;
+            }
+            let used = layer_of(&path[1..]);
+            if used.is_none_or(|used| used != *own && !uses.contains(&used)) {
+                complaints.push(complaint(
+                    file,
+                    line,
+                    format!("{own} must not use {}", path.join("::")),
+                ));
             }
         }
     }

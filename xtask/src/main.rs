@@ -34,7 +34,7 @@ cargo xtask test [--without-xfs] [--busy]
                                    real daemon on ext4 and on XFS. As root it installs missing Debian
                                    packages. Prints each stage with its time, and a summary of
                                    failures. --busy keeps every core busy meanwhile
-cargo xtask sabotage [--all]       enables one deliberate mistake at a time (src/sabotage.rs) and runs
+cargo xtask sabotage [--all]       enables one deliberate mistake at a time (src/base/sabotage.rs) and runs
                                    the test that is known to detect it; with --all, runs all tests
                                    that might, and prints which did
 cargo xtask scorecard              prints the figures of the test suite, with the last results of the

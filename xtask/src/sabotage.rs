@@ -1,5 +1,5 @@
-//! Negative controls: enables each deliberate mistake of `src/sabotage.rs` and checks that the tests detect
-//! it.
+//! Negative controls: enables each deliberate mistake of `src/base/sabotage.rs` and checks that the tests
+//! detect it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -163,8 +163,8 @@ pub fn caught() -> Result<(usize, usize), Failed> {
 
 /// Runs the negative controls and prints the results; returns the number of detected and of all mistakes.
 fn catch_all(all: bool, binaries: &[(String, PathBuf)]) -> Result<(usize, usize), Failed> {
-    let source = std::fs::read_to_string(root().join("src/sabotage.rs"))
-        .map_err(|error| Failed(format!("cannot read src/sabotage.rs: {error}")))?;
+    let source = std::fs::read_to_string(root().join("src/base/sabotage.rs"))
+        .map_err(|error| Failed(format!("cannot read src/base/sabotage.rs: {error}")))?;
     let names = names(&source);
     check_known(binaries)?;
     println!("| sabotage | caught by | after |\n| --- | --- | --- |");
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn every_mistake_in_the_source_has_a_known_test() {
-        let source = std::fs::read_to_string(root().join("src/sabotage.rs")).unwrap();
+        let source = std::fs::read_to_string(root().join("src/base/sabotage.rs")).unwrap();
         let names = names(&source);
         assert_eq!(names.first().map(String::as_str), Some("ack-before-flush"));
         assert_eq!(names.len(), source.matches("\",\n").count(), "{names:?}");

@@ -4,8 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use hayloft::datadir::DataDirError;
-use hayloft::offline::OfflineError;
+use hayloft::commands::offline::OfflineError;
+use hayloft::node::datadir::DataDirError;
 use hayloft::ring::SetupError;
 use thiserror::Error;
 

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use hayloft::size::ByteSize;
+use hayloft::base::size::ByteSize;
 
 use crate::error::Error;
 use crate::raw::Spans;

@@ -6,15 +6,15 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
-use hayloft::buffer::{Buf, Pool, Region};
-use hayloft::config::Limits;
+use hayloft::base::limits::{LINGER_NS, LISTEN_BACKLOG, NEEDLE_DATA_MAX, REPLY_HEADROOM};
+use hayloft::base::size::ByteSize;
 use hayloft::http::conn::{Conn, Deadlines, Next, Waiting};
 use hayloft::http::date;
-use hayloft::limits::{LINGER_NS, LISTEN_BACKLOG, NEEDLE_DATA_MAX, REPLY_HEADROOM};
-use hayloft::op::{Op, Returned, Sock};
+use hayloft::node::config::Limits;
 use hayloft::ring::{Registration, Ring, RingOptions, prepare};
+use hayloft::runtime::buffer::{Buf, Pool, Region};
+use hayloft::runtime::op::{Op, Returned, Sock};
 use hayloft::runtime::{Handle, Runtime};
-use hayloft::size::ByteSize;
 use socket2::{Domain, Socket, Type};
 
 use crate::error::Error;

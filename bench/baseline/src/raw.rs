@@ -9,10 +9,10 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hayloft::buffer::{Pool, Region};
-use hayloft::limits::UNIT;
-use hayloft::op::{DirId, Driver, FileId, Op, Returned};
+use hayloft::base::limits::UNIT;
 use hayloft::ring::{Registration, Ring, RingOptions, prepare};
+use hayloft::runtime::buffer::{Pool, Region};
+use hayloft::runtime::op::{DirId, Driver, FileId, Op, Returned};
 use hayloft::runtime::{Event, Handle, Runtime, split_mix};
 use hdrhistogram::Histogram;
 use nix::sys::resource::{UsageWho, getrusage};

@@ -13,14 +13,14 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hayloft::buffer::PAGE;
+use hayloft::base::limits::HEAD_BUFFER;
+use hayloft::base::types::Cookie;
 use hayloft::http::date;
 use hayloft::http::head::{Head, HeadLimits, HeadProgress, Method, parse};
 use hayloft::http::reply::{MAX_HEAD_LEN, ReplyHead, write_error_body};
 use hayloft::http::status::Status;
 use hayloft::http::target::{self, Target};
-use hayloft::limits::HEAD_BUFFER;
-use hayloft::types::Cookie;
+use hayloft::runtime::buffer::PAGE;
 use hayloft::volume::format::{NeedleHeader, decode_header, verify_data, verify_meta};
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::fs::File;
@@ -31,7 +31,7 @@ use crate::reply::object_head;
 use crate::table::{self, Extent, OpenVolume};
 
 /// Entries of the submission queue, as in the daemon.
-const RING_ENTRIES: u32 = hayloft::limits::RING_ENTRIES;
+const RING_ENTRIES: u32 = hayloft::base::limits::RING_ENTRIES;
 
 /// A volume being served.
 struct Volume {

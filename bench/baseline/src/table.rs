@@ -7,9 +7,9 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use hayloft::datadir::DataDir;
-use hayloft::limits::BLOCK;
-use hayloft::offline::{Offline, Selection};
+use hayloft::base::limits::BLOCK;
+use hayloft::commands::offline::{Offline, Selection};
+use hayloft::node::datadir::DataDir;
 use hayloft::volume::Superblock;
 use nix::libc;
 

@@ -5,12 +5,12 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use hayloft::client::{Body, Client, Reply};
-use hayloft::config::Config;
-use hayloft::daemon::{FirstVolume, Private};
+use hayloft::base::logging::Log;
+use hayloft::base::size::ByteSize;
+use hayloft::commands::client::{Body, Client, Reply};
 use hayloft::http::head::Method;
-use hayloft::logging::Log;
-use hayloft::size::ByteSize;
+use hayloft::node::config::Config;
+use hayloft::node::daemon::{FirstVolume, Private};
 
 use crate::{null, serve};
 

@@ -1,7 +1,7 @@
 //! CPU time of encoding and restoring a checkpoint without the device, and of the steps of that work between
 //! which the event loop runs other tasks.
 
-use hayloft::types::NeedleId;
+use hayloft::base::types::NeedleId;
 use hayloft::volume::format::{
     PAYLOAD_AT, PIECE_MAX, PieceKind, SegmentRecord, encode_segment, open_piece, seal_piece,
     segment_len,

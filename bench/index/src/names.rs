@@ -1,6 +1,6 @@
 //! Needle ids of the measurements, and their locations in the volume.
 
-use hayloft::types::NeedleId;
+use hayloft::base::types::NeedleId;
 use hayloft::volume::Location;
 
 /// Size of the volume (bytes).

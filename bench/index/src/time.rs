@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use hashbrown::HashTable;
-use hayloft::types::NeedleId;
+use hayloft::base::types::NeedleId;
 use hayloft::volume::Location;
 use hayloft::volume::index::{Hasher, IdHash, Index, PREFETCHED};
 use hdrhistogram::Histogram;

@@ -1,6 +1,6 @@
 //! HTTP client for control requests.
 
-use hayloft::client::Client;
+use hayloft::commands::client::Client;
 
 /// Client for control requests to a server on loopback.
 pub fn client(port: u16) -> Client {

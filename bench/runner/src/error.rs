@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hayloft::client::ClientError;
+use hayloft::commands::client::ClientError;
 use thiserror::Error;
 
 /// Failure of a measurement.

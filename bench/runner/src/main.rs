@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use hayloft::size::ByteSize;
+use hayloft::base::size::ByteSize;
 
 use crate::bench::Plan;
 use crate::error::{Error, file};

@@ -1,6 +1,6 @@
 //! Counters of the daemon: sums over shards and volumes of values in `/metrics`.
 
-use hayloft::client::{Body, Client};
+use hayloft::commands::client::{Body, Client};
 use hayloft::http::head::Method;
 
 use crate::error::Error;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hayloft::client::{Body, Client};
+use hayloft::commands::client::{Body, Client};
 use hayloft::http::head::Method;
 
 use crate::client::client;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hayloft::client::Body;
+use hayloft::base::limits::LOG_START;
+use hayloft::commands::client::Body;
 use hayloft::http::head::Method;
-use hayloft::limits::LOG_START;
 use serde::Deserialize;
 
 use crate::client::client;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use hayloft::size::ByteSize;
+use hayloft::base::size::ByteSize;
 
 use crate::block::{Block, Failure, Record};
 use crate::error::{Error, file};

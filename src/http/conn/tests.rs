@@ -3,10 +3,10 @@
 use std::cell::Cell;
 
 use super::*;
-use crate::buffer::{Pool, Region};
 use crate::runtime::Runtime;
-use crate::sim::World;
-use crate::sim::disk::Image;
+use crate::runtime::buffer::{Pool, Region};
+use crate::runtime::sim::World;
+use crate::runtime::sim::disk::Image;
 
 const SECOND: u64 = 1_000_000_000;
 const DEADLINES: Deadlines = Deadlines {

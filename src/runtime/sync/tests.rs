@@ -1,10 +1,10 @@
 //! Tests of tasks that wait for each other, in a simulated world.
 
 use super::*;
-use crate::buffer::{Pool, Region};
 use crate::runtime::Runtime;
-use crate::sim::World;
-use crate::sim::disk::Image;
+use crate::runtime::buffer::{Pool, Region};
+use crate::runtime::sim::World;
+use crate::runtime::sim::disk::Image;
 
 const SECOND: u64 = 1_000_000_000;
 

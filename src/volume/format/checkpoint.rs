@@ -4,7 +4,7 @@
 
 use super::field::{Decoder, Encoder};
 use super::{RISING_MAX, checksum, seed};
-use crate::limits::{BLOCK, LOG_START, TRAILER, UNIT};
+use crate::base::limits::{BLOCK, LOG_START, TRAILER, UNIT};
 
 const MAGIC: [u8; 8] = *b"HAYLCKPT";
 const VERSION: u32 = 1;

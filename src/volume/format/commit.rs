@@ -3,7 +3,7 @@
 
 use super::field::{Decoder, Encoder};
 use super::{RISING_MAX, checksum, seed};
-use crate::limits::{BLOCK, COMMIT_LEN_MAX, COMMIT_NEEDLES_MAX, LOG_START, UNIT};
+use crate::base::limits::{BLOCK, COMMIT_LEN_MAX, COMMIT_NEEDLES_MAX, LOG_START, UNIT};
 
 const MAGIC: [u8; 8] = *b"HAYLCMMT";
 /// Length of the record on disk (bytes).

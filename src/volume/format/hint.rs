@@ -3,7 +3,7 @@
 
 use super::field::{Decoder, Encoder};
 use super::{RISING_MAX, checksum, seed};
-use crate::limits::{BLOCK, LOG_START, UNIT};
+use crate::base::limits::{BLOCK, LOG_START, UNIT};
 
 const MAGIC: [u8; 8] = *b"HAYLHINT";
 const LEN: usize = 512;

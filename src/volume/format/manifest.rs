@@ -2,7 +2,7 @@
 //! their chunks, so that any range can be read and verified without the headers of the parts.
 
 use super::field::{Decoder, Encoder};
-use crate::limits::{CHUNK, NEEDLE_DATA_MAX, UNIT};
+use crate::base::limits::{CHUNK, NEEDLE_DATA_MAX, UNIT};
 
 const COUNTS_LEN: usize = 8;
 const ENTRY_LEN: usize = 16;

@@ -33,7 +33,7 @@ pub use superblock::{
 use twox_hash::XxHash3_64;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::sabotage::{Sabotage, chosen};
+use crate::base::sabotage::{Sabotage, chosen};
 
 /// Upper bound (exclusive) of sequences, versions, and the numbers of hints and superblock revisions, so
 /// that each always has a successor. Part of the format.

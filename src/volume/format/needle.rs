@@ -9,8 +9,8 @@ use thiserror::Error;
 
 use super::field::{Decoder, Encoder};
 use super::{RISING_MAX, checksum, data_checksum, seed};
-use crate::limits::{ATTRIBUTES_MAX, CHUNK, NEEDLE_DATA_MAX, NEEDLE_LEN_MAX, UNIT};
-use crate::types::{Cookie, NeedleId};
+use crate::base::limits::{ATTRIBUTES_MAX, CHUNK, NEEDLE_DATA_MAX, NEEDLE_LEN_MAX, UNIT};
+use crate::base::types::{Cookie, NeedleId};
 
 const HEADER_MAGIC: [u8; 4] = *b"HNDL";
 const FOOTER_MAGIC: [u8; 4] = *b"HEND";

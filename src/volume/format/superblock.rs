@@ -5,8 +5,8 @@ use thiserror::Error;
 
 use super::field::{Decoder, Encoder};
 use super::{RISING_MAX, checksum, seed};
-use crate::limits::{BLOCK, CHUNK, LOG_START, TRAILER, UNIT, VOLUME_SIZE_MAX};
-use crate::types::VolumeId;
+use crate::base::limits::{BLOCK, CHUNK, LOG_START, TRAILER, UNIT, VOLUME_SIZE_MAX};
+use crate::base::types::VolumeId;
 
 /// The format version that this build writes, and the only one that it reads.
 pub const FORMAT_VERSION: u32 = 1;

@@ -1,7 +1,7 @@
 //! Layout of the 64 bits of an entry, and the number of hash bits that the table keeps.
 
 use super::{IdHash, Location};
-use crate::limits::UNIT;
+use crate::base::limits::UNIT;
 
 /// log2 of the initial number of buckets of a segment: this number of hash bits follows from the bucket.
 pub const BUCKET_BITS: u32 = 10;
@@ -15,7 +15,7 @@ const TAG_BITS_SPREAD: u32 = 6;
 /// Bits for a length in units. Exact, because the longest needle is a little more than 1 MiB.
 const LEN_BITS: u32 = 12;
 
-const _: () = assert!(crate::limits::NEEDLE_LEN_MAX / UNIT < 1 << LEN_BITS);
+const _: () = assert!(crate::base::limits::NEEDLE_LEN_MAX / UNIT < 1 << LEN_BITS);
 
 /// One needle. From the top: its unit, its length (units), the tag, and the side bit.
 ///

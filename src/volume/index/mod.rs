@@ -21,8 +21,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use layout::Layout;
 use table::{Steps, Table};
 
-use crate::limits::UNIT;
-use crate::types::NeedleId;
+use crate::base::limits::UNIT;
+use crate::base::types::NeedleId;
 
 /// Location of a needle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

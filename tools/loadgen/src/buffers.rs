@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use hayloft::buffer::{Buf, PAGE, Pool};
+use hayloft::runtime::buffer::{Buf, PAGE, Pool};
 
 /// Maximum length of a buffer (bytes); larger bodies are sent and received in pieces.
 pub const BUFFER_MAX: usize = 64 << 10;
@@ -70,7 +70,7 @@ fn class(len: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use hayloft::buffer::Region;
+    use hayloft::runtime::buffer::Region;
 
     use super::*;
 

@@ -9,10 +9,10 @@ use std::os::fd::IntoRawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hayloft::buffer::Buf;
-use hayloft::op::{Op, Returned, Sock};
+use hayloft::base::sys::monotonic_ns;
 use hayloft::runtime::Operation;
-use hayloft::sys::monotonic_ns;
+use hayloft::runtime::buffer::Buf;
+use hayloft::runtime::op::{Op, Returned, Sock};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::batch;

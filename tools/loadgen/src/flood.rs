@@ -9,11 +9,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use hayloft::buffer::Pool;
-use hayloft::op::{Op, Returned, Sock};
+use hayloft::base::sys::monotonic_ns;
 use hayloft::ring::{Ring, RingOptions};
+use hayloft::runtime::buffer::Pool;
+use hayloft::runtime::op::{Op, Returned, Sock};
 use hayloft::runtime::{Handle, Runtime};
-use hayloft::sys::monotonic_ns;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use socket2::Socket;
@@ -267,7 +267,7 @@ impl FloodState {
                     let Returned::One(buf) = completion.returned else {
                         unreachable!("received bytes come in a buffer")
                     };
-                    let begin = hayloft::limits::RECEIVE_HEADROOM;
+                    let begin = hayloft::base::limits::RECEIVE_HEADROOM;
                     let len = usize::try_from(len).expect("positive");
                     if is_first && let Ok(Some(head)) = parse(&buf[begin..begin + len]) {
                         *self.result.borrow_mut().statuses.entry(head.status).or_default() += 1;

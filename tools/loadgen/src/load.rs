@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
 
-use hayloft::sys::{monotonic_ns, wall_ns};
+use hayloft::base::sys::{monotonic_ns, wall_ns};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::error::Error;

@@ -3,11 +3,11 @@
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 
-use hayloft::buffer::{Pool, Region};
-use hayloft::op::Driver;
+use hayloft::base::sys::monotonic_ns;
 use hayloft::ring::{Prepared, Registration, Ring, RingOptions, prepare};
+use hayloft::runtime::buffer::{Pool, Region};
+use hayloft::runtime::op::Driver;
 use hayloft::runtime::{Runtime, split_mix};
-use hayloft::sys::monotonic_ns;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
@@ -127,7 +127,7 @@ impl Reactor {
         start: &mpsc::Receiver<Times>,
     ) -> Result<Option<Self>, Error> {
         if let Some(core) = plan.core(thread) {
-            hayloft::sys::pin_to_core(core).map_err(|error| {
+            hayloft::base::sys::pin_to_core(core).map_err(|error| {
                 Error::Usage(format!(
                     "cannot pin a thread to core {core}: {error}; check --cores against the available cores"
                 ))

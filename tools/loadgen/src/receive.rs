@@ -3,9 +3,9 @@
 use std::fmt;
 use std::rc::Rc;
 
-use hayloft::buffer::Buf;
-use hayloft::op::{Op, Returned, Sock};
 use hayloft::runtime::Operation;
+use hayloft::runtime::buffer::Buf;
+use hayloft::runtime::op::{Op, Returned, Sock};
 
 use crate::content::{Content, STAMP, Source};
 use crate::operation::{Kind, Request};

@@ -6,7 +6,7 @@ use std::io::{BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use hayloft::access_trace::{HEADER_LEN, Header, Method, RECORD_LEN, Record};
+use hayloft::base::access_trace::{HEADER_LEN, Header, Method, RECORD_LEN, Record};
 
 use crate::error::Error;
 use crate::trace::encode;
@@ -34,7 +34,7 @@ fn read(path: &Path, records: &mut Vec<Record>) -> Result<(), Error> {
     if let Err(error) = file.read_exact(&mut header) {
         return Err(match error.kind() {
             std::io::ErrorKind::UnexpectedEof => {
-                with_location(&hayloft::access_trace::TraceError::NoTrace)
+                with_location(&hayloft::base::access_trace::TraceError::NoTrace)
             }
             _ => Error::file("read", path)(error),
         });

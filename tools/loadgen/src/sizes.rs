@@ -4,7 +4,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use hayloft::size::ByteSize;
+use hayloft::base::size::ByteSize;
 use serde::{Serialize, Serializer};
 
 use crate::random::{mix, unit};
@@ -156,7 +156,7 @@ impl Sizes {
 fn parse_size(text: &str) -> Result<u64, String> {
     text.parse()
         .map(ByteSize::bytes)
-        .map_err(|error: hayloft::size::ParseSizeError| error.to_string())
+        .map_err(|error: hayloft::base::size::ParseSizeError| error.to_string())
 }
 
 fn parse_number(text: &str) -> Result<f64, String> {

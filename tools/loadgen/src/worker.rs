@@ -4,9 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use hayloft::buffer::Pool;
+use hayloft::base::sys::monotonic_ns;
+use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::{Handle, Queue};
-use hayloft::sys::monotonic_ns;
 
 use crate::buffers::Buffers;
 use crate::operation::{Effect, Request, Source};

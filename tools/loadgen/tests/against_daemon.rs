@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use hayloft::access_trace::{Header, Method, Record, object_hash};
-use hayloft::config::{Config, Limits};
-use hayloft::daemon::{FirstVolume, Private};
-use hayloft::logging::Log;
-use hayloft::size::ByteSize;
+use hayloft::base::access_trace::{Header, Method, Record, object_hash};
+use hayloft::base::logging::Log;
+use hayloft::base::size::ByteSize;
+use hayloft::node::config::{Config, Limits};
+use hayloft::node::daemon::{FirstVolume, Private};
 use serde_json::Value;
 
 /// A daemon with one volume, and a directory for output files.

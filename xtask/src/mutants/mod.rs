@@ -34,9 +34,18 @@ const AREAS: &[(&str, &[&str])] = &[
     ("volume", &["src/volume"]),
     ("http", &["src/http"]),
     ("ring", &["src/ring.rs", "src/ring"]),
-    ("shard", &["src/shard"]),
-    ("daemon", &["src/daemon"]),
-    ("runtime", &["src/runtime", "src/buffer.rs", "src/mailbox.rs"]),
+    ("shard", &["src/node/shard"]),
+    ("daemon", &["src/node/daemon"]),
+    (
+        "runtime",
+        &[
+            "src/runtime/buffer.rs",
+            "src/runtime/executor.rs",
+            "src/runtime/mailbox.rs",
+            "src/runtime/sync.rs",
+            "src/runtime/timer.rs",
+        ],
+    ),
 ];
 
 /// Runs it.

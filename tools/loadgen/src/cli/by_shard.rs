@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use hayloft::client::{Body, Client, ServerAddress};
+use hayloft::commands::client::{Body, Client, ServerAddress};
+use hayloft::commands::nginx::Node;
 use hayloft::http::head::Method;
-use hayloft::nginx::Node;
 
 use crate::error::Error;
 use crate::plan::{Endpoint, Plan, Shared};
@@ -72,7 +72,7 @@ fn assign(node: &Node, volumes: &[u32]) -> Result<(Vec<u16>, BTreeMap<u32, usize
 
 #[cfg(test)]
 mod tests {
-    use hayloft::nginx::{Limits, Shard, Volume};
+    use hayloft::commands::nginx::{Limits, Shard, Volume};
 
     use super::*;
 

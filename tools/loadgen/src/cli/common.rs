@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use hayloft::client::ServerAddress;
+use hayloft::commands::client::ServerAddress;
 use serde::{Serialize, Serializer};
 
 use crate::connection::CONNECT_TIMEOUT;

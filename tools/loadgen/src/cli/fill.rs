@@ -105,7 +105,7 @@ impl FillArgs {
         let (content, end) = (Arc::new(Content::new()), self.first + self.objects);
         let written = tree::fill(dir, &objects, &content, self.first, end, threads)?;
         if !self.generator.quiet {
-            let size = hayloft::size::rounded(written.bytes);
+            let size = hayloft::base::size::rounded(written.bytes);
             println!("{} files, {size}, in {:.1} s", written.files, written.seconds);
         }
         Ok(true)

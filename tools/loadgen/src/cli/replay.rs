@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use hayloft::size::ByteSize;
+use hayloft::base::size::ByteSize;
 use serde::Serialize;
 
 use super::common::{GeneratorArgs, TargetArgs, nanos};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
-use hayloft::size::ByteSize;
+use hayloft::base::size::ByteSize;
 use serde::Serialize;
 
 use super::by_shard;

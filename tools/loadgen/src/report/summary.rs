@@ -234,7 +234,7 @@ impl Summary {
             tool: "hayloft-loadgen",
             version: env!("CARGO_PKG_VERSION"),
             command: title.command,
-            date: hayloft::calendar::rfc3339(outcome.began / 1_000_000_000),
+            date: hayloft::base::calendar::rfc3339(outcome.began / 1_000_000_000),
             target: title.target,
             options: title.options.clone(),
             seconds: outcome.seconds,

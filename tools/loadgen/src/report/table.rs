@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use hayloft::size::rounded;
+use hayloft::base::size::rounded;
 
 use super::summary::Summary;
 

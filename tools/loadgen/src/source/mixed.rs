@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use hayloft::sys::wall_ns;
+use hayloft::base::sys::wall_ns;
 
 use crate::operation::{Effect, Kind, Mix, Request, Source};
 use crate::plan::Shared;

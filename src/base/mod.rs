@@ -1,0 +1,15 @@
+//! What every part uses: types, limits, time, threads, the log, system calls.
+
+pub mod accept;
+pub mod access_trace;
+pub mod account;
+pub mod calendar;
+pub mod limits;
+pub mod logging;
+pub mod new_name;
+pub mod sabotage;
+pub mod size;
+pub mod sys;
+pub mod threads;
+pub mod throttle;
+pub mod types;

@@ -1,0 +1,93 @@
+//! `hayloft export`: writes live photos as a tar while no daemon runs on their volumes.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::fail;
+use super::offline::{Meter, OfflineArgs, place_text};
+use super::output::note;
+use crate::base::size::rounded;
+use crate::commands::offline::{ExportSummary, Offline, OfflineError, Output};
+
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  hayloft export --volume 7 -o volume7.tar
+      every live photo of volume 7; the file appears when it is complete
+  hayloft export --data /disk1/hayloft/data | zstd > photos.tar.zst
+      to standard output
+  hayloft export --volume 7 | tar -tv --warning=no-unknown-keyword
+      list its entries
+
+Stop the daemon first. Nothing in a volume is changed. Entries are named {key}/{alt}/{cookie} \
+and carry the media type as the extended attribute user.mime_type, as a batch takes them \
+(docs/HTTP.md). The pax record HAYLOFT.volume names the volume: hayloft import sends each photo \
+back to it, and GNU tar ignores it (--warning=no-unknown-keyword silences its warning). The tar \
+contains the cookies: protect it as you protect the volumes.
+Every byte is verified before it is written; a damaged photo is left out and reported. A file \
+has a temporary name until it is complete.
+Exit codes: 0 all exported; 1 something was left out; 2 could not run, and no file was written.";
+
+/// Flags of `hayloft export`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[command(after_help = EXPORT_EXAMPLES)]
+pub struct ExportArgs {
+    /// Data directories and volumes to export.
+    #[command(flatten)]
+    pub offline: OfflineArgs,
+
+    /// File to write, - for standard output [default: -]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub force: bool,
+}
+
+impl ExportArgs {
+    pub(super) fn run(self) -> ExitCode {
+        let output = match &self.output {
+            Some(path) if path != Path::new("-") => Output::file(path, self.force),
+            _ => Output::stdout(),
+        };
+        let output = match output {
+            Ok(output) => output,
+            Err(error) => return fail(&error),
+        };
+        let mut offline = match self.offline.open() {
+            Ok(offline) => offline,
+            Err(code) => return code,
+        };
+        let name = output.name();
+        match export(&mut offline, output) {
+            Ok(ExportSummary { photos, bytes, left_out }) => {
+                note(format_args!(
+                    "{photos} photos ({}) written to {name}, {left_out} left out",
+                    rounded(bytes)
+                ));
+                if left_out == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            }
+            Err(error) => fail(&error),
+        }
+    }
+}
+
+fn export(offline: &mut Offline, mut output: Output) -> Result<ExportSummary, OfflineError> {
+    let meter = RefCell::new(Meter::new());
+    let mut progress = |progress| meter.borrow_mut().show(progress);
+    let exported = offline.export(&mut output, &mut progress, &mut |unlisted| {
+        meter.borrow_mut().clear();
+        let place = place_text(unlisted.volume, unlisted.offset, unlisted.key, unlisted.alt);
+        note(format_args!(
+            "left out: {place}: damaged: {}; `hayloft check` says what to do about it",
+            unlisted.damage
+        ));
+    });
+    meter.borrow_mut().clear();
+    let summary = exported.map_err(|error| OfflineError::Write { what: output.name(), error })?;
+    output.finish()?;
+    Ok(summary)
+}

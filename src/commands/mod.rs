@@ -1,0 +1,7 @@
+//! The commands that a person runs.
+
+pub mod cli;
+pub mod client;
+pub mod nginx;
+pub mod offline;
+pub mod transfer;

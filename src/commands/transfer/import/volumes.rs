@@ -1,0 +1,451 @@
+//! Volumes of the store: picks one for the next photo, finds those that take none, and creates missing ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::base::size::{ByteSize, rounded};
+use crate::commands::client::{Body, Client, ClientError};
+use crate::http::head::Method;
+
+/// Interval between polls of a volume that is being created.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Number of the first volume of a store.
+const FIRST: u32 = 1;
+
+/// A volume, as the admin API describes it.
+#[derive(Clone, Debug, Deserialize)]
+struct Described {
+    id: u32,
+    state: String,
+    /// Size of its file (bytes).
+    size: u64,
+    /// Used part of its file (bytes).
+    used: u64,
+    /// Number of photos in it, if the daemon reports it.
+    needles: Option<u64>,
+    /// Why it could not be created, if creation failed.
+    error: Option<String>,
+}
+
+impl Described {
+    /// Returns the free part of its file (bytes).
+    fn free(&self) -> u64 {
+        self.size.saturating_sub(self.used)
+    }
+
+    fn has_state(&self, states: &[&str]) -> bool {
+        states.contains(&&*self.state)
+    }
+}
+
+/// A volume that photos may go to, with its free space.
+struct Room {
+    id: u32,
+    /// Estimated free space (bytes).
+    free: u64,
+    /// Whether it refused a photo.
+    given_up: bool,
+}
+
+/// A volume that photos cannot go to, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfit {
+    /// Number of the volume.
+    pub id: u32,
+    /// Reason.
+    pub reason: UnfitReason,
+}
+
+/// Why a volume takes no photos.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UnfitReason {
+    /// The store has no volume of this number.
+    Absent,
+    /// Its state, as the admin API names it: `read_only`, `poisoned`, `lost`, `failed`.
+    State(String),
+    /// Its file has no free space.
+    Full,
+    /// It is empty or new, and too small for its photos.
+    TooSmall {
+        /// Maximum that it can hold (bytes).
+        room: u64,
+        /// Total size of the photos for it (bytes).
+        needed: u64,
+    },
+}
+
+impl Unfit {
+    /// Returns the command that makes the volume take photos, or other advice, if there is any. `at` is
+    /// ` --admin ADDRESS`, or empty; `None` if only the command's own daemon runs.
+    #[must_use]
+    pub fn remedy(&self, at: Option<&str>) -> Option<String> {
+        let (id, with) = (self.id, at.unwrap_or_default());
+        Some(match &self.reason {
+            UnfitReason::Absent => format!("hayloft volume create {id}{} creates it", at?),
+            UnfitReason::State(state) if state == "read_only" => {
+                format!("hayloft volume writable {id}{with} lets it take writes again")
+            }
+            UnfitReason::State(state) if state == "poisoned" && at.is_some() => {
+                "a restart of the daemon recovers it".to_owned()
+            }
+            UnfitReason::State(_) => "the log of the daemon says why".to_owned(),
+            UnfitReason::Full | UnfitReason::TooSmall { .. } => return None,
+        })
+    }
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = self.id;
+        match &self.reason {
+            UnfitReason::Absent => write!(f, "volume {id} does not exist"),
+            UnfitReason::State(state) => {
+                write!(f, "volume {id} takes no writes: it is {}", state.replace('_', "-"))
+            }
+            UnfitReason::Full => write!(f, "volume {id} is full"),
+            UnfitReason::TooSmall { room, needed } => write!(
+                f,
+                "volume {id} has room for {} at most, and the photos for it have {}",
+                rounded(*room),
+                rounded(*needed)
+            ),
+        }
+    }
+}
+
+/// Why a volume was not created.
+#[derive(Debug, Error)]
+pub enum CreateError {
+    /// The daemon refused, or cannot be reached.
+    #[error("volume {id} was not created: {error}")]
+    Refused {
+        /// Number of the volume.
+        id: u32,
+        /// Cause.
+        error: ClientError,
+    },
+    /// The daemon started to create it, and failed.
+    #[error("volume {id} was not created: {reason}")]
+    Failed {
+        /// Number of the volume.
+        id: u32,
+        /// Reason that the daemon gives.
+        reason: String,
+    },
+    /// The command was interrupted while it waited.
+    #[error("interrupted while volume {0} was being created")]
+    Interrupted(u32),
+}
+
+/// The volumes that photos may go to.
+pub struct Volumes {
+    /// Admin API that lists the volumes; `None` if it must not be asked.
+    admin: Option<Client>,
+    /// Whether the user named one volume for all photos.
+    fixed: bool,
+    rooms: Mutex<Vec<Room>>,
+}
+
+impl Volumes {
+    /// Returns the one volume that the user named; `admin`, if given, is asked for its state.
+    #[must_use]
+    pub fn only(volume: u32, admin: Option<Client>) -> Self {
+        let room = Room { id: volume, free: u64::MAX, given_up: false };
+        Self { admin, fixed: true, rooms: Mutex::new(vec![room]) }
+    }
+
+    /// Asks the admin API for all volumes that take writes; if there are none, those that are being
+    /// recovered.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn ask(admin: Client) -> Result<Self, ClientError> {
+        let rooms = Mutex::new(rooms(&list(&admin)?));
+        Ok(Self { admin: Some(admin), fixed: false, rooms })
+    }
+
+    /// Returns whether an admin API answers.
+    #[must_use]
+    pub fn answers(admin: &Client) -> bool {
+        list(admin).is_ok()
+    }
+
+    /// Returns whether the user named one volume for all photos.
+    #[must_use]
+    pub fn fixed(&self) -> bool {
+        self.fixed
+    }
+
+    /// Asks for the numbers of all volumes that serve reads now or later, also of those that take no writes.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn readable(&self) -> Result<Vec<u32>, ClientError> {
+        let Some(admin) = &self.admin else { return Ok(Vec::new()) };
+        let described = list(admin)?;
+        let unreadable = ["creating", "creation_failed", "failed"];
+        let readable = described.iter().filter(|found| !found.has_state(&unreadable));
+        Ok(readable.map(|found| found.id).collect())
+    }
+
+    /// Returns whether the admin API reports that the store has no volumes.
+    #[must_use]
+    pub fn is_empty_store(&self) -> bool {
+        let described = self.admin.as_ref().and_then(|admin| list(admin).ok());
+        described.is_some_and(|described| described.is_empty())
+    }
+
+    /// Picks the volume with the most free space, and subtracts `size` (bytes) from that; `None` if all are
+    /// given up.
+    #[must_use]
+    pub fn pick(&self, size: u64) -> Option<u32> {
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = rooms.iter_mut().filter(|room| !room.given_up);
+        let room = open.max_by_key(|room| room.free)?;
+        room.free = room.free.saturating_sub(size);
+        Some(room.id)
+    }
+
+    /// Like [`Self::pick`], but first creates volume 1 with `new` bytes, if given, in a store without
+    /// volumes.
+    ///
+    /// # Errors
+    /// [`CreateError`].
+    pub fn pick_or_create(
+        &self,
+        size: u64,
+        new: Option<ByteSize>,
+        stop: &AtomicBool,
+    ) -> Result<Option<u32>, CreateError> {
+        let picked = self.pick(size);
+        if let (None, Some(new), Some(admin)) = (picked, new, &self.admin) {
+            let refused = |error| CreateError::Refused { id: FIRST, error };
+            if list(admin).map_err(refused)?.is_empty() {
+                self.create_missing(&BTreeSet::from([FIRST]), new, stop)?;
+                return Ok(self.pick(size));
+            }
+        }
+        Ok(picked)
+    }
+
+    /// Sends no more photos to `volume`.
+    pub fn give_up(&self, volume: u32) {
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        for room in rooms.iter_mut().filter(|room| room.id == volume) {
+            room.given_up = true;
+        }
+    }
+
+    /// Returns whether `volume` takes writes, or will after its recovery; true if the admin API does not
+    /// answer or is not known.
+    #[must_use]
+    pub fn takes_writes(&self, volume: u32) -> bool {
+        let Some(described) = self.admin.as_ref().and_then(|admin| list(admin).ok()) else {
+            return true;
+        };
+        described
+            .iter()
+            .any(|found| found.id == volume && found.has_state(&["writable", "recovering"]))
+    }
+
+    /// Returns whether `volume` serves reads now or later; true if the admin API does not answer or is not
+    /// known.
+    #[must_use]
+    pub fn serves_reads(&self, volume: u32) -> bool {
+        let Some(described) = self.admin.as_ref().and_then(|admin| list(admin).ok()) else {
+            return true;
+        };
+        described
+            .iter()
+            .any(|found| found.id == volume && !found.has_state(&["failed", "creation_failed"]))
+    }
+
+    /// Returns the number of photos in those of `volumes` that exist; `None` if it is not known.
+    #[must_use]
+    pub fn photos_in(&self, volumes: &BTreeSet<u32>) -> Option<u64> {
+        let described = list(self.admin.as_ref()?).ok()?;
+        let those = described.iter().filter(|found| volumes.contains(&found.id));
+        those.map(|found| found.needles).sum()
+    }
+
+    /// Returns those of `needed` that take no photos, by number. Volumes that are being recovered or created
+    /// will take them, and are not included. Without an admin API the result is empty.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn unfit(&self, needed: &BTreeSet<u32>) -> Result<Vec<Unfit>, ClientError> {
+        let Some(admin) = &self.admin else { return Ok(Vec::new()) };
+        let described = list(admin)?;
+        let reason = |id: u32| match described.iter().find(|found| found.id == id) {
+            None => Some(UnfitReason::Absent),
+            Some(found) if found.state == "creation_failed" => Some(UnfitReason::Absent),
+            Some(found) if found.state == "writable" && found.free() == 0 => {
+                Some(UnfitReason::Full)
+            }
+            Some(found) if found.has_state(&["writable", "recovering", "creating"]) => None,
+            Some(found) => Some(UnfitReason::State(found.state.clone())),
+        };
+        let unfit = |&id: &u32| reason(id).map(|reason| Unfit { id, reason });
+        Ok(needed.iter().filter_map(unfit).collect())
+    }
+
+    /// Returns those of `needed` (bytes of photos, by volume) that are certainly too small. Checks volumes
+    /// without photos, and volumes that would be created with `new` bytes: other volumes may already have
+    /// some of the photos.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn too_small(
+        &self,
+        needed: &BTreeMap<u32, u64>,
+        new: Option<ByteSize>,
+    ) -> Result<Vec<Unfit>, ClientError> {
+        let Some(admin) = &self.admin else { return Ok(Vec::new()) };
+        let described = list(admin)?;
+        let room = |id: u32| match described.iter().find(|found| found.id == id) {
+            Some(found) if found.state == "writable" => {
+                Some(found.free()).filter(|_| found.needles == Some(0))
+            }
+            Some(_) => None,
+            None => new.map(ByteSize::bytes),
+        };
+        let unfit = |(&id, &needed): (&u32, &u64)| {
+            let room = room(id).filter(|room| *room < needed)?;
+            Some(Unfit { id, reason: UnfitReason::TooSmall { room, needed } })
+        };
+        Ok(needed.iter().filter_map(unfit).collect())
+    }
+
+    /// Creates those of `needed` that do not exist, each of `size`, and waits until they, and those that
+    /// others are creating, take photos. Returns the numbers of the created volumes. They can be picked from
+    /// then on. Without an admin API nothing is created.
+    ///
+    /// # Errors
+    /// [`CreateError`]; volumes that were created before the error are kept.
+    pub fn create_missing(
+        &self,
+        needed: &BTreeSet<u32>,
+        size: ByteSize,
+        stop: &AtomicBool,
+    ) -> Result<Vec<u32>, CreateError> {
+        let Some(admin) = &self.admin else { return Ok(Vec::new()) };
+        let mut created = Vec::new();
+        for &id in needed {
+            let refused = |error| CreateError::Refused { id, error };
+            let described = list(admin).map_err(refused)?;
+            let mut found = described.into_iter().find(|found| found.id == id);
+            if found.as_ref().is_none_or(|found| found.state == "creation_failed") {
+                found = Some(create(admin, id, size).map_err(refused)?);
+                created.push(id);
+            }
+            let Some(found) = found else { continue };
+            await_created(admin, found, stop)?;
+        }
+        if !created.is_empty() && !self.fixed {
+            let id = created[0];
+            let described = list(admin).map_err(|error| CreateError::Refused { id, error })?;
+            let added = rooms(&described).into_iter().filter(|room| created.contains(&room.id));
+            self.rooms.lock().unwrap_or_else(PoisonError::into_inner).extend(added);
+        }
+        Ok(created)
+    }
+}
+
+/// Returns the volumes that take writes; if there are none, those that are being recovered.
+fn rooms(described: &[Described]) -> Vec<Room> {
+    let of = |state: &str| {
+        let of = described.iter().filter(|found| found.state == state);
+        of.map(|found| Room { id: found.id, free: found.free(), given_up: false })
+            .collect::<Vec<_>>()
+    };
+    let writable = of("writable");
+    if writable.is_empty() { of("recovering") } else { writable }
+}
+
+fn list(admin: &Client) -> Result<Vec<Described>, ClientError> {
+    admin.request(Method::Get, "/volumes", &[], Body::None)?.expect(&[200])?.json()
+}
+
+fn create(admin: &Client, id: u32, size: ByteSize) -> Result<Described, ClientError> {
+    let body = serde_json::json!({"id": id, "size": size.to_string()}).to_string();
+    let body = Body::Bytes(body.as_bytes());
+    admin.request(Method::Post, "/volumes", &[], body)?.expect(&[201, 202])?.json()
+}
+
+/// Waits while a volume is being created.
+fn await_created(
+    admin: &Client,
+    mut found: Described,
+    stop: &AtomicBool,
+) -> Result<(), CreateError> {
+    let id = found.id;
+    while found.state == "creating" {
+        if stop.load(Ordering::Relaxed) {
+            return Err(CreateError::Interrupted(id));
+        }
+        std::thread::sleep(POLL_INTERVAL);
+        let path = format!("/volumes/{id}");
+        let reply = admin.request(Method::Get, &path, &[], Body::None);
+        let reply = reply.and_then(|reply| reply.expect(&[200])).and_then(|reply| reply.json());
+        found = reply.map_err(|error| CreateError::Refused { id, error })?;
+    }
+    match found.error {
+        Some(reason) => Err(CreateError::Failed { id, reason }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn volumes(free: &[u64]) -> Volumes {
+        let room = |(id, free): (u32, &u64)| Room { id, free: *free, given_up: false };
+        let rooms = Mutex::new((1..).zip(free).map(room).collect());
+        Volumes { admin: None, fixed: false, rooms }
+    }
+
+    #[test]
+    fn the_one_with_most_room_takes_the_next() {
+        let volumes = volumes(&[10, 30, 25]);
+        let picked: Vec<_> = (0..4).map(|_| volumes.pick(10).unwrap()).collect();
+        assert_eq!(picked, [2, 3, 2, 3]);
+        volumes.give_up(3);
+        volumes.give_up(1);
+        assert_eq!(
+            volumes.pick(1000),
+            Some(2),
+            "one with too little space by the estimate is still picked"
+        );
+        volumes.give_up(2);
+        assert_eq!(volumes.pick(1), None);
+    }
+
+    #[test]
+    fn a_named_one_is_the_only_one() {
+        let volumes = Volumes::only(7, None);
+        assert_eq!((volumes.pick(u64::MAX), volumes.pick(1)), (Some(7), Some(7)));
+        volumes.give_up(7);
+        assert_eq!(volumes.pick(1), None);
+    }
+
+    #[test]
+    fn remedies_name_the_command_and_the_admin_api() {
+        let unfit = |reason| Unfit { id: 2, reason };
+        let absent = unfit(UnfitReason::Absent);
+        let remedy = absent.remedy(Some(" --admin http://10.0.0.2:8081"));
+        let wanted = "hayloft volume create 2 --admin http://10.0.0.2:8081 creates it";
+        assert_eq!(remedy.as_deref(), Some(wanted));
+        assert_eq!(absent.remedy(None), None, "no daemon runs that could create it");
+        let read_only = unfit(UnfitReason::State("read_only".to_owned()));
+        assert_eq!(read_only.to_string(), "volume 2 takes no writes: it is read-only");
+        assert!(read_only.remedy(Some("")).unwrap().starts_with("hayloft volume writable 2 lets"));
+    }
+}

@@ -1,0 +1,86 @@
+//! Tests of the admin API over real sockets on the loopback interface.
+
+mod answers;
+mod changes;
+mod client;
+mod hostile;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, mpsc};
+
+use super::{AdminHandle, AdminLimits, AdminState, Request, spawn};
+use crate::base::threads::Threads;
+use crate::node::metrics::{
+    DiskInfo, DiskState, Metrics, NodeInfo, ShardInfo, VolumeInfo, VolumeMetrics, VolumeState,
+};
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// Start time of the daemons of the tests.
+const STARTED_NS: u64 = 100 * SECOND_NS;
+
+/// A clock controlled by a test. One for each test, since tests run concurrently.
+macro_rules! fake_clock {
+    ($name:ident) => {
+        mod $name {
+            use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+            static NOW_NS: AtomicU64 = AtomicU64::new(super::super::STARTED_NS);
+            pub(super) fn now_ns() -> u64 {
+                NOW_NS.load(SeqCst)
+            }
+            #[allow(dead_code, reason = "some tests only need time to stand still")]
+            pub(super) fn advance_seconds(seconds: u64) {
+                NOW_NS.fetch_add(seconds * super::super::SECOND_NS, SeqCst);
+            }
+        }
+    };
+}
+use fake_clock;
+
+/// A daemon with only counters and the admin listener: two shards, two data directories.
+struct Node {
+    metrics: Arc<Metrics>,
+    state: AdminState,
+    /// Requests sent to the main thread.
+    requests: mpsc::Receiver<Request>,
+}
+
+impl Node {
+    fn new(now_ns: fn() -> u64, limits: AdminLimits) -> Self {
+        let info = NodeInfo {
+            version: "1.2.3".into(),
+            started_ns: STARTED_NS,
+            started_unix_seconds: 1_700_000_000,
+            durable: true,
+            listen: vec!["127.0.0.1:8080".into()],
+            largest_body: 64 << 20,
+            largest_batch: 8 << 20,
+            ..NodeInfo::default()
+        };
+        let shards = [
+            ShardInfo { id: 0, core: 2, port: Some(8180) },
+            ShardInfo { id: 1, core: 3, port: None },
+        ];
+        let disks = ["/data/a", "/data/b"].map(|path| DiskInfo::new(path, DiskState::Ok));
+        let metrics = Metrics::new(info, &shards, disks.into());
+        let (requests_in, requests) = mpsc::channel();
+        let creations = Arc::default();
+        let state = AdminState::new(Arc::clone(&metrics), now_ns, limits, requests_in, creations);
+        Self { metrics, state, requests }
+    }
+
+    fn volume(&self, id: u32, state: VolumeState) -> Arc<VolumeMetrics> {
+        let info = VolumeInfo { id, shard: 1, disk: 0, durable: true };
+        self.metrics.register_volume(info, state)
+    }
+
+    fn start(&self) -> (AdminHandle, SocketAddr) {
+        let handle = spawn(listener(), self.state.clone(), &Threads::default()).expect("starts");
+        let addr = handle.local_addr();
+        (handle, addr)
+    }
+}
+
+fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").expect("a free port")
+}

@@ -1,0 +1,141 @@
+//! Launch parameters of the shards, made from the configuration, and the body of the shards' threads.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::machine::Files;
+use super::placement::{Placed, Placement};
+use super::stores::Store;
+use crate::base::limits::{CHECKPOINT_RATE, LINGER_NS};
+use crate::base::sys;
+use crate::base::types::VolumeId;
+use crate::http::conn::Deadlines;
+use crate::node::config::Config;
+use crate::node::metrics::{Metrics, VolumeInfo, VolumeState};
+use crate::node::shard::{self, Assignment, Listener, ShardConfig, Shared, Start};
+use crate::ring::{Prepared, Ring, RingOptions};
+use crate::runtime::Runtime;
+use crate::runtime::buffer::Pool;
+use crate::volume::{Checkpointing, Expected};
+
+/// Launch parameters of one shard, passed to its thread.
+pub struct Launch {
+    /// The prepared ring.
+    pub prepared: Prepared,
+    /// Core to pin the thread to.
+    pub core: usize,
+    /// Initial state of the shard.
+    pub start: Start,
+}
+
+/// Returns the launch parameters of all shards: cores, rings, listeners and volumes are divided among them.
+pub fn launches(
+    (config, files): (&Config, Files),
+    stores: &[Store],
+    placement: &Placement,
+    shared: &Arc<Shared>,
+    cores: Vec<usize>,
+    prepared: Vec<Prepared>,
+    listeners: Vec<Vec<Listener>>,
+) -> Vec<Launch> {
+    let count = cores.len();
+    let mut assignments: Vec<Vec<Assignment>> = (0..count).map(|_| Vec::new()).collect();
+    for (id, placed) in placement.all() {
+        let assignment = assign(id, placed, &stores[placed.store], config, &shared.metrics);
+        assignments[placed.shard].push(assignment);
+    }
+    let missing = stores.iter().any(|store| store.dir.is_none());
+    let parts = cores.into_iter().zip(prepared).zip(listeners).zip(assignments).enumerate();
+    let launch = |(n, (((core, prepared), listeners), assignments))| Launch {
+        prepared,
+        core,
+        start: Start {
+            id: u16::try_from(n).expect("at most 1024 shards"),
+            config: shard_config(config, files, missing),
+            shared: Arc::clone(shared),
+            assignments,
+            owners: placement.owners(),
+            listeners,
+        },
+    };
+    parts.map(launch).collect()
+}
+
+/// Returns the assignment of a volume for its shard, and registers the volume in the metrics as recovering.
+pub fn assign(
+    id: u32,
+    placed: Placed,
+    store: &Store,
+    config: &Config,
+    metrics: &Metrics,
+) -> Assignment {
+    let dir = store.dir.as_ref().expect("volumes are found in open stores only");
+    let info = VolumeInfo {
+        id,
+        shard: u32::try_from(placed.shard).expect("at most 1024 shards"),
+        disk: u32::try_from(placed.store).expect("at most 256 data directories"),
+        durable: !config.buffered,
+    };
+    Assignment {
+        dir: store.path.clone(),
+        expected: Expected {
+            volume: VolumeId(id),
+            generation: placed.generation,
+            store: dir.store_id().0.to_be_bytes(),
+            hash_bits: None,
+            segments_max: None,
+            checkpoints: Some(Checkpointing {
+                interval: config.checkpoint_interval.bytes(),
+                rate: CHECKPOINT_RATE,
+            }),
+        },
+        metrics: metrics.register_volume(info, VolumeState::Recovering),
+    }
+}
+
+fn shard_config(config: &Config, files: Files, disk_missing: bool) -> ShardConfig {
+    let limits = &config.limits;
+    let ns =
+        |time: Duration| u64::try_from(time.as_nanos()).expect("at most a day: checked in config");
+    ShardConfig {
+        deadlines: Deadlines {
+            head: ns(limits.head_timeout()),
+            idle: ns(limits.idle_timeout()),
+            body: ns(limits.body_grace()),
+            send: ns(limits.send_timeout()),
+            rate: u64::from(limits.body_min_bytes_per_second),
+            linger: LINGER_NS,
+        },
+        cache_control: config.cache_control.clone(),
+        body_max: limits.largest_body.bytes(),
+        batch_max: limits.batch_bytes(),
+        connections_max: files.connections,
+        refusals_max: files.refusals_per_shard,
+        drain_ns: ns(limits.drain_timeout()),
+        disk_missing,
+        audit_log: config.audit_log,
+    }
+}
+
+/// Number of operations that one shard may have in flight on a device: `limits.device_in_flight`, divided by
+/// the number of shards that share the device. At least 1.
+pub fn device_limit(config: &Config, placement: &Placement, shard: usize) -> usize {
+    (config.limits.device_in_flight as usize / placement.sharing(shard)).max(1)
+}
+
+/// Runs a shard on the calling thread, pinned to its core, until it has drained.
+///
+/// # Panics
+/// If its ring cannot be started.
+pub fn run(launch: Launch, pool: &Pool, peers: Vec<RawFd>, options: RingOptions) {
+    let Launch { prepared, core, start } = launch;
+    if let Err(error) = sys::pin_to_core(core) {
+        tracing::warn!("cannot pin a shard to core {core}: {error}");
+    }
+    let ring = Ring::start(prepared, pool.clone(), peers, options).unwrap_or_else(|error| {
+        panic!("a prepared ring could not be started on its thread: {error}")
+    });
+    let runtime = Runtime::new(&ring, pool.clone(), super::random);
+    shard::run(ring, runtime, start);
+}

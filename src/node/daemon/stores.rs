@@ -1,0 +1,273 @@
+//! The data directories and the volume files in them, before any shard runs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::{StartError, disks, medium};
+use crate::base::limits::UNIT;
+use crate::base::new_name;
+use crate::base::sys;
+use crate::base::types::VolumeId;
+use crate::node::config::{Config, Prealloc};
+use crate::node::datadir::{self, DataDir, DataDirError};
+use crate::node::metrics::DiskState;
+use crate::runtime::Handle;
+use crate::runtime::op::{DirId, Op};
+use crate::volume::{self, IoError, Preallocation, Superblock, VolumeState};
+
+/// A data directory as configured.
+pub struct Store {
+    /// Path as configured.
+    pub path: PathBuf,
+    /// The open and locked directory; `None` when it is missing or its disk fails.
+    pub dir: Option<DataDir>,
+    state: DiskState,
+}
+
+impl Store {
+    /// State at the start, as in `/status`.
+    pub fn state(&self) -> DiskState {
+        self.state
+    }
+}
+
+/// A volume file found in a data directory.
+#[derive(Clone, Debug)]
+pub struct FoundVolume {
+    /// Position of its data directory in the configuration.
+    pub store: usize,
+    /// Volume id.
+    pub id: u32,
+    /// Generation of the file.
+    pub generation: u64,
+}
+
+/// How a configured data directory is used.
+enum DirUse {
+    /// The directory is open.
+    Used(DataDir),
+    /// All configured directories are absent or empty: this one is to be created.
+    New,
+    /// The daemon runs without the directory, because of this error.
+    Out(DiskState, DataDirError),
+}
+
+/// Decides how all data directories are used, from the results of opening them. New ones are created only
+/// when all are absent or empty. Otherwise an absent or empty directory is a disk that is not mounted: only
+/// its volumes are unavailable. The same holds for a failing disk, as long as another directory could be
+/// opened.
+fn dir_uses(present: Vec<Result<DataDir, DataDirError>>) -> Vec<Result<DirUse, DataDirError>> {
+    let is_new = present.iter().all(|dir| dir.as_ref().is_err_and(DataDirError::is_absent));
+    let works = present.iter().any(Result::is_ok);
+    let dir_use = |present: Result<DataDir, DataDirError>| match present {
+        Ok(dir) => Ok(DirUse::Used(dir)),
+        Err(error) if error.is_absent() && is_new => Ok(DirUse::New),
+        Err(error) if error.is_absent() => Ok(DirUse::Out(DiskState::Missing, error)),
+        Err(error) if error.is_of_the_disk() && works => Ok(DirUse::Out(DiskState::Failed, error)),
+        Err(error) => Err(error),
+    };
+    present.into_iter().map(dir_use).collect()
+}
+
+/// Opens and locks all data directories, and creates new ones.
+///
+/// # Errors
+/// [`StartError`]: a directory cannot be used, and the daemon cannot run without it.
+pub fn open(config: &Config) -> Result<Vec<Store>, StartError> {
+    datadir::check_distinct(&config.data)?;
+    for warning in check_mediums(config, medium::check)? {
+        tracing::warn!("{warning}");
+    }
+    let present = config.data.iter().map(|path| DataDir::open_on_trial(path, false)).collect();
+    let mut stores = Vec::new();
+    for (path, dir_use) in config.data.iter().zip(dir_uses(present)) {
+        let (dir, state) = match dir_use? {
+            DirUse::Used(dir) => (Some(dir), DiskState::Ok),
+            DirUse::New => (Some(DataDir::open_on_trial(path, true)?), DiskState::Ok),
+            DirUse::Out(state, error) => {
+                let until = match state {
+                    DiskState::Missing => "it is mounted again and the daemon restarted",
+                    _ => "the disk works again and the daemon is restarted",
+                };
+                tracing::error!("{error}. Its volumes are unavailable until {until}");
+                (None, state)
+            }
+        };
+        stores.push(Store { path: path.clone(), dir, state });
+    }
+    Ok(stores)
+}
+
+/// Result of [`look`] at the data directories.
+pub struct Seen {
+    /// Findings that do not prevent the start, and checks that need the rights of another user.
+    pub warnings: Vec<String>,
+    /// True if all directories exist or will be created, and hold no volume: the start creates volume 1.
+    pub lack_a_volume: bool,
+    /// Absent directories that the start creates.
+    new: Vec<PathBuf>,
+}
+
+impl Seen {
+    /// Whether the parent directory of `file` is absent now and created by the start before the file is.
+    pub fn will_be_made(&self, file: &Path) -> bool {
+        let parent = new_name::parent_of(file);
+        self.new.iter().any(|path| parent == Some(path))
+    }
+}
+
+/// Checks whether [`open`] would succeed, without changing anything or taking a lock.
+///
+/// # Errors
+/// The error with which the start would fail.
+pub fn look(config: &Config) -> Result<Seen, StartError> {
+    datadir::check_distinct(&config.data)?;
+    let mut warnings = check_mediums(config, medium::look)?;
+    let present = config.data.iter().map(|path| DataDir::look_to_open(path)).collect();
+    let (mut stores, mut new, mut is_whole) = (Vec::new(), Vec::new(), true);
+    for (path, dir_use) in config.data.iter().zip(dir_uses(present)) {
+        let looked = dir_use.and_then(|dir_use| match dir_use {
+            DirUse::New => DataDir::look_for_new(path).map(|()| DirUse::New),
+            other => Ok(other),
+        });
+        let (dir, state) = match looked {
+            Ok(DirUse::Used(dir)) => (Some(dir), DiskState::Ok),
+            Ok(DirUse::New) => {
+                new.extend((!path.exists()).then(|| path.clone()));
+                (None, DiskState::Ok)
+            }
+            Ok(DirUse::Out(state, error)) => {
+                warnings.push(format!("{error}. Its volumes would be out"));
+                (None, state)
+            }
+            // The daemon may run as another user.
+            Err(error) if error.is_of_this_user() => {
+                warnings.push(format!("not checked, as this user: {error}"));
+                (None, DiskState::Failed)
+            }
+            Err(error) => return Err(error.into()),
+        };
+        is_whole &= state == DiskState::Ok;
+        stores.push(Store { path: path.clone(), dir, state });
+    }
+    Ok(Seen { warnings, lack_a_volume: volumes(&stores)?.is_empty() && is_whole, new })
+}
+
+/// Returns the data directory itself if it exists, else the directory in which it will be created.
+fn place_of(path: &Path) -> Option<&Path> {
+    if path.exists() { Some(path) } else { new_name::parent_of(path) }
+}
+
+/// Checks that the first volume fits into the first data directory, as far as its file system reports free
+/// space. Without this check, a reservation that fails would use up all space for a moment, and writes of
+/// other programs would fail meanwhile.
+///
+/// # Errors
+/// [`StartError::Create`] with ENOSPC.
+pub fn check_room(config: &Config) -> Result<(), StartError> {
+    let size = config.volume_size.bytes();
+    let has_room = |place| disks::space(place).map_or(true, |(free, _)| free >= size);
+    if place_of(&config.data[0]).is_none_or(has_room) {
+        return Ok(());
+    }
+    Err(not_created(config, "reserve space for the file", IoError::Errno(nix::libc::ENOSPC)))
+}
+
+/// The error for a first volume that could not be created; `what` is the step that failed.
+pub fn not_created(config: &Config, what: &'static str, error: IoError) -> StartError {
+    let (path, size) = (config.data[0].clone(), config.volume_size);
+    StartError::Create { id: 1, path, what, error, size }
+}
+
+/// Check of a file system: [`medium::check`] or [`medium::look`].
+type LookAtMedium = fn(&Path, &Path, Option<&Path>) -> Result<Option<String>, StartError>;
+
+/// Checks the file systems of the data directories, before anything is opened or created: of the directories
+/// that exist, and, when all are to be created, of those that they will be created in. Returns warnings.
+/// With `buffered` nothing is checked.
+fn check_mediums(config: &Config, look_at: LookAtMedium) -> Result<Vec<String>, StartError> {
+    if config.buffered {
+        return Ok(Vec::new());
+    }
+    let looked: Vec<_> = config.data.iter().map(|path| (path, DataDir::look(path))).collect();
+    let is_absent =
+        |found: &Result<(), DataDirError>| found.as_ref().is_err_and(DataDirError::is_absent);
+    let is_new = looked.iter().all(|(_, found)| is_absent(found));
+    let mut warnings = Vec::new();
+    for (path, found) in &looked {
+        // Any other error of a directory is reported when it is opened.
+        if found.is_err() && !(is_new && is_absent(found)) {
+            continue;
+        }
+        let Some(place) = place_of(path) else { continue };
+        warnings.extend(look_at(path, place, datadir::any_volume(path).as_deref())?);
+    }
+    Ok(warnings)
+}
+
+/// Returns all volume files of the open directories, by volume id.
+///
+/// # Errors
+/// [`StartError::TwoFiles`] if a volume has two files; [`StartError::DataDir`] if a directory cannot be
+/// listed.
+pub fn volumes(stores: &[Store]) -> Result<Vec<FoundVolume>, StartError> {
+    let mut found: BTreeMap<u32, FoundVolume> = BTreeMap::new();
+    for (store, dir) in stores.iter().enumerate() {
+        let Some(dir) = &dir.dir else { continue };
+        for file in dir.volumes()? {
+            let volume = FoundVolume { store, id: file.id, generation: file.generation };
+            if let Some(other) = found.insert(file.id, volume) {
+                let first =
+                    stores[other.store].path.join(volume::file_name(file.id, other.generation));
+                return Err(StartError::TwoFiles { id: file.id, first, second: file.path });
+            }
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+/// Returns the superblock of a new volume of `size` bytes in this data directory.
+pub fn superblock(dir: &DataDir, id: u32, size: u64) -> Superblock {
+    Superblock {
+        compat: 0,
+        ro_compat: 0,
+        incompat: 0,
+        volume: VolumeId(id),
+        incarnation: super::random(),
+        parent: 0,
+        generation: 0,
+        state: VolumeState::Live,
+        size,
+        unit: u32::try_from(UNIT).expect("512 fits u32"),
+        chunk: u32::try_from(crate::base::limits::CHUNK).expect("64 KiB fits u32"),
+        hash_seed: super::random(),
+        store: dir.store_id().0.to_be_bytes(),
+        created_ns: sys::wall_ns(),
+        revision: 1,
+    }
+}
+
+/// How the space of new volume files is allocated, by the configuration.
+pub fn preallocation(config: &Config) -> Preallocation {
+    match config.prealloc {
+        Prealloc::Fallocate => Preallocation::Reserve,
+        Prealloc::Zeroed => Preallocation::Zeroed,
+    }
+}
+
+/// Creates the file of a new volume in the directory `path`. `progress` as for [`volume::create`].
+///
+/// # Errors
+/// The step that failed, and why.
+pub async fn create(
+    handle: &Handle,
+    path: PathBuf,
+    superblock: &Superblock,
+    preallocation: Preallocation,
+    progress: impl Fn(u64),
+) -> Result<(), (&'static str, IoError)> {
+    let opened = handle.submit(Op::OpenDir { path }).await.result;
+    let errno = i32::try_from(-opened).unwrap_or(i32::MAX);
+    let dir = u32::try_from(opened).map_err(|_| ("open the directory", IoError::Errno(errno)))?;
+    volume::create(handle, DirId(dir), superblock, preallocation, progress).await
+}

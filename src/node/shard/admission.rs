@@ -1,0 +1,244 @@
+//! Admission: limits the buffer memory that incoming bodies and transfers of large bodies take, so that
+//! neither uses up the memory that reads of photos need. Reads and large transfers that are not admitted
+//! are refused at once; bodies after at most `BODY_WAIT_NS`.
+//!
+//! Shares of a shard's buffer pool:
+//! - at most five eighths for bodies of one needle and for batches;
+//! - a quarter reserved for transfers of large bodies, each of which has room for one piece of one chunk;
+//! - at least an eighth for reads, which may use whatever is free, except for a sixteenth that stays free
+//!   for request heads: a request whose head cannot be received cannot be refused either.
+//!
+//! Memory that bodies do not use is lent to the large transfers, up to another quarter of the pool, for
+//! longer pieces and for a second piece at a time.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::Shard;
+use crate::base::account::Account;
+use crate::base::limits::{CHUNK, NEEDLE_DATA_MAX};
+use crate::base::sabotage::{Sabotage, chosen};
+use crate::runtime::buffer::{Buf, PAGE};
+
+/// Maximum overhead of a buffer beyond its content (bytes): headers, checksums, alignment.
+const OVERHEAD: u64 = 2 * PAGE as u64;
+/// Divisor of the memory that can still be lent: one grant gets at most this fraction of it, so that
+/// memory is left for the next grants.
+const LENT_DIVISOR: u64 = 8;
+/// Pause between two attempts to allocate a buffer (nanoseconds).
+pub const BUFFER_PAUSE_NS: u64 = 4_000_000;
+/// Maximum time that a body waits for admission (nanoseconds): bursts of large photos are over by then.
+const BODY_WAIT_NS: u64 = 100_000_000;
+/// Maximum number of bodies that wait for admission; further ones are refused at once.
+const BODIES_WAITING_MAX: u64 = 64;
+/// Maximum time that a transfer under way waits for a buffer (nanoseconds).
+pub const BUFFER_WAIT_NS: u64 = 5_000_000_000;
+
+/// Accounts of the admitted bodies and transfers.
+pub struct Admission {
+    /// Buffers of bodies (bytes).
+    bodies: Account,
+    /// Transfers of large bodies under way, in either direction (count).
+    large: Account,
+    /// Memory lent to large transfers beyond their reserved share (bytes).
+    lent: Account,
+    /// Bodies that wait for admission (count).
+    waiting: Account,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self {
+            bodies: Account::new("bytes for bodies"),
+            large: Account::new("transfers of large bodies"),
+            lent: Account::new("bytes lent to transfers"),
+            waiting: Account::new("bodies that wait"),
+        }
+    }
+}
+
+impl Admission {
+    /// Asserts that nothing is admitted and no body waits.
+    ///
+    /// # Panics
+    /// When something was not given back.
+    pub fn expect_nothing(&self) {
+        let Self { bodies, large, lent, waiting } = self;
+        [bodies, large, lent, waiting].into_iter().for_each(|account| account.expect(0));
+    }
+}
+
+impl Admission {
+    /// Whether nothing is admitted and no body waits.
+    pub fn is_unused(&self) -> bool {
+        [&self.bodies, &self.large, &self.lent, &self.waiting].iter().all(|it| it.held() == 0)
+    }
+}
+
+/// Permit to hold buffers for a body; returned when dropped.
+pub struct BodyPermit {
+    shard: Rc<Shard>,
+    bytes: usize,
+}
+
+impl Drop for BodyPermit {
+    fn drop(&mut self) {
+        self.shard.admission.bodies.give_back(self.bytes as u64);
+    }
+}
+
+/// Permit to transfer a large body; returned when dropped.
+pub struct LargePermit {
+    shard: Rc<Shard>,
+    /// Whether the piece that is reserved for this transfer is in use.
+    own_in_use: Cell<bool>,
+}
+
+impl Drop for LargePermit {
+    fn drop(&mut self) {
+        self.shard.admission.large.give_back(1);
+    }
+}
+
+/// Permit to hold a buffer for one piece of a large body; returned when dropped.
+pub struct Grant {
+    permit: Rc<LargePermit>,
+    is_own: bool,
+    lent: u64,
+    /// Maximum length of the piece (bytes), at least one chunk.
+    pub len: u64,
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        if self.is_own {
+            self.permit.own_in_use.set(false);
+        }
+        if !chosen(Sabotage::LeakLoan) {
+            self.permit.shard.admission.lent.give_back(self.lent);
+        }
+    }
+}
+
+impl LargePermit {
+    /// Grants memory for a piece of at most `wanted` bytes, rounded up to whole chunks. Returns `None` while
+    /// the reserved piece is in use and no memory can be lent.
+    pub fn grant(self: &Rc<Self>, wanted: u64) -> Option<Grant> {
+        let lent = &self.shard.admission.lent;
+        let left = (self.shard.handle.pool().capacity() as u64 / 4).saturating_sub(lent.held());
+        let lendable = left / LENT_DIVISOR / CHUNK * CHUNK;
+        let is_own = !self.own_in_use.get();
+        let sure = if is_own { CHUNK } else { 0 };
+        let len = (sure + lendable).min(wanted.next_multiple_of(CHUNK)).min(NEEDLE_DATA_MAX);
+        if len == 0 {
+            return None;
+        }
+        let overhead = if is_own { 0 } else { OVERHEAD };
+        let borrowed = len - sure + overhead;
+        self.own_in_use.set(true);
+        lent.take(borrowed);
+        Some(Grant { permit: Rc::clone(self), is_own, lent: borrowed, len })
+    }
+}
+
+/// Whether enough memory stays free to receive request heads when `used` of `capacity` bytes are in use.
+fn leaves_heads(used: usize, capacity: usize) -> bool {
+    used <= capacity / 16 * 15
+}
+
+impl Shard {
+    /// Admits a body that takes `bytes` of buffers. Waits up to `BODY_WAIT_NS`; returns `None` after that,
+    /// or at once when `BODIES_WAITING_MAX` bodies wait already.
+    pub async fn admit_body(self: &Rc<Self>, bytes: usize) -> Option<BodyPermit> {
+        let waiting = &self.admission.waiting;
+        let deadline = self.handle.now() + BODY_WAIT_NS;
+        loop {
+            let permit = self.try_admit_body(bytes);
+            let may_wait = waiting.held() < BODIES_WAITING_MAX && self.handle.now() < deadline;
+            if permit.is_some() || !may_wait {
+                return permit;
+            }
+            waiting.take(1);
+            self.handle.sleep_until(self.handle.now() + BUFFER_PAUSE_NS).await;
+            waiting.give_back(1);
+        }
+    }
+
+    /// Admits a body if there is memory now. A body may exceed the share of bodies when it is the only one;
+    /// an eighth of the pool is left to reads in any case.
+    fn try_admit_body(self: &Rc<Self>, bytes: usize) -> Option<BodyPermit> {
+        let pool = self.handle.pool();
+        let bodies =
+            usize::try_from(self.admission.bodies.held()).expect("a pool is at most 1 GiB") + bytes;
+        let eighth = pool.capacity() / 8;
+        let alone = bodies == bytes;
+        if (bodies > 5 * eighth && !alone) || pool.used() + bytes > 7 * eighth {
+            return None;
+        }
+        self.admission.bodies.take(bytes as u64);
+        Some(BodyPermit { shard: Rc::clone(self), bytes })
+    }
+
+    /// Admits a transfer of a large body; `None` when the reserved quarter of the pool is used up.
+    pub fn admit_large(self: &Rc<Self>) -> Option<Rc<LargePermit>> {
+        let limit = self.handle.pool().capacity() as u64 / 4 / (CHUNK + OVERHEAD);
+        if self.admission.large.held() >= limit {
+            return None;
+        }
+        self.admission.large.take(1);
+        Some(Rc::new(LargePermit { shard: Rc::clone(self), own_in_use: Cell::new(false) }))
+    }
+
+    /// Allocates a buffer for a transfer under way with `alloc`, for `wanted` bytes of content, or fewer
+    /// down to one chunk. When there is no buffer for one chunk either, it waits up to `BUFFER_WAIT_NS`,
+    /// which holds up only the client of this transfer, and then returns `None`.
+    pub async fn buffer_of<T>(
+        &self,
+        mut wanted: u64,
+        mut alloc: impl FnMut(u64) -> Option<T>,
+    ) -> Option<T> {
+        let deadline = self.handle.now() + BUFFER_WAIT_NS;
+        loop {
+            if let Some(found) = alloc(wanted) {
+                return Some(found);
+            }
+            if wanted > CHUNK {
+                wanted = (wanted / 2 / CHUNK * CHUNK).max(CHUNK);
+            } else if self.handle.now() < deadline {
+                self.handle.sleep_until(self.handle.now() + BUFFER_PAUSE_NS).await;
+            } else {
+                return None;
+            }
+        }
+    }
+
+    /// Allocates a buffer of `len` bytes for reading a photo, without waiting. `None` when memory for request
+    /// heads would become short.
+    pub fn read_buffer(&self, len: usize) -> Option<Buf> {
+        let pool = self.handle.pool();
+        if leaves_heads(pool.used() + len, pool.capacity()) { pool.alloc(len) } else { None }
+    }
+
+    /// Allocates a buffer of `len` bytes, without waiting.
+    pub fn buffer(&self, len: usize) -> Option<Buf> {
+        self.handle.pool().alloc(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::limits::{HEAD_BUFFER, HEAD_BUFFERS};
+
+    #[test]
+    fn reads_leave_room_for_the_heads_of_as_many_requests_as_the_ring_holds() {
+        let capacity = 64 << 20;
+        let limit = (0..capacity).step_by(PAGE).rev().find(|&used| leaves_heads(used, capacity));
+        let left = capacity - limit.unwrap();
+        assert!(left >= usize::from(HEAD_BUFFERS) * HEAD_BUFFER, "{left}");
+        assert!(
+            leaves_heads(NEEDLE_DATA_MAX as usize * 2, 8 << 20),
+            "the smallest pool has room for the largest needle"
+        );
+    }
+}

@@ -1,0 +1,270 @@
+//! Batch put: a tar of photos, stored in one commit, all or none. Runs only in the shard that owns the
+//! volume.
+
+use std::collections::{HashSet, VecDeque};
+use std::io::{self, Read};
+use std::rc::Rc;
+
+use super::Shard;
+use super::access::Accessed;
+use super::answer::{Created, Plain, no_buffer};
+use super::receive;
+use super::session::{
+    Object, Then, ask_for_body, body_missing, failed, move_to, refuse_when_draining,
+    reply_after_body, reply_with,
+};
+use super::store::Terms;
+use super::task::Outcome;
+use super::upload;
+use crate::base::access_trace::Method;
+use crate::base::limits::{COMMIT_NEEDLES_MAX, NEEDLE_DATA_MAX};
+use crate::base::types::{Cookie, NeedleId};
+use crate::http::conn::{Conn, PeerError};
+use crate::http::digest::Verifier;
+use crate::http::head::Head;
+use crate::http::photo_tar::{Photo, Reader, TarError};
+use crate::http::reply::ReplyHead;
+use crate::http::status::Status;
+use crate::http::upload::is_form;
+use crate::runtime::buffer::Buf;
+use crate::volume::{Check, Draft, Existing, NewNeedle, Upload, Volume};
+
+/// Number of bytes of entries after which other tasks run.
+const YIELD_AFTER: u64 = 256 << 10;
+
+/// Answers a batch put.
+pub async fn store(
+    shard: &Rc<Shard>,
+    conn: &mut Conn,
+    head: &Head,
+    number: u32,
+) -> Result<Then, Plain> {
+    let mut terms = Terms::of(shard, conn, head)?;
+    if terms.len > shard.config.batch_max {
+        let reason = "the batch is larger than this store takes (limits.largest_batch)";
+        return Err(Plain::error(Status::CONTENT_TOO_LARGE, reason));
+    }
+    refuse_when_draining(shard)?;
+    let owner = shard.owner_of(number).ok_or_else(|| failed(shard, Outcome::NoVolume))?;
+    if owner != shard.id {
+        return move_to(shard, conn, owner);
+    }
+    let volume = shard.volumes.local(number).map_err(|outcome| failed(shard, outcome))?;
+    let len = usize::try_from(terms.len).expect("limited to batch_max");
+    // Memory of the tar, and of the needles that are made of it while it is consumed.
+    let memory = len + len / 4 + Draft::memory(NEEDLE_DATA_MAX);
+    if head.expect_continue && conn.buffered() == 0 {
+        // The client sends the body only after 100 (Continue), so refuse before that.
+        drop(shard.admit_body(memory).await.ok_or_else(no_buffer)?);
+    }
+    if let Err(then) = ask_for_body(shard, conn, head).await {
+        return Ok(then);
+    }
+    if let Err(error) = conn.await_body(terms.len).await {
+        return Ok(body_missing(shard, conn, error).await);
+    }
+    let _permit = shard.admit_body(memory).await.ok_or_else(no_buffer)?;
+    let bufs = (0..len).step_by(PIECE).map(|at| shard.buffer(PIECE.min(len - at)));
+    let bufs: Option<Vec<Buf>> = bufs.collect();
+    let mut verifier = terms.verifier.take();
+    let bufs = bufs.ok_or_else(no_buffer)?;
+    let tar = match receive_tar(conn, bufs, len, verifier.as_deref_mut()).await {
+        Ok(tar) => tar,
+        Err(error) => return Ok(body_missing(shard, conn, error).await),
+    };
+    shard.metrics().payload_bytes_in.add(terms.len);
+    if let Err(plain) = receive::verify(verifier) {
+        return Ok(reply_after_body(shard, conn, head, plain).await);
+    }
+    Ok(match store_all(shard, &volume, number, tar, &terms, conn.began()).await {
+        Ok(created) => {
+            let body = serde_json::to_vec(&created).expect("numbers and strings serialize");
+            let date = shard.date();
+            let reply = ReplyHead {
+                content_type: Some(b"application/json"),
+                volume_writable: Some(volume.writable()),
+                ..ReplyHead::new(Status::CREATED, &date)
+            };
+            reply_with(shard, conn, head, reply, &body).await
+        }
+        Err(plain) => reply_after_body(shard, conn, head, plain).await,
+    })
+}
+
+/// Length of each buffer that the tar is received into (bytes).
+const PIECE: usize = 1 << 20;
+
+async fn receive_tar(
+    conn: &mut Conn,
+    bufs: Vec<Buf>,
+    len: usize,
+    mut verifier: Option<&mut Verifier>,
+) -> Result<TarBuffers, PeerError> {
+    let mut received = VecDeque::with_capacity(bufs.len());
+    let mut left = len;
+    for buf in bufs {
+        let piece = receive::read_body(conn, buf, 0, PIECE.min(left), verifier.as_deref_mut());
+        let (buf, result) = piece.await;
+        result?;
+        left = left.saturating_sub(PIECE);
+        received.push_back(buf);
+    }
+    Ok(TarBuffers { bufs: received, at: 0, left: len })
+}
+
+/// A received tar, read once: its buffers are released as they are consumed.
+struct TarBuffers {
+    bufs: VecDeque<Buf>,
+    at: usize,
+    left: usize,
+}
+
+impl Read for TarBuffers {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let Some(buf) = self.bufs.front() else { return Ok(0) };
+        let len = out.len().min(self.left).min(PIECE - self.at);
+        out[..len].copy_from_slice(&buf[self.at..self.at + len]);
+        self.at += len;
+        self.left -= len;
+        if self.at == PIECE {
+            self.bufs.pop_front();
+            self.at = 0;
+        }
+        Ok(len)
+    }
+}
+
+async fn store_all(
+    shard: &Rc<Shard>,
+    volume: &Rc<Volume>,
+    number: u32,
+    tar: TarBuffers,
+    terms: &Terms,
+    began: u64,
+) -> Result<Vec<Created>, Plain> {
+    let Unpacked { needles, sizes, uploads } = unpack(shard, volume, tar).await?;
+    let names: Vec<(NeedleId, Cookie)> = needles.iter().map(|n| (n.id, n.cookie)).collect();
+    let holds = |existing: Option<&Existing>| {
+        terms.conditions.as_ref().is_none_or(|conditions| conditions.hold(existing))
+    };
+    let check: Check<'_> = terms.conditions.as_ref().map(|_| &holds as _);
+    let stored = volume.put_batch(needles, check).await;
+    let stored = shard.volumes.written(volume, stored)?;
+    drop(uploads);
+    let created = names.into_iter().zip(sizes).zip(&stored);
+    let created = created.map(|(((id, cookie), size), stored)| {
+        shard.trace(&Accessed {
+            method: Method::Batch,
+            object: Object { volume: number, id, cookie },
+            size,
+            status: Status::CREATED,
+            is_range: false,
+            began,
+        });
+        Created::new(number, id, cookie, size, stored)
+    });
+    Ok(created.collect())
+}
+
+/// Reason of a refusal. A single upload with such a media type is refused too.
+const OF_A_FORM: &str =
+    "has the media type of a form, as no upload may have it; give it that of the photo";
+
+/// Photos of a batch.
+#[derive(Default)]
+struct Unpacked {
+    needles: Vec<NewNeedle>,
+    /// Size of each photo (bytes).
+    sizes: Vec<u64>,
+    /// Uploads of the photos above 1 MiB; they keep the reservations for the manifests until dropped.
+    uploads: Vec<Upload>,
+}
+
+async fn unpack(
+    shard: &Rc<Shard>,
+    volume: &Rc<Volume>,
+    tar: TarBuffers,
+) -> Result<Unpacked, Plain> {
+    let len = tar.left as u64;
+    let mut tar = Reader::with_len(tar, len);
+    let (mut unpacked, mut seen) = (Unpacked::default(), HashSet::new());
+    let mut since_yield = 0;
+    while let Some(photo) = tar.next_photo()? {
+        let (id, cookie) = (NeedleId::new(photo.key, photo.alt), Cookie(photo.cookie));
+        if !seen.insert(id) {
+            return Err(photo.refused("stands there twice").into());
+        }
+        if unpacked.needles.len() == COMMIT_NEEDLES_MAX {
+            let reason = "a batch takes at most 1000 photos";
+            return Err(Plain::error(Status::CONTENT_TOO_LARGE, reason));
+        }
+        if photo.content_type.as_ref().is_some_and(|text| is_form(text.as_bytes())) {
+            return Err(photo.refused(OF_A_FORM).into());
+        }
+        let size = photo.size;
+        let content_type = photo.content_type.as_ref().map(|text| text.as_bytes());
+        let draft = if size > NEEDLE_DATA_MAX {
+            let upload = volume.upload(id, cookie, size);
+            let mut upload = shard.volumes.written(volume, upload)?;
+            in_parts(shard, &mut upload, &mut tar, &photo).await?;
+            let manifest = upload::manifest(shard, &upload, content_type).await?;
+            unpacked.uploads.push(upload);
+            manifest
+        } else {
+            let draft = Draft::new(shard.handle.pool(), content_type, size);
+            let mut draft = draft.ok_or_else(no_buffer)?;
+            fill(&mut tar, &photo, &mut draft)?;
+            draft
+        };
+        let draft = draft.modified(photo.modified_ns);
+        unpacked.needles.push(NewNeedle { id, cookie, draft });
+        unpacked.sizes.push(size);
+        since_yield += size + 512;
+        if since_yield >= YIELD_AFTER {
+            since_yield = 0;
+            shard.handle.yield_now().await;
+        }
+    }
+    if unpacked.needles.is_empty() {
+        let reason = "there is no photo in the batch; send a tar with entries {key}/{alt}/{cookie}";
+        return Err(Plain::error(Status::BAD_REQUEST, reason));
+    }
+    Ok(unpacked)
+}
+
+/// Stores the parts of a photo above 1 MiB in commits of their own; its manifest joins the batch.
+async fn in_parts(
+    shard: &Shard,
+    upload: &mut Upload,
+    tar: &mut Reader<TarBuffers>,
+    photo: &Photo,
+) -> Result<(), Plain> {
+    while upload.next_len(u64::MAX) > 0 {
+        let part = upload.part(shard.handle.pool(), upload.next_len(u64::MAX));
+        let mut part = part.ok_or_else(no_buffer)?;
+        fill(tar, photo, &mut part)?;
+        upload.add(part)?;
+        upload.settle().await?;
+    }
+    Ok(())
+}
+
+fn fill(tar: &mut Reader<TarBuffers>, photo: &Photo, draft: &mut Draft) -> Result<(), Plain> {
+    match tar.read_exact(draft.data_mut()) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(photo.refused("is cut off").into()),
+    }
+}
+
+impl From<TarError> for Plain {
+    fn from(error: TarError) -> Self {
+        let reason = match error {
+            TarError::Entry { .. } | TarError::Longer(_) => {
+                format!("{error}; nothing of the batch was stored")
+            }
+            error if error.is_damage() => format!("the body is no tar, or damaged: {error}"),
+            error => format!("{error}; nothing was stored"),
+        };
+        Self { reason: reason.into(), ..Self::error(Status::BAD_REQUEST, "") }
+    }
+}

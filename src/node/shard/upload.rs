@@ -1,0 +1,168 @@
+//! Upload of a multipart object, whose body is larger than a needle. It is received part by part: while one
+//! part is being written, the next one is received. Runs only in the shard that owns the volume.
+
+use std::rc::Rc;
+
+use super::Shard;
+use super::admission::{BUFFER_PAUSE_NS, BUFFER_WAIT_NS, Grant, LargePermit};
+use super::answer::{Plain, no_buffer};
+use super::receive;
+use super::session::{Object, Then, ask_for_body, body_missing, failed, reply};
+use super::store::{Received, StoredPhoto, Terms};
+use crate::base::limits::CHUNK;
+use crate::http::conn::{Conn, PeerError};
+use crate::http::digest::Verifier;
+use crate::http::head::Head;
+use crate::volume::{Check, Draft, Existing, Refusal, Upload};
+
+const CHUNK_LEN: usize = CHUNK as usize;
+
+/// Receives and stores a large body.
+pub async fn receive(
+    shard: &Rc<Shard>,
+    conn: &mut Conn,
+    head: &Head,
+    (number, object): (u32, Option<Object>),
+    terms: Terms,
+) -> Result<Received, Plain> {
+    let Terms { len, content_type, modified_ns, conditions, mut verifier } = terms;
+    let volume = shard.volumes.local(number).map_err(|outcome| failed(shard, outcome))?;
+    let absent = |existing: Option<&Existing>| existing.is_none();
+    let holds = |existing: Option<&Existing>| {
+        conditions.as_ref().is_none_or(|conditions| conditions.hold(existing))
+    };
+    let ((id, cookie), check): (_, Check<'_>) = match object {
+        Some(Object { id, cookie, .. }) => ((id, cookie), conditions.as_ref().map(|_| &holds as _)),
+        None => (volume.fresh_name(), Some(&absent)),
+    };
+    // Check now, so that no body is received only to be refused at the end.
+    volume.may_put(id, cookie, check).await?;
+    if !volume.has_room_for(len) {
+        return Err(shard.volumes.refused_for_room(&volume).into());
+    }
+    drop(shard.admit_large().ok_or_else(no_buffer)?);
+    if let Err(then) = ask_for_body(shard, conn, head).await {
+        return Ok(Err(then));
+    }
+    // A slow client gets neither a permit nor a reservation in the volume before its body begins to arrive.
+    if let Err(error) = conn.await_body(len).await {
+        return Ok(Err(body_missing(shard, conn, error).await));
+    }
+    let permit = shard.admit_large().ok_or_else(no_buffer)?;
+    let mut upload = shard.volumes.written(&volume, volume.upload(id, cookie, len))?;
+    match receive_parts(shard, conn, &permit, &mut upload, verifier.as_deref_mut()).await {
+        Ok(()) => {}
+        Err(Stopped::Missing(error)) => return Ok(Err(body_missing(shard, conn, error).await)),
+        Err(Stopped::Refused(plain)) => return Ok(Err(give_up(shard, conn, head, plain).await)),
+    }
+    if let Err(plain) = receive::verify(verifier) {
+        // The parts remain in the volume as dead bytes.
+        return Ok(Ok(Err(plain)));
+    }
+    let stored = match manifest(shard, &upload, content_type.as_deref()).await {
+        Ok(manifest) => volume.put(id, cookie, manifest.modified(modified_ns), check).await,
+        Err(refusal) => Err(refusal),
+    };
+    let writable = volume.writable();
+    Ok(Ok(match shard.volumes.written(&volume, stored) {
+        Ok(stored) => Ok(StoredPhoto { volume: number, id, cookie, stored, writable }),
+        // Another write took the picked name meanwhile.
+        Err(Refusal::Precondition | Refusal::Conflict) if object.is_none() => {
+            Err(failed(shard, super::task::Outcome::Busy))
+        }
+        Err(refusal) => Err(refusal.into()),
+    }))
+}
+
+/// Builds the manifest of a body whose parts are all stored. Waits up to [`BUFFER_WAIT_NS`] for a buffer,
+/// because a refusal would discard the parts.
+///
+/// # Errors
+/// [`Refusal::NoBuffer`] after that time, or what [`Upload::finish`] reports.
+pub async fn manifest(
+    shard: &Shard,
+    upload: &Upload,
+    content_type: Option<&[u8]>,
+) -> Result<Draft, Refusal> {
+    let deadline = shard.handle.now() + BUFFER_WAIT_NS;
+    loop {
+        match upload.finish(shard.handle.pool(), content_type).await {
+            Err(Refusal::NoBuffer) if shard.handle.now() < deadline => {
+                shard.handle.sleep_until(shard.handle.now() + BUFFER_PAUSE_NS).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Reason why the rest of a body is not received.
+enum Stopped {
+    /// The peer did not send it.
+    Missing(PeerError),
+    /// The upload is refused.
+    Refused(Plain),
+}
+
+impl From<PeerError> for Stopped {
+    fn from(error: PeerError) -> Self {
+        Self::Missing(error)
+    }
+}
+
+impl From<Refusal> for Stopped {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal.into())
+    }
+}
+
+async fn receive_parts(
+    shard: &Shard,
+    conn: &mut Conn,
+    permit: &Rc<LargePermit>,
+    upload: &mut Upload,
+    mut verifier: Option<&mut Verifier>,
+) -> Result<(), Stopped> {
+    // Permit for the buffer of the part that is being written.
+    let mut writing: Option<Grant> = None;
+    while upload.next_len(u64::MAX) > 0 {
+        // No buffer is held while a slow peer sends nothing.
+        conn.await_body(upload.next_len(u64::MAX)).await?;
+        let grant = match permit.grant(upload.next_len(u64::MAX)) {
+            Some(grant) => grant,
+            None => {
+                upload.settle().await?;
+                drop(writing.take());
+                let own = permit.grant(upload.next_len(u64::MAX));
+                own.expect("one piece is reserved for each transfer")
+            }
+        };
+        let wanted = upload.next_len(grant.len);
+        let part = |len: u64| upload.part(shard.handle.pool(), len.min(wanted));
+        let part = shard.buffer_of(wanted, part).await;
+        let mut part = part.ok_or_else(|| Stopped::Refused(no_buffer()))?;
+        let (mut buf, start) = part.take();
+        // Chunk by chunk, so that checksums are computed while the bytes are in the CPU cache, and other
+        // requests do not wait for long.
+        let end = start + part.data_len();
+        for at in (start..end).step_by(CHUNK_LEN) {
+            let len = CHUNK_LEN.min(end - at);
+            let piece = receive::read_body(conn, buf, at, len, verifier.as_deref_mut());
+            let (back, result) = piece.await;
+            result?;
+            upload.absorb(&back[at..at + len]);
+            buf = back;
+        }
+        part.restore(buf);
+        shard.metrics().payload_bytes_in.add(part.data_len() as u64);
+        // Wait for the previous part, so that at most two parts are in memory.
+        upload.settle().await?;
+        upload.add(part)?;
+        writing = Some(grant);
+    }
+    Ok(())
+}
+
+/// Answers before the body was received completely, and ends the connection.
+async fn give_up(shard: &Rc<Shard>, conn: &mut Conn, head: &Head, plain: Plain) -> Then {
+    reply(shard, conn, &Head { content_length: Some(u64::MAX), ..*head }, plain).await
+}

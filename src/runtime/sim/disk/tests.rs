@@ -1,0 +1,246 @@
+//! Tests of the properties of the disk model that other tests rely on.
+
+use super::*;
+use crate::runtime::Runtime;
+use crate::runtime::buffer::{Pool, Region};
+use crate::runtime::op::{DirId, FileId, Op, Piece, Returned};
+use crate::runtime::sim::fault::{BAD_SECTOR, BIT_ROT, WRITE_AFTER_FAILURE};
+use crate::runtime::sim::{Fault, SimDriver, World};
+
+const FILE: &str = "file";
+
+fn sector(byte: u8) -> [u8; SECTOR] {
+    [byte; SECTOR]
+}
+
+/// Creates a disk with a file of two pages, of which only the first is written.
+fn disk() -> Disk {
+    let mut bytes = [0; 2 * PAGE];
+    bytes[..PAGE].fill(1);
+    Disk::from_image(&Image::of(FILE, &bytes))
+}
+
+fn at(image: &Image, sector: usize) -> u8 {
+    image.bytes(FILE)[sector * SECTOR]
+}
+
+#[test]
+fn what_is_not_flushed_survives_sector_by_sector_and_what_is_flushed_stays() {
+    let mut disk = disk();
+    disk.write(0, 0, &[sector(2), sector(3)].concat(), false);
+    disk.write(0, 2 * SECTOR, &sector(4), true);
+    let wreck = disk.wreck(&[(0, 3 * SECTOR, sector(5).to_vec())]);
+    assert_eq!(wreck.loose(), 3);
+    let image = wreck.image(|n| n == 1, 0);
+    assert_eq!([0, 1, 2, 3].map(|n| at(&image, n)), [1, 3, 4, 1]);
+    assert_eq!([0, 1, 2, 3].map(|n| at(&disk.image(), n)), [2, 3, 4, 1], "contents after a kill");
+    disk.sync(0);
+    let image = disk.wreck(&[]).image(|_| unreachable!("nothing is loose"), 0);
+    assert_eq!([0, 1, 2, 3].map(|n| at(&image, n)), [2, 3, 4, 1]);
+}
+
+#[test]
+fn a_durable_write_takes_the_place_of_what_was_loose_there_and_of_nothing_else() {
+    let mut disk = disk().with_unwritten_extents();
+    disk.write(0, PAGE, &[sector(2), sector(3), sector(4)].concat(), false);
+    disk.write(0, PAGE + SECTOR, &sector(5), true);
+    let lost = disk.wreck(&[]).image(|_| false, 0);
+    assert_eq!([8, 9, 10].map(|n| at(&lost, n)), [0, 5, 0]);
+    let kept = disk.wreck(&[]).image(|_| true, 0);
+    assert_eq!([8, 9, 10].map(|n| at(&kept, n)), [2, 5, 4]);
+}
+
+#[test]
+fn without_fua_a_durable_write_flushes_everything() {
+    for flushes_all in [false, true] {
+        let mut disk = disk();
+        if flushes_all {
+            disk = disk.without_fua();
+        }
+        disk.write(0, 0, &sector(2), false);
+        disk.write(0, SECTOR, &sector(3), true);
+        let image = disk.wreck(&[]).image(|_| false, 0);
+        assert_eq!(at(&image, 0), if flushes_all { 2 } else { 1 });
+        assert_eq!(at(&image, 1), 3);
+    }
+}
+
+#[test]
+fn unwritten_extents_read_zero_again_unless_their_conversion_was_synced() {
+    let mut disk = disk().with_unwritten_extents();
+    disk.write(0, PAGE - SECTOR, &[sector(2), sector(3), sector(4)].concat(), false);
+    let wreck = disk.wreck(&[]);
+    assert_eq!(wreck.loose(), 2, "the last written sector, and one conversion of an extent");
+    assert_eq!([7, 8, 9].map(|n| at(&wreck.image(|n| n == 0, 0), n)), [2, 0, 0]);
+    assert_eq!([7, 8, 9].map(|n| at(&wreck.image(|n| n == 1, 0), n)), [1, 3, 4]);
+    // A flush of the device logs no conversion.
+    disk = disk.without_fua();
+    disk.write(0, 0, &sector(5), true);
+    assert_eq!([0, 7, 8].map(|n| at(&disk.wreck(&[]).image(|_| false, 0), n)), [5, 2, 0]);
+    disk.sync(0);
+    assert_eq!(at(&disk.wreck(&[]).image(|_| false, 0), 8), 3);
+    disk.write(0, PAGE, &[sector(6), sector(7)].concat(), false);
+    assert_eq!(disk.wreck(&[]).loose(), 2, "written space tears sector by sector");
+}
+
+#[test]
+fn trimmed_wrecks_lack_only_what_makes_no_difference() {
+    let mut disk = disk();
+    disk.write(0, 0, &[sector(1), sector(2)].concat(), false);
+    disk.write(0, SECTOR, &sector(1), false);
+    let trimmed = disk.wreck(&[]).trimmed();
+    assert_eq!(trimmed.loose(), 2, "the last write undoes the one before it");
+    assert_eq!(at(&trimmed.image(|n| n == 0, 0), 1), 2);
+}
+
+#[test]
+fn of_unsynced_names_a_prefix_survives() {
+    let mut disk = disk();
+    disk.rename(FILE, "other", false).unwrap();
+    disk.create(FILE).unwrap();
+    let wreck = disk.wreck(&[]);
+    let names = |changes| wreck.image(|_| true, changes).files.into_keys().collect::<Vec<_>>();
+    assert_eq!(wreck.changes(), 2);
+    assert_eq!((names(0), names(1)), (vec![FILE.to_owned()], vec!["other".to_owned()]));
+    assert_eq!(names(2), [FILE, "other"]);
+}
+
+/// A process on the disk of [`disk`], with the file open.
+struct Process {
+    world: World,
+    runtime: Runtime,
+    driver: SimDriver,
+}
+
+impl Process {
+    fn start() -> Self {
+        let world = World::with_disk(1, disk());
+        let driver = world.driver();
+        let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
+        let mut process = Self { runtime: Runtime::new(&driver, pool, || 4), world, driver };
+        let name = std::ffi::CString::new(FILE).unwrap();
+        assert_eq!(process.run(Op::Open { dir: DirId(0), name, write: true }).0, 0);
+        process
+    }
+
+    fn run(&mut self, op: Op) -> (i64, Returned) {
+        let handle = self.runtime.handle().clone();
+        let done = self.runtime.block_on(&mut self.driver, async move { handle.submit(op).await });
+        (done.result, done.returned)
+    }
+
+    /// Writes a sector filled with `byte` and returns the result.
+    fn write(&mut self, sector: u64, byte: u8, durable: bool) -> i64 {
+        let mut buf = self.runtime.handle().pool().alloc(SECTOR).unwrap();
+        buf.fill(byte);
+        let pieces = vec![Piece { buf: 0, start: 0, len: SECTOR as u32 }];
+        let (bufs, offset) = (vec![buf], sector * SECTOR as u64);
+        self.run(Op::Write { file: FileId(0), bufs, pieces, offset, durable }).0
+    }
+
+    /// Reads two sectors. Returns the result and the first byte.
+    fn read(&mut self, sector: u64) -> (i64, u8) {
+        let buf = self.runtime.handle().pool().alloc(2 * SECTOR).unwrap();
+        let (len, offset) = (2 * SECTOR as u32, sector * SECTOR as u64);
+        let (result, returned) = self.run(Op::Read { file: FileId(0), buf, start: 0, len, offset });
+        let Returned::One(buf) = returned else { unreachable!("a read has one buffer") };
+        (result, buf[0])
+    }
+
+    fn sync(&mut self) -> i64 {
+        self.run(Op::Sync { file: FileId(0) }).0
+    }
+
+    /// Returns the first byte of a sector after a power cut that loses all loose pieces.
+    fn after_a_cut(&self, sector: usize) -> u8 {
+        at(&self.world.look(|snapshot| snapshot.wreck().image(|_| false, 0)), sector)
+    }
+}
+
+const EIO: i64 = -5;
+const WHOLE: i64 = SECTOR as i64;
+
+#[test]
+fn a_failed_sync_may_drop_what_it_should_have_flushed_and_the_next_one_succeeds() {
+    for (fault, left) in [(Fault::Dropped, 1), (Fault::Kept, 2)] {
+        let mut process = Process::start();
+        process.write(0, 2, false);
+        process.world.fail(0, fault);
+        assert_eq!(process.sync(), EIO);
+        assert_eq!(process.sync(), 0, "the second sync succeeds");
+        assert_eq!(process.read(0), (2 * WHOLE, 2), "the data can still be read");
+        assert_eq!(process.after_a_cut(0), left);
+        assert_eq!(process.world.count(WRITE_AFTER_FAILURE), 1, "the second sync");
+        assert_eq!(process.world.count("failed, data dropped"), u64::from(left == 1));
+        assert_eq!(process.world.count("failed, data kept"), u64::from(left == 2));
+    }
+}
+
+#[test]
+fn a_durable_write_that_fails_may_have_been_written_or_be_lost_for_good() {
+    for (fault, synced) in [(Fault::Dropped, 1), (Fault::Kept, 2)] {
+        let mut process = Process::start();
+        process.world.fail(0, fault);
+        assert_eq!(process.write(0, 2, true), EIO);
+        assert_eq!(process.read(0), (2 * WHOLE, 2));
+        assert_eq!(process.after_a_cut(0), 1);
+        assert_eq!(process.sync(), 0);
+        assert_eq!(process.after_a_cut(0), synced);
+    }
+}
+
+#[test]
+fn errors_and_short_transfers_hit_once_or_from_then_on() {
+    let mut process = Process::start();
+    process.world.fail(1, Fault::Errno(28));
+    process.world.fail(2, Fault::Short(100));
+    assert_eq!(process.write(0, 2, true), WHOLE);
+    assert_eq!(process.write(0, 3, true), -28);
+    assert_eq!(process.read(0), (100, 2), "nothing was written");
+    process.world.fail_from(1, Fault::Short(512));
+    assert_eq!(process.read(1).0, 2 * WHOLE);
+    assert_eq!([process.read(1).0, process.read(1).0], [WHOLE, WHOLE]);
+    assert_eq!((process.world.count("error"), process.world.count("short")), (1, 3));
+}
+
+#[test]
+fn writes_get_lost_and_go_astray_and_so_do_reads() {
+    let mut process = Process::start();
+    process.world.fail(0, Fault::Lost);
+    assert_eq!(process.write(0, 2, true), WHOLE);
+    assert_eq!((process.read(0).1, process.after_a_cut(0)), (1, 1));
+    process.world.fail(0, Fault::Misdirected(2));
+    assert_eq!(process.write(0, 3, true), WHOLE);
+    assert_eq!((process.read(0).1, process.read(2).1, process.after_a_cut(2)), (1, 3, 3));
+    process.world.fail(0, Fault::Misdirected(-1));
+    assert_eq!(process.read(3), (2 * WHOLE, 3));
+    assert_eq!((process.world.count("lost write"), process.world.count("misdirected")), (1, 2));
+    assert_eq!(process.world.count(WRITE_AFTER_FAILURE), 0, "the store cannot notice these faults");
+}
+
+#[test]
+fn bad_sectors_fail_what_touches_them_also_after_a_restart_and_bits_rot() {
+    let mut process = Process::start();
+    process.world.spoil(FILE, 3);
+    process.world.rot(FILE, 4 * SECTOR, 7);
+    assert_eq!([process.read(1).0, process.read(2).0, process.read(3).0], [2 * WHOLE, EIO, EIO]);
+    assert_eq!(process.read(4), (2 * WHOLE, 129));
+    assert_eq!((process.write(3, 5, true), process.write(2, 5, true)), (EIO, WHOLE));
+    assert_eq!((process.world.count(BAD_SECTOR), process.world.count(BIT_ROT)), (3, 1));
+    let wreck = process.world.look(|snapshot| snapshot.wreck());
+    let images = [wreck.image(|_| true, 0), process.world.look(|snapshot| snapshot.image())];
+    for image in images {
+        assert!(Disk::from_image(&image).is_bad(0, 2 * SECTOR, 2 * SECTOR));
+        assert!(!Disk::from_image(&image).is_bad(0, 4 * SECTOR, SECTOR));
+    }
+}
+
+#[test]
+fn a_stall_takes_its_time_and_changes_nothing_else() {
+    let mut process = Process::start();
+    process.world.fail(0, Fault::Stall(7_000_000_000));
+    let before = process.runtime.handle().now();
+    assert_eq!(process.write(0, 2, true), WHOLE);
+    assert!(process.runtime.handle().now() - before > 7_000_000_000);
+    assert_eq!((process.after_a_cut(0), process.world.count("stall")), (2, 1));
+}
