@@ -14,8 +14,8 @@ use hayloft::runtime::sim::fault::WRITE_AFTER_FAILURE;
 use hayloft::runtime::sim::{Fault, World};
 use hayloft::runtime::{Signal, split_mix};
 use hayloft::volume::{
-    self, CheckpointFigures, Checkpointing, DamagedPlace, Expected, GetError, Location, NewNeedle,
-    NotRemoved, NotWritten, Progress, Surroundings, Turns, Volume,
+    self, CheckpointFigures, CheckpointQueue, Checkpointing, DamagedPlace, Expected, GetError,
+    Location, NewNeedle, NotRemoved, NotWritten, Progress, Surroundings, Volume,
 };
 
 const FILE: &str = "1.0.vol";
@@ -368,9 +368,9 @@ fn they_are_written_after_so_much_log_and_when_a_start_read_so_much() {
 }
 
 /// Opens the volume beside others of a shard.
-fn open_in_turn(process: &mut Process, policy: Checkpointing) -> (Rc<Volume>, Rc<Turns>) {
+fn open_in_turn(process: &mut Process, policy: Checkpointing) -> (Rc<Volume>, Rc<CheckpointQueue>) {
     let handle = process.runtime.handle().clone();
-    let turns = Rc::new(Turns::new(&handle));
+    let turns = Rc::new(CheckpointQueue::new(&handle));
     let shared = Rc::clone(&turns);
     let opened = process.run(async move {
         handle.submit(Op::OpenDir { path: "data".into() }).await;

@@ -4,273 +4,32 @@
 //! HTTP, threads, clocks or files: the caller passes in what it needs of them.
 //!
 //! - `format`: the bytes on disk. `index`: locations of the needles. Both are pure.
-//! - `create`: a new volume file. `open`, `recover` (with `scan`): from a file to a running volume.
-//! - `draft`: a needle that is being received. `append`: group commit. `write`: PUT, DELETE and batch
-//!   puts up to the commit. `read`: GET.
-//! - `upload`, `body`: writing and reading multipart objects.
-//! - `contents`: index and space accounting. `checkpoint`: writes the index to a file, `restore`: reads
-//!   it back. `turns`: the queue for checkpoint writers.
-//! - `walk`: all live needles in file order. `findings`: results of opening a volume.
-//! - `io`: the policy for short and failed transfers.
+//! - `log`: group commit, and the way back from the file to the index.
+//! - `checkpoint`: the index in a file of its own, so that a start reads little of the log.
+//! - `object`: PUT, DELETE, GET, multipart objects, and all live needles in file order.
+//! - `generation`: an open volume ([`Volume`]) and its file: create, open, state, remove.
+//! - `io`: the policy for short and failed transfers. `error`: everything that can go wrong.
 
-mod append;
-mod body;
 mod checkpoint;
-mod contents;
-mod create;
-mod draft;
 mod error;
-mod findings;
 pub mod format;
+mod generation;
 pub mod index;
 mod io;
-mod open;
-mod read;
-mod recover;
-mod restore;
-mod scan;
-mod state;
-mod turns;
-mod upload;
-mod walk;
-mod write;
+mod log;
+mod object;
 
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
-
-pub use append::Log;
-pub use body::Body;
-pub use checkpoint::{CheckpointFigures, Checkpointing, NotWritten};
-pub use create::{NotRemoved, Preallocation, create, file_name, remove};
-pub use draft::Draft;
+pub use checkpoint::{CheckpointFigures, CheckpointQueue, Checkpointing, NotWritten};
 pub use error::{Damage, GetError, IoError, OpenError, Refusal, StateError};
-pub use findings::{Findings, SuperblockCopy};
 pub use format::{Superblock, VolumeState};
+pub use generation::{
+    Expected, Figures, Findings, NotRemoved, Preallocation, SuperblockCopy, Surroundings, Volume,
+    create, file_name, open, open_among, open_read_only, remove,
+};
 pub use index::{Hasher, Location};
 pub use io::Stats;
-pub use open::{Expected, Surroundings, open, open_among, open_read_only};
-pub use read::Needle;
-pub use recover::{DamagedPlace, Ending, LogEnd, Progress};
-pub use turns::Turns;
-pub use upload::Upload;
-pub use walk::{DamagedNeedle, LiveNeedle, Walk};
-pub use write::{Check, Existing, NewNeedle, Stored};
-
-use crate::base::account::AUDITED;
-use crate::base::limits::{ATTRIBUTES_MAX, LOG_START, NEEDLE_DATA_MAX, TRAILER};
-use crate::base::types::{NeedleId, VolumeId};
-use crate::runtime::{Handle, KeyLocks};
-use io::VolumeFile;
-
-/// An open volume. It belongs to one shard, and only tasks of that shard use it.
-pub struct Volume {
-    handle: Handle,
-    file: Rc<VolumeFile>,
-    /// The superblock as it was when the file was opened; fields that may change since are held
-    /// separately.
-    superblock: Superblock,
-    state: Cell<VolumeState>,
-    revision: Cell<u64>,
-    /// Whether a change of the state failed: the copies on disk may then hold the old or the new state.
-    state_is_lost: Cell<bool>,
-    hasher: Hasher,
-    contents: RefCell<contents::Contents>,
-    /// Serialises writes to one id, in the order in which they were admitted.
-    locks: KeyLocks<NeedleId>,
-    log: Log,
-    extents: u64,
-    damage: Vec<DamagedPlace>,
-    findings: Findings,
-    /// Whether the volume was opened read-only: nothing is written to its log.
-    read_only: bool,
-    /// Whether parts of the log could not be read at opening: an id that is not in the index may exist
-    /// all the same.
-    incomplete: bool,
-    checkpoints: checkpoint::Checkpoints,
-}
-
-/// Figures of a volume, for `/status` and `/metrics`. In bytes unless stated otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Figures {
-    /// Length of the file.
-    pub size: u64,
-    /// Header area, log and trailer that are in use.
-    pub used: u64,
-    /// Indexed needles and their parts.
-    pub live: u64,
-    /// Bytes of the log that are not live.
-    pub dead: u64,
-    /// Number of indexed needles.
-    pub needles: u64,
-    /// Memory used by the index.
-    pub index: u64,
-    /// Number of slots of the index; each needle in the table occupies one.
-    pub index_slots: u64,
-    /// Number of needles that found no slot because too many ids have the same hash.
-    pub index_overflow: u64,
-    /// Number of growth steps of the index.
-    pub index_steps: u64,
-    /// Largest number of needles moved by one growth step.
-    pub index_step_max: u64,
-    /// Number of extents of the file; 0 when unknown.
-    pub extents: u64,
-    /// Number of damaged ranges found at opening.
-    pub damaged: u64,
-    /// Figures of the checkpoints.
-    pub checkpoint: CheckpointFigures,
-}
-
-impl Volume {
-    /// Returns the number of the volume.
-    #[must_use]
-    pub fn id(&self) -> VolumeId {
-        self.superblock.volume
-    }
-
-    /// Returns whether the volume takes writes now.
-    #[must_use]
-    pub fn writable(&self) -> bool {
-        self.log.accepts() && !self.log.poisoned()
-    }
-
-    /// Returns whether the volume is poisoned: a write failed, so it takes no writes until the process
-    /// restarts.
-    #[must_use]
-    pub fn poisoned(&self) -> bool {
-        self.log.poisoned()
-    }
-
-    /// Returns whether a body of this length (bytes) still fits, with attributes of any permitted length.
-    #[must_use]
-    pub fn has_room_for(&self, body_len: u64) -> bool {
-        let cost = match usize::try_from(body_len) {
-            Ok(len) if body_len <= NEEDLE_DATA_MAX => {
-                format::Layout::data(ATTRIBUTES_MAX, len).len as u64
-            }
-            _ => upload::body_cost(body_len),
-        };
-        self.log.has_room(cost) && !self.contents.borrow_mut().is_starved()
-    }
-
-    /// Returns whether the volume is full: a body of 1 MiB, the longest that one needle holds, does not
-    /// fit after the committed end of the log, or the index has no memory for more needles.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        let len = usize::try_from(NEEDLE_DATA_MAX).expect("1 MiB");
-        let cost = format::Layout::data(ATTRIBUTES_MAX, len).len as u64;
-        self.log.is_full(cost) || self.contents.borrow_mut().is_starved()
-    }
-
-    /// Returns the counters of the volume.
-    #[must_use]
-    pub fn stats(&self) -> &Stats {
-        &self.file.stats
-    }
-
-    /// Returns the damaged ranges found at opening.
-    #[must_use]
-    pub fn damage(&self) -> &[DamagedPlace] {
-        &self.damage
-    }
-
-    /// Returns the other findings of opening.
-    #[must_use]
-    pub fn findings(&self) -> &Findings {
-        &self.findings
-    }
-
-    /// Returns the current figures.
-    #[must_use]
-    pub fn figures(&self) -> Figures {
-        let contents = self.contents.borrow();
-        let index = contents.index().figures();
-        let (tail, live) = (self.log.tail(), contents.live());
-        Figures {
-            size: self.superblock.size,
-            used: tail + TRAILER,
-            live,
-            // A forged manifest may claim more parts than the log holds.
-            dead: (tail - LOG_START).saturating_sub(live),
-            needles: index.needles,
-            index: contents.memory() as u64,
-            index_slots: index.slots,
-            index_overflow: index.overflow,
-            index_steps: index.steps,
-            index_step_max: index.step_max,
-            extents: self.extents,
-            damaged: self.damage.len() as u64,
-            checkpoint: self.checkpoints.figures(tail),
-        }
-    }
-
-    /// Length of the buffer that the log holds for its own writes (bytes); 0 while a write uses it.
-    #[must_use]
-    pub fn buffer_bytes(&self) -> usize {
-        self.log.buffer_bytes()
-    }
-
-    /// Checks, in a test build, that no upload holds a reservation.
-    ///
-    /// # Panics
-    /// If a reservation exists.
-    pub fn expect_no_uploads(&self) {
-        self.log.expect_no_rooms();
-    }
-
-    /// Recounts all accounts while the volume is idle: nothing is claimed, no id is locked, and the live
-    /// bytes are those of the index. Takes time proportional to the size of the index.
-    ///
-    /// # Panics
-    /// If a count is wrong.
-    pub fn expect_rest(&self) {
-        self.log.expect_rest();
-        assert_eq!(self.locks.held(), 0, "ids are locked although nothing is written");
-        self.contents.borrow().audit();
-    }
-
-    /// Closes the volume: commits everything admitted, writes a clean-close hint, and writes a
-    /// checkpoint. Nothing may be read or written afterwards.
-    pub async fn close(&self) {
-        self.checkpoints.stop().await;
-        if !self.read_only {
-            self.log.close().await;
-            if AUDITED {
-                self.contents.borrow().audit();
-            }
-            // The outcome was logged.
-            let _ = self.checkpoint().await;
-        }
-        self.file.close().await;
-    }
-
-    /// Stops the checkpoint writer, including a checkpoint in progress, until
-    /// [`Self::resume_checkpoints`].
-    pub async fn stop_checkpoints(&self) {
-        self.checkpoints.stop().await;
-    }
-
-    /// Asks the checkpoint writer to stop. [`Self::close`] waits for it.
-    pub fn begin_to_close(&self) {
-        self.checkpoints.begin_to_stop();
-    }
-
-    /// Resumes checkpoints after an attempt to remove the file failed. The checkpoint may have been
-    /// removed by that attempt.
-    pub fn resume_checkpoints(self: &Rc<Self>) {
-        self.checkpoints.forget();
-        checkpoint::start(self);
-    }
-
-    /// Ends the append side of a volume whose file was removed. Reads in progress may finish; the file is
-    /// closed when the last of them ends.
-    pub async fn retire(&self) {
-        self.checkpoints.stop().await;
-        self.log.close().await;
-    }
-
-    /// Fences the volume for the life of the process, because its file is no longer where it was: a
-    /// restart would not find anything written to it.
-    pub fn forsake(&self) {
-        self.log.poison(IoError::Errno(nix::libc::ENOENT));
-    }
-}
+pub use log::{DamagedPlace, Ending, Log, LogEnd, Progress};
+pub use object::{
+    Body, Check, DamagedNeedle, Draft, Existing, LiveNeedle, Needle, NewNeedle, Stored, Upload,
+    Walk,
+};

@@ -7,8 +7,12 @@ use super::sources::{allowances, lines, macros, unsafety, words};
 
 /// Of a check, a file, and a text that it must complain about there.
 pub const BAD: &[(Check, &str, &str)] = &[
-    (imports, "src/volume/read.rs", "use crate::http::status::Status;"),
-    (imports, "src/volume/read.rs", "use crate::{base::types::NeedleId, runtime::sim::World};"),
+    (imports, "src/volume/object/read.rs", "use crate::http::status::Status;"),
+    (
+        imports,
+        "src/volume/object/read.rs",
+        "use crate::{base::types::NeedleId, runtime::sim::World};",
+    ),
     (imports, "src/volume/format/hint.rs", "use super::super::super::node::shard;"),
     (imports, "src/volume/mod.rs", "fn f() { super::node::control::admin::spawn(); }"),
     (imports, "src/volume/mod.rs", "use crate::*;"),
@@ -26,10 +30,10 @@ pub const BAD: &[(Check, &str, &str)] = &[
     (strangers, "src/volume/io.rs", "use std::{cell::Cell, fs as files};"),
     (strangers, "src/volume/io.rs", "fn f() { ::core::time::Duration::ZERO; }"),
     (strangers, "src/volume/io.rs", "use ::std::time::Instant;"),
-    (strangers, "src/volume/append.rs", "fn f() { nix::libc::fsync(3); }"),
-    (strangers, "src/volume/append.rs", "use nix::libc; fn f() { libc::fsync(3); }"),
-    (strangers, "src/volume/append.rs", "use nix::libc::{ENOBUFS, fsync};"),
-    (strangers, "src/volume/open.rs", "fn f() { getrandom::fill(&mut []); }"),
+    (strangers, "src/volume/log/append.rs", "fn f() { nix::libc::fsync(3); }"),
+    (strangers, "src/volume/log/append.rs", "use nix::libc; fn f() { libc::fsync(3); }"),
+    (strangers, "src/volume/log/append.rs", "use nix::libc::{ENOBUFS, fsync};"),
+    (strangers, "src/volume/generation/open.rs", "fn f() { getrandom::fill(&mut []); }"),
     (strangers, "src/volume/index/mod.rs", "pub async fn candidates() {}"),
     (strangers, "src/volume/index/table.rs", "use nix::sys::mman::munmap;"),
     (strangers, "src/volume/format/hint.rs", "use crate::runtime::buffer::Buf;"),
@@ -43,7 +47,7 @@ pub const BAD: &[(Check, &str, &str)] = &[
     (strangers, "src/node/daemon/disks.rs", "fn f() { std::thread::spawn(f); }"),
     (strangers, "src/node/daemon/disks.rs", "use std::thread; fn f() { thread::Builder::new(); }"),
     (strangers, "src/node/shard/mod.rs", "use std::io; fn f() { io::stderr().flush(); }"),
-    (strangers, "src/volume/append.rs", "use std::io::stdout;"),
+    (strangers, "src/volume/log/append.rs", "use std::io::stdout;"),
     (unsafety, "src/volume/index/mod.rs", "fn f() { unsafe { g() } }"),
     (unsafety, "tests/engine.rs", "unsafe impl Send for X {}"),
     (unsafety, "src/base/sys.rs", "// unsafe, once"),
@@ -73,7 +77,7 @@ pub const BAD: &[(Check, &str, &str)] = &[
     (names, "docs/ARCHITECTURE.md", "## Invariants\n`src/node/shard/session.rs::serve` is no test"),
     (words, "src/runtime/op.rs", concat!("// by a sub", "agent")),
     (words, "README.md", concat!("see .lib", "rary")),
-    (codec, "src/volume/open.rs", "fn f() { 1_u32.to_le_bytes(); }"),
+    (codec, "src/volume/generation/open.rs", "fn f() { 1_u32.to_le_bytes(); }"),
     (codec, "src/volume/format/hint.rs", "fn f() { u64::from_be_bytes(x); }"),
 ];
 
@@ -81,17 +85,25 @@ pub const BAD: &[(Check, &str, &str)] = &[
 pub const GOOD: &[(Check, &str, &str)] = &[
     (
         imports,
-        "src/volume/read.rs",
+        "src/volume/object/read.rs",
         "// use crate::http;\n/* crate::runtime::sim */ use crate::runtime::op::Op;",
     ),
-    (imports, "src/volume/read.rs", "const S: &str = r#\"\" crate::http \"#; const C: u8 = b'\"';"),
     (
         imports,
-        "src/volume/read.rs",
+        "src/volume/object/read.rs",
+        "const S: &str = r#\"\" crate::http \"#; const C: u8 = b'\"';",
+    ),
+    (
+        imports,
+        "src/volume/object/read.rs",
         "#[cfg(test)]\n#[x]\nmod tests { use crate::runtime::sim::World; }",
     ),
-    (imports, "src/volume/read.rs", "#[cfg(test)]\nfn f(_: [u8; 2]) { crate::runtime::sim::f() }"),
-    (imports, "src/volume/read.rs", "pub(crate) fn f() { super::io::count() }"),
+    (
+        imports,
+        "src/volume/object/read.rs",
+        "#[cfg(test)]\nfn f(_: [u8; 2]) { crate::runtime::sim::f() }",
+    ),
+    (imports, "src/volume/object/read.rs", "pub(crate) fn f() { super::io::count() }"),
     (imports, "src/node/control/admin/tests/client.rs", "use crate::volume;"),
     (strangers, "src/volume/io.rs", "use nix::libc; const E: i32 = libc::ENOBUFS;"),
     (strangers, "src/volume/io.rs", "use std::cell::Cell; fn f(time: u64) {}"),
@@ -105,5 +117,9 @@ pub const GOOD: &[(Check, &str, &str)] = &[
         "`src/node/shard/session.rs::serve`, `src/node/shard/`, `src/*.rs`",
     ),
     (names, "docs/DURABILITY.md", "`tests/crash.rs`: `at_once`, `tests/crash.rs::at_once`"),
-    (codec, "src/volume/open.rs", "#[cfg(test)] mod tests { fn f() { 1_u8.to_le_bytes(); } }"),
+    (
+        codec,
+        "src/volume/generation/open.rs",
+        "#[cfg(test)] mod tests { fn f() { 1_u8.to_le_bytes(); } }",
+    ),
 ];

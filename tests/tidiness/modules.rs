@@ -6,7 +6,7 @@ use super::lexer::{Token, is, paths, split_tests, tokens};
 use super::rules::{CODEC, CODEC_WORDS, LAYERS, STRANGERS};
 use super::{Complaint, Project, complaint};
 
-/// The module that a file is, from the root: `src/volume/read.rs` is `volume`, `read`.
+/// The module that a file is, from the root: `src/volume/object/read.rs` is `volume`, `read`.
 pub fn module_of(file: &str) -> Vec<String> {
     let path = file.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
     let root = matches!(path, "lib" | "main");

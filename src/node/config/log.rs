@@ -108,7 +108,7 @@ mod tests {
         let targets = parse("Warn, hayloft::volume = debug,axum=off").unwrap();
         assert!(targets.would_enable("hayloft::node::daemon", &Level::WARN));
         assert!(!targets.would_enable("hayloft::node::daemon", &Level::INFO));
-        assert!(targets.would_enable("hayloft::volume::append", &Level::DEBUG));
+        assert!(targets.would_enable("hayloft::volume::log::append", &Level::DEBUG));
         assert!(!targets.would_enable("axum::serve", &Level::ERROR));
         let targets =
             parse("warn,hayloft::node=debug,hayloft::node::shard::volumes=trace").unwrap();

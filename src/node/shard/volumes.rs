@@ -15,8 +15,8 @@ use crate::runtime::buffer::Buf;
 use crate::runtime::op::{DirId, Op};
 use crate::runtime::{Handle, join};
 use crate::volume::{
-    self, Check, Existing, Expected, GetError, NotRemoved, OpenError, Progress, Refusal,
-    Surroundings, Turns, Volume,
+    self, Check, CheckpointQueue, Existing, Expected, GetError, NotRemoved, OpenError, Progress,
+    Refusal, Surroundings, Volume,
 };
 
 /// Pause between two attempts to open a volume while no buffer is free (nanoseconds).
@@ -65,7 +65,7 @@ pub struct Volumes {
     /// Open data directories.
     dirs: RefCell<BTreeMap<PathBuf, DirId>>,
     /// Queue of the volumes that want to write a checkpoint.
-    turns: OnceCell<Rc<Turns>>,
+    turns: OnceCell<Rc<CheckpointQueue>>,
     /// Counters of deleted volumes, since the shard's totals must not decrease.
     gone: volume::Stats,
 }
@@ -128,7 +128,7 @@ impl Volumes {
         let id = assignment.expected.volume.0;
         let dir = self.dir(handle, &assignment.dir).await;
         let began = handle.now();
-        let turns = self.turns.get_or_init(|| Rc::new(Turns::new(handle)));
+        let turns = self.turns.get_or_init(|| Rc::new(CheckpointQueue::new(handle)));
         let (metrics, log_at) = (&assignment.metrics, Cell::new(began + PROGRESS_DELAY_NS));
         let progress = |Progress { done, total }: Progress| {
             metrics.recovered_bytes.set(done);

@@ -4,15 +4,15 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::Volume;
-use super::error::{Damage, GetError};
-use super::format::{Layout, Manifest, PartEntry, Unreadable, data_checksum};
-use super::io::{VolumeFile, count};
-use super::read::Needle;
 use crate::base::limits::{CHUNK, REPLY_HEADROOM, UNIT};
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::NeedleId;
 use crate::runtime::buffer::Buf;
+use crate::volume::Volume;
+use crate::volume::error::{Damage, GetError};
+use crate::volume::format::{Layout, Manifest, PartEntry, Unreadable, data_checksum};
+use crate::volume::io::{VolumeFile, count};
+use crate::volume::object::read::Needle;
 
 /// A multipart object that is being read. It holds the manifest, and a lease on the file that holds its
 /// parts.

@@ -2,18 +2,18 @@
 
 use std::ops::Range;
 
-use super::Volume;
-use super::error::{Damage, GetError, IoError};
-use super::format::{
-    Attribute, Kind, NeedleHeader, Unreadable, attributes, decode_header, footer_at, verify_data,
-    verify_meta,
-};
-use super::index::Location;
-use super::io::count;
 use crate::base::limits::{REPLY_HEADROOM, UNIT};
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::{Cookie, NeedleId};
 use crate::runtime::buffer::Buf;
+use crate::volume::Volume;
+use crate::volume::error::{Damage, GetError, IoError};
+use crate::volume::format::{
+    Attribute, Kind, NeedleHeader, Unreadable, attributes, decode_header, footer_at, verify_data,
+    verify_meta,
+};
+use crate::volume::index::Location;
+use crate::volume::io::count;
 
 /// A needle that was read and verified. The buffer has space for a response head before the data.
 pub struct Needle {
@@ -27,7 +27,7 @@ pub struct Needle {
     pub etag: u64,
     /// Time of modification (nanoseconds since 1970).
     pub modified_ns: u64,
-    /// Whether the needle is a manifest: `data` is then what a [`super::Body`] needs, and not the body.
+    /// Whether the needle is a manifest: `data` is then what a [`crate::volume::Body`] needs, and not the body.
     pub is_large: bool,
     content_type: Option<Range<usize>>,
 }
@@ -202,7 +202,7 @@ impl Volume {
 }
 
 /// Returns the needle of `header`, whose verified bytes are in `buf` after the space for a response head.
-pub(super) fn whole(buf: Buf, header: &NeedleHeader) -> Needle {
+pub(in crate::volume) fn whole(buf: Buf, header: &NeedleHeader) -> Needle {
     needle(buf, header, Extent::Whole)
 }
 

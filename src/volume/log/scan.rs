@@ -4,15 +4,15 @@
 use std::cell::Cell;
 use std::ops::RangeInclusive;
 
-use super::format::{
-    COMMIT_RECORD_LEN, CommitRecord, Footer, HEADER_LEN, NeedleHeader, decode_header, footer_at,
-    verify_data, verify_meta,
-};
-use super::index::Location;
-use super::io::VolumeFile;
 use crate::base::limits::{BLOCK, NEEDLE_LEN_MAX, UNIT};
 use crate::base::types::NeedleId;
 use crate::runtime::buffer::Buf;
+use crate::volume::format::{
+    COMMIT_RECORD_LEN, CommitRecord, Footer, HEADER_LEN, NeedleHeader, decode_header, footer_at,
+    verify_data, verify_meta,
+};
+use crate::volume::index::Location;
+use crate::volume::io::VolumeFile;
 
 /// Length of one read (bytes); a whole needle must fit.
 pub const WINDOW: u64 = (NEEDLE_LEN_MAX + (512 << 10)).next_multiple_of(BLOCK);

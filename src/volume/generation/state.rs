@@ -1,10 +1,10 @@
 //! The state that the operator sets for a volume: writable or read-only.
 
-use super::Volume;
-use super::error::{IoError, StateError};
-use super::format::{RISING_MAX, Superblock, VolumeState, superblock_offsets};
 use crate::base::limits::BLOCK;
 use crate::base::sabotage::{Sabotage, chosen};
+use crate::volume::Volume;
+use crate::volume::error::{IoError, StateError};
+use crate::volume::format::{RISING_MAX, Superblock, VolumeState, superblock_offsets};
 
 impl Volume {
     /// Returns the state that the operator set last.

@@ -4,14 +4,14 @@ use std::ffi::CString;
 
 use thiserror::Error;
 
-use super::checkpoint::{checkpoint_name, unfinished_name};
-use super::error::IoError;
-use super::format::{Superblock, superblock_offsets};
-use super::io::{VolumeFile, outcome};
 use crate::base::limits::BLOCK;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::Handle;
 use crate::runtime::op::{DirId, FileId, Op, Piece};
+use crate::volume::checkpoint::write::{checkpoint_name, unfinished_name};
+use crate::volume::error::IoError;
+use crate::volume::format::{Superblock, superblock_offsets};
+use crate::volume::io::{VolumeFile, outcome};
 
 /// How space is allocated for a new file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

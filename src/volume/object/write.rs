@@ -1,17 +1,17 @@
 //! PUT, DELETE and batch puts up to the commit: lock the id, find what would be superseded, decide
 //! whether the write is permitted.
 
-use super::Volume;
-use super::append::Pending;
-use super::draft::{Draft, LargeBody};
-use super::error::Refusal;
-use super::format::{Kind, NeedleHeader, data_checksum, decode_header, footer_at};
-use super::index::Location;
-use super::io::count;
 use crate::base::limits::{BLOCK, UNIT};
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::{Cookie, NeedleId};
 use crate::runtime::Locked;
+use crate::volume::Volume;
+use crate::volume::error::Refusal;
+use crate::volume::format::{Kind, NeedleHeader, data_checksum, decode_header, footer_at};
+use crate::volume::index::Location;
+use crate::volume::io::count;
+use crate::volume::log::append::Pending;
+use crate::volume::object::draft::{Draft, LargeBody};
 
 /// Number of random ids tried before the lack of a free one is treated as an error.
 const NAMES_TRIED: u32 = 16;
@@ -319,7 +319,7 @@ impl Volume {
         self.locks.lock(id).await
     }
 
-    pub(super) fn admit(&self) -> Result<(), Refusal> {
+    pub(in crate::volume) fn admit(&self) -> Result<(), Refusal> {
         if !self.log.accepts() {
             return Err(Refusal::ReadOnly);
         }
@@ -337,7 +337,7 @@ impl Volume {
         }
     }
 
-    pub(super) fn header(
+    pub(in crate::volume) fn header(
         &self,
         kind: Kind,
         id: NeedleId,

@@ -6,15 +6,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
-use super::Volume;
-use super::error::{IoError, Refusal};
-use super::format::{
-    CommitRecord, Kind, NeedleHeader, RISING_MAX, Seal, TailHint, encode_data_needle,
-    encode_tombstone,
-};
-use super::index::{IdHash, Location, PREFETCHED};
-use super::io::{VolumeFile, count};
-use super::recover::LogEnd;
 use crate::base::account::{AUDITED, Account};
 use crate::base::limits::{
     BLOCK, COMMIT_LEN_MAX, COMMIT_LEN_TARGET, COMMIT_NEEDLES_MAX, HINT_IDLE_NS, HINT_INTERVAL,
@@ -24,6 +15,15 @@ use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::buffer::Buf;
 use crate::runtime::op::Piece;
 use crate::runtime::{Event, Handle, Signal};
+use crate::volume::Volume;
+use crate::volume::error::{IoError, Refusal};
+use crate::volume::format::{
+    CommitRecord, Kind, NeedleHeader, RISING_MAX, Seal, TailHint, encode_data_needle,
+    encode_tombstone,
+};
+use crate::volume::index::{IdHash, Location, PREFETCHED};
+use crate::volume::io::{VolumeFile, count};
+use crate::volume::log::recover::LogEnd;
 
 /// Latest time of the wall clock that counts for versions (nanoseconds since 1970; in the year 2257). A
 /// later clock counts as this time, so a wrong clock still leaves more than 10^17 versions.

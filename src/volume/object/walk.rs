@@ -2,15 +2,15 @@
 
 use std::rc::Rc;
 
-use super::Volume;
-use super::error::{Damage, IoError};
-use super::format::{NeedleHeader, decode_header, footer_at, verify_data, verify_meta};
-use super::index::Location;
-use super::read::{Needle, whole};
-use super::scan::WINDOW;
 use crate::base::limits::REPLY_HEADROOM;
 use crate::base::types::{Cookie, NeedleId};
 use crate::runtime::buffer::Buf;
+use crate::volume::Volume;
+use crate::volume::error::{Damage, IoError};
+use crate::volume::format::{NeedleHeader, decode_header, footer_at, verify_data, verify_meta};
+use crate::volume::index::Location;
+use crate::volume::log::scan::WINDOW;
+use crate::volume::object::read::{Needle, whole};
 
 /// Dead ranges of the log that are longer than this (bytes) are not read.
 const GAP: u64 = 64 << 10;
@@ -72,7 +72,7 @@ impl Volume {
             _ => {
                 let footer = footer_at(bytes, incarnation, at.offset + at.len);
                 let id = footer.map(|footer| footer.id);
-                return Err(damaged(id, super::format::Unreadable::Header));
+                return Err(damaged(id, crate::volume::format::Unreadable::Header));
             }
         };
         let verified = verify_meta(bytes, &header, incarnation);

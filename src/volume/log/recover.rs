@@ -11,15 +11,15 @@
 
 use std::collections::HashMap;
 
-use super::contents::Contents;
-use super::format::{CommitRecord, Kept, Kind, NeedleHeader, Seal, TailHint};
-use super::index::{Hasher, IdHash, Index, Location, PREFETCHED};
-use super::io::VolumeFile;
-use super::scan::Memory;
-use super::scan::{Found, Scanner, Wanted};
 use crate::base::limits::{BLOCK, COMMIT_LEN_MAX, COMMIT_NEEDLES_MAX, LOG_START, UNIT};
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::NeedleId;
+use crate::volume::format::{CommitRecord, Kept, Kind, NeedleHeader, Seal, TailHint};
+use crate::volume::index::{Hasher, IdHash, Index, Location, PREFETCHED};
+use crate::volume::io::VolumeFile;
+use crate::volume::log::contents::Contents;
+use crate::volume::log::scan::Memory;
+use crate::volume::log::scan::{Found, Scanner, Wanted};
 
 /// Position at which the log continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

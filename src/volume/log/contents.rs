@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::index::{IdHash, Index, Location};
 use crate::base::sabotage::{Sabotage, chosen};
+use crate::volume::index::{IdHash, Index, Location};
 
 /// Index and space accounting of a volume.
 pub struct Contents {
@@ -135,9 +135,9 @@ impl Contents {
 
 #[cfg(test)]
 mod tests {
-    use super::super::index::Hasher;
     use super::*;
     use crate::base::types::NeedleId;
+    use crate::volume::index::Hasher;
 
     #[test]
     fn parts_live_and_die_with_their_manifest() {

@@ -6,16 +6,16 @@ use std::rc::Rc;
 
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::Volume;
-use super::append::{COMMIT_OVERHEAD, Joined, Pending, Room};
-use super::draft::{Draft, LargeBody};
-use super::error::Refusal;
-use super::format::{
-    Kind, Layout, NeedleHeader, PartEntry, data_checksum, encode_manifest, manifest_len,
-};
 use crate::base::limits::{ATTRIBUTES_MAX, CHUNK, NEEDLE_DATA_MAX, UNIT};
 use crate::base::types::{Cookie, NeedleId};
 use crate::runtime::buffer::Pool;
+use crate::volume::Volume;
+use crate::volume::error::Refusal;
+use crate::volume::format::{
+    Kind, Layout, NeedleHeader, PartEntry, data_checksum, encode_manifest, manifest_len,
+};
+use crate::volume::log::append::{COMMIT_OVERHEAD, Joined, Pending, Room};
+use crate::volume::object::draft::{Draft, LargeBody};
 
 const CHUNK_LEN: usize = CHUNK as usize;
 

@@ -4,26 +4,26 @@ use std::cell::{Cell, RefCell};
 use std::ffi::CString;
 use std::rc::Rc;
 
-use super::append::{self, Log};
-use super::checkpoint::{self, CheckpointFigures, Checkpointing, Checkpoints};
-use super::create::file_name;
-use super::error::{IoError, OpenError};
-use super::findings::{Findings, SuperblockCopy};
-use super::format::{
-    HINT_OFFSETS, Superblock, SuperblockError, TailHint, VolumeState, superblock_offsets,
-};
-use super::io::{VolumeFile, outcome};
-use super::recover::{Log as LogFile, Progress, Recovered, recover};
-use super::restore::{Loaded, load};
-use super::scan::{Memory, WINDOW};
-use super::turns::Turns;
-use super::{Hasher, Volume};
 use crate::base::limits::{BLOCK, TRAILER};
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::VolumeId;
 use crate::runtime::buffer::Buf;
 use crate::runtime::op::{DirId, FileId, Op};
 use crate::runtime::{Handle, KeyLocks};
+use crate::volume::checkpoint::load::{Loaded, load};
+use crate::volume::checkpoint::queue::CheckpointQueue;
+use crate::volume::checkpoint::write::{CheckpointFigures, Checkpointing, Checkpoints, start};
+use crate::volume::error::{IoError, OpenError};
+use crate::volume::format::{
+    HINT_OFFSETS, Superblock, SuperblockError, TailHint, VolumeState, superblock_offsets,
+};
+use crate::volume::generation::create::file_name;
+use crate::volume::generation::findings::{Findings, SuperblockCopy};
+use crate::volume::io::{VolumeFile, outcome};
+use crate::volume::log::append::{self, Log};
+use crate::volume::log::recover::{Log as LogFile, Progress, Recovered, recover};
+use crate::volume::log::scan::{Memory, WINDOW};
+use crate::volume::{Hasher, Volume};
 
 /// Properties that a file must have according to its name and directory.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,7 @@ pub struct Surroundings<'a> {
     /// Called from time to time with the progress of recovery.
     pub progress: &'a dyn Fn(Progress),
     /// Queue for checkpoint writers that the volumes of the shard share.
-    pub turns: Option<&'a Rc<Turns>>,
+    pub turns: Option<&'a Rc<CheckpointQueue>>,
 }
 
 /// No progress callback and no checkpoint queue.
@@ -217,7 +217,7 @@ async fn open_file(
     });
     if purpose == Purpose::Serve {
         handle.spawn(append::run(Rc::clone(&volume)));
-        checkpoint::start(&volume);
+        start(&volume);
     }
     Ok(volume)
 }

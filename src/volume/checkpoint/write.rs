@@ -13,18 +13,6 @@ use std::cell::{Cell, RefCell};
 use std::ffi::CString;
 use std::rc::Rc;
 
-use super::Volume;
-use super::create::{file_name, sync_dir};
-use super::error::IoError;
-use super::format::{
-    CheckpointFooter, CheckpointHeader, DAMAGE_MAX, DamageRecord, LogPlace, PAIRS_MAX, PAYLOAD_AT,
-    PIECE_MAX, PieceKind, chain, encode_damage, encode_pairs, encode_segment, seal_piece,
-    segment_len,
-};
-use super::index::BesideKey;
-use super::io::{VolumeFile, outcome};
-use super::recover::{DamagedPlace, LogEnd};
-use super::turns::Turns;
 use crate::base::limits::{
     BLOCK, CHECKPOINT_BUFFER_WAIT_NS, CHECKPOINT_RETRY_MAX_NS, CHECKPOINT_RETRY_NS, LOG_START,
 };
@@ -32,6 +20,18 @@ use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::buffer::Buf;
 use crate::runtime::op::{DirId, FileId, Op, Piece};
 use crate::runtime::{Event, Handle, Signal};
+use crate::volume::Volume;
+use crate::volume::checkpoint::queue::CheckpointQueue;
+use crate::volume::error::IoError;
+use crate::volume::format::{
+    CheckpointFooter, CheckpointHeader, DAMAGE_MAX, DamageRecord, LogPlace, PAIRS_MAX, PAYLOAD_AT,
+    PIECE_MAX, PieceKind, chain, encode_damage, encode_pairs, encode_segment, seal_piece,
+    segment_len,
+};
+use crate::volume::generation::create::{file_name, sync_dir};
+use crate::volume::index::BesideKey;
+use crate::volume::io::{VolumeFile, outcome};
+use crate::volume::log::recover::{DamagedPlace, LogEnd};
 
 /// When and how fast checkpoints are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ pub fn unfinished_name(volume: u32, generation: u64) -> CString {
 pub struct Checkpoints {
     dir: DirId,
     /// Queue shared with the other volumes of the shard.
-    turns: Option<Rc<Turns>>,
+    turns: Option<Rc<CheckpointQueue>>,
     /// `None` when the volume has no checkpoints.
     policy: Option<Checkpointing>,
     figures: Cell<CheckpointFigures>,
@@ -114,7 +114,7 @@ impl Checkpoints {
     pub fn new(
         handle: &Handle,
         dir: DirId,
-        turns: Option<Rc<Turns>>,
+        turns: Option<Rc<CheckpointQueue>>,
         policy: Option<Checkpointing>,
         (figures, exact): (CheckpointFigures, bool),
     ) -> Self {

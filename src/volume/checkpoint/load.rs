@@ -1,23 +1,23 @@
 //! Reading a checkpoint. If any part of it is not correct, the whole checkpoint is discarded and the log
 //! is read, which contains everything.
 
-use super::checkpoint::checkpoint_name;
-use super::contents::Contents;
-use super::error::IoError;
-use super::format::{
-    CheckpointFooter, CheckpointHeader, LogPlace, Piece, PieceKind, SegmentRecord, Superblock,
-    chain, decode_damage, decode_pairs, open_piece, piece_len,
-};
-use super::index::Location;
-use super::io::{VolumeFile, outcome};
-use super::recover::{DamagedPlace, Log, LogEnd, Saved};
-use super::scan::Scanner;
 use crate::base::limits::BLOCK;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::NeedleId;
 use crate::runtime::Handle;
 use crate::runtime::buffer::Buf;
 use crate::runtime::op::{DirId, FileId, Op};
+use crate::volume::checkpoint::write::checkpoint_name;
+use crate::volume::error::IoError;
+use crate::volume::format::{
+    CheckpointFooter, CheckpointHeader, LogPlace, Piece, PieceKind, SegmentRecord, Superblock,
+    chain, decode_damage, decode_pairs, open_piece, piece_len,
+};
+use crate::volume::index::Location;
+use crate::volume::io::{VolumeFile, outcome};
+use crate::volume::log::contents::Contents;
+use crate::volume::log::recover::{DamagedPlace, Log, LogEnd, Saved};
+use crate::volume::log::scan::Scanner;
 
 /// Outcome of looking for a checkpoint.
 pub enum Loaded {

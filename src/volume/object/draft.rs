@@ -1,20 +1,20 @@
 //! A needle that is being received. Its data is received into the buffer from which it will be written.
 
-use super::append::RoomKey;
-use super::format::{
-    Attribute, HEADER_LEN, Layout, attribute_bytes, encode_chunk_table, put_chunk_table,
-};
 use crate::base::limits::{CONTENT_TYPE_MAX, NEEDLE_DATA_MAX};
 use crate::runtime::buffer::{Buf, PAGE, Pool};
+use crate::volume::format::{
+    Attribute, HEADER_LEN, Layout, attribute_bytes, encode_chunk_table, put_chunk_table,
+};
+use crate::volume::log::append::RoomKey;
 
 /// A needle that is being received. Its data is in the buffer from which it will be written.
 pub struct Draft {
     buf: Option<Buf>,
     layout: Layout,
     /// Time of modification (nanoseconds since 1970); `None` for the time at which it is stored.
-    pub(super) modified_ns: Option<u64>,
+    pub(in crate::volume) modified_ns: Option<u64>,
     /// In a manifest: the body that it represents.
-    pub(super) large: Option<LargeBody>,
+    pub(in crate::volume) large: Option<LargeBody>,
 }
 
 /// The body that a manifest represents.

@@ -5,22 +5,22 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
-use super::format::PIECE_MAX;
 use crate::runtime::buffer::{Buf, Pool};
 use crate::runtime::op::DirId;
 use crate::runtime::{Handle, KeyLocks, Locked, Signal};
+use crate::volume::format::PIECE_MAX;
 
 /// Coordinates the checkpoints of all volumes of a shard: at most one checkpoint at a time is written to
 /// each data directory, and one writer always gets a buffer, however many buffers clients hold. Without
 /// the reserved buffer, uploads that never end could prevent checkpoints, and the log that a start has to
 /// read would be unbounded.
-pub struct Turns {
+pub struct CheckpointQueue {
     dirs: KeyLocks<DirId>,
     spare: RefCell<Option<Buf>>,
     is_lent: Cell<bool>,
 }
 
-impl Turns {
+impl CheckpointQueue {
     /// Takes a buffer from the pool permanently, if one is free now.
     #[must_use]
     pub fn new(handle: &Handle) -> Self {

@@ -1,0 +1,230 @@
+//! An open volume: one file, one log, one index.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use crate::base::account::AUDITED;
+use crate::base::limits::{ATTRIBUTES_MAX, LOG_START, NEEDLE_DATA_MAX, TRAILER};
+use crate::base::types::{NeedleId, VolumeId};
+use crate::runtime::{Handle, KeyLocks};
+use crate::volume::checkpoint::write::{CheckpointFigures, Checkpoints, start};
+use crate::volume::error::IoError;
+use crate::volume::format::{Layout, Superblock, VolumeState};
+use crate::volume::generation::findings::Findings;
+use crate::volume::index::Hasher;
+use crate::volume::io::{Stats, VolumeFile};
+use crate::volume::log::append::Log;
+use crate::volume::log::contents::Contents;
+use crate::volume::log::recover::DamagedPlace;
+use crate::volume::object::upload::body_cost;
+
+/// An open volume. It belongs to one shard, and only tasks of that shard use it.
+pub struct Volume {
+    pub(in crate::volume) handle: Handle,
+    pub(in crate::volume) file: Rc<VolumeFile>,
+    /// The superblock as it was when the file was opened; fields that may change since are held
+    /// separately.
+    pub(in crate::volume) superblock: Superblock,
+    pub(in crate::volume) state: Cell<VolumeState>,
+    pub(in crate::volume) revision: Cell<u64>,
+    /// Whether a change of the state failed: the copies on disk may then hold the old or the new state.
+    pub(in crate::volume) state_is_lost: Cell<bool>,
+    pub(in crate::volume) hasher: Hasher,
+    pub(in crate::volume) contents: RefCell<Contents>,
+    /// Serialises writes to one id, in the order in which they were admitted.
+    pub(in crate::volume) locks: KeyLocks<NeedleId>,
+    pub(in crate::volume) log: Log,
+    pub(in crate::volume) extents: u64,
+    pub(in crate::volume) damage: Vec<DamagedPlace>,
+    pub(in crate::volume) findings: Findings,
+    /// Whether the volume was opened read-only: nothing is written to its log.
+    pub(in crate::volume) read_only: bool,
+    /// Whether parts of the log could not be read at opening: an id that is not in the index may exist
+    /// all the same.
+    pub(in crate::volume) incomplete: bool,
+    pub(in crate::volume) checkpoints: Checkpoints,
+}
+
+/// Figures of a volume, for `/status` and `/metrics`. In bytes unless stated otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// Length of the file.
+    pub size: u64,
+    /// Header area, log and trailer that are in use.
+    pub used: u64,
+    /// Indexed needles and their parts.
+    pub live: u64,
+    /// Bytes of the log that are not live.
+    pub dead: u64,
+    /// Number of indexed needles.
+    pub needles: u64,
+    /// Memory used by the index.
+    pub index: u64,
+    /// Number of slots of the index; each needle in the table occupies one.
+    pub index_slots: u64,
+    /// Number of needles that found no slot because too many ids have the same hash.
+    pub index_overflow: u64,
+    /// Number of growth steps of the index.
+    pub index_steps: u64,
+    /// Largest number of needles moved by one growth step.
+    pub index_step_max: u64,
+    /// Number of extents of the file; 0 when unknown.
+    pub extents: u64,
+    /// Number of damaged ranges found at opening.
+    pub damaged: u64,
+    /// Figures of the checkpoints.
+    pub checkpoint: CheckpointFigures,
+}
+
+impl Volume {
+    /// Returns the number of the volume.
+    #[must_use]
+    pub fn id(&self) -> VolumeId {
+        self.superblock.volume
+    }
+
+    /// Returns whether the volume takes writes now.
+    #[must_use]
+    pub fn writable(&self) -> bool {
+        self.log.accepts() && !self.log.poisoned()
+    }
+
+    /// Returns whether the volume is poisoned: a write failed, so it takes no writes until the process
+    /// restarts.
+    #[must_use]
+    pub fn poisoned(&self) -> bool {
+        self.log.poisoned()
+    }
+
+    /// Returns whether a body of this length (bytes) still fits, with attributes of any permitted length.
+    #[must_use]
+    pub fn has_room_for(&self, body_len: u64) -> bool {
+        let cost = match usize::try_from(body_len) {
+            Ok(len) if body_len <= NEEDLE_DATA_MAX => Layout::data(ATTRIBUTES_MAX, len).len as u64,
+            _ => body_cost(body_len),
+        };
+        self.log.has_room(cost) && !self.contents.borrow_mut().is_starved()
+    }
+
+    /// Returns whether the volume is full: a body of 1 MiB, the longest that one needle holds, does not
+    /// fit after the committed end of the log, or the index has no memory for more needles.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let len = usize::try_from(NEEDLE_DATA_MAX).expect("1 MiB");
+        let cost = Layout::data(ATTRIBUTES_MAX, len).len as u64;
+        self.log.is_full(cost) || self.contents.borrow_mut().is_starved()
+    }
+
+    /// Returns the counters of the volume.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.file.stats
+    }
+
+    /// Returns the damaged ranges found at opening.
+    #[must_use]
+    pub fn damage(&self) -> &[DamagedPlace] {
+        &self.damage
+    }
+
+    /// Returns the other findings of opening.
+    #[must_use]
+    pub fn findings(&self) -> &Findings {
+        &self.findings
+    }
+
+    /// Returns the current figures.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let contents = self.contents.borrow();
+        let index = contents.index().figures();
+        let (tail, live) = (self.log.tail(), contents.live());
+        Figures {
+            size: self.superblock.size,
+            used: tail + TRAILER,
+            live,
+            // A forged manifest may claim more parts than the log holds.
+            dead: (tail - LOG_START).saturating_sub(live),
+            needles: index.needles,
+            index: contents.memory() as u64,
+            index_slots: index.slots,
+            index_overflow: index.overflow,
+            index_steps: index.steps,
+            index_step_max: index.step_max,
+            extents: self.extents,
+            damaged: self.damage.len() as u64,
+            checkpoint: self.checkpoints.figures(tail),
+        }
+    }
+
+    /// Length of the buffer that the log holds for its own writes (bytes); 0 while a write uses it.
+    #[must_use]
+    pub fn buffer_bytes(&self) -> usize {
+        self.log.buffer_bytes()
+    }
+
+    /// Checks, in a test build, that no upload holds a reservation.
+    ///
+    /// # Panics
+    /// If a reservation exists.
+    pub fn expect_no_uploads(&self) {
+        self.log.expect_no_rooms();
+    }
+
+    /// Recounts all accounts while the volume is idle: nothing is claimed, no id is locked, and the live
+    /// bytes are those of the index. Takes time proportional to the size of the index.
+    ///
+    /// # Panics
+    /// If a count is wrong.
+    pub fn expect_rest(&self) {
+        self.log.expect_rest();
+        assert_eq!(self.locks.held(), 0, "ids are locked although nothing is written");
+        self.contents.borrow().audit();
+    }
+
+    /// Closes the volume: commits everything admitted, writes a clean-close hint, and writes a
+    /// checkpoint. Nothing may be read or written afterwards.
+    pub async fn close(&self) {
+        self.checkpoints.stop().await;
+        if !self.read_only {
+            self.log.close().await;
+            if AUDITED {
+                self.contents.borrow().audit();
+            }
+            // The outcome was logged.
+            let _ = self.checkpoint().await;
+        }
+        self.file.close().await;
+    }
+
+    /// Stops the checkpoint writer, including a checkpoint in progress, until
+    /// [`Self::resume_checkpoints`].
+    pub async fn stop_checkpoints(&self) {
+        self.checkpoints.stop().await;
+    }
+
+    /// Asks the checkpoint writer to stop. [`Self::close`] waits for it.
+    pub fn begin_to_close(&self) {
+        self.checkpoints.begin_to_stop();
+    }
+
+    /// Resumes checkpoints after an attempt to remove the file failed. The checkpoint may have been
+    /// removed by that attempt.
+    pub fn resume_checkpoints(self: &Rc<Self>) {
+        self.checkpoints.forget();
+        start(self);
+    }
+
+    /// Ends the append side of a volume whose file was removed. Reads in progress may finish; the file is
+    /// closed when the last of them ends.
+    pub async fn retire(&self) {
+        self.checkpoints.stop().await;
+        self.log.close().await;
+    }
+
+    /// Fences the volume for the life of the process, because its file is no longer where it was: a
+    /// restart would not find anything written to it.
+    pub fn forsake(&self) {
+        self.log.poison(IoError::Errno(nix::libc::ENOENT));
+    }
+}
