@@ -6,6 +6,7 @@
 mod tidiness;
 
 use tidiness::canaries::{BAD, GOOD};
+use tidiness::circles::{circles_of_files, facades};
 use tidiness::documents::{links, names};
 use tidiness::modules::{codec, dead_files, imports, strangers};
 use tidiness::rules::COLUMNS_MAX;
@@ -15,6 +16,16 @@ use tidiness::{Check, Project, hold};
 #[test]
 fn imports_point_downwards() {
     hold("imports", imports);
+}
+
+#[test]
+fn no_files_need_each_other() {
+    hold("circles_of_files", circles_of_files);
+}
+
+#[test]
+fn facades_define_nothing() {
+    hold("facades", facades);
 }
 
 #[test]

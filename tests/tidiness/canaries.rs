@@ -1,6 +1,7 @@
 //! Texts that each check must complain about, and texts that it must take.
 
 use super::Check;
+use super::circles::{circles_of_files, facades};
 use super::documents::{links, names};
 use super::modules::{codec, dead_files, imports, strangers};
 use super::sources::{allowances, lines, macros, unsafety, words};
@@ -27,6 +28,10 @@ pub const BAD: &[(Check, &str, &str)] = &[
     ),
     (imports, "src/main.rs", "use hayloft::volume;"),
     (imports, "src/lib.rs", "mod novelty;"),
+    (circles_of_files, "src/base/sys.rs", "use crate::base::threads::Threads; fn f() {}"),
+    (circles_of_files, "src/base/sys.rs", "use super::{threads as t, x}; fn f() { t::start(); }"),
+    (facades, "src/base/mod.rs", "pub mod types; pub const X: u8 = 1;"),
+    (facades, "src/base/mod.rs", "mod inner { pub fn f() {} }"),
     (strangers, "src/volume/io.rs", "use std::{cell::Cell, fs as files};"),
     (strangers, "src/volume/io.rs", "fn f() { ::core::time::Duration::ZERO; }"),
     (strangers, "src/volume/io.rs", "use ::std::time::Instant;"),
@@ -105,6 +110,12 @@ pub const GOOD: &[(Check, &str, &str)] = &[
     ),
     (imports, "src/volume/object/read.rs", "pub(crate) fn f() { super::io::count() }"),
     (imports, "src/node/control/admin/tests/client.rs", "use crate::volume;"),
+    (circles_of_files, "src/base/sys.rs", "use crate::base::limits::UNIT; // crate::base::threads"),
+    (
+        facades,
+        "src/base/mod.rs",
+        "//! X\n#[cfg(test)] mod t { fn f() {} }\npub mod a; pub use a::{B, c as d};",
+    ),
     (strangers, "src/volume/io.rs", "use nix::libc; const E: i32 = libc::ENOBUFS;"),
     (strangers, "src/volume/io.rs", "use std::cell::Cell; fn f(time: u64) {}"),
     (macros, "src/main.rs", "fn f() { let _ = writeln!(stderr(), \"no\"); }"),

@@ -1,6 +1,7 @@
 //! The checks of tidiness: each is a function from the project's files to complaints.
 
 pub mod canaries;
+pub mod circles;
 pub mod documents;
 pub mod lexer;
 pub mod modules;

@@ -95,9 +95,17 @@ pub fn modules(project: &Project) -> BTreeMap<String, bool> {
 
 /// Of every file in `src/` what is compiled into the product.
 pub fn product(project: &Project) -> Vec<(&str, Vec<Token>)> {
-    let reached = modules(project);
+    product_of(project, &modules(project), "src/")
+}
+
+/// Of every file in a directory of sources what is not compiled for tests only.
+pub fn product_of<'a>(
+    project: &'a Project,
+    reached: &BTreeMap<String, bool>,
+    dir: &str,
+) -> Vec<(&'a str, Vec<Token>)> {
     project
-        .with("src/", ".rs")
+        .with(dir, ".rs")
         .filter(|(file, _)| reached.get(*file) != Some(&true))
         .map(|(file, text)| (file, split_tests(&tokens(text)).0))
         .collect()

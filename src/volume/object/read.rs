@@ -27,7 +27,8 @@ pub struct Needle {
     pub etag: u64,
     /// Time of modification (nanoseconds since 1970).
     pub modified_ns: u64,
-    /// Whether the needle is a manifest: `data` is then what a [`crate::volume::Body`] needs, and not the body.
+    /// Whether the needle is a manifest: `data` is then what a [`Body`](crate::volume::Body) needs, and not
+    /// the body.
     pub is_large: bool,
     content_type: Option<Range<usize>>,
 }
