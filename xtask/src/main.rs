@@ -3,6 +3,7 @@
 mod bench;
 mod busy;
 mod crash_states;
+mod dependencies;
 mod fuzz;
 mod growth_bench;
 mod hostile;
@@ -33,7 +34,9 @@ cargo xtask test [--without-xfs] [--busy]
                                    runs the whole suite: formatting, lints, all tests, the README, the
                                    real daemon on ext4 and on XFS. As root it installs missing Debian
                                    packages. Prints each stage with its time, and a summary of
-                                   failures. --busy keeps every core busy meanwhile
+                                   failures. --busy keeps every core busy while the tests run
+cargo xtask quick                  checks formatting, lints, unit tests and tidiness, in under two minutes
+                                   after a small change
 cargo xtask sabotage [--all]       enables one deliberate mistake at a time (src/base/sabotage.rs) and runs
                                    the test that is known to detect it; with --all, runs all tests
                                    that might, and prints which did
@@ -99,6 +102,7 @@ fn main() -> ExitCode {
         ["mutants", ref flags @ ..] => {
             mutants::Options::parse(flags).map(|it| mutants::mutants(&it))
         }
+        ["quick"] => Some(suite::run_quick()),
         ["hostile"] => Some(hostile::hostile()),
         ["powercut", ref flags @ ..] => Some(powercut::powercut(flags)),
         ["fuzz", ref rest @ ..] => fuzz::plan(rest).map(|plan| fuzz::fuzz(&plan)),

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crate::busy::BusyLoops;
+use crate::dependencies;
 use crate::packages::require;
 use crate::powercut;
 use crate::process::{Failed, run};
@@ -35,7 +36,7 @@ const WITH_MOUNTS: &str = "file_systems";
 pub struct SuiteOptions {
     /// Whether to run the tests that need an XFS or other mounts, too.
     pub with_xfs: bool,
-    /// Whether to keep every core busy meanwhile.
+    /// Whether to keep every core busy while the tests run.
     pub busy: bool,
 }
 
@@ -70,8 +71,8 @@ pub fn run_all(options: &SuiteOptions) -> Result<(), Failed> {
     if with_xfs {
         require(&powercut::TOOLS)?;
     }
-    let _busy = busy.then(BusyLoops::on_every_core);
     let mut stages = Stages::new();
+    stages.run("dependencies", dependencies::check);
     stages.run("formatting", || run(&mut cargo(&["fmt", "--all", "--check"])));
     let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
     stages.run("lints", || run(&mut cargo(&lints)));
@@ -80,6 +81,7 @@ pub fn run_all(options: &SuiteOptions) -> Result<(), Failed> {
         run(docs.env("RUSTDOCFLAGS", "-D warnings"))
     });
     stages.run("build of the tests", || run(cargo(&TEST).arg("--no-run")));
+    let _busy = busy.then(BusyLoops::on_every_core);
     stages.test("tests", cargo(&TEST).arg("--no-fail-fast"));
     stages.run("mistakes on purpose", || crate::sabotage::run_all(false));
     if with_xfs {
@@ -88,6 +90,21 @@ pub fn run_all(options: &SuiteOptions) -> Result<(), Failed> {
         stages.test("tests that mount file systems", &mut tests);
         on_xfs(&mut stages);
     }
+    stages.finish()
+}
+
+/// Runs what a developer runs between two edits: no build of the integration tests, no daemon.
+///
+/// # Errors
+/// When a stage failed.
+pub fn run_quick() -> Result<(), Failed> {
+    let mut stages = Stages::new();
+    stages.run("dependencies", dependencies::check);
+    stages.run("formatting", || run(&mut cargo(&["fmt", "--all", "--check"])));
+    let lints = ["clippy", "--lib", "--bins", "--locked", "--", "-D", "warnings"];
+    stages.run("lints", || run(&mut cargo(&lints)));
+    let tests = ["test", "-p", "hayloft", "--lib", "--test", "tidy", "--locked", "--no-fail-fast"];
+    stages.test("unit tests and tidiness", &mut cargo(&tests));
     stages.finish()
 }
 
