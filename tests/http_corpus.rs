@@ -7,6 +7,7 @@ mod http_oracle;
 use std::collections::BTreeSet;
 
 use hayloft::http::head::{self, HeadLimits, HeadProgress};
+use hayloft::runtime::split_mix;
 use http_cases::{Case, Line, corpus};
 use http_oracle::{Seen, oracle, seen};
 
@@ -140,11 +141,7 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % bound as u64).unwrap()
+        usize::try_from(split_mix(&mut self.0) % bound as u64).unwrap()
     }
 }
 

@@ -1,11 +1,13 @@
-//! Formats times as RFC 3339, in UTC.
+//! Dates of the Gregorian calendar, and times as RFC 3339, in UTC.
 //!
 //! This module knows no other module, and reads no clock.
 
+/// Seconds of a day.
+pub const DAY_SECONDS: u64 = 86_400;
+
 /// Formats date and time of a number of seconds since 1970-01-01 UTC: `2026-08-01T13:04:05`.
 fn date_time(seconds: u64) -> String {
-    let (days, second_of_day) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
+    let Civil { year, month, day, second_of_day } = Civil::from_seconds(seconds);
     format!(
         "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}",
         second_of_day / 3600,
@@ -26,19 +28,67 @@ pub fn rfc3339_nanos(nanos: u64) -> String {
     format!("{}.{:09}Z", date_time(nanos / 1_000_000_000), nanos % 1_000_000_000)
 }
 
-/// Returns year, month and day of a number of days since 1970-01-01. Counts in years that begin on 1 March,
-/// so that the leap day comes last (Howard Hinnant, "chrono-compatible low-level date algorithms").
-fn civil(days_since_1970: u64) -> (u64, u64, u64) {
-    let days = days_since_1970 + 719_468; // since 0000-03-01
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = 400 * era + year_of_era + u64::from(month <= 2);
-    (year, month, day)
+/// A day of the Gregorian calendar and a second of it. The order of the fields makes the derived order
+/// chronological.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Civil {
+    /// Of the Common Era.
+    pub year: u32,
+    /// 1 to 12.
+    pub month: u32,
+    /// From 1.
+    pub day: u32,
+    /// 0 to 86,399.
+    pub second_of_day: u32,
+}
+
+impl Civil {
+    /// Returns the date of a number of seconds since 1970-01-01 UTC. Counts in years that begin on 1 March,
+    /// so that the leap day is the last day, and in eras of 400 years or 146,097 days (Howard Hinnant,
+    /// "chrono-compatible low-level date algorithms").
+    #[must_use]
+    pub fn from_seconds(seconds: u64) -> Self {
+        const DAYS_BEFORE_1970: u64 = 719_468;
+        let days = seconds / DAY_SECONDS + DAYS_BEFORE_1970;
+        let (era, day_of_era) = (days / 146_097, days % 146_097);
+        let year_of_era =
+            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let march_month = (5 * day_of_year + 2) / 153;
+        let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+        let year = era * 400 + year_of_era + u64::from(month <= 2);
+        Self {
+            year: year as u32,
+            month: month as u32,
+            day: (day_of_year - (153 * march_month + 2) / 5 + 1) as u32,
+            second_of_day: (seconds % DAY_SECONDS) as u32,
+        }
+    }
+
+    /// Returns seconds since 1970, 0 for an earlier time; `None` if the day does not exist.
+    #[must_use]
+    pub fn to_seconds(self) -> Option<u64> {
+        if !(1..=days_in_month(self.year, self.month)).contains(&self.day) {
+            return None;
+        }
+        if self.year < 1970 {
+            return Some(0);
+        }
+        let before_year = |year: u64| 365 * year + year / 4 - year / 100 + year / 400;
+        let year = u64::from(self.year);
+        let in_months: u32 = (1..self.month).map(|month| days_in_month(self.year, month)).sum();
+        let days = before_year(year - 1) - before_year(1969) + u64::from(in_months + self.day - 1);
+        Some(days * DAY_SECONDS + u64::from(self.second_of_day))
+    }
+}
+
+fn days_in_month(year: u32, month: u32) -> u32 {
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    match month {
+        2 => 28 + u32::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
 }
 
 #[cfg(test)]
@@ -60,5 +110,24 @@ mod tests {
         }
         assert_eq!(rfc3339_nanos(951_782_400_000_000_007), "2000-02-29T00:00:00.000000007Z");
         assert_eq!(rfc3339_nanos(u64::MAX), "2554-07-21T23:34:33.709551615Z");
+    }
+
+    /// Compares every day from 1970 to 9999 with a day-by-day count.
+    #[test]
+    fn every_day_converts_to_its_date_and_back() {
+        let (mut year, mut month, mut day) = (1970, 1, 1);
+        for days in 0..=253_402_300_799 / DAY_SECONDS {
+            let civil = Civil::from_seconds(days * DAY_SECONDS);
+            assert_eq!((civil.year, civil.month, civil.day), (year, month, day));
+            assert_eq!(civil.to_seconds(), Some(days * DAY_SECONDS));
+            day += 1;
+            if day > days_in_month(year, month) {
+                (month, day) = (month + 1, 1);
+            }
+            if month > 12 {
+                (year, month) = (year + 1, 1);
+            }
+        }
+        assert_eq!((year, month, day), (10_000, 1, 1));
     }
 }

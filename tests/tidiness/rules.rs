@@ -52,7 +52,17 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "runtime",
         ],
     ),
-    ("http", &["base::limits", "base::sabotage", "runtime", "runtime::buffer", "runtime::op"]),
+    (
+        "http",
+        &[
+            "base::calendar",
+            "base::limits",
+            "base::sabotage",
+            "runtime",
+            "runtime::buffer",
+            "runtime::op",
+        ],
+    ),
     (
         "node::control",
         &["base::size", "base::sys", "base::threads", "node::metrics", "base::accept", "http"],
