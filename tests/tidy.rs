@@ -10,7 +10,7 @@ use tidiness::circles::{circles_of_files, facades};
 use tidiness::documents::{links, names};
 use tidiness::modules::{codec, dead_files, imports, strangers};
 use tidiness::rules::COLUMNS_MAX;
-use tidiness::sources::{allowances, lines, macros, unsafety, words};
+use tidiness::sources::{lines, unsafety, words};
 use tidiness::{Check, Project, hold};
 
 #[test]
@@ -41,16 +41,6 @@ fn unsafe_code_stands_where_it_is_expected() {
 #[test]
 fn sources_are_ascii_and_not_too_wide() {
     hold("lines", lines);
-}
-
-#[test]
-fn nothing_is_left_over_or_printed() {
-    hold("macros", macros);
-}
-
-#[test]
-fn lints_are_not_allowed_but_expected() {
-    hold("allowances", allowances);
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! A volume in the simulated world, driven step by step.
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(
+    clippy::allow_attributes,
+    dead_code,
+    reason = "each test binary uses its own part, so that `expect` would fail in some"
+)]
 
 use std::cell::RefCell;
 use std::ops::Range;

@@ -1,5 +1,9 @@
 //! The real daemon as a child process, and a small blocking HTTP client.
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(
+    clippy::allow_attributes,
+    dead_code,
+    reason = "each test binary uses its own part, so that `expect` would fail in some"
+)]
 
 use std::ffi::OsString;
 use std::io::{Read, Write};

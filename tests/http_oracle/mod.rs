@@ -2,7 +2,11 @@
 //! the parser under test. It has no state machine and no incremental state: it evaluates every prefix of a
 //! stream, and the first prefix that is decisive gives the verdict.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(
+    clippy::allow_attributes,
+    dead_code,
+    reason = "each test binary uses its own part, so that `expect` would fail in some"
+)]
 
 use std::collections::BTreeMap;
 

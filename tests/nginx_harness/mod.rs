@@ -1,5 +1,9 @@
 //! The real nginx in front of a daemon, with the configuration that the documents show.
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(
+    clippy::allow_attributes,
+    dead_code,
+    reason = "each test binary uses its own part, so that `expect` would fail in some"
+)]
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

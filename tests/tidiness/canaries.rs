@@ -4,7 +4,7 @@ use super::Check;
 use super::circles::{circles_of_files, facades};
 use super::documents::{links, names};
 use super::modules::{codec, dead_files, imports, strangers};
-use super::sources::{allowances, lines, macros, unsafety, words};
+use super::sources::{lines, unsafety, words};
 
 /// Of a check, a file, and a text that it must complain about there.
 pub const BAD: &[(Check, &str, &str)] = &[
@@ -49,24 +49,12 @@ pub const BAD: &[(Check, &str, &str)] = &[
     (strangers, "src/node/shard/mod.rs", "use io_uring::IoUring;"),
     (strangers, "src/node/shard/mod.rs", "use tokio::net;"),
     (strangers, "src/node/daemon/mod.rs", "use tracing_subscriber::fmt;"),
-    (strangers, "src/node/daemon/disks.rs", "fn f() { std::thread::spawn(f); }"),
-    (strangers, "src/node/daemon/disks.rs", "use std::thread; fn f() { thread::Builder::new(); }"),
-    (strangers, "src/node/shard/mod.rs", "use std::io; fn f() { io::stderr().flush(); }"),
-    (strangers, "src/volume/log/append.rs", "use std::io::stdout;"),
     (unsafety, "src/volume/index/mod.rs", "fn f() { unsafe { g() } }"),
     (unsafety, "tests/engine.rs", "unsafe impl Send for X {}"),
     (unsafety, "src/base/sys.rs", "// unsafe, once"),
     (lines, "src/runtime/op.rs", "// caf\u{e9}"),
     (lines, "src/runtime/op.rs", "\tlet x = 1;"),
     (lines, "docs/FORMAT.md", "5 \u{b5}s"),
-    (macros, "src/volume/io.rs", "fn f() { dbg!(1); }"),
-    (macros, "tests/engine.rs", "fn f() { todo!() }"),
-    (macros, "src/node/daemon/mod.rs", "fn f() { println!(\"up\"); }"),
-    (macros, "src/main.rs", "fn f() { eprintln!(\"no\"); }"),
-    (macros, "src/commands/cli/put.rs", "fn f() { println!(\"{url}\"); }"),
-    (allowances, "src/runtime/op.rs", "#[allow(dead_code)] fn f() {}"),
-    (allowances, "src/runtime/op.rs", "#![allow(dead_code)]"),
-    (allowances, "src/runtime/op.rs", "#[cfg_attr(test, allow(dead_code))] fn f() {}"),
     (dead_files, "src/volume/orphan.rs", ""),
     (dead_files, "tests/orphan/mod.rs", ""),
     (dead_files, "src/runtime/op.rs", "#[path = \"x.rs\"] mod y;"),
@@ -118,9 +106,6 @@ pub const GOOD: &[(Check, &str, &str)] = &[
     ),
     (strangers, "src/volume/io.rs", "use nix::libc; const E: i32 = libc::ENOBUFS;"),
     (strangers, "src/volume/io.rs", "use std::cell::Cell; fn f(time: u64) {}"),
-    (macros, "src/main.rs", "fn f() { let _ = writeln!(stderr(), \"no\"); }"),
-    (macros, "src/runtime/op.rs", "#[cfg(test)]\nmod tests { fn f() { println!(\"seed\"); } }"),
-    (allowances, "src/runtime/op.rs", "#[expect(dead_code)] fn allow(x: u8) {}"),
     (links, "docs/FORMAT.md", "# A b!\n`[x](y)` [x](#a-b) [y](https://a.b/c) [z](../README.md)"),
     (
         names,

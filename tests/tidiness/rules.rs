@@ -190,27 +190,6 @@ pub const STRANGERS: &[Stranger] = &[
         never: &["tracing_subscriber"],
         but: &["tracing_subscriber::filter::LevelFilter", "tracing_subscriber::filter::Targets"],
     },
-    // Standard output and error may fail, and may block for ever: that is a matter between a command and
-    // whoever called it.
-    Stranger {
-        who: &["src/"],
-        unless: &["src/base/logging/", "src/commands/cli/", "src/commands/offline/output.rs"],
-        never: &["std::io::stdout", "std::io::stderr", "io::stdout", "io::stderr"],
-        but: &[],
-    },
-    // Every thread of the daemon is in one list, so that the end of any of them is noticed.
-    Stranger {
-        who: &["src/"],
-        unless: &["src/base/threads.rs", "src/commands/cli/", "src/commands/transfer/"],
-        never: &[
-            "std::thread::Builder",
-            "std::thread::spawn",
-            "thread::Builder",
-            "thread::spawn",
-            "Builder::spawn",
-        ],
-        but: &[],
-    },
     Stranger { who: &["src/"], unless: &["src/commands/client/"], never: &["ureq"], but: &[] },
     // No sockets, threads, clocks, files or environment: what is needed of them is handed in.
     Stranger {
@@ -322,11 +301,6 @@ pub const UNSAFE: &[&str] = &[
 /// Widest line (columns).
 pub const COLUMNS_MAX: usize = 110;
 
-/// Debris of development.
-pub const DEBRIS: &[&str] = &["dbg", "todo", "unimplemented"];
-/// These panic when the output fails. The daemon logs; commands print through `src/commands/cli/output.rs`.
-pub const PRINTING: &[&str] = &["print", "println", "eprint", "eprintln"];
-
 /// The only place where integers of the format become bytes.
 pub const CODEC: &str = "src/volume/format/field.rs";
 pub const CODEC_WORDS: &[&str] = &[
@@ -369,36 +343,6 @@ pub const EXCEPTIONS: &[Exception] = &[
         file: "fuzz/src/lib.rs",
         has: "../../tests/",
         _why: "what tests share is shared with fuzzing, which is a crate of its own",
-    },
-    Exception {
-        check: "allowances",
-        file: "tests/common/mod.rs",
-        has: "dead_code",
-        _why: "shared by test binaries of which some use all: `expect` would fail in those",
-    },
-    Exception {
-        check: "allowances",
-        file: "tests/daemon_harness/mod.rs",
-        has: "dead_code",
-        _why: "shared by test binaries of which some use all: `expect` would fail in those",
-    },
-    Exception {
-        check: "allowances",
-        file: "tests/http_oracle/mod.rs",
-        has: "dead_code",
-        _why: "shared by test binaries of which some use all: `expect` would fail in those",
-    },
-    Exception {
-        check: "allowances",
-        file: "tests/nginx_harness/mod.rs",
-        has: "dead_code",
-        _why: "shared by test binaries of which some use all: `expect` would fail in those",
-    },
-    Exception {
-        check: "allowances",
-        file: "src/node/control/admin/tests/mod.rs",
-        has: "dead_code",
-        _why: "in a macro some of whose users need all: `expect` would fail there",
     },
     Exception {
         check: "codec",
