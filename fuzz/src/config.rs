@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use hayloft::node::config::{Config, ConfigError, Place};
+use hayloft::node::config::{Config, ConfigError, SettingPlace};
 
 /// As on a machine with four cores: what the machine at hand has must not matter.
 const CORES: [usize; 4] = [0, 1, 2, 3];
@@ -23,7 +23,7 @@ pub fn run(data: &[u8]) {
             let shown = error.to_string();
             let line = match error {
                 ConfigError::Syntax { line, .. } => line,
-                ConfigError::Setting { place: Place::File(_, line), .. } => line,
+                ConfigError::Setting { place: SettingPlace::File(_, line), .. } => line,
                 other => panic!("names no line: {other}"),
             };
             assert!((1..=lines).contains(&line), "line {line} of {lines}: {shown}");

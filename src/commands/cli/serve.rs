@@ -10,7 +10,7 @@ use super::fail;
 use crate::base::logging::Log;
 use crate::base::size::ByteSize;
 use crate::node::config::{
-    Config, ConfigError, Cores, Draft, Listen, ShardPorts, parse_tcp_address,
+    Config, ConfigDraft, ConfigError, Cores, Listen, ShardPorts, parse_tcp_address,
 };
 use crate::node::daemon::{self, Ended};
 
@@ -86,10 +86,10 @@ impl ServeArgs {
     }
 
     /// Returns the configuration before validation, with the source of each setting.
-    pub(super) fn into_draft(self) -> Result<Draft, ConfigError> {
+    pub(super) fn into_draft(self) -> Result<ConfigDraft, ConfigError> {
         let mut draft = match &self.config {
-            Some(path) => Draft::read(path)?,
-            None => Draft::default(),
+            Some(path) => ConfigDraft::read(path)?,
+            None => ConfigDraft::default(),
         };
         if !self.data.is_empty() {
             draft.config.data = self.data;

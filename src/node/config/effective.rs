@@ -6,8 +6,12 @@ use thiserror::Error;
 use toml::de::DeTable;
 
 use super::cores::describe;
+use super::draft::ConfigDraft;
+use super::error::ConfigError;
+use super::listen::Listen;
+use super::place::SettingPlace;
 use super::setting::settings_of;
-use super::{Config, ConfigError, Draft, Listen, Place};
+use super::settings::Config;
 
 /// Why the settings cannot be shown.
 #[derive(Debug, Error)]
@@ -28,7 +32,7 @@ pub(crate) enum EffectiveError {
 ///
 /// # Errors
 /// [`EffectiveError::Config`], as for `serve`; [`EffectiveError::Form`] for a path that is not UTF-8.
-pub(crate) fn effective(draft: &Draft) -> Result<String, EffectiveError> {
+pub(crate) fn effective(draft: &ConfigDraft) -> Result<String, EffectiveError> {
     draft.validate()?;
     let mut text = toml::to_string(&draft.config)?;
     let places = places(&text);
@@ -81,13 +85,13 @@ fn plan(config: &Config) -> Result<String, ConfigError> {
 }
 
 /// Formats the source of a setting for a comment: `FILE:LINE`, a flag or `default`.
-fn origin(place: &Place) -> String {
+fn origin(place: &SettingPlace) -> String {
     match place {
-        Place::File(path, line) => {
+        SettingPlace::File(path, line) => {
             format!("{}:{line}", path.display()).replace(char::is_control, "?")
         }
-        Place::Flag(flag) => (*flag).to_owned(),
-        Place::Unknown => "default".to_owned(),
+        SettingPlace::Flag(flag) => (*flag).to_owned(),
+        SettingPlace::Unknown => "default".to_owned(),
     }
 }
 
@@ -97,9 +101,10 @@ mod tests {
 
     use super::*;
 
-    fn draft(text: &str) -> Draft {
+    fn draft(text: &str) -> ConfigDraft {
         let core = crate::node::config::available_cores().unwrap()[0];
-        Draft::parse(Path::new("/etc/h.toml"), &format!("cores = \"{core}\"\n{text}")).unwrap()
+        ConfigDraft::parse(Path::new("/etc/h.toml"), &format!("cores = \"{core}\"\n{text}"))
+            .unwrap()
     }
 
     #[test]
@@ -111,7 +116,7 @@ mod tests {
         draft.config.volume_size = crate::base::size::ByteSize::gib(2);
         draft.overridden("volume_size", "--volume-size");
         let text = effective(&draft).unwrap();
-        let again = Draft::parse(Path::new("again"), &text).unwrap();
+        let again = ConfigDraft::parse(Path::new("again"), &text).unwrap();
         assert_eq!(again.config, draft.config, "{text}");
         for line in [
             "log = \"warn\" # /etc/h.toml:3",

@@ -1,10 +1,11 @@
 //! Errors of a configuration, with the place of the wrong setting.
 
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
+
+use super::place::SettingPlace;
 
 /// Why a configuration cannot be used. Every message has the place, the problem and its fix.
 #[derive(Debug, Error)]
@@ -42,7 +43,7 @@ pub enum ConfigError {
     #[error("{place}{key}: {problem}; {fix}")]
     Setting {
         /// Place of the setting.
-        place: Place,
+        place: SettingPlace,
         /// The setting, with its section: `limits.connections`.
         key: String,
         /// The problem.
@@ -56,7 +57,7 @@ impl ConfigError {
     /// Creates an error about a setting, without its place: [`Self::at`] adds that.
     pub(crate) fn setting(key: &str, problem: impl Into<String>, fix: impl Into<String>) -> Self {
         Self::Setting {
-            place: Place::Unknown,
+            place: SettingPlace::Unknown,
             key: key.to_owned(),
             problem: problem.into(),
             fix: fix.into(),
@@ -64,35 +65,12 @@ impl ConfigError {
     }
 
     /// Adds the place of the setting, if it is unknown so far.
-    pub(crate) fn at(self, place_of: impl FnOnce(&str) -> Place) -> Self {
+    pub(crate) fn at(self, place_of: impl FnOnce(&str) -> SettingPlace) -> Self {
         match self {
-            Self::Setting { place: Place::Unknown, key, problem, fix } => {
+            Self::Setting { place: SettingPlace::Unknown, key, problem, fix } => {
                 Self::Setting { place: place_of(&key), key, problem, fix }
             }
             other => other,
-        }
-    }
-}
-
-/// Place where a setting was given.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Place {
-    /// A line of a configuration file, from 1.
-    File(PathBuf, usize),
-    /// A flag of the command line, with its dashes.
-    Flag(&'static str),
-    /// A default, or a configuration made by code.
-    #[default]
-    Unknown,
-}
-
-/// Prints a prefix for messages, including its separator; nothing if the place is unknown.
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path, line) => write!(f, "{}:{line}: ", path.display()),
-            Self::Flag(flag) => write!(f, "{flag}: "),
-            Self::Unknown => Ok(()),
         }
     }
 }

@@ -6,8 +6,8 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
-use super::Config;
 use super::setting::Setting;
+use super::settings::Config;
 
 /// Smallest similarity at which a known key is suggested for an unknown one (Jaro-Winkler, 0 to 1).
 const SIMILAR: f64 = 0.8;
@@ -201,11 +201,11 @@ fn shortened(raw: &str) -> String {
 mod tests {
     use std::path::Path;
 
-    use super::super::Draft;
+    use super::super::draft::ConfigDraft;
     use super::*;
 
     fn error_of(text: &str) -> String {
-        Draft::parse(Path::new("h.toml"), text).expect_err(text).to_string()
+        ConfigDraft::parse(Path::new("h.toml"), text).expect_err(text).to_string()
     }
 
     #[test]
@@ -274,15 +274,18 @@ mod tests {
     #[test]
     fn every_default_has_the_right_form() {
         let text = toml::to_string(&Config::default()).unwrap();
-        assert_eq!(Draft::parse(Path::new("h.toml"), &text).unwrap().config, Config::default());
+        assert_eq!(
+            ConfigDraft::parse(Path::new("h.toml"), &text).unwrap().config,
+            Config::default()
+        );
         // Sizes and ports may be plain numbers.
         for key in ["volume_size", "checkpoint_interval", "shard_ports"] {
             let text = format!("{key} = 16000");
-            assert!(Draft::parse(Path::new("h.toml"), &text).is_ok(), "{text}");
+            assert!(ConfigDraft::parse(Path::new("h.toml"), &text).is_ok(), "{text}");
         }
         for key in ["buffer_memory_per_shard", "largest_body", "largest_batch"] {
             let text = format!("[limits]\n{key} = 16000");
-            assert!(Draft::parse(Path::new("h.toml"), &text).is_ok(), "{text}");
+            assert!(ConfigDraft::parse(Path::new("h.toml"), &text).is_ok(), "{text}");
         }
     }
 }

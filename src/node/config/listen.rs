@@ -1,11 +1,11 @@
-//! Listening addresses of the data API: `127.0.0.1:8080`, `[::1]:8080` or `unix:/path`.
+//! Listening addresses: `127.0.0.1:8080`, `[::1]:8080` and, for the data API, `unix:/path`.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 /// Longest path of a unix socket (bytes): `sun_path` holds 108 with the terminating zero (unix(7)).
@@ -109,6 +109,29 @@ impl fmt::Display for Listen {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
+}
+
+/// Parses `IP:PORT`, with the same messages as [`Listen`].
+///
+/// # Errors
+/// A message that gives a valid alternative.
+pub fn parse_tcp_address(text: &str) -> Result<SocketAddr, String> {
+    match text.parse() {
+        Ok(Listen::Tcp(address)) => Ok(address),
+        Ok(Listen::Unix(_)) => Err(format!(
+            "{text:?} is a unix socket, which is not possible here; write IP:PORT, for instance \
+             127.0.0.1:8081"
+        )),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Deserializes the value of a setting that is `IP:PORT`.
+pub(super) fn deserialize_tcp_address<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_tcp_address(&text).map_err(serde::de::Error::custom)
 }
 
 #[cfg(test)]

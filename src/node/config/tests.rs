@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::*;
+use super::draft::ConfigDraft;
+use super::{Config, Limits, Listen, Prealloc, ShardPorts};
+use crate::base::size::ByteSize;
 
 const EXAMPLE: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/hayloft.example.toml"));
@@ -58,9 +60,9 @@ fn the_default_is_valid_and_warns_of_nothing() {
 #[test]
 fn the_example_is_the_default_with_and_without_its_settings() {
     let path = Path::new("docs/hayloft.example.toml");
-    let as_shipped = Draft::parse(path, EXAMPLE).unwrap().config;
+    let as_shipped = ConfigDraft::parse(path, EXAMPLE).unwrap().config;
     assert_eq!(as_shipped, Config::default());
-    let uncommented = Draft::parse(path, &example_uncommented()).unwrap().config;
+    let uncommented = ConfigDraft::parse(path, &example_uncommented()).unwrap().config;
     assert_eq!(uncommented, Config::default());
 }
 

@@ -5,9 +5,13 @@ use std::ops::RangeInclusive;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::{
-    Config, ConfigError, Limits, Listen, SHARD_PORT_DISTANCE, ShardPorts, available_cores, log,
-};
+use super::cores::available_cores;
+use super::error::ConfigError;
+use super::limits::Limits;
+use super::listen::Listen;
+use super::log;
+use super::ports::{SHARD_PORT_DISTANCE, ShardPorts};
+use super::settings::Config;
 use crate::base::limits::BATCH_MAX;
 use crate::base::size::{ByteSize, GIB, MIB, TIB};
 

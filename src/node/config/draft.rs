@@ -8,9 +8,11 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+use super::error::ConfigError;
 use super::form::{self, WrongForm};
+use super::place::SettingPlace;
 use super::setting::{Setting, settings_of};
-use super::{Config, ConfigError, Place};
+use super::settings::Config;
 
 /// Largest configuration file (bytes): far above any real one, and small enough to read into memory.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -19,13 +21,13 @@ const SEE_EXAMPLE: &str = "docs/hayloft.example.toml shows every setting and its
 
 /// A configuration that was read but not validated, with the places of its settings.
 #[derive(Debug, Default)]
-pub(crate) struct Draft {
+pub(crate) struct ConfigDraft {
     /// The settings, defaults included.
     pub(crate) config: Config,
-    places: BTreeMap<String, Place>,
+    places: BTreeMap<String, SettingPlace>,
 }
 
-impl Draft {
+impl ConfigDraft {
     /// Reads a file; settings that it does not contain have their defaults.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = read_bounded(path)
@@ -45,7 +47,7 @@ impl Draft {
             .into_iter()
             .map(|setting| {
                 let line = line_at(text, setting.key_span.start);
-                (setting.key, Place::File(path.to_owned(), line))
+                (setting.key, SettingPlace::File(path.to_owned(), line))
             })
             .collect();
         Ok(Self { config, places })
@@ -53,11 +55,11 @@ impl Draft {
 
     /// Records that a flag has overridden `key`.
     pub(crate) fn overridden(&mut self, key: &str, flag: &'static str) {
-        self.places.insert(key.to_owned(), Place::Flag(flag));
+        self.places.insert(key.to_owned(), SettingPlace::Flag(flag));
     }
 
-    /// Place of the setting `key`; [`Place::Unknown`] for a default.
-    pub(crate) fn place(&self, key: &str) -> Place {
+    /// Place of the setting `key`; [`SettingPlace::Unknown`] for a default.
+    pub(crate) fn place(&self, key: &str) -> SettingPlace {
         self.places.get(key).cloned().unwrap_or_default()
     }
 
@@ -76,6 +78,28 @@ impl Draft {
     pub(crate) fn validated(self) -> Result<Config, ConfigError> {
         self.validate()?;
         Ok(self.config)
+    }
+}
+
+impl Config {
+    /// Reads and validates a TOML file; settings that it does not contain have their defaults.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the file, the line and the key: the file cannot be read, is not TOML, has
+    /// an unknown key, a value of the wrong form, or one that [`Config::validate`] refuses.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        ConfigDraft::read(path)?.validated()
+    }
+
+    /// As [`Config::load`], from the text of a file and for a machine with these cores; `path` is used in
+    /// messages only.
+    ///
+    /// # Errors
+    /// [`ConfigError`], as [`Config::load`].
+    pub fn from_toml(path: &Path, text: &str, cores: &[usize]) -> Result<Self, ConfigError> {
+        let draft = ConfigDraft::parse(path, text)?;
+        draft.config.validate_on(cores).map_err(|error| error.at(|key| draft.place(key)))?;
+        Ok(draft.config)
     }
 }
 
@@ -125,7 +149,7 @@ fn quoted(line: &str) -> Option<String> {
 fn wrong_form(path: &Path, text: &str, wrong: WrongForm) -> ConfigError {
     let WrongForm { key, at, problem, fix } = wrong;
     ConfigError::Setting {
-        place: Place::File(path.to_owned(), line_at(text, at.start)),
+        place: SettingPlace::File(path.to_owned(), line_at(text, at.start)),
         key,
         problem,
         fix,
@@ -146,7 +170,7 @@ fn form_error(
         .find(|setting| setting.key_span.contains(&offset) || setting.value_span.contains(&offset))
         .map_or_else(|| "the file".to_owned(), |setting| setting.key.clone());
     ConfigError::Setting {
-        place: Place::File(path.to_owned(), line_at(text, offset)),
+        place: SettingPlace::File(path.to_owned(), line_at(text, offset)),
         key,
         problem: one_line(error.message()),
         fix: SEE_EXAMPLE.to_owned(),
@@ -163,18 +187,13 @@ fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Reads and validates a configuration file.
-pub(super) fn load(path: &Path) -> Result<Config, ConfigError> {
-    Draft::read(path)?.validated()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn error_of(text: &str) -> String {
-        Draft::parse(Path::new("/etc/hayloft.toml"), text)
-            .and_then(Draft::validated)
+        ConfigDraft::parse(Path::new("/etc/hayloft.toml"), text)
+            .and_then(ConfigDraft::validated)
             .expect_err(text)
             .to_string()
     }
@@ -255,13 +274,13 @@ mod tests {
     fn a_file_that_cannot_be_read_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let absent = directory.path().join("absent.toml");
-        let error = load(&absent).unwrap_err().to_string();
+        let error = Config::load(&absent).unwrap_err().to_string();
         assert!(error.contains(absent.to_str().unwrap()), "{error}");
         assert!(error.contains("check the path given to --config"), "{error}");
 
         let huge = directory.path().join("huge.toml");
         std::fs::write(&huge, "#".repeat(FILE_BYTES_MAX as usize + 1)).unwrap();
-        let error = load(&huge).unwrap_err().to_string();
+        let error = Config::load(&huge).unwrap_err().to_string();
         assert!(error.contains("larger than 1 MiB"), "{error}");
     }
 
@@ -273,8 +292,8 @@ mod tests {
         let mut expected =
             Config { volume_size: crate::base::size::ByteSize::mib(32), ..Config::default() };
         expected.limits.connections = 7;
-        assert_eq!(load(&path).unwrap(), expected);
+        assert_eq!(Config::load(&path).unwrap(), expected);
         std::fs::write(&path, "").unwrap();
-        assert_eq!(load(&path).unwrap(), Config::default());
+        assert_eq!(Config::load(&path).unwrap(), Config::default());
     }
 }
