@@ -12,7 +12,7 @@ use super::OfflineError;
 use crate::base::limits::UNIT;
 use crate::base::sys::{self, DirectIo};
 use crate::commands::offline::blocking::BlockingReader;
-use crate::node::datadir::VolumeFile;
+use crate::node::datadir::FoundVolume;
 use crate::ring::{Registration, Ring, RingOptions, SetupError, prepare};
 use crate::runtime::buffer::{Pool, Region};
 use crate::runtime::op::{DirId, Op};
@@ -100,7 +100,7 @@ fn start_ring(region: &Arc<Region>, pool: &Pool, buffered: bool) -> Result<Ring,
 
 /// Checks that the file can be read with direct I/O, at the alignment of a unit. Other faults of the file are
 /// found when it is opened as a volume.
-pub fn check_direct_io(file: &VolumeFile) -> Result<(), OfflineError> {
+pub fn check_direct_io(file: &FoundVolume) -> Result<(), OfflineError> {
     let flags = libc::O_DIRECT | libc::O_NOFOLLOW;
     let path = file.path.clone();
     match File::options().read(true).custom_flags(flags).open(&path) {

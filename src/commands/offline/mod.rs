@@ -25,7 +25,7 @@ pub use output::Output;
 pub use reader::Progress;
 pub use table::{Row, Unlisted, escaped};
 
-use crate::node::datadir::{self, DataDir, VolumeFile};
+use crate::node::datadir::{self, DataDir, FoundVolume};
 use crate::ring::SetupError;
 use crate::runtime::op::DirId;
 use executor::Executor;
@@ -52,7 +52,7 @@ pub struct Offline {
 /// A volume file, with its directory and store.
 #[derive(Clone)]
 struct VolumeLocation {
-    file: VolumeFile,
+    file: FoundVolume,
     dir: DirId,
     store: [u8; 16],
 }

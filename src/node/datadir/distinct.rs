@@ -5,12 +5,12 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::DataDirError;
+use super::error::DataDirError;
 use crate::base::new_name::parent_of;
 
-/// Identity of a directory, independent of its path.
+/// DirectoryIdentity of a directory, independent of its path.
 #[derive(PartialEq, Eq)]
-enum Identity {
+enum DirectoryIdentity {
     /// Device and inode of an existing directory.
     Present(u64, u64),
     /// Device and inode of the parent of an absent directory, and its name there.
@@ -24,7 +24,7 @@ enum Identity {
 /// # Errors
 /// [`DataDirError::Same`] names the first such pair.
 pub fn check_distinct(paths: &[PathBuf]) -> Result<(), DataDirError> {
-    let mut seen: Vec<(Identity, &PathBuf)> = Vec::new();
+    let mut seen: Vec<(DirectoryIdentity, &PathBuf)> = Vec::new();
     for path in paths {
         let Some(identity) = identity(path) else {
             continue;
@@ -37,11 +37,11 @@ pub fn check_distinct(paths: &[PathBuf]) -> Result<(), DataDirError> {
     Ok(())
 }
 
-fn identity(path: &Path) -> Option<Identity> {
+fn identity(path: &Path) -> Option<DirectoryIdentity> {
     if let Ok(there) = fs::metadata(path) {
-        return Some(Identity::Present(there.dev(), there.ino()));
+        return Some(DirectoryIdentity::Present(there.dev(), there.ino()));
     }
     let parent = fs::metadata(parent_of(path)?).ok()?;
     let name = path.file_name()?.to_owned();
-    Some(Identity::Absent(parent.dev(), parent.ino(), name))
+    Some(DirectoryIdentity::Absent(parent.dev(), parent.ino(), name))
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::base::new_name;
+
 /// Number of names listed in a message before "and N more".
 const NAMES_LISTED_MAX: usize = 8;
 
@@ -191,6 +193,27 @@ pub enum DataDirError {
 }
 
 impl DataDirError {
+    /// Whether the directory, or its disk, is absent or empty. The daemon may then run without it, and answer
+    /// 503 for volumes that it does not know.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Missing { .. } | Self::NoParent { .. } | Self::Empty { .. })
+    }
+
+    /// Whether the disk fails, or its file system has become read-only: other directories are not affected.
+    #[must_use]
+    pub fn is_of_the_disk(&self) -> bool {
+        use nix::libc::{EIO, ENODEV, ENXIO, EROFS, EUCLEAN};
+        let Self::Io { source, .. } = self else { return false };
+        source.raw_os_error().is_some_and(|n| [EIO, ENODEV, ENXIO, EROFS, EUCLEAN].contains(&n))
+    }
+
+    /// Whether the error is a missing permission that another user, such as that of the daemon, may have.
+    #[must_use]
+    pub fn is_of_this_user(&self) -> bool {
+        matches!(self, Self::Permission { source, .. } if new_name::is_of_this_user(source))
+    }
+
     /// Converts an error of the kernel into [`Self::Permission`] or [`Self::Io`].
     pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-use super::DataDirError;
+use super::error::DataDirError;
 use super::names::LOCK;
 use crate::base::new_name;
 

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::DataDirError;
+use super::error::DataDirError;
 use super::names::{MARKER, MARKER_TEMPORARY};
 use crate::base::calendar::rfc3339;
 

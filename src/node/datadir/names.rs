@@ -14,7 +14,7 @@ pub(super) const LOST_AND_FOUND: &str = "lost+found";
 
 /// Kind of a file name in a data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Name {
+pub(super) enum FileName {
     /// `hayloft.toml`.
     Marker,
     /// Other expected names without data: LOCK, lost+found, an unfinished marker, a probe.
@@ -31,7 +31,7 @@ pub(super) enum Name {
     Unknown,
 }
 
-impl Name {
+impl FileName {
     pub(super) fn parse(name: &str) -> Self {
         match name {
             MARKER => return Self::Marker,
@@ -88,16 +88,25 @@ mod tests {
     #[test]
     fn names_made_here_are_understood() {
         for (id, generation) in [(0, 0), (1, 1), (u32::MAX, u64::MAX)] {
-            assert_eq!(Name::parse(&volume(id, generation)), Name::Volume { id, generation });
-            assert_eq!(Name::parse(&volume_temporary(id, generation)), Name::VolumeTemporary);
+            assert_eq!(
+                FileName::parse(&volume(id, generation)),
+                FileName::Volume { id, generation }
+            );
+            assert_eq!(
+                FileName::parse(&volume_temporary(id, generation)),
+                FileName::VolumeTemporary
+            );
             let checkpoint = checkpoint(id, generation);
-            assert_eq!(Name::parse(&checkpoint), Name::Checkpoint);
-            assert_eq!(Name::parse(&format!("{checkpoint}.new")), Name::CheckpointTemporary);
+            assert_eq!(FileName::parse(&checkpoint), FileName::Checkpoint);
+            assert_eq!(
+                FileName::parse(&format!("{checkpoint}.new")),
+                FileName::CheckpointTemporary
+            );
         }
-        assert_eq!(Name::parse(MARKER), Name::Marker);
-        assert_eq!(Name::parse(LOCK), Name::Housekeeping);
-        assert_eq!(Name::parse("lost+found"), Name::Housekeeping);
-        assert_eq!(Name::parse(PROBE), Name::Housekeeping);
+        assert_eq!(FileName::parse(MARKER), FileName::Marker);
+        assert_eq!(FileName::parse(LOCK), FileName::Housekeeping);
+        assert_eq!(FileName::parse("lost+found"), FileName::Housekeeping);
+        assert_eq!(FileName::parse(PROBE), FileName::Housekeeping);
     }
 
     #[test]
@@ -130,7 +139,7 @@ mod tests {
             "lock",
             "hayloft.toml~",
         ] {
-            assert_eq!(Name::parse(name), Name::Unknown, "{name:?}");
+            assert_eq!(FileName::parse(name), FileName::Unknown, "{name:?}");
         }
     }
 }

@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::names::{LOCK, MARKER, MARKER_TEMPORARY, Name};
-use super::names_in;
+use super::listing::names_in;
+use super::names::{FileName, LOCK, MARKER, MARKER_TEMPORARY};
 
 /// Record of what opening a directory created. Dropping it removes these files, unless it was disarmed. The
 /// marker stays if there are other files: a directory with volumes but without marker cannot be opened.
@@ -37,8 +37,9 @@ impl Undo {
     /// marker. True if it cannot be listed.
     fn is_in_use(&self) -> bool {
         let Ok(names) = names_in(&self.path) else { return true };
-        let mut names = names.iter().map(|name| name.to_str().map_or(Name::Unknown, Name::parse));
-        names.any(|name| !matches!(name, Name::Marker | Name::Housekeeping))
+        let mut names =
+            names.iter().map(|name| name.to_str().map_or(FileName::Unknown, FileName::parse));
+        names.any(|name| !matches!(name, FileName::Marker | FileName::Housekeeping))
     }
 }
 
