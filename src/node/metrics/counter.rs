@@ -1,8 +1,8 @@
-//! The basic numbers of the metrics: a counter that only rises, and a gauge that rises and falls.
+//! A counter, which only rises.
 //!
-//! Both have a **single writer**, the shard that they belong to. So `add` is a plain load and a plain store:
-//! no lock prefix, and no cache line that moves between writing cores. Any thread may read at any time, also
-//! while the writer hangs. A second writer would lose updates, but not violate memory safety.
+//! Counters and gauges have a **single writer**, the shard that they belong to. So `add` is a plain load and
+//! a plain store: no lock prefix, and no cache line that moves between writing cores. Any thread may read at
+//! any time, also while the writer hangs. A second writer would lose updates, but not violate memory safety.
 //!
 //! All accesses are relaxed: a reader may see one counter ahead of another, so no decision may depend on the
 //! relation of two of them.
@@ -40,48 +40,6 @@ impl Counter {
     }
 }
 
-/// A number that goes up and down, written by one thread and readable by all.
-#[derive(Debug, Default)]
-pub struct Gauge(AtomicU64);
-
-impl Gauge {
-    /// A gauge at zero.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self(AtomicU64::new(0))
-    }
-
-    /// Replaces the value. Only the owning thread may call this.
-    #[inline]
-    pub fn set(&self, value: u64) {
-        self.0.store(value, Relaxed);
-    }
-
-    /// Adds `n`. Only the owning thread may call this.
-    #[inline]
-    pub fn add(&self, n: u64) {
-        self.set(self.get().wrapping_add(n));
-    }
-
-    /// Subtracts `n`. Only the owning thread may call this.
-    ///
-    /// A result below zero is a bug of the caller: a debug build panics, a release build sets the gauge to
-    /// zero, because a wrapped value would make graphs useless.
-    #[inline]
-    pub fn sub(&self, n: u64) {
-        let now = self.get();
-        debug_assert!(now >= n, "gauge at {now} lowered by {n}");
-        self.set(now.saturating_sub(n));
-    }
-
-    /// The value now; callable from any thread.
-    #[inline]
-    #[must_use]
-    pub fn get(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,25 +50,6 @@ mod tests {
         c.inc();
         c.add(41);
         assert_eq!(c.get(), 42);
-    }
-
-    #[test]
-    fn gauge_moves_both_ways() {
-        let g = Gauge::new();
-        g.add(5);
-        g.sub(2);
-        assert_eq!(g.get(), 3);
-        g.set(9);
-        assert_eq!(g.get(), 9);
-    }
-
-    #[test]
-    #[cfg_attr(debug_assertions, should_panic(expected = "lowered by 2"))]
-    fn gauge_never_wraps_below_zero() {
-        let g = Gauge::new();
-        g.set(1);
-        g.sub(2);
-        assert_eq!(g.get(), 0);
     }
 
     #[test]

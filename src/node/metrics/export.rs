@@ -8,31 +8,14 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use super::disk::DiskState;
+use super::exposition_format::{ExpositionFormat, prometheus_text};
 use super::histogram::{BOUNDS_NS, BUCKETS, Histogram};
 use super::label::Label;
-use super::table::{PREFIX, Row, Source, TABLE};
-use super::volume::VolumeMetrics;
-use super::{DiskState, Metrics, VolumeState};
-
-/// Text formats of the metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// OpenMetrics text 1.0.0.
-    OpenMetrics,
-    /// Prometheus text 0.0.4, which every scraper and promtool reads.
-    Text,
-}
-
-impl Format {
-    /// Value of `Content-Type`.
-    #[must_use]
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
-        }
-    }
-}
+use super::metric_row::{MetricRow, MetricSource, PREFIX};
+use super::node::Metrics;
+use super::table::TABLE;
+use super::volume::{VolumeMetrics, VolumeState};
 
 /// Formats [`Metrics`] as text.
 #[derive(Debug)]
@@ -53,47 +36,13 @@ impl Exporter {
     ///
     /// # Errors
     /// Never in practice: writing to a `String` does not fail.
-    pub fn text(&self, format: Format) -> Result<String, fmt::Error> {
+    pub fn text(&self, format: ExpositionFormat) -> Result<String, fmt::Error> {
         let mut out = String::new();
         prometheus_client::encoding::text::encode(&mut out, &self.registry)?;
         Ok(match format {
-            Format::OpenMetrics => out,
-            Format::Text => text_of(&out),
+            ExpositionFormat::OpenMetrics => out,
+            ExpositionFormat::Text => prometheus_text(&out),
         })
-    }
-}
-
-/// Converts OpenMetrics text to Prometheus text 0.0.4. The samples are the same; the description of a counter
-/// has the name of its samples, an info is a gauge, and there are no units and no end mark.
-fn text_of(open_metrics: &str) -> String {
-    let lines: Vec<&str> = open_metrics.lines().collect();
-    let mut out = String::with_capacity(open_metrics.len() + 1024);
-    for (n, line) in lines.iter().enumerate() {
-        let described =
-            |prefix| line.strip_prefix(prefix).and_then(|rest: &str| rest.split_once(' '));
-        if let Some((name, help)) = described("# HELP ") {
-            // TYPE follows HELP.
-            let kind =
-                lines.get(n + 1).and_then(|next| next.rsplit(' ').next()).unwrap_or_default();
-            let help = help.replace("\\\"", "\"");
-            out += &format!("# HELP {name}{} {help}\n", suffix(kind));
-        } else if let Some((name, kind)) = described("# TYPE ") {
-            let as_gauge = if kind == "info" { "gauge" } else { kind };
-            out += &format!("# TYPE {name}{} {as_gauge}\n", suffix(kind));
-        } else if !line.starts_with("# ") {
-            out += line;
-            out.push('\n');
-        }
-    }
-    out
-}
-
-/// Suffix of the sample names of a metric of this type.
-fn suffix(kind: &str) -> &'static str {
-    match kind {
-        "counter" => "_total",
-        "info" => "_info",
-        _ => "",
     }
 }
 
@@ -128,36 +77,38 @@ struct Scrape<'a> {
 }
 
 impl Scrape<'_> {
-    fn encode_row(&self, row: &Row, mut out: MetricEncoder<'_>) -> fmt::Result {
+    fn encode_row(&self, row: &MetricRow, mut out: MetricEncoder<'_>) -> fmt::Result {
         match &row.source {
-            Source::Node(get) => out.encode_gauge(&get(self.metrics)),
-            Source::NodeCounter(get) => {
+            MetricSource::Node(get) => out.encode_gauge(&get(self.metrics)),
+            MetricSource::NodeCounter(get) => {
                 out.encode_counter::<NoLabelSet, u64, u64>(&get(self.metrics), None)
             }
-            Source::Build => out.encode_info(&[("version", self.metrics.node.version.as_str())]),
-            Source::DiskPath | Source::DiskState | Source::Disk(_) => {
+            MetricSource::Build => {
+                out.encode_info(&[("version", self.metrics.node.version.as_str())])
+            }
+            MetricSource::DiskPath | MetricSource::DiskState | MetricSource::Disk(_) => {
                 self.encode_disks(row, &mut out)
             }
-            Source::Volume(_)
-            | Source::VolumeRatio(_)
-            | Source::VolumePlace
-            | Source::VolumeState => self.encode_volumes(row, &mut out),
-            Source::Shard(_)
-            | Source::ShardBy { .. }
-            | Source::ShardHistogram { .. }
-            | Source::ShardSeconds(_)
-            | Source::ShardSilence => self.encode_shards(row, &mut out),
+            MetricSource::Volume(_)
+            | MetricSource::VolumeRatio(_)
+            | MetricSource::VolumePlace
+            | MetricSource::VolumeState => self.encode_volumes(row, &mut out),
+            MetricSource::Shard(_)
+            | MetricSource::ShardBy { .. }
+            | MetricSource::ShardHistogram { .. }
+            | MetricSource::ShardSeconds(_)
+            | MetricSource::ShardSilence => self.encode_shards(row, &mut out),
         }
     }
 
-    fn encode_disks(&self, row: &Row, out: &mut MetricEncoder<'_>) -> fmt::Result {
+    fn encode_disks(&self, row: &MetricRow, out: &mut MetricEncoder<'_>) -> fmt::Result {
         for (number, disk) in self.metrics.disks.iter().enumerate() {
             let number = number.to_string();
             match &row.source {
-                Source::DiskPath => {
+                MetricSource::DiskPath => {
                     out.encode_info(&[("disk", number.as_str()), ("path", disk.path.as_str())])?;
                 }
-                Source::Disk(get) => {
+                MetricSource::Disk(get) => {
                     encode_value(out, row, &[("disk", number.as_str())], get(disk))?;
                 }
                 _ => encode_state::<DiskState>(out, ("disk", &number), disk.state.get().index())?,
@@ -166,17 +117,17 @@ impl Scrape<'_> {
         Ok(())
     }
 
-    fn encode_volumes(&self, row: &Row, out: &mut MetricEncoder<'_>) -> fmt::Result {
+    fn encode_volumes(&self, row: &MetricRow, out: &mut MetricEncoder<'_>) -> fmt::Result {
         for volume in &self.volumes {
             let id = volume.info.id.to_string();
             match &row.source {
-                Source::Volume(get) => {
+                MetricSource::Volume(get) => {
                     encode_value(out, row, &[("volume", id.as_str())], get(volume))?;
                 }
-                Source::VolumeRatio(get) => {
+                MetricSource::VolumeRatio(get) => {
                     out.encode_family(&[("volume", id.as_str())])?.encode_gauge(&get(volume))?;
                 }
-                Source::VolumeState => {
+                MetricSource::VolumeState => {
                     let now = volume.state.get().index();
                     encode_state::<VolumeState>(out, ("volume", &id), now)?;
                 }
@@ -190,23 +141,23 @@ impl Scrape<'_> {
         Ok(())
     }
 
-    fn encode_shards(&self, row: &Row, out: &mut MetricEncoder<'_>) -> fmt::Result {
+    fn encode_shards(&self, row: &MetricRow, out: &mut MetricEncoder<'_>) -> fmt::Result {
         for shard in &self.metrics.shards {
             let id = shard.info.id.to_string();
             let id = ("shard", id.as_str());
             match &row.source {
-                Source::Shard(get) => encode_value(out, row, &[id], get(shard))?,
-                Source::ShardBy { key, names, get } => {
+                MetricSource::Shard(get) => encode_value(out, row, &[id], get(shard))?,
+                MetricSource::ShardBy { key, names, get } => {
                     for (i, name) in names.iter().enumerate() {
                         encode_value(out, row, &[id, (*key, *name)], get(shard, i))?;
                     }
                 }
-                Source::ShardHistogram { key, names, get } => {
+                MetricSource::ShardHistogram { key, names, get } => {
                     for (i, name) in names.iter().enumerate() {
                         encode_histogram(out, &[id, (*key, *name)], get(shard, i))?;
                     }
                 }
-                Source::ShardSeconds(get) => encode_histogram(out, &[id], get(shard))?,
+                MetricSource::ShardSeconds(get) => encode_histogram(out, &[id], get(shard))?,
                 _ => {
                     let silence = shard.silence_ns(self.now_ns, self.metrics.node.started_ns);
                     out.encode_family(&[id])?.encode_gauge(&seconds(silence))?;
@@ -219,7 +170,7 @@ impl Scrape<'_> {
 
 fn encode_value(
     out: &mut MetricEncoder<'_>,
-    row: &Row,
+    row: &MetricRow,
     labels: &impl EncodeLabelSet,
     value: u64,
 ) -> fmt::Result {
@@ -263,245 +214,4 @@ fn seconds(ns: u64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::exposition::Exposition;
-    use super::super::{
-        DiskInfo, GetPhase, Method, MethodGroup, NodeInfo, Refusal, ShardInfo, VolumeInfo,
-    };
-    use super::*;
-
-    fn metrics() -> Arc<Metrics> {
-        let node = NodeInfo {
-            version: "1.2.3".into(),
-            started_ns: 1_000_000_000,
-            started_unix_seconds: 1_700_000_000,
-            durable: true,
-            ..NodeInfo::default()
-        };
-        let shards = [0, 1].map(|id| ShardInfo { id, core: id + 4, port: Some(8180) });
-        let odd_path = "/data/a \"b\"\\c\nd";
-        let disks = vec![
-            DiskInfo::new("/data/0", DiskState::Ok),
-            DiskInfo::new(odd_path, DiskState::Missing),
-        ];
-        let metrics = Metrics::new(node, &shards, disks);
-        metrics.register_volume(
-            VolumeInfo { id: 7, shard: 1, disk: 0, durable: true },
-            VolumeState::Writable,
-        );
-        metrics
-    }
-
-    fn scrape(metrics: &Arc<Metrics>) -> Exposition {
-        let text = Exporter::new(Arc::clone(metrics), || 3_500_000_000)
-            .text(Format::OpenMetrics)
-            .expect("text");
-        Exposition::parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"))
-    }
-
-    #[test]
-    fn every_row_is_exported_with_its_type_labels_and_help() {
-        let seen = scrape(&metrics());
-        for row in TABLE {
-            let name = row.full_name();
-            let family = seen.family_of(&name).unwrap_or_else(|| panic!("{name} has no TYPE"));
-            assert_eq!(family.kind, row.kind.as_str(), "{name}");
-            assert_eq!(family.help, row.help, "{name}");
-            let sample = match row.kind {
-                MetricType::Histogram => format!("{name}_count"),
-                _ => name.clone(),
-            };
-            let samples = seen.samples(&sample);
-            assert!(!samples.is_empty(), "{name} has no sample");
-            for sample in samples {
-                let keys: Vec<_> = sample.labels.iter().map(|(k, _)| k.as_str()).collect();
-                assert_eq!(keys, row.source.labels(), "{name}");
-            }
-        }
-        assert_eq!(seen.families(), TABLE.len(), "nothing beside the table");
-    }
-
-    #[test]
-    fn values_arrive_under_their_labels() {
-        let m = metrics();
-        m.shards[1].device_reads.add(11);
-        m.shards[1].requests.at(Method::Put).add(4);
-        m.shards[0].responses.record(206);
-        m.shards[0].responses.record(418);
-        m.shards[0].admission_refusals.at(Refusal::ReadOnly).inc();
-        m.shards[0].device_read_bytes.add(512);
-        m.shards[1].turn(3_000_000_000);
-        m.set_draining();
-        m.disks[0].size_bytes.set(4000);
-        m.disks[1].free_bytes.set(3000);
-        let v = m.volume(7).expect("registered");
-        v.state.set(VolumeState::Poisoned);
-        v.needles.set(9);
-        v.index_bytes.set(72);
-        v.index_slots.set(12);
-        v.damaged_records.inc();
-
-        let s = scrape(&m);
-        for (name, labels, value) in [
-            ("hayloft_device_reads_total", "shard=0", 0.0),
-            ("hayloft_device_reads_total", "shard=1", 11.0),
-            ("hayloft_device_read_bytes_total", "shard=0", 512.0),
-            ("hayloft_requests_total", "shard=1,method=put", 4.0),
-            ("hayloft_requests_total", "shard=1,method=get", 0.0),
-            ("hayloft_responses_total", "shard=0,class=2xx", 1.0),
-            ("hayloft_responses_by_status_total", "shard=0,status=206", 1.0),
-            ("hayloft_responses_by_status_total", "shard=0,status=other", 1.0),
-            ("hayloft_admission_refusals_total", "shard=0,reason=read_only", 1.0),
-            ("hayloft_shard_silence_seconds", "shard=0", 2.5),
-            ("hayloft_shard_silence_seconds", "shard=1", 0.5),
-            ("hayloft_draining", "", 1.0),
-            ("hayloft_durable", "", 1.0),
-            ("hayloft_build_info", "version=1.2.3", 1.0),
-            ("hayloft_start_time_seconds", "", 1_700_000_000.0),
-            ("hayloft_volume_index_bytes_per_needle", "volume=7", 8.0),
-            ("hayloft_volume_index_load", "volume=7", 0.75),
-            ("hayloft_disk_state", "disk=0,state=ok", 1.0),
-            ("hayloft_disk_size_bytes", "disk=0", 4000.0),
-            ("hayloft_disk_free_bytes", "disk=0", 0.0),
-            ("hayloft_disk_free_bytes", "disk=1", 3000.0),
-            ("hayloft_disk_state", "disk=1,state=ok", 0.0),
-            ("hayloft_disk_state", "disk=1,state=missing", 1.0),
-            ("hayloft_volume_info", "volume=7,shard=1,disk=0", 1.0),
-            ("hayloft_volume_state", "volume=7,state=poisoned", 1.0),
-            ("hayloft_volume_state", "volume=7,state=writable", 0.0),
-            ("hayloft_volume_needles", "volume=7", 9.0),
-            ("hayloft_volume_damaged_records_total", "volume=7", 1.0),
-        ] {
-            assert_eq!(s.value(name, labels), Some(value), "{name}{{{labels}}}");
-        }
-    }
-
-    /// Sets every field to another value, so that a row that reads the wrong field is detected.
-    #[test]
-    fn each_row_reads_its_own_field() {
-        let m = metrics();
-        let (s, v) = (&m.shards[0], m.volume(7).expect("registered"));
-        let counters = [
-            ("turns_total", &s.turns),
-            ("enters_total", &s.enters),
-            ("completions_total", &s.completions),
-            ("gets_found_total", &s.gets_found),
-            ("gets_missing_total", &s.gets_missing),
-            ("bad_requests_total", &s.bad_requests),
-            ("payload_in_bytes_total", &s.payload_bytes_in),
-            ("payload_out_bytes_total", &s.payload_bytes_out),
-            ("device_reads_total", &s.device_reads),
-            ("device_reads_other_total", &s.device_reads_other),
-            ("device_read_bytes_total", &s.device_read_bytes),
-            ("false_candidates_total", &s.false_candidates),
-            ("checksum_failures_total", &s.checksum_failures),
-            ("commits_total", &s.commits),
-            ("commit_needles_total", &s.commit_needles),
-            ("commit_bytes_total", &s.commit_bytes),
-            ("flushes_total", &s.flushes),
-            ("hint_writes_total", &s.hint_writes),
-            ("connections_accepted_total", &s.connections_accepted),
-            ("connections_refused_total", &s.connections_refused),
-            ("handed_over_total", &s.handed_over),
-            ("messages_sent_total", &s.messages_sent),
-            ("messages_received_total", &s.messages_received),
-            ("access_trace_records_total", &s.access_records),
-            ("access_trace_lost_total", &s.access_lost),
-            ("volume_damaged_records_total", &v.damaged_records),
-            ("volume_index_steps_total", &v.index_steps),
-            ("volume_checkpoints_total", &v.checkpoints),
-            ("volume_checkpoint_failures_total", &v.checkpoint_failures),
-            ("volume_checkpoints_discarded_total", &v.checkpoint_discards),
-        ];
-        let gauges = [
-            ("ops_in_flight", &s.ops_in_flight),
-            ("connections", &s.connections),
-            ("buffer_used_bytes", &s.buffer_bytes_used),
-            ("buffer_size_bytes", &s.buffer_bytes_total),
-            ("volume_full", &v.full),
-            ("volume_size_bytes", &v.size_bytes),
-            ("volume_used_bytes", &v.used_bytes),
-            ("volume_live_bytes", &v.live_bytes),
-            ("volume_dead_bytes", &v.dead_bytes),
-            ("volume_needles", &v.needles),
-            ("volume_extents", &v.extents),
-            ("volume_index_bytes", &v.index_bytes),
-            ("volume_index_slots", &v.index_slots),
-            ("volume_index_overflow_needles", &v.index_overflow),
-            ("volume_index_step_needles_max", &v.index_step_max),
-            ("volume_tail_bytes", &v.tail_bytes),
-            ("volume_open_read_bytes", &v.open_read_bytes),
-            ("volume_checkpoint_tail_bytes", &v.checkpoint_tail_bytes),
-            ("volume_checkpoint_age_bytes", &v.checkpoint_age_bytes),
-        ];
-        let scalar = |r: &&Row| matches!(r.source, Source::Shard(_) | Source::Volume(_));
-        let rows = TABLE.iter().filter(scalar).count();
-        // volume_durable reads no counter.
-        assert_eq!(counters.len() + gauges.len() + 1, rows, "a row is missing here");
-
-        for (value, (_, counter)) in (1..).zip(counters) {
-            counter.add(value);
-        }
-        for (value, (_, gauge)) in (101..).zip(gauges) {
-            gauge.set(value);
-        }
-        let seen = scrape(&m);
-        let names = counters.map(|c| c.0).into_iter().zip(1_u64..);
-        for (name, value) in names.chain(gauges.map(|g| g.0).into_iter().zip(101..)) {
-            let labels = if name.starts_with("volume_") { "volume=7" } else { "shard=0" };
-            let found = seen.value(&format!("hayloft_{name}"), labels);
-            assert_eq!(found, Some(value as f64), "{name}");
-        }
-    }
-
-    #[test]
-    fn strange_paths_are_escaped_and_come_back() {
-        let s = scrape(&metrics());
-        let paths: Vec<_> =
-            s.samples("hayloft_disk_info").iter().map(|d| d.labels[1].1.clone()).collect();
-        assert_eq!(paths, ["/data/0", "/data/a \"b\"\\c\nd"]);
-    }
-
-    #[test]
-    fn histograms_are_cumulative_seconds() {
-        let m = metrics();
-        let get = m.shards[0].request_latency.at(MethodGroup::Get);
-        for ns in [20_000, 30_000, 90_000, 20_000_000_000] {
-            get.record(ns);
-        }
-        m.shards[0].get_phase.at(GetPhase::Device).record(90_000);
-        m.shards[0].turn_duration.record(90_000);
-        let s = scrape(&m);
-        let bucket = |le: &str| {
-            s.value(
-                "hayloft_request_duration_seconds_bucket",
-                &format!("le={le},shard=0,method=get"),
-            )
-        };
-        assert_eq!(bucket("0.000025"), Some(1.0));
-        assert_eq!(bucket("0.00004"), Some(2.0));
-        assert_eq!(bucket("0.0001"), Some(3.0));
-        assert_eq!(bucket("10.0"), Some(3.0));
-        assert_eq!(bucket("+Inf"), Some(4.0));
-        let label = "shard=0,method=get";
-        assert_eq!(s.value("hayloft_request_duration_seconds_count", label), Some(4.0));
-        assert_eq!(s.value("hayloft_request_duration_seconds_sum", label), Some(20.000_14));
-        let phase = "shard=0,phase=device";
-        assert_eq!(s.value("hayloft_get_phase_duration_seconds_count", phase), Some(1.0));
-        assert_eq!(s.value("hayloft_turn_duration_seconds_count", "shard=0"), Some(1.0));
-    }
-
-    #[test]
-    fn a_node_without_volumes_or_shards_exports_too() {
-        let node = NodeInfo {
-            version: "0".into(),
-            started_ns: 0,
-            started_unix_seconds: 0,
-            durable: false,
-            ..NodeInfo::default()
-        };
-        let s = scrape(&Metrics::new(node, &[], vec![]));
-        assert_eq!(s.value("hayloft_durable", ""), Some(0.0));
-        assert!(s.samples("hayloft_volume_needles").is_empty());
-    }
-}
+mod tests;

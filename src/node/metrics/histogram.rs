@@ -59,8 +59,8 @@ impl Histogram {
 
     /// Returns a copy of the present numbers; callable from any thread.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
+    pub fn snapshot(&self) -> HistogramSnapshot {
+        HistogramSnapshot {
             counts: std::array::from_fn(|i| self.buckets[i].get()),
             sum_ns: self.sum_ns.get(),
         }
@@ -75,14 +75,14 @@ impl Default for Histogram {
 
 /// A copy of a histogram's numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
+pub struct HistogramSnapshot {
     /// Durations in each bucket, not cumulative.
     pub counts: [u64; BUCKETS],
     /// The sum of all durations in nanoseconds. Read after the buckets, so it may be ahead of them.
     pub sum_ns: u64,
 }
 
-impl Snapshot {
+impl HistogramSnapshot {
     /// Number of recorded durations. It is the sum of the buckets, not a counter of its own, so it always
     /// equals the unbounded cumulative bucket of the export.
     #[must_use]

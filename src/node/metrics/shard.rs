@@ -1,6 +1,7 @@
 //! Numbers of one shard.
 
-use super::counter::{Counter, Gauge};
+use super::counter::Counter;
+use super::gauge::Gauge;
 use super::histogram::Histogram;
 use super::label::{CounterBy, HistogramBy, label_enum};
 use super::responses::Responses;

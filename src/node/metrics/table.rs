@@ -2,135 +2,48 @@
 //!
 //! A row has name, unit, type, labels, help and source of a metric. The exporter and `docs/METRICS.md` are
 //! both generated from it, so they agree.
-//!
-//! Names follow the Prometheus conventions. The encoder adds the prefix `hayloft_`, the unit, and the suffix
-//! `_total` of a counter or `_info` of an info.
 
 use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::Unit;
 
 use super::histogram::Histogram;
 use super::label::Label;
+use super::metric_row::{MetricRow, MetricSource};
+use super::node::Metrics;
 use super::responses::{STATUS_NAMES, StatusClass};
 use super::shard::{GetPhase, Method, MethodGroup, Refusal, ShardMetrics, TimeoutKind};
-use super::volume::{VolumeMetrics, VolumeState};
-use super::{DiskInfo, DiskState, Metrics};
+use super::volume::VolumeMetrics;
 
-/// Prefix of all names.
-pub(super) const PREFIX: &str = "hayloft";
-
-static BYTES: Unit = Unit::Bytes;
-static SECONDS: Unit = Unit::Seconds;
-
-/// One exported metric.
-pub(super) struct Row {
-    /// Name without prefix and suffixes.
-    pub(super) name: &'static str,
-    /// Unit of the value, and part of the name.
-    pub(super) unit: Option<&'static Unit>,
-    /// Type of the metric.
-    pub(super) kind: MetricType,
-    /// Meaning, in one sentence; without line breaks and backslashes, which the format would escape.
-    pub(super) help: &'static str,
-    /// Source of the values.
-    pub(super) source: Source,
+const fn row(
+    name: &'static str,
+    kind: MetricType,
+    source: MetricSource,
+    help: &'static str,
+) -> MetricRow {
+    MetricRow { name, unit: None, kind, help, source }
 }
 
-/// Source of the values of a row; determines their labels.
-pub(super) enum Source {
-    /// One value for the daemon.
-    Node(fn(&Metrics) -> u64),
-    /// One value for the daemon that only rises.
-    NodeCounter(fn(&Metrics) -> u64),
-    /// Build information: a constant 1 with the version as label.
-    Build,
-    /// The path of each data directory, as a label.
-    DiskPath,
-    /// The state of each data directory: 1 for the state it is in, 0 for the others.
-    DiskState,
-    /// One value for each data directory.
-    Disk(fn(&DiskInfo) -> u64),
-    /// One value for each shard.
-    Shard(fn(&ShardMetrics) -> u64),
-    /// One value for each shard and value of a label.
-    ShardBy {
-        key: &'static str,
-        names: &'static [&'static str],
-        get: fn(&ShardMetrics, usize) -> u64,
-    },
-    /// One histogram for each shard and value of a label.
-    ShardHistogram {
-        key: &'static str,
-        names: &'static [&'static str],
-        get: fn(&ShardMetrics, usize) -> &Histogram,
-    },
-    /// One histogram for each shard.
-    ShardSeconds(fn(&ShardMetrics) -> &Histogram),
-    /// Seconds since the last event loop iteration of each shard; needs the time of the scrape.
-    ShardSilence,
-    /// One value for each volume.
-    Volume(fn(&VolumeMetrics) -> u64),
-    /// One ratio for each volume.
-    VolumeRatio(fn(&VolumeMetrics) -> f64),
-    /// Shard and disk of each volume, as labels.
-    VolumePlace,
-    /// The state of each volume: 1 for the state it is in, 0 for the others.
-    VolumeState,
+const fn counter(
+    name: &'static str,
+    get: fn(&ShardMetrics) -> u64,
+    help: &'static str,
+) -> MetricRow {
+    row(name, MetricType::Counter, MetricSource::Shard(get), help)
 }
 
-impl Source {
-    /// Keys of the labels of the values, in order.
-    pub(super) fn labels(&self) -> Vec<&'static str> {
-        match self {
-            Self::Node(_) | Self::NodeCounter(_) => vec![],
-            Self::Build => vec!["version"],
-            Self::DiskPath => vec!["disk", "path"],
-            Self::DiskState => vec!["disk", DiskState::KEY],
-            Self::Disk(_) => vec!["disk"],
-            Self::Shard(_) | Self::ShardSeconds(_) | Self::ShardSilence => vec!["shard"],
-            Self::ShardBy { key, .. } | Self::ShardHistogram { key, .. } => vec!["shard", key],
-            Self::Volume(_) | Self::VolumeRatio(_) => vec!["volume"],
-            Self::VolumePlace => vec!["volume", "shard", "disk"],
-            Self::VolumeState => vec!["volume", VolumeState::KEY],
-        }
-    }
+const fn gauge(name: &'static str, get: fn(&ShardMetrics) -> u64, help: &'static str) -> MetricRow {
+    row(name, MetricType::Gauge, MetricSource::Shard(get), help)
 }
 
-impl Row {
-    /// The name of the samples; a histogram adds `_bucket`, `_sum` and `_count` to it.
-    pub(super) fn full_name(&self) -> String {
-        let mut name = format!("{PREFIX}_{}", self.name);
-        if let Some(unit) = self.unit {
-            name.push('_');
-            name.push_str(unit.as_str());
-        }
-        match self.kind {
-            MetricType::Counter => name.push_str("_total"),
-            MetricType::Info => name.push_str("_info"),
-            _ => {}
-        }
-        name
-    }
+const fn node(name: &'static str, get: fn(&Metrics) -> u64, help: &'static str) -> MetricRow {
+    row(name, MetricType::Gauge, MetricSource::Node(get), help)
 }
 
-const fn row(name: &'static str, kind: MetricType, source: Source, help: &'static str) -> Row {
-    Row { name, unit: None, kind, help, source }
-}
-
-const fn counter(name: &'static str, get: fn(&ShardMetrics) -> u64, help: &'static str) -> Row {
-    row(name, MetricType::Counter, Source::Shard(get), help)
-}
-
-const fn gauge(name: &'static str, get: fn(&ShardMetrics) -> u64, help: &'static str) -> Row {
-    row(name, MetricType::Gauge, Source::Shard(get), help)
-}
-
-const fn node(name: &'static str, get: fn(&Metrics) -> u64, help: &'static str) -> Row {
-    row(name, MetricType::Gauge, Source::Node(get), help)
-}
-
-const fn volume(name: &'static str, get: fn(&VolumeMetrics) -> u64, help: &'static str) -> Row {
-    row(name, MetricType::Gauge, Source::Volume(get), help)
+const fn volume(
+    name: &'static str,
+    get: fn(&VolumeMetrics) -> u64,
+    help: &'static str,
+) -> MetricRow {
+    row(name, MetricType::Gauge, MetricSource::Volume(get), help)
 }
 
 const fn counter_by(
@@ -139,8 +52,8 @@ const fn counter_by(
     names: &'static [&'static str],
     get: fn(&ShardMetrics, usize) -> u64,
     help: &'static str,
-) -> Row {
-    row(name, MetricType::Counter, Source::ShardBy { key, names, get }, help)
+) -> MetricRow {
+    row(name, MetricType::Counter, MetricSource::ShardBy { key, names, get }, help)
 }
 
 const fn seconds_by(
@@ -149,8 +62,8 @@ const fn seconds_by(
     names: &'static [&'static str],
     get: fn(&ShardMetrics, usize) -> &Histogram,
     help: &'static str,
-) -> Row {
-    let source = Source::ShardHistogram { key, names, get };
+) -> MetricRow {
+    let source = MetricSource::ShardHistogram { key, names, get };
     let row = row(name, MetricType::Histogram, source, help);
     row.seconds()
 }
@@ -159,25 +72,15 @@ const fn seconds(
     name: &'static str,
     get: fn(&ShardMetrics) -> &Histogram,
     help: &'static str,
-) -> Row {
-    row(name, MetricType::Histogram, Source::ShardSeconds(get), help).seconds()
-}
-
-impl Row {
-    const fn bytes(self) -> Self {
-        Self { unit: Some(&BYTES), ..self }
-    }
-
-    const fn seconds(self) -> Self {
-        Self { unit: Some(&SECONDS), ..self }
-    }
+) -> MetricRow {
+    row(name, MetricType::Histogram, MetricSource::ShardSeconds(get), help).seconds()
 }
 
 /// Every exported metric, in the order of the export.
 #[rustfmt::skip] // one line per row
-pub(super) static TABLE: &[Row] = &[
+pub(super) static TABLE: &[MetricRow] = &[
     // The daemon.
-    row("build", MetricType::Info, Source::Build,
+    row("build", MetricType::Info, MetricSource::Build,
         "The running version, as a label."),
     node("start_time", |m| m.node.started_unix_seconds,
         "Wall clock at the start of the daemon, in seconds since 1970.").seconds(),
@@ -187,19 +90,19 @@ pub(super) static TABLE: &[Row] = &[
         "0 with --buffered: answers then promise nothing after a crash."),
     node("registered_buffers", |m| u64::from(m.registered_buffers()),
         "1 if the buffers are registered with the kernel."),
-    row("log_lines_dropped", MetricType::Counter, Source::NodeCounter(Metrics::log_lines_dropped),
+    row("log_lines_dropped", MetricType::Counter, MetricSource::NodeCounter(Metrics::log_lines_dropped),
         "Log lines lost: standard error did not take them, or not fast enough."),
-    row("disk", MetricType::Info, Source::DiskPath,
+    row("disk", MetricType::Info, MetricSource::DiskPath,
         "The path of each data directory, as a label."),
-    row("disk_state", MetricType::Gauge, Source::DiskState,
+    row("disk_state", MetricType::Gauge, MetricSource::DiskState,
         "1 for the state the data directory is in, 0 for the others."),
-    row("disk_size", MetricType::Gauge, Source::Disk(|d| d.size_bytes.get()),
+    row("disk_size", MetricType::Gauge, MetricSource::Disk(|d| d.size_bytes.get()),
         "Size of the file system that the data directory is on.").bytes(),
-    row("disk_free", MetricType::Gauge, Source::Disk(|d| d.free_bytes.get()),
+    row("disk_free", MetricType::Gauge, MetricSource::Disk(|d| d.free_bytes.get()),
         "Bytes of it that are free for new volumes.").bytes(),
 
     // The loop.
-    row("shard_silence", MetricType::Gauge, Source::ShardSilence,
+    row("shard_silence", MetricType::Gauge, MetricSource::ShardSilence,
         "Time since the shard's loop last turned; /healthz fails when it grows too long.").seconds(),
     counter("turns", |s| s.turns.get(),
         "Turns of the shard's loop."),
@@ -283,9 +186,9 @@ pub(super) static TABLE: &[Row] = &[
         "Bytes of the shard's buffer region.").bytes(),
 
     // Volumes. Place and state are metrics of their own: join on the label volume.
-    row("volume", MetricType::Info, Source::VolumePlace,
+    row("volume", MetricType::Info, MetricSource::VolumePlace,
         "Shard and data directory of each volume, as labels."),
-    row("volume_state", MetricType::Gauge, Source::VolumeState,
+    row("volume_state", MetricType::Gauge, MetricSource::VolumeState,
         "1 for the state the volume is in, 0 for the others."),
     volume("volume_durable", |v| u64::from(v.info.durable),
         "0 if writes to the volume go through the page cache and promise nothing."),
@@ -306,21 +209,21 @@ pub(super) static TABLE: &[Row] = &[
     volume("volume_index", |v| v.index_bytes.get(),
         "Memory of the volume's index.").bytes(),
     row("volume_index_bytes_per_needle", MetricType::Gauge,
-        Source::VolumeRatio(VolumeMetrics::index_bytes_per_needle),
+        MetricSource::VolumeRatio(VolumeMetrics::index_bytes_per_needle),
         "Memory of the volume's index for each needle; 0 when there are none."),
     volume("volume_index_slots", |v| v.index_slots.get(),
         "Slots of the volume's index."),
-    row("volume_index_load", MetricType::Gauge, Source::VolumeRatio(VolumeMetrics::index_load),
+    row("volume_index_load", MetricType::Gauge, MetricSource::VolumeRatio(VolumeMetrics::index_load),
         "What part of the slots of the volume's index is full, 0 to 1."),
     volume("volume_index_overflow_needles", |v| v.index_overflow.get(),
         "Needles that found no slot in the index, since too many have the same hash."),
-    row("volume_index_steps", MetricType::Counter, Source::Volume(|v| v.index_steps.get()),
+    row("volume_index_steps", MetricType::Counter, MetricSource::Volume(|v| v.index_steps.get()),
         "Steps in which the volume's index grew."),
     volume("volume_index_step_needles_max", |v| v.index_step_max.get(),
         "Needles that such a step moved at most; a thousand take some ten microseconds."),
     volume("volume_tail", |v| v.tail_bytes.get(),
         "Offset at which the next commit starts.").bytes(),
-    row("volume_open", MetricType::Gauge, Source::VolumeRatio(VolumeMetrics::open_seconds),
+    row("volume_open", MetricType::Gauge, MetricSource::VolumeRatio(VolumeMetrics::open_seconds),
         "How long opening the volume took, reading its log included.").seconds(),
     volume("volume_open_read", |v| v.open_read_bytes.get(),
         "Bytes of the volume file that opening it read; what is read twice counts twice.").bytes(),
@@ -328,15 +231,17 @@ pub(super) static TABLE: &[Row] = &[
         "Offset up to which the volume's checkpoint saves reading the log; 0 without one.").bytes(),
     volume("volume_checkpoint_age", |v| v.checkpoint_age_bytes.get(),
         "Bytes of log since the volume's checkpoint: a start reads these, and more after a kill.").bytes(),
-    row("volume_checkpoint", MetricType::Gauge, Source::VolumeRatio(VolumeMetrics::checkpoint_seconds),
+    row("volume_checkpoint", MetricType::Gauge, MetricSource::VolumeRatio(VolumeMetrics::checkpoint_seconds),
         "How long the last checkpoint took; it is slowed down on purpose.").seconds(),
-    row("volume_checkpoints", MetricType::Counter, Source::Volume(|v| v.checkpoints.get()),
+    row("volume_checkpoints", MetricType::Counter, MetricSource::Volume(|v| v.checkpoints.get()),
         "Checkpoints written."),
-    row("volume_checkpoint_failures", MetricType::Counter, Source::Volume(|v| v.checkpoint_failures.get()),
+    row("volume_checkpoint_failures", MetricType::Counter,
+        MetricSource::Volume(|v| v.checkpoint_failures.get()),
         "Checkpoints that could not be written; it is tried again, and nothing is lost."),
-    row("volume_checkpoints_discarded", MetricType::Counter, Source::Volume(|v| v.checkpoint_discards.get()),
+    row("volume_checkpoints_discarded", MetricType::Counter,
+        MetricSource::Volume(|v| v.checkpoint_discards.get()),
         "Checkpoints that a start could not use, so that it read the whole log."),
-    row("volume_damaged_records", MetricType::Counter, Source::Volume(|v| v.damaged_records.get()),
+    row("volume_damaged_records", MetricType::Counter, MetricSource::Volume(|v| v.damaged_records.get()),
         "Records found damaged since the daemon started; any is a reason to run hayloft check."),
 ];
 

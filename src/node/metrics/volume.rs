@@ -1,6 +1,7 @@
 //! State and numbers of one volume.
 
-use super::counter::{Counter, Gauge};
+use super::counter::Counter;
+use super::gauge::Gauge;
 use super::label::{StateCell, label_enum};
 
 label_enum! {

@@ -2,25 +2,29 @@
 
 use axum::http::{HeaderMap, header};
 
-use crate::node::metrics::Format;
+use crate::node::metrics::ExpositionFormat;
 
 /// Returns the format with the highest quality in `Accept`: OpenMetrics if both have the same, and
-/// [`Format::Text`] if neither is named.
-pub(super) fn wanted(headers: &HeaderMap) -> Format {
+/// [`ExpositionFormat::Text`] if neither is named.
+pub(super) fn wanted(headers: &HeaderMap) -> ExpositionFormat {
     let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let ranges: Vec<(Format, f32)> =
+    let ranges: Vec<(ExpositionFormat, f32)> =
         values.flat_map(|value| value.split(',')).filter_map(range).collect();
     let best = |format| {
         let own = ranges.iter().filter(|(named, _)| *named == format).map(|(_, quality)| *quality);
         own.fold(0.0, f32::max)
     };
-    let (open_metrics, text) = (best(Format::OpenMetrics), best(Format::Text));
-    if open_metrics > 0.0 && open_metrics >= text { Format::OpenMetrics } else { Format::Text }
+    let (open_metrics, text) = (best(ExpositionFormat::OpenMetrics), best(ExpositionFormat::Text));
+    if open_metrics > 0.0 && open_metrics >= text {
+        ExpositionFormat::OpenMetrics
+    } else {
+        ExpositionFormat::Text
+    }
 }
 
 /// Parses a media range such as `text/plain;version=0.0.4;q=0.3`: the format and its quality, 0 to 1. `None`
 /// for other media types and for malformed ranges.
-fn range(text: &str) -> Option<(Format, f32)> {
+fn range(text: &str) -> Option<(ExpositionFormat, f32)> {
     let mut parts = text.split(';').map(str::trim);
     let media_type = parts.next()?.to_ascii_lowercase();
     let (mut quality, mut version) = (1.0, None);
@@ -35,9 +39,9 @@ fn range(text: &str) -> Option<(Format, f32)> {
     }
     match (media_type.as_str(), version) {
         ("application/openmetrics-text", None | Some("0.0.1" | "1.0.0")) => {
-            Some((Format::OpenMetrics, quality))
+            Some((ExpositionFormat::OpenMetrics, quality))
         }
-        ("text/plain" | "text/*", _) => Some((Format::Text, quality)),
+        ("text/plain" | "text/*", _) => Some((ExpositionFormat::Text, quality)),
         _ => None,
     }
 }
@@ -46,7 +50,7 @@ fn range(text: &str) -> Option<(Format, f32)> {
 mod tests {
     use super::*;
 
-    fn of(accept: &[&str]) -> Format {
+    fn of(accept: &[&str]) -> ExpositionFormat {
         let mut headers = HeaderMap::new();
         for value in accept {
             headers.append(header::ACCEPT, value.parse().unwrap());
@@ -66,7 +70,7 @@ mod tests {
             &["text/plain;q=0.5", "application/openmetrics-text;q=0.5"],
             &["*/*;q=0.9, application/openmetrics-text;q=0.1"],
         ] {
-            assert_eq!(of(accept), Format::OpenMetrics, "{accept:?}");
+            assert_eq!(of(accept), ExpositionFormat::OpenMetrics, "{accept:?}");
         }
         for accept in [
             &[][..],
@@ -80,7 +84,7 @@ mod tests {
             &["application/json"],
             &[";;,,=", "text"],
         ] {
-            assert_eq!(of(accept), Format::Text, "{accept:?}");
+            assert_eq!(of(accept), ExpositionFormat::Text, "{accept:?}");
         }
     }
 }
