@@ -21,7 +21,7 @@ use crate::base::limits::CHANGES_MAX;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::size::{ByteSize, rounded};
 use crate::node::config::Config;
-use crate::node::control::admin::{Change, Creations, NewVolume, Refused, Request};
+use crate::node::control::admin::{ChangeRequest, Creations, NewVolume, Refused, VolumeChange};
 use crate::node::shard::{Order, OrderError, Shared};
 use crate::volume::{IoError, StateError};
 
@@ -57,7 +57,7 @@ pub struct Manager {
     /// State shared by the tasks.
     pub state: Rc<ManagerState>,
     /// Changes requested by the admin API.
-    pub requests: Receiver<Request>,
+    pub requests: Receiver<ChangeRequest>,
     /// Data directories and volume files reported as lost.
     pub lost: Receiver<Lost>,
 }
@@ -114,20 +114,20 @@ struct Plan {
 }
 
 impl ManagerState {
-    async fn change(self: Rc<Self>, request: Request) {
+    async fn change(self: Rc<Self>, request: ChangeRequest) {
         match request.change {
-            Change::Create(new) => match self.plan(new) {
+            VolumeChange::Create(new) => match self.plan(new) {
                 Ok(plan) => {
                     request.answer(Ok(plan.changing.id));
                     self.create(plan).await;
                 }
                 Err(refused) => request.answer(Err(refused)),
             },
-            Change::Delete(id) => {
+            VolumeChange::Delete(id) => {
                 let result = self.delete(id).await;
                 request.answer(result.map(|()| id));
             }
-            Change::SetReadOnly { id, read_only } => {
+            VolumeChange::SetReadOnly { id, read_only } => {
                 let result = self.set_read_only(id, read_only).await;
                 request.answer(result.map(|()| id));
             }

@@ -1,13 +1,11 @@
 //! Errors of the admin API: a status and one sentence, as `{"error": "..."}`.
 
-use std::fmt;
-
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::change::Refused;
+use super::refused::Refused;
 
 /// Error response of the admin API.
 #[derive(Debug, thiserror::Error)]
@@ -73,37 +71,11 @@ impl From<Refused> for ApiError {
     }
 }
 
-impl Refused {
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::NoSuchVolume(_) => StatusCode::NOT_FOUND,
-            Self::Invalid(_) => StatusCode::BAD_REQUEST,
-            Self::Conflict(_) => StatusCode::CONFLICT,
-            Self::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoSuchVolume(id) => write!(f, "There is no volume {id}."),
-            Self::Busy => f.write_str("Too many volumes are being changed; try again."),
-            Self::Invalid(sentence)
-            | Self::Conflict(sentence)
-            | Self::NoSpace(sentence)
-            | Self::Failed(sentence) => f.write_str(sentence),
-        }
-    }
-}
-
 /// `Retry-After` of a 503 (seconds). Short, since a probe that waits longer delays traffic.
 const RETRY_AFTER: (HeaderName, HeaderValue) = (header::RETRY_AFTER, HeaderValue::from_static("2"));
 
 #[derive(Serialize)]
-struct Body {
+struct ErrorBody {
     error: String,
 }
 
@@ -111,8 +83,8 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let error = self.to_string();
         match self.status() {
-            StatusCode::SERVICE_UNAVAILABLE => unavailable(Body { error }),
-            status => (status, Json(Body { error })).into_response(),
+            StatusCode::SERVICE_UNAVAILABLE => unavailable(ErrorBody { error }),
+            status => (status, Json(ErrorBody { error })).into_response(),
         }
     }
 }

@@ -11,8 +11,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::error::unavailable;
-use super::{AdminState, ApiError};
+use super::error::{ApiError, unavailable};
+use super::state::AdminState;
 use crate::node::metrics::{DiskState, Label, Metrics, VolumeState};
 
 /// A shard whose event loop has not run for too long.
@@ -78,14 +78,14 @@ pub struct Readiness {
     pub serving: usize,
     /// Impaired volumes: recovering, poisoned, lost or failed; if no volume takes photos, also those that are
     /// full or read-only.
-    pub volumes: Vec<Impaired>,
+    pub volumes: Vec<ImpairedVolume>,
     /// Data directories that are not in use.
     pub disks: Vec<ImpairedDisk>,
 }
 
 /// A volume with reduced service.
 #[derive(Debug, Serialize)]
-pub struct Impaired {
+pub struct ImpairedVolume {
     id: u32,
     state: &'static str,
 }
@@ -118,7 +118,7 @@ pub(super) async fn readyz(
 const FULL: &str = "full";
 
 /// Formats the number of volumes in each state: `2 full, 1 read_only`.
-fn counted(volumes: &[Impaired]) -> String {
+fn counted(volumes: &[ImpairedVolume]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for volume in volumes {
         *counts.entry(volume.state).or_default() += 1;
@@ -145,7 +145,7 @@ fn readiness(metrics: &Metrics, strict: bool) -> Readiness {
     let volumes: Vec<_> = states
         .iter()
         .filter(|(_, s, _)| is_impaired(*s) || !takes_photos)
-        .map(|(id, s, is_full)| Impaired {
+        .map(|(id, s, is_full)| ImpairedVolume {
             id: *id,
             state: if *is_full && *s == VolumeState::Writable { FULL } else { s.name() },
         })

@@ -8,7 +8,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::time::timeout;
 
-use super::{AdminState, ApiError, accept, health, status, volumes};
+use super::error::ApiError;
+use super::state::AdminState;
+use super::{accept, health, status, volumes};
 use crate::base::sys;
 use crate::http;
 

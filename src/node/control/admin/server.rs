@@ -1,7 +1,7 @@
-//! Start and stop of the admin thread.
+//! Start of the admin thread, and its server.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 
 use axum::Router;
 use tokio::runtime::Builder;
@@ -9,35 +9,11 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::bounded::BoundedListener;
-use super::{AdminLimits, AdminState, router};
-use crate::base::threads::{Thread, Threads, name};
-
-/// A running admin listener. Dropping it lets the listener stop without waiting for it.
-#[derive(Debug)]
-pub struct AdminHandle {
-    addr: SocketAddr,
-    /// Dropping it is the signal to stop.
-    stop: oneshot::Sender<()>,
-    thread: Thread,
-}
-
-impl AdminHandle {
-    /// Returns the listening address.
-    #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.addr
-    }
-
-    /// Closes the listener, gives requests under way at most [`AdminLimits::shutdown_within`] to finish, and
-    /// waits for the thread.
-    ///
-    /// # Errors
-    /// If the thread panicked or was ended by the kernel.
-    pub fn shutdown(self) -> io::Result<()> {
-        drop(self.stop);
-        self.thread.join().map_err(|_| io::Error::other("the admin thread ended by itself"))
-    }
-}
+use super::handle::AdminHandle;
+use super::limits::AdminLimits;
+use super::routes::router;
+use super::state::AdminState;
+use crate::base::threads::{Threads, name};
 
 /// Serves the admin API on `listener`, on a new thread of `threads`.
 ///
@@ -74,7 +50,7 @@ pub(super) fn serve(
 
     let body = move || runtime.block_on(run(bounded, router, stopped, limits));
     let thread = threads.spawn(name::ADMIN, body)?;
-    Ok(AdminHandle { addr, stop, thread })
+    Ok(AdminHandle::new(addr, stop, thread))
 }
 
 async fn run(

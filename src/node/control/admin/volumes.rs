@@ -10,9 +10,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::time::{Instant, sleep};
 
-use super::change::{Change, NewVolume, Request};
-use super::status::{VolumeStatus, all_volumes, volume_status};
-use super::{AdminState, ApiError};
+use super::change::{ChangeRequest, NewVolume, VolumeChange};
+use super::error::ApiError;
+use super::state::AdminState;
+use super::volume_status::{VolumeStatus, all_volumes, volume_status};
 
 /// Time to wait for the end of a creation; after it the response is 202 instead of 201.
 const CREATE_WITHIN: Duration = Duration::from_secs(2);
@@ -48,8 +49,8 @@ fn known(state: &AdminState, id: u32) -> Result<VolumeStatus, ApiError> {
 ///
 /// # Errors
 /// The refusal of the main thread, or [`ApiError::Stopping`].
-async fn change(state: &AdminState, change: Change) -> Result<u32, ApiError> {
-    let (request, answer) = Request::new(change);
+async fn change(state: &AdminState, change: VolumeChange) -> Result<u32, ApiError> {
+    let (request, answer) = ChangeRequest::new(change);
     state.requests.send(request).map_err(|_| ApiError::Stopping)?;
     Ok(answer.await.map_err(|_| ApiError::Stopping)??)
 }
@@ -83,7 +84,7 @@ pub(super) async fn create(
             ApiError::BadRequest(format!("The body is not {example}: {error}."))
         })?,
     };
-    let id = change(&state, Change::Create(new)).await?;
+    let id = change(&state, VolumeChange::Create(new)).await?;
     let until = Instant::now() + CREATE_WITHIN;
     let status = loop {
         match state.creations.get(id).map(|creation| creation.failed) {
@@ -104,7 +105,7 @@ pub(super) async fn delete(
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
     refuse_web_pages(&headers)?;
-    change(&state, Change::Delete(parse_id(&id)?)).await?;
+    change(&state, VolumeChange::Delete(parse_id(&id)?)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -115,7 +116,7 @@ async fn set_read_only(
     read_only: bool,
 ) -> Result<Json<VolumeStatus>, ApiError> {
     refuse_web_pages(headers)?;
-    let id = change(state, Change::SetReadOnly { id: parse_id(id)?, read_only }).await?;
+    let id = change(state, VolumeChange::SetReadOnly { id: parse_id(id)?, read_only }).await?;
     known(state, id).map(Json)
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::answers::still_node;
 use super::client::{Reply, raw, request};
 use crate::base::size::ByteSize;
-use crate::node::control::admin::{Change, Creations, NewVolume, Refused};
+use crate::node::control::admin::{Creations, NewVolume, Refused, VolumeChange};
 use crate::node::metrics::VolumeState;
 
 fn post(addr: SocketAddr, target: &str, extra: &str, body: &str) -> Reply {
@@ -22,9 +22,9 @@ fn post(addr: SocketAddr, target: &str, extra: &str, body: &str) -> Reply {
 
 /// Runs a main thread that answers each request with `answer`, and returns the requests when it ends.
 fn main_thread(
-    requests: std::sync::mpsc::Receiver<super::Request>,
-    answer: impl Fn(Change) -> Result<u32, Refused> + Send + 'static,
-) -> JoinHandle<Vec<Change>> {
+    requests: std::sync::mpsc::Receiver<super::ChangeRequest>,
+    answer: impl Fn(VolumeChange) -> Result<u32, Refused> + Send + 'static,
+) -> JoinHandle<Vec<VolumeChange>> {
     thread::spawn(move || {
         let mut seen = Vec::new();
         while let Ok(request) = requests.recv() {
@@ -42,8 +42,8 @@ fn what_is_asked_reaches_the_main_thread() {
     node.volume(3, VolumeState::Writable);
     let (admin, addr) = node.start();
     let main = main_thread(node.requests, |change| match change {
-        Change::Create(new) => Ok(new.id.unwrap_or(3)),
-        Change::Delete(id) | Change::SetReadOnly { id, .. } => Ok(id),
+        VolumeChange::Create(new) => Ok(new.id.unwrap_or(3)),
+        VolumeChange::Delete(id) | VolumeChange::SetReadOnly { id, .. } => Ok(id),
     });
     drop(node.state);
 
@@ -73,14 +73,14 @@ fn what_is_asked_reaches_the_main_thread() {
     assert_eq!(request(addr, "DELETE", "/volumes/03").status, 404);
 
     admin.shutdown().expect("stops");
-    let new = |id, size, disk| Change::Create(NewVolume { id, size, disk });
+    let new = |id, size, disk| VolumeChange::Create(NewVolume { id, size, disk });
     let expected = [
         new(Some(3), Some(ByteSize::gib(100)), Some(1)),
         new(None, Some(ByteSize::mib(1)), None),
         new(None, None, None),
-        Change::SetReadOnly { id: 3, read_only: true },
-        Change::SetReadOnly { id: 3, read_only: false },
-        Change::Delete(3),
+        VolumeChange::SetReadOnly { id: 3, read_only: true },
+        VolumeChange::SetReadOnly { id: 3, read_only: false },
+        VolumeChange::Delete(3),
     ];
     assert_eq!(main.join().expect("ends"), expected);
 }
@@ -99,7 +99,7 @@ fn refusals_have_their_status_and_sentence() {
     ];
     let all = refusals.clone();
     let main = main_thread(node.requests, move |change| match change {
-        Change::Delete(n) => Err(all[n as usize].0.clone()),
+        VolumeChange::Delete(n) => Err(all[n as usize].0.clone()),
         other => panic!("{other:?}"),
     });
     for (n, (refused, status)) in refusals.iter().enumerate() {

@@ -8,7 +8,7 @@ mod hostile;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, mpsc};
 
-use super::{AdminHandle, AdminLimits, AdminState, Request, spawn};
+use super::{AdminHandle, AdminLimits, AdminState, ChangeRequest, spawn};
 use crate::base::threads::Threads;
 use crate::node::metrics::{
     DiskInfo, DiskState, Metrics, NodeInfo, ShardInfo, VolumeInfo, VolumeMetrics, VolumeState,
@@ -42,7 +42,7 @@ struct Node {
     metrics: Arc<Metrics>,
     state: AdminState,
     /// Requests sent to the main thread.
-    requests: mpsc::Receiver<Request>,
+    requests: mpsc::Receiver<ChangeRequest>,
 }
 
 impl Node {

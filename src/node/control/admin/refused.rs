@@ -1,0 +1,49 @@
+//! Why a change to volumes was refused.
+
+use std::fmt;
+
+use axum::http::StatusCode;
+
+/// Why nothing was changed. The sentences are for operators and say what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no volume with this id.
+    NoSuchVolume(u32),
+    /// The request is invalid.
+    Invalid(String),
+    /// The request conflicts with the present state.
+    Conflict(String),
+    /// There is not enough free space on the disk, or no file descriptor left for one more volume.
+    NoSpace(String),
+    /// Too many changes are under way.
+    Busy,
+    /// The change failed.
+    Failed(String),
+}
+
+impl Refused {
+    /// HTTP status of the response.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::NoSuchVolume(_) => StatusCode::NOT_FOUND,
+            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchVolume(id) => write!(f, "There is no volume {id}."),
+            Self::Busy => f.write_str("Too many volumes are being changed; try again."),
+            Self::Invalid(sentence)
+            | Self::Conflict(sentence)
+            | Self::NoSpace(sentence)
+            | Self::Failed(sentence) => f.write_str(sentence),
+        }
+    }
+}

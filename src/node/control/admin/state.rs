@@ -1,0 +1,37 @@
+//! State shared by the handlers of the admin API.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use super::change::ChangeRequest;
+use super::creation::Creations;
+use super::limits::AdminLimits;
+use crate::node::metrics::{Exporter, Metrics};
+
+/// State shared by the handlers. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AdminState {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) now_ns: fn() -> u64,
+    pub(crate) limits: AdminLimits,
+    pub(crate) exporter: Arc<Exporter>,
+    pub(crate) requests: Sender<ChangeRequest>,
+    pub(crate) creations: Arc<Creations>,
+}
+
+impl AdminState {
+    /// Creates the state. `now_ns` is the clock with which shards record their event loop iterations:
+    /// CLOCK_MONOTONIC in nanoseconds, or a clock that a test controls. Changes are sent to `requests`;
+    /// `creations` holds the volumes that they create.
+    #[must_use]
+    pub fn new(
+        metrics: Arc<Metrics>,
+        now_ns: fn() -> u64,
+        limits: AdminLimits,
+        requests: Sender<ChangeRequest>,
+        creations: Arc<Creations>,
+    ) -> Self {
+        let exporter = Arc::new(Exporter::new(Arc::clone(&metrics), now_ns));
+        Self { metrics, now_ns, limits, exporter, requests, creations }
+    }
+}

@@ -1,0 +1,179 @@
+//! The state of a volume as JSON, in `/status` and `/volumes`. Sizes are in bytes, times in milliseconds.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::creation::Creation;
+use super::error::ApiError;
+use super::state::AdminState;
+use crate::node::metrics::{Label, VolumeMetrics};
+
+/// One volume in `/status` and `/volumes`.
+#[derive(Debug, Serialize)]
+pub struct VolumeStatus {
+    /// The id in the URL.
+    pub id: u32,
+    /// The shard that owns it; null while it is being created.
+    pub shard: Option<u32>,
+    /// Position of its data directory in `disks`.
+    pub disk: u32,
+    /// `creating`, `creation_failed`, `recovering`, `writable`, `read_only`, `poisoned`,
+    /// `lost` or `failed`.
+    pub state: &'static str,
+    /// Progress, 0 to 1: the prepared part of the file during creation, the part of the log that was read
+    /// during recovery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<f64>,
+    /// Why its creation failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// False if writes to it go through the page cache.
+    pub durable: bool,
+    /// True if it is full: a photo of 1 MiB does not fit.
+    pub full: bool,
+    /// Size of the file (bytes).
+    pub size: u64,
+    /// Space of commits (bytes).
+    pub used: u64,
+    /// Space of live needles (bytes).
+    pub live: u64,
+    /// Space of superseded and deleted needles (bytes).
+    pub dead: u64,
+    /// Number of live needles.
+    pub needles: u64,
+    /// Number of extents of the file.
+    pub extents: u64,
+    /// Memory of the index (bytes).
+    pub index_bytes: u64,
+    /// Memory of the index per live needle (bytes).
+    pub index_bytes_per_needle: f64,
+    /// Used part of the slots of the index, 0 to 1.
+    pub index_load: f64,
+    /// Number of needles outside the slots of the index.
+    pub index_overflow: u64,
+    /// Number of growth steps of the index.
+    pub index_steps: u64,
+    /// Largest number of needles moved by one growth step.
+    pub index_step_max: u64,
+    /// Damaged records found since the daemon started.
+    pub damage: u64,
+    /// Offset at which the next commit starts (bytes).
+    pub tail: u64,
+    /// Duration of opening it (milliseconds).
+    pub open_ms: u64,
+    /// Length of log read to open it (bytes).
+    pub open_read: u64,
+    /// Offset up to which the checkpoint covers the log (bytes); 0 without a checkpoint.
+    pub checkpoint_tail: u64,
+    /// Length of log after `checkpoint_tail` (bytes).
+    pub checkpoint_age: u64,
+    /// Duration of the last checkpoint (milliseconds).
+    pub checkpoint_ms: u64,
+    /// Checkpoints written since the daemon started.
+    pub checkpoints: u64,
+    /// Checkpoints that failed since the daemon started.
+    pub checkpoint_failures: u64,
+    /// 1 if the checkpoint found at the start could not be used, else 0.
+    pub checkpoints_discarded: u64,
+}
+
+impl VolumeStatus {
+    fn in_the_making(id: u32, creation: &Creation, durable: bool) -> Self {
+        let error = creation.failed.clone().map(|why| ApiError::from(why).to_string());
+        Self {
+            id,
+            shard: None,
+            disk: creation.disk,
+            state: if error.is_some() { "creation_failed" } else { "creating" },
+            #[expect(clippy::cast_precision_loss, reason = "a part of a whole")]
+            progress: Some(creation.done as f64 / creation.size as f64),
+            error,
+            durable,
+            full: false,
+            size: creation.size,
+            used: 0,
+            live: 0,
+            dead: 0,
+            needles: 0,
+            extents: 0,
+            index_bytes: 0,
+            index_bytes_per_needle: 0.0,
+            index_load: 0.0,
+            index_overflow: 0,
+            index_steps: 0,
+            index_step_max: 0,
+            damage: 0,
+            tail: 0,
+            open_ms: 0,
+            open_read: 0,
+            checkpoint_tail: 0,
+            checkpoint_age: 0,
+            checkpoint_ms: 0,
+            checkpoints: 0,
+            checkpoint_failures: 0,
+            checkpoints_discarded: 0,
+        }
+    }
+}
+
+impl From<&VolumeMetrics> for VolumeStatus {
+    fn from(v: &VolumeMetrics) -> Self {
+        Self {
+            id: v.info.id,
+            shard: Some(v.info.shard),
+            disk: v.info.disk,
+            state: v.state.get().name(),
+            progress: v.recovery(),
+            error: None,
+            durable: v.info.durable,
+            full: v.full.get() != 0,
+            size: v.size_bytes.get(),
+            used: v.used_bytes.get(),
+            live: v.live_bytes.get(),
+            dead: v.dead_bytes.get(),
+            needles: v.needles.get(),
+            extents: v.extents.get(),
+            index_bytes: v.index_bytes.get(),
+            index_bytes_per_needle: v.index_bytes_per_needle(),
+            index_load: v.index_load(),
+            index_overflow: v.index_overflow.get(),
+            index_steps: v.index_steps.get(),
+            index_step_max: v.index_step_max.get(),
+            damage: v.damaged_records.get(),
+            tail: v.tail_bytes.get(),
+            open_ms: v.open_ms.get(),
+            open_read: v.open_read_bytes.get(),
+            checkpoint_tail: v.checkpoint_tail_bytes.get(),
+            checkpoint_age: v.checkpoint_age_bytes.get(),
+            checkpoint_ms: v.checkpoint_ms.get(),
+            checkpoints: v.checkpoints.get(),
+            checkpoint_failures: v.checkpoint_failures.get(),
+            checkpoints_discarded: v.checkpoint_discards.get(),
+        }
+    }
+}
+
+/// Returns the status of a volume, or of its creation; `None` if neither exists.
+pub(super) fn volume_status(state: &AdminState, id: u32) -> Option<VolumeStatus> {
+    // A creation under way has more information than the volume that it creates.
+    match state.creations.get(id) {
+        Some(creation) => {
+            Some(VolumeStatus::in_the_making(id, &creation, state.metrics.node.durable))
+        }
+        None => state.metrics.volume(id).map(|volume| VolumeStatus::from(&*volume)),
+    }
+}
+
+/// Returns the status of all volumes and creations, by id.
+pub(super) fn all_volumes(state: &AdminState) -> Vec<VolumeStatus> {
+    let creations = state.creations.all();
+    let volumes = state.metrics.volumes();
+    let there = volumes.iter().map(|volume| (volume.info.id, VolumeStatus::from(&**volume)));
+    let durable = state.metrics.node.durable;
+    let making = creations
+        .iter()
+        .map(|(id, creation)| (*id, VolumeStatus::in_the_making(*id, creation, durable)));
+    let all: BTreeMap<u32, VolumeStatus> = there.chain(making).collect();
+    all.into_values().collect()
+}
