@@ -11,10 +11,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::report::{Fate, Result as MutantResult};
-use super::run::Test;
-use super::sites::without_tests;
-use super::tree::{Candidate, known_files};
+use super::candidate::Candidate;
+use super::fate::{Fate, MutantResult};
+use super::test_process::Test;
+use super::tree::known_files;
+use super::without_tests::without_tests;
 use crate::process::Failed;
 use crate::project::{root, target};
 use crate::record::cannot;
@@ -43,7 +44,11 @@ impl Sums {
             (DefaultHasher::new(), DefaultHasher::new(), DefaultHasher::new());
         let mut binaries = BTreeMap::new();
         // What decides which mistakes there are, and their numbers.
-        without_tests(include_str!("sites.rs")).unwrap_or_default().hash(&mut product);
+        for source in
+            [include_str!("site.rs"), include_str!("sites.rs"), include_str!("without_tests.rs")]
+        {
+            without_tests(source).unwrap_or_default().hash(&mut product);
+        }
         for file in known_files()? {
             let Ok(bytes) = fs::read(root().join(&file)) else { continue };
             let is_rust = file.extension().is_some_and(|it| it == "rs");

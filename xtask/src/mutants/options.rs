@@ -6,8 +6,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::tree::Candidate;
-use super::{AREAS, changed_lines};
+use super::areas::AREAS;
+use super::candidate::Candidate;
+use super::diff::changed_lines;
 use crate::process::Failed;
 
 /// What the command is given.
@@ -185,33 +186,9 @@ fn evenly<T>(all: Vec<T>, sample: usize, seed: usize) -> Vec<T> {
     all.into_iter().zip(chosen).filter_map(|(it, chosen)| chosen.then_some(it)).collect()
 }
 
-/// The new lines of each file in a diff without context.
-#[must_use]
-pub fn lines_of_diff(diff: &str) -> BTreeMap<PathBuf, Vec<Range<usize>>> {
-    let mut lines: BTreeMap<PathBuf, Vec<Range<usize>>> = BTreeMap::new();
-    let mut file = PathBuf::new();
-    for line in diff.lines() {
-        if let Some(name) = line.strip_prefix("+++ b/") {
-            file = PathBuf::from(name);
-        } else if let Some(range) = line.strip_prefix("@@ ").and_then(new_lines) {
-            lines.entry(file.clone()).or_default().push(range);
-        }
-    }
-    lines
-}
-
-/// Out of `-1,2 +3,4 @@`.
-fn new_lines(hunk: &str) -> Option<Range<usize>> {
-    let new = hunk.split(' ').find_map(|word| word.strip_prefix('+'))?;
-    let (start, count) = new.split_once(',').unwrap_or((new, "1"));
-    let start: usize = start.parse().ok()?;
-    Some(start..start + count.parse::<usize>().ok()?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     #[test]
     fn a_sample_is_even_and_depends_on_the_seed() {
@@ -220,14 +197,6 @@ mod tests {
         assert_eq!(sample(1).len(), 10);
         assert_ne!(sample(0), sample(1));
         assert_eq!(evenly(vec![1, 2], 10, 3), [1, 2]);
-    }
-
-    #[test]
-    fn changed_lines_are_read_from_a_diff() {
-        let diff = "--- a/src/a.rs\n+++ b/src/a.rs\n@@ -1,2 +3,2 @@ fn x\n+a\n+b\n@@ -9 +10 @@\n+c\n\
-                    @@ -20,3 +20,0 @@\n";
-        let lines = lines_of_diff(diff);
-        assert_eq!(lines[Path::new("src/a.rs")], [3..5, 10..11, 20..20]);
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::Options;
 use super::known::{self, Reach, Sums};
-use super::run::{self, Binaries, Test, Verdict};
+use super::options::Options;
+use super::test_process::{self, Binaries, Test, Verdict};
 use super::tree::Tree;
 use crate::process::Failed;
 use crate::project::target;
@@ -38,7 +38,7 @@ pub fn measure(
     let long = known::long(sums, options.longest);
     let (mut reach, mut tests) = (Vec::new(), Vec::new());
     for (binary, path) in binaries.iter().filter(|(name, _)| !OF_SOURCES.contains(&name.as_str())) {
-        for name in run::list(path, tree.dir())? {
+        for name in test_process::list(path, tree.dir())? {
             let test = Test { binary: binary.clone(), name };
             match known.remove(&test) {
                 Some(it) if it.took <= options.longest => reach.push(it),
@@ -77,7 +77,8 @@ fn measure_once(
         let began = Instant::now();
         let chosen = format!("coverage:{}", file.display());
         let path = &binaries[&test.binary];
-        let verdict = run::run(worker, path, &[&test.name], tree.dir(), &chosen, options.longest)?;
+        let verdict =
+            test_process::run(worker, path, &[&test.name], tree.dir(), &chosen, options.longest)?;
         let took = began.elapsed();
         let bytes = fs::read(&file).map_err(cannot("read", &file))?;
         let reached = (0..).zip(&bytes).filter(|(_, byte)| **byte == 1).map(|(n, _)| n).collect();

@@ -1,11 +1,11 @@
 //! What became of the mistakes, as a table.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
-use super::Options;
-use super::tree::Candidate;
+use super::candidate::Candidate;
+use super::fate::{Fate, MutantResult};
+use super::options::Options;
 use crate::process::Failed;
 use crate::record::Record;
 
@@ -14,64 +14,6 @@ use crate::record::Record;
 const EQUIVALENT: &str = include_str!("equivalent.tsv");
 /// Share of the mistakes that are not equivalent that must be noticed.
 const NOTICED_MIN: f64 = 0.95;
-
-/// What became of a mistake.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It does not compile.
-    NotBuilt,
-    /// No test reaches it.
-    NotReached,
-    /// A test failed.
-    Caught {
-        /// The test, or its binary.
-        by: String,
-    },
-    /// A test did not end.
-    Hung {
-        /// The test, or its binary.
-        by: String,
-    },
-    /// All tests passed.
-    Survived {
-        /// Tests that were run,
-        tests: usize,
-        /// and that also reach it, and were not, because the budget was used up.
-        left_out: usize,
-    },
-}
-
-impl Fate {
-    /// Whether no test noticed it.
-    #[must_use]
-    pub fn is_survivor(&self) -> bool {
-        matches!(self, Self::NotReached | Self::Survived { .. })
-    }
-}
-
-impl fmt::Display for Fate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotBuilt => f.write_str("does not compile"),
-            Self::NotReached => f.write_str("no test reaches it"),
-            Self::Caught { by } => write!(f, "noticed by {by}"),
-            Self::Hung { by } => write!(f, "noticed by {by}, which hung"),
-            Self::Survived { tests, left_out: 0 } => write!(f, "{tests} tests passed"),
-            Self::Survived { tests, left_out } => {
-                write!(f, "{tests} tests passed, {left_out} were not run within the budget")
-            }
-        }
-    }
-}
-
-/// The result of one mistake.
-#[derive(Clone, Debug)]
-pub struct Result {
-    /// What became of it.
-    pub fate: Fate,
-    /// How long that took.
-    pub took: Duration,
-}
 
 /// The reason why a mistake is equivalent, if it is listed.
 fn reason_of(it: &Candidate) -> Option<&'static str> {
@@ -127,14 +69,14 @@ impl Sum {
 #[expect(clippy::cast_precision_loss, reason = "few mistakes")]
 pub fn report(
     candidates: &[Candidate],
-    results: &BTreeMap<u32, Result>,
+    results: &BTreeMap<u32, MutantResult>,
     options: &Options,
     took: Duration,
-) -> std::result::Result<(), Failed> {
+) -> Result<(), Failed> {
     let (mut areas, mut all) = (BTreeMap::<&str, Sum>::new(), Sum::default());
     let mut survivors = String::new();
     let mut equivalents = String::new();
-    for (number, Result { fate, .. }) in results {
+    for (number, MutantResult { fate, .. }) in results {
         let it = &candidates[*number as usize];
         let reason = reason_of(it).filter(|_| fate.is_survivor());
         areas.entry(it.area).or_default().add(fate, reason.is_some());

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::sites::{Edit, Site};
+use super::site::{Edit, Site};
 
 /// The module that a tree with mistakes built in has besides: the switch. `NONE` in the environment, or
 /// nothing, chooses none. `coverage:FILE` chooses none and writes a byte 1 at the position of each number

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::Options;
+use super::candidate::Candidate;
+use super::fate::{Fate, MutantResult};
 use super::known::{self, Known, Reach, Sums};
+use super::options::Options;
 use super::reach::each;
-use super::report::{Fate, Result as MutantResult};
-use super::run::{self, Binaries, Test, Verdict, time_limit};
-use super::tree::{Candidate, Tree};
+use super::test_process::{self, Binaries, Test, Verdict, time_limit};
+use super::tree::Tree;
 use crate::process::Failed;
 
 /// Tests at least this quick are run together with others of their binary,
@@ -261,7 +262,7 @@ impl<'a> Runner<'a> {
             tests.iter().map(|test| self.reach[*test].test.name.as_str()).collect();
         let limit = time_limit(tests.iter().map(|test| self.reach[*test].took).sum());
         let path = &self.binaries[&self.reach[tests[0]].test.binary];
-        run::run(worker, path, &names, self.tree.dir(), &number.to_string(), limit)
+        test_process::run(worker, path, &names, self.tree.dir(), &number.to_string(), limit)
     }
 }
 

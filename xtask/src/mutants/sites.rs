@@ -1,9 +1,4 @@
 //! Where a source file can be changed by one small mistake, and how: found in its syntax tree.
-//!
-//! Every mistake is built in behind a run-time switch, so that one build holds all of them. An expression
-//! is therefore rewritten such that its operands stand in it once, whatever is chosen: mistakes nest.
-
-use std::ops::Range;
 
 use proc_macro2::Span;
 use syn::spanned::Spanned;
@@ -13,143 +8,8 @@ use syn::{
     Signature, Stmt, Type, UnOp,
 };
 
-/// A mistake that can be chosen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mutant {
-    /// What is replaced by what.
-    pub change: String,
-    /// The code that stands there instead, in terms of the operands' names in [`Site`]'s rewriting.
-    code: String,
-}
-
-/// How a site is rewritten around what stands there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    /// Operands by value, then an expression of them: the operator's range, and the unchanged code.
-    Operands { operator: Range<usize>, by_reference: bool, unchanged: String },
-    /// One operand behind a prefix operator that is taken away.
-    Prefix { operator: Range<usize>, unchanged: String },
-    /// `&&` or `||`: which, and the operator's range.
-    Lazy { operator: Range<usize>, is_and: bool },
-    /// The whole is replaced.
-    Whole,
-    /// A statement that is left out.
-    Statement,
-    /// A function that returns at once; the range is empty, behind the opening brace.
-    Body,
-    /// `left.min(right)`: the ranges of `.min(` and of the closing parenthesis.
-    Method { call: Range<usize>, close: Range<usize>, unchanged: String },
-    /// `left += right`: the ranges of the operator, and the text of the place.
-    Assign { operator: Range<usize>, place: Range<usize> },
-}
-
-/// A place in a source file, and the mistakes that can be made there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Site {
-    /// Bytes of the file.
-    pub range: Range<usize>,
-    /// Line, from 1.
-    pub line: usize,
-    /// The function around it.
-    pub function: String,
-    pub(super) form: Form,
-    /// At least one.
-    pub mutants: Vec<Mutant>,
-}
-
-/// An insertion or replacement in a text.
-#[derive(Clone, Debug)]
-pub struct Edit {
-    /// What is replaced; empty for an insertion.
-    pub range: Range<usize>,
-    /// What stands there then.
-    pub text: String,
-    /// Whether it closes what another edit opened: inner ones come first then.
-    pub closes: bool,
-}
-
-impl Site {
-    /// Whether it is a statement that is left out.
-    pub fn is_statement(&self) -> bool {
-        self.form == Form::Statement
-    }
-
-    /// The edits that build its mistakes in; `numbers` are theirs.
-    pub fn edits(&self, source: &str, numbers: &[u32]) -> Vec<Edit> {
-        let open = |at: usize, text: String| Edit { range: at..at, text, closes: false };
-        let close = |at: usize, text: String| Edit { range: at..at, text, closes: true };
-        let replace = |range: &Range<usize>, text: &str| Edit {
-            range: range.clone(),
-            text: text.to_owned(),
-            closes: false,
-        };
-        let Range { start, end } = self.range;
-        let chosen = |unchanged: &str| {
-            let mut text = String::new();
-            for (mutant, number) in self.mutants.iter().zip(numbers) {
-                text += &format!("if crate::mutants::on({number}) {{ {} }} else ", mutant.code);
-            }
-            text + &format!("{{ {unchanged} }}")
-        };
-        let on = |n: usize| format!("crate::mutants::on({})", numbers[n]);
-        match &self.form {
-            Form::Operands { operator, by_reference: true, unchanged } => vec![
-                open(start, "(match (&(".to_owned()),
-                replace(operator, "), &("),
-                close(end, format!(")) {{ (hay_l, hay_r) => {} }})", chosen(unchanged))),
-            ],
-            Form::Operands { operator, by_reference: false, unchanged } => vec![
-                open(start, "(match ((".to_owned()),
-                replace(operator, "), ("),
-                close(end, format!(")) {{ (hay_l, hay_r) => {} }})", chosen(unchanged))),
-            ],
-            Form::Prefix { operator, unchanged } => vec![
-                open(start, "(match (".to_owned()),
-                replace(operator, ""),
-                close(end, format!(") {{ hay_l => {} }})", chosen(unchanged))),
-            ],
-            Form::Lazy { operator, is_and } => {
-                let sign = if *is_and { "!=" } else { "==" };
-                vec![
-                    open(start, "(match (".to_owned()),
-                    replace(operator, &format!(") {{ hay_l => if hay_l {sign} {} {{ ", on(0))),
-                    close(end, " } else { hay_l } })".to_owned()),
-                ]
-            }
-            Form::Whole => {
-                let first = &self.mutants[0].code;
-                vec![
-                    open(start, format!("(if {} {{ {first} }} else {{ ", on(0))),
-                    close(end, " })".to_owned()),
-                ]
-            }
-            Form::Statement => {
-                vec![open(start, format!("if !{} {{ ", on(0))), close(end, " }".to_owned())]
-            }
-            Form::Body => {
-                let mut text = String::new();
-                for (n, mutant) in self.mutants.iter().enumerate() {
-                    text += &format!(" if {} {{ return {}; }}", on(n), mutant.code);
-                }
-                vec![open(start, text)]
-            }
-            Form::Method { call, close: end_of_call, unchanged } => vec![
-                open(start, "(match ((".to_owned()),
-                replace(call, "), ("),
-                replace(end_of_call, ")"),
-                close(end, format!(") {{ (hay_l, hay_r) => {} }})", chosen(unchanged))),
-            ],
-            Form::Assign { operator, place } => {
-                let (place_text, sign) = (&source[place.clone()], &source[operator.clone()]);
-                let unchanged = format!("{place_text} {sign} hay_r");
-                vec![
-                    replace(&(start..operator.end), "(match ("),
-                    close(end, format!(") {{ hay_r => {} }})", chosen(&unchanged))),
-                ]
-            }
-        }
-    }
-}
+use super::site::{Form, Mutant, Site};
+use super::without_tests::{is_test, range};
 
 /// All places in a source file, in its order. Tests and what the compiler evaluates are left out.
 ///
@@ -163,52 +23,11 @@ pub fn find(source: &str) -> Result<Vec<Site>, syn::Error> {
     Ok(finder.sites)
 }
 
-/// A source file without its tests.
-///
-/// # Errors
-/// When it is no Rust.
-pub fn without_tests(source: &str) -> Result<String, syn::Error> {
-    struct Tests(Vec<Range<usize>>);
-    impl<'ast> Visit<'ast> for Tests {
-        fn visit_item(&mut self, item: &'ast syn::Item) {
-            let attrs = match item {
-                syn::Item::Mod(item) => &item.attrs,
-                syn::Item::Fn(item) => &item.attrs,
-                syn::Item::Use(item) => &item.attrs,
-                syn::Item::Impl(item) => &item.attrs,
-                _ => return,
-            };
-            match is_test(attrs) {
-                true => self.0.push(range(item.span())),
-                false => visit::visit_item(self, item),
-            }
-        }
-        fn visit_impl_item_fn(&mut self, item: &'ast ImplItemFn) {
-            if is_test(&item.attrs) {
-                self.0.push(range(item.span()));
-            }
-        }
-        fn visit_block(&mut self, _: &'ast Block) {}
-    }
-    let mut tests = Tests(Vec::new());
-    tests.visit_file(&syn::parse_file(source)?);
-    let (mut text, mut at) = (String::with_capacity(source.len()), 0);
-    for range in tests.0 {
-        text.push_str(&source[at..range.start]);
-        at = range.end;
-    }
-    Ok(text + &source[at..])
-}
-
 struct Finder<'a> {
     source: &'a str,
     /// The functions around, outermost first.
     function: Vec<String>,
     sites: Vec<Site>,
-}
-
-fn range(span: Span) -> Range<usize> {
-    span.byte_range()
 }
 
 /// Operators and what they are mistaken for.
@@ -387,19 +206,6 @@ fn has_let(expr: &Expr) -> bool {
     lets.0
 }
 
-/// `#[test]`, or only in builds for tests.
-fn is_test(attrs: &[syn::Attribute]) -> bool {
-    attrs.iter().any(|attr| {
-        let mut text = String::new();
-        if let syn::Meta::List(list) = &attr.meta {
-            text = list.tokens.to_string();
-        }
-        attr.path().is_ident("test")
-            || (attr.path().is_ident("cfg")
-                && (text == "test" || text.starts_with("all (test") || text == "loom"))
-    })
-}
-
 impl<'ast> Visit<'ast> for Finder<'_> {
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
         if !is_test(&item.attrs) {
@@ -554,13 +360,6 @@ mod tests {
     #[test]
     fn capacities_are_none() {
         assert_eq!(changes("fn f() -> X { g(Vec::with_capacity(8 + 1), 2) }"), ["2 -> 3"]);
-    }
-
-    #[test]
-    fn tests_are_cut_out() {
-        let source = "fn f() { g() }\n#[cfg(test)]\nmod tests { fn h() {} }\n\
-                      mod m { #[test] fn i() {} fn j() {} }";
-        assert_eq!(without_tests(source).unwrap(), "fn f() { g() }\n\nmod m {  fn j() {} }");
     }
 
     #[test]

@@ -8,9 +8,10 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use super::candidate::{Candidate, read, sites};
 use super::rewrite::{SWITCH, rewrite};
-use super::run::Binaries;
-use super::sites::{Site, find};
+use super::site::Site;
+use super::test_process::Binaries;
 use crate::process::Failed;
 use crate::project::{root, target};
 use crate::record::cannot;
@@ -19,70 +20,6 @@ use crate::record::cannot;
 const LIB: &str = "src/lib.rs";
 /// Builds in which mistakes do not compile are repeated without them, at most so often.
 const ROUNDS: usize = 30;
-
-/// One mistake.
-#[derive(Clone, Debug)]
-pub struct Candidate {
-    /// Part of the code it belongs to.
-    pub area: &'static str,
-    /// The file, from the root of the project.
-    pub file: PathBuf,
-    /// Which of the file's sites.
-    pub site: usize,
-    /// Which of the site's mistakes.
-    pub mutant: usize,
-    /// Line of the site, from 1.
-    pub line: usize,
-    /// The function around it.
-    pub function: String,
-    /// What is replaced by what.
-    pub change: String,
-    /// Which of those that are alike in all that [`Candidate::key`] has besides.
-    pub nth: usize,
-}
-
-impl Candidate {
-    /// Names it whatever its line is: file, function, change and which of those, between tabs.
-    #[must_use]
-    pub fn key(&self) -> String {
-        format!("{}\t{}\t{}\t{}", self.file.display(), self.function, self.change, self.nth)
-    }
-}
-
-/// All mistakes of a file.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn candidates(area: &'static str, file: &Path) -> Result<Vec<Candidate>, Failed> {
-    let mut all = Vec::new();
-    let mut alike = BTreeMap::new();
-    for (n, site) in sites(file)?.iter().enumerate() {
-        for (mutant, what) in site.mutants.iter().enumerate() {
-            let nth = alike.entry((site.function.clone(), what.change.clone())).or_insert(0);
-            *nth += 1;
-            all.push(Candidate {
-                nth: *nth,
-                area,
-                file: file.to_owned(),
-                site: n,
-                mutant,
-                line: site.line,
-                function: site.function.clone(),
-                change: what.change.clone(),
-            });
-        }
-    }
-    Ok(all)
-}
-
-fn sites(file: &Path) -> Result<Vec<Site>, Failed> {
-    find(&read(file)?).map_err(|error| Failed(format!("{}: {error}", file.display())))
-}
-
-fn read(file: &Path) -> Result<String, Failed> {
-    let path = root().join(file);
-    fs::read_to_string(&path).map_err(cannot("read", &path))
-}
 
 /// The copy.
 pub struct Tree {
