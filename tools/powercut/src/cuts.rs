@@ -3,47 +3,17 @@
 use std::path::Path;
 
 use faultdisk::log::Kind;
+use faultdisk::random::split_mix;
 use faultdisk::xfs::Loop;
 use faultdisk::{Disk, Replay, Unflushed, state};
 
 use crate::daemon::Setup;
 use crate::error::{Error, file};
-use crate::history::{Moment, split_mix};
+use crate::findings::Findings;
+use crate::history::Moment;
 use crate::record::Recording;
-use crate::verify::{Findings, verify};
-
-/// Totals over a series of states.
-#[derive(Clone, Debug, Default)]
-pub struct Total {
-    /// Number of power cuts.
-    pub cuts: u64,
-    /// Number of states verified.
-    pub states: u64,
-    /// States in which unflushed writes were partly lost.
-    pub torn: u64,
-    /// Acknowledged writes that were checked.
-    pub checked: u64,
-    /// Acknowledged writes that were lost.
-    pub lost: u64,
-    /// Objects with wrong content.
-    pub wrong: u64,
-    /// Other violations.
-    pub trouble: u64,
-}
-
-impl Total {
-    pub fn add(&mut self, findings: &Findings) {
-        self.states += 1;
-        self.checked += findings.checked;
-        self.lost += findings.lost.len() as u64;
-        self.wrong += findings.wrong.len() as u64;
-        self.trouble += findings.trouble.len() as u64;
-    }
-
-    pub fn is_clean(&self) -> bool {
-        self.lost + self.wrong + self.trouble == 0
-    }
-}
+use crate::total::Total;
+use crate::verify::verify;
 
 /// Draws the points of power cuts: about a third each right behind an acknowledgement, right before a flush,
 /// and anywhere; one in eight during the start and the creation of volumes.

@@ -6,17 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faultdisk::log::{Entry, Kind};
+use faultdisk::random::split_mix;
 use faultdisk::xfs::command;
 use faultdisk::{Fault, FaultTarget, RequestLog};
 
-use crate::cuts::{Total, cut};
+use crate::cuts::cut;
 use crate::daemon::{Daemon, Setup};
 use crate::error::Error;
-use crate::history::{Moment, Observed, Verdict, WriteGroup, split_mix};
+use crate::findings::Findings;
+use crate::history::{Moment, Observed, Verdict, WriteGroup};
 use crate::http::Client;
 use crate::load::{Load, LoadResult};
-use crate::record::{Recording, TestBed};
-use crate::verify::{Findings, observed};
+use crate::record::Recording;
+use crate::test_bed::TestBed;
+use crate::total::Total;
+use crate::verify::observed;
 
 /// Timeout for a daemon to exit after it lost its only volume.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,7 +31,7 @@ const STATES: u64 = 3;
 
 /// Kind of fault.
 #[derive(Clone, Copy, Debug)]
-pub enum Trial {
+pub enum FaultKind {
     /// One flush fails; later ones succeed although data was lost.
     OneFlush,
     /// One write to a volume file fails.
@@ -38,7 +42,7 @@ pub enum Trial {
     Writes,
 }
 
-impl Trial {
+impl FaultKind {
     pub const ALL: [Self; 4] = [Self::OneFlush, Self::OneWrite, Self::Flushes, Self::Writes];
 
     fn fault(self, volumes: &[VolumeExtents]) -> Fault {
@@ -65,7 +69,7 @@ impl Trial {
 pub fn round(
     setup: &Setup,
     dir: &Path,
-    trial: Trial,
+    kind: FaultKind,
     seed: &mut u64,
     report: impl FnMut(&str, &Findings),
 ) -> Result<(Findings, Total), Error> {
@@ -74,7 +78,7 @@ pub fn round(
     let (clock, from) = (bed.clock(), bed.disk.device().done());
     let load = Load::start(bed.daemon.data, &setup.volumes(), split_mix(seed), Arc::clone(&clock));
     std::thread::sleep(Duration::from_millis(200 + split_mix(seed) % 300));
-    let fault = trial.fault(&volumes);
+    let fault = kind.fault(&volumes);
     bed.disk.device().fail(Some(fault.clone()));
     let mut findings = Findings::default();
     let goes_on = fault.once && setup.shards > 1;
@@ -84,7 +88,7 @@ pub fn round(
         Some(status) if status.code() == Some(1) => {}
         other => findings
             .trouble
-            .push(format!("exit status {other:?} instead of exit code 1, {}", trial.name())),
+            .push(format!("exit status {other:?} instead of exit code 1, {}", kind.name())),
     }
     let LoadResult { groups, acknowledged, failed, full, trouble } = load.finish();
     findings.trouble.extend(trouble);
@@ -106,7 +110,7 @@ pub fn round(
         let entries = &log.entries()[range(*moment, to)];
         let touched = entries.iter().filter(|entry| touches(entry, extents)).count();
         if touched > 0 {
-            let text = format!("{touched} writes to volume {volume} after: {}", trial.name());
+            let text = format!("{touched} writes to volume {volume} after: {}", kind.name());
             findings.trouble.push(text);
         }
     }
@@ -115,7 +119,7 @@ pub fn round(
         let entries = &log.entries()[range(first, to)];
         let flushes = entries.iter().filter(|entry| entry.kind == Kind::Flush).count();
         if flushes > 0 {
-            findings.trouble.push(format!("{flushes} flushes after: {}", trial.name()));
+            findings.trouble.push(format!("{flushes} flushes after: {}", kind.name()));
         }
     }
     (history.groups, history.full) = (groups, full);

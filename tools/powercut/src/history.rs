@@ -1,12 +1,23 @@
 //! History of the writes of a load, and the states it allows after a cut. Pure functions.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
+
+use faultdisk::random::split_mix;
 
 /// Logical time: the number of requests that the disk had completed. The requests that an acknowledgement
 /// depends on are before the moment at which it was observed.
 pub type Moment = u64;
 
-pub use faultdisk::random::split_mix;
+/// History of a trial.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    pub groups: Vec<WriteGroup>,
+    /// Volumes created during the trial, and the moments of the acknowledgements.
+    pub volumes: Vec<(u32, Moment)>,
+    /// Volumes that answered 507.
+    pub full: BTreeSet<u32>,
+}
 
 /// Content of object `n` of a version: mostly small, sometimes larger than a needle can be.
 pub fn content(version: u64, n: usize) -> Vec<u8> {

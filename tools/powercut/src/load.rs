@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::history::{Moment, Version, WriteGroup, content, split_mix};
+use faultdisk::random::split_mix;
+
+use crate::history::{Moment, Version, WriteGroup, content};
 use crate::http::{Client, Reply};
 
 /// Number of connections.

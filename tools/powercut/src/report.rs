@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::cuts::Total;
+use crate::total::Total;
 
 /// Row of the table.
 pub struct Row {

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use faultdisk::Disk;
 use faultdisk::overlay::Overlay;
+use faultdisk::random::split_mix;
 use faultdisk::xfs::{Loop, command, make_image};
 
 use crate::daemon::{Daemon, Setup};
 use crate::error::Error;
-use crate::history::split_mix;
+use crate::findings::Findings;
+use crate::history::{History, Version};
 use crate::load::Load;
-use crate::record::{image_len, make_volume};
-use crate::verify::{Findings, History, verify};
+use crate::test_bed::{image_len, make_volume};
+use crate::verify::verify;
 
 /// Timeout for a daemon to notice that every operation fails, and to exit.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,7 +62,7 @@ pub fn round(setup: &Setup, dir: &Path, flush: bool, seed: &mut u64) -> Result<F
     drop(daemon);
     findings.trouble.extend(written.trouble);
     for group in &written.groups {
-        let late = |version: &&crate::history::Version| {
+        let late = |version: &&Version| {
             version.sent > 0 && version.acknowledged.is_some() && version.seed.is_some()
         };
         if let Some(late) = group.versions.iter().find(late) {

@@ -1,49 +1,14 @@
 //! Starts the daemon on the state that a trial left, and compares it with the history of writes.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
 use crate::daemon::{Daemon, Setup};
 use crate::error::{Error, file};
-use crate::history::{Moment, Observed, Verdict, WriteGroup, content};
+use crate::findings::Findings;
+use crate::history::{History, Moment, Observed, Verdict, content};
 use crate::http::Client;
 use crate::load::path;
-
-/// History of a trial.
-#[derive(Clone, Debug, Default)]
-pub struct History {
-    pub groups: Vec<WriteGroup>,
-    /// Volumes created during the trial, and the moments of the acknowledgements.
-    pub volumes: Vec<(u32, Moment)>,
-    /// Volumes that answered 507.
-    pub full: BTreeSet<u32>,
-}
-
-/// Violations found in one state.
-#[derive(Clone, Debug, Default)]
-pub struct Findings {
-    /// Acknowledged writes that were checked.
-    pub checked: u64,
-    pub lost: Vec<String>,
-    pub wrong: Vec<String>,
-    /// Other violations.
-    pub trouble: Vec<String>,
-}
-
-impl Findings {
-    /// Whether there is no violation.
-    pub fn is_clean(&self) -> bool {
-        self.lost.is_empty() && self.wrong.is_empty() && self.trouble.is_empty()
-    }
-
-    pub fn lines(&self) -> impl Iterator<Item = String> {
-        let kinds = [("lost", &self.lost), ("wrong", &self.wrong), ("trouble", &self.trouble)];
-        kinds
-            .into_iter()
-            .flat_map(|(kind, texts)| texts.iter().map(move |text| format!("{kind}: {text}")))
-    }
-}
 
 /// A key that no load uses.
 const SPARE_KEY: u64 = 9_000_000;
