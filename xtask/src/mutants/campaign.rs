@@ -4,11 +4,12 @@ use std::fs;
 use std::time::Instant;
 
 use super::areas::all_candidates;
-use super::known::{self, Sums};
+use super::cache;
+use super::coverage::{Coverage, measure};
 use super::options::Options;
-use super::reach::{Measured, measure};
 use super::report::report;
 use super::runner::Runner;
+use super::source_hashes::SourceHashes;
 use super::test_process;
 use super::tree::Tree;
 use crate::process::Failed;
@@ -22,8 +23,8 @@ use crate::record::cannot;
 pub fn mutants(options: &Options) -> Result<(), Failed> {
     let candidates = all_candidates()?;
     let mut chosen = options.choose(&candidates)?;
-    let sums = Sums::of_sources(&options.tests)?;
-    let known = known::results(&sums);
+    let sums = SourceHashes::of_sources(&options.tests)?;
+    let known = cache::results(&sums);
     if options.survivors {
         chosen.retain(|number| known.contains_key(&candidates[*number as usize].key()));
     }
@@ -43,11 +44,11 @@ pub fn mutants(options: &Options) -> Result<(), Failed> {
     test_process::clean_up();
     let tree = Tree::copy(&candidates)?;
     eprintln!("building {} mistakes in", candidates.len());
-    let keep = |broken: &_| known::keep_not_built(&sums, &candidates, broken);
-    let broken = tree.build_in(&candidates, known::not_built(&sums, &candidates), keep)?;
+    let keep = |broken: &_| cache::keep_not_built(&sums, &candidates, broken);
+    let broken = tree.build_in(&candidates, cache::not_built(&sums, &candidates), keep)?;
     let binaries = tree.build_tests(&options.tests)?;
     eprintln!("built after {} s", began.elapsed().as_secs());
-    let Measured { reach, flawed } = measure(&tree, &binaries, &sums, options)?;
+    let Coverage { reach, flawed } = measure(&tree, &binaries, &sums, options)?;
     if !flawed.is_empty() {
         let names: Vec<_> = flawed.iter().map(|it| format!("{}::{}", it.binary, it.name)).collect();
         eprintln!("these tests fail without a mistake and are left out: {}", names.join(", "));

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::candidate::Candidate;
-use super::fate::{Fate, MutantResult};
 use super::options::Options;
+use super::outcome::{MutantResult, Outcome};
 use crate::process::Failed;
 use crate::record::Record;
 
@@ -23,7 +23,7 @@ fn reason_of(it: &Candidate) -> Option<&'static str> {
 }
 
 #[derive(Default)]
-struct Sum {
+struct AreaTotal {
     made: usize,
     not_built: usize,
     noticed: usize,
@@ -32,13 +32,13 @@ struct Sum {
     survived: usize,
 }
 
-impl Sum {
-    fn add(&mut self, fate: &Fate, is_equivalent: bool) {
+impl AreaTotal {
+    fn add(&mut self, outcome: &Outcome, is_equivalent: bool) {
         self.made += 1;
-        match fate {
-            Fate::NotBuilt => self.not_built += 1,
-            Fate::Caught { .. } => self.noticed += 1,
-            Fate::Hung { .. } => {
+        match outcome {
+            Outcome::NotBuilt => self.not_built += 1,
+            Outcome::Caught { .. } => self.noticed += 1,
+            Outcome::Hung { .. } => {
                 self.noticed += 1;
                 self.hung += 1;
             }
@@ -73,21 +73,21 @@ pub fn report(
     options: &Options,
     took: Duration,
 ) -> Result<(), Failed> {
-    let (mut areas, mut all) = (BTreeMap::<&str, Sum>::new(), Sum::default());
+    let (mut areas, mut all) = (BTreeMap::<&str, AreaTotal>::new(), AreaTotal::default());
     let mut survivors = String::new();
     let mut equivalents = String::new();
-    for (number, MutantResult { fate, .. }) in results {
+    for (number, MutantResult { outcome, .. }) in results {
         let it = &candidates[*number as usize];
-        let reason = reason_of(it).filter(|_| fate.is_survivor());
-        areas.entry(it.area).or_default().add(fate, reason.is_some());
-        all.add(fate, reason.is_some());
+        let reason = reason_of(it).filter(|_| outcome.is_survivor());
+        areas.entry(it.area).or_default().add(outcome, reason.is_some());
+        all.add(outcome, reason.is_some());
         let place = format!("`{}:{}` `{}`", it.file.display(), it.line, it.function);
         let nth = if it.nth > 1 { format!(" ({})", it.nth) } else { String::new() };
         let change = it.change.replace('|', "\\|") + &nth;
         if let Some(reason) = reason {
             equivalents += &format!("| {place} | `{change}` | {reason} |\n");
-        } else if fate.is_survivor() {
-            survivors += &format!("| {place} | `{change}` | {fate} |\n");
+        } else if outcome.is_survivor() {
+            survivors += &format!("| {place} | `{change}` | {outcome} |\n");
         }
     }
     let mut text = format!(

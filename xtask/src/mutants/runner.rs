@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use super::cache::{self, CachedResult};
 use super::candidate::Candidate;
-use super::fate::{Fate, MutantResult};
-use super::known::{self, Known, Reach, Sums};
+use super::coverage::each;
 use super::options::Options;
-use super::reach::each;
+use super::outcome::{MutantResult, Outcome};
+use super::source_hashes::SourceHashes;
+use super::test_coverage::TestCoverage;
 use super::test_process::{self, Binaries, Test, Verdict, time_limit};
 use super::tree::Tree;
 use crate::process::Failed;
@@ -27,18 +29,18 @@ const UNSTABLE: u32 = 3;
 pub struct Runner<'a> {
     tree: &'a Tree,
     binaries: &'a Binaries,
-    sums: &'a Sums,
+    sums: &'a SourceHashes,
     options: &'a Options,
     candidates: &'a [Candidate],
-    reach: &'a [Reach],
+    reach: &'a [TestCoverage],
     /// Positions in `reach` for each mistake.
     tests_of: Vec<Vec<usize>>,
-    so_far: Mutex<SoFar>,
+    history: Mutex<TestHistory>,
 }
 
 /// What is known of the tests by now.
 #[derive(Default)]
-struct SoFar {
+struct TestHistory {
     /// How many mistakes of a file a test noticed.
     in_file: BTreeMap<(PathBuf, usize), u32>,
     /// How many in all.
@@ -48,7 +50,7 @@ struct SoFar {
 }
 
 /// Tests that are run in one process.
-struct Group {
+struct TestGroup {
     tests: Vec<usize>,
     took: Duration,
     /// The more, the earlier.
@@ -59,10 +61,10 @@ impl<'a> Runner<'a> {
     /// Nothing is run yet.
     #[must_use]
     pub fn new(
-        (tree, binaries, sums): (&'a Tree, &'a Binaries, &'a Sums),
+        (tree, binaries, sums): (&'a Tree, &'a Binaries, &'a SourceHashes),
         options: &'a Options,
         candidates: &'a [Candidate],
-        reach: &'a [Reach],
+        reach: &'a [TestCoverage],
     ) -> Self {
         let mut tests_of = vec![Vec::new(); candidates.len()];
         for (test, it) in reach.iter().enumerate() {
@@ -72,8 +74,8 @@ impl<'a> Runner<'a> {
                 }
             }
         }
-        let so_far = Mutex::default();
-        Self { tree, binaries, sums, options, candidates, reach, tests_of, so_far }
+        let history = Mutex::default();
+        Self { tree, binaries, sums, options, candidates, reach, tests_of, history }
     }
 
     /// Makes the mistakes that are `chosen`, and are not `known`.
@@ -84,7 +86,7 @@ impl<'a> Runner<'a> {
         &self,
         chosen: &[u32],
         broken: &BTreeSet<u32>,
-        known: &BTreeMap<String, Known>,
+        known: &BTreeMap<String, CachedResult>,
     ) -> Result<BTreeMap<u32, MutantResult>, Failed> {
         let mut results = BTreeMap::new();
         let mut left = Vec::new();
@@ -93,7 +95,7 @@ impl<'a> Runner<'a> {
             let took = Duration::ZERO;
             let known = known.get(&self.candidates[*number as usize].key());
             if broken.contains(number) {
-                results.insert(*number, MutantResult { fate: Fate::NotBuilt, took });
+                results.insert(*number, MutantResult { outcome: Outcome::NotBuilt, took });
             } else if let Some(it) = known.filter(|it| self.holds(it)) {
                 results.insert(*number, it.result.clone());
             } else {
@@ -107,14 +109,14 @@ impl<'a> Runner<'a> {
         each(self.options.jobs, left.len(), |worker, n| {
             let number = left[n];
             let began = Instant::now();
-            let fate = self.fate(worker, number)?;
+            let outcome = self.outcome(worker, number)?;
             let it = &self.candidates[number as usize];
-            let result = MutantResult { fate, took: began.elapsed() };
-            known::keep_result(self.sums, it, self.options.budget, &result)?;
-            let fate = &result.fate;
-            if fate.is_survivor() {
+            let result = MutantResult { outcome, took: began.elapsed() };
+            cache::keep_result(self.sums, it, self.options.budget, &result)?;
+            let outcome = &result.outcome;
+            if outcome.is_survivor() {
                 let place = format!("{}:{}", it.file.display(), it.line);
-                eprintln!("{place}: {}: {}: {fate}", it.function, it.change);
+                eprintln!("{place}: {}: {}: {outcome}", it.function, it.change);
             }
             let mut results = results.lock().expect("no thread panics with it");
             results.insert(number, result);
@@ -128,10 +130,12 @@ impl<'a> Runner<'a> {
     }
 
     /// Whether what is known need not be found out again.
-    fn holds(&self, known: &Known) -> bool {
-        match known.result.fate {
-            Fate::Caught { .. } | Fate::Hung { .. } => known.is_of_these || self.options.survivors,
-            Fate::Survived { left_out: 1.., .. } => {
+    fn holds(&self, known: &CachedResult) -> bool {
+        match known.result.outcome {
+            Outcome::Caught { .. } | Outcome::Hung { .. } => {
+                known.is_of_these || self.options.survivors
+            }
+            Outcome::Survived { left_out: 1.., .. } => {
                 known.is_of_these && known.budget >= self.options.budget.as_secs()
             }
             _ => known.is_of_these,
@@ -139,26 +143,26 @@ impl<'a> Runner<'a> {
     }
 
     /// Who noticed what in earlier runs.
-    fn remember(&self, known: &BTreeMap<String, Known>) {
+    fn remember(&self, known: &BTreeMap<String, CachedResult>) {
         let name = |it: &Test| format!("{}::{}", it.binary, it.name);
         let tests = self.reach.iter().enumerate().map(|(n, it)| (name(&it.test), n));
         let tests: BTreeMap<String, usize> = tests.collect();
-        let mut so_far = self.so_far.lock().expect("no thread panics with it");
+        let mut history = self.history.lock().expect("no thread panics with it");
         for (key, it) in known {
-            if let Fate::Caught { by } = &it.result.fate
+            if let Outcome::Caught { by } = &it.result.outcome
                 && let Some(test) = tests.get(by)
             {
                 let file = Path::new(key.split('\t').next().unwrap_or_default());
-                so_far.add(file, *test);
+                history.add(file, *test);
             }
         }
     }
 
     /// What becomes of a mistake.
-    fn fate(&self, worker: usize, number: u32) -> Result<Fate, Failed> {
+    fn outcome(&self, worker: usize, number: u32) -> Result<Outcome, Failed> {
         let tests = &self.tests_of[number as usize];
         if tests.is_empty() {
-            return Ok(Fate::NotReached);
+            return Ok(Outcome::NotReached);
         }
         let mut spent = Duration::ZERO;
         let mut run = 0;
@@ -168,30 +172,30 @@ impl<'a> Runner<'a> {
             }
             spent += group.took;
             run += group.tests.len();
-            if let Some(fate) = self.run_group(worker, number, group.tests)? {
-                return Ok(fate);
+            if let Some(outcome) = self.run_group(worker, number, group.tests)? {
+                return Ok(outcome);
             }
         }
-        Ok(Fate::Survived { tests: run, left_out: tests.len() - run })
+        Ok(Outcome::Survived { tests: run, left_out: tests.len() - run })
     }
 
     /// The tests that reach a mistake, in the order in which to run them.
-    fn groups(&self, number: u32) -> Vec<Group> {
+    fn groups(&self, number: u32) -> Vec<TestGroup> {
         let it = &self.candidates[number as usize];
         let module = module_of(&it.file);
-        let so_far = self.so_far.lock().expect("no thread panics with it");
-        let usable = |test: &&usize| so_far.unstable.get(*test).is_none_or(|n| *n < UNSTABLE);
+        let history = self.history.lock().expect("no thread panics with it");
+        let usable = |test: &&usize| history.unstable.get(*test).is_none_or(|n| *n < UNSTABLE);
         let mut quick: BTreeMap<(&str, bool), Vec<usize>> = BTreeMap::new();
         let mut groups = Vec::new();
         let worth = |tests: &[usize], is_near: bool| {
             let took: Duration = tests.iter().map(|test| self.reach[*test].took).sum();
-            let noticed: u32 = tests.iter().map(|test| so_far.worth(&it.file, *test)).sum();
+            let noticed: u32 = tests.iter().map(|test| history.worth(&it.file, *test)).sum();
             let near = if is_near { 1000.0 } else { 1.0 };
             let worth = near * f64::from(noticed + 1) / (took + PROCESS).as_secs_f64();
-            Group { tests: tests.to_vec(), took, worth }
+            TestGroup { tests: tests.to_vec(), took, worth }
         };
         for test in self.tests_of[number as usize].iter().filter(usable) {
-            let Reach { test: Test { binary, name }, took, .. } = &self.reach[*test];
+            let TestCoverage { test: Test { binary, name }, took, .. } = &self.reach[*test];
             let is_near = binary == "lib" && name.starts_with(&module);
             match *took < QUICK {
                 true => quick.entry((binary, is_near)).or_default().push(*test),
@@ -200,7 +204,7 @@ impl<'a> Runner<'a> {
         }
         for ((_, is_near), mut tests) in quick {
             tests.sort_by_key(|test| {
-                (std::cmp::Reverse(so_far.worth(&it.file, *test)), self.reach[*test].took)
+                (std::cmp::Reverse(history.worth(&it.file, *test)), self.reach[*test].took)
             });
             let (mut some, mut took) = (Vec::new(), Duration::ZERO);
             for test in tests {
@@ -225,7 +229,7 @@ impl<'a> Runner<'a> {
         worker: usize,
         number: u32,
         mut tests: Vec<usize>,
-    ) -> Result<Option<Fate>, Failed> {
+    ) -> Result<Option<Outcome>, Failed> {
         let binary = &self.reach[tests[0]].test.binary;
         while !tests.is_empty() {
             let by = match self.run(worker, number, &tests)? {
@@ -240,17 +244,17 @@ impl<'a> Runner<'a> {
                 format!("{binary}::{}", self.reach[tests[at]].test.name)
             });
             let again = self.run(worker, number, &alone)?;
-            let mut so_far = self.so_far.lock().expect("no thread panics with it");
+            let mut history = self.history.lock().expect("no thread panics with it");
             if again != Verdict::Passed {
                 if let Some(at) = suspect {
-                    so_far.add(&self.candidates[number as usize].file, tests[at]);
+                    history.add(&self.candidates[number as usize].file, tests[at]);
                 }
                 let hung = matches!(again, Verdict::Hung(_));
-                return Ok(Some(if hung { Fate::Hung { by } } else { Fate::Caught { by } }));
+                return Ok(Some(if hung { Outcome::Hung { by } } else { Outcome::Caught { by } }));
             }
             eprintln!("{by} failed, and then passed with the same mistake");
             for test in alone {
-                *so_far.unstable.entry(test).or_default() += 1;
+                *history.unstable.entry(test).or_default() += 1;
                 tests.retain(|it| *it != test);
             }
         }
@@ -266,7 +270,7 @@ impl<'a> Runner<'a> {
     }
 }
 
-impl SoFar {
+impl TestHistory {
     fn add(&mut self, file: &Path, test: usize) {
         *self.in_file.entry((file.to_owned(), test)).or_default() += 1;
         *self.noticed.entry(test).or_default() += 1;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// What became of a mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum Outcome {
     /// It does not compile.
     NotBuilt,
     /// No test reaches it.
@@ -29,7 +29,7 @@ pub enum Fate {
     },
 }
 
-impl Fate {
+impl Outcome {
     /// Whether no test noticed it.
     #[must_use]
     pub fn is_survivor(&self) -> bool {
@@ -37,7 +37,7 @@ impl Fate {
     }
 }
 
-impl fmt::Display for Fate {
+impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotBuilt => f.write_str("does not compile"),
@@ -56,7 +56,7 @@ impl fmt::Display for Fate {
 #[derive(Clone, Debug)]
 pub struct MutantResult {
     /// What became of it.
-    pub fate: Fate,
+    pub outcome: Outcome,
     /// How long that took.
     pub took: Duration,
 }

@@ -5,8 +5,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::known::{self, Reach, Sums};
+use super::cache;
 use super::options::Options;
+use super::source_hashes::SourceHashes;
+use super::test_coverage::TestCoverage;
 use super::test_process::{self, Binaries, Test, Verdict};
 use super::tree::Tree;
 use crate::process::Failed;
@@ -17,9 +19,9 @@ use crate::record::cannot;
 const OF_SOURCES: &[&str] = &["tidy", "hayloft"];
 
 /// What all tests reach, and those that fail without a mistake.
-pub struct Measured {
+pub struct Coverage {
     /// Those that pass.
-    pub reach: Vec<Reach>,
+    pub reach: Vec<TestCoverage>,
     /// Those that do not.
     pub flawed: Vec<Test>,
 }
@@ -31,11 +33,11 @@ pub struct Measured {
 pub fn measure(
     tree: &Tree,
     binaries: &Binaries,
-    sums: &Sums,
+    sums: &SourceHashes,
     options: &Options,
-) -> Result<Measured, Failed> {
-    let mut known = known::reach(sums);
-    let long = known::long(sums, options.longest);
+) -> Result<Coverage, Failed> {
+    let mut known = cache::reach(sums);
+    let long = cache::long(sums, options.longest);
     let (mut reach, mut tests) = (Vec::new(), Vec::new());
     for (binary, path) in binaries.iter().filter(|(name, _)| !OF_SOURCES.contains(&name.as_str())) {
         for name in test_process::list(path, tree.dir())? {
@@ -57,17 +59,17 @@ pub fn measure(
         let options = Options { jobs, ..options.clone() };
         tests = measure_once(tree, binaries, sums, &options, &tests, &mut reach)?;
     }
-    Ok(Measured { reach, flawed: tests })
+    Ok(Coverage { reach, flawed: tests })
 }
 
 /// Returns those that fail.
 fn measure_once(
     tree: &Tree,
     binaries: &Binaries,
-    sums: &Sums,
+    sums: &SourceHashes,
     options: &Options,
     tests: &[Test],
-    reach: &mut Vec<Reach>,
+    reach: &mut Vec<TestCoverage>,
 ) -> Result<Vec<Test>, Failed> {
     let found = Mutex::new((reach, Vec::new(), 0));
     each(options.jobs, tests.len(), |worker, n| {
@@ -90,8 +92,8 @@ fn measure_once(
         }
         match verdict {
             Verdict::Passed => {
-                let it = Reach { test: test.clone(), took, reached };
-                known::keep_reach(sums, &it)?;
+                let it = TestCoverage { test: test.clone(), took, reached };
+                cache::keep_reach(sums, &it)?;
                 found.0.push(it);
             }
             Verdict::Failed(_) => {
@@ -101,7 +103,7 @@ fn measure_once(
             Verdict::Hung(_) => {
                 let seconds = options.longest.as_secs();
                 eprintln!("{}::{} takes longer than {seconds} s", test.binary, test.name);
-                known::keep_long(sums, test, options.longest)?;
+                cache::keep_long(sums, test, options.longest)?;
             }
         }
         Ok(())

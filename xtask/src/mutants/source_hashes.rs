@@ -1,0 +1,104 @@
+//! Hashes of the sources and tests, which decide what results of earlier runs still hold.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::path::Path;
+
+use super::tree::known_files;
+use super::without_tests::without_tests;
+use crate::process::Failed;
+use crate::project::root;
+
+/// Sums of the sources, to know what still holds.
+pub struct SourceHashes {
+    /// Of all sources without their tests: decides which mistakes there are, and what a test reaches.
+    product: u64,
+    /// Of all sources with their tests.
+    lib: u64,
+    /// Of what the tests in `tests/` share.
+    shared: u64,
+    /// Of each file of tests in `tests/`.
+    binaries: BTreeMap<String, u64>,
+    /// The binaries whose tests are run; all if empty.
+    tests: Vec<String>,
+}
+
+impl SourceHashes {
+    /// Hash of all sources without their tests.
+    pub(super) fn product(&self) -> u64 {
+        self.product
+    }
+
+    /// Reads the sources. `tests` are the binaries whose tests are run.
+    ///
+    /// # Errors
+    /// When one cannot be read or is no Rust.
+    pub fn of_sources(tests: &[String]) -> Result<Self, Failed> {
+        let (mut product, mut lib, mut shared) =
+            (DefaultHasher::new(), DefaultHasher::new(), DefaultHasher::new());
+        let mut binaries = BTreeMap::new();
+        // What decides which mistakes there are, and their numbers.
+        for source in
+            [include_str!("site.rs"), include_str!("sites.rs"), include_str!("without_tests.rs")]
+        {
+            without_tests(source).unwrap_or_default().hash(&mut product);
+        }
+        for file in known_files()? {
+            let Ok(bytes) = fs::read(root().join(&file)) else { continue };
+            let is_rust = file.extension().is_some_and(|it| it == "rs");
+            if file.starts_with("src") && is_rust {
+                (&file, &bytes).hash(&mut lib);
+                if !is_of_tests(&file) {
+                    let text = without_tests(&String::from_utf8_lossy(&bytes))
+                        .map_err(|error| Failed(format!("{}: {error}", file.display())))?;
+                    let lines = text.lines().filter(|line| !line.trim().is_empty());
+                    (&file, lines.collect::<Vec<_>>()).hash(&mut product);
+                }
+            } else if file.starts_with("tests") {
+                if file.components().count() == 2 && is_rust {
+                    let mut sum = DefaultHasher::new();
+                    bytes.hash(&mut sum);
+                    let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                    binaries.insert(name, sum.finish());
+                } else {
+                    (&file, &bytes).hash(&mut shared);
+                }
+            } else if file == Path::new("Cargo.lock") || file == Path::new("Cargo.toml") {
+                bytes.hash(&mut product);
+            }
+        }
+        let product = product.finish();
+        product.hash(&mut lib);
+        Ok(Self {
+            product,
+            lib: lib.finish(),
+            shared: shared.finish(),
+            binaries,
+            tests: tests.to_vec(),
+        })
+    }
+
+    /// Of all that decides what a binary's tests reach.
+    pub(super) fn of_binary(&self, binary: &str) -> u64 {
+        if binary == "lib" {
+            return self.lib;
+        }
+        let mut sum = DefaultHasher::new();
+        (self.product, self.shared, self.binaries.get(binary)).hash(&mut sum);
+        sum.finish()
+    }
+
+    /// Of everything.
+    pub(super) fn of_all(&self) -> u64 {
+        let mut sum = DefaultHasher::new();
+        (self.lib, self.shared, &self.binaries, &self.tests).hash(&mut sum);
+        sum.finish()
+    }
+}
+
+fn is_of_tests(file: &Path) -> bool {
+    file.file_stem().is_some_and(|stem| stem == "tests")
+        || file.components().any(|part| part.as_os_str() == "tests")
+}
