@@ -3,7 +3,7 @@
 
 mod shard_world;
 
-use hayloft::node::metrics::{Refusal, TimeoutKind};
+use hayloft::node::metrics::{AdmissionRefusal, TimeoutKind};
 use shard_world::{Client, SECOND, Shards, config, path};
 
 /// Begins a request and takes what is answered until the connection ends.
@@ -117,7 +117,7 @@ fn a_drain_waits_for_what_is_under_way_and_refuses_what_comes() {
     assert_eq!(upload.taken().statuses(), [201], "{}", upload.taken().text());
     assert_eq!(asked_late.taken().statuses(), [404]);
     assert_eq!(deleting.taken().statuses(), [503], "{}", deleting.taken().text());
-    let refused = shards.metrics.shards[0].admission_refusals.at(Refusal::Draining).get();
+    let refused = shards.metrics.shards[0].admission_refusals.at(AdmissionRefusal::Draining).get();
     assert_eq!(refused, 1);
 }
 
@@ -273,7 +273,7 @@ fn of_too_many_connections_a_few_are_told_and_the_rest_closed() {
     }
     let of = &shards.metrics.shards[0];
     assert_eq!((of.connections_refused.get(), of.connections.get()), (30, 0));
-    assert_eq!(of.admission_refusals.at(Refusal::Connections).get(), 9);
+    assert_eq!(of.admission_refusals.at(AdmissionRefusal::Connections).get(), 9);
 }
 
 #[test]
@@ -329,8 +329,9 @@ fn a_shard_that_does_not_answer_is_asked_no_more_than_so_much_at_once() {
     let in_flight = u64::try_from(hayloft::base::limits::MESSAGES_IN_FLIGHT).unwrap();
     let clients: Vec<Client> =
         (0..in_flight + 20).map(|key| ask(&shards, 1, delete(key))).collect();
-    let busy =
-        |shards: &Shards| shards.metrics.shards[1].admission_refusals.at(Refusal::Queue).get();
+    let busy = |shards: &Shards| {
+        shards.metrics.shards[1].admission_refusals.at(AdmissionRefusal::Queue).get()
+    };
     shards.run_until("some to be refused", 10 * SECOND, |shards| busy(shards) >= 20);
     shards.run_for(SECOND);
     let count = |status| clients.iter().filter(|client| has_status(status)(client)).count();
@@ -554,7 +555,7 @@ fn readers_leave_buffers_for_the_heads_of_requests() {
     let (used, all) = (shards.pools[0].used(), shards.pools[0].capacity());
     assert!(used > all / 16 * 14, "{used} of {all} bytes: too few readers for this test");
     assert!(used <= all / 16 * 15, "{used} of {all} bytes");
-    let refused = shards.metrics.shards[0].admission_refusals.at(Refusal::Buffers).get();
+    let refused = shards.metrics.shards[0].admission_refusals.at(AdmissionRefusal::Buffers).get();
     assert!(refused > 300, "{refused}");
     let another = ask(&shards, 0, get(9));
     shards.run_until("another answer", SECOND, |_| has_status(404)(&another));
@@ -629,7 +630,7 @@ fn large_bodies_are_sent_to_as_many_at_once_as_there_are_shares() {
         ask_deaf(&shards, 0, 1);
     }
     shards.run_for(SECOND);
-    let refused = shards.metrics.shards[0].admission_refusals.at(Refusal::Buffers).get();
+    let refused = shards.metrics.shards[0].admission_refusals.at(AdmissionRefusal::Buffers).get();
     assert_eq!(refused, 100 - (24 << 20) / 4 / ((64 + 8) << 10), "a quarter of the buffers");
     // They are let go when they have taken nothing for their time, and others are served.
     shards.run_for(30 * SECOND);

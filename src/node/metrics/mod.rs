@@ -47,5 +47,7 @@ pub use label::{CounterBy, HistogramBy, Label, StateCell};
 pub use node::{Metrics, NodeInfo};
 pub use reference::markdown;
 pub use responses::{Responses, STATUSES, StatusClass};
-pub use shard::{GetPhase, Method, MethodGroup, Refusal, ShardInfo, ShardMetrics, TimeoutKind};
+pub use shard::{
+    AdmissionRefusal, GetPhase, MethodGroup, MethodLabel, ShardInfo, ShardMetrics, TimeoutKind,
+};
 pub use volume::{VolumeInfo, VolumeMetrics, VolumeState};

@@ -8,7 +8,7 @@ use super::responses::Responses;
 
 label_enum! {
     /// Method of a request on the data listener.
-    pub enum Method: "method" {
+    pub enum MethodLabel: "method" {
         /// GET of an object.
         Get = "get",
         /// HEAD of an object.
@@ -38,13 +38,13 @@ label_enum! {
     }
 }
 
-impl From<Method> for MethodGroup {
-    fn from(method: Method) -> Self {
+impl From<MethodLabel> for MethodGroup {
+    fn from(method: MethodLabel) -> Self {
         match method {
-            Method::Get => Self::Get,
-            Method::Put | Method::Post => Self::Put,
-            Method::Delete => Self::Delete,
-            Method::Head | Method::Other => Self::Other,
+            MethodLabel::Get => Self::Get,
+            MethodLabel::Put | MethodLabel::Post => Self::Put,
+            MethodLabel::Delete => Self::Delete,
+            MethodLabel::Head | MethodLabel::Other => Self::Other,
         }
     }
 }
@@ -75,7 +75,7 @@ label_enum! {
 
 label_enum! {
     /// Why a request was refused with 503 before any work was done.
-    pub enum Refusal: "reason" {
+    pub enum AdmissionRefusal: "reason" {
         /// No buffer memory left.
         Buffers = "buffers",
         /// Too many connections.
@@ -126,7 +126,7 @@ pub struct ShardMetrics {
     pub ops_in_flight: Gauge,
 
     /// Requests with a valid head.
-    pub requests: CounterBy<Method, { Method::COUNT }>,
+    pub requests: CounterBy<MethodLabel, { MethodLabel::COUNT }>,
     /// Responses by status.
     pub responses: Responses,
     /// GETs of a needle that exists and whose cookie matched.
@@ -178,7 +178,7 @@ pub struct ShardMetrics {
     /// Deadlines missed by clients.
     pub timeouts: CounterBy<TimeoutKind, { TimeoutKind::COUNT }>,
     /// Requests refused before any work was done.
-    pub admission_refusals: CounterBy<Refusal, { Refusal::COUNT }>,
+    pub admission_refusals: CounterBy<AdmissionRefusal, { AdmissionRefusal::COUNT }>,
 
     /// Requests recorded in the access trace.
     pub access_records: Counter,
@@ -282,8 +282,8 @@ mod tests {
 
     #[test]
     fn each_method_has_a_latency_group() {
-        assert_eq!(MethodGroup::from(Method::Post), MethodGroup::Put);
-        assert_eq!(MethodGroup::from(Method::Head), MethodGroup::Other);
-        assert_eq!(MethodGroup::from(Method::Delete), MethodGroup::Delete);
+        assert_eq!(MethodGroup::from(MethodLabel::Post), MethodGroup::Put);
+        assert_eq!(MethodGroup::from(MethodLabel::Head), MethodGroup::Other);
+        assert_eq!(MethodGroup::from(MethodLabel::Delete), MethodGroup::Delete);
     }
 }

@@ -10,7 +10,9 @@ use super::label::Label;
 use super::metric_row::{MetricRow, MetricSource};
 use super::node::Metrics;
 use super::responses::{STATUS_NAMES, StatusClass};
-use super::shard::{GetPhase, Method, MethodGroup, Refusal, ShardMetrics, TimeoutKind};
+use super::shard::{
+    AdmissionRefusal, GetPhase, MethodGroup, MethodLabel, ShardMetrics, TimeoutKind,
+};
 use super::volume::VolumeMetrics;
 
 const fn row(
@@ -116,7 +118,7 @@ pub(super) static TABLE: &[MetricRow] = &[
         "Operations submitted and not yet completed."),
 
     // Requests.
-    counter_by("requests", Method::KEY, Method::NAMES, |s, i| s.requests.get(i),
+    counter_by("requests", MethodLabel::KEY, MethodLabel::NAMES, |s, i| s.requests.get(i),
         "Requests whose head was understood."),
     counter_by("responses", StatusClass::KEY, StatusClass::NAMES, |s, i| s.responses.class_at(i),
         "Answers by class of status."),
@@ -130,7 +132,8 @@ pub(super) static TABLE: &[MetricRow] = &[
         "Requests that broke the grammar."),
     counter_by("timeouts", TimeoutKind::KEY, TimeoutKind::NAMES, |s, i| s.timeouts.get(i),
         "Deadlines missed by clients."),
-    counter_by("admission_refusals", Refusal::KEY, Refusal::NAMES, |s, i| s.admission_refusals.get(i),
+    counter_by("admission_refusals", AdmissionRefusal::KEY, AdmissionRefusal::NAMES,
+        |s, i| s.admission_refusals.get(i),
         "Requests refused with 503 before any work was done."),
     seconds_by("request_duration", MethodGroup::KEY, MethodGroup::NAMES, |s, i| s.request_latency.get(i),
         "From the first byte of a request's head to the last byte of its answer."),

@@ -44,7 +44,7 @@ pub struct Plain {
     /// Size of the object (bytes), with 416.
     pub unsatisfied: Option<u64>,
     /// Kind of an admission refusal, for the counters.
-    pub refusal: Option<metrics::Refusal>,
+    pub refusal: Option<metrics::AdmissionRefusal>,
 }
 
 impl Plain {
@@ -69,7 +69,7 @@ impl Plain {
     }
 
     /// Creates a 503 reply that is counted as `refusal`.
-    pub const fn unavailable(reason: &'static str, refusal: metrics::Refusal) -> Self {
+    pub const fn unavailable(reason: &'static str, refusal: metrics::AdmissionRefusal) -> Self {
         let mut plain = Self::error(Status::SERVICE_UNAVAILABLE, reason);
         plain.refusal = Some(refusal);
         plain
@@ -131,7 +131,7 @@ impl From<GetError> for Plain {
 
 /// The 503 reply when no buffer is free.
 pub const fn no_buffer() -> Plain {
-    Plain::unavailable("no buffer is free; try again", metrics::Refusal::Buffers)
+    Plain::unavailable("no buffer is free; try again", metrics::AdmissionRefusal::Buffers)
 }
 
 impl From<Refusal> for Plain {
@@ -149,16 +149,17 @@ impl From<Refusal> for Plain {
             }
             Refusal::Full => Self::error(Status::INSUFFICIENT_STORAGE, "the volume is full"),
             Refusal::ReadOnly => {
-                Self::unavailable("the volume is read-only", metrics::Refusal::ReadOnly)
+                Self::unavailable("the volume is read-only", metrics::AdmissionRefusal::ReadOnly)
             }
             Refusal::Poisoned => Self::unavailable(
                 "the volume takes no writes until the daemon is restarted: one failed, or its file was \
                  lost",
-                metrics::Refusal::ReadOnly,
+                metrics::AdmissionRefusal::ReadOnly,
             ),
-            Refusal::Closing => {
-                Self::unavailable("the daemon is shutting down", metrics::Refusal::Draining)
-            }
+            Refusal::Closing => Self::unavailable(
+                "the daemon is shutting down",
+                metrics::AdmissionRefusal::Draining,
+            ),
             Refusal::NoBuffer => no_buffer(),
             Refusal::Failed(_) => Self::error(
                 Status::INTERNAL_SERVER_ERROR,

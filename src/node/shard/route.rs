@@ -107,9 +107,10 @@ impl Shard {
                 self.log_no_room(len);
                 Err(Plain::error(Status::INSUFFICIENT_STORAGE, "every volume is full"))
             }
-            None => {
-                Err(Plain::unavailable("no volume takes writes now", metrics::Refusal::ReadOnly))
-            }
+            None => Err(Plain::unavailable(
+                "no volume takes writes now",
+                metrics::AdmissionRefusal::ReadOnly,
+            )),
         }
     }
 

@@ -101,8 +101,10 @@ async fn next(shard: &Rc<Shard>, conn: &mut Conn) -> Then {
 
 /// Refuses a connection with 503 because there are too many.
 pub async fn refuse(shard: &Rc<Shard>, mut conn: Conn) {
-    let plain =
-        Plain::unavailable("too many connections; try again", metrics::Refusal::Connections);
+    let plain = Plain::unavailable(
+        "too many connections; try again",
+        metrics::AdmissionRefusal::Connections,
+    );
     refuse_and(shard, &mut conn, plain).await;
     conn.linger().await;
 }
@@ -156,13 +158,13 @@ pub fn then(connection: Connection, sent: bool) -> Then {
     }
 }
 
-fn counted(method: Method) -> metrics::Method {
+fn counted(method: Method) -> metrics::MethodLabel {
     match method {
-        Method::Get => metrics::Method::Get,
-        Method::Head => metrics::Method::Head,
-        Method::Put => metrics::Method::Put,
-        Method::Post => metrics::Method::Post,
-        Method::Delete => metrics::Method::Delete,
+        Method::Get => metrics::MethodLabel::Get,
+        Method::Head => metrics::MethodLabel::Head,
+        Method::Put => metrics::MethodLabel::Put,
+        Method::Post => metrics::MethodLabel::Post,
+        Method::Delete => metrics::MethodLabel::Delete,
     }
 }
 
@@ -349,15 +351,16 @@ pub fn failed(shard: &Shard, outcome: Outcome) -> Plain {
             "volume not available: a data directory is missing",
         ),
         Outcome::NoVolume => Plain::error(Status::NOT_FOUND, "no such volume"),
-        Outcome::Recovering => {
-            Plain::unavailable("the volume is being recovered", metrics::Refusal::Recovering)
-        }
+        Outcome::Recovering => Plain::unavailable(
+            "the volume is being recovered",
+            metrics::AdmissionRefusal::Recovering,
+        ),
         Outcome::Failed => {
             Plain::error(Status::SERVICE_UNAVAILABLE, "the volume could not be opened")
         }
         Outcome::NoBuffer => no_buffer(),
         Outcome::Busy => {
-            Plain::unavailable("too much is under way; try again", metrics::Refusal::Queue)
+            Plain::unavailable("too much is under way; try again", metrics::AdmissionRefusal::Queue)
         }
         Outcome::Read(..)
         | Outcome::Stored(..)
@@ -402,7 +405,7 @@ async fn delete(
 /// 503 while the shard drains.
 pub fn refuse_when_draining(shard: &Shard) -> Result<(), Plain> {
     if shard.draining() {
-        let refusal = metrics::Refusal::Draining;
+        let refusal = metrics::AdmissionRefusal::Draining;
         return Err(Plain::unavailable("the daemon is shutting down", refusal));
     }
     Ok(())

@@ -8,8 +8,8 @@ use super::super::exposition::Exposition;
 use super::super::metric_row::{MetricRow, MetricSource};
 use super::super::table::TABLE;
 use super::super::{
-    DiskInfo, DiskState, Exporter, ExpositionFormat, GetPhase, Method, MethodGroup, Metrics,
-    NodeInfo, Refusal, ShardInfo, VolumeInfo, VolumeState,
+    AdmissionRefusal, DiskInfo, DiskState, Exporter, ExpositionFormat, GetPhase, MethodGroup,
+    MethodLabel, Metrics, NodeInfo, ShardInfo, VolumeInfo, VolumeState,
 };
 
 fn metrics() -> Arc<Metrics> {
@@ -65,10 +65,10 @@ fn every_row_is_exported_with_its_type_labels_and_help() {
 fn values_arrive_under_their_labels() {
     let m = metrics();
     m.shards[1].device_reads.add(11);
-    m.shards[1].requests.at(Method::Put).add(4);
+    m.shards[1].requests.at(MethodLabel::Put).add(4);
     m.shards[0].responses.record(206);
     m.shards[0].responses.record(418);
-    m.shards[0].admission_refusals.at(Refusal::ReadOnly).inc();
+    m.shards[0].admission_refusals.at(AdmissionRefusal::ReadOnly).inc();
     m.shards[0].device_read_bytes.add(512);
     m.shards[1].turn(3_000_000_000);
     m.set_draining();

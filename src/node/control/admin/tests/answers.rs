@@ -2,22 +2,22 @@
 
 use serde_json::{Value, json};
 
-use super::client::{Reply, get, raw, request};
-use super::{Node, fake_clock};
+use super::client::{RawReply, get, raw, request};
+use super::{TestNode, fake_clock};
 use crate::node::control::admin::AdminLimits;
 use crate::node::metrics::exposition::Exposition;
-use crate::node::metrics::{DiskState, Method, MethodGroup, VolumeState};
+use crate::node::metrics::{DiskState, MethodGroup, MethodLabel, VolumeState};
 
 fake_clock!(hung_shard);
 fake_clock!(still);
 
-pub(super) fn still_node() -> Node {
-    Node::new(still::now_ns, AdminLimits::default())
+pub(super) fn still_node() -> TestNode {
+    TestNode::new(still::now_ns, AdminLimits::default())
 }
 
 #[test]
 fn a_hung_shard_makes_the_node_unhealthy_until_it_turns() {
-    let node = Node::new(hung_shard::now_ns, AdminLimits::default());
+    let node = TestNode::new(hung_shard::now_ns, AdminLimits::default());
     let (admin, addr) = node.start();
     let turn = |shard: usize| node.metrics.shards[shard].turn(hung_shard::now_ns());
 
@@ -43,7 +43,7 @@ fn a_hung_shard_makes_the_node_unhealthy_until_it_turns() {
 }
 
 /// Returns the statuses of `/readyz` and `/readyz?strict`, and the response of the former.
-fn readiness(addr: std::net::SocketAddr) -> (u16, u16, Reply) {
+fn readiness(addr: std::net::SocketAddr) -> (u16, u16, RawReply) {
     let (plain, strict) = (get(addr, "/readyz"), get(addr, "/readyz?strict"));
     for reply in [&plain, &strict] {
         let retry = reply.header("retry-after").is_some();
@@ -147,7 +147,7 @@ fn who_does_not_ask_for_openmetrics_gets_prometheus_text_with_the_same_samples()
     assert_eq!(text.header("vary"), Some("Accept"));
     let accept = "Accept: application/openmetrics-text";
     let other = raw(addr, &format!("GET /metrics HTTP/1.1\r\nHost: t\r\n{accept}\r\n\r\n"));
-    let samples = |reply: &Reply| -> Vec<String> {
+    let samples = |reply: &RawReply| -> Vec<String> {
         let lines = reply.body.lines().filter(|line| !line.starts_with('#'));
         lines.map(str::to_owned).collect()
     };
@@ -181,7 +181,7 @@ fn metrics_are_openmetrics_text_of_the_live_numbers() {
         Exposition::parse(&reply.body).unwrap_or_else(|e| panic!("{e}\n{}", reply.body))
     };
     for n in 1..=3_u64 {
-        shard.requests.at(Method::Get).inc();
+        shard.requests.at(MethodLabel::Get).inc();
         shard.device_reads.inc();
         shard.request_latency.at(MethodGroup::Get).record(n * 80_000);
         let seen = scrape();

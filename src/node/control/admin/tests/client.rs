@@ -8,13 +8,13 @@ use serde_json::Value;
 
 /// A response, read to the end of the connection.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct RawReply {
     pub(super) status: u16,
     headers: Vec<(String, String)>,
     pub(super) body: String,
 }
 
-impl Reply {
+impl RawReply {
     fn parse(text: &str) -> Self {
         let (head, body) =
             text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {text:?}"));
@@ -55,16 +55,16 @@ pub(super) fn connect(addr: SocketAddr) -> TcpStream {
 }
 
 /// Sends raw bytes and reads until the server closes.
-pub(super) fn raw(addr: SocketAddr, request: &str) -> Reply {
+pub(super) fn raw(addr: SocketAddr, request: &str) -> RawReply {
     let mut stream = connect(addr);
     stream.write_all(request.as_bytes()).expect("sends");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("the server closes after the answer");
-    Reply::parse(&text)
+    RawReply::parse(&text)
 }
 
 /// Sends one request without a body and returns the response.
-pub(super) fn request(addr: SocketAddr, method: &str, target: &str) -> Reply {
+pub(super) fn request(addr: SocketAddr, method: &str, target: &str) -> RawReply {
     let reply = raw(addr, &format!("{method} {target} HTTP/1.1\r\nHost: t\r\n\r\n"));
     if reply.status != 204 && method != "HEAD" {
         let length = reply.header("content-length").and_then(|l| l.parse::<usize>().ok());
@@ -76,6 +76,6 @@ pub(super) fn request(addr: SocketAddr, method: &str, target: &str) -> Reply {
 }
 
 /// Sends one GET and returns the response.
-pub(super) fn get(addr: SocketAddr, target: &str) -> Reply {
+pub(super) fn get(addr: SocketAddr, target: &str) -> RawReply {
     request(addr, "GET", target)
 }

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::routing::get as on_get;
 
 use super::client::{connect, get, raw};
-use super::{Node, fake_clock, listener};
+use super::{TestNode, fake_clock, listener};
 use crate::base::threads::Threads;
 use crate::node::control::admin::routes::guarded;
 use crate::node::control::admin::server::serve;
@@ -22,8 +22,8 @@ const LONG: Duration = Duration::from_secs(60);
 /// Length of a response that exceeds the socket buffers (bytes).
 const HUGE: usize = 32 << 20;
 
-fn node(limits: AdminLimits) -> Node {
-    Node::new(still::now_ns, limits)
+fn node(limits: AdminLimits) -> TestNode {
+    TestNode::new(still::now_ns, limits)
 }
 
 fn long_limits() -> AdminLimits {

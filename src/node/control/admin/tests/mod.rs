@@ -38,14 +38,14 @@ macro_rules! fake_clock {
 use fake_clock;
 
 /// A daemon with only counters and the admin listener: two shards, two data directories.
-struct Node {
+struct TestNode {
     metrics: Arc<Metrics>,
     state: AdminState,
     /// Requests sent to the main thread.
     requests: mpsc::Receiver<ChangeRequest>,
 }
 
-impl Node {
+impl TestNode {
     fn new(now_ns: fn() -> u64, limits: AdminLimits) -> Self {
         let info = NodeInfo {
             version: "1.2.3".into(),
