@@ -8,7 +8,7 @@ use crate::process::Failed;
 use crate::project::root;
 use crate::record::cannot;
 
-/// Parts of the code, and where they are.
+/// Name of each area, and its files and directories.
 pub const AREAS: &[(&str, &[&str])] = &[
     ("volume", &["src/volume"]),
     ("http", &["src/http"]),
@@ -27,10 +27,10 @@ pub const AREAS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// All mistakes that can be made, area by area, in the order of the files.
+/// Returns all possible mistakes, by area and file.
 ///
 /// # Errors
-/// When a file cannot be read.
+/// If a file cannot be read.
 pub fn all_candidates() -> Result<Vec<Candidate>, Failed> {
     let mut all = Vec::new();
     for (area, paths) in AREAS {
@@ -43,7 +43,7 @@ pub fn all_candidates() -> Result<Vec<Candidate>, Failed> {
     Ok(all)
 }
 
-/// The source files at `path`, without those of tests.
+/// Returns the source files at `path`, without those of tests.
 fn sources(path: &Path) -> Result<Vec<PathBuf>, Failed> {
     let full = root().join(path);
     if full.is_file() {
@@ -70,7 +70,7 @@ fn sources(path: &Path) -> Result<Vec<PathBuf>, Failed> {
     Ok(files)
 }
 
-/// Whether the module whose files are in `dir` has this one in builds for tests only.
+/// Whether the module with its files in `dir` declares its child `stem` for tests only.
 fn is_only_for_tests(dir: &Path, stem: &str) -> bool {
     let parents = [dir.join("mod.rs"), dir.with_extension("rs")];
     let declared = parents.iter().filter_map(|parent| fs::read_to_string(parent).ok());

@@ -1,6 +1,6 @@
-//! What earlier runs found out, below `target/mutants`: which mistakes do not compile, what each test
-//! reaches, what became of each mistake. Lines are added as they are found, so that a run that was stopped
-//! goes on.
+//! Results of earlier runs, below `target/mutants`: the mistakes that do not compile, the coverage of each
+//! test, and the outcome of each mistake. Lines are appended at once, so that an interrupted run can be
+//! continued.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -33,7 +33,7 @@ fn add(name: &str, line: &str) -> Result<(), Failed> {
     file.write_all(format!("{line}\n").as_bytes()).map_err(cannot("write", &path))
 }
 
-/// Which mistakes do not compile, if that is known for these sources.
+/// Returns the mistakes that do not compile; empty if the sources have changed.
 #[must_use]
 pub fn not_built(sums: &SourceHashes, candidates: &[Candidate]) -> BTreeSet<u32> {
     let text = read("not-built.tsv");
@@ -45,10 +45,10 @@ pub fn not_built(sums: &SourceHashes, candidates: &[Candidate]) -> BTreeSet<u32>
     numbered.filter(|(_, it)| keys.contains(it.key().as_str())).map(|(n, _)| n).collect()
 }
 
-/// Remembers them.
+/// Stores the mistakes that do not compile.
 ///
 /// # Errors
-/// When it cannot be written.
+/// If the file cannot be written.
 pub fn keep_not_built(
     sums: &SourceHashes,
     candidates: &[Candidate],
@@ -64,7 +64,7 @@ pub fn keep_not_built(
 
 const REACH: &str = "reach.tsv";
 
-/// What tests of these sources are known to reach.
+/// Returns the stored coverage of the tests whose sources have not changed.
 #[must_use]
 pub fn reach(sums: &SourceHashes) -> BTreeMap<Test, TestCoverage> {
     let mut all = BTreeMap::new();
@@ -88,14 +88,14 @@ fn reach_of(line: &str) -> Option<(&str, TestCoverage)> {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         reached.extend(first.parse::<u32>().ok()?..=last.parse().ok()?);
     }
-    // Else the line was not written to its end.
+    // Without the end mark, the line was not written completely.
     (fields.next()? == ".").then_some((sum, TestCoverage { test, took, reached }))
 }
 
-/// Remembers it.
+/// Stores the coverage of a test.
 ///
 /// # Errors
-/// When it cannot be written.
+/// If the file cannot be written.
 pub fn keep_reach(sums: &SourceHashes, reach: &TestCoverage) -> Result<(), Failed> {
     let TestCoverage { test, took, reached } = reach;
     let mut ranges = String::new();
@@ -117,7 +117,7 @@ pub fn keep_reach(sums: &SourceHashes, reach: &TestCoverage) -> Result<(), Faile
 
 const LONG: &str = "long.tsv";
 
-/// Tests of these sources that are known to take longer than `longest`.
+/// Returns the unchanged tests that are known to take longer than `longest`.
 #[must_use]
 pub fn long(sums: &SourceHashes, longest: Duration) -> BTreeSet<Test> {
     let mut all = BTreeSet::new();
@@ -133,10 +133,10 @@ pub fn long(sums: &SourceHashes, longest: Duration) -> BTreeSet<Test> {
     all
 }
 
-/// Remembers that a test takes longer than `longest`.
+/// Stores that a test takes longer than `longest`.
 ///
 /// # Errors
-/// When it cannot be written.
+/// If the file cannot be written.
 pub fn keep_long(sums: &SourceHashes, test: &Test, longest: Duration) -> Result<(), Failed> {
     let Test { binary, name } = test;
     add(LONG, &format!("{:x}\t{binary}\t{name}\t{}", sums.of_binary(binary), longest.as_secs()))
@@ -144,18 +144,18 @@ pub fn keep_long(sums: &SourceHashes, test: &Test, longest: Duration) -> Result<
 
 const RESULTS: &str = "results.tsv";
 
-/// What became of a mistake, as it is remembered.
+/// Stored outcome of a mistake.
 #[derive(Clone, Debug)]
 pub struct CachedResult {
-    /// Whether the sources and tests are still the same.
+    /// Whether sources and tests have not changed since.
     pub is_of_these: bool,
-    /// How long tests could take, in seconds.
+    /// Time budget of its tests (seconds).
     pub budget: u64,
-    /// What became of it.
+    /// The outcome.
     pub result: MutantResult,
 }
 
-/// What is known of mistakes, by [`Candidate::key`]: the last of each.
+/// Returns the last stored outcome of each mistake, by [`Candidate::key`].
 #[must_use]
 pub fn results(sums: &SourceHashes) -> BTreeMap<String, CachedResult> {
     let now = format!("{:x}", sums.of_all());
@@ -187,10 +187,10 @@ fn outcome_of(outcome: &str, by: &str) -> Option<Outcome> {
     })
 }
 
-/// Remembers what became of a mistake.
+/// Stores the outcome of a mistake.
 ///
 /// # Errors
-/// When it cannot be written.
+/// If the file cannot be written.
 pub fn keep_result(
     sums: &SourceHashes,
     it: &Candidate,

@@ -1,4 +1,4 @@
-//! One mistake that can be made, and all those of a file.
+//! A possible mistake, and all those of a file.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,39 +10,39 @@ use crate::process::Failed;
 use crate::project::root;
 use crate::record::cannot;
 
-/// One mistake.
+/// A possible mistake.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// Part of the code it belongs to.
+    /// Area of its file.
     pub area: &'static str,
-    /// The file, from the root of the project.
+    /// The file, relative to the root of the project.
     pub file: PathBuf,
-    /// Which of the file's sites.
+    /// Index of its site in the file.
     pub site: usize,
-    /// Which of the site's mistakes.
+    /// Index of the mistake at its site.
     pub mutant: usize,
     /// Line of the site, from 1.
     pub line: usize,
-    /// The function around it.
+    /// The enclosing function.
     pub function: String,
-    /// What is replaced by what.
+    /// The change: old and new code.
     pub change: String,
-    /// Which of those that are alike in all that [`Candidate::key`] has besides.
+    /// Number, from 1, among the mistakes of the file with the same function and change.
     pub nth: usize,
 }
 
 impl Candidate {
-    /// Names it whatever its line is: file, function, change and which of those, between tabs.
+    /// Key that does not depend on the line: file, function, change and number, separated by tabs.
     #[must_use]
     pub fn key(&self) -> String {
         format!("{}\t{}\t{}\t{}", self.file.display(), self.function, self.change, self.nth)
     }
 }
 
-/// All mistakes of a file.
+/// Returns all possible mistakes of a file.
 ///
 /// # Errors
-/// When it cannot be read.
+/// If it cannot be read.
 pub fn candidates(area: &'static str, file: &Path) -> Result<Vec<Candidate>, Failed> {
     let mut all = Vec::new();
     let mut alike = BTreeMap::new();
@@ -65,18 +65,18 @@ pub fn candidates(area: &'static str, file: &Path) -> Result<Vec<Candidate>, Fai
     Ok(all)
 }
 
-/// The places in a file where mistakes can be made.
+/// Returns the sites of a file.
 ///
 /// # Errors
-/// When it cannot be read or is no Rust.
+/// If it cannot be read or is not valid Rust.
 pub fn sites(file: &Path) -> Result<Vec<Site>, Failed> {
     find(&read(file)?).map_err(|error| Failed(format!("{}: {error}", file.display())))
 }
 
-/// The text of a file of the project.
+/// Reads a file of the project.
 ///
 /// # Errors
-/// When it cannot be read.
+/// If it cannot be read.
 pub fn read(file: &Path) -> Result<String, Failed> {
     let path = root().join(file);
     fs::read_to_string(&path).map_err(cannot("read", &path))

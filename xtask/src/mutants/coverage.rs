@@ -1,4 +1,4 @@
-//! What each test reaches: every test is run once without a mistake.
+//! Coverage of each test: every test is run once without a mistake, and records the mistakes it reaches.
 
 use std::fs;
 use std::sync::Mutex;
@@ -15,21 +15,21 @@ use crate::process::Failed;
 use crate::project::target;
 use crate::record::cannot;
 
-/// Test binaries that look at the sources, which are other ones here.
+/// Test binaries that check the sources themselves, which differ in the copy.
 const OF_SOURCES: &[&str] = &["tidy", "hayloft"];
 
-/// What all tests reach, and those that fail without a mistake.
+/// Coverage of all tests, and the tests that fail without a mistake.
 pub struct Coverage {
-    /// Those that pass.
+    /// Coverage of the tests that pass.
     pub reach: Vec<TestCoverage>,
-    /// Those that do not.
+    /// Tests that fail.
     pub flawed: Vec<Test>,
 }
 
-/// Runs every test of which it is not known, and those that fail once more.
+/// Runs every test whose coverage is not in the cache; tests that fail are run again, one at a time.
 ///
 /// # Errors
-/// When one cannot be run.
+/// If a test cannot be run.
 pub fn measure(
     tree: &Tree,
     binaries: &Binaries,
@@ -62,7 +62,7 @@ pub fn measure(
     Ok(Coverage { reach, flawed: tests })
 }
 
-/// Returns those that fail.
+/// Runs tests once and returns those that fail.
 fn measure_once(
     tree: &Tree,
     binaries: &Binaries,
@@ -111,10 +111,10 @@ fn measure_once(
     Ok(found.into_inner().expect("no thread panicked").1)
 }
 
-/// Does `work` for each number below `count`, in some threads; the first error ends all.
+/// Calls `work` for each number below `count`, on `jobs` threads; the first error ends all of them.
 ///
 /// # Errors
-/// The first of `work`.
+/// The first error of `work`.
 pub fn each(
     jobs: usize,
     count: usize,

@@ -1,9 +1,9 @@
-//! What became of a mistake.
+//! Outcome of a mistake: noticed by a test or not.
 
 use std::fmt;
 use std::time::Duration;
 
-/// What became of a mistake.
+/// Outcome of a mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It does not compile.
@@ -15,16 +15,16 @@ pub enum Outcome {
         /// The test, or its binary.
         by: String,
     },
-    /// A test did not end.
+    /// A test exceeded its time limit.
     Hung {
         /// The test, or its binary.
         by: String,
     },
     /// All tests passed.
     Survived {
-        /// Tests that were run,
+        /// Number of tests that were run.
         tests: usize,
-        /// and that also reach it, and were not, because the budget was used up.
+        /// Number of further tests that reach it and were not run, because the budget was used up.
         left_out: usize,
     },
 }
@@ -52,11 +52,11 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// The result of one mistake.
+/// Outcome of one mistake, and its cost.
 #[derive(Clone, Debug)]
 pub struct MutantResult {
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome,
-    /// How long that took.
+    /// Duration of its tests.
     pub took: Duration,
 }

@@ -1,4 +1,4 @@
-//! What became of the mistakes, as a table.
+//! Table of the outcomes, and the equivalent mistakes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use super::outcome::{MutantResult, Outcome};
 use crate::process::Failed;
 use crate::record::Record;
 
-/// Mistakes that change nothing that anybody could see, each with the reason: lines of file, function,
-/// change, which of those that are alike in all that, and reason, between tabs.
+/// Equivalent mistakes, which have no observable effect. Each line has the key of the mistake
+/// ([`Candidate::key`]) and the reason, separated by a tab.
 const EQUIVALENT: &str = include_str!("equivalent.tsv");
-/// Share of the mistakes that are not equivalent that must be noticed.
+/// Required share of noticed mistakes among those that are not equivalent, 0 to 1.
 const NOTICED_MIN: f64 = 0.95;
 
 /// The reason why a mistake is equivalent, if it is listed.
@@ -65,7 +65,7 @@ impl AreaTotal {
 /// Prints and records the table.
 ///
 /// # Errors
-/// When too few were noticed.
+/// If the share of noticed mistakes is below [`NOTICED_MIN`].
 #[expect(clippy::cast_precision_loss, reason = "few mistakes")]
 pub fn report(
     candidates: &[Candidate],

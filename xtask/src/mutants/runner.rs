@@ -1,4 +1,4 @@
-//! Makes mistakes, one after the other, and runs the tests that reach each until one notices it.
+//! Activates one mistake at a time and runs the tests that reach it until one fails.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,16 +16,16 @@ use super::test_process::{self, Binaries, Test, Verdict, time_limit};
 use super::tree::Tree;
 use crate::process::Failed;
 
-/// Tests at least this quick are run together with others of their binary,
+/// Tests that take less than this share a process with others of their binary.
 const QUICK: Duration = Duration::from_secs(1);
-/// as long as all of them do not take longer than this.
+/// Total duration from which on no further test is added to a process.
 const TOGETHER: Duration = Duration::from_secs(5);
-/// What a process costs beside its tests.
+/// Overhead of a process.
 const PROCESS: Duration = Duration::from_millis(50);
-/// A test that failed so often and passed when it was run again notices nothing.
+/// Number of failures that were not reproduced after which the failures of a test are ignored.
 const UNSTABLE: u32 = 3;
 
-/// What is needed to run tests against mistakes.
+/// Runs tests against mistakes.
 pub struct Runner<'a> {
     tree: &'a Tree,
     binaries: &'a Binaries,
@@ -38,14 +38,14 @@ pub struct Runner<'a> {
     history: Mutex<TestHistory>,
 }
 
-/// What is known of the tests by now.
+/// Results of the tests so far, which decide their order.
 #[derive(Default)]
 struct TestHistory {
-    /// How many mistakes of a file a test noticed.
+    /// Number of mistakes noticed, by file and test.
     in_file: BTreeMap<(PathBuf, usize), u32>,
-    /// How many in all.
+    /// Number of mistakes noticed, by test.
     noticed: BTreeMap<usize, u32>,
-    /// How often one failed, and then passed with the same mistake.
+    /// Number of failures that were not reproduced with the same mistake, by test.
     unstable: BTreeMap<usize, u32>,
 }
 
@@ -53,12 +53,12 @@ struct TestHistory {
 struct TestGroup {
     tests: Vec<usize>,
     took: Duration,
-    /// The more, the earlier.
+    /// Priority: groups with higher values are run first.
     worth: f64,
 }
 
 impl<'a> Runner<'a> {
-    /// Nothing is run yet.
+    /// Creates a runner; runs nothing.
     #[must_use]
     pub fn new(
         (tree, binaries, sums): (&'a Tree, &'a Binaries, &'a SourceHashes),
@@ -81,7 +81,7 @@ impl<'a> Runner<'a> {
     /// Makes the mistakes that are `chosen`, and are not `known`.
     ///
     /// # Errors
-    /// When a test cannot be run.
+    /// If a test cannot be run.
     pub fn run_all(
         &self,
         chosen: &[u32],
@@ -129,7 +129,7 @@ impl<'a> Runner<'a> {
         Ok(results.into_inner().expect("no thread panicked"))
     }
 
-    /// Whether what is known need not be found out again.
+    /// Whether a stored outcome is still valid.
     fn holds(&self, known: &CachedResult) -> bool {
         match known.result.outcome {
             Outcome::Caught { .. } | Outcome::Hung { .. } => {
@@ -142,7 +142,7 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Who noticed what in earlier runs.
+    /// Counts what the tests noticed in earlier runs.
     fn remember(&self, known: &BTreeMap<String, CachedResult>) {
         let name = |it: &Test| format!("{}::{}", it.binary, it.name);
         let tests = self.reach.iter().enumerate().map(|(n, it)| (name(&it.test), n));
@@ -158,7 +158,7 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// What becomes of a mistake.
+    /// Determines the outcome of a mistake.
     fn outcome(&self, worker: usize, number: u32) -> Result<Outcome, Failed> {
         let tests = &self.tests_of[number as usize];
         if tests.is_empty() {

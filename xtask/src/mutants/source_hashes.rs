@@ -11,15 +11,15 @@ use super::without_tests::without_tests;
 use crate::process::Failed;
 use crate::project::root;
 
-/// Sums of the sources, to know what still holds.
+/// Hashes of the sources and tests.
 pub struct SourceHashes {
-    /// Of all sources without their tests: decides which mistakes there are, and what a test reaches.
+    /// All sources without their tests: determines the mistakes and the coverage of a test.
     product: u64,
-    /// Of all sources with their tests.
+    /// All sources with their tests.
     lib: u64,
-    /// Of what the tests in `tests/` share.
+    /// Modules shared by the tests in `tests/`.
     shared: u64,
-    /// Of each file of tests in `tests/`.
+    /// Each file of tests in `tests/`, by the name of its binary.
     binaries: BTreeMap<String, u64>,
     /// The binaries whose tests are run; all if empty.
     tests: Vec<String>,
@@ -34,12 +34,12 @@ impl SourceHashes {
     /// Reads the sources. `tests` are the binaries whose tests are run.
     ///
     /// # Errors
-    /// When one cannot be read or is no Rust.
+    /// If a file cannot be read or is not valid Rust.
     pub fn of_sources(tests: &[String]) -> Result<Self, Failed> {
         let (mut product, mut lib, mut shared) =
             (DefaultHasher::new(), DefaultHasher::new(), DefaultHasher::new());
         let mut binaries = BTreeMap::new();
-        // What decides which mistakes there are, and their numbers.
+        // The code that determines the mistakes and their numbers.
         for source in
             [include_str!("site.rs"), include_str!("sites.rs"), include_str!("without_tests.rs")]
         {
@@ -80,7 +80,7 @@ impl SourceHashes {
         })
     }
 
-    /// Of all that decides what a binary's tests reach.
+    /// Hash of everything that determines the coverage of the tests of a binary.
     pub(super) fn of_binary(&self, binary: &str) -> u64 {
         if binary == "lib" {
             return self.lib;
@@ -90,7 +90,7 @@ impl SourceHashes {
         sum.finish()
     }
 
-    /// Of everything.
+    /// Hash of all sources and tests.
     pub(super) fn of_all(&self) -> u64 {
         let mut sum = DefaultHasher::new();
         (self.lib, self.shared, &self.binaries, &self.tests).hash(&mut sum);

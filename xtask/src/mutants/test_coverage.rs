@@ -1,16 +1,16 @@
-//! Mutants that a test reaches.
+//! Coverage of one test.
 
 use std::time::Duration;
 
 use super::test_process::Test;
 
-/// What a test reaches, and how long it takes.
+/// The mistakes that a test reaches, and its duration.
 #[derive(Clone, Debug)]
 pub struct TestCoverage {
     /// The test.
     pub test: Test,
-    /// How long it takes.
+    /// Its duration without a mistake.
     pub took: Duration,
-    /// Numbers of the mistakes, ascending.
+    /// Numbers of the mistakes it reaches, ascending.
     pub reached: Vec<u32>,
 }
