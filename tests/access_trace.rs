@@ -1,4 +1,5 @@
-//! The access trace: every request for a photo is in it once, over restarts, for a share of the photos.
+//! The access trace: one record per photo request, appended across restarts, for all photos or a sample of
+//! them.
 
 mod daemon_harness;
 
@@ -19,12 +20,12 @@ fn records(file: &Path) -> (Header, Vec<Record>) {
     let bytes = std::fs::read(file).unwrap();
     let header = Header::decode(bytes[..HEADER_LEN].try_into().unwrap()).unwrap();
     let records = bytes[HEADER_LEN..].as_chunks::<RECORD_LEN>();
-    assert!(records.1.is_empty(), "a part of a record");
+    assert!(records.1.is_empty(), "the trace ends with a partial record");
     (header, records.0.iter().map(Record::decode).collect())
 }
 
 #[test]
-fn every_request_is_in_it_and_a_restart_goes_on() {
+fn trace_records_every_request_and_continues_after_restart() {
     let dir = data_dir();
     let file = dir.path().join("trace");
     let daemon = Daemon::start(dir.path(), &options(&file, ""));
@@ -46,9 +47,9 @@ fn every_request_is_in_it_and_a_restart_goes_on() {
 
     let (header, first) = records(&file);
     let (one, two) = (object_hash(1, 1, 0), object_hash(1, 2, 0));
-    let told: Vec<_> =
+    let recorded: Vec<_> =
         first.iter().map(|r| (r.method, r.object, r.status, r.size, r.flags, r.volume)).collect();
-    let posted = told[5].1;
+    let posted = recorded[5].1;
     let expected = [
         (Method::Put, one, 201, 9000, 0, 1),
         (Method::Put, one, 204, 800, 0, 1),
@@ -59,12 +60,12 @@ fn every_request_is_in_it_and_a_restart_goes_on() {
         (Method::Get, two, 404, 0, 0, 1),
         (Method::Delete, one, 204, 0, 0, 1),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(recorded, expected);
     assert!(![one, two].contains(&posted));
     assert!(first.is_sorted_by_key(|record| record.time), "{first:?}");
     assert!(first[0].time >= header.started);
 
-    // A record that a kill cut off does not hide what follows.
+    // A record truncated by a kill does not hide the records after it.
     let whole = std::fs::read(&file).unwrap();
     std::fs::write(&file, [&whole[..], &[7; 5]].concat()).unwrap();
     let daemon = Daemon::start(dir.path(), &options(&file, ""));
@@ -88,7 +89,7 @@ fn every_request_is_in_it_and_a_restart_goes_on() {
 }
 
 #[test]
-fn a_share_of_the_photos_is_in_it_with_all_requests() {
+fn sampling_traces_all_requests_of_a_fraction_of_photos() {
     let dir = data_dir();
     let file = dir.path().join("trace");
     let daemon = Daemon::start(dir.path(), &options(&file, "one_object_in = 4\n"));
@@ -105,7 +106,7 @@ fn a_share_of_the_photos_is_in_it_with_all_requests() {
 }
 
 #[test]
-fn its_file_has_a_bound() {
+fn trace_file_stops_growing_at_its_size_limit() {
     let dir = data_dir();
     let file = dir.path().join("trace");
     let daemon = Daemon::start(dir.path(), &options(&file, "largest_file = \"1MiB\"\n"));
@@ -128,7 +129,7 @@ fn its_file_has_a_bound() {
 }
 
 #[test]
-fn no_other_file_is_overwritten() {
+fn start_refuses_to_overwrite_another_file() {
     for (content, more, words) in [
         (&b"photos of the cat"[..], "", "not overwritten"),
         (&[1; 100][..], "", "no access trace"),
@@ -142,7 +143,7 @@ fn no_other_file_is_overwritten() {
         let file = dir.path().join("trace");
         std::fs::write(&file, content).unwrap();
         let mut daemon = Daemon::launch(dir.path(), &options(&file, more));
-        let status = daemon.wait(Duration::from_secs(10)).expect("it should not run");
+        let status = daemon.wait(Duration::from_secs(10)).expect("the daemon did not exit");
         assert_eq!(status.code(), Some(2));
         let log = daemon.log_text();
         assert!(log.contains("cannot write the access trace") && log.contains(words), "{log}");

@@ -1,6 +1,6 @@
-//! What a line of the log reports is done before the line is logged: with the worst of all loggers, one that
-//! panics, the engine still does what it must. A binary of its own: whether an event is wanted is remembered
-//! for all threads of a process.
+//! The engine acts before it logs: with a subscriber that panics on every event, a failed write still poisons
+//! the volume. In a binary of its own, because tracing caches for the whole process whether an event is
+//! enabled.
 
 mod common;
 
@@ -12,10 +12,10 @@ use hayloft::runtime::sim::Fault;
 use hayloft::runtime::sim::disk::Image;
 use nix::libc::EIO;
 
-/// Panics with every event.
-struct Deadly;
+/// Panics on every event.
+struct PanickingSubscriber;
 
-impl tracing::Subscriber for Deadly {
+impl tracing::Subscriber for PanickingSubscriber {
     fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
         true
     }
@@ -43,11 +43,11 @@ fn a_failed_write_poisons_before_it_is_logged() {
     process.create(64 << 20);
     let volume = process.open().unwrap();
     process.world.fail(0, Fault::Errno(EIO));
-    let put = tracing::subscriber::with_default(Deadly, || {
+    let put = tracing::subscriber::with_default(PanickingSubscriber, || {
         catch_unwind(AssertUnwindSafe(|| process.put(&volume, NeedleId::new(1, 0), b"lost?")))
     });
-    assert!(put.is_err(), "it was logged");
+    assert!(put.is_err(), "the failure was logged");
     assert!(volume.poisoned());
-    // The executor is not what it was, as in a shard whose thread ends.
+    // Unwinding left the executor inconsistent, as in a shard whose thread panicked: it cannot be dropped.
     std::mem::forget((process, volume));
 }

@@ -1,4 +1,4 @@
-//! What docs/ADMIN.md shows works as printed, and it names every field of the answers and every route.
+//! The examples of docs/ADMIN.md print what it shows, and it describes every route and every status field.
 
 mod daemon_harness;
 mod document_harness;
@@ -12,12 +12,12 @@ const DOCUMENT: &str = include_str!("../docs/ADMIN.md");
 const ROUTES: &str = include_str!("../src/node/control/admin/routes.rs");
 
 #[test]
-fn its_examples_print_what_they_should() {
+fn examples_print_the_documented_output() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &Options { shards: 2, ..Options::default() });
-    let place = dir.path().join("here");
-    std::fs::create_dir(&place).unwrap();
-    let requests = document_harness::run(DOCUMENT, &place, daemon.data, daemon.admin, "curl");
+    let work_dir = dir.path().join("here");
+    std::fs::create_dir(&work_dir).unwrap();
+    let requests = document_harness::run(DOCUMENT, &work_dir, daemon.data, daemon.admin, "curl");
     assert!(requests >= 15, "only {requests} requests were found");
     assert!(daemon.stop().success());
 }
@@ -25,8 +25,8 @@ fn its_examples_print_what_they_should() {
 /// The first column of the tables below a heading, without the backticks.
 fn first_column(heading: &str) -> BTreeSet<&'static str> {
     let heading = format!("\n## {heading}\n");
-    let (_, section) = DOCUMENT.split_once(&heading).expect("the heading is there");
-    let section = section.split("\n## ").next().expect("what comes before it");
+    let (_, section) = DOCUMENT.split_once(&heading).expect("the document has this heading");
+    let section = section.split("\n## ").next().expect("split() yields at least one part");
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
     rows.filter_map(|row| row.split('`').next()).collect()
 }
@@ -50,29 +50,29 @@ fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn every_field_of_the_status_is_described_and_no_other() {
+fn documented_status_fields_match_the_reply() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &Options::default());
     let status = serde_json::from_slice(&daemon.admin("/status").body).unwrap();
-    let mut answered = BTreeSet::new();
-    fields(&status, "", &mut answered);
-    let answered: BTreeSet<&str> = answered.iter().map(String::as_str).collect();
-    let mut described = first_column("The status");
+    let mut returned = BTreeSet::new();
+    fields(&status, "", &mut returned);
+    let returned: BTreeSet<&str> = returned.iter().map(String::as_str).collect();
+    let mut documented = first_column("The status");
     for field in first_column("A volume") {
-        // Two of them only while it is made, or could not be.
+        // Present only while a volume is being created, or if that failed.
         if !["progress", "error"].contains(&field) {
-            described.insert(Box::leak(format!("volumes[].{field}").into_boxed_str()));
+            documented.insert(Box::leak(format!("volumes[].{field}").into_boxed_str()));
         }
     }
-    assert_eq!(described, answered);
+    assert_eq!(documented, returned);
 }
 
 #[test]
-fn every_route_is_described() {
+fn every_route_is_documented() {
     let routes = ROUTES.lines().filter_map(|line| line.trim().strip_prefix(".route(\""));
     let mut count = 0;
     for route in routes.filter_map(|line| line.split('"').next()) {
-        assert!(DOCUMENT.contains(&format!("{route}`")), "{route} is not described");
+        assert!(DOCUMENT.contains(&format!("{route}`")), "{route} is not documented");
         count += 1;
     }
     assert!(count >= 8, "only {count} routes were found");

@@ -24,7 +24,7 @@ use hayloft::runtime::buffer::{Pool, Region};
 use hayloft::runtime::op::{DirId, Op};
 use hayloft::volume::{self, Expected, Preallocation, Superblock};
 
-struct Counting;
+struct CountingAllocator;
 
 static COUNTED: AtomicU64 = AtomicU64::new(0);
 
@@ -32,24 +32,24 @@ thread_local! {
     static IS_SHARD: Cell<bool> = const { Cell::new(false) };
 }
 
-// SAFETY: hands everything to the system's allocator and counts beside it.
-unsafe impl GlobalAlloc for Counting {
+// SAFETY: every call is forwarded unchanged to the system allocator.
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if IS_SHARD.with(Cell::get) {
             COUNTED.fetch_add(1, Ordering::Relaxed);
         }
-        // SAFETY: the caller's promise is passed on.
+        // SAFETY: the caller upholds the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as above.
+        // SAFETY: the caller upholds the contract of `dealloc`.
         unsafe { System.dealloc(at, layout) }
     }
 }
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const STORE: [u8; 16] = [7; 16];
 
@@ -85,8 +85,7 @@ fn deadlines() -> Deadlines {
     }
 }
 
-/// Starts `count` shards in this process; volume n belongs to shard n - 1. Gives where each
-/// listens.
+/// Starts `count` shards in this process; volume n belongs to shard n - 1. Returns the address of each shard.
 fn start(dir: &std::path::Path, count: usize) -> (Vec<std::net::SocketAddr>, Arc<Metrics>) {
     let region = Region::map(count, 32 << 20).unwrap();
     let prepared = prepare(count, &region, Registration::Wanted).unwrap();
@@ -187,7 +186,7 @@ fn allocations(address: std::net::SocketAddr, path_of: &(dyn Fn(u64) -> String +
             }
         });
     };
-    // The first round grows tables to what is needed; connections of their own are counted apart.
+    // Warm-up: grows tables to their final size. Accepting connections allocates, so it is not measured.
     get_all();
     get_all();
     let mut clients: Vec<Client> = (0..8).map(|_| Client::connect(address).unwrap()).collect();
@@ -217,8 +216,8 @@ fn a_get_allocates_nothing_on_its_own_shard_or_another() {
         assert_eq!(client.put(&path(key), &bytes(key, 5000)).unwrap().status, 201);
         assert_eq!(client.put(&foreign(key), &bytes(key, 5000)).unwrap().status, 201);
     }
-    assert!(COUNTED.load(Ordering::Relaxed) > 100, "the counter counts: a PUT does allocate");
-    // A second after the last PUT each volume writes a tail hint, which is no GET and may allocate.
+    assert!(COUNTED.load(Ordering::Relaxed) > 100, "allocations are counted: a PUT allocates");
+    // One second after the last PUT each volume writes a tail hint, which may allocate: wait for it.
     let (before, deadline) = (hints(), Instant::now() + Duration::from_secs(10));
     while hints() < before + 2 {
         assert!(Instant::now() < deadline, "no tail hints were written");
@@ -227,7 +226,10 @@ fn a_get_allocates_nothing_on_its_own_shard_or_another() {
     let own = allocations(addresses[0], &path);
     let messages = metrics.shards[0].messages_sent.get();
     let other = allocations(addresses[0], &foreign);
-    assert!(metrics.shards[0].messages_sent.get() - messages >= 6000, "these did cross");
+    assert!(
+        metrics.shards[0].messages_sent.get() - messages >= 6000,
+        "these GETs went to the other shard"
+    );
     println!("2,000 GETs: {own} allocations on the own shard, {other} across shards");
     assert_eq!((own, other), (0, 0));
 }

@@ -1,5 +1,4 @@
-//! What the daemon says when it starts, what `config check` says before, and what is said of a port that is
-//! taken.
+//! Messages of the daemon at start, of `config check` before it, and about a port that is in use.
 
 mod daemon_harness;
 
@@ -32,7 +31,7 @@ fn config_check(dir: &Path, args: &[&str]) -> (i32, String, String) {
 }
 
 #[test]
-fn the_start_names_version_addresses_ports_and_a_command_that_works() {
+fn start_logs_version_addresses_ports_and_a_working_command() {
     let dir = data_dir();
     let ports = free_ports(2);
     let daemon = Daemon::start(dir.path(), &with_args(&["--shard-ports", &ports.to_string()]));
@@ -54,20 +53,20 @@ fn the_start_names_version_addresses_ports_and_a_command_that_works() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_named_with_its_shard_and_its_flag() {
+fn port_in_use_is_reported_with_its_shard_and_flag() {
     let dir = data_dir();
-    for (place, wanted, advice) in [
+    for (offset, wanted, advice) in [
         (0, "the data API (--listen): Address already in use", "another --listen"),
         (1, "the admin API (--admin): Address already in use", "another --admin"),
         (3, "the port of shard 1 (--shard-ports): Address already in use", "--shard-ports off"),
     ] {
         let ports = free_ports(4);
-        let taken = ports + place;
+        let taken = ports + offset;
         let options = with_args(&["--shard-ports", &(ports + 2).to_string()]);
         let (data, admin) = (loopback(ports), loopback(ports + 1));
         let _other = TcpListener::bind(loopback(taken)).unwrap();
         let mut daemon = Daemon::launch_on(dir.path(), &options, data, admin);
-        let ended = daemon.wait(Duration::from_secs(20)).expect("it does not start");
+        let ended = daemon.wait(Duration::from_secs(20)).expect("the daemon did not exit");
         let log = daemon.log_text();
         let last = log.lines().last().unwrap();
         assert_eq!(ended.code(), Some(2), "{log}");
@@ -78,7 +77,7 @@ fn a_port_that_is_taken_is_named_with_its_shard_and_its_flag() {
 }
 
 #[test]
-fn a_public_address_is_warned_of_at_the_start_and_by_config_check() {
+fn public_address_is_warned_about_by_serve_and_config_check() {
     let dir = data_dir();
     let port = free_ports(2);
     let public = SocketAddr::from(([0, 0, 0, 0], port));
@@ -99,22 +98,22 @@ fn a_public_address_is_warned_of_at_the_start_and_by_config_check() {
 
         let listen = public.to_string();
         let args = [&["--listen", &listen, "--data", "new"], args].concat();
-        let (code, _, said) = config_check(dir.path(), &args);
-        assert_eq!((code, said.contains(&warning)), (0, wanted), "{said}");
+        let (code, _, stderr) = config_check(dir.path(), &args);
+        assert_eq!((code, stderr.contains(&warning)), (0, wanted), "{stderr}");
     }
-    let (code, _, said) = config_check(dir.path(), &["--data", "new"]);
-    assert_eq!((code, &said[..]), (0, ""), "the default is on loopback");
+    let (code, _, stderr) = config_check(dir.path(), &["--data", "new"]);
+    assert_eq!((code, &stderr[..]), (0, ""), "the default is on loopback");
 }
 
 #[test]
-fn config_check_refuses_what_the_start_would_refuse_and_changes_nothing() {
+fn config_check_refuses_what_serve_refuses_and_changes_nothing() {
     let dir = data_dir();
-    let place = dir.path();
-    std::fs::create_dir(place.join("a")).unwrap();
-    std::fs::create_dir(place.join("mine")).unwrap();
-    std::fs::write(place.join("mine/letter.txt"), "dear").unwrap();
-    std::fs::write(place.join("file"), "").unwrap();
-    std::os::unix::fs::symlink("a", place.join("link")).unwrap();
+    let work_dir = dir.path();
+    std::fs::create_dir(work_dir.join("a")).unwrap();
+    std::fs::create_dir(work_dir.join("mine")).unwrap();
+    std::fs::write(work_dir.join("mine/letter.txt"), "dear").unwrap();
+    std::fs::write(work_dir.join("file"), "").unwrap();
+    std::os::unix::fs::symlink("a", work_dir.join("link")).unwrap();
     for (data, wanted) in [
         (&["a", "./a"][..], "are the same directory"),
         (&["a", "link"], "are the same directory"),
@@ -126,37 +125,38 @@ fn config_check_refuses_what_the_start_would_refuse_and_changes_nothing() {
         (&["mine"], "is not a data directory"),
     ] {
         let flags: Vec<&str> = data.iter().flat_map(|path| ["--data", path]).collect();
-        let (code, text, said) = config_check(place, &flags);
-        assert_eq!((code, &text[..]), (2, ""), "{data:?}: {said}");
-        assert!(said.contains(wanted), "{data:?}: {said}");
-        // The start says the same.
+        let (code, text, stderr) = config_check(work_dir, &flags);
+        assert_eq!((code, &text[..]), (2, ""), "{data:?}: {stderr}");
+        assert!(stderr.contains(wanted), "{data:?}: {stderr}");
+        // `serve` prints the same.
         let config: Vec<String> = data.iter().map(|path| format!("{path:?}")).collect();
-        std::fs::write(place.join("c.toml"), format!("data = [{}]\n", config.join(", "))).unwrap();
-        let (code, _, of_file) = config_check(place, &["c.toml"]);
-        assert_eq!((code, &of_file), (2, &said), "{data:?}");
+        std::fs::write(work_dir.join("c.toml"), format!("data = [{}]\n", config.join(", ")))
+            .unwrap();
+        let (code, _, from_file) = config_check(work_dir, &["c.toml"]);
+        assert_eq!((code, &from_file), (2, &stderr), "{data:?}");
         let mut serve = Command::new(env!("CARGO_BIN_EXE_hayloft"));
         let started =
-            serve.args(["serve", "--config", "c.toml"]).current_dir(place).output().unwrap();
+            serve.args(["serve", "--config", "c.toml"]).current_dir(work_dir).output().unwrap();
         let last = String::from_utf8(started.stderr).unwrap();
-        assert_eq!((started.status.code(), last.lines().last()), (Some(2), said.lines().last()));
+        assert_eq!((started.status.code(), last.lines().last()), (Some(2), stderr.lines().last()));
     }
-    let (code, _, said) = config_check(place, &["--listen", "192.0.2.1:80", "--data", "a"]);
-    assert!(code == 2 && said.contains("192.0.2.1:80, the data API (--listen)"), "{said}");
-    let left = std::fs::read_dir(place.join("a")).unwrap().count();
-    assert!(left == 0 && !place.join("new").exists(), "something was made");
+    let (code, _, stderr) = config_check(work_dir, &["--listen", "192.0.2.1:80", "--data", "a"]);
+    assert!(code == 2 && stderr.contains("192.0.2.1:80, the data API (--listen)"), "{stderr}");
+    let left = std::fs::read_dir(work_dir.join("a")).unwrap().count();
+    assert!(left == 0 && !work_dir.join("new").exists(), "something was created");
 }
 
 #[test]
-fn config_check_may_run_beside_the_daemon() {
+fn config_check_works_while_the_daemon_runs() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &Options::default());
     let (data, listen) = (dir.path().join("data"), daemon.data.to_string());
     let args = ["--data", data.to_str().unwrap(), "--listen", &listen];
-    let (code, text, said) = config_check(dir.path(), &args);
-    assert!(code == 0 && said.is_empty() && text.contains(&listen), "{said}");
-    // A disk that is not mounted is no reason not to start.
+    let (code, text, stderr) = config_check(dir.path(), &args);
+    assert!(code == 0 && stderr.is_empty() && text.contains(&listen), "{stderr}");
+    // A missing disk does not prevent the start.
     let absent = dir.path().join("absent/data");
     let args = [&args[..], &["--data", absent.to_str().unwrap()]].concat();
-    let (code, _, said) = config_check(dir.path(), &args);
-    assert!(code == 0 && said.contains("Its volumes would be out"), "{said}");
+    let (code, _, stderr) = config_check(dir.path(), &args);
+    assert!(code == 0 && stderr.contains("Its volumes would be out"), "{stderr}");
 }

@@ -1,4 +1,4 @@
-//! The audit log: a line for each delete and each write that is refused or fails, and none else.
+//! The audit log: one line for each delete and for each refused or failed write, and no others.
 
 mod daemon_harness;
 
@@ -8,13 +8,13 @@ use daemon_harness::{COOKIE, Client, Daemon, Options, data_dir, path};
 
 const OTHER: &str = "fedcba9876543210";
 
-/// The lines of the audit log, once there are `count`; from the message on.
+/// Waits until the audit log has `count` lines; returns all of them, from the message on.
 fn audited(daemon: &Daemon, count: usize) -> Vec<String> {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let text = daemon.log_text();
         let lines = text.lines().filter_map(|line| line.split_once(" INFO hayloft::audit: "));
-        let lines: Vec<String> = lines.map(|(_, said)| said.to_owned()).collect();
+        let lines: Vec<String> = lines.map(|(_, message)| message.to_owned()).collect();
         if lines.len() >= count {
             return lines;
         }
@@ -28,9 +28,9 @@ fn options(config: &str) -> Options {
 }
 
 #[test]
-fn deletes_and_failed_writes_have_a_line_with_who_and_what_and_no_cookie() {
+fn deletes_and_failed_writes_are_logged_without_cookies() {
     let dir = data_dir();
-    // Whatever else is logged.
+    // The audit log does not depend on the log level.
     let daemon = Daemon::start(dir.path(), &options("audit_log = true\nlog = \"off\"\n"));
     let mut client = daemon.client();
     let peer = client.stream.local_addr().unwrap();
@@ -47,7 +47,7 @@ fn deletes_and_failed_writes_have_a_line_with_who_and_what_and_no_cookie() {
     assert_eq!(ask("POST", "/9", Some(b"a photo")), 404);
     assert_eq!(ask("POST", "/1/batch", Some(b"no tar")), 400);
     let peer_of_batch = {
-        // A batch that is malformed ends its connection.
+        // A malformed batch closes its connection.
         let mut client = daemon.client();
         let peer = client.stream.local_addr().unwrap();
         assert_eq!(client.request("DELETE", &path(7), &[], None).unwrap().status, 204);
@@ -73,12 +73,12 @@ fn deletes_and_failed_writes_have_a_line_with_who_and_what_and_no_cookie() {
     assert_eq!(audited(&daemon, expected.len()), expected);
     let text = daemon.log_text();
     assert!(!text.contains(COOKIE) && !text.contains(OTHER), "{text}");
-    assert_eq!(text.lines().count(), expected.len(), "log = off otherwise: {text}");
+    assert_eq!(text.lines().count(), expected.len(), "nothing else is logged: {text}");
     assert!(daemon.stop().success());
 }
 
 #[test]
-fn a_client_of_a_unix_socket_is_known_by_its_user() {
+fn unix_socket_client_is_logged_by_user_id() {
     let dir = data_dir();
     let socket = dir.path().join("socket");
     let address = format!("unix:{}", socket.display());
@@ -94,7 +94,7 @@ fn a_client_of_a_unix_socket_is_known_by_its_user() {
 }
 
 #[test]
-fn without_the_setting_nothing_is_audited() {
+fn nothing_is_audited_unless_enabled() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &options("log = \"trace\"\n"));
     assert_eq!(daemon.client().put(&path(1), b"a photo").unwrap().status, 201);

@@ -1,4 +1,4 @@
-//! Multi-writes, all or nothing, and names that the volume picks.
+//! Batch puts, which are all or nothing, and names picked by the volume.
 
 mod common;
 
@@ -65,7 +65,7 @@ impl Process {
 }
 
 #[test]
-fn all_of_a_batch_is_there_with_one_commit() {
+fn batch_is_stored_whole_with_one_commit() {
     let (mut process, volume) = started();
     process.put(&volume, id(2), b"before").unwrap();
     let pool = process.pool();
@@ -103,7 +103,7 @@ fn one_refusal_refuses_the_batch() {
     let (pool, before) = (process.pool(), volume.figures());
     let one = |n| (n, bytes(n, 100));
     for wanted in [Refusal::Conflict, Refusal::Precondition] {
-        // The one that is refused stands first, between others, last.
+        // The refused needle comes first, in the middle, last.
         for order in [[2, 1, 3], [1, 2, 3], [1, 3, 2]] {
             let mut needles = batch(&pool, &order.map(one));
             let mut check: Option<fn(Option<&Existing>) -> bool> = None;
@@ -121,7 +121,7 @@ fn one_refusal_refuses_the_batch() {
 }
 
 #[test]
-fn a_condition_is_asked_of_each_needle() {
+fn condition_is_evaluated_for_each_needle() {
     let (mut process, volume) = started();
     process.put(&volume, id(1), b"one").unwrap();
     process.put(&volume, id(3), b"three").unwrap();
@@ -148,7 +148,7 @@ fn a_batch_may_be_as_large_as_a_commit() {
     assert_eq!((volume.stats().commits.get(), volume.stats().commit_needles.get()), (1, 1000));
     let replaced = process.put_batch(&volume, batch(&pool, &needles), None).unwrap();
     assert!(replaced.iter().all(|stored| stored.replaced));
-    // Longer than what commits aim for.
+    // Longer than the target length of a commit.
     let long: Vec<(u64, Vec<u8>)> = (0..5).map(|n| (n, bytes(n + 7, 1 << 20))).collect();
     process.put_batch(&volume, batch(&pool, &long), None).unwrap();
     assert_eq!(volume.stats().commits.get(), 3);
@@ -161,7 +161,7 @@ fn a_batch_may_be_as_large_as_a_commit() {
 }
 
 #[test]
-fn a_batch_may_hold_large_bodies() {
+fn batch_may_contain_multipart_objects() {
     let (mut process, volume) = started();
     let (pool, storing) = (process.pool(), Rc::clone(&volume));
     let bodies = [bytes(1, 300_000), bytes(2, 1_500_000)];
@@ -188,7 +188,7 @@ fn a_batch_may_hold_large_bodies() {
 }
 
 #[test]
-fn batches_over_the_same_ids_do_not_wait_for_each_other_forever() {
+fn batches_with_the_same_ids_do_not_deadlock() {
     for seed in 0..30 {
         let (mut process, volume) = started();
         process.runtime.shuffle(seed);
@@ -224,7 +224,7 @@ fn a_failed_write_stores_nothing_of_a_batch() {
         assert!(matches!(failed, Err(Refusal::Failed(_))), "{failed:?}");
         let again = process.put_batch(&volume, batch(&pool, &needles), None);
         assert_eq!(again, Err(Refusal::Poisoned));
-        // The first of the three had arrived whole when the write fell short.
+        // The short write had stored the first of the three needles completely.
         let (mut process, volume) = restarted(&process.image());
         for (n, _) in &needles {
             assert_eq!(process.get(&volume, id(*n)), Err(GetError::NotFound));
@@ -234,7 +234,7 @@ fn a_failed_write_stores_nothing_of_a_batch() {
 }
 
 #[test]
-fn a_batch_that_does_not_fit_is_refused_as_a_whole() {
+fn batch_that_does_not_fit_is_refused_whole() {
     let (mut process, volume) = started();
     let pool = process.pool();
     let long = |first: u64| -> Vec<(u64, Vec<u8>)> {
@@ -250,7 +250,7 @@ fn a_batch_that_does_not_fit_is_refused_as_a_whole() {
 }
 
 #[test]
-fn picked_names_differ_and_survive_readers_that_keep_numbers_as_doubles() {
+fn picked_names_are_unique_and_fit_in_a_double() {
     let (mut process, volume) = started();
     let (pool, naming) = (process.pool(), Rc::clone(&volume));
     let names = process.run(async move {
@@ -272,11 +272,11 @@ fn picked_names_differ_and_survive_readers_that_keep_numbers_as_doubles() {
 }
 
 #[test]
-fn a_picked_name_that_is_taken_is_not_used() {
+fn picked_name_in_use_is_drawn_again() {
     let pool = pool(32 << 20);
     let world = World::new(1, &Image::default());
     let driver = world.driver();
-    // The same numbers several times over: what is drawn first was drawn before.
+    // Returns each number eight times, so that new names repeat earlier ones.
     let mut draws = 0_u64;
     let repeating = move || {
         draws += 1;
@@ -291,14 +291,14 @@ fn a_picked_name_that_is_taken_is_not_used() {
         let (naming, draft) = (Rc::clone(&volume), draft(&pool, &bytes(n, 50)));
         let put = process.run(async move { naming.put_new(draft).await });
         let (id, _, stored) = put.unwrap();
-        assert!(!stored.replaced && names.insert(id), "{id} was there");
+        assert!(!stored.replaced && names.insert(id), "{id} was in use");
     }
     assert_eq!(volume.figures().needles, 5);
 }
 
-/// The names of a batch are held until it is written: what others write to them comes before or after.
+/// Other writes to the names of a batch are ordered before or after it.
 #[test]
-fn a_batch_holds_its_names_until_it_is_written() {
+fn batch_locks_its_names_until_it_is_written() {
     for seed in 1..40_u64 {
         let (mut process, volume) = started();
         process.runtime.shuffle(seed);
@@ -314,7 +314,7 @@ fn a_batch_holds_its_names_until_it_is_written() {
                     task.sleep_until(task.now() + pause).await;
                     match (client + n) % 3 {
                         0 => {
-                            // The same names in another order must not wait for each other.
+                            // The same names in another order must not deadlock.
                             let mut needles =
                                 vec![new(&pool, 0, b"batch"), new(&pool, 1, b"batch")];
                             if client % 2 == 0 {
@@ -357,9 +357,9 @@ fn a_batch_holds_its_names_until_it_is_written() {
     }
 }
 
-/// Two batches in one commit stay separate, also if it is the last commit before a kill.
+/// Batches in one commit stay separate, even if it is the last commit before a kill.
 #[test]
-fn batches_that_share_a_commit_are_each_whole() {
+fn batches_in_one_commit_are_recovered_separately() {
     let (mut process, volume) = started();
     let (pool, handle) = (process.pool(), process.runtime.handle().clone());
     let commits = volume.stats().commits.get();
@@ -371,7 +371,7 @@ fn batches_that_share_a_commit_are_each_whole() {
         });
     }
     process.put(&volume, id(30), b"beside them").unwrap();
-    assert_eq!(volume.stats().commits.get(), commits + 1, "they share one");
+    assert_eq!(volume.stats().commits.get(), commits + 1, "the batches share a commit");
     let again = restarted(&process.image()).1;
     assert_eq!((again.figures().needles, again.damage().len()), (7, 0));
 }

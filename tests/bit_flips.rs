@@ -1,6 +1,6 @@
-//! Every single bit of a small volume, flipped behind the store's back: never a wrong byte, never
-//! a panic, never the loss of another needle; and a needle that was acknowledged is never "not
-//! found" where anything on disk still proves that it was.
+//! Flips every single bit of a small volume: reads never return a wrong byte, nothing panics, no other needle
+//! is lost, and an acknowledged needle is "not found" only where nothing on disk still proves that it
+//! existed.
 
 mod common;
 
@@ -18,14 +18,14 @@ use hayloft::volume::format::decode_header;
 use hayloft::volume::{GetError, NewNeedle, Volume};
 
 const SIZE: u64 = 128 * 1024;
-/// Between head and log; nobody reads it.
+/// Between head and log; never read.
 const RESERVED: Range<usize> = 16_384..65_536;
 const LOG: Range<usize> = RESERVED.end..SIZE as usize - 4096;
 const FILE: &str = "1.0.vol";
 
 type Contents = BTreeMap<NeedleId, Option<Vec<u8>>>;
 
-/// The same volume when less had been written to it.
+/// An earlier state of the same volume.
 fn build_half(pool: &Pool) -> Image {
     let mut process = Process::start(3, &Image::default(), pool);
     process.create(SIZE);
@@ -36,7 +36,7 @@ fn build_half(pool: &Pool) -> Image {
     process.image()
 }
 
-/// A volume with needles of several sizes, some overwritten, some deleted; what each id holds.
+/// A volume with needles of several sizes, some overwritten, some deleted; and the contents of each id.
 fn build(pool: &Pool, clean: bool) -> (Image, Contents) {
     let mut process = Process::start(3, &Image::default(), pool);
     process.create(SIZE);
@@ -63,7 +63,7 @@ fn build(pool: &Pool, clean: bool) -> (Image, Contents) {
     (process.image(), contents)
 }
 
-/// The last commit holds several needles.
+/// Stores several needles in one commit, the last one.
 fn put_together(process: &mut Process, volume: &Rc<Volume>, contents: &mut Contents) {
     let handle = process.runtime.handle().clone();
     for n in 7..10 {
@@ -78,8 +78,8 @@ fn put_together(process: &mut Process, volume: &Rc<Volume>, contents: &mut Conte
     process.run(async move { handle.sleep_until(handle.now() + 5_000_000).await });
 }
 
-/// A smaller volume, in whose last commit of three needles the power was cut; one of them was
-/// whole. The next process sealed that, wrote one more needle and stopped cleanly.
+/// A smaller volume: a power cut tore its last commit of three needles, one of which was complete. The next
+/// process sealed that commit, wrote one more needle and stopped cleanly.
 fn build_sealed(pool: &Pool) -> (Image, Contents) {
     let (blocker, id) = (NeedleId::new(10, 1), |n| NeedleId::new(n, 1));
     let mut process = Process::start(3, &Image::default(), pool);
@@ -94,7 +94,7 @@ fn build_sealed(pool: &Pool) -> (Image, Contents) {
     contents.insert(id(5), None);
     process.close(&volume);
     let image = process.image();
-    // Two units each; needle 2 is there already and would be overwritten.
+    // Two units each; needle 2 exists already and would be overwritten.
     let puts = [11, 2, 12].map(|n| (id(n), bytes(n + 20, 600)));
     let first = bytes(10, 100);
     let file = (FILE, &image);
@@ -117,11 +117,11 @@ fn build_sealed(pool: &Pool) -> (Image, Contents) {
     (image, contents)
 }
 
-/// For a volume with a large body.
+/// Size of a volume with multipart objects (bytes).
 const LARGE_SIZE: u64 = 352 * 1024;
 
-/// A volume with large bodies: overwritten, deleted, in a multi-write, in place of small needles and
-/// before them. The last write is one with a part of two chunks and a part of one.
+/// A volume with multipart objects: overwritten, deleted, in a batch put, replacing small needles and
+/// replaced by them. The last one has a part of two chunks and a part of one chunk.
 fn build_large(pool: &Pool, clean: bool) -> (Image, Contents) {
     let id = |n| NeedleId::new(n, 1);
     let mut process = Process::start(3, &Image::default(), pool);
@@ -157,8 +157,8 @@ fn build_large(pool: &Pool, clean: bool) -> (Image, Contents) {
     (process.image(), contents)
 }
 
-/// A sample of the bytes of a volume: many of the units that begin or end something in the log, few
-/// of the others.
+/// Offsets of a sample of the bytes of a volume: many in log units that begin or end a structure, few in the
+/// others.
 fn sample(image: &Image) -> Vec<usize> {
     let bytes = image.bytes(FILE);
     let structured = |unit: &[u8]| {
@@ -170,7 +170,7 @@ fn sample(image: &Image) -> Vec<usize> {
     let units = bytes.chunks(512).enumerate().flat_map(|(n, unit)| {
         let at = n * 512;
         let step = if log.contains(&at) && structured(unit) { 11 } else { 149 };
-        // Beginning elsewhere in each unit.
+        // Starts at another offset in each unit.
         (at + n % step..at + 512).step_by(step)
     });
     units.collect()
@@ -181,7 +181,7 @@ struct Tally {
     flips: u64,
     right: u64,
     unreadable: u64,
-    /// Not found, or the value before, although acknowledged.
+    /// Not found, although acknowledged.
     undone: u64,
 }
 
@@ -194,8 +194,8 @@ impl Tally {
     }
 }
 
-/// Where the last so many commits and seals of the log stand, and what is behind them up to a block
-/// beyond the end of the log: all that the way to stop makes a difference to.
+/// Range from the last `commits` commits and seals of the log to a block beyond its end: only there does it
+/// matter how the process stopped.
 fn last(image: &Image, commits: usize) -> Range<usize> {
     let bytes = image.bytes(FILE);
     let is_commit = |at: &usize| bytes[*at..].starts_with(b"HAYLCMMT");
@@ -268,13 +268,13 @@ fn flip_all(
         total.flips, total.right, total.unreadable, total.undone
     );
     assert_eq!(total.flips, range.count() as u64 * 8, "every bit was flipped");
-    assert!(total.unreadable > total.flips / 100, "flips in needles are noticed");
+    assert!(total.unreadable > total.flips / 100, "flips in needles are detected");
     total
 }
 
 #[test]
-fn after_a_clean_stop() {
-    // What nobody reads can do no harm.
+fn bit_flip_after_clean_stop_is_reported_or_harmless() {
+    // The reserved range is never read, so its bits need not be flipped.
     let pool = pool(8 << 20);
     let (mut image, contents) = build(&pool, true);
     let sectors = RESERVED.step_by(512).map(|at| (FILE.to_owned(), at / 512));
@@ -284,46 +284,46 @@ fn after_a_clean_stop() {
     for id in contents.keys() {
         let _ = process.get(&volume, *id);
     }
-    assert_eq!(process.world.count(BAD_SECTOR), 0, "somebody reads what is reserved");
+    assert_eq!(process.world.count(BAD_SECTOR), 0, "the reserved range was read");
 
     let places = (0..RESERVED.start).chain(RESERVED.end..SIZE as usize);
     let tally = flip_all(|pool| build(pool, true), places);
     assert!(tally.flips > 524_288);
-    assert_eq!(tally.undone, 0, "everything acknowledged is witnessed");
+    assert_eq!(tally.undone, 0, "what was acknowledged is proved by more than its own bytes");
 }
 
 #[test]
-fn after_a_kill_right_behind_the_last_write() {
-    // Nothing but its own bytes witnesses the last commit: a damaged needle in it looks like a
-    // torn one. Its neighbours in the commit must stay all the same, also without their record.
+fn bit_flip_after_kill_affects_at_most_one_needle() {
+    // Only its own bytes prove the last commit: a damaged needle in it looks like a torn one. The other
+    // needles of the commit must stay, even without its record.
     let places = last(&build(&pool(8 << 20), false).0, 3);
     let tally = flip_all(|pool| build(pool, false), places);
-    assert!(tally.undone > 0, "the last commit is not witnessed: the test does not test");
+    assert!(tally.undone > 0, "no flip hit the last commit");
 }
 
 #[test]
-fn after_a_torn_commit_was_sealed() {
-    // The commit before, the torn one, its seal and the one behind it.
+fn bit_flip_in_sealed_torn_commit_is_reported_or_harmless() {
+    // The commit before, the torn one, its seal and the commit after it.
     let places = last(&build_sealed(&pool(8 << 20)).0, 4);
     let tally = flip_all(build_sealed, places);
-    assert_eq!(tally.undone, 0, "what was kept of the torn commit is witnessed by the seal");
+    assert_eq!(tally.undone, 0, "the seal proves what was kept of the torn commit");
 }
 
 #[test]
-fn with_large_bodies_after_a_clean_stop() {
+fn multipart_bit_flip_after_clean_stop_is_reported_or_harmless() {
     let places = sample(&build_large(&pool(8 << 20), true).0);
     let tally = flip_all(|pool| build_large(pool, true), places.into_iter());
-    assert_eq!(tally.undone, 0, "everything acknowledged is witnessed");
+    assert_eq!(tally.undone, 0, "what was acknowledged is proved by more than its own bytes");
 }
 
 #[test]
-fn with_large_bodies_after_a_kill_right_behind_a_manifest() {
+fn multipart_bit_flip_after_kill_affects_at_most_one_object() {
     let places = sample(&build_large(&pool(8 << 20), false).0);
     let tally = flip_all(|pool| build_large(pool, false), places.into_iter());
-    assert!(tally.undone > 0, "the last manifest is not witnessed: the test does not test");
+    assert!(tally.undone > 0, "no flip hit the last manifest");
 }
 
-/// Every version of every needle, tombstones too, in the order of the log.
+/// Every version of every needle, tombstones included, in log order.
 fn versions(image: &Image) -> Vec<(NeedleId, Range<usize>)> {
     let bytes = image.bytes(FILE);
     let incarnation = common::superblock(0).incarnation;
@@ -333,10 +333,10 @@ fn versions(image: &Image) -> Vec<(NeedleId, Range<usize>)> {
     whole.map(|(at, (header, _))| (header.id, at..at + header.layout().len)).collect()
 }
 
-/// Damages an image in one of many ways: which sectors.
+/// Damages an image in one of several ways; returns the affected sectors.
 fn damage(image: &mut Image, older: &Image, seed: &mut u64) -> Vec<usize> {
     let mut draw = |below: usize| usize::try_from(split_mix(seed) % below as u64).unwrap();
-    // The reserved space is of no interest; half of the time it shall be the log.
+    // Skips the reserved range; half of the damage hits the log.
     let read: Vec<usize> = (0..32).chain(128..256).collect();
     let log: Vec<usize> = (128..128 + 14 * 8).collect();
     let sectors = if draw(2) == 0 { read } else { log };
@@ -372,13 +372,13 @@ fn damage(image: &mut Image, older: &Image, seed: &mut u64) -> Vec<usize> {
 }
 
 #[test]
-fn random_damages_reach_no_further_than_their_sectors() {
+fn random_damage_affects_only_needles_in_its_sectors() {
     const DAMAGES: u64 = 50_000;
     let pool = pool(8 << 20);
     let (image, contents) = build(&pool, true);
     let older = build_half(&pool);
     let versions = versions(&image);
-    // What an id held at some time: nothing, or one of these.
+    // Whether an id held these bytes at some time.
     let held = |id: NeedleId, got: &[u8]| {
         contents[&id].as_deref() == Some(got)
             || [(1, 100), (4, 300), (5, 300)]
@@ -393,11 +393,11 @@ fn random_damages_reach_no_further_than_their_sectors() {
         let volume = process.open().unwrap_or_else(|error| panic!("{n} {sectors:?}: {error}"));
         for (id, content) in &contents {
             let got = process.get(&volume, *id);
-            let now = versions.iter().rfind(|(of, _)| of == id);
-            let in_it = |sector: &usize| {
-                now.is_some_and(|(_, at)| at.start < (sector + 1) * 512 && sector * 512 < at.end)
+            let newest = versions.iter().rfind(|(of, _)| of == id);
+            let overlaps = |sector: &usize| {
+                newest.is_some_and(|(_, at)| at.start < (sector + 1) * 512 && sector * 512 < at.end)
             };
-            if sectors.iter().any(in_it) {
+            if sectors.iter().any(overlaps) {
                 hit += 1;
                 failed += u64::from(got.is_err());
                 let wrong = got.as_ref().is_ok_and(|got| !held(*id, got));

@@ -1,5 +1,5 @@
-//! A real daemon with two volumes, killed again and again: whatever has become of the checkpoints
-//! meanwhile, every photo is there, and the status says what was used.
+//! A real daemon with two volumes, killed repeatedly, with modified checkpoints: every photo is readable, and
+//! the status and the log show which checkpoints were used.
 
 mod daemon_harness;
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 const VOLUMES: [u32; 2] = [1, 2];
 const CLIENTS: u64 = 8;
-/// Photos of each volume at first, and how many more come with each start.
+/// Number of photos per volume at first, and number added after each start.
 const FIRST: u64 = 1600;
 const MORE: u64 = 40;
 
@@ -21,7 +21,7 @@ fn path(volume: u32, key: u64) -> String {
     format!("/{volume}/{key}/0/{COOKIE}")
 }
 
-/// What a photo holds: another thing for each volume.
+/// Content of a photo; differs between volumes.
 fn content(volume: u32, key: u64) -> Vec<u8> {
     let seed = u64::from(volume) << 32 | key;
     bytes(seed, 600 + usize::try_from(key % 500).unwrap())
@@ -72,7 +72,7 @@ fn file(dir: &Path, volume: u32) -> PathBuf {
     dir.join(format!("data/{volume}.0.ckpt"))
 }
 
-/// Waits until both volumes have checkpoints that are not old.
+/// Waits until both volumes have recent checkpoints.
 fn settle(daemon: &Daemon) {
     let deadline = Instant::now() + Duration::from_secs(20);
     let is_fresh = |volume: &Value| {
@@ -84,8 +84,7 @@ fn settle(daemon: &Daemon) {
     }
 }
 
-/// How much of the log of a volume was looked through when it was opened, as the daemon's log says behind
-/// its first `before` bytes (bytes).
+/// Number of log bytes read when a volume was opened, from the daemon's log after its first `before` bytes.
 fn opened(daemon: &Daemon, volume: u64, before: usize) -> u64 {
     let mark = format!("volume={volume}");
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -106,7 +105,7 @@ fn opened(daemon: &Daemon, volume: u64, before: usize) -> u64 {
 type Change<'a> = &'a dyn Fn(&Path);
 
 #[test]
-fn every_photo_is_there_whatever_became_of_the_checkpoints() {
+fn every_photo_is_readable_whatever_happens_to_checkpoints() {
     let dir = data_dir();
     let options = Options {
         shards: 2,
@@ -126,7 +125,7 @@ fn every_photo_is_there_whatever_became_of_the_checkpoints() {
     assert!(daemon.stop().success());
     let older = VOLUMES.map(|volume| std::fs::read(file(dir.path(), volume)).unwrap());
 
-    // After a stop in order nothing is to be read but what might follow.
+    // After a clean stop recovery reads only what might follow the checkpoint.
     let daemon = Daemon::start(dir.path(), &options);
     for volume in volumes(&daemon) {
         assert_eq!(field(&volume, "checkpoint_age"), 0, "{volume}");
@@ -147,7 +146,7 @@ fn every_photo_is_there_whatever_became_of_the_checkpoints() {
             std::fs::write(file(dir, volume), bytes).unwrap();
         }
     };
-    // Whether it is used, whether it is discarded.
+    // Name of the change, whether the checkpoint is used, whether it is discarded.
     let changes: [(&str, bool, bool, Change<'_>); 6] = [
         ("intact", true, false, &|_| ()),
         ("deleted", false, false, &|dir| {
@@ -168,7 +167,7 @@ fn every_photo_is_there_whatever_became_of_the_checkpoints() {
             }
         }),
     ];
-    let mut there = FIRST;
+    let mut stored = FIRST;
     for (what, used, discarded, change) in changes {
         change(dir.path());
         let before = length.get();
@@ -180,24 +179,24 @@ fn every_photo_is_there_whatever_became_of_the_checkpoints() {
                 u64::from(discarded),
                 "{what}: {log}"
             );
-            // One that is written soon after the start is none that was used: the log tells.
+            // The status may already show a checkpoint written after the start; the log shows what was read.
             let read = opened(&daemon, field(&volume, "id"), before);
             let log = field(&volume, "tail") - LOG_START;
             assert_eq!(read < log, used, "{what}: {read} bytes of {log}: {volume}");
         }
-        verify(&daemon, 0..there);
-        fill(&daemon, there..there + MORE);
-        there += MORE;
+        verify(&daemon, 0..stored);
+        fill(&daemon, stored..stored + MORE);
+        stored += MORE;
         settle(&daemon);
         length.set(daemon.log_text().len());
         daemon.kill();
     }
     let daemon = Daemon::start(dir.path(), &options);
-    verify(&daemon, 0..there);
+    verify(&daemon, 0..stored);
     let warnings = daemon.log_text().matches("the checkpoint cannot be used").count();
     assert_eq!(warnings, 6, "{}", daemon.log_text());
 
-    // With the volume goes what was saved of it.
+    // Deleting a volume deletes its checkpoint.
     let deleted = admin_request(&daemon, "DELETE", "/volumes/2");
     assert!([200, 204].contains(&deleted), "{deleted}");
     assert!(!file(dir.path(), 2).exists() && file(dir.path(), 1).exists());

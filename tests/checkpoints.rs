@@ -1,4 +1,5 @@
-//! Checkpoints on the simulated disk: whatever becomes of one, a start finds just what the log holds.
+//! Checkpoints on the simulated disk: whatever happens to a checkpoint, recovery finds exactly what the log
+//! holds.
 
 mod common;
 
@@ -22,7 +23,7 @@ const FILE: &str = "1.0.vol";
 const CHECKPOINT: &str = "1.0.ckpt";
 const UNFINISHED: &str = "1.0.ckpt.new";
 const SIZE: u64 = 48 << 20;
-/// Needles that are there from the beginning: enough for several segments of the index.
+/// Number of needles stored first: enough for several segments of the index.
 const BASE: u64 = 24_000;
 
 fn id(n: u64) -> NeedleId {
@@ -42,8 +43,8 @@ fn checkpoint(process: &mut Process, volume: &Rc<Volume>) -> bool {
     process.run(async move { volume.checkpoint().await }).unwrap()
 }
 
-/// Many needles, after a kill and with a checkpoint of all of them.
-fn filled() -> Image {
+/// Image after a kill: many needles, all covered by a checkpoint.
+fn checkpointed_image() -> Image {
     let pool = pool(16 << 20);
     let mut process = start(1, &Image::default(), &pool);
     process.create(SIZE);
@@ -60,9 +61,9 @@ fn filled() -> Image {
     process.image()
 }
 
-/// What a start finds.
+/// Result of a recovery.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Found {
+struct Recovered {
     places: Vec<Location>,
     live: u64,
     needles: u64,
@@ -71,12 +72,12 @@ struct Found {
     damage: Vec<DamagedPlace>,
 }
 
-fn found(image: &Image, expected: Expected, pool: &Pool) -> (Found, CheckpointFigures) {
+fn recovered(image: &Image, expected: Expected, pool: &Pool) -> (Recovered, CheckpointFigures) {
     let mut process = start(3, image, pool);
     let volume = process.open_as(expected).unwrap();
     let walk = volume.walk().unwrap();
     let (figures, end) = (volume.figures(), volume.findings().end);
-    let found = Found {
+    let recovered = Recovered {
         places: walk.places().to_vec(),
         live: figures.live,
         needles: figures.needles,
@@ -84,28 +85,28 @@ fn found(image: &Image, expected: Expected, pool: &Pool) -> (Found, CheckpointFi
         version: end.version,
         damage: volume.damage().to_vec(),
     };
-    (found, figures.checkpoint)
+    (recovered, figures.checkpoint)
 }
 
-/// A start with what is there finds the same as one that reads the whole log: whether it used the
-/// checkpoint.
-fn same(image: &Image, hash_bits: Option<u32>, pool: &Pool, what: &str) -> bool {
-    let (with, figures) = found(image, as_volume(Some(ON_DEMAND), hash_bits), pool);
-    let (without, _) = found(image, as_volume(None, hash_bits), pool);
+/// Asserts that recovery with the checkpoint, if there is one, equals recovery from the whole log; returns
+/// whether the checkpoint was used.
+fn uses_checkpoint(image: &Image, hash_bits: Option<u32>, pool: &Pool, what: &str) -> bool {
+    let (with, figures) = recovered(image, as_volume(Some(ON_DEMAND), hash_bits), pool);
+    let (without, _) = recovered(image, as_volume(None, hash_bits), pool);
     assert!(with == without, "{what}: {} and {} needles", with.needles, without.needles);
     let mut sorted = with.places.clone();
     sorted.dedup_by_key(|at| at.offset);
-    assert_eq!(sorted.len() as u64, with.needles, "{what}: each is there once");
+    assert_eq!(sorted.len() as u64, with.needles, "{what}: each needle occurs once");
     figures.opened_from > 65_536
 }
 
-/// Writes at random, some at once, while checkpoints are made, and remembers moments.
+/// Writes at random, partly concurrently, while checkpoints are written; returns images of crash points.
 fn history(seed: u64, base: &Image, hash_bits: Option<u32>, pool: &Pool) -> Vec<Image> {
     let mut process = start(seed, base, pool);
     process.runtime.shuffle(seed | 1);
     let volume = process.open_as(as_volume(Some(ON_DEMAND), hash_bits)).unwrap();
-    let moments = Rc::new(RefCell::new(Vec::new()));
-    let (sink, state) = (Rc::clone(&moments), Cell::new(seed ^ 77));
+    let crash_points = Rc::new(RefCell::new(Vec::new()));
+    let (sink, state) = (Rc::clone(&crash_points), Cell::new(seed ^ 77));
     process.world.on_event(move |snapshot| {
         let mut draws = state.get();
         if split_mix(&mut draws).is_multiple_of(12) {
@@ -130,7 +131,7 @@ fn history(seed: u64, base: &Image, hash_bits: Option<u32>, pool: &Pool) -> Vec<
         process.runtime.handle().spawn(async move {
             for step in 0..12 {
                 let draw = split_mix(&mut state);
-                // A few are written again and again, others once.
+                // Some ids are written repeatedly, others once.
                 let few = if draw & 1 == 0 { 8 } else { BASE + 200 };
                 let id = id(draw / 16 % few);
                 match draw / 2 % 4 {
@@ -160,21 +161,26 @@ fn history(seed: u64, base: &Image, hash_bits: Option<u32>, pool: &Pool) -> Vec<
             handle.sleep_until(handle.now() + 100_000).await;
         }
     });
-    let mut moments = moments.take();
-    moments.push(process.image());
+    let mut crash_points = crash_points.take();
+    crash_points.push(process.image());
     process.close(&volume);
-    moments.push(process.image());
-    moments
+    crash_points.push(process.image());
+    crash_points
 }
 
 #[test]
-fn a_start_finds_what_the_log_holds_whenever_it_was_cut_off() {
+fn recovery_matches_the_log_at_any_crash_point() {
     let pool = pool(16 << 20);
-    let base = filled();
+    let base = checkpointed_image();
     let (mut used, mut looked) = (0, 0);
     for seed in 1..=12 {
         for (n, image) in history(seed, &base, None, &pool).iter().enumerate() {
-            used += u64::from(same(image, None, &pool, &format!("seed {seed}, moment {n}")));
+            used += u64::from(uses_checkpoint(
+                image,
+                None,
+                &pool,
+                &format!("seed {seed}, crash point {n}"),
+            ));
             looked += 1;
         }
     }
@@ -183,44 +189,50 @@ fn a_start_finds_what_the_log_holds_whenever_it_was_cut_off() {
 }
 
 #[test]
-fn a_start_finds_what_the_log_holds_when_many_share_a_hash() {
+fn recovery_matches_the_log_when_hashes_collide() {
     let pool = pool(16 << 20);
     let mut process = start(1, &Image::default(), &pool);
     process.create(2 << 20);
     let image = process.image();
     let mut used = 0;
     for seed in 1..=60 {
-        // Few bits: more of one hash than the table has room for.
+        // Few bits: more needles share a hash than the table has slots for.
         let bits = Some(u32::try_from(seed % 3).unwrap());
         for (n, image) in history(seed, &image, bits, &pool).iter().enumerate() {
-            used += u64::from(same(image, bits, &pool, &format!("seed {seed}, moment {n}")));
+            used += u64::from(uses_checkpoint(
+                image,
+                bits,
+                &pool,
+                &format!("seed {seed}, crash point {n}"),
+            ));
         }
     }
     assert!(used > 200, "{used}");
 }
 
 #[test]
-fn an_old_checkpoint_is_as_good() {
+fn old_checkpoint_is_used_but_one_newer_than_the_log_is_not() {
     let pool = pool(16 << 20);
-    let moments = history(31, &filled(), None, &pool);
-    let last = moments.last().unwrap();
-    for (n, before) in moments.iter().enumerate() {
+    let crash_points = history(31, &checkpointed_image(), None, &pool);
+    let last = crash_points.last().unwrap();
+    for (n, before) in crash_points.iter().enumerate() {
         let mut image = last.clone();
         image.files.insert(CHECKPOINT.to_owned(), before.files[CHECKPOINT].clone());
-        assert!(same(&image, None, &pool, &format!("of moment {n}")));
+        assert!(uses_checkpoint(&image, None, &pool, &format!("of crash point {n}")));
     }
-    // But not one that is newer than the log.
+    // A checkpoint newer than the log is discarded.
     let mut discarded = 0;
-    for (n, before) in moments.iter().enumerate() {
+    for (n, before) in crash_points.iter().enumerate() {
         let mut image = before.clone();
         image.files.insert(CHECKPOINT.to_owned(), last.files[CHECKPOINT].clone());
-        discarded += u64::from(!same(&image, None, &pool, &format!("log of moment {n}")));
+        discarded +=
+            u64::from(!uses_checkpoint(&image, None, &pool, &format!("log of crash point {n}")));
     }
     assert!(discarded > 3, "{discarded}");
 }
 
-/// A volume with a few needles and a checkpoint, closed in order.
-fn small(pool: &Pool) -> Image {
+/// Image of a volume with a few needles and a checkpoint, closed cleanly.
+fn small_image(pool: &Pool) -> Image {
     let mut process = start(1, &Image::default(), pool);
     process.create(1 << 20);
     let volume = process.open_as(as_volume(Some(ON_DEMAND), None)).unwrap();
@@ -234,14 +246,14 @@ fn small(pool: &Pool) -> Image {
 }
 
 #[test]
-fn a_clean_stop_leaves_nothing_to_read() {
+fn clean_stop_leaves_no_log_to_replay() {
     let pool = pool(8 << 20);
-    let image = small(&pool);
-    let (_, figures) = found(&image, as_volume(Some(ON_DEMAND), None), &pool);
+    let image = small_image(&pool);
+    let (_, figures) = recovered(&image, as_volume(Some(ON_DEMAND), None), &pool);
     assert_eq!((figures.tail, figures.age, figures.discarded), (figures.opened_from, 0, 0));
-    assert!(same(&image, None, &pool, "closed in order"));
+    assert!(uses_checkpoint(&image, None, &pool, "closed cleanly"));
 
-    // What is fresh is not written again.
+    // An up-to-date checkpoint is not written again.
     let mut process = start(5, &image, &pool);
     let volume = process.open_as(as_volume(Some(ON_DEMAND), None)).unwrap();
     assert!(!checkpoint(&mut process, &volume));
@@ -251,35 +263,35 @@ fn a_clean_stop_leaves_nothing_to_read() {
 }
 
 #[test]
-fn whatever_bit_is_wrong_in_it_the_log_wins() {
+fn damaged_checkpoint_never_overrides_the_log() {
     let pool = pool(8 << 20);
-    let image = small(&pool);
+    let image = small_image(&pool);
     let len = image.bytes(CHECKPOINT).len();
-    let (truth, figures) = found(&image, as_volume(None, None), &pool);
+    let (from_log, figures) = recovered(&image, as_volume(None, None), &pool);
     assert!(figures.len == 0 && len < 64 << 10, "{len}");
     let mut discarded = 0;
     for byte in (0..len).filter(|byte| byte % 61 == 0 || byte % 4096 < 200) {
         let mut image = image.clone();
         image.file(CHECKPOINT).flip(byte, (byte % 8) as u32);
-        let (now, figures) = found(&image, as_volume(Some(ON_DEMAND), None), &pool);
-        assert_eq!(now, truth, "byte {byte}");
+        let (result, figures) = recovered(&image, as_volume(Some(ON_DEMAND), None), &pool);
+        assert_eq!(result, from_log, "byte {byte}");
         discarded += figures.discarded;
     }
     assert!(discarded > 500, "{discarded}");
     for end in (0..len).step_by(4096).chain([1, 511, len - 1]) {
         let mut image = image.clone();
         image.edit(CHECKPOINT, |bytes| bytes.truncate(end));
-        let (now, figures) = found(&image, as_volume(Some(ON_DEMAND), None), &pool);
-        assert_eq!(now, truth, "truncated to {end}");
-        // What was reserved behind the last piece may be missing.
+        let (result, figures) = recovered(&image, as_volume(Some(ON_DEMAND), None), &pool);
+        assert_eq!(result, from_log, "truncated to {end}");
+        // The space reserved after the last piece may be missing.
         assert!(figures.discarded == 1 || end > 16_384, "truncated to {end}");
     }
 }
 
 #[test]
-fn a_start_says_how_far_it_is() {
+fn recovery_reports_progress() {
     let pool = pool(16 << 20);
-    let mut image = filled();
+    let mut image = checkpointed_image();
     image.files.remove(CHECKPOINT);
     let mut process = start(1, &image, &pool);
     let handle = process.runtime.handle().clone();
@@ -299,19 +311,19 @@ fn a_start_says_how_far_it_is() {
 }
 
 #[test]
-fn one_of_another_file_is_not_taken() {
+fn checkpoint_of_another_file_is_not_used() {
     let pool = pool(8 << 20);
-    let (image, mut foreign) = (small(&pool), filled());
+    let (image, mut foreign) = (small_image(&pool), checkpointed_image());
     foreign.files.insert(CHECKPOINT.to_owned(), image.files[CHECKPOINT].clone());
-    assert!(!same(&foreign, None, &pool, "of a smaller file"));
-    // An index whose hashes are cut otherwise.
-    assert!(!same(&image, Some(4), &pool, "of another index"));
+    assert!(!uses_checkpoint(&foreign, None, &pool, "of a smaller file"));
+    // An index with another number of hash bits.
+    assert!(!uses_checkpoint(&image, Some(4), &pool, "of another index"));
 }
 
 #[test]
-fn damage_in_front_of_a_checkpoint_and_behind_it() {
+fn damage_before_or_after_a_checkpoint_is_found_and_remembered() {
     let pool = pool(8 << 20);
-    let mut process = start(1, &small(&pool), &pool);
+    let mut process = start(1, &small_image(&pool), &pool);
     let volume = process.open_as(as_volume(Some(ON_DEMAND), None)).unwrap();
     let front = volume.findings().end.tail;
     for n in 0..6 {
@@ -322,11 +334,11 @@ fn damage_in_front_of_a_checkpoint_and_behind_it() {
     let tail = volume.figures().used - 4096;
     for at in (front..tail).step_by(512) {
         let mut image = image.clone();
-        // The header, or the record.
+        // Damages a needle header or a commit record.
         image.file(FILE).flip(usize::try_from(at).unwrap() + 40, 2);
-        assert!(same(&image, None, &pool, &format!("damage at byte {at}")));
+        assert!(uses_checkpoint(&image, None, &pool, &format!("damage at byte {at}")));
     }
-    // What a start found stays known, also when nobody reads that part of the log again.
+    // Damage found by one recovery stays known when later ones no longer read that part of the log.
     let mut image = image;
     let needle = usize::try_from(front).unwrap() + 512;
     image.edit(FILE, |bytes| bytes[needle..needle + 4096 - 512].fill(7));
@@ -335,12 +347,12 @@ fn damage_in_front_of_a_checkpoint_and_behind_it() {
     assert!(!volume.damage().is_empty());
     let damage = volume.damage().to_vec();
     process.close(&volume);
-    let (after, figures) = found(&process.image(), as_volume(Some(ON_DEMAND), None), &pool);
+    let (after, figures) = recovered(&process.image(), as_volume(Some(ON_DEMAND), None), &pool);
     assert_eq!((after.damage, figures.age), (damage, 0));
 }
 
 #[test]
-fn they_are_written_after_so_much_log_and_when_a_start_read_so_much() {
+fn checkpoint_is_written_after_interval_or_long_replay() {
     let pool = pool(8 << 20);
     let policy = Checkpointing { interval: 64 << 10, rate: 1 << 20 };
     let mut process = start(1, &Image::default(), &pool);
@@ -358,17 +370,20 @@ fn they_are_written_after_so_much_log_and_when_a_start_read_so_much() {
     assert_eq!(volume.figures().checkpoint.written, written, "an idle volume writes none");
 
     let mut image = process.image();
-    assert!(same(&image, None, &pool, "in the background"));
+    assert!(uses_checkpoint(&image, None, &pool, "in the background"));
     image.files.remove(CHECKPOINT);
     let mut process = start(5, &image, &pool);
     let volume = process.open_as(as_volume(Some(policy), None)).unwrap();
     idle(&mut process, 2);
     assert_eq!(volume.figures().checkpoint.written, 1);
-    assert!(same(&process.image(), None, &pool, "soon after a start"));
+    assert!(uses_checkpoint(&process.image(), None, &pool, "soon after a start"));
 }
 
-/// Opens the volume beside others of a shard.
-fn open_in_turn(process: &mut Process, policy: Checkpointing) -> (Rc<Volume>, Rc<CheckpointQueue>) {
+/// Opens the volume with a checkpoint queue, as in a shard.
+fn open_with_queue(
+    process: &mut Process,
+    policy: Checkpointing,
+) -> (Rc<Volume>, Rc<CheckpointQueue>) {
     let handle = process.runtime.handle().clone();
     let turns = Rc::new(CheckpointQueue::new(&handle));
     let shared = Rc::clone(&turns);
@@ -387,12 +402,12 @@ fn idle(process: &mut Process, seconds: u64) {
 }
 
 #[test]
-fn they_are_written_though_clients_hold_most_buffers() {
+fn checkpoints_are_written_while_clients_hold_most_buffers() {
     let pool = pool(8 << 20);
     let policy = Checkpointing { interval: 64 << 10, rate: 1 << 20 };
     let mut process = start(1, &Image::default(), &pool);
     process.create(2 << 20);
-    let (volume, _turns) = open_in_turn(&mut process, policy);
+    let (volume, _turns) = open_with_queue(&mut process, policy);
     let held = pool.alloc(pool.capacity() / 2 + (1 << 20)).unwrap();
     let mut oldest = 0;
     for n in 0..200 {
@@ -405,20 +420,20 @@ fn they_are_written_though_clients_hold_most_buffers() {
     process.put(&volume, id(1), b"the last").unwrap();
     process.close(&volume);
     drop(held);
-    let (_, figures) = found(&process.image(), as_volume(Some(ON_DEMAND), None), &pool);
-    assert_eq!(figures.age, 0, "a clean stop writes one, too");
+    let (_, figures) = recovered(&process.image(), as_volume(Some(ON_DEMAND), None), &pool);
+    assert_eq!(figures.age, 0, "a clean stop writes a checkpoint, too");
 }
 
 #[test]
-fn a_buffer_that_was_lost_with_a_failed_write_is_replaced() {
+fn buffer_lost_in_a_failed_write_is_replaced() {
     let pool = pool(8 << 20);
     let policy = Checkpointing { interval: 4096, rate: 64 << 20 };
-    let mut process = start(1, &small(&pool), &pool);
-    let (volume, _turns) = open_in_turn(&mut process, policy);
+    let mut process = start(1, &small_image(&pool), &pool);
+    let (volume, _turns) = open_with_queue(&mut process, policy);
     let used = pool.used();
     let _held = pool.alloc(pool.capacity() / 2 + (1 << 20)).unwrap();
     process.put(&volume, id(4), b"later").unwrap();
-    // What a checkpoint does first: unlinks, creates, reserves space, writes.
+    // The first operations of a checkpoint: unlink, create, reserve space, write.
     process.world.fail(3, Fault::Errno(5));
     idle(&mut process, 60);
     let figures = volume.figures().checkpoint;
@@ -427,11 +442,11 @@ fn a_buffer_that_was_lost_with_a_failed_write_is_replaced() {
 }
 
 #[test]
-fn who_waits_for_its_turn_need_not_when_it_is_to_end() {
+fn queued_checkpoint_is_cancelled_by_stop_and_resumed() {
     let pool = pool(8 << 20);
     let policy = Checkpointing { interval: 4096, rate: 1 << 20 };
-    let mut process = start(1, &small(&pool), &pool);
-    let (volume, turns) = open_in_turn(&mut process, policy);
+    let mut process = start(1, &small_image(&pool), &pool);
+    let (volume, turns) = open_with_queue(&mut process, policy);
     let (handle, other) = (process.runtime.handle().clone(), Rc::clone(&turns));
     handle.clone().spawn(async move {
         let never = Signal::new(&handle);
@@ -440,21 +455,21 @@ fn who_waits_for_its_turn_need_not_when_it_is_to_end() {
     });
     process.put(&volume, id(4), b"later").unwrap();
     idle(&mut process, 3);
-    assert_eq!(volume.figures().checkpoint.written, 0, "another volume writes");
+    assert_eq!(volume.figures().checkpoint.written, 0, "another volume is ahead in the queue");
     let began = process.world.now();
     let stopping = Rc::clone(&volume);
     process.run(async move { stopping.stop_checkpoints().await });
     assert!(process.world.now() - began < 100_000_000, "{}", process.world.now() - began);
     volume.resume_checkpoints();
     idle(&mut process, 120);
-    assert_eq!(volume.figures().checkpoint.written, 1, "its turn came");
+    assert_eq!(volume.figures().checkpoint.written, 1, "written after the resume");
 }
 
 #[test]
-fn one_that_was_removed_with_half_a_volume_is_written_anew() {
+fn checkpoint_is_rewritten_after_failed_volume_removal() {
     let pool = pool(8 << 20);
-    let mut process = start(1, &small(&pool), &pool);
-    let (volume, _turns) = open_in_turn(&mut process, ON_DEMAND);
+    let mut process = start(1, &small_image(&pool), &pool);
+    let (volume, _turns) = open_with_queue(&mut process, ON_DEMAND);
     assert_eq!(volume.figures().checkpoint.age, 0);
     process.world.fail(2, Fault::Errno(1));
     let handle = process.runtime.handle().clone();
@@ -462,16 +477,16 @@ fn one_that_was_removed_with_half_a_volume_is_written_anew() {
     assert!(matches!(removed, Err(NotRemoved::Kept(_))), "{removed:?}");
     assert!(!process.image().files.contains_key(CHECKPOINT));
     volume.resume_checkpoints();
-    assert!(volume.figures().checkpoint.age > 0, "a start would read the log");
+    assert!(volume.figures().checkpoint.age > 0, "recovery would replay the log");
     process.close(&volume);
-    assert!(same(&process.image(), None, &pool, "kept"));
+    assert!(uses_checkpoint(&process.image(), None, &pool, "kept"));
     assert!(process.image().files.contains_key(CHECKPOINT));
 }
 
 #[test]
-fn a_start_is_not_begun_again_when_clients_take_the_buffers_meanwhile() {
+fn recovery_keeps_its_buffers_when_clients_exhaust_the_pool() {
     let pool = pool(8 << 20);
-    let image = small(&pool);
+    let image = small_image(&pool);
     let mut process = start(1, &image, &pool);
     let handle = process.runtime.handle().clone();
     let opening = handle.clone();
@@ -484,13 +499,13 @@ fn a_start_is_not_begun_again_when_clients_take_the_buffers_meanwhile() {
     let opened = process.run(async move { volume::open(&handle, DirId(0), &expected).await });
     let volume = opened.unwrap();
     assert_eq!(volume.figures().checkpoint.discarded, 0);
-    assert!(pool.alloc(1 << 20).is_some(), "what it needed is free again");
+    assert!(pool.alloc(1 << 20).is_some(), "recovery returned its buffers");
 }
 
 #[test]
-fn one_that_cannot_be_written_harms_nothing_and_is_tried_again() {
+fn failed_checkpoint_write_is_harmless_and_retried() {
     let pool = pool(8 << 20);
-    let image = small(&pool);
+    let image = small_image(&pool);
     let before = image.bytes(CHECKPOINT);
     let policy = Checkpointing { interval: 4096, rate: 64 << 20 };
     let faults =
@@ -518,12 +533,12 @@ fn one_that_cannot_be_written_harms_nothing_and_is_tried_again() {
             failures += u64::from(made.is_err());
             assert_eq!(process.world.count(WRITE_AFTER_FAILURE), 0, "{fault:?} at {n}");
             let image = process.image();
-            assert!(same(&image, None, &pool, &format!("{fault:?} at {n}")));
+            assert!(uses_checkpoint(&image, None, &pool, &format!("{fault:?} at {n}")));
             assert!(
                 !image.files.contains_key(UNFINISHED),
                 "{fault:?} at {n}: {made:?} leaves a file"
             );
-            let whole = image.files.get(CHECKPOINT).expect("there is one at any time");
+            let whole = image.files.get(CHECKPOINT).expect("a checkpoint exists at any time");
             let named = match made {
                 Ok(made) => made,
                 Err(NotWritten::Failed(what, _)) => what == "sync the directory",
@@ -535,16 +550,21 @@ fn one_that_cannot_be_written_harms_nothing_and_is_tried_again() {
                 (1, used),
                 "{fault:?} at {n}"
             );
-            // The volume goes on, and so do its checkpoints.
+            // The volume stays writable, and its next checkpoint succeeds.
             assert!(!volume.poisoned());
             process.put(&volume, id(5), b"and on").unwrap();
             assert!(checkpoint(&mut process, &volume));
-            assert!(same(&process.image(), None, &pool, &format!("after {fault:?} at {n}")));
+            assert!(uses_checkpoint(
+                &process.image(),
+                None,
+                &pool,
+                &format!("after {fault:?} at {n}")
+            ));
         }
     }
     assert!(failures > 20, "{failures}");
 
-    // By itself, after a pause.
+    // The periodic checkpoint is retried after a pause.
     let mut process = start(11, &image, &pool);
     let volume = process.open_as(as_volume(Some(policy), None)).unwrap();
     process.put(&volume, id(4), b"later").unwrap();
@@ -555,29 +575,30 @@ fn one_that_cannot_be_written_harms_nothing_and_is_tried_again() {
 }
 
 #[test]
-fn a_removed_volume_leaves_none_and_a_new_one_takes_none() {
+fn removed_volume_leaves_no_checkpoint_and_new_one_uses_none() {
     let pool = pool(8 << 20);
-    let image = small(&pool);
+    let image = small_image(&pool);
     let mut process = start(1, &image, &pool);
     let handle = process.runtime.handle().clone();
     process.run(async move { volume::remove(&handle, DirId(0), 1, 0).await }).unwrap();
     assert!(process.image().files.is_empty());
 
-    // One that was left all the same is of a file that is no more.
+    // A leftover checkpoint belongs to a file that no longer exists.
     let mut process = start(2, &Image::default(), &pool);
     process.create(1 << 20);
     let mut empty = process.image();
     empty.files.insert(CHECKPOINT.to_owned(), image.files[CHECKPOINT].clone());
-    assert!(!same(&empty, None, &pool, "left by another"));
+    assert!(!uses_checkpoint(&empty, None, &pool, "left by another"));
 }
 
-/// Stores needle 4 while a checkpoint is being written, which so reaches further than it covers. What a kill
-/// right behind it leaves, before any hint: where the needle's commit stands, and the image.
-fn reaching(pool: &Pool) -> (usize, Image) {
-    let mut process = start(1, &small(pool), pool);
+/// Stores needle 4 while a checkpoint is being written, which therefore records a durable tail beyond what it
+/// covers. Returns the offset of the needle's commit and the image that a kill right after it leaves, before
+/// any tail hint.
+fn image_beyond_checkpoint(pool: &Pool) -> (usize, Image) {
+    let mut process = start(1, &small_image(pool), pool);
     let volume = process.open_as(as_volume(Some(ON_DEMAND), None)).unwrap();
     process.put(&volume, id(5), b"before it").unwrap();
-    // What a checkpoint does first: unlinks, creates, reserves space, writes its header.
+    // The first operations of a checkpoint: unlink, create, reserve space, write the header.
     process.world.fail(3, Fault::Stall(50_000_000));
     let (writer, handle) = (Rc::clone(&volume), process.runtime.handle().clone());
     let draft = draft(pool, b"while it is made");
@@ -589,20 +610,20 @@ fn reaching(pool: &Pool) -> (usize, Image) {
     assert!(checkpoint(&mut process, &volume));
     let figures = volume.figures();
     assert_eq!((figures.checkpoint.tail, figures.used), (covers, covers + 2 * 4096));
-    assert_eq!(volume.stats().hints.get(), hints, "no hint says so");
+    assert_eq!(volume.stats().hints.get(), hints, "no tail hint was written meanwhile");
     (usize::try_from(covers).unwrap(), process.image())
 }
 
 /// A checkpoint also records how far the log was durable: whatever is unreadable before that position is
 /// damage, not the torn tail of an unacknowledged commit.
 #[test]
-fn what_a_checkpoint_reached_is_not_taken_for_a_torn_tail() {
+fn damage_before_checkpoint_tail_is_no_torn_tail() {
     let pool = pool(8 << 20);
-    let (commit, image) = reaching(&pool);
-    assert!(same(&image, None, &pool, "undamaged"));
-    let version = found(&image, as_volume(Some(ON_DEMAND), None), &pool).0.version;
+    let (commit, image) = image_beyond_checkpoint(&pool);
+    assert!(uses_checkpoint(&image, None, &pool, "undamaged"));
+    let version = recovered(&image, as_volume(Some(ON_DEMAND), None), &pool).0.version;
     let mut unreadable = 0;
-    // The needle has one unit behind the record.
+    // The needle occupies the unit after the record.
     for byte in commit + 512..commit + 1024 {
         let mut image = image.clone();
         image.file(FILE).flip(byte, 5);
@@ -611,14 +632,14 @@ fn what_a_checkpoint_reached_is_not_taken_for_a_torn_tail() {
         assert_eq!(volume.figures().checkpoint.discarded, 0, "byte {byte}");
         let got = process.get(&volume, id(4));
         match &got {
-            // Padding, and a footer that nobody needs.
+            // Padding, or the footer, which reads do not need.
             Ok(got) => assert_eq!(got, b"while it is made", "byte {byte}"),
             Err(GetError::Unreadable(..)) => unreadable += 1,
             Err(error) => panic!("byte {byte}: {error}"),
         }
         let end = volume.findings().end;
         assert_eq!((end.tail, end.version), (commit as u64 + 4096, version), "byte {byte}");
-        // And so it stays.
+        // The next recovery decides the same.
         process.close(&volume);
         let mut again = start(4, &process.image(), &pool);
         let volume = again.open_as(as_volume(None, None)).unwrap();
@@ -627,16 +648,16 @@ fn what_a_checkpoint_reached_is_not_taken_for_a_torn_tail() {
     assert!(unreadable >= 128, "header, attributes and data: {unreadable}");
 }
 
-/// What an attempt left that was killed is in nobody's way.
+/// A leftover of a killed attempt does no harm.
 #[test]
-fn one_that_was_never_finished_is_written_over() {
+fn unfinished_checkpoint_is_overwritten() {
     let pool = pool(8 << 20);
-    let mut image = small(&pool);
+    let mut image = small_image(&pool);
     image.files.insert(UNFINISHED.to_owned(), image.files[CHECKPOINT].clone());
     let mut process = start(5, &image, &pool);
     let volume = process.open_as(as_volume(Some(ON_DEMAND), None)).unwrap();
     process.put(&volume, id(4), b"later").unwrap();
     assert!(checkpoint(&mut process, &volume));
     assert!(!process.image().files.contains_key(UNFINISHED));
-    assert!(same(&process.image(), None, &pool, "written anew"));
+    assert!(uses_checkpoint(&process.image(), None, &pool, "rewritten"));
 }

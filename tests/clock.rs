@@ -1,5 +1,5 @@
-//! A daemon on a machine whose clock stands before 1970 or after the year 9999, where no HTTP date is: it
-//! starts, serves and tells how it is, and all is well again once the clock is set.
+//! A daemon whose clock is before 1970 or after the year 9999, where no HTTP date exists: it starts, serves
+//! and reports its status, and works normally once the clock is set.
 
 mod daemon_harness;
 
@@ -35,7 +35,7 @@ impl Clock {
         clock
     }
 
-    /// From now on the time is this (seconds since 1970).
+    /// Sets the time (seconds since 1970).
     fn set(&self, seconds: i64) {
         let next = self.file.with_extension("next");
         std::fs::write(&next, (seconds - now()).to_string()).unwrap();
@@ -53,8 +53,8 @@ impl Clock {
     }
 }
 
-/// The admin API answers everywhere: the `Date` of its answers, which is that of the data API.
-fn date_of_answers(daemon: &Daemon, key: u64) -> String {
+/// Asserts that both APIs reply, with the same `Date`; returns it.
+fn reply_date(daemon: &Daemon, key: u64) -> String {
     let stored = daemon.client().put(&path(key), &bytes(key, 1000)).unwrap();
     let data_date = stored.header("date").unwrap().to_owned();
     assert!((200..300).contains(&stored.status), "{stored:?}");
@@ -67,7 +67,7 @@ fn date_of_answers(daemon: &Daemon, key: u64) -> String {
         assert_eq!(dates.count(), 1, "{reply:?}");
         assert_near(reply.header("date").unwrap(), &data_date);
     }
-    // What hyper answers by itself.
+    // A reply made by hyper itself.
     let mut client = Client::connect(daemon.admin).unwrap();
     client.send(b"no request\r\n\r\n").unwrap();
     assert_eq!(client.reply(false).unwrap().status, 400);
@@ -78,25 +78,25 @@ fn seconds(text: &str) -> i64 {
     date::parse(text.as_bytes(), 0).unwrap().try_into().unwrap()
 }
 
-/// Two dates of one moment; how long a request takes on a busy machine is not looked at.
+/// Asserts that two dates are of about the same time; allows for slow requests on a busy machine.
 fn assert_near(one: &str, other: &str) {
     assert!((seconds(one) - seconds(other)).abs() < 300, "{one} and {other}");
 }
 
 #[test]
-fn all_is_answered_while_the_clock_stands_where_no_date_is() {
+fn apis_reply_while_the_clock_is_outside_http_dates() {
     for start in [-1_000_000, YEAR_10000 + 1000] {
         let dir = data_dir();
         let clock = Clock::new(dir.path());
         clock.set(start);
         let daemon = Daemon::start(dir.path(), &clock.options());
-        let first = date_of_answers(&daemon, 1);
+        let first = reply_date(&daemon, 1);
         assert_eq!(first == EARLIEST, start < 0, "{first}");
-        for there in [YEAR_10000 - 5, YEAR_10000 + 100_000, -5, now()] {
-            clock.set(there);
-            date_of_answers(&daemon, 2);
+        for time in [YEAR_10000 - 5, YEAR_10000 + 100_000, -5, now()] {
+            clock.set(time);
+            reply_date(&daemon, 2);
         }
-        let set = date_of_answers(&daemon, 3);
+        let set = reply_date(&daemon, 3);
         assert!((seconds(&set) - now()).abs() < 300, "{set}");
         let log = daemon.log_text();
         assert!(!log.contains("panicked"), "{log}");

@@ -1,4 +1,4 @@
-//! Commands that need no daemon, as a shell sees them: what goes where, and exit codes.
+//! Commands that need no daemon, run as from a shell: output streams and exit codes.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -11,7 +11,7 @@ fn hayloft(dir: &Path, args: &[&str]) -> (i32, String, String) {
 }
 
 #[test]
-fn a_sound_configuration_is_shown_with_its_warnings() {
+fn valid_configuration_is_printed_with_its_warnings() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("h.toml"), "log = \"warn\"\nlisten = [\"127.0.0.1:90\"]\n")
         .unwrap();
@@ -29,18 +29,18 @@ fn a_sound_configuration_is_shown_with_its_warnings() {
     }
     assert!(settings.starts_with("# `hayloft serve` would run 1 shard, on core 0,"), "{settings}");
     assert!(warnings.starts_with("hayloft: warning: buffered is on"), "{warnings}");
-    // What it prints is a configuration file itself.
+    // The output is itself a configuration file.
     std::fs::write(dir.path().join("again.toml"), &settings).unwrap();
     let (code, again, _) = hayloft(dir.path(), &["config", "check", "--config", "again.toml"]);
     assert_eq!((code, again.lines().next()), (0, settings.lines().next()));
     let nothing_else = std::fs::read_dir(dir.path()).unwrap().count();
-    assert_eq!(nothing_else, 2, "no data directory is made");
+    assert_eq!(nothing_else, 2, "no data directory is created");
 }
 
 #[test]
-fn a_wrong_configuration_names_file_line_and_key() {
+fn invalid_configuration_is_reported_with_file_line_and_key() {
     let dir = tempfile::tempdir().unwrap();
-    for (text, said) in [
+    for (text, expected) in [
         ("\nlog = \"x=y=z\"", "hayloft: h.toml:2: log: \"y=z\" is no level"),
         ("\nvolume_size = \"1MiB\"", "hayloft: h.toml:2: volume_size: 1MiB is out of range"),
         ("speed = 1", "hayloft: h.toml:1: speed: unknown setting"),
@@ -49,25 +49,25 @@ fn a_wrong_configuration_names_file_line_and_key() {
         std::fs::write(dir.path().join("h.toml"), text).unwrap();
         let (code, settings, error) = hayloft(dir.path(), &["config", "check", "h.toml"]);
         assert_eq!((code, &settings[..]), (2, ""), "{text}");
-        assert!(error.starts_with(said), "{text}: {error}");
+        assert!(error.starts_with(expected), "{text}: {error}");
         let (served, _, by_serve) = hayloft(dir.path(), &["serve", "--config", "h.toml"]);
-        assert_eq!((served, by_serve), (2, error), "serve says the same");
+        assert_eq!((served, by_serve), (2, error), "serve prints the same");
     }
     let (code, _, error) = hayloft(dir.path(), &["config", "check", "none.toml"]);
     assert!(code == 2 && error.contains("cannot read the configuration file none.toml"), "{error}");
 }
 
 #[test]
-fn the_completions_of_bash_are_a_script_that_completes() {
+fn bash_completions_complete_a_flag() {
     let dir = tempfile::tempdir().unwrap();
     let (code, script, _) = hayloft(dir.path(), &["completions", "bash"]);
     assert_eq!(code, 0);
     std::fs::write(dir.path().join("hayloft"), script).unwrap();
     let bash = |args: &[&str]| {
         let output = Command::new("bash").args(args).current_dir(dir.path()).output().unwrap();
-        let said = String::from_utf8(output.stdout.clone()).unwrap();
+        let stdout = String::from_utf8(output.stdout.clone()).unwrap();
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-        said
+        stdout
     };
     bash(&["-n", "hayloft"]);
     let ask = "source ./hayloft; COMP_WORDS=(hayloft serve --sh); COMP_CWORD=2; \
@@ -78,7 +78,7 @@ fn the_completions_of_bash_are_a_script_that_completes() {
 }
 
 #[test]
-fn manual_pages_are_written_where_they_are_wanted() {
+fn manual_pages_are_written_to_stdout_or_a_directory() {
     let dir = tempfile::tempdir().unwrap();
     let (code, page, _) = hayloft(dir.path(), &["man"]);
     assert!(code == 0 && page.contains("\n.TH hayloft 1 "), "{page}");

@@ -1,5 +1,5 @@
-//! What `serve` refuses, `config check` refuses with the same sentence, and changes nothing. What needs
-//! mounts is in `tests/file_systems.rs`.
+//! `config check` refuses what `serve` refuses, with the same message, and changes nothing. Cases that need
+//! mounts are in `tests/file_systems.rs`.
 
 mod daemon_harness;
 
@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use daemon_harness::{Daemon, data_dir, free_ports};
 
-/// The exit code, and the last line of standard error.
+/// Runs hayloft; returns the exit code and the last line of standard error.
 fn hayloft(place: &Path, args: &[&str]) -> (i32, String) {
-    let log = place.with_extension("said");
+    let log = place.with_extension("message");
     let mut child = Command::new(env!("CARGO_BIN_EXE_hayloft"))
         .args(args)
         .current_dir(place)
@@ -36,11 +36,11 @@ fn hayloft(place: &Path, args: &[&str]) -> (i32, String) {
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    let said = fs::read_to_string(&log).unwrap();
-    (status.code().unwrap(), said.lines().last().unwrap_or_default().to_owned())
+    let message = fs::read_to_string(&log).unwrap();
+    (status.code().unwrap(), message.lines().last().unwrap_or_default().to_owned())
 }
 
-/// Everything below a directory, with what would show a change.
+/// All entries below a directory, with size and modification time.
 fn tree(place: &Path) -> BTreeMap<PathBuf, (u64, i64, i64)> {
     let mut found = BTreeMap::new();
     let mut left = vec![place.to_owned()];
@@ -54,7 +54,7 @@ fn tree(place: &Path) -> BTreeMap<PathBuf, (u64, i64, i64)> {
     found
 }
 
-/// Writes a configuration of these lines, with addresses of its own unless they name some.
+/// Writes a configuration of these lines, with addresses of its own unless they set them.
 fn configure(place: &Path, lines: &str) {
     let port = free_ports(2);
     let mut text = lines.to_owned();
@@ -74,16 +74,16 @@ fn configure(place: &Path, lines: &str) {
     fs::write(place.join("c.toml"), text).unwrap();
 }
 
-/// Both refuse it with the same sentence, which has these words.
+/// Asserts that both commands refuse the configuration with the same message, which contains `words`.
 fn assert_refused(place: &Path, lines: &str, words: &str) {
     configure(place, lines);
     let before = tree(place);
-    let (code, said) = hayloft(place, &["config", "check", "c.toml"]);
+    let (code, message) = hayloft(place, &["config", "check", "c.toml"]);
     assert_eq!(tree(place), before, "config check changed something: {lines}");
     let (started, refused) = hayloft(place, &["serve", "--config", "c.toml"]);
-    assert_eq!((started, code), (2, 2), "{lines}\nserve: {refused}\nconfig check: {said}");
-    assert_eq!(said, refused, "{lines}");
-    assert!(said.contains(words), "{lines}: {said}");
+    assert_eq!((started, code), (2, 2), "{lines}\nserve: {refused}\nconfig check: {message}");
+    assert_eq!(message, refused, "{lines}");
+    assert!(message.contains(words), "{lines}: {message}");
 }
 
 fn base() -> (tempfile::TempDir, PathBuf) {
@@ -94,7 +94,7 @@ fn base() -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
-fn data_directories() {
+fn unusable_data_directories_are_refused() {
     let (_dir, place) = base();
     symlink("nowhere", place.join("broken")).unwrap();
     fs::create_dir_all(place.join("locked/LOCK")).unwrap();
@@ -109,13 +109,13 @@ fn data_directories() {
         ("absent/new", "absent does not exist"),
     ] {
         assert_refused(&place, &format!("data = [{data:?}]\n"), words);
-        // Not while another is new, either.
+        // Also refused beside another, new directory.
         assert_refused(&place, &format!("data = [\"other\", {data:?}]\n"), words);
     }
 }
 
 #[test]
-fn unix_sockets() {
+fn unusable_unix_sockets_are_refused() {
     let (_dir, place) = base();
     fs::create_dir(place.join("sub")).unwrap();
     symlink("sub", place.join("link")).unwrap();
@@ -137,22 +137,23 @@ fn unix_sockets() {
         let listen: Vec<String> = names.iter().map(|name| format!("{:?}", unix(name))).collect();
         assert_refused(&place, &format!("listen = [{}]\n", listen.join(", ")), words);
     }
-    // The service manager makes its directory first; and the daemon that listens may be the one to restart.
+    // Warnings only: the service manager may create the directory first, and the daemon that listens may be
+    // the one to restart.
     for (name, refused, words) in [
         ("absent/s", "No such file or directory", "absent does not exist"),
         ("other", "somebody listens", ""),
     ] {
         configure(&place, &format!("listen = [{:?}]\n", unix(name)));
-        let (code, said) = hayloft(&place, &["config", "check", "c.toml"]);
-        assert!(code == 0 && said.contains(words), "{name}: {said}");
-        assert_eq!(said.is_empty(), words.is_empty(), "{name}: {said}");
-        let (code, said) = hayloft(&place, &["serve", "--config", "c.toml"]);
-        assert!(code == 2 && said.contains(refused), "{name}: {said}");
+        let (code, message) = hayloft(&place, &["config", "check", "c.toml"]);
+        assert!(code == 0 && message.contains(words), "{name}: {message}");
+        assert_eq!(message.is_empty(), words.is_empty(), "{name}: {message}");
+        let (code, message) = hayloft(&place, &["serve", "--config", "c.toml"]);
+        assert!(code == 2 && message.contains(refused), "{name}: {message}");
     }
 }
 
 #[test]
-fn addresses() {
+fn unusable_addresses_are_refused() {
     let (_dir, place) = base();
     let port = free_ports(1);
     for (lines, words) in [
@@ -165,7 +166,7 @@ fn addresses() {
         ),
         (format!("listen = [\"192.0.2.1:{port}\"]"), "this machine has no such address"),
         (format!("admin = \"192.0.2.1:{port}\""), "this machine has no such address"),
-        // Which network it is on must be said.
+        // A link-local address needs a scope.
         (format!("listen = [\"[fe80::1]:{port}\"]"), "cannot listen on [fe80::1]"),
     ] {
         assert_refused(&place, &(lines + "\n"), words);
@@ -173,7 +174,7 @@ fn addresses() {
 }
 
 #[test]
-fn access_traces() {
+fn unusable_access_trace_files_are_refused() {
     let (_dir, place) = base();
     fs::create_dir(place.join("sub")).unwrap();
     fs::write(place.join("letter"), "dear all, this is no access trace").unwrap();
@@ -188,7 +189,7 @@ fn access_traces() {
         assert_refused(&place, &format!("access_trace.file = {file:?}\n"), words);
     }
     assert_eq!(fs::read(place.join("letter")).unwrap().len(), 33);
-    // A data directory beside one that is in use is not made.
+    // A new data directory beside one in use is not created.
     fs::create_dir(place.join("used")).unwrap();
     let init = hayloft(&place, &["init", "used"]);
     assert_eq!(init.0, 0, "{}", init.1);
@@ -196,8 +197,9 @@ fn access_traces() {
     assert_refused(&place, lines, "No such file or directory");
 }
 
-/// Both take it, and `config check` also beside the daemon and after it.
-fn assert_taken(place: &Path, lines: &str) {
+/// Asserts that both commands accept the configuration, `config check` also while the daemon runs and after
+/// it.
+fn assert_accepted(place: &Path, lines: &str) {
     let port = free_ports(2);
     let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let (data, admin) = (address(port), address(port + 1));
@@ -205,8 +207,8 @@ fn assert_taken(place: &Path, lines: &str) {
     configure(place, &format!("listen = [{listen}]\nadmin = \"{admin}\"\n{lines}"));
     let before = tree(place);
     for round in 0..2 {
-        let (code, said) = hayloft(place, &["config", "check", "c.toml"]);
-        assert_eq!((code, &said[..]), (0, ""), "{lines}");
+        let (code, message) = hayloft(place, &["config", "check", "c.toml"]);
+        assert_eq!((code, &message[..]), (0, ""), "{lines}");
         assert!(round > 0 || tree(place) == before, "config check changed something: {lines}");
         let log = place.with_extension("log");
         let child = Command::new(env!("CARGO_BIN_EXE_hayloft"))
@@ -218,21 +220,21 @@ fn assert_taken(place: &Path, lines: &str) {
             .unwrap();
         let mut daemon = Daemon { child, data, admin, log };
         daemon.wait_ready();
-        let (code, said) = hayloft(place, &["config", "check", "c.toml"]);
-        assert_eq!((code, &said[..]), (0, ""), "beside the daemon: {lines}");
+        let (code, message) = hayloft(place, &["config", "check", "c.toml"]);
+        assert_eq!((code, &message[..]), (0, ""), "while the daemon runs: {lines}");
         assert!(daemon.stop().success());
     }
 }
 
 #[test]
-fn what_serve_takes_is_taken() {
+fn config_check_accepts_what_serve_accepts() {
     let (_dir, place) = base();
     // Left behind by a daemon that was killed.
     drop(UnixListener::bind(place.join("s")).unwrap());
     symlink("target", place.join("trace")).unwrap();
-    assert_taken(&place, "data = [\"one\", \"two\"]\naccess_trace.file = \"trace\"\n");
+    assert_accepted(&place, "data = [\"one\", \"two\"]\naccess_trace.file = \"trace\"\n");
     let (_dir, place) = base();
-    assert_taken(&place, "data = [\"new\"]\naccess_trace.file = \"new/trace\"\n");
+    assert_accepted(&place, "data = [\"new\"]\naccess_trace.file = \"new/trace\"\n");
     let (_dir, place) = base();
     let data = format!("data = [{:?}]\n", place.join("new"));
     let socket = format!("listen = [\"unix:{}/new/s\"]\n", place.display());
