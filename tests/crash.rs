@@ -1,10 +1,10 @@
-//! Small scope, exhaustively: all histories of up to two operations and many of three, one after the
-//! other and at once, cut off at every event, with the subsets of sectors that a power cut can leave
-//! behind; and cut off again at every event of the recovery. The recovered state must be one the
-//! model allows, recovering again must change nothing, and the volume must go on taking writes.
-//! Multi-writes and large bodies too take effect whole or not at all.
+//! Exhaustive small-scope crash tests: all histories of up to two operations and many of three, sequential
+//! and concurrent, cut off at every event with the subsets of sectors that a power cut can leave, and cut off
+//! again at every event of the recovery. The recovered state must be one that the model allows, a second
+//! recovery must change nothing, and the volume must accept writes. Batch puts and multipart objects take
+//! effect completely or not at all.
 //!
-//! `cargo xtask crash-states` goes through all histories of three, and on.
+//! `cargo xtask crash-states` explores all histories of three operations, and further variants.
 
 mod common;
 mod crash_states;
@@ -15,22 +15,22 @@ use std::rc::Rc;
 
 use common::{Process, pool};
 use crash_states::explore::{Explorer, state_of};
-use crash_states::history::{Course, run_history};
+use crash_states::history::{Variant, run_history};
 use crash_states::model::{Action, FIRST, IDS, histories, multi_histories, triples, value_bytes};
 use hayloft::runtime::sim::World;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::split_mix;
 
-/// Distinct states of histories of three that the suite looks at.
+/// Number of distinct states of histories of three operations explored in the suite.
 const STATES: usize = 200_000;
-/// Asks for another number of them.
+/// Environment variable that overrides `STATES`.
 const VARIABLE: &str = "HAYLOFT_CRASH_STATES";
 const THREADS: usize = 2;
 
-fn explore(histories: &[Vec<Action>], course: Course, least: usize) -> [u64; 2] {
+fn explore(histories: &[Vec<Action>], variant: Variant, least: usize) -> [u64; 2] {
     let mut explorer = Explorer::new();
     for history in histories {
-        explorer.history(history, course);
+        explorer.history(history, variant);
     }
     let (states, seconds) = (explorer.states(), explorer.seconds());
     println!(
@@ -40,103 +40,112 @@ fn explore(histories: &[Vec<Action>], course: Course, least: usize) -> [u64; 2] 
         explorer.during_recovery,
         states as f64 / seconds
     );
-    assert!(states >= least, "only {states} states: the test does not test");
+    assert!(states >= least, "only {states} states were explored");
     assert!(explorer.during_recovery > 0);
     explorer.full
 }
 
 #[test]
-fn one_after_the_other() {
-    explore(&histories(2), Course::default(), 2500);
+fn sequential_operations() {
+    explore(&histories(2), Variant::default(), 2500);
 }
 
 #[test]
-fn one_after_the_other_with_hints() {
-    explore(&histories(2), Course { wait: true, ..Course::default() }, 2500);
+fn sequential_operations_with_tail_hints() {
+    explore(&histories(2), Variant { wait: true, ..Variant::default() }, 2500);
 }
 
 #[test]
-fn at_once() {
-    explore(&histories(2), Course { at_once: true, ..Course::default() }, 2500);
+fn concurrent_operations() {
+    explore(&histories(2), Variant { concurrent: true, ..Variant::default() }, 2500);
 }
 
 #[test]
-fn at_once_over_what_is_there() {
-    explore(&histories(2), Course { preset: true, at_once: true, ..Course::default() }, 2500);
+fn concurrent_operations_on_existing_needles() {
+    explore(&histories(2), Variant { preset: true, concurrent: true, ..Variant::default() }, 2500);
 }
 
 #[test]
-fn with_checkpoints() {
-    let course = Course { checkpoints: true, preset: true, ..Course::default() };
-    explore(&histories(2), course, 1000);
+fn sequential_operations_with_checkpoints() {
+    let variant = Variant { checkpoints: true, preset: true, ..Variant::default() };
+    explore(&histories(2), variant, 1000);
 }
 
 #[test]
-fn at_once_with_checkpoints() {
-    let course = Course { checkpoints: true, preset: true, at_once: true, ..Course::default() };
-    explore(&histories(2), course, 1000);
+fn concurrent_operations_with_checkpoints() {
+    let variant =
+        Variant { checkpoints: true, preset: true, concurrent: true, ..Variant::default() };
+    explore(&histories(2), variant, 1000);
 }
 
-/// Sizes of logs (blocks of 4 KiB). In the smallest one hardly anything fits.
+/// Log sizes (blocks of 4 KiB); the smallest holds almost nothing.
 const BLOCKS: std::ops::Range<u64> = 3..7;
 
 #[test]
-fn at_the_very_end_of_a_volume() {
+fn operations_at_the_end_of_the_log() {
     let mut full = [0; 2];
     for blocks in BLOCKS {
         for preset in [false, true] {
-            let course = Course { blocks: Some(blocks), preset, ..Course::default() };
-            // What is there must fit.
+            let variant = Variant { blocks: Some(blocks), preset, ..Variant::default() };
+            // The existing needles must fit.
             if preset && blocks < 5 {
                 continue;
             }
-            for at_once in [false, true] {
-                let found = explore(&histories(2), Course { at_once, ..course }, 10);
+            for concurrent in [false, true] {
+                let found = explore(&histories(2), Variant { concurrent, ..variant }, 10);
                 full.iter_mut().zip(found).for_each(|(all, found)| *all += found);
             }
         }
     }
-    assert!(full.iter().all(|full| *full > 200), "the end was met too seldom: {full:?}");
+    assert!(
+        full.iter().all(|full| *full > 200),
+        "the end of the log was reached too rarely: {full:?}"
+    );
 }
 
 #[test]
-fn at_once_on_unwritten_extents() {
-    explore(&histories(2), Course { at_once: true, unwritten: true, ..Course::default() }, 100);
+fn concurrent_operations_on_unwritten_extents() {
+    explore(
+        &histories(2),
+        Variant { concurrent: true, unwritten: true, ..Variant::default() },
+        100,
+    );
 }
 
 #[test]
-fn batches_and_bodies_one_after_the_other() {
-    explore(&multi_histories(), Course { large: true, ..Course::default() }, 2500);
+fn sequential_batches_and_multipart_objects() {
+    explore(&multi_histories(), Variant { large: true, ..Variant::default() }, 2500);
 }
 
 #[test]
-fn batches_and_bodies_at_once_over_what_is_there() {
-    let course = Course { preset: true, at_once: true, large: true, ..Course::default() };
-    explore(&multi_histories(), course, 2500);
+fn concurrent_batches_and_multipart_objects_on_existing_needles() {
+    let variant = Variant { preset: true, concurrent: true, large: true, ..Variant::default() };
+    explore(&multi_histories(), variant, 2500);
 }
 
-/// The courses that histories of three take, in one round after the other.
-fn courses(round: u64) -> [Course; 4] {
-    let plain = Course { round, ..Course::default() };
-    let at_once = Course { at_once: true, ..plain };
-    [plain, Course { wait: true, ..plain }, at_once, Course { preset: true, ..at_once }]
+/// Variants in which histories of three operations run in a round.
+fn variants(round: u64) -> [Variant; 4] {
+    let plain = Variant { round, ..Variant::default() };
+    let concurrent = Variant { concurrent: true, ..plain };
+    [plain, Variant { wait: true, ..plain }, concurrent, Variant { preset: true, ..concurrent }]
 }
 
-/// Explores histories of three that begin with every so many-th action until there are so many states:
-/// all of them in an order that a seed decides, then all again in other ways.
+/// Explores histories of three operations that begin with every `THREADS`-th action from `part` on, until
+/// there are `least` states: first all of them in a seeded random order, then again in other variants.
 fn explore_triples(part: usize, least: usize) -> Explorer {
     let mut explorer = Explorer::new();
     for round in 0.. {
         let first = (part..FIRST).step_by(THREADS);
         let histories = first.flat_map(triples);
-        let mut all: Vec<_> =
-            histories.flat_map(|history| courses(round).map(|course| (history, course))).collect();
+        let mut all: Vec<_> = histories
+            .flat_map(|history| variants(round).map(|variant| (history, variant)))
+            .collect();
         let mut seed = round + 1;
         for n in (1..all.len()).rev() {
             all.swap(n, usize::try_from(split_mix(&mut seed) % (n as u64 + 1)).unwrap());
         }
-        for (n, (history, course)) in all.iter().enumerate() {
-            explorer.history(history, *course);
+        for (n, (history, variant)) in all.iter().enumerate() {
+            explorer.history(history, *variant);
             if explorer.states() >= least {
                 println!("part {part}: round {round}, {} of {} histories", n + 1, all.len());
                 return explorer;
@@ -149,7 +158,7 @@ fn explore_triples(part: usize, least: usize) -> Explorer {
 #[test]
 fn three_operations() {
     let wanted = std::env::var(VARIABLE).map_or(STATES, |wanted| wanted.parse().expect(VARIABLE));
-    // What two parts have in common counts once: 2.5 % of four million.
+    // States found by both parts count once: 2.5 % of four million.
     let least = (wanted + wanted / 10).div_ceil(THREADS) + 1000;
     let threads: Vec<_> = (0..THREADS)
         .map(|part| {
@@ -178,7 +187,7 @@ fn three_operations() {
 }
 
 #[test]
-fn creation_is_whole_or_absent() {
+fn volume_creation_is_complete_or_absent() {
     let pool = pool(8 << 20);
     let mut process = Process::start(3, &Image::default(), &pool);
     let points = Rc::new(RefCell::new(Vec::new()));
@@ -193,7 +202,7 @@ fn creation_is_whole_or_absent() {
                 if image.files.contains_key("1.0.vol") {
                     whole += 1;
                     let mut process = Process::start(5, &image, &pool);
-                    let volume = process.open().expect("a file under its name is whole");
+                    let volume = process.open().expect("a file under its final name is complete");
                     process.put(&volume, IDS[0], b"works").unwrap();
                 }
             }
@@ -203,15 +212,15 @@ fn creation_is_whole_or_absent() {
 }
 
 #[test]
-fn what_was_read_before_a_second_power_cut_stays() {
+fn recovered_state_survives_a_second_power_cut() {
     // A kill leaves completed but unflushed writes in the device's cache; what recovery builds
     // upon must survive the power cut that follows.
     let pool = pool(8 << 20);
-    let large = Course { large: true, ..Course::default() };
-    let courses = histories(2).into_iter().map(|history| (history, Course::default()));
+    let large = Variant { large: true, ..Variant::default() };
+    let variants = histories(2).into_iter().map(|history| (history, Variant::default()));
     let multi = multi_histories().into_iter().map(|history| (history, large));
-    for (history, course) in courses.chain(multi) {
-        for point in run_history(&history, course, &pool) {
+    for (history, variant) in variants.chain(multi) {
+        for point in run_history(&history, variant, &pool) {
             let world = World::after_kill(19, &point.wreck);
             let mut process = Process::start_in(world, 19, &pool);
             let volume = process.open().unwrap();

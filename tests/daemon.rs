@@ -1,4 +1,4 @@
-//! The real daemon over real connections: what users get.
+//! End-to-end tests of the daemon over real connections.
 
 mod daemon_harness;
 
@@ -18,7 +18,7 @@ fn both(test: impl Fn(&Daemon)) {
 }
 
 #[test]
-fn a_photo_goes_in_and_comes_back() {
+fn photo_is_stored_replaced_and_deleted() {
     both(|daemon| {
         let mut client = daemon.client();
         let photo = bytes(1, 70_001);
@@ -46,7 +46,7 @@ fn a_photo_goes_in_and_comes_back() {
 }
 
 #[test]
-fn every_size_comes_back_whole() {
+fn photos_of_every_size_read_back() {
     both(|daemon| {
         let mut client = daemon.client();
         let sizes = [
@@ -59,7 +59,7 @@ fn every_size_comes_back_whole() {
             let got = client.get(&path(n as u64)).unwrap();
             assert!(got.status == 200 && got.body == bytes(n as u64, size), "{size}");
         }
-        // Beyond the largest body, which is not waited for.
+        // Above the largest body: refused before it arrives.
         client.send(put_head(99, (64 << 20) + 1).as_bytes()).unwrap();
         assert_eq!(client.reply(false).unwrap().status, 413);
         assert!(client.at_end());
@@ -97,7 +97,7 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
-fn a_request_may_come_byte_by_byte() {
+fn request_may_arrive_byte_by_byte() {
     both(|daemon| {
         let mut client = daemon.client();
         let request =
@@ -111,7 +111,7 @@ fn a_request_may_come_byte_by_byte() {
 }
 
 #[test]
-fn ranges_and_conditions_on_reads() {
+fn ranges_and_conditions_are_evaluated() {
     both(|daemon| {
         let mut client = daemon.client();
         let photo = bytes(5, 200_000);
@@ -137,7 +137,7 @@ fn ranges_and_conditions_on_reads() {
 }
 
 #[test]
-fn malformed_requests_are_answered_and_the_connection_ends() {
+fn malformed_requests_get_an_error_and_close_the_connection() {
     both(|daemon| {
         let p = path(1);
         for (want, request) in [
@@ -163,7 +163,7 @@ fn malformed_requests_are_answered_and_the_connection_ends() {
             let reply = client.reply(false).unwrap();
             assert_eq!(reply.status, want, "{}", &request[..40]);
             assert_eq!(reply.header("connection"), Some("close"));
-            assert!(reply.text().ends_with('\n') && reply.text().len() > 5, "says what was wrong");
+            assert!(reply.text().ends_with('\n') && reply.text().len() > 5, "explains the error");
             assert!(client.at_end(), "stays open after {want}");
         }
         assert_eq!(daemon.client().get(&path(1)).unwrap().status, 404);
@@ -171,7 +171,7 @@ fn malformed_requests_are_answered_and_the_connection_ends() {
 }
 
 #[test]
-fn slow_clients_are_let_go_in_time() {
+fn slow_clients_are_disconnected_at_their_deadlines() {
     let config = "[limits]\nhead_timeout_seconds = 1\nidle_timeout_seconds = 2\n\
                   body_grace_seconds = 1\nbody_min_bytes_per_second = 1000000\nsend_timeout_seconds = 1\n";
     let dir = data_dir();
@@ -190,26 +190,26 @@ fn slow_clients_are_let_go_in_time() {
     assert_eq!(half_head.reply(false).unwrap().status, 408);
     assert!(half_head.at_end());
     assert_eq!(half_body.reply(false).unwrap().status, 408);
-    assert!(began.elapsed() >= Duration::from_millis(900), "not before its time");
+    assert!(began.elapsed() >= Duration::from_millis(900), "ended before the deadline");
     assert!(idle.at_end());
-    assert!(began.elapsed() >= Duration::from_millis(1900), "not before its time");
+    assert!(began.elapsed() >= Duration::from_millis(1900), "ended before the deadline");
     for kind in ["head", "body", "idle"] {
         assert_eq!(daemon.metric("hayloft_timeouts_total", kind), 1.0, "{kind}");
     }
 
-    // A reader that does not read: many megabytes asked for, nothing taken.
-    let deaf = daemon.client();
+    // A client that requests many megabytes and never reads.
+    let stalled = daemon.client();
     let request = format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1)).repeat(30);
-    std::io::Write::write_all(&mut &deaf.stream, request.as_bytes()).unwrap();
+    std::io::Write::write_all(&mut &stalled.stream, request.as_bytes()).unwrap();
     daemon.wait_for_metric("hayloft_timeouts_total", "send", 1.0);
-    daemon.wait_until("the deaf reader to be gone", || {
+    daemon.wait_until("the stalled reader to be disconnected", || {
         daemon.metric("hayloft_connections", "") == 0.0
     });
     assert!(daemon.stop().success());
 }
 
 #[test]
-fn a_stop_finishes_what_is_under_way() {
+fn stop_finishes_requests_in_progress() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &Options { shards: 2, ..Options::default() });
     let mut slow = daemon.client();
@@ -220,11 +220,11 @@ fn a_stop_finishes_what_is_under_way() {
     let mut silent = daemon.client();
     daemon.wait_for_metric("hayloft_connections", "", 3.0);
     daemon.wait_for_metric("hayloft_requests_total", "put", 1.0);
-    let told = Instant::now();
+    let signalled = Instant::now();
     daemon.signal(nix::sys::signal::Signal::SIGTERM);
     assert!(idle.at_end(), "idle connections are closed");
-    // One that was accepted just before is most likely about to be used.
-    assert!(silent.at_end() && told.elapsed() > Duration::from_millis(900));
+    // A connection accepted just before is probably about to be used.
+    assert!(silent.at_end() && signalled.elapsed() > Duration::from_millis(900));
     slow.send(b"67890").unwrap();
     let reply = slow.reply(false).unwrap();
     assert_eq!((reply.status, reply.header("connection")), (201, Some("close")));
@@ -237,7 +237,7 @@ fn a_stop_finishes_what_is_under_way() {
 }
 
 #[test]
-fn a_stop_waits_no_longer_than_its_timeout() {
+fn stop_waits_no_longer_than_drain_timeout() {
     let dir = data_dir();
     let config = "[limits]\ndrain_timeout_seconds = 1\nbody_grace_seconds = 3600\n".to_owned();
     let mut daemon =
@@ -279,14 +279,14 @@ fn ten_thousand_idle_connections_cost_no_buffers() {
 }
 
 #[test]
-fn uploads_that_hold_all_buffers_do_not_stop_the_log() {
+fn uploads_holding_all_buffers_do_not_block_the_log() {
     let dir = data_dir();
     let config = "[limits]\nbuffer_memory_per_shard = \"8MiB\"\nbody_grace_seconds = 3\n";
     let options = Options { config: config.to_owned(), ..Options::default() };
     let daemon = Daemon::start(dir.path(), &options);
     assert_eq!(daemon.client().put(&path(1), b"before").unwrap().status, 201);
-    // Each announces a body, sends enough of it to be given its buffer, and no more: all that bodies
-    // may have of the pool is theirs, while the idle log wants to write its hint.
+    // Each client announces a body and sends just enough to be given a buffer: bodies hold all of the pool
+    // that they may use while the idle log has to write its tail hint.
     let hints = daemon.metric("hayloft_hint_writes_total", "");
     let mut refused = 0;
     let mut held = Vec::new();
@@ -310,7 +310,7 @@ fn uploads_that_hold_all_buffers_do_not_stop_the_log() {
 }
 
 #[test]
-fn a_refused_head_has_no_body() {
+fn error_reply_to_head_has_no_body() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &Options::default());
     let mut client = daemon.client();
@@ -323,7 +323,7 @@ fn a_refused_head_has_no_body() {
 }
 
 #[test]
-fn beyond_the_cap_connections_are_refused_at_once() {
+fn connections_above_the_limit_are_refused_immediately() {
     let dir = data_dir();
     let config = "[limits]\nconnections = 10\n";
     let options = Options { shards: 2, config: config.to_owned(), ..Options::default() };
@@ -337,13 +337,13 @@ fn beyond_the_cap_connections_are_refused_at_once() {
     assert_eq!((reply.status, reply.header("retry-after").is_some()), (503, true));
     assert!(beyond.at_end());
     held.pop();
-    daemon.wait_until("the free place to be given away", || {
+    daemon.wait_until("the free connection slot to be reused", || {
         daemon.client().get(&path(1)).map_or(503, |reply| reply.status) == 404
     });
 }
 
 #[test]
-fn each_shard_has_a_port_of_its_own_and_connections_spread() {
+fn shards_have_own_ports_and_share_connections() {
     let dir = data_dir();
     let base = free_ports(2);
     let args = vec!["--shard-ports".to_owned(), base.to_string()];

@@ -1,5 +1,4 @@
-//! Bits flipped in a real volume file behind the daemon's back: never a wrong byte, never a panic,
-//! never the loss of another needle.
+//! Bits flipped in a volume file of a real daemon: no wrong byte, no panic, no loss of another needle.
 
 mod daemon_harness;
 
@@ -15,7 +14,7 @@ fn content(key: u64) -> Vec<u8> {
     bytes(key, usize::try_from(split_mix(&mut state) % 90_000).unwrap())
 }
 
-/// Reads everything: how many needles are damaged. Panics at any wrong byte.
+/// Reads all needles and returns the number of damaged ones. Panics on a wrong byte.
 fn damaged(daemon: &Daemon, what: &str) -> usize {
     let mut client = daemon.client();
     let mut damaged = 0;
@@ -30,7 +29,7 @@ fn damaged(daemon: &Daemon, what: &str) -> usize {
     damaged
 }
 
-/// A daemon's data directory with needles in it, stopped cleanly; and the end of its log.
+/// A data directory with needles, cleanly stopped, and the end of its log.
 fn filled() -> (tempfile::TempDir, u64) {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &Options::default());
@@ -45,7 +44,7 @@ fn filled() -> (tempfile::TempDir, u64) {
 }
 
 #[test]
-fn while_the_daemon_runs() {
+fn bit_flip_while_running_affects_at_most_one_needle() {
     let (dir, tail) = filled();
     let daemon = Daemon::start(dir.path(), &Options::default());
     let file = std::fs::File::options()
@@ -67,14 +66,14 @@ fn while_the_daemon_runs() {
         file.write_all_at(&byte, at).unwrap();
         file.sync_all().unwrap();
     }
-    assert!(hits > 100, "most of the log is needles, yet only {hits} flips were noticed");
-    assert_eq!(damaged(&daemon, "mended"), 0);
+    assert!(hits > 100, "most of the log is needles, yet only {hits} flips were detected");
+    assert_eq!(damaged(&daemon, "restored"), 0);
     assert!(daemon.metric("hayloft_checksum_failures_total", "") >= 100.0);
     assert!(daemon.stop().success());
 }
 
 #[test]
-fn while_it_is_stopped() {
+fn bit_flip_while_stopped_affects_at_most_one_needle() {
     let (dir, tail) = filled();
     let volume = dir.path().join("data/1.0.vol");
     let pristine = std::fs::read(&volume).unwrap();
@@ -90,12 +89,12 @@ fn while_it_is_stopped() {
         let daemon = Daemon::start(dir.path(), &Options { shards: 2, ..Options::default() });
         let affected = damaged(&daemon, &format!("byte {at}"));
         assert!(affected <= 1, "byte {at}: {affected} needles affected");
-        assert!(at >= 65_600 || affected == 0, "byte {at} is no needle's");
+        assert!(at >= 65_600 || affected == 0, "byte {at} does not belong to a needle");
         hits += affected;
         assert_eq!(daemon.client().put(&path(1000), b"goes on").unwrap().status, 201);
         let log = daemon.log_text();
         assert!(!log.contains("panicked"), "{log}");
         assert!(daemon.stop().success());
     }
-    assert!(hits >= 6, "most of the log is needles, yet only {hits} flips were noticed");
+    assert!(hits >= 6, "most of the log is needles, yet only {hits} flips were detected");
 }

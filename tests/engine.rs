@@ -1,4 +1,4 @@
-//! The engine on the simulated disk: what it promises when nothing crashes, and on single faults.
+//! The engine on the simulated disk: normal operation and single faults.
 
 mod common;
 
@@ -24,7 +24,7 @@ fn started() -> Process {
 }
 
 #[test]
-fn every_size_comes_back_whole_also_after_a_restart() {
+fn needles_of_every_size_read_back_also_after_restart() {
     let mut process = started();
     let volume = process.open().unwrap();
     let sizes = [0, 1, 100, 447, 448, 511, 512, 4095, 4096, 65_535, 65_536, 65_537, 1 << 20];
@@ -46,7 +46,7 @@ fn every_size_comes_back_whole_also_after_a_restart() {
 }
 
 #[test]
-fn ids_with_the_same_hash_do_not_mix() {
+fn ids_with_equal_hashes_are_kept_apart() {
     let mut process = started();
     let volume = process.open().unwrap();
     for n in 0..20 {
@@ -62,12 +62,12 @@ fn ids_with_the_same_hash_do_not_mix() {
             _ => assert_eq!(got.unwrap(), bytes(n, 100)),
         }
     }
-    assert!(volume.stats().false_candidates.get() > 0, "the hash has one bit: they did collide");
+    assert!(volume.stats().false_candidates.get() > 0, "with a hash of one bit some ids collide");
     assert_eq!(process.get(&volume, NeedleId::new(99, 0)), Err(GetError::NotFound));
 }
 
 #[test]
-fn a_wrong_cookie_learns_and_changes_nothing() {
+fn wrong_cookie_reveals_and_changes_nothing() {
     let mut process = started();
     let volume = process.open().unwrap();
     process.put(&volume, A, b"mine").unwrap();
@@ -101,7 +101,7 @@ fn a_get_is_one_device_read_and_a_miss_none() {
 }
 
 #[test]
-fn writes_that_come_together_share_a_commit() {
+fn concurrent_writes_share_a_commit() {
     let mut process = started();
     let volume = process.open().unwrap();
     let handle = process.runtime.handle().clone();
@@ -122,7 +122,7 @@ fn writes_that_come_together_share_a_commit() {
 }
 
 #[test]
-fn writes_to_one_id_are_decided_in_the_order_they_came() {
+fn writes_to_one_id_are_applied_in_arrival_order() {
     let mut process = started();
     let volume = process.open().unwrap();
     let handle = process.runtime.handle().clone();
@@ -143,7 +143,7 @@ fn writes_to_one_id_are_decided_in_the_order_they_came() {
 }
 
 #[test]
-fn a_failed_write_poisons_the_append_side_and_reads_go_on() {
+fn failed_write_poisons_volume_but_reads_continue() {
     for fault in [Fault::Errno(EIO), Fault::Errno(28), Fault::Short(512), Fault::Short(0)] {
         let mut process = started();
         let volume = process.open().unwrap();
@@ -170,7 +170,7 @@ fn a_failed_write_poisons_the_append_side_and_reads_go_on() {
 }
 
 #[test]
-fn a_failed_hint_poisons_too() {
+fn failed_tail_hint_poisons_volume() {
     let mut process = started();
     let volume = process.open().unwrap();
     process.put(&volume, A, b"before").unwrap();
@@ -181,7 +181,7 @@ fn a_failed_hint_poisons_too() {
 }
 
 #[test]
-fn a_short_read_is_continued_and_a_failed_one_tried_once_more() {
+fn short_read_is_continued_and_failed_read_retried_once() {
     let mut process = started();
     let volume = process.open().unwrap();
     process.put(&volume, A, &bytes(1, 10_000)).unwrap();
@@ -197,12 +197,12 @@ fn a_short_read_is_continued_and_a_failed_one_tried_once_more() {
 }
 
 #[test]
-fn a_full_volume_refuses_puts_and_still_takes_deletes() {
+fn full_volume_refuses_puts_but_accepts_deletes() {
     let mut process = started();
     let volume = process.open().unwrap();
     let mut stored = 0;
     let refusal = loop {
-        // Full is one in which the longest needle finds no room.
+        // Full means no space for the longest needle.
         assert_eq!(volume.is_full(), !volume.has_room_for(1 << 20), "{stored}");
         match process.put(&volume, NeedleId::new(stored, 0), &bytes(stored, 200_000)) {
             Ok(_) => stored += 1,
@@ -222,11 +222,11 @@ fn a_full_volume_refuses_puts_and_still_takes_deletes() {
 }
 
 #[test]
-fn a_volume_without_memory_for_its_index_takes_no_new_ids_and_serves() {
+fn full_index_refuses_new_ids_but_serves_existing_ones() {
     let mut process = started();
     let starved = Expected { segments_max: Some(0), ..expected() };
     let volume = process.open_as(starved).unwrap();
-    // A dozen needs no table yet.
+    // A dozen entries need no table yet.
     for n in 0..12 {
         process.put(&volume, NeedleId::new(1000 + n, 0), &bytes(9, 10)).unwrap();
     }
@@ -256,7 +256,7 @@ fn a_volume_without_memory_for_its_index_takes_no_new_ids_and_serves() {
 }
 
 #[test]
-fn a_file_that_is_not_what_its_name_says_is_refused() {
+fn volume_file_with_wrong_identity_is_refused() {
     let mut process = started();
     let volume = process.open().unwrap();
     process.close(&volume);
@@ -277,7 +277,7 @@ fn a_file_that_is_not_what_its_name_says_is_refused() {
     };
     let volume = as_another(Expected { volume: VolumeId(2), ..expected() });
     assert!(matches!(volume, OpenError::Io("open the file", _)), "by its name: {volume}");
-    // Renamed to what it is not.
+    // Renamed to another volume or generation.
     let renamed = |name: &str, expected: Expected| {
         let mut image = image.clone();
         let file = image.files.remove("1.0.vol").unwrap();
@@ -302,7 +302,7 @@ fn a_file_that_is_not_what_its_name_says_is_refused() {
     assert!(matches!(missing, OpenError::Io("open the file", _)));
 }
 
-/// The newest hint in the file.
+/// The newest tail hint in the file.
 fn hint(image: &Image, size: u64) -> TailHint {
     let (file, incarnation) = (&image.files["1.0.vol"], superblock(size).incarnation);
     let hints = HINT_OFFSETS.into_iter().filter_map(|at| {
@@ -313,9 +313,9 @@ fn hint(image: &Image, size: u64) -> TailHint {
     hints.max_by_key(|hint| hint.number).expect("a hint")
 }
 
-/// A log that never rests has a second witness, too.
+/// A log that is never idle needs tail hints, too.
 #[test]
-fn a_busy_volume_writes_a_hint_after_so_much_log() {
+fn busy_volume_writes_tail_hint_after_interval() {
     const SIZE: u64 = 100 << 20;
     let mut process = Process::start(1, &Image::default(), &pool(16 << 20));
     process.create(SIZE);
@@ -333,9 +333,9 @@ fn a_busy_volume_writes_a_hint_after_so_much_log() {
     assert!(hint.tail > HINT_INTERVAL && !hint.clean, "{hint:?}");
 }
 
-/// A volume at rest is left alone; only the end of the process says that nothing follows.
+/// An idle volume is not written to; only the end of the process marks the tail hint clean.
 #[test]
-fn an_idle_volume_writes_one_hint_and_no_clean_one() {
+fn idle_volume_writes_one_unclean_tail_hint() {
     let mut process = started();
     let volume = process.open().unwrap();
     process.put(&volume, A, b"there").unwrap();
@@ -356,13 +356,13 @@ fn an_idle_volume_writes_one_hint_and_no_clean_one() {
     assert!(clean.clean && clean.number == last.number + 1, "{clean:?}");
 }
 
-/// Numbers of commits that share one: as many as a reader accepts, and not one more.
+/// Writes that wait together are split into commits of at most as many needles as a reader accepts.
 #[test]
-fn a_commit_takes_no_more_needles_than_a_reader_accepts() {
+fn commit_holds_no_more_needles_than_recovery_accepts() {
     let mut process = started();
     let volume = process.open_as(Expected { hash_bits: None, ..expected() }).unwrap();
     let handle = process.runtime.handle().clone();
-    // What forms meanwhile is one queue of commits.
+    // The other writes queue while the first commit stalls.
     process.world.fail(0, Fault::Stall(1_000_000_000));
     let left = Rc::new(Cell::new(0));
     for n in 0..2500_u64 {
@@ -391,9 +391,9 @@ fn a_commit_takes_no_more_needles_than_a_reader_accepts() {
     assert_eq!((volume.figures().needles, volume.damage().len()), (2500, 0));
 }
 
-/// Long needles that come together go into several commits, none longer than a reader accepts.
+/// Long needles that wait together go into several commits, none longer than a reader accepts.
 #[test]
-fn a_commit_grows_no_longer_than_its_target() {
+fn commit_is_no_longer_than_its_target() {
     let mut process = Process::start(1, &Image::default(), &pool(128 << 20));
     process.create(128 << 20);
     let volume = process.open_as(Expected { hash_bits: None, ..expected() }).unwrap();
@@ -412,9 +412,9 @@ fn a_commit_grows_no_longer_than_its_target() {
     assert_eq!(volume.figures().needles, 61);
 }
 
-/// A needle that is replaced while its reader looks at others of the same hash is found all the same.
+/// A needle replaced while a reader examines others of the same hash is still found.
 #[test]
-fn a_reader_does_not_miss_what_is_replaced_meanwhile() {
+fn get_finds_a_needle_replaced_while_it_searches() {
     let mut reads = 0;
     for seed in 1..30 {
         let mut process = Process::start(seed, &Image::default(), &pool(64 << 20));
@@ -440,7 +440,7 @@ fn a_reader_does_not_miss_what_is_replaced_meanwhile() {
             while !is_done.get() {
                 let got =
                     reader.get(NeedleId::new(0, 0), COOKIE, |len| handle.pool().alloc(len)).await;
-                assert!(got.is_ok(), "seed {seed}: it was there all the time");
+                assert!(got.is_ok(), "seed {seed}: the needle existed all the time");
                 reads += 1;
             }
             reads
@@ -451,34 +451,38 @@ fn a_reader_does_not_miss_what_is_replaced_meanwhile() {
 
 /// A failed write fails all needles that wait for later commits, however many there are.
 #[test]
-fn a_failed_write_is_told_to_all_who_wait() {
+fn failed_write_fails_all_waiting_writers() {
     const WRITERS: u64 = 2500;
     let mut process = started();
     let volume = process.open_as(Expected { hash_bits: None, ..expected() }).unwrap();
     process.world.fail(0, Fault::Errno(EIO));
-    let (handle, told) = (process.runtime.handle().clone(), Rc::new(Cell::new(0)));
+    let (handle, failures) = (process.runtime.handle().clone(), Rc::new(Cell::new(0)));
     for n in 0..WRITERS {
-        let (draft, volume, told) =
-            (draft(handle.pool(), b"x"), Rc::clone(&volume), Rc::clone(&told));
+        let (draft, volume, failures) =
+            (draft(handle.pool(), b"x"), Rc::clone(&volume), Rc::clone(&failures));
         handle.spawn(async move {
             let put = volume.put(NeedleId::new(n, 0), COOKIE, draft, None).await;
             assert!(matches!(put, Err(Refusal::Failed(_))), "{n}: {put:?}");
-            told.set(told.get() + 1);
+            failures.set(failures.get() + 1);
         });
     }
     process.run(async move {
         let deadline = handle.now() + 60_000_000_000;
-        while told.get() < WRITERS {
-            assert!(handle.now() < deadline, "only {} of {WRITERS} were told", told.get());
+        while failures.get() < WRITERS {
+            assert!(
+                handle.now() < deadline,
+                "only {} of {WRITERS} writers got an error",
+                failures.get()
+            );
             handle.sleep_until(handle.now() + 10_000_000).await;
         }
     });
     assert_eq!((volume.stats().commits.get(), volume.figures().needles), (0, 0));
 }
 
-/// RFC 9110 section 8.8.2.1: what was modified in the future was modified now.
+/// RFC 9110 section 8.8.2.1: a modification time in the future is replaced by the current time.
 #[test]
-fn a_time_of_modification_that_is_still_to_come_becomes_the_present() {
+fn future_modification_time_becomes_the_present() {
     let mut process = started();
     let volume = process.open().unwrap();
     let (handle, storing) = (process.runtime.handle().clone(), Rc::clone(&volume));

@@ -1,6 +1,6 @@
-//! Every operation of the disk fails in turn, in every way it can, once or from then on: no wrong byte, no
-//! lost acknowledgement, no panic, nobody waits forever; after a failed write or flush nothing more is
-//! written to that file. Then the store is started again, on what a kill and on what power cuts leave.
+//! Fails every disk operation in turn, in every way, once or from then on: no wrong byte, no lost
+//! acknowledgement, no panic, no endless wait, and nothing is written to a file after a failed write or
+//! flush. Then the store is restarted on the images that a kill and power cuts leave.
 
 mod common;
 mod error_scenarios;
@@ -38,7 +38,7 @@ const FAULTS: [Fault; 7] = [
 ];
 const NAMES: [&str; 4] = ["error", "short", "failed, data dropped", "failed, data kept"];
 
-/// How often each kind of fault made a difference.
+/// Number of operations hit by each kind of fault.
 fn hits(process: &Process) -> [u64; NAMES.len()] {
     NAMES.map(|name| process.world.count(name))
 }
@@ -69,11 +69,11 @@ fn set_read_only(
     process.run(async move { volume.set_read_only(read_only).await })
 }
 
-/// What became of a step.
+/// Result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Done,
-    /// It failed: it may have taken effect, or may not.
+    /// Failed: it may have taken effect or not.
     Unknown,
     Refused,
 }
@@ -108,7 +108,7 @@ async fn store(
     volume.put(id, cookie, draft, None).await.map(drop)
 }
 
-/// Carries out a step that a serving volume can take.
+/// Performs a step that needs only an open volume.
 async fn perform(volume: Rc<Volume>, handle: Handle, step: Step) -> Result<(), Refusal> {
     match step {
         Step::Put(id, value) => store(&volume, &handle, &[(id, value)]).await,
@@ -124,7 +124,7 @@ async fn perform(volume: Rc<Volume>, handle: Handle, step: Step) -> Result<(), R
             Err(StateError::Failed(error)) => Err(Refusal::Failed(error)),
             Err(_) => Err(Refusal::Poisoned),
         },
-        other => unreachable!("{other:?} takes more than a volume"),
+        other => unreachable!("{other:?} needs more than a volume"),
     }
 }
 
@@ -142,7 +142,7 @@ fn apply(held: &mut Held, step: Step) {
     }
 }
 
-/// A process that carries a script out, and what the disk may hold meanwhile.
+/// A process that runs a script, and the set of states that the disk may be in.
 struct Run {
     process: Process,
     volume: Option<Rc<Volume>>,
@@ -152,7 +152,7 @@ struct Run {
 }
 
 impl Run {
-    /// Whether a fault made a difference already: without one nothing fails.
+    /// Whether the fault has hit an operation; before that nothing may fail.
     fn is_hit(&self) -> bool {
         hits(&self.process).iter().sum::<u64>() > 0
     }
@@ -185,12 +185,12 @@ impl Run {
                     self.process.close(&volume);
                 }
             }
-            Step::Together(steps) => self.together(steps, 0),
+            Step::Concurrent(steps) => self.run_concurrently(steps, 0),
             Step::ReadOnlyAtHint(read_only) => {
                 // Timers fire up to 4 ms late.
-                self.together(&[Step::ReadOnly(read_only)], 1_000_000_000);
+                self.run_concurrently(&[Step::ReadOnly(read_only)], 1_000_000_000);
             }
-            _ => self.together(&[step], 0),
+            _ => self.run_concurrently(&[step], 0),
         }
     }
 
@@ -231,7 +231,7 @@ impl Run {
     }
 
     fn open(&mut self) {
-        // As the daemon does: what failed once is left alone until the next process.
+        // As in the daemon: an open that failed is not retried before the next process.
         if self.opened && self.is_hit() {
             return;
         }
@@ -244,7 +244,7 @@ impl Run {
         }
     }
 
-    fn together(&mut self, steps: &[Step], after_ns: u64) {
+    fn run_concurrently(&mut self, steps: &[Step], after_ns: u64) {
         let Some(volume) = &self.volume else {
             assert!(self.is_hit(), "without a fault there is a volume");
             return;
@@ -263,7 +263,7 @@ impl Run {
         self.process.run(async move {
             let deadline = handle.now() + 60_000_000_000;
             while waiting.borrow().iter().any(Option::is_none) {
-                assert!(handle.now() < deadline, "somebody waits forever");
+                assert!(handle.now() < deadline, "a step never completes");
                 handle.sleep_until(handle.now() + 1_000_000).await;
             }
         });
@@ -278,7 +278,7 @@ impl Run {
         }
     }
 
-    /// What is read now must be what was acknowledged, or an error.
+    /// Every read must return acknowledged content or an error.
     fn get(&mut self) {
         let Some(volume) = self.volume.clone() else {
             assert!(self.is_hit(), "without a fault there is a volume");
@@ -293,7 +293,7 @@ impl Run {
                     continue;
                 }
             };
-            // Who has a file open that is removed reads what it held.
+            // An open file that was removed still returns what it held.
             let may_be = |held: &Held| held.values[n] == got;
             assert!(self.possible.iter().any(may_be), "id {n} reads {got:?}: {:?}", self.possible);
         }
@@ -302,10 +302,10 @@ impl Run {
 
 fn value_of(got: &[u8]) -> u64 {
     let is = |value: &u64| got.starts_with(&bytes(*value, 8)) && data(*value) == got;
-    VALUES.into_iter().find(is).expect("bytes that somebody wrote")
+    VALUES.into_iter().find(is).expect("bytes of one of the values")
 }
 
-/// What a start without faults finds, which must be possible; and writes go on.
+/// Recovers without faults: the state must be possible, and writes must work.
 fn restart(image: &Image, possible: &BTreeSet<Held>, base: Base, pool: &Pool) {
     let mut process = Process::start(9, image, pool);
     process.checkpoints = image.files.contains_key(CHECKPOINT).then_some(ON_DEMAND);
@@ -343,7 +343,7 @@ struct Script {
 }
 
 impl Script {
-    /// Runs it with a fault at one operation: how many operations there were, and the process.
+    /// Runs the script with a fault at one operation; returns the number of operations and the run.
     fn run(&self, fault: Option<(u64, Fault, bool)>, pool: &Pool) -> (u64, Run) {
         let mut process = Process::start(5, &self.image, pool);
         let saves = self.steps.iter().any(|step| matches!(step, Step::Checkpoint));
@@ -377,14 +377,18 @@ impl Script {
 }
 
 #[test]
-fn every_operation_fails_in_every_way() {
+fn any_failed_disk_operation_loses_nothing_acknowledged() {
     let pool = pool(8 << 20);
     let (mut runs, mut counts) = (0, [0; NAMES.len()]);
     for (base, steps) in SCENARIOS {
         let (image, held) = base.build(&pool);
         let script = Script { base: *base, steps, image, held };
         let (operations, clean) = script.run(None, &pool);
-        assert_eq!(clean.possible.len(), 1, "{base:?} {steps:?}: all is known when nothing fails");
+        assert_eq!(
+            clean.possible.len(),
+            1,
+            "{base:?} {steps:?}: exactly one state is possible when nothing fails"
+        );
         script.judge(&clean, &pool);
         for (fault, sticky) in FAULTS.into_iter().flat_map(|fault| [(fault, false), (fault, true)])
         {
@@ -405,11 +409,11 @@ fn every_operation_fails_in_every_way() {
         NAMES.iter().zip(counts).map(|(name, count)| format!("{name} {count}")).collect();
     let hits = hits.join(", ");
     println!("{runs} runs with a fault, of {} scenarios; operations hit: {hits}", SCENARIOS.len());
-    assert!(runs > 11_000, "only {runs} runs: the test does not test");
+    assert!(runs > 11_000, "only {runs} runs with a fault");
     assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
 }
 
-/// Says what was under way when a test panics.
+/// Prints the case when a test panics.
 struct Context(String);
 
 impl Drop for Context {

@@ -1,5 +1,5 @@
-//! Commands whose standard output or standard error cannot be written: no panic, an exit code that says so,
-//! and nothing stored whose URL is lost.
+//! Commands whose standard output or standard error cannot be written: no panic, a failing exit code, and no
+//! stored photo whose URL is lost.
 
 mod daemon_harness;
 
@@ -10,14 +10,14 @@ use std::process::{Command, Output, Stdio};
 
 use daemon_harness::{Daemon, Options, bytes, data_dir, path};
 
-/// An output that fails, and how.
+/// A way in which an output fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Broken {
     /// ENOSPC.
     Full,
-    /// EPIPE: nobody reads.
+    /// EPIPE: the reader is closed.
     Pipe,
-    /// EBADF: opened for reading only, which Rust's own standard output takes for success.
+    /// EBADF: opened read-only; Rust's own standard output ignores this error.
     ReadOnly,
 }
 
@@ -54,19 +54,19 @@ impl Place {
         Self { dir, daemon }
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hayloft"));
-        command.args(words).current_dir(self.dir.path()).stdin(Stdio::null());
-        if ["put", "get", "import"].contains(&words[0]) {
+        command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
+        if ["put", "get", "import"].contains(&args[0]) {
             command.args(["--server", &self.daemon.data.to_string()]);
         }
-        if ["import", "volume", "nginx-config"].contains(&words[0]) {
+        if ["import", "volume", "nginx-config"].contains(&args[0]) {
             command.args(["--admin", &self.daemon.admin.to_string()]);
         }
         command
     }
 
-    /// Photos under these URLs, in the order of the words in which they stand.
+    /// The stored photos of all URLs in a text, in order.
     fn stored(&self, text: &str) -> Vec<Vec<u8>> {
         let server = format!("http://{}", self.daemon.data);
         let urls = text.split_whitespace().filter_map(|word| word.strip_prefix(&server));
@@ -83,16 +83,16 @@ fn error_text(output: &Output) -> String {
 }
 
 #[test]
-fn put_names_what_it_stored_on_standard_error_and_stores_no_more() {
+fn put_prints_lost_urls_to_stderr_and_stops() {
     let place = Place::new();
     let first = std::fs::read(place.dir.path().join("photos/0.jpg")).unwrap();
     for broken in ALL {
-        let words = ["put", "photos/0.jpg", "photos/1.jpg", "photos/2.jpg"];
-        let output = place.command(&words).stdout(broken.open()).output().unwrap();
-        let said = error_text(&output);
-        assert_eq!(output.status.code(), Some(1), "{broken:?}: {said}");
-        assert_eq!(place.stored(&said), std::slice::from_ref(&first), "{broken:?}: {said}");
-        assert!(said.contains("standard output"), "{broken:?}: {said}");
+        let args = ["put", "photos/0.jpg", "photos/1.jpg", "photos/2.jpg"];
+        let output = place.command(&args).stdout(broken.open()).output().unwrap();
+        let stderr = error_text(&output);
+        assert_eq!(output.status.code(), Some(1), "{broken:?}: {stderr}");
+        assert_eq!(place.stored(&stderr), std::slice::from_ref(&first), "{broken:?}: {stderr}");
+        assert!(stderr.contains("standard output"), "{broken:?}: {stderr}");
     }
     assert!(place.daemon.stop().success());
     let check = Command::new(env!("CARGO_BIN_EXE_hayloft"))
@@ -100,37 +100,37 @@ fn put_names_what_it_stored_on_standard_error_and_stores_no_more() {
         .arg(place.dir.path().join("data"))
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&check.stdout).into_owned();
-    assert!(said.contains("needles 3 "), "one from each run: {said}");
+    let stdout = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(stdout.contains("needles 3 "), "one from each run: {stdout}");
 }
 
 #[test]
-fn put_into_a_reader_that_leaves_after_one_line_loses_no_url() {
+fn put_loses_no_url_when_its_reader_exits() {
     let place = Place::new();
     let mut put = place.command(&["put", "photos/0.jpg", "-", "photos/1.jpg"]);
     put.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut put = put.spawn().unwrap();
     let mut line = String::new();
     BufReader::new(put.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    // The reader is gone; only now the second photo is there.
+    // The reader is closed before the second photo is sent.
     put.stdin.take().unwrap().write_all(b"second").unwrap();
     let output = put.wait_with_output().unwrap();
-    let said = error_text(&output);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert_eq!(place.stored(&said), [b"second"], "{said}");
+    let stderr = error_text(&output);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert_eq!(place.stored(&stderr), [b"second"], "{stderr}");
     assert_eq!(place.stored(&line), [bytes(0, 5000)], "{line}");
 }
 
 #[test]
-fn import_ends_in_order_and_its_manifest_is_there() {
+fn import_completes_its_manifest_when_output_fails() {
     let place = Place::new();
     for broken in ALL {
         let manifest = format!("{broken:?}.tsv");
-        let words = ["import", "photos", "--manifest", &manifest];
-        let output = place.command(&words).stdout(broken.open()).output().unwrap();
-        let said = error_text(&output);
-        assert_eq!(output.status.code(), Some(1), "{broken:?}: {said}");
-        assert!(said.contains("4 stored") && said.contains(&manifest), "{broken:?}: {said}");
+        let args = ["import", "photos", "--manifest", &manifest];
+        let output = place.command(&args).stdout(broken.open()).output().unwrap();
+        let stderr = error_text(&output);
+        assert_eq!(output.status.code(), Some(1), "{broken:?}: {stderr}");
+        assert!(stderr.contains("4 stored") && stderr.contains(&manifest), "{broken:?}: {stderr}");
         let text = std::fs::read_to_string(place.dir.path().join(&manifest)).unwrap();
         let urls = text.lines().skip(1).map(|line| line.split('\t').nth(1).unwrap());
         let urls: Vec<_> = urls.map(|url| format!("http://{}{url}", place.daemon.data)).collect();
@@ -139,8 +139,8 @@ fn import_ends_in_order_and_its_manifest_is_there() {
     }
 }
 
-/// A command that is started with standard input and output closed, as a shell does it. The runtime of Rust
-/// opens `/dev/null` for those.
+/// The command with standard input and output closed by a shell. The Rust runtime opens `/dev/null` for
+/// closed descriptors.
 fn closed(command: &Command) -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", "exec \"$@\" <&- >&-", "sh"]).arg(command.get_program());
@@ -149,30 +149,30 @@ fn closed(command: &Command) -> Command {
 }
 
 #[test]
-fn closed_descriptors_are_no_dev_null() {
+fn closed_descriptors_are_not_treated_as_dev_null() {
     let place = Place::new();
-    let run = |words: &[&str]| {
-        let output = closed(&place.command(words)).output().unwrap();
+    let run = |args: &[&str]| {
+        let output = closed(&place.command(args)).output().unwrap();
         (output.status.code(), error_text(&output))
     };
-    let (code, said) = run(&["put", "photos/0.jpg", "photos/1.jpg"]);
-    assert_eq!(code, Some(1), "{said}");
-    assert_eq!(place.stored(&said), [bytes(0, 5000)], "its URL is on standard error: {said}");
-    let (code, said) = run(&["put", "-"]);
-    assert_eq!(code, Some(1), "no photo of 0 bytes: {said}");
-    assert!(said.contains("Bad file descriptor") && place.stored(&said).is_empty(), "{said}");
-    let (code, said) = run(&["import", "-"]);
-    assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("cannot read standard input: Bad file descriptor"), "{said}");
-    let (code, said) = run(&["import", "photos"]);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("4 stored") && said.contains("standard output"), "{said}");
-    for words in [&["volume", "list"][..], &["--help"], &["--version"], &["man"]] {
-        let (code, said) = run(words);
-        assert_eq!(code, Some(2), "{words:?}: {said}");
-        assert!(said.contains("standard output"), "{words:?}: {said}");
+    let (code, stderr) = run(&["put", "photos/0.jpg", "photos/1.jpg"]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert_eq!(place.stored(&stderr), [bytes(0, 5000)], "its URL is on standard error: {stderr}");
+    let (code, stderr) = run(&["put", "-"]);
+    assert_eq!(code, Some(1), "no empty photo is stored: {stderr}");
+    assert!(stderr.contains("Bad file descriptor") && place.stored(&stderr).is_empty(), "{stderr}");
+    let (code, stderr) = run(&["import", "-"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("cannot read standard input: Bad file descriptor"), "{stderr}");
+    let (code, stderr) = run(&["import", "photos"]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("4 stored") && stderr.contains("standard output"), "{stderr}");
+    for args in [&["volume", "list"][..], &["--help"], &["--version"], &["man"]] {
+        let (code, stderr) = run(args);
+        assert_eq!(code, Some(2), "{args:?}: {stderr}");
+        assert!(stderr.contains("standard output"), "{args:?}: {stderr}");
     }
-    // Somebody who wants the URL nowhere gets it nowhere.
+    // An explicit `/dev/null` is not an error.
     let null = File::options().read(true).write(true).open("/dev/null").unwrap();
     let output = place.command(&["put", "photos/0.jpg"]).stdout(null).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", error_text(&output));
@@ -186,29 +186,29 @@ fn closed_descriptors_are_no_dev_null() {
 }
 
 #[test]
-fn acts_are_carried_out_and_said_to_be_on_standard_error() {
+fn commands_take_effect_and_report_on_stderr() {
     let place = Place::new();
     for broken in ALL {
-        for (words, wanted) in [
+        for (args, wanted) in [
             (&["volume", "create", "7", "--size", "16MiB"][..], "volume 7: writable, 16.0 MiB"),
             (&["volume", "read-only", "7", "1"][..], "volume 1: read_only"),
             (&["volume", "writable", "1", "7"][..], "volume 7: writable"),
             (&["volume", "delete", "7", "--yes"][..], "volume 7: deleted"),
         ] {
-            let output = place.command(words).stdout(broken.open()).output().unwrap();
-            let said = error_text(&output);
-            assert_eq!(output.status.code(), Some(1), "{broken:?}: {words:?}: {said}");
-            assert!(said.contains(wanted), "{broken:?}: {words:?}: {said}");
+            let output = place.command(args).stdout(broken.open()).output().unwrap();
+            let stderr = error_text(&output);
+            assert_eq!(output.status.code(), Some(1), "{broken:?}: {args:?}: {stderr}");
+            assert!(stderr.contains(wanted), "{broken:?}: {args:?}: {stderr}");
         }
         let init = place.dir.path().join(format!("{broken:?}"));
-        let words = ["init", init.to_str().unwrap()];
-        let output = place.command(&words).stdout(broken.open()).output().unwrap();
+        let args = ["init", init.to_str().unwrap()];
+        let output = place.command(&args).stdout(broken.open()).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{broken:?}: {}", error_text(&output));
         assert!(init.join("hayloft.toml").exists(), "{broken:?}");
     }
 }
 
-/// Commands that print; those that look at volumes need a stopped daemon.
+/// Commands that print: those for a running daemon, and those that need it stopped.
 fn printing<'a>(data: &'a str, url: &'a str) -> (Vec<Vec<&'a str>>, Vec<Vec<&'a str>>) {
     let running: [&[&str]; 13] = [
         &["volume", "list"],
@@ -233,22 +233,22 @@ fn printing<'a>(data: &'a str, url: &'a str) -> (Vec<Vec<&'a str>>, Vec<Vec<&'a 
         &["export", "--data", data],
     ];
     (
-        running.iter().map(|words| words.to_vec()).collect(),
+        running.iter().map(|args| args.to_vec()).collect(),
         stopped.iter().map(|w| w.to_vec()).collect(),
     )
 }
 
 /// No panic; a full output is reported by the exit code.
-fn assert_handled(command: &mut Command, words: &[&str], broken: Broken) {
+fn assert_handled(command: &mut Command, args: &[&str], broken: Broken) {
     let output = command.stdout(broken.open()).output().unwrap();
-    let (said, code) = (error_text(&output), output.status.code());
+    let (stderr, code) = (error_text(&output), output.status.code());
     assert!(
-        matches!(code, Some(0..=2)) && !said.contains("panicked"),
-        "{words:?}: {code:?} {said}"
+        matches!(code, Some(0..=2)) && !stderr.contains("panicked"),
+        "{args:?}: {code:?} {stderr}"
     );
     if broken == Broken::Full {
-        assert!(matches!(code, Some(1 | 2)), "{words:?}: {said}");
-        assert!(said.contains("standard output"), "{words:?}: {said}");
+        assert!(matches!(code, Some(1 | 2)), "{args:?}: {stderr}");
+        assert!(stderr.contains("standard output"), "{args:?}: {stderr}");
     }
 }
 
@@ -259,28 +259,28 @@ fn no_command_panics_when_an_output_fails() {
     assert_eq!(place.daemon.client().put(&url, b"photo").unwrap().status, 201);
     let data = place.dir.path().join("data").into_os_string().into_string().unwrap();
     let (running, stopped) = printing(&data, &url);
-    let both_fail = |command: &mut Command, words: &[&str]| {
+    let both_fail = |command: &mut Command, args: &[&str]| {
         let status = command.stdout(Broken::Full.open()).stderr(Broken::Full.open()).status();
-        assert!(matches!(status.unwrap().code(), Some(0..=2)), "{words:?}");
+        assert!(matches!(status.unwrap().code(), Some(0..=2)), "{args:?}");
     };
-    for words in &running {
+    for args in &running {
         for broken in ALL {
-            assert_handled(&mut place.command(words), words, broken);
+            assert_handled(&mut place.command(args), args, broken);
         }
-        both_fail(&mut place.command(words), words);
+        both_fail(&mut place.command(args), args);
     }
     both_fail(&mut place.command(&["put", "photos/0.jpg", "photos/none.jpg"]), &["put"]);
     let Place { dir, daemon } = place;
     assert!(daemon.stop().success());
-    let command = |words: &[&str]| {
+    let command = |args: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hayloft"));
-        command.args(words).current_dir(dir.path()).stdin(Stdio::null());
+        command.args(args).current_dir(dir.path()).stdin(Stdio::null());
         command
     };
-    for words in &stopped {
+    for args in &stopped {
         for broken in ALL {
-            assert_handled(&mut command(words), words, broken);
+            assert_handled(&mut command(args), args, broken);
         }
-        both_fail(&mut command(words), words);
+        both_fail(&mut command(args), args);
     }
 }

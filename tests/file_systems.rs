@@ -1,5 +1,5 @@
-//! What the daemon says to file systems that keep nothing, or have no direct I/O. Each test mounts its own,
-//! which needs root and loop devices: `cargo xtask test` runs them, and fails where it cannot.
+//! Start on file systems that lose data or lack direct I/O. Each test mounts its own, which needs root and
+//! loop devices: `cargo xtask test` runs them, and fails where it cannot.
 
 mod daemon_harness;
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use daemon_harness::{Daemon, Options, bytes, config_check, data_dir, path};
 
-/// A mounted file system, and the device under it. Taken away when dropped.
+/// A mounted file system and its device. Unmounted when dropped.
 struct Mount {
     place: PathBuf,
     device: Option<String>,
@@ -18,8 +18,8 @@ struct Mount {
 fn run(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output();
     let output = output.unwrap_or_else(|error| panic!("cannot run {program}: {error}"));
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{program} {args:?} (root is needed): {said}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{program} {args:?} (root is needed): {stderr}");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
@@ -36,7 +36,7 @@ impl Mount {
         Self { place, device: None }
     }
 
-    /// Makes and mounts an ext4 on a loop device with sectors of this size (bytes).
+    /// Creates and mounts an ext4 on a loop device with sectors of this size (bytes).
     fn ext4(dir: &Path, sector: u32, options: &str) -> Self {
         let image = dir.join("image");
         std::fs::File::create(&image).unwrap().set_len(256 << 20).unwrap();
@@ -51,7 +51,7 @@ impl Mount {
         mount
     }
 
-    /// An overlay over `upper`, which must be a directory with room for two more.
+    /// Mounts an overlay whose upper and work directories are created in `upper`.
     fn overlay(dir: &Path, upper: &Path, more: &str) -> Self {
         let lower = dir.join("lower");
         std::fs::create_dir_all(&lower).unwrap();
@@ -91,8 +91,7 @@ impl Drop for Mount {
     }
 }
 
-/// Options with a configuration beside the mount: the harness writes log and configuration to the directory
-/// that it is given, and the data directory comes from a flag.
+/// Options with log and configuration outside the mount, and the data directory set in the configuration.
 fn options(data: &Path, args: &[&str]) -> Options {
     let config = format!("data = [{:?}]\n", text(data));
     let args = args.iter().map(|arg| (*arg).to_owned()).collect();
@@ -103,42 +102,42 @@ fn launch(dir: &Path, data: &Path, args: &[&str]) -> Daemon {
     Daemon::launch(dir, &options(data, args))
 }
 
-/// `config check` refuses it, and `serve` with the same sentence, which is returned.
+/// Asserts that `config check` and `serve` refuse the options with the same message, and returns it.
 fn refusal(dir: &Path, options: &Options) -> String {
-    let (code, said) = config_check(dir, options);
+    let (code, stderr) = config_check(dir, options);
     let mut daemon = Daemon::launch(dir, options);
     let status = daemon.wait(Duration::from_secs(20));
     let log = daemon.log_text();
-    let status = status.unwrap_or_else(|| panic!("it should not run:\n{log}"));
-    assert_eq!((status.code(), code), (Some(2), 2), "{log}\nconfig check: {said}");
+    let status = status.unwrap_or_else(|| panic!("the daemon did not exit:\n{log}"));
+    assert_eq!((status.code(), code), (Some(2), 2), "{log}\nconfig check: {stderr}");
     assert!(!log.contains("panicked"), "{log}");
-    assert_eq!(said.lines().last(), log.lines().last());
+    assert_eq!(stderr.lines().last(), log.lines().last());
     std::fs::remove_file(&daemon.log).unwrap();
-    said
+    stderr
 }
 
-/// The start is refused with these words, and nothing is left on the mount, whether the data directory is
-/// its top or one to be made in it.
+/// Asserts that a start is refused with these words and leaves nothing on the mount, both for its root and
+/// for a new directory in it.
 fn assert_refused(dir: &Path, mount: &Mount, words: &[&str]) {
     for data in [mount.place.clone(), mount.place.join("data")] {
-        let said = refusal(dir, &options(&data, &[]));
+        let stderr = refusal(dir, &options(&data, &[]));
         for word in words.iter().chain(&["--buffered"]) {
-            assert!(said.contains(word), "does not say {word:?}:\n{said}");
+            assert!(stderr.contains(word), "does not say {word:?}:\n{stderr}");
         }
         assert_eq!(mount.names(), [""; 0], "left behind");
     }
 }
 
-/// It serves with `args`; what `/status` says of durability.
+/// Asserts that the daemon serves with `args`; returns whether `/status` reports durability.
 fn assert_serves(dir: &Path, mount: &Mount, args: &[&str]) -> bool {
     let data = mount.place.join("data");
     for round in 0..2 {
-        let (code, said) = config_check(dir, &options(&data, args));
-        assert_eq!((code, data.exists()), (0, round == 1), "{said}");
+        let (code, stderr) = config_check(dir, &options(&data, args));
+        assert_eq!((code, data.exists()), (0, round == 1), "{stderr}");
         let mut daemon = launch(dir, &data, args);
         daemon.wait_ready();
-        let (code, said) = config_check(dir, &options(&data, args));
-        assert_eq!(code, 0, "beside the daemon: {said}");
+        let (code, stderr) = config_check(dir, &options(&data, args));
+        assert_eq!(code, 0, "while the daemon runs: {stderr}");
         if round == 0 {
             assert_eq!(daemon.client().put(&path(1), &bytes(1, 100_000)).unwrap().status, 201);
         }
@@ -158,7 +157,7 @@ fn assert_serves(dir: &Path, mount: &Mount, args: &[&str]) -> bool {
 
 #[test]
 #[ignore = "mounts file systems: run as root, by cargo xtask test"]
-fn file_systems_in_memory_are_refused_and_never_durable() {
+fn in_memory_file_systems_are_refused_and_not_durable() {
     for kind in ["tmpfs", "ramfs"] {
         let dir = data_dir();
         let mount = Mount::new(dir.path(), kind, kind, "rw");
@@ -171,7 +170,7 @@ fn file_systems_in_memory_are_refused_and_never_durable() {
 
 #[test]
 #[ignore = "mounts file systems: run as root, by cargo xtask test"]
-fn ext4_that_journals_data_has_no_direct_io() {
+fn ext4_with_data_journal_is_refused_without_direct_io() {
     let dir = data_dir();
     let mount = Mount::ext4(dir.path(), 512, "data=journal");
     assert_refused(dir.path(), &mount, &["without direct I/O", "data=journal"]);
@@ -180,7 +179,7 @@ fn ext4_that_journals_data_has_no_direct_io() {
 
 #[test]
 #[ignore = "mounts file systems: run as root, by cargo xtask test"]
-fn an_ordinary_ext4_is_durable_and_a_store_on_it_is_not_touched_by_a_refusal() {
+fn ext4_is_durable_and_refused_start_leaves_store_unchanged() {
     let dir = data_dir();
     let mount = Mount::ext4(dir.path(), 512, "rw");
     assert!(assert_serves(dir.path(), &mount, &[]));
@@ -197,7 +196,7 @@ fn an_ordinary_ext4_is_durable_and_a_store_on_it_is_not_touched_by_a_refusal() {
 
 #[test]
 #[ignore = "mounts file systems: run as root, by cargo xtask test"]
-fn a_file_system_that_is_mounted_read_only_is_refused() {
+fn read_only_file_system_is_refused() {
     let dir = data_dir();
     let mount = Mount::ext4(dir.path(), 512, "rw");
     assert!(assert_serves(dir.path(), &mount, &[]));
@@ -212,36 +211,39 @@ fn a_file_system_that_is_mounted_read_only_is_refused() {
         ("empty", ["cannot open the lock file", read_only]),
         ("new", ["cannot create", read_only]),
     ] {
-        let said = refusal(dir.path(), &options(&mount.place.join(data), &[]));
-        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+        let stderr = refusal(dir.path(), &options(&mount.place.join(data), &[]));
+        assert!(words.iter().all(|word| stderr.contains(word)), "{stderr}");
     }
     let good = dir.path().join("good");
     let mut options = options(&good, &[]);
     options.config += &format!("access_trace.file = {:?}\n", text(&trace));
-    let said = refusal(dir.path(), &options);
-    assert!(said.contains("cannot write the access trace") && said.contains(read_only), "{said}");
-    // Another disk that works is enough, here and there.
+    let stderr = refusal(dir.path(), &options);
+    assert!(
+        stderr.contains("cannot write the access trace") && stderr.contains(read_only),
+        "{stderr}"
+    );
+    // One working disk is enough for both commands.
     let broken = mount.place.join("data");
     options.config = format!("data = [{:?}, {:?}]\n", text(&good), text(&broken));
     Daemon::start(dir.path(), &self::options(&good, &[])).stop();
-    let (code, said) = config_check(dir.path(), &options);
-    assert!(code == 0 && said.contains("Its volumes would be out"), "{said}");
+    let (code, stderr) = config_check(dir.path(), &options);
+    assert!(code == 0 && stderr.contains("Its volumes would be out"), "{stderr}");
     assert!(Daemon::start(dir.path(), &options).stop().success());
 }
 
 #[test]
 #[ignore = "mounts file systems: run as root, by cargo xtask test"]
-fn a_first_volume_that_is_larger_than_the_disk_is_refused() {
+fn first_volume_larger_than_the_disk_is_refused() {
     let dir = data_dir();
     let mount = Mount::ext4(dir.path(), 512, "rw");
     for data in [mount.place.clone(), mount.place.join("data")] {
         let options = Options { volume_size: "1GiB", ..options(&data, &[]) };
-        let said = refusal(dir.path(), &options);
-        assert!(said.contains("cannot create volume 1 of 1GiB"), "{said}");
-        assert!(said.contains("No space left"), "{said}");
+        let stderr = refusal(dir.path(), &options);
+        assert!(stderr.contains("cannot create volume 1 of 1GiB"), "{stderr}");
+        assert!(stderr.contains("No space left"), "{stderr}");
         assert_eq!(mount.names(), [""; 0], "left behind");
     }
-    // Once there are volumes, the size is that of the next ones.
+    // Once volumes exist, the size applies only to new ones.
     assert!(assert_serves(dir.path(), &mount, &[]));
     let options = Options { volume_size: "1GiB", ..options(&mount.place.join("data"), &[]) };
     assert_eq!(config_check(dir.path(), &options).0, 0);
@@ -249,7 +251,7 @@ fn a_first_volume_that_is_larger_than_the_disk_is_refused() {
 
 #[test]
 #[ignore = "runs as another user: run as root, by cargo xtask test"]
-fn what_another_user_may_not_see_is_no_refusal() {
+fn config_check_skips_what_its_user_may_not_see() {
     const NOBODY: u32 = 65_534;
     let dir = data_dir();
     let everybody = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
@@ -265,15 +267,18 @@ fn what_another_user_may_not_see_is_no_refusal() {
         user: Some(NOBODY),
         ..Options::default()
     };
-    let (code, said) = config_check(dir.path(), &options);
-    let unseen: Vec<&str> = said.lines().filter(|line| line.contains("not checked")).collect();
-    assert_eq!((code, unseen.len()), (0, 3), "{said}");
+    let (code, stderr) = config_check(dir.path(), &options);
+    let unseen: Vec<&str> = stderr.lines().filter(|line| line.contains("not checked")).collect();
+    assert_eq!((code, unseen.len()), (0, 3), "{stderr}");
     for words in ["create", "unix:", "access trace"] {
-        assert!(unseen.iter().any(|line| line.contains(words)), "{words}: {said}");
+        assert!(unseen.iter().any(|line| line.contains(words)), "{words}: {stderr}");
     }
     Daemon::start(dir.path(), &Options::default()).stop();
-    let (code, said) = config_check(dir.path(), &options);
-    assert!(code == 0 && said.contains("not checked, as this user: not permitted to"), "{said}");
+    let (code, stderr) = config_check(dir.path(), &options);
+    assert!(
+        code == 0 && stderr.contains("not checked, as this user: not permitted to"),
+        "{stderr}"
+    );
 }
 
 fn names(dir: &Path) -> Vec<std::ffi::OsString> {
@@ -285,7 +290,7 @@ fn names(dir: &Path) -> Vec<std::ffi::OsString> {
 
 #[test]
 #[ignore = "mounts file systems: run as root, by cargo xtask test"]
-fn a_device_of_4096_byte_blocks_is_refused_without_a_trace() {
+fn device_with_4096_byte_blocks_is_refused() {
     let dir = data_dir();
     let mount = Mount::ext4(dir.path(), 4096, "rw");
     assert_refused(dir.path(), &mount, &["blocks of 4096 bytes", "512"]);
@@ -294,7 +299,7 @@ fn a_device_of_4096_byte_blocks_is_refused_without_a_trace() {
 
 #[test]
 #[ignore = "mounts file systems: run as root, by cargo xtask test"]
-fn an_overlay_over_a_disk_works_with_a_warning() {
+fn overlay_on_a_disk_works_with_a_warning() {
     let (dir, upper) = (data_dir(), data_dir());
     let mount = Mount::overlay(dir.path(), upper.path(), "");
     assert!(assert_serves(dir.path(), &mount, &[]));
@@ -306,7 +311,7 @@ fn an_overlay_over_a_disk_works_with_a_warning() {
 
 #[test]
 #[ignore = "mounts file systems: run as root, by cargo xtask test"]
-fn an_overlay_over_memory_or_without_syncs_is_refused() {
+fn overlay_on_memory_or_without_sync_is_refused() {
     let (dir, below) = (data_dir(), data_dir());
     let memory = Mount::new(below.path(), "tmpfs", "tmpfs", "rw");
     let mount = Mount::overlay(dir.path(), &memory.place, "");

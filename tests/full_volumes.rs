@@ -1,4 +1,4 @@
-//! Volumes without room, and figures that keep up with acknowledgements.
+//! Full volumes, and statistics that are current after each acknowledgement.
 
 mod daemon_harness;
 
@@ -20,26 +20,26 @@ fn strict(daemon: &Daemon) -> (u16, String) {
     (reply.status, reply.text())
 }
 
-/// Lines of the log that warn of something.
+/// Warnings in the log.
 fn warnings(daemon: &Daemon) -> Vec<String> {
     let log = daemon.log_text();
     log.lines().filter(|line| line.contains(" WARN ")).map(str::to_owned).collect()
 }
 
-/// The same, once one of them says this: lines are written a little later than they are logged, in order.
+/// Waits until a warning contains `part`, since log lines are written with a delay; returns all warnings.
 fn warnings_with(daemon: &Daemon, part: &str) -> Vec<String> {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
-        let said = warnings(daemon);
-        if said.iter().any(|line| line.contains(part)) {
-            return said;
+        let lines = warnings(daemon);
+        if lines.iter().any(|line| line.contains(part)) {
+            return lines;
         }
-        assert!(Instant::now() < deadline, "no warning of {part:?}: {said:?}");
+        assert!(Instant::now() < deadline, "no warning of {part:?}: {lines:?}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// Fills volume 1 with photos of this length: how many were stored.
+/// Fills volume 1 with photos of this length (bytes); returns the number stored.
 fn fill(client: &mut Client, len: usize) -> u64 {
     for key in 0..100_000 {
         match client.put(&path(key), &bytes(key, len)).unwrap().status {
@@ -48,11 +48,11 @@ fn fill(client: &mut Client, len: usize) -> u64 {
             status => panic!("{status}"),
         }
     }
-    panic!("it is never full")
+    panic!("the volume never becomes full")
 }
 
 #[test]
-fn a_full_volume_is_logged_once_and_makes_strict_readiness_fail() {
+fn full_volume_is_logged_once_and_fails_strict_readiness() {
     let dir = data_dir();
     let daemon = daemon(dir.path(), "16MiB");
     assert_eq!(strict(&daemon).0, 200);
@@ -64,24 +64,24 @@ fn a_full_volume_is_logged_once_and_makes_strict_readiness_fail() {
         assert_eq!(client.request("POST", "/", &[], Some(&bytes(1, 900_000))).unwrap().status, 507);
     }
     assert_eq!(volume(&daemon)["full"], true);
-    // Longer than all that is left: no volume is asked.
+    // Longer than the free space of every volume: none is tried.
     for _ in 0..4 {
         let posted = daemon.client().request("POST", "/", &[], Some(&bytes(1, 3_000_000)));
         assert_eq!(posted.unwrap().status, 507);
     }
-    let said = warnings_with(&daemon, "no volume has room");
-    let of_the_volume: Vec<_> = said.iter().filter(|line| line.contains("volume=1")).collect();
-    assert_eq!(of_the_volume.len(), 1, "{said:?}");
-    assert!(of_the_volume[0].contains("hayloft volume create"), "{said:?}");
-    let of_none = said.iter().filter(|line| line.contains("no volume has room")).count();
-    assert!((1..=2).contains(&of_none), "{said:?}");
+    let lines = warnings_with(&daemon, "no volume has room");
+    let of_the_volume: Vec<_> = lines.iter().filter(|line| line.contains("volume=1")).collect();
+    assert_eq!(of_the_volume.len(), 1, "{lines:?}");
+    assert!(of_the_volume[0].contains("hayloft volume create"), "{lines:?}");
+    let of_none = lines.iter().filter(|line| line.contains("no volume has room")).count();
+    assert!((1..=2).contains(&of_none), "{lines:?}");
     let (status, body) = strict(&daemon);
     assert_eq!(status, 503, "{body}");
     assert!(body.contains("No volume takes photos: 1 full."), "{body}");
     assert_eq!(daemon.admin("/readyz").status, 200);
     assert_eq!(daemon.metric("hayloft_volume_full", "volume=\"1\""), 1.0);
 
-    // Another volume, and all is well; made read-only, it is not.
+    // A second volume restores readiness; making it read-only removes it again.
     let mut admin = Client::connect(daemon.admin).unwrap();
     let made = admin.request("POST", "/volumes", &[], Some(b"{}")).unwrap();
     assert_eq!(made.status, 201, "{}", made.text());
@@ -94,22 +94,22 @@ fn a_full_volume_is_logged_once_and_makes_strict_readiness_fail() {
 }
 
 #[test]
-fn an_upload_that_does_not_fit_is_logged_though_others_would() {
+fn upload_too_large_for_free_space_is_logged_once() {
     let dir = data_dir();
     let daemon = daemon(dir.path(), "16MiB");
     for _ in 0..3 {
         // Refused before the body is read, after which the connection ends.
         assert_eq!(daemon.client().put(&path(1), &bytes(1, 15 << 20)).unwrap().status, 507);
     }
-    let mut said = warnings_with(&daemon, "an upload did not fit");
-    said.retain(|line| line.contains("volume=1"));
-    assert!(said.len() == 1 && said[0].contains("an upload did not fit"), "{said:?}");
+    let mut lines = warnings_with(&daemon, "an upload did not fit");
+    lines.retain(|line| line.contains("volume=1"));
+    assert!(lines.len() == 1 && lines[0].contains("an upload did not fit"), "{lines:?}");
     assert_eq!((strict(&daemon).0, &volume(&daemon)["full"]), (200, &false.into()));
     assert_eq!(daemon.client().put(&path(1), &bytes(1, 1000)).unwrap().status, 201);
 }
 
 #[test]
-fn a_volume_that_is_full_is_full_after_a_restart() {
+fn full_volume_is_reported_full_after_restart() {
     let dir = data_dir();
     let first = daemon(dir.path(), "16MiB");
     fill(&mut first.client(), 900_000);
@@ -120,39 +120,39 @@ fn a_volume_that_is_full_is_full_after_a_restart() {
     warnings_with(&again, "the volume is full");
 }
 
-/// Who has an acknowledgement and asks for the figures sees the photo in them, however soon.
+/// Statistics requested after an acknowledgement include its photo, however soon.
 #[test]
-fn figures_of_a_volume_are_those_of_the_last_acknowledgement() {
+fn volume_statistics_include_every_acknowledged_write() {
     let dir = data_dir();
     let daemon = daemon(dir.path(), "64MiB");
     let mut clients = [daemon.client(), daemon.client(), daemon.client(), daemon.client()];
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut needles = 0;
-    let seen = |wanted: u64, what: &str| {
-        assert!(Instant::now() < deadline, "it takes too long");
+    let assert_needles = |wanted: u64, what: &str| {
+        assert!(Instant::now() < deadline, "the test takes too long");
         assert_eq!(volume(&daemon)["needles"], wanted, "after {what}");
     };
     for key in 0..40 {
         let client = &mut clients[usize::try_from(key).unwrap() % 4];
         assert_eq!(client.put(&path(key), &bytes(key, 5000)).unwrap().status, 201);
         needles += 1;
-        seen(needles, "PUT");
+        assert_needles(needles, "PUT");
         assert_eq!(client.request("POST", "/1", &[], Some(b"photo")).unwrap().status, 201);
         needles += 1;
-        seen(needles, "POST");
+        assert_needles(needles, "POST");
         if key % 4 == 0 {
             assert_eq!(client.request("DELETE", &path(key), &[], None).unwrap().status, 204);
             needles -= 1;
-            seen(needles, "DELETE");
+            assert_needles(needles, "DELETE");
         }
         if key % 10 == 0 {
             assert_eq!(client.put(&path(1000 + key), &bytes(key, 1_500_000)).unwrap().status, 201);
             needles += 1;
-            seen(needles, "a large PUT");
+            assert_needles(needles, "a large PUT");
             let tar = batch(10_000 + key * 10, 5);
             assert_eq!(client.request("POST", "/1/batch", &[], Some(&tar)).unwrap().status, 201);
             needles += 5;
-            seen(needles, "a batch");
+            assert_needles(needles, "a batch");
         }
     }
 }

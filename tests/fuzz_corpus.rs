@@ -1,5 +1,5 @@
-//! Every input that fuzzing kept, and every one that once broke something, given to its target again:
-//! `fuzz/corpus/`, in docs/TESTING.md. The targets are those that `cargo xtask fuzz` runs.
+//! Replays every input kept by fuzzing and every input that once exposed a bug: `fuzz/corpus/`, described in
+//! docs/TESTING.md. The targets are those of `cargo xtask fuzz`.
 
 use std::collections::BTreeSet;
 use std::panic::catch_unwind;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use hayloft_fuzz::TARGETS;
 
-/// A corpus is small enough to be kept: this many files, this many bytes.
+/// Limits of a corpus: number of files, total size (bytes).
 const FILES_MAX: usize = 220;
 const BYTES_MAX: u64 = 300 * 1024;
 
@@ -24,70 +24,70 @@ fn inputs(target: &str) -> Vec<PathBuf> {
     files
 }
 
-/// What breaks in `target`: the names of inputs at which it panics.
-fn broken(target: fn(&[u8]), inputs: &[PathBuf]) -> Vec<String> {
-    let breaks = |input: &&PathBuf| {
+/// Names of the inputs on which `target` panics.
+fn panicking(target: fn(&[u8]), inputs: &[PathBuf]) -> Vec<String> {
+    let panics = |input: &&PathBuf| {
         let data = std::fs::read(input).unwrap();
         catch_unwind(|| target(&data)).is_err()
     };
-    inputs.iter().filter(breaks).map(|input| input.display().to_string()).collect()
+    inputs.iter().filter(panics).map(|input| input.display().to_string()).collect()
 }
 
 fn replay(name: &str) {
     let (_, target) = TARGETS.iter().find(|(target, _)| *target == name).unwrap();
     let inputs = inputs(name);
-    assert!(inputs.len() > 10, "the corpus of {name} is gone: {} inputs", inputs.len());
-    let broken = broken(*target, &inputs);
-    assert!(broken.is_empty(), "{name} breaks at\n{}", broken.join("\n"));
+    assert!(inputs.len() > 10, "the corpus of {name} is missing: {} inputs", inputs.len());
+    let panicking = panicking(*target, &inputs);
+    assert!(panicking.is_empty(), "{name} panics on\n{}", panicking.join("\n"));
 }
 
 #[test]
-fn batch() {
+fn batch_corpus_replays_without_panic() {
     replay("batch");
 }
 
 #[test]
-fn config() {
+fn config_corpus_replays_without_panic() {
     replay("config");
 }
 
 #[test]
-fn connection() {
+fn connection_corpus_replays_without_panic() {
     replay("connection");
 }
 
 #[test]
-fn engine() {
+fn engine_corpus_replays_without_panic() {
     replay("engine");
 }
 
 #[test]
-fn format() {
+fn format_corpus_replays_without_panic() {
     replay("format");
 }
 
 #[test]
-fn recovery() {
+fn recovery_corpus_replays_without_panic() {
     replay("recovery");
 }
 
 #[test]
-fn request_head() {
+fn request_head_corpus_replays_without_panic() {
     replay("request_head");
 }
 
 #[test]
-fn a_target_that_breaks_is_named() {
+fn panicking_inputs_are_named() {
     let inputs = inputs("config");
     let planted = |data: &[u8]| assert!(!data.starts_with(b"listen"), "planted");
-    let found = broken(planted, &inputs);
+    let found = panicking(planted, &inputs);
     let begins = |input: &&PathBuf| std::fs::read(input).unwrap().starts_with(b"listen");
     assert_eq!(found.len(), inputs.iter().filter(begins).count());
     assert!(!found.is_empty());
 }
 
 #[test]
-fn every_target_has_a_corpus_a_binary_and_a_test_here() {
+fn every_target_has_a_corpus_a_binary_and_a_test() {
     let names: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
     let in_dir = |dir: PathBuf| -> BTreeSet<String> {
         let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
@@ -102,7 +102,7 @@ fn every_target_has_a_corpus_a_binary_and_a_test_here() {
 }
 
 #[test]
-fn corpora_are_small() {
+fn corpora_stay_within_their_size_limits() {
     for (name, _) in TARGETS {
         let inputs = inputs(name);
         let bytes: u64 = inputs.iter().map(|input| input.metadata().unwrap().len()).sum();

@@ -1,4 +1,4 @@
-//! Looks at what a power cut can leave behind.
+//! Explores the states that a power cut can leave.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
@@ -11,25 +11,25 @@ use hayloft::volume::{GetError, Refusal, Volume};
 use nix::time::{ClockId, clock_gettime};
 
 use super::fingerprint::{CHECKPOINT, Fingerprints};
-use super::history::{Course, run_history};
+use super::history::{Variant, run_history};
 use super::model::{Action, IDS, State, value_bytes, value_of};
 use crate::common::{ON_DEMAND, Process, pool};
 
-/// Subsets of unflushed sectors tried at one crash point, when there are more.
+/// Maximum number of subsets of unflushed sectors tried at one crash point.
 const SUBSETS: usize = 1024;
-/// The same with large bodies, of which each state takes far longer.
+/// The same with multipart objects, whose states take far longer.
 const LARGE_SUBSETS: usize = 64;
 
-/// States that were looked at, each once.
+/// Explores distinct states, each once.
 pub struct Explorer {
     pool: Pool,
     fingerprints: Fingerprints,
     pub seen: HashSet<u64>,
-    /// Moments at which the power was cut.
+    /// Number of crash points.
     pub points: u64,
-    /// States that a second power cut left, into the recovery from a first one.
+    /// Number of states left by a second power cut, during recovery.
     pub during_recovery: u64,
-    /// States behind which a PUT, or even a DELETE, found no room.
+    /// Number of states after which a PUT, and even a DELETE, found no space.
     pub full: [u64; 2],
     began_ns: i64,
 }
@@ -52,60 +52,60 @@ impl Explorer {
         }
     }
 
-    /// Distinct states so far.
+    /// Number of distinct states so far.
     pub fn states(&self) -> usize {
         self.seen.len()
     }
 
-    /// Processor time of this thread since it began (seconds).
+    /// Processor time of this thread since the start (seconds).
     #[expect(clippy::cast_precision_loss, reason = "to be read by people")]
     pub fn seconds(&self) -> f64 {
         (cpu_ns() - self.began_ns) as f64 / 1e9
     }
 
-    /// Cuts a history off wherever that makes a difference.
-    pub fn history(&mut self, history: &[Action], course: Course) {
-        let most = if course.large { LARGE_SUBSETS } else { SUBSETS };
-        let points = run_history(history, course, &self.pool);
+    /// Cuts the power at every event of a history that makes a difference.
+    pub fn history(&mut self, history: &[Action], variant: Variant) {
+        let most = if variant.large { LARGE_SUBSETS } else { SUBSETS };
+        let points = run_history(history, variant, &self.pool);
         let mut last = None;
         for (n, point) in points.iter().enumerate() {
             self.points += 1;
             let allowed = point.model.allowed();
             let none = point.wreck.image(|_| false, point.wreck.changes());
             self.fingerprints.expect(&none);
-            // A moment that differs from the one before in nothing.
+            // Skips an event that changed nothing.
             let all = point.wreck.image(|_| true, point.wreck.changes());
             let marks = [&none, &all].map(|image| self.fingerprints.of(image, allowed.iter()));
             if last.replace((marks, point.wreck.loose())) == Some((marks, point.wreck.loose())) {
                 continue;
             }
-            for (mask, image) in images(&point.wreck, most, 99 + course.round) {
-                self.state(&image, &allowed, (course, true), &|| {
-                    format!("{history:?} {course:?}, event {n}, sectors {mask:#b}")
+            for (mask, image) in images(&point.wreck, most, 99 + variant.round) {
+                self.state(&image, &allowed, (variant, true), &|| {
+                    format!("{history:?} {variant:?}, event {n}, sectors {mask:#b}")
                 });
             }
         }
     }
 
-    /// Looks at a state, if it is new; and, when the power may be cut `again`, at what that leaves of
-    /// its recovery.
+    /// Checks a state, if it is new, and with `again` also the states that a power cut during its recovery
+    /// leaves.
     fn state(
         &mut self,
         image: &Image,
         allowed: &BTreeSet<State>,
-        (course, again): (Course, bool),
+        (variant, again): (Variant, bool),
         what: &dyn Fn() -> String,
     ) {
         if !self.seen.insert(self.fingerprints.of(image, allowed.iter())) {
             return;
         }
         let (recovering, full) = check(image, allowed, &self.pool, again, what);
-        assert!(full == [false; 2] || course.blocks.is_some(), "{}: there is room", what());
+        assert!(full == [false; 2] || variant.blocks.is_some(), "{}: the volume has space", what());
         self.full.iter_mut().zip(full).for_each(|(count, full)| *count += u64::from(full));
         for (n, wreck) in recovering.iter().enumerate() {
             for (mask, image) in images(wreck, SUBSETS, 7) {
                 let before = self.seen.len();
-                self.state(&image, allowed, (course, false), &|| {
+                self.state(&image, allowed, (variant, false), &|| {
                     format!("{}; again at event {n} of the recovery, sectors {mask:#b}", what())
                 });
                 self.during_recovery += (self.seen.len() - before) as u64;
@@ -114,24 +114,24 @@ impl Explorer {
     }
 }
 
-/// What each id holds.
+/// Content of each id, as read.
 pub fn state_of(process: &mut Process, volume: &Rc<Volume>) -> State {
     IDS.map(|id| match process.get(volume, id) {
-        Ok(got) => Some(value_of(&got).expect("bytes that somebody wrote")),
+        Ok(got) => Some(value_of(&got).expect("bytes of one of the values")),
         Err(GetError::NotFound) => None,
-        Err(other) => panic!("after a power cut nothing is damaged, yet: {other}"),
+        Err(other) => panic!("nothing is damaged after a power cut, but: {other}"),
     })
 }
 
-/// A process that finds this image, and uses a checkpoint if there is one.
+/// A process on this image, which uses a checkpoint if there is one.
 fn start(seed: u64, image: &Image, pool: &Pool) -> Process {
     let mut process = Process::start(seed, image, pool);
     process.checkpoints = image.files.contains_key(CHECKPOINT).then_some(ON_DEMAND);
     process
 }
 
-/// Recovers, and goes on: the moments of the recovery at which something could be torn, and whether a PUT
-/// and a DELETE found no room afterwards.
+/// Recovers and continues; returns the events of the recovery at which sectors could be lost, and whether a
+/// PUT and a DELETE found no space afterwards.
 fn check(
     image: &Image,
     allowed: &BTreeSet<State>,
@@ -157,7 +157,7 @@ fn check(
     assert!(allowed.contains(&state), "{}: {state:?} is not of {allowed:?}", what());
     let figures = volume.figures();
     let present = state.iter().flatten().count() as u64;
-    assert_eq!(figures.needles, present, "{}: the index holds just what is there", what());
+    assert_eq!(figures.needles, present, "{}: the index holds exactly what is stored", what());
 
     // Again, after a kill: the same decision.
     let mut again = start(13, &process.image(), pool);
@@ -166,19 +166,19 @@ fn check(
     assert_eq!(state_of(&mut again, &volume), state, "{}: second recovery", what());
     assert_eq!(volume.figures().live, figures.live, "{}: second recovery", what());
 
-    // And writes go on without any operator step, unless the log is at its end.
+    // Writes continue without an operator, unless the log is full.
     let mut after = state;
-    let full = go_on(&mut again, &volume, &mut after);
+    let full = write_more(&mut again, &volume, &mut after);
     let mut third = start(17, &again.image(), pool);
     let volume = third.open().unwrap();
-    assert!(volume.damage().is_empty(), "{}: after going on: {:?}", what(), volume.damage());
-    assert_eq!(state_of(&mut third, &volume), after, "{}: after going on", what());
+    assert!(volume.damage().is_empty(), "{}: after further writes: {:?}", what(), volume.damage());
+    assert_eq!(state_of(&mut third, &volume), after, "{}: after further writes", what());
     (recovering, full)
 }
 
-/// Stores something, and deletes what is there until there is no room: whether a PUT and a DELETE found
-/// none.
-fn go_on(process: &mut Process, volume: &Rc<Volume>, state: &mut State) -> [bool; 2] {
+/// Stores a needle; without space for it, deletes needles while that fits. Returns whether a PUT and a DELETE
+/// found no space.
+fn write_more(process: &mut Process, volume: &Rc<Volume>, state: &mut State) -> [bool; 2] {
     let mut full = [false; 2];
     match process.put(volume, IDS[1], value_bytes(5)) {
         Ok(_) => state[1] = Some(5),
@@ -200,10 +200,10 @@ fn go_on(process: &mut Process, volume: &Rc<Volume>, state: &mut State) -> [bool
     full
 }
 
-/// At most `most` subsets of so many sectors: all there are, or a sample of them that begins with
-/// none, all, all but each.
+/// At most `most` subsets of `count` sectors: all of them, or a sample that starts with none, all, and all
+/// but one.
 fn subsets(count: usize, most: usize, mut seed: u64) -> BTreeSet<u64> {
-    assert!(count < 64, "few sectors are ever unflushed");
+    assert!(count < 64, "at most 63 sectors are unflushed");
     if 1 << count <= most {
         return (0..1 << count).collect();
     }
@@ -222,8 +222,8 @@ fn subsets(count: usize, most: usize, mut seed: u64) -> BTreeSet<u64> {
         .collect()
 }
 
-/// The images a power cut can leave behind. The sectors in the middle of a long commit, which hold
-/// nothing but data, stay or go together.
+/// Images that a power cut can leave. The sectors in the middle of a long commit, which hold only data,
+/// survive or are lost together.
 pub fn images(wreck: &Wreck, most: usize, seed: u64) -> impl Iterator<Item = (u64, Image)> {
     const EDGE: usize = 4;
     let count = wreck.loose();

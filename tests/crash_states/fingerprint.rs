@@ -1,4 +1,4 @@
-//! Tells images apart: only distinct states count, and only they are worth the time.
+//! Fingerprints of images, so that each distinct state is checked once.
 
 use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::sim::pages::{PAGE, Pages};
@@ -14,7 +14,7 @@ pub const CHECKPOINT: &str = "1.0.ckpt";
 #[derive(Default)]
 pub struct Fingerprints {
     base: Pages,
-    /// Of the pages of `base`.
+    /// Hashes of the pages of `base`.
     hashes: Vec<u64>,
 }
 
@@ -32,20 +32,20 @@ impl Fingerprints {
         pages.map(|((page, shared), known)| if shared { known } else { page_hash(page) }).collect()
     }
 
-    /// The images to come look much like this one.
+    /// Sets the image that the next ones are expected to resemble.
     pub fn expect(&mut self, image: &Image) {
         let Some(file) = image.files.get(FILE) else { return };
         self.hashes = self.pages(file);
         self.base = file.clone();
     }
 
-    /// A number for an image and what it may hold.
+    /// Fingerprint of an image and of the states allowed for it.
     pub fn of<'a>(&self, image: &Image, allowed: impl Iterator<Item = &'a State>) -> u64 {
         let mut hash = Xxh3Default::new();
         for page in self.pages(&image.files[FILE]) {
             hash.update(&page.to_le_bytes());
         }
-        // One that is not finished makes no difference.
+        // An unfinished checkpoint is left out: it makes no difference.
         if let Some(checkpoint) = image.files.get(CHECKPOINT) {
             for page in Self::default().pages(checkpoint) {
                 hash.update(&page.to_le_bytes());

@@ -1,4 +1,4 @@
-//! Runs histories, and remembers each moment at which the power may fail.
+//! Runs histories and records every event at which the power may fail.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -12,17 +12,23 @@ use hayloft::volume::{NewNeedle, Volume};
 use super::model::{Action, BODIES, IDS, Model, effect, value_bytes};
 use crate::common::{COOKIE, ON_DEMAND, Process, draft, upload};
 
-/// A moment at which the power may fail.
+/// An event at which the power may fail.
 pub struct CrashPoint {
     pub wreck: Wreck,
     pub model: Model,
 }
 
-fn act(process: &Process, volume: &Rc<Volume>, model: &Rc<RefCell<Model>>, n: u64, action: Action) {
+fn start_action(
+    process: &Process,
+    volume: &Rc<Volume>,
+    model: &Rc<RefCell<Model>>,
+    n: u64,
+    action: Action,
+) {
     let handle = process.runtime.handle().clone();
     let (volume, model) = (Rc::clone(volume), Rc::clone(model));
     let effect = effect(n, action);
-    model.borrow_mut().under_way.push((n, effect.clone()));
+    model.borrow_mut().in_flight.push((n, effect.clone()));
     handle.clone().spawn(async move {
         let (mut uploads, mut needles) = (Vec::new(), Vec::new());
         for (id, value) in &effect {
@@ -50,7 +56,7 @@ fn act(process: &Process, volume: &Rc<Volume>, model: &Rc<RefCell<Model>>, n: u6
     });
 }
 
-/// Makes one while other things happen.
+/// Starts a checkpoint in the background.
 fn checkpoint(process: &Process, volume: &Rc<Volume>) {
     let volume = Rc::clone(volume);
     process.runtime.handle().spawn(async move {
@@ -63,27 +69,28 @@ fn idle(process: &mut Process, ns: u64) {
     process.run(async move { handle.sleep_until(handle.now() + ns).await });
 }
 
+/// How a history is run.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Course {
-    /// Both ids hold something already.
+pub struct Variant {
+    /// The first two ids hold values already.
     pub preset: bool,
     /// The operations overlap.
-    pub at_once: bool,
+    pub concurrent: bool,
     /// A second of idleness follows, in which a tail hint is written.
     pub wait: bool,
-    /// The volume has room for large bodies.
+    /// The volume has space for multipart objects.
     pub large: bool,
-    /// On unwritten extents.
+    /// The file consists of unwritten extents.
     pub unwritten: bool,
-    /// Checkpoints are made meanwhile.
+    /// Checkpoints are written meanwhile.
     pub checkpoints: bool,
     /// Size of the log (blocks of 4 KiB): small, so that histories reach its end.
     pub blocks: Option<u64>,
-    /// Decides, with the rest, in which order things happen that may happen in any.
+    /// Seed, together with the other fields, of the order of concurrent events.
     pub round: u64,
 }
 
-impl Course {
+impl Variant {
     /// Length of the volume (bytes).
     fn size(self) -> u64 {
         match self.blocks {
@@ -95,33 +102,33 @@ impl Course {
 }
 
 const SIZE: u64 = 124 * 1024;
-/// For histories with large bodies.
+/// Length for histories with multipart objects (bytes).
 const LARGE_SIZE: u64 = 416 * 1024;
 
-/// What the first ids hold when they hold something already.
+/// Values of the first ids with `preset`.
 const PRESET: [u64; 2] = [6, 7];
 
 /// Runs a history and collects its crash points.
-pub fn run_history(history: &[Action], course: Course, pool: &Pool) -> Vec<CrashPoint> {
+pub fn run_history(history: &[Action], variant: Variant, pool: &Pool) -> Vec<CrashPoint> {
     let mut disk = Disk::default();
-    if course.unwritten {
+    if variant.unwritten {
         disk = disk.with_unwritten_extents();
     }
-    let seed = 7 + 1000 * course.round;
+    let seed = 7 + 1000 * variant.round;
     let mut process = Process::start_in(World::with_disk(seed, disk), seed, pool);
-    if course.at_once {
-        process.runtime.shuffle(41 + course.round);
+    if variant.concurrent {
+        process.runtime.shuffle(41 + variant.round);
     }
-    process.create(course.size());
-    process.checkpoints = course.checkpoints.then_some(ON_DEMAND);
+    process.create(variant.size());
+    process.checkpoints = variant.checkpoints.then_some(ON_DEMAND);
     let volume = process.open().unwrap();
     let model = Rc::new(RefCell::new(Model::default()));
-    if course.preset {
+    if variant.preset {
         for (n, value) in PRESET.into_iter().enumerate() {
             process.put(&volume, IDS[n], value_bytes(value)).unwrap();
             model.borrow_mut().settled[n] = Some(value);
         }
-        if course.checkpoints {
+        if variant.checkpoints {
             checkpoint(&process, &volume);
             idle(&mut process, 50_000_000);
         }
@@ -135,18 +142,18 @@ pub fn run_history(history: &[Action], course: Course, pool: &Pool) -> Vec<Crash
         });
     }
     for (n, action) in history.iter().enumerate() {
-        act(&process, &volume, &model, n as u64 + 1, *action);
-        if course.checkpoints && n == 0 {
+        start_action(&process, &volume, &model, n as u64 + 1, *action);
+        if variant.checkpoints && n == 0 {
             checkpoint(&process, &volume);
         }
-        if !course.at_once {
+        if !variant.concurrent {
             idle(&mut process, 5_000_000);
         }
     }
-    if course.checkpoints {
+    if variant.checkpoints {
         idle(&mut process, 50_000_000);
     }
-    idle(&mut process, if course.wait { 1_500_000_000 } else { 5_000_000 });
+    idle(&mut process, if variant.wait { 1_500_000_000 } else { 5_000_000 });
     process.close(&volume);
     drop(process);
     points.take()

@@ -1,5 +1,5 @@
-//! Histories on the simulated disk, cut off at every event: what may be left of each, and whether the
-//! store makes of it what it promises.
+//! Crash tests of histories on the simulated disk: the states that a power cut can leave at any event, and
+//! whether recovery gives a state that the model allows.
 
 pub mod explore;
 pub mod fingerprint;

@@ -1,4 +1,4 @@
-//! What histories consist of, and what may be found after each.
+//! Actions of histories, and the states allowed after each.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
@@ -8,21 +8,21 @@ use hayloft::base::types::NeedleId;
 use crate::common::bytes;
 
 pub const IDS: [NeedleId; 3] = [NeedleId::new(1, 0), NeedleId::new(2, 0), NeedleId::new(3, 0)];
-/// What an id holds: a value by its number, or nothing.
+/// Content of an id: the number of a value, or nothing.
 pub type Value = Option<u64>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Half a unit of data: the smallest commit.
     PutSmall(usize),
-    /// Two commits' worth of sectors.
+    /// A commit of two blocks.
     PutLarge(usize),
     Delete(usize),
-    /// Values for so many ids in one multi-write, small and large in turn.
+    /// Values for this many ids in one batch put, small and large alternating.
     Batch(usize),
     /// Two parts and a manifest.
     PutBody(usize),
-    /// The manifest of a body and a small needle, in one multi-write.
+    /// The manifest of a multipart object and a small needle, in one batch put.
     BatchBody,
 }
 
@@ -35,13 +35,13 @@ pub const ACTIONS: [Action; 6] = [
     Action::Delete(1),
 ];
 
-/// Those that take several sectors that only count together.
+/// Actions with several sectors that only count together.
 pub const MULTI: [Action; 5] =
     [Action::Batch(2), Action::Batch(3), Action::PutBody(0), Action::PutBody(1), Action::BatchBody];
 
-/// The first value that is a large body.
+/// Values from this one on are multipart objects.
 pub const BODIES: u64 = 100;
-/// Who wrote a value, by operation, stands in its tens; small and large ones alternate.
+/// The tens of a value are the number of its operation; small and large ones alternate.
 pub const VALUES: std::ops::Range<u64> = 2..BODIES + 100;
 
 pub fn value_len(value: u64) -> usize {
@@ -52,10 +52,10 @@ pub fn value_len(value: u64) -> usize {
     }
 }
 
-/// All values, from 0 on.
+/// Bytes of all values, from 0.
 static ALL: LazyLock<Vec<Vec<u8>>> =
     LazyLock::new(|| (0..VALUES.end).map(|value| bytes(value, value_len(value))).collect());
-/// Which value begins so.
+/// Value by its first eight bytes.
 static BY_BEGINNING: LazyLock<HashMap<[u8; 8], u64>> = LazyLock::new(|| {
     let beginning = |value| value_bytes(value)[..8].try_into().unwrap();
     VALUES.map(|value| (beginning(value), value)).collect()
@@ -65,16 +65,16 @@ pub fn value_bytes(value: u64) -> &'static [u8] {
     &ALL[usize::try_from(value).unwrap()]
 }
 
-/// Which value these bytes are.
+/// The value with these bytes.
 pub fn value_of(bytes: &[u8]) -> Option<u64> {
     let value = *BY_BEGINNING.get(bytes.first_chunk()?)?;
     (value_bytes(value) == bytes).then_some(value)
 }
 
-/// What each id holds.
+/// Content of each id.
 pub type State = [Value; IDS.len()];
 
-/// What an operation makes of the ids.
+/// Changes that an operation makes to the ids.
 pub type Effect = Vec<(usize, Value)>;
 
 pub fn effect(n: u64, action: Action) -> Effect {
@@ -88,26 +88,26 @@ pub fn effect(n: u64, action: Action) -> Effect {
     }
 }
 
-/// What the ids hold for certain, and what is under way: each may take effect or not, but as a
+/// The certain content of the ids, and the operations in flight: each may take effect or not, but only as a
 /// whole.
 #[derive(Clone, Default)]
 pub struct Model {
     pub settled: State,
-    pub under_way: Vec<(u64, Effect)>,
+    pub in_flight: Vec<(u64, Effect)>,
 }
 
 impl Model {
     pub fn settle(&mut self, n: u64, done: bool) {
-        let at = self.under_way.iter().position(|(of, _)| *of == n).expect("it was under way");
-        let (_, effect) = self.under_way.swap_remove(at);
+        let at = self.in_flight.iter().position(|(of, _)| *of == n).expect("it was in flight");
+        let (_, effect) = self.in_flight.swap_remove(at);
         if done {
             apply(&mut self.settled, &effect);
         }
     }
 
-    /// The states that are allowed now: some of what is under way, in any order.
+    /// The states allowed now: any of the operations in flight, in any order.
     pub fn allowed(&self) -> BTreeSet<State> {
-        let effects: Vec<&Effect> = self.under_way.iter().map(|(_, effect)| effect).collect();
+        let effects: Vec<&Effect> = self.in_flight.iter().map(|(_, effect)| effect).collect();
         let mut states = BTreeSet::new();
         add_all(self.settled, &effects, &mut states);
         states
@@ -145,7 +145,7 @@ pub fn histories(most: usize) -> Vec<Vec<Action>> {
     all
 }
 
-/// Histories with a multi-write or a large body.
+/// Histories with a batch put or a multipart object.
 pub fn multi_histories() -> Vec<Vec<Action>> {
     let mut all = Vec::new();
     for multi in MULTI {
@@ -161,7 +161,7 @@ pub fn multi_histories() -> Vec<Vec<Action>> {
     all
 }
 
-/// What is put one behind the other in histories of three.
+/// Actions of histories of three operations.
 const TRIPLED: [Action; 8] = [
     Action::PutSmall(0),
     Action::PutLarge(0),
@@ -173,12 +173,11 @@ const TRIPLED: [Action; 8] = [
     Action::Batch(3),
 ];
 
-/// All histories of three operations, multi-writes among them, that begin with the `first`-th of
-/// their actions.
+/// All histories of three operations that begin with action number `first`.
 pub fn triples(first: usize) -> Vec<[Action; 3]> {
     let behind = |second| TRIPLED.map(move |third| [TRIPLED[first], second, third]);
     TRIPLED.into_iter().flat_map(behind).collect()
 }
 
-/// Actions that histories of three may begin with.
+/// Number of actions that histories of three may begin with.
 pub const FIRST: usize = TRIPLED.len();

@@ -1,4 +1,4 @@
-//! Short scripts, each with what it begins on: together they use every operation that the engine has.
+//! Short scripts with their initial images: together they use every operation of the engine.
 
 use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::sim::disk::Image;
@@ -9,12 +9,12 @@ use crate::{Held, IDS, data, set_read_only};
 pub const FILE: &str = "1.0.vol";
 pub const CHECKPOINT: &str = "1.0.ckpt";
 pub const SIZE: u64 = 128 * 1024;
-/// For scripts with large bodies.
+/// Volume size for scripts with multipart objects (bytes).
 pub const LARGE_SIZE: u64 = 416 * 1024;
-/// From this value on: bodies of two parts.
+/// Values from this one on are multipart objects of two parts.
 pub const BODIES: u64 = 100;
 
-/// Ids and values by number.
+/// A step of a script, with numbers of ids and values.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
     Create,
@@ -22,12 +22,12 @@ pub enum Step {
     Put(usize, u64),
     Delete(usize),
     Batch(&'static [(usize, u64)]),
-    /// All at once.
-    Together(&'static [Step]),
+    /// Concurrently.
+    Concurrent(&'static [Step]),
     ReadOnly(bool),
-    /// At the moment at which an idle volume writes its hint.
+    /// When an idle volume writes its tail hint.
     ReadOnlyAtHint(bool),
-    /// Until the hint is written.
+    /// Waits until the tail hint is written.
     Idle,
     Get,
     Checkpoint,
@@ -42,23 +42,22 @@ pub enum Base {
     /// A new volume.
     New,
     NewLarge,
-    /// Ids 0 and 1 hold 1 and 2; closed in order.
+    /// Ids 0 and 1 hold 1 and 2; closed cleanly.
     Filled,
     /// The same with a checkpoint.
     Saved,
     /// The same after a kill.
     Killed,
-    /// The same, overwritten until only deletes find room.
+    /// The same, overwritten until only deletes fit.
     Full,
-    /// Ids 0 and 1 hold bodies.
+    /// Ids 0 and 1 hold multipart objects.
     Bodies,
     ReadOnly,
     /// One superblock copy is damaged.
     BadCopy,
-    /// Both hints are.
+    /// Both tail hints are damaged.
     BadHints,
-    /// Id 3 holds 23, and a commit of ids 0 and 2 right behind it was torn: nothing of it is left but
-    /// its record.
+    /// Id 3 holds 23, and a following commit of ids 0 and 2 was torn: only its record is left.
     TornToNothing,
     /// The same: id 2 is whole.
     Torn,
@@ -71,11 +70,11 @@ use Base::{
     TornRecord, TornToNothing,
 };
 use Step::{
-    Batch, Checkpoint, Close, Create, Delete, Get, Idle, Open, Put, ReadOnly, ReadOnlyAtHint,
-    Remove, Together,
+    Batch, Checkpoint, Close, Concurrent, Create, Delete, Get, Idle, Open, Put, ReadOnly,
+    ReadOnlyAtHint, Remove,
 };
 
-/// All of them.
+/// All scenarios.
 pub const SCENARIOS: &[(Base, &[Step])] = &[
     (Nothing, &[Create, Open, Put(0, 3), Get, Close]),
     (Nothing, &[Create]),
@@ -88,8 +87,8 @@ pub const SCENARIOS: &[(Base, &[Step])] = &[
     (New, &[Open, Put(0, 5), Delete(0), Put(0, 6), Get]),
     (New, &[Open, Batch(&[(0, 3), (1, 4), (2, 5)]), Get, Close]),
     (New, &[Open, Put(0, 3), Close, Open, Put(1, 4), Close, Open, Get]),
-    (New, &[Open, Together(&[Put(0, 3), Put(1, 4), Put(2, 5)]), Get, Close]),
-    (New, &[Open, Together(&[Put(0, 3), Put(0, 4), Delete(0)]), Get]),
+    (New, &[Open, Concurrent(&[Put(0, 3), Put(1, 4), Put(2, 5)]), Get, Close]),
+    (New, &[Open, Concurrent(&[Put(0, 3), Put(0, 4), Delete(0)]), Get]),
     (New, &[Open, Remove]),
     (Filled, &[Open, Get]),
     (Filled, &[Open, Close]),
@@ -98,23 +97,23 @@ pub const SCENARIOS: &[(Base, &[Step])] = &[
     (Filled, &[Open, Put(0, 7), Get, Close, Open, Get]),
     (Filled, &[Open, Batch(&[(0, 8), (2, 9)]), Put(0, 10), Get]),
     (Filled, &[Open, Batch(&[(1, 8), (3, 9)]), Delete(1), Get, Close]),
-    (Filled, &[Open, Together(&[Delete(0), Put(1, 9), Put(2, 8)]), Get, Close]),
-    (Filled, &[Open, Together(&[Batch(&[(0, 8), (1, 9)]), Batch(&[(1, 6), (0, 5)])]), Get]),
-    (Filled, &[Open, Together(&[Put(2, 3), ReadOnly(true), Put(3, 4)]), Get, Close]),
+    (Filled, &[Open, Concurrent(&[Delete(0), Put(1, 9), Put(2, 8)]), Get, Close]),
+    (Filled, &[Open, Concurrent(&[Batch(&[(0, 8), (1, 9)]), Batch(&[(1, 6), (0, 5)])]), Get]),
+    (Filled, &[Open, Concurrent(&[Put(2, 3), ReadOnly(true), Put(3, 4)]), Get, Close]),
     (Filled, &[Open, ReadOnly(true), Put(0, 5), ReadOnly(false), Put(0, 6), Get, Close]),
     (Filled, &[Open, Put(2, 3), ReadOnly(true), Idle, Get, Close]),
     (Filled, &[Open, Put(2, 3), ReadOnlyAtHint(true), Get, Close]),
     (Filled, &[Open, Put(2, 3), ReadOnlyAtHint(true), ReadOnly(false), Put(3, 5), Get]),
     (Filled, &[Open, Put(2, 3), Remove, Get]),
     (New, &[Open, Put(0, 3), Checkpoint, Put(0, 4), Get, Close]),
-    (Filled, &[Open, Together(&[Checkpoint, Put(0, 3), Delete(1)]), Put(2, 4), Get]),
+    (Filled, &[Open, Concurrent(&[Checkpoint, Put(0, 3), Delete(1)]), Put(2, 4), Get]),
     (Saved, &[Open, Get, Put(0, 3), Delete(1), Checkpoint, Put(1, 4), Get, Close, Open, Get]),
-    (Saved, &[Open, Together(&[Put(0, 3), Checkpoint, Put(0, 4)]), ReadOnly(true), Get, Close]),
+    (Saved, &[Open, Concurrent(&[Put(0, 3), Checkpoint, Put(0, 4)]), ReadOnly(true), Get, Close]),
     (Saved, &[Open, Put(2, 3), Remove, Get]),
     (Killed, &[Open, Get, Close]),
     (Killed, &[Open, Put(0, 3), Delete(1), Get]),
     (Full, &[Open, Put(2, 3), Delete(0), Delete(1), Get, Close, Open, Get]),
-    (Full, &[Open, Together(&[Delete(1), Put(0, 5), Delete(0)]), Get]),
+    (Full, &[Open, Concurrent(&[Delete(1), Put(0, 5), Delete(0)]), Get]),
     (Base::ReadOnly, &[Open, Put(0, 3), Get, ReadOnly(false), Put(0, 4), Get, Close]),
     (Base::ReadOnly, &[Open, ReadOnly(false), ReadOnly(true), Close, Open, Get]),
     (BadCopy, &[Open, Put(0, 3), Get, Close]),
@@ -125,13 +124,13 @@ pub const SCENARIOS: &[(Base, &[Step])] = &[
     (Torn, &[Open, Put(2, 3), Delete(0), Get, Close, Open, Get]),
     (TornRecord, &[Open, Get, Put(0, 3), Close]),
     (NewLarge, &[Open, Put(0, 101), Get, Close]),
-    (NewLarge, &[Open, Put(0, 3), Together(&[Put(0, 102), Put(1, 4)]), Get]),
+    (NewLarge, &[Open, Put(0, 3), Concurrent(&[Put(0, 102), Put(1, 4)]), Get]),
     (Bodies, &[Open, Put(0, 103), Delete(1), Get, Close]),
     (Bodies, &[Open, Delete(0), Put(1, 4), Get, Close, Open, Get]),
 ];
 
 impl Base {
-    /// Whether a PUT may find no room.
+    /// Whether a PUT may find no space.
     pub fn is_full(self) -> bool {
         matches!(self, Full)
     }

@@ -112,7 +112,11 @@ pub const GOOD: &[(Check, &str, &str)] = &[
         "docs/ARCHITECTURE.md",
         "`src/node/shard/session.rs::serve`, `src/node/shard/`, `src/*.rs`",
     ),
-    (names, "docs/DURABILITY.md", "`tests/crash.rs`: `at_once`, `tests/crash.rs::at_once`"),
+    (
+        names,
+        "docs/DURABILITY.md",
+        "`tests/crash.rs`: `concurrent_operations`, `tests/crash.rs::concurrent_operations`",
+    ),
     (
         codec,
         "src/volume/generation/open.rs",
