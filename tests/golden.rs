@@ -1,8 +1,8 @@
-//! The format, held in place by an image of a volume: building it again gives the same bytes, it
-//! opens and reads back, and every field stands where `docs/FORMAT.md` says.
+//! Pins the on-disk format with an image of a volume: building it again gives the same bytes, it opens and
+//! reads back, and every field is where `docs/FORMAT.md` says.
 //!
-//! `HAYLOFT_BLESS=1 cargo test --test golden` writes the image anew. `tests/golden_large.rs` has what
-//! this image does not: parts, manifests and multi-writes.
+//! `HAYLOFT_BLESS=1 cargo test --test golden` rewrites the image. `tests/golden_large.rs` covers parts,
+//! manifests and batch puts.
 
 mod common;
 mod golden_support;
@@ -12,8 +12,8 @@ use std::rc::Rc;
 
 use common::{COOKIE, Process, STORE, pool};
 use golden_support::{
-    FILE, FIRST, IMAGE, INCARNATION, Life, SECOND, SIZE, TEXT, Table, Writer, content, golden,
-    same_bytes, seed, sound, zero,
+    FILE, FIRST, IMAGE, INCARNATION, Run, SECOND, SIZE, TEXT, Table, Writer, assert_same_bytes,
+    checksum_is_valid, content, golden, is_zero, seed,
 };
 use hayloft::base::types::NeedleId;
 use hayloft::runtime::sim::disk::Image;
@@ -31,19 +31,19 @@ const CONTENTS: [(u64, u32, Option<&str>, usize); 6] = [
     (5, 2, IMAGE, 600),
     (6, 9, None, 300),
 ];
-/// Deleted; part of a torn commit that did not survive; never there.
+/// Absent ids: deleted, lost with a torn commit, never stored.
 const ABSENT: [(u64, u32); 3] = [(2, 7), (5, 1), (1, 1)];
 
-/// Where the commits of the image start.
+/// Offsets of the commits of the image.
 const COMMITS: [usize; 9] =
     [65_536, 69_632, 73_728, 77_824, 81_920, 86_016, 159_744, 163_840, 167_936];
 const LOG_TAIL: usize = 172_032;
 const TORN: usize = 6;
 const SEAL: usize = 7;
-/// Of the torn commit's three needles the first and the last were whole.
+/// The first and the last of the torn commit's three needles were complete.
 const KEPT: u8 = 0b101;
 
-/// Seven commits, the power cut in the last of them; then a seal, one more commit, a clean close.
+/// Seven commits, with a power cut in the last one; then a seal, one more commit and a clean close.
 fn build() -> Vec<u8> {
     let mut writer = Writer::start(FIRST, &Image::default());
     writer.create();
@@ -75,7 +75,7 @@ fn build() -> Vec<u8> {
     }
     let put = writer.put(5, 2, IMAGE, 600);
     writer.run(put);
-    let wreck = cut.take().expect("a write was under way");
+    let wreck = cut.take().expect("a write was in flight");
     assert_eq!(wreck.loose(), 8, "the three needles share a commit");
     // Sector 0 is the record; each needle has two.
     let image = wreck.image(|sector| sector != 4, wreck.changes());
@@ -89,12 +89,12 @@ fn build() -> Vec<u8> {
 }
 
 #[test]
-fn building_the_image_again_gives_the_same_bytes() {
-    same_bytes(PATH, &build());
+fn rebuilt_image_has_the_same_bytes() {
+    assert_same_bytes(PATH, &build());
 }
 
 #[test]
-fn the_image_opens_and_every_needle_reads_back() {
+fn image_opens_and_every_needle_reads_back() {
     let image = Image::of(FILE, &golden(PATH, build));
     let mut process = Process::start(2, &image, &pool(8 << 20));
     let volume = process.open().unwrap();
@@ -120,10 +120,10 @@ fn the_image_opens_and_every_needle_reads_back() {
 }
 
 #[test]
-fn the_superblock_stands_as_documented() {
+fn superblock_matches_the_documented_layout() {
     let image = golden(PATH, build);
     let table = Table::of("Superblock");
-    table.tiles(512);
+    table.assert_contiguous(512);
     for at in [0, 4096, image.len() - 4096] {
         let copy = &image[at..at + 512];
         assert_eq!(table.bytes(copy, "magic"), b"HAYLSUPR");
@@ -150,22 +150,22 @@ fn the_superblock_stands_as_documented() {
                 ("revision", 1),
             ],
         );
-        assert!(sound(copy, 0x4841_594c_4f46_5400));
-        assert!(zero(&copy[120..504]) && zero(&image[at + 512..at + 4096]));
+        assert!(checksum_is_valid(copy, 0x4841_594c_4f46_5400));
+        assert!(is_zero(&copy[120..504]) && is_zero(&image[at + 512..at + 4096]));
     }
-    assert!(zero(&image[16_384..65_536]));
+    assert!(is_zero(&image[16_384..65_536]));
 }
 
 #[test]
-fn the_hints_stand_as_documented() {
+fn tail_hints_match_the_documented_layout() {
     let image = golden(PATH, build);
     let table = Table::of("Tail hint");
-    table.tiles(512);
+    table.assert_contiguous(512);
     let record = |n: usize| {
         let at = COMMITS[n];
         Table::of("Commit record").number(&image[at..at + 512], "checksum")
     };
-    // The hint of the first opening, number 1, was overwritten by the clean close.
+    // The clean close overwrote tail hint number 1, of the first open.
     for (at, number, tail, sequence, version, clean) in
         [(8192, 2, COMMITS[8], 8, FIRST.wall + 8, 0), (12_288, 3, LOG_TAIL, 9, SECOND.wall, 1)]
     {
@@ -183,21 +183,21 @@ fn the_hints_stand_as_documented() {
                 ("flags", clean),
             ],
         );
-        assert!(sound(hint, seed(at)));
-        assert!(zero(&hint[60..504]) && zero(&image[at + 512..at + 4096]));
+        assert!(checksum_is_valid(hint, seed(at)));
+        assert!(is_zero(&hint[60..504]) && is_zero(&image[at + 512..at + 4096]));
     }
 }
 
 #[test]
-fn the_commit_records_stand_as_documented() {
+fn commit_records_match_the_documented_layout() {
     let image = golden(PATH, build);
     let table = Table::of("Commit record");
-    table.tiles(512);
+    table.assert_contiguous(512);
     let mut previous = 0;
     for (n, &at) in COMMITS.iter().enumerate() {
         let record = &image[at..at + 512];
         let end = COMMITS.get(n + 1).copied().unwrap_or(LOG_TAIL);
-        let life = if n <= TORN { FIRST } else { SECOND };
+        let run = if n <= TORN { FIRST } else { SECOND };
         let needles = match n {
             TORN => 3,
             SEAL => 0,
@@ -207,21 +207,21 @@ fn the_commit_records_stand_as_documented() {
         table.check(
             record,
             &[
-                ("epoch", life.epoch),
+                ("epoch", run.epoch),
                 ("sequence", n as u64 + 1),
                 ("length", (end - at) as u64),
                 ("needles", needles),
                 ("flags", u64::from(n == SEAL)),
                 ("durable tail", at as u64),
                 ("previous", previous),
-                ("written", life.wall),
+                ("written", run.wall),
             ],
         );
         let kept = table.bytes(record, "kept");
         let (kept_byte, torn_epoch) = if n == SEAL { (KEPT, FIRST.epoch) } else { (0, 0) };
         assert_eq!((kept[0], table.number(record, "torn epoch")), (kept_byte, torn_epoch));
-        assert!(zero(&kept[1..]) && zero(&record[200..504]));
-        assert!(sound(record, seed(at)));
+        assert!(is_zero(&kept[1..]) && is_zero(&record[200..504]));
+        assert!(checksum_is_valid(record, seed(at)));
         previous = table.number(record, "checksum");
     }
     let seal = COMMITS[SEAL];
@@ -230,12 +230,12 @@ fn the_commit_records_stand_as_documented() {
     let flags = 36..40;
     assert_eq!(copy[..flags.start], first[..flags.start]);
     assert_eq!(copy[flags.end..504], first[flags.end..504]);
-    assert!(sound(copy, seed(seal + 512)));
-    assert!(zero(&image[seal + 1024..COMMITS[SEAL + 1]]));
-    assert!(zero(&image[LOG_TAIL..image.len() - 4096]));
+    assert!(checksum_is_valid(copy, seed(seal + 512)));
+    assert!(is_zero(&image[seal + 1024..COMMITS[SEAL + 1]]));
+    assert!(is_zero(&image[LOG_TAIL..image.len() - 4096]));
 }
 
-/// A needle of the image that is expected at a place.
+/// An expected needle of the image.
 struct Sample {
     commit: usize,
     ordinal: usize,
@@ -310,7 +310,7 @@ impl Sample {
         COMMITS[self.commit] + 512 + self.ordinal * self.units * 512
     }
 
-    fn life(&self) -> Life {
+    fn run(&self) -> Run {
         if self.commit <= TORN { FIRST } else { SECOND }
     }
 
@@ -326,12 +326,12 @@ impl Sample {
                 ("units", self.units as u64),
                 ("cookie", COOKIE.0),
                 ("version", self.version),
-                ("modified", self.life().wall),
+                ("modified", self.run().wall),
                 ("data length", self.len as u64),
                 ("batch ordinal", 0),
                 ("batch count", 0),
                 ("previous", self.previous as u64),
-                ("epoch", self.life().epoch),
+                ("epoch", self.run().epoch),
                 ("sequence", self.commit as u64 + 1),
                 ("ordinal", self.ordinal as u64),
                 ("parts units", 0),
@@ -343,7 +343,7 @@ impl Sample {
 
     fn check_footer(&self, needle: &[u8], kind: u64) {
         let table = Table::of("Footer");
-        table.tiles(56);
+        table.assert_contiguous(56);
         let footer = &needle[needle.len() - 56..];
         assert_eq!(table.bytes(footer, "magic"), b"HEND");
         table.check(
@@ -356,21 +356,21 @@ impl Sample {
                 ("reserved", 0),
                 ("ordinal", self.ordinal as u64),
                 ("sequence", self.commit as u64 + 1),
-                ("epoch", self.life().epoch),
+                ("epoch", self.run().epoch),
                 ("cookie", COOKIE.0),
             ],
         );
-        assert!(sound(footer, seed(self.offset())));
+        assert!(checksum_is_valid(footer, seed(self.offset())));
     }
 }
 
 #[test]
-fn the_needles_stand_as_documented() {
+fn needles_match_the_documented_layout() {
     let image = golden(PATH, build);
     let table = Table::of("Needle header");
-    table.tiles(128);
+    table.assert_contiguous(128);
     let entry = Table::of("Attributes");
-    entry.tiles(4);
+    entry.assert_contiguous(4);
     for sample in &SAMPLES {
         let at = sample.offset();
         let needle = &image[at..at + sample.units * 512];
@@ -378,7 +378,7 @@ fn the_needles_stand_as_documented() {
         let attributes_len = sample.content_type.map_or(0, |value| 4 + value.len());
         sample.check_header(header, &table, 1, attributes_len);
         table.check(header, &[("flags", 0)]);
-        assert!(sound(header, seed(at)));
+        assert!(checksum_is_valid(header, seed(at)));
 
         let attributes = &needle[128..128 + attributes_len];
         if let Some(value) = sample.content_type {
@@ -386,7 +386,7 @@ fn the_needles_stand_as_documented() {
             assert_eq!(&attributes[4..], value.as_bytes());
         }
         let chunk_table = 128 + attributes_len.next_multiple_of(8);
-        assert!(zero(&needle[128 + attributes_len..chunk_table]));
+        assert!(is_zero(&needle[128 + attributes_len..chunk_table]));
         let data = content(sample.key, sample.alt, sample.len);
         let chunks: Vec<&[u8]> = data.chunks(65_536).collect();
         let start = chunk_table + if chunks.len() > 1 { chunks.len() * 8 } else { 0 };
@@ -396,19 +396,19 @@ fn the_needles_stand_as_documented() {
         let meta = xxh3_64_with_seed(&needle[128..start], seed(0));
         table.check(header, &[("data checksum", xxh3_64(&data)), ("meta checksum", meta)]);
         assert_eq!(&needle[start..start + sample.len], data);
-        assert!(zero(&needle[start + sample.len..needle.len() - 56]));
+        assert!(is_zero(&needle[start + sample.len..needle.len() - 56]));
         let shortest = start + sample.len + 56;
         assert_eq!(needle.len(), shortest.next_multiple_of(512).max(1024));
         sample.check_footer(needle, 1);
         if sample.commit != TORN {
             let end = COMMITS.get(sample.commit + 1).copied().unwrap_or(LOG_TAIL);
-            assert!(zero(&image[at + needle.len()..end]), "behind the commit's needles");
+            assert!(is_zero(&image[at + needle.len()..end]), "after the commit's needles");
         }
     }
 }
 
 #[test]
-fn the_tombstone_stands_as_documented() {
+fn tombstone_matches_the_documented_layout() {
     let image = golden(PATH, build);
     let sample = Sample {
         commit: 3,
@@ -422,7 +422,7 @@ fn the_tombstone_stands_as_documented() {
     let at = sample.offset();
     let needle = &image[at..at + 1024];
     let parts = Table::of("Tombstone");
-    parts.tiles(1024);
+    parts.assert_contiguous(1024);
     let table = Table::of("Needle header");
     for (copy, start, flags) in [(parts.0[0], 0, 0), (parts.0[2], 512, 1)] {
         assert_eq!((copy.0, copy.1), (start, 128));
@@ -432,8 +432,8 @@ fn the_tombstone_stands_as_documented() {
             header,
             &[("flags", flags), ("data checksum", 0x2d06_8005_38d3_94c2), ("meta checksum", 0)],
         );
-        assert!(sound(header, seed(at + start)));
+        assert!(checksum_is_valid(header, seed(at + start)));
     }
-    assert!(zero(&needle[128..512]) && zero(&needle[640..968]));
+    assert!(is_zero(&needle[128..512]) && is_zero(&needle[640..968]));
     sample.check_footer(needle, 2);
 }

@@ -1,7 +1,6 @@
-//! Parts, manifests and multi-writes, held in place by an image of a volume like the rest of the
-//! format (`tests/golden.rs`).
+//! Pins the format of parts, manifests and batch puts with an image, like `tests/golden.rs`.
 //!
-//! `HAYLOFT_BLESS=1 cargo test --test golden_large` writes the image anew.
+//! `HAYLOFT_BLESS=1 cargo test --test golden_large` rewrites the image.
 
 mod common;
 mod golden_support;
@@ -10,8 +9,8 @@ use std::rc::Rc;
 
 use common::{COOKIE, Process, pool};
 use golden_support::{
-    FILE, FIRST, IMAGE, Life, SECOND, TEXT, Table, Writer, content, golden, same_bytes, seed,
-    sound, zero,
+    FILE, FIRST, IMAGE, Run, SECOND, TEXT, Table, Writer, assert_same_bytes, checksum_is_valid,
+    content, golden, is_zero, seed,
 };
 use hayloft::base::types::NeedleId;
 use hayloft::runtime::sim::disk::Image;
@@ -20,14 +19,14 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/v1-large.vol");
 
-/// Where the commits of the image start.
+/// Offsets of the commits of the image.
 const COMMITS: [usize; 7] = [65_536, 69_632, 139_264, 143_360, 147_456, 151_552, 155_648];
 const LOG_TAIL: usize = 159_744;
 
-/// The bodies that stand in parts: key, alternate key, content type, lengths of the parts.
+/// Multipart objects: key, alternate key, content type, lengths of the parts.
 const LARGE: [(u64, u32, Option<&str>, &[usize]); 2] =
     [(1, 0, IMAGE, &[66_000, 300]), (2, 7, None, &[100])];
-/// The others that are there in the end: key, alternate key, content type, length.
+/// The other needles present at the end: key, alternate key, content type, length.
 const SMALL: [(u64, u32, Option<&str>, usize); 2] = [(3, 1, IMAGE, 200), (4, 0, None, 0)];
 
 fn body(key: u64, alt: u32, parts: &[usize]) -> Vec<u8> {
@@ -35,7 +34,7 @@ fn body(key: u64, alt: u32, parts: &[usize]) -> Vec<u8> {
 }
 
 impl Writer {
-    /// Writes the parts of a body: its manifest, to be stored while the upload is there.
+    /// Writes the parts of an object; returns its manifest, to be stored while the upload is alive.
     fn upload(&mut self, n: usize) -> (Upload, Draft) {
         let (key, alt, content_type, parts) = LARGE[n];
         let pool = self.runtime.handle().pool().clone();
@@ -69,9 +68,9 @@ fn new(key: u64, alt: u32, draft: Draft) -> NewNeedle {
     NewNeedle { id: NeedleId::new(key, alt), cookie: COOKIE, draft }
 }
 
-/// A needle; the first body, its parts in two commits, and its manifest, which replaces that
-/// needle. After a clean close and in another process a multi-write, the part of the second body,
-/// and a multi-write of its manifest and of a needle that replaces one of the first multi-write.
+/// A needle; the first object, with parts in two commits, and its manifest, which replaces that needle. After
+/// a clean close, in a second process: a batch put, the part of the second object, and a batch put of its
+/// manifest and of a needle that replaces one of the first batch.
 fn build() -> Vec<u8> {
     let mut writer = Writer::start(FIRST, &Image::default());
     writer.create();
@@ -99,19 +98,19 @@ fn build() -> Vec<u8> {
 }
 
 #[test]
-fn building_the_image_again_gives_the_same_bytes() {
-    same_bytes(PATH, &build());
+fn rebuilt_image_has_the_same_bytes() {
+    assert_same_bytes(PATH, &build());
 }
 
 #[test]
-fn the_image_opens_and_every_body_reads_back() {
+fn image_opens_and_every_body_reads_back() {
     let image = Image::of(FILE, &golden(PATH, build));
     let mut process = Process::start(2, &image, &pool(8 << 20));
     let volume = process.open().unwrap();
     assert!(volume.damage().is_empty(), "{:?}", volume.damage());
     let figures = volume.figures();
     assert_eq!(figures.needles, 4);
-    // Of the log the parts, and two units of each indexed needle.
+    // The parts, and two units of each indexed needle.
     assert_eq!(figures.live, 66_560 + 1024 + 1024 + 4 * 1024);
     let large = LARGE.map(|(key, alt, content_type, parts)| {
         (key, alt, content_type, body(key, alt, parts), true)
@@ -140,10 +139,10 @@ fn the_image_opens_and_every_body_reads_back() {
     }
 }
 
-/// A needle of the image that is expected at a place.
+/// An expected needle of the image.
 struct Sample {
     commit: usize,
-    /// Units in front of it in the commit, behind the record.
+    /// Units before it in the commit, after the record.
     behind: usize,
     ordinal: u64,
     kind: u64,
@@ -151,24 +150,25 @@ struct Sample {
     content_type: Option<&'static str>,
     data: Vec<u8>,
     units: usize,
-    /// How many needles its process had written before.
+    /// Number of needles that its process wrote before.
     age: u64,
     previous: usize,
-    /// Position in the multi-write, and how many it has.
+    /// Position in the batch put, and its length.
     batch: Option<(u64, u64)>,
-    /// Of a manifest: the body, and the units of its parts.
+    /// For a manifest: the body of the object, and the units of its parts.
     body: Option<(Vec<u8>, u64)>,
 }
 
-const SECOND_LIFE: usize = 4;
+/// The first commit of the second run.
+const SECOND_RUN: usize = 4;
 
 impl Sample {
     fn offset(&self) -> usize {
         COMMITS[self.commit] + 512 + self.behind * 512
     }
 
-    fn life(&self) -> Life {
-        if self.commit < SECOND_LIFE { FIRST } else { SECOND }
+    fn run(&self) -> Run {
+        if self.commit < SECOND_RUN { FIRST } else { SECOND }
     }
 
     fn check(&self, image: &[u8]) {
@@ -176,7 +176,7 @@ impl Sample {
         let needle = &image[at..at + self.units * 512];
         let header = &needle[..128];
         let table = Table::of("Needle header");
-        table.tiles(128);
+        table.assert_contiguous(128);
         let attributes_len = self.content_type.map_or(0, |value| 4 + value.len());
         let chunk_table = 128 + attributes_len.next_multiple_of(8);
         let chunks: Vec<&[u8]> = self.data.chunks(65_536).collect();
@@ -198,30 +198,30 @@ impl Sample {
                 ("alternate key", self.id.1.into()),
                 ("units", self.units as u64),
                 ("cookie", COOKIE.0),
-                ("version", self.life().wall + self.age),
-                ("modified", self.life().wall),
+                ("version", self.run().wall + self.age),
+                ("modified", self.run().wall),
                 ("data length", self.data.len() as u64),
                 ("batch ordinal", ordinal),
                 ("batch count", count),
                 ("previous", self.previous as u64),
-                ("epoch", self.life().epoch),
+                ("epoch", self.run().epoch),
                 ("sequence", self.commit as u64 + 1),
                 ("ordinal", self.ordinal),
                 ("parts units", parts_units),
-                // Whoever writes the image draws the same number again and again.
-                ("batch", self.batch.map_or(0, |_| self.life().epoch)),
+                // The writer of the image always draws the same number.
+                ("batch", self.batch.map_or(0, |_| self.run().epoch)),
                 ("data checksum", xxh3_64(body)),
                 ("meta checksum", xxh3_64_with_seed(&needle[128..start], seed(0))),
                 ("body length", body.len() as u64),
             ],
         );
-        assert!(sound(header, seed(at)));
-        assert!(zero(&needle[128 + attributes_len..chunk_table]));
+        assert!(checksum_is_valid(header, seed(at)));
+        assert!(is_zero(&needle[128 + attributes_len..chunk_table]));
         for (stored, chunk) in needle[chunk_table..start].chunks(8).zip(&chunks) {
             assert_eq!(stored, xxh3_64(chunk).to_le_bytes());
         }
         assert!(needle[start..start + self.data.len()] == self.data);
-        assert!(zero(&needle[start + self.data.len()..needle.len() - 56]));
+        assert!(is_zero(&needle[start + self.data.len()..needle.len() - 56]));
         let shortest = start + self.data.len() + 56;
         assert_eq!(needle.len(), shortest.next_multiple_of(512).max(1024));
         self.check_footer(needle);
@@ -229,7 +229,7 @@ impl Sample {
 
     fn check_footer(&self, needle: &[u8]) {
         let table = Table::of("Footer");
-        table.tiles(56);
+        table.assert_contiguous(56);
         let footer = &needle[needle.len() - 56..];
         assert_eq!(table.bytes(footer, "magic"), b"HEND");
         table.check(
@@ -242,15 +242,15 @@ impl Sample {
                 ("reserved", 0),
                 ("ordinal", self.ordinal),
                 ("sequence", self.commit as u64 + 1),
-                ("epoch", self.life().epoch),
+                ("epoch", self.run().epoch),
                 ("cookie", COOKIE.0),
             ],
         );
-        assert!(sound(footer, seed(self.offset())));
+        assert!(checksum_is_valid(footer, seed(self.offset())));
     }
 }
 
-/// What a manifest holds, from where its parts stand and what they hold.
+/// Content of a manifest with these parts (offset, data).
 fn manifest(parts: &[(usize, &[u8])]) -> Vec<u8> {
     let sums: Vec<u64> =
         parts.iter().flat_map(|(_, data)| data.chunks(65_536)).map(xxh3_64).collect();
@@ -260,8 +260,8 @@ fn manifest(parts: &[(usize, &[u8])]) -> Vec<u8> {
         data[at + offset..at + offset + width].copy_from_slice(&value.to_le_bytes()[..width]);
     };
     let (counts, entry) = (Table::of("Manifest"), Table::of("Part entry"));
-    counts.tiles(8);
-    entry.tiles(16);
+    counts.assert_contiguous(8);
+    entry.assert_contiguous(16);
     set(&counts, 0, "parts", parts.len() as u64);
     set(&counts, 0, "chunks", sums.len() as u64);
     for (n, (offset, part)) in parts.iter().enumerate() {
@@ -273,7 +273,7 @@ fn manifest(parts: &[(usize, &[u8])]) -> Vec<u8> {
     data
 }
 
-/// A needle of the first commit, alone in it.
+/// The only needle of the first commit.
 fn sample() -> Sample {
     Sample {
         commit: 0,
@@ -358,16 +358,16 @@ fn samples() -> Vec<Sample> {
 }
 
 #[test]
-fn the_needles_stand_as_documented() {
+fn needles_match_the_documented_layout() {
     let image = golden(PATH, build);
     for sample in samples() {
         sample.check(&image);
     }
-    assert!(zero(&image[LOG_TAIL..image.len() - 4096]));
+    assert!(is_zero(&image[LOG_TAIL..image.len() - 4096]));
 }
 
 #[test]
-fn the_commits_stand_where_they_are_expected() {
+fn commits_are_at_the_expected_offsets() {
     let image = golden(PATH, build);
     let table = Table::of("Commit record");
     for (n, &at) in COMMITS.iter().enumerate() {
@@ -378,6 +378,6 @@ fn the_commits_stand_where_they_are_expected() {
         let fields =
             [("sequence", n + 1), ("length", end - at), ("needles", needles), ("flags", 0)];
         table.check(record, &fields.map(|(name, value)| (name, value as u64)));
-        assert!(sound(record, seed(at)));
+        assert!(checksum_is_valid(record, seed(at)));
     }
 }

@@ -1,6 +1,5 @@
-//! Clients that dawdle, stop in the middle or hang up: they are gone by their deadlines, memory
-//! stays within its bound, and everybody else is served all the while. Prints the latencies of
-//! those with and without the others about.
+//! Clients that are slow, stall or disconnect: they are gone by their deadlines, memory stays within its
+//! limit, and other clients are served. Prints the latencies of the others with and without them.
 
 mod daemon_harness;
 
@@ -13,21 +12,21 @@ use std::time::{Duration, Instant};
 use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir, path};
 use hayloft::runtime::split_mix;
 
-/// A body that no socket's buffers hold.
+/// Key of a body larger than any socket buffer.
 const LARGE: u64 = 1;
 const LARGE_LEN: usize = 24 << 20;
 const PHOTO: u64 = 2;
-/// What a daemon may take besides its buffers: program, stacks, tables, connections.
+/// Memory that a daemon may use besides its buffers: program, stacks, tables, connections (bytes).
 const BESIDES_BUFFERS: u64 = 48 << 20;
-/// After a deadline, a connection that was answered lingers for a second, and timers are coarse. On a busy
-/// machine all of it takes longer, and so does this test's own look at it.
+/// Tolerance after a deadline: a connection that got a reply lingers for a second, and timers are coarse. A
+/// busy machine delays all of it, and this test's own observation.
 const SLACK: Duration = Duration::from_secs(12);
 
-/// One at a time: what they do to each other is not what is measured.
-static TURN: Mutex<()> = Mutex::new(());
+/// Serialises the tests, which would distort each other's measurements.
+static SERIAL: Mutex<()> = Mutex::new(());
 
-fn turn() -> MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+fn serial() -> MutexGuard<'static, ()> {
+    SERIAL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn raise_file_limit() {
@@ -54,8 +53,7 @@ fn connect(address: SocketAddr, receive_buffer: Option<usize>) -> TcpStream {
     socket.into()
 }
 
-/// Reads and writes photos until told to stop; every reply must be right. Returns latencies of the
-/// reads.
+/// Reads and writes photos until stopped; every reply must be right. Returns the latencies of the reads.
 fn healthy(address: SocketAddr, mut seed: u64, stop: &AtomicBool) -> Vec<Duration> {
     let photo = bytes(PHOTO, 8192);
     let mut client = Client::connect(address).unwrap();
@@ -74,7 +72,7 @@ fn healthy(address: SocketAddr, mut seed: u64, stop: &AtomicBool) -> Vec<Duratio
     took
 }
 
-/// Runs healthy clients while `meanwhile` goes on; returns the 99th percentile of their latencies.
+/// Runs healthy clients during `meanwhile`; returns the 99th percentile of their latencies.
 fn p99_while<T>(daemon: &Daemon, meanwhile: impl FnOnce() -> T) -> (Duration, T) {
     let stop = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..8)
@@ -96,7 +94,7 @@ fn baseline(daemon: &Daemon) -> Duration {
     p99_while(daemon, || std::thread::sleep(Duration::from_secs(2))).0
 }
 
-/// Waits until a figure of the daemon has sunk to `most`; how long that took.
+/// Waits until a metric is at most `most`; returns the time taken.
 fn until_at_most(daemon: &Daemon, figure: &str, most: f64, deadline: Duration) -> Duration {
     let began = Instant::now();
     loop {
@@ -109,7 +107,7 @@ fn until_at_most(daemon: &Daemon, figure: &str, most: f64, deadline: Duration) -
     }
 }
 
-/// Waits until only so many connections are left; how long that took.
+/// Waits until at most `left` connections remain; returns the time taken.
 fn until_gone(daemon: &Daemon, left: f64, deadline: Duration) -> Duration {
     until_at_most(daemon, "hayloft_connections", left, deadline)
 }
@@ -123,8 +121,8 @@ fn start(dir: &std::path::Path, shards: usize) -> Daemon {
     daemon
 }
 
-/// What dawdlers do once a second, from now until none is left.
-fn dawdle(
+/// Calls `each_second` on each client once a second, until all are disconnected.
+fn drive_slow_clients(
     mut clients: Vec<TcpStream>,
     each_second: impl Fn(&mut TcpStream) -> std::io::Result<()>,
 ) {
@@ -140,8 +138,8 @@ fn dawdle(
     }
 }
 
-/// Lets `count` dawdlers loose beside healthy clients and sees them go.
-fn endure(
+/// Runs `count` slow clients beside healthy ones until the slow ones are disconnected.
+fn assert_tolerated(
     what: &str,
     shards: usize,
     count: usize,
@@ -155,9 +153,9 @@ fn endure(
     let before = baseline(&daemon);
     let clients: Vec<TcpStream> = (0..count).map(|n| begin(n, daemon.data)).collect();
     let (with, took) = p99_while(&daemon, || {
-        let dawdlers = std::thread::spawn(move || dawdle(clients, each_second));
+        let slow_clients = std::thread::spawn(move || drive_slow_clients(clients, each_second));
         let took = until_gone(&daemon);
-        drop(dawdlers);
+        drop(slow_clients);
         took
     });
     let memory = resident(&daemon);
@@ -170,16 +168,16 @@ fn endure(
         bound >> 20
     );
     assert!(memory <= bound, "{} MiB resident", memory >> 20);
-    // The exact ratio is a matter for a quiet machine; a stall is one anywhere.
+    // The exact ratio is measured on a quiet machine; a stall is an error on any.
     let most = Duration::from_millis(250).max(4 * before);
     assert!(with < most, "p99 of healthy clients {with:?}, and {before:?} without slow ones");
     let log = daemon.log_text();
     assert!(daemon.stop().success() && !log.contains("panicked"), "{log}");
 }
 
-/// Numbers of shards for what waits for deadlines: two in the suite, where time is short, and one too when
-/// `HAYLOFT_HOSTILE=all`, as `cargo xtask hostile` says.
-fn patient_rounds() -> Vec<usize> {
+/// Shard counts of the tests that wait for deadlines: two in the suite, to save time; also one with
+/// `HAYLOFT_HOSTILE=all`, which `cargo xtask hostile` sets.
+fn shard_counts() -> Vec<usize> {
     match std::env::var("HAYLOFT_HOSTILE") {
         Ok(all) => {
             assert_eq!(all, "all", "HAYLOFT_HOSTILE");
@@ -190,10 +188,10 @@ fn patient_rounds() -> Vec<usize> {
 }
 
 #[test]
-fn a_thousand_uploads_at_one_byte_a_second() {
-    let _turn = turn();
-    for shards in patient_rounds() {
-        endure(
+fn thousand_slow_uploads_are_cut_off_and_others_served() {
+    let _serial = serial();
+    for shards in shard_counts() {
+        assert_tolerated(
             "1,000 uploads at 1 byte/s",
             shards,
             1000,
@@ -214,10 +212,10 @@ fn a_thousand_uploads_at_one_byte_a_second() {
 }
 
 #[test]
-fn a_thousand_readers_at_one_byte_a_second() {
-    let _turn = turn();
-    for shards in patient_rounds() {
-        endure(
+fn thousand_slow_readers_are_cut_off_and_others_served() {
+    let _serial = serial();
+    for shards in shard_counts() {
+        assert_tolerated(
             "1,000 readers at 1 byte/s",
             shards,
             1000,
@@ -232,8 +230,8 @@ fn a_thousand_readers_at_one_byte_a_second() {
                 _ => Ok(()),
             },
             |daemon| {
-                // As many as may transfer large bodies at once; the others were told so, and are
-                // idle connections now.
+                // As many as may transfer multipart objects at a time; the others were refused, and their
+                // connections are idle.
                 let under_way = daemon.metric("hayloft_buffer_used_bytes", "");
                 assert!(under_way > f64::from(16 << 20), "{under_way} bytes of buffers");
                 let deadline = Duration::from_secs(14) + SLACK;
@@ -241,8 +239,8 @@ fn a_thousand_readers_at_one_byte_a_second() {
                 let figure = "hayloft_buffer_used_bytes";
                 let began = Instant::now();
                 until_at_most(daemon, figure, head_buffers, deadline);
-                // That is an upper bound: idle shards use less, and the last readers may fit into
-                // the difference for a moment.
+                // An upper bound: idle shards use less, so the last readers may briefly fit into the
+                // difference.
                 loop {
                     let cut_off = daemon.metric("hayloft_timeouts_total", "send");
                     let took = began.elapsed();
@@ -258,10 +256,10 @@ fn a_thousand_readers_at_one_byte_a_second() {
 }
 
 #[test]
-fn five_thousand_heads_that_never_end() {
-    let _turn = turn();
-    for shards in patient_rounds() {
-        endure(
+fn endless_heads_are_cut_off_and_others_served() {
+    let _serial = serial();
+    for shards in shard_counts() {
+        assert_tolerated(
             "5,000 half-sent heads",
             shards,
             5000,
@@ -279,8 +277,8 @@ fn five_thousand_heads_that_never_end() {
 
 /// Uploads and downloads, small and large, that end with a reset in the middle.
 #[test]
-fn resets_in_the_middle_of_bodies() {
-    let _turn = turn();
+fn resets_during_bodies_leak_nothing() {
+    let _serial = serial();
     for shards in [1, 2] {
         raise_file_limit();
         let dir = data_dir();
@@ -341,11 +339,11 @@ fn reset_midway(address: SocketAddr, seed: &mut u64) {
     socket.set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-/// More clients than the limit of open files leaves room for: the rest are refused without spinning, the
-/// admin API is reached all the while, and when they leave others are served.
+/// With more clients than the limit of open files allows, the rest are refused without busy looping, the
+/// admin API stays reachable, and others are served when they leave.
 #[test]
-fn more_clients_than_descriptors_hide_nothing() {
-    let _turn = turn();
+fn clients_beyond_descriptor_limit_are_refused_cheaply() {
+    let _serial = serial();
     let dir = data_dir();
     let options = Options {
         launcher: vec!["prlimit".into(), "--nofile=1200:1200".into()],
@@ -355,7 +353,7 @@ fn more_clients_than_descriptors_hide_nothing() {
     let held: Vec<Client> = (0..1500).map(|_| daemon.client()).collect();
     let deadline = Instant::now() + SLACK;
     while daemon.metric("hayloft_connections_refused_total", "") == 0.0 {
-        assert!(Instant::now() < deadline, "1,500 clients have come and none was refused");
+        assert!(Instant::now() < deadline, "none of 1,500 clients was refused");
         std::thread::sleep(Duration::from_millis(20));
     }
     let cpu = || {
@@ -363,7 +361,7 @@ fn more_clients_than_descriptors_hide_nothing() {
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     };
-    // Refusals linger for a second.
+    // Refused connections linger for a second.
     let deadline = Instant::now() + SLACK + SLACK;
     loop {
         let before = cpu();
@@ -373,14 +371,14 @@ fn more_clients_than_descriptors_hide_nothing() {
         }
         assert!(
             Instant::now() < deadline,
-            "the daemon does not come to rest:\n{}",
+            "the daemon does not become idle:\n{}",
             daemon.log_text()
         );
     }
     let before = cpu();
     std::thread::sleep(Duration::from_secs(2));
     let ticks = cpu() - before;
-    assert!(ticks <= 20, "{ticks} clock ticks in two seconds without room for a client");
+    assert!(ticks <= 20, "{ticks} clock ticks in two seconds at the connection limit");
     assert_eq!(daemon.admin("/healthz").status, 200);
     drop(held);
     let deadline = Instant::now() + SLACK;
@@ -390,19 +388,19 @@ fn more_clients_than_descriptors_hide_nothing() {
         if reply.is_ok_and(|reply| reply.status == 404) {
             break;
         }
-        assert!(Instant::now() < deadline, "the clients are gone and nobody is served");
+        assert!(Instant::now() < deadline, "the clients left and no new one is served");
         std::thread::sleep(Duration::from_millis(50));
     }
     let log = daemon.log_text();
     assert!(log.contains("limits.connections is 16384"), "{log}");
-    assert!(!log.contains("cannot accept"), "descriptors ran out all the same: {log}");
+    assert!(!log.contains("cannot accept"), "descriptors ran out anyway: {log}");
 }
 
-/// 64 uploads and 64 downloads of large bodies at once: none is refused, all come back whole, and
-/// memory stays within its bound.
+/// 64 concurrent uploads and 64 downloads of multipart objects: none is refused, all contents are right, and
+/// memory stays within its limit.
 #[test]
-fn many_large_bodies_at_once() {
-    let _turn = turn();
+fn many_multipart_transfers_stay_within_memory_limit() {
+    let _serial = serial();
     for shards in [1, 2] {
         let dir = data_dir();
         let options = Options { shards, volume_size: "5GiB", ..Options::default() };

@@ -246,7 +246,7 @@ fn the_oracle_gives_the_same_verdict_however_the_stream_is_split() {
 }
 
 #[test]
-fn httparse_accepts_the_same_request_whenever_we_do() {
+fn httparse_accepts_every_request_that_we_accept() {
     let accepted = RefCell::new(0);
     let result = runner(20_000).run(&mutated(), |stream| {
         let Ok(Some(seen)) = ours(&stream, &[stream.len()]) else { return Ok(()) };

@@ -1,4 +1,5 @@
-//! `hayloft import`, `put` and `get` against the real daemon: everything arrives once, whatever happens.
+//! `hayloft import`, `put` and `get` against the real daemon: every photo is stored exactly once, also after
+//! interruptions.
 
 mod daemon_harness;
 
@@ -66,7 +67,7 @@ impl Place {
         self.dir.path().join("photos.manifest.tsv.journal")
     }
 
-    /// Path to the other four columns.
+    /// Rows of the manifest: the other four columns by path.
     fn rows(&self) -> BTreeMap<String, [String; 4]> {
         let text = std::fs::read_to_string(self.manifest()).unwrap();
         let (title, rest) = text.split_once('\n').unwrap();
@@ -85,7 +86,7 @@ impl Place {
         rows
     }
 
-    /// Waits until so many needles can be read: figures are made known a little later.
+    /// Waits until the metric of needles is `want`; metrics are updated with a delay.
     fn assert_needles(&self, want: usize) {
         let deadline = Instant::now() + Duration::from_secs(5);
         loop {
@@ -98,7 +99,7 @@ impl Place {
         }
     }
 
-    /// Waits until the journal says that so many photos are stored.
+    /// Waits until the journal lists `want` stored photos.
     fn await_stored(&self, want: usize) {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
@@ -113,7 +114,7 @@ impl Place {
         }
     }
 
-    /// Every file is there, once, as the manifest says.
+    /// Asserts that every file is stored once, as the manifest says.
     fn assert_all_there(&self, files: &BTreeMap<String, Vec<u8>>) {
         let rows = self.rows();
         assert_eq!(rows.keys().collect::<Vec<_>>(), files.keys().collect::<Vec<_>>());
@@ -128,7 +129,7 @@ impl Place {
         self.assert_needles(files.len());
     }
 
-    /// So many small files, in directories.
+    /// Creates `count` small files in directories; returns their content by path.
     fn fill(&self, count: u64) -> BTreeMap<String, Vec<u8>> {
         let mut files = BTreeMap::new();
         for n in 0..count {
@@ -142,15 +143,15 @@ impl Place {
     }
 }
 
-fn told(output: &Output) -> String {
+fn text(output: &Output) -> String {
     let (out, err) = (&output.stdout, &output.stderr);
     format!("{}{}", String::from_utf8_lossy(out), String::from_utf8_lossy(err))
 }
 
 fn assert_done(output: &Output) -> String {
-    let told = told(output);
-    assert_eq!(output.status.code(), Some(0), "{told}");
-    told
+    let text = text(output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    text
 }
 
 fn set_modified(path: &Path, ns: u64) {
@@ -159,7 +160,7 @@ fn set_modified(path: &Path, ns: u64) {
 }
 
 #[test]
-fn a_tree_with_odd_names() {
+fn tree_with_unusual_names_is_imported() {
     let place = Place::new();
     let root = place.photos();
     let large = bytes(1, 3 << 20);
@@ -185,9 +186,9 @@ fn a_tree_with_odd_names() {
         set_modified(&path, MODIFIED_NS);
     }
     let output = place.run(&["import", "photos"]);
-    let told = assert_done(&output);
-    assert!(told.contains("9 stored"), "{told}");
-    assert!(told.contains("1 symbolic links") && told.contains("2 hidden entries"), "{told}");
+    let text = assert_done(&output);
+    assert!(text.contains("9 stored"), "{text}");
+    assert!(text.contains("1 symbolic links") && text.contains("2 hidden entries"), "{text}");
     let rows = place.rows();
     assert_eq!(rows.len(), files.len());
     let mut client = place.daemon.client();
@@ -202,29 +203,29 @@ fn a_tree_with_odd_names() {
     }
     place.assert_needles(9);
     assert!(!place.journal().exists());
-    let told = assert_done(&place.run(&["import", "photos", "--hidden"]));
-    assert!(told.contains("2 stored") && told.contains("9 in the manifest and in"), "{told}");
+    let text = assert_done(&place.run(&["import", "photos", "--hidden"]));
+    assert!(text.contains("2 stored") && text.contains("9 in the manifest and in"), "{text}");
     assert_eq!(place.rows().len(), 11);
 }
 
 #[test]
-fn run_again_it_stores_what_is_new_or_changed() {
+fn second_run_stores_only_new_or_changed_files() {
     let place = Place::new();
     let mut files = place.fill(20);
     assert_done(&place.run(&["import", "photos", "--volume", "1"]));
     place.assert_all_there(&files);
     let before = place.rows();
-    let told = assert_done(&place.run(&["import", "photos"]));
-    assert!(told.contains("0 stored") && told.contains("20 in the manifest and in"), "{told}");
+    let text = assert_done(&place.run(&["import", "photos"]));
+    assert!(text.contains("0 stored") && text.contains("20 in the manifest and in"), "{text}");
     assert_eq!(place.rows(), before);
     std::fs::write(place.photos().join("d00/3.jpg"), "changed").unwrap();
     files.insert("d00/3.jpg".to_owned(), b"changed".to_vec());
     std::fs::write(place.photos().join("d00/new.jpg"), "new").unwrap();
     files.insert("d00/new.jpg".to_owned(), b"new".to_vec());
-    let told = assert_done(&place.run(&["import", "photos"]));
-    assert!(told.contains("2 stored") && told.contains("19 in the manifest and in"), "{told}");
+    let text = assert_done(&place.run(&["import", "photos"]));
+    assert!(text.contains("2 stored") && text.contains("19 in the manifest and in"), "{text}");
     place.assert_all_there(&files);
-    assert_eq!(place.rows()["d00/3.jpg"][0], before["d00/3.jpg"][0], "under the same URL");
+    assert_eq!(place.rows()["d00/3.jpg"][0], before["d00/3.jpg"][0], "the URL is unchanged");
     // A file that is gone from the directory stays in the manifest: nothing else knows its URL.
     std::fs::remove_file(place.photos().join("d00/new.jpg")).unwrap();
     assert_done(&place.run(&["import", "photos"]));
@@ -232,7 +233,7 @@ fn run_again_it_stores_what_is_new_or_changed() {
 }
 
 #[test]
-fn an_import_that_is_killed_goes_on() {
+fn killed_import_resumes() {
     let place = Place::new();
     let files = place.fill(2500);
     for share in [1, 700, 1500] {
@@ -242,7 +243,7 @@ fn an_import_that_is_killed_goes_on() {
         import.wait().unwrap();
         assert!(!place.manifest().exists(), "killed too late");
     }
-    // And what a power cut might leave behind.
+    // A partial line, as a power cut may leave.
     let mut journal = std::fs::File::options().append(true).open(place.journal()).unwrap();
     journal.write_all(b"d00/1.jpg\t/1/77").unwrap();
     // Ctrl-C.
@@ -251,19 +252,19 @@ fn an_import_that_is_killed_goes_on() {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(import.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
     assert_eq!(import.wait().unwrap().code(), Some(1));
-    let mut said = String::new();
-    import.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(said.contains("interrupted") && said.contains("same command"), "{said}");
+    let mut stderr = String::new();
+    import.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert!(stderr.contains("interrupted") && stderr.contains("same command"), "{stderr}");
     let manifest = std::fs::read_to_string(place.manifest()).unwrap();
     let stored = manifest.lines().count() - 1;
     assert!(stored >= 1700 && place.journal().exists(), "{stored} are in the manifest");
-    let told = assert_done(&place.run(&["import", "photos"]));
-    assert!(told.contains(&format!("{stored} in the manifest and in the store")), "{told}");
+    let text = assert_done(&place.run(&["import", "photos"]));
+    assert!(text.contains(&format!("{stored} in the manifest and in the store")), "{text}");
     place.assert_all_there(&files);
 }
 
 #[test]
-fn a_daemon_that_is_killed_is_waited_for() {
+fn import_waits_for_a_killed_daemon_to_return() {
     let mut place = Place::new();
     let files = place.fill(2000);
     let import = place.spawn(&["import", "photos"]);
@@ -280,10 +281,10 @@ fn a_daemon_that_is_killed_is_waited_for() {
 }
 
 #[test]
-fn what_cannot_be_stored_is_listed_and_the_rest_is() {
+fn unreadable_and_too_large_files_are_listed_others_stored() {
     let config = "[limits]\nlargest_body = \"2MiB\"\n".to_owned();
     let place = Place::with(&Options { config, ..Options::default() });
-    // Whoever is root can read everything: somebody else imports, from where he can.
+    // Root can read everything: import as another user, from a directory that it can access.
     let dir = tempfile::tempdir().unwrap();
     std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o777)).unwrap();
     let (root, binary) = (dir.path().join("photos"), dir.path().join("hayloft"));
@@ -303,27 +304,27 @@ fn what_cannot_be_stored_is_listed_and_the_rest_is() {
             std::os::unix::process::CommandExt::uid(&mut command, 65_534);
         }
         let output = command.current_dir(dir.path()).output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
-        told(&output)
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        text(&output)
     };
-    let told = import(&[]);
+    let text = import(&[]);
     for what in ["1 stored", "3 failed", "secret.jpg: ", "closed: ", "large.jpg: ", "largest_body"]
     {
-        assert!(told.contains(what), "{what}: {told}");
+        assert!(text.contains(what), "{what}: {text}");
     }
     let manifest = std::fs::read_to_string(dir.path().join("photos.manifest.tsv")).unwrap();
     assert_eq!(manifest.lines().count(), 2, "{manifest}");
     assert!(!dir.path().join("photos.manifest.tsv.journal").exists());
     place.assert_needles(1);
-    // What a directory holds that cannot be read is not known: nothing counts as gone.
+    // The content of an unreadable directory is unknown: nothing counts as removed.
     std::fs::remove_file(root.join("a.jpg")).unwrap();
-    let told = import(&["--prune"]);
-    assert!(told.contains("nothing was pruned") && !told.contains("1 pruned"), "{told}");
+    let text = import(&["--prune"]);
+    assert!(text.contains("nothing was pruned") && !text.contains("1 pruned"), "{text}");
     place.assert_needles(1);
 }
 
 #[test]
-fn files_that_are_too_large_are_named_before_anything_is_sent_and_are_not_sent() {
+fn too_large_files_are_reported_early_and_not_sent() {
     let config = "[limits]\nlargest_body = \"2MiB\"\n".to_owned();
     let place = Place::with(&Options { config, ..Options::default() });
     place.fill(300);
@@ -333,51 +334,58 @@ fn files_that_are_too_large_are_named_before_anything_is_sent_and_are_not_sent()
     }
     let largest = std::fs::File::create(place.photos().join("largest.tif")).unwrap();
     largest.set_len(2 << 20).unwrap();
-    let said = place.dir.path().join("said");
+    let stderr = place.dir.path().join("stderr");
     let mut command = place.command(&["import", "photos", "--parallel", "1"]);
-    let import = command.stderr(std::fs::File::create(&said).unwrap()).spawn().unwrap();
-    // As soon as one is stored, nothing goes on, but what was to be said is.
+    let import = command.stderr(std::fs::File::create(&stderr).unwrap()).spawn().unwrap();
+    // Once one photo is stored, stop the daemon: the warning must have been printed already.
     place.await_stored(1);
     place.daemon.signal(nix::sys::signal::Signal::SIGSTOP);
-    let said = || std::fs::read_to_string(&said).unwrap();
+    let stderr = || std::fs::read_to_string(&stderr).unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
-    while !said().contains("larger than the store takes") {
-        assert!(Instant::now() < deadline, "they were not named: {}", said());
+    while !stderr().contains("larger than the store takes") {
+        assert!(Instant::now() < deadline, "they were not reported: {}", stderr());
         std::thread::sleep(Duration::from_millis(10));
     }
     place.daemon.signal(nix::sys::signal::Signal::SIGCONT);
     let code = import.wait_with_output().unwrap().status.code();
-    assert_eq!(code, Some(1), "{}", said());
-    let said = said();
+    assert_eq!(code, Some(1), "{}", stderr());
+    let stderr = stderr();
     for part in ["z0.tif (2097153 bytes)", "z4.tif (2097157 bytes) and 2 more", "largest_body"] {
-        let line = said.lines().find(|line| line.contains("larger than the store takes")).unwrap();
+        let line =
+            stderr.lines().find(|line| line.contains("larger than the store takes")).unwrap();
         assert!(line.contains(part), "{part}: {line}");
     }
-    assert!(said.contains("failed: 7") && said.contains("z6.tif: it has 2097159 bytes"), "{said}");
+    assert!(
+        stderr.contains("failed: 7") && stderr.contains("z6.tif: it has 2097159 bytes"),
+        "{stderr}"
+    );
     assert_eq!(place.daemon.metric("hayloft_requests_total", "method=\"put\""), 301.0);
     place.assert_needles(301);
-    // What is in the store already need not be sent.
+    // Without these files nothing is reported.
     let mut files = std::fs::read_dir(place.photos()).unwrap().map(|entry| entry.unwrap().path());
     let too_large = |path: &PathBuf| path.to_string_lossy().contains("/z");
     files.by_ref().filter(too_large).for_each(|path| std::fs::remove_file(path).unwrap());
-    let told = assert_done(&place.run(&["import", "photos"]));
-    assert!(!told.contains("larger than"), "{told}");
+    let text = assert_done(&place.run(&["import", "photos"]));
+    assert!(!text.contains("larger than"), "{text}");
 }
 
 #[test]
-fn an_admin_api_of_another_daemon_is_refused() {
+fn admin_api_of_another_daemon_is_refused() {
     let (place, other) = (Place::new(), Place::new());
     place.fill(3);
     std::fs::write(place.dir.path().join("x.tar"), tar_of(&[], Some("7"))).unwrap();
     let instance = |place: &Place| {
         let reply = place.daemon.client().get("/").unwrap();
         assert_eq!(reply.status, 405);
-        let told = reply.header("x-hayloft-instance").unwrap().to_owned();
+        let instance = reply.header("x-hayloft-instance").unwrap().to_owned();
         let status: serde_json::Value =
             serde_json::from_slice(&place.daemon.admin("/status").body).unwrap();
-        assert_eq!(status["instance"], told);
-        assert!(told.len() == 16 && told.bytes().all(|b| b.is_ascii_hexdigit()), "{told}");
-        told
+        assert_eq!(status["instance"], instance);
+        assert!(
+            instance.len() == 16 && instance.bytes().all(|b| b.is_ascii_hexdigit()),
+            "{instance}"
+        );
+        instance
     };
     assert_ne!(instance(&place), instance(&other));
     assert!(place.daemon.client().get("/1").unwrap().header("x-hayloft-instance").is_none());
@@ -391,9 +399,9 @@ fn an_admin_api_of_another_daemon_is_refused() {
         import.arg("import").args(words).args(["--server", &other.daemon.data.to_string()]);
         import.args(["--admin", &place.daemon.admin.to_string()]).current_dir(place.dir.path());
         let output = import.output().unwrap();
-        let told = told(&output);
-        assert_eq!(output.status.code(), Some(2), "{words:?}: {told}");
-        assert!(told.contains("belongs to another daemon"), "{words:?}: {told}");
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {text}");
+        assert!(text.contains("belongs to another daemon"), "{words:?}: {text}");
     }
     for place in [&place, &other] {
         let volumes: serde_json::Value =
@@ -405,7 +413,7 @@ fn an_admin_api_of_another_daemon_is_refused() {
 }
 
 #[test]
-fn without_a_daemon_no_volume_is_created_unless_it_is_told_to() {
+fn offline_import_creates_volumes_only_on_request() {
     let dir = data_dir();
     std::fs::create_dir(dir.path().join("photos")).unwrap();
     std::fs::write(dir.path().join("photos/a.jpg"), "a photo").unwrap();
@@ -429,9 +437,9 @@ fn without_a_daemon_no_volume_is_created_unless_it_is_told_to() {
     ] {
         let store = format!("{}-store", path.trim_end_matches(".tar"));
         let output = import(path, &store, &[]);
-        let told = told(&output);
-        assert_eq!(output.status.code(), Some(1), "{path}: {told}");
-        assert!(told.contains(why) && told.contains("--create-volumes SIZE"), "{path}: {told}");
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{path}: {text}");
+        assert!(text.contains(why) && text.contains("--create-volumes SIZE"), "{path}: {text}");
         assert_eq!(volumes(&store), 0, "{path}");
         assert_done(&import(path, &store, &["--create-volumes", "16MiB"]));
         assert_eq!(volumes(&store), 1, "{path}");
@@ -439,18 +447,18 @@ fn without_a_daemon_no_volume_is_created_unless_it_is_told_to() {
 }
 
 #[test]
-fn a_full_volume_ends_it_and_loses_nothing() {
+fn full_volume_stops_import_and_manifest_is_kept() {
     let place = Place::with(&Options { volume_size: "16MiB", ..Options::default() });
     for n in 0..40 {
         std::fs::write(place.photos().join(format!("{n:02}.bin")), bytes(n, 700_000)).unwrap();
     }
     for words in [&["import", "photos"][..], &["import", "photos", "--volume", "1"]] {
         let output = place.run(words);
-        let told = told(&output);
-        assert_eq!(output.status.code(), Some(1), "{told}");
-        assert!(told.contains("full") && told.contains("same command"), "{told}");
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains("full") && text.contains("same command"), "{text}");
     }
-    // What was stored is in the manifest all the same.
+    // The stored photos are in the manifest nevertheless.
     let rows = place.rows();
     assert!(place.journal().exists() && (10..40).contains(&rows.len()), "{}", rows.len());
     for [url, ..] in rows.values() {
@@ -459,14 +467,14 @@ fn a_full_volume_ends_it_and_loses_nothing() {
 }
 
 #[test]
-fn what_cannot_begin_says_why() {
+fn import_that_cannot_start_explains_why() {
     let place = Place::new();
     place.fill(3);
     let refused = |words: &[&str], why: &str| {
         let output = place.run(words);
-        let told = told(&output);
-        assert_eq!(output.status.code(), Some(2), "{words:?}: {told}");
-        assert!(told.contains(why), "{words:?}: {told}");
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {text}");
+        assert!(text.contains(why), "{words:?}: {text}");
     };
     refused(&["import", "absent"], "cannot read absent");
     std::fs::write(place.dir.path().join("x.tar.gz"), b"\x1f\x8b\x08").unwrap();
@@ -479,7 +487,7 @@ fn what_cannot_begin_says_why() {
     let away = away.args(["--manifest", "m"]);
     let away = away.env("http_proxy", "http://127.0.0.1:1").output().unwrap();
     assert_done(&away);
-    // The same names in another store: nothing is there, and nothing is taken for stored.
+    // The same manifest with another store: nothing counts as stored there.
     let second = Place::new();
     std::fs::remove_dir(second.photos()).unwrap();
     let mut elsewhere = Command::new(env!("CARGO_BIN_EXE_hayloft"));
@@ -487,8 +495,8 @@ fn what_cannot_begin_says_why() {
     elsewhere.args(["--volume", "1"]).current_dir(place.dir.path());
     let output = elsewhere.output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(told(&output).contains("--server"), "{}", told(&output));
-    // Nor does the admin API of this machine count as that of another server.
+    assert!(text(&output).contains("--server"), "{}", text(&output));
+    // Nor is the local admin API taken for that of another server.
     for flags in [&[][..], &["--volume", "7", "--create-volumes", "16MiB"]] {
         for path in ["photos", "-"] {
             let mut unpaired = Command::new(env!("CARGO_BIN_EXE_hayloft"));
@@ -496,7 +504,7 @@ fn what_cannot_begin_says_why() {
             unpaired.args(flags).stdin(Stdio::null()).current_dir(place.dir.path());
             let output = unpaired.output().unwrap();
             assert_eq!(output.status.code(), Some(2), "{flags:?}");
-            assert!(told(&output).contains("name its admin API with --admin"), "{}", told(&output));
+            assert!(text(&output).contains("name its admin API with --admin"), "{}", text(&output));
         }
     }
     let address = second.daemon.data.to_string();
@@ -507,11 +515,11 @@ fn what_cannot_begin_says_why() {
         .output()
         .unwrap();
     assert_eq!(away.status.code(), Some(2));
-    assert!(told(&away).contains("is the daemon running?"), "{}", told(&away));
+    assert!(text(&away).contains("is the daemon running?"), "{}", text(&away));
 }
 
 #[test]
-fn without_a_daemon_it_has_one_of_its_own() {
+fn import_without_daemon_starts_its_own() {
     let mut place = Place::new();
     let files = place.fill(300);
     let data = place.dir.path().join("data").into_os_string().into_string().unwrap();
@@ -520,18 +528,18 @@ fn without_a_daemon_it_has_one_of_its_own() {
         command.args(["import", "photos", "--data", &data]).args(more);
         command.current_dir(place.dir.path()).output().unwrap()
     };
-    // Not while another one has the directory.
+    // Refused while a daemon holds the directory.
     let output = import(&place, &[]);
-    assert_eq!(output.status.code(), Some(2), "{}", told(&output));
-    assert!(told(&output).contains("is locked by process"), "{}", told(&output));
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("is locked by process"), "{}", text(&output));
     assert_eq!(import(&place, &["--admin", "127.0.0.1:1"]).status.code(), Some(2));
     let (addresses, options) = ((place.daemon.data, place.daemon.admin), Options::default());
     place.daemon.child.kill().unwrap();
     place.daemon.child.wait().unwrap();
-    let told = assert_done(&import(&place, &[]));
-    assert!(told.contains("300 stored"), "{told}");
-    let told = assert_done(&import(&place, &["--volume", "1"]));
-    assert!(told.contains("300 in the manifest and in the store"), "{told}");
+    let text = assert_done(&import(&place, &[]));
+    assert!(text.contains("300 stored"), "{text}");
+    let text = assert_done(&import(&place, &["--volume", "1"]));
+    assert!(text.contains("300 in the manifest and in the store"), "{text}");
     place.daemon = Daemon::launch_on(place.dir.path(), &options, addresses.0, addresses.1);
     let deadline = Instant::now() + Duration::from_secs(20);
     while !place.daemon.ready() {
@@ -560,7 +568,7 @@ fn tar_of(photos: &[(String, &str, &[u8])], volume: Option<&str>) -> Vec<u8> {
 }
 
 #[test]
-fn a_tar_comes_with_names_types_and_times() {
+fn tar_import_keeps_names_types_and_times() {
     let place = Place::new();
     let (small, large) = (bytes(1, 1000), bytes(2, 2_500_000));
     let name = |key: u64| format!("{key}/0/{COOKIE}");
@@ -571,10 +579,10 @@ fn a_tar_comes_with_names_types_and_times() {
     ];
     for volume in [Some("1"), None] {
         std::fs::write(place.dir.path().join("export.tar"), tar_of(&photos, volume)).unwrap();
-        let told = assert_done(&place.run(&["import", "export.tar"]));
+        let text = assert_done(&place.run(&["import", "export.tar"]));
         let first = volume == Some("1");
         let want = if first { "3 stored (2.4 MiB)" } else { "0 stored (0 B), 3 there already" };
-        assert!(told.contains(want), "{told}");
+        assert!(text.contains(want), "{text}");
     }
     let mut client = place.daemon.client();
     for (name, kind, content) in &photos {
@@ -584,7 +592,7 @@ fn a_tar_comes_with_names_types_and_times() {
         assert_eq!(got.header("last-modified"), Some("Thu, 02 Jan 2020 03:04:05 GMT"));
     }
     place.assert_needles(3);
-    // Another cookie is a conflict; the rest is stored, a photo that differs over what was there.
+    // Another cookie is a conflict; the other photo replaces the stored one.
     let photos = [
         (format!("1/0/{}", "f".repeat(16)), "image/png", &small[..]),
         (name(u64::MAX), "image/jpeg", &small[..]),
@@ -596,15 +604,15 @@ fn a_tar_comes_with_names_types_and_times() {
     let output = import.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        told(&output).contains("409") && told(&output).contains("1 stored"),
+        text(&output).contains("409") && text(&output).contains("1 stored"),
         "{}",
-        told(&output)
+        text(&output)
     );
     assert!(client.get(&format!("/1/{}", name(u64::MAX))).unwrap().body == small);
 }
 
 #[test]
-fn a_tar_that_is_cut_or_foreign_is_said_to_be() {
+fn truncated_or_foreign_tar_is_reported() {
     let place = Place::new();
     let tar = tar_of(&[(format!("1/0/{COOKIE}"), "image/png", &bytes(1, 2000))], None);
     let foreign = tar_of(&[("photo.jpg".to_owned(), "image/png", b"x")], None);
@@ -618,18 +626,18 @@ fn a_tar_that_is_cut_or_foreign_is_said_to_be() {
     ] {
         std::fs::write(place.dir.path().join("x.tar"), bytes).unwrap();
         let output = place.run(&["import", "x.tar"]);
-        assert_eq!(output.status.code(), Some(1), "{why}: {}", told(&output));
-        assert!(told(&output).contains(why), "{why}: {}", told(&output));
-        assert!(!told(&output).contains("goes on from here"), "it would not: {}", told(&output));
+        assert_eq!(output.status.code(), Some(1), "{why}: {}", text(&output));
+        assert!(text(&output).contains(why), "{why}: {}", text(&output));
+        assert!(!text(&output).contains("goes on from here"), "it would not: {}", text(&output));
     }
 }
 
 #[test]
-fn a_signal_ends_an_import_that_waits_for_its_pipe() {
+fn signal_stops_an_import_waiting_for_its_pipe() {
     let place = Place::new();
     let path = "7/0/0123456789abcdef".to_owned();
     let tar = tar_of(&[(path.clone(), "image/png", b"photo")], None);
-    // Before the first byte, and behind a photo.
+    // Before the first byte, and after a photo.
     for sent in [0, tar.len() - 1024] {
         let mut command = place.command(&["import", "-"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -637,7 +645,7 @@ fn a_signal_ends_an_import_that_waits_for_its_pipe() {
         let mut pipe = import.stdin.take().unwrap();
         pipe.write_all(&tar[..sent]).unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
-        // SIGQUIT is the last but one that it handles.
+        // The handler of SIGQUIT is installed last but one.
         let handles_signals = || {
             let status = std::fs::read_to_string(format!("/proc/{}/status", import.id())).unwrap();
             let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
@@ -646,25 +654,25 @@ fn a_signal_ends_an_import_that_waits_for_its_pipe() {
         };
         let is_stored = || place.daemon.client().get(&format!("/1/{path}")).unwrap().status == 200;
         while !handles_signals() || (sent > 0 && !is_stored()) {
-            assert!(Instant::now() < deadline, "the import did not come to wait in time");
+            assert!(Instant::now() < deadline, "the import did not start to wait in time");
         }
         let pid = nix::unistd::Pid::from_raw(i32::try_from(import.id()).unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
         while import.try_wait().unwrap().is_none() {
-            assert!(Instant::now() < deadline, "one signal did not end it in time");
+            assert!(Instant::now() < deadline, "one signal did not stop the import in time");
             std::thread::sleep(Duration::from_millis(10));
         }
         drop(pipe);
         let output = import.wait_with_output().unwrap();
-        let told = told(&output);
-        assert_eq!(output.status.code(), Some(1), "{told}");
-        assert!(told.contains("stopped early: it was interrupted"), "{told}");
-        assert!(!told.contains("cut off") && !told.contains("cannot be read"), "{told}");
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains("stopped early: it was interrupted"), "{text}");
+        assert!(!text.contains("cut off") && !text.contains("cannot be read"), "{text}");
     }
 }
 
 #[test]
-fn put_and_get() {
+fn put_and_get_transfer_photos_and_report_errors() {
     let place = Place::new();
     let (small, large) = (bytes(1, 1000), bytes(2, 5_000_000));
     std::fs::write(place.photos().join("a.jpg"), &small).unwrap();
@@ -672,12 +680,12 @@ fn put_and_get() {
     set_modified(&place.photos().join("a.jpg"), MODIFIED_NS);
     let output = place.run(&["put", "photos/a.jpg", "photos/absent.jpg", "photos/b.png"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(told(&output).contains("absent.jpg: it cannot be read"), "{}", told(&output));
+    assert!(text(&output).contains("absent.jpg: it cannot be read"), "{}", text(&output));
     let urls = String::from_utf8(output.stdout).unwrap();
     let urls: Vec<&str> = urls.lines().collect();
     let server = format!("http://{}", place.daemon.data);
     assert!(urls.len() == 2 && urls.iter().all(|url| url.starts_with(&server)), "{urls:?}");
-    // A whole URL goes where it says, whatever --server says.
+    // A full URL overrides --server.
     let mut get = Command::new(env!("CARGO_BIN_EXE_hayloft"));
     let get = get.args(["get", urls[0], "-o", "back.jpg", "--server", "127.0.0.1:1"]);
     assert_done(&get.current_dir(place.dir.path()).output().unwrap());
@@ -686,16 +694,16 @@ fn put_and_get() {
     let modified = back.metadata().unwrap().modified().unwrap();
     assert_eq!(modified, UNIX_EPOCH + Duration::from_secs(MODIFIED_NS / 1_000_000_000));
     assert_eq!(back.metadata().unwrap().permissions().mode() & 0o400, 0o400);
-    // Nothing is overwritten unasked.
+    // No file is overwritten without --force.
     let output = place.run(&["get", urls[1], "-o", "back.jpg"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(told(&output).contains("--force") && std::fs::read(&back).unwrap() == small);
+    assert!(text(&output).contains("--force") && std::fs::read(&back).unwrap() == small);
     assert_done(&place.run(&["get", urls[1], "-o", "back.jpg", "--force"]));
     assert!(std::fs::read(&back).unwrap() == large);
     let path = urls[1].strip_prefix(&server).unwrap();
     let output = place.run(&["get", path]);
     assert!(output.status.success() && output.stdout == large);
-    // Not there, no name, no room for the result.
+    // Missing photos, invalid names, unusable files.
     for (words, code, why) in [
         (&["get", "/1/1/0/0123456789abcdef"][..], 1, "404"),
         (&["get", "/1/1/0"], 2, "names no photo"),
@@ -706,14 +714,14 @@ fn put_and_get() {
         (&["put", "photos/a.jpg", "--content-type", ""], 2, "visible characters"),
     ] {
         let output = place.run(words);
-        assert_eq!(output.status.code(), Some(code), "{words:?}: {}", told(&output));
-        assert!(told(&output).contains(why), "{words:?}: {}", told(&output));
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {}", text(&output));
+        assert!(text(&output).contains(why), "{words:?}: {}", text(&output));
     }
     let leftovers = std::fs::read_dir(place.dir.path()).unwrap();
     let leftovers = leftovers
         .filter(|entry| entry.as_ref().unwrap().file_name().as_bytes().starts_with(b".hayloft"));
     assert_eq!(leftovers.count(), 0);
-    // Standard input, which has no name to tell a type from.
+    // Standard input has no name to derive a type from.
     let mut put = place.command(&["put", "-", "--content-type", "image/webp", "--volume", "1"]);
     let mut put = put.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
@@ -730,10 +738,10 @@ fn put_and_get() {
     assert!(hayloft::http::date::parse(modified, began).unwrap() >= began);
 }
 
-/// What is put without a name, or with one that says nothing, gets the type that its first bytes show; a
-/// page or a script never does.
+/// A photo without a name or a known extension gets the media type of its first bytes; a page or a script
+/// never does.
 #[test]
-fn the_type_of_what_has_no_name_is_sniffed() {
+fn media_type_is_sniffed_without_a_known_extension() {
     let place = Place::new();
     let photo = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/photo.jpg")).unwrap();
     let server = format!("http://{}", place.daemon.data);

@@ -1,5 +1,5 @@
-//! What signals do to `hayloft import`: one ends it soon, whatever it waits for, and what was stored stands
-//! in the manifest; a second one ends it at once; those that mean nothing do nothing.
+//! Signals sent to `hayloft import`: the first stops it soon, whatever it waits for, with the stored photos
+//! in the manifest; a second one stops it immediately; meaningless signals are ignored.
 
 mod daemon_harness;
 
@@ -15,13 +15,14 @@ use daemon_harness::{COOKIE, Daemon, Options, bytes, data_dir};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// For what takes a second or so on an idle machine. A request to a server that hangs takes two minutes.
+/// Timeout for what takes about a second on an idle machine. A request to a server that hangs takes two
+/// minutes.
 const SOON: Duration = Duration::from_secs(40);
 
 #[track_caller]
-fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + SOON;
-    while !is_so() {
+    while !holds() {
         assert!(Instant::now() < deadline, "waited for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -38,9 +39,9 @@ fn handles(child: &Child, signal: Signal) -> bool {
     caught & (1 << (signal as i32 - 1)) != 0
 }
 
-/// Waits for the end of a process that was sent a signal: its exit code, and what it said.
+/// Waits for a process to exit; returns its exit code and output.
 #[track_caller]
-fn ended(mut child: Child) -> (Option<i32>, String) {
+fn wait_for_exit(mut child: Child) -> (Option<i32>, String) {
     wait_for("the end of the import", || child.try_wait().unwrap().is_some());
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     (status.code(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
@@ -75,14 +76,14 @@ impl Place {
         command
     }
 
-    /// Photos that a file of the import says are stored.
+    /// Number of photos that a journal or manifest lists as stored.
     fn stored(&self, file: &str) -> usize {
         let text = std::fs::read_to_string(self.path(file)).unwrap_or_default();
         text.lines().filter(|line| line.split('\t').count() == 5).count()
     }
 
-    /// Goes on to the end, and compares.
-    fn goes_on(&self, photos: u64) {
+    /// Resumes the import to its end and compares all photos.
+    fn assert_resumes(&self, photos: u64) {
         let output = self.import(&["photos"]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = std::fs::read_to_string(self.path("photos.manifest.tsv")).unwrap();
@@ -106,27 +107,27 @@ fn import(dir: &Path, words: &[&str]) -> Command {
 }
 
 #[test]
-fn one_ends_an_import_whose_server_hangs_and_what_was_stored_is_in_the_manifest() {
+fn signal_stops_import_of_hanging_server_and_keeps_manifest() {
     let place = Place::new(3000);
     for (signal, at) in [(Signal::SIGTERM, 100), (Signal::SIGINT, 600)] {
         let import = place.import(&["photos", "--parallel", "4"]).spawn().unwrap();
         wait_for("photos", || place.stored("photos.manifest.tsv.journal") >= at);
-        // It hangs, as far as its clients can see.
+        // To its clients the server hangs.
         place.daemon.signal(Signal::SIGSTOP);
         send(&import, signal);
-        let (code, said) = ended(import);
+        let (code, output) = wait_for_exit(import);
         place.daemon.signal(Signal::SIGCONT);
-        assert_eq!(code, Some(1), "{said}");
-        assert!(said.contains("stopped early: it was interrupted"), "{said}");
-        assert!(said.contains("same command goes on"), "{said}");
+        assert_eq!(code, Some(1), "{output}");
+        assert!(output.contains("stopped early: it was interrupted"), "{output}");
+        assert!(output.contains("same command goes on"), "{output}");
         let stored = place.stored("photos.manifest.tsv");
         assert!(stored >= at && place.path("photos.manifest.tsv.journal").exists(), "{stored}");
     }
-    place.goes_on(3000);
+    place.assert_resumes(3000);
 }
 
 #[test]
-fn one_ends_an_import_that_nobody_answers_or_feeds() {
+fn signal_stops_import_without_replies_or_input() {
     let dir = data_dir();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
@@ -138,15 +139,15 @@ fn one_ends_an_import_that_nobody_answers_or_feeds() {
         let child = import(dir.path(), &words).spawn().unwrap();
         wait_for("handlers", || handles(&child, Signal::SIGQUIT));
         send(&child, Signal::SIGTERM);
-        let (code, said) = ended(child);
-        assert_eq!(code, Some(1), "{path}: {said}");
-        assert!(said.contains("stopped early: it was interrupted"), "{path}: {said}");
+        let (code, output) = wait_for_exit(child);
+        assert_eq!(code, Some(1), "{path}: {output}");
+        assert!(output.contains("stopped early: it was interrupted"), "{path}: {output}");
     }
 }
 
 /// A shell without job control has its background jobs ignore SIGINT and SIGQUIT.
 #[test]
-fn one_ends_a_background_job_of_a_script() {
+fn signal_stops_a_background_job_of_a_script() {
     let dir = data_dir();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
@@ -164,13 +165,13 @@ fn one_ends_a_background_job_of_a_script() {
         let child = command.spawn().unwrap();
         wait_for("handlers", || handles(&child, Signal::SIGQUIT));
         send(&child, signal);
-        let (code, said) = ended(child);
-        assert_eq!(code, Some(1), "{signal}: {said}");
-        assert!(said.contains("stopped early: it was interrupted"), "{signal}: {said}");
+        let (code, output) = wait_for_exit(child);
+        assert_eq!(code, Some(1), "{signal}: {output}");
+        assert!(output.contains("stopped early: it was interrupted"), "{signal}: {output}");
     }
 }
 
-/// A pipe into which nothing goes any more, and its other end.
+/// A full pipe and its reading end.
 fn full_pipe() -> (Stdio, std::io::PipeReader) {
     let (reader, mut writer) = std::io::pipe().unwrap();
     let flags = nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK);
@@ -184,10 +185,10 @@ fn full_pipe() -> (Stdio, std::io::PipeReader) {
 }
 
 #[test]
-fn one_ends_an_import_whose_output_nobody_reads() {
+fn signal_stops_import_blocked_on_output_at_its_end() {
     for (out_is_full, err_is_full) in [(true, false), (false, true), (true, true)] {
         let place = Place::new(40);
-        // What it passes over, it says on standard error.
+        // Skipped files are reported on standard error.
         std::os::unix::fs::symlink("0000.jpg", place.path("photos/link.jpg")).unwrap();
         let ((out, _out), (err, _err)) = (full_pipe(), full_pipe());
         let mut command = place.import(&["photos"]);
@@ -200,17 +201,17 @@ fn one_ends_an_import_whose_output_nobody_reads() {
         let import = command.spawn().unwrap();
         drop(command);
         wait_for("the manifest", || place.stored("photos.manifest.tsv") == 40);
-        wait_for("the last words", || !place.path("photos.manifest.tsv.journal").exists());
+        wait_for("the final report", || !place.path("photos.manifest.tsv.journal").exists());
         send(&import, Signal::SIGTERM);
-        let (code, said) = ended(import);
-        assert_eq!(code, Some(1), "{said}");
-        place.goes_on(40);
+        let (code, output) = wait_for_exit(import);
+        assert_eq!(code, Some(1), "{output}");
+        place.assert_resumes(40);
     }
 }
 
-/// The same while it waits in the middle: nothing ends before the photos do.
+/// The same in the middle of the import, before all photos are stored.
 #[test]
-fn one_ends_an_import_that_is_under_way_whose_output_nobody_reads() {
+fn signal_stops_import_blocked_on_output_midway() {
     let place = Place::new(3000);
     let ((out, _out), (err, _err)) = (full_pipe(), full_pipe());
     let mut command = place.import(&["photos", "--parallel", "2"]);
@@ -219,14 +220,14 @@ fn one_ends_an_import_that_is_under_way_whose_output_nobody_reads() {
     wait_for("photos", || place.stored("photos.manifest.tsv.journal") >= 50);
     send(&import, Signal::SIGUSR1);
     send(&import, Signal::SIGTERM);
-    let (code, _) = ended(import);
+    let (code, _) = wait_for_exit(import);
     assert_eq!(code, Some(1));
     assert!(place.stored("photos.manifest.tsv") >= 50);
-    place.goes_on(3000);
+    place.assert_resumes(3000);
 }
 
 #[test]
-fn without_a_daemon_one_ends_it_in_order_from_the_beginning() {
+fn signal_stops_offline_import_cleanly() {
     let mut place = Place::new(200);
     let output = place.import(&["photos"]).output().unwrap();
     assert!(output.status.success());
@@ -246,10 +247,10 @@ fn without_a_daemon_one_ends_it_in_order_from_the_beginning() {
         std::fs::metadata(place.path("data/LOCK")).unwrap().modified().unwrap() != lock
     });
     send(&child, Signal::SIGTERM);
-    let (code, said) = ended(child);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("stopped early: it was interrupted"), "{said}");
-    // And while it waits for more.
+    let (code, output) = wait_for_exit(child);
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("stopped early: it was interrupted"), "{output}");
+    // The same while it waits for more input.
     let mut command = import(place.dir.path(), &["-", "--data", "data"]);
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut header = tar::Header::new_ustar();
@@ -258,22 +259,21 @@ fn without_a_daemon_one_ends_it_in_order_from_the_beginning() {
     header.set_cksum();
     let mut tar = child.stdin.take().unwrap();
     tar.write_all(header.as_bytes()).unwrap();
-    // More than a pipe holds: it reads, so its volumes are open.
+    // More than a pipe holds: once this is written, the import reads and its volumes are open.
     tar.write_all(&vec![0; 2 << 20]).unwrap();
     send(&child, Signal::SIGTERM);
-    let (code, said) = ended(child);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("stopped early: it was interrupted"), "{said}");
-    assert!(checkpoint(), "its volume was closed in order: {said}");
+    let (code, output) = wait_for_exit(child);
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("stopped early: it was interrupted"), "{output}");
+    assert!(checkpoint(), "its volume was closed cleanly: {output}");
     let options = Options::default();
     place.daemon = Daemon::launch_on(place.dir.path(), &options, addresses.0, addresses.1);
     place.daemon.wait_ready();
-    place.goes_on(200);
+    place.assert_resumes(200);
 }
 
-/// An import that has stored 40 photos, and waits while it writes the manifest: somebody would have to read
-/// the file that this gives.
-fn waits_for_its_manifest(place: &Place) -> (Child, PathBuf) {
+/// An import that has stored 40 photos and blocks on writing its manifest, to a FIFO whose path is returned.
+fn import_blocked_on_manifest(place: &Place) -> (Child, PathBuf) {
     let new = place.path("photos.manifest.tsv.new");
     nix::unistd::mkfifo(&new, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let import = place.import(&["photos"]).spawn().unwrap();
@@ -282,49 +282,49 @@ fn waits_for_its_manifest(place: &Place) -> (Child, PathBuf) {
 }
 
 #[test]
-fn a_second_one_ends_it_at_once() {
+fn second_signal_stops_import_immediately() {
     let place = Place::new(40);
-    let (mut import, new) = waits_for_its_manifest(&place);
+    let (mut import, new) = import_blocked_on_manifest(&place);
     wait_for("a second signal to end it", || {
         send(&import, Signal::SIGTERM);
         import.try_wait().unwrap().is_some()
     });
-    let (code, said) = ended(import);
-    // After the first, it would have said why it ends.
-    assert_eq!((code, said.contains("interrupted")), (Some(1), false), "{said}");
+    let (code, output) = wait_for_exit(import);
+    // After the first signal alone it would have reported the reason.
+    assert_eq!((code, output.contains("interrupted")), (Some(1), false), "{output}");
     std::fs::remove_file(new).unwrap();
-    place.goes_on(40);
+    place.assert_resumes(40);
 }
 
-/// What must not be cut short is waited for, but not for ever.
+/// Work that must not be interrupted is waited for, but not forever.
 #[test]
-fn one_ends_an_import_whose_manifest_cannot_be_written() {
+fn signal_stops_import_whose_manifest_write_hangs() {
     let place = Place::new(40);
-    let (import, new) = waits_for_its_manifest(&place);
+    let (import, new) = import_blocked_on_manifest(&place);
     send(&import, Signal::SIGTERM);
-    let (code, said) = ended(import);
-    assert_eq!(code, Some(1), "{said}");
+    let (code, output) = wait_for_exit(import);
+    assert_eq!(code, Some(1), "{output}");
     assert!(
-        said.contains("ended before volumes were closed or the manifest was written"),
-        "{said}"
+        output.contains("ended before volumes were closed or the manifest was written"),
+        "{output}"
     );
     std::fs::remove_file(new).unwrap();
-    place.goes_on(40);
+    place.assert_resumes(40);
 }
 
 #[test]
-fn those_that_mean_nothing_cost_a_line() {
+fn meaningless_signals_are_logged_and_ignored() {
     use Signal::{SIGALRM, SIGIO, SIGPROF, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXFSZ};
     let place = Place::new(0);
-    let said = File::create(place.path("said")).unwrap();
+    let output = File::create(place.path("output")).unwrap();
     let mut command = place.import(&["-"]);
-    let mut child = command.stdin(Stdio::piped()).stderr(said).spawn().unwrap();
+    let mut child = command.stdin(Stdio::piped()).stderr(output).spawn().unwrap();
     wait_for("handlers", || handles(&child, SIGXFSZ));
-    let said = || std::fs::read_to_string(place.path("said")).unwrap();
+    let output = || std::fs::read_to_string(place.path("output")).unwrap();
     for signal in [SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGXFSZ] {
         send(&child, signal);
         let line = format!("received {signal}: ignored");
-        wait_for(&line, || said().contains(&line));
+        wait_for(&line, || output().contains(&line));
     }
     let mut tar = tar::Builder::new(child.stdin.take().unwrap());
     let mut header = tar::Header::new_ustar();
@@ -333,18 +333,18 @@ fn those_that_mean_nothing_cost_a_line() {
     drop(tar.into_inner().unwrap());
     let mut out = String::new();
     child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0), "{}", said());
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{}", output());
     assert!(out.contains("1 stored"), "{out}");
 }
 
 #[test]
-fn the_warning_before_too_much_processor_time_ends_it_in_order() {
+fn sigxcpu_stops_import_cleanly() {
     let place = Place::new(3000);
     let import = place.import(&["photos", "--parallel", "1"]).spawn().unwrap();
     wait_for("photos", || place.stored("photos.manifest.tsv.journal") >= 50);
     send(&import, Signal::SIGXCPU);
-    let (code, said) = ended(import);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("same command goes on"), "{said}");
+    let (code, output) = wait_for_exit(import);
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("same command goes on"), "{output}");
     assert!(place.stored("photos.manifest.tsv") >= 50);
 }

@@ -1,5 +1,5 @@
-//! `hayloft import` of tars with several volumes: every photo goes to the volume that it comes from, or
-//! nothing is stored and the import says what is missing.
+//! `hayloft import` of tars with several volumes: every photo goes to its own volume, or nothing is stored
+//! and the import reports what is missing.
 
 mod daemon_harness;
 
@@ -12,7 +12,7 @@ use std::process::{Command, Output, Stdio};
 use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir};
 use hayloft::http::photo_tar::Reader;
 
-/// What is stored: media type, time of modification (seconds), bytes.
+/// A stored photo: media type, modification time (seconds), bytes.
 #[derive(Clone)]
 struct Photo {
     kind: &'static str,
@@ -71,13 +71,13 @@ impl Store {
         }
     }
 
-    /// Exports all volumes of a daemon that is stopped for it.
+    /// Stops the daemon and exports all its volumes.
     fn export(&mut self, to: &Path) {
         assert!(self.daemon.take().unwrap().stop().success());
         let mut command = Command::new(env!("CARGO_BIN_EXE_hayloft"));
         command.arg("export").arg("--data").arg(self.disk(1)).arg("--data").arg(self.disk(2));
         let output = command.arg("-o").arg(to).output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        assert_eq!(output.status.code(), Some(0), "{}", output_text(&output));
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -91,32 +91,35 @@ impl Store {
     #[track_caller]
     fn imports(&self, args: &[&str], tar: &Path, says: &str) {
         let output = self.command(args).arg(tar).output().unwrap();
-        let said = said(&output);
-        assert_eq!(output.status.code(), Some(0), "{said}");
-        assert!(said.contains(says), "{said}");
+        let output_text = output_text(&output);
+        assert_eq!(output.status.code(), Some(0), "{output_text}");
+        assert!(output_text.contains(says), "{output_text}");
     }
 
-    /// Refused, with all of `says` in what it says, and without a photo stored.
+    /// Asserts that the import is refused with all of `says` in its output, and that no photo is stored.
     #[track_caller]
     fn refuses(&self, args: &[&str], tar: &Path, says: &[&str]) {
         let before = self.needles();
         let output = self.command(args).arg(tar).output().unwrap();
-        let said = said(&output);
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        let output_text = output_text(&output);
+        assert_eq!(output.status.code(), Some(1), "{output_text}");
         for says in says {
-            assert!(said.contains(says), "{says}: {said}");
+            assert!(output_text.contains(says), "{says}: {output_text}");
         }
-        assert!(said.contains("0 stored (0 B)") && said.contains("nothing was stored"), "{said}");
-        assert_eq!(self.needles(), before, "{said}");
+        assert!(
+            output_text.contains("0 stored (0 B)") && output_text.contains("nothing was stored"),
+            "{output_text}"
+        );
+        assert_eq!(self.needles(), before, "{output_text}");
     }
 
-    /// Photos by volume, as the daemon counts them.
+    /// Number of photos by volume, as reported by the daemon.
     fn needles(&self) -> BTreeMap<u64, u64> {
-        let told: serde_json::Value =
+        let volumes: serde_json::Value =
             serde_json::from_slice(&self.daemon().admin("/volumes").body).unwrap();
-        let number = |told: &serde_json::Value, key: &str| told[key].as_u64().unwrap();
-        let told = told.as_array().unwrap().iter();
-        told.map(|told| (number(told, "id"), number(told, "needles"))).collect()
+        let number = |volume: &serde_json::Value, key: &str| volume[key].as_u64().unwrap();
+        let volumes = volumes.as_array().unwrap().iter();
+        volumes.map(|volume| (number(volume, "id"), number(volume, "needles"))).collect()
     }
 
     fn assert_holds(&self, photos: &Photos) {
@@ -136,7 +139,7 @@ fn path((volume, key, alt): (u32, u64, u32)) -> String {
     format!("/{volume}/{key}/{alt}/{COOKIE}")
 }
 
-fn said(output: &Output) -> String {
+fn output_text(output: &Output) -> String {
     let (out, err) = (&output.stdout, &output.stderr);
     format!("{}{}", String::from_utf8_lossy(out), String::from_utf8_lossy(err))
 }
@@ -173,7 +176,7 @@ fn exported() -> (tempfile::TempDir, PathBuf, Photos) {
     (store.dir, tar, photos)
 }
 
-/// A tar of photos of which each says its volume, or does not.
+/// A tar of photos, each with or without a volume.
 fn tar_of(dir: &Path, photos: &[(Option<&str>, u64)]) -> PathBuf {
     let mut tar = tar::Builder::new(Vec::new());
     for (volume, key) in photos {
@@ -190,7 +193,7 @@ fn tar_of(dir: &Path, photos: &[(Option<&str>, u64)]) -> PathBuf {
 }
 
 #[test]
-fn two_volumes_come_back_as_they_were() {
+fn two_volumes_are_restored_as_exported() {
     let (_dir, tar, photos) = exported();
     let store = Store::start();
     let command = format!("hayloft volume create 2 --admin http://{}", store.daemon().admin);
@@ -198,19 +201,19 @@ fn two_volumes_come_back_as_they_were() {
     store.imports(&["--create-volumes", "64MiB"], &tar, "10 stored");
     store.assert_holds(&photos);
     store.imports(&[], &tar, "0 stored (0 B), 10 there already");
-    // Standard input is looked through first, too, if it is a file.
+    // Standard input is scanned first, too, if it is a file.
     let fresh = Store::start();
     let output = fresh.command(&["-"]).stdin(File::open(&tar).unwrap()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains("nothing was stored"), "{}", said(&output));
+    assert!(output_text(&output).contains("nothing was stored"), "{}", output_text(&output));
     fresh.create(2, 0);
     let output = fresh.command(&["-"]).stdin(File::open(&tar).unwrap()).output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", output_text(&output));
     fresh.assert_holds(&photos);
 }
 
 #[test]
-fn a_pipe_stops_at_the_first_photo_of_a_missing_volume() {
+fn import_from_pipe_stops_at_a_missing_volume() {
     let (_dir, tar, photos) = exported();
     let pipe = |store: &Store, args: &[&str]| {
         let mut command = store.command(args);
@@ -219,7 +222,7 @@ fn a_pipe_stops_at_the_first_photo_of_a_missing_volume() {
         let mut input = child.stdin.take().unwrap();
         let bytes = std::fs::read(&tar).unwrap();
         let writer = std::thread::spawn(move || {
-            // It does not read to the end when it stops.
+            // The import may stop before it has read everything.
             let _ = input.write_all(&bytes);
         });
         let output = child.wait_with_output().unwrap();
@@ -229,15 +232,15 @@ fn a_pipe_stops_at_the_first_photo_of_a_missing_volume() {
     let store = Store::start();
     let output = pipe(&store, &[]);
     assert_eq!(output.status.code(), Some(1));
-    let told = said(&output);
-    assert!(told.contains("volume 2 does not exist") && told.contains("same command"), "{told}");
+    let text = output_text(&output);
+    assert!(text.contains("volume 2 does not exist") && text.contains("same command"), "{text}");
     let output = pipe(&store, &["--create-volumes", "64MiB"]);
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", output_text(&output));
     store.assert_holds(&photos);
 }
 
 #[test]
-fn a_map_and_a_named_volume_send_photos_elsewhere() {
+fn volume_map_and_volume_flag_redirect_photos() {
     let (_dir, tar, photos) = exported();
     let store = Store::start();
     let mapped = ["--volume-map", "2=7"];
@@ -245,14 +248,14 @@ fn a_map_and_a_named_volume_send_photos_elsewhere() {
     store.imports(&["--volume-map", "2=7", "--create-volumes", "64MiB"], &tar, "10 stored");
     store.assert_holds(&moved(&photos, |volume| if volume == 2 { 7 } else { 1 }));
     assert_eq!(store.needles().keys().copied().collect::<Vec<_>>(), [1, 7]);
-    // Repeated and as a list; volumes change places.
+    // Repeated and as a list; the volumes are swapped.
     let store = Store::start();
     store.create(2, 1);
     store.imports(&["--volume-map", "1=2", "--volume-map", "2=1,1=2"], &tar, "10 stored");
     let says = ["no photo of the tar comes from volumes 8 and 9", "come from volumes 1 and 2"];
     store.refuses(&["--volume-map", "1=1,9=9,8=1"], &tar, &says);
     store.assert_holds(&moved(&photos, |volume| 3 - volume));
-    // All of it into one volume is not possible while two photos would have one URL.
+    // One volume cannot take all of it while two photos would have the same URL.
     let collides =
         ["from volume 1 and from volume 2", "would go to volume 2", "key 1, alternate key 0"];
     store.refuses(&["--volume", "2"], &tar, &collides);
@@ -275,11 +278,15 @@ fn a_map_and_a_named_volume_send_photos_elsewhere() {
     }
     let output = store.command(&["--volume-map", "1=2"]).arg(store.dir.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(said(&output).contains("--volume-map is for the photos of a tar"), "{}", said(&output));
+    assert!(
+        output_text(&output).contains("--volume-map is for the photos of a tar"),
+        "{}",
+        output_text(&output)
+    );
 }
 
 #[test]
-fn a_photo_twice_is_an_error_in_one_volume_only() {
+fn duplicate_photo_is_an_error_within_one_volume() {
     let store = Store::start();
     store.create(2, 1);
     let twice = tar_of(store.dir.path(), &[(Some("1"), 5), (Some("2"), 6), (Some("1"), 5)]);
@@ -291,7 +298,7 @@ fn a_photo_twice_is_an_error_in_one_volume_only() {
 }
 
 #[test]
-fn a_tar_without_volumes_is_not_guessed_into_one_of_several() {
+fn tar_without_volumes_is_refused_if_ambiguous() {
     let store = Store::start();
     for volume in [2, 3] {
         store.create(volume, 1);
@@ -312,7 +319,7 @@ fn a_tar_without_volumes_is_not_guessed_into_one_of_several() {
 }
 
 #[test]
-fn photos_of_time_0_and_with_types_of_forms_come_back() {
+fn time_zero_and_form_media_types_are_imported() {
     let mut store = Store::start();
     let kind = "image/png";
     let photos: Photos =
@@ -324,7 +331,7 @@ fn photos_of_time_0_and_with_types_of_forms_come_back() {
     let fresh = Store::start();
     fresh.imports(&[], &tar, "1 stored");
     fresh.assert_holds(&photos);
-    // Versions that took such types exported them.
+    // Older versions accepted such types and exported them.
     let mut tar = tar::Builder::new(Vec::new());
     for (key, kind) in
         [(5, "multipart/mixed; boundary=x"), (6, "application/x-www-form-urlencoded"), (7, kind)]
@@ -346,7 +353,7 @@ fn photos_of_time_0_and_with_types_of_forms_come_back() {
     }
 }
 
-/// Changes a byte of the first volume of the first disk, `at` bytes behind where `body` begins.
+/// Inverts a byte of the first volume of the first disk, `at` bytes after the start of `body`.
 fn damage(store: &Store, body: &[u8], at: i64) {
     let disk = std::fs::read_dir(store.disk(1)).unwrap();
     let file = disk
@@ -362,16 +369,16 @@ fn damage(store: &Store, body: &[u8], at: i64) {
 }
 
 #[test]
-fn a_photo_that_is_damaged_is_stored_again() {
+fn damaged_photo_is_stored_again() {
     let mut store = Store::start();
     let all = photos();
     let photos: Photos = all.into_iter().filter(|((volume, ..), _)| *volume == 1).collect();
     store.fill(&photos);
     let tar = store.dir.path().join("export.tar");
     store.export(&tar);
-    // In the header of the needle, the last bytes in front of its media type.
+    // In the needle header, just before its media type.
     damage(&store, &photos[&(1, 1, 0)].body, -40);
-    // Behind what a HEAD reads.
+    // Beyond what a HEAD reads.
     damage(&store, &photos[&(1, 3, 0)].body, 300_000);
     let args = vec!["--data".to_owned(), store.disk(2).display().to_string()];
     store.daemon = Some(Daemon::start(store.dir.path(), &Options { args, ..Options::default() }));
@@ -383,21 +390,25 @@ fn a_photo_that_is_damaged_is_stored_again() {
     store.imports(&[], &tar, "1 stored (700 B), 4 there already");
     store.imports(&[], &tar, "their bytes were not read: --verify finds damaged ones");
     let output = store.command(&["--verify"]).arg(&tar).output().unwrap();
-    let told = said(&output);
-    assert_eq!(output.status.code(), Some(0), "{told}");
-    assert!(told.contains("1 stored (2.4 MiB), 4 there already"), "{told}");
-    assert!(!told.contains("were not read"), "{told}");
+    let text = output_text(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("1 stored (2.4 MiB), 4 there already"), "{text}");
+    assert!(!text.contains("were not read"), "{text}");
     store.assert_holds(&photos);
-    // Of a pipe, too.
+    // The same from a pipe.
     let mut command = store.command(&["--verify", "-"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(&std::fs::read(&tar).unwrap()).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(said(&output).contains("0 stored (0 B), 5 there already"), "{}", said(&output));
+    assert!(
+        output_text(&output).contains("0 stored (0 B), 5 there already"),
+        "{}",
+        output_text(&output)
+    );
 }
 
 #[test]
-fn a_photo_in_a_volume_that_takes_no_writes_is_not_stored_a_second_time() {
+fn photo_in_read_only_volume_is_not_stored_twice() {
     let store = Store::start();
     store.create(2, 1);
     let tar = tar_of(store.dir.path(), &[(None, 5), (None, 6)]);
@@ -411,7 +422,7 @@ fn a_photo_in_a_volume_that_takes_no_writes_is_not_stored_a_second_time() {
 }
 
 #[test]
-fn entries_that_are_too_large_are_named_first_and_not_sent() {
+fn too_large_entries_are_reported_first_and_not_sent() {
     let mut store = Store::start();
     let args = || vec!["--data".to_owned(), store.disk(2).display().to_string()];
     let (args, photos) = (args(), photos());
@@ -422,23 +433,23 @@ fn entries_that_are_too_large_are_named_first_and_not_sent() {
     let config = "[limits]\nlargest_body = \"1MiB\"\n".to_owned();
     let options = Options { args, config, ..Options::default() };
     store.daemon = Some(Daemon::start(store.dir.path(), &options));
-    // There already: nothing is amiss.
+    // Photos that are stored already cause no error.
     store.imports(&[], &tar, "10 there already");
     let mut client = store.daemon().client();
     client.request("DELETE", &path((1, 3, 0)), &[], None).unwrap();
     let puts = store.daemon().metric("hayloft_requests_total", "method=\"put\"");
     let output = store.command(&[]).arg(&tar).output().unwrap();
-    let told = said(&output);
-    assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("9 there already, 1 failed"), "{told}");
+    let text = output_text(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("9 there already, 1 failed"), "{text}");
     let named = format!("unless it is there already: 3/0/{COOKIE} (2500000 bytes)");
-    assert!(told.contains(&named) && told.contains("1048576 bytes: raise it"), "{told}");
-    assert!(told.contains(&format!("3/0/{COOKIE}: it has 2500000 bytes")), "{told}");
+    assert!(text.contains(&named) && text.contains("1048576 bytes: raise it"), "{text}");
+    assert!(text.contains(&format!("3/0/{COOKIE}: it has 2500000 bytes")), "{text}");
     assert_eq!(store.daemon().metric("hayloft_requests_total", "method=\"put\""), puts);
 }
 
 #[test]
-fn without_a_daemon_photos_of_every_size_come_back() {
+fn offline_import_restores_photos_above_the_default_limit() {
     let mut store = Store { dir: data_dir(), daemon: None };
     let args = vec!["--data".to_owned(), store.disk(2).display().to_string()];
     let config = "[limits]\nlargest_body = \"100MiB\"\n".to_owned();
@@ -457,15 +468,15 @@ fn without_a_daemon_photos_of_every_size_come_back() {
     command.arg("import").arg("--data").arg(store.disk(1)).arg("--data").arg(store.disk(2));
     command.args(["--buffered", "--create-volumes", "256MiB"]).arg(&tar);
     let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", output_text(&output));
     store.daemon = Some(Daemon::start(store.dir.path(), &options));
     store.assert_holds(&photos);
     let output = store.command(&["--buffered"]).arg(&tar).output().unwrap();
-    assert_eq!(output.status.code(), Some(2), "only of --data: {}", said(&output));
+    assert_eq!(output.status.code(), Some(2), "only of --data: {}", output_text(&output));
 }
 
 #[test]
-fn an_absurd_size_is_said_to_be_longer_than_the_tar() {
+fn entry_longer_than_the_tar_is_reported() {
     let store = Store::start();
     let tar = tar_of(store.dir.path(), &[(Some("1"), 5), (Some("1"), 6)]);
     let mut bytes = std::fs::read(&tar).unwrap();
@@ -477,14 +488,14 @@ fn an_absurd_size_is_said_to_be_longer_than_the_tar() {
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     std::fs::write(&tar, bytes).unwrap();
     let output = store.command(&[]).arg(&tar).output().unwrap();
-    let told = said(&output);
-    assert_eq!(output.status.code(), Some(1), "{told}");
+    let text = output_text(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
     let says = format!("entry \"6/0/{COOKIE}\" is longer than the tar");
-    assert!(told.contains(&says) && told.contains("1 stored"), "{told}");
+    assert!(text.contains(&says) && text.contains("1 stored"), "{text}");
 }
 
 #[test]
-fn a_volume_that_takes_no_writes_stops_it_before_anything_is_stored() {
+fn read_only_volume_refuses_import_before_storing() {
     let (_dir, tar, photos) = exported();
     let store = Store::start();
     store.create(2, 1);
@@ -501,7 +512,7 @@ fn a_volume_that_takes_no_writes_stops_it_before_anything_is_stored() {
 }
 
 #[test]
-fn a_volume_that_becomes_full_is_named() {
+fn volume_that_becomes_full_is_named() {
     let (_dir, tar, _) = exported();
     let store = Store::with("16MiB");
     store.admin("POST", "/volumes", r#"{"id":2,"size":"16MiB"}"#);
@@ -512,15 +523,15 @@ fn a_volume_that_becomes_full_is_named() {
     });
     assert!(full);
     let output = store.command(&[]).arg(&tar).output().unwrap();
-    let told = said(&output);
-    assert_eq!(output.status.code(), Some(1), "{told}");
+    let text = output_text(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
     for says in ["volume 2: the volume is full", "--volume-map 2=N", "same command"] {
-        assert!(told.contains(says), "{says}: {told}");
+        assert!(text.contains(says), "{says}: {text}");
     }
 }
 
 #[test]
-fn an_empty_volume_that_is_too_small_stops_it_before_anything_is_stored() {
+fn too_small_volume_refuses_import_before_storing() {
     let store = Store::with("16MiB");
     let mut tar = tar::Builder::new(Vec::new());
     for key in 0..9 {
@@ -543,7 +554,7 @@ fn an_empty_volume_that_is_too_small_stops_it_before_anything_is_stored() {
 }
 
 #[test]
-fn a_volume_that_cannot_be_created_stops_it() {
+fn volume_that_cannot_be_created_refuses_import() {
     let (_dir, tar, _) = exported();
     let store = Store::start();
     store.refuses(
@@ -559,7 +570,7 @@ fn a_volume_that_cannot_be_created_stops_it() {
 }
 
 #[test]
-fn without_a_daemon_it_is_the_same() {
+fn offline_import_creates_missing_volumes_on_request() {
     let (_dir, tar, photos) = exported();
     let mut store = Store::start();
     assert!(store.daemon.take().unwrap().stop().success());
@@ -569,21 +580,21 @@ fn without_a_daemon_it_is_the_same() {
         command.args(args).arg(&tar).output().unwrap()
     };
     let output = import(&[]);
-    let told = said(&output);
-    assert_eq!(output.status.code(), Some(1), "{told}");
+    let text = output_text(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
     for says in ["volume 2 does not exist", "--create-volumes SIZE", "nothing was stored"] {
-        assert!(told.contains(says), "{says}: {told}");
+        assert!(text.contains(says), "{says}: {text}");
     }
-    assert!(!told.contains("hayloft volume create"), "no daemon runs that could: {told}");
+    assert!(!text.contains("hayloft volume create"), "no daemon runs that could: {text}");
     let output = import(&["--create-volumes", "64MiB"]);
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", output_text(&output));
     let args = vec!["--data".to_owned(), store.disk(2).display().to_string()];
     store.daemon = Some(Daemon::start(store.dir.path(), &Options { args, ..Options::default() }));
     store.assert_holds(&photos);
 }
 
 #[test]
-fn what_gnu_tar_packs_is_read_in_every_format() {
+fn every_format_of_gnu_tar_is_read() {
     let dir = data_dir();
     std::fs::create_dir_all(dir.path().join("7/0")).unwrap();
     std::fs::write(dir.path().join("7/0").join(COOKIE), "some bytes").unwrap();
@@ -592,7 +603,7 @@ fn what_gnu_tar_packs_is_read_in_every_format() {
             let mut command = Command::new("tar");
             command.args(["--format", format, "--mtime=@1577934245", "-cf", "-", packed]);
             let output = command.current_dir(dir.path()).output().unwrap();
-            assert!(output.status.success(), "{}", said(&output));
+            assert!(output.status.success(), "{}", output_text(&output));
             let mut tar = Reader::new(&output.stdout[..]);
             let photo = tar.next_photo().unwrap().unwrap();
             let mut body = Vec::new();
@@ -605,7 +616,7 @@ fn what_gnu_tar_packs_is_read_in_every_format() {
 }
 
 #[test]
-fn what_is_refused_in_a_file_leaves_nothing_stored() {
+fn sparse_or_concatenated_tar_stores_nothing() {
     let store = Store::start();
     let place = store.dir.path().join("packed");
     std::fs::create_dir_all(place.join("6/0")).unwrap();

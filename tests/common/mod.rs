@@ -55,19 +55,19 @@ pub fn expected() -> Expected {
     }
 }
 
-/// Checkpoints when they are asked for, and at the end.
+/// Checkpoints only on request and at close.
 pub const ON_DEMAND: Checkpointing = Checkpointing { interval: u64::MAX, rate: 0 };
 
 pub fn pool(len: usize) -> Pool {
     Pool::new(&Region::map(1, len).unwrap(), 0)
 }
 
-/// A runtime in a world; the store's process, so to say.
+/// A runtime in a simulated world: a process of the store.
 pub struct Process {
     pub world: World,
     pub runtime: Runtime,
     pub driver: SimDriver,
-    /// Of the volumes that it opens.
+    /// Checkpoint policy of the volumes it opens.
     pub checkpoints: Option<Checkpointing>,
 }
 
@@ -119,7 +119,7 @@ impl Process {
         self.run(async move { volume.put(id, COOKIE, draft, None).await })
     }
 
-    /// Stores a large body, in parts of these lengths (bytes), one after the other and again.
+    /// Stores a multipart object in parts of these lengths (bytes), repeated cyclically.
     pub fn put_large(
         &mut self,
         volume: &Rc<Volume>,
@@ -135,7 +135,7 @@ impl Process {
         })
     }
 
-    /// Bytes `range` of a large body, read with buffers for so many bytes.
+    /// Reads bytes `range` of a multipart object with buffers for `buffer` bytes.
     pub fn get_large(
         &mut self,
         volume: &Rc<Volume>,
@@ -156,7 +156,7 @@ impl Process {
         self.run(async move { volume.delete(id, COOKIE, None).await })
     }
 
-    /// The body of a needle, whether small or large.
+    /// The body of a needle or of a multipart object.
     pub fn get(&mut self, volume: &Rc<Volume>, id: NeedleId) -> Result<Vec<u8>, GetError> {
         self.get_as(volume, id, COOKIE)
     }
@@ -185,16 +185,16 @@ impl Process {
         self.run(async move { volume.close().await });
     }
 
-    /// What a kill now leaves behind.
+    /// Image that a kill at this moment leaves.
     pub fn image(&self) -> Image {
         self.world.look(|snapshot| snapshot.image())
     }
 }
 
-/// The power is cut while one commit of exactly these needles, in this order, is being written to
-/// the volume `file` of `image`; of its sectors (0 is the record) those stay that `survives` names.
-/// With `first`, that needle is stored and acknowledged right before. Looks for a run in which it
-/// happens so, beginning with seed `seed`: two calls need seeds that are far apart.
+/// Cuts the power while one commit of exactly these needles, in this order, is being written to the volume
+/// `file` of `image`; keeps the sectors of the commit (0 is the record) for which `survives` holds. With
+/// `first`, that needle is stored and acknowledged right before. Searches the seeds from `seed` on for such a
+/// run: two calls need seeds that are far apart.
 pub fn tear(
     seed: u64,
     (file, image): (&str, &Image),
@@ -229,7 +229,7 @@ pub fn tear(
             let waits = !alone && n > 0;
             handle.spawn(async move {
                 if waits {
-                    // Takes a while: about as long as the first write.
+                    // Delays the put by about the duration of the first write.
                     waiting.submit(Op::OpenDir { path: "data".into() }).await;
                 }
                 volume.put(id, COOKIE, draft, None).await.unwrap();
@@ -245,7 +245,7 @@ pub fn tear(
     panic!("in no run do these needles share a commit");
 }
 
-/// The ids in the commit that stands last in a volume file.
+/// Ids in the last commit of a volume file.
 fn last_commit(bytes: &[u8]) -> Vec<NeedleId> {
     let magic = b"HAYLCMMT";
     let mut starts = (65_536..bytes.len() - 4096).step_by(4096);
@@ -259,8 +259,8 @@ fn last_commit(bytes: &[u8]) -> Vec<NeedleId> {
     ids
 }
 
-/// Receives a large body: its manifest, still to be stored, and what keeps room for it. Two parts
-/// share a commit.
+/// Uploads a multipart object; returns the upload, which keeps the reservation, and the manifest, still to be
+/// stored. Two parts share a commit.
 pub async fn upload(
     volume: &Rc<Volume>,
     pool: &Pool,
@@ -283,12 +283,12 @@ pub async fn upload(
             rest = later;
         }
     }
-    assert_eq!(upload.next_len(1 << 20), 0, "all parts have come");
+    assert_eq!(upload.next_len(1 << 20), 0, "all parts were added");
     let draft = upload.finish(pool, Some(b"image/jpeg")).await?;
     Ok((upload, draft))
 }
 
-/// Reads bytes of the large body that a manifest stands for, with buffers for `buffer` bytes.
+/// Reads bytes of the multipart object of a manifest with buffers for `buffer` bytes.
 pub async fn read_large(
     volume: &Volume,
     pool: &Pool,

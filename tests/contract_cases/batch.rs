@@ -1,4 +1,4 @@
-//! Multi-write: what a batch may be, and that it is stored whole or not at all.
+//! Batch puts: what a batch may contain, and that it is stored completely or not at all.
 
 use tar::EntryType;
 
@@ -26,12 +26,12 @@ fn status_of(store: &Store, key: u64) -> u16 {
 
 fn assert_none(store: &Store, keys: impl IntoIterator<Item = u64>) {
     for key in keys {
-        assert_eq!(status_of(store, key), 404, "{key} of a refused batch is there");
+        assert_eq!(status_of(store, key), 404, "{key} of a refused batch was stored");
     }
 }
 
 #[test]
-fn many_photos_in_one_request() {
+fn batch_of_up_to_1000_photos_is_stored() {
     both_with("", "128MiB", |store| {
         for (first, count) in [(1, 1), (100, 16), (10_000, 1000)] {
             let lens: Vec<(u64, usize)> = (first..first + count)
@@ -40,20 +40,20 @@ fn many_photos_in_one_request() {
             let reply = post(store, &photos(&lens));
             assert_eq!(reply.status, 201, "{}", reply.text());
             assert_eq!(reply.header("content-type"), Some("application/json"));
-            let told: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
-            let told = told.as_array().unwrap();
-            assert_eq!(told.len() as u64, count);
+            let stored: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+            let stored = stored.as_array().unwrap();
+            assert_eq!(stored.len() as u64, count);
             let mut client = store.client();
-            for (told, (key, len)) in told.iter().zip(&lens) {
+            for (stored, (key, len)) in stored.iter().zip(&lens) {
                 let photo = bytes(*key, *len);
-                assert_eq!(told["key"], *key, "in the order of the tar");
-                assert_eq!((&told["volume"], &told["alt"]), (&1.into(), &0.into()));
+                assert_eq!(stored["key"], *key, "in the order of the tar");
+                assert_eq!((&stored["volume"], &stored["alt"]), (&1.into(), &0.into()));
                 assert_eq!(
-                    (told["cookie"].as_str(), told["size"].as_u64()),
+                    (stored["cookie"].as_str(), stored["size"].as_u64()),
                     (Some(COOKIE), Some(*len as u64))
                 );
-                assert_eq!(told["etag"], etag_of(&photo));
-                let got = client.get(told["url"].as_str().unwrap()).unwrap();
+                assert_eq!(stored["etag"], etag_of(&photo));
+                let got = client.get(stored["url"].as_str().unwrap()).unwrap();
                 assert!(got.status == 200 && got.body == photo, "{key}");
             }
         }
@@ -61,7 +61,7 @@ fn many_photos_in_one_request() {
 }
 
 #[test]
-fn a_thousand_and_one_are_too_many() {
+fn batch_of_1001_photos_is_refused() {
     both(|store| {
         let lens: Vec<(u64, usize)> = (0..1001).map(|key| (key, 10)).collect();
         let mut client = store.client();
@@ -74,7 +74,7 @@ fn a_thousand_and_one_are_too_many() {
 }
 
 #[test]
-fn a_thousand_photos_need_few_buffers() {
+fn batch_of_1000_photos_fits_in_a_small_pool() {
     both_with("[limits]\nbuffer_memory_per_shard = \"8MiB\"\n", "64MiB", |store| {
         for len in [0, 10, 1300] {
             let lens: Vec<(u64, usize)> = (0..1000).map(|key| (key, len)).collect();
@@ -85,7 +85,7 @@ fn a_thousand_photos_need_few_buffers() {
 }
 
 #[test]
-fn photos_of_several_parts_in_a_batch() {
+fn batch_with_multipart_objects_is_stored_or_refused_whole() {
     both_with("", "128MiB", |store| {
         let lens = [(1, 10), (2, (1 << 20) + 1), (3, 0), (4, 3_000_000), (5, 1 << 20)];
         let reply = post(store, &photos(&lens));
@@ -94,7 +94,7 @@ fn photos_of_several_parts_in_a_batch() {
             let got = store.get(&format!("/1/{}", name(key)));
             assert!(got.status == 200 && got.body == bytes(key, len), "{key}");
         }
-        // One bad entry behind them, and none is there.
+        // One bad entry after them, and none is stored.
         let mut tar = photos(&[(11, 10), (12, 2_000_000)]);
         tar.truncate(tar.len() - 1024);
         tar.extend(tar_of(&[("not/a/photo", b"x")]));
@@ -104,7 +104,7 @@ fn photos_of_several_parts_in_a_batch() {
 }
 
 #[test]
-fn what_exists_is_replaced() {
+fn batch_replaces_existing_photos() {
     both(|store| {
         assert_eq!(post(store, &photos(&[(1, 10), (2, 20)])).status, 201);
         store.create(&format!("/1/{}", name(3)), b"alone");
@@ -120,7 +120,7 @@ fn what_exists_is_replaced() {
 }
 
 #[test]
-fn what_is_no_batch() {
+fn malformed_batches_are_refused() {
     both(|store| {
         let whole = photos(&[(1, 10), (2, 700), (3, 3)]);
         let twice = photos(&[(1, 10), (2, 20), (1, 10)]);
@@ -179,7 +179,7 @@ fn what_is_no_batch() {
         ] {
             refused.push((bad, tar_of(&[(&name(1), b"x"), (bad, b"y")])));
         }
-        // Cut off anywhere, also between two photos, or before the mark at the end.
+        // Truncated anywhere, also between two photos, or before the end mark.
         for len in [100, 512, 600, 1024, 1100, 1536, 2000, 2559, 2560, 3072, 3080, 3584] {
             assert!(len < whole.len() - 512);
             refused.push(("a tar that was cut off", whole[..len].to_vec()));
@@ -191,14 +191,14 @@ fn what_is_no_batch() {
             assert_eq!(reply.text().lines().count(), 1, "{what}: {}", reply.text());
             assert_none(store, 1..=3);
         }
-        // The body was read each time, so that the connection goes on; and the tar was a good one.
+        // Each body was read, so the connection stays open; and the tar itself is valid.
         assert_eq!(client.request("POST", "/1/batch", &[], Some(&whole)).unwrap().status, 201);
         store.assert_needles(3);
     });
 }
 
 #[test]
-fn directories_on_the_way_are_passed_over() {
+fn directory_entries_are_skipped() {
     both(|store| {
         let mut tar = Vec::new();
         for directory in ["7/", "7/0/"] {
@@ -211,7 +211,7 @@ fn directories_on_the_way_are_passed_over() {
 }
 
 #[test]
-fn a_foreign_cookie_or_a_condition_refuses_all() {
+fn wrong_cookie_or_failed_condition_refuses_the_batch() {
     both(|store| {
         let other = format!("2/0/{}", "e".repeat(16));
         store.create(&format!("/1/{other}"), b"old");
@@ -224,7 +224,7 @@ fn a_foreign_cookie_or_a_condition_refuses_all() {
         };
         let reply = client.request("POST", "/1/batch", &[], Some(&tar)).unwrap();
         assert_eq!(reply.status, 409);
-        // A conflict goes before a condition, whichever entry has it.
+        // A conflict takes precedence over a condition, whichever entry has it.
         assert_eq!(ask(&mut client, "*"), 409);
         assert_none(store, [1, 2, 3]);
         assert_eq!(store.get(&format!("/1/{other}")).body, b"old");
@@ -239,13 +239,13 @@ fn a_foreign_cookie_or_a_condition_refuses_all() {
 }
 
 #[test]
-fn a_conflict_counts_before_a_condition_of_another_entry() {
+fn conflict_takes_precedence_over_condition_of_another_entry() {
     both(|store| {
         store.create(&format!("/1/{}", name(1)), b"old");
         store.create(&format!("/1/2/0/{}", "e".repeat(16)), b"old");
         let tar = tar_of(&[(&name(1), b"a"), (&name(2), b"b")]);
         let reply = store.ask("POST", "/1/batch", &[("If-None-Match", "*")], Some(&tar));
-        assert_eq!(reply.status, 409, "a 409 wins over 412");
+        assert_eq!(reply.status, 409, "409 takes precedence over 412");
     });
 }
 
@@ -288,7 +288,7 @@ fn media_types_come_from_extended_attributes() {
             let got = store.get(&format!("/1/{}", name(key)));
             assert_eq!(got.header("content-type"), Some(want), "{key}");
         }
-        // Blanks around it do not count, as in a header field.
+        // Surrounding blanks are ignored, as in a header field.
         let tar = [typed(" image/gif\t", 6, 10), typed("  ", 7, 10), tar_of(&[])].concat();
         assert_eq!(post(store, &tar).status, 201);
         for (key, want) in [(6, "image/gif"), (7, default)] {
@@ -299,7 +299,7 @@ fn media_types_come_from_extended_attributes() {
             let tar = [typed(bad, 5, 10), tar_of(&[])].concat();
             assert_eq!(post(store, &tar).status, 400, "{bad:?}");
         }
-        // What an upload must not have, a batch must not have.
+        // Media types that are refused for an upload are refused in a batch.
         for form in [
             "application/x-www-form-urlencoded",
             "multipart/mixed; boundary=x",
@@ -320,7 +320,7 @@ fn media_types_come_from_extended_attributes() {
 }
 
 #[test]
-fn tars_that_can_be_read_in_two_ways_are_refused() {
+fn ambiguous_tars_are_refused() {
     both(|store| {
         let good = photos(&[(1, 5)]);
         let forged = pax("comment", &format!("x\n29 path=9/0/{COOKIE}\n"));
@@ -351,7 +351,7 @@ fn tars_that_can_be_read_in_two_ways_are_refused() {
 }
 
 #[test]
-fn a_batch_that_is_too_large_is_not_waited_for() {
+fn too_large_batch_is_refused_before_its_body() {
     for (config, most) in [
         ("", 8 << 20),
         ("[limits]\nlargest_batch = \"1MiB\"\n", 1 << 20),
@@ -379,7 +379,7 @@ fn a_batch_that_is_too_large_is_not_waited_for() {
 }
 
 #[test]
-fn to_an_unknown_volume_and_with_other_methods() {
+fn batch_needs_a_known_volume_and_post() {
     both(|store| {
         let tar = photos(&[(1, 1)]);
         assert_eq!(store.ask("POST", "/9/batch", &[], Some(&tar)).status, 404);

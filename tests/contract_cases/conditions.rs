@@ -6,12 +6,12 @@ use crate::daemon_harness::{bytes, path};
 const PAST: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const FUTURE: &str = "Thu, 01 Jan 2099 00:00:00 GMT";
 const OTHER: &str = "\"0000000000000000\"";
-/// One photo of one read, one of several parts.
+/// Lengths of a photo in one needle and of a multipart object (bytes).
 const SIZES: [usize; 2] = [1000, (1 << 20) + 70_000];
 
-/// Names of conditions and what may stand in them, for a photo with this tag and date.
+/// Header fields and values of a condition, for a photo with this tag and date, and whether the condition
+/// holds for a read (RFC 9110 section 13.1).
 fn values<'a>(etag: &'a str, date: &'a str, short: &'a str) -> Vec<(&'static str, &'a str, bool)> {
-    // The last column: whether the condition holds for a read (RFC 9110 section 13.1).
     match short {
         "IM" => vec![("If-Match", etag, true), ("If-Match", OTHER, false), ("If-Match", "*", true)],
         "IUS" => vec![
@@ -32,9 +32,9 @@ fn values<'a>(etag: &'a str, date: &'a str, short: &'a str) -> Vec<(&'static str
     }
 }
 
-/// RFC 9110 section 13.2.2, for every combination of the four conditions, each there or not.
+/// RFC 9110 section 13.2.2, for every combination of the four conditions, each present or absent.
 #[test]
-fn the_order_of_conditions_on_reads() {
+fn read_conditions_are_evaluated_in_rfc_order() {
     both(|store| {
         for size in SIZES {
             let photo = bytes(1, size);
@@ -65,7 +65,7 @@ fn the_order_of_conditions_on_reads() {
                                 (true, false) => 304,
                                 (true, true) => 200,
                             };
-                            // The body of every large one would take its time.
+                            // HEAD for the multipart object, to save time.
                             let method = if size < 10_000 { "GET" } else { "HEAD" };
                             let got = client.request(method, &name, &headers, None).unwrap();
                             assert_eq!(got.status, want, "{method} {headers:?}");
@@ -94,7 +94,7 @@ fn the_order_of_conditions_on_reads() {
 }
 
 #[test]
-fn tags_in_lists_weak_and_malformed() {
+fn lists_weak_and_malformed_tags_are_handled() {
     both(|store| {
         for size in SIZES {
             let name = path(size as u64);
@@ -118,7 +118,7 @@ fn tags_in_lists_weak_and_malformed() {
                 let got = store.ask("HEAD", &name, &[(header, value)], None);
                 assert_eq!(got.status, want, "{header}: {value}");
             }
-            // A write whose condition cannot be understood is refused, not done.
+            // A write with a malformed condition is refused.
             for method in ["PUT", "DELETE"] {
                 for header in ["If-Match", "If-None-Match", "If-Unmodified-Since"] {
                     let body = (method == "PUT").then_some(&b"x"[..]);
@@ -132,7 +132,7 @@ fn tags_in_lists_weak_and_malformed() {
 }
 
 #[test]
-fn a_range_counts_if_the_photo_is_the_same() {
+fn if_range_applies_only_to_the_same_photo() {
     both(|store| {
         for size in SIZES {
             let (name, photo) = (path(size as u64), bytes(1, size));
@@ -153,12 +153,12 @@ fn a_range_counts_if_the_photo_is_the_same() {
                 assert_eq!(got.status, status, "{value}");
                 let want = if status == 206 { &photo[size - 3..] } else { &photo };
                 assert!(got.body == want, "{value}");
-                // A range that cannot be satisfied is no error when it does not count.
+                // An unsatisfiable range is ignored if If-Range does not match.
                 let headers = [("Range", "bytes=9999999-"), ("If-Range", value)];
                 let want = if status == 206 { 416 } else { 200 };
                 assert_eq!(store.ask("GET", &name, &headers, None).status, want, "{value}");
             }
-            // Conditions go before ranges.
+            // Conditions take precedence over ranges.
             let headers = [("Range", "bytes=0-0"), ("If-None-Match", &etag)];
             assert_eq!(store.ask("GET", &name, &headers, None).status, 304);
             let headers = [("Range", "bytes=9999999-"), ("If-Match", OTHER)];
@@ -167,7 +167,8 @@ fn a_range_counts_if_the_photo_is_the_same() {
     });
 }
 
-/// Stores and deletes under these conditions: the statuses for what exists, then for what does not.
+/// Statuses of a PUT and a DELETE of an existing photo under these conditions, then of a DELETE and a PUT of
+/// an absent one.
 fn write(store: &Store, name: &str, size: usize, headers: Headers) -> [u16; 4] {
     let new = bytes(2, size);
     let absent = path(999_999);
@@ -186,7 +187,7 @@ fn write(store: &Store, name: &str, size: usize, headers: Headers) -> [u16; 4] {
 }
 
 #[test]
-fn conditions_on_writes() {
+fn write_conditions_decide_put_and_delete() {
     both(|store| {
         for size in SIZES {
             let (old, name) = (bytes(1, 500), path(size as u64));
@@ -203,7 +204,7 @@ fn conditions_on_writes() {
                 (&[("If-Match", OTHER)], [412, 412, 404, 412]),
                 (&[("If-Unmodified-Since", FUTURE)], [204, 204, 404, 201]),
                 (&[("If-Unmodified-Since", PAST)], [412, 412, 404, 201]),
-                // The tag goes before the date; a date that only reads know is passed over.
+                // The tag takes precedence over the date; a condition for reads only is ignored.
                 (
                     &[
                         ("If-Match", &either),
@@ -226,7 +227,7 @@ fn conditions_on_writes() {
 }
 
 #[test]
-fn a_wrong_name_counts_before_a_condition() {
+fn wrong_name_takes_precedence_over_condition() {
     both(|store| {
         for size in SIZES {
             let (name, photo) = (path(size as u64), bytes(1, size));

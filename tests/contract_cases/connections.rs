@@ -1,4 +1,4 @@
-//! Connections: kept, closed, pipelined, old clients.
+//! Connections: keep-alive, close, pipelining, HTTP/1.0 clients.
 
 use std::io::Write;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::{Store, both, both_with, get_head, put_head};
 use crate::daemon_harness::{bytes, path};
 
 #[test]
-fn large_and_small_mixed_are_answered_in_order() {
+fn mixed_small_and_multipart_pipeline_is_answered_in_order() {
     both_with("", "128MiB", |store| {
         let sizes = [10, 2_000_000, 300, (1 << 20) + 1, 0, 70_000, 1 << 20, 5, 1_500_000];
         let mut stream = Vec::new();
@@ -21,7 +21,7 @@ fn large_and_small_mixed_are_answered_in_order() {
                 stream.extend(get_head(&path(n as u64)).into_bytes());
                 stream.extend(get_head(&path(n as u64 / 2)).into_bytes());
             }
-            // A POST and a DELETE are in order too.
+            // A POST is answered in order, too.
             stream.extend(put_head("/1", 3, "").replacen("PUT", "POST", 1).into_bytes());
             stream.extend(b"abc");
         }
@@ -43,12 +43,12 @@ fn large_and_small_mixed_are_answered_in_order() {
             assert_eq!(client.reply(false).unwrap().status, 201, "{round}");
         }
         sender.join().unwrap();
-        assert_eq!(client.get(&path(0)).unwrap().status, 200, "and it goes on");
+        assert_eq!(client.get(&path(0)).unwrap().status, 200, "the connection stays open");
     });
 }
 
 #[test]
-fn writes_and_reads_of_one_name_keep_their_order() {
+fn pipelined_writes_and_reads_of_one_name_stay_in_order() {
     both(|store| {
         let mut stream = String::new();
         for n in 0..20 {
@@ -69,7 +69,7 @@ fn writes_and_reads_of_one_name_keep_their_order() {
 }
 
 #[test]
-fn requests_cut_anywhere_are_the_same_requests() {
+fn requests_split_anywhere_give_the_same_replies() {
     both(|store| {
         let body = bytes(1, 3000);
         let mut stream = put_head(&path(1), 3000, "").into_bytes();
@@ -87,7 +87,7 @@ fn requests_cut_anywhere_are_the_same_requests() {
 }
 
 #[test]
-fn who_says_close_is_closed() {
+fn connection_close_is_honoured() {
     both(|store| {
         store.create(&path(1), b"x");
         let large = bytes(2, 2 << 20);
@@ -110,7 +110,7 @@ fn who_says_close_is_closed() {
 }
 
 #[test]
-fn old_clients() {
+fn http_1_0_clients_are_served() {
     both(|store| {
         let large = bytes(2, (1 << 20) + 5);
         store.create(&path(1), b"x");
@@ -131,7 +131,7 @@ fn old_clients() {
                 assert_eq!(got.header("connection"), Some("keep-alive"));
             }
         }
-        // It knows nothing of 100 (Continue).
+        // HTTP/1.0 has no 100 (Continue).
         let mut client = store.client();
         let head = put_head(&path(3), 5, "Expect: 100-continue\r\n").replace("/1.1", "/1.0");
         client.send(head.as_bytes()).unwrap();
@@ -143,7 +143,7 @@ fn old_clients() {
 }
 
 #[test]
-fn half_closed_connections_get_their_answers() {
+fn half_closed_connections_get_their_replies() {
     both(|store| {
         let large = bytes(2, 2 << 20);
         store.create(&path(2), &large);
@@ -158,7 +158,7 @@ fn half_closed_connections_get_their_answers() {
 }
 
 #[test]
-fn while_it_stops_writes_are_refused_and_reads_answered() {
+fn drain_refuses_writes_and_answers_reads() {
     for shards in [1, 2] {
         let store = Store::start(shards, "", "64MiB");
         let large = bytes(9, 2 << 20);
@@ -171,10 +171,10 @@ fn while_it_stops_writes_are_refused_and_reads_answered() {
             format!("DELETE {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1)),
             put_head(&path(2), 2 << 20, "Expect: 100-continue\r\n"),
             get_head(&path(1)),
-            // Moves to the other shard, which is about to end.
+            // Moves to the other shard, which is draining too.
             get_head(&path(9)),
         ];
-        // Each has begun a request when the signal comes, so that it is not idle.
+        // Each connection is within a request when the signal arrives, so none is idle.
         let mut clients: Vec<_> = heads.iter().map(|_| store.client()).collect();
         for (client, head) in clients.iter_mut().zip(&heads) {
             client.send(&head.as_bytes()[..20]).unwrap();
@@ -195,7 +195,7 @@ fn while_it_stops_writes_are_refused_and_reads_answered() {
     }
 }
 
-/// Nobody is switched to another protocol, and the connection goes on as if nothing had been asked.
+/// No protocol is switched, and the request is answered as if nothing had been asked.
 #[test]
 fn upgrades_are_ignored() {
     both(|store| {
@@ -228,7 +228,7 @@ fn upgrades_are_ignored() {
 }
 
 #[test]
-fn a_target_may_name_the_host_again() {
+fn absolute_form_target_is_accepted() {
     both(|store| {
         let (host, large) = ("http://test", bytes(1, 2_000_000));
         let mut client = store.client();

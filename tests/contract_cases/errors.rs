@@ -1,4 +1,4 @@
-//! Requests that are refused: with which status, and what becomes of the connection.
+//! Refused requests: their status, and whether the connection stays open.
 
 use super::{Store, both, get_head, put_head, with_foreign_cookie};
 use crate::daemon_harness::{Client, Reply, bytes, path};
@@ -11,7 +11,7 @@ fn refused(store: &Store, request: &[u8]) -> (Client, Reply) {
 }
 
 #[test]
-fn what_breaks_the_grammar_ends_the_connection() {
+fn malformed_requests_close_the_connection() {
     both(|store| {
         let p = &path(1);
         let long_head = format!("GET {p} HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "y".repeat(8192));
@@ -68,7 +68,7 @@ fn what_breaks_the_grammar_ends_the_connection() {
             (505, format!("GET {p} HTTP/0.9\r\nHost: a\r\n\r\n")),
             (505, "PRI / HTTP/2.0\r\n\r\n".to_owned()),
         ] {
-            // What follows is never taken for a request.
+            // What follows is never parsed as a request.
             let (mut client, reply) = refused(store, (request.clone() + &get_head(p)).as_bytes());
             let shown = &request[..request.len().min(60)];
             assert_eq!(reply.status, want, "{shown:?}");
@@ -99,14 +99,14 @@ fn limits_of_a_head_are_inclusive() {
         );
         assert_eq!(request.len(), 8192);
         assert_eq!(refused(store, request.as_bytes()).1.status, 404);
-        // A target of the longest length is judged, not refused for its length.
+        // A target of the maximum length is parsed, not refused for its length.
         let request = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "1".repeat(2047));
         assert_eq!(refused(store, request.as_bytes()).1.status, 400);
     });
 }
 
 #[test]
-fn targets_have_one_spelling() {
+fn noncanonical_targets_are_refused() {
     both(|store| {
         store.create("/1/2/3/0123456789abcdef", b"x");
         for target in [
@@ -151,7 +151,7 @@ fn targets_have_one_spelling() {
 }
 
 #[test]
-fn methods_have_their_targets() {
+fn unsupported_method_gets_405_with_allow() {
     both(|store| {
         store.create(&path(1), b"x");
         let object = "GET, HEAD, PUT, DELETE";
@@ -178,9 +178,9 @@ fn methods_have_their_targets() {
     });
 }
 
-/// None of these leaves anything unread behind, so the connection goes on.
+/// These errors leave nothing unread, so the connection stays open.
 #[test]
-fn errors_that_keep_the_connection() {
+fn errors_without_unread_body_keep_the_connection() {
     both(|store| {
         let etag = store.create(&path(1), b"x");
         let foreign = with_foreign_cookie(&path(1));
@@ -193,7 +193,7 @@ fn errors_that_keep_the_connection() {
                 assert_eq!(reply.status, want, "{method} {target}");
                 assert_eq!(reply.header("connection"), None, "{method} {target}");
                 if want >= 400 && method != "HEAD" {
-                    assert_eq!(reply.text().lines().count(), 1, "says what was wrong");
+                    assert_eq!(reply.text().lines().count(), 1, "explains the error");
                 }
                 let next = client.get(&path(1)).unwrap();
                 assert_eq!((next.status, next.text()), (200, "x".to_owned()), "after {want}");
@@ -222,13 +222,13 @@ fn errors_that_keep_the_connection() {
         check(416, "GET", &path(1), &[("Range", "bytes=5-")], None);
         check(304, "GET", &path(1), &[("If-None-Match", &etag)], None);
         check(400, "POST", "/1/batch", &[], Some(b"no tar"));
-        // Read whole, since nobody asked first and nothing could be known before.
+        // Read completely: no Expect, and no reason to refuse early.
         check(201, "PUT", &path(3), &[], Some(&large));
     });
 }
 
 #[test]
-fn what_is_refused_before_its_body_came_ends_the_connection() {
+fn refusal_before_the_body_closes_the_connection() {
     both(|store| {
         store.create(&path(1), b"x");
         let large = 2 << 20;
@@ -241,7 +241,7 @@ fn what_is_refused_before_its_body_came_ends_the_connection() {
         ] {
             let (mut client, reply) = refused(store, head.as_bytes());
             assert_eq!((reply.status, reply.header("connection")), (want, Some("close")), "{head}");
-            // The body that comes now is no request, and no reset destroys the answer.
+            // The body that follows is not parsed as a request, and no reset destroys the reply.
             let _ = client.send(get_head(&path(1)).repeat(3).as_bytes());
             assert!(client.at_end());
         }

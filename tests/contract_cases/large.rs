@@ -1,4 +1,4 @@
-//! What is special about bodies that take several parts: before they come, and when they do not.
+//! Multipart uploads: decisions before the body, and bodies that do not arrive.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ const EXPECT: &str = "Expect: 100-continue\r\n";
 fn wait_until_gone(store: &Store) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while store.daemon.metric("hayloft_connections", "") > 0.0 {
-        assert!(Instant::now() < deadline, "a closed connection is still there");
+        assert!(Instant::now() < deadline, "a closed connection is still counted");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -24,7 +24,7 @@ fn begin(store: &Store, name: &str, body: &[u8], more: &str) -> Client {
 }
 
 #[test]
-fn who_asks_first_is_told_before_the_body() {
+fn expect_is_answered_before_the_body() {
     both(|store| {
         for (size, key) in [(5, 1), (LEN as u64, 2)] {
             let old = store.create(&path(key), b"old");
@@ -50,7 +50,7 @@ fn who_asks_first_is_told_before_the_body() {
                     client.send(&bytes(9, usize::try_from(size).unwrap())).unwrap();
                     let stored = client.reply(false).unwrap().status;
                     assert_eq!(stored, if name == &path(key) { 204 } else { 201 });
-                    assert_eq!(client.get(name).unwrap().status, 200, "goes on");
+                    assert_eq!(client.get(name).unwrap().status, 200, "the connection stays open");
                 } else {
                     assert_eq!(reply.header("connection"), Some("close"));
                     assert!(client.at_end(), "the body was not read: {want}");
@@ -67,7 +67,7 @@ fn who_asks_first_is_told_before_the_body() {
             let url = client.reply(false).unwrap().header("location").unwrap().to_owned();
             assert!(client.get(&url).unwrap().body == bytes(1, LEN));
         }
-        // Who does not wait is not told: one answer only.
+        // A client that does not wait may get only the final reply.
         let mut client = begin(store, &path(50), &bytes(5, LEN), EXPECT);
         let first = client.reply(false).unwrap().status;
         assert!(first == 201 || (first == 100 && client.reply(false).unwrap().status == 201));
@@ -76,7 +76,7 @@ fn who_asks_first_is_told_before_the_body() {
 }
 
 #[test]
-fn an_interrupted_upload_changes_nothing() {
+fn interrupted_upload_changes_nothing() {
     both_with("", "128MiB", |store| {
         let old = bytes(1, LEN);
         store.create(&path(1), &old);
@@ -98,8 +98,8 @@ fn an_interrupted_upload_changes_nothing() {
         assert_eq!(store.get(&path(2)).body, b"small");
         assert_eq!(store.get(&path(3)).status, 404);
         store.assert_needles(2);
-        assert!(used() > before, "what had come takes room until compaction");
-        // The names are not held by what did not come.
+        assert!(used() > before, "received parts use space until compaction");
+        // Interrupted uploads do not lock their names.
         for (key, status) in [(1, 204), (2, 204), (3, 201)] {
             let new = bytes(key, LEN);
             assert_eq!(store.ask("PUT", &path(key), &[], Some(&new)).status, status);
@@ -109,14 +109,14 @@ fn an_interrupted_upload_changes_nothing() {
 }
 
 #[test]
-fn until_it_has_come_whole_the_old_one_is_served() {
+fn old_photo_is_served_until_upload_completes() {
     both(|store| {
         let (old, new) = (bytes(1, LEN), bytes(2, LEN));
         store.create(&path(1), &old);
         let mut slow = begin(store, &path(1), &new[..LEN - 1], "");
         std::thread::sleep(Duration::from_millis(100));
         assert!(store.get(&path(1)).body == old);
-        // Who was quicker is replaced in its turn, as if it had come first.
+        // A faster upload is replaced when the slow one completes.
         assert_eq!(store.ask("PUT", &path(1), &[], Some(b"quick")).status, 204);
         slow.send(&new[LEN - 1..]).unwrap();
         assert_eq!(slow.reply(false).unwrap().status, 204);
@@ -125,7 +125,7 @@ fn until_it_has_come_whole_the_old_one_is_served() {
 }
 
 #[test]
-fn what_became_untrue_while_it_came_is_noticed() {
+fn condition_is_checked_again_after_the_body() {
     both(|store| {
         let new = bytes(2, LEN);
         let mut slow = begin(store, &path(1), &new[..LEN - 1], "If-None-Match: *\r\n");
@@ -133,7 +133,11 @@ fn what_became_untrue_while_it_came_is_noticed() {
         store.create(&path(1), b"quick");
         slow.send(&new[LEN - 1..]).unwrap();
         assert_eq!(slow.reply(false).unwrap().status, 412);
-        assert_eq!(slow.get(&path(1)).unwrap().body, b"quick", "the body was read, so it goes on");
+        assert_eq!(
+            slow.get(&path(1)).unwrap().body,
+            b"quick",
+            "the body was read, so the connection stays open"
+        );
         let mut slow = begin(store, &path(2), &new[..LEN - 1], "");
         std::thread::sleep(Duration::from_millis(100));
         store.create(&with_foreign_cookie(&path(2)), b"quick");
@@ -143,7 +147,7 @@ fn what_became_untrue_while_it_came_is_noticed() {
 }
 
 #[test]
-fn room_set_aside_for_what_did_not_come_is_given_back() {
+fn reservation_of_interrupted_upload_is_released() {
     both(|store| {
         let len = 20 << 20;
         for _ in 0..10 {
@@ -155,8 +159,7 @@ fn room_set_aside_for_what_did_not_come_is_given_back() {
             drop(client);
             wait_until_gone(store);
         }
-        // Room is set aside indeed, as soon as the body comes: for two of these at a time in 64 MiB,
-        // not for three.
+        // Space is reserved as soon as the body starts: 64 MiB hold two of these at a time, not three.
         let ask = |key| {
             let mut client = store.client();
             client.send(put_head(&path(key), len, EXPECT).as_bytes()).unwrap();
@@ -177,7 +180,7 @@ fn room_set_aside_for_what_did_not_come_is_given_back() {
 }
 
 #[test]
-fn a_refusal_reaches_who_sends_everything_first() {
+fn refusal_reaches_a_client_that_sends_the_whole_body() {
     both(|store| {
         store.create(&path(1), b"x");
         let body = bytes(1, 12 << 20);
@@ -199,7 +202,7 @@ fn a_refusal_reaches_who_sends_everything_first() {
 }
 
 #[test]
-fn a_stop_waits_for_a_large_body() {
+fn stop_waits_for_a_multipart_upload() {
     for shards in [1, 2] {
         let store = Store::start(shards, "", "64MiB");
         let photo = bytes(1, LEN);

@@ -1,4 +1,4 @@
-//! What the cases have in common; each theme has a file of its own.
+//! Helpers of the contract tests; each topic has a file of its own.
 
 mod batch;
 mod conditions;
@@ -21,13 +21,13 @@ use crate::daemon_harness::{Client, Daemon, Options, Reply, data_dir, free_ports
 /// Headers of a request.
 pub type Headers<'a> = &'a [(&'a str, &'a str)];
 
-/// A running daemon, and the shard's own port that clients use.
+/// A running daemon, and the port of the shard that clients connect to.
 pub struct Store {
     pub daemon: Daemon,
     pub dir: tempfile::TempDir,
-    entrance: SocketAddr,
-    /// Buffers in use before anybody came (bytes).
-    at_rest: f64,
+    client_address: SocketAddr,
+    /// Buffer bytes in use before the first client.
+    buffers_at_rest: f64,
 }
 
 impl Store {
@@ -41,17 +41,17 @@ impl Store {
         let status: serde_json::Value =
             serde_json::from_slice(&daemon.admin("/status").body).unwrap();
         let owner = status["volumes"][0]["shard"].as_u64().unwrap();
-        let entrance = if shards == 1 { 0 } else { 1 - owner };
-        let entrance = ([127, 0, 0, 1], base + u16::try_from(entrance).unwrap()).into();
-        // A shard publishes its figures in its first turn.
-        await_turns(&daemon, shards);
-        let at_rest = daemon.metric("hayloft_buffer_used_bytes", "");
-        Self { daemon, dir, entrance, at_rest }
+        let client_shard = if shards == 1 { 0 } else { 1 - owner };
+        let client_address = ([127, 0, 0, 1], base + u16::try_from(client_shard).unwrap()).into();
+        // A shard publishes its metrics in its first event loop iteration.
+        await_iterations(&daemon, shards);
+        let buffers_at_rest = daemon.metric("hayloft_buffer_used_bytes", "");
+        Self { daemon, dir, client_address, buffers_at_rest }
     }
 
-    /// A new connection; with two shards it begins at the wrong one.
+    /// A new connection; with two shards, to the one that does not own the volume.
     pub fn client(&self) -> Client {
-        Client::connect(self.entrance).unwrap()
+        Client::connect(self.client_address).unwrap()
     }
 
     /// A request on a connection of its own.
@@ -63,14 +63,14 @@ impl Store {
         self.ask("GET", path, &[], None)
     }
 
-    /// Stores what is new, and gives its entity tag.
+    /// Stores a new photo and returns its entity tag.
     pub fn create(&self, path: &str, body: &[u8]) -> String {
         let reply = self.ask("PUT", path, &[], Some(body));
         assert_eq!(reply.status, 201, "{path}: {}", reply.text());
         reply.header("etag").unwrap().to_owned()
     }
 
-    /// Waits until so many needles can be read: figures are made known a little later.
+    /// Waits until the metric of needles is `want`; metrics are updated with a delay.
     pub fn assert_needles(&self, want: u64) {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
@@ -83,23 +83,23 @@ impl Store {
         }
     }
 
-    /// Waits until nobody is there and all buffers have come home.
-    fn assert_rest(&self) {
+    /// Waits until no connection is left and all buffers are returned.
+    fn assert_idle(&self) {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let connections = self.daemon.metric("hayloft_connections", "");
             let used = self.daemon.metric("hayloft_buffer_used_bytes", "");
-            if connections == 0.0 && used <= self.at_rest {
+            if connections == 0.0 && used <= self.buffers_at_rest {
                 return;
             }
-            let before = self.at_rest;
+            let before = self.buffers_at_rest;
             let what = format!("{connections} connections, {used} bytes of {before} before");
             assert!(Instant::now() < deadline, "not at rest: {what}");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// Stops it, and looks at what it had to say. Its directory remains.
+    /// Stops the daemon and checks its log; returns its directory.
     pub fn stop(self) -> tempfile::TempDir {
         let log = self.daemon.log.clone();
         let status = self.daemon.stop();
@@ -109,13 +109,13 @@ impl Store {
     }
 }
 
-/// Waits until every shard's second turn has begun.
-fn await_turns(daemon: &Daemon, shards: usize) {
+/// Waits until every shard has begun its second event loop iteration.
+fn await_iterations(daemon: &Daemon, shards: usize) {
     let deadline = Instant::now() + Duration::from_secs(60);
     for shard in 0..shards {
         let label = format!("shard=\"{shard}\"");
         while daemon.metric("hayloft_turns_total", &label) < 2.0 {
-            assert!(Instant::now() < deadline, "shard {shard} does not turn");
+            assert!(Instant::now() < deadline, "shard {shard} does not run");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -125,7 +125,7 @@ pub fn both_with(config: &str, volume_size: &'static str, test: impl Fn(&Store))
     for shards in [1, 2] {
         let store = Store::start(shards, config, volume_size);
         test(&store);
-        store.assert_rest();
+        store.assert_idle();
         store.stop();
     }
 }
@@ -156,13 +156,13 @@ pub fn now() -> u64 {
     now.unwrap().as_secs()
 }
 
-/// What a date header says (seconds since 1970).
+/// Value of a date header (seconds since 1970).
 pub fn date_of(reply: &Reply, name: &str) -> u64 {
     let value = reply.header(name).unwrap_or_else(|| panic!("no {name}"));
     hayloft::http::date::parse(value.as_bytes(), now()).unwrap_or_else(|| panic!("{value:?}"))
 }
 
-/// The other cookie that a client might try.
+/// The path with another cookie.
 pub fn with_foreign_cookie(path: &str) -> String {
     format!("{}{}", &path[..path.len() - 16], "f".repeat(16))
 }

@@ -1,4 +1,4 @@
-//! Random requests, pipelined on one connection, against a model of what a store is.
+//! Random pipelined requests, compared with a model of the store.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -13,7 +13,7 @@ const REQUESTS: usize = 120;
 const SIZES: [usize; 9] =
     [0, 1, 700, 65_536, 70_000, 1 << 20, (1 << 20) + 1, (1 << 20) + 65_537, 2_300_000];
 
-/// A request as it is sent, and what must come back.
+/// A request and its expected reply.
 struct Exchange {
     request: Vec<u8>,
     is_head: bool,
@@ -62,7 +62,7 @@ impl Model {
         let exchange = |request, status, body| Exchange { request, is_head: false, status, body };
         match kind {
             0..=2 => {
-                // A large body would be refused before it came, and the connection would end.
+                // A multipart body would be refused before it arrives, and the connection closed.
                 let len = if holds { new.len() } else { new.len().min(1 << 20) };
                 let request = with_body("PUT", &name, &condition, &new[..len]);
                 if !holds {
@@ -83,7 +83,7 @@ impl Model {
                 }
             }
             4 => {
-                // One of them above a part, now and then.
+                // Sometimes one of the two is a multipart object.
                 let other = (key + 1) % NAMES;
                 let names = [name[3..].to_owned(), path(other)[3..].to_owned()];
                 let small = bytes(self.below(u64::MAX), 900);
@@ -110,7 +110,7 @@ impl Model {
                 let request = with_body("PUT", &super::with_foreign_cookie(&name), "", b"x");
                 match there {
                     Some(_) => exchange(request, 409, None),
-                    // Not to take the name away from its cookie.
+                    // Does not store the name under another cookie.
                     None => exchange(head("GET", &name, ""), 404, None),
                 }
             }
@@ -123,7 +123,7 @@ impl Model {
 }
 
 #[test]
-fn random_pipelines_follow_a_model() {
+fn random_pipelines_match_the_model() {
     both_with("", "1GiB", |store| {
         let mut model = Model { seed: 20_261_122, ..Model::default() };
         for pipeline in 0..4 {

@@ -1,11 +1,11 @@
-//! When photos were modified, as clients tell it.
+//! Modification times stated by clients.
 
 use super::{Store, both, date_of, header, now};
 use crate::daemon_harness::{COOKIE, Reply, bytes, path};
 
 /// 2020-01-02 03:04:05.
 const TIME: u64 = 1_577_934_245;
-const TOLD: &str = "1577934245.678900001";
+const STATED: &str = "1577934245.678900001";
 
 fn last_modified(store: &Store, path: &str) -> u64 {
     date_of(&store.ask("HEAD", path, &[], None), "last-modified")
@@ -16,10 +16,10 @@ fn put(store: &Store, path: &str, time: &str, body: &[u8]) -> Reply {
 }
 
 #[test]
-fn what_is_told_is_kept_small_or_large() {
+fn stated_time_is_kept_for_small_and_multipart_photos() {
     both(|store| {
         for (key, len) in [(1, 0), (2, 100), (3, 1 << 20), (4, 3_000_000)] {
-            let stored = put(store, &path(key), TOLD, &bytes(key, len));
+            let stored = put(store, &path(key), STATED, &bytes(key, len));
             assert_eq!((stored.status, date_of(&stored, "last-modified")), (201, TIME), "{len}");
             assert_eq!(last_modified(store, &path(key)), TIME);
             let posted = store.ask(
@@ -37,12 +37,12 @@ fn what_is_told_is_kept_small_or_large() {
 }
 
 #[test]
-fn the_later_write_counts_whatever_it_tells() {
+fn later_write_wins_whatever_time_it_states() {
     both(|store| {
         let began = now();
         assert_eq!(store.ask("PUT", &path(1), &[], Some(b"new")).status, 201);
         assert!(last_modified(store, &path(1)) >= began);
-        assert_eq!(put(store, &path(1), TOLD, b"newer").status, 204);
+        assert_eq!(put(store, &path(1), STATED, b"newer").status, 204);
         let got = store.get(&path(1));
         assert_eq!((&got.body[..], date_of(&got, "last-modified")), (&b"newer"[..], TIME));
         assert_eq!(store.ask("PUT", &path(1), &[], Some(b"newest")).status, 204);
@@ -52,9 +52,9 @@ fn the_later_write_counts_whatever_it_tells() {
 }
 
 #[test]
-fn conditions_are_about_what_was_told() {
+fn conditions_use_the_stated_time() {
     both(|store| {
-        put(store, &path(1), TOLD, b"x");
+        put(store, &path(1), STATED, b"x");
         let ask =
             |method, name, date, body| store.ask(method, &path(1), &[(name, date)], body).status;
         let (at, before) = ("Thu, 02 Jan 2020 03:04:05 GMT", "Thu, 02 Jan 2020 03:04:04 GMT");
@@ -67,7 +67,7 @@ fn conditions_are_about_what_was_told() {
 }
 
 #[test]
-fn what_is_still_to_come_is_the_present() {
+fn future_time_becomes_the_present() {
     both(|store| {
         let began = now();
         for (key, time) in [(1, (began + 1000).to_string()), (2, "9".repeat(30))] {
@@ -78,7 +78,7 @@ fn what_is_still_to_come_is_the_present() {
 }
 
 #[test]
-fn what_is_no_time_is_refused_and_nothing_stored() {
+fn malformed_time_is_refused_and_nothing_stored() {
     both(|store| {
         for time in
             ["", "-1", "1.", ".1", "1.0000000001", "1e9", "soon", "Thu, 02 Jan 2020 03:04:05 GMT"]
@@ -109,12 +109,13 @@ fn tar_with(key: u64, time: u64, record: Option<&str>) -> Vec<u8> {
 }
 
 #[test]
-fn tars_tell_it_too() {
+fn batch_entries_state_modification_times() {
     both(|store| {
         let began = now();
         let post = |tar: &[u8]| store.ask("POST", "/1/batch", &[], Some(tar));
-        let told = [(1, TIME, None), (2, 1, Some(TOLD)), (3, 0, Some("1577934245.12345678901234"))];
-        for (key, time, record) in told {
+        let cases =
+            [(1, TIME, None), (2, 1, Some(STATED)), (3, 0, Some("1577934245.12345678901234"))];
+        for (key, time, record) in cases {
             assert_eq!(post(&tar_with(key, time, record)).status, 201);
             assert_eq!(last_modified(store, &path(key)), TIME, "{key}");
         }
@@ -122,7 +123,7 @@ fn tars_tell_it_too() {
             assert_eq!(post(&tar_with(key, time, None)).status, 201);
             assert!((began..=now()).contains(&last_modified(store, &path(key))), "{key}");
         }
-        // A record that says 0 says something, and what is before 1970 counts as 0.
+        // A record of 0 is a time, and times before 1970 count as 0.
         for (key, record) in [(5, "0"), (7, "-3.5")] {
             assert_eq!(post(&tar_with(key, TIME, Some(record))).status, 201);
             assert_eq!(last_modified(store, &path(key)), 0, "{key}");

@@ -1,4 +1,4 @@
-//! One photo: its headers, its names, its sizes, its media type; POST.
+//! Single photos: headers, names, sizes, media types; POST.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ fn without_date(reply: &Reply) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_photo_with_all_its_headers() {
+fn photo_is_served_with_all_its_headers() {
     both(|store| {
         let photo = bytes(1, 70_001);
         let began = now();
@@ -37,7 +37,7 @@ fn a_photo_with_all_its_headers() {
         assert!((began.saturating_sub(2)..=now()).contains(&date_of(&got, "date")));
         let head = store.ask("HEAD", &path(1), &[], None);
         assert_eq!(head.status, 200);
-        assert_eq!(without_date(&head), without_date(&got), "HEAD tells what GET tells");
+        assert_eq!(without_date(&head), without_date(&got), "HEAD has the fields of GET");
         let gone = store.ask("DELETE", &path(1), &[], None);
         assert_eq!((gone.status, gone.header("content-length")), (204, None));
         for method in ["GET", "HEAD", "DELETE"] {
@@ -46,9 +46,9 @@ fn a_photo_with_all_its_headers() {
     });
 }
 
-/// What was uploaded as text must not be shown as a page of the site.
+/// An upload as text must not be shown as a page of the site.
 #[test]
-fn no_answer_with_an_object_lets_browsers_guess_its_type() {
+fn replies_with_an_object_forbid_media_type_sniffing() {
     both(|store| {
         for (key, len) in [(1, 100), (2, (1 << 20) + 1), (3, 0)] {
             let etag = store.create(&path(key), &bytes(key, len));
@@ -70,7 +70,7 @@ fn no_answer_with_an_object_lets_browsers_guess_its_type() {
 }
 
 #[test]
-fn replacing_and_foreign_cookies() {
+fn wrong_cookie_cannot_read_replace_or_delete() {
     both(|store| {
         let foreign = with_foreign_cookie(&path(1));
         let status = |method, path: &str, body| store.ask(method, path, &[], body).status;
@@ -91,7 +91,7 @@ fn replacing_and_foreign_cookies() {
 }
 
 #[test]
-fn names_from_end_to_end() {
+fn smallest_and_largest_names_work() {
     both(|store| {
         let (mut client, mut names) = (store.client(), Vec::new());
         let cookies = ["0".repeat(16), "f".repeat(16), COOKIE.to_owned()];
@@ -112,13 +112,13 @@ fn names_from_end_to_end() {
 }
 
 #[test]
-fn every_size_around_a_border() {
+fn sizes_around_every_boundary_read_back() {
     both_with("", "128MiB", |store| {
-        let borders = [512_usize, 4096, 65_536, 131_072, 1 << 20, (1 << 20) + 65_536, 2 << 20];
-        let around = borders.iter().flat_map(|border| border - 2..=border + 2);
+        let boundaries = [512_usize, 4096, 65_536, 131_072, 1 << 20, (1 << 20) + 65_536, 2 << 20];
+        let around = boundaries.iter().flat_map(|boundary| boundary - 2..=boundary + 2);
         let sizes: Vec<usize> =
             (0..3).chain(446..451).chain(around).chain([3_333_333, 5_000_000]).collect();
-        // One connection that goes where it is sent, and one that begins anew each time.
+        // One connection that moves between shards, and a new one for each request.
         let mut client = store.client();
         for (n, &size) in sizes.iter().enumerate() {
             let (path, photo) = (path(n as u64), bytes(n as u64, size));
@@ -131,7 +131,7 @@ fn every_size_around_a_border() {
             let head = store.ask("HEAD", &path, &[], None);
             assert_eq!(head.header("content-length"), Some(&size.to_string()[..]));
         }
-        // From small to large and back, the latest counts.
+        // Small replaced by multipart and back: the latest is read.
         for n in [sizes.len() - 1, 0, sizes.len() - 2, 5] {
             let photo = bytes(100 + n as u64, sizes[n]);
             let name = path(7);
@@ -145,7 +145,7 @@ fn every_size_around_a_border() {
 }
 
 #[test]
-fn the_largest_body_and_one_byte_more() {
+fn largest_body_is_stored_and_one_byte_more_refused() {
     both_with("", "256MiB", |store| {
         let photo = bytes(64, 64 << 20);
         let mut client = store.client();
@@ -165,7 +165,7 @@ fn the_largest_body_and_one_byte_more() {
 }
 
 #[test]
-fn the_largest_body_is_a_setting() {
+fn largest_body_is_configurable() {
     both_with("[limits]\nlargest_body = \"2MiB\"\n", "64MiB", |store| {
         store.create(&path(1), &bytes(1, 2 << 20));
         for target in [&path(2)[..], "/1", "/"] {
@@ -209,7 +209,7 @@ fn media_types_are_kept() {
 }
 
 #[test]
-fn what_caches_may_do_is_a_setting() {
+fn cache_control_is_configurable() {
     both_with("cache_control = \"private, immutable\"\n", "64MiB", |store| {
         for (key, size) in [(1, 1), (2, 2 << 20)] {
             let etag = store.create(&path(key), &bytes(key, size));
@@ -225,20 +225,20 @@ fn what_caches_may_do_is_a_setting() {
 fn created(reply: &Reply) -> (String, u64) {
     assert_eq!(reply.status, 201, "{}", reply.text());
     assert_eq!(reply.header("content-type"), Some("application/json"));
-    let told: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
-    let (volume, key, alt) = (&told["volume"], told["key"].as_u64().unwrap(), &told["alt"]);
-    let cookie = told["cookie"].as_str().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+    let (volume, key, alt) = (&json["volume"], json["key"].as_u64().unwrap(), &json["alt"]);
+    let cookie = json["cookie"].as_str().unwrap();
     assert!(cookie.len() == 16 && cookie.bytes().all(|b| b"0123456789abcdef".contains(&b)));
-    let url = told["url"].as_str().unwrap();
+    let url = json["url"].as_str().unwrap();
     assert_eq!(url, format!("/{volume}/{key}/{alt}/{cookie}"));
     assert_eq!(reply.header("location"), Some(url));
-    assert_eq!(reply.header("etag"), told["etag"].as_str());
-    assert_eq!(told.as_object().unwrap().len(), 7, "{told}");
-    (url.to_owned(), told["size"].as_u64().unwrap())
+    assert_eq!(reply.header("etag"), json["etag"].as_str());
+    assert_eq!(json.as_object().unwrap().len(), 7, "{json}");
+    (url.to_owned(), json["size"].as_u64().unwrap())
 }
 
 #[test]
-fn the_store_picks_a_name() {
+fn post_stores_under_a_picked_name() {
     both(|store| {
         let (mut keys, mut cookies) = (HashSet::new(), HashSet::new());
         for target in ["/1", "/"] {
@@ -246,8 +246,8 @@ fn the_store_picks_a_name() {
                 let photo = bytes(size as u64, size);
                 let kind = [("Content-Type", "image/webp")];
                 let reply = store.ask("POST", target, &kind, Some(&photo));
-                let (url, told) = created(&reply);
-                assert_eq!(told, size as u64);
+                let (url, stored_size) = created(&reply);
+                assert_eq!(stored_size, size as u64);
                 let got = store.get(&url);
                 assert!(got.status == 200 && got.body == photo, "{target} {size}");
                 assert_eq!(got.header("etag"), reply.header("etag"));
@@ -265,7 +265,7 @@ fn the_store_picks_a_name() {
             assert!(keys.insert(key) && cookies.insert(url[url.len() - 16..].to_owned()));
             assert_eq!(client.get(&url).unwrap().body, b"x");
         }
-        assert!(keys.iter().any(|key| *key > 1 << 50), "random all the way up");
+        assert!(keys.iter().any(|key| *key > 1 << 50), "the high bits are random");
         assert_eq!(store.ask("POST", "/9", &[], Some(b"x")).status, 404);
         let large = bytes(1, 2 << 20);
         let mut client = store.client();
@@ -278,7 +278,7 @@ fn the_store_picks_a_name() {
 }
 
 #[test]
-fn a_new_name_satisfies_no_match() {
+fn post_fails_if_match_and_passes_if_none_match() {
     both(|store| {
         for target in ["/1", "/"] {
             let any = |header| store.ask("POST", target, &[(header, "*")], Some(b"x")).status;
@@ -289,7 +289,7 @@ fn a_new_name_satisfies_no_match() {
 }
 
 #[test]
-fn what_was_stored_is_the_same_after_a_restart() {
+fn stored_photos_are_unchanged_after_restart() {
     let dir = data_dir();
     let sizes = [0, 10, 70_000, 1 << 20, (1 << 20) + 1, 5_000_000];
     let mut before = Vec::new();
@@ -317,8 +317,8 @@ fn what_was_stored_is_the_same_after_a_restart() {
     }
 }
 
-/// Some at the same time, and only one may: how many got which status.
-fn at_once(n: u64, ask: impl Fn(u64) -> u16 + Sync) -> (usize, usize) {
+/// Sends `n` requests concurrently; returns how many succeeded and how many were refused.
+fn concurrently(n: u64, ask: impl Fn(u64) -> u16 + Sync) -> (usize, usize) {
     let statuses: Vec<u16> = std::thread::scope(|scope| {
         let ask = &ask;
         let asking: Vec<_> = (0..n).map(|n| scope.spawn(move || ask(n))).collect();
@@ -330,12 +330,12 @@ fn at_once(n: u64, ask: impl Fn(u64) -> u16 + Sync) -> (usize, usize) {
 }
 
 #[test]
-fn of_many_that_create_or_swap_at_once_one_wins() {
+fn one_of_many_concurrent_conditional_writes_wins() {
     both_with("", "256MiB", |store| {
         for (key, size) in [(1, 10), (2, 70_000), (3, 1_200_000)] {
             let once = [("If-None-Match", "*")];
             let create = |n| store.ask("PUT", &path(key), &once, Some(&bytes(n, size))).status;
-            assert_eq!(at_once(8, create), (1, 7), "{size}");
+            assert_eq!(concurrently(8, create), (1, 7), "{size}");
             for round in 1..4 {
                 let tag = store.ask("HEAD", &path(key), &[], None);
                 let tag = [("If-Match", tag.header("etag").unwrap())];
@@ -343,7 +343,7 @@ fn of_many_that_create_or_swap_at_once_one_wins() {
                     let photo = bytes(round * 100 + n, size);
                     store.ask("PUT", &path(key), &tag, Some(&photo)).status
                 };
-                assert_eq!(at_once(8, swap), (1, 7), "{size}");
+                assert_eq!(concurrently(8, swap), (1, 7), "{size}");
             }
             let got = store.get(&path(key));
             assert!((300..308).any(|seed| got.body == bytes(seed, size)), "one of the last round");
@@ -353,14 +353,14 @@ fn of_many_that_create_or_swap_at_once_one_wins() {
             let tar = tar_of(&[(&name(50), &bytes(n, 100)), (&name(60 + n), b"x")]);
             store.ask("POST", "/1/batch", &[("If-None-Match", "*")], Some(&tar)).status
         };
-        assert_eq!(at_once(8, create), (1, 7));
+        assert_eq!(concurrently(8, create), (1, 7));
         let there = (60..68).filter(|key| store.get(&path(*key)).status == 200).count();
-        assert_eq!(there, 1, "of the batches that were refused nothing is there");
+        assert_eq!(there, 1, "nothing of the refused batches is stored");
     });
 }
 
 #[test]
-fn an_unknown_volume_is_not_found() {
+fn unknown_volume_is_not_found() {
     let store = Store::start(1, "", "64MiB");
     store.create(&path(1), b"x");
     for volume in ["0", "2", "4294967295"] {

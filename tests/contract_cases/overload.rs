@@ -1,4 +1,4 @@
-//! When there is no room, no time or no way to read: 503, 507, 408, 500.
+//! Lack of space, time or readable data: 503, 507, 408, 500.
 
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileExt;
@@ -9,7 +9,7 @@ use crate::daemon_harness::{COOKIE, Client, bytes, path};
 
 const SMALL_POOL: &str = "[limits]\nbuffer_memory_per_shard = \"8MiB\"\nbody_grace_seconds = 60\n";
 
-/// Begins an upload that then waits.
+/// Starts an upload and stalls.
 fn begun(store: &Store, n: u64, len: usize) -> Client {
     let mut client = store.client();
     client.send(put_head(&path(n), len as u64, "").as_bytes()).unwrap();
@@ -25,7 +25,7 @@ fn is_refused(client: &mut Client) -> bool {
     let reply = match reply {
         Ok(reply) => reply,
         Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-        Err(error) => panic!("closed without a word: {error}"),
+        Err(error) => panic!("closed without a reply: {error}"),
     };
     assert_eq!(reply.status, 503);
     assert!(reply.header("retry-after").is_some_and(|after| after.parse::<u32>().is_ok()));
@@ -33,23 +33,23 @@ fn is_refused(client: &mut Client) -> bool {
     true
 }
 
-/// Of one kind of body so many may be under way at once: they are held, those beyond are refused,
-/// reads go on, and those that were held end well.
+/// At most `at_most` bodies of one kind may be in progress: these are kept, further ones are refused, reads
+/// continue, and those that were kept complete.
 fn fill_up(store: &Store, len: usize, at_most: usize) {
     store.create(&path(900), &bytes(900, 100_000));
     store.create(&path(901), &bytes(901, 2_000_000));
     let begun = (0..at_most as u64 + 3).map(|n| (n, begun(store, n, len)));
     let mut held: Vec<(u64, Client)> = begun.collect();
     let mut before = usize::MAX;
-    store.daemon.wait_until("those beyond to be refused, and then no more", || {
-        // Who waits for a buffer does so for a tenth of a second.
+    store.daemon.wait_until("the excess uploads to be refused", || {
+        // A request waits for a buffer for up to a tenth of a second.
         std::thread::sleep(Duration::from_millis(300));
         held.retain_mut(|(_, client)| !is_refused(client));
         std::mem::replace(&mut before, held.len()) == held.len() && held.len() <= at_most
     });
     assert!(held.len() >= 2, "{} of {len} bytes", held.len());
     assert!(store.get(&path(900)).body == bytes(900, 100_000), "a photo is read meanwhile");
-    // Who asks first is told before the body comes.
+    // With Expect the refusal comes before the body.
     let mut asking = store.client();
     asking.send(put_head(&path(800), len as u64, "Expect: 100-continue\r\n").as_bytes()).unwrap();
     assert_eq!(asking.reply(false).unwrap().status, 503, "of {len} bytes");
@@ -66,27 +66,27 @@ fn fill_up(store: &Store, len: usize, at_most: usize) {
 }
 
 #[test]
-fn bodies_are_let_in_as_far_as_buffers_go() {
+fn bodies_are_admitted_while_buffers_last() {
     // Five eighths of 8 MiB.
     both_with(SMALL_POOL, "64MiB", |store| fill_up(store, 1 << 20, 4));
 }
 
 #[test]
-fn large_transfers_are_let_in_as_far_as_buffers_go() {
-    // A quarter of 8 MiB, a piece of 64 KiB each and what stands around it.
+fn multipart_uploads_are_admitted_while_buffers_last() {
+    // A quarter of 8 MiB, in pieces of 64 KiB with overhead.
     both_with(SMALL_POOL, "256MiB", |store| fill_up(store, (1 << 20) + 100_000, 28));
 }
 
 #[test]
-fn readers_that_do_not_read_are_let_in_as_far_as_buffers_go() {
+fn stalled_readers_are_admitted_while_buffers_last() {
     let config = SMALL_POOL.to_owned() + "send_timeout_seconds = 8\n";
     both_with(&config, "64MiB", |store| {
-        // More than the kernel's buffers between the two take.
+        // More than the socket buffers hold.
         let large = bytes(1, 24 << 20);
         store.create(&path(1), &large);
         store.create(&path(2), &bytes(2, 100_000));
-        let mut deaf: Vec<Client> = (0..32).map(|_| store.client()).collect();
-        for client in &mut deaf {
+        let mut stalled: Vec<Client> = (0..32).map(|_| store.client()).collect();
+        for client in &mut stalled {
             client.send(get_head(&path(1)).as_bytes()).unwrap();
         }
         let first_byte = || store.ask("GET", &path(1), &[("Range", "bytes=0-0")], None);
@@ -100,17 +100,17 @@ fn readers_that_do_not_read_are_let_in_as_far_as_buffers_go() {
         let one_more = first_byte();
         assert_eq!(one_more.status, 503, "no share is left");
         assert_eq!(one_more.header("retry-after"), Some("1"));
-        // Those for which there was no share may stay.
-        store.daemon.wait_until("the deaf readers to be let go", || {
+        // Refused clients may stay connected.
+        store.daemon.wait_until("the stalled readers to be disconnected", || {
             store.daemon.metric("hayloft_connections", "") <= 4.0
         });
-        drop(deaf);
-        assert!(store.get(&path(1)).body == large, "there is room again");
+        drop(stalled);
+        assert!(store.get(&path(1)).body == large, "buffers are free again");
     });
 }
 
 #[test]
-fn a_full_volume_says_so_and_goes_on_reading() {
+fn full_volume_replies_507_but_serves_reads() {
     both_with("", "16MiB", |store| {
         let photo = bytes(1, 1 << 20);
         let mut client = store.client();
@@ -149,13 +149,17 @@ fn a_full_volume_says_so_and_goes_on_reading() {
         }
         for key in 0..stored {
             assert!(store.get(&path(key)).body == photo, "{key}");
-            assert_eq!(store.ask("DELETE", &path(key), &[], None).status, 204, "deletes find room");
+            assert_eq!(
+                store.ask("DELETE", &path(key), &[], None).status,
+                204,
+                "deletes are accepted"
+            );
         }
     });
 }
 
 #[test]
-fn what_comes_too_slowly_is_ended() {
+fn slow_requests_are_ended_with_408() {
     let config = "[limits]\nhead_timeout_seconds = 1\nbody_grace_seconds = 1\n\
                   body_min_bytes_per_second = 1000000\n";
     both_with(config, "64MiB", |store| {
@@ -184,7 +188,10 @@ fn what_comes_too_slowly_is_ended() {
             }
             let shown = begun.lines().next().unwrap();
             assert_eq!((reply.status, reply.header("connection")), (408, Some("close")), "{shown}");
-            assert!(began.elapsed() >= Duration::from_millis(900), "not before its time: {shown}");
+            assert!(
+                began.elapsed() >= Duration::from_millis(900),
+                "ended before the deadline: {shown}"
+            );
             assert!(client.at_end());
         }
         for key in 2..=5 {
@@ -193,7 +200,7 @@ fn what_comes_too_slowly_is_ended() {
     });
 }
 
-/// Where a photo's bytes stand in the volume's file.
+/// Offset of a photo's bytes in the volume file.
 fn place_of(file: &std::fs::File, data: &[u8]) -> u64 {
     let mut front = vec![0; 16 << 20];
     file.read_exact_at(&mut front, 0).unwrap();
@@ -211,7 +218,7 @@ fn flip(file: &std::fs::File, at: u64) {
 }
 
 #[test]
-fn damage_is_an_error_and_never_wrong_bytes() {
+fn damage_is_an_error_not_wrong_bytes() {
     both(|store| {
         let (small, large) = (bytes(1, 100_000), bytes(2, 3 << 20));
         store.create(&path(1), &small);
@@ -228,7 +235,7 @@ fn damage_is_an_error_and_never_wrong_bytes() {
         flip(&file, place_of(&file, &small) + 70_000);
         assert!(client.get(&path(1)).unwrap().body == small, "it can be read again");
 
-        // The third part of the large one: what stands before it goes out, and no byte of it.
+        // The third part of the multipart object: the parts before it are sent, and no byte of it.
         let third = place_of(&file, &large[2 << 20..]);
         flip(&file, third + 100_000);
         let mut client = store.client();

@@ -5,20 +5,20 @@ use hayloft::runtime::split_mix;
 use super::{both, both_with};
 use crate::daemon_harness::{Client, bytes, path};
 
-/// Asks for a range that exists, and checks what comes.
+/// Requests a satisfiable range and checks the reply.
 fn check(client: &mut Client, path: &str, photo: &[u8], spec: &str, first: usize, last: usize) {
     let range = format!("bytes={spec}");
     let got = client.request("GET", path, &[("Range", &range)], None).unwrap();
     assert_eq!(got.status, 206, "{spec}");
     assert!(got.body == photo[first..=last], "{spec}: other bytes");
-    let told = format!("bytes {first}-{last}/{}", photo.len());
-    assert_eq!(got.header("content-range"), Some(&told[..]), "{spec}");
+    let content_range = format!("bytes {first}-{last}/{}", photo.len());
+    assert_eq!(got.header("content-range"), Some(&content_range[..]), "{spec}");
     assert!(got.header("etag").is_some() && got.header("last-modified").is_some());
     assert_eq!(got.header("accept-ranges"), Some("bytes"));
 }
 
 #[test]
-fn one_range_of_a_photo() {
+fn single_range_is_served_or_unsatisfiable() {
     both(|store| {
         for (key, size) in [(1, 1_usize), (2, 200_000), (3, 1 << 20), (4, 3_000_001)] {
             let (path, photo) = (path(key), bytes(key, size));
@@ -45,15 +45,18 @@ fn one_range_of_a_photo() {
             for spec in [format!("{size}-"), format!("{size}-{}", size + 5), "-0".to_owned()] {
                 let range = format!("bytes={spec}");
                 let got = store.ask("GET", &path, &[("Range", &range)], None);
-                let told = format!("bytes */{size}");
-                assert_eq!((got.status, got.header("content-range")), (416, Some(&told[..])));
+                let content_range = format!("bytes */{size}");
+                assert_eq!(
+                    (got.status, got.header("content-range")),
+                    (416, Some(&content_range[..]))
+                );
             }
         }
     });
 }
 
 #[test]
-fn what_is_not_one_range_is_ignored() {
+fn malformed_or_multiple_ranges_are_ignored() {
     both(|store| {
         for (key, size) in [(1, 1000), (2, (1 << 20) + 1)] {
             let photo = bytes(key, size);
@@ -76,7 +79,7 @@ fn what_is_not_one_range_is_ignored() {
                 assert!(got.status == 200 && got.body == photo, "{value}: {}", got.status);
                 assert_eq!(got.header("content-range"), None, "{value}");
             }
-            // A range means nothing to other methods, not even one that cannot be satisfied.
+            // Other methods ignore ranges, even unsatisfiable ones.
             let range = [("Range", "bytes=9999999-")];
             let head = store.ask("HEAD", &path(key), &range, None);
             let len = size.to_string();
@@ -88,7 +91,7 @@ fn what_is_not_one_range_is_ignored() {
 }
 
 #[test]
-fn nothing_can_be_cut_out_of_an_empty_photo() {
+fn empty_photo_has_no_satisfiable_range() {
     both(|store| {
         store.create(&path(1), b"");
         for (range, status) in
@@ -96,14 +99,14 @@ fn nothing_can_be_cut_out_of_an_empty_photo() {
         {
             let got = store.ask("GET", &path(1), &[("Range", range)], None);
             assert_eq!(got.status, status, "{range}");
-            let told = (status == 416).then_some("bytes */0");
-            assert_eq!(got.header("content-range"), told, "{range}");
+            let content_range = (status == 416).then_some("bytes */0");
+            assert_eq!(got.header("content-range"), content_range, "{range}");
         }
     });
 }
 
 #[test]
-fn random_ranges_of_the_largest_body() {
+fn random_ranges_of_the_largest_body_are_exact() {
     both_with("", "256MiB", |store| {
         let photo = bytes(64, 64 << 20);
         store.create(&path(1), &photo);
@@ -113,12 +116,11 @@ fn random_ranges_of_the_largest_body() {
             |bound: usize| usize::try_from(split_mix(&mut state) % bound as u64).unwrap();
         let mut client = store.client();
         for n in 0..240 {
-            // Mostly a few bytes to some hundred KiB, near the borders of parts and chunks as often
-            // as not.
-            let border = (1 << 16) << (below(2) * 4);
+            // Mostly a few bytes to some hundred KiB, half of them near boundaries of parts and chunks.
+            let boundary = (1 << 16) << (below(2) * 4);
             let at = match n % 2 {
                 0 => below(size),
-                _ => (below(size / border) * border + below(5)).saturating_sub(2),
+                _ => (below(size / boundary) * boundary + below(5)).saturating_sub(2),
             };
             let len = 1 + below([3, 5000, 400_000, 2_500_000][n % 4]);
             let last = (at + len - 1).min(size - 1);

@@ -12,16 +12,16 @@ fn options(shards: usize, socket: &Path) -> Options {
     Options { shards, args, ..Options::default() }
 }
 
-/// Starts in vain: what the daemon says.
+/// Asserts that the start is refused; returns the log.
 fn refused(dir: &Path, socket: &Path) -> String {
     let mut daemon = Daemon::launch(dir, &options(1, socket));
-    let status = daemon.wait(Duration::from_secs(10)).expect("it does not start");
+    let status = daemon.wait(Duration::from_secs(10)).expect("the daemon did not exit");
     assert!(!status.success());
     daemon.log_text()
 }
 
 #[test]
-fn photos_go_in_and_out_beside_tcp() {
+fn unix_socket_serves_beside_tcp() {
     for shards in [1, 2] {
         let dir = data_dir();
         let socket = dir.path().join("s");
@@ -47,18 +47,18 @@ fn photos_go_in_and_out_beside_tcp() {
         assert_eq!(idle.get(&path(1)).unwrap().status, 200);
         assert!(daemon.stop().success());
         assert!(idle.at_end());
-        assert!(!socket.exists(), "the file goes with the daemon");
+        assert!(!socket.exists(), "a stop removes the socket");
     }
 }
 
 #[test]
-fn a_socket_left_behind_is_taken_over() {
+fn stale_socket_is_replaced() {
     let dir = data_dir();
     let socket = dir.path().join("s");
     let daemon = Daemon::start(dir.path(), &options(1, &socket));
     assert_eq!(Client::connect_unix(&socket).unwrap().put(&path(1), b"x").unwrap().status, 201);
     daemon.kill();
-    assert!(socket.exists(), "nobody tidied up");
+    assert!(socket.exists(), "the killed daemon left its socket");
     let daemon = Daemon::start(dir.path(), &options(2, &socket));
     assert_eq!(Client::connect_unix(&socket).unwrap().get(&path(1)).unwrap().body, b"x");
     assert!(daemon.stop().success());
@@ -66,7 +66,7 @@ fn a_socket_left_behind_is_taken_over() {
 }
 
 #[test]
-fn what_is_somebody_elses_is_left_alone() {
+fn foreign_socket_or_file_is_left_untouched() {
     let dir = data_dir();
     let socket = dir.path().join("s");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -85,13 +85,13 @@ fn what_is_somebody_elses_is_left_alone() {
 }
 
 #[test]
-fn a_second_daemon_does_not_take_the_socket_of_the_first() {
+fn second_daemon_does_not_replace_the_socket_of_the_first() {
     let (first, second) = (data_dir(), data_dir());
     let socket = first.path().join("s");
     let daemon = Daemon::start(first.path(), &options(1, &socket));
     assert!(refused(second.path(), &socket).contains("listens there already"));
     assert_eq!(Client::connect_unix(&socket).unwrap().put(&path(1), b"x").unwrap().status, 201);
-    // Another one's socket, put in place of ours meanwhile, is not ours to remove.
+    // A foreign socket that has replaced ours is not removed.
     std::fs::remove_file(&socket).unwrap();
     let _other = UnixListener::bind(&socket).unwrap();
     assert!(daemon.stop().success());

@@ -1,4 +1,4 @@
-//! Bytes that are not the photo: refused before they come, or when they are not what was announced.
+//! Bodies that are not the photo: refused before they are sent, or if they differ from what was announced.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,22 +9,22 @@ use super::{Headers, Store, both, both_with, etag_of, get_head, put_head, tar_of
 use crate::daemon_harness::{COOKIE, Client, Reply, bytes, path};
 
 const EXPECT: &str = "Expect: 100-continue\r\n";
-/// Above 1 MiB, and no whole number of chunks.
+/// Above 1 MiB, and not a multiple of the chunk size.
 const LARGE: usize = (3 << 20) + 12_345;
 
 fn head_of(method: &str, target: &str, len: usize, more: &str) -> String {
     put_head(target, len as u64, more).replacen("PUT", method, 1)
 }
 
-/// The answer to a head alone: the body is not sent.
-fn answer_to_head(store: &Store, head: &str) -> (Client, Reply) {
+/// Sends only a head; returns the connection and the reply.
+fn reply_to_head(store: &Store, head: &str) -> (Client, Reply) {
     let mut client = store.client();
     client.send(head.as_bytes()).unwrap();
     let reply = client.reply(false).unwrap();
     (client, reply)
 }
 
-/// Where uploads go: method, target, and what may stand in the body.
+/// Ways to upload: method, target, a valid body.
 fn uploads() -> [(&'static str, String, Vec<u8>); 5] {
     let entry = format!("9001/0/{COOKIE}");
     [
@@ -37,7 +37,7 @@ fn uploads() -> [(&'static str, String, Vec<u8>); 5] {
 }
 
 #[test]
-fn what_a_head_gives_away_is_refused_before_the_body() {
+fn bad_upload_heads_are_refused_before_the_body() {
     both(|store| {
         store.create(&path(1), b"old");
         for (fields, want) in [
@@ -58,13 +58,13 @@ fn what_a_head_gives_away_is_refused_before_the_body() {
             for (method, target, body) in uploads() {
                 for expect in [EXPECT, ""] {
                     let head = head_of(method, &target, body.len(), &format!("{fields}{expect}"));
-                    let (mut client, reply) = answer_to_head(store, &head);
+                    let (mut client, reply) = reply_to_head(store, &head);
                     assert_eq!(reply.status, want, "{head}");
                     assert_eq!(reply.header("connection"), Some("close"), "{head}");
                     assert_eq!(reply.text().lines().count(), 1, "{head}");
                     let accepted = fields.to_lowercase().starts_with("content-encoding");
                     assert_eq!(reply.header("accept-encoding"), accepted.then_some("identity"));
-                    // The body that comes now is no request.
+                    // The body that follows is not parsed as a request.
                     let _ = client.send(get_head(&path(1)).repeat(3).as_bytes());
                     assert!(client.at_end(), "{head}");
                 }
@@ -76,7 +76,7 @@ fn what_a_head_gives_away_is_refused_before_the_body() {
 }
 
 #[test]
-fn forms_are_told_the_command_that_works() {
+fn forms_are_refused_with_a_working_command() {
     both(|store| {
         for (method, target, command) in [
             ("PUT", &path(1)[..], "curl -T photo.jpg"),
@@ -93,10 +93,10 @@ fn forms_are_told_the_command_that_works() {
                     client.request(method, target, &[("Content-Type", kind)], body).unwrap();
                 assert_eq!(reply.status, 415, "{method} {target}");
                 assert!(reply.text().contains(command), "{}", reply.text());
-                assert_eq!(client.get(&path(1)).unwrap().status, 404, "it goes on");
+                assert_eq!(client.get(&path(1)).unwrap().status, 404, "the connection stays open");
             }
         }
-        // What names nothing is still malformed, and what is possible nowhere here is still 405.
+        // An invalid target is still 400, and an unsupported method 405.
         let kind = ("Content-Type", "multipart/form-data");
         assert_eq!(store.ask("POST", "/upload", &[kind], Some(b"x")).status, 400);
         assert_eq!(store.ask("POST", &path(1), &[], Some(b"x")).status, 405);
@@ -105,7 +105,7 @@ fn forms_are_told_the_command_that_works() {
 }
 
 #[test]
-fn identity_is_no_coding() {
+fn identity_content_encoding_is_accepted() {
     both(|store| {
         for (key, value) in [(1, "identity"), (2, "IDENTITY, identity"), (3, ""), (4, " , ")] {
             let reply = store.ask("PUT", &path(key), &[("Content-Encoding", value)], Some(b"x"));
@@ -115,7 +115,7 @@ fn identity_is_no_coding() {
     });
 }
 
-/// Digest fields that are true of `body`.
+/// Digest fields that match `body`.
 fn digests_of(body: &[u8]) -> Vec<(&'static str, String)> {
     let md5 = STANDARD.encode(Md5::digest(body));
     let sha256 = format!("sha-256=:{}:", STANDARD.encode(Sha256::digest(body)));
@@ -134,7 +134,7 @@ fn digests_of(body: &[u8]) -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn what_has_the_digest_that_was_announced_is_stored() {
+fn body_with_matching_digest_is_stored() {
     both_with("", "256MiB", |store| {
         for (method, target, body) in uploads() {
             for (name, value) in digests_of(&body) {
@@ -157,7 +157,7 @@ fn what_has_the_digest_that_was_announced_is_stored() {
 }
 
 #[test]
-fn what_has_another_digest_than_was_announced_is_not_stored() {
+fn body_with_wrong_digest_is_refused_and_not_stored() {
     both_with("", "256MiB", |store| {
         for (method, target, body) in uploads() {
             for (name, value) in digests_of(&body) {
@@ -170,7 +170,11 @@ fn what_has_another_digest_than_was_announced_is_not_stored() {
                     assert_eq!(reply.status, 400, "{method} {target} {name}");
                     assert!(reply.text().contains("nothing was stored"), "{}", reply.text());
                     assert_eq!(reply.header("connection"), None, "the body was read");
-                    assert_eq!(client.get(&path(1)).unwrap().status, 404, "it goes on");
+                    assert_eq!(
+                        client.get(&path(1)).unwrap().status,
+                        404,
+                        "the connection stays open"
+                    );
                 }
             }
         }
@@ -178,7 +182,7 @@ fn what_has_another_digest_than_was_announced_is_not_stored() {
             assert_eq!(store.get(&gone).status, 404);
         }
         store.assert_needles(0);
-        // What is there stays, and all digests count: the right ones do not make up for a wrong one.
+        // The old photo stays, and every digest counts: right ones do not outweigh a wrong one.
         for (key, old, new) in
             [(1, b"old".to_vec(), bytes(8, 70_000)), (2, bytes(7, LARGE), bytes(8, LARGE))]
         {
@@ -205,10 +209,9 @@ fn what_has_another_digest_than_was_announced_is_not_stored() {
     });
 }
 
-/// Wrong bytes leave nothing behind that keeps others waiting: neither buffers nor room in the volume
-/// beyond what they took.
+/// A refused body holds no buffers, and no space in the volume beyond what it wrote.
 #[test]
-fn bodies_with_wrong_digests_do_not_fill_the_volume_with_reservations() {
+fn wrong_digests_leave_no_reservations() {
     both(|store| {
         let body = bytes(1, LARGE);
         let zeros = STANDARD.encode([0; 16]);
@@ -225,14 +228,14 @@ fn bodies_with_wrong_digests_do_not_fill_the_volume_with_reservations() {
 }
 
 #[test]
-fn digests_of_slow_bodies_are_made_of_all_pieces() {
+fn digest_of_a_slow_body_covers_all_pieces() {
     both(|store| {
         for (key, len) in [(1, 200_000), (2, LARGE)] {
             let body = bytes(key, len);
             for (name, value) in digests_of(&body) {
                 let field = format!("{name}: {value}\r\n{EXPECT}");
                 let (mut client, reply) =
-                    answer_to_head(store, &head_of("PUT", &path(key), len, &field));
+                    reply_to_head(store, &head_of("PUT", &path(key), len, &field));
                 assert_eq!(reply.status, 100);
                 for piece in body.chunks(len / 7 + 1) {
                     client.send(piece).unwrap();
@@ -245,7 +248,7 @@ fn digests_of_slow_bodies_are_made_of_all_pieces() {
 }
 
 #[test]
-fn unknown_algorithms_are_not_verified() {
+fn unknown_digest_algorithms_are_ignored() {
     both(|store| {
         let field = ("Content-Digest", "foo=:AAAA:, unixsum=:/w==:");
         assert_eq!(store.ask("PUT", &path(1), &[field], Some(b"x")).status, 201);
@@ -253,7 +256,7 @@ fn unknown_algorithms_are_not_verified() {
 }
 
 #[test]
-fn requests_behind_a_refused_upload_are_answered_if_its_body_was_read() {
+fn pipeline_continues_after_refusal_if_body_was_read() {
     both(|store| {
         let zeros = format!("Content-MD5: {}\r\n", STANDARD.encode([0; 16]));
         for (fields, want) in [
@@ -281,10 +284,10 @@ fn requests_behind_a_refused_upload_are_answered_if_its_body_was_read() {
 }
 
 #[test]
-fn only_the_own_site_changes_anything() {
+fn writes_from_other_origins_are_refused() {
     both(|store| {
         store.create(&path(1), b"old");
-        // The client calls the host "test".
+        // The client sends `Host: test`.
         for origin in
             ["http://b", "null", "", "http://test.b", "http://test:81", "http://test http://b"]
         {

@@ -20,19 +20,19 @@ use socket2::{Domain, Socket, Type};
 
 pub const COOKIE: &str = "0123456789abcdef";
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// Longer than anything takes that goes well, also on a machine with other things to do.
+/// Timeout for anything that should succeed, also on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
 
-/// A directory where `HAYLOFT_TEST_DIR` says, else on the disk that the build is on: a temporary
-/// file system may have no O_DIRECT.
+/// A temporary directory in `HAYLOFT_TEST_DIR`, or else on the disk of the build: a temporary file system may
+/// lack O_DIRECT.
 pub fn data_dir() -> tempfile::TempDir {
     let place = std::env::var("HAYLOFT_TEST_DIR");
     tempfile::tempdir_in(place.unwrap_or(env!("CARGO_TARGET_TMPDIR").into())).unwrap()
 }
 
-/// The first of `count` neighbouring ports that nobody has, and that are kept for this process until it
-/// ends: whoever else runs the same tests gets others. They lie below those that the kernel gives to
-/// outgoing connections (32768 and up), of which some tests make thousands.
+/// The first of `count` consecutive free ports, reserved for this process until it ends, so that concurrent
+/// runs of the same tests get others. They are below the ports that the kernel gives to outgoing connections
+/// (32768 and up), of which some tests make thousands.
 pub fn free_ports(count: u16) -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     static KEPT: Mutex<Vec<Socket>> = Mutex::new(Vec::new());
@@ -46,11 +46,11 @@ pub fn free_ports(count: u16) -> u16 {
             return port;
         }
     }
-    panic!("no {count} neighbouring ports from 10000 to 30000 are free");
+    panic!("no {count} consecutive ports from 10000 to 30000 are free");
 }
 
-/// Binds a port, unless somebody has it. A server may bind it all the same, since this socket does not
-/// listen, and both allow the address to be used again; another socket that keeps ports does not.
+/// Reserves a port by binding it, unless it is in use. A server may still bind it, since this socket does not
+/// listen and both allow reuse of the address; another reserving socket cannot.
 fn keep_port(port: u16) -> Option<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let address = SocketAddr::from(([0, 0, 0, 0], port));
@@ -67,11 +67,11 @@ pub struct Options {
     pub args: Vec<String>,
     /// Runs the daemon through this command.
     pub launcher: Vec<String>,
-    /// As this user.
+    /// Runs the daemon as this user.
     pub user: Option<u32>,
-    /// What is handed over as by a service manager: a listening socket and its name.
+    /// A listening socket and its name, passed as by a service manager.
     pub passed: Option<(&'static str, OwnedFd)>,
-    /// Data directories stand in `config`, instead of `data` below the directory of the daemon.
+    /// Data directories are set in `config`, instead of `data` below the daemon's directory.
     pub data_from_config: bool,
 }
 
@@ -90,7 +90,7 @@ impl Default for Options {
     }
 }
 
-/// Hands standard input over as sd_listen_fds(3) says, under the name that comes first.
+/// Passes standard input as in sd_listen_fds(3), under the name in the first argument.
 const HAND_OVER: &str = "LISTEN_FDNAMES=$0; LISTEN_PID=$$; LISTEN_FDS=1; \
                          export LISTEN_FDNAMES LISTEN_PID LISTEN_FDS; exec \"$@\" 3<&0 </dev/null";
 
@@ -114,7 +114,7 @@ fn arguments(dir: &Path, options: &Options, data: SocketAddr, admin: SocketAddr)
     flags
 }
 
-/// The exit code and the last words of `config check`, given what a daemon would be.
+/// The exit code and standard error of `config check` with the options of a daemon.
 pub fn config_check(dir: &Path, options: &Options) -> (i32, String) {
     let port = free_ports(2);
     let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
@@ -124,8 +124,8 @@ pub fn config_check(dir: &Path, options: &Options) -> (i32, String) {
     }
     let flags = arguments(dir, options, address(port), address(port + 1));
     let output = command.args(["config", "check"]).args(flags).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    (output.status.code().unwrap(), said)
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    (output.status.code().unwrap(), stderr)
 }
 
 /// A daemon. Killed when dropped.
@@ -226,13 +226,13 @@ impl Daemon {
         Client::connect(self.admin).unwrap().request("GET", path, &[], None).unwrap()
     }
 
-    /// The sum of a metric over its labels (but for those that do not contain `filter`).
+    /// The sum of a metric over its series whose line contains `filter`.
     pub fn metric(&self, name: &str, filter: &str) -> f64 {
         let [sum] = self.metrics([(name, filter)]);
         sum
     }
 
-    /// The same of several, all from one answer.
+    /// The same for several metrics, from one reply.
     pub fn metrics<const N: usize>(&self, wanted: [(&str, &str); N]) -> [f64; N] {
         let text = String::from_utf8(self.admin("/metrics").body).unwrap();
         wanted.map(|(name, filter)| {
@@ -244,18 +244,18 @@ impl Daemon {
         })
     }
 
-    /// Waits until something is so.
+    /// Waits until a condition holds.
     ///
     /// # Panics
-    /// When it is not after a minute, with what was waited for and the log.
-    pub fn wait_until(&self, what: &str, is_so: impl FnMut() -> bool) {
-        self.wait_within(LONG, what, is_so);
+    /// If it does not within a minute; prints `what` and the log.
+    pub fn wait_until(&self, what: &str, holds: impl FnMut() -> bool) {
+        self.wait_within(LONG, what, holds);
     }
 
-    /// The same with a limit of its own.
-    pub fn wait_within(&self, limit: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
+    /// The same with another timeout.
+    pub fn wait_within(&self, limit: Duration, what: &str, mut holds: impl FnMut() -> bool) {
         let deadline = Instant::now() + limit;
-        while !is_so() {
+        while !holds() {
             assert!(Instant::now() < deadline, "waited for {what}:\n{}", self.log_text());
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -294,7 +294,7 @@ impl Daemon {
         None
     }
 
-    /// SIGTERM, and the exit status.
+    /// Sends SIGTERM and returns the exit status.
     pub fn stop(mut self) -> ExitStatus {
         self.signal(nix::sys::signal::Signal::SIGTERM);
         let status = self.wait(Duration::from_secs(40));
@@ -398,8 +398,8 @@ impl<S: Read + Write> Client<S> {
 
     fn fill(&mut self) -> std::io::Result<()> {
         let mut chunk = [0; 65_536];
-        // A thread that had a ring of its own is interrupted when the kernel takes that down, and a read
-        // with a timeout is not begun again by itself (signal(7)).
+        // When the kernel tears down a thread's ring it interrupts the thread, and a read with a timeout is
+        // not restarted (signal(7)).
         let got = loop {
             match self.stream.read(&mut chunk) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -440,8 +440,8 @@ impl<S: Read + Write> Client<S> {
         Ok(reply)
     }
 
-    /// Waits for the orderly end of the connection: whether it comes, and nothing before it. A reset is
-    /// none.
+    /// Waits for the end of the connection; returns whether it was orderly, with nothing before it. A reset
+    /// is not.
     pub fn at_end(&mut self) -> bool {
         self.buffer.is_empty()
             && matches!(self.fill(), Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof)

@@ -6,16 +6,16 @@ use std::process::Command;
 
 /// The data API of the documents.
 const DATA: &str = "127.0.0.1:8080";
-/// Their admin API.
+/// The admin API of the documents.
 const ADMIN: &str = "127.0.0.1:8081";
 
-/// A command of a document, and what it prints.
+/// A command of a document and its output.
 struct Example<'a> {
     command: &'a str,
     output: Vec<&'a str>,
 }
 
-/// What stands in the blocks marked `console`: commands behind `$ `, and below each what it prints.
+/// Examples in the blocks marked `console`: commands after `$ `, each followed by its output.
 fn examples(document: &str) -> Vec<Example<'_>> {
     let (mut examples, mut inside) = (Vec::<Example>::new(), false);
     for line in document.lines() {
@@ -31,7 +31,7 @@ fn examples(document: &str) -> Vec<Example<'_>> {
     examples
 }
 
-/// Whether `text` is `pattern`, in which `...` stands for anything.
+/// Whether `text` matches `pattern`, in which `...` matches anything.
 fn fits(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once("...") else { return pattern == text };
     let Some(text) = text.strip_prefix(start) else { return false };
@@ -39,7 +39,7 @@ fn fits(pattern: &str, text: &str) -> bool {
     ends.into_iter().any(|at| fits(rest, &text[at..]))
 }
 
-/// The same for lines; a line of `...` alone stands for any lines.
+/// The same for lines; a line `...` matches any lines.
 fn all_fit(patterns: &[&str], lines: &[&str]) -> bool {
     match patterns {
         [] => lines.is_empty(),
@@ -51,25 +51,32 @@ fn all_fit(patterns: &[&str], lines: &[&str]) -> bool {
 }
 
 #[test]
-fn patterns_fit_what_they_should() {
+fn patterns_match_with_wildcards() {
     assert!(fits("a...b", "a12b") && fits("...", "") && fits("x", "x"));
     assert!(!fits("a...b", "a12c") && !fits("x", "x1") && !fits("x...", "yx"));
     assert!(all_fit(&["a", "...", "c"], &["a", "b", "b", "c"]) && all_fit(&[], &[]));
     assert!(!all_fit(&["a"], &["a", "b"]) && !all_fit(&["a", "b"], &["a"]));
 }
 
-/// Runs all commands of `document` in `place`, one after the other, against a daemon that has its APIs at
-/// other addresses than the document says. How many of them begin with `with`.
-pub fn run(document: &str, place: &Path, data: SocketAddr, admin: SocketAddr, with: &str) -> usize {
+/// Runs all commands of `document` in `work_dir`, in order, against a daemon at other addresses than the
+/// document's. Returns the number of commands that begin with `with`.
+pub fn run(
+    document: &str,
+    work_dir: &Path,
+    data: SocketAddr,
+    admin: SocketAddr,
+    with: &str,
+) -> usize {
     let examples = examples(document);
     for Example { command, output } in &examples {
         let command = command.replace(DATA, &data.to_string()).replace(ADMIN, &admin.to_string());
-        let done = Command::new("bash").args(["-c", &command]).current_dir(place).output().unwrap();
-        let (told, wrong) =
+        let done =
+            Command::new("bash").args(["-c", &command]).current_dir(work_dir).output().unwrap();
+        let (stdout, stderr) =
             (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-        assert!(done.status.success(), "{command}: {told}{wrong}");
-        let lines: Vec<&str> = told.lines().collect();
-        assert!(all_fit(output, &lines), "{command} prints\n{told}");
+        assert!(done.status.success(), "{command}: {stdout}{stderr}");
+        let lines: Vec<&str> = stdout.lines().collect();
+        assert!(all_fit(output, &lines), "{command} prints\n{stdout}");
     }
     examples.iter().filter(|example| example.command.starts_with(with)).count()
 }

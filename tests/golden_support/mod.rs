@@ -1,5 +1,5 @@
-//! What `tests/golden.rs` and `tests/golden_large.rs` build their images with, and what they compare
-//! them with.
+//! Helpers of `tests/golden.rs` and `tests/golden_large.rs`: build images, and compare them with the
+//! committed ones and with `docs/FORMAT.md`.
 
 use std::rc::Rc;
 
@@ -20,12 +20,13 @@ pub const SIZE: u64 = 256 * 1024;
 pub const IMAGE: Option<&str> = Some("image/jpeg");
 pub const TEXT: Option<&str> = Some("text/plain; charset=utf-8");
 
-/// Wall clock (nanoseconds) and epoch of the processes that write the images.
-pub const FIRST: Life = Life { wall: 1_700_000_001_000_000_000, epoch: 0x1111_2222_3333_4444 };
-pub const SECOND: Life = Life { wall: 1_700_000_002_000_000_000, epoch: 0x5555_6666_7777_8888 };
+/// The processes that write the images.
+pub const FIRST: Run = Run { wall: 1_700_000_001_000_000_000, epoch: 0x1111_2222_3333_4444 };
+pub const SECOND: Run = Run { wall: 1_700_000_002_000_000_000, epoch: 0x5555_6666_7777_8888 };
 
+/// Wall clock (nanoseconds) and epoch of a process.
 #[derive(Clone, Copy)]
-pub struct Life {
+pub struct Run {
     pub wall: u64,
     pub epoch: u64,
 }
@@ -34,15 +35,15 @@ pub struct Life {
 pub struct Writer {
     pub world: World,
     pub runtime: Runtime,
-    pub driver: StillClock,
+    pub driver: FixedClock,
     pub volume: Option<Rc<Volume>>,
 }
 
 impl Writer {
-    pub fn start(life: Life, image: &Image) -> Self {
+    pub fn start(run: Run, image: &Image) -> Self {
         let world = World::new(1, image);
-        let driver = StillClock { disk: world.driver(), wall: life.wall };
-        let runtime = Runtime::new(&driver, pool(8 << 20), move || life.epoch);
+        let driver = FixedClock { disk: world.driver(), wall: run.wall };
+        let runtime = Runtime::new(&driver, pool(8 << 20), move || run.epoch);
         Self { world, runtime, driver, volume: None }
     }
 
@@ -93,7 +94,7 @@ impl Writer {
     }
 }
 
-/// The data of a needle, made by nothing that the store could change.
+/// The data of a needle, independent of the store's own code.
 pub fn content(key: u64, alt: u32, len: usize) -> Vec<u8> {
     let start = key * 50 + u64::from(alt);
     (start..start + len as u64).map(|n| (n % 251).to_le_bytes()[0]).collect()
@@ -108,8 +109,8 @@ pub fn golden(path: &str, build: fn() -> Vec<u8>) -> Vec<u8> {
     if blessing() { build() } else { std::fs::read(path).unwrap() }
 }
 
-/// Fails when `built` is not the committed image; writes that anew when it is to be blessed.
-pub fn same_bytes(path: &str, built: &[u8]) {
+/// Asserts that `built` is the committed image; with `HAYLOFT_BLESS=1` rewrites that first.
+pub fn assert_same_bytes(path: &str, built: &[u8]) {
     if blessing() {
         std::fs::write(path, built).unwrap();
     }
@@ -125,14 +126,14 @@ pub fn same_bytes(path: &str, built: &[u8]) {
     }
 }
 
-/// The simulated disk with a wall clock that stands still, so that no byte of the image depends on
-/// how many operations the engine happens to need.
-pub struct StillClock {
+/// The simulated disk with a fixed wall clock, so that no byte of the image depends on the number of
+/// operations.
+pub struct FixedClock {
     pub disk: SimDriver,
     pub wall: u64,
 }
 
-impl Driver for StillClock {
+impl Driver for FixedClock {
     fn submit(&mut self, token: Token, op: Op) {
         self.disk.submit(token, op);
     }
@@ -158,7 +159,7 @@ impl Driver for StillClock {
 pub struct Table(pub Vec<(usize, usize, &'static str)>);
 
 impl Table {
-    /// The first table behind this heading: its rows with an offset and a width.
+    /// The first table after this heading: its rows with an offset and a width.
     pub fn of(heading: &str) -> Self {
         let is_heading = |line: &&str| line.starts_with('#');
         let title = |line: &str| line.trim_start_matches('#').trim() == heading;
@@ -175,8 +176,8 @@ impl Table {
         Self(rows.collect())
     }
 
-    /// No gap, no overlap, and this long.
-    pub fn tiles(&self, len: usize) {
+    /// Asserts that the fields have no gap and no overlap, and end at `len`.
+    pub fn assert_contiguous(&self, len: usize) {
         let mut end = 0;
         for (offset, width, name) in &self.0 {
             assert_eq!(*offset, end, "{name}");
@@ -209,7 +210,7 @@ impl Table {
 }
 
 /// Whether the last eight bytes are the checksum of those before.
-pub fn sound(structure: &[u8], seed: u64) -> bool {
+pub fn checksum_is_valid(structure: &[u8], seed: u64) -> bool {
     let (covered, sum) = structure.split_last_chunk::<8>().unwrap();
     xxh3_64_with_seed(covered, seed) == u64::from_le_bytes(*sum)
 }
@@ -218,6 +219,6 @@ pub fn seed(offset: usize) -> u64 {
     INCARNATION ^ (offset as u64).rotate_left(32)
 }
 
-pub fn zero(bytes: &[u8]) -> bool {
+pub fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|&byte| byte == 0)
 }

@@ -31,7 +31,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("truncate-on-damage", "regressions", "a_kept_needle_vanished_without_a_word"),
     ("ignore-hint", "regressions", "a_needle_of_an_older_torn_commit_passed_for_a_kept_one"),
     ("keep-half-a-batch", "crash", "sequential_batches_and_multipart_objects"),
-    ("unbound-checksums", "golden", "building_the_image_again_gives_the_same_bytes"),
+    ("unbound-checksums", "golden", "rebuilt_image_has_the_same_bytes"),
     ("no-locks", "engine", "writes_to_one_id_are_applied_in_arrival_order"),
     ("read-only-too-early", "states", "a_commit_that_takes_its_time_is_waited_for"),
     ("forget-state", "states", "a_read_only_volume_reads_and_takes_nothing_also_after_a_restart"),
