@@ -359,7 +359,7 @@ fn damage(image: &mut Image, older: &Image, seed: &mut u64) -> Vec<usize> {
         }
         way => {
             for _ in 0..2 + split_mix(seed) % 7 {
-                // In one sector, or in two.
+                // Flips bits in one sector or in two.
                 let drawn = split_mix(seed);
                 let sector = if way == 3 || drawn & 1 == 0 { one } else { two };
                 let byte = sector * 512 + usize::try_from(drawn >> 8 & 511).unwrap();

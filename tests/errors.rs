@@ -43,7 +43,7 @@ fn hits(process: &Process) -> [u64; NAMES.len()] {
     NAMES.map(|name| process.world.count(name))
 }
 
-/// What the disk holds.
+/// Content of the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Held {
     values: [Option<u64>; IDS.len()],

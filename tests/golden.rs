@@ -22,7 +22,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/v1.vol");
 
-/// What the image holds: key, alternate key, content type, length of the data.
+/// Needles of the image: key, alternate key, content type, length of the data.
 const CONTENTS: [(u64, u32, Option<&str>, usize); 6] = [
     (1, 0, TEXT, 500),
     (3, 0, None, 0),

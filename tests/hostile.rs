@@ -330,7 +330,7 @@ fn reset_midway(address: SocketAddr, seed: &mut u64) {
         _ => ("POST /1/batch HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n".to_owned(), 8000),
     };
     stream.write_all(head.as_bytes()).unwrap();
-    // The daemon may answer and close first.
+    // The daemon may reply and close first.
     let _ = stream.write_all(&vec![7; usize::try_from(part).unwrap()]);
     if kind == 0 {
         let _ = stream.read(&mut [0; 4096]);

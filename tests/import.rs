@@ -54,7 +54,7 @@ impl Place {
         self.command(words).output().unwrap()
     }
 
-    /// Runs it in the background.
+    /// Starts the command without waiting for it.
     fn spawn(&self, words: &[&str]) -> Child {
         self.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }

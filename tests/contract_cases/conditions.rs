@@ -1,4 +1,4 @@
-//! Conditional requests (RFC 9110 section 13), on small and on large photos.
+//! Conditional requests (RFC 9110 section 13), on small photos and multipart objects.
 
 use super::{Headers, Store, both, put_head, with_foreign_cookie};
 use crate::daemon_harness::{bytes, path};
@@ -109,7 +109,7 @@ fn lists_weak_and_malformed_tags_are_handled() {
                 ("If-None-Match", "x", 200),
                 ("If-None-Match", "\"", 200),
                 ("If-Match", &list, 200),
-                // The strong comparison.
+                // If-Match uses the strong comparison.
                 ("If-Match", &weak, 412),
                 ("If-Match", "x", 412),
                 ("If-Unmodified-Since", "x", 200),

@@ -121,6 +121,7 @@ fn await_iterations(daemon: &Daemon, shards: usize) {
     }
 }
 
+/// Runs a case with one shard and with two, with this configuration and volume size.
 pub fn both_with(config: &str, volume_size: &'static str, test: impl Fn(&Store)) {
     for shards in [1, 2] {
         let store = Store::start(shards, config, volume_size);

@@ -17,7 +17,7 @@ fn begun(store: &Store, n: u64, len: usize) -> Client {
     client
 }
 
-/// Whether it has been refused by now.
+/// Whether the upload was refused; waits 5 ms for a reply.
 fn is_refused(client: &mut Client) -> bool {
     client.stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
     let reply = client.reply(false);
@@ -257,7 +257,7 @@ fn damage_is_an_error_not_wrong_bytes() {
             assert_eq!(got.status, want, "{range}");
         }
         assert_eq!(store.ask("HEAD", &path(2), &[], None).status, 200);
-        // It can be replaced.
+        // The damaged object can be replaced.
         assert_eq!(store.ask("PUT", &path(2), &[], Some(b"new")).status, 204);
         assert_eq!(store.get(&path(2)).body, b"new");
     });

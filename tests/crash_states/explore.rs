@@ -159,7 +159,7 @@ fn check(
     let present = state.iter().flatten().count() as u64;
     assert_eq!(figures.needles, present, "{}: the index holds exactly what is stored", what());
 
-    // Again, after a kill: the same decision.
+    // A second recovery, after a kill, decides the same.
     let mut again = start(13, &process.image(), pool);
     let volume = again.open().unwrap();
     assert!(volume.damage().is_empty(), "{}: second recovery: {:?}", what(), volume.damage());

@@ -1,4 +1,4 @@
-//! Runs the commands that a document shows and compares what they print with what it says.
+//! Runs the commands of a document and compares their output with the documented one.
 
 use std::net::SocketAddr;
 use std::path::Path;
