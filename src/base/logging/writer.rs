@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::write;
 
-use super::line;
+use super::line::line;
 use super::queue::Queue;
 use crate::base::sys;
 
