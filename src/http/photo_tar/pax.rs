@@ -3,8 +3,16 @@
 
 use thiserror::Error;
 
-use super::{MEDIA_TYPE, MODIFIED, VOLUME};
 use crate::http::digits::{self, parse_decimal};
+
+/// Key of the pax record of the media type: the extended attribute `user.mime_type` (freedesktop.org, Common
+/// Extended Attributes), as GNU tar and others store it.
+pub const MEDIA_TYPE: &str = "SCHILY.xattr.user.mime_type";
+/// Key of the pax record of the modification time: seconds since 1970 with decimals.
+pub const MODIFIED: &str = "mtime";
+/// Key of the pax record of the volume that a photo was exported from. POSIX pax reserves keys with a vendor
+/// name in upper case for extensions.
+pub const VOLUME: &str = "HAYLOFT.volume";
 
 /// A record of a pax extended header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use super::error::{TarError, shown};
 use super::header::{Header, Kind, Number};
-use super::pax::{PaxValue, Records};
-use super::{TarError, VOLUME, shown};
+use super::pax::{PaxValue, Records, VOLUME};
 use crate::http::digits::{DigitsError, parse_decimal};
 use crate::http::reply::valid_content_type;
 use crate::http::{modified, target};

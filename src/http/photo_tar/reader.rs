@@ -2,10 +2,10 @@
 
 use std::io::{self, Read, Seek};
 
+use super::error::{TarError, shown};
 use super::header::{BLOCK, Header, Kind, has_checksum};
 use super::pax::{PaxValue, Records};
 use super::photo::{Extensions, Photo, from_entry, header_size};
-use super::{TarError, shown};
 
 /// Maximum size of a pax header or GNU name (bytes), which are held in memory.
 const EXTENSION_MAX: u64 = 1 << 20;
