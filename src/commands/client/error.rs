@@ -4,7 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
-use super::ServerAddress;
+use super::address::ServerAddress;
 use crate::http::head::Method;
 
 /// Why a request got no answer, or not one that the caller expects.

@@ -5,7 +5,8 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::{CONNECT, ServerAddress};
+use super::address::ServerAddress;
+use super::timeout::CONNECT_TIMEOUT;
 use crate::http::digits;
 
 /// Timeout of one read or write. Shorter than that of a single request, since the caller can repeat each
@@ -86,7 +87,7 @@ impl HeadPipeline {
 fn connect(address: &ServerAddress) -> io::Result<TcpStream> {
     let mut failure = io::Error::from(io::ErrorKind::NotFound);
     for socket in address.resolve()? {
-        match TcpStream::connect_timeout(&socket, CONNECT) {
+        match TcpStream::connect_timeout(&socket, CONNECT_TIMEOUT) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(SILENCE))?;

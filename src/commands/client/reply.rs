@@ -7,8 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use ureq::http::Response;
 
-use super::ClientError;
-use super::error::shown;
+use super::error::{ClientError, shown};
 use crate::http::date;
 use crate::http::digits;
 use crate::http::head::Method;

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::thread::JoinHandle;
 
 use super::*;
+use crate::commands::client::Source;
 
 /// Serves one connection after the other: on each, as many requests as its script has answers. The thread
 /// returns the requests, bodies included.
