@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
-use super::{Cli, deliver};
+use super::output::deliver;
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -28,27 +28,29 @@ pub struct CompletionsArgs {
 }
 
 impl CompletionsArgs {
-    pub(super) fn run(self) -> ExitCode {
-        deliver(&script(self.shell))
+    /// Prints the script for `hayloft`, the command with all of its subcommands.
+    pub(super) fn run(self, hayloft: clap::Command) -> ExitCode {
+        deliver(&script(self.shell, hayloft))
     }
 }
 
-fn script(shell: Shell) -> Vec<u8> {
+fn script(shell: Shell, mut hayloft: clap::Command) -> Vec<u8> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "hayloft", &mut script);
+    clap_complete::generate(shell, &mut hayloft, "hayloft", &mut script);
     script
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::ValueEnum;
+    use clap::{CommandFactory, ValueEnum};
 
     use super::*;
+    use crate::commands::cli::Cli;
 
     #[test]
     fn each_shell_gets_all_commands_and_flags() {
         for shell in Shell::value_variants() {
-            let script = String::from_utf8(script(*shell)).unwrap();
+            let script = String::from_utf8(script(*shell, Cli::command())).unwrap();
             for word in ["completions", "config", "check", "man", "serve", "shard-ports"] {
                 assert!(script.contains(word), "{shell}: {word}");
             }

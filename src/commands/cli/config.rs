@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::output::note;
-use super::{ServeArgs, deliver, fail};
+use super::output::{deliver, fail, note};
+use super::serve::ServeArgs;
 use crate::node::config::effective;
 use crate::node::daemon;
 

@@ -6,9 +6,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::fail;
 use super::offline::{Meter, OfflineArgs, place_text};
-use super::output::note;
+use super::output::{fail, note};
 use crate::base::size::rounded;
 use crate::commands::offline::{ExportSummary, Offline, OfflineError, Output};
 

@@ -6,8 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::fail;
-use super::output::{note, stdout};
+use super::output::{fail, note, stdout};
 use crate::commands::client::{AddressError, Client, ClientError, ServerAddress};
 use crate::commands::transfer::get::{GetError, Photo};
 use crate::commands::transfer::name::PhotoName;

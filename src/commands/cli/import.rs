@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::interrupt::{self, Stage, Staged};
-use super::output::{announce, note};
-use super::{ServeArgs, fail, progress};
+use super::output::{announce, fail, note};
+use super::progress;
+use super::serve::ServeArgs;
 use crate::base::logging::Log;
 use crate::base::size::ByteSize;
 use crate::base::sys;

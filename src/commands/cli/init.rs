@@ -5,8 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::fail;
-use super::output::announce;
+use super::output::{announce, fail};
 use crate::commands::offline::{Initialised, init};
 
 const INIT_EXAMPLES: &str = "\

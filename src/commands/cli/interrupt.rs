@@ -8,8 +8,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::fail;
-use super::output::note_at_once;
+use super::output::{fail, note_at_once};
 use crate::node::daemon::{Meaning, Signals};
 
 /// Interval between polls of signals and deadlines.

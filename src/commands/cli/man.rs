@@ -4,10 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_mangen::Man;
 
-use super::{Cli, deliver, fail};
+use super::output::{deliver, fail};
 
 const MAN_EXAMPLES: &str = "\
 Examples:
@@ -27,11 +27,12 @@ pub struct ManArgs {
 }
 
 impl ManArgs {
-    pub(super) fn run(self) -> ExitCode {
+    /// Prints or writes the pages of `hayloft`, the command with all of its subcommands.
+    pub(super) fn run(self, hayloft: clap::Command) -> ExitCode {
         let Some(dir) = self.dir else {
-            return deliver(&page());
+            return deliver(&page(hayloft));
         };
-        match write_all(&dir) {
+        match write_all(&dir, hayloft) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&format!(
                 "cannot write manual pages to {}: {error}; choose a directory that this user may write to",
@@ -41,25 +42,28 @@ impl ManArgs {
     }
 }
 
-/// The commands that have pages: all but `help`, which would repeat them.
-fn commands() -> clap::Command {
-    Cli::command().disable_help_subcommand(true)
+/// Removes the command that has no page: `help`, which would repeat the others.
+fn without_help(hayloft: clap::Command) -> clap::Command {
+    hayloft.disable_help_subcommand(true)
 }
 
-fn page() -> Vec<u8> {
+fn page(hayloft: clap::Command) -> Vec<u8> {
     let mut page = Vec::new();
-    Man::new(commands()).render(&mut page).expect("writing to a vector does not fail");
+    Man::new(without_help(hayloft)).render(&mut page).expect("writing to a vector does not fail");
     page
 }
 
-fn write_all(dir: &Path) -> io::Result<()> {
+fn write_all(dir: &Path, hayloft: clap::Command) -> io::Result<()> {
     std::fs::create_dir_all(dir)?;
-    clap_mangen::generate_to(commands(), dir)
+    clap_mangen::generate_to(without_help(hayloft), dir)
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::commands::cli::Cli;
 
     fn is_a_page(text: &str) -> bool {
         let lines =
@@ -70,7 +74,7 @@ mod tests {
 
     #[test]
     fn the_page_names_the_commands() {
-        let page = String::from_utf8(page()).unwrap();
+        let page = String::from_utf8(page(Cli::command())).unwrap();
         assert!(is_a_page(&page), "{page}");
         assert!(page.contains("hayloft\\-serve(1)"), "{page}");
     }
@@ -79,7 +83,7 @@ mod tests {
     fn each_command_has_a_page() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("share/man1");
-        write_all(&dir).unwrap();
+        write_all(&dir, Cli::command()).unwrap();
         for name in ["hayloft", "hayloft-serve", "hayloft-config", "hayloft-config-check"] {
             let page = std::fs::read_to_string(dir.join(format!("{name}.1"))).unwrap();
             assert!(is_a_page(&page), "{name}: {page}");

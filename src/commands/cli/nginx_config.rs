@@ -4,8 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::output::note;
-use super::{deliver, fail};
+use super::output::{deliver, fail, note};
 use crate::base::size::ByteSize;
 use crate::commands::client::{Body, Client, ClientError, ServerAddress};
 use crate::commands::nginx::{self, Network, Node, Site};

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::fail;
-use super::output::{error_text, note};
+use super::output::{error_text, fail, note};
 use crate::base::size::rounded;
 use crate::commands::offline::{Offline, Progress, Selection};
 use crate::node::config::Config;

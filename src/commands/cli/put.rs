@@ -6,8 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::fail;
-use super::output::{announce, note};
+use super::output::{announce, fail, note};
 use crate::base::sys;
 use crate::commands::client::{Client, ClientError, ServerAddress};
 use crate::commands::transfer::file::{Input, SourceFile, content_type, sniffed_type};

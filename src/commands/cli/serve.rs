@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::fail;
+use super::output::fail;
 use crate::base::logging::Log;
 use crate::base::size::ByteSize;
 use crate::node::config::{

@@ -8,8 +8,7 @@ use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::output::{announce, error_text, note};
-use super::{deliver, fail};
+use super::output::{announce, deliver, error_text, fail, note};
 use crate::base::size::{ByteSize, rounded};
 use crate::commands::client::{Body, Client, ClientError, Reply, ServerAddress};
 use crate::http::head::Method;
