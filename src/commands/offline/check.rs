@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::reader::Reader;
-use super::{Offline, Progress, VolumeLocation};
+use super::directories::Offline;
+use super::location::VolumeLocation;
+use super::reader::{Progress, Reader};
 use crate::base::limits::LOG_START;
 use crate::volume::{DamagedNeedle, DamagedPlace, Ending, OpenError, SuperblockCopy, VolumeState};
 

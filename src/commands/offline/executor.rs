@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use nix::libc;
 
-use super::OfflineError;
+use super::blocking::BlockingReader;
+use super::error::OfflineError;
 use crate::base::limits::UNIT;
 use crate::base::sys::{self, DirectIo};
-use crate::commands::offline::blocking::BlockingReader;
 use crate::node::datadir::FoundVolume;
 use crate::ring::{Registration, Ring, RingOptions, SetupError, prepare};
 use crate::runtime::buffer::{Pool, Region};

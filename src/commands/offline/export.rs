@@ -4,9 +4,9 @@ use std::io::{self, Read, Write};
 
 use tar::{Builder, EntryType, Header};
 
-use super::reader::{Reader, damage_of};
+use super::directories::Offline;
+use super::reader::{Progress, Reader, damage_of};
 use super::table::Unlisted;
-use super::{Offline, Progress};
 use crate::http::photo_tar::{MEDIA_TYPE, MODIFIED, VOLUME};
 use crate::runtime::buffer::Buf;
 use crate::volume::{Body, LiveNeedle};

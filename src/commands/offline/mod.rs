@@ -3,134 +3,35 @@
 //!
 //! Volumes are recovered with the daemon's own code, on one ring and one thread, one after the other; with
 //! plain reads where the kernel refuses a ring. Results are passed to the caller: this module prints nothing.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `check`, `table`, `export` | what the commands of these names do |
+//! | `directories` | the selected volumes of directories that are open for reading |
+//! | `reader` | reads a volume needle by needle |
+//! | `executor`, `blocking` | run the engine on this thread: on a ring, or with plain reads |
+//! | `location` | where a volume file is |
+//! | `output` | a file that appears when it is complete |
+//! | `init` | makes new data directories |
+//! | `error` | why a command could not do its work |
 
 mod blocking;
 mod check;
+mod directories;
 mod error;
 mod executor;
 mod export;
 mod init;
+mod location;
 mod output;
 mod reader;
 mod table;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
 pub use check::{CheckObserver, CheckSummary, Finding, Severity, VolumeReport};
+pub use directories::{Offline, Selection};
 pub use error::OfflineError;
 pub use export::ExportSummary;
 pub use init::{Initialised, init};
 pub use output::Output;
 pub use reader::Progress;
 pub use table::{Row, Unlisted, escaped};
-
-use crate::node::datadir::{self, DataDir, FoundVolume};
-use crate::ring::SetupError;
-use crate::runtime::op::DirId;
-use executor::Executor;
-
-/// Selection of data directories and volumes to read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
-    /// Data directories.
-    pub data: Vec<PathBuf>,
-    /// Volumes in them; all if empty.
-    pub volumes: Vec<u32>,
-    /// Whether to use the page cache, for file systems without direct I/O.
-    pub buffered: bool,
-}
-
-/// Data directories that are open for reading.
-pub struct Offline {
-    dirs: Vec<DataDir>,
-    /// The selected volumes with their files; a valid volume has one.
-    volumes: BTreeMap<u32, Vec<VolumeLocation>>,
-    executor: Executor,
-}
-
-/// A volume file, with its directory and store.
-#[derive(Clone)]
-struct VolumeLocation {
-    file: FoundVolume,
-    dir: DirId,
-    store: [u8; 16],
-}
-
-impl Offline {
-    /// Opens the data directories and lists the volumes in them.
-    ///
-    /// # Errors
-    /// See [`OfflineError`]. A volume that cannot be opened is no error here.
-    pub fn open(selection: &Selection) -> Result<Self, OfflineError> {
-        datadir::check_distinct(&selection.data)?;
-        let opened = selection.data.iter().map(|path| DataDir::open_read_only(path));
-        let dirs: Vec<DataDir> = opened.collect::<Result<_, _>>()?;
-        let mut executor = Executor::start(selection.buffered)?;
-        let mut volumes: BTreeMap<u32, Vec<VolumeLocation>> = BTreeMap::new();
-        for dir in &dirs {
-            let store = dir.store_id().0.to_be_bytes();
-            let id = executor.open_dir(dir.path())?;
-            for file in dir.volumes()? {
-                volumes.entry(file.id).or_default().push(VolumeLocation { file, dir: id, store });
-            }
-        }
-        if let Some(&id) = selection.volumes.iter().find(|id| !volumes.contains_key(id)) {
-            let there = volumes.into_keys().collect();
-            return Err(OfflineError::NoSuchVolume { id, there });
-        }
-        volumes.retain(|id, _| selection.volumes.is_empty() || selection.volumes.contains(id));
-        if !selection.buffered {
-            volumes
-                .values()
-                .flatten()
-                .try_for_each(|place| executor::check_direct_io(&place.file))?;
-        }
-        Ok(Self { dirs, volumes, executor })
-    }
-
-    /// Returns the data directories that could not be locked: a daemon may be using them.
-    #[must_use]
-    pub fn unlocked(&self) -> Vec<PathBuf> {
-        let unlocked = self.dirs.iter().filter(|dir| !dir.is_locked());
-        unlocked.map(|dir| dir.path().to_owned()).collect()
-    }
-
-    /// Returns why volumes are read with plain reads, if the kernel refused an io_uring.
-    #[must_use]
-    pub fn without_ring(&self) -> Option<String> {
-        self.executor.without_ring().map(SetupError::to_string)
-    }
-
-    /// Returns the selected volumes that have one file, and those that have several.
-    fn by_files(&self) -> (Vec<VolumeLocation>, Vec<TwoFiles>) {
-        let (mut single, mut double) = (Vec::new(), Vec::new());
-        for (&id, places) in &self.volumes {
-            match &places[..] {
-                [place] => single.push(place.clone()),
-                places => {
-                    let files = places.iter().map(|place| place.file.path.clone()).collect();
-                    double.push(TwoFiles { id, files });
-                }
-            }
-        }
-        (single, double)
-    }
-}
-
-/// A volume with more than one file.
-struct TwoFiles {
-    id: u32,
-    files: Vec<PathBuf>,
-}
-
-impl TwoFiles {
-    fn text(&self) -> String {
-        let files: Vec<_> = self.files.iter().map(|path| path.display().to_string()).collect();
-        format!(
-            "has {} files, {}; move away what does not belong there",
-            files.len(),
-            files.join(" and ")
-        )
-    }
-}

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::OfflineError;
+use super::error::OfflineError;
 use crate::base::sys;
 
 /// Size of the write buffer (bytes).

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::VolumeLocation;
 use super::executor::Executor;
+use super::location::VolumeLocation;
 use crate::base::limits::NEEDLE_DATA_MAX;
 use crate::base::types::{NeedleId, VolumeId};
 use crate::runtime::buffer::Buf;

@@ -6,8 +6,9 @@ use std::io;
 use serde::Serialize;
 
 use super::check::unopened_text;
-use super::reader::Reader;
-use super::{Offline, Progress, VolumeLocation};
+use super::directories::Offline;
+use super::location::VolumeLocation;
+use super::reader::{Progress, Reader};
 use crate::base::calendar::rfc3339_nanos;
 use crate::volume::{DamagedNeedle, LiveNeedle, OpenError};
 
