@@ -10,10 +10,13 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
+use super::error::ImportError;
+use super::plan::Plan;
+use super::progress::Progress;
+use super::report::{Report, Stop};
 use super::route::{Halt, Router};
-use super::run::{Progress, Report, Run, Stop, TOO_LARGE_NAMED};
+use super::run::{Run, TOO_LARGE_NAMED};
 use super::sender::{Photo, Sender, Sent};
-use super::{ImportError, Plan};
 use crate::commands::client::{HeadAnswer, Source};
 use crate::commands::transfer::file::{Input, SourceFile};
 use crate::commands::transfer::name::PhotoName;

@@ -5,8 +5,9 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
 use super::ledger::Ledger;
+use super::progress::locked;
 use super::row::{Found, Stored};
-use super::run::{Run, locked};
+use super::run::Run;
 use super::sender::{Sender, Sent};
 use crate::commands::client::{HeadAnswer, HeadPipeline};
 use crate::commands::transfer::name::PhotoName;

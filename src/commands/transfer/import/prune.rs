@@ -3,10 +3,10 @@
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
+use super::directory::Import;
+use super::progress::locked;
 use super::row::{Found, Row};
-use super::run::locked;
 use super::sender::{Sender, Sent};
-use super::tree::Import;
 use super::upload::replaced;
 
 /// A photo without a file, by its path from the root.

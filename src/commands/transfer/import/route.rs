@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::run::{Run, Stop};
+use super::report::Stop;
+use super::run::Run;
 use super::sender::{Sender, Sent};
 use crate::commands::client::HeadAnswer;
 use crate::commands::transfer::name::PhotoName;

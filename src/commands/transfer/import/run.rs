@@ -1,163 +1,18 @@
-//! State of a running import: progress, failures, and why it stops.
+//! State of a running import, and how it stops.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
 
-use super::ledger::Ledger;
+use super::error::ImportError;
+use super::plan::Plan;
+use super::progress::Progress;
+use super::report::{Failure, Stop};
 use super::volumes::Volumes;
-use super::{ImportError, Plan};
 
 /// Number of failures that are kept; further ones are only counted.
 const FAILURES_KEPT: usize = 20;
 
 /// Number of photos that are named of those that are too large; further ones are only counted.
 pub const TOO_LARGE_NAMED: usize = 5;
-
-/// Progress of an import, shared by its threads and those that display it.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Photos that were found.
-    pub found: AtomicU64,
-    /// Whether the search for photos is complete.
-    pub all_found: AtomicBool,
-    /// Photos of the manifest for which the store is to be asked.
-    pub to_ask: AtomicU64,
-    /// Photos of the manifest for which the store was asked.
-    pub asked: AtomicU64,
-    /// Photos that were stored.
-    pub stored: AtomicU64,
-    /// Stored photos that were lost before and were stored again under their URL in the manifest.
-    pub restored: AtomicU64,
-    /// Total size of the stored photos (bytes).
-    pub bytes: AtomicU64,
-    /// Photos of a tar that were stored without their media type, since it is that of a form.
-    pub retyped: AtomicU64,
-    /// Photos of a tar that the store already had.
-    pub present: AtomicU64,
-    /// Photos of a directory that the store already had.
-    pub confirmed: AtomicU64,
-    /// Photos that were deleted because their files are gone.
-    pub pruned: AtomicU64,
-    /// Photos that were not stored.
-    pub failed: AtomicU64,
-    /// Stop flag: set to end the import early.
-    pub stop: AtomicBool,
-    /// Sentences to be printed while the import runs.
-    notices: Mutex<Vec<String>>,
-    outcome: Mutex<RunOutcome>,
-    /// For a directory: the ledger while it is open, and the path of its manifest.
-    ledger: Mutex<Option<(Arc<Mutex<Ledger>>, PathBuf)>>,
-}
-
-impl Progress {
-    /// Returns the number of photos that need no more work.
-    #[must_use]
-    pub fn done(&self) -> u64 {
-        let counts = [&self.stored, &self.present, &self.confirmed, &self.pruned, &self.failed];
-        counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
-    }
-
-    /// Takes the sentences that are to be printed while the import runs.
-    #[must_use]
-    pub fn notices(&self) -> Vec<String> {
-        std::mem::take(&mut locked(&self.notices))
-    }
-
-    pub(super) fn notice(&self, sentence: String) {
-        locked(&self.notices).push(sentence);
-    }
-
-    /// Sets the ledger that [`abandon`](super::abandon) writes to `manifest`.
-    pub(super) fn set_ledger(&self, ledger: &Arc<Mutex<Ledger>>, manifest: &Path) {
-        *locked(&self.ledger) = Some((Arc::clone(ledger), manifest.to_owned()));
-    }
-
-    /// Drops the reference to the ledger, after its manifest was written.
-    pub(super) fn clear_ledger(&self) {
-        *locked(&self.ledger) = None;
-    }
-
-    /// Returns the ledger and manifest of [`Self::set_ledger`].
-    pub(super) fn open_ledger(&self) -> Option<(Arc<Mutex<Ledger>>, PathBuf)> {
-        locked(&self.ledger).clone()
-    }
-
-    /// Takes the result so far, and whether it is unknown for some photo if it was stored.
-    pub(super) fn so_far(&self) -> (Report, bool) {
-        let RunOutcome { failures, unknown, stopped: why } =
-            std::mem::take(&mut *locked(&self.outcome));
-        let stopped = self.stop.load(Ordering::Relaxed);
-        let stopped = stopped.then(|| why.unwrap_or_else(interruption));
-        (Report { failures, stopped, ..Report::default() }, unknown)
-    }
-
-    pub(super) fn stored(&self, bytes: u64) {
-        self.stored.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
-
-/// A photo that was not stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The photo: its escaped path, or its name in the tar.
-    pub what: String,
-    /// Reason, as a sentence.
-    pub why: String,
-}
-
-/// Why an import ended early, as a sentence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// The same command resumes it.
-    Pause(String),
-    /// The tar cannot be read further, or contains an invalid entry: the same command would end in the same
-    /// way.
-    BadTar(String),
-}
-
-/// Result of an import, in addition to the counts of [`Progress`].
-#[derive(Debug, Default)]
-pub struct Report {
-    /// The first failures, 20 at most; [`Progress::failed`] counts all.
-    pub failures: Vec<Failure>,
-    /// Why it ended early, if it did.
-    pub stopped: Option<Stop>,
-    /// Number of symbolic links and special files, which were skipped.
-    pub special: u64,
-    /// Number of hidden files and directories, which were skipped.
-    pub hidden: u64,
-    /// Number of photos of the manifest whose files are gone, which stay in the store.
-    pub gone: u64,
-    /// Path of the manifest, if one was written.
-    pub manifest: Option<PathBuf>,
-}
-
-impl Report {
-    /// Returns the report of an import that was interrupted before it started.
-    pub(super) fn interrupted() -> Self {
-        Self { stopped: Some(interruption()), ..Self::default() }
-    }
-}
-
-fn interruption() -> Stop {
-    Stop::Pause("it was interrupted".to_owned())
-}
-
-/// Locks a mutex and ignores poisoning: a panic leaves no value behind it half changed.
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Failures of an import, and why it stops.
-#[derive(Debug, Default)]
-struct RunOutcome {
-    failures: Vec<Failure>,
-    /// Whether it is unknown for some photo if it was stored.
-    unknown: bool,
-    stopped: Option<Stop>,
-}
 
 /// A running import.
 pub(super) struct Run<'a> {
@@ -215,7 +70,7 @@ impl<'a> Run<'a> {
     }
 
     fn end_early(&self, why: Stop) {
-        self.outcome().stopped.get_or_insert(why);
+        self.progress.outcome().stopped.get_or_insert(why);
         self.progress.stop.store(true, Ordering::Relaxed);
     }
 
@@ -227,14 +82,10 @@ impl<'a> Run<'a> {
     /// Records that a photo was not stored; with `unknown`, that it may have been stored.
     pub fn fail(&self, what: String, why: String, unknown: bool) {
         self.progress.failed.fetch_add(1, Ordering::Relaxed);
-        let mut outcome = self.outcome();
+        let mut outcome = self.progress.outcome();
         outcome.unknown |= unknown;
         if outcome.failures.len() < FAILURES_KEPT {
             outcome.failures.push(Failure { what, why });
         }
-    }
-
-    fn outcome(&self) -> MutexGuard<'_, RunOutcome> {
-        locked(&self.progress.outcome)
     }
 }

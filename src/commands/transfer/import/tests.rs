@@ -1,14 +1,18 @@
 //! Cases that are hard to produce with a real daemon: volumes that fill up or stop taking writes during an
 //! import, and wrong answers. The server here keeps the photos that it receives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::volumes::Volumes;
 use super::*;
+use crate::base::size::ByteSize;
+use crate::commands::client::Client;
 
 #[derive(Default)]
 struct World {

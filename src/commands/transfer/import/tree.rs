@@ -2,27 +2,25 @@
 //! names. Photos of the manifest that the store has lost are stored again, under the same names.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard};
-
-use walkdir::{DirEntry, WalkDir};
+use std::sync::{Arc, Mutex};
 
 use super::audit::audit;
-use super::escape::escape;
+use super::directory::Import;
+use super::error::ImportError;
 use super::ledger::{Ledger, LedgerError};
+use super::plan::Plan;
+use super::progress::{Progress, locked};
 use super::prune::prune;
+use super::report::{Report, Stop};
 use super::row::{Found, Row};
-use super::run::{Progress, Report, Run, Stop, TOO_LARGE_NAMED, locked};
+use super::run::Run;
 use super::upload::{Job, Task, replaced};
-use super::{ImportError, Plan};
-use crate::commands::client::ClientError;
-use crate::commands::transfer::file::{SourceFile, Stamp};
+use crate::commands::transfer::file::Stamp;
 use crate::commands::transfer::name::PhotoName;
 
 /// Number of names that are made durable with one sync.
@@ -99,23 +97,7 @@ struct PassedOver {
     is_partial: bool,
 }
 
-/// A running import of a directory.
-pub(super) struct Import<'a> {
-    pub run: &'a Run<'a>,
-    pub root: &'a Path,
-    pub ledger: &'a Mutex<Ledger>,
-}
-
 impl Import<'_> {
-    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        locked(self.ledger)
-    }
-
-    /// Formats a path relative to the root for messages.
-    pub fn shown(&self, path: &[u8]) -> String {
-        if path.is_empty() { self.root.display().to_string() } else { escape(path) }
-    }
-
     /// Audits the manifest, stores missing, new and changed photos, and prunes.
     fn run_through(&self, manifest: &Path) -> Result<PassedOver, ImportError> {
         audit(self.run, self.ledger);
@@ -144,166 +126,6 @@ impl Import<'_> {
             passed_over.gone = prune(self, !passed_over.is_partial);
         }
         Ok(passed_over)
-    }
-
-    /// Refuses a store that has no photo of the manifest: it may be another store. It is accepted as one that
-    /// has lost its photos if the volumes that the manifest names are empty, or with `--restore`.
-    fn refuse_another_store(&self, manifest: &Path) -> Result<(), ImportError> {
-        let ledger = self.ledger();
-        let mut stored = ledger.rows().filter(|(_, row)| row.stored.is_some()).peekable();
-        if stored.peek().is_none() || self.run.plan.restore {
-            return Ok(());
-        }
-        let mut volumes = BTreeSet::new();
-        for (_, row) in stored {
-            if row.found != Found::Nothing {
-                return Ok(());
-            }
-            volumes.insert(row.name.volume);
-        }
-        if self.run.volumes.photos_in(&volumes) == Some(0) {
-            return Ok(());
-        }
-        let server = self.run.plan.server.clone();
-        Err(ImportError::OtherStore { path: manifest.to_owned(), server })
-    }
-
-    /// Ends the run unless every volume takes writes to which the manifest assigns lost photos with a file,
-    /// or changed files. Creates missing volumes if the plan says so.
-    fn prepare_volumes(&self) {
-        let lost: Vec<_> = {
-            let ledger = self.ledger();
-            let lost = ledger.rows().filter(|(_, row)| row.found.is_lost());
-            lost.map(|(path, row)| (path.to_owned(), row.name.volume)).collect()
-        };
-        let has_file = |path: &[u8]| self.file(path).is_ok_and(|file| file.is_some());
-        let with_file = lost.into_iter().filter(|(path, _)| has_file(path));
-        let mut needed: BTreeSet<u32> = with_file.map(|(_, volume)| volume).collect();
-        if self.run.plan.create_volumes.is_some() {
-            needed.extend(self.run.plan.volume);
-        }
-        let changed = match self.changed_in_unfit_volumes() {
-            Ok(changed) => changed,
-            Err(error) => return self.run.stop(format!("{error}; nothing was stored")),
-        };
-        needed.extend(changed.keys());
-        let prepared = self.run.plan.prepare(&self.run.volumes, &needed, &self.run.progress.stop);
-        if let Err(why) = prepared {
-            let example = changed.values().next();
-            let example = example.map(|path| format!("; {} was changed", self.shown(path)));
-            let example = example.unwrap_or_default();
-            self.run.stop(format!(
-                "{why}{example}; nothing was stored, and photos of the manifest get no other URL"
-            ));
-        }
-    }
-
-    /// Returns the volumes that take no writes although a file of theirs was changed since it was stored,
-    /// each with the path of the first such file.
-    fn changed_in_unfit_volumes(&self) -> Result<BTreeMap<u32, Vec<u8>>, ClientError> {
-        let is_there = |row: &Row| match row.found {
-            Found::Same => true,
-            Found::Other(_) => self.run.plan.overwrite,
-            _ => false,
-        };
-        let volumes: BTreeSet<u32> = self.ledger().rows().map(|(_, row)| row.name.volume).collect();
-        let unfit = self.run.volumes.unfit(&volumes)?;
-        let unfit: BTreeSet<u32> = unfit.into_iter().map(|unfit| unfit.id).collect();
-        let mut changed = BTreeMap::new();
-        if unfit.is_empty() {
-            return Ok(changed);
-        }
-        let rows: Vec<_> = {
-            let ledger = self.ledger();
-            let rows = ledger.rows().filter(|(_, row)| unfit.contains(&row.name.volume));
-            let rows = rows.filter(|(_, row)| is_there(row));
-            rows.map(|(path, row)| (path.to_owned(), row)).collect()
-        };
-        for (path, row) in rows {
-            if self.run.stopped() {
-                break;
-            }
-            if !changed.contains_key(&row.name.volume) && self.replaces(&path, &row) {
-                changed.insert(row.name.volume, path);
-            }
-        }
-        Ok(changed)
-    }
-
-    /// Returns whether a file is to be stored over the photo in the store; false if it cannot be read.
-    fn replaces(&self, path: &[u8], row: &Row) -> bool {
-        let (Ok(Some(stamp)), Some(stored)) = (self.file(path), row.stored) else { return false };
-        if row.found != Found::Same {
-            return true;
-        }
-        if stamp == stored.stamp || stamp.size != stored.stamp.size {
-            return stamp != stored.stamp;
-        }
-        let file = SourceFile::open(&self.root.join(OsStr::from_bytes(path)));
-        file.and_then(|file| file.hash()).is_ok_and(|hash| hash != stored.etag)
-    }
-
-    /// Adds a notice, before anything is sent, about files to be sent that are larger than the store takes.
-    fn name_too_large(&self) {
-        if self.run.largest_body.is_none() {
-            return;
-        }
-        let own = self.own_files();
-        let (mut count, mut names) = (0, Vec::new());
-        for entry in self.walk(|_| ()).flatten() {
-            if self.run.stopped() {
-                return;
-            }
-            let Ok(metadata) = entry.metadata() else { continue };
-            let stamp = Stamp::of(&metadata);
-            let path = self.relative(entry.path());
-            if metadata.is_file()
-                && self.run.too_large(stamp.size).is_some()
-                && !own.iter().any(|own| own == entry.path())
-                && self.is_sent(path, stamp)
-            {
-                count += 1;
-                if names.len() < TOO_LARGE_NAMED {
-                    names.push((self.shown(path), stamp.size));
-                }
-            }
-        }
-        self.run.announce_too_large(count, &names, "");
-    }
-
-    /// Returns whether a file is sent, judged by its size and time alone.
-    fn is_sent(&self, path: &[u8], stamp: Stamp) -> bool {
-        let Some(row) = self.ledger().row(path) else { return true };
-        let Some(stored) = row.stored else { return true };
-        match row.found {
-            Found::Same => stored.stamp.size != stamp.size,
-            Found::Nothing | Found::Damaged => true,
-            Found::Other(_) => self.run.plan.overwrite,
-            Found::Unknown => false,
-        }
-    }
-
-    /// Returns the files of the ledger, with the paths that the walk yields.
-    fn own_files(&self) -> Vec<PathBuf> {
-        self.ledger().own_files().iter().filter_map(|path| absolute(path)).collect()
-    }
-
-    /// Walks all entries below the root, in the order of their names. Hidden entries are skipped and passed
-    /// to `skipped`, unless the plan includes them.
-    fn walk<'w>(
-        &'w self,
-        mut skipped: impl FnMut(&DirEntry) + 'w,
-    ) -> impl Iterator<Item = walkdir::Result<DirEntry>> + 'w {
-        let wanted = move |entry: &DirEntry| {
-            let skip = !self.run.plan.hidden
-                && entry.depth() > 0
-                && entry.file_name().as_bytes().starts_with(b".");
-            if skip {
-                skipped(entry);
-            }
-            !skip
-        };
-        WalkDir::new(self.root).min_depth(1).sort_by_file_name().into_iter().filter_entry(wanted)
     }
 
     /// Finds the files, and passes them to the workers when their names are durable.
@@ -370,28 +192,6 @@ impl Import<'_> {
             }
         }
         self.hand_over(&mut group, jobs).map(drop)
-    }
-
-    fn relative<'p>(&self, path: &'p Path) -> &'p [u8] {
-        path.strip_prefix(self.root).unwrap_or(path).as_os_str().as_bytes()
-    }
-
-    /// Returns size and time of the regular file at a path relative to the root; `None` if it is gone, or a
-    /// directory now.
-    ///
-    /// # Errors
-    /// The error of the file system. An error, too, if the path now has another type: then it is not known
-    /// whether the file was moved or deleted.
-    pub fn file(&self, path: &[u8]) -> io::Result<Option<Stamp>> {
-        match self.root.join(OsStr::from_bytes(path)).symlink_metadata() {
-            Ok(metadata) if metadata.is_file() => Ok(Some(Stamp::of(&metadata))),
-            Ok(metadata) if metadata.is_dir() => Ok(None),
-            Ok(_) => Err(io::Error::other("it is no regular file any more")),
-            Err(error) => match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
-                _ => Err(error),
-            },
-        }
     }
 
     /// Returns the job for a file, if there is something to do. Failures are recorded.
@@ -468,10 +268,4 @@ impl Import<'_> {
         }
         Ok(group.drain(..).all(|job| jobs.send(job).is_ok()))
     }
-}
-
-/// Returns a path in the form that the walk yields: absolute, with a canonical parent.
-fn absolute(path: &Path) -> Option<PathBuf> {
-    let path = std::path::absolute(path).ok()?;
-    Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
 }

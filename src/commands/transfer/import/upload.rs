@@ -8,10 +8,10 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
+use super::directory::Import;
+use super::progress::locked;
 use super::row::Stored;
-use super::run::locked;
 use super::sender::{Photo, Sender, Sent};
-use super::tree::Import;
 use crate::commands::transfer::file::{SourceFile, content_type};
 use crate::commands::transfer::name::PhotoName;
 
