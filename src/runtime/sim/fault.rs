@@ -8,8 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nix::libc;
 
-use super::State;
-use super::disk::SECTOR;
 use crate::runtime::op::Op;
 
 /// A fault of an operation. An operation to which the fault does not apply is carried out as usual.
@@ -35,7 +33,8 @@ pub enum Fault {
 }
 
 impl Fault {
-    fn name(self) -> &'static str {
+    /// Name of its counter.
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Errno(_) => "error",
             Self::Short(_) => "short",
@@ -68,7 +67,7 @@ pub const WRITE_AFTER_FAILURE: &str = "write after failure";
 
 /// Faults of a world, and their counters.
 #[derive(Default)]
-pub(super) struct Faults {
+pub struct Faults {
     /// Faults of single operations, by the number of the operation.
     once: BTreeMap<u64, Fault>,
     /// A fault of all operations from this number on.
@@ -90,7 +89,8 @@ impl Faults {
         }
     }
 
-    fn of(&self, number: u64) -> Option<Fault> {
+    /// Returns the fault of an operation.
+    pub(super) fn of(&self, number: u64) -> Option<Fault> {
         let sticky = self.sticky.filter(|(from, _)| number >= *from).map(|(_, fault)| fault);
         self.once.get(&number).copied().or(sticky)
     }
@@ -120,146 +120,17 @@ impl Faults {
         *self.counts.entry(name).or_default() += 1;
     }
 
+    /// Records that a write or sync of a file failed or was short.
+    pub(super) fn add_failed(&mut self, inode: usize) {
+        self.failed.insert(inode);
+    }
+
+    /// Whether a write or sync of a file failed or was short.
+    pub(super) fn has_failed(&self, inode: usize) -> bool {
+        self.failed.contains(&inode)
+    }
+
     pub(super) fn counted(&self, name: &str) -> u64 {
         self.counts.get(name).copied().unwrap_or(0)
-    }
-}
-
-impl State {
-    /// Counts the beginning of an operation, and returns its additional delay (nanoseconds).
-    pub(super) fn before(&mut self, number: u64, op: &Op) -> u64 {
-        if let Op::Write { file, .. } | Op::Sync { file } = op
-            && self.is_open(*file)
-            && self.faults.failed.contains(&self.inode(*file))
-        {
-            self.faults.count(WRITE_AFTER_FAILURE);
-        }
-        match self.faults.of(number) {
-            Some(fault @ Fault::Stall(ns)) => {
-                self.faults.count(fault.name());
-                ns
-            }
-            _ => 0,
-        }
-    }
-
-    fn met(&mut self, fault: Fault) {
-        self.faults.count(fault.name());
-    }
-
-    fn failed(&mut self, inode: usize, fault: Fault) {
-        self.met(fault);
-        self.faults.failed.insert(inode);
-    }
-
-    /// The negated errno of an operation that neither reads nor writes, if it fails.
-    pub(super) fn fails(&mut self, fault: Option<Fault>) -> Option<i64> {
-        let Some(fault @ Fault::Errno(errno)) = fault else { return None };
-        self.met(fault);
-        Some(-i64::from(errno))
-    }
-
-    /// Offset of a misdirected operation, limited to the file if the operation fits into it.
-    fn misdirected(&self, inode: usize, at: usize, len: usize, by: i32) -> usize {
-        let by = isize::try_from(by).expect("32 bits fit") * SECTOR.cast_signed();
-        at.saturating_add_signed(by).min(self.disk.len(inode).saturating_sub(len))
-    }
-
-    /// Performs a read and returns the result of the operation.
-    pub(super) fn read(
-        &mut self,
-        inode: usize,
-        mut at: usize,
-        mut out: &mut [u8],
-        fault: Option<Fault>,
-    ) -> i64 {
-        match fault {
-            Some(Fault::Errno(_)) => return self.fails(fault).expect("an errno fault fails"),
-            Some(fault @ Fault::Short(most)) if (most as usize) < out.len() => {
-                self.met(fault);
-                out = &mut out[..most as usize];
-            }
-            Some(fault @ Fault::Misdirected(by)) => {
-                self.met(fault);
-                at = self.misdirected(inode, at, out.len(), by);
-            }
-            _ => {}
-        }
-        if self.disk.is_bad(inode, at, out.len()) {
-            self.faults.count(BAD_SECTOR);
-            return -i64::from(libc::EIO);
-        }
-        i64::try_from(self.disk.read(inode, at, out)).expect("small files")
-    }
-
-    /// Performs a write and returns the result of the operation.
-    pub(super) fn write(
-        &mut self,
-        inode: usize,
-        at: usize,
-        mut bytes: &[u8],
-        durable: bool,
-        fault: Option<Fault>,
-    ) -> i64 {
-        let failed = -i64::from(libc::EIO);
-        if self.disk.is_bad(inode, at, bytes.len()) {
-            self.faults.count(BAD_SECTOR);
-            self.faults.failed.insert(inode);
-            return failed;
-        }
-        let done = |bytes: &[u8]| i64::try_from(bytes.len()).expect("small files");
-        match fault {
-            Some(fault @ Fault::Errno(errno)) => {
-                self.failed(inode, fault);
-                return -i64::from(errno);
-            }
-            Some(fault @ Fault::Dropped) => {
-                self.failed(inode, fault);
-                self.disk.write_discarded(inode, at, bytes);
-                return failed;
-            }
-            Some(fault @ Fault::Kept) => {
-                self.failed(inode, fault);
-                self.disk.write(inode, at, bytes, false);
-                return failed;
-            }
-            Some(fault @ Fault::Lost) => {
-                self.met(fault);
-                return done(bytes);
-            }
-            Some(fault @ Fault::Short(most)) if (most as usize) < bytes.len() => {
-                self.failed(inode, fault);
-                bytes = &bytes[..most as usize];
-            }
-            Some(fault @ Fault::Misdirected(by)) => {
-                self.met(fault);
-                let at = self.misdirected(inode, at, bytes.len(), by);
-                self.disk.write(inode, at, bytes, durable);
-                return done(bytes);
-            }
-            _ => {}
-        }
-        self.disk.write(inode, at, bytes, durable);
-        done(bytes)
-    }
-
-    /// Performs a sync of a file and returns the result of the operation.
-    pub(super) fn sync(&mut self, inode: usize, fault: Option<Fault>) -> i64 {
-        match fault {
-            Some(fault @ Fault::Errno(errno)) => {
-                self.failed(inode, fault);
-                return -i64::from(errno);
-            }
-            Some(fault @ (Fault::Dropped | Fault::Kept)) => {
-                self.failed(inode, fault);
-                if fault == Fault::Dropped {
-                    self.disk.discard_unflushed(inode);
-                }
-                return -i64::from(libc::EIO);
-            }
-            _ => {}
-        }
-        self.disk.sync(inode);
-        0
     }
 }

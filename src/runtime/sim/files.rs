@@ -1,0 +1,250 @@
+//! What operations on files and directories do, with the faults that hit them.
+
+use nix::libc;
+
+use super::disk::SECTOR;
+use super::fault::{BAD_SECTOR, Fault, WRITE_AFTER_FAILURE};
+use super::flight::gather;
+use super::state::State;
+use crate::base::limits::UNIT;
+use crate::runtime::op::{Op, Returned};
+
+/// Whether a read has the alignment that direct I/O requires.
+fn is_aligned(start: u32, len: u32, offset: u64) -> bool {
+    [u64::from(start), u64::from(len), offset].iter().all(|number| number.is_multiple_of(UNIT))
+}
+
+impl State {
+    /// Carries an operation out, with its fault, and returns its result.
+    pub(super) fn carry_out(&mut self, op: Op, fault: Option<Fault>) -> (i64, Returned) {
+        let place = |offset: u64| usize::try_from(offset).expect("small files");
+        match op {
+            Op::Read { file, buf, .. } if !self.is_open(file) => {
+                (-i64::from(libc::EBADF), Returned::One(buf))
+            }
+            // As with O_DIRECT (open(2)).
+            Op::Read { buf, start, len, offset, .. } if !is_aligned(start, len, offset) => {
+                (-i64::from(libc::EINVAL), Returned::One(buf))
+            }
+            Op::Read { file, mut buf, start, len, offset } => {
+                let out = &mut buf[start as usize..(start + len) as usize];
+                let result = self.read(self.inode(file), place(offset), out, fault);
+                (result, Returned::One(buf))
+            }
+            Op::Write { file, bufs, .. } if !self.may_write(file) => {
+                (-i64::from(libc::EBADF), Returned::Many(bufs))
+            }
+            Op::Write { file, bufs, pieces, offset, durable } => {
+                let bytes = gather(&bufs, &pieces);
+                let inode = self.inode(file);
+                (self.write(inode, place(offset), &bytes, durable, fault), Returned::Many(bufs))
+            }
+            Op::Sync { file } if !self.is_open(file) => (-i64::from(libc::EBADF), Returned::None),
+            Op::Sync { file } => (self.sync(self.inode(file), fault), Returned::None),
+            Op::CloseFile { file } => {
+                // A second close could hit another file that has the same number by then. The file is closed
+                // even if close(2) reports an error.
+                assert!(self.open.remove(&file.0).is_some(), "file {} was closed twice", file.0);
+                (self.fails(fault).unwrap_or(0), Returned::None)
+            }
+            other => {
+                let failed = self.fails(fault);
+                (failed.unwrap_or_else(|| self.carry_out_plain(other)), Returned::None)
+            }
+        }
+    }
+
+    fn carry_out_plain(&mut self, op: Op) -> i64 {
+        let text = |name: &std::ffi::CString| name.to_str().expect("plain names").to_owned();
+        match op {
+            Op::OpenDir { .. } => 0,
+            Op::Create { dir, .. }
+            | Op::Open { dir, .. }
+            | Op::Rename { dir, .. }
+            | Op::Unlink { dir, .. }
+            | Op::SyncDir { dir }
+                if dir.0 != 0 =>
+            {
+                -i64::from(libc::EBADF)
+            }
+            Op::Create { name, .. } => match self.disk.create(&text(&name)) {
+                Some(inode) => self.open_file(inode, true),
+                None => -i64::from(libc::EEXIST),
+            },
+            Op::Open { name, write, .. } => match self.disk.find(&text(&name)) {
+                Some(inode) => self.open_file(inode, write),
+                None => -i64::from(libc::ENOENT),
+            },
+            Op::FileLen { file } => {
+                i64::try_from(self.disk.len(self.inode(file))).expect("small files")
+            }
+            Op::Extents { .. } => 0,
+            Op::Allocate { file, .. } if !self.may_write(file) => -i64::from(libc::EBADF),
+            Op::Allocate { file, len } => {
+                let inode = self.inode(file);
+                self.disk.allocate(inode, usize::try_from(len).expect("small files"));
+                0
+            }
+            Op::Rename { from, to, replace, .. } => self
+                .disk
+                .rename(&text(&from), &text(&to), replace)
+                .map_or_else(|errno| -i64::from(errno), |()| 0),
+            Op::Unlink { name, .. } => {
+                if self.disk.unlink(&text(&name)) {
+                    0
+                } else {
+                    -i64::from(libc::ENOENT)
+                }
+            }
+            Op::SyncDir { .. } => {
+                self.disk.sync_names();
+                0
+            }
+            other => unreachable!("{other:?} is carried out elsewhere"),
+        }
+    }
+
+    fn open_file(&mut self, inode: usize, write: bool) -> i64 {
+        let file = self.next_file;
+        self.next_file += 1;
+        self.open.insert(file, (inode, write));
+        i64::from(file)
+    }
+
+    /// Counts the beginning of an operation, and returns its additional delay (nanoseconds).
+    pub(super) fn before(&mut self, number: u64, op: &Op) -> u64 {
+        if let Op::Write { file, .. } | Op::Sync { file } = op
+            && self.is_open(*file)
+            && self.faults.has_failed(self.inode(*file))
+        {
+            self.faults.count(WRITE_AFTER_FAILURE);
+        }
+        match self.faults.of(number) {
+            Some(fault @ Fault::Stall(ns)) => {
+                self.faults.count(fault.name());
+                ns
+            }
+            _ => 0,
+        }
+    }
+
+    fn met(&mut self, fault: Fault) {
+        self.faults.count(fault.name());
+    }
+
+    fn failed(&mut self, inode: usize, fault: Fault) {
+        self.met(fault);
+        self.faults.add_failed(inode);
+    }
+
+    /// The negated errno of an operation that neither reads nor writes, if it fails.
+    fn fails(&mut self, fault: Option<Fault>) -> Option<i64> {
+        let Some(fault @ Fault::Errno(errno)) = fault else { return None };
+        self.met(fault);
+        Some(-i64::from(errno))
+    }
+
+    /// Offset of a misdirected operation, limited to the file if the operation fits into it.
+    fn misdirected(&self, inode: usize, at: usize, len: usize, by: i32) -> usize {
+        let by = isize::try_from(by).expect("32 bits fit") * SECTOR.cast_signed();
+        at.saturating_add_signed(by).min(self.disk.len(inode).saturating_sub(len))
+    }
+
+    /// Performs a read and returns the result of the operation.
+    fn read(
+        &mut self,
+        inode: usize,
+        mut at: usize,
+        mut out: &mut [u8],
+        fault: Option<Fault>,
+    ) -> i64 {
+        match fault {
+            Some(Fault::Errno(_)) => return self.fails(fault).expect("an errno fault fails"),
+            Some(fault @ Fault::Short(most)) if (most as usize) < out.len() => {
+                self.met(fault);
+                out = &mut out[..most as usize];
+            }
+            Some(fault @ Fault::Misdirected(by)) => {
+                self.met(fault);
+                at = self.misdirected(inode, at, out.len(), by);
+            }
+            _ => {}
+        }
+        if self.disk.is_bad(inode, at, out.len()) {
+            self.faults.count(BAD_SECTOR);
+            return -i64::from(libc::EIO);
+        }
+        i64::try_from(self.disk.read(inode, at, out)).expect("small files")
+    }
+
+    /// Performs a write and returns the result of the operation.
+    fn write(
+        &mut self,
+        inode: usize,
+        at: usize,
+        mut bytes: &[u8],
+        durable: bool,
+        fault: Option<Fault>,
+    ) -> i64 {
+        let failed = -i64::from(libc::EIO);
+        if self.disk.is_bad(inode, at, bytes.len()) {
+            self.faults.count(BAD_SECTOR);
+            self.faults.add_failed(inode);
+            return failed;
+        }
+        let done = |bytes: &[u8]| i64::try_from(bytes.len()).expect("small files");
+        match fault {
+            Some(fault @ Fault::Errno(errno)) => {
+                self.failed(inode, fault);
+                return -i64::from(errno);
+            }
+            Some(fault @ Fault::Dropped) => {
+                self.failed(inode, fault);
+                self.disk.write_discarded(inode, at, bytes);
+                return failed;
+            }
+            Some(fault @ Fault::Kept) => {
+                self.failed(inode, fault);
+                self.disk.write(inode, at, bytes, false);
+                return failed;
+            }
+            Some(fault @ Fault::Lost) => {
+                self.met(fault);
+                return done(bytes);
+            }
+            Some(fault @ Fault::Short(most)) if (most as usize) < bytes.len() => {
+                self.failed(inode, fault);
+                bytes = &bytes[..most as usize];
+            }
+            Some(fault @ Fault::Misdirected(by)) => {
+                self.met(fault);
+                let at = self.misdirected(inode, at, bytes.len(), by);
+                self.disk.write(inode, at, bytes, durable);
+                return done(bytes);
+            }
+            _ => {}
+        }
+        self.disk.write(inode, at, bytes, durable);
+        done(bytes)
+    }
+
+    /// Performs a sync of a file and returns the result of the operation.
+    fn sync(&mut self, inode: usize, fault: Option<Fault>) -> i64 {
+        match fault {
+            Some(fault @ Fault::Errno(errno)) => {
+                self.failed(inode, fault);
+                return -i64::from(errno);
+            }
+            Some(fault @ (Fault::Dropped | Fault::Kept)) => {
+                self.failed(inode, fault);
+                if fault == Fault::Dropped {
+                    self.disk.discard_unflushed(inode);
+                }
+                return -i64::from(libc::EIO);
+            }
+            _ => {}
+        }
+        self.disk.sync(inode);
+        0
+    }
+}
