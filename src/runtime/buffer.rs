@@ -6,6 +6,8 @@
 //! returned runs, so that only the owning shard accesses the pool's bitmap of free pages.
 #![expect(unsafe_code, reason = "maps the region and hands out disjoint slices of it")]
 
+mod free_map;
+
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroUsize;
 use std::ops::{Deref, DerefMut};
@@ -17,14 +19,12 @@ use crossbeam_queue::ArrayQueue;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 
 use crate::base::account::AUDITED;
+use free_map::FreeMap;
 
 /// Granularity of allocation (bytes).
 pub const PAGE: usize = 4096;
 /// Maximum length of a fixed buffer that the kernel registers (bytes; `io_uring_register(2)`).
 const REGISTERED_MAX: usize = 1 << 30;
-/// Maximum length of a run that is taken from the low end of a pool (pages). Longer ones are taken from the
-/// high end, so that request heads do not fragment the space that photos need.
-const SMALL_RUN_PAGES: u32 = 4;
 
 struct PageRun {
     first: u32,
@@ -203,131 +203,6 @@ impl std::fmt::Debug for Buf {
     }
 }
 
-struct FreeMap {
-    /// A set bit is a free page.
-    words: Vec<u64>,
-    pages: u32,
-    /// No page below this one is free.
-    lowest: u32,
-    /// No run of this many or more pages is free. Makes a failing allocation, which is frequent under
-    /// overload, cheap.
-    absent_run: u32,
-}
-
-impl FreeMap {
-    fn new(pages: u32) -> Self {
-        let mut map = Self {
-            words: vec![0; (pages as usize).div_ceil(64)],
-            pages,
-            lowest: pages,
-            absent_run: 1,
-        };
-        map.set(0, pages, true);
-        map
-    }
-
-    fn set(&mut self, first: u32, count: u32, free: bool) {
-        let (mut page, end) = (first, first + count);
-        while page < end {
-            let bit = page % 64;
-            let run = (64 - bit).min(end - page);
-            let mask = (u64::MAX >> (64 - run)) << bit;
-            let word = &mut self.words[page as usize / 64];
-            if free {
-                assert!(*word & mask == 0, "a page was freed twice");
-                *word |= mask;
-            } else {
-                assert!(*word & mask == mask, "a page was given out twice");
-                *word &= !mask;
-            }
-            page += run;
-        }
-        if free {
-            self.lowest = self.lowest.min(first);
-            if self.absent_run <= self.pages {
-                let run = self.next(first, false) - self.end_of_last(first, false);
-                self.absent_run = self.absent_run.max(run + 1);
-            }
-        } else if first == self.lowest {
-            self.lowest = end;
-        }
-    }
-
-    /// Number of free pages.
-    fn count(&self) -> u32 {
-        self.words.iter().map(|word| word.count_ones()).sum()
-    }
-
-    /// The word that contains a page, with a bit set for each page whose state is `free`.
-    fn word(&self, page: u32, free: bool) -> u64 {
-        let word = self.words[page as usize / 64];
-        if free { word } else { !word }
-    }
-
-    /// The first page from `page` on whose state is `free`; the number of pages if there is none.
-    fn next(&self, mut page: u32, free: bool) -> u32 {
-        while page < self.pages {
-            let rest = self.word(page, free) >> (page % 64);
-            if rest != 0 {
-                return (page + rest.trailing_zeros()).min(self.pages);
-            }
-            page = (page / 64 + 1) * 64;
-        }
-        self.pages
-    }
-
-    /// The page after the last page below `page` whose state is `free`; 0 if there is none.
-    fn end_of_last(&self, mut page: u32, free: bool) -> u32 {
-        while page > 0 {
-            let below = page - 1;
-            let rest = self.word(below, free) << (63 - below % 64);
-            if rest != 0 {
-                return page - rest.leading_zeros();
-            }
-            page = below / 64 * 64;
-        }
-        0
-    }
-
-    /// Takes a run of `count` pages and returns its first page.
-    fn take(&mut self, count: u32) -> Option<u32> {
-        if count >= self.absent_run {
-            return None;
-        }
-        let found =
-            if count <= SMALL_RUN_PAGES { self.lowest_run(count) } else { self.highest_run(count) };
-        match found {
-            Some(first) => self.set(first, count, false),
-            None => self.absent_run = count,
-        }
-        found
-    }
-
-    fn lowest_run(&self, count: u32) -> Option<u32> {
-        let mut start = self.next(self.lowest, true);
-        while start < self.pages {
-            let end = self.next(start, false);
-            if end - start >= count {
-                return Some(start);
-            }
-            start = self.next(end, true);
-        }
-        None
-    }
-
-    fn highest_run(&self, count: u32) -> Option<u32> {
-        let mut end = self.end_of_last(self.pages, true);
-        while end > 0 {
-            let start = self.end_of_last(end, false);
-            if end - start >= count {
-                return Some(end - count);
-            }
-            end = self.end_of_last(start, true);
-        }
-        None
-    }
-}
-
 struct PoolState {
     region: Arc<Region>,
     index: u16,
@@ -391,7 +266,7 @@ impl Pool {
         self.take_returns(&mut free);
         let used = self.0.used_pages.get();
         if AUDITED {
-            assert_eq!(used + free.count(), free.pages, "pages that are neither in use nor free");
+            assert_eq!(used + free.count(), free.pages(), "pages that are neither in use nor free");
         }
         used as usize * PAGE
     }
@@ -412,7 +287,6 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn pool(pages: usize) -> Pool {
         Pool::new(&Region::map(1, pages * PAGE).unwrap(), 0)
@@ -452,104 +326,6 @@ mod tests {
         let buf = pool.alloc(4 * PAGE).unwrap();
         std::thread::spawn(move || drop(buf)).join().unwrap();
         assert!(pool.alloc(4 * PAGE).is_some());
-    }
-
-    #[test]
-    fn runs_are_found_at_any_position_of_the_map() {
-        for pages in [1, 63, 64, 65, 130, 200] {
-            for count in 1..=pages {
-                for gap in [0, 1, 62, 63, 64, 65] {
-                    if gap + count > pages {
-                        continue;
-                    }
-                    let mut map = FreeMap::new(pages);
-                    map.set(0, pages, false);
-                    map.set(gap, count, true);
-                    assert_eq!(map.lowest_run(count), Some(gap));
-                    assert_eq!(map.highest_run(count), Some(gap));
-                    assert_eq!(map.lowest_run(count + 1), None);
-                    assert_eq!(map.highest_run(count + 1), None);
-                }
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_run_is_found_whenever_there_is_one_and_where_it_should_be(
-            pages in 1..200u32,
-            steps in prop::collection::vec((any::<bool>(), 1..40u32, any::<prop::sample::Index>()), 1..80),
-        ) {
-            let mut map = FreeMap::new(pages);
-            let mut free = vec![true; pages as usize];
-            let mut held: Vec<(u32, u32)> = Vec::new();
-            for (is_take, count, which) in steps {
-                if !is_take && !held.is_empty() {
-                    let (first, count) = held.swap_remove(which.index(held.len()));
-                    map.set(first, count, true);
-                    free[first as usize..][..count as usize].fill(true);
-                    continue;
-                }
-                let mut runs = free.windows(count as usize).enumerate();
-                let fits = |(_, run): &(usize, &[bool])| run.iter().all(|page| *page);
-                let expected = match count <= SMALL_RUN_PAGES {
-                    true => runs.find(fits),
-                    false => runs.rev().find(fits),
-                };
-                let expected = expected.map(|(first, _)| u32::try_from(first).unwrap());
-                prop_assert_eq!(map.take(count), expected, "{} of {:?}", count, free);
-                if let Some(first) = expected {
-                    free[first as usize..][..count as usize].fill(false);
-                    held.push((first, count));
-                }
-            }
-            for (first, count) in held {
-                map.set(first, count, true);
-            }
-            prop_assert_eq!(map.take(pages), Some(0));
-        }
-    }
-
-    #[test]
-    fn who_asks_in_vain_asks_at_no_cost() {
-        let mut map = FreeMap::new(100);
-        let all: Vec<u32> = (0..20).map(|_| map.take(5).unwrap()).collect();
-        assert_eq!(map.take(5), None);
-        assert_eq!(map.absent_run, 5);
-        map.set(all[7], 5, true);
-        map.set(all[9], 5, true);
-        assert_eq!(map.take(6), None);
-        assert_eq!(map.absent_run, 6, "there are runs of 5 pages");
-        map.set(all[8], 5, true);
-        assert_eq!(map.absent_run, 16, "and now one of 15");
-        assert_eq!(map.take(15), Some(all[9]));
-    }
-
-    #[test]
-    fn who_asked_in_vain_for_everything_gets_it_when_everything_is_free() {
-        let mut map = FreeMap::new(100);
-        let first = map.take(1).unwrap();
-        assert_eq!(map.take(100), None);
-        map.set(first, 1, true);
-        assert_eq!(map.take(101), None);
-        assert_eq!(map.take(100), Some(0));
-    }
-
-    #[test]
-    #[should_panic = "a page was freed twice"]
-    fn what_is_free_is_not_freed() {
-        let mut map = FreeMap::new(70);
-        map.take(70);
-        map.set(60, 7, true);
-        map.set(66, 2, true);
-    }
-
-    #[test]
-    #[should_panic = "a page was given out twice"]
-    fn what_is_given_out_is_not_given_out() {
-        let mut map = FreeMap::new(70);
-        map.set(60, 7, false);
-        map.set(66, 2, false);
     }
 
     #[test]
@@ -637,35 +413,5 @@ mod tests {
         drop(short);
         let long = pool.alloc(10 * PAGE).unwrap();
         assert_eq!((long.first, pool.alloc(1).unwrap().first), (44, 0));
-    }
-
-    proptest! {
-        /// An allocation fails if and only if there is no run of that many free pages.
-        #[test]
-        fn a_run_is_refused_only_where_there_is_none(
-            pages in 1..200u32,
-            steps in prop::collection::vec((any::<bool>(), 1..80u32), 1..200),
-        ) {
-            let mut map = FreeMap::new(pages);
-            let mut free = vec![true; pages as usize];
-            let mut taken: Vec<(u32, u32)> = Vec::new();
-            for (take, number) in steps {
-                if take {
-                    let wanted = number as usize;
-                    let is_there = free.windows(wanted).any(|run| run.iter().all(|&free| free));
-                    let found = map.take(number);
-                    prop_assert_eq!(found.is_some(), is_there, "{} of {:?}", number, free);
-                    let Some(first) = found else { continue };
-                    let run = &mut free[first as usize..][..wanted];
-                    prop_assert!(run.iter().all(|&free| free), "given out twice");
-                    run.fill(false);
-                    taken.push((first, number));
-                } else if !taken.is_empty() {
-                    let (first, count) = taken.swap_remove(number as usize % taken.len());
-                    map.set(first, count, true);
-                    free[first as usize..][..count as usize].fill(true);
-                }
-            }
-        }
     }
 }

@@ -6,12 +6,16 @@
 pub mod buffer;
 pub mod devices;
 mod executor;
+mod handle;
 pub mod mailbox;
 pub mod op;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+mod split_mix;
 mod sync;
 mod timer;
 
-pub use executor::{Handle, Operation, Runtime, Sleep, split_mix};
+pub use executor::Runtime;
+pub use handle::{Handle, Operation, Sleep};
+pub use split_mix::split_mix;
 pub use sync::{Event, KeyLocks, Locked, Queue, Replies, Signal, join};

@@ -10,7 +10,7 @@ use std::task::Poll;
 
 use slab::Slab;
 
-use super::executor::{Handle, TaskId};
+use super::handle::{Handle, TaskId};
 
 /// Runs two futures concurrently in one task until both have ended.
 pub async fn join<A: Future, B: Future>(first: A, second: B) -> (A::Output, B::Output) {
