@@ -2,7 +2,8 @@
 //!
 //! The logic of the store is written as `async fn`s that submit operations ([`crate::runtime::op`]) and await
 //! their completions, with a [`Handle`]. Given the same completions in the same order, tasks run in the same
-//! order; with a seed, the order is drawn from the seed instead, so that a simulation can explore other orders.
+//! order; with a seed, the order is drawn from the seed instead, so that a simulation can explore other
+//! orders.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -28,8 +28,8 @@ pub struct SimDriver {
 }
 
 impl SimDriver {
-    /// Creates the driver of a runtime that is alone in the world, without a pool, or of the runtime with number
-    /// `member`, whose connections receive into buffers of a pool.
+    /// Creates the driver of runtime number `member`. Its connections receive into buffers of `pool`; without
+    /// a pool it has no connections and is alone in the world.
     pub(super) fn new(state: &Rc<RefCell<State>>, member: usize, pool: Option<Pool>) -> Self {
         Self {
             state: Rc::clone(state),

@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `source` | opens what is imported: a directory, a tar in a file, a tar from a pipe (`pipe`) |
 //! | [`tree`] | a directory: finds the files and what to do with each |
-//! | `precheck`, `upload`, `prune` | its steps: checks before anything is sent, files, photos without a file |
+//! | `precheck`, `upload`, `prune` | its steps: checks before sending, files, photos without a file |
 //! | [`archive`] | a tar: `route` to volumes, upload |
 //! | `directory` | the running import of a directory, with its files |
 //! | `audit` | asks the store for the photos of the manifest |
