@@ -13,16 +13,17 @@
 //! the transfers under way (`docs/decisions/short-turns.md`).
 #![expect(unsafe_code, reason = "hands addresses to the kernel")]
 
+mod budget;
+mod encode;
 mod files;
+mod in_flight;
 mod provided;
 mod setup;
 #[cfg(test)]
 mod tests;
-mod turns;
 
 use std::collections::VecDeque;
 use std::ffi::CString;
-use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
@@ -31,19 +32,20 @@ use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
 use nix::libc;
-use slab::Slab;
 
 use crate::base::account::AUDITED;
 use crate::base::sys;
-use crate::runtime::buffer::{Buf, Pool};
+use crate::runtime::buffer::Pool;
 use crate::runtime::devices::{Devices, Next, transfer_of};
 use crate::runtime::op::{
-    Completion, DirId, Driver, DriverCounts, FileId, Op, Piece, Returned, Sock, Token,
+    Completion, DirId, Driver, DriverCounts, FileId, Op, Returned, Sock, Token,
 };
-use files::{OpenFile, fixed, open_file};
-use provided::{GROUP, Provided};
+use budget::{ARRIVALS_MAX, Ended, ReadyCompletions};
+use encode::Encoded;
+use files::OpenFiles;
+use in_flight::{Held, InFlight, InFlightTable};
+use provided::Provided;
 pub use setup::{Prepared, Registration, SetupError, prepare};
-use turns::{ARRIVALS_MAX, Ended, ReadyCompletions};
 
 /// User data of completions that belong to no operation.
 const WOKEN: u64 = u64::MAX;
@@ -60,45 +62,6 @@ const BATCH_DELAY_US: u32 = 60;
 /// Maximum number of operations in flight with which test builds recount the transfers of devices.
 const RECOUNTED_MAX: usize = 512;
 
-/// Resources that an operation in flight keeps alive; also determines how its completion is handled.
-enum Held {
-    Nothing,
-    Name {
-        _name: CString,
-    },
-    Names {
-        _from: CString,
-        _to: CString,
-    },
-    /// Opening a file: the result is a descriptor, which is registered as a file.
-    Opening {
-        _name: CString,
-    },
-    /// Syncing a file.
-    Sync(FileId),
-    /// Syncing a directory.
-    SyncDir(DirId),
-    /// A read, receive or send with one buffer.
-    Buf(Buf),
-    /// A gathered write, with the list of its pieces that the kernel reads.
-    Gather {
-        bufs: Vec<Buf>,
-        _pieces: Box<[libc::iovec]>,
-        /// The file, if the write is durable.
-        durable: Option<FileId>,
-    },
-    /// A receive into a buffer that the kernel picks.
-    RecvAny(Sock),
-}
-
-struct InFlight {
-    token: Token,
-    generation: u32,
-    held: Held,
-    /// Position of the device on which the operation counts as in flight.
-    device: Option<usize>,
-}
-
 /// Options of a ring.
 #[derive(Clone, Debug)]
 pub struct RingOptions {
@@ -112,10 +75,7 @@ pub struct RingOptions {
 pub struct Ring {
     ring: ManuallyDrop<IoUring>,
     provided: ManuallyDrop<Provided>,
-    in_flight: ManuallyDrop<Slab<InFlight>>,
-    generations: Vec<u32>,
-    /// Index in `in_flight` of each token's operation.
-    slots: Vec<u32>,
+    in_flight: ManuallyDrop<InFlightTable>,
     /// Transfers not yet in the submission queue.
     transfers: VecDeque<Entry>,
     /// Other operations not yet in the submission queue.
@@ -128,12 +88,7 @@ pub struct Ring {
     starved: VecDeque<(Token, Sock)>,
     /// Completions of operations that did not involve the kernel.
     ended: Vec<Completion>,
-    dirs: Vec<File>,
-    files: Slab<OpenFile>,
-    /// Number of uses of each slot in `files`, so that the id of a closed file never names another file.
-    file_generations: Vec<u16>,
-    /// Number of slots in the kernel's table of files.
-    files_max: u32,
+    files: OpenFiles,
     devices: Devices,
     peers: Vec<RawFd>,
     options: RingOptions,
@@ -166,19 +121,14 @@ impl Ring {
         Ok(Self {
             ring: ManuallyDrop::new(ring),
             provided: ManuallyDrop::new(provided),
-            in_flight: ManuallyDrop::new(Slab::with_capacity(4096)),
-            generations: Vec::new(),
-            slots: Vec::new(),
+            in_flight: ManuallyDrop::new(InFlightTable::new()),
             transfers: VecDeque::with_capacity(1024),
             backlog: VecDeque::with_capacity(1024),
             ready: ReadyCompletions::new(),
             entries: Vec::with_capacity(1024),
             starved: VecDeque::new(),
             ended: Vec::new(),
-            dirs: Vec::new(),
-            files: Slab::new(),
-            file_generations: Vec::new(),
-            files_max,
+            files: OpenFiles::new(files_max),
             devices: Devices::new(options.device_in_flight),
             peers,
             options,
@@ -205,33 +155,25 @@ impl Ring {
         self.end(token, -i64::from(errno), Returned::None);
     }
 
-    /// Allocates an entry in `in_flight` for an operation and queues its submission. Whatever the submission
-    /// that `describe` returns points to on the heap of `held` stays there until the last completion.
-    fn launch(
-        &mut self,
-        token: Token,
-        held: Held,
-        device: Option<usize>,
-        describe: impl FnOnce(&Held) -> Entry,
-    ) {
-        let slot = self.in_flight.vacant_key();
-        if self.generations.len() <= slot {
-            self.generations.resize(slot + 1, 0);
-        }
-        let generation = self.generations[slot];
-        let entry = describe(&held);
-        self.in_flight.insert(InFlight { token, generation, held, device });
-        let index = token.index as usize;
-        if self.slots.len() <= index {
-            self.slots.resize(index + 1, u32::MAX);
-        }
-        let number = u32::try_from(slot).expect("fewer than 2^32 operations");
-        self.slots[index] = number;
-        let entry = entry.user_data(u64::from(generation) << 32 | u64::from(number));
-        match device {
-            Some(_) => self.transfers.push_back(entry),
-            None => self.push(entry),
-        }
+    fn end_with(&mut self, token: Token, result: io::Result<u64>) {
+        let number = match result {
+            Ok(value) => i64::try_from(value).expect("lengths and counts are below 2^63"),
+            Err(error) => -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),
+        };
+        self.end(token, number, Returned::None);
+    }
+
+    /// Queues the submission of an operation other than a transfer.
+    fn launch(&mut self, token: Token, Encoded { held, entry }: Encoded) {
+        let number = self.in_flight.insert(token, held, None);
+        self.push(entry.user_data(number));
+    }
+
+    /// Queues the submission of a transfer on an open file.
+    fn launch_transfer(&mut self, token: Token, file: FileId, Encoded { held, entry }: Encoded) {
+        let open = self.files.file(file).expect("checked before a transfer is dispatched");
+        let number = self.in_flight.insert(token, held, Some(open.device));
+        self.transfers.push_back(entry.user_data(number));
     }
 
     fn push(&mut self, entry: Entry) {
@@ -256,102 +198,85 @@ impl Ring {
     fn dispatch(&mut self, token: Token, op: Op) {
         match op {
             Op::Read { file, buf, start, len, offset } => {
-                self.read(token, file, buf, start, len, offset);
+                let read = encode::read(file, buf, start, len, offset, self.registered);
+                self.launch_transfer(token, file, read);
             }
             Op::Write { file, bufs, pieces, offset, durable } => {
-                self.write(token, file, bufs, &pieces, offset, durable);
+                let registered = self.registered && self.gathers_fixed;
+                let write = encode::write(file, bufs, &pieces, offset, durable, registered);
+                self.launch_transfer(token, file, write);
             }
-            Op::RecvAny { sock } => self.recv_any(token, sock),
+            Op::RecvAny { sock } => self.launch(token, encode::recv_any(sock)),
             Op::Recv { sock, buf, start, len, whole } => {
-                let address = buf.address(start as usize);
-                let flags = if whole { libc::MSG_WAITALL } else { 0 };
-                self.launch(token, Held::Buf(buf), None, |_| {
-                    opcode::Recv::new(Fd(sock.0), address, len).flags(flags).build()
-                });
+                self.launch(token, encode::recv(sock, buf, start, len, whole));
             }
             Op::Send { sock, buf, start, len } => {
-                let address = buf.address(start as usize);
-                self.launch(token, Held::Buf(buf), None, |_| {
-                    opcode::Send::new(Fd(sock.0), address, len).flags(libc::MSG_NOSIGNAL).build()
-                });
+                self.launch(token, encode::send(sock, buf, start, len));
             }
             Op::Wake { shard } => self.wake(token, shard),
-            Op::Accept { listener } => self.launch(token, Held::Nothing, None, |_| {
-                opcode::Accept::new(Fd(listener.0), std::ptr::null_mut(), std::ptr::null_mut())
-                    .flags(libc::SOCK_CLOEXEC)
-                    .build()
-            }),
+            Op::Accept { listener } => self.launch(token, encode::accept(listener)),
             Op::PeerName { sock } => {
                 self.end(token, 0, Returned::Text(sys::peer_name(sock.0).into()));
             }
-            Op::ShutdownWrite { sock } => self.launch(token, Held::Nothing, None, |_| {
-                opcode::Shutdown::new(Fd(sock.0), libc::SHUT_WR).build()
-            }),
-            Op::Close { sock } => {
-                self.launch(token, Held::Nothing, None, |_| opcode::Close::new(Fd(sock.0)).build())
-            }
+            Op::ShutdownWrite { sock } => self.launch(token, encode::shutdown_write(sock)),
+            Op::Close { sock } => self.launch(token, encode::close(sock)),
             other => self.dispatch_file_op(token, other),
         }
     }
 
-    fn device_of(&self, file: FileId) -> usize {
-        self.file(file).expect("checked before a transfer is dispatched").device
-    }
-
-    fn read(&mut self, token: Token, file: FileId, buf: Buf, start: u32, len: u32, offset: u64) {
-        let device = self.device_of(file);
-        let (address, index) = (buf.address(start as usize), buf.registration());
-        let registered = self.registered;
-        self.launch(token, Held::Buf(buf), Some(device), |_| {
-            let file = fixed(file);
-            if registered {
-                opcode::ReadFixed::new(file, address, len, index).offset(offset).build()
-            } else {
-                opcode::Read::new(file, address, len).offset(offset).build()
+    /// Dispatches an operation on a file or directory other than a transfer. These are rare, and not part of
+    /// any request.
+    fn dispatch_file_op(&mut self, token: Token, op: Op) {
+        match op {
+            Op::OpenDir { path } => {
+                let number = self.files.open_dir(&path);
+                self.end_with(token, number);
             }
-        });
-    }
-
-    fn write(
-        &mut self,
-        token: Token,
-        file: FileId,
-        bufs: Vec<Buf>,
-        pieces: &[Piece],
-        offset: u64,
-        durable: bool,
-    ) {
-        let device = self.device_of(file);
-        let iovecs: Box<[libc::iovec]> = pieces
-            .iter()
-            .map(|piece| libc::iovec {
-                iov_base: bufs[usize::from(piece.buf)].address(piece.start as usize).cast(),
-                iov_len: piece.len as usize,
-            })
-            .collect();
-        let index = bufs.first().map_or(0, Buf::registration);
-        let same = bufs.iter().all(|buf| buf.registration() == index);
-        let is_fixed = self.registered && self.gathers_fixed && same;
-        let flags = if durable { libc::RWF_DSYNC } else { 0 };
-        let held = Held::Gather { bufs, _pieces: iovecs, durable: durable.then_some(file) };
-        self.launch(token, held, Some(device), |held| {
-            let Held::Gather { _pieces: pieces, .. } = held else { unreachable!() };
-            let count = u32::try_from(pieces.len()).expect("at most 1024 pieces");
-            let (file, list) = (fixed(file), pieces.as_ptr());
-            if is_fixed {
-                let write = opcode::WritevFixed::new(file, list, count, index);
-                write.offset(offset).rw_flags(flags).build()
-            } else {
-                opcode::Writev::new(file, list, count).offset(offset).rw_flags(flags).build()
+            Op::Create { dir, name } => {
+                self.open(token, dir, name, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL);
             }
-        });
+            Op::Open { dir, name, write } => {
+                let access = if write { libc::O_RDWR } else { libc::O_RDONLY };
+                self.open(token, dir, name, access);
+            }
+            Op::FileLen { file } => self.end_with(token, self.files.len_of(file)),
+            Op::Extents { file } => self.end_with(token, self.files.extents_of(file)),
+            Op::Allocate { file, len } => {
+                self.files.hint_extent_size(file, len);
+                self.launch(token, encode::allocate(file, len));
+            }
+            Op::Sync { file } => self.launch(token, encode::sync(file)),
+            Op::CloseFile { file } => {
+                let closed = self.files.close(file, &self.ring.submitter());
+                self.end_with(token, closed.map(|()| 0));
+            }
+            Op::Rename { dir, from, to, replace } => {
+                self.launch(token, encode::rename(self.files.dir(dir), from, to, replace));
+            }
+            Op::Unlink { dir, name } => {
+                self.launch(token, encode::unlink(self.files.dir(dir), name));
+            }
+            Op::SyncDir { dir } => {
+                self.launch(token, encode::sync_dir(dir, self.files.dir(dir)));
+            }
+            _ => unreachable!("connections and transfers are dispatched by `dispatch`"),
+        }
     }
 
-    fn recv_any(&mut self, token: Token, sock: Sock) {
-        self.launch(token, Held::RecvAny(sock), None, |_| {
-            let recv = opcode::Recv::new(Fd(sock.0), std::ptr::null_mut(), 0).buf_group(GROUP);
-            recv.build().flags(Flags::BUFFER_SELECT)
-        });
+    fn open(&mut self, token: Token, dir: DirId, name: CString, access: i32) {
+        let direct = if self.options.buffered { 0 } else { libc::O_DIRECT };
+        let flags = libc::O_CLOEXEC | libc::O_NOFOLLOW | direct | access;
+        self.launch(token, encode::open(self.files.dir(dir), name, flags));
+    }
+
+    /// Completes a transfer on a file that was closed meanwhile with `EBADF`.
+    fn refuse_transfer(&mut self, token: Token, op: Op) {
+        let returned = match op {
+            Op::Read { buf, .. } => Returned::One(buf),
+            Op::Write { bufs, .. } => Returned::Many(bufs),
+            _ => Returned::None,
+        };
+        self.end(token, -i64::from(libc::EBADF), returned);
     }
 
     fn wake(&mut self, token: Token, shard: u16) {
@@ -419,24 +344,22 @@ impl Ring {
             }
             return;
         }
-        let slot = usize::try_from(number & 0xffff_ffff).expect("32 bits");
-        let generation = u32::try_from(number >> 32).expect("32 bits");
-        assert_eq!(self.in_flight[slot].generation, generation, "a completion came twice");
         assert!(!cqueue::more(ended.flags), "no operation here completes more than once");
-        let InFlight { token, held, .. } = self.in_flight.remove(slot);
-        self.generations[slot] = generation.wrapping_add(1);
-        self.slots[token.index as usize] = u32::MAX;
+        let InFlight { token, held, .. } = self.in_flight.remove(number);
         let (result, returned) = match held {
             Held::Nothing | Held::Name { .. } | Held::Names { .. } => {
                 (i64::from(ended.result), Returned::None)
             }
-            Held::Opening { .. } => (self.opened(ended.result), Returned::None),
+            Held::Opening { .. } => {
+                let ring = self.ring.submitter();
+                (self.files.opened(ended.result, &mut self.devices, &ring), Returned::None)
+            }
             Held::Buf(buf) => (i64::from(ended.result), Returned::One(buf)),
-            Held::Sync(file) => (self.file_sync_result(file, ended.result), Returned::None),
-            Held::SyncDir(dir) => (self.dir_sync_result(dir, ended.result), Returned::None),
+            Held::Sync(file) => (self.files.file_sync_result(file, ended.result), Returned::None),
+            Held::SyncDir(dir) => (self.files.dir_sync_result(dir, ended.result), Returned::None),
             Held::Gather { bufs, durable, .. } => {
                 let result = match durable {
-                    Some(file) => self.file_sync_result(file, ended.result),
+                    Some(file) => self.files.file_sync_result(file, ended.result),
                     None => i64::from(ended.result),
                 };
                 (result, Returned::Many(bufs))
@@ -458,8 +381,7 @@ impl Ring {
     /// Queues the completion of a transfer or of a possible new request, and delivers any other one at once.
     /// The completion of a transfer frees its device for the next one.
     fn queue_or_complete(&mut self, ended: Ended, completed: &mut Vec<Completion>) {
-        let slot = usize::try_from(ended.user_data & 0xffff_ffff).expect("32 bits");
-        match self.in_flight.get_mut(slot) {
+        match self.in_flight.get_mut(ended.user_data) {
             Some(InFlight { device: device @ Some(_), .. }) => {
                 let device = device.take().expect("just seen");
                 self.release_device(device);
@@ -476,7 +398,7 @@ impl Ring {
         self.devices.end(device);
         loop {
             let files = &self.files;
-            match self.devices.next(device, |file| open_file(files, file).is_some()) {
+            match self.devices.next(device, |file| files.is_open(file)) {
                 Some(Next::Closed(token, op)) => self.refuse_transfer(token, op),
                 Some(Next::Begins(token, op)) => return self.dispatch(token, op),
                 None => return,
@@ -486,10 +408,7 @@ impl Ring {
 
     /// Compares the transfers in flight on each device with a recount.
     fn audit(&self) {
-        let busy = |device| {
-            self.in_flight.iter().filter(|(_, entry)| entry.device == Some(device)).count()
-        };
-        self.devices.expect(busy);
+        self.devices.expect(|device| self.in_flight.on_device(device));
     }
 
     /// Replaces the provided buffers that receives took, and submits receives again that found none.
@@ -500,7 +419,7 @@ impl Ring {
         for _ in 0..there.min(ARRIVALS_MAX).min(self.starved.len()) {
             let (token, sock) =
                 self.starved.pop_front().expect("the count is limited to the queue's length");
-            self.recv_any(token, sock);
+            self.launch(token, encode::recv_any(sock));
         }
     }
 }
@@ -508,7 +427,7 @@ impl Ring {
 impl Driver for Ring {
     fn submit(&mut self, token: Token, op: Op) {
         let Some(file) = transfer_of(&op) else { return self.dispatch(token, op) };
-        let Ok(open) = self.file(file) else { return self.refuse_transfer(token, op) };
+        let Ok(open) = self.files.file(file) else { return self.refuse_transfer(token, op) };
         let device = open.device;
         if let Some((token, op)) = self.devices.begin(device, token, op) {
             self.dispatch(token, op);
@@ -521,11 +440,9 @@ impl Driver for Ring {
             self.fail(token, libc::ECANCELED);
             return;
         }
-        let slot = self.slots.get(token.index as usize).copied().unwrap_or(u32::MAX);
-        let entry = self.in_flight.get(slot as usize).filter(|entry| entry.token == token);
         // The operation may have completed meanwhile. Transfers are never cancelled.
-        let Some(entry) = entry.filter(|entry| entry.device.is_none()) else { return };
-        let target = u64::from(entry.generation) << 32 | u64::from(slot);
+        let entry = self.in_flight.find(token).filter(|(_, entry)| entry.device.is_none());
+        let Some((target, _)) = entry else { return };
         self.push(opcode::AsyncCancel::new(target).build().user_data(CANCELLATION));
     }
 

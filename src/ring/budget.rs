@@ -7,9 +7,9 @@ use io_uring::cqueue;
 
 /// Maximum number of completed transfers resumed per iteration, in sixteenths of the operations in flight, of
 /// which each connection has one.
-const TURN_SIXTEENTHS: usize = 4;
+const ITERATION_SIXTEENTHS: usize = 4;
 /// Maximum size of the completed transfers resumed per iteration (bytes). A longer transfer is resumed alone.
-pub const TURN_BYTES: usize = 144 << 10;
+pub const ITERATION_BYTES: usize = 144 << 10;
 /// Maximum number of new requests resumed per iteration. While more wait, the shard is overloaded: the
 /// others wait, and completed transfers are limited by bytes alone.
 pub const ARRIVALS_MAX: usize = 32;
@@ -83,10 +83,11 @@ impl ReadyCompletions {
         let arrivals = self.arrivals.len().min(ARRIVALS_MAX);
         self.overloaded = if self.arrivals.len() > ARRIVALS_MAX { self.overloaded + 1 } else { 0 };
         let (transfers, bytes) = match self.overloaded {
-            0 => (((in_flight - arrivals) * TURN_SIXTEENTHS / 16).max(1), TURN_BYTES),
-            lasts => {
-                (usize::MAX, (TURN_BYTES + lasts * OVERLOAD_STEP_BYTES).min(OVERLOAD_BYTES_MAX))
-            }
+            0 => (((in_flight - arrivals) * ITERATION_SIXTEENTHS / 16).max(1), ITERATION_BYTES),
+            lasts => (
+                usize::MAX,
+                (ITERATION_BYTES + lasts * OVERLOAD_STEP_BYTES).min(OVERLOAD_BYTES_MAX),
+            ),
         };
         IterationBudget { arrivals, transfers, bytes, is_first: true }
     }
@@ -136,7 +137,7 @@ mod tests {
         assert_eq!(iteration(&mut ready, 64), [4]);
         assert!(ready.is_empty());
         (0..64).for_each(|number| ready.add_transfer(ended(number, 9 << 10)));
-        assert_eq!(iteration(&mut ready, 64).len(), TURN_BYTES / (9 << 10));
+        assert_eq!(iteration(&mut ready, 64).len(), ITERATION_BYTES / (9 << 10));
     }
 
     #[test]

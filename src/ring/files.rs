@@ -1,29 +1,30 @@
-//! Operations on files and directories, which are rare and not part of any request.
+//! Open files and directories of a ring.
 
-use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use io_uring::opcode;
-use io_uring::types::{Fd, Fixed, FsyncFlags};
+use io_uring::Submitter;
+use io_uring::types::{Fd, Fixed};
 use nix::libc;
 use slab::Slab;
 
-use super::{Held, Ring};
 use crate::base::limits::FILES_PER_SHARD;
 use crate::base::sys;
-use crate::runtime::op::{DirId, FileId, Op, Returned, Token};
+use crate::runtime::devices::Devices;
+use crate::runtime::op::{DirId, FileId};
 
 /// Extent size hint for volumes on XFS (bytes).
 const EXTENT_SIZE: u32 = 1 << 30;
 
-pub(super) struct OpenFile {
+/// An open file.
+pub struct OpenFile {
     generation: u16,
     file: File,
-    pub(super) device: usize,
+    /// Position of its device.
+    pub device: usize,
 }
 
 /// Width of the slot number in a file id (bits). The bits above hold the number of previous uses of the slot.
@@ -38,14 +39,9 @@ fn generation_of(file: FileId) -> u16 {
     u16::try_from(file.0 >> FILE_SLOT_BITS).expect("16 bits")
 }
 
-pub(super) fn fixed(file: FileId) -> Fixed {
+/// Slot of a file in the table of files that is registered with the kernel.
+pub fn fixed(file: FileId) -> Fixed {
     Fixed(slot_of(file))
-}
-
-/// Looks up an open file by its id.
-pub(super) fn open_file(files: &Slab<OpenFile>, file: FileId) -> Option<&OpenFile> {
-    let open = files.get(slot_of(file) as usize);
-    open.filter(|open| open.generation == generation_of(file))
 }
 
 /// Result of a sync or durable write of `file`: an error if the file system has shut down meanwhile.
@@ -61,110 +57,83 @@ fn sync_result(file: &File, result: i32) -> i64 {
     }
 }
 
-impl Ring {
-    /// Dispatches an operation on a file or directory other than a transfer.
-    pub(super) fn dispatch_file_op(&mut self, token: Token, op: Op) {
-        match op {
-            Op::OpenDir { path } => self.open_dir(token, &path),
-            Op::Create { dir, name } => {
-                self.open(token, dir, name, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL);
-            }
-            Op::Open { dir, name, write } => {
-                let access = if write { libc::O_RDWR } else { libc::O_RDONLY };
-                self.open(token, dir, name, access);
-            }
-            Op::FileLen { file } => {
-                let len = self.file(file).and_then(|open| open.file.metadata());
-                self.end_with(token, len.map(|metadata| metadata.len()));
-            }
-            Op::Extents { file } => {
-                let count = self.file(file).and_then(|open| sys::extents(open.file.as_fd()));
-                self.end_with(token, count);
-            }
-            Op::Allocate { file, len } => {
-                if len >= u64::from(EXTENT_SIZE) {
-                    // Only XFS supports the hint. A small file would be allocated far too much space.
-                    let _ = self
-                        .file(file)
-                        .and_then(|open| sys::hint_extent_size(open.file.as_fd(), EXTENT_SIZE));
-                }
-                self.launch(token, Held::Nothing, None, |_| {
-                    opcode::Fallocate::new(fixed(file), len).build()
-                });
-            }
-            Op::Sync { file } => self.launch(token, Held::Sync(file), None, |_| {
-                opcode::Fsync::new(fixed(file)).flags(FsyncFlags::DATASYNC).build()
-            }),
-            Op::CloseFile { file } => self.close_file(token, file),
-            Op::Rename { dir, from, to, replace } => {
-                let dir = self.dir(dir);
-                let flags = if replace { 0 } else { libc::RENAME_NOREPLACE };
-                let held = Held::Names { _from: from, _to: to };
-                self.launch(token, held, None, |held| {
-                    let Held::Names { _from: from, _to: to } = held else { unreachable!() };
-                    opcode::RenameAt::new(dir, from.as_ptr(), dir, to.as_ptr()).flags(flags).build()
-                });
-            }
-            Op::Unlink { dir, name } => {
-                let dir = self.dir(dir);
-                self.launch(token, Held::Name { _name: name }, None, |held| {
-                    let Held::Name { _name: name } = held else { unreachable!() };
-                    opcode::UnlinkAt::new(dir, name.as_ptr()).build()
-                });
-            }
-            Op::SyncDir { dir } => {
-                let fd = self.dir(dir);
-                self.launch(token, Held::SyncDir(dir), None, |_| opcode::Fsync::new(fd).build());
-            }
-            _ => unreachable!("connections and transfers are dispatched by `dispatch`"),
+/// The open files and directories. Files are registered with the kernel, under the number of their slot.
+pub struct OpenFiles {
+    dirs: Vec<File>,
+    files: Slab<OpenFile>,
+    /// Number of uses of each slot in `files`, so that the id of a closed file never names another file.
+    generations: Vec<u16>,
+    /// Number of slots in the kernel's table of files.
+    files_max: u32,
+}
+
+impl OpenFiles {
+    /// Nothing is open. `files_max` is the number of slots in the kernel's table of files.
+    pub fn new(files_max: u32) -> Self {
+        Self { dirs: Vec::new(), files: Slab::new(), generations: Vec::new(), files_max }
+    }
+
+    #[cfg(test)]
+    pub fn dirs(&self) -> usize {
+        self.dirs.len()
+    }
+
+    /// Whether a file is open.
+    pub fn is_open(&self, file: FileId) -> bool {
+        self.file(file).is_ok()
+    }
+
+    /// Looks up an open file by its id.
+    ///
+    /// # Errors
+    /// `EBADF` if it is not open.
+    pub fn file(&self, file: FileId) -> io::Result<&OpenFile> {
+        let open = self.files.get(slot_of(file) as usize);
+        let open = open.filter(|open| open.generation == generation_of(file));
+        open.ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
+    }
+
+    /// Length of a file (bytes).
+    pub fn len_of(&self, file: FileId) -> io::Result<u64> {
+        Ok(self.file(file)?.file.metadata()?.len())
+    }
+
+    /// Number of extents of a file.
+    pub fn extents_of(&self, file: FileId) -> io::Result<u64> {
+        sys::extents(self.file(file)?.file.as_fd())
+    }
+
+    /// Hints the file system to allocate large extents, before `len` bytes of a file are allocated.
+    pub fn hint_extent_size(&self, file: FileId, len: u64) {
+        // Only XFS supports the hint. A small file would be allocated far too much space.
+        if len >= u64::from(EXTENT_SIZE)
+            && let Ok(open) = self.file(file)
+        {
+            let _ = sys::hint_extent_size(open.file.as_fd(), EXTENT_SIZE);
         }
     }
 
-    fn end_with(&mut self, token: Token, result: io::Result<u64>) {
-        let number = match result {
-            Ok(value) => i64::try_from(value).expect("lengths and counts are below 2^63"),
-            Err(error) => -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),
-        };
-        self.end(token, number, Returned::None);
+    /// Closes a file.
+    pub fn close(&mut self, file: FileId, ring: &Submitter<'_>) -> io::Result<()> {
+        self.file(file)?;
+        let slot = slot_of(file);
+        self.files.remove(slot as usize);
+        let generation = &mut self.generations[slot as usize];
+        *generation = generation.wrapping_add(1);
+        ring.register_files_update(slot, &[-1]).map(drop)
     }
 
     /// Descriptor of a directory. -1 for the id of a directory that could not be opened, so that operations
     /// on it end with `EBADF`.
-    fn dir(&self, dir: DirId) -> Fd {
+    pub fn dir(&self, dir: DirId) -> Fd {
         Fd(self.dirs.get(dir.0 as usize).map_or(-1, AsRawFd::as_raw_fd))
     }
 
-    pub(super) fn file(&self, file: FileId) -> io::Result<&OpenFile> {
-        open_file(&self.files, file).ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
-    }
-
-    fn close_file(&mut self, token: Token, file: FileId) {
-        if self.file(file).is_err() {
-            return self.fail(token, libc::EBADF);
-        }
-        let slot = slot_of(file);
-        self.files.remove(slot as usize);
-        let generation = &mut self.file_generations[slot as usize];
-        *generation = generation.wrapping_add(1);
-        let update = self.ring.submitter().register_files_update(slot, &[-1]);
-        self.end_with(token, update.map(|_| 0));
-    }
-
-    /// Completes a transfer on a file that was closed meanwhile with `EBADF`.
-    pub(super) fn refuse_transfer(&mut self, token: Token, op: Op) {
-        let returned = match op {
-            Op::Read { buf, .. } => Returned::One(buf),
-            Op::Write { bufs, .. } => Returned::Many(bufs),
-            _ => Returned::None,
-        };
-        self.end(token, -i64::from(libc::EBADF), returned);
-    }
-
-    fn open_dir(&mut self, token: Token, path: &Path) {
+    /// Opens a directory and returns its id.
+    pub fn open_dir(&mut self, path: &Path) -> io::Result<u64> {
         let mut options = File::options();
-        let opened = options.read(true).custom_flags(libc::O_DIRECTORY).open(path);
-        let number = opened.and_then(|dir| self.number_of_dir(dir));
-        self.end_with(token, number);
+        let dir = options.read(true).custom_flags(libc::O_DIRECTORY).open(path)?;
+        self.number_of_dir(dir)
     }
 
     /// Returns the id of a directory. A directory that is open already keeps its id: directories are never
@@ -180,18 +149,8 @@ impl Ring {
         Ok(number as u64)
     }
 
-    fn open(&mut self, token: Token, dir: DirId, name: CString, access: i32) {
-        let direct = if self.options.buffered { 0 } else { libc::O_DIRECT };
-        let flags = libc::O_CLOEXEC | libc::O_NOFOLLOW | direct | access;
-        let dir = self.dir(dir);
-        self.launch(token, Held::Opening { _name: name }, None, |held| {
-            let Held::Opening { _name: name } = held else { unreachable!() };
-            opcode::OpenAt::new(dir, name.as_ptr()).flags(flags).mode(0o600).build()
-        });
-    }
-
     /// Checked result of a sync or durable write of a file.
-    pub(super) fn file_sync_result(&self, file: FileId, result: i32) -> i64 {
+    pub fn file_sync_result(&self, file: FileId, result: i32) -> i64 {
         match self.file(file) {
             Ok(open) => sync_result(&open.file, result),
             Err(_) => i64::from(result),
@@ -199,12 +158,12 @@ impl Ring {
     }
 
     /// Checked result of a sync of a directory.
-    pub(super) fn dir_sync_result(&self, dir: DirId, result: i32) -> i64 {
+    pub fn dir_sync_result(&self, dir: DirId, result: i32) -> i64 {
         self.dirs.get(dir.0 as usize).map_or(i64::from(result), |dir| sync_result(dir, result))
     }
 
     /// Registers a file that was just opened and returns its id, or the negated errno.
-    pub(super) fn opened(&mut self, result: i32) -> i64 {
+    pub fn opened(&mut self, result: i32, devices: &mut Devices, ring: &Submitter<'_>) -> i64 {
         if result < 0 {
             return i64::from(result);
         }
@@ -215,17 +174,17 @@ impl Ring {
             Ok(metadata) => metadata.dev(),
             Err(error) => return -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),
         };
-        let device = self.devices.position(number);
+        let device = devices.position(number);
         let fd = file.as_raw_fd();
         let slot = u32::try_from(self.files.vacant_key()).expect("fewer than 2^32 files");
         if slot >= self.files_max {
             return -i64::from(libc::EMFILE);
         }
-        match self.ring.submitter().register_files_update(slot, &[fd]) {
+        match ring.register_files_update(slot, &[fd]) {
             Ok(_) => {
                 let slot_index = slot as usize;
-                self.file_generations.resize(self.file_generations.len().max(slot_index + 1), 0);
-                let generation = self.file_generations[slot_index];
+                self.generations.resize(self.generations.len().max(slot_index + 1), 0);
+                let generation = self.generations[slot_index];
                 self.files.insert(OpenFile { generation, file, device });
                 i64::from(u32::from(generation) << FILE_SLOT_BITS | slot)
             }

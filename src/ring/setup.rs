@@ -102,11 +102,11 @@ fn io_uring_disabled() -> Option<u32> {
 
 /// A ring that is set up but not yet enabled, to be moved to the thread that will own it.
 pub struct Prepared {
-    pub(super) ring: IoUring,
+    pub(crate) ring: IoUring,
     /// Number of slots in the table of files.
-    pub(super) files_max: u32,
-    pub(super) registered: bool,
-    pub(super) gathers_fixed: bool,
+    pub(crate) files_max: u32,
+    pub(crate) registered: bool,
+    pub(crate) gathers_fixed: bool,
 }
 
 impl Prepared {

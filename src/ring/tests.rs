@@ -3,7 +3,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use super::turns::TURN_BYTES;
+use super::budget::ITERATION_BYTES;
 use super::*;
 use crate::base::limits::HEAD_BUFFER;
 use crate::runtime::buffer::Region;
@@ -93,7 +93,7 @@ fn photos_that_ended_together_do_not_hold_up_the_next_request() {
 fn small_photos_go_on_together_and_a_large_one_goes_on_alone() {
     let mut bench = bench(64, 96);
     (0..64).for_each(|index| bench.read(index, 9 << 10));
-    assert_eq!(bench.reaped().len(), TURN_BYTES / (9 << 10));
+    assert_eq!(bench.reaped().len(), ITERATION_BYTES / (9 << 10));
     while bench.ring.in_flight() > 0 {
         bench.reaped();
     }
@@ -256,7 +256,7 @@ fn a_directory_that_is_opened_again_keeps_its_number() {
         bench.ring.submit(token(0), Op::OpenDir { path: path.clone() });
         assert_eq!(reap(&mut bench.ring)[0].result, 0);
     }
-    assert_eq!(bench.ring.dirs.len(), 1);
+    assert_eq!(bench.ring.files.dirs(), 1);
 }
 
 #[test]
