@@ -1,7 +1,7 @@
 //! Encodes operations as entries of the submission queue.
 //!
-//! An entry points to the memory of a buffer or to what its [`Held`] has on the heap. So it stays valid when the
-//! [`Held`] is moved.
+//! An entry points to the memory of a buffer or to what its [`Held`] has on the heap. So it stays valid when
+//! the [`Held`] is moved.
 
 use std::ffi::CString;
 use std::ptr::null_mut;

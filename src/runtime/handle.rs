@@ -1,7 +1,7 @@
 //! What tasks see of the executor: they submit operations, await them, sleep, and spawn other tasks.
 //!
-//! All leaf futures are defined here and in [`super::sync`], so that no waker is needed: a leaf future records
-//! the task that polled it.
+//! All leaf futures are defined here and in [`super::sync`], so that no waker is needed: a leaf future
+//! records the task that polled it.
 //!
 //! Dropping a future does not undo anything: a submitted operation runs to its end, and its buffers stay with
 //! the driver until then.
