@@ -13,80 +13,24 @@
 //!
 //! Faults other than power cuts are in [`super::fault`].
 
+mod image;
 #[cfg(test)]
 mod tests;
+mod wreck;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::rc::Rc;
 
 use nix::libc;
 
 use super::pages::{PAGE, Pages};
+use wreck::{Change, apply, bad_sectors};
+
+pub use image::Image;
+pub use wreck::{Loose, Wreck};
 
 /// Length of a sector (bytes).
 pub const SECTOR: usize = 512;
-
-/// Contents of stable media: files by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Image {
-    /// Contents of each file.
-    pub files: BTreeMap<String, Pages>,
-    /// Bad sectors, which can be neither read nor written, by file name and sector number.
-    pub bad: BTreeSet<(String, usize)>,
-}
-
-impl Image {
-    /// Creates an image with one file.
-    #[must_use]
-    pub fn of(name: &str, bytes: &[u8]) -> Self {
-        Self { files: [(name.to_owned(), Pages::from(bytes))].into(), ..Self::default() }
-    }
-
-    /// Returns a copy of a file's bytes.
-    ///
-    /// # Panics
-    /// When there is no such file.
-    #[must_use]
-    pub fn bytes(&self, name: &str) -> Vec<u8> {
-        self.files[name].to_vec()
-    }
-
-    /// Returns a file, to be modified.
-    ///
-    /// # Panics
-    /// When there is no such file.
-    pub fn file(&mut self, name: &str) -> &mut Pages {
-        self.files.get_mut(name).expect("a file of that name")
-    }
-
-    /// Changes a file's bytes.
-    ///
-    /// # Panics
-    /// When there is no such file.
-    pub fn edit<T>(&mut self, name: &str, change: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        let mut bytes = self.bytes(name);
-        let result = change(&mut bytes);
-        *self.file(name) = Pages::from(&bytes[..]);
-        result
-    }
-}
-
-/// Bytes that a power cut may keep or lose, all or none: a sector, or the part of one write that is in
-/// unwritten extents.
-#[derive(Clone, Debug)]
-pub struct Loose {
-    inode: usize,
-    at: usize,
-    bytes: Rc<[u8]>,
-}
-
-#[derive(Clone, Debug)]
-enum Change {
-    Link(String, usize),
-    Rename(String, String),
-    Unlink(String),
-}
 
 #[derive(Clone, Debug, Default)]
 struct Inode {
@@ -110,32 +54,6 @@ pub struct Disk {
     flushes_all: bool,
     /// Whether there are unwritten extents.
     unwritten: bool,
-}
-
-/// Set of crash states: the images that a power cut at some moment could leave.
-#[derive(Clone, Debug)]
-pub struct Wreck {
-    durable: Vec<Pages>,
-    names: BTreeMap<String, usize>,
-    changes: Vec<Change>,
-    loose: Vec<Loose>,
-    bad: BTreeSet<(usize, usize)>,
-}
-
-fn apply(names: &mut BTreeMap<String, usize>, change: &Change) {
-    match change {
-        Change::Link(name, inode) => {
-            names.insert(name.clone(), *inode);
-        }
-        Change::Rename(from, to) => {
-            if let Some(inode) = names.remove(from) {
-                names.insert(to.clone(), inode);
-            }
-        }
-        Change::Unlink(name) => {
-            names.remove(name);
-        }
-    }
 }
 
 impl Disk {
@@ -413,69 +331,5 @@ impl Disk {
         let files = self.names.iter();
         let files = files.map(|(name, &inode)| (name.clone(), self.inodes[inode].present.clone()));
         Image { files: files.collect(), bad: bad_sectors(&self.bad, &self.names) }
-    }
-}
-
-fn bad_sectors(
-    bad: &BTreeSet<(usize, usize)>,
-    names: &BTreeMap<String, usize>,
-) -> BTreeSet<(String, usize)> {
-    let name = |wanted: usize| names.iter().find(|(_, inode)| **inode == wanted);
-    let named = bad.iter().filter_map(|(inode, n)| Some((name(*inode)?.0.clone(), *n)));
-    named.collect()
-}
-
-impl Wreck {
-    /// Number of loose pieces, which may or may not survive.
-    #[must_use]
-    pub fn loose(&self) -> usize {
-        self.loose.len()
-    }
-
-    /// Number of name changes, of which a prefix survives.
-    #[must_use]
-    pub fn changes(&self) -> usize {
-        self.changes.len()
-    }
-
-    /// Returns the crash states without loose pieces that equal the media, whose survival makes no
-    /// difference.
-    #[must_use]
-    pub fn trimmed(&self) -> Self {
-        let mut loose: Vec<Loose> = Vec::new();
-        for one in &self.loose {
-            let overlaps = |other: &Loose| {
-                other.inode == one.inode
-                    && other.at < one.at + one.bytes.len()
-                    && one.at < other.at + other.bytes.len()
-            };
-            let changes =
-                !self.durable[one.inode].holds(one.at, &one.bytes) || loose.iter().any(overlaps);
-            if changes {
-                loose.push(one.clone());
-            }
-        }
-        Self { loose, ..self.clone() }
-    }
-
-    /// Returns one crash state: `survives` says which loose pieces survive, `changes` how many of the name
-    /// changes.
-    #[must_use]
-    pub fn image(&self, mut survives: impl FnMut(usize) -> bool, changes: usize) -> Image {
-        let mut names = self.names.clone();
-        for change in &self.changes[..changes] {
-            apply(&mut names, change);
-        }
-        let mut files: BTreeMap<String, Pages> = BTreeMap::new();
-        for (name, &inode) in &names {
-            let mut file = self.durable[inode].clone();
-            for (n, loose) in self.loose.iter().enumerate() {
-                if loose.inode == inode && survives(n) {
-                    file.write(loose.at, &loose.bytes);
-                }
-            }
-            files.insert(name.clone(), file);
-        }
-        Image { files, bad: bad_sectors(&self.bad, &names) }
     }
 }

@@ -1,0 +1,116 @@
+//! What a power cut may leave of a disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use super::image::Image;
+use crate::runtime::sim::pages::Pages;
+
+/// Bytes that a power cut may keep or lose, all or none: a sector, or the part of one write that is in
+/// unwritten extents.
+#[derive(Clone, Debug)]
+pub struct Loose {
+    pub(in crate::runtime::sim) inode: usize,
+    pub(in crate::runtime::sim) at: usize,
+    pub(in crate::runtime::sim) bytes: Rc<[u8]>,
+}
+
+/// A change of names.
+#[derive(Clone, Debug)]
+pub enum Change {
+    Link(String, usize),
+    Rename(String, String),
+    Unlink(String),
+}
+
+/// Set of crash states: the images that a power cut at some moment could leave.
+#[derive(Clone, Debug)]
+pub struct Wreck {
+    pub(in crate::runtime::sim) durable: Vec<Pages>,
+    pub(in crate::runtime::sim) names: BTreeMap<String, usize>,
+    pub(in crate::runtime::sim) changes: Vec<Change>,
+    pub(in crate::runtime::sim) loose: Vec<Loose>,
+    pub(in crate::runtime::sim) bad: BTreeSet<(usize, usize)>,
+}
+
+/// Applies a change to the names of files.
+pub fn apply(names: &mut BTreeMap<String, usize>, change: &Change) {
+    match change {
+        Change::Link(name, inode) => {
+            names.insert(name.clone(), *inode);
+        }
+        Change::Rename(from, to) => {
+            if let Some(inode) = names.remove(from) {
+                names.insert(to.clone(), inode);
+            }
+        }
+        Change::Unlink(name) => {
+            names.remove(name);
+        }
+    }
+}
+
+/// Returns bad sectors by the name of their file.
+pub fn bad_sectors(
+    bad: &BTreeSet<(usize, usize)>,
+    names: &BTreeMap<String, usize>,
+) -> BTreeSet<(String, usize)> {
+    let name = |wanted: usize| names.iter().find(|(_, inode)| **inode == wanted);
+    let named = bad.iter().filter_map(|(inode, n)| Some((name(*inode)?.0.clone(), *n)));
+    named.collect()
+}
+
+impl Wreck {
+    /// Number of loose pieces, which may or may not survive.
+    #[must_use]
+    pub fn loose(&self) -> usize {
+        self.loose.len()
+    }
+
+    /// Number of name changes, of which a prefix survives.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Returns the crash states without loose pieces that equal the media, whose survival makes no
+    /// difference.
+    #[must_use]
+    pub fn trimmed(&self) -> Self {
+        let mut loose: Vec<Loose> = Vec::new();
+        for one in &self.loose {
+            let overlaps = |other: &Loose| {
+                other.inode == one.inode
+                    && other.at < one.at + one.bytes.len()
+                    && one.at < other.at + other.bytes.len()
+            };
+            let changes =
+                !self.durable[one.inode].holds(one.at, &one.bytes) || loose.iter().any(overlaps);
+            if changes {
+                loose.push(one.clone());
+            }
+        }
+        Self { loose, ..self.clone() }
+    }
+
+    /// Returns one crash state: `survives` says which loose pieces survive, `changes` how many of the name
+    /// changes.
+    #[must_use]
+    pub fn image(&self, mut survives: impl FnMut(usize) -> bool, changes: usize) -> Image {
+        let mut names = self.names.clone();
+        for change in &self.changes[..changes] {
+            apply(&mut names, change);
+        }
+        let mut files: BTreeMap<String, Pages> = BTreeMap::new();
+        for (name, &inode) in &names {
+            let mut file = self.durable[inode].clone();
+            for (n, loose) in self.loose.iter().enumerate() {
+                if loose.inode == inode && survives(n) {
+                    file.write(loose.at, &loose.bytes);
+                }
+            }
+            files.insert(name.clone(), file);
+        }
+        Image { files, bad: bad_sectors(&self.bad, &names) }
+    }
+}
