@@ -260,7 +260,7 @@ fn the_end_of_any_thread_ends_the_daemon_with_its_name() {
     for thread in ["hayloft-admin", "disks", "access-trace", "log", "shard-0", "shard-1"] {
         let (code, log) = without_thread(thread, &options);
         assert_eq!(code, Some(1), "{thread}:\n{log}");
-        let ended = format!("ERROR hayloft::node::daemon: thread {thread} ended by itself");
+        let ended = format!("ERROR hayloft::node::daemon::ended: thread {thread} ended by itself");
         assert!(log.contains(&ended), "{thread}:\n{log}");
         let panicked = format!("ERROR hayloft: thread {thread} panicked at src/base/threads.rs:");
         assert!(log.contains(&panicked), "{thread}:\n{log}");
@@ -278,7 +278,7 @@ fn the_end_of_any_thread_without_unwinding_ends_the_daemon_with_its_name() {
     for thread in ["hayloft-admin", "disks", "access-trace", "log", "shard-0", "shard-1"] {
         let (code, log) = without_thread(&format!("exit:{thread}"), &options);
         assert_eq!(code, Some(1), "{thread}:\n{log}");
-        let ended = format!("ERROR hayloft::node::daemon: thread {thread} ended by itself");
+        let ended = format!("ERROR hayloft::node::daemon::ended: thread {thread} ended by itself");
         assert!(log.contains(&ended), "{thread}:\n{log}");
         let drained = log.trim_end().ends_with("stopped");
         assert_eq!(drained, !thread.starts_with("shard"), "{thread}:\n{log}");
@@ -290,7 +290,7 @@ fn a_panic_of_the_main_thread_is_logged_and_ends_the_process() {
     let (code, log) = without_thread("main", &Options::default());
     assert_eq!(code, Some(101), "{log}");
     assert!(
-        log.contains("ERROR hayloft: thread main panicked at src/node/daemon/mod.rs:"),
+        log.contains("ERROR hayloft: thread main panicked at src/node/daemon/watch.rs:"),
         "{log}"
     );
 }

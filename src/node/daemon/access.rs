@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::StartError;
+use super::error::StartError;
 use super::stores::Seen;
 use crate::base::access_trace::{HEADER_LEN, Header, RECORD_LEN, threshold};
 use crate::base::new_name;

@@ -1,16 +1,19 @@
-//! The control ring of the main thread: creates volumes, sends orders to shards and wakes them.
+//! The control ring of the main thread: creates volumes, carries orders to shards and wakes them.
 
 use std::os::fd::RawFd;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::StartError;
+use super::error::StartError;
+use super::line::Line;
+use super::random::random;
 use crate::base::sys;
-use crate::node::shard::{Message, Order, OrderError, Shared};
 use crate::ring::{Prepared, Ring, RingOptions};
 use crate::runtime::buffer::Pool;
 use crate::runtime::op::Op;
-use crate::runtime::{Handle, Replies, Runtime};
+use crate::runtime::{Handle, Runtime};
+
+/// Buffer memory of the control ring (bytes).
+pub const BUFFERS: usize = 24 << 20;
 
 /// The control ring and the tasks that run on it.
 pub struct Control {
@@ -32,7 +35,7 @@ impl Control {
         let options = RingOptions { device_in_flight: 8, buffered };
         let ring = Ring::start(prepared, pool.clone(), peers, options)
             .map_err(|error| StartError::Step("start a ring", error))?;
-        let runtime = Runtime::new(&ring, pool, super::random);
+        let runtime = Runtime::new(&ring, pool, random);
         Ok(Self { ring, runtime })
     }
 
@@ -62,59 +65,11 @@ impl Control {
         self.runtime.run_ready();
         line.read_mailbox();
         self.runtime.run_ready();
-        let mailbox = &line.shared.mailboxes[line.shared.main()];
+        let mailbox = line.mailbox();
         let sleep = !self.runtime.has_ready() && mailbox.may_sleep();
         let longest = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
         let until = if sleep { sys::monotonic_ns().saturating_add(longest) } else { 0 };
         self.runtime.exchange(&mut self.ring, until);
         mailbox.awake();
-    }
-}
-
-/// Sends orders to the shards and receives their reports.
-pub struct Line {
-    handle: Handle,
-    shared: Arc<Shared>,
-    reports: Replies<Result<(), OrderError>>,
-}
-
-impl Line {
-    /// Creates the sender for the tasks of `control`.
-    pub fn new(control: &Control, shared: &Arc<Shared>) -> Self {
-        let handle = control.handle().clone();
-        let reports = Replies::new(&handle);
-        Self { handle, shared: Arc::clone(shared), reports }
-    }
-
-    /// Handle of the main thread's runtime.
-    pub fn handle(&self) -> &Handle {
-        &self.handle
-    }
-
-    /// Sends an order to a shard and waits for its report. The caller must not have more orders under way
-    /// than the mailbox has room for: see [`ORDERS_MAX`](crate::base::limits::ORDERS_MAX).
-    ///
-    /// # Errors
-    /// The shard's reason for not executing the order.
-    pub async fn order(&self, shard: usize, order: Order) -> Result<(), OrderError> {
-        let number = self.reports.expect();
-        match self.shared.mailboxes[shard].send(Message::Order { number, order }) {
-            Ok(false) => {}
-            Ok(true) => {
-                let shard = u16::try_from(shard).expect("at most 1024 shards");
-                drop(self.handle.submit(Op::Wake { shard }));
-            }
-            Err(_) => unreachable!("a mailbox has room for ORDERS_MAX orders"),
-        }
-        self.reports.wait(number).await
-    }
-
-    fn read_mailbox(&self) {
-        while let Some(message) = self.shared.mailboxes[self.shared.main()].receive() {
-            match message {
-                Message::Report { number, result } => self.reports.fulfil(number, result),
-                _ => unreachable!("the main thread's mailbox receives only reports"),
-            }
-        }
     }
 }

@@ -15,9 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::statvfs::statvfs;
-
-use super::stores::Store;
+use super::space::space;
+use super::store::Store;
 use crate::base::threads::{Thread, Threads, name};
 use crate::node::datadir::MARKER;
 use crate::node::metrics::{DiskState, Metrics};
@@ -41,17 +40,6 @@ fn identity(path: &Path) -> io::Result<Identity> {
     fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// Returns the free space for new files in the file system of `path`, and the size of that file system, both
-/// in bytes (`statvfs(3)`).
-///
-/// # Errors
-/// The kernel's.
-pub fn space(path: &Path) -> io::Result<(u64, u64)> {
-    let space = statvfs(path)?;
-    let bytes = |blocks: u64| blocks.saturating_mul(space.fragment_size());
-    Ok((bytes(space.blocks_available()), bytes(space.blocks())))
-}
-
 struct Watched {
     path: PathBuf,
     identity: Identity,
@@ -59,9 +47,9 @@ struct Watched {
 
 /// The monitored volume files. Clones share the list.
 #[derive(Clone, Default)]
-pub struct Files(Arc<Mutex<BTreeMap<u32, Watched>>>);
+pub struct WatchedFiles(Arc<Mutex<BTreeMap<u32, Watched>>>);
 
-impl Files {
+impl WatchedFiles {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Watched>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -123,7 +111,7 @@ impl Watch {
     /// The thread cannot be started, or the marker of a data directory cannot be inspected.
     pub fn start(
         stores: &[Store],
-        files: &Files,
+        files: &WatchedFiles,
         metrics: &Arc<Metrics>,
         lost: Sender<Lost>,
         threads: &Threads,
@@ -158,7 +146,7 @@ impl Watch {
 /// State of the monitoring thread.
 struct Monitor {
     markers: Vec<Marker>,
-    files: Files,
+    files: WatchedFiles,
     metrics: Arc<Metrics>,
     lost: Sender<Lost>,
 }
@@ -228,7 +216,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("1.0.vol");
         fs::write(&path, "a").unwrap();
-        let files = Files::default();
+        let files = WatchedFiles::default();
         files.watch(1, path.clone());
         files.watch(2, dir.path().join("absent"));
         assert_eq!(files.lost(), []);
@@ -283,7 +271,7 @@ mod tests {
             fs::write(&marker, "").unwrap();
             fs::write(&volume, "").unwrap();
             let (sender, receiver) = std::sync::mpsc::channel();
-            let files = Files::default();
+            let files = WatchedFiles::default();
             files.watch(1, volume.clone());
             let identity = identity(&marker).unwrap();
             let markers = vec![Marker { disk: 0, dir: dir.path().to_owned(), identity }];
@@ -303,12 +291,5 @@ mod tests {
     fn an_error_of_the_device_is_no_loss() {
         let error = io::Error::from_raw_os_error(nix::libc::EIO);
         assert!(!is_lost(Err(&error), (1, 1)));
-    }
-
-    #[test]
-    fn space_is_what_the_file_system_says() {
-        let (free, size) = space(Path::new("/")).unwrap();
-        assert!(free <= size && size > 1 << 20);
-        assert!(space(Path::new("/nonexistent")).is_err());
     }
 }

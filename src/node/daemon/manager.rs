@@ -11,12 +11,15 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
-use super::control::{Control, Line};
-use super::disks::{Files, Lost, space};
-use super::machine;
+use super::control::Control;
+use super::disks::{Lost, WatchedFiles};
+use super::line::Line;
+use super::machine::OpenFiles;
 use super::placement::Placement;
 use super::shards::{assign, device_limit};
-use super::stores::{self, FoundVolume, Store};
+use super::space::space;
+use super::store::Store;
+use super::volume_files::{self, FoundVolume};
 use crate::base::limits::CHANGES_MAX;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::size::{ByteSize, rounded};
@@ -43,9 +46,9 @@ pub struct ManagerState {
     /// Volumes being created, and creations that failed.
     pub creations: Arc<Creations>,
     /// Volume files that are monitored.
-    pub files: Files,
+    pub files: WatchedFiles,
     /// Division of the file descriptors.
-    pub open_files: machine::Files,
+    pub open_files: OpenFiles,
     /// Ids of the volumes being changed.
     pub changing: RefCell<BTreeSet<u32>>,
 }
@@ -80,7 +83,7 @@ impl Manager {
             match self.requests.recv_timeout(wait) {
                 Ok(request) => self.spawn(|state| state.change(request)),
                 Err(RecvTimeoutError::Timeout) => {}
-                // The admin thread has ended: `Daemon::watch` notices that.
+                // The admin thread has ended: `Running::watch` notices that.
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(left.min(TURN)),
             }
             if self.control.handle().tasks() > 0 {
@@ -195,7 +198,7 @@ impl ManagerState {
         let changing = self.changing.borrow();
         let creations = changing.iter().filter(|id| placement.get(**id).is_none()).count();
         let volumes = (placement.all().count() + creations) as u64;
-        let machine::Files { volumes_max, limit, .. } = self.open_files;
+        let OpenFiles { volumes_max, limit, .. } = self.open_files;
         if volumes < volumes_max {
             return Ok(());
         }
@@ -239,12 +242,12 @@ impl ManagerState {
     async fn create(self: &Rc<Self>, plan: Plan) {
         let (id, store) = (plan.changing.id, &self.stores[plan.store]);
         let dir = store.dir.as_ref().expect("plan() refuses while a data directory is missing");
-        let superblock = stores::superblock(dir, id, plan.size);
-        let preallocation = stores::preallocation(&self.config);
+        let superblock = volume_files::superblock(dir, id, plan.size);
+        let preallocation = volume_files::preallocation(&self.config);
         let progress = |done| self.creations.progress(id, done);
         let handle = self.line.handle();
         let path = store.path.clone();
-        let made = stores::create(handle, path, &superblock, preallocation, progress).await;
+        let made = volume_files::create(handle, path, &superblock, preallocation, progress).await;
         if let Err((what, error)) = made {
             return self.creations.fail(id, not_made(id, store, what, error));
         }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use nix::libc;
 use nix::sys::statfs::{FsType, HUGETLBFS_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, statfs};
 
-use super::StartError;
+use super::error::StartError;
 use crate::base::limits::{BLOCK, UNIT};
 use crate::base::sys::{self, DirectIo};
 use crate::node::datadir::PROBE;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::stores::FoundVolume;
+use super::volume_files::FoundVolume;
 
 /// Data directory, generation and shard of one volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::error::StartError;
+use super::first_volume::FirstVolume;
+use super::running::Running;
 use super::signals::Signals;
-use super::{Daemon, FirstVolume, StartError};
+use super::start::start;
 use crate::base::logging::Log;
 use crate::node::config::{Config, Listen, ShardPorts};
 use crate::node::metrics::VolumeState;
@@ -18,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// A daemon in this process, on free ports of the loopback interface.
 pub struct Private {
-    daemon: Daemon,
+    daemon: Running,
     data: SocketAddr,
     admin: SocketAddr,
 }
@@ -49,7 +52,7 @@ impl Private {
             let listen = vec![Listen::Tcp(data)];
             let config = Config { listen, admin, shard_ports: ShardPorts::Off, ..config.clone() };
             left -= 1;
-            match Daemon::start(&config, log, first) {
+            match start(&config, log, first) {
                 Err(StartError::Listen { .. }) if left > 0 => {}
                 other => return Ok(Self { daemon: other?, data, admin }.recovered(stop)),
             }

@@ -4,9 +4,10 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::machine::Files;
+use super::machine::OpenFiles;
 use super::placement::{Placed, Placement};
-use super::stores::Store;
+use super::random::random;
+use super::store::Store;
 use crate::base::limits::{CHECKPOINT_RATE, LINGER_NS};
 use crate::base::sys;
 use crate::base::types::VolumeId;
@@ -31,7 +32,7 @@ pub struct Launch {
 
 /// Returns the launch parameters of all shards: cores, rings, listeners and volumes are divided among them.
 pub fn launches(
-    (config, files): (&Config, Files),
+    (config, files): (&Config, OpenFiles),
     stores: &[Store],
     placement: &Placement,
     shared: &Arc<Shared>,
@@ -94,7 +95,7 @@ pub fn assign(
     }
 }
 
-fn shard_config(config: &Config, files: Files, disk_missing: bool) -> ShardConfig {
+fn shard_config(config: &Config, files: OpenFiles, disk_missing: bool) -> ShardConfig {
     let limits = &config.limits;
     let ns =
         |time: Duration| u64::try_from(time.as_nanos()).expect("at most a day: checked in config");
@@ -136,6 +137,6 @@ pub fn run(launch: Launch, pool: &Pool, peers: Vec<RawFd>, options: RingOptions)
     let ring = Ring::start(prepared, pool.clone(), peers, options).unwrap_or_else(|error| {
         panic!("a prepared ring could not be started on its thread: {error}")
     });
-    let runtime = Runtime::new(&ring, pool.clone(), super::random);
+    let runtime = Runtime::new(&ring, pool.clone(), random);
     shard::run(ring, runtime, start);
 }

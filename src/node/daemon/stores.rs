@@ -1,46 +1,16 @@
-//! The data directories and the volume files in them, before any shard runs.
+//! The data directories, before any shard runs.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{StartError, disks, medium};
-use crate::base::limits::UNIT;
+use super::error::StartError;
+use super::medium;
+use super::space::place_of;
+use super::store::Store;
+use super::volume_files::volumes;
 use crate::base::new_name;
-use crate::base::sys;
-use crate::base::types::VolumeId;
-use crate::node::config::{Config, Prealloc};
+use crate::node::config::Config;
 use crate::node::datadir::{self, DataDir, DataDirError};
 use crate::node::metrics::DiskState;
-use crate::runtime::Handle;
-use crate::runtime::op::{DirId, Op};
-use crate::volume::{self, IoError, Preallocation, Superblock, VolumeState};
-
-/// A data directory as configured.
-pub struct Store {
-    /// Path as configured.
-    pub path: PathBuf,
-    /// The open and locked directory; `None` when it is missing or its disk fails.
-    pub dir: Option<DataDir>,
-    state: DiskState,
-}
-
-impl Store {
-    /// State at the start, as in `/status`.
-    pub fn state(&self) -> DiskState {
-        self.state
-    }
-}
-
-/// A volume file found in a data directory.
-#[derive(Clone, Debug)]
-pub struct FoundVolume {
-    /// Position of its data directory in the configuration.
-    pub store: usize,
-    /// Volume id.
-    pub id: u32,
-    /// Generation of the file.
-    pub generation: u64,
-}
 
 /// How a configured data directory is used.
 enum DirUse {
@@ -153,32 +123,6 @@ pub fn look(config: &Config) -> Result<Seen, StartError> {
     Ok(Seen { warnings, lack_a_volume: volumes(&stores)?.is_empty() && is_whole, new })
 }
 
-/// Returns the data directory itself if it exists, else the directory in which it will be created.
-fn place_of(path: &Path) -> Option<&Path> {
-    if path.exists() { Some(path) } else { new_name::parent_of(path) }
-}
-
-/// Checks that the first volume fits into the first data directory, as far as its file system reports free
-/// space. Without this check, a reservation that fails would use up all space for a moment, and writes of
-/// other programs would fail meanwhile.
-///
-/// # Errors
-/// [`StartError::Create`] with ENOSPC.
-pub fn check_room(config: &Config) -> Result<(), StartError> {
-    let size = config.volume_size.bytes();
-    let has_room = |place| disks::space(place).map_or(true, |(free, _)| free >= size);
-    if place_of(&config.data[0]).is_none_or(has_room) {
-        return Ok(());
-    }
-    Err(not_created(config, "reserve space for the file", IoError::Errno(nix::libc::ENOSPC)))
-}
-
-/// The error for a first volume that could not be created; `what` is the step that failed.
-pub fn not_created(config: &Config, what: &'static str, error: IoError) -> StartError {
-    let (path, size) = (config.data[0].clone(), config.volume_size);
-    StartError::Create { id: 1, path, what, error, size }
-}
-
 /// Check of a file system: [`medium::check`] or [`medium::look`].
 type LookAtMedium = fn(&Path, &Path, Option<&Path>) -> Result<Option<String>, StartError>;
 
@@ -203,71 +147,4 @@ fn check_mediums(config: &Config, look_at: LookAtMedium) -> Result<Vec<String>, 
         warnings.extend(look_at(path, place, datadir::any_volume(path).as_deref())?);
     }
     Ok(warnings)
-}
-
-/// Returns all volume files of the open directories, by volume id.
-///
-/// # Errors
-/// [`StartError::TwoFiles`] if a volume has two files; [`StartError::DataDir`] if a directory cannot be
-/// listed.
-pub fn volumes(stores: &[Store]) -> Result<Vec<FoundVolume>, StartError> {
-    let mut found: BTreeMap<u32, FoundVolume> = BTreeMap::new();
-    for (store, dir) in stores.iter().enumerate() {
-        let Some(dir) = &dir.dir else { continue };
-        for file in dir.volumes()? {
-            let volume = FoundVolume { store, id: file.id, generation: file.generation };
-            if let Some(other) = found.insert(file.id, volume) {
-                let first =
-                    stores[other.store].path.join(volume::file_name(file.id, other.generation));
-                return Err(StartError::TwoFiles { id: file.id, first, second: file.path });
-            }
-        }
-    }
-    Ok(found.into_values().collect())
-}
-
-/// Returns the superblock of a new volume of `size` bytes in this data directory.
-pub fn superblock(dir: &DataDir, id: u32, size: u64) -> Superblock {
-    Superblock {
-        compat: 0,
-        ro_compat: 0,
-        incompat: 0,
-        volume: VolumeId(id),
-        incarnation: super::random(),
-        parent: 0,
-        generation: 0,
-        state: VolumeState::Live,
-        size,
-        unit: u32::try_from(UNIT).expect("512 fits u32"),
-        chunk: u32::try_from(crate::base::limits::CHUNK).expect("64 KiB fits u32"),
-        hash_seed: super::random(),
-        store: dir.store_id().0.to_be_bytes(),
-        created_ns: sys::wall_ns(),
-        revision: 1,
-    }
-}
-
-/// How the space of new volume files is allocated, by the configuration.
-pub fn preallocation(config: &Config) -> Preallocation {
-    match config.prealloc {
-        Prealloc::Fallocate => Preallocation::Reserve,
-        Prealloc::Zeroed => Preallocation::Zeroed,
-    }
-}
-
-/// Creates the file of a new volume in the directory `path`. `progress` as for [`volume::create`].
-///
-/// # Errors
-/// The step that failed, and why.
-pub async fn create(
-    handle: &Handle,
-    path: PathBuf,
-    superblock: &Superblock,
-    preallocation: Preallocation,
-    progress: impl Fn(u64),
-) -> Result<(), (&'static str, IoError)> {
-    let opened = handle.submit(Op::OpenDir { path }).await.result;
-    let errno = i32::try_from(-opened).unwrap_or(i32::MAX);
-    let dir = u32::try_from(opened).map_err(|_| ("open the directory", IoError::Errno(errno)))?;
-    volume::create(handle, DirId(dir), superblock, preallocation, progress).await
 }

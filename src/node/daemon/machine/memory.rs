@@ -4,10 +4,19 @@
 //! out-of-memory killer would end the daemon without a line in its log.
 
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use super::{StartError, is_close};
+use super::super::error::StartError;
 use crate::base::size::rounded;
+
+/// Range of values that count as close to a bound, in hundredths of the bound.
+const CLOSE: RangeInclusive<u64> = 75..=100;
+
+fn is_close(value: u64, bound: u64) -> bool {
+    CLOSE
+        .contains(&u64::try_from(u128::from(value) * 100 / u128::from(bound.max(1))).unwrap_or(101))
+}
 
 /// Limits on the memory of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,17 +2,15 @@
 //!
 //! `serve` runs the checks before it opens anything; `config check` runs the same ones.
 
-mod memory;
-
-use std::ops::RangeInclusive;
-
-use super::{CONTROL_BUFFERS, StartError};
+use super::super::control;
+use super::super::error::StartError;
+use super::memory::Memory;
+use super::open_files::OpenFiles;
 use crate::base::limits::{CHANGES_MAX, REFUSALS_MAX};
 use crate::base::sys;
 use crate::node::config::Config;
 use crate::node::control::admin::AdminLimits;
 use crate::node::datadir;
-use memory::Memory;
 
 /// Fewest connections of clients that a daemon must be able to serve.
 const CONNECTIONS_MIN: u64 = 32;
@@ -29,26 +27,9 @@ const OPENED_AT_ONCE: u64 = 4;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowed {
     /// Division of the file descriptors.
-    pub files: Files,
+    pub files: OpenFiles,
     /// Findings that do not prevent a start, one sentence each.
     pub warnings: Vec<String>,
-}
-
-/// Division of the file descriptors of the process. The admin API and the volumes come first; connections of
-/// clients get the rest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Files {
-    /// Largest number of connections of clients at the same time.
-    pub connections: u64,
-    /// Largest number of connections per shard that are being refused with 503 at the same time.
-    pub refusals_per_shard: u64,
-    /// Volumes that can be open without lowering `connections`.
-    pub volumes: u64,
-    /// Largest number of open volumes: with more, connections would fall below the minimum, and the next
-    /// start would be refused.
-    pub volumes_max: u64,
-    /// The limit of open files of the process.
-    pub limit: u64,
 }
 
 /// Raises the soft limit of open files to the hard limit. Returns the limit now in force; `u64::MAX` if it
@@ -92,7 +73,7 @@ pub fn check(config: &Config, shards: usize, open_files: u64) -> Result<Allowed,
         ));
     }
     let buffers = config.limits.buffer_memory_per_shard.bytes().saturating_mul(shards);
-    let buffers = buffers.saturating_add(CONTROL_BUFFERS as u64);
+    let buffers = buffers.saturating_add(control::BUFFERS as u64);
     warnings.extend(Memory::of_this_process().check(buffers)?);
     Ok(Allowed { files, warnings })
 }
@@ -127,7 +108,13 @@ fn for_clients_min(shards: u64) -> u64 {
 }
 
 /// Divides `limit` descriptors, of which `reserved` are not for clients. `None` when too few are left.
-fn share_out(limit: u64, reserved: u64, volumes: u64, shards: u64, wanted: u64) -> Option<Files> {
+fn share_out(
+    limit: u64,
+    reserved: u64,
+    volumes: u64,
+    shards: u64,
+    wanted: u64,
+) -> Option<OpenFiles> {
     let left = limit.checked_sub(reserved).filter(|left| *left >= for_clients_min(shards))?;
     let spare = left - for_clients_min(shards);
     let of_new_volumes = spare.min(OF_NEW_VOLUMES);
@@ -138,15 +125,7 @@ fn share_out(limit: u64, reserved: u64, volumes: u64, shards: u64, wanted: u64) 
     let left = left - of_new_volumes;
     let connections = left.min(wanted);
     let volumes = (volumes + of_new_volumes).saturating_add(left - connections).min(volumes_max);
-    Some(Files { connections, refusals_per_shard, volumes, volumes_max, limit })
-}
-
-/// Range of values that count as close to a bound, in hundredths of the bound.
-const CLOSE: RangeInclusive<u64> = 75..=100;
-
-fn is_close(value: u64, bound: u64) -> bool {
-    CLOSE
-        .contains(&u64::try_from(u128::from(value) * 100 / u128::from(bound.max(1))).unwrap_or(101))
+    Some(OpenFiles { connections, refusals_per_shard, volumes, volumes_max, limit })
 }
 
 #[cfg(test)]

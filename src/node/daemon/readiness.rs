@@ -1,4 +1,5 @@
-//! Notifications to a service manager: sd_notify(3). Without a service manager nothing is sent.
+//! Readiness, state and keep-alives, as notifications to a service manager: sd_notify(3). Without a service
+//! manager nothing is sent.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ enum Notice {
 }
 
 /// Sends notifications to the service manager.
-pub struct Service {
+pub struct Notifier {
     /// Watchdog timeout of the service manager (nanoseconds): without a keep-alive for this long it takes
     /// the daemon for hung.
     watchdog: Option<u64>,
@@ -31,7 +32,7 @@ pub struct Service {
     warnings: Throttle,
 }
 
-impl Service {
+impl Notifier {
     /// Creates the sender, with the watchdog timeout from the environment (`WATCHDOG_USEC`).
     pub fn from_environment() -> Self {
         Self::new(sd_notify::watchdog_enabled())
@@ -144,26 +145,26 @@ mod tests {
     #[test]
     fn it_is_ready_once_all_shards_turn() {
         let metrics = metrics();
-        let mut service = Service::new(None);
+        let mut notifier = Notifier::new(None);
         let status = Notice::Status("1 volumes, 0 writable, 1 recovering".to_owned());
-        assert_eq!(service.notices(&metrics, 1), [status]);
+        assert_eq!(notifier.notices(&metrics, 1), [status]);
         metrics.shards[0].turn(1);
-        assert_eq!(service.notices(&metrics, 1), []);
+        assert_eq!(notifier.notices(&metrics, 1), []);
         metrics.shards[1].turn(1);
-        assert_eq!(service.notices(&metrics, 1), [Notice::Ready]);
-        assert_eq!(service.notices(&metrics, 20 * SECOND), [], "no watchdog, no notices");
+        assert_eq!(notifier.notices(&metrics, 1), [Notice::Ready]);
+        assert_eq!(notifier.notices(&metrics, 20 * SECOND), [], "no watchdog, no notices");
         metrics.volume(1).unwrap().state.set(VolumeState::Writable);
         let status = Notice::Status("1 volumes, 1 writable".to_owned());
-        assert_eq!(service.notices(&metrics, 20 * SECOND), [status]);
+        assert_eq!(notifier.notices(&metrics, 20 * SECOND), [status]);
     }
 
     #[test]
     fn a_shard_that_hangs_is_not_covered_up() {
         let metrics = metrics();
-        let mut service = Service::new(Some(Duration::from_secs(10)));
+        let mut notifier = Notifier::new(Some(Duration::from_secs(10)));
         let mut alive = |now| {
             metrics.shards[0].turn(now);
-            service.notices(&metrics, now).contains(&Notice::Alive)
+            notifier.notices(&metrics, now).contains(&Notice::Alive)
         };
         metrics.shards[1].turn(SECOND);
         assert!(alive(3 * SECOND));

@@ -1,0 +1,27 @@
+//! A started daemon: its threads, and what the main thread needs to watch and to end them.
+
+use std::sync::Arc;
+
+use super::access::AccessTrace;
+use super::disks;
+use super::listeners::SocketFile;
+use super::machine::OpenFiles;
+use super::manager::Manager;
+use crate::base::threads::{Thread, Threads};
+use crate::node::control::admin::AdminHandle;
+use crate::node::metrics::Metrics;
+
+/// A started daemon.
+pub struct Running {
+    pub metrics: Arc<Metrics>,
+    pub files: OpenFiles,
+    pub manager: Manager,
+    /// All threads of the process except the main thread.
+    pub threads: Threads,
+    pub shards: Vec<Thread>,
+    pub admin: AdminHandle,
+    pub disks: disks::Watch,
+    pub access: Option<AccessTrace>,
+    /// Files of the unix sockets, removed when the daemon is dropped.
+    pub _socket_files: Vec<SocketFile>,
+}

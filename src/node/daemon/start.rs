@@ -1,0 +1,172 @@
+//! The start: from a configuration to running threads.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+
+use super::access::AccessTrace;
+use super::control::{self, Control};
+use super::disks::{self, WatchedFiles};
+use super::error::StartError;
+use super::first_volume::{self, FirstVolume};
+use super::line::Line;
+use super::manager::{Manager, ManagerState};
+use super::placement::Placement;
+use super::random::random;
+use super::running::Running;
+use super::store::Store;
+use super::{listeners, machine, shards, stores, welcome};
+use crate::base::logging::Log;
+use crate::base::sys;
+use crate::base::threads::name;
+use crate::node::config::{Config, Listen};
+use crate::node::control::admin::{self, AdminLimits, AdminState, Creations};
+use crate::node::datadir::DataDir;
+use crate::node::metrics::{DiskInfo, Metrics, NodeInfo, ShardInfo};
+use crate::node::shard::Shared;
+use crate::ring::{Prepared, Registration, RingOptions, prepare};
+use crate::runtime::buffer::{Pool, Region};
+
+/// Starts a daemon. A start that fails before its first volume is placed removes the data directories that
+/// it created.
+///
+/// # Errors
+/// [`StartError`]: no request is served in that case.
+pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, StartError> {
+    let threads = log.threads();
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let cores = config.shard_cores()?;
+    let count = cores.len();
+    let allowed = machine::check(config, count, machine::raise_file_limit())?;
+    for warning in &allowed.warnings {
+        tracing::warn!("{warning}");
+    }
+    let len = usize::try_from(config.limits.buffer_memory_per_shard.bytes())
+        .expect("at most 1 GiB: checked in config");
+    let region = map(count, len)?;
+    let registration =
+        if config.require_registered { Registration::Required } else { Registration::Wanted };
+    let prepared = prepare(count, &region, registration)?;
+    let registered = prepared.iter().all(Prepared::registered);
+    let control_region = map(1, control::BUFFERS)?;
+    let control = prepare(1, &control_region, Registration::None)?.pop().expect("one ring");
+    // The control ring is last: the main thread's peer index is the number of shards.
+    let peers: Vec<_> = prepared.iter().chain([&control]).map(Prepared::fd).collect();
+    let pool = Pool::new(&control_region, 0);
+    let mut control = Control::start(control, pool, peers.clone(), config.buffered)?;
+
+    let stores = stores::open(config)?;
+    // Before the first volume is created: a port in use must not leave a new store behind.
+    let (bound, admin_socket) = listeners::bind_all(config, count)?;
+    if let Some(warning) = config.public_listen_warning(&bound.places) {
+        tracing::warn!("{warning}");
+    }
+    let admin_address = admin_socket.local_addr().unwrap_or(config.admin);
+    let access = AccessTrace::start(&config.access_trace, threads)?;
+    let mut placement = Placement::new(count);
+    for volume in first_volume::find_volumes(&mut control, &stores, config, first)? {
+        placement.place(&volume);
+    }
+    // A start that fails before this point removes the data directories that it created.
+    stores.iter().filter_map(|store| store.dir.as_ref()).for_each(DataDir::keep);
+
+    let welcome = welcome::lines(&bound, count, admin_address);
+    let infos = shard_infos(&cores, bound.first_shard_port);
+    let metrics = new_metrics(config, log, &stores, &infos, &bound.places);
+    metrics.set_registered_buffers(registered);
+    let shared = Shared::new(Arc::clone(&metrics), count);
+    let shared = Arc::new(shared.with_access(access.as_ref().map(AccessTrace::queue)));
+    let launches = shards::launches(
+        (config, allowed.files),
+        &stores,
+        &placement,
+        &shared,
+        cores,
+        prepared,
+        bound.shards,
+    );
+    let (requests_in, requests) = mpsc::channel();
+    let creations = Arc::new(Creations::default());
+    let limits = AdminLimits::default();
+    let (numbers, making) = (Arc::clone(&metrics), Arc::clone(&creations));
+    let state = AdminState::new(numbers, sys::monotonic_ns, limits, requests_in, making);
+    let admin = admin::spawn(admin_socket, state, threads)
+        .map_err(|error| StartError::Step("start the admin thread", error))?;
+    let mut shards = Vec::new();
+    for (n, launch) in launches.into_iter().enumerate() {
+        let limit = shards::device_limit(config, &placement, n);
+        let options = RingOptions { device_in_flight: limit, buffered: config.buffered };
+        let (region, peers) = (Arc::clone(&region), peers.clone());
+        let body = move || shards::run(launch, &Pool::new(&region, n), peers, options);
+        let thread = threads
+            .spawn(&name::shard(n), body)
+            .map_err(|error| StartError::Step("start a shard's thread", error))?;
+        shards.push(thread);
+    }
+
+    let files = WatchedFiles::default();
+    for (id, placed) in placement.all() {
+        let dir = stores[placed.store].dir.as_ref().expect("volumes are found in open stores only");
+        files.watch(id, dir.volume_path(id, placed.generation));
+    }
+    let (lost_in, lost) = mpsc::channel();
+    let disks = disks::Watch::start(&stores, &files, &metrics, lost_in, threads)
+        .map_err(|error| StartError::Step("monitor the data directories", error))?;
+    let state = ManagerState {
+        stores,
+        placement: RefCell::new(placement),
+        config: config.clone(),
+        line: Line::new(control.handle().clone(), &shared),
+        shared,
+        creations,
+        files,
+        open_files: allowed.files,
+        changing: RefCell::new(BTreeSet::new()),
+    };
+    let manager = Manager { control, state: Rc::new(state), requests, lost };
+    for line in welcome {
+        tracing::info!("{line}");
+    }
+    let threads = threads.clone();
+    let (files, _socket_files) = (allowed.files, bound.files);
+    Ok(Running { metrics, files, manager, threads, shards, admin, disks, access, _socket_files })
+}
+
+fn map(pools: usize, len: usize) -> Result<Arc<Region>, StartError> {
+    Region::map(pools, len).map_err(|error| StartError::Step("map the buffers", error))
+}
+
+fn shard_infos(cores: &[usize], first_port: Option<u16>) -> Vec<ShardInfo> {
+    let info = |(n, core): (usize, &usize)| ShardInfo {
+        id: u32::try_from(n).expect("at most 1024 shards: CORE_ID_LIMIT"),
+        core: u32::try_from(*core).expect("core ids are below CORE_ID_LIMIT"),
+        port: first_port.map(|port| port + u16::try_from(n).expect("at most 1024 shards")),
+    };
+    cores.iter().enumerate().map(info).collect()
+}
+
+fn new_metrics(
+    config: &Config,
+    log: &Log,
+    stores: &[Store],
+    infos: &[ShardInfo],
+    listen: &[Listen],
+) -> Arc<Metrics> {
+    let disks =
+        stores.iter().map(|store| DiskInfo::new(store.path.display().to_string(), store.state));
+    let node = NodeInfo {
+        instance: random(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_ns: sys::monotonic_ns(),
+        started_unix_seconds: sys::wall_ns() / 1_000_000_000,
+        durable: !config.buffered,
+        listen: listen.iter().map(Listen::to_string).collect(),
+        largest_body: config.limits.largest_body.bytes(),
+        largest_batch: config.limits.batch_bytes(),
+        log_lines_dropped: log.dropped(),
+    };
+    Metrics::new(node, infos, disks.collect())
+}

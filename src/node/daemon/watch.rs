@@ -1,0 +1,46 @@
+//! The main thread of a running daemon: changes to volumes, and the reasons to stop.
+
+use std::time::Duration;
+
+use super::ended::Reason;
+use super::readiness::Notifier;
+use super::running::Running;
+use super::signals::Signals;
+use crate::base::sabotage::{self, Sabotage, chosen};
+use crate::base::threads::name;
+use crate::node::metrics::VolumeState;
+
+/// Interval between two checks of shards, threads and signals by the main thread.
+const WATCH: Duration = Duration::from_millis(100);
+
+impl Running {
+    /// Serves changes to volumes and watches shards, threads and signals, until there is a reason to stop.
+    pub fn watch(&mut self, signals: &mut Signals) -> Reason {
+        let mut notifier = Notifier::from_environment();
+        assert!(!sabotage::dies(name::MAIN), "ended on purpose");
+        loop {
+            self.manager.work(WATCH);
+            notifier.look(&self.metrics);
+            if let Some(signal) = signals.stop() {
+                return Reason::Signal(signal);
+            }
+            if let Some(thread) = self.threads.ended()
+                && !chosen(Sabotage::IgnoreLostThread)
+            {
+                return Reason::ThreadEnded(thread);
+            }
+            let states: Vec<_> = self.metrics.volumes().iter().map(|v| v.state.get()).collect();
+            let beyond = (states.len() as u64).saturating_sub(self.files.volumes);
+            self.manager.state.shared.set_volumes_beyond(beyond);
+            if !states.is_empty() && states.iter().all(|state| *state == VolumeState::Failed) {
+                return Reason::NothingToServe;
+            }
+            let poisoned = states.contains(&VolumeState::Poisoned);
+            // A volume whose file is gone can be read and copied only while this process runs.
+            let needed = [VolumeState::Writable, VolumeState::Recovering, VolumeState::Lost];
+            if poisoned && !states.iter().any(|state| needed.contains(state)) {
+                return Reason::Poisoned;
+            }
+        }
+    }
+}
