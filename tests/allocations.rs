@@ -16,7 +16,8 @@ use daemon_harness::{Client, bytes, data_dir, path};
 use hayloft::base::sys;
 use hayloft::base::types::VolumeId;
 use hayloft::http::conn::Deadlines;
-use hayloft::node::metrics::{Metrics, NodeInfo, ShardInfo, VolumeInfo, VolumeState};
+use hayloft::node::board::{Board, ShardInfo, VolumeInfo, VolumeState};
+use hayloft::node::metrics::{Metrics, NodeInfo, ReadMetric};
 use hayloft::node::shard::{self, Assignment, Listener, ShardConfig, Shared, Start};
 use hayloft::ring::{Prepared, Registration, Ring, RingOptions, prepare};
 use hayloft::runtime::Runtime;
@@ -98,7 +99,8 @@ fn start(dir: &std::path::Path, count: usize) -> (Vec<std::net::SocketAddr>, Arc
         ..NodeInfo::default()
     };
     let info = |n| ShardInfo { id: u32::try_from(n).unwrap(), core: 0, port: None };
-    let metrics = Metrics::new(node, &(0..count).map(info).collect::<Vec<_>>(), Vec::new());
+    let metrics =
+        Metrics::new(node, Board::new(&(0..count).map(info).collect::<Vec<_>>(), Vec::new()));
     let shared = Arc::new(Shared::new(Arc::clone(&metrics), count));
     let owners: HashMap<u32, u16> =
         (0..count).map(|n| (u32::try_from(n).unwrap() + 1, u16::try_from(n).unwrap())).collect();
@@ -206,7 +208,7 @@ fn a_get_allocates_nothing_on_its_own_shard_or_another() {
     let dir = data_dir();
     create_volumes(dir.path(), 2);
     let (addresses, metrics) = start(dir.path(), 2);
-    while metrics.volumes().iter().any(|v| v.state.get() != VolumeState::Writable) {
+    while metrics.board.volumes().iter().any(|v| v.state.get() != VolumeState::Writable) {
         std::thread::sleep(Duration::from_millis(5));
     }
     let hints = || metrics.shards.iter().map(|shard| shard.hint_writes.get()).sum::<u64>();

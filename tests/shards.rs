@@ -3,7 +3,7 @@
 
 mod shard_world;
 
-use hayloft::node::metrics::{AdmissionRefusal, TimeoutKind};
+use hayloft::node::metrics::{AdmissionRefusal, ReadMetric, TimeoutKind};
 use shard_world::{Client, SECOND, Shards, config, path};
 
 /// Begins a request and takes what is answered until the connection ends.
@@ -46,10 +46,10 @@ fn a_drain_ends_at_its_deadline_whoever_is_still_sending() {
     let mut shards = Shards::start(2, limited);
     let slow = ask(&shards, 0, put(1, 100_000, 10_000));
     shards.run_until("the upload to be under way", SECOND, |shards| {
-        shards.metrics.shards[0].connections.get() == 1
+        shards.metrics.board.shards[0].connections.get() == 1
     });
     shards.run_for(SECOND);
-    shards.metrics.set_draining();
+    shards.metrics.board.set_draining();
     let began = shards.world.now();
     shards.run_for(2 * SECOND);
     assert!(shards.is_running(0) && shards.is_running(1), "requests under way may go on");
@@ -102,7 +102,7 @@ fn a_drain_waits_for_what_is_under_way_and_refuses_what_comes() {
     });
     let its = silent.clone();
     shards.spawn(async move { its.take_all().await });
-    shards.metrics.set_draining();
+    shards.metrics.board.set_draining();
     // Nobody wakes them here: they look around twice a second.
     shards.run_for(SECOND * 6 / 10);
     assert_eq!(idle.taken().end, Some(0), "idle connections are closed at once");
@@ -134,7 +134,7 @@ fn no_shard_ends_before_the_others_have_nothing_left_to_ask() {
         its.take_all().await;
     });
     shards.run_for(SECOND);
-    shards.metrics.set_draining();
+    shards.metrics.board.set_draining();
     shards.run_for(2 * SECOND);
     assert!(shards.is_running(0), "it owns the volume");
     shards.run_until("both shards to end", 10 * SECOND, |shards| {
@@ -162,7 +162,7 @@ fn a_connection_that_moves_during_a_drain_is_served_to_its_end() {
         }
     });
     shards.run_for(SECOND);
-    shards.metrics.set_draining();
+    shards.metrics.board.set_draining();
     shards.run_until("the whole body", 30 * SECOND, |_| {
         client.taken().bytes.ends_with(body.as_bytes())
     });
@@ -185,9 +185,9 @@ fn a_shard_that_does_not_run_is_handed_no_more_connections_than_so_many() {
     assert_eq!(handed, most as u64);
     shards.stopped[1] = false;
     shards.run_until("them to be adopted", 20 * SECOND, |shards| {
-        shards.metrics.shards[1].connections.get() == handed
+        shards.metrics.board.shards[1].connections.get() == handed
     });
-    assert_eq!(shards.metrics.shards[0].connections.get(), clients.len() as u64 - handed);
+    assert_eq!(shards.metrics.board.shards[0].connections.get(), clients.len() as u64 - handed);
 }
 
 /// What one asks of another shard's volume does not wait for what somebody else has asked before.
@@ -247,7 +247,7 @@ fn a_drain_waits_until_those_it_refused_have_their_answer() {
         its.close().await;
     });
     shards.run_until("the refusal", SECOND, |_| has_status(503)(&client));
-    shards.metrics.set_draining();
+    shards.metrics.board.set_draining();
     shards.run_for(SECOND);
     assert!(shards.is_running(0), "the client has not read its answer");
     shards.run_until("the shard to end", 10 * SECOND, |shards| !shards.is_running(0));
@@ -272,7 +272,8 @@ fn of_too_many_connections_a_few_are_told_and_the_rest_closed() {
         shards.run_for(SECOND);
     }
     let of = &shards.metrics.shards[0];
-    assert_eq!((of.connections_refused.get(), of.connections.get()), (30, 0));
+    let open = shards.metrics.board.shards[0].connections.get();
+    assert_eq!((of.connections_refused.get(), open), (30, 0));
     assert_eq!(of.admission_refusals.at(AdmissionRefusal::Connections).get(), 9);
 }
 
@@ -387,7 +388,7 @@ fn clients_leave_no_connection_buffer_or_share_behind() {
             }
         }
         shards.run_until(&format!("round {round} to leave"), 30 * SECOND, |shards| {
-            shards.metrics.shards.iter().all(|shard| shard.connections.get() == 0)
+            shards.metrics.board.shards.iter().all(|shard| shard.connections.get() == 0)
         });
     }
     shards.run_for(SECOND);
@@ -403,7 +404,7 @@ fn clients_leave_no_connection_buffer_or_share_behind() {
         });
     }
     // Nothing counts as on its way from one shard to the other either.
-    shards.metrics.set_draining();
+    shards.metrics.board.set_draining();
     shards.run_until("both shards to end", 5 * SECOND, |shards| {
         !shards.is_running(0) && !shards.is_running(1)
     });

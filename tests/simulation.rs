@@ -12,6 +12,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
+use hayloft::node::metrics::ReadMetric;
 use hayloft::runtime::sim::fault::WRITE_AFTER_FAILURE;
 use hayloft::runtime::sim::{Fault, World};
 use hayloft::runtime::split_mix;

@@ -7,7 +7,8 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hayloft::node::metrics::{Metrics, VolumeMetrics, VolumeState as Shown};
+use hayloft::node::board::VolumeState as Shown;
+use hayloft::node::metrics::{Metrics, VolumeMetrics};
 use hayloft::runtime::sim::World;
 use hayloft::runtime::sim::history::Answer;
 
@@ -220,7 +221,7 @@ impl Causes {
 
     /// Whether the volume is being recovered now.
     pub fn is_recovering(&self, volume: Option<u32>) -> bool {
-        let all = self.metrics.volumes();
+        let all = self.metrics.board.volumes();
         let mut asked = all.iter().filter(|found| volume.is_none_or(|id| id == found.info.id));
         asked.any(|found| found.state.get() == Shown::Recovering)
     }
@@ -379,7 +380,7 @@ impl Causes {
     fn is_near_full(&self, volume: u32, asked: &Asked, now: u64) -> bool {
         // Or it was so near to it when it was deleted.
         let retired = self.retired.borrow();
-        let retired = retired.iter().filter(|retired| retired.info.id == volume).cloned();
+        let retired = retired.iter().filter(|retired| retired.board.info.id == volume).cloned();
         let mut figures = self.metrics.volume(volume).into_iter().chain(retired);
         let uploads = self.uploads.borrow();
         let claimed = uploads.iter().filter(|upload| {
@@ -387,9 +388,9 @@ impl Causes {
         });
         let claimed = claimed.map(|upload| upload.cost).sum::<u64>() + (8 << 10);
         figures.any(|of| {
-            let size = of.size_bytes.get();
+            let size = of.board.size_bytes.get();
             let reserve = if asked.is_delete { 0 } else { size / 16 };
-            of.used_bytes.get() + claimed > size - reserve
+            of.board.used_bytes.get() + claimed > size - reserve
         })
     }
 
@@ -407,7 +408,7 @@ impl Causes {
     fn takes_no_writes(&self, volume: u32, asked: &Asked, now: u64) -> bool {
         let changes = [What::ReadOnly, What::Writable, What::Create, What::Delete];
         let since = asked.called.saturating_sub(PUBLISHED_AFTER);
-        let shown = self.metrics.volume(volume).map(|found| found.state.get());
+        let shown = self.metrics.board.volume(volume).map(|found| found.state.get());
         shown != Some(Shown::Writable) || self.changed(Some(volume), since, now, &changes)
     }
 
@@ -439,7 +440,7 @@ impl Causes {
             "the volume could not be opened" => holds(&|volume| self.failed(volume, false)),
             "the daemon is shutting down" => {
                 let deleted = self.changed(asked.volume, called, now, &[What::Delete]);
-                self.metrics.draining() || deleted
+                self.metrics.board.draining() || deleted
             }
             "no buffer is free; try again" => self.is_short_of_buffers(asked),
             "volume not available: a data directory is missing" => {
@@ -505,7 +506,7 @@ impl Causes {
             .map(|upload| (upload.volume, upload.cost, upload.from))
             .collect();
         let states: Vec<_> =
-            self.metrics.volumes().iter().map(|v| (v.info.id, v.state.get())).collect();
+            self.metrics.board.volumes().iter().map(|v| (v.info.id, v.state.get())).collect();
         format!(
             "requests (volume, cost, since) {waiting:?}, volumes {states:?}, changes {:?}, \
              faults {:?}, now {}",
@@ -519,7 +520,7 @@ impl Causes {
     pub fn explain_silence(&self, asked: &Asked) {
         let failed = asked.volume.is_some_and(|volume| self.failed(volume, false));
         assert!(
-            failed || self.metrics.draining() || self.is_short_of_buffers(asked),
+            failed || self.metrics.board.draining() || self.is_short_of_buffers(asked),
             "nothing explains that a request was not answered: {asked:?} at {}",
             self.world.now()
         );
@@ -530,7 +531,7 @@ impl Causes {
         let now = self.world.now();
         for volume in self.present() {
             let metrics = self.metrics.volume(volume).expect("a volume of this node");
-            let state = metrics.state.get();
+            let state = metrics.board.state.get();
             let sworn = self.books.of(volume);
             let explained = match state {
                 Shown::Recovering => false,
@@ -554,7 +555,7 @@ impl Causes {
     /// Volumes that are open: their files are.
     pub fn open_volumes(&self) -> Vec<u32> {
         let open = |volume: &u32| {
-            self.metrics.volume(*volume).is_some_and(|found| found.state.get().serves())
+            self.metrics.board.volume(*volume).is_some_and(|found| found.state.get().serves())
         };
         self.present().into_iter().filter(open).collect()
     }

@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use hayloft::base::types::VolumeId;
 use hayloft::http::conn::Deadlines;
-use hayloft::node::metrics::{Metrics, NodeInfo, ShardInfo};
+use hayloft::node::board::{Board, ShardInfo};
+use hayloft::node::metrics::{Metrics, NodeInfo, ReadMetric};
 use hayloft::node::shard::{Listener, Message, Reactor, ShardConfig, Shared, Start};
 use hayloft::runtime::buffer::{Pool, Region};
 use hayloft::runtime::op::{DirId, Driver, Sock};
@@ -260,7 +261,7 @@ impl Node {
         let info = |id| ShardInfo { id, core: id, port: None };
         let shards: Vec<ShardInfo> = ids.map(info).collect();
         let node = NodeInfo { durable: true, ..NodeInfo::default() };
-        let metrics = Metrics::new(node, &shards, Vec::new());
+        let metrics = Metrics::new(node, Board::new(&shards, Vec::new()));
         let shared = Arc::new(Shared::new(Arc::clone(&metrics), plan.shards));
         let owners: HashMap<u32, u16> =
             present.iter().map(|id| (*id, owner_of(plan, *id))).collect();
@@ -369,7 +370,7 @@ impl Node {
 
     /// Begins to drain.
     pub fn drain(&self) {
-        self.metrics.set_draining();
+        self.metrics.board.set_draining();
         self.causes.note_draining(self.plan.drain_ns);
     }
 
@@ -494,7 +495,7 @@ pub fn recount(image: &Image, plan: &Plan, memory: &Memory, metrics: &Metrics) {
     let mut driver = world.driver();
     let mut runtime = Runtime::new(&driver, memory.clients.clone(), || 7);
     for counted in metrics.volumes() {
-        let expected = Expected { checkpoints: None, ..expected(plan, counted.info.id) };
+        let expected = Expected { checkpoints: None, ..expected(plan, counted.board.info.id) };
         let handle = runtime.handle().clone();
         let opening = async move {
             let volume = volume::open_read_only(&handle, DirId(0), &expected).await.unwrap();
@@ -503,7 +504,8 @@ pub fn recount(image: &Image, plan: &Plan, memory: &Memory, metrics: &Metrics) {
             figures
         };
         let found = runtime.block_on(&mut driver, opening);
-        let counted = (counted.needles.get(), counted.live_bytes.get(), counted.used_bytes.get());
+        let counted =
+            (counted.needles.get(), counted.live_bytes.get(), counted.board.used_bytes.get());
         assert_eq!(
             counted,
             (found.needles, found.live, found.used),

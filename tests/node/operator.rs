@@ -3,7 +3,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hayloft::node::metrics::{Metrics, VolumeInfo, VolumeState as Shown};
+use hayloft::node::board::{VolumeInfo, VolumeState as Shown};
+use hayloft::node::metrics::Metrics;
 use hayloft::node::shard::{Assignment, Message, Order, OrderError, Shared};
 use hayloft::runtime::op::{DirId, Op};
 use hayloft::runtime::sim::history::{Action, Answer, Event};

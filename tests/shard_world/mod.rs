@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use hayloft::base::types::VolumeId;
 use hayloft::http::conn::Deadlines;
-use hayloft::node::metrics::{Metrics, NodeInfo, ShardInfo, VolumeInfo, VolumeState as Shown};
+use hayloft::node::board::{Board, ShardInfo, VolumeInfo, VolumeState as Shown};
+use hayloft::node::metrics::{Metrics, NodeInfo};
 use hayloft::node::shard::{Assignment, Listener, Reactor, ShardConfig, Shared, Start};
 use hayloft::runtime::buffer::{Pool, Region};
 use hayloft::runtime::op::{DirId, Op, Returned, Sock};
@@ -119,7 +120,7 @@ impl Shards {
         let world = World::new(7, &disk(&client_pool));
         let ids = 0..u32::try_from(count).unwrap();
         let infos: Vec<ShardInfo> = ids.map(|id| ShardInfo { id, core: id, port: None }).collect();
-        let metrics = Metrics::new(NodeInfo::default(), &infos, Vec::new());
+        let metrics = Metrics::new(NodeInfo::default(), Board::new(&infos, Vec::new()));
         let shared = Arc::new(Shared::new(Arc::clone(&metrics), count));
         let (mut reactors, mut drivers) = (Vec::new(), Vec::new());
         for (n, pool) in pools.iter().enumerate() {
@@ -153,7 +154,7 @@ impl Shards {
             clients_until,
         };
         shards.run_until("volume 1 to be open", 5 * SECOND, |shards| {
-            shards.metrics.volume(1).unwrap().state.get() == Shown::Writable
+            shards.metrics.board.volume(1).unwrap().state.get() == Shown::Writable
         });
         shards
     }

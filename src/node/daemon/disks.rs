@@ -18,8 +18,8 @@ use std::time::Duration;
 use super::space::space;
 use super::store::Store;
 use crate::base::threads::{Thread, Threads, name};
+use crate::node::board::{Board, DiskState};
 use crate::node::datadir::MARKER;
-use crate::node::metrics::{DiskState, Metrics};
 
 /// Interval between two checks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -112,7 +112,7 @@ impl Watch {
     pub fn start(
         stores: &[Store],
         files: &WatchedFiles,
-        metrics: &Arc<Metrics>,
+        board: &Arc<Board>,
         lost: Sender<Lost>,
         threads: &Threads,
     ) -> io::Result<Self> {
@@ -122,8 +122,7 @@ impl Watch {
             markers.push(Marker { disk, dir: store.path.clone(), identity });
         }
         let stop = Arc::new(AtomicBool::new(false));
-        let mut monitor =
-            Monitor { markers, files: files.clone(), metrics: Arc::clone(metrics), lost };
+        let mut monitor = Monitor { markers, files: files.clone(), board: Arc::clone(board), lost };
         // The space of the disks is known before the admin API is asked for it.
         monitor.measure();
         let stopped = Arc::clone(&stop);
@@ -147,7 +146,7 @@ impl Watch {
 struct Monitor {
     markers: Vec<Marker>,
     files: WatchedFiles,
-    metrics: Arc<Metrics>,
+    board: Arc<Board>,
     lost: Sender<Lost>,
 }
 
@@ -155,7 +154,7 @@ impl Monitor {
     /// Updates size and free space of the disks.
     fn measure(&self) {
         for Marker { disk, dir, .. } in &self.markers {
-            let disk = &self.metrics.disks[*disk];
+            let disk = &self.board.disks[*disk];
             match space(dir) {
                 Ok((free, size)) => {
                     disk.free_bytes.set(free);
@@ -175,7 +174,7 @@ impl Monitor {
         let (gone, there) = std::mem::take(&mut self.markers).into_iter().partition(gone);
         self.markers = there;
         for Marker { disk, dir, .. } in gone {
-            self.metrics.disks[disk].state.set(DiskState::Failed);
+            self.board.disks[disk].state.set(DiskState::Failed);
             self.files.forget_all_in(&dir);
             self.report(Lost::Disk(disk));
             tracing::error!(
@@ -210,6 +209,7 @@ impl Monitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::board::DiskBoard;
 
     #[test]
     fn a_file_is_lost_when_its_name_is_gone_or_another_files() {
@@ -275,9 +275,8 @@ mod tests {
             files.watch(1, volume.clone());
             let identity = identity(&marker).unwrap();
             let markers = vec![Marker { disk: 0, dir: dir.path().to_owned(), identity }];
-            let disk = crate::node::metrics::DiskInfo::new("", DiskState::Ok);
-            let metrics = Metrics::new(crate::node::metrics::NodeInfo::default(), &[], vec![disk]);
-            let mut monitor = Monitor { markers, files, metrics, lost: sender };
+            let board = Board::new(&[], vec![DiskBoard::new("", DiskState::Ok)]);
+            let mut monitor = Monitor { markers, files, board, lost: sender };
             fs::remove_file(if lost == Lost::Disk(0) { &marker } else { &volume }).unwrap();
             let looked = tracing::subscriber::with_default(Panicking, || {
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| monitor.look()))

@@ -15,7 +15,7 @@ impl Running {
 
     /// Begins the drain: no new requests are accepted from now on.
     pub fn drain(&self) {
-        self.metrics.set_draining();
+        self.board.set_draining();
         Notifier::stopping();
     }
 

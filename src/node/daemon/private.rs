@@ -11,8 +11,8 @@ use super::running::Running;
 use super::signals::Signals;
 use super::start::start;
 use crate::base::logging::Log;
+use crate::node::board::VolumeState;
 use crate::node::config::{Config, Listen, ShardPorts};
-use crate::node::metrics::VolumeState;
 
 /// Number of attempts to start: another process may take a free port before the daemon listens on it.
 const ATTEMPTS: usize = 5;
@@ -61,7 +61,7 @@ impl Private {
 
     fn recovered(self, stop: &AtomicBool) -> Self {
         let recovering = || {
-            let volumes = self.daemon.metrics.volumes();
+            let volumes = self.daemon.board.volumes();
             volumes.iter().any(|volume| volume.state.get() == VolumeState::Recovering)
         };
         let goes_on = || !stop.load(Ordering::Relaxed) && self.daemon.threads.ended().is_none();

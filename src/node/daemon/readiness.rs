@@ -7,7 +7,7 @@ use sd_notify::NotifyState;
 
 use crate::base::sys;
 use crate::base::throttle::Throttle;
-use crate::node::metrics::{Metrics, VolumeState};
+use crate::node::board::{Board, ShardBoard, VolumeState};
 
 /// A notification.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,22 +27,26 @@ pub struct Notifier {
     watchdog: Option<u64>,
     /// Time of the last keep-alive (nanoseconds of the monotonic clock).
     last_alive: u64,
+    /// Start of the daemon (nanoseconds of the monotonic clock).
+    started_ns: u64,
     is_ready: bool,
     status: String,
     warnings: Throttle,
 }
 
 impl Notifier {
-    /// Creates the sender, with the watchdog timeout from the environment (`WATCHDOG_USEC`).
-    pub fn from_environment() -> Self {
-        Self::new(sd_notify::watchdog_enabled())
+    /// Creates the sender, with the watchdog timeout from the environment (`WATCHDOG_USEC`). The daemon
+    /// started at `started_ns` of the monotonic clock.
+    pub fn from_environment(started_ns: u64) -> Self {
+        Self::new(sd_notify::watchdog_enabled(), started_ns)
     }
 
-    fn new(watchdog: Option<Duration>) -> Self {
+    fn new(watchdog: Option<Duration>, started_ns: u64) -> Self {
         let watchdog = watchdog.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
         Self {
             watchdog,
             last_alive: 0,
+            started_ns,
             is_ready: false,
             status: String::new(),
             warnings: Throttle::default(),
@@ -50,8 +54,8 @@ impl Notifier {
     }
 
     /// Sends the notifications that are due: readiness, changed status, keep-alive.
-    pub fn look(&mut self, metrics: &Metrics) {
-        for notice in self.notices(metrics, sys::monotonic_ns()) {
+    pub fn look(&mut self, board: &Board) {
+        for notice in self.notices(board, sys::monotonic_ns()) {
             self.send(&match &notice {
                 Notice::Ready => NotifyState::Ready,
                 Notice::Alive => NotifyState::Watchdog,
@@ -62,7 +66,7 @@ impl Notifier {
 
     /// Notifies that the daemon drains (`STOPPING=1`).
     pub fn stopping() {
-        Self::new(None).send(&NotifyState::Stopping);
+        Self::new(None, 0).send(&NotifyState::Stopping);
     }
 
     fn send(&self, state: &NotifyState<'_>) {
@@ -73,13 +77,13 @@ impl Notifier {
         }
     }
 
-    fn notices(&mut self, metrics: &Metrics, now: u64) -> Vec<Notice> {
+    fn notices(&mut self, board: &Board, now: u64) -> Vec<Notice> {
         let mut notices = Vec::new();
-        if !self.is_ready && metrics.shards.iter().all(|shard| shard.turns.get() > 0) {
+        if !self.is_ready && board.shards.iter().all(ShardBoard::has_turned) {
             self.is_ready = true;
             notices.push(Notice::Ready);
         }
-        let status = status(metrics);
+        let status = status(board);
         if status != self.status {
             self.status.clone_from(&status);
             notices.push(Notice::Status(status));
@@ -89,8 +93,8 @@ impl Notifier {
         {
             // A hanging shard runs no loop iterations: without a keep-alive the service manager restarts
             // the daemon, although this thread still runs.
-            let started = metrics.node.started_ns;
-            let silences = metrics.shards.iter().map(|shard| shard.silence_ns(now, started));
+            let started = self.started_ns;
+            let silences = board.shards.iter().map(|shard| shard.silence_ns(now, started));
             if silences.max().unwrap_or(0) < watchdog / 2 {
                 self.last_alive = now;
                 notices.push(Notice::Alive);
@@ -100,8 +104,8 @@ impl Notifier {
     }
 }
 
-fn status(metrics: &Metrics) -> String {
-    let volumes = metrics.volumes();
+fn status(board: &Board) -> String {
+    let volumes = board.volumes();
     let count = |wanted| volumes.iter().filter(|volume| volume.state.get() == wanted).count();
     let mut text = format!("{} volumes, {} writable", volumes.len(), count(VolumeState::Writable));
     for (state, name) in [
@@ -123,57 +127,50 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::node::metrics::{NodeInfo, ShardInfo, VolumeInfo};
+    use crate::node::board::{ShardInfo, VolumeInfo};
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn metrics() -> Arc<Metrics> {
-        let node = NodeInfo {
-            version: "0".to_owned(),
-            started_ns: 0,
-            started_unix_seconds: 0,
-            durable: true,
-            ..NodeInfo::default()
-        };
+    fn board() -> Arc<Board> {
         let shard = |id| ShardInfo { id, core: id, port: None };
-        let metrics = Metrics::new(node, &[shard(0), shard(1)], vec![]);
+        let board = Board::new(&[shard(0), shard(1)], vec![]);
         let volume = VolumeInfo { id: 1, shard: 0, disk: 0, durable: true };
-        metrics.register_volume(volume, VolumeState::Recovering);
-        metrics
+        board.register_volume(volume, VolumeState::Recovering);
+        board
     }
 
     #[test]
     fn it_is_ready_once_all_shards_turn() {
-        let metrics = metrics();
-        let mut notifier = Notifier::new(None);
+        let board = board();
+        let mut notifier = Notifier::new(None, 0);
         let status = Notice::Status("1 volumes, 0 writable, 1 recovering".to_owned());
-        assert_eq!(notifier.notices(&metrics, 1), [status]);
-        metrics.shards[0].turn(1);
-        assert_eq!(notifier.notices(&metrics, 1), []);
-        metrics.shards[1].turn(1);
-        assert_eq!(notifier.notices(&metrics, 1), [Notice::Ready]);
-        assert_eq!(notifier.notices(&metrics, 20 * SECOND), [], "no watchdog, no notices");
-        metrics.volume(1).unwrap().state.set(VolumeState::Writable);
+        assert_eq!(notifier.notices(&board, 1), [status]);
+        board.shards[0].turn(1);
+        assert_eq!(notifier.notices(&board, 1), []);
+        board.shards[1].turn(1);
+        assert_eq!(notifier.notices(&board, 1), [Notice::Ready]);
+        assert_eq!(notifier.notices(&board, 20 * SECOND), [], "no watchdog, no notices");
+        board.volume(1).unwrap().state.set(VolumeState::Writable);
         let status = Notice::Status("1 volumes, 1 writable".to_owned());
-        assert_eq!(notifier.notices(&metrics, 20 * SECOND), [status]);
+        assert_eq!(notifier.notices(&board, 20 * SECOND), [status]);
     }
 
     #[test]
     fn a_shard_that_hangs_is_not_covered_up() {
-        let metrics = metrics();
-        let mut notifier = Notifier::new(Some(Duration::from_secs(10)));
+        let board = board();
+        let mut notifier = Notifier::new(Some(Duration::from_secs(10)), 0);
         let mut alive = |now| {
-            metrics.shards[0].turn(now);
-            notifier.notices(&metrics, now).contains(&Notice::Alive)
+            board.shards[0].turn(now);
+            notifier.notices(&board, now).contains(&Notice::Alive)
         };
-        metrics.shards[1].turn(SECOND);
+        board.shards[1].turn(SECOND);
         assert!(alive(3 * SECOND));
         assert!(!alive(4 * SECOND), "not more often than needed");
         assert!(alive(5 * SECOND + SECOND / 2));
         for seconds in 7..60 {
             assert!(!alive(seconds * SECOND), "shard 1 has not turned since second 1");
         }
-        metrics.shards[1].turn(60 * SECOND);
+        board.shards[1].turn(60 * SECOND);
         assert!(alive(60 * SECOND), "it turns again");
     }
 }

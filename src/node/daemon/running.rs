@@ -8,12 +8,14 @@ use super::listeners::SocketFile;
 use super::machine::OpenFiles;
 use super::manager::Manager;
 use crate::base::threads::{Thread, Threads};
+use crate::node::board::Board;
 use crate::node::control::admin::AdminHandle;
-use crate::node::metrics::Metrics;
 
 /// A started daemon.
 pub struct Running {
-    pub metrics: Arc<Metrics>,
+    pub board: Arc<Board>,
+    /// CLOCK_MONOTONIC at the start (nanoseconds).
+    pub started_ns: u64,
     pub files: OpenFiles,
     pub manager: Manager,
     /// All threads of the process except the main thread.

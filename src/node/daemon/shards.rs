@@ -12,8 +12,9 @@ use crate::base::limits::{CHECKPOINT_RATE, LINGER_NS};
 use crate::base::sys;
 use crate::base::types::VolumeId;
 use crate::http::conn::Deadlines;
+use crate::node::board::{VolumeInfo, VolumeState};
 use crate::node::config::Config;
-use crate::node::metrics::{Metrics, VolumeInfo, VolumeState};
+use crate::node::metrics::Metrics;
 use crate::node::shard::{self, Assignment, Listener, ShardConfig, Shared, Start};
 use crate::ring::{Prepared, Ring, RingOptions};
 use crate::runtime::Runtime;
@@ -63,7 +64,7 @@ pub fn launches(
     parts.map(launch).collect()
 }
 
-/// Returns the assignment of a volume for its shard, and registers the volume in the metrics as recovering.
+/// Returns the assignment of a volume for its shard, and registers the volume as recovering.
 pub fn assign(
     id: u32,
     placed: Placed,

@@ -20,10 +20,11 @@ use super::{listeners, machine, shards, stores, welcome};
 use crate::base::logging::Log;
 use crate::base::sys;
 use crate::base::threads::name;
+use crate::node::board::{Board, DiskBoard, ShardInfo};
 use crate::node::config::{Config, Listen};
 use crate::node::control::admin::{self, AdminLimits, AdminState, Creations};
 use crate::node::datadir::DataDir;
-use crate::node::metrics::{DiskInfo, Metrics, NodeInfo, ShardInfo};
+use crate::node::metrics::{Metrics, NodeInfo};
 use crate::node::shard::Shared;
 use crate::ring::{Prepared, Registration, RingOptions, prepare};
 use crate::runtime::buffer::{Pool, Region};
@@ -75,7 +76,8 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
 
     let welcome = welcome::lines(&bound, count, admin_address);
     let infos = shard_infos(&cores, bound.first_shard_port);
-    let metrics = new_metrics(config, log, &stores, &infos, &bound.places);
+    let board = new_board(&infos, &stores);
+    let metrics = Metrics::new(node_info(config, log, &bound.places), Arc::clone(&board));
     metrics.set_registered_buffers(registered);
     let shared = Shared::new(Arc::clone(&metrics), count);
     let shared = Arc::new(shared.with_access(access.as_ref().map(AccessTrace::queue)));
@@ -113,7 +115,7 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
         files.watch(id, dir.volume_path(id, placed.generation));
     }
     let (lost_in, lost) = mpsc::channel();
-    let disks = disks::Watch::start(&stores, &files, &metrics, lost_in, threads)
+    let disks = disks::Watch::start(&stores, &files, &board, lost_in, threads)
         .map_err(|error| StartError::Step("monitor the data directories", error))?;
     let state = ManagerState {
         stores,
@@ -132,7 +134,19 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
     }
     let threads = threads.clone();
     let (files, _socket_files) = (allowed.files, bound.files);
-    Ok(Running { metrics, files, manager, threads, shards, admin, disks, access, _socket_files })
+    let started_ns = metrics.node.started_ns;
+    Ok(Running {
+        board,
+        started_ns,
+        files,
+        manager,
+        threads,
+        shards,
+        admin,
+        disks,
+        access,
+        _socket_files,
+    })
 }
 
 fn map(pools: usize, len: usize) -> Result<Arc<Region>, StartError> {
@@ -148,16 +162,13 @@ fn shard_infos(cores: &[usize], first_port: Option<u16>) -> Vec<ShardInfo> {
     cores.iter().enumerate().map(info).collect()
 }
 
-fn new_metrics(
-    config: &Config,
-    log: &Log,
-    stores: &[Store],
-    infos: &[ShardInfo],
-    listen: &[Listen],
-) -> Arc<Metrics> {
-    let disks =
-        stores.iter().map(|store| DiskInfo::new(store.path.display().to_string(), store.state));
-    let node = NodeInfo {
+fn new_board(shards: &[ShardInfo], stores: &[Store]) -> Arc<Board> {
+    let disk = |store: &Store| DiskBoard::new(store.path.display().to_string(), store.state);
+    Board::new(shards, stores.iter().map(disk).collect())
+}
+
+fn node_info(config: &Config, log: &Log, listen: &[Listen]) -> NodeInfo {
+    NodeInfo {
         instance: random(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_ns: sys::monotonic_ns(),
@@ -167,6 +178,5 @@ fn new_metrics(
         largest_body: config.limits.largest_body.bytes(),
         largest_batch: config.limits.batch_bytes(),
         log_lines_dropped: log.dropped(),
-    };
-    Metrics::new(node, infos, disks.collect())
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::node::board::DiskState;
 use crate::node::datadir::DataDir;
-use crate::node::metrics::DiskState;
 
 /// A data directory as configured.
 pub struct Store {

@@ -8,9 +8,9 @@ use super::space::place_of;
 use super::store::Store;
 use super::volume_files::volumes;
 use crate::base::new_name;
+use crate::node::board::DiskState;
 use crate::node::config::Config;
 use crate::node::datadir::{self, DataDir, DataDirError};
-use crate::node::metrics::DiskState;
 
 /// How a configured data directory is used.
 enum DirUse {

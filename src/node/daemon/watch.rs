@@ -8,7 +8,7 @@ use super::running::Running;
 use super::signals::Signals;
 use crate::base::sabotage::{self, Sabotage, chosen};
 use crate::base::threads::name;
-use crate::node::metrics::VolumeState;
+use crate::node::board::VolumeState;
 
 /// Interval between two checks of shards, threads and signals by the main thread.
 const WATCH: Duration = Duration::from_millis(100);
@@ -16,11 +16,11 @@ const WATCH: Duration = Duration::from_millis(100);
 impl Running {
     /// Serves changes to volumes and watches shards, threads and signals, until there is a reason to stop.
     pub fn watch(&mut self, signals: &mut Signals) -> Reason {
-        let mut notifier = Notifier::from_environment();
+        let mut notifier = Notifier::from_environment(self.started_ns);
         assert!(!sabotage::dies(name::MAIN), "ended on purpose");
         loop {
             self.manager.work(WATCH);
-            notifier.look(&self.metrics);
+            notifier.look(&self.board);
             if let Some(signal) = signals.stop() {
                 return Reason::Signal(signal);
             }
@@ -29,7 +29,7 @@ impl Running {
             {
                 return Reason::ThreadEnded(thread);
             }
-            let states: Vec<_> = self.metrics.volumes().iter().map(|v| v.state.get()).collect();
+            let states: Vec<_> = self.board.volumes().iter().map(|v| v.state.get()).collect();
             let beyond = (states.len() as u64).saturating_sub(self.files.volumes);
             self.manager.state.shared.set_volumes_beyond(beyond);
             if !states.is_empty() && states.iter().all(|state| *state == VolumeState::Failed) {

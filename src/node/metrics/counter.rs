@@ -4,8 +4,8 @@
 //! a plain store: no lock prefix, and no cache line that moves between writing cores. Any thread may read at
 //! any time, also while the writer hangs. A second writer would lose updates, but not violate memory safety.
 //!
-//! All accesses are relaxed: a reader may see one counter ahead of another, so no decision may depend on the
-//! relation of two of them.
+//! All accesses are relaxed: a reader may see one counter ahead of another. They are for people: what the
+//! program itself decides on is on the board ([`crate::node::board`]).
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -26,16 +26,26 @@ impl Counter {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
+    /// Raises the value to `total`, a sum that the owner keeps elsewhere. Only the owning thread may call
+    /// this.
+    ///
+    /// A `total` below the value is a bug of the caller: a debug build panics.
+    #[inline]
+    pub fn raise_to(&self, total: u64) {
+        debug_assert!(total >= self.value(), "counter at {} lowered to {total}", self.value());
+        self.0.store(total, Relaxed);
+    }
+
     /// Adds one. Only the owning thread may call this.
     #[inline]
     pub fn inc(&self) {
         self.add(1);
     }
 
-    /// The value now; callable from any thread.
+    /// The value now; callable from any thread. The rest of the program reads with
+    /// [`ReadMetric`](super::ReadMetric).
     #[inline]
-    #[must_use]
-    pub fn get(&self) -> u64 {
+    pub(super) fn value(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }
@@ -49,7 +59,9 @@ mod tests {
         let c = Counter::new();
         c.inc();
         c.add(41);
-        assert_eq!(c.get(), 42);
+        assert_eq!(c.value(), 42);
+        c.raise_to(50);
+        assert_eq!(c.value(), 50);
     }
 
     #[test]
@@ -59,7 +71,7 @@ mod tests {
             let reader = scope.spawn(|| {
                 let mut last = 0;
                 while last < 100_000 {
-                    let now = c.get();
+                    let now = c.value();
                     assert!(now >= last, "{now} after {last}");
                     last = now;
                 }
@@ -69,6 +81,6 @@ mod tests {
             }
             reader.join().expect("the reader saw the counter fall");
         });
-        assert_eq!(c.get(), 100_000);
+        assert_eq!(c.value(), 100_000);
     }
 }

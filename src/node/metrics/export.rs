@@ -8,14 +8,14 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::disk::DiskState;
 use super::exposition_format::{ExpositionFormat, prometheus_text};
 use super::histogram::{BOUNDS_NS, BUCKETS, Histogram};
 use super::label::Label;
 use super::metric_row::{MetricRow, MetricSource, PREFIX};
 use super::node::Metrics;
 use super::table::TABLE;
-use super::volume::{VolumeMetrics, VolumeState};
+use super::volume::VolumeMetrics;
+use crate::node::board::{DiskState, VolumeState};
 
 /// Formats [`Metrics`] as text.
 #[derive(Debug)]
@@ -94,6 +94,7 @@ impl Scrape<'_> {
             | MetricSource::VolumePlace
             | MetricSource::VolumeState => self.encode_volumes(row, &mut out),
             MetricSource::Shard(_)
+            | MetricSource::ShardBoard(_)
             | MetricSource::ShardBy { .. }
             | MetricSource::ShardHistogram { .. }
             | MetricSource::ShardSeconds(_)
@@ -102,7 +103,7 @@ impl Scrape<'_> {
     }
 
     fn encode_disks(&self, row: &MetricRow, out: &mut MetricEncoder<'_>) -> fmt::Result {
-        for (number, disk) in self.metrics.disks.iter().enumerate() {
+        for (number, disk) in self.metrics.board.disks.iter().enumerate() {
             let number = number.to_string();
             match &row.source {
                 MetricSource::DiskPath => {
@@ -119,7 +120,7 @@ impl Scrape<'_> {
 
     fn encode_volumes(&self, row: &MetricRow, out: &mut MetricEncoder<'_>) -> fmt::Result {
         for volume in &self.volumes {
-            let id = volume.info.id.to_string();
+            let id = volume.board.info.id.to_string();
             match &row.source {
                 MetricSource::Volume(get) => {
                     encode_value(out, row, &[("volume", id.as_str())], get(volume))?;
@@ -128,13 +129,13 @@ impl Scrape<'_> {
                     out.encode_family(&[("volume", id.as_str())])?.encode_gauge(&get(volume))?;
                 }
                 MetricSource::VolumeState => {
-                    let now = volume.state.get().index();
+                    let now = volume.board.state.get().index();
                     encode_state::<VolumeState>(out, ("volume", &id), now)?;
                 }
                 _ => out.encode_info(&[
                     ("volume", id),
-                    ("shard", volume.info.shard.to_string()),
-                    ("disk", volume.info.disk.to_string()),
+                    ("shard", volume.board.info.shard.to_string()),
+                    ("disk", volume.board.info.disk.to_string()),
                 ])?,
             }
         }
@@ -142,11 +143,12 @@ impl Scrape<'_> {
     }
 
     fn encode_shards(&self, row: &MetricRow, out: &mut MetricEncoder<'_>) -> fmt::Result {
-        for shard in &self.metrics.shards {
+        for (shard, board) in self.metrics.shards.iter().zip(&self.metrics.board.shards) {
             let id = shard.info.id.to_string();
             let id = ("shard", id.as_str());
             match &row.source {
                 MetricSource::Shard(get) => encode_value(out, row, &[id], get(shard))?,
+                MetricSource::ShardBoard(get) => encode_value(out, row, &[id], get(board))?,
                 MetricSource::ShardBy { key, names, get } => {
                     for (i, name) in names.iter().enumerate() {
                         encode_value(out, row, &[id, (*key, *name)], get(shard, i))?;
@@ -159,7 +161,7 @@ impl Scrape<'_> {
                 }
                 MetricSource::ShardSeconds(get) => encode_histogram(out, &[id], get(shard))?,
                 _ => {
-                    let silence = shard.silence_ns(self.now_ns, self.metrics.node.started_ns);
+                    let silence = board.silence_ns(self.now_ns, self.metrics.node.started_ns);
                     out.encode_family(&[id])?.encode_gauge(&seconds(silence))?;
                 }
             }

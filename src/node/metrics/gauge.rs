@@ -22,7 +22,7 @@ impl Gauge {
     /// Adds `n`. Only the owning thread may call this.
     #[inline]
     pub fn add(&self, n: u64) {
-        self.set(self.get().wrapping_add(n));
+        self.set(self.value().wrapping_add(n));
     }
 
     /// Subtracts `n`. Only the owning thread may call this.
@@ -31,15 +31,15 @@ impl Gauge {
     /// zero, because a wrapped value would make graphs useless.
     #[inline]
     pub fn sub(&self, n: u64) {
-        let now = self.get();
+        let now = self.value();
         debug_assert!(now >= n, "gauge at {now} lowered by {n}");
         self.set(now.saturating_sub(n));
     }
 
-    /// The value now; callable from any thread.
+    /// The value now; callable from any thread. The rest of the program reads with
+    /// [`ReadMetric`](super::ReadMetric).
     #[inline]
-    #[must_use]
-    pub fn get(&self) -> u64 {
+    pub(super) fn value(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }
@@ -53,9 +53,9 @@ mod tests {
         let g = Gauge::new();
         g.add(5);
         g.sub(2);
-        assert_eq!(g.get(), 3);
+        assert_eq!(g.value(), 3);
         g.set(9);
-        assert_eq!(g.get(), 9);
+        assert_eq!(g.value(), 9);
     }
 
     #[test]
@@ -64,6 +64,6 @@ mod tests {
         let g = Gauge::new();
         g.set(1);
         g.sub(2);
-        assert_eq!(g.get(), 0);
+        assert_eq!(g.value(), 0);
     }
 }

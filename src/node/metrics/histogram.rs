@@ -58,11 +58,10 @@ impl Histogram {
     }
 
     /// Returns a copy of the present numbers; callable from any thread.
-    #[must_use]
-    pub fn snapshot(&self) -> HistogramSnapshot {
+    pub(super) fn snapshot(&self) -> HistogramSnapshot {
         HistogramSnapshot {
-            counts: std::array::from_fn(|i| self.buckets[i].get()),
-            sum_ns: self.sum_ns.get(),
+            counts: std::array::from_fn(|i| self.buckets[i].value()),
+            sum_ns: self.sum_ns.value(),
         }
     }
 }

@@ -6,12 +6,12 @@
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
-use super::disk::{DiskInfo, DiskState};
 use super::histogram::Histogram;
 use super::label::Label;
 use super::node::Metrics;
 use super::shard::ShardMetrics;
-use super::volume::{VolumeMetrics, VolumeState};
+use super::volume::VolumeMetrics;
+use crate::node::board::{DiskBoard, DiskState, ShardBoard, VolumeState};
 
 /// Prefix of all names.
 pub(super) const PREFIX: &str = "hayloft";
@@ -46,9 +46,11 @@ pub(super) enum MetricSource {
     /// The state of each data directory: 1 for the state it is in, 0 for the others.
     DiskState,
     /// One value for each data directory.
-    Disk(fn(&DiskInfo) -> u64),
+    Disk(fn(&DiskBoard) -> u64),
     /// One value for each shard.
     Shard(fn(&ShardMetrics) -> u64),
+    /// One value for each shard, from the board.
+    ShardBoard(fn(&ShardBoard) -> u64),
     /// One value for each shard and value of a label.
     ShardBy {
         key: &'static str,
@@ -84,7 +86,9 @@ impl MetricSource {
             Self::DiskPath => vec!["disk", "path"],
             Self::DiskState => vec!["disk", DiskState::KEY],
             Self::Disk(_) => vec!["disk"],
-            Self::Shard(_) | Self::ShardSeconds(_) | Self::ShardSilence => vec!["shard"],
+            Self::Shard(_) | Self::ShardBoard(_) | Self::ShardSeconds(_) | Self::ShardSilence => {
+                vec!["shard"]
+            }
             Self::ShardBy { key, .. } | Self::ShardHistogram { key, .. } => vec!["shard", key],
             Self::Volume(_) | Self::VolumeRatio(_) => vec!["volume"],
             Self::VolumePlace => vec!["volume", "shard", "disk"],

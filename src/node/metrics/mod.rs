@@ -8,9 +8,10 @@
 //! | --- | --- |
 //! | `counter`, `gauge` | [`Counter`], [`Gauge`]: single writer, many readers |
 //! | `histogram` | [`Histogram`]: latencies in fixed buckets |
-//! | `label` | closed label sets and arrays indexed by them |
+//! | `label` | numbers indexed by the values of a label |
+//! | `read_metric` | [`ReadMetric`]: reading, which is for export and control only |
 //! | `responses` | responses by status |
-//! | `shard`, `volume`, `disk` | the numbers of a shard, of a volume and of a data directory |
+//! | `shard`, `volume` | the numbers of a shard and of a volume |
 //! | `node` | [`Metrics`]: all numbers of a daemon |
 //! | `metric_row` | an exported metric: name, type, labels, help, source of the value |
 //! | `table` | the list of exported metrics |
@@ -20,7 +21,6 @@
 //! | `exposition` | a parser of the exported text, for tests |
 
 mod counter;
-mod disk;
 mod export;
 mod exposition_format;
 mod gauge;
@@ -28,6 +28,7 @@ mod histogram;
 mod label;
 mod metric_row;
 mod node;
+mod read_metric;
 mod reference;
 mod responses;
 mod shard;
@@ -38,16 +39,14 @@ mod volume;
 pub(crate) mod exposition;
 
 pub use counter::Counter;
-pub use disk::{DiskInfo, DiskState};
 pub use export::Exporter;
 pub use exposition_format::ExpositionFormat;
 pub use gauge::Gauge;
 pub use histogram::{BOUNDS_NS, BUCKETS, Histogram, HistogramSnapshot};
-pub use label::{CounterBy, HistogramBy, Label, StateCell};
+pub use label::{CounterBy, HistogramBy, Label};
 pub use node::{Metrics, NodeInfo};
+pub use read_metric::ReadMetric;
 pub use reference::markdown;
 pub use responses::{Responses, STATUSES, StatusClass};
-pub use shard::{
-    AdmissionRefusal, GetPhase, MethodGroup, MethodLabel, ShardInfo, ShardMetrics, TimeoutKind,
-};
-pub use volume::{VolumeInfo, VolumeMetrics, VolumeState};
+pub use shard::{AdmissionRefusal, GetPhase, MethodGroup, MethodLabel, ShardMetrics, TimeoutKind};
+pub use volume::VolumeMetrics;

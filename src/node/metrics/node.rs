@@ -1,12 +1,12 @@
-//! The numbers of the whole node: its constants, its shards, data directories and volumes.
+//! The numbers of the whole node: its constants, its shards and its volumes.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::disk::DiskInfo;
-use super::shard::{ShardInfo, ShardMetrics};
-use super::volume::{VolumeInfo, VolumeMetrics, VolumeState};
+use super::shard::ShardMetrics;
+use super::volume::VolumeMetrics;
+use crate::node::board::{Board, VolumeInfo, VolumeState};
 
 /// Constant properties of the daemon.
 #[derive(Debug, Default)]
@@ -37,45 +37,37 @@ pub struct NodeInfo {
 pub struct Metrics {
     /// Constant properties of the daemon.
     pub node: NodeInfo,
+    /// What the program decides on; exported with the numbers here.
+    pub board: Arc<Board>,
     /// One entry per shard; shard `k` writes entry `k` and no other.
     pub shards: Vec<ShardMetrics>,
-    /// The data directories.
-    pub disks: Vec<DiskInfo>,
     /// Open volumes by id. **Never locked on the data path**: only when a volume is registered or
     /// removed, and by the admin thread to copy the list. A shard keeps the `Arc` it registered and
     /// writes through that.
     volumes: RwLock<BTreeMap<u32, Arc<VolumeMetrics>>>,
-    draining: AtomicBool,
     registered_buffers: AtomicBool,
 }
 
 impl Metrics {
-    /// Creates the numbers of a daemon with these shards and data directories, all at zero.
-    ///
-    /// # Panics
-    /// If the id of a shard is not its position, by which shards are indexed.
+    /// Creates the numbers of a daemon with this board, all at zero.
     #[must_use]
-    pub fn new(node: NodeInfo, shards: &[ShardInfo], disks: Vec<DiskInfo>) -> Arc<Self> {
-        for (position, shard) in shards.iter().enumerate() {
-            assert_eq!(shard.id as usize, position, "a shard's id is its position");
-        }
+    pub fn new(node: NodeInfo, board: Arc<Board>) -> Arc<Self> {
         Arc::new(Self {
             node,
-            shards: shards.iter().copied().map(ShardMetrics::new).collect(),
-            disks,
+            shards: board.shards.iter().map(|shard| ShardMetrics::new(shard.info)).collect(),
+            board,
             volumes: RwLock::new(BTreeMap::new()),
-            draining: AtomicBool::new(false),
             registered_buffers: AtomicBool::new(false),
         })
     }
 
-    /// Adds a volume and returns its numbers, for its shard to write. Replaces a volume with the same id (a
-    /// new generation of the file).
+    /// Adds a volume, here and on the board, and returns its numbers, for its shard to write. Replaces a
+    /// volume with the same id (a new generation of the file).
     ///
     /// Every volume found on disk must be registered as recovering *before* the first one recovers and before
     /// the admin listener starts: `/readyz` cannot wait for a volume that is not registered.
     pub fn register_volume(&self, info: VolumeInfo, state: VolumeState) -> Arc<VolumeMetrics> {
-        let volume = Arc::new(VolumeMetrics::new(info, state));
+        let volume = Arc::new(VolumeMetrics::new(self.board.register_volume(info, state)));
         self.volumes
             .write()
             // A panic under this lock cannot leave an incomplete entry, and the numbers must stay readable
@@ -85,8 +77,9 @@ impl Metrics {
         volume
     }
 
-    /// Removes a volume; returns it if it was registered.
+    /// Removes a volume, here and from the board; returns it if it was registered.
     pub fn remove_volume(&self, id: u32) -> Option<Arc<VolumeMetrics>> {
+        self.board.remove_volume(id);
         self.volumes.write().unwrap_or_else(PoisonError::into_inner).remove(&id)
     }
 
@@ -100,17 +93,6 @@ impl Metrics {
     #[must_use]
     pub fn volumes(&self) -> Vec<Arc<VolumeMetrics>> {
         self.volumes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
-    }
-
-    /// True once the daemon drains: it finishes requests under way and accepts no new ones.
-    #[must_use]
-    pub fn draining(&self) -> bool {
-        self.draining.load(Relaxed)
-    }
-
-    /// Records that the daemon drains. This cannot be undone.
-    pub fn set_draining(&self) {
-        self.draining.store(true, Relaxed);
     }
 
     /// Number of log lines lost so far.
@@ -145,13 +127,13 @@ mod tests {
 
     #[test]
     fn volumes_come_and_go() {
-        let m = Metrics::new(node(), &[], vec![]);
+        let m = Metrics::new(node(), Board::new(&[], vec![]));
         m.register_volume(volume(7), VolumeState::Writable);
         let three = m.register_volume(volume(3), VolumeState::Writable);
         three.needles.set(5);
-        let ids = |m: &Metrics| m.volumes().iter().map(|v| v.info.id).collect::<Vec<_>>();
+        let ids = |m: &Metrics| m.volumes().iter().map(|v| v.board.info.id).collect::<Vec<_>>();
         assert_eq!(ids(&m), [3, 7], "by rising id");
-        assert_eq!(m.volume(3).map(|v| v.needles.get()), Some(5), "the same numbers");
+        assert_eq!(m.volume(3).map(|v| v.needles.value()), Some(5), "the same numbers");
         assert!(m.remove_volume(3).is_some());
         assert!(m.remove_volume(3).is_none());
         assert_eq!(ids(&m), [7]);
@@ -159,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_panic_under_the_lock_does_not_hide_the_numbers() {
-        let m = Metrics::new(node(), &[], vec![]);
+        let m = Metrics::new(node(), Board::new(&[], vec![]));
         m.register_volume(volume(1), VolumeState::Writable);
         let other = Arc::clone(&m);
         let panicked = std::thread::spawn(move || {
@@ -171,11 +153,5 @@ mod tests {
         assert_eq!(m.volumes().len(), 1);
         m.register_volume(volume(2), VolumeState::Writable);
         assert!(m.volume(2).is_some());
-    }
-
-    #[test]
-    #[should_panic(expected = "a shard's id is its position")]
-    fn a_shard_out_of_place_is_refused() {
-        let _ = Metrics::new(node(), &[ShardInfo { id: 1, core: 0, port: None }], vec![]);
     }
 }

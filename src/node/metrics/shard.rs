@@ -5,6 +5,7 @@ use super::gauge::Gauge;
 use super::histogram::Histogram;
 use super::label::{CounterBy, HistogramBy, label_enum};
 use super::responses::Responses;
+use crate::node::board::ShardInfo;
 
 label_enum! {
     /// Method of a request on the data listener.
@@ -91,17 +92,6 @@ label_enum! {
     }
 }
 
-/// Constant properties of a shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ShardInfo {
-    /// Number of the shard, from 0; its position in [`Metrics::shards`](super::Metrics::shards).
-    pub id: u32,
-    /// The core that it is pinned to.
-    pub core: u32,
-    /// Its own TCP port, if shards listen on ports of their own.
-    pub port: Option<u16>,
-}
-
 /// The numbers of one shard. The shard is the only writer; any thread may read.
 ///
 /// Aligned to two cache lines, since the adjacent-line prefetcher works on pairs: the counters of two shards
@@ -112,8 +102,6 @@ pub struct ShardMetrics {
     /// Constant properties.
     pub info: ShardInfo,
 
-    /// CLOCK_MONOTONIC of the last event loop iteration in nanoseconds; 0 before the first.
-    pub last_turn_ns: Gauge,
     /// Number of event loop iterations.
     pub turns: Counter,
     /// Duration of event loop iterations without their wait, in nanoseconds.
@@ -160,8 +148,6 @@ pub struct ShardMetrics {
     /// Body bytes sent to clients.
     pub payload_bytes_out: Counter,
 
-    /// Open connections.
-    pub connections: Gauge,
     /// Connections accepted.
     pub connections_accepted: Counter,
     /// Connections closed at once because there were too many.
@@ -202,7 +188,6 @@ impl ShardMetrics {
     pub fn new(info: ShardInfo) -> Self {
         Self {
             info,
-            last_turn_ns: Gauge::new(),
             turns: Counter::new(),
             turn_duration: Histogram::new(),
             enters: Counter::new(),
@@ -224,7 +209,6 @@ impl ShardMetrics {
             hint_writes: Counter::new(),
             payload_bytes_in: Counter::new(),
             payload_bytes_out: Counter::new(),
-            connections: Gauge::new(),
             connections_accepted: Counter::new(),
             connections_refused: Counter::new(),
             handed_over: Counter::new(),
@@ -241,43 +225,16 @@ impl ShardMetrics {
             get_phase: HistogramBy::new(),
         }
     }
-
-    /// Records one event loop iteration at `now_ns` (CLOCK_MONOTONIC). Only the shard may call this.
-    #[inline]
-    pub fn turn(&self, now_ns: u64) {
-        self.turns.inc();
-        self.last_turn_ns.set(now_ns);
-    }
-
-    /// Nanoseconds since the last event loop iteration. Before the first one, since `started_ns`, the start
-    /// of the daemon, so that a shard that hangs while it starts is detected too.
-    #[must_use]
-    pub fn silence_ns(&self, now_ns: u64, started_ns: u64) -> u64 {
-        // The shard may record an iteration after `now_ns` was read: saturate.
-        now_ns.saturating_sub(self.last_turn_ns.get().max(started_ns))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const INFO: ShardInfo = ShardInfo { id: 0, core: 0, port: None };
-
     #[test]
     fn neighbours_share_no_pair_of_cache_lines() {
         assert_eq!(align_of::<ShardMetrics>(), 128);
         assert_eq!(size_of::<ShardMetrics>() % 128, 0);
-    }
-
-    #[test]
-    fn silence_counts_from_the_last_turn_or_the_start() {
-        let shard = ShardMetrics::new(INFO);
-        assert_eq!(shard.silence_ns(1_000, 400), 600, "never turned: since the start");
-        shard.turn(900);
-        assert_eq!(shard.silence_ns(1_000, 400), 100);
-        assert_eq!(shard.silence_ns(800, 400), 0, "a turn in the reader's future is no silence");
-        assert_eq!(shard.turns.get(), 1);
     }
 
     #[test]

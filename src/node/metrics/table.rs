@@ -9,6 +9,7 @@ use super::histogram::Histogram;
 use super::label::Label;
 use super::metric_row::{MetricRow, MetricSource};
 use super::node::Metrics;
+use super::read_metric::ReadMetric;
 use super::responses::{STATUS_NAMES, StatusClass};
 use super::shard::{
     AdmissionRefusal, GetPhase, MethodGroup, MethodLabel, ShardMetrics, TimeoutKind,
@@ -86,7 +87,7 @@ pub(super) static TABLE: &[MetricRow] = &[
         "The running version, as a label."),
     node("start_time", |m| m.node.started_unix_seconds,
         "Wall clock at the start of the daemon, in seconds since 1970.").seconds(),
-    node("draining", |m| u64::from(m.draining()),
+    node("draining", |m| u64::from(m.board.draining()),
         "1 while the daemon finishes what it has and takes nothing new."),
     node("durable", |m| u64::from(m.node.durable),
         "0 with --buffered: answers then promise nothing after a crash."),
@@ -167,7 +168,7 @@ pub(super) static TABLE: &[MetricRow] = &[
         "Tail hints written."),
 
     // Connections, messages, memory.
-    gauge("connections", |s| s.connections.get(),
+    row("connections", MetricType::Gauge, MetricSource::ShardBoard(|s| s.connections.get()),
         "Connections open now."),
     counter("connections_accepted", |s| s.connections_accepted.get(),
         "Connections accepted."),
@@ -193,13 +194,13 @@ pub(super) static TABLE: &[MetricRow] = &[
         "Shard and data directory of each volume, as labels."),
     row("volume_state", MetricType::Gauge, MetricSource::VolumeState,
         "1 for the state the volume is in, 0 for the others."),
-    volume("volume_durable", |v| u64::from(v.info.durable),
+    volume("volume_durable", |v| u64::from(v.board.info.durable),
         "0 if writes to the volume go through the page cache and promise nothing."),
-    volume("volume_full", |v| v.full.get(),
+    volume("volume_full", |v| v.board.full.get(),
         "1 if the volume is full: a photo of 1 MiB does not fit any more."),
-    volume("volume_size", |v| v.size_bytes.get(),
+    volume("volume_size", |v| v.board.size_bytes.get(),
         "Size of the volume file.").bytes(),
-    volume("volume_used", |v| v.used_bytes.get(),
+    volume("volume_used", |v| v.board.used_bytes.get(),
         "Bytes of the file that hold commits, dead needles included.").bytes(),
     volume("volume_live", |v| v.live_bytes.get(),
         "Bytes of needles that can be read.").bytes(),

@@ -119,11 +119,11 @@ impl Shard {
                 (conn, Some(head), slot)
             }
         };
-        self.metrics().connections.set(self.connections.take(1));
+        self.board().connections.set(self.connections.take(1));
         self.handle.spawn(async move {
             session::serve(&shard, conn, request, slot).await;
             if !chosen(Sabotage::LeakConnection) {
-                shard.metrics().connections.set(shard.connections.give_back(1));
+                shard.board().connections.set(shard.connections.give_back(1));
             }
         });
     }

@@ -44,6 +44,7 @@ use crate::base::limits::{HANDED_OVER_MAX, MESSAGES_IN_FLIGHT, ORDERS_MAX};
 use crate::base::throttle::Throttle;
 use crate::http::conn::{Deadlines, Waiting};
 use crate::http::date;
+use crate::node::board::{Board, ShardBoard};
 use crate::node::metrics::{Metrics, ShardMetrics};
 use crate::runtime::mailbox::Mailbox;
 use crate::runtime::op::DriverCounts;
@@ -56,6 +57,8 @@ use volumes::Volumes;
 
 /// State shared by all shards.
 pub struct Shared {
+    /// State of the node that shards decide on.
+    pub board: Arc<Board>,
     /// Metrics of the daemon, its shards and its volumes.
     pub metrics: Arc<Metrics>,
     /// Mailbox of each shard, followed by that of the main thread.
@@ -81,6 +84,7 @@ impl Shared {
         // each shard that checked the length before another one sent), orders.
         let room = MESSAGES_IN_FLIGHT * (shards + 1) + HANDED_OVER_MAX + shards + ORDERS_MAX;
         Self {
+            board: Arc::clone(&metrics.board),
             metrics,
             mailboxes: (0..=shards).map(|_| Mailbox::new(room)).collect(),
             arriving: (0..shards).map(|_| AtomicU64::new(0)).collect(),
@@ -131,7 +135,7 @@ impl Shared {
 
     /// Number of connections that shard `n` has or is about to receive.
     fn load(&self, n: usize) -> u64 {
-        self.metrics.shards[n].connections.get() + self.arriving[n].load(Ordering::SeqCst)
+        self.board.shards[n].connections.get() + self.arriving[n].load(Ordering::SeqCst)
     }
 
     fn all_idle(&self) -> bool {
@@ -243,8 +247,12 @@ impl Shard {
         &self.shared.metrics.shards[usize::from(self.id)]
     }
 
+    fn board(&self) -> &ShardBoard {
+        &self.shared.board.shards[usize::from(self.id)]
+    }
+
     fn draining(&self) -> bool {
-        self.shared.metrics.draining()
+        self.shared.board.draining()
     }
 
     /// Seconds since 1970.
@@ -277,10 +285,11 @@ impl Shard {
     /// Records the metrics of an event loop iteration.
     fn record_iteration(&self, now: u64, counts: DriverCounts) {
         let metrics = self.metrics();
-        metrics.turn(now);
+        self.board().turn(now);
+        metrics.turns.inc();
         metrics.turn_duration.record(now.saturating_sub(self.handle.now()));
-        metrics.enters.add(counts.enters - metrics.enters.get());
-        metrics.completions.add(counts.completions - metrics.completions.get());
+        metrics.enters.raise_to(counts.enters);
+        metrics.completions.raise_to(counts.completions);
         metrics.ops_in_flight.set(self.handle.ops_in_flight() as u64);
         metrics.buffer_bytes_used.set(self.handle.pool().used() as u64);
         if AUDITED && self.connections.held() == 0 && self.refusing.held() == 0 {
@@ -315,7 +324,7 @@ impl Shard {
             (&metrics.checksum_failures, sum(|stats| &stats.damaged_reads)),
         ];
         for (counter, total) in pairs {
-            counter.add(total - counter.get());
+            counter.raise_to(total);
         }
         self.volumes.publish();
     }

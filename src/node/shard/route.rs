@@ -11,6 +11,7 @@ use super::task::{Arrival, Message, Outcome, ReadKind, Task};
 use crate::base::limits::{HANDED_OVER_MAX, MESSAGES_IN_FLIGHT, REPLY_HEADROOM};
 use crate::base::types::{Cookie, NeedleId};
 use crate::http::status::Status;
+use crate::node::board::VolumeState;
 use crate::node::metrics;
 use crate::runtime::op::Op;
 use crate::volume::GetError;
@@ -94,10 +95,9 @@ impl Shard {
             self.routes.is_no_room_logged.set(false);
             return Ok(own);
         }
-        let all = self.shared.metrics.volumes();
-        let writable = || all.iter().filter(|v| v.state.get() == metrics::VolumeState::Writable);
-        let room = |v: &metrics::VolumeMetrics| v.size_bytes.get() - v.used_bytes.get();
-        let roomiest = writable().max_by_key(|v| room(v)).filter(|v| room(v) > len);
+        let all = self.shared.board.volumes();
+        let writable = || all.iter().filter(|v| v.state.get() == VolumeState::Writable);
+        let roomiest = writable().max_by_key(|v| v.room()).filter(|v| v.room() > len);
         match roomiest {
             Some(volume) => {
                 self.routes.is_no_room_logged.set(false);

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use super::manage::OrderError;
 use super::task::{Conditions, Outcome, ReadKind, Task};
 use crate::base::sabotage::{Sabotage, chosen};
-use crate::node::metrics::{VolumeMetrics, VolumeState};
+use crate::node::board::VolumeState;
+use crate::node::metrics::VolumeMetrics;
 use crate::runtime::buffer::Buf;
 use crate::runtime::op::{DirId, Op};
 use crate::runtime::{Handle, join};
@@ -449,19 +450,19 @@ impl Volumes {
 impl Entry {
     /// Publishes the metrics of the volume.
     fn publish(&self) {
-        let metrics = &self.metrics;
+        let (metrics, board) = (&self.metrics, &self.metrics.board);
         let volume = match &self.state {
             State::Open(volume) => volume,
             State::Failed(_) => {
-                metrics.state.set(VolumeState::Failed);
+                board.state.set(VolumeState::Failed);
                 return;
             }
             State::Recovering | State::Deleting(_) => return,
         };
         self.published_commits.set(volume.stats().commits.get());
         let figures = volume.figures();
-        metrics.size_bytes.set(figures.size);
-        metrics.used_bytes.set(figures.used);
+        board.size_bytes.set(figures.size);
+        board.used_bytes.set(figures.used);
         metrics.live_bytes.set(figures.live);
         metrics.dead_bytes.set(figures.dead);
         metrics.needles.set(figures.needles);
@@ -469,8 +470,7 @@ impl Entry {
         metrics.index_bytes.set(figures.index);
         metrics.index_slots.set(figures.index_slots);
         metrics.index_overflow.set(figures.index_overflow);
-        let steps = metrics.index_steps.get();
-        metrics.index_steps.add(figures.index_steps.saturating_sub(steps));
+        metrics.index_steps.raise_to(figures.index_steps);
         metrics.index_step_max.set(figures.index_step_max);
         metrics.tail_bytes.set(figures.used - crate::base::limits::TRAILER);
         let checkpoint = figures.checkpoint;
@@ -483,11 +483,11 @@ impl Entry {
             (&metrics.checkpoint_failures, checkpoint.failed),
             (&metrics.checkpoint_discards, checkpoint.discarded),
         ] {
-            counter.add(total - counter.get());
+            counter.raise_to(total);
         }
         let damaged = figures.damaged + volume.stats().damaged_reads.get();
-        metrics.damaged_records.add(damaged - metrics.damaged_records.get());
-        metrics.state.set(if self.is_lost {
+        metrics.damaged_records.raise_to(damaged);
+        board.state.set(if self.is_lost {
             VolumeState::Lost
         } else if volume.poisoned() {
             VolumeState::Poisoned
@@ -497,7 +497,7 @@ impl Entry {
             VolumeState::ReadOnly
         });
         let is_full = volume.is_full();
-        metrics.full.set(u64::from(is_full));
+        board.full.set(u64::from(is_full));
         if is_full && volume.writable() {
             self.log_full(volume, "the volume is full");
         }
@@ -568,7 +568,7 @@ fn hold(conditions: &Option<Conditions>, existing: Option<&Existing>) -> bool {
 mod tests {
     use super::*;
     use crate::base::types::{Cookie, NeedleId, VolumeId};
-    use crate::node::metrics::VolumeInfo;
+    use crate::node::board::{VolumeBoard, VolumeInfo};
     use crate::runtime::buffer::{Pool, Region};
     use crate::runtime::sim::disk::Image;
     use crate::runtime::sim::{Fault, World};
@@ -603,7 +603,8 @@ mod tests {
             segments_max: None,
             checkpoints: None,
         };
-        let metrics = Arc::new(VolumeMetrics::new(info, VolumeState::Recovering));
+        let board = Arc::new(VolumeBoard::new(info, VolumeState::Recovering));
+        let metrics = Arc::new(VolumeMetrics::new(board));
         Assignment { dir: "data".into(), expected, metrics }
     }
 

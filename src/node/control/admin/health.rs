@@ -13,7 +13,8 @@ use serde::Serialize;
 
 use super::error::{ApiError, unavailable};
 use super::state::AdminState;
-use crate::node::metrics::{DiskState, Label, Metrics, VolumeState};
+use crate::node::board::{Board, DiskState, VolumeState};
+use crate::node::label::Label;
 
 /// A shard whose event loop has not run for too long.
 #[derive(Debug, Serialize)]
@@ -52,7 +53,7 @@ pub(super) async fn healthz(State(state): State<AdminState>) -> Response {
 fn silent_shards(state: &AdminState) -> Vec<SilentShard> {
     let now_ns = (state.now_ns)();
     let limit_ns = state.limits.hang_after.as_nanos();
-    let shards = state.metrics.shards.iter();
+    let shards = state.metrics.board.shards.iter();
     shards
         .map(|shard| (shard, shard.silence_ns(now_ns, state.metrics.node.started_ns)))
         .filter(|(_, silence_ns)| u128::from(*silence_ns) >= limit_ns)
@@ -110,7 +111,7 @@ pub(super) async fn readyz(
             return Err(ApiError::BadRequest(sentence));
         }
     };
-    let readiness = readiness(&state.metrics, strict);
+    let readiness = readiness(&state.metrics.board, strict);
     Ok(if readiness.ready { Json(readiness).into_response() } else { unavailable(readiness) })
 }
 
@@ -127,9 +128,9 @@ fn counted(volumes: &[ImpairedVolume]) -> String {
     counts.collect::<Vec<_>>().join(", ")
 }
 
-fn readiness(metrics: &Metrics, strict: bool) -> Readiness {
+fn readiness(board: &Board, strict: bool) -> Readiness {
     // Each state is read once: it may change meanwhile, and the response must be consistent.
-    let volumes = metrics.volumes();
+    let volumes = board.volumes();
     let states: Vec<_> =
         volumes.iter().map(|v| (v.info.id, v.state.get(), v.full.get() != 0)).collect();
     let takes_photos =
@@ -150,7 +151,7 @@ fn readiness(metrics: &Metrics, strict: bool) -> Readiness {
             state: if *is_full && *s == VolumeState::Writable { FULL } else { s.name() },
         })
         .collect();
-    let disks: Vec<_> = metrics
+    let disks: Vec<_> = board
         .disks
         .iter()
         .map(|disk| (disk, disk.state.get()))
@@ -160,7 +161,7 @@ fn readiness(metrics: &Metrics, strict: bool) -> Readiness {
 
     let serving = states.iter().filter(|(_, s, _)| s.serves()).count();
     let recovering = states.iter().filter(|(_, s, _)| *s == VolumeState::Recovering).count();
-    let draining = metrics.draining();
+    let draining = board.draining();
     let error = if draining {
         Some("The daemon is draining.".to_owned())
     } else if recovering > 0 {
@@ -170,7 +171,7 @@ fn readiness(metrics: &Metrics, strict: bool) -> Readiness {
     } else if strict && impaired > 0 {
         Some(format!("{impaired} of {} volumes are impaired.", states.len()))
     } else if strict && !disks.is_empty() {
-        Some(format!("{} of {} data directories are not in use.", disks.len(), metrics.disks.len()))
+        Some(format!("{} of {} data directories are not in use.", disks.len(), board.disks.len()))
     } else if strict && !takes_photos {
         Some(format!("No volume takes photos: {}.", counted(&volumes)))
     } else {

@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use super::state::AdminState;
 use super::volume_status::{VolumeStatus, all_volumes};
-use crate::node::metrics::{DiskInfo, Label, ShardMetrics};
+use crate::node::board::{DiskBoard, ShardBoard};
+use crate::node::label::Label;
+use crate::node::metrics::{ReadMetric, ShardMetrics};
 
 /// The response body of `/status`.
 #[derive(Debug, Serialize)]
@@ -72,14 +74,14 @@ pub struct ShardStatus {
 }
 
 impl ShardStatus {
-    fn of(shard: &ShardMetrics, now_ns: u64, started_ns: u64) -> Self {
+    fn of(shard: &ShardMetrics, board: &ShardBoard, now_ns: u64, started_ns: u64) -> Self {
         Self {
-            id: shard.info.id,
-            core: shard.info.core,
-            port: shard.info.port,
+            id: board.info.id,
+            core: board.info.core,
+            port: board.info.port,
             turns: shard.turns.get(),
-            silent_ms: shard.silence_ns(now_ns, started_ns) / 1_000_000,
-            connections: shard.connections.get(),
+            silent_ms: board.silence_ns(now_ns, started_ns) / 1_000_000,
+            connections: board.connections.get(),
             ops_in_flight: shard.ops_in_flight.get(),
             false_candidates: shard.false_candidates.get(),
             buffer_bytes_used: shard.buffer_bytes_used.get(),
@@ -101,8 +103,8 @@ pub struct DiskStatus {
     pub free: u64,
 }
 
-impl From<&DiskInfo> for DiskStatus {
-    fn from(disk: &DiskInfo) -> Self {
+impl From<&DiskBoard> for DiskStatus {
+    fn from(disk: &DiskBoard) -> Self {
         Self {
             path: disk.path.clone(),
             state: disk.state.get().name(),
@@ -117,21 +119,21 @@ pub(super) async fn status(State(state): State<AdminState>) -> Json<NodeStatus> 
     let metrics = &state.metrics;
     let now_ns = (state.now_ns)();
     let started_ns = metrics.node.started_ns;
-    let shards = metrics.shards.iter();
+    let shards = metrics.shards.iter().zip(&metrics.board.shards);
     Json(NodeStatus {
         version: metrics.node.version.clone(),
         instance: format!("{:016x}", metrics.node.instance),
         uptime_seconds: now_ns.saturating_sub(started_ns) / 1_000_000_000,
         durable: metrics.node.durable,
-        draining: metrics.draining(),
+        draining: metrics.board.draining(),
         registered_buffers: metrics.registered_buffers(),
         listen: metrics.node.listen.clone(),
         limits: LimitsStatus {
             largest_body: metrics.node.largest_body,
             largest_batch: metrics.node.largest_batch,
         },
-        shards: shards.map(|s| ShardStatus::of(s, now_ns, started_ns)).collect(),
-        disks: metrics.disks.iter().map(DiskStatus::from).collect(),
+        shards: shards.map(|(s, board)| ShardStatus::of(s, board, now_ns, started_ns)).collect(),
+        disks: metrics.board.disks.iter().map(DiskStatus::from).collect(),
         volumes: all_volumes(&state),
     })
 }

@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::creation::Creation;
 use super::error::ApiError;
 use super::state::AdminState;
-use crate::node::metrics::{Label, VolumeMetrics};
+use crate::node::label::Label;
+use crate::node::metrics::{ReadMetric, VolumeMetrics};
 
 /// One volume in `/status` and `/volumes`.
 #[derive(Debug, Serialize)]
@@ -120,16 +121,16 @@ impl VolumeStatus {
 impl From<&VolumeMetrics> for VolumeStatus {
     fn from(v: &VolumeMetrics) -> Self {
         Self {
-            id: v.info.id,
-            shard: Some(v.info.shard),
-            disk: v.info.disk,
-            state: v.state.get().name(),
+            id: v.board.info.id,
+            shard: Some(v.board.info.shard),
+            disk: v.board.info.disk,
+            state: v.board.state.get().name(),
             progress: v.recovery(),
             error: None,
-            durable: v.info.durable,
-            full: v.full.get() != 0,
-            size: v.size_bytes.get(),
-            used: v.used_bytes.get(),
+            durable: v.board.info.durable,
+            full: v.board.full.get() != 0,
+            size: v.board.size_bytes.get(),
+            used: v.board.used_bytes.get(),
             live: v.live_bytes.get(),
             dead: v.dead_bytes.get(),
             needles: v.needles.get(),
@@ -169,7 +170,7 @@ pub(super) fn volume_status(state: &AdminState, id: u32) -> Option<VolumeStatus>
 pub(super) fn all_volumes(state: &AdminState) -> Vec<VolumeStatus> {
     let creations = state.creations.all();
     let volumes = state.metrics.volumes();
-    let there = volumes.iter().map(|volume| (volume.info.id, VolumeStatus::from(&**volume)));
+    let there = volumes.iter().map(|volume| (volume.board.info.id, VolumeStatus::from(&**volume)));
     let durable = state.metrics.node.durable;
     let making = creations
         .iter()

@@ -8,9 +8,10 @@ use super::super::exposition::Exposition;
 use super::super::metric_row::{MetricRow, MetricSource};
 use super::super::table::TABLE;
 use super::super::{
-    AdmissionRefusal, DiskInfo, DiskState, Exporter, ExpositionFormat, GetPhase, MethodGroup,
-    MethodLabel, Metrics, NodeInfo, ShardInfo, VolumeInfo, VolumeState,
+    AdmissionRefusal, Exporter, ExpositionFormat, GetPhase, MethodGroup, MethodLabel, Metrics,
+    NodeInfo,
 };
+use crate::node::board::{Board, DiskBoard, DiskState, ShardInfo, VolumeInfo, VolumeState};
 
 fn metrics() -> Arc<Metrics> {
     let node = NodeInfo {
@@ -22,9 +23,11 @@ fn metrics() -> Arc<Metrics> {
     };
     let shards = [0, 1].map(|id| ShardInfo { id, core: id + 4, port: Some(8180) });
     let odd_path = "/data/a \"b\"\\c\nd";
-    let disks =
-        vec![DiskInfo::new("/data/0", DiskState::Ok), DiskInfo::new(odd_path, DiskState::Missing)];
-    let metrics = Metrics::new(node, &shards, disks);
+    let disks = vec![
+        DiskBoard::new("/data/0", DiskState::Ok),
+        DiskBoard::new(odd_path, DiskState::Missing),
+    ];
+    let metrics = Metrics::new(node, Board::new(&shards, disks));
     metrics.register_volume(
         VolumeInfo { id: 7, shard: 1, disk: 0, durable: true },
         VolumeState::Writable,
@@ -70,12 +73,12 @@ fn values_arrive_under_their_labels() {
     m.shards[0].responses.record(418);
     m.shards[0].admission_refusals.at(AdmissionRefusal::ReadOnly).inc();
     m.shards[0].device_read_bytes.add(512);
-    m.shards[1].turn(3_000_000_000);
-    m.set_draining();
-    m.disks[0].size_bytes.set(4000);
-    m.disks[1].free_bytes.set(3000);
+    m.board.shards[1].turn(3_000_000_000);
+    m.board.set_draining();
+    m.board.disks[0].size_bytes.set(4000);
+    m.board.disks[1].free_bytes.set(3000);
     let v = m.volume(7).expect("registered");
-    v.state.set(VolumeState::Poisoned);
+    v.board.state.set(VolumeState::Poisoned);
     v.needles.set(9);
     v.index_bytes.set(72);
     v.index_slots.set(12);
@@ -155,12 +158,8 @@ fn each_row_reads_its_own_field() {
     ];
     let gauges = [
         ("ops_in_flight", &s.ops_in_flight),
-        ("connections", &s.connections),
         ("buffer_used_bytes", &s.buffer_bytes_used),
         ("buffer_size_bytes", &s.buffer_bytes_total),
-        ("volume_full", &v.full),
-        ("volume_size_bytes", &v.size_bytes),
-        ("volume_used_bytes", &v.used_bytes),
         ("volume_live_bytes", &v.live_bytes),
         ("volume_dead_bytes", &v.dead_bytes),
         ("volume_needles", &v.needles),
@@ -174,11 +173,23 @@ fn each_row_reads_its_own_field() {
         ("volume_checkpoint_tail_bytes", &v.checkpoint_tail_bytes),
         ("volume_checkpoint_age_bytes", &v.checkpoint_age_bytes),
     ];
-    let scalar =
-        |r: &&MetricRow| matches!(r.source, MetricSource::Shard(_) | MetricSource::Volume(_));
+    let b = &v.board;
+    let levels = [
+        ("connections", &m.board.shards[0].connections),
+        ("volume_full", &b.full),
+        ("volume_size_bytes", &b.size_bytes),
+        ("volume_used_bytes", &b.used_bytes),
+    ];
+    let scalar = |r: &&MetricRow| {
+        matches!(
+            r.source,
+            MetricSource::Shard(_) | MetricSource::ShardBoard(_) | MetricSource::Volume(_)
+        )
+    };
     let rows = TABLE.iter().filter(scalar).count();
     // volume_durable reads no counter.
-    assert_eq!(counters.len() + gauges.len() + 1, rows, "a row is missing here");
+    let covered = counters.len() + gauges.len() + levels.len();
+    assert_eq!(covered + 1, rows, "a row is missing here");
 
     for (value, (_, counter)) in (1..).zip(counters) {
         counter.add(value);
@@ -186,9 +197,13 @@ fn each_row_reads_its_own_field() {
     for (value, (_, gauge)) in (101..).zip(gauges) {
         gauge.set(value);
     }
+    for (value, (_, level)) in (201..).zip(levels) {
+        level.set(value);
+    }
     let seen = scrape(&m);
     let names = counters.map(|c| c.0).into_iter().zip(1_u64..);
-    for (name, value) in names.chain(gauges.map(|g| g.0).into_iter().zip(101..)) {
+    let names = names.chain(gauges.map(|g| g.0).into_iter().zip(101..));
+    for (name, value) in names.chain(levels.map(|l| l.0).into_iter().zip(201..)) {
         let labels = if name.starts_with("volume_") { "volume=7" } else { "shard=0" };
         let found = seen.value(&format!("hayloft_{name}"), labels);
         assert_eq!(found, Some(value as f64), "{name}");
@@ -238,7 +253,7 @@ fn a_node_without_volumes_or_shards_exports_too() {
         durable: false,
         ..NodeInfo::default()
     };
-    let s = scrape(&Metrics::new(node, &[], vec![]));
+    let s = scrape(&Metrics::new(node, Board::new(&[], vec![])));
     assert_eq!(s.value("hayloft_durable", ""), Some(0.0));
     assert!(s.samples("hayloft_volume_needles").is_empty());
 }

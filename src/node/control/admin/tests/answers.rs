@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::client::{RawReply, get, raw, request};
 use super::{TestNode, fake_clock};
+use crate::node::board::{DiskState, VolumeState};
 use crate::node::control::admin::AdminLimits;
 use crate::node::metrics::exposition::Exposition;
-use crate::node::metrics::{DiskState, MethodGroup, MethodLabel, VolumeState};
+use crate::node::metrics::{MethodGroup, MethodLabel};
 
 fake_clock!(hung_shard);
 fake_clock!(still);
@@ -19,7 +20,7 @@ pub(super) fn still_node() -> TestNode {
 fn a_hung_shard_makes_the_node_unhealthy_until_it_turns() {
     let node = TestNode::new(hung_shard::now_ns, AdminLimits::default());
     let (admin, addr) = node.start();
-    let turn = |shard: usize| node.metrics.shards[shard].turn(hung_shard::now_ns());
+    let turn = |shard: usize| node.metrics.board.shards[shard].turn(hung_shard::now_ns());
 
     let fresh = get(addr, "/healthz");
     assert_eq!((fresh.status, fresh.body.as_str()), (200, "ok\n"), "just started");
@@ -65,7 +66,7 @@ fn readiness_follows_the_volumes() {
 
     let one = node.volume(1, VolumeState::Recovering);
     let two = node.volume(2, VolumeState::Recovering);
-    one.state.set(VolumeState::Writable);
+    one.board.state.set(VolumeState::Writable);
     let (plain, strict, reply) = readiness(addr);
     assert_eq!((plain, strict), (503, 503), "one of two still recovers");
     assert_eq!(reply.json()["volumes"], json!([{"id": 2, "state": "recovering"}]));
@@ -77,28 +78,28 @@ fn readiness_follows_the_volumes() {
         (VolumeState::Poisoned, (200, 503), 2),
         (VolumeState::Failed, (200, 503), 1),
     ] {
-        two.state.set(state);
+        two.board.state.set(state);
         let (plain, strict, reply) = readiness(addr);
         assert_eq!((plain, strict), want, "{state:?}");
         assert_eq!(reply.json()["serving"], json!(serving), "{state:?}");
     }
-    two.state.set(VolumeState::ReadOnly);
-    one.full.set(1);
+    two.board.state.set(VolumeState::ReadOnly);
+    one.board.full.set(1);
     let (plain, strict, reply) = readiness(addr);
     assert_eq!((plain, strict), (200, 503), "no volume takes photos");
     let listed = json!([{"id": 1, "state": "full"}, {"id": 2, "state": "read_only"}]);
     assert_eq!(reply.json()["volumes"], listed);
     assert_eq!(get(addr, "/readyz?strict").error(), "No volume takes photos: 1 full, 1 read_only.");
-    two.state.set(VolumeState::Writable);
+    two.board.state.set(VolumeState::Writable);
     assert_eq!(readiness(addr).1, 200, "one of them full is how a store grows");
-    one.full.set(0);
-    one.state.set(VolumeState::ReadOnly);
-    two.state.set(VolumeState::ReadOnly);
+    one.board.full.set(0);
+    one.board.state.set(VolumeState::ReadOnly);
+    two.board.state.set(VolumeState::ReadOnly);
     assert_eq!((readiness(addr).0, readiness(addr).1), (200, 503), "all read-only on purpose");
-    one.state.set(VolumeState::Failed);
-    two.state.set(VolumeState::Failed);
+    one.board.state.set(VolumeState::Failed);
+    two.board.state.set(VolumeState::Failed);
     assert_eq!(readiness(addr).0, 503, "all failed");
-    one.state.set(VolumeState::Poisoned);
+    one.board.state.set(VolumeState::Poisoned);
     assert_eq!(readiness(addr).0, 200, "a poisoned volume can be read");
     admin.shutdown().expect("stops");
 }
@@ -109,14 +110,14 @@ fn a_missing_disk_counts_when_strict_and_draining_always() {
     node.volume(1, VolumeState::Writable);
     let (admin, addr) = node.start();
 
-    node.metrics.disks[1].state.set(DiskState::Missing);
+    node.metrics.board.disks[1].state.set(DiskState::Missing);
     let (plain, strict, reply) = readiness(addr);
     assert_eq!((plain, strict), (200, 503));
     assert_eq!(reply.json()["disks"], json!([{"path": "/data/b", "state": "missing"}]));
-    node.metrics.disks[1].state.set(DiskState::Ok);
+    node.metrics.board.disks[1].state.set(DiskState::Ok);
     assert_eq!(readiness(addr).1, 200);
 
-    node.metrics.set_draining();
+    node.metrics.board.set_draining();
     let (plain, strict, reply) = readiness(addr);
     assert_eq!((plain, strict), (503, 503));
     assert_eq!(reply.error(), "The daemon is draining.");
@@ -207,13 +208,14 @@ fn keys(value: &Value) -> Vec<&str> {
 fn status_has_its_promised_shape() {
     let node = still_node();
     let volume = node.volume(4, VolumeState::Poisoned);
-    volume.size_bytes.set(1 << 30);
+    volume.board.size_bytes.set(1 << 30);
     volume.damaged_records.add(2);
-    node.metrics.shards[0].turn(super::STARTED_NS);
-    node.metrics.shards[0].connections.add(6);
+    node.metrics.shards[0].turns.inc();
+    node.metrics.board.shards[0].turn(super::STARTED_NS);
+    node.metrics.board.shards[0].connections.set(6);
     node.metrics.set_registered_buffers(true);
-    node.metrics.disks[0].size_bytes.set(4000);
-    node.metrics.disks[0].free_bytes.set(3000);
+    node.metrics.board.disks[0].size_bytes.set(4000);
+    node.metrics.board.disks[0].free_bytes.set(3000);
     let (admin, addr) = node.start();
 
     let status = get(addr, "/status").json();

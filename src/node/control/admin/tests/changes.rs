@@ -9,8 +9,8 @@ use serde_json::json;
 use super::answers::still_node;
 use super::client::{RawReply, raw, request};
 use crate::base::size::ByteSize;
+use crate::node::board::VolumeState;
 use crate::node::control::admin::{Creations, NewVolume, Refused, VolumeChange};
-use crate::node::metrics::VolumeState;
 
 fn post(addr: SocketAddr, target: &str, extra: &str, body: &str) -> RawReply {
     let len = body.len();

@@ -10,9 +10,8 @@ use std::sync::{Arc, mpsc};
 
 use super::{AdminHandle, AdminLimits, AdminState, ChangeRequest, spawn};
 use crate::base::threads::Threads;
-use crate::node::metrics::{
-    DiskInfo, DiskState, Metrics, NodeInfo, ShardInfo, VolumeInfo, VolumeMetrics, VolumeState,
-};
+use crate::node::board::{Board, DiskBoard, DiskState, ShardInfo, VolumeInfo, VolumeState};
+use crate::node::metrics::{Metrics, NodeInfo, VolumeMetrics};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -61,8 +60,8 @@ impl TestNode {
             ShardInfo { id: 0, core: 2, port: Some(8180) },
             ShardInfo { id: 1, core: 3, port: None },
         ];
-        let disks = ["/data/a", "/data/b"].map(|path| DiskInfo::new(path, DiskState::Ok));
-        let metrics = Metrics::new(info, &shards, disks.into());
+        let disks = ["/data/a", "/data/b"].map(|path| DiskBoard::new(path, DiskState::Ok));
+        let metrics = Metrics::new(info, Board::new(&shards, disks.into()));
         let (requests_in, requests) = mpsc::channel();
         let creations = Arc::default();
         let state = AdminState::new(Arc::clone(&metrics), now_ns, limits, requests_in, creations);

@@ -1,0 +1,395 @@
+//! The board: the state of the node that the program decides on.
+//!
+//! Every field has one writer, which its description names; any thread may read.
+//!
+//! | reader | decides |
+//! | --- | --- |
+//! | shards | the volume of a `POST /`, the shard of a new connection, whether to take more requests |
+//! | main thread | readiness and keep-alives for the service manager, the reasons to stop |
+//! | control plane | `/healthz`, `/readyz` |
+//!
+//! Metrics and `/status` show the same values. A value that nothing decides on is a metric
+//! ([`crate::node::metrics`]).
+//!
+//! All accesses are relaxed loads and plain stores, without messages: the board can be read while a shard
+//! hangs, which is when it matters most. A reader may see one field ahead of another.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::label::{Label, label_enum};
+
+/// A number with one writer that any thread may read.
+#[derive(Debug, Default)]
+pub struct Level(AtomicU64);
+
+impl Level {
+    /// Replaces the value. Only the owner may call this.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
+    /// The present value; callable from any thread.
+    #[inline]
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A state with one writer that any thread may read, such as that of a volume.
+#[derive(Debug)]
+pub struct StateCell<L>(AtomicU64, PhantomData<L>);
+
+impl<L: Label> StateCell<L> {
+    /// A cell that holds `state`.
+    #[must_use]
+    pub fn new(state: L) -> Self {
+        Self(AtomicU64::new(state.index() as u64), PhantomData)
+    }
+
+    /// Replaces the state. Only the owner may call this.
+    #[inline]
+    pub fn set(&self, state: L) {
+        self.0.store(state.index() as u64, Relaxed);
+    }
+
+    /// The present state; callable from any thread.
+    #[inline]
+    #[must_use]
+    pub fn get(&self) -> L {
+        // Only `new` and `set` write the cell, and both write an index of ALL.
+        L::ALL[self.0.load(Relaxed) as usize]
+    }
+}
+
+label_enum! {
+    /// State of a data directory.
+    pub enum DiskState: "state" {
+        /// Mounted, locked and in use.
+        Ok = "ok",
+        /// Configured, but absent or not a data directory.
+        Missing = "missing",
+        /// Failed: its disk returns errors, or it was removed, replaced or unmounted.
+        Failed = "failed",
+    }
+}
+
+/// A data directory on the board. The thread that monitors the disks is the only writer.
+#[derive(Debug)]
+pub struct DiskBoard {
+    /// Path as configured.
+    pub path: String,
+    /// Present state.
+    pub state: StateCell<DiskState>,
+    /// Size of its file system (bytes).
+    pub size_bytes: Level,
+    /// Free space of its file system for new volumes (bytes).
+    pub free_bytes: Level,
+}
+
+impl DiskBoard {
+    /// Creates a data directory in this state, with sizes of 0.
+    #[must_use]
+    pub fn new(path: impl Into<String>, state: DiskState) -> Self {
+        Self {
+            path: path.into(),
+            state: StateCell::new(state),
+            size_bytes: Level::default(),
+            free_bytes: Level::default(),
+        }
+    }
+}
+
+/// Constant properties of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShardInfo {
+    /// Number of the shard, from 0; its position in [`Board::shards`].
+    pub id: u32,
+    /// The core that it is pinned to.
+    pub core: u32,
+    /// Its own TCP port, if shards listen on ports of their own.
+    pub port: Option<u16>,
+}
+
+/// A shard on the board. The shard is the only writer.
+///
+/// Aligned to two cache lines, since the adjacent-line prefetcher works on pairs: two shards must not write
+/// to the same pair of cache lines.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct ShardBoard {
+    /// Constant properties.
+    pub info: ShardInfo,
+    /// CLOCK_MONOTONIC of the last event loop iteration in nanoseconds; 0 before the first.
+    last_turn_ns: Level,
+    /// Number of open connections.
+    pub connections: Level,
+}
+
+impl ShardBoard {
+    fn new(info: ShardInfo) -> Self {
+        Self { info, last_turn_ns: Level::default(), connections: Level::default() }
+    }
+
+    /// Records an event loop iteration at `now_ns` (CLOCK_MONOTONIC).
+    #[inline]
+    pub fn turn(&self, now_ns: u64) {
+        self.last_turn_ns.set(now_ns);
+    }
+
+    /// Whether its event loop has run.
+    #[must_use]
+    pub fn has_turned(&self) -> bool {
+        self.last_turn_ns.get() > 0
+    }
+
+    /// Nanoseconds since the last event loop iteration. Before the first one, since `started_ns`, the start
+    /// of the daemon, so that a shard that hangs while it starts is detected too.
+    #[must_use]
+    pub fn silence_ns(&self, now_ns: u64, started_ns: u64) -> u64 {
+        // The shard may record an iteration after `now_ns` was read: saturate.
+        now_ns.saturating_sub(self.last_turn_ns.get().max(started_ns))
+    }
+}
+
+label_enum! {
+    /// State of a volume.
+    pub enum VolumeState: "state" {
+        /// Its log is being read; it serves no requests yet.
+        Recovering = "recovering",
+        /// Serves reads and writes.
+        Writable = "writable",
+        /// Serves reads; takes no writes, because it was made read-only or is sealed.
+        ReadOnly = "read_only",
+        /// Serves reads; takes no writes until a restart, because a write or flush failed.
+        Poisoned = "poisoned",
+        /// Serves reads; takes no writes, because its file was removed, replaced or unmounted.
+        Lost = "lost",
+        /// Serves no requests, because it could not be opened or recovered.
+        Failed = "failed",
+    }
+}
+
+impl VolumeState {
+    /// True if GETs are answered from this volume.
+    #[must_use]
+    pub fn serves(self) -> bool {
+        match self {
+            Self::Writable | Self::ReadOnly | Self::Poisoned | Self::Lost => true,
+            Self::Recovering | Self::Failed => false,
+        }
+    }
+}
+
+/// Constant properties of an open volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VolumeInfo {
+    /// The id in the URL.
+    pub id: u32,
+    /// Number of the shard that owns it.
+    pub shard: u32,
+    /// Its data directory, as a position in [`Board::disks`].
+    pub disk: u32,
+    /// False if writes go through the page cache (`--buffered`) and may not survive a power cut.
+    pub durable: bool,
+}
+
+/// A volume on the board. Its shard is the only writer.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct VolumeBoard {
+    /// Constant properties.
+    pub info: VolumeInfo,
+    /// Present state.
+    pub state: StateCell<VolumeState>,
+    /// 1 if it is full: a photo of 1 MiB does not fit.
+    pub full: Level,
+    /// Size of the file in bytes.
+    pub size_bytes: Level,
+    /// Bytes of the file that hold commits, dead needles included.
+    pub used_bytes: Level,
+}
+
+impl VolumeBoard {
+    /// Creates a volume in this state, with sizes of 0.
+    #[must_use]
+    pub fn new(info: VolumeInfo, state: VolumeState) -> Self {
+        Self {
+            info,
+            state: StateCell::new(state),
+            full: Level::default(),
+            size_bytes: Level::default(),
+            used_bytes: Level::default(),
+        }
+    }
+
+    /// Bytes of the file that are left for commits.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        self.size_bytes.get().saturating_sub(self.used_bytes.get())
+    }
+}
+
+/// The board of a daemon, shared as an `Arc` by its shards, its main thread and the control plane.
+#[derive(Debug)]
+pub struct Board {
+    /// One entry per shard; shard `k` writes entry `k` and no other.
+    pub shards: Vec<ShardBoard>,
+    /// The data directories, by position in the configuration.
+    pub disks: Vec<DiskBoard>,
+    /// Open volumes by id. The main thread writes the list. It is locked only while it is changed or copied:
+    /// a GET or PUT of a named volume never locks it. A shard keeps the `Arc` of each of its volumes and
+    /// writes through that.
+    volumes: RwLock<BTreeMap<u32, Arc<VolumeBoard>>>,
+    /// Written by the main thread, once.
+    draining: AtomicBool,
+}
+
+impl Board {
+    /// Creates the board of a daemon with these shards and data directories, and no volume.
+    ///
+    /// # Panics
+    /// If the id of a shard is not its position, by which shards are indexed.
+    #[must_use]
+    pub fn new(shards: &[ShardInfo], disks: Vec<DiskBoard>) -> Arc<Self> {
+        for (position, shard) in shards.iter().enumerate() {
+            assert_eq!(shard.id as usize, position, "a shard's id is its position");
+        }
+        Arc::new(Self {
+            shards: shards.iter().copied().map(ShardBoard::new).collect(),
+            disks,
+            volumes: RwLock::new(BTreeMap::new()),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// Adds a volume and returns its part of the board, for its shard to write. Replaces a volume with the
+    /// same id (a new generation of the file). Called by
+    /// [`Metrics::register_volume`](super::metrics::Metrics::register_volume), which adds its numbers.
+    pub fn register_volume(&self, info: VolumeInfo, state: VolumeState) -> Arc<VolumeBoard> {
+        let volume = Arc::new(VolumeBoard::new(info, state));
+        self.volumes
+            .write()
+            // A panic under this lock cannot leave an incomplete entry, and the board must stay readable
+            // after a panic.
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(info.id, Arc::clone(&volume));
+        volume
+    }
+
+    /// Removes a volume, if it was registered. Called by
+    /// [`Metrics::remove_volume`](super::metrics::Metrics::remove_volume).
+    pub fn remove_volume(&self, id: u32) {
+        self.volumes.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    /// Returns the volume with this id.
+    #[must_use]
+    pub fn volume(&self, id: u32) -> Option<Arc<VolumeBoard>> {
+        self.volumes.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    /// Returns all volumes by ascending id: a copy of the list, so that the lock is held only briefly.
+    #[must_use]
+    pub fn volumes(&self) -> Vec<Arc<VolumeBoard>> {
+        self.volumes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// True once the daemon drains: it finishes requests under way and accepts no new ones.
+    #[inline]
+    #[must_use]
+    pub fn draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    /// Records that the daemon drains. This cannot be undone.
+    pub fn set_draining(&self) {
+        self.draining.store(true, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INFO: ShardInfo = ShardInfo { id: 0, core: 0, port: None };
+
+    fn volume(id: u32) -> VolumeInfo {
+        VolumeInfo { id, shard: 0, disk: 0, durable: true }
+    }
+
+    #[test]
+    fn a_state_cell_gives_back_each_state() {
+        let cell = StateCell::new(VolumeState::Failed);
+        assert_eq!(cell.get(), VolumeState::Failed);
+        for &state in VolumeState::ALL {
+            cell.set(state);
+            assert_eq!(cell.get(), state);
+        }
+    }
+
+    #[test]
+    fn poisoned_and_lost_volumes_still_serve_and_failed_ones_do_not() {
+        let serving: Vec<_> =
+            VolumeState::ALL.iter().filter(|s| s.serves()).map(|s| s.name()).collect();
+        assert_eq!(serving, ["writable", "read_only", "poisoned", "lost"]);
+    }
+
+    #[test]
+    fn shards_share_no_pair_of_cache_lines() {
+        assert_eq!(align_of::<ShardBoard>(), 128);
+        assert_eq!(size_of::<ShardBoard>() % 128, 0);
+    }
+
+    #[test]
+    fn silence_counts_from_the_last_turn_or_the_start() {
+        let shard = ShardBoard::new(INFO);
+        assert!(!shard.has_turned());
+        assert_eq!(shard.silence_ns(1_000, 400), 600, "no iteration: since the start");
+        shard.turn(900);
+        assert!(shard.has_turned());
+        assert_eq!(shard.silence_ns(1_000, 400), 100);
+        assert_eq!(shard.silence_ns(800, 400), 0, "an iteration in the reader's future");
+    }
+
+    #[test]
+    fn volumes_come_and_go() {
+        let board = Board::new(&[], vec![]);
+        board.register_volume(volume(7), VolumeState::Writable);
+        let three = board.register_volume(volume(3), VolumeState::Writable);
+        three.size_bytes.set(50);
+        three.used_bytes.set(20);
+        let ids = || board.volumes().iter().map(|v| v.info.id).collect::<Vec<_>>();
+        assert_eq!(ids(), [3, 7], "by rising id");
+        assert_eq!(board.volume(3).map(|v| v.room()), Some(30), "the same numbers");
+        board.remove_volume(3);
+        assert!(board.volume(3).is_none());
+        assert_eq!(ids(), [7]);
+    }
+
+    #[test]
+    fn a_panic_under_the_lock_does_not_hide_the_volumes() {
+        let board = Board::new(&[], vec![]);
+        board.register_volume(volume(1), VolumeState::Writable);
+        let other = Arc::clone(&board);
+        let panicked = std::thread::spawn(move || {
+            let _guard = other.volumes.write();
+            panic!("on purpose");
+        })
+        .join();
+        assert!(panicked.is_err() && board.volumes.is_poisoned());
+        assert_eq!(board.volumes().len(), 1);
+        board.register_volume(volume(2), VolumeState::Writable);
+        assert!(board.volume(2).is_some());
+    }
+
+    #[test]
+    #[should_panic(expected = "a shard's id is its position")]
+    fn a_shard_out_of_place_is_refused() {
+        let _ = Board::new(&[ShardInfo { id: 1, core: 0, port: None }], vec![]);
+    }
+}
