@@ -49,6 +49,14 @@ pub const BAD: &[(Check, &str, &str)] = &[
     (strangers, "src/node/shard/mod.rs", "use io_uring::IoUring;"),
     (strangers, "src/node/shard/mod.rs", "use tokio::net;"),
     (strangers, "src/node/daemon/mod.rs", "use tracing_subscriber::fmt;"),
+    (strangers, "src/node/shard/route.rs", "use crate::node::metrics::{Metrics, ReadMetric};"),
+    (strangers, "src/node/shard/route.rs", "use super::super::metrics::ReadMetric as _;"),
+    (strangers, "src/node/shard/route.rs", "use crate::node::metrics::*;"),
+    (
+        strangers,
+        "src/node/daemon/watch.rs",
+        "use crate::node::metrics; fn f() { metrics::ReadMetric::get(x); }",
+    ),
     (unsafety, "src/volume/index/mod.rs", "fn f() { unsafe { g() } }"),
     (unsafety, "tests/engine.rs", "unsafe impl Send for X {}"),
     (unsafety, "src/base/sys.rs", "// unsafe, once"),
@@ -106,6 +114,13 @@ pub const GOOD: &[(Check, &str, &str)] = &[
     ),
     (strangers, "src/volume/io.rs", "use nix::libc; const E: i32 = libc::ENOBUFS;"),
     (strangers, "src/volume/io.rs", "use std::cell::Cell; fn f(time: u64) {}"),
+    (strangers, "src/node/control/admin/status.rs", "use crate::node::metrics::ReadMetric;"),
+    (strangers, "src/node/shard/route.rs", "use crate::node::metrics::{self, Metrics};"),
+    (
+        strangers,
+        "src/node/shard/route.rs",
+        "#[cfg(test)] mod tests { use crate::node::metrics::ReadMetric; }",
+    ),
     (links, "docs/FORMAT.md", "# A b!\n`[x](y)` [x](#a-b) [y](https://a.b/c) [z](../README.md)"),
     (
         names,

@@ -16,7 +16,9 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("base::calendar", &[]),
     ("base::new_name", &[]),
     ("runtime::mailbox", &[]),
-    ("node::metrics", &[]),
+    ("node::label", &[]),
+    ("node::board", &["node::label"]),
+    ("node::metrics", &["node::board", "node::label"]),
     ("base::throttle", &[]),
     ("base::accept", &["base::throttle"]),
     ("node::datadir", &["base::calendar", "base::new_name"]),
@@ -65,7 +67,16 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "node::control",
-        &["base::size", "base::sys", "base::threads", "node::metrics", "base::accept", "http"],
+        &[
+            "base::size",
+            "base::sys",
+            "base::threads",
+            "node::label",
+            "node::board",
+            "node::metrics",
+            "base::accept",
+            "http",
+        ],
     ),
     ("commands::client", &["http"]),
     ("commands::transfer", &["base::size", "http", "commands::client"]),
@@ -78,6 +89,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "base::limits",
             "base::sabotage",
             "runtime::mailbox",
+            "node::board",
             "node::metrics",
             "runtime::buffer",
             "runtime::op",
@@ -101,6 +113,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "base::threads",
             "base::logging",
             "runtime::mailbox",
+            "node::board",
             "node::metrics",
             "base::new_name",
             "node::datadir",
@@ -191,6 +204,18 @@ pub const STRANGERS: &[Stranger] = &[
         but: &["tracing_subscriber::filter::LevelFilter", "tracing_subscriber::filter::Targets"],
     },
     Stranger { who: &["src/"], unless: &["src/commands/client/"], never: &["ureq"], but: &[] },
+    // A metric is never read to decide: what the program decides on is on the board. The trait is the only
+    // way to the value of a counter or a gauge.
+    Stranger {
+        who: &["src/"],
+        unless: &["src/node/metrics/", "src/node/control/"],
+        never: &[
+            "crate::node::metrics::ReadMetric",
+            "crate::node::metrics::*",
+            "metrics::ReadMetric",
+        ],
+        but: &[],
+    },
     // No sockets, threads, clocks, files or environment: what is needed of them is handed in.
     Stranger {
         who: &["src/volume/", "src/http/", "src/runtime/"],
