@@ -371,7 +371,7 @@ pub const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         check: "codec",
-        file: "src/volume/index/mod.rs",
+        file: "src/volume/index/hash.rs",
         has: "to_le_bytes",
         _why: "bytes to be hashed, in memory only",
     },

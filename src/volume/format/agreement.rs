@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use proptest::prelude::*;
 
-use super::RISING_MAX;
+use super::rising::RISING_MAX;
 use crate::base::limits::{BLOCK, COMMIT_LEN_MAX, LOG_START, VOLUME_SIZE_MAX};
 
 /// Returns whether `encode` ends without a panic.

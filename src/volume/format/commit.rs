@@ -1,8 +1,9 @@
 //! The commit record: the first unit of every commit. Records form a chain from the start of the log. A
 //! record that does not chain is stale or damaged.
 
+use super::checksum::{checksum, seed};
 use super::field::{Decoder, Encoder};
-use super::{RISING_MAX, checksum, seed};
+use super::rising::RISING_MAX;
 use crate::base::limits::{BLOCK, COMMIT_LEN_MAX, COMMIT_NEEDLES_MAX, LOG_START, UNIT};
 
 const MAGIC: [u8; 8] = *b"HAYLCMMT";

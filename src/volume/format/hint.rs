@@ -1,8 +1,9 @@
 //! Tail hints: two alternating blocks that record how far the log was durable. They are witnesses: the
 //! log never ends before a valid one.
 
+use super::checksum::{checksum, seed};
 use super::field::{Decoder, Encoder};
-use super::{RISING_MAX, checksum, seed};
+use super::rising::RISING_MAX;
 use crate::base::limits::{BLOCK, LOG_START, UNIT};
 
 const MAGIC: [u8; 8] = *b"HAYLHINT";

@@ -3,8 +3,9 @@
 
 use thiserror::Error;
 
+use super::checksum::{checksum, seed};
 use super::field::{Decoder, Encoder};
-use super::{RISING_MAX, checksum, seed};
+use super::rising::RISING_MAX;
 use crate::base::limits::{BLOCK, CHUNK, LOG_START, TRAILER, UNIT, VOLUME_SIZE_MAX};
 use crate::base::types::VolumeId;
 

@@ -1,6 +1,7 @@
 //! Layout of the 64 bits of an entry, and the number of hash bits that the table keeps.
 
-use super::{IdHash, Location};
+use super::hash::IdHash;
+use super::location::Location;
 use crate::base::limits::UNIT;
 
 /// log2 of the initial number of buckets of a segment: this number of hash bits follows from the bucket.

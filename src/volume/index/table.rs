@@ -9,20 +9,15 @@
 //! map beside the table: slow, but nothing is refused. The first few entries are in the stash, too, until
 //! there is a table.
 
-mod growth;
-mod saved;
-
 use std::collections::BTreeMap;
 
 use super::layout::{Entry, Layout, SECOND};
 use super::memory::{Bucket, Compare, Memory, Plain, Work, best, prefetch};
 use super::place::{Open, free, place_in, set_open};
-use super::segment::{BUCKET_LEN, BUCKETS_MIN, Segment};
+use super::segment::{BUCKET_LEN, Segment};
 
 /// Maximum average number of directory entries per segment. Hashes of a good distribution need 4.
-const DIRECTORY_RATIO_MAX: usize = 32;
-/// Number of entries that need no table: mapping memory takes longer than all operations on so few.
-const STASH_ONLY_MAX: usize = 12;
+pub(super) const DIRECTORY_RATIO_MAX: usize = 32;
 /// Approximate memory for an entry of the stash (bytes): key, value, and half-filled nodes.
 const BESIDE_BYTES: usize = 48;
 /// Overhead of the heap for each allocation (bytes).
@@ -37,26 +32,27 @@ pub struct Steps {
     pub moved_max: u64,
 }
 
+/// The table.
 pub struct Table {
-    layout: Layout,
-    memory: Memory,
+    pub(super) layout: Layout,
+    pub(super) memory: Memory,
     /// Maps the leading bits of a hash to its segment. The number of a segment is that of its slot. Empty
     /// until there is a table.
-    directory: Vec<u32>,
+    pub(super) directory: Vec<u32>,
     /// Number of leading bits that the directory uses.
-    depth: u32,
-    segments: Vec<Segment>,
+    pub(super) depth: u32,
+    pub(super) segments: Vec<Segment>,
     /// Bitmap of buckets with a free slot, for each segment.
     #[expect(clippy::vec_box, reason = "so that a longer vector is not much to copy in one step")]
-    open: Vec<Box<Open>>,
+    pub(super) open: Vec<Box<Open>>,
     /// Number of buckets of all segments.
-    buckets: usize,
+    pub(super) buckets: usize,
     /// Number of entries in all segments.
-    entries: usize,
+    pub(super) entries: usize,
     /// The stash: entries that found no slot, by hash and unit.
-    beside: BTreeMap<(u64, u64), Entry>,
-    starved: bool,
-    steps: Steps,
+    pub(super) beside: BTreeMap<(u64, u64), Entry>,
+    pub(super) starved: bool,
+    pub(super) steps: Steps,
 }
 
 /// Value of a free slot.
@@ -64,7 +60,7 @@ const NO_ENTRY: Entry = 0;
 
 /// Position of an entry in the table.
 #[derive(Clone, Copy)]
-struct SlotPosition {
+pub(super) struct SlotPosition {
     slot: u32,
     bucket: usize,
     index: usize,
@@ -72,11 +68,11 @@ struct SlotPosition {
 
 /// Matching entries in the two buckets of a hash: at most 16.
 #[derive(Clone, Copy)]
-struct Matches<'a> {
+pub(super) struct Matches<'a> {
     first: &'a Bucket,
     second: &'a Bucket,
     /// Bit `8 * side + index`.
-    set: u32,
+    pub(super) set: u32,
 }
 
 impl Iterator for Matches<'_> {
@@ -125,22 +121,6 @@ impl Work for NewestBelow<'_> {
     }
 }
 
-/// Inserts an entry. Returns `false` if it was already present.
-struct Insert<'a> {
-    table: &'a mut Table,
-    hash: u64,
-    entry: Entry,
-}
-
-impl Work for Insert<'_> {
-    type Output = bool;
-
-    #[inline(always)]
-    fn run(self, compare: impl Compare) -> bool {
-        self.table.insert_by(compare, self.hash, self.entry)
-    }
-}
-
 impl Table {
     pub fn new(layout: Layout, slots_max: usize) -> Self {
         Self {
@@ -164,7 +144,7 @@ impl Table {
 
     /// Returns the segment of a hash. The table must not be empty.
     #[inline(always)]
-    fn slot_of(&self, hash: u64) -> u32 {
+    pub(super) fn slot_of(&self, hash: u64) -> u32 {
         self.directory[(hash >> (self.layout.hash_bits() - self.depth)) as usize]
     }
 
@@ -191,7 +171,7 @@ impl Table {
 
     /// Returns the entries of a hash in the table.
     #[inline(always)]
-    fn matches(&self, compare: impl Compare, hash: u64) -> Option<Matches<'_>> {
+    pub(super) fn matches(&self, compare: impl Compare, hash: u64) -> Option<Matches<'_>> {
         let (slot, buckets) = self.places(hash)?;
         let [first, second] = buckets.map(|bucket| self.memory.bucket(slot, bucket));
         let (compared, wanted) = (self.layout.compared(), self.layout.tag(hash));
@@ -234,7 +214,7 @@ impl Table {
     }
 
     #[inline(always)]
-    fn find(&self, compare: impl Compare, hash: u64, unit: u64) -> Option<SlotPosition> {
+    pub(super) fn find(&self, compare: impl Compare, hash: u64, unit: u64) -> Option<SlotPosition> {
         let mut matches = self.matches(compare, hash)?;
         while matches.set != 0 {
             let at = matches.set.trailing_zeros() as usize;
@@ -253,46 +233,8 @@ impl Table {
         &mut buckets[place.bucket].0[place.index]
     }
 
-    /// Inserts an entry (in the form for its first bucket). Returns `false` if it was already present.
-    pub fn insert(&mut self, hash: u64, entry: Entry) -> bool {
-        best(Insert { table: self, hash, entry })
-    }
-
     #[inline(always)]
-    fn insert_by(&mut self, compare: impl Compare, hash: u64, entry: Entry) -> bool {
-        let unit = self.layout.unit(entry);
-        if self.find(compare, hash, unit).is_some() || self.beside.contains_key(&(hash, unit)) {
-            return false;
-        }
-        if !self.place(compare, hash, entry) {
-            self.beside.insert((hash, unit), entry);
-        }
-        true
-    }
-
-    /// Puts an entry into the table. Returns whether it found a slot.
-    #[inline(always)]
-    fn place(&mut self, compare: impl Compare, hash: u64, entry: Entry) -> bool {
-        if self.directory.is_empty() && (self.beside.len() < STASH_ONLY_MAX || !self.begin()) {
-            return false;
-        }
-        let slot = self.slot_of(hash);
-        let segment = self.segments[slot as usize];
-        if usize::from(segment.len) >= segment.limit() {
-            self.step(slot);
-        }
-        if self.place_now(compare, hash, entry) {
-            return true;
-        }
-        // Entries of the same hash stay together however much the segment grows.
-        let same = self.matches(compare, hash).map_or(0, |matches| matches.set.count_ones());
-        let slot = self.slot_of(hash);
-        let needs_space = self.segments[slot as usize].is_nearly_full() && same < BUCKET_LEN as u32;
-        needs_space && self.step(slot) && self.place_now(compare, hash, entry)
-    }
-
-    #[inline(always)]
-    fn place_now(&mut self, compare: impl Compare, hash: u64, entry: Entry) -> bool {
+    pub(super) fn place_now(&mut self, compare: impl Compare, hash: u64, entry: Entry) -> bool {
         let slot = self.slot_of(hash);
         let segment = &mut self.segments[slot as usize];
         let buckets = self.memory.buckets_mut(slot, segment.buckets());
@@ -301,29 +243,6 @@ impl Table {
         segment.len += u16::from(placed);
         self.entries += usize::from(placed);
         placed
-    }
-
-    /// Creates the first segments. Returns whether there is memory for them.
-    fn begin(&mut self) -> bool {
-        let count = 1_u32 << self.layout.depth_min;
-        self.starved = !self.memory.reserve(count as usize);
-        if self.starved {
-            return false;
-        }
-        for prefix in 0..count {
-            let slot = self.memory.add();
-            self.directory.push(slot);
-            self.segments.push(Segment::new(prefix, self.layout.depth_min));
-            self.open.push(Box::new([u64::MAX; _]));
-            self.buckets += BUCKETS_MIN;
-        }
-        let first = std::mem::take(&mut self.beside);
-        for (key, entry) in first {
-            if !self.place_now(Plain, key.0, entry) {
-                self.beside.insert(key, entry);
-            }
-        }
-        true
     }
 
     /// Removes an entry, and returns it.

@@ -2,9 +2,12 @@ use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 
+use super::layout::Layout;
 use super::layout::{BUCKET_BITS, SECOND};
 use super::segment::{BUCKETS_MIN, BUCKETS_STEP, Segment};
-use super::*;
+use super::{Hasher, IdHash, Index, Location};
+use crate::base::limits::UNIT;
+use crate::base::types::NeedleId;
 
 const GIB: u64 = 1 << 30;
 

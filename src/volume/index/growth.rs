@@ -1,9 +1,9 @@
 //! Growth: by a page of buckets at a time, or by splitting a segment of twice its initial size in two.
 
-use super::{DIRECTORY_RATIO_MAX, Table};
-use crate::volume::index::memory::Plain;
-use crate::volume::index::place::{free, set_open};
-use crate::volume::index::segment::{BUCKETS_MAX, BUCKETS_MIN, BUCKETS_STEP, Segment};
+use super::memory::Plain;
+use super::place::{free, set_open};
+use super::segment::{BUCKETS_MAX, BUCKETS_MIN, BUCKETS_STEP, Segment};
+use super::table::{DIRECTORY_RATIO_MAX, Table};
 
 impl Table {
     /// Grows a segment, or splits it if it has its maximum size. Returns whether it did.

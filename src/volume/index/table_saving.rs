@@ -2,11 +2,11 @@
 
 use std::ops::Bound;
 
-use super::{DIRECTORY_RATIO_MAX, Table};
-use crate::volume::index::layout::Entry;
-use crate::volume::index::memory::{Bucket, Plain};
-use crate::volume::index::place::{free, set_open};
-use crate::volume::index::segment::{BUCKET_LEN, BUCKETS_MAX, BUCKETS_MIN, BUCKETS_STEP, Segment};
+use super::layout::Entry;
+use super::memory::{Bucket, Plain};
+use super::place::{free, set_open};
+use super::segment::{BUCKET_LEN, BUCKETS_MAX, BUCKETS_MIN, BUCKETS_STEP, Segment};
+use super::table::{DIRECTORY_RATIO_MAX, Table};
 
 impl Table {
     /// Returns the segment to which the hash `from` belongs, which must be its first one, its buckets,

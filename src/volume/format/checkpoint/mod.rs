@@ -1,0 +1,28 @@
+//! The bytes of a checkpoint: a copy of the index of a volume as it was when the log ended at some
+//! position, in a file of its own. It is a sequence of pieces of whole blocks, each with a checksum; the
+//! first is the header, the last the footer. `docs/FORMAT.md` specifies it.
+//!
+//! - `piece`: what all pieces have in common. `position`: a position in the log.
+//! - `header`, `footer`: the first and the last piece.
+//! - `segment`, `pairs`, `damage`: entries of the pieces between them.
+//! - `lens`: lengths on which the files of this directory agree.
+
+mod damage;
+mod footer;
+mod header;
+mod lens;
+mod pairs;
+mod piece;
+mod position;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+pub use damage::{DAMAGE_MAX, DamageRecord, decode_damage, encode_damage};
+pub use footer::CheckpointFooter;
+pub use header::CheckpointHeader;
+pub use lens::{LAYOUT_NUMBERS, PAYLOAD_AT, PAYLOAD_MAX, PIECE_MAX};
+pub use pairs::{PAIRS_MAX, decode_pairs, encode_pairs};
+pub use piece::{Piece, PieceKind, chain, open_piece, piece_len, seal_piece};
+pub use position::LogPlace;
+pub use segment::{SegmentRecord, encode_segment, segment_len};

@@ -1,0 +1,70 @@
+//! Encoding a needle around its data.
+
+use super::footer::encode_footer;
+use super::header::{FLAG_COPY, NeedleHeader};
+use super::kind::Kind;
+use super::layout::{FOOTER_LEN, HEADER_LEN, Layout};
+use crate::base::limits::{CHUNK, UNIT};
+use crate::volume::format::checksum::{checksum, data_checksum, seed};
+use crate::volume::format::field::Encoder;
+
+/// Fills in the chunk checksums of the data in `needle`. Returns the checksum of the data, which is the
+/// entity tag of a data needle.
+pub fn encode_chunk_table(needle: &mut [u8], layout: &Layout) -> u64 {
+    let (front, data) = needle.split_at_mut(layout.data_start);
+    let data = &data[..layout.data_len];
+    let table = &mut front[layout.chunk_table()];
+    if !table.is_empty() {
+        let mut out = Encoder::new(table);
+        for chunk in data.chunks(CHUNK as usize) {
+            out.u64(data_checksum(chunk));
+        }
+    }
+    data_checksum(data)
+}
+
+/// Fills in chunk checksums that are already known. A part of a single chunk has no table.
+///
+/// # Panics
+/// If there is not exactly one for each chunk.
+pub fn put_chunk_table(needle: &mut [u8], layout: &Layout, sums: &[u64]) {
+    let table = &mut needle[layout.chunk_table()];
+    if !table.is_empty() {
+        assert_eq!(table.len(), sums.len() * 8, "a checksum for each chunk");
+        let mut out = Encoder::new(table);
+        for sum in sums {
+            out.u64(*sum);
+        }
+    }
+}
+
+/// Completes a needle whose attributes, chunk table and data are already in `needle`, for `offset` of the
+/// file `incarnation`: writes header, padding and footer.
+///
+/// # Panics
+/// If [`decode_header`] would refuse the header. If the length of `needle` is not the one that follows
+/// from the header.
+pub fn encode_data_needle(header: &NeedleHeader, incarnation: u64, offset: u64, needle: &mut [u8]) {
+    let layout = header.layout();
+    assert_eq!(needle.len(), layout.len);
+    let table = layout.chunk_table();
+    needle[layout.attributes().end..table.start].fill(0);
+    let meta = checksum(&needle[HEADER_LEN..table.end], seed(incarnation, 0));
+    header.encode(0, meta, seed(incarnation, offset), needle);
+    needle[layout.data_range().end..layout.len - FOOTER_LEN].fill(0);
+    encode_footer(header, incarnation, offset, &mut needle[layout.len - FOOTER_LEN..]);
+}
+
+/// Encodes a tombstone for `offset` of the file `incarnation`, with its header in both units.
+///
+/// # Panics
+/// If [`decode_header`] would refuse the header. If `needle` is not exactly 1024 bytes long.
+pub fn encode_tombstone(header: &NeedleHeader, incarnation: u64, offset: u64, needle: &mut [u8]) {
+    let layout = Layout::tombstone();
+    assert!(header.kind == Kind::Tombstone && needle.len() == layout.len);
+    needle.fill(0);
+    let (first, second) = needle.split_at_mut(UNIT as usize);
+    header.encode(0, 0, seed(incarnation, offset), first);
+    header.encode(FLAG_COPY, 0, seed(incarnation, offset + UNIT), second);
+    encode_footer(header, incarnation, offset, &mut needle[layout.len - FOOTER_LEN..]);
+}

@@ -1,0 +1,23 @@
+//! Needles: header, attributes, chunk checksums, data, padding, footer.
+//!
+//! - `kind`, `layout`: kinds of needles, and the sections of which they consist.
+//! - `header`, `footer`, `attribute`: these sections. `encode`: all of a needle around its data.
+//! - `verify`: checksums of a needle that was read.
+
+mod attribute;
+mod encode;
+mod footer;
+mod header;
+mod kind;
+mod layout;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub use attribute::{Attribute, attribute_bytes, attributes};
+pub use encode::{encode_chunk_table, encode_data_needle, encode_tombstone, put_chunk_table};
+pub use footer::{Footer, footer_at};
+pub use header::{NeedleHeader, decode_header};
+pub use kind::Kind;
+pub use layout::{FOOTER_LEN, HEADER_LEN, Layout};
+pub use verify::{Unreadable, verify_data, verify_meta, verify_range};
