@@ -8,7 +8,8 @@
 //! - `checkpoint`: the index in a file of its own, so that a start reads little of the log.
 //! - `object`: PUT, DELETE, GET, multipart objects, and all live needles in file order.
 //! - `generation`: an open volume ([`Volume`]) and its file: create, open, state, remove.
-//! - `io`: the policy for short and failed transfers. `error`: everything that can go wrong.
+//! - `io`: the policy for short and failed transfers. `names`, `sync_dir`: names of files, and making them
+//!   durable. `error`: everything that can go wrong.
 
 mod checkpoint;
 mod error;
@@ -17,18 +18,21 @@ mod generation;
 pub mod index;
 mod io;
 mod log;
+mod names;
 mod object;
+mod sync_dir;
 
 pub use checkpoint::{CheckpointFigures, CheckpointQueue, Checkpointing, NotWritten};
 pub use error::{Damage, GetError, IoError, OpenError, Refusal, StateError};
 pub use format::{Superblock, VolumeState};
 pub use generation::{
     Expected, Figures, Findings, NotRemoved, Preallocation, SuperblockCopy, Surroundings, Volume,
-    create, file_name, open, open_among, open_read_only, remove,
+    create, open, open_among, open_read_only, remove,
 };
 pub use index::{Hasher, Location};
 pub use io::Stats;
-pub use log::{DamagedPlace, Ending, Log, LogEnd, Progress};
+pub use log::{DamagedPlace, Ending, LogEnd, Progress};
+pub use names::file_name;
 pub use object::{
     Body, Check, DamagedNeedle, Draft, Existing, LiveNeedle, Needle, NewNeedle, Stored, Upload,
     Walk,

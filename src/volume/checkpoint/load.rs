@@ -7,7 +7,7 @@ use crate::base::types::NeedleId;
 use crate::runtime::Handle;
 use crate::runtime::buffer::Buf;
 use crate::runtime::op::{DirId, FileId, Op};
-use crate::volume::checkpoint::write::checkpoint_name;
+use crate::volume::checkpoint::convert::log_end;
 use crate::volume::error::IoError;
 use crate::volume::format::{
     CheckpointFooter, CheckpointHeader, LogPlace, Piece, PieceKind, SegmentRecord, Superblock,
@@ -16,8 +16,10 @@ use crate::volume::format::{
 use crate::volume::index::Location;
 use crate::volume::io::{VolumeFile, outcome};
 use crate::volume::log::contents::Contents;
-use crate::volume::log::recover::{DamagedPlace, Log, LogEnd, Saved};
+use crate::volume::log::recover::{Log, Saved};
 use crate::volume::log::scan::Scanner;
+use crate::volume::log::{DamagedPlace, LogEnd};
+use crate::volume::names::checkpoint_name;
 
 /// Outcome of looking for a checkpoint.
 pub enum Loaded {
@@ -247,11 +249,6 @@ impl Restoring {
         let saved = Saved { contents, damage, covers, reached, epoch: 0 };
         (self.end <= reached.tail).then_some(saved)
     }
-}
-
-fn log_end(place: LogPlace) -> LogEnd {
-    let LogPlace { record_at, tail, sequence, record_checksum, version } = place;
-    LogEnd { record_at, tail, sequence, record_checksum, version }
 }
 
 /// A window that slides over the checkpoint file.

@@ -1,8 +1,22 @@
 //! Checkpoints: the index of a volume in a file, so that a start reads only the log written since.
+//!
+//! - `checkpoints`: state of the checkpoints of a volume. `checkpointing`: settings. `figures`: figures.
+//! - `task`: writes a checkpoint when one is due. `write`: writes one. `piece_writer`: its pieces.
+//!   `not_written`: why there is none. `queue`: what the volumes of a shard share.
+//! - `load`: reads one at a start. `convert`: positions and damage as they are saved.
 
+pub(in crate::volume) mod checkpointing;
+pub(in crate::volume) mod checkpoints;
+mod convert;
+pub(in crate::volume) mod figures;
 pub(in crate::volume) mod load;
+mod not_written;
+mod piece_writer;
 pub(in crate::volume) mod queue;
-pub(in crate::volume) mod write;
+pub(in crate::volume) mod task;
+mod write;
 
+pub use checkpointing::Checkpointing;
+pub use figures::CheckpointFigures;
+pub use not_written::NotWritten;
 pub use queue::CheckpointQueue;
-pub use write::{CheckpointFigures, Checkpointing, NotWritten};

@@ -9,226 +9,30 @@
 //! So nothing that was there at the beginning and still exists can be missed. What came later is replayed
 //! at a start, whether the file holds it or not.
 
-use std::cell::{Cell, RefCell};
-use std::ffi::CString;
-use std::rc::Rc;
-
 use crate::base::limits::{
-    BLOCK, CHECKPOINT_BUFFER_WAIT_NS, CHECKPOINT_RETRY_MAX_NS, CHECKPOINT_RETRY_NS, LOG_START,
+    BLOCK, CHECKPOINT_BUFFER_WAIT_NS, CHECKPOINT_RETRY_MAX_NS, CHECKPOINT_RETRY_NS,
 };
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::buffer::Buf;
-use crate::runtime::op::{DirId, FileId, Op, Piece};
-use crate::runtime::{Event, Handle, Signal};
+use crate::runtime::op::{FileId, Op};
 use crate::volume::Volume;
-use crate::volume::checkpoint::queue::CheckpointQueue;
-use crate::volume::error::IoError;
+use crate::volume::checkpoint::convert::{place, record};
+use crate::volume::checkpoint::not_written::NotWritten;
+use crate::volume::checkpoint::piece_writer::{Writer, count};
 use crate::volume::format::{
-    CheckpointFooter, CheckpointHeader, DAMAGE_MAX, DamageRecord, LogPlace, PAIRS_MAX, PAYLOAD_AT,
-    PIECE_MAX, PieceKind, chain, encode_damage, encode_pairs, encode_segment, seal_piece,
-    segment_len,
+    CheckpointFooter, CheckpointHeader, DAMAGE_MAX, DamageRecord, PAIRS_MAX, PIECE_MAX, PieceKind,
+    encode_damage, encode_pairs, encode_segment, segment_len,
 };
-use crate::volume::generation::create::{file_name, sync_dir};
 use crate::volume::index::BesideKey;
 use crate::volume::io::{VolumeFile, outcome};
-use crate::volume::log::recover::{DamagedPlace, LogEnd};
-
-/// When and how fast checkpoints are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Checkpointing {
-    /// Length of log after which a new checkpoint is written (bytes).
-    pub interval: u64,
-    /// Maximum write rate while the volume serves (bytes per second).
-    pub rate: u64,
-}
-
-/// Figures of a volume's checkpoints. In bytes unless stated otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CheckpointFigures {
-    /// Covered position of the current checkpoint; 0 for none.
-    pub tail: u64,
-    /// Length of the log that a start would have to read.
-    pub age: u64,
-    /// Length of the current checkpoint; 0 when this process neither read nor wrote it.
-    pub len: u64,
-    /// Number of checkpoints written.
-    pub written: u64,
-    /// Number of attempts that failed.
-    pub failed: u64,
-    /// Number of checkpoints that were present at the start and could not be used.
-    pub discarded: u64,
-    /// Duration of the last one (nanoseconds).
-    pub last_ns: u64,
-    /// Offset from which the log was read when the volume was opened.
-    pub opened_from: u64,
-    /// Bytes of the file read at that time: the log from there on, and what follows it.
-    pub opened_read: u64,
-}
-
-/// Reason why no checkpoint was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotWritten {
-    /// An operation failed; the text names the step.
-    Failed(&'static str, IoError),
-    /// No buffer was available.
-    NoBuffer,
-    /// The checkpoint writer was stopped.
-    Stopped,
-}
-
-/// Returns the name of a volume's checkpoint.
-#[must_use]
-pub fn checkpoint_name(volume: u32, generation: u64) -> CString {
-    let name = file_name(volume, generation);
-    CString::new(name.replace(".vol", ".ckpt")).expect("digits and dots")
-}
-
-/// Returns the name of a checkpoint while it is being written.
-#[must_use]
-pub fn unfinished_name(volume: u32, generation: u64) -> CString {
-    let name = file_name(volume, generation);
-    CString::new(name.replace(".vol", ".ckpt.new")).expect("digits and dots")
-}
-
-/// The checkpoints of a volume.
-pub struct Checkpoints {
-    dir: DirId,
-    /// Queue shared with the other volumes of the shard.
-    turns: Option<Rc<CheckpointQueue>>,
-    /// `None` when the volume has no checkpoints.
-    policy: Option<Checkpointing>,
-    figures: Cell<CheckpointFigures>,
-    /// Whether the current checkpoint contains nothing from after its covered position.
-    exact: Cell<bool>,
-    /// The writer task, if there is one; the event is set when it has ended.
-    writer: RefCell<Option<Rc<Event<()>>>>,
-    stop: Cell<bool>,
-    work: Signal,
-    /// Number of consecutive failures, and the time before which there is no new attempt (nanoseconds).
-    failures: Cell<u32>,
-    not_before: Cell<u64>,
-}
-
-impl Checkpoints {
-    /// Creates the checkpoint state of a volume that was opened with these figures.
-    pub fn new(
-        handle: &Handle,
-        dir: DirId,
-        turns: Option<Rc<CheckpointQueue>>,
-        policy: Option<Checkpointing>,
-        (figures, exact): (CheckpointFigures, bool),
-    ) -> Self {
-        Self {
-            dir,
-            turns,
-            policy,
-            figures: Cell::new(figures),
-            exact: Cell::new(exact),
-            writer: RefCell::default(),
-            stop: Cell::new(false),
-            work: Signal::new(handle),
-            failures: Cell::new(0),
-            not_before: Cell::new(0),
-        }
-    }
-
-    /// Length of the log that a start would have to read (bytes).
-    fn age(&self, tail: u64) -> u64 {
-        tail.saturating_sub(self.figures.get().tail.max(LOG_START))
-    }
-
-    fn is_due(&self, tail: u64) -> bool {
-        self.policy.is_some_and(|policy| self.age(tail) >= policy.interval)
-    }
-
-    /// Records that the log has grown to `tail`.
-    pub fn note(&self, tail: u64) {
-        if self.is_due(tail) {
-            self.work.raise();
-        }
-    }
-
-    /// Returns the figures for a log that ends at `tail`.
-    pub fn figures(&self, tail: u64) -> CheckpointFigures {
-        CheckpointFigures { age: self.age(tail), ..self.figures.get() }
-    }
-
-    fn change(&self, change: impl FnOnce(&mut CheckpointFigures)) {
-        let mut figures = self.figures.get();
-        change(&mut figures);
-        self.figures.set(figures);
-    }
-
-    /// Asks the writer to stop, also within a checkpoint.
-    pub fn begin_to_stop(&self) {
-        self.stop.set(true);
-        self.work.raise();
-    }
-
-    /// Records that the current checkpoint was removed, or may have been.
-    pub fn forget(&self) {
-        self.exact.set(false);
-        self.change(|figures| (figures.tail, figures.len) = (0, 0));
-    }
-
-    /// Stops the writer and waits until it has ended.
-    pub async fn stop(&self) {
-        self.begin_to_stop();
-        let writer = self.writer.borrow().clone();
-        if let Some(ended) = writer {
-            ended.wait().await;
-        }
-        self.writer.take();
-    }
-}
-
-/// Starts the checkpoint writer, if the volume has checkpoints and no writer is running.
-pub fn start(volume: &Rc<Volume>) {
-    let checkpoints = &volume.checkpoints;
-    if checkpoints.policy.is_none() || checkpoints.writer.borrow().is_some() {
-        return;
-    }
-    let ended = Rc::new(Event::new(&volume.handle));
-    checkpoints.stop.set(false);
-    checkpoints.writer.replace(Some(Rc::clone(&ended)));
-    let volume = Rc::clone(volume);
-    volume.handle.clone().spawn(async move {
-        run(&volume).await;
-        ended.set(());
-    });
-}
-
-async fn run(volume: &Volume) {
-    let (handle, checkpoints) = (&volume.handle, &volume.checkpoints);
-    while !checkpoints.stop.get() {
-        if !volume.may_checkpoint() || !checkpoints.is_due(volume.log.tail()) {
-            checkpoints.work.wait().await;
-            continue;
-        }
-        let not_before = checkpoints.not_before.get();
-        if handle.now() < not_before {
-            checkpoints.work.wait_until(not_before).await;
-            continue;
-        }
-        // After an upgrade all volumes need a checkpoint at the same time.
-        let (dir, stop) = (checkpoints.dir, &checkpoints.stop);
-        let _turn = match &checkpoints.turns {
-            Some(turns) => turns.next(dir, stop, &checkpoints.work).await,
-            None => None,
-        };
-        if checkpoints.stop.get() {
-            return;
-        }
-        let rate = checkpoints.policy.map_or(0, |policy| policy.rate);
-        // The outcome was logged.
-        let _ = volume.write_checkpoint(rate).await;
-    }
-}
+use crate::volume::log::LogEnd;
+use crate::volume::names::{checkpoint_name, unfinished_checkpoint_name};
+use crate::volume::sync_dir::sync_dir;
 
 impl Volume {
     /// Whether the index may be saved: checkpoints are enabled, the volume was opened for writing and
     /// read in full, it is not poisoned, and its log has an end that a checkpoint can name.
-    fn may_checkpoint(&self) -> bool {
+    pub(super) fn may_checkpoint(&self) -> bool {
         let end = self.log.end();
         self.checkpoints.policy.is_some()
             && !self.read_only
@@ -254,7 +58,7 @@ impl Volume {
     }
 
     /// Writes a checkpoint, and records and logs the outcome.
-    async fn write_checkpoint(&self, rate: u64) -> Result<(), NotWritten> {
+    pub(super) async fn write_checkpoint(&self, rate: u64) -> Result<(), NotWritten> {
         let (began, checkpoints) = (self.handle.now(), &self.checkpoints);
         let written = self.make_checkpoint(rate).await;
         match &written {
@@ -312,7 +116,7 @@ impl Volume {
     ) -> Result<(LogEnd, LogEnd, u64), NotWritten> {
         let (handle, dir) = (&self.handle, self.checkpoints.dir);
         let (volume, generation) = (self.superblock.volume.0, self.superblock.generation);
-        let unfinished = unfinished_name(volume, generation);
+        let unfinished = unfinished_checkpoint_name(volume, generation);
         let failed = |what| move |error| NotWritten::Failed(what, error);
         // Remove what an earlier attempt left.
         handle.submit(Op::Unlink { dir, name: unfinished.clone() }).await;
@@ -496,77 +300,4 @@ impl Volume {
 /// completely.
 fn padded_len(payload: u64) -> u64 {
     (payload + payload / 32).next_multiple_of(BLOCK) + 3 * BLOCK
-}
-
-fn count(len: usize) -> u32 {
-    u32::try_from(len).expect("a piece is at most 256 KiB long")
-}
-
-fn place(end: &LogEnd) -> LogPlace {
-    let LogEnd { record_at, tail, sequence, record_checksum, version } = *end;
-    LogPlace { record_at, tail, sequence, record_checksum, version }
-}
-
-fn record(place: &DamagedPlace) -> DamageRecord {
-    let id = place.id.map(|id| (id.key.0, id.alt.0));
-    DamageRecord { offset: place.at.offset, len: place.at.len, id }
-}
-
-/// Writes pieces one after the other, at a limited rate.
-struct Writer<'a> {
-    handle: &'a Handle,
-    stop: &'a Cell<bool>,
-    file: &'a VolumeFile,
-    /// The piece that is being assembled.
-    buf: &'a mut Option<Buf>,
-    incarnation: u64,
-    /// Length of its payload so far (bytes).
-    filled: usize,
-    /// Number of entries in the payload.
-    count: u32,
-    /// Number of the piece.
-    number: u64,
-    /// Offset of the piece in the file (bytes).
-    at: u64,
-    sums: u64,
-    began: u64,
-    rate: u64,
-}
-
-impl Writer<'_> {
-    fn buf(&mut self) -> &mut Buf {
-        self.buf.as_mut().expect("the writer holds the buffer between writes")
-    }
-
-    fn room(&mut self) -> &mut [u8] {
-        let from = PAYLOAD_AT + self.filled;
-        &mut self.buf()[from..PIECE_MAX]
-    }
-
-    /// Writes the piece, unless it is empty, and begins the next one.
-    async fn flush(&mut self, kind: PieceKind) -> Result<(), NotWritten> {
-        if self.count == 0 {
-            return Ok(());
-        }
-        let (number, count, filled) = (self.number, self.count, self.filled);
-        let incarnation = self.incarnation;
-        let (len, sum) = seal_piece(kind, number, count, filled, incarnation, self.buf());
-        self.write(len, sum).await
-    }
-
-    async fn write(&mut self, len: usize, sum: u64) -> Result<(), NotWritten> {
-        let buf = self.buf.take().expect("the writer holds the buffer between writes");
-        let piece = Piece { buf: 0, start: 0, len: count(len) };
-        let written = self.file.write(vec![buf], vec![piece], self.at, false).await;
-        let mut bufs = written.map_err(|error| NotWritten::Failed("write the file", error))?;
-        *self.buf = bufs.pop();
-        self.at += len as u64;
-        self.number += 1;
-        self.sums = chain(self.sums, sum);
-        (self.filled, self.count) = (0, 0);
-        if let Some(due) = (self.at * 1000).checked_div(self.rate / 1000) {
-            self.handle.sleep_until(self.began + due * 1000).await;
-        }
-        if self.stop.get() && self.rate > 0 { Err(NotWritten::Stopped) } else { Ok(()) }
-    }
 }

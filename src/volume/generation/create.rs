@@ -1,17 +1,13 @@
 //! Creating a volume file atomically: after a crash it exists completely or not at all.
 
-use std::ffi::CString;
-
-use thiserror::Error;
-
 use crate::base::limits::BLOCK;
-use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::Handle;
 use crate::runtime::op::{DirId, FileId, Op, Piece};
-use crate::volume::checkpoint::write::{checkpoint_name, unfinished_name};
 use crate::volume::error::IoError;
 use crate::volume::format::{Superblock, superblock_offsets};
 use crate::volume::io::{VolumeFile, outcome};
+use crate::volume::names::{unfinished_volume_name, volume_name};
+use crate::volume::sync_dir::sync_dir;
 
 /// How space is allocated for a new file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,16 +23,6 @@ pub enum Preallocation {
 /// Length of one write while zeroing (bytes).
 const ZERO_PIECE: u64 = 1 << 20;
 
-/// Returns the name of the finished file. `.tmp` is appended while it is being created.
-#[must_use]
-pub fn file_name(volume: u32, generation: u64) -> String {
-    format!("{volume}.{generation}.vol")
-}
-
-fn c_string(name: String) -> CString {
-    CString::new(name).expect("digits and dots")
-}
-
 /// Creates the file of `superblock` in `dir`. When this returns, the complete file exists under its name,
 /// on stable media; before that there is no file under that name. `progress` is called from time to time
 /// with the number of bytes prepared.
@@ -50,9 +36,9 @@ pub async fn create(
     preallocation: Preallocation,
     progress: impl Fn(u64),
 ) -> Result<(), (&'static str, IoError)> {
-    let name = file_name(superblock.volume.0, superblock.generation);
-    let finished = c_string(name.clone());
-    let unfinished = c_string(name + ".tmp");
+    let (volume, generation) = (superblock.volume.0, superblock.generation);
+    let finished = volume_name(volume, generation);
+    let unfinished = unfinished_volume_name(volume, generation);
     let step = |what| move |error| (what, error);
     let op = Op::Create { dir, name: unfinished.clone() };
     let created = outcome(&handle.submit(op).await).map_err(step("create the file"))?;
@@ -72,17 +58,6 @@ pub async fn create(
         return Err(("name the file", error));
     }
     sync_dir(handle, dir).await.map_err(step("sync the directory"))
-}
-
-/// Makes the names in a directory durable.
-///
-/// # Errors
-/// The error of the operation.
-pub async fn sync_dir(handle: &Handle, dir: DirId) -> Result<(), IoError> {
-    if chosen(Sabotage::SkipDirectorySync) {
-        return Ok(());
-    }
-    outcome(&handle.submit(Op::SyncDir { dir }).await).map(drop)
 }
 
 async fn fill(
@@ -129,37 +104,4 @@ async fn zero(
         progress(offset);
     }
     Ok(())
-}
-
-/// Reason why a volume file was not durably removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum NotRemoved {
-    /// The file still exists.
-    #[error("cannot remove the file: {0}")]
-    Kept(IoError),
-    /// The name is removed, but not durably: the file may be back after a power cut, or be gone with
-    /// everything that is still written to it.
-    #[error("cannot sync the directory: {0}; until a restart it serves reads and takes no writes")]
-    Nameless(IoError),
-}
-
-/// Removes a volume's file and its checkpoint from `dir`. When this returns, the name of the file is
-/// durably removed. Its space is freed when no one has the file open any more.
-///
-/// # Errors
-/// See [`NotRemoved`].
-pub async fn remove(
-    handle: &Handle,
-    dir: DirId,
-    volume: u32,
-    generation: u64,
-) -> Result<(), NotRemoved> {
-    // The checkpoint first, so that it does not remain alone. If it remains all the same, it does no harm:
-    // it carries the incarnation of its volume file, so it is not used for a new file of the same name.
-    for name in [checkpoint_name(volume, generation), unfinished_name(volume, generation)] {
-        handle.submit(Op::Unlink { dir, name }).await;
-    }
-    let name = c_string(file_name(volume, generation));
-    outcome(&handle.submit(Op::Unlink { dir, name }).await).map_err(NotRemoved::Kept)?;
-    sync_dir(handle, dir).await.map_err(NotRemoved::Nameless)
 }

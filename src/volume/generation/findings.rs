@@ -1,6 +1,6 @@
 //! Findings of opening a volume, apart from its needles and the damage in its log.
 
-use crate::volume::log::recover::{Ending, LogEnd};
+use crate::volume::log::{Ending, LogEnd};
 
 /// Findings of opening a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]

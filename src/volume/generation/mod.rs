@@ -1,12 +1,30 @@
 //! One generation of a volume: its file, and the volume while it is open.
+//!
+//! - `volume`: an open volume ([`Volume`]). `figures`: its figures.
+//! - `create`, `remove`: the file.
+//! - `open`: from the file to the volume. `expected`, `open_context`: what it needs. `findings`: what it
+//!   found. `read_block`, `superblock_copies`, `hints`: the blocks before the log.
+//! - `state`: writable or read-only. `close`: the end of a volume.
 
-pub(in crate::volume) mod create;
-pub(in crate::volume) mod findings;
-pub(in crate::volume) mod open;
-pub(in crate::volume) mod state;
-pub(in crate::volume) mod volume;
+mod close;
+mod create;
+mod expected;
+mod figures;
+mod findings;
+mod hints;
+mod open;
+mod open_context;
+mod read_block;
+mod remove;
+mod state;
+mod superblock_copies;
+mod volume;
 
-pub use create::{NotRemoved, Preallocation, create, file_name, remove};
+pub use create::{Preallocation, create};
+pub use expected::Expected;
+pub use figures::Figures;
 pub use findings::{Findings, SuperblockCopy};
-pub use open::{Expected, Surroundings, open, open_among, open_read_only};
-pub use volume::{Figures, Volume};
+pub use open::{open, open_among, open_read_only};
+pub use open_context::Surroundings;
+pub use remove::{NotRemoved, remove};
+pub use volume::Volume;

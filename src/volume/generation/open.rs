@@ -1,46 +1,31 @@
 //! Opening a volume file: validate it, recover the log, write a seal and a hint, start to serve.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::CString;
 use std::rc::Rc;
 
-use crate::base::limits::{BLOCK, TRAILER};
+use super::expected::Expected;
+use super::findings::Findings;
+use super::hints::{Hints, read_hints};
+use super::open_context::Surroundings;
+use super::superblock_copies::{check, read_superblock, repair_superblock};
+use crate::base::limits::BLOCK;
 use crate::base::sabotage::{Sabotage, chosen};
-use crate::base::types::VolumeId;
 use crate::runtime::buffer::Buf;
 use crate::runtime::op::{DirId, FileId, Op};
 use crate::runtime::{Handle, KeyLocks};
+use crate::volume::checkpoint::CheckpointFigures;
+use crate::volume::checkpoint::checkpoints::Checkpoints;
 use crate::volume::checkpoint::load::{Loaded, load};
-use crate::volume::checkpoint::queue::CheckpointQueue;
-use crate::volume::checkpoint::write::{CheckpointFigures, Checkpointing, Checkpoints, start};
+use crate::volume::checkpoint::task::start;
 use crate::volume::error::{IoError, OpenError};
-use crate::volume::format::{
-    HINT_OFFSETS, Superblock, SuperblockError, TailHint, VolumeState, superblock_offsets,
-};
-use crate::volume::generation::create::file_name;
-use crate::volume::generation::findings::{Findings, SuperblockCopy};
+use crate::volume::format::{Superblock, TailHint, VolumeState};
 use crate::volume::io::{VolumeFile, outcome};
-use crate::volume::log::append::{self, Log};
-use crate::volume::log::recover::{Log as LogFile, Progress, Recovered, recover};
+use crate::volume::log::append_log::Log;
+use crate::volume::log::committer;
+use crate::volume::log::recover::{Log as LogFile, Recovered, recover};
 use crate::volume::log::scan::{Memory, WINDOW};
+use crate::volume::names::volume_name;
 use crate::volume::{Hasher, Volume};
-
-/// Properties that a file must have according to its name and directory.
-#[derive(Clone, Copy, Debug)]
-pub struct Expected {
-    /// Number of the volume, from the file name.
-    pub volume: VolumeId,
-    /// Generation, from the file name.
-    pub generation: u64,
-    /// Id of the store to which the data directory belongs.
-    pub store: [u8; 16],
-    /// Number of bits of the index hash that are used, so that collisions happen; for tests.
-    pub hash_bits: Option<u32>,
-    /// Maximum number of segments of the index; for tests of memory shortage.
-    pub segments_max: Option<usize>,
-    /// When and how fast checkpoints are written. `None`: they are neither written nor read.
-    pub checkpoints: Option<Checkpointing>,
-}
 
 /// Opens a volume file and recovers it. When this returns, the volume serves.
 ///
@@ -52,15 +37,6 @@ pub async fn open(
     expected: &Expected,
 ) -> Result<Rc<Volume>, OpenError> {
     open_for(handle, dir, expected, Purpose::Serve, ALONE).await
-}
-
-/// Context in which a volume is opened.
-#[derive(Clone, Copy)]
-pub struct Surroundings<'a> {
-    /// Called from time to time with the progress of recovery.
-    pub progress: &'a dyn Fn(Progress),
-    /// Queue for checkpoint writers that the volumes of the shard share.
-    pub turns: Option<&'a Rc<CheckpointQueue>>,
 }
 
 /// No progress callback and no checkpoint queue.
@@ -110,8 +86,7 @@ async fn open_for(
     let window = handle.pool().alloc(usize::try_from(WINDOW).expect("about 1.5 MiB"));
     let memory = Memory::new(Some(window.ok_or(OpenError::NoBuffer)?));
     let block = handle.pool().alloc(BLOCK as usize).ok_or(OpenError::NoBuffer)?;
-    let name = file_name(expected.volume.0, expected.generation);
-    let name = CString::new(name).expect("digits and dots");
+    let name = volume_name(expected.volume.0, expected.generation);
     let write = purpose == Purpose::Serve;
     let opened = outcome(&handle.submit(Op::Open { dir, name, write }).await);
     let number = opened.map_err(|error| OpenError::Io("open the file", error))?;
@@ -216,7 +191,7 @@ async fn open_file(
         checkpoints,
     });
     if purpose == Purpose::Serve {
-        handle.spawn(append::run(Rc::clone(&volume)));
+        handle.spawn(committer::run(Rc::clone(&volume)));
         start(&volume);
     }
     Ok(volume)
@@ -264,129 +239,10 @@ async fn recover_from_checkpoint(
     (recovered, figures, exact)
 }
 
-/// Reads a block. Also returns the number of its sectors that the device could not read.
-async fn read_block(
-    handle: &Handle,
-    file: &VolumeFile,
-    offset: u64,
-) -> Result<(Buf, usize), OpenError> {
-    let buf = handle.pool().alloc(BLOCK as usize).ok_or(OpenError::NoBuffer)?;
-    Ok(file.read_damaged(buf, BLOCK as usize, offset).await)
-}
-
-/// Returns the newest valid copy, and the copies that are damaged or differ from it.
-async fn read_superblock(
-    handle: &Handle,
-    file: &VolumeFile,
-    len: u64,
-) -> Result<(Superblock, Vec<SuperblockCopy>), OpenError> {
-    if len < 2 * BLOCK + TRAILER {
-        return Err(OpenError::Superblock(SuperblockError::Damaged));
-    }
-    let mut copies = Vec::new();
-    for offset in superblock_offsets(len / BLOCK * BLOCK) {
-        let (block, _) = read_block(handle, file, offset).await?;
-        copies.push((offset, Superblock::decode(&block)));
-    }
-    // A valid copy of another format decides even if another copy is usable: a newer build wrote it last.
-    let mut foreign = copies.iter().filter_map(|(_, copy)| copy.as_ref().err());
-    if let Some(error) = foreign.find(|error| **error != SuperblockError::Damaged) {
-        return Err(OpenError::Superblock(*error));
-    }
-    let best = copies
-        .iter()
-        .filter_map(|(_, copy)| copy.as_ref().ok())
-        .max_by_key(|copy| copy.revision)
-        .cloned();
-    let best = best.ok_or(OpenError::Superblock(SuperblockError::Damaged))?;
-    let bad = copies.into_iter().filter(|(_, copy)| copy.as_ref() != Ok(&best));
-    let bad = bad.map(|(offset, copy)| SuperblockCopy { offset, outdated: copy.is_ok() }).collect();
-    Ok((best, bad))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn check(superblock: &Superblock, expected: &Expected, len: u64) -> Result<(), OpenError> {
-    let (found, named) = (superblock.volume, expected.volume);
-    if found != named {
-        return Err(OpenError::WrongVolume { found, named });
-    }
-    if superblock.generation != expected.generation {
-        let (found, named) = (superblock.generation, expected.generation);
-        return Err(OpenError::WrongGeneration { found, named });
-    }
-    if superblock.store != expected.store {
-        let (found, expected) = (hex(&superblock.store), hex(&expected.store));
-        return Err(OpenError::WrongStore { found, expected });
-    }
-    if superblock.size != len {
-        return Err(OpenError::WrongLength { found: len, expected: superblock.size });
-    }
-    if superblock.state == VolumeState::Building {
-        return Err(OpenError::Building);
-    }
-    Ok(())
-}
-
-async fn repair_superblock(
-    handle: &Handle,
-    file: &VolumeFile,
-    superblock: &Superblock,
-    bad: &[SuperblockCopy],
-) -> Result<(), IoError> {
-    for SuperblockCopy { offset, outdated } in bad.iter().copied() {
-        let buf = handle.pool().alloc(BLOCK as usize);
-        let mut buf = buf.ok_or(IoError::Errno(nix::libc::ENOBUFS))?;
-        superblock.encode(&mut buf);
-        file.write_block(buf, offset).await?;
-        let what = if outdated { "outdated" } else { "damaged" };
-        tracing::warn!(
-            volume = superblock.volume.0,
-            "the superblock copy at byte {offset} was {what} and has been rewritten"
-        );
-    }
-    Ok(())
-}
-
-/// Content of the blocks of the tail hints.
-struct Hints {
-    /// The newest valid hint.
-    newest: Option<TailHint>,
-    /// Whether one of the hints is damaged.
-    damaged: bool,
-    /// Number of sectors that the device could not read.
-    unread: usize,
-}
-
-async fn read_hints(
-    handle: &Handle,
-    file: &VolumeFile,
-    superblock: &Superblock,
-) -> Result<Hints, OpenError> {
-    let mut newest: Option<TailHint> = None;
-    let (mut damaged, mut missing, mut unread) = (false, false, 0);
-    for offset in HINT_OFFSETS {
-        let (block, lost) = read_block(handle, file, offset).await?;
-        unread += lost;
-        let (incarnation, log_end) = (superblock.incarnation, superblock.log_end());
-        let hint = TailHint::decode(&block, incarnation, offset, log_end);
-        missing |= hint.is_none();
-        damaged |= hint.is_none() && block[..BLOCK as usize].iter().any(|byte| *byte != 0);
-        newest = newest.into_iter().chain(hint).max_by_key(|hint| hint.number);
-    }
-    // From the second hint on, both blocks have been written.
-    damaged |= missing && newest.is_some_and(|hint| hint.number > 1);
-    // The clean flag counts only when this is certainly the last hint.
-    let newest = newest.map(|hint| TailHint { clean: hint.clean && !damaged, ..hint });
-    Ok(Hints { newest, damaged, unread })
-}
-
 /// Creates the append side, which continues where the recovered log ends.
 fn continued_log(
     handle: &Handle,
-    block: crate::runtime::buffer::Buf,
+    block: Buf,
     superblock: &Superblock,
     hint: Option<TailHint>,
     recovered: &Recovered,

@@ -3,20 +3,19 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use crate::base::account::AUDITED;
 use crate::base::limits::{ATTRIBUTES_MAX, LOG_START, NEEDLE_DATA_MAX, TRAILER};
 use crate::base::types::{NeedleId, VolumeId};
 use crate::runtime::{Handle, KeyLocks};
-use crate::volume::checkpoint::write::{CheckpointFigures, Checkpoints, start};
-use crate::volume::error::IoError;
+use crate::volume::checkpoint::checkpoints::Checkpoints;
 use crate::volume::format::{Layout, Superblock, VolumeState};
+use crate::volume::generation::figures::Figures;
 use crate::volume::generation::findings::Findings;
 use crate::volume::index::Hasher;
 use crate::volume::io::{Stats, VolumeFile};
-use crate::volume::log::append::Log;
+use crate::volume::log::DamagedPlace;
+use crate::volume::log::append_log::Log;
 use crate::volume::log::contents::Contents;
-use crate::volume::log::recover::DamagedPlace;
-use crate::volume::object::upload::body_cost;
+use crate::volume::object::cost::body_cost;
 
 /// An open volume. It belongs to one shard, and only tasks of that shard use it.
 pub struct Volume {
@@ -43,37 +42,6 @@ pub struct Volume {
     /// all the same.
     pub(in crate::volume) incomplete: bool,
     pub(in crate::volume) checkpoints: Checkpoints,
-}
-
-/// Figures of a volume, for `/status` and `/metrics`. In bytes unless stated otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Figures {
-    /// Length of the file.
-    pub size: u64,
-    /// Header area, log and trailer that are in use.
-    pub used: u64,
-    /// Indexed needles and their parts.
-    pub live: u64,
-    /// Bytes of the log that are not live.
-    pub dead: u64,
-    /// Number of indexed needles.
-    pub needles: u64,
-    /// Memory used by the index.
-    pub index: u64,
-    /// Number of slots of the index; each needle in the table occupies one.
-    pub index_slots: u64,
-    /// Number of needles that found no slot because too many ids have the same hash.
-    pub index_overflow: u64,
-    /// Number of growth steps of the index.
-    pub index_steps: u64,
-    /// Largest number of needles moved by one growth step.
-    pub index_step_max: u64,
-    /// Number of extents of the file; 0 when unknown.
-    pub extents: u64,
-    /// Number of damaged ranges found at opening.
-    pub damaged: u64,
-    /// Figures of the checkpoints.
-    pub checkpoint: CheckpointFigures,
 }
 
 impl Volume {
@@ -180,51 +148,5 @@ impl Volume {
         self.log.expect_rest();
         assert_eq!(self.locks.held(), 0, "ids are locked although nothing is written");
         self.contents.borrow().audit();
-    }
-
-    /// Closes the volume: commits everything admitted, writes a clean-close hint, and writes a
-    /// checkpoint. Nothing may be read or written afterwards.
-    pub async fn close(&self) {
-        self.checkpoints.stop().await;
-        if !self.read_only {
-            self.log.close().await;
-            if AUDITED {
-                self.contents.borrow().audit();
-            }
-            // The outcome was logged.
-            let _ = self.checkpoint().await;
-        }
-        self.file.close().await;
-    }
-
-    /// Stops the checkpoint writer, including a checkpoint in progress, until
-    /// [`Self::resume_checkpoints`].
-    pub async fn stop_checkpoints(&self) {
-        self.checkpoints.stop().await;
-    }
-
-    /// Asks the checkpoint writer to stop. [`Self::close`] waits for it.
-    pub fn begin_to_close(&self) {
-        self.checkpoints.begin_to_stop();
-    }
-
-    /// Resumes checkpoints after an attempt to remove the file failed. The checkpoint may have been
-    /// removed by that attempt.
-    pub fn resume_checkpoints(self: &Rc<Self>) {
-        self.checkpoints.forget();
-        start(self);
-    }
-
-    /// Ends the append side of a volume whose file was removed. Reads in progress may finish; the file is
-    /// closed when the last of them ends.
-    pub async fn retire(&self) {
-        self.checkpoints.stop().await;
-        self.log.close().await;
-    }
-
-    /// Fences the volume for the life of the process, because its file is no longer where it was: a
-    /// restart would not find anything written to it.
-    pub fn forsake(&self) {
-        self.log.poison(IoError::Errno(nix::libc::ENOENT));
     }
 }

@@ -1,9 +1,26 @@
 //! The log: needles are appended in commits, and found again after a restart.
+//!
+//! - `append_log`: the append side of a volume. `pending`, `forming`, `joined`: a needle that is to be
+//!   appended, its commit, and the outcome. `reservations`, `reservation`: space that is kept for later
+//!   appends. `log_end`: where the log continues.
+//! - `committer`: writes commits and publishes them. `records`: everything else that is written to the log.
+//! - `recover`, `scan`: from the file to the index. `contents`: index and space accounting.
+//!   `damaged_range`: what was lost.
 
-pub(in crate::volume) mod append;
+pub(in crate::volume) mod append_log;
+pub(in crate::volume) mod committer;
 pub(in crate::volume) mod contents;
+pub(in crate::volume) mod damaged_range;
+pub(in crate::volume) mod forming;
+pub(in crate::volume) mod joined;
+pub(in crate::volume) mod log_end;
+pub(in crate::volume) mod pending;
+mod records;
 pub(in crate::volume) mod recover;
+pub(in crate::volume) mod reservation;
+pub(in crate::volume) mod reservations;
 pub(in crate::volume) mod scan;
 
-pub use append::Log;
-pub use recover::{DamagedPlace, Ending, LogEnd, Progress};
+pub use damaged_range::DamagedPlace;
+pub use log_end::LogEnd;
+pub use recover::{Ending, Progress};

@@ -5,7 +5,7 @@ use crate::runtime::buffer::{Buf, PAGE, Pool};
 use crate::volume::format::{
     Attribute, HEADER_LEN, Layout, attribute_bytes, encode_chunk_table, put_chunk_table,
 };
-use crate::volume::log::append::RoomKey;
+use crate::volume::log::reservations::RoomKey;
 
 /// A needle that is being received. Its data is in the buffer from which it will be written.
 pub struct Draft {

@@ -1,17 +1,20 @@
 //! PUT, DELETE and batch puts up to the commit: lock the id, find what would be superseded, decide
 //! whether the write is permitted.
 
-use crate::base::limits::{BLOCK, UNIT};
+use crate::base::limits::BLOCK;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::{Cookie, NeedleId};
 use crate::runtime::Locked;
 use crate::volume::Volume;
 use crate::volume::error::Refusal;
-use crate::volume::format::{Kind, NeedleHeader, data_checksum, decode_header, footer_at};
-use crate::volume::index::Location;
-use crate::volume::io::count;
-use crate::volume::log::append::Pending;
+use crate::volume::format::{Kind, NeedleHeader, data_checksum};
+use crate::volume::log::pending::Pending;
 use crate::volume::object::draft::{Draft, LargeBody};
+use crate::volume::object::look_up::Present;
+use crate::volume::object::precondition::{Check, Existing};
+
+#[cfg(test)]
+mod tests;
 
 /// Number of random ids tried before the lack of a free one is treated as an error.
 const NAMES_TRIED: u32 = 16;
@@ -26,19 +29,6 @@ pub struct NewNeedle {
     pub draft: Draft,
 }
 
-/// Properties of the needle that a write would supersede.
-#[derive(Clone, Copy, Debug)]
-pub struct Existing {
-    /// Entity tag: XXH3-64 of its body.
-    pub etag: u64,
-    /// Time of modification (nanoseconds since 1970).
-    pub modified_ns: u64,
-}
-
-/// A precondition of a write. Receives what would be superseded (`None` when the id is new) and returns
-/// whether it holds.
-pub type Check<'a> = Option<&'a dyn Fn(Option<&Existing>) -> bool>;
-
 /// Result of an acknowledged PUT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stored {
@@ -49,17 +39,6 @@ pub struct Stored {
     /// Time of modification (nanoseconds since 1970): the time of the write, unless the draft has
     /// another.
     pub modified_ns: u64,
-}
-
-enum Present {
-    No,
-    Yes(NeedleHeader, Location),
-    /// The needle has the id, but its header cannot be read; the footer holds the cookie.
-    Damaged(Cookie, Location),
-    /// A needle with the hash of the id cannot be identified.
-    Unknown,
-    /// The device cannot read what would identify the needle, at least at present.
-    Lost,
 }
 
 /// The batch put to which a needle belongs; all zero for none.
@@ -363,118 +342,5 @@ impl Volume {
             parts_units: 0,
             data_checksum: data_checksum(&[]),
         }
-    }
-
-    /// Looks up `id` in the index and confirms it by reading the needle: a matching hash does not prove
-    /// identity.
-    async fn look_up(&self, id: NeedleId) -> Result<Present, Refusal> {
-        let hash = self.hasher.hash(id);
-        let (mut below, mut result) = (u64::MAX, Present::No);
-        loop {
-            let candidate = self.contents.borrow().index().newest_below(hash, below);
-            let Some(at) = candidate else { return Ok(result) };
-            below = at.offset;
-            match self.identify(at).await? {
-                Identity::Readable(header) if header.id == id => {
-                    return Ok(Present::Yes(header, at));
-                }
-                Identity::Attributed(owner, cookie) if owner == id => {
-                    return Ok(Present::Damaged(cookie, at));
-                }
-                Identity::Unknown if !matches!(result, Present::Lost) => result = Present::Unknown,
-                Identity::Unknown => {}
-                Identity::Lost => result = Present::Lost,
-                _ => count(&self.stats().false_candidates, 1),
-            }
-        }
-    }
-
-    async fn identify(&self, at: Location) -> Result<Identity, Refusal> {
-        let unit = UNIT as usize;
-        let incarnation = self.superblock.incarnation;
-        let reads = &self.file.stats.other_reads;
-        let buf = self.handle.pool().alloc(unit).ok_or(Refusal::NoBuffer)?;
-        let (buf, result) = self.file.read(buf, 0, unit, at.offset, reads).await;
-        if result.is_ok()
-            && let Some((header, 0)) = decode_header(&buf, incarnation, at.offset)
-        {
-            return Ok(Identity::Readable(header));
-        }
-        count(&self.stats().damaged_reads, 1);
-        let header_lost = result.is_err();
-        let end = at.offset + at.len;
-        let (buf, result) = self.file.read(buf, 0, unit, end - UNIT, reads).await;
-        let footer = result.ok().and_then(|()| footer_at(&buf[..unit], incarnation, end));
-        Ok(match footer {
-            Some(footer) => Identity::Attributed(footer.id, footer.cookie),
-            None if result.is_err() || header_lost => Identity::Lost,
-            None => Identity::Unknown,
-        })
-    }
-}
-
-enum Identity {
-    Readable(NeedleHeader),
-    Attributed(NeedleId, Cookie),
-    Unknown,
-    Lost,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::types::VolumeId;
-    use crate::runtime::buffer::{Pool, Region};
-    use crate::runtime::op::{DirId, Op};
-    use crate::runtime::sim::World;
-    use crate::runtime::sim::disk::Image;
-    use crate::runtime::{Runtime, split_mix};
-    use crate::volume::{self, Expected, Preallocation, Superblock, VolumeState};
-
-    /// Regression, found by the simulation: while the device could not read a needle that had the hash of
-    /// every id, the search for a free id did not end.
-    #[test]
-    fn a_name_is_not_looked_for_without_end() {
-        let pool = Pool::new(&Region::map(1, 8 << 20).unwrap(), 0);
-        let world = World::new(1, &Image::default());
-        let (mut driver, mut state) = (world.driver(), 1);
-        let mut runtime = Runtime::new(&driver, pool.clone(), move || split_mix(&mut state));
-        let handle = runtime.handle().clone();
-        let superblock = Superblock {
-            compat: 0,
-            ro_compat: 0,
-            incompat: 0,
-            volume: VolumeId(1),
-            incarnation: 7,
-            parent: 0,
-            generation: 0,
-            state: VolumeState::Live,
-            size: 1 << 20,
-            unit: 512,
-            chunk: 65_536,
-            hash_seed: 42,
-            store: [1; 16],
-            created_ns: 0,
-            revision: 1,
-        };
-        let expected = Expected {
-            volume: VolumeId(1),
-            generation: 0,
-            store: [1; 16],
-            hash_bits: Some(0),
-            segments_max: None,
-            checkpoints: None,
-        };
-        runtime.block_on(&mut driver, async move {
-            handle.submit(Op::OpenDir { path: "data".into() }).await;
-            let how = Preallocation::Reserve;
-            volume::create(&handle, DirId(0), &superblock, how, |_| ()).await.unwrap();
-            let volume = volume::open(&handle, DirId(0), &expected).await.unwrap();
-            let draft = || Draft::new(&pool, None, 4).unwrap();
-            volume.put_new(draft()).await.unwrap();
-            world.unplug("1.");
-            let refused = volume.put_new(draft()).await;
-            assert!(matches!(refused, Err(Refusal::Unreadable(_))), "{refused:?}");
-        });
     }
 }

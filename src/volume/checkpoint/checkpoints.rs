@@ -1,0 +1,105 @@
+//! The checkpoints of a volume: settings, figures, and the state of their writer.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use super::checkpointing::Checkpointing;
+use super::figures::CheckpointFigures;
+use super::queue::CheckpointQueue;
+use crate::base::limits::LOG_START;
+use crate::runtime::op::DirId;
+use crate::runtime::{Event, Handle, Signal};
+
+/// The checkpoints of a volume.
+pub struct Checkpoints {
+    pub(super) dir: DirId,
+    /// Queue shared with the other volumes of the shard.
+    pub(super) turns: Option<Rc<CheckpointQueue>>,
+    /// `None` when the volume has no checkpoints.
+    pub(super) policy: Option<Checkpointing>,
+    pub(super) figures: Cell<CheckpointFigures>,
+    /// Whether the current checkpoint contains nothing from after its covered position.
+    pub(super) exact: Cell<bool>,
+    /// The writer task, if there is one; the event is set when it has ended.
+    pub(super) writer: RefCell<Option<Rc<Event<()>>>>,
+    pub(super) stop: Cell<bool>,
+    pub(super) work: Signal,
+    /// Number of consecutive failures, and the time before which there is no new attempt (nanoseconds).
+    pub(super) failures: Cell<u32>,
+    pub(super) not_before: Cell<u64>,
+}
+
+impl Checkpoints {
+    /// Creates the checkpoint state of a volume that was opened with these figures.
+    pub fn new(
+        handle: &Handle,
+        dir: DirId,
+        turns: Option<Rc<CheckpointQueue>>,
+        policy: Option<Checkpointing>,
+        (figures, exact): (CheckpointFigures, bool),
+    ) -> Self {
+        Self {
+            dir,
+            turns,
+            policy,
+            figures: Cell::new(figures),
+            exact: Cell::new(exact),
+            writer: RefCell::default(),
+            stop: Cell::new(false),
+            work: Signal::new(handle),
+            failures: Cell::new(0),
+            not_before: Cell::new(0),
+        }
+    }
+
+    /// Length of the log that a start would have to read (bytes).
+    fn age(&self, tail: u64) -> u64 {
+        tail.saturating_sub(self.figures.get().tail.max(LOG_START))
+    }
+
+    /// Returns whether a log that ends at `tail` needs a new checkpoint.
+    pub(super) fn is_due(&self, tail: u64) -> bool {
+        self.policy.is_some_and(|policy| self.age(tail) >= policy.interval)
+    }
+
+    /// Records that the log has grown to `tail`.
+    pub fn note(&self, tail: u64) {
+        if self.is_due(tail) {
+            self.work.raise();
+        }
+    }
+
+    /// Returns the figures for a log that ends at `tail`.
+    pub fn figures(&self, tail: u64) -> CheckpointFigures {
+        CheckpointFigures { age: self.age(tail), ..self.figures.get() }
+    }
+
+    /// Changes the figures.
+    pub(super) fn change(&self, change: impl FnOnce(&mut CheckpointFigures)) {
+        let mut figures = self.figures.get();
+        change(&mut figures);
+        self.figures.set(figures);
+    }
+
+    /// Asks the writer to stop, also within a checkpoint.
+    pub fn begin_to_stop(&self) {
+        self.stop.set(true);
+        self.work.raise();
+    }
+
+    /// Records that the current checkpoint was removed, or may have been.
+    pub fn forget(&self) {
+        self.exact.set(false);
+        self.change(|figures| (figures.tail, figures.len) = (0, 0));
+    }
+
+    /// Stops the writer and waits until it has ended.
+    pub async fn stop(&self) {
+        self.begin_to_stop();
+        let writer = self.writer.borrow().clone();
+        if let Some(ended) = writer {
+            ended.wait().await;
+        }
+        self.writer.take();
+    }
+}

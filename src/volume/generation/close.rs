@@ -1,0 +1,56 @@
+//! The end of a volume: closing, removal of its file, fencing.
+
+use std::rc::Rc;
+
+use crate::base::account::AUDITED;
+use crate::volume::Volume;
+use crate::volume::checkpoint::task::start;
+use crate::volume::error::IoError;
+
+impl Volume {
+    /// Closes the volume: commits everything admitted, writes a clean-close hint, and writes a
+    /// checkpoint. Nothing may be read or written afterwards.
+    pub async fn close(&self) {
+        self.checkpoints.stop().await;
+        if !self.read_only {
+            self.log.close().await;
+            if AUDITED {
+                self.contents.borrow().audit();
+            }
+            // The outcome was logged.
+            let _ = self.checkpoint().await;
+        }
+        self.file.close().await;
+    }
+
+    /// Stops the checkpoint writer, including a checkpoint in progress, until
+    /// [`Self::resume_checkpoints`].
+    pub async fn stop_checkpoints(&self) {
+        self.checkpoints.stop().await;
+    }
+
+    /// Asks the checkpoint writer to stop. [`Self::close`] waits for it.
+    pub fn begin_to_close(&self) {
+        self.checkpoints.begin_to_stop();
+    }
+
+    /// Resumes checkpoints after an attempt to remove the file failed. The checkpoint may have been
+    /// removed by that attempt.
+    pub fn resume_checkpoints(self: &Rc<Self>) {
+        self.checkpoints.forget();
+        start(self);
+    }
+
+    /// Ends the append side of a volume whose file was removed. Reads in progress may finish; the file is
+    /// closed when the last of them ends.
+    pub async fn retire(&self) {
+        self.checkpoints.stop().await;
+        self.log.close().await;
+    }
+
+    /// Fences the volume for the life of the process, because its file is no longer where it was: a
+    /// restart would not find anything written to it.
+    pub fn forsake(&self) {
+        self.log.poison(IoError::Errno(nix::libc::ENOENT));
+    }
+}

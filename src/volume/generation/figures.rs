@@ -1,0 +1,34 @@
+//! Figures of a volume.
+
+use crate::volume::checkpoint::CheckpointFigures;
+
+/// Figures of a volume, for `/status` and `/metrics`. In bytes unless stated otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// Length of the file.
+    pub size: u64,
+    /// Header area, log and trailer that are in use.
+    pub used: u64,
+    /// Indexed needles and their parts.
+    pub live: u64,
+    /// Bytes of the log that are not live.
+    pub dead: u64,
+    /// Number of indexed needles.
+    pub needles: u64,
+    /// Memory used by the index.
+    pub index: u64,
+    /// Number of slots of the index; each needle in the table occupies one.
+    pub index_slots: u64,
+    /// Number of needles that found no slot because too many ids have the same hash.
+    pub index_overflow: u64,
+    /// Number of growth steps of the index.
+    pub index_steps: u64,
+    /// Largest number of needles moved by one growth step.
+    pub index_step_max: u64,
+    /// Number of extents of the file; 0 when unknown.
+    pub extents: u64,
+    /// Number of damaged ranges found at opening.
+    pub damaged: u64,
+    /// Figures of the checkpoints.
+    pub checkpoint: CheckpointFigures,
+}

@@ -1,0 +1,15 @@
+//! What a volume that is being opened gets from its shard.
+
+use std::rc::Rc;
+
+use crate::volume::checkpoint::CheckpointQueue;
+use crate::volume::log::Progress;
+
+/// Context in which a volume is opened.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Called from time to time with the progress of recovery.
+    pub progress: &'a dyn Fn(Progress),
+    /// Queue for checkpoint writers that the volumes of the shard share.
+    pub turns: Option<&'a Rc<CheckpointQueue>>,
+}

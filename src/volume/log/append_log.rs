@@ -1,0 +1,278 @@
+//! The append side of a volume: space, the forming commit, and what waits for it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::forming::{COMMIT_OVERHEAD, Forming};
+use super::joined::{Joined, Outcome};
+use super::log_end::LogEnd;
+use super::pending::Pending;
+use super::reservations::{Reservations, RoomKey};
+use crate::base::account::{AUDITED, Account};
+use crate::base::limits::{
+    BLOCK, COMMIT_LEN_MAX, COMMIT_LEN_TARGET, COMMIT_NEEDLES_MAX, TOMBSTONE_RESERVE, UNIT,
+    VOLUME_SIZE_MIN,
+};
+use crate::base::sabotage::{Sabotage, chosen};
+use crate::runtime::buffer::Buf;
+use crate::runtime::{Event, Handle, Signal};
+use crate::volume::error::{IoError, Refusal};
+use crate::volume::format::{Kind, RISING_MAX, TailHint};
+
+/// A log whose last version or sequence is at least this takes no needles. Needles that joined before
+/// still get numbers: far fewer than 2^32 needles fit in memory.
+const NUMBERS_MAX: u64 = RISING_MAX - (1 << 32);
+
+/// The append side of a volume.
+pub struct Log {
+    pub(super) handle: Handle,
+    pub(super) incarnation: u64,
+    pub(super) log_end: u64,
+    pub(super) reserve: u64,
+    pub(super) epoch: u64,
+    pub(super) end: Cell<LogEnd>,
+    pub(super) forming: RefCell<VecDeque<Forming>>,
+    /// The commit that is being written, and the space claimed for it (bytes).
+    pub(super) writing: RefCell<Option<Rc<Event<Outcome>>>>,
+    pub(super) writing_len: Cell<u64>,
+    /// Bytes claimed by needles that wait, by the commit that is being written, and by reservations, each
+    /// with the largest possible padding.
+    pub(super) claimed: Account,
+    /// The part of the claimed bytes that belongs to reservations.
+    pub(super) rooms: Reservations,
+    pub(super) work: Signal,
+    pub(super) hint: Cell<TailHint>,
+    /// The failure that poisoned the volume; nothing is appended after it.
+    pub(super) poisoned: Cell<Option<IoError>>,
+    /// Whether the state that the operator set allows writes.
+    pub(super) accepts: Cell<bool>,
+    pub(super) closing: Cell<bool>,
+    pub(super) closed: Event<()>,
+    /// The block for commit records, seals and hints, of which one is written at a time. The log owns it
+    /// because it must never depend on how much of the pool clients leave free.
+    pub(super) block: Cell<Option<Buf>>,
+}
+
+impl Log {
+    /// Creates a log that continues at `end` in a new epoch. `hint` supplies the number of the last hint
+    /// and the new epoch; `block` is a buffer of one block that the log keeps.
+    pub fn new(
+        handle: &Handle,
+        block: Buf,
+        incarnation: u64,
+        size: u64,
+        log_end: u64,
+        end: LogEnd,
+        hint: TailHint,
+    ) -> Self {
+        // Only tests use volumes below the smallest size that an operator may create. Their reserve is
+        // smaller.
+        let reserve =
+            if size >= VOLUME_SIZE_MIN { TOMBSTONE_RESERVE } else { size / 16 / BLOCK * BLOCK };
+        Self {
+            handle: handle.clone(),
+            incarnation,
+            log_end,
+            reserve,
+            epoch: hint.epoch,
+            end: Cell::new(end),
+            forming: RefCell::default(),
+            claimed: Account::new("claimed bytes of a log"),
+            rooms: Reservations::default(),
+            work: Signal::new(handle),
+            hint: Cell::new(hint),
+            poisoned: Cell::new(None),
+            accepts: Cell::new(true),
+            closing: Cell::new(false),
+            writing: RefCell::default(),
+            writing_len: Cell::new(0),
+            closed: Event::new(handle),
+            block: Cell::new(Some(block)),
+        }
+    }
+
+    /// Length of the log's own block (bytes); 0 while a write uses it.
+    pub fn buffer_bytes(&self) -> usize {
+        let block = self.block.take();
+        let len = block.as_ref().map_or(0, |block| block.len());
+        self.block.set(block);
+        len
+    }
+
+    /// Whether sequences or versions are used up: readers would not accept the next one.
+    pub(super) fn is_out_of_numbers(&self) -> bool {
+        let end = self.end.get();
+        end.sequence.max(end.version) >= NUMBERS_MAX
+    }
+
+    /// Returns whether the volume is poisoned.
+    pub fn poisoned(&self) -> bool {
+        self.poisoned.get().is_some()
+    }
+
+    /// Returns the end of the log.
+    pub fn end(&self) -> LogEnd {
+        self.end.get()
+    }
+
+    /// Offset of the next commit (bytes).
+    pub fn tail(&self) -> u64 {
+        self.end.get().tail
+    }
+
+    fn room_up_to(&self, limit: u64, len: u64) -> bool {
+        let overhead = if chosen(Sabotage::NoRoomForTheSeal) { UNIT } else { COMMIT_OVERHEAD };
+        self.end.get().tail + self.claimed.held() + len + overhead <= limit
+    }
+
+    /// Returns whether a needle of this length (bytes) fits without using the space reserved for
+    /// tombstones.
+    pub fn has_room(&self, len: u64) -> bool {
+        self.room_up_to(self.log_end - self.reserve, len)
+    }
+
+    /// Returns whether a needle of this length (bytes) does not fit after the committed end of the log.
+    /// Reservations of uploads in progress count as free, because the uploads may be abandoned.
+    pub fn is_full(&self, len: u64) -> bool {
+        self.end.get().tail + len + COMMIT_OVERHEAD > self.log_end - self.reserve
+    }
+
+    /// Takes up to `most` bytes out of a reservation, for a needle that joins a commit at once. Returns
+    /// the number of bytes taken; 0 when the reservation no longer exists.
+    pub fn take_room(&self, key: RoomKey, most: u64) -> u64 {
+        self.rooms.take(key, most)
+    }
+
+    /// Recounts the claimed bytes: needles that wait, the commit that is being written, and reservations.
+    ///
+    /// # Panics
+    /// If the account differs from the count.
+    pub fn audit(&self) {
+        if AUDITED {
+            let waiting = self.forming.borrow().iter().map(|forming| forming.claim()).sum::<u64>();
+            let reserved = self.rooms.total();
+            self.claimed.expect(waiting + self.writing_len.get() + reserved);
+        }
+    }
+
+    /// Checks that there are no reservations.
+    ///
+    /// # Panics
+    /// If there is one.
+    pub fn expect_no_rooms(&self) {
+        assert!(self.rooms.is_empty(), "an upload has ended but holds a reservation");
+        self.audit();
+    }
+
+    /// Checks that nothing waits, nothing is being written, and nothing is reserved.
+    ///
+    /// # Panics
+    /// If something does or is.
+    pub fn expect_rest(&self) {
+        self.expect_no_rooms();
+        self.claimed.expect(0);
+    }
+
+    fn may_join(&self) -> Result<(), Refusal> {
+        if self.poisoned() {
+            return Err(Refusal::Poisoned);
+        }
+        if !self.accepts.get() {
+            return Err(Refusal::ReadOnly);
+        }
+        if self.closing.get() {
+            return Err(Refusal::Closing);
+        }
+        Ok(())
+    }
+
+    /// Adds needles to the forming commit; all of them go into the same commit.
+    ///
+    /// # Errors
+    /// [`Refusal::Poisoned`], [`Refusal::ReadOnly`], [`Refusal::Closing`], [`Refusal::Full`].
+    ///
+    /// # Panics
+    /// If they are too many or too long for one commit.
+    pub fn join(&self, needles: Vec<Pending>) -> Result<Joined, Refusal> {
+        // In any case, what was taken out of a reservation is no longer reserved.
+        let room = needles.iter().map(|needle| needle.room).sum();
+        if !chosen(Sabotage::KeepRoomWhenRefused) || self.may_join().is_ok() {
+            self.claimed.give_back(room);
+        }
+        self.audit();
+        self.may_join()?;
+        let len: u64 = needles.iter().map(Pending::len).sum();
+        assert!(needles.len() <= COMMIT_NEEDLES_MAX && len + COMMIT_OVERHEAD <= COMMIT_LEN_MAX);
+        let fits = if needles.iter().all(|needle| needle.header.kind == Kind::Tombstone) {
+            self.room_up_to(self.log_end, len)
+        } else {
+            // Reserved space is free even when deletes have used the reserve for tombstones since.
+            len + COMMIT_OVERHEAD <= room || self.has_room(len)
+        };
+        if !fits || self.is_out_of_numbers() {
+            return Err(Refusal::Full);
+        }
+        let mut queue = self.forming.borrow_mut();
+        let joins = queue.back().is_some_and(|forming| {
+            forming.needles.len() + needles.len() <= COMMIT_NEEDLES_MAX
+                && forming.len + len <= COMMIT_LEN_TARGET
+        });
+        if !joins {
+            let outcome = Rc::new(Event::new(&self.handle));
+            queue.push_back(Forming { needles: Vec::new(), len: 0, outcome });
+            self.claimed.take(COMMIT_OVERHEAD);
+        }
+        let forming = queue.back_mut().expect("a commit was pushed above if there was none");
+        let within = UNIT + forming.len;
+        forming.needles.extend(needles);
+        forming.len += len;
+        self.claimed.take(len);
+        self.work.raise();
+        Ok(Joined { outcome: Rc::clone(&forming.outcome), within })
+    }
+
+    /// Returns whether the state that the operator set allows needles to join.
+    pub fn accepts(&self) -> bool {
+        self.accepts.get()
+    }
+
+    /// Sets whether needles may join from now on.
+    pub fn accept(&self, accepts: bool) {
+        self.accepts.set(accepts);
+    }
+
+    /// Waits until everything that has joined so far is committed or has failed.
+    pub async fn settle(&self) {
+        let waiting = self.forming.borrow().back().map(|last| Rc::clone(&last.outcome));
+        let waiting = waiting.filter(|_| !chosen(Sabotage::SettleTooEarly));
+        let last = waiting.or_else(|| self.writing.borrow().clone());
+        if let Some(last) = last {
+            // The writers receive the outcome.
+            let _ = last.wait().await;
+        }
+    }
+
+    /// Waits until everything admitted is committed and the log is closed.
+    pub async fn close(&self) {
+        self.closing.set(true);
+        self.work.raise();
+        self.closed.wait().await;
+    }
+
+    /// Poisons the volume: ends the append side for the life of the process and fails all waiting
+    /// writers.
+    pub fn poison(&self, error: IoError) {
+        if !chosen(Sabotage::WriteAfterFailure) {
+            self.poisoned.set(Some(error));
+        }
+        if chosen(Sabotage::ForgetWaiters) {
+            return;
+        }
+        for forming in self.forming.take() {
+            self.claimed.give_back(forming.claim());
+            forming.outcome.set(Err(error));
+        }
+        self.audit();
+    }
+}

@@ -1,0 +1,192 @@
+//! Group commit: while one commit is being written, the next one forms. One gathered durable write
+//! carries all needles of a commit. Only after it has completed are the needles entered into the index
+//! and their writers answered.
+
+use std::rc::Rc;
+
+use super::forming::Forming;
+use super::joined::Outcome;
+use super::log_end::LogEnd;
+use super::pending::Pending;
+use crate::base::limits::{BLOCK, HINT_IDLE_NS, HINT_INTERVAL, UNIT};
+use crate::base::sabotage::{Sabotage, chosen};
+use crate::runtime::op::Piece;
+use crate::volume::Volume;
+use crate::volume::error::IoError;
+use crate::volume::format::{Kind, NeedleHeader, RISING_MAX, encode_data_needle, encode_tombstone};
+use crate::volume::index::{IdHash, Location, PREFETCHED};
+use crate::volume::io::count;
+
+/// Latest time of the wall clock that counts for versions (nanoseconds since 1970; in the year 2257). A
+/// later clock counts as this time, so a wrong clock still leaves more than 10^17 versions.
+const VERSION_CLOCK_MAX: u64 = RISING_MAX - (1 << 57);
+/// The committer of the volume. It is a task of its own, so that a connection that breaks cannot leave a
+/// commit half done.
+pub async fn run(volume: Rc<Volume>) {
+    let log = &volume.log;
+    while !log.poisoned() {
+        let next = log.forming.borrow_mut().pop_front();
+        let done = match next {
+            Some(forming) => commit(&volume, forming).await,
+            None if log.closing.get() => break,
+            None => idle(&volume).await,
+        };
+        if let Err(error) = done {
+            log.poison(error);
+            tracing::error!(
+                volume = volume.superblock.volume.0,
+                "a write failed: {error}; the volume is poisoned and takes no writes until the daemon is \
+                 restarted; reads continue; check the kernel log and the disk"
+            );
+        }
+    }
+    if !log.poisoned()
+        && let Err(error) = log.write_hint(&volume.file, true).await
+    {
+        // Harmless: the next start reads a little more of the log.
+        tracing::warn!("the clean-close hint could not be written: {error}");
+    }
+    log.closed.set(());
+}
+
+async fn idle(volume: &Volume) -> Result<(), IoError> {
+    let log = &volume.log;
+    if !log.hint_due() {
+        log.work.wait().await;
+        return Ok(());
+    }
+    let deadline = log.handle.now() + HINT_IDLE_NS;
+    if log.work.wait_until(deadline).await || log.poisoned() {
+        return Ok(());
+    }
+    log.write_hint(&volume.file, false).await
+}
+
+async fn commit(volume: &Volume, forming: Forming) -> Result<(), IoError> {
+    let log = &volume.log;
+    let claim = forming.claim();
+    let Forming { needles, outcome, .. } = forming;
+    log.writing.replace(Some(Rc::clone(&outcome)));
+    log.writing_len.set(claim);
+    if chosen(Sabotage::AckBeforeFlush) {
+        outcome.set(Ok(log.tail()));
+    }
+    let written = write_commit(volume, needles).await;
+    // If the volume was fenced while this commit was in flight, a restart would not find the commit, so
+    // it is not acknowledged.
+    let result = log.poisoned.get().map_or(written, Err);
+    volume.checkpoints.note(log.tail());
+    log.claimed.give_back(claim);
+    log.writing_len.set(0);
+    log.audit();
+    log.writing.take();
+    if !chosen(Sabotage::AckBeforeFlush) {
+        outcome.set(result);
+    }
+    result?;
+    if log.end.get().tail >= log.hint.get().tail + HINT_INTERVAL
+        && !chosen(Sabotage::NoHintWhileBusy)
+    {
+        log.write_hint(&volume.file, false).await?;
+    }
+    Ok(())
+}
+
+/// A needle of the commit, to be entered into the index once the commit is durable.
+struct Placed {
+    header: NeedleHeader,
+    hash: IdHash,
+    at: Location,
+}
+
+async fn write_commit(volume: &Volume, needles: Vec<Pending>) -> Outcome {
+    let log = &volume.log;
+    let end = log.end.get();
+    let needles_len: u64 = needles.iter().map(Pending::len).sum();
+    let len = (UNIT + needles_len).next_multiple_of(BLOCK);
+    let record = log.record(end, len, needles.len());
+    let mut block = log.take_block();
+    let record_checksum = record.encode(log.incarnation, end.tail, log.log_end, &mut block);
+
+    let mut version = end.version;
+    let mut offset = end.tail + UNIT;
+    let mut placed = Vec::with_capacity(needles.len());
+    let mut bufs = Vec::with_capacity(needles.len() + 1);
+    let mut pieces = Vec::with_capacity(needles.len() + 2);
+    let piece = |buf: usize, start: u64, len: u64| Piece {
+        buf: u16::try_from(buf).expect("a commit has at most 1000 needles"),
+        start: u32::try_from(start).expect("a needle is below 2 MiB"),
+        len: u32::try_from(len).expect("a needle is below 2 MiB"),
+    };
+    pieces.push(piece(0, 0, UNIT));
+    bufs.push(block);
+    for (ordinal, mut needle) in needles.into_iter().enumerate() {
+        version = log.handle.wall().min(VERSION_CLOCK_MAX).max(version + 1);
+        needle.header.version = version;
+        needle.header.epoch = record.epoch;
+        needle.header.sequence = record.sequence;
+        needle.header.ordinal = u32::try_from(ordinal).expect("at most 1000 needles");
+        let needle_len = needle.len();
+        encode(&mut needle, log.incarnation, offset);
+        pieces.push(piece(bufs.len(), 0, needle_len));
+        bufs.push(needle.buf);
+        let at = Location { offset, len: needle_len };
+        placed.push(Placed { header: needle.header, hash: needle.hash, at });
+        offset += needle_len;
+    }
+    let padding = end.tail + len - offset;
+    if padding > 0 {
+        // The rest of the block after the record is zero.
+        pieces.push(piece(0, UNIT, padding));
+    }
+
+    if chosen(Sabotage::PublishBeforeFlush) {
+        placed.drain(..).for_each(|needle| publish(volume, &needle));
+    }
+    let mut bufs = volume.file.write(bufs, pieces, end.tail, true).await?;
+    log.block.set(Some(bufs.swap_remove(0)));
+    drop(bufs);
+    let tail = end.tail + len;
+    let (record_at, sequence) = (end.tail, record.sequence);
+    log.end.set(LogEnd { record_at, tail, sequence, record_checksum, version });
+    let stats = &volume.file.stats;
+    count(&stats.commits, 1);
+    count(&stats.commit_needles, placed.len() as u64);
+    count(&stats.commit_bytes, len);
+    for needles in placed.chunks(PREFETCHED) {
+        let contents = volume.contents.borrow();
+        needles.iter().for_each(|needle| contents.index().prefetch(needle.hash));
+        drop(contents);
+        needles.iter().for_each(|needle| publish(volume, needle));
+    }
+    Ok(end.tail)
+}
+
+fn encode(needle: &mut Pending, incarnation: u64, offset: u64) {
+    let len = usize::try_from(needle.len()).expect("a needle is below 2 MiB");
+    let bytes = &mut needle.buf[..len];
+    match needle.header.kind {
+        Kind::Tombstone => encode_tombstone(&needle.header, incarnation, offset, bytes),
+        _ => encode_data_needle(&needle.header, incarnation, offset, bytes),
+    }
+}
+
+fn publish(volume: &Volume, needle: &Placed) {
+    let mut contents = volume.contents.borrow_mut();
+    let (hash, at, previous) = (needle.hash, needle.at, needle.header.previous);
+    match needle.header.kind {
+        Kind::Part => {}
+        Kind::Tombstone => {
+            contents.remove(hash, previous);
+        }
+        Kind::Data | Kind::Manifest => {
+            let parts = needle.header.parts_len();
+            if previous == 0 {
+                contents.insert(hash, at, parts);
+            } else {
+                let there = contents.replace(hash, previous, at, parts);
+                assert!(there, "the superseded needle stays indexed while the write holds the id");
+            }
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! A needle that waits for its commit.
+
+use crate::runtime::buffer::Buf;
+use crate::volume::format::NeedleHeader;
+use crate::volume::index::IdHash;
+
+/// A needle that waits to be appended. The buffer holds it from its first byte, complete except for
+/// header, padding and footer.
+pub struct Pending {
+    /// Buffer that holds the needle.
+    pub buf: Buf,
+    /// Header without the fields that the commit determines: version, epoch, sequence, ordinal.
+    pub header: NeedleHeader,
+    /// Hash of the id.
+    pub hash: IdHash,
+    /// Bytes taken out of a reservation ([`Room`](super::reservation::Room)) for this needle.
+    pub room: u64,
+}
+
+impl Pending {
+    /// Length of the needle (bytes).
+    pub fn len(&self) -> u64 {
+        self.header.layout().len as u64
+    }
+}

@@ -1,0 +1,49 @@
+//! State of a recovery, and what the witnesses say.
+
+use super::input::Log;
+use super::recovered::Recovered;
+use crate::volume::format::CommitRecord;
+use crate::volume::log::log_end::LogEnd;
+use crate::volume::log::scan::{Found, Scanner};
+
+/// A commit that was read but not yet applied: what follows may show that it was torn.
+pub(super) struct Staged {
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) record: Option<CommitRecord>,
+    /// End of the log before it.
+    pub(super) before: LogEnd,
+    pub(super) found: Vec<Found>,
+}
+
+/// State of a recovery.
+pub(super) struct Recovery<'a> {
+    pub(super) log: &'a Log<'a>,
+    pub(super) scanner: Scanner<'a>,
+    pub(super) staged: Option<Staged>,
+    /// End of what was read so far.
+    pub(super) end: LogEnd,
+    /// Whether `end.record_checksum` is known.
+    pub(super) chained: bool,
+    pub(super) epoch: u64,
+    /// Reached position of the checkpoint.
+    pub(super) reached: Option<LogEnd>,
+    pub(super) result: Recovered,
+}
+
+impl Recovery<'_> {
+    /// Returns whether a hint of a clean close says that the log ends here.
+    pub(super) fn clean_end(&self) -> bool {
+        let end = &self.end;
+        self.chained
+            && self.log.hint.is_some_and(|hint| {
+                hint.clean && hint.tail == end.tail && hint.sequence == end.sequence
+            })
+    }
+
+    /// Offset up to which a witness proves that the log was durable (bytes).
+    pub(super) fn witnessed(&self) -> u64 {
+        let hinted = self.log.hint.map_or(0, |hint| hint.tail);
+        self.reached.map_or(0, |reached| reached.tail).max(hinted)
+    }
+}

@@ -1,0 +1,39 @@
+//! A reservation that ends when it is dropped.
+
+use std::rc::Rc;
+
+use super::reservations::RoomKey;
+use crate::volume::Volume;
+
+/// A reservation: space in the log for later appends. Dropping it releases what was not used. It belongs
+/// to its volume; other code refers to it by its key.
+pub struct Room {
+    volume: Rc<Volume>,
+    key: RoomKey,
+}
+
+impl Room {
+    /// Reserves `len` bytes. Returns `None` if this much is not free.
+    pub fn new(volume: &Rc<Volume>, len: u64) -> Option<Self> {
+        let log = &volume.log;
+        if !log.has_room(len) {
+            return None;
+        }
+        log.claimed.take(len);
+        let key = log.rooms.add(len);
+        Some(Self { volume: Rc::clone(volume), key })
+    }
+
+    /// Returns the key of the reservation.
+    pub fn key(&self) -> RoomKey {
+        self.key
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let log = &self.volume.log;
+        log.claimed.give_back(log.rooms.remove(self.key));
+        log.audit();
+    }
+}

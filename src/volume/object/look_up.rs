@@ -1,0 +1,80 @@
+//! Looking up the needle that a write would supersede.
+
+use crate::base::limits::UNIT;
+use crate::base::types::{Cookie, NeedleId};
+use crate::volume::Volume;
+use crate::volume::error::Refusal;
+use crate::volume::format::{NeedleHeader, decode_header, footer_at};
+use crate::volume::index::Location;
+use crate::volume::io::count;
+
+/// Result of looking up an id.
+pub enum Present {
+    /// No needle has the id.
+    No,
+    /// The needle has the id.
+    Yes(NeedleHeader, Location),
+    /// The needle has the id, but its header cannot be read; the footer holds the cookie.
+    Damaged(Cookie, Location),
+    /// A needle with the hash of the id cannot be identified.
+    Unknown,
+    /// The device cannot read what would identify the needle, at least at present.
+    Lost,
+}
+
+/// What identifies a needle.
+enum Identity {
+    Readable(NeedleHeader),
+    Attributed(NeedleId, Cookie),
+    Unknown,
+    Lost,
+}
+
+impl Volume {
+    /// Looks up `id` in the index and confirms it by reading the needle: a matching hash does not prove
+    /// identity.
+    pub(super) async fn look_up(&self, id: NeedleId) -> Result<Present, Refusal> {
+        let hash = self.hasher.hash(id);
+        let (mut below, mut result) = (u64::MAX, Present::No);
+        loop {
+            let candidate = self.contents.borrow().index().newest_below(hash, below);
+            let Some(at) = candidate else { return Ok(result) };
+            below = at.offset;
+            match self.identify(at).await? {
+                Identity::Readable(header) if header.id == id => {
+                    return Ok(Present::Yes(header, at));
+                }
+                Identity::Attributed(owner, cookie) if owner == id => {
+                    return Ok(Present::Damaged(cookie, at));
+                }
+                Identity::Unknown if !matches!(result, Present::Lost) => result = Present::Unknown,
+                Identity::Unknown => {}
+                Identity::Lost => result = Present::Lost,
+                _ => count(&self.stats().false_candidates, 1),
+            }
+        }
+    }
+
+    async fn identify(&self, at: Location) -> Result<Identity, Refusal> {
+        let unit = UNIT as usize;
+        let incarnation = self.superblock.incarnation;
+        let reads = &self.file.stats.other_reads;
+        let buf = self.handle.pool().alloc(unit).ok_or(Refusal::NoBuffer)?;
+        let (buf, result) = self.file.read(buf, 0, unit, at.offset, reads).await;
+        if result.is_ok()
+            && let Some((header, 0)) = decode_header(&buf, incarnation, at.offset)
+        {
+            return Ok(Identity::Readable(header));
+        }
+        count(&self.stats().damaged_reads, 1);
+        let header_lost = result.is_err();
+        let end = at.offset + at.len;
+        let (buf, result) = self.file.read(buf, 0, unit, end - UNIT, reads).await;
+        let footer = result.ok().and_then(|()| footer_at(&buf[..unit], incarnation, end));
+        Ok(match footer {
+            Some(footer) => Identity::Attributed(footer.id, footer.cookie),
+            None if result.is_err() || header_lost => Identity::Lost,
+            None => Identity::Unknown,
+        })
+    }
+}
