@@ -63,7 +63,7 @@ fn superblock(id: u32) -> Superblock {
         incarnation: 99,
         parent: 0,
         generation: 0,
-        state: volume::VolumeState::Live,
+        state: volume::SuperblockState::Live,
         size: 64 << 20,
         unit: 512,
         chunk: 65_536,

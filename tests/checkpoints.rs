@@ -15,8 +15,8 @@ use hayloft::runtime::sim::fault::WRITE_AFTER_FAILURE;
 use hayloft::runtime::sim::{Fault, World};
 use hayloft::runtime::{Signal, split_mix};
 use hayloft::volume::{
-    self, CheckpointFigures, CheckpointQueue, Checkpointing, DamagedPlace, Expected, GetError,
-    Location, NewNeedle, NotRemoved, NotWritten, Progress, Surroundings, Volume,
+    self, CheckpointFigures, CheckpointQueue, Checkpointing, DamagedRange, Expected, GetError,
+    Location, NewNeedle, NotRemoved, NotWritten, OpenContext, Progress, Volume,
 };
 
 const FILE: &str = "1.0.vol";
@@ -69,7 +69,7 @@ struct Recovered {
     needles: u64,
     tail: u64,
     version: u64,
-    damage: Vec<DamagedPlace>,
+    damage: Vec<DamagedRange>,
 }
 
 fn recovered(image: &Image, expected: Expected, pool: &Pool) -> (Recovered, CheckpointFigures) {
@@ -298,9 +298,9 @@ fn recovery_reports_progress() {
     let seen = process.run(async move {
         let seen = RefCell::new(Vec::new());
         let progress = |so_far: Progress| seen.borrow_mut().push(so_far);
-        let surroundings = Surroundings { progress: &progress, turns: None };
+        let surroundings = OpenContext { progress: &progress, checkpoint_queue: None };
         let expected = as_volume(Some(ON_DEMAND), None);
-        let opened = volume::open_among(&handle, DirId(0), &expected, surroundings).await;
+        let opened = volume::open_with(&handle, DirId(0), &expected, surroundings).await;
         opened.unwrap();
         seen.into_inner()
     });
@@ -325,7 +325,7 @@ fn damage_before_or_after_a_checkpoint_is_found_and_remembered() {
     let pool = pool(8 << 20);
     let mut process = start(1, &small_image(&pool), &pool);
     let volume = process.open_as(as_volume(Some(ON_DEMAND), None)).unwrap();
-    let front = volume.findings().end.tail;
+    let front = volume.open_report().end.tail;
     for n in 0..6 {
         process.put(&volume, id(n), &bytes(n + 90, 3000)).unwrap();
     }
@@ -389,9 +389,9 @@ fn open_with_queue(
     let shared = Rc::clone(&turns);
     let opened = process.run(async move {
         handle.submit(Op::OpenDir { path: "data".into() }).await;
-        let surroundings = Surroundings { progress: &|_| (), turns: Some(&shared) };
+        let surroundings = OpenContext { progress: &|_| (), checkpoint_queue: Some(&shared) };
         let expected = as_volume(Some(policy), None);
-        volume::open_among(&handle, DirId(0), &expected, surroundings).await
+        volume::open_with(&handle, DirId(0), &expected, surroundings).await
     });
     (opened.unwrap(), turns)
 }
@@ -606,7 +606,7 @@ fn image_beyond_checkpoint(pool: &Pool) -> (usize, Image) {
         handle.sleep_until(handle.now() + 10_000_000).await;
         writer.put(id(4), COOKIE, draft, None).await.unwrap();
     });
-    let (covers, hints) = (volume.findings().end.tail + 4096, volume.stats().hints.get());
+    let (covers, hints) = (volume.open_report().end.tail + 4096, volume.stats().hints.get());
     assert!(checkpoint(&mut process, &volume));
     let figures = volume.figures();
     assert_eq!((figures.checkpoint.tail, figures.used), (covers, covers + 2 * 4096));
@@ -637,7 +637,7 @@ fn damage_before_checkpoint_tail_is_no_torn_tail() {
             Err(GetError::Unreadable(..)) => unreadable += 1,
             Err(error) => panic!("byte {byte}: {error}"),
         }
-        let end = volume.findings().end;
+        let end = volume.open_report().end;
         assert_eq!((end.tail, end.version), (commit as u64 + 4096, version), "byte {byte}");
         // The next recovery decides the same.
         process.close(&volume);

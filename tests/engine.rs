@@ -8,7 +8,9 @@ use hayloft::base::types::{Cookie, NeedleId, VolumeId};
 use hayloft::runtime::sim::Fault;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::format::{HINT_OFFSETS, TailHint, superblock_offsets};
-use hayloft::volume::{Expected, GetError, NewNeedle, OpenError, Refusal, Superblock, VolumeState};
+use hayloft::volume::{
+    Expected, GetError, NewNeedle, OpenError, Refusal, Superblock, SuperblockState,
+};
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -211,7 +213,7 @@ fn full_volume_refuses_puts_but_accepts_deletes() {
     };
     assert_eq!(refusal, Refusal::Full);
     assert!(stored > 60 && volume.is_full());
-    assert!(!volume.has_room_for(200_000));
+    assert!(!volume.has_space_for(200_000));
     for n in 0..stored {
         process.delete(&volume, NeedleId::new(n, 0)).unwrap();
     }
@@ -232,7 +234,7 @@ fn full_index_refuses_new_ids_but_serves_existing_ones() {
     }
     process.put(&volume, A, &bytes(1, 1000)).unwrap();
     assert_eq!(process.put(&volume, B, &bytes(2, 1000)).unwrap_err(), Refusal::Full);
-    assert!(!volume.has_room_for(1));
+    assert!(!volume.has_space_for(1));
     let (asking, buffers) = (Rc::clone(&volume), process.runtime.handle().pool().clone());
     process.run(async move {
         assert_eq!(asking.may_put(B, COOKIE, None).await, Err(Refusal::Full));
@@ -291,7 +293,7 @@ fn volume_file_with_wrong_identity_is_refused() {
     let other = as_another(Expected { store: *b"another director", ..expected() });
     assert!(matches!(other, OpenError::WrongStore { .. }), "{other}");
     let building = changed(&|f| {
-        let state = VolumeState::Building;
+        let state = SuperblockState::Building;
         let superblock = Superblock { state, revision: 9, ..superblock(16 << 20) };
         superblock_offsets(16 << 20).into_iter().for_each(|at| {
             superblock.encode(&mut f[usize::try_from(at).unwrap()..]);

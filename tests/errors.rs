@@ -20,7 +20,7 @@ use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::sim::fault::WRITE_AFTER_FAILURE;
 use hayloft::volume::{
     self, GetError, NewNeedle, NotRemoved, NotWritten, OpenError, Preallocation, Refusal,
-    StateError, Volume, VolumeState,
+    StateError, SuperblockState, Volume,
 };
 
 const IDS: [NeedleId; 4] =
@@ -320,7 +320,7 @@ fn restart(image: &Image, possible: &BTreeSet<Held>, base: Base, pool: &Pool) {
         Err(GetError::NotFound) => None,
         Err(other) => panic!("{other}"),
     });
-    let read_only = volume.state() == VolumeState::ReadOnly;
+    let read_only = volume.state() == SuperblockState::ReadOnly;
     let found = Held { values, read_only, file: true };
     assert!(possible.contains(&found), "{found:?} is not of {possible:?}");
     if read_only {

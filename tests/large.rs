@@ -14,7 +14,8 @@ use hayloft::runtime::sim::Fault;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::split_mix;
 use hayloft::volume::format::{
-    Kind, Layout, NeedleHeader, Unreadable, decode_header, encode_chunk_table, encode_data_needle,
+    Kind, NeedleHeader, NeedleLayout, Unreadable, decode_header, encode_chunk_table,
+    encode_data_needle,
 };
 use hayloft::volume::{Check, Damage, Figures, GetError, Refusal, Volume};
 use xxhash_rust::xxh3::xxh3_64;
@@ -322,7 +323,7 @@ fn an_upload_that_is_given_up_leaves_nothing_but_dead_parts() {
     let (room, before) = (capacity(&volume), account(&volume));
     let all = volume.upload(A, COOKIE, room).unwrap();
     assert_eq!(capacity(&volume), 0);
-    assert!(!volume.has_room_for(CHUNK));
+    assert!(!volume.has_space_for(CHUNK));
     drop(all);
     assert_eq!((capacity(&volume), account(&volume)), (room, before));
 
@@ -660,7 +661,7 @@ fn a_damaged_manifest_is_unreadable_and_can_be_replaced() {
     process.close(&volume);
     let image = process.image();
     let (at, header) = of_kind(&image, Kind::Manifest);
-    let layout: Layout = header.layout();
+    let layout: NeedleLayout = header.layout();
     let table = layout.data_start - 8;
     let front = [
         (at + 30, Unreadable::Header),

@@ -31,7 +31,7 @@ fn left(volume: &Volume) -> u64 {
 
 /// The longest body of one needle for which there is room (bytes); nothing when there is none for any.
 fn room(volume: &Volume) -> Option<u64> {
-    (0..1 << 20).step_by(512).take_while(|len| volume.has_room_for(*len)).last()
+    (0..1 << 20).step_by(512).take_while(|len| volume.has_space_for(*len)).last()
 }
 
 /// What clients were told.

@@ -13,7 +13,7 @@ use hayloft::runtime::sim::Fault;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::{
     self, Expected, GetError, IoError, NewNeedle, NotWritten, OpenError, Preallocation, Refusal,
-    StateError, Volume, VolumeState,
+    StateError, SuperblockState, Volume,
 };
 use nix::libc::{EEXIST, EIO, ENOBUFS, ENOENT};
 
@@ -147,16 +147,16 @@ fn a_volume_whose_head_finds_no_buffer_is_not_opened() {
 fn a_change_of_the_state_without_a_buffer_changes_nothing() {
     let pool = pool(8 << 20);
     let (mut process, volume) = started(&pool);
-    for (before, read_only) in [(VolumeState::Live, true), (VolumeState::ReadOnly, false)] {
+    for (before, read_only) in [(SuperblockState::Live, true), (SuperblockState::ReadOnly, false)] {
         let image = process.image();
         let held = exhaust(&pool);
         assert_eq!(set(&mut process, &volume, read_only), Err(StateError::NoBuffer));
         assert_eq!(volume.state(), before);
-        assert_eq!(volume.writable(), before == VolumeState::Live);
+        assert_eq!(volume.writable(), before == SuperblockState::Live);
         drop(held);
         assert!(process.image() == image, "something was written");
         let put = process.put(&volume, B, b"as before");
-        assert_eq!(put.err(), (before == VolumeState::ReadOnly).then_some(Refusal::ReadOnly));
+        assert_eq!(put.err(), (before == SuperblockState::ReadOnly).then_some(Refusal::ReadOnly));
         set(&mut process, &volume, read_only).unwrap();
         assert_ne!(volume.state(), before);
     }

@@ -126,14 +126,14 @@ fn everything_alive_is_found_in_the_order_of_the_file() {
         let (volume, found) = look(&image);
         assert_eq!(keys(&found), live());
         assert!(volume.damage().is_empty());
-        let findings = volume.findings();
+        let findings = volume.open_report();
         assert!(findings.superblock.is_empty() && !findings.hint_damaged);
         assert_eq!(findings.ending, ending);
 
         let mut process = Process::start(3, &image, &pool(16 << 20));
         let serving = process.open().unwrap();
         assert_eq!(serving.figures(), volume.figures());
-        assert_eq!(serving.findings(), findings);
+        assert_eq!(serving.open_report(), findings);
         assert_eq!(keys(&walk(&mut process, &serving)), live());
     }
 }
@@ -161,13 +161,13 @@ fn a_torn_tail_is_told_and_left() {
     for (kept, seed, survives) in [(0, 100, 1), (1, 5000, 140)] {
         let torn = tear(seed, (FILE, &image), &pool, None, &puts, |sector| sector < survives);
         let (volume, found) = look(&torn);
-        assert_eq!(volume.findings().ending, Ending::Torn { kept });
+        assert_eq!(volume.open_report().ending, Ending::Torn { kept });
         assert_eq!(found.len(), live().len() + kept as usize);
         assert!(found.iter().all(Result::is_ok) && volume.damage().is_empty());
         let mut process = Process::start(3, &torn, &pool);
         let serving = process.open().unwrap();
         assert_eq!(serving.figures().needles, volume.figures().needles);
-        assert_eq!(serving.findings(), volume.findings());
+        assert_eq!(serving.open_report(), volume.open_report());
     }
 }
 
@@ -181,8 +181,8 @@ fn copies_and_hints_are_told_and_left() {
     }
     let (volume, found) = look(&image);
     let damaged = |offset: usize| SuperblockCopy { offset: offset as u64, outdated: false };
-    assert_eq!(volume.findings().superblock, [damaged(0), damaged(last)]);
-    assert!(volume.findings().hint_damaged);
+    assert_eq!(volume.open_report().superblock, [damaged(0), damaged(last)]);
+    assert!(volume.open_report().hint_damaged);
     assert_eq!(keys(&found), live());
 }
 

@@ -15,8 +15,8 @@ use hayloft::volume::format::{
     CommitRecord, FOOTER_LEN, HINT_OFFSETS, RISING_MAX, TailHint, seed, superblock_offsets,
 };
 use hayloft::volume::{
-    Check, Existing, Expected, GetError, NewNeedle, OpenError, Refusal, StateError, Stored, Volume,
-    VolumeState,
+    Check, Existing, Expected, GetError, NewNeedle, OpenError, Refusal, StateError, Stored,
+    SuperblockState, Volume,
 };
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -426,7 +426,7 @@ fn a_failed_change_of_the_state_was_said_to_be_undone() {
     assert!(matches!(set(true), Err(StateError::Failed(_))));
     assert_eq!(set(false), Err(StateError::Poisoned));
     let mut restarted = Process::start(3, &process.image(), &pool);
-    assert_eq!(restarted.open().unwrap().state(), VolumeState::ReadOnly);
+    assert_eq!(restarted.open().unwrap().state(), SuperblockState::ReadOnly);
 }
 
 /// A hint that failed while the state of the volume was being written stopped none of the copies that
@@ -710,7 +710,7 @@ fn a_clock_beyond_all_versions_loses_nothing() {
         let volume = restarted.open().unwrap();
         assert_eq!(restarted.get(&volume, id(100)), Ok(bytes(n, 100)), "the newest of {wall}");
         assert_eq!(restarted.get(&volume, id(101)), Err(GetError::NotFound));
-        let version = volume.findings().end.version;
+        let version = volume.open_report().end.version;
         assert!(version > newest && version < RISING_MAX, "{version} after {newest}");
         newest = version;
     }

@@ -13,7 +13,8 @@ use hayloft::runtime::sim::Fault;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::format::superblock_offsets;
 use hayloft::volume::{
-    self, IoError, NotRemoved, Preallocation, Refusal, StateError, Superblock, Volume, VolumeState,
+    self, IoError, NotRemoved, Preallocation, Refusal, StateError, Superblock, SuperblockState,
+    Volume,
 };
 
 const A: NeedleId = NeedleId::new(1, 0);
@@ -40,7 +41,7 @@ fn a_read_only_volume_reads_and_takes_nothing_also_after_a_restart() {
     set(&mut process, &volume, true).unwrap();
     set(&mut process, &volume, true).expect("it is already");
     for seed in 2..4 {
-        assert_eq!(volume.state(), VolumeState::ReadOnly);
+        assert_eq!(volume.state(), SuperblockState::ReadOnly);
         assert!(!volume.writable() && !volume.poisoned());
         assert_eq!(process.put(&volume, B, b"x"), Err(Refusal::ReadOnly));
         assert_eq!(process.put(&volume, A, b"x"), Err(Refusal::ReadOnly));
@@ -160,14 +161,14 @@ fn a_sealed_volume_stays_sealed() {
     let mut process = Process::start(1, &Image::default(), &pool(32 << 20));
     let handle = process.runtime.handle().clone();
     let created = process.run(async move {
-        let superblock = Superblock { state: VolumeState::Sealed, ..common::superblock(SIZE) };
+        let superblock = Superblock { state: SuperblockState::Sealed, ..common::superblock(SIZE) };
         volume::create(&handle, DirId(0), &superblock, Preallocation::Reserve, |_| ()).await
     });
     created.unwrap();
     let volume = process.open().unwrap();
     assert_eq!(set(&mut process, &volume, false), Err(StateError::Sealed));
     assert_eq!(set(&mut process, &volume, true), Ok(()));
-    assert_eq!((volume.state(), volume.writable()), (VolumeState::Sealed, false));
+    assert_eq!((volume.state(), volume.writable()), (SuperblockState::Sealed, false));
     assert_eq!(process.put(&volume, A, b"x"), Err(Refusal::ReadOnly));
 }
 
@@ -215,7 +216,7 @@ fn a_power_cut_leaves_the_old_state_or_the_new_one() {
                 let mut process = Process::start(seed as u64, &image, &pool);
                 let volume = process.open().expect("no cut costs the superblock");
                 assert_eq!(process.get(&volume, A).unwrap(), b"before");
-                let is_new = (volume.state() == VolumeState::ReadOnly) == read_only;
+                let is_new = (volume.state() == SuperblockState::ReadOnly) == read_only;
                 assert!(is_new || !done, "undone after it was answered");
                 *(if is_new { &mut new } else { &mut old }) += 1;
             }
@@ -251,7 +252,7 @@ fn a_failed_write_of_the_state_poisons_and_any_copy_will_do() {
 }
 
 #[test]
-fn a_forsaken_volume_reads_and_acknowledges_nothing_more() {
+fn a_fenced_volume_reads_and_acknowledges_nothing_more() {
     let (mut process, volume) = started();
     process.put(&volume, A, b"before").unwrap();
     let handle = process.runtime.handle().clone();
@@ -264,7 +265,7 @@ fn a_forsaken_volume_reads_and_acknowledges_nothing_more() {
     });
     let waiting = handle.clone();
     process.run(async move { waiting.yield_now().await });
-    volume.forsake();
+    volume.fence();
     process.run(async move { handle.sleep_until(handle.now() + 3_000_000_000).await });
     let refused = outcome.take().expect("it is told").unwrap_err();
     assert!(matches!(refused, Refusal::Failed(_) | Refusal::Poisoned), "{refused}");
@@ -279,14 +280,14 @@ fn a_forsaken_volume_reads_and_acknowledges_nothing_more() {
 
 /// A hint that was due is not written to a file that is no longer where it was.
 #[test]
-fn nothing_is_written_to_a_forsaken_volume() {
+fn nothing_is_written_to_a_fenced_volume() {
     let (mut process, volume) = started();
     process.put(&volume, A, b"a hint is due").unwrap();
     let handle = process.runtime.handle().clone();
     // The committer waits for the hint's time already.
     let waiting = handle.clone();
     process.run(async move { waiting.sleep_until(waiting.now() + 100 * MS).await });
-    volume.forsake();
+    volume.fence();
     let image = process.image();
     process.run(async move { handle.sleep_until(handle.now() + 10_000 * MS).await });
     process.close(&volume);

@@ -5,11 +5,11 @@
 
 use std::io::{Cursor, Read};
 
-use hayloft::http::reply::valid_content_type;
-use hayloft::http::{date, digits, modified, target};
+use hayloft::commands::transfer::import::escape::{escape, unescape};
 use hayloft::http::photo_tar::pax::{Record, split};
 use hayloft::http::photo_tar::{Photo, Reader, TarError};
-use hayloft::commands::transfer::import::escape::{escape, unescape};
+use hayloft::http::reply::valid_content_type;
+use hayloft::http::{date, digits, modified, target};
 
 /// Values are not longer than this (bytes).
 const VALUE_MAX: usize = 80;

@@ -7,10 +7,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use hayloft::runtime::buffer::{Pool, Region};
+use hayloft::base::limits::HEAD_BUFFER;
 use hayloft::http::conn::{Conn, Deadlines, Next, PeerError, Waiting};
 use hayloft::http::head::{Head, Method};
-use hayloft::base::limits::HEAD_BUFFER;
+use hayloft::runtime::buffer::{Pool, Region};
 use hayloft::runtime::op::Sock;
 use hayloft::runtime::{Handle, Runtime};
 use xxhash_rust::xxh3::xxh3_64;

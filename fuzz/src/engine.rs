@@ -8,9 +8,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use hayloft::runtime::buffer::{Pool, Region};
-use hayloft::runtime::split_mix;
 use hayloft::runtime::sim::disk::{Image, Wreck};
 use hayloft::runtime::sim::{Fault, World};
+use hayloft::runtime::split_mix;
 use hayloft::volume::{GetError, NewNeedle, OpenError, Refusal, StateError, Volume};
 
 use crate::common::{COOKIE, Process, bytes, draft, upload};

@@ -5,10 +5,10 @@
 use hayloft::base::limits::{ATTRIBUTES_MAX, NEEDLE_DATA_MAX, UNIT};
 use hayloft::base::types::{Cookie, NeedleId};
 use hayloft::volume::format::{
-    Attribute, COMMIT_RECORD_LEN, CommitRecord, FOOTER_LEN, HEADER_LEN, HINT_OFFSETS, Kind, Layout,
-    Manifest, NeedleHeader, PartEntry, Superblock, TailHint, attribute_bytes, attributes, checksum,
-    decode_header, encode_chunk_table, encode_data_needle, encode_manifest, encode_tombstone,
-    footer_at, manifest_len, seed, verify_data, verify_meta, verify_range,
+    Attribute, COMMIT_RECORD_LEN, CommitRecord, FOOTER_LEN, HEADER_LEN, HINT_OFFSETS, Kind,
+    Manifest, NeedleHeader, NeedleLayout, PartEntry, Superblock, TailHint, attribute_bytes,
+    attributes, checksum, decode_header, encode_chunk_table, encode_data_needle, encode_manifest,
+    encode_tombstone, footer_at, manifest_len, seed, verify_data, verify_meta, verify_range,
 };
 
 use crate::input::Input;
@@ -171,8 +171,8 @@ fn needle(mut input: Input<'_>) {
     let (attributes_len, data_len) = (input.below(ATTRIBUTES_MAX + 1), input.below(40_000) * 4);
     let (at, change) = (input.u32() as usize, input.u8());
     let layout = match kind {
-        Kind::Manifest => Layout::manifest(attributes_len, data_len),
-        _ => Layout::data(attributes_len, data_len),
+        Kind::Manifest => NeedleLayout::manifest(attributes_len, data_len),
+        _ => NeedleLayout::data(attributes_len, data_len),
     };
     assert!(data_len as u64 <= NEEDLE_DATA_MAX && layout.data_range().len() == data_len);
     let mut written = header_of(&mut input, kind, &layout);
@@ -211,7 +211,7 @@ fn accepted(bytes: &[u8], intact: &[u8]) -> bool {
 }
 
 /// A header with any numbers; those that rise are below 2^63.
-fn header_of(input: &mut Input<'_>, kind: Kind, layout: &Layout) -> NeedleHeader {
+fn header_of(input: &mut Input<'_>, kind: Kind, layout: &NeedleLayout) -> NeedleHeader {
     NeedleHeader {
         kind,
         id: NeedleId::new(input.u64(), input.u32()),

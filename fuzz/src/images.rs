@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::OnceLock;
 
+use hayloft::base::types::NeedleId;
 use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::sim::disk::Image;
-use hayloft::base::types::NeedleId;
 use hayloft::volume::{NewNeedle, Volume};
 use xxhash_rust::xxh3::xxh3_64;
 

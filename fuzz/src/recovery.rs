@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use hayloft::base::types::NeedleId;
 use hayloft::runtime::buffer::{Pool, Region};
 use hayloft::runtime::op::{DirId, Op};
 use hayloft::runtime::sim::disk::Image;
-use hayloft::base::types::NeedleId;
 use hayloft::volume::format::{FOOTER_LEN, HEADER_LEN, seed};
 use hayloft::volume::{
-    Findings, GetError, Location, OpenError, Refusal, Volume, open, open_read_only,
+    GetError, Location, OpenError, OpenReport, Refusal, Volume, open, open_read_only,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -178,7 +178,7 @@ fn check(file: &[u8], base: &Base, honest: bool, pool: &Pool) {
             let told = tell(&mut looking, &seen, base);
             assert!(looking.image() == image, "looking at a volume changed it");
             assert_eq!(tell(&mut process, &volume, base), told, "looking and opening differ");
-            assert_eq!(plain(seen.findings()), plain(volume.findings()));
+            assert_eq!(plain(seen.open_report()), plain(volume.open_report()));
             if honest {
                 only_what_was_stored(&told, base);
             }
@@ -192,7 +192,7 @@ fn check(file: &[u8], base: &Base, honest: bool, pool: &Pool) {
 }
 
 /// What was found, but for what opening itself puts right.
-fn plain(findings: &Findings) -> (u64, u64, u64) {
+fn plain(findings: &OpenReport) -> (u64, u64, u64) {
     (findings.commits, findings.end.tail, findings.end.sequence)
 }
 

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use hayloft::runtime::buffer::Pool;
 use hayloft::base::limits::{HEAD_BUFFER, RECEIVE_HEADROOM};
+use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::op::{Completion, Driver, Op, Returned, Token};
 
 /// What passes over the connection.

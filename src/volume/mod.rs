@@ -24,14 +24,14 @@ mod sync_dir;
 
 pub use checkpoint::{CheckpointFigures, CheckpointQueue, Checkpointing, NotWritten};
 pub use error::{Damage, GetError, IoError, OpenError, Refusal, StateError};
-pub use format::{Superblock, VolumeState};
+pub use format::{Superblock, SuperblockState};
 pub use generation::{
-    Expected, Figures, Findings, NotRemoved, Preallocation, SuperblockCopy, Surroundings, Volume,
-    create, open, open_among, open_read_only, remove,
+    Expected, Figures, NotRemoved, OpenContext, OpenReport, Preallocation, SuperblockCopy, Volume,
+    create, open, open_read_only, open_with, remove,
 };
 pub use index::{Hasher, Location};
 pub use io::Stats;
-pub use log::{DamagedPlace, Ending, LogEnd, Progress};
+pub use log::{DamagedRange, Ending, LogEnd, Progress};
 pub use names::file_name;
 pub use object::{
     Body, Check, DamagedNeedle, Draft, Existing, LiveNeedle, Needle, NewNeedle, Stored, Upload,

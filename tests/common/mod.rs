@@ -18,7 +18,7 @@ use hayloft::runtime::{Runtime, split_mix};
 use hayloft::volume::format::decode_header;
 use hayloft::volume::{
     self, Body, Checkpointing, Draft, Expected, GetError, Needle, OpenError, Preallocation,
-    Refusal, Stored, Superblock, Upload, Volume, VolumeState,
+    Refusal, Stored, Superblock, SuperblockState, Upload, Volume,
 };
 
 pub const STORE: [u8; 16] = *b"a store of tests";
@@ -33,7 +33,7 @@ pub fn superblock(size: u64) -> Superblock {
         incarnation: 0x1bad_b002_dead_beef,
         parent: 0,
         generation: 0,
-        state: VolumeState::Live,
+        state: SuperblockState::Live,
         size,
         unit: 512,
         chunk: 65_536,

@@ -22,7 +22,7 @@ use hayloft::runtime::op::{DirId, Driver, Sock};
 use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::sim::{SimDriver, World};
 use hayloft::runtime::{Runtime, split_mix};
-use hayloft::volume::{self, Checkpointing, Expected, Preallocation, Superblock, VolumeState};
+use hayloft::volume::{self, Checkpointing, Expected, Preallocation, Superblock, SuperblockState};
 
 use causes::Causes;
 use operator::{Operator, Reports};
@@ -147,7 +147,7 @@ fn superblock(id: u32, size: u64, number: u64) -> Superblock {
         incarnation: 0x1bad_b002_dead_beef ^ number,
         parent: 0,
         generation: 0,
-        state: VolumeState::Live,
+        state: SuperblockState::Live,
         size,
         unit: 512,
         chunk: 65_536,

@@ -16,7 +16,7 @@ use hayloft::runtime::op::{DirId, Op, Returned, Sock};
 use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::sim::{SimDriver, World};
 use hayloft::runtime::{Handle, Runtime};
-use hayloft::volume::{self, Expected, Preallocation, Superblock, VolumeState};
+use hayloft::volume::{self, Expected, Preallocation, Superblock, SuperblockState};
 
 pub const SECOND: u64 = 1_000_000_000;
 pub const COOKIE: &str = "0123456789abcdef";
@@ -70,7 +70,7 @@ fn disk(pool: &Pool) -> Image {
         incarnation: 0x1bad_b002_dead_beef,
         parent: 0,
         generation: 0,
-        state: VolumeState::Live,
+        state: SuperblockState::Live,
         size: VOLUME,
         unit: 512,
         chunk: 65_536,

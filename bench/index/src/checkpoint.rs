@@ -3,8 +3,8 @@
 
 use hayloft::base::types::NeedleId;
 use hayloft::volume::format::{
-    PAYLOAD_AT, PIECE_MAX, PieceKind, SegmentRecord, encode_segment, open_piece, seal_piece,
-    segment_len,
+    PAYLOAD_AT, PIECE_LEN_MAX, PieceKind, SegmentRecord, decode_piece, encode_segment,
+    finish_piece, segment_len,
 };
 use hayloft::volume::index::{Hasher, Index};
 use hdrhistogram::Histogram;
@@ -64,16 +64,16 @@ pub fn table(entries: u64) {
 fn saved(index: &Index, copy: &mut Histogram<u64>, seal: &mut Histogram<u64>) -> Vec<Vec<u8>> {
     let (mut pieces, mut from) = (Vec::new(), 0);
     // One reused buffer, as in the daemon: page faults of new buffers are not part of the measurement.
-    let mut buf = vec![0; PIECE_MAX];
+    let mut buf = vec![0; PIECE_LEN_MAX];
     let (mut filled, mut count) = (0, 0);
     loop {
-        let part = index.part(from);
+        let part = index.saved_segment(from);
         let len = part.as_ref().map(|part| segment_len(part.buckets().len(), part.len));
-        if count > 0 && len.is_none_or(|len| PAYLOAD_AT + filled + len > PIECE_MAX) {
+        if count > 0 && len.is_none_or(|len| PAYLOAD_AT + filled + len > PIECE_LEN_MAX) {
             let number = pieces.len() as u64 + 1;
             let kind = PieceKind::Segments;
             let sealed =
-                timed(seal, || seal_piece(kind, number, count, filled, INCARNATION, &mut buf));
+                timed(seal, || finish_piece(kind, number, count, filled, INCARNATION, &mut buf));
             pieces.push(buf[..sealed.0].to_vec());
             (filled, count) = (0, 0);
         }
@@ -94,7 +94,7 @@ fn restored(
     let mut index = Index::for_volume(VOLUME);
     let mut from = 0;
     for (number, bytes) in (1..).zip(pieces) {
-        let piece = timed(verify, || open_piece(bytes, number, INCARNATION, true));
+        let piece = timed(verify, || decode_piece(bytes, number, INCARNATION, true));
         let piece = piece.expect("the piece was sealed above");
         let mut rest = piece.payload;
         for _ in 0..piece.count {
@@ -103,11 +103,11 @@ fn restored(
                     SegmentRecord::decode(rest).expect("the segment was encoded above");
                 rest = behind;
                 let (prefix, depth) = (segment.prefix, segment.depth);
-                let restored = index.restore_part(from, prefix, depth, segment.buckets());
+                let restored = index.restore_segment(from, prefix, depth, segment.buckets());
                 restored.expect("segments are restored in order").0
             });
         }
     }
-    assert!(index.restored(from), "not all segments were restored");
+    assert!(index.finish_restore(from), "not all segments were restored");
     index
 }

@@ -8,7 +8,9 @@ use super::directories::Offline;
 use super::location::VolumeLocation;
 use super::reader::{Progress, Reader};
 use crate::base::limits::LOG_START;
-use crate::volume::{DamagedNeedle, DamagedPlace, Ending, OpenError, SuperblockCopy, VolumeState};
+use crate::volume::{
+    DamagedNeedle, DamagedRange, Ending, OpenError, SuperblockCopy, SuperblockState,
+};
 
 /// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -168,7 +170,7 @@ impl Offline {
 }
 
 fn blank(place: &VolumeLocation, reader: &Reader<'_>) -> VolumeReport {
-    let (volume, found) = (&reader.volume, reader.volume.findings());
+    let (volume, found) = (&reader.volume, reader.volume.open_report());
     let figures = volume.figures();
     VolumeReport {
         volume: place.file.id,
@@ -194,12 +196,12 @@ fn blank(place: &VolumeLocation, reader: &Reader<'_>) -> VolumeReport {
     }
 }
 
-fn state_text(state: VolumeState) -> &'static str {
+fn state_text(state: SuperblockState) -> &'static str {
     match state {
-        VolumeState::Building => "building",
-        VolumeState::Live => "writable",
-        VolumeState::Sealed => "sealed",
-        VolumeState::ReadOnly => "read-only",
+        SuperblockState::Building => "building",
+        SuperblockState::Live => "writable",
+        SuperblockState::Sealed => "sealed",
+        SuperblockState::ReadOnly => "read-only",
     }
 }
 
@@ -214,7 +216,7 @@ fn note(volume: u32, offset: u64, text: impl Into<String>) -> Finding {
 
 /// Returns the findings of the recovery, which are known before the needles are read.
 fn found_at_opening(volume: u32, reader: &Reader<'_>) -> Vec<Finding> {
-    let found = reader.volume.findings();
+    let found = reader.volume.open_report();
     let copies = found.superblock.iter().map(|copy| of_copy(volume, *copy));
     let mut findings: Vec<Finding> = copies.collect();
     if found.hint_damaged {
@@ -249,7 +251,7 @@ fn of_copy(volume: u32, copy: SuperblockCopy) -> Finding {
 }
 
 /// Returns the finding for a damaged place that is no live needle.
-fn of_place(volume: u32, place: &DamagedPlace) -> Finding {
+fn of_place(volume: u32, place: &DamagedRange) -> Finding {
     let offset = Some(place.at.offset);
     let Some(id) = place.id else {
         let text = format!(

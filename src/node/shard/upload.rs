@@ -37,7 +37,7 @@ pub async fn receive(
     };
     // Check now, so that no body is received only to be refused at the end.
     volume.may_put(id, cookie, check).await?;
-    if !volume.has_room_for(len) {
+    if !volume.has_space_for(len) {
         return Err(shard.volumes.refused_for_room(&volume).into());
     }
     drop(shard.admit_large().ok_or_else(no_buffer)?);

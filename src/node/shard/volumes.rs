@@ -16,8 +16,8 @@ use crate::runtime::buffer::Buf;
 use crate::runtime::op::{DirId, Op};
 use crate::runtime::{Handle, join};
 use crate::volume::{
-    self, Check, CheckpointQueue, Existing, Expected, GetError, NotRemoved, OpenError, Progress,
-    Refusal, Surroundings, Volume,
+    self, Check, CheckpointQueue, Existing, Expected, GetError, NotRemoved, OpenContext, OpenError,
+    Progress, Refusal, Volume,
 };
 
 /// Pause between two attempts to open a volume while no buffer is free (nanoseconds).
@@ -140,8 +140,8 @@ impl Volumes {
             }
         };
         let opened = loop {
-            let surroundings = Surroundings { progress: &progress, turns: Some(turns) };
-            match volume::open_among(handle, dir, &assignment.expected, surroundings).await {
+            let context = OpenContext { progress: &progress, checkpoint_queue: Some(turns) };
+            match volume::open_with(handle, dir, &assignment.expected, context).await {
                 // Requests to other volumes hold all buffers at the moment.
                 Err(OpenError::NoBuffer) => handle.sleep_until(handle.now() + RETRY_NS).await,
                 opened => break opened,
@@ -208,7 +208,7 @@ impl Volumes {
     /// # Errors
     /// See [`OrderError`].
     pub fn fence(&self, id: u32) -> Result<(), OrderError> {
-        self.to_change(id)?.forsake();
+        self.to_change(id)?.fence();
         self.entries.borrow_mut().get_mut(&id).expect("to_change found the entry").is_lost = true;
         self.publish();
         Ok(())
@@ -259,7 +259,7 @@ impl Volumes {
         let is_lost = matches!(error, NotRemoved::Nameless(_));
         if let State::Open(volume) = &state {
             match is_lost {
-                true => volume.forsake(),
+                true => volume.fence(),
                 false => volume.resume_checkpoints(),
             }
         }
@@ -306,7 +306,7 @@ impl Volumes {
     /// `len` bytes fits.
     pub fn roomiest(&self, len: u64) -> Option<u32> {
         let open = self.opened();
-        let fitting = open.iter().filter(|volume| volume.writable() && volume.has_room_for(len));
+        let fitting = open.iter().filter(|volume| volume.writable() && volume.has_space_for(len));
         let roomiest = fitting.max_by_key(|volume| {
             let figures = volume.figures();
             figures.size - figures.used
@@ -547,7 +547,7 @@ fn log_opened(volume: &Volume, ms: u64) {
     let (from, read) = (figures.checkpoint.opened_from, figures.checkpoint.opened_read);
     // Recovery also reads up to the length of the longest commit behind the log: a commit found there proves
     // damage rather than a torn tail.
-    let log = volume.findings().end.tail - from;
+    let log = volume.open_report().end.tail - from;
     tracing::info!(
         volume = id,
         "open after {ms} ms, {log} bytes of log and {} bytes behind it looked through: {} needles, {} bytes \
@@ -583,7 +583,7 @@ mod tests {
         incarnation: 7,
         parent: 0,
         generation: 0,
-        state: volume::VolumeState::Live,
+        state: volume::SuperblockState::Live,
         size: 1 << 20,
         unit: 512,
         chunk: 65_536,

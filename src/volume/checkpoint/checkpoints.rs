@@ -14,7 +14,7 @@ use crate::runtime::{Event, Handle, Signal};
 pub struct Checkpoints {
     pub(super) dir: DirId,
     /// Queue shared with the other volumes of the shard.
-    pub(super) turns: Option<Rc<CheckpointQueue>>,
+    pub(super) queue: Option<Rc<CheckpointQueue>>,
     /// `None` when the volume has no checkpoints.
     pub(super) policy: Option<Checkpointing>,
     pub(super) figures: Cell<CheckpointFigures>,
@@ -34,13 +34,13 @@ impl Checkpoints {
     pub fn new(
         handle: &Handle,
         dir: DirId,
-        turns: Option<Rc<CheckpointQueue>>,
+        queue: Option<Rc<CheckpointQueue>>,
         policy: Option<Checkpointing>,
         (figures, exact): (CheckpointFigures, bool),
     ) -> Self {
         Self {
             dir,
-            turns,
+            queue,
             policy,
             figures: Cell::new(figures),
             exact: Cell::new(exact),

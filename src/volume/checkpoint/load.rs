@@ -10,15 +10,15 @@ use crate::runtime::op::{DirId, FileId, Op};
 use crate::volume::checkpoint::convert::log_end;
 use crate::volume::error::IoError;
 use crate::volume::format::{
-    CheckpointFooter, CheckpointHeader, LogPlace, Piece, PieceKind, SegmentRecord, Superblock,
-    chain, decode_damage, decode_pairs, open_piece, piece_len,
+    CheckpointFooter, CheckpointHeader, CheckpointPiece, LogPosition, PieceKind, SegmentRecord,
+    Superblock, chain, decode_damage, decode_pairs, decode_piece, piece_len,
 };
 use crate::volume::index::Location;
 use crate::volume::io::{VolumeFile, outcome};
 use crate::volume::log::contents::Contents;
-use crate::volume::log::recover::{Log, Saved};
+use crate::volume::log::recover::{RecoveryInput, Saved};
 use crate::volume::log::scan::Scanner;
-use crate::volume::log::{DamagedPlace, LogEnd};
+use crate::volume::log::{DamagedRange, LogEnd};
 use crate::volume::names::checkpoint_name;
 
 /// Outcome of looking for a checkpoint.
@@ -26,19 +26,24 @@ pub enum Loaded {
     /// There is none.
     Absent,
     /// It cannot be used, for this reason.
-    Useless(String),
+    Unusable(String),
     /// It can be used; the number is its length (bytes).
     Usable(Box<Saved>, u64),
 }
 
 /// Reads the checkpoint of a volume file. A checkpoint that cannot be used is not an error.
-pub async fn load(handle: &Handle, dir: DirId, superblock: &Superblock, log: &Log<'_>) -> Loaded {
+pub async fn load(
+    handle: &Handle,
+    dir: DirId,
+    superblock: &Superblock,
+    log: &RecoveryInput<'_>,
+) -> Loaded {
     let name = checkpoint_name(superblock.volume.0, superblock.generation);
     let opened = outcome(&handle.submit(Op::Open { dir, name, write: false }).await);
     let number = match opened {
         Ok(number) => u32::try_from(number).expect("a file number"),
         Err(IoError::Errno(nix::libc::ENOENT)) => return Loaded::Absent,
-        Err(error) => return Loaded::Useless(format!("it cannot be opened: {error}")),
+        Err(error) => return Loaded::Unusable(format!("it cannot be opened: {error}")),
     };
     let id = FileId(number);
     let file = VolumeFile::new(handle, id);
@@ -52,7 +57,7 @@ async fn load_file(
     id: FileId,
     file: &VolumeFile,
     superblock: &Superblock,
-    log: &Log<'_>,
+    log: &RecoveryInput<'_>,
 ) -> Loaded {
     let len = outcome(&handle.submit(Op::FileLen { file: id }).await).unwrap_or(0);
     let buf = log.memory.take();
@@ -61,7 +66,7 @@ async fn load_file(
     log.memory.set(reader.buf.take());
     let (mut saved, len) = match read {
         Ok(read) => read,
-        Err(why) => return Loaded::Useless(why),
+        Err(why) => return Loaded::Unusable(why),
     };
     let mut scanner = Scanner::new(log.file, log.memory, log.incarnation, log.log_end);
     for end in [saved.covers, saved.reached] {
@@ -77,7 +82,7 @@ async fn load_file(
                     "it says that commit {} ends at byte {} of the log, but the log does not",
                     end.sequence, end.tail
                 );
-                return Loaded::Useless(why);
+                return Loaded::Unusable(why);
             }
         }
     }
@@ -92,7 +97,7 @@ fn is_of(end: &LogEnd, sequence: u64, len: u64, sum: u64) -> bool {
 fn foreign_reason(
     header: &CheckpointHeader,
     superblock: &Superblock,
-    sort: [u32; 8],
+    fingerprint: [u32; 8],
 ) -> Option<&'static str> {
     if chosen(Sabotage::IgnoreCheckpointFile) {
         return None;
@@ -104,7 +109,7 @@ fn foreign_reason(
     if (header.generation, header.incarnation, header.size) != file {
         return Some("it belongs to another volume file");
     }
-    if header.hash_seed != superblock.hash_seed || header.layout != sort {
+    if header.hash_seed != superblock.hash_seed || header.layout != fingerprint {
         return Some("it belongs to an index of another layout");
     }
     None
@@ -114,20 +119,20 @@ async fn read_all(
     handle: &Handle,
     reader: &mut Reader<'_>,
     superblock: &Superblock,
-    log: &Log<'_>,
+    log: &RecoveryInput<'_>,
 ) -> Result<(Saved, u64), String> {
     let first = reader.view(0, BLOCK).await?;
     let (header, sum) = CheckpointHeader::decode(first).ok_or("its header is damaged")?;
     let contents = Contents::new(log.index());
-    let sort = contents.index().sort(&log.hasher);
-    if let Some(why) = foreign_reason(&header, superblock, sort) {
+    let fingerprint = contents.index().layout_fingerprint(&log.hasher);
+    if let Some(why) = foreign_reason(&header, superblock, fingerprint) {
         return Err(why.to_owned());
     }
     let incarnation = header.incarnation;
     let mut restoring = Restoring {
         contents,
         log_end: log.log_end,
-        beside: Vec::new(),
+        stash: Vec::new(),
         damage: Vec::new(),
         from: 0,
         end: 0,
@@ -142,7 +147,7 @@ async fn read_all(
         let len = piece_len(reader.view(at, BLOCK).await?).ok_or_else(damaged)? as u64;
         let bytes = reader.view(at, len).await?;
         let verified = !chosen(Sabotage::SkipCheckpointChecksum);
-        let piece = open_piece(bytes, number, incarnation, verified).ok_or_else(damaged)?;
+        let piece = decode_piece(bytes, number, incarnation, verified).ok_or_else(damaged)?;
         if piece.kind == PieceKind::Footer {
             let footer = CheckpointFooter::decode(piece.payload).ok_or_else(damaged)?;
             let whole = footer.len == at + len && (footer.sums == sums || !verified);
@@ -161,8 +166,8 @@ async fn read_all(
 struct Restoring {
     contents: Contents,
     log_end: u64,
-    beside: Vec<(u64, u64)>,
-    damage: Vec<DamagedPlace>,
+    stash: Vec<(u64, u64)>,
+    damage: Vec<DamagedRange>,
     /// First hash of the next segment.
     from: u64,
     /// End of the last needle (bytes).
@@ -175,7 +180,7 @@ struct Restoring {
 
 impl Restoring {
     /// Applies a piece. Returns `None` if it is not correct. Yields to other tasks in between.
-    async fn take(&mut self, handle: &Handle, piece: &Piece<'_>) -> Option<()> {
+    async fn take(&mut self, handle: &Handle, piece: &CheckpointPiece<'_>) -> Option<()> {
         handle.yield_now().await;
         if (piece.kind as u32) < self.last as u32 {
             return None;
@@ -183,7 +188,7 @@ impl Restoring {
         self.last = piece.kind;
         match piece.kind {
             PieceKind::Header | PieceKind::Footer => return None,
-            PieceKind::Beside => self.beside.extend(decode_pairs(piece.payload, piece.count)?),
+            PieceKind::Stash => self.stash.extend(decode_pairs(piece.payload, piece.count)?),
             PieceKind::Segments => {
                 let mut rest = piece.payload;
                 for _ in 0..piece.count {
@@ -202,7 +207,7 @@ impl Restoring {
             }
             PieceKind::Damage => {
                 let places = decode_damage(piece.payload, piece.count)?;
-                self.damage.extend(places.map(|place| DamagedPlace {
+                self.damage.extend(places.map(|place| DamagedRange {
                     at: Location { offset: place.offset, len: place.len },
                     id: place.id.map(|(key, alt)| NeedleId::new(key, alt)),
                 }));
@@ -214,7 +219,7 @@ impl Restoring {
     fn take_segment(&mut self, segment: SegmentRecord<'_>) -> Option<()> {
         let index = self.contents.index_mut();
         let (prefix, depth) = (segment.prefix, segment.depth);
-        let (next, extent) = index.restore_part(self.from, prefix, depth, segment.buckets())?;
+        let (next, extent) = index.restore_segment(self.from, prefix, depth, segment.buckets())?;
         self.from = next;
         self.end = self.end.max(extent.end);
         self.segments += 1;
@@ -224,21 +229,21 @@ impl Restoring {
     }
 
     /// Completes the restoring. Returns `None` if something is missing or does not agree.
-    fn finish(mut self, covers: LogPlace, footer: CheckpointFooter) -> Option<Saved> {
+    fn finish(mut self, covers: LogPosition, footer: CheckpointFooter) -> Option<Saved> {
         let reached = footer.reached;
         let fits = covers.fits(self.log_end)
             && reached.fits(self.log_end)
             && covers.tail <= reached.tail
             && covers.sequence <= reached.sequence;
-        let counts = (self.beside.len() as u64, self.segments, self.entries, self.parts);
-        let wanted = (footer.beside, footer.segments, footer.entries, footer.parts);
+        let counts = (self.stash.len() as u64, self.segments, self.entries, self.parts);
+        let wanted = (footer.stash, footer.segments, footer.entries, footer.parts);
         let whole = counts == wanted && self.damage.len() as u64 == footer.damage;
-        if !fits || !whole || !self.contents.index_mut().restored(self.from) {
+        if !fits || !whole || !self.contents.index_mut().finish_restore(self.from) {
             return None;
         }
-        for (hash, entry) in self.beside {
+        for (hash, entry) in self.stash {
             // An entry that moved into the table after the stash was written is already present.
-            if let Some(at) = self.contents.index_mut().restore_beside(hash, entry) {
+            if let Some(at) = self.contents.index_mut().restore_stashed(hash, entry) {
                 self.contents.account(at.len);
                 self.end = self.end.max(at.offset + at.len);
             }
@@ -294,7 +299,7 @@ fn to_usize(len: u64) -> usize {
 mod tests {
     use super::*;
     use crate::base::types::VolumeId;
-    use crate::volume::VolumeState;
+    use crate::volume::SuperblockState;
 
     fn superblock() -> Superblock {
         Superblock {
@@ -305,7 +310,7 @@ mod tests {
             incarnation: 11,
             parent: 0,
             generation: 3,
-            state: VolumeState::Live,
+            state: SuperblockState::Live,
             size: 1 << 30,
             unit: 512,
             chunk: 65_536,
@@ -318,8 +323,9 @@ mod tests {
 
     #[test]
     fn a_checkpoint_of_anything_else_is_not_taken() {
-        let sort = [1; 8];
-        let end = LogPlace { record_at: 0, tail: 0, sequence: 0, record_checksum: 0, version: 0 };
+        let fingerprint = [1; 8];
+        let end =
+            LogPosition { record_at: 0, tail: 0, sequence: 0, record_checksum: 0, version: 0 };
         let header = CheckpointHeader {
             store: [1; 16],
             volume: 7,
@@ -327,11 +333,11 @@ mod tests {
             incarnation: 11,
             size: 1 << 30,
             hash_seed: 42,
-            layout: sort,
+            layout: fingerprint,
             covers: end,
             written_ns: 0,
         };
-        let why = |header: CheckpointHeader| foreign_reason(&header, &superblock(), sort);
+        let why = |header: CheckpointHeader| foreign_reason(&header, &superblock(), fingerprint);
         assert_eq!(why(header), None);
         let volume = Some("it belongs to another volume");
         assert_eq!(why(CheckpointHeader { store: [2; 16], ..header }), volume);

@@ -6,7 +6,7 @@ use super::not_written::NotWritten;
 use crate::runtime::Handle;
 use crate::runtime::buffer::Buf;
 use crate::runtime::op::Piece;
-use crate::volume::format::{PAYLOAD_AT, PIECE_MAX, PieceKind, chain, seal_piece};
+use crate::volume::format::{PAYLOAD_AT, PIECE_LEN_MAX, PieceKind, chain, finish_piece};
 use crate::volume::io::VolumeFile;
 
 /// Returns a length or a number of entries within a piece.
@@ -15,7 +15,7 @@ pub(super) fn count(len: usize) -> u32 {
 }
 
 /// Writes pieces one after the other, at a limited rate.
-pub(super) struct Writer<'a> {
+pub(super) struct PieceWriter<'a> {
     pub(super) handle: &'a Handle,
     pub(super) stop: &'a Cell<bool>,
     pub(super) file: &'a VolumeFile,
@@ -35,16 +35,16 @@ pub(super) struct Writer<'a> {
     pub(super) rate: u64,
 }
 
-impl Writer<'_> {
+impl PieceWriter<'_> {
     /// Returns the buffer.
     pub(super) fn buf(&mut self) -> &mut Buf {
         self.buf.as_mut().expect("the writer holds the buffer between writes")
     }
 
     /// Returns the space that is left in the payload.
-    pub(super) fn room(&mut self) -> &mut [u8] {
+    pub(super) fn space(&mut self) -> &mut [u8] {
         let from = PAYLOAD_AT + self.filled;
-        &mut self.buf()[from..PIECE_MAX]
+        &mut self.buf()[from..PIECE_LEN_MAX]
     }
 
     /// Writes the piece, unless it is empty, and begins the next one.
@@ -54,7 +54,7 @@ impl Writer<'_> {
         }
         let (number, count, filled) = (self.number, self.count, self.filled);
         let incarnation = self.incarnation;
-        let (len, sum) = seal_piece(kind, number, count, filled, incarnation, self.buf());
+        let (len, sum) = finish_piece(kind, number, count, filled, incarnation, self.buf());
         self.write(len, sum).await
     }
 

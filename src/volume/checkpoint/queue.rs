@@ -8,7 +8,7 @@ use std::task::Poll;
 use crate::runtime::buffer::{Buf, Pool};
 use crate::runtime::op::DirId;
 use crate::runtime::{Handle, KeyLocks, Locked, Signal};
-use crate::volume::format::PIECE_MAX;
+use crate::volume::format::PIECE_LEN_MAX;
 
 /// Coordinates the checkpoints of all volumes of a shard: at most one checkpoint at a time is written to
 /// each data directory, and one writer always gets a buffer, however many buffers clients hold. Without
@@ -24,7 +24,7 @@ impl CheckpointQueue {
     /// Takes a buffer from the pool permanently, if one is free now.
     #[must_use]
     pub fn new(handle: &Handle) -> Self {
-        let spare = RefCell::new(handle.pool().alloc(PIECE_MAX));
+        let spare = RefCell::new(handle.pool().alloc(PIECE_LEN_MAX));
         Self { dirs: KeyLocks::new(handle), spare, is_lent: Cell::new(false) }
     }
 
@@ -72,6 +72,6 @@ impl CheckpointQueue {
     /// Returns the shared buffer. If a failed operation lost it, another one is taken from the pool.
     pub fn return_buffer(&self, buf: Option<Buf>, pool: &Pool) {
         self.is_lent.set(false);
-        self.spare.replace(buf.or_else(|| pool.alloc(PIECE_MAX)));
+        self.spare.replace(buf.or_else(|| pool.alloc(PIECE_LEN_MAX)));
     }
 }

@@ -35,8 +35,8 @@ async fn run(volume: &Volume) {
         }
         // After an upgrade all volumes need a checkpoint at the same time.
         let (dir, stop) = (checkpoints.dir, &checkpoints.stop);
-        let _turn = match &checkpoints.turns {
-            Some(turns) => turns.next(dir, stop, &checkpoints.work).await,
+        let _turn = match &checkpoints.queue {
+            Some(queue) => queue.next(dir, stop, &checkpoints.work).await,
             None => None,
         };
         if checkpoints.stop.get() {

@@ -16,14 +16,14 @@ use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::buffer::Buf;
 use crate::runtime::op::{FileId, Op};
 use crate::volume::Volume;
-use crate::volume::checkpoint::convert::{place, record};
+use crate::volume::checkpoint::convert::{damage_record, log_position};
 use crate::volume::checkpoint::not_written::NotWritten;
-use crate::volume::checkpoint::piece_writer::{Writer, count};
+use crate::volume::checkpoint::piece_writer::{PieceWriter, count};
 use crate::volume::format::{
-    CheckpointFooter, CheckpointHeader, DAMAGE_MAX, DamageRecord, PAIRS_MAX, PIECE_MAX, PieceKind,
-    encode_damage, encode_pairs, encode_segment, segment_len,
+    CheckpointFooter, CheckpointHeader, DAMAGE_PER_PIECE, DamageRecord, PAIRS_PER_PIECE,
+    PIECE_LEN_MAX, PieceKind, encode_damage, encode_pairs, encode_segment, segment_len,
 };
-use crate::volume::index::BesideKey;
+use crate::volume::index::StashKey;
 use crate::volume::io::{VolumeFile, outcome};
 use crate::volume::log::LogEnd;
 use crate::volume::names::{checkpoint_name, unfinished_checkpoint_name};
@@ -38,7 +38,7 @@ impl Volume {
             && !self.read_only
             && !self.incomplete
             && !self.log.poisoned()
-            && place(&end).fits(self.superblock.log_end())
+            && log_position(&end).fits(self.superblock.log_end())
     }
 
     /// Writes a checkpoint now, unless the current one is as good or the index must not be saved. Returns
@@ -100,11 +100,11 @@ impl Volume {
 
     /// Writes a checkpoint. Returns its covered and its reached position, and its length (bytes).
     async fn make_checkpoint(&self, rate: u64) -> Result<(LogEnd, LogEnd, u64), NotWritten> {
-        let turns = self.checkpoints.turns.as_ref();
+        let queue = self.checkpoints.queue.as_ref();
         let (mut buf, is_borrowed) = self.spare_buffer(rate).await?;
         let made = self.make_with(&mut buf, rate).await;
-        if let Some(turns) = turns.filter(|_| is_borrowed) {
-            turns.return_buffer(buf, self.handle.pool());
+        if let Some(queue) = queue.filter(|_| is_borrowed) {
+            queue.return_buffer(buf, self.handle.pool());
         }
         made
     }
@@ -146,20 +146,20 @@ impl Volume {
     /// Returns a buffer, and whether it is the one that checkpoints share. Another buffer is taken only
     /// if at least half of the pool is free afterwards: requests have priority.
     async fn spare_buffer(&self, rate: u64) -> Result<(Option<Buf>, bool), NotWritten> {
-        let (pool, turns) = (self.handle.pool(), self.checkpoints.turns.as_ref());
+        let (pool, queue) = (self.handle.pool(), self.checkpoints.queue.as_ref());
         let until = self.handle.now() + CHECKPOINT_BUFFER_WAIT_NS;
         loop {
-            if let Some(buf) = turns.and_then(|turns| turns.borrow_buffer()) {
+            if let Some(buf) = queue.and_then(|queue| queue.borrow_buffer()) {
                 return Ok((Some(buf), true));
             }
-            let is_spare = pool.used() + PIECE_MAX <= pool.capacity() / 2;
-            if let Some(buf) = is_spare.then(|| pool.alloc(PIECE_MAX)).flatten() {
+            let is_spare = pool.used() + PIECE_LEN_MAX <= pool.capacity() / 2;
+            if let Some(buf) = is_spare.then(|| pool.alloc(PIECE_LEN_MAX)).flatten() {
                 return Ok((Some(buf), false));
             }
             if rate > 0 && self.checkpoints.stop.get() {
                 return Err(NotWritten::Stopped);
             }
-            if self.handle.now() >= until && !turns.is_some_and(|turns| turns.is_lent()) {
+            if self.handle.now() >= until && !queue.is_some_and(|queue| queue.is_lent()) {
                 return Err(NotWritten::NoBuffer);
             }
             self.handle.sleep_until(self.handle.now() + CHECKPOINT_BUFFER_WAIT_NS / 64).await;
@@ -181,7 +181,7 @@ impl Volume {
         let expected = self.contents.borrow().saved_len() as u64;
         let op = Op::Allocate { file: id, len: padded_len(expected) };
         outcome(&self.handle.submit(op).await).map_err(failed("reserve space for the file"))?;
-        let mut writer = Writer {
+        let mut writer = PieceWriter {
             handle: &self.handle,
             stop: &self.checkpoints.stop,
             file,
@@ -202,26 +202,26 @@ impl Volume {
             incarnation: superblock.incarnation,
             size: superblock.size,
             hash_seed: superblock.hash_seed,
-            layout: self.contents.borrow().index().sort(&self.hasher),
-            covers: place(&covers),
+            layout: self.contents.borrow().index().layout_fingerprint(&self.hasher),
+            covers: log_position(&covers),
             written_ns: self.handle.wall(),
         };
         let (len, sum) = header.encode(writer.buf());
         writer.write(len, sum).await?;
-        let beside = self.write_beside(&mut writer).await?;
+        let stash = self.write_stash(&mut writer).await?;
         let (segments, entries) = self.write_segments(&mut writer).await?;
         let parts = self.write_parts(&mut writer).await?;
         // Nothing written so far is from after this position.
         let reached = self.log.end();
-        for places in self.damage.chunks(DAMAGE_MAX) {
-            let places: Vec<DamageRecord> = places.iter().map(record).collect();
-            writer.filled = encode_damage(&places, writer.room());
+        for places in self.damage.chunks(DAMAGE_PER_PIECE) {
+            let places: Vec<DamageRecord> = places.iter().map(damage_record).collect();
+            writer.filled = encode_damage(&places, writer.space());
             writer.count = count(places.len());
             writer.flush(PieceKind::Damage).await?;
         }
         let footer = CheckpointFooter {
-            reached: place(&reached),
-            beside,
+            reached: log_position(&reached),
+            stash,
             segments,
             entries,
             parts,
@@ -236,47 +236,48 @@ impl Volume {
         Ok((covers, reached, writer.at))
     }
 
-    async fn write_beside(&self, writer: &mut Writer<'_>) -> Result<u64, NotWritten> {
-        let (mut behind, mut total): (Option<BesideKey>, u64) = (None, 0);
+    async fn write_stash(&self, writer: &mut PieceWriter<'_>) -> Result<u64, NotWritten> {
+        let (mut behind, mut total): (Option<StashKey>, u64) = (None, 0);
         loop {
-            let page: Vec<_> = self.contents.borrow().index().beside(behind, PAIRS_MAX).collect();
+            let page: Vec<_> =
+                self.contents.borrow().index().stash(behind, PAIRS_PER_PIECE).collect();
             let Some((last, _)) = page.last() else { return Ok(total) };
             behind = Some(*last);
             let pairs: Vec<(u64, u64)> = page.iter().map(|(_, pair)| *pair).collect();
             total += pairs.len() as u64;
-            writer.filled = encode_pairs(&pairs, writer.room());
+            writer.filled = encode_pairs(&pairs, writer.space());
             writer.count = count(pairs.len());
-            writer.flush(PieceKind::Beside).await?;
+            writer.flush(PieceKind::Stash).await?;
         }
     }
 
     /// Page by page, each as it is at the time. Changes meanwhile are replayed at a start.
-    async fn write_parts(&self, writer: &mut Writer<'_>) -> Result<u64, NotWritten> {
+    async fn write_parts(&self, writer: &mut PieceWriter<'_>) -> Result<u64, NotWritten> {
         let (mut from, mut total) = (0, 0);
         loop {
-            let page: Vec<_> = self.contents.borrow().parts(from).take(PAIRS_MAX).collect();
+            let page: Vec<_> = self.contents.borrow().parts(from).take(PAIRS_PER_PIECE).collect();
             let Some((last, _)) = page.last() else { return Ok(total) };
             from = last + 1;
             total += page.len() as u64;
-            writer.filled = encode_pairs(&page, writer.room());
+            writer.filled = encode_pairs(&page, writer.space());
             writer.count = count(page.len());
             writer.flush(PieceKind::Parts).await?;
         }
     }
 
-    async fn write_segments(&self, writer: &mut Writer<'_>) -> Result<(u64, u64), NotWritten> {
+    async fn write_segments(&self, writer: &mut PieceWriter<'_>) -> Result<(u64, u64), NotWritten> {
         let (mut from, mut segments, mut entries) = (0, 0, 0);
         loop {
             let len = {
                 let contents = self.contents.borrow();
-                let Some(part) = contents.index().part(from) else { break };
-                let len = segment_len(part.buckets().len(), part.len);
-                if len <= writer.room().len() {
-                    let (prefix, depth) = (part.prefix, part.depth);
-                    let written = encode_segment(prefix, depth, part.buckets(), writer.room());
+                let Some(segment) = contents.index().saved_segment(from) else { break };
+                let len = segment_len(segment.buckets().len(), segment.len);
+                if len <= writer.space().len() {
+                    let (prefix, depth) = (segment.prefix, segment.depth);
+                    let written = encode_segment(prefix, depth, segment.buckets(), writer.space());
                     debug_assert_eq!(written, len);
                     (from, segments, entries) =
-                        (part.next, segments + 1, entries + part.len as u64);
+                        (segment.next, segments + 1, entries + segment.len as u64);
                     writer.filled += written;
                     writer.count += 1;
                     0

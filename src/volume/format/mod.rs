@@ -23,21 +23,21 @@ mod rising;
 mod superblock;
 
 pub use checkpoint::{
-    CheckpointFooter, CheckpointHeader, DAMAGE_MAX, DamageRecord, LAYOUT_NUMBERS, LogPlace,
-    PAIRS_MAX, PAYLOAD_AT, PAYLOAD_MAX, PIECE_MAX, Piece, PieceKind, SegmentRecord, chain,
-    decode_damage, decode_pairs, encode_damage, encode_pairs, encode_segment, open_piece,
-    piece_len, seal_piece, segment_len,
+    CheckpointFooter, CheckpointHeader, CheckpointPiece, DAMAGE_PER_PIECE, DamageRecord,
+    LAYOUT_NUMBERS, LogPosition, PAIRS_PER_PIECE, PAYLOAD_AT, PAYLOAD_LEN_MAX, PIECE_LEN_MAX,
+    PieceKind, SegmentRecord, chain, decode_damage, decode_pairs, decode_piece, encode_damage,
+    encode_pairs, encode_segment, finish_piece, piece_len, segment_len,
 };
 pub use checksum::{checksum, data_checksum, seed};
 pub use commit::{COMMIT_RECORD_LEN, CommitRecord, KEPT_BYTES, Kept, Seal};
 pub use hint::{HINT_OFFSETS, TailHint};
 pub use manifest::{Manifest, PartEntry, encode_manifest, manifest_len};
 pub use needle::{
-    Attribute, FOOTER_LEN, Footer, HEADER_LEN, Kind, Layout, NeedleHeader, Unreadable,
+    Attribute, FOOTER_LEN, Footer, HEADER_LEN, Kind, NeedleHeader, NeedleLayout, Unreadable,
     attribute_bytes, attributes, decode_header, encode_chunk_table, encode_data_needle,
     encode_tombstone, footer_at, put_chunk_table, verify_data, verify_meta, verify_range,
 };
 pub use rising::RISING_MAX;
 pub use superblock::{
-    FORMAT_VERSION, Superblock, SuperblockError, VolumeState, superblock_offsets,
+    FORMAT_VERSION, Superblock, SuperblockError, SuperblockState, superblock_offsets,
 };

@@ -27,7 +27,7 @@ pub fn superblock_offsets(size: u64) -> [u64; 3] {
 
 /// State of a volume, as stored in its superblock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VolumeState {
+pub enum SuperblockState {
     /// Being created or written by a compaction; not served.
     Building,
     /// Writable.
@@ -38,7 +38,7 @@ pub enum VolumeState {
     ReadOnly,
 }
 
-impl VolumeState {
+impl SuperblockState {
     fn from_code(code: u32) -> Option<Self> {
         Some(match code {
             0 => Self::Building,
@@ -77,7 +77,7 @@ pub struct Superblock {
     /// Generation: rises with every compaction.
     pub generation: u64,
     /// State of the volume.
-    pub state: VolumeState,
+    pub state: SuperblockState,
     /// Length of the file (bytes).
     pub size: u64,
     /// Alignment of needles (bytes).
@@ -179,7 +179,7 @@ impl Superblock {
             incarnation,
             parent,
             generation,
-            state: VolumeState::from_code(state)
+            state: SuperblockState::from_code(state)
                 .ok_or(SuperblockError::Geometry("an unknown state"))?,
             size,
             unit,
@@ -250,7 +250,7 @@ mod tests {
                 incarnation: 2,
                 parent: 3,
                 generation: 4,
-                state: VolumeState::from_code(state).expect("0 to 3"),
+                state: SuperblockState::from_code(state).expect("0 to 3"),
                 size,
                 unit: 512 << unit,
                 chunk: 65_536 >> chunk,

@@ -50,7 +50,7 @@ impl Volume {
 
     /// Fences the volume for the life of the process, because its file is no longer where it was: a
     /// restart would not find anything written to it.
-    pub fn forsake(&self) {
+    pub fn fence(&self) {
         self.log.poison(IoError::Errno(nix::libc::ENOENT));
     }
 }

@@ -2,18 +2,18 @@
 //!
 //! - `volume`: an open volume ([`Volume`]). `figures`: its figures.
 //! - `create`, `remove`: the file.
-//! - `open`: from the file to the volume. `expected`, `open_context`: what it needs. `findings`: what it
-//!   found. `read_block`, `superblock_copies`, `hints`: the blocks before the log.
+//! - `open`: from the file to the volume. `expected`, `open_context`: what it needs. `open_report`: what
+//!   it found. `read_block`, `superblock_copies`, `hints`: the blocks before the log.
 //! - `state`: writable or read-only. `close`: the end of a volume.
 
 mod close;
 mod create;
 mod expected;
 mod figures;
-mod findings;
 mod hints;
 mod open;
 mod open_context;
+mod open_report;
 mod read_block;
 mod remove;
 mod state;
@@ -23,8 +23,8 @@ mod volume;
 pub use create::{Preallocation, create};
 pub use expected::Expected;
 pub use figures::Figures;
-pub use findings::{Findings, SuperblockCopy};
-pub use open::{open, open_among, open_read_only};
-pub use open_context::Surroundings;
+pub use open::{open, open_read_only, open_with};
+pub use open_context::OpenContext;
+pub use open_report::{OpenReport, SuperblockCopy};
 pub use remove::{NotRemoved, remove};
 pub use volume::Volume;

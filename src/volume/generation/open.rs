@@ -4,9 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::expected::Expected;
-use super::findings::Findings;
 use super::hints::{Hints, read_hints};
-use super::open_context::Surroundings;
+use super::open_context::OpenContext;
+use super::open_report::OpenReport;
 use super::superblock_copies::{check, read_superblock, repair_superblock};
 use crate::base::limits::BLOCK;
 use crate::base::sabotage::{Sabotage, chosen};
@@ -18,12 +18,12 @@ use crate::volume::checkpoint::checkpoints::Checkpoints;
 use crate::volume::checkpoint::load::{Loaded, load};
 use crate::volume::checkpoint::task::start;
 use crate::volume::error::{IoError, OpenError};
-use crate::volume::format::{Superblock, TailHint, VolumeState};
+use crate::volume::format::{Superblock, SuperblockState, TailHint};
 use crate::volume::io::{VolumeFile, outcome};
-use crate::volume::log::append_log::Log;
+use crate::volume::log::append_log::AppendLog;
 use crate::volume::log::committer;
-use crate::volume::log::recover::{Log as LogFile, Recovered, recover};
-use crate::volume::log::scan::{Memory, WINDOW};
+use crate::volume::log::recover::{Recovered, RecoveryInput, recover};
+use crate::volume::log::scan::{ScanBuffer, WINDOW};
 use crate::volume::names::volume_name;
 use crate::volume::{Hasher, Volume};
 
@@ -36,28 +36,28 @@ pub async fn open(
     dir: DirId,
     expected: &Expected,
 ) -> Result<Rc<Volume>, OpenError> {
-    open_for(handle, dir, expected, Purpose::Serve, ALONE).await
+    open_for(handle, dir, expected, OpenMode::Serve, NO_CONTEXT).await
 }
 
 /// No progress callback and no checkpoint queue.
-const ALONE: Surroundings<'static> = Surroundings { progress: &|_| (), turns: None };
+const NO_CONTEXT: OpenContext<'static> = OpenContext { progress: &|_| (), checkpoint_queue: None };
 
 /// Opens a volume as [`open`] does, with a progress callback and the checkpoint queue of its shard.
 ///
 /// # Errors
 /// See [`OpenError`].
-pub async fn open_among(
+pub async fn open_with(
     handle: &Handle,
     dir: DirId,
     expected: &Expected,
-    surroundings: Surroundings<'_>,
+    context: OpenContext<'_>,
 ) -> Result<Rc<Volume>, OpenError> {
-    open_for(handle, dir, expected, Purpose::Serve, surroundings).await
+    open_for(handle, dir, expected, OpenMode::Serve, context).await
 }
 
 /// Opens a volume file read-only, and recovers it as [`open`] does, but only in memory: the file is not
 /// changed. The volume takes no writes. What opening for writing would have repaired is in its
-/// [`Findings`].
+/// [`OpenReport`].
 ///
 /// # Errors
 /// See [`OpenError`].
@@ -66,11 +66,11 @@ pub async fn open_read_only(
     dir: DirId,
     expected: &Expected,
 ) -> Result<Rc<Volume>, OpenError> {
-    open_for(handle, dir, expected, Purpose::Inspect, ALONE).await
+    open_for(handle, dir, expected, OpenMode::Inspect, NO_CONTEXT).await
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+enum OpenMode {
     Serve,
     Inspect,
 }
@@ -79,21 +79,21 @@ async fn open_for(
     handle: &Handle,
     dir: DirId,
     expected: &Expected,
-    purpose: Purpose,
-    surroundings: Surroundings<'_>,
+    mode: OpenMode,
+    context: OpenContext<'_>,
 ) -> Result<Rc<Volume>, OpenError> {
     // Buffers first, so that a lack of buffers is found before any other step.
     let window = handle.pool().alloc(usize::try_from(WINDOW).expect("about 1.5 MiB"));
-    let memory = Memory::new(Some(window.ok_or(OpenError::NoBuffer)?));
+    let memory = ScanBuffer::new(Some(window.ok_or(OpenError::NoBuffer)?));
     let block = handle.pool().alloc(BLOCK as usize).ok_or(OpenError::NoBuffer)?;
     let name = volume_name(expected.volume.0, expected.generation);
-    let write = purpose == Purpose::Serve;
+    let write = mode == OpenMode::Serve;
     let opened = outcome(&handle.submit(Op::Open { dir, name, write }).await);
     let number = opened.map_err(|error| OpenError::Io("open the file", error))?;
     let id = FileId(u32::try_from(number).expect("a file number"));
     let file = Rc::new(VolumeFile::new(handle, id));
     let (place, buffers) = ((dir, id, Rc::clone(&file)), (block, memory));
-    let opened = open_file(handle, place, buffers, expected, purpose, surroundings).await;
+    let opened = open_file(handle, place, buffers, expected, mode, context).await;
     if opened.is_err() {
         file.close().await;
     }
@@ -103,12 +103,12 @@ async fn open_for(
 async fn open_file(
     handle: &Handle,
     (dir, id, file): (DirId, FileId, Rc<VolumeFile>),
-    (block, memory): (Buf, Memory),
+    (block, memory): (Buf, ScanBuffer),
     expected: &Expected,
-    purpose: Purpose,
-    surroundings: Surroundings<'_>,
+    mode: OpenMode,
+    context: OpenContext<'_>,
 ) -> Result<Rc<Volume>, OpenError> {
-    if purpose == Purpose::Serve && !chosen(Sabotage::SkipSyncAtOpen) {
+    if mode == OpenMode::Serve && !chosen(Sabotage::SkipSyncAtOpen) {
         // Everything that follows relies on what is read from here on. It must not be something that only
         // a cache of the device or the kernel holds and that a power cut could still undo.
         file.sync().await.map_err(|error| OpenError::Io("sync the file", error))?;
@@ -117,9 +117,9 @@ async fn open_file(
     let len = len.map_err(|error| OpenError::Io("read the length of the file", error))?;
     let (superblock, bad_copies) = read_superblock(handle, &file, len).await?;
     check(&superblock, expected, len)?;
-    let repaired = match purpose {
-        Purpose::Serve => repair_superblock(handle, &file, &superblock, &bad_copies).await,
-        Purpose::Inspect => Ok(()),
+    let repaired = match mode {
+        OpenMode::Serve => repair_superblock(handle, &file, &superblock, &bad_copies).await,
+        OpenMode::Inspect => Ok(()),
     };
 
     let hasher = match expected.hash_bits {
@@ -128,7 +128,7 @@ async fn open_file(
     };
     let Hints { newest: hint, damaged: hint_damaged, unread } =
         read_hints(handle, &file, &superblock).await?;
-    let log_file = LogFile {
+    let log_file = RecoveryInput {
         file: &file,
         memory: &memory,
         incarnation: superblock.incarnation,
@@ -137,9 +137,9 @@ async fn open_file(
         hasher,
         size: superblock.size,
         segments_max: expected.segments_max.unwrap_or(usize::MAX),
-        progress: surroundings.progress,
+        progress: context.progress,
     };
-    let policy = expected.checkpoints.filter(|_| purpose == Purpose::Serve);
+    let policy = expected.checkpoints.filter(|_| mode == OpenMode::Serve);
     let (recovered, figures, exact) = match policy {
         Some(_) => recover_from_checkpoint(handle, dir, &superblock, &log_file).await,
         None => (recover(&log_file, None).await, CheckpointFigures::default(), false),
@@ -147,24 +147,24 @@ async fn open_file(
     if recovered.torn.is_some() && chosen(Sabotage::RefuseTornTail) {
         return Err(OpenError::Io("recover the log", IoError::Errno(nix::libc::EIO)));
     }
-    let turns = surroundings.turns.cloned();
-    let checkpoints = Checkpoints::new(handle, dir, turns, policy, (figures, exact));
+    let queue = context.checkpoint_queue.cloned();
+    let checkpoints = Checkpoints::new(handle, dir, queue, policy, (figures, exact));
     let unread = unread + recovered.unread;
-    let log = match purpose {
-        Purpose::Serve => {
+    let log = match mode {
+        OpenMode::Serve => {
             let log = continued_log(handle, block, &superblock, hint, &recovered, handle.random());
             let readable = unread == 0 || chosen(Sabotage::UnreadIsEmpty);
             let begin = if readable { repaired } else { Err(IoError::Errno(nix::libc::EIO)) };
             begin_epoch(&log, &file, &superblock, &recovered, begin).await;
             log
         }
-        Purpose::Inspect => {
+        OpenMode::Inspect => {
             let log = continued_log(handle, block, &superblock, hint, &recovered, 0);
             log.accept(false);
             log
         }
     };
-    let findings = Findings {
+    let open_report = OpenReport {
         superblock: bad_copies,
         hint_damaged,
         commits: recovered.commits,
@@ -185,12 +185,12 @@ async fn open_file(
         log,
         extents,
         damage: recovered.damage,
-        findings,
-        read_only: purpose == Purpose::Inspect,
+        open_report,
+        read_only: mode == OpenMode::Inspect,
         incomplete: unread > 0 && !chosen(Sabotage::UnreadIsEmpty),
         checkpoints,
     });
-    if purpose == Purpose::Serve {
+    if mode == OpenMode::Serve {
         handle.spawn(committer::run(Rc::clone(&volume)));
         start(&volume);
     }
@@ -204,13 +204,13 @@ async fn recover_from_checkpoint(
     handle: &Handle,
     dir: DirId,
     superblock: &Superblock,
-    log: &LogFile<'_>,
+    log: &RecoveryInput<'_>,
 ) -> (Recovered, CheckpointFigures, bool) {
     let mut figures = CheckpointFigures::default();
     let mut exact = false;
     let why = match load(handle, dir, superblock, log).await {
         Loaded::Absent => None,
-        Loaded::Useless(why) => Some(why),
+        Loaded::Unusable(why) => Some(why),
         Loaded::Usable(saved, len) => {
             (figures.tail, figures.len) = (saved.covers.tail, len);
             exact = saved.covers == saved.reached;
@@ -247,7 +247,7 @@ fn continued_log(
     hint: Option<TailHint>,
     recovered: &Recovered,
     epoch: u64,
-) -> Log {
+) -> AppendLog {
     let last = TailHint {
         number: hint.map_or(0, |hint| hint.number),
         epoch,
@@ -260,15 +260,15 @@ fn continued_log(
     let (incarnation, log_end) = (superblock.incarnation, superblock.log_end());
     let mut end = recovered.end;
     end.sequence -= u64::from(end.sequence > 0 && chosen(Sabotage::ReuseSequence));
-    let log = Log::new(handle, block, incarnation, superblock.size, log_end, end, last);
-    log.accept(superblock.state == VolumeState::Live);
+    let log = AppendLog::new(handle, block, incarnation, superblock.size, log_end, end, last);
+    log.accept(superblock.state == SuperblockState::Live);
     log
 }
 
 /// Writes the seal of a torn tail and a hint with the recovered end of the log, before anything else is
 /// written. If that is not possible, the volume is poisoned.
 async fn begin_epoch(
-    log: &Log,
+    log: &AppendLog,
     file: &VolumeFile,
     superblock: &Superblock,
     recovered: &Recovered,
@@ -291,7 +291,7 @@ async fn begin_epoch(
 }
 
 async fn write_seal_and_hint(
-    log: &Log,
+    log: &AppendLog,
     file: &VolumeFile,
     recovered: &Recovered,
 ) -> Result<(), IoError> {

@@ -7,9 +7,9 @@ use crate::volume::log::Progress;
 
 /// Context in which a volume is opened.
 #[derive(Clone, Copy)]
-pub struct Surroundings<'a> {
+pub struct OpenContext<'a> {
     /// Called from time to time with the progress of recovery.
     pub progress: &'a dyn Fn(Progress),
     /// Queue for checkpoint writers that the volumes of the shard share.
-    pub turns: Option<&'a Rc<CheckpointQueue>>,
+    pub checkpoint_queue: Option<&'a Rc<CheckpointQueue>>,
 }

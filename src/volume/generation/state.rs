@@ -4,12 +4,12 @@ use crate::base::limits::BLOCK;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::volume::Volume;
 use crate::volume::error::{IoError, StateError};
-use crate::volume::format::{RISING_MAX, Superblock, VolumeState, superblock_offsets};
+use crate::volume::format::{RISING_MAX, Superblock, SuperblockState, superblock_offsets};
 
 impl Volume {
     /// Returns the state that the operator set last.
     #[must_use]
-    pub fn state(&self) -> VolumeState {
+    pub fn state(&self) -> SuperblockState {
         self.state.get()
     }
 
@@ -27,14 +27,14 @@ impl Volume {
             // is refused.
             _ if self.state_is_lost.get() => Err(StateError::Poisoned),
             // The volume takes no writes, and nothing can change that before a restart.
-            (VolumeState::Live, false) if self.log.poisoned() => Err(StateError::Poisoned),
-            (VolumeState::Building | VolumeState::Sealed, false) => Err(StateError::Sealed),
-            (VolumeState::Live, true) => self.close_to_writes().await,
-            (VolumeState::ReadOnly, false) => {
+            (SuperblockState::Live, false) if self.log.poisoned() => Err(StateError::Poisoned),
+            (SuperblockState::Building | SuperblockState::Sealed, false) => Err(StateError::Sealed),
+            (SuperblockState::Live, true) => self.close_to_writes().await,
+            (SuperblockState::ReadOnly, false) => {
                 if chosen(Sabotage::WritableTooEarly) {
                     self.log.accept(true);
                 }
-                self.write_state(VolumeState::Live).await?;
+                self.write_state(SuperblockState::Live).await?;
                 self.log.accept(!chosen(Sabotage::StayReadOnly));
                 Ok(())
             }
@@ -49,7 +49,7 @@ impl Volume {
         if !chosen(Sabotage::ReadOnlyTooEarly) {
             self.log.settle().await;
         }
-        let written = self.write_state(VolumeState::ReadOnly).await;
+        let written = self.write_state(SuperblockState::ReadOnly).await;
         // Nothing was written, so the state is unchanged. If the volume is poisoned, writers are refused
         // for that reason.
         if matches!(written, Err(StateError::NoBuffer | StateError::Poisoned)) {
@@ -58,7 +58,7 @@ impl Volume {
         written
     }
 
-    async fn write_state(&self, state: VolumeState) -> Result<(), StateError> {
+    async fn write_state(&self, state: SuperblockState) -> Result<(), StateError> {
         if self.log.poisoned() {
             return Err(StateError::Poisoned);
         }
@@ -116,7 +116,7 @@ mod tests {
             incarnation: 7,
             parent: 0,
             generation: 0,
-            state: VolumeState::Live,
+            state: SuperblockState::Live,
             size: 1 << 20,
             unit: 512,
             chunk: 65_536,
@@ -149,7 +149,7 @@ mod tests {
             let how = Preallocation::Reserve;
             volume::create(&handle, DirId(0), &superblock(), how, |_| ()).await.unwrap();
             let volume: Rc<Volume> = volume::open(&handle, DirId(0), &expected).await.unwrap();
-            volume.forsake();
+            volume.fence();
             for read_only in [true, false, true] {
                 let ordered = volume.set_read_only(read_only).await;
                 assert_eq!(ordered, Err(StateError::Poisoned), "read-only: {read_only}");

@@ -1,12 +1,12 @@
 //! The copies of the superblock: reading, checking, repairing.
 
 use super::expected::Expected;
-use super::findings::SuperblockCopy;
+use super::open_report::SuperblockCopy;
 use super::read_block::read_block;
 use crate::base::limits::{BLOCK, TRAILER};
 use crate::runtime::Handle;
 use crate::volume::error::{IoError, OpenError};
-use crate::volume::format::{Superblock, SuperblockError, VolumeState, superblock_offsets};
+use crate::volume::format::{Superblock, SuperblockError, SuperblockState, superblock_offsets};
 use crate::volume::io::VolumeFile;
 
 /// Returns the newest valid copy, and the copies that are damaged or differ from it.
@@ -60,7 +60,7 @@ pub fn check(superblock: &Superblock, expected: &Expected, len: u64) -> Result<(
     if superblock.size != len {
         return Err(OpenError::WrongLength { found: len, expected: superblock.size });
     }
-    if superblock.state == VolumeState::Building {
+    if superblock.state == SuperblockState::Building {
         return Err(OpenError::Building);
     }
     Ok(())

@@ -7,13 +7,13 @@ use crate::base::limits::{ATTRIBUTES_MAX, LOG_START, NEEDLE_DATA_MAX, TRAILER};
 use crate::base::types::{NeedleId, VolumeId};
 use crate::runtime::{Handle, KeyLocks};
 use crate::volume::checkpoint::checkpoints::Checkpoints;
-use crate::volume::format::{Layout, Superblock, VolumeState};
+use crate::volume::format::{NeedleLayout, Superblock, SuperblockState};
 use crate::volume::generation::figures::Figures;
-use crate::volume::generation::findings::Findings;
+use crate::volume::generation::open_report::OpenReport;
 use crate::volume::index::Hasher;
 use crate::volume::io::{Stats, VolumeFile};
-use crate::volume::log::DamagedPlace;
-use crate::volume::log::append_log::Log;
+use crate::volume::log::DamagedRange;
+use crate::volume::log::append_log::AppendLog;
 use crate::volume::log::contents::Contents;
 use crate::volume::object::cost::body_cost;
 
@@ -24,7 +24,7 @@ pub struct Volume {
     /// The superblock as it was when the file was opened; fields that may change since are held
     /// separately.
     pub(in crate::volume) superblock: Superblock,
-    pub(in crate::volume) state: Cell<VolumeState>,
+    pub(in crate::volume) state: Cell<SuperblockState>,
     pub(in crate::volume) revision: Cell<u64>,
     /// Whether a change of the state failed: the copies on disk may then hold the old or the new state.
     pub(in crate::volume) state_is_lost: Cell<bool>,
@@ -32,10 +32,10 @@ pub struct Volume {
     pub(in crate::volume) contents: RefCell<Contents>,
     /// Serialises writes to one id, in the order in which they were admitted.
     pub(in crate::volume) locks: KeyLocks<NeedleId>,
-    pub(in crate::volume) log: Log,
+    pub(in crate::volume) log: AppendLog,
     pub(in crate::volume) extents: u64,
-    pub(in crate::volume) damage: Vec<DamagedPlace>,
-    pub(in crate::volume) findings: Findings,
+    pub(in crate::volume) damage: Vec<DamagedRange>,
+    pub(in crate::volume) open_report: OpenReport,
     /// Whether the volume was opened read-only: nothing is written to its log.
     pub(in crate::volume) read_only: bool,
     /// Whether parts of the log could not be read at opening: an id that is not in the index may exist
@@ -66,12 +66,14 @@ impl Volume {
 
     /// Returns whether a body of this length (bytes) still fits, with attributes of any permitted length.
     #[must_use]
-    pub fn has_room_for(&self, body_len: u64) -> bool {
+    pub fn has_space_for(&self, body_len: u64) -> bool {
         let cost = match usize::try_from(body_len) {
-            Ok(len) if body_len <= NEEDLE_DATA_MAX => Layout::data(ATTRIBUTES_MAX, len).len as u64,
+            Ok(len) if body_len <= NEEDLE_DATA_MAX => {
+                NeedleLayout::data(ATTRIBUTES_MAX, len).len as u64
+            }
             _ => body_cost(body_len),
         };
-        self.log.has_room(cost) && !self.contents.borrow_mut().is_starved()
+        self.log.has_space(cost) && !self.contents.borrow_mut().is_starved()
     }
 
     /// Returns whether the volume is full: a body of 1 MiB, the longest that one needle holds, does not
@@ -79,7 +81,7 @@ impl Volume {
     #[must_use]
     pub fn is_full(&self) -> bool {
         let len = usize::try_from(NEEDLE_DATA_MAX).expect("1 MiB");
-        let cost = Layout::data(ATTRIBUTES_MAX, len).len as u64;
+        let cost = NeedleLayout::data(ATTRIBUTES_MAX, len).len as u64;
         self.log.is_full(cost) || self.contents.borrow_mut().is_starved()
     }
 
@@ -91,14 +93,14 @@ impl Volume {
 
     /// Returns the damaged ranges found at opening.
     #[must_use]
-    pub fn damage(&self) -> &[DamagedPlace] {
+    pub fn damage(&self) -> &[DamagedRange] {
         &self.damage
     }
 
     /// Returns the other findings of opening.
     #[must_use]
-    pub fn findings(&self) -> &Findings {
-        &self.findings
+    pub fn open_report(&self) -> &OpenReport {
+        &self.open_report
     }
 
     /// Returns the current figures.
@@ -136,7 +138,7 @@ impl Volume {
     /// # Panics
     /// If a reservation exists.
     pub fn expect_no_uploads(&self) {
-        self.log.expect_no_rooms();
+        self.log.expect_no_reservations();
     }
 
     /// Recounts all accounts while the volume is idle: nothing is claimed, no id is locked, and the live

@@ -18,7 +18,7 @@ impl Table {
         };
         self.steps.count += 1;
         self.steps.moved_max = self.steps.moved_max.max(moved);
-        self.settle_beside(segment);
+        self.unstash(segment);
         true
     }
 
@@ -101,16 +101,16 @@ impl Table {
 
     /// Tries again to move the entries of the stash that belong to a segment that has just grown into the
     /// table.
-    fn settle_beside(&mut self, segment: Segment) {
-        if self.beside.is_empty() {
+    fn unstash(&mut self, segment: Segment) {
+        if self.stash.is_empty() {
             return;
         }
         let hashes = segment.hashes(&self.layout);
         let range = (*hashes.start(), 0)..=(*hashes.end(), u64::MAX);
-        let waiting: Vec<_> = self.beside.range(range).map(|(key, entry)| (*key, *entry)).collect();
+        let waiting: Vec<_> = self.stash.range(range).map(|(key, entry)| (*key, *entry)).collect();
         for (key, entry) in waiting {
             if self.place_now(Plain, key.0, entry) {
-                self.beside.remove(&key);
+                self.stash.remove(&key);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::figures::IndexFigures;
 use super::hash::IdHash;
-use super::layout::Layout;
+use super::layout::EntryLayout;
 use super::location::Location;
 use super::table::{Steps, Table};
 use crate::base::limits::UNIT;
@@ -27,7 +27,7 @@ impl Index {
     /// shortage.
     #[must_use]
     pub fn with_segments_max(size: u64, segments_max: usize) -> Self {
-        Self { table: Table::new(Layout::for_volume(size), segments_max) }
+        Self { table: Table::new(EntryLayout::for_volume(size), segments_max) }
     }
 
     /// Starts loading the memory that [`Self::candidates`] and changes will access (see [`PREFETCHED`]).
@@ -120,7 +120,7 @@ impl Index {
             needles: self.len() as u64,
             memory: self.memory() as u64,
             slots: self.table.slots() as u64,
-            overflow: self.table.len_beside() as u64,
+            overflow: self.table.stash_len() as u64,
             steps: count,
             step_max: moved_max,
         }

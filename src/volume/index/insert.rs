@@ -33,11 +33,11 @@ impl Table {
     #[inline(always)]
     fn insert_by(&mut self, compare: impl Compare, hash: u64, entry: Entry) -> bool {
         let unit = self.layout.unit(entry);
-        if self.find(compare, hash, unit).is_some() || self.beside.contains_key(&(hash, unit)) {
+        if self.find(compare, hash, unit).is_some() || self.stash.contains_key(&(hash, unit)) {
             return false;
         }
         if !self.place(compare, hash, entry) {
-            self.beside.insert((hash, unit), entry);
+            self.stash.insert((hash, unit), entry);
         }
         true
     }
@@ -45,7 +45,7 @@ impl Table {
     /// Puts an entry into the table. Returns whether it found a slot.
     #[inline(always)]
     fn place(&mut self, compare: impl Compare, hash: u64, entry: Entry) -> bool {
-        if self.directory.is_empty() && (self.beside.len() < STASH_ONLY_MAX || !self.begin()) {
+        if self.directory.is_empty() && (self.stash.len() < STASH_ONLY_MAX || !self.begin()) {
             return false;
         }
         let slot = self.slot_of(hash);
@@ -77,10 +77,10 @@ impl Table {
             self.open.push(Box::new([u64::MAX; _]));
             self.buckets += BUCKETS_MIN;
         }
-        let first = std::mem::take(&mut self.beside);
+        let first = std::mem::take(&mut self.stash);
         for (key, entry) in first {
             if !self.place_now(Plain, key.0, entry) {
-                self.beside.insert(key, entry);
+                self.stash.insert(key, entry);
             }
         }
         true

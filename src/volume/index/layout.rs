@@ -28,14 +28,14 @@ pub const SECOND: Entry = 1;
 
 /// Widths of the fields of an entry. They depend on the size of the volume only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub struct EntryLayout {
     tag_bits: u32,
     hash_bits: u32,
     /// log2 of the initial number of segments of an index.
     pub depth_min: u32,
 }
 
-impl Layout {
+impl EntryLayout {
     /// Computes the layout for a volume of `size` bytes. The bits that offsets do not need go to the tag.
     /// If hash bits are missing then, the index begins with more segments.
     pub fn for_volume(size: u64) -> Self {

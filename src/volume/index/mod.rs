@@ -32,4 +32,4 @@ pub use figures::IndexFigures;
 pub use hash::{Hasher, IdHash};
 pub use index::{Index, PREFETCHED};
 pub use location::{Extent, Location};
-pub use saving::{BesideKey, Part};
+pub use saving::{SavedSegment, StashKey};

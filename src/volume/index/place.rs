@@ -1,7 +1,7 @@
 //! Inserting an entry into a segment: into one of its two buckets, or into a slot that another entry
 //! frees by moving to its own other bucket (cuckoo hashing; the shortest path is found breadth first).
 
-use super::layout::{Entry, Layout, SECOND};
+use super::layout::{Entry, EntryLayout, SECOND};
 use super::memory::{Bucket, Compare, prefetch};
 use super::segment::{BUCKETS_MAX, Segment};
 
@@ -49,7 +49,7 @@ fn fill(
 #[inline(always)]
 pub fn place_in(
     compare: impl Compare,
-    layout: &Layout,
+    layout: &EntryLayout,
     segment: Segment,
     buckets: &mut [Bucket],
     open: &mut Open,
@@ -85,7 +85,7 @@ const _: () = assert!(SEARCH_MAX <= 1 << u8::BITS && BUCKETS_MAX <= 1 << u16::BI
 #[inline(always)]
 fn kick(
     compare: impl Compare,
-    layout: &Layout,
+    layout: &EntryLayout,
     segment: Segment,
     buckets: &mut [Bucket],
     open: &mut Open,

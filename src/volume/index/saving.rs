@@ -8,22 +8,22 @@ use super::segment::{BUCKET_LEN, BUCKETS_MIN, BUCKETS_STEP};
 use crate::base::limits::UNIT;
 
 /// Version of the arithmetic: rises when the same numbers come to describe another table.
-const SORT_VERSION: u32 = 1;
+const LAYOUT_VERSION: u32 = 1;
 
 /// A segment of the table, to be saved.
-pub struct Part<'a> {
+pub struct SavedSegment<'a> {
     /// Leading bits that all its hashes have in common.
     pub prefix: u32,
     /// Number of these leading bits.
     pub depth: u32,
-    /// Start of the next part: its first hash.
+    /// Start of the next segment: its first hash.
     pub next: u64,
     /// Number of entries.
     pub len: usize,
     buckets: &'a [Bucket],
 }
 
-impl Part<'_> {
+impl SavedSegment<'_> {
     /// Returns its buckets; a free slot is 0.
     pub fn buckets(&self) -> impl ExactSizeIterator<Item = [u64; BUCKET_LEN]> {
         self.buckets.iter().map(|bucket| bucket.0)
@@ -32,17 +32,17 @@ impl Part<'_> {
 
 /// Key of an entry in the stash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct BesideKey((u64, u64));
+pub struct StashKey((u64, u64));
 
 impl Index {
     /// Returns the layout fingerprint of this index with ids hashed by `hasher`. A saved index can only
     /// be restored to one with the same fingerprint.
     #[must_use]
-    pub fn sort(&self, hasher: &Hasher) -> [u32; 8] {
+    pub fn layout_fingerprint(&self, hasher: &Hasher) -> [u32; 8] {
         let [tag_bits, hash_bits, depth_min] = self.table.layout().numbers();
         let small = |number: usize| u32::try_from(number).expect("layout parameters are small");
         [
-            SORT_VERSION,
+            LAYOUT_VERSION,
             tag_bits,
             hash_bits,
             depth_min,
@@ -53,37 +53,37 @@ impl Index {
         ]
     }
 
-    /// Approximate length of all parts and the stash when they are saved (bytes).
+    /// Approximate length of all segments and the stash when they are saved (bytes).
     #[must_use]
     pub fn saved_len(&self) -> usize {
-        let entries = self.len() + self.table.len_beside();
+        let entries = self.len() + self.table.stash_len();
         let buckets = self.table.slots() / BUCKET_LEN;
         entries * size_of::<u64>() + buckets + buckets / BUCKETS_MIN * 16
     }
 
-    /// Returns the part of the table that begins at `from`: 0, or [`Part::next`] of the last one. The
-    /// index may change between two calls.
+    /// Returns the segment of the table that begins at `from`: 0, or [`SavedSegment::next`] of the last
+    /// one. The index may change between two calls.
     #[must_use]
-    pub fn part(&self, from: u64) -> Option<Part<'_>> {
+    pub fn saved_segment(&self, from: u64) -> Option<SavedSegment<'_>> {
         let (segment, buckets, next) = self.table.segment_from(from)?;
         let (prefix, depth, len) = (segment.prefix, segment.depth.into(), segment.len.into());
-        Some(Part { prefix, depth, next, len, buckets })
+        Some(SavedSegment { prefix, depth, next, len, buckets })
     }
 
     /// Returns at most `most` entries of the stash that follow the key `behind`, each with its key, and
-    /// as the hash and entry that [`Self::restore_beside`] takes.
-    pub fn beside(
+    /// as the hash and entry that [`Self::restore_stashed`] takes.
+    pub fn stash(
         &self,
-        behind: Option<BesideKey>,
+        behind: Option<StashKey>,
         most: usize,
-    ) -> impl Iterator<Item = (BesideKey, (u64, u64))> + use<'_> {
-        let some = self.table.beside_behind(behind.map(|key| key.0), most);
-        some.map(|(key, entry)| (BesideKey(key), (key.0, entry)))
+    ) -> impl Iterator<Item = (StashKey, (u64, u64))> + use<'_> {
+        let some = self.table.stash_after(behind.map(|key| key.0), most);
+        some.map(|(key, entry)| (StashKey(key), (key.0, entry)))
     }
 
-    /// Restores a part. Returns the start of the next part, and the extent of its needles. Returns `None`
-    /// when the part is not valid at this place, or there is no memory for it.
-    pub fn restore_part(
+    /// Restores a segment. Returns the start of the next one, and the extent of its needles. Returns
+    /// `None` when the segment is not valid at this place, or there is no memory for it.
+    pub fn restore_segment(
         &mut self,
         from: u64,
         prefix: u32,
@@ -101,15 +101,15 @@ impl Index {
         Some((next, extent))
     }
 
-    /// Ends the restoring of parts, the last of which ended at `end`. Returns whether the parts are
+    /// Ends the restoring of segments, the last of which ended at `end`. Returns whether they are
     /// complete.
-    pub fn restored(&mut self, end: u64) -> bool {
+    pub fn finish_restore(&mut self, end: u64) -> bool {
         self.table.restored(end)
     }
 
-    /// Restores an entry of [`Self::beside`]. Returns its location, or `None` if it is already present or
+    /// Restores an entry of [`Self::stash`]. Returns its location, or `None` if it is already present or
     /// not valid.
-    pub fn restore_beside(&mut self, hash: u64, entry: u64) -> Option<Location> {
+    pub fn restore_stashed(&mut self, hash: u64, entry: u64) -> Option<Location> {
         let layout = *self.table.layout();
         let at = layout.location(entry);
         let fits = hash >> layout.hash_bits() == 0 && at.offset > 0;

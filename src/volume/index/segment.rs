@@ -5,7 +5,7 @@
 //! entry's hash that decides between a bucket and its twin is the one after those that select the
 //! segment. So when all buckets are split, the twins already form a segment of their own.
 
-use super::layout::{BUCKET_BITS, Entry, Layout, SECOND};
+use super::layout::{BUCKET_BITS, Entry, EntryLayout, SECOND};
 
 /// Entries of a bucket: one cache line.
 pub const BUCKET_LEN: usize = 8;
@@ -59,7 +59,7 @@ impl Segment {
     }
 
     /// Returns the range of its hashes.
-    pub fn hashes(self, layout: &Layout) -> std::ops::RangeInclusive<u64> {
+    pub fn hashes(self, layout: &EntryLayout) -> std::ops::RangeInclusive<u64> {
         let rest = layout.hash_bits() - u32::from(self.depth);
         let first = u64::from(self.prefix) << rest;
         first..=first + ((1 << rest) - 1)
@@ -67,13 +67,13 @@ impl Segment {
 
     /// Returns whether an entry belongs to the twin, if its bucket is split.
     #[inline(always)]
-    pub fn is_twins(self, layout: &Layout, entry: Entry) -> bool {
+    pub fn is_twins(self, layout: &EntryLayout, entry: Entry) -> bool {
         entry >> layout.bit_behind(u32::from(self.depth)) & 1 == 1
     }
 
     /// Returns the bucket or its twin.
     #[inline(always)]
-    fn twin(self, layout: &Layout, base: usize, entry: Entry) -> usize {
+    fn twin(self, layout: &EntryLayout, base: usize, entry: Entry) -> usize {
         // Without a branch, which would be mispredicted half of the time.
         let is_split = usize::from(base < usize::from(self.split));
         base + BUCKETS_MIN * (is_split & usize::from(self.is_twins(layout, entry)))
@@ -81,7 +81,7 @@ impl Segment {
 
     /// Returns the two buckets of a hash.
     #[inline(always)]
-    pub fn places(self, layout: &Layout, hash: u64) -> [usize; 2] {
+    pub fn places(self, layout: &EntryLayout, hash: u64) -> [usize; 2] {
         let base = hash as usize % BUCKETS_MIN;
         let tag = layout.tag(hash);
         [base, base ^ distance(tag)].map(|base| self.twin(layout, base, tag))
@@ -89,14 +89,14 @@ impl Segment {
 
     /// Returns the other of the two buckets of an entry.
     #[inline(always)]
-    pub fn other(self, layout: &Layout, bucket: usize, entry: Entry) -> usize {
+    pub fn other(self, layout: &EntryLayout, bucket: usize, entry: Entry) -> usize {
         let base = (bucket % BUCKETS_MIN) ^ distance(entry & layout.compared() & !SECOND);
         self.twin(layout, base, entry)
     }
 
     /// Returns the hash of an entry in this bucket.
     #[cfg(test)]
-    pub fn hash(self, layout: &Layout, bucket: usize, entry: Entry) -> u64 {
+    pub fn hash(self, layout: &EntryLayout, bucket: usize, entry: Entry) -> u64 {
         let tag = entry & layout.compared() & !SECOND;
         let base = (bucket % BUCKETS_MIN) ^ if entry & SECOND == 0 { 0 } else { distance(tag) };
         let start = u64::from(self.prefix >> (u32::from(self.depth) - layout.depth_min));

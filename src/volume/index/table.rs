@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use super::layout::{Entry, Layout, SECOND};
+use super::layout::{Entry, EntryLayout, SECOND};
 use super::memory::{Bucket, Compare, Memory, Plain, Work, best, prefetch};
 use super::place::{Open, free, place_in, set_open};
 use super::segment::{BUCKET_LEN, Segment};
@@ -19,7 +19,7 @@ use super::segment::{BUCKET_LEN, Segment};
 /// Maximum average number of directory entries per segment. Hashes of a good distribution need 4.
 pub(super) const DIRECTORY_RATIO_MAX: usize = 32;
 /// Approximate memory for an entry of the stash (bytes): key, value, and half-filled nodes.
-const BESIDE_BYTES: usize = 48;
+const STASH_ENTRY_BYTES: usize = 48;
 /// Overhead of the heap for each allocation (bytes).
 const ALLOCATION_BYTES: usize = 16;
 
@@ -34,7 +34,7 @@ pub struct Steps {
 
 /// The table.
 pub struct Table {
-    pub(super) layout: Layout,
+    pub(super) layout: EntryLayout,
     pub(super) memory: Memory,
     /// Maps the leading bits of a hash to its segment. The number of a segment is that of its slot. Empty
     /// until there is a table.
@@ -50,7 +50,7 @@ pub struct Table {
     /// Number of entries in all segments.
     pub(super) entries: usize,
     /// The stash: entries that found no slot, by hash and unit.
-    pub(super) beside: BTreeMap<(u64, u64), Entry>,
+    pub(super) stash: BTreeMap<(u64, u64), Entry>,
     pub(super) starved: bool,
     pub(super) steps: Steps,
 }
@@ -122,7 +122,7 @@ impl Work for NewestBelow<'_> {
 }
 
 impl Table {
-    pub fn new(layout: Layout, slots_max: usize) -> Self {
+    pub fn new(layout: EntryLayout, slots_max: usize) -> Self {
         Self {
             layout,
             memory: Memory::new(slots_max),
@@ -132,13 +132,13 @@ impl Table {
             open: Vec::new(),
             buckets: 0,
             entries: 0,
-            beside: BTreeMap::new(),
+            stash: BTreeMap::new(),
             starved: false,
             steps: Steps::default(),
         }
     }
 
-    pub fn layout(&self) -> &Layout {
+    pub fn layout(&self) -> &EntryLayout {
         &self.layout
     }
 
@@ -186,21 +186,20 @@ impl Table {
 
     /// Returns the entries of a hash, in no particular order.
     pub fn entries(&self, hash: u64) -> impl Iterator<Item = Entry> + use<'_> {
-        self.matches(Plain, hash).into_iter().flatten().chain(self.beside(hash))
+        self.matches(Plain, hash).into_iter().flatten().chain(self.stash(hash))
     }
 
     /// Returns the newest entry of a hash that is below `bound`.
     pub fn newest_below(&self, hash: u64, bound: Entry) -> Option<Entry> {
         let in_table = best(NewestBelow { table: self, hash, bound });
-        let beside = self.beside(hash).filter(|entry| *entry < bound).fold(NO_ENTRY, Entry::max);
-        Some(in_table.max(beside)).filter(|newest| *newest != NO_ENTRY)
+        let stash = self.stash(hash).filter(|entry| *entry < bound).fold(NO_ENTRY, Entry::max);
+        Some(in_table.max(stash)).filter(|newest| *newest != NO_ENTRY)
     }
 
     /// Returns the entries of a hash in the stash.
     #[inline]
-    fn beside(&self, hash: u64) -> impl Iterator<Item = Entry> + use<'_> {
-        let some =
-            (!self.beside.is_empty()).then(|| self.beside.range((hash, 0)..=(hash, u64::MAX)));
+    fn stash(&self, hash: u64) -> impl Iterator<Item = Entry> + use<'_> {
+        let some = (!self.stash.is_empty()).then(|| self.stash.range((hash, 0)..=(hash, u64::MAX)));
         some.into_iter().flatten().map(|(_, entry)| *entry)
     }
 
@@ -210,7 +209,7 @@ impl Table {
         let buckets =
             slots.flat_map(|(slot, segment)| self.memory.buckets(slot, segment.buckets()));
         let entries = buckets.flat_map(|bucket| bucket.0).filter(|entry| *entry != 0);
-        entries.chain(self.beside.values().copied())
+        entries.chain(self.stash.values().copied())
     }
 
     #[inline(always)]
@@ -248,7 +247,7 @@ impl Table {
     /// Removes an entry, and returns it.
     pub fn remove(&mut self, hash: u64, unit: u64) -> Option<Entry> {
         let Some(place) = self.find(Plain, hash, unit) else {
-            return self.beside.remove(&(hash, unit));
+            return self.stash.remove(&(hash, unit));
         };
         self.segments[place.slot as usize].len -= 1;
         set_open(&mut self.open[place.slot as usize], place.bucket, true);
@@ -264,13 +263,13 @@ impl Table {
             let side = *entry & SECOND;
             return Some(std::mem::replace(entry, new | side));
         }
-        let old = self.beside.remove(&(hash, unit))?;
-        self.beside.insert((hash, self.layout.unit(new)), new);
+        let old = self.stash.remove(&(hash, unit))?;
+        self.stash.insert((hash, self.layout.unit(new)), new);
         Some(old)
     }
 
     pub fn len(&self) -> usize {
-        self.entries + self.beside.len()
+        self.entries + self.stash.len()
     }
 
     /// Number of slots of the table.
@@ -280,11 +279,11 @@ impl Table {
 
     /// Number of entries in the stash because they found no slot. Does not count the first few before
     /// there is a table.
-    pub fn len_beside(&self) -> usize {
+    pub fn stash_len(&self) -> usize {
         if self.directory.is_empty() && !self.starved {
             return 0;
         }
-        self.beside.len()
+        self.stash.len()
     }
 
     pub fn steps(&self) -> Steps {
@@ -308,6 +307,6 @@ impl Table {
             + self.segments.capacity() * size_of::<Segment>()
             + self.open.capacity() * size_of::<Box<Open>>()
             + self.open.len() * (size_of::<Open>() + ALLOCATION_BYTES)
-            + self.beside.len() * BESIDE_BYTES
+            + self.stash.len() * STASH_ENTRY_BYTES
     }
 }

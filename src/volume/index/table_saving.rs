@@ -24,13 +24,13 @@ impl Table {
     }
 
     /// Returns at most `most` entries of the stash after the key `behind`, in the order of hash and unit.
-    pub fn beside_behind(
+    pub fn stash_after(
         &self,
         behind: Option<(u64, u64)>,
         most: usize,
     ) -> impl Iterator<Item = ((u64, u64), Entry)> + use<'_> {
         let begin = behind.map_or(Bound::Unbounded, Bound::Excluded);
-        let range = self.beside.range((begin, Bound::Unbounded));
+        let range = self.stash.range((begin, Bound::Unbounded));
         range.take(most).map(|(key, entry)| (*key, *entry))
     }
 

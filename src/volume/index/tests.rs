@@ -2,7 +2,7 @@ use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 
-use super::layout::Layout;
+use super::layout::EntryLayout;
 use super::layout::{BUCKET_BITS, SECOND};
 use super::segment::{BUCKETS_MIN, BUCKETS_STEP, Segment};
 use super::{Hasher, IdHash, Index, Location};
@@ -82,7 +82,7 @@ fn any_volume_leaves_enough_bits_for_the_hash() {
         (100 * GIB, 35, 2),
         (1 << 40, 35, 5),
     ] {
-        let layout = Layout::for_volume(size);
+        let layout = EntryLayout::for_volume(size);
         assert!(layout.hash_bits() >= 35);
         assert_eq!((layout.hash_bits(), layout.depth_min), (bits, depth), "{size}");
     }
@@ -91,7 +91,7 @@ fn any_volume_leaves_enough_bits_for_the_hash() {
 #[test]
 fn every_length_and_the_last_place_are_kept_exactly() {
     for size in [1 << 20, 100 * GIB, 1 << 40] {
-        let layout = Layout::for_volume(size);
+        let layout = EntryLayout::for_volume(size);
         for units in 1..4096 {
             let at = Location { offset: size - UNIT, len: units * UNIT };
             let entry = layout.entry(layout.kept(hash(units)), at);
@@ -105,7 +105,7 @@ fn every_length_and_the_last_place_are_kept_exactly() {
 #[test]
 fn an_entry_gives_its_hash_back() {
     for size in [16 << 20, 100 * GIB, 1 << 40] {
-        let layout = Layout::for_volume(size);
+        let layout = EntryLayout::for_volume(size);
         let bits = layout.hash_bits();
         for depth in
             [layout.depth_min, layout.depth_min + 1, layout.depth_min + 9, layout.depth_max()]
@@ -380,31 +380,31 @@ proptest! {
 /// Saves an index and restores it to another one. `between` is called on the first between the steps.
 fn saved(from: &mut Index, size: u64, mut between: impl FnMut(&mut Index)) -> Option<Index> {
     let mut saved = Index::for_volume(size);
-    let mut beside = Vec::new();
+    let mut stash = Vec::new();
     let mut behind = None;
     loop {
-        let page: Vec<_> = from.beside(behind, 7).collect();
+        let page: Vec<_> = from.stash(behind, 7).collect();
         let Some((last, _)) = page.last() else { break };
         behind = Some(*last);
-        beside.extend(page.into_iter().map(|(_, pair)| pair));
+        stash.extend(page.into_iter().map(|(_, pair)| pair));
         between(from);
     }
     let (mut at, mut end, mut len) = (0, 0, 0);
-    while let Some(part) = from.part(at) {
+    while let Some(part) = from.saved_segment(at) {
         let buckets: Vec<_> = part.buckets().collect();
         let (next, extent) =
-            saved.restore_part(at, part.prefix, part.depth, buckets.into_iter())?;
+            saved.restore_segment(at, part.prefix, part.depth, buckets.into_iter())?;
         assert_eq!(next, part.next);
         (at, end, len) = (next, extent.end.max(end), len + extent.len);
         between(from);
     }
-    if !saved.restored(at) {
+    if !saved.finish_restore(at) {
         return None;
     }
     let reach = saved.locations().map(|at| at.offset + at.len).max().unwrap_or(0);
     assert_eq!((end, len), (reach, saved.locations().map(|at| at.len).sum()));
-    for (hash, entry) in beside {
-        saved.restore_beside(hash, entry);
+    for (hash, entry) in stash {
+        saved.restore_stashed(hash, entry);
     }
     Some(saved)
 }
@@ -476,21 +476,21 @@ fn parts_that_do_not_belong_together_make_no_index() {
         index.insert(hash(n), at(n + 1));
     }
     let part = |from| {
-        let part = index.part(from).unwrap();
+        let part = index.saved_segment(from).unwrap();
         (part.prefix, part.depth, part.next, part.buckets().collect::<Vec<_>>())
     };
     let (prefix, depth, next, buckets) = part(0);
     let mut other = Index::for_volume(1024 * GIB);
     let mut put = |from, prefix, depth, buckets: &[_]| {
-        other.restore_part(from, prefix, depth, buckets.iter().copied()).is_some()
+        other.restore_segment(from, prefix, depth, buckets.iter().copied()).is_some()
     };
     assert!(!put(0, prefix, depth + 60, &buckets));
     assert!(!put(0, prefix + 1, depth, &buckets));
     assert!(!put(0, prefix, depth, &buckets[1..]));
     assert!(!put(next, prefix, depth, &buckets));
     assert!(put(0, prefix, depth, &buckets));
-    assert!(!other.restored(next), "the rest is missing");
+    assert!(!other.finish_restore(next), "the rest is missing");
     // Few buckets, from an index with another layout.
     let mut smaller = Index::for_volume(GIB);
-    assert!(smaller.restore_part(0, 0, 0, buckets[..64].iter().copied()).is_none());
+    assert!(smaller.restore_segment(0, 0, 0, buckets[..64].iter().copied()).is_none());
 }

@@ -8,7 +8,7 @@ use super::forming::{COMMIT_OVERHEAD, Forming};
 use super::joined::{Joined, Outcome};
 use super::log_end::LogEnd;
 use super::pending::Pending;
-use super::reservations::{Reservations, RoomKey};
+use super::reservations::{ReservationKey, Reservations};
 use crate::base::account::{AUDITED, Account};
 use crate::base::limits::{
     BLOCK, COMMIT_LEN_MAX, COMMIT_LEN_TARGET, COMMIT_NEEDLES_MAX, TOMBSTONE_RESERVE, UNIT,
@@ -25,7 +25,7 @@ use crate::volume::format::{Kind, RISING_MAX, TailHint};
 const NUMBERS_MAX: u64 = RISING_MAX - (1 << 32);
 
 /// The append side of a volume.
-pub struct Log {
+pub struct AppendLog {
     pub(super) handle: Handle,
     pub(super) incarnation: u64,
     pub(super) log_end: u64,
@@ -40,7 +40,7 @@ pub struct Log {
     /// with the largest possible padding.
     pub(super) claimed: Account,
     /// The part of the claimed bytes that belongs to reservations.
-    pub(super) rooms: Reservations,
+    pub(super) reservations: Reservations,
     pub(super) work: Signal,
     pub(super) hint: Cell<TailHint>,
     /// The failure that poisoned the volume; nothing is appended after it.
@@ -54,7 +54,7 @@ pub struct Log {
     pub(super) block: Cell<Option<Buf>>,
 }
 
-impl Log {
+impl AppendLog {
     /// Creates a log that continues at `end` in a new epoch. `hint` supplies the number of the last hint
     /// and the new epoch; `block` is a buffer of one block that the log keeps.
     pub fn new(
@@ -79,7 +79,7 @@ impl Log {
             end: Cell::new(end),
             forming: RefCell::default(),
             claimed: Account::new("claimed bytes of a log"),
-            rooms: Reservations::default(),
+            reservations: Reservations::default(),
             work: Signal::new(handle),
             hint: Cell::new(hint),
             poisoned: Cell::new(None),
@@ -121,15 +121,15 @@ impl Log {
         self.end.get().tail
     }
 
-    fn room_up_to(&self, limit: u64, len: u64) -> bool {
+    fn has_space_up_to(&self, limit: u64, len: u64) -> bool {
         let overhead = if chosen(Sabotage::NoRoomForTheSeal) { UNIT } else { COMMIT_OVERHEAD };
         self.end.get().tail + self.claimed.held() + len + overhead <= limit
     }
 
     /// Returns whether a needle of this length (bytes) fits without using the space reserved for
     /// tombstones.
-    pub fn has_room(&self, len: u64) -> bool {
-        self.room_up_to(self.log_end - self.reserve, len)
+    pub fn has_space(&self, len: u64) -> bool {
+        self.has_space_up_to(self.log_end - self.reserve, len)
     }
 
     /// Returns whether a needle of this length (bytes) does not fit after the committed end of the log.
@@ -140,8 +140,8 @@ impl Log {
 
     /// Takes up to `most` bytes out of a reservation, for a needle that joins a commit at once. Returns
     /// the number of bytes taken; 0 when the reservation no longer exists.
-    pub fn take_room(&self, key: RoomKey, most: u64) -> u64 {
-        self.rooms.take(key, most)
+    pub fn take_reserved(&self, key: ReservationKey, most: u64) -> u64 {
+        self.reservations.take(key, most)
     }
 
     /// Recounts the claimed bytes: needles that wait, the commit that is being written, and reservations.
@@ -151,7 +151,7 @@ impl Log {
     pub fn audit(&self) {
         if AUDITED {
             let waiting = self.forming.borrow().iter().map(|forming| forming.claim()).sum::<u64>();
-            let reserved = self.rooms.total();
+            let reserved = self.reservations.total();
             self.claimed.expect(waiting + self.writing_len.get() + reserved);
         }
     }
@@ -160,8 +160,8 @@ impl Log {
     ///
     /// # Panics
     /// If there is one.
-    pub fn expect_no_rooms(&self) {
-        assert!(self.rooms.is_empty(), "an upload has ended but holds a reservation");
+    pub fn expect_no_reservations(&self) {
+        assert!(self.reservations.is_empty(), "an upload has ended but holds a reservation");
         self.audit();
     }
 
@@ -170,7 +170,7 @@ impl Log {
     /// # Panics
     /// If something does or is.
     pub fn expect_rest(&self) {
-        self.expect_no_rooms();
+        self.expect_no_reservations();
         self.claimed.expect(0);
     }
 
@@ -196,19 +196,19 @@ impl Log {
     /// If they are too many or too long for one commit.
     pub fn join(&self, needles: Vec<Pending>) -> Result<Joined, Refusal> {
         // In any case, what was taken out of a reservation is no longer reserved.
-        let room = needles.iter().map(|needle| needle.room).sum();
+        let reserved = needles.iter().map(|needle| needle.reserved).sum();
         if !chosen(Sabotage::KeepRoomWhenRefused) || self.may_join().is_ok() {
-            self.claimed.give_back(room);
+            self.claimed.give_back(reserved);
         }
         self.audit();
         self.may_join()?;
         let len: u64 = needles.iter().map(Pending::len).sum();
         assert!(needles.len() <= COMMIT_NEEDLES_MAX && len + COMMIT_OVERHEAD <= COMMIT_LEN_MAX);
         let fits = if needles.iter().all(|needle| needle.header.kind == Kind::Tombstone) {
-            self.room_up_to(self.log_end, len)
+            self.has_space_up_to(self.log_end, len)
         } else {
             // Reserved space is free even when deletes have used the reserve for tombstones since.
-            len + COMMIT_OVERHEAD <= room || self.has_room(len)
+            len + COMMIT_OVERHEAD <= reserved || self.has_space(len)
         };
         if !fits || self.is_out_of_numbers() {
             return Err(Refusal::Full);

@@ -21,6 +21,6 @@ pub(in crate::volume) mod reservation;
 pub(in crate::volume) mod reservations;
 pub(in crate::volume) mod scan;
 
-pub use damaged_range::DamagedPlace;
+pub use damaged_range::DamagedRange;
 pub use log_end::LogEnd;
 pub use recover::{Ending, Progress};

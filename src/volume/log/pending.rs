@@ -13,8 +13,8 @@ pub struct Pending {
     pub header: NeedleHeader,
     /// Hash of the id.
     pub hash: IdHash,
-    /// Bytes taken out of a reservation ([`Room`](super::reservation::Room)) for this needle.
-    pub room: u64,
+    /// Bytes taken out of a [`Reservation`](super::reservation::Reservation) for this needle.
+    pub reserved: u64,
 }
 
 impl Pending {

@@ -1,6 +1,6 @@
 //! What the log writes besides needles: commit records, seals and tail hints.
 
-use super::append_log::Log;
+use super::append_log::AppendLog;
 use super::log_end::LogEnd;
 use crate::base::limits::{BLOCK, LOG_START};
 use crate::base::sabotage::{Sabotage, chosen};
@@ -9,7 +9,7 @@ use crate::volume::error::IoError;
 use crate::volume::format::{CommitRecord, RISING_MAX, Seal, TailHint};
 use crate::volume::io::{VolumeFile, count};
 
-impl Log {
+impl AppendLog {
     /// Takes the log's own block, filled with zeros.
     pub(super) fn take_block(&self) -> Buf {
         let mut block = self.block.take().expect("at most one write uses the block at a time");

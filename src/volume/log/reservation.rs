@@ -2,38 +2,38 @@
 
 use std::rc::Rc;
 
-use super::reservations::RoomKey;
+use super::reservations::ReservationKey;
 use crate::volume::Volume;
 
 /// A reservation: space in the log for later appends. Dropping it releases what was not used. It belongs
 /// to its volume; other code refers to it by its key.
-pub struct Room {
+pub struct Reservation {
     volume: Rc<Volume>,
-    key: RoomKey,
+    key: ReservationKey,
 }
 
-impl Room {
+impl Reservation {
     /// Reserves `len` bytes. Returns `None` if this much is not free.
     pub fn new(volume: &Rc<Volume>, len: u64) -> Option<Self> {
         let log = &volume.log;
-        if !log.has_room(len) {
+        if !log.has_space(len) {
             return None;
         }
         log.claimed.take(len);
-        let key = log.rooms.add(len);
+        let key = log.reservations.add(len);
         Some(Self { volume: Rc::clone(volume), key })
     }
 
     /// Returns the key of the reservation.
-    pub fn key(&self) -> RoomKey {
+    pub fn key(&self) -> ReservationKey {
         self.key
     }
 }
 
-impl Drop for Room {
+impl Drop for Reservation {
     fn drop(&mut self) {
         let log = &self.volume.log;
-        log.claimed.give_back(log.rooms.remove(self.key));
+        log.claimed.give_back(log.reservations.remove(self.key));
         log.audit();
     }
 }

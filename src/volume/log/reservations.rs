@@ -5,19 +5,19 @@ use std::collections::HashMap;
 
 /// Identifies a reservation, and may outlive it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RoomKey(u64);
+pub struct ReservationKey(u64);
 
 /// The reservations of a log, and what is left of each (bytes).
 #[derive(Default)]
 pub struct Reservations {
-    left: RefCell<HashMap<RoomKey, u64>>,
+    left: RefCell<HashMap<ReservationKey, u64>>,
     last_key: Cell<u64>,
 }
 
 impl Reservations {
     /// Adds a reservation of `len` bytes. Returns its key.
-    pub fn add(&self, len: u64) -> RoomKey {
-        let key = RoomKey(self.last_key.get() + 1);
+    pub fn add(&self, len: u64) -> ReservationKey {
+        let key = ReservationKey(self.last_key.get() + 1);
         self.last_key.set(key.0);
         self.left.borrow_mut().insert(key, len);
         key
@@ -25,7 +25,7 @@ impl Reservations {
 
     /// Takes up to `most` bytes out of a reservation. Returns the number of bytes taken; 0 when the
     /// reservation no longer exists.
-    pub fn take(&self, key: RoomKey, most: u64) -> u64 {
+    pub fn take(&self, key: ReservationKey, most: u64) -> u64 {
         let mut left = self.left.borrow_mut();
         let Some(left) = left.get_mut(&key) else { return 0 };
         let taken = most.min(*left);
@@ -37,7 +37,7 @@ impl Reservations {
     ///
     /// # Panics
     /// If it does not exist.
-    pub fn remove(&self, key: RoomKey) -> u64 {
+    pub fn remove(&self, key: ReservationKey) -> u64 {
         self.left.borrow_mut().remove(&key).expect("a reservation exists until it is dropped")
     }
 

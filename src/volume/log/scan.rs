@@ -19,14 +19,14 @@ pub const WINDOW: u64 = (NEEDLE_LEN_MAX + (512 << 10)).next_multiple_of(BLOCK);
 
 /// A needle found by a scan.
 #[derive(Clone, Copy, Debug)]
-pub enum Found {
+pub enum FoundNeedle {
     /// The header is valid; the data may not be.
     Whole(NeedleHeader, Location),
     /// The header is damaged; the footer identifies the needle.
     Damaged(Footer),
 }
 
-impl Found {
+impl FoundNeedle {
     /// Id of the needle.
     pub fn id(&self) -> NeedleId {
         match self {
@@ -64,14 +64,14 @@ impl Found {
 
 /// Selects the needles that a scan returns.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct ScanFilter {
     /// Sequences of their commits.
     pub sequences: RangeInclusive<u64>,
     /// Epoch of their commits; `None` for any.
     pub epoch: Option<u64>,
 }
 
-impl Wanted {
+impl ScanFilter {
     fn accepts(&self, sequence: u64, epoch: u64) -> bool {
         self.sequences.contains(&sequence) && self.epoch.is_none_or(|wanted| wanted == epoch)
     }
@@ -79,13 +79,13 @@ impl Wanted {
 
 /// Holds the scan buffer while no scanner uses it. The buffer is taken from the pool once for all reads
 /// of an opening, so that clients of other volumes cannot take it in between.
-pub type Memory = Cell<Option<Buf>>;
+pub type ScanBuffer = Cell<Option<Buf>>;
 
 /// A window that slides over the log.
 pub struct Scanner<'a> {
     file: &'a VolumeFile,
     /// Where the buffer comes from, and where it is put back.
-    memory: &'a Memory,
+    memory: &'a ScanBuffer,
     incarnation: u64,
     log_end: u64,
     buf: Option<Buf>,
@@ -105,7 +105,12 @@ impl Drop for Scanner<'_> {
 
 impl<'a> Scanner<'a> {
     /// Creates a scanner with an empty window.
-    pub fn new(file: &'a VolumeFile, memory: &'a Memory, incarnation: u64, log_end: u64) -> Self {
+    pub fn new(
+        file: &'a VolumeFile,
+        memory: &'a ScanBuffer,
+        incarnation: u64,
+        log_end: u64,
+    ) -> Self {
         let buf = Some(memory.take().expect("one scanner at a time"));
         Self {
             file,
@@ -162,7 +167,7 @@ impl<'a> Scanner<'a> {
 
     /// Returns all wanted needles in `from..to`, in order. The scan passes a needle that validates as a
     /// whole, and otherwise continues unit by unit, so that damage hides nothing after it.
-    pub async fn collect(&mut self, from: u64, to: u64, wanted: &Wanted) -> Vec<Found> {
+    pub async fn collect(&mut self, from: u64, to: u64, wanted: &ScanFilter) -> Vec<FoundNeedle> {
         let mut found = Vec::new();
         let mut at = from;
         while at < to {
@@ -182,7 +187,13 @@ impl<'a> Scanner<'a> {
 
     /// Returns the needle recognised by the unit at `at`, which must be in the window, and the end of
     /// that needle.
-    fn recognise(&self, at: u64, from: u64, to: u64, wanted: &Wanted) -> Option<(Found, u64)> {
+    fn recognise(
+        &self,
+        at: u64,
+        from: u64,
+        to: u64,
+        wanted: &ScanFilter,
+    ) -> Option<(FoundNeedle, u64)> {
         let incarnation = self.incarnation;
         let unit = self.window(at, at + UNIT);
         if let Some((header, back)) = decode_header(&unit[..HEADER_LEN], incarnation, at) {
@@ -190,12 +201,12 @@ impl<'a> Scanner<'a> {
             let location = Location { offset, len: header.layout().len as u64 };
             let end = offset + location.len;
             let fits = wanted.accepts(header.sequence, header.epoch) && end <= to;
-            return fits.then_some((Found::Whole(header, location), end));
+            return fits.then_some((FoundNeedle::Whole(header, location), end));
         }
         let end = at + UNIT;
         let footer = footer_at(unit, incarnation, end)?;
         let fits = footer.start >= from && wanted.accepts(footer.sequence, footer.epoch);
-        fits.then_some((Found::Damaged(footer), end))
+        fits.then_some((FoundNeedle::Damaged(footer), end))
     }
 
     /// Verifies a needle to its last byte.

@@ -10,7 +10,7 @@ use crate::base::types::NeedleId;
 use crate::runtime::buffer::Buf;
 use crate::volume::Volume;
 use crate::volume::error::{Damage, GetError};
-use crate::volume::format::{Layout, Manifest, PartEntry, Unreadable, data_checksum};
+use crate::volume::format::{Manifest, NeedleLayout, PartEntry, Unreadable, data_checksum};
 use crate::volume::io::{VolumeFile, count};
 use crate::volume::object::read::Needle;
 
@@ -116,7 +116,7 @@ impl Body {
         let last = (self.rest.end - self.part_start).min(u64::from(part.len)).div_ceil(CHUNK);
         let end = (last.min(first + room) * CHUNK).min(u64::from(part.len));
         let data = first * CHUNK..end;
-        let data_start = Layout::data(0, part.len as usize).data_start as u64;
+        let data_start = NeedleLayout::data(0, part.len as usize).data_start as u64;
         let begin = part.offset + data_start + data.start;
         let offset = begin / UNIT * UNIT;
         let len = (begin + (data.end - data.start)).next_multiple_of(UNIT) - offset;

@@ -1,12 +1,12 @@
 //! Space that objects take in the log.
 
 use crate::base::limits::{ATTRIBUTES_MAX, CHUNK, UNIT};
-use crate::volume::format::{Layout, manifest_len};
+use crate::volume::format::{NeedleLayout, manifest_len};
 use crate::volume::log::forming::COMMIT_OVERHEAD;
 
 /// Maximum space that a part of `len` bytes takes in the log (bytes).
 pub fn part_cost(len: usize) -> u64 {
-    Layout::data(0, len).len as u64 + COMMIT_OVERHEAD
+    NeedleLayout::data(0, len).len as u64 + COMMIT_OVERHEAD
 }
 
 /// Maximum space that a body of `len` bytes takes in the log, manifest included (bytes). Many short parts
@@ -19,7 +19,7 @@ pub fn body_cost(len: u64) -> u64 {
 }
 
 fn manifest_cost(parts: usize, chunks: usize) -> u64 {
-    Layout::manifest(ATTRIBUTES_MAX, manifest_len(parts, chunks)).len as u64 + COMMIT_OVERHEAD
+    NeedleLayout::manifest(ATTRIBUTES_MAX, manifest_len(parts, chunks)).len as u64 + COMMIT_OVERHEAD
 }
 
 fn to_usize(len: u64) -> usize {

@@ -3,23 +3,23 @@
 use crate::base::limits::{CONTENT_TYPE_MAX, NEEDLE_DATA_MAX};
 use crate::runtime::buffer::{Buf, PAGE, Pool};
 use crate::volume::format::{
-    Attribute, HEADER_LEN, Layout, attribute_bytes, encode_chunk_table, put_chunk_table,
+    Attribute, HEADER_LEN, NeedleLayout, attribute_bytes, encode_chunk_table, put_chunk_table,
 };
-use crate::volume::log::reservations::RoomKey;
+use crate::volume::log::reservations::ReservationKey;
 
 /// A needle that is being received. Its data is in the buffer from which it will be written.
 pub struct Draft {
     buf: Option<Buf>,
-    layout: Layout,
+    layout: NeedleLayout,
     /// Time of modification (nanoseconds since 1970); `None` for the time at which it is stored.
     pub(in crate::volume) modified_ns: Option<u64>,
     /// In a manifest: the body that it represents.
-    pub(in crate::volume) large: Option<LargeBody>,
+    pub(in crate::volume) multipart: Option<MultipartBody>,
 }
 
 /// The body that a manifest represents.
 #[derive(Clone, Copy)]
-pub struct LargeBody {
+pub struct MultipartBody {
     /// Length of the body (bytes).
     pub len: u64,
     /// Entity tag: XXH3-64 of the body.
@@ -27,7 +27,7 @@ pub struct LargeBody {
     /// Length of the parts on disk (units).
     pub parts_units: u32,
     /// Reservation that has space for the manifest.
-    pub room: RoomKey,
+    pub reservation: ReservationKey,
 }
 
 impl Draft {
@@ -40,7 +40,7 @@ impl Draft {
     pub fn new(pool: &Pool, content_type: Option<&[u8]>, data_len: u64) -> Option<Self> {
         assert!(data_len <= NEEDLE_DATA_MAX);
         let data_len = usize::try_from(data_len).expect("1 MiB");
-        Self::with_layout(pool, content_type, |attributes| Layout::data(attributes, data_len))
+        Self::with_layout(pool, content_type, |attributes| NeedleLayout::data(attributes, data_len))
     }
 
     /// Creates a draft for a manifest with data of this length (bytes), as [`Self::new`] does.
@@ -48,24 +48,24 @@ impl Draft {
         pool: &Pool,
         content_type: Option<&[u8]>,
         data_len: usize,
-        body: LargeBody,
+        body: MultipartBody,
     ) -> Option<Self> {
-        let layout = |attributes| Layout::manifest(attributes, data_len);
+        let layout = |attributes| NeedleLayout::manifest(attributes, data_len);
         let draft = Self::with_layout(pool, content_type, layout)?;
-        Some(Self { large: Some(body), ..draft })
+        Some(Self { multipart: Some(body), ..draft })
     }
 
     fn with_layout(
         pool: &Pool,
         content_type: Option<&[u8]>,
-        layout: impl FnOnce(usize) -> Layout,
+        layout: impl FnOnce(usize) -> NeedleLayout,
     ) -> Option<Self> {
         let attribute =
             content_type.map(|value| Attribute { code: Attribute::CONTENT_TYPE, value });
         let layout = layout(attribute.as_ref().map_or(0, Attribute::encoded_len));
         let mut buf = pool.alloc(layout.len)?;
         attribute_bytes(attribute.as_slice(), &mut buf[HEADER_LEN..]);
-        Some(Self { buf: Some(buf), layout, modified_ns: None, large: None })
+        Some(Self { buf: Some(buf), layout, modified_ns: None, multipart: None })
     }
 
     /// Sets the time of modification (nanoseconds since 1970). It counts unless it is in the future when
@@ -79,7 +79,7 @@ impl Draft {
     #[must_use]
     pub fn memory(data_len: u64) -> usize {
         let data_len = usize::try_from(data_len).expect("1 MiB");
-        Layout::data(4 + CONTENT_TYPE_MAX, data_len).len.next_multiple_of(PAGE)
+        NeedleLayout::data(4 + CONTENT_TYPE_MAX, data_len).len.next_multiple_of(PAGE)
     }
 
     /// Length of the data (bytes).
@@ -112,14 +112,14 @@ impl Draft {
     }
 
     /// Returns the buffer with a chunk table of these checksums, and the layout.
-    pub fn sealed_with(self, sums: &[u64]) -> (Buf, Layout) {
+    pub fn finished_with(self, sums: &[u64]) -> (Buf, NeedleLayout) {
         let mut buf = self.buf.expect("the buffer is not taken");
         put_chunk_table(&mut buf, &self.layout, sums);
         (buf, self.layout)
     }
 
     /// Returns the buffer with the chunk table filled in, the layout, and XXH3-64 of the data.
-    pub fn sealed(self) -> (Buf, Layout, u64) {
+    pub fn finished(self) -> (Buf, NeedleLayout, u64) {
         let mut buf = self.buf.expect("the buffer is not taken");
         let checksum = encode_chunk_table(&mut buf, &self.layout);
         (buf, self.layout, checksum)

@@ -43,7 +43,7 @@ impl Needle {
 
 /// Part of a needle to be read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Extent {
+enum ReadExtent {
     /// The whole needle.
     Whole,
     /// Header, attributes and chunk checksums.
@@ -72,7 +72,7 @@ impl Volume {
         cookie: Cookie,
         buffer: impl FnMut(usize) -> Option<Buf>,
     ) -> Result<Needle, GetError> {
-        self.fetch(id, cookie, Extent::Whole, buffer).await
+        self.fetch(id, cookie, ReadExtent::Whole, buffer).await
     }
 
     /// Reads the part of a needle that a HEAD needs.
@@ -85,14 +85,14 @@ impl Volume {
         cookie: Cookie,
         buffer: impl FnMut(usize) -> Option<Buf>,
     ) -> Result<Needle, GetError> {
-        self.fetch(id, cookie, Extent::Head, buffer).await
+        self.fetch(id, cookie, ReadExtent::Head, buffer).await
     }
 
     async fn fetch(
         &self,
         id: NeedleId,
         cookie: Cookie,
-        extent: Extent,
+        extent: ReadExtent,
         mut buffer: impl FnMut(usize) -> Option<Buf>,
     ) -> Result<Needle, GetError> {
         let hash = self.hasher.hash(id);
@@ -118,8 +118,8 @@ impl Volume {
             below = at.offset;
             newest = newest.max(at.offset);
             let len = match extent {
-                Extent::Whole => at.len,
-                Extent::Head => at.len.min(FRONT_LEN),
+                ReadExtent::Whole => at.len,
+                ReadExtent::Head => at.len.min(FRONT_LEN),
             };
             let len = usize::try_from(len).expect("a needle is about 1 MiB at most");
             let wanted = REPLY_HEADROOM + len;
@@ -128,10 +128,10 @@ impl Volume {
             let buf = buf.ok_or(GetError::NeedBuffer(wanted))?;
             let file = self.file.clone();
             let reads = match extent {
-                Extent::Whole => &file.stats.get_reads,
-                Extent::Head => &file.stats.other_reads,
+                ReadExtent::Whole => &file.stats.get_reads,
+                ReadExtent::Head => &file.stats.other_reads,
             };
-            if extent == Extent::Whole {
+            if extent == ReadExtent::Whole {
                 count(&file.stats.get_read_bytes, len as u64);
             }
             let (buf, result) = file.read(buf, REPLY_HEADROOM, len, at.offset, reads).await;
@@ -166,7 +166,7 @@ impl Volume {
         at: Location,
         id: NeedleId,
         cookie: Cookie,
-        extent: Extent,
+        extent: ReadExtent,
     ) -> Verdict {
         let incarnation = self.superblock.incarnation;
         let failed = |what| Verdict::Failed(GetError::Unreadable(id, Damage::Checksum(what)));
@@ -192,7 +192,7 @@ impl Volume {
         if let Err(what) = verify_meta(bytes, &header, incarnation) {
             return failed(what);
         }
-        if extent == Extent::Whole
+        if extent == ReadExtent::Whole
             && !chosen(Sabotage::SkipChecksum)
             && let Err(what) = verify_data(bytes, &header)
         {
@@ -204,10 +204,10 @@ impl Volume {
 
 /// Returns the needle of `header`, whose verified bytes are in `buf` after the space for a response head.
 pub(in crate::volume) fn whole(buf: Buf, header: &NeedleHeader) -> Needle {
-    needle(buf, header, Extent::Whole)
+    needle(buf, header, ReadExtent::Whole)
 }
 
-fn needle(buf: Buf, header: &NeedleHeader, extent: Extent) -> Needle {
+fn needle(buf: Buf, header: &NeedleHeader, extent: ReadExtent) -> Needle {
     let layout = header.layout();
     let shift = |range: Range<usize>| range.start + REPLY_HEADROOM..range.end + REPLY_HEADROOM;
     let stored = &buf[shift(layout.attributes())];
@@ -218,8 +218,8 @@ fn needle(buf: Buf, header: &NeedleHeader, extent: Extent) -> Needle {
             start..start + attribute.value.len()
         });
     let data = match extent {
-        Extent::Whole => shift(layout.data_range()),
-        Extent::Head => shift(layout.data_start..layout.data_start),
+        ReadExtent::Whole => shift(layout.data_range()),
+        ReadExtent::Head => shift(layout.data_start..layout.data_start),
     };
     Needle {
         data,

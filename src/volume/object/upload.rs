@@ -16,9 +16,9 @@ use crate::volume::format::{
 };
 use crate::volume::log::joined::Joined;
 use crate::volume::log::pending::Pending;
-use crate::volume::log::reservation::Room;
+use crate::volume::log::reservation::Reservation;
 use crate::volume::object::cost::{body_cost, part_cost};
-use crate::volume::object::draft::{Draft, LargeBody};
+use crate::volume::object::draft::{Draft, MultipartBody};
 
 const CHUNK_LEN: usize = CHUNK as usize;
 
@@ -30,7 +30,7 @@ pub struct Upload {
     body_len: u64,
     added: u64,
     /// Reservation for what is still to be appended.
-    room: Room,
+    reservation: Reservation,
     /// Hash of the body.
     hash: Box<Xxh3Default>,
     /// Hash of the current part.
@@ -59,14 +59,14 @@ impl Volume {
     ) -> Result<Upload, Refusal> {
         assert!(body_len > 0, "an empty body has no parts");
         self.admit()?;
-        let room = Room::new(self, body_cost(body_len)).ok_or(Refusal::Full)?;
+        let reservation = Reservation::new(self, body_cost(body_len)).ok_or(Refusal::Full)?;
         Ok(Upload {
             volume: Rc::clone(self),
             id,
             cookie,
             body_len,
             added: 0,
-            room,
+            reservation,
             hash: Box::default(),
             part_hash: Box::default(),
             absorbed: 0,
@@ -115,14 +115,15 @@ impl Upload {
         }
         assert_eq!(self.absorbed, part.data_len(), "the absorbed chunks belong to another part");
         let first = self.sums.len() - part.data_len().div_ceil(CHUNK_LEN);
-        let (buf, layout) = part.sealed_with(&self.sums[first..]);
+        let (buf, layout) = part.finished_with(&self.sums[first..]);
         let checksum = self.part_hash.digest();
         self.part_hash.reset();
         self.absorbed = 0;
         let data_len = u32::try_from(layout.data_len).expect("1 MiB");
         self.added += u64::from(data_len);
         self.parts_len += layout.len as u64;
-        let room = self.volume.log.take_room(self.room.key(), part_cost(layout.data_len));
+        let reserved =
+            self.volume.log.take_reserved(self.reservation.key(), part_cost(layout.data_len));
         let header = NeedleHeader {
             data_len,
             body_len: u64::from(data_len),
@@ -130,7 +131,7 @@ impl Upload {
             ..self.volume.header(Kind::Part, self.id, self.cookie, self.volume.handle.wall())
         };
         let hash = self.volume.hasher.hash(self.id);
-        let joined = self.volume.log.join(vec![Pending { buf, header, hash, room }])?;
+        let joined = self.volume.log.join(vec![Pending { buf, header, hash, reserved }])?;
         self.parts.push((joined, data_len));
         Ok(())
     }
@@ -161,11 +162,11 @@ impl Upload {
         for (joined, len) in &self.parts {
             entries.push(PartEntry { offset: joined.settled().await?, len: *len });
         }
-        let body = LargeBody {
+        let body = MultipartBody {
             len: self.body_len,
             etag: self.hash.digest(),
             parts_units: u32::try_from(self.parts_len / UNIT).expect("a little above 1 GiB"),
-            room: self.room.key(),
+            reservation: self.reservation.key(),
         };
         let len = manifest_len(entries.len(), self.sums.len());
         let draft = Draft::manifest(pool, content_type, len, body);

@@ -9,7 +9,7 @@ use crate::volume::Volume;
 use crate::volume::error::Refusal;
 use crate::volume::format::{Kind, NeedleHeader, data_checksum};
 use crate::volume::log::pending::Pending;
-use crate::volume::object::draft::{Draft, LargeBody};
+use crate::volume::object::draft::{Draft, MultipartBody};
 use crate::volume::object::look_up::Present;
 use crate::volume::object::precondition::{Check, Existing};
 
@@ -66,7 +66,7 @@ impl Volume {
         let _held = self.lock_id(id).await;
         let previous = self.decide(id, cookie, check).await?;
         // A multipart object was admitted when its upload began.
-        if previous == 0 && draft.large.is_none() {
+        if previous == 0 && draft.multipart.is_none() {
             self.admit_new()?;
         }
         let needle = NewNeedle { id, cookie, draft };
@@ -93,7 +93,7 @@ impl Volume {
                 }
                 continue;
             }
-            if draft.large.is_none() {
+            if draft.multipart.is_none() {
                 self.admit_new()?;
             }
             let needle = NewNeedle { id, cookie, draft };
@@ -218,16 +218,20 @@ impl Volume {
 
     fn pending(&self, needle: NewNeedle, previous: u64, batch: Batch) -> (Pending, Stored) {
         let NewNeedle { id, cookie, draft } = needle;
-        let large = draft.large;
+        let multipart = draft.multipart;
         // RFC 9110 section 8.8.2.1: a time in the future is replaced by the current time.
         let now = self.handle.wall();
         let modified_ns = draft.modified_ns.map_or(now, |modified_ns| modified_ns.min(now));
-        let (buf, layout, checksum) = draft.sealed();
+        let (buf, layout, checksum) = draft.finished();
         let data_len = u32::try_from(layout.data_len).expect("1 MiB");
-        let (kind, body_len, etag, parts_units, room) = match large {
-            Some(LargeBody { len, etag, parts_units, room }) => {
-                (Kind::Manifest, len, etag, parts_units, self.log.take_room(room, u64::MAX))
-            }
+        let (kind, body_len, etag, parts_units, reserved) = match multipart {
+            Some(MultipartBody { len, etag, parts_units, reservation }) => (
+                Kind::Manifest,
+                len,
+                etag,
+                parts_units,
+                self.log.take_reserved(reservation, u64::MAX),
+            ),
             None => (Kind::Data, u64::from(data_len), checksum, 0, 0),
         };
         let header = NeedleHeader {
@@ -243,7 +247,7 @@ impl Volume {
             ..self.header(kind, id, cookie, modified_ns)
         };
         let stored = Stored { replaced: previous != 0, etag, modified_ns };
-        (Pending { buf, header, hash: self.hasher.hash(id), room }, stored)
+        (Pending { buf, header, hash: self.hasher.hash(id), reserved }, stored)
     }
 
     /// Deletes the needle `id` if `check` holds. When this returns, its tombstone is durable.
@@ -288,7 +292,7 @@ impl Volume {
         }
         let hash = self.hasher.hash(id);
         let buf = self.handle.pool().alloc(BLOCK as usize).ok_or(Refusal::NoBuffer)?;
-        let pending = Pending { buf, header, hash, room: 0 };
+        let pending = Pending { buf, header, hash, reserved: 0 };
         self.log.join(vec![pending])?.settled().await.map(drop)
     }
 

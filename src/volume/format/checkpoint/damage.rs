@@ -1,6 +1,6 @@
 //! Damaged ranges in a piece.
 
-use super::lens::{DAMAGE_LEN, PAYLOAD_MAX};
+use super::lens::{DAMAGE_LEN, PAYLOAD_LEN_MAX};
 use crate::volume::format::field::{Decoder, Encoder};
 
 /// A damaged range.
@@ -15,7 +15,7 @@ pub struct DamageRecord {
 }
 
 /// Maximum number of damaged ranges in a piece.
-pub const DAMAGE_MAX: usize = PAYLOAD_MAX / DAMAGE_LEN;
+pub const DAMAGE_PER_PIECE: usize = PAYLOAD_LEN_MAX / DAMAGE_LEN;
 
 /// Encodes damaged ranges. Returns their length (bytes).
 ///

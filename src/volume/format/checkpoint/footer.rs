@@ -1,8 +1,8 @@
 //! The last piece of a checkpoint: totals of all others.
 
 use super::lens::{FOOTER_LEN, PAYLOAD_AT};
-use super::piece::{PieceKind, seal_piece};
-use super::position::LogPlace;
+use super::piece::{PieceKind, finish_piece};
+use super::position::LogPosition;
 use crate::base::limits::BLOCK;
 use crate::volume::format::field::{Decoder, Encoder};
 
@@ -11,9 +11,9 @@ use crate::volume::format::field::{Decoder, Encoder};
 pub struct CheckpointFooter {
     /// Reached position: the end of the log when the last segment and the parts had been written. Nothing
     /// in the pieces is from after it.
-    pub reached: LogPlace,
+    pub reached: LogPosition,
     /// Number of entries in the stash.
-    pub beside: u64,
+    pub stash: u64,
     /// Number of segments.
     pub segments: u64,
     /// Number of entries in the segments.
@@ -41,10 +41,10 @@ impl CheckpointFooter {
     pub(super) fn put(&self, number: u64, incarnation: u64, out: &mut [u8]) -> usize {
         let mut fields = Encoder::new(&mut out[PAYLOAD_AT..]);
         self.reached.encode(&mut fields);
-        fields.u64(self.beside).u64(self.segments).u64(self.entries).u64(self.parts);
+        fields.u64(self.stash).u64(self.segments).u64(self.entries).u64(self.parts);
         fields.u64(self.damage).u64(self.len).u64(self.sums);
         let len = fields.len();
-        seal_piece(PieceKind::Footer, number, 1, len, incarnation, out).0
+        finish_piece(PieceKind::Footer, number, 1, len, incarnation, out).0
     }
 
     /// Decodes the payload of a footer. Returns `None` when it is not valid.
@@ -55,8 +55,8 @@ impl CheckpointFooter {
         }
         let mut input = Decoder::new(payload);
         let footer = Self {
-            reached: LogPlace::decode(&mut input),
-            beside: input.u64(),
+            reached: LogPosition::decode(&mut input),
+            stash: input.u64(),
             segments: input.u64(),
             entries: input.u64(),
             parts: input.u64(),

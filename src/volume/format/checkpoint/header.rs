@@ -1,8 +1,8 @@
 //! The first piece of a checkpoint: of which volume file and which index it is a copy.
 
 use super::lens::{HEADER_LEN, LAYOUT_NUMBERS, PAYLOAD_AT};
-use super::piece::{PieceKind, open_piece, seal_piece};
-use super::position::LogPlace;
+use super::piece::{PieceKind, decode_piece, finish_piece};
+use super::position::LogPosition;
 use crate::base::limits::{BLOCK, TRAILER};
 use crate::volume::format::field::{Decoder, Encoder};
 
@@ -27,7 +27,7 @@ pub struct CheckpointHeader {
     /// Layout of the index.
     pub layout: [u32; LAYOUT_NUMBERS],
     /// Covered position: the checkpoint contains everything that the log says before it.
-    pub covers: LogPlace,
+    pub covers: LogPosition,
     /// Time at which it was begun (nanoseconds since 1970).
     pub written_ns: u64,
 }
@@ -57,7 +57,7 @@ impl CheckpointHeader {
         fields.u64(self.written_ns);
         let len = fields.len();
         debug_assert_eq!(len, HEADER_LEN);
-        seal_piece(PieceKind::Header, 0, 1, len, self.incarnation, out)
+        finish_piece(PieceKind::Header, 0, 1, len, self.incarnation, out)
     }
 
     /// Decodes the first piece, of whichever volume file it is. Also returns its checksum. Returns `None`
@@ -66,7 +66,7 @@ impl CheckpointHeader {
     pub fn decode(bytes: &[u8]) -> Option<(Self, u64)> {
         let bytes = bytes.get(..BLOCK as usize)?;
         let incarnation = Decoder::new(&bytes[PAYLOAD_AT + INCARNATION_AT..]).u64();
-        let piece = open_piece(bytes, 0, incarnation, true)?;
+        let piece = decode_piece(bytes, 0, incarnation, true)?;
         if piece.kind != PieceKind::Header || piece.payload.len() != HEADER_LEN {
             return None;
         }
@@ -77,7 +77,7 @@ impl CheckpointHeader {
         let (volume, store, generation) = (input.u32(), input.bytes(), input.u64());
         let (incarnation, size, hash_seed) = (input.u64(), input.u64(), input.u64());
         let layout = std::array::from_fn(|_| input.u32());
-        let covers = LogPlace::decode(&mut input);
+        let covers = LogPosition::decode(&mut input);
         let written_ns = input.u64();
         let header = Self {
             store,

@@ -18,11 +18,11 @@ mod segment;
 #[cfg(test)]
 mod tests;
 
-pub use damage::{DAMAGE_MAX, DamageRecord, decode_damage, encode_damage};
+pub use damage::{DAMAGE_PER_PIECE, DamageRecord, decode_damage, encode_damage};
 pub use footer::CheckpointFooter;
 pub use header::CheckpointHeader;
-pub use lens::{LAYOUT_NUMBERS, PAYLOAD_AT, PAYLOAD_MAX, PIECE_MAX};
-pub use pairs::{PAIRS_MAX, decode_pairs, encode_pairs};
-pub use piece::{Piece, PieceKind, chain, open_piece, piece_len, seal_piece};
-pub use position::LogPlace;
+pub use lens::{LAYOUT_NUMBERS, PAYLOAD_AT, PAYLOAD_LEN_MAX, PIECE_LEN_MAX};
+pub use pairs::{PAIRS_PER_PIECE, decode_pairs, encode_pairs};
+pub use piece::{CheckpointPiece, PieceKind, chain, decode_piece, finish_piece, piece_len};
+pub use position::LogPosition;
 pub use segment::{SegmentRecord, encode_segment, segment_len};

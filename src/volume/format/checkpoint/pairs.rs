@@ -1,10 +1,10 @@
 //! Pairs of numbers in a piece: entries of the stash, and parts of manifests.
 
-use super::lens::{PAIR_LEN, PAYLOAD_MAX};
+use super::lens::{PAIR_LEN, PAYLOAD_LEN_MAX};
 use crate::volume::format::field::{Decoder, Encoder};
 
 /// Maximum number of pairs in a piece.
-pub const PAIRS_MAX: usize = PAYLOAD_MAX / PAIR_LEN;
+pub const PAIRS_PER_PIECE: usize = PAYLOAD_LEN_MAX / PAIR_LEN;
 
 /// Encodes pairs of numbers. Returns their length (bytes).
 ///

@@ -1,6 +1,6 @@
 //! A piece of a checkpoint: whole blocks with a checksum, which hold entries of one kind.
 
-use super::lens::{DAMAGE_LEN, FOOTER_LEN, HEADER_LEN, PAIR_LEN, PAYLOAD_AT, PAYLOAD_MAX};
+use super::lens::{DAMAGE_LEN, FOOTER_LEN, HEADER_LEN, PAIR_LEN, PAYLOAD_AT, PAYLOAD_LEN_MAX};
 use crate::base::limits::BLOCK;
 use crate::volume::format::checksum::{checksum, seed};
 use crate::volume::format::field::{Decoder, Encoder};
@@ -14,7 +14,7 @@ pub enum PieceKind {
     /// Identity of the checkpoint; the first piece.
     Header = 1,
     /// Entries of the stash: pairs of hash and entry.
-    Beside = 2,
+    Stash = 2,
     /// Segments of the table.
     Segments = 3,
     /// Pairs of the offset of a manifest and the length of its parts (bytes).
@@ -28,7 +28,7 @@ pub enum PieceKind {
 impl PieceKind {
     pub(super) fn of(number: u32) -> Option<Self> {
         let all =
-            [Self::Header, Self::Beside, Self::Segments, Self::Parts, Self::Damage, Self::Footer];
+            [Self::Header, Self::Stash, Self::Segments, Self::Parts, Self::Damage, Self::Footer];
         all.into_iter().find(|kind| *kind as u32 == number)
     }
 
@@ -39,17 +39,17 @@ impl PieceKind {
         let len = match self {
             Self::Header => count.checked_mul(HEADER_LEN).filter(|_| count == 1),
             Self::Footer => count.checked_mul(FOOTER_LEN).filter(|_| count == 1),
-            Self::Beside | Self::Parts => count.checked_mul(PAIR_LEN),
+            Self::Stash | Self::Parts => count.checked_mul(PAIR_LEN),
             Self::Damage => count.checked_mul(DAMAGE_LEN),
             Self::Segments => Some(payload),
         };
-        payload <= PAYLOAD_MAX && len == Some(payload)
+        payload <= PAYLOAD_LEN_MAX && len == Some(payload)
     }
 }
 
 /// A valid piece.
 #[derive(Clone, Copy)]
-pub struct Piece<'a> {
+pub struct CheckpointPiece<'a> {
     /// Kind of its entries.
     pub kind: PieceKind,
     /// Number of its entries.
@@ -68,9 +68,9 @@ fn padded(payload: usize) -> usize {
 /// its checksum.
 ///
 /// # Panics
-/// If [`open_piece`] would refuse it: `payload` is not the length of `count` entries of this kind, or is
+/// If [`decode_piece`] would refuse it: `payload` is not the length of `count` entries of this kind, or is
 /// too long. If `out` is shorter than the piece.
-pub fn seal_piece(
+pub fn finish_piece(
     kind: PieceKind,
     number: u64,
     count: u32,
@@ -108,18 +108,18 @@ pub fn piece_len(bytes: &[u8]) -> Option<usize> {
         return None;
     }
     let payload = Decoder::new(&bytes[32..]).u32() as usize;
-    (payload <= PAYLOAD_MAX).then(|| padded(payload))
+    (payload <= PAYLOAD_LEN_MAX).then(|| padded(payload))
 }
 
 /// Decodes piece `number`, which begins with these bytes. Returns `None` when there is no valid one.
 /// Without `verified`, the checksum is not compared.
 #[must_use]
-pub fn open_piece(
+pub fn decode_piece(
     bytes: &[u8],
     number: u64,
     incarnation: u64,
     verified: bool,
-) -> Option<Piece<'_>> {
+) -> Option<CheckpointPiece<'_>> {
     let bytes = bytes.get(..piece_len(bytes)?)?;
     let sum = Decoder::new(bytes).u64();
     if verified && checksum(&bytes[CHECKSUM_LEN..], seed(incarnation, number)) != sum {
@@ -129,7 +129,7 @@ pub fn open_piece(
     let (found, kind, count, len) = (head.u64(), head.u32(), head.u32(), head.u32() as usize);
     let payload = &bytes[PAYLOAD_AT..PAYLOAD_AT + len];
     let kind = PieceKind::of(kind).filter(|kind| found == number && kind.fits(count, len))?;
-    Some(Piece { kind, count, payload, sum })
+    Some(CheckpointPiece { kind, count, payload, sum })
 }
 
 /// Adds a checksum to the checksum over all checksums so far.

@@ -6,7 +6,7 @@ use crate::volume::format::rising::RISING_MAX;
 
 /// A position in the log: the end of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogPlace {
+pub struct LogPosition {
     /// Offset of the record of that commit (bytes).
     pub record_at: u64,
     /// End of that commit (bytes).
@@ -19,7 +19,7 @@ pub struct LogPlace {
     pub version: u64,
 }
 
-impl LogPlace {
+impl LogPosition {
     pub(super) fn encode(&self, out: &mut Encoder<'_>) {
         out.u64(self.record_at).u64(self.tail).u64(self.sequence);
         out.u64(self.record_checksum).u64(self.version);

@@ -8,9 +8,9 @@ use crate::volume::format::agreement::{accepts, number};
 
 const INCARNATION: u64 = 0x1bad_b002_dead_beef;
 
-fn place(n: u64) -> LogPlace {
+fn place(n: u64) -> LogPosition {
     let (record_at, tail) = (LOG_START + n * BLOCK, LOG_START + (n + 1) * BLOCK);
-    LogPlace { record_at, tail, sequence: n + 1, record_checksum: n ^ 99, version: 7 + n }
+    LogPosition { record_at, tail, sequence: n + 1, record_checksum: n ^ 99, version: 7 + n }
 }
 
 fn header() -> CheckpointHeader {
@@ -29,14 +29,14 @@ fn header() -> CheckpointHeader {
 
 #[test]
 fn what_is_written_is_read() {
-    let mut out = vec![0xff; PIECE_MAX];
+    let mut out = vec![0xff; PIECE_LEN_MAX];
     let (len, sum) = header().encode(&mut out);
     assert_eq!(len, BLOCK as usize);
     assert_eq!(CheckpointHeader::decode(&out), Some((header(), sum)));
 
     let footer = CheckpointFooter {
         reached: place(9),
-        beside: 1,
+        stash: 1,
         segments: 2,
         entries: 3,
         parts: 4,
@@ -45,7 +45,7 @@ fn what_is_written_is_read() {
         sums: 7,
     };
     let len = footer.encode(8, INCARNATION, &mut out);
-    let piece = open_piece(&out[..len], 8, INCARNATION, true).unwrap();
+    let piece = decode_piece(&out[..len], 8, INCARNATION, true).unwrap();
     assert_eq!(piece.kind, PieceKind::Footer);
     assert_eq!(CheckpointFooter::decode(piece.payload), Some(footer));
 
@@ -55,8 +55,8 @@ fn what_is_written_is_read() {
     let all = buckets.iter().flatten().filter(|entry| **entry != 0).count();
     assert_eq!(first, segment_len(100, all));
     let second = encode_segment(1, 1, [[0; 8]].into_iter(), &mut out[PAYLOAD_AT + first..]);
-    let (len, _) = seal_piece(PieceKind::Segments, 1, 2, first + second, INCARNATION, &mut out);
-    let piece = open_piece(&out[..len], 1, INCARNATION, true).unwrap();
+    let (len, _) = finish_piece(PieceKind::Segments, 1, 2, first + second, INCARNATION, &mut out);
+    let piece = decode_piece(&out[..len], 1, INCARNATION, true).unwrap();
     let (segment, rest) = SegmentRecord::decode(piece.payload).unwrap();
     assert_eq!((segment.prefix, segment.depth, segment.len as usize), (5, 3, all));
     assert!(segment.buckets().eq(buckets));
@@ -76,9 +76,9 @@ fn what_is_written_is_read() {
     assert!(decode_damage(&out[..len], 2).unwrap().eq(damage));
 }
 
-fn any_place() -> impl Strategy<Value = LogPlace> {
+fn any_place() -> impl Strategy<Value = LogPosition> {
     (number(), number(), number(), number()).prop_map(|(record_at, tail, sequence, version)| {
-        LogPlace { record_at, tail, sequence, record_checksum: 5, version }
+        LogPosition { record_at, tail, sequence, record_checksum: 5, version }
     })
 }
 
@@ -101,11 +101,11 @@ proptest! {
         (reached, len, entries) in (any_place(), number(), number()),
     ) {
         let footer = CheckpointFooter {
-            reached, beside: 1, segments: 2, entries, parts: 3, damage: 4, len, sums: 5,
+            reached, stash: 1, segments: 2, entries, parts: 3, damage: 4, len, sums: 5,
         };
         let mut out = vec![0xee; BLOCK as usize];
         footer.put(3, INCARNATION, &mut out);
-        let piece = open_piece(&out, 3, INCARNATION, true).expect("its checksum is right");
+        let piece = decode_piece(&out, 3, INCARNATION, true).expect("its checksum is right");
         let read = CheckpointFooter::decode(piece.payload);
         prop_assert!(read.is_none_or(|read| read == footer));
         let mut again = vec![0; BLOCK as usize];
@@ -117,16 +117,16 @@ proptest! {
     fn a_piece_is_sealed_exactly_when_it_would_be_opened(
         kind in 1u32..7,
         (count, each) in (0u32..4, prop_oneof![Just(16usize), Just(32), Just(96), Just(HEADER_LEN)]),
-        more in prop_oneof![Just(0usize), Just(1), Just(PAYLOAD_MAX - 10), Just(PAYLOAD_MAX + 1)],
+        more in prop_oneof![Just(0usize), Just(1), Just(PAYLOAD_LEN_MAX - 10), Just(PAYLOAD_LEN_MAX + 1)],
     ) {
         let kind = PieceKind::of(kind).expect("1 to 6");
         let payload = count as usize * each + more;
-        let mut out = vec![0; 2 * PIECE_MAX];
+        let mut out = vec![0; 2 * PIECE_LEN_MAX];
         put_piece(kind, 3, count, payload, INCARNATION, &mut out);
-        let read = open_piece(&out, 3, INCARNATION, true).is_some();
-        let mut again = vec![0; 2 * PIECE_MAX];
+        let read = decode_piece(&out, 3, INCARNATION, true).is_some();
+        let mut again = vec![0; 2 * PIECE_LEN_MAX];
         let accepted = accepts(|| {
-            seal_piece(kind, 3, count, payload, INCARNATION, &mut again);
+            finish_piece(kind, 3, count, payload, INCARNATION, &mut again);
         });
         prop_assert_eq!(accepted, read);
     }
@@ -134,7 +134,7 @@ proptest! {
 
 #[test]
 fn every_flipped_bit_is_noticed() {
-    let mut out = vec![0; PIECE_MAX];
+    let mut out = vec![0; PIECE_LEN_MAX];
     let (len, _) = header().encode(&mut out);
     for bit in 0..len * 8 {
         out[bit / 8] ^= 1 << (bit % 8);
@@ -142,16 +142,16 @@ fn every_flipped_bit_is_noticed() {
         out[bit / 8] ^= 1 << (bit % 8);
     }
     let payload = encode_pairs(&[(1, 2), (3, 4)], &mut out[PAYLOAD_AT..]);
-    let (len, _) = seal_piece(PieceKind::Parts, 2, 2, payload, INCARNATION, &mut out);
+    let (len, _) = finish_piece(PieceKind::Parts, 2, 2, payload, INCARNATION, &mut out);
     for bit in 0..len * 8 {
         out[bit / 8] ^= 1 << (bit % 8);
-        assert!(open_piece(&out, 2, INCARNATION, true).is_none(), "bit {bit}");
+        assert!(decode_piece(&out, 2, INCARNATION, true).is_none(), "bit {bit}");
         out[bit / 8] ^= 1 << (bit % 8);
     }
-    assert!(open_piece(&out, 2, INCARNATION, true).is_some());
-    assert!(open_piece(&out, 1, INCARNATION, true).is_none(), "a piece of another place");
-    assert!(open_piece(&out, 2, INCARNATION + 1, true).is_none(), "a piece of another file");
+    assert!(decode_piece(&out, 2, INCARNATION, true).is_some());
+    assert!(decode_piece(&out, 1, INCARNATION, true).is_none(), "a piece of another place");
+    assert!(decode_piece(&out, 2, INCARNATION + 1, true).is_none(), "a piece of another file");
     for len in 0..len {
-        assert!(open_piece(&out[..len], 2, INCARNATION, true).is_none());
+        assert!(decode_piece(&out[..len], 2, INCARNATION, true).is_none());
     }
 }

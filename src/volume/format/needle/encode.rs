@@ -3,14 +3,14 @@
 use super::footer::encode_footer;
 use super::header::{FLAG_COPY, NeedleHeader};
 use super::kind::Kind;
-use super::layout::{FOOTER_LEN, HEADER_LEN, Layout};
+use super::layout::{FOOTER_LEN, HEADER_LEN, NeedleLayout};
 use crate::base::limits::{CHUNK, UNIT};
 use crate::volume::format::checksum::{checksum, data_checksum, seed};
 use crate::volume::format::field::Encoder;
 
 /// Fills in the chunk checksums of the data in `needle`. Returns the checksum of the data, which is the
 /// entity tag of a data needle.
-pub fn encode_chunk_table(needle: &mut [u8], layout: &Layout) -> u64 {
+pub fn encode_chunk_table(needle: &mut [u8], layout: &NeedleLayout) -> u64 {
     let (front, data) = needle.split_at_mut(layout.data_start);
     let data = &data[..layout.data_len];
     let table = &mut front[layout.chunk_table()];
@@ -27,7 +27,7 @@ pub fn encode_chunk_table(needle: &mut [u8], layout: &Layout) -> u64 {
 ///
 /// # Panics
 /// If there is not exactly one for each chunk.
-pub fn put_chunk_table(needle: &mut [u8], layout: &Layout, sums: &[u64]) {
+pub fn put_chunk_table(needle: &mut [u8], layout: &NeedleLayout, sums: &[u64]) {
     let table = &mut needle[layout.chunk_table()];
     if !table.is_empty() {
         assert_eq!(table.len(), sums.len() * 8, "a checksum for each chunk");
@@ -60,7 +60,7 @@ pub fn encode_data_needle(header: &NeedleHeader, incarnation: u64, offset: u64, 
 /// # Panics
 /// If [`decode_header`] would refuse the header. If `needle` is not exactly 1024 bytes long.
 pub fn encode_tombstone(header: &NeedleHeader, incarnation: u64, offset: u64, needle: &mut [u8]) {
-    let layout = Layout::tombstone();
+    let layout = NeedleLayout::tombstone();
     assert!(header.kind == Kind::Tombstone && needle.len() == layout.len);
     needle.fill(0);
     let (first, second) = needle.split_at_mut(UNIT as usize);

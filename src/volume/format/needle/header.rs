@@ -1,7 +1,7 @@
 //! The fixed header of a needle.
 
 use super::kind::Kind;
-use super::layout::{HEADER_LEN, Layout, TOMBSTONE_UNITS};
+use super::layout::{HEADER_LEN, NeedleLayout, TOMBSTONE_UNITS};
 use crate::base::limits::{ATTRIBUTES_MAX, NEEDLE_DATA_MAX, UNIT};
 use crate::base::types::{Cookie, NeedleId};
 use crate::volume::format::checksum::{checksum, seed};
@@ -55,14 +55,14 @@ pub struct NeedleHeader {
 impl NeedleHeader {
     /// Returns the layout of this needle.
     #[must_use]
-    pub fn layout(&self) -> Layout {
+    pub fn layout(&self) -> NeedleLayout {
         match self.kind {
-            Kind::Tombstone => Layout::tombstone(),
+            Kind::Tombstone => NeedleLayout::tombstone(),
             Kind::Data | Kind::Part => {
-                Layout::data(usize::from(self.attributes_len), self.data_len as usize)
+                NeedleLayout::data(usize::from(self.attributes_len), self.data_len as usize)
             }
             Kind::Manifest => {
-                Layout::manifest(usize::from(self.attributes_len), self.data_len as usize)
+                NeedleLayout::manifest(usize::from(self.attributes_len), self.data_len as usize)
             }
         }
     }

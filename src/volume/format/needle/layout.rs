@@ -20,7 +20,7 @@ const _: () = assert!(NEEDLE_LEN_MIN as u64 == *UNITS.start() as u64 * UNIT);
 
 /// Offsets and lengths of the sections of a needle, relative to its start (bytes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub struct NeedleLayout {
     /// Length of the attributes.
     pub attributes_len: usize,
     /// Offset of the data.
@@ -33,7 +33,7 @@ pub struct Layout {
     pub len: usize,
 }
 
-impl Layout {
+impl NeedleLayout {
     /// Returns the layout of a data needle or a part.
     ///
     /// # Panics

@@ -19,5 +19,5 @@ pub use encode::{encode_chunk_table, encode_data_needle, encode_tombstone, put_c
 pub use footer::{Footer, footer_at};
 pub use header::{NeedleHeader, decode_header};
 pub use kind::Kind;
-pub use layout::{FOOTER_LEN, HEADER_LEN, Layout};
+pub use layout::{FOOTER_LEN, HEADER_LEN, NeedleLayout};
 pub use verify::{Unreadable, verify_data, verify_meta, verify_range};

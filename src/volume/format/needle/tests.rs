@@ -30,7 +30,7 @@ fn header(data: &[u8], attributes_len: usize) -> NeedleHeader {
 
 fn needle(data: &[u8], content_type: &[u8], offset: u64) -> Vec<u8> {
     let attribute = Attribute { code: Attribute::CONTENT_TYPE, value: content_type };
-    let layout = Layout::data(attribute.encoded_len(), data.len());
+    let layout = NeedleLayout::data(attribute.encoded_len(), data.len());
     let mut bytes = vec![0xee; layout.len];
     attribute_bytes(&[attribute], &mut bytes[HEADER_LEN..]);
     bytes[layout.data_range()].copy_from_slice(data);

@@ -6,7 +6,7 @@ use crate::base::limits::{BLOCK, COMMIT_LEN_MAX, UNIT};
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::volume::format::CommitRecord;
 use crate::volume::log::log_end::LogEnd;
-use crate::volume::log::scan::Wanted;
+use crate::volume::log::scan::ScanFilter;
 
 impl Recovery<'_> {
     /// Reads commit after commit, up to the torn tail or the end of the log.
@@ -43,7 +43,7 @@ impl Recovery<'_> {
         let end = at + record.len;
         // A torn commit may hold leftovers of an older epoch.
         let sequences = record.sequence..=record.sequence;
-        let wanted = Wanted { sequences, epoch: Some(record.epoch) };
+        let wanted = ScanFilter { sequences, epoch: Some(record.epoch) };
         let found = self.scanner.collect(at + UNIT, end, &wanted).await;
         self.end = LogEnd {
             record_at: at,
@@ -103,7 +103,7 @@ impl Recovery<'_> {
         // The scan must not pass over a needle of an older torn commit as a whole: it may overlap a needle
         // that the seal names.
         let epoch = sealed.filter(|_| proof.sequence == self.end.sequence + 1);
-        let wanted = Wanted { sequences, epoch };
+        let wanted = ScanFilter { sequences, epoch };
         let found = self.scanner.collect(at, proof.tail, &wanted).await;
         let before = self.end;
         self.end = LogEnd { version: self.end.version, ..proof };

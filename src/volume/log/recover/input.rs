@@ -4,14 +4,14 @@ use super::progress::Progress;
 use crate::volume::format::TailHint;
 use crate::volume::index::{Hasher, Index};
 use crate::volume::io::VolumeFile;
-use crate::volume::log::scan::Memory;
+use crate::volume::log::scan::ScanBuffer;
 
 /// Parameters of a recovery.
-pub struct Log<'a> {
+pub struct RecoveryInput<'a> {
     /// The volume file.
     pub file: &'a VolumeFile,
     /// Buffer for reading it.
-    pub memory: &'a Memory,
+    pub memory: &'a ScanBuffer,
     /// Incarnation of the file.
     pub incarnation: u64,
     /// End of the area for the log (bytes).
@@ -28,7 +28,7 @@ pub struct Log<'a> {
     pub progress: &'a dyn Fn(Progress),
 }
 
-impl Log<'_> {
+impl RecoveryInput<'_> {
     /// Returns an empty index for this log.
     pub fn index(&self) -> Index {
         Index::with_segments_max(self.size, self.segments_max)

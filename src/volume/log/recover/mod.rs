@@ -25,7 +25,7 @@ mod saved;
 mod tail;
 
 pub use ending::Ending;
-pub(in crate::volume) use input::Log;
+pub(in crate::volume) use input::RecoveryInput;
 pub use progress::Progress;
 pub(in crate::volume) use recovered::Recovered;
 pub(in crate::volume) use run::recover;

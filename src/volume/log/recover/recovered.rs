@@ -3,7 +3,7 @@
 use super::ending::Ending;
 use crate::volume::format::Seal;
 use crate::volume::log::contents::Contents;
-use crate::volume::log::damaged_range::DamagedPlace;
+use crate::volume::log::damaged_range::DamagedRange;
 use crate::volume::log::log_end::LogEnd;
 
 /// Result of recovery.
@@ -17,7 +17,7 @@ pub struct Recovered {
     /// Decision about a torn last commit, to be sealed before anything is written.
     pub torn: Option<Seal>,
     /// Damage inside acknowledged data.
-    pub damage: Vec<DamagedPlace>,
+    pub damage: Vec<DamagedRange>,
     /// Number of commits that chain.
     pub commits: u64,
     /// Number of sectors that the device could not read: their content is unknown, not absent.

@@ -1,10 +1,10 @@
 //! State of a recovery, and what the witnesses say.
 
-use super::input::Log;
+use super::input::RecoveryInput;
 use super::recovered::Recovered;
 use crate::volume::format::CommitRecord;
 use crate::volume::log::log_end::LogEnd;
-use crate::volume::log::scan::{Found, Scanner};
+use crate::volume::log::scan::{FoundNeedle, Scanner};
 
 /// A commit that was read but not yet applied: what follows may show that it was torn.
 pub(super) struct Staged {
@@ -13,12 +13,12 @@ pub(super) struct Staged {
     pub(super) record: Option<CommitRecord>,
     /// End of the log before it.
     pub(super) before: LogEnd,
-    pub(super) found: Vec<Found>,
+    pub(super) found: Vec<FoundNeedle>,
 }
 
 /// State of a recovery.
 pub(super) struct Recovery<'a> {
-    pub(super) log: &'a Log<'a>,
+    pub(super) log: &'a RecoveryInput<'a>,
     pub(super) scanner: Scanner<'a>,
     pub(super) staged: Option<Staged>,
     /// End of what was read so far.

@@ -5,8 +5,8 @@ use crate::base::limits::UNIT;
 use crate::base::types::NeedleId;
 use crate::volume::format::{Kind, NeedleHeader, Seal};
 use crate::volume::index::{IdHash, Location, PREFETCHED};
-use crate::volume::log::damaged_range::DamagedPlace;
-use crate::volume::log::scan::{Found, Wanted};
+use crate::volume::log::damaged_range::DamagedRange;
+use crate::volume::log::scan::{FoundNeedle, ScanFilter};
 
 impl Recovery<'_> {
     /// Applies the staged commit to the index, since something follows it. A seal says which needles of
@@ -16,7 +16,7 @@ impl Recovery<'_> {
         match seal {
             Some(Seal { epoch, kept }) => {
                 let kept_needle =
-                    |found: &Found| found.epoch() == epoch && kept.contains(found.ordinal());
+                    |found: &FoundNeedle| found.epoch() == epoch && kept.contains(found.ordinal());
                 staged.found.retain(kept_needle);
                 if staged.found.len() < kept.count() as usize {
                     self.report_lost(staged.start, staged.end);
@@ -36,7 +36,7 @@ impl Recovery<'_> {
 
     fn report_lost(&mut self, start: u64, end: u64) {
         let at = Location { offset: start, len: end - start };
-        self.result.damage.push(DamagedPlace { at, id: None });
+        self.result.damage.push(DamagedRange { at, id: None });
     }
 
     /// Reports a damaged range if needles of a commit are missing.
@@ -52,20 +52,20 @@ impl Recovery<'_> {
         };
         if missing {
             let at = Location { offset: staged.start, len };
-            self.result.damage.push(DamagedPlace { at, id: None });
+            self.result.damage.push(DamagedRange { at, id: None });
         }
     }
 
     /// Applies one needle to the index.
-    pub(super) async fn take_over(&mut self, found: &Found) {
+    pub(super) async fn take_over(&mut self, found: &FoundNeedle) {
         let location = found.location();
         match found {
-            Found::Whole(header, _) => {
+            FoundNeedle::Whole(header, _) => {
                 self.end.version = self.end.version.max(header.version);
                 self.take_over_header(header, location).await;
             }
-            Found::Damaged(footer) => {
-                self.result.damage.push(DamagedPlace { at: location, id: Some(footer.id) });
+            FoundNeedle::Damaged(footer) => {
+                self.result.damage.push(DamagedRange { at: location, id: Some(footer.id) });
                 let hash = self.log.hasher.hash(footer.id);
                 match footer.kind {
                     Kind::Part => {}
@@ -112,12 +112,12 @@ impl Recovery<'_> {
         let candidates = self.result.contents.index().candidates(hash);
         let older: Vec<Location> = candidates.filter(|at| at.offset < before).collect();
         for at in older {
-            let wanted = Wanted { sequences: 0..=u64::MAX, epoch: None };
+            let wanted = ScanFilter { sequences: 0..=u64::MAX, epoch: None };
             let end = at.offset + at.len;
             let needles = self.scanner.collect(at.offset, end, &wanted).await;
             let same = needles.iter().any(|needle| match needle {
-                Found::Whole(header, _) => header.id == id,
-                Found::Damaged(footer) => footer.id == id,
+                FoundNeedle::Whole(header, _) => header.id == id,
+                FoundNeedle::Damaged(footer) => footer.id == id,
             });
             if same {
                 self.result.contents.remove(hash, at.offset);

@@ -1,7 +1,7 @@
 //! A recovery from beginning to end.
 
 use super::ending::Ending;
-use super::input::Log;
+use super::input::RecoveryInput;
 use super::recovered::Recovered;
 use super::recovery::Recovery;
 use super::saved::Saved;
@@ -13,7 +13,7 @@ use crate::volume::log::scan::Scanner;
 
 /// Recovers a log, either all of it or what follows a checkpoint. Damage is not an error: it is in the
 /// result.
-pub async fn recover(log: &Log<'_>, saved: Option<Saved>) -> Recovered {
+pub async fn recover(log: &RecoveryInput<'_>, saved: Option<Saved>) -> Recovered {
     let scanner = Scanner::new(log.file, log.memory, log.incarnation, log.log_end);
     let reached = saved.as_ref().map(|saved| saved.reached);
     let reached = reached.filter(|_| !chosen(Sabotage::IgnoreReached));

@@ -1,7 +1,7 @@
 //! What recovery takes from a checkpoint.
 
 use crate::volume::log::contents::Contents;
-use crate::volume::log::damaged_range::DamagedPlace;
+use crate::volume::log::damaged_range::DamagedRange;
 use crate::volume::log::log_end::LogEnd;
 
 /// State that recovery takes from a checkpoint instead of reading the log.
@@ -10,7 +10,7 @@ pub struct Saved {
     /// be included.
     pub contents: Contents,
     /// Damage known when the checkpoint was written.
-    pub damage: Vec<DamagedPlace>,
+    pub damage: Vec<DamagedRange>,
     /// Covered position: the log must be read from here on.
     pub covers: LogEnd,
     /// Reached position: a witness that the log was durable up to here.

@@ -8,7 +8,7 @@ use crate::base::limits::{BLOCK, COMMIT_LEN_MAX, COMMIT_NEEDLES_MAX};
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::volume::format::{Kept, Seal};
 use crate::volume::log::log_end::LogEnd;
-use crate::volume::log::scan::{Found, Wanted};
+use crate::volume::log::scan::{FoundNeedle, ScanFilter};
 
 impl Recovery<'_> {
     /// Decides about the last commit that was read, and about what follows it.
@@ -59,11 +59,11 @@ impl Recovery<'_> {
         // The last block is kept for the seal.
         let limit = (at + COMMIT_LEN_MAX).min(self.log.log_end - BLOCK);
         for epoch in hinted.into_iter().chain([self.epoch]) {
-            let wanted = Wanted { sequences: sequence..=sequence, epoch: Some(epoch) };
+            let wanted = ScanFilter { sequences: sequence..=sequence, epoch: Some(epoch) };
             let found = self.scanner.collect(at, limit, &wanted).await;
             let mut valid = self.valid_needles(&found).await;
             valid.retain(|found| (found.ordinal() as usize) < COMMIT_NEEDLES_MAX);
-            let Some(last) = valid.last().map(Found::location) else { continue };
+            let Some(last) = valid.last().map(FoundNeedle::location) else { continue };
             self.end.tail = (last.offset + last.len).next_multiple_of(BLOCK);
             self.end.sequence = sequence;
             self.end.record_checksum = 0;
@@ -72,7 +72,7 @@ impl Recovery<'_> {
         }
     }
 
-    async fn take_over_torn(&mut self, epoch: u64, valid: Vec<Found>) {
+    async fn take_over_torn(&mut self, epoch: u64, valid: Vec<FoundNeedle>) {
         let mut kept = Kept::none();
         for found in valid {
             if kept.keep(found.ordinal()) {
@@ -84,11 +84,11 @@ impl Recovery<'_> {
     }
 
     /// Returns the needles of a torn commit that verify to the last byte; of a batch put all or none.
-    async fn valid_needles(&mut self, found: &[Found]) -> Vec<Found> {
+    async fn valid_needles(&mut self, found: &[FoundNeedle]) -> Vec<FoundNeedle> {
         let mut valid = Vec::new();
         let mut batches: HashMap<u64, u16> = HashMap::new();
         for found in found {
-            let Found::Whole(header, at) = found else { continue };
+            let FoundNeedle::Whole(header, at) = found else { continue };
             if self.scanner.verify(header, *at).await || chosen(Sabotage::KeepTorn) {
                 *batches.entry(header.batch).or_default() += 1;
                 valid.push((*found, header.batch, header.batch_count));

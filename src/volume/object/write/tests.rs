@@ -4,7 +4,7 @@ use crate::runtime::op::{DirId, Op};
 use crate::runtime::sim::World;
 use crate::runtime::sim::disk::Image;
 use crate::runtime::{Runtime, split_mix};
-use crate::volume::{self, Draft, Expected, Preallocation, Refusal, Superblock, VolumeState};
+use crate::volume::{self, Draft, Expected, Preallocation, Refusal, Superblock, SuperblockState};
 
 /// Regression, found by the simulation: while the device could not read a needle that had the hash of
 /// every id, the search for a free id did not end.
@@ -23,7 +23,7 @@ fn a_name_is_not_looked_for_without_end() {
         incarnation: 7,
         parent: 0,
         generation: 0,
-        state: VolumeState::Live,
+        state: SuperblockState::Live,
         size: 1 << 20,
         unit: 512,
         chunk: 65_536,

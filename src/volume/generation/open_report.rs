@@ -4,7 +4,7 @@ use crate::volume::log::{Ending, LogEnd};
 
 /// Findings of opening a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Findings {
+pub struct OpenReport {
     /// Damaged or outdated copies of the superblock. Opening for writing rewrites them.
     pub superblock: Vec<SuperblockCopy>,
     /// Whether a tail hint is damaged. The next hint is written in its place.
