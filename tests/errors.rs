@@ -320,7 +320,7 @@ fn restart(image: &Image, possible: &BTreeSet<Held>, base: Base, pool: &Pool) {
         Err(GetError::NotFound) => None,
         Err(other) => panic!("{other}"),
     });
-    let read_only = volume.state() == SuperblockState::ReadOnly;
+    let read_only = volume.superblock_state() == SuperblockState::ReadOnly;
     let found = Held { values, read_only, file: true };
     assert!(possible.contains(&found), "{found:?} is not of {possible:?}");
     if read_only {

@@ -151,14 +151,14 @@ fn a_change_of_the_state_without_a_buffer_changes_nothing() {
         let image = process.image();
         let held = exhaust(&pool);
         assert_eq!(set(&mut process, &volume, read_only), Err(StateError::NoBuffer));
-        assert_eq!(volume.state(), before);
+        assert_eq!(volume.superblock_state(), before);
         assert_eq!(volume.writable(), before == SuperblockState::Live);
         drop(held);
         assert!(process.image() == image, "something was written");
         let put = process.put(&volume, B, b"as before");
         assert_eq!(put.err(), (before == SuperblockState::ReadOnly).then_some(Refusal::ReadOnly));
         set(&mut process, &volume, read_only).unwrap();
-        assert_ne!(volume.state(), before);
+        assert_ne!(volume.superblock_state(), before);
     }
     process.put(&volume, B, b"writable again").unwrap();
 }

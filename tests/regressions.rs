@@ -426,7 +426,7 @@ fn a_failed_change_of_the_state_was_said_to_be_undone() {
     assert!(matches!(set(true), Err(StateError::Failed(_))));
     assert_eq!(set(false), Err(StateError::Poisoned));
     let mut restarted = Process::start(3, &process.image(), &pool);
-    assert_eq!(restarted.open().unwrap().state(), SuperblockState::ReadOnly);
+    assert_eq!(restarted.open().unwrap().superblock_state(), SuperblockState::ReadOnly);
 }
 
 /// A hint that failed while the state of the volume was being written stopped none of the copies that

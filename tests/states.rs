@@ -41,7 +41,7 @@ fn a_read_only_volume_reads_and_takes_nothing_also_after_a_restart() {
     set(&mut process, &volume, true).unwrap();
     set(&mut process, &volume, true).expect("it is already");
     for seed in 2..4 {
-        assert_eq!(volume.state(), SuperblockState::ReadOnly);
+        assert_eq!(volume.superblock_state(), SuperblockState::ReadOnly);
         assert!(!volume.writable() && !volume.poisoned());
         assert_eq!(process.put(&volume, B, b"x"), Err(Refusal::ReadOnly));
         assert_eq!(process.put(&volume, A, b"x"), Err(Refusal::ReadOnly));
@@ -151,7 +151,7 @@ fn each_change_of_the_state_is_newer_than_the_one_before() {
         let file = process.image().bytes(FILE);
         for at in superblock_offsets(SIZE) {
             let copy = Superblock::decode(&file[usize::try_from(at).unwrap()..]).unwrap();
-            assert_eq!((copy.revision, copy.state), (revision, volume.state()));
+            assert_eq!((copy.revision, copy.state), (revision, volume.superblock_state()));
         }
     }
 }
@@ -168,7 +168,7 @@ fn a_sealed_volume_stays_sealed() {
     let volume = process.open().unwrap();
     assert_eq!(set(&mut process, &volume, false), Err(StateError::Sealed));
     assert_eq!(set(&mut process, &volume, true), Ok(()));
-    assert_eq!((volume.state(), volume.writable()), (SuperblockState::Sealed, false));
+    assert_eq!((volume.superblock_state(), volume.writable()), (SuperblockState::Sealed, false));
     assert_eq!(process.put(&volume, A, b"x"), Err(Refusal::ReadOnly));
 }
 
@@ -216,7 +216,7 @@ fn a_power_cut_leaves_the_old_state_or_the_new_one() {
                 let mut process = Process::start(seed as u64, &image, &pool);
                 let volume = process.open().expect("no cut costs the superblock");
                 assert_eq!(process.get(&volume, A).unwrap(), b"before");
-                let is_new = (volume.state() == SuperblockState::ReadOnly) == read_only;
+                let is_new = (volume.superblock_state() == SuperblockState::ReadOnly) == read_only;
                 assert!(is_new || !done, "undone after it was answered");
                 *(if is_new { &mut new } else { &mut old }) += 1;
             }

@@ -26,8 +26,9 @@ pub use checkpoint::{CheckpointFigures, CheckpointQueue, Checkpointing, NotWritt
 pub use error::{Damage, GetError, IoError, OpenError, Refusal, StateError};
 pub use format::{Superblock, SuperblockState};
 pub use generation::{
-    Expected, Figures, NotRemoved, OpenContext, OpenReport, Preallocation, SuperblockCopy, Volume,
-    create, open, open_read_only, open_with, remove,
+    Expected, FenceReason, Figures, NotRemoved, OpenContext, OpenReport, Preallocation,
+    ReadOnlyReason, SuperblockCopy, Volume, WriteState, create, open, open_read_only, open_with,
+    remove,
 };
 pub use index::{Hasher, Location};
 pub use io::Stats;

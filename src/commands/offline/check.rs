@@ -176,7 +176,7 @@ fn blank(place: &VolumeLocation, reader: &Reader<'_>) -> VolumeReport {
         volume: place.file.id,
         file: place.file.path.display().to_string(),
         sound: true,
-        state: state_text(volume.state()),
+        state: state_text(volume.superblock_state()),
         needles: figures.needles,
         damaged_needles: 0,
         large_bodies: 0,

@@ -35,9 +35,7 @@ impl Volume {
     pub(super) fn may_checkpoint(&self) -> bool {
         let end = self.log.end();
         self.checkpoints.policy.is_some()
-            && !self.read_only
-            && !self.incomplete
-            && !self.log.poisoned()
+            && self.write_state.get().takes_checkpoints()
             && log_position(&end).fits(self.superblock.log_end())
     }
 

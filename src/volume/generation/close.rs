@@ -1,19 +1,18 @@
-//! The end of a volume: closing, removal of its file, fencing.
+//! The end of a volume: closing, and removal of its file.
 
 use std::rc::Rc;
 
 use crate::base::account::AUDITED;
-use crate::volume::Volume;
 use crate::volume::checkpoint::task::start;
-use crate::volume::error::IoError;
+use crate::volume::{ReadOnlyReason, Volume, WriteState};
 
 impl Volume {
     /// Closes the volume: commits everything admitted, writes a clean-close hint, and writes a
     /// checkpoint. Nothing may be read or written afterwards.
     pub async fn close(&self) {
         self.checkpoints.stop().await;
-        if !self.read_only {
-            self.log.close().await;
+        if self.write_state.get() != WriteState::ReadOnly(ReadOnlyReason::Inspection) {
+            self.close_log().await;
             if AUDITED {
                 self.contents.borrow().audit();
             }
@@ -45,12 +44,6 @@ impl Volume {
     /// closed when the last of them ends.
     pub async fn retire(&self) {
         self.checkpoints.stop().await;
-        self.log.close().await;
-    }
-
-    /// Fences the volume for the life of the process, because its file is no longer where it was: a
-    /// restart would not find anything written to it.
-    pub fn fence(&self) {
-        self.log.poison(IoError::Errno(nix::libc::ENOENT));
+        self.close_log().await;
     }
 }

@@ -4,7 +4,8 @@
 //! - `create`, `remove`: the file.
 //! - `open`: from the file to the volume. `expected`, `open_context`: what it needs. `open_report`: what
 //!   it found. `read_block`, `superblock_copies`, `hints`: the blocks before the log.
-//! - `state`: writable or read-only. `close`: the end of a volume.
+//! - `write_state`: whether a volume may be written. `set_read_only`: what the operator changes about it.
+//! - `close`: the end of a volume.
 
 mod close;
 mod create;
@@ -16,9 +17,10 @@ mod open_context;
 mod open_report;
 mod read_block;
 mod remove;
-mod state;
+mod set_read_only;
 mod superblock_copies;
 mod volume;
+mod write_state;
 
 pub use create::{Preallocation, create};
 pub use expected::Expected;
@@ -28,3 +30,4 @@ pub use open_context::OpenContext;
 pub use open_report::{OpenReport, SuperblockCopy};
 pub use remove::{NotRemoved, remove};
 pub use volume::Volume;
+pub use write_state::{FenceReason, ReadOnlyReason, WriteState};

@@ -8,6 +8,7 @@ use super::hints::{Hints, read_hints};
 use super::open_context::OpenContext;
 use super::open_report::OpenReport;
 use super::superblock_copies::{check, read_superblock, repair_superblock};
+use super::write_state::{ReadOnlyReason, WriteState};
 use crate::base::limits::BLOCK;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::buffer::Buf;
@@ -18,7 +19,7 @@ use crate::volume::checkpoint::checkpoints::Checkpoints;
 use crate::volume::checkpoint::load::{Loaded, load};
 use crate::volume::checkpoint::task::start;
 use crate::volume::error::{IoError, OpenError};
-use crate::volume::format::{Superblock, SuperblockState, TailHint};
+use crate::volume::format::{Superblock, TailHint};
 use crate::volume::io::{VolumeFile, outcome};
 use crate::volume::log::append_log::AppendLog;
 use crate::volume::log::committer;
@@ -150,19 +151,15 @@ async fn open_file(
     let queue = context.checkpoint_queue.cloned();
     let checkpoints = Checkpoints::new(handle, dir, queue, policy, (figures, exact));
     let unread = unread + recovered.unread;
-    let log = match mode {
+    let readable = unread == 0 || chosen(Sabotage::UnreadIsEmpty);
+    let epoch = if mode == OpenMode::Serve { handle.random() } else { 0 };
+    let log = continued_log(handle, block, &superblock, hint, &recovered, epoch);
+    let write_state = match mode {
         OpenMode::Serve => {
-            let log = continued_log(handle, block, &superblock, hint, &recovered, handle.random());
-            let readable = unread == 0 || chosen(Sabotage::UnreadIsEmpty);
             let begin = if readable { repaired } else { Err(IoError::Errno(nix::libc::EIO)) };
-            begin_epoch(&log, &file, &superblock, &recovered, begin).await;
-            log
+            begin_epoch(&log, &file, &superblock, &recovered, begin).await
         }
-        OpenMode::Inspect => {
-            let log = continued_log(handle, block, &superblock, hint, &recovered, 0);
-            log.accept(false);
-            log
-        }
+        OpenMode::Inspect => WriteState::ReadOnly(ReadOnlyReason::Inspection),
     };
     let open_report = OpenReport {
         superblock: bad_copies,
@@ -175,9 +172,9 @@ async fn open_file(
     let volume = Rc::new(Volume {
         handle: handle.clone(),
         file,
-        state: Cell::new(superblock.state),
+        superblock_state: Cell::new(superblock.state),
         revision: Cell::new(superblock.revision),
-        state_is_lost: Cell::new(false),
+        write_state: Cell::new(write_state),
         superblock,
         hasher,
         contents: RefCell::new(recovered.contents),
@@ -186,8 +183,7 @@ async fn open_file(
         extents,
         damage: recovered.damage,
         open_report,
-        read_only: mode == OpenMode::Inspect,
-        incomplete: unread > 0 && !chosen(Sabotage::UnreadIsEmpty),
+        index_is_incomplete: !readable,
         checkpoints,
     });
     if mode == OpenMode::Serve {
@@ -260,34 +256,32 @@ fn continued_log(
     let (incarnation, log_end) = (superblock.incarnation, superblock.log_end());
     let mut end = recovered.end;
     end.sequence -= u64::from(end.sequence > 0 && chosen(Sabotage::ReuseSequence));
-    let log = AppendLog::new(handle, block, incarnation, superblock.size, log_end, end, last);
-    log.accept(superblock.state == SuperblockState::Live);
-    log
+    AppendLog::new(handle, block, incarnation, superblock.size, log_end, end, last)
 }
 
 /// Writes the seal of a torn tail and a hint with the recovered end of the log, before anything else is
-/// written. If that is not possible, the volume is poisoned.
+/// written. If that is not possible, the volume is poisoned. Returns whether it may be written.
 async fn begin_epoch(
     log: &AppendLog,
     file: &VolumeFile,
     superblock: &Superblock,
     recovered: &Recovered,
     repaired: Result<(), IoError>,
-) {
+) -> WriteState {
+    let state = WriteState::opened(superblock.state);
     // After a failed write nothing more is written. If sectors could not be read, their content is
     // unknown, and the log might be continued over acknowledged data.
     let begun = match repaired {
         Ok(()) => write_seal_and_hint(log, file, recovered).await,
         failed => failed,
     };
-    if let Err(error) = begun {
-        log.poison(error);
-        tracing::error!(
-            volume = superblock.volume.0,
-            "the volume cannot be read in full or written to ({error}): it serves reads only until \
-             the daemon is restarted; check the kernel log and the disk"
-        );
-    }
+    let Err(error) = begun else { return state };
+    tracing::error!(
+        volume = superblock.volume.0,
+        "the volume cannot be read in full or written to ({error}): it serves reads only until \
+         the daemon is restarted; check the kernel log and the disk"
+    );
+    if chosen(Sabotage::WriteAfterFailure) { state } else { state.poison(error) }
 }
 
 async fn write_seal_and_hint(

@@ -10,6 +10,7 @@ use crate::volume::checkpoint::checkpoints::Checkpoints;
 use crate::volume::format::{NeedleLayout, Superblock, SuperblockState};
 use crate::volume::generation::figures::Figures;
 use crate::volume::generation::open_report::OpenReport;
+use crate::volume::generation::write_state::WriteState;
 use crate::volume::index::Hasher;
 use crate::volume::io::{Stats, VolumeFile};
 use crate::volume::log::DamagedRange;
@@ -24,10 +25,11 @@ pub struct Volume {
     /// The superblock as it was when the file was opened; fields that may change since are held
     /// separately.
     pub(in crate::volume) superblock: Superblock,
-    pub(in crate::volume) state: Cell<SuperblockState>,
+    /// The state that the operator set last, as it is stored in the superblock.
+    pub(in crate::volume) superblock_state: Cell<SuperblockState>,
     pub(in crate::volume) revision: Cell<u64>,
-    /// Whether a change of the state failed: the copies on disk may then hold the old or the new state.
-    pub(in crate::volume) state_is_lost: Cell<bool>,
+    /// Whether the volume may be written; never [`WriteState::Full`], which is derived.
+    pub(in crate::volume) write_state: Cell<WriteState>,
     pub(in crate::volume) hasher: Hasher,
     pub(in crate::volume) contents: RefCell<Contents>,
     /// Serialises writes to one id, in the order in which they were admitted.
@@ -36,11 +38,9 @@ pub struct Volume {
     pub(in crate::volume) extents: u64,
     pub(in crate::volume) damage: Vec<DamagedRange>,
     pub(in crate::volume) open_report: OpenReport,
-    /// Whether the volume was opened read-only: nothing is written to its log.
-    pub(in crate::volume) read_only: bool,
     /// Whether parts of the log could not be read at opening: an id that is not in the index may exist
     /// all the same.
-    pub(in crate::volume) incomplete: bool,
+    pub(in crate::volume) index_is_incomplete: bool,
     pub(in crate::volume) checkpoints: Checkpoints,
 }
 
@@ -51,17 +51,30 @@ impl Volume {
         self.superblock.volume
     }
 
-    /// Returns whether the volume takes writes now.
+    /// Returns the state that the operator set last.
     #[must_use]
-    pub fn writable(&self) -> bool {
-        self.log.accepts() && !self.log.poisoned()
+    pub fn superblock_state(&self) -> SuperblockState {
+        self.superblock_state.get()
     }
 
-    /// Returns whether the volume is poisoned: a write failed, so it takes no writes until the process
-    /// restarts.
+    /// Returns whether the volume may be written, and if not, why.
+    #[must_use]
+    pub fn write_state(&self) -> WriteState {
+        self.write_state.get().shown(|| self.is_full())
+    }
+
+    /// Returns whether the volume admits writes. A volume that was writable does so while it is being
+    /// closed: what comes too late is refused when it is to join a commit.
+    #[must_use]
+    pub fn writable(&self) -> bool {
+        self.write_state.get().admit(self.superblock_state.get()).is_ok()
+    }
+
+    /// Returns whether the append side ended for the life of the process: a write failed, or the volume
+    /// was fenced.
     #[must_use]
     pub fn poisoned(&self) -> bool {
-        self.log.poisoned()
+        self.write_state.get().error().is_some()
     }
 
     /// Returns whether a body of this length (bytes) still fits, with attributes of any permitted length.

@@ -18,7 +18,7 @@ use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::buffer::Buf;
 use crate::runtime::{Event, Handle, Signal};
 use crate::volume::error::{IoError, Refusal};
-use crate::volume::format::{Kind, RISING_MAX, TailHint};
+use crate::volume::format::{RISING_MAX, TailHint};
 
 /// A log whose last version or sequence is at least this takes no needles. Needles that joined before
 /// still get numbers: far fewer than 2^32 needles fit in memory.
@@ -43,12 +43,8 @@ pub struct AppendLog {
     pub(super) reservations: Reservations,
     pub(super) work: Signal,
     pub(super) hint: Cell<TailHint>,
-    /// The failure that poisoned the volume; nothing is appended after it.
-    pub(super) poisoned: Cell<Option<IoError>>,
-    /// Whether the state that the operator set allows writes.
-    pub(super) accepts: Cell<bool>,
-    pub(super) closing: Cell<bool>,
-    pub(super) closed: Event<()>,
+    /// Set when the committer has ended.
+    pub(super) ended: Event<()>,
     /// The block for commit records, seals and hints, of which one is written at a time. The log owns it
     /// because it must never depend on how much of the pool clients leave free.
     pub(super) block: Cell<Option<Buf>>,
@@ -82,12 +78,9 @@ impl AppendLog {
             reservations: Reservations::default(),
             work: Signal::new(handle),
             hint: Cell::new(hint),
-            poisoned: Cell::new(None),
-            accepts: Cell::new(true),
-            closing: Cell::new(false),
             writing: RefCell::default(),
             writing_len: Cell::new(0),
-            closed: Event::new(handle),
+            ended: Event::new(handle),
             block: Cell::new(Some(block)),
         }
     }
@@ -104,11 +97,6 @@ impl AppendLog {
     pub(super) fn is_out_of_numbers(&self) -> bool {
         let end = self.end.get();
         end.sequence.max(end.version) >= NUMBERS_MAX
-    }
-
-    /// Returns whether the volume is poisoned.
-    pub fn poisoned(&self) -> bool {
-        self.poisoned.get().is_some()
     }
 
     /// Returns the end of the log.
@@ -174,37 +162,28 @@ impl AppendLog {
         self.claimed.expect(0);
     }
 
-    fn may_join(&self) -> Result<(), Refusal> {
-        if self.poisoned() {
-            return Err(Refusal::Poisoned);
-        }
-        if !self.accepts.get() {
-            return Err(Refusal::ReadOnly);
-        }
-        if self.closing.get() {
-            return Err(Refusal::Closing);
-        }
-        Ok(())
-    }
-
-    /// Adds needles to the forming commit; all of them go into the same commit.
+    /// Adds needles to the forming commit if that is `permitted`; all of them go into the same commit.
     ///
     /// # Errors
-    /// [`Refusal::Poisoned`], [`Refusal::ReadOnly`], [`Refusal::Closing`], [`Refusal::Full`].
+    /// That of `permitted`, or [`Refusal::Full`].
     ///
     /// # Panics
     /// If they are too many or too long for one commit.
-    pub fn join(&self, needles: Vec<Pending>) -> Result<Joined, Refusal> {
+    pub(super) fn join(
+        &self,
+        needles: Vec<Pending>,
+        permitted: Result<(), Refusal>,
+    ) -> Result<Joined, Refusal> {
         // In any case, what was taken out of a reservation is no longer reserved.
         let reserved = needles.iter().map(|needle| needle.reserved).sum();
-        if !chosen(Sabotage::KeepRoomWhenRefused) || self.may_join().is_ok() {
+        if !chosen(Sabotage::KeepRoomWhenRefused) || permitted.is_ok() {
             self.claimed.give_back(reserved);
         }
         self.audit();
-        self.may_join()?;
+        permitted?;
         let len: u64 = needles.iter().map(Pending::len).sum();
         assert!(needles.len() <= COMMIT_NEEDLES_MAX && len + COMMIT_OVERHEAD <= COMMIT_LEN_MAX);
-        let fits = if needles.iter().all(|needle| needle.header.kind == Kind::Tombstone) {
+        let fits = if needles.iter().all(Pending::is_tombstone) {
             self.has_space_up_to(self.log_end, len)
         } else {
             // Reserved space is free even when deletes have used the reserve for tombstones since.
@@ -232,16 +211,6 @@ impl AppendLog {
         Ok(Joined { outcome: Rc::clone(&forming.outcome), within })
     }
 
-    /// Returns whether the state that the operator set allows needles to join.
-    pub fn accepts(&self) -> bool {
-        self.accepts.get()
-    }
-
-    /// Sets whether needles may join from now on.
-    pub fn accept(&self, accepts: bool) {
-        self.accepts.set(accepts);
-    }
-
     /// Waits until everything that has joined so far is committed or has failed.
     pub async fn settle(&self) {
         let waiting = self.forming.borrow().back().map(|last| Rc::clone(&last.outcome));
@@ -253,19 +222,8 @@ impl AppendLog {
         }
     }
 
-    /// Waits until everything admitted is committed and the log is closed.
-    pub async fn close(&self) {
-        self.closing.set(true);
-        self.work.raise();
-        self.closed.wait().await;
-    }
-
-    /// Poisons the volume: ends the append side for the life of the process and fails all waiting
-    /// writers.
-    pub fn poison(&self, error: IoError) {
-        if !chosen(Sabotage::WriteAfterFailure) {
-            self.poisoned.set(Some(error));
-        }
+    /// Fails all commits that have not been begun.
+    pub(super) fn fail_waiting(&self, error: IoError) {
         if chosen(Sabotage::ForgetWaiters) {
             return;
         }

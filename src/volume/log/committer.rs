@@ -11,28 +11,29 @@ use super::pending::Pending;
 use crate::base::limits::{BLOCK, HINT_IDLE_NS, HINT_INTERVAL, UNIT};
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::op::Piece;
-use crate::volume::Volume;
 use crate::volume::error::IoError;
 use crate::volume::format::{Kind, NeedleHeader, RISING_MAX, encode_data_needle, encode_tombstone};
 use crate::volume::index::{IdHash, Location, PREFETCHED};
 use crate::volume::io::count;
+use crate::volume::{Volume, WriteState};
 
 /// Latest time of the wall clock that counts for versions (nanoseconds since 1970; in the year 2257). A
 /// later clock counts as this time, so a wrong clock still leaves more than 10^17 versions.
 const VERSION_CLOCK_MAX: u64 = RISING_MAX - (1 << 57);
+
 /// The committer of the volume. It is a task of its own, so that a connection that breaks cannot leave a
 /// commit half done.
 pub async fn run(volume: Rc<Volume>) {
-    let log = &volume.log;
-    while !log.poisoned() {
+    let (log, state) = (&volume.log, &volume.write_state);
+    while state.get().takes_commits() {
         let next = log.forming.borrow_mut().pop_front();
         let done = match next {
             Some(forming) => commit(&volume, forming).await,
-            None if log.closing.get() => break,
+            None if state.get() == WriteState::Closing => break,
             None => idle(&volume).await,
         };
         if let Err(error) = done {
-            log.poison(error);
+            volume.poison(error);
             tracing::error!(
                 volume = volume.superblock.volume.0,
                 "a write failed: {error}; the volume is poisoned and takes no writes until the daemon is \
@@ -40,13 +41,14 @@ pub async fn run(volume: Rc<Volume>) {
             );
         }
     }
-    if !log.poisoned()
+    if state.get().takes_hints()
         && let Err(error) = log.write_hint(&volume.file, true).await
     {
         // Harmless: the next start reads a little more of the log.
         tracing::warn!("the clean-close hint could not be written: {error}");
     }
-    log.closed.set(());
+    state.update(WriteState::finish_closing);
+    log.ended.set(());
 }
 
 async fn idle(volume: &Volume) -> Result<(), IoError> {
@@ -56,7 +58,7 @@ async fn idle(volume: &Volume) -> Result<(), IoError> {
         return Ok(());
     }
     let deadline = log.handle.now() + HINT_IDLE_NS;
-    if log.work.wait_until(deadline).await || log.poisoned() {
+    if log.work.wait_until(deadline).await || !volume.write_state.get().takes_hints() {
         return Ok(());
     }
     log.write_hint(&volume.file, false).await
@@ -74,7 +76,7 @@ async fn commit(volume: &Volume, forming: Forming) -> Result<(), IoError> {
     let written = write_commit(volume, needles).await;
     // If the volume was fenced while this commit was in flight, a restart would not find the commit, so
     // it is not acknowledged.
-    let result = log.poisoned.get().map_or(written, Err);
+    let result = volume.write_state.get().error().map_or(written, Err);
     volume.checkpoints.note(log.tail());
     log.claimed.give_back(claim);
     log.writing_len.set(0);

@@ -1,7 +1,7 @@
 //! A needle that waits for its commit.
 
 use crate::runtime::buffer::Buf;
-use crate::volume::format::NeedleHeader;
+use crate::volume::format::{Kind, NeedleHeader};
 use crate::volume::index::IdHash;
 
 /// A needle that waits to be appended. The buffer holds it from its first byte, complete except for
@@ -18,6 +18,11 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// Returns whether it deletes a needle.
+    pub fn is_tombstone(&self) -> bool {
+        self.header.kind == Kind::Tombstone
+    }
+
     /// Length of the needle (bytes).
     pub fn len(&self) -> u64 {
         self.header.layout().len as u64

@@ -109,7 +109,7 @@ impl Volume {
                     below = u64::MAX;
                     continue;
                 }
-                if self.incomplete {
+                if self.index_is_incomplete {
                     let error = IoError::Errno(nix::libc::EIO);
                     return Err(GetError::Unreadable(id, Damage::Io(error)));
                 }

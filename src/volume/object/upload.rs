@@ -131,7 +131,7 @@ impl Upload {
             ..self.volume.header(Kind::Part, self.id, self.cookie, self.volume.handle.wall())
         };
         let hash = self.volume.hasher.hash(self.id);
-        let joined = self.volume.log.join(vec![Pending { buf, header, hash, reserved }])?;
+        let joined = self.volume.append(vec![Pending { buf, header, hash, reserved }])?;
         self.parts.push((joined, data_len));
         Ok(())
     }

@@ -71,7 +71,7 @@ impl Volume {
         }
         let needle = NewNeedle { id, cookie, draft };
         let (pending, stored) = self.pending(needle, previous, Batch::default());
-        self.log.join(vec![pending])?.settled().await?;
+        self.append(vec![pending])?.settled().await?;
         Ok(stored)
     }
 
@@ -98,7 +98,7 @@ impl Volume {
             }
             let needle = NewNeedle { id, cookie, draft };
             let (pending, stored) = self.pending(needle, 0, Batch::default());
-            self.log.join(vec![pending])?.settled().await?;
+            self.append(vec![pending])?.settled().await?;
             return Ok((id, cookie, stored));
         }
     }
@@ -156,7 +156,7 @@ impl Volume {
             pending.truncate(stored.len().div_ceil(2));
         }
         if !pending.is_empty() {
-            self.log.join(pending)?.settled().await?;
+            self.append(pending)?.settled().await?;
         }
         Ok(stored)
     }
@@ -293,7 +293,7 @@ impl Volume {
         let hash = self.hasher.hash(id);
         let buf = self.handle.pool().alloc(BLOCK as usize).ok_or(Refusal::NoBuffer)?;
         let pending = Pending { buf, header, hash, reserved: 0 };
-        self.log.join(vec![pending])?.settled().await.map(drop)
+        self.append(vec![pending])?.settled().await.map(drop)
     }
 
     /// Waits until no other write holds the lock of `id`.
@@ -302,14 +302,9 @@ impl Volume {
         self.locks.lock(id).await
     }
 
+    /// Checks whether a write that arrives may go on.
     pub(in crate::volume) fn admit(&self) -> Result<(), Refusal> {
-        if !self.log.accepts() {
-            return Err(Refusal::ReadOnly);
-        }
-        if self.log.poisoned() {
-            return Err(Refusal::Poisoned);
-        }
-        Ok(())
+        self.write_state.get().admit(self.superblock_state.get())
     }
 
     /// Checks that the index has memory for another id.

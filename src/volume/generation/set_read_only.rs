@@ -2,17 +2,11 @@
 
 use crate::base::limits::BLOCK;
 use crate::base::sabotage::{Sabotage, chosen};
-use crate::volume::Volume;
 use crate::volume::error::{IoError, StateError};
 use crate::volume::format::{RISING_MAX, Superblock, SuperblockState, superblock_offsets};
+use crate::volume::{Volume, WriteState};
 
 impl Volume {
-    /// Returns the state that the operator set last.
-    #[must_use]
-    pub fn state(&self) -> SuperblockState {
-        self.state.get()
-    }
-
     /// Makes the volume read-only or writable. When this returns, the new state is on stable media. When
     /// the volume was made read-only, everything written before is on stable media, too, and nothing is
     /// appended to its log any more. A tail hint, which records where the log ends, may still be written.
@@ -22,22 +16,16 @@ impl Volume {
     /// # Errors
     /// See [`StateError`]. After a failed write the volume is poisoned.
     pub async fn set_read_only(&self, read_only: bool) -> Result<(), StateError> {
-        match (self.state.get(), read_only) {
+        let state = self.write_state.get();
+        match (self.superblock_state.get(), read_only) {
             // The state that the next start will find is unknown, so even a request that changes nothing
             // is refused.
-            _ if self.state_is_lost.get() => Err(StateError::Poisoned),
+            _ if matches!(state, WriteState::StateUnknown(_)) => Err(StateError::Poisoned),
             // The volume takes no writes, and nothing can change that before a restart.
-            (SuperblockState::Live, false) if self.log.poisoned() => Err(StateError::Poisoned),
+            (SuperblockState::Live, false) if state.error().is_some() => Err(StateError::Poisoned),
             (SuperblockState::Building | SuperblockState::Sealed, false) => Err(StateError::Sealed),
             (SuperblockState::Live, true) => self.close_to_writes().await,
-            (SuperblockState::ReadOnly, false) => {
-                if chosen(Sabotage::WritableTooEarly) {
-                    self.log.accept(true);
-                }
-                self.write_state(SuperblockState::Live).await?;
-                self.log.accept(!chosen(Sabotage::StayReadOnly));
-                Ok(())
-            }
+            (SuperblockState::ReadOnly, false) => self.open_to_writes().await,
             _ => Ok(()),
         }
     }
@@ -45,21 +33,32 @@ impl Volume {
     async fn close_to_writes(&self) -> Result<(), StateError> {
         // In this order: a client that has been answered that the volume is read-only may copy the file
         // at once.
-        self.log.accept(false);
+        self.write_state.update(WriteState::begin_read_only);
         if !chosen(Sabotage::ReadOnlyTooEarly) {
             self.log.settle().await;
         }
-        let written = self.write_state(SuperblockState::ReadOnly).await;
-        // Nothing was written, so the state is unchanged. If the volume is poisoned, writers are refused
-        // for that reason.
-        if matches!(written, Err(StateError::NoBuffer | StateError::Poisoned)) {
-            self.log.accept(true);
-        }
+        let written = self.write_superblock_state(SuperblockState::ReadOnly).await;
+        self.write_state.update(match written {
+            Ok(()) => WriteState::finish_read_only,
+            Err(_) => WriteState::abandon_read_only,
+        });
         written
     }
 
-    async fn write_state(&self, state: SuperblockState) -> Result<(), StateError> {
-        if self.log.poisoned() {
+    async fn open_to_writes(&self) -> Result<(), StateError> {
+        let is_early = chosen(Sabotage::WritableTooEarly);
+        if is_early {
+            self.write_state.update(WriteState::make_writable);
+        }
+        self.write_superblock_state(SuperblockState::Live).await?;
+        if !is_early && !chosen(Sabotage::StayReadOnly) {
+            self.write_state.update(WriteState::make_writable);
+        }
+        Ok(())
+    }
+
+    async fn write_superblock_state(&self, state: SuperblockState) -> Result<(), StateError> {
+        if self.poisoned() {
             return Err(StateError::Poisoned);
         }
         let revision = self.revision.get() + 1;
@@ -77,18 +76,15 @@ impl Volume {
             superblock.encode(&mut buf);
             buf = match self.file.write_block(buf, offset).await {
                 Ok(buf) => buf,
-                Err(error) => return Err(self.state_is_unknown(error)),
+                Err(error) => {
+                    self.lose_state(error);
+                    return Err(StateError::Failed(error));
+                }
             };
         }
         self.revision.set(revision);
-        self.state.set(state);
+        self.superblock_state.set(state);
         Ok(())
-    }
-
-    fn state_is_unknown(&self, error: IoError) -> StateError {
-        self.log.poison(error);
-        self.state_is_lost.set(true);
-        StateError::Failed(error)
     }
 }
 

@@ -1,0 +1,171 @@
+use std::panic::catch_unwind;
+
+use super::FenceReason::FileLost;
+use super::ReadOnlyReason::{Changing, Inspection, Operator, Sealed};
+use super::WriteState::{
+    Closed, Closing, Fenced, Full, Poisoned, ReadOnly, StateUnknown, Writable,
+};
+use super::*;
+
+const FIRST: IoError = IoError::Errno(5);
+const SECOND: IoError = IoError::Errno(28);
+
+const ALL: [WriteState; 11] = [
+    Writable,
+    Full,
+    ReadOnly(Operator),
+    ReadOnly(Changing),
+    ReadOnly(Sealed),
+    ReadOnly(Inspection),
+    Fenced(FileLost),
+    Poisoned(FIRST),
+    StateUnknown(FIRST),
+    Closing,
+    Closed,
+];
+
+#[test]
+fn each_state_takes_what_the_table_says() {
+    // PUT, DELETE, commits, hints, checkpoints.
+    let table = [
+        (Writable, [true, true, true, true, true]),
+        (Full, [true, true, true, true, true]),
+        (ReadOnly(Operator), [false, false, true, true, true]),
+        (ReadOnly(Changing), [false, false, true, true, true]),
+        (ReadOnly(Sealed), [false, false, true, true, true]),
+        (ReadOnly(Inspection), [false; 5]),
+        (Fenced(FileLost), [false; 5]),
+        (Poisoned(FIRST), [false; 5]),
+        (StateUnknown(FIRST), [false; 5]),
+        (Closing, [false, false, true, true, true]),
+        (Closed, [false, false, false, false, true]),
+    ];
+    assert_eq!(table.map(|(state, _)| state), ALL);
+    for (state, takes) in table {
+        let found = [
+            state.takes_puts(),
+            state.takes_deletes(),
+            state.takes_commits(),
+            state.takes_hints(),
+            state.takes_checkpoints(),
+        ];
+        assert_eq!(found, takes, "{state:?}");
+    }
+}
+
+#[test]
+fn a_volume_that_is_set_read_only_says_so_first() {
+    for state in ALL.into_iter().filter(|state| !state.takes_puts()) {
+        for set in [SuperblockState::ReadOnly, SuperblockState::Sealed] {
+            assert_eq!(state.admit(set), Err(Refusal::ReadOnly), "{state:?}");
+        }
+    }
+}
+
+#[test]
+fn refusals_name_the_reason() {
+    let live = SuperblockState::Live;
+    let table = [
+        (Writable, Ok(()), Refusal::Full),
+        (Full, Ok(()), Refusal::Full),
+        (ReadOnly(Operator), Err(Refusal::ReadOnly), Refusal::ReadOnly),
+        (ReadOnly(Changing), Err(Refusal::ReadOnly), Refusal::ReadOnly),
+        (ReadOnly(Sealed), Err(Refusal::ReadOnly), Refusal::ReadOnly),
+        (ReadOnly(Inspection), Err(Refusal::ReadOnly), Refusal::ReadOnly),
+        (Fenced(FileLost), Err(Refusal::Poisoned), Refusal::Poisoned),
+        (Poisoned(FIRST), Err(Refusal::Poisoned), Refusal::Poisoned),
+        (StateUnknown(FIRST), Err(Refusal::ReadOnly), Refusal::Poisoned),
+        (Closing, Ok(()), Refusal::Closing),
+        (Closed, Ok(()), Refusal::Closing),
+    ];
+    assert_eq!(table.map(|(state, ..)| state), ALL);
+    for (state, admitted, refusal) in table {
+        assert_eq!((state.admit(live), state.refusal(live)), (admitted, refusal), "{state:?}");
+    }
+    for state in [Closing, Closed] {
+        assert_eq!(state.refusal(SuperblockState::ReadOnly), Refusal::ReadOnly);
+    }
+}
+
+#[test]
+fn the_state_at_opening_follows_from_the_superblock() {
+    assert_eq!(WriteState::opened(SuperblockState::Live), Writable);
+    assert_eq!(WriteState::opened(SuperblockState::ReadOnly), ReadOnly(Operator));
+    assert_eq!(WriteState::opened(SuperblockState::Sealed), ReadOnly(Sealed));
+    assert!(catch_unwind(|| WriteState::opened(SuperblockState::Building)).is_err());
+}
+
+#[test]
+fn only_a_writable_volume_is_shown_as_full() {
+    for state in ALL {
+        assert_eq!(state.shown(|| false), state);
+        assert_eq!(state.shown(|| true), if state == Writable { Full } else { state });
+    }
+}
+
+/// Checks a transition from each state: to another state (`changes`), to the same (`stays`), or not legal.
+fn check(
+    transition: impl Fn(WriteState) -> WriteState,
+    changes: &[(WriteState, WriteState)],
+    stays: &[WriteState],
+) {
+    for state in ALL {
+        let expected = changes.iter().find(|(from, _)| *from == state).map(|(_, to)| *to);
+        let expected = expected.or_else(|| stays.contains(&state).then_some(state));
+        let transition = std::panic::AssertUnwindSafe(|| transition(state));
+        assert_eq!(catch_unwind(transition).ok(), expected, "{state:?}");
+    }
+}
+
+#[test]
+fn a_volume_is_made_read_only_in_two_steps() {
+    let ended = [Fenced(FileLost), Poisoned(FIRST), Closing, Closed];
+    check(WriteState::begin_read_only, &[(Writable, ReadOnly(Changing))], &ended);
+    check(WriteState::finish_read_only, &[(ReadOnly(Changing), ReadOnly(Operator))], &ended);
+    let ended = [Fenced(FileLost), Poisoned(FIRST), StateUnknown(FIRST), Closing, Closed];
+    check(WriteState::abandon_read_only, &[(ReadOnly(Changing), Writable)], &ended);
+}
+
+#[test]
+fn only_what_the_operator_made_read_only_becomes_writable() {
+    let ended = [Fenced(FileLost), Poisoned(FIRST), Closing, Closed];
+    check(WriteState::make_writable, &[(ReadOnly(Operator), Writable)], &ended);
+}
+
+/// States in which the append side works or has ended cleanly.
+const SOUND: [WriteState; 6] =
+    [Writable, ReadOnly(Operator), ReadOnly(Changing), ReadOnly(Sealed), Closing, Closed];
+
+#[test]
+fn the_first_failure_counts() {
+    let failed = [Fenced(FileLost), Poisoned(FIRST), StateUnknown(FIRST)];
+    check(|state| state.poison(SECOND), &SOUND.map(|from| (from, Poisoned(SECOND))), &failed);
+    check(|state| state.fence(FileLost), &SOUND.map(|from| (from, Fenced(FileLost))), &failed);
+    for state in ALL {
+        assert_eq!(state.error().is_some(), failed.contains(&state));
+    }
+}
+
+#[test]
+fn an_unknown_state_outranks_other_failures() {
+    let changing = [
+        Writable,
+        ReadOnly(Operator),
+        ReadOnly(Changing),
+        Fenced(FileLost),
+        Poisoned(FIRST),
+        Closing,
+        Closed,
+    ];
+    let changes = changing.map(|from| (from, StateUnknown(SECOND)));
+    check(|state| state.lose_state(SECOND), &changes, &[StateUnknown(FIRST)]);
+}
+
+#[test]
+fn a_log_is_closed_in_two_steps() {
+    let failed = [Fenced(FileLost), Poisoned(FIRST), StateUnknown(FIRST)];
+    let changes = [Writable, ReadOnly(Operator), ReadOnly(Changing), ReadOnly(Sealed)];
+    let stays = [&failed[..], &[Closing, Closed]].concat();
+    check(WriteState::begin_to_close, &changes.map(|from| (from, Closing)), &stays);
+    check(WriteState::finish_closing, &[(Closing, Closed)], &failed);
+}

@@ -1,0 +1,59 @@
+//! The way into the log, and its end: a volume decides by its [`WriteState`] whether needles may join a
+//! commit.
+
+use super::joined::Joined;
+use super::pending::Pending;
+use crate::base::sabotage::{Sabotage, chosen};
+use crate::volume::error::{IoError, Refusal};
+use crate::volume::{FenceReason, Volume, WriteState};
+
+impl Volume {
+    /// Adds needles to the forming commit; all of them go into the same commit.
+    ///
+    /// # Errors
+    /// [`Refusal::Poisoned`], [`Refusal::ReadOnly`], [`Refusal::Closing`], [`Refusal::Full`].
+    ///
+    /// # Panics
+    /// If they are too many or too long for one commit.
+    pub(in crate::volume) fn append(&self, needles: Vec<Pending>) -> Result<Joined, Refusal> {
+        let state = self.write_state.get();
+        let deletes = needles.iter().all(Pending::is_tombstone);
+        let permitted = match if deletes { state.takes_deletes() } else { state.takes_puts() } {
+            true => Ok(()),
+            false => Err(state.refusal(self.superblock_state.get())),
+        };
+        self.log.join(needles, permitted)
+    }
+
+    /// Poisons the volume: ends the append side for the life of the process and fails all waiting
+    /// writers.
+    pub(in crate::volume) fn poison(&self, error: IoError) {
+        if !chosen(Sabotage::WriteAfterFailure) {
+            self.write_state.update(|state| state.poison(error));
+        }
+        self.log.fail_waiting(error);
+    }
+
+    /// Fences the volume for the life of the process, because its file is no longer where it was: a
+    /// restart would not find anything written to it.
+    pub fn fence(&self) {
+        let reason = FenceReason::FileLost;
+        if !chosen(Sabotage::WriteAfterFailure) {
+            self.write_state.update(|state| state.fence(reason));
+        }
+        self.log.fail_waiting(reason.error());
+    }
+
+    /// Ends the append side because the state in the superblock is unknown.
+    pub(in crate::volume) fn lose_state(&self, error: IoError) {
+        self.write_state.update(|state| state.lose_state(error));
+        self.log.fail_waiting(error);
+    }
+
+    /// Waits until everything that has joined a commit is written and the log is closed.
+    pub(in crate::volume) async fn close_log(&self) {
+        self.write_state.update(WriteState::begin_to_close);
+        self.log.work.raise();
+        self.log.ended.wait().await;
+    }
+}
