@@ -129,7 +129,7 @@ async fn open_file(
     };
     let Hints { newest: hint, damaged: hint_damaged, unread } =
         read_hints(handle, &file, &superblock).await?;
-    let log_file = RecoveryInput {
+    let input = RecoveryInput {
         file: &file,
         memory: &memory,
         incarnation: superblock.incarnation,
@@ -142,8 +142,8 @@ async fn open_file(
     };
     let policy = expected.checkpoints.filter(|_| mode == OpenMode::Serve);
     let (recovered, figures, exact) = match policy {
-        Some(_) => recover_from_checkpoint(handle, dir, &superblock, &log_file).await,
-        None => (recover(&log_file, None).await, CheckpointFigures::default(), false),
+        Some(_) => recover_from_checkpoint(handle, dir, &superblock, &input).await,
+        None => (recover(&input, None).await, CheckpointFigures::default(), false),
     };
     if recovered.torn.is_some() && chosen(Sabotage::RefuseTornTail) {
         return Err(OpenError::Io("recover the log", IoError::Errno(nix::libc::EIO)));

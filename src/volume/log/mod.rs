@@ -3,7 +3,8 @@
 //! - `append_log`: the append side of a volume. `pending`, `forming`, `joined`: a needle that is to be
 //!   appended, its commit, and the outcome. `reservations`, `reservation`: space that is kept for later
 //!   appends. `log_end`: where the log continues.
-//! - `append`: the way into the log, and its end. `committer`: writes commits and publishes them. `records`: everything else that is written to the log.
+//! - `append`: the way into the log, and its end. `committer`: writes commits and publishes them. `records`:
+//!   everything else that is written to the log.
 //! - `recover`, `scan`: from the file to the index. `contents`: index and space accounting.
 //!   `damaged_range`: what was lost.
 
