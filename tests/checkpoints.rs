@@ -76,7 +76,7 @@ fn recovered(image: &Image, expected: Expected, pool: &Pool) -> (Recovered, Chec
     let mut process = start(3, image, pool);
     let volume = process.open_as(expected).unwrap();
     let walk = volume.walk().unwrap();
-    let (figures, end) = (volume.figures(), volume.findings().end);
+    let (figures, end) = (volume.figures(), volume.open_report().end);
     let recovered = Recovered {
         places: walk.places().to_vec(),
         live: figures.live,

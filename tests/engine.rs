@@ -205,7 +205,7 @@ fn full_volume_refuses_puts_but_accepts_deletes() {
     let mut stored = 0;
     let refusal = loop {
         // Full means no space for the longest needle.
-        assert_eq!(volume.is_full(), !volume.has_room_for(1 << 20), "{stored}");
+        assert_eq!(volume.is_full(), !volume.has_space_for(1 << 20), "{stored}");
         match process.put(&volume, NeedleId::new(stored, 0), &bytes(stored, 200_000)) {
             Ok(_) => stored += 1,
             Err(refusal) => break refusal,

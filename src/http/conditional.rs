@@ -82,26 +82,26 @@ fn if_range(value: &[u8], object: Validators, now: u64) -> bool {
     }
 }
 
-/// Preconditions of a PUT, POST or DELETE. They borrow the request head, which must be kept until the
-/// object's state is known.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct WriteConditions<'a> {
-    if_match: Option<Tags<'a>>,
+/// Preconditions of a PUT, POST or DELETE. They do not borrow the request head, which is gone when the
+/// object's state is known. Only lists of entity tags allocate.
+#[derive(Clone, Debug, Default)]
+pub struct WriteConditions {
+    if_match: Option<OwnedTags>,
     if_unmodified_since: Option<u64>,
-    if_none_match: Option<Tags<'a>>,
+    if_none_match: Option<OwnedTags>,
 }
 
-impl<'a> WriteConditions<'a> {
+impl WriteConditions {
     /// Parses the preconditions in `head`; `now` is in seconds since 1970. `If-Modified-Since` applies to
     /// reads only (RFC 9110 section 13.1.3), and `If-Unmodified-Since` is ignored if there is an `If-Match`
     /// (section 13.1.4).
     ///
     /// # Errors
     /// 400 for a malformed value, also for a malformed date, which section 13.1.4 says to ignore.
-    pub fn parse(head: &Head, buf: &'a [u8], now: u64) -> Result<Self, Reject> {
+    pub fn parse(head: &Head, buf: &[u8], now: u64) -> Result<Self, Reject> {
         let tags = |span: Option<Span>, reason| match span {
             None => Ok(None),
-            Some(span) => Tags::parse(span.of(buf)).ok_or(Reject::bad(reason)).map(Some),
+            Some(span) => OwnedTags::parse(span.of(buf)).ok_or(Reject::bad(reason)).map(Some),
         };
         let if_match = tags(head.if_match, "If-Match is malformed")?;
         let if_none_match = tags(head.if_none_match, "If-None-Match is malformed")?;
@@ -123,6 +123,12 @@ impl<'a> WriteConditions<'a> {
             && self.if_none_match.is_none()
     }
 
+    /// Returns the preconditions, or `None` if there are none.
+    #[must_use]
+    pub fn non_empty(self) -> Option<Self> {
+        (!self.is_empty()).then_some(self)
+    }
+
     /// Returns whether all preconditions are true; otherwise the reply is 412. `object` is `None` if no
     /// such object exists.
     ///
@@ -132,12 +138,14 @@ impl<'a> WriteConditions<'a> {
     pub fn hold(&self, object: Option<Validators>) -> bool {
         let matches = self
             .if_match
+            .as_ref()
             .is_none_or(|tags| object.is_some_and(|object| tags.contain_strong(object.etag)));
         let unmodified = self
             .if_unmodified_since
             .is_none_or(|date| object.is_none_or(|object| object.modified_seconds <= date));
         let none_matches = self
             .if_none_match
+            .as_ref()
             .is_none_or(|tags| object.is_none_or(|object| !tags.contain_weak(object.etag)));
         matches && unmodified && none_matches
     }
@@ -180,6 +188,50 @@ impl<'a> Tags<'a> {
         let mut found = false;
         let parsed = each_tag(list, |tag| found |= tag.opaque == own && is_comparable(tag));
         parsed.is_some() && found
+    }
+}
+
+/// A well-formed value of `If-Match` or `If-None-Match` that does not borrow the request head.
+#[derive(Clone, Debug)]
+enum OwnedTags {
+    /// `*`: any version of the object.
+    Any,
+    /// Entity tags that an object can have. Others are omitted, since they match nothing.
+    List(Box<[OwnedTag]>),
+}
+
+/// An entity tag that an object can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct OwnedTag {
+    weak: bool,
+    etag: u64,
+}
+
+impl OwnedTags {
+    /// Parses what [`Tags::parse`] accepts.
+    fn parse(value: &[u8]) -> Option<Self> {
+        let Tags::List(list) = Tags::parse(value)? else { return Some(Self::Any) };
+        let mut tags = Vec::new();
+        each_tag(list, |Tag { weak, opaque }| {
+            tags.extend(digits::parse_hex16(opaque).map(|etag| OwnedTag { weak, etag }));
+        })?;
+        Some(Self::List(tags.into()))
+    }
+
+    /// See [`Tags::contain_strong`].
+    fn contain_strong(&self, etag: u64) -> bool {
+        match self {
+            Self::Any => true,
+            Self::List(tags) => tags.contains(&OwnedTag { weak: false, etag }),
+        }
+    }
+
+    /// See [`Tags::contain_weak`].
+    fn contain_weak(&self, etag: u64) -> bool {
+        match self {
+            Self::Any => true,
+            Self::List(tags) => tags.iter().any(|tag| tag.etag == etag),
+        }
     }
 }
 
@@ -465,11 +517,15 @@ mod tests {
             let weak = tags.iter().any(|(_, tag)| *tag == etag);
             let strong = tags.iter().any(|(weak, tag)| !weak && *tag == etag);
             prop_assert_eq!((parsed.contain_weak(etag), parsed.contain_strong(etag)), (weak, strong));
+            let owned = OwnedTags::parse(list.as_bytes()).unwrap();
+            prop_assert_eq!((owned.contain_weak(etag), owned.contain_strong(etag)), (weak, strong));
         }
 
         #[test]
         fn no_list_panics(list in "[Ww/\", *a\u{e4}]{0,12}") {
-            let _ = Tags::parse(list.as_bytes());
+            let (borrowed, owned) =
+                (Tags::parse(list.as_bytes()), OwnedTags::parse(list.as_bytes()));
+            prop_assert_eq!(borrowed.is_some(), owned.is_some());
         }
     }
 }

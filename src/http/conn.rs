@@ -118,8 +118,6 @@ pub struct Conn {
     /// Start of the current request (ns): the time when its first byte was received, or, if it was received
     /// before, when the previous request was done. 0 before the first request.
     began: u64,
-    /// Status of the reply to the current request.
-    answer: Option<Status>,
 }
 
 const LIMITS: HeadLimits = HeadLimits::DEFAULT;
@@ -144,7 +142,6 @@ impl Conn {
             request: None,
             has_moved: false,
             began: 0,
-            answer: None,
         }
     }
 
@@ -180,17 +177,6 @@ impl Conn {
         }
     }
 
-    /// Records the status of the reply to the current request.
-    pub fn note_answer(&mut self, status: Status) {
-        self.answer = Some(status);
-    }
-
-    /// The status of the reply to the current request, once it is known.
-    #[must_use]
-    pub fn answer(&self) -> Option<Status> {
-        self.answer
-    }
-
     /// Start of the current request (ns on the driver's clock): the time when its first byte was received,
     /// or, if it was received before, when the previous request was done.
     #[must_use]
@@ -209,7 +195,6 @@ impl Conn {
     pub async fn next_request(&mut self) -> Next {
         self.progress = HeadProgress::default();
         self.has_moved = false;
-        self.answer = None;
         self.head_start = self.unread;
         if self.buffered() == 0 {
             match self.wait_for_bytes().await {

@@ -430,7 +430,8 @@ impl Node {
                 return done;
             }
             let shards = self.shards.iter();
-            let due = shards.map(|shard| shard.as_ref().map_or(u64::MAX, Reactor::until));
+            let due =
+                shards.map(|shard| shard.as_ref().map_or(u64::MAX, Reactor::next_iteration_at));
             let due: Vec<u64> = due.chain([clients_until.min(end)]).collect();
             let member = self.world.next(&due).expect("there is an end");
             instant = if instant.0 == self.world.now() {
@@ -454,7 +455,7 @@ impl Node {
         let (shard, driver) = (&mut self.shards[member], &mut self.drivers[member]);
         match shard {
             Some(running) => {
-                if !running.turn(driver) {
+                if !running.run_iteration(driver) {
                     *shard = None;
                 }
             }
@@ -473,7 +474,7 @@ impl Node {
     /// A turn of the clients and the operator: when the next one is due.
     fn turn_clients(&mut self) -> u64 {
         let (clients, driver) = (&mut self.clients, &mut self.client_driver);
-        let mailbox = &self.shared.mailboxes[self.shared.main()];
+        let mailbox = &self.shared.mailboxes[self.shared.main_mailbox()];
         clients.collect(driver, 0);
         mailbox.awake();
         while let Some(message) = mailbox.receive() {

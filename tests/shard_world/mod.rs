@@ -201,7 +201,7 @@ impl Shards {
     fn step(&mut self, end: u64) {
         let reactors = self.reactors.iter().zip(&self.stopped);
         let due = reactors.map(|(reactor, stopped)| match reactor {
-            Some(reactor) if !stopped => reactor.until(),
+            Some(reactor) if !stopped => reactor.next_iteration_at(),
             _ => u64::MAX,
         });
         let due: Vec<u64> = due.chain([self.clients_until.get().min(end)]).collect();
@@ -218,7 +218,7 @@ impl Shards {
             // What has come for it stays there, and time goes on.
             _ if self.stopped[member] => self.world.skip_to(self.world.now() + STEP),
             Some(running) => {
-                if !running.turn(driver) {
+                if !running.run_iteration(driver) {
                     *reactor = None;
                 }
             }

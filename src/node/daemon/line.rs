@@ -46,7 +46,7 @@ impl Line {
 
     /// The mailbox of the main thread.
     pub fn mailbox(&self) -> &Mailbox<Message> {
-        &self.shared.mailboxes[self.shared.main()]
+        &self.shared.mailboxes[self.shared.main_mailbox()]
     }
 
     /// Passes the reports that have arrived to the tasks that wait for them.

@@ -13,7 +13,7 @@ use crate::node::config::{Config, Prealloc};
 use crate::node::datadir::DataDir;
 use crate::runtime::Handle;
 use crate::runtime::op::{DirId, Op};
-use crate::volume::{self, IoError, Preallocation, Superblock, VolumeState};
+use crate::volume::{self, IoError, Preallocation, Superblock, SuperblockState};
 
 /// A volume file found in a data directory.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ pub fn superblock(dir: &DataDir, id: u32, size: u64) -> Superblock {
         incarnation: random(),
         parent: 0,
         generation: 0,
-        state: VolumeState::Live,
+        state: SuperblockState::Live,
         size,
         unit: u32::try_from(UNIT).expect("512 fits u32"),
         chunk: u32::try_from(CHUNK).expect("64 KiB fits u32"),

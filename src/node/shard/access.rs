@@ -1,76 +1,64 @@
-//! Access trace records of a shard. A shard only pushes records into a bounded queue; the daemon writes
-//! them to a file.
+//! Makes the access trace records of a shard.
 
-use crossbeam_queue::ArrayQueue;
-
-use super::Shard;
-use super::session::Object;
-use crate::base::access_trace::{FLAG_CROSSED, FLAG_RANGE, Header, Method, Record, object_hash};
-use crate::base::limits::ACCESS_RECORDS;
-use crate::http::status::Status;
-
-/// Bounded queue of access records, filled by the shards and emptied by the daemon.
-pub struct AccessQueue {
-    header: Header,
-    records: ArrayQueue<Record>,
-}
-
-impl AccessQueue {
-    /// Creates an empty queue for a trace with this file header.
-    #[must_use]
-    pub fn new(header: Header) -> Self {
-        Self { header, records: ArrayQueue::new(ACCESS_RECORDS) }
-    }
-
-    /// Removes and returns the oldest record.
-    #[must_use]
-    pub fn take(&self) -> Option<Record> {
-        self.records.pop()
-    }
-}
-
-/// A completed request on an object, as input of the access trace.
-#[derive(Clone, Copy)]
-pub struct Accessed {
-    /// Request method.
-    pub method: Method,
-    /// Object that the request names.
-    pub object: Object,
-    /// Length of the object (bytes); 0 if there is none.
-    pub size: u64,
-    /// Status of the reply.
-    pub status: Status,
-    /// Whether the request has a `Range` field.
-    pub is_range: bool,
-    /// Time at which the request had arrived (nanoseconds, see [`crate::runtime::Handle::now`]).
-    pub began: u64,
-}
+use super::answered::{Access, Answered};
+use super::object_name::ObjectName;
+use super::shard::Shard;
+use crate::base::access_trace::{self, FLAG_CROSSED, FLAG_RANGE, Record, object_hash};
+use crate::http::head::{Head, Method};
 
 impl Shard {
-    /// Adds a request to the access trace, if there is a trace and its sample includes the object.
-    pub(super) fn trace(&self, accessed: &Accessed) {
+    /// Adds what a request did to objects to the access trace, if there is a trace and its sample includes
+    /// them. `began` is the time at which the request had arrived (nanoseconds, see
+    /// [`crate::runtime::Handle::now`]).
+    pub(super) fn trace(&self, head: &Head, began: u64, answered: &Answered) {
         let Some(queue) = &self.shared.access else { return };
-        let Accessed { method, object, size, status, is_range, began } = *accessed;
-        let hash = object_hash(object.volume, object.id.key.0, object.id.alt.0);
-        if !queue.header.includes(hash) {
-            return;
-        }
-        let took = self.handle.now().saturating_sub(began);
-        let crossed = self.owner_of(object.volume).is_some_and(|owner| owner != self.id);
-        let flags = [(is_range, FLAG_RANGE), (crossed, FLAG_CROSSED)];
-        let record = Record {
-            time: self.handle.wall().saturating_sub(took),
-            object: hash,
-            size: u32::try_from(size).unwrap_or(u32::MAX),
-            service_us: u32::try_from(took / 1000).unwrap_or(u32::MAX),
-            status: status.code(),
-            method,
-            flags: flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum(),
-            volume: object.volume,
+        let Some(status) = answered.status else { return };
+        let trace = |method, object: &ObjectName, size: u64, is_range| {
+            let hash = object_hash(object.volume, object.id.key.0, object.id.alt.0);
+            if !queue.includes(hash) {
+                return;
+            }
+            let now = self.handle.now();
+            let arrived = self.handle.wall().saturating_sub(now.saturating_sub(began));
+            let service_ns = answered.decided_at.unwrap_or(now).saturating_sub(began);
+            let crossed = self.owner_of(object.volume).is_some_and(|owner| owner != self.id);
+            let flags = [(is_range, FLAG_RANGE), (crossed, FLAG_CROSSED)];
+            let record = Record {
+                time: arrived,
+                object: hash,
+                size: u32::try_from(size).unwrap_or(u32::MAX),
+                service_us: u32::try_from(service_ns / 1000).unwrap_or(u32::MAX),
+                status: status.code(),
+                method,
+                flags: flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum(),
+                volume: object.volume,
+            };
+            match queue.push(record) {
+                true => self.metrics().access_records.inc(),
+                false => self.metrics().access_lost.inc(),
+            }
         };
-        match queue.records.push(record) {
-            Ok(()) => self.metrics().access_records.inc(),
-            Err(_) => self.metrics().access_lost.inc(),
+        match &answered.access {
+            Access::None => {}
+            Access::Object { object, size, is_range } => {
+                trace(traced(head.method), object, *size, *is_range);
+            }
+            Access::Batch(photos) => {
+                for (object, size) in photos {
+                    trace(access_trace::Method::Batch, object, *size, false);
+                }
+            }
         }
+    }
+}
+
+/// Converts a method to that of the access trace.
+fn traced(method: Method) -> access_trace::Method {
+    match method {
+        Method::Get => access_trace::Method::Get,
+        Method::Head => access_trace::Method::Head,
+        Method::Put => access_trace::Method::Put,
+        Method::Post => access_trace::Method::Post,
+        Method::Delete => access_trace::Method::Delete,
     }
 }

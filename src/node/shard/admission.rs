@@ -14,10 +14,10 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::Shard;
 use crate::base::account::Account;
 use crate::base::limits::{CHUNK, NEEDLE_DATA_MAX};
 use crate::base::sabotage::{Sabotage, chosen};
+use crate::runtime::Handle;
 use crate::runtime::buffer::{Buf, PAGE};
 
 /// Maximum overhead of a buffer beyond its content (bytes): headers, checksums, alignment.
@@ -34,8 +34,9 @@ const BODIES_WAITING_MAX: u64 = 64;
 /// Maximum time that a transfer under way waits for a buffer (nanoseconds).
 pub const BUFFER_WAIT_NS: u64 = 5_000_000_000;
 
-/// Accounts of the admitted bodies and transfers.
+/// Accounts of the admitted bodies and transfers, and the buffer pool whose memory they share.
 pub struct Admission {
+    handle: Handle,
     /// Buffers of bodies (bytes).
     bodies: Account,
     /// Transfers of large bodies under way, in either direction (count).
@@ -46,111 +47,37 @@ pub struct Admission {
     waiting: Account,
 }
 
-impl Default for Admission {
-    fn default() -> Self {
+impl Admission {
+    /// Creates the accounts of the buffer pool of this runtime.
+    #[must_use]
+    pub fn new(handle: &Handle) -> Self {
         Self {
+            handle: handle.clone(),
             bodies: Account::new("bytes for bodies"),
             large: Account::new("transfers of large bodies"),
             lent: Account::new("bytes lent to transfers"),
             waiting: Account::new("bodies that wait"),
         }
     }
-}
 
-impl Admission {
     /// Asserts that nothing is admitted and no body waits.
     ///
     /// # Panics
     /// When something was not given back.
     pub fn expect_nothing(&self) {
-        let Self { bodies, large, lent, waiting } = self;
+        let Self { bodies, large, lent, waiting, handle: _ } = self;
         [bodies, large, lent, waiting].into_iter().for_each(|account| account.expect(0));
     }
-}
 
-impl Admission {
     /// Whether nothing is admitted and no body waits.
     pub fn is_unused(&self) -> bool {
         [&self.bodies, &self.large, &self.lent, &self.waiting].iter().all(|it| it.held() == 0)
     }
-}
 
-/// Permit to hold buffers for a body; returned when dropped.
-pub struct BodyPermit {
-    shard: Rc<Shard>,
-    bytes: usize,
-}
-
-impl Drop for BodyPermit {
-    fn drop(&mut self) {
-        self.shard.admission.bodies.give_back(self.bytes as u64);
-    }
-}
-
-/// Permit to transfer a large body; returned when dropped.
-pub struct LargePermit {
-    shard: Rc<Shard>,
-    /// Whether the piece that is reserved for this transfer is in use.
-    own_in_use: Cell<bool>,
-}
-
-impl Drop for LargePermit {
-    fn drop(&mut self) {
-        self.shard.admission.large.give_back(1);
-    }
-}
-
-/// Permit to hold a buffer for one piece of a large body; returned when dropped.
-pub struct Grant {
-    permit: Rc<LargePermit>,
-    is_own: bool,
-    lent: u64,
-    /// Maximum length of the piece (bytes), at least one chunk.
-    pub len: u64,
-}
-
-impl Drop for Grant {
-    fn drop(&mut self) {
-        if self.is_own {
-            self.permit.own_in_use.set(false);
-        }
-        if !chosen(Sabotage::LeakLoan) {
-            self.permit.shard.admission.lent.give_back(self.lent);
-        }
-    }
-}
-
-impl LargePermit {
-    /// Grants memory for a piece of at most `wanted` bytes, rounded up to whole chunks. Returns `None` while
-    /// the reserved piece is in use and no memory can be lent.
-    pub fn grant(self: &Rc<Self>, wanted: u64) -> Option<Grant> {
-        let lent = &self.shard.admission.lent;
-        let left = (self.shard.handle.pool().capacity() as u64 / 4).saturating_sub(lent.held());
-        let lendable = left / LENT_DIVISOR / CHUNK * CHUNK;
-        let is_own = !self.own_in_use.get();
-        let sure = if is_own { CHUNK } else { 0 };
-        let len = (sure + lendable).min(wanted.next_multiple_of(CHUNK)).min(NEEDLE_DATA_MAX);
-        if len == 0 {
-            return None;
-        }
-        let overhead = if is_own { 0 } else { OVERHEAD };
-        let borrowed = len - sure + overhead;
-        self.own_in_use.set(true);
-        lent.take(borrowed);
-        Some(Grant { permit: Rc::clone(self), is_own, lent: borrowed, len })
-    }
-}
-
-/// Whether enough memory stays free to receive request heads when `used` of `capacity` bytes are in use.
-fn leaves_heads(used: usize, capacity: usize) -> bool {
-    used <= capacity / 16 * 15
-}
-
-impl Shard {
     /// Admits a body that takes `bytes` of buffers. Waits up to `BODY_WAIT_NS`; returns `None` after that,
     /// or at once when `BODIES_WAITING_MAX` bodies wait already.
     pub async fn admit_body(self: &Rc<Self>, bytes: usize) -> Option<BodyPermit> {
-        let waiting = &self.admission.waiting;
+        let waiting = &self.waiting;
         let deadline = self.handle.now() + BODY_WAIT_NS;
         loop {
             let permit = self.try_admit_body(bytes);
@@ -168,31 +95,30 @@ impl Shard {
     /// an eighth of the pool is left to reads in any case.
     fn try_admit_body(self: &Rc<Self>, bytes: usize) -> Option<BodyPermit> {
         let pool = self.handle.pool();
-        let bodies =
-            usize::try_from(self.admission.bodies.held()).expect("a pool is at most 1 GiB") + bytes;
+        let bodies = usize::try_from(self.bodies.held()).expect("a pool is at most 1 GiB") + bytes;
         let eighth = pool.capacity() / 8;
         let alone = bodies == bytes;
         if (bodies > 5 * eighth && !alone) || pool.used() + bytes > 7 * eighth {
             return None;
         }
-        self.admission.bodies.take(bytes as u64);
-        Some(BodyPermit { shard: Rc::clone(self), bytes })
+        self.bodies.take(bytes as u64);
+        Some(BodyPermit { admission: Rc::clone(self), bytes })
     }
 
     /// Admits a transfer of a large body; `None` when the reserved quarter of the pool is used up.
-    pub fn admit_large(self: &Rc<Self>) -> Option<Rc<LargePermit>> {
+    pub fn admit_large_transfer(self: &Rc<Self>) -> Option<Rc<TransferPermit>> {
         let limit = self.handle.pool().capacity() as u64 / 4 / (CHUNK + OVERHEAD);
-        if self.admission.large.held() >= limit {
+        if self.large.held() >= limit {
             return None;
         }
-        self.admission.large.take(1);
-        Some(Rc::new(LargePermit { shard: Rc::clone(self), own_in_use: Cell::new(false) }))
+        self.large.take(1);
+        Some(Rc::new(TransferPermit { admission: Rc::clone(self), own_in_use: Cell::new(false) }))
     }
 
     /// Allocates a buffer for a transfer under way with `alloc`, for `wanted` bytes of content, or fewer
     /// down to one chunk. When there is no buffer for one chunk either, it waits up to `BUFFER_WAIT_NS`,
     /// which holds up only the client of this transfer, and then returns `None`.
-    pub async fn buffer_of<T>(
+    pub async fn wait_for_buffer<T>(
         &self,
         mut wanted: u64,
         mut alloc: impl FnMut(u64) -> Option<T>,
@@ -223,6 +149,77 @@ impl Shard {
     pub fn buffer(&self, len: usize) -> Option<Buf> {
         self.handle.pool().alloc(len)
     }
+}
+
+/// Permit to hold buffers for a body; returned when dropped.
+pub struct BodyPermit {
+    admission: Rc<Admission>,
+    bytes: usize,
+}
+
+impl Drop for BodyPermit {
+    fn drop(&mut self) {
+        self.admission.bodies.give_back(self.bytes as u64);
+    }
+}
+
+/// Permit to transfer a large body; returned when dropped.
+pub struct TransferPermit {
+    admission: Rc<Admission>,
+    /// Whether the piece that is reserved for this transfer is in use.
+    own_in_use: Cell<bool>,
+}
+
+impl Drop for TransferPermit {
+    fn drop(&mut self) {
+        self.admission.large.give_back(1);
+    }
+}
+
+/// Permit to hold a buffer for one piece of a large body; returned when dropped.
+pub struct Grant {
+    permit: Rc<TransferPermit>,
+    is_own: bool,
+    lent: u64,
+    /// Maximum length of the piece (bytes), at least one chunk.
+    pub len: u64,
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        if self.is_own {
+            self.permit.own_in_use.set(false);
+        }
+        if !chosen(Sabotage::LeakLoan) {
+            self.permit.admission.lent.give_back(self.lent);
+        }
+    }
+}
+
+impl TransferPermit {
+    /// Grants memory for a piece of at most `wanted` bytes, rounded up to whole chunks. Returns `None` while
+    /// the reserved piece is in use and no memory can be lent.
+    pub fn grant(self: &Rc<Self>, wanted: u64) -> Option<Grant> {
+        let lent = &self.admission.lent;
+        let left = (self.admission.handle.pool().capacity() as u64 / 4).saturating_sub(lent.held());
+        let lendable = left / LENT_DIVISOR / CHUNK * CHUNK;
+        let is_own = !self.own_in_use.get();
+        let sure = if is_own { CHUNK } else { 0 };
+        let len = (sure + lendable).min(wanted.next_multiple_of(CHUNK)).min(NEEDLE_DATA_MAX);
+        if len == 0 {
+            return None;
+        }
+        let overhead = if is_own { 0 } else { OVERHEAD };
+        let borrowed = len - sure + overhead;
+        self.own_in_use.set(true);
+        lent.take(borrowed);
+        Some(Grant { permit: Rc::clone(self), is_own, lent: borrowed, len })
+    }
+}
+
+/// Whether enough memory stays free to receive request heads when `used` of `capacity` bytes are in use.
+fn leaves_heads(used: usize, capacity: usize) -> bool {
+    used <= capacity / 16 * 15
 }
 
 #[cfg(test)]

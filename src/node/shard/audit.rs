@@ -1,9 +1,10 @@
 //! The audit log: all deletes, and the writes that were refused or failed, with the address of the client.
 //! Off unless configured; reads are never logged. Lines contain no cookie.
 
-use super::Shard;
+use super::shard::Shard;
 use crate::http::conn::Conn;
 use crate::http::head::Method;
+use crate::http::status::Status;
 use crate::http::target::{self, Target};
 
 /// A request that may have to be logged.
@@ -56,9 +57,9 @@ impl Shard {
 
 impl Audited {
     /// Logs the request after it was answered, unless it is a PUT or POST that succeeded.
-    pub fn log(self, conn: &Conn) {
+    pub fn log(self, status: Option<Status>) {
         let Self { method, peer, volume, key, alt } = self;
-        let status = conn.answer().map(|status| status.code());
+        let status = status.map(|status| status.code());
         if method != "DELETE" && status.is_some_and(|status| status < 400) {
             return;
         }

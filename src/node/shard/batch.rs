@@ -5,18 +5,19 @@ use std::collections::{HashSet, VecDeque};
 use std::io::{self, Read};
 use std::rc::Rc;
 
-use super::Shard;
-use super::access::Accessed;
-use super::answer::{Created, Plain, no_buffer};
-use super::receive;
-use super::session::{
-    Object, Then, ask_for_body, body_missing, failed, move_to, refuse_when_draining,
-    reply_after_body, reply_with,
+use super::answered::{Access, Answered};
+use super::exchange::{
+    answer_incomplete_body, error_reply, move_to_owner, refuse_when_draining, reply_after_body,
+    reply_with_body, send_continue,
 };
-use super::store::Terms;
-use super::task::Outcome;
-use super::upload;
-use crate::base::access_trace::Method;
+use super::object_name::ObjectName;
+use super::photo_description::PhotoDescription;
+use super::plain_reply::{PlainReply, no_buffer};
+use super::preconditions::hold;
+use super::request::RequestError;
+use super::shard::Shard;
+use super::upload_parameters::UploadParameters;
+use super::{receive, upload};
 use crate::base::limits::{COMMIT_NEEDLES_MAX, NEEDLE_DATA_MAX};
 use crate::base::types::{Cookie, NeedleId};
 use crate::http::conn::{Conn, PeerError};
@@ -27,7 +28,7 @@ use crate::http::reply::ReplyHead;
 use crate::http::status::Status;
 use crate::http::upload::is_form;
 use crate::runtime::buffer::Buf;
-use crate::volume::{Check, Draft, Existing, NewNeedle, Upload, Volume};
+use crate::volume::{Check, Draft, Existing, NewNeedle, Stored, Upload, Volume};
 
 /// Number of bytes of entries after which other tasks run.
 const YIELD_AFTER: u64 = 256 << 10;
@@ -38,46 +39,48 @@ pub async fn store(
     conn: &mut Conn,
     head: &Head,
     number: u32,
-) -> Result<Then, Plain> {
-    let mut terms = Terms::of(shard, conn, head)?;
-    if terms.len > shard.config.batch_max {
+) -> Result<Answered, PlainReply> {
+    let mut parameters = UploadParameters::of(shard, conn, head)?;
+    if parameters.len > shard.config.batch_max {
         let reason = "the batch is larger than this store takes (limits.largest_batch)";
-        return Err(Plain::error(Status::CONTENT_TOO_LARGE, reason));
+        return Err(PlainReply::error(Status::CONTENT_TOO_LARGE, reason));
     }
     refuse_when_draining(shard)?;
-    let owner = shard.owner_of(number).ok_or_else(|| failed(shard, Outcome::NoVolume))?;
+    let owner = shard.owner_of(number).ok_or_else(|| error_reply(shard, RequestError::NoVolume))?;
     if owner != shard.id {
-        return move_to(shard, conn, owner);
+        return move_to_owner(shard, conn, owner);
     }
-    let volume = shard.volumes.local(number).map_err(|outcome| failed(shard, outcome))?;
-    let len = usize::try_from(terms.len).expect("limited to batch_max");
+    let volume = shard.volumes.local(number).map_err(|error| error_reply(shard, error))?;
+    let len = usize::try_from(parameters.len).expect("limited to batch_max");
     // Memory of the tar, and of the needles that are made of it while it is consumed.
     let memory = len + len / 4 + Draft::memory(NEEDLE_DATA_MAX);
     if head.expect_continue && conn.buffered() == 0 {
         // The client sends the body only after 100 (Continue), so refuse before that.
-        drop(shard.admit_body(memory).await.ok_or_else(no_buffer)?);
+        drop(shard.admission.admit_body(memory).await.ok_or_else(no_buffer)?);
     }
-    if let Err(then) = ask_for_body(shard, conn, head).await {
-        return Ok(then);
+    if let Err(answered) = send_continue(shard, conn, head).await {
+        return Ok(answered);
     }
-    if let Err(error) = conn.await_body(terms.len).await {
-        return Ok(body_missing(shard, conn, error).await);
+    if let Err(error) = conn.await_body(parameters.len).await {
+        return Ok(answer_incomplete_body(shard, conn, error).await);
     }
-    let _permit = shard.admit_body(memory).await.ok_or_else(no_buffer)?;
-    let bufs = (0..len).step_by(PIECE).map(|at| shard.buffer(PIECE.min(len - at)));
+    let _permit = shard.admission.admit_body(memory).await.ok_or_else(no_buffer)?;
+    let bufs = (0..len).step_by(PIECE).map(|at| shard.admission.buffer(PIECE.min(len - at)));
     let bufs: Option<Vec<Buf>> = bufs.collect();
-    let mut verifier = terms.verifier.take();
+    let mut verifier = parameters.verifier.take();
     let bufs = bufs.ok_or_else(no_buffer)?;
     let tar = match receive_tar(conn, bufs, len, verifier.as_deref_mut()).await {
         Ok(tar) => tar,
-        Err(error) => return Ok(body_missing(shard, conn, error).await),
+        Err(error) => return Ok(answer_incomplete_body(shard, conn, error).await),
     };
-    shard.metrics().payload_bytes_in.add(terms.len);
+    shard.metrics().payload_bytes_in.add(parameters.len);
     if let Err(plain) = receive::verify(verifier) {
         return Ok(reply_after_body(shard, conn, head, plain).await);
     }
-    Ok(match store_all(shard, &volume, number, tar, &terms, conn.began()).await {
-        Ok(created) => {
+    Ok(match store_all(shard, &volume, number, tar, &parameters).await {
+        Ok(photos) => {
+            let decided_at = shard.handle.now();
+            let created: Vec<PhotoDescription> = photos.iter().map(BatchPhoto::describe).collect();
             let body = serde_json::to_vec(&created).expect("numbers and strings serialize");
             let date = shard.date();
             let reply = ReplyHead {
@@ -85,10 +88,27 @@ pub async fn store(
                 volume_writable: Some(volume.writable()),
                 ..ReplyHead::new(Status::CREATED, &date)
             };
-            reply_with(shard, conn, head, reply, &body).await
+            let answered = reply_with_body(shard, conn, head, reply, &body).await;
+            let objects = photos.iter().map(|photo| (photo.object, photo.size)).collect();
+            Answered { access: Access::Batch(objects), ..answered.decided_at(decided_at) }
         }
         Err(plain) => reply_after_body(shard, conn, head, plain).await,
     })
+}
+
+/// A photo that was stored by a batch put.
+struct BatchPhoto {
+    object: ObjectName,
+    /// Length of the photo (bytes).
+    size: u64,
+    stored: Stored,
+}
+
+impl BatchPhoto {
+    fn describe(&self) -> PhotoDescription {
+        let ObjectName { volume, id, cookie } = self.object;
+        PhotoDescription::new(volume, id, cookie, self.size, &self.stored)
+    }
 }
 
 /// Length of each buffer that the tar is received into (bytes).
@@ -139,40 +159,30 @@ async fn store_all(
     volume: &Rc<Volume>,
     number: u32,
     tar: TarBuffers,
-    terms: &Terms,
-    began: u64,
-) -> Result<Vec<Created>, Plain> {
-    let Unpacked { needles, sizes, uploads } = unpack(shard, volume, tar).await?;
+    parameters: &UploadParameters,
+) -> Result<Vec<BatchPhoto>, PlainReply> {
+    let UnpackedBatch { needles, sizes, uploads } = unpack(shard, volume, tar).await?;
     let names: Vec<(NeedleId, Cookie)> = needles.iter().map(|n| (n.id, n.cookie)).collect();
-    let holds = |existing: Option<&Existing>| {
-        terms.conditions.as_ref().is_none_or(|conditions| conditions.hold(existing))
-    };
-    let check: Check<'_> = terms.conditions.as_ref().map(|_| &holds as _);
+    let holds = |existing: Option<&Existing>| hold(parameters.conditions.as_ref(), existing);
+    let check: Check<'_> = parameters.conditions.as_ref().map(|_| &holds as _);
     let stored = volume.put_batch(needles, check).await;
-    let stored = shard.volumes.written(volume, stored)?;
+    let stored = shard.volumes.publish_after_write(volume, stored)?;
     drop(uploads);
-    let created = names.into_iter().zip(sizes).zip(&stored);
-    let created = created.map(|(((id, cookie), size), stored)| {
-        shard.trace(&Accessed {
-            method: Method::Batch,
-            object: Object { volume: number, id, cookie },
-            size,
-            status: Status::CREATED,
-            is_range: false,
-            began,
-        });
-        Created::new(number, id, cookie, size, stored)
+    let photos = names.into_iter().zip(sizes).zip(stored);
+    let photos = photos.map(|(((id, cookie), size), stored)| {
+        let object = ObjectName { volume: number, id, cookie };
+        BatchPhoto { object, size, stored }
     });
-    Ok(created.collect())
+    Ok(photos.collect())
 }
 
-/// Reason of a refusal. A single upload with such a media type is refused too.
-const OF_A_FORM: &str =
+/// Reason of a refusal: the media type of a form. A single upload with such a media type is refused too.
+const FORM_MEDIA_TYPE: &str =
     "has the media type of a form, as no upload may have it; give it that of the photo";
 
 /// Photos of a batch.
 #[derive(Default)]
-struct Unpacked {
+struct UnpackedBatch {
     needles: Vec<NewNeedle>,
     /// Size of each photo (bytes).
     sizes: Vec<u64>,
@@ -184,10 +194,10 @@ async fn unpack(
     shard: &Rc<Shard>,
     volume: &Rc<Volume>,
     tar: TarBuffers,
-) -> Result<Unpacked, Plain> {
+) -> Result<UnpackedBatch, PlainReply> {
     let len = tar.left as u64;
     let mut tar = Reader::with_len(tar, len);
-    let (mut unpacked, mut seen) = (Unpacked::default(), HashSet::new());
+    let (mut unpacked, mut seen) = (UnpackedBatch::default(), HashSet::new());
     let mut since_yield = 0;
     while let Some(photo) = tar.next_photo()? {
         let (id, cookie) = (NeedleId::new(photo.key, photo.alt), Cookie(photo.cookie));
@@ -196,17 +206,17 @@ async fn unpack(
         }
         if unpacked.needles.len() == COMMIT_NEEDLES_MAX {
             let reason = "a batch takes at most 1000 photos";
-            return Err(Plain::error(Status::CONTENT_TOO_LARGE, reason));
+            return Err(PlainReply::error(Status::CONTENT_TOO_LARGE, reason));
         }
         if photo.content_type.as_ref().is_some_and(|text| is_form(text.as_bytes())) {
-            return Err(photo.refused(OF_A_FORM).into());
+            return Err(photo.refused(FORM_MEDIA_TYPE).into());
         }
         let size = photo.size;
         let content_type = photo.content_type.as_ref().map(|text| text.as_bytes());
         let draft = if size > NEEDLE_DATA_MAX {
             let upload = volume.upload(id, cookie, size);
-            let mut upload = shard.volumes.written(volume, upload)?;
-            in_parts(shard, &mut upload, &mut tar, &photo).await?;
+            let mut upload = shard.volumes.publish_after_write(volume, upload)?;
+            store_parts(shard, &mut upload, &mut tar, &photo).await?;
             let manifest = upload::manifest(shard, &upload, content_type).await?;
             unpacked.uploads.push(upload);
             manifest
@@ -227,18 +237,18 @@ async fn unpack(
     }
     if unpacked.needles.is_empty() {
         let reason = "there is no photo in the batch; send a tar with entries {key}/{alt}/{cookie}";
-        return Err(Plain::error(Status::BAD_REQUEST, reason));
+        return Err(PlainReply::error(Status::BAD_REQUEST, reason));
     }
     Ok(unpacked)
 }
 
 /// Stores the parts of a photo above 1 MiB in commits of their own; its manifest joins the batch.
-async fn in_parts(
+async fn store_parts(
     shard: &Shard,
     upload: &mut Upload,
     tar: &mut Reader<TarBuffers>,
     photo: &Photo,
-) -> Result<(), Plain> {
+) -> Result<(), PlainReply> {
     while upload.next_len(u64::MAX) > 0 {
         let part = upload.part(shard.handle.pool(), upload.next_len(u64::MAX));
         let mut part = part.ok_or_else(no_buffer)?;
@@ -249,14 +259,14 @@ async fn in_parts(
     Ok(())
 }
 
-fn fill(tar: &mut Reader<TarBuffers>, photo: &Photo, draft: &mut Draft) -> Result<(), Plain> {
+fn fill(tar: &mut Reader<TarBuffers>, photo: &Photo, draft: &mut Draft) -> Result<(), PlainReply> {
     match tar.read_exact(draft.data_mut()) {
         Ok(()) => Ok(()),
         Err(_) => Err(photo.refused("is cut off").into()),
     }
 }
 
-impl From<TarError> for Plain {
+impl From<TarError> for PlainReply {
     fn from(error: TarError) -> Self {
         let reason = match error {
             TarError::Entry { .. } | TarError::Longer(_) => {

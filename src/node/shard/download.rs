@@ -3,12 +3,16 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::Shard;
-use super::access::Accessed;
-use super::admission::{Grant, LargePermit};
-use super::answer::{self, Context, Decided, ObjectHead, Plain, no_buffer};
-use super::session::{Object, Then, connection, failed, move_to, then, traced, was_taken};
-use super::task::{Outcome, ReadKind, Task};
+use super::admission::{Grant, TransferPermit};
+use super::answered::Answered;
+use super::exchange::{
+    check_sent, connection_option, count_reply, error_reply, move_to_owner, next_step_after,
+};
+use super::object_name::ObjectName;
+use super::object_reply::{self, ObjectHead, ObjectReply, ReadContext, SelectedPart};
+use super::plain_reply::{PlainReply, no_buffer};
+use super::request::{FoundNeedle, ReadExtent, ReadNeedle};
+use super::shard::Shard;
 use crate::http::conn::Conn;
 use crate::http::head::{Head, Method};
 use crate::http::status::Status;
@@ -22,25 +26,25 @@ pub async fn read(
     shard: &Rc<Shard>,
     conn: &mut Conn,
     head: &Head,
-    object: Object,
-) -> Result<Then, Plain> {
-    let kind = if head.method == Method::Get { ReadKind::Whole } else { ReadKind::Head };
-    let Object { volume, id, cookie } = object;
+    object: ObjectName,
+) -> Result<Answered, PlainReply> {
+    let extent = if head.method == Method::Get { ReadExtent::Whole } else { ReadExtent::Head };
+    let ObjectName { volume, id, cookie } = object;
     let began = shard.handle.now();
-    let outcome = shard.perform(volume, Task::Read { id, cookie, kind, buf: None }).await;
+    let found = shard.perform(volume, ReadNeedle { id, cookie, extent }).await;
     let got = shard.handle.now();
     let metrics = shard.metrics();
-    let (needle, writable) = match outcome {
-        Outcome::Read(needle, writable) => (needle, writable),
-        other => {
-            let plain = failed(shard, other);
-            let missing = plain.status == Status::NOT_FOUND && kind == ReadKind::Whole;
+    let FoundNeedle { needle, is_writable } = match found {
+        Ok(found) => found,
+        Err(error) => {
+            let plain = error_reply(shard, error);
+            let missing = plain.status == Status::NOT_FOUND && extent == ReadExtent::Whole;
             metrics.gets_missing.add(u64::from(missing));
             return Err(plain);
         }
     };
-    let connection = connection(shard, head);
-    let context = Context {
+    let connection = connection_option(shard, head);
+    let context = ReadContext {
         head,
         head_bytes: conn.head_bytes(),
         date: &shard.date(),
@@ -48,41 +52,34 @@ pub async fn read(
         cache_control: &shard.config.cache_control,
         connection,
     };
-    let decided = answer::decide(&needle, &context);
-    let is_stream = needle.is_large && decided.as_ref().is_ok_and(|decided| decided.has_body);
+    let selected = object_reply::select_part(&needle, &context);
+    let is_stream = needle.is_large && selected.as_ref().is_ok_and(|selected| selected.has_body);
     let elsewhere = shard.owner_of(volume).filter(|owner| *owner != shard.id);
     if let Some(owner) = elsewhere.filter(|_| is_stream) {
-        return move_to(shard, conn, owner);
+        return move_to_owner(shard, conn, owner);
     }
-    metrics.gets_found.add(u64::from(kind == ReadKind::Whole));
-    let decided = decided?;
+    metrics.gets_found.add(u64::from(extent == ReadExtent::Whole));
+    let selected = selected?;
     let size = needle.body_len;
     let sent = if is_stream {
-        let permit = shard.admit_large().ok_or_else(no_buffer)?;
+        let permit = shard.admission.admit_large_transfer().ok_or_else(no_buffer)?;
         // Boxed: this path is rare and its state is large.
-        let head = Box::new(ObjectHead::new(&needle, writable, &decided, &context));
-        Box::pin(stream(shard, conn, object, needle, &decided, (head, permit))).await?
+        let head = Box::new(ObjectHead::new(&needle, is_writable, &selected, &context));
+        Box::pin(stream(shard, conn, object, needle, &selected, (head, permit))).await?
     } else {
-        let ready = answer::object(needle, writable, &decided, &context);
-        metrics.responses.record(ready.status.code());
+        let ready = ObjectReply::new(needle, is_writable, &selected, &context);
+        count_reply(shard, ready.status);
         conn.skip_buffered(head.content_length.unwrap_or(0));
-        let sent = was_taken(shard, conn.send(ready.buf, ready.start, ready.len).await);
+        let sent = check_sent(shard, conn.send(ready.buf, ready.start, ready.len).await);
         metrics.payload_bytes_out.add(if sent { ready.body_len as u64 } else { 0 });
         sent
     };
-    shard.trace(&Accessed {
-        method: traced(head.method),
-        object,
-        size,
-        status: decided.status,
-        is_range: head.range.is_some(),
-        began: conn.began(),
-    });
-    if kind == ReadKind::Whole {
+    if extent == ReadExtent::Whole {
         metrics.get_phase.at(GetPhase::Device).record(got - began);
         metrics.get_phase.at(GetPhase::Send).record(shard.handle.now() - got);
     }
-    Ok(then(connection, sent))
+    let answered = Answered::new(selected.status, next_step_after(connection, sent));
+    Ok(answered.with_object(object, size, head.range.is_some()))
 }
 
 /// A piece of a large body that was read and verified.
@@ -99,17 +96,17 @@ struct BodyPiece {
 async fn stream(
     shard: &Rc<Shard>,
     conn: &Conn,
-    object: Object,
+    object: ObjectName,
     manifest: Needle,
-    decided: &Decided,
-    (head, permit): (Box<ObjectHead>, Rc<LargePermit>),
-) -> Result<bool, Plain> {
-    let volume = shard.volumes.local(object.volume).map_err(|outcome| failed(shard, outcome))?;
-    let mut body = volume.body(object.id, manifest, decided.range())?;
+    selected: &SelectedPart,
+    (head, permit): (Box<ObjectHead>, Rc<TransferPermit>),
+) -> Result<bool, PlainReply> {
+    let volume = shard.volumes.local(object.volume).map_err(|error| error_reply(shard, error))?;
+    let mut body = volume.body(object.id, manifest, selected.range())?;
     let grant = permit.grant(body.remaining()).ok_or_else(no_buffer)?;
     let mut piece = read_piece(shard, &mut body, grant).await?;
     let metrics = shard.metrics();
-    metrics.responses.record(decided.status.code());
+    count_reply(shard, selected.status);
     let mut start = head.put_before(&mut piece.buf, piece.range.start);
     loop {
         let BodyPiece { buf, range, grant } = piece;
@@ -122,7 +119,7 @@ async fn stream(
             }
             None => (sending.await, None),
         };
-        if !was_taken(shard, sent) {
+        if !check_sent(shard, sent) {
             return Ok(false);
         }
         metrics.payload_bytes_out.add(range.len() as u64);
@@ -146,9 +143,9 @@ async fn stream(
     }
 }
 
-async fn read_piece(shard: &Shard, body: &mut Body, grant: Grant) -> Result<BodyPiece, Plain> {
-    let alloc = |len| shard.buffer(Body::buffer_len(len));
-    let buf = shard.buffer_of(grant.len, alloc).await.ok_or_else(no_buffer)?;
+async fn read_piece(shard: &Shard, body: &mut Body, grant: Grant) -> Result<BodyPiece, PlainReply> {
+    let alloc = |len| shard.admission.buffer(Body::buffer_len(len));
+    let buf = shard.admission.wait_for_buffer(grant.len, alloc).await.ok_or_else(no_buffer)?;
     let (buf, range) = body.read(buf).await?;
     Ok(BodyPiece { buf, range, grant })
 }

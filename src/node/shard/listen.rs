@@ -1,14 +1,14 @@
 //! Accepts connections and distributes them over the shards.
 
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use nix::libc;
 
-use super::Shard;
+use super::listener::Listener;
+use super::message::Arrival;
 use super::session;
-use super::task::Arrival;
+use super::shard::Shard;
 use crate::base::accept::{Next, PAUSE_NS};
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::http::conn::{Conn, Wait};
@@ -16,25 +16,6 @@ use crate::runtime::op::{Op, Sock};
 
 /// Minimum difference of connection counts at which a connection is handed over to another shard.
 const IMBALANCE: u64 = 2;
-
-/// A listening socket.
-pub struct Listener {
-    /// The driver's handle of the socket.
-    pub sock: Sock,
-    /// Whether this listener belongs to this shard's own port, so that the shard keeps the connections that
-    /// it accepts.
-    pub own: bool,
-    /// Descriptor that keeps the socket open; `None` for a simulated socket.
-    pub socket: Option<OwnedFd>,
-}
-
-impl Listener {
-    /// Wraps a listening socket; for `own` see [`Self::own`].
-    #[must_use]
-    pub fn new(socket: OwnedFd, own: bool) -> Self {
-        Self { sock: Sock(socket.as_raw_fd()), own, socket: Some(socket) }
-    }
-}
 
 impl Shard {
     /// Accepts connections until the shard drains.

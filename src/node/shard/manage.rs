@@ -1,68 +1,10 @@
-//! Orders of the daemon's main thread to a shard: opening, changing and deleting volumes while it runs.
+//! Carries out orders of the daemon's main thread: opens, changes and deletes volumes while the shard runs.
 
 use std::rc::Rc;
 
-use thiserror::Error;
-
-use super::Shard;
-use super::task::Message;
-use super::volumes::Assignment;
-use crate::volume::{NotRemoved, StateError};
-
-/// An order to a shard.
-pub enum Order {
-    /// Open a volume, which this shard owns from now on.
-    Open(Assignment),
-    /// Make a volume of this shard read-only, or writable.
-    SetReadOnly {
-        /// Volume id.
-        volume: u32,
-        /// True for read-only, false for writable.
-        read_only: bool,
-    },
-    /// Remove the file of a volume of this shard, and the volume from its table.
-    Delete {
-        /// Volume id.
-        volume: u32,
-    },
-    /// Fence a volume of this shard: its file is no longer at its path, so that nothing more is written.
-    Forsake {
-        /// Volume id.
-        volume: u32,
-    },
-    /// Set the shard that tasks for a volume are sent to.
-    Route {
-        /// Volume id.
-        volume: u32,
-        /// Owning shard; `None` when the volume was removed.
-        owner: Option<u16>,
-    },
-    /// Limit the operations in flight on each device (count, this shard's share).
-    LimitDevice(usize),
-}
-
-/// Reason why an order was not carried out.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum OrderError {
-    /// The shard has no such volume.
-    #[error("there is no such volume")]
-    NoVolume,
-    /// The volume is being recovered.
-    #[error("it is recovering; try again when it serves")]
-    Recovering,
-    /// The volume could not be opened.
-    #[error("it could not be opened: {0}")]
-    NotOpened(String),
-    /// The volume could not be made read-only, or writable.
-    #[error("{0}")]
-    State(StateError),
-    /// The volume's file is no longer at its path, where another file may be now.
-    #[error("its file is no longer where it was; bring it back, or restart the daemon, first")]
-    Lost,
-    /// The volume's file could not be removed.
-    #[error("{0}; check the kernel log and the disk")]
-    NotRemoved(NotRemoved),
-}
+use super::message::Message;
+use super::order::{Order, OrderError};
+use super::shard::Shard;
 
 impl Shard {
     /// Carries out an order, in a task of its own if it takes time, and reports the result to the main
@@ -81,31 +23,35 @@ impl Shard {
                 let result = self.volumes.fence(volume);
                 self.report(number, result);
             }
-            order => {
-                let shard = Rc::clone(self);
-                self.handle.spawn(async move {
-                    let result = shard.carry_out(order).await;
-                    shard.report(number, result);
+            Order::Open(assignment) => self.spawn_order(number, async move |shard: &Self| {
+                shard.volumes.open_one(&shard.handle, assignment).await
+            }),
+            Order::SetReadOnly { volume, read_only } => {
+                self.spawn_order(number, async move |shard: &Self| {
+                    shard.volumes.set_read_only(volume, read_only).await
                 });
             }
+            Order::Delete { volume } => self.spawn_order(number, async move |shard: &Self| {
+                shard.volumes.delete(&shard.handle, volume).await
+            }),
         }
     }
 
-    async fn carry_out(&self, order: Order) -> Result<(), OrderError> {
-        match order {
-            Order::Open(assignment) => self.volumes.open_one(&self.handle, assignment).await,
-            Order::SetReadOnly { volume, read_only } => {
-                self.volumes.set_read_only(volume, read_only).await
-            }
-            Order::Delete { volume } => self.volumes.delete(&self.handle, volume).await,
-            Order::Forsake { .. } | Order::Route { .. } | Order::LimitDevice(_) => {
-                unreachable!("handle_order carries it out at once")
-            }
-        }
+    /// Carries out an order in a task of its own, and reports the result.
+    fn spawn_order(
+        self: &Rc<Self>,
+        number: usize,
+        carry_out: impl AsyncFnOnce(&Self) -> Result<(), OrderError> + 'static,
+    ) {
+        let shard = Rc::clone(self);
+        self.handle.spawn(async move {
+            let result = carry_out(&shard).await;
+            shard.report(number, result);
+        });
     }
 
     fn report(&self, number: usize, result: Result<(), OrderError>) {
-        let main = u16::try_from(self.shared.main()).expect("shard count fits u16");
+        let main = u16::try_from(self.shared.main_mailbox()).expect("shard count fits u16");
         self.send(main, Message::Report { number, result });
     }
 }

@@ -5,15 +5,18 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-use super::{Shard, Start};
+use super::assignment::Assignment;
+use super::shard::Shard;
+use super::start::Start;
 use crate::base::account::AUDITED;
 use crate::base::limits::{FRESH_GRACE_NS, PUBLISH_NS, TURN_MAX_NS};
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::Runtime;
-use crate::runtime::op::Driver;
+use crate::runtime::op::{Driver, DriverCounts};
+use crate::volume::Stats;
 
-/// A shard and its runtime. A simulation, with several shards on one thread, calls [`Reactor::turn`] of
-/// each alternately; the daemon gives each shard a thread and calls [`run`].
+/// A shard and its runtime. A simulation, with several shards on one thread, calls
+/// [`Reactor::run_iteration`] of each alternately; the daemon gives each shard a thread and calls [`run`].
 pub struct Reactor {
     shard: Rc<Shard>,
     runtime: Runtime,
@@ -25,7 +28,7 @@ pub struct Reactor {
     /// count at that time.
     published: (u64, u64),
     /// Time until which the next iteration may wait for completions (nanoseconds; 0 does not wait).
-    until: u64,
+    next_iteration_at: u64,
 }
 
 impl Reactor {
@@ -39,13 +42,13 @@ impl Reactor {
         // The completion count never has this value, so the first iteration publishes even if the shard
         // stays idle.
         let published = (0, u64::MAX);
-        Self { shard, runtime, drain_began: None, closed: None, published, until: 0 }
+        Self { shard, runtime, drain_began: None, closed: None, published, next_iteration_at: 0 }
     }
 
     /// Time at which the next iteration is due if the driver has no completion before (nanoseconds).
     #[must_use]
-    pub fn until(&self) -> u64 {
-        self.until
+    pub fn next_iteration_at(&self) -> u64 {
+        self.next_iteration_at
     }
 
     /// Whether no client is connected and no operation is in flight except those that accept connections.
@@ -82,9 +85,9 @@ impl Reactor {
     /// Runs one event loop iteration: waits for completions, runs ready tasks, and hands submitted operations
     /// to the driver. Returns whether another iteration must follow: false once the shard has drained, or
     /// its drain deadline has passed, and its volumes are closed.
-    pub fn turn<D: Driver>(&mut self, driver: &mut D) -> bool {
+    pub fn run_iteration<D: Driver>(&mut self, driver: &mut D) -> bool {
         let Self { shard, runtime, .. } = self;
-        runtime.collect(driver, self.until);
+        runtime.collect(driver, self.next_iteration_at);
         shard.mailbox().awake();
         runtime.run_ready();
         shard.read_mailbox();
@@ -109,7 +112,7 @@ impl Reactor {
         let sleep = !runtime.has_ready() && shard.mailbox().may_sleep();
         let longest = if seen == self.published.1 { TURN_MAX_NS } else { PUBLISH_NS };
         runtime.hand_over(driver);
-        self.until = runtime.earliest(if sleep { now + longest } else { 0 });
+        self.next_iteration_at = runtime.earliest(if sleep { now + longest } else { 0 });
         true
     }
 
@@ -146,16 +149,72 @@ impl Reactor {
 /// Runs a shard on the calling thread until it has drained and closed its volumes.
 pub fn run<D: Driver>(mut driver: D, runtime: Runtime, start: Start) {
     let mut reactor = Reactor::new(runtime, start);
-    while reactor.turn(&mut driver) {}
+    while reactor.run_iteration(&mut driver) {}
 }
 
 impl Shard {
-    /// Whether nothing is held on behalf of a connection.
-    fn is_at_rest(&self) -> bool {
-        self.waiting.borrow().is_empty() && self.replies.is_empty() && self.admission.is_unused()
+    fn start(self: &Rc<Self>, assignments: Vec<Assignment>) {
+        for listener in self.listeners.take() {
+            self.handle.spawn(Rc::clone(self).accept(listener));
+        }
+        let shard = Rc::clone(self);
+        self.handle.spawn(async move {
+            shard.volumes.open_all(&shard.handle, assignments).await;
+        });
     }
 
-    /// Whether this shard and all others, which may still send tasks to this one, have nothing left to do.
+    /// Records the metrics of an event loop iteration.
+    fn record_iteration(&self, now: u64, counts: DriverCounts) {
+        let metrics = self.metrics();
+        self.board().turn(now);
+        metrics.turns.inc();
+        metrics.turn_duration.record(now.saturating_sub(self.handle.now()));
+        metrics.enters.raise_to(counts.enters);
+        metrics.completions.raise_to(counts.completions);
+        metrics.ops_in_flight.set(self.handle.ops_in_flight() as u64);
+        metrics.buffer_bytes_used.set(self.handle.pool().used() as u64);
+        if AUDITED && self.connections.held() == 0 && self.refusing.held() == 0 {
+            self.expect_no_requests();
+        }
+    }
+
+    /// Asserts that nothing is admitted, no answer is awaited and no upload has a reservation. Holds whenever
+    /// there are no connections.
+    fn expect_no_requests(&self) {
+        self.admission.expect_nothing();
+        assert!(self.awaited.is_empty(), "answers are awaited without a connection");
+        self.volumes.expect_no_uploads();
+    }
+
+    /// Publishes the metrics of the volumes.
+    fn publish(&self) {
+        let metrics = self.metrics();
+        let sum =
+            |counter: fn(&Stats) -> &Cell<u64>| self.volumes.sum(|stats| counter(stats).get());
+        let pairs = [
+            (&metrics.device_reads, sum(|stats| &stats.get_reads)),
+            (&metrics.device_reads_other, sum(|stats| &stats.other_reads)),
+            (&metrics.device_read_bytes, sum(|stats| &stats.get_read_bytes)),
+            (&metrics.commits, sum(|stats| &stats.commits)),
+            (&metrics.commit_needles, sum(|stats| &stats.commit_needles)),
+            (&metrics.commit_bytes, sum(|stats| &stats.commit_bytes)),
+            (&metrics.flushes, sum(|stats| &stats.durable_writes)),
+            (&metrics.hint_writes, sum(|stats| &stats.hints)),
+            (&metrics.false_candidates, sum(|stats| &stats.false_candidates)),
+            (&metrics.checksum_failures, sum(|stats| &stats.damaged_reads)),
+        ];
+        for (counter, total) in pairs {
+            counter.raise_to(total);
+        }
+        self.volumes.publish();
+    }
+
+    /// Whether nothing is held on behalf of a connection.
+    fn is_at_rest(&self) -> bool {
+        self.waiting.borrow().is_empty() && self.awaited.is_empty() && self.admission.is_unused()
+    }
+
+    /// Whether this shard and all others, which may still send requests to this one, have nothing left to do.
     fn drained(&self) -> bool {
         let nothing = self.accepting.held() == 0
             && self.connections.held() == 0

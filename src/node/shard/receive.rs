@@ -1,6 +1,6 @@
 //! Receives bodies, and verifies the digests that their requests state.
 
-use super::answer::Plain;
+use super::plain_reply::PlainReply;
 use crate::base::limits::BODY_PIECE;
 use crate::http::conn::{Conn, PeerError};
 use crate::http::digest::Verifier;
@@ -39,6 +39,6 @@ pub async fn read_body(
 ///
 /// # Errors
 /// 400 when a digest does not match.
-pub fn verify(verifier: Option<Box<Verifier>>) -> Result<(), Plain> {
-    verifier.map_or(Ok(()), |verifier| verifier.finish().map_err(Plain::from))
+pub fn verify(verifier: Option<Box<Verifier>>) -> Result<(), PlainReply> {
+    verifier.map_or(Ok(()), |verifier| verifier.finish().map_err(PlainReply::from))
 }

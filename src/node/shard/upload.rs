@@ -3,12 +3,18 @@
 
 use std::rc::Rc;
 
-use super::Shard;
-use super::admission::{BUFFER_PAUSE_NS, BUFFER_WAIT_NS, Grant, LargePermit};
-use super::answer::{Plain, no_buffer};
+use super::admission::{BUFFER_PAUSE_NS, BUFFER_WAIT_NS, Grant, TransferPermit};
+use super::answered::Answered;
+use super::exchange::{answer_incomplete_body, error_reply, reply, send_continue};
+use super::not_stored::NotStored;
+use super::object_name::ObjectName;
+use super::plain_reply::{PlainReply, no_buffer};
+use super::preconditions::hold;
 use super::receive;
-use super::session::{Object, Then, ask_for_body, body_missing, failed, reply};
-use super::store::{Received, StoredPhoto, Terms};
+use super::request::{RequestError, StoredNeedle};
+use super::shard::Shard;
+use super::stored_photo::StoredPhoto;
+use super::upload_parameters::UploadParameters;
 use crate::base::limits::CHUNK;
 use crate::http::conn::{Conn, PeerError};
 use crate::http::digest::Verifier;
@@ -22,17 +28,17 @@ pub async fn receive(
     shard: &Rc<Shard>,
     conn: &mut Conn,
     head: &Head,
-    (number, object): (u32, Option<Object>),
-    terms: Terms,
-) -> Result<Received, Plain> {
-    let Terms { len, content_type, modified_ns, conditions, mut verifier } = terms;
-    let volume = shard.volumes.local(number).map_err(|outcome| failed(shard, outcome))?;
+    (number, object): (u32, Option<ObjectName>),
+    parameters: UploadParameters,
+) -> Result<StoredPhoto, NotStored> {
+    let UploadParameters { len, content_type, modified_ns, conditions, mut verifier } = parameters;
+    let volume = shard.volumes.local(number).map_err(|error| error_reply(shard, error))?;
     let absent = |existing: Option<&Existing>| existing.is_none();
-    let holds = |existing: Option<&Existing>| {
-        conditions.as_ref().is_none_or(|conditions| conditions.hold(existing))
-    };
+    let holds = |existing: Option<&Existing>| hold(conditions.as_ref(), existing);
     let ((id, cookie), check): (_, Check<'_>) = match object {
-        Some(Object { id, cookie, .. }) => ((id, cookie), conditions.as_ref().map(|_| &holds as _)),
+        Some(ObjectName { id, cookie, .. }) => {
+            ((id, cookie), conditions.as_ref().map(|_| &holds as _))
+        }
         None => (volume.fresh_name(), Some(&absent)),
     };
     // Check now, so that no body is received only to be refused at the end.
@@ -40,38 +46,41 @@ pub async fn receive(
     if !volume.has_space_for(len) {
         return Err(shard.volumes.refused_for_room(&volume).into());
     }
-    drop(shard.admit_large().ok_or_else(no_buffer)?);
-    if let Err(then) = ask_for_body(shard, conn, head).await {
-        return Ok(Err(then));
-    }
+    drop(shard.admission.admit_large_transfer().ok_or_else(no_buffer)?);
+    send_continue(shard, conn, head).await?;
     // A slow client gets neither a permit nor a reservation in the volume before its body begins to arrive.
     if let Err(error) = conn.await_body(len).await {
-        return Ok(Err(body_missing(shard, conn, error).await));
+        return Err(answer_incomplete_body(shard, conn, error).await.into());
     }
-    let permit = shard.admit_large().ok_or_else(no_buffer)?;
-    let mut upload = shard.volumes.written(&volume, volume.upload(id, cookie, len))?;
+    let permit = shard.admission.admit_large_transfer().ok_or_else(no_buffer)?;
+    let mut upload = shard.volumes.publish_after_write(&volume, volume.upload(id, cookie, len))?;
     match receive_parts(shard, conn, &permit, &mut upload, verifier.as_deref_mut()).await {
         Ok(()) => {}
-        Err(Stopped::Missing(error)) => return Ok(Err(body_missing(shard, conn, error).await)),
-        Err(Stopped::Refused(plain)) => return Ok(Err(give_up(shard, conn, head, plain).await)),
+        Err(ReceiveError::Missing(error)) => {
+            return Err(answer_incomplete_body(shard, conn, error).await.into());
+        }
+        Err(ReceiveError::Refused(plain)) => {
+            return Err(reply_and_close(shard, conn, head, plain).await.into());
+        }
     }
-    if let Err(plain) = receive::verify(verifier) {
-        // The parts remain in the volume as dead bytes.
-        return Ok(Ok(Err(plain)));
-    }
+    // If a digest does not match, the parts remain in the volume as dead bytes.
+    receive::verify(verifier).map_err(NotStored::RefusedAfterBody)?;
     let stored = match manifest(shard, &upload, content_type.as_deref()).await {
         Ok(manifest) => volume.put(id, cookie, manifest.modified(modified_ns), check).await,
         Err(refusal) => Err(refusal),
     };
-    let writable = volume.writable();
-    Ok(Ok(match shard.volumes.written(&volume, stored) {
-        Ok(stored) => Ok(StoredPhoto { volume: number, id, cookie, stored, writable }),
+    let is_writable = volume.writable();
+    match shard.volumes.publish_after_write(&volume, stored) {
+        Ok(stored) => {
+            let needle = StoredNeedle { id, cookie, stored, is_writable };
+            Ok(StoredPhoto { volume: number, needle })
+        }
         // Another write took the picked name meanwhile.
         Err(Refusal::Precondition | Refusal::Conflict) if object.is_none() => {
-            Err(failed(shard, super::task::Outcome::Busy))
+            Err(NotStored::RefusedAfterBody(error_reply(shard, RequestError::Busy)))
         }
-        Err(refusal) => Err(refusal.into()),
-    }))
+        Err(refusal) => Err(NotStored::RefusedAfterBody(refusal.into())),
+    }
 }
 
 /// Builds the manifest of a body whose parts are all stored. Waits up to [`BUFFER_WAIT_NS`] for a buffer,
@@ -96,20 +105,20 @@ pub async fn manifest(
 }
 
 /// Reason why the rest of a body is not received.
-enum Stopped {
+enum ReceiveError {
     /// The peer did not send it.
     Missing(PeerError),
     /// The upload is refused.
-    Refused(Plain),
+    Refused(PlainReply),
 }
 
-impl From<PeerError> for Stopped {
+impl From<PeerError> for ReceiveError {
     fn from(error: PeerError) -> Self {
         Self::Missing(error)
     }
 }
 
-impl From<Refusal> for Stopped {
+impl From<Refusal> for ReceiveError {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal.into())
     }
@@ -118,10 +127,10 @@ impl From<Refusal> for Stopped {
 async fn receive_parts(
     shard: &Shard,
     conn: &mut Conn,
-    permit: &Rc<LargePermit>,
+    permit: &Rc<TransferPermit>,
     upload: &mut Upload,
     mut verifier: Option<&mut Verifier>,
-) -> Result<(), Stopped> {
+) -> Result<(), ReceiveError> {
     // Permit for the buffer of the part that is being written.
     let mut writing: Option<Grant> = None;
     while upload.next_len(u64::MAX) > 0 {
@@ -138,8 +147,8 @@ async fn receive_parts(
         };
         let wanted = upload.next_len(grant.len);
         let part = |len: u64| upload.part(shard.handle.pool(), len.min(wanted));
-        let part = shard.buffer_of(wanted, part).await;
-        let mut part = part.ok_or_else(|| Stopped::Refused(no_buffer()))?;
+        let part = shard.admission.wait_for_buffer(wanted, part).await;
+        let mut part = part.ok_or_else(|| ReceiveError::Refused(no_buffer()))?;
         let (mut buf, start) = part.take();
         // Chunk by chunk, so that checksums are computed while the bytes are in the CPU cache, and other
         // requests do not wait for long.
@@ -163,6 +172,11 @@ async fn receive_parts(
 }
 
 /// Answers before the body was received completely, and ends the connection.
-async fn give_up(shard: &Rc<Shard>, conn: &mut Conn, head: &Head, plain: Plain) -> Then {
+async fn reply_and_close(
+    shard: &Rc<Shard>,
+    conn: &mut Conn,
+    head: &Head,
+    plain: PlainReply,
+) -> Answered {
     reply(shard, conn, &Head { content_length: Some(u64::MAX), ..*head }, plain).await
 }

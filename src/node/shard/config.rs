@@ -1,0 +1,26 @@
+//! Configuration of a shard.
+
+use crate::http::conn::Deadlines;
+
+/// Configuration of a shard.
+pub struct ShardConfig {
+    /// Deadlines of connections.
+    pub deadlines: Deadlines,
+    /// `Cache-Control` of objects.
+    pub cache_control: String,
+    /// Maximum length of the body of a photo (bytes).
+    pub body_max: u64,
+    /// Maximum length of a batch (bytes).
+    pub batch_max: u64,
+    /// Maximum number of connections of the whole daemon.
+    pub connections_max: u64,
+    /// Maximum number of connections beyond that limit that this shard refuses with a 503 at the same time;
+    /// further ones are closed without a reply.
+    pub refusals_max: u64,
+    /// Maximum time that requests under way may take while the shard drains (nanoseconds).
+    pub drain_ns: u64,
+    /// Whether a configured data directory is missing, so that an unknown volume may be in it.
+    pub disk_missing: bool,
+    /// Whether deletes and failed writes are logged.
+    pub audit_log: bool,
+}

@@ -1,0 +1,36 @@
+//! Handles the messages in a shard's mailbox.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use super::message::Message;
+use super::shard::Shard;
+
+impl Shard {
+    /// Handles all messages in the mailbox. Requests of other shards are performed by a pool of workers,
+    /// which grows on demand and does not shrink.
+    pub(super) fn read_mailbox(self: &Rc<Self>) {
+        while let Some(message) = self.mailbox().receive() {
+            self.metrics().messages_received.inc();
+            match message {
+                Message::Request(request) => {
+                    if !self.remote_requests.push(request) {
+                        self.routes.workers.set(self.routes.workers.get() + 1);
+                        let shard = Rc::clone(self);
+                        self.handle.spawn(async move { shard.serve_remote_requests().await });
+                    }
+                }
+                Message::Answer(answer) => self.awaited.fulfil(answer),
+                Message::Order { number, order } => self.handle_order(number, order),
+                Message::Report { .. } => unreachable!("reports go to the main thread"),
+                Message::Connection(arrival) => {
+                    self.adopt(arrival);
+                    // Last: until here the connection counts as arriving, so that no shard ends.
+                    let id = usize::from(self.id);
+                    self.shared.idle[id].store(false, Ordering::SeqCst);
+                    self.shared.arriving[id].fetch_sub(1, Ordering::SeqCst);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Performs requests on the volumes of a shard.
+
+use super::preconditions::hold;
+use super::request::{
+    CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadExtent, ReadNeedle,
+    RequestError, StoredNeedle,
+};
+use super::volumes::Volumes;
+use crate::http::conditional::WriteConditions;
+use crate::runtime::buffer::Buf;
+use crate::volume::Check;
+
+impl Volumes {
+    /// Reads a needle into a buffer from `alloc`.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn read(
+        &self,
+        volume: u32,
+        request: ReadNeedle,
+        mut alloc: impl FnMut(usize) -> Option<Buf>,
+    ) -> Result<FoundNeedle, RequestError> {
+        let volume = self.local(volume)?;
+        let ReadNeedle { id, cookie, extent } = request;
+        let needle = match extent {
+            ReadExtent::Whole => volume.get(id, cookie, &mut alloc).await?,
+            ReadExtent::Head => volume.head(id, cookie, &mut alloc).await?,
+        };
+        Ok(FoundNeedle { needle, is_writable: volume.writable() })
+    }
+
+    /// Stores a needle.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn put(&self, volume: u32, request: PutNeedle) -> Result<StoredNeedle, RequestError> {
+        let volume = self.local(volume)?;
+        let PutNeedle { id, cookie, draft, conditions } = request;
+        let holds = |existing: Option<&_>| hold(conditions.as_ref(), existing);
+        let check: Check<'_> = conditions.as_ref().map(|_| &holds as _);
+        let stored = volume.put(id, cookie, draft, check).await;
+        let stored = self.publish_after_write(&volume, stored)?;
+        Ok(StoredNeedle { id, cookie, stored, is_writable: volume.writable() })
+    }
+
+    /// Stores a needle under a name that the volume picks.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn post(
+        &self,
+        volume: u32,
+        request: PostNeedle,
+    ) -> Result<StoredNeedle, RequestError> {
+        let volume = self.local(volume)?;
+        let stored = volume.put_new(request.draft).await;
+        let (id, cookie, stored) = self.publish_after_write(&volume, stored)?;
+        Ok(StoredNeedle { id, cookie, stored, is_writable: volume.writable() })
+    }
+
+    /// Checks whether a needle could be stored. Returns the preconditions of the request.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn check_put(
+        &self,
+        volume: u32,
+        request: CheckPut,
+    ) -> Result<Option<WriteConditions>, RequestError> {
+        let volume = self.local(volume)?;
+        let CheckPut { id, cookie, conditions } = request;
+        let holds = |existing: Option<&_>| hold(conditions.as_ref(), existing);
+        let check: Check<'_> = conditions.as_ref().map(|_| &holds as _);
+        volume.may_put(id, cookie, check).await?;
+        Ok(conditions)
+    }
+
+    /// Deletes a needle.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn delete_needle(
+        &self,
+        volume: u32,
+        request: DeleteNeedle,
+    ) -> Result<(), RequestError> {
+        let volume = self.local(volume)?;
+        let DeleteNeedle { id, cookie, conditions } = request;
+        let holds = |existing: Option<&_>| hold(conditions.as_ref(), existing);
+        let check: Check<'_> = conditions.as_ref().map(|_| &holds as _);
+        let deleted = volume.delete(id, cookie, check).await;
+        Ok(self.publish_after_write(&volume, deleted)?)
+    }
+}

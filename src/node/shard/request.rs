@@ -1,0 +1,115 @@
+//! Requests to a volume, each with its own outcome, and the errors that all share: plain data that can be
+//! sent to the shard that owns the volume and back.
+
+use crate::base::types::{Cookie, NeedleId};
+use crate::http::conditional::WriteConditions;
+use crate::volume::{Draft, GetError, Needle, Refusal, Stored};
+
+/// Extent of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadExtent {
+    /// The whole needle.
+    Whole,
+    /// The metadata that a reply to HEAD contains.
+    Head,
+}
+
+/// Reads a needle. Its outcome is a [`FoundNeedle`].
+#[derive(Clone, Copy)]
+pub struct ReadNeedle {
+    /// Key and alternate key.
+    pub id: NeedleId,
+    /// Cookie that the client presented; must match that of the needle.
+    pub cookie: Cookie,
+    /// Extent of the read.
+    pub extent: ReadExtent,
+}
+
+/// Stores a needle. Its outcome is a [`StoredNeedle`].
+pub struct PutNeedle {
+    /// Key and alternate key.
+    pub id: NeedleId,
+    /// Cookie of the new needle; must match that of an existing one.
+    pub cookie: Cookie,
+    /// Content.
+    pub draft: Draft,
+    /// Preconditions.
+    pub conditions: Option<WriteConditions>,
+}
+
+/// Stores a needle under a name that the volume picks. Its outcome is a [`StoredNeedle`].
+pub struct PostNeedle {
+    /// Content.
+    pub draft: Draft,
+}
+
+/// Checks whether a needle could be stored. Its outcome is the preconditions.
+pub struct CheckPut {
+    /// Key and alternate key.
+    pub id: NeedleId,
+    /// Cookie that the needle would get.
+    pub cookie: Cookie,
+    /// Preconditions.
+    pub conditions: Option<WriteConditions>,
+}
+
+/// Deletes a needle. Its outcome is empty.
+pub struct DeleteNeedle {
+    /// Key and alternate key.
+    pub id: NeedleId,
+    /// Cookie that the client presented; must match that of the needle.
+    pub cookie: Cookie,
+    /// Preconditions.
+    pub conditions: Option<WriteConditions>,
+}
+
+/// A needle that was read.
+pub struct FoundNeedle {
+    /// The needle.
+    pub needle: Needle,
+    /// Whether the volume takes writes.
+    pub is_writable: bool,
+}
+
+/// A needle that was stored.
+pub struct StoredNeedle {
+    /// Key and alternate key.
+    pub id: NeedleId,
+    /// Cookie.
+    pub cookie: Cookie,
+    /// Result of the write in the volume.
+    pub stored: Stored,
+    /// Whether the volume takes writes.
+    pub is_writable: bool,
+}
+
+/// Reason why a request has no outcome.
+#[derive(Debug)]
+pub enum RequestError {
+    /// There is no such volume.
+    NoVolume,
+    /// The volume is being recovered.
+    Recovering,
+    /// The volume could not be opened.
+    NotOpened,
+    /// No buffer is free.
+    NoBuffer,
+    /// Too many messages are under way.
+    Busy,
+    /// The needle was not read.
+    NotRead(GetError),
+    /// The write was refused or failed.
+    Refused(Refusal),
+}
+
+impl From<GetError> for RequestError {
+    fn from(error: GetError) -> Self {
+        Self::NotRead(error)
+    }
+}
+
+impl From<Refusal> for RequestError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}

@@ -1,0 +1,61 @@
+//! Routing state of a shard: owners and size hints of volumes.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+
+/// Initial size hint: length of the buffer that is first sent along with a remote read (bytes).
+const SIZE_HINT_FIRST: usize = 16 << 10;
+/// Maximum size hint (bytes): a read of a longer needle costs a second pair of messages, so that not every
+/// remote read takes that much memory.
+const SIZE_HINT_MAX: usize = 128 << 10;
+
+/// Routing state of a shard.
+pub struct Routes {
+    /// Owning shard of each volume.
+    owners: RefCell<HashMap<u32, u16>>,
+    /// Size hint of each volume (bytes): a remote read sends a buffer along before the length of the needle
+    /// is known.
+    size_hints: RefCell<HashMap<u32, usize>>,
+    /// Number of workers that perform requests of other shards.
+    pub(super) workers: Cell<usize>,
+    /// Whether it is logged that no volume has room; reset when one has.
+    pub(super) is_no_room_logged: Cell<bool>,
+}
+
+impl Routes {
+    /// Creates the routing state from the owning shard of each volume.
+    #[must_use]
+    pub fn new(owners: HashMap<u32, u16>) -> Self {
+        Self {
+            owners: RefCell::new(owners),
+            size_hints: RefCell::default(),
+            workers: Cell::new(0),
+            is_no_room_logged: Cell::new(false),
+        }
+    }
+
+    /// Returns the shard that owns a volume.
+    pub(super) fn owner(&self, volume: u32) -> Option<u16> {
+        self.owners.borrow().get(&volume).copied()
+    }
+
+    /// Sets the shard that owns a volume; `None` removes the volume.
+    pub(super) fn set_owner(&self, volume: u32, owner: Option<u16>) {
+        match owner {
+            Some(owner) => drop(self.owners.borrow_mut().insert(volume, owner)),
+            None => drop(self.owners.borrow_mut().remove(&volume)),
+        }
+    }
+
+    /// Returns the size hint of a volume (bytes).
+    pub(super) fn size_hint(&self, volume: u32) -> usize {
+        self.size_hints.borrow().get(&volume).copied().unwrap_or(SIZE_HINT_FIRST)
+    }
+
+    /// Updates a size hint: it rises to `needed` bytes at once and falls by at most 1/128 per read.
+    pub(super) fn update_size_hint(&self, volume: u32, needed: usize) {
+        let mut size_hints = self.size_hints.borrow_mut();
+        let hint = size_hints.entry(volume).or_insert(SIZE_HINT_FIRST);
+        *hint = needed.clamp(SIZE_HINT_FIRST, SIZE_HINT_MAX).max(*hint - *hint / 128);
+    }
+}

@@ -1,0 +1,102 @@
+//! State shared by all shards of a daemon.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::access_queue::AccessQueue;
+use super::message::Message;
+use super::slots::Slots;
+use crate::base::limits::{HANDED_OVER_MAX, MESSAGES_IN_FLIGHT, ORDERS_MAX};
+use crate::node::board::Board;
+use crate::node::metrics::Metrics;
+use crate::runtime::mailbox::Mailbox;
+
+/// State shared by all shards.
+pub struct Shared {
+    /// Metrics of the daemon, its shards and its volumes.
+    pub metrics: Arc<Metrics>,
+    /// State of the node that shards decide on.
+    pub board: Arc<Board>,
+    /// Mailbox of each shard, followed by that of the main thread.
+    pub mailboxes: Vec<Mailbox<Message>>,
+    /// Number of connections on their way to each shard. They travel as messages, and are counted apart
+    /// because a shard's load must include them before they arrive.
+    pub(super) arriving: Vec<AtomicU64>,
+    /// Connection slots of all shards.
+    pub(super) slots: Arc<Slots>,
+    /// Whether each shard is draining and has nothing left to do.
+    pub(super) idle: Vec<AtomicBool>,
+    /// Queue of the access trace, if there is one.
+    pub(super) access: Option<Arc<AccessQueue>>,
+    /// Number of open volumes beyond those that the connection limit leaves descriptors for.
+    pub(super) volumes_beyond: AtomicU64,
+}
+
+impl Shared {
+    /// Creates the state of `shards` shards. Each mailbox has room for all messages that can be under way.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>, shards: usize) -> Self {
+        // Requests of the other shards, answers to this shard's own, handed-over connections (and one more
+        // from each shard that checked the length before another one sent), orders.
+        let room = MESSAGES_IN_FLIGHT * (shards + 1) + HANDED_OVER_MAX + shards + ORDERS_MAX;
+        Self {
+            board: Arc::clone(&metrics.board),
+            metrics,
+            mailboxes: (0..=shards).map(|_| Mailbox::new(room)).collect(),
+            arriving: (0..shards).map(|_| AtomicU64::new(0)).collect(),
+            slots: Arc::default(),
+            idle: (0..shards).map(|_| AtomicBool::new(false)).collect(),
+            access: None,
+            volumes_beyond: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns the state with this access trace.
+    #[must_use]
+    pub fn with_access(self, access: Option<Arc<AccessQueue>>) -> Self {
+        Self { access, ..self }
+    }
+
+    /// Sets the number of open volumes beyond those that the connection limit leaves descriptors for. The
+    /// limit is lowered by this number.
+    pub fn set_volumes_beyond(&self, volumes: u64) {
+        self.volumes_beyond.store(volumes, Ordering::Relaxed);
+    }
+
+    /// Number of shards.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.idle.len()
+    }
+
+    /// Index of the main thread's mailbox, which follows those of the shards.
+    #[must_use]
+    pub fn main_mailbox(&self) -> usize {
+        self.shards()
+    }
+
+    /// Compares the connection slots in use with the sum of the shards' connections. Valid only while no
+    /// shard runs, as in a simulation: connections that a running shard moves make the two differ.
+    ///
+    /// # Panics
+    /// When they differ.
+    pub fn audit(&self) {
+        let load: u64 = (0..self.shards()).map(|shard| self.load(shard)).sum();
+        assert_eq!(
+            self.slots.taken(),
+            load,
+            "connection slots in use, and connections of the shards"
+        );
+    }
+
+    /// Number of connections that shard `n` has or is about to receive.
+    pub(super) fn load(&self, n: usize) -> u64 {
+        self.board.shards[n].connections.get() + self.arriving[n].load(Ordering::SeqCst)
+    }
+
+    /// Whether all shards are draining, have nothing left to do, and no connection is on its way to one.
+    pub(super) fn all_idle(&self) -> bool {
+        let on_the_way = self.arriving.iter().any(|arriving| arriving.load(Ordering::SeqCst) > 0);
+        !on_the_way && self.idle.iter().all(|idle| idle.load(Ordering::SeqCst))
+    }
+}

@@ -1,0 +1,56 @@
+//! What a request to store photos asks for.
+
+use super::plain_reply::PlainReply;
+use super::shard::Shard;
+use crate::http::conditional::WriteConditions;
+use crate::http::conn::Conn;
+use crate::http::digest::Verifier;
+use crate::http::head::Head;
+use crate::http::modified;
+use crate::http::reply::valid_content_type;
+use crate::http::status::Status;
+use crate::http::upload;
+
+/// Parameters of an upload, from the head of its request.
+pub struct UploadParameters {
+    /// Length of the body (bytes).
+    pub len: u64,
+    /// `Content-Type`.
+    pub content_type: Option<Box<[u8]>>,
+    /// `X-Hayloft-Modified` (nanoseconds since 1970).
+    pub modified_ns: Option<u64>,
+    /// Preconditions.
+    pub conditions: Option<WriteConditions>,
+    /// Verifier of the digests that the request states.
+    pub verifier: Option<Box<Verifier>>,
+}
+
+impl UploadParameters {
+    /// Parses and checks the parameters. The bytes of the head are not needed afterwards.
+    ///
+    /// # Errors
+    /// 400, 403 or 415.
+    pub fn of(shard: &Shard, conn: &Conn, head: &Head) -> Result<Self, PlainReply> {
+        let (bytes, now) = (conn.head_bytes(), shard.now_seconds());
+        let digests = upload::expected_body(head, bytes)?;
+        let conditions = WriteConditions::parse(head, bytes, now)?.non_empty();
+        let content_type = head.content_type.map(|span| span.of(bytes));
+        if content_type.is_some_and(|value| !valid_content_type(value)) {
+            let reason = "the content type is not 1 to 255 visible characters";
+            return Err(PlainReply::error(Status::BAD_REQUEST, reason));
+        }
+        let modified = head.x_hayloft_modified.map(|span| modified::parse(span.of(bytes)));
+        if modified == Some(None) {
+            let reason =
+                "X-Hayloft-Modified is not SECONDS[.FRACTION] since 1970, with up to 9 decimals";
+            return Err(PlainReply::error(Status::BAD_REQUEST, reason));
+        }
+        Ok(Self {
+            len: head.content_length.unwrap_or(0),
+            content_type: content_type.map(Into::into),
+            modified_ns: modified.flatten(),
+            conditions,
+            verifier: digests.verifier().map(Box::new),
+        })
+    }
+}
