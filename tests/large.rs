@@ -1,5 +1,5 @@
-//! Large bodies, which stand in the log as parts and a manifest: what is promised of them when
-//! nothing crashes, and on single faults.
+//! Large bodies, stored in the log as parts and a manifest: their guarantees without crashes, and under
+//! single faults.
 
 mod common;
 
@@ -25,8 +25,8 @@ const EIO: i32 = 5;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const CHUNK: u64 = 64 * KIB;
-/// Lengths of parts that fit nothing.
-const UNEVEN: [u64; 4] = [70_000, MIB, CHUNK, 200_001];
+/// Part lengths (bytes), most of which are not multiples of a chunk or block.
+const UNALIGNED: [u64; 4] = [70_000, MIB, CHUNK, 200_001];
 
 const A: NeedleId = NeedleId::new(1, 0);
 const B: NeedleId = NeedleId::new(2, 0);
@@ -48,7 +48,7 @@ fn restarted(image: &Image) -> (Process, Rc<Volume>) {
     (process, volume)
 }
 
-/// Lets the world go on until it is so.
+/// Runs the simulation until `is_so` holds; panics after a simulated minute.
 fn wait_until(process: &mut Process, what: &str, is_so: impl Fn() -> bool) {
     let deadline = process.world.now() + 60_000_000_000;
     while !is_so() {
@@ -58,13 +58,13 @@ fn wait_until(process: &mut Process, what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// Used, live, dead, needles.
-fn account(volume: &Volume) -> (u64, u64, u64, u64) {
+/// Space accounting: used, live and dead bytes, and the number of needles.
+fn accounting(volume: &Volume) -> (u64, u64, u64, u64) {
     let Figures { used, live, dead, needles, .. } = volume.figures();
     (used, live, dead, needles)
 }
 
-/// The longest body that would be admitted now (bytes).
+/// Longest body that would be admitted in the current state (bytes).
 fn capacity(volume: &Rc<Volume>) -> u64 {
     let (mut fits, mut too_long) = (0, 1_u64 << 30);
     while too_long - fits > 1 {
@@ -80,7 +80,7 @@ fn capacity(volume: &Rc<Volume>) -> u64 {
     fits
 }
 
-/// The parts of a body, and the chunks of these, as ranges of the body.
+/// Parts of a body and their chunks, as ranges of the body. `lens`: lengths of the parts, repeated.
 fn pieces(len: u64, lens: &[u64]) -> (Vec<Range<u64>>, Vec<Range<u64>>) {
     let (mut parts, mut chunks) = (Vec::new(), Vec::new());
     let mut lens = lens.iter().cycle();
@@ -102,12 +102,12 @@ fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
 
 fn random_range(seed: &mut u64, len: u64) -> Range<u64> {
     let start = split_mix(seed) % len;
-    // As many short ones as long ones.
+    // Short ranges are as frequent as long ones.
     let most = (len - start).min([1, 100, CHUNK, len][(split_mix(seed) % 4) as usize]);
     start..start + 1 + split_mix(seed) % most
 }
 
-/// The needles of a volume file, with their places.
+/// Needles of a volume file, with their offsets.
 fn needles(image: &Image) -> Vec<(usize, NeedleHeader)> {
     let bytes = image.bytes(FILE);
     let units = (65_536..bytes.len() - 4096).step_by(512);
@@ -116,8 +116,11 @@ fn needles(image: &Image) -> Vec<(usize, NeedleHeader)> {
     units.filter_map(|at| header(at).filter(|(_, back)| *back == 0).map(|(h, _)| (at, h))).collect()
 }
 
-fn of_kind(image: &Image, kind: Kind) -> (usize, NeedleHeader) {
-    needles(image).into_iter().find(|(_, header)| header.kind == kind).expect("a needle of it")
+fn first_of_kind(image: &Image, kind: Kind) -> (usize, NeedleHeader) {
+    needles(image)
+        .into_iter()
+        .find(|(_, header)| header.kind == kind)
+        .expect("a needle of this kind")
 }
 
 fn flipped(image: &Image, byte: usize) -> Image {
@@ -137,9 +140,9 @@ fn head(process: &mut Process, volume: &Rc<Volume>, id: NeedleId) -> Result<(u64
 }
 
 #[test]
-fn every_size_comes_back_whole_also_after_a_restart() {
+fn bodies_of_every_size_read_back_also_after_restart() {
     let sizes = [1, CHUNK - 1, CHUNK, CHUNK + 1, MIB - 1, MIB, MIB + 1, 3 * MIB, 4 * MIB + 12_345];
-    for lens in [&[MIB][..], &[CHUNK], &UNEVEN] {
+    for lens in [&[MIB][..], &[CHUNK], &UNALIGNED] {
         let (mut process, volume) = started();
         let body = |n: usize| bytes(n as u64, sizes[n] as usize);
         let check = |process: &mut Process, volume: &Rc<Volume>| {
@@ -156,15 +159,15 @@ fn every_size_comes_back_whole_also_after_a_restart() {
             assert_eq!((stored.replaced, stored.etag), (false, xxh3_64(&body(n))));
         }
         check(&mut process, &volume);
-        let before = account(&volume);
+        let before = accounting(&volume);
         let content: u64 = sizes.iter().sum();
         assert!(before.1 >= content && before.1 < content + content / 50, "{before:?}");
         let all: u64 = needles(&process.image()).iter().map(|(_, it)| it.layout().len as u64).sum();
-        assert_eq!(before.1, all, "all parts and manifests are alive");
+        assert_eq!(before.1, all, "all parts and manifests are live");
         process.close(&volume);
         for image in [process.image(), flipped(&process.image(), 12_288)] {
             let (mut process, volume) = restarted(&image);
-            assert_eq!(account(&volume), before);
+            assert_eq!(accounting(&volume), before);
             assert!(volume.damage().is_empty());
             check(&mut process, &volume);
         }
@@ -172,15 +175,15 @@ fn every_size_comes_back_whole_also_after_a_restart() {
 }
 
 #[test]
-fn sixty_four_mebibytes_come_back_whole() {
+fn body_of_64_mib_reads_back_after_restart() {
     let len = 64 * MIB;
     let (mut process, volume) = started_with(&pool(16 << 20), 80 << 20);
     let body = bytes(1, len as usize);
     process.put_large(&volume, A, &body, &[MIB]).unwrap();
     process.close(&volume);
-    let before = account(&volume);
+    let before = accounting(&volume);
     let (mut process, volume) = restarted(&process.image());
-    assert_eq!(account(&volume), before);
+    assert_eq!(accounting(&volume), before);
     assert!(process.get(&volume, A).unwrap() == body);
     let range = len - CHUNK - 5..len - 3;
     let within = range.start as usize..range.end as usize;
@@ -188,10 +191,10 @@ fn sixty_four_mebibytes_come_back_whole() {
 }
 
 #[test]
-fn a_range_touches_only_the_chunks_that_hold_it() {
+fn range_reads_only_the_chunks_it_overlaps() {
     let len = 3 * MIB + 77;
     let mut seed = 5;
-    for lens in [&[MIB][..], &[CHUNK], &UNEVEN] {
+    for lens in [&[MIB][..], &[CHUNK], &UNALIGNED] {
         let (mut process, volume) = started();
         let body = bytes(8, len as usize);
         process.put_large(&volume, A, &body, lens).unwrap();
@@ -200,7 +203,7 @@ fn a_range_touches_only_the_chunks_that_hold_it() {
             let stats = volume.stats();
             (stats.get_reads.get(), stats.get_read_bytes.get())
         };
-        // Of the manifest alone.
+        // Cost of reading the manifest alone.
         let before = reads(&volume);
         assert_eq!(process.get_large(&volume, A, 7..7, CHUNK), Ok(Vec::new()));
         let manifest = (reads(&volume).0 - before.0, reads(&volume).1 - before.1);
@@ -229,7 +232,7 @@ fn a_range_touches_only_the_chunks_that_hold_it() {
 }
 
 #[test]
-fn a_body_cannot_be_read_beyond_its_end() {
+fn read_beyond_the_end_of_a_body_fails() {
     let (mut process, volume) = started();
     process.put_large(&volume, A, &bytes(1, 100_000), &[CHUNK]).unwrap();
     let refused = process.get_large(&volume, A, 0..100_001, CHUNK);
@@ -237,12 +240,12 @@ fn a_body_cannot_be_read_beyond_its_end() {
 }
 
 #[test]
-fn small_and_large_ones_replace_each_other() {
+fn small_and_large_bodies_replace_each_other() {
     let (mut process, volume) = started();
     process.put(&volume, B, b"beside it").unwrap();
-    let alone = account(&volume).1;
+    let alone = accounting(&volume).1;
     let check = |process: &mut Process, volume: &Rc<Volume>, body: Option<&[u8]>| {
-        let live = account(volume).1 - alone;
+        let live = accounting(volume).1 - alone;
         match body {
             Some(body) => {
                 assert!(process.get(volume, A).unwrap() == body);
@@ -256,7 +259,7 @@ fn small_and_large_ones_replace_each_other() {
         }
         assert_eq!(process.get(volume, B).unwrap(), b"beside it");
         let (mut process, again) = restarted(&process.image());
-        assert_eq!(account(&again), account(volume));
+        assert_eq!(accounting(&again), accounting(volume));
         assert_eq!(process.get(&again, A).ok().as_deref(), body);
     };
     for n in 0..2u64 {
@@ -277,7 +280,7 @@ fn small_and_large_ones_replace_each_other() {
 }
 
 #[test]
-fn a_wrong_cookie_learns_and_changes_nothing() {
+fn wrong_cookie_reveals_and_changes_nothing() {
     let (mut process, volume) = started();
     let body = bytes(1, 100_000);
     process.put_large(&volume, A, &body, &[CHUNK]).unwrap();
@@ -297,7 +300,7 @@ fn a_wrong_cookie_learns_and_changes_nothing() {
 }
 
 #[test]
-fn a_condition_sees_the_tag_of_the_body() {
+fn conditions_see_the_etag_of_the_whole_body() {
     let (mut process, volume) = started();
     let body = bytes(1, 100_000);
     let tag = xxh3_64(&body);
@@ -317,21 +320,21 @@ fn a_condition_sees_the_tag_of_the_body() {
 }
 
 #[test]
-fn an_upload_that_is_given_up_leaves_nothing_but_dead_parts() {
+fn abandoned_upload_leaves_only_dead_parts() {
     let (mut process, volume) = started();
     process.put(&volume, A, b"what was there").unwrap();
-    let (room, before) = (capacity(&volume), account(&volume));
+    let (room, before) = (capacity(&volume), accounting(&volume));
     let all = volume.upload(A, COOKIE, room).unwrap();
     assert_eq!(capacity(&volume), 0);
     assert!(!volume.has_space_for(CHUNK));
     drop(all);
-    assert_eq!((capacity(&volume), account(&volume)), (room, before));
+    assert_eq!((capacity(&volume), accounting(&volume)), (room, before));
 
     for settled in [false, true] {
-        let before = account(&volume);
-        let (given_up, pool) = (Rc::clone(&volume), process.runtime.handle().pool().clone());
+        let before = accounting(&volume);
+        let (abandoned, pool) = (Rc::clone(&volume), process.runtime.handle().pool().clone());
         process.run(async move {
-            let mut upload = given_up.upload(A, COOKIE, 5 * MIB).unwrap();
+            let mut upload = abandoned.upload(A, COOKIE, 5 * MIB).unwrap();
             for _ in 0..2 {
                 let mut part = upload.part(&pool, upload.next_len(MIB)).unwrap();
                 part.data_mut().fill(7);
@@ -341,20 +344,20 @@ fn an_upload_that_is_given_up_leaves_nothing_but_dead_parts() {
                 upload.settle().await.unwrap();
             }
         });
-        let is_dead = || account(&volume).2 >= before.2 + 2 * MIB;
+        let is_dead = || accounting(&volume).2 >= before.2 + 2 * MIB;
         wait_until(&mut process, "the parts are written, and dead", is_dead);
         assert_eq!(process.get(&volume, A).unwrap(), b"what was there");
-        let after = account(&volume);
+        let after = accounting(&volume);
         assert_eq!((after.1, after.3), (before.1, before.3), "live, needles");
         let (mut process, again) = restarted(&process.image());
-        assert_eq!(account(&again), after);
+        assert_eq!(accounting(&again), after);
         assert_eq!(capacity(&again), capacity(&volume));
         assert_eq!(process.get(&again, A).unwrap(), b"what was there");
     }
 }
 
 #[test]
-fn a_manifest_that_is_given_up_gives_its_room_back() {
+fn abandoned_manifest_releases_its_reservation() {
     let (mut process, volume) = started();
     let (writer, pool) = (Rc::clone(&volume), process.runtime.handle().pool().clone());
     let (kept, draft) = process
@@ -363,12 +366,12 @@ fn a_manifest_that_is_given_up_gives_its_room_back() {
     assert!(capacity(&volume) < capacity(&restarted(&process.image()).1));
     drop(kept);
     assert_eq!(process.get(&volume, A), Err(GetError::NotFound));
-    assert_eq!(account(&volume).1, 0);
+    assert_eq!(accounting(&volume).1, 0);
     assert_eq!(capacity(&volume), capacity(&restarted(&process.image()).1));
 }
 
 #[test]
-fn a_manifest_that_found_no_buffer_can_be_asked_for_again() {
+fn finish_can_be_retried_after_no_buffer() {
     let (mut process, volume) = started();
     let pool = process.runtime.handle().pool().clone();
     let body = bytes(1, 100_000);
@@ -388,13 +391,13 @@ fn a_manifest_that_found_no_buffer_can_be_asked_for_again() {
 
 #[test]
 #[should_panic(expected = "an empty body has no parts")]
-fn an_empty_body_is_no_upload() {
+fn upload_of_an_empty_body_panics() {
     let (_process, volume) = started();
     let _ = volume.upload(A, COOKIE, 0);
 }
 
 #[test]
-fn the_last_upload_to_finish_wins() {
+fn last_upload_to_finish_wins() {
     for seed in 0..10 {
         let pool = pool(16 << 20);
         let (mut process, volume) = started_with(&pool, 16 << 20);
@@ -414,32 +417,32 @@ fn the_last_upload_to_finish_wins() {
         wait_until(&mut process, "all are stored", || order.borrow().len() == 3);
         let last = *order.borrow().last().unwrap();
         assert!(process.get(&volume, A).unwrap() == bytes(last, 300_000 + last as usize));
-        let before = account(&volume);
-        assert_eq!(account(&restarted(&process.image()).1), before);
+        let before = accounting(&volume);
+        assert_eq!(accounting(&restarted(&process.image()).1), before);
     }
 }
 
 #[test]
-fn an_upload_that_would_not_fit_is_refused_at_once() {
+fn upload_that_cannot_fit_is_refused_before_its_first_part() {
     let (mut process, volume) = started();
     assert_eq!(volume.upload(A, COOKIE, 16 << 20).err(), Some(Refusal::Full));
     process.put_large(&volume, A, &bytes(1, 10 << 20), &[MIB]).unwrap();
-    let before = account(&volume);
+    let before = accounting(&volume);
     let refused = process.put_large(&volume, B, &bytes(1, 5 << 20), &[MIB]);
     assert_eq!(refused, Err(Refusal::Full));
-    assert_eq!(account(&volume), before, "not a part was written");
+    assert_eq!(accounting(&volume), before, "no part was written");
     process.put_large(&volume, B, &bytes(1, 3 << 20), &[MIB]).unwrap();
 }
 
-/// Whoever else writes to the volume while an upload is under way.
+/// Concurrent operations on the volume during an upload.
 #[derive(Clone, Copy)]
-struct Crowd {
+struct Load {
     fills: bool,
     deletes: bool,
 }
 
-/// An upload, in parts of this length, beside others who take what room there is.
-fn upload_in_a_crowd(crowd: Crowd, part: u64) {
+/// Uploads a body in parts of `part` bytes while other operations use up the available space.
+fn upload_under_load(load: Load, part: u64) {
     const DELETES: u64 = 120;
     let (mut process, volume) = started();
     for n in 0..DELETES {
@@ -448,15 +451,15 @@ fn upload_in_a_crowd(crowd: Crowd, part: u64) {
     let body = bytes(1, 7_000_000);
     let mut upload = volume.upload(A, COOKIE, body.len() as u64).unwrap();
     let (mut filled, mut deleted) = (0, 0);
-    let mut crowd_in = |process: &mut Process| {
-        if crowd.fills {
+    let mut apply_load = |process: &mut Process| {
+        if load.fills {
             for len in [1 << 20, 1 << 17, 1 << 14, 1 << 12, 0] {
                 while process.put(&volume, NeedleId::new(filled, 2), &bytes(filled, len)).is_ok() {
                     filled += 1;
                 }
             }
         }
-        if crowd.deletes && deleted < DELETES {
+        if load.deletes && deleted < DELETES {
             process.delete(&volume, NeedleId::new(deleted, 1)).unwrap();
             deleted += 1;
         }
@@ -464,7 +467,7 @@ fn upload_in_a_crowd(crowd: Crowd, part: u64) {
     let pool = process.runtime.handle().pool().clone();
     let mut rest = &body[..];
     while !rest.is_empty() {
-        crowd_in(&mut process);
+        apply_load(&mut process);
         let mut draft = upload.part(&pool, upload.next_len(part)).unwrap();
         let now;
         (now, rest) = rest.split_at(draft.data_len());
@@ -476,39 +479,38 @@ fn upload_in_a_crowd(crowd: Crowd, part: u64) {
             upload
         });
     }
-    crowd_in(&mut process);
+    apply_load(&mut process);
     let room = pool.clone();
     let (draft, upload) = process.run(async move {
         let draft = upload.finish(&room, Some(b"image/jpeg")).await;
         (draft.unwrap(), upload)
     });
-    crowd_in(&mut process);
+    apply_load(&mut process);
     let storing = Rc::clone(&volume);
     let stored = process.run(async move { storing.put(A, COOKIE, draft, None).await });
     assert!(stored.is_ok(), "parts of {part}: {stored:?}");
     drop(upload);
     assert!(process.get(&volume, A).unwrap() == body);
-    crowd_in(&mut process);
+    apply_load(&mut process);
     assert_eq!(capacity(&volume), capacity(&restarted(&process.image()).1));
 }
 
 #[test]
-fn room_that_an_upload_was_promised_is_not_taken_by_writes() {
+fn writes_do_not_consume_the_reservation_of_an_upload() {
     for part in [CHUNK, MIB, CHUNK + 313] {
-        upload_in_a_crowd(Crowd { fills: true, deletes: false }, part);
+        upload_under_load(Load { fills: true, deletes: false }, part);
     }
 }
 
 #[test]
-fn room_that_an_upload_was_promised_is_not_taken_by_deletes() {
+fn deletes_do_not_consume_the_reservation_of_an_upload() {
     for part in [CHUNK, MIB, CHUNK + 313] {
-        upload_in_a_crowd(Crowd { fills: true, deletes: true }, part);
+        upload_under_load(Load { fills: true, deletes: true }, part);
     }
 }
 
-/// What was set aside for an upload comes back, whatever refuses its parts.
 #[test]
-fn room_comes_back_when_the_volume_takes_no_writes_meanwhile() {
+fn reservation_is_released_when_parts_are_refused_as_read_only() {
     let (mut process, volume) = started();
     let pool = process.runtime.handle().pool().clone();
     let before = capacity(&volume);
@@ -526,7 +528,7 @@ fn room_comes_back_when_the_volume_takes_no_writes_meanwhile() {
         set(&mut process, false);
     }
     assert_eq!(capacity(&volume), before);
-    // And its manifest.
+    // The same for the manifest.
     let (storing, buffers) = (Rc::clone(&volume), pool);
     let put = process.run(async move {
         let uploaded = upload(&storing, &buffers, A, &bytes(1, 200_000), &[MIB]).await;
@@ -540,7 +542,7 @@ fn room_comes_back_when_the_volume_takes_no_writes_meanwhile() {
 }
 
 #[test]
-fn an_upload_that_comes_while_the_volume_is_closed_is_told() {
+fn writes_to_a_closed_volume_are_refused_as_closing() {
     let (mut process, volume) = started();
     let pool = process.runtime.handle().pool().clone();
     let mut upload = volume.upload(A, COOKIE, MIB).unwrap();
@@ -554,9 +556,9 @@ fn an_upload_that_comes_while_the_volume_is_closed_is_told() {
 }
 
 #[test]
-fn a_failed_write_during_an_upload_poisons_and_nothing_becomes_visible() {
+fn failed_write_of_an_upload_poisons_and_publishes_nothing() {
     for fault in [Fault::Errno(EIO), Fault::Short(512), Fault::Short(0)] {
-        // The first commit of parts, a later one, that of the manifest.
+        // The first commit of parts, a later one, the commit of the manifest.
         for operation in [0, 1, 2] {
             let (mut process, volume) = started();
             process.world.fail(operation, fault);
@@ -565,7 +567,7 @@ fn a_failed_write_during_an_upload_poisons_and_nothing_becomes_visible() {
             assert!(volume.poisoned());
             assert_eq!(volume.upload(A, COOKIE, 1).err(), Some(Refusal::Poisoned));
             assert_eq!(process.get(&volume, A), Err(GetError::NotFound));
-            assert_eq!(account(&volume).1, 0);
+            assert_eq!(accounting(&volume).1, 0);
             let writes = volume.stats().durable_writes.get();
             process.close(&volume);
             assert_eq!(volume.stats().durable_writes.get(), writes);
@@ -579,7 +581,7 @@ fn a_failed_write_during_an_upload_poisons_and_nothing_becomes_visible() {
 }
 
 #[test]
-fn an_upload_learns_that_another_write_failed() {
+fn upload_is_refused_after_another_write_failed() {
     let (mut process, volume) = started();
     let (writer, pool) = (Rc::clone(&volume), process.runtime.handle().pool().clone());
     let mut upload = volume.upload(A, COOKIE, 3 * CHUNK).unwrap();
@@ -598,7 +600,7 @@ fn an_upload_learns_that_another_write_failed() {
 }
 
 #[test]
-fn damage_fails_exactly_the_reads_that_touch_the_chunk() {
+fn damaged_chunk_fails_only_the_reads_that_overlap_it() {
     let lens = [200_000, CHUNK, 300_001];
     let len = 800_000;
     let body = bytes(9, len);
@@ -614,7 +616,7 @@ fn damage_fails_exactly_the_reads_that_touch_the_chunk() {
         let at = image.bytes(FILE).windows(32).position(|window| window == wanted).unwrap();
         let within = split_mix(&mut seed) % (chunk.end - chunk.start);
         let (mut process, volume) = restarted(&flipped(&image, at + within as usize));
-        assert!(volume.damage().is_empty(), "a start does not read bodies that are witnessed");
+        assert!(volume.damage().is_empty(), "recovery does not read bodies below the tail hint");
         let ranges: Vec<Range<u64>> = (0..40)
             .map(|_| random_range(&mut seed, len as u64))
             .chain(chunks.iter().cloned())
@@ -637,13 +639,13 @@ fn damage_fails_exactly_the_reads_that_touch_the_chunk() {
 }
 
 #[test]
-fn a_body_needs_nothing_of_its_parts_but_the_data() {
+fn body_is_readable_with_damaged_part_header_or_footer() {
     let (mut process, volume) = started();
     let body = bytes(1, 300_000);
     process.put_large(&volume, A, &body, &[CHUNK]).unwrap();
     process.close(&volume);
     let image = process.image();
-    let (part, header) = of_kind(&image, Kind::Part);
+    let (part, header) = first_of_kind(&image, Kind::Part);
     let footer = part + header.layout().len - 1;
     for (byte, reported) in [(part, 1), (footer, 0)] {
         let (mut process, volume) = restarted(&flipped(&image, byte));
@@ -653,14 +655,14 @@ fn a_body_needs_nothing_of_its_parts_but_the_data() {
 }
 
 #[test]
-fn a_damaged_manifest_is_unreadable_and_can_be_replaced() {
+fn damaged_manifest_is_unreadable_and_can_be_replaced() {
     let (mut process, volume) = started();
     let body = bytes(1, 300_000);
     process.put_large(&volume, A, &body, &[CHUNK]).unwrap();
     process.put(&volume, B, b"beside it").unwrap();
     process.close(&volume);
     let image = process.image();
-    let (at, header) = of_kind(&image, Kind::Manifest);
+    let (at, header) = first_of_kind(&image, Kind::Manifest);
     let layout: NeedleLayout = header.layout();
     let table = layout.data_start - 8;
     let front = [
@@ -677,21 +679,21 @@ fn a_damaged_manifest_is_unreadable_and_can_be_replaced() {
         assert_eq!(process.get(&volume, A), Err(unreadable));
         // A HEAD reads no data.
         let tag = (body.len() as u64, xxh3_64(&body));
-        let told = if matches!(what, Unreadable::Chunk(_)) { Ok(tag) } else { Err(unreadable) };
-        assert_eq!(head(&mut process, &volume, A), told);
+        let expected = if matches!(what, Unreadable::Chunk(_)) { Ok(tag) } else { Err(unreadable) };
+        assert_eq!(head(&mut process, &volume, A), expected);
         assert_eq!(process.get(&volume, B).unwrap(), b"beside it");
 
         assert!(process.put_large(&volume, A, b"healed", &[MIB]).unwrap().replaced);
         assert_eq!(process.get(&volume, A).unwrap(), b"healed");
-        let before = account(&volume);
+        let before = accounting(&volume);
         let (mut process, volume) = restarted(&process.image());
-        assert_eq!(account(&volume), before);
+        assert_eq!(accounting(&volume), before);
         assert_eq!(process.get(&volume, A).unwrap(), b"healed");
     }
 }
 
 #[test]
-fn a_short_read_of_a_part_is_continued_and_a_failed_one_tried_once_more() {
+fn short_part_read_continues_and_failed_one_is_retried_once() {
     let (mut process, volume) = started();
     let body = bytes(1, 200_000);
     process.put_large(&volume, A, &body, &[MIB]).unwrap();
@@ -708,11 +710,10 @@ fn a_short_read_of_a_part_is_continued_and_a_failed_one_tried_once_more() {
 }
 
 #[test]
-fn chunk_sized_buffers_are_enough() {
+fn chunk_sized_buffers_suffice_for_upload_and_read() {
     let small = pool(3 << 20);
     let (mut process, volume) = started_with(&small, 16 << 20);
-    // Runs for a chunk and what stands around it, of which every other one is free: no two of them
-    // make a longer one.
+    // Fragments the pool: every other run of a chunk and its overhead is free, so that no longer run is.
     let run = (CHUNK + 4096) as usize;
     let mut runs = Vec::new();
     while let Some(buf) = small.alloc(run) {
@@ -730,7 +731,7 @@ fn chunk_sized_buffers_are_enough() {
     assert!(small.alloc(2 * run).is_none() && small.alloc(run).is_some());
     let upload = volume.upload(A, COOKIE, 2 * MIB).unwrap();
     assert!(upload.part(&small, upload.next_len(MIB)).is_none());
-    assert!(upload.part(&small, upload.next_len(0)).is_some(), "no shorter than a chunk");
+    assert!(upload.part(&small, upload.next_len(0)).is_some(), "a part is at least one chunk");
     drop(upload);
     let body = bytes(4, 2 << 20);
     process.put_large(&volume, A, &body, &[CHUNK]).unwrap();
@@ -739,17 +740,18 @@ fn chunk_sized_buffers_are_enough() {
     drop(pages);
 }
 
-/// A manifest whose checksums are right and that names what cannot be is as good as a damaged one.
+/// A manifest with valid checksums but impossible values is handled like a damaged one.
 #[test]
-fn a_forged_manifest_is_unreadable() {
+fn manifest_with_impossible_values_is_unreadable() {
     let (mut process, volume) = started();
     process.put_large(&volume, A, &bytes(1, 300_000), &[CHUNK]).unwrap();
     process.put(&volume, B, b"beside it").unwrap();
     process.close(&volume);
     let image = process.image();
-    let (at, header) = of_kind(&image, Kind::Manifest);
+    let (at, header) = first_of_kind(&image, Kind::Manifest);
     let (layout, incarnation) = (header.layout(), superblock(0).incarnation);
-    // Numbers of parts and chunks, where the first part stands, how long it is.
+    // Offset of the field in the manifest: 0 number of parts, 4 number of chunks, 8 offset and 16 length of
+    // the first part.
     let forged: [(usize, u64); 8] = [
         (0, 0),
         (0, 1000),

@@ -1,4 +1,4 @@
-//! Few descriptors: what the daemon says, and what clients cannot take from it.
+//! A low limit of open files (RLIMIT_NOFILE): warnings and refusals, and which descriptors stay reserved.
 
 mod daemon_harness;
 
@@ -13,7 +13,7 @@ fn with_open_files(limit: u64) -> Options {
     Options { launcher, ..Options::default() }
 }
 
-/// Lines of the log that contain all of `words`.
+/// Log lines that contain all of `words`.
 fn lines(daemon: &Daemon, words: &[&str]) -> Vec<String> {
     let text = daemon.log_text();
     let lines = text.lines().filter(|line| words.iter().all(|word| line.contains(word)));
@@ -21,7 +21,7 @@ fn lines(daemon: &Daemon, words: &[&str]) -> Vec<String> {
 }
 
 /// Opens idle connections until the daemon has accepted, or refused, this many.
-fn crowd(daemon: &Daemon, count: usize) -> Vec<TcpStream> {
+fn open_idle_connections(daemon: &Daemon, count: usize) -> Vec<TcpStream> {
     let clients: Vec<_> = (0..count).map(|_| TcpStream::connect(daemon.data).unwrap()).collect();
     #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
     daemon.wait_until("all connections to be accepted", || {
@@ -31,20 +31,21 @@ fn crowd(daemon: &Daemon, count: usize) -> Vec<TcpStream> {
 }
 
 #[test]
-fn idle_clients_never_hide_the_node_nor_take_what_volumes_need() {
+fn idle_clients_starve_neither_admin_api_nor_volumes_of_files() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &with_open_files(500));
-    let told = lines(&daemon, &["WARN", "limits.connections", "500", "LimitNOFILE", "ulimit -Hn"]);
-    assert_eq!(told.len(), 1, "{}", daemon.log_text());
+    let warned =
+        lines(&daemon, &["WARN", "limits.connections", "500", "LimitNOFILE", "ulimit -Hn"]);
+    assert_eq!(warned.len(), 1, "{}", daemon.log_text());
     assert_eq!(daemon.client().put(&path(1), &bytes(1, 5000)).unwrap().status, 201);
-    let clients = crowd(&daemon, 600);
+    let clients = open_idle_connections(&daemon, 600);
     assert_eq!(daemon.admin("/healthz").status, 200);
     assert_eq!(daemon.admin("/readyz").status, 200);
     let refused = ["WARN", "connections at once, the limit", "limits.connections"];
     daemon.wait_until("the warning of refusals", || !lines(&daemon, &refused).is_empty());
     let open = daemon.metric("hayloft_connections", "");
     assert!((100.0..450.0).contains(&open), "{open} connections");
-    // More than is kept for new volumes: connections make room for the rest.
+    // More volumes than descriptors are reserved for: the limit of connections is lowered for the rest.
     for id in 2..80 {
         let mut admin = Client::connect(daemon.admin).unwrap();
         let body = format!("{{\"id\": {id}, \"size\": \"16MiB\"}}");
@@ -58,14 +59,14 @@ fn idle_clients_never_hide_the_node_nor_take_what_volumes_need() {
     }
     let warnings = lines(&daemon, &refused).len();
     assert!(warnings <= 4, "{warnings} warnings of hundreds of refusals");
-    // One that comes now is told, or closed; none waits for ever.
+    // A further client gets 503 or is disconnected; it does not wait.
     let mut late = daemon.client();
     assert!(late.get(&path(1)).map_or(true, |reply| reply.status == 503));
     drop(clients);
     daemon
         .wait_until("connections to be closed", || daemon.metric("hayloft_connections", "") == 0.0);
     assert_eq!(daemon.client().get(&path(1)).unwrap().body, bytes(1, 5000));
-    // As many again: there are fewer places for them now, and the descriptors suffice.
+    // The same number again: fewer are admitted than before, and accepting never fails.
     let accepted = daemon.metric("hayloft_connections_accepted_total", "");
     let clients: Vec<_> = (0..600).map(|_| TcpStream::connect(daemon.data).unwrap()).collect();
     daemon.wait_for_metric("hayloft_connections_accepted_total", "", accepted + 600.0);
@@ -78,7 +79,7 @@ fn idle_clients_never_hide_the_node_nor_take_what_volumes_need() {
 }
 
 #[test]
-fn volumes_are_created_only_as_long_as_the_daemon_can_start_again() {
+fn volume_creation_stops_while_restart_is_still_possible() {
     let dir = data_dir();
     let options = with_open_files(210);
     let daemon = Daemon::start(dir.path(), &options);
@@ -108,7 +109,7 @@ fn volumes_are_created_only_as_long_as_the_daemon_can_start_again() {
         assert!(refused.text().contains(word), "{}", refused.text());
     }
     assert!(last > 5, "only {last} volumes");
-    // Clients are served next to all of them.
+    // Clients are served with that many volumes.
     assert_eq!(daemon.client().get(&path(1)).unwrap().body, b"kept");
     assert!(daemon.stop().success());
     let daemon = Daemon::start(dir.path(), &options);
@@ -118,7 +119,7 @@ fn volumes_are_created_only_as_long_as_the_daemon_can_start_again() {
 }
 
 #[test]
-fn too_few_descriptors_for_anything_are_refused_without_a_trace() {
+fn start_with_too_few_descriptors_fails_and_creates_nothing() {
     for limit in [40, 100] {
         let dir = data_dir();
         let mut daemon = Daemon::launch(dir.path(), &with_open_files(limit));
@@ -137,9 +138,9 @@ fn set_open_files(daemon: &Daemon, limit: u64) {
     assert!(done.success());
 }
 
-/// The soft limit of a running daemon is lowered from outside, so that accepting fails for real.
+/// Lowers the soft limit of the running daemon from outside, so that accept fails with EMFILE.
 #[test]
-fn a_listener_without_descriptors_says_so_once_and_goes_on_when_there_are_some() {
+fn accept_without_descriptors_warns_once_and_recovers() {
     let dir = data_dir();
     let options = Options {
         launcher: vec!["prlimit".to_owned(), "--nofile=20000:20000".to_owned()],
@@ -153,20 +154,20 @@ fn a_listener_without_descriptors_says_so_once_and_goes_on_when_there_are_some()
     let mut admin = Client::connect(daemon.admin).unwrap();
     let word = "cannot accept a connection:";
     daemon.wait_until("the warning", || !lines(&daemon, &[word]).is_empty());
-    let of_admin = "cannot accept a connection of the admin API";
-    daemon.wait_until("that of the admin API", || !lines(&daemon, &[of_admin]).is_empty());
+    let admin_word = "cannot accept a connection of the admin API";
+    daemon.wait_until("the warning of the admin API", || !lines(&daemon, &[admin_word]).is_empty());
     std::thread::sleep(Duration::from_secs(1));
     set_open_files(&daemon, 20_000);
-    // It has tried again and again, with pauses: iterations of its loop are counted, since CPU time would
-    // say little on a busy machine.
+    // Retries are paced. Event loop iterations are counted, because CPU time depends on the load of the
+    // machine.
     let tries = daemon.metric("hayloft_turns_total", "") - before;
     let most = 200.0 + 50.0 * began.elapsed().as_secs_f64();
-    assert!(tries < most, "{tries} iterations, at most {most} expected: it spins");
+    assert!(tries < most, "{tries} iterations, at most {most} expected: busy loop");
     assert_eq!(admin.request("GET", "/healthz", &[], None).unwrap().status, 200);
     for mut client in waiting {
         assert_eq!(client.get(&path(1)).unwrap().body, b"here");
     }
-    for words in [[word, "LimitNOFILE"], [of_admin, "LimitNOFILE"]] {
+    for words in [[word, "LimitNOFILE"], [admin_word, "LimitNOFILE"]] {
         assert_eq!(lines(&daemon, &words).len(), 1, "{}", daemon.log_text());
     }
     assert!(daemon.stop().success());
@@ -179,7 +180,7 @@ fn config_check(limit: u64) -> Output {
 }
 
 #[test]
-fn a_check_of_the_configuration_says_what_a_start_would() {
+fn config_check_reports_the_open_files_limit_like_a_start() {
     let low = config_check(500);
     let said = String::from_utf8_lossy(&low.stderr);
     assert!(low.status.success(), "{said}");

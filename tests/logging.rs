@@ -1,5 +1,5 @@
-//! Logging never hurts: a standard error that fails, blocks or goes away costs lines, which are counted,
-//! and nothing else. And a thread that ends by itself ends the daemon.
+//! Logging never affects service: a stderr that fails, blocks or disappears loses log lines, which are
+//! counted, and nothing else. A thread that ends unexpectedly ends the daemon.
 
 mod daemon_harness;
 
@@ -15,10 +15,10 @@ use daemon_harness::{Client, Daemon, Options, bytes, data_dir, free_ports, path}
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 
-/// Longer than anything here takes that goes well.
-const LONG: Duration = Duration::from_secs(60);
+/// Limit of every wait, well above any normal duration.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Starts a daemon with this standard error, and waits until it is ready.
+/// Starts a daemon with the given stderr, and waits until it is ready.
 fn start(dir: &Path, stderr: impl Into<Stdio>, options: &Options) -> Daemon {
     let daemon = Daemon::launch_with(dir, options, stderr.into());
     wait_for("the daemon to be ready", || daemon.ready());
@@ -26,22 +26,22 @@ fn start(dir: &Path, stderr: impl Into<Stdio>, options: &Options) -> Daemon {
 }
 
 fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONG;
+    let deadline = Instant::now() + TIMEOUT;
     while !is_so() {
         assert!(Instant::now() < deadline, "waited for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// Everything works, though lines are lost: photos, changes to volumes that log lines, and the stop.
-fn works_and_stops(daemon: Daemon, lines_are_lost: bool) {
+/// Asserts that PUT, GET, volume state changes (which log) and the clean stop work, though lines are lost.
+fn assert_works_and_stops(daemon: Daemon, lines_are_lost: bool) {
     let body = bytes(1, 10_000);
     assert_eq!(daemon.client().put(&path(1), &body).unwrap().status, 201);
     change_volume(&daemon, true);
     change_volume(&daemon, false);
     assert_eq!(daemon.client().get(&path(1)).unwrap().body, body);
     if lines_are_lost {
-        wait_for("lost lines to be counted", || lost(&daemon) > 0.0);
+        wait_for("lost lines to be counted", || dropped_lines(&daemon) > 0.0);
     }
     let dir = daemon.log.parent().unwrap().to_owned();
     assert_eq!(daemon.stop().code(), Some(0));
@@ -49,61 +49,61 @@ fn works_and_stops(daemon: Daemon, lines_are_lost: bool) {
     let saved = saved.filter(|entry| {
         entry.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "ckpt")
     });
-    assert_eq!(saved.count(), 1, "it drained in order");
+    assert_eq!(saved.count(), 1, "clean stop: a checkpoint was written");
 }
 
-fn lost(daemon: &Daemon) -> f64 {
+/// Log lines dropped so far, from the metric.
+fn dropped_lines(daemon: &Daemon) -> f64 {
     daemon.metric("hayloft_log_lines_dropped_total", "")
 }
 
-/// Logs a line.
+/// Changes the state of volume 1, which logs one line.
 fn change_volume(daemon: &Daemon, read_only: bool) {
     let path = if read_only { "/volumes/1/read-only" } else { "/volumes/1/writable" };
     let mut client = Client::connect(daemon.admin).unwrap();
     assert_eq!(client.request("POST", path, &[], Some(b"")).unwrap().status, 200);
 }
 
-/// Logs many lines.
 fn change_volume_often(daemon: &Daemon, times: usize) {
     (0..times).for_each(|n| change_volume(daemon, n % 2 == 0));
 }
 
 #[test]
-fn a_full_disk_under_the_log_costs_only_lines() {
+fn full_disk_under_the_log_loses_only_log_lines() {
     let dir = data_dir();
     let full = File::options().write(true).open("/dev/full").unwrap();
-    works_and_stops(start(dir.path(), full, &Options::default()), true);
+    assert_works_and_stops(start(dir.path(), full, &Options::default()), true);
 }
 
 #[test]
-fn a_closed_standard_error_costs_nothing() {
+fn closed_stderr_affects_nothing() {
     let dir = data_dir();
     let launcher = ["sh", "-c", "exec \"$0\" \"$@\" 2>&-"].map(str::to_owned).to_vec();
     let options = Options { launcher, ..Options::default() };
-    works_and_stops(start(dir.path(), Stdio::null(), &options), false);
+    assert_works_and_stops(start(dir.path(), Stdio::null(), &options), false);
 }
 
 #[test]
-fn a_pipe_whose_reader_is_gone_costs_only_lines() {
+fn pipe_without_reader_loses_only_log_lines() {
     let dir = data_dir();
     let (read, write) = pipe().unwrap();
     let daemon = start(dir.path(), write, &Options::default());
     drop(read);
-    works_and_stops(daemon, true);
+    assert_works_and_stops(daemon, true);
 }
 
 #[test]
-fn a_socket_whose_reader_is_gone_costs_only_lines() {
+fn socket_without_reader_loses_only_log_lines() {
     let dir = data_dir();
-    // As journald's are.
+    // Stderr of a service under systemd is such a socket.
     let (ours, theirs) = UnixStream::pair().unwrap();
     let daemon = start(dir.path(), OwnedFd::from(theirs), &Options::default());
     drop(ours);
-    works_and_stops(daemon, true);
+    assert_works_and_stops(daemon, true);
 }
 
 #[test]
-fn a_terminal_that_is_gone_costs_only_lines() {
+fn vanished_terminal_loses_only_log_lines() {
     let dir = data_dir();
     // Not `openpty`: a daemon that another test starts would inherit the terminal and keep it open.
     let terminal = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
@@ -113,10 +113,10 @@ fn a_terminal_that_is_gone_costs_only_lines() {
     let inner = File::options().read(true).write(true).open(name).unwrap();
     let daemon = start(dir.path(), inner, &Options::default());
     drop(terminal);
-    works_and_stops(daemon, true);
+    assert_works_and_stops(daemon, true);
 }
 
-/// Fills a pipe, so that not one more byte fits.
+/// Fills a pipe completely.
 fn fill(pipe: &impl AsFd) {
     let flags = OFlag::from_bits_retain(fcntl(pipe, FcntlArg::F_GETFL).unwrap());
     fcntl(pipe, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).unwrap();
@@ -126,8 +126,8 @@ fn fill(pipe: &impl AsFd) {
     fcntl(pipe, FcntlArg::F_SETFL(flags)).unwrap();
 }
 
-/// With a pipe that is full and that nobody reads, blocking or not.
-fn nobody_reads(non_blocking: bool) {
+/// Runs a daemon whose stderr is a full pipe without a reader, blocking or not.
+fn full_pipe_is_harmless(non_blocking: bool) {
     let dir = data_dir();
     let (read, write) = pipe().unwrap();
     if non_blocking {
@@ -136,28 +136,28 @@ fn nobody_reads(non_blocking: bool) {
     fill(&write);
     let daemon = start(dir.path(), write.try_clone().unwrap(), &Options::default());
     let began = Instant::now();
-    works_and_stops(daemon, false);
-    // A second for the last lines, and what a stop takes.
+    assert_works_and_stops(daemon, false);
+    // The exit waits one second for the last lines, plus the time of a stop.
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     drop(read);
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_stops_neither_shards_nor_the_exit() {
-    nobody_reads(false);
+fn full_blocking_pipe_delays_neither_shards_nor_exit() {
+    full_pipe_is_harmless(false);
 }
 
 #[test]
-fn a_full_non_blocking_pipe_stops_neither_shards_nor_the_exit() {
-    nobody_reads(true);
+fn full_nonblocking_pipe_delays_neither_shards_nor_exit() {
+    full_pipe_is_harmless(true);
 }
 
 #[test]
-fn what_does_not_fit_is_counted_and_the_log_itself_says_how_much_was_dropped() {
+fn dropped_lines_are_counted_and_reported_in_the_log() {
     let dir = data_dir();
     let (read, write) = pipe().unwrap();
     fill(&write);
-    // More lines than the queue holds: an audit line for each refused PUT.
+    // More lines than the queue holds: one audit line per refused DELETE.
     let options = Options { config: "audit_log = true\n".to_owned(), ..Options::default() };
     let daemon = start(dir.path(), write, &options);
     let mut client = daemon.client();
@@ -168,11 +168,11 @@ fn what_does_not_fit_is_counted_and_the_log_itself_says_how_much_was_dropped() {
     assert_eq!(
         refused.count(),
         hayloft::base::limits::LOG_LINES_MAX + 100,
-        "none waited for the log"
+        "no request waited for the log"
     );
-    let dropped = lost(&daemon);
+    let dropped = dropped_lines(&daemon);
     assert!(dropped >= 1.0, "{dropped}");
-    // Somebody reads at last.
+    // A reader appears.
     let reader = std::thread::spawn(move || {
         let mut text = String::new();
         { read }.read_to_string(&mut text).unwrap();
@@ -181,14 +181,14 @@ fn what_does_not_fit_is_counted_and_the_log_itself_says_how_much_was_dropped() {
     change_volume_often(&daemon, 2);
     assert_eq!(daemon.stop().code(), Some(0));
     let text = reader.join().unwrap();
-    let told: u64 = text
+    let reported: u64 = text
         .lines()
         .filter_map(|line| {
             line.strip_suffix(" log lines dropped")?.rsplit(' ').next()?.parse::<u64>().ok()
         })
         .sum();
-    assert!(told as f64 >= dropped, "{told} of {dropped}");
-    assert!(text.lines().last().unwrap().ends_with("stopped"), "what comes later is there");
+    assert!(reported as f64 >= dropped, "{reported} of {dropped}");
+    assert!(text.lines().last().unwrap().ends_with("stopped"), "lines logged later are present");
     assert_eq!(text.lines().filter(|line| line.contains("made read-only")).count(), 1);
 }
 
@@ -211,9 +211,9 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-fn a_disk_that_was_full_gets_lines_again() {
+fn log_resumes_after_the_disk_was_full() {
     if !nix::unistd::geteuid().is_root() {
-        return eprintln!("passed over: only root can mount a disk that is small enough to fill");
+        return eprintln!("skipped: mounting a small tmpfs needs root");
     }
     let dir = data_dir();
     let disk = SmallDisk::mount(dir.path().join("small"));
@@ -222,28 +222,29 @@ fn a_disk_that_was_full_gets_lines_again() {
     let daemon = start(dir.path(), stderr, &Options::default());
     let mut file = File::create(&ballast).unwrap();
     while file.write_all(&[0; 512]).is_ok() {}
-    // What is left of the block that the log ends in is filled first.
+    // The rest of the last block of the log file is filled first.
     wait_for("lost lines", || {
         change_volume_often(&daemon, 10);
-        lost(&daemon) > 0.0
+        dropped_lines(&daemon) > 0.0
     });
     std::fs::remove_file(&ballast).unwrap();
     drop(file);
     change_volume(&daemon, false);
-    let said = || std::fs::read_to_string(&log).unwrap();
-    wait_for("the log to say what was dropped", || said().contains(" log lines dropped\n"));
+    let log_text = || std::fs::read_to_string(&log).unwrap();
+    wait_for("the log to say what was dropped", || log_text().contains(" log lines dropped\n"));
     assert_eq!(daemon.stop().code(), Some(0));
-    assert!(said().ends_with("stopped\n"), "{}", said());
+    assert!(log_text().ends_with("stopped\n"), "{}", log_text());
 }
 
-/// What a daemon says that ends since one of its threads does: its exit code and its log.
-fn without_thread(name: &str, options: &Options) -> (Option<i32>, String) {
+/// Ends the thread `name` of a daemon. Returns the exit code of the daemon and its log.
+fn run_ending_thread(name: &str, options: &Options) -> (Option<i32>, String) {
     let dir = data_dir();
     let variable = format!("{}={name}", hayloft::base::sabotage::THREAD_VARIABLE);
     let launcher = vec!["env".to_owned(), variable];
     let mut daemon = Daemon::launch(dir.path(), &Options { launcher, ..clone(options) });
-    let status = daemon.wait(LONG / 2);
-    let status = status.unwrap_or_else(|| panic!("goes on without {name}:\n{}", daemon.log_text()));
+    let status = daemon.wait(TIMEOUT / 2);
+    let status =
+        status.unwrap_or_else(|| panic!("still running without {name}:\n{}", daemon.log_text()));
     (status.code(), daemon.log_text())
 }
 
@@ -252,13 +253,13 @@ fn clone(options: &Options) -> Options {
 }
 
 #[test]
-fn the_end_of_any_thread_ends_the_daemon_with_its_name() {
+fn panic_of_any_thread_ends_the_daemon_and_names_the_thread() {
     let trace = data_dir();
     let config =
         format!("[access_trace]\nfile = {:?}\n", trace.path().join("trace").display().to_string());
     let options = Options { shards: 2, config, ..Options::default() };
     for thread in ["hayloft-admin", "disks", "access-trace", "log", "shard-0", "shard-1"] {
-        let (code, log) = without_thread(thread, &options);
+        let (code, log) = run_ending_thread(thread, &options);
         assert_eq!(code, Some(1), "{thread}:\n{log}");
         let ended = format!("ERROR hayloft::node::daemon::ended: thread {thread} ended by itself");
         assert!(log.contains(&ended), "{thread}:\n{log}");
@@ -270,13 +271,13 @@ fn the_end_of_any_thread_ends_the_daemon_with_its_name() {
 }
 
 #[test]
-fn the_end_of_any_thread_without_unwinding_ends_the_daemon_with_its_name() {
+fn exit_of_any_thread_ends_the_daemon_and_names_the_thread() {
     let trace = data_dir();
     let config =
         format!("[access_trace]\nfile = {:?}\n", trace.path().join("trace").display().to_string());
     let options = Options { shards: 2, config, ..Options::default() };
     for thread in ["hayloft-admin", "disks", "access-trace", "log", "shard-0", "shard-1"] {
-        let (code, log) = without_thread(&format!("exit:{thread}"), &options);
+        let (code, log) = run_ending_thread(&format!("exit:{thread}"), &options);
         assert_eq!(code, Some(1), "{thread}:\n{log}");
         let ended = format!("ERROR hayloft::node::daemon::ended: thread {thread} ended by itself");
         assert!(log.contains(&ended), "{thread}:\n{log}");
@@ -286,8 +287,8 @@ fn the_end_of_any_thread_without_unwinding_ends_the_daemon_with_its_name() {
 }
 
 #[test]
-fn a_panic_of_the_main_thread_is_logged_and_ends_the_process() {
-    let (code, log) = without_thread("main", &Options::default());
+fn main_thread_panic_is_logged_and_ends_the_process() {
+    let (code, log) = run_ending_thread("main", &Options::default());
     assert_eq!(code, Some(101), "{log}");
     assert!(
         log.contains("ERROR hayloft: thread main panicked at src/node/daemon/watch.rs:"),
@@ -296,14 +297,14 @@ fn a_panic_of_the_main_thread_is_logged_and_ends_the_process() {
 }
 
 #[test]
-fn an_import_of_its_own_does_not_wait_for_a_reader_of_its_log() {
+fn offline_import_does_not_wait_for_a_log_reader() {
     let dir = data_dir();
     let photos = dir.path().join("photos");
     std::fs::create_dir(&photos).unwrap();
     std::fs::write(photos.join("a.jpg"), b"a photo").unwrap();
     let (_read, write) = pipe().unwrap();
     fill(&write);
-    // Too little locked memory is worth a warning.
+    // A low limit of locked memory makes the import log a warning.
     let mut child = Command::new("bash")
         .args(["-c", "ulimit -l 64; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_hayloft"), "import"])
         .args([std::ffi::OsStr::new("--data"), dir.path().join("data").as_os_str()])
@@ -321,7 +322,7 @@ fn an_import_of_its_own_does_not_wait_for_a_reader_of_its_log() {
 }
 
 #[test]
-fn a_start_that_fails_says_so_behind_the_log_and_does_not_wait_for_a_reader() {
+fn failed_start_prints_the_error_last_and_waits_for_no_reader() {
     let dir = data_dir();
     let port = free_ports(1);
     let _taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();

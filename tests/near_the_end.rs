@@ -1,5 +1,5 @@
-//! Tiny volumes, so that each history meets the end of the log: what was acknowledged there is found again,
-//! what was refused is not there, room that was set aside comes back, and the last block is left to a seal.
+//! Tiny volumes, so that each history reaches the end of the log: acknowledged writes are found again,
+//! refused ones are absent, reservations are released, and the last block stays free for a seal.
 
 mod common;
 
@@ -16,7 +16,7 @@ use hayloft::runtime::{Handle, split_mix};
 use hayloft::volume::{GetError, NewNeedle, Refusal, Volume};
 
 const CLIENTS: u64 = 3;
-/// Of each client.
+/// Needle ids of each client.
 const IDS: u64 = 3;
 
 /// Returns the size (bytes) of a volume whose log has the given number of 4 KiB blocks.
@@ -24,25 +24,25 @@ fn size(blocks: u64) -> u64 {
     LOG_START + blocks * BLOCK + TRAILER
 }
 
-/// Bytes of the log behind its tail.
-fn left(volume: &Volume) -> u64 {
+/// Free bytes of the log after its tail.
+fn bytes_left(volume: &Volume) -> u64 {
     volume.figures().size - volume.figures().used
 }
 
-/// The longest body of one needle for which there is room (bytes); nothing when there is none for any.
-fn room(volume: &Volume) -> Option<u64> {
+/// Longest body of one needle that is admitted (bytes); `None` if the volume admits none.
+fn largest_admitted(volume: &Volume) -> Option<u64> {
     (0..1 << 20).step_by(512).take_while(|len| volume.has_space_for(*len)).last()
 }
 
-/// What clients were told.
+/// Answers that clients received.
 #[derive(Default)]
-struct Told {
+struct Answers {
     values: BTreeMap<NeedleId, Vec<u8>>,
-    /// PUTs and DELETEs for which there was no room.
+    /// Number of PUTs and of DELETEs refused as full.
     full: [u64; 2],
 }
 
-impl Told {
+impl Answers {
     fn stored(&mut self, values: Vec<(NeedleId, Vec<u8>)>, outcome: Result<(), Refusal>) {
         match outcome {
             Ok(()) => self.values.extend(values),
@@ -56,20 +56,20 @@ impl Told {
     fn deleted(&mut self, id: NeedleId, outcome: Result<(), Refusal>) {
         let there = self.values.contains_key(&id);
         match outcome {
-            Ok(()) => assert!(self.values.remove(&id).is_some(), "{id} was not there"),
+            Ok(()) => assert!(self.values.remove(&id).is_some(), "{id} was absent"),
             Err(Refusal::Full) if there => self.full[1] += 1,
             Err(refusal) => assert_eq!((refusal, there), (Refusal::NotFound, false)),
         }
     }
 }
 
-/// One of those who write at once, each to needles of its own.
+/// One of the concurrent clients; each writes its own needles.
 struct Client {
     volume: Rc<Volume>,
     handle: Handle,
     number: u64,
     seed: u64,
-    told: Told,
+    answers: Answers,
 }
 
 impl Client {
@@ -91,7 +91,7 @@ impl Client {
         let (n, data) = (self.draw(IDS), self.data());
         let id = self.id(n);
         let put = self.volume.put(id, COOKIE, draft(self.handle.pool(), &data), None).await;
-        self.told.stored(vec![(id, data)], put.map(drop));
+        self.answers.stored(vec![(id, data)], put.map(drop));
     }
 
     async fn batch(&mut self) {
@@ -103,32 +103,32 @@ impl Client {
         };
         let needles = values.iter().map(needle).collect();
         let put = self.volume.put_batch(needles, None).await;
-        self.told.stored(values, put.map(drop));
+        self.answers.stored(values, put.map(drop));
     }
 
-    /// A body of two parts, which may be given up on the way.
+    /// Uploads a body of two parts; a third of the uploads is abandoned.
     async fn body(&mut self) {
-        let (n, seed, given_up) = (self.draw(IDS), self.draw(1 << 40), self.draw(3) == 0);
+        let (n, seed, abandoned) = (self.draw(IDS), self.draw(1 << 40), self.draw(3) == 0);
         let (id, data) = (self.id(n), bytes(seed, 66_000));
         let uploaded = upload(&self.volume, self.handle.pool(), id, &data, &[1 << 16]).await;
         match uploaded {
-            Ok(_) if given_up => {}
+            Ok(_) if abandoned => {}
             Ok((_upload, draft)) => {
                 let put = self.volume.put(id, COOKIE, draft, None).await;
-                assert!(put.is_ok(), "room was set aside, yet: {put:?}");
-                self.told.stored(vec![(id, data)], Ok(()));
+                assert!(put.is_ok(), "space was reserved, but: {put:?}");
+                self.answers.stored(vec![(id, data)], Ok(()));
             }
-            Err(refusal) => self.told.stored(vec![], Err(refusal)),
+            Err(refusal) => self.answers.stored(vec![], Err(refusal)),
         }
     }
 
     async fn delete(&mut self) {
         let id = NeedleId::new(self.number * IDS + self.seed % IDS, 0);
         let deleted = self.volume.delete(id, COOKIE, None).await;
-        self.told.deleted(id, deleted);
+        self.answers.deleted(id, deleted);
     }
 
-    async fn write(mut self) -> Told {
+    async fn write(mut self) -> Answers {
         for _ in 0..6 {
             match self.draw(8) {
                 0 => self.batch().await,
@@ -137,30 +137,34 @@ impl Client {
                 _ => self.put().await,
             }
         }
-        self.told
+        self.answers
     }
 }
 
-/// All write at once: what each was told.
-fn crowd(process: &mut Process, volume: &Rc<Volume>, seed: u64) -> Told {
+/// Runs all clients concurrently. Returns the answers they received.
+fn run_clients(process: &mut Process, volume: &Rc<Volume>, seed: u64) -> Answers {
     process.runtime.shuffle(seed | 1);
     let handle = process.runtime.handle().clone();
-    let (told, open) = (Rc::new(Cell::new(Told::default())), Rc::new(Cell::new(CLIENTS)));
+    let (answers, open) = (Rc::new(Cell::new(Answers::default())), Rc::new(Cell::new(CLIENTS)));
     for number in 0..CLIENTS {
         let client = Client {
             volume: Rc::clone(volume),
             handle: handle.clone(),
             number,
             seed: seed << 8 | number,
-            told: Told::default(),
+            answers: Answers::default(),
         };
-        let (all, open) = (Rc::clone(&told), Rc::clone(&open));
+        let (all, open) = (Rc::clone(&answers), Rc::clone(&open));
         handle.spawn(async move {
-            let of_one = client.write().await;
-            let mut told = all.take();
-            told.values.extend(of_one.values);
-            told.full.iter_mut().zip(of_one.full).for_each(|(all, of_one)| *all += of_one);
-            all.set(told);
+            let of_client = client.write().await;
+            let mut answers = all.take();
+            answers.values.extend(of_client.values);
+            answers
+                .full
+                .iter_mut()
+                .zip(of_client.full)
+                .for_each(|(all, of_client)| *all += of_client);
+            all.set(answers);
             open.set(open.get() - 1);
         });
     }
@@ -171,89 +175,99 @@ fn crowd(process: &mut Process, volume: &Rc<Volume>, seed: u64) -> Told {
             handle.sleep_until(handle.now() + 1_000_000).await;
         }
     });
-    told.take()
+    answers.take()
 }
 
-/// Deletes what is there until there is no room.
-fn delete_all(process: &mut Process, volume: &Rc<Volume>, told: &mut Told) {
-    for id in told.values.keys().copied().collect::<Vec<_>>() {
+/// Deletes every needle, until deletes are refused as full.
+fn delete_all(process: &mut Process, volume: &Rc<Volume>, answers: &mut Answers) {
+    for id in answers.values.keys().copied().collect::<Vec<_>>() {
         let deleted = process.delete(volume, id);
-        told.deleted(id, deleted);
+        answers.deleted(id, deleted);
     }
 }
 
-/// A start finds just what was told, and as much room as there was.
-fn compare(image: &Image, volume: &Volume, told: &Told, pool: &Pool, what: &str) {
+/// Asserts that recovery of `image` finds exactly the acknowledged needles and the same accounting.
+fn assert_recovers(image: &Image, volume: &Volume, answers: &Answers, pool: &Pool, what: &str) {
     let mut process = Process::start(99, image, pool);
     let again = process.open().unwrap_or_else(|error| panic!("{what}: {error}"));
     assert!(again.damage().is_empty(), "{what}: {:?}", again.damage());
     for id in (0..CLIENTS * IDS).map(|key| NeedleId::new(key, 0)) {
-        let wanted = told.values.get(&id).cloned().ok_or(GetError::NotFound);
+        let wanted = answers.values.get(&id).cloned().ok_or(GetError::NotFound);
         assert!(process.get(&again, id) == wanted, "{what}: {id}");
     }
     let account = |volume: &Volume| {
         let figures = volume.figures();
-        (figures.used, figures.live, figures.needles, room(volume), volume.is_full())
+        (figures.used, figures.live, figures.needles, largest_admitted(volume), volume.is_full())
     };
-    assert_eq!(account(&again), account(volume), "{what}: used, live, needles, room, full");
+    assert_eq!(
+        account(&again),
+        account(volume),
+        "{what}: used, live, needles, largest admitted, full"
+    );
 }
 
 #[test]
-fn what_was_told_at_the_end_of_the_log_holds_after_a_kill_and_after_a_power_cut() {
+fn answers_near_the_end_of_the_log_survive_kill_and_power_cut() {
     const HISTORIES: u64 = 400;
     let pool = pool(16 << 20);
-    let (mut full, mut to_the_end) = ([0; 2], 0);
+    let (mut full, mut filled) = ([0; 2], 0);
     for seed in 1..=HISTORIES {
         let mut process = Process::start(seed, &Image::default(), &pool);
-        // Some have room for a body, hardly.
+        // Every fifth volume has just enough space for a large body.
         let blocks = if seed.is_multiple_of(5) { 18 + seed % 40 } else { 3 + seed % 12 };
         process.create(size(blocks));
         let volume = process.open().unwrap();
-        let mut told = crowd(&mut process, &volume, seed);
-        for last in ["crowd", "deletes"] {
+        let mut answers = run_clients(&mut process, &volume, seed);
+        for last in ["writes", "deletes"] {
             let what = format!("seed {seed}, {blocks} blocks, after the {last}");
             let wreck = process.world.look(|snapshot| snapshot.wreck());
-            compare(&process.image(), &volume, &told, &pool, &what);
-            compare(&wreck.image(|_| false, 0), &volume, &told, &pool, &what);
-            delete_all(&mut process, &volume, &mut told);
+            assert_recovers(&process.image(), &volume, &answers, &pool, &what);
+            assert_recovers(&wreck.image(|_| false, 0), &volume, &answers, &pool, &what);
+            delete_all(&mut process, &volume, &mut answers);
         }
         process.close(&volume);
-        compare(&process.image(), &volume, &told, &pool, &format!("seed {seed}, closed"));
-        assert!(left(&volume) >= BLOCK, "seed {seed}: the last block is left to the seal");
-        full.iter_mut().zip(told.full).for_each(|(all, full)| *all += u64::from(full > 0));
-        to_the_end += u64::from(left(&volume) == BLOCK);
+        assert_recovers(
+            &process.image(),
+            &volume,
+            &answers,
+            &pool,
+            &format!("seed {seed}, closed"),
+        );
+        assert!(bytes_left(&volume) >= BLOCK, "seed {seed}: the last block is kept for the seal");
+        full.iter_mut().zip(answers.full).for_each(|(all, full)| *all += u64::from(full > 0));
+        filled += u64::from(bytes_left(&volume) == BLOCK);
     }
     println!(
-        "{HISTORIES} histories: PUTs, DELETEs found no room in {full:?}, {to_the_end} to the end"
+        "{HISTORIES} histories: PUTs, DELETEs refused as full in {full:?}; log full in {filled}"
     );
     assert!(full[0] > HISTORIES / 2 && full[1] > HISTORIES / 4, "{full:?}");
-    assert!(to_the_end > HISTORIES / 4, "{to_the_end}");
+    assert!(filled > HISTORIES / 4, "{filled}");
 }
 
 #[test]
-fn deletes_are_taken_until_only_the_last_block_is_left() {
+fn deletes_are_accepted_until_only_the_seal_block_is_left() {
     let pool = pool(16 << 20);
     for blocks in 4..40 {
         let mut process = Process::start(blocks, &Image::default(), &pool);
         process.create(size(blocks));
         let volume = process.open().unwrap();
-        let mut told = Told::default();
+        let mut answers = Answers::default();
         for key in 0.. {
             let (id, data) = (NeedleId::new(key, 0), bytes(key, 10));
             let put = process.put(&volume, id, &data);
             let is_full = put.is_err();
-            told.stored(vec![(id, data)], put.map(drop));
+            answers.stored(vec![(id, data)], put.map(drop));
             if is_full {
                 break;
             }
         }
-        assert!(left(&volume) > BLOCK, "{blocks} blocks: deletes have their reserve");
-        delete_all(&mut process, &volume, &mut told);
-        assert!(left(&volume) == BLOCK || told.values.is_empty(), "{blocks} blocks");
+        assert!(bytes_left(&volume) > BLOCK, "{blocks} blocks: deletes have their reserve");
+        delete_all(&mut process, &volume, &mut answers);
+        assert!(bytes_left(&volume) == BLOCK || answers.values.is_empty(), "{blocks} blocks");
         let mut again = Process::start(2, &process.image(), &pool);
         let volume = again.open().unwrap();
-        assert_eq!(volume.figures().needles, told.values.len() as u64, "{blocks} blocks");
-        for (id, data) in &told.values {
+        assert_eq!(volume.figures().needles, answers.values.len() as u64, "{blocks} blocks");
+        for (id, data) in &answers.values {
             assert_eq!(again.get(&volume, *id).as_ref(), Ok(data));
         }
     }

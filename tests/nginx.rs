@@ -1,6 +1,5 @@
-//! The real nginx, configured as `docs/nginx.example.conf` says, in front of the real daemon: what
-//! users get is what the daemon gives. That nginx and the daemon never see different requests in the
-//! same bytes is in `tests/smuggling.rs`.
+//! The real nginx with `docs/nginx.example.conf`, in front of the real daemon: clients get the daemon's
+//! responses. `tests/smuggling.rs` tests that both parse the same requests from the same bytes.
 
 mod daemon_harness;
 mod nginx_harness;
@@ -21,14 +20,14 @@ fn options(dir: &tempfile::TempDir) -> Options {
     Options { shards: 2, volume_size: "512MiB", args, ..Options::default() }
 }
 
-/// Runs a test over TCP and over the daemon's unix socket. Afterwards nothing may have gone wrong.
-fn both(test: impl Fn(&Daemon, &Nginx)) {
+/// Runs a test with the upstream on TCP and on a unix socket, and asserts that no upstream request failed.
+fn over_tcp_and_unix(test: impl Fn(&Daemon, &Nginx)) {
     for upstream in [Upstream::Tcp, Upstream::Unix] {
         let dir = data_dir();
         let daemon = Daemon::start(dir.path(), &options(&dir));
         let nginx = Nginx::start(dir.path(), &daemon, &Setup { upstream, ..Setup::default() });
         test(&daemon, &nginx);
-        nothing_went_wrong(&nginx);
+        assert_no_upstream_errors(&nginx);
         let wanted = if upstream == Upstream::Unix { "unix:" } else { "127.0.0.1:" };
         let logged = nginx.logged();
         let reached = logged.iter().flat_map(|request| &request.upstreams);
@@ -40,9 +39,8 @@ fn both(test: impl Fn(&Daemon, &Nginx)) {
     }
 }
 
-/// Nothing that nginx had to make up for: no broken connection, no answer it did not understand, no
-/// request sent twice.
-fn nothing_went_wrong(nginx: &Nginx) {
+/// Asserts that nginx saw no broken upstream connection, no malformed response, and repeated no request.
+fn assert_no_upstream_errors(nginx: &Nginx) {
     let errors = nginx.errors();
     let bad = ["[emerg]", "[alert]", "[crit]", "prematurely", "reset by peer", "Broken pipe"];
     let bad = errors.lines().find(|line| bad.iter().any(|word| line.contains(word)));
@@ -53,19 +51,19 @@ fn nothing_went_wrong(nginx: &Nginx) {
     }
 }
 
-fn same_photo(got: &Reply, want: &[u8]) -> bool {
+fn has_body(got: &Reply, want: &[u8]) -> bool {
     got.header("content-length") == Some(&want.len().to_string()) && got.body == want
 }
 
 #[test]
-fn every_method_comes_through() {
-    both(|daemon, nginx| {
+fn every_method_works_through_nginx() {
+    over_tcp_and_unix(|daemon, nginx| {
         let mut client = nginx.writer();
         let photo = bytes(1, 200_001);
         let stored = client.put(&path(1), &photo).unwrap();
         assert_eq!(stored.status, 201);
         let got = client.get(&path(1)).unwrap();
-        assert!(got.status == 200 && same_photo(&got, &photo));
+        assert!(got.status == 200 && has_body(&got, &photo));
         let direct = daemon.client().get(&path(1)).unwrap();
         assert_eq!(got.header("etag"), stored.header("etag"));
         for name in [
@@ -87,17 +85,21 @@ fn every_method_comes_through() {
         let foreign = format!("/1/1/0/{}", "f".repeat(16));
         let conflict = client.put(&foreign, b"x").unwrap();
         assert_eq!(conflict.status, 409);
-        assert_eq!(conflict.text(), "the photo exists with another cookie\n", "the daemon's words");
+        assert_eq!(
+            conflict.text(),
+            "the photo exists with another cookie\n",
+            "the message of the daemon"
+        );
         assert_eq!(client.get(&foreign).unwrap().status, 404);
 
         let posted = client.request("POST", "/1", &[], Some(&photo[..5000])).unwrap();
         assert_eq!(posted.status, 201);
         let url = posted.header("location").unwrap().to_owned();
         assert!(url.starts_with("/1/"), "nginx rewrote {url}");
-        assert!(same_photo(&client.get(&url).unwrap(), &photo[..5000]));
+        assert!(has_body(&client.get(&url).unwrap(), &photo[..5000]));
         let posted = client.request("POST", "/", &[], Some(b"anywhere")).unwrap();
-        let told: serde_json::Value = serde_json::from_slice(&posted.body).unwrap();
-        assert_eq!(client.get(told["url"].as_str().unwrap()).unwrap().body, b"anywhere");
+        let response: serde_json::Value = serde_json::from_slice(&posted.body).unwrap();
+        assert_eq!(client.get(response["url"].as_str().unwrap()).unwrap().body, b"anywhere");
 
         let mut tar = tar::Builder::new(Vec::new());
         for key in 10..30 {
@@ -109,10 +111,10 @@ fn every_method_comes_through() {
         }
         let tar = tar.into_inner().unwrap();
         let batch = client.request("POST", "/1/batch", &[], Some(&tar)).unwrap();
-        let told: serde_json::Value = serde_json::from_slice(&batch.body).unwrap();
-        assert_eq!((batch.status, told.as_array().unwrap().len()), (201, 20));
+        let response: serde_json::Value = serde_json::from_slice(&batch.body).unwrap();
+        assert_eq!((batch.status, response.as_array().unwrap().len()), (201, 20));
         for key in 10..30 {
-            assert!(same_photo(&client.get(&path(key)).unwrap(), &bytes(key, 20_000)));
+            assert!(has_body(&client.get(&path(key)).unwrap(), &bytes(key, 20_000)));
         }
 
         assert_eq!(client.request("DELETE", &path(1), &[], None).unwrap().status, 204);
@@ -125,13 +127,13 @@ fn every_method_comes_through() {
 }
 
 #[test]
-fn ranges_and_conditions_come_through() {
-    both(|_, nginx| {
+fn ranges_and_conditions_work_through_nginx() {
+    over_tcp_and_unix(|_, nginx| {
         let mut writer = nginx.writer();
         let photo = bytes(5, 200_000);
         let stored = writer.put(&path(1), &photo).unwrap();
         let etag = stored.header("etag").unwrap().to_owned();
-        assert!(etag.starts_with('"'), "a strong one");
+        assert!(etag.starts_with('"'), "a strong entity tag");
         let modified = stored.header("last-modified").unwrap().to_owned();
         for mut client in [nginx.client(), nginx.writer()] {
             reads_with_ranges_and_conditions(&mut client, &photo, &etag, &modified);
@@ -159,7 +161,7 @@ fn reads_with_ranges_and_conditions(client: &mut Client, photo: &[u8], etag: &st
         let got = client.request("GET", &path(1), &[("Range", range)], None).unwrap();
         let said = format!("bytes {first}-{last}/200000");
         assert_eq!((got.status, got.header("content-range")), (206, Some(&said[..])));
-        assert!(same_photo(&got, &photo[first..=last]), "{range}");
+        assert!(has_body(&got, &photo[first..=last]), "{range}");
     }
     let mut ask = |headers: &[(&str, &str)]| {
         let got = client.request("GET", &path(1), headers, None).unwrap();
@@ -181,23 +183,23 @@ fn reads_with_ranges_and_conditions(client: &mut Client, photo: &[u8], etag: &st
 }
 
 #[test]
-fn the_largest_photo_comes_through() {
-    both(|daemon, nginx| {
+fn body_of_maximum_size_works_and_larger_ones_get_413_from_nginx() {
+    over_tcp_and_unix(|daemon, nginx| {
         let mut client = nginx.writer();
         let photo = bytes(7, LARGEST);
         assert_eq!(client.put(&path(1), &photo).unwrap().status, 201);
         let got = client.get(&path(1)).unwrap();
-        assert!(got.status == 200 && same_photo(&got, &photo));
+        assert!(got.status == 200 && has_body(&got, &photo));
         let mut state = 1;
         for _ in 0..40 {
             let at = |state: &mut u64| usize::try_from(split_mix(state) % LARGEST as u64).unwrap();
             let (a, b) = (at(&mut state), at(&mut state));
-            // Half of them short, many across the border of two parts.
+            // Half of the ranges are short; many cross the boundary of two parts.
             let (first, last) = (a.min(b), if a % 2 == 0 { a.max(b) } else { a.min(b) + b % 5000 });
             let last = last.min(LARGEST - 1);
             let range = format!("bytes={first}-{last}");
             let got = client.request("GET", &path(1), &[("Range", &range)], None).unwrap();
-            assert!(got.status == 206 && same_photo(&got, &photo[first..=last]), "{range}");
+            assert!(got.status == 206 && has_body(&got, &photo[first..=last]), "{range}");
         }
         let before = daemon.metric("hayloft_requests_total", "");
         let beyond = format!(
@@ -208,15 +210,15 @@ fn the_largest_photo_comes_through() {
         let mut refused = nginx.writer();
         refused.send(beyond.as_bytes()).unwrap();
         assert_eq!(refused.reply(false).unwrap().status, 413);
-        assert_eq!(daemon.metric("hayloft_requests_total", ""), before, "nginx said it");
+        assert_eq!(daemon.metric("hayloft_requests_total", ""), before, "nginx itself refused it");
     });
 }
 
-/// nginx sends an upload that the daemon refuses at once, and closes upon: the answer must arrive
-/// nevertheless.
+/// The daemon refuses an upload before its body and closes the connection while nginx still sends: the
+/// response must arrive nevertheless.
 #[test]
-fn the_refusal_of_a_large_upload_arrives() {
-    both(|_, nginx| {
+fn early_refusal_of_a_large_upload_reaches_the_client() {
+    over_tcp_and_unix(|_, nginx| {
         let mut client = nginx.writer();
         assert_eq!(client.put(&path(1), b"mine").unwrap().status, 201);
         let foreign = format!("/1/1/0/{}", "f".repeat(16));
@@ -233,23 +235,23 @@ fn the_refusal_of_a_large_upload_arrives() {
     });
 }
 
-fn accepted(daemon: &Daemon) -> f64 {
+fn connections_accepted(daemon: &Daemon) -> f64 {
     daemon.metric("hayloft_connections_accepted_total", "")
 }
 
 #[test]
-fn connections_to_the_daemon_are_kept() {
-    both(|daemon, nginx| {
+fn upstream_connections_are_reused() {
+    over_tcp_and_unix(|daemon, nginx| {
         let photo = bytes(1, 3000);
         nginx.writer().put(&path(1), &photo).unwrap();
         let foreign = format!("/1/1/0/{}", "f".repeat(16));
-        let before = accepted(daemon);
-        // nginx itself ends a client's connection after 1000 requests.
+        let before = connections_accepted(daemon);
+        // nginx closes a client connection after 1000 requests.
         for _ in 0..4 {
             let mut client = nginx.writer();
             for n in 0..50 {
                 for _ in 0..5 {
-                    assert!(same_photo(&client.get(&path(1)).unwrap(), &photo));
+                    assert!(has_body(&client.get(&path(1)).unwrap(), &photo));
                 }
                 let status = |client: &mut Client, method, path: &str, header, body| {
                     client.request(method, path, &[header], body).unwrap().status
@@ -265,33 +267,37 @@ fn connections_to_the_daemon_are_kept() {
                 assert_eq!(status(&mut client, "PUT", &foreign, none, Some(body)), 409);
             }
         }
-        let opened = accepted(daemon) - before;
-        assert!(opened <= 1.0, "{opened} connections for 2,000 requests, one after the other");
+        let opened = connections_accepted(daemon) - before;
+        assert!(opened <= 1.0, "{opened} connections for 2,000 sequential requests");
 
-        // Idle for a while.
+        // The connection survives a few idle seconds.
         std::thread::sleep(Duration::from_secs(4));
-        assert!(same_photo(&nginx.client().get(&path(1)).unwrap(), &photo));
-        assert_eq!(accepted(daemon) - before, opened);
+        assert!(has_body(&nginx.client().get(&path(1)).unwrap(), &photo));
+        assert_eq!(connections_accepted(daemon) - before, opened);
 
-        // The daemon ends a connection upon a malformed request: the next one needs another.
+        // The daemon closes the connection after a malformed request, so the next request opens another.
         for n in 1..=5 {
             let got = nginx.client().get("/not/a/photo").unwrap();
             assert_eq!(got.status, 400);
-            assert!(same_photo(&nginx.client().get(&path(1)).unwrap(), &photo));
-            assert_eq!(accepted(daemon) - before, opened + f64::from(n), "is it counted at all?");
+            assert!(has_body(&nginx.client().get(&path(1)).unwrap(), &photo));
+            assert_eq!(
+                connections_accepted(daemon) - before,
+                opened + f64::from(n),
+                "each of these opens a connection"
+            );
         }
     });
 }
 
-/// Why nginx must be the one that closes idle connections, in short: 1 second here and 2 there.
+/// nginx must close idle connections before the daemon does; here after 1 s, the daemon after 2 s.
 #[test]
-fn idle_connections_end_without_errors() {
+fn idle_upstream_connections_close_without_errors() {
     let dir = data_dir();
     let config = "[limits]\nidle_timeout_seconds = 2\n".to_owned();
     let daemon = Daemon::start(dir.path(), &Options { config, ..options(&dir) });
     let edits = [("keepalive_timeout 60s;", "keepalive_timeout 1s;")];
     daemon.client().put(&path(1), b"photo").unwrap();
-    let before = accepted(&daemon);
+    let before = connections_accepted(&daemon);
     std::thread::scope(|scope| {
         for thread in 0..6 {
             let daemon = &daemon;
@@ -300,25 +306,24 @@ fn idle_connections_end_without_errors() {
                 let nginx =
                     Nginx::start(dir.path(), daemon, &Setup { edits: &edits, ..Setup::default() });
                 let mut client = nginx.writer();
-                // Around the second in which nginx closes, and around the one in which the daemon would.
+                // Pauses (ms) around the timeout of nginx, and around that of the daemon.
                 for pause in [970, 990, 1000, 1010, 1990, 2010] {
                     assert_eq!(client.get(&path(1)).unwrap().body, b"photo");
                     assert_eq!(client.put(&path(2 + thread), b"x").unwrap().status / 10, 20);
                     std::thread::sleep(Duration::from_millis(pause + 2 * thread));
                 }
                 assert_eq!(client.get(&path(1)).unwrap().body, b"photo");
-                nothing_went_wrong(&nginx);
+                assert_no_upstream_errors(&nginx);
             });
         }
     });
-    // For each of 6, one and at least two more.
-    let opened = accepted(&daemon) - before;
-    assert!(opened >= 18.0, "{opened} connections: none has ever ended");
+    // Each of the 6 instances opens one, and at least two more after timeouts.
+    let opened = connections_accepted(&daemon) - before;
+    assert!(opened >= 18.0, "{opened} connections: none was closed when idle");
 }
 
-/// Neither proves what the other does: that the pieces in the documents fit together.
 #[test]
-fn the_examples_agree() {
+fn limits_in_both_example_configurations_agree() {
     let nginx = include_str!("../docs/nginx.example.conf");
     let daemon = include_str!("../docs/hayloft.example.toml");
     let number = |text: &str, before: &str| -> u64 {
@@ -337,9 +342,9 @@ fn the_examples_agree() {
     assert!(nginx.contains(&format!("\n    server {listen} ")));
 }
 
-/// A head of this size is refused by the daemon: 8 KiB, 64 fields. The last two are of fields that the
-/// server for writes passes on.
-fn heavy_headers() -> Vec<Vec<(String, String)>> {
+/// Headers beyond the limits of the daemon (8 KiB, 64 fields). The last two consist of fields that the server
+/// for writes forwards.
+fn oversized_headers() -> Vec<Vec<(String, String)>> {
     let one = |name: &str, len: usize| (name.to_owned(), "c".repeat(len));
     let many = (0..100).map(|n| (format!("X-{n}"), "a".to_owned())).collect();
     vec![
@@ -353,22 +358,22 @@ fn heavy_headers() -> Vec<Vec<(String, String)>> {
 }
 
 #[test]
-fn what_browsers_send_besides_never_reaches_the_daemon() {
-    both(|daemon, nginx| {
+fn oversized_browser_headers_are_not_forwarded_on_reads() {
+    over_tcp_and_unix(|daemon, nginx| {
         let photo = bytes(1, 3000);
-        for (n, headers) in (1..).zip(heavy_headers()) {
+        for (n, headers) in (1..).zip(oversized_headers()) {
             let headers: Vec<(&str, &str)> =
                 headers.iter().map(|(name, value)| (&name[..], &value[..])).collect();
             let direct = daemon.client().request("GET", &path(n), &headers, None).unwrap();
             assert!([404, 431].contains(&direct.status), "{}", direct.status);
             let mut writer = nginx.writer();
-            let is_passed_on = n > 4;
+            let is_forwarded = n > 4;
             let put = writer.request("PUT", &path(n), &headers, Some(&photo)).unwrap();
-            assert_eq!(put.status, if is_passed_on { 431 } else { 201 }, "{n}: {}", put.text());
-            if is_passed_on {
+            assert_eq!(put.status, if is_forwarded { 431 } else { 201 }, "{n}: {}", put.text());
+            if is_forwarded {
                 assert_eq!(nginx.writer().put(&path(n), &photo).unwrap().status, 201);
             }
-            let readers = if is_passed_on { vec![] } else { vec![writer] };
+            let readers = if is_forwarded { vec![] } else { vec![writer] };
             for mut client in readers.into_iter().chain([nginx.client()]) {
                 for method in ["GET", "HEAD"] {
                     let got = client.request(method, &path(n), &headers, None).unwrap();
@@ -379,7 +384,7 @@ fn what_browsers_send_besides_never_reaches_the_daemon() {
     });
 }
 
-/// A server that keeps the requests it gets and answers each with a harmless 200.
+/// A server that records the requests it receives and answers each with 200.
 fn recorder() -> (std::net::SocketAddr, std::sync::mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -389,7 +394,7 @@ fn recorder() -> (std::net::SocketAddr, std::sync::mpsc::Receiver<String>) {
             let (mut stream, requests_in) = (stream.unwrap(), requests_in.clone());
             std::thread::spawn(move || {
                 let mut got = [0; 65_536];
-                // One read is one request: heads of tests are small, and nginx waits for the answer.
+                // One read returns one request: heads are small, and nginx waits for the response.
                 while let Ok(len @ 1..) = stream.read(&mut got) {
                     let head = String::from_utf8_lossy(&got[..len]).into_owned();
                     requests_in.send(head).unwrap();
@@ -403,7 +408,7 @@ fn recorder() -> (std::net::SocketAddr, std::sync::mpsc::Receiver<String>) {
     (address, requests)
 }
 
-/// The fields that the daemon acts on, as its source names them.
+/// Names of the header fields that the daemon evaluates, extracted from its source.
 fn known_fields() -> Vec<&'static str> {
     let named = |source: &'static str, before: &'static str, rest: &'static str| {
         source.lines().filter_map(move |line| {
@@ -421,7 +426,7 @@ fn known_fields() -> Vec<&'static str> {
     names
 }
 
-/// Whether the head has such a field with the value that the test sends.
+/// Whether the head has the field with the value that the test sends.
 fn has_field(head: &str, name: &str) -> bool {
     head.lines().any(|line| {
         line.split_once(": ")
@@ -430,11 +435,11 @@ fn has_field(head: &str, name: &str) -> bool {
 }
 
 #[test]
-fn every_field_that_the_daemon_acts_on_arrives_and_no_credentials() {
+fn nginx_forwards_all_known_fields_and_no_credentials() {
     let dir = data_dir();
     let (server, requests) = recorder();
     let nginx = Nginx::start_before(dir.path(), &server.to_string(), &Setup::default());
-    // Of the connection, not of the request: nginx has its own.
+    // Fields of the connection, which nginx generates itself.
     let own = ["host", "connection", "content-length", "expect", "transfer-encoding", "upgrade"];
     let wanted: Vec<&str> = known_fields().into_iter().filter(|name| !own.contains(name)).collect();
     let others = ["cookie", "authorization", "referer", "user-agent", "accept", "x-forwarded-for"];
@@ -445,11 +450,11 @@ fn every_field_that_the_daemon_acts_on_arrives_and_no_credentials() {
         assert_eq!((got.status, got.header("x-content-type-options")), (200, Some("nosniff")));
         let head = requests.recv_timeout(Duration::from_secs(10)).unwrap();
         for name in &wanted {
-            assert!(has_field(&head, name), "{method}: {name} is lost: {head}");
+            assert!(has_field(&head, name), "{method}: {name} was not forwarded: {head}");
         }
         for name in others {
-            let is_passed_on = !["cookie", "authorization", "referer"].contains(&name);
-            assert_eq!(has_field(&head, name), is_passed_on, "{method}: {name}: {head}");
+            let is_forwarded = !["cookie", "authorization", "referer"].contains(&name);
+            assert_eq!(has_field(&head, name), is_forwarded, "{method}: {name}: {head}");
         }
         assert_eq!(head.matches("Host: ").count(), 1, "{head}");
         assert!(head.contains("\r\nHost: hayloft.invalid\r\n"), "{head}");
@@ -467,15 +472,15 @@ fn every_field_that_the_daemon_acts_on_arrives_and_no_credentials() {
 }
 
 #[test]
-fn what_the_daemon_refuses_or_verifies_it_does_behind_nginx_too() {
-    both(|_, nginx| {
+fn field_checks_of_the_daemon_work_behind_nginx() {
+    over_tcp_and_unix(|_, nginx| {
         for (field, wanted) in [
             (("Content-Range", "bytes 0-4/9"), 400),
             (("Content-Encoding", "gzip"), 415),
             (("Content-Type", "multipart/form-data; boundary=x"), 415),
             (("Content-MD5", "AAAAAAAAAAAAAAAAAAAAAA=="), 400),
             (("Origin", "http://evil.example"), 403),
-            // The daemon sees a Host that no page has, so that no page is one of its own.
+            // nginx sends a Host that no page can have, so every Origin is foreign to the daemon.
             (("Origin", "http://test"), 403),
             (("Origin", "http://hayloft"), 403),
             (("Origin", ""), 403),
@@ -491,10 +496,10 @@ fn what_the_daemon_refuses_or_verifies_it_does_behind_nginx_too() {
     });
 }
 
-/// What would be stored or overwritten if nginx left out an empty line, or the second of two.
+/// Requests that would take effect if nginx dropped an empty field or the second of two equal fields.
 #[test]
-fn empty_and_repeated_fields_reach_the_daemon() {
-    both(|_, nginx| {
+fn empty_and_repeated_fields_are_forwarded_unchanged() {
+    over_tcp_and_unix(|_, nginx| {
         let mut writer = nginx.writer();
         assert_eq!(writer.put(&path(1), b"old").unwrap().status, 201);
         // The digests of "foo" and of nothing.
@@ -514,14 +519,17 @@ fn empty_and_repeated_fields_reach_the_daemon() {
     });
 }
 
-/// What nginx refuses, and what it cannot pass on, it reports with the URL.
+/// nginx reports refused requests and upstream failures with the URL, which contains the cookie.
 #[test]
-fn no_cookie_comes_into_the_error_log() {
+fn error_log_contains_no_cookie() {
     let dir = data_dir();
-    let nobody = format!("127.0.0.1:{}", daemon_harness::free_ports(1));
+    let unused_address = format!("127.0.0.1:{}", daemon_harness::free_ports(1));
     let edits = [("client_max_body_size 64m;", "client_max_body_size 1k;")];
-    let nginx =
-        Nginx::start_before(dir.path(), &nobody, &Setup { edits: &edits, ..Setup::default() });
+    let nginx = Nginx::start_before(
+        dir.path(),
+        &unused_address,
+        &Setup { edits: &edits, ..Setup::default() },
+    );
     for (mut client, method, len, wanted) in [
         (nginx.client(), "DELETE", 0, 403),
         (nginx.client(), "PUT", 10, 403),
@@ -539,20 +547,23 @@ fn no_cookie_comes_into_the_error_log() {
     }
     assert!(reported.contains(COOKIE) && !nginx.error_log().is_empty(), "{reported}");
     assert!(!nginx.error_log().contains(COOKIE), "{}", nginx.error_log());
-    // The log of failures says of each 502 what failed, and nothing that must not be kept.
+    // The failure log has the cause of each 502, and no cookie.
     let failures = nginx.failures_all(2);
     let lines: Vec<&str> = failures.lines().collect();
     assert_eq!(lines.len(), 2, "{failures}");
     for (line, method) in lines.into_iter().zip(["GET", "PUT"]) {
-        assert!(line.contains(&format!(" 127.0.0.1 {method} 502 upstream={nobody}")), "{line}");
+        assert!(
+            line.contains(&format!(" 127.0.0.1 {method} 502 upstream={unused_address}")),
+            "{line}"
+        );
         assert!(line.contains(" answered=502 connected_after=- "), "{line}");
     }
     assert!(!failures.contains(COOKIE), "{failures}");
 }
 
 #[test]
-fn the_public_server_takes_no_writes() {
-    both(|daemon, nginx| {
+fn public_server_refuses_every_write() {
+    over_tcp_and_unix(|daemon, nginx| {
         assert_eq!(nginx.writer().put(&path(1), b"photo").unwrap().status, 201);
         let counted = || daemon.metric("hayloft_requests_total", "");
         let before = counted();
@@ -574,17 +585,17 @@ fn the_public_server_takes_no_writes() {
                 assert_eq!(got.status, wanted, "{method} {path}");
             }
         }
-        // It is refused for what it is, however large.
+        // Large uploads are refused for their method, not for their size.
         let large = bytes(1, 3 << 20);
         assert_eq!(nginx.client().put(&path(2), &large).unwrap().status, 403);
-        assert_eq!(counted(), before, "the daemon heard of it");
+        assert_eq!(counted(), before, "a refused request reached the daemon");
         assert_eq!(nginx.client().get(&path(1)).unwrap().body, b"photo");
         assert_eq!(nginx.client().get(&path(2)).unwrap().status, 404);
     });
 }
 
 #[test]
-fn after_a_restart_of_the_daemon_nobody_needs_to_do_anything() {
+fn daemon_restart_needs_no_action_on_nginx() {
     for upstream in [Upstream::Tcp, Upstream::Unix] {
         let dir = data_dir();
         let options = options(&dir);
@@ -593,7 +604,7 @@ fn after_a_restart_of_the_daemon_nobody_needs_to_do_anything() {
         let photo = bytes(1, 5000);
         assert_eq!(nginx.writer().put(&path(1), &photo).unwrap().status, 201);
         for signal in [Signal::SIGTERM, Signal::SIGKILL, Signal::SIGTERM] {
-            // Several connections of nginx's to the daemon are open.
+            // nginx holds several upstream connections.
             let mut clients: Vec<Client> = (0..8).map(|_| nginx.writer()).collect();
             for client in &mut clients {
                 client
@@ -601,13 +612,13 @@ fn after_a_restart_of_the_daemon_nobody_needs_to_do_anything() {
                     .unwrap();
             }
             for client in &mut clients {
-                assert!(same_photo(&client.reply(false).unwrap(), &photo));
+                assert!(has_body(&client.reply(false).unwrap(), &photo));
             }
             let (data, admin) = (daemon.data, daemon.admin);
             daemon.signal(signal);
             assert!(daemon.wait(Duration::from_secs(10)).is_some(), "{upstream:?} {signal}");
             for client in &mut clients {
-                assert_eq!(client.get(&path(1)).unwrap().status, 502, "there is no daemon");
+                assert_eq!(client.get(&path(1)).unwrap().status, 502, "the daemon is down");
             }
             daemon = Daemon::launch_on(dir.path(), &options, data, admin);
             let deadline = Instant::now() + Duration::from_secs(20);
@@ -615,12 +626,12 @@ fn after_a_restart_of_the_daemon_nobody_needs_to_do_anything() {
                 assert!(Instant::now() < deadline, "{}", daemon.log_text());
                 std::thread::sleep(Duration::from_millis(10));
             }
-            // Ready: from now on not one request may fail.
+            // Once the daemon is ready, no request may fail.
             for client in &mut clients {
                 for _ in 0..20 {
-                    assert!(same_photo(&client.get(&path(1)).unwrap(), &photo));
+                    assert!(has_body(&client.get(&path(1)).unwrap(), &photo));
                 }
-                assert!(same_photo(&nginx.client().get(&path(1)).unwrap(), &photo));
+                assert!(has_body(&nginx.client().get(&path(1)).unwrap(), &photo));
                 assert_eq!(client.put(&path(2), b"x").unwrap().status / 10, 20);
             }
         }
@@ -632,15 +643,15 @@ fn after_a_restart_of_the_daemon_nobody_needs_to_do_anything() {
 }
 
 #[test]
-fn clients_of_http_1_0_are_served() {
-    both(|_, nginx| {
+fn http_1_0_clients_are_served() {
+    over_tcp_and_unix(|_, nginx| {
         let photo = bytes(3, 100_000);
         let one = |request: String, body: &[u8]| {
             let mut stream = TcpStream::connect(nginx.writes).unwrap();
             stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
             stream.write_all(&[request.as_bytes(), body].concat()).unwrap();
             let mut all = Vec::new();
-            // Up to the end: nothing keeps the connection.
+            // The response ends with the connection.
             stream.read_to_end(&mut all).unwrap();
             let end = all.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
             let body = all.split_off(end);
@@ -657,20 +668,20 @@ fn clients_of_http_1_0_are_served() {
         let range = format!("GET {} HTTP/1.0\r\nRange: bytes=5-9\r\n\r\n", path(1));
         let (head, body) = one(range, b"");
         assert!(head.starts_with("HTTP/1.1 206 ") && body == photo[5..10], "{head}");
-        // And one that asks to keep it.
+        // A client that requests keep-alive.
         let mut client = nginx.writer();
         for _ in 0..3 {
             let get = format!("GET {} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", path(1));
             client.send(get.as_bytes()).unwrap();
-            assert!(same_photo(&client.reply(false).unwrap(), &photo));
+            assert!(has_body(&client.reply(false).unwrap(), &photo));
         }
     });
 }
 
-/// Chunked bodies, which the daemon refuses, reach it with a length.
+/// The daemon refuses chunked bodies; nginx forwards them with a Content-Length.
 #[test]
-fn chunked_uploads_are_served() {
-    both(|_, nginx| {
+fn chunked_uploads_are_stored() {
+    over_tcp_and_unix(|_, nginx| {
         for (key, len) in [(1, 5_000), (2, 3_000_000)] {
             let photo = bytes(key, len);
             let head = format!(
@@ -687,16 +698,15 @@ fn chunked_uploads_are_served() {
             let mut client = nginx.writer();
             client.send(&stream).unwrap();
             assert_eq!(client.reply(false).unwrap().status, 201);
-            assert!(same_photo(&client.get(&path(key)).unwrap(), &photo));
+            assert!(has_body(&client.get(&path(key)).unwrap(), &photo));
         }
     });
 }
 
-/// What the daemon does not wait for, nginx does: clients that take long pauses, on their way up and
-/// down, get through. So `proxy_request_buffering` and the file behind `proxy_buffers` do what they
-/// are there for.
+/// Clients that pause longer than the timeouts of the daemon succeed through nginx, because
+/// `proxy_request_buffering` and the temporary file of `proxy_buffers` decouple them.
 #[test]
-fn slow_clients_are_nginx_s_to_wait_for() {
+fn nginx_buffers_slow_uploads_and_downloads() {
     let dir = data_dir();
     let config = "[limits]\nsend_timeout_seconds = 1\nbody_grace_seconds = 1\n\
                   body_min_bytes_per_second = 1000000\n";
@@ -712,21 +722,21 @@ fn slow_clients_are_nginx_s_to_wait_for() {
         let _ = client.send(second);
         client.reply(false).map(|reply| reply.status).ok()
     };
-    assert_ne!(upload(daemon.client()), Some(201), "without nginx it takes too long");
+    assert_ne!(upload(daemon.client()), Some(201), "without nginx the upload times out");
     assert_eq!(upload(nginx.writer()), Some(201));
     let download = |mut client: Client| {
         client.send(format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1)).as_bytes()).unwrap();
         std::thread::sleep(pause);
-        client.reply(false).is_ok_and(|got| same_photo(&got, &photo))
+        client.reply(false).is_ok_and(|got| has_body(&got, &photo))
     };
-    assert!(!download(daemon.client()), "without nginx it takes too long");
+    assert!(!download(daemon.client()), "without nginx the download times out");
     assert!(download(nginx.client()) && download(nginx.writer()));
-    nothing_went_wrong(&nginx);
+    assert_no_upstream_errors(&nginx);
 }
 
-/// Haystack's rule: photos of volumes that take writes are kept, others are not, errors neither.
+/// Haystack's caching rule: photos of writable volumes are cached; other photos and errors are not.
 #[test]
-fn the_cache_keeps_what_the_rule_says() {
+fn cache_keeps_photos_of_writable_volumes_and_no_errors() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &options(&dir));
     let nginx = Nginx::start(dir.path(), &daemon, &Setup { cache: true, ..Setup::default() });
@@ -739,14 +749,13 @@ fn the_cache_keeps_what_the_rule_says() {
     let before = asked();
     let mut wanted = 0.0;
     for round in 0..3 {
-        // Kept from its first answer on.
+        // Cached from the first response on.
         wanted += if round == 0 { 1.0 } else { 0.0 };
         let got = client.get(&path(1)).unwrap();
-        assert!(got.status == 200 && same_photo(&got, &photo));
+        assert!(got.status == 200 && has_body(&got, &photo));
         assert_eq!(got.header("x-hayloft-volume"), Some("writable"));
         assert_eq!(asked() - before, wanted, "round {round}");
-        // The answers that nginx makes of what it keeps are those of the daemon, also when a range is
-        // what it is asked for first.
+        // Responses from the cache equal those of the daemon, also when the first request is for a range.
         wanted += if round == 0 { 1.0 } else { 0.0 };
         for (key, from) in [(1, 1000), (2, 250_000)] {
             let range = format!("bytes={from}-{}", from + 9);
@@ -760,17 +769,17 @@ fn the_cache_keeps_what_the_rule_says() {
         let got = client.request("GET", &path(1), &[("If-None-Match", &etag)], None).unwrap();
         assert_eq!(got.status, 304);
         assert_eq!(asked() - before, wanted, "round {round}");
-        // What is no photo is not kept.
+        // A 404 is not cached.
         wanted += 1.0;
         assert_eq!(client.get(&path(404)).unwrap().status, 404);
         assert_eq!(asked() - before, wanted, "round {round}");
     }
-    nothing_went_wrong(&nginx);
+    assert_no_upstream_errors(&nginx);
 }
 
-/// No volume is read-only yet, so the answer that one will give comes from a server of the test's.
+/// The responses come from a server of the test, which counts the requests.
 #[test]
-fn the_cache_does_not_keep_photos_of_read_only_volumes() {
+fn cache_does_not_keep_photos_of_read_only_volumes() {
     for (state, rounds, wanted) in [("read-only", 5, 5), ("writable", 5, 1)] {
         let dir = data_dir();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -783,7 +792,7 @@ fn the_cache_does_not_keep_photos_of_read_only_volumes() {
         let answers = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let (mut answers, mut got) = (0, [0; 4096]);
-            // One read is one request: nginx sends the next one after the answer. It ends with nginx.
+            // One read returns one request: nginx sends the next one after the response. Ends with nginx.
             while stream.read(&mut got).is_ok_and(|len| len > 0) {
                 let head = format!(
                     "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nCache-Control: public, max-age=86400\r\n\
@@ -804,10 +813,10 @@ fn the_cache_does_not_keep_photos_of_read_only_volumes() {
     }
 }
 
-/// Readers of the same URL do not wait for each other: `proxy_cache_lock` would let each wait, in steps of
-/// half a second, for an answer that is then not kept.
+/// `proxy_cache_lock` would make each reader of the same URL wait, in steps of half a second, for a response
+/// that is then not cached.
 #[test]
-fn readers_of_what_is_not_kept_do_not_wait_for_each_other() {
+fn readers_of_uncacheable_urls_do_not_serialize() {
     for (answer, status) in [
         ("200 OK\r\nCache-Control: public, max-age=86400\r\nX-Hayloft-Volume: read-only", 200),
         ("404 Not Found", 404),
@@ -821,7 +830,7 @@ fn readers_of_what_is_not_kept_do_not_wait_for_each_other() {
                 std::thread::spawn(move || {
                     let mut got = [0; 4096];
                     while stream.read(&mut got).is_ok_and(|len| len > 0) {
-                        // So long that all readers have asked meanwhile.
+                        // Long enough that all readers have sent their requests.
                         std::thread::sleep(Duration::from_millis(100));
                         let head = format!("HTTP/1.1 {answer}\r\nContent-Length: 5\r\n\r\nphoto");
                         let _ = stream.write_all(head.as_bytes());

@@ -1,5 +1,5 @@
-//! What `hayloft nginx-config` prints, in the real nginx, in front of the real daemon it asked: reads
-//! arrive at the shard that owns the volume, and only reads are tried again.
+//! The output of `hayloft nginx-config` in the real nginx, in front of the real daemon: requests are routed
+//! to the shard that owns the volume, and only reads are retried.
 
 mod daemon_harness;
 mod nginx_harness;
@@ -18,7 +18,7 @@ fn path(volume: u32, key: u64) -> String {
     format!("/{volume}/{key}/0/{COOKIE}")
 }
 
-/// A daemon of two shards with a volume each. `args` beside the usual ones.
+/// Starts a daemon with two shards and one volume on each; `args` are additional arguments.
 fn daemon(dir: &Path, args: &[&str]) -> Daemon {
     let args = args.iter().map(|&arg| arg.to_owned()).collect();
     let daemon = Daemon::start(dir, &Options { shards: 2, args, ..Options::default() });
@@ -29,12 +29,12 @@ fn daemon(dir: &Path, args: &[&str]) -> Daemon {
     daemon
 }
 
-fn with_ports(dir: &Path) -> (Daemon, u16) {
+fn daemon_with_shard_ports(dir: &Path) -> (Daemon, u16) {
     let ports = free_ports(2);
     (daemon(dir, &["--shard-ports", &ports.to_string()]), ports)
 }
 
-/// The command's exit code, output and complaints.
+/// Runs the command. Returns exit code, stdout and stderr.
 fn nginx_config(daemon: &Daemon, args: &[&str]) -> (i32, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_hayloft"))
         .args(["nginx-config", "--admin", &daemon.admin.to_string()])
@@ -46,13 +46,13 @@ fn nginx_config(daemon: &Daemon, args: &[&str]) -> (i32, String, String) {
 }
 
 fn config_of(daemon: &Daemon) -> String {
-    let (code, config, complaints) = nginx_config(daemon, &[]);
-    assert_eq!((code, &complaints[..]), (0, ""));
+    let (code, config, errors) = nginx_config(daemon, &[]);
+    assert_eq!((code, &errors[..]), (0, ""));
     config
 }
 
-/// Requests of this method at each shard.
-fn at_shards(daemon: &Daemon, method: &str) -> [f64; 2] {
+/// Number of requests of this method at each shard.
+fn requests_by_shard(daemon: &Daemon, method: &str) -> [f64; 2] {
     let text = daemon.admin("/metrics").text();
     [0, 1].map(|shard| {
         let (shard, method) = (format!("shard=\"{shard}\""), format!("method=\"{method}\""));
@@ -63,18 +63,22 @@ fn at_shards(daemon: &Daemon, method: &str) -> [f64; 2] {
     })
 }
 
-/// Messages between the shards.
-fn messages(daemon: &Daemon) -> f64 {
+/// Number of messages between the shards.
+fn messages_sent(daemon: &Daemon) -> f64 {
     daemon.metric("hayloft_messages_sent_total", "")
 }
 
 #[test]
-fn requests_arrive_at_the_shard_that_owns_the_volume() {
+fn requests_are_routed_to_the_shard_that_owns_the_volume() {
     let dir = data_dir();
-    let (daemon, _) = with_ports(dir.path());
+    let (daemon, _) = daemon_with_shard_ports(dir.path());
     let nginx = Nginx::start_as(dir.path(), &config_of(&daemon), &Setup::default());
-    let before = (at_shards(&daemon, "get"), at_shards(&daemon, "put"), messages(&daemon));
-    // Clients of nginx come and go, and what they ask for alternates.
+    let before = (
+        requests_by_shard(&daemon, "get"),
+        requests_by_shard(&daemon, "put"),
+        messages_sent(&daemon),
+    );
+    // Clients reconnect in each round, and the requested volumes alternate.
     for round in 0..10 {
         let (mut client, mut reader) = (nginx.writer(), nginx.client());
         for volume in [1, 2] {
@@ -88,14 +92,18 @@ fn requests_arrive_at_the_shard_that_owns_the_volume() {
             }
         }
     }
-    let now = (at_shards(&daemon, "get"), at_shards(&daemon, "put"), messages(&daemon));
+    let now = (
+        requests_by_shard(&daemon, "get"),
+        requests_by_shard(&daemon, "put"),
+        messages_sent(&daemon),
+    );
     let grown = |now: [f64; 2], before: [f64; 2]| [now[0] - before[0], now[1] - before[1]];
-    // The volumes in order get the shards in turn: 1 is at shard 0, 2 at shard 1.
+    // Volumes are assigned to shards round-robin: 1 to shard 0, 2 to shard 1.
     assert_eq!(grown(now.0, before.0), [100.0, 200.0], "reads");
     assert_eq!(grown(now.1, before.1), [10.0, 10.0], "writes");
-    assert_eq!(now.2 - before.2, 0.0, "no shard needed another one");
+    assert_eq!(now.2 - before.2, 0.0, "no message between shards was needed");
 
-    // What is not listed goes to the shared address, and is answered as without nginx.
+    // Other targets go to the shared address and are answered as without nginx.
     let mut client = nginx.writer();
     assert_eq!(client.get(&path(9, 1)).unwrap().status, 404);
     assert_eq!(client.get("/").unwrap().status, daemon.client().get("/").unwrap().status);
@@ -121,11 +129,11 @@ fn requests_arrive_at_the_shard_that_owns_the_volume() {
     }
 }
 
-/// A body that waits for 100 (Continue), one without a length, and a large one take the way of writes.
+/// Uploads with Expect: 100-continue, with chunked coding, and of a large body.
 #[test]
-fn bodies_survive_the_way_to_the_writes() {
+fn continue_chunked_and_large_uploads_are_routed_correctly() {
     let dir = data_dir();
-    let (daemon, _) = with_ports(dir.path());
+    let (daemon, _) = daemon_with_shard_ports(dir.path());
     let nginx = Nginx::start_as(dir.path(), &config_of(&daemon), &Setup::default());
     let head = format!(
         "PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
@@ -149,13 +157,13 @@ fn bodies_survive_the_way_to_the_writes() {
     assert!(client.get(&path(2, 3)).unwrap().body == large);
 }
 
-/// A server that takes a request and breaks the connection, instead of a shard's port.
-struct Breaking {
+/// A server in place of a shard port that receives a request and closes the connection.
+struct BreakingServer {
     address: SocketAddr,
     requests: AtomicUsize,
 }
 
-impl Breaking {
+impl BreakingServer {
     fn start() -> &'static Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -171,45 +179,53 @@ impl Breaking {
         this
     }
 
-    fn taken(&self) -> usize {
+    fn received(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
 }
 
 #[test]
-fn reads_are_tried_again_and_writes_are_not() {
+fn failed_reads_are_retried_and_writes_are_not() {
     let dir = data_dir();
-    let (daemon, ports) = with_ports(dir.path());
+    let (daemon, ports) = daemon_with_shard_ports(dir.path());
     let photo = bytes(1, 20_000);
     assert_eq!(daemon.client().put(&path(2, 1), &photo).unwrap().status, 201);
-    let breaking = Breaking::start();
-    let nobody = SocketAddr::from(([127, 0, 0, 1], free_ports(1)));
+    let breaking = BreakingServer::start();
+    let unused = SocketAddr::from(([127, 0, 0, 1], free_ports(1)));
     let port_of_2 = format!("    server 127.0.0.1:{} max_fails=0;", ports + 1);
-    for (instead, takes) in [(breaking.address, 1), (nobody, 0)] {
+    for (instead, expected_received) in [(breaking.address, 1), (unused, 0)] {
         let place = tempfile::tempdir_in(dir.path()).unwrap();
         let edit = format!("    server {instead} max_fails=0;");
         let edits = [(&port_of_2[..], &edit[..])];
         let setup = Setup { edits: &edits, ..Setup::default() };
         let nginx = Nginx::start_as(place.path(), &config_of(&daemon), &setup);
         for round in 0..3 {
-            let taken = breaking.taken();
+            let received = breaking.received();
             let got = nginx.client().get(&path(2, 1)).unwrap();
             assert!(got.status == 200 && got.body == photo, "{}: {}", got.status, nginx.errors());
             let head = nginx.client().request("HEAD", &path(2, 1), &[], None).unwrap();
-            assert_eq!((head.status, breaking.taken() - taken), (200, 2 * takes), "{round}");
+            assert_eq!(
+                (head.status, breaking.received() - received),
+                (200, 2 * expected_received),
+                "{round}"
+            );
         }
-        let before = ["put", "delete", "post"].map(|method| at_shards(&daemon, method));
+        let before = ["put", "delete", "post"].map(|method| requests_by_shard(&daemon, method));
         for (method, path, body) in [
             ("PUT", path(2, 1), Some(&b"new"[..])),
             ("DELETE", path(2, 1), None),
             ("POST", "/2".to_owned(), Some(b"new")),
         ] {
-            let taken = breaking.taken();
+            let received = breaking.received();
             let got = nginx.writer().request(method, &path, &[], body).unwrap();
-            assert_eq!((got.status, breaking.taken() - taken), (502, takes), "{method}");
+            assert_eq!(
+                (got.status, breaking.received() - received),
+                (502, expected_received),
+                "{method}"
+            );
         }
-        let after = ["put", "delete", "post"].map(|method| at_shards(&daemon, method));
-        assert_eq!(before, after, "the daemon heard of none of them");
+        let after = ["put", "delete", "post"].map(|method| requests_by_shard(&daemon, method));
+        assert_eq!(before, after, "no refused request reached the daemon");
         assert_eq!(daemon.client().get(&path(2, 1)).unwrap().body, photo);
         let shared = daemon.data.to_string();
         for logged in nginx.logged() {
@@ -224,14 +240,14 @@ fn reads_are_tried_again_and_writes_are_not() {
     }
 }
 
-/// The same in the example, where there is one server only: nginx itself sends again what fails on a
-/// connection that was kept open.
+/// The example configuration has one server only: nginx itself repeats a read that fails on a kept
+/// connection.
 #[test]
-fn a_kept_connection_that_breaks_costs_a_write_and_no_read() {
+fn broken_keepalive_connection_fails_writes_but_not_reads() {
     let dir = data_dir();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = listener.local_addr().unwrap();
-    // Answers the first request of each connection, and breaks the connection on the second.
+    // A server that answers the first request of each connection and closes it on the second.
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
@@ -247,9 +263,9 @@ fn a_kept_connection_that_breaks_costs_a_write_and_no_read() {
     let nginx = Nginx::start_before(dir.path(), &server.to_string(), &Setup::default());
     let mut client = nginx.client();
     assert_eq!(client.get(&path(1, 1)).unwrap().body, b"ok");
-    assert_eq!(client.get(&path(1, 1)).unwrap().body, b"ok", "sent again");
+    assert_eq!(client.get(&path(1, 1)).unwrap().body, b"ok", "repeated on a new connection");
     for method in ["PUT", "DELETE"] {
-        // The connection that was made last has had its one answer.
+        // The kept connection has already answered its one request.
         let broken = nginx.writer().request(method, &path(1, 1), &[], Some(b"x")).unwrap();
         assert_eq!(broken.status, 502, "{method}");
         assert_eq!(client.get(&path(1, 1)).unwrap().body, b"ok");
@@ -260,7 +276,7 @@ fn a_kept_connection_that_breaks_costs_a_write_and_no_read() {
 }
 
 #[test]
-fn without_ports_of_the_shards_all_goes_to_the_shared_address() {
+fn without_shard_ports_requests_go_to_the_shared_address() {
     let dir = data_dir();
     let daemon = daemon(dir.path(), &[]);
     let config = config_of(&daemon);
@@ -275,7 +291,7 @@ fn without_ports_of_the_shards_all_goes_to_the_shared_address() {
     }
 }
 
-/// A client on this machine with another address than 127.0.0.1.
+/// Connects from the local address `source`.
 fn client_from(source: [u8; 4], to: SocketAddr) -> Client {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
@@ -284,20 +300,20 @@ fn client_from(source: [u8; 4], to: SocketAddr) -> Client {
 }
 
 #[test]
-fn writes_are_taken_from_listed_networks_only() {
+fn writes_are_accepted_from_allowed_networks_only() {
     let dir = data_dir();
-    let (daemon, _) = with_ports(dir.path());
+    let (daemon, _) = daemon_with_shard_ports(dir.path());
     let args = ["--allow-writes", "127.0.0.4/31", "--allow-writes", "127.0.0.9"];
-    let (code, config, complaints) = nginx_config(&daemon, &args);
-    assert_eq!((code, &complaints[..]), (0, ""));
+    let (code, config, errors) = nginx_config(&daemon, &args);
+    assert_eq!((code, &errors[..]), (0, ""));
     let nginx = Nginx::start_as(dir.path(), &config, &Setup::default());
-    let of_writes = |last: u8| client_from([127, 0, 0, last], nginx.writes);
+    let writer_from = |last: u8| client_from([127, 0, 0, last], nginx.writes);
     for (key, last) in [(4, 4), (5, 5), (9, 9)] {
-        let mut client = of_writes(last);
+        let mut client = writer_from(last);
         assert_eq!(client.put(&path(1, key), b"photo").unwrap().status, 201);
         assert_eq!(client.get(&path(1, key)).unwrap().body, b"photo");
     }
-    let before = ["put", "post", "delete"].map(|method| at_shards(&daemon, method));
+    let before = ["put", "post", "delete"].map(|method| requests_by_shard(&daemon, method));
     for last in [1, 3, 6, 8] {
         for (method, path, body) in [
             ("PUT", path(1, 4), Some(&b"other"[..])),
@@ -305,29 +321,29 @@ fn writes_are_taken_from_listed_networks_only() {
             ("DELETE", path(1, 4), None),
             ("GET", path(1, 4), None),
         ] {
-            let refused = of_writes(last).request(method, &path, &[], body).unwrap();
+            let refused = writer_from(last).request(method, &path, &[], body).unwrap();
             assert_eq!(refused.status, 403, "{method} from 127.0.0.{last}");
         }
         let mut public = client_from([127, 0, 0, last], nginx.address);
         assert_eq!(public.get(&path(1, 4)).unwrap().body, b"photo");
     }
-    // Who may write may not write at the public server either.
+    // The public server refuses writes from allowed networks, too.
     let mut public = client_from([127, 0, 0, 4], nginx.address);
     assert_eq!(public.put(&path(1, 4), b"other").unwrap().status, 403);
-    let after = ["put", "post", "delete"].map(|method| at_shards(&daemon, method));
-    assert_eq!(before, after, "the daemon heard of none of them");
-    assert!(nginx.errors().contains("access forbidden by rule"), "they were refused by nginx");
+    let after = ["put", "post", "delete"].map(|method| requests_by_shard(&daemon, method));
+    assert_eq!(before, after, "no refused request reached the daemon");
+    assert!(nginx.errors().contains("access forbidden by rule"), "nginx refused them");
     assert!(!nginx.error_log().contains(COOKIE), "{}", nginx.error_log());
 }
 
 #[test]
-fn a_whole_nginx_conf_is_one() {
+fn full_option_prints_a_valid_nginx_conf() {
     let dir = data_dir();
-    let (daemon, _) = with_ports(dir.path());
+    let (daemon, _) = daemon_with_shard_ports(dir.path());
     let listen = free_ports(1).to_string();
     let args = ["--full", "--listen", &listen, "--server-name", "photos.example"];
-    let (code, config, complaints) = nginx_config(&daemon, &args);
-    assert_eq!((code, &complaints[..]), (0, ""));
+    let (code, config, errors) = nginx_config(&daemon, &args);
+    assert_eq!((code, &errors[..]), (0, ""));
     assert!(config.contains("        server_name photos.example;\n"), "{config}");
     let file = dir.path().join("nginx.conf");
     let pid = format!("pid {};\n", dir.path().join("pid").display());
@@ -340,13 +356,13 @@ fn a_whole_nginx_conf_is_one() {
 }
 
 #[test]
-fn what_is_wrong_is_said() {
+fn invalid_options_and_unreachable_daemon_are_reported() {
     let dir = data_dir();
-    let (daemon, _) = with_ports(dir.path());
+    let (daemon, _) = daemon_with_shard_ports(dir.path());
     let free = free_ports(1);
-    let (code, config, complaints) = nginx_config(&daemon, &["--full"]);
-    assert!(code == 0 && complaints.is_empty() && !config.is_empty());
-    // It is printed, but it does not fit.
+    let (code, config, errors) = nginx_config(&daemon, &["--full"]);
+    assert!(code == 0 && errors.is_empty() && !config.is_empty());
+    // The configuration is printed, but its upstream does not answer.
     let elsewhere = format!("127.0.0.1:{free}");
     let output = Command::new(env!("CARGO_BIN_EXE_hayloft"))
         .args(["nginx-config", "--admin", &daemon.admin.to_string(), "--daemon", &elsewhere])
@@ -366,8 +382,8 @@ fn what_is_wrong_is_said() {
         (["--allow-writes", "10.0.0.1/8"], "write 10.0.0.0/8"),
         (["--allow-writes", "0.0.0.0/0"], "everybody could write"),
     ] {
-        let (code, config, complaints) = nginx_config(&daemon, &args);
-        assert!((code, &config[..]) == (2, "") && complaints.contains(what), "{complaints}");
+        let (code, config, errors) = nginx_config(&daemon, &args);
+        assert!((code, &config[..]) == (2, "") && errors.contains(what), "{errors}");
     }
     let admin = daemon.admin;
     let began = Instant::now();

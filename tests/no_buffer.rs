@@ -1,5 +1,5 @@
-//! When the pool has no buffer: each operation says so, nothing is changed or lost by it, no file stays open
-//! and no buffer stays taken, and once there are buffers again it works.
+//! Operations on an exhausted buffer pool: each fails with a "no buffer" error, changes and loses nothing,
+//! leaks no file and no buffer, and succeeds once buffers are free again.
 
 mod common;
 
@@ -23,12 +23,12 @@ const SIZE: u64 = 1 << 20;
 const A: NeedleId = NeedleId::new(1, 0);
 const B: NeedleId = NeedleId::new(2, 0);
 
-/// Takes all that is left of a pool.
+/// Allocates all free buffers of a pool.
 fn exhaust(pool: &Pool) -> Vec<Buf> {
     std::iter::from_fn(|| pool.alloc(1)).collect()
 }
 
-/// A volume in which A is stored.
+/// A volume that contains needle A.
 fn started(pool: &Pool) -> (Process, Rc<Volume>) {
     let mut process = Process::start(1, &Image::default(), pool);
     process.create(SIZE);
@@ -39,7 +39,7 @@ fn started(pool: &Pool) -> (Process, Rc<Volume>) {
     (process, volume)
 }
 
-/// The same after a clean stop.
+/// Image of such a volume after a clean stop.
 fn closed(pool: &Pool) -> Image {
     let (mut process, volume) = started(pool);
     process.close(&volume);
@@ -63,18 +63,18 @@ fn create(
 }
 
 #[test]
-fn a_volume_is_opened_when_there_is_room_for_all_that_it_needs() {
+fn open_succeeds_or_fails_with_no_buffer_for_every_pool_size() {
     let image = closed(&pool(16 << 20));
     let mut outcomes = [0; 2];
-    // So many pages are free.
+    // Number of free pages.
     for free in (0..16).chain([100, 300]).chain(380..400) {
         let pool = pool(4 << 20);
         let mut held = exhaust(&pool);
         let page = held[0].len();
-        let few = 1024 - free;
-        held.truncate(few);
+        let held_pages = 1024 - free;
+        held.truncate(held_pages);
         let used = pool.used();
-        assert_eq!(used, few * page);
+        assert_eq!(used, held_pages * page);
         let mut process = Process::start(2, &image, &pool);
         let opened = process.open();
         match opened {
@@ -88,7 +88,7 @@ fn a_volume_is_opened_when_there_is_room_for_all_that_it_needs() {
             Err(error) => {
                 outcomes[1] += 1;
                 assert!(matches!(error, OpenError::NoBuffer), "{free} pages: {error}");
-                assert_eq!(pool.used(), used, "{free} pages: some stay taken");
+                assert_eq!(pool.used(), used, "{free} pages: buffers were leaked");
                 assert!(process.image() == image, "{free} pages: the file was changed");
             }
         }
@@ -97,12 +97,12 @@ fn a_volume_is_opened_when_there_is_room_for_all_that_it_needs() {
     assert!(outcomes.iter().all(|count| *count > 10), "{outcomes:?}");
 }
 
-/// Clients take the buffers while the file is being opened.
+/// Clients allocate all buffers after a varying number of operations of the open.
 #[test]
-fn a_volume_whose_head_finds_no_buffer_is_not_opened() {
+fn open_fails_cleanly_when_buffers_run_out_at_any_operation() {
     let image = closed(&pool(16 << 20));
     let mut refused = 0;
-    // A damaged copy of the superblock is repaired with the buffer that it was read with.
+    // A damaged superblock copy is repaired from the buffer of the read.
     let mut damaged = image.clone();
     damaged.file(FILE).flip(4096 + 30, 1);
     for image in [image, damaged] {
@@ -144,7 +144,7 @@ fn a_volume_whose_head_finds_no_buffer_is_not_opened() {
 }
 
 #[test]
-fn a_change_of_the_state_without_a_buffer_changes_nothing() {
+fn state_change_without_a_buffer_changes_nothing() {
     let pool = pool(8 << 20);
     let (mut process, volume) = started(&pool);
     for (before, read_only) in [(SuperblockState::Live, true), (SuperblockState::ReadOnly, false)] {
@@ -164,7 +164,7 @@ fn a_change_of_the_state_without_a_buffer_changes_nothing() {
 }
 
 #[test]
-fn writes_without_a_buffer_are_refused_and_leave_what_was_there() {
+fn writes_without_a_buffer_are_refused_and_change_nothing() {
     let pool = pool(8 << 20);
     let (mut process, volume) = started(&pool);
     let new = |id, data: &[u8]| NewNeedle { id, cookie: COOKIE, draft: draft(&pool, data) };
@@ -176,8 +176,8 @@ fn writes_without_a_buffer_are_refused_and_leave_what_was_there() {
     let mut held = exhaust(&pool);
     let no_buffer = Err(Refusal::NoBuffer);
     let put = process.run(async move { to_put.put(A, COOKIE, one, None).await.map(drop) });
-    assert_eq!(put, no_buffer, "what is there must be looked at");
-    // Its own buffer is free again.
+    assert_eq!(put, no_buffer, "the existing needle must be read");
+    // The buffer of the draft is free again.
     held.extend(exhaust(&pool));
     let put = process.run(async move { to_batch.put_batch(batch, None).await.map(drop) });
     assert_eq!(put, no_buffer);
@@ -196,9 +196,9 @@ fn writes_without_a_buffer_are_refused_and_leave_what_was_there() {
     process.delete(&volume, A).unwrap();
 }
 
-/// The header of what is there is read; the buffer for the tombstone is missing then.
+/// One buffer is free: it reads the existing header; none is left for the tombstone.
 #[test]
-fn a_tombstone_without_a_buffer_is_none() {
+fn delete_without_a_buffer_for_its_tombstone_changes_nothing() {
     let pool = pool(8 << 20);
     let (mut process, volume) = started(&pool);
     let (deleting, before) = (Rc::clone(&volume), volume.figures());
@@ -215,7 +215,7 @@ fn a_tombstone_without_a_buffer_is_none() {
         deleting.delete(A, COOKIE, Some(&take)).await
     });
     assert_eq!(deleted, Err(Refusal::NoBuffer));
-    assert_eq!(taken.borrow().len(), 1, "the buffer of the header was free again");
+    assert_eq!(taken.borrow().len(), 1, "the buffer of the header was released");
     taken.borrow_mut().clear();
     drop(held);
     assert_eq!(volume.figures(), before);
@@ -224,7 +224,7 @@ fn a_tombstone_without_a_buffer_is_none() {
 }
 
 #[test]
-fn a_checkpoint_without_a_buffer_is_not_written_and_the_next_one_is() {
+fn checkpoint_without_a_buffer_is_skipped_and_the_next_written() {
     let pool = pool(8 << 20);
     let (mut process, volume) = started(&pool);
     let files: Vec<String> = process.image().files.keys().cloned().collect();
@@ -233,19 +233,19 @@ fn a_checkpoint_without_a_buffer_is_not_written_and_the_next_one_is() {
     let saving = Rc::clone(&volume);
     let saved = process.run(async move { saving.checkpoint().await });
     assert_eq!(saved, Err(NotWritten::NoBuffer));
-    assert!(process.world.now() - began < 5_000_000_000, "it does not wait for long");
+    assert!(process.world.now() - began < 5_000_000_000, "the wait for a buffer is short");
     drop(held);
     let figures = volume.figures().checkpoint;
     assert_eq!((figures.failed, figures.written), (1, 0));
     assert_eq!(process.image().files.keys().cloned().collect::<Vec<_>>(), files);
     let saving = Rc::clone(&volume);
     assert_eq!(process.run(async move { saving.checkpoint().await }), Ok(true));
-    assert_eq!(process.world.open_files().len(), 1, "the volume's");
+    assert_eq!(process.world.open_files().len(), 1, "only the file of the volume");
 }
 
-/// Buffers that clients will want are not taken, though some are free.
+/// A checkpoint is not written while half of the pool is in use.
 #[test]
-fn a_checkpoint_leaves_half_of_the_buffers_to_clients() {
+fn checkpoint_leaves_half_of_the_buffers_to_clients() {
     let pool = pool(8 << 20);
     let (mut process, volume) = started(&pool);
     let held = pool.alloc(pool.capacity() / 2).unwrap();
@@ -256,7 +256,7 @@ fn a_checkpoint_leaves_half_of_the_buffers_to_clients() {
 }
 
 #[test]
-fn a_volume_is_not_created_without_buffers_and_leaves_nothing() {
+fn create_without_buffers_fails_and_leaves_no_file() {
     for (preallocation, during) in
         [(Preallocation::Reserve, "get a buffer"), (Preallocation::Zeroed, "zero the file")]
     {
@@ -274,22 +274,22 @@ fn a_volume_is_not_created_without_buffers_and_leaves_nothing() {
 }
 
 #[test]
-fn a_volume_that_is_there_is_not_created_again() {
+fn create_does_not_replace_an_existing_volume() {
     let pool = pool(8 << 20);
     let (mut process, volume) = started(&pool);
     process.close(&volume);
     let image = process.image();
     let created = create(&mut process, Preallocation::Reserve);
     assert_eq!(created, Err(("name the file", IoError::Errno(EEXIST))));
-    assert!(process.image() == image, "what is there stays, and nothing beside it");
+    assert!(process.image() == image, "the existing file is unchanged and the only one");
     assert_eq!(process.world.open_files().len(), 0);
     let volume = process.open().unwrap();
     assert_eq!(process.get(&volume, A).unwrap(), b"before");
 }
 
-/// A creation that was killed left its file; who starts the store removes those.
+/// A killed creation leaves its temporary file, which the daemon removes at start.
 #[test]
-fn a_creation_does_not_write_to_what_another_one_left() {
+fn create_does_not_touch_an_unfinished_file() {
     let pool = pool(8 << 20);
     let left = Image::of(UNFINISHED, b"left");
     let mut process = Process::start(1, &left, &pool);
@@ -299,10 +299,9 @@ fn a_creation_does_not_write_to_what_another_one_left() {
     assert_eq!(process.world.open_files().len(), 0);
 }
 
-/// Each operation of a creation fails in turn: no file stays open, and what is left has its whole name or
-/// none.
+/// Fails each operation of a creation in turn: no file stays open, and a remaining file has its final name.
 #[test]
-fn a_creation_that_fails_leaves_nothing_open_and_nothing_half_done() {
+fn failed_create_leaves_no_open_or_partial_file() {
     for preallocation in [Preallocation::Reserve, Preallocation::Zeroed] {
         let pool = pool(8 << 20);
         let mut process = Process::start(1, &Image::default(), &pool);
@@ -315,7 +314,7 @@ fn a_creation_that_fails_leaves_nothing_open_and_nothing_half_done() {
             let created = create(&mut process, preallocation);
             let names: Vec<String> = process.image().files.into_keys().collect();
             match created {
-                // A directory is not opened by the engine, and what a close says is of no interest.
+                // The test opens the directory, and the result of a close is ignored.
                 Ok(()) => assert_eq!(names, [FILE]),
                 Err((what, error)) => {
                     failures += 1;
@@ -330,9 +329,8 @@ fn a_creation_that_fails_leaves_nothing_open_and_nothing_half_done() {
     }
 }
 
-/// The file cannot be opened, or is none: nothing stays open.
 #[test]
-fn an_opening_that_fails_leaves_nothing_open() {
+fn failed_open_leaves_no_open_file_or_buffer() {
     let pool = pool(8 << 20);
     let image = closed(&pool);
     let absent = Process::start(2, &Image::default(), &pool).open().err();

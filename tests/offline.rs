@@ -1,4 +1,4 @@
-//! `hayloft check`, `dump` and `export` on directories that a daemon has left, in order or not.
+//! `hayloft check`, `dump` and `export` on data directories after clean stops, kills and damage.
 
 mod daemon_harness;
 
@@ -12,36 +12,36 @@ use std::process::{Command, Stdio};
 use daemon_harness::{COOKIE, Daemon, Options, bytes, data_dir};
 use serde_json::Value;
 
-/// What should be there: content type and body by key and alternate key.
+/// Expected content type and body by key and alternate key.
 type Model = BTreeMap<(u64, u32), (Option<&'static str>, Vec<u8>)>;
 
-struct Said {
+struct CommandOutput {
     code: Option<i32>,
     out: String,
     err: String,
 }
 
-fn hayloft(dir: &Path, args: &[&str]) -> Said {
+fn hayloft(dir: &Path, args: &[&str]) -> CommandOutput {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hayloft"));
     command.arg(args[0]).arg("--data").arg(dir.join("data")).args(&args[1..]);
-    said(&mut command)
+    output_of(&mut command)
 }
 
-fn said(command: &mut Command) -> Said {
+fn output_of(command: &mut Command) -> CommandOutput {
     let output = command.stdin(Stdio::null()).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(!err.contains("panicked"), "{err}");
-    Said { code: output.status.code(), out, err }
+    CommandOutput { code: output.status.code(), out, err }
 }
 
 fn check(dir: &Path) -> (Option<i32>, Value) {
-    let said = hayloft(dir, &["check", "--json"]);
-    let document = serde_json::from_str(&said.out);
-    (said.code, document.unwrap_or_else(|error| panic!("{error}: {}{}", said.out, said.err)))
+    let output = hayloft(dir, &["check", "--json"]);
+    let document = serde_json::from_str(&output.out);
+    (output.code, document.unwrap_or_else(|error| panic!("{error}: {}{}", output.out, output.err)))
 }
 
-/// The only finding of damage.
+/// Returns the finding of damage, of which there must be exactly one.
 fn damage(document: &Value) -> &Value {
     let findings = document["findings"].as_array().unwrap();
     let damage: Vec<_> = findings.iter().filter(|f| f["severity"] == "damage").collect();
@@ -77,7 +77,7 @@ fn fill(daemon: &Daemon) -> Model {
         ((6, 0), jpeg, 500),
         ((7, 0), jpeg, 2 << 20),
         ((8, 0), jpeg, 1 << 20),
-        // Replaced, by longer, shorter and large bodies.
+        // Replacements by longer, shorter and large bodies.
         ((1, 0), Some("image/png"), 900),
         ((5, 0), None, 3_000_000),
         ((3, 0), jpeg, 70_000),
@@ -92,7 +92,7 @@ fn fill(daemon: &Daemon) -> Model {
     model
 }
 
-fn filled() -> (tempfile::TempDir, Model) {
+fn filled_store() -> (tempfile::TempDir, Model) {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &Options::default());
     let model = fill(&daemon);
@@ -104,10 +104,11 @@ fn volume(dir: &Path) -> PathBuf {
     dir.join("data/1.0.vol")
 }
 
-/// Where these bytes stand in the volume.
+/// Offset of these bytes in the volume file.
 fn find(dir: &Path, wanted: &[u8]) -> u64 {
     let file = std::fs::read(volume(dir)).unwrap();
-    file.windows(wanted.len()).position(|window| window == wanted).expect("it is there") as u64
+    file.windows(wanted.len()).position(|window| window == wanted).expect("the bytes are stored")
+        as u64
 }
 
 fn flip(dir: &Path, at: u64) {
@@ -118,8 +119,8 @@ fn flip(dir: &Path, at: u64) {
     file.sync_all().unwrap();
 }
 
-/// Everything that could show that the volume was touched.
-fn traces(dir: &Path) -> (Vec<String>, [i64; 6], Vec<u8>) {
+/// Names in the data directory, file times and content of the volume: reveals any modification.
+fn snapshot(dir: &Path) -> (Vec<String>, [i64; 6], Vec<u8>) {
     let names = std::fs::read_dir(dir.join("data")).unwrap();
     let mut names: Vec<_> =
         names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -130,28 +131,28 @@ fn traces(dir: &Path) -> (Vec<String>, [i64; 6], Vec<u8>) {
     (names, [a, b, c, d, there.atime(), there.atime_nsec()], std::fs::read(volume(dir)).unwrap())
 }
 
-/// Runs all three commands: none may leave a trace.
-fn run_all_without_a_trace(dir: &Path) {
-    let before = traces(dir);
-    // Reading it for that was noted in the inode; only then does it count.
+/// Runs all three commands and asserts that none modifies the data directory.
+fn assert_commands_change_nothing(dir: &Path) {
+    let before = snapshot(dir);
+    // The snapshot itself changed the access time, so it is read afterwards.
     let access = std::fs::metadata(volume(dir)).unwrap();
     for args in [&["check"][..], &["dump"], &["export"], &["check", "--buffered"]] {
         hayloft(dir, args);
     }
-    let after = traces(dir);
+    let after = snapshot(dir);
     assert_eq!(after.0, before.0, "names in the directory");
     assert_eq!(after.1[..4], before.1[..4], "times");
     assert_eq!(after.1[4..], [access.atime(), access.atime_nsec()], "time of access");
     assert!(after.2 == before.2, "the volume was changed");
 }
 
-/// One entry of a tar.
+/// Entry of a tar archive.
 #[derive(Debug, PartialEq)]
 struct Entry {
     body: Vec<u8>,
     media: Option<String>,
     volume: String,
-    /// pax and ustar.
+    /// Of the pax record and of the ustar header.
     mtime: (String, u64),
     mode: u32,
 }
@@ -174,7 +175,7 @@ fn entries(tar: &[u8]) -> BTreeMap<String, Entry> {
         let mtime = (records["mtime"].clone(), seconds);
         let volume = records["HAYLOFT.volume"].clone();
         let entry = Entry { body, media, volume, mtime, mode };
-        assert!(found.insert(name, entry).is_none(), "an entry twice");
+        assert!(found.insert(name, entry).is_none(), "duplicate entry");
     }
     found
 }
@@ -185,7 +186,7 @@ fn export(dir: &Path) -> (Option<i32>, Vec<u8>, String) {
     (output.status.code(), output.stdout, String::from_utf8(output.stderr).unwrap())
 }
 
-fn assert_holds(found: &BTreeMap<String, Entry>, model: &Model) {
+fn assert_contains(found: &BTreeMap<String, Entry>, model: &Model) {
     let names: Vec<_> = model.keys().map(|(key, alt)| format!("{key}/{alt}/{COOKIE}")).collect();
     let mut expected = names.clone();
     expected.sort();
@@ -201,8 +202,8 @@ fn assert_holds(found: &BTreeMap<String, Entry>, model: &Model) {
 }
 
 #[test]
-fn what_is_sound_is_checked_listed_and_exported_whole() {
-    let (dir, model) = filled();
+fn sound_volume_passes_check_and_is_exported_completely() {
+    let (dir, model) = filled_store();
     let (code, document) = check(dir.path());
     assert_eq!(code, Some(0), "{document}");
     assert_eq!(
@@ -256,13 +257,13 @@ fn what_is_sound_is_checked_listed_and_exported_whole() {
 
     let (code, tar, err) = export(dir.path());
     assert_eq!(code, Some(0), "{err}");
-    assert_holds(&entries(&tar), &model);
-    run_all_without_a_trace(dir.path());
+    assert_contains(&entries(&tar), &model);
+    assert_commands_change_nothing(dir.path());
 }
 
 #[test]
-fn an_export_is_a_batch() {
-    let (dir, model) = filled();
+fn export_can_be_stored_as_a_batch() {
+    let (dir, model) = filled_store();
     let (_, tar, _) = export(dir.path());
     let other = data_dir();
     let daemon = Daemon::start(other.path(), &Options::default());
@@ -278,14 +279,14 @@ fn an_export_is_a_batch() {
 }
 
 #[test]
-fn an_export_to_a_file_appears_whole_and_replaces_only_when_told() {
-    let (dir, model) = filled();
+fn export_to_a_file_replaces_an_existing_one_only_with_force() {
+    let (dir, model) = filled_store();
     let file = dir.path().join("out.tar");
     let name = file.to_str().unwrap();
     let first = hayloft(dir.path(), &["export", "--volume", "1", "-o", name]);
     assert_eq!((first.code, first.out.as_str()), (Some(0), ""), "{}", first.err);
     assert!(first.err.contains("7 photos"), "{}", first.err);
-    assert_holds(&entries(&std::fs::read(&file).unwrap()), &model);
+    assert_contains(&entries(&std::fs::read(&file).unwrap()), &model);
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     std::fs::write(&file, "mine").unwrap();
     let second = hayloft(dir.path(), &["export", "-o", name]);
@@ -293,18 +294,18 @@ fn an_export_to_a_file_appears_whole_and_replaces_only_when_told() {
     assert!(second.err.contains("--force"), "{}", second.err);
     assert_eq!(std::fs::read(&file).unwrap(), b"mine");
     assert_eq!(hayloft(dir.path(), &["export", "-o", name, "--force"]).code, Some(0));
-    assert_holds(&entries(&std::fs::read(&file).unwrap()), &model);
+    assert_contains(&entries(&std::fs::read(&file).unwrap()), &model);
     let nowhere = dir.path().join("no/such/out.tar");
     let third = hayloft(dir.path(), &["export", "-o", nowhere.to_str().unwrap()]);
     assert_eq!(third.code, Some(2), "{}", third.err);
 }
 
 #[test]
-fn a_flipped_byte_is_found_named_and_left_out() {
-    let (dir, model) = filled();
+fn damaged_needle_is_reported_by_name_and_not_exported() {
+    let (dir, model) = filled_store();
     let (_, whole, _) = export(dir.path());
     let whole = entries(&whole);
-    // In the data of a small needle, of one with a chunk table, of the second part of a large body.
+    // Damages the data of a small needle, of one with a chunk table, and of the second part of a large body.
     for (id, within) in [((1, 0), 400), ((3, 0), 66_000), ((4, 7), (1 << 20) + 300_000)] {
         let (_, body) = &model[&id];
         let at = find(dir.path(), &body[within..within + 64]);
@@ -337,27 +338,30 @@ fn a_flipped_byte_is_found_named_and_left_out() {
         let found = entries(&tar);
         assert_eq!(found.len(), whole.len() - 1);
         assert!(!found.contains_key(&lost));
-        assert!(found.iter().all(|(name, entry)| whole[name] == *entry), "the others as before");
-        run_all_without_a_trace(dir.path());
+        assert!(
+            found.iter().all(|(name, entry)| whole[name] == *entry),
+            "the others are unchanged"
+        );
+        assert_commands_change_nothing(dir.path());
         flip(dir.path(), at);
     }
     assert_eq!(check(dir.path()).0, Some(0));
 }
 
 #[test]
-fn damaged_copies_of_the_superblock_and_headers_are_found_and_left() {
-    let (dir, model) = filled();
+fn damaged_superblock_and_headers_are_reported_not_repaired() {
+    let (dir, model) = filled_store();
     flip(dir.path(), 40);
     let (code, document) = check(dir.path());
     assert_eq!((code, &damage(&document)["offset"]), (Some(1), &0.into()));
     assert_eq!(document["volumes"][0]["superblock_copies"], 2);
-    run_all_without_a_trace(dir.path());
-    // Nothing is lost by it.
+    assert_commands_change_nothing(dir.path());
+    // No needle is affected.
     assert_eq!(hayloft(dir.path(), &["dump"]).code, Some(0));
     assert_eq!(export(dir.path()).0, Some(0));
     flip(dir.path(), 40);
 
-    // The header of a live needle: found by recovery and by the walk, told once.
+    // The header of a live needle: found by recovery and by the walk, reported once.
     let dump = hayloft(dir.path(), &["dump"]).out;
     let row = dump.lines().find(|line| line.split('\t').nth(3) == Some("1")).unwrap();
     let at: u64 = row.split('\t').nth(1).unwrap().parse().unwrap();
@@ -366,7 +370,7 @@ fn damaged_copies_of_the_superblock_and_headers_are_found_and_left() {
     assert_eq!((code, &damage(&document)["key"]), (Some(1), &1.into()));
     assert_eq!(document["volumes"][0]["damaged_places"], 1);
     assert_eq!(hayloft(dir.path(), &["dump"]).out.lines().count(), model.len() + 1);
-    // A commit record: the log is damaged, no live needle is.
+    // A commit record: the log is damaged, but no live needle.
     flip(dir.path(), at + 20);
     flip(dir.path(), 65_536 + 20);
     let (code, document) = check(dir.path());
@@ -378,39 +382,39 @@ fn damaged_copies_of_the_superblock_and_headers_are_found_and_left() {
 }
 
 #[test]
-fn after_a_kill_everything_is_there_and_a_torn_tail_is_no_damage() {
+fn kill_loses_no_needle_and_a_torn_tail_is_not_damage() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &Options::default());
     let model = fill(&daemon);
     let mut last = Model::new();
-    // A hint is written when nothing comes for a second: this commit is still without.
+    // A tail hint is written after an idle second, so no hint covers this commit.
     put(&daemon, &mut last, (50, 0), None, 5000);
     daemon.kill();
-    run_all_without_a_trace(dir.path());
+    assert_commands_change_nothing(dir.path());
     let (code, document) = check(dir.path());
     assert_eq!((code, &document["volumes"][0]["ending"]), (Some(0), &"open".into()), "{document}");
     assert_eq!(document["total"]["needles"], model.len() + 1);
     let (_, tar, _) = export(dir.path());
     let whole: Model =
         model.iter().chain(&last).map(|(id, needle)| (*id, needle.clone())).collect();
-    assert_holds(&entries(&tar), &whole);
+    assert_contains(&entries(&tar), &whole);
 
-    // As if the power had been cut in the middle of the last write.
+    // Simulates a power cut in the middle of the last write.
     let body = &last[&(50, 0)].1;
     flip(dir.path(), find(dir.path(), &body[4000..4064]));
-    run_all_without_a_trace(dir.path());
+    assert_commands_change_nothing(dir.path());
     let (code, document) = check(dir.path());
     assert_eq!((code, &document["volumes"][0]["ending"]), (Some(0), &"torn".into()), "{document}");
     let findings = document["findings"].as_array().unwrap();
     assert!(findings.len() == 1 && findings[0]["severity"] == "note", "{document}");
     let text = hayloft(dir.path(), &["check"]).out;
     assert!(text.starts_with("note: volume 1, byte ") && text.contains("cut off"), "{text}");
-    assert_holds(&entries(&export(dir.path()).1), &model);
+    assert_contains(&entries(&export(dir.path()).1), &model);
 }
 
 #[test]
-fn volumes_that_cannot_be_opened_or_are_in_doubt_are_findings() {
-    let (dir, _) = filled();
+fn unopenable_or_ambiguous_volumes_are_reported() {
+    let (dir, _) = filled_store();
     let path = volume(dir.path());
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() - 8192]).unwrap();
@@ -445,7 +449,7 @@ fn volumes_that_cannot_be_opened_or_are_in_doubt_are_findings() {
 }
 
 #[test]
-fn what_is_no_data_directory_or_in_use_is_refused() {
+fn missing_empty_or_locked_data_directories_are_refused() {
     let dir = data_dir();
     let absent = hayloft(dir.path(), &["check"]);
     assert_eq!(absent.code, Some(2));
@@ -453,7 +457,11 @@ fn what_is_no_data_directory_or_in_use_is_refused() {
     std::fs::create_dir(dir.path().join("data")).unwrap();
     let empty = hayloft(dir.path(), &["dump"]);
     assert!(empty.code == Some(2) && empty.err.contains("not a data directory"), "{}", empty.err);
-    assert_eq!(std::fs::read_dir(dir.path().join("data")).unwrap().count(), 0, "nothing is made");
+    assert_eq!(
+        std::fs::read_dir(dir.path().join("data")).unwrap().count(),
+        0,
+        "nothing is created"
+    );
 
     let daemon = Daemon::start(dir.path(), &Options::default());
     for command in ["check", "dump", "export"] {
@@ -473,26 +481,26 @@ fn what_is_no_data_directory_or_in_use_is_refused() {
     let twice =
         hayloft(dir.path(), &["check", "--data", dir.path().join("data").to_str().unwrap()]);
     assert!(twice.code == Some(2) && twice.err.contains("name it once"), "{}", twice.err);
-    // An empty volume is sound.
+    // An empty volume passes.
     assert_eq!(check(dir.path()).0, Some(0));
 }
 
 #[test]
-fn the_directories_of_a_configuration_count() {
-    let (dir, _) = filled();
+fn data_directories_are_read_from_the_configuration() {
+    let (dir, _) = filled_store();
     let config = dir.path().join("other.toml");
     std::fs::write(&config, format!("data = [{:?}]\n", dir.path().join("data"))).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_hayloft"));
-    let text = said(command.arg("check").arg("--config").arg(&config));
+    let text = output_of(command.arg("check").arg("--config").arg(&config));
     assert!(text.code == Some(0) && text.out.contains("needles 7"), "{}{}", text.out, text.err);
     std::fs::write(&config, "dta = []\n").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_hayloft"));
-    let text = said(command.arg("check").arg("--config").arg(&config));
+    let text = output_of(command.arg("check").arg("--config").arg(&config));
     assert!(text.code == Some(2) && text.err.contains("dta"), "{}", text.err);
 }
 
 #[test]
-fn images_of_the_format_are_sound() {
+fn golden_images_pass_the_check() {
     for (image, needles) in [("v1.vol", 6), ("v1-large.vol", 4)] {
         let dir = data_dir();
         std::fs::create_dir(dir.path().join("data")).unwrap();
@@ -505,12 +513,12 @@ fn images_of_the_format_are_sound() {
         let (code, document) = check(dir.path());
         assert_eq!(code, Some(0), "{image}: {document}");
         assert_eq!(document["total"]["needles"], needles, "{image}: {document}");
-        run_all_without_a_trace(dir.path());
+        assert_commands_change_nothing(dir.path());
     }
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_ends_a_dump() {
+fn dump_ends_without_error_when_its_reader_closes_the_pipe() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &Options::default());
     let mut tar = tar::Builder::new(Vec::new());
@@ -534,19 +542,19 @@ fn a_reader_that_has_seen_enough_ends_a_dump() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
-/// Someone who may read and not write: the lock file cannot even be opened.
+/// Runs the command as a user without write permission, who cannot open the lock file at first.
 #[test]
-fn the_right_to_read_is_enough() {
+fn check_works_with_read_permission_only() {
     let is_root = nix::unistd::geteuid().is_root();
     assert!(
         is_root,
         "this test runs a command as another user, which only root may: run it as root"
     );
-    let (dir, model) = filled();
+    let (dir, model) = filled_store();
     let set = |path: PathBuf, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
-    // By another process: a test that forks meanwhile would inherit the copy open for writing.
+    // Copied by another process: a concurrent fork would inherit a descriptor open for writing (ETXTBSY).
     let copy = dir.path().join("hayloft");
     let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_hayloft")).arg(&copy).status();
     assert!(copied.unwrap().success());
@@ -554,10 +562,10 @@ fn the_right_to_read_is_enough() {
     {
         set(dir.path().join(name), mode);
     }
-    let before = traces(dir.path());
+    let before = snapshot(dir.path());
     let run = || {
         let mut command = Command::new(&copy);
-        said(
+        output_of(
             command
                 .args(["check", "--json", "--data"])
                 .arg(dir.path().join("data"))
@@ -573,7 +581,7 @@ fn the_right_to_read_is_enough() {
     set(dir.path().join("data/LOCK"), 0o644);
     let locked = run();
     assert_eq!((locked.code, locked.err.as_str()), (Some(0), ""));
-    let after = traces(dir.path());
+    let after = snapshot(dir.path());
     assert_eq!((after.0, &after.1[..2]), (before.0, &before.1[..2]));
     assert!(after.2 == before.2);
 }

@@ -1,5 +1,5 @@
-//! The procedures of docs/OPERATIONS.md that move, restore or replace something, run as printed: with two
-//! disks and a volume on each. Every photo is compared afterwards.
+//! The procedures of docs/OPERATIONS.md for moving, restoring and replacing data, run as printed on two disks
+//! with one volume each. Every photo is compared afterwards.
 
 mod daemon_harness;
 
@@ -13,13 +13,12 @@ use std::time::{Duration, UNIX_EPOCH};
 use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir, free_ports};
 
 const DOCUMENT: &str = include_str!("../docs/OPERATIONS.md");
-/// The section of the procedures.
+/// Heading of the section with the procedures.
 const SECTION: &str = "## Exporting, backup, moving\n";
-/// Binary of the commands.
 const BINARY: &str = env!("CARGO_BIN_EXE_hayloft");
 
-/// What is put in the place of words of the document, besides its addresses: places below the test's own
-/// directory (`~`), and a size that a test machine has.
+/// Replacements for words of the document, in addition to its addresses: paths below the directory of the
+/// test (`~`), and a volume size that fits a test machine.
 const SUBSTITUTIONS: [(&str, &str); 8] = [
     ("/disk1", "~/disk1"),
     ("/disk2", "~/disk2"),
@@ -31,8 +30,8 @@ const SUBSTITUTIONS: [(&str, &str); 8] = [
     ("100GiB", "64MiB"),
 ];
 
-/// What stands in for the machine: its service manager, its users and its devices. The daemon's own command
-/// gets the addresses that are the defaults on a machine of its own.
+/// Shell functions that simulate the service manager, users and devices of the machine. `hayloft volume` gets
+/// the admin address of the test in place of the default one.
 const MACHINE: &str = r#"
 set -euo pipefail
 hayloft() {
@@ -60,9 +59,9 @@ mount() { rm -rf "$2"; mkdir "$2"; }
 install() { [ "$1 $2 $3 $4 $5 $6" = "-d -o hayloft -g hayloft -m" ]; mkdir -m "$7" "$8"; }
 "#;
 
-/// The commands under a heading of the section, in their order.
+/// Commands under a heading of the section, in order.
 fn commands(heading: &str) -> Vec<&'static str> {
-    let section = &DOCUMENT[DOCUMENT.find(SECTION).expect("the section is there")..];
+    let section = &DOCUMENT[DOCUMENT.find(SECTION).expect("the section exists")..];
     let start = section.find(&format!("### {heading}\n")).expect(heading);
     let text = &section[start + 4..];
     let end = text.find("\n### ").into_iter().chain(text.find("\n**A single volume file**")).min();
@@ -70,22 +69,22 @@ fn commands(heading: &str) -> Vec<&'static str> {
     text.lines().filter_map(|line| line.trim_start().strip_prefix("# ")).collect()
 }
 
-/// `line` with `place` for each `word` that does not go on another word: `/disk1` is not meant in
+/// Replaces each `word` in `line` by `replacement`, unless it continues a longer word: not the `/disk1` in
 /// `/backup/disk1`.
-fn substitute(line: &str, word: &str, place: &str) -> String {
+fn substitute(line: &str, word: &str, replacement: &str) -> String {
     let mut out = String::new();
     let mut rest = line;
     while let Some(at) = rest.find(word) {
         let (before, after) = rest.split_at(at);
         out += before;
-        let goes_on = out.ends_with(|c: char| c.is_alphanumeric() || "._-/".contains(c));
-        out += if goes_on { word } else { place };
+        let continues = out.ends_with(|c: char| c.is_alphanumeric() || "._-/".contains(c));
+        out += if continues { word } else { replacement };
         rest = &after[word.len()..];
     }
     out + rest
 }
 
-/// What a reader gets: status, bytes, media type, time of modification.
+/// Response to a reader: status, body, media type, time of modification.
 type Photo = (u16, Vec<u8>, String, String);
 
 struct Machine {
@@ -107,16 +106,16 @@ impl Drop for Machine {
 }
 
 impl Machine {
-    /// A store of two disks with a volume on each; photos that were imported, in both volumes; photos that
-    /// were put under the same key in both; one that was replaced and one that was deleted.
+    /// A store with two disks and one volume on each. Both volumes contain imported photos, photos stored
+    /// under the same keys, a replaced one and a deleted one.
     fn new() -> Self {
         let port = free_ports(2);
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let dir = data_dir();
         let photos = BTreeMap::new();
         let mut machine = Self { dir, data: address(port), admin: address(port + 1), photos };
-        for place in ["disk1/hayloft", "disk2/hayloft", "disk3", "backup", "srv/photos", "lib"] {
-            std::fs::create_dir_all(machine.path(place)).unwrap();
+        for name in ["disk1/hayloft", "disk2/hayloft", "disk3", "backup", "srv/photos", "lib"] {
+            std::fs::create_dir_all(machine.path(name)).unwrap();
         }
         let data = ["disk1", "disk2"].map(|disk| machine.path(disk).join("hayloft/data"));
         let config = format!(
@@ -182,13 +181,13 @@ impl Machine {
         }
     }
 
-    /// Imported photos only: those that came from files.
+    /// URLs of the photos that were imported from files.
     fn imported(&self) -> Vec<String> {
         let cookie = |url: &&String| !url.ends_with(COOKIE);
         self.photos.keys().filter(cookie).cloned().collect()
     }
 
-    /// Runs a command of the document.
+    /// Runs a command of the document, which must succeed.
     fn run(&self, command: &str) -> Output {
         let output = self.try_run(command);
         assert!(output.status.success(), "{command}: {output:?}");
@@ -197,9 +196,9 @@ impl Machine {
 
     fn try_run(&self, command: &str) -> Output {
         let mut line = command.to_owned();
-        for (word, place) in SUBSTITUTIONS {
-            let place = place.replace('~', self.dir.path().to_str().unwrap());
-            line = substitute(&line, word, &place);
+        for (word, replacement) in SUBSTITUTIONS {
+            let replacement = replacement.replace('~', self.dir.path().to_str().unwrap());
+            line = substitute(&line, word, &replacement);
         }
         Command::new("bash")
             .args(["-c", &format!("{MACHINE}\n{line}")])
@@ -210,8 +209,8 @@ impl Machine {
             .unwrap()
     }
 
-    /// Runs a procedure of the document.
-    fn follow(&self, heading: &str) {
+    /// Runs all commands of a procedure of the document.
+    fn run_procedure(&self, heading: &str) {
         let commands = commands(heading);
         assert!(commands.len() >= 2, "{heading}: {commands:?}");
         for command in commands {
@@ -219,7 +218,7 @@ impl Machine {
         }
     }
 
-    /// Every photo is as it was, except those for which nothing is expected to be.
+    /// Asserts that every photo is unchanged, except those in `lost`, which must be absent.
     fn assert_photos(&self, lost: &[String]) {
         let mut client = self.client();
         for (url, before) in &self.photos {
@@ -229,11 +228,11 @@ impl Machine {
         }
     }
 
-    /// Reads photos all the time while `act` is done: none that is there before is ever 404.
-    fn never_404(&self, act: impl FnOnce()) {
-        /// Ends the reader, also when the act fails.
-        struct End<'a>(&'a AtomicBool);
-        impl Drop for End<'_> {
+    /// Reads all photos continuously while `act` runs, and asserts that none is ever answered with 404.
+    fn assert_never_404(&self, act: impl FnOnce()) {
+        /// Stops the reader when dropped, also when `act` panics.
+        struct StopReader<'a>(&'a AtomicBool);
+        impl Drop for StopReader<'_> {
             fn drop(&mut self) {
                 self.0.store(true, Ordering::Relaxed);
             }
@@ -246,7 +245,7 @@ impl Machine {
                     for (url, _) in self.photos.iter().filter(|(_, photo)| photo.0 == 200) {
                         let client = Client::connect(self.data);
                         let reply = client.and_then(|mut client| client.get(url));
-                        // Refused, or cut off by the stop: no answer that a cache would keep.
+                        // Connection refused or closed by the stop: no response that a cache would keep.
                         let Ok(reply) = reply else { continue };
                         assert!([200, 503].contains(&reply.status), "{url}: {}", reply.status);
                         seen += 1;
@@ -255,10 +254,10 @@ impl Machine {
                 seen
             });
             {
-                let _end = End(&end);
+                let _end = StopReader(&end);
                 act();
             }
-            assert!(reader.join().unwrap() > 0, "somebody read");
+            assert!(reader.join().unwrap() > 0, "the reader received responses");
         });
     }
 
@@ -275,11 +274,11 @@ fn photo(client: &mut Client, url: &str) -> Photo {
 }
 
 #[test]
-fn getting_space_back() {
+fn compaction_procedure_keeps_every_photo_readable() {
     let machine = Machine::new();
     let steps = commands("Getting space back");
     assert_eq!(steps[0], "hayloft volume read-only 1");
-    machine.never_404(|| {
+    machine.assert_never_404(|| {
         machine.run(steps[0]);
         machine.assert_photos(&[]);
         let put = machine.client().put(&format!("/1/9/0/{COOKIE}"), b"x").unwrap();
@@ -291,31 +290,31 @@ fn getting_space_back() {
     });
     machine.assert_photos(&[]);
     let put = machine.client().put(&format!("/1/9/0/{COOKIE}"), b"x").unwrap();
-    assert_eq!(put.status, 201, "it takes writes again");
+    assert_eq!(put.status, 201, "the volume is writable again");
     let check = machine.run("systemctl stop hayloft; hayloft check --data /disk1/hayloft/data");
     let text = String::from_utf8(check.stdout).unwrap();
     assert!(text.contains("total: sound"), "{text}");
 }
 
 #[test]
-fn a_lost_disk_comes_back_from_tars() {
+fn lost_disk_is_restored_from_tars() {
     let machine = Machine::new();
     machine.run("systemctl stop hayloft");
     machine.run("hayloft export --data /disk2/hayloft/data -o /backup/disk2.tar");
     machine.lose_disk("disk2");
     machine.run("systemctl start hayloft");
-    machine.never_404(|| machine.follow("Replacing a lost disk from tars"));
+    machine.assert_never_404(|| machine.run_procedure("Replacing a lost disk from tars"));
     machine.assert_photos(&[]);
 }
 
 #[test]
-fn a_lost_disk_comes_back_from_files() {
+fn lost_disk_is_restored_from_files_except_photos_never_imported() {
     let machine = Machine::new();
     machine.run("systemctl stop hayloft");
     machine.lose_disk("disk2");
     machine.run("systemctl start hayloft");
-    machine.follow("Replacing a lost disk from files");
-    // What was never imported is lost with its disk.
+    machine.run_procedure("Replacing a lost disk from files");
+    // Photos that were never imported are lost with the disk.
     let imported = machine.imported();
     let is_lost = |url: &&String| url.starts_with("/2/") && !imported.contains(url);
     let lost: Vec<String> = machine.photos.keys().filter(is_lost).cloned().collect();
@@ -324,12 +323,12 @@ fn a_lost_disk_comes_back_from_files() {
 }
 
 #[test]
-fn everything_that_was_imported_comes_back_after_a_total_loss() {
+fn imported_photos_are_restored_after_total_loss() {
     let machine = Machine::new();
     machine.run("systemctl stop hayloft");
     machine.lose_disk("disk1");
     machine.lose_disk("disk2");
-    machine.follow("Restoring after a total loss");
+    machine.run_procedure("Restoring after a total loss");
     let imported = machine.imported();
     assert_eq!(imported.len(), 30);
     let lost: Vec<String> =
@@ -338,7 +337,7 @@ fn everything_that_was_imported_comes_back_after_a_total_loss() {
 }
 
 #[test]
-fn a_copy_in_another_store_is_the_same() {
+fn copy_in_another_store_is_identical() {
     let mut machine = Machine::new();
     let dir = data_dir();
     let other = Daemon::start(dir.path(), &Options::default());
@@ -354,51 +353,51 @@ fn a_copy_in_another_store_is_the_same() {
 }
 
 #[test]
-fn a_backup_can_be_restored() {
+fn backup_can_be_restored() {
     let machine = Machine::new();
-    machine.follow("Backup");
+    machine.run_procedure("Backup");
     machine.assert_photos(&[]);
     let volume = machine.path("disk2/hayloft/data/2.0.vol");
     machine.run("systemctl stop hayloft");
     std::fs::write(volume, "not a volume any more").unwrap();
     machine.run("systemctl start hayloft");
-    machine.follow("Restoring a backup");
+    machine.run_procedure("Restoring a backup");
     machine.assert_photos(&[]);
 }
 
 #[test]
-fn a_data_directory_moves_with_its_photos() {
+fn data_directory_can_be_moved_without_404() {
     let machine = Machine::new();
-    machine.never_404(|| machine.follow("Moving a data directory"));
+    machine.assert_never_404(|| machine.run_procedure("Moving a data directory"));
     machine.assert_photos(&[]);
     machine.lose_disk("disk2");
     machine.assert_photos(&[]);
 }
 
 #[test]
-fn a_disk_is_removed_and_its_photos_stay() {
+fn disk_can_be_removed_without_losing_photos() {
     let machine = Machine::new();
-    machine.never_404(|| machine.follow("Removing a disk"));
+    machine.assert_never_404(|| machine.run_procedure("Removing a disk"));
     machine.lose_disk("disk2");
     machine.assert_photos(&[]);
 }
 
 #[test]
-fn a_volume_that_was_copied_under_the_running_daemon_can_be_put_back() {
+fn copy_of_one_volume_taken_online_can_be_restored() {
     let machine = Machine::new();
-    machine.follow("Copying one volume");
+    machine.run_procedure("Copying one volume");
     machine.assert_photos(&[]);
     machine.run("hayloft volume writable 2");
     let mut client = machine.client();
     let url = format!("/2/1/0/{COOKIE}");
     assert_eq!(client.put(&url, b"overwritten by mistake").unwrap().status, 204);
     drop(client);
-    machine.follow("Putting one volume back");
+    machine.run_procedure("Putting one volume back");
     machine.assert_photos(&[]);
 }
 
 #[test]
-fn every_procedure_is_run() {
+fn every_procedure_of_the_section_is_run() {
     let section = &DOCUMENT[DOCUMENT.find(SECTION).unwrap() + SECTION.len()..];
     let section = &section[..section.find("\n## ").unwrap()];
     let headings: Vec<&str> =
@@ -406,7 +405,7 @@ fn every_procedure_is_run() {
     assert_eq!(headings.len(), 11, "{headings:?}");
     let source = include_str!("operations_procedures.rs");
     for heading in headings {
-        let called = ["follow(\"", "commands(\""].map(|call| format!("{call}{heading}\")"));
+        let called = ["run_procedure(\"", "commands(\""].map(|call| format!("{call}{heading}\")"));
         assert!(called.iter().any(|call| source.contains(call)), "{heading} is not run");
     }
 }

@@ -1,5 +1,5 @@
-//! The simulated disk and the ring must not drift apart: the same scripts of operations run on
-//! both, and lengths, errnos and bytes agree.
+//! Parity of the simulated disk and io_uring: the same scripts of operations run on both, and lengths, errnos
+//! and bytes are equal.
 
 mod common;
 mod daemon_harness;
@@ -65,14 +65,14 @@ fn script(seed: u64) -> Vec<Step> {
     steps
 }
 
-/// What a step came to: its number, and for a read a checksum of the bytes.
+/// Step, result of its operation, and for a read the checksum of the bytes.
 type Outcome = (String, i64, Option<u64>);
 
 fn name(n: usize) -> CString {
     CString::new(NAMES[n]).unwrap()
 }
 
-/// Padding to whole blocks: gathered writes end on 4 KiB, as commits do.
+/// Appends padding to a multiple of 4 KiB: gathered writes consist of whole blocks, as commits do.
 fn padded(lens: &[u32]) -> Vec<u32> {
     let sum: u32 = lens.iter().sum();
     let pad = sum.next_multiple_of(4096) - sum;
@@ -115,7 +115,7 @@ async fn play(handle: Handle, dir: PathBuf, steps: Vec<Step>) -> Vec<Outcome> {
         }
         if opens && result >= 0 {
             open.push(Some(FileId(u32::try_from(result).unwrap())));
-            // Which number a file gets is the driver's affair.
+            // File ids are chosen by the driver and may differ.
             result = 0;
         }
         if let Step::Close(n) = step {
@@ -166,7 +166,7 @@ fn run<D: Driver>(
 }
 
 #[test]
-fn the_same_scripts_give_the_same_results() {
+fn simulated_disk_and_ring_return_the_same_results() {
     let (mut differences, mut steps) = (0, 0);
     let mut seen = std::collections::BTreeSet::new();
     for seed in 1..=SCRIPTS {
@@ -196,6 +196,9 @@ fn the_same_scripts_give_the_same_results() {
     println!("{SCRIPTS} scripts, {steps} steps, {differences} differences");
     assert_eq!(differences, 0);
     for errno in [2, 9, 17] {
-        assert!(seen.contains(&-errno), "no step met errno {errno}: the scripts do not test");
+        assert!(
+            seen.contains(&-errno),
+            "no step returned errno {errno}: the scripts do not cover it"
+        );
     }
 }

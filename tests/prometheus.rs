@@ -1,5 +1,4 @@
-//! What Prometheus reads, held against its own tool: the metrics of a real daemon, and the alarms of
-//! docs/OPERATIONS.md on them.
+//! Checks with promtool: the metrics of a real daemon, and the alarms of docs/OPERATIONS.md on them.
 
 mod daemon_harness;
 
@@ -11,7 +10,7 @@ use daemon_harness::{Daemon, Options, bytes, data_dir, path};
 use serde_json::{Value, json};
 
 const OPERATIONS: &str = include_str!("../docs/OPERATIONS.md");
-/// For how long the figures stand still: longer than any `for` of an alarm but those of days (minutes).
+/// Time for which the samples are constant (minutes): longer than any `for` of an alarm below a day.
 const MINUTES: usize = 180;
 
 fn promtool(args: &[&str], input: &[u8]) -> Output {
@@ -26,7 +25,7 @@ fn promtool(args: &[&str], input: &[u8]) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+fn output_text(output: &Output) -> String {
     [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat()
 }
 
@@ -43,23 +42,26 @@ fn small_store(dir: &Path) -> Daemon {
 }
 
 #[test]
-fn promtool_takes_the_metrics_without_a_remark() {
+fn promtool_accepts_the_metrics_without_warnings() {
     let dir = data_dir();
     let daemon = small_store(dir.path());
     let text = daemon.admin("/metrics").body;
     let checked = promtool(&["check", "metrics"], &text);
-    assert_eq!((checked.status.code(), said(&checked)), (Some(0), String::new()));
+    assert_eq!((checked.status.code(), output_text(&checked)), (Some(0), String::new()));
     let broken = [&text[..], b"not_a_metric{\n"].concat();
-    assert!(!promtool(&["check", "metrics"], &broken).status.success(), "it does look");
+    assert!(
+        !promtool(&["check", "metrics"], &broken).status.success(),
+        "promtool detects malformed metrics"
+    );
 }
 
 struct Alarm {
     name: String,
     expression: String,
-    lasting: String,
+    duration: String,
 }
 
-/// The rows of the table of alarms.
+/// Rows of the table of alarms.
 fn alarms() -> Vec<Alarm> {
     let (_, section) = OPERATIONS.split_once("\n## Alarms\n").expect("the section");
     let section = section.split_once("\n## ").expect("the next one").0;
@@ -69,7 +71,7 @@ fn alarms() -> Vec<Alarm> {
             let row = row.replace("\\|", "\u{0}");
             let cells: Vec<&str> = row.split('|').map(str::trim).collect();
             let expression = cells[2].trim_matches('`').replace('\u{0}', "|");
-            Alarm { name: cells[1].to_owned(), expression, lasting: cells[3].to_owned() }
+            Alarm { name: cells[1].to_owned(), expression, duration: cells[3].to_owned() }
         })
         .collect();
     assert!(alarms.len() >= 18, "{}", alarms.len());
@@ -77,11 +79,11 @@ fn alarms() -> Vec<Alarm> {
 }
 
 fn rules(alarms: &[Alarm]) -> Value {
-    let rule = |alarm: &Alarm| json!({"alert": alarm.name, "expr": alarm.expression, "for": alarm.lasting});
+    let rule = |alarm: &Alarm| json!({"alert": alarm.name, "expr": alarm.expression, "for": alarm.duration});
     json!({"groups": [{"name": "hayloft", "rules": alarms.iter().map(rule).collect::<Vec<_>>()}]})
 }
 
-/// The samples as series that stand still.
+/// The samples as series with constant values.
 fn series(samples: &str) -> Vec<Value> {
     let lines = samples.lines().filter(|line| !line.starts_with('#'));
     let series = lines.map(|line| {
@@ -97,11 +99,11 @@ fn series(samples: &str) -> Vec<Value> {
     series.chain([up]).collect()
 }
 
-/// Which alarms of the document ring after three hours of these figures.
-fn ringing(dir: &Path, samples: &str) -> Vec<String> {
+/// Names of the documented alarms that fire after [`MINUTES`] of these samples.
+fn firing_alarms(dir: &Path, samples: &str) -> Vec<String> {
     let alarms = alarms();
     std::fs::write(dir.join("rules.yml"), rules(&alarms).to_string()).unwrap();
-    // Of each is said that it does not ring; the tool names those that do.
+    // Expects that no alarm fires; promtool lists those that do.
     let silent = alarms.iter().map(|alarm| {
         json!({"eval_time": format!("{MINUTES}m"), "alertname": alarm.name, "exp_alerts": []})
     });
@@ -117,7 +119,7 @@ fn ringing(dir: &Path, samples: &str) -> Vec<String> {
     let file = dir.join("test.yml");
     std::fs::write(&file, test.to_string()).unwrap();
     let output = promtool(&["test", "rules", file.to_str().unwrap()], b"");
-    let said = said(&output);
+    let said = output_text(&output);
     let named = said.lines().filter_map(|line| line.trim().strip_prefix("alertname: "));
     let named: Vec<String> =
         named.map(|rest| rest.split(", time:").next().unwrap().to_owned()).collect();
@@ -125,8 +127,8 @@ fn ringing(dir: &Path, samples: &str) -> Vec<String> {
     named
 }
 
-/// The same figures with every sample of these metrics set to another value.
-fn with(samples: &str, changes: &[(&str, f64)]) -> String {
+/// The samples with every sample of these metrics set to the given value.
+fn with_values(samples: &str, changes: &[(&str, f64)]) -> String {
     let changed = samples.lines().map(|line| {
         let of = |(name, _): &&(&str, f64)| line.starts_with(name);
         match changes.iter().find(of) {
@@ -140,17 +142,17 @@ fn with(samples: &str, changes: &[(&str, f64)]) -> String {
 }
 
 #[test]
-fn the_alarms_are_rules_that_ring_when_they_should_and_not_for_a_small_store() {
+fn documented_alarms_fire_as_expected_and_not_for_a_healthy_store() {
     let dir = data_dir();
     let daemon = small_store(dir.path());
     let place = dir.path().join("promtool");
     std::fs::create_dir(&place).unwrap();
     std::fs::write(place.join("r.yml"), rules(&alarms()).to_string()).unwrap();
     let checked = promtool(&["check", "rules", place.join("r.yml").to_str().unwrap()], b"");
-    assert!(checked.status.success(), "{}", said(&checked));
+    assert!(checked.status.success(), "{}", output_text(&checked));
 
     let figures = daemon.admin("/metrics").text();
-    assert_eq!(ringing(&place, &figures), Vec::<String>::new(), "a healthy small store");
+    assert_eq!(firing_alarms(&place, &figures), Vec::<String>::new(), "a healthy small store");
     let size = 64.0 * 1_048_576.0;
     let (used, free) = ("hayloft_volume_used_bytes", "hayloft_disk_free_bytes");
     for (changes, wanted) in [
@@ -163,6 +165,6 @@ fn the_alarms_are_rules_that_ring_when_they_should_and_not_for_a_small_store() {
         (vec![("hayloft_durable", 0.0)], vec!["not durable"]),
         (vec![("hayloft_shard_silence_seconds", 9.0)], vec!["shard hangs"]),
     ] {
-        assert_eq!(ringing(&place, &with(&figures, &changes)), wanted, "{changes:?}");
+        assert_eq!(firing_alarms(&place, &with_values(&figures, &changes)), wanted, "{changes:?}");
     }
 }

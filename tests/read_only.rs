@@ -1,4 +1,4 @@
-//! Volumes opened only to be read, on the simulated disk: what is found, and that nothing is changed.
+//! Volumes opened read-only on the simulated disk: all needles are found and nothing is changed.
 
 mod common;
 
@@ -23,7 +23,7 @@ fn open(process: &mut Process) -> Result<Rc<Volume>, OpenError> {
     process.run(async move { volume::open_read_only(&handle, DirId(0), &expected()).await })
 }
 
-/// Bodies by key; those above 1 MiB are large.
+/// Content of a key; bodies above 1 MiB are multipart objects.
 fn content(key: u64) -> Vec<u8> {
     let lens = [0, 1, 700, 65_536, 65_537, 300_000, 1 << 20, 2_500_000];
     bytes(key, lens[usize::try_from(key).unwrap() % lens.len()])
@@ -39,8 +39,8 @@ fn put(process: &mut Process, volume: &Rc<Volume>, key: u64) {
     stored.unwrap();
 }
 
-/// A volume with keys 0 to 15, of which the multiples of 3 were replaced and 5 and 10 deleted.
-fn filled(close: bool) -> Image {
+/// A volume with keys 0 to 15; the multiples of 3 were replaced, 5 and 10 deleted.
+fn filled_image(close: bool) -> Image {
     let mut process = Process::start(1, &Image::default(), &pool(16 << 20));
     process.create(SIZE);
     let volume = process.open().unwrap();
@@ -56,14 +56,14 @@ fn filled(close: bool) -> Image {
     process.image()
 }
 
-fn live() -> Vec<u64> {
+fn live_keys() -> Vec<u64> {
     (0..16).filter(|key| ![5, 10].contains(key)).collect()
 }
 
-/// What a step of a walk comes to: key and body, or what is damaged.
+/// Result of one step of a walk: key and body, or the damaged needle.
 type Next = Result<(u64, Vec<u8>), DamagedNeedle>;
 
-/// Walks through a volume: what is alive, whole bodies read.
+/// Walks a volume and reads the whole body of each live needle.
 fn walk(process: &mut Process, volume: &Rc<Volume>) -> Vec<Next> {
     let (volume, pool) = (Rc::clone(volume), process.runtime.handle().pool().clone());
     process.run(async move {
@@ -75,8 +75,8 @@ fn walk(process: &mut Process, volume: &Rc<Volume>) -> Vec<Next> {
             let next = walk.next(pool.alloc(len).unwrap()).await;
             let at = places[found.len()];
             found.push(match next {
-                Ok(LiveNeedle { at: stands, id, cookie, needle, .. }) => {
-                    assert!(stands == at && cookie.matches(COOKIE));
+                Ok(LiveNeedle { at: found_at, id, cookie, needle, .. }) => {
+                    assert!(found_at == at && cookie.matches(COOKIE));
                     assert_eq!(needle.content_type(), Some(&b"image/jpeg"[..]));
                     let (len, key) = (needle.body_len, id.key.0);
                     if needle.is_large {
@@ -103,8 +103,8 @@ fn keys(found: &[Next]) -> Vec<u64> {
     keys
 }
 
-/// Opens an image, walks through it and closes it: nothing of it is changed, nothing was tried.
-fn look(image: &Image) -> (Rc<Volume>, Vec<Next>) {
+/// Opens an image read-only, walks it and closes it; asserts that nothing was written.
+fn walk_image(image: &Image) -> (Rc<Volume>, Vec<Next>) {
     let mut process = Process::start(2, image, &pool(16 << 20));
     let volume = open(&mut process).unwrap();
     let found = walk(&mut process, &volume);
@@ -120,11 +120,11 @@ fn look(image: &Image) -> (Rc<Volume>, Vec<Next>) {
 }
 
 #[test]
-fn everything_alive_is_found_in_the_order_of_the_file() {
+fn walk_returns_every_live_needle_in_file_order() {
     for (close, ending) in [(true, Ending::Closed), (false, Ending::Open)] {
-        let image = filled(close);
-        let (volume, found) = look(&image);
-        assert_eq!(keys(&found), live());
+        let image = filled_image(close);
+        let (volume, found) = walk_image(&image);
+        assert_eq!(keys(&found), live_keys());
         assert!(volume.damage().is_empty());
         let findings = volume.open_report();
         assert!(findings.superblock.is_empty() && !findings.hint_damaged);
@@ -134,13 +134,13 @@ fn everything_alive_is_found_in_the_order_of_the_file() {
         let serving = process.open().unwrap();
         assert_eq!(serving.figures(), volume.figures());
         assert_eq!(serving.open_report(), findings);
-        assert_eq!(keys(&walk(&mut process, &serving)), live());
+        assert_eq!(keys(&walk(&mut process, &serving)), live_keys());
     }
 }
 
 #[test]
-fn it_takes_no_writes() {
-    let mut process = Process::start(2, &filled(true), &pool(16 << 20));
+fn writes_to_a_volume_opened_read_only_are_refused() {
+    let mut process = Process::start(2, &filled_image(true), &pool(16 << 20));
     let volume = open(&mut process).unwrap();
     let id = NeedleId::new(1, 0);
     assert_eq!(process.put(&volume, id, b"x").unwrap_err(), Refusal::ReadOnly);
@@ -154,15 +154,15 @@ fn it_takes_no_writes() {
 }
 
 #[test]
-fn a_torn_tail_is_told_and_left() {
-    let (image, pool) = (filled(false), pool(16 << 20));
+fn torn_tail_is_reported_and_not_repaired() {
+    let (image, pool) = (filled_image(false), pool(16 << 20));
     let puts: Vec<_> = (20..23).map(|key| (NeedleId::new(key, 0), content(key))).collect();
-    // 20 and 21 have 65 KiB and 300 KB: the record and what is in the first 100 sectors survive.
+    // Keys 20 and 21 have 65 KiB and 300 KB; only the first `survives` sectors of the commit reach the disk.
     for (kept, seed, survives) in [(0, 100, 1), (1, 5000, 140)] {
         let torn = tear(seed, (FILE, &image), &pool, None, &puts, |sector| sector < survives);
-        let (volume, found) = look(&torn);
+        let (volume, found) = walk_image(&torn);
         assert_eq!(volume.open_report().ending, Ending::Torn { kept });
-        assert_eq!(found.len(), live().len() + kept as usize);
+        assert_eq!(found.len(), live_keys().len() + kept as usize);
         assert!(found.iter().all(Result::is_ok) && volume.damage().is_empty());
         let mut process = Process::start(3, &torn, &pool);
         let serving = process.open().unwrap();
@@ -172,38 +172,38 @@ fn a_torn_tail_is_told_and_left() {
 }
 
 #[test]
-fn copies_and_hints_are_told_and_left() {
-    let mut image = filled(true);
+fn damaged_superblock_copies_and_hints_are_reported_not_repaired() {
+    let mut image = filled_image(true);
     let file = image.file(FILE);
     let last = file.len() - 4096;
     for byte in [40, last + 100, 8192 + 30] {
         file.flip(byte, 0);
     }
-    let (volume, found) = look(&image);
+    let (volume, found) = walk_image(&image);
     let damaged = |offset: usize| SuperblockCopy { offset: offset as u64, outdated: false };
     assert_eq!(volume.open_report().superblock, [damaged(0), damaged(last)]);
     assert!(volume.open_report().hint_damaged);
-    assert_eq!(keys(&found), live());
+    assert_eq!(keys(&found), live_keys());
 }
 
 #[test]
-fn a_damaged_needle_is_named_and_hides_no_other() {
-    let image = filled(true);
-    let (volume, _) = look(&image);
+fn damaged_needle_is_reported_by_id_and_others_are_found() {
+    let image = filled_image(true);
+    let (volume, _) = walk_image(&image);
     let places: Vec<_> = volume.walk().unwrap().places().to_vec();
-    // In the header, in the attributes, at the end of what is certainly data or header.
+    // Damages the header, the attributes, and a byte after the header.
     for (n, at) in places.iter().enumerate() {
         for within in [0, 50, 130] {
             let mut image = image.clone();
             let byte = usize::try_from(at.offset + within).unwrap();
             image.file(FILE).flip(byte, 2);
-            let (volume, found) = look(&image);
+            let (volume, found) = walk_image(&image);
             let damaged: Vec<_> = found.iter().filter_map(|next| next.as_ref().err()).collect();
             assert_eq!(damaged.len(), 1, "needle {n}, byte {within}");
             assert_eq!(damaged[0].at, *at);
             assert!(matches!(damaged[0].damage, Damage::Checksum(_)));
-            let lost = damaged[0].id.expect("header or footer tell").key.0;
-            let others: Vec<u64> = live().into_iter().filter(|key| *key != lost).collect();
+            let lost = damaged[0].id.expect("header or footer is intact").key.0;
+            let others: Vec<u64> = live_keys().into_iter().filter(|key| *key != lost).collect();
             assert_eq!(keys(&found), others);
             let header = volume.damage().iter().any(|place| place.at == *at);
             assert_eq!(header, within < 128, "recovery reads headers");
@@ -212,12 +212,12 @@ fn a_damaged_needle_is_named_and_hides_no_other() {
 }
 
 #[test]
-fn what_the_device_does_not_give_back_is_damage_of_one_needle() {
-    let image = filled(true);
+fn read_error_damages_only_the_needle_it_hits() {
+    let image = filled_image(true);
     let mut process = Process::start(2, &image, &pool(16 << 20));
     let volume = open(&mut process).unwrap();
-    // The first stretch is tried twice, then its first needle alone, then block by block and sector by
-    // sector: all of that fails.
+    // The first read is tried twice, then its first needle alone, then by blocks and by sectors; all of these
+    // fail.
     let first = volume.walk().unwrap().places()[0];
     assert!(first.len < 4096 && first.offset > LOG_START, "one block");
     let sectors = first.len / 512;
@@ -229,7 +229,7 @@ fn what_the_device_does_not_give_back_is_damage_of_one_needle() {
     assert_eq!(damaged.len(), 1);
     assert_eq!(damaged[0].at, first);
     assert!(matches!(damaged[0].damage, Damage::Io(_)), "{:?}", damaged[0]);
-    assert_eq!(keys(&found).len(), live().len() - 1);
-    // The next time all can be read: nothing is remembered.
-    assert_eq!(keys(&walk(&mut process, &volume)), live());
+    assert_eq!(keys(&found).len(), live_keys().len() - 1);
+    // Later reads succeed: the error is not remembered.
+    assert_eq!(keys(&walk(&mut process, &volume)), live_keys());
 }

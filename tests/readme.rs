@@ -1,4 +1,4 @@
-//! What the README shows works as printed.
+//! The commands in the README work as printed.
 
 mod daemon_harness;
 
@@ -10,7 +10,7 @@ use daemon_harness::{Daemon, Options, data_dir};
 const README: &str = include_str!("../README.md");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The commands that begin with this word.
+/// Commands of the README whose program is `first`.
 fn commands(first: &str) -> impl Iterator<Item = &'static str> {
     let lines = README.lines().filter_map(|line| line.strip_prefix("$ "));
     lines.filter(move |line| line.split(' ').next() == Some(first))
@@ -23,35 +23,35 @@ fn run(line: &str) -> String {
     text(&done.stdout)
 }
 
-/// The commands that begin with `first`, each with what the README says it prints.
+/// Commands of the README whose program is `first`, each with its documented output.
 fn transcript(first: &str) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     let mut lines = README.lines().peekable();
     while let Some(line) = lines.next() {
         let Some(command) = line.strip_prefix("$ ") else { continue };
-        let mut printed = String::new();
+        let mut expected = String::new();
         while let Some(line) = lines.next_if(|line| !line.starts_with("$ ") && *line != "```") {
-            printed += &format!("{line}\n");
+            expected += &format!("{line}\n");
         }
         if command.split(' ').next() == Some(first) {
-            found.push((command, printed));
+            found.push((command, expected));
         }
     }
     found
 }
 
 #[test]
-fn its_curl_lines_print_what_it_says() {
+fn curl_commands_print_the_documented_output() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &Options { shards: 2, ..Options::default() });
     let back = dir.path().join("photo.jpg");
     let transcript = transcript("curl");
     assert_eq!(transcript.len(), 3, "put, get, delete");
-    for (line, printed) in transcript {
+    for (line, expected) in transcript {
         let line = line
             .replace("127.0.0.1:8080", &daemon.data.to_string())
             .replace("/tmp/photo.jpg", back.to_str().unwrap());
-        assert_eq!(run(&line), printed, "{line}");
+        assert_eq!(run(&line), expected, "{line}");
         if line.contains("-o ") {
             let photo = std::fs::read(format!("{ROOT}/docs/photo.jpg")).unwrap();
             assert!(std::fs::read(&back).unwrap() == photo, "another photo came back");
@@ -59,11 +59,11 @@ fn its_curl_lines_print_what_it_says() {
     }
 }
 
-/// A line of the walk for a daemon that is not at the default addresses, and a place of its own.
-fn elsewhere(line: &str, dir: &Path, daemon: Option<&Daemon>) -> String {
+/// A command with the addresses of the daemon and the directory of the test in place of the defaults.
+fn adapted(line: &str, dir: &Path, daemon: Option<&Daemon>) -> String {
     let binary = env!("CARGO_BIN_EXE_hayloft");
     let line = line.replace("/tmp/", &format!("{}/", dir.display()));
-    let rest = line.strip_prefix("hayloft ").expect("a command of ours");
+    let rest = line.strip_prefix("hayloft ").expect("a hayloft command");
     let command = rest.split(' ').next().unwrap();
     let own = match (command, daemon) {
         ("check" | "export", _) if !rest.contains("--data") => {
@@ -82,14 +82,14 @@ fn elsewhere(line: &str, dir: &Path, daemon: Option<&Daemon>) -> String {
 }
 
 #[test]
-fn its_walk_leads_to_the_end() {
+fn hayloft_commands_of_the_tour_succeed() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &Options { shards: 2, ..Options::default() });
     let lines: Vec<&str> = commands("hayloft").collect();
     let stops = lines.iter().position(|line| line.starts_with("hayloft check")).unwrap();
     let (online, offline) = lines.split_at(stops);
     for line in online {
-        let said = run(&elsewhere(line, dir.path(), Some(&daemon)));
+        let said = run(&adapted(line, dir.path(), Some(&daemon)));
         if line.starts_with("hayloft volume list") {
             assert!(said.contains("read_only") && said.contains("writable"), "{said}");
         }
@@ -100,15 +100,19 @@ fn its_walk_leads_to_the_end() {
     assert_eq!(daemon.client().get(path).unwrap().header("content-type"), Some("image/jpeg"));
     assert!(daemon.stop().success());
     let said: Vec<String> =
-        offline.iter().map(|line| run(&elsewhere(line, dir.path(), None))).collect();
-    assert_eq!((online.len(), offline.len()), (5, 4), "all of it");
+        offline.iter().map(|line| run(&adapted(line, dir.path(), None))).collect();
+    assert_eq!(
+        (online.len(), offline.len()),
+        (5, 4),
+        "number of commands before and after the stop"
+    );
     assert!(said.iter().filter(|said| said.contains("total: sound")).count() == 2, "{said:?}");
 }
 
 #[test]
-fn its_first_commands_are_the_ones_to_start_and_to_test() {
+fn cargo_commands_start_the_daemon_and_run_the_ci_tests() {
     let commands: Vec<&str> = commands("cargo").collect();
     assert_eq!(commands, ["cargo run --release -- serve", "cargo xtask test"]);
     let ci = std::fs::read_to_string(format!("{ROOT}/.ci/run")).unwrap();
-    assert!(ci.lines().last().unwrap().ends_with(commands[1]), "CI runs what the README says");
+    assert!(ci.lines().last().unwrap().ends_with(commands[1]), "CI runs the command of the README");
 }

@@ -1,4 +1,4 @@
-//! What once went wrong with volumes, one test for each.
+//! Regression tests of the engine, one per fixed bug.
 
 mod common;
 
@@ -40,8 +40,8 @@ fn zero(image: &mut Image, from: usize, len: usize) {
     image.file(FILE).write(from, &vec![0; len]);
 }
 
-/// A new volume with these needles, one commit each, after a clean stop.
-fn stored(pool: &Pool, needles: &[(u64, Vec<u8>)]) -> Image {
+/// Image of a new volume with these needles, one commit each, after a clean stop.
+fn clean_image(pool: &Pool, needles: &[(u64, Vec<u8>)]) -> Image {
     let mut process = Process::start(1, &Image::default(), pool);
     process.create(SIZE);
     let volume = process.open().unwrap();
@@ -52,8 +52,8 @@ fn stored(pool: &Pool, needles: &[(u64, Vec<u8>)]) -> Image {
     process.image()
 }
 
-/// What a start on this image says of these needles, how much damage it reports, and what a kill
-/// right after it leaves.
+/// Recovers `image`. Returns the results of reading `ids`, the number of damaged places, and the image after
+/// a kill right after recovery.
 fn start(seed: u64, image: &Image, pool: &Pool, ids: &[NeedleId]) -> (Vec<Got>, usize, Image) {
     let mut process = Process::start(seed, image, pool);
     let volume = process.open().unwrap();
@@ -61,17 +61,17 @@ fn start(seed: u64, image: &Image, pool: &Pool, ids: &[NeedleId]) -> (Vec<Got>, 
     (got, volume.damage().len(), process.image())
 }
 
-/// Where the seal stands.
+/// Offset of the seal.
 fn seal(image: &Image) -> usize {
     let bytes = image.bytes(FILE);
     let mut places = (LOG..bytes.len()).step_by(4096);
     places.find(|&at| bytes[at..].starts_with(b"HAYLCMMT") && bytes[at + 36] == 1).expect("a seal")
 }
 
-/// Needle 1 was to be overwritten together with a new needle 2; the power was cut, only needle 2
-/// was whole and was kept. Sealed, one more needle, a clean stop.
-fn sealed(pool: &Pool) -> (Image, Values) {
-    let image = stored(pool, &[(1, bytes(1, 100))]);
+/// A commit that replaces needle 1 and adds needle 2 was torn, and only needle 2 was complete and kept. The
+/// tail was sealed, needle 3 stored, and the volume closed.
+fn sealed_after_tear(pool: &Pool) -> (Image, Values) {
+    let image = clean_image(pool, &[(1, bytes(1, 100))]);
     let puts = [(id(1), bytes(11, 600)), (id(2), bytes(2, 100))];
     let (blocker, kept) = (bytes(9, 10), [0, 1, 3, 4]);
     let first = Some((id(9), &blocker[..]));
@@ -89,33 +89,33 @@ fn ids(values: &Values) -> Vec<NeedleId> {
     values.keys().copied().collect()
 }
 
-/// The seal did not say of which of two torn commits with the same sequence it kept a needle: what
-/// the older one had left at the same place, with the same ordinal, was taken for kept.
+/// The seal did not identify which of two torn commits with the same sequence it kept needles of: a needle of
+/// the older one, at the same offset and with the same ordinal, was taken for kept.
 #[test]
-fn a_needle_of_an_older_torn_commit_passed_for_a_kept_one() {
+fn remains_of_an_older_torn_commit_are_not_taken_for_kept_needles() {
     let pool = small_pool();
-    let clean = stored(&pool, &[(1, bytes(1, 100)), (5, bytes(5, 90))]);
+    let clean = clean_image(&pool, &[(1, bytes(1, 100)), (5, bytes(5, 90))]);
     let ids = [1, 5, 8, 7, 20, 21].map(id);
     let gone = Err(GetError::NotFound);
     let values = [(1, 100), (5, 90), (8, 120)].map(|(n, len)| Ok(bytes(n, len)));
     let expected = [&values[..], &[gone.clone(), gone.clone(), gone]].concat();
-    // Of the older one the header of its second needle is left, in sector 3.
+    // Of the older commit, the header of its second needle remains, in sector 3.
     let puts = [(id(20), bytes(20, 110)), (id(21), bytes(21, 600))];
     let image = tear(1000, (FILE, &clean), &pool, None, &puts, |sector| sector == 3);
-    // Of the younger one the second needle, and no record.
+    // Of the younger commit, the second needle survives and the record does not.
     let puts = [(id(7), bytes(7, 1700)), (id(8), bytes(8, 120))];
     let image = tear(5000, (FILE, &image), &pool, None, &puts, |sector| [5, 6].contains(&sector));
     let (got, damage, image) = start(3, &image, &pool, &ids);
     assert_eq!((got, damage), (expected.clone(), 0));
     let (got, damage, _) = start(4, &image, &pool, &ids);
-    assert_eq!((got, damage), (expected, 0), "the second recovery decides as the first");
+    assert_eq!((got, damage), (expected, 0), "the second recovery gives the same result");
 }
 
-/// One bit of a seal was enough to bring back, as damaged, what it had dropped.
+/// One flipped bit in a seal brought the needles back that it had dropped, as damaged ones.
 #[test]
-fn a_flipped_bit_in_a_seal_revived_what_it_had_dropped() {
+fn bit_flip_in_a_seal_does_not_restore_dropped_needles() {
     let pool = small_pool();
-    let (image, values) = sealed(&pool);
+    let (image, values) = sealed_after_tear(&pool);
     let at = seal(&image);
     let wanted: Vec<Got> = values.values().map(|value| Ok(value.clone().unwrap())).collect();
     for byte in at..at + 1024 {
@@ -128,9 +128,9 @@ fn a_flipped_bit_in_a_seal_revived_what_it_had_dropped() {
     }
 }
 
-/// A needle of one unit lost header and footer together, so that an older value or none came back.
+/// A needle of one unit lost header and footer with one sector: an older value was returned, or 404.
 #[test]
-fn a_lost_sector_took_a_small_needle_with_its_name() {
+fn lost_sector_hides_no_needle_and_affects_at_most_one() {
     let pool = small_pool();
     let mut process = Process::start(1, &Image::default(), &pool);
     process.create(SIZE);
@@ -144,8 +144,8 @@ fn a_lost_sector_took_a_small_needle_with_its_name() {
     process.delete(&volume, id(2)).unwrap();
     values.insert(id(2), None);
     process.close(&volume);
-    let (with_seal, sealed) = sealed(&pool);
-    for (image, values) in [(process.image(), values), (with_seal, sealed)] {
+    let (with_seal, sealed_after_tear) = sealed_after_tear(&pool);
+    for (image, values) in [(process.image(), values), (with_seal, sealed_after_tear)] {
         let mut unreadable = 0;
         for sector in (0..usize::try_from(SIZE).unwrap()).step_by(512) {
             let mut damaged = image.clone();
@@ -163,17 +163,17 @@ fn a_lost_sector_took_a_small_needle_with_its_name() {
             assert!(affected <= 1, "sector at {sector}: {affected} needles affected");
             unreadable += affected;
         }
-        assert!(unreadable >= 4, "sectors with headers are among those");
+        assert!(unreadable >= 4, "some of the sectors contain headers");
     }
 }
 
-/// A build repaired away the copies of a newer format that it did not know.
+/// An older build "repaired" superblock copies of a newer format that it did not know.
 #[test]
-fn a_newer_superblock_copy_was_overwritten_by_an_older_build() {
+fn superblock_copy_of_a_newer_format_is_not_overwritten() {
     let pool = small_pool();
-    let image = stored(&pool, &[(1, bytes(1, 100))]);
+    let image = clean_image(&pool, &[(1, bytes(1, 100))]);
     let copies = [0, 4096, usize::try_from(SIZE).unwrap() - 4096];
-    // Version, ro-compat, incompat; the newer copy also has a higher revision, or the same.
+    // Offsets of version, ro-compat and incompat flags; the newer copy has the same or a higher revision.
     for field in [8, 16, 20] {
         for (at, revision) in copies.into_iter().flat_map(|at| [(at, 1), (at, 2)]) {
             let mut newer = image.clone();
@@ -187,13 +187,12 @@ fn a_newer_superblock_copy_was_overwritten_by_an_older_build() {
             let mut process = Process::start(2, &newer, &pool);
             let refused = process.open();
             assert!(matches!(refused, Err(OpenError::Superblock(_))), "{at} {field}");
-            assert!(process.image().files == newer.files, "the file stays as it is");
+            assert!(process.image().files == newer.files, "the file is unchanged");
         }
     }
 }
 
-/// Opens `image` while disk operation `n` of the opening fails; nothing when that one is no write
-/// or there is none.
+/// Opens `image` while its disk operation `n` fails. `None` unless that poisoned the volume.
 fn open_failing(image: &Image, pool: &Pool, n: u64) -> Option<(Process, Rc<Volume>)> {
     let mut process = Process::start(2, image, pool);
     process.world.fail(n, Fault::Errno(EIO));
@@ -201,12 +200,11 @@ fn open_failing(image: &Image, pool: &Pool, n: u64) -> Option<(Process, Rc<Volum
     volume.poisoned().then_some((process, volume))
 }
 
-/// An opening that could not write its seal or its hint failed as a whole: what could be read was
-/// not served.
+/// If the seal or the hint could not be written at open, the volume was not served at all.
 #[test]
-fn a_volume_that_could_not_be_written_at_open_was_not_served() {
+fn volume_with_a_failed_write_at_open_still_serves_reads() {
     let pool = small_pool();
-    let clean = stored(&pool, &[(1, bytes(1, 100))]);
+    let clean = clean_image(&pool, &[(1, bytes(1, 100))]);
     let puts = [(id(2), bytes(2, 600)), (id(3), bytes(3, 100))];
     let torn = tear(1000, (FILE, &clean), &pool, None, &puts, |sector| sector != 2);
     for (image, writes) in [(clean, 1), (torn, 2)] {
@@ -223,21 +221,21 @@ fn a_volume_that_could_not_be_written_at_open_was_not_served() {
             assert_eq!(process.put(&volume, id(1), b"new"), Err(Refusal::Poisoned));
             assert_eq!(process.delete(&volume, id(1)), Err(Refusal::Poisoned));
             process.close(&volume);
-            assert!(process.image().files == before.files, "nothing more is written");
-            // The next start is as if this one had not been.
+            assert!(process.image().files == before.files, "no further writes");
+            // The next start is not affected.
             let (got, damage, _) = start(3, &process.image(), &pool, &[id(1), id(3)]);
             assert_eq!((&got[0], damage), (&Ok(bytes(1, 100)), 0));
             assert_eq!(got[1].is_ok(), writes == 2);
         }
-        assert_eq!(poisoned, writes, "the hint, and the seal before it");
+        assert_eq!(poisoned, writes, "writes of the hint, and of the seal if the tail is torn");
     }
 }
 
-/// Nobody noticed when a needle was gone that a seal had kept.
+/// The loss of a needle that a seal had kept was not reported.
 #[test]
-fn a_kept_needle_vanished_without_a_word() {
+fn loss_of_a_needle_kept_by_a_seal_is_reported() {
     let pool = small_pool();
-    let (image, values) = sealed(&pool);
+    let (image, values) = sealed_after_tear(&pool);
     let wanted: Vec<Got> = values.values().map(|value| Ok(value.clone().unwrap())).collect();
     assert_eq!(start(3, &image, &pool, &ids(&values)).1, 0);
     // The torn commit is the one before the seal: record, two units dropped, two units kept.
@@ -253,14 +251,14 @@ fn a_kept_needle_vanished_without_a_word() {
             assert_eq!(got[n], wanted[n]);
         }
     }
-    // The same when the torn commit's record is lost as well.
+    // The same if the record of the torn commit is lost, too.
     zero(&mut gone, seal(&image) - 4096, 512);
     assert!(start(3, &gone, &pool, &ids(&values)).1 > 0);
 }
 
-/// A running volume whose needle 1, of two units, has a damaged header.
+/// An open volume whose needle 1 (two units) has a damaged header.
 fn with_damaged_header(pool: &Pool) -> (Process, Rc<Volume>) {
-    let mut image = stored(pool, &[(1, bytes(1, 100)), (2, bytes(2, 100))]);
+    let mut image = clean_image(pool, &[(1, bytes(1, 100)), (2, bytes(2, 100))]);
     image.file(FILE).flip(LOG + 512 + 20, 0);
     let mut process = Process::start(2, &image, pool);
     let volume = process.open().unwrap();
@@ -284,10 +282,9 @@ fn put_if(
     })
 }
 
-/// A damaged header hid the cookie, so that any cookie could replace the needle and none could
-/// delete it.
+/// A damaged header hid the cookie: any cookie could replace the needle, and none could delete it.
 #[test]
-fn anybody_could_replace_or_nobody_could_delete_behind_a_damaged_header() {
+fn cookie_and_conditions_hold_for_a_needle_with_damaged_header() {
     let pool = small_pool();
     let wrong = Cookie(COOKIE.0 ^ 1);
     let (mut process, volume) = with_damaged_header(&pool);
@@ -296,7 +293,7 @@ fn anybody_could_replace_or_nobody_could_delete_behind_a_damaged_header() {
     let deleting = Rc::clone(&volume);
     let refused = process.run(async move { deleting.delete(id(1), wrong, None).await });
     assert_eq!(refused, Err(Refusal::NotFound));
-    // "Only when new" and "only when it is this": what is there cannot be compared.
+    // If-None-Match and If-Match cannot be evaluated.
     let unreadable = Err(Refusal::Unreadable(id(1)));
     assert_eq!(put_if(&mut process, &volume, COOKIE, Some(|there| !there)), unreadable);
     assert_eq!(put_if(&mut process, &volume, COOKIE, Some(|there| there)), unreadable);
@@ -316,28 +313,28 @@ fn anybody_could_replace_or_nobody_could_delete_behind_a_damaged_header() {
     assert_eq!(got, [Err(GetError::NotFound), Ok(bytes(2, 100))]);
 }
 
-/// The log ended at the clean stop although more followed: the hint that said so was damaged, and
-/// so was the next record.
+/// The log was cut at the clean stop although commits followed, because the newer hint and the next commit
+/// record were damaged.
 #[test]
-fn a_clean_hint_beside_a_damaged_newer_one_ended_the_log() {
+fn clean_hint_does_not_end_the_log_if_the_other_is_damaged() {
     let pool = small_pool();
-    let image = stored(&pool, &[(1, bytes(1, 100))]);
+    let image = clean_image(&pool, &[(1, bytes(1, 100))]);
     let mut process = Process::start(2, &image, &pool);
     let volume = process.open().unwrap();
     for n in [2, 3] {
         process.put(&volume, id(n), &bytes(n, 100)).unwrap();
     }
     let mut image = process.image();
-    // Hints: 1 was overwritten by 3 at the second start, 2 is the clean one of the first stop.
+    // Hint 1 was overwritten by 3 at the second start; 2 is the clean one of the first stop.
     let newer = 12_288;
     let number = |at: usize| image.bytes(FILE)[at + 8];
     assert_eq!((number(8192), number(newer)), (2, 3));
     image.file(FILE).flip(LOG + 4096 + 100, 0);
-    // A bit of it is wrong, or all of it is gone.
-    for is_gone in [false, true] {
+    // The newer hint has a flipped bit, or is zeroed.
+    for is_zeroed in [false, true] {
         let mut image = image.clone();
         image.file(FILE).flip(newer + 100, 0);
-        if is_gone {
+        if is_zeroed {
             zero(&mut image, newer, 4096);
         }
         let (got, damage, _) = start(3, &image, &pool, &[1, 2, 3].map(id));
@@ -348,37 +345,37 @@ fn a_clean_hint_beside_a_damaged_newer_one_ended_the_log() {
 
 const _: () = assert!(FOOTER_LEN == 56, "the sector numbers above depend on it");
 
-/// The header that an older torn commit had left reached over a kept needle of the younger one, and
-/// the scan stepped over both.
+/// A header remaining from an older torn commit overlapped a kept needle of the younger one, and the scan
+/// skipped both.
 #[test]
-fn what_an_older_torn_commit_left_hid_a_kept_needle() {
+fn remains_of_an_older_torn_commit_do_not_hide_a_kept_needle() {
     let pool = small_pool();
-    let clean = stored(&pool, &[(1, bytes(1, 100)), (5, bytes(5, 90))]);
+    let clean = clean_image(&pool, &[(1, bytes(1, 100)), (5, bytes(5, 90))]);
     let ids = [1, 5, 8, 7, 20, 21].map(id);
     let gone = Err(GetError::NotFound);
     let values = [(1, 100), (5, 90), (8, 120)].map(|(n, len)| Ok(bytes(n, len)));
     let expected = [&values[..], &[gone.clone(), gone.clone(), gone]].concat();
-    // Of the older one the header of its second needle is left, in sector 3: once of a needle of
-    // two units, once of one that reaches over all of the kept needle.
+    // Of the older commit, the header of its second needle remains, in sector 3: of a needle of two units,
+    // and of one that overlaps the whole kept needle.
     for older in [600, 1000] {
         let puts = [(id(20), bytes(20, 110)), (id(21), bytes(21, older))];
         let image = tear(1000, (FILE, &clean), &pool, None, &puts, |sector| sector == 3);
-        // Of the younger one the second needle, and no record.
+        // Of the younger commit, the second needle survives and the record does not.
         let puts = [(id(7), bytes(7, 1200)), (id(8), bytes(8, 120))];
         let survives = |sector| [4, 5].contains(&sector);
         let image = tear(5000, (FILE, &image), &pool, None, &puts, survives);
         let (got, damage, image) = start(3, &image, &pool, &ids);
         assert_eq!((got, damage), (expected.clone(), 0));
         let (got, damage, _) = start(4, &image, &pool, &ids);
-        assert_eq!((got, damage), (expected.clone(), 0), "decided as before, {older}");
+        assert_eq!((got, damage), (expected.clone(), 0), "second recovery, {older} bytes");
     }
 }
 
-/// When a damaged superblock copy could not be written anew, the volume went on writing.
+/// When the repair of a damaged superblock copy failed, the volume still accepted writes.
 #[test]
-fn a_failed_repair_of_a_superblock_copy_was_shrugged_off() {
+fn failed_repair_of_a_superblock_copy_poisons_the_volume() {
     let pool = small_pool();
-    let mut image = stored(&pool, &[(1, bytes(1, 100))]);
+    let mut image = clean_image(&pool, &[(1, bytes(1, 100))]);
     image.file(FILE).flip(4096 + 100, 0);
     let mut poisoned = 0;
     for n in 0..40 {
@@ -387,16 +384,16 @@ fn a_failed_repair_of_a_superblock_copy_was_shrugged_off() {
         assert_eq!(process.get(&volume, id(1)), Ok(bytes(1, 100)));
         assert_eq!(process.put(&volume, id(1), b"new"), Err(Refusal::Poisoned));
         if poisoned == 1 {
-            assert!(process.image().files == image.files, "nothing is written after a failure");
+            assert!(process.image().files == image.files, "no writes after the failure");
         }
     }
-    assert_eq!(poisoned, 2, "the repair, and the hint");
+    assert_eq!(poisoned, 2, "writes of the repair and of the hint");
 }
 
-/// A conditional DELETE behind a damaged header said that the condition did not hold, although
-/// nobody can tell.
+/// A conditional DELETE of a needle with a damaged header returned "precondition failed", although the
+/// condition cannot be evaluated.
 #[test]
-fn a_condition_on_the_delete_of_a_damaged_needle_was_decided() {
+fn conditional_delete_of_a_damaged_needle_is_unreadable() {
     let pool = small_pool();
     let etag = xxhash_rust::xxh3::xxh3_64(&bytes(1, 100));
     let (mut process, volume) = with_damaged_header(&pool);
@@ -409,12 +406,11 @@ fn a_condition_on_the_delete_of_a_damaged_needle_was_decided() {
     assert!(matches!(process.get(&volume, id(1)), Err(GetError::Unreadable(..))));
 }
 
-/// A volume whose change to read-only had failed was said to be writable, as if nothing had changed; after
-/// a restart it was read-only.
+/// A volume whose change to read-only had failed was reported writable; after a restart it was read-only.
 #[test]
-fn a_failed_change_of_the_state_was_said_to_be_undone() {
+fn failed_state_change_is_not_reported_as_undone() {
     let pool = small_pool();
-    let image = stored(&pool, &[(1, bytes(1, 100))]);
+    let image = clean_image(&pool, &[(1, bytes(1, 100))]);
     let mut process = Process::start(2, &image, &pool);
     let volume = process.open().unwrap();
     // The second of the three copies.
@@ -429,12 +425,11 @@ fn a_failed_change_of_the_state_was_said_to_be_undone() {
     assert_eq!(restarted.open().unwrap().superblock_state(), SuperblockState::ReadOnly);
 }
 
-/// A hint that failed while the state of the volume was being written stopped none of the copies that
-/// were still to come.
+/// A hint that failed during a state change did not stop the writes of the remaining superblock copies.
 #[test]
-fn the_state_was_written_on_after_a_hint_had_failed() {
+fn no_state_is_written_after_a_failed_hint() {
     let pool = small_pool();
-    let image = stored(&pool, &[(1, bytes(1, 100))]);
+    let image = clean_image(&pool, &[(1, bytes(1, 100))]);
     let mut failed_first = 0;
     for n in 0..4 {
         let mut process = Process::start(2, &image, &pool);
@@ -452,9 +447,9 @@ fn the_state_was_written_on_after_a_hint_had_failed() {
     assert!(failed_first > 0);
 }
 
-/// What looks like the next commit but does not say what stood before it is none.
+/// A valid commit record with the wrong checksum of its predecessor is not part of the log.
 #[test]
-fn a_commit_that_does_not_chain_is_none() {
+fn commit_that_does_not_chain_is_ignored() {
     let pool = small_pool();
     let mut process = Process::start(1, &Image::default(), &pool);
     process.create(SIZE);
@@ -475,21 +470,21 @@ fn a_commit_that_does_not_chain_is_none() {
     assert_eq!(restarted.get(&volume, id(1)), Ok(bytes(1, 100)));
 }
 
-/// Whatever a commit does not fill is zero: nothing that was in memory reaches the disk.
+/// The unused bytes of a commit are zero: no memory content leaks to disk.
 #[test]
-fn padding_is_zero() {
+fn padding_of_a_commit_is_zero() {
     let pool = small_pool();
-    let image = stored(&pool, &[(1, bytes(1, 100)), (2, bytes(2, 700))]);
-    // A record, and needles of two and of three units.
+    let image = clean_image(&pool, &[(1, bytes(1, 100)), (2, bytes(2, 700))]);
+    // Commits of a record and a needle of two and of three units.
     let file = image.bytes(FILE);
     for padding in [LOG + 1536..LOG + 4096, LOG + 4096 + 2048..LOG + 8192] {
         assert!(file[padding.clone()].iter().all(|byte| *byte == 0), "{padding:?}");
     }
 }
 
-/// A later commit proves the one before it, when no hint does.
+/// A later commit proves that the previous one was durable, even without a hint.
 #[test]
-fn a_damaged_record_before_a_later_commit_is_no_torn_tail() {
+fn damaged_record_before_a_later_commit_is_damage_not_torn_tail() {
     let pool = small_pool();
     let mut process = Process::start(1, &Image::default(), &pool);
     process.create(SIZE);
@@ -497,7 +492,7 @@ fn a_damaged_record_before_a_later_commit_is_no_torn_tail() {
     for n in 1..4 {
         process.put(&volume, id(n), &bytes(n, 100)).unwrap();
     }
-    // Killed; the record of the second commit and its needle's header are lost.
+    // After a kill, the record of the second commit is lost.
     let mut image = process.image();
     zero(&mut image, LOG + 4096, 512);
     let (got, damage, _) = start(2, &image, &pool, &[id(1), id(2), id(3)]);
@@ -506,28 +501,28 @@ fn a_damaged_record_before_a_later_commit_is_no_torn_tail() {
     assert!(damage > 0, "a record is missing");
 }
 
-/// So many operations fail, beginning with number `from` from now.
-fn fail_reads(process: &Process, from: u64, count: u64) {
+/// Fails `count` operations, starting with operation `from` from now.
+fn fail_operations(process: &Process, from: u64, count: u64) {
     for n in from..from + count {
         process.world.fail(n, Fault::Errno(EIO));
     }
 }
 
-/// Reads that failed for a moment at a start looked like an empty log: its needles were not found, and
-/// new ones were written over them.
+/// Transient read errors during recovery made the log look empty: its needles were not found, and new ones
+/// were written over them.
 #[test]
-fn read_errors_at_a_start_emptied_the_log() {
+fn read_errors_during_recovery_do_not_empty_the_log() {
     let pool = small_pool();
     let needles: Vec<(u64, Vec<u8>)> = (1..6).map(|n| (n, bytes(n, 100))).collect();
-    let image = stored(&pool, &needles);
+    let image = clean_image(&pool, &needles);
     let (mut without_writes, mut refused) = (0, 0);
     for from in 1..24 {
         for count in [2, 10, 40, 150, 400, 1000] {
             let mut process = Process::start(2, &image, &pool);
-            fail_reads(&process, from, count);
+            fail_operations(&process, from, count);
             let volume = match process.open() {
                 Ok(volume) => volume,
-                // Not what it needs first, and all copies of the superblock.
+                // The first reads, or all superblock copies, failed.
                 Err(error) => {
                     assert!(from <= 3 || count >= 40, "{from} {count}: {error}");
                     assert!(process.image() == image, "{from} {count}: the file was changed");
@@ -550,15 +545,15 @@ fn read_errors_at_a_start_emptied_the_log() {
     assert!(without_writes > 20 && refused < 60, "{without_writes} {refused}");
 }
 
-/// A PUT while the device did not give back what was there stood beside it instead of in its place:
-/// the next DELETE brought the old photo back, for good.
+/// A PUT while the existing needle could not be read was indexed beside it instead of replacing it: the next
+/// DELETE restored the old photo permanently.
 #[test]
-fn a_photo_came_back_that_was_replaced_while_it_could_not_be_read() {
+fn put_is_refused_while_the_existing_needle_cannot_be_read() {
     let pool = small_pool();
-    let image = stored(&pool, &[(1, bytes(1, 100))]);
+    let image = clean_image(&pool, &[(1, bytes(1, 100))]);
     let mut process = Process::start(2, &image, &pool);
     let volume = process.open().unwrap();
-    // Header and footer, and once more each.
+    // Reads of header and footer, each tried twice.
     for n in 0..4 {
         process.world.fail(n, Fault::Errno(EIO));
     }
@@ -572,8 +567,7 @@ fn a_photo_came_back_that_was_replaced_while_it_could_not_be_read() {
     assert_eq!(start(3, &process.image(), &pool, &[id(1)]).0, [Err(GetError::NotFound)]);
 }
 
-/// Changes a field of the structure at `at`, `len` bytes long, and puts its checksum right, as somebody
-/// would who knows the format.
+/// Changes a field of the structure of `len` bytes at `at` and updates its checksum.
 fn forge(image: &mut Image, (at, len): (usize, usize), field: usize, bytes: &[u8], seed: u64) {
     let file = image.file(FILE);
     let mut structure = vec![0; len];
@@ -584,9 +578,9 @@ fn forge(image: &mut Image, (at, len): (usize, usize), field: usize, bytes: &[u8
     file.write(at, &structure);
 }
 
-/// More dead bytes than there can be: the process panicked when it was asked for its figures.
+/// The accounting of dead bytes underflowed, and the process panicked when it read the figures.
 #[test]
-fn a_manifest_that_claims_more_parts_than_fit_brought_the_process_down() {
+fn manifest_claiming_too_many_parts_does_not_panic() {
     let pool = small_pool();
     let mut process = Process::start(1, &Image::default(), &pool);
     process.create(4 * SIZE);
@@ -607,12 +601,12 @@ fn a_manifest_that_claims_more_parts_than_fit_brought_the_process_down() {
     assert_eq!((figures.live, figures.needles), (0, 0));
 }
 
-/// The log was taken to end before a commit that claims more needles than there can be, those of it that are
-/// whole were sealed behind it, and the next start, which followed the commit, found the seal out of place.
+/// Recovery ended the log before a commit that claims more needles than possible and sealed after
+/// its complete needles; the next start followed the commit and found the seal at an unexpected offset.
 #[test]
-fn a_commit_that_claims_too_many_needles_was_damage_to_the_second_recovery_only() {
+fn two_recoveries_agree_on_a_commit_claiming_too_many_needles() {
     let pool = small_pool();
-    let mut image = stored(&pool, &[(1, bytes(1, 100)), (2, bytes(2, 100))]);
+    let mut image = clean_image(&pool, &[(1, bytes(1, 100)), (2, bytes(2, 100))]);
     zero(&mut image, 8192, 8192);
     let commit = LOG + 4096;
     let place = seed(superblock(SIZE).incarnation, commit as u64);
@@ -624,15 +618,15 @@ fn a_commit_that_claims_too_many_needles_was_damage_to_the_second_recovery_only(
     assert_eq!((second, damage), (first, 0));
 }
 
-/// Numbers that cannot rise any more, and a commit up to the last block, behind which there is no room
-/// for a seal: the process panicked when it opened the volume, wrote to it or closed it.
+/// With counters at their maximum, or a commit that ends at the last block and leaves no space for a seal,
+/// the process panicked when it opened, wrote or closed the volume.
 #[test]
-fn numbers_at_their_end_brought_the_process_down() {
+fn counters_at_their_maximum_do_not_panic() {
     let pool = small_pool();
-    let image = stored(&pool, &[(1, bytes(1, 100)), (2, bytes(2, 100))]);
+    let image = clean_image(&pool, &[(1, bytes(1, 100)), (2, bytes(2, 100))]);
     let place = |at: usize| seed(superblock(SIZE).incarnation, at as u64);
     let last = u64::MAX.to_le_bytes();
-    // Number, sequence and version of the newest hint, whose tail must be beyond what chains.
+    // Number, sequence and version of the newest hint, whose tail must be beyond the commits that chain.
     let hint = 8192;
     assert!(image.files[FILE].holds(hint + 8, &[2]));
     let mut forged = Vec::new();
@@ -678,10 +672,10 @@ fn numbers_at_their_end_brought_the_process_down() {
     assert!(matches!(refused, Err(OpenError::Superblock(_))));
 }
 
-/// A clock may be wrong by centuries, either way: what is stored meanwhile is found again, replaced and
-/// deleted, then and once the clock is right.
+/// With a clock that is wrong by centuries in either direction, needles are stored, found, replaced and
+/// deleted, then and after the clock is corrected.
 #[test]
-fn a_clock_beyond_all_versions_loses_nothing() {
+fn wrong_clock_loses_no_needle() {
     let pool = small_pool();
     let walls = [u64::MAX, RISING_MAX, RISING_MAX - 1, 1, 1_700_000_000_000_000_000];
     let mut process = Process::start(1, &Image::default(), &pool);
@@ -701,10 +695,10 @@ fn a_clock_beyond_all_versions_loses_nothing() {
         process.put(&volume, id(n), &bytes(n, 300)).unwrap();
         process.put(&volume, id(100), &bytes(n, 100)).unwrap();
         process.put(&volume, id(101), &bytes(n, 100)).unwrap();
-        let doomed = Rc::clone(&volume);
-        process.run(async move { doomed.delete(id(101), COOKIE, None).await }).unwrap();
+        let deleting = Rc::clone(&volume);
+        process.run(async move { deleting.delete(id(101), COOKIE, None).await }).unwrap();
         assert!(volume.figures().used > before);
-        // A kill, and a start with the next clock.
+        // Kill and restart with the next clock.
         image = process.image();
         let mut restarted = Process::start(n + 100, &image, &pool);
         let volume = restarted.open().unwrap();
@@ -716,14 +710,14 @@ fn a_clock_beyond_all_versions_loses_nothing() {
     }
 }
 
-/// A volume whose numbers are used up, whatever used them, is full: nothing is acknowledged that the next
-/// start would refuse, and what is there is served.
+/// A volume without unused versions is full: it acknowledges nothing that the next start would refuse, and
+/// serves reads.
 #[test]
-fn a_volume_without_numbers_is_full_and_serves() {
+fn volume_with_exhausted_versions_is_full_and_serves_reads() {
     let pool = small_pool();
     let log_end = SIZE - 4096;
     for (version, sequence) in [(RISING_MAX - 1, 1), (RISING_MAX - (1 << 32), 1)] {
-        let mut image = stored(&pool, &[(1, bytes(1, 300))]);
+        let mut image = clean_image(&pool, &[(1, bytes(1, 300))]);
         let incarnation = superblock(SIZE).incarnation;
         let file = image.bytes(FILE).to_vec();
         let hint = HINT_OFFSETS.iter().filter_map(|&at| {
@@ -739,8 +733,8 @@ fn a_volume_without_numbers_is_full_and_serves() {
             let mut process = Process::start(seed, &image, &pool);
             let volume = process.open().unwrap();
             assert_eq!(process.put(&volume, id(2), b"no"), Err(Refusal::Full));
-            let doomed = Rc::clone(&volume);
-            let deleted = process.run(async move { doomed.delete(id(1), COOKIE, None).await });
+            let deleting = Rc::clone(&volume);
+            let deleted = process.run(async move { deleting.delete(id(1), COOKIE, None).await });
             assert_eq!(deleted, Err(Refusal::Full));
             assert_eq!(process.get(&volume, id(1)), Ok(bytes(1, 300)));
             process.close(&volume);
@@ -749,12 +743,11 @@ fn a_volume_without_numbers_is_full_and_serves() {
     }
 }
 
-/// A hint that the device does not give back may say that the log goes on: nothing is written, and nothing
-/// is said to be absent.
+/// A hint that cannot be read may prove a longer log: nothing is written, and no needle is reported absent.
 #[test]
-fn a_hint_that_cannot_be_read_is_not_taken_for_none() {
+fn unreadable_hint_prevents_writes_and_404() {
     let pool = small_pool();
-    let image = stored(&pool, &[(1, bytes(1, 100))]);
+    let image = clean_image(&pool, &[(1, bytes(1, 100))]);
     for at in HINT_OFFSETS {
         let mut image = image.clone();
         image.bad.insert((FILE.to_owned(), usize::try_from(at).unwrap() / 512));
@@ -769,19 +762,19 @@ fn a_hint_that_cannot_be_read_is_not_taken_for_none() {
     }
 }
 
-/// Needle 1, of two units, in a running volume: its header, its footer, as sectors of the file.
+/// An open volume with needle 1 of two units, and the sectors of its header and footer.
 fn two_units(pool: &Pool) -> (Process, Rc<Volume>, [usize; 2]) {
-    let image = stored(pool, &[(1, bytes(1, 300)), (2, bytes(2, 300))]);
+    let image = clean_image(pool, &[(1, bytes(1, 300)), (2, bytes(2, 300))]);
     let mut process = Process::start(2, &image, pool);
     let volume = process.open().unwrap();
     let header = LOG / 512 + 1;
     (process, volume, [header, header + 1])
 }
 
-/// Something has the hash of a needle, and nothing is left to tell whose it is: it may not be said to be
-/// absent, and whoever deletes it is told so.
+/// An index entry has the hash of the id, but header and footer are both damaged: GET must not report 404,
+/// and DELETE is refused as unreadable.
 #[test]
-fn what_nobody_can_identify_is_not_absent() {
+fn needle_without_readable_identity_is_unreadable_not_absent() {
     let pool = small_pool();
     let (mut process, volume, [header, footer]) = two_units(&pool);
     process.world.rot(FILE, header * 512 + 20, 1);
@@ -789,15 +782,15 @@ fn what_nobody_can_identify_is_not_absent() {
     let got = process.get(&volume, id(1));
     assert!(matches!(got, Err(GetError::Unreadable(..))), "{got:?}");
     assert_eq!(process.delete(&volume, id(1)), Err(Refusal::Unreadable(id(1))));
-    // A write without conditions is found before it.
+    // An unconditional write is found first.
     process.put(&volume, id(1), b"new").unwrap();
     assert_eq!(process.get(&volume, id(1)), Ok(b"new".to_vec()));
 }
 
-/// The half of what would identify a needle is damaged, the other half the device does not give back now: it
-/// may be readable later, and is not written beside.
+/// Of header and footer, one is damaged and the other cannot be read. The needle may be readable later, so no
+/// second one is written.
 #[test]
-fn half_damaged_and_half_unreadable_is_not_known_to_be_lost() {
+fn damaged_header_with_unreadable_footer_refuses_writes() {
     let pool = small_pool();
     for [damaged, unreadable] in [[0, 1], [1, 0]] {
         let (mut process, volume, sectors) = two_units(&pool);
@@ -811,13 +804,13 @@ fn half_damaged_and_half_unreadable_is_not_known_to_be_lost() {
     }
 }
 
-/// Of two that have the hash of a needle one cannot be read now, the other not be identified: the needle may
-/// be the one that will be readable later, and is not written beside it.
+/// Of two needles with the hash of the id, one cannot be read and the other not be identified. The unreadable
+/// one may be the needle itself, so no second one is written.
 #[test]
-fn what_may_be_readable_later_is_not_forgotten_over_what_is_lost() {
+fn unreadable_candidate_refuses_writes_beside_a_lost_one() {
     let pool = small_pool();
-    let image = stored(&pool, &[(1, bytes(1, 300)), (2, bytes(2, 300))]);
-    // The newer one is looked at first: each is the one that is lost, in turn.
+    let image = clean_image(&pool, &[(1, bytes(1, 300)), (2, bytes(2, 300))]);
+    // The newer one is read first; each is lost in turn.
     for [lost, unreadable] in [[1, 2], [2, 1]] {
         let mut process = Process::start(2, &image, &pool);
         let expected = Expected { hash_bits: Some(0), ..expected() };
@@ -832,9 +825,9 @@ fn what_may_be_readable_later_is_not_forgotten_over_what_is_lost() {
     }
 }
 
-/// However long the commit is whose record is lost: the next one proves that it was acknowledged.
+/// The next commit proves that the lost one was durable, however long that was.
 #[test]
-fn the_record_of_the_longest_commit_is_missed() {
+fn lost_record_of_the_longest_commit_is_reported_as_damage() {
     let pool = pool(64 << 20);
     for count in [1, 16] {
         let mut process = Process::start(1, &Image::default(), &pool);

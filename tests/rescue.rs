@@ -1,5 +1,5 @@
-//! `check`, `dump` and `export` where the kernel refuses io_uring, as in a container with a usual seccomp
-//! profile: what they say is what they say with a ring.
+//! `check`, `dump` and `export` where the kernel refuses io_uring, as in a container with the default seccomp
+//! profile: their output is the same as with io_uring.
 
 mod daemon_harness;
 
@@ -19,7 +19,7 @@ const REGISTER: i64 = 427;
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
 
-/// What refuses io_uring: which system calls, and with which error.
+/// A seccomp rule: system calls that fail, and with which errno.
 #[derive(Clone, Copy, Debug)]
 struct Refusal(&'static [i64], u32);
 
@@ -30,8 +30,8 @@ const REFUSALS: [Refusal; 4] = [
     Refusal(&[REGISTER], EPERM),
 ];
 
-/// Runs `launch` on a thread under a seccomp filter, which the processes that it starts inherit.
-fn under<T: Send>(refusal: Refusal, launch: impl FnOnce() -> T + Send) -> T {
+/// Runs `launch` on a thread with a seccomp filter, which the processes that it starts inherit.
+fn with_filter<T: Send>(refusal: Refusal, launch: impl FnOnce() -> T + Send) -> T {
     let Refusal(calls, errno) = refusal;
     let rules: BTreeMap<i64, Vec<_>> = calls.iter().map(|call| (*call, Vec::new())).collect();
     let arch = std::env::consts::ARCH.try_into().unwrap();
@@ -52,7 +52,7 @@ fn hayloft(dir: &Path, args: &[&str]) -> Output {
     command.stdin(Stdio::null()).output().unwrap()
 }
 
-/// A check as JSON, without how long it took.
+/// The JSON of a check without the durations.
 fn findings(output: &Output) -> Value {
     let mut document: Value = serde_json::from_slice(&output.stdout).unwrap();
     let volumes = document["volumes"].as_array_mut().unwrap();
@@ -65,8 +65,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Everything that the commands say of this directory is the same without a ring.
-fn assert_same_without_a_ring(dir: &Path, sound: bool) {
+/// Asserts that the commands give the same output for this directory without io_uring.
+fn assert_same_without_io_uring(dir: &Path, sound: bool) {
     let commands = [
         &["check", "--json"][..],
         &["check", "--json", "--buffered"],
@@ -78,7 +78,7 @@ fn assert_same_without_a_ring(dir: &Path, sound: bool) {
         assert_eq!(with.status.success(), sound, "{}", text(&with.stderr));
         assert!(!text(&with.stderr).contains("io_uring"), "{}", text(&with.stderr));
         for refusal in REFUSALS {
-            let without = under(refusal, || hayloft(dir, args));
+            let without = with_filter(refusal, || hayloft(dir, args));
             let said = text(&without.stderr);
             assert_eq!(without.status.code(), with.status.code(), "{refusal:?}: {said}");
             if args[0] == "check" {
@@ -86,7 +86,7 @@ fn assert_same_without_a_ring(dir: &Path, sound: bool) {
             } else {
                 assert!(without.stdout == with.stdout, "{args:?} differs under {refusal:?}");
             }
-            // Besides what a ring would say too, there is one note.
+            // The only difference on stderr is one note.
             let notes = said.lines().filter(|line| line.contains("without io_uring"));
             assert_eq!(notes.count(), 1, "{said}");
             assert!(said.contains("slower") && said.contains("refused"), "{said}");
@@ -97,7 +97,7 @@ fn assert_same_without_a_ring(dir: &Path, sound: bool) {
     }
 }
 
-fn filled() -> tempfile::TempDir {
+fn killed_store() -> tempfile::TempDir {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &Options::default());
     let mut client = daemon.client();
@@ -110,13 +110,13 @@ fn filled() -> tempfile::TempDir {
 }
 
 #[test]
-fn what_a_killed_daemon_left_reads_the_same_without_a_ring() {
-    assert_same_without_a_ring(filled().path(), true);
+fn offline_commands_without_io_uring_read_a_killed_store() {
+    assert_same_without_io_uring(killed_store().path(), true);
 }
 
 #[test]
-fn damage_reads_the_same_without_a_ring() {
-    let dir = filled();
+fn offline_commands_without_io_uring_report_the_same_damage() {
+    let dir = killed_store();
     let volume = dir.path().join("data/1.0.vol");
     let content = std::fs::read(&volume).unwrap();
     let body = bytes(3 ^ (1 << 20), 1 << 20);
@@ -124,17 +124,17 @@ fn damage_reads_the_same_without_a_ring() {
     let file = std::fs::File::options().write(true).open(&volume).unwrap();
     file.write_all_at(&[!body[100]], at as u64 + 100).unwrap();
     file.sync_all().unwrap();
-    assert_same_without_a_ring(dir.path(), false);
+    assert_same_without_io_uring(dir.path(), false);
 }
 
 #[test]
-fn rescue_without_a_ring_changes_nothing() {
-    let dir = filled();
+fn offline_commands_without_io_uring_change_nothing() {
+    let dir = killed_store();
     let volume = dir.path().join("data/1.0.vol");
     let before = std::fs::read(&volume).unwrap();
     let modified = std::fs::metadata(&volume).unwrap().modified().unwrap();
     for args in [&["check"][..], &["dump"], &["export"]] {
-        assert!(under(REFUSALS[0], || hayloft(dir.path(), args)).status.success());
+        assert!(with_filter(REFUSALS[0], || hayloft(dir.path(), args)).status.success());
     }
     assert!(std::fs::read(&volume).unwrap() == before);
     assert_eq!(std::fs::metadata(&volume).unwrap().modified().unwrap(), modified);
@@ -145,10 +145,10 @@ fn rescue_without_a_ring_changes_nothing() {
 }
 
 #[test]
-fn a_daemon_without_a_ring_is_refused_with_the_remedy_and_leaves_nothing() {
+fn daemon_without_io_uring_fails_with_advice_and_creates_nothing() {
     for refusal in REFUSALS {
         let dir = data_dir();
-        let mut daemon = under(refusal, || Daemon::launch(dir.path(), &Options::default()));
+        let mut daemon = with_filter(refusal, || Daemon::launch(dir.path(), &Options::default()));
         let status = daemon.wait(Duration::from_secs(20)).expect("it should not run");
         let log = daemon.log_text();
         assert_eq!(status.code(), Some(2), "{refusal:?}: {log}");

@@ -1,4 +1,4 @@
-//! What signals do to the daemon and to an import, as OPERATIONS.md says.
+//! Signals to the daemon and to an import, as documented in OPERATIONS.md.
 
 mod daemon_harness;
 
@@ -11,23 +11,23 @@ use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-const LONG: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONG;
+    let deadline = Instant::now() + TIMEOUT;
     while !is_so() {
         assert!(Instant::now() < deadline, "waited for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-fn is_drained(dir: &std::path::Path) -> bool {
+fn has_checkpoint(dir: &std::path::Path) -> bool {
     let names = std::fs::read_dir(dir.join("data")).unwrap();
     names.map(|name| name.unwrap().path()).any(|name| name.extension().is_some_and(|e| e == "ckpt"))
 }
 
 #[test]
-fn signals_that_mean_nothing_cost_a_line_and_the_daemon_goes_on() {
+fn unused_signals_are_logged_and_ignored() {
     use Signal::{SIGALRM, SIGHUP, SIGIO, SIGPIPE, SIGPROF, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXFSZ};
     let dir = data_dir();
     let mut daemon = Daemon::start(dir.path(), &Options::default());
@@ -40,51 +40,49 @@ fn signals_that_mean_nothing_cost_a_line_and_the_daemon_goes_on() {
     }
     daemon.signal(SIGPIPE);
     let pid = daemon.child.id().to_string();
-    // The shell's own `kill` knows the names of real-time signals.
+    // The `kill` of the shell supports names of real-time signals.
     let kill = Command::new("bash").args(["-c", "kill -s RTMIN+3 $0", &pid]).status().unwrap();
     assert!(kill.success());
     wait_for("SIGRTMIN+3", || daemon.log_text().contains("received SIGRTMIN+3: "));
     assert_eq!(daemon.client().get(&path(1)).unwrap().body, body);
     assert!(daemon.child.try_wait().unwrap().is_none());
     assert_eq!(daemon.stop().code(), Some(0));
-    assert!(is_drained(dir.path()));
+    assert!(has_checkpoint(dir.path()));
 }
 
 #[test]
-fn signals_that_stop_drain() {
+fn stop_signals_start_a_drain() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGPWR] {
         let dir = data_dir();
         let mut daemon = Daemon::start(dir.path(), &Options::default());
         assert_eq!(daemon.client().put(&path(1), b"a photo").unwrap().status, 201);
         daemon.signal(signal);
-        let status = daemon.wait(LONG).expect("it ends");
+        let status = daemon.wait(TIMEOUT).expect("it ends");
         assert_eq!(status.code(), Some(0), "{signal}: {}", daemon.log_text());
         let log = daemon.log_text();
         assert!(log.contains(&format!("received {signal}: draining")), "{log}");
-        assert!(is_drained(dir.path()), "{signal}");
+        assert!(has_checkpoint(dir.path()), "{signal}");
     }
 }
 
-/// A daemon that drains, and waits for a body that does not come.
-fn draining(dir: &std::path::Path) -> (Daemon, Client) {
+/// A daemon that drains and waits for the rest of an upload.
+fn daemon_in_drain(dir: &std::path::Path) -> (Daemon, Client) {
     let config = "[limits]\nbody_grace_seconds = 3600\ndrain_timeout_seconds = 300\n".to_owned();
     let daemon = Daemon::start(dir, &Options { config, ..Options::default() });
     let mut client = daemon.client();
     let head = format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n", path(1));
     client.send(head.as_bytes()).unwrap();
     client.send(&[0; 10_000]).unwrap();
-    wait_for("the request to be under way", || {
-        daemon.metric("hayloft_requests_total", "put") > 0.0
-    });
+    wait_for("the upload to begin", || daemon.metric("hayloft_requests_total", "put") > 0.0);
     daemon.signal(Signal::SIGTERM);
     wait_for("the drain", || daemon.log_text().contains("draining"));
     (daemon, client)
 }
 
 #[test]
-fn a_hangup_does_not_cut_a_drain_short() {
+fn sighup_does_not_shorten_a_drain() {
     let dir = data_dir();
-    let (mut daemon, mut client) = draining(dir.path());
+    let (mut daemon, mut client) = daemon_in_drain(dir.path());
     for signal in [Signal::SIGHUP, Signal::SIGUSR1] {
         daemon.signal(signal);
         let line = format!("received {signal}: ");
@@ -93,21 +91,21 @@ fn a_hangup_does_not_cut_a_drain_short() {
     assert!(daemon.child.try_wait().unwrap().is_none());
     client.send(&vec![0; 90_000]).unwrap();
     assert_eq!(client.reply(false).unwrap().status, 201);
-    assert_eq!(daemon.wait(LONG).expect("it ends").code(), Some(0));
-    assert!(is_drained(dir.path()));
+    assert_eq!(daemon.wait(TIMEOUT).expect("it ends").code(), Some(0));
+    assert!(has_checkpoint(dir.path()));
 }
 
 #[test]
-fn a_second_stop_ends_the_drain() {
+fn second_stop_signal_ends_the_drain() {
     let dir = data_dir();
-    let (mut daemon, _client) = draining(dir.path());
+    let (mut daemon, _client) = daemon_in_drain(dir.path());
     daemon.signal(Signal::SIGQUIT);
-    assert_eq!(daemon.wait(LONG).expect("it ends").code(), Some(0));
+    assert_eq!(daemon.wait(TIMEOUT).expect("it ends").code(), Some(0));
     assert!(daemon.log_text().contains("received SIGQUIT again"), "{}", daemon.log_text());
 }
 
-/// An import with so much to do that a signal comes before its end.
-fn import(dir: &std::path::Path, daemon: &Daemon, nohup: bool) -> Child {
+/// Starts an import that is long enough to receive a signal before its end.
+fn start_import(dir: &std::path::Path, daemon: &Daemon, nohup: bool) -> Child {
     let photos = dir.join("photos");
     std::fs::create_dir(&photos).unwrap();
     for n in 0..4000 {
@@ -115,7 +113,7 @@ fn import(dir: &std::path::Path, daemon: &Daemon, nohup: bool) -> Child {
         photo.write_all(&bytes(n, 3000)).unwrap();
     }
     let binary = env!("CARGO_BIN_EXE_hayloft");
-    // The tests may run under nohup themselves.
+    // The tests themselves may run under nohup.
     let mut command = Command::new(if nohup { "nohup" } else { "env" });
     if !nohup {
         command.arg("--default-signal=HUP");
@@ -135,7 +133,7 @@ fn import(dir: &std::path::Path, daemon: &Daemon, nohup: bool) -> Child {
 }
 
 #[test]
-fn an_import_ends_in_order_when_its_terminal_closes_and_goes_on_under_nohup() {
+fn import_stops_cleanly_on_sighup_and_continues_under_nohup() {
     for (signal, nohup) in [
         (libc::SIGHUP, false),
         (libc::SIGQUIT, false),
@@ -144,10 +142,10 @@ fn an_import_ends_in_order_when_its_terminal_closes_and_goes_on_under_nohup() {
     ] {
         let dir = data_dir();
         let daemon = Daemon::start(dir.path(), &Options::default());
-        let mut child = import(dir.path(), &daemon, nohup);
+        let mut child = start_import(dir.path(), &daemon, nohup);
         wait_for("photos", || daemon.metric("hayloft_requests_total", "put") > 50.0);
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
-        // The kernel and the shell may both send it.
+        // The kernel and the shell may both send SIGHUP.
         let times = if signal == libc::SIGHUP { 2 } else { 1 };
         for _ in 0..times {
             kill(pid, Signal::try_from(signal).unwrap()).unwrap();

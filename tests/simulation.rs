@@ -1,10 +1,10 @@
-//! Whole nodes in the simulated world: several shards, clients at once and an operator, connections that
-//! break, disks that fail, go and come, power cuts, kills and restarts, all drawn from a seed. What the
-//! clients saw must be explained by objects that each do one thing at a time and forget nothing; what was
-//! refused, and each volume's state, by a cause that the simulation knows. At rest everything that was lent
-//! is home. Each seed is run twice and must go the same way.
+//! Simulation of whole nodes: several shards, concurrent clients and an operator, broken connections, failing
+//! and missing disks, power cuts, kills and restarts, all drawn from a seed. The operations that clients saw
+//! on each object must be linearizable and durable. Each refusal, and the state of each volume, must have a
+//! cause that the simulation knows. When the node is idle, no buffer, file or connection is in use. Each seed
+//! is run twice with the same result.
 //!
-//! `HAYLOFT_SEEDS` says how many seeds, `HAYLOFT_FIRST_SEED` where to begin.
+//! `HAYLOFT_SEEDS` is the number of seeds, `HAYLOFT_FIRST_SEED` the first one.
 
 mod node;
 
@@ -16,15 +16,15 @@ use hayloft::node::metrics::ReadMetric;
 use hayloft::runtime::sim::fault::WRITE_AFTER_FAILURE;
 use hayloft::runtime::sim::{Fault, World};
 use hayloft::runtime::split_mix;
-use node::{Books, Counts, Memory, Node, Plan, Seen, SharedSeen, Until};
+use node::{Counts, DiskStates, Memory, Node, Plan, Seen, SharedSeen, Until};
 
-/// Seeds of a run of the suite.
+/// Number of seeds in the test suite.
 const SEEDS: u64 = 200;
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 
-/// What must have happened in a run of the suite.
-const HAPPENS: [&str; 31] = [
+/// Events that must occur in a run with [`SEEDS`] seeds.
+const REQUIRED_EVENTS: [&str; 31] = [
     "answers",
     "batches",
     "batches proven by one photo",
@@ -45,20 +45,20 @@ const HAPPENS: [&str; 31] = [
     "operations without an answer",
     "power cuts",
     "ranges",
-    "ranges behind the end",
+    "ranges beyond the end",
     "refusals with 503",
     "refusals with 507",
-    "rests",
+    "idle checks",
     "sectors lost",
     "stops",
-    "stops amid requests",
+    "stops with requests in flight",
     "virtual seconds",
     "volumes created",
     "volumes deleted",
     "volumes lost",
 ];
 
-/// What happened, added up.
+/// Counts of events, and a hash of the whole run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Tally {
     hash: u64,
@@ -86,8 +86,8 @@ impl Tally {
         *self.counts.entry(what).or_default() += by;
     }
 
-    /// Notes what the node did.
-    fn note(&mut self, node: &Node) {
+    /// Adds the counters of a node.
+    fn add_node(&mut self, node: &Node) {
         let shards = &node.metrics.shards;
         let messages = shards.iter().map(|shard| shard.messages_sent.get()).sum();
         self.count("messages between shards", messages);
@@ -97,33 +97,33 @@ impl Tally {
     }
 }
 
-/// How a life ends.
+/// How a life (the time from a start to the next end of the node) ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Kill,
     PowerCut,
-    /// Like that, after a rest.
-    PowerCutAtRest,
+    /// Power cut when the node is idle.
+    PowerCutWhenIdle,
     Stop,
-    /// Requests are under way.
-    StopAmidRequests,
+    /// Clean stop while requests are in flight.
+    StopWithRequests,
 }
 
 const ENDS: [End; 5] =
-    [End::Kill, End::PowerCut, End::PowerCutAtRest, End::Stop, End::StopAmidRequests];
+    [End::Kill, End::PowerCut, End::PowerCutWhenIdle, End::Stop, End::StopWithRequests];
 
-/// One seed's story.
-struct Story<'a> {
+/// The simulation of one seed.
+struct Simulation<'a> {
     plan: Plan,
     memory: &'a Memory,
     seed: u64,
     state: u64,
-    books: Rc<Books>,
+    disk_states: Rc<DiskStates>,
     seen: SharedSeen,
     tally: Tally,
 }
 
-impl Story<'_> {
+impl Simulation<'_> {
     fn draw(&mut self, below: u64) -> u64 {
         split_mix(&mut self.state) % below
     }
@@ -132,7 +132,7 @@ impl Story<'_> {
         all[usize::try_from(self.draw(all.len() as u64)).unwrap()]
     }
 
-    /// One life of the node: the world after it.
+    /// Runs one life of the node. Returns the world after it.
     fn live(&mut self, world: World, life: u64) -> World {
         let mut absent = Vec::new();
         if self.plan.faults && self.plan.volumes > 1 && self.draw(8) == 0 {
@@ -141,7 +141,7 @@ impl Story<'_> {
         }
         let (plan, seed) = (self.plan, self.seed);
         let mut node =
-            Node::start(world.clone(), &plan, self.memory, seed ^ life, &self.books, &absent);
+            Node::start(world.clone(), &plan, self.memory, seed ^ life, &self.disk_states, &absent);
         if plan.faults && self.draw(3) == 0 {
             let fault = self.one_of(&[
                 Fault::Errno(EIO),
@@ -158,8 +158,8 @@ impl Story<'_> {
         node.operator(seed ^ (life << 16), self.draw(6), &self.seen);
         let end = self.one_of(&ENDS);
         self.run_to(&mut node, end);
-        self.tally.note(&node);
-        assert_eq!(world.count(WRITE_AFTER_FAILURE), 0, "written to after a failed write");
+        self.tally.add_node(&node);
+        assert_eq!(world.count(WRITE_AFTER_FAILURE), 0, "write after a failed write");
         let now = world.now();
         self.seen.borrow_mut().settle(now);
         let wreck = world.look(|snapshot| snapshot.wreck());
@@ -185,78 +185,83 @@ impl Story<'_> {
     }
 
     fn run_to(&mut self, node: &mut Node, end: End) {
-        if matches!(end, End::Stop | End::PowerCutAtRest) {
-            assert!(node.run(Until::Done), "clients wait for answers: {}", node.causes.pending());
+        if matches!(end, End::Stop | End::PowerCutWhenIdle) {
+            assert!(
+                node.run(Until::Done),
+                "clients are still waiting for answers: {}",
+                node.causes.pending()
+            );
             node.settle();
-            self.tally.count("rests", 1);
+            self.tally.count("idle checks", 1);
         } else {
-            // Not at any time, since most of the time nothing happens.
+            // Ends at an operation, not at a time, since most of the time nothing happens.
             let until = node.world.operations() + 1 + self.draw(100);
-            let is_write = end != End::StopAmidRequests && self.draw(2) == 0;
+            let is_write = end != End::StopWithRequests && self.draw(2) == 0;
             node.run(if is_write { Until::Write(until) } else { Until::Operation(until) });
         }
-        if matches!(end, End::Stop | End::StopAmidRequests) {
-            if end == End::StopAmidRequests {
-                // Some of them find that their volume closes.
-                node.crowd(self.seed, &self.seen);
+        if matches!(end, End::Stop | End::StopWithRequests) {
+            if end == End::StopWithRequests {
+                // Some of these requests arrive while the volume closes.
+                node.burst(self.seed, &self.seen);
             }
             node.drain();
-            assert!(node.run(Until::Drained), "it does not stop");
+            assert!(node.run(Until::Drained), "the node does not stop");
         }
         let what = match end {
             End::Kill => "kills",
-            End::PowerCut | End::PowerCutAtRest => "power cuts",
+            End::PowerCut | End::PowerCutWhenIdle => "power cuts",
             End::Stop => "stops",
-            End::StopAmidRequests => "stops amid requests",
+            End::StopWithRequests => "stops with requests in flight",
         };
         self.tally.count(what, 1);
     }
 
-    /// The last life: nothing fails any more, all disks are there, and everything is looked at.
-    fn judge(&mut self, world: &World) {
+    /// The last life: no faults, all disks present. Reads every object and checks the accounting.
+    fn final_life(&mut self, world: &World) {
         let calm = Plan { faults: false, drain_ns: 30_000_000_000, ..self.plan };
-        let mut node = Node::start(world.clone(), &calm, self.memory, self.seed, &self.books, &[]);
+        let mut node =
+            Node::start(world.clone(), &calm, self.memory, self.seed, &self.disk_states, &[]);
         assert!(node.run(Until::Ready), "volumes are still being recovered");
         node.settle();
         node.check(self.seed, &self.seen);
         node.settle();
         node.drain();
-        assert!(node.run(Until::Drained), "it does not stop");
+        assert!(node.run(Until::Drained), "the node does not stop");
         self.seen.borrow_mut().settle(world.now());
-        self.tally.note(&node);
-        assert_eq!(world.open_files(), Vec::<String>::new(), "open files when all has ended");
+        self.tally.add_node(&node);
+        assert_eq!(world.open_files(), Vec::<String>::new(), "files left open after the end");
         let image = world.look(|snapshot| snapshot.image());
         node::recount(&image, &calm, self.memory, &node.metrics);
     }
 }
 
 fn run(seed: u64, memory: &Memory) -> Tally {
-    let mut story = Story {
+    let mut simulation = Simulation {
         plan: Plan::draw(seed),
         memory,
         seed,
         state: seed ^ 0x5eed,
-        books: Rc::default(),
+        disk_states: Rc::default(),
         seen: Rc::new(RefCell::new(Seen::default())),
         tally: Tally::default(),
     };
-    let mut world = World::new(seed, &memory.image(&story.plan));
-    let lives = 2 + story.draw(4);
+    let mut world = World::new(seed, &memory.image(&simulation.plan));
+    let lives = 2 + simulation.draw(4);
     for life in 0..lives {
-        world = story.live(world, life);
+        world = simulation.live(world, life);
     }
-    story.judge(&world);
+    simulation.final_life(&world);
     drop(world);
-    assert_eq!(memory.used(), 0, "buffers that nobody gave back");
-    let mut seen = story.seen.take();
-    seen.judge();
-    let mut tally = story.tally;
+    assert_eq!(memory.used(), 0, "leaked buffers");
+    let mut seen = simulation.seen.take();
+    seen.verify();
+    let mut tally = simulation.tally;
     tally.add(&Tally { hash: 0, counts: seen.counts });
     tally
 }
 
-/// Runs a seed twice, and names it when something is wrong.
-fn judge(seed: u64, memory: &Memory) -> Tally {
+/// Runs a seed twice with the same result. A panic prints the seed and how to run it again.
+fn run_twice(seed: u64, memory: &Memory) -> Tally {
     let attempt = || {
         let run = std::panic::AssertUnwindSafe(|| run(seed, memory));
         std::panic::catch_unwind(run).unwrap_or_else(|_| {
@@ -264,13 +269,13 @@ fn judge(seed: u64, memory: &Memory) -> Tally {
         })
     };
     let tally = attempt();
-    assert_eq!(attempt(), tally, "seed {seed} went another way the second time");
+    assert_eq!(attempt(), tally, "seed {seed} gave another result the second time");
     tally
 }
 
 fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| {
-        text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number"))
+        text.parse().unwrap_or_else(|_| panic!("{variable}={text} is not a number"))
     })
 }
 
@@ -283,7 +288,7 @@ fn seeds() {
         let memory = Memory::new();
         let mut total = Tally::default();
         for seed in (first..first + count).skip(thread as usize).step_by(threads as usize) {
-            total.add(&judge(seed, &memory));
+            total.add(&run_twice(seed, &memory));
         }
         total
     };
@@ -297,7 +302,7 @@ fn seeds() {
     println!("{count} seeds, each twice, in {:.0?}: {total}", began.elapsed());
     if count >= SEEDS {
         let never: Vec<_> =
-            HAPPENS.iter().filter(|what| !total.counts.contains_key(**what)).collect();
-        assert!(never.is_empty(), "what never happened: {never:?}");
+            REQUIRED_EVENTS.iter().filter(|what| !total.counts.contains_key(**what)).collect();
+        assert!(never.is_empty(), "events that never occurred: {never:?}");
     }
 }

@@ -26,7 +26,7 @@ use hayloft::http::head::HeadLimits;
 use hayloft::runtime::split_mix;
 use http_cases::{Line, corpus};
 use http_oracle::oracle;
-use nginx_harness::{Logged, Nginx, Setup};
+use nginx_harness::{LoggedRequest, Nginx, Setup};
 
 /// Number of streams per round: each has a canary, and all canaries of a round are stored in one batch.
 const ROUND: usize = 1000;
@@ -472,7 +472,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// Reads and counts new lines of nginx's log.
-    fn read_log(&mut self) -> Vec<Logged> {
+    fn read_log(&mut self) -> Vec<LoggedRequest> {
         let logged = self.nginx.logged_since(&mut self.read);
         self.seen += logged.len();
         for request in &logged {
@@ -489,7 +489,7 @@ impl<'a> Comparison<'a> {
     /// The counts, if they do not match within `timeout`.
     fn wait_until_equal(
         &mut self,
-        logged: &mut Vec<Logged>,
+        logged: &mut Vec<LoggedRequest>,
         timeout: Duration,
     ) -> Result<(), String> {
         let deadline = Instant::now() + timeout;
@@ -516,7 +516,7 @@ const HALF_CLOSE: [(&str, &str); 1] =
     [("proxy_connect_timeout 2s;", "proxy_connect_timeout 2s; proxy_ignore_client_abort on;")];
 
 #[test]
-fn the_comparison_detects_a_single_extra_request() {
+fn comparison_detects_a_single_extra_request() {
     let dir = data_dir();
     let daemon = daemon(&dir);
     let nginx = Nginx::start(dir.path(), &daemon, &Setup::default());
@@ -534,7 +534,7 @@ fn the_comparison_detects_a_single_extra_request() {
 }
 
 #[test]
-fn a_changed_canary_is_detected() {
+fn changed_canary_is_detected() {
     let dir = data_dir();
     let daemon = daemon(&dir);
     let mut client = daemon.client();
@@ -629,7 +629,7 @@ fn expected_requests(stream: &[u8]) -> (Vec<(String, String)>, Option<u16>) {
 }
 
 #[test]
-fn the_daemon_alone_sees_no_more_requests_than_the_oracle() {
+fn daemon_alone_sees_no_more_requests_than_the_oracle() {
     let dir = data_dir();
     let daemon = daemon(&dir);
     let mut streams = Streams::new();
@@ -682,7 +682,7 @@ fn the_daemon_alone_sees_no_more_requests_than_the_oracle() {
 
 /// `tests/http_corpus.rs` checks the parser against the corpus; this checks the daemon.
 #[test]
-fn the_daemon_answers_the_corpus_with_the_expected_statuses() {
+fn daemon_answers_the_corpus_with_the_expected_statuses() {
     let dir = data_dir();
     let daemon = daemon(&dir);
     for case in corpus() {

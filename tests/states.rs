@@ -1,5 +1,5 @@
-//! Read-only and writable: what an operator says of a volume is durable when it is answered, whole
-//! at every power cut, and never at the cost of what clients were promised.
+//! State changes of a volume (read-only, writable): durable when they are answered, atomic at every power
+//! cut, and without losing acknowledged writes.
 
 mod common;
 
@@ -35,11 +35,11 @@ fn set(process: &mut Process, volume: &Rc<Volume>, read_only: bool) -> Result<()
 }
 
 #[test]
-fn a_read_only_volume_reads_and_takes_nothing_also_after_a_restart() {
+fn read_only_volume_refuses_writes_also_after_restart() {
     let (mut process, mut volume) = started();
     process.put(&volume, A, b"before").unwrap();
     set(&mut process, &volume, true).unwrap();
-    set(&mut process, &volume, true).expect("it is already");
+    set(&mut process, &volume, true).expect("setting the same state succeeds");
     for seed in 2..4 {
         assert_eq!(volume.superblock_state(), SuperblockState::ReadOnly);
         assert!(!volume.writable() && !volume.poisoned());
@@ -62,7 +62,7 @@ fn a_read_only_volume_reads_and_takes_nothing_also_after_a_restart() {
 
 const MS: u64 = 1_000_000;
 
-/// Stores needle `n` after so long (nanoseconds): what became of it.
+/// Stores needle `n` after a delay (ns). Returns a cell for the result.
 fn put_later(
     process: &Process,
     volume: &Rc<Volume>,
@@ -82,15 +82,15 @@ fn put_later(
 }
 
 #[test]
-fn what_was_admitted_before_is_written_before_and_nothing_after() {
+fn set_read_only_waits_for_admitted_writes_and_refuses_later_ones() {
     let (mut process, volume) = started();
-    // The commit that is being written takes a second, the one that forms behind it five.
+    // The commit in flight takes 1 s, the next one 5 s.
     process.world.fail(0, Fault::Stall(1000 * MS));
     process.world.fail(1, Fault::Stall(5000 * MS));
     let before: Vec<_> = (0..40)
         .map(|n| put_later(&process, &volume, n, if n < 3 { 0 } else { 100 * MS }))
         .collect();
-    // While it is made read-only: during the first commit, and during the second.
+    // During the change to read-only: while the first commit is in flight, and the second.
     let late: Vec<_> =
         [300, 3000].map(|after| put_later(&process, &volume, 50 + after, after * MS)).into();
     let (closing, handle) = (Rc::clone(&volume), process.runtime.handle().clone());
@@ -100,25 +100,25 @@ fn what_was_admitted_before_is_written_before_and_nothing_after() {
         closing.set_read_only(true).await.unwrap();
         (closing.figures().needles, closing.figures().used)
     });
-    assert_eq!(process.world.count("stall"), 2, "two commits were under way");
-    assert_eq!(needles, 40, "it was said to be read-only before all was written");
+    assert_eq!(process.world.count("stall"), 2, "two commits were delayed");
+    assert_eq!(needles, 40, "the change was answered before all admitted writes were durable");
     let image = process.image();
     let handle = process.runtime.handle().clone();
     process.run(async move { handle.sleep_until(handle.now() + 10_000 * MS).await });
     assert!(before.iter().all(|outcome| outcome.get() == Some(Ok(()))));
     assert!(late.iter().all(|outcome| outcome.get() == Some(Err(Refusal::ReadOnly))));
     let log = |image: &Image| image.bytes(FILE).split_off(65_536);
-    assert_eq!(volume.figures().used, used, "written after it was said to be read-only");
-    assert!(log(&process.image()) == log(&image), "written after it was said to be read-only");
+    assert_eq!(volume.figures().used, used, "written after the change was answered");
+    assert!(log(&process.image()) == log(&image), "written after the change was answered");
 }
 
-/// A write that is acknowledged while the volume is made writable must not be in one that a power cut then
-/// leaves read-only.
+/// A volume that a power cut leaves read-only must not contain writes acknowledged during the change to
+/// writable.
 #[test]
-fn writes_are_taken_only_once_the_volume_is_writable_for_sure() {
+fn writes_are_refused_until_the_writable_state_is_durable() {
     let (mut process, volume) = started();
     set(&mut process, &volume, true).unwrap();
-    // Each of the three copies takes a second.
+    // Each of the three superblock copies takes 1 s.
     for n in 0..3 {
         process.world.fail(n, Fault::Stall(1000 * MS));
     }
@@ -126,12 +126,12 @@ fn writes_are_taken_only_once_the_volume_is_writable_for_sure() {
     let (opening, handle) = (Rc::clone(&volume), process.runtime.handle().clone());
     let began = process.world.now();
     process.run(async move { opening.set_read_only(false).await }).unwrap();
-    assert!(process.world.now() - began > 3000 * MS, "it took its time");
+    assert!(process.world.now() - began > 3000 * MS, "the change took as long as its writes");
     assert!(early.iter().all(|outcome| outcome.get() == Some(Err(Refusal::ReadOnly))));
     process.run(async move { handle.sleep_until(handle.now() + MS).await });
     process.put(&volume, A, b"now").unwrap();
 
-    // When it fails, they are not taken either.
+    // If the change fails, writes are refused, too.
     for n in 0..3 {
         let (mut process, volume) = started();
         set(&mut process, &volume, true).unwrap();
@@ -142,9 +142,9 @@ fn writes_are_taken_only_once_the_volume_is_writable_for_sure() {
     }
 }
 
-/// The newest copy counts: each change has a revision of its own.
+/// The copy with the highest revision is valid.
 #[test]
-fn each_change_of_the_state_is_newer_than_the_one_before() {
+fn state_changes_increment_the_revision_of_every_copy() {
     let (mut process, volume) = started();
     for (revision, read_only) in (2..).zip([true, false, true, false]) {
         set(&mut process, &volume, read_only).unwrap();
@@ -157,7 +157,7 @@ fn each_change_of_the_state_is_newer_than_the_one_before() {
 }
 
 #[test]
-fn a_sealed_volume_stays_sealed() {
+fn sealed_volume_cannot_be_made_writable() {
     let mut process = Process::start(1, &Image::default(), &pool(32 << 20));
     let handle = process.runtime.handle().clone();
     let created = process.run(async move {
@@ -173,7 +173,7 @@ fn a_sealed_volume_stays_sealed() {
 }
 
 #[test]
-fn a_commit_that_takes_its_time_is_waited_for() {
+fn set_read_only_waits_for_a_slow_commit() {
     let (mut process, volume) = started();
     process.world.fail(0, Fault::Stall(5_000_000_000));
     let handle = process.runtime.handle().clone();
@@ -188,11 +188,15 @@ fn a_commit_that_takes_its_time_is_waited_for() {
         closing.set_read_only(true).await.unwrap();
         closing.figures().needles
     });
-    assert_eq!((needles, process.world.count("stall")), (1, 1), "said to be read-only too early");
+    assert_eq!(
+        (needles, process.world.count("stall")),
+        (1, 1),
+        "the change was answered before the commit completed"
+    );
 }
 
 #[test]
-fn a_power_cut_leaves_the_old_state_or_the_new_one() {
+fn power_cut_during_a_state_change_leaves_the_old_or_new_state() {
     for read_only in [true, false] {
         let pool = pool(32 << 20);
         let (mut process, volume) = started();
@@ -214,10 +218,10 @@ fn a_power_cut_leaves_the_old_state_or_the_new_one() {
             for survives in 0..3 {
                 let image = wreck.image(|n| n % 2 == survives || survives == 2, wreck.changes());
                 let mut process = Process::start(seed as u64, &image, &pool);
-                let volume = process.open().expect("no cut costs the superblock");
+                let volume = process.open().expect("a power cut leaves a valid superblock copy");
                 assert_eq!(process.get(&volume, A).unwrap(), b"before");
                 let is_new = (volume.superblock_state() == SuperblockState::ReadOnly) == read_only;
-                assert!(is_new || !done, "undone after it was answered");
+                assert!(is_new || !done, "the change was answered and then lost");
                 *(if is_new { &mut new } else { &mut old }) += 1;
             }
         }
@@ -226,12 +230,12 @@ fn a_power_cut_leaves_the_old_state_or_the_new_one() {
 }
 
 #[test]
-fn a_failed_write_of_the_state_poisons_and_any_copy_will_do() {
+fn failed_state_write_poisons_and_the_volume_recovers_on_restart() {
     for n in 0..3 {
         for fault in [Fault::Errno(5), Fault::Short(512)] {
             let (mut process, volume) = started();
             process.put(&volume, A, b"before").unwrap();
-            // The hint that an idle volume writes.
+            // Waits for the tail hint of an idle volume.
             let handle = process.runtime.handle().clone();
             process.run(async move { handle.sleep_until(handle.now() + 3_000_000_000).await });
             process.world.fail(n, fault);
@@ -252,11 +256,11 @@ fn a_failed_write_of_the_state_poisons_and_any_copy_will_do() {
 }
 
 #[test]
-fn a_fenced_volume_reads_and_acknowledges_nothing_more() {
+fn fenced_volume_serves_reads_and_acknowledges_no_write() {
     let (mut process, volume) = started();
     process.put(&volume, A, b"before").unwrap();
     let handle = process.runtime.handle().clone();
-    let draft = draft(handle.pool(), b"under way");
+    let draft = draft(handle.pool(), b"in flight");
     let (writer, outcome) = (Rc::clone(&volume), Rc::new(RefCell::new(None)));
     let sink = Rc::clone(&outcome);
     handle.spawn(async move {
@@ -267,24 +271,24 @@ fn a_fenced_volume_reads_and_acknowledges_nothing_more() {
     process.run(async move { waiting.yield_now().await });
     volume.fence();
     process.run(async move { handle.sleep_until(handle.now() + 3_000_000_000).await });
-    let refused = outcome.take().expect("it is told").unwrap_err();
+    let refused = outcome.take().expect("the write is answered").unwrap_err();
     assert!(matches!(refused, Refusal::Failed(_) | Refusal::Poisoned), "{refused}");
     assert_eq!(process.put(&volume, B, b"x"), Err(Refusal::Poisoned));
     assert_eq!(process.get(&volume, A).unwrap(), b"before");
-    // Whatever a change of the state says, nobody would find it again.
+    // A state change is refused, since a restart would not find it.
     let image = process.image();
     assert_eq!(set(&mut process, &volume, true), Err(StateError::Poisoned));
     process.close(&volume);
     assert!(process.image() == image, "something was written");
 }
 
-/// A hint that was due is not written to a file that is no longer where it was.
+/// A tail hint that is due is not written, because the file may be on a missing disk.
 #[test]
-fn nothing_is_written_to_a_fenced_volume() {
+fn fenced_volume_is_not_written() {
     let (mut process, volume) = started();
     process.put(&volume, A, b"a hint is due").unwrap();
     let handle = process.runtime.handle().clone();
-    // The committer waits for the hint's time already.
+    // The committer already waits for the time of the hint.
     let waiting = handle.clone();
     process.run(async move { waiting.sleep_until(waiting.now() + 100 * MS).await });
     volume.fence();
@@ -295,13 +299,13 @@ fn nothing_is_written_to_a_fenced_volume() {
 }
 
 #[test]
-fn a_removed_volume_is_gone_and_its_readers_finish() {
+fn removed_volume_is_gone_and_open_readers_finish() {
     let (mut process, volume) = started();
     process.put(&volume, A, b"before").unwrap();
     let handle = process.runtime.handle().clone();
     let removed = process.run(async move { volume::remove(&handle, DirId(0), 1, 0).await });
     assert_eq!(removed, Ok(()));
-    assert_eq!(process.get(&volume, A).unwrap(), b"before", "who has it open may finish");
+    assert_eq!(process.get(&volume, A).unwrap(), b"before", "open readers may finish");
     let retiring = Rc::clone(&volume);
     process.run(async move { retiring.retire().await });
     assert_eq!(process.get(&volume, A).unwrap(), b"before");
@@ -318,7 +322,7 @@ fn a_removed_volume_is_gone_and_its_readers_finish() {
 }
 
 #[test]
-fn a_volume_that_does_not_fit_leaves_nothing_behind() {
+fn failed_create_leaves_no_file() {
     for (n, what) in [(1, "reserve space"), (2, "write the superblock"), (5, "sync the file")] {
         let mut process = Process::start(1, &Image::default(), &pool(32 << 20));
         let handle = process.runtime.handle().clone();
@@ -335,28 +339,28 @@ fn a_volume_that_does_not_fit_leaves_nothing_behind() {
 }
 
 #[test]
-fn progress_is_told_while_a_file_is_filled_with_zeros() {
+fn zeroing_a_new_file_reports_progress() {
     let mut process = Process::start(1, &Image::default(), &pool(32 << 20));
     let handle = process.runtime.handle().clone();
-    let told = Rc::new(RefCell::new(Vec::new()));
-    let sink = Rc::clone(&told);
+    let reported = Rc::new(RefCell::new(Vec::new()));
+    let sink = Rc::clone(&reported);
     let created = process.run(async move {
         let superblock = common::superblock(3 << 20);
         let progress = |done| sink.borrow_mut().push(done);
         volume::create(&handle, DirId(0), &superblock, Preallocation::Zeroed, progress).await
     });
     assert_eq!(created, Ok(()));
-    assert_eq!(told.take(), [1 << 20, 2 << 20, 3 << 20]);
+    assert_eq!(reported.take(), [1 << 20, 2 << 20, 3 << 20]);
 
-    // Up to the last byte, where that is not a multiple of what is written at once.
+    // A size that is not a multiple of the write size.
     let mut process = Process::start(1, &Image::default(), &pool(32 << 20));
     let handle = process.runtime.handle().clone();
-    let sink = Rc::clone(&told);
+    let sink = Rc::clone(&reported);
     let created = process.run(async move {
         let superblock = common::superblock((1 << 20) + 8192);
         let progress = |done| sink.borrow_mut().push(done);
         volume::create(&handle, DirId(0), &superblock, Preallocation::Zeroed, progress).await
     });
     assert_eq!(created, Ok(()));
-    assert_eq!(told.take(), [1 << 20, (1 << 20) + 8192]);
+    assert_eq!(reported.take(), [1 << 20, (1 << 20) + 8192]);
 }

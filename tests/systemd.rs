@@ -1,5 +1,5 @@
-//! The units under `systemd/`: systemd finds them sound and tight, the daemon speaks its protocol, takes
-//! the sockets it is handed, and needs no system call that the unit refuses.
+//! The units under `systemd/`: systemd-analyze accepts them, the daemon implements the notification protocol
+//! and socket passing, and makes no system call that the unit denies.
 
 mod daemon_harness;
 
@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 const UNIT: &str = include_str!("../systemd/hayloft.service");
 const SOCKET: &str = include_str!("../systemd/hayloft.socket");
 
-/// Runs a program of systemd's; what it printed.
+/// Runs a program of systemd. Returns whether it succeeded, and its output.
 fn systemd(program: &str, args: &[&str]) -> (bool, String) {
     let output = Command::new(program).args(args).output();
     let output = output.unwrap_or_else(|error| panic!("{program}: {error}; install systemd"));
@@ -30,10 +30,10 @@ fn settings(key: &str) -> Vec<&'static str> {
 }
 
 #[test]
-fn systemd_finds_the_unit_sound_and_tight() {
+fn systemd_analyze_accepts_the_units_and_their_exposure() {
     let dir = tempfile::tempdir().unwrap();
     let unit = dir.path().join("hayloft.service");
-    // Where the binary is now, not where it will be installed.
+    // The binary under test in place of the installed one.
     let here = UNIT.replace("/usr/bin/hayloft", env!("CARGO_BIN_EXE_hayloft"));
     assert_ne!(here, UNIT);
     let here = here.replace("Documentation=file:", "#");
@@ -52,7 +52,7 @@ fn systemd_finds_the_unit_sound_and_tight() {
 }
 
 #[test]
-fn user_and_directory_are_made() {
+fn sysusers_and_tmpfiles_create_user_and_directory() {
     let root = tempfile::tempdir().unwrap();
     let at = |name: &str| format!("{}/systemd/{name}", env!("CARGO_MANIFEST_DIR"));
     let option = format!("--root={}", root.path().display());
@@ -64,7 +64,7 @@ fn user_and_directory_are_made() {
     let fields: Vec<&str> = user.split(':').collect();
     assert_eq!((fields[5], fields[6]), ("/var/lib/hayloft", "/usr/sbin/nologin"));
     if !nix::unistd::geteuid().is_root() {
-        // Nobody else can give directories away, so all that can be seen is that it tries.
+        // Only root can change owners, so only the attempt can be tested.
         let (ok, said) =
             systemd("systemd-tmpfiles", &["--create", &option, &at("hayloft.tmpfiles.conf")]);
         return assert!(!ok && said.contains("/var/lib/hayloft"), "{said}");
@@ -80,8 +80,8 @@ fn user_and_directory_are_made() {
     );
 }
 
-/// What the daemon says until `last` comes.
-fn heard(socket: &UnixDatagram, last: &str) -> Vec<String> {
+/// Receives notifications of the daemon until `last`.
+fn receive_until(socket: &UnixDatagram, last: &str) -> Vec<String> {
     let deadline = Instant::now() + Duration::from_secs(20);
     socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     let mut all = Vec::new();
@@ -98,21 +98,24 @@ fn heard(socket: &UnixDatagram, last: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_daemon_says_when_it_is_ready_alive_and_stopping() {
+fn daemon_notifies_ready_watchdog_and_stopping() {
     let dir = data_dir();
     let address = dir.path().join("notify");
     let socket = UnixDatagram::bind(&address).unwrap();
     let notify = format!("NOTIFY_SOCKET={}", address.display());
     let launcher = ["env", &notify, "WATCHDOG_USEC=1000000"].map(str::to_owned).to_vec();
     let daemon = Daemon::launch(dir.path(), &Options { shards: 2, launcher, ..Options::default() });
-    heard(&socket, "READY=1");
+    receive_until(&socket, "READY=1");
     assert_eq!(daemon.client().get(&path(1)).map(|_| ()).map_err(|e| e.to_string()), Ok(()));
     let began = Instant::now();
-    let news: Vec<String> = (0..4).flat_map(|_| heard(&socket, "WATCHDOG=1")).collect();
-    assert!(began.elapsed() < Duration::from_secs(4), "four times within four intervals");
-    assert!(news.contains(&"STATUS=1 volumes, 1 writable".to_owned()), "{news:?}");
+    let messages: Vec<String> = (0..4).flat_map(|_| receive_until(&socket, "WATCHDOG=1")).collect();
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "four watchdog messages within four intervals"
+    );
+    assert!(messages.contains(&"STATUS=1 volumes, 1 writable".to_owned()), "{messages:?}");
     daemon.signal(nix::sys::signal::Signal::SIGTERM);
-    heard(&socket, "STOPPING=1");
+    receive_until(&socket, "STOPPING=1");
     assert!(daemon.stop().success());
 }
 
@@ -120,16 +123,16 @@ fn get(key: u64) -> Vec<u8> {
     format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(key)).into_bytes()
 }
 
-/// systemd-socket-activate listens, and starts the daemon with the first connection.
+/// systemd-socket-activate listens and starts the daemon at the first connection.
 #[test]
-fn the_sockets_of_the_service_manager_replace_the_configured_ones() {
+fn passed_sockets_replace_the_configured_addresses() {
     let dir = data_dir();
     let port = free_ports(2);
     let (data, admin) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{}", port + 1));
     let launcher = ["systemd-socket-activate", "-l", &data, "-l", &admin, "--fdname=data:admin"];
     let launcher = launcher.map(str::to_owned).to_vec();
     let options = Options { shards: 2, launcher, ..Options::default() };
-    // What is configured is not bound, so it may be taken.
+    // The configured addresses are not bound, so they may be in use.
     let taken = free_ports(2);
     let configured = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let (own, others) = (configured(taken), configured(taken + 1));
@@ -144,7 +147,7 @@ fn the_sockets_of_the_service_manager_replace_the_configured_ones() {
             Err(_) => std::thread::sleep(Duration::from_millis(5)),
         }
     };
-    // The one that starts it, and others that come before it is up.
+    // The first connection starts the daemon; the others arrive before it is ready.
     let mut early: Vec<Client> = (0..20).map(|_| daemon.client()).collect();
     early.push(daemon.client());
     first.send(&get(1)).unwrap();
@@ -167,7 +170,7 @@ fn the_sockets_of_the_service_manager_replace_the_configured_ones() {
 }
 
 #[test]
-fn a_restart_under_a_socket_unit_refuses_nobody() {
+fn restart_under_a_socket_unit_refuses_no_connection() {
     let dir = data_dir();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let data = listener.local_addr().unwrap();
@@ -189,7 +192,7 @@ fn a_restart_under_a_socket_unit_refuses_nobody() {
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         daemon.signal(signal);
         assert!(daemon.wait(Duration::from_secs(20)).is_some(), "{}", daemon.log_text());
-        // There is no daemon, and nobody is refused.
+        // The daemon is down; connections are queued, not refused.
         let mut waiting: Vec<Client> = (0..50).map(|_| Client::connect(data).unwrap()).collect();
         for client in &mut waiting {
             client.send(&get(1)).unwrap();
@@ -208,14 +211,14 @@ fn a_restart_under_a_socket_unit_refuses_nobody() {
 }
 
 #[test]
-fn with_a_socket_handed_over_shards_have_ports_only_if_a_setting_names_them() {
+fn with_a_passed_socket_shard_ports_need_an_explicit_setting() {
     let base = free_ports(2);
     let configured = |port| SocketAddr::from(([127, 0, 0, 1], port));
     for (ports, wanted) in
         [("auto", [None, None]), ("off", [None, None]), ("base", [Some(0), Some(1)])]
     {
         let dir = data_dir();
-        // Not the address of `listen`: the ports are where the socket is.
+        // The shard ports use the address of the passed socket, not of `listen`.
         let listener = TcpListener::bind("127.0.0.2:0").unwrap();
         let passed = Some(("hayloft.socket", listener.into()));
         let number = base.to_string();
@@ -232,12 +235,19 @@ fn with_a_socket_handed_over_shards_have_ports_only_if_a_setting_names_them() {
         }
         let status: serde_json::Value =
             serde_json::from_slice(&daemon.admin("/status").body).unwrap();
-        let told = [0, 1].map(|shard: usize| status["shards"][shard]["port"].as_u64());
-        assert_eq!(told, wanted.map(|port| port.map(|port| u64::from(base) + port)), "{ports}");
+        let ports_in_status = [0, 1].map(|shard: usize| status["shards"][shard]["port"].as_u64());
+        assert_eq!(
+            ports_in_status,
+            wanted.map(|port| port.map(|port| u64::from(base) + port)),
+            "{ports}"
+        );
         if ports == "base" {
             let own = SocketAddr::from(([127, 0, 0, 2], base));
             assert_eq!(Client::connect(own).unwrap().get(&path(1)).unwrap().status, 404);
-            assert!(Client::connect(configured(base)).is_err(), "not on the address of listen");
+            assert!(
+                Client::connect(configured(base)).is_err(),
+                "no shard port on the address of listen"
+            );
         }
         let is_explained = daemon.log_text().contains("no ports of their own unless shard_ports");
         assert_eq!(is_explained, ports == "auto", "{}", daemon.log_text());
@@ -246,26 +256,26 @@ fn with_a_socket_handed_over_shards_have_ports_only_if_a_setting_names_them() {
 }
 
 #[test]
-fn a_socket_that_is_of_no_use_is_an_error() {
+fn passed_datagram_socket_fails_the_start() {
     let dir = data_dir();
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let options = Options { passed: Some(("data", socket.into())), ..Options::default() };
     let mut daemon = Daemon::launch(dir.path(), &options);
-    let ended = daemon.wait(Duration::from_secs(20)).expect("it does not start");
+    let ended = daemon.wait(Duration::from_secs(20)).expect("the daemon does not start");
     let log = daemon.log_text();
     assert_eq!(ended.code(), Some(2), "{log}");
     assert!(log.contains("takes datagrams, not connections; use ListenStream="), "{log}");
 }
 
-/// System calls of a set, as systemd knows them.
-fn set(name: &str, into: &mut BTreeSet<String>) {
+/// Adds the system calls of a systemd filter set.
+fn expand_set(name: &str, into: &mut BTreeSet<String>) {
     let (ok, said) = systemd("systemd-analyze", &["syscall-filter", "--no-pager", name]);
     assert!(ok, "{said}");
     for line in said.lines().filter(|line| line.starts_with(' ')) {
         match line.trim() {
             "" => {}
             comment if comment.starts_with('#') => {}
-            nested if nested.starts_with('@') => set(nested, into),
+            nested if nested.starts_with('@') => expand_set(nested, into),
             call => {
                 into.insert(call.to_owned());
             }
@@ -273,7 +283,7 @@ fn set(name: &str, into: &mut BTreeSet<String>) {
     }
 }
 
-fn allowed() -> BTreeSet<String> {
+fn allowed_calls() -> BTreeSet<String> {
     let mut allowed = BTreeSet::new();
     for line in settings("SystemCallFilter") {
         let (denied, names) = match line.strip_prefix('~') {
@@ -283,7 +293,7 @@ fn allowed() -> BTreeSet<String> {
         let mut calls = BTreeSet::new();
         for name in names.split_whitespace() {
             if name.starts_with('@') {
-                set(name, &mut calls);
+                expand_set(name, &mut calls);
             } else {
                 calls.insert(name.to_owned());
             }
@@ -309,7 +319,7 @@ fn calls_in(trace: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_unit_refuses_no_system_call_that_the_daemon_makes() {
+fn unit_allows_every_system_call_of_the_daemon() {
     let dir = data_dir();
     let trace = dir.path().join("trace");
     let socket = dir.path().join("data.sock");
@@ -333,7 +343,7 @@ fn the_unit_refuses_no_system_call_that_the_daemon_makes() {
     nix::sys::signal::kill(traced, nix::sys::signal::Signal::SIGTERM).unwrap();
     let ended = daemon.wait(Duration::from_secs(40)).expect("the daemon stops");
     assert!(ended.success(), "{}", daemon.log_text());
-    let (made, allowed) = (calls_in(&trace), allowed());
+    let (made, allowed) = (calls_in(&trace), allowed_calls());
     assert!(made.contains("io_uring_enter") && made.contains("sched_setaffinity"), "{made:?}");
     assert!(allowed.len() > 200 && !allowed.contains("setpriority"), "{allowed:?}");
     let refused: Vec<&String> = made.difference(&allowed).collect();

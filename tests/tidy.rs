@@ -1,96 +1,96 @@
-//! Tidiness as ordinary tests: which module may know which, what must not stand in the sources, and
-//! that what the documents name is there.
+//! Style checks as ordinary tests: dependencies between modules, forbidden constructs in the sources, and
+//! links and names in the documents.
 //!
-//! `canaries` feeds each check something bad, since a check that cannot fail proves nothing.
+//! `canaries` feeds each check bad examples, since a check that cannot fail proves nothing.
 
 mod tidiness;
 
 use tidiness::canaries::{BAD, GOOD};
 use tidiness::circles::{circles_of_files, facades};
 use tidiness::documents::{links, names};
-use tidiness::modules::{codec, dead_files, imports, strangers};
+use tidiness::modules::{codec, dead_files, forbidden_names, imports};
 use tidiness::rules::COLUMNS_MAX;
 use tidiness::sources::{lines, unsafety, words};
-use tidiness::{Check, Project, hold};
+use tidiness::{Check, Project, assert_holds};
 
 #[test]
 fn imports_point_downwards() {
-    hold("imports", imports);
+    assert_holds("imports", imports);
 }
 
 #[test]
-fn no_files_need_each_other() {
-    hold("circles_of_files", circles_of_files);
+fn files_have_no_circular_dependencies() {
+    assert_holds("circles_of_files", circles_of_files);
 }
 
 #[test]
 fn facades_define_nothing() {
-    hold("facades", facades);
+    assert_holds("facades", facades);
 }
 
 #[test]
-fn nobody_knows_what_it_must_not() {
-    hold("strangers", strangers);
+fn files_use_no_forbidden_names() {
+    assert_holds("forbidden_names", forbidden_names);
 }
 
 #[test]
-fn unsafe_code_stands_where_it_is_expected() {
-    hold("unsafety", unsafety);
+fn unsafe_code_is_confined_to_listed_files() {
+    assert_holds("unsafety", unsafety);
 }
 
 #[test]
-fn sources_are_ascii_and_not_too_wide() {
-    hold("lines", lines);
+fn sources_are_ascii_and_within_the_line_width() {
+    assert_holds("lines", lines);
 }
 
 #[test]
 fn every_source_file_is_compiled() {
-    hold("dead_files", dead_files);
+    assert_holds("dead_files", dead_files);
 }
 
 #[test]
-fn links_in_documents_lead_somewhere() {
-    hold("links", links);
+fn links_in_documents_resolve() {
+    assert_holds("links", links);
 }
 
 #[test]
-fn what_documents_name_exists() {
-    hold("names", names);
+fn names_in_documents_exist() {
+    assert_holds("names", names);
 }
 
 #[test]
-fn the_words_are_our_own() {
-    hold("words", words);
+fn files_contain_no_foreign_words() {
+    assert_holds("words", words);
 }
 
 #[test]
 fn integers_are_encoded_in_one_place() {
-    hold("codec", codec);
+    assert_holds("codec", codec);
 }
 
-fn complaints_about(project: &Project, check: Check, file: &str, text: &str) -> usize {
+fn violations_in(project: &Project, check: Check, file: &str, text: &str) -> usize {
     let mut project = project.clone();
     project.0.insert(file.to_owned(), text.to_owned());
-    // A new module of the crate must be there to be looked at.
+    // The module that a bad example declares must exist.
     project.0.insert("src/novelty.rs".to_owned(), String::new());
-    let complaints = check(&project);
+    let violations = check(&project);
     let file = if text == "mod novelty;" { "src/novelty.rs" } else { file };
-    complaints.iter().filter(|complaint| complaint.file == file).count()
+    violations.iter().filter(|violation| violation.file == file).count()
 }
 
 #[test]
 fn canaries() {
     let project = Project::load();
     for (check, file, text) in BAD {
-        assert!(complaints_about(&project, *check, file, text) > 0, "passes in {file}:\n{text}");
+        assert!(violations_in(&project, *check, file, text) > 0, "not detected in {file}:\n{text}");
     }
     for (check, file, text) in GOOD {
-        let count = complaints_about(&project, *check, file, text);
-        assert_eq!(count, 0, "does not pass in {file}:\n{text}");
+        let count = violations_in(&project, *check, file, text);
+        assert_eq!(count, 0, "wrongly reported in {file}:\n{text}");
     }
     let wide = format!("// {}", "x".repeat(COLUMNS_MAX));
-    assert_eq!(complaints_about(&project, lines, "src/runtime/op.rs", &wide), 1);
+    assert_eq!(violations_in(&project, lines, "src/runtime/op.rs", &wide), 1);
     let mut without_map = project.clone();
     without_map.0.remove("docs/ARCHITECTURE.md");
-    assert!(links(&without_map).iter().any(|complaint| complaint.file == "docs/ARCHITECTURE.md"));
+    assert!(links(&without_map).iter().any(|violation| violation.file == "docs/ARCHITECTURE.md"));
 }

@@ -1,4 +1,4 @@
-//! Volumes that come, go and change under a running daemon, and disks that do not stay.
+//! Creating, changing and deleting volumes of a running daemon, and disks that disappear.
 
 mod daemon_harness;
 
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use daemon_harness::{COOKIE, Client, Daemon, Options, Reply, bytes, data_dir};
 use serde_json::Value;
 
-const TWO: fn() -> Options = || Options { shards: 2, ..Options::default() };
+const TWO_SHARDS: fn() -> Options = || Options { shards: 2, ..Options::default() };
 
 fn admin(daemon: &Daemon, method: &str, path: &str, body: &str) -> Reply {
     let mut client = Client::connect(daemon.admin).unwrap();
@@ -32,22 +32,22 @@ fn url(volume: u32, key: u64) -> String {
     format!("/{volume}/{key}/0/{COOKIE}")
 }
 
-/// One connection for each of the daemon's shards at least: which of them accepts is not ours to say.
+/// Enough connections to reach every shard: the kernel decides which shard accepts each.
 fn clients(daemon: &Daemon) -> Vec<Client> {
     (0..8).map(|_| daemon.client()).collect()
 }
 
 #[test]
-fn a_created_volume_serves_at_once_and_from_every_shard() {
+fn created_volume_serves_immediately_on_every_shard() {
     let dir = data_dir();
-    let daemon = Daemon::start(dir.path(), &TWO());
+    let daemon = Daemon::start(dir.path(), &TWO_SHARDS());
     let mut clients = clients(&daemon);
     assert_eq!(clients[0].put(&url(2, 1), b"early").unwrap().status, 404);
     let reply = admin(&daemon, "POST", "/volumes", r#"{"size": "32MiB"}"#);
     assert_eq!((reply.status, reply.header("location")), (201, Some("/volumes/2")), "{reply:?}");
     let shown = json(&reply);
     assert_eq!((&shown["state"], &shown["size"]), (&"writable".into(), &(32 << 20).into()));
-    assert_eq!(shown["shard"], 1, "the shard that had none");
+    assert_eq!(shown["shard"], 1, "the shard without volumes");
     for (n, client) in clients.iter_mut().enumerate() {
         assert_eq!(client.put(&url(2, n as u64), b"there").unwrap().status, 201);
         assert_eq!(client.get(&url(2, 0)).unwrap().body, b"there");
@@ -66,15 +66,15 @@ fn a_created_volume_serves_at_once_and_from_every_shard() {
         .iter()
         .map(|v| v["id"].as_u64().unwrap())
         .collect();
-    assert_eq!(ids, [1, 2, 9], "nothing is left of what was refused");
+    assert_eq!(ids, [1, 2, 9], "refused creations leave nothing");
     drop(clients);
     assert!(daemon.stop().success());
-    let daemon = Daemon::start(dir.path(), &TWO());
+    let daemon = Daemon::start(dir.path(), &TWO_SHARDS());
     assert_eq!(daemon.client().get(&url(2, 7)).unwrap().body, b"there");
     assert_eq!(state(&daemon, 9), "writable");
 }
 
-/// The command's exit code, output and complaints.
+/// Runs `hayloft volume`. Returns exit code, stdout and stderr.
 fn volume(daemon: &Daemon, args: &[&str]) -> (i32, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_hayloft"))
         .arg("volume")
@@ -88,16 +88,16 @@ fn volume(daemon: &Daemon, args: &[&str]) -> (i32, String, String) {
 }
 
 #[test]
-fn the_command_line_does_what_the_admin_api_does() {
+fn volume_commands_match_the_admin_api() {
     let dir = data_dir();
-    let daemon = Daemon::start(dir.path(), &TWO());
-    let done = |args: &[&str], told: &str| {
-        assert_eq!(volume(&daemon, args), (0, told.to_owned(), String::new()), "{args:?}");
+    let daemon = Daemon::start(dir.path(), &TWO_SHARDS());
+    let done = |args: &[&str], printed: &str| {
+        assert_eq!(volume(&daemon, args), (0, printed.to_owned(), String::new()), "{args:?}");
     };
     let refused = |args: &[&str], why: &str| {
-        let (code, told, complaint) = volume(&daemon, args);
-        assert_eq!((code, &told[..]), (1, ""), "{args:?}: {complaint}");
-        assert!(complaint.starts_with("hayloft: ") && complaint.contains(why), "{complaint}");
+        let (code, printed, error_text) = volume(&daemon, args);
+        assert_eq!((code, &printed[..]), (1, ""), "{args:?}: {error_text}");
+        assert!(error_text.starts_with("hayloft: ") && error_text.contains(why), "{error_text}");
     };
     done(&["create", "7", "--size", "32MiB"], "volume 7: writable, 32.0 MiB\n");
     done(&["create"], "volume 8: writable, 64.0 MiB\n");
@@ -108,18 +108,19 @@ fn the_command_line_does_what_the_admin_api_does() {
     done(&["read-only", "7", "8"], "volume 7: read_only\nvolume 8: read_only\n");
     assert_eq!(daemon.client().put(&url(7, 2), b"photo").unwrap().status, 503);
     done(&["writable", "7"], "volume 7: writable\n");
-    let (code, told, complaint) = volume(&daemon, &["writable", "99", "8"]);
+    let (code, printed, error_text) = volume(&daemon, &["writable", "99", "8"]);
     let expected = (1, "volume 8: writable\n", "hayloft: There is no volume 99.\n");
-    assert_eq!((code, &told[..], &complaint[..]), expected, "the others are changed");
-    let (_, told, _) = volume(&daemon, &["list"]);
-    let rows: Vec<Vec<&str>> = told.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((code, &printed[..], &error_text[..]), expected, "the other volumes are changed");
+    let (_, printed, _) = volume(&daemon, &["list"]);
+    let rows: Vec<Vec<&str>> =
+        printed.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), ["ID", "1", "7", "8"]);
-    assert!(rows.iter().skip(1).all(|row| row[1] == "writable"), "{told}");
-    let (_, told, _) = volume(&daemon, &["list", "--json"]);
-    let told: Value = serde_json::from_str(&told).unwrap();
-    assert_eq!(told, json(&daemon.admin("/volumes")));
-    let (_, told, _) = volume(&daemon, &["show", "7"]);
-    assert!(told.contains("needles      1\n") && told.contains("(32.0 MiB)\n"), "{told}");
+    assert!(rows.iter().skip(1).all(|row| row[1] == "writable"), "{printed}");
+    let (_, printed, _) = volume(&daemon, &["list", "--json"]);
+    let printed: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(printed, json(&daemon.admin("/volumes")));
+    let (_, printed, _) = volume(&daemon, &["show", "7"]);
+    assert!(printed.contains("needles      1\n") && printed.contains("(32.0 MiB)\n"), "{printed}");
     refused(&["show", "99"], "There is no volume 99.");
     refused(&["delete", "7"], "volume 7 holds 1 photos");
     assert_eq!(state(&daemon, 7), "writable");
@@ -137,15 +138,15 @@ fn the_command_line_does_what_the_admin_api_does() {
 }
 
 #[test]
-fn a_read_only_volume_stays_so_and_others_take_the_photos() {
+fn read_only_survives_restart_and_posts_go_to_other_volumes() {
     let dir = data_dir();
-    let daemon = Daemon::start(dir.path(), &TWO());
+    let daemon = Daemon::start(dir.path(), &TWO_SHARDS());
     assert_eq!(admin(&daemon, "POST", "/volumes", "").status, 201);
     let mut client = daemon.client();
     assert_eq!(client.put(&url(1, 1), b"before").unwrap().status, 201);
     let reply = admin(&daemon, "POST", "/volumes/1/read-only", "");
     assert_eq!((reply.status, json(&reply)["state"].clone()), (200, "read_only".into()));
-    let look = |daemon: &Daemon| {
+    let assert_read_only = |daemon: &Daemon| {
         for client in &mut clients(daemon) {
             let refused = client.put(&url(1, 2), b"x").unwrap();
             assert_eq!((refused.status, refused.text().trim()), (503, "the volume is read-only"));
@@ -158,11 +159,11 @@ fn a_read_only_volume_stays_so_and_others_take_the_photos() {
             assert_eq!((posted.status, json(&posted)["volume"].clone()), (201, 2.into()));
         }
     };
-    look(&daemon);
-    assert_eq!(daemon.admin("/readyz?strict").status, 200, "it is what the operator wants");
+    assert_read_only(&daemon);
+    assert_eq!(daemon.admin("/readyz?strict").status, 200, "read-only is intended");
     daemon.kill();
-    let daemon = Daemon::start(dir.path(), &TWO());
-    look(&daemon);
+    let daemon = Daemon::start(dir.path(), &TWO_SHARDS());
+    assert_read_only(&daemon);
     let reply = admin(&daemon, "POST", "/volumes/1/writable", "");
     assert_eq!((reply.status, json(&reply)["state"].clone()), (200, "writable".into()));
     assert_eq!(daemon.client().put(&url(1, 2), b"x").unwrap().status, 201);
@@ -170,9 +171,9 @@ fn a_read_only_volume_stays_so_and_others_take_the_photos() {
 }
 
 #[test]
-fn a_deleted_volume_is_gone_and_its_readers_finish() {
+fn deleted_volume_is_gone_and_open_readers_finish() {
     let dir = data_dir();
-    let daemon = Daemon::start(dir.path(), &TWO());
+    let daemon = Daemon::start(dir.path(), &TWO_SHARDS());
     assert_eq!(admin(&daemon, "POST", "/volumes", "").status, 201);
     let body = bytes(5, 24 << 20);
     let mut client = daemon.client();
@@ -180,7 +181,7 @@ fn a_deleted_volume_is_gone_and_its_readers_finish() {
     assert_eq!(client.put(&url(1, 1), b"stays").unwrap().status, 201);
     let counted = daemon.metric("hayloft_commits_total", "");
     assert!(counted > 0.0);
-    // Has begun to read and does not go on yet.
+    // A reader that has sent its request and does not receive yet.
     let mut reader = daemon.client();
     reader.send(format!("GET {} HTTP/1.1\r\nHost: t\r\n\r\n", url(2, 1)).as_bytes()).unwrap();
     daemon.wait_until("the download", || {
@@ -194,23 +195,23 @@ fn a_deleted_volume_is_gone_and_its_readers_finish() {
         assert_eq!(client.get(&url(1, 1)).unwrap().status, 200);
     }
     assert!(!dir.path().join("data/2.0.vol").exists());
-    assert_eq!(reader.reply(false).unwrap().body, body, "whoever reads may finish");
+    assert_eq!(reader.reply(false).unwrap().body, body, "open readers may finish");
     assert_eq!(daemon.admin("/volumes/2").status, 404);
     assert_eq!(admin(&daemon, "DELETE", "/volumes/2", "").status, 404);
-    assert!(daemon.metric("hayloft_commits_total", "") >= counted, "counters never go back");
-    // The number is free again, and nothing of the old volume is in the new one.
+    assert!(daemon.metric("hayloft_commits_total", "") >= counted, "counters never decrease");
+    // The id can be reused, and the new volume contains nothing of the old one.
     assert_eq!(admin(&daemon, "POST", "/volumes", r#"{"id": 2}"#).status, 201);
     assert_eq!(daemon.client().get(&url(2, 1)).unwrap().status, 404);
     assert!(daemon.stop().success());
-    let daemon = Daemon::start(dir.path(), &TWO());
+    let daemon = Daemon::start(dir.path(), &TWO_SHARDS());
     assert_eq!(daemon.client().get(&url(2, 1)).unwrap().status, 404);
     assert_eq!(daemon.client().get(&url(1, 1)).unwrap().body, b"stays");
 }
 
 #[test]
-fn changes_under_load_lose_nothing_that_was_acknowledged() {
+fn state_changes_under_load_lose_no_acknowledged_write() {
     let dir = data_dir();
-    let daemon = Daemon::start(dir.path(), &TWO());
+    let daemon = Daemon::start(dir.path(), &TWO_SHARDS());
     let done = std::sync::atomic::AtomicBool::new(false);
     let stored: Vec<u64> = std::thread::scope(|scope| {
         let writers: Vec<_> = (0..4u64)
@@ -260,7 +261,7 @@ fn changes_under_load_lose_nothing_that_was_acknowledged() {
     });
     assert!(!stored.is_empty());
     daemon.kill();
-    let daemon = Daemon::start(dir.path(), &TWO());
+    let daemon = Daemon::start(dir.path(), &TWO_SHARDS());
     assert_eq!(state(&daemon, 1), "read_only");
     let mut client = daemon.client();
     for key in &stored {
@@ -270,13 +271,13 @@ fn changes_under_load_lose_nothing_that_was_acknowledged() {
 }
 
 #[test]
-fn a_volume_that_does_not_fit_leaves_nothing_behind() {
+fn volume_that_does_not_fit_gets_507_and_leaves_no_file() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &Options::default());
     let disk = json(&daemon.admin("/status"))["disks"][0].clone();
     let (free, size) = (disk["free"].as_u64().unwrap(), disk["size"].as_u64().unwrap());
     assert!(0 < free && free <= size, "{disk}");
-    // More than there can ever be, whatever others do on that disk meanwhile.
+    // Larger than the disk, so that it never fits.
     let wanted = (size >> 20) + 1;
     assert!(wanted < 1 << 20, "this test needs a disk of less than 1 TiB: set HAYLOFT_TEST_DIR");
     let body = format!(r#"{{"size": "{wanted}MiB"}}"#);
@@ -298,10 +299,11 @@ fn names(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_data_directory_that_disappears_takes_only_its_volumes_out() {
+fn vanished_data_directory_affects_only_its_volumes() {
     let dir = data_dir();
     let second = dir.path().join("second");
-    let options = Options { args: vec!["--data".into(), second.to_str().unwrap().into()], ..TWO() };
+    let options =
+        Options { args: vec!["--data".into(), second.to_str().unwrap().into()], ..TWO_SHARDS() };
     let daemon = Daemon::start(dir.path(), &options);
     let reply = admin(&daemon, "POST", "/volumes", r#"{"id": 2, "disk": 1, "size": "32MiB"}"#);
     assert_eq!(reply.status, 201, "{reply:?}");
@@ -317,7 +319,7 @@ fn a_data_directory_that_disappears_takes_only_its_volumes_out() {
         daemon.wait_until("its volumes to be lost", || state(&daemon, id) == "lost");
     }
     assert_eq!(client.put(&url(3, 2), b"x").unwrap().status, 503);
-    // Nothing is acknowledged that a restart would not find; what is there is still read.
+    // Writes that a restart would not find are refused; existing photos are still served.
     assert_eq!(client.put(&url(2, 2), b"x").unwrap().status, 503);
     assert_eq!(client.get(&url(2, 1)).unwrap().body, b"before");
     assert_eq!(client.put(&url(1, 2), b"x").unwrap().status, 201);
@@ -332,7 +334,7 @@ fn a_data_directory_that_disappears_takes_only_its_volumes_out() {
     assert!(daemon.log_text().contains("no longer the data directory it was"));
     assert!(daemon.stop().success());
 
-    // Without it the daemon starts all the same, and makes no volume whose number it may have.
+    // The daemon starts without the disk, and creates no volume, because the disk may have its id.
     let daemon = Daemon::start(dir.path(), &options);
     let mut client = daemon.client();
     assert_eq!(client.get(&url(1, 2)).unwrap().status, 200);
@@ -349,16 +351,17 @@ fn a_data_directory_that_disappears_takes_only_its_volumes_out() {
 }
 
 #[test]
-fn a_disk_is_added_when_its_directory_was_initialised() {
+fn disk_is_used_only_after_init() {
     let dir = data_dir();
-    assert!(Daemon::start(dir.path(), &TWO()).stop().success());
+    assert!(Daemon::start(dir.path(), &TWO_SHARDS()).stop().success());
     let second = dir.path().join("second");
-    let options = Options { args: vec!["--data".into(), second.to_str().unwrap().into()], ..TWO() };
+    let options =
+        Options { args: vec!["--data".into(), second.to_str().unwrap().into()], ..TWO_SHARDS() };
     std::fs::create_dir(&second).unwrap();
     let daemon = Daemon::start(dir.path(), &options);
-    // Empty: it could as well be a disk that is not mounted.
+    // An empty directory may be the mount point of a disk that is not mounted.
     assert_eq!(json(&daemon.admin("/status"))["disks"][1]["state"], "missing");
-    assert!(daemon.log_text().contains("hayloft init"), "what to do is told");
+    assert!(daemon.log_text().contains("hayloft init"), "the log has the advice");
     assert!(daemon.stop().success());
     let init = || {
         let mut hayloft = std::process::Command::new(env!("CARGO_BIN_EXE_hayloft"));
@@ -368,14 +371,14 @@ fn a_disk_is_added_when_its_directory_was_initialised() {
     assert_eq!((init().0, init().1.contains("already, volumes: 0")), (Some(0), true));
     let daemon = Daemon::start(dir.path(), &options);
     assert_eq!(json(&daemon.admin("/status"))["disks"][1]["state"], "ok");
-    assert_eq!(names(&second), ["LOCK", "hayloft.toml"], "volumes are made when they are wanted");
+    assert_eq!(names(&second), ["LOCK", "hayloft.toml"], "no volume is created without a request");
     let reply = admin(&daemon, "POST", "/volumes", r#"{"disk": 1, "size": "32MiB"}"#);
     assert_eq!((reply.status, reply.header("location")), (201, Some("/volumes/2")), "{reply:?}");
-    assert_eq!((init().0, init().1), (Some(2), String::new()), "the daemon has it");
+    assert_eq!((init().0, init().1), (Some(2), String::new()), "the daemon holds the lock");
 }
 
 #[test]
-fn a_volume_file_that_is_removed_is_noticed_and_still_read() {
+fn removed_volume_file_is_detected_and_still_readable() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &Options::default());
     let mut client = daemon.client();
@@ -383,11 +386,11 @@ fn a_volume_file_that_is_removed_is_noticed_and_still_read() {
     std::fs::remove_file(dir.path().join("data/1.0.vol")).unwrap();
     daemon.wait_until("volume 1 is lost", || state(&daemon, 1) == "lost");
     assert_eq!(client.put(&url(1, 2), b"x").unwrap().status, 503);
-    // It was the only volume. Ending now would destroy the last copy: the main thread looks whether it
-    // should each time before it looks for signals again.
+    // It was the only volume, and an exit would destroy the last copy. The main thread decides about an exit
+    // before each check for signals.
     for times in 1..=2 {
         daemon.signal(nix::sys::signal::Signal::SIGHUP);
-        daemon.wait_until("the main thread to look around", || {
+        daemon.wait_until("the main thread to handle SIGHUP", || {
             daemon.log_text().matches("received SIGHUP").count() == times
         });
     }
@@ -397,25 +400,25 @@ fn a_volume_file_that_is_removed_is_noticed_and_still_read() {
 }
 
 #[test]
-fn a_volume_that_was_created_at_run_time_is_monitored_too() {
+fn volume_created_at_run_time_is_monitored() {
     let dir = data_dir();
-    let daemon = Daemon::start(dir.path(), &TWO());
+    let daemon = Daemon::start(dir.path(), &TWO_SHARDS());
     for id in [2, 3] {
         let body = format!(r#"{{"id": {id}, "size": "16MiB"}}"#);
         assert_eq!(admin(&daemon, "POST", "/volumes", &body).status, 201);
         assert_eq!(daemon.client().put(&url(id, 1), b"before").unwrap().status, 201);
     }
-    // Whoever finds that the first is gone has looked for the second too.
+    // One check covers all volumes: when the first is detected, the second was checked, too.
     for id in [2, 1] {
         std::fs::remove_file(dir.path().join(format!("data/{id}.0.vol"))).unwrap();
     }
     daemon.wait_until("volume 1 to be lost", || state(&daemon, 1) == "lost");
-    let soon = std::time::Duration::from_secs(10);
-    daemon.wait_within(soon, "volume 2 to be lost", || state(&daemon, 2) == "lost");
+    let timeout = std::time::Duration::from_secs(10);
+    daemon.wait_within(timeout, "volume 2 to be lost", || state(&daemon, 2) == "lost");
     assert_eq!(daemon.client().put(&url(2, 2), b"x").unwrap().status, 503);
     assert_eq!(daemon.client().get(&url(2, 1)).unwrap().body, b"before");
     assert_eq!(daemon.client().put(&url(3, 2), b"x").unwrap().status, 201);
-    // One that was deleted on purpose is not lost.
+    // A deleted volume is not reported as lost.
     assert_eq!(admin(&daemon, "DELETE", "/volumes/3", "").status, 204);
     let body = r#"{"id": 4, "size": "16MiB"}"#;
     assert_eq!(admin(&daemon, "POST", "/volumes", body).status, 201);
@@ -424,7 +427,7 @@ fn a_volume_that_was_created_at_run_time_is_monitored_too() {
     assert!(!daemon.log_text().contains("3.0.vol was removed"), "{}", daemon.log_text());
 }
 
-/// Creates volume `id`, which takes its time: all of it is written.
+/// Sends the request to create volume `id`. With zeroed preallocation the creation takes some time.
 fn begin_to_create(daemon: &Daemon, id: u32, size: &str) -> Client {
     let mut client = Client::connect(daemon.admin).unwrap();
     let body = format!(r#"{{"id": {id}, "size": "{size}"}}"#);
@@ -440,11 +443,11 @@ fn is_being_created(daemon: &Daemon, id: u32) -> bool {
 }
 
 fn zeroed() -> Options {
-    Options { config: "prealloc = \"zeroed\"\n".into(), ..TWO() }
+    Options { config: "prealloc = \"zeroed\"\n".into(), ..TWO_SHARDS() }
 }
 
 #[test]
-fn of_one_volume_there_is_one_change_at_a_time() {
+fn changes_of_one_volume_are_mutually_exclusive() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &zeroed());
     let changes = [
@@ -453,7 +456,7 @@ fn of_one_volume_there_is_one_change_at_a_time() {
         ("DELETE", "/volumes/5", ""),
         ("POST", "/volumes", r#"{"id": 5}"#),
     ];
-    // It must last longer than the four requests; how long it takes is the disk's business.
+    // Large enough that the creation takes longer than the four requests.
     let mut creating = begin_to_create(&daemon, 5, "1GiB");
     daemon.wait_until("the creation to begin", || is_being_created(&daemon, 5));
     for (method, path, body) in changes {
@@ -462,7 +465,7 @@ fn of_one_volume_there_is_one_change_at_a_time() {
         assert_eq!(reply.status, 409, "{method} {path}: {}", reply.text());
         assert!(error(&reply).contains("is being changed already"), "{}", error(&reply));
     }
-    // One that picks its number takes another.
+    // A creation without an id picks another one.
     let body = r#"{"size": "16MiB"}"#;
     let other = admin(&daemon, "POST", "/volumes", body);
     assert_eq!((other.status, json(&other)["id"].clone()), (201, 6.into()), "{other:?}");
@@ -479,13 +482,13 @@ fn of_one_volume_there_is_one_change_at_a_time() {
 }
 
 #[test]
-fn only_so_many_volumes_are_changed_at_once() {
+fn concurrent_volume_changes_are_bounded() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &zeroed());
     let most = u32::try_from(hayloft::base::limits::CHANGES_MAX).unwrap();
     let creating: Vec<Client> =
         (0..most).map(|n| begin_to_create(&daemon, 10 + n, "128MiB")).collect();
-    daemon.wait_until("all of them to be under way", || {
+    daemon.wait_until("all creations to begin", || {
         (0..most).all(|n| is_being_created(&daemon, 10 + n))
     });
     let refused = admin(&daemon, "POST", "/volumes", r#"{"id": 9, "size": "16MiB"}"#);
@@ -504,18 +507,18 @@ fn only_so_many_volumes_are_changed_at_once() {
     assert!(daemon.stop().success());
 }
 
-/// A directory that may not be written to: the file's name cannot be removed.
+/// The data directory is not writable, so the file cannot be unlinked.
 #[test]
-fn a_volume_that_cannot_be_deleted_goes_on_and_is_monitored() {
+fn failed_delete_keeps_the_volume_served_and_monitored() {
     use std::os::unix::fs::PermissionsExt;
     let dir = data_dir();
     let set = |path: &Path, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
     set(dir.path(), 0o777);
-    // Root may remove what it likes, so the daemon runs as somebody else where the test runs as root.
+    // Permissions do not apply to root, so the daemon runs as another user if the test runs as root.
     let user = nix::unistd::Uid::effective().is_root().then_some(65_534);
-    let options = Options { user, ..TWO() };
+    let options = Options { user, ..TWO_SHARDS() };
     let daemon = Daemon::start(dir.path(), &options);
     assert_eq!(daemon.client().put(&url(1, 1), b"before").unwrap().status, 201);
     let data = dir.path().join("data");

@@ -1,9 +1,5 @@
-//! The real nginx in front of a daemon, with the configuration that the documents show.
-#![allow(
-    clippy::allow_attributes,
-    dead_code,
-    reason = "each test binary uses its own part, so that `expect` would fail in some"
-)]
+//! The real nginx in front of a daemon, with the documented configuration.
+#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -23,22 +19,22 @@ pub enum Upstream {
     Unix,
 }
 
-/// Where a daemon started in `dir` listens beside its TCP address.
+/// Path of the unix socket of a daemon in `dir`.
 pub fn socket(dir: &Path) -> PathBuf {
     dir.join("data.sock")
 }
 
-/// The arguments that make a daemon listen there.
+/// Arguments that make a daemon listen on [`socket`].
 pub fn listen_unix(dir: &Path) -> Vec<String> {
     vec!["--listen".to_owned(), format!("unix:{}", socket(dir).display())]
 }
 
-/// How to start nginx.
+/// Options of an nginx.
 pub struct Setup<'a> {
     pub upstream: Upstream,
-    /// Switches on what is switched off in the example: the cache.
+    /// Enables the optional settings of the example: the cache.
     pub cache: bool,
-    /// What to replace in the example; each must be there.
+    /// Replacements in the configuration; each old text must occur.
     pub edits: &'a [(&'a str, &'a str)],
 }
 
@@ -48,31 +44,31 @@ impl Default for Setup<'_> {
     }
 }
 
-/// A request as nginx saw it.
+/// A request in the access log of nginx.
 #[derive(Clone, Debug)]
-pub struct Logged {
-    /// The first line as it came; bytes that are not printable, `"` and `\` as `\xHH`.
+pub struct LoggedRequest {
+    /// The request line as received; unprintable bytes, `"` and `\` as `\xHH`.
     pub request: String,
     pub status: u16,
-    /// Whom nginx passed it to: one for each attempt, nobody if it answered itself.
+    /// Upstream address of each attempt; empty if nginx answered itself.
     pub upstreams: Vec<String>,
-    /// What the daemon said; `-` if nothing came.
+    /// Status from the daemon; `-` without a response.
     pub upstream_status: String,
     pub body_bytes: u64,
 }
 
-/// An nginx. Killed when dropped.
+/// A running nginx. Killed when dropped.
 pub struct Nginx {
     child: Child,
     dir: PathBuf,
-    /// The public server, for reads only.
+    /// Address of the public server, for reads only.
     pub address: SocketAddr,
-    /// The server that takes writes too.
+    /// Address of the server that accepts writes.
     pub writes: SocketAddr,
 }
 
 impl Nginx {
-    /// Starts it in front of `daemon`, whose files and its own are in `dir`.
+    /// Starts nginx in front of `daemon`. The files of both are in `dir`.
     pub fn start(dir: &Path, daemon: &Daemon, setup: &Setup) -> Self {
         let server = match setup.upstream {
             Upstream::Tcp => daemon.data.to_string(),
@@ -81,13 +77,13 @@ impl Nginx {
         Self::start_before(dir, &server, setup)
     }
 
-    /// Starts it in front of `server`.
+    /// Starts nginx in front of `server`.
     pub fn start_before(dir: &Path, server: &str, setup: &Setup) -> Self {
         let site = EXAMPLE.replace("server 127.0.0.1:8080 ", &format!("server {server} "));
         Self::start_as(dir, &site, setup)
     }
 
-    /// Starts it with this configuration, which listens on ports 80 and 8082 as the example does.
+    /// Starts nginx with a configuration that listens on ports 80 and 8082, as the example does.
     pub fn start_as(dir: &Path, site: &str, setup: &Setup) -> Self {
         let own = dir.join("nginx");
         std::fs::create_dir(&own).unwrap();
@@ -99,20 +95,20 @@ impl Nginx {
             own.join("access.log").display(),
             own.join("failures.log").display()
         );
-        let mut site = if setup.cache { switched_on(site) } else { site.to_owned() };
+        let mut site = if setup.cache { with_optional_settings(site) } else { site.to_owned() };
         let cache = own.join("cache");
-        // Tests judge by what the configuration itself keeps nowhere.
+        // The configuration discards the errors of requests; tests need them.
         let errors = "error_log /dev/null crit;";
         let kept = format!("{errors} error_log {} info;", own.join("requests.log").display());
         let original = site.clone();
-        let ours = [
+        let replacements = [
             ("listen 80;", &format!("listen {address};")[..]),
             (writes_listen(&original), &format!("listen {writes};")[..]),
             (failures, &own_logs),
             (errors, &kept),
             ("/var/cache/nginx/hayloft ", &format!("{} ", cache.display())),
         ];
-        for (old, new) in ours.iter().chain(setup.edits) {
+        for (old, new) in replacements.iter().chain(setup.edits) {
             assert!(site.contains(old), "the configuration has no {old:?}");
             site = site.replace(old, new);
         }
@@ -139,28 +135,28 @@ impl Nginx {
         nginx
     }
 
-    /// A client of the public server.
+    /// Connects to the public server.
     pub fn client(&self) -> Client {
         Client::connect(self.address).unwrap()
     }
 
-    /// A client of the server that takes writes.
+    /// Connects to the server that accepts writes.
     pub fn writer(&self) -> Client {
         Client::connect(self.writes).unwrap()
     }
 
-    /// What it complained about, in its error log or about requests.
+    /// All errors of nginx: its error log, and errors of requests.
     pub fn errors(&self) -> String {
         let requests = std::fs::read_to_string(self.dir.join("requests.log"));
         self.error_log() + &requests.unwrap_or_default()
     }
 
-    /// What the configuration lets it write to its error log.
+    /// The error log as configured.
     pub fn error_log(&self) -> String {
         std::fs::read_to_string(self.dir.join("error.log")).unwrap_or_default()
     }
 
-    /// The log of failures that the configuration keeps, once it has so many lines.
+    /// The failure log of the configuration; waits until it has `count` lines.
     pub fn failures_all(&self, count: usize) -> String {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
@@ -172,13 +168,13 @@ impl Nginx {
         }
     }
 
-    /// All requests that are over. The line of one may come a little later than its answer.
-    pub fn logged(&self) -> Vec<Logged> {
+    /// All completed requests. A line may be logged shortly after the response.
+    pub fn logged(&self) -> Vec<LoggedRequest> {
         self.logged_since(&mut 0)
     }
 
-    /// The same, once there are so many.
-    pub fn logged_all(&self, count: usize) -> Vec<Logged> {
+    /// All completed requests; waits until there are `count`.
+    pub fn logged_all(&self, count: usize) -> Vec<LoggedRequest> {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             let logged = self.logged();
@@ -189,14 +185,14 @@ impl Nginx {
         }
     }
 
-    /// The same from byte `at` of the log on, which is moved behind them.
-    pub fn logged_since(&self, at: &mut u64) -> Vec<Logged> {
+    /// Completed requests from offset `at` of the log (bytes) on; advances `at`.
+    pub fn logged_since(&self, at: &mut u64) -> Vec<LoggedRequest> {
         let mut text = String::new();
         if let Ok(mut file) = File::open(self.dir.join("access.log")) {
             file.seek(SeekFrom::Start(*at)).unwrap();
             file.read_to_string(&mut text).unwrap();
         }
-        // The last line may be half written.
+        // The last line may be incomplete.
         text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
         *at += text.len() as u64;
         text.lines().map(read_line).collect()
@@ -210,19 +206,19 @@ impl Drop for Nginx {
     }
 }
 
-/// Where the server for writes listens: on loopback, or on all addresses of IPv4.
+/// The `listen` line of the server for writes: loopback, or all IPv4 addresses.
 fn writes_listen(site: &str) -> &'static str {
     let loopback = "listen 127.0.0.1:8082;";
     if site.contains(loopback) { loopback } else { "listen 8082;" }
 }
 
-/// The example with everything that is switched off in it switched on.
-fn switched_on(site: &str) -> String {
+/// The example with its commented-out settings enabled.
+fn with_optional_settings(site: &str) -> String {
     let on = |line: &str| {
         let text = line.trim_start();
         match text.strip_prefix('#') {
             Some(setting) if !setting.is_empty() && !setting.starts_with(' ') => setting.to_owned(),
-            // The inner lines of a block.
+            // Lines inside a block.
             Some(setting) if setting.starts_with("    ") => setting.to_owned(),
             _ => line.to_owned(),
         }
@@ -230,12 +226,12 @@ fn switched_on(site: &str) -> String {
     site.lines().map(|line| on(line) + "\n").collect()
 }
 
-/// What the example is included in: everything in one process and one directory.
+/// The main configuration that includes the example: one process, all files in `dir`.
 fn main_conf(dir: &Path) -> String {
     let dir = dir.display();
     let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let temp = temp.map(|name| format!("    {name}_temp_path {dir}/{name};\n")).concat();
-    // Only root can, and must, say as whom to run: the default user could not write here.
+    // As root, nginx would run as a default user, who cannot write to `dir`.
     let user = if nix::unistd::Uid::effective().is_root() { "user root;\n" } else { "" };
     format!(
         r#"daemon off;
@@ -253,13 +249,13 @@ http {{
     )
 }
 
-fn read_line(line: &str) -> Logged {
+fn read_line(line: &str) -> LoggedRequest {
     let parts: Vec<&str> = line.split('"').collect();
     let [_, request, status, upstreams, _, upstream_status, body_bytes] = parts[..] else {
         panic!("nginx logged {line:?}")
     };
     let upstreams = upstreams.split(", ").filter(|upstream| *upstream != "-");
-    Logged {
+    LoggedRequest {
         request: request.to_owned(),
         status: status.trim().parse().unwrap(),
         upstreams: upstreams.map(str::to_owned).collect(),

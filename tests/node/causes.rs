@@ -1,5 +1,5 @@
-//! What explains that a simulated node refuses something, and in which state its volumes are. What
-//! nothing explains is a fault of the node.
+//! Causes of refusals and of volume states of a simulated node. A refusal or state without a known cause is a
+//! bug of the node.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,13 +14,13 @@ use hayloft::runtime::sim::history::Answer;
 
 use super::SECOND;
 
-/// Who sent something large may have gone long before the node notices (nanoseconds): its room in the
-/// volume stays claimed until then.
-const NOTICED_AFTER: u64 = 30 * SECOND;
-/// Figures of volumes are known about so late (nanoseconds).
-const PUBLISHED_AFTER: u64 = 20_000_000;
+/// Longest time until the node notices that the client of an upload has disconnected (ns). The reservation is
+/// held until then.
+const ABORT_NOTICED_WITHIN_NS: u64 = 30 * SECOND;
+/// Longest delay until figures of volumes are published (ns).
+const FIGURES_DELAY_NS: u64 = 20_000_000;
 
-/// Why a HEAD may be refused.
+/// Possible reasons for a refused HEAD, whose response has no text.
 const REASONS: [(u16, &str); 6] = [
     (503, "the volume is being recovered"),
     (503, "the volume could not be opened"),
@@ -30,60 +30,60 @@ const REASONS: [(u16, &str); 6] = [
     (500, "the photo is damaged on disk"),
 ];
 
-/// An operator hears so late that something is done, at most (nanoseconds).
-const REPORTED_AFTER: u64 = 5_000_000;
+/// Longest delay until the operator receives the report of a completed change (ns).
+const REPORT_DELAY_NS: u64 = 5_000_000;
 
-/// What an operator does to a volume.
+/// Kind of a change to a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum ChangeKind {
     ReadOnly,
     Writable,
     Create,
     Delete,
-    /// Its file is taken to be lost.
-    Forsake,
-    /// Its disk is pulled out.
+    /// Its file is treated as lost.
+    Fence,
+    /// Its disk is removed.
     Unplug,
 }
 
-impl What {
-    /// What a start may find when it was done.
-    fn result(self) -> Option<Sworn> {
+impl ChangeKind {
+    /// State that a start finds after the change, if the change affects the disk.
+    fn result(self) -> Option<OnDisk> {
         match self {
             Self::ReadOnly => Some(READ_ONLY),
             Self::Writable | Self::Create => Some(WRITABLE),
             Self::Delete => Some(NOTHING),
-            Self::Forsake | Self::Unplug => None,
+            Self::Fence | Self::Unplug => None,
         }
     }
 }
 
-/// Something that an operator does.
+/// A change by the operator.
 #[derive(Clone, Copy, Debug)]
 struct Change {
     volume: u32,
-    what: What,
+    what: ChangeKind,
     from: u64,
-    /// When it was done, if it is.
+    /// End of the change (ns); `u64::MAX` while it is in progress.
     until: u64,
-    /// What a start might have found before.
-    before: Sworn,
+    /// Possible states on disk before the change.
+    before: OnDisk,
     is_done: bool,
 }
 
-/// What a start may find of a volume: no file, or what in its superblock.
+/// Possible states on disk of a volume: no file, or the state in its superblock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sworn {
+pub struct OnDisk {
     nothing: bool,
     read_only: bool,
     writable: bool,
 }
 
-const NOTHING: Sworn = Sworn { nothing: true, read_only: false, writable: false };
-const READ_ONLY: Sworn = Sworn { nothing: false, read_only: true, writable: false };
-const WRITABLE: Sworn = Sworn { nothing: false, read_only: false, writable: true };
+const NOTHING: OnDisk = OnDisk { nothing: true, read_only: false, writable: false };
+const READ_ONLY: OnDisk = OnDisk { nothing: false, read_only: true, writable: false };
+const WRITABLE: OnDisk = OnDisk { nothing: false, read_only: false, writable: true };
 
-impl Sworn {
+impl OnDisk {
     fn or(self, other: Self) -> Self {
         Self {
             nothing: self.nothing || other.nothing,
@@ -93,92 +93,93 @@ impl Sworn {
     }
 }
 
-/// What outlives a node: what may stand on its disks.
+/// Possible states on disk of all volumes; kept across restarts.
 #[derive(Default)]
-pub struct Books(RefCell<BTreeMap<u32, Sworn>>);
+pub struct DiskStates(RefCell<BTreeMap<u32, OnDisk>>);
 
-impl Books {
-    fn of(&self, volume: u32) -> Sworn {
+impl DiskStates {
+    fn of(&self, volume: u32) -> OnDisk {
         self.0.borrow().get(&volume).copied().unwrap_or(WRITABLE)
     }
 
-    fn set(&self, volume: u32, sworn: Sworn) {
-        self.0.borrow_mut().insert(volume, sworn);
+    fn set(&self, volume: u32, on_disk: OnDisk) {
+        self.0.borrow_mut().insert(volume, on_disk);
     }
 
-    /// A start finds a volume's file, or does not: that must have a cause.
+    /// Asserts that a start may find, or not find, the file of a volume, and records the result.
     pub fn found(&self, volume: u32, is_there: bool) {
-        let sworn = self.of(volume);
-        let explained = if is_there { sworn.read_only || sworn.writable } else { sworn.nothing };
-        assert!(explained, "nothing explains that volume {volume} is there: {is_there}; {sworn:?}");
-        let Sworn { read_only, writable, .. } = sworn;
-        let found = Sworn { nothing: false, read_only, writable };
+        let on_disk = self.of(volume);
+        let has_cause =
+            if is_there { on_disk.read_only || on_disk.writable } else { on_disk.nothing };
+        assert!(has_cause, "no cause for volume {volume} being present: {is_there}; {on_disk:?}");
+        let OnDisk { read_only, writable, .. } = on_disk;
+        let found = OnDisk { nothing: false, read_only, writable };
         self.set(volume, if is_there { found } else { NOTHING });
     }
 }
 
-/// A body on its way.
+/// An upload in progress.
 struct Upload {
     volume: Option<u32>,
-    /// What it takes of the log at most (bytes).
+    /// Upper bound of its space in the log (bytes).
     cost: u64,
-    /// What it takes of the buffers at most (bytes).
+    /// Upper bound of its buffers (bytes).
     memory: u64,
     from: u64,
     until: u64,
 }
 
 impl Upload {
-    /// Whether the node may have held something for it at some time between these.
+    /// Whether the node may have held resources for it at some time in this interval.
     fn is_held(&self, from: u64, until: u64) -> bool {
-        self.from <= until && self.until.saturating_add(NOTICED_AFTER) >= from
+        self.from <= until && self.until.saturating_add(ABORT_NOTICED_WITHIN_NS) >= from
     }
 }
 
-/// A request, for who wants to know why it was answered so.
+/// Properties of a request that determine the possible causes of its refusal.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked {
-    /// Nothing when the node picks one.
+pub struct RequestInfo {
+    /// `None` if the node picks the volume.
     pub volume: Option<u32>,
-    /// Whether nothing is to be stored.
+    /// Whether this is a DELETE, which may use the reserve of a full volume.
     pub is_delete: bool,
     pub called: u64,
-    /// What the node needs of its buffers (bytes), at most.
+    /// Upper bound of the buffers that the node needs (bytes).
     pub memory: u64,
-    /// Whether the volume was being recovered then.
+    /// Whether the volume was being recovered when the request was sent.
     pub was_recovering: bool,
 }
 
-/// The causes that one life of a node knows.
+/// The possible causes in one life of a node.
 pub struct Causes {
     world: World,
     metrics: Arc<Metrics>,
-    books: Rc<Books>,
+    disk_states: Rc<DiskStates>,
     /// Volumes that this node may have.
     all: RangeInclusive<u32>,
-    /// Those that it has.
+    /// Volumes that this node has.
     present: RefCell<BTreeSet<u32>>,
-    /// Volumes whose disk is not there.
+    /// Volumes whose disk is missing.
     absent: BTreeSet<u32>,
     /// Volumes that may have been read-only at the start.
     read_only: BTreeSet<u32>,
     changes: RefCell<Vec<Change>>,
     uploads: RefCell<Vec<Upload>>,
-    /// Volumes that take no writes until they are told to, since when.
-    shut: RefCell<BTreeMap<u32, u64>>,
-    /// When such a volume was first seen to have taken one.
-    opened: RefCell<BTreeMap<u32, u64>>,
-    /// When how much of each shard's buffers was lent (bytes); only what no later time exceeds.
+    /// Read-only volumes, and since when (ns).
+    read_only_since: RefCell<BTreeMap<u32, u64>>,
+    /// Time of the first write to a volume after it was read-only (ns).
+    first_write: RefCell<BTreeMap<u32, u64>>,
+    /// Per shard: time and used buffers (bytes), decreasing; only values that no later one exceeds.
     peaks: RefCell<BTreeMap<usize, Vec<(u64, u64)>>>,
-    /// Figures of volumes that were deleted.
+    /// Figures of deleted volumes.
     retired: RefCell<Vec<Arc<VolumeMetrics>>>,
     /// Buffers of each shard (bytes).
     buffers: u64,
-    /// When requests under way are given up.
-    given_up_at: Cell<u64>,
+    /// Time at which a drain aborts requests in flight (ns).
+    drain_deadline: Cell<u64>,
 }
 
-/// What a body takes of the log at most, its parts and manifest with it (bytes).
+/// Upper bound of the log space of a body, including parts and manifest (bytes).
 pub fn cost_of(len: usize) -> u64 {
     let len = len as u64;
     len + len / 8 + (16 << 10)
@@ -188,29 +189,29 @@ impl Causes {
     pub fn new(
         world: World,
         metrics: Arc<Metrics>,
-        books: Rc<Books>,
+        disk_states: Rc<DiskStates>,
         present: &[u32],
         absent: &[u32],
         (volumes, buffers): (u32, u64),
     ) -> Self {
-        let may_be = |volume: &u32| books.of(*volume).read_only;
+        let may_be = |volume: &u32| disk_states.of(*volume).read_only;
         let read_only = present.iter().copied().filter(may_be).collect();
         Self {
             world,
             metrics,
-            books,
+            disk_states,
             all: 1..=volumes,
             present: RefCell::new(present.iter().copied().collect()),
             absent: absent.iter().copied().collect(),
             changes: RefCell::default(),
             uploads: RefCell::default(),
-            shut: RefCell::default(),
-            opened: RefCell::default(),
+            read_only_since: RefCell::default(),
+            first_write: RefCell::default(),
             peaks: RefCell::default(),
             retired: RefCell::default(),
             read_only,
             buffers,
-            given_up_at: Cell::new(u64::MAX),
+            drain_deadline: Cell::new(u64::MAX),
         }
     }
 
@@ -226,8 +227,8 @@ impl Causes {
         asked.any(|found| found.state.get() == Shown::Recovering)
     }
 
-    /// So much of a shard's buffers is lent now (bytes).
-    pub fn note_lent(&self, shard: usize, bytes: u64) {
+    /// Records the used buffers of a shard (bytes).
+    pub fn note_buffers_used(&self, shard: usize, bytes: u64) {
         let mut all = self.peaks.borrow_mut();
         let peaks = all.entry(shard).or_default();
         while peaks.last().is_some_and(|(_, last)| *last <= bytes) {
@@ -236,27 +237,27 @@ impl Causes {
         peaks.push((self.world.now(), bytes));
     }
 
-    /// Whether so much was lent since the request came that it found no buffer.
-    fn is_short_of_buffers(&self, asked: &Asked) -> bool {
-        let lent = |peaks: &Vec<(u64, u64)>| {
+    /// Whether enough buffers were in use since the request was sent that none may have been free.
+    fn is_short_of_buffers(&self, asked: &RequestInfo) -> bool {
+        let used = |peaks: &Vec<(u64, u64)>| {
             let since = peaks.partition_point(|(at, _)| *at < asked.called).saturating_sub(1);
             peaks.get(since).map_or(0, |(_, bytes)| *bytes)
         };
-        let lent = self.peaks.borrow().values().map(lent).max().unwrap_or(0);
-        // Bodies are promised more than they have yet.
+        let used = self.peaks.borrow().values().map(used).max().unwrap_or(0);
+        // Uploads reserve more than they use so far.
         let now = self.world.now();
         let uploads = self.uploads.borrow();
         let promised = uploads.iter().filter(|upload| upload.is_held(asked.called, now));
         let promised: u64 = promised.map(|upload| upload.memory).sum();
-        lent.max(promised) + asked.memory > self.buffers / 8 * 5
+        used.max(promised) + asked.memory > self.buffers / 8 * 5
     }
 
-    /// The node drains from now on, for so long at most.
+    /// Records the start of a drain, which takes at most `drain_ns`.
     pub fn note_draining(&self, drain_ns: u64) {
-        self.given_up_at.set(self.world.now() + drain_ns);
+        self.drain_deadline.set(self.world.now() + drain_ns);
     }
 
-    /// A body is on its way: its number.
+    /// Records the start of an upload. Returns its number.
     pub fn begin_upload(&self, volume: Option<u32>, cost: u64, memory: u64) -> usize {
         let mut uploads = self.uploads.borrow_mut();
         let (from, until) = (self.world.now(), u64::MAX);
@@ -264,15 +265,15 @@ impl Causes {
         uploads.len() - 1
     }
 
-    /// It was answered, or given up.
+    /// Records the end of an upload, answered or aborted.
     pub fn end_upload(&self, number: usize) {
         self.uploads.borrow_mut()[number].until = self.world.now();
     }
 
-    /// An operator begins with something: its number.
-    pub fn begin(&self, volume: u32, what: What) -> usize {
-        let before = self.books.of(volume);
-        self.books.set(volume, what.result().map_or(before, |result| result.or(before)));
+    /// Records the start of a change. Returns its number.
+    pub fn begin(&self, volume: u32, what: ChangeKind) -> usize {
+        let before = self.disk_states.of(volume);
+        self.disk_states.set(volume, what.result().map_or(before, |result| result.or(before)));
         let mut changes = self.changes.borrow_mut();
         let now = self.world.now();
         let (until, is_done) = (u64::MAX, false);
@@ -280,71 +281,78 @@ impl Causes {
         changes.len() - 1
     }
 
-    /// Nobody will know what came of it before the next start.
+    /// Records the end of a change whose effect is unknown until the next start.
     pub fn end_unknown(&self, number: usize) {
         self.changes.borrow_mut()[number].until = self.world.now();
     }
 
-    /// It was refused: on the disks it changed nothing.
+    /// Records the end of a refused change, which had no effect on disk.
     pub fn end_refused(&self, number: usize) {
         self.end_unknown(number);
         let Change { volume, what, before, .. } = self.changes.borrow()[number];
         let unsure = what.result().map_or(before, |result| result.or(before));
-        // Else a write has told more since.
-        if self.books.of(volume) == unsure {
-            self.books.set(volume, before);
+        // Otherwise a write has provided newer information.
+        if self.disk_states.of(volume) == unsure {
+            self.disk_states.set(volume, before);
         }
     }
 
-    /// It is done.
+    /// Records the end of a completed change.
     pub fn end_done(&self, number: usize) {
         self.end_unknown(number);
         self.changes.borrow_mut()[number].is_done = true;
         let Change { volume, what, until, .. } = self.changes.borrow()[number];
         if let Some(result) = what.result() {
-            self.books.set(volume, result);
+            self.disk_states.set(volume, result);
         }
-        let (mut shut, mut present) = (self.shut.borrow_mut(), self.present.borrow_mut());
+        let (mut read_only_since, mut present) =
+            (self.read_only_since.borrow_mut(), self.present.borrow_mut());
         match what {
-            What::ReadOnly => drop(shut.insert(volume, until)),
-            What::Writable => {
-                shut.remove(&volume);
-                if let Some(opened) = self.opened.borrow_mut().remove(&volume) {
-                    let early = until > opened + REPORTED_AFTER;
+            ChangeKind::ReadOnly => drop(read_only_since.insert(volume, until)),
+            ChangeKind::Writable => {
+                read_only_since.remove(&volume);
+                if let Some(first_write) = self.first_write.borrow_mut().remove(&volume) {
+                    let early = until > first_write + REPORT_DELAY_NS;
                     assert!(
                         !early,
-                        "volume {volume} took a write at {opened}, and was opened at {until}"
+                        "volume {volume} acknowledged a write at {first_write}, writable only at {until}"
                     );
                 }
             }
-            What::Create => drop(present.insert(volume)),
-            What::Delete => {
-                shut.remove(&volume);
+            ChangeKind::Create => drop(present.insert(volume)),
+            ChangeKind::Delete => {
+                read_only_since.remove(&volume);
                 present.remove(&volume);
             }
-            What::Forsake | What::Unplug => {}
+            ChangeKind::Fence | ChangeKind::Unplug => {}
         }
     }
 
-    /// Something was stored in a volume or deleted from it, and the client knows: a start must find it
-    /// writable, unless it was closed later.
+    /// Records an acknowledged write: a start must find the volume writable, unless it was made read-only
+    /// later.
     pub fn note_write(&self, volume: u32, called: u64) {
         let changes = self.changes.borrow();
         let of = |change: &&Change| {
-            change.volume == volume && matches!(change.what, What::ReadOnly | What::Writable)
+            change.volume == volume
+                && matches!(change.what, ChangeKind::ReadOnly | ChangeKind::Writable)
         };
         let last = changes.iter().rfind(of);
-        let shut = self.shut.borrow().get(&volume).copied();
-        let is_opening = last.is_some_and(|change| change.what == What::Writable);
-        if let Some(shut) = shut.filter(|shut| called > *shut) {
-            assert!(is_opening, "volume {volume} took a write, and was read-only since {shut}");
-            self.books.set(volume, WRITABLE);
-            self.opened.borrow_mut().entry(volume).or_insert(self.world.now());
+        let read_only_since = self.read_only_since.borrow().get(&volume).copied();
+        let is_opening = last.is_some_and(|change| change.what == ChangeKind::Writable);
+        if let Some(read_only_since) =
+            read_only_since.filter(|read_only_since| called > *read_only_since)
+        {
+            assert!(
+                is_opening,
+                "volume {volume} acknowledged a write, but was read-only since {read_only_since}"
+            );
+            self.disk_states.set(volume, WRITABLE);
+            self.first_write.borrow_mut().entry(volume).or_insert(self.world.now());
         }
     }
 
-    /// Whether something was done to a volume between these times.
-    fn changed(&self, volume: Option<u32>, from: u64, until: u64, what: &[What]) -> bool {
+    /// Whether one of these changes of a volume overlaps the interval.
+    fn changed(&self, volume: Option<u32>, from: u64, until: u64, what: &[ChangeKind]) -> bool {
         self.changes.borrow().iter().any(|change| {
             volume.is_none_or(|volume| volume == change.volume)
                 && what.contains(&change.what)
@@ -353,7 +361,7 @@ impl Causes {
         })
     }
 
-    /// Faults that operations met, each kind once.
+    /// Injected faults by kind, with their number.
     fn faults(&self) -> BTreeMap<String, u64> {
         let mut faults = BTreeMap::new();
         for met in self.world.met() {
@@ -371,17 +379,17 @@ impl Causes {
         })
     }
 
-    fn forsaken(&self, volume: u32, now: u64) -> bool {
-        self.changed(Some(volume), 0, now, &[What::Forsake, What::Unplug])
-            // Its name was removed, but not for good.
-            || self.changed(Some(volume), 0, now, &[What::Delete])
+    fn is_fenced(&self, volume: u32, now: u64) -> bool {
+        self.changed(Some(volume), 0, now, &[ChangeKind::Fence, ChangeKind::Unplug])
+            // Its name was removed, but the removal may not be durable.
+            || self.changed(Some(volume), 0, now, &[ChangeKind::Delete])
     }
 
-    fn is_near_full(&self, volume: u32, asked: &Asked, now: u64) -> bool {
-        // Or it was so near to it when it was deleted.
+    fn is_near_full(&self, volume: u32, asked: &RequestInfo, now: u64) -> bool {
+        // Or it was nearly full when it was deleted.
         let retired = self.retired.borrow();
         let retired = retired.iter().filter(|retired| retired.board.info.id == volume).cloned();
-        let mut figures = self.metrics.volume(volume).into_iter().chain(retired);
+        let mut figures = self.metrics.board.volume(volume).into_iter().chain(retired);
         let uploads = self.uploads.borrow();
         let claimed = uploads.iter().filter(|upload| {
             upload.volume.is_none_or(|of| of == volume) && upload.is_held(asked.called, now)
@@ -394,42 +402,48 @@ impl Causes {
         })
     }
 
-    /// A volume was deleted, of which these were the figures.
+    /// Records the last figures of a deleted volume.
     pub fn retire(&self, figures: Option<Arc<VolumeMetrics>>) {
         self.retired.borrow_mut().extend(figures);
     }
 
-    /// Whether the node did not have a volume at some time since a request came.
-    fn is_away(&self, volume: u32, asked: &Asked, now: u64) -> bool {
-        let moved = self.changed(Some(volume), asked.called, now, &[What::Create, What::Delete]);
+    /// Whether the node did not have the volume at some time since the request was sent.
+    fn is_away(&self, volume: u32, asked: &RequestInfo, now: u64) -> bool {
+        let moved = self.changed(
+            Some(volume),
+            asked.called,
+            now,
+            &[ChangeKind::Create, ChangeKind::Delete],
+        );
         moved || !self.present.borrow().contains(&volume)
     }
 
-    fn takes_no_writes(&self, volume: u32, asked: &Asked, now: u64) -> bool {
-        let changes = [What::ReadOnly, What::Writable, What::Create, What::Delete];
-        let since = asked.called.saturating_sub(PUBLISHED_AFTER);
+    fn takes_no_writes(&self, volume: u32, asked: &RequestInfo, now: u64) -> bool {
+        let changes =
+            [ChangeKind::ReadOnly, ChangeKind::Writable, ChangeKind::Create, ChangeKind::Delete];
+        let since = asked.called.saturating_sub(FIGURES_DELAY_NS);
         let shown = self.metrics.board.volume(volume).map(|found| found.state.get());
         shown != Some(Shown::Writable) || self.changed(Some(volume), since, now, &changes)
     }
 
-    fn is_shut(&self, volume: u32, asked: &Asked, now: u64) -> bool {
+    fn is_read_only(&self, volume: u32, asked: &RequestInfo, now: u64) -> bool {
         let changes = self.changes.borrow();
-        let of = |what: What| {
+        let of = |what: ChangeKind| {
             changes.iter().filter(move |change| change.volume == volume && change.what == what)
         };
-        // One that failed may have closed it all the same, until a start.
-        let closed = of(What::ReadOnly).filter(|change| change.from <= now);
+        // A failed change may have made it read-only until the next start.
+        let closed = of(ChangeKind::ReadOnly).filter(|change| change.from <= now);
         let closed = closed.map(|change| change.from).max();
         let closed = closed.or_else(|| self.read_only.contains(&volume).then_some(0));
-        let opened = of(What::Writable).chain(of(What::Create));
-        let opened = opened.filter(|change| change.is_done && change.until < asked.called);
-        closed > opened.map(|change| change.from).max()
+        let reopened = of(ChangeKind::Writable).chain(of(ChangeKind::Create));
+        let reopened = reopened.filter(|change| change.is_done && change.until < asked.called);
+        closed > reopened.map(|change| change.from).max()
     }
 
-    /// Whether a refusal has a cause, which its sentence names.
-    fn explains_refusal(&self, asked: &Asked, reason: &str) -> bool {
+    /// Whether a refusal with this message has a cause.
+    fn explains_refusal(&self, asked: &RequestInfo, reason: &str) -> bool {
         let (now, called) = (self.world.now(), asked.called);
-        // One that the node picked may be any.
+        // If the node picked the volume, it may be any.
         let holds = |cause: &dyn Fn(u32) -> bool| match asked.volume {
             Some(volume) => cause(volume),
             None => self.all.clone().any(cause),
@@ -439,7 +453,7 @@ impl Causes {
             "the volume is being recovered" => asked.was_recovering,
             "the volume could not be opened" => holds(&|volume| self.failed(volume, false)),
             "the daemon is shutting down" => {
-                let deleted = self.changed(asked.volume, called, now, &[What::Delete]);
+                let deleted = self.changed(asked.volume, called, now, &[ChangeKind::Delete]);
                 self.metrics.board.draining() || deleted
             }
             "no buffer is free; try again" => self.is_short_of_buffers(asked),
@@ -447,9 +461,9 @@ impl Causes {
                 !self.absent.is_empty() && holds(&|volume| self.is_away(volume, asked, now))
             }
             "no such volume" => holds(&|volume| self.is_away(volume, asked, now)),
-            "the volume is read-only" => holds(&|volume| self.is_shut(volume, asked, now)),
+            "the volume is read-only" => holds(&|volume| self.is_read_only(volume, asked, now)),
             "the volume takes no writes until the daemon is restarted: one failed, or its file was lost" => {
-                holds(&|volume| self.failed(volume, true) || self.forsaken(volume, now))
+                holds(&|volume| self.failed(volume, true) || self.is_fenced(volume, now))
             }
             "the volume is full" => holds(&|volume| self.is_near_full(volume, asked, now)),
             "every volume is full" => present().all(|volume| {
@@ -459,37 +473,33 @@ impl Causes {
                 asked.was_recovering || present().all(|of| self.takes_no_writes(of, asked, now))
             }
             "the photo is damaged on disk" => {
-                now >= self.given_up_at.get() || holds(&|volume| self.failed(volume, false))
+                now >= self.drain_deadline.get() || holds(&|volume| self.failed(volume, false))
             }
             "the write failed; whether the change took effect is not known" => {
-                holds(&|volume| self.failed(volume, true) || self.forsaken(volume, now))
+                holds(&|volume| self.failed(volume, true) || self.is_fenced(volume, now))
             }
             _ => false,
         }
     }
 
-    /// Whether volumes can be created: not while a disk is missing, which may hold one of that number.
+    /// Whether volumes can be created: not while a disk is missing, which may contain a volume of that id.
     pub fn may_create(&self) -> bool {
         self.absent.is_empty()
     }
 
-    /// The same for a request whose answer has no body, and so no sentence.
-    pub fn explain_head(&self, asked: &Asked, status: u16) -> Answer {
+    /// Asserts that a refused HEAD, whose response has no message, has a cause.
+    pub fn explain_head(&self, asked: &RequestInfo, status: u16) -> Answer {
         let of = REASONS.iter().filter(|(of, _)| *of == status);
-        let is_explained = of.clone().any(|(_, reason)| self.explains_refusal(asked, reason));
-        assert!(
-            is_explained,
-            "nothing explains {status} to HEAD: {asked:?} at {}",
-            self.world.now()
-        );
+        let has_cause = of.clone().any(|(_, reason)| self.explains_refusal(asked, reason));
+        assert!(has_cause, "no cause for {status} to HEAD: {asked:?} at {}", self.world.now());
         Answer::Refused
     }
 
-    /// A request was refused: that must have a cause.
-    pub fn explain(&self, asked: &Asked, status: u16, reason: &str) {
+    /// Asserts that a refusal has a cause.
+    pub fn explain(&self, asked: &RequestInfo, status: u16, reason: &str) {
         assert!(
             self.explains_refusal(asked, reason),
-            "nothing explains that a request was answered with {status}, {reason:?}: {asked:?} at {}, \
+            "no cause for the answer {status}, {reason:?}: {asked:?} at {}, \
              changes {:?}, faults {:?}",
             self.world.now(),
             self.changes.borrow(),
@@ -497,7 +507,7 @@ impl Causes {
         );
     }
 
-    /// What is under way, and the states of volumes.
+    /// Describes requests in flight and the states of volumes, for assertion messages.
     pub fn pending(&self) -> String {
         let uploads = self.uploads.borrow();
         let waiting: Vec<_> = uploads
@@ -516,43 +526,43 @@ impl Causes {
         )
     }
 
-    /// A connection ended before the answer had come, and its client had not broken it.
-    pub fn explain_silence(&self, asked: &Asked) {
+    /// Asserts that a connection closed by the node before its answer has a cause.
+    pub fn explain_silence(&self, asked: &RequestInfo) {
         let failed = asked.volume.is_some_and(|volume| self.failed(volume, false));
         assert!(
             failed || self.metrics.board.draining() || self.is_short_of_buffers(asked),
-            "nothing explains that a request was not answered: {asked:?} at {}",
+            "no cause for a request without an answer: {asked:?} at {}",
             self.world.now()
         );
     }
 
-    /// Every volume must be in a state that has a cause.
+    /// Asserts that the state of every volume has a cause.
     pub fn explain_states(&self) {
         let now = self.world.now();
         for volume in self.present() {
-            let metrics = self.metrics.volume(volume).expect("a volume of this node");
+            let metrics = self.metrics.board.volume(volume).expect("a volume of this node");
             let state = metrics.board.state.get();
-            let sworn = self.books.of(volume);
-            let explained = match state {
+            let on_disk = self.disk_states.of(volume);
+            let has_cause = match state {
                 Shown::Recovering => false,
-                Shown::Writable => sworn.writable,
+                Shown::Writable => on_disk.writable,
                 Shown::ReadOnly => {
-                    sworn.read_only || self.changed(Some(volume), 0, now, &[What::ReadOnly])
+                    on_disk.read_only || self.changed(Some(volume), 0, now, &[ChangeKind::ReadOnly])
                 }
                 Shown::Poisoned => self.failed(volume, true),
-                Shown::Lost => self.forsaken(volume, now),
+                Shown::Lost => self.is_fenced(volume, now),
                 Shown::Failed => self.failed(volume, false),
             };
             assert!(
-                explained,
-                "nothing explains that volume {volume} is {state:?}: {sworn:?}, changes {:?}, faults {:?}",
+                has_cause,
+                "no cause for volume {volume} being {state:?}: {on_disk:?}, changes {:?}, faults {:?}",
                 self.changes.borrow(),
                 self.faults()
             );
         }
     }
 
-    /// Volumes that are open: their files are.
+    /// Volumes whose files are open.
     pub fn open_volumes(&self) -> Vec<u32> {
         let open = |volume: &u32| {
             self.metrics.board.volume(*volume).is_some_and(|found| found.state.get().serves())

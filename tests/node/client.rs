@@ -1,5 +1,5 @@
-//! A client of the simulated node: one connection at a time, random requests, every answer noted and
-//! judged.
+//! A client of the simulated node: one connection at a time, random requests; every answer is checked and
+//! recorded.
 
 use std::fmt::Write;
 use std::rc::Rc;
@@ -9,20 +9,20 @@ use hayloft::runtime::sim::World;
 use hayloft::runtime::sim::history::{Action, Answer, Event};
 use hayloft::runtime::{Handle, split_mix};
 
-use super::causes::{Asked, Causes, cost_of};
+use super::causes::{Causes, RequestInfo, cost_of};
 use super::seen::{Name, Value, value_of};
 use super::wire::{self, Reply};
 use super::{BATCH_MAX, Plan, SharedSeen, listener};
 
-/// The cookie of all objects that clients name.
+/// Cookie of all objects whose names clients choose.
 const COOKIE: u64 = 0x0123_4567_89ab_cdef;
-/// Photos of a batch at most.
+/// Largest number of photos in a batch.
 const PHOTOS_MAX: u64 = 4;
-/// A connection is there after this time as a rule,
-pub const CONNECTED_AFTER: u64 = 300_000;
-/// and a crowd comes within this (nanoseconds).
-const CROWD_TIME: u64 = 1_500_000;
-/// What an answer to a read, or the look at what a write replaces, needs of buffers at most (bytes).
+/// Usual time until a connection is established (ns).
+pub const CONNECT_DELAY_NS: u64 = 300_000;
+/// Time within which the clients of a burst send their requests (ns).
+const BURST_TIME_NS: u64 = 1_500_000;
+/// Upper bound of the buffers for a read, or for reading the needle that a write replaces (bytes).
 const READ_MEMORY: u64 = (1 << 20) + (64 << 10);
 
 pub struct Client {
@@ -35,12 +35,12 @@ pub struct Client {
     pub connection: Option<Sock>,
 }
 
-/// A request and what the judge must know of it.
+/// A request and its properties.
 struct Request {
     volume: Option<u32>,
     head: String,
     body: Vec<u8>,
-    /// What it takes of a log at most (bytes); nothing when nothing is to be stored.
+    /// Upper bound of its space in the log (bytes); 0 if it stores nothing.
     cost: u64,
 }
 
@@ -113,13 +113,13 @@ impl Client {
         value
     }
 
-    /// A value that the object may hold, or have held.
+    /// A value that was written to the object at some time.
     fn some_value(&mut self, name: Name) -> Option<Value> {
         let drawn = self.draw(u64::MAX);
         self.seen.borrow().some_value(name, drawn)
     }
 
-    /// Does so many random requests.
+    /// Sends `operations` random requests.
     pub async fn work(mut self, operations: u64) {
         for _ in 0..operations {
             let pause = self.draw(self.plan.pause_ns);
@@ -158,16 +158,16 @@ impl Client {
             15 | 16 => self.range(name).await,
             17 => self.get_unless(name).await,
             18 => self.get_if(name).await,
-            19 => self.get_with_a_wrong_cookie(name).await,
+            19 => self.get_with_wrong_cookie(name).await,
             _ => self.get(name).await,
         }
     }
 
-    /// Connects, and asks for one object after a moment.
+    /// Connects, and reads one object after a short time.
     pub async fn read_one(mut self) {
         let shard = usize::try_from(self.draw(self.plan.shards as u64)).unwrap();
         self.connection = Some(self.world.connect(listener(shard), 64 << 10));
-        let pause = CONNECTED_AFTER + self.draw(CROWD_TIME);
+        let pause = CONNECT_DELAY_NS + self.draw(BURST_TIME_NS);
         self.handle.sleep_until(self.handle.now() + pause).await;
         let names = self.seen.borrow().names();
         if !names.is_empty() {
@@ -186,7 +186,7 @@ impl Client {
         self.hang_up().await;
     }
 
-    /// Writes to every volume and deletes what it has written.
+    /// Writes an object to every volume, reads and deletes it.
     pub async fn write_all(mut self) {
         for volume in 1..=self.plan.volumes {
             let name = (volume, self.plan.keys, COOKIE);
@@ -203,17 +203,17 @@ impl Client {
         Event { called, answered: self.handle.now(), action, answer }
     }
 
-    /// Notes what will happen before it is sent: the power may be cut before there is an answer.
+    /// Records an operation before it is sent, since a power cut may prevent the answer.
     fn begin(&self, name: Name, action: Action) -> (usize, Event) {
         let called = self.handle.now();
         let unknown = Event { called, answered: u64::MAX, action, answer: Answer::Unknown };
-        (self.seen.borrow_mut().note(name, unknown), unknown)
+        (self.seen.borrow_mut().record(name, unknown), unknown)
     }
 
     fn answered(&self, name: Name, at: usize, event: Event, answer: Answer) {
         if answer != Answer::Unknown {
             let event = self.event(event.called, event.action, answer);
-            self.seen.borrow_mut().amend(name, at, event);
+            self.seen.borrow_mut().update(name, at, event);
         }
         if matches!(answer, Answer::Created | Answer::Replaced | Answer::Stored | Answer::Deleted) {
             self.causes.note_write(name.0, event.called);
@@ -223,7 +223,7 @@ impl Client {
     fn read(&self, name: Name, called: u64, action: Action, answer: Answer) {
         if !matches!(answer, Answer::Unknown | Answer::Refused) {
             let event = self.event(called, action, answer);
-            self.seen.borrow_mut().note(name, event);
+            self.seen.borrow_mut().record(name, event);
         }
     }
 
@@ -246,10 +246,10 @@ impl Client {
             (_, 204) => Answer::Replaced,
             (Action::PutNew(_), 412) => Answer::Exists,
             (Action::PutIf(..), 412) => Answer::Unmet,
-            _ => self.refused(&asked, &reply),
+            _ => self.check_refusal(&asked, &reply),
         };
         if matches!(reply.status, 201 | 204) {
-            assert_eq!(reply.etag(), Some(value.etag), "the entity tag of what was stored");
+            assert_eq!(reply.etag(), Some(value.etag), "entity tag of the stored value");
         }
         self.answered(name, at, event, answer);
     }
@@ -264,14 +264,14 @@ impl Client {
         let Some((asked, reply)) = self.ask(request).await else { return };
         let answer = match reply.status {
             204 => Answer::Deleted,
-            404 => self.missing(&asked, &reply),
+            404 => self.check_404(&asked, &reply),
             412 if old.is_some() => Answer::Unmet,
-            _ => self.refused(&asked, &reply),
+            _ => self.check_refusal(&asked, &reply),
         };
         self.answered(name, at, event, answer);
     }
 
-    /// Lets the node pick a name, and a volume too.
+    /// POSTs an object: the node picks the key, and the volume unless one is given.
     async fn post(&mut self, volume: Option<u32>) {
         let value = self.value();
         let target = volume.map_or_else(|| "/".to_owned(), |volume| format!("/{volume}"));
@@ -280,12 +280,15 @@ impl Client {
         let reply = self.ask(request.body(value.bytes(), cost_of(value.len))).await;
         let Some((asked, reply)) = reply else { return };
         if reply.status != 201 {
-            self.refused(&asked, &reply);
+            self.check_refusal(&asked, &reply);
             return;
         }
-        let told: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
-        let name = told_name(&told, value);
-        assert!(volume.is_none_or(|volume| volume == name.0), "another volume was asked for");
+        let document: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        let name = name_in_reply(&document, value);
+        assert!(
+            volume.is_none_or(|volume| volume == name.0),
+            "the object is in another volume than requested"
+        );
         assert_eq!(reply.field("Location"), Some(&*path_of(name)));
         let event = self.event(called, Action::Put(value.number), Answer::Created);
         self.seen.borrow_mut().add_posted(name, event);
@@ -293,7 +296,7 @@ impl Client {
         self.count("names picked");
     }
 
-    /// Stores several photos with one commit.
+    /// Stores several photos with one batch put.
     async fn batch(&mut self, volume: u32) {
         let first = self.draw(self.plan.keys);
         let count = self.plan.keys.min(1 + self.draw(PHOTOS_MAX));
@@ -327,13 +330,16 @@ impl Client {
                 Answer::Refused
             }
             201 => Answer::Stored,
-            _ => self.refused(&asked, &reply),
+            _ => self.check_refusal(&asked, &reply),
         };
         if answer == Answer::Stored {
-            let told: Vec<serde_json::Value> = serde_json::from_slice(&reply.body).unwrap();
-            let told: Vec<Name> =
-                told.iter().zip(&values).map(|(told, value)| told_name(told, *value)).collect();
-            assert_eq!(told, names);
+            let documents: Vec<serde_json::Value> = serde_json::from_slice(&reply.body).unwrap();
+            let stored: Vec<Name> = documents
+                .iter()
+                .zip(&values)
+                .map(|(document, value)| name_in_reply(document, *value))
+                .collect();
+            assert_eq!(stored, names);
             self.count("batches");
         }
         for (name, (at, event)) in names.iter().zip(begun) {
@@ -345,15 +351,15 @@ impl Client {
         let called = self.handle.now();
         let Some((asked, reply)) = self.ask(Request::of("GET", name)).await else { return };
         let answer = match reply.status {
-            200 => self.whole(&reply),
-            404 => self.missing(&asked, &reply),
-            _ => self.refused(&asked, &reply),
+            200 => self.value_of_body(&reply),
+            404 => self.check_404(&asked, &reply),
+            _ => self.check_refusal(&asked, &reply),
         };
         self.read(name, called, Action::Get, answer);
     }
 
-    /// The value in a body, which the head must describe.
-    fn whole(&self, reply: &Reply) -> Answer {
+    /// The value in a body; asserts that the entity tag matches.
+    fn value_of_body(&self, reply: &Reply) -> Answer {
         let value = self.seen.borrow().tagged(reply.etag());
         assert_eq!(value_of(&reply.body), value.number, "the entity tag of another value");
         Answer::Value(value.number)
@@ -369,7 +375,7 @@ impl Client {
                 Answer::Value(value.number)
             }
             404 => Answer::Missing,
-            // Without a body, the sentence is not known.
+            // The response to HEAD has no message.
             status => self.causes.explain_head(&asked, status),
         };
         self.count("heads");
@@ -399,16 +405,16 @@ impl Client {
                     reply.field("Content-Range").and_then(|said| said.strip_prefix("bytes */"));
                 let len: usize = said.unwrap().parse().unwrap();
                 assert!(first >= len && self.seen.borrow().had_len(name, len), "{len} bytes");
-                self.count("ranges behind the end");
+                self.count("ranges beyond the end");
                 Answer::Present
             }
-            404 => self.missing(&asked, &reply),
-            _ => self.refused(&asked, &reply),
+            404 => self.check_404(&asked, &reply),
+            _ => self.check_refusal(&asked, &reply),
         };
         self.read(name, called, Action::Get, answer);
     }
 
-    /// Asks for it unless it is one that the client has.
+    /// GET with If-None-Match.
     async fn get_unless(&mut self, name: Name) {
         let Some(had) = self.some_value(name) else { return };
         let called = self.handle.now();
@@ -416,55 +422,55 @@ impl Client {
         let Some((asked, reply)) = self.ask(request).await else { return };
         let answer = match reply.status {
             200 => {
-                assert_ne!(reply.etag(), Some(had.etag), "the client has it");
-                self.whole(&reply)
+                assert_ne!(reply.etag(), Some(had.etag), "200 although the entity tag matches");
+                self.value_of_body(&reply)
             }
             304 => {
                 assert_eq!(reply.etag(), Some(had.etag));
                 self.count("not modified");
                 Answer::Value(had.number)
             }
-            404 => self.missing(&asked, &reply),
-            _ => self.refused(&asked, &reply),
+            404 => self.check_404(&asked, &reply),
+            _ => self.check_refusal(&asked, &reply),
         };
         self.read(name, called, Action::Get, answer);
     }
 
-    /// Asks for one value and no other.
+    /// GET with If-Match.
     async fn get_if(&mut self, name: Name) {
         let Some(wanted) = self.some_value(name) else { return };
         let called = self.handle.now();
         let request = Request::of("GET", name).field("If-Match", &quoted(wanted));
         let Some((asked, reply)) = self.ask(request).await else { return };
         let answer = match reply.status {
-            200 => self.whole(&reply),
-            404 => self.missing(&asked, &reply),
+            200 => self.value_of_body(&reply),
+            404 => self.check_404(&asked, &reply),
             412 => Answer::Unmet,
-            _ => self.refused(&asked, &reply),
+            _ => self.check_refusal(&asked, &reply),
         };
         self.read(name, called, Action::GetIf(wanted.number), answer);
     }
 
-    async fn get_with_a_wrong_cookie(&mut self, (volume, key, cookie): Name) {
+    async fn get_with_wrong_cookie(&mut self, (volume, key, cookie): Name) {
         let bit = self.draw(64);
         let request = Request::of("GET", (volume, key, cookie ^ 1 << bit));
         let Some((asked, reply)) = self.ask(request).await else { return };
         match reply.status {
-            404 => drop(self.missing(&asked, &reply)),
-            _ => drop(self.refused(&asked, &reply)),
+            404 => drop(self.check_404(&asked, &reply)),
+            _ => drop(self.check_refusal(&asked, &reply)),
         }
     }
 
-    /// What a 404 says.
-    fn missing(&self, asked: &Asked, reply: &Reply) -> Answer {
+    /// Asserts that a 404 has a cause.
+    fn check_404(&self, asked: &RequestInfo, reply: &Reply) -> Answer {
         if reply.reason() != "no such photo" {
             self.causes.explain(asked, reply.status, reply.reason());
         }
         Answer::Missing
     }
 
-    /// What another refusal says; it must have a cause.
-    fn refused(&self, asked: &Asked, reply: &Reply) -> Answer {
+    /// Asserts that a refusal has a cause. Returns whether the effect of the request is unknown.
+    fn check_refusal(&self, asked: &RequestInfo, reply: &Reply) -> Answer {
         let (status, reason) = (reply.status, reply.reason());
         self.causes.explain(asked, status, reason);
         self.count(match status {
@@ -482,11 +488,11 @@ impl Client {
         }
     }
 
-    /// Sends a request and receives its answer; nothing when the connection broke.
-    async fn ask(&mut self, request: Request) -> Option<(Asked, Reply)> {
+    /// Sends a request and receives the answer; `None` if the connection broke.
+    async fn ask(&mut self, request: Request) -> Option<(RequestInfo, Reply)> {
         let is_head = request.head.starts_with("HEAD");
         let is_batch = request.head.contains("/batch ");
-        let asked = Asked {
+        let asked = RequestInfo {
             volume: request.volume,
             is_delete: request.head.starts_with("DELETE"),
             called: self.handle.now(),
@@ -513,7 +519,7 @@ impl Client {
         Some((asked, reply?))
     }
 
-    /// The answer, and whether the client broke the connection.
+    /// Returns the answer, and whether the client reset the connection.
     async fn exchange(&mut self, request: &[u8], is_head: bool) -> (Option<Reply>, bool) {
         let sock = match self.connection {
             Some(sock) => sock,
@@ -529,14 +535,14 @@ impl Client {
             }
         };
         self.connection = Some(sock);
-        // Now and then a client gives up in the middle, or dawdles.
-        let mischief = if self.plan.faults { self.draw(30) } else { u64::MAX };
-        let stop = match mischief {
+        // Some clients reset the connection in the middle of the request, or send the rest late.
+        let misbehavior = if self.plan.faults { self.draw(30) } else { u64::MAX };
+        let stop = match misbehavior {
             0 | 1 => usize::try_from(self.draw(request.len() as u64)).unwrap(),
             _ => request.len(),
         };
         let is_sent = wire::send(&self.handle, sock, &request[..stop]).await;
-        match mischief {
+        match misbehavior {
             0 => {
                 self.world.reset(sock);
                 return (None, true);
@@ -548,16 +554,16 @@ impl Client {
             2 => self.world.reset(sock),
             _ => {}
         }
-        // Also when not all of it was taken: the answer may have come early.
-        (wire::receive(&self.handle, sock, is_head).await, mischief == 2)
+        // Also if the request was not sent completely: the answer may be early.
+        (wire::receive(&self.handle, sock, is_head).await, misbehavior == 2)
     }
 }
 
-/// The name that the node tells, of a value that was stored.
-fn told_name(told: &serde_json::Value, value: Value) -> Name {
-    assert_eq!(told["size"].as_u64(), Some(value.len as u64));
-    assert_eq!(told["etag"].as_str(), Some(&*quoted(value)));
-    let number = |name: &str| told[name].as_u64().unwrap();
-    let cookie = u64::from_str_radix(told["cookie"].as_str().unwrap(), 16).unwrap();
+/// The name of a stored object in the JSON of a reply; asserts that size and entity tag match.
+fn name_in_reply(document: &serde_json::Value, value: Value) -> Name {
+    assert_eq!(document["size"].as_u64(), Some(value.len as u64));
+    assert_eq!(document["etag"].as_str(), Some(&*quoted(value)));
+    let number = |name: &str| document[name].as_u64().unwrap();
+    let cookie = u64::from_str_radix(document["cookie"].as_str().unwrap(), 16).unwrap();
     (u32::try_from(number("volume")).unwrap(), number("key"), cookie)
 }

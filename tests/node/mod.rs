@@ -1,5 +1,5 @@
-//! A whole node in the simulated world, on one thread: shards with their mailboxes and volumes, and
-//! clients that speak HTTP with them over connections that stall and break.
+//! A simulated node on one thread: shards with their mailboxes and volumes, and HTTP clients on connections
+//! that stall and break.
 
 mod causes;
 mod client;
@@ -27,26 +27,26 @@ use hayloft::volume::{self, Checkpointing, Expected, Preallocation, Superblock, 
 use causes::Causes;
 use operator::{Operator, Reports};
 
-pub use causes::Books;
+pub use causes::DiskStates;
 pub use seen::{Counts, Seen};
 
-/// What all clients saw.
+/// Operations that all clients saw.
 pub type SharedSeen = Rc<RefCell<Seen>>;
 
 const STORE: [u8; 16] = *b"a store of tests";
 const SECOND: u64 = 1_000_000_000;
 /// Memory of each shard and of the clients (bytes).
 const POOL: usize = 6 << 20;
-/// The longest batch (bytes).
+/// Limit of the length of a batch (bytes).
 const BATCH_MAX: u64 = 2 << 20;
 /// Sizes of volumes (bytes).
 const SIZES: [u64; 3] = [6 << 20, 2 << 20, 1 << 20];
-/// Volumes of a node at most.
+/// Largest number of volumes of a node.
 const VOLUMES: u32 = 3;
-/// All requests of a run without faults are answered in so many virtual seconds.
-const PATIENCE: u64 = 120;
+/// Limit of a run: all requests must be answered within this time (virtual seconds).
+const RUN_TIMEOUT_S: u64 = 120;
 
-/// What a seed decides about a run.
+/// Parameters of a run, drawn from the seed.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     pub shards: usize,
@@ -54,24 +54,24 @@ pub struct Plan {
     pub clients: u64,
     /// Objects in each volume.
     pub keys: u64,
-    /// So few bits of the index's hash that different objects share them.
+    /// Limits the bits of the index hash, so that different objects collide.
     pub hash_bits: Option<u32>,
-    /// Whether connections break and operations of disks fail.
+    /// Whether connections break and disk operations fail.
     pub faults: bool,
-    /// Checkpoints are made after so much log (bytes), if any are.
+    /// Log between checkpoints (bytes); `None` for no checkpoints.
     pub interval: Option<u64>,
-    /// Of the volumes (bytes).
+    /// Size of each volume (bytes).
     pub size: u64,
-    /// Transfers that a shard has in flight at most.
+    /// Limit of the transfers in flight of a shard.
     pub device_limit: usize,
-    /// How long requests may take when the node drains (nanoseconds).
+    /// Time limit of a drain (ns).
     pub drain_ns: u64,
-    /// A client's pause between two requests at most (nanoseconds).
+    /// Longest pause of a client between two requests (ns).
     pub pause_ns: u64,
 }
 
 impl Plan {
-    /// Draws one.
+    /// Draws a plan from a seed.
     pub fn draw(seed: u64) -> Self {
         let mut state = seed;
         let mut draw = |below: u64| split_mix(&mut state) % below;
@@ -92,11 +92,11 @@ impl Plan {
     }
 }
 
-/// Buffers for a node; they can be used again when it has ended.
+/// Buffers for a node; reusable after its end.
 pub struct Memory {
     shards: Vec<Pool>,
     clients: Pool,
-    /// Disks with as many fresh volumes as a plan may want, by the size of these.
+    /// Disk images with [`VOLUMES`] new volumes, by volume size.
     fresh: Vec<(u64, Image)>,
 }
 
@@ -109,14 +109,14 @@ impl Memory {
         Self { shards: (0..3).map(pool).collect(), clients, fresh }
     }
 
-    /// The disk of a node that was never started.
+    /// Disk image of a node that was never started.
     pub fn image(&self, plan: &Plan) -> Image {
         let mut image = self.fresh.iter().find(|(size, _)| *size == plan.size).unwrap().1.clone();
         image.files.retain(|name, _| (1..=plan.volumes).any(|id| *name == format!("{id}.0.vol")));
         image
     }
 
-    /// Bytes that somebody holds.
+    /// Bytes in use.
     pub fn used(&self) -> usize {
         self.shards.iter().chain([&self.clients]).map(Pool::used).sum()
     }
@@ -137,7 +137,7 @@ fn create(pool: &Pool, size: u64) -> Image {
     world.look(|snapshot| snapshot.image())
 }
 
-/// What a volume's file begins with.
+/// Superblock of a new volume.
 fn superblock(id: u32, size: u64, number: u64) -> Superblock {
     Superblock {
         compat: 0,
@@ -158,7 +158,7 @@ fn superblock(id: u32, size: u64, number: u64) -> Superblock {
     }
 }
 
-/// What a volume's file must be.
+/// Expected properties of a volume at open.
 fn expected(plan: &Plan, id: u32) -> Expected {
     Expected {
         volume: VolumeId(id),
@@ -208,31 +208,30 @@ pub struct Node {
     clients: Runtime,
     client_driver: SimDriver,
     reports: Rc<Reports>,
-    left: Rc<Cell<u64>>,
+    tasks_left: Rc<Cell<u64>>,
 }
 
-/// How long a node runs.
+/// Condition that ends a run.
 #[derive(Clone, Copy, Debug)]
 pub enum Until {
-    /// So many virtual nanoseconds at most.
+    /// After this time (virtual ns).
     Time(u64),
-    /// The disk has begun so many operations, in all.
+    /// The disk has started this total number of operations.
     Operation(u64),
-    /// The same, and something is being written.
+    /// Like `Operation`, and a write is in flight.
     Write(u64),
     /// No volume is being recovered.
     Ready,
     /// All clients and the operator are done.
     Done,
-    /// Nothing is under way.
+    /// No operation is in flight.
     Rest,
-    /// It has drained.
+    /// All shards have drained.
     Drained,
 }
 
-/// Removes what was left unfinished and finds the volumes, as the daemon does before it starts its
-/// shards.
-fn find_volumes(world: &World, plan: &Plan, books: &Books, absent: &[u32]) -> Vec<u32> {
+/// Removes unfinished files and finds the volumes, as the daemon does before it starts its shards.
+fn find_volumes(world: &World, plan: &Plan, disk_states: &DiskStates, absent: &[u32]) -> Vec<u32> {
     let is_unfinished = |name: &&String| name.ends_with(".tmp") || name.ends_with(".new");
     world.names().iter().filter(is_unfinished).for_each(|name| world.remove(name));
     world.sync_names();
@@ -240,23 +239,23 @@ fn find_volumes(world: &World, plan: &Plan, books: &Books, absent: &[u32]) -> Ve
     let ids = (1..=plan.volumes).filter(|id| !absent.contains(id));
     let is_there = |id: &u32| {
         let is_there = names.contains(&volume::file_name(*id, 0));
-        books.found(*id, is_there);
+        disk_states.found(*id, is_there);
         is_there
     };
     ids.filter(is_there).collect()
 }
 
 impl Node {
-    /// Starts the shards. Of volumes in `absent`, the disk is not there.
+    /// Starts the shards. The disks of the volumes in `absent` are missing.
     pub fn start(
         world: World,
         plan: &Plan,
         memory: &Memory,
         seed: u64,
-        books: &Rc<Books>,
+        disk_states: &Rc<DiskStates>,
         absent: &[u32],
     ) -> Self {
-        let present = find_volumes(&world, plan, books, absent);
+        let present = find_volumes(&world, plan, disk_states, absent);
         let ids = 0..u32::try_from(plan.shards).unwrap();
         let info = |id| ShardInfo { id, core: id, port: None };
         let shards: Vec<ShardInfo> = ids.map(info).collect();
@@ -288,13 +287,14 @@ impl Node {
         }
         let client_driver = world.member(plan.shards, &memory.clients);
         let clients = Runtime::new(&client_driver, memory.clients.clone(), || 0);
-        let (of, figures, books) = (world.clone(), Arc::clone(&metrics), Rc::clone(books));
+        let (of, figures, disk_states) =
+            (world.clone(), Arc::clone(&metrics), Rc::clone(disk_states));
         let bounds = (plan.volumes, POOL as u64);
-        let causes = Causes::new(of, figures, books, &present, absent, bounds);
+        let causes = Causes::new(of, figures, disk_states, &present, absent, bounds);
         Self {
             causes: Rc::new(causes),
             reports: Rc::new(Reports::new(clients.handle())),
-            left: Rc::default(),
+            tasks_left: Rc::default(),
             plan: *plan,
             world,
             metrics,
@@ -318,14 +318,14 @@ impl Node {
         }
     }
 
-    /// Lets clients loose that do `operations` each.
+    /// Starts clients that send `operations` requests each.
     pub fn clients(&self, seed: u64, operations: u64, seen: &SharedSeen) {
         for n in 0..self.plan.clients {
             self.spawn(self.client(self.plan, seed ^ (n << 32), seen).work(operations));
         }
     }
 
-    /// Lets an operator loose that does so many things.
+    /// Starts an operator that makes `changes` changes.
     pub fn operator(&self, seed: u64, changes: u64, seen: &SharedSeen) {
         let operator = Operator {
             world: self.world.clone(),
@@ -341,30 +341,33 @@ impl Node {
         self.spawn(operator.work(changes));
     }
 
-    /// Lets a crowd of clients loose that each read one object, and waits until they are connected.
-    pub fn crowd(&mut self, seed: u64, seen: &SharedSeen) {
+    /// Starts a burst of clients that each read one object, and waits until they are connected.
+    pub fn burst(&mut self, seed: u64, seen: &SharedSeen) {
         let plan = Plan { faults: false, ..self.plan };
-        for n in 0..CROWD {
+        for n in 0..BURST_CLIENTS {
             self.spawn(self.client(plan, seed ^ (n << 32), seen).read_one());
         }
-        self.run(Until::Time(client::CONNECTED_AFTER));
+        self.run(Until::Time(client::CONNECT_DELAY_NS));
     }
 
-    /// Lets one client read every object, and then write to every volume.
+    /// Runs a client that reads every object, and one that writes to every volume.
     pub fn check(&mut self, seed: u64, seen: &SharedSeen) {
         let plan = Plan { faults: false, ..self.plan };
         self.spawn(self.client(plan, seed, seen).read_all());
-        assert!(self.run(Until::Done), "a client waits for answers after the last restart");
+        assert!(
+            self.run(Until::Done),
+            "a client is still waiting for answers after the last restart"
+        );
         self.spawn(self.client(plan, seed, seen).write_all());
-        assert!(self.run(Until::Done), "a client waits to write after the last restart");
+        assert!(self.run(Until::Done), "a client is still waiting to write after the last restart");
     }
 
     fn spawn(&self, work: impl Future<Output = ()> + 'static) {
-        let left = Rc::clone(&self.left);
-        left.set(left.get() + 1);
+        let tasks_left = Rc::clone(&self.tasks_left);
+        tasks_left.set(tasks_left.get() + 1);
         self.clients.handle().spawn(async move {
             work.await;
-            left.set(left.get() - 1);
+            tasks_left.set(tasks_left.get() - 1);
         });
     }
 
@@ -374,15 +377,15 @@ impl Node {
         self.causes.note_draining(self.plan.drain_ns);
     }
 
-    /// Waits until nothing is under way, and recounts: everything that was lent is home, and the volumes
-    /// are in states that have causes.
+    /// Waits until the node is idle. Asserts that no buffer, connection or file is leaked, and that the
+    /// states of the volumes have causes.
     pub fn settle(&mut self) {
         for until in [Until::Ready, Until::Rest, Until::Time(30_000_000), Until::Rest] {
-            // What it hangs on shows below.
+            // A timeout is detected by the assertions below.
             self.run(until);
         }
         self.shards.iter().flatten().for_each(Reactor::expect_rest);
-        assert_eq!(self.world.accepted(), 0, "connections that are open, and nobody has them");
+        assert_eq!(self.world.accepted(), 0, "accepted connections without an owner");
         self.causes.explain_states();
         let expected = self.causes.open_volumes();
         let expected: BTreeSet<String> =
@@ -403,24 +406,26 @@ impl Node {
         let mut shards = self.shards.iter();
         match until {
             Until::Time(_) => false,
-            Until::Operation(number) => self.world.operations() >= number || self.left.get() == 0,
+            Until::Operation(number) => {
+                self.world.operations() >= number || self.tasks_left.get() == 0
+            }
             Until::Write(number) => {
                 let is_late = self.world.operations() >= number;
-                self.left.get() == 0 || (is_late && self.world.is_writing())
+                self.tasks_left.get() == 0 || (is_late && self.world.is_writing())
             }
             Until::Ready => !self.causes.is_recovering(None),
-            Until::Done => self.left.get() == 0,
+            Until::Done => self.tasks_left.get() == 0,
             Until::Rest => shards.all(|shard| shard.as_ref().is_none_or(Reactor::is_at_rest)),
             Until::Drained => shards.all(Option::is_none),
         }
     }
 
-    /// Runs everybody in turn; whether what was waited for has happened.
+    /// Runs shards, clients and operator until the condition holds. Returns whether it holds.
     pub fn run(&mut self, until: Until) -> bool {
         let began = self.world.now();
         let end = match until {
             Until::Time(ns) => began + ns,
-            _ => began + PATIENCE * SECOND,
+            _ => began + RUN_TIMEOUT_S * SECOND,
         };
         let mut clients_until = 0;
         let mut instant = (began, 0);
@@ -433,25 +438,25 @@ impl Node {
             let due =
                 shards.map(|shard| shard.as_ref().map_or(u64::MAX, Reactor::next_iteration_at));
             let due: Vec<u64> = due.chain([clients_until.min(end)]).collect();
-            let member = self.world.next(&due).expect("there is an end");
+            let member = self.world.next(&due).expect("the clients have a deadline");
             instant = if instant.0 == self.world.now() {
                 (instant.0, instant.1 + 1)
             } else {
                 (self.world.now(), 0)
             };
             assert!(
-                instant.1 < TURNS_AT_ONCE,
-                "nobody sleeps, nothing happens: due {due:?} at {instant:?}"
+                instant.1 < ITERATIONS_PER_INSTANT_MAX,
+                "busy loop: due {due:?} at {instant:?}"
             );
             if member < self.shards.len() {
-                self.turn(member);
+                self.iterate(member);
             } else {
-                clients_until = self.turn_clients();
+                clients_until = self.iterate_clients();
             }
         }
     }
 
-    fn turn(&mut self, member: usize) {
+    fn iterate(&mut self, member: usize) {
         let (shard, driver) = (&mut self.shards[member], &mut self.drivers[member]);
         match shard {
             Some(running) => {
@@ -459,20 +464,19 @@ impl Node {
                     *shard = None;
                 }
             }
-            // What still comes for a shard that has ended, as a last wake-up from another one, goes
-            // nowhere.
+            // Completions for a shard that has ended, such as a last wake-up, are discarded.
             None => driver.reap(0, &mut Vec::new()),
         }
-        // One that has ended gave its connections up.
+        // A shard that has ended no longer counts its connections.
         if self.shards.iter().all(Option::is_some) {
             self.shared.audit();
         }
-        let lent = self.metrics.shards[member].buffer_bytes_used.get();
-        self.causes.note_lent(member, lent);
+        let used = self.metrics.shards[member].buffer_bytes_used.get();
+        self.causes.note_buffers_used(member, used);
     }
 
-    /// A turn of the clients and the operator: when the next one is due.
-    fn turn_clients(&mut self) -> u64 {
+    /// Runs one iteration of clients and operator. Returns when the next one is due (ns).
+    fn iterate_clients(&mut self) -> u64 {
         let (clients, driver) = (&mut self.clients, &mut self.client_driver);
         let mailbox = &self.shared.mailboxes[self.shared.main_mailbox()];
         clients.collect(driver, 0);
@@ -480,7 +484,7 @@ impl Node {
         while let Some(message) = mailbox.receive() {
             match message {
                 Message::Report { number, result } => self.reports.fulfil(number, result),
-                _ => panic!("only reports go to the main thread"),
+                _ => panic!("the main thread receives only reports"),
             }
         }
         clients.run_ready();
@@ -489,8 +493,8 @@ impl Node {
     }
 }
 
-/// Reads the whole log of each volume again, without its checkpoint: it must hold what the node counted
-/// when it closed.
+/// Recovers each volume from its whole log, without checkpoint, and asserts that the accounting of the node
+/// at its end was right.
 pub fn recount(image: &Image, plan: &Plan, memory: &Memory, metrics: &Metrics) {
     let world = World::new(1, image);
     let mut driver = world.driver();
@@ -515,13 +519,13 @@ pub fn recount(image: &Image, plan: &Plan, memory: &Memory, metrics: &Metrics) {
     }
 }
 
-/// Clients of a crowd.
-const CROWD: u64 = 24;
+/// Number of clients in a burst.
+const BURST_CLIENTS: u64 = 24;
 
-/// More turns at one instant than this are a loop that never ends: a shard that burns its core.
-const TURNS_AT_ONCE: u64 = 1_000_000;
+/// Limit of event loop iterations at one instant of the virtual clock: more are a busy loop.
+const ITERATIONS_PER_INSTANT_MAX: u64 = 1_000_000;
 
-/// Where a shard listens.
+/// The listening socket of a shard.
 pub fn listener(shard: usize) -> Sock {
     Sock(1 + i32::try_from(shard).unwrap())
 }

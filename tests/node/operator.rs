@@ -1,4 +1,4 @@
-//! An operator of a simulated node: volumes are made read-only and writable, deleted and created, lost.
+//! The operator of a simulated node: changes the state of volumes, deletes, creates, fences and unplugs them.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use hayloft::runtime::sim::{Fault, World};
 use hayloft::runtime::{Handle, Replies, split_mix};
 use hayloft::volume::{self, NotRemoved, Preallocation};
 
-use super::causes::{Causes, What};
+use super::causes::{Causes, ChangeKind};
 use super::{Plan, SharedSeen, owner_of, superblock};
 
-/// What orders came to, by their numbers.
+/// Results of orders, by number.
 pub type Reports = Replies<Result<(), OrderError>>;
 
 pub struct Operator {
@@ -43,7 +43,7 @@ impl Operator {
         split_mix(&mut self.seed) % below
     }
 
-    /// Does so many things, one after the other, with pauses.
+    /// Makes `changes` random changes sequentially, with pauses.
     pub async fn work(mut self, changes: u64) {
         for _ in 0..changes {
             let pause = self.draw(100_000_000);
@@ -60,7 +60,7 @@ impl Operator {
                 3..=7 => self.set_read_only(volume, false).await,
                 8 => self.delete(volume).await,
                 _ if !self.plan.faults => self.delete(volume).await,
-                _ if self.draw(2) == 0 => self.forsake(volume).await,
+                _ if self.draw(2) == 0 => self.fence(volume).await,
                 _ => self.unplug(volume),
             }
         }
@@ -81,9 +81,9 @@ impl Operator {
     }
 
     async fn set_read_only(&mut self, volume: u32, read_only: bool) {
-        let what = if read_only { What::ReadOnly } else { What::Writable };
+        let what = if read_only { ChangeKind::ReadOnly } else { ChangeKind::Writable };
         let number = self.causes.begin(volume, what);
-        // Slow superblocks, so that much can happen meanwhile.
+        // Slow superblock writes, so that other operations overlap the change.
         if self.plan.faults && self.draw(2) == 0 {
             let (n, time) = (self.draw(3), 20_000_000 + self.draw(200_000_000));
             self.world.fail(n, Fault::Stall(time));
@@ -102,8 +102,8 @@ impl Operator {
         }
     }
 
-    async fn forsake(&mut self, volume: u32) {
-        let number = self.causes.begin(volume, What::Forsake);
+    async fn fence(&mut self, volume: u32) {
+        let number = self.causes.begin(volume, ChangeKind::Fence);
         let result = self.order(owner_of(&self.plan, volume), Order::Forsake { volume }).await;
         self.causes.end_unknown(number);
         if result.is_ok() {
@@ -112,7 +112,7 @@ impl Operator {
     }
 
     fn unplug(&mut self, volume: u32) {
-        let number = self.causes.begin(volume, What::Unplug);
+        let number = self.causes.begin(volume, ChangeKind::Unplug);
         self.world.unplug(&format!("{volume}."));
         self.causes.end_unknown(number);
         self.count("disks pulled out");
@@ -123,7 +123,7 @@ impl Operator {
         let unknown =
             Event { called, answered: u64::MAX, action: Action::Wipe, answer: Answer::Unknown };
         self.seen.borrow_mut().wipe(volume, unknown);
-        let number = self.causes.begin(volume, What::Delete);
+        let number = self.causes.begin(volume, ChangeKind::Delete);
         let result = self.order(owner_of(&self.plan, volume), Order::Delete { volume }).await;
         let answered = self.handle.now();
         match result {
@@ -135,7 +135,7 @@ impl Operator {
                 self.causes.end_done(number);
                 self.count("volumes deleted");
             }
-            // It may be gone after a start.
+            // The next start may not find it.
             Err(OrderError::NotRemoved(NotRemoved::Nameless(_))) => self.causes.end_unknown(number),
             Err(_) => {
                 let refused = Event { answered, answer: Answer::Refused, ..unknown };
@@ -146,12 +146,12 @@ impl Operator {
     }
 
     async fn create(&mut self, volume: u32) {
-        let number = self.causes.begin(volume, What::Create);
+        let number = self.causes.begin(volume, ChangeKind::Create);
         let superblock = superblock(volume, self.plan.size, self.draw(u64::MAX));
-        let how = Preallocation::Reserve;
-        let made = volume::create(&self.handle, DirId(0), &superblock, how, |_| ()).await;
+        let preallocation = Preallocation::Reserve;
+        let made = volume::create(&self.handle, DirId(0), &superblock, preallocation, |_| ()).await;
         if made.is_err() {
-            // What is there is found by the next start.
+            // The next start finds what exists.
             return self.causes.end_unknown(number);
         }
         let assignment = assignment(&self.plan, &self.metrics, volume);
@@ -165,8 +165,8 @@ impl Operator {
 
     async fn route(&self, volume: u32, owner: Option<u16>) {
         for shard in 0..u16::try_from(self.plan.shards).unwrap() {
-            let told = self.order(shard, Order::Route { volume, owner }).await;
-            told.expect("a shard can always remember");
+            let reply = self.order(shard, Order::Route { volume, owner }).await;
+            reply.expect("a shard accepts every route");
         }
     }
 }

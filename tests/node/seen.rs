@@ -1,4 +1,4 @@
-//! What clients of a simulated node saw, by object, and the judgement over it.
+//! Operations that clients of a simulated node saw, by object, and their verification.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use hayloft::runtime::sim::history::{Action, Answer, Event, check};
 use hayloft::runtime::split_mix;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Names an object: volume, key, cookie.
+/// Name of an object: volume, key, cookie.
 pub type Name = (u32, u64, u64);
 
-/// How often what happened, by name.
+/// Number of events, by name.
 pub type Counts = BTreeMap<&'static str, u64>;
 
 /// A value that a client stores.
@@ -21,7 +21,7 @@ pub struct Value {
 }
 
 impl Value {
-    /// Its bytes: its number and length, then what follows from these.
+    /// Content of the value: number, length, and pseudo-random bytes derived from them.
     pub fn bytes(&self) -> Vec<u8> {
         bytes_of(self.number, self.len)
     }
@@ -43,24 +43,24 @@ fn bytes_of(number: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// All of it.
+/// All operations that clients saw.
 #[derive(Default)]
 pub struct Seen {
     objects: BTreeMap<Name, Vec<Event>>,
     /// Deletions of whole volumes.
     wipes: BTreeMap<u32, Vec<Event>>,
-    /// Multi-writes: where each of their events stands.
+    /// Batch puts: object and index of each of their events.
     batches: Vec<Vec<(Name, usize)>>,
-    /// Values in the order of their numbers, from 1 on.
+    /// Values by number, starting at 1.
     values: Vec<Value>,
-    /// The numbers of values by their entity tags.
+    /// Numbers of values by entity tag.
     tags: BTreeMap<u64, u64>,
-    /// Objects whose names a volume picked.
+    /// Objects whose names the node picked.
     posted: Vec<Name>,
     pub counts: Counts,
 }
 
-/// The value that an operation stores if it is carried out.
+/// The value that an operation stores if it takes effect.
 fn stored_by(event: &Event) -> Option<u64> {
     match event.action {
         Action::Put(value) | Action::PutNew(value) | Action::PutIf(value, _) => Some(value),
@@ -68,7 +68,7 @@ fn stored_by(event: &Event) -> Option<u64> {
     }
 }
 
-/// The value that an answer proves to have been there.
+/// The value that an answer proves to have been stored.
 fn proven_by(event: &Event) -> Option<u64> {
     match (event.action, event.answer) {
         (_, Answer::Value(value)) => Some(value),
@@ -80,7 +80,7 @@ fn proven_by(event: &Event) -> Option<u64> {
 }
 
 impl Seen {
-    /// A value that nobody stored before, of so many bytes.
+    /// Creates a new value of at least `len` bytes.
     pub fn fresh(&mut self, len: usize) -> Value {
         let (number, len) = (self.values.len() as u64 + 1, len.max(LEN_MIN));
         let value = Value { number, len, etag: xxh3_64(&bytes_of(number, len)) };
@@ -97,57 +97,57 @@ impl Seen {
     pub fn tagged(&self, etag: Option<u64>) -> Value {
         let etag = etag.expect("an object has an entity tag");
         let number = self.tags.get(&etag);
-        self.numbered(*number.unwrap_or_else(|| panic!("nobody stored an object {etag:016x}")))
+        self.numbered(*number.unwrap_or_else(|| panic!("no client stored an object {etag:016x}")))
     }
 
-    /// A value that was to be stored in an object at some time.
+    /// A value that a client tried to store in the object at some time.
     pub fn some_value(&self, name: Name, drawn: u64) -> Option<Value> {
         let stored: Vec<u64> = self.objects.get(&name)?.iter().filter_map(stored_by).collect();
         let number = *stored.get(usize::try_from(drawn % stored.len().max(1) as u64).unwrap())?;
         Some(self.numbered(number))
     }
 
-    /// Whether a value of this length was to be stored in an object at some time.
+    /// Whether a client tried to store a value of this length in the object at some time.
     pub fn had_len(&self, name: Name, len: usize) -> bool {
         let mut stored = self.objects.get(&name).into_iter().flatten().filter_map(stored_by);
         stored.any(|number| self.numbered(number).len == len)
     }
 
-    /// One of the objects whose names a volume picked.
+    /// One of the objects whose names the node picked.
     pub fn some_posted(&self, drawn: u64) -> Option<Name> {
         self.posted.get(usize::try_from(drawn % self.posted.len().max(1) as u64).unwrap()).copied()
     }
 
-    /// An object whose name a volume picked.
+    /// Adds an object whose name the node picked.
     pub fn add_posted(&mut self, name: Name, event: Event) {
         assert!(!self.objects.contains_key(&name), "{name:?} was picked twice");
         self.posted.push(name);
-        self.note(name, event);
+        self.record(name, event);
     }
 
-    /// All objects that anybody asked for.
+    /// Names of all objects in recorded operations.
     pub fn names(&self) -> Vec<Name> {
         self.objects.keys().copied().collect()
     }
 
-    /// Notes an operation: where it stands.
-    pub fn note(&mut self, name: Name, event: Event) -> usize {
+    /// Records an operation. Returns its index.
+    pub fn record(&mut self, name: Name, event: Event) -> usize {
         let events = self.objects.entry(name).or_default();
         events.push(event);
         events.len() - 1
     }
 
-    /// What is known of it now.
-    pub fn amend(&mut self, name: Name, at: usize, event: Event) {
+    /// Replaces a recorded operation.
+    pub fn update(&mut self, name: Name, at: usize, event: Event) {
         self.objects.get_mut(&name).unwrap()[at] = event;
     }
 
-    /// Notes a multi-write, of which the events stand there.
+    /// Records a batch put by the indices of its operations.
     pub fn add_batch(&mut self, events: Vec<(Name, usize)>) {
         self.batches.push(events);
     }
 
-    /// Notes the deletion of a volume, or what is known of it now.
+    /// Records, or updates, the deletion of a volume.
     pub fn wipe(&mut self, volume: u32, event: Event) {
         let wipes = self.wipes.entry(volume).or_default();
         match wipes.last_mut().filter(|last| last.called == event.called) {
@@ -160,14 +160,14 @@ impl Seen {
         *self.counts.entry(what).or_default() += 1;
     }
 
-    /// Nobody will answer any more what was not answered by now.
+    /// Ends all unanswered operations at `now`.
     pub fn settle(&mut self, now: u64) {
         for event in self.objects.values_mut().chain(self.wipes.values_mut()).flatten() {
             event.answered = event.answered.min(now);
         }
     }
 
-    /// Of a multi-write, all took effect if one did.
+    /// Marks all operations of a batch put as stored if one of its values was seen.
     fn settle_batches(&mut self) {
         for batch in &self.batches {
             let seen = |(name, at): &(Name, usize)| {
@@ -188,8 +188,8 @@ impl Seen {
         }
     }
 
-    /// Judges all of it.
-    pub fn judge(&mut self) {
+    /// Verifies the history of every object.
+    pub fn verify(&mut self) {
         self.settle_batches();
         for (name, events) in &self.objects {
             let wipes = self.wipes.get(&name.0).into_iter().flatten();
@@ -201,10 +201,10 @@ impl Seen {
     }
 }
 
-/// Which value these bytes are.
+/// Number of the value with this content.
 pub fn value_of(bytes: &[u8]) -> u64 {
     let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
     let (value, len) = (number(0), usize::try_from(number(8)).unwrap());
-    assert_eq!(bytes, bytes_of(value, len), "bytes that nobody stored");
+    assert_eq!(bytes, bytes_of(value, len), "content that no client stored");
     value
 }

@@ -1,14 +1,14 @@
-//! HTTP as the clients of a simulated node speak it, over connections that stall and break.
+//! HTTP client side on simulated connections, which may stall and break.
 
 use std::str::FromStr;
 
 use hayloft::runtime::Handle;
 use hayloft::runtime::op::{Op, Returned, Sock};
 
-/// Bytes that a client sends or receives at a time.
+/// Largest send or receive of a client (bytes).
 const PIECE: usize = 64 << 10;
 
-/// An answer that came in full.
+/// A complete response.
 pub struct Reply {
     pub status: u16,
     pub body: Vec<u8>,
@@ -33,7 +33,7 @@ impl Reply {
         self.field(name)?.parse().ok()
     }
 
-    /// The sentence of an error.
+    /// The message of an error.
     pub fn reason(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap().trim_end()
     }
@@ -43,7 +43,7 @@ fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
-/// Sends bytes: whether all were taken.
+/// Sends bytes. Returns whether all were sent.
 pub async fn send(handle: &Handle, sock: Sock, bytes: &[u8]) -> bool {
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -60,7 +60,7 @@ pub async fn send(handle: &Handle, sock: Sock, bytes: &[u8]) -> bool {
     true
 }
 
-/// Receives an answer; nothing when the connection ends before it.
+/// Receives a response; `None` if the connection ends before its end.
 pub async fn receive(handle: &Handle, sock: Sock, is_head: bool) -> Option<Reply> {
     let mut bytes = Vec::new();
     let mut head: Option<Head> = None;
@@ -79,7 +79,7 @@ pub async fn receive(handle: &Handle, sock: Sock, is_head: bool) -> Option<Reply
         if let Some(Head { status, end, len, closes }) = head
             && bytes.len() >= end + len
         {
-            assert_eq!(bytes.len(), end + len, "more was sent than was promised");
+            assert_eq!(bytes.len(), end + len, "bytes after the end of the body");
             let body = bytes.split_off(end);
             let head = String::from_utf8(bytes).unwrap();
             return Some(Reply { status, body, closes, head });
@@ -87,18 +87,18 @@ pub async fn receive(handle: &Handle, sock: Sock, is_head: bool) -> Option<Reply
     }
 }
 
-/// The head of an answer.
+/// The head of a response.
 #[derive(Clone, Copy)]
 struct Head {
     status: u16,
-    /// Where the body begins.
+    /// Offset of the body.
     end: usize,
-    /// Bytes of the body.
+    /// Length of the body.
     len: usize,
     closes: bool,
 }
 
-/// The head, once it is there in full. Its end is looked for from `scanned` on.
+/// Parses the head once it is complete. Its end is searched from offset `scanned`.
 fn parse(bytes: &[u8], scanned: usize, is_head: bool) -> Option<Head> {
     let end = scanned + bytes[scanned..].windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&bytes[..end]).unwrap();

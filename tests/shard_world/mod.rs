@@ -1,5 +1,5 @@
-//! Shards in the simulated world, driven step by step: a test decides which of them run, on a clock of its
-//! own, and what each client sends and takes.
+//! Simulated shards, driven step by step: a test decides which shards run and what each client sends and
+//! receives, on a virtual clock.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -20,9 +20,9 @@ use hayloft::volume::{self, Expected, Preallocation, Superblock, SuperblockState
 
 pub const SECOND: u64 = 1_000_000_000;
 pub const COOKIE: &str = "0123456789abcdef";
-/// Bytes of buffers of each shard and of the clients.
+/// Buffers of each shard and of the clients (bytes).
 const POOL: usize = 24 << 20;
-/// How far the clock moves when it is the turn of a shard that does not run (nanoseconds).
+/// Advance of the clock instead of an iteration of a stopped shard (ns).
 const STEP: u64 = 50_000;
 const STORE: [u8; 16] = *b"a store of tests";
 const VOLUME: u64 = 16 << 20;
@@ -48,19 +48,19 @@ pub fn config() -> ShardConfig {
     }
 }
 
-/// The same with changes.
+/// [`config`] with changes.
 pub fn config_with(change: impl Fn(&mut ShardConfig)) -> ShardConfig {
     let mut config = config();
     change(&mut config);
     config
 }
 
-/// The object `key` of volume 1.
+/// Path of the object `key` in volume 1.
 pub fn path(key: u64) -> String {
     format!("/1/{key}/0/{COOKIE}")
 }
 
-/// A disk with volume 1.
+/// Disk image with volume 1.
 fn disk(pool: &Pool) -> Image {
     let superblock = Superblock {
         compat: 0,
@@ -90,14 +90,14 @@ fn disk(pool: &Pool) -> Image {
     world.look(|snapshot| snapshot.image())
 }
 
-/// Running shards, and their clients. Volume 1 belongs to shard 0.
+/// Running shards and their clients. Volume 1 belongs to shard 0.
 pub struct Shards {
     pub world: World,
     pub metrics: Arc<Metrics>,
     pub shared: Arc<Shared>,
-    /// The buffers of each shard.
+    /// Buffer pool of each shard.
     pub pools: Vec<Pool>,
-    /// Shards that do not run for the time being.
+    /// Whether each shard is stopped; may be changed at any time.
     pub stopped: Vec<bool>,
     reactors: Vec<Option<Reactor>>,
     drivers: Vec<SimDriver>,
@@ -107,12 +107,12 @@ pub struct Shards {
 }
 
 impl Shards {
-    /// Starts `count` of them, each with a listener of its own, and waits until volume 1 serves.
+    /// Starts `count` shards, each with its own listener, and waits until volume 1 is open.
     pub fn start(count: usize, config: impl Fn() -> ShardConfig) -> Self {
         Self::start_with(count, true, config)
     }
 
-    /// The same; unless `own`, connections may be handed to another shard.
+    /// Like [`Shards::start`]. Unless `own`, shards may hand connections to each other.
     pub fn start_with(count: usize, own: bool, config: impl Fn() -> ShardConfig) -> Self {
         let region = Region::map(count + 1, POOL).unwrap();
         let mut pools: Vec<Pool> = (0..=count).map(|n| Pool::new(&region, n)).collect();
@@ -159,25 +159,25 @@ impl Shards {
         shards
     }
 
-    /// Whether a shard has neither drained nor ended.
+    /// Whether a shard has not ended yet.
     pub fn is_running(&self, shard: usize) -> bool {
         self.reactors[shard].is_some()
     }
 
-    /// A client of this shard. Its bytes arrive in one piece.
+    /// Connects a client to this shard. Its data arrives unsegmented.
     pub fn connect(&self, shard: usize) -> Client {
         let sock = self.world.connect(listener(shard), usize::MAX);
         let (handle, taken) = (self.clients.handle().clone(), Rc::default());
         Client { sock, handle, taken }
     }
 
-    /// Lets a client do something.
-    pub fn spawn(&self, work: impl Future<Output = ()> + 'static) {
-        self.clients.handle().spawn(work);
+    /// Spawns a task of a client.
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.clients.handle().spawn(task);
         self.clients_until.set(0);
     }
 
-    /// Runs everybody for so long (nanoseconds).
+    /// Runs shards and clients for `time` (virtual ns).
     pub fn run_for(&mut self, time: u64) {
         let end = self.world.now() + time;
         while self.world.now() < end {
@@ -185,10 +185,10 @@ impl Shards {
         }
     }
 
-    /// Runs everybody until `holds`.
+    /// Runs shards and clients until `holds` returns true.
     ///
     /// # Panics
-    /// When it does not within `time` (nanoseconds).
+    /// If that does not happen within `time` (virtual ns).
     pub fn run_until(&mut self, what: &str, time: u64, holds: impl Fn(&Self) -> bool) {
         let end = self.world.now() + time;
         while !holds(self) {
@@ -197,7 +197,7 @@ impl Shards {
         }
     }
 
-    /// Whoever is next, or the clock moves to `end`.
+    /// Runs the next shard or the clients, or advances the clock to `end`.
     fn step(&mut self, end: u64) {
         let reactors = self.reactors.iter().zip(&self.stopped);
         let due = reactors.map(|(reactor, stopped)| match reactor {
@@ -205,7 +205,7 @@ impl Shards {
             _ => u64::MAX,
         });
         let due: Vec<u64> = due.chain([self.clients_until.get().min(end)]).collect();
-        let member = self.world.next(&due).expect("there is an end");
+        let member = self.world.next(&due).expect("the clients have a deadline");
         let Some(reactor) = self.reactors.get_mut(member) else {
             self.clients.collect(&mut self.client_driver, 0);
             self.clients.run_ready();
@@ -215,14 +215,14 @@ impl Shards {
         };
         let driver = &mut self.drivers[member];
         match reactor {
-            // What has come for it stays there, and time goes on.
+            // Its completions stay queued, and time advances.
             _ if self.stopped[member] => self.world.skip_to(self.world.now() + STEP),
             Some(running) => {
                 if !running.run_iteration(driver) {
                     *reactor = None;
                 }
             }
-            // What still comes for a shard that has ended, as a last wake-up from another one.
+            // Completions for a shard that has ended, such as a last wake-up, are discarded.
             None => hayloft::runtime::op::Driver::reap(driver, 0, &mut Vec::new()),
         }
     }
@@ -246,7 +246,7 @@ fn assignment(metrics: &Metrics) -> Assignment {
     Assignment { dir: "data".into(), expected, metrics }
 }
 
-/// What a client has received, and how the connection ended, if it has: with 0, or an errno.
+/// Data that a client has received, and the end of the connection: 0 for an orderly end, or a negative errno.
 #[derive(Clone, Debug, Default)]
 pub struct Taken {
     pub bytes: Vec<u8>,
@@ -266,7 +266,7 @@ impl Taken {
     }
 }
 
-/// One end of a connection.
+/// Client end of a connection.
 #[derive(Clone)]
 pub struct Client {
     sock: Sock,
@@ -275,17 +275,18 @@ pub struct Client {
 }
 
 impl Client {
-    /// What it has received so far.
+    /// Data received so far.
     pub fn taken(&self) -> Taken {
         self.taken.borrow().clone()
     }
 
-    /// Sends all of it, if the connection lasts: whether it did.
+    /// Sends `bytes`. Returns whether all were sent.
     pub async fn send(&self, bytes: &[u8]) -> bool {
         for piece in bytes.chunks(64 << 10) {
             let mut start = 0;
             while start < piece.len() {
-                let mut buf = self.handle.pool().alloc(piece.len()).expect("memory of clients");
+                let mut buf =
+                    self.handle.pool().alloc(piece.len()).expect("the client pool is large enough");
                 buf[..piece.len()].copy_from_slice(piece);
                 let (from, len) = (u32::try_from(start).unwrap(), piece.len() - start);
                 let len = u32::try_from(len).unwrap();
@@ -300,9 +301,9 @@ impl Client {
         true
     }
 
-    /// Receives at most `most` bytes: whether the connection goes on.
+    /// Receives at most `most` bytes. Returns whether the connection is still open.
     pub async fn take(&self, most: u32) -> bool {
-        let buf = self.handle.pool().alloc(most as usize).expect("memory of clients");
+        let buf = self.handle.pool().alloc(most as usize).expect("the client pool is large enough");
         let op = Op::Recv { sock: self.sock, buf, start: 0, len: most, whole: false };
         let completion = self.handle.submit(op).await;
         let Returned::One(buf) = completion.returned else { panic!("the buffer comes back") };
@@ -319,7 +320,7 @@ impl Client {
         while self.take(16 << 10).await {}
     }
 
-    /// Its end of the connection.
+    /// Socket of the client.
     pub fn sock(&self) -> Sock {
         self.sock
     }

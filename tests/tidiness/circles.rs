@@ -1,12 +1,12 @@
-//! Files that need each other, and facades that hold more than names.
+//! Circular dependencies between files, and facades that define items.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::lexer::{Token, behind_attributes, behind_bracket, is, paths};
 use super::modules::{modules, product_of};
-use super::{Complaint, Project, complaint};
+use super::{Project, Violation, violation};
 
-/// Crates, by the directory of their sources.
+/// Source directories of the crates.
 const CRATES: &[&str] = &[
     "bench/baseline/src/",
     "bench/index/src/",
@@ -20,11 +20,11 @@ const CRATES: &[&str] = &[
 
 type Path = Vec<String>;
 
-/// The files of a crate, and where the names that they pass on are defined.
+/// Files of a crate, and the definitions of the names that they re-export.
 struct Crate<'a> {
-    /// By path of the module; the root has an empty one.
+    /// Files by module path; the root has an empty path.
     files: BTreeMap<Path, (&'a str, Vec<Token>)>,
-    /// Of each module, names that it re-exports, and what they stand for.
+    /// Per module: re-exported names and their paths.
     passed_on: BTreeMap<Path, BTreeMap<String, Path>>,
 }
 
@@ -49,7 +49,7 @@ impl<'a> Crate<'a> {
         this
     }
 
-    /// A path from the root of the crate, as it is meant in `module`.
+    /// Resolves a path in `module` to one from the crate root; empty for other crates.
     fn absolute(&self, module: &Path, path: &[String]) -> Path {
         let mut path = path.to_vec();
         if path.last().is_some_and(|last| last == "self") && path.len() > 1 {
@@ -73,10 +73,10 @@ impl<'a> Crate<'a> {
         }
     }
 
-    /// The module that defines what a path names.
+    /// The module that defines the item at a path.
     fn definition(&self, path: &[String]) -> Option<Path> {
         let mut path = path.to_vec();
-        // A name is passed on a few times at most.
+        // Bounds chains of re-exports.
         for _ in 0..8 {
             let len = (0..=path.len()).rev().find(|&len| self.files.contains_key(&path[..len]))?;
             let (module, rest) = (path[..len].to_vec(), &path[len..]);
@@ -89,7 +89,7 @@ impl<'a> Crate<'a> {
         None
     }
 
-    /// Of each module, the others that it names something of.
+    /// Per module: the other modules whose items it uses.
     fn uses(&self) -> BTreeMap<&Path, BTreeSet<Path>> {
         let mut uses = BTreeMap::new();
         for (module, (_, tokens)) in &self.files {
@@ -112,7 +112,7 @@ impl<'a> Crate<'a> {
     }
 }
 
-/// What `use` declarations bring in, by the name that it gets here: all, or only what is re-exported.
+/// Local names and paths of `use` declarations: all, or only re-exports.
 fn imports(tokens: &[Token], re_exported: bool) -> Vec<(String, Path)> {
     let mut found = Vec::new();
     for at in 0..tokens.len() {
@@ -168,7 +168,7 @@ fn is_facade(tokens: &[Token]) -> bool {
     true
 }
 
-/// Modules that reach each other, each set once.
+/// Sets of modules that depend on each other in a circle.
 fn circles(uses: &BTreeMap<&Path, BTreeSet<Path>>) -> BTreeSet<BTreeSet<Path>> {
     let reach = |from: &Path| {
         let mut seen = BTreeSet::new();
@@ -189,9 +189,9 @@ fn circles(uses: &BTreeMap<&Path, BTreeSet<Path>>) -> BTreeSet<BTreeSet<Path>> {
     sets.collect()
 }
 
-/// (a) No files need each other in a circle.
-pub fn circles_of_files(project: &Project) -> Vec<Complaint> {
-    let mut complaints = Vec::new();
+/// (a) Files do not depend on each other in a circle.
+pub fn circles_of_files(project: &Project) -> Vec<Violation> {
+    let mut violations = Vec::new();
     let reached = modules(project);
     for dir in CRATES {
         let krate = Crate::load(project, &reached, dir);
@@ -203,19 +203,19 @@ pub fn circles_of_files(project: &Project) -> Vec<Complaint> {
             });
             let what = format!("a circle of files: {}", inside.collect::<Vec<_>>().join("; "));
             let first = circle.first().expect("a circle has members");
-            complaints.push(complaint(krate.files[first].0, 1, what));
+            violations.push(violation(krate.files[first].0, 1, what));
         }
     }
-    complaints
+    violations
 }
 
-/// (a) A `mod.rs` names what is in its directory, and defines nothing.
-pub fn facades(project: &Project) -> Vec<Complaint> {
+/// (a) A `mod.rs` only declares and re-exports; it defines nothing.
+pub fn facades(project: &Project) -> Vec<Violation> {
     let reached = modules(project);
     let files = CRATES.iter().flat_map(|dir| product_of(project, &reached, dir));
     let facades = files.filter(|(file, _)| file.ends_with("/mod.rs"));
     facades
         .filter(|(_, tokens)| !is_facade(tokens))
-        .map(|(file, _)| complaint(file, 1, "a facade that defines something"))
+        .map(|(file, _)| violation(file, 1, "a facade that defines something"))
         .collect()
 }

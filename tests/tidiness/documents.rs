@@ -1,11 +1,11 @@
-//! Documents: links lead somewhere, and what is named exists.
+//! Documents: links resolve, and named files and items exist.
 
 use std::collections::BTreeSet;
 
 use super::lexer::{behind_attributes, is, tokens};
-use super::{Complaint, Project, complaint};
+use super::{Project, Violation, violation};
 
-/// The lines of a document outside of fenced code, with their numbers.
+/// Lines of a document outside fenced code, with their numbers.
 pub fn prose(text: &str) -> Vec<(usize, &str)> {
     let mut fenced = false;
     let lines = (1..).zip(text.lines()).filter(|(_, line)| {
@@ -16,14 +16,14 @@ pub fn prose(text: &str) -> Vec<(usize, &str)> {
     lines.collect()
 }
 
-/// What stands in backticks, and what does not.
+/// Splits a line into its code spans and the rest.
 pub fn spans(line: &str) -> (Vec<&str>, String) {
     let parts: Vec<&str> = line.split('`').collect();
     let inside = parts.iter().skip(1).step_by(2).copied().collect();
     (inside, parts.iter().step_by(2).copied().collect::<Vec<_>>().join("``"))
 }
 
-/// Where headings of a document can be linked to.
+/// Anchors of the headings of a document.
 pub fn anchors(text: &str) -> BTreeSet<String> {
     let mut anchors = BTreeSet::new();
     for (_, line) in prose(text) {
@@ -45,7 +45,7 @@ pub fn anchors(text: &str) -> BTreeSet<String> {
     anchors
 }
 
-/// `target` as it is meant in `file`.
+/// Resolves the relative path `target` in `file`.
 pub fn relative(file: &str, target: &str) -> String {
     let mut parts: Vec<&str> = file.split('/').collect();
     parts.pop();
@@ -59,11 +59,11 @@ pub fn relative(file: &str, target: &str) -> String {
     parts.join("/")
 }
 
-/// (d) Links in documents lead somewhere.
-pub fn links(project: &Project) -> Vec<Complaint> {
-    let mut complaints = Vec::new();
+/// (d) Links in documents resolve.
+pub fn links(project: &Project) -> Vec<Violation> {
+    let mut violations = Vec::new();
     if !project.0.contains_key("docs/ARCHITECTURE.md") {
-        complaints.push(complaint("docs/ARCHITECTURE.md", 0, "there is no map of the code"));
+        violations.push(violation("docs/ARCHITECTURE.md", 0, "the code map is missing"));
     }
     for (file, text) in project.with("", ".md") {
         for (line, text) in prose(text) {
@@ -79,17 +79,17 @@ pub fn links(project: &Project) -> Vec<Complaint> {
                 let path = if path.is_empty() { file.to_owned() } else { relative(file, path) };
                 let known = |text: &String| anchors(text).contains(anchor);
                 if !project.has(&path) {
-                    complaints.push(complaint(file, line, format!("{path} does not exist")));
+                    violations.push(violation(file, line, format!("{path} does not exist")));
                 } else if !anchor.is_empty() && !project.0.get(&path).is_some_and(known) {
-                    complaints.push(complaint(file, line, format!("{path} has no #{anchor}")));
+                    violations.push(violation(file, line, format!("{path} has no #{anchor}")));
                 }
             }
         }
     }
-    complaints
+    violations
 }
 
-/// What a source file defines, and which of that are tests.
+/// Names of the items of a source file, and of its tests.
 pub fn definitions(text: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     let tokens = tokens(text);
     let keywords = ["fn", "struct", "enum", "trait", "type", "const", "static", "mod"];
@@ -110,13 +110,13 @@ pub fn definitions(text: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     (items, tests)
 }
 
-/// Where `path.rs::name` in a document must be a test: under this heading.
+/// Under this heading of a document, `path.rs::name` must be a test.
 pub const INVARIANTS: &str = "## Invariants";
 
 /// (e) Files, functions and tests that documents name in backticks exist.
-pub fn names(project: &Project) -> Vec<Complaint> {
-    let mut complaints = Vec::new();
-    // What was true of an older version may be named there.
+pub fn names(project: &Project) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    // These describe older versions, so names may no longer exist.
     let history = ["CHANGELOG.md", "bench/results/", "docs/decisions/"];
     let documents = project.with("", ".md");
     for (file, text) in
@@ -135,19 +135,19 @@ pub fn names(project: &Project) -> Vec<Complaint> {
             let singles = inside.iter().map(|&span| span.to_owned());
             for span in singles.chain(paired) {
                 if let Some(what) = unknown(project, &span, in_invariants) {
-                    complaints.push(complaint(file, line, what));
+                    violations.push(violation(file, line, what));
                 }
             }
         }
     }
-    complaints
+    violations
 }
 
-/// What is wrong with a name in a document, if it is one of ours.
+/// The error in a code span, if it is a path or item of the project that does not exist.
 pub fn unknown(project: &Project, span: &str, must_be_test: bool) -> Option<String> {
-    let ours = ["src/", "tests/", "docs/", "bench/", "xtask/", ".ci/", "tools/", "fuzz/"];
+    let roots = ["src/", "tests/", "docs/", "bench/", "xtask/", ".ci/", "tools/", "fuzz/"];
     let is_pattern = span.contains([' ', '*', '{', '<', '$']);
-    if !ours.iter().any(|dir| span.starts_with(dir)) || is_pattern {
+    if !roots.iter().any(|dir| span.starts_with(dir)) || is_pattern {
         return None;
     }
     let (path, name) = span.split_once("::").unwrap_or((span, ""));
@@ -158,7 +158,7 @@ pub fn unknown(project: &Project, span: &str, must_be_test: bool) -> Option<Stri
         return None;
     }
     let (items, tests) = definitions(project.0.get(path)?);
-    // `Type::function`: each of them.
+    // `Type::function`: both must exist.
     let missing = name.split("::").find(|&part| !items.contains(part));
     if let Some(missing) = missing {
         return Some(format!("{path} has no {missing}"));

@@ -1,6 +1,6 @@
-//! Rust sources as tokens and paths: as much of the grammar as the checks need.
+//! Tokens and paths of Rust sources: the subset of the grammar that the checks need.
 
-/// Rust source with comments and literals blanked; lines stay where they are.
+/// Rust source with comments and literals replaced by spaces; line numbers are unchanged.
 pub fn code(text: &str) -> String {
     let bytes = text.as_bytes();
     let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
@@ -15,7 +15,7 @@ pub fn code(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Length of the comment or literal that begins at `at`; 0 for none.
+/// Length of the comment or literal at `at` (bytes); 0 if there is none.
 pub fn not_code(bytes: &[u8], at: usize) -> usize {
     let rest = &bytes[at..];
     let until = |from: usize, end: &[u8]| {
@@ -42,7 +42,7 @@ pub fn not_code(bytes: &[u8], at: usize) -> usize {
             until(2 + hashes, format!("\"{}", "#".repeat(hashes)).as_bytes())
         }
         [b'\'', b'\\', ..] => escaped(b'\''),
-        // A character, of up to four bytes; else it is a lifetime.
+        // A character literal of up to four bytes, or a lifetime.
         [b'\'', _, ..] => {
             let len = 1 + rest[2..].iter().take_while(|&&byte| byte & 0xc0 == 0x80).count();
             if rest.get(1 + len) == Some(&b'\'') { len + 2 } else { 0 }
@@ -62,7 +62,7 @@ pub struct Token {
     pub text: String,
 }
 
-/// What may stand in front of a path.
+/// Keywords that may precede a path.
 pub const KEYWORDS: &[&str] =
     &["as", "dyn", "else", "for", "impl", "in", "match", "mut", "return", "use"];
 
@@ -98,7 +98,7 @@ pub fn is(tokens: &[Token], at: usize, wanted: &[&str]) -> bool {
     (at..).zip(wanted).all(|(n, wanted)| tokens.get(n).is_some_and(|token| token.text == *wanted))
 }
 
-/// Where the bracket that opens at `at` ends: the position behind it.
+/// Position after the bracket that closes the one at `at`.
 pub fn behind_bracket(tokens: &[Token], at: usize) -> usize {
     let mut depth = 0;
     for (n, token) in tokens.iter().enumerate().skip(at) {
@@ -121,7 +121,7 @@ pub fn behind_attributes(tokens: &[Token], mut at: usize) -> usize {
     at
 }
 
-/// Takes apart what is compiled always and what only for tests: items under `#[cfg(test)]`.
+/// Separates tokens that are always compiled from items under `#[cfg(test)]`.
 pub fn split_tests(tokens: &[Token]) -> (Vec<Token>, Vec<Token>) {
     let (mut always, mut tests) = (Vec::new(), Vec::new());
     let mut at = 0;
@@ -147,7 +147,7 @@ pub fn split_tests(tokens: &[Token]) -> (Vec<Token>, Vec<Token>) {
     (always, tests)
 }
 
-/// All paths that are named, groups written out, with their lines.
+/// All paths with their lines; groups are expanded.
 pub fn paths(tokens: &[Token]) -> Vec<(usize, Vec<String>)> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -180,7 +180,7 @@ pub fn path(
         let goes_on = is(tokens, at, &["::"]) && next != "<";
         if !goes_on {
             found.push((token.line, whole));
-            // In a group a new name may follow.
+            // Skips `as name` in a group.
             return if is(tokens, at, &["as"]) && !prefix.is_empty() { at + 2 } else { at };
         }
         at += 1;

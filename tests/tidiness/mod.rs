@@ -1,4 +1,4 @@
-//! The checks of tidiness: each is a function from the project's files to complaints.
+//! Style checks: each is a function from the files of the project to violations.
 
 pub mod canaries;
 pub mod circles;
@@ -14,32 +14,32 @@ use std::path::Path;
 use rules::{EXCEPTIONS, Exception};
 
 /// A check.
-pub type Check = fn(&Project) -> Vec<Complaint>;
+pub type Check = fn(&Project) -> Vec<Violation>;
 
-/// Something wrong, and where.
+/// A violation of a rule, and its location.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Complaint {
+pub struct Violation {
     pub file: String,
     pub line: usize,
     pub what: String,
 }
 
-pub fn complaint(file: &str, line: usize, what: impl Into<String>) -> Complaint {
-    Complaint { file: file.to_owned(), line, what: what.into() }
+pub fn violation(file: &str, line: usize, what: impl Into<String>) -> Violation {
+    Violation { file: file.to_owned(), line, what: what.into() }
 }
 
-/// The files of the project: path from its root, with `/`, and text (nothing if it is not UTF-8).
+/// Files of the project: path from its root, with `/`, and text (empty if not UTF-8).
 #[derive(Clone)]
 pub struct Project(pub BTreeMap<String, String>);
 
-pub const NOT_OURS: &[&str] =
+pub const IGNORED: &[&str] =
     &["target", ".git", "hayloft-data", "fuzz/target", "fuzz/artifacts", "fuzz/coverage"];
 
 impl Project {
     pub fn load() -> Self {
         let mut project = Self(BTreeMap::new());
         project.load_dir(Path::new(env!("CARGO_MANIFEST_DIR")), "");
-        assert!(project.0.contains_key("src/lib.rs"), "this is not the project");
+        assert!(project.0.contains_key("src/lib.rs"), "src/lib.rs is missing");
         project
     }
 
@@ -48,10 +48,10 @@ impl Project {
             let entry = entry.unwrap();
             let name = entry.file_name().into_string().unwrap();
             let path = format!("{prefix}{name}");
-            if NOT_OURS.contains(&path.as_str()) {
+            if IGNORED.contains(&path.as_str()) {
                 continue;
             }
-            // An editor's temporary file may be gone already.
+            // A temporary file of an editor may have been deleted meanwhile.
             let Ok(kind) = entry.file_type() else { continue };
             if kind.is_dir() {
                 self.load_dir(&entry.path(), &format!("{path}/"));
@@ -61,7 +61,7 @@ impl Project {
         }
     }
 
-    /// Files whose names begin and end so.
+    /// Files whose paths have this prefix and suffix.
     pub fn with(&self, begin: &str, end: &str) -> impl Iterator<Item = (&str, &str)> {
         let files = self.0.iter().map(|(path, text)| (path.as_str(), text.as_str()));
         files.filter(move |(path, _)| path.starts_with(begin) && path.ends_with(end))
@@ -72,7 +72,7 @@ impl Project {
         dirs.into_iter().flat_map(|dir| self.with(dir, ".rs"))
     }
 
-    /// Whether there is such a file or directory.
+    /// Whether the file or directory exists.
     pub fn has(&self, path: &str) -> bool {
         let path = path.trim_end_matches('/');
         let dir = format!("{path}/");
@@ -80,25 +80,25 @@ impl Project {
     }
 }
 
-/// Fails with all complaints of a check that no exception covers.
-pub fn hold(name: &str, check: fn(&Project) -> Vec<Complaint>) {
+/// Panics with all violations that no exception covers.
+pub fn assert_holds(name: &str, check: fn(&Project) -> Vec<Violation>) {
     let project = Project::load();
-    let complaints = check(&project);
-    let covers = |exception: &Exception, complaint: &Complaint| {
-        let text = project.0.get(&complaint.file).map_or("", String::as_str);
-        let line = text.lines().nth(complaint.line.saturating_sub(1)).unwrap_or_default();
-        exception.file == complaint.file && line.contains(exception.has)
+    let violations = check(&project);
+    let applies = |exception: &Exception, violation: &Violation| {
+        let text = project.0.get(&violation.file).map_or("", String::as_str);
+        let line = text.lines().nth(violation.line.saturating_sub(1)).unwrap_or_default();
+        exception.file == violation.file && line.contains(exception.has)
     };
     let exceptions: Vec<_> = EXCEPTIONS.iter().filter(|e| e.check == name).collect();
-    let mut report: Vec<String> = complaints
+    let mut report: Vec<String> = violations
         .iter()
-        .filter(|complaint| !exceptions.iter().any(|exception| covers(exception, complaint)))
-        .map(|complaint| format!("{}:{}: {}", complaint.file, complaint.line, complaint.what))
+        .filter(|violation| !exceptions.iter().any(|exception| applies(exception, violation)))
+        .map(|violation| format!("{}:{}: {}", violation.file, violation.line, violation.what))
         .collect();
     for exception in exceptions {
-        if !complaints.iter().any(|complaint| covers(exception, complaint)) {
+        if !violations.iter().any(|violation| applies(exception, violation)) {
             let (file, has) = (exception.file, exception.has);
-            report.push(format!("{file}: the exception for {has:?} is not needed: remove it"));
+            report.push(format!("{file}: the exception for {has:?} is unused: remove it"));
         }
     }
     assert!(report.is_empty(), "{name}:\n{}", report.join("\n"));

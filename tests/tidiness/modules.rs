@@ -1,26 +1,26 @@
-//! Modules: which files are compiled, and what they may know of each other.
+//! Modules: which files are compiled, and which names they may use.
 
 use std::collections::BTreeMap;
 
 use super::lexer::{Token, is, paths, split_tests, tokens};
-use super::rules::{CODEC, CODEC_WORDS, LAYERS, STRANGERS};
-use super::{Complaint, Project, complaint};
+use super::rules::{CODEC, CODEC_WORDS, FORBIDDEN, LAYERS};
+use super::{Project, Violation, violation};
 
-/// The module that a file is, from the root: `src/volume/object/read.rs` is `volume`, `read`.
+/// Module path of a file from the crate root: `src/volume/read.rs` is `volume`, `read`.
 pub fn module_of(file: &str) -> Vec<String> {
     let path = file.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
     let root = matches!(path, "lib" | "main");
     if root { Vec::new() } else { path.split('/').map(str::to_owned).collect() }
 }
 
-/// The row of [`LAYERS`] that a module belongs to: the longest one that its path begins with.
+/// Row of [`LAYERS`] of a module: the longest one that is a prefix of its path.
 pub fn layer_of(module: &[String]) -> Option<&'static str> {
     let path = module.join("::");
     let rows = LAYERS.iter().map(|(row, _)| *row);
     rows.filter(|row| begins(&path, row)).max_by_key(|row| row.len())
 }
 
-/// A path as it reads from the root of the crate.
+/// Resolves a path to one from the crate root.
 pub fn resolved(file: &str, path: &[String]) -> Vec<String> {
     let first = path[0].as_str();
     match first {
@@ -41,7 +41,7 @@ pub fn resolved(file: &str, path: &[String]) -> Vec<String> {
     }
 }
 
-/// Files reached from the roots by `mod` declarations, and whether they are compiled for tests only.
+/// Files reachable from the roots by `mod` declarations, and whether they are compiled for tests only.
 pub fn modules(project: &Project) -> BTreeMap<String, bool> {
     let mut reached: BTreeMap<String, bool> = BTreeMap::new();
     let roots = [
@@ -93,12 +93,12 @@ pub fn modules(project: &Project) -> BTreeMap<String, bool> {
     reached
 }
 
-/// Of every file in `src/` what is compiled into the product.
+/// Tokens of each file in `src/` that are compiled into the product.
 pub fn product(project: &Project) -> Vec<(&str, Vec<Token>)> {
     product_of(project, &modules(project), "src/")
 }
 
-/// Of every file in a directory of sources what is not compiled for tests only.
+/// Tokens of each file in a source directory that are not compiled for tests only.
 pub fn product_of<'a>(
     project: &'a Project,
     reached: &BTreeMap<String, bool>,
@@ -112,13 +112,13 @@ pub fn product_of<'a>(
 }
 
 /// (a) Modules use only modules below them.
-pub fn imports(project: &Project) -> Vec<Complaint> {
-    let mut complaints = Vec::new();
+pub fn imports(project: &Project) -> Vec<Violation> {
+    let mut violations = Vec::new();
     for (n, (module, uses)) in LAYERS.iter().enumerate() {
         for used in *uses {
             if !LAYERS[..n].iter().any(|(below, _)| below == used) {
                 let what = format!("the table lets {module} use {used}, which is not below it");
-                complaints.push(complaint("tests/tidiness/rules.rs", 0, what));
+                violations.push(violation("tests/tidiness/rules.rs", 0, what));
             }
         }
     }
@@ -130,7 +130,7 @@ pub fn imports(project: &Project) -> Vec<Complaint> {
         let Some((own, uses)) = LAYERS.iter().find(|(row, _)| Some(*row) == layer_of(&module))
         else {
             let what = format!("{} has no row in the table of layers", module.join("::"));
-            complaints.push(complaint(file, 1, what));
+            violations.push(violation(file, 1, what));
             continue;
         };
         for (line, path) in paths(&tokens) {
@@ -140,7 +140,7 @@ pub fn imports(project: &Project) -> Vec<Complaint> {
             }
             let used = layer_of(&path[1..]);
             if used.is_none_or(|used| used != *own && !uses.contains(&used)) {
-                complaints.push(complaint(
+                violations.push(violation(
                     file,
                     line,
                     format!("{own} must not use {}", path.join("::")),
@@ -148,68 +148,68 @@ pub fn imports(project: &Project) -> Vec<Complaint> {
             }
         }
     }
-    complaints
+    violations
 }
 
 pub fn begins(path: &str, with: &str) -> bool {
     path.strip_prefix(with).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-/// (a) Files name no crate, part of `std` or layer that they must not know.
-pub fn strangers(project: &Project) -> Vec<Complaint> {
-    let mut complaints = Vec::new();
+/// (a) Files use no crate, module of `std` or layer that is forbidden for them.
+pub fn forbidden_names(project: &Project) -> Vec<Violation> {
+    let mut violations = Vec::new();
     for (file, tokens) in product(project) {
         let all = paths(&tokens);
-        for rule in STRANGERS {
+        for rule in FORBIDDEN {
             let starts = |names: &[&str]| names.iter().any(|name| file.starts_with(name));
-            if !starts(rule.who) || starts(rule.unless) {
+            if !starts(rule.files) || starts(rule.except) {
                 continue;
             }
             for (line, path) in &all {
                 let path = resolved(file, path).join("::");
-                let never = rule.never.iter().any(|name| begins(&path, name));
-                // A name for one that may be used must not open what lies behind it.
-                let but = rule.but.iter().any(|name| {
+                let forbidden = rule.names.iter().any(|name| begins(&path, name));
+                // An allowed name does not allow the names below it.
+                let allowed = rule.allowed.iter().any(|name| {
                     if name.starts_with("crate") { begins(&path, name) } else { path == *name }
                 });
                 let renamed = path.starts_with("libc::")
-                    && rule.but.contains(&format!("nix::{path}").as_str());
-                if never && !but && !renamed {
-                    complaints.push(complaint(file, *line, format!("must not know {path}")));
+                    && rule.allowed.contains(&format!("nix::{path}").as_str());
+                if forbidden && !allowed && !renamed {
+                    violations.push(violation(file, *line, format!("must not use {path}")));
                 }
             }
         }
     }
-    complaints
+    violations
 }
 
 /// (c) Every source file is compiled.
-pub fn dead_files(project: &Project) -> Vec<Complaint> {
+pub fn dead_files(project: &Project) -> Vec<Violation> {
     let reached = modules(project);
-    let mut complaints = Vec::new();
+    let mut violations = Vec::new();
     for (file, text) in project.rust() {
         if !reached.contains_key(file) {
-            complaints.push(complaint(file, 1, "no `mod` names this file"));
+            violations.push(violation(file, 1, "no `mod` names this file"));
         }
         let tokens = tokens(text);
         for n in 0..tokens.len() {
             if is(&tokens, n, &["#", "[", "path", "="]) {
-                let what = "a module stands where its name says";
-                complaints.push(complaint(file, tokens[n].line, what));
+                let what = "a module must be in the file of its name";
+                violations.push(violation(file, tokens[n].line, what));
             }
         }
     }
-    complaints
+    violations
 }
 
-/// (g) Integers of the format become bytes in one place.
-pub fn codec(project: &Project) -> Vec<Complaint> {
+/// (g) Integers of the format are encoded in one place.
+pub fn codec(project: &Project) -> Vec<Violation> {
     let files = product(project).into_iter();
     let files = files.filter(|(file, _)| file.starts_with("src/volume/") && *file != CODEC);
     let found = files.flat_map(|(file, tokens)| {
         let tokens = tokens.into_iter();
         let words = tokens.filter(|token| CODEC_WORDS.contains(&token.text.as_str()));
-        words.map(move |token| complaint(file, token.line, token.text))
+        words.map(move |token| violation(file, token.line, token.text))
     });
     found.collect()
 }

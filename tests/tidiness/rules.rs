@@ -170,57 +170,70 @@ pub const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// What some files must not name, beyond what [`LAYERS`] says of modules.
-pub struct Stranger {
+pub struct Forbidden {
     /// Beginnings of file names.
-    pub who: &'static [&'static str],
+    pub files: &'static [&'static str],
     /// Among them, those it does not hold for.
-    pub unless: &'static [&'static str],
+    pub except: &'static [&'static str],
     /// Beginnings of paths.
-    pub never: &'static [&'static str],
+    pub names: &'static [&'static str],
     /// Among them, those that may be named.
-    pub but: &'static [&'static str],
+    pub allowed: &'static [&'static str],
 }
 
-pub const STRANGERS: &[Stranger] = &[
-    Stranger { who: &["src/"], unless: &["src/ring"], never: &["io_uring"], but: &[] },
-    Stranger {
-        who: &["src/"],
-        unless: &["src/node/control/admin/"],
-        never: &["tokio", "axum"],
-        but: &[],
+pub const FORBIDDEN: &[Forbidden] = &[
+    Forbidden { files: &["src/"], except: &["src/ring"], names: &["io_uring"], allowed: &[] },
+    Forbidden {
+        files: &["src/"],
+        except: &["src/node/control/admin/"],
+        names: &["tokio", "axum"],
+        allowed: &[],
     },
-    Stranger {
-        who: &["src/"],
-        unless: &["src/node/daemon/", "src/node/datadir/", "src/commands/transfer/"],
-        never: &["getrandom"],
-        but: &[],
+    Forbidden {
+        files: &["src/"],
+        except: &["src/node/daemon/", "src/node/datadir/", "src/commands/transfer/"],
+        names: &["getrandom"],
+        allowed: &[],
     },
-    Stranger { who: &["src/"], unless: &["src/node/daemon/"], never: &["sd_notify"], but: &[] },
+    Forbidden {
+        files: &["src/"],
+        except: &["src/node/daemon/"],
+        names: &["sd_notify"],
+        allowed: &[],
+    },
     // One log, with one writer; the configuration only says what it lets through.
-    Stranger {
-        who: &["src/"],
-        unless: &["src/base/logging/"],
-        never: &["tracing_subscriber"],
-        but: &["tracing_subscriber::filter::LevelFilter", "tracing_subscriber::filter::Targets"],
+    Forbidden {
+        files: &["src/"],
+        except: &["src/base/logging/"],
+        names: &["tracing_subscriber"],
+        allowed: &[
+            "tracing_subscriber::filter::LevelFilter",
+            "tracing_subscriber::filter::Targets",
+        ],
     },
-    Stranger { who: &["src/"], unless: &["src/commands/client/"], never: &["ureq"], but: &[] },
+    Forbidden {
+        files: &["src/"],
+        except: &["src/commands/client/"],
+        names: &["ureq"],
+        allowed: &[],
+    },
     // A metric is never read to decide: what the program decides on is on the board. The trait is the only
     // way to the value of a counter or a gauge.
-    Stranger {
-        who: &["src/"],
-        unless: &["src/node/metrics/", "src/node/control/"],
-        never: &[
+    Forbidden {
+        files: &["src/"],
+        except: &["src/node/metrics/", "src/node/control/"],
+        names: &[
             "crate::node::metrics::ReadMetric",
             "crate::node::metrics::*",
             "metrics::ReadMetric",
         ],
-        but: &[],
+        allowed: &[],
     },
     // No sockets, threads, clocks, files or environment: what is needed of them is handed in.
-    Stranger {
-        who: &["src/volume/", "src/http/", "src/runtime/"],
-        unless: &["src/runtime/buffer.rs", "src/runtime/mailbox.rs"],
-        never: &[
+    Forbidden {
+        files: &["src/volume/", "src/http/", "src/runtime/"],
+        except: &["src/runtime/buffer.rs", "src/runtime/mailbox.rs"],
+        names: &[
             "std::env",
             "std::fs",
             "std::net",
@@ -235,7 +248,7 @@ pub const STRANGERS: &[Stranger] = &[
             "crossbeam_queue",
         ],
         // Numbers of errors only.
-        but: &[
+        allowed: &[
             "nix::libc",
             "nix::libc::EBADF",
             "nix::libc::ECANCELED",
@@ -257,23 +270,23 @@ pub const STRANGERS: &[Stranger] = &[
             "nix::sys::mman::munmap",
         ],
     },
-    Stranger {
-        who: &["src/runtime/"],
-        unless: &["src/runtime/buffer.rs", "src/runtime/sim/"],
-        never: &["libc", "nix"],
-        but: &[],
+    Forbidden {
+        files: &["src/runtime/"],
+        except: &["src/runtime/buffer.rs", "src/runtime/sim/"],
+        names: &["libc", "nix"],
+        allowed: &[],
     },
-    Stranger {
-        who: &["src/volume/", "src/http/", "src/runtime/"],
-        unless: &["src/runtime/buffer.rs", "src/volume/index/memory.rs"],
-        never: &["nix::sys"],
-        but: &[],
+    Forbidden {
+        files: &["src/volume/", "src/http/", "src/runtime/"],
+        except: &["src/runtime/buffer.rs", "src/volume/index/memory.rs"],
+        names: &["nix::sys"],
+        allowed: &[],
     },
     // Pure functions over slices.
-    Stranger {
-        who: &["src/volume/format/"],
-        unless: &[],
-        never: &[
+    Forbidden {
+        files: &["src/volume/format/"],
+        except: &[],
+        names: &[
             "crate::runtime::buffer",
             "crate::runtime::op",
             "crate::runtime",
@@ -281,12 +294,12 @@ pub const STRANGERS: &[Stranger] = &[
             "async",
             "await",
         ],
-        but: &["crate::volume::format"],
+        allowed: &["crate::volume::format"],
     },
-    Stranger {
-        who: &["src/volume/index/"],
-        unless: &[],
-        never: &[
+    Forbidden {
+        files: &["src/volume/index/"],
+        except: &[],
+        names: &[
             "crate::runtime::buffer",
             "crate::runtime::op",
             "crate::runtime",
@@ -294,12 +307,12 @@ pub const STRANGERS: &[Stranger] = &[
             "async",
             "await",
         ],
-        but: &["crate::volume::index"],
+        allowed: &["crate::volume::index"],
     },
-    Stranger {
-        who: &["src/http/"],
-        unless: &["src/http/conn.rs"],
-        never: &[
+    Forbidden {
+        files: &["src/http/"],
+        except: &["src/http/conn.rs"],
+        names: &[
             "crate::runtime::buffer",
             "crate::runtime::op",
             "crate::runtime",
@@ -307,7 +320,7 @@ pub const STRANGERS: &[Stranger] = &[
             "async",
             "await",
         ],
-        but: &[],
+        allowed: &[],
     },
 ];
 

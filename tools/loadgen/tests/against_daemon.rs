@@ -81,7 +81,7 @@ fn count(json: &Value, pointer: &str) -> u64 {
 }
 
 #[test]
-fn filled_objects_are_found_and_every_operation_is_counted() {
+fn filled_objects_are_found_and_all_operations_counted() {
     let setup = Setup::new();
     let sizes = ["--sizes", "mix:100=50,8KiB=40,70KiB=10", "--alts", "2"];
     let filled =
@@ -138,7 +138,7 @@ fn reads_return_the_last_overwrite() {
 }
 
 #[test]
-fn an_open_loop_follows_its_rates_and_writes_the_requested_files() {
+fn open_loop_follows_its_rates_and_writes_result_files() {
     let setup = Setup::new();
     setup.json(&["fill", "--objects", "100", "--sizes", "1KiB"]);
     let [hlog, hgrm, html] = ["a.hlog", "a.hgrm", "a.html"].map(|name| setup.path(name));
@@ -173,7 +173,7 @@ fn an_open_loop_follows_its_rates_and_writes_the_requested_files() {
 }
 
 #[test]
-fn an_access_trace_of_the_daemon_is_converted_and_replayed() {
+fn daemon_access_trace_is_converted_and_replayed() {
     let setup = Setup::new();
     let trace = setup.path("access.trace");
     let mut bytes = Header { threshold: u64::MAX, started: 0 }.encode().to_vec();
@@ -216,7 +216,7 @@ fn a_trace_with_writes_is_replayed() {
 }
 
 #[test]
-fn a_flood_counts_misbehaving_clients_while_others_are_served() {
+fn flood_counts_misbehaving_clients_and_others_are_served() {
     let setup = Setup::with(Limits { head_timeout_seconds: 1, ..Limits::default() });
     setup.json(&["fill", "--objects", "50", "--sizes", "1KiB"]);
     let flood = |kind, seconds| {

@@ -173,9 +173,9 @@ fn reconnects_to_a_closed_port_are_paced() {
     let (output, json) =
         loadgen(address, &[&args[..], &["--connections", "1", "--slo-us", "1000000"]].concat());
     assert_eq!(output.status.code(), Some(1));
-    let [errors, anew] = [&json["errors"], &json["generator"]["reconnects"]];
+    let [errors, reconnects] = [&json["errors"], &json["generator"]["reconnects"]];
     assert!((5..=30).contains(&errors.as_u64().unwrap()), "{json}");
-    assert!((5..=30).contains(&anew.as_u64().unwrap()), "{json}");
+    assert!((5..=30).contains(&reconnects.as_u64().unwrap()), "{json}");
     let second = &json["timeline"][1];
     assert_eq!((&second["requests"], &second["p50_us"]), (&Value::from(0), &Value::Null), "{json}");
     let within = json["within_slo"].as_f64().unwrap();
@@ -196,13 +196,13 @@ fn a_fill_resumes_after_a_server_restart() {
 }
 
 #[test]
-fn a_load_that_cannot_begin_changes_no_result_files() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+fn load_that_cannot_begin_changes_no_result_files() {
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let [old, new] = ["old", "new"].map(|name| dir.path().join(name));
     std::fs::write(&old, "old content").unwrap();
     for path in [&old, &new] {
-        let (output, _) = loadgen(nobody, &["--seconds", "0.2", "--hlog", path.to_str().unwrap()]);
+        let (output, _) = loadgen(unused, &["--seconds", "0.2", "--hlog", path.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(1));
     }
     assert_eq!(std::fs::read(&old).unwrap(), b"old content");
@@ -210,7 +210,7 @@ fn a_load_that_cannot_begin_changes_no_result_files() {
 }
 
 #[test]
-fn a_full_disk_is_an_error() {
+fn full_disk_under_a_result_file_is_an_error() {
     let address = serve(|_| not_found());
     let args = ["--seconds", "0.2", "--missing", "1", "--hlog", "/dev/full"];
     let (output, _) = loadgen(address, &args);
@@ -220,7 +220,7 @@ fn a_full_disk_is_an_error() {
 }
 
 #[test]
-fn a_body_of_the_wrong_length_is_wrong_and_a_truncated_one_an_error() {
+fn body_of_wrong_length_is_wrong_and_truncated_one_an_error() {
     let short = serve(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc".to_vec());
     let (output, json) = loadgen(short, &["--seconds", "0.2"]);
     assert_eq!(output.status.code(), Some(1));
@@ -258,7 +258,7 @@ fn a_connection_closed_by_the_server_is_reopened() {
 }
 
 #[test]
-fn a_stall_counts_for_every_request_due_in_it() {
+fn server_stall_counts_for_every_request_due_during_it() {
     let address = serve(|number| {
         if number == 100 {
             std::thread::sleep(Duration::from_millis(500));
@@ -279,7 +279,7 @@ fn a_stall_counts_for_every_request_due_in_it() {
 }
 
 #[test]
-fn the_command_ends_although_a_server_never_answers() {
+fn command_ends_although_the_server_never_answers() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (output, json) =
@@ -372,7 +372,7 @@ fn unsent_requests_count_as_latency_outside_the_objective() {
 
 /// Simulates a busy machine: the generator does not run from the middle of its schedule until after its end.
 #[test]
-fn every_request_of_the_schedule_is_counted_when_the_generator_is_not_scheduled() {
+fn all_scheduled_requests_are_sent_despite_a_generator_stall() {
     let asked = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&asked);
     let address = serve(move |_| {
@@ -409,7 +409,7 @@ fn a_replay_ends_with_its_last_answer() {
 }
 
 #[test]
-fn unwritable_results_are_reported_before_the_load_and_the_table_is_printed() {
+fn unwritable_results_are_reported_and_the_table_still_printed() {
     let asked = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&asked);
     let address = serve(move |_| {
