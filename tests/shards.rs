@@ -46,7 +46,7 @@ fn drain_ends_at_its_deadline_despite_a_slow_upload() {
     let mut shards = Shards::start(2, limited);
     let slow = start_request(&shards, 0, put(1, 100_000, 10_000));
     shards.run_until("the upload to begin", SECOND, |shards| {
-        shards.metrics.shards[0].connections.get() == 1
+        shards.metrics.board.shards[0].connections.get() == 1
     });
     shards.run_for(SECOND);
     shards.metrics.board.set_draining();
@@ -102,7 +102,7 @@ fn drain_completes_requests_in_flight_and_refuses_new_writes() {
     });
     let sender = silent.clone();
     shards.spawn(async move { sender.take_all().await });
-    shards.metrics.set_draining();
+    shards.metrics.board.set_draining();
     // Nothing wakes the shards here: they check for a drain twice a second.
     shards.run_for(SECOND * 6 / 10);
     assert_eq!(idle.taken().end, Some(0), "idle connections are closed immediately");
@@ -185,7 +185,7 @@ fn connections_handed_to_a_stalled_shard_are_bounded() {
     assert_eq!(handed, most as u64);
     shards.stopped[1] = false;
     shards.run_until("the handed connections to be adopted", 20 * SECOND, |shards| {
-        shards.metrics.shards[1].connections.get() == handed
+        shards.metrics.board.shards[1].connections.get() == handed
     });
     assert_eq!(shards.metrics.board.shards[0].connections.get(), clients.len() as u64 - handed);
 }
@@ -276,8 +276,9 @@ fn excess_connections_get_503_up_to_a_bound_then_are_closed() {
         shards.run_for(SECOND);
     }
     let metrics = &shards.metrics.shards[0];
-    assert_eq!((metrics.connections_refused.get(), metrics.connections.get()), (30, 0));
-    assert_eq!(metrics.admission_refusals.at(Refusal::Connections).get(), 9);
+    let open = shards.metrics.board.shards[0].connections.get();
+    assert_eq!((metrics.connections_refused.get(), open), (30, 0));
+    assert_eq!(metrics.admission_refusals.at(AdmissionRefusal::Connections).get(), 9);
 }
 
 #[test]
@@ -333,8 +334,9 @@ fn requests_in_flight_to_a_stalled_shard_are_bounded() {
     let in_flight = u64::try_from(hayloft::base::limits::MESSAGES_IN_FLIGHT).unwrap();
     let clients: Vec<Client> =
         (0..in_flight + 20).map(|key| start_request(&shards, 1, delete(key))).collect();
-    let busy =
-        |shards: &Shards| shards.metrics.shards[1].admission_refusals.at(Refusal::Queue).get();
+    let busy = |shards: &Shards| {
+        shards.metrics.shards[1].admission_refusals.at(AdmissionRefusal::Queue).get()
+    };
     shards.run_until("some to be refused", 10 * SECOND, |shards| busy(shards) >= 20);
     shards.run_for(SECOND);
     let count = |status| clients.iter().filter(|client| has_status(status)(client)).count();
@@ -405,7 +407,7 @@ fn disconnected_clients_leak_no_connection_buffer_or_quota() {
         });
     }
     // No message or connection counts as in transit between shards, so both drain.
-    shards.metrics.set_draining();
+    shards.metrics.board.set_draining();
     shards.run_until("both shards to end", 5 * SECOND, |shards| {
         !shards.is_running(0) && !shards.is_running(1)
     });

@@ -1,6 +1,8 @@
 //! A list of the threads that a process needs: the end of any of them is detected. Knows nothing about the
 //! tasks of the threads.
 
+#![expect(clippy::disallowed_methods, reason = "this is the list of threads")]
+
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};

@@ -389,7 +389,7 @@ impl Causes {
         // Or it was nearly full when it was deleted.
         let retired = self.retired.borrow();
         let retired = retired.iter().filter(|retired| retired.board.info.id == volume).cloned();
-        let mut figures = self.metrics.board.volume(volume).into_iter().chain(retired);
+        let mut figures = self.metrics.volume(volume).into_iter().chain(retired);
         let uploads = self.uploads.borrow();
         let claimed = uploads.iter().filter(|upload| {
             upload.volume.is_none_or(|of| of == volume) && upload.is_held(asked.called, now)
@@ -540,7 +540,7 @@ impl Causes {
     pub fn explain_states(&self) {
         let now = self.world.now();
         for volume in self.present() {
-            let metrics = self.metrics.board.volume(volume).expect("a volume of this node");
+            let metrics = self.metrics.volume(volume).expect("a volume of this node");
             let state = metrics.board.state.get();
             let on_disk = self.disk_states.of(volume);
             let has_cause = match state {

@@ -14,6 +14,11 @@
 //! | `queue` | the bounded queue |
 //! | `writer` | the loop of the writer thread |
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the log is what writes to standard error, on a thread of its own"
+)]
+
 mod line;
 mod log;
 mod queue;

@@ -6,6 +6,11 @@
 //! Exit codes: 0 success; 1 the command ran, and found a problem or left some work undone; 2 it could not
 //! run (usage, configuration, no such file).
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "commands print for the person who runs them, and end with the process"
+)]
+
 mod check;
 mod command;
 mod completions;

@@ -1,5 +1,10 @@
 //! Output of an export: standard output, or a file that gets its name when it is complete.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "an export is written to standard output on request"
+)]
+
 use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;

@@ -27,7 +27,7 @@ macro_rules! fake_clock {
             pub(super) fn now_ns() -> u64 {
                 NOW_NS.load(SeqCst)
             }
-            #[allow(dead_code, reason = "some tests only need time to stand still")]
+            #[allow(clippy::allow_attributes, dead_code, reason = "unused where time stands still")]
             pub(super) fn advance_seconds(seconds: u64) {
                 NOW_NS.fetch_add(seconds * super::super::SECOND_NS, SeqCst);
             }
