@@ -146,6 +146,7 @@ fn read_only_survives_restart_and_posts_go_to_other_volumes() {
     assert_eq!(client.put(&url(1, 1), b"before").unwrap().status, 201);
     let reply = admin(&daemon, "POST", "/volumes/1/read-only", "");
     assert_eq!((reply.status, json(&reply)["state"].clone()), (200, "read_only".into()));
+    assert_eq!(json(&reply)["write_state"], "read_only");
     let assert_read_only = |daemon: &Daemon| {
         for client in &mut clients(daemon) {
             let refused = client.put(&url(1, 2), b"x").unwrap();
@@ -166,6 +167,7 @@ fn read_only_survives_restart_and_posts_go_to_other_volumes() {
     assert_read_only(&daemon);
     let reply = admin(&daemon, "POST", "/volumes/1/writable", "");
     assert_eq!((reply.status, json(&reply)["state"].clone()), (200, "writable".into()));
+    assert_eq!(json(&reply)["write_state"], "writable");
     assert_eq!(daemon.client().put(&url(1, 2), b"x").unwrap().status, 201);
     assert_eq!(admin(&daemon, "POST", "/volumes/7/writable", "").status, 404);
 }
@@ -317,6 +319,8 @@ fn vanished_data_directory_affects_only_its_volumes() {
     std::fs::rename(&second, &away).unwrap();
     for id in [2, 3] {
         daemon.wait_until("its volumes to be lost", || state(&daemon, id) == "lost");
+        let shown = json(&daemon.admin(&format!("/volumes/{id}")));
+        assert_eq!(shown["write_state"], "fenced", "{shown}");
     }
     assert_eq!(client.put(&url(3, 2), b"x").unwrap().status, 503);
     // Writes that a restart would not find are refused; existing photos are still served.

@@ -185,6 +185,30 @@ impl VolumeState {
     }
 }
 
+label_enum! {
+    /// Whether a volume may be written, and why not: the write state of the engine without its reasons.
+    pub enum ShownWriteState: "write_state" {
+        /// It is not open: it is being recovered, or could not be opened.
+        NotOpen = "not_open",
+        /// Takes all writes.
+        Writable = "writable",
+        /// Takes deletes, and photos that are short enough.
+        Full = "full",
+        /// Takes no writes by intention.
+        ReadOnly = "read_only",
+        /// Takes no writes, because a restart would not find them: its file is no longer at its path.
+        Fenced = "fenced",
+        /// Takes no writes until a restart, because one failed.
+        Poisoned = "poisoned",
+        /// Takes no writes until a restart, because changing its state failed.
+        Unknown = "unknown",
+        /// Is being closed: what was admitted is written.
+        Closing = "closing",
+        /// Its log is closed.
+        Closed = "closed",
+    }
+}
+
 /// Constant properties of an open volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VolumeInfo {
@@ -206,6 +230,8 @@ pub struct VolumeBoard {
     pub info: VolumeInfo,
     /// Present state.
     pub state: StateCell<VolumeState>,
+    /// Whether it may be written, and why not.
+    pub write_state: StateCell<ShownWriteState>,
     /// 1 if it is full: a photo of 1 MiB does not fit.
     pub full: Level,
     /// Size of the file in bytes.
@@ -221,6 +247,7 @@ impl VolumeBoard {
         Self {
             info,
             state: StateCell::new(state),
+            write_state: StateCell::new(ShownWriteState::NotOpen),
             full: Level::default(),
             size_bytes: Level::default(),
             used_bytes: Level::default(),

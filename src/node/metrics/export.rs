@@ -15,7 +15,7 @@ use super::metric_row::{MetricRow, MetricSource, PREFIX};
 use super::node::Metrics;
 use super::table::TABLE;
 use super::volume::VolumeMetrics;
-use crate::node::board::{DiskState, VolumeState};
+use crate::node::board::{DiskState, ShownWriteState, VolumeState};
 
 /// Formats [`Metrics`] as text.
 #[derive(Debug)]
@@ -92,7 +92,8 @@ impl Scrape<'_> {
             MetricSource::Volume(_)
             | MetricSource::VolumeRatio(_)
             | MetricSource::VolumePlace
-            | MetricSource::VolumeState => self.encode_volumes(row, &mut out),
+            | MetricSource::VolumeState
+            | MetricSource::VolumeWriteState => self.encode_volumes(row, &mut out),
             MetricSource::Shard(_)
             | MetricSource::ShardBoard(_)
             | MetricSource::ShardBy { .. }
@@ -131,6 +132,10 @@ impl Scrape<'_> {
                 MetricSource::VolumeState => {
                     let now = volume.board.state.get().index();
                     encode_state::<VolumeState>(out, ("volume", &id), now)?;
+                }
+                MetricSource::VolumeWriteState => {
+                    let now = volume.board.write_state.get().index();
+                    encode_state::<ShownWriteState>(out, ("volume", &id), now)?;
                 }
                 _ => out.encode_info(&[
                     ("volume", id),

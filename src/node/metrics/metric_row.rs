@@ -11,7 +11,7 @@ use super::label::Label;
 use super::node::Metrics;
 use super::shard::ShardMetrics;
 use super::volume::VolumeMetrics;
-use crate::node::board::{DiskBoard, DiskState, ShardBoard, VolumeState};
+use crate::node::board::{DiskBoard, DiskState, ShardBoard, ShownWriteState, VolumeState};
 
 /// Prefix of all names.
 pub(super) const PREFIX: &str = "hayloft";
@@ -75,6 +75,8 @@ pub(super) enum MetricSource {
     VolumePlace,
     /// The state of each volume: 1 for the state it is in, 0 for the others.
     VolumeState,
+    /// The write state of each volume, in the same form.
+    VolumeWriteState,
 }
 
 impl MetricSource {
@@ -93,6 +95,7 @@ impl MetricSource {
             Self::Volume(_) | Self::VolumeRatio(_) => vec!["volume"],
             Self::VolumePlace => vec!["volume", "shard", "disk"],
             Self::VolumeState => vec!["volume", VolumeState::KEY],
+            Self::VolumeWriteState => vec!["volume", ShownWriteState::KEY],
         }
     }
 }

@@ -194,6 +194,8 @@ pub(super) static TABLE: &[MetricRow] = &[
         "Shard and data directory of each volume, as labels."),
     row("volume_state", MetricType::Gauge, MetricSource::VolumeState,
         "1 for the state the volume is in, 0 for the others."),
+    row("volume_write_state", MetricType::Gauge, MetricSource::VolumeWriteState,
+        "1 for whether the volume may be written, and why not; 0 for the others."),
     volume("volume_durable", |v| u64::from(v.board.info.durable),
         "0 if writes to the volume go through the page cache and promise nothing."),
     volume("volume_full", |v| v.board.full.get(),

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::base::limits::TRAILER;
-use crate::node::board::VolumeState;
+use crate::node::board::{ShownWriteState, VolumeState};
 use crate::node::metrics::VolumeMetrics;
 use crate::runtime::op::DirId;
-use crate::volume::Volume;
+use crate::volume::{Volume, WriteState};
 
 /// State of a volume of this shard.
 #[derive(Clone)]
@@ -21,6 +21,8 @@ pub enum EntryState {
     Deleting(Rc<Volume>),
     /// It could not be opened, for this reason.
     Failed(String),
+    /// It could not be opened, for this reason, and its file has lost its name since.
+    FailedAndLost(String),
 }
 
 /// A volume of this shard, with what was published and logged about it.
@@ -31,8 +33,6 @@ pub struct VolumeEntry {
     pub dir: DirId,
     /// Generation of the file.
     pub generation: u64,
-    /// Whether the volume is fenced because its file is no longer at its path.
-    pub is_lost: bool,
     /// Number of commits when the metrics were published last.
     pub published_commits: Cell<u64>,
     /// Whether it is logged that the volume is full, or that an upload did not fit.
@@ -47,7 +47,7 @@ impl VolumeEntry {
         let (metrics, board) = (&self.metrics, &self.metrics.board);
         let volume = match &self.state {
             EntryState::Open(volume) => volume,
-            EntryState::Failed(_) => {
+            EntryState::Failed(_) | EntryState::FailedAndLost(_) => {
                 board.state.set(VolumeState::Failed);
                 return;
             }
@@ -81,19 +81,30 @@ impl VolumeEntry {
         }
         let damaged = figures.damaged + volume.stats().damaged_reads.get();
         metrics.damaged_records.raise_to(damaged);
-        board.state.set(if self.is_lost {
-            VolumeState::Lost
-        } else if volume.poisoned() {
-            VolumeState::Poisoned
-        } else if volume.writable() {
-            VolumeState::Writable
-        } else {
-            VolumeState::ReadOnly
+        let write_state = volume.write_state();
+        board.write_state.set(shown(write_state));
+        board.state.set(match write_state {
+            WriteState::Fenced(_) => VolumeState::Lost,
+            WriteState::Poisoned(_) | WriteState::StateUnknown(_) => VolumeState::Poisoned,
+            _ if volume.writable() => VolumeState::Writable,
+            _ => VolumeState::ReadOnly,
         });
         let is_full = volume.is_full();
         board.full.set(u64::from(is_full));
         if is_full && volume.writable() {
             self.log_full(volume, "the volume is full");
+        }
+    }
+
+    /// Returns whether the file of the volume has lost its name.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        match &self.state {
+            EntryState::Open(volume) | EntryState::Deleting(volume) => {
+                matches!(volume.write_state(), WriteState::Fenced(_))
+            }
+            EntryState::FailedAndLost(_) => true,
+            EntryState::Recovering | EntryState::Failed(_) => false,
         }
     }
 
@@ -109,5 +120,19 @@ impl VolumeEntry {
                 figures.size
             );
         }
+    }
+}
+
+/// Returns a write state as it is published, without its reason.
+fn shown(state: WriteState) -> ShownWriteState {
+    match state {
+        WriteState::Writable => ShownWriteState::Writable,
+        WriteState::Full => ShownWriteState::Full,
+        WriteState::ReadOnly(_) => ShownWriteState::ReadOnly,
+        WriteState::Fenced(_) => ShownWriteState::Fenced,
+        WriteState::Poisoned(_) => ShownWriteState::Poisoned,
+        WriteState::StateUnknown(_) => ShownWriteState::Unknown,
+        WriteState::Closing => ShownWriteState::Closing,
+        WriteState::Closed => ShownWriteState::Closed,
     }
 }

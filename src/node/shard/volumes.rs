@@ -61,7 +61,9 @@ impl Volumes {
         self.insert_recovering(&assignment);
         self.open(handle, &assignment).await;
         match self.state(assignment.expected.volume.0)? {
-            EntryState::Failed(error) => Err(OrderError::NotOpened(error)),
+            EntryState::Failed(error) | EntryState::FailedAndLost(error) => {
+                Err(OrderError::NotOpened(error))
+            }
             _ => Ok(()),
         }
     }
@@ -71,7 +73,6 @@ impl Volumes {
             state: EntryState::Recovering,
             dir: NO_DIR,
             generation: assignment.expected.generation,
-            is_lost: false,
             published_commits: Cell::new(0),
             is_full_logged: Cell::new(false),
             metrics: Arc::clone(&assignment.metrics),
@@ -154,7 +155,9 @@ impl Volumes {
         match self.state(id)? {
             EntryState::Open(volume) => Ok(volume),
             EntryState::Recovering => Err(OrderError::Recovering),
-            EntryState::Failed(error) => Err(OrderError::NotOpened(error)),
+            EntryState::Failed(error) | EntryState::FailedAndLost(error) => {
+                Err(OrderError::NotOpened(error))
+            }
             EntryState::Deleting(_) => Err(OrderError::NoVolume),
         }
     }
@@ -176,8 +179,6 @@ impl Volumes {
     /// See [`OrderError`].
     pub fn fence(&self, id: u32) -> Result<(), OrderError> {
         self.volume_to_change(id)?.fence();
-        self.entries.borrow_mut().get_mut(&id).expect("volume_to_change found the entry").is_lost =
-            true;
         self.publish();
         Ok(())
     }
@@ -188,13 +189,14 @@ impl Volumes {
     /// # Errors
     /// See [`OrderError`].
     pub async fn delete(&self, handle: &Handle, id: u32) -> Result<(), OrderError> {
-        if self.entries.borrow().get(&id).is_some_and(|entry| entry.is_lost) {
+        if self.entries.borrow().get(&id).is_some_and(VolumeEntry::is_lost) {
             return Err(OrderError::Lost);
         }
         let before = self.state(id)?;
         match &before {
             EntryState::Open(volume) => self.set_state(id, EntryState::Deleting(Rc::clone(volume))),
             EntryState::Failed(_) => {}
+            EntryState::FailedAndLost(_) => return Err(OrderError::Lost),
             EntryState::Recovering => return Err(OrderError::Recovering),
             EntryState::Deleting(_) => return Err(OrderError::NoVolume),
         }
@@ -225,6 +227,10 @@ impl Volumes {
     /// the volume.
     fn restore(&self, id: u32, state: EntryState, error: NotRemoved) {
         let is_lost = matches!(error, NotRemoved::Nameless(_));
+        let state = match state {
+            EntryState::Failed(error) if is_lost => EntryState::FailedAndLost(error),
+            state => state,
+        };
         if let EntryState::Open(volume) = &state {
             match is_lost {
                 true => volume.fence(),
@@ -232,8 +238,6 @@ impl Volumes {
             }
         }
         self.set_state(id, state);
-        self.entries.borrow_mut().get_mut(&id).expect("set_state found the entry").is_lost =
-            is_lost;
         self.publish();
     }
 
@@ -241,7 +245,7 @@ impl Volumes {
         let entries = self.entries.borrow();
         let open = entries.values().filter_map(|entry| match &entry.state {
             EntryState::Open(volume) => Some(Rc::clone(volume)),
-            EntryState::Recovering | EntryState::Deleting(_) | EntryState::Failed(_) => None,
+            _ => None,
         });
         open.collect()
     }
@@ -265,7 +269,9 @@ impl Volumes {
             Some(EntryState::Open(volume)) => Ok(Rc::clone(volume)),
             Some(EntryState::Recovering) => Err(RequestError::Recovering),
             Some(EntryState::Deleting(_)) => Err(RequestError::Refused(Refusal::Closing)),
-            Some(EntryState::Failed(_)) => Err(RequestError::NotOpened),
+            Some(EntryState::Failed(_) | EntryState::FailedAndLost(_)) => {
+                Err(RequestError::NotOpened)
+            }
             None => Err(RequestError::NoVolume),
         }
     }
@@ -350,7 +356,7 @@ impl Volumes {
             EntryState::Open(volume) | EntryState::Deleting(volume) => {
                 Some(counter(volume.stats()))
             }
-            EntryState::Recovering | EntryState::Failed(_) => None,
+            EntryState::Recovering | EntryState::Failed(_) | EntryState::FailedAndLost(_) => None,
         });
         open.sum::<u64>() + counter(&self.deleted_stats)
     }

@@ -18,9 +18,11 @@ impl Volume {
     pub async fn set_read_only(&self, read_only: bool) -> Result<(), StateError> {
         let state = self.write_state.get();
         match (self.superblock_state.get(), read_only) {
-            // The state that the next start will find is unknown, so even a request that changes nothing
-            // is refused.
-            _ if matches!(state, WriteState::StateUnknown(_)) => Err(StateError::Poisoned),
+            // The next start will find an unknown state, or no file: even a request that changes nothing is
+            // refused.
+            _ if matches!(state, WriteState::StateUnknown(_) | WriteState::Fenced(_)) => {
+                Err(StateError::Poisoned)
+            }
             // The volume takes no writes, and nothing can change that before a restart.
             (SuperblockState::Live, false) if state.error().is_some() => Err(StateError::Poisoned),
             (SuperblockState::Building | SuperblockState::Sealed, false) => Err(StateError::Sealed),

@@ -265,15 +265,19 @@ impl WriteState {
         }
     }
 
-    /// Fences the volume.
+    /// Fences the volume: its file is gone, which outweighs a failed write.
     ///
     /// # Panics
     /// If the volume was opened to be inspected: it acknowledges nothing.
     #[must_use]
     pub(in crate::volume) fn fence(self, reason: FenceReason) -> Self {
         match self {
-            Self::Fenced(_) | Self::Poisoned(_) | Self::StateUnknown(_) => self,
-            Self::Writable | Self::Closing | Self::Closed => Self::Fenced(reason),
+            Self::Fenced(_) => self,
+            Self::Writable
+            | Self::Poisoned(_)
+            | Self::StateUnknown(_)
+            | Self::Closing
+            | Self::Closed => Self::Fenced(reason),
             Self::ReadOnly(why) if why.may_write_file() => Self::Fenced(reason),
             Self::Full | Self::ReadOnly(_) => self.has_no("fence"),
         }
@@ -286,10 +290,9 @@ impl WriteState {
     #[must_use]
     pub(in crate::volume) fn lose_state(self, error: IoError) -> Self {
         match self {
-            Self::StateUnknown(_) => self,
+            Self::StateUnknown(_) | Self::Fenced(_) => self,
             Self::Writable
             | Self::ReadOnly(ReadOnlyReason::Operator | ReadOnlyReason::Changing)
-            | Self::Fenced(_)
             | Self::Poisoned(_)
             | Self::Closing
             | Self::Closed => Self::StateUnknown(error),

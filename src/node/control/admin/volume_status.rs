@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::creation::Creation;
 use super::error::ApiError;
 use super::state::AdminState;
+use crate::node::board::ShownWriteState;
 use crate::node::label::Label;
 use crate::node::metrics::{ReadMetric, VolumeMetrics};
 
@@ -22,6 +23,8 @@ pub struct VolumeStatus {
     /// `creating`, `creation_failed`, `recovering`, `writable`, `read_only`, `poisoned`,
     /// `lost` or `failed`.
     pub state: &'static str,
+    /// `not_open`, `writable`, `full`, `read_only`, `fenced`, `poisoned`, `unknown`, `closing` or `closed`.
+    pub write_state: &'static str,
     /// Progress, 0 to 1: the prepared part of the file during creation, the part of the log that was read
     /// during recovery.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,6 +90,7 @@ impl VolumeStatus {
             shard: None,
             disk: creation.disk,
             state: if error.is_some() { "creation_failed" } else { "creating" },
+            write_state: ShownWriteState::NotOpen.name(),
             #[expect(clippy::cast_precision_loss, reason = "a part of a whole")]
             progress: Some(creation.done as f64 / creation.size as f64),
             error,
@@ -125,6 +129,7 @@ impl From<&VolumeMetrics> for VolumeStatus {
             shard: Some(v.board.info.shard),
             disk: v.board.info.disk,
             state: v.board.state.get().name(),
+            write_state: v.board.write_state.get().name(),
             progress: v.recovery(),
             error: None,
             durable: v.board.info.durable,
