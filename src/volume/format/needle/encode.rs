@@ -44,6 +44,8 @@ pub fn put_chunk_table(needle: &mut [u8], layout: &NeedleLayout, sums: &[u64]) {
 /// # Panics
 /// If [`decode_header`] would refuse the header. If the length of `needle` is not the one that follows
 /// from the header.
+///
+/// [`decode_header`]: super::decode_header
 pub fn encode_data_needle(header: &NeedleHeader, incarnation: u64, offset: u64, needle: &mut [u8]) {
     let layout = header.layout();
     assert_eq!(needle.len(), layout.len);
@@ -59,6 +61,8 @@ pub fn encode_data_needle(header: &NeedleHeader, incarnation: u64, offset: u64, 
 ///
 /// # Panics
 /// If [`decode_header`] would refuse the header. If `needle` is not exactly 1024 bytes long.
+///
+/// [`decode_header`]: super::decode_header
 pub fn encode_tombstone(header: &NeedleHeader, incarnation: u64, offset: u64, needle: &mut [u8]) {
     let layout = NeedleLayout::tombstone();
     assert!(header.kind == Kind::Tombstone && needle.len() == layout.len);
