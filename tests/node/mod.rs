@@ -16,7 +16,7 @@ use hayloft::base::types::VolumeId;
 use hayloft::http::conn::Deadlines;
 use hayloft::node::board::{Board, ShardInfo};
 use hayloft::node::metrics::{Metrics, NodeInfo, ReadMetric};
-use hayloft::node::shard::{Listener, Message, Reactor, ShardConfig, Shared, Start};
+use hayloft::node::shard::{Listener, Reactor, Requester, Sender, ShardConfig, Shared, Start};
 use hayloft::runtime::buffer::{Pool, Region};
 use hayloft::runtime::op::{DirId, Driver, Sock};
 use hayloft::runtime::sim::disk::Image;
@@ -25,7 +25,7 @@ use hayloft::runtime::{Runtime, split_mix};
 use hayloft::volume::{self, Checkpointing, Expected, Preallocation, Superblock, SuperblockState};
 
 use causes::Causes;
-use operator::{Operator, Reports};
+use operator::Operator;
 
 pub use causes::DiskStates;
 pub use seen::{Counts, Seen};
@@ -207,7 +207,7 @@ pub struct Node {
     drivers: Vec<SimDriver>,
     clients: Runtime,
     client_driver: SimDriver,
-    reports: Rc<Reports>,
+    requester: Rc<Requester>,
     tasks_left: Rc<Cell<u64>>,
 }
 
@@ -293,7 +293,7 @@ impl Node {
         let causes = Causes::new(of, figures, disk_states, &present, absent, bounds);
         Self {
             causes: Rc::new(causes),
-            reports: Rc::new(Reports::new(clients.handle())),
+            requester: Rc::new(Requester::new(Sender::Main, clients.handle(), &shared)),
             tasks_left: Rc::default(),
             plan: *plan,
             world,
@@ -330,9 +330,8 @@ impl Node {
         let operator = Operator {
             world: self.world.clone(),
             handle: self.clients.handle().clone(),
-            shared: Arc::clone(&self.shared),
             metrics: Arc::clone(&self.metrics),
-            reports: Rc::clone(&self.reports),
+            requester: Rc::clone(&self.requester),
             causes: Rc::clone(&self.causes),
             seen: Rc::clone(seen),
             plan: self.plan,
@@ -478,14 +477,11 @@ impl Node {
     /// Runs one iteration of clients and operator. Returns when the next one is due (ns).
     fn iterate_clients(&mut self) -> u64 {
         let (clients, driver) = (&mut self.clients, &mut self.client_driver);
-        let mailbox = &self.shared.mailboxes[self.shared.main_mailbox()];
+        let mailbox = &self.shared.main_mailbox;
         clients.collect(driver, 0);
         mailbox.awake();
-        while let Some(message) = mailbox.receive() {
-            match message {
-                Message::Report { number, result } => self.reports.fulfil(number, result),
-                _ => panic!("the main thread receives only reports"),
-            }
+        while let Some(answer) = mailbox.receive() {
+            self.requester.fulfil(answer);
         }
         clients.run_ready();
         clients.hand_over(driver);

@@ -5,25 +5,23 @@ use std::sync::Arc;
 
 use hayloft::node::board::{VolumeInfo, VolumeState as Shown};
 use hayloft::node::metrics::Metrics;
-use hayloft::node::shard::{Assignment, Message, Order, OrderError, Shared};
-use hayloft::runtime::op::{DirId, Op};
+use hayloft::node::shard::{
+    Assignment, DeleteVolume, FenceVolume, OpenVolume, OrderError, Requester, SetReadOnly, SetRoute,
+};
+use hayloft::runtime::op::DirId;
 use hayloft::runtime::sim::history::{Action, Answer, Event};
 use hayloft::runtime::sim::{Fault, World};
-use hayloft::runtime::{Handle, Replies, split_mix};
+use hayloft::runtime::{Handle, split_mix};
 use hayloft::volume::{self, NotRemoved, Preallocation};
 
 use super::causes::{Causes, ChangeKind};
 use super::{Plan, SharedSeen, owner_of, superblock};
 
-/// Results of orders, by number.
-pub type Reports = Replies<Result<(), OrderError>>;
-
 pub struct Operator {
     pub world: World,
     pub handle: Handle,
-    pub shared: Arc<Shared>,
     pub metrics: Arc<Metrics>,
-    pub reports: Rc<Reports>,
+    pub requester: Rc<Requester>,
     pub causes: Rc<Causes>,
     pub seen: SharedSeen,
     pub plan: Plan,
@@ -66,16 +64,6 @@ impl Operator {
         }
     }
 
-    async fn order(&self, shard: u16, order: Order) -> Result<(), OrderError> {
-        let number = self.reports.expect();
-        match self.shared.mailboxes[usize::from(shard)].send(Message::Order { number, order }) {
-            Ok(true) => drop(self.handle.submit(Op::Wake { shard })),
-            Ok(false) => {}
-            Err(_) => panic!("a mailbox has room for every order"),
-        }
-        self.reports.wait(number).await
-    }
-
     fn count(&self, what: &'static str) {
         self.seen.borrow_mut().count(what);
     }
@@ -89,9 +77,9 @@ impl Operator {
             self.world.fail(n, Fault::Stall(time));
         }
         let result =
-            self.order(owner_of(&self.plan, volume), Order::SetReadOnly { volume, read_only });
+            self.requester.ask(owner_of(&self.plan, volume), SetReadOnly { volume, read_only });
         match result.await {
-            Ok(()) => {
+            Ok(_) => {
                 self.causes.end_done(number);
                 self.count(if read_only { "made read-only" } else { "made writable" });
             }
@@ -104,7 +92,7 @@ impl Operator {
 
     async fn fence(&mut self, volume: u32) {
         let number = self.causes.begin(volume, ChangeKind::Fence);
-        let result = self.order(owner_of(&self.plan, volume), Order::Forsake { volume }).await;
+        let result = self.requester.ask(owner_of(&self.plan, volume), FenceVolume { volume }).await;
         self.causes.end_unknown(number);
         if result.is_ok() {
             self.count("volumes lost");
@@ -124,10 +112,11 @@ impl Operator {
             Event { called, answered: u64::MAX, action: Action::Wipe, answer: Answer::Unknown };
         self.seen.borrow_mut().wipe(volume, unknown);
         let number = self.causes.begin(volume, ChangeKind::Delete);
-        let result = self.order(owner_of(&self.plan, volume), Order::Delete { volume }).await;
+        let result =
+            self.requester.ask(owner_of(&self.plan, volume), DeleteVolume { volume }).await;
         let answered = self.handle.now();
         match result {
-            Ok(()) => {
+            Ok(_) => {
                 let done = Event { answered, answer: Answer::Deleted, ..unknown };
                 self.seen.borrow_mut().wipe(volume, done);
                 self.route(volume, None).await;
@@ -155,7 +144,7 @@ impl Operator {
             return self.causes.end_unknown(number);
         }
         let assignment = assignment(&self.plan, &self.metrics, volume);
-        let opened = self.order(owner_of(&self.plan, volume), Order::Open(assignment)).await;
+        let opened = self.requester.ask(owner_of(&self.plan, volume), OpenVolume(assignment)).await;
         self.route(volume, Some(owner_of(&self.plan, volume))).await;
         self.causes.end_done(number);
         if opened.is_ok() {
@@ -165,8 +154,7 @@ impl Operator {
 
     async fn route(&self, volume: u32, owner: Option<u16>) {
         for shard in 0..u16::try_from(self.plan.shards).unwrap() {
-            let reply = self.order(shard, Order::Route { volume, owner }).await;
-            reply.expect("a shard accepts every route");
+            self.requester.ask(shard, SetRoute { volume, owner }).await;
         }
     }
 }

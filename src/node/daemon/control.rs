@@ -1,12 +1,12 @@
-//! The control ring of the main thread: creates volumes, carries orders to shards and wakes them.
+//! The control ring of the main thread: creates volumes, sends orders to shards and wakes them.
 
 use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::error::StartError;
-use super::line::Line;
 use super::random::random;
 use crate::base::sys;
+use crate::node::shard::{Requester, Shared};
 use crate::ring::{Prepared, Ring, RingOptions};
 use crate::runtime::buffer::Pool;
 use crate::runtime::op::Op;
@@ -59,13 +59,15 @@ impl Control {
         self.runtime.block_on(&mut self.ring, future)
     }
 
-    /// Runs one event loop iteration: waits for a completion or a message, at most `longest`, and runs the
-    /// tasks that are ready.
-    pub fn turn(&mut self, line: &Line, longest: Duration) {
+    /// Runs one event loop iteration: runs the tasks that are ready, passes on the answers of shards, and
+    /// waits for a completion or an answer, at most `longest`.
+    pub fn turn(&mut self, shared: &Shared, requester: &Requester, longest: Duration) {
+        let mailbox = &shared.main_mailbox;
         self.runtime.run_ready();
-        line.read_mailbox();
+        while let Some(answer) = mailbox.receive() {
+            requester.fulfil(answer);
+        }
         self.runtime.run_ready();
-        let mailbox = line.mailbox();
         let sleep = !self.runtime.has_ready() && mailbox.may_sleep();
         let longest = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
         let until = if sleep { sys::monotonic_ns().saturating_add(longest) } else { 0 };

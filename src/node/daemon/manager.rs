@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use super::control::Control;
 use super::disks::{Lost, WatchedFiles};
-use super::line::Line;
 use super::machine::OpenFiles;
 use super::placement::Placement;
 use super::shards::{assign, device_limit};
@@ -25,7 +24,11 @@ use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::size::{ByteSize, rounded};
 use crate::node::config::Config;
 use crate::node::control::admin::{ChangeRequest, Creations, NewVolume, Refused, VolumeChange};
-use crate::node::shard::{Order, OrderError, Shared};
+use crate::node::shard::{
+    DeleteVolume, FenceVolume, LimitDevice, OpenVolume, OrderError, RemoteKind, Requester,
+    SetReadOnly, SetRoute, Shared,
+};
+use crate::runtime::Handle;
 use crate::volume::{IoError, StateError};
 
 /// Longest wait of one event loop iteration while a change is under way.
@@ -41,8 +44,10 @@ pub struct ManagerState {
     pub config: Config,
     /// State shared with the shards.
     pub shared: Arc<Shared>,
+    /// Handle of the control ring's runtime.
+    pub handle: Handle,
     /// Sends orders to the shards.
-    pub line: Line,
+    pub requester: Requester,
     /// Volumes being created, and creations that failed.
     pub creations: Arc<Creations>,
     /// Volume files that are monitored.
@@ -87,7 +92,8 @@ impl Manager {
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(left.min(TURN)),
             }
             if self.control.handle().tasks() > 0 {
-                self.control.turn(&self.state.line, left.min(TURN));
+                let ManagerState { shared, requester, .. } = &*self.state;
+                self.control.turn(shared, requester, left.min(TURN));
             }
         }
     }
@@ -245,9 +251,9 @@ impl ManagerState {
         let superblock = volume_files::superblock(dir, id, plan.size);
         let preallocation = volume_files::preallocation(&self.config);
         let progress = |done| self.creations.progress(id, done);
-        let handle = self.line.handle();
         let path = store.path.clone();
-        let made = volume_files::create(handle, path, &superblock, preallocation, progress).await;
+        let made =
+            volume_files::create(&self.handle, path, &superblock, preallocation, progress).await;
         if let Err((what, error)) = made {
             return self.creations.fail(id, not_made(id, store, what, error));
         }
@@ -255,15 +261,15 @@ impl ManagerState {
         let placed = self.placement.borrow_mut().place(&found);
         let shard = placed.shard;
         let assignment = assign(id, placed, store, &self.config, &self.shared.metrics);
-        let opened = self.line.order(shard, Order::Open(assignment)).await;
+        let opened = self.ask(shard, OpenVolume(assignment)).await;
         self.route(id, Some(shard)).await;
         if !chosen(Sabotage::UnmonitoredVolume) {
             self.files.watch(id, dir.volume_path(id, superblock.generation));
         }
         match opened {
-            Ok(()) => {
+            Ok(report) => {
                 self.creations.end(id);
-                let size = ByteSize(plan.size);
+                let size = ByteSize(report.size);
                 let path = store.path.display();
                 tracing::info!(volume = id, "created, {size} in {path}, on shard {shard}");
             }
@@ -276,15 +282,20 @@ impl ManagerState {
         drop(plan);
     }
 
+    /// Sends an order to a shard and waits for its outcome. Each change has one order to a shard under way,
+    /// so that there are never more than a mailbox has room for.
+    async fn ask<R: RemoteKind>(&self, shard: usize, order: R) -> R::Outcome {
+        let shard = u16::try_from(shard).expect("at most 1024 shards");
+        self.requester.ask(shard, order).await
+    }
+
     /// Sends the owner of a volume (`None`: deleted) and the resulting device limits to all shards.
     async fn route(&self, volume: u32, owner: Option<usize>) {
         let owner = owner.map(|shard| u16::try_from(shard).expect("at most 1024 shards"));
         for shard in 0..self.shared.shards() {
-            let limit = device_limit(&self.config, &self.placement.borrow(), shard);
-            for order in [Order::Route { volume, owner }, Order::LimitDevice(limit)] {
-                let result = self.line.order(shard, order).await;
-                result.expect("route and limit orders cannot fail");
-            }
+            let operations = device_limit(&self.config, &self.placement.borrow(), shard);
+            self.ask(shard, SetRoute { volume, owner }).await;
+            self.ask(shard, LimitDevice { operations }).await;
         }
     }
 
@@ -298,18 +309,25 @@ impl ManagerState {
         };
         // Its file is about to be removed on purpose: that is no loss.
         self.files.forget(id);
-        let deleted = self.line.order(placed.shard, Order::Delete { volume: id }).await;
-        if let Err(error) = deleted {
-            let dir =
-                self.stores[placed.store].dir.as_ref().expect("volumes are in open stores only");
-            self.files.watch(id, dir.volume_path(id, placed.generation));
-            return Err(refused(id, "deleted", error));
-        }
+        let report = match self.ask(placed.shard, DeleteVolume { volume: id }).await {
+            Ok(report) => report,
+            Err(error) => {
+                let dir = self.stores[placed.store]
+                    .dir
+                    .as_ref()
+                    .expect("volumes are in open stores only");
+                self.files.watch(id, dir.volume_path(id, placed.generation));
+                return Err(refused(id, "deleted", error));
+            }
+        };
         self.placement.borrow_mut().remove(id);
         self.route(id, None).await;
         self.shared.metrics.remove_volume(id);
         self.creations.end(id);
-        tracing::info!(volume = id, "deleted");
+        match report {
+            Some(report) => tracing::info!(volume = id, "deleted, with {} needles", report.needles),
+            None => tracing::info!(volume = id, "deleted; it could not be opened"),
+        }
         Ok(())
     }
 
@@ -317,10 +335,9 @@ impl ManagerState {
         let _changing = self.begin(id)?;
         let placed = self.placement.borrow().get(id).ok_or(Refused::NoSuchVolume(id))?;
         let what = if read_only { "made read-only" } else { "made writable" };
-        let order = Order::SetReadOnly { volume: id, read_only };
-        let done = self.line.order(placed.shard, order).await;
-        done.map_err(|error| refused(id, what, error))?;
-        tracing::info!(volume = id, "{what}");
+        let done = self.ask(placed.shard, SetReadOnly { volume: id, read_only }).await;
+        let report = done.map_err(|error| refused(id, what, error))?;
+        tracing::info!(volume = id, write_state = ?report.write_state, "{what}");
         Ok(())
     }
 
@@ -333,10 +350,10 @@ impl ManagerState {
         for volume in volumes {
             let placed = self.placement.borrow().get(volume);
             let Some(placed) = placed else { continue };
-            let order = Order::Forsake { volume };
-            if let Err(error) = self.line.order(placed.shard, order).await {
+            match self.ask(placed.shard, FenceVolume { volume }).await {
+                Ok(report) => tracing::info!(volume, write_state = ?report.write_state, "fenced"),
                 // A volume that refuses the order takes no writes anyway.
-                tracing::info!(volume, "{error}");
+                Err(error) => tracing::info!(volume, "{error}"),
             }
         }
     }

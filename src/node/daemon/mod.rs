@@ -24,7 +24,6 @@
 //! | `placement` | assignment of volumes to shards |
 //! | `shards` | launch parameters of the shards, and the body of their threads |
 //! | `control` | the main thread's ring |
-//! | `line` | orders of the main thread to the shards, and their reports |
 //! | `manager` | creation, deletion and state changes of volumes while the daemon runs |
 //! | `disks` | monitoring of the data directories and volume files |
 //! | `access` | the access trace's file and writer thread |
@@ -39,7 +38,6 @@ mod drain;
 mod ended;
 mod error;
 mod first_volume;
-mod line;
 mod listeners;
 mod look;
 mod machine;

@@ -10,7 +10,6 @@ use super::control::{self, Control};
 use super::disks::{self, WatchedFiles};
 use super::error::StartError;
 use super::first_volume::{self, FirstVolume};
-use super::line::Line;
 use super::manager::{Manager, ManagerState};
 use super::placement::Placement;
 use super::random::random;
@@ -25,7 +24,7 @@ use crate::node::config::{Config, Listen};
 use crate::node::control::admin::{self, AdminLimits, AdminState, Creations};
 use crate::node::datadir::DataDir;
 use crate::node::metrics::{Metrics, NodeInfo};
-use crate::node::shard::Shared;
+use crate::node::shard::{Requester, Sender, Shared};
 use crate::ring::{Prepared, Registration, RingOptions, prepare};
 use crate::runtime::buffer::{Pool, Region};
 
@@ -121,7 +120,8 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
         stores,
         placement: RefCell::new(placement),
         config: config.clone(),
-        line: Line::new(control.handle().clone(), &shared),
+        handle: control.handle().clone(),
+        requester: Requester::new(Sender::Main, control.handle(), &shared),
         shared,
         creations,
         files,

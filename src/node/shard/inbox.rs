@@ -7,8 +7,8 @@ use super::message::Message;
 use super::shard::Shard;
 
 impl Shard {
-    /// Handles all messages in the mailbox. Requests of other shards are performed by a pool of workers,
-    /// which grows on demand and does not shrink.
+    /// Handles all messages in the mailbox. Requests are performed by a pool of workers, which grows on
+    /// demand and does not shrink.
     pub(super) fn read_mailbox(self: &Rc<Self>) {
         while let Some(message) = self.mailbox().receive() {
             self.metrics().messages_received.inc();
@@ -20,9 +20,7 @@ impl Shard {
                         self.handle.spawn(async move { shard.serve_remote_requests().await });
                     }
                 }
-                Message::Answer(answer) => self.awaited.fulfil(answer),
-                Message::Order { number, order } => self.handle_order(number, order),
-                Message::Report { .. } => unreachable!("reports go to the main thread"),
+                Message::Answer(answer) => self.requester.fulfil(answer),
                 Message::Connection(arrival) => {
                     self.adopt(arrival);
                     // Last: until here the connection counts as arriving, so that no shard ends.

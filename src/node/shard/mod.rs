@@ -1,15 +1,17 @@
 //! A shard: one core with its thread, its ring, its connections and its volumes. The only module that
 //! connects HTTP with volumes. The files, from the bottom up; none needs one that is listed after it:
 //!
-//! - `order`, `assignment`, `request`, `remote`, `slots`, `message`: plain data that travels between
-//!   threads;
+//! - `assignment`, `request`, `order`, `volume_report`, `remote`, `slots`, `message`: plain data that travels
+//!   between threads. A request, whether to a needle or an order of the main thread, has an outcome of its
+//!   own type;
 //! - `access_queue`, `shared`, `config`, `listener`, `start`: what shards have in common and begin with;
+//! - `requester`: sends requests to shards and waits for their outcomes;
 //! - `admission`, `routes`, `volume_entry`, `volumes`, `preconditions`, `perform`: the parts of a shard.
 //!   `admission` limits the memory of bodies, `volumes` opens and changes volumes, `perform` performs
 //!   requests on them;
 //! - `shard`: the state of one shard, made of these parts;
 //! - `plain_reply`, `object_reply`, `photo_description`: replies;
-//! - `outbox`, `route`, `pick_volume`: messages to other shards, requests that the owner of a volume
+//! - `outbox`, `route`, `pick_volume`: messages to other threads, requests that the owner of a volume
 //!   performs, and the volume of an upload that names none;
 //! - `object_name`, `answered`, `access`, `audit`: what a request names, how it was answered, and the access
 //!   trace and audit log that record it;
@@ -17,7 +19,7 @@
 //!   share;
 //! - `download`, `upload`, `store`, `batch`, `delete`: the handlers;
 //! - `session`: a connection, and its requests one after the other;
-//! - `listen`, `manage`, `inbox`: new connections, orders of the main thread, messages;
+//! - `listen`, `remote_worker`, `inbox`: new connections, requests of other threads, messages;
 //! - `reactor`: the event loop.
 
 mod access;
@@ -34,7 +36,6 @@ mod exchange;
 mod inbox;
 mod listen;
 mod listener;
-mod manage;
 mod message;
 mod not_stored;
 mod object_name;
@@ -49,7 +50,9 @@ mod preconditions;
 mod reactor;
 mod receive;
 mod remote;
+mod remote_worker;
 mod request;
+mod requester;
 mod route;
 mod routes;
 mod session;
@@ -63,14 +66,19 @@ mod stored_photo;
 mod upload;
 mod upload_parameters;
 mod volume_entry;
+mod volume_report;
 mod volumes;
 
 pub use access_queue::AccessQueue;
 pub use assignment::Assignment;
 pub use config::ShardConfig;
 pub use listener::Listener;
-pub use message::Message;
-pub use order::{Order, OrderError};
+pub use order::{
+    DeleteVolume, FenceVolume, LimitDevice, OpenVolume, OrderError, SetReadOnly, SetRoute,
+};
 pub use reactor::{Reactor, run};
+pub use remote::{RemoteKind, Sender};
+pub use requester::Requester;
 pub use shared::Shared;
 pub use start::Start;
+pub use volume_report::VolumeReport;

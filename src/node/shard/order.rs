@@ -1,40 +1,48 @@
-//! Orders of the daemon's main thread to a shard, and the reasons why one is not carried out.
+//! Orders: requests by which the daemon's main thread changes the volumes and settings of a shard, each with
+//! its own outcome, and the reasons why one is not carried out.
 
 use thiserror::Error;
 
 use super::assignment::Assignment;
 use crate::volume::{NotRemoved, StateError};
 
-/// An order to a shard.
-pub enum Order {
-    /// Open a volume, which this shard owns from now on.
-    Open(Assignment),
-    /// Make a volume of this shard read-only, or writable.
-    SetReadOnly {
-        /// Volume id.
-        volume: u32,
-        /// True for read-only, false for writable.
-        read_only: bool,
-    },
-    /// Remove the file of a volume of this shard, and the volume from its table.
-    Delete {
-        /// Volume id.
-        volume: u32,
-    },
-    /// Fence a volume of this shard: its file is no longer at its path, so that nothing more is written.
-    Forsake {
-        /// Volume id.
-        volume: u32,
-    },
-    /// Set the shard that requests to a volume are sent to.
-    Route {
-        /// Volume id.
-        volume: u32,
-        /// Owning shard; `None` when the volume was removed.
-        owner: Option<u16>,
-    },
-    /// Limit the operations in flight on each device (count, this shard's share).
-    LimitDevice(usize),
+/// Opens a volume, which the shard owns from then on. Its outcome is a report on the volume.
+pub struct OpenVolume(pub Assignment);
+
+/// Makes a volume of the shard read-only, or writable. Its outcome is a report on the volume.
+pub struct SetReadOnly {
+    /// Volume id.
+    pub volume: u32,
+    /// True for read-only, false for writable.
+    pub read_only: bool,
+}
+
+/// Removes the file of a volume of the shard, and the volume from its table. Its outcome is the last report
+/// on the volume, if it was open.
+pub struct DeleteVolume {
+    /// Volume id.
+    pub volume: u32,
+}
+
+/// Fences a volume of the shard: its file is no longer at its path, so that nothing more is written. Its
+/// outcome is a report on the volume.
+pub struct FenceVolume {
+    /// Volume id.
+    pub volume: u32,
+}
+
+/// Sets the shard that requests to a volume are sent to. Cannot fail.
+pub struct SetRoute {
+    /// Volume id.
+    pub volume: u32,
+    /// Owning shard; `None` when the volume was removed.
+    pub owner: Option<u16>,
+}
+
+/// Limits the operations in flight on each device. Cannot fail.
+pub struct LimitDevice {
+    /// The shard's share of the limit (number of operations).
+    pub operations: usize,
 }
 
 /// Reason why an order was not carried out.

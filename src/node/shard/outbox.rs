@@ -1,21 +1,21 @@
-//! Sends messages to other shards and to the daemon's main thread.
+//! Sends messages to other shards, and answers to the daemon's main thread.
 
 use std::sync::atomic::Ordering;
 
 use super::message::{Arrival, Message};
+use super::remote::{RemoteAnswer, Sender};
 use super::shard::Shard;
 use crate::base::limits::HANDED_OVER_MAX;
-use crate::runtime::op::Op;
 
 impl Shard {
-    /// Sends a message. A mailbox has room for all messages that can be under way (see
-    /// [`super::shared::Shared::new`]).
-    pub(super) fn send(&self, to: u16, message: Message) {
+    /// Answers a request of another thread.
+    pub(super) fn answer(&self, to: Sender, answer: RemoteAnswer) {
         self.metrics().messages_sent.inc();
-        match self.shared.mailboxes[usize::from(to)].send(message) {
-            Ok(false) => {}
-            Ok(true) => drop(self.handle.submit(Op::Wake { shard: to })),
-            Err(_) => unreachable!("a mailbox has room for every message that may be under way"),
+        match to {
+            Sender::Shard(shard) => {
+                self.shared.send(&self.handle, shard, Message::Answer(answer));
+            }
+            Sender::Main => self.shared.send_to_main(&self.handle, answer),
         }
     }
 
@@ -29,6 +29,7 @@ impl Shard {
     pub(super) fn hand_over(&self, to: u16, arrival: Arrival) {
         self.metrics().handed_over.inc();
         self.shared.arriving[usize::from(to)].fetch_add(1, Ordering::SeqCst);
-        self.send(to, Message::Connection(arrival));
+        self.metrics().messages_sent.inc();
+        self.shared.send(&self.handle, to, Message::Connection(arrival));
     }
 }

@@ -182,7 +182,7 @@ impl Shard {
     /// there are no connections.
     fn expect_no_requests(&self) {
         self.admission.expect_nothing();
-        assert!(self.awaited.is_empty(), "answers are awaited without a connection");
+        assert_eq!(self.requester.in_flight(), 0, "answers are awaited without a connection");
         self.volumes.expect_no_uploads();
     }
 
@@ -211,7 +211,9 @@ impl Shard {
 
     /// Whether nothing is held on behalf of a connection.
     fn is_at_rest(&self) -> bool {
-        self.waiting.borrow().is_empty() && self.awaited.is_empty() && self.admission.is_unused()
+        self.waiting.borrow().is_empty()
+            && self.requester.in_flight() == 0
+            && self.admission.is_unused()
     }
 
     /// Whether this shard and all others, which may still send requests to this one, have nothing left to do.

@@ -1,37 +1,141 @@
-//! Requests that one shard sends to another, and the answers that it awaits.
+//! Requests that a shard receives from another shard or from the main thread, and their answers. Each kind
+//! of request has an outcome of its own type, and a table of its own for the answers that are awaited.
 
+use super::order::{
+    DeleteVolume, FenceVolume, LimitDevice, OpenVolume, OrderError, SetReadOnly, SetRoute,
+};
 use super::request::{
     CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadNeedle, RequestError,
     StoredNeedle,
 };
+use super::volume_report::VolumeReport;
 use crate::http::conditional::WriteConditions;
 use crate::runtime::buffer::Buf;
 use crate::runtime::{Handle, Replies};
 
+/// A thread that sends requests to shards and receives the answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// The shard with this number.
+    Shard(u16),
+    /// The daemon's main thread.
+    Main,
+}
+
 /// A request to a volume of another shard.
-pub struct RemoteRequest {
-    /// Requesting shard.
-    pub from: u16,
-    /// Number of the request, repeated in the answer.
-    pub number: usize,
+pub struct ToVolume<R> {
     /// Volume id.
     pub volume: u32,
     /// The request.
-    pub request: AnyRequest,
+    pub request: R,
 }
 
-/// A request of any kind.
-pub enum AnyRequest {
-    /// Read into this buffer of the requesting shard.
-    Read(ReadNeedle, Buf),
-    /// Store under a given name.
-    Put(PutNeedle),
-    /// Store under a name that the volume picks.
-    Post(PostNeedle),
+/// Reads a needle into a buffer of the requesting shard.
+pub struct ReadInto {
+    /// What to read.
+    pub read: ReadNeedle,
+    /// The buffer, which the outcome returns if the needle was read.
+    pub buf: Buf,
+}
+
+/// A request of one kind that a shard performs for another thread.
+pub trait RemoteKind: Sized {
+    /// Outcome of the request.
+    type Outcome;
+
+    /// Returns the request as one of any kind.
+    fn into_any(self) -> AnyRequest;
+
+    /// Returns the awaited answers of this kind.
+    fn awaited(answers: &AwaitedAnswers) -> &Replies<Self::Outcome>;
+}
+
+/// Defines the kinds of requests: for each its name, type and outcome, and its field in
+/// [`AwaitedAnswers`].
+macro_rules! request_kinds {
+    ($($(#[doc = $doc:literal])+ $kind:ident($request:ty) -> $outcome:ty, in $field:ident;)+) => {
+        /// A request of any kind.
+        pub enum AnyRequest { $($(#[doc = $doc])+ $kind($request),)+ }
+
+        /// The outcome of a request, of the same kind as the request.
+        pub enum AnyOutcome { $(#[doc = concat!("Of [`AnyRequest::", stringify!($kind), "`].")]
+            $kind($outcome),)+ }
+
+        /// The answers that a thread awaits from shards, by kind, so that each request receives an outcome
+        /// of its own type.
+        pub struct AwaitedAnswers { $($field: Replies<$outcome>,)+ }
+
+        impl AwaitedAnswers {
+            /// Creates an empty table.
+            #[must_use]
+            pub fn new(handle: &Handle) -> Self {
+                Self { $($field: Replies::new(handle),)+ }
+            }
+
+            /// Number of awaited answers.
+            #[must_use]
+            pub fn count(&self) -> usize {
+                0 $(+ self.$field.len())+
+            }
+
+            /// Passes an answer to the task that awaits it.
+            ///
+            /// # Panics
+            /// When no answer of this kind with this number is awaited.
+            pub fn fulfil(&self, RemoteAnswer { number, outcome }: RemoteAnswer) {
+                match outcome {
+                    $(AnyOutcome::$kind(outcome) => self.$field.fulfil(number, outcome),)+
+                }
+            }
+        }
+
+        $(impl RemoteKind for $request {
+            type Outcome = $outcome;
+
+            fn into_any(self) -> AnyRequest {
+                AnyRequest::$kind(self)
+            }
+
+            fn awaited(answers: &AwaitedAnswers) -> &Replies<$outcome> {
+                &answers.$field
+            }
+        })+
+    };
+}
+
+request_kinds! {
+    /// Read a needle.
+    Read(ToVolume<ReadInto>) -> Result<FoundNeedle, RequestError>, in read;
+    /// Store a needle under a given name.
+    Put(ToVolume<PutNeedle>) -> Result<StoredNeedle, RequestError>, in put;
+    /// Store a needle under a name that the volume picks.
+    Post(ToVolume<PostNeedle>) -> Result<StoredNeedle, RequestError>, in post;
     /// Check whether a needle could be stored.
-    CheckPut(CheckPut),
-    /// Delete.
-    Delete(DeleteNeedle),
+    CheckPut(ToVolume<CheckPut>) -> Result<Option<WriteConditions>, RequestError>, in check_put;
+    /// Delete a needle.
+    Delete(ToVolume<DeleteNeedle>) -> Result<(), RequestError>, in delete;
+    /// Open a volume.
+    OpenVolume(OpenVolume) -> Result<VolumeReport, OrderError>, in open_volume;
+    /// Make a volume read-only, or writable.
+    SetReadOnly(SetReadOnly) -> Result<VolumeReport, OrderError>, in set_read_only;
+    /// Delete a volume.
+    DeleteVolume(DeleteVolume) -> Result<Option<VolumeReport>, OrderError>, in delete_volume;
+    /// Fence a volume.
+    FenceVolume(FenceVolume) -> Result<VolumeReport, OrderError>, in fence_volume;
+    /// Set the owner of a volume.
+    SetRoute(SetRoute) -> (), in set_route;
+    /// Limit the operations in flight.
+    LimitDevice(LimitDevice) -> (), in limit_device;
+}
+
+/// A request to a shard.
+pub struct RemoteRequest {
+    /// Requesting thread.
+    pub from: Sender,
+    /// Number of the request, repeated in the answer.
+    pub number: usize,
+    /// The request.
+    pub request: AnyRequest,
 }
 
 /// The answer to a [`RemoteRequest`].
@@ -40,77 +144,4 @@ pub struct RemoteAnswer {
     pub number: usize,
     /// Outcome of the request.
     pub outcome: AnyOutcome,
-}
-
-/// The outcome of a request, of the same kind as the request.
-pub enum AnyOutcome {
-    /// Of [`AnyRequest::Read`].
-    Read(Result<FoundNeedle, RequestError>),
-    /// Of [`AnyRequest::Put`].
-    Put(Result<StoredNeedle, RequestError>),
-    /// Of [`AnyRequest::Post`].
-    Post(Result<StoredNeedle, RequestError>),
-    /// Of [`AnyRequest::CheckPut`].
-    CheckPut(Result<Option<WriteConditions>, RequestError>),
-    /// Of [`AnyRequest::Delete`].
-    Delete(Result<(), RequestError>),
-}
-
-/// Answers of one kind that a shard awaits.
-pub type Awaited<T> = Replies<Result<T, RequestError>>;
-
-/// The answers that a shard awaits from others, by kind, so that each request receives an outcome of its
-/// own kind.
-pub struct AwaitedAnswers {
-    /// Of reads.
-    pub read: Awaited<FoundNeedle>,
-    /// Of writes under a given name.
-    pub put: Awaited<StoredNeedle>,
-    /// Of writes under a name that the volume picks.
-    pub post: Awaited<StoredNeedle>,
-    /// Of checks.
-    pub check_put: Awaited<Option<WriteConditions>>,
-    /// Of deletes.
-    pub delete: Awaited<()>,
-}
-
-impl AwaitedAnswers {
-    /// Creates an empty table.
-    #[must_use]
-    pub fn new(handle: &Handle) -> Self {
-        Self {
-            read: Replies::new(handle),
-            put: Replies::new(handle),
-            post: Replies::new(handle),
-            check_put: Replies::new(handle),
-            delete: Replies::new(handle),
-        }
-    }
-
-    /// Number of awaited answers.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        let Self { read, put, post, check_put, delete } = self;
-        read.len() + put.len() + post.len() + check_put.len() + delete.len()
-    }
-
-    /// Whether no answer is awaited.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Passes an answer to the task that awaits it.
-    ///
-    /// # Panics
-    /// When no answer of this kind with this number is awaited.
-    pub fn fulfil(&self, RemoteAnswer { number, outcome }: RemoteAnswer) {
-        match outcome {
-            AnyOutcome::Read(outcome) => self.read.fulfil(number, outcome),
-            AnyOutcome::Put(outcome) => self.put.fulfil(number, outcome),
-            AnyOutcome::Post(outcome) => self.post.fulfil(number, outcome),
-            AnyOutcome::CheckPut(outcome) => self.check_put.fulfil(number, outcome),
-            AnyOutcome::Delete(outcome) => self.delete.fulfil(number, outcome),
-        }
-    }
 }

@@ -1,9 +1,6 @@
-//! Passes requests to the shard that owns the volume, and performs those of other shards.
+//! Has requests to volumes performed, in this shard or in the one that owns the volume.
 
-use std::rc::Rc;
-
-use super::message::Message;
-use super::remote::{AnyOutcome, AnyRequest, Awaited, RemoteAnswer, RemoteRequest};
+use super::remote::{ReadInto, RemoteKind, ToVolume};
 use super::request::{
     CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadExtent, ReadNeedle,
     RequestError, StoredNeedle,
@@ -54,8 +51,8 @@ impl VolumeRequest for ReadNeedle {
         let mut len = shard.routes.size_hint(volume);
         loop {
             let buf = shard.admission.read_buffer(len).ok_or(RequestError::NoBuffer)?;
-            let request = AnyRequest::Read(self, buf);
-            let outcome = shard.ask(owner, volume, request, &shard.awaited.read).await;
+            let request = ToVolume { volume, request: ReadInto { read: self, buf } };
+            let outcome = shard.ask(owner, request).await;
             match &outcome {
                 Err(RequestError::NotRead(GetError::NeedBuffer(needed))) => {
                     len = *needed;
@@ -85,7 +82,7 @@ impl VolumeRequest for PutNeedle {
         owner: u16,
         volume: u32,
     ) -> Result<StoredNeedle, RequestError> {
-        shard.ask(owner, volume, AnyRequest::Put(self), &shard.awaited.put).await
+        shard.ask(owner, ToVolume { volume, request: self }).await
     }
 }
 
@@ -102,7 +99,7 @@ impl VolumeRequest for PostNeedle {
         owner: u16,
         volume: u32,
     ) -> Result<StoredNeedle, RequestError> {
-        shard.ask(owner, volume, AnyRequest::Post(self), &shard.awaited.post).await
+        shard.ask(owner, ToVolume { volume, request: self }).await
     }
 }
 
@@ -123,7 +120,7 @@ impl VolumeRequest for CheckPut {
         owner: u16,
         volume: u32,
     ) -> Result<Option<WriteConditions>, RequestError> {
-        shard.ask(owner, volume, AnyRequest::CheckPut(self), &shard.awaited.check_put).await
+        shard.ask(owner, ToVolume { volume, request: self }).await
     }
 }
 
@@ -140,7 +137,7 @@ impl VolumeRequest for DeleteNeedle {
         owner: u16,
         volume: u32,
     ) -> Result<(), RequestError> {
-        shard.ask(owner, volume, AnyRequest::Delete(self), &shard.awaited.delete).await
+        shard.ask(owner, ToVolume { volume, request: self }).await
     }
 }
 
@@ -161,45 +158,15 @@ impl Shard {
         }
     }
 
-    /// Sends a request to another shard and waits for its answer, which arrives in `awaited`.
-    async fn ask<T>(
-        &self,
-        owner: u16,
-        volume: u32,
-        request: AnyRequest,
-        awaited: &Awaited<T>,
-    ) -> Result<T, RequestError> {
-        if self.awaited.len() >= MESSAGES_IN_FLIGHT {
+    /// Sends a request to another shard and waits for its outcome.
+    async fn ask<T, R>(&self, owner: u16, request: R) -> Result<T, RequestError>
+    where
+        R: RemoteKind<Outcome = Result<T, RequestError>>,
+    {
+        if self.requester.in_flight() >= MESSAGES_IN_FLIGHT {
             return Err(RequestError::Busy);
         }
-        let number = awaited.expect();
-        let request = RemoteRequest { from: self.id, number, volume, request };
-        self.send(owner, Message::Request(request));
-        awaited.wait(number).await
-    }
-
-    /// Performs requests of other shards, one after the other, and answers them.
-    pub(super) async fn serve_remote_requests(self: Rc<Self>) {
-        let volumes = &self.volumes;
-        loop {
-            let request = self.remote_requests.next().await;
-            let RemoteRequest { from, number, volume, request } = request;
-            let outcome = match request {
-                AnyRequest::Read(request, buf) => {
-                    let mut buf = Some(buf);
-                    let alloc = |len: usize| buf.take().filter(|buf| buf.len() >= len);
-                    AnyOutcome::Read(volumes.read(volume, request, alloc).await)
-                }
-                AnyRequest::Put(request) => AnyOutcome::Put(volumes.put(volume, request).await),
-                AnyRequest::Post(request) => AnyOutcome::Post(volumes.post(volume, request).await),
-                AnyRequest::CheckPut(request) => {
-                    AnyOutcome::CheckPut(volumes.check_put(volume, request).await)
-                }
-                AnyRequest::Delete(request) => {
-                    AnyOutcome::Delete(volumes.delete_needle(volume, request).await)
-                }
-            };
-            self.send(from, Message::Answer(RemoteAnswer { number, outcome }));
-        }
+        self.metrics().messages_sent.inc();
+        self.requester.ask(owner, request).await
     }
 }

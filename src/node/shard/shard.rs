@@ -9,7 +9,8 @@ use super::assignment::Assignment;
 use super::config::ShardConfig;
 use super::listener::Listener;
 use super::message::Message;
-use super::remote::{AwaitedAnswers, RemoteRequest};
+use super::remote::{RemoteRequest, Sender};
+use super::requester::Requester;
 use super::routes::Routes;
 use super::shared::Shared;
 use super::start::Start;
@@ -33,9 +34,9 @@ pub struct Shard {
     pub(super) volumes: Volumes,
     pub(super) admission: Rc<Admission>,
     pub(super) routes: Routes,
-    /// Answers of other shards that requests of this one wait for.
-    pub(super) awaited: AwaitedAnswers,
-    /// Requests of other shards to volumes of this one.
+    /// Sends requests to other shards.
+    pub(super) requester: Requester,
+    /// Requests of other shards and of the main thread to this shard.
     pub(super) remote_requests: Queue<RemoteRequest>,
     pub(super) waiting: Rc<Waiting>,
     pub(super) connections: Account,
@@ -58,6 +59,7 @@ impl Shard {
         let Start { id, config, shared, assignments, owners, listeners } = start;
         let accepting = Account::new("listeners");
         accepting.take(listeners.len() as u64);
+        let requester = Requester::new(Sender::Shard(id), handle, &shared);
         let shard = Self {
             id,
             handle: handle.clone(),
@@ -66,7 +68,7 @@ impl Shard {
             volumes: Volumes::default(),
             admission: Rc::new(Admission::new(handle)),
             routes: Routes::new(owners),
-            awaited: AwaitedAnswers::new(handle),
+            requester,
             remote_requests: Queue::new(handle),
             waiting: Rc::default(),
             connections: Account::new("connections"),

@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::access_queue::AccessQueue;
 use super::message::Message;
+use super::remote::RemoteAnswer;
 use super::slots::Slots;
 use crate::base::limits::{HANDED_OVER_MAX, MESSAGES_IN_FLIGHT, ORDERS_MAX};
 use crate::node::board::Board;
 use crate::node::metrics::Metrics;
+use crate::runtime::Handle;
 use crate::runtime::mailbox::Mailbox;
+use crate::runtime::op::Op;
 
 /// State shared by all shards.
 pub struct Shared {
@@ -17,8 +20,10 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// State of the node that shards decide on.
     pub board: Arc<Board>,
-    /// Mailbox of each shard, followed by that of the main thread.
-    pub mailboxes: Vec<Mailbox<Message>>,
+    /// Mailbox of each shard.
+    pub(super) mailboxes: Vec<Mailbox<Message>>,
+    /// Mailbox of the main thread, which only receives answers to its requests.
+    pub main_mailbox: Mailbox<RemoteAnswer>,
     /// Number of connections on their way to each shard. They travel as messages, and are counted apart
     /// because a shard's load must include them before they arrive.
     pub(super) arriving: Vec<AtomicU64>,
@@ -42,7 +47,8 @@ impl Shared {
         Self {
             board: Arc::clone(&metrics.board),
             metrics,
-            mailboxes: (0..=shards).map(|_| Mailbox::new(room)).collect(),
+            mailboxes: (0..shards).map(|_| Mailbox::new(room)).collect(),
+            main_mailbox: Mailbox::new(room),
             arriving: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             slots: Arc::default(),
             idle: (0..shards).map(|_| AtomicBool::new(false)).collect(),
@@ -69,10 +75,25 @@ impl Shared {
         self.idle.len()
     }
 
-    /// Index of the main thread's mailbox, which follows those of the shards.
-    #[must_use]
-    pub fn main_mailbox(&self) -> usize {
-        self.shards()
+    /// Sends a message to a shard and wakes the shard if it sleeps. `handle` is of the calling thread's
+    /// runtime. A mailbox has room for all messages that can be under way (see [`Self::new`]).
+    pub(super) fn send(&self, handle: &Handle, shard: u16, message: Message) {
+        match self.mailboxes[usize::from(shard)].send(message) {
+            Ok(false) => {}
+            Ok(true) => drop(handle.submit(Op::Wake { shard })),
+            Err(_) => unreachable!("a mailbox has room for every message that may be under way"),
+        }
+    }
+
+    /// Sends an answer to the main thread, as [`Self::send`] does to a shard.
+    pub(super) fn send_to_main(&self, handle: &Handle, answer: RemoteAnswer) {
+        // The main thread's ring is the last peer, after those of the shards.
+        let main = u16::try_from(self.shards()).expect("shard count fits u16");
+        match self.main_mailbox.send(answer) {
+            Ok(false) => {}
+            Ok(true) => drop(handle.submit(Op::Wake { shard: main })),
+            Err(_) => unreachable!("a mailbox has room for every answer that is awaited"),
+        }
     }
 
     /// Compares the connection slots in use with the sum of the shards' connections. Valid only while no

@@ -10,6 +10,7 @@ use super::assignment::Assignment;
 use super::order::OrderError;
 use super::request::RequestError;
 use super::volume_entry::{EntryState, VolumeEntry};
+use super::volume_report::VolumeReport;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::op::{DirId, Op};
 use crate::runtime::{Handle, join};
@@ -49,7 +50,7 @@ impl Volumes {
         four_at_a_time(assignments, open).await;
     }
 
-    /// Opens a volume that was just created.
+    /// Opens a volume that was just created. Returns a report on it.
     ///
     /// # Errors
     /// [`OrderError::NotOpened`].
@@ -57,15 +58,11 @@ impl Volumes {
         &self,
         handle: &Handle,
         assignment: Assignment,
-    ) -> Result<(), OrderError> {
+    ) -> Result<VolumeReport, OrderError> {
         self.insert_recovering(&assignment);
         self.open(handle, &assignment).await;
-        match self.state(assignment.expected.volume.0)? {
-            EntryState::Failed(error) | EntryState::FailedAndLost(error) => {
-                Err(OrderError::NotOpened(error))
-            }
-            _ => Ok(()),
-        }
+        let volume = self.volume_to_change(assignment.expected.volume.0)?;
+        Ok(VolumeReport::of(&volume))
     }
 
     fn insert_recovering(&self, assignment: &Assignment) {
@@ -162,33 +159,46 @@ impl Volumes {
         }
     }
 
-    /// Makes a volume read-only, or writable.
+    /// Makes a volume read-only, or writable. Returns a report on it.
     ///
     /// # Errors
     /// See [`OrderError`].
-    pub async fn set_read_only(&self, id: u32, read_only: bool) -> Result<(), OrderError> {
+    pub async fn set_read_only(
+        &self,
+        id: u32,
+        read_only: bool,
+    ) -> Result<VolumeReport, OrderError> {
         let volume = self.volume_to_change(id)?;
         let result = volume.set_read_only(read_only).await.map_err(OrderError::State);
         self.publish();
-        result
+        result.map(|()| VolumeReport::of(&volume))
     }
 
-    /// Fences a volume whose file is no longer at its path: nothing more is written to it.
+    /// Fences a volume whose file is no longer at its path: nothing more is written to it. Returns a report
+    /// on it.
     ///
     /// # Errors
     /// See [`OrderError`].
-    pub fn fence(&self, id: u32) -> Result<(), OrderError> {
-        self.volume_to_change(id)?.fence();
+    pub fn fence(&self, id: u32) -> Result<VolumeReport, OrderError> {
+        let volume = self.volume_to_change(id)?;
+        volume.fence();
         self.publish();
-        Ok(())
+        let report = VolumeReport::of(&volume);
+        assert!(!report.write_state.takes_commits(), "volume {id} is fenced, but still written");
+        Ok(report)
     }
 
     /// Removes a volume and its file. Until the removal of the name is durable, requests to the volume
-    /// are refused; reads under way may finish.
+    /// are refused; reads under way may finish. Returns the last report on the volume; `None` if it could
+    /// not be opened.
     ///
     /// # Errors
     /// See [`OrderError`].
-    pub async fn delete(&self, handle: &Handle, id: u32) -> Result<(), OrderError> {
+    pub async fn delete(
+        &self,
+        handle: &Handle,
+        id: u32,
+    ) -> Result<Option<VolumeReport>, OrderError> {
         if self.entries.borrow().get(&id).is_some_and(VolumeEntry::is_lost) {
             return Err(OrderError::Lost);
         }
@@ -215,12 +225,14 @@ impl Volumes {
             self.restore(id, before, error);
             return Err(OrderError::NotRemoved(error));
         }
+        let mut report = None;
         if let EntryState::Open(volume) = before {
+            report = Some(VolumeReport::of(&volume));
             volume.retire().await;
             self.deleted_stats.add(volume.stats());
         }
         self.entries.borrow_mut().remove(&id);
-        Ok(())
+        Ok(report)
     }
 
     /// Restores a volume whose file could not be removed. If the file has lost its name, it fences
