@@ -18,7 +18,7 @@ const JOIN_TURN: Duration = Duration::from_millis(1);
 pub mod name {
     /// The main thread: starts and watches the others. Not in the list, since a process ends with it.
     pub const MAIN: &str = "main";
-    /// Serves the admin API.
+    /// Runs the services of the control plane.
     pub const ADMIN: &str = "hayloft-admin";
     /// Writes the access trace.
     pub const ACCESS_TRACE: &str = "access-trace";

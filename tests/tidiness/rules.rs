@@ -183,10 +183,11 @@ pub struct Forbidden {
 
 pub const FORBIDDEN: &[Forbidden] = &[
     Forbidden { files: &["src/"], except: &["src/ring"], names: &["io_uring"], allowed: &[] },
+    Forbidden { files: &["src/"], except: &["src/node/control/"], names: &["tokio"], allowed: &[] },
     Forbidden {
         files: &["src/"],
         except: &["src/node/control/admin/"],
-        names: &["tokio", "axum"],
+        names: &["axum"],
         allowed: &[],
     },
     Forbidden {

@@ -39,7 +39,7 @@ impl Running {
                 tracing::error!("thread {} ended by itself while draining", name::shard(n));
             }
         }
-        if let Err(error) = self.admin.shutdown() {
+        if let Err(error) = self.control_plane.shutdown() {
             ended_well = false;
             tracing::warn!("cannot stop the admin thread in order: {error}");
         }

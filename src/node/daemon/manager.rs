@@ -23,7 +23,7 @@ use crate::base::limits::CHANGES_MAX;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::size::{ByteSize, rounded};
 use crate::node::config::Config;
-use crate::node::control::admin::{ChangeRequest, Creations, NewVolume, Refused, VolumeChange};
+use crate::node::control::{ChangeRequest, Creations, NewVolume, Refused, VolumeChange};
 use crate::node::shard::{
     DeleteVolume, FenceVolume, LimitDevice, OpenVolume, OrderError, RemoteKind, Requester,
     SetReadOnly, SetRoute, Shared,

@@ -9,7 +9,7 @@ use super::machine::OpenFiles;
 use super::manager::Manager;
 use crate::base::threads::{Thread, Threads};
 use crate::node::board::Board;
-use crate::node::control::admin::AdminHandle;
+use crate::node::control::ControlHandle;
 
 /// A started daemon.
 pub struct Running {
@@ -21,7 +21,7 @@ pub struct Running {
     /// All threads of the process except the main thread.
     pub threads: Threads,
     pub shards: Vec<Thread>,
-    pub admin: AdminHandle,
+    pub control_plane: ControlHandle,
     pub disks: disks::Watch,
     pub access: Option<AccessTrace>,
     /// Files of the unix sockets, removed when the daemon is dropped.

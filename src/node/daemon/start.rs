@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::io;
+use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 
@@ -18,10 +20,11 @@ use super::store::Store;
 use super::{listeners, machine, shards, stores, welcome};
 use crate::base::logging::Log;
 use crate::base::sys;
-use crate::base::threads::name;
+use crate::base::threads::{Threads, name};
 use crate::node::board::{Board, DiskBoard, ShardInfo};
 use crate::node::config::{Config, Listen};
-use crate::node::control::admin::{self, AdminLimits, AdminState, Creations};
+use crate::node::control::admin::{self, AdminLimits, AdminState};
+use crate::node::control::{ControlHandle, ControlPlane, Creations};
 use crate::node::datadir::DataDir;
 use crate::node::metrics::{Metrics, NodeInfo};
 use crate::node::shard::{Requester, Sender, Shared};
@@ -94,7 +97,7 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
     let limits = AdminLimits::default();
     let (numbers, making) = (Arc::clone(&metrics), Arc::clone(&creations));
     let state = AdminState::new(numbers, sys::monotonic_ns, limits, requests_in, making);
-    let admin = admin::spawn(admin_socket, state, threads)
+    let control_plane = start_control_plane(admin_socket, state, threads)
         .map_err(|error| StartError::Step("start the admin thread", error))?;
     let mut shards = Vec::new();
     for (n, launch) in launches.into_iter().enumerate() {
@@ -142,11 +145,23 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
         manager,
         threads,
         shards,
-        admin,
+        control_plane,
         disks,
         access,
         _socket_files,
     })
+}
+
+/// Starts the thread of the control plane, with its services.
+fn start_control_plane(
+    admin_socket: TcpListener,
+    state: AdminState,
+    threads: &Threads,
+) -> io::Result<ControlHandle> {
+    let mut plane = ControlPlane::new()?;
+    let admin = admin::spawn(plane.runtime(), plane.stop(), admin_socket, state)?;
+    plane.add(admin);
+    plane.start(threads)
 }
 
 fn map(pools: usize, len: usize) -> Result<Arc<Region>, StartError> {

@@ -5,7 +5,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::refused::Refused;
+use crate::node::control::Refused;
 
 /// Error response of the admin API.
 #[derive(Debug, thiserror::Error)]
@@ -55,10 +55,22 @@ impl ApiError {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::FromWebPage => StatusCode::FORBIDDEN,
-            Self::Refused(refused) => refused.status(),
+            Self::Refused(refused) => refused_status(refused),
             Self::TooSlow | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Export => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+}
+
+/// HTTP status of the response to a change that was refused.
+fn refused_status(refused: &Refused) -> StatusCode {
+    match refused {
+        Refused::NoSuchVolume(_) => StatusCode::NOT_FOUND,
+        Refused::Invalid(_) => StatusCode::BAD_REQUEST,
+        Refused::Conflict(_) => StatusCode::CONFLICT,
+        Refused::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
+        Refused::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        Refused::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

@@ -14,7 +14,7 @@ pub struct AdminLimits {
     /// Lifetime of a connection, which carries one request. Longer than `answer_within`, so that the 503 can
     /// still be sent.
     pub connection_lifetime: Duration,
-    /// Time that [`AdminHandle::shutdown`](super::AdminHandle::shutdown) gives requests under way.
+    /// Time that the stop of the service gives requests under way.
     pub shutdown_within: Duration,
 }
 

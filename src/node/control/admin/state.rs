@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use super::change::ChangeRequest;
-use super::creation::Creations;
 use super::limits::AdminLimits;
+use crate::node::control::{ChangeRequest, Creations};
 use crate::node::metrics::{Exporter, Metrics};
 
 /// State shared by the handlers. Cheap to clone.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::creation::Creation;
 use super::error::ApiError;
 use super::state::AdminState;
 use crate::node::board::ShownWriteState;
+use crate::node::control::Creation;
 use crate::node::label::Label;
 use crate::node::metrics::{ReadMetric, VolumeMetrics};
 

@@ -10,10 +10,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::time::{Instant, sleep};
 
-use super::change::{ChangeRequest, NewVolume, VolumeChange};
 use super::error::ApiError;
 use super::state::AdminState;
 use super::volume_status::{VolumeStatus, all_volumes, volume_status};
+use crate::node::control::{ChangeRequest, NewVolume, VolumeChange};
 
 /// Time to wait for the end of a creation; after it the response is 202 instead of 201.
 const CREATE_WITHIN: Duration = Duration::from_secs(2);

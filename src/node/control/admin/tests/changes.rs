@@ -10,7 +10,7 @@ use super::answers::still_node;
 use super::client::{RawReply, raw, request};
 use crate::base::size::ByteSize;
 use crate::node::board::VolumeState;
-use crate::node::control::admin::{Creations, NewVolume, Refused, VolumeChange};
+use crate::node::control::{Creations, NewVolume, Refused, VolumeChange};
 
 fn post(addr: SocketAddr, target: &str, extra: &str, body: &str) -> RawReply {
     let len = body.len();

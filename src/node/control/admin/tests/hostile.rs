@@ -8,11 +8,10 @@ use axum::Router;
 use axum::routing::get as on_get;
 
 use super::client::{connect, get, raw};
-use super::{TestNode, fake_clock, listener};
-use crate::base::threads::Threads;
+use super::{TestNode, fake_clock, start};
+use crate::node::control::ControlHandle;
 use crate::node::control::admin::routes::guarded;
-use crate::node::control::admin::server::serve;
-use crate::node::control::admin::{AdminHandle, AdminLimits, AdminState, health};
+use crate::node::control::admin::{AdminLimits, AdminState, health};
 
 fake_clock!(still);
 
@@ -44,7 +43,7 @@ fn ends(mut stream: &TcpStream) -> bool {
 }
 
 /// Serves test routes: one never answers, one answers late, one with a very long body.
-fn serve_slow_routes(limits: AdminLimits) -> (AdminHandle, SocketAddr) {
+fn serve_slow_routes(limits: AdminLimits) -> (ControlHandle, SocketAddr) {
     let routes: Router<AdminState> = Router::new()
         .route("/healthz", on_get(health::healthz))
         .route("/never", on_get(std::future::pending::<&str>))
@@ -56,10 +55,7 @@ fn serve_slow_routes(limits: AdminLimits) -> (AdminHandle, SocketAddr) {
                 "late"
             }),
         );
-    let router = guarded(routes, node(limits).state);
-    let handle = serve(listener(), router, limits, &Threads::default()).expect("starts");
-    let addr = handle.local_addr();
-    (handle, addr)
+    start(guarded(routes, node(limits).state), limits)
 }
 
 #[test]

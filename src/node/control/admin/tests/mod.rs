@@ -8,9 +8,14 @@ mod hostile;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, mpsc};
 
-use super::{AdminHandle, AdminLimits, AdminState, ChangeRequest, spawn};
+use axum::Router;
+
+use super::routes::router;
+use super::server::serve;
+use super::{AdminLimits, AdminState};
 use crate::base::threads::Threads;
 use crate::node::board::{Board, DiskBoard, DiskState, ShardInfo, VolumeInfo, VolumeState};
+use crate::node::control::{ChangeRequest, ControlHandle, ControlPlane};
 use crate::node::metrics::{Metrics, NodeInfo, VolumeMetrics};
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -73,13 +78,17 @@ impl TestNode {
         self.metrics.register_volume(info, state)
     }
 
-    fn start(&self) -> (AdminHandle, SocketAddr) {
-        let handle = spawn(listener(), self.state.clone(), &Threads::default()).expect("starts");
-        let addr = handle.local_addr();
-        (handle, addr)
+    fn start(&self) -> (ControlHandle, SocketAddr) {
+        start(router(self.state.clone()), self.state.limits)
     }
 }
 
-fn listener() -> TcpListener {
-    TcpListener::bind("127.0.0.1:0").expect("a free port")
+/// Starts a control plane whose only service serves `router`.
+fn start(router: Router, limits: AdminLimits) -> (ControlHandle, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = listener.local_addr().expect("it is bound");
+    let mut plane = ControlPlane::new().expect("a runtime");
+    let server = serve(plane.runtime(), plane.stop(), listener, router, limits);
+    plane.add(server.expect("starts"));
+    (plane.start(&Threads::default()).expect("starts"), addr)
 }

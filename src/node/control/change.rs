@@ -1,4 +1,4 @@
-//! Changes to volumes that the admin API requests from the daemon's main thread, and their results.
+//! Changes to volumes that the control plane requests from the daemon's main thread, and their results.
 
 use serde::Deserialize;
 use tokio::sync::oneshot;
@@ -48,7 +48,9 @@ pub struct ChangeRequest {
 
 impl ChangeRequest {
     /// Creates a request, and the receiver of its answer.
-    pub(super) fn new(change: VolumeChange) -> (Self, oneshot::Receiver<ChangeResult>) {
+    pub(in crate::node::control) fn new(
+        change: VolumeChange,
+    ) -> (Self, oneshot::Receiver<ChangeResult>) {
         let (reply, answer) = oneshot::channel();
         (Self { change, reply }, answer)
     }

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use axum::http::StatusCode;
-
 /// Why nothing was changed. The sentences are for operators and say what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -19,20 +17,6 @@ pub enum Refused {
     Busy,
     /// The change failed.
     Failed(String),
-}
-
-impl Refused {
-    /// HTTP status of the response.
-    pub(super) fn status(&self) -> StatusCode {
-        match self {
-            Self::NoSuchVolume(_) => StatusCode::NOT_FOUND,
-            Self::Invalid(_) => StatusCode::BAD_REQUEST,
-            Self::Conflict(_) => StatusCode::CONFLICT,
-            Self::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
 }
 
 impl fmt::Display for Refused {
