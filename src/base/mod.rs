@@ -7,6 +7,7 @@ pub mod calendar;
 pub mod limits;
 pub mod logging;
 pub mod new_name;
+pub mod pool_shares;
 pub mod sabotage;
 pub mod size;
 pub mod sys;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::pool_shares::{BATCH, POOL_LEN_DEFAULT};
 use crate::base::size::{ByteSize, GIB};
 
 /// Bounds and deadlines. Requests beyond a bound are answered with 503 or 413; after a missed deadline with
@@ -43,7 +44,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 16_384,
-            buffer_memory_per_shard: ByteSize::mib(64),
+            buffer_memory_per_shard: ByteSize(POOL_LEN_DEFAULT),
             device_in_flight: 96,
             head_timeout_seconds: 5,
             idle_timeout_seconds: 75,
@@ -65,7 +66,8 @@ impl Limits {
     /// `buffer_memory_per_shard`, so that buffers are left for other requests.
     #[must_use]
     pub fn batch_bytes(&self) -> u64 {
-        self.largest_batch.bytes().min(self.buffer_memory_per_shard.bytes() / 4)
+        let pool = usize::try_from(self.buffer_memory_per_shard.bytes()).unwrap_or(usize::MAX);
+        self.largest_batch.bytes().min(BATCH.of(pool) as u64)
     }
 
     /// `head_timeout_seconds` as a duration.

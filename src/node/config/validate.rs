@@ -13,14 +13,15 @@ use super::log;
 use super::ports::{SHARD_PORT_DISTANCE, ShardPorts};
 use super::settings::Config;
 use crate::base::limits::BATCH_MAX;
-use crate::base::size::{ByteSize, GIB, MIB, TIB};
+use crate::base::pool_shares::{POOL_LEN_MAX, POOL_LEN_MIN};
+use crate::base::size::{ByteSize, MIB, TIB};
 
 const DATA_DIRECTORIES_MAX: usize = 256;
 const LISTEN_MAX: usize = 64;
 const CACHE_CONTROL_BYTES_MAX: usize = 128;
 const LOG_BYTES_MAX: usize = 1024;
 const VOLUME_BYTES: RangeInclusive<u64> = 16 * MIB..=TIB;
-const BUFFER_BYTES: RangeInclusive<u64> = 8 * MIB..=GIB;
+const BUFFER_BYTES: RangeInclusive<u64> = POOL_LEN_MIN..=POOL_LEN_MAX;
 const BODY_BYTES: RangeInclusive<u64> = 1..=Limits::LARGEST_BODY_MAX.bytes();
 const BATCH_BYTES: RangeInclusive<u64> = 1..=BATCH_MAX;
 const CHECKPOINT_BYTES: RangeInclusive<u64> = MIB..=TIB;

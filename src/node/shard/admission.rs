@@ -2,20 +2,14 @@
 //! neither uses up the memory that reads of photos need. Reads and large transfers that are not admitted
 //! are refused at once; bodies after at most `BODY_WAIT_NS`.
 //!
-//! Shares of a shard's buffer pool:
-//! - at most five eighths for bodies of one needle and for batches;
-//! - a quarter reserved for transfers of large bodies, each of which has room for one piece of one chunk;
-//! - at least an eighth for reads, which may use whatever is free, except for a sixteenth that stays free
-//!   for request heads: a request whose head cannot be received cannot be refused either.
-//!
-//! Memory that bodies do not use is lent to the large transfers, up to another quarter of the pool, for
-//! longer pieces and for a second piece at a time.
+//! The shares of a shard's buffer pool are in [`crate::base::pool_shares`], with what they overlap.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::base::account::Account;
 use crate::base::limits::{CHUNK, NEEDLE_DATA_MAX};
+use crate::base::pool_shares::{BODIES, HEADS, LARGE_TRANSFERS, LENT, POOL_LEN_MIN, READS};
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::Handle;
 use crate::runtime::buffer::{Buf, PAGE};
@@ -92,22 +86,24 @@ impl Admission {
     }
 
     /// Admits a body if there is memory now. A body may exceed the share of bodies when it is the only one;
-    /// an eighth of the pool is left to reads in any case.
+    /// the share of reads is left to them in any case.
     fn try_admit_body(self: &Rc<Self>, bytes: usize) -> Option<BodyPermit> {
         let pool = self.handle.pool();
         let bodies = usize::try_from(self.bodies.held()).expect("a pool is at most 1 GiB") + bytes;
-        let eighth = pool.capacity() / 8;
         let alone = bodies == bytes;
-        if (bodies > 5 * eighth && !alone) || pool.used() + bytes > 7 * eighth {
+        if (bodies > BODIES.of(pool.capacity()) && !alone)
+            || pool.used() + bytes > READS.rest().of(pool.capacity())
+        {
             return None;
         }
         self.bodies.take(bytes as u64);
         Some(BodyPermit { admission: Rc::clone(self), bytes })
     }
 
-    /// Admits a transfer of a large body; `None` when the reserved quarter of the pool is used up.
+    /// Admits a transfer of a large body; `None` when their share of the pool is used up.
     pub fn admit_large_transfer(self: &Rc<Self>) -> Option<Rc<TransferPermit>> {
-        let limit = self.handle.pool().capacity() as u64 / 4 / (CHUNK + OVERHEAD);
+        let share = LARGE_TRANSFERS.of(self.handle.pool().capacity()) as u64;
+        let limit = share / (CHUNK + OVERHEAD);
         if self.large.held() >= limit {
             return None;
         }
@@ -201,7 +197,8 @@ impl TransferPermit {
     /// the reserved piece is in use and no memory can be lent.
     pub fn grant(self: &Rc<Self>, wanted: u64) -> Option<Grant> {
         let lent = &self.admission.lent;
-        let left = (self.admission.handle.pool().capacity() as u64 / 4).saturating_sub(lent.held());
+        let share = LENT.of(self.admission.handle.pool().capacity()) as u64;
+        let left = share.saturating_sub(lent.held());
         let lendable = left / LENT_DIVISOR / CHUNK * CHUNK;
         let is_own = !self.own_in_use.get();
         let sure = if is_own { CHUNK } else { 0 };
@@ -217,25 +214,11 @@ impl TransferPermit {
     }
 }
 
+// A transfer gets its own piece in the smallest pool, and a loan of at least one chunk if nothing else is lent.
+const _: () = assert!(CHUNK + OVERHEAD <= LARGE_TRANSFERS.of(POOL_LEN_MIN as usize) as u64);
+const _: () = assert!(CHUNK <= LENT.of(POOL_LEN_MIN as usize) as u64 / LENT_DIVISOR);
+
 /// Whether enough memory stays free to receive request heads when `used` of `capacity` bytes are in use.
 fn leaves_heads(used: usize, capacity: usize) -> bool {
-    used <= capacity / 16 * 15
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::limits::{HEAD_BUFFER, HEAD_BUFFERS};
-
-    #[test]
-    fn reads_leave_room_for_the_heads_of_as_many_requests_as_the_ring_holds() {
-        let capacity = 64 << 20;
-        let limit = (0..capacity).step_by(PAGE).rev().find(|&used| leaves_heads(used, capacity));
-        let left = capacity - limit.unwrap();
-        assert!(left >= usize::from(HEAD_BUFFERS) * HEAD_BUFFER, "{left}");
-        assert!(
-            leaves_heads(NEEDLE_DATA_MAX as usize * 2, 8 << 20),
-            "the smallest pool has room for the largest needle"
-        );
-    }
+    used <= HEADS.rest().of(capacity)
 }
