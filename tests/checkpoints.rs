@@ -8,15 +8,16 @@ use std::rc::Rc;
 
 use common::{COOKIE, ON_DEMAND, Process, bytes, draft, expected, pool, upload};
 use hayloft::base::types::NeedleId;
+use hayloft::runtime::background::BackgroundQueue;
 use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::op::{DirId, Op};
 use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::sim::fault::WRITE_AFTER_FAILURE;
 use hayloft::runtime::sim::{Fault, World};
-use hayloft::runtime::{Signal, split_mix};
+use hayloft::runtime::split_mix;
 use hayloft::volume::{
-    self, CheckpointFigures, CheckpointQueue, Checkpointing, DamagedRange, Expected, GetError,
-    Location, NewNeedle, NotRemoved, NotWritten, OpenContext, Progress, Volume,
+    self, CheckpointFigures, Checkpointing, DamagedRange, Expected, GetError, Location, NewNeedle,
+    NotRemoved, NotWritten, OpenContext, Progress, Volume,
 };
 
 const FILE: &str = "1.0.vol";
@@ -383,9 +384,9 @@ fn checkpoint_is_written_after_interval_or_long_replay() {
 fn open_with_queue(
     process: &mut Process,
     policy: Checkpointing,
-) -> (Rc<Volume>, Rc<CheckpointQueue>) {
+) -> (Rc<Volume>, Rc<BackgroundQueue>) {
     let handle = process.runtime.handle().clone();
-    let turns = Rc::new(CheckpointQueue::new(&handle));
+    let turns = Rc::new(volume::checkpoint_queue(&handle));
     let shared = Rc::clone(&turns);
     let opened = process.run(async move {
         handle.submit(Op::OpenDir { path: "data".into() }).await;
@@ -449,8 +450,7 @@ fn queued_checkpoint_is_cancelled_by_stop_and_resumed() {
     let (volume, turns) = open_with_queue(&mut process, policy);
     let (handle, other) = (process.runtime.handle().clone(), Rc::clone(&turns));
     handle.clone().spawn(async move {
-        let never = Signal::new(&handle);
-        let _turn = other.next(DirId(0), &Cell::new(false), &never).await;
+        let _turn = other.turn(DirId(0)).await;
         handle.sleep_until(handle.now() + 100_000_000_000).await;
     });
     process.put(&volume, id(4), b"later").unwrap();

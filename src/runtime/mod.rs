@@ -3,6 +3,7 @@
 //! [`op`] is the seam: an operation is plain data, and its completion is a number. The driver below it is
 //! [`crate::ring`] or, in tests, `sim`.
 
+pub mod background;
 pub mod buffer;
 pub mod devices;
 mod executor;

@@ -22,7 +22,7 @@ mod names;
 mod object;
 mod sync_dir;
 
-pub use checkpoint::{CheckpointFigures, CheckpointQueue, Checkpointing, NotWritten};
+pub use checkpoint::{CheckpointFigures, Checkpointing, NotWritten, checkpoint_queue};
 pub use error::{Damage, GetError, IoError, OpenError, Refusal, StateError};
 pub use format::{Superblock, SuperblockState};
 pub use generation::{

@@ -12,11 +12,10 @@ use super::request::RequestError;
 use super::volume_entry::{EntryState, VolumeEntry};
 use super::volume_report::VolumeReport;
 use crate::base::sabotage::{Sabotage, chosen};
+use crate::runtime::background::BackgroundQueue;
 use crate::runtime::op::{DirId, Op};
 use crate::runtime::{Handle, join};
-use crate::volume::{
-    self, CheckpointQueue, NotRemoved, OpenContext, OpenError, Progress, Refusal, Volume,
-};
+use crate::volume::{self, NotRemoved, OpenContext, OpenError, Progress, Refusal, Volume};
 
 /// Pause between two attempts to open a volume while no buffer is free (nanoseconds).
 const RETRY_NS: u64 = 100_000_000;
@@ -32,7 +31,7 @@ pub struct Volumes {
     /// Open data directories.
     dirs: RefCell<BTreeMap<PathBuf, DirId>>,
     /// Queue of the volumes that want to write a checkpoint.
-    checkpoint_queue: OnceCell<Rc<CheckpointQueue>>,
+    checkpoint_queue: OnceCell<Rc<BackgroundQueue>>,
     /// Counters of deleted volumes, since the shard's totals must not decrease.
     deleted_stats: volume::Stats,
 }
@@ -93,7 +92,7 @@ impl Volumes {
         let dir = self.dir(handle, &assignment.dir).await;
         let began = handle.now();
         let checkpoint_queue =
-            self.checkpoint_queue.get_or_init(|| Rc::new(CheckpointQueue::new(handle)));
+            self.checkpoint_queue.get_or_init(|| Rc::new(volume::checkpoint_queue(handle)));
         let (metrics, log_at) = (&assignment.metrics, Cell::new(began + PROGRESS_DELAY_NS));
         let progress = |Progress { done, total }: Progress| {
             metrics.recovered_bytes.set(done);

@@ -1,32 +1,27 @@
 //! The checkpoints of a volume: settings, figures, and the state of their writer.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::checkpointing::Checkpointing;
 use super::figures::CheckpointFigures;
-use super::queue::CheckpointQueue;
-use crate::base::limits::LOG_START;
+use crate::base::limits::{CHECKPOINT_RETRY_MAX_NS, CHECKPOINT_RETRY_NS, LOG_START};
+use crate::runtime::Handle;
+use crate::runtime::background::{BackgroundQueue, BackgroundTask, Backoff};
 use crate::runtime::op::DirId;
-use crate::runtime::{Event, Handle, Signal};
 
 /// The checkpoints of a volume.
 pub struct Checkpoints {
     pub(super) dir: DirId,
     /// Queue shared with the other volumes of the shard.
-    pub(super) queue: Option<Rc<CheckpointQueue>>,
+    pub(super) queue: Option<Rc<BackgroundQueue>>,
     /// `None` when the volume has no checkpoints.
     pub(super) policy: Option<Checkpointing>,
     pub(super) figures: Cell<CheckpointFigures>,
     /// Whether the current checkpoint contains nothing from after its covered position.
     pub(super) exact: Cell<bool>,
-    /// The writer task, if there is one; the event is set when it has ended.
-    pub(super) writer: RefCell<Option<Rc<Event<()>>>>,
-    pub(super) stop: Cell<bool>,
-    pub(super) work: Signal,
-    /// Number of consecutive failures, and the time before which there is no new attempt (nanoseconds).
-    pub(super) failures: Cell<u32>,
-    pub(super) not_before: Cell<u64>,
+    /// The writer.
+    pub(super) task: BackgroundTask,
 }
 
 impl Checkpoints {
@@ -34,21 +29,18 @@ impl Checkpoints {
     pub fn new(
         handle: &Handle,
         dir: DirId,
-        queue: Option<Rc<CheckpointQueue>>,
+        queue: Option<Rc<BackgroundQueue>>,
         policy: Option<Checkpointing>,
         (figures, exact): (CheckpointFigures, bool),
     ) -> Self {
+        let backoff = Backoff::new(CHECKPOINT_RETRY_NS, CHECKPOINT_RETRY_MAX_NS);
         Self {
             dir,
             queue,
             policy,
             figures: Cell::new(figures),
             exact: Cell::new(exact),
-            writer: RefCell::default(),
-            stop: Cell::new(false),
-            work: Signal::new(handle),
-            failures: Cell::new(0),
-            not_before: Cell::new(0),
+            task: BackgroundTask::new(handle, backoff),
         }
     }
 
@@ -65,7 +57,7 @@ impl Checkpoints {
     /// Records that the log has grown to `tail`.
     pub fn note(&self, tail: u64) {
         if self.is_due(tail) {
-            self.work.raise();
+            self.task.wake();
         }
     }
 
@@ -83,8 +75,7 @@ impl Checkpoints {
 
     /// Asks the writer to stop, also within a checkpoint.
     pub fn begin_to_stop(&self) {
-        self.stop.set(true);
-        self.work.raise();
+        self.task.begin_to_stop();
     }
 
     /// Records that the current checkpoint was removed, or may have been.
@@ -95,11 +86,6 @@ impl Checkpoints {
 
     /// Stops the writer and waits until it has ended.
     pub async fn stop(&self) {
-        self.begin_to_stop();
-        let writer = self.writer.borrow().clone();
-        if let Some(ended) = writer {
-            ended.wait().await;
-        }
-        self.writer.take();
+        self.task.stop().await;
     }
 }

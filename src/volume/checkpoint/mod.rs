@@ -2,7 +2,8 @@
 //!
 //! - `checkpoints`: state of the checkpoints of a volume. `checkpointing`: settings. `figures`: figures.
 //! - `task`: writes a checkpoint when one is due. `write`: writes one. `piece_writer`: its pieces.
-//!   `not_written`: why there is none. `queue`: what the volumes of a shard share.
+//!   `not_written`: why there is none. `queue`: what the volumes of a shard share. The frame is
+//!   [`crate::runtime::background`].
 //! - `load`: reads one at a start. `convert`: positions and damage as they are saved.
 
 pub(in crate::volume) mod checkpointing;
@@ -12,11 +13,11 @@ pub(in crate::volume) mod figures;
 pub(in crate::volume) mod load;
 mod not_written;
 mod piece_writer;
-pub(in crate::volume) mod queue;
+mod queue;
 pub(in crate::volume) mod task;
 mod write;
 
 pub use checkpointing::Checkpointing;
 pub use figures::CheckpointFigures;
 pub use not_written::NotWritten;
-pub use queue::CheckpointQueue;
+pub use queue::checkpoint_queue;

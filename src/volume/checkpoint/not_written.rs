@@ -1,5 +1,6 @@
 //! Why no checkpoint was written.
 
+use crate::runtime::background::{NoWorkBuffer, Stopped};
 use crate::volume::error::IoError;
 
 /// Reason why no checkpoint was written.
@@ -11,4 +12,19 @@ pub enum NotWritten {
     NoBuffer,
     /// The checkpoint writer was stopped.
     Stopped,
+}
+
+impl From<Stopped> for NotWritten {
+    fn from(Stopped: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl From<NoWorkBuffer> for NotWritten {
+    fn from(why: NoWorkBuffer) -> Self {
+        match why {
+            NoWorkBuffer::NoneFree => Self::NoBuffer,
+            NoWorkBuffer::Stopped => Self::Stopped,
+        }
+    }
 }

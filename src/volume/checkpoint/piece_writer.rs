@@ -1,9 +1,7 @@
 //! Writing the pieces of a checkpoint.
 
-use std::cell::Cell;
-
 use super::not_written::NotWritten;
-use crate::runtime::Handle;
+use crate::runtime::background::{BackgroundRun, WorkBuffer};
 use crate::runtime::buffer::Buf;
 use crate::runtime::op::Piece;
 use crate::volume::format::{PAYLOAD_AT, PIECE_LEN_MAX, PieceKind, chain, finish_piece};
@@ -14,13 +12,12 @@ pub(super) fn count(len: usize) -> u32 {
     u32::try_from(len).expect("a piece is at most 256 KiB long")
 }
 
-/// Writes pieces one after the other, at a limited rate.
-pub(super) struct PieceWriter<'a> {
-    pub(super) handle: &'a Handle,
-    pub(super) stop: &'a Cell<bool>,
+/// Writes pieces one after the other. Each is a step of the run.
+pub(super) struct PieceWriter<'a, 'r> {
+    pub(super) run: &'a mut BackgroundRun<'r>,
     pub(super) file: &'a VolumeFile,
     /// The piece that is being assembled.
-    pub(super) buf: &'a mut Option<Buf>,
+    pub(super) buf: &'a mut WorkBuffer,
     pub(super) incarnation: u64,
     /// Length of its payload so far (bytes).
     pub(super) filled: usize,
@@ -31,14 +28,12 @@ pub(super) struct PieceWriter<'a> {
     /// Offset of the piece in the file (bytes).
     pub(super) at: u64,
     pub(super) sums: u64,
-    pub(super) began: u64,
-    pub(super) rate: u64,
 }
 
-impl PieceWriter<'_> {
+impl PieceWriter<'_, '_> {
     /// Returns the buffer.
     pub(super) fn buf(&mut self) -> &mut Buf {
-        self.buf.as_mut().expect("the writer holds the buffer between writes")
+        self.buf.memory()
     }
 
     /// Returns the space that is left in the payload.
@@ -60,18 +55,14 @@ impl PieceWriter<'_> {
 
     /// Writes the first `len` bytes of the buffer, a piece with this checksum.
     pub(super) async fn write(&mut self, len: usize, sum: u64) -> Result<(), NotWritten> {
-        let buf = self.buf.take().expect("the writer holds the buffer between writes");
         let piece = Piece { buf: 0, start: 0, len: count(len) };
-        let written = self.file.write(vec![buf], vec![piece], self.at, false).await;
+        let written = self.file.write(vec![self.buf.take()], vec![piece], self.at, false).await;
         let mut bufs = written.map_err(|error| NotWritten::Failed("write the file", error))?;
-        *self.buf = bufs.pop();
+        self.buf.put_back(bufs.pop().expect("a write returns its buffer"));
         self.at += len as u64;
         self.number += 1;
         self.sums = chain(self.sums, sum);
         (self.filled, self.count) = (0, 0);
-        if let Some(due) = (self.at * 1000).checked_div(self.rate / 1000) {
-            self.handle.sleep_until(self.began + due * 1000).await;
-        }
-        if self.stop.get() && self.rate > 0 { Err(NotWritten::Stopped) } else { Ok(()) }
+        Ok(self.run.end_step(len as u64).await?)
     }
 }

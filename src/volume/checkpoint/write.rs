@@ -9,11 +9,9 @@
 //! So nothing that was there at the beginning and still exists can be missed. What came later is replayed
 //! at a start, whether the file holds it or not.
 
-use crate::base::limits::{
-    BLOCK, CHECKPOINT_BUFFER_WAIT_NS, CHECKPOINT_RETRY_MAX_NS, CHECKPOINT_RETRY_NS,
-};
+use crate::base::limits::{BLOCK, CHECKPOINT_BUFFER_WAIT_NS};
 use crate::base::sabotage::{Sabotage, chosen};
-use crate::runtime::buffer::Buf;
+use crate::runtime::background::{BackgroundRun, Pace, WorkBuffer};
 use crate::runtime::op::{FileId, Op};
 use crate::volume::Volume;
 use crate::volume::checkpoint::convert::{damage_record, log_position};
@@ -61,7 +59,7 @@ impl Volume {
         let written = self.make_checkpoint(rate).await;
         match &written {
             Ok((covers, reached, len)) => {
-                checkpoints.failures.set(0);
+                checkpoints.task.backoff().succeeded();
                 checkpoints.exact.set(covers == reached);
                 checkpoints.change(|figures| {
                     figures.tail = covers.tail;
@@ -72,14 +70,11 @@ impl Volume {
             }
             Err(NotWritten::Stopped) => {}
             Err(why) => {
-                // A lack of buffers soon ends; a device that failed seldom recovers. So only failures
-                // lengthen the pause.
-                let has_failed = matches!(why, NotWritten::Failed(..));
-                let failures = if has_failed { checkpoints.failures.get() } else { 0 };
-                checkpoints.failures.set(failures + u32::from(has_failed));
-                let pause = CHECKPOINT_RETRY_NS << failures.min(16);
-                let pause = pause.min(CHECKPOINT_RETRY_MAX_NS);
-                checkpoints.not_before.set(self.handle.now() + pause);
+                let (now, backoff) = (self.handle.now(), checkpoints.task.backoff());
+                match why {
+                    NotWritten::Failed(..) => backoff.failed(now),
+                    NotWritten::NoBuffer | NotWritten::Stopped => backoff.postponed(now),
+                }
                 checkpoints.change(|figures| figures.failed += 1);
                 let volume = self.superblock.volume.0;
                 let (what, why) = match why {
@@ -98,19 +93,19 @@ impl Volume {
 
     /// Writes a checkpoint. Returns its covered and its reached position, and its length (bytes).
     async fn make_checkpoint(&self, rate: u64) -> Result<(LogEnd, LogEnd, u64), NotWritten> {
-        let queue = self.checkpoints.queue.as_ref();
-        let (mut buf, is_borrowed) = self.spare_buffer(rate).await?;
-        let made = self.make_with(&mut buf, rate).await;
-        if let Some(queue) = queue.filter(|_| is_borrowed) {
-            queue.return_buffer(buf, self.handle.pool());
-        }
-        made
+        let checkpoints = &self.checkpoints;
+        // At close the writer has been stopped already, and the checkpoint is written without a limit.
+        let task = (rate > 0).then_some(&checkpoints.task);
+        let mut run = BackgroundRun::new(&self.handle, task, Pace::at_most(rate));
+        let queue = checkpoints.queue.as_deref();
+        let mut buf = run.buffer(queue, PIECE_LEN_MAX, CHECKPOINT_BUFFER_WAIT_NS).await?;
+        self.make_with(&mut buf, &mut run).await
     }
 
     async fn make_with(
         &self,
-        buf: &mut Option<Buf>,
-        rate: u64,
+        buf: &mut WorkBuffer,
+        run: &mut BackgroundRun<'_>,
     ) -> Result<(LogEnd, LogEnd, u64), NotWritten> {
         let (handle, dir) = (&self.handle, self.checkpoints.dir);
         let (volume, generation) = (self.superblock.volume.0, self.superblock.generation);
@@ -122,7 +117,7 @@ impl Volume {
         let created = outcome(&handle.submit(op).await).map_err(failed("create the file"))?;
         let id = FileId(u32::try_from(created).expect("a file number"));
         let file = VolumeFile::new(handle, id);
-        let made = self.fill(id, &file, buf, rate).await;
+        let made = self.fill(id, &file, buf, run).await;
         file.close().await;
         let named = match made {
             Ok(made) => {
@@ -141,35 +136,12 @@ impl Volume {
         named
     }
 
-    /// Returns a buffer, and whether it is the one that checkpoints share. Another buffer is taken only
-    /// if at least half of the pool is free afterwards: requests have priority.
-    async fn spare_buffer(&self, rate: u64) -> Result<(Option<Buf>, bool), NotWritten> {
-        let (pool, queue) = (self.handle.pool(), self.checkpoints.queue.as_ref());
-        let until = self.handle.now() + CHECKPOINT_BUFFER_WAIT_NS;
-        loop {
-            if let Some(buf) = queue.and_then(|queue| queue.borrow_buffer()) {
-                return Ok((Some(buf), true));
-            }
-            let is_spare = pool.used() + PIECE_LEN_MAX <= pool.capacity() / 2;
-            if let Some(buf) = is_spare.then(|| pool.alloc(PIECE_LEN_MAX)).flatten() {
-                return Ok((Some(buf), false));
-            }
-            if rate > 0 && self.checkpoints.stop.get() {
-                return Err(NotWritten::Stopped);
-            }
-            if self.handle.now() >= until && !queue.is_some_and(|queue| queue.is_lent()) {
-                return Err(NotWritten::NoBuffer);
-            }
-            self.handle.sleep_until(self.handle.now() + CHECKPOINT_BUFFER_WAIT_NS / 64).await;
-        }
-    }
-
     async fn fill(
         &self,
         id: FileId,
         file: &VolumeFile,
-        buf: &mut Option<Buf>,
-        rate: u64,
+        buf: &mut WorkBuffer,
+        run: &mut BackgroundRun<'_>,
     ) -> Result<(LogEnd, LogEnd, u64), NotWritten> {
         let failed = |what| move |error| NotWritten::Failed(what, error);
         let covers = self.log.end();
@@ -179,9 +151,9 @@ impl Volume {
         let expected = self.contents.borrow().saved_len() as u64;
         let op = Op::Allocate { file: id, len: padded_len(expected) };
         outcome(&self.handle.submit(op).await).map_err(failed("reserve space for the file"))?;
+        run.begin(expected);
         let mut writer = PieceWriter {
-            handle: &self.handle,
-            stop: &self.checkpoints.stop,
+            run,
             file,
             buf,
             incarnation: superblock.incarnation,
@@ -190,8 +162,6 @@ impl Volume {
             number: 0,
             at: 0,
             sums: 0,
-            began: self.handle.now(),
-            rate,
         };
         let header = CheckpointHeader {
             store: superblock.store,
@@ -234,7 +204,7 @@ impl Volume {
         Ok((covers, reached, writer.at))
     }
 
-    async fn write_stash(&self, writer: &mut PieceWriter<'_>) -> Result<u64, NotWritten> {
+    async fn write_stash(&self, writer: &mut PieceWriter<'_, '_>) -> Result<u64, NotWritten> {
         let (mut behind, mut total): (Option<StashKey>, u64) = (None, 0);
         loop {
             let page: Vec<_> =
@@ -250,7 +220,7 @@ impl Volume {
     }
 
     /// Page by page, each as it is at the time. Changes meanwhile are replayed at a start.
-    async fn write_parts(&self, writer: &mut PieceWriter<'_>) -> Result<u64, NotWritten> {
+    async fn write_parts(&self, writer: &mut PieceWriter<'_, '_>) -> Result<u64, NotWritten> {
         let (mut from, mut total) = (0, 0);
         loop {
             let page: Vec<_> = self.contents.borrow().parts(from).take(PAIRS_PER_PIECE).collect();
@@ -263,7 +233,10 @@ impl Volume {
         }
     }
 
-    async fn write_segments(&self, writer: &mut PieceWriter<'_>) -> Result<(u64, u64), NotWritten> {
+    async fn write_segments(
+        &self,
+        writer: &mut PieceWriter<'_, '_>,
+    ) -> Result<(u64, u64), NotWritten> {
         let (mut from, mut segments, mut entries) = (0, 0, 0);
         loop {
             let len = {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::volume::checkpoint::CheckpointQueue;
+use crate::runtime::background::BackgroundQueue;
 use crate::volume::log::Progress;
 
 /// Context in which a volume is opened.
@@ -11,5 +11,5 @@ pub struct OpenContext<'a> {
     /// Called from time to time with the progress of recovery.
     pub progress: &'a dyn Fn(Progress),
     /// Queue for checkpoint writers that the volumes of the shard share.
-    pub checkpoint_queue: Option<&'a Rc<CheckpointQueue>>,
+    pub checkpoint_queue: Option<&'a Rc<BackgroundQueue>>,
 }
