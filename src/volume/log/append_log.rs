@@ -75,7 +75,7 @@ impl AppendLog {
             end: Cell::new(end),
             forming: RefCell::default(),
             claimed: Account::new("claimed bytes of a log"),
-            reservations: Reservations::default(),
+            reservations: Reservations::new(),
             work: Signal::new(handle),
             hint: Cell::new(hint),
             writing: RefCell::default(),
@@ -139,6 +139,7 @@ impl AppendLog {
     pub fn audit(&self) {
         if AUDITED {
             let waiting = self.forming.borrow().iter().map(|forming| forming.claim()).sum::<u64>();
+            self.reservations.audit();
             let reserved = self.reservations.total();
             self.claimed.expect(waiting + self.writing_len.get() + reserved);
         }
@@ -182,7 +183,9 @@ impl AppendLog {
         self.audit();
         permitted?;
         let len: u64 = needles.iter().map(Pending::len).sum();
-        assert!(needles.len() <= COMMIT_NEEDLES_MAX && len + COMMIT_OVERHEAD <= COMMIT_LEN_MAX);
+        let count = needles.len();
+        assert!((1..=COMMIT_NEEDLES_MAX).contains(&count), "{count} needles are not one commit");
+        assert!(len + COMMIT_OVERHEAD <= COMMIT_LEN_MAX, "{len} bytes are too long for one commit");
         let fits = if needles.iter().all(Pending::is_tombstone) {
             self.has_space_up_to(self.log_end, len)
         } else {
@@ -207,8 +210,44 @@ impl AppendLog {
         forming.needles.extend(needles);
         forming.len += len;
         self.claimed.take(len);
+        self.expect_space();
         self.work.raise();
         Ok(Joined { outcome: Rc::clone(&forming.outcome), within })
+    }
+
+    /// Moves the end of the log behind what was written at `from` and is durable.
+    ///
+    /// # Panics
+    /// If the log ends elsewhere by now, or recovery would not find what was written: it must not be
+    /// acknowledged.
+    pub(super) fn advance(&self, from: LogEnd, to: LogEnd) {
+        assert_eq!(self.end.get(), from, "the log moved while something was written at its end");
+        assert!(
+            to.record_at == from.tail && to.tail > from.tail && to.tail.is_multiple_of(BLOCK),
+            "the log continues in whole blocks, from {from:?} to {to:?}"
+        );
+        assert!(to.tail <= self.log_end, "the log would end at {}, in the trailer", to.tail);
+        assert!(
+            to.sequence == from.sequence + 1 && to.version >= from.version,
+            "sequences and versions rise, from {from:?} to {to:?}"
+        );
+        self.end.set(to);
+    }
+
+    /// Checks that everything claimed fits behind the end of the log, and that everything reserved or being
+    /// written is claimed: what has been admitted never lacks space.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub(super) fn expect_space(&self) {
+        let (tail, claimed) = (self.tail(), self.claimed.held());
+        let is_free = chosen(Sabotage::NoRoomForTheSeal) || tail + claimed <= self.log_end;
+        assert!(is_free, "{claimed} bytes are claimed behind byte {tail} of {}", self.log_end);
+        let (reserved, written) = (self.reservations.total(), self.writing_len.get());
+        assert!(
+            reserved + written <= claimed,
+            "{claimed} bytes are claimed, but {reserved} reserved and {written} being written"
+        );
     }
 
     /// Waits until everything that has joined so far is committed or has failed.

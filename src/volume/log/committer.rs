@@ -41,6 +41,8 @@ pub async fn run(volume: Rc<Volume>) {
             );
         }
     }
+    let is_idle = log.forming.borrow().is_empty() || chosen(Sabotage::ForgetWaiters);
+    assert!(is_idle, "a needle waits for a commit that nobody will write");
     if state.get().takes_hints()
         && let Err(error) = log.write_hint(&volume.file, true).await
     {
@@ -68,18 +70,20 @@ async fn commit(volume: &Volume, forming: Forming) -> Result<(), IoError> {
     let log = &volume.log;
     let claim = forming.claim();
     let Forming { needles, outcome, .. } = forming;
-    log.writing.replace(Some(Rc::clone(&outcome)));
+    let before = log.writing.replace(Some(Rc::clone(&outcome)));
+    assert!(before.is_none() && log.writing_len.get() == 0, "one commit is written at a time");
     log.writing_len.set(claim);
     if chosen(Sabotage::AckBeforeFlush) {
         outcome.set(Ok(log.tail()));
     }
-    let written = write_commit(volume, needles).await;
+    let written = write_commit(volume, needles, claim).await;
     // If the volume was fenced while this commit was in flight, a restart would not find the commit, so
     // it is not acknowledged.
     let result = volume.write_state.get().error().map_or(written, Err);
     volume.checkpoints.note(log.tail());
     log.claimed.give_back(claim);
     log.writing_len.set(0);
+    log.expect_space();
     log.audit();
     log.writing.take();
     if !chosen(Sabotage::AckBeforeFlush) {
@@ -101,11 +105,13 @@ struct Placed {
     at: Location,
 }
 
-async fn write_commit(volume: &Volume, needles: Vec<Pending>) -> Outcome {
+/// Writes a commit for which `claim` bytes are claimed, and publishes it.
+async fn write_commit(volume: &Volume, needles: Vec<Pending>, claim: u64) -> Outcome {
     let log = &volume.log;
     let end = log.end.get();
     let needles_len: u64 = needles.iter().map(Pending::len).sum();
     let len = (UNIT + needles_len).next_multiple_of(BLOCK);
+    assert!(len <= claim, "a commit of {len} bytes claimed only {claim}");
     let record = log.record(end, len, needles.len());
     let mut block = log.take_block();
     let record_checksum = record.encode(log.incarnation, end.tail, log.log_end, &mut block);
@@ -136,7 +142,9 @@ async fn write_commit(volume: &Volume, needles: Vec<Pending>) -> Outcome {
         placed.push(Placed { header: needle.header, hash: needle.hash, at });
         offset += needle_len;
     }
-    let padding = end.tail + len - offset;
+    let padding = (end.tail + len).checked_sub(offset);
+    let padding = padding.expect("the needles of a commit end within its length");
+    assert!(padding < BLOCK, "{padding} bytes of padding at the end of a commit");
     if padding > 0 {
         // The rest of the block after the record is zero.
         pieces.push(piece(0, UNIT, padding));
@@ -150,7 +158,7 @@ async fn write_commit(volume: &Volume, needles: Vec<Pending>) -> Outcome {
     drop(bufs);
     let tail = end.tail + len;
     let (record_at, sequence) = (end.tail, record.sequence);
-    log.end.set(LogEnd { record_at, tail, sequence, record_checksum, version });
+    log.advance(end, LogEnd { record_at, tail, sequence, record_checksum, version });
     let stats = &volume.file.stats;
     count(&stats.commits, 1);
     count(&stats.commit_needles, placed.len() as u64);
@@ -179,12 +187,14 @@ fn publish(volume: &Volume, needle: &Placed) {
     match needle.header.kind {
         Kind::Part => {}
         Kind::Tombstone => {
-            contents.remove(hash, previous);
+            let there = contents.remove(hash, previous);
+            assert!(there, "the deleted needle stays indexed while the delete holds the id");
         }
         Kind::Data | Kind::Manifest => {
             let parts = needle.header.parts_len();
             if previous == 0 {
-                contents.insert(hash, at, parts);
+                let is_new = contents.insert(hash, at, parts);
+                assert!(is_new, "nothing was indexed behind the end of the log");
             } else {
                 let there = contents.replace(hash, previous, at, parts);
                 assert!(there, "the superseded needle stays indexed while the write holds the id");

@@ -35,11 +35,14 @@ impl Contents {
         self.live
     }
 
-    /// Adds a needle with `parts` bytes of parts. Does nothing if the needle is already present.
-    pub fn insert(&mut self, hash: IdHash, at: Location, parts: u64) {
-        if self.index.insert(hash, at) {
+    /// Adds a needle with `parts` bytes of parts. Returns `false`, and does nothing, if the needle is already
+    /// present.
+    pub fn insert(&mut self, hash: IdHash, at: Location, parts: u64) -> bool {
+        let is_new = self.index.insert(hash, at);
+        if is_new {
             self.add_live(at, parts);
         }
+        is_new
     }
 
     /// Replaces the needle at `old` by `new`. Returns whether `old` was present; if not, nothing changes.
@@ -129,7 +132,9 @@ impl Contents {
     }
 
     fn remove_live(&mut self, gone: Location) {
-        self.live -= gone.len + self.parts.remove(&gone.offset).unwrap_or(0);
+        let len = gone.len + self.parts.remove(&gone.offset).unwrap_or(0);
+        let left = self.live.checked_sub(len);
+        self.live = left.expect("the live bytes include every indexed needle and its parts");
     }
 }
 

@@ -44,7 +44,7 @@ impl AppendLog {
         let end = self.end.get();
         // It always fits: no commit takes the last block, because its largest possible padding is
         // claimed.
-        assert!(end.tail + BLOCK <= self.log_end);
+        assert!(end.tail + BLOCK <= self.log_end, "no space for a seal at byte {}", end.tail);
         if chosen(Sabotage::SkipSeal) {
             return Ok(());
         }
@@ -57,7 +57,7 @@ impl AppendLog {
         self.block.set(Some(file.write_block(block, end.tail).await?));
         let sequence = record.sequence;
         let (record_at, tail) = (end.tail, end.tail + BLOCK);
-        self.end.set(LogEnd { record_at, tail, sequence, record_checksum, ..end });
+        self.advance(end, LogEnd { record_at, tail, sequence, record_checksum, ..end });
         Ok(())
     }
 
@@ -66,7 +66,11 @@ impl AppendLog {
     /// # Errors
     /// The error of the write; `EOVERFLOW` when the numbers of hints are used up.
     pub async fn write_hint(&self, file: &VolumeFile, clean: bool) -> Result<(), IoError> {
-        let hint = self.next_hint(clean);
+        let (hint, last) = (self.next_hint(clean), self.hint.get());
+        assert!(
+            hint.tail >= last.tail && hint.version >= last.version,
+            "a hint would take back what the last one promised: {hint:?} after {last:?}"
+        );
         if hint.number >= RISING_MAX {
             return Err(IoError::Errno(nix::libc::EOVERFLOW));
         }

@@ -3,23 +3,33 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
+use crate::base::account::Account;
+
 /// Identifies a reservation, and may outlive it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ReservationKey(u64);
 
 /// The reservations of a log, and what is left of each (bytes).
-#[derive(Default)]
 pub struct Reservations {
     left: RefCell<HashMap<ReservationKey, u64>>,
+    /// Sum of `left` (bytes).
+    total: Account,
     last_key: Cell<u64>,
 }
 
 impl Reservations {
+    /// Creates an empty set.
+    pub fn new() -> Self {
+        let total = Account::new("reserved bytes of a log");
+        Self { left: RefCell::default(), total, last_key: Cell::new(0) }
+    }
+
     /// Adds a reservation of `len` bytes. Returns its key.
     pub fn add(&self, len: u64) -> ReservationKey {
         let key = ReservationKey(self.last_key.get() + 1);
         self.last_key.set(key.0);
         self.left.borrow_mut().insert(key, len);
+        self.total.take(len);
         key
     }
 
@@ -30,6 +40,7 @@ impl Reservations {
         let Some(left) = left.get_mut(&key) else { return 0 };
         let taken = most.min(*left);
         *left -= taken;
+        self.total.give_back(taken);
         taken
     }
 
@@ -38,12 +49,23 @@ impl Reservations {
     /// # Panics
     /// If it does not exist.
     pub fn remove(&self, key: ReservationKey) -> u64 {
-        self.left.borrow_mut().remove(&key).expect("a reservation exists until it is dropped")
+        let left = self.left.borrow_mut().remove(&key);
+        let left = left.expect("a reservation exists until it is dropped");
+        self.total.give_back(left);
+        left
     }
 
     /// Number of bytes that are left in all reservations.
     pub fn total(&self) -> u64 {
-        self.left.borrow().values().sum()
+        self.total.held()
+    }
+
+    /// Recounts that number.
+    ///
+    /// # Panics
+    /// If it differs.
+    pub fn audit(&self) {
+        self.total.expect(self.left.borrow().values().sum());
     }
 
     /// Returns whether there are no reservations.

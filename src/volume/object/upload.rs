@@ -107,7 +107,7 @@ impl Upload {
     /// See [`Refusal`].
     ///
     /// # Panics
-    /// If the absorbed chunks are not the first ones of this part.
+    /// If the absorbed chunks are not the first ones of this part, or the parts are longer than the body.
     pub fn add(&mut self, mut part: Draft) -> Result<(), Refusal> {
         let absorbed = self.absorbed;
         for chunk in part.data_mut()[absorbed..].chunks(CHUNK_LEN) {
@@ -121,6 +121,7 @@ impl Upload {
         self.absorbed = 0;
         let data_len = u32::try_from(layout.data_len).expect("1 MiB");
         self.added += u64::from(data_len);
+        assert!(self.added <= self.body_len, "parts of {} bytes, longer than the body", self.added);
         self.parts_len += layout.len as u64;
         let reserved =
             self.volume.log.take_reserved(self.reservation.key(), part_cost(layout.data_len));
