@@ -214,7 +214,7 @@ impl TransferPermit {
     }
 }
 
-// A transfer gets its own piece in the smallest pool, and a loan of at least one chunk if nothing else is lent.
+// In the smallest pool there is a transfer, and a loan of at least one chunk if nothing else is lent.
 const _: () = assert!(CHUNK + OVERHEAD <= LARGE_TRANSFERS.of(POOL_LEN_MIN as usize) as u64);
 const _: () = assert!(CHUNK <= LENT.of(POOL_LEN_MIN as usize) as u64 / LENT_DIVISOR);
 
