@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_of_one_connection_is_passed_over_and_any_other_waits() {
+    fn connection_errors_retry_at_once_and_others_later() {
         let failures = Failures::default();
         for errno in [libc::ECONNABORTED, libc::EINTR, libc::EPROTO, libc::EHOSTUNREACH] {
             assert_eq!(failures.note(errno, "a connection", 1), Next::AtOnce);
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_raised_is_named() {
+    fn exhausted_limits_are_named_in_the_advice() {
         let words = [
             (libc::EMFILE, "LimitNOFILE"),
             (libc::ENFILE, "fs.file-max"),

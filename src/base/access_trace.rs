@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_stands_as_documented() {
+    fn header_is_encoded_as_documented() {
         let header = Header { threshold: 0x0102_0304_0506_0708, started: 7 };
         let bytes = header.encode();
         assert_eq!(&bytes[..16], b"HAYTRACE\x01\0\0\0\x20\0\0\0");
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_stands_as_documented() {
+    fn record_is_encoded_as_documented() {
         let record = Record {
             time: 0x0807_0605_0403_0201,
             object: 0x1817_1615_1413_1211,
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn sampling_takes_its_share_of_objects() {
+    fn sampling_selects_the_configured_share_of_objects() {
         let header = Header { threshold: threshold(0.1), started: 0 };
         let taken = (0..10_000).filter(|&key| header.includes(object_hash(1, key, 0))).count();
         assert!((900..1100).contains(&taken), "{taken}");
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_are_told_apart() {
+    fn object_hash_depends_on_volume_key_and_alt() {
         let one = object_hash(1, 2, 3);
         assert!(![object_hash(2, 2, 3), object_hash(1, 3, 3), object_hash(1, 2, 4)].contains(&one));
     }

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_comes_back() {
+    fn take_and_give_back_change_the_balance() {
         let account = Account::new("crumbs");
         assert_eq!((account.take(3), account.take(4), account.give_back(5)), (3, 7, 2));
         account.expect(2);
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "more crumbs given back than taken")]
-    fn more_than_was_taken_does_not_come_back() {
+    fn giving_back_more_than_was_taken_panics() {
         let account = Account::new("crumbs");
         account.take(3);
         account.give_back(4);
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "crumbs: held, and found by a recount")]
-    fn what_was_forgotten_shows_in_a_recount() {
+    fn recount_that_differs_from_the_balance_panics() {
         let account = Account::new("crumbs");
         account.take(3);
         account.expect(0);

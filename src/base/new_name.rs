@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_is_what_making_ends_with() {
+    fn check_predicts_the_errno_of_creation() {
         let dir = tempfile::tempdir().unwrap();
         let base = dir.path();
         fs::write(base.join("file"), "").unwrap();

@@ -2,8 +2,8 @@
 //!
 //! Three shares divide the pool:
 //!
-//! - [`BODIES`] (10 of 16): bodies of one needle, and batches, on their way in. An account limits them; beyond
-//!   it a body waits, and then gets 503.
+//! - [`BODIES`] (10 of 16): bodies of one needle, and batches, on their way in. An account limits them;
+//!   beyond it a body waits, and then gets 503.
 //! - [`LARGE_TRANSFERS`] (4 of 16): one chunk for each transfer of a large body. Their number is limited;
 //!   beyond it 503.
 //! - [`READS`] (2 of 16): what the other two leave free. A body that would use it is not admitted.
@@ -11,21 +11,21 @@
 //! The others overlap them:
 //!
 //! - [`LENT`] lies in [`BODIES`]: memory that bodies do not use is lent to large transfers, for longer pieces
-//!   and for a second piece at a time, so that these have up to half of the pool. While it is lent, bodies find
-//!   less free memory than their share and wait: a loan is not called back, but ends with its piece, within a
-//!   deadline.
+//!   and for a second piece at a time, so that these have up to half of the pool. While it is lent, bodies
+//!   find less free memory than their share and wait: a loan is not called back, but ends with its piece,
+//!   within a deadline.
 //! - [`BATCH`] lies in [`BODIES`]: the longest batch put leaves room for other bodies.
-//! - [`HEADS`] lies in [`READS`]: what reads leave free for request heads, since a request whose head cannot be
-//!   received cannot be refused either. Apart from it, reads use whatever is free, in any share.
+//! - [`HEADS`] lies in [`READS`]: what reads leave free for request heads, since a request whose head cannot
+//!   be received cannot be refused either. Apart from it, reads use whatever is free, in any share.
 //! - [`IN_USE_FOR_BACKGROUND`] is a level of use: above it, background work takes no buffer from the pool and
 //!   has only its reserved one ([`BACKGROUND_BUFFER`]).
 //!
-//! One body alone may exceed [`BODIES`], as long as [`READS`] stays free: in the smallest pool a long one could
-//! not be stored otherwise.
+//! One body alone may exceed [`BODIES`], as long as [`READS`] stays free: in the smallest pool a long one
+//! could not be stored otherwise.
 //!
 //! Some buffers have no share, because nothing is served without them. They count as used memory, so that
-//! bodies leave room for them: a block for the log of each open volume, blocks for superblocks, tombstones and
-//! look-ups, and the windows of volumes that are being opened.
+//! bodies leave room for them: a block for the log of each open volume, blocks for superblocks, tombstones
+//! and look-ups, and the windows of volumes that are being opened.
 
 use crate::base::limits::{
     BLOCK, CHUNK, HEAD_BUFFER, HEAD_BUFFERS, NEEDLE_DATA_MAX, NEEDLE_LEN_MAX,
@@ -97,15 +97,15 @@ const NEEDLE: usize = NEEDLE_LEN_MAX as usize;
 // Shares are exact in every pool: pools are multiples of 1 MiB.
 const _: () = assert!(SMALLEST.is_multiple_of(16 * BLOCK as usize));
 const _: () = assert!(POOL_LEN_MIN <= POOL_LEN_DEFAULT && POOL_LEN_DEFAULT <= POOL_LEN_MAX);
-// Even the smallest pool takes the largest needle, in and out; transfers of large bodies; and, while bodies and
-// transfers use up their shares, request heads and the reserved buffers of background work.
+// Even the smallest pool takes the largest needle, in and out; transfers of large bodies; and, while bodies
+// and transfers use up their shares, request heads and the reserved buffers of background work.
 const _: () = assert!(NEEDLE <= BODIES.of(SMALLEST));
 const _: () = assert!(2 * NEEDLE_DATA_MAX as usize <= HEADS.rest().of(SMALLEST));
 const _: () = assert!(2 * CHUNK as usize <= LARGE_TRANSFERS.of(SMALLEST));
 const _: () =
     assert!(HEADS.of(SMALLEST) + BACKGROUND_KINDS * BACKGROUND_BUFFER < READS.of(SMALLEST));
-// In a pool of the default size, reads leave as many head buffers as the ring holds, and bodies and
-// transfers leave the largest needle to reads as well.
+// In a pool of the default size, reads leave as many head buffers as the ring holds, and bodies and transfers
+// leave the largest needle to reads as well.
 const _: () = assert!(HEAD_BUFFERS as usize * HEAD_BUFFER <= HEADS.of(DEFAULT));
 const _: () =
     assert!(HEADS.of(DEFAULT) + BACKGROUND_KINDS * BACKGROUND_BUFFER + NEEDLE <= READS.of(DEFAULT));

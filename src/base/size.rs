@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_for_people() {
+    fn rounded_sizes_use_binary_units() {
         for (bytes, text) in [
             (0, "0 B"),
             (1023, "1023 B"),
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_parse() {
+    fn sizes_parse_with_binary_and_decimal_units() {
         for (text, bytes) in [
             ("0", 0),
             ("512", 512),
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_refused_with_advice() {
+    fn invalid_sizes_are_rejected_with_advice() {
         for (text, advice) in [
             ("", "the size is empty"),
             ("  ", "the size is empty"),
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn serde_takes_text_or_a_whole_number() {
+    fn serde_accepts_text_or_a_whole_number() {
         #[derive(Debug, serde::Deserialize, serde::Serialize)]
         struct Holder {
             size: ByteSize,

@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_that_returns_or_panics_is_found_by_name_and_one_that_runs_is_not() {
+    fn ended_threads_are_reported_by_name_and_running_ones_not() {
         let threads = Threads::default();
         let (end, ends) = mpsc::channel::<()>();
         let runs = threads.spawn("runs", move || assert!(ends.recv().is_err())).unwrap();
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_ends_without_unwinding_is_found_by_name_and_joining_it_is_an_error() {
+    fn thread_that_exits_without_unwinding_is_reported_as_crashed() {
         let threads = Threads::default();
         let killed = threads.spawn("killed", || sys::exit_thread()).unwrap();
         assert_eq!(killed.join(), Err(Crashed));

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn at_most_one_in_a_minute_is_written_and_the_next_one_says_how_many_were_not() {
+    fn one_line_per_interval_is_admitted_and_the_rest_counted() {
         let throttle = Throttle::default();
         let start = 5_000_000_000;
         assert_eq!(throttle.admit(start), Some(Omitted(0)));
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_at_its_end_stops_nothing() {
+    fn clock_at_maximum_admits_every_line() {
         let throttle = Throttle::default();
         assert_eq!(throttle.admit(u64::MAX - 1), Some(Omitted(0)));
         assert_eq!(throttle.admit(u64::MAX), Some(Omitted(0)));

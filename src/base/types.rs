@@ -69,13 +69,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cookie_is_never_printed_whole() {
+    fn debug_output_of_a_cookie_is_truncated() {
         let text = format!("{:?}", Cookie(0x0123_4567_89ab_cdef));
         assert_eq!(text, "Cookie(0123..)");
     }
 
     #[test]
-    fn cookies_match_only_themselves() {
+    fn cookies_that_differ_in_one_bit_do_not_match() {
         assert!(Cookie(7).matches(Cookie(7)));
         for bit in 0..64 {
             assert!(!Cookie(7).matches(Cookie(7 ^ (1 << bit))));

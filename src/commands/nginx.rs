@@ -481,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn the_daemon_says_where_it_is_and_what_it_takes() {
+    fn address_and_largest_body_are_taken_from_the_status() {
         let node = node([None, None]);
         let at = |node: &Node, admin: Option<&str>| {
             node.data_address(admin.map(|ip| ip.parse().unwrap())).map(|at| at.to_string())
@@ -495,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn without_ports_of_the_shards_it_is_the_example() {
+    fn without_shard_ports_the_output_is_the_example_file() {
         let text = included(&node([None, None]), &site()).unwrap();
         let (_, example) = EXAMPLE.split_once("\n\n").unwrap();
         let (about, rest) = text.split_once("\n\n").unwrap();
@@ -505,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn each_volume_goes_to_its_shard() {
+    fn each_volume_is_mapped_to_its_shard() {
         let site = Site {
             daemon: "10.0.0.5:9000".parse().unwrap(),
             listen: "127.0.0.1:81".to_owned(),
@@ -537,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_unix_socket_the_ports_are_on_loopback() {
+    fn with_a_unix_socket_shard_ports_are_on_loopback() {
         let site = Site { daemon: "unix:/run/hayloft/data.sock".parse().unwrap(), ..site() };
         let text = included(&node([Some(9100), None]), &site).unwrap();
         assert!(text.contains("    server unix:/run/hayloft/data.sock max_fails=0;\n"), "{text}");
@@ -546,7 +546,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nginx_would_misunderstand_is_refused_with_advice() {
+    fn unsafe_or_conflicting_settings_are_refused_with_advice() {
         type Change = fn(&mut Site);
         let cases: [(Change, &str); 19] = [
             (|site| site.daemon = "0.0.0.0:90".parse().unwrap(), "for instance 127.0.0.1:90"),
@@ -584,7 +584,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_are_for_loopback_or_for_listed_networks() {
+    fn writes_server_listens_on_loopback_or_allows_listed_networks() {
         let server = |networks: &[&str]| {
             let allow_writes = networks.iter().map(|text| text.parse().unwrap()).collect();
             Site { allow_writes, ..site() }.writes_server()
@@ -606,7 +606,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_who_reaches_the_server_for_writes() {
+    fn comment_states_who_can_reach_the_writes_server() {
         for (listen_writes, networks, said) in [
             (None, &[][..], LOOPBACK_ONLY),
             (Some("127.8.9.1:82"), &[], LOOPBACK_ONLY),
@@ -628,7 +628,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_name_it_says_what_answers_in_its_place() {
+    fn without_a_server_name_the_default_site_is_mentioned() {
         let advice = |names: &[&str]| {
             let server_names = names.iter().map(|&name| name.to_owned()).collect();
             let text = included(&node([None, None]), &Site { server_names, ..site() }).unwrap();
@@ -640,7 +640,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_are_checked_with_advice() {
+    fn invalid_networks_are_rejected_with_advice() {
         for (text, advice) in [
             ("", "10.1.0.0/16"),
             ("10.0.0.0/33", "10.1.0.0/16"),
@@ -656,14 +656,14 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_those_of_nginx() {
+    fn sizes_are_written_with_nginx_suffixes() {
         for (bytes, text) in [(64 << 20, "64m"), (1536, "1536"), (1 << 30, "1024m"), (2048, "2k")] {
             assert_eq!(nginx_size(ByteSize(bytes)), text);
         }
     }
 
     #[test]
-    fn who_does_not_listen_is_named() {
+    fn unreachable_addresses_are_reported() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let taken = listener.local_addr().unwrap();
         let site = Site { daemon: Listen::Tcp(taken), ..site() };

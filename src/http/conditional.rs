@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_but_some_stands_in_a_tag() {
+    fn of_all_field_bytes_only_space_and_quote_break_a_tag() {
         for byte in (b' '..=u8::MAX).filter(|byte| *byte != 0x7f) {
             let value = [b"\"", &[byte][..], b"\", ", OURS.as_bytes()].concat();
             let mut buf = b"GET / HTTP/1.1\r\nHost:\r\nIf-None-Match: ".to_vec();

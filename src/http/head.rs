@@ -319,7 +319,7 @@ mod tests {
         assert_eq!(parse_whole(text).unwrap_err().status.code(), 505);
     }
 
-    /// Each line removes the error that was reported for the line before.
+    /// Each case lacks the error that was reported for the case before.
     #[test]
     fn of_several_errors_the_first_in_order_is_reported() {
         let tail = "Content-Length: 1\r\n\r\n";

@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_never_printed_whole() {
+    fn debug_output_of_a_target_truncates_the_cookie() {
         let object = Target::Object { volume: 1, key: 2, alt: 3, cookie: 0x0123_4567_89ab_cdef };
         assert_eq!(format!("{object:?}"), "/1/2/3/0123..");
     }

@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_cell_gives_back_each_state() {
+    fn state_cell_stores_each_state() {
         let cell = StateCell::new(VolumeState::Failed);
         assert_eq!(cell.get(), VolumeState::Failed);
         for &state in VolumeState::ALL {
@@ -360,20 +360,20 @@ mod tests {
     }
 
     #[test]
-    fn poisoned_and_lost_volumes_still_serve_and_failed_ones_do_not() {
+    fn poisoned_and_lost_volumes_serve_and_failed_ones_do_not() {
         let serving: Vec<_> =
             VolumeState::ALL.iter().filter(|s| s.serves()).map(|s| s.name()).collect();
         assert_eq!(serving, ["writable", "read_only", "poisoned", "lost"]);
     }
 
     #[test]
-    fn shards_share_no_pair_of_cache_lines() {
+    fn shard_boards_share_no_pair_of_cache_lines() {
         assert_eq!(align_of::<ShardBoard>(), 128);
         assert_eq!(size_of::<ShardBoard>() % 128, 0);
     }
 
     #[test]
-    fn silence_counts_from_the_last_turn_or_the_start() {
+    fn silence_counts_from_the_last_iteration_or_the_start() {
         let shard = ShardBoard::new(INFO);
         assert!(!shard.has_turned());
         assert_eq!(shard.silence_ns(1_000, 400), 600, "no iteration: since the start");
@@ -384,14 +384,14 @@ mod tests {
     }
 
     #[test]
-    fn volumes_come_and_go() {
+    fn volumes_are_registered_by_id_and_removed() {
         let board = Board::new(&[], vec![]);
         board.register_volume(volume(7), VolumeState::Writable);
         let three = board.register_volume(volume(3), VolumeState::Writable);
         three.size_bytes.set(50);
         three.used_bytes.set(20);
         let ids = || board.volumes().iter().map(|v| v.info.id).collect::<Vec<_>>();
-        assert_eq!(ids(), [3, 7], "by rising id");
+        assert_eq!(ids(), [3, 7], "sorted by id");
         assert_eq!(board.volume(3).map(|v| v.room()), Some(30), "the same numbers");
         board.remove_volume(3);
         assert!(board.volume(3).is_none());
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_under_the_lock_does_not_hide_the_volumes() {
+    fn panic_under_the_lock_does_not_hide_the_volumes() {
         let board = Board::new(&[], vec![]);
         board.register_volume(volume(1), VolumeState::Writable);
         let other = Arc::clone(&board);
@@ -416,7 +416,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "a shard's id is its position")]
-    fn a_shard_out_of_place_is_refused() {
+    fn shard_id_that_is_not_its_position_panics() {
         let _ = Board::new(&[ShardInfo { id: 1, core: 0, port: None }], vec![]);
     }
 }

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn two_photos_go_on_and_small_ones_go_on_together() {
+    fn iteration_resumes_two_photos_or_many_small_transfers() {
         let mut ready = ReadyCompletions::new();
         (0..5).for_each(|number| ready.add_transfer(ended(number, PHOTO)));
         assert_eq!(iteration(&mut ready, 64), [0, 1]);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn transfers_that_failed_or_read_nothing_take_part() {
+    fn transfers_without_bytes_are_limited_by_number() {
         let mut ready = ReadyCompletions::new();
         (0..8).for_each(|number| ready.add_transfer(ended(number, -5)));
         assert_eq!(iteration(&mut ready, 16), [0, 1, 2, 3], "four sixteenths of those in flight");
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_is_answered_quickly_at_first_and_keeps_no_photos_for_long() {
+    fn overload_raises_the_byte_limit_of_transfers_in_steps() {
         let (mut ready, many) = (ReadyCompletions::new(), 4096);
         (0..many).for_each(|number| ready.add_transfer(ended(number, PHOTO)));
         (0..many).for_each(|number| ready.add_arrival(ended(many + number, 100)));

@@ -274,14 +274,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_of_files_is_no_longer_than_the_limit_of_open_files() {
+    fn file_table_length_is_capped_by_the_open_files_limit() {
         for (limit, len) in [(0, 1), (200, 200), (1024, 1024), (1 << 20, 1024), (u64::MAX, 1024)] {
             assert_eq!(table_len(limit), len);
         }
     }
 
     #[test]
-    fn a_file_table_that_cannot_be_had_names_the_remedy() {
+    fn failed_file_table_registration_names_the_remedy() {
         for (errno, words) in [(libc::EMFILE, "LimitNOFILE"), (libc::ENOMEM, "memory limit")] {
             let error = io::Error::from_raw_os_error(errno);
             let text = SetupError::FileTable { entries: 1024, error }.to_string();
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_its_cause_and_the_remedy() {
+    fn refused_ring_setup_names_cause_and_remedy() {
         let permission = match io_uring_disabled() {
             Some(1 | 2) => "kernel.io_uring_disabled",
             _ => "seccomp",

@@ -74,7 +74,7 @@ impl Bench {
 }
 
 #[test]
-fn photos_that_ended_together_do_not_hold_up_the_next_request() {
+fn request_is_resumed_before_photos_that_completed_together() {
     let mut bench = bench(8, 96);
     (0..8).for_each(|index| bench.read(index, PHOTO));
     assert_eq!(bench.reaped(), [0, 1], "three of them exceed the limit of an iteration");
@@ -90,7 +90,7 @@ fn photos_that_ended_together_do_not_hold_up_the_next_request() {
 }
 
 #[test]
-fn small_photos_go_on_together_and_a_large_one_goes_on_alone() {
+fn small_photos_are_resumed_together_and_a_large_one_alone() {
     let mut bench = bench(64, 96);
     (0..64).for_each(|index| bench.read(index, 9 << 10));
     assert_eq!(bench.reaped().len(), ITERATION_BYTES / (9 << 10));
@@ -104,7 +104,7 @@ fn small_photos_go_on_together_and_a_large_one_goes_on_alone() {
 }
 
 #[test]
-fn a_few_photos_at_a_time_keep_others_coming() {
+fn quarter_of_the_operations_in_flight_resumes_per_iteration() {
     let mut bench = bench(16, 96);
     (0..16).for_each(|index| bench.read(index, 512));
     let turns: Vec<usize> = (0..6).map(|_| bench.reaped().len()).collect();
@@ -112,7 +112,7 @@ fn a_few_photos_at_a_time_keep_others_coming() {
 }
 
 #[test]
-fn a_crowd_of_requests_shares_the_turn_with_what_was_begun() {
+fn burst_of_requests_shares_the_iteration_with_photos() {
     let mut bench = bench(8, 96);
     let crowd = u32::try_from(ARRIVALS_MAX).unwrap() + 10;
     (0..8).for_each(|index| bench.read(index, PHOTO));
@@ -127,7 +127,7 @@ fn a_crowd_of_requests_shares_the_turn_with_what_was_begun() {
 }
 
 #[test]
-fn requests_that_find_no_buffer_are_served_in_their_order() {
+fn receives_without_a_buffer_complete_in_arrival_order() {
     let mut bench = bench_with(1, 96, 4 * HEAD_BUFFER);
     (0..8).for_each(|index| bench.receive(index));
     let mut held = reap(&mut bench.ring);
@@ -141,7 +141,7 @@ fn requests_that_find_no_buffer_are_served_in_their_order() {
 }
 
 #[test]
-fn a_device_is_free_as_soon_as_a_transfer_has_ended() {
+fn queued_transfers_start_as_earlier_ones_end() {
     let mut bench = bench(8, 2);
     (0..8).for_each(|index| bench.read(index, PHOTO));
     let all: Vec<u32> = (0..8).flat_map(|_| bench.reaped()).collect();
@@ -150,7 +150,7 @@ fn a_device_is_free_as_soon_as_a_transfer_has_ended() {
 }
 
 #[test]
-fn what_is_asked_of_a_directory_that_could_not_be_opened_fails() {
+fn operations_on_an_unopened_directory_fail_with_ebadf() {
     let mut bench = bench(1, 96);
     let (dir, name) = (DirId(u32::MAX), c"photos".to_owned());
     for op in [
@@ -166,10 +166,10 @@ fn what_is_asked_of_a_directory_that_could_not_be_opened_fails() {
 }
 
 #[test]
-fn what_waited_for_a_file_that_was_closed_leaves_its_device_free() {
+fn queued_reads_of_a_closed_file_fail_and_free_the_device() {
     let mut bench = bench(8, 2);
     (0..6).for_each(|index| bench.read(index, PHOTO));
-    // The kernel has two of them, and the rest waits.
+    // Two reads are in flight, the others are queued.
     bench.ring.enter(0);
     let file = bench.file;
     bench.ring.submit(token(9), Op::CloseFile { file });
@@ -190,9 +190,9 @@ fn what_waited_for_a_file_that_was_closed_leaves_its_device_free() {
     assert!(matches!(completion.returned, Returned::One(_)), "the buffer is returned");
 }
 
-/// The place of a closed file is used again, and its number names no other file.
+/// The slot of a closed file is reused, but under another id.
 #[test]
-fn the_number_of_a_closed_file_is_not_that_of_the_next_one() {
+fn file_id_is_not_reused_after_close() {
     let mut bench = bench(1, 96);
     let closed = bench.file;
     bench.ring.submit(token(0), Op::CloseFile { file: closed });
@@ -210,7 +210,7 @@ fn the_number_of_a_closed_file_is_not_that_of_the_next_one() {
 }
 
 #[test]
-fn a_receive_that_found_no_buffer_can_be_cancelled() {
+fn receive_without_a_buffer_can_be_cancelled() {
     let mut bench = bench_with(1, 96, 4 * HEAD_BUFFER);
     (0..8).for_each(|index| bench.receive(index));
     let mut held = reap(&mut bench.ring);
@@ -227,7 +227,7 @@ fn a_receive_that_found_no_buffer_can_be_cancelled() {
 }
 
 #[test]
-fn names_are_not_followed_and_files_not_replaced_unless_asked() {
+fn links_are_not_followed_and_files_not_replaced_by_default() {
     let mut bench = bench(1, 96);
     let dir = bench.dir.path().to_owned();
     std::os::unix::fs::symlink(dir.join("photos"), dir.join("link")).unwrap();
@@ -247,9 +247,9 @@ fn names_are_not_followed_and_files_not_replaced_unless_asked() {
     assert_eq!(result(rename(true)), 0);
 }
 
-/// The main thread has each new volume's directory opened: it must not cost a descriptor each time.
+/// The main thread opens the data directory for each new volume, which must not use a descriptor each time.
 #[test]
-fn a_directory_that_is_opened_again_keeps_its_number() {
+fn reopened_directory_keeps_its_id() {
     let mut bench = bench(1, 96);
     let path = bench.dir.path().to_owned();
     for _ in 0..3 {
@@ -260,7 +260,7 @@ fn a_directory_that_is_opened_again_keeps_its_number() {
 }
 
 #[test]
-fn a_device_gets_as_much_at_once_as_its_limit_says() {
+fn transfers_in_flight_follow_the_device_limit() {
     let mut bench = bench(8, 2);
     for limit in [2, 5, 1] {
         bench.ring.limit_device(limit);
@@ -276,7 +276,7 @@ fn a_device_gets_as_much_at_once_as_its_limit_says() {
 }
 
 #[test]
-fn a_ring_hands_over_at_once_and_waits_as_long_as_it_is_told() {
+fn reap_submits_at_once_and_waits_until_its_deadline() {
     let mut bench = bench(1, 96);
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let before = bench.ring.counts().enters;

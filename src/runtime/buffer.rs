@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn buffers_do_not_overlap_and_come_home() {
+    fn buffers_do_not_overlap_and_are_returned() {
         let pool = pool(100);
         let mut held = Vec::new();
         for n in 0..10u8 {
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_pool_refuses_and_recovers() {
+    fn exhausted_pool_refuses_until_a_buffer_is_dropped() {
         let pool = pool(8);
         let all = pool.alloc(8 * PAGE).unwrap();
         assert!(pool.alloc(1).is_none());
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_dropped_on_another_thread_comes_home() {
+    fn buffer_dropped_on_another_thread_is_returned() {
         let pool = pool(4);
         let buf = pool.alloc(4 * PAGE).unwrap();
         std::thread::spawn(move || drop(buf)).join().unwrap();
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_has_whole_pages_and_knows_how_many_are_used() {
+    fn pool_accounts_in_whole_pages() {
         let region = Region::map(2, 5 * PAGE - 1).unwrap();
         let pool = Pool::new(&region, 1);
         assert_eq!((region.len(), pool.capacity(), pool.used()), (10 * PAGE, 5 * PAGE, 0));
@@ -348,12 +348,12 @@ mod tests {
 
     #[test]
     #[should_panic = "at <= self.len()"]
-    fn there_is_no_address_behind_a_buffer() {
+    fn address_past_the_end_of_a_buffer_panics() {
         let _ = pool(4).alloc(PAGE).unwrap().address(PAGE + 1);
     }
 
     #[test]
-    fn what_no_region_can_be_is_refused() {
+    fn regions_of_invalid_size_are_refused() {
         for (pools, len) in [(0, PAGE), (1, 0), (usize::from(u16::MAX), PAGE), (1, (1 << 30) + 1)] {
             let mapped = std::panic::catch_unwind(|| Region::map(pools, len).map(|_| ()));
             assert!(mapped.is_err(), "{pools} pools of {len} bytes");
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn pools_share_registrations_and_straddle_none() {
+    fn each_pool_lies_within_one_registration() {
         let region = Region::map(5, 300 << 20).unwrap();
         let lens: Vec<_> = region.registrations().iter().map(|part| part.1 >> 20).collect();
         assert_eq!(lens, [900, 600]);
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_was_populated_is_there_before_it_is_touched() {
+    fn populated_memory_causes_few_page_faults() {
         use nix::sys::resource::{UsageWho, getrusage};
         let faults = || getrusage(UsageWho::RUSAGE_THREAD).unwrap().minor_page_faults();
         let len = 32 << 20;
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn registrations_cover_the_region_and_name_each_buffer() {
+    fn registrations_cover_the_region_and_each_buffer() {
         let region = Region::map(3, 600 << 20).unwrap();
         let parts = region.registrations();
         assert_eq!(parts.len(), 3, "600 MiB pools do not share a 1 GiB registration");
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn long_runs_leave_the_low_end_to_short_ones() {
+    fn long_runs_are_allocated_from_the_high_end() {
         let pool = pool(64);
         let (long, short) = (pool.alloc(10 * PAGE).unwrap(), pool.alloc(2 * PAGE).unwrap());
         assert_eq!((long.first, short.first), (54, 0));

@@ -129,7 +129,7 @@ mod tests {
 
     /// Two transfers are queued behind one; the first of them belongs to file 1, which is closed.
     #[test]
-    fn what_waited_for_a_closed_file_takes_nobodys_turn() {
+    fn queued_transfer_of_a_closed_file_uses_no_slot() {
         let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
         let mut devices = Devices::new(1);
         let device = devices.position(77);

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_mailbox_gives_the_message_back() {
+    fn full_mailbox_returns_the_message() {
         let mailbox = Mailbox::new(1);
         assert_eq!(mailbox.send(1), Ok(false));
         assert_eq!(mailbox.send(2), Err(2));
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_sleeper_is_woken_and_only_once() {
+    fn sleeping_receiver_is_woken_once() {
         let mailbox = Mailbox::new(4);
         assert!(mailbox.may_sleep());
         assert_eq!(mailbox.send(1), Ok(true));
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_awake_is_not_woken() {
+    fn awake_receiver_is_not_woken() {
         let mailbox = Mailbox::new(4);
         assert!(mailbox.is_empty());
         assert!(mailbox.may_sleep());
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn no_message_is_slept_over() {
+    fn no_wakeup_is_lost_between_threads() {
         let mailbox = Arc::new(Mailbox::new(8));
         let sender = {
             let mailbox = Arc::clone(&mailbox);

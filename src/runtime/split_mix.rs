@@ -16,7 +16,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_generator_is_split_mix() {
+    fn numbers_are_those_of_the_split_mix_reference() {
         // The first numbers of the reference implementation with these seeds.
         let mut state = 0;
         assert_eq!(split_mix(&mut state), 0xe220_a839_7b1d_cdaf);

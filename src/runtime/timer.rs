@@ -145,7 +145,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn fires_each_timer_once_and_never_early(
+        fn each_timer_fires_once_and_never_early(
             deadlines in prop::collection::vec(0..200_000_000_000u64, 1..60),
             disarm in prop::collection::vec(any::<bool>(), 60),
             steps in prop::collection::vec(1..30_000_000_000u64, 1..40),
@@ -181,7 +181,7 @@ mod tests {
         }
 
         #[test]
-        fn within_a_turn_of_the_wheel_the_next_one_is_known_exactly(
+        fn next_deadline_is_exact_within_a_wheel_revolution(
             start in 0..3 * BUCKETS as u64 * TICK_NS,
             delays in prop::collection::vec(1..(BUCKETS as u64 - 1) * TICK_NS, 1..20),
         ) {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_names_its_timer_only() {
+    fn stale_key_does_not_disarm_another_timer() {
         let mut wheel = Wheel::new(0);
         let old = wheel.arm(TICK_NS, 1);
         wheel.disarm(old);
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_that_has_passed_is_the_next_tick() {
+    fn deadline_in_the_past_fires_at_the_next_tick() {
         let mut wheel = Wheel::new(10 * TICK_NS);
         wheel.arm(3 * TICK_NS, ());
         assert_eq!(wheel.next(), Some(11 * TICK_NS));

@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn cpu_time_of_children_rises() {
+    fn cpu_time_of_children_increases() {
         let before = cpu_of_children();
         let mut busy = Command::new("bash");
         busy.args(["-c", "for ((n = 0; n < 200000; n++)); do :; done"]);

@@ -70,7 +70,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
     (
         "checkpoint-after-removal",
         "lib",
-        "shard::volumes::tests::no_checkpoint_comes_back_after_its_volume_was_deleted",
+        "node::shard::volumes::tests::deleted_volume_leaves_no_checkpoint",
     ),
     ("endless-drain", "shards", "drain_ends_at_its_deadline_despite_a_slow_upload"),
     ("forget-refusals", "shards", "drain_waits_until_refused_clients_have_their_answer"),
@@ -79,7 +79,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
     (
         "leak-device-slot",
         "lib",
-        "ring::tests::what_waited_for_a_file_that_was_closed_leaves_its_device_free",
+        "ring::tests::queued_reads_of_a_closed_file_fail_and_free_the_device",
     ),
     (
         "no-room-for-the-seal",

@@ -555,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn one_failure_costs_a_block_and_two_the_rest_of_the_entry() {
+    fn first_failure_skips_a_block_and_second_skips_the_entry() {
         for (at, of_nginx, failures) in [(&[2][..], 4, 1), (&[2, 3], 2, 2), (&[0, 1, 2], 0, 2)] {
             let mut record = record("get-4k-1", Vec::new());
             run_rounds(workload("get-4k-1"), 5, &mut record, |entry, _, position| {

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_own_group_is_found_by_its_controller() {
+    fn own_cgroup_is_found_by_its_controller() {
         let groups = "5:cpuset:/\n4:cpu,memory:/outer/inner\n0::/\n";
         assert_eq!(own_group(groups), Some("outer/inner"));
         assert_eq!(own_group("0::/user.slice\n"), None);

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_beyond_the_number_are_dropped_and_counted_and_the_oldest_stay() {
+    fn lines_beyond_the_line_limit_are_dropped_and_counted() {
         let queue = Queue::default();
         for n in 0..LOG_LINES_MAX + 7 {
             queue.push(format!("{n}\n").as_bytes());
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_beyond_the_bytes_are_dropped_and_counted() {
+    fn lines_beyond_the_byte_limit_are_dropped_and_counted() {
         let queue = Queue::default();
         let long = vec![b'x'; LOG_LINE_MAX];
         let fitting = LOG_BYTES_MAX / LOG_LINE_MAX;
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_cut_and_still_ends() {
+    fn long_line_is_truncated_and_ends_with_a_line_feed() {
         let queue = Queue::default();
         queue.push(&vec![b'x'; 2 * LOG_LINE_MAX]);
         let line = queue.pop().unwrap();

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_pipe_is_waited_for_and_no_line_of_the_queue_is_lost() {
+    fn writer_waits_for_a_full_pipe_and_loses_no_line() {
         let expected: String = (0..3000).map(numbered).collect();
         for non_blocking in [false, true] {
             let (text, queue) = through_a_full_pipe(non_blocking);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_nobody_reads_does_not_keep_the_writer_beyond_its_time() {
+    fn unread_pipe_does_not_delay_the_writer_past_its_deadline() {
         let (_read, out) = pipe().unwrap();
         let queue = Queue::default();
         (0..3000).for_each(|n| queue.push(numbered(n).as_bytes()));
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_is_counted_and_tried_again_with_the_next_line() {
+    fn failed_writes_are_counted_as_drops_and_reported_later() {
         let queue = Queue::default();
         let full = File::options().write(true).open("/dev/full").unwrap();
         queue.push(b"one\n");

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_commands_are_well_formed() {
+    fn command_definitions_pass_clap_debug_assert() {
         Cli::command().debug_assert();
     }
 
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn no_sentence_of_the_help_is_broken_by_hand() {
+    fn sentences_of_the_help_have_no_hard_line_breaks() {
         for command in all_commands(Cli::command()) {
             let text = after_help(&command);
             let is_prose = |line: &str| !line.is_empty() && !line.starts_with(' ');
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn examples_of_the_help_fit_into_80_columns_and_name_directories_as_the_documents_do() {
+    fn help_examples_fit_80_columns_and_use_documented_directories() {
         let operations = include_str!("../../../docs/OPERATIONS.md");
         let mut seen = 0;
         for command in all_commands(Cli::command()) {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_that_of_the_package() {
+    fn version_flag_prints_the_package_version() {
         let error = Cli::try_parse_from(["hayloft", "--version"]).unwrap_err();
         assert_eq!(error.kind(), clap::error::ErrorKind::DisplayVersion);
         let version = concat!("hayloft ", env!("CARGO_PKG_VERSION"), "\n");

@@ -48,7 +48,7 @@ mod tests {
     use crate::commands::cli::Cli;
 
     #[test]
-    fn each_shell_gets_all_commands_and_flags() {
+    fn completion_scripts_name_commands_and_flags() {
         for shell in Shell::value_variants() {
             let script = String::from_utf8(script(*shell, Cli::command())).unwrap();
             for word in ["completions", "config", "check", "man", "serve", "shard-ports"] {

@@ -195,14 +195,14 @@ mod tests {
     }
 
     #[test]
-    fn the_code_of_the_work_is_that_of_the_command_and_its_panic_too() {
+    fn exit_code_and_panic_of_the_work_are_passed_on() {
         assert_eq!(runs(|_| ExitCode::from(7)), ExitCode::from(7));
         let panic = std::panic::catch_unwind(|| runs(|_| panic!("at work"))).unwrap_err();
         assert_eq!(panic.downcast_ref::<&str>(), Some(&"at work"));
     }
 
     #[test]
-    fn a_second_signal_is_one_that_does_not_come_with_the_first() {
+    fn only_a_later_second_stop_signal_ends_at_once() {
         let just_now = Some(Instant::now());
         let before = Instant::now().checked_sub(Duration::from_secs(1));
         for (meaning, first, is_second) in [

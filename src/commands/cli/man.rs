@@ -73,14 +73,14 @@ mod tests {
     }
 
     #[test]
-    fn the_page_names_the_commands() {
+    fn main_page_refers_to_the_subcommand_pages() {
         let page = String::from_utf8(page(Cli::command())).unwrap();
         assert!(is_a_page(&page), "{page}");
         assert!(page.contains("hayloft\\-serve(1)"), "{page}");
     }
 
     #[test]
-    fn each_command_has_a_page() {
+    fn man_page_is_written_for_each_subcommand() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("share/man1");
         write_all(&dir, Cli::command()).unwrap();

@@ -128,7 +128,7 @@ mod tests {
 
     /// The defaults in the help texts are written by hand: compares them with the real ones.
     #[test]
-    fn the_help_states_the_real_default() {
+    fn help_states_the_default_data_directory() {
         let default = format!("[default: {}]", Config::default().data[0].display());
         for name in ["check", "dump", "export"] {
             let mut command = Cli::command();
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_for_people() {
+    fn progress_text_has_rounded_sizes_and_a_percentage() {
         assert_eq!(progress_text(0, Some(0)), "0 B of 0 B verified (0%)");
         assert_eq!(progress_text(1 << 19, Some(1 << 20)), "512.0 KiB of 1.0 MiB verified (50%)");
     }

@@ -173,12 +173,12 @@ mod tests {
     }
 
     #[test]
-    fn without_flags_everything_has_its_default() {
+    fn without_flags_all_settings_have_their_defaults() {
         assert_eq!(config(&[]), Ok(Config::default()));
     }
 
     #[test]
-    fn flags_set_what_they_name() {
+    fn each_flag_sets_its_setting() {
         let core = crate::node::config::available_cores().unwrap()[0].to_string();
         let flags = [
             "--data",
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_override_the_file_and_errors_name_where_a_setting_was_given() {
+    fn flags_override_the_file_and_errors_name_the_origin() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("hayloft.toml");
         // 1MiB is too small for a volume: fine as long as a flag overrides it.
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_do_not_parse_come_with_advice() {
+    fn invalid_flag_values_are_rejected_with_advice() {
         for (flags, advice) in [
             (["--volume-size", "10G"], "write 10GiB for powers of 1024"),
             (["--cores", "0,0"], "core 0 is named twice"),
@@ -256,7 +256,7 @@ mod tests {
 
     /// The defaults in the help texts are written by hand: compares them with the real ones.
     #[test]
-    fn the_help_states_the_real_defaults() {
+    fn help_states_the_defaults_of_the_settings() {
         let mut command = Cli::command();
         let serve = command.find_subcommand_mut("serve").unwrap();
         let help = serve.render_long_help().to_string();

@@ -308,7 +308,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_lines_its_columns_up() {
+    fn columns_of_the_volume_table_are_aligned() {
         let volume = ListedVolume {
             id: 1,
             shard: Some(0),

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers() {
+    fn server_addresses_are_parsed_and_normalised() {
         for (text, want) in [
             ("127.0.0.1:8080", "http://127.0.0.1:8080"),
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_server_is_refused_with_advice() {
+    fn invalid_server_addresses_are_rejected_with_advice() {
         for (text, advice) in [
             ("https://a:1", "no TLS"),
             ("unix:/run/hayloft.sock", "no unix sockets"),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_a_server_and_a_path() {
+    fn url_is_split_into_server_and_path() {
         let (server, path) = ServerAddress::split("http://a:8080/1/2/0/00").unwrap();
         assert_eq!((server.to_string().as_str(), path), ("http://a:8080", "/1/2/0/00"));
     }

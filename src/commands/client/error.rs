@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cookie_is_never_printed_whole() {
+    fn cookies_in_paths_are_truncated() {
         assert_eq!(shown(Method::Get, "/1/2/0/0123456789abcdef"), "GET /1/2/0/0123..");
         assert_eq!(shown(Method::Post, "/"), "POST /");
         assert_eq!(shown(Method::Get, "/volumes"), "GET /volumes");

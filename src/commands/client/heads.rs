@@ -177,7 +177,7 @@ mod tests {
     const ABSENT: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 10\r\n\r\n";
 
     #[test]
-    fn answers_come_in_the_order_of_the_paths() {
+    fn pipelined_answers_are_in_request_order() {
         let answers = [FOUND, "HTTP/1.1 103 Early Hints\r\n\r\n", ABSENT, FOUND].concat();
         let (mut pipeline, server) = server(vec![answers.leak()]);
         let found = HeadAnswer { status: 200, etag: Some(255) };
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_connection_that_ends_is_left_to_be_asked_for_again() {
+    fn answers_after_a_closed_or_broken_connection_are_omitted() {
         let closing = "HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n";
         let old = "HTTP/1.0 404 Not Found\r\n\r\n";
         let torn = [FOUND, &FOUND[..20]].concat();

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_or_new_directory_is_made_one_and_any_other_left() {
+    fn init_accepts_new_or_empty_directories_only() {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().join("data");
         assert_eq!(init(&path).unwrap(), Initialised::Made);

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_appears_when_it_is_whole_and_replaces_only_when_told() {
+    fn output_file_appears_complete_and_replaces_only_with_force() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.tar");
         let mut output = Output::file(&path, false).unwrap();
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_meanwhile_is_not_replaced() {
+    fn file_created_meanwhile_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.tar");
         let output = Output::file(&path, false).unwrap();
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn only_files_are_replaced() {
+    fn device_is_never_replaced() {
         for force in [false, true] {
             let error = Output::file(Path::new("/dev/null"), force).err().unwrap();
             assert!(matches!(error, OfflineError::NotAFile { .. }), "{error}");

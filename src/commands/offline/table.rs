@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_content_type_breaks_a_line() {
+    fn control_characters_in_content_types_are_escaped() {
         assert_eq!(escaped(b"image/jpeg; q=\"1\""), "image/jpeg; q=\"1\"");
         assert_eq!(escaped(b"a\tb\\c\nd\xe9"), "a\\tb\\\\c\\x0ad\\xe9");
     }

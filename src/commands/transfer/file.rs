@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_again_and_hashed() {
+    fn file_can_be_read_repeatedly_and_is_hashed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         for bytes in [&b""[..], &b"some bytes"[..], &[7; 300_000]] {
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_changes_is_never_read_to_its_end() {
+    fn reading_a_file_modified_after_open_fails() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         for change in ["", "longer than before", "shorter"] {
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_other_than_the_expected_are_never_read_to_their_end() {
+    fn reading_a_file_with_an_unexpected_checksum_fails() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         for bytes in [&b""[..], &b"some bytes"[..], &[7; 300_000]] {
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn only_regular_files_are_taken() {
+    fn files_other_than_regular_ones_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let pipe = dir.path().join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn types_come_from_the_first_bytes_of_media_only() {
+    fn sniffing_recognises_image_formats_only() {
         let photo = include_bytes!("../../../docs/photo.jpg");
         for (bytes, wanted) in [
             (&photo[..], Some("image/jpeg")),
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn types_come_from_extensions() {
+    fn content_type_follows_the_extension() {
         let of = |name: &str| content_type(Path::new(name));
         assert_eq!((of("a.jpg"), of("A.JPEG")), (Some("image/jpeg"), Some("image/jpeg")));
         assert_eq!((of("a.png"), of("a.tar.gz")), (Some("image/png"), Some("application/gzip")));

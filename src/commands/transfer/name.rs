@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_paths() {
+    fn names_are_parsed_from_and_printed_as_paths() {
         let path = "/7/42/1/00c0ffee00c0ffee";
         let name = PhotoName::parse(path).unwrap();
         assert_eq!(name.to_string(), path);
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn drawn_names_are_short_enough_and_differ() {
+    fn generated_keys_fit_in_53_bits_and_differ() {
         let names: Vec<_> = (0..100).map(|_| PhotoName::draw(3).unwrap()).collect();
         for name in &names {
             assert!(name.key < 1 << 53 && (name.volume, name.alt) == (3, 0));

@@ -1,4 +1,4 @@
-//! Connections in the simulated world: when each deadline begins, and what it allows.
+//! Tests of connections in a simulated world: when each deadline starts, and how long it is.
 
 use std::cell::Cell;
 
@@ -17,11 +17,11 @@ const DEADLINES: Deadlines = Deadlines {
     rate: 16 * 1024,
     linger: 2 * SECOND,
 };
-/// What the rate allows for a piece of a body.
+/// Time that the minimum rate allows for one piece of a body (nanoseconds).
 const PIECE: u64 = 4 * SECOND;
 const REQUEST: &[u8] = b"GET /1/2/3/0123456789abcdef HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// The other end of a connection.
+/// The client end of a connection.
 #[derive(Clone)]
 struct Client {
     handle: Handle,
@@ -45,7 +45,7 @@ impl Client {
         }
     }
 
-    /// Receives something: how much, 0 at the end.
+    /// Receives available bytes. Returns their number, 0 at the end of the stream.
     async fn receive(&self) -> usize {
         let completion = self.handle.submit(Op::RecvAny { sock: self.sock }).await;
         usize::try_from(completion.result).expect("the connection is open")
@@ -59,7 +59,7 @@ impl Client {
         self.handle.sleep_until(self.handle.now() + time).await;
     }
 
-    /// Does something besides.
+    /// Runs a task with this client concurrently to the test.
     fn meanwhile<F: Future<Output = ()> + 'static>(&self, what: impl FnOnce(Self) -> F) {
         self.handle.spawn(what(self.clone()));
     }
@@ -94,7 +94,7 @@ fn with_conn<T: 'static, F: Future<Output = T> + 'static>(
     }
 }
 
-/// The test's time since `start` is what was to be waited for, and what the network takes.
+/// Asserts that `time` nanoseconds have passed since `start`, plus at most half a second for the network.
 #[track_caller]
 fn assert_waited(handle: &Handle, start: u64, time: u64) {
     let waited = handle.now() - start;
@@ -109,7 +109,7 @@ async fn request(conn: &mut Conn) -> Head {
     }
 }
 
-/// The first request, and a buffer for a body.
+/// Sends a request followed by `body` and receives its head. Returns a buffer for a body.
 async fn begin(conn: &mut Conn, client: &Client, body: &[u8]) -> Buf {
     client.send(&[REQUEST, body].concat()).await;
     request(conn).await;
@@ -117,7 +117,7 @@ async fn begin(conn: &mut Conn, client: &Client, body: &[u8]) -> Buf {
 }
 
 #[test]
-fn a_head_has_its_time_from_its_first_byte_on() {
+fn head_timeout_starts_at_the_first_byte() {
     with_conn(|mut conn, client| async move {
         let start = client.handle.now();
         client.meanwhile(|client| async move {
@@ -134,7 +134,7 @@ fn a_head_has_its_time_from_its_first_byte_on() {
 }
 
 #[test]
-fn a_head_that_comes_within_its_time_is_taken() {
+fn head_received_within_the_timeout_is_accepted() {
     with_conn(|mut conn, client| async move {
         client.meanwhile(|client| async move {
             client.send(&REQUEST[..9]).await;
@@ -149,7 +149,7 @@ fn a_head_that_comes_within_its_time_is_taken() {
 }
 
 #[test]
-fn between_requests_a_connection_is_idle_for_so_long() {
+fn idle_timeout_applies_before_each_request() {
     with_conn(|mut conn, client| async move {
         let start = client.handle.now();
         assert!(matches!(conn.next_request().await, Next::Idle));
@@ -163,7 +163,7 @@ fn between_requests_a_connection_is_idle_for_so_long() {
 }
 
 #[test]
-fn behind_a_blank_line_a_connection_is_idle_again() {
+fn blank_line_restarts_the_idle_timeout() {
     with_conn(|mut conn, client| async move {
         client.meanwhile(|client| async move {
             client.sleep(40 * SECOND).await;
@@ -186,7 +186,7 @@ fn behind_a_blank_line_a_connection_is_idle_again() {
 }
 
 #[test]
-fn a_blank_line_belongs_to_the_request_behind_it() {
+fn blank_line_before_a_request_is_skipped() {
     with_conn(|mut conn, client| async move {
         client.send(b"\r\n").await;
         client.meanwhile(|client| async move {
@@ -204,7 +204,7 @@ fn a_blank_line_belongs_to_the_request_behind_it() {
 }
 
 #[test]
-fn a_peer_that_leaves_is_not_late() {
+fn closed_connection_is_reported_as_closed_not_late() {
     for sent in [0, 1, REQUEST.len()] {
         with_conn(move |mut conn, client| async move {
             let start = client.handle.now();
@@ -222,7 +222,7 @@ fn a_peer_that_leaves_is_not_late() {
     }
 }
 
-/// A head of `len` bytes.
+/// Returns a request head of `len` bytes.
 fn long(len: usize) -> Vec<u8> {
     let value = "b".repeat(len - REQUEST.len() - 5);
     let field = format!("a: {value}\r\n\r\n");
@@ -230,7 +230,7 @@ fn long(len: usize) -> Vec<u8> {
 }
 
 #[test]
-fn the_longest_head_fits_wherever_it_begins() {
+fn longest_head_fits_at_any_offset_of_the_buffer() {
     for before in [0, 5, 700, 3000] {
         with_conn(move |mut conn, client| async move {
             let earlier = if before == 0 { Vec::new() } else { long(REQUEST.len() + before) };
@@ -245,7 +245,7 @@ fn the_longest_head_fits_wherever_it_begins() {
 }
 
 #[test]
-fn a_longer_head_is_refused() {
+fn head_longer_than_the_buffer_is_refused_with_431() {
     with_conn(|mut conn, client| async move {
         client.send(&[REQUEST, &long(HEAD_BUFFER + 1)].concat()).await;
         request(&mut conn).await;
@@ -258,7 +258,7 @@ fn a_longer_head_is_refused() {
 }
 
 #[test]
-fn what_came_behind_a_head_is_the_beginning_of_the_body() {
+fn bytes_after_the_head_begin_the_body() {
     with_conn(|mut conn, client| async move {
         let mut buf = begin(&mut conn, &client, b"0123456789").await;
         assert_eq!(conn.buffered(), 10);
@@ -274,7 +274,7 @@ fn what_came_behind_a_head_is_the_beginning_of_the_body() {
 }
 
 #[test]
-fn a_single_byte_behind_a_head_is_one_of_the_body() {
+fn single_byte_after_the_head_is_part_of_the_body() {
     with_conn(|mut conn, client| async move {
         let mut buf = begin(&mut conn, &client, b"x").await;
         buf[..2].fill(b'-');
@@ -284,7 +284,7 @@ fn a_single_byte_behind_a_head_is_one_of_the_body() {
 }
 
 #[test]
-fn a_body_may_come_after_a_reply_took_the_buffer_of_its_head() {
+fn body_is_received_after_a_reply_took_the_head_buffer() {
     with_conn(|mut conn, client| async move {
         let buf = begin(&mut conn, &client, b"").await;
         assert!(conn.reply_buffer(false).is_some());
@@ -295,7 +295,7 @@ fn a_body_may_come_after_a_reply_took_the_buffer_of_its_head() {
 }
 
 #[test]
-fn who_sent_little_waits_without_a_buffer() {
+fn connection_with_few_bytes_received_holds_no_buffer() {
     for (sent, has_buffer) in
         [(1, false), (RECEIVE_HEADROOM, false), (RECEIVE_HEADROOM + 1, true), (3000, true)]
     {
@@ -315,7 +315,7 @@ fn who_sent_little_waits_without_a_buffer() {
 }
 
 #[test]
-fn only_what_has_come_can_be_skipped() {
+fn only_buffered_bytes_can_be_skipped() {
     with_conn(|mut conn, client| async move {
         begin(&mut conn, &client, b"0123456789").await;
         assert!(!conn.skip_buffered(11));
@@ -331,8 +331,8 @@ fn only_what_has_come_can_be_skipped() {
 }
 
 #[test]
-fn every_piece_of_a_body_has_its_time() {
-    // How much comes, and what the piece that does not may take.
+fn each_piece_of_a_body_has_its_own_deadline() {
+    // Length of the body, number of bytes sent, time allowed for the piece that is incomplete.
     for (len, come, time) in [
         (2 * BODY_PIECE, 0, PIECE),
         (2 * BODY_PIECE, 10, PIECE),
@@ -353,7 +353,7 @@ fn every_piece_of_a_body_has_its_time() {
 }
 
 #[test]
-fn a_body_that_comes_in_time_is_taken_however_long_it_takes() {
+fn slow_body_above_the_minimum_rate_is_accepted() {
     with_conn(|mut conn, client| async move {
         let buf = begin(&mut conn, &client, b"").await;
         client.meanwhile(|client| async move {
@@ -372,8 +372,8 @@ fn a_body_that_comes_in_time_is_taken_however_long_it_takes() {
 }
 
 #[test]
-fn a_body_has_begun_when_a_good_deal_of_it_came() {
-    // Length, what comes at first, whether that is enough.
+fn await_body_returns_after_the_receive_headroom() {
+    // Length of the body, number of bytes sent at first, whether these are enough.
     for (len, come, is_enough) in [
         (5, 5, true),
         (5, 4, false),
@@ -403,10 +403,10 @@ fn a_body_has_begun_when_a_good_deal_of_it_came() {
 }
 
 #[test]
-fn a_reply_must_be_taken_at_a_rate() {
+fn unread_reply_times_out() {
     with_conn(|mut conn, client| async move {
         let buf = begin(&mut conn, &client, b"").await;
-        // 64 KiB are on their way; then nothing goes on.
+        // The window takes 64 KiB; the client reads nothing.
         let start = client.handle.now();
         assert_eq!(conn.send(buf, 0, 1 << 20).await, Err(PeerError::Late));
         assert_waited(&client.handle, start, DEADLINES.send);
@@ -414,7 +414,7 @@ fn a_reply_must_be_taken_at_a_rate() {
 }
 
 #[test]
-fn taking_a_little_now_and_then_is_not_enough() {
+fn reply_read_below_the_minimum_rate_times_out() {
     with_conn(|mut conn, client| async move {
         let buf = begin(&mut conn, &client, b"").await;
         client.meanwhile(|client| async move {
@@ -426,13 +426,13 @@ fn taking_a_little_now_and_then_is_not_enough() {
         });
         let start = client.handle.now();
         assert_eq!(conn.send(buf, 0, 1 << 20).await, Err(PeerError::Late));
-        // The first piece went at once.
+        // The first piece was sent at once.
         assert_waited(&client.handle, start, DEADLINES.send + PIECE);
     });
 }
 
 #[test]
-fn the_next_piece_of_a_reply_has_its_own_time() {
+fn each_piece_of_a_reply_has_its_own_deadline() {
     with_conn(|mut conn, client| async move {
         let buf = begin(&mut conn, &client, b"").await;
         client.meanwhile(|client| async move {
@@ -445,14 +445,14 @@ fn the_next_piece_of_a_reply_has_its_own_time() {
             }
         });
         let start = client.handle.now();
-        // The first piece goes at once, the second one in twelve seconds, and nothing of the third.
+        // The first piece is sent at once, the second one within twelve seconds, the third one not at all.
         assert_eq!(conn.send(buf, 0, 1 << 20).await, Err(PeerError::Late));
         assert_waited(&client.handle, start, 12 * SECOND + DEADLINES.send);
     });
 }
 
 #[test]
-fn the_last_piece_of_a_reply_has_the_time_of_its_length() {
+fn deadline_of_the_last_reply_piece_follows_its_length() {
     with_conn(|mut conn, client| async move {
         let buf = begin(&mut conn, &client, b"").await;
         assert_eq!(conn.send(buf, 0, BODY_PIECE).await, Ok(()), "as much as is on its way");
@@ -468,7 +468,7 @@ fn the_last_piece_of_a_reply_has_the_time_of_its_length() {
 }
 
 #[test]
-fn a_reply_that_is_taken_in_time_is_sent_whole() {
+fn reply_read_in_time_is_sent_completely() {
     with_conn(|mut conn, client| async move {
         let buf = begin(&mut conn, &client, b"").await;
         let taken = Rc::new(Cell::new(0));
@@ -491,7 +491,7 @@ fn a_reply_that_is_taken_in_time_is_sent_whole() {
 }
 
 #[test]
-fn what_a_peer_still_sends_is_read_for_a_while() {
+fn lingering_close_discards_input_until_its_deadline() {
     with_conn(|mut conn, client| async move {
         begin(&mut conn, &client, b"").await;
         let closed = Rc::new(Cell::new(0));
@@ -516,7 +516,7 @@ fn what_a_peer_still_sends_is_read_for_a_while() {
 }
 
 #[test]
-fn lingering_ends_with_the_peer() {
+fn lingering_close_ends_when_the_peer_closes() {
     with_conn(|mut conn, client| async move {
         begin(&mut conn, &client, b"").await;
         client.send(b"more").await;
@@ -532,7 +532,7 @@ fn lingering_ends_with_the_peer() {
 }
 
 #[test]
-fn a_short_reply_takes_the_buffer_of_the_head() {
+fn short_reply_reuses_the_head_buffer() {
     with_conn(|mut conn, client| async move {
         let pool = client.handle.pool().clone();
         let used = |conn: &mut Conn, is_last| {
@@ -555,7 +555,7 @@ fn a_short_reply_takes_the_buffer_of_the_head() {
 }
 
 #[test]
-fn a_request_can_go_on_in_another_shard() {
+fn detached_connection_continues_in_another_shard() {
     with_conn(|mut conn, client| async move {
         client.send(&[REQUEST, b"0123"].concat()).await;
         let head = request(&mut conn).await;
@@ -577,7 +577,7 @@ fn a_request_can_go_on_in_another_shard() {
 }
 
 #[test]
-fn who_waits_for_a_request_is_known_and_whether_it_is_the_first() {
+fn waiting_connections_are_listed_with_a_first_request_flag() {
     with_conn(|mut conn, client| async move {
         let waiting = Rc::clone(&conn.waiting);
         for is_fresh in [true, false] {

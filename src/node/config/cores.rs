@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_is_refused_with_advice() {
+    fn invalid_core_lists_are_rejected_with_advice() {
         for (text, advice) in [
             ("", "has an empty entry"),
             ("0,,2", "has an empty entry"),
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn cores_out_of_reach_are_named() {
+    fn unavailable_cores_are_named() {
         let available = [0, 2, 3];
         assert_eq!(Cores::All.resolve(&available), Ok(vec![0, 2, 3]));
         let some: Cores = "3,0".parse().unwrap();
@@ -262,14 +262,14 @@ mod tests {
     }
 
     #[test]
-    fn lists_print_what_parses_to_the_same() {
+    fn core_lists_round_trip_through_text() {
         for text in ["all", "0", "0,2-5", "7,0-1,3"] {
             assert_eq!(text.parse::<Cores>().unwrap().to_string(), text);
         }
     }
 
     #[test]
-    fn the_cores_of_this_process_are_those_the_kernel_lists() {
+    fn available_cores_match_the_affinity_in_proc() {
         let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
         let listed =
             status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_toml_names_the_line_and_its_key() {
+    fn toml_syntax_errors_name_line_and_key() {
         for (text, start) in [
             (
                 "log = \"info\"\nadmin = 127.0.0.1\n",
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_is_named() {
+    fn unreadable_or_oversized_files_are_rejected() {
         let directory = tempfile::tempdir().unwrap();
         let absent = directory.path().join("absent.toml");
         let error = Config::load(&absent).unwrap_err().to_string();
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_sets_what_it_names_and_nothing_else() {
+    fn settings_absent_from_the_file_keep_their_defaults() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("hayloft.toml");
         std::fs::write(&path, "volume_size = \"32MiB\"\n[limits]\nconnections = 7\n").unwrap();

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_a_file_with_the_same_settings_and_says_where_they_come_from() {
+    fn output_parses_to_the_same_settings_and_names_origins() {
         let mut draft = draft(
             "listen = [\"127.0.0.1:90\", \"unix:/a b\\n#c\"]\nlog = \"warn\"\n\
              data = [\"/d\\n[limits]\", \"/e = f\"]\n[limits]\nconnections = 7\n",
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_what_would_run() {
+    fn comments_describe_shards_and_ports() {
         let text = effective(&draft("listen = [\"127.0.0.1:90\"]")).unwrap();
         assert!(text.contains("would run 1 shard, on core "), "{text}");
         let ports =
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_serve_would_refuse_is_refused() {
+    fn invalid_configuration_is_refused() {
         let error = effective(&draft("\nvolume_size = \"1MiB\"")).unwrap_err().to_string();
         assert!(error.starts_with("/etc/h.toml:3: volume_size: "), "{error}");
     }

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_the_wrong_type_is_shown_in_the_right_form() {
+    fn wrong_type_error_shows_the_right_form() {
         for (text, wanted) in [
             (
                 "data = \"/disk1\"",
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_suggests_the_one_that_was_meant() {
+    fn unknown_key_error_suggests_a_similar_key() {
         for (text, wanted) in [
             ("lisen = []", "h.toml:1: lisen: unknown setting; did you mean listen?"),
             ("volume-size = \"1GiB\"", "did you mean volume_size?"),
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn every_default_has_the_right_form() {
+    fn every_default_parses() {
         let text = toml::to_string(&Config::default()).unwrap();
         assert_eq!(
             ConfigDraft::parse(Path::new("h.toml"), &text).unwrap().config,

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_parse_and_print_the_same() {
+    fn listen_addresses_round_trip_through_text() {
         for text in ["127.0.0.1:8080", "0.0.0.0:0", "[::1]:8080", "unix:/run/hayloft/data.sock"] {
             let listen: Listen = text.parse().unwrap();
             assert_eq!(listen.to_string(), text);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_with_advice() {
+    fn invalid_listen_addresses_are_rejected_with_advice() {
         let long = format!("unix:/{}", "x".repeat(UNIX_PATH_BYTES_MAX));
         for (text, advice) in [
             ("", "write IP:PORT"),

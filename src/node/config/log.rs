@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels_and_targets_are_read() {
+    fn levels_and_targets_are_parsed() {
         let targets = parse("Warn, hayloft::volume = debug,axum=off").unwrap();
         assert!(targets.would_enable("hayloft::node::daemon", &Level::WARN));
         assert!(!targets.would_enable("hayloft::node::daemon", &Level::INFO));
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_silence_the_log_by_mistake_is_refused() {
+    fn unknown_levels_and_targets_are_rejected() {
         for (text, says) in [
             ("verbose", "\"verbose\" is no level"),
             ("hayloft::volume", "\"hayloft::volume\" is no level"),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_modules_that_log_are_those_that_can_be_named() {
+    fn log_targets_are_exactly_the_modules_that_log() {
         let mut found = BTreeSet::from(["audit".to_owned()]);
         modules(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
         let named: BTreeSet<String> = MODULES.iter().map(|&module| module.to_owned()).collect();

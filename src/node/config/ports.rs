@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_parse_and_print_the_same() {
+    fn shard_ports_round_trip_through_text() {
         for (text, ports) in [
             ("auto", ShardPorts::Auto),
             ("off", ShardPorts::Off),
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_port_is_refused() {
+    fn invalid_shard_ports_are_rejected() {
         for text in ["", "0", "65536", "-1", "+80", "on", "127.0.0.1:80"] {
             let error = text.parse::<ShardPorts>().expect_err(text).to_string();
             assert!(error.contains("off, or auto"), "{text:?}: {error}");

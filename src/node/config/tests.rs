@@ -51,14 +51,14 @@ fn assert_valid(change: impl FnOnce(&mut Config)) {
 }
 
 #[test]
-fn the_default_is_valid_and_warns_of_nothing() {
+fn default_configuration_is_valid_without_warnings() {
     assert_valid(|_| ());
     Config::default().validate().unwrap();
     assert_eq!(Config::default().warnings(), Vec::<String>::new());
 }
 
 #[test]
-fn the_example_is_the_default_with_and_without_its_settings() {
+fn example_file_equals_the_defaults_also_uncommented() {
     let path = Path::new("docs/hayloft.example.toml");
     let as_shipped = ConfigDraft::parse(path, EXAMPLE).unwrap().config;
     assert_eq!(as_shipped, Config::default());
@@ -67,7 +67,7 @@ fn the_example_is_the_default_with_and_without_its_settings() {
 }
 
 #[test]
-fn the_example_lists_every_setting() {
+fn example_file_lists_every_setting() {
     let example: toml::Table = example_uncommented().parse().unwrap();
     let settings = toml::Table::try_from(Config::default()).unwrap();
     assert_eq!(keys(&example), keys(&settings));
@@ -75,7 +75,7 @@ fn the_example_lists_every_setting() {
 }
 
 #[test]
-fn a_configuration_survives_being_written_and_read() {
+fn configuration_round_trips_through_toml() {
     let config = Config {
         listen: vec!["unix:/run/h.sock".parse().unwrap(), "[::1]:1".parse().unwrap()],
         cores: "1,0".parse().unwrap(),
@@ -89,7 +89,7 @@ fn a_configuration_survives_being_written_and_read() {
 }
 
 #[test]
-fn sizes_have_ranges_and_steps() {
+fn sizes_outside_range_or_step_are_rejected() {
     for (bytes, advice) in [
         (16 * (1 << 20) - 1, "write a size from 16MiB to 1TiB"),
         ((1 << 40) + (1 << 20), "write a size from 16MiB to 1TiB"),
@@ -117,7 +117,7 @@ fn sizes_have_ranges_and_steps() {
 }
 
 #[test]
-fn the_access_trace_has_a_share_and_a_bound() {
+fn invalid_access_trace_settings_are_rejected() {
     let error = error_of(|config| config.access_trace.one_object_in = 0);
     assert!(error.starts_with("access_trace.one_object_in: 0 is out of range"), "{error}");
     let error = error_of(|config| config.access_trace.largest_file = ByteSize(1));
@@ -126,7 +126,7 @@ fn the_access_trace_has_a_share_and_a_bound() {
 }
 
 #[test]
-fn numbers_have_ranges() {
+fn numbers_outside_their_range_are_rejected() {
     type Field = fn(&mut Limits) -> &mut u32;
     let fields: [(&str, Field, u32, u32); 8] = [
         ("connections", |l| &mut l.connections, 1, 1_000_000),
@@ -150,7 +150,7 @@ fn numbers_have_ranges() {
 }
 
 #[test]
-fn data_directories_are_named_once() {
+fn data_directories_are_present_and_unique() {
     let error = error_of(|config| config.data.clear());
     assert_eq!(error, "data: 0 directories; name 1 to 256");
     let error = error_of(|config| config.data = vec!["/a".into(), "/b".into(), "/a".into()]);
@@ -160,7 +160,7 @@ fn data_directories_are_named_once() {
 }
 
 #[test]
-fn a_public_address_is_warned_of_until_somebody_answers_for_it() {
+fn public_address_is_warned_about_unless_network_is_trusted() {
     let mut config = Config::default();
     let warning = |config: &Config, listen: &[&str]| {
         let listen: Vec<Listen> = listen.iter().map(|text| text.parse().unwrap()).collect();
@@ -186,7 +186,7 @@ fn a_public_address_is_warned_of_until_somebody_answers_for_it() {
 }
 
 #[test]
-fn listeners_do_not_share_a_port() {
+fn listeners_that_share_a_port_are_rejected() {
     let listen = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
     for (addresses, admin, key) in [
         (vec!["1.2.3.4:80", "1.2.3.4:80"], "127.0.0.1:1", "listen: "),
@@ -216,7 +216,7 @@ fn listeners_do_not_share_a_port() {
 }
 
 #[test]
-fn shard_ports_follow_the_first_tcp_address_and_keep_clear_of_the_rest() {
+fn shard_ports_follow_the_first_tcp_address_without_conflict() {
     let range = |listen: &[&str], ports: &str, shards: usize| {
         let config = Config {
             listen: listen.iter().map(|text| text.parse().unwrap()).collect(),
@@ -256,13 +256,13 @@ fn shard_ports_follow_the_first_tcp_address_and_keep_clear_of_the_rest() {
 }
 
 #[test]
-fn cores_out_of_reach_are_an_error() {
+fn unavailable_cores_are_rejected() {
     let error = error_of(|config| config.cores = "0-3".parse().unwrap());
     assert!(error.starts_with("cores: this process may not run on 2-3"), "{error}");
 }
 
 #[test]
-fn texts_are_checked() {
+fn invalid_cache_control_and_log_are_rejected() {
     let long = "x".repeat(129);
     for bad in ["", " no-cache", "no-cache\r\nX: y", "\u{e9}", long.as_str()] {
         let error = error_of(|config| config.cache_control = bad.to_owned());
@@ -275,7 +275,7 @@ fn texts_are_checked() {
 }
 
 #[test]
-fn doubtful_settings_are_warned_of() {
+fn doubtful_settings_are_warned_about() {
     let warned = |change: fn(&mut Config), start: &str| {
         let mut config = Config::default();
         change(&mut config);

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn names_say_what_a_socket_is_for() {
+    fn sockets_are_assigned_by_name() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let unix = UnixListener::bind(&path).unwrap();
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_no_use_is_refused_with_advice() {
+    fn unusable_sockets_are_refused_with_advice() {
         let dir = tempfile::tempdir().unwrap();
         let unbound = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap().into();
         let datagram = || UdpSocket::bind("127.0.0.1:0").unwrap().into();

@@ -212,7 +212,7 @@ mod tests {
     use crate::node::board::DiskBoard;
 
     #[test]
-    fn a_file_is_lost_when_its_name_is_gone_or_another_files() {
+    fn file_is_lost_when_its_path_is_gone_or_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("1.0.vol");
         fs::write(&path, "a").unwrap();
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_reported_before_it_is_logged() {
+    fn loss_is_reported_before_it_is_logged() {
         let dir = tempfile::tempdir().unwrap();
         let (marker, volume) = (dir.path().join(MARKER), dir.path().join("1.0.vol"));
         for lost in [Lost::Disk(0), Lost::Volume(1)] {
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_device_is_no_loss() {
+    fn device_error_is_not_a_loss() {
         let error = io::Error::from_raw_os_error(nix::libc::EIO);
         assert!(!is_lost(Err(&error), (1, 1)));
     }

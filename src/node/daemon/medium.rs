@@ -312,7 +312,7 @@ mod tests {
 ";
 
     #[test]
-    fn the_upper_layer_of_an_overlay_is_found_in_the_mount_table() {
+    fn upper_layer_of_an_overlay_is_found_in_the_mount_table() {
         let upper = |path: &str| Some(PathBuf::from(path));
         let overlay = |upper, is_volatile| Some(Overlay { upper, is_volatile });
         assert_eq!(Overlay::of(MOUNTS, 0, 48), overlay(upper("/an upper"), false));
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_leaves_nothing_behind() {
+    fn probe_leaves_no_file_and_keeps_the_modification_time() {
         let dir = tempfile::tempdir_in(concat!(env!("CARGO_MANIFEST_DIR"), "/target")).unwrap();
         let modified = |dir: &Path| fs::metadata(dir).unwrap().modified().unwrap();
         let before = modified(dir.path());

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn volumes_go_to_the_shard_that_has_the_fewest() {
+    fn volumes_are_placed_on_the_shard_with_the_fewest() {
         let mut placement = Placement::new(2);
         let shards = [1, 2, 3].map(|id| placement.place(&volume(id, 0)).shard);
         assert_eq!(shards, [0, 1, 0]);

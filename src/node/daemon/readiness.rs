@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_ready_once_all_shards_turn() {
+    fn ready_is_sent_once_all_shards_have_iterated() {
         let board = board();
         let mut notifier = Notifier::new(None, 0);
         let status = Notice::Status("1 volumes, 0 writable, 1 recovering".to_owned());
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_that_hangs_is_not_covered_up() {
+    fn watchdog_is_not_notified_while_a_shard_hangs() {
         let board = board();
         let mut notifier = Notifier::new(Some(Duration::from_secs(10)), 0);
         let mut alive = |now| {

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signals_have_the_names_that_kill_knows() {
+    fn signal_names_are_those_of_kill() {
         assert_eq!(name_of(SIGHUP), "SIGHUP");
         assert_eq!(name_of(libc::SIGRTMIN() + 3), "SIGRTMIN+3");
     }

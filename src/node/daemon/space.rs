@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn space_is_what_the_file_system_says() {
+    fn free_space_and_size_are_read_from_the_file_system() {
         let (free, size) = space(Path::new("/")).unwrap();
         assert!(free <= size && size > 1 << 20);
         assert!(space(Path::new("/nonexistent")).is_err());

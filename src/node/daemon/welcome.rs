@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_names_the_version_every_address_and_a_command() {
+    fn startup_lines_name_version_addresses_and_a_command() {
         let admin = "127.0.0.1:81".parse().unwrap();
         let text = lines(&bound(&["0.0.0.0:80", "unix:/s"], Some(180)), 2, admin).join("\n");
         for part in [

@@ -170,13 +170,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_before_1970_gives_1970() {
+    fn time_before_1970_is_written_as_1970() {
         assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(86_400)), "1970-01-02T00:00:00Z");
         assert_eq!(utc(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00Z");
     }
 
     #[test]
-    fn a_marker_made_while_the_clock_is_beyond_the_year_9999_is_read() {
+    fn marker_created_after_the_year_9999_is_read_back() {
         for seconds in [SECONDS_MAX - 1, SECONDS_MAX, SECONDS_MAX + 1, 1 << 60] {
             let created = utc(UNIX_EPOCH + Duration::from_secs(seconds));
             let marker = Marker { store_id: StoreId(7), created };
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_survives_being_written_and_read() {
+    fn marker_round_trips_through_text() {
         let marker = Marker {
             store_id: StoreId(0x0123_4567_89ab),
             created: "2026-08-01T13:04:05Z".to_owned(),
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_named() {
+    fn damaged_markers_are_rejected_with_the_reason() {
         let id = "0".repeat(32);
         let date = "2026-08-01T13:04:05Z";
         for (text, problem) in [
@@ -219,14 +219,14 @@ mod tests {
         }
         let error = Marker::parse(Path::new("m"), &[0xff]).unwrap_err().to_string();
         assert!(error.contains("it is not text"), "{error}");
-        // Unknown keys are no damage.
+        // Unknown keys are ignored.
         let more = format!("format = 1\nstore_id = \"{id}\"\ncreated = {date}\nrack = 7\n");
         assert!(Marker::parse(Path::new("m"), more.as_bytes()).is_ok());
     }
 
     /// The advice in the messages must itself be a valid marker.
     #[test]
-    fn the_marker_that_messages_advise_is_read() {
+    fn marker_advised_in_error_messages_parses() {
         let error = Marker::parse(Path::new("m"), b"").unwrap_err().to_string();
         let lines: Vec<&str> = error.split('`').filter(|part| part.contains(" = ")).collect();
         assert_eq!(lines.len(), 3, "{error}");

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_made_here_are_understood() {
+    fn generated_names_parse_to_their_kind() {
         for (id, generation) in [(0, 0), (1, 1), (u32::MAX, u64::MAX)] {
             assert_eq!(
                 FileName::parse(&volume(id, generation)),

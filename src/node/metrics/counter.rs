@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counter_adds_up() {
+    fn counter_adds_and_is_raised() {
         let c = Counter::new();
         c.inc();
         c.add(41);
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_sees_a_running_writer_rise_and_loses_nothing() {
+    fn concurrent_reader_never_sees_the_counter_fall() {
         let c = Counter::new();
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| {

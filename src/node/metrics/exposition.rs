@@ -192,7 +192,7 @@ mod tests {
     const HEAD: &str = "# HELP a_b Text.\n# TYPE a_b counter\n";
 
     #[test]
-    fn the_reader_refuses_what_prometheus_refuses() {
+    fn parser_rejects_what_prometheus_rejects() {
         let ok = format!("{HEAD}a_b_total{{x=\"1\"}} 2\n# EOF\n");
         assert_eq!(Exposition::parse(&ok).expect("fine").value("a_b_total", "x=1"), Some(2.0));
         let h = "# HELP h Text.\n# TYPE h histogram\n";

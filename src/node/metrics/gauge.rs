@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gauge_moves_both_ways() {
+    fn gauge_is_raised_lowered_and_set() {
         let g = Gauge::new();
         g.add(5);
         g.sub(2);

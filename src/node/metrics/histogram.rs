@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_are_inclusive_as_prometheus_le_demands() {
+    fn bucket_bounds_are_inclusive_like_prometheus_le() {
         for (i, &bound) in BOUNDS_NS.iter().enumerate() {
             assert_eq!(bucket_of(bound), i, "{bound} ns");
             assert_eq!(bucket_of(bound + 1), i + 1, "{bound} ns and one");
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn sum_and_count_follow() {
+    fn sum_count_and_quantiles_follow_the_records() {
         let h = Histogram::new();
         assert_eq!(h.snapshot().count(), 0);
         assert_eq!(h.snapshot().quantile_bound_ns(0.5), None);

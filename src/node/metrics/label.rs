@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     label_enum! {
-        /// For the tests.
+        /// Labels of the test.
         enum Fruit: "fruit" {
             /// Red.
             Apple = "apple",

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn volumes_come_and_go() {
+    fn volumes_are_registered_by_id_and_removed() {
         let m = Metrics::new(node(), Board::new(&[], vec![]));
         m.register_volume(volume(7), VolumeState::Writable);
         let three = m.register_volume(volume(3), VolumeState::Writable);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_under_the_lock_does_not_hide_the_numbers() {
+    fn panic_under_the_lock_does_not_hide_the_metrics() {
         let m = Metrics::new(node(), Board::new(&[], vec![]));
         m.register_volume(volume(1), VolumeState::Writable);
         let other = Arc::clone(&m);

@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn every_metric_has_a_line() {
+    fn every_metric_has_a_line_in_the_reference() {
         let page = markdown();
         for row in TABLE {
             assert!(page.contains(&format!("| `{}` | ", row.full_name())), "{}", row.name);

@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbours_share_no_pair_of_cache_lines() {
+    fn shard_metrics_share_no_pair_of_cache_lines() {
         assert_eq!(align_of::<ShardMetrics>(), 128);
         assert_eq!(size_of::<ShardMetrics>() % 128, 0);
     }

@@ -135,7 +135,7 @@ mod tests {
     use crate::node::board::VolumeInfo;
 
     #[test]
-    fn durations_are_seconds() {
+    fn durations_are_converted_to_seconds() {
         let info = VolumeInfo { id: 1, shard: 0, disk: 0, durable: true };
         let volume = VolumeMetrics::new(Arc::new(VolumeBoard::new(info, VolumeState::Writable)));
         volume.open_ms.set(1500);

@@ -164,7 +164,7 @@ mod tests {
     use crate::runtime::buffer::{Pool, Region};
 
     #[test]
-    fn a_plain_reply_is_whole() {
+    fn plain_reply_has_head_and_body_and_no_body_for_head() {
         let mut out = [0; 1024];
         let plain = PlainReply::error(Status::NOT_FOUND, "no such photo");
         let date = date::format(0);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_error_fits_the_smallest_buffer() {
+    fn longest_error_reply_fits_the_smallest_buffer() {
         let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
         let mut buf = pool.alloc(1).unwrap();
         for refusal in [Refusal::Poisoned, Refusal::Full, Refusal::Conflict] {

@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_are_bounded_and_come_back() {
+    fn slots_are_bounded_and_returned() {
         let slots = Arc::new(Slots::default());
         let mut taken: Vec<Slot> = (0..3).map(|_| slots.take(3).unwrap()).collect();
         assert!(slots.take(3).is_none());
@@ -53,7 +53,7 @@ mod tests {
 
     /// There are as many slots as threads and each thread holds at most one, so that none is ever refused.
     #[test]
-    fn nobody_within_the_bound_is_refused() {
+    fn no_thread_within_the_limit_is_refused_a_slot() {
         let slots = Arc::new(Slots::default());
         std::thread::scope(|scope| {
             for _ in 0..4 {

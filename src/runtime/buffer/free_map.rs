@@ -167,7 +167,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_run_is_found_whenever_there_is_one_and_where_it_should_be(
+        fn small_runs_are_taken_lowest_first_and_long_ones_highest(
             pages in 1..200u32,
             steps in prop::collection::vec((any::<bool>(), 1..40u32, any::<prop::sample::Index>()), 1..80),
         ) {
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_in_vain_asks_at_no_cost() {
+    fn failed_search_records_the_absent_length() {
         let mut map = FreeMap::new(100);
         let all: Vec<u32> = (0..20).map(|_| map.take(5).unwrap()).collect();
         assert_eq!(map.take(5), None);
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asked_in_vain_for_everything_gets_it_when_everything_is_free() {
+    fn refused_full_run_is_found_after_all_pages_are_free() {
         let mut map = FreeMap::new(100);
         let first = map.take(1).unwrap();
         assert_eq!(map.take(100), None);
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     #[should_panic = "a page was freed twice"]
-    fn what_is_free_is_not_freed() {
+    fn freeing_a_free_page_panics() {
         let mut map = FreeMap::new(70);
         map.take(70);
         map.set(60, 7, true);
@@ -237,16 +237,16 @@ mod tests {
 
     #[test]
     #[should_panic = "a page was given out twice"]
-    fn what_is_given_out_is_not_given_out() {
+    fn taking_a_taken_page_panics() {
         let mut map = FreeMap::new(70);
         map.set(60, 7, false);
         map.set(66, 2, false);
     }
 
     proptest! {
-        /// An allocation fails if and only if there is no run of that many free pages.
+        /// An allocation fails if and only if no run of that many free pages exists.
         #[test]
-        fn a_run_is_refused_only_where_there_is_none(
+        fn allocation_fails_only_without_a_long_enough_run(
             pages in 1..200u32,
             steps in prop::collection::vec((any::<bool>(), 1..80u32), 1..200),
         ) {

@@ -7,7 +7,7 @@ use crate::runtime::sim::World;
 use crate::runtime::sim::disk::Image;
 use crate::runtime::{KeyLocks, Signal};
 
-/// Creates a runtime that is alone in a simulated world.
+/// Creates the only runtime of a simulated world.
 fn alone() -> (Runtime, impl Driver) {
     let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
     let driver = World::new(1, &Image::default()).driver();
@@ -28,7 +28,7 @@ fn order(runtime: &mut Runtime, tasks: usize) -> Vec<usize> {
 }
 
 #[test]
-fn tasks_run_in_the_order_they_became_ready_or_in_one_that_a_seed_draws() {
+fn tasks_run_in_ready_order_or_in_a_seeded_order() {
     let (mut runtime, _) = alone();
     assert!(order(&mut runtime, 20).is_sorted());
     let drawn = |seed| {
@@ -45,7 +45,7 @@ fn tasks_run_in_the_order_they_became_ready_or_in_one_that_a_seed_draws() {
 }
 
 #[test]
-fn a_turn_has_its_bounds() {
+fn iteration_bounds_polls_background_tasks_and_timers() {
     let (mut runtime, _) = alone();
     let ran = Rc::new(Cell::new(0));
     for n in 0..=POLLS_PER_ITERATION {
@@ -107,7 +107,7 @@ fn operations_in_flight_are_counted() {
 }
 
 #[test]
-fn who_yields_goes_on_in_another_turn() {
+fn yielding_task_resumes_in_next_iteration() {
     let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
     let driver = World::new(1, &Image::default()).driver();
     let mut runtime = Runtime::new(&driver, pool, || 1);
@@ -119,9 +119,9 @@ fn who_yields_goes_on_in_another_turn() {
             handle.yield_now().await;
         }
     });
-    for turn in 1..10 {
+    for iteration in 1..10 {
         runtime.run_ready();
-        assert_eq!(steps.get(), turn, "one step in each iteration after the first");
+        assert_eq!(steps.get(), iteration, "one step in each iteration after the first");
         assert!(runtime.has_ready(), "the driver must not wait");
     }
     runtime.run_ready();
@@ -162,7 +162,7 @@ impl Bench {
 
 /// A dropped operation and a dropped sleep leave no operation and no timer behind.
 #[test]
-fn what_was_dropped_leaves_no_operation_and_no_timer() {
+fn dropped_futures_leave_no_operation_and_no_timer() {
     let mut bench = bench();
     let handle = bench.runtime.handle().clone();
     let listener = crate::runtime::op::Sock(1);
@@ -187,7 +187,7 @@ fn what_was_dropped_leaves_no_operation_and_no_timer() {
 
 /// A thousand timers that expire together are handled a few per iteration.
 #[test]
-fn those_whose_time_comes_together_hold_up_nobody() {
+fn timers_that_expire_together_are_spread_over_iterations() {
     let mut bench = bench();
     let handle = bench.runtime.handle().clone();
     let woken = Rc::new(Cell::new(0));
@@ -202,15 +202,15 @@ fn those_whose_time_comes_together_hold_up_nobody() {
     bench.run_for(100_000_000);
     bench.world.skip_to(deadline + 10_000_000);
     bench.runtime.collect(&mut bench.driver, 0);
-    for turn in 1..=1000_usize.div_ceil(BACKGROUND_PER_ITERATION) {
-        assert!(turn == 1 || bench.runtime.has_ready(), "{} of 1000", woken.get());
+    for iteration in 1..=1000_usize.div_ceil(BACKGROUND_PER_ITERATION) {
+        assert!(iteration == 1 || bench.runtime.has_ready(), "{} of 1000", woken.get());
         bench.runtime.run_ready();
-        assert_eq!(woken.get(), (turn * BACKGROUND_PER_ITERATION).min(1000));
+        assert_eq!(woken.get(), (iteration * BACKGROUND_PER_ITERATION).min(1000));
     }
 }
 
 #[test]
-fn a_storm_of_ready_tasks_does_not_keep_completions_waiting() {
+fn many_ready_tasks_are_spread_over_iterations() {
     let mut bench = bench();
     let handle = bench.runtime.handle().clone();
     let polls = Rc::new(Cell::new(0));
@@ -226,7 +226,7 @@ fn a_storm_of_ready_tasks_does_not_keep_completions_waiting() {
 }
 
 #[test]
-fn a_key_passes_over_those_that_have_stopped_waiting() {
+fn key_lock_skips_tasks_that_stopped_waiting() {
     let mut bench = bench();
     let handle = bench.runtime.handle().clone();
     let locks = Rc::new(KeyLocks::new(&handle));
@@ -254,7 +254,7 @@ fn a_key_passes_over_those_that_have_stopped_waiting() {
 }
 
 #[test]
-fn a_flag_that_was_raised_before_anybody_waits_is_not_lost() {
+fn signal_raised_before_the_wait_is_seen_once() {
     let mut bench = bench();
     let handle = bench.runtime.handle().clone();
     let signal = Rc::new(Signal::new(&handle));

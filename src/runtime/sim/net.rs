@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_come_in_order_and_in_segments_and_then_the_end() {
+    fn bytes_arrive_in_order_in_segments_before_the_end() {
         let mut net = Net::default();
         assert_eq!(net.accept(3), None);
         let client = net.connect(3, 4);
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_window_holds_the_sender_up() {
+    fn full_window_blocks_the_sender() {
         let mut net = Net::default();
         let client = net.connect(3, usize::MAX);
         let server = i32::try_from(net.accept(3).unwrap()).unwrap();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn closing_with_something_unread_breaks_the_connection() {
+    fn closing_with_unread_data_resets_the_connection() {
         let mut net = Net::default();
         let client = net.connect(3, 100);
         let server = i32::try_from(net.accept(3).unwrap()).unwrap();

@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_come_back_across_pages_and_copies_do_not_see_each_other() {
+    fn writes_across_pages_are_read_back_and_copies_are_isolated() {
         let mut one = Pages::default();
         one.resize(3 * PAGE + 100);
         one.write(PAGE - 3, b"across");
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_shares_what_neither_wrote() {
+    fn copy_shares_pages_that_neither_wrote() {
         let mut one = Pages::from(&[7; 4 * PAGE][..]);
         let two = one.clone();
         one.flip(PAGE + 5, 7);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_does_not_come_back() {
+    fn truncated_bytes_read_zero_after_growing_again() {
         let mut pages = Pages::from(&[1; PAGE + 10][..]);
         pages.resize(PAGE + 2);
         pages.resize(2 * PAGE);

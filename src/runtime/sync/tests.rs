@@ -8,7 +8,7 @@ use crate::runtime::sim::disk::Image;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Runs a task to its end, together with the tasks that it spawns.
+/// Runs a task until it ends; the tasks that it spawns run meanwhile.
 fn run<T: 'static, F: Future<Output = T> + 'static>(task: impl FnOnce(Handle) -> F) -> T {
     let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
     let mut driver = World::new(1, &Image::default()).driver();
@@ -27,7 +27,7 @@ fn since(handle: &Handle, start: u64) -> u64 {
 }
 
 #[test]
-fn two_futures_run_at_once() {
+fn join_runs_two_futures_concurrently() {
     run(|handle| async move {
         for (first, second) in [(1, 3), (3, 1), (2, 2)] {
             let start = handle.now();
@@ -42,7 +42,7 @@ fn two_futures_run_at_once() {
 }
 
 #[test]
-fn an_event_wakes_all_who_wait_and_stays() {
+fn event_wakes_all_waiting_tasks_and_stays_set() {
     run(|handle| async move {
         let event = Rc::new(Event::new(&handle));
         let seen = Rc::new(Cell::new(0));
@@ -65,7 +65,7 @@ fn an_event_wakes_all_who_wait_and_stays() {
 
 #[test]
 #[should_panic = "an event happens once"]
-fn an_event_happens_once() {
+fn setting_an_event_twice_panics() {
     run(|handle| async move {
         let event = Event::new(&handle);
         event.set(1);
@@ -74,7 +74,7 @@ fn an_event_happens_once() {
 }
 
 #[test]
-fn a_signal_is_lowered_by_who_waits() {
+fn wait_consumes_a_raised_signal() {
     run(|handle| async move {
         let signal = Rc::new(Signal::new(&handle));
         signal.raise();
@@ -96,7 +96,7 @@ fn a_signal_is_lowered_by_who_waits() {
 }
 
 #[test]
-fn work_goes_to_who_began_to_wait_last_and_the_oldest_first() {
+fn queue_is_fifo_and_wakes_the_latest_waiting_task() {
     run(|handle| async move {
         let queue = Rc::new(Queue::new(&handle));
         assert!(!queue.push(1), "no task waits");
@@ -124,7 +124,7 @@ fn work_goes_to_who_began_to_wait_last_and_the_oldest_first() {
 }
 
 #[test]
-fn a_reply_wakes_who_waits_for_it_and_frees_its_number() {
+fn reply_wakes_its_waiting_task_and_frees_the_number() {
     run(|handle| async move {
         let replies = Rc::new(Replies::new(&handle));
         assert!(replies.is_empty());
@@ -146,7 +146,7 @@ fn a_reply_wakes_who_waits_for_it_and_frees_its_number() {
 
 #[test]
 #[should_panic = "a reply came twice"]
-fn a_reply_comes_once() {
+fn fulfilling_a_reply_twice_panics() {
     run(|handle| async move {
         let replies = Replies::new(&handle);
         let number = replies.expect();
@@ -156,7 +156,7 @@ fn a_reply_comes_once() {
 }
 
 #[test]
-fn a_key_goes_to_who_waits_in_the_order_they_came() {
+fn key_lock_is_granted_in_arrival_order() {
     run(|handle| async move {
         let locks = Rc::new(KeyLocks::new(&handle));
         let held = locks.lock(1).await;

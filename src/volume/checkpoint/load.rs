@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_of_anything_else_is_not_taken() {
+    fn checkpoint_of_another_volume_file_or_layout_is_rejected() {
         let fingerprint = [1; 8];
         let end =
             LogPosition { record_at: 0, tail: 0, sequence: 0, record_checksum: 0, version: 0 };

@@ -38,7 +38,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn both_implementations_agree(
+        fn data_checksum_agrees_with_the_reference_xxh3(
             bytes in proptest::collection::vec(any::<u8>(), 0..5000),
             repeat in 1_usize..20,
         ) {

@@ -179,7 +179,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_record_is_encoded_exactly_when_it_would_be_decoded(
+        fn record_is_encoded_exactly_if_it_would_be_decoded(
             (offset, log_end, len) in (number(), number(), number()),
             (sequence, durable_tail, written_ns) in (number(), number(), number()),
             (needles, is_seal) in (998u32..1003, any::<bool>()),

@@ -104,7 +104,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_hint_is_encoded_exactly_when_it_would_be_decoded(
+        fn hint_is_encoded_exactly_if_it_would_be_decoded(
             (number, tail, log_end) in (number(), number(), number()),
             (sequence, version, clean) in (number(), number(), any::<bool>()),
         ) {

@@ -142,7 +142,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_manifest_reads_back() {
+    fn manifest_is_decoded_to_the_same_parts_and_checksums() {
         let parts = [
             PartEntry { offset: 65_536, len: 1 << 20 },
             PartEntry { offset: 1 << 30, len: 65_537 },
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_that_make_no_sense_are_noticed() {
+    fn manifest_with_an_invalid_part_is_not_sound() {
         let sound = PartEntry { offset: 65_536, len: 10 };
         for part in [
             PartEntry { len: 0, ..sound },
@@ -179,7 +179,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_manifest_is_encoded_exactly_when_it_would_be_sound(
+        fn manifest_is_encoded_exactly_if_it_would_be_sound(
             parts in prop::collection::vec((0u64..4, 0u32..3, 0u32..3), 0..4),
             (one_sum_more, one_byte_more) in (any::<bool>(), any::<bool>()),
             (longer, log_end) in (0u64..2, 1000u64..2000),

@@ -237,7 +237,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_superblock_is_encoded_exactly_when_it_would_be_decoded(
+        fn superblock_is_encoded_exactly_if_it_would_be_decoded(
             (size, revision, created_ns) in (number(), number(), number()),
             (compat, ro_compat, incompat) in (any::<u32>(), 0u32..2, 0u32..2),
             (unit, chunk, state) in (0u32..2, 0u32..2, 0u32..4),

@@ -128,7 +128,7 @@ mod tests {
     /// Regression, found by the simulation: a refused change left the volume closed with a different
     /// reason, and the next change claimed to have made it writable.
     #[test]
-    fn orders_to_a_poisoned_volume_are_refused_and_change_nothing() {
+    fn state_change_of_a_poisoned_volume_is_refused() {
         let pool = Pool::new(&Region::map(1, 8 << 20).unwrap(), 0);
         let world = World::new(1, &Image::default());
         let (mut driver, mut state) = (world.driver(), 1);

@@ -31,7 +31,7 @@ fn all(index: &Index, hash: IdHash) -> Vec<u64> {
 }
 
 #[test]
-fn colliding_needles_live_side_by_side() {
+fn needles_with_equal_hashes_coexist() {
     let hasher = Hasher::with_bits(1, 0);
     let hash = hasher.hash(NeedleId::new(1, 1));
     assert_eq!(hash, hasher.hash(NeedleId::new(2, 2)));
@@ -63,7 +63,7 @@ fn seeds_give_different_hashes() {
 }
 
 #[test]
-fn hashes_of_few_bits_have_few_values() {
+fn hash_of_n_bits_has_at_most_2_to_the_n_values() {
     for (bits, most) in [(0, 1), (1, 2), (3, 8)] {
         let hasher = Hasher::with_bits(1, bits);
         let hashes = (0..1000).map(|n| hasher.hash(NeedleId::new(n, 0)).0);
@@ -74,7 +74,7 @@ fn hashes_of_few_bits_have_few_values() {
 }
 
 #[test]
-fn any_volume_leaves_enough_bits_for_the_hash() {
+fn entry_keeps_at_least_35_hash_bits_for_any_volume_size() {
     for (size, bits, depth) in [
         (64 << 10, 42, 0),
         (16 << 20, 42, 0),
@@ -89,7 +89,7 @@ fn any_volume_leaves_enough_bits_for_the_hash() {
 }
 
 #[test]
-fn every_length_and_the_last_place_are_kept_exactly() {
+fn every_length_and_the_last_offset_are_stored_exactly() {
     for size in [1 << 20, 100 * GIB, 1 << 40] {
         let layout = EntryLayout::for_volume(size);
         for units in 1..4096 {
@@ -103,7 +103,7 @@ fn every_length_and_the_last_place_are_kept_exactly() {
 }
 
 #[test]
-fn an_entry_gives_its_hash_back() {
+fn hash_is_recovered_from_an_entry_and_its_bucket() {
     for size in [16 << 20, 100 * GIB, 1 << 40] {
         let layout = EntryLayout::for_volume(size);
         let bits = layout.hash_bits();
@@ -132,7 +132,7 @@ fn an_entry_gives_its_hash_back() {
 }
 
 #[test]
-fn equal_hashes_are_kept_however_many() {
+fn any_number_of_equal_hashes_is_kept() {
     for count in [15, 16, 17, 32, 33, 500] {
         let (mut index, same) = (index(), hash(0));
         for unit in 1..=count {
@@ -155,7 +155,7 @@ fn equal_hashes_are_kept_however_many() {
 }
 
 #[test]
-fn what_found_no_place_gets_one_when_its_segment_grows() {
+fn stashed_entry_moves_to_the_table_when_its_segment_grows() {
     let (mut index, same) = (Index::for_volume(GIB), hash(0));
     for unit in 1..=17 {
         index.insert(same, at(unit));
@@ -170,8 +170,8 @@ fn what_found_no_place_gets_one_when_its_segment_grows() {
 }
 
 #[test]
-fn a_flood_of_hashes_that_are_alike_costs_no_more_than_it_holds() {
-    // All in one part of the directory, as if an attacker knew the seed.
+fn similar_hashes_use_bounded_memory_and_steps() {
+    // Hashes with equal high bits, in one part of the directory, as if an attacker knew the seed.
     let mut index = index();
     let alike = |n: u64| IdHash(hash(n).0 >> 24);
     for n in 0..60_000 {
@@ -187,7 +187,7 @@ fn a_flood_of_hashes_that_are_alike_costs_no_more_than_it_holds() {
 }
 
 #[test]
-fn without_memory_nothing_is_lost() {
+fn no_entry_is_lost_when_the_segment_limit_is_reached() {
     let mut index = Index::with_segments_max(GIB, 1);
     for n in 0..30_000 {
         assert!(index.insert(hash(n), at(n + 1)));
@@ -211,7 +211,7 @@ fn without_memory_nothing_is_lost() {
 }
 
 #[test]
-fn an_empty_index_takes_no_memory_and_a_small_one_little() {
+fn empty_index_uses_no_memory_and_a_small_one_under_66_kib() {
     let mut index = Index::for_volume(16 << 20);
     assert_eq!((index.memory(), index.candidates(hash(1)).count()), (0, 0));
     index.prefetch(hash(1));
@@ -237,7 +237,7 @@ fn orders() -> [Order; 5] {
 }
 
 #[test]
-fn a_needle_takes_less_than_9_bytes_whatever_its_name_and_whenever() {
+fn needle_uses_at_most_9_bytes_for_any_order_of_ids() {
     for (order, name) in orders() {
         let count = if order == "sequential" { 2_000_000 } else { 500_000 };
         let (mut index, hasher) = (index(), Hasher::new(7));
@@ -264,7 +264,7 @@ fn a_needle_takes_less_than_9_bytes_whatever_its_name_and_whenever() {
 }
 
 #[test]
-fn everything_is_found_before_and_after_each_step() {
+fn all_entries_are_found_after_each_growth_step() {
     let mut index = Index::for_volume(GIB);
     let mut steps = 0;
     for n in 0..40_000 {
@@ -281,7 +281,7 @@ fn everything_is_found_before_and_after_each_step() {
 }
 
 #[test]
-fn it_stays_dense_under_writes_and_deletes() {
+fn index_stays_dense_under_writes_and_deletes() {
     let mut index = Index::for_volume(100 * GIB);
     for n in 0..100_000 {
         index.insert(hash(n), at(n + 1));
@@ -319,7 +319,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn it_is_the_multimap_that_a_simple_one_is(
+    fn index_behaves_like_a_model_multimap(
         acts in acts(),
         bits in prop_oneof![Just(0_u32), Just(2), Just(12), Just(64)],
         segments_max in prop_oneof![Just(1_usize), Just(usize::MAX)],
@@ -377,7 +377,7 @@ proptest! {
     }
 }
 
-/// Saves an index and restores it to another one. `between` is called on the first between the steps.
+/// Saves an index and restores it to a new one. `between` changes the saved index between the steps.
 fn saved(from: &mut Index, size: u64, mut between: impl FnMut(&mut Index)) -> Option<Index> {
     let mut saved = Index::for_volume(size);
     let mut stash = Vec::new();
@@ -410,7 +410,7 @@ fn saved(from: &mut Index, size: u64, mut between: impl FnMut(&mut Index)) -> Op
 }
 
 #[test]
-fn what_is_saved_is_the_same_index() {
+fn restored_index_equals_the_saved_one() {
     for (size, count) in [(GIB, 0), (GIB, 1), (GIB, 60_000), (1024 * GIB, 200_000)] {
         let mut index = Index::for_volume(size);
         let alike = Hasher::with_bits(1, 0).hash(NeedleId::new(0, 0));
@@ -439,7 +439,7 @@ fn what_is_saved_is_the_same_index() {
 }
 
 #[test]
-fn what_was_there_before_is_saved_however_the_index_changes_meanwhile() {
+fn entries_before_a_save_are_saved_despite_later_inserts() {
     let size = 1024 * GIB;
     let mut index = Index::for_volume(size);
     let alike = |n| Hasher::with_bits(n, 2).hash(NeedleId::new(n, 0));
@@ -470,7 +470,7 @@ fn what_was_there_before_is_saved_however_the_index_changes_meanwhile() {
 }
 
 #[test]
-fn parts_that_do_not_belong_together_make_no_index() {
+fn inconsistent_segments_are_not_restored() {
     let mut index = Index::for_volume(1024 * GIB);
     for n in 0..50_000 {
         index.insert(hash(n), at(n + 1));
@@ -490,7 +490,7 @@ fn parts_that_do_not_belong_together_make_no_index() {
     assert!(!put(next, prefix, depth, &buckets));
     assert!(put(0, prefix, depth, &buckets));
     assert!(!other.finish_restore(next), "the rest is missing");
-    // Few buckets, from an index with another layout.
+    // Buckets from an index with another layout.
     let mut smaller = Index::for_volume(GIB);
     assert!(smaller.restore_segment(0, 0, 0, buckets[..64].iter().copied()).is_none());
 }

@@ -145,7 +145,7 @@ mod tests {
     use crate::volume::index::Hasher;
 
     #[test]
-    fn parts_live_and_die_with_their_manifest() {
+    fn live_bytes_include_the_parts_of_a_manifest() {
         let hash = Hasher::new(1).hash(NeedleId::new(1, 1));
         let at = |unit: u64| Location { offset: unit * 512, len: 1024 };
         let mut contents = Contents::new(Index::for_volume(1 << 30));

@@ -31,7 +31,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Space that a body takes in parts of these lengths, in rotation.
+    /// Space taken by a body of `len` bytes in parts of the lengths `lens`, used in rotation (bytes).
     fn cost_of(len: u64, lens: &[u64]) -> u64 {
         let (mut rest, mut cost, mut parts, mut chunks) = (len, 0, 0, 0);
         for part in lens.iter().cycle() {
@@ -49,7 +49,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_body_never_costs_more_than_is_set_aside(
+        fn body_never_costs_more_than_its_reservation(
             len in 1u64..50 << 20,
             lens in prop::collection::vec((CHUNK..CHUNK + 2000).prop_union(CHUNK..1 << 20), 1..4),
         ) {
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn nor_do_the_longest_ones() {
+    fn longest_bodies_never_cost_more_than_their_reservation() {
         for len in [1 << 30, (1 << 30) - 1, (1 << 30) - CHUNK + 1] {
             for part in [CHUNK, CHUNK + 1, CHUNK + 312, CHUNK + 313, CHUNK + 328, 1 << 20] {
                 assert!(cost_of(len, &[part]) <= body_cost(len), "{len} bytes in {part}");

@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_a_line_is_no_result() {
+    fn truncated_line_is_ignored() {
         let line = "ab\tlib\ta::b\t12\t1-3,7-7,\t.";
         let (sum, reach) = reach_of(line).unwrap();
         assert_eq!((sum, reach.reached), ("ab", vec![1, 2, 3, 7]));
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn fates_are_read_as_they_are_written() {
+    fn outcomes_are_parsed_and_unknown_ones_ignored() {
         assert_eq!(
             outcome_of("survived", "3+4"),
             Some(Outcome::Survived { tests: 3, left_out: 4 })

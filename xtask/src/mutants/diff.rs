@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changed_lines_are_read_from_a_diff() {
+    fn changed_lines_are_parsed_from_a_diff() {
         let diff = "--- a/src/a.rs\n+++ b/src/a.rs\n@@ -1,2 +3,2 @@ fn x\n+a\n+b\n@@ -9 +10 @@\n+c\n\
                     @@ -20,3 +20,0 @@\n";
         let lines = lines_of_diff(diff);

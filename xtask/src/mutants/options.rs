@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sample_is_even_and_depends_on_the_seed() {
+    fn sample_is_evenly_spaced_and_depends_on_the_seed() {
         let sample = |seed| evenly((0..1000).collect(), 10, seed);
         assert_eq!(sample(0), [0, 100, 200, 300, 400, 500, 600, 700, 800, 900]);
         assert_eq!(sample(1).len(), 10);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_read() {
+    fn flags_are_parsed_and_invalid_ones_rejected() {
         let options =
             Options::parse(&["--changed", "--sample", "5", "--file", "src/http"]).unwrap();
         assert_eq!(options.changed.as_deref(), Some("HEAD~1"));

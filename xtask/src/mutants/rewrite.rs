@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_mistakes_have_their_operands_once() {
+    fn nested_mutants_keep_each_operand_once() {
         let text = rewritten("fn f(a: &[u8]) -> X { a[g() + 1] < h(a) && k(a) }");
         for word in ["g()", "h(a)", "k(a)"] {
             assert_eq!(text.matches(word).count(), 1, "{word} in {text}");
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_is_still_rust() {
+    fn rewritten_source_parses() {
         let source = "fn f(mut a: u64, b: u64) -> u64 { s.x += b * 2; t(a); let _ = u(); \
             if !v(a) || a.min(b + 3) > b { w(); } a - b - 1 }";
         let text = rewritten(source);

@@ -295,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tests_of_a_file_begin_with_its_module() {
+    fn module_path_is_derived_from_the_file_path() {
         assert_eq!(module_of(Path::new("src/http/head.rs")), "http::head::");
         assert_eq!(module_of(Path::new("src/volume/mod.rs")), "volume::");
         assert_eq!(module_of(Path::new("src/ring.rs")), "ring::");

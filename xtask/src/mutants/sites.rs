@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn operators_literals_statements_and_bodies_are_sites() {
+    fn operators_literals_statements_and_bodies_are_mutated() {
         let source = "fn f(a: u64) -> bool { g(a); let mut b = a; b += a; !(a < 3 && b != a) }";
         assert_eq!(
             changes(source),
@@ -351,19 +351,19 @@ mod tests {
     }
 
     #[test]
-    fn tests_and_what_the_compiler_evaluates_are_none() {
+    fn tests_and_constant_expressions_are_not_mutated() {
         let source = "const A: u64 = 1 + 2; #[cfg(test)] mod tests { fn f() { g(1); } }
             const fn c() -> u64 { 3 + 4 } fn d(x: [u8; 5]) -> [u8; 6] { match x { _ => [0; 6] } }";
         assert_eq!(changes(source), ["0 -> 1"]);
     }
 
     #[test]
-    fn capacities_are_none() {
+    fn capacities_are_not_mutated() {
         assert_eq!(changes("fn f() -> X { g(Vec::with_capacity(8 + 1), 2) }"), ["2 -> 3"]);
     }
 
     #[test]
-    fn a_condition_that_binds_names_is_left_whole() {
+    fn condition_that_binds_names_is_not_negated() {
         let source = "fn f(a: Option<u8>) { if let Some(b) = a && b == g(b) { h(b); } }";
         assert_eq!(changes(source), ["returns", "== -> !=", "left out: h(b);"]);
     }

@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_test_that_failed_is_named() {
+    fn failed_and_last_test_are_parsed_from_the_output() {
         let printed = "\nrunning 3 tests\ntest a::b ... ok\ntest a::c - should panic ... ok\n\
                        test a::d ... FAILED\ntest a::e ... ";
         assert_eq!(failed_in(printed).as_deref(), Some("a::d"));
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_test_leaves_behind_is_ended() {
+    fn processes_left_by_a_test_are_ended() {
         let place = target().join("mutants/left-by-a-test");
         let mut child =
             Command::new("sleep").arg("600").env(RUN, place.join("1")).spawn().expect("it starts");
@@ -202,7 +202,7 @@ mod tests {
             std::thread::yield_now();
         }
         end_leftovers(&place);
-        // Not ended, this waits for ten minutes.
+        // Waits for ten minutes if the process was not ended.
         assert!(!child.wait().expect("it was started").success());
     }
 }

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tests_are_cut_out() {
+    fn test_modules_and_functions_are_removed() {
         let source = "fn f() { g() }\n#[cfg(test)]\nmod tests { fn h() {} }\n\
                       mod m { #[test] fn i() {} fn j() {} }";
         assert_eq!(without_tests(source).unwrap(), "fn f() { g() }\n\nmod m {  fn j() {} }");

@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use super::*;
 use crate::commands::client::Source;
 
-/// Serves one connection after the other: on each, as many requests as its script has answers. The thread
-/// returns the requests, bodies included.
+/// Serves one connection per script, one at a time, with one request per answer of the script. The thread
+/// returns the requests with their bodies.
 fn server(scripts: Vec<Vec<&'static str>>) -> (ServerAddress, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().into();
@@ -57,7 +57,7 @@ fn client(address: ServerAddress) -> Client {
 }
 
 #[test]
-fn a_connection_is_kept_and_bodies_have_a_length() {
+fn connection_is_reused_and_bodies_have_a_content_length() {
     let (address, server) = server(vec![vec![CREATED, NO_CONTENT, NO_CONTENT, NO_CONTENT]]);
     let client = client(address);
     let ask = |method, body| client.request(method, "/1", &[("X-A", "b")], body).unwrap().status;
@@ -78,7 +78,7 @@ fn a_connection_is_kept_and_bodies_have_a_length() {
 }
 
 #[test]
-fn what_can_be_repeated_is_after_503_and_after_a_broken_connection() {
+fn put_is_retried_after_503_and_after_a_broken_connection() {
     let (address, server) = server(vec![vec![BUSY, BUSY, ""], vec![CREATED]]);
     let reply = client(address).request(Method::Put, "/1", &[], Body::Bytes(b"x"));
     assert_eq!(reply.unwrap().status, 201);
@@ -86,7 +86,7 @@ fn what_can_be_repeated_is_after_503_and_after_a_broken_connection() {
 }
 
 #[test]
-fn a_post_is_sent_once() {
+fn post_is_never_retried() {
     let (address, server) = server(vec![vec![BUSY], vec![""]]);
     let client = client(address);
     let post = || client.request(Method::Post, "/", &[], Body::Bytes(b"x"));
@@ -97,7 +97,7 @@ fn a_post_is_sent_once() {
 }
 
 #[test]
-fn retries_are_bounded_and_can_be_off() {
+fn retries_are_bounded_and_can_be_disabled() {
     let (address, server) = server(vec![vec![BUSY; 7]]);
     let (retrying, once) = (client(address.clone()), client(address).without_retries());
     let reply = retrying.request(Method::Get, "/1", &[], Body::None).unwrap();
@@ -109,14 +109,14 @@ fn retries_are_bounded_and_can_be_off() {
 }
 
 #[test]
-fn reasons_are_one_line_without_control_characters() {
+fn refusal_reason_is_one_line_without_control_characters() {
     let (address, _server) = server(vec![vec![FULL]]);
     let error = client(address).request(Method::Get, "/1", &[], Body::None).unwrap().refused();
     assert_eq!(error.to_string(), "GET /1 was answered with 507: full[1m");
 }
 
 #[test]
-fn nobody_there_is_said_with_advice() {
+fn refused_connection_is_reported_with_advice() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().into();
     drop(listener);
@@ -125,9 +125,9 @@ fn nobody_there_is_said_with_advice() {
     assert!(error.to_string().contains("hayloft serve, or name it with --server"), "{error}");
 }
 
-struct Short(&'static [u8]);
+struct ShortSource(&'static [u8]);
 
-impl Source for Short {
+impl Source for ShortSource {
     fn len(&self) -> u64 {
         100
     }
@@ -138,9 +138,10 @@ impl Source for Short {
 }
 
 #[test]
-fn a_source_that_falls_short_is_never_sent_as_whole() {
+fn source_shorter_than_its_length_fails_the_request() {
     let (address, server) = server(vec![vec![CREATED]]);
-    let result = client(address).request(Method::Put, "/1", &[], Body::Source(&Short(b"abc")));
+    let result =
+        client(address).request(Method::Put, "/1", &[], Body::Source(&ShortSource(b"abc")));
     assert!(matches!(result, Err(ClientError::Source(_))));
     assert_eq!(server.join().unwrap(), [""; 0], "the request did not arrive completely");
 }

@@ -65,7 +65,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn odd_bytes_are_spelled_out() {
+    fn special_bytes_are_escaped() {
         assert_eq!(escape(b"a b/c#.jpg"), "a b/c#.jpg");
         assert_eq!(escape("\u{e4}\u{4e2d}".as_bytes()), "\u{e4}\u{4e2d}");
         assert_eq!(escape(b"#a\t\n\r\\\x01\x7f\xff"), "\\x23a\\t\\n\\r\\\\\\x01\\x7f\\xff");
@@ -76,7 +76,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_come_back(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+        fn escaping_round_trips_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             let field = escape(&bytes);
             prop_assert!(!field.contains(['\t', '\n', '\r', '\0']) && !field.starts_with('#'));
             prop_assert_eq!(unescape(&field), Some(bytes));

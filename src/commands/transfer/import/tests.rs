@@ -15,7 +15,7 @@ use crate::base::size::ByteSize;
 use crate::commands::client::Client;
 
 #[derive(Default)]
-struct World {
+struct FakeStore {
     photos: BTreeMap<String, Vec<u8>>,
     /// Status line of the answer to PUTs to a volume.
     refusals: BTreeMap<char, &'static str>,
@@ -25,12 +25,12 @@ struct World {
     wrong_etag: bool,
     /// Number of polls of a volume that is being created before its state changes.
     polls_left: u32,
-    /// The state that it then gets.
+    /// State of such a volume after the last of these polls.
     creates: &'static str,
 }
 
-impl World {
-    /// Describes one volume. A volume that is being created makes progress.
+impl FakeStore {
+    /// Returns a volume as JSON. Each call counts as a poll of a volume that is being created.
     fn describe(&mut self, id: char) -> String {
         let state = self.states.entry(id).or_insert("creating");
         if *state == "creating" && self.polls_left == 0 {
@@ -95,7 +95,7 @@ impl World {
     }
 }
 
-fn serve(stream: TcpStream, world: &Mutex<World>) -> Option<()> {
+fn serve(stream: TcpStream, store: &Mutex<FakeStore>) -> Option<()> {
     let (mut out, mut input) = (stream.try_clone().ok()?, BufReader::new(stream));
     loop {
         let mut head = String::new();
@@ -110,19 +110,19 @@ fn serve(stream: TcpStream, world: &Mutex<World>) -> Option<()> {
         input.read_exact(&mut body).ok()?;
         let mut words = head.split(' ');
         let (method, path) = (words.next()?.to_uppercase(), words.next()?.to_owned());
-        let answer = world.lock().unwrap().answer(&method, &path, body);
+        let answer = store.lock().unwrap().answer(&method, &path, body);
         out.write_all(answer.as_bytes()).ok()?;
     }
 }
 
-struct Place {
+struct ImportSetup {
     dir: tempfile::TempDir,
-    world: Arc<Mutex<World>>,
+    store: Arc<Mutex<FakeStore>>,
     address: SocketAddr,
 }
 
-impl Place {
-    /// A directory of files, and a store with volumes 1 and 2, of which 1 has more room.
+impl ImportSetup {
+    /// Creates a directory of `files` files, and a store with volumes 1 and 2; volume 1 has more free space.
     fn new(files: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("photos")).unwrap();
@@ -130,19 +130,21 @@ impl Place {
             std::fs::write(dir.path().join("photos").join(n.to_string()), format!("photo {n}"))
                 .unwrap();
         }
-        let world =
-            World { states: [('1', "writable"), ('2', "writable")].into(), ..World::default() };
-        let world = Arc::new(Mutex::new(world));
+        let store = FakeStore {
+            states: [('1', "writable"), ('2', "writable")].into(),
+            ..FakeStore::default()
+        };
+        let store = Arc::new(Mutex::new(store));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::clone(&world);
+        let shared = Arc::clone(&store);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let world = Arc::clone(&shared);
-                std::thread::spawn(move || serve(stream.unwrap(), &world));
+                let store = Arc::clone(&shared);
+                std::thread::spawn(move || serve(stream.unwrap(), &store));
             }
         });
-        Self { dir, world, address }
+        Self { dir, store, address }
     }
 
     fn import(&self) -> (Report, Progress) {
@@ -166,80 +168,80 @@ impl Place {
         (import(&self.dir.path().join("photos"), &plan, &progress).unwrap(), progress)
     }
 
-    /// Photos in a volume.
+    /// Number of photos stored in a volume.
     fn count(&self, volume: char) -> usize {
-        let world = self.world.lock().unwrap();
-        world.photos.keys().filter(|path| path.chars().nth(1) == Some(volume)).count()
+        let store = self.store.lock().unwrap();
+        store.photos.keys().filter(|path| path.chars().nth(1) == Some(volume)).count()
     }
 }
 
 #[test]
-fn when_a_volume_is_full_another_takes_the_rest() {
-    let place = Place::new(40);
-    place.world.lock().unwrap().room.insert('1', 5);
-    let (report, progress) = place.import();
+fn rest_goes_to_another_volume_when_one_is_full() {
+    let setup = ImportSetup::new(40);
+    setup.store.lock().unwrap().room.insert('1', 5);
+    let (report, progress) = setup.import();
     assert!(report.stopped.is_none() && report.failures.is_empty(), "{report:?}");
-    assert_eq!((progress.done(), place.count('1'), place.count('2')), (40, 5, 35));
+    assert_eq!((progress.done(), setup.count('1'), setup.count('2')), (40, 5, 35));
 }
 
 #[test]
-fn a_volume_that_takes_no_writes_any_more_is_left() {
-    let place = Place::new(20);
+fn volume_made_read_only_during_an_import_is_abandoned() {
+    let setup = ImportSetup::new(20);
     {
-        let mut world = place.world.lock().unwrap();
-        world.refusals.insert('1', "503 Service Unavailable");
-        // The state cannot be changed between the listing and the first photo: it changes after a refusal.
-        world.states.insert('1', "writable");
+        let mut store = setup.store.lock().unwrap();
+        store.refusals.insert('1', "503 Service Unavailable");
+        // Changed after a refusal, since no test can change it between the listing and the first photo.
+        store.states.insert('1', "writable");
     }
-    let world = Arc::clone(&place.world);
+    let store = Arc::clone(&setup.store);
     let change = std::thread::spawn(move || {
         std::thread::sleep(std::time::Duration::from_millis(150));
-        world.lock().unwrap().states.insert('1', "read_only");
+        store.lock().unwrap().states.insert('1', "read_only");
     });
-    let (report, _) = place.import();
+    let (report, _) = setup.import();
     change.join().unwrap();
     assert!(report.stopped.is_none() && report.failures.is_empty(), "{report:?}");
-    assert_eq!((place.count('1'), place.count('2')), (0, 20));
+    assert_eq!((setup.count('1'), setup.count('2')), (0, 20));
 }
 
 #[test]
-fn what_an_earlier_run_stored_unheard_is_not_stored_elsewhere() {
-    let place = Place::new(10);
-    let (report, _) = place.import();
+fn photos_stored_by_a_killed_run_are_not_stored_again() {
+    let setup = ImportSetup::new(10);
+    let (report, _) = setup.import();
     assert!(report.stopped.is_none(), "{report:?}");
-    let before = place.count('1');
+    let before = setup.count('1');
     assert!(before > 0);
-    // As if the importer had been killed after the last PUT and before any answer.
-    let manifest = std::fs::read_to_string(place.dir.path().join("m")).unwrap();
+    // The state after the importer was killed: all photos are stored, but no answer was recorded.
+    let manifest = std::fs::read_to_string(setup.dir.path().join("m")).unwrap();
     let drawn =
         manifest.lines().map(|line| line.split('\t').take(2).collect::<Vec<_>>().join("\t") + "\n");
-    std::fs::write(place.dir.path().join("m.journal"), drawn.collect::<String>()).unwrap();
-    std::fs::remove_file(place.dir.path().join("m")).unwrap();
-    place.world.lock().unwrap().refusals.insert('1', "507 Insufficient Storage");
-    let (report, progress) = place.import();
+    std::fs::write(setup.dir.path().join("m.journal"), drawn.collect::<String>()).unwrap();
+    std::fs::remove_file(setup.dir.path().join("m")).unwrap();
+    setup.store.lock().unwrap().refusals.insert('1', "507 Insufficient Storage");
+    let (report, progress) = setup.import();
     assert!(report.stopped.is_none() && progress.done() == 10, "{report:?}");
-    assert_eq!((place.count('1'), place.count('1') + place.count('2')), (before, 10));
+    assert_eq!((setup.count('1'), setup.count('1') + setup.count('2')), (before, 10));
 }
 
 #[test]
-fn an_answer_with_another_checksum_is_a_failure_and_its_name_is_kept() {
-    let place = Place::new(3);
-    place.world.lock().unwrap().wrong_etag = true;
-    let (report, progress) = place.import();
+fn wrong_checksum_in_an_answer_is_a_failure_and_keeps_the_name() {
+    let setup = ImportSetup::new(3);
+    setup.store.lock().unwrap().wrong_etag = true;
+    let (report, progress) = setup.import();
     assert_eq!((report.failures.len(), progress.done()), (3, 3));
     assert!(report.failures[0].why.contains("checksum"), "{report:?}");
-    place.world.lock().unwrap().wrong_etag = false;
-    let (report, _) = place.import();
+    setup.store.lock().unwrap().wrong_etag = false;
+    let (report, _) = setup.import();
     assert!(report.failures.is_empty(), "{report:?}");
-    assert_eq!(place.count('1') + place.count('2'), 3, "under the same names");
-    assert!(!place.dir.path().join("m.journal").exists());
+    assert_eq!(setup.count('1') + setup.count('2'), 3, "under the same names");
+    assert!(!setup.dir.path().join("m.journal").exists());
 }
 
 #[test]
-fn when_no_volume_has_room_it_ends_and_goes_on_later() {
-    let place = Place::new(10);
-    place.world.lock().unwrap().room.extend([('1', 2), ('2', 3)]);
-    let (report, _) = place.import();
+fn import_pauses_when_all_volumes_are_full_and_resumes() {
+    let setup = ImportSetup::new(10);
+    setup.store.lock().unwrap().room.extend([('1', 2), ('2', 3)]);
+    let (report, _) = setup.import();
     let wanted = "hayloft volume create";
     assert!(
         matches!(&report.stopped, Some(Stop::Pause(why)) if why.contains(wanted)),
@@ -247,20 +249,20 @@ fn when_no_volume_has_room_it_ends_and_goes_on_later() {
     );
     let manifest = std::fs::read_to_string(report.manifest.unwrap()).unwrap();
     assert_eq!(manifest.lines().count(), 1 + 5, "what was stored: {manifest}");
-    place.world.lock().unwrap().room.clear();
-    let (report, _) = place.import();
+    setup.store.lock().unwrap().room.clear();
+    let (report, _) = setup.import();
     assert!(report.stopped.is_none(), "{report:?}");
-    assert_eq!(place.count('1') + place.count('2'), 10);
+    assert_eq!(setup.count('1') + setup.count('2'), 10);
 }
 
 #[test]
-fn a_volume_that_is_being_created_is_waited_for() {
-    let place = Place::new(0);
+fn import_waits_for_volume_creation_and_reports_failure() {
+    let setup = ImportSetup::new(0);
     let create = |polls_left, creates, id, stop| {
-        let mut world = place.world.lock().unwrap();
-        (world.polls_left, world.creates) = (polls_left, creates);
-        drop(world);
-        let volumes = Volumes::ask(Client::new(place.address.into(), "--admin")).unwrap();
+        let mut store = setup.store.lock().unwrap();
+        (store.polls_left, store.creates) = (polls_left, creates);
+        drop(store);
+        let volumes = Volumes::ask(Client::new(setup.address.into(), "--admin")).unwrap();
         let needed = BTreeSet::from([1, id]);
         let created = volumes.create_missing(&needed, ByteSize::mib(16), &AtomicBool::new(stop));
         created.map(|created| (created, volumes.readable().unwrap()))

@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_with_most_room_takes_the_next() {
+    fn volume_with_the_most_free_space_is_picked() {
         let volumes = volumes(&[10, 30, 25]);
         let picked: Vec<_> = (0..4).map(|_| volumes.pick(10).unwrap()).collect();
         assert_eq!(picked, [2, 3, 2, 3]);
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_one_is_the_only_one() {
+    fn named_volume_is_the_only_one_picked() {
         let volumes = Volumes::only(7, None);
         assert_eq!((volumes.pick(u64::MAX), volumes.pick(1)), (Some(7), Some(7)));
         volumes.give_up(7);

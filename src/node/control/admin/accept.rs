@@ -50,7 +50,7 @@ fn range(text: &str) -> Option<(ExpositionFormat, f32)> {
 mod tests {
     use super::*;
 
-    fn of(accept: &[&str]) -> ExpositionFormat {
+    fn format_for(accept: &[&str]) -> ExpositionFormat {
         let mut headers = HeaderMap::new();
         for value in accept {
             headers.append(header::ACCEPT, value.parse().unwrap());
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_format_is_the_one_that_the_client_likes_best() {
+    fn format_follows_the_accept_header() {
         let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,\
                           application/openmetrics-text;version=0.0.1;q=0.4,\
                           text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
@@ -70,7 +70,7 @@ mod tests {
             &["text/plain;q=0.5", "application/openmetrics-text;q=0.5"],
             &["*/*;q=0.9, application/openmetrics-text;q=0.1"],
         ] {
-            assert_eq!(of(accept), ExpositionFormat::OpenMetrics, "{accept:?}");
+            assert_eq!(format_for(accept), ExpositionFormat::OpenMetrics, "{accept:?}");
         }
         for accept in [
             &[][..],
@@ -84,7 +84,7 @@ mod tests {
             &["application/json"],
             &[";;,,=", "text"],
         ] {
-            assert_eq!(of(accept), ExpositionFormat::Text, "{accept:?}");
+            assert_eq!(format_for(accept), ExpositionFormat::Text, "{accept:?}");
         }
     }
 }

@@ -143,7 +143,7 @@ mod tests {
     use super::parse_id;
 
     #[test]
-    fn ids_have_one_spelling() {
+    fn volume_ids_have_exactly_one_spelling() {
         assert_eq!(parse_id("7").unwrap(), 7);
         assert_eq!(parse_id("4294967295").unwrap(), u32::MAX);
         for bad in ["", "07", "+7", "-1", "4294967296", "x", "7 "] {

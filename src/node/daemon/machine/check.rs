@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_clients_may_take_and_what_is_reserved_never_exceeds_the_limit() {
+    fn reserved_and_client_files_never_exceed_the_limit() {
         for limit in (0..5000).step_by(7).chain([1 << 20, u64::MAX]) {
             for (shards, volumes) in [(1, 0), (2, 1), (64, 300)] {
                 let config = Config::default();
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn with_as_many_volumes_as_there_can_be_a_daemon_serves_clients_and_starts_again() {
+    fn daemon_with_maximum_volumes_serves_clients_and_restarts() {
         for limit in (0..5000).step_by(7).chain([20_000, 1 << 20, u64::MAX]) {
             for (shards, volumes, wanted) in [(1, 0, 1), (2, 1, 16_384), (64, 300, 1000)] {
                 let config = Config::default();
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_above_what_is_needed_changes_nothing_and_one_below_lowers_connections() {
+    fn ample_limit_changes_nothing_and_low_limit_cuts_connections() {
         let config = Config::default();
         let ample = check(&config, 2, 1 << 20).unwrap();
         assert_eq!((ample.files.connections, ample.files.refusals_per_shard), (16_384, 256));
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_that_the_warning_names_is_enough() {
+    fn limit_named_in_the_warning_is_sufficient() {
         let config = Config::default();
         let low = check(&config, 2, 1024).unwrap();
         let words = low.warnings[0].split("Raise the limit to ").nth(1).unwrap();
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn too_few_files_for_anything_is_refused_with_the_number_that_is_enough() {
+    fn too_low_limit_is_refused_with_the_sufficient_number() {
         let config = Config::default();
         let error = check(&config, 2, 64).unwrap_err();
         let StartError::OpenFiles { limit: 64, needed } = error else { panic!("{error}") };

@@ -152,8 +152,8 @@ mod tests {
 
     const MEMINFO: &str = "MemTotal:       1024 kB\nMemFree: 1 kB\nMemAvailable:    512 kB\n";
 
-    /// A system with these files.
-    fn system(files: &[(&str, &str)]) -> (tempfile::TempDir, Memory) {
+    /// Creates a root directory with these files, and reads the limits from it.
+    fn system_with(files: &[(&str, &str)]) -> (tempfile::TempDir, Memory) {
         let root = tempfile::tempdir().unwrap();
         for (name, text) in files {
             let path = root.path().join(name);
@@ -165,10 +165,10 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_limit_on_the_way_up_counts() {
+    fn lowest_limit_among_ancestor_cgroups_applies() {
         let mount =
             "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
-        let (_root, memory) = system(&[
+        let (_root, memory) = system_with(&[
             ("proc/self/cgroup", "0::/system.slice/hayloft.service\n"),
             ("proc/self/mountinfo", mount),
             ("proc/meminfo", MEMINFO),
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_of_a_container_is_found_with_and_without_its_own_name_space() {
+    fn container_limit_is_found_with_and_without_a_cgroup_namespace() {
         let v2 = "30 23 0:26 / /sys/fs/cgroup ro - cgroup2 cgroup rw\n";
         for group in ["0::/\n", "0::/docker/0123\n", "0::/../other\n"] {
             let files = [
@@ -189,11 +189,11 @@ mod tests {
                 ("proc/self/mountinfo", v2),
                 ("sys/fs/cgroup/memory.max", "8192\n"),
             ];
-            let (_root, memory) = system(&files);
+            let (_root, memory) = system_with(&files);
             assert_eq!(memory.group.unwrap().0, 8192, "{group}");
         }
         let v1 = "30 23 0:26 /docker/0123 /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n";
-        let (_root, memory) = system(&[
+        let (_root, memory) = system_with(&[
             ("proc/self/cgroup", "5:cpu:/x\n4:memory,hugetlb:/docker/0123/inner\n0::/\n"),
             ("proc/self/mountinfo", v1),
             ("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
@@ -203,11 +203,11 @@ mod tests {
     }
 
     #[test]
-    fn a_system_that_tells_nothing_limits_nothing() {
-        let (_root, memory) = system(&[]);
+    fn missing_or_malformed_files_mean_no_limit() {
+        let (_root, memory) = system_with(&[]);
         assert_eq!(memory, Memory::default());
         assert_eq!(memory.check(u64::MAX).unwrap(), [""; 0]);
-        let (_root, memory) = system(&[
+        let (_root, memory) = system_with(&[
             ("proc/self/cgroup", "nonsense\n0::/a\n"),
             ("proc/self/mountinfo", "nonsense - cgroup2\n1 2 - cgroup2 x\n"),
             ("proc/meminfo", "MemTotal: many\nMemAvailable:\n"),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn buffers_beyond_a_limit_are_refused_and_close_to_it_warned_about() {
+    fn buffers_above_a_limit_are_refused_and_near_it_warned_about() {
         let group = Some((1 << 30, PathBuf::from("/sys/fs/cgroup/memory.max")));
         let memory = Memory { group, total: Some(8 << 30), available: Some(900 << 20) };
         assert_eq!(memory.check(512 << 20).unwrap(), [""; 0]);

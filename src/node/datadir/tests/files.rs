@@ -30,7 +30,7 @@ fn volumes_are_listed_by_id_and_generation() {
 }
 
 #[test]
-fn leftovers_of_our_own_are_removed_and_nothing_else() {
+fn only_own_temporary_files_are_removed() {
     let base = base();
     drop(DataDir::open(base.path(), true).unwrap());
     for name in ["3.1.vol", "3.1.ckpt.new", "3.2.vol.tmp", "04.1.vol.tmp", "other.tmp"] {
@@ -52,7 +52,7 @@ fn leftovers_of_our_own_are_removed_and_nothing_else() {
 }
 
 #[test]
-fn what_is_named_like_a_volume_must_be_a_file() {
+fn directory_or_link_named_like_a_volume_is_refused() {
     let base = base();
     let directory = DataDir::open(base.path(), true).unwrap();
     let path = directory.volume_path(1, 1);

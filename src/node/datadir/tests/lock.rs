@@ -8,7 +8,7 @@ use super::opener::spawn_same_user;
 use super::{base, error_of, listing};
 
 #[test]
-fn a_second_process_is_told_who_holds_the_lock() {
+fn second_process_gets_an_error_that_names_the_lock_holder() {
     let base = base();
     let held = DataDir::open(base.path(), true).unwrap();
     let second = spawn_same_user(base.path());
@@ -26,7 +26,7 @@ fn a_second_process_is_told_who_holds_the_lock() {
 }
 
 #[test]
-fn the_same_process_cannot_open_it_twice() {
+fn same_process_cannot_open_a_directory_twice() {
     let base = base();
     let _held = DataDir::open(base.path(), true).unwrap();
     let started = Instant::now();
@@ -36,7 +36,7 @@ fn the_same_process_cannot_open_it_twice() {
 }
 
 #[test]
-fn opening_waits_for_a_holder_that_is_about_to_go() {
+fn opening_waits_for_a_lock_that_is_soon_released() {
     let base = base();
     let mut holder = spawn_same_user(base.path());
     assert!(holder.said.starts_with("opened"), "{}", holder.said);
@@ -54,7 +54,7 @@ fn opening_waits_for_a_holder_that_is_about_to_go() {
 }
 
 #[test]
-fn a_killed_holder_leaves_no_lock() {
+fn killed_holder_leaves_no_lock() {
     let base = base();
     let mut holder = spawn_same_user(base.path());
     assert!(holder.said.starts_with("opened"), "{}", holder.said);
@@ -65,7 +65,7 @@ fn a_killed_holder_leaves_no_lock() {
 }
 
 #[test]
-fn readers_share_a_directory_that_no_daemon_can_take_meanwhile() {
+fn readers_share_a_directory_and_exclude_daemons() {
     let base = base();
     let path = base.path().join("data");
     let store_id = DataDir::open(&path, true).unwrap().store_id();
@@ -87,7 +87,7 @@ fn readers_share_a_directory_that_no_daemon_can_take_meanwhile() {
 }
 
 #[test]
-fn a_reader_makes_no_data_directory() {
+fn read_only_opening_creates_no_data_directory() {
     let base = base();
     let error = DataDir::open_read_only(&base.path().join("absent")).unwrap_err();
     assert!(matches!(error, DataDirError::Missing { .. }), "{error}");

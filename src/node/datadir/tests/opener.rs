@@ -1,4 +1,4 @@
-//! A process of its own that opens a data directory.
+//! A child process that opens a data directory.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -9,11 +9,11 @@ use super::DataDir;
 
 /// Environment variable with the directory that the child process opens.
 const CHILD_DIRECTORY: &str = "HAYLOFT_TEST_DATADIR";
-/// Marks the output of the child among that of the test harness.
+/// Prefix that distinguishes the output of the child from that of the test harness.
 const CHILD_SAYS: &str = "child-says: ";
 
-/// Not a test: the body of the process that [`spawn_opener`] starts. Opens the directory, prints the result,
-/// and holds it until the end of its standard input.
+/// Not a test: the code of the process that [`spawn_opener`] starts. Opens the directory, prints the result,
+/// and keeps it open until the end of its standard input.
 #[test]
 #[ignore = "helper process of the tests beside it, which run it themselves"]
 fn child_process() {
@@ -29,14 +29,14 @@ fn child_process() {
     drop(opened);
 }
 
-/// Another process that opened, or tried to open, a data directory.
+/// A child process that opened, or failed to open, a data directory.
 pub(super) struct Opener {
     pub(super) process: Child,
     /// Standard input of the process: closing it ends the process normally.
     pub(super) stdin: Option<ChildStdin>,
     /// Kept open, since the test harness of the child prints until its end.
     _stdout: BufReader<ChildStdout>,
-    /// `opened`, or the error.
+    /// Output of the child: `opened` with the store id, or the error.
     pub(super) said: String,
 }
 

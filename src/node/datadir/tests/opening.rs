@@ -11,7 +11,7 @@ use super::opener::spawn_opener;
 use super::{base, error_of, listing};
 
 #[test]
-fn what_is_wrong_with_a_disk_is_told_from_what_is_wrong_with_a_directory() {
+fn disk_errors_are_distinguished_from_absent_directories() {
     let of =
         |errno| DataDirError::io("look at", Path::new("/d"), io::Error::from_raw_os_error(errno));
     for errno in [nix::libc::EIO, nix::libc::EROFS, nix::libc::EUCLEAN] {
@@ -23,7 +23,7 @@ fn what_is_wrong_with_a_disk_is_told_from_what_is_wrong_with_a_directory() {
 }
 
 #[test]
-fn a_new_directory_is_made_marked_and_found_again() {
+fn new_directory_is_created_marked_and_reopened() {
     let base = base();
     let path = base.path().join("data");
     let first = DataDir::open(&path, true).unwrap();
@@ -42,7 +42,7 @@ fn a_new_directory_is_made_marked_and_found_again() {
 }
 
 #[test]
-fn an_empty_directory_or_fresh_file_system_becomes_one_only_when_asked() {
+fn empty_directory_is_initialised_only_with_create() {
     let base = base();
     fs::create_dir(base.path().join("lost+found")).unwrap();
     let error = DataDir::open(base.path(), false).unwrap_err();
@@ -53,7 +53,7 @@ fn an_empty_directory_or_fresh_file_system_becomes_one_only_when_asked() {
 }
 
 #[test]
-fn a_crash_while_the_marker_is_written_is_no_obstacle() {
+fn directory_with_a_half_written_marker_is_initialised() {
     let base = base();
     fs::write(base.path().join("LOCK"), "12345\n").unwrap();
     fs::write(base.path().join("hayloft.toml.tmp"), "form").unwrap();
@@ -62,7 +62,7 @@ fn a_crash_while_the_marker_is_written_is_no_obstacle() {
 }
 
 #[test]
-fn an_absent_directory_or_parent_is_told_apart() {
+fn absent_directory_and_absent_parent_are_distinguished() {
     let base = base();
     let absent = base.path().join("a");
     let error = DataDir::open(&absent, false).unwrap_err();
@@ -76,7 +76,7 @@ fn an_absent_directory_or_parent_is_told_apart() {
 }
 
 #[test]
-fn a_file_in_the_way_is_named() {
+fn file_in_place_of_a_directory_is_named() {
     let base = base();
     let file = base.path().join("file");
     fs::write(&file, "x").unwrap();
@@ -99,7 +99,7 @@ fn a_file_in_the_way_is_named() {
 }
 
 #[test]
-fn a_foreign_directory_is_listed_and_left_as_it_is() {
+fn foreign_directory_is_listed_and_left_unchanged() {
     let base = base();
     for number in 0..10 {
         fs::write(base.path().join(format!("holiday{number}.jpg")), "x").unwrap();
@@ -113,7 +113,7 @@ fn a_foreign_directory_is_listed_and_left_as_it_is() {
 }
 
 #[test]
-fn volumes_without_a_marker_get_no_new_one() {
+fn volumes_without_a_marker_are_refused_and_no_marker_is_made() {
     let base = base();
     fs::write(base.path().join("7.1.vol"), "x").unwrap();
     let error = error_of(base.path(), true);
@@ -122,7 +122,7 @@ fn volumes_without_a_marker_get_no_new_one() {
 }
 
 #[test]
-fn a_newer_format_and_a_damaged_marker_are_told_apart() {
+fn newer_format_and_damaged_marker_are_distinguished() {
     let base = base();
     let marker = base.path().join("hayloft.toml");
     fs::write(&marker, "format = 2\nshape = \"other\"\n").unwrap();
@@ -139,7 +139,7 @@ fn a_newer_format_and_a_damaged_marker_are_told_apart() {
 }
 
 #[test]
-fn missing_rights_are_named() {
+fn missing_permissions_are_named() {
     let base = base();
     let data = base.path().join("data");
     DataDir::open(&data, true).unwrap();
@@ -183,7 +183,7 @@ fn missing_rights_are_named() {
 }
 
 #[test]
-fn one_directory_under_two_names_is_noticed() {
+fn one_directory_under_two_paths_is_refused() {
     let base = base();
     let (a, b, link) = (base.path().join("a"), base.path().join("b"), base.path().join("link"));
     fs::create_dir(&a).unwrap();

@@ -65,7 +65,7 @@ fn every_row_is_exported_with_its_type_labels_and_help() {
 }
 
 #[test]
-fn values_arrive_under_their_labels() {
+fn values_are_exported_under_their_labels() {
     let m = metrics();
     m.shards[1].device_reads.add(11);
     m.shards[1].requests.at(MethodLabel::Put).add(4);
@@ -211,7 +211,7 @@ fn each_row_reads_its_own_field() {
 }
 
 #[test]
-fn strange_paths_are_escaped_and_come_back() {
+fn special_characters_in_paths_are_escaped() {
     let s = scrape(&metrics());
     let paths: Vec<_> =
         s.samples("hayloft_disk_info").iter().map(|d| d.labels[1].1.clone()).collect();
@@ -245,7 +245,7 @@ fn histograms_are_cumulative_seconds() {
 }
 
 #[test]
-fn a_node_without_volumes_or_shards_exports_too() {
+fn node_without_volumes_and_shards_is_exported() {
     let node = NodeInfo {
         version: "0".into(),
         started_ns: 0,

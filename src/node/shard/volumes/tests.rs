@@ -51,7 +51,7 @@ fn put(pool: &Pool) -> PutNeedle {
 
 /// Deletes a volume with a fault on disk operation `n` of the deletion. Returns the error, whether a PUT
 /// succeeds afterwards, the result of a second deletion, and whether the file still has its name.
-fn deleted(n: u64) -> (OrderError, bool, Result<Option<VolumeReport>, OrderError>, bool) {
+fn delete_with_fault(n: u64) -> (OrderError, bool, Result<Option<VolumeReport>, OrderError>, bool) {
     let pool = Pool::new(&Region::map(1, 8 << 20).unwrap(), 0);
     let world = World::new(n, &Image::default());
     let (mut driver, mut state) = (world.driver(), n);
@@ -74,19 +74,19 @@ fn deleted(n: u64) -> (OrderError, bool, Result<Option<VolumeReport>, OrderError
 }
 
 #[test]
-fn a_volume_that_could_not_be_deleted_acknowledges_nothing_that_may_be_lost() {
-    let (error, is_stored, again, is_there) = deleted(2);
+fn failed_deletion_acknowledges_writes_only_if_the_file_is_kept() {
+    let (error, is_stored, again, is_there) = delete_with_fault(2);
     assert!(matches!(error, OrderError::NotRemoved(NotRemoved::Kept(_))), "{error}");
     assert!(is_stored, "its file is still at its path");
     assert!(again.is_ok() && !is_there);
-    let (error, is_stored, again, is_there) = deleted(3);
+    let (error, is_stored, again, is_there) = delete_with_fault(3);
     assert!(matches!(error, OrderError::NotRemoved(NotRemoved::Nameless(_))), "{error}");
     assert!(!is_stored && !is_there, "its file has no name");
     assert_eq!(again, Err(OrderError::Lost));
 }
 
-/// Deletes a volume while a checkpoint of it is being written. Returns the names that are left.
-fn left_of_a_checkpoint(seed: u64) -> Vec<String> {
+/// Deletes a volume while its checkpoint is being written. Returns the names of the remaining files.
+fn names_after_deletion(seed: u64) -> Vec<String> {
     with_volume(seed, move |handle, world, volumes| async move {
         let pool = handle.pool().clone();
         let stored = volumes.put(1, put(&pool)).await;
@@ -100,9 +100,9 @@ fn left_of_a_checkpoint(seed: u64) -> Vec<String> {
 }
 
 #[test]
-fn no_checkpoint_comes_back_after_its_volume_was_deleted() {
+fn deleted_volume_leaves_no_checkpoint() {
     for seed in 0..200 {
-        let left = left_of_a_checkpoint(seed);
+        let left = names_after_deletion(seed);
         assert!(left.is_empty(), "seed {seed}: {left:?}");
     }
 }
@@ -134,7 +134,7 @@ fn names(world: &World) -> Vec<String> {
 }
 
 #[test]
-fn a_volume_that_could_not_be_deleted_goes_on_with_its_checkpoints() {
+fn volume_kept_by_a_failed_deletion_continues_checkpoints() {
     let kept = (0..12).filter(|&n| {
         with_volume(n, move |handle, world, volumes| async move {
             world.fail(n, Fault::Errno(5));
@@ -154,7 +154,7 @@ fn a_volume_that_could_not_be_deleted_goes_on_with_its_checkpoints() {
 }
 
 #[test]
-fn nothing_is_acknowledged_while_a_volume_is_being_deleted() {
+fn no_write_is_acknowledged_during_a_deletion() {
     let refused = (0..40).map(|seed| {
         with_volume(seed, |handle, _, volumes| async move {
             let is_deleted = Rc::new(Cell::new(false));
@@ -181,7 +181,7 @@ fn nothing_is_acknowledged_while_a_volume_is_being_deleted() {
 }
 
 #[test]
-fn a_volume_is_opened_when_there_are_buffers() {
+fn opening_a_volume_waits_for_buffers() {
     with_volume(1, |handle, _, volumes| async move {
         volumes.close_all().await;
         let all = handle.pool().alloc(handle.pool().capacity() - handle.pool().used()).unwrap();

@@ -25,7 +25,7 @@ fn at(image: &Image, sector: usize) -> u8 {
 }
 
 #[test]
-fn what_is_not_flushed_survives_sector_by_sector_and_what_is_flushed_stays() {
+fn unflushed_sectors_may_be_lost_and_flushed_ones_survive() {
     let mut disk = disk();
     disk.write(0, 0, &[sector(2), sector(3)].concat(), false);
     disk.write(0, 2 * SECTOR, &sector(4), true);
@@ -40,7 +40,7 @@ fn what_is_not_flushed_survives_sector_by_sector_and_what_is_flushed_stays() {
 }
 
 #[test]
-fn a_durable_write_takes_the_place_of_what_was_loose_there_and_of_nothing_else() {
+fn durable_write_replaces_only_the_loose_sectors_it_covers() {
     let mut disk = disk().with_unwritten_extents();
     disk.write(0, PAGE, &[sector(2), sector(3), sector(4)].concat(), false);
     disk.write(0, PAGE + SECTOR, &sector(5), true);
@@ -66,7 +66,7 @@ fn without_fua_a_durable_write_flushes_everything() {
 }
 
 #[test]
-fn unwritten_extents_read_zero_again_unless_their_conversion_was_synced() {
+fn unwritten_extents_read_zero_until_conversion_is_synced() {
     let mut disk = disk().with_unwritten_extents();
     disk.write(0, PAGE - SECTOR, &[sector(2), sector(3), sector(4)].concat(), false);
     let wreck = disk.wreck(&[]);
@@ -84,7 +84,7 @@ fn unwritten_extents_read_zero_again_unless_their_conversion_was_synced() {
 }
 
 #[test]
-fn trimmed_wrecks_lack_only_what_makes_no_difference() {
+fn trimming_a_wreck_drops_pieces_without_effect() {
     let mut disk = disk();
     disk.write(0, 0, &[sector(1), sector(2)].concat(), false);
     disk.write(0, SECTOR, &sector(1), false);
@@ -94,7 +94,7 @@ fn trimmed_wrecks_lack_only_what_makes_no_difference() {
 }
 
 #[test]
-fn of_unsynced_names_a_prefix_survives() {
+fn prefix_of_the_unsynced_name_changes_survives() {
     let mut disk = disk();
     disk.rename(FILE, "other", false).unwrap();
     disk.create(FILE).unwrap();
@@ -161,7 +161,7 @@ const EIO: i64 = -5;
 const WHOLE: i64 = SECTOR as i64;
 
 #[test]
-fn a_failed_sync_may_drop_what_it_should_have_flushed_and_the_next_one_succeeds() {
+fn failed_sync_may_drop_data_and_the_next_sync_succeeds() {
     for (fault, left) in [(Fault::Dropped, 1), (Fault::Kept, 2)] {
         let mut process = Process::start();
         process.write(0, 2, false);
@@ -177,7 +177,7 @@ fn a_failed_sync_may_drop_what_it_should_have_flushed_and_the_next_one_succeeds(
 }
 
 #[test]
-fn a_durable_write_that_fails_may_have_been_written_or_be_lost_for_good() {
+fn failed_durable_write_is_kept_or_dropped_by_the_next_sync() {
     for (fault, synced) in [(Fault::Dropped, 1), (Fault::Kept, 2)] {
         let mut process = Process::start();
         process.world.fail(0, fault);
@@ -190,7 +190,7 @@ fn a_durable_write_that_fails_may_have_been_written_or_be_lost_for_good() {
 }
 
 #[test]
-fn errors_and_short_transfers_hit_once_or_from_then_on() {
+fn errors_and_short_transfers_occur_once_or_repeatedly() {
     let mut process = Process::start();
     process.world.fail(1, Fault::Errno(28));
     process.world.fail(2, Fault::Short(100));
@@ -204,7 +204,7 @@ fn errors_and_short_transfers_hit_once_or_from_then_on() {
 }
 
 #[test]
-fn writes_get_lost_and_go_astray_and_so_do_reads() {
+fn writes_are_lost_or_misdirected_and_reads_misdirected() {
     let mut process = Process::start();
     process.world.fail(0, Fault::Lost);
     assert_eq!(process.write(0, 2, true), WHOLE);
@@ -219,7 +219,7 @@ fn writes_get_lost_and_go_astray_and_so_do_reads() {
 }
 
 #[test]
-fn bad_sectors_fail_what_touches_them_also_after_a_restart_and_bits_rot() {
+fn bad_sectors_fail_io_and_persist_and_bit_rot_changes_data() {
     let mut process = Process::start();
     process.world.spoil(FILE, 3);
     process.world.rot(FILE, 4 * SECTOR, 7);
@@ -236,7 +236,7 @@ fn bad_sectors_fail_what_touches_them_also_after_a_restart_and_bits_rot() {
 }
 
 #[test]
-fn a_stall_takes_its_time_and_changes_nothing_else() {
+fn stall_delays_an_operation_without_other_effect() {
     let mut process = Process::start();
     process.world.fail(0, Fault::Stall(7_000_000_000));
     let before = process.runtime.handle().now();

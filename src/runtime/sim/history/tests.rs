@@ -4,47 +4,54 @@ const fn event(called: u64, answered: u64, action: Action, answer: Answer) -> Ev
     Event { called, answered, action, answer }
 }
 
-fn is_right(events: &[Event]) -> bool {
+fn is_linearizable(events: &[Event]) -> bool {
     check(events).is_ok()
 }
 
 const PUT: Event = event(0, 10, Action::Put(1), Answer::Created);
 
 #[test]
-fn one_after_the_other() {
+fn sequential_operations_must_follow_each_other() {
     let get = |answer| event(20, 30, Action::Get, answer);
-    assert!(is_right(&[PUT, get(Answer::Value(1))]));
-    assert!(!is_right(&[PUT, get(Answer::Missing)]), "lost");
-    assert!(!is_right(&[PUT, get(Answer::Value(2))]), "nobody wrote it");
-    assert!(!is_right(&[get(Answer::Value(1)), event(40, 50, PUT.action, PUT.answer)]));
+    assert!(is_linearizable(&[PUT, get(Answer::Value(1))]));
+    assert!(!is_linearizable(&[PUT, get(Answer::Missing)]), "lost");
+    assert!(!is_linearizable(&[PUT, get(Answer::Value(2))]), "nobody wrote it");
+    assert!(!is_linearizable(&[get(Answer::Value(1)), event(40, 50, PUT.action, PUT.answer)]));
     let replaced = event(20, 30, Action::Put(2), Answer::Replaced);
-    assert!(is_right(&[PUT, replaced]));
-    assert!(!is_right(&[PUT, event(20, 30, Action::Put(2), Answer::Created)]));
-    assert!(is_right(&[PUT, replaced, event(40, 50, Action::Get, Answer::Value(2))]));
-    assert!(!is_right(&[PUT, replaced, event(40, 50, Action::Get, Answer::Value(1))]), "stale");
+    assert!(is_linearizable(&[PUT, replaced]));
+    assert!(!is_linearizable(&[PUT, event(20, 30, Action::Put(2), Answer::Created)]));
+    assert!(is_linearizable(&[PUT, replaced, event(40, 50, Action::Get, Answer::Value(2))]));
+    assert!(
+        !is_linearizable(&[PUT, replaced, event(40, 50, Action::Get, Answer::Value(1))]),
+        "stale"
+    );
 }
 
 #[test]
-fn deletes_and_conditions() {
+fn deletes_and_create_only_puts_are_checked() {
     let delete = event(20, 30, Action::Delete, Answer::Deleted);
-    assert!(is_right(&[PUT, delete, event(40, 50, Action::Get, Answer::Missing)]));
-    assert!(!is_right(&[PUT, delete, event(40, 50, Action::Get, Answer::Value(1))]), "undead");
-    assert!(!is_right(&[PUT, event(20, 30, Action::Delete, Answer::Missing)]));
+    assert!(is_linearizable(&[PUT, delete, event(40, 50, Action::Get, Answer::Missing)]));
+    assert!(
+        !is_linearizable(&[PUT, delete, event(40, 50, Action::Get, Answer::Value(1))]),
+        "undead"
+    );
+    assert!(!is_linearizable(&[PUT, event(20, 30, Action::Delete, Answer::Missing)]));
     let new = |answer| event(40, 50, Action::PutNew(2), answer);
-    assert!(is_right(&[PUT, delete, new(Answer::Created)]));
-    assert!(!is_right(&[PUT, delete, new(Answer::Exists)]));
-    assert!(is_right(&[PUT, new(Answer::Exists)]));
-    assert!(!is_right(&[PUT, new(Answer::Created)]));
+    assert!(is_linearizable(&[PUT, delete, new(Answer::Created)]));
+    assert!(!is_linearizable(&[PUT, delete, new(Answer::Exists)]));
+    assert!(is_linearizable(&[PUT, new(Answer::Exists)]));
+    assert!(!is_linearizable(&[PUT, new(Answer::Created)]));
 }
 
 #[test]
-fn conditions_that_name_a_value() {
-    let get_if = |value, answer| is_right(&[PUT, event(20, 30, Action::GetIf(value), answer)]);
+fn conditional_operations_are_checked_against_the_value() {
+    let get_if =
+        |value, answer| is_linearizable(&[PUT, event(20, 30, Action::GetIf(value), answer)]);
     assert!(get_if(1, Answer::Value(1)) && get_if(2, Answer::Unmet));
     assert!(!get_if(1, Answer::Unmet) && !get_if(2, Answer::Value(1)));
     let put_if = |old, answer, then| {
         let put = event(20, 30, Action::PutIf(5, old), answer);
-        is_right(&[PUT, put, event(40, 50, Action::Get, Answer::Value(then))])
+        is_linearizable(&[PUT, put, event(40, 50, Action::Get, Answer::Value(then))])
     };
     assert!(put_if(1, Answer::Replaced, 5) && put_if(2, Answer::Unmet, 1));
     assert!(put_if(1, Answer::Unknown, 5) && put_if(1, Answer::Unknown, 1));
@@ -52,80 +59,86 @@ fn conditions_that_name_a_value() {
     assert!(!put_if(1, Answer::Unmet, 1) && !put_if(2, Answer::Replaced, 5));
     let delete_if = |old, answer, then| {
         let delete = event(20, 30, Action::DeleteIf(old), answer);
-        is_right(&[PUT, delete, event(40, 50, Action::Get, then)])
+        is_linearizable(&[PUT, delete, event(40, 50, Action::Get, then)])
     };
     assert!(delete_if(1, Answer::Deleted, Answer::Missing));
     assert!(delete_if(2, Answer::Unmet, Answer::Value(1)));
     assert!(!delete_if(1, Answer::Unmet, Answer::Value(1)));
     assert!(!delete_if(2, Answer::Deleted, Answer::Missing));
-    assert!(is_right(&[event(0, 1, Action::DeleteIf(2), Answer::Missing)]));
+    assert!(is_linearizable(&[event(0, 1, Action::DeleteIf(2), Answer::Missing)]));
 }
 
 #[test]
-fn what_says_less_than_all() {
+fn partial_answers_constrain_less() {
     let stored = |before: Option<Event>| {
         let put = event(20, 30, Action::Put(2), Answer::Stored);
         before.into_iter().chain([put]).collect::<Vec<_>>()
     };
-    assert!(is_right(&stored(None)) && is_right(&stored(Some(PUT))));
+    assert!(is_linearizable(&stored(None)) && is_linearizable(&stored(Some(PUT))));
     let present = event(40, 50, Action::Get, Answer::Present);
-    assert!(is_right(&[PUT, present]) && !is_right(&[present]));
+    assert!(is_linearizable(&[PUT, present]) && !is_linearizable(&[present]));
     let wipe = event(20, 30, Action::Wipe, Answer::Deleted);
     let missing = event(40, 50, Action::Get, Answer::Missing);
-    assert!(is_right(&[PUT, wipe, missing]) && is_right(&[wipe, missing]));
-    assert!(!is_right(&[PUT, wipe, present]));
+    assert!(is_linearizable(&[PUT, wipe, missing]) && is_linearizable(&[wipe, missing]));
+    assert!(!is_linearizable(&[PUT, wipe, present]));
 }
 
 #[test]
-fn at_once_either_order_is_right() {
+fn concurrent_operations_may_take_either_order() {
     let get = |answer| event(5, 30, Action::Get, answer);
-    assert!(is_right(&[PUT, get(Answer::Value(1))]));
-    assert!(is_right(&[PUT, get(Answer::Missing)]));
+    assert!(is_linearizable(&[PUT, get(Answer::Value(1))]));
+    assert!(is_linearizable(&[PUT, get(Answer::Missing)]));
     let later = event(40, 50, Action::Get, Answer::Missing);
-    assert!(!is_right(&[PUT, get(Answer::Value(1)), later]), "seen and gone again");
+    assert!(!is_linearizable(&[PUT, get(Answer::Value(1)), later]), "seen and gone again");
 }
 
 #[test]
-fn without_an_answer_it_happened_or_not_but_not_later() {
+fn unanswered_operation_took_effect_at_one_time_or_never() {
     let lost = event(0, 10, Action::Put(1), Answer::Unknown);
     let get = |at, answer| event(at, at + 1, Action::Get, answer);
-    assert!(is_right(&[lost, get(20, Answer::Missing)]));
-    assert!(is_right(&[lost, get(20, Answer::Value(1))]));
-    assert!(!is_right(&[lost, get(20, Answer::Missing), get(30, Answer::Value(1))]), "revived");
-    assert!(!is_right(&[lost, get(20, Answer::Value(1)), get(30, Answer::Missing)]), "undone");
+    assert!(is_linearizable(&[lost, get(20, Answer::Missing)]));
+    assert!(is_linearizable(&[lost, get(20, Answer::Value(1))]));
+    assert!(
+        !is_linearizable(&[lost, get(20, Answer::Missing), get(30, Answer::Value(1))]),
+        "revived"
+    );
+    assert!(
+        !is_linearizable(&[lost, get(20, Answer::Value(1)), get(30, Answer::Missing)]),
+        "undone"
+    );
     let during = event(2, 3, Action::Get, Answer::Missing);
-    assert!(is_right(&[lost, during, get(20, Answer::Value(1))]));
+    assert!(is_linearizable(&[lost, during, get(20, Answer::Value(1))]));
     let gone = event(12, 15, Action::Delete, Answer::Unknown);
-    assert!(is_right(&[PUT, gone, get(20, Answer::Value(1))]));
-    assert!(is_right(&[PUT, gone, get(20, Answer::Missing)]));
+    assert!(is_linearizable(&[PUT, gone, get(20, Answer::Value(1))]));
+    assert!(is_linearizable(&[PUT, gone, get(20, Answer::Missing)]));
 }
 
 #[test]
-fn many_at_once_are_judged_in_time() {
+fn many_concurrent_operations_are_checked_quickly() {
     let put = |n| event(n, 1000 + n, Action::Put(n), Answer::Replaced);
     let mut events: Vec<Event> = (1..20).map(put).collect();
     events.push(event(0, 500, Action::Put(0), Answer::Created));
     events.push(event(2000, 2001, Action::Get, Answer::Value(7)));
-    assert!(is_right(&events));
+    assert!(is_linearizable(&events));
     events.push(event(2002, 2003, Action::Get, Answer::Value(8)));
     events.truncate(9);
-    assert!(!is_right(&events[..8]), "all replaced a value, and none created one");
+    assert!(!is_linearizable(&events[..8]), "all replaced a value, and none created one");
 }
 
 #[test]
-fn many_without_an_answer_are_judged_in_time() {
+fn many_unanswered_operations_are_checked_quickly() {
     let lost = |n| event(n, 1000, Action::Put(n), Answer::Unknown);
     let mut events: Vec<Event> = (1..60).map(lost).collect();
     let at = |n: u64| 100 + 10 * n;
     events.extend((0..60).map(|n| event(at(n), at(n) + 1, Action::Delete, Answer::Deleted)));
-    assert!(!is_right(&events), "59 values cannot be deleted 60 times");
+    assert!(!is_linearizable(&events), "59 values cannot be deleted 60 times");
     events.pop();
-    assert!(is_right(&events));
+    assert!(is_linearizable(&events));
 }
 
 /// Histories generated from a register are correct, and become incorrect with a wrong answer.
 #[test]
-fn made_up_histories_are_judged_right() {
+fn generated_histories_are_accepted_and_wrong_ones_rejected() {
     let mut seed = 5;
     let mut draw = |below: u64| crate::runtime::split_mix(&mut seed) % below;
     let mut wrong = 0;

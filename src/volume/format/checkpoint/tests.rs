@@ -8,7 +8,7 @@ use crate::volume::format::agreement::{accepts, number};
 
 const INCARNATION: u64 = 0x1bad_b002_dead_beef;
 
-fn place(n: u64) -> LogPosition {
+fn position(n: u64) -> LogPosition {
     let (record_at, tail) = (LOG_START + n * BLOCK, LOG_START + (n + 1) * BLOCK);
     LogPosition { record_at, tail, sequence: n + 1, record_checksum: n ^ 99, version: 7 + n }
 }
@@ -22,20 +22,20 @@ fn header() -> CheckpointHeader {
         size: 1 << 30,
         hash_seed: 42,
         layout: [1, 2, 3, 4, 5, 6, 7, 8],
-        covers: place(4),
+        covers: position(4),
         written_ns: 1_700_000_000_000_000_000,
     }
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn encoded_structures_are_decoded_to_the_same() {
     let mut out = vec![0xff; PIECE_LEN_MAX];
     let (len, sum) = header().encode(&mut out);
     assert_eq!(len, BLOCK as usize);
     assert_eq!(CheckpointHeader::decode(&out), Some((header(), sum)));
 
     let footer = CheckpointFooter {
-        reached: place(9),
+        reached: position(9),
         stash: 1,
         segments: 2,
         entries: 3,
@@ -76,7 +76,7 @@ fn what_is_written_is_read() {
     assert!(decode_damage(&out[..len], 2).unwrap().eq(damage));
 }
 
-fn any_place() -> impl Strategy<Value = LogPosition> {
+fn any_position() -> impl Strategy<Value = LogPosition> {
     (number(), number(), number(), number()).prop_map(|(record_at, tail, sequence, version)| {
         LogPosition { record_at, tail, sequence, record_checksum: 5, version }
     })
@@ -84,8 +84,8 @@ fn any_place() -> impl Strategy<Value = LogPosition> {
 
 proptest! {
     #[test]
-    fn a_header_is_encoded_exactly_when_it_would_be_decoded(
-        (covers, size, written_ns) in (any_place(), number(), number()),
+    fn header_is_encoded_exactly_if_it_would_be_decoded(
+        (covers, size, written_ns) in (any_position(), number(), number()),
     ) {
         let header = CheckpointHeader { covers, size, written_ns, ..header() };
         let mut out = vec![0xee; BLOCK as usize];
@@ -97,8 +97,8 @@ proptest! {
     }
 
     #[test]
-    fn a_footer_is_encoded_exactly_when_it_would_be_decoded(
-        (reached, len, entries) in (any_place(), number(), number()),
+    fn footer_is_encoded_exactly_if_it_would_be_decoded(
+        (reached, len, entries) in (any_position(), number(), number()),
     ) {
         let footer = CheckpointFooter {
             reached, stash: 1, segments: 2, entries, parts: 3, damage: 4, len, sums: 5,
@@ -114,7 +114,7 @@ proptest! {
     }
 
     #[test]
-    fn a_piece_is_sealed_exactly_when_it_would_be_opened(
+    fn piece_is_encoded_exactly_if_it_would_be_decoded(
         kind in 1u32..7,
         (count, each) in (0u32..4, prop_oneof![Just(16usize), Just(32), Just(96), Just(HEADER_LEN)]),
         more in prop_oneof![Just(0usize), Just(1), Just(PAYLOAD_LEN_MAX - 10), Just(PAYLOAD_LEN_MAX + 1)],
@@ -133,7 +133,7 @@ proptest! {
 }
 
 #[test]
-fn every_flipped_bit_is_noticed() {
+fn every_flipped_bit_is_detected() {
     let mut out = vec![0; PIECE_LEN_MAX];
     let (len, _) = header().encode(&mut out);
     for bit in 0..len * 8 {

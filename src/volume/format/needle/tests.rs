@@ -41,7 +41,7 @@ fn needle(data: &[u8], content_type: &[u8], offset: u64) -> Vec<u8> {
 }
 
 #[test]
-fn a_needle_reads_back_at_its_place_only() {
+fn needle_is_decoded_only_at_its_own_offset_and_file() {
     for len in [0, 1, 300, 65_535, 65_536, 65_537, 200_000, 1 << 20] {
         let data: Vec<u8> = (0..len).map(|n: u32| n.to_le_bytes()[0] ^ 3).collect();
         let bytes = needle(&data, b"image/png", 65_536);
@@ -62,7 +62,7 @@ fn a_needle_reads_back_at_its_place_only() {
 }
 
 #[test]
-fn every_flipped_bit_outside_padding_is_noticed() {
+fn every_flipped_bit_outside_padding_is_detected() {
     let mut bytes = needle(&[7; 1000], b"a/b", 4096);
     let layout = decode_header(&bytes, 42, 4096).unwrap().0.layout();
     let end = 4096 + layout.len as u64;
@@ -83,7 +83,7 @@ fn every_flipped_bit_outside_padding_is_noticed() {
 }
 
 #[test]
-fn a_range_is_verified_without_the_rest() {
+fn range_is_verified_without_other_chunks() {
     let mut bytes = needle(&vec![1; 300_000], b"x/y", 512);
     let (read, _) = decode_header(&bytes, 42, 512).unwrap();
     bytes[read.layout().data_start + 70_000] ^= 1;
@@ -94,7 +94,7 @@ fn a_range_is_verified_without_the_rest() {
 }
 
 #[test]
-fn either_copy_of_a_tombstone_tells_it_whole() {
+fn either_copy_of_a_tombstone_can_be_decoded() {
     let mut deleted = header(&[], 0);
     deleted.kind = Kind::Tombstone;
     let mut bytes = [0xee; 1024];
@@ -105,7 +105,7 @@ fn either_copy_of_a_tombstone_tells_it_whole() {
 }
 
 #[test]
-fn a_footer_of_an_impossible_length_is_none() {
+fn footer_with_an_impossible_length_is_rejected() {
     let whole = needle(&vec![7; 1 << 20], b"a/b", 65_536);
     let end = 65_536 + whole.len() as u64;
     let at = whole.len() - FOOTER_LEN;
@@ -126,7 +126,7 @@ fn any_kind() -> impl Strategy<Value = Kind> {
 proptest! {
     /// `units` is computed by the encoder. An impossible layout has none, so the limit is used.
     #[test]
-    fn a_header_is_encoded_exactly_when_it_would_be_decoded(
+    fn header_is_encoded_exactly_if_it_would_be_decoded(
         (kind, version, sequence) in (any_kind(), number(), number()),
         attributes_len in prop_oneof![Just(0u16), 0u16..5000],
         data_len in prop_oneof![Just(0u32), 0u32..3 << 19, (1u32 << 20) - 2..(1 << 20) + 3],

@@ -25,7 +25,7 @@ const ALL: [WriteState; 11] = [
 ];
 
 #[test]
-fn each_state_takes_what_the_table_says() {
+fn each_state_accepts_the_operations_in_the_table() {
     // PUT, DELETE, commits, hints, checkpoints.
     let table = [
         (Writable, [true, true, true, true, true]),
@@ -54,7 +54,7 @@ fn each_state_takes_what_the_table_says() {
 }
 
 #[test]
-fn a_volume_that_is_set_read_only_says_so_first() {
+fn read_only_superblock_takes_precedence_in_refusals() {
     for state in ALL.into_iter().filter(|state| !state.takes_puts()) {
         for set in [SuperblockState::ReadOnly, SuperblockState::Sealed] {
             assert_eq!(state.admit(set), Err(Refusal::ReadOnly), "{state:?}");
@@ -63,7 +63,7 @@ fn a_volume_that_is_set_read_only_says_so_first() {
 }
 
 #[test]
-fn refusals_name_the_reason() {
+fn each_state_has_its_refusal() {
     let live = SuperblockState::Live;
     let table = [
         (Writable, Ok(()), Refusal::Full),
@@ -88,7 +88,7 @@ fn refusals_name_the_reason() {
 }
 
 #[test]
-fn the_state_at_opening_follows_from_the_superblock() {
+fn initial_state_follows_from_the_superblock() {
     assert_eq!(WriteState::opened(SuperblockState::Live), Writable);
     assert_eq!(WriteState::opened(SuperblockState::ReadOnly), ReadOnly(Operator));
     assert_eq!(WriteState::opened(SuperblockState::Sealed), ReadOnly(Sealed));
@@ -104,7 +104,7 @@ fn only_a_writable_volume_is_shown_as_full() {
 }
 
 /// Checks a transition from each state: to another state (`changes`), to the same (`stays`), or not legal.
-fn check(
+fn check_transition(
     transition: impl Fn(WriteState) -> WriteState,
     changes: &[(WriteState, WriteState)],
     stays: &[WriteState],
@@ -118,18 +118,22 @@ fn check(
 }
 
 #[test]
-fn a_volume_is_made_read_only_in_two_steps() {
+fn volume_becomes_read_only_in_two_steps() {
     let ended = [Fenced(FileLost), Poisoned(FIRST), Closing, Closed];
-    check(WriteState::begin_read_only, &[(Writable, ReadOnly(Changing))], &ended);
-    check(WriteState::finish_read_only, &[(ReadOnly(Changing), ReadOnly(Operator))], &ended);
+    check_transition(WriteState::begin_read_only, &[(Writable, ReadOnly(Changing))], &ended);
+    check_transition(
+        WriteState::finish_read_only,
+        &[(ReadOnly(Changing), ReadOnly(Operator))],
+        &ended,
+    );
     let ended = [Fenced(FileLost), Poisoned(FIRST), StateUnknown(FIRST), Closing, Closed];
-    check(WriteState::abandon_read_only, &[(ReadOnly(Changing), Writable)], &ended);
+    check_transition(WriteState::abandon_read_only, &[(ReadOnly(Changing), Writable)], &ended);
 }
 
 #[test]
-fn only_what_the_operator_made_read_only_becomes_writable() {
+fn only_an_operator_read_only_volume_becomes_writable() {
     let ended = [Fenced(FileLost), Poisoned(FIRST), Closing, Closed];
-    check(WriteState::make_writable, &[(ReadOnly(Operator), Writable)], &ended);
+    check_transition(WriteState::make_writable, &[(ReadOnly(Operator), Writable)], &ended);
 }
 
 /// States in which the append side works or has ended cleanly.
@@ -137,31 +141,35 @@ const SOUND: [WriteState; 6] =
     [Writable, ReadOnly(Operator), ReadOnly(Changing), ReadOnly(Sealed), Closing, Closed];
 
 #[test]
-fn the_first_failure_counts() {
+fn first_failure_is_kept() {
     let failed = [Fenced(FileLost), Poisoned(FIRST), StateUnknown(FIRST)];
-    check(|state| state.poison(SECOND), &SOUND.map(|from| (from, Poisoned(SECOND))), &failed);
+    check_transition(
+        |state| state.poison(SECOND),
+        &SOUND.map(|from| (from, Poisoned(SECOND))),
+        &failed,
+    );
     for state in ALL {
         assert_eq!(state.error().is_some(), failed.contains(&state));
     }
 }
 
 #[test]
-fn an_unknown_state_outranks_a_failed_write_and_a_lost_file_both() {
+fn lost_file_outranks_unknown_state_and_that_outranks_poison() {
     let changing =
         [Writable, ReadOnly(Operator), ReadOnly(Changing), Poisoned(FIRST), Closing, Closed];
     let changes = changing.map(|from| (from, StateUnknown(SECOND)));
     let stays = [Fenced(FileLost), StateUnknown(FIRST)];
-    check(|state| state.lose_state(SECOND), &changes, &stays);
+    check_transition(|state| state.lose_state(SECOND), &changes, &stays);
     let all = [&SOUND[..], &[Poisoned(FIRST), StateUnknown(FIRST)]].concat();
     let changes: Vec<_> = all.into_iter().map(|from| (from, Fenced(FileLost))).collect();
-    check(|state| state.fence(FileLost), &changes, &[Fenced(FileLost)]);
+    check_transition(|state| state.fence(FileLost), &changes, &[Fenced(FileLost)]);
 }
 
 #[test]
-fn a_log_is_closed_in_two_steps() {
+fn log_is_closed_in_two_steps() {
     let failed = [Fenced(FileLost), Poisoned(FIRST), StateUnknown(FIRST)];
     let changes = [Writable, ReadOnly(Operator), ReadOnly(Changing), ReadOnly(Sealed)];
     let stays = [&failed[..], &[Closing, Closed]].concat();
-    check(WriteState::begin_to_close, &changes.map(|from| (from, Closing)), &stays);
-    check(WriteState::finish_closing, &[(Closing, Closed)], &failed);
+    check_transition(WriteState::begin_to_close, &changes.map(|from| (from, Closing)), &stays);
+    check_transition(WriteState::finish_closing, &[(Closing, Closed)], &failed);
 }

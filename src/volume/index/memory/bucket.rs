@@ -139,7 +139,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_ways_to_compare_agree(
+        fn plain_and_best_comparison_find_the_same_matches(
             entries in prop::array::uniform8(prop_oneof![Just(0), 0_u64..4, any::<Entry>()]),
             compared in prop_oneof![Just(Entry::MAX), Just(3), Just(1 << 63), any::<Entry>()],
             at in 0..BUCKET_LEN,

@@ -9,7 +9,7 @@ use crate::volume::{self, Draft, Expected, Preallocation, Refusal, Superblock, S
 /// Regression, found by the simulation: while the device could not read a needle that had the hash of
 /// every id, the search for a free id did not end.
 #[test]
-fn a_name_is_not_looked_for_without_end() {
+fn search_for_a_free_id_ends_when_a_needle_is_unreadable() {
     let pool = Pool::new(&Region::map(1, 8 << 20).unwrap(), 0);
     let world = World::new(1, &Image::default());
     let (mut driver, mut state) = (world.driver(), 1);

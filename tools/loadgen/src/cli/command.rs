@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_commands_are_well_formed() {
+    fn command_definitions_pass_clap_debug_assert() {
         Cli::command().debug_assert();
     }
 }

@@ -13,11 +13,11 @@ fn stored(size: u64) -> Stored {
     Stored { stamp: Stamp { size, modified_ns: 1_500_000_000 }, etag: 7 }
 }
 
-struct Place {
+struct LedgerDir {
     dir: tempfile::TempDir,
 }
 
-impl Place {
+impl LedgerDir {
     fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
@@ -36,48 +36,48 @@ impl Place {
 }
 
 #[test]
-fn what_was_written_is_there_after_a_crash_and_after_the_end() {
-    let place = Place::new();
-    let mut ledger = place.open().unwrap();
+fn rows_survive_a_crash_and_a_clean_finish() {
+    let ledger_dir = LedgerDir::new();
+    let mut ledger = ledger_dir.open().unwrap();
     let names = [(b"b\t".to_vec(), name(2)), (b"a".to_vec(), name(1)), (b"\xff".to_vec(), name(3))];
     ledger.assign(&names).unwrap().sync().unwrap();
     ledger.record(b"b\t", name(2), stored(10)).unwrap();
     drop(ledger);
-    let mut ledger = place.open().unwrap();
+    let mut ledger = ledger_dir.open().unwrap();
     assert_eq!(row(&mut ledger, b"b\t"), Some((name(2), Some(stored(10)))));
     assert_eq!(row(&mut ledger, b"a"), Some((name(1), None)));
     assert_eq!(row(&mut ledger, b"\xff"), Some((name(3), None)));
     ledger.record(b"a", name(4), stored(0)).unwrap();
     ledger.finish(false).unwrap();
     drop(ledger);
-    assert!(!place.journal().exists());
-    let text = std::fs::read_to_string(place.manifest()).unwrap();
+    assert!(!ledger_dir.journal().exists());
+    let text = std::fs::read_to_string(ledger_dir.manifest()).unwrap();
     assert_eq!(
         text,
         "# hayloft import 1\t/photos\n\
          a\t/1/4/0/0000000000c0ffee\t0\t1.500000000\t0000000000000007\n\
          b\\t\t/1/2/0/0000000000c0ffee\t10\t1.500000000\t0000000000000007\n"
     );
-    let mut ledger = place.open().unwrap();
+    let mut ledger = ledger_dir.open().unwrap();
     assert_eq!(ledger.rows().count(), 2);
     assert_eq!(row(&mut ledger, b"a"), Some((name(4), Some(stored(0)))));
 }
 
 #[test]
-fn a_removed_row_stays_removed_and_stored_rows_come_in_chunks() {
-    let place = Place::new();
-    let mut ledger = place.open().unwrap();
+fn removed_rows_stay_removed_and_stored_rows_are_paged() {
+    let ledger_dir = LedgerDir::new();
+    let mut ledger = ledger_dir.open().unwrap();
     for n in 0..5 {
         ledger.record(&[b'a' + n], name(u64::from(n)), stored(1)).unwrap();
     }
     ledger.assign(&[(b"drawn".to_vec(), name(9))]).unwrap().sync().unwrap();
     ledger.finish(true).unwrap();
     drop(ledger);
-    let mut ledger = place.open().unwrap();
+    let mut ledger = ledger_dir.open().unwrap();
     ledger.forget(b"b").unwrap();
     ledger.forget(b"absent").unwrap();
     drop(ledger);
-    let ledger = place.open().unwrap();
+    let ledger = ledger_dir.open().unwrap();
     let mut cursor = Vec::new();
     let mut chunk = || {
         let rows = ledger.next_stored(&mut cursor, 3);
@@ -85,50 +85,50 @@ fn a_removed_row_stays_removed_and_stored_rows_come_in_chunks() {
     };
     assert_eq!([chunk(), chunk(), chunk()], [b"acd".to_vec(), b"e".to_vec(), Vec::new()]);
     ledger.finish(false).unwrap();
-    let text = std::fs::read_to_string(place.manifest()).unwrap();
+    let text = std::fs::read_to_string(ledger_dir.manifest()).unwrap();
     assert_eq!(text.lines().count(), 1 + 4, "{text}");
 }
 
 #[test]
-fn a_journal_that_was_torn_anywhere_has_what_stands_before() {
-    let place = Place::new();
-    let mut ledger = place.open().unwrap();
+fn torn_journal_is_truncated_and_can_be_appended_to() {
+    let ledger_dir = LedgerDir::new();
+    let mut ledger = ledger_dir.open().unwrap();
     ledger.assign(&[(b"a".to_vec(), name(1))]).unwrap().sync().unwrap();
     ledger.record(b"a", name(1), stored(10)).unwrap();
     drop(ledger);
-    let whole = std::fs::read(place.journal()).unwrap();
+    let whole = std::fs::read(ledger_dir.journal()).unwrap();
     for cut in 0..whole.len() {
         for tail in [&b""[..], &b"\0\0\0\0"[..], &b"\0\0\nb\t/1/9/0/0000000000000000\n"[..]] {
-            std::fs::write(place.journal(), [&whole[..cut], tail].concat()).unwrap();
-            let mut ledger = place.open().unwrap();
+            std::fs::write(ledger_dir.journal(), [&whole[..cut], tail].concat()).unwrap();
+            let mut ledger = ledger_dir.open().unwrap();
             assert_eq!(ledger.visit(b"b"), None);
-            // More lines can be written.
+            // Lines can be appended.
             ledger.record(b"c", name(3), stored(1)).unwrap();
             drop(ledger);
-            assert!(place.open().unwrap().visit(b"c").is_some(), "{cut}");
+            assert!(ledger_dir.open().unwrap().visit(b"c").is_some(), "{cut}");
         }
     }
 }
 
 #[test]
-fn only_one_import_uses_it() {
-    let place = Place::new();
-    let _ledger = place.open().unwrap();
-    assert!(matches!(place.open(), Err(LedgerError::Locked(_))));
+fn ledger_in_use_is_locked() {
+    let ledger_dir = LedgerDir::new();
+    let _ledger = ledger_dir.open().unwrap();
+    assert!(matches!(ledger_dir.open(), Err(LedgerError::Locked(_))));
 }
 
 #[test]
-fn what_is_of_another_directory_or_no_ledger_is_refused_and_kept() {
-    let place = Place::new();
+fn damaged_or_foreign_ledger_is_refused_and_left_unchanged() {
+    let ledger_dir = LedgerDir::new();
     for (text, line) in [
         ("some text\n", 1),
         ("# hayloft import 1\t/photos\na\n", 2),
         ("# hayloft import 1\t/photos\na\t/1/1/0/0000000000000000\nb\t/1\n", 3),
         ("# hayloft import 1\t/photos\n\\q\t/1/1/0/0000000000000000\n", 2),
     ] {
-        for path in [place.manifest(), place.journal()] {
+        for path in [ledger_dir.manifest(), ledger_dir.journal()] {
             std::fs::write(&path, text).unwrap();
-            let error = place.open().map(drop).unwrap_err();
+            let error = ledger_dir.open().map(drop).unwrap_err();
             assert!(
                 matches!(error, LedgerError::Damaged { line: at, .. } if at == line),
                 "{error}"
@@ -137,10 +137,10 @@ fn what_is_of_another_directory_or_no_ledger_is_refused_and_kept() {
             std::fs::remove_file(path).unwrap();
         }
     }
-    std::fs::write(place.manifest(), "# hayloft import 1\t/other\n").unwrap();
-    let error = place.open().map(drop).unwrap_err();
+    std::fs::write(ledger_dir.manifest(), "# hayloft import 1\t/other\n").unwrap();
+    let error = ledger_dir.open().map(drop).unwrap_err();
     assert!(error.to_string().contains("is of /other"), "{error}");
-    // A manifest that was cut off has lost names.
-    std::fs::write(place.manifest(), "# hayloft import 1\t/photos\na\t/1/1/0/00").unwrap();
-    assert!(matches!(place.open().map(drop), Err(LedgerError::Damaged { line: 2, .. })));
+    // A truncated manifest has lost names, unlike a truncated journal.
+    std::fs::write(ledger_dir.manifest(), "# hayloft import 1\t/photos\na\t/1/1/0/00").unwrap();
+    assert!(matches!(ledger_dir.open().map(drop), Err(LedgerError::Damaged { line: 2, .. })));
 }

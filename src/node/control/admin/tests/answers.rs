@@ -17,7 +17,7 @@ pub(super) fn still_node() -> TestNode {
 }
 
 #[test]
-fn a_hung_shard_makes_the_node_unhealthy_until_it_turns() {
+fn hung_shard_makes_the_node_unhealthy_until_it_iterates() {
     let node = TestNode::new(hung_shard::now_ns, AdminLimits::default());
     let (admin, addr) = node.start();
     let turn = |shard: usize| node.metrics.board.shards[shard].turn(hung_shard::now_ns());
@@ -56,7 +56,7 @@ fn readiness(addr: std::net::SocketAddr) -> (u16, u16, RawReply) {
 }
 
 #[test]
-fn readiness_follows_the_volumes() {
+fn readiness_follows_the_volume_states() {
     let node = still_node();
     let (admin, addr) = node.start();
 
@@ -105,7 +105,7 @@ fn readiness_follows_the_volumes() {
 }
 
 #[test]
-fn a_missing_disk_counts_when_strict_and_draining_always() {
+fn missing_disk_fails_strict_readiness_and_draining_both() {
     let node = still_node();
     node.volume(1, VolumeState::Writable);
     let (admin, addr) = node.start();
@@ -126,7 +126,7 @@ fn a_missing_disk_counts_when_strict_and_draining_always() {
 }
 
 #[test]
-fn an_unknown_question_to_readyz_is_refused_not_ignored() {
+fn unknown_query_of_readyz_is_rejected() {
     let node = still_node();
     node.volume(1, VolumeState::Writable);
     let (admin, addr) = node.start();
@@ -139,7 +139,7 @@ fn an_unknown_question_to_readyz_is_refused_not_ignored() {
 }
 
 #[test]
-fn who_does_not_ask_for_openmetrics_gets_prometheus_text_with_the_same_samples() {
+fn prometheus_text_has_the_same_samples_as_openmetrics() {
     let node = still_node();
     node.volume(9, VolumeState::Writable).needles.set(3);
     let (admin, addr) = node.start();
@@ -168,7 +168,7 @@ fn who_does_not_ask_for_openmetrics_gets_prometheus_text_with_the_same_samples()
 }
 
 #[test]
-fn metrics_are_openmetrics_text_of_the_live_numbers() {
+fn openmetrics_text_has_the_current_values() {
     let node = still_node();
     node.volume(9, VolumeState::Writable).needles.set(3);
     let (admin, addr) = node.start();
@@ -205,7 +205,7 @@ fn keys(value: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn status_has_its_promised_shape() {
+fn status_has_the_documented_fields() {
     let node = still_node();
     let volume = node.volume(4, VolumeState::Poisoned);
     volume.board.size_bytes.set(1 << 30);
@@ -274,7 +274,7 @@ fn status_has_its_promised_shape() {
 }
 
 #[test]
-fn volumes_can_be_listed_and_picked() {
+fn volumes_are_listed_by_id_and_found_by_id() {
     let node = still_node();
     let (admin, addr) = node.start();
     assert_eq!(get(addr, "/volumes").json(), json!([]));
@@ -297,7 +297,7 @@ fn volumes_can_be_listed_and_picked() {
 }
 
 #[test]
-fn what_does_not_exist_is_answered_as_json() {
+fn unknown_paths_and_methods_are_answered_as_json() {
     let (admin, addr) = still_node().start();
     for target in ["/", "/nope", "/healthz/", "/metrics/x", "/volumes/1/2"] {
         let reply = get(addr, target);

@@ -37,7 +37,7 @@ fn main_thread(
 }
 
 #[test]
-fn what_is_asked_reaches_the_main_thread() {
+fn valid_changes_reach_the_main_thread_and_invalid_ones_do_not() {
     let node = still_node();
     node.volume(3, VolumeState::Writable);
     let (admin, addr) = node.start();
@@ -86,7 +86,7 @@ fn what_is_asked_reaches_the_main_thread() {
 }
 
 #[test]
-fn refusals_have_their_status_and_sentence() {
+fn refusals_map_to_status_and_message() {
     let node = still_node();
     let (admin, addr) = node.start();
     let refusals = [
@@ -113,7 +113,7 @@ fn refusals_have_their_status_and_sentence() {
 }
 
 #[test]
-fn a_creation_shows_until_it_has_ended() {
+fn creation_is_listed_until_it_has_ended() {
     let node = still_node();
     let (admin, addr) = node.start();
     let creations: Arc<Creations> = Arc::clone(&node.state.creations);
@@ -143,7 +143,7 @@ fn a_creation_shows_until_it_has_ended() {
 }
 
 #[test]
-fn without_a_main_thread_nothing_is_changed() {
+fn changes_are_refused_when_the_main_thread_has_ended() {
     let node = still_node();
     let (admin, addr) = node.start();
     drop(node.requests);

@@ -59,7 +59,7 @@ fn serve_slow_routes(limits: AdminLimits) -> (ControlHandle, SocketAddr) {
 }
 
 #[test]
-fn clients_that_say_nothing_cannot_keep_others_out() {
+fn silent_clients_do_not_block_others() {
     // Only the bound on connections takes effect here: all deadlines are far away.
     let limits = AdminLimits { connections: 8, ..long_limits() };
     let (_admin, addr) = node(limits).start();
@@ -79,7 +79,7 @@ fn clients_that_say_nothing_cannot_keep_others_out() {
 }
 
 #[test]
-fn a_connection_has_a_deadline_however_it_drips() {
+fn slowly_sending_client_is_cut_at_the_deadline() {
     let limits = AdminLimits { connection_lifetime: Duration::from_millis(300), ..long_limits() };
     let (_admin, addr) = node(limits).start();
     let begun = Instant::now();
@@ -97,7 +97,7 @@ fn a_connection_has_a_deadline_however_it_drips() {
 }
 
 #[test]
-fn a_client_that_does_not_read_holds_up_nobody_and_is_cut() {
+fn client_that_does_not_read_blocks_nobody_and_is_cut() {
     let limits = AdminLimits { connection_lifetime: Duration::from_millis(500), ..long_limits() };
     let (_admin, addr) = serve_slow_routes(limits);
     let mut greedy: Vec<_> = (0..4).map(|_| connect(addr)).collect();
@@ -116,7 +116,7 @@ fn a_client_that_does_not_read_holds_up_nobody_and_is_cut() {
 }
 
 #[test]
-fn a_handler_that_hangs_is_given_up_and_disturbs_nobody() {
+fn hanging_handler_is_answered_503_and_blocks_nobody() {
     let limits = AdminLimits { answer_within: Duration::from_millis(300), ..long_limits() };
     let (_admin, addr) = serve_slow_routes(limits);
     let waiting = std::thread::spawn(move || get(addr, "/never"));
@@ -128,7 +128,7 @@ fn a_handler_that_hangs_is_given_up_and_disturbs_nobody() {
 }
 
 #[test]
-fn nonsense_gets_an_error_and_nothing_breaks() {
+fn malformed_requests_get_400_and_the_listener_survives() {
     let (admin, addr) = node(AdminLimits::default()).start();
     for nonsense in [
         "\0\0\0\0\r\n\r\n",
@@ -147,7 +147,7 @@ fn nonsense_gets_an_error_and_nothing_breaks() {
 }
 
 #[test]
-fn shutdown_finishes_what_is_under_way_and_frees_the_port() {
+fn shutdown_finishes_requests_in_progress_and_frees_the_port() {
     let (admin, addr) = serve_slow_routes(long_limits());
     let late = std::thread::spawn(move || get(addr, "/late"));
     std::thread::sleep(Duration::from_millis(100));
@@ -159,7 +159,7 @@ fn shutdown_finishes_what_is_under_way_and_frees_the_port() {
 }
 
 #[test]
-fn shutdown_waits_for_nobody_for_long() {
+fn shutdown_cuts_connections_at_its_time_limit() {
     let limits = AdminLimits { shutdown_within: Duration::from_millis(200), ..long_limits() };
     let (admin, addr) = serve_slow_routes(limits);
     let mut stuck = connect(addr);
@@ -173,7 +173,7 @@ fn shutdown_waits_for_nobody_for_long() {
 }
 
 #[test]
-fn a_dropped_handle_stops_the_listener_too() {
+fn dropping_the_handle_stops_the_listener() {
     let (admin, addr) = node(AdminLimits::default()).start();
     assert_eq!(get(addr, "/healthz").status, 200);
     drop(admin);
