@@ -192,3 +192,78 @@ impl OpenFiles {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use io_uring::IoUring;
+
+    use super::*;
+
+    /// The descriptor of a new file, as the kernel returns it.
+    fn descriptor() -> i32 {
+        use std::os::fd::IntoRawFd;
+        tempfile::tempfile().unwrap().into_raw_fd()
+    }
+
+    fn ring(slots: u32) -> IoUring {
+        let ring = IoUring::new(8).unwrap();
+        ring.submitter().register_files_sparse(slots).unwrap();
+        ring
+    }
+
+    fn id(opened: i64) -> FileId {
+        FileId(u32::try_from(opened).unwrap())
+    }
+
+    #[test]
+    fn no_more_files_are_open_than_the_table_has_slots() {
+        let (ring, mut devices) = (ring(2), Devices::new(1));
+        let mut files = OpenFiles::new(2);
+        let mut open = || files.opened(descriptor(), &mut devices, &ring.submitter());
+        assert_eq!([open(), open(), open()], [0, 1, -i64::from(libc::EMFILE)]);
+        assert_eq!(files.opened(-libc::ENOENT, &mut devices, &ring.submitter()), -2);
+        files.close(FileId(0), &ring.submitter()).unwrap();
+        assert!(files.is_open(FileId(1)) && !files.is_open(FileId(0)));
+        let again = files.opened(descriptor(), &mut devices, &ring.submitter());
+        assert_eq!(again, 1 << FILE_SLOT_BITS, "slot 0, used for the second time");
+        let full = files.opened(descriptor(), &mut devices, &ring.submitter());
+        assert_eq!(full, -i64::from(libc::EMFILE));
+    }
+
+    #[test]
+    fn the_generation_of_a_slot_counts_its_uses_and_wraps() {
+        let (ring, mut devices) = (ring(2), Devices::new(1));
+        let mut files = OpenFiles::new(2);
+        let mut last = id(files.opened(descriptor(), &mut devices, &ring.submitter()));
+        let other = id(files.opened(descriptor(), &mut devices, &ring.submitter()));
+        for use_number in 1..4 {
+            files.close(last, &ring.submitter()).unwrap();
+            let closed = last;
+            last = id(files.opened(descriptor(), &mut devices, &ring.submitter()));
+            assert_eq!((generation_of(last), slot_of(last)), (use_number, 0));
+            assert!(!files.is_open(closed));
+            assert!(files.close(closed, &ring.submitter()).is_err(), "it is closed already");
+            assert!(files.is_open(last) && files.is_open(other));
+        }
+        files.generations[0] = u16::MAX;
+        files.files[0].generation = u16::MAX;
+        let highest = FileId(u32::from(u16::MAX) << FILE_SLOT_BITS);
+        files.close(highest, &ring.submitter()).unwrap();
+        assert_eq!(files.opened(descriptor(), &mut devices, &ring.submitter()), 0);
+    }
+
+    #[test]
+    fn directories_that_are_not_open_have_no_descriptor() {
+        let mut files = OpenFiles::new(1);
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(files.open_dir(dir.path()).unwrap(), 0);
+        assert_eq!(files.open_dir(Path::new("/")).unwrap(), 1);
+        assert!(files.open_dir(&dir.path().join("absent")).is_err());
+        assert!(files.dir(DirId(0)).0 >= 0 && files.dir(DirId(1)).0 >= 0);
+        assert_ne!(files.dir(DirId(0)).0, files.dir(DirId(1)).0);
+        assert_eq!(files.dir(DirId(2)).0, -1);
+        assert_eq!(files.dir_sync_result(DirId(0), -5), -5);
+        assert_eq!(files.dir_sync_result(DirId(2), -5), -5);
+        assert_eq!(files.file_sync_result(FileId(9), 3), 3);
+    }
+}

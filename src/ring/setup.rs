@@ -306,4 +306,20 @@ mod tests {
             assert!(text.contains(words), "{errno}: {text}");
         }
     }
+
+    #[test]
+    fn buffers_that_cannot_be_registered_are_reported_with_their_size_and_the_remedy() {
+        let error = io::Error::from_raw_os_error(libc::ENOMEM);
+        let text = SetupError::Unregistered { error, mib: 64 }.to_string();
+        assert!(text.contains("64 MiB") && text.contains("LimitMEMLOCK"), "{text}");
+    }
+
+    #[test]
+    fn a_ring_may_be_entered_before_it_is_enabled_unless_that_is_forbidden() {
+        let ring = build().unwrap();
+        assert!(check_enter(&ring).is_ok());
+        let answer = ring.submitter().submit().unwrap_err();
+        assert_eq!(answer.raw_os_error(), Some(libc::EBADFD), "the ring is disabled");
+        assert!(probe(&ring).is_ok());
+    }
 }

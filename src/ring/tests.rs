@@ -295,3 +295,102 @@ fn reap_submits_at_once_and_waits_until_its_deadline() {
     assert_eq!(bench.reaped(), [1]);
     assert_eq!(bench.ring.in_flight(), 0);
 }
+
+/// Files of procfs are on a device of their own.
+#[test]
+fn a_file_belongs_to_the_device_that_it_is_on() {
+    let mut bench = bench(2, 1);
+    bench.ring.submit(token(0), Op::OpenDir { path: "/proc".into() });
+    let number = u32::try_from(reap(&mut bench.ring)[0].result).unwrap();
+    let (dir, name) = (DirId(number), c"version".to_owned());
+    bench.ring.submit(token(0), Op::Open { dir, name, write: false });
+    let other = FileId(u32::try_from(reap(&mut bench.ring)[0].result).unwrap());
+    let photos = bench.file;
+    bench.read(0, 512);
+    bench.read(1, 512);
+    bench.file = other;
+    bench.ring.submit(
+        token(2),
+        Op::Read { file: other, buf: bench.pool.alloc(512).unwrap(), start: 0, len: 9, offset: 0 },
+    );
+    let devices = [photos, other].map(|file| bench.ring.files.file(file).unwrap().device);
+    assert_eq!(devices, [0, 1]);
+    assert_eq!(devices.map(|device| bench.ring.devices.counts(device)), [(1, 1), (1, 0)]);
+    let mut ended: Vec<u32> = (0..3).flat_map(|_| bench.reaped()).collect();
+    ended.sort_unstable();
+    assert_eq!(ended, [0, 1, 2]);
+}
+
+/// Receives that found no buffer are submitted again as far as there are buffers, and no more than are
+/// resumed in an iteration.
+#[test]
+fn starved_receives_are_submitted_again_only_as_far_as_there_are_buffers() {
+    let buffers = ARRIVALS_MAX + 8;
+    let mut bench = bench_with(1, 96, buffers * HEAD_BUFFER);
+    let count = u32::try_from(2 * buffers).unwrap();
+    (0..count).for_each(|index| bench.receive(index));
+    let mut held = Vec::new();
+    while held.len() < buffers {
+        held.extend(reap(&mut bench.ring));
+    }
+    assert_eq!(bench.ring.starved.len(), buffers);
+    held.truncate(buffers - 3);
+    let before = bench.ring.counts().completions;
+    let next = reap(&mut bench.ring);
+    assert_eq!((next.len(), bench.ring.starved.len()), (3, buffers - 3));
+    assert_eq!(bench.ring.counts().completions, before + 3, "no other one was tried");
+    held.extend(next);
+    held.clear();
+    bench.ring.refill();
+    assert_eq!(bench.ring.starved.len(), buffers - 3 - ARRIVALS_MAX, "as many as are resumed");
+    while bench.ring.in_flight() > 0 {
+        reap(&mut bench.ring);
+    }
+}
+
+#[test]
+fn cancelling_a_starved_receive_leaves_the_others_and_ends_only_once() {
+    let mut bench = bench_with(1, 96, 4 * HEAD_BUFFER);
+    (0..6).for_each(|index| bench.receive(index));
+    let held = reap(&mut bench.ring);
+    assert_eq!((held.len(), bench.ring.starved.len()), (4, 2));
+    bench.ring.cancel(Token { index: 4, generation: 9 });
+    assert_eq!(bench.ring.starved.len(), 2, "a token of another generation");
+    bench.ring.cancel(token(4));
+    bench.ring.cancel(token(4));
+    assert_eq!(bench.ring.starved.len(), 1);
+    assert_eq!(bench.reaped(), [4]);
+    drop(held);
+    assert_eq!(bench.reaped(), [5]);
+}
+
+#[test]
+fn the_kernel_has_no_access_to_a_closed_file() {
+    let mut bench = bench(1, 96);
+    let file = bench.file;
+    bench.ring.submit(token(0), Op::CloseFile { file });
+    assert_eq!(reap(&mut bench.ring)[0].result, 0);
+    let buf = bench.pool.alloc(512).unwrap();
+    let read = encode::read(file, buf, 0, 512, 0, bench.ring.registered);
+    bench.ring.launch(token(1), read);
+    assert_eq!(reap(&mut bench.ring)[0].result, -i64::from(libc::EBADF));
+}
+
+#[test]
+fn all_rings_of_a_region_are_registered_or_none_is() {
+    let region = Region::map(2, 1 << 20).unwrap();
+    for registration in [Registration::Wanted, Registration::None] {
+        let rings = prepare(3, &region, registration).unwrap();
+        assert_eq!(rings.len(), 3);
+        let registered: Vec<bool> = rings.iter().map(Prepared::registered).collect();
+        assert_eq!(registered, [registered[0]; 3]);
+        assert!(!registered[0] || registration == Registration::Wanted);
+        let mut numbers: Vec<RawFd> = rings.iter().map(Prepared::fd).collect();
+        numbers.dedup();
+        assert_eq!(numbers.len(), 3, "each ring has its own descriptor");
+        assert!(rings.iter().all(|ring| ring.files_max == rings[0].files_max));
+    }
+    if let Ok(rings) = prepare(1, &region, Registration::Required) {
+        assert!(rings[0].registered());
+    }
+}

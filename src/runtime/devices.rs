@@ -152,4 +152,28 @@ mod tests {
         devices.end(device);
         devices.expect(|_| 0);
     }
+
+    #[test]
+    fn each_device_has_its_own_queue_and_limit() {
+        let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
+        let mut devices = Devices::new(1);
+        let [first, second] = [77, 78].map(|number| devices.position(number));
+        assert_ne!(first, second);
+        assert_eq!([77, 78].map(|number| devices.position(number)), [first, second]);
+        let token = |index| Token { index, generation: 0 };
+        let read = || {
+            let buf = pool.alloc(512).unwrap();
+            Op::Read { file: FileId(0), buf, start: 0, len: 512, offset: 0 }
+        };
+        assert!(devices.begin(first, token(0), read()).is_some());
+        assert!(devices.begin(first, token(1), read()).is_none());
+        assert!(devices.begin(second, token(2), read()).is_some(), "the other device is free");
+        assert_eq!((devices.counts(first), devices.counts(second)), ((1, 1), (1, 0)));
+        devices.end(second);
+        assert!(devices.next(second, |_| true).is_none(), "nothing waits for it");
+        devices.set_limit(2);
+        let begun = devices.next(first, |_| true);
+        assert!(matches!(begun, Some(Next::Begins(token, _)) if token.index == 1));
+        assert_eq!((devices.counts(first), devices.counts(second)), ((2, 0), (0, 0)));
+    }
 }
