@@ -23,6 +23,7 @@ impl AccessQueue {
     pub fn take(&self) -> Option<Record> {
         self.records.pop()
     }
+
     /// Whether the sample of the trace includes the object with this hash.
     pub(super) fn includes(&self, object: u64) -> bool {
         self.header.includes(object)
@@ -31,5 +32,36 @@ impl AccessQueue {
     /// Adds a record. Returns false, and omits it, if the queue is full.
     pub(super) fn push(&self, record: Record) -> bool {
         self.records.push(record).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::access_trace::Method;
+
+    fn record(time: u64) -> Record {
+        Record {
+            time,
+            object: 0,
+            size: 0,
+            service_us: 0,
+            status: 200,
+            method: Method::Get,
+            flags: 0,
+            volume: 1,
+        }
+    }
+
+    #[test]
+    fn a_full_queue_omits_new_records_and_keeps_the_old_ones() {
+        let queue = AccessQueue::new(Header { threshold: 10, started: 0 });
+        let fitted = (0..ACCESS_RECORDS as u64 + 2).filter(|time| queue.push(record(*time)));
+        assert_eq!(fitted.count(), ACCESS_RECORDS);
+        assert_eq!(queue.take().map(|record| record.time), Some(0), "the oldest comes first");
+        assert!(queue.push(record(7)) && !queue.push(record(8)));
+        let rest: Vec<u64> = std::iter::from_fn(|| queue.take()).map(|it| it.time).collect();
+        assert_eq!((rest.len(), rest[0], rest.last()), (ACCESS_RECORDS, 1, Some(&7)));
+        assert!(queue.includes(10) && !queue.includes(11));
     }
 }

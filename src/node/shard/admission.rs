@@ -222,3 +222,6 @@ const _: () = assert!(CHUNK <= LENT.of(POOL_LEN_MIN as usize) as u64 / LENT_DIVI
 fn leaves_heads(used: usize, capacity: usize) -> bool {
     used <= HEADS.rest().of(capacity)
 }
+
+#[cfg(test)]
+mod tests;

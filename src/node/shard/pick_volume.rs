@@ -45,3 +45,51 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::start::Start;
+    use super::*;
+    use crate::node::board::VolumeInfo;
+    use crate::runtime::Runtime;
+    use crate::runtime::buffer::{Pool, Region};
+    use crate::runtime::sim::World;
+    use crate::runtime::sim::disk::Image;
+
+    /// Picks among the volumes of other shards, given as state, size and used bytes, from id 1 on. Returns
+    /// the id, or the status of the refusal.
+    fn pick(volumes: &[(VolumeState, u64, u64)], len: u64) -> Result<u32, Status> {
+        let driver = World::new(1, &Image::default()).driver();
+        let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
+        let runtime = Runtime::new(&driver, pool, || 7);
+        let start = Start::empty(1, 2);
+        let shared = Arc::clone(&start.shared);
+        let (shard, _) = Shard::new(runtime.handle(), start);
+        for (id, (state, size, used)) in (1..).zip(volumes) {
+            let info = VolumeInfo { id, shard: 0, disk: 0, durable: true };
+            let board = Arc::clone(&shared.metrics.register_volume(info, *state).board);
+            board.size_bytes.set(*size);
+            board.used_bytes.set(*used);
+        }
+        shard.pick_volume(len).map_err(|reply| reply.status)
+    }
+
+    #[test]
+    fn an_upload_goes_to_the_writable_volume_with_the_most_room() {
+        let (writable, read_only) = (VolumeState::Writable, VolumeState::ReadOnly);
+        let volumes = [(writable, 500, 300), (writable, 400, 100), (read_only, 900, 0)];
+        assert_eq!(pick(&volumes, 100), Ok(2));
+        assert_eq!(pick(&volumes, 299), Ok(2));
+        assert_eq!(pick(&volumes, 300), Err(Status::INSUFFICIENT_STORAGE));
+    }
+
+    #[test]
+    fn without_a_writable_volume_the_refusal_is_temporary() {
+        let states = [VolumeState::ReadOnly, VolumeState::Recovering, VolumeState::Lost];
+        let volumes = states.map(|state| (state, 900, 0));
+        assert_eq!(pick(&volumes, 1), Err(Status::SERVICE_UNAVAILABLE));
+        assert_eq!(pick(&[], 1), Err(Status::SERVICE_UNAVAILABLE));
+    }
+}

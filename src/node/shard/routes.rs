@@ -59,3 +59,36 @@ impl Routes {
         *hint = needed.clamp(SIZE_HINT_FIRST, SIZE_HINT_MAX).max(*hint - *hint / 128);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_hint_rises_at_once_and_falls_slowly_within_its_limits() {
+        let routes = Routes::new(HashMap::new());
+        assert_eq!(routes.size_hint(1), SIZE_HINT_FIRST);
+        let after = |needed| {
+            routes.update_size_hint(1, needed);
+            routes.size_hint(1)
+        };
+        assert_eq!(after(100), SIZE_HINT_FIRST);
+        assert_eq!(after(20_000), 20_000);
+        assert_eq!(after(100), 20_000 - 20_000 / 128);
+        assert_eq!(after(19_900), 19_900);
+        assert_eq!(after(SIZE_HINT_MAX), SIZE_HINT_MAX);
+        assert_eq!(after(SIZE_HINT_MAX + 1), SIZE_HINT_MAX);
+        assert_eq!(after(0), SIZE_HINT_MAX - SIZE_HINT_MAX / 128);
+        assert_eq!(routes.size_hint(2), SIZE_HINT_FIRST, "each volume has its own");
+    }
+
+    #[test]
+    fn owners_are_set_and_removed() {
+        let routes = Routes::new(HashMap::from([(1, 0)]));
+        routes.set_owner(2, Some(3));
+        routes.set_owner(1, Some(4));
+        assert_eq!([1, 2, 3].map(|volume| routes.owner(volume)), [Some(4), Some(3), None]);
+        routes.set_owner(1, None);
+        assert_eq!([1, 2].map(|volume| routes.owner(volume)), [None, Some(3)]);
+    }
+}

@@ -23,3 +23,45 @@ pub struct Start {
     /// Listening sockets.
     pub listeners: Vec<Listener>,
 }
+
+#[cfg(test)]
+impl Start {
+    /// Of shard `id` of `count` shards, without volumes and listeners.
+    pub(super) fn empty(id: u16, count: usize) -> Self {
+        use crate::http::conn::Deadlines;
+        use crate::node::board::{Board, ShardInfo};
+        use crate::node::metrics::{Metrics, NodeInfo};
+
+        let ids = 0..u32::try_from(count).expect("a test has few shards");
+        let infos: Vec<ShardInfo> = ids.map(|id| ShardInfo { id, core: id, port: None }).collect();
+        let metrics = Metrics::new(NodeInfo::default(), Board::new(&infos, Vec::new()));
+        let second = 1_000_000_000;
+        let deadlines = Deadlines {
+            head: 5 * second,
+            idle: 75 * second,
+            body: 5 * second,
+            send: 10 * second,
+            rate: 16 << 10,
+            linger: second,
+        };
+        let config = ShardConfig {
+            deadlines,
+            cache_control: String::new(),
+            body_max: 8 << 20,
+            batch_max: 4 << 20,
+            connections_max: 100,
+            refusals_max: 10,
+            drain_ns: 30 * second,
+            disk_missing: false,
+            audit_log: false,
+        };
+        Self {
+            id,
+            config,
+            shared: Arc::new(Shared::new(metrics, count)),
+            assignments: Vec::new(),
+            owners: HashMap::new(),
+            listeners: Vec::new(),
+        }
+    }
+}

@@ -4,7 +4,7 @@ use super::super::request::PutNeedle;
 use super::*;
 use crate::base::types::{Cookie, NeedleId, VolumeId};
 use crate::node::board::{VolumeBoard, VolumeInfo, VolumeState};
-use crate::node::metrics::VolumeMetrics;
+use crate::node::metrics::{ReadMetric, VolumeMetrics};
 use crate::runtime::buffer::{Pool, Region};
 use crate::runtime::sim::disk::Image;
 use crate::runtime::sim::{Fault, World};
@@ -198,5 +198,139 @@ fn opening_a_volume_waits_for_buffers() {
         drop(all);
         handle.sleep_until(handle.now() + 3_000_000_000).await;
         assert!(opened.get() && again.local(1).is_ok());
+    });
+}
+
+/// Creates and opens volume `id` of `size` bytes.
+async fn add_volume(handle: &Handle, volumes: &Volumes, id: u32, size: u64) -> Assignment {
+    let superblock = Superblock { volume: VolumeId(id), size, ..SUPERBLOCK };
+    let how = Preallocation::Reserve;
+    volume::create(handle, DirId(0), &superblock, how, |_| ()).await.unwrap();
+    let opened = assignment_of(id);
+    volumes.open_one(handle, assignment_of(id)).await.unwrap();
+    opened
+}
+
+fn assignment_of(id: u32) -> Assignment {
+    let mut assignment = assignment();
+    assignment.expected.volume = VolumeId(id);
+    assignment
+}
+
+fn published(volumes: &Volumes, id: u32) -> VolumeState {
+    volumes.entries.borrow()[&id].metrics.board.state.get()
+}
+
+#[test]
+fn the_writable_volume_with_the_most_free_space_that_fits_is_picked() {
+    with_volume(1, |handle, _, volumes| async move {
+        volumes.close_all().await;
+        volumes.entries.borrow_mut().clear();
+        add_volume(&handle, &volumes, 2, 16 << 20).await;
+        add_volume(&handle, &volumes, 3, 17 << 20).await;
+        add_volume(&handle, &volumes, 4, 16 << 20).await;
+        assert_eq!(volumes.most_free(100), Some(3));
+        volumes.set_read_only(3, true).await.unwrap();
+        assert_eq!(volumes.most_free(100), Some(4), "the last of those with equal space");
+        let pool = handle.pool().clone();
+        assert!(volumes.put(4, put(&pool)).await.is_ok());
+        assert_eq!(volumes.most_free(100), Some(2), "it has 4 KiB more than volume 4");
+        assert_eq!(volumes.most_free(16 << 20), None, "it fits into none");
+        volumes.set_read_only(3, false).await.unwrap();
+        assert_eq!(volumes.most_free(100), Some(3));
+        volumes.fence(3).unwrap();
+        assert_eq!(volumes.most_free(100), Some(2));
+    });
+}
+
+#[test]
+fn changes_of_state_are_published_before_they_are_reported() {
+    with_volume(1, |handle, world, volumes| async move {
+        assert_eq!(published(&volumes, 1), VolumeState::Writable);
+        volumes.set_read_only(1, true).await.unwrap();
+        assert_eq!(published(&volumes, 1), VolumeState::ReadOnly);
+        volumes.set_read_only(1, false).await.unwrap();
+        assert_eq!(published(&volumes, 1), VolumeState::Writable);
+        // The deletion fails after the checkpoints were stopped: the volume is as it was.
+        world.fail_from(0, Fault::Errno(5));
+        assert!(volumes.delete(&handle, 1).await.is_err());
+        assert!(!volumes.entries.borrow()[&1].is_lost);
+        assert_eq!(published(&volumes, 1), VolumeState::Writable);
+        volumes.fence(1).unwrap();
+        assert_eq!(published(&volumes, 1), VolumeState::Lost);
+        assert_eq!(volumes.delete(&handle, 1).await, Err(OrderError::Lost));
+    });
+    with_volume(1, |handle, _, volumes| async move {
+        let pool = handle.pool().clone();
+        assert!(volumes.put(1, put(&pool)).await.is_ok());
+        let metrics = Arc::clone(&volumes.entries.borrow()[&1].metrics);
+        assert_eq!(metrics.needles.get(), 1, "published before the write is answered");
+        assert_eq!(metrics.checkpoints.get(), 0);
+        volumes.close_all().await;
+        assert_eq!(metrics.checkpoints.get(), 1, "the last checkpoint is published, too");
+    });
+}
+
+#[test]
+fn a_volume_that_recovers_takes_no_requests_and_no_orders() {
+    with_volume(1, |handle, _, volumes| async move {
+        volumes.insert_recovering(&assignment_of(7));
+        assert!(matches!(volumes.local(7), Err(RequestError::Recovering)));
+        assert_eq!(volumes.set_read_only(7, true).await, Err(OrderError::Recovering));
+        assert_eq!(volumes.fence(7), Err(OrderError::Recovering));
+        assert_eq!(volumes.delete(&handle, 7).await, Err(OrderError::Recovering));
+        assert!(matches!(volumes.local(7), Err(RequestError::Recovering)), "it stays as it was");
+        assert!(matches!(volumes.local(8), Err(RequestError::NoVolume)));
+        assert_eq!(volumes.delete(&handle, 8).await, Err(OrderError::NoVolume));
+    });
+}
+
+#[test]
+fn a_volume_that_could_not_be_opened_can_only_be_deleted() {
+    with_volume(1, |handle, world, volumes| async move {
+        volumes.close_all().await;
+        volumes.entries.borrow_mut().clear();
+        let mut other = assignment();
+        other.expected.store = [2; 16];
+        let opened = volumes.open_one(&handle, other).await;
+        let Err(OrderError::NotOpened(why)) = opened else { panic!("it belongs to another store") };
+        assert!(matches!(volumes.local(1), Err(RequestError::NotOpened)));
+        assert_eq!(published(&volumes, 1), VolumeState::Failed);
+        let refused = Err(OrderError::NotOpened(why));
+        assert_eq!(volumes.set_read_only(1, true).await, refused);
+        assert_eq!(volumes.fence(1), refused);
+        assert_eq!(names(&world).first().map(String::as_str), Some("1.0.vol"));
+        assert_eq!(volumes.delete(&handle, 1).await, Ok(()));
+        assert!(matches!(volumes.local(1), Err(RequestError::NoVolume)));
+        assert_eq!(names(&world), [""; 0]);
+    });
+}
+
+#[test]
+fn a_deletion_is_refused_during_another_and_loses_no_count() {
+    with_volume(1, |handle, _, volumes| async move {
+        let pool = handle.pool().clone();
+        assert!(volumes.put(1, put(&pool)).await.is_ok());
+        let commits = || volumes.sum(|stats| stats.commits.get());
+        assert_eq!(commits(), 1);
+        let (deleting, own) = (Rc::clone(&volumes), handle.clone());
+        let ended = Rc::new(Cell::new(false));
+        let done = Rc::clone(&ended);
+        handle.spawn(async move {
+            assert_eq!(deleting.delete(&own, 1).await, Ok(()));
+            done.set(true);
+        });
+        handle.yield_now().await;
+        let mut seen = 0;
+        while !ended.get() {
+            assert_eq!(volumes.delete(&handle, 1).await, Err(OrderError::NoVolume));
+            assert_eq!(volumes.set_read_only(1, true).await, Err(OrderError::NoVolume));
+            assert_eq!(commits(), 1, "counters do not fall");
+            seen += 1;
+            handle.sleep_until(handle.now() + 10_000).await;
+        }
+        assert!(seen > 1, "the deletion took no time");
+        assert_eq!(commits(), 1);
+        assert!(volumes.entries.borrow().is_empty());
     });
 }
