@@ -2,15 +2,33 @@
 
 use std::time::Duration;
 
+use super::ended::{Ended, Reason};
 use super::readiness::Notifier;
 use super::running::Running;
 use super::signals::Signals;
 use crate::base::threads::name;
 
+/// Drains a daemon and ends its threads. Returns how it has ended.
+pub fn stop(daemon: Running, reason: Reason, signals: &mut Signals) -> Ended {
+    // With a shard missing a drain would wait for ever. It is not needed: acknowledged writes are durable.
+    if let Some(shard) = daemon.lost_shard() {
+        let reason = Reason::ThreadEnded(shard);
+        reason.log();
+        return reason.ended();
+    }
+    daemon.drain();
+    reason.log();
+    match daemon.finish(signals) {
+        Some(_) => Ended::ThreadLost,
+        None => reason.ended(),
+    }
+}
+
 impl Running {
-    /// Whether a shard has ended before the drain: the other shards would wait for it while they drain.
-    pub fn lacks_a_shard(&self) -> bool {
-        (0..self.shards.len()).any(|n| self.threads.has_ended(&name::shard(n)))
+    /// The name of a shard that has ended before the drain: the other shards would wait for it while they
+    /// drain.
+    pub fn lost_shard(&self) -> Option<String> {
+        (0..self.shards.len()).map(name::shard).find(|shard| self.threads.has_ended(shard))
     }
 
     /// Begins the drain: no new requests are accepted from now on.
@@ -19,35 +37,46 @@ impl Running {
         Notifier::stopping();
     }
 
-    /// Waits until the shards have drained and ends all threads. Returns whether all of them ended without
-    /// error; a second stop signal ends the wait at once.
-    pub fn finish(mut self, signals: &mut Signals) -> bool {
-        while self.shards.iter().any(|thread| !thread.is_finished()) {
+    /// Waits until the shards have drained and ends all threads; a second stop signal ends the wait at once.
+    /// Returns the name of a thread that ended by itself meanwhile.
+    pub fn finish(mut self, signals: &mut Signals) -> Option<String> {
+        let mut is_cut = false;
+        while !is_cut && self.shards.iter().any(|thread| !thread.is_finished()) {
             if let Some(signal) = signals.stop() {
                 tracing::warn!("received {signal} again: stopping without waiting any longer");
-                return true;
+                is_cut = true;
+            } else {
+                let running = self.shards.iter().zip(0..).filter(|(t, _)| !t.is_finished());
+                let running: Vec<u16> = running.map(|(_, shard)| shard).collect();
+                self.manager.control.wake(running);
+                std::thread::sleep(Duration::from_millis(10));
             }
-            let running = self.shards.iter().zip(0..).filter(|(t, _)| !t.is_finished());
-            let running: Vec<u16> = running.map(|(_, shard)| shard).collect();
-            self.manager.control.wake(running);
-            std::thread::sleep(Duration::from_millis(10));
         }
-        let mut ended_well = true;
+        let mut lost = None;
         for (n, thread) in self.shards.into_iter().enumerate() {
-            if thread.join().is_err() {
-                ended_well = false;
+            if thread.is_finished() && thread.join().is_err() {
                 tracing::error!("thread {} ended by itself while draining", name::shard(n));
+                lost = Some(name::shard(n));
             }
+        }
+        for other in [name::ADMIN, name::DISKS, name::ACCESS_TRACE, name::LOG] {
+            if self.threads.has_ended(other) {
+                tracing::error!("thread {other} ended by itself while draining");
+                lost = Some(other.to_owned());
+            }
+        }
+        if is_cut {
+            return lost;
         }
         if let Err(error) = self.control_plane.shutdown() {
-            ended_well = false;
             tracing::warn!("cannot stop the admin thread in order: {error}");
+            lost = Some(name::ADMIN.to_owned());
         }
         self.disks.stop();
         if let Some(access) = self.access {
             access.stop();
         }
         tracing::info!("stopped");
-        ended_well
+        lost
     }
 }

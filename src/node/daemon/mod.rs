@@ -55,6 +55,8 @@ mod space;
 mod start;
 mod store;
 mod stores;
+#[cfg(test)]
+mod tests;
 mod volume_files;
 mod watch;
 mod welcome;

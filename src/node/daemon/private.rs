@@ -83,6 +83,12 @@ impl Private {
         self.admin
     }
 
+    /// The daemon.
+    #[cfg(test)]
+    pub(super) fn daemon(&mut self) -> &mut Running {
+        &mut self.daemon
+    }
+
     /// Runs `work` on a new thread, while the calling thread executes the changes requested by the admin API,
     /// as the main thread of a daemon does.
     ///
@@ -104,14 +110,14 @@ impl Private {
     /// The daemon could not stop in order. Acknowledged writes are durable in any case.
     pub fn stop(self) -> Result<(), StartError> {
         let ended = self.daemon.threads.ended();
-        if self.daemon.lacks_a_shard() {
+        if self.daemon.lost_shard().is_some() {
             return Err(StartError::ThreadEnded(ended.unwrap_or_default()));
         }
         let mut signals = Signals::none()
             .map_err(|error| StartError::Step("stop the private daemon in order", error))?;
         self.daemon.drain();
-        self.daemon.finish(&mut signals);
-        ended.map_or(Ok(()), |thread| Err(StartError::ThreadEnded(thread)))
+        let lost = self.daemon.finish(&mut signals);
+        ended.or(lost).map_or(Ok(()), |thread| Err(StartError::ThreadEnded(thread)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The life of a daemon, from the start to the end of its threads.
 
+use super::drain::stop;
 use super::ended::Ended;
 use super::error::StartError;
 use super::first_volume::FirstVolume;
@@ -17,13 +18,5 @@ pub fn serve(config: &Config, log: &Log) -> Result<Ended, StartError> {
         Signals::handle().map_err(|error| StartError::Step("handle signals", error))?;
     let mut daemon = start(config, log, FirstVolume::Create)?;
     let reason = daemon.watch(&mut signals);
-    // With a shard missing a drain would wait for ever. It is not needed: acknowledged writes are durable.
-    if daemon.lacks_a_shard() {
-        reason.log();
-        return Ok(reason.ended());
-    }
-    daemon.drain();
-    reason.log();
-    let ended_well = daemon.finish(&mut signals);
-    Ok(if ended_well { reason.ended() } else { Ended::ThreadLost })
+    Ok(stop(daemon, reason, &mut signals))
 }
