@@ -73,7 +73,8 @@ impl WatchedFiles {
         self.lock().retain(|_, file| file.path.parent() != Some(dir));
     }
 
-    fn lost(&self) -> Vec<(u32, PathBuf)> {
+    /// The monitored files that are no longer at their paths.
+    pub(super) fn lost(&self) -> Vec<(u32, PathBuf)> {
         let files = self.lock();
         let lost =
             files.iter().filter(|(_, file)| is_lost(identity(&file.path).as_ref(), file.identity));

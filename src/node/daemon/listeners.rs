@@ -324,3 +324,68 @@ impl Bound {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    #[test]
+    fn a_unix_socket_has_mode_0660_and_a_listener_for_each_shard() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("photos");
+        let (sockets, file) = bind_unix(&path, 3).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o660);
+        let clients: Vec<_> = (0..3).map(|_| UnixStream::connect(&path).unwrap()).collect();
+        let listeners = sockets.into_iter().map(UnixListener::from);
+        assert_eq!(listeners.filter(|socket| socket.accept().is_ok()).count(), clients.len());
+        drop(file);
+        assert!(!path.exists(), "the file is removed with the daemon");
+    }
+
+    #[test]
+    fn a_stale_unix_socket_is_replaced_and_any_other_file_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("photos");
+        let first = UnixListener::bind(&path).unwrap();
+        assert!(matches!(in_place_of(&path), Ok(InPlace::Listener)));
+        assert!(bind_unix(&path, 1).is_err(), "a process listens there");
+        assert!(UnixStream::connect(&path).is_ok(), "it still does");
+        drop(first);
+        assert!(UnixStream::connect(&path).is_err());
+        let (sockets, file) = bind_unix(&path, 1).unwrap();
+        assert!(UnixStream::connect(&path).is_ok());
+        drop((sockets, file));
+        fs::write(&path, "a file").unwrap();
+        let refused = remove_stale(&path).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+        assert!(bind_unix(&path, 1).is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"a file");
+    }
+
+    #[test]
+    fn the_file_of_another_daemons_socket_is_not_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("photos");
+        let (_sockets, file) = bind_unix(&path, 1).unwrap();
+        fs::rename(&path, dir.path().join("moved")).unwrap();
+        let _other = UnixListener::bind(&path).unwrap();
+        drop(file);
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn the_listeners_of_an_address_share_one_port_and_exclude_another_daemon() {
+        let sockets = bind_shared(([127, 0, 0, 1], 0).into(), 3).unwrap();
+        let local = |socket| TcpListener::from(socket).local_addr().unwrap();
+        let copies = sockets.iter().map(|socket| socket.try_clone().unwrap());
+        let addresses: Vec<SocketAddr> = copies.map(local).collect();
+        assert_eq!(addresses, [addresses[0]; 3]);
+        assert_ne!(addresses[0].port(), 0);
+        let refused = bind_shared(addresses[0], 1);
+        assert!(matches!(refused, Err(StartError::Listen { .. })));
+        drop(sockets);
+        assert!(bind_shared(addresses[0], 1).is_ok());
+    }
+}

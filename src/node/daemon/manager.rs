@@ -389,3 +389,6 @@ fn refused(id: u32, what: &str, error: OrderError) -> Refused {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

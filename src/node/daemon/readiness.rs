@@ -156,6 +156,40 @@ mod tests {
     }
 
     #[test]
+    fn the_status_counts_the_volumes_in_each_state() {
+        let board = board();
+        let states = [
+            VolumeState::Writable,
+            VolumeState::ReadOnly,
+            VolumeState::Writable,
+            VolumeState::Poisoned,
+            VolumeState::Lost,
+            VolumeState::Failed,
+        ];
+        for (id, state) in (2..).zip(states) {
+            board.register_volume(VolumeInfo { id, shard: 0, disk: 0, durable: true }, state);
+        }
+        assert_eq!(
+            status(&board),
+            "7 volumes, 2 writable, 1 recovering, 1 read-only, 1 with a failed write, 1 whose file is gone, \
+             1 that could not be opened"
+        );
+    }
+
+    #[test]
+    fn keep_alives_are_a_quarter_of_the_watchdog_apart_and_stop_at_half_of_it() {
+        let board = board();
+        let mut notifier = Notifier::new(Some(Duration::from_secs(8)), 0);
+        let mut alive = |now| notifier.notices(&board, now).contains(&Notice::Alive);
+        board.shards.iter().for_each(|shard| shard.turn(2 * SECOND));
+        assert!(!alive(2 * SECOND - 1) && alive(2 * SECOND));
+        assert!(!alive(4 * SECOND - 1) && alive(4 * SECOND));
+        assert!(!alive(6 * SECOND), "silent for half of the time");
+        board.shards.iter().for_each(|shard| shard.turn(2 * SECOND + 1));
+        assert!(alive(6 * SECOND));
+    }
+
+    #[test]
     fn watchdog_is_not_notified_while_a_shard_hangs() {
         let board = board();
         let mut notifier = Notifier::new(Some(Duration::from_secs(10)), 0);

@@ -141,3 +141,26 @@ pub fn run(launch: Launch, pool: &Pool, peers: Vec<RawFd>, options: RingOptions)
     let runtime = Runtime::new(&ring, pool.clone(), random);
     shard::run(ring, runtime, start);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::daemon::volume_files::FoundVolume;
+
+    #[test]
+    fn shards_of_one_device_divide_its_operations_and_each_gets_at_least_one() {
+        let mut config = Config::default();
+        config.limits.device_in_flight = 5;
+        let mut placement = Placement::new(3);
+        let limits = |config: &Config, placement: &Placement| {
+            [0, 1, 2].map(|shard| device_limit(config, placement, shard))
+        };
+        assert_eq!(limits(&config, &placement), [5, 5, 5]);
+        for id in 1..3 {
+            placement.place(&FoundVolume { store: 0, id, generation: 0 });
+        }
+        assert_eq!(limits(&config, &placement), [2, 2, 5]);
+        config.limits.device_in_flight = 1;
+        assert_eq!(limits(&config, &placement), [1, 1, 1]);
+    }
+}

@@ -32,15 +32,40 @@ impl Running {
             let states: Vec<_> = self.board.volumes().iter().map(|v| v.state.get()).collect();
             let beyond = (states.len() as u64).saturating_sub(self.files.volumes);
             self.manager.state.shared.set_volumes_beyond(beyond);
-            if !states.is_empty() && states.iter().all(|state| *state == VolumeState::Failed) {
-                return Reason::NothingToServe;
+            if let Some(reason) = reason_of(&states) {
+                return reason;
             }
-            let poisoned = states.contains(&VolumeState::Poisoned);
-            // A volume whose file is gone can be read and copied only while this process runs.
-            let needed = [VolumeState::Writable, VolumeState::Recovering, VolumeState::Lost];
-            if poisoned && !states.iter().any(|state| needed.contains(state)) {
-                return Reason::Poisoned;
-            }
+        }
+    }
+}
+
+/// The reason to stop that the states of all volumes are, if they are one.
+fn reason_of(states: &[VolumeState]) -> Option<Reason> {
+    if !states.is_empty() && states.iter().all(|state| *state == VolumeState::Failed) {
+        return Some(Reason::NothingToServe);
+    }
+    let poisoned = states.contains(&VolumeState::Poisoned);
+    // A volume whose file is gone can be read and copied only while this process runs.
+    let needed = [VolumeState::Writable, VolumeState::Recovering, VolumeState::Lost];
+    (poisoned && !states.iter().any(|state| needed.contains(state))).then_some(Reason::Poisoned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::VolumeState::{Failed, Lost, Poisoned, ReadOnly, Recovering, Writable};
+    use super::*;
+
+    #[test]
+    fn a_daemon_stops_only_when_no_volume_needs_the_process() {
+        for states in [&[][..], &[ReadOnly], &[Failed, ReadOnly], &[Failed, Recovering], &[Lost]] {
+            assert!(reason_of(states).is_none(), "{states:?}");
+        }
+        for needed in [Writable, Recovering, Lost] {
+            assert!(reason_of(&[Poisoned, needed]).is_none(), "{needed:?}");
+        }
+        assert!(matches!(reason_of(&[Failed, Failed]), Some(Reason::NothingToServe)));
+        for states in [&[Poisoned][..], &[ReadOnly, Poisoned], &[Poisoned, Failed]] {
+            assert!(matches!(reason_of(states), Some(Reason::Poisoned)), "{states:?}");
         }
     }
 }
