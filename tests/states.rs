@@ -323,18 +323,48 @@ fn removed_volume_is_gone_and_open_readers_finish() {
 
 #[test]
 fn failed_create_leaves_no_file() {
-    for (n, what) in [(1, "reserve space"), (2, "write the superblock"), (5, "sync the file")] {
-        let mut process = Process::start(1, &Image::default(), &pool(32 << 20));
-        let handle = process.runtime.handle().clone();
-        process.world.fail(n, Fault::Errno(28));
-        let created = process.run(async move {
-            let superblock = common::superblock(SIZE);
-            volume::create(&handle, DirId(0), &superblock, Preallocation::Reserve, |_| ()).await
+    let steps = |how: Preallocation, errors: u64| {
+        let mut steps: Vec<&'static str> = Vec::new();
+        let succeeded = (0..30).map(|n| {
+            let mut process = Process::start(1, &Image::default(), &pool(32 << 20));
+            let handle = process.runtime.handle().clone();
+            process.world.fail(n, Fault::Errno(28));
+            let created = process.run(async move {
+                volume::create(&handle, DirId(0), &common::superblock(SIZE), how, |_| ()).await
+            });
+            let Err((during, error)) = created else { return true };
+            assert_eq!(error, IoError::Errno(28));
+            assert_eq!(process.world.names(), [""; 0], "{during}");
+            if steps.last() != Some(&during) {
+                steps.push(during);
+            }
+            false
         });
-        let (during, error) = created.unwrap_err();
-        assert!(during.starts_with(what), "{during}");
-        assert_eq!(error, IoError::Errno(28));
-        assert!(process.image().files.is_empty());
+        let failed = succeeded.filter(|has_succeeded| !has_succeeded).count() as u64;
+        assert_eq!(failed, errors, "{steps:?}");
+        steps
+    };
+    let first = ["create the file", "reserve space for the file"];
+    let last = ["write the superblock", "sync the file", "name the file", "sync the directory"];
+    assert_eq!(steps(Preallocation::Reserve, 8), [&first[..], &last].concat());
+    let zeroed = [&first[..], &["zero the file"], &last].concat();
+    assert_eq!(steps(Preallocation::Zeroed, 9), zeroed);
+}
+
+/// Without this, no volume of this number could be made before the next start.
+#[test]
+fn volume_can_be_created_after_a_create_that_failed_at_any_step() {
+    for n in 0..9 {
+        let mut process = Process::start(1, &Image::default(), &pool(32 << 20));
+        process.world.fail(n, Fault::Errno(5));
+        let handle = process.runtime.handle().clone();
+        let create = async move || {
+            let how = Preallocation::Reserve;
+            volume::create(&handle, DirId(0), &common::superblock(SIZE), how, |_| ()).await
+        };
+        let (first, second) = process.run(async move { (create().await, create().await) });
+        let exists = Err(("name the file", IoError::Errno(17)));
+        assert_eq!(second, if first.is_ok() { exists } else { Ok(()) }, "{n}: {first:?}");
     }
 }
 

@@ -28,7 +28,7 @@ const ZERO_PIECE: u64 = 1 << 20;
 /// with the number of bytes prepared.
 ///
 /// # Errors
-/// The step that failed, and the error of the operation. The unfinished file is removed.
+/// The step that failed, and the error of the operation. The file is removed.
 pub async fn create(
     handle: &Handle,
     dir: DirId,
@@ -39,9 +39,9 @@ pub async fn create(
     let (volume, generation) = (superblock.volume.0, superblock.generation);
     let finished = volume_name(volume, generation);
     let unfinished = unfinished_volume_name(volume, generation);
-    let step = |what| move |error| (what, error);
     let op = Op::Create { dir, name: unfinished.clone() };
-    let created = outcome(&handle.submit(op).await).map_err(step("create the file"))?;
+    let created = outcome(&handle.submit(op).await);
+    let created = created.map_err(|error| ("create the file", error))?;
     let id = FileId(u32::try_from(created).expect("a file number"));
     let file = VolumeFile::new(handle, id);
     let result = fill(handle, (id, &file), superblock, preallocation, progress).await;
@@ -52,12 +52,17 @@ pub async fn create(
     }
     // The content is durable before the file gets its name, so the name never leads to an unfinished
     // file.
-    let op = Op::Rename { dir, from: unfinished.clone(), to: finished, replace: false };
+    let op = Op::Rename { dir, from: unfinished.clone(), to: finished.clone(), replace: false };
     if let Err(error) = outcome(&handle.submit(op).await) {
         handle.submit(Op::Unlink { dir, name: unfinished }).await;
         return Err(("name the file", error));
     }
-    sync_dir(handle, dir).await.map_err(step("sync the directory"))
+    if let Err(error) = sync_dir(handle, dir).await {
+        // With a file of this name no volume of this number could be created before the next start.
+        handle.submit(Op::Unlink { dir, name: finished }).await;
+        return Err(("sync the directory", error));
+    }
+    Ok(())
 }
 
 async fn fill(
