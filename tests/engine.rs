@@ -9,7 +9,7 @@ use hayloft::runtime::sim::Fault;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::format::{HINT_OFFSETS, TailHint, superblock_offsets};
 use hayloft::volume::{
-    Expected, GetError, NewNeedle, OpenError, Refusal, Superblock, SuperblockState,
+    Damage, Expected, GetError, IoError, NewNeedle, OpenError, Refusal, Superblock, SuperblockState,
 };
 use std::cell::Cell;
 use std::rc::Rc;
@@ -100,6 +100,112 @@ fn a_get_is_one_device_read_and_a_miss_none() {
         missing += u64::from(volume.stats().get_reads.get() == before);
     }
     assert!(missing > 20, "with a hash of one bit about half of the misses collide");
+}
+
+/// A HEAD reads the front of a needle, which is not counted as a read for GETs.
+#[test]
+fn reads_are_counted_by_purpose_and_length() {
+    let mut process = started();
+    let volume = process.open().unwrap();
+    process.put(&volume, A, &bytes(1, 100_000)).unwrap();
+    let counts = || {
+        let stats = volume.stats();
+        (stats.get_reads.get(), stats.get_read_bytes.get(), stats.other_reads.get())
+    };
+    let before = counts();
+    process.get(&volume, A).unwrap();
+    let after = counts();
+    let len = volume.figures().live;
+    assert_eq!(after, (before.0 + 1, before.1 + len, before.2));
+    let (reader, pool) = (Rc::clone(&volume), process.runtime.handle().pool().clone());
+    let head = process.run(async move {
+        let mut lens = Vec::new();
+        let found = reader.head(A, COOKIE, |len| {
+            lens.push(len);
+            pool.alloc(len)
+        });
+        let found = found.await.unwrap();
+        (found.body_len, found.data.is_empty(), lens)
+    });
+    let front: usize = 128 + 4096 + 128;
+    assert_eq!(head, (100_000, true, vec![1024 + front.next_multiple_of(512)]));
+    assert_eq!(counts(), (after.0, after.1, after.2 + 1));
+}
+
+/// A read that meets another needle of the same hash uses its buffer again, if that is long enough.
+#[test]
+fn a_buffer_is_used_again_for_an_older_needle_that_fits() {
+    for (older, newer, buffers) in [(100, 20_000, 1), (20_000, 100, 2), (100, 100, 1)] {
+        let mut process = started();
+        let volume = process.open_as(Expected { hash_bits: Some(0), ..expected() }).unwrap();
+        process.put(&volume, A, &bytes(1, older)).unwrap();
+        process.put(&volume, B, &bytes(2, newer)).unwrap();
+        let before = volume.stats().false_candidates.get();
+        let (reader, pool) = (Rc::clone(&volume), process.runtime.handle().pool().clone());
+        let asked = process.run(async move {
+            let mut asked = 0;
+            let found = reader.get(A, COOKIE, |len| {
+                asked += 1;
+                pool.alloc(len)
+            });
+            let found = found.await.unwrap();
+            assert_eq!(found.buf[found.data.clone()], bytes(1, older));
+            asked
+        });
+        assert_eq!(asked, buffers, "{older} bytes behind {newer}");
+        assert_eq!(volume.stats().false_candidates.get(), before + 1);
+    }
+}
+
+/// Needles that are close together are read with one read, also with small dead ranges in between.
+#[test]
+fn walk_reads_neighbours_together_and_no_long_dead_ranges() {
+    let mut process = started();
+    let volume = process.open().unwrap();
+    let id = |n| NeedleId::new(n, 0);
+    for (n, len) in [(1, 100), (2, 30_000), (3, 100), (4, 200_000), (5, 100), (6, 100)] {
+        process.put(&volume, id(n), &bytes(n, len)).unwrap();
+    }
+    process.delete(&volume, id(2)).unwrap();
+    process.delete(&volume, id(4)).unwrap();
+    let (walked, pool) = (Rc::clone(&volume), process.runtime.handle().pool().clone());
+    let before = volume.stats().other_reads.get();
+    let found = process.run(async move {
+        let mut walk = walked.walk().unwrap();
+        let (mut found, mut reads) = (Vec::new(), Vec::new());
+        while let Some(len) = walk.buffer_len() {
+            found.push(walk.next(pool.alloc(len).unwrap()).await.unwrap().id);
+            reads.push(walked.stats().other_reads.get() - before);
+        }
+        (found, reads)
+    });
+    assert_eq!(found, ([1, 3, 5, 6].map(id).to_vec(), vec![1, 1, 2, 2]));
+}
+
+#[test]
+fn walk_reports_a_needle_that_cannot_be_read_and_returns_its_neighbours() {
+    let mut process = started();
+    let volume = process.open().unwrap();
+    let id = |n| NeedleId::new(n, 0);
+    for n in 1..5 {
+        process.put(&volume, id(n), &bytes(n, 3000)).unwrap();
+    }
+    let (walked, pool) = (Rc::clone(&volume), process.runtime.handle().pool().clone());
+    let places = volume.walk().unwrap().places().to_vec();
+    // A sector of the data of the second needle.
+    process.world.spoil("1.0.vol", usize::try_from(places[1].offset / 512).unwrap() + 3);
+    let found = process.run(async move {
+        let mut walk = walked.walk().unwrap();
+        let mut found = Vec::new();
+        while let Some(len) = walk.buffer_len() {
+            let next = walk.next(pool.alloc(len).unwrap()).await;
+            found
+                .push(next.map(|needle| needle.id).map_err(|damaged| (damaged.id, damaged.damage)));
+        }
+        found
+    });
+    let damaged = Err((Some(id(2)), Damage::Io(IoError::Errno(EIO))));
+    assert_eq!(found, [Ok(id(1)), damaged, Ok(id(3)), Ok(id(4))]);
 }
 
 #[test]

@@ -447,6 +447,48 @@ fn no_state_is_written_after_a_failed_hint() {
     assert!(failed_first > 0);
 }
 
+/// Image of a volume with needle 1, and after the end of its log, at byte `at`, a valid commit record with
+/// this sequence and durable tail that does not chain. Also returns the number of bytes used.
+fn with_stale_record(pool: &Pool, at: usize, sequence: u64, durable_tail: usize) -> (Image, u64) {
+    let mut process = Process::start(1, &Image::default(), pool);
+    process.create(SIZE);
+    let volume = process.open().unwrap();
+    process.put(&volume, id(1), &bytes(1, 100)).unwrap();
+    let (mut image, used) = (process.image(), volume.figures().used);
+    let incarnation = superblock(SIZE).incarnation;
+    let (mut record, _) =
+        CommitRecord::decode(&image.bytes(FILE)[LOG..], incarnation, LOG as u64, SIZE).unwrap();
+    (record.sequence, record.durable_tail, record.previous) = (sequence, durable_tail as u64, 1);
+    (record.needles, record.len) = (0, 4096);
+    let mut block = [0; 4096];
+    record.encode(incarnation, at as u64, SIZE, &mut block);
+    image.file(FILE).write(at, &block);
+    (image, used)
+}
+
+/// A later commit record proves that the log went on only if it is newer and says so itself: what an older
+/// log left behind is not damage.
+#[test]
+fn stale_record_after_the_log_proves_nothing() {
+    let pool = small_pool();
+    let end = LOG + 4096;
+    for (at, sequence, durable_tail, is_proof) in [
+        (end + 4096, 3, end + 4096, true),
+        (end + 4096, 3, end, false),
+        (end + 4096, 1, end + 4096, false),
+        (end + 4096, 2, end + 4096, true),
+        (end, 3, end, false),
+    ] {
+        let (image, used) = with_stale_record(&pool, at, sequence, durable_tail);
+        let mut process = Process::start(2, &image, &pool);
+        let volume = process.open().unwrap();
+        let what = format!("sequence {sequence} at {at}, durable up to {durable_tail}");
+        assert_eq!(!volume.damage().is_empty(), is_proof, "{what}");
+        assert_eq!(volume.figures().used == used, !is_proof, "{what}");
+        assert_eq!(process.get(&volume, id(1)), Ok(bytes(1, 100)));
+    }
+}
+
 /// A valid commit record with the wrong checksum of its predecessor is not part of the log.
 #[test]
 fn commit_that_does_not_chain_is_ignored() {

@@ -287,3 +287,58 @@ impl Drop for VolumeFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::Runtime;
+    use crate::runtime::buffer::{Pool, Region};
+    use crate::runtime::op::DirId;
+    use crate::runtime::sim::World;
+    use crate::runtime::sim::disk::Image;
+    use crate::runtime::split_mix;
+
+    const LEN: usize = 3 * BLOCK as usize + 3 * UNIT as usize;
+    const START: usize = 2 * BLOCK as usize;
+
+    /// Reads `LEN` bytes from `START` of a file of bytes 7, of which these sectors cannot be read. Returns
+    /// the number of lost sectors, the sectors of the buffer that are zero, and the number of reads.
+    fn damaged(bad: &'static [usize]) -> (usize, Vec<usize>, u64) {
+        let world = World::new(1, &Image::default());
+        let (mut driver, mut state) = (world.driver(), 1);
+        let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
+        let mut runtime = Runtime::new(&driver, pool, move || split_mix(&mut state));
+        let handle = runtime.handle().clone();
+        runtime.block_on(&mut driver, async move {
+            let op = Op::Create { dir: DirId(0), name: c"file".to_owned() };
+            let number = outcome(&handle.submit(op).await).unwrap();
+            let file = VolumeFile::new(&handle, FileId(u32::try_from(number).unwrap()));
+            let mut buf = handle.pool().alloc(START + LEN).unwrap();
+            buf.fill(7);
+            let len = u32::try_from(START + LEN).unwrap();
+            let pieces = vec![Piece { buf: 0, start: 0, len }];
+            file.write(vec![buf], pieces, 0, true).await.unwrap();
+            bad.iter().for_each(|sector| world.spoil("file", START / UNIT as usize + sector));
+            let mut buf = handle.pool().alloc(LEN).unwrap();
+            buf.fill(9);
+            let (buf, lost) = file.read_damaged(buf, LEN, START as u64).await;
+            let sectors = buf[..LEN].chunks(UNIT as usize).enumerate();
+            let zero = sectors.filter(|(_, bytes)| {
+                let is_zero = bytes.iter().all(|byte| *byte == 0);
+                assert!(is_zero || bytes.iter().all(|byte| *byte == 7));
+                is_zero
+            });
+            (lost, zero.map(|(n, _)| n).collect(), file.stats.other_reads.get())
+        })
+    }
+
+    #[test]
+    fn only_sectors_that_cannot_be_read_are_lost() {
+        assert_eq!(damaged(&[]), (0, vec![], 1));
+        // Twice the whole, then each block once and the damaged one twice, then its sectors.
+        assert_eq!(damaged(&[9]), (1, vec![9], 2 + 3 + 2 + 7 + 2));
+        assert_eq!(damaged(&[0, 7]).1, [0, 7]);
+        assert_eq!(damaged(&[26]), (1, vec![26], 2 + 3 + 2 + 2 + 2), "the last block is shorter");
+        assert_eq!(damaged(&[8, 15, 24]).0, 3);
+    }
+}

@@ -300,6 +300,7 @@ mod tests {
     use super::*;
     use crate::base::types::VolumeId;
     use crate::volume::SuperblockState;
+    use crate::volume::index::{Hasher, Index};
 
     fn superblock() -> Superblock {
         Superblock {
@@ -349,5 +350,95 @@ mod tests {
         let index = Some("it belongs to an index of another layout");
         assert_eq!(why(CheckpointHeader { hash_seed: 43, ..header }), index);
         assert_eq!(why(CheckpointHeader { layout: [2; 8], ..header }), index);
+    }
+    #[test]
+    fn a_position_is_that_of_a_record_only_if_every_field_agrees() {
+        let end =
+            LogEnd { record_at: 65_536, tail: 69_632, sequence: 5, record_checksum: 9, version: 1 };
+        assert!(is_of(&end, 5, 4096, 9));
+        assert!(!is_of(&end, 6, 4096, 9) && !is_of(&end, 4, 4096, 9));
+        assert!(!is_of(&end, 5, 8192, 9));
+        assert!(!is_of(&end, 5, 4096, 8));
+        assert!(is_of(&LogEnd { record_at: 61_440, ..end }, 5, 8192, 9));
+    }
+
+    const LOG_END: u64 = 1 << 30;
+
+    fn position(tail: u64, sequence: u64) -> LogPosition {
+        LogPosition { record_at: tail - 4096, tail, sequence, record_checksum: 1, version: 1 }
+    }
+
+    /// A restoring with a damaged range, a manifest with parts, and all segments of an index; and the footer
+    /// that belongs to it.
+    fn restoring() -> (Restoring, CheckpointFooter) {
+        let mut saved = Contents::new(Index::for_volume(LOG_END));
+        for n in 0..16 {
+            let hash = Hasher::new(1).hash(NeedleId::new(n, 1));
+            saved.insert(hash, Location { offset: 66_048 + n * 512, len: 512 }, 0);
+        }
+        let mut restoring = Restoring {
+            contents: Contents::new(Index::for_volume(LOG_END)),
+            log_end: LOG_END,
+            stash: Vec::new(),
+            damage: vec![DamagedRange { at: Location { offset: 65_536, len: 512 }, id: None }],
+            from: 0,
+            end: 81_920,
+            segments: 0,
+            entries: 3,
+            parts: 1,
+            last: PieceKind::Damage,
+        };
+        while let Some(segment) = saved.index().saved_segment(restoring.from) {
+            let (prefix, depth, from) = (segment.prefix, segment.depth, restoring.from);
+            let restored = restoring.contents.index_mut();
+            let buckets = segment.buckets();
+            restoring.from = restored.restore_segment(from, prefix, depth, buckets).unwrap().0;
+            restoring.segments += 1;
+        }
+        let footer = CheckpointFooter {
+            reached: position(81_920, 7),
+            stash: 0,
+            segments: restoring.segments,
+            entries: 3,
+            parts: 1,
+            damage: 1,
+            len: 0,
+            sums: 0,
+        };
+        (restoring, footer)
+    }
+
+    #[test]
+    fn a_checkpoint_is_complete_only_if_all_totals_agree() {
+        let finish = |change: fn(&mut CheckpointFooter)| {
+            let (restoring, mut footer) = restoring();
+            change(&mut footer);
+            restoring.finish(position(77_824, 6), footer).is_some()
+        };
+        assert!(finish(|_| ()));
+        assert!(!finish(|footer| footer.stash += 1));
+        assert!(!finish(|footer| footer.segments += 1));
+        assert!(!finish(|footer| footer.entries -= 1));
+        assert!(!finish(|footer| footer.parts += 1));
+        assert!(!finish(|footer| footer.damage -= 1));
+        let (mut restoring, footer) = restoring();
+        assert_ne!((restoring.segments, restoring.from), (0, 0));
+        restoring.from = 0;
+        assert!(restoring.finish(position(77_824, 6), footer).is_none(), "segments are missing");
+    }
+
+    #[test]
+    fn positions_of_a_checkpoint_are_in_order_and_inside_the_log() {
+        let finish = |covers, reached| {
+            let (restoring, footer) = restoring();
+            restoring.finish(covers, CheckpointFooter { reached, ..footer }).is_some()
+        };
+        assert!(finish(position(81_920, 7), position(81_920, 7)), "nothing was written meanwhile");
+        assert!(!finish(position(86_016, 7), position(81_920, 7)), "covers is after reached");
+        assert!(!finish(position(81_920, 8), position(81_920, 7)));
+        assert!(finish(position(LOG_END, 7), position(LOG_END, 7)));
+        assert!(!finish(position(81_920, 7), position(LOG_END + 4096, 7)), "after the log");
+        assert!(!finish(position(65_536, 7), position(81_920, 7)), "before the log");
+        assert!(!finish(position(77_824, 6), position(77_824, 7)), "a needle is after reached");
     }
 }

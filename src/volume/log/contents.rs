@@ -161,4 +161,37 @@ mod tests {
         assert!(!contents.remove(hash, at(10).offset));
         assert_eq!((contents.live(), contents.index().len()), (0, 0));
     }
+    #[test]
+    fn parts_restored_before_their_manifest_count_once() {
+        let hash = Hasher::new(1).hash(NeedleId::new(1, 1));
+        let at = Location { offset: 512, len: 1024 };
+        let mut contents = Contents::new(Index::for_volume(1 << 30));
+        contents.restore_parts(at.offset, 5000);
+        assert_eq!(contents.live(), 5000);
+        contents.insert(hash, at, 5000);
+        contents.audit();
+        assert_eq!(contents.live(), 6024);
+        contents.insert(hash, at, 5000);
+        assert_eq!(contents.live(), 6024, "a needle that is present counts once");
+        assert_eq!(contents.parts(0).collect::<Vec<_>>(), [(512, 5000)]);
+        assert_eq!((contents.parts(512).count(), contents.parts(513).count()), (1, 0));
+        assert!(contents.remove(hash, at.offset));
+        assert_eq!((contents.live(), contents.parts(0).count()), (0, 0));
+    }
+
+    #[test]
+    fn a_replacement_that_the_checkpoint_contains_is_replayed_once() {
+        let hash = Hasher::new(1).hash(NeedleId::new(1, 1));
+        let at = |unit: u64| Location { offset: unit * 512, len: 1024 };
+        let mut contents = Contents::new(Index::for_volume(1 << 30));
+        contents.insert(hash, at(1), 0);
+        contents.insert(hash, at(9), 700);
+        assert!(contents.supersede(hash, at(1).offset, at(9), 700), "the old needle is removed");
+        assert_eq!((contents.live(), contents.index().len()), (1724, 1));
+        assert!(!contents.supersede(hash, at(1).offset, at(9), 700), "it is gone");
+        assert!(!contents.supersede(hash, at(1).offset, at(12), 0), "nothing is replaced");
+        assert!(contents.supersede(hash, at(9).offset, at(12), 0));
+        contents.audit();
+        assert_eq!((contents.live(), contents.index().len()), (1024, 1));
+    }
 }
