@@ -1,8 +1,9 @@
 //! Tests of the client against a server with scripted answers.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use super::*;
 use crate::commands::client::Source;
@@ -15,7 +16,7 @@ fn server(scripts: Vec<Vec<&'static str>>) -> (ServerAddress, JoinHandle<Vec<Str
     let thread = std::thread::spawn(move || {
         let mut seen = Vec::new();
         for script in scripts {
-            let (stream, _) = listener.accept().unwrap();
+            let stream = accept(&listener);
             let (mut out, mut input) = (stream.try_clone().unwrap(), BufReader::new(stream));
             for answer in script {
                 let Some(request) = read_request(&mut input, &mut out) else { break };
@@ -26,6 +27,30 @@ fn server(scripts: Vec<Vec<&'static str>>) -> (ServerAddress, JoinHandle<Vec<Str
         seen
     });
     (address, thread)
+}
+
+/// Longest wait of the server for a connection, and for the next bytes of one.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// # Panics
+/// If nobody connects within [`DEADLINE`].
+fn accept(listener: &TcpListener) -> TcpStream {
+    let began = Instant::now();
+    listener.set_nonblocking(true).unwrap();
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).unwrap();
+                stream.set_read_timeout(Some(DEADLINE)).unwrap();
+                return stream;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                assert!(began.elapsed() < DEADLINE, "nobody connects");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 fn read_request(input: &mut impl BufRead, out: &mut impl Write) -> Option<String> {
@@ -49,6 +74,9 @@ const NO_CONTENT: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 const CREATED: &str = "HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n";
 const BUSY: &str =
     "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 0\r\nContent-Length: 5\r\n\r\nbusy\n";
+/// The client must not send its next request over the same connection, whose end may not have arrived.
+const BUSY_AND_CLOSED: &str = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 0\r\n\
+     Connection: close\r\nContent-Length: 5\r\n\r\nbusy\n";
 const FULL: &str =
     "HTTP/1.1 507 Insufficient Storage\r\nContent-Length: 15\r\n\r\nfull\x1b[1m\nmore\n\n\n";
 
@@ -87,7 +115,7 @@ fn put_is_retried_after_503_and_after_a_broken_connection() {
 
 #[test]
 fn post_is_never_retried() {
-    let (address, server) = server(vec![vec![BUSY], vec![""]]);
+    let (address, server) = server(vec![vec![BUSY_AND_CLOSED], vec![""]]);
     let client = client(address);
     let post = || client.request(Method::Post, "/", &[], Body::Bytes(b"x"));
     let error = post().unwrap().refused();
