@@ -16,7 +16,9 @@ use hayloft::base::types::VolumeId;
 use hayloft::http::conn::Deadlines;
 use hayloft::node::board::{Board, ShardInfo};
 use hayloft::node::metrics::{Metrics, NodeInfo, ReadMetric};
-use hayloft::node::shard::{Listener, Reactor, Requester, Sender, ShardConfig, Shared, Start};
+use hayloft::node::shard::{
+    Listener, Reactor, RequestOrigin, Requester, ShardConfig, Shared, Start,
+};
 use hayloft::runtime::buffer::{Pool, Region};
 use hayloft::runtime::op::{DirId, Driver, Sock};
 use hayloft::runtime::sim::disk::Image;
@@ -293,7 +295,7 @@ impl Node {
         let causes = Causes::new(of, figures, disk_states, &present, absent, bounds);
         Self {
             causes: Rc::new(causes),
-            requester: Rc::new(Requester::new(Sender::Main, clients.handle(), &shared)),
+            requester: Rc::new(Requester::new(RequestOrigin::Main, clients.handle(), &shared)),
             tasks_left: Rc::default(),
             plan: *plan,
             world,

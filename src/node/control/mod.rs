@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | `plane` | [`ControlPlane`]: its runtime, its services and its thread |
 //! | `handle` | [`ControlHandle`]: stop of a running control plane |
-//! | `stop` | [`Stop`]: the signal that stops its services |
+//! | `stop_signal` | [`StopSignal`]: stops its services |
 //! | `change` | requests for changes to volumes, sent to the main thread |
 //! | `creation` | volumes that are being created |
 //! | `refused` | why a change was refused |
@@ -21,11 +21,11 @@ mod creation;
 mod handle;
 mod plane;
 mod refused;
-mod stop;
+mod stop_signal;
 
 pub use change::{ChangeRequest, NewVolume, VolumeChange};
 pub use creation::{Creation, Creations};
 pub use handle::ControlHandle;
 pub use plane::ControlPlane;
 pub use refused::Refused;
-pub use stop::Stop;
+pub use stop_signal::StopSignal;

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::handle::ControlHandle;
-use super::stop::Stop;
+use super::stop_signal::StopSignal;
 use crate::base::threads::{Threads, name};
 
 /// A control plane whose thread does not run yet.
@@ -21,7 +21,7 @@ pub struct ControlPlane {
     runtime: Runtime,
     services: Vec<JoinHandle<()>>,
     stop: watch::Sender<()>,
-    stopped: Stop,
+    stopped: StopSignal,
 }
 
 impl ControlPlane {
@@ -31,7 +31,7 @@ impl ControlPlane {
     /// If the runtime cannot be set up.
     pub fn new() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
-        let (stop, stopped) = Stop::new();
+        let (stop, stopped) = StopSignal::new();
         Ok(Self { runtime, services: Vec::new(), stop, stopped })
     }
 
@@ -43,7 +43,7 @@ impl ControlPlane {
 
     /// The signal that stops the services.
     #[must_use]
-    pub fn stop(&self) -> Stop {
+    pub fn stop(&self) -> StopSignal {
         self.stopped.clone()
     }
 
@@ -69,7 +69,7 @@ impl ControlPlane {
 
 /// Waits for the signal to stop and then for the end of all services, or for the first service that ends
 /// without the signal.
-async fn run(mut services: Vec<JoinHandle<()>>, mut stopped: Stop) {
+async fn run(mut services: Vec<JoinHandle<()>>, mut stopped: StopSignal) {
     select! {
         // First: a service that ends after the signal has not ended by itself.
         biased;

@@ -267,9 +267,9 @@ impl ManagerState {
             self.files.watch(id, dir.volume_path(id, superblock.generation));
         }
         match opened {
-            Ok(report) => {
+            Ok(summary) => {
                 self.creations.end(id);
-                let size = ByteSize(report.size);
+                let size = ByteSize(summary.size);
                 let path = store.path.display();
                 tracing::info!(volume = id, "created, {size} in {path}, on shard {shard}");
             }
@@ -309,8 +309,8 @@ impl ManagerState {
         };
         // Its file is about to be removed on purpose: that is no loss.
         self.files.forget(id);
-        let report = match self.ask(placed.shard, DeleteVolume { volume: id }).await {
-            Ok(report) => report,
+        let summary = match self.ask(placed.shard, DeleteVolume { volume: id }).await {
+            Ok(summary) => summary,
             Err(error) => {
                 let dir = self.stores[placed.store]
                     .dir
@@ -324,8 +324,10 @@ impl ManagerState {
         self.route(id, None).await;
         self.shared.metrics.remove_volume(id);
         self.creations.end(id);
-        match report {
-            Some(report) => tracing::info!(volume = id, "deleted, with {} needles", report.needles),
+        match summary {
+            Some(summary) => {
+                tracing::info!(volume = id, "deleted, with {} needles", summary.needles)
+            }
             None => tracing::info!(volume = id, "deleted; it could not be opened"),
         }
         Ok(())
@@ -336,8 +338,8 @@ impl ManagerState {
         let placed = self.placement.borrow().get(id).ok_or(Refused::NoSuchVolume(id))?;
         let what = if read_only { "made read-only" } else { "made writable" };
         let done = self.ask(placed.shard, SetReadOnly { volume: id, read_only }).await;
-        let report = done.map_err(|error| refused(id, what, error))?;
-        tracing::info!(volume = id, write_state = ?report.write_state, "{what}");
+        let summary = done.map_err(|error| refused(id, what, error))?;
+        tracing::info!(volume = id, write_state = ?summary.write_state, "{what}");
         Ok(())
     }
 
@@ -351,7 +353,7 @@ impl ManagerState {
             let placed = self.placement.borrow().get(volume);
             let Some(placed) = placed else { continue };
             match self.ask(placed.shard, FenceVolume { volume }).await {
-                Ok(report) => tracing::info!(volume, write_state = ?report.write_state, "fenced"),
+                Ok(summary) => tracing::info!(volume, write_state = ?summary.write_state, "fenced"),
                 // A volume that refuses the order takes no writes anyway.
                 Err(error) => tracing::info!(volume, "{error}"),
             }

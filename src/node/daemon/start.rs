@@ -27,7 +27,7 @@ use crate::node::control::admin::{self, AdminLimits, AdminState};
 use crate::node::control::{ControlHandle, ControlPlane, Creations};
 use crate::node::datadir::DataDir;
 use crate::node::metrics::{Metrics, NodeInfo};
-use crate::node::shard::{Requester, Sender, Shared};
+use crate::node::shard::{RequestOrigin, Requester, Shared};
 use crate::ring::{Prepared, Registration, RingOptions, prepare};
 use crate::runtime::buffer::{Pool, Region};
 
@@ -124,7 +124,7 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
         placement: RefCell::new(placement),
         config: config.clone(),
         handle: control.handle().clone(),
-        requester: Requester::new(Sender::Main, control.handle(), &shared),
+        requester: Requester::new(RequestOrigin::Main, control.handle(), &shared),
         shared,
         creations,
         files,

@@ -1,9 +1,9 @@
 //! A shard: one core with its thread, its ring, its connections and its volumes. The only module that
 //! connects HTTP with volumes. The files, from the bottom up; none needs one that is listed after it:
 //!
-//! - `assignment`, `request`, `order`, `volume_report`, `remote`, `slots`, `message`: plain data that travels
-//!   between threads. A request, whether to a needle or an order of the main thread, has an outcome of its
-//!   own type;
+//! - `assignment`, `request`, `order`, `volume_summary`, `remote`, `slots`, `message`: plain data that
+//!   travels between threads. A request, whether to a needle or an order of the main thread, has an outcome
+//!   of its own type;
 //! - `access_queue`, `shared`, `config`, `listener`, `start`: what shards have in common and begin with;
 //! - `requester`: sends requests to shards and waits for their outcomes;
 //! - `admission`, `routes`, `volume_entry`, `volumes`, `preconditions`, `perform`: the parts of a shard.
@@ -66,7 +66,7 @@ mod stored_photo;
 mod upload;
 mod upload_parameters;
 mod volume_entry;
-mod volume_report;
+mod volume_summary;
 mod volumes;
 
 pub use access_queue::AccessQueue;
@@ -77,8 +77,8 @@ pub use order::{
     DeleteVolume, FenceVolume, LimitDevice, OpenVolume, OrderError, SetReadOnly, SetRoute,
 };
 pub use reactor::{Reactor, run};
-pub use remote::{RemoteKind, Sender};
+pub use remote::{RemoteKind, RequestOrigin};
 pub use requester::Requester;
 pub use shared::Shared;
 pub use start::Start;
-pub use volume_report::VolumeReport;
+pub use volume_summary::VolumeSummary;

@@ -6,10 +6,10 @@ use thiserror::Error;
 use super::assignment::Assignment;
 use crate::volume::{NotRemoved, StateError};
 
-/// Opens a volume, which the shard owns from then on. Its outcome is a report on the volume.
+/// Opens a volume, which the shard owns from then on. Its outcome is a summary of the volume.
 pub struct OpenVolume(pub Assignment);
 
-/// Makes a volume of the shard read-only, or writable. Its outcome is a report on the volume.
+/// Makes a volume of the shard read-only, or writable. Its outcome is a summary of the volume.
 pub struct SetReadOnly {
     /// Volume id.
     pub volume: u32,
@@ -17,7 +17,7 @@ pub struct SetReadOnly {
     pub read_only: bool,
 }
 
-/// Removes the file of a volume of the shard, and the volume from its table. Its outcome is the last report
+/// Removes the file of a volume of the shard, and the volume from its table. Its outcome is the last summary
 /// on the volume, if it was open.
 pub struct DeleteVolume {
     /// Volume id.
@@ -25,7 +25,7 @@ pub struct DeleteVolume {
 }
 
 /// Fences a volume of the shard: its file is no longer at its path, so that nothing more is written. Its
-/// outcome is a report on the volume.
+/// outcome is a summary of the volume.
 pub struct FenceVolume {
     /// Volume id.
     pub volume: u32,

@@ -3,19 +3,19 @@
 use std::sync::atomic::Ordering;
 
 use super::message::{Arrival, Message};
-use super::remote::{RemoteAnswer, Sender};
+use super::remote::{RemoteAnswer, RequestOrigin};
 use super::shard::Shard;
 use crate::base::limits::HANDED_OVER_MAX;
 
 impl Shard {
     /// Answers a request of another thread.
-    pub(super) fn answer(&self, to: Sender, answer: RemoteAnswer) {
+    pub(super) fn answer(&self, to: RequestOrigin, answer: RemoteAnswer) {
         self.metrics().messages_sent.inc();
         match to {
-            Sender::Shard(shard) => {
+            RequestOrigin::Shard(shard) => {
                 self.shared.send(&self.handle, shard, Message::Answer(answer));
             }
-            Sender::Main => self.shared.send_to_main(&self.handle, answer),
+            RequestOrigin::Main => self.shared.send_to_main(&self.handle, answer),
         }
     }
 

@@ -8,14 +8,14 @@ use super::request::{
     CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadNeedle, RequestError,
     StoredNeedle,
 };
-use super::volume_report::VolumeReport;
+use super::volume_summary::VolumeSummary;
 use crate::http::conditional::WriteConditions;
 use crate::runtime::buffer::Buf;
 use crate::runtime::{Handle, Replies};
 
 /// A thread that sends requests to shards and receives the answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sender {
+pub enum RequestOrigin {
     /// The shard with this number.
     Shard(u16),
     /// The daemon's main thread.
@@ -115,13 +115,13 @@ request_kinds! {
     /// Delete a needle.
     Delete(ToVolume<DeleteNeedle>) -> Result<(), RequestError>, in delete;
     /// Open a volume.
-    OpenVolume(OpenVolume) -> Result<VolumeReport, OrderError>, in open_volume;
+    OpenVolume(OpenVolume) -> Result<VolumeSummary, OrderError>, in open_volume;
     /// Make a volume read-only, or writable.
-    SetReadOnly(SetReadOnly) -> Result<VolumeReport, OrderError>, in set_read_only;
+    SetReadOnly(SetReadOnly) -> Result<VolumeSummary, OrderError>, in set_read_only;
     /// Delete a volume.
-    DeleteVolume(DeleteVolume) -> Result<Option<VolumeReport>, OrderError>, in delete_volume;
+    DeleteVolume(DeleteVolume) -> Result<Option<VolumeSummary>, OrderError>, in delete_volume;
     /// Fence a volume.
-    FenceVolume(FenceVolume) -> Result<VolumeReport, OrderError>, in fence_volume;
+    FenceVolume(FenceVolume) -> Result<VolumeSummary, OrderError>, in fence_volume;
     /// Set the owner of a volume.
     SetRoute(SetRoute) -> (), in set_route;
     /// Limit the operations in flight.
@@ -131,7 +131,7 @@ request_kinds! {
 /// A request to a shard.
 pub struct RemoteRequest {
     /// Requesting thread.
-    pub from: Sender,
+    pub from: RequestOrigin,
     /// Number of the request, repeated in the answer.
     pub number: usize,
     /// The request.

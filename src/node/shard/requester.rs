@@ -3,24 +3,24 @@
 use std::sync::Arc;
 
 use super::message::Message;
-use super::remote::{AwaitedAnswers, RemoteAnswer, RemoteKind, RemoteRequest, Sender};
+use super::remote::{AwaitedAnswers, RemoteAnswer, RemoteKind, RemoteRequest, RequestOrigin};
 use super::shared::Shared;
 use crate::runtime::Handle;
 
 /// Sends the requests of one thread to shards and receives the answers.
 pub struct Requester {
-    sender: Sender,
+    origin: RequestOrigin,
     handle: Handle,
     shared: Arc<Shared>,
     awaited: AwaitedAnswers,
 }
 
 impl Requester {
-    /// Creates the requester of the thread `sender`, for the tasks of its runtime.
+    /// Creates the requester of a thread, for the tasks of its runtime.
     #[must_use]
-    pub fn new(sender: Sender, handle: &Handle, shared: &Arc<Shared>) -> Self {
+    pub fn new(origin: RequestOrigin, handle: &Handle, shared: &Arc<Shared>) -> Self {
         let awaited = AwaitedAnswers::new(handle);
-        Self { sender, handle: handle.clone(), shared: Arc::clone(shared), awaited }
+        Self { origin, handle: handle.clone(), shared: Arc::clone(shared), awaited }
     }
 
     /// Sends a request to a shard and waits for its outcome. The caller must not have more requests under
@@ -29,7 +29,7 @@ impl Requester {
     pub async fn ask<R: RemoteKind>(&self, shard: u16, request: R) -> R::Outcome {
         let awaited = R::awaited(&self.awaited);
         let number = awaited.expect();
-        let request = RemoteRequest { from: self.sender, number, request: request.into_any() };
+        let request = RemoteRequest { from: self.origin, number, request: request.into_any() };
         self.shared.send(&self.handle, shard, Message::Request(request));
         awaited.wait(number).await
     }

@@ -9,7 +9,7 @@ use super::assignment::Assignment;
 use super::config::ShardConfig;
 use super::listener::Listener;
 use super::message::Message;
-use super::remote::{RemoteRequest, Sender};
+use super::remote::{RemoteRequest, RequestOrigin};
 use super::requester::Requester;
 use super::routes::Routes;
 use super::shared::Shared;
@@ -59,7 +59,7 @@ impl Shard {
         let Start { id, config, shared, assignments, owners, listeners } = start;
         let accepting = Account::new("listeners");
         accepting.take(listeners.len() as u64);
-        let requester = Requester::new(Sender::Shard(id), handle, &shared);
+        let requester = Requester::new(RequestOrigin::Shard(id), handle, &shared);
         let shard = Self {
             id,
             handle: handle.clone(),

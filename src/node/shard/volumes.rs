@@ -10,7 +10,7 @@ use super::assignment::Assignment;
 use super::order::OrderError;
 use super::request::RequestError;
 use super::volume_entry::{EntryState, VolumeEntry};
-use super::volume_report::VolumeReport;
+use super::volume_summary::VolumeSummary;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::background::BackgroundQueue;
 use crate::runtime::op::{DirId, Op};
@@ -49,7 +49,7 @@ impl Volumes {
         four_at_a_time(assignments, open).await;
     }
 
-    /// Opens a volume that was just created. Returns a report on it.
+    /// Opens a volume that was just created. Returns a summary of it.
     ///
     /// # Errors
     /// [`OrderError::NotOpened`].
@@ -57,11 +57,11 @@ impl Volumes {
         &self,
         handle: &Handle,
         assignment: Assignment,
-    ) -> Result<VolumeReport, OrderError> {
+    ) -> Result<VolumeSummary, OrderError> {
         self.insert_recovering(&assignment);
         self.open(handle, &assignment).await;
         let volume = self.volume_to_change(assignment.expected.volume.0)?;
-        Ok(VolumeReport::of(&volume))
+        Ok(VolumeSummary::of(&volume))
     }
 
     fn insert_recovering(&self, assignment: &Assignment) {
@@ -158,7 +158,7 @@ impl Volumes {
         }
     }
 
-    /// Makes a volume read-only, or writable. Returns a report on it.
+    /// Makes a volume read-only, or writable. Returns a summary of it.
     ///
     /// # Errors
     /// See [`OrderError`].
@@ -166,29 +166,29 @@ impl Volumes {
         &self,
         id: u32,
         read_only: bool,
-    ) -> Result<VolumeReport, OrderError> {
+    ) -> Result<VolumeSummary, OrderError> {
         let volume = self.volume_to_change(id)?;
         let result = volume.set_read_only(read_only).await.map_err(OrderError::State);
         self.publish();
-        result.map(|()| VolumeReport::of(&volume))
+        result.map(|()| VolumeSummary::of(&volume))
     }
 
-    /// Fences a volume whose file is no longer at its path: nothing more is written to it. Returns a report
+    /// Fences a volume whose file is no longer at its path: nothing more is written to it. Returns a summary
     /// on it.
     ///
     /// # Errors
     /// See [`OrderError`].
-    pub fn fence(&self, id: u32) -> Result<VolumeReport, OrderError> {
+    pub fn fence(&self, id: u32) -> Result<VolumeSummary, OrderError> {
         let volume = self.volume_to_change(id)?;
         volume.fence();
         self.publish();
-        let report = VolumeReport::of(&volume);
-        assert!(!report.write_state.takes_commits(), "volume {id} is fenced, but still written");
-        Ok(report)
+        let summary = VolumeSummary::of(&volume);
+        assert!(!summary.write_state.takes_commits(), "volume {id} is fenced, but still written");
+        Ok(summary)
     }
 
     /// Removes a volume and its file. Until the removal of the name is durable, requests to the volume
-    /// are refused; reads under way may finish. Returns the last report on the volume; `None` if it could
+    /// are refused; reads under way may finish. Returns the last summary on the volume; `None` if it could
     /// not be opened.
     ///
     /// # Errors
@@ -197,7 +197,7 @@ impl Volumes {
         &self,
         handle: &Handle,
         id: u32,
-    ) -> Result<Option<VolumeReport>, OrderError> {
+    ) -> Result<Option<VolumeSummary>, OrderError> {
         if self.entries.borrow().get(&id).is_some_and(VolumeEntry::is_lost) {
             return Err(OrderError::Lost);
         }
@@ -224,14 +224,14 @@ impl Volumes {
             self.restore(id, before, error);
             return Err(OrderError::NotRemoved(error));
         }
-        let mut report = None;
+        let mut summary = None;
         if let EntryState::Open(volume) = before {
-            report = Some(VolumeReport::of(&volume));
+            summary = Some(VolumeSummary::of(&volume));
             volume.retire().await;
             self.deleted_stats.add(volume.stats());
         }
         self.entries.borrow_mut().remove(&id);
-        Ok(report)
+        Ok(summary)
     }
 
     /// Restores a volume whose file could not be removed. If the file has lost its name, it fences

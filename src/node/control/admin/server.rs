@@ -13,16 +13,15 @@ use super::bounded::BoundedListener;
 use super::limits::AdminLimits;
 use super::routes::router;
 use super::state::AdminState;
-use crate::node::control::Stop;
+use crate::node::control::StopSignal;
 
-/// Serves the admin API on `listener`, on `runtime`, until `stop` is requested. Returns the task of the
-/// server.
+/// Serves the admin API on `listener`, on `runtime`, until `stop` is requested. Returns its task.
 ///
 /// # Errors
 /// If the listener cannot be set up.
 pub fn spawn(
     runtime: &Handle,
-    stop: Stop,
+    stop: StopSignal,
     listener: TcpListener,
     state: AdminState,
 ) -> io::Result<JoinHandle<()>> {
@@ -33,7 +32,7 @@ pub fn spawn(
 /// Serves `router` as [`spawn`] does.
 pub(super) fn serve(
     runtime: &Handle,
-    stop: Stop,
+    stop: StopSignal,
     listener: TcpListener,
     router: Router,
     limits: AdminLimits,
@@ -48,7 +47,7 @@ pub(super) fn serve(
     Ok(runtime.spawn(run(bounded, router, stop, limits)))
 }
 
-async fn run(listener: BoundedListener, router: Router, mut stop: Stop, limits: AdminLimits) {
+async fn run(listener: BoundedListener, router: Router, mut stop: StopSignal, limits: AdminLimits) {
     // The stop signal is forwarded to axum from here, so that the time of its shutdown can be limited.
     let (begin, begun) = oneshot::channel::<()>();
     let server = axum::serve(listener, router).with_graceful_shutdown(async move {

@@ -51,7 +51,7 @@ fn put(pool: &Pool) -> PutNeedle {
 
 /// Deletes a volume with a fault on disk operation `n` of the deletion. Returns the error, whether a PUT
 /// succeeds afterwards, the result of a second deletion, and whether the file still has its name.
-fn delete_with_fault(n: u64) -> (OrderError, bool, Result<Option<VolumeReport>, OrderError>, bool) {
+fn delete_with_fault(n: u64) -> (OrderError, bool, Result<Option<VolumeSummary>, OrderError>, bool) {
     let pool = Pool::new(&Region::map(1, 8 << 20).unwrap(), 0);
     let world = World::new(n, &Image::default());
     let (mut driver, mut state) = (world.driver(), n);

@@ -1,10 +1,10 @@
-//! What a shard reports of a volume after it carried out an order.
+//! The summary of a volume with which a shard answers an order.
 
 use crate::volume::{Volume, WriteState};
 
 /// State and figures of an open volume at the end of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VolumeReport {
+pub struct VolumeSummary {
     /// Whether the volume may be written.
     pub write_state: WriteState,
     /// Length of the file (bytes).
@@ -15,8 +15,8 @@ pub struct VolumeReport {
     pub needles: u64,
 }
 
-impl VolumeReport {
-    /// Reports on a volume.
+impl VolumeSummary {
+    /// Summarises a volume.
     pub(super) fn of(volume: &Volume) -> Self {
         let figures = volume.figures();
         Self {

@@ -4,9 +4,9 @@ use tokio::sync::watch;
 
 /// The signal to stop. Each service waits for it with a clone.
 #[derive(Clone, Debug)]
-pub struct Stop(watch::Receiver<()>);
+pub struct StopSignal(watch::Receiver<()>);
 
-impl Stop {
+impl StopSignal {
     /// Creates the signal. Dropping the sender is the signal to stop.
     pub(super) fn new() -> (watch::Sender<()>, Self) {
         let (sender, receiver) = watch::channel(());
