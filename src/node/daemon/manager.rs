@@ -391,6 +391,3 @@ fn refused(id: u32, what: &str, error: OrderError) -> Refused {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

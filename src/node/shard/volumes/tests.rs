@@ -51,7 +51,9 @@ fn put(pool: &Pool) -> PutNeedle {
 
 /// Deletes a volume with a fault on disk operation `n` of the deletion. Returns the error, whether a PUT
 /// succeeds afterwards, the result of a second deletion, and whether the file still has its name.
-fn delete_with_fault(n: u64) -> (OrderError, bool, Result<Option<VolumeSummary>, OrderError>, bool) {
+fn delete_with_fault(
+    n: u64,
+) -> (OrderError, bool, Result<Option<VolumeSummary>, OrderError>, bool) {
     let pool = Pool::new(&Region::map(1, 8 << 20).unwrap(), 0);
     let world = World::new(n, &Image::default());
     let (mut driver, mut state) = (world.driver(), n);
@@ -254,7 +256,7 @@ fn changes_of_state_are_published_before_they_are_reported() {
         // The deletion fails after the checkpoints were stopped: the volume is as it was.
         world.fail_from(0, Fault::Errno(5));
         assert!(volumes.delete(&handle, 1).await.is_err());
-        assert!(!volumes.entries.borrow()[&1].is_lost);
+        assert!(!volumes.entries.borrow()[&1].is_lost());
         assert_eq!(published(&volumes, 1), VolumeState::Writable);
         volumes.fence(1).unwrap();
         assert_eq!(published(&volumes, 1), VolumeState::Lost);
@@ -300,7 +302,7 @@ fn a_volume_that_could_not_be_opened_can_only_be_deleted() {
         assert_eq!(volumes.set_read_only(1, true).await, refused);
         assert_eq!(volumes.fence(1), refused);
         assert_eq!(names(&world).first().map(String::as_str), Some("1.0.vol"));
-        assert_eq!(volumes.delete(&handle, 1).await, Ok(()));
+        assert!(volumes.delete(&handle, 1).await.is_ok());
         assert!(matches!(volumes.local(1), Err(RequestError::NoVolume)));
         assert_eq!(names(&world), [""; 0]);
     });
@@ -317,7 +319,7 @@ fn a_deletion_is_refused_during_another_and_loses_no_count() {
         let ended = Rc::new(Cell::new(false));
         let done = Rc::clone(&ended);
         handle.spawn(async move {
-            assert_eq!(deleting.delete(&own, 1).await, Ok(()));
+            assert!(deleting.delete(&own, 1).await.is_ok());
             done.set(true);
         });
         handle.yield_now().await;
