@@ -213,7 +213,7 @@ impl Ring {
             Op::Send { sock, buf, start, len } => {
                 self.launch(token, encode::send(sock, buf, start, len));
             }
-            Op::Wake { shard } => self.wake(token, shard),
+            Op::Wake { peer } => self.wake(token, peer),
             Op::Accept { listener } => self.launch(token, encode::accept(listener)),
             Op::PeerName { sock } => {
                 self.end(token, 0, Returned::Text(sys::peer_name(sock.0).into()));
@@ -279,8 +279,8 @@ impl Ring {
         self.end(token, -i64::from(libc::EBADF), returned);
     }
 
-    fn wake(&mut self, token: Token, shard: u16) {
-        let fd = self.peers[usize::from(shard)];
+    fn wake(&mut self, token: Token, peer: usize) {
+        let fd = self.peers[peer];
         let message = opcode::MsgRingData::new(Fd(fd), 0, WOKEN, None).build();
         self.push(message.flags(Flags::SKIP_SUCCESS).user_data(IGNORED));
         self.end(token, 0, Returned::None);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use daemon_harness::{Client, bytes, data_dir, path};
 use hayloft::base::sys;
-use hayloft::base::types::VolumeId;
+use hayloft::base::types::{ShardId, VolumeId};
 use hayloft::http::conn::Deadlines;
 use hayloft::node::board::{Board, ShardInfo, VolumeInfo, VolumeState};
 use hayloft::node::metrics::{Metrics, NodeInfo, ReadMetric};
@@ -98,22 +98,23 @@ fn start(dir: &std::path::Path, count: usize) -> (Vec<std::net::SocketAddr>, Arc
         durable: true,
         ..NodeInfo::default()
     };
-    let info = |n| ShardInfo { id: u32::try_from(n).unwrap(), core: 0, port: None };
-    let metrics =
-        Metrics::new(node, Board::new(&(0..count).map(info).collect::<Vec<_>>(), Vec::new()));
+    let info = |id| ShardInfo { id, core: 0, port: None };
+    let metrics = Metrics::new(
+        node,
+        Board::new(&ShardId::all(count).map(info).collect::<Vec<_>>(), Vec::new()),
+    );
     let shared = Arc::new(Shared::new(Arc::clone(&metrics), count));
-    let owners: HashMap<u32, u16> =
-        (0..count).map(|n| (u32::try_from(n).unwrap() + 1, u16::try_from(n).unwrap())).collect();
+    let owners: HashMap<VolumeId, ShardId> = (1..).map(VolumeId).zip(ShardId::all(count)).collect();
     let mut addresses = Vec::new();
     for (n, prepared) in prepared.into_iter().enumerate() {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         addresses.push(socket.local_addr().unwrap());
-        let id = u32::try_from(n).unwrap() + 1;
-        let info = VolumeInfo { id, shard: id - 1, disk: 0, durable: true };
+        let id = VolumeId(u32::try_from(n).unwrap() + 1);
+        let info = VolumeInfo { id, shard: ShardId::from_index(n), disk: 0, durable: true };
         let assignment = Assignment {
             dir: dir.to_owned(),
             expected: Expected {
-                volume: VolumeId(id),
+                volume: id,
                 generation: 0,
                 store: STORE,
                 hash_bits: None,
@@ -123,7 +124,7 @@ fn start(dir: &std::path::Path, count: usize) -> (Vec<std::net::SocketAddr>, Arc
             metrics: metrics.register_volume(info, VolumeState::Recovering),
         };
         let start = Start {
-            id: u16::try_from(n).unwrap(),
+            id: ShardId::from_index(n),
             config: ShardConfig {
                 deadlines: deadlines(),
                 cache_control: "public".into(),

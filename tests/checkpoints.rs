@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use common::{COOKIE, ON_DEMAND, Process, bytes, draft, expected, pool, upload};
-use hayloft::base::types::NeedleId;
+use hayloft::base::types::{NeedleId, VolumeId};
 use hayloft::runtime::background::BackgroundQueue;
 use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::op::{DirId, Op};
@@ -473,7 +473,8 @@ fn checkpoint_is_rewritten_after_failed_volume_removal() {
     assert_eq!(volume.figures().checkpoint.age, 0);
     process.world.fail(2, Fault::Errno(1));
     let handle = process.runtime.handle().clone();
-    let removed = process.run(async move { volume::remove(&handle, DirId(0), 1, 0).await });
+    let removed =
+        process.run(async move { volume::remove(&handle, DirId(0), VolumeId(1), 0).await });
     assert!(matches!(removed, Err(NotRemoved::Kept(_))), "{removed:?}");
     assert!(!process.image().files.contains_key(CHECKPOINT));
     volume.resume_checkpoints();
@@ -580,7 +581,7 @@ fn removed_volume_leaves_no_checkpoint_and_new_one_uses_none() {
     let image = small_image(&pool);
     let mut process = start(1, &image, &pool);
     let handle = process.runtime.handle().clone();
-    process.run(async move { volume::remove(&handle, DirId(0), 1, 0).await }).unwrap();
+    process.run(async move { volume::remove(&handle, DirId(0), VolumeId(1), 0).await }).unwrap();
     assert!(process.image().files.is_empty());
 
     // A leftover checkpoint belongs to a file that no longer exists.

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use common::{COOKIE, ON_DEMAND, Process, bytes, draft, pool, superblock, upload};
 use error_scenarios::{BODIES, Base, CHECKPOINT, FILE, SCENARIOS, Step};
-use hayloft::base::types::NeedleId;
+use hayloft::base::types::{NeedleId, VolumeId};
 use hayloft::runtime::Handle;
 use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::op::DirId;
@@ -218,8 +218,9 @@ impl Run {
 
     fn remove(&mut self) {
         let handle = self.process.runtime.handle().clone();
-        let removed =
-            self.process.run(async move { volume::remove(&handle, DirId(0), 1, 0).await });
+        let removed = self
+            .process
+            .run(async move { volume::remove(&handle, DirId(0), VolumeId(1), 0).await });
         self.settle(
             Step::Remove,
             match removed {

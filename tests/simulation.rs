@@ -12,6 +12,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
+use hayloft::base::types::VolumeId;
 use hayloft::node::metrics::ReadMetric;
 use hayloft::runtime::sim::fault::WRITE_AFTER_FAILURE;
 use hayloft::runtime::sim::{Fault, World};
@@ -136,7 +137,9 @@ impl Simulation<'_> {
     fn live(&mut self, world: World, life: u64) -> World {
         let mut absent = Vec::new();
         if self.plan.faults && self.plan.volumes > 1 && self.draw(8) == 0 {
-            absent.push(1 + u32::try_from(self.draw(u64::from(self.plan.volumes))).unwrap());
+            absent.push(VolumeId(
+                1 + u32::try_from(self.draw(u64::from(self.plan.volumes))).unwrap(),
+            ));
             self.tally.count("disks missing at a start", 1);
         }
         let (plan, seed) = (self.plan, self.seed);

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use common::{COOKIE, Process, bytes, draft, pool};
-use hayloft::base::types::NeedleId;
+use hayloft::base::types::{NeedleId, VolumeId};
 use hayloft::runtime::op::DirId;
 use hayloft::runtime::sim::Fault;
 use hayloft::runtime::sim::disk::Image;
@@ -303,7 +303,8 @@ fn removed_volume_is_gone_and_open_readers_finish() {
     let (mut process, volume) = started();
     process.put(&volume, A, b"before").unwrap();
     let handle = process.runtime.handle().clone();
-    let removed = process.run(async move { volume::remove(&handle, DirId(0), 1, 0).await });
+    let removed =
+        process.run(async move { volume::remove(&handle, DirId(0), VolumeId(1), 0).await });
     assert_eq!(removed, Ok(()));
     assert_eq!(process.get(&volume, A).unwrap(), b"before", "open readers may finish");
     let retiring = Rc::clone(&volume);
@@ -317,7 +318,7 @@ fn removed_volume_is_gone_and_open_readers_finish() {
     let image = process.image();
     assert!(!image.files.contains_key("1.0.vol"));
     let handle = process.runtime.handle().clone();
-    let again = process.run(async move { volume::remove(&handle, DirId(0), 1, 0).await });
+    let again = process.run(async move { volume::remove(&handle, DirId(0), VolumeId(1), 0).await });
     assert_eq!(again, Err(NotRemoved::Kept(IoError::Errno(2))));
 }
 

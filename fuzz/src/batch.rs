@@ -5,6 +5,7 @@
 
 use std::io::{Cursor, Read};
 
+use hayloft::base::types::VolumeId;
 use hayloft::commands::transfer::import::escape::{escape, unescape};
 use hayloft::http::photo_tar::pax::{Record, split};
 use hayloft::http::photo_tar::{Photo, Reader, TarError};
@@ -93,7 +94,7 @@ fn records(bytes: &[u8]) {
 /// A name has one spelling.
 fn spelled((key, alt, cookie): (u64, u32, u64)) -> Vec<u8> {
     let mut path = [0; target::OBJECT_PATH_MAX];
-    let len = target::write_object(0, key, alt, cookie, &mut path);
+    let len = target::write_object(VolumeId(0), key, alt, cookie, &mut path);
     path[b"/0/".len()..len].to_vec()
 }
 

@@ -84,6 +84,8 @@ pub const LINGER_NS: u64 = 1_000_000_000;
 /// Value of `Retry-After` in a 503 response (seconds).
 pub const RETRY_AFTER_SECONDS: u32 = 1;
 
+/// Largest number of shards: one for each core that an affinity mask has room for.
+pub const SHARDS_MAX: usize = 1024;
 /// Smallest interval between two updates of the metrics of the volumes (nanoseconds): with many volumes an
 /// update is expensive.
 pub const PUBLISH_NS: u64 = 10_000_000;
@@ -129,4 +131,5 @@ const _: () = assert!(
     BATCH_MAX + COMMIT_NEEDLES_MAX as u64 * (ATTRIBUTES_MAX as u64 + 4 * UNIT) < COMMIT_LEN_MAX
 );
 const _: () = assert!(HEAD_BUFFER >= REQUEST_HEAD_MAX && HEAD_BUFFER >= 2 * RECEIVE_HEADROOM);
+const _: () = assert!(SHARDS_MAX <= 1 << u16::BITS);
 const _: () = assert!(VOLUME_SIZE_MIN > LOG_START + TRAILER + TOMBSTONE_RESERVE);

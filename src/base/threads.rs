@@ -16,6 +16,8 @@ const JOIN_TURN: Duration = Duration::from_millis(1);
 
 /// Names of the threads of a daemon, besides the shards, which are numbered.
 pub mod name {
+    use crate::base::types::ShardId;
+
     /// The main thread: starts and watches the others. Not in the list, since a process ends with it.
     pub const MAIN: &str = "main";
     /// Runs the services of the control plane.
@@ -27,10 +29,10 @@ pub mod name {
     /// Writes the log.
     pub const LOG: &str = "log";
 
-    /// The name of shard `n`.
+    /// The name of the thread of a shard.
     #[must_use]
-    pub fn shard(n: usize) -> String {
-        format!("shard-{n}")
+    pub fn shard(shard: ShardId) -> String {
+        format!("shard-{shard}")
     }
 }
 

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::base::size::{ByteSize, KIB, MIB};
+use crate::base::types::VolumeId;
 use crate::node::config::Listen;
 
 const EXAMPLE: &str = include_str!("../../docs/nginx.example.conf");
@@ -95,7 +96,7 @@ pub struct Shard {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Volume {
     /// The id in the URL.
-    pub id: u32,
+    pub id: VolumeId,
     /// The shard that owns it; `None` while it is being created.
     pub shard: Option<u32>,
 }
@@ -459,7 +460,7 @@ mod tests {
 
     fn node(ports: [Option<u16>; 2]) -> Node {
         let shard = |(id, port)| Shard { id, port };
-        let volume = |id| Volume { id, shard: Some(id % 2) };
+        let volume = |id| Volume { id: VolumeId(id), shard: Some(id % 2) };
         Node {
             version: "0.1.0".to_owned(),
             listen: vec!["0.0.0.0:9000".to_owned()],

@@ -9,6 +9,7 @@ use std::fmt;
 use super::digits;
 use super::head::Method;
 use super::reject::Reject;
+use crate::base::types::VolumeId;
 
 /// A parsed request target.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,17 +19,17 @@ pub enum Target {
     /// `/{volume}`: upload to this volume.
     Volume {
         /// Volume id.
-        volume: u32,
+        volume: VolumeId,
     },
     /// `/{volume}/batch`: upload of many objects as a tar.
     Batch {
         /// Volume id.
-        volume: u32,
+        volume: VolumeId,
     },
     /// `/{volume}/{key}/{alt}/{cookie}`: one stored object.
     Object {
         /// Volume id.
-        volume: u32,
+        volume: VolumeId,
         /// Key (photo id).
         key: u64,
         /// Alternate key (size variant).
@@ -97,7 +98,7 @@ fn parse_path(target: &[u8]) -> Option<Target> {
         return Some(Target::Root);
     }
     let mut segments = path.split(|&byte| byte == b'/');
-    let volume = small_number(segments.next()?)?;
+    let volume = VolumeId(small_number(segments.next()?)?);
     let target = match segments.next() {
         None => return Some(Target::Volume { volume }),
         Some(b"batch") => Target::Batch { volume },
@@ -140,7 +141,7 @@ pub fn parse_entry(name: &[u8]) -> Option<(u64, u32, u64)> {
 
 /// Writes the path of an object to the front of `out` and returns its length (bytes).
 pub fn write_object(
-    volume: u32,
+    volume: VolumeId,
     key: u64,
     alt: u32,
     cookie: u64,
@@ -151,7 +152,7 @@ pub fn write_object(
         out[len..len + bytes.len()].copy_from_slice(bytes);
         len += bytes.len();
     };
-    for number in [u64::from(volume), key, u64::from(alt)] {
+    for number in [u64::from(volume.0), key, u64::from(alt)] {
         put(b"/");
         put(digits::decimal(number, &mut [0; digits::U64_DIGITS]));
     }
@@ -165,7 +166,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn path(volume: u32, key: u64, alt: u32, cookie: u64) -> String {
+    fn path(volume: VolumeId, key: u64, alt: u32, cookie: u64) -> String {
         let mut out = [0; OBJECT_PATH_MAX];
         let len = write_object(volume, key, alt, cookie, &mut out);
         String::from_utf8(out[..len].to_vec()).unwrap()
@@ -174,11 +175,11 @@ mod tests {
     #[test]
     fn every_kind_of_target_is_parsed() {
         assert_eq!(parse(b"/"), Ok(Target::Root));
-        assert_eq!(parse(b"/0"), Ok(Target::Volume { volume: 0 }));
-        assert_eq!(parse(b"/4294967295"), Ok(Target::Volume { volume: u32::MAX }));
-        assert_eq!(parse(b"/7/batch"), Ok(Target::Batch { volume: 7 }));
+        assert_eq!(parse(b"/0"), Ok(Target::Volume { volume: VolumeId(0) }));
+        assert_eq!(parse(b"/4294967295"), Ok(Target::Volume { volume: VolumeId(u32::MAX) }));
+        assert_eq!(parse(b"/7/batch"), Ok(Target::Batch { volume: VolumeId(7) }));
         let cookie = 0x0123_4567_89ab_cdef;
-        let object = Target::Object { volume: 1, key: 2, alt: 3, cookie };
+        let object = Target::Object { volume: VolumeId(1), key: 2, alt: 3, cookie };
         assert_eq!(parse(b"/1/2/3/0123456789abcdef"), Ok(object));
     }
 
@@ -229,15 +230,19 @@ mod tests {
 
     #[test]
     fn the_longest_path_fits_exactly() {
-        let longest = path(u32::MAX, u64::MAX, u32::MAX, u64::MAX);
+        let longest = path(VolumeId(u32::MAX), u64::MAX, u32::MAX, u64::MAX);
         assert_eq!(longest.len(), OBJECT_PATH_MAX);
     }
 
     #[test]
     fn allow_lists_the_methods_of_each_target() {
-        let object = Target::Object { volume: 1, key: 2, alt: 3, cookie: 4 };
-        let targets =
-            [object, Target::Root, Target::Volume { volume: 1 }, Target::Batch { volume: 1 }];
+        let object = Target::Object { volume: VolumeId(1), key: 2, alt: 3, cookie: 4 };
+        let targets = [
+            object,
+            Target::Root,
+            Target::Volume { volume: VolumeId(1) },
+            Target::Batch { volume: VolumeId(1) },
+        ];
         for target in targets {
             let allowed: Vec<&str> = Method::ALL
                 .into_iter()
@@ -255,7 +260,8 @@ mod tests {
 
     #[test]
     fn debug_output_of_a_target_truncates_the_cookie() {
-        let object = Target::Object { volume: 1, key: 2, alt: 3, cookie: 0x0123_4567_89ab_cdef };
+        let object =
+            Target::Object { volume: VolumeId(1), key: 2, alt: 3, cookie: 0x0123_4567_89ab_cdef };
         assert_eq!(format!("{object:?}"), "/1/2/3/0123..");
     }
 
@@ -270,6 +276,7 @@ mod tests {
     proptest! {
         #[test]
         fn written_paths_parse_to_the_same_object(volume: u32, key: u64, alt: u32, cookie: u64) {
+            let volume = VolumeId(volume);
             let path = path(volume, key, alt, cookie);
             prop_assert_eq!(&path, &format!("/{volume}/{key}/{alt}/{cookie:016x}"));
             let object = Target::Object { volume, key, alt, cookie };

@@ -138,6 +138,7 @@ pub fn is_form(media_type: &[u8]) -> bool {
 mod tests {
     use super::super::head::{HeadLimits, HeadProgress, parse};
     use super::*;
+    use crate::base::types::VolumeId;
     use proptest::prelude::*;
 
     const MD5: &str = "kAFQmDzST7DWlj99KOF/cg==";
@@ -254,13 +255,13 @@ mod tests {
 
     #[test]
     fn the_refusal_of_a_form_shows_the_right_command() {
-        let object = Target::Object { volume: 1, key: 2, alt: 3, cookie: 4 };
-        let batch = Target::Batch { volume: 1 };
+        let object = Target::Object { volume: VolumeId(1), key: 2, alt: 3, cookie: 4 };
+        let batch = Target::Batch { volume: VolumeId(1) };
         for (method, target, command) in [
             ("PUT", object, "curl -T photo.jpg "),
             ("POST", object, "curl -T photo.jpg "),
             ("POST", Target::Root, "curl --data-binary @photo.jpg "),
-            ("POST", Target::Volume { volume: 1 }, "curl --data-binary @photo.jpg "),
+            ("POST", Target::Volume { volume: VolumeId(1) }, "curl --data-binary @photo.jpg "),
             ("POST", batch, "curl --data-binary @batch.tar "),
             ("DELETE", object, "curl -X DELETE URL"),
         ] {

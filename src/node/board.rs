@@ -14,6 +14,7 @@
 //! All accesses are relaxed loads and plain stores, without messages: the board can be read while a shard
 //! hangs, which is when it matters most. A reader may see one field ahead of another.
 
+use crate::base::types::{ShardId, VolumeId};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -107,8 +108,8 @@ impl DiskBoard {
 /// Constant properties of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShardInfo {
-    /// Number of the shard, from 0; its position in [`Board::shards`].
-    pub id: u32,
+    /// The shard; its position in [`Board::shards`].
+    pub id: ShardId,
     /// The core that it is pinned to.
     pub core: u32,
     /// Its own TCP port, if shards listen on ports of their own.
@@ -213,9 +214,9 @@ label_enum! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VolumeInfo {
     /// The id in the URL.
-    pub id: u32,
-    /// Number of the shard that owns it.
-    pub shard: u32,
+    pub id: VolumeId,
+    /// The shard that owns it.
+    pub shard: ShardId,
     /// Its data directory, as a position in [`Board::disks`].
     pub disk: u32,
     /// False if writes go through the page cache (`--buffered`) and may not survive a power cut.
@@ -271,7 +272,7 @@ pub struct Board {
     /// Open volumes by id. The main thread writes the list. It is locked only while it is changed or copied:
     /// a GET or PUT of a named volume never locks it. A shard keeps the `Arc` of each of its volumes and
     /// writes through that.
-    volumes: RwLock<BTreeMap<u32, Arc<VolumeBoard>>>,
+    volumes: RwLock<BTreeMap<VolumeId, Arc<VolumeBoard>>>,
     /// Written by the main thread, once.
     draining: AtomicBool,
 }
@@ -284,7 +285,7 @@ impl Board {
     #[must_use]
     pub fn new(shards: &[ShardInfo], disks: Vec<DiskBoard>) -> Arc<Self> {
         for (position, shard) in shards.iter().enumerate() {
-            assert_eq!(shard.id as usize, position, "a shard's id is its position");
+            assert_eq!(shard.id.index(), position, "a shard's id is its position");
         }
         Arc::new(Self {
             shards: shards.iter().copied().map(ShardBoard::new).collect(),
@@ -310,13 +311,13 @@ impl Board {
 
     /// Removes a volume, if it was registered. Called by
     /// [`Metrics::remove_volume`](super::metrics::Metrics::remove_volume).
-    pub fn remove_volume(&self, id: u32) {
+    pub fn remove_volume(&self, id: VolumeId) {
         self.volumes.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
     /// Returns the volume with this id.
     #[must_use]
-    pub fn volume(&self, id: u32) -> Option<Arc<VolumeBoard>> {
+    pub fn volume(&self, id: VolumeId) -> Option<Arc<VolumeBoard>> {
         self.volumes.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
@@ -343,10 +344,12 @@ impl Board {
 mod tests {
     use super::*;
 
-    const INFO: ShardInfo = ShardInfo { id: 0, core: 0, port: None };
+    fn shard(index: usize) -> ShardInfo {
+        ShardInfo { id: ShardId::from_index(index), core: 0, port: None }
+    }
 
     fn volume(id: u32) -> VolumeInfo {
-        VolumeInfo { id, shard: 0, disk: 0, durable: true }
+        VolumeInfo { id: VolumeId(id), shard: ShardId::from_index(0), disk: 0, durable: true }
     }
 
     #[test]
@@ -374,7 +377,7 @@ mod tests {
 
     #[test]
     fn silence_counts_from_the_last_iteration_or_the_start() {
-        let shard = ShardBoard::new(INFO);
+        let shard = ShardBoard::new(shard(0));
         assert!(!shard.has_turned());
         assert_eq!(shard.silence_ns(1_000, 400), 600, "no iteration: since the start");
         shard.turn(900);
@@ -390,11 +393,11 @@ mod tests {
         let three = board.register_volume(volume(3), VolumeState::Writable);
         three.size_bytes.set(50);
         three.used_bytes.set(20);
-        let ids = || board.volumes().iter().map(|v| v.info.id).collect::<Vec<_>>();
+        let ids = || board.volumes().iter().map(|v| v.info.id.0).collect::<Vec<_>>();
         assert_eq!(ids(), [3, 7], "sorted by id");
-        assert_eq!(board.volume(3).map(|v| v.room()), Some(30), "the same numbers");
-        board.remove_volume(3);
-        assert!(board.volume(3).is_none());
+        assert_eq!(board.volume(VolumeId(3)).map(|v| v.room()), Some(30), "the same numbers");
+        board.remove_volume(VolumeId(3));
+        assert!(board.volume(VolumeId(3)).is_none());
         assert_eq!(ids(), [7]);
     }
 
@@ -411,12 +414,12 @@ mod tests {
         assert!(panicked.is_err() && board.volumes.is_poisoned());
         assert_eq!(board.volumes().len(), 1);
         board.register_volume(volume(2), VolumeState::Writable);
-        assert!(board.volume(2).is_some());
+        assert!(board.volume(VolumeId(2)).is_some());
     }
 
     #[test]
     #[should_panic(expected = "a shard's id is its position")]
     fn shard_id_that_is_not_its_position_panics() {
-        let _ = Board::new(&[ShardInfo { id: 1, core: 0, port: None }], vec![]);
+        let _ = Board::new(&[shard(1)], vec![]);
     }
 }

@@ -199,10 +199,10 @@ pub enum Op {
         /// Connection.
         sock: Sock,
     },
-    /// Wakes another shard, so that it reads its mailbox.
+    /// Wakes another thread with a driver, so that it reads its mailbox.
     Wake {
-        /// Number of the shard.
-        shard: u16,
+        /// Position of its driver among the peers: first the shards, last the main thread.
+        peer: usize,
     },
 }
 

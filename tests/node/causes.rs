@@ -3,10 +3,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use hayloft::base::types::VolumeId;
 use hayloft::node::board::VolumeState as Shown;
 use hayloft::node::metrics::{Metrics, VolumeMetrics};
 use hayloft::runtime::sim::World;
@@ -61,7 +61,7 @@ impl ChangeKind {
 /// A change by the operator.
 #[derive(Clone, Copy, Debug)]
 struct Change {
-    volume: u32,
+    volume: VolumeId,
     what: ChangeKind,
     from: u64,
     /// End of the change (ns); `u64::MAX` while it is in progress.
@@ -95,19 +95,19 @@ impl OnDisk {
 
 /// Possible states on disk of all volumes; kept across restarts.
 #[derive(Default)]
-pub struct DiskStates(RefCell<BTreeMap<u32, OnDisk>>);
+pub struct DiskStates(RefCell<BTreeMap<VolumeId, OnDisk>>);
 
 impl DiskStates {
-    fn of(&self, volume: u32) -> OnDisk {
+    fn of(&self, volume: VolumeId) -> OnDisk {
         self.0.borrow().get(&volume).copied().unwrap_or(WRITABLE)
     }
 
-    fn set(&self, volume: u32, on_disk: OnDisk) {
+    fn set(&self, volume: VolumeId, on_disk: OnDisk) {
         self.0.borrow_mut().insert(volume, on_disk);
     }
 
     /// Asserts that a start may find, or not find, the file of a volume, and records the result.
-    pub fn found(&self, volume: u32, is_there: bool) {
+    pub fn found(&self, volume: VolumeId, is_there: bool) {
         let on_disk = self.of(volume);
         let has_cause =
             if is_there { on_disk.read_only || on_disk.writable } else { on_disk.nothing };
@@ -120,7 +120,7 @@ impl DiskStates {
 
 /// An upload in progress.
 struct Upload {
-    volume: Option<u32>,
+    volume: Option<VolumeId>,
     /// Upper bound of its space in the log (bytes).
     cost: u64,
     /// Upper bound of its buffers (bytes).
@@ -140,7 +140,7 @@ impl Upload {
 #[derive(Clone, Copy, Debug)]
 pub struct RequestInfo {
     /// `None` if the node picks the volume.
-    pub volume: Option<u32>,
+    pub volume: Option<VolumeId>,
     /// Whether this is a DELETE, which may use the reserve of a full volume.
     pub is_delete: bool,
     pub called: u64,
@@ -156,19 +156,19 @@ pub struct Causes {
     metrics: Arc<Metrics>,
     disk_states: Rc<DiskStates>,
     /// Volumes that this node may have.
-    all: RangeInclusive<u32>,
+    all: Vec<VolumeId>,
     /// Volumes that this node has.
-    present: RefCell<BTreeSet<u32>>,
+    present: RefCell<BTreeSet<VolumeId>>,
     /// Volumes whose disk is missing.
-    absent: BTreeSet<u32>,
+    absent: BTreeSet<VolumeId>,
     /// Volumes that may have been read-only at the start.
-    read_only: BTreeSet<u32>,
+    read_only: BTreeSet<VolumeId>,
     changes: RefCell<Vec<Change>>,
     uploads: RefCell<Vec<Upload>>,
     /// Read-only volumes, and since when (ns).
-    read_only_since: RefCell<BTreeMap<u32, u64>>,
+    read_only_since: RefCell<BTreeMap<VolumeId, u64>>,
     /// Time of the first write to a volume after it was read-only (ns).
-    first_write: RefCell<BTreeMap<u32, u64>>,
+    first_write: RefCell<BTreeMap<VolumeId, u64>>,
     /// Per shard: time and used buffers (bytes), decreasing; only values that no later one exceeds.
     peaks: RefCell<BTreeMap<usize, Vec<(u64, u64)>>>,
     /// Figures of deleted volumes.
@@ -190,17 +190,17 @@ impl Causes {
         world: World,
         metrics: Arc<Metrics>,
         disk_states: Rc<DiskStates>,
-        present: &[u32],
-        absent: &[u32],
+        present: &[VolumeId],
+        absent: &[VolumeId],
         (volumes, buffers): (u32, u64),
     ) -> Self {
-        let may_be = |volume: &u32| disk_states.of(*volume).read_only;
+        let may_be = |volume: &VolumeId| disk_states.of(*volume).read_only;
         let read_only = present.iter().copied().filter(may_be).collect();
         Self {
             world,
             metrics,
             disk_states,
-            all: 1..=volumes,
+            all: (1..=volumes).map(VolumeId).collect(),
             present: RefCell::new(present.iter().copied().collect()),
             absent: absent.iter().copied().collect(),
             changes: RefCell::default(),
@@ -216,12 +216,12 @@ impl Causes {
     }
 
     /// Volumes that the node has.
-    pub fn present(&self) -> Vec<u32> {
+    pub fn present(&self) -> Vec<VolumeId> {
         self.present.borrow().iter().copied().collect()
     }
 
     /// Whether the volume is being recovered now.
-    pub fn is_recovering(&self, volume: Option<u32>) -> bool {
+    pub fn is_recovering(&self, volume: Option<VolumeId>) -> bool {
         let all = self.metrics.board.volumes();
         let mut asked = all.iter().filter(|found| volume.is_none_or(|id| id == found.info.id));
         asked.any(|found| found.state.get() == Shown::Recovering)
@@ -258,7 +258,7 @@ impl Causes {
     }
 
     /// Records the start of an upload. Returns its number.
-    pub fn begin_upload(&self, volume: Option<u32>, cost: u64, memory: u64) -> usize {
+    pub fn begin_upload(&self, volume: Option<VolumeId>, cost: u64, memory: u64) -> usize {
         let mut uploads = self.uploads.borrow_mut();
         let (from, until) = (self.world.now(), u64::MAX);
         uploads.push(Upload { volume, cost, memory, from, until });
@@ -271,7 +271,7 @@ impl Causes {
     }
 
     /// Records the start of a change. Returns its number.
-    pub fn begin(&self, volume: u32, what: ChangeKind) -> usize {
+    pub fn begin(&self, volume: VolumeId, what: ChangeKind) -> usize {
         let before = self.disk_states.of(volume);
         self.disk_states.set(volume, what.result().map_or(before, |result| result.or(before)));
         let mut changes = self.changes.borrow_mut();
@@ -330,7 +330,7 @@ impl Causes {
 
     /// Records an acknowledged write: a start must find the volume writable, unless it was made read-only
     /// later.
-    pub fn note_write(&self, volume: u32, called: u64) {
+    pub fn note_write(&self, volume: VolumeId, called: u64) {
         let changes = self.changes.borrow();
         let of = |change: &&Change| {
             change.volume == volume
@@ -352,7 +352,13 @@ impl Causes {
     }
 
     /// Whether one of these changes of a volume overlaps the interval.
-    fn changed(&self, volume: Option<u32>, from: u64, until: u64, what: &[ChangeKind]) -> bool {
+    fn changed(
+        &self,
+        volume: Option<VolumeId>,
+        from: u64,
+        until: u64,
+        what: &[ChangeKind],
+    ) -> bool {
         self.changes.borrow().iter().any(|change| {
             volume.is_none_or(|volume| volume == change.volume)
                 && what.contains(&change.what)
@@ -371,7 +377,7 @@ impl Causes {
     }
 
     /// Whether an operation on the files of a volume failed in this life. Directories have no name.
-    fn failed(&self, volume: u32, writes_only: bool) -> bool {
+    fn failed(&self, volume: VolumeId, writes_only: bool) -> bool {
         let (prefix, file) = (format!("{volume}."), format!("{volume}.0.vol"));
         self.world.met().iter().any(|met| {
             let named = if writes_only { met.name == file } else { met.name.starts_with(&prefix) };
@@ -379,13 +385,13 @@ impl Causes {
         })
     }
 
-    fn is_fenced(&self, volume: u32, now: u64) -> bool {
+    fn is_fenced(&self, volume: VolumeId, now: u64) -> bool {
         self.changed(Some(volume), 0, now, &[ChangeKind::Fence, ChangeKind::Unplug])
             // Its name was removed, but the removal may not be durable.
             || self.changed(Some(volume), 0, now, &[ChangeKind::Delete])
     }
 
-    fn is_near_full(&self, volume: u32, asked: &RequestInfo, now: u64) -> bool {
+    fn is_near_full(&self, volume: VolumeId, asked: &RequestInfo, now: u64) -> bool {
         // Or it was nearly full when it was deleted.
         let retired = self.retired.borrow();
         let retired = retired.iter().filter(|retired| retired.board.info.id == volume).cloned();
@@ -408,7 +414,7 @@ impl Causes {
     }
 
     /// Whether the node did not have the volume at some time since the request was sent.
-    fn is_away(&self, volume: u32, asked: &RequestInfo, now: u64) -> bool {
+    fn is_away(&self, volume: VolumeId, asked: &RequestInfo, now: u64) -> bool {
         let moved = self.changed(
             Some(volume),
             asked.called,
@@ -418,7 +424,7 @@ impl Causes {
         moved || !self.present.borrow().contains(&volume)
     }
 
-    fn takes_no_writes(&self, volume: u32, asked: &RequestInfo, now: u64) -> bool {
+    fn takes_no_writes(&self, volume: VolumeId, asked: &RequestInfo, now: u64) -> bool {
         let changes =
             [ChangeKind::ReadOnly, ChangeKind::Writable, ChangeKind::Create, ChangeKind::Delete];
         let since = asked.called.saturating_sub(FIGURES_DELAY_NS);
@@ -426,7 +432,7 @@ impl Causes {
         shown != Some(Shown::Writable) || self.changed(Some(volume), since, now, &changes)
     }
 
-    fn is_read_only(&self, volume: u32, asked: &RequestInfo, now: u64) -> bool {
+    fn is_read_only(&self, volume: VolumeId, asked: &RequestInfo, now: u64) -> bool {
         let changes = self.changes.borrow();
         let of = |what: ChangeKind| {
             changes.iter().filter(move |change| change.volume == volume && change.what == what)
@@ -444,9 +450,9 @@ impl Causes {
     fn explains_refusal(&self, asked: &RequestInfo, reason: &str) -> bool {
         let (now, called) = (self.world.now(), asked.called);
         // If the node picked the volume, it may be any.
-        let holds = |cause: &dyn Fn(u32) -> bool| match asked.volume {
+        let holds = |cause: &dyn Fn(VolumeId) -> bool| match asked.volume {
             Some(volume) => cause(volume),
-            None => self.all.clone().any(cause),
+            None => self.all.iter().copied().any(cause),
         };
         let present = || self.present().into_iter();
         match reason {
@@ -563,8 +569,8 @@ impl Causes {
     }
 
     /// Volumes whose files are open.
-    pub fn open_volumes(&self) -> Vec<u32> {
-        let open = |volume: &u32| {
+    pub fn open_volumes(&self) -> Vec<VolumeId> {
+        let open = |volume: &VolumeId| {
             self.metrics.board.volume(*volume).is_some_and(|found| found.state.get().serves())
         };
         self.present().into_iter().filter(open).collect()

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 use std::rc::Rc;
 
+use hayloft::base::types::VolumeId;
 use hayloft::runtime::op::{Op, Sock};
 use hayloft::runtime::sim::World;
 use hayloft::runtime::sim::history::{Action, Answer, Event};
@@ -37,7 +38,7 @@ pub struct Client {
 
 /// A request and its properties.
 struct Request {
-    volume: Option<u32>,
+    volume: Option<VolumeId>,
     head: String,
     body: Vec<u8>,
     /// Upper bound of its space in the log (bytes); 0 if it stores nothing.
@@ -45,7 +46,7 @@ struct Request {
 }
 
 impl Request {
-    fn new(method: &str, target: &str, volume: Option<u32>) -> Self {
+    fn new(method: &str, target: &str, volume: Option<VolumeId>) -> Self {
         let head = format!("{method} {target} HTTP/1.1\r\nHost: a\r\n");
         Self { volume, head, body: Vec::new(), cost: 0 }
     }
@@ -87,8 +88,8 @@ impl Client {
         self.seen.borrow_mut().count(what);
     }
 
-    fn volume(&mut self) -> u32 {
-        1 + u32::try_from(self.draw(u64::from(self.plan.volumes))).unwrap()
+    fn volume(&mut self) -> VolumeId {
+        VolumeId(1 + u32::try_from(self.draw(u64::from(self.plan.volumes))).unwrap())
     }
 
     fn name(&mut self) -> Name {
@@ -188,7 +189,7 @@ impl Client {
 
     /// Writes an object to every volume, reads and deletes it.
     pub async fn write_all(mut self) {
-        for volume in 1..=self.plan.volumes {
+        for volume in (1..=self.plan.volumes).map(VolumeId) {
             let name = (volume, self.plan.keys, COOKIE);
             let value = self.seen.borrow_mut().fresh(1000);
             self.put(name, value, Action::Put(value.number), None).await;
@@ -272,7 +273,7 @@ impl Client {
     }
 
     /// POSTs an object: the node picks the key, and the volume unless one is given.
-    async fn post(&mut self, volume: Option<u32>) {
+    async fn post(&mut self, volume: Option<VolumeId>) {
         let value = self.value();
         let target = volume.map_or_else(|| "/".to_owned(), |volume| format!("/{volume}"));
         let called = self.handle.now();
@@ -297,7 +298,7 @@ impl Client {
     }
 
     /// Stores several photos with one batch put.
-    async fn batch(&mut self, volume: u32) {
+    async fn batch(&mut self, volume: VolumeId) {
         let first = self.draw(self.plan.keys);
         let count = self.plan.keys.min(1 + self.draw(PHOTOS_MAX));
         let keys = (0..count).map(|n| (first + n) % self.plan.keys);
@@ -565,5 +566,5 @@ fn name_in_reply(document: &serde_json::Value, value: Value) -> Name {
     assert_eq!(document["etag"].as_str(), Some(&*quoted(value)));
     let number = |name: &str| document[name].as_u64().unwrap();
     let cookie = u64::from_str_radix(document["cookie"].as_str().unwrap(), 16).unwrap();
-    (u32::try_from(number("volume")).unwrap(), number("key"), cookie)
+    (VolumeId(u32::try_from(number("volume")).unwrap()), number("key"), cookie)
 }

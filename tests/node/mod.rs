@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hayloft::base::types::VolumeId;
+use hayloft::base::types::{ShardId, VolumeId};
 use hayloft::http::conn::Deadlines;
 use hayloft::node::board::{Board, ShardInfo};
 use hayloft::node::metrics::{Metrics, NodeInfo, ReadMetric};
@@ -129,7 +129,7 @@ fn create(pool: &Pool, size: u64) -> Image {
     let mut driver = world.driver();
     let mut runtime = Runtime::new(&driver, pool.clone(), || 7);
     for id in 1..=VOLUMES {
-        let superblock = superblock(id, size, u64::from(id));
+        let superblock = superblock(VolumeId(id), size, u64::from(id));
         let handle = runtime.handle().clone();
         let created = async move {
             volume::create(&handle, DirId(0), &superblock, Preallocation::Reserve, |_| ()).await
@@ -140,12 +140,12 @@ fn create(pool: &Pool, size: u64) -> Image {
 }
 
 /// Superblock of a new volume.
-fn superblock(id: u32, size: u64, number: u64) -> Superblock {
+fn superblock(id: VolumeId, size: u64, number: u64) -> Superblock {
     Superblock {
         compat: 0,
         ro_compat: 0,
         incompat: 0,
-        volume: VolumeId(id),
+        volume: id,
         incarnation: 0x1bad_b002_dead_beef ^ number,
         parent: 0,
         generation: 0,
@@ -161,9 +161,9 @@ fn superblock(id: u32, size: u64, number: u64) -> Superblock {
 }
 
 /// Expected properties of a volume at open.
-fn expected(plan: &Plan, id: u32) -> Expected {
+fn expected(plan: &Plan, id: VolumeId) -> Expected {
     Expected {
-        volume: VolumeId(id),
+        volume: id,
         generation: 0,
         store: STORE,
         hash_bits: plan.hash_bits,
@@ -173,8 +173,8 @@ fn expected(plan: &Plan, id: u32) -> Expected {
 }
 
 /// The shard that a volume belongs to.
-fn owner_of(plan: &Plan, id: u32) -> u16 {
-    u16::try_from(id as usize % plan.shards).unwrap()
+fn owner_of(plan: &Plan, id: VolumeId) -> ShardId {
+    ShardId::from_index(id.0 as usize % plan.shards)
 }
 
 fn config(plan: &Plan, disk_missing: bool) -> ShardConfig {
@@ -233,13 +233,18 @@ pub enum Until {
 }
 
 /// Removes unfinished files and finds the volumes, as the daemon does before it starts its shards.
-fn find_volumes(world: &World, plan: &Plan, disk_states: &DiskStates, absent: &[u32]) -> Vec<u32> {
+fn find_volumes(
+    world: &World,
+    plan: &Plan,
+    disk_states: &DiskStates,
+    absent: &[VolumeId],
+) -> Vec<VolumeId> {
     let is_unfinished = |name: &&String| name.ends_with(".tmp") || name.ends_with(".new");
     world.names().iter().filter(is_unfinished).for_each(|name| world.remove(name));
     world.sync_names();
     let names: BTreeSet<String> = world.names().into_iter().collect();
-    let ids = (1..=plan.volumes).filter(|id| !absent.contains(id));
-    let is_there = |id: &u32| {
+    let ids = (1..=plan.volumes).map(VolumeId).filter(|id| !absent.contains(id));
+    let is_there = |id: &VolumeId| {
         let is_there = names.contains(&volume::file_name(*id, 0));
         disk_states.found(*id, is_there);
         is_there
@@ -255,16 +260,15 @@ impl Node {
         memory: &Memory,
         seed: u64,
         disk_states: &Rc<DiskStates>,
-        absent: &[u32],
+        absent: &[VolumeId],
     ) -> Self {
         let present = find_volumes(&world, plan, disk_states, absent);
-        let ids = 0..u32::try_from(plan.shards).unwrap();
-        let info = |id| ShardInfo { id, core: id, port: None };
-        let shards: Vec<ShardInfo> = ids.map(info).collect();
+        let info = |id| ShardInfo { id, core: u32::from(u16::from(id)), port: None };
+        let shards: Vec<ShardInfo> = ShardId::all(plan.shards).map(info).collect();
         let node = NodeInfo { durable: true, ..NodeInfo::default() };
         let metrics = Metrics::new(node, Board::new(&shards, Vec::new()));
         let shared = Arc::new(Shared::new(Arc::clone(&metrics), plan.shards));
-        let owners: HashMap<u32, u16> =
+        let owners: HashMap<VolumeId, ShardId> =
             present.iter().map(|id| (*id, owner_of(plan, *id))).collect();
         let (mut reactors, mut drivers) = (Vec::new(), Vec::new());
         for n in 0..plan.shards {
@@ -274,7 +278,7 @@ impl Node {
             let random = move || split_mix(&mut state);
             let runtime = Runtime::new(&driver, memory.shards[n].clone(), random);
             runtime.shuffle(seed | 1);
-            let id = u16::try_from(n).unwrap();
+            let id = ShardId::from_index(n);
             let own = present.iter().filter(|volume| owner_of(plan, **volume) == id);
             let start = Start {
                 id,

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use hayloft::base::types::{ShardId, VolumeId};
 use hayloft::node::board::{VolumeInfo, VolumeState as Shown};
 use hayloft::node::metrics::Metrics;
 use hayloft::node::shard::{
@@ -29,8 +30,8 @@ pub struct Operator {
 }
 
 /// A volume that a shard is to open.
-pub fn assignment(plan: &Plan, metrics: &Metrics, id: u32) -> Assignment {
-    let shard = u32::from(owner_of(plan, id));
+pub fn assignment(plan: &Plan, metrics: &Metrics, id: VolumeId) -> Assignment {
+    let shard = owner_of(plan, id);
     let info = VolumeInfo { id, shard, disk: 0, durable: true };
     let metrics = metrics.register_volume(info, Shown::Recovering);
     Assignment { dir: "data".into(), expected: super::expected(plan, id), metrics }
@@ -46,7 +47,8 @@ impl Operator {
         for _ in 0..changes {
             let pause = self.draw(100_000_000);
             self.handle.sleep_until(self.handle.now() + pause).await;
-            let volume = 1 + u32::try_from(self.draw(u64::from(self.plan.volumes))).unwrap();
+            let volume =
+                VolumeId(1 + u32::try_from(self.draw(u64::from(self.plan.volumes))).unwrap());
             if !self.causes.present().contains(&volume) {
                 if self.causes.may_create() {
                     self.create(volume).await;
@@ -68,7 +70,7 @@ impl Operator {
         self.seen.borrow_mut().count(what);
     }
 
-    async fn set_read_only(&mut self, volume: u32, read_only: bool) {
+    async fn set_read_only(&mut self, volume: VolumeId, read_only: bool) {
         let what = if read_only { ChangeKind::ReadOnly } else { ChangeKind::Writable };
         let number = self.causes.begin(volume, what);
         // Slow superblock writes, so that other operations overlap the change.
@@ -90,7 +92,7 @@ impl Operator {
         }
     }
 
-    async fn fence(&mut self, volume: u32) {
+    async fn fence(&mut self, volume: VolumeId) {
         let number = self.causes.begin(volume, ChangeKind::Fence);
         let result = self.requester.ask(owner_of(&self.plan, volume), FenceVolume { volume }).await;
         self.causes.end_unknown(number);
@@ -99,14 +101,14 @@ impl Operator {
         }
     }
 
-    fn unplug(&mut self, volume: u32) {
+    fn unplug(&mut self, volume: VolumeId) {
         let number = self.causes.begin(volume, ChangeKind::Unplug);
         self.world.unplug(&format!("{volume}."));
         self.causes.end_unknown(number);
         self.count("disks pulled out");
     }
 
-    async fn delete(&mut self, volume: u32) {
+    async fn delete(&mut self, volume: VolumeId) {
         let called = self.handle.now();
         let unknown =
             Event { called, answered: u64::MAX, action: Action::Wipe, answer: Answer::Unknown };
@@ -134,7 +136,7 @@ impl Operator {
         }
     }
 
-    async fn create(&mut self, volume: u32) {
+    async fn create(&mut self, volume: VolumeId) {
         let number = self.causes.begin(volume, ChangeKind::Create);
         let superblock = superblock(volume, self.plan.size, self.draw(u64::MAX));
         let preallocation = Preallocation::Reserve;
@@ -152,8 +154,8 @@ impl Operator {
         }
     }
 
-    async fn route(&self, volume: u32, owner: Option<u16>) {
-        for shard in 0..u16::try_from(self.plan.shards).unwrap() {
+    async fn route(&self, volume: VolumeId, owner: Option<ShardId>) {
+        for shard in ShardId::all(self.plan.shards) {
             self.requester.ask(shard, SetRoute { volume, owner }).await;
         }
     }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use hayloft::base::types::VolumeId;
 use hayloft::runtime::sim::history::{Action, Answer, Event, check};
 use hayloft::runtime::split_mix;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Name of an object: volume, key, cookie.
-pub type Name = (u32, u64, u64);
+pub type Name = (VolumeId, u64, u64);
 
 /// Number of events, by name.
 pub type Counts = BTreeMap<&'static str, u64>;
@@ -48,7 +49,7 @@ fn bytes_of(number: u64, len: usize) -> Vec<u8> {
 pub struct Seen {
     objects: BTreeMap<Name, Vec<Event>>,
     /// Deletions of whole volumes.
-    wipes: BTreeMap<u32, Vec<Event>>,
+    wipes: BTreeMap<VolumeId, Vec<Event>>,
     /// Batch puts: object and index of each of their events.
     batches: Vec<Vec<(Name, usize)>>,
     /// Values by number, starting at 1.
@@ -148,7 +149,7 @@ impl Seen {
     }
 
     /// Records, or updates, the deletion of a volume.
-    pub fn wipe(&mut self, volume: u32, event: Event) {
+    pub fn wipe(&mut self, volume: VolumeId, event: Event) {
         let wipes = self.wipes.entry(volume).or_default();
         match wipes.last_mut().filter(|last| last.called == event.called) {
             Some(last) => *last = event,

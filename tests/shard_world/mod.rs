@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hayloft::base::types::VolumeId;
+use hayloft::base::types::{ShardId, VolumeId};
 use hayloft::http::conn::Deadlines;
 use hayloft::node::board::{Board, ShardInfo, VolumeInfo, VolumeState as Shown};
 use hayloft::node::metrics::{Metrics, NodeInfo};
@@ -118,8 +118,8 @@ impl Shards {
         let mut pools: Vec<Pool> = (0..=count).map(|n| Pool::new(&region, n)).collect();
         let client_pool = pools.pop().unwrap();
         let world = World::new(7, &disk(&client_pool));
-        let ids = 0..u32::try_from(count).unwrap();
-        let infos: Vec<ShardInfo> = ids.map(|id| ShardInfo { id, core: id, port: None }).collect();
+        let info = |id| ShardInfo { id, core: u32::from(u16::from(id)), port: None };
+        let infos: Vec<ShardInfo> = ShardId::all(count).map(info).collect();
         let metrics = Metrics::new(NodeInfo::default(), Board::new(&infos, Vec::new()));
         let shared = Arc::new(Shared::new(Arc::clone(&metrics), count));
         let (mut reactors, mut drivers) = (Vec::new(), Vec::new());
@@ -127,11 +127,11 @@ impl Shards {
             let driver = world.member(n, pool);
             let runtime = Runtime::new(&driver, pool.clone(), || 3);
             let start = Start {
-                id: u16::try_from(n).unwrap(),
+                id: ShardId::from_index(n),
                 config: config(),
                 shared: Arc::clone(&shared),
                 assignments: if n == 0 { vec![assignment(&metrics)] } else { Vec::new() },
-                owners: HashMap::from([(1, 0)]),
+                owners: HashMap::from([(VolumeId(1), ShardId::from_index(0))]),
                 listeners: vec![Listener { sock: listener(n), own, socket: None }],
             };
             reactors.push(Some(Reactor::new(runtime, start)));
@@ -154,7 +154,7 @@ impl Shards {
             clients_until,
         };
         shards.run_until("volume 1 to be open", 5 * SECOND, |shards| {
-            shards.metrics.board.volume(1).unwrap().state.get() == Shown::Writable
+            shards.metrics.board.volume(VolumeId(1)).unwrap().state.get() == Shown::Writable
         });
         shards
     }
@@ -241,7 +241,8 @@ fn assignment(metrics: &Metrics) -> Assignment {
         segments_max: None,
         checkpoints: None,
     };
-    let info = VolumeInfo { id: 1, shard: 0, disk: 0, durable: true };
+    let info =
+        VolumeInfo { id: VolumeId(1), shard: ShardId::from_index(0), disk: 0, durable: true };
     let metrics = metrics.register_volume(info, Shown::Recovering);
     Assignment { dir: "data".into(), expected, metrics }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use hayloft::base::types::VolumeId;
 use hayloft::commands::offline::OfflineError;
 use hayloft::node::datadir::DataDirError;
 use hayloft::ring::SetupError;
@@ -25,7 +26,7 @@ pub enum Error {
     #[error("volume {volume}: {what}; fill a new data directory to measure with")]
     Volume {
         /// Volume id.
-        volume: u32,
+        volume: VolumeId,
         /// Description of the content that cannot be served.
         what: String,
     },

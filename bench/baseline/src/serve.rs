@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hayloft::base::limits::HEAD_BUFFER;
-use hayloft::base::types::Cookie;
+use hayloft::base::types::{Cookie, VolumeId};
 use hayloft::http::date;
 use hayloft::http::head::{Head, HeadLimits, HeadProgress, Method, parse};
 use hayloft::http::reply::{MAX_HEAD_LEN, ReplyHead, write_error_body};
@@ -42,7 +42,7 @@ struct Volume {
 
 /// State shared by all connections.
 struct Served {
-    volumes: HashMap<u32, Volume>,
+    volumes: HashMap<VolumeId, Volume>,
     /// `Date` field and the second (since 1970) that it was formatted for.
     date: Cell<(u64, [u8; date::LEN])>,
 }
@@ -70,7 +70,7 @@ pub fn run(data: &Path, address: SocketAddr) -> Result<(), Error> {
     ring.start(serve(volumes, address))
 }
 
-async fn serve(volumes: HashMap<u32, OpenVolume>, address: SocketAddr) -> Result<(), Error> {
+async fn serve(volumes: HashMap<VolumeId, OpenVolume>, address: SocketAddr) -> Result<(), Error> {
     let listener = TcpListener::bind(address).map_err(|error| Error::Listen { address, error })?;
     let open = |volume: OpenVolume| {
         let OpenVolume { file, incarnation, needles } = volume;

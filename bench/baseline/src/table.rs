@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use hayloft::base::limits::BLOCK;
+use hayloft::base::types::VolumeId;
 use hayloft::commands::offline::{Offline, Selection};
 use hayloft::node::datadir::DataDir;
 use hayloft::volume::Superblock;
@@ -40,7 +41,7 @@ pub struct OpenVolume {
 /// # Errors
 /// When the directory is in use or not a data directory, or a volume holds an object that one read cannot
 /// return: a damaged needle or a multipart object.
-pub fn open(data: &Path) -> Result<HashMap<u32, OpenVolume>, Error> {
+pub fn open(data: &Path) -> Result<HashMap<VolumeId, OpenVolume>, Error> {
     let mut volumes = HashMap::new();
     for file in DataDir::open_read_only(data)?.volumes()? {
         volumes.insert(file.id, open_volume(&file.path)?);

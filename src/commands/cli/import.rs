@@ -13,9 +13,11 @@ use super::interrupt::{self, Stage, Staged};
 use super::output::{announce, fail, note};
 use super::progress;
 use super::serve::ServeArgs;
+use super::volume_id::volume_id;
 use crate::base::logging::Log;
 use crate::base::size::ByteSize;
 use crate::base::sys;
+use crate::base::types::VolumeId;
 use crate::commands::client::ServerAddress;
 use crate::commands::transfer::import::{Plan, Progress, Report, Stop, abandon, import};
 use crate::node::config::{Config, Limits};
@@ -127,12 +129,12 @@ pub struct ImportArgs {
     pub buffered: bool,
 
     /// Volume for all photos [default: those with the most free space; for a tar, those they came from]
-    #[arg(long, value_name = "N", conflicts_with = "volume_map")]
-    pub volume: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = volume_id(), conflicts_with = "volume_map")]
+    pub volume: Option<VolumeId>,
 
     /// For a tar: the photos of volume FROM go to volume TO; repeatable, or a list with commas
     #[arg(long, value_name = "FROM=TO", value_delimiter = ',', value_parser = parse_pair)]
-    pub volume_map: Vec<(u32, u32)>,
+    pub volume_map: Vec<(VolumeId, VolumeId)>,
 
     /// Create the volumes that photos need and that do not exist, each of this size
     #[arg(long, value_name = "SIZE")]
@@ -200,7 +202,7 @@ impl ImportArgs {
 
     fn work(
         self,
-        volume_map: BTreeMap<u32, u32>,
+        volume_map: BTreeMap<VolumeId, VolumeId>,
         progress: &Arc<Progress>,
         began: Instant,
         staged: &Staged,
@@ -260,7 +262,7 @@ impl ImportArgs {
     }
 
     /// `--volume-map` as a map.
-    fn volume_map(&self) -> Result<BTreeMap<u32, u32>, String> {
+    fn volume_map(&self) -> Result<BTreeMap<VolumeId, VolumeId>, String> {
         let mut map = BTreeMap::new();
         for &(from, to) in &self.volume_map {
             if let Some(other) = map.insert(from, to).filter(|other| *other != to) {
@@ -307,9 +309,9 @@ impl ImportArgs {
 }
 
 /// Parses a pair of `--volume-map`.
-fn parse_pair(text: &str) -> Result<(u32, u32), String> {
+fn parse_pair(text: &str) -> Result<(VolumeId, VolumeId), String> {
     let digits = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let number = |text: &str| Some(text.trim()).filter(digits)?.parse::<u32>().ok();
+    let number = |text: &str| Some(text.trim()).filter(digits)?.parse().ok().map(VolumeId);
     let pair = text.split_once('=').and_then(|(from, to)| Some((number(from)?, number(to)?)));
     pair.ok_or_else(|| "write FROM=TO, two volumes by number, as in 2=7".to_owned())
 }

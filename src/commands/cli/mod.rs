@@ -1,7 +1,7 @@
 //! The command line: commands, their flags and their output. The work of a command is done in other modules.
 //!
-//! `command` is the table of the commands, which are in a file each. `output`, `progress`, `interrupt` and
-//! `offline` are what they share.
+//! `command` is the table of the commands, which are in a file each. `output`, `progress`, `interrupt`,
+//! `offline` and `volume_id` are what they share.
 //!
 //! Exit codes: 0 success; 1 the command ran, and found a problem or left some work undone; 2 it could not
 //! run (usage, configuration, no such file).
@@ -29,6 +29,7 @@ mod progress;
 mod put;
 mod serve;
 mod volume;
+mod volume_id;
 
 pub use check::CheckArgs;
 pub use command::{Cli, Command, main};

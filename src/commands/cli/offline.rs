@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::output::{error_text, fail, note};
+use super::volume_id::volume_id;
 use crate::base::size::rounded;
+use crate::base::types::VolumeId;
 use crate::commands::offline::{Offline, Progress, Selection};
 use crate::node::config::Config;
 
@@ -20,8 +22,8 @@ pub struct OfflineArgs {
     pub data: Vec<PathBuf>,
 
     /// Volume; repeatable [default: all]
-    #[arg(long, value_name = "N")]
-    pub volume: Vec<u32>,
+    #[arg(long, value_name = "N", value_parser = volume_id())]
+    pub volume: Vec<VolumeId>,
 
     /// Configuration file of the daemon: its data directories and `buffered` apply unless flags override
     /// them [default: none]
@@ -104,7 +106,7 @@ fn progress_text(done: u64, total: Option<u64>) -> String {
 
 /// Describes a position: `volume 1, byte 4096, needle 42/0`. `offset` is in bytes.
 pub(super) fn place_text(
-    volume: u32,
+    volume: VolumeId,
     offset: Option<u64>,
     key: Option<u64>,
     alt: Option<u32>,

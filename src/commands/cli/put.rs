@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::output::{announce, fail, note};
+use super::volume_id::volume_id;
 use crate::base::sys;
+use crate::base::types::VolumeId;
 use crate::commands::client::{Client, ClientError, ServerAddress};
 use crate::commands::transfer::file::{Input, SourceFile, content_type, sniffed_type};
 use crate::commands::transfer::put::{PutError, put, spool};
@@ -39,8 +41,8 @@ pub struct PutArgs {
     pub files: Vec<PathBuf>,
 
     /// Volume to store them in [default: one that takes writes and has room]
-    #[arg(long, value_name = "N")]
-    pub volume: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = volume_id())]
+    pub volume: Option<VolumeId>,
 
     /// Media type of all of them [default: by the extension, else by the first bytes of images, video and
     /// audio, else application/octet-stream]

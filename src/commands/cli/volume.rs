@@ -9,7 +9,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::output::{announce, deliver, error_text, fail, note};
+use super::volume_id::volume_id;
 use crate::base::size::{ByteSize, rounded};
+use crate::base::types::VolumeId;
 use crate::commands::client::{Body, Client, ClientError, Reply, ServerAddress};
 use crate::http::head::Method;
 
@@ -52,8 +54,8 @@ pub enum Action {
     /// Create a volume: a preallocated file, in which photos can be stored at once
     Create {
         /// Number of the volume, 0 to 4294967295 [default: the next one that is free]
-        #[arg(value_name = "N")]
-        id: Option<u32>,
+        #[arg(value_name = "N", value_parser = volume_id())]
+        id: Option<VolumeId>,
         /// Size of the file, 16MiB to 1TiB in steps of 1MiB [default: the daemon's volume_size]
         #[arg(long, value_name = "SIZE")]
         size: Option<ByteSize>,
@@ -67,8 +69,8 @@ pub enum Action {
     /// Show all fields of one volume
     Show {
         /// Number of the volume
-        #[arg(value_name = "N")]
-        id: u32,
+        #[arg(value_name = "N", value_parser = volume_id())]
+        id: VolumeId,
         /// Print the daemon's answer, as JSON
         #[arg(long)]
         json: bool,
@@ -76,8 +78,8 @@ pub enum Action {
     /// Delete a volume and all photos in it, irrevocably
     Delete {
         /// Number of the volume
-        #[arg(value_name = "N")]
-        id: u32,
+        #[arg(value_name = "N", value_parser = volume_id())]
+        id: VolumeId,
         /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
@@ -85,21 +87,21 @@ pub enum Action {
     /// Refuse new photos and deletions; kept across restarts
     ReadOnly {
         /// Number of the volume; repeatable
-        #[arg(value_name = "N", required = true)]
-        ids: Vec<u32>,
+        #[arg(value_name = "N", required = true, value_parser = volume_id())]
+        ids: Vec<VolumeId>,
     },
     /// Accept photos and deletions again
     Writable {
         /// Number of the volume; repeatable
-        #[arg(value_name = "N", required = true)]
-        ids: Vec<u32>,
+        #[arg(value_name = "N", required = true, value_parser = volume_id())]
+        ids: Vec<VolumeId>,
     },
 }
 
 /// A volume, as the admin API describes it. `size`, `used`, `live` and `dead` are in bytes.
 #[derive(Clone, Debug, Deserialize)]
 struct ListedVolume {
-    id: u32,
+    id: VolumeId,
     shard: Option<u32>,
     disk: u32,
     state: String,
@@ -202,7 +204,7 @@ fn table(volumes: &[ListedVolume]) -> String {
     text
 }
 
-fn show(client: &Client, id: u32, json: bool) -> Result<ExitCode, ClientError> {
+fn show(client: &Client, id: VolumeId, json: bool) -> Result<ExitCode, ClientError> {
     let info: Value = get(client, &format!("/volumes/{id}"))?.json()?;
     if json {
         return Ok(pretty(&info));
@@ -255,7 +257,7 @@ fn own((key, value): (&String, &Value)) -> (String, Value) {
     (key.clone(), value.clone())
 }
 
-fn delete(client: &Client, id: u32, yes: bool) -> Result<ExitCode, ClientError> {
+fn delete(client: &Client, id: VolumeId, yes: bool) -> Result<ExitCode, ClientError> {
     let path = format!("/volumes/{id}");
     let info: ListedVolume = get(client, &path)?.json()?;
     if !yes && !confirmed(&info) {
@@ -282,7 +284,7 @@ fn confirmed(info: &ListedVolume) -> bool {
     answered
 }
 
-fn set(client: &Client, ids: &[u32], what: &str) -> Result<ExitCode, ClientError> {
+fn set(client: &Client, ids: &[VolumeId], what: &str) -> Result<ExitCode, ClientError> {
     let mut code = ExitCode::SUCCESS;
     for id in ids {
         match ask(client, Method::Post, &format!("/volumes/{id}/{what}"), &[]) {
@@ -310,7 +312,7 @@ mod tests {
     #[test]
     fn columns_of_the_volume_table_are_aligned() {
         let volume = ListedVolume {
-            id: 1,
+            id: VolumeId(1),
             shard: Some(0),
             disk: 0,
             state: "writable".into(),
@@ -324,7 +326,7 @@ mod tests {
             damage: 0,
         };
         let making = ListedVolume {
-            id: 12,
+            id: VolumeId(12),
             shard: None,
             state: "creating".into(),
             progress: Some(0.5),

@@ -8,6 +8,7 @@ use super::directories::Offline;
 use super::location::VolumeLocation;
 use super::reader::{Progress, Reader};
 use crate::base::limits::LOG_START;
+use crate::base::types::VolumeId;
 use crate::volume::{
     DamagedNeedle, DamagedRange, Ending, OpenError, SuperblockCopy, SuperblockState,
 };
@@ -28,7 +29,7 @@ pub struct Finding {
     /// Severity.
     pub severity: Severity,
     /// Volume.
-    pub volume: u32,
+    pub volume: VolumeId,
     /// Offset in its file (bytes), if the finding has one.
     pub offset: Option<u64>,
     /// Photo id, if it is known.
@@ -43,7 +44,7 @@ pub struct Finding {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct VolumeReport {
     /// Volume.
-    pub volume: u32,
+    pub volume: VolumeId,
     /// Path of its file.
     pub file: String,
     /// Whether nothing is damaged.
@@ -205,17 +206,17 @@ fn state_text(state: SuperblockState) -> &'static str {
     }
 }
 
-fn damage(volume: u32, offset: Option<u64>, text: impl Into<String>) -> Finding {
+fn damage(volume: VolumeId, offset: Option<u64>, text: impl Into<String>) -> Finding {
     let (severity, key, alt) = (Severity::Damage, None, None);
     Finding { severity, volume, offset, key, alt, text: text.into() }
 }
 
-fn note(volume: u32, offset: u64, text: impl Into<String>) -> Finding {
+fn note(volume: VolumeId, offset: u64, text: impl Into<String>) -> Finding {
     Finding { severity: Severity::Note, ..damage(volume, Some(offset), text) }
 }
 
 /// Returns the findings of the recovery, which are known before the needles are read.
-fn found_at_opening(volume: u32, reader: &Reader<'_>) -> Vec<Finding> {
+fn found_at_opening(volume: VolumeId, reader: &Reader<'_>) -> Vec<Finding> {
     let found = reader.volume.open_report();
     let copies = found.superblock.iter().map(|copy| of_copy(volume, *copy));
     let mut findings: Vec<Finding> = copies.collect();
@@ -240,7 +241,7 @@ fn found_at_opening(volume: u32, reader: &Reader<'_>) -> Vec<Finding> {
     findings
 }
 
-fn of_copy(volume: u32, copy: SuperblockCopy) -> Finding {
+fn of_copy(volume: VolumeId, copy: SuperblockCopy) -> Finding {
     if copy.outdated {
         let text = "this copy of the superblock is older than the others; the daemon rewrites it";
         return note(volume, copy.offset, text);
@@ -251,7 +252,7 @@ fn of_copy(volume: u32, copy: SuperblockCopy) -> Finding {
 }
 
 /// Returns the finding for a damaged place that is no live needle.
-fn of_place(volume: u32, place: &DamagedRange) -> Finding {
+fn of_place(volume: VolumeId, place: &DamagedRange) -> Finding {
     let offset = Some(place.at.offset);
     let Some(id) = place.id else {
         let text = format!(
@@ -266,7 +267,7 @@ fn of_place(volume: u32, place: &DamagedRange) -> Finding {
     Finding { key: Some(id.key.0), alt: Some(id.alt.0), ..damage(volume, offset, text) }
 }
 
-fn of_needle(volume: u32, damaged: &DamagedNeedle) -> Finding {
+fn of_needle(volume: VolumeId, damaged: &DamagedNeedle) -> Finding {
     let text = format!(
         "this needle is damaged ({}): a GET of it answers 500. Store it again from its file (hayloft import \
          --verify DIR, or PUT it under its URL), or delete it",

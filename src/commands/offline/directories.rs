@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::error::OfflineError;
 use super::executor::{self, Executor};
 use super::location::VolumeLocation;
+use crate::base::types::VolumeId;
 use crate::node::datadir::{self, DataDir};
 use crate::ring::SetupError;
 
@@ -15,7 +16,7 @@ pub struct Selection {
     /// Data directories.
     pub data: Vec<PathBuf>,
     /// Volumes in them; all if empty.
-    pub volumes: Vec<u32>,
+    pub volumes: Vec<VolumeId>,
     /// Whether to use the page cache, for file systems without direct I/O.
     pub buffered: bool,
 }
@@ -24,7 +25,7 @@ pub struct Selection {
 pub struct Offline {
     dirs: Vec<DataDir>,
     /// The selected volumes with their files; a valid volume has one.
-    volumes: BTreeMap<u32, Vec<VolumeLocation>>,
+    volumes: BTreeMap<VolumeId, Vec<VolumeLocation>>,
     pub(super) executor: Executor,
 }
 
@@ -38,7 +39,7 @@ impl Offline {
         let opened = selection.data.iter().map(|path| DataDir::open_read_only(path));
         let dirs: Vec<DataDir> = opened.collect::<Result<_, _>>()?;
         let mut executor = Executor::start(selection.buffered)?;
-        let mut volumes: BTreeMap<u32, Vec<VolumeLocation>> = BTreeMap::new();
+        let mut volumes: BTreeMap<VolumeId, Vec<VolumeLocation>> = BTreeMap::new();
         for dir in &dirs {
             let store = dir.store_id().0.to_be_bytes();
             let id = executor.open_dir(dir.path())?;
@@ -91,7 +92,7 @@ impl Offline {
 
 /// A volume with more than one file.
 pub(super) struct TwoFiles {
-    pub(super) id: u32,
+    pub(super) id: VolumeId,
     files: Vec<PathBuf>,
 }
 

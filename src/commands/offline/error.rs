@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::base::types::VolumeId;
 use crate::node::datadir::DataDirError;
 
 /// Why a command could not do its work.
@@ -17,9 +18,9 @@ pub enum OfflineError {
     #[error("there is no volume {id} in the data directories; {}", there_text(there))]
     NoSuchVolume {
         /// Number of the volume.
-        id: u32,
+        id: VolumeId,
         /// Volumes that exist.
-        there: Vec<u32>,
+        there: Vec<VolumeId>,
     },
     /// The file system has no direct I/O.
     #[error(
@@ -77,12 +78,12 @@ pub enum OfflineError {
     Step(&'static str, io::Error),
 }
 
-fn there_text(there: &[u32]) -> String {
+fn there_text(there: &[VolumeId]) -> String {
     match there {
         [] => "there is none at all: name the directory that has it (--data)".to_owned(),
         [only] => format!("there is only volume {only}"),
         several => {
-            let several: Vec<_> = several.iter().map(u32::to_string).collect();
+            let several: Vec<_> = several.iter().map(VolumeId::to_string).collect();
             format!("there are {}", several.join(", "))
         }
     }

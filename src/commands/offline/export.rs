@@ -7,6 +7,7 @@ use tar::{Builder, EntryType, Header};
 use super::directories::Offline;
 use super::reader::{Progress, Reader, damage_of};
 use super::table::Unlisted;
+use crate::base::types::VolumeId;
 use crate::http::photo_tar::{MEDIA_TYPE, MODIFIED, VOLUME};
 use crate::runtime::buffer::Buf;
 use crate::volume::{Body, LiveNeedle};
@@ -61,7 +62,7 @@ impl Offline {
 fn append(
     tar: &mut Builder<&mut dyn Write>,
     reader: &mut Reader<'_>,
-    volume: u32,
+    volume: VolumeId,
     live: LiveNeedle,
 ) -> io::Result<()> {
     let LiveNeedle { id, cookie, needle, .. } = live;

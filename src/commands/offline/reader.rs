@@ -17,7 +17,7 @@ use crate::volume::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Number of the volume.
-    pub volume: u32,
+    pub volume: VolumeId,
     /// Live bytes that were read and verified.
     pub done: u64,
     /// Live bytes in total; `None` while the log is being read.
@@ -38,7 +38,7 @@ impl<'a> Reader<'a> {
     /// Opens a volume file and recovers it, in memory only.
     pub fn open(executor: &'a mut Executor, place: &VolumeLocation) -> Result<Self, OpenError> {
         let expected = Expected {
-            volume: VolumeId(place.file.id),
+            volume: place.file.id,
             generation: place.file.generation,
             store: place.store,
             hash_bits: None,
@@ -65,7 +65,7 @@ impl<'a> Reader<'a> {
     /// Returns the progress of the reader.
     pub fn progress(&self) -> Progress {
         let total = Some(self.volume.figures().live);
-        Progress { volume: self.volume.id().0, done: self.done, total }
+        Progress { volume: self.volume.id(), done: self.done, total }
     }
 
     fn buffer(&self, len: usize) -> Buf {

@@ -10,13 +10,14 @@ use super::directories::Offline;
 use super::location::VolumeLocation;
 use super::reader::{Progress, Reader};
 use crate::base::calendar::rfc3339_nanos;
+use crate::base::types::VolumeId;
 use crate::volume::{DamagedNeedle, LiveNeedle, OpenError};
 
 /// Row of a live needle that was read and verified completely.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
     /// Volume.
-    pub volume: u32,
+    pub volume: VolumeId,
     /// Offset in its file (bytes).
     pub offset: u64,
     /// Length in the file (bytes); for a large body that of the manifest, without the parts.
@@ -46,7 +47,7 @@ pub struct Row {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unlisted {
     /// Volume.
-    pub volume: u32,
+    pub volume: VolumeId,
     /// Offset in its file (bytes); absent if it is the whole volume.
     pub offset: Option<u64>,
     /// Photo id, if it is known.
@@ -58,11 +59,11 @@ pub struct Unlisted {
 }
 
 impl Unlisted {
-    pub(super) fn volume(volume: u32, damage: String) -> Self {
+    pub(super) fn volume(volume: VolumeId, damage: String) -> Self {
         Self { volume, offset: None, key: None, alt: None, damage }
     }
 
-    pub(super) fn needle(volume: u32, damaged: &DamagedNeedle) -> Self {
+    pub(super) fn needle(volume: VolumeId, damaged: &DamagedNeedle) -> Self {
         Self {
             volume,
             offset: Some(damaged.at.offset),
@@ -74,7 +75,7 @@ impl Unlisted {
 }
 
 impl Row {
-    fn new(volume: u32, live: &LiveNeedle, cookies: bool) -> Self {
+    fn new(volume: VolumeId, live: &LiveNeedle, cookies: bool) -> Self {
         let LiveNeedle { at, id, cookie, version, needle } = live;
         Self {
             volume,
@@ -171,10 +172,13 @@ impl Offline {
     }
 }
 
+/// A live needle, or why a needle or volume cannot be listed.
+type Listed = Result<LiveNeedle, Unlisted>;
+
 /// Receives the results of [`Offline::each`]: the reader of the volume (`None` if it could not be opened),
 /// its number, and the needle or its damage.
 pub(super) type Sink<'s> =
-    dyn FnMut(Option<&mut Reader<'_>>, u32, Result<LiveNeedle, Unlisted>) -> io::Result<()> + 's;
+    dyn FnMut(Option<&mut Reader<'_>>, VolumeId, Listed) -> io::Result<()> + 's;
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::base::types::VolumeId;
 use crate::http::target::{self, Target};
 
 /// Size of random keys (bits): JSON readers that store numbers as doubles represent them exactly.
@@ -11,7 +12,7 @@ const KEY_BITS: u32 = 53;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct PhotoName {
     /// Volume.
-    pub volume: u32,
+    pub volume: VolumeId,
     /// Key.
     pub key: u64,
     /// Alternate key.
@@ -37,7 +38,7 @@ impl PhotoName {
     ///
     /// # Errors
     /// The error of the kernel's random source.
-    pub fn draw(volume: u32) -> Result<Self, getrandom::Error> {
+    pub fn draw(volume: VolumeId) -> Result<Self, getrandom::Error> {
         let key = getrandom::u64()? >> (u64::BITS - KEY_BITS);
         Ok(Self { volume, key, alt: 0, cookie: getrandom::u64()? })
     }
@@ -76,9 +77,9 @@ mod tests {
 
     #[test]
     fn generated_keys_fit_in_53_bits_and_differ() {
-        let names: Vec<_> = (0..100).map(|_| PhotoName::draw(3).unwrap()).collect();
+        let names: Vec<_> = (0..100).map(|_| PhotoName::draw(VolumeId(3)).unwrap()).collect();
         for name in &names {
-            assert!(name.key < 1 << 53 && (name.volume, name.alt) == (3, 0));
+            assert!(name.key < 1 << 53 && (name.volume, name.alt) == (VolumeId(3), 0));
             assert_eq!(names.iter().filter(|other| other.key == name.key).count(), 1);
         }
     }

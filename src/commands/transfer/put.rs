@@ -6,6 +6,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::file::Input;
+use crate::base::types::VolumeId;
 use crate::commands::client::{Body, Client, ClientError};
 use crate::http::digits::parse_hex16;
 use crate::http::head::Method;
@@ -58,7 +59,7 @@ struct Created {
 /// [`PutError`].
 pub fn put(
     client: &Client,
-    volume: Option<u32>,
+    volume: Option<VolumeId>,
     content_type: Option<&str>,
     input: &Input,
 ) -> Result<String, PutError> {

@@ -5,6 +5,7 @@ use std::fmt;
 use super::error::{TarError, shown};
 use super::header::{Header, Kind, Number};
 use super::pax::{PaxValue, Records, VOLUME};
+use crate::base::types::VolumeId;
 use crate::http::digits::{DigitsError, parse_decimal};
 use crate::http::reply::valid_content_type;
 use crate::http::{modified, target};
@@ -26,7 +27,7 @@ pub struct Photo {
     /// record deletes it, or if there is no pax record and the time in the header is blank, 0 or before 1970.
     pub modified_ns: Option<u64>,
     /// The volume that the photo was exported from, if the tar has it.
-    pub volume: Option<u32>,
+    pub volume: Option<VolumeId>,
 }
 
 impl Photo {
@@ -200,10 +201,13 @@ fn modified_ns(header: &Header, pax: &PaxValue) -> Result<Option<u64>, &'static 
     }
 }
 
-fn volume(pax: &PaxValue) -> Result<Option<u32>, ()> {
+fn volume(pax: &PaxValue) -> Result<Option<VolumeId>, ()> {
     let PaxValue::Value(value) = pax else { return Ok(None) };
     let number: Option<u32> = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-    number.filter(|number| number.to_string().as_bytes() == value).map(Some).ok_or(())
+    number
+        .filter(|number| number.to_string().as_bytes() == value)
+        .map(|number| Some(VolumeId(number)))
+        .ok_or(())
 }
 
 #[cfg(test)]
@@ -224,7 +228,10 @@ mod tests {
     #[test]
     fn volume_ids_have_exactly_one_spelling() {
         let parse = |text: &str| volume(&PaxValue::Value(text.as_bytes().to_vec()));
-        assert_eq!((parse("0"), parse("4294967295")), (Ok(Some(0)), Ok(Some(u32::MAX))));
+        assert_eq!(
+            (parse("0"), parse("4294967295")),
+            (Ok(Some(VolumeId(0))), Ok(Some(VolumeId(u32::MAX))))
+        );
         for bad in ["", "01", "+1", "-1", "4294967296", "1 ", "x"] {
             assert_eq!(parse(bad), Err(()), "{bad:?}");
         }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use tar::EntryType;
 
 use super::*;
+use crate::base::types::VolumeId;
 
 const COOKIE: &str = "0123456789abcdef";
 
@@ -155,7 +156,10 @@ fn the_last_of_two_records_applies() {
     ]);
     assert_eq!((photo.name(), photo.size), (name(2), 5));
     assert_eq!(photo.modified_ns, Some(2_500_000_000));
-    assert_eq!((photo.content_type.as_deref(), photo.volume), (Some("image/png"), Some(3)));
+    assert_eq!(
+        (photo.content_type.as_deref(), photo.volume),
+        (Some("image/png"), Some(VolumeId(3)))
+    );
 }
 
 #[test]
@@ -322,7 +326,7 @@ fn global_records_apply_until_replaced() {
         .iter()
         .map(|(photo, _)| {
             let seconds = photo.modified_ns.unwrap() / 1_000_000_000;
-            (photo.content_type.as_deref(), photo.volume.unwrap(), seconds)
+            (photo.content_type.as_deref(), photo.volume.unwrap().0, seconds)
         })
         .collect();
     let (png, gif) = (Some("image/png"), Some("image/gif"));
@@ -406,7 +410,7 @@ proptest! {
         prop_assert_eq!(found.len(), photos.len());
         for ((photo, bytes), (key, alt, cookie, volume, kind, len)) in found.iter().zip(&photos) {
             prop_assert_eq!((photo.key, photo.alt, photo.cookie), (*key, *alt, *cookie));
-            prop_assert_eq!(photo.volume, Some(*volume));
+            prop_assert_eq!(photo.volume, Some(VolumeId(*volume)));
             let kind = Some(kind.trim()).filter(|kind| !kind.is_empty());
             prop_assert_eq!(photo.content_type.as_deref(), kind);
             prop_assert_eq!(photo.modified_ns, Some(12_000_000_034));

@@ -9,8 +9,12 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::base::limits::SHARDS_MAX;
+
 /// Number of cores in an affinity mask (`sched_getaffinity(2)`): core ids are below this.
 pub const CORE_ID_LIMIT: usize = CpuSet::count();
+// A core runs one shard.
+const _: () = assert!(CORE_ID_LIMIT <= SHARDS_MAX);
 
 /// The cores to run on, one shard each. Text form: `all` or a list such as `0,2-5`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

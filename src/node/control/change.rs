@@ -5,13 +5,14 @@ use tokio::sync::oneshot;
 
 use super::refused::Refused;
 use crate::base::size::ByteSize;
+use crate::base::types::VolumeId;
 
 /// The body of `POST /volumes`: a volume to create.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewVolume {
     /// Volume id; absent: one above the highest id in use.
-    pub id: Option<u32>,
+    pub id: Option<VolumeId>,
     /// Size of the file; absent: `volume_size` of the configuration.
     pub size: Option<ByteSize>,
     /// Position of the data directory; absent: the one with the most free space.
@@ -25,18 +26,18 @@ pub enum VolumeChange {
     /// [`Creations`](super::Creations).
     Create(NewVolume),
     /// Delete a volume, or the record of a creation that failed.
-    Delete(u32),
+    Delete(VolumeId),
     /// Make a volume read-only or writable.
     SetReadOnly {
         /// Volume id.
-        id: u32,
+        id: VolumeId,
         /// True for read-only, false for writable.
         read_only: bool,
     },
 }
 
 /// Result of a change: the id of the volume.
-pub type ChangeResult = Result<u32, Refused>;
+pub type ChangeResult = Result<VolumeId, Refused>;
 
 /// A request for a change, sent to the main thread. Dropping it unanswered means that the daemon stops.
 #[derive(Debug)]

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use crate::base::types::VolumeId;
+
 /// Why nothing was changed. The sentences are for operators and say what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// There is no volume with this id.
-    NoSuchVolume(u32),
+    NoSuchVolume(VolumeId),
     /// The request is invalid.
     Invalid(String),
     /// The request conflicts with the present state.

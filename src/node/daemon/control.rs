@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::error::StartError;
 use super::random::random;
 use crate::base::sys;
+use crate::base::types::ShardId;
 use crate::node::shard::{Requester, Shared};
 use crate::ring::{Prepared, Ring, RingOptions};
 use crate::runtime::buffer::Pool;
@@ -45,11 +46,11 @@ impl Control {
     }
 
     /// Wakes the event loops of these shards.
-    pub fn wake(&mut self, shards: Vec<u16>) {
+    pub fn wake(&mut self, shards: Vec<ShardId>) {
         let handle = self.runtime.handle().clone();
         self.block_on(async move {
             for shard in shards {
-                handle.submit(Op::Wake { shard }).await;
+                handle.submit(Op::Wake { peer: shard.index() }).await;
             }
         });
     }

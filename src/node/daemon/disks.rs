@@ -18,6 +18,7 @@ use std::time::Duration;
 use super::space::space;
 use super::store::Store;
 use crate::base::threads::{Thread, Threads, name};
+use crate::base::types::VolumeId;
 use crate::node::board::{Board, DiskState};
 use crate::node::datadir::MARKER;
 
@@ -30,7 +31,7 @@ pub enum Lost {
     /// The data directory at this position.
     Disk(usize),
     /// The file of this volume.
-    Volume(u32),
+    Volume(VolumeId),
 }
 
 /// Identity of a file: device and inode.
@@ -47,24 +48,26 @@ struct Watched {
 
 /// The monitored volume files. Clones share the list.
 #[derive(Clone, Default)]
-pub struct WatchedFiles(Arc<Mutex<BTreeMap<u32, Watched>>>);
+pub struct WatchedFiles(Arc<Mutex<BTreeMap<VolumeId, Watched>>>);
 
 impl WatchedFiles {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Watched>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<VolumeId, Watched>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Monitors the file of a volume from now on.
-    pub fn watch(&self, volume: u32, path: PathBuf) {
+    pub fn watch(&self, volume: VolumeId, path: PathBuf) {
         match identity(&path) {
             Ok(identity) => drop(self.lock().insert(volume, Watched { path, identity })),
             // The volume cannot be opened either, and that is logged as an error.
-            Err(error) => tracing::debug!(volume, "{} is not monitored: {error}", path.display()),
+            Err(error) => {
+                tracing::debug!(volume = volume.0, "{} is not monitored: {error}", path.display())
+            }
         }
     }
 
     /// Ends the monitoring of a volume's file, which is about to be removed on purpose, or was lost.
-    pub fn forget(&self, volume: u32) {
+    pub fn forget(&self, volume: VolumeId) {
         self.lock().remove(&volume);
     }
 
@@ -74,7 +77,7 @@ impl WatchedFiles {
     }
 
     /// The monitored files that are no longer at their paths.
-    pub(super) fn lost(&self) -> Vec<(u32, PathBuf)> {
+    pub(super) fn lost(&self) -> Vec<(VolumeId, PathBuf)> {
         let files = self.lock();
         let lost =
             files.iter().filter(|(_, file)| is_lost(identity(&file.path).as_ref(), file.identity));
@@ -190,7 +193,7 @@ impl Monitor {
             self.files.forget(volume);
             self.report(Lost::Volume(volume));
             tracing::error!(
-                volume,
+                volume = volume.0,
                 "{} was removed or replaced under the running daemon: the volume takes no more writes, \
                  since a restart would not find them; its photos are still served. Copy the photos \
                  elsewhere before the daemon is restarted: they are lost when this process ends",
@@ -218,23 +221,23 @@ mod tests {
         let path = dir.path().join("1.0.vol");
         fs::write(&path, "a").unwrap();
         let files = WatchedFiles::default();
-        files.watch(1, path.clone());
-        files.watch(2, dir.path().join("absent"));
+        files.watch(VolumeId(1), path.clone());
+        files.watch(VolumeId(2), dir.path().join("absent"));
         assert_eq!(files.lost(), []);
         fs::rename(&path, dir.path().join("moved")).unwrap();
-        assert_eq!(files.lost(), [(1, path.clone())]);
+        assert_eq!(files.lost(), [(VolumeId(1), path.clone())]);
         fs::write(&path, "another").unwrap();
-        assert_eq!(files.lost(), [(1, path.clone())], "not the same file");
+        assert_eq!(files.lost(), [(VolumeId(1), path.clone())], "not the same file");
         fs::rename(dir.path().join("moved"), &path).unwrap();
         assert_eq!(files.lost(), [], "back again");
-        files.forget(1);
+        files.forget(VolumeId(1));
         fs::remove_file(&path).unwrap();
         assert_eq!(files.lost(), []);
         fs::write(&path, "again").unwrap();
-        files.watch(1, path.clone());
+        files.watch(VolumeId(1), path.clone());
         fs::remove_file(&path).unwrap();
         files.forget_all_in(Path::new("/elsewhere"));
-        assert_eq!(files.lost(), [(1, path)]);
+        assert_eq!(files.lost(), [(VolumeId(1), path)]);
         files.forget_all_in(dir.path());
         assert_eq!(files.lost(), [], "reported once, for the whole directory");
     }
@@ -268,12 +271,12 @@ mod tests {
     fn loss_is_reported_before_it_is_logged() {
         let dir = tempfile::tempdir().unwrap();
         let (marker, volume) = (dir.path().join(MARKER), dir.path().join("1.0.vol"));
-        for lost in [Lost::Disk(0), Lost::Volume(1)] {
+        for lost in [Lost::Disk(0), Lost::Volume(VolumeId(1))] {
             fs::write(&marker, "").unwrap();
             fs::write(&volume, "").unwrap();
             let (sender, receiver) = std::sync::mpsc::channel();
             let files = WatchedFiles::default();
-            files.watch(1, volume.clone());
+            files.watch(VolumeId(1), volume.clone());
             let identity = identity(&marker).unwrap();
             let markers = vec![Marker { disk: 0, dir: dir.path().to_owned(), identity }];
             let board = Board::new(&[], vec![DiskBoard::new("", DiskState::Ok)]);

@@ -7,6 +7,7 @@ use super::readiness::Notifier;
 use super::running::Running;
 use super::signals::Signals;
 use crate::base::threads::name;
+use crate::base::types::ShardId;
 
 /// Drains a daemon and ends its threads. Returns how it has ended.
 pub fn stop(daemon: Running, reason: Reason, signals: &mut Signals) -> Ended {
@@ -28,7 +29,8 @@ impl Running {
     /// The name of a shard that has ended before the drain: the other shards would wait for it while they
     /// drain.
     pub fn lost_shard(&self) -> Option<String> {
-        (0..self.shards.len()).map(name::shard).find(|shard| self.threads.has_ended(shard))
+        let mut names = ShardId::all(self.shards.len()).map(name::shard);
+        names.find(|shard| self.threads.has_ended(shard))
     }
 
     /// Begins the drain: no new requests are accepted from now on.
@@ -46,17 +48,18 @@ impl Running {
                 tracing::warn!("received {signal} again: stopping without waiting any longer");
                 is_cut = true;
             } else {
-                let running = self.shards.iter().zip(0..).filter(|(t, _)| !t.is_finished());
-                let running: Vec<u16> = running.map(|(_, shard)| shard).collect();
-                self.manager.control.wake(running);
+                let ids = ShardId::all(self.shards.len());
+                let running =
+                    self.shards.iter().zip(ids).filter(|(thread, _)| !thread.is_finished());
+                self.manager.control.wake(running.map(|(_, id)| id).collect());
                 std::thread::sleep(Duration::from_millis(10));
             }
         }
         let mut lost = None;
-        for (n, thread) in self.shards.into_iter().enumerate() {
+        for (id, thread) in ShardId::all(self.shards.len()).zip(self.shards) {
             if thread.is_finished() && thread.join().is_err() {
-                tracing::error!("thread {} ended by itself while draining", name::shard(n));
-                lost = Some(name::shard(n));
+                tracing::error!("thread {} ended by itself while draining", name::shard(id));
+                lost = Some(name::shard(id));
             }
         }
         for other in [name::ADMIN, name::DISKS, name::ACCESS_TRACE, name::LOG] {

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::activation::PassedError;
 use crate::base::size::{ByteSize, rounded};
+use crate::base::types::{ShardId, VolumeId};
 use crate::node::config::{ConfigError, Listen};
 use crate::node::datadir::DataDirError;
 use crate::ring::SetupError;
@@ -99,7 +100,7 @@ pub enum StartError {
     )]
     TwoFiles {
         /// The volume.
-        id: u32,
+        id: VolumeId,
         /// File found first.
         first: PathBuf,
         /// File found second.
@@ -112,7 +113,7 @@ pub enum StartError {
     )]
     Create {
         /// The volume.
-        id: u32,
+        id: VolumeId,
         /// The data directory.
         path: PathBuf,
         /// The step that failed.
@@ -164,8 +165,8 @@ pub enum Purpose {
     Data,
     /// `admin`.
     Admin,
-    /// `shard_ports`: the port of the shard with this number.
-    Shard(usize),
+    /// `shard_ports`: the port of this shard.
+    Shard(ShardId),
 }
 
 impl fmt::Display for Purpose {

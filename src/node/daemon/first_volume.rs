@@ -5,8 +5,12 @@ use super::error::StartError;
 use super::space::{place_of, space};
 use super::store::Store;
 use super::volume_files::{self, FoundVolume};
+use crate::base::types::VolumeId;
 use crate::node::config::Config;
 use crate::volume::IoError;
+
+/// Id of the first volume.
+const FIRST: VolumeId = VolumeId(1);
 
 /// What a daemon does at the start when its data directories hold no volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +39,7 @@ pub fn find_volumes(
         && stores.iter().all(|store| store.dir.is_some())
         && let Some(dir) = dir
     {
-        let superblock = volume_files::superblock(dir, 1, config.volume_size.bytes());
+        let superblock = volume_files::superblock(dir, FIRST, config.volume_size.bytes());
         let (handle, preallocation) =
             (control.handle().clone(), volume_files::preallocation(config));
         let target = path.clone();
@@ -45,7 +49,7 @@ pub fn find_volumes(
         });
         created.map_err(|(what, error)| not_created(config, what, error))?;
         tracing::info!("created volume 1 of {} in {}", config.volume_size, path.display());
-        volumes.push(FoundVolume { store: 0, id: 1, generation: 0 });
+        volumes.push(FoundVolume { store: 0, id: FIRST, generation: 0 });
     }
     Ok(volumes)
 }
@@ -68,5 +72,5 @@ pub fn check_room(config: &Config) -> Result<(), StartError> {
 /// The error for a first volume that could not be created; `what` is the step that failed.
 fn not_created(config: &Config, what: &'static str, error: IoError) -> StartError {
     let (path, size) = (config.data[0].clone(), config.volume_size);
-    StartError::Create { id: 1, path, what, error, size }
+    StartError::Create { id: FIRST, path, what, error, size }
 }

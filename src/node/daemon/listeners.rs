@@ -15,6 +15,7 @@ use super::error::{Purpose, StartError};
 use super::stores::Seen;
 use crate::base::limits::LISTEN_BACKLOG;
 use crate::base::new_name;
+use crate::base::types::ShardId;
 use crate::node::config::{Config, ConfigError, Listen, ShardPorts};
 use crate::node::shard::Listener;
 
@@ -271,7 +272,7 @@ pub fn bind_all(config: &Config, shards: usize) -> Result<(Bound, TcpListener), 
         );
     }
     let host = bound.shard_port_host();
-    let ports = ports.into_iter().flatten().enumerate();
+    let ports = ShardId::all(shards).zip(ports.into_iter().flatten());
     for ((shard, port), listeners) in ports.zip(&mut bound.shards) {
         let socket = bind_alone(SocketAddr::new(host, port), Purpose::Shard(shard))?;
         listeners.push(Listener::new(socket.into(), true));

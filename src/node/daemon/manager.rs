@@ -22,6 +22,7 @@ use super::volume_files::{self, FoundVolume};
 use crate::base::limits::CHANGES_MAX;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::size::{ByteSize, rounded};
+use crate::base::types::{ShardId, VolumeId};
 use crate::node::config::Config;
 use crate::node::control::{ChangeRequest, Creations, NewVolume, Refused, VolumeChange};
 use crate::node::shard::{
@@ -55,7 +56,7 @@ pub struct ManagerState {
     /// Division of the file descriptors.
     pub open_files: OpenFiles,
     /// Ids of the volumes being changed.
-    pub changing: RefCell<BTreeSet<u32>>,
+    pub changing: RefCell<BTreeSet<VolumeId>>,
 }
 
 /// Executes changes to volumes.
@@ -106,7 +107,7 @@ impl Manager {
 /// Marks a volume as being changed, until dropped.
 struct Changing {
     state: Rc<ManagerState>,
-    id: u32,
+    id: VolumeId,
 }
 
 impl Drop for Changing {
@@ -143,7 +144,7 @@ impl ManagerState {
         }
     }
 
-    fn begin(self: &Rc<Self>, id: u32) -> Result<Changing, Refused> {
+    fn begin(self: &Rc<Self>, id: VolumeId) -> Result<Changing, Refused> {
         let mut changing = self.changing.borrow_mut();
         if changing.contains(&id) && !chosen(Sabotage::InterleavedChanges) {
             let sentence = format!("Volume {id} is being changed already; wait for that to end.");
@@ -185,12 +186,12 @@ impl ManagerState {
         Ok(Plan { changing, size: size.bytes(), store })
     }
 
-    fn next_id(&self) -> Result<u32, Refused> {
+    fn next_id(&self) -> Result<VolumeId, Refused> {
         let placement = self.placement.borrow();
         let changing = self.changing.borrow();
         let taken = placement.owners().into_keys().chain(changing.iter().copied());
-        let highest = taken.max().unwrap_or(0);
-        highest.checked_add(1).ok_or_else(|| {
+        let highest = taken.max().map_or(0, |id| id.0);
+        highest.checked_add(1).map(VolumeId).ok_or_else(|| {
             Refused::Conflict("The highest number is taken; choose one with \"id\".".to_owned())
         })
     }
@@ -271,7 +272,7 @@ impl ManagerState {
                 self.creations.end(id);
                 let size = ByteSize(summary.size);
                 let path = store.path.display();
-                tracing::info!(volume = id, "created, {size} in {path}, on shard {shard}");
+                tracing::info!(volume = id.0, "created, {size} in {path}, on shard {shard}");
             }
             Err(error) => {
                 let sentence =
@@ -284,22 +285,20 @@ impl ManagerState {
 
     /// Sends an order to a shard and waits for its outcome. Each change has one order to a shard under way,
     /// so that there are never more than a mailbox has room for.
-    async fn ask<R: RemoteKind>(&self, shard: usize, order: R) -> R::Outcome {
-        let shard = u16::try_from(shard).expect("at most 1024 shards");
+    async fn ask<R: RemoteKind>(&self, shard: ShardId, order: R) -> R::Outcome {
         self.requester.ask(shard, order).await
     }
 
     /// Sends the owner of a volume (`None`: deleted) and the resulting device limits to all shards.
-    async fn route(&self, volume: u32, owner: Option<usize>) {
-        let owner = owner.map(|shard| u16::try_from(shard).expect("at most 1024 shards"));
-        for shard in 0..self.shared.shards() {
+    async fn route(&self, volume: VolumeId, owner: Option<ShardId>) {
+        for shard in ShardId::all(self.shared.shards()) {
             let operations = device_limit(&self.config, &self.placement.borrow(), shard);
             self.ask(shard, SetRoute { volume, owner }).await;
             self.ask(shard, LimitDevice { operations }).await;
         }
     }
 
-    async fn delete(self: &Rc<Self>, id: u32) -> Result<(), Refused> {
+    async fn delete(self: &Rc<Self>, id: VolumeId) -> Result<(), Refused> {
         let _changing = self.begin(id)?;
         let placed = self.placement.borrow().get(id);
         let Some(placed) = placed else {
@@ -326,20 +325,20 @@ impl ManagerState {
         self.creations.end(id);
         match summary {
             Some(summary) => {
-                tracing::info!(volume = id, "deleted, with {} needles", summary.needles)
+                tracing::info!(volume = id.0, "deleted, with {} needles", summary.needles)
             }
-            None => tracing::info!(volume = id, "deleted; it could not be opened"),
+            None => tracing::info!(volume = id.0, "deleted; it could not be opened"),
         }
         Ok(())
     }
 
-    async fn set_read_only(self: &Rc<Self>, id: u32, read_only: bool) -> Result<(), Refused> {
+    async fn set_read_only(self: &Rc<Self>, id: VolumeId, read_only: bool) -> Result<(), Refused> {
         let _changing = self.begin(id)?;
         let placed = self.placement.borrow().get(id).ok_or(Refused::NoSuchVolume(id))?;
         let what = if read_only { "made read-only" } else { "made writable" };
         let done = self.ask(placed.shard, SetReadOnly { volume: id, read_only }).await;
         let summary = done.map_err(|error| refused(id, what, error))?;
-        tracing::info!(volume = id, write_state = ?summary.write_state, "{what}");
+        tracing::info!(volume = id.0, write_state = ?summary.write_state, "{what}");
         Ok(())
     }
 
@@ -353,15 +352,17 @@ impl ManagerState {
             let placed = self.placement.borrow().get(volume);
             let Some(placed) = placed else { continue };
             match self.ask(placed.shard, FenceVolume { volume }).await {
-                Ok(summary) => tracing::info!(volume, write_state = ?summary.write_state, "fenced"),
+                Ok(summary) => {
+                    tracing::info!(volume = volume.0, write_state = ?summary.write_state, "fenced")
+                }
                 // A volume that refuses the order takes no writes anyway.
-                Err(error) => tracing::info!(volume, "{error}"),
+                Err(error) => tracing::info!(volume = volume.0, "{error}"),
             }
         }
     }
 }
 
-fn not_made(id: u32, store: &Store, what: &str, error: IoError) -> Refused {
+fn not_made(id: VolumeId, store: &Store, what: &str, error: IoError) -> Refused {
     let path = store.path.display();
     match error {
         IoError::Errno(nix::libc::ENOSPC) => Refused::NoSpace(format!(
@@ -375,7 +376,7 @@ fn not_made(id: u32, store: &Store, what: &str, error: IoError) -> Refused {
     }
 }
 
-fn refused(id: u32, what: &str, error: OrderError) -> Refused {
+fn refused(id: VolumeId, what: &str, error: OrderError) -> Refused {
     let sentence = format!("Volume {id} was not {what}: {error}.");
     match error {
         OrderError::NoVolume => Refused::NoSuchVolume(id),

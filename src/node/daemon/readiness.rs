@@ -127,14 +127,16 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::base::types::{ShardId, VolumeId};
     use crate::node::board::{ShardInfo, VolumeInfo};
 
     const SECOND: u64 = 1_000_000_000;
 
     fn board() -> Arc<Board> {
-        let shard = |id| ShardInfo { id, core: id, port: None };
-        let board = Board::new(&[shard(0), shard(1)], vec![]);
-        let volume = VolumeInfo { id: 1, shard: 0, disk: 0, durable: true };
+        let infos = [0, 1].map(|n| ShardInfo { id: ShardId::from_index(n), core: 0, port: None });
+        let board = Board::new(&infos, vec![]);
+        let volume =
+            VolumeInfo { id: VolumeId(1), shard: ShardId::from_index(0), disk: 0, durable: true };
         board.register_volume(volume, VolumeState::Recovering);
         board
     }
@@ -150,7 +152,7 @@ mod tests {
         board.shards[1].turn(1);
         assert_eq!(notifier.notices(&board, 1), [Notice::Ready]);
         assert_eq!(notifier.notices(&board, 20 * SECOND), [], "no watchdog, no notices");
-        board.volume(1).unwrap().state.set(VolumeState::Writable);
+        board.volume(VolumeId(1)).unwrap().state.set(VolumeState::Writable);
         let status = Notice::Status("1 volumes, 1 writable".to_owned());
         assert_eq!(notifier.notices(&board, 20 * SECOND), [status]);
     }
@@ -167,7 +169,8 @@ mod tests {
             VolumeState::Failed,
         ];
         for (id, state) in (2..).zip(states) {
-            board.register_volume(VolumeInfo { id, shard: 0, disk: 0, durable: true }, state);
+            let (id, shard) = (VolumeId(id), ShardId::from_index(0));
+            board.register_volume(VolumeInfo { id, shard, disk: 0, durable: true }, state);
         }
         assert_eq!(
             status(&board),

@@ -10,7 +10,7 @@ use super::random::random;
 use super::store::Store;
 use crate::base::limits::{CHECKPOINT_RATE, LINGER_NS};
 use crate::base::sys;
-use crate::base::types::VolumeId;
+use crate::base::types::{ShardId, VolumeId};
 use crate::http::conn::Deadlines;
 use crate::node::board::{VolumeInfo, VolumeState};
 use crate::node::config::Config;
@@ -45,15 +45,15 @@ pub fn launches(
     let mut assignments: Vec<Vec<Assignment>> = (0..count).map(|_| Vec::new()).collect();
     for (id, placed) in placement.all() {
         let assignment = assign(id, placed, &stores[placed.store], config, &shared.metrics);
-        assignments[placed.shard].push(assignment);
+        assignments[placed.shard.index()].push(assignment);
     }
     let missing = stores.iter().any(|store| store.dir.is_none());
-    let parts = cores.into_iter().zip(prepared).zip(listeners).zip(assignments).enumerate();
-    let launch = |(n, (((core, prepared), listeners), assignments))| Launch {
+    let parts = cores.into_iter().zip(prepared).zip(listeners).zip(assignments);
+    let launch = |(id, (((core, prepared), listeners), assignments))| Launch {
         prepared,
         core,
         start: Start {
-            id: u16::try_from(n).expect("at most 1024 shards"),
+            id,
             config: shard_config(config, files, missing),
             shared: Arc::clone(shared),
             assignments,
@@ -61,12 +61,12 @@ pub fn launches(
             listeners,
         },
     };
-    parts.map(launch).collect()
+    ShardId::all(count).zip(parts).map(launch).collect()
 }
 
 /// Returns the assignment of a volume for its shard, and registers the volume as recovering.
 pub fn assign(
-    id: u32,
+    id: VolumeId,
     placed: Placed,
     store: &Store,
     config: &Config,
@@ -75,14 +75,14 @@ pub fn assign(
     let dir = store.dir.as_ref().expect("volumes are found in open stores only");
     let info = VolumeInfo {
         id,
-        shard: u32::try_from(placed.shard).expect("at most 1024 shards"),
+        shard: placed.shard,
         disk: u32::try_from(placed.store).expect("at most 256 data directories"),
         durable: !config.buffered,
     };
     Assignment {
         dir: store.path.clone(),
         expected: Expected {
-            volume: VolumeId(id),
+            volume: id,
             generation: placed.generation,
             store: dir.store_id().0.to_be_bytes(),
             hash_bits: None,
@@ -122,7 +122,7 @@ fn shard_config(config: &Config, files: OpenFiles, disk_missing: bool) -> ShardC
 
 /// Number of operations that one shard may have in flight on a device: `limits.device_in_flight`, divided by
 /// the number of shards that share the device. At least 1.
-pub fn device_limit(config: &Config, placement: &Placement, shard: usize) -> usize {
+pub fn device_limit(config: &Config, placement: &Placement, shard: ShardId) -> usize {
     (config.limits.device_in_flight as usize / placement.sharing(shard)).max(1)
 }
 
@@ -153,10 +153,10 @@ mod tests {
         config.limits.device_in_flight = 5;
         let mut placement = Placement::new(3);
         let limits = |config: &Config, placement: &Placement| {
-            [0, 1, 2].map(|shard| device_limit(config, placement, shard))
+            [0, 1, 2].map(|shard| device_limit(config, placement, ShardId::from_index(shard)))
         };
         assert_eq!(limits(&config, &placement), [5, 5, 5]);
-        for id in 1..3 {
+        for id in [VolumeId(1), VolumeId(2)] {
             placement.place(&FoundVolume { store: 0, id, generation: 0 });
         }
         assert_eq!(limits(&config, &placement), [2, 2, 5]);

@@ -21,6 +21,7 @@ use super::{listeners, machine, shards, stores, welcome};
 use crate::base::logging::Log;
 use crate::base::sys;
 use crate::base::threads::{Threads, name};
+use crate::base::types::ShardId;
 use crate::node::board::{Board, DiskBoard, ShardInfo};
 use crate::node::config::{Config, Listen};
 use crate::node::control::admin::{self, AdminLimits, AdminState};
@@ -100,13 +101,13 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
     let control_plane = start_control_plane(admin_socket, state, threads)
         .map_err(|error| StartError::Step("start the admin thread", error))?;
     let mut shards = Vec::new();
-    for (n, launch) in launches.into_iter().enumerate() {
-        let limit = shards::device_limit(config, &placement, n);
+    for (id, launch) in ShardId::all(count).zip(launches) {
+        let limit = shards::device_limit(config, &placement, id);
         let options = RingOptions { device_in_flight: limit, buffered: config.buffered };
         let (region, peers) = (Arc::clone(&region), peers.clone());
-        let body = move || shards::run(launch, &Pool::new(&region, n), peers, options);
+        let body = move || shards::run(launch, &Pool::new(&region, id.index()), peers, options);
         let thread = threads
-            .spawn(&name::shard(n), body)
+            .spawn(&name::shard(id), body)
             .map_err(|error| StartError::Step("start a shard's thread", error))?;
         shards.push(thread);
     }
@@ -169,12 +170,12 @@ fn map(pools: usize, len: usize) -> Result<Arc<Region>, StartError> {
 }
 
 fn shard_infos(cores: &[usize], first_port: Option<u16>) -> Vec<ShardInfo> {
-    let info = |(n, core): (usize, &usize)| ShardInfo {
-        id: u32::try_from(n).expect("at most 1024 shards: CORE_ID_LIMIT"),
+    let info = |(id, core): (ShardId, &usize)| ShardInfo {
+        id,
         core: u32::try_from(*core).expect("core ids are below CORE_ID_LIMIT"),
-        port: first_port.map(|port| port + u16::try_from(n).expect("at most 1024 shards")),
+        port: first_port.map(|port| port + u16::from(id)),
     };
-    cores.iter().enumerate().map(info).collect()
+    ShardId::all(cores.len()).zip(cores).map(info).collect()
 }
 
 fn new_board(shards: &[ShardInfo], stores: &[Store]) -> Arc<Board> {

@@ -15,6 +15,7 @@ use super::start::start;
 use crate::base::logging::Log;
 use crate::base::size::ByteSize;
 use crate::base::threads::{Threads, name};
+use crate::base::types::ShardId;
 use crate::node::board::{Board, VolumeState};
 use crate::node::config::{Config, Listen, ShardPorts};
 
@@ -41,7 +42,7 @@ fn daemon(dir: &Path) -> Running {
 
 /// Starts a thread with the name of one more shard, which panics when the daemon begins to drain.
 fn shard_that_panics_while_draining(daemon: &mut Running) -> String {
-    let shard = name::shard(daemon.shards.len());
+    let shard = name::shard(ShardId::from_index(daemon.shards.len()));
     let thread = panics_while_draining(&daemon.threads, &shard, &daemon.board);
     daemon.shards.push(thread);
     shard
@@ -93,7 +94,7 @@ fn a_shard_that_panics_while_the_daemon_drains_is_a_lost_thread() {
 fn a_shard_that_panicked_right_before_a_signal_is_a_lost_thread_and_nothing_drains() {
     let dir = tempfile::tempdir().unwrap();
     let mut daemon = daemon(dir.path());
-    let shard = name::shard(daemon.shards.len());
+    let shard = name::shard(ShardId::from_index(daemon.shards.len()));
     let thread = daemon.threads.spawn(&shard, || panic!("on purpose")).unwrap();
     while !thread.is_finished() {
         std::thread::yield_now();
@@ -122,7 +123,7 @@ fn a_second_signal_ends_the_drain_without_hiding_a_lost_shard() {
         let mut daemon = daemon(dir.path());
         let lost = panics.then(|| shard_that_panics_while_draining(&mut daemon));
         let (end, ends) = std::sync::mpsc::channel::<()>();
-        let hanging = name::shard(daemon.shards.len());
+        let hanging = name::shard(ShardId::from_index(daemon.shards.len()));
         let thread = daemon.threads.spawn(&hanging, move || assert!(ends.recv().is_err()));
         daemon.shards.push(thread.unwrap());
         let threads = daemon.threads.clone();

@@ -21,7 +21,7 @@ pub struct FoundVolume {
     /// Position of its data directory in the configuration.
     pub store: usize,
     /// Volume id.
-    pub id: u32,
+    pub id: VolumeId,
     /// Generation of the file.
     pub generation: u64,
 }
@@ -32,7 +32,7 @@ pub struct FoundVolume {
 /// [`StartError::TwoFiles`] if a volume has two files; [`StartError::DataDir`] if a directory cannot be
 /// listed.
 pub fn volumes(stores: &[Store]) -> Result<Vec<FoundVolume>, StartError> {
-    let mut found: BTreeMap<u32, FoundVolume> = BTreeMap::new();
+    let mut found: BTreeMap<VolumeId, FoundVolume> = BTreeMap::new();
     for (store, dir) in stores.iter().enumerate() {
         let Some(dir) = &dir.dir else { continue };
         for file in dir.volumes()? {
@@ -48,12 +48,12 @@ pub fn volumes(stores: &[Store]) -> Result<Vec<FoundVolume>, StartError> {
 }
 
 /// Returns the superblock of a new volume of `size` bytes in this data directory.
-pub fn superblock(dir: &DataDir, id: u32, size: u64) -> Superblock {
+pub fn superblock(dir: &DataDir, id: VolumeId, size: u64) -> Superblock {
     Superblock {
         compat: 0,
         ro_compat: 0,
         incompat: 0,
-        volume: VolumeId(id),
+        volume: id,
         incarnation: random(),
         parent: 0,
         generation: 0,

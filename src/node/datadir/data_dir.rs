@@ -16,6 +16,7 @@ use super::marker::{Marker, StoreId};
 use super::names::{self, FileName};
 use super::undo::Undo;
 use crate::base::new_name::{self, parent_of};
+use crate::base::types::VolumeId;
 
 /// An open data directory; locked, except as described at [`DataDir::open_read_only`] and
 /// [`DataDir::read_unlocked`]. Dropping it releases the lock.
@@ -222,20 +223,20 @@ impl DataDir {
 
     /// Path of a volume file: `DIR/{id}.{generation}.vol`.
     #[must_use]
-    pub fn volume_path(&self, id: u32, generation: u64) -> PathBuf {
+    pub fn volume_path(&self, id: VolumeId, generation: u64) -> PathBuf {
         self.path.join(names::volume(id, generation))
     }
 
     /// Path of a volume file while it is being created: `DIR/{id}.{generation}.vol.tmp`. A file left there by
     /// a crash is removed when the directory is opened again.
     #[must_use]
-    pub fn volume_temporary_path(&self, id: u32, generation: u64) -> PathBuf {
+    pub fn volume_temporary_path(&self, id: VolumeId, generation: u64) -> PathBuf {
         self.path.join(names::volume_temporary(id, generation))
     }
 
     /// Path of the checkpoint of a volume: `DIR/{id}.{generation}.ckpt`.
     #[must_use]
-    pub fn checkpoint_path(&self, id: u32, generation: u64) -> PathBuf {
+    pub fn checkpoint_path(&self, id: VolumeId, generation: u64) -> PathBuf {
         self.path.join(names::checkpoint(id, generation))
     }
 

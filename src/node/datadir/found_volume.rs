@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use super::error::DataDirError;
 use super::listing::{is_regular_file, names_in};
 use super::names::FileName;
+use crate::base::types::VolumeId;
 
 /// A volume file found in a data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundVolume {
     /// Volume id, as in URLs.
-    pub id: u32,
+    pub id: VolumeId,
     /// Generation of the file: compaction writes the next one. The highest is not always the valid one.
     pub generation: u64,
     /// Path of the file: the directory as configured, and the file name.

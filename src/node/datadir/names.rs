@@ -1,5 +1,7 @@
 //! The file names in a data directory. Parsing is strict: a name has exactly one spelling.
 
+use crate::base::types::VolumeId;
+
 /// The marker of a data directory: store id and format.
 pub const MARKER: &str = "hayloft.toml";
 /// The marker while it is being written.
@@ -20,7 +22,7 @@ pub(super) enum FileName {
     /// Other expected names without data: LOCK, lost+found, an unfinished marker, a probe.
     Housekeeping,
     /// `{id}.{generation}.vol`.
-    Volume { id: u32, generation: u64 },
+    Volume { id: VolumeId, generation: u64 },
     /// `{id}.{generation}.vol.tmp`: a volume whose creation did not finish.
     VolumeTemporary,
     /// `{id}.{generation}.ckpt`.
@@ -46,7 +48,7 @@ impl FileName {
         let (Some(id), Some(generation)) = (decimal(id), decimal(generation)) else {
             return Self::Unknown;
         };
-        let Ok(id) = u32::try_from(id) else {
+        let Ok(id) = u32::try_from(id).map(VolumeId) else {
             return Self::Unknown;
         };
         match kind {
@@ -67,17 +69,17 @@ fn decimal(text: &str) -> Option<u64> {
 }
 
 /// `{id}.{generation}.vol`.
-pub(super) fn volume(id: u32, generation: u64) -> String {
+pub(super) fn volume(id: VolumeId, generation: u64) -> String {
     format!("{id}.{generation}.vol")
 }
 
 /// `{id}.{generation}.vol.tmp`.
-pub(super) fn volume_temporary(id: u32, generation: u64) -> String {
+pub(super) fn volume_temporary(id: VolumeId, generation: u64) -> String {
     format!("{id}.{generation}.vol.tmp")
 }
 
 /// `{id}.{generation}.ckpt`.
-pub(super) fn checkpoint(id: u32, generation: u64) -> String {
+pub(super) fn checkpoint(id: VolumeId, generation: u64) -> String {
     format!("{id}.{generation}.ckpt")
 }
 
@@ -88,6 +90,7 @@ mod tests {
     #[test]
     fn generated_names_parse_to_their_kind() {
         for (id, generation) in [(0, 0), (1, 1), (u32::MAX, u64::MAX)] {
+            let id = VolumeId(id);
             assert_eq!(
                 FileName::parse(&volume(id, generation)),
                 FileName::Volume { id, generation }

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::shard::ShardMetrics;
 use super::volume::VolumeMetrics;
+use crate::base::types::VolumeId;
 use crate::node::board::{Board, VolumeInfo, VolumeState};
 
 /// Constant properties of the daemon.
@@ -44,7 +45,7 @@ pub struct Metrics {
     /// Open volumes by id. **Never locked on the data path**: only when a volume is registered or
     /// removed, and by the admin thread to copy the list. A shard keeps the `Arc` it registered and
     /// writes through that.
-    volumes: RwLock<BTreeMap<u32, Arc<VolumeMetrics>>>,
+    volumes: RwLock<BTreeMap<VolumeId, Arc<VolumeMetrics>>>,
     registered_buffers: AtomicBool,
 }
 
@@ -78,14 +79,14 @@ impl Metrics {
     }
 
     /// Removes a volume, here and from the board; returns it if it was registered.
-    pub fn remove_volume(&self, id: u32) -> Option<Arc<VolumeMetrics>> {
+    pub fn remove_volume(&self, id: VolumeId) -> Option<Arc<VolumeMetrics>> {
         self.board.remove_volume(id);
         self.volumes.write().unwrap_or_else(PoisonError::into_inner).remove(&id)
     }
 
     /// Returns the volume with this id.
     #[must_use]
-    pub fn volume(&self, id: u32) -> Option<Arc<VolumeMetrics>> {
+    pub fn volume(&self, id: VolumeId) -> Option<Arc<VolumeMetrics>> {
         self.volumes.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
@@ -116,13 +117,14 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::types::ShardId;
 
     fn node() -> NodeInfo {
         NodeInfo { version: "0".into(), durable: true, ..NodeInfo::default() }
     }
 
     fn volume(id: u32) -> VolumeInfo {
-        VolumeInfo { id, shard: 0, disk: 0, durable: true }
+        VolumeInfo { id: VolumeId(id), shard: ShardId::from_index(0), disk: 0, durable: true }
     }
 
     #[test]
@@ -131,11 +133,11 @@ mod tests {
         m.register_volume(volume(7), VolumeState::Writable);
         let three = m.register_volume(volume(3), VolumeState::Writable);
         three.needles.set(5);
-        let ids = |m: &Metrics| m.volumes().iter().map(|v| v.board.info.id).collect::<Vec<_>>();
+        let ids = |m: &Metrics| m.volumes().iter().map(|v| v.board.info.id.0).collect::<Vec<_>>();
         assert_eq!(ids(&m), [3, 7], "by rising id");
-        assert_eq!(m.volume(3).map(|v| v.needles.value()), Some(5), "the same numbers");
-        assert!(m.remove_volume(3).is_some());
-        assert!(m.remove_volume(3).is_none());
+        assert_eq!(m.volume(VolumeId(3)).map(|v| v.needles.value()), Some(5), "the same numbers");
+        assert!(m.remove_volume(VolumeId(3)).is_some());
+        assert!(m.remove_volume(VolumeId(3)).is_none());
         assert_eq!(ids(&m), [7]);
     }
 
@@ -152,6 +154,6 @@ mod tests {
         assert!(panicked.is_err() && m.volumes.is_poisoned());
         assert_eq!(m.volumes().len(), 1);
         m.register_volume(volume(2), VolumeState::Writable);
-        assert!(m.volume(2).is_some());
+        assert!(m.volume(VolumeId(2)).is_some());
     }
 }

@@ -132,11 +132,13 @@ fn ratio(part: u64, whole: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::types::{ShardId, VolumeId};
     use crate::node::board::VolumeInfo;
 
     #[test]
     fn durations_are_converted_to_seconds() {
-        let info = VolumeInfo { id: 1, shard: 0, disk: 0, durable: true };
+        let info =
+            VolumeInfo { id: VolumeId(1), shard: ShardId::from_index(0), disk: 0, durable: true };
         let volume = VolumeMetrics::new(Arc::new(VolumeBoard::new(info, VolumeState::Writable)));
         volume.open_ms.set(1500);
         volume.checkpoint_ms.set(20);

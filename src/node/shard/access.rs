@@ -14,7 +14,7 @@ impl Shard {
         let Some(queue) = &self.shared.access else { return };
         let Some(status) = answered.status else { return };
         let trace = |method, object: &ObjectName, size: u64, is_range| {
-            let hash = object_hash(object.volume, object.id.key.0, object.id.alt.0);
+            let hash = object_hash(object.volume.0, object.id.key.0, object.id.alt.0);
             if !queue.includes(hash) {
                 return;
             }
@@ -31,7 +31,7 @@ impl Shard {
                 status: status.code(),
                 method,
                 flags: flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum(),
-                volume: object.volume,
+                volume: object.volume.0,
             };
             match queue.push(record) {
                 true => self.metrics().access_records.inc(),

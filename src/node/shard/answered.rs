@@ -1,6 +1,7 @@
 //! How a request was answered: what its session records about it, and the next step of its connection.
 
 use super::object_name::ObjectName;
+use crate::base::types::ShardId;
 use crate::http::status::Status;
 
 /// Next step of a connection after a request.
@@ -9,7 +10,7 @@ pub enum NextStep {
     /// Wait for the next request.
     Stay,
     /// Continue with the same request in this other shard.
-    Move(u16),
+    Move(ShardId),
     /// Close the connection.
     Close,
     /// Close the connection, but read on for a while first: the peer may still be sending.

@@ -2,6 +2,7 @@
 //! Off unless configured; reads are never logged. Lines contain no cookie.
 
 use super::shard::Shard;
+use crate::base::types::VolumeId;
 use crate::http::conn::Conn;
 use crate::http::head::Method;
 use crate::http::status::Status;
@@ -11,7 +12,7 @@ use crate::http::target::{self, Target};
 pub struct Audited {
     method: &'static str,
     peer: Box<str>,
-    volume: Option<u32>,
+    volume: Option<VolumeId>,
     key: Option<u64>,
     alt: Option<u32>,
 }
@@ -69,6 +70,7 @@ impl Audited {
             Some(_) => "failed",
             None => "ended without an answer",
         };
+        let volume = volume.map(|volume| volume.0);
         tracing::info!(
             target: "hayloft::audit", peer = &*peer, volume, key, alt, status, "{method} {outcome}"
         );

@@ -19,7 +19,7 @@ use super::shard::Shard;
 use super::upload_parameters::UploadParameters;
 use super::{receive, upload};
 use crate::base::limits::{COMMIT_NEEDLES_MAX, NEEDLE_DATA_MAX};
-use crate::base::types::{Cookie, NeedleId};
+use crate::base::types::{Cookie, NeedleId, VolumeId};
 use crate::http::conn::{Conn, PeerError};
 use crate::http::digest::Verifier;
 use crate::http::head::Head;
@@ -38,7 +38,7 @@ pub async fn store(
     shard: &Rc<Shard>,
     conn: &mut Conn,
     head: &Head,
-    number: u32,
+    number: VolumeId,
 ) -> Result<Answered, PlainReply> {
     let mut parameters = UploadParameters::of(shard, conn, head)?;
     if parameters.len > shard.config.batch_max {
@@ -157,7 +157,7 @@ impl Read for TarBuffers {
 async fn store_all(
     shard: &Rc<Shard>,
     volume: &Rc<Volume>,
-    number: u32,
+    number: VolumeId,
     tar: TarBuffers,
     parameters: &UploadParameters,
 ) -> Result<Vec<BatchPhoto>, PlainReply> {

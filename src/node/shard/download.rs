@@ -134,7 +134,10 @@ async fn stream(
                 let (volume, id) = (object.volume, object.id);
                 if let Some(omitted) = shard.damage_warnings.admit(shard.handle.now()) {
                     let why = plain.reason;
-                    tracing::error!(volume, "sending needle {id} ended early: {why}{omitted}");
+                    tracing::error!(
+                        volume = volume.0,
+                        "sending needle {id} ended early: {why}{omitted}"
+                    );
                 }
                 return Ok(false);
             }

@@ -6,6 +6,7 @@ use super::answered::{Answered, NextStep};
 use super::plain_reply::{PlainReply, no_buffer};
 use super::request::RequestError;
 use super::shard::Shard;
+use crate::base::types::ShardId;
 use crate::http::conn::{Conn, PeerError};
 use crate::http::head::{Head, Method, Version};
 use crate::http::reply::{CONTINUE, Connection, MAX_HEAD_LEN, ReplyHead};
@@ -70,7 +71,7 @@ pub fn next_step_after(connection: Connection, sent: bool) -> NextStep {
 ///
 /// # Errors
 /// 503 when the connection was moved before, or the other shard's mailbox is too full.
-pub fn move_to_owner(shard: &Shard, conn: &Conn, owner: u16) -> Result<Answered, PlainReply> {
+pub fn move_to_owner(shard: &Shard, conn: &Conn, owner: ShardId) -> Result<Answered, PlainReply> {
     if conn.has_moved() || !shard.may_hand_over(owner) {
         return Err(error_reply(shard, RequestError::Busy));
     }

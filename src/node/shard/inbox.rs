@@ -24,7 +24,7 @@ impl Shard {
                 Message::Connection(arrival) => {
                     self.adopt(arrival);
                     // Last: until here the connection counts as arriving, so that no shard ends.
-                    let id = usize::from(self.id);
+                    let id = self.id.index();
                     self.shared.idle[id].store(false, Ordering::SeqCst);
                     self.shared.arriving[id].fetch_sub(1, Ordering::SeqCst);
                 }

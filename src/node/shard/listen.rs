@@ -11,6 +11,7 @@ use super::session;
 use super::shard::Shard;
 use crate::base::accept::{Next, PAUSE_NS};
 use crate::base::sabotage::{Sabotage, chosen};
+use crate::base::types::ShardId;
 use crate::http::conn::{Conn, Wait};
 use crate::runtime::op::{Op, Sock};
 
@@ -58,12 +59,11 @@ impl Shard {
             }
             return self.refuse(sock);
         };
-        let shards = 0..self.shared.shards();
-        let least = shards.min_by_key(|&shard| self.shared.load(shard));
-        let least = least.expect("there is at least one shard");
-        let target = u16::try_from(least).expect("shard count fits u16");
-        let mine = self.shared.load(usize::from(self.id));
-        if !own && target != self.id && mine >= self.shared.load(least) + IMBALANCE {
+        let shards = ShardId::all(self.shared.shards());
+        let target = shards.min_by_key(|&shard| self.shared.load(shard));
+        let target = target.expect("there is at least one shard");
+        let mine = self.shared.load(self.id);
+        if !own && target != self.id && mine >= self.shared.load(target) + IMBALANCE {
             if self.may_hand_over(target) {
                 return self.hand_over(target, Arrival::Fresh(sock, slot));
             }

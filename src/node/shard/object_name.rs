@@ -1,12 +1,12 @@
 //! The object that a request names.
 
-use crate::base::types::{Cookie, NeedleId};
+use crate::base::types::{Cookie, NeedleId, VolumeId};
 
 /// The object that a request names.
 #[derive(Clone, Copy)]
 pub struct ObjectName {
     /// Volume id.
-    pub volume: u32,
+    pub volume: VolumeId,
     /// Key and alternate key of the needle.
     pub id: NeedleId,
     /// Cookie that the client presented.

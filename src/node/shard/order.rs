@@ -4,6 +4,7 @@
 use thiserror::Error;
 
 use super::assignment::Assignment;
+use crate::base::types::{ShardId, VolumeId};
 use crate::volume::{NotRemoved, StateError};
 
 /// Opens a volume, which the shard owns from then on. Its outcome is a summary of the volume.
@@ -12,7 +13,7 @@ pub struct OpenVolume(pub Assignment);
 /// Makes a volume of the shard read-only, or writable. Its outcome is a summary of the volume.
 pub struct SetReadOnly {
     /// Volume id.
-    pub volume: u32,
+    pub volume: VolumeId,
     /// True for read-only, false for writable.
     pub read_only: bool,
 }
@@ -21,22 +22,22 @@ pub struct SetReadOnly {
 /// on the volume, if it was open.
 pub struct DeleteVolume {
     /// Volume id.
-    pub volume: u32,
+    pub volume: VolumeId,
 }
 
 /// Fences a volume of the shard: its file is no longer at its path, so that nothing more is written. Its
 /// outcome is a summary of the volume.
 pub struct FenceVolume {
     /// Volume id.
-    pub volume: u32,
+    pub volume: VolumeId,
 }
 
 /// Sets the shard that requests to a volume are sent to. Cannot fail.
 pub struct SetRoute {
     /// Volume id.
-    pub volume: u32,
+    pub volume: VolumeId,
     /// Owning shard; `None` when the volume was removed.
-    pub owner: Option<u16>,
+    pub owner: Option<ShardId>,
 }
 
 /// Limits the operations in flight on each device. Cannot fail.

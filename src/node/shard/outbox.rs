@@ -6,6 +6,7 @@ use super::message::{Arrival, Message};
 use super::remote::{RemoteAnswer, RequestOrigin};
 use super::shard::Shard;
 use crate::base::limits::HANDED_OVER_MAX;
+use crate::base::types::ShardId;
 
 impl Shard {
     /// Answers a request of another thread.
@@ -20,15 +21,15 @@ impl Shard {
     }
 
     /// Whether another shard's mailbox is short enough to hand a connection over to it.
-    pub(super) fn may_hand_over(&self, to: u16) -> bool {
-        self.shared.mailboxes[usize::from(to)].len() < HANDED_OVER_MAX
+    pub(super) fn may_hand_over(&self, to: ShardId) -> bool {
+        self.shared.mailboxes[to.index()].len() < HANDED_OVER_MAX
     }
 
     /// Hands a connection over to another shard. To be called only right after [`Self::may_hand_over`]
     /// returned true.
-    pub(super) fn hand_over(&self, to: u16, arrival: Arrival) {
+    pub(super) fn hand_over(&self, to: ShardId, arrival: Arrival) {
         self.metrics().handed_over.inc();
-        self.shared.arriving[usize::from(to)].fetch_add(1, Ordering::SeqCst);
+        self.shared.arriving[to.index()].fetch_add(1, Ordering::SeqCst);
         self.metrics().messages_sent.inc();
         self.shared.send(&self.handle, to, Message::Connection(arrival));
     }

@@ -6,6 +6,7 @@ use super::request::{
     RequestError, StoredNeedle,
 };
 use super::volumes::Volumes;
+use crate::base::types::VolumeId;
 use crate::http::conditional::WriteConditions;
 use crate::runtime::buffer::Buf;
 use crate::volume::Check;
@@ -17,7 +18,7 @@ impl Volumes {
     /// See [`RequestError`].
     pub async fn read(
         &self,
-        volume: u32,
+        volume: VolumeId,
         request: ReadNeedle,
         mut alloc: impl FnMut(usize) -> Option<Buf>,
     ) -> Result<FoundNeedle, RequestError> {
@@ -34,7 +35,11 @@ impl Volumes {
     ///
     /// # Errors
     /// See [`RequestError`].
-    pub async fn put(&self, volume: u32, request: PutNeedle) -> Result<StoredNeedle, RequestError> {
+    pub async fn put(
+        &self,
+        volume: VolumeId,
+        request: PutNeedle,
+    ) -> Result<StoredNeedle, RequestError> {
         let volume = self.local(volume)?;
         let PutNeedle { id, cookie, draft, conditions } = request;
         let holds = |existing: Option<&_>| hold(conditions.as_ref(), existing);
@@ -50,7 +55,7 @@ impl Volumes {
     /// See [`RequestError`].
     pub async fn post(
         &self,
-        volume: u32,
+        volume: VolumeId,
         request: PostNeedle,
     ) -> Result<StoredNeedle, RequestError> {
         let volume = self.local(volume)?;
@@ -65,7 +70,7 @@ impl Volumes {
     /// See [`RequestError`].
     pub async fn check_put(
         &self,
-        volume: u32,
+        volume: VolumeId,
         request: CheckPut,
     ) -> Result<Option<WriteConditions>, RequestError> {
         let volume = self.local(volume)?;
@@ -82,7 +87,7 @@ impl Volumes {
     /// See [`RequestError`].
     pub async fn delete_needle(
         &self,
-        volume: u32,
+        volume: VolumeId,
         request: DeleteNeedle,
     ) -> Result<(), RequestError> {
         let volume = self.local(volume)?;

@@ -2,14 +2,14 @@
 
 use serde::Serialize;
 
-use crate::base::types::{Cookie, NeedleId};
+use crate::base::types::{Cookie, NeedleId, VolumeId};
 use crate::http::target::{OBJECT_PATH_MAX, write_object};
 use crate::volume::Stored;
 
 /// JSON description of a stored photo, sent for a name that the store picked and for each photo of a batch.
 #[derive(Serialize)]
 pub struct PhotoDescription {
-    volume: u32,
+    volume: VolumeId,
     key: u64,
     alt: u32,
     cookie: String,
@@ -20,7 +20,7 @@ pub struct PhotoDescription {
 
 impl PhotoDescription {
     /// Describes needle `id` of `size` bytes.
-    pub fn new(volume: u32, id: NeedleId, cookie: Cookie, size: u64, stored: &Stored) -> Self {
+    pub fn new(volume: VolumeId, id: NeedleId, cookie: Cookie, size: u64, stored: &Stored) -> Self {
         let (key, alt) = (id.key.0, id.alt.0);
         let mut path = [0; OBJECT_PATH_MAX];
         let len = write_object(volume, key, alt, cookie.0, &mut path);

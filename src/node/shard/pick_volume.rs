@@ -2,6 +2,7 @@
 
 use super::plain_reply::PlainReply;
 use super::shard::Shard;
+use crate::base::types::VolumeId;
 use crate::http::status::Status;
 use crate::node::board::VolumeState;
 use crate::node::metrics;
@@ -11,7 +12,7 @@ impl Shard {
     ///
     /// # Errors
     /// 507 when no writable volume has room, 503 when no volume is writable.
-    pub fn pick_volume(&self, len: u64) -> Result<u32, PlainReply> {
+    pub fn pick_volume(&self, len: u64) -> Result<VolumeId, PlainReply> {
         if let Some(own) = self.volumes.most_free(len) {
             self.routes.is_no_room_logged.set(false);
             return Ok(own);
@@ -52,6 +53,7 @@ mod tests {
 
     use super::super::start::Start;
     use super::*;
+    use crate::base::types::ShardId;
     use crate::node::board::VolumeInfo;
     use crate::runtime::Runtime;
     use crate::runtime::buffer::{Pool, Region};
@@ -60,15 +62,16 @@ mod tests {
 
     /// Picks among the volumes of other shards, given as state, size and used bytes, from id 1 on. Returns
     /// the id, or the status of the refusal.
-    fn pick(volumes: &[(VolumeState, u64, u64)], len: u64) -> Result<u32, Status> {
+    fn pick(volumes: &[(VolumeState, u64, u64)], len: u64) -> Result<VolumeId, Status> {
         let driver = World::new(1, &Image::default()).driver();
         let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
         let runtime = Runtime::new(&driver, pool, || 7);
-        let start = Start::empty(1, 2);
+        let start = Start::empty(ShardId::from_index(1), 2);
         let shared = Arc::clone(&start.shared);
         let (shard, _) = Shard::new(runtime.handle(), start);
         for (id, (state, size, used)) in (1..).zip(volumes) {
-            let info = VolumeInfo { id, shard: 0, disk: 0, durable: true };
+            let (id, shard) = (VolumeId(id), ShardId::from_index(0));
+            let info = VolumeInfo { id, shard, disk: 0, durable: true };
             let board = Arc::clone(&shared.metrics.register_volume(info, *state).board);
             board.size_bytes.set(*size);
             board.used_bytes.set(*used);
@@ -80,8 +83,8 @@ mod tests {
     fn an_upload_goes_to_the_writable_volume_with_the_most_room() {
         let (writable, read_only) = (VolumeState::Writable, VolumeState::ReadOnly);
         let volumes = [(writable, 500, 300), (writable, 400, 100), (read_only, 900, 0)];
-        assert_eq!(pick(&volumes, 100), Ok(2));
-        assert_eq!(pick(&volumes, 299), Ok(2));
+        assert_eq!(pick(&volumes, 100), Ok(VolumeId(2)));
+        assert_eq!(pick(&volumes, 299), Ok(VolumeId(2)));
         assert_eq!(pick(&volumes, 300), Err(Status::INSUFFICIENT_STORAGE));
     }
 

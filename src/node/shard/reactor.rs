@@ -221,8 +221,8 @@ impl Shard {
         let nothing = self.accepting.held() == 0
             && self.connections.held() == 0
             && (self.refusing.held() == 0 || chosen(Sabotage::ForgetRefusals))
-            && self.shared.arriving[usize::from(self.id)].load(Ordering::SeqCst) == 0;
-        self.shared.idle[usize::from(self.id)].store(nothing, Ordering::SeqCst);
+            && self.shared.arriving[self.id.index()].load(Ordering::SeqCst) == 0;
+        self.shared.idle[self.id.index()].store(nothing, Ordering::SeqCst);
         nothing && self.shared.all_idle()
     }
 }

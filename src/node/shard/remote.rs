@@ -9,6 +9,7 @@ use super::request::{
     StoredNeedle,
 };
 use super::volume_summary::VolumeSummary;
+use crate::base::types::{ShardId, VolumeId};
 use crate::http::conditional::WriteConditions;
 use crate::runtime::buffer::Buf;
 use crate::runtime::{Handle, Replies};
@@ -17,7 +18,7 @@ use crate::runtime::{Handle, Replies};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestOrigin {
     /// The shard with this number.
-    Shard(u16),
+    Shard(ShardId),
     /// The daemon's main thread.
     Main,
 }
@@ -25,7 +26,7 @@ pub enum RequestOrigin {
 /// A request to a volume of another shard.
 pub struct ToVolume<R> {
     /// Volume id.
-    pub volume: u32,
+    pub volume: VolumeId,
     /// The request.
     pub request: R,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::message::Message;
 use super::remote::{AwaitedAnswers, RemoteAnswer, RemoteKind, RemoteRequest, RequestOrigin};
 use super::shared::Shared;
+use crate::base::types::ShardId;
 use crate::runtime::Handle;
 
 /// Sends the requests of one thread to shards and receives the answers.
@@ -26,7 +27,7 @@ impl Requester {
     /// Sends a request to a shard and waits for its outcome. The caller must not have more requests under
     /// way than mailboxes have room for: [`MESSAGES_IN_FLIGHT`](crate::base::limits::MESSAGES_IN_FLIGHT) of
     /// a shard, [`ORDERS_MAX`](crate::base::limits::ORDERS_MAX) of the main thread to one shard.
-    pub async fn ask<R: RemoteKind>(&self, shard: u16, request: R) -> R::Outcome {
+    pub async fn ask<R: RemoteKind>(&self, shard: ShardId, request: R) -> R::Outcome {
         let awaited = R::awaited(&self.awaited);
         let number = awaited.expect();
         let request = RemoteRequest { from: self.origin, number, request: request.into_any() };

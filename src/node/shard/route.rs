@@ -7,6 +7,7 @@ use super::request::{
 };
 use super::shard::Shard;
 use crate::base::limits::{MESSAGES_IN_FLIGHT, REPLY_HEADROOM};
+use crate::base::types::{ShardId, VolumeId};
 use crate::http::conditional::WriteConditions;
 use crate::volume::GetError;
 
@@ -19,7 +20,11 @@ pub trait VolumeRequest: Sized {
     ///
     /// # Errors
     /// See [`RequestError`].
-    async fn perform_here(self, shard: &Shard, volume: u32) -> Result<Self::Outcome, RequestError>;
+    async fn perform_here(
+        self,
+        shard: &Shard,
+        volume: VolumeId,
+    ) -> Result<Self::Outcome, RequestError>;
 
     /// Has the request performed by the shard that owns the volume.
     ///
@@ -28,15 +33,19 @@ pub trait VolumeRequest: Sized {
     async fn perform_elsewhere(
         self,
         shard: &Shard,
-        owner: u16,
-        volume: u32,
+        owner: ShardId,
+        volume: VolumeId,
     ) -> Result<Self::Outcome, RequestError>;
 }
 
 impl VolumeRequest for ReadNeedle {
     type Outcome = FoundNeedle;
 
-    async fn perform_here(self, shard: &Shard, volume: u32) -> Result<FoundNeedle, RequestError> {
+    async fn perform_here(
+        self,
+        shard: &Shard,
+        volume: VolumeId,
+    ) -> Result<FoundNeedle, RequestError> {
         shard.volumes.read(volume, self, |len| shard.admission.read_buffer(len)).await
     }
 
@@ -45,8 +54,8 @@ impl VolumeRequest for ReadNeedle {
     async fn perform_elsewhere(
         self,
         shard: &Shard,
-        owner: u16,
-        volume: u32,
+        owner: ShardId,
+        volume: VolumeId,
     ) -> Result<FoundNeedle, RequestError> {
         let mut len = shard.routes.size_hint(volume);
         loop {
@@ -72,15 +81,19 @@ impl VolumeRequest for ReadNeedle {
 impl VolumeRequest for PutNeedle {
     type Outcome = StoredNeedle;
 
-    async fn perform_here(self, shard: &Shard, volume: u32) -> Result<StoredNeedle, RequestError> {
+    async fn perform_here(
+        self,
+        shard: &Shard,
+        volume: VolumeId,
+    ) -> Result<StoredNeedle, RequestError> {
         shard.volumes.put(volume, self).await
     }
 
     async fn perform_elsewhere(
         self,
         shard: &Shard,
-        owner: u16,
-        volume: u32,
+        owner: ShardId,
+        volume: VolumeId,
     ) -> Result<StoredNeedle, RequestError> {
         shard.ask(owner, ToVolume { volume, request: self }).await
     }
@@ -89,15 +102,19 @@ impl VolumeRequest for PutNeedle {
 impl VolumeRequest for PostNeedle {
     type Outcome = StoredNeedle;
 
-    async fn perform_here(self, shard: &Shard, volume: u32) -> Result<StoredNeedle, RequestError> {
+    async fn perform_here(
+        self,
+        shard: &Shard,
+        volume: VolumeId,
+    ) -> Result<StoredNeedle, RequestError> {
         shard.volumes.post(volume, self).await
     }
 
     async fn perform_elsewhere(
         self,
         shard: &Shard,
-        owner: u16,
-        volume: u32,
+        owner: ShardId,
+        volume: VolumeId,
     ) -> Result<StoredNeedle, RequestError> {
         shard.ask(owner, ToVolume { volume, request: self }).await
     }
@@ -109,7 +126,7 @@ impl VolumeRequest for CheckPut {
     async fn perform_here(
         self,
         shard: &Shard,
-        volume: u32,
+        volume: VolumeId,
     ) -> Result<Option<WriteConditions>, RequestError> {
         shard.volumes.check_put(volume, self).await
     }
@@ -117,8 +134,8 @@ impl VolumeRequest for CheckPut {
     async fn perform_elsewhere(
         self,
         shard: &Shard,
-        owner: u16,
-        volume: u32,
+        owner: ShardId,
+        volume: VolumeId,
     ) -> Result<Option<WriteConditions>, RequestError> {
         shard.ask(owner, ToVolume { volume, request: self }).await
     }
@@ -127,15 +144,15 @@ impl VolumeRequest for CheckPut {
 impl VolumeRequest for DeleteNeedle {
     type Outcome = ();
 
-    async fn perform_here(self, shard: &Shard, volume: u32) -> Result<(), RequestError> {
+    async fn perform_here(self, shard: &Shard, volume: VolumeId) -> Result<(), RequestError> {
         shard.volumes.delete_needle(volume, self).await
     }
 
     async fn perform_elsewhere(
         self,
         shard: &Shard,
-        owner: u16,
-        volume: u32,
+        owner: ShardId,
+        volume: VolumeId,
     ) -> Result<(), RequestError> {
         shard.ask(owner, ToVolume { volume, request: self }).await
     }
@@ -148,7 +165,7 @@ impl Shard {
     /// See [`RequestError`].
     pub async fn perform<R: VolumeRequest>(
         &self,
-        volume: u32,
+        volume: VolumeId,
         request: R,
     ) -> Result<R::Outcome, RequestError> {
         match self.owner_of(volume) {
@@ -159,7 +176,7 @@ impl Shard {
     }
 
     /// Sends a request to another shard and waits for its outcome.
-    async fn ask<T, R>(&self, owner: u16, request: R) -> Result<T, RequestError>
+    async fn ask<T, R>(&self, owner: ShardId, request: R) -> Result<T, RequestError>
     where
         R: RemoteKind<Outcome = Result<T, RequestError>>,
     {

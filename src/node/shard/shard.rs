@@ -18,6 +18,7 @@ use super::volumes::Volumes;
 use crate::base::accept::Failures;
 use crate::base::account::Account;
 use crate::base::throttle::Throttle;
+use crate::base::types::{ShardId, VolumeId};
 use crate::http::conn::Waiting;
 use crate::http::date;
 use crate::node::board::ShardBoard;
@@ -27,7 +28,7 @@ use crate::runtime::{Handle, Queue};
 
 /// A shard.
 pub struct Shard {
-    pub(super) id: u16,
+    pub(super) id: ShardId,
     pub(super) handle: Handle,
     pub(super) config: ShardConfig,
     pub(super) shared: Arc<Shared>,
@@ -85,15 +86,15 @@ impl Shard {
     }
 
     pub(super) fn mailbox(&self) -> &Mailbox<Message> {
-        &self.shared.mailboxes[usize::from(self.id)]
+        &self.shared.mailboxes[self.id.index()]
     }
 
     pub(super) fn board(&self) -> &ShardBoard {
-        &self.shared.board.shards[usize::from(self.id)]
+        &self.shared.board.shards[self.id.index()]
     }
 
     pub(super) fn metrics(&self) -> &ShardMetrics {
-        &self.shared.metrics.shards[usize::from(self.id)]
+        &self.shared.metrics.shards[self.id.index()]
     }
 
     pub(super) fn draining(&self) -> bool {
@@ -118,7 +119,7 @@ impl Shard {
     }
 
     /// Returns the shard that owns a volume, if there is such a volume.
-    pub(super) fn owner_of(&self, volume: u32) -> Option<u16> {
+    pub(super) fn owner_of(&self, volume: VolumeId) -> Option<ShardId> {
         self.routes.owner(volume)
     }
 }

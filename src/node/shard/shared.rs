@@ -8,6 +8,7 @@ use super::message::Message;
 use super::remote::RemoteAnswer;
 use super::slots::Slots;
 use crate::base::limits::{HANDED_OVER_MAX, MESSAGES_IN_FLIGHT, ORDERS_MAX};
+use crate::base::types::ShardId;
 use crate::node::board::Board;
 use crate::node::metrics::Metrics;
 use crate::runtime::Handle;
@@ -77,10 +78,10 @@ impl Shared {
 
     /// Sends a message to a shard and wakes the shard if it sleeps. `handle` is of the calling thread's
     /// runtime. A mailbox has room for all messages that can be under way (see [`Self::new`]).
-    pub(super) fn send(&self, handle: &Handle, shard: u16, message: Message) {
-        match self.mailboxes[usize::from(shard)].send(message) {
+    pub(super) fn send(&self, handle: &Handle, shard: ShardId, message: Message) {
+        match self.mailboxes[shard.index()].send(message) {
             Ok(false) => {}
-            Ok(true) => drop(handle.submit(Op::Wake { shard })),
+            Ok(true) => drop(handle.submit(Op::Wake { peer: shard.index() })),
             Err(_) => unreachable!("a mailbox has room for every message that may be under way"),
         }
     }
@@ -88,10 +89,10 @@ impl Shared {
     /// Sends an answer to the main thread, as [`Self::send`] does to a shard.
     pub(super) fn send_to_main(&self, handle: &Handle, answer: RemoteAnswer) {
         // The main thread's ring is the last peer, after those of the shards.
-        let main = u16::try_from(self.shards()).expect("shard count fits u16");
+        let main = self.shards();
         match self.main_mailbox.send(answer) {
             Ok(false) => {}
-            Ok(true) => drop(handle.submit(Op::Wake { shard: main })),
+            Ok(true) => drop(handle.submit(Op::Wake { peer: main })),
             Err(_) => unreachable!("a mailbox has room for every answer that is awaited"),
         }
     }
@@ -102,7 +103,7 @@ impl Shared {
     /// # Panics
     /// When they differ.
     pub fn audit(&self) {
-        let load: u64 = (0..self.shards()).map(|shard| self.load(shard)).sum();
+        let load: u64 = ShardId::all(self.shards()).map(|shard| self.load(shard)).sum();
         assert_eq!(
             self.slots.taken(),
             load,
@@ -110,8 +111,9 @@ impl Shared {
         );
     }
 
-    /// Number of connections that shard `n` has or is about to receive.
-    pub(super) fn load(&self, n: usize) -> u64 {
+    /// Number of connections that a shard has or is about to receive.
+    pub(super) fn load(&self, shard: ShardId) -> u64 {
+        let n = shard.index();
         self.board.shards[n].connections.get() + self.arriving[n].load(Ordering::SeqCst)
     }
 

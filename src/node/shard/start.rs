@@ -1,5 +1,6 @@
 //! Launch parameters of a shard.
 
+use crate::base::types::{ShardId, VolumeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -10,8 +11,8 @@ use super::shared::Shared;
 
 /// Launch parameters of a shard.
 pub struct Start {
-    /// Shard number, from 0.
-    pub id: u16,
+    /// The shard's number.
+    pub id: ShardId,
     /// Configuration.
     pub config: ShardConfig,
     /// State shared with the other shards.
@@ -19,7 +20,7 @@ pub struct Start {
     /// Volumes to open.
     pub assignments: Vec<Assignment>,
     /// Owning shard of each volume of the daemon.
-    pub owners: HashMap<u32, u16>,
+    pub owners: HashMap<VolumeId, ShardId>,
     /// Listening sockets.
     pub listeners: Vec<Listener>,
 }
@@ -27,13 +28,13 @@ pub struct Start {
 #[cfg(test)]
 impl Start {
     /// Of shard `id` of `count` shards, without volumes and listeners.
-    pub(super) fn empty(id: u16, count: usize) -> Self {
+    pub(super) fn empty(id: ShardId, count: usize) -> Self {
         use crate::http::conn::Deadlines;
         use crate::node::board::{Board, ShardInfo};
         use crate::node::metrics::{Metrics, NodeInfo};
 
-        let ids = 0..u32::try_from(count).expect("a test has few shards");
-        let infos: Vec<ShardInfo> = ids.map(|id| ShardInfo { id, core: id, port: None }).collect();
+        let infos: Vec<ShardInfo> =
+            ShardId::all(count).map(|id| ShardInfo { id, core: 0, port: None }).collect();
         let metrics = Metrics::new(NodeInfo::default(), Board::new(&infos, Vec::new()));
         let second = 1_000_000_000;
         let deadlines = Deadlines {

@@ -18,6 +18,7 @@ use super::stored_photo::StoredPhoto;
 use super::upload_parameters::UploadParameters;
 use super::{receive, upload};
 use crate::base::limits::NEEDLE_DATA_MAX;
+use crate::base::types::VolumeId;
 use crate::http::conn::Conn;
 use crate::http::head::Head;
 use crate::http::reply::ReplyHead;
@@ -30,7 +31,7 @@ pub enum Destination {
     /// This object.
     Object(ObjectName),
     /// This volume, under a name that the volume picks.
-    Volume(u32),
+    Volume(VolumeId),
     /// Any volume that has room, under a name that the volume picks.
     Any,
 }
@@ -128,7 +129,7 @@ async fn receive_needle(
     shard: &Rc<Shard>,
     conn: &mut Conn,
     head: &Head,
-    (volume, object): (u32, Option<ObjectName>),
+    (volume, object): (VolumeId, Option<ObjectName>),
     parameters: UploadParameters,
 ) -> Result<StoredPhoto, NotStored> {
     let UploadParameters { len, content_type, modified_ns, mut conditions, mut verifier } =

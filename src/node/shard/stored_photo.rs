@@ -2,11 +2,12 @@
 
 use super::object_name::ObjectName;
 use super::request::StoredNeedle;
+use crate::base::types::VolumeId;
 
 /// A photo that was stored in a volume.
 pub struct StoredPhoto {
     /// Volume id.
-    pub volume: u32,
+    pub volume: VolumeId,
     /// Its needle.
     pub needle: StoredNeedle,
 }

@@ -16,6 +16,7 @@ use super::shard::Shard;
 use super::stored_photo::StoredPhoto;
 use super::upload_parameters::UploadParameters;
 use crate::base::limits::CHUNK;
+use crate::base::types::VolumeId;
 use crate::http::conn::{Conn, PeerError};
 use crate::http::digest::Verifier;
 use crate::http::head::Head;
@@ -28,7 +29,7 @@ pub async fn receive(
     shard: &Rc<Shard>,
     conn: &mut Conn,
     head: &Head,
-    (number, object): (u32, Option<ObjectName>),
+    (number, object): (VolumeId, Option<ObjectName>),
     parameters: UploadParameters,
 ) -> Result<StoredPhoto, NotStored> {
     let UploadParameters { len, content_type, modified_ns, conditions, mut verifier } = parameters;

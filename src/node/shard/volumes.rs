@@ -12,6 +12,7 @@ use super::request::RequestError;
 use super::volume_entry::{EntryState, VolumeEntry};
 use super::volume_summary::VolumeSummary;
 use crate::base::sabotage::{Sabotage, chosen};
+use crate::base::types::VolumeId;
 use crate::runtime::background::BackgroundQueue;
 use crate::runtime::op::{DirId, Op};
 use crate::runtime::{Handle, join};
@@ -27,7 +28,7 @@ const PROGRESS_DELAY_NS: u64 = 1_000_000_000;
 /// The volumes of one shard.
 #[derive(Default)]
 pub struct Volumes {
-    entries: RefCell<BTreeMap<u32, VolumeEntry>>,
+    entries: RefCell<BTreeMap<VolumeId, VolumeEntry>>,
     /// Open data directories.
     dirs: RefCell<BTreeMap<PathBuf, DirId>>,
     /// Queue of the volumes that want to write a checkpoint.
@@ -60,7 +61,7 @@ impl Volumes {
     ) -> Result<VolumeSummary, OrderError> {
         self.insert_recovering(&assignment);
         self.open(handle, &assignment).await;
-        let volume = self.volume_to_change(assignment.expected.volume.0)?;
+        let volume = self.volume_to_change(assignment.expected.volume)?;
         Ok(VolumeSummary::of(&volume))
     }
 
@@ -73,7 +74,7 @@ impl Volumes {
             is_full_logged: Cell::new(false),
             metrics: Arc::clone(&assignment.metrics),
         };
-        self.entries.borrow_mut().insert(assignment.expected.volume.0, entry);
+        self.entries.borrow_mut().insert(assignment.expected.volume, entry);
     }
 
     async fn dir(&self, handle: &Handle, path: &Path) -> DirId {
@@ -88,7 +89,7 @@ impl Volumes {
     }
 
     async fn open(&self, handle: &Handle, assignment: &Assignment) {
-        let id = assignment.expected.volume.0;
+        let id = assignment.expected.volume;
         let dir = self.dir(handle, &assignment.dir).await;
         let began = handle.now();
         let checkpoint_queue =
@@ -99,7 +100,7 @@ impl Volumes {
             metrics.to_recover_bytes.set(total);
             if handle.now() >= log_at.get() {
                 log_at.set(handle.now() + PROGRESS_INTERVAL_NS);
-                tracing::info!(volume = id, "reading the log: {done} of about {total} bytes");
+                tracing::info!(volume = id.0, "reading the log: {done} of about {total} bytes");
             }
         };
         let opened = loop {
@@ -128,17 +129,17 @@ impl Volumes {
             Ok(volume) => log_opened(&volume, ms),
             Err(error) => {
                 let path = assignment.dir.display();
-                tracing::error!(volume = id, "cannot open the volume in {path}: {error}");
+                tracing::error!(volume = id.0, "cannot open the volume in {path}: {error}");
             }
         }
     }
 
-    fn state(&self, id: u32) -> Result<EntryState, OrderError> {
+    fn state(&self, id: VolumeId) -> Result<EntryState, OrderError> {
         let entries = self.entries.borrow();
         entries.get(&id).map(|entry| entry.state.clone()).ok_or(OrderError::NoVolume)
     }
 
-    fn set_state(&self, id: u32, state: EntryState) {
+    fn set_state(&self, id: VolumeId, state: EntryState) {
         self.entries
             .borrow_mut()
             .get_mut(&id)
@@ -147,7 +148,7 @@ impl Volumes {
     }
 
     /// Returns an open volume that is to be changed.
-    fn volume_to_change(&self, id: u32) -> Result<Rc<Volume>, OrderError> {
+    fn volume_to_change(&self, id: VolumeId) -> Result<Rc<Volume>, OrderError> {
         match self.state(id)? {
             EntryState::Open(volume) => Ok(volume),
             EntryState::Recovering => Err(OrderError::Recovering),
@@ -164,7 +165,7 @@ impl Volumes {
     /// See [`OrderError`].
     pub async fn set_read_only(
         &self,
-        id: u32,
+        id: VolumeId,
         read_only: bool,
     ) -> Result<VolumeSummary, OrderError> {
         let volume = self.volume_to_change(id)?;
@@ -178,7 +179,7 @@ impl Volumes {
     ///
     /// # Errors
     /// See [`OrderError`].
-    pub fn fence(&self, id: u32) -> Result<VolumeSummary, OrderError> {
+    pub fn fence(&self, id: VolumeId) -> Result<VolumeSummary, OrderError> {
         let volume = self.volume_to_change(id)?;
         volume.fence();
         self.publish();
@@ -196,7 +197,7 @@ impl Volumes {
     pub async fn delete(
         &self,
         handle: &Handle,
-        id: u32,
+        id: VolumeId,
     ) -> Result<Option<VolumeSummary>, OrderError> {
         if self.entries.borrow().get(&id).is_some_and(VolumeEntry::is_lost) {
             return Err(OrderError::Lost);
@@ -236,7 +237,7 @@ impl Volumes {
 
     /// Restores a volume whose file could not be removed. If the file has lost its name, it fences
     /// the volume.
-    fn restore(&self, id: u32, state: EntryState, error: NotRemoved) {
+    fn restore(&self, id: VolumeId, state: EntryState, error: NotRemoved) {
         let is_lost = matches!(error, NotRemoved::Nameless(_));
         let state = match state {
             EntryState::Failed(error) if is_lost => EntryState::FailedAndLost(error),
@@ -275,7 +276,7 @@ impl Volumes {
     ///
     /// # Errors
     /// The reason why the volume is not available.
-    pub fn local(&self, id: u32) -> Result<Rc<Volume>, RequestError> {
+    pub fn local(&self, id: VolumeId) -> Result<Rc<Volume>, RequestError> {
         match self.entries.borrow().get(&id).map(|entry| &entry.state) {
             Some(EntryState::Open(volume)) => Ok(Rc::clone(volume)),
             Some(EntryState::Recovering) => Err(RequestError::Recovering),
@@ -289,14 +290,14 @@ impl Volumes {
 
     /// Returns the writable volume of this shard with the most free space, among those into which a body of
     /// `len` bytes fits.
-    pub fn most_free(&self, len: u64) -> Option<u32> {
+    pub fn most_free(&self, len: u64) -> Option<VolumeId> {
         let open = self.opened();
         let fitting = open.iter().filter(|volume| volume.writable() && volume.has_space_for(len));
         let most_free = fitting.max_by_key(|volume| {
             let figures = volume.figures();
             figures.size - figures.used
         });
-        most_free.map(|volume| volume.id().0)
+        most_free.map(|volume| volume.id())
     }
 
     /// Publishes the metrics of a volume after a write and before the write is answered, so that a client
@@ -308,7 +309,7 @@ impl Volumes {
         result: Result<T, Refusal>,
     ) -> Result<T, Refusal> {
         let entries = self.entries.borrow();
-        let Some(entry) = entries.get(&volume.id().0) else { return result };
+        let Some(entry) = entries.get(&volume.id()) else { return result };
         if volume.stats().commits.get() != entry.published_commits.get() {
             entry.publish();
         }
@@ -387,11 +388,11 @@ async fn four_at_a_time<T>(items: Vec<T>, work: impl AsyncFn(T)) {
 }
 
 fn log_opened(volume: &Volume, ms: u64) {
-    let id = volume.id().0;
+    let id = volume.id();
     for place in volume.damage() {
         let (at, whose) = (place.at, place.id.map(|id| id.to_string()));
         tracing::error!(
-            volume = id,
+            volume = id.0,
             "damage at byte {}, {} bytes, needle {}: the data around it is served",
             at.offset,
             at.len,
@@ -404,7 +405,7 @@ fn log_opened(volume: &Volume, ms: u64) {
     // damage rather than a torn tail.
     let log = volume.open_report().end.tail - from;
     tracing::info!(
-        volume = id,
+        volume = id.0,
         "open after {ms} ms, {log} bytes of log and {} bytes behind it looked through: {} needles, {} bytes \
          used of {}, {} extents",
         read.saturating_sub(log),

@@ -101,8 +101,8 @@ impl State {
                 }
                 ended(0, Returned::None)
             }
-            Op::Wake { shard } => {
-                self.woken.insert(usize::from(*shard));
+            Op::Wake { peer } => {
+                self.woken.insert(*peer);
                 ended(0, Returned::None)
             }
             other => unreachable!("{other:?} is a disk operation"),

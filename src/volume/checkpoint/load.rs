@@ -38,7 +38,7 @@ pub async fn load(
     superblock: &Superblock,
     log: &RecoveryInput<'_>,
 ) -> Loaded {
-    let name = checkpoint_name(superblock.volume.0, superblock.generation);
+    let name = checkpoint_name(superblock.volume, superblock.generation);
     let opened = outcome(&handle.submit(Op::Open { dir, name, write: false }).await);
     let number = match opened {
         Ok(number) => u32::try_from(number).expect("a file number"),

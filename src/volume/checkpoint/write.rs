@@ -108,7 +108,7 @@ impl Volume {
         run: &mut BackgroundRun<'_>,
     ) -> Result<(LogEnd, LogEnd, u64), NotWritten> {
         let (handle, dir) = (&self.handle, self.checkpoints.dir);
-        let (volume, generation) = (self.superblock.volume.0, self.superblock.generation);
+        let (volume, generation) = (self.superblock.volume, self.superblock.generation);
         let unfinished = unfinished_checkpoint_name(volume, generation);
         let failed = |what| move |error| NotWritten::Failed(what, error);
         // Remove what an earlier attempt left.

@@ -36,7 +36,7 @@ pub async fn create(
     preallocation: Preallocation,
     progress: impl Fn(u64),
 ) -> Result<(), (&'static str, IoError)> {
-    let (volume, generation) = (superblock.volume.0, superblock.generation);
+    let (volume, generation) = (superblock.volume, superblock.generation);
     let finished = volume_name(volume, generation);
     let unfinished = unfinished_volume_name(volume, generation);
     let op = Op::Create { dir, name: unfinished.clone() };

@@ -87,7 +87,7 @@ async fn open_for(
     let window = handle.pool().alloc(usize::try_from(WINDOW).expect("about 1.5 MiB"));
     let memory = ScanBuffer::new(Some(window.ok_or(OpenError::NoBuffer)?));
     let block = handle.pool().alloc(BLOCK as usize).ok_or(OpenError::NoBuffer)?;
-    let name = volume_name(expected.volume.0, expected.generation);
+    let name = volume_name(expected.volume, expected.generation);
     let write = mode == OpenMode::Serve;
     let opened = outcome(&handle.submit(Op::Open { dir, name, write }).await);
     let number = opened.map_err(|error| OpenError::Io("open the file", error))?;

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::base::types::VolumeId;
 use crate::runtime::Handle;
 use crate::runtime::op::{DirId, Op};
 use crate::volume::error::IoError;
@@ -29,7 +30,7 @@ pub enum NotRemoved {
 pub async fn remove(
     handle: &Handle,
     dir: DirId,
-    volume: u32,
+    volume: VolumeId,
     generation: u64,
 ) -> Result<(), NotRemoved> {
     // The checkpoint first, so that it does not remain alone. If it remains all the same, it does no harm:

@@ -4,6 +4,7 @@ use super::memory::Plain;
 use super::place::{free, set_open};
 use super::segment::{BUCKETS_MAX, BUCKETS_MIN, BUCKETS_STEP, Segment};
 use super::table::{DIRECTORY_RATIO_MAX, Table};
+use super::unit_number::UnitNumber;
 
 impl Table {
     /// Grows a segment, or splits it if it has its maximum size. Returns whether it did.
@@ -106,7 +107,7 @@ impl Table {
             return;
         }
         let hashes = segment.hashes(&self.layout);
-        let range = (*hashes.start(), 0)..=(*hashes.end(), u64::MAX);
+        let range = (*hashes.start(), UnitNumber::MIN)..=(*hashes.end(), UnitNumber::MAX);
         let waiting: Vec<_> = self.stash.range(range).map(|(key, entry)| (*key, *entry)).collect();
         for (key, entry) in waiting {
             if self.place_now(Plain, key.0, entry) {

@@ -5,7 +5,7 @@ use super::hash::IdHash;
 use super::layout::EntryLayout;
 use super::location::Location;
 use super::table::{Steps, Table};
-use crate::base::limits::UNIT;
+use super::unit_number::UnitNumber;
 
 /// Number of needles for which [`Index::prefetch`] is worth calling before they are looked up or changed:
 /// each needs two cache lines, and a core has 10 to 48 loads in flight, depending on its generation.
@@ -65,19 +65,19 @@ impl Index {
         self.table.insert(kept, entry)
     }
 
-    /// Replaces the needle at `old` by `new`. Returns the location of the old one, or `None` if it was
+    /// Replaces the needle at `old` (bytes) by `new`. Returns the location of the old one, or `None` if it was
     /// not present.
     pub fn replace(&mut self, hash: IdHash, old: u64, new: Location) -> Option<Location> {
         let layout = *self.table.layout();
         let kept = layout.kept(hash);
-        let old = self.table.replace(kept, old / UNIT, layout.entry(kept, new))?;
+        let old = self.table.replace(kept, UnitNumber::of(old), layout.entry(kept, new))?;
         Some(layout.location(old))
     }
 
-    /// Removes the needle at `offset`. Returns its location, or `None` if it was not present.
+    /// Removes the needle at `offset` (bytes). Returns its location, or `None` if it was not present.
     pub fn remove(&mut self, hash: IdHash, offset: u64) -> Option<Location> {
         let layout = *self.table.layout();
-        let old = self.table.remove(layout.kept(hash), offset / UNIT)?;
+        let old = self.table.remove(layout.kept(hash), UnitNumber::of(offset))?;
         Some(layout.location(old))
     }
 

@@ -2,6 +2,7 @@
 
 use super::hash::IdHash;
 use super::location::Location;
+use super::unit_number::UnitNumber;
 use crate::base::limits::UNIT;
 
 /// log2 of the initial number of buckets of a segment: this number of hash bits follows from the bucket.
@@ -92,7 +93,7 @@ impl EntryLayout {
     /// # Panics
     /// If the location is impossible in the volume.
     pub fn entry(&self, hash: u64, at: Location) -> Entry {
-        let (unit, units) = (at.offset / UNIT, at.len / UNIT);
+        let (UnitNumber(unit), units) = (UnitNumber::of(at.offset), at.len / UNIT);
         debug_assert!(at.offset.is_multiple_of(UNIT) && at.len.is_multiple_of(UNIT));
         let shift = self.tag_bits + 1 + LEN_BITS;
         assert!(unit > 0 && unit <= u64::MAX >> shift, "a needle is inside its volume");
@@ -103,7 +104,7 @@ impl EntryLayout {
     /// Returns the location of the needle of an entry.
     pub fn location(&self, entry: Entry) -> Location {
         let units = entry >> (self.tag_bits + 1) & ((1 << LEN_BITS) - 1);
-        Location { offset: self.unit(entry) * UNIT, len: units * UNIT }
+        Location { offset: self.unit(entry).offset(), len: units * UNIT }
     }
 
     /// Returns a value above the entries of all needles that begin before `offset` (bytes), and not above
@@ -115,7 +116,7 @@ impl EntryLayout {
     }
 
     /// Returns the unit at which the needle of an entry begins.
-    pub fn unit(&self, entry: Entry) -> u64 {
-        entry >> (self.tag_bits + 1 + LEN_BITS)
+    pub(super) fn unit(&self, entry: Entry) -> UnitNumber {
+        UnitNumber(entry >> (self.tag_bits + 1 + LEN_BITS))
     }
 }

@@ -5,7 +5,8 @@
 //! is. A needle takes 8 bytes in a table that is nearly full at all times.
 //!
 //! - `index`: the multimap ([`Index`]). `figures`: its figures. `saving`: saving and restoring it.
-//! - `hash`: hash of ids. `location`: what the hash is mapped to.
+//! - `hash`: hash of ids. `location`: what the hash is mapped to. `unit_number`:
+//!   its offset as an entry has it.
 //! - `layout`: the bits of an entry. `segment`: the arithmetic of a part of the table.
 //! - `table`: directory, segments and stash; lookup and removal. `insert`, `growth`, `table_saving`: what
 //!   adds entries to it.
@@ -27,6 +28,7 @@ mod table;
 mod table_saving;
 #[cfg(test)]
 mod tests;
+mod unit_number;
 
 pub use figures::IndexFigures;
 pub use hash::{Hasher, IdHash};

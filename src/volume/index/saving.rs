@@ -5,6 +5,7 @@ use super::index::Index;
 use super::location::{Extent, Location};
 use super::memory::Bucket;
 use super::segment::{BUCKET_LEN, BUCKETS_MIN, BUCKETS_STEP};
+use super::unit_number::UnitNumber;
 use crate::base::limits::UNIT;
 
 /// Version of the arithmetic: rises when the same numbers come to describe another table.
@@ -32,7 +33,7 @@ impl SavedSegment<'_> {
 
 /// Key of an entry in the stash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct StashKey((u64, u64));
+pub struct StashKey((u64, UnitNumber));
 
 impl Index {
     /// Returns the layout fingerprint of this index with ids hashed by `hasher`. A saved index can only

@@ -15,6 +15,7 @@ use super::layout::{Entry, EntryLayout, SECOND};
 use super::memory::{Bucket, Compare, Memory, Plain, Work, best, prefetch};
 use super::place::{Open, free, place_in, set_open};
 use super::segment::{BUCKET_LEN, Segment};
+use super::unit_number::UnitNumber;
 
 /// Maximum average number of directory entries per segment. Hashes of a good distribution need 4.
 pub(super) const DIRECTORY_RATIO_MAX: usize = 32;
@@ -50,7 +51,7 @@ pub struct Table {
     /// Number of entries in all segments.
     pub(super) entries: usize,
     /// The stash: entries that found no slot, by hash and unit.
-    pub(super) stash: BTreeMap<(u64, u64), Entry>,
+    pub(super) stash: BTreeMap<(u64, UnitNumber), Entry>,
     pub(super) starved: bool,
     pub(super) steps: Steps,
 }
@@ -199,7 +200,8 @@ impl Table {
     /// Returns the entries of a hash in the stash.
     #[inline]
     fn stash(&self, hash: u64) -> impl Iterator<Item = Entry> + use<'_> {
-        let some = (!self.stash.is_empty()).then(|| self.stash.range((hash, 0)..=(hash, u64::MAX)));
+        let some = (!self.stash.is_empty())
+            .then(|| self.stash.range((hash, UnitNumber::MIN)..=(hash, UnitNumber::MAX)));
         some.into_iter().flatten().map(|(_, entry)| *entry)
     }
 
@@ -213,7 +215,12 @@ impl Table {
     }
 
     #[inline(always)]
-    pub(super) fn find(&self, compare: impl Compare, hash: u64, unit: u64) -> Option<SlotPosition> {
+    pub(super) fn find(
+        &self,
+        compare: impl Compare,
+        hash: u64,
+        unit: UnitNumber,
+    ) -> Option<SlotPosition> {
         let mut matches = self.matches(compare, hash)?;
         while matches.set != 0 {
             let at = matches.set.trailing_zeros() as usize;
@@ -245,7 +252,7 @@ impl Table {
     }
 
     /// Removes an entry, and returns it.
-    pub fn remove(&mut self, hash: u64, unit: u64) -> Option<Entry> {
+    pub(super) fn remove(&mut self, hash: u64, unit: UnitNumber) -> Option<Entry> {
         let Some(place) = self.find(Plain, hash, unit) else {
             return self.stash.remove(&(hash, unit));
         };
@@ -257,7 +264,7 @@ impl Table {
 
     /// Replaces an entry by another one of the same hash (in the form for its first bucket). Returns the
     /// old one.
-    pub fn replace(&mut self, hash: u64, unit: u64, new: Entry) -> Option<Entry> {
+    pub(super) fn replace(&mut self, hash: u64, unit: UnitNumber, new: Entry) -> Option<Entry> {
         if let Some(place) = self.find(Plain, hash, unit) {
             let entry = self.at_mut(place);
             let side = *entry & SECOND;

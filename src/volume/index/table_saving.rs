@@ -7,6 +7,7 @@ use super::memory::{Bucket, Plain};
 use super::place::{free, set_open};
 use super::segment::{BUCKET_LEN, BUCKETS_MAX, BUCKETS_MIN, BUCKETS_STEP, Segment};
 use super::table::{DIRECTORY_RATIO_MAX, Table};
+use super::unit_number::UnitNumber;
 
 impl Table {
     /// Returns the segment to which the hash `from` belongs, which must be its first one, its buckets,
@@ -24,11 +25,11 @@ impl Table {
     }
 
     /// Returns at most `most` entries of the stash after the key `behind`, in the order of hash and unit.
-    pub fn stash_after(
+    pub(super) fn stash_after(
         &self,
-        behind: Option<(u64, u64)>,
+        behind: Option<(u64, UnitNumber)>,
         most: usize,
-    ) -> impl Iterator<Item = ((u64, u64), Entry)> + use<'_> {
+    ) -> impl Iterator<Item = ((u64, UnitNumber), Entry)> + use<'_> {
         let begin = behind.map_or(Bound::Unbounded, Bound::Excluded);
         let range = self.stash.range((begin, Bound::Unbounded));
         range.take(most).map(|(key, entry)| (*key, *entry))

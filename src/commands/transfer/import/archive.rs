@@ -17,6 +17,7 @@ use super::report::{Report, Stop};
 use super::route::{Halt, Router};
 use super::run::{Run, TOO_LARGE_NAMED};
 use super::sender::{Photo, Sender, Sent};
+use crate::base::types::VolumeId;
 use crate::commands::client::{HeadAnswer, Source};
 use crate::commands::transfer::file::{Input, SourceFile};
 use crate::commands::transfer::name::PhotoName;
@@ -100,7 +101,7 @@ fn scan(run: &Run<'_>, file: &mut File, router: &mut Router<'_>) -> Result<(), H
     let start = file.stream_position().map_err(unread)?;
     let len = len_from_here(file).map_err(unread)?;
     let mut reader = Reader::seeking(BufReader::with_capacity(SCAN_BUFFER, &mut *file), len);
-    let mut needed = BTreeMap::<u32, u64>::new();
+    let mut needed = BTreeMap::<VolumeId, u64>::new();
     let (mut too_large, mut names) = (0, Vec::new());
     loop {
         if run.stopped() {

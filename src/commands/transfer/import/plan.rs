@@ -9,6 +9,7 @@ use super::status::DaemonStatus;
 use super::unfit::{Unfit, UnfitReason};
 use super::volumes::Volumes;
 use crate::base::size::ByteSize;
+use crate::base::types::VolumeId;
 use crate::commands::client::{Body, Client, ServerAddress};
 use crate::http::head::Method;
 
@@ -30,9 +31,9 @@ pub struct Plan {
     /// Whether the command runs its own daemon, which no other command can reach.
     pub private: bool,
     /// Volume for all photos, if one is named.
-    pub volume: Option<u32>,
+    pub volume: Option<VolumeId>,
     /// For a tar: destination volumes by origin; other photos go to the volume of the same number.
-    pub volume_map: BTreeMap<u32, u32>,
+    pub volume_map: BTreeMap<VolumeId, VolumeId>,
     /// Size of volumes that are created where photos need one that does not exist; `None`: none are created.
     pub create_volumes: Option<ByteSize>,
     /// The manifest of a directory, if not `NAME.manifest.tsv`.
@@ -98,7 +99,7 @@ impl Plan {
     pub(super) fn prepare(
         &self,
         volumes: &Volumes,
-        needed: &BTreeSet<u32>,
+        needed: &BTreeSet<VolumeId>,
         stop: &AtomicBool,
     ) -> Result<(), String> {
         let mut unfit = volumes.unfit(needed).map_err(|error| error.to_string())?;
@@ -117,7 +118,7 @@ impl Plan {
     pub(super) fn prepare_room(
         &self,
         volumes: &Volumes,
-        needed: &BTreeMap<u32, u64>,
+        needed: &BTreeMap<VolumeId, u64>,
         stop: &AtomicBool,
     ) -> Result<(), String> {
         let small = volumes.too_small(needed, self.create_volumes);

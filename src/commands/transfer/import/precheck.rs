@@ -9,6 +9,7 @@ use super::directory::Import;
 use super::error::ImportError;
 use super::row::{Found, Row};
 use super::run::TOO_LARGE_NAMED;
+use crate::base::types::VolumeId;
 use crate::commands::client::ClientError;
 use crate::commands::transfer::file::{SourceFile, Stamp};
 
@@ -45,7 +46,7 @@ impl Import<'_> {
         };
         let has_file = |path: &[u8]| self.file(path).is_ok_and(|file| file.is_some());
         let with_file = lost.into_iter().filter(|(path, _)| has_file(path));
-        let mut needed: BTreeSet<u32> = with_file.map(|(_, volume)| volume).collect();
+        let mut needed: BTreeSet<VolumeId> = with_file.map(|(_, volume)| volume).collect();
         if self.run.plan.create_volumes.is_some() {
             needed.extend(self.run.plan.volume);
         }
@@ -67,15 +68,16 @@ impl Import<'_> {
 
     /// Returns the volumes that take no writes although a file of theirs was changed since it was stored,
     /// each with the path of the first such file.
-    fn changed_in_unfit_volumes(&self) -> Result<BTreeMap<u32, Vec<u8>>, ClientError> {
+    fn changed_in_unfit_volumes(&self) -> Result<BTreeMap<VolumeId, Vec<u8>>, ClientError> {
         let is_there = |row: &Row| match row.found {
             Found::Same => true,
             Found::Other(_) => self.run.plan.overwrite,
             _ => false,
         };
-        let volumes: BTreeSet<u32> = self.ledger().rows().map(|(_, row)| row.name.volume).collect();
+        let volumes: BTreeSet<VolumeId> =
+            self.ledger().rows().map(|(_, row)| row.name.volume).collect();
         let unfit = self.run.volumes.unfit(&volumes)?;
-        let unfit: BTreeSet<u32> = unfit.into_iter().map(|unfit| unfit.id).collect();
+        let unfit: BTreeSet<VolumeId> = unfit.into_iter().map(|unfit| unfit.id).collect();
         let mut changed = BTreeMap::new();
         if unfit.is_empty() {
             return Ok(changed);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::report::Stop;
 use super::run::Run;
 use super::sender::{Sender, Sent};
+use crate::base::types::VolumeId;
 use crate::commands::client::HeadAnswer;
 use crate::commands::transfer::name::PhotoName;
 use crate::http::photo_tar::Photo;
@@ -13,19 +14,19 @@ use crate::http::photo_tar::Photo;
 pub type Halt = Option<Stop>;
 
 /// Volume, key and alternate key of a photo in the store.
-type PhotoKey = (u32, u64, u32);
+type PhotoKey = (VolumeId, u64, u32);
 
 /// Decides to which volume each photo goes, and refuses two photos with the same name.
 pub struct Router<'a> {
     run: &'a Run<'a>,
     /// Volume of all photos for which the tar names none, once it is decided.
-    unlabelled: Option<u32>,
+    unlabelled: Option<VolumeId>,
     /// Volumes that were checked and take photos.
-    ready: BTreeSet<u32>,
+    ready: BTreeSet<VolumeId>,
     /// Names that were given to photos, each with the origin of the photo, if the tar names it.
-    taken: HashMap<PhotoKey, Option<u32>>,
+    taken: HashMap<PhotoKey, Option<VolumeId>>,
     /// Volumes that photos come from.
-    origins: BTreeSet<u32>,
+    origins: BTreeSet<VolumeId>,
 }
 
 impl<'a> Router<'a> {
@@ -76,7 +77,7 @@ impl<'a> Router<'a> {
     /// [`Stop::BadTar`] that names the others.
     pub fn finish(&self) -> Result<(), Stop> {
         let map = &self.run.plan.volume_map;
-        let missing: Vec<u32> =
+        let missing: Vec<VolumeId> =
             map.keys().copied().filter(|from| !self.origins.contains(from)).collect();
         if missing.is_empty() {
             return Ok(());
@@ -93,9 +94,9 @@ impl<'a> Router<'a> {
     ///
     /// # Errors
     /// A sentence that names those that do not.
-    pub fn prepare(&mut self, needed: &BTreeMap<u32, u64>) -> Result<(), String> {
+    pub fn prepare(&mut self, needed: &BTreeMap<VolumeId, u64>) -> Result<(), String> {
         let new = needed.iter().filter(|(volume, _)| !self.ready.contains(volume));
-        let new: BTreeMap<u32, u64> = new.map(|(volume, bytes)| (*volume, *bytes)).collect();
+        let new: BTreeMap<VolumeId, u64> = new.map(|(volume, bytes)| (*volume, *bytes)).collect();
         if !new.is_empty() {
             let Run { plan, volumes, progress, .. } = self.run;
             let prepared = plan.prepare_room(volumes, &new, &progress.stop);
@@ -113,7 +114,7 @@ impl<'a> Router<'a> {
     ///
     /// # Errors
     /// [`Stop::BadTar`] if several volumes have the first photo.
-    fn unlabelled(&mut self, first: &Photo) -> Result<u32, Halt> {
+    fn unlabelled(&mut self, first: &Photo) -> Result<VolumeId, Halt> {
         if let Some(volume) = self.unlabelled {
             return Ok(volume);
         }
@@ -154,8 +155,8 @@ impl<'a> Router<'a> {
 }
 
 /// Formats volume numbers for a sentence.
-fn volumes<'a>(numbers: impl IntoIterator<Item = &'a u32>) -> String {
-    let numbers: Vec<String> = numbers.into_iter().map(u32::to_string).collect();
+fn volumes<'a>(numbers: impl IntoIterator<Item = &'a VolumeId>) -> String {
+    let numbers: Vec<String> = numbers.into_iter().map(VolumeId::to_string).collect();
     match &numbers[..] {
         [] => "no volume that it names".to_owned(),
         [one] => format!("volume {one}"),
@@ -164,12 +165,12 @@ fn volumes<'a>(numbers: impl IntoIterator<Item = &'a u32>) -> String {
 }
 
 /// Describes that two photos of the tar would get the same name.
-fn collision(photo: &Photo, other: Option<u32>, volume: u32) -> String {
+fn collision(photo: &Photo, other: Option<VolumeId>, volume: VolumeId) -> String {
     let name = photo.name();
     if other == photo.volume {
         return format!("entry {name:?} stands there twice");
     }
-    let origin = |from: Option<u32>| match from {
+    let origin = |from: Option<VolumeId>| match from {
         Some(from) => format!("volume {from}"),
         None => "an entry without a volume".to_owned(),
     };

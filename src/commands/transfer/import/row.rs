@@ -104,10 +104,11 @@ pub(super) fn parse(line: &str) -> Option<(Vec<u8>, Option<Row>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::types::VolumeId;
 
     #[test]
     fn lines_are_parsed_back_and_malformed_ones_refused() {
-        let name = PhotoName { volume: 1, key: 2, alt: 0, cookie: 0xc0ffee };
+        let name = PhotoName { volume: VolumeId(1), key: 2, alt: 0, cookie: 0xc0ffee };
         let stamp = Stamp { size: 10, modified_ns: 1_500_000_000 };
         for stored in [None, Some(Stored { stamp, etag: 7 })] {
             let row = Row::new(name, stored);

@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::volumes::Volumes;
 use super::*;
 use crate::base::size::ByteSize;
+use crate::base::types::VolumeId;
 use crate::commands::client::Client;
 
 #[derive(Default)]
@@ -263,18 +264,20 @@ fn import_waits_for_volume_creation_and_reports_failure() {
         (store.polls_left, store.creates) = (polls_left, creates);
         drop(store);
         let volumes = Volumes::ask(Client::new(setup.address.into(), "--admin")).unwrap();
-        let needed = BTreeSet::from([1, id]);
+        let needed = BTreeSet::from([VolumeId(1), VolumeId(id)]);
         let created = volumes.create_missing(&needed, ByteSize::mib(16), &AtomicBool::new(stop));
         created.map(|created| (created, volumes.readable().unwrap()))
     };
     let (created, all) = create(3, "writable", 5, false).unwrap();
-    assert!(created == [5] && all.contains(&5), "{created:?} {all:?}");
+    assert!(created == [VolumeId(5)] && all.contains(&VolumeId(5)), "{created:?} {all:?}");
     // Nothing is created twice.
     assert!(create(0, "writable", 5, false).unwrap().0.is_empty());
     let error = create(2, "creation_failed", 6, false).unwrap_err();
-    assert!(matches!(&error, CreateError::Failed { id: 6, reason } if reason.contains("full")));
+    assert!(
+        matches!(&error, CreateError::Failed { id: VolumeId(6), reason } if reason.contains("full"))
+    );
     let error = create(u32::MAX, "writable", 7, true).unwrap_err();
-    assert!(matches!(error, CreateError::Interrupted(7)), "{error}");
+    assert!(matches!(error, CreateError::Interrupted(VolumeId(7))), "{error}");
     // A volume whose creation failed is created again.
-    assert_eq!(create(1, "writable", 6, false).unwrap().0, [6]);
+    assert_eq!(create(1, "writable", 6, false).unwrap().0, [VolumeId(6)]);
 }

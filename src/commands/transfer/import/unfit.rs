@@ -3,12 +3,13 @@
 use std::fmt;
 
 use crate::base::size::rounded;
+use crate::base::types::VolumeId;
 
 /// A volume that photos cannot go to, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfit {
     /// Number of the volume.
-    pub id: u32,
+    pub id: VolumeId,
     /// Reason.
     pub reason: UnfitReason,
 }
@@ -76,7 +77,7 @@ mod tests {
 
     #[test]
     fn remedies_name_the_command_and_the_admin_api() {
-        let unfit = |reason| Unfit { id: 2, reason };
+        let unfit = |reason| Unfit { id: VolumeId(2), reason };
         let absent = unfit(UnfitReason::Absent);
         let remedy = absent.remedy(Some(" --admin http://10.0.0.2:8081"));
         let wanted = "hayloft volume create 2 --admin http://10.0.0.2:8081 creates it";

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::unfit::{Unfit, UnfitReason};
 use crate::base::size::ByteSize;
+use crate::base::types::VolumeId;
 use crate::commands::client::{Body, Client, ClientError};
 use crate::http::head::Method;
 
@@ -17,12 +18,12 @@ use crate::http::head::Method;
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Number of the first volume of a store.
-const FIRST: u32 = 1;
+const FIRST: VolumeId = VolumeId(1);
 
 /// A volume, as the admin API describes it.
 #[derive(Clone, Debug, Deserialize)]
 struct Described {
-    id: u32,
+    id: VolumeId,
     state: String,
     /// Size of its file (bytes).
     size: u64,
@@ -47,7 +48,7 @@ impl Described {
 
 /// A volume that photos may go to, with its free space.
 struct Room {
-    id: u32,
+    id: VolumeId,
     /// Estimated free space (bytes).
     free: u64,
     /// Whether it refused a photo.
@@ -61,7 +62,7 @@ pub enum CreateError {
     #[error("volume {id} was not created: {error}")]
     Refused {
         /// Number of the volume.
-        id: u32,
+        id: VolumeId,
         /// Cause.
         error: ClientError,
     },
@@ -69,13 +70,13 @@ pub enum CreateError {
     #[error("volume {id} was not created: {reason}")]
     Failed {
         /// Number of the volume.
-        id: u32,
+        id: VolumeId,
         /// Reason that the daemon gives.
         reason: String,
     },
     /// The command was interrupted while it waited.
     #[error("interrupted while volume {0} was being created")]
-    Interrupted(u32),
+    Interrupted(VolumeId),
 }
 
 /// The volumes that photos may go to.
@@ -90,7 +91,7 @@ pub struct Volumes {
 impl Volumes {
     /// Returns the one volume that the user named; `admin`, if given, is asked for its state.
     #[must_use]
-    pub fn only(volume: u32, admin: Option<Client>) -> Self {
+    pub fn only(volume: VolumeId, admin: Option<Client>) -> Self {
         let room = Room { id: volume, free: u64::MAX, given_up: false };
         Self { admin, fixed: true, rooms: Mutex::new(vec![room]) }
     }
@@ -121,7 +122,7 @@ impl Volumes {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub fn readable(&self) -> Result<Vec<u32>, ClientError> {
+    pub fn readable(&self) -> Result<Vec<VolumeId>, ClientError> {
         let Some(admin) = &self.admin else { return Ok(Vec::new()) };
         let described = list(admin)?;
         let unreadable = ["creating", "creation_failed", "failed"];
@@ -139,7 +140,7 @@ impl Volumes {
     /// Picks the volume with the most free space, and subtracts `size` (bytes) from that; `None` if all are
     /// given up.
     #[must_use]
-    pub fn pick(&self, size: u64) -> Option<u32> {
+    pub fn pick(&self, size: u64) -> Option<VolumeId> {
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
         let open = rooms.iter_mut().filter(|room| !room.given_up);
         let room = open.max_by_key(|room| room.free)?;
@@ -157,7 +158,7 @@ impl Volumes {
         size: u64,
         new: Option<ByteSize>,
         stop: &AtomicBool,
-    ) -> Result<Option<u32>, CreateError> {
+    ) -> Result<Option<VolumeId>, CreateError> {
         let picked = self.pick(size);
         if let (None, Some(new), Some(admin)) = (picked, new, &self.admin) {
             let refused = |error| CreateError::Refused { id: FIRST, error };
@@ -170,7 +171,7 @@ impl Volumes {
     }
 
     /// Sends no more photos to `volume`.
-    pub fn give_up(&self, volume: u32) {
+    pub fn give_up(&self, volume: VolumeId) {
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
         for room in rooms.iter_mut().filter(|room| room.id == volume) {
             room.given_up = true;
@@ -180,7 +181,7 @@ impl Volumes {
     /// Returns whether `volume` takes writes, or will after its recovery; true if the admin API does not
     /// answer or is not known.
     #[must_use]
-    pub fn takes_writes(&self, volume: u32) -> bool {
+    pub fn takes_writes(&self, volume: VolumeId) -> bool {
         let Some(described) = self.admin.as_ref().and_then(|admin| list(admin).ok()) else {
             return true;
         };
@@ -192,7 +193,7 @@ impl Volumes {
     /// Returns whether `volume` serves reads now or later; true if the admin API does not answer or is not
     /// known.
     #[must_use]
-    pub fn serves_reads(&self, volume: u32) -> bool {
+    pub fn serves_reads(&self, volume: VolumeId) -> bool {
         let Some(described) = self.admin.as_ref().and_then(|admin| list(admin).ok()) else {
             return true;
         };
@@ -203,7 +204,7 @@ impl Volumes {
 
     /// Returns the number of photos in those of `volumes` that exist; `None` if it is not known.
     #[must_use]
-    pub fn photos_in(&self, volumes: &BTreeSet<u32>) -> Option<u64> {
+    pub fn photos_in(&self, volumes: &BTreeSet<VolumeId>) -> Option<u64> {
         let described = list(self.admin.as_ref()?).ok()?;
         let those = described.iter().filter(|found| volumes.contains(&found.id));
         those.map(|found| found.needles).sum()
@@ -214,10 +215,10 @@ impl Volumes {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub fn unfit(&self, needed: &BTreeSet<u32>) -> Result<Vec<Unfit>, ClientError> {
+    pub fn unfit(&self, needed: &BTreeSet<VolumeId>) -> Result<Vec<Unfit>, ClientError> {
         let Some(admin) = &self.admin else { return Ok(Vec::new()) };
         let described = list(admin)?;
-        let reason = |id: u32| match described.iter().find(|found| found.id == id) {
+        let reason = |id: VolumeId| match described.iter().find(|found| found.id == id) {
             None => Some(UnfitReason::Absent),
             Some(found) if found.state == "creation_failed" => Some(UnfitReason::Absent),
             Some(found) if found.state == "writable" && found.free() == 0 => {
@@ -226,7 +227,7 @@ impl Volumes {
             Some(found) if found.has_state(&["writable", "recovering", "creating"]) => None,
             Some(found) => Some(UnfitReason::State(found.state.clone())),
         };
-        let unfit = |&id: &u32| reason(id).map(|reason| Unfit { id, reason });
+        let unfit = |&id: &VolumeId| reason(id).map(|reason| Unfit { id, reason });
         Ok(needed.iter().filter_map(unfit).collect())
     }
 
@@ -238,19 +239,19 @@ impl Volumes {
     /// [`ClientError`].
     pub fn too_small(
         &self,
-        needed: &BTreeMap<u32, u64>,
+        needed: &BTreeMap<VolumeId, u64>,
         new: Option<ByteSize>,
     ) -> Result<Vec<Unfit>, ClientError> {
         let Some(admin) = &self.admin else { return Ok(Vec::new()) };
         let described = list(admin)?;
-        let room = |id: u32| match described.iter().find(|found| found.id == id) {
+        let room = |id: VolumeId| match described.iter().find(|found| found.id == id) {
             Some(found) if found.state == "writable" => {
                 Some(found.free()).filter(|_| found.needles == Some(0))
             }
             Some(_) => None,
             None => new.map(ByteSize::bytes),
         };
-        let unfit = |(&id, &needed): (&u32, &u64)| {
+        let unfit = |(&id, &needed): (&VolumeId, &u64)| {
             let room = room(id).filter(|room| *room < needed)?;
             Some(Unfit { id, reason: UnfitReason::TooSmall { room, needed } })
         };
@@ -265,10 +266,10 @@ impl Volumes {
     /// [`CreateError`]; volumes that were created before the error are kept.
     pub fn create_missing(
         &self,
-        needed: &BTreeSet<u32>,
+        needed: &BTreeSet<VolumeId>,
         size: ByteSize,
         stop: &AtomicBool,
-    ) -> Result<Vec<u32>, CreateError> {
+    ) -> Result<Vec<VolumeId>, CreateError> {
         let Some(admin) = &self.admin else { return Ok(Vec::new()) };
         let mut created = Vec::new();
         for &id in needed {
@@ -307,7 +308,7 @@ fn list(admin: &Client) -> Result<Vec<Described>, ClientError> {
     admin.request(Method::Get, "/volumes", &[], Body::None)?.expect(&[200])?.json()
 }
 
-fn create(admin: &Client, id: u32, size: ByteSize) -> Result<Described, ClientError> {
+fn create(admin: &Client, id: VolumeId, size: ByteSize) -> Result<Described, ClientError> {
     let body = serde_json::json!({"id": id, "size": size.to_string()}).to_string();
     let body = Body::Bytes(body.as_bytes());
     admin.request(Method::Post, "/volumes", &[], body)?.expect(&[201, 202])?.json()
@@ -341,7 +342,8 @@ mod tests {
     use super::*;
 
     fn volumes(free: &[u64]) -> Volumes {
-        let room = |(id, free): (u32, &u64)| Room { id, free: *free, given_up: false };
+        let room =
+            |(id, free): (u32, &u64)| Room { id: VolumeId(id), free: *free, given_up: false };
         let rooms = Mutex::new((1..).zip(free).map(room).collect());
         Volumes { admin: None, fixed: false, rooms }
     }
@@ -349,24 +351,27 @@ mod tests {
     #[test]
     fn volume_with_the_most_free_space_is_picked() {
         let volumes = volumes(&[10, 30, 25]);
-        let picked: Vec<_> = (0..4).map(|_| volumes.pick(10).unwrap()).collect();
+        let picked: Vec<_> = (0..4).map(|_| volumes.pick(10).unwrap().0).collect();
         assert_eq!(picked, [2, 3, 2, 3]);
-        volumes.give_up(3);
-        volumes.give_up(1);
+        volumes.give_up(VolumeId(3));
+        volumes.give_up(VolumeId(1));
         assert_eq!(
             volumes.pick(1000),
-            Some(2),
+            Some(VolumeId(2)),
             "one with too little space by the estimate is still picked"
         );
-        volumes.give_up(2);
+        volumes.give_up(VolumeId(2));
         assert_eq!(volumes.pick(1), None);
     }
 
     #[test]
     fn named_volume_is_the_only_one_picked() {
-        let volumes = Volumes::only(7, None);
-        assert_eq!((volumes.pick(u64::MAX), volumes.pick(1)), (Some(7), Some(7)));
-        volumes.give_up(7);
+        let volumes = Volumes::only(VolumeId(7), None);
+        assert_eq!(
+            (volumes.pick(u64::MAX), volumes.pick(1)),
+            (Some(VolumeId(7)), Some(VolumeId(7)))
+        );
+        volumes.give_up(VolumeId(7));
         assert_eq!(volumes.pick(1), None);
     }
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::error::{ApiError, unavailable};
 use super::state::AdminState;
+use crate::base::types::{ShardId, VolumeId};
 use crate::node::board::{Board, DiskState, VolumeState};
 use crate::node::label::Label;
 
@@ -20,7 +21,7 @@ use crate::node::label::Label;
 #[derive(Debug, Serialize)]
 pub struct SilentShard {
     /// The shard's number.
-    pub id: u32,
+    pub id: ShardId,
     /// The CPU it is pinned to.
     pub core: u32,
     /// Time since its last event loop iteration (milliseconds).
@@ -87,7 +88,7 @@ pub struct Readiness {
 /// A volume with reduced service.
 #[derive(Debug, Serialize)]
 pub struct ImpairedVolume {
-    id: u32,
+    id: VolumeId,
     state: &'static str,
 }
 

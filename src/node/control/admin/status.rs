@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::state::AdminState;
 use super::volume_status::{VolumeStatus, all_volumes};
+use crate::base::types::ShardId;
 use crate::node::board::{DiskBoard, ShardBoard};
 use crate::node::label::Label;
 use crate::node::metrics::{ReadMetric, ShardMetrics};
@@ -52,7 +53,7 @@ pub struct LimitsStatus {
 #[derive(Debug, Serialize)]
 pub struct ShardStatus {
     /// Number of the shard.
-    pub id: u32,
+    pub id: ShardId,
     /// The core that it is pinned to.
     pub core: u32,
     /// Its own TCP port, or null.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::error::ApiError;
 use super::state::AdminState;
+use crate::base::types::{ShardId, VolumeId};
 use crate::node::board::ShownWriteState;
 use crate::node::control::Creation;
 use crate::node::label::Label;
@@ -15,9 +16,9 @@ use crate::node::metrics::{ReadMetric, VolumeMetrics};
 #[derive(Debug, Serialize)]
 pub struct VolumeStatus {
     /// The id in the URL.
-    pub id: u32,
+    pub id: VolumeId,
     /// The shard that owns it; null while it is being created.
-    pub shard: Option<u32>,
+    pub shard: Option<ShardId>,
     /// Position of its data directory in `disks`.
     pub disk: u32,
     /// `creating`, `creation_failed`, `recovering`, `writable`, `read_only`, `poisoned`,
@@ -83,7 +84,7 @@ pub struct VolumeStatus {
 }
 
 impl VolumeStatus {
-    fn in_the_making(id: u32, creation: &Creation, durable: bool) -> Self {
+    fn in_the_making(id: VolumeId, creation: &Creation, durable: bool) -> Self {
         let error = creation.failed.clone().map(|why| ApiError::from(why).to_string());
         Self {
             id,
@@ -161,7 +162,7 @@ impl From<&VolumeMetrics> for VolumeStatus {
 }
 
 /// Returns the status of a volume, or of its creation; `None` if neither exists.
-pub(super) fn volume_status(state: &AdminState, id: u32) -> Option<VolumeStatus> {
+pub(super) fn volume_status(state: &AdminState, id: VolumeId) -> Option<VolumeStatus> {
     // A creation under way has more information than the volume that it creates.
     match state.creations.get(id) {
         Some(creation) => {
@@ -180,6 +181,6 @@ pub(super) fn all_volumes(state: &AdminState) -> Vec<VolumeStatus> {
     let making = creations
         .iter()
         .map(|(id, creation)| (*id, VolumeStatus::in_the_making(*id, creation, durable)));
-    let all: BTreeMap<u32, VolumeStatus> = there.chain(making).collect();
+    let all: BTreeMap<VolumeId, VolumeStatus> = there.chain(making).collect();
     all.into_values().collect()
 }

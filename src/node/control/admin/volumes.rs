@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::error::ApiError;
 use super::state::AdminState;
 use super::volume_status::{VolumeStatus, all_volumes, volume_status};
+use crate::base::types::VolumeId;
 use crate::node::control::{ChangeRequest, NewVolume, VolumeChange};
 
 /// Time to wait for the end of a creation; after it the response is 202 instead of 201.
@@ -24,8 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// [`ApiError::NoSuchVolume`] for any other text.
-fn parse_id(text: &str) -> Result<u32, ApiError> {
-    let id: Option<u32> = text.parse().ok();
+fn parse_id(text: &str) -> Result<VolumeId, ApiError> {
+    let id = text.parse().ok().map(VolumeId);
     id.filter(|id| id.to_string() == text).ok_or(ApiError::NoSuchVolume(text.to_owned()))
 }
 
@@ -41,7 +42,7 @@ fn refuse_web_pages(headers: &HeaderMap) -> Result<(), ApiError> {
 ///
 /// # Errors
 /// [`ApiError::NoSuchVolume`].
-fn known(state: &AdminState, id: u32) -> Result<VolumeStatus, ApiError> {
+fn known(state: &AdminState, id: VolumeId) -> Result<VolumeStatus, ApiError> {
     volume_status(state, id).ok_or(ApiError::NoSuchVolume(id.to_string()))
 }
 
@@ -49,7 +50,7 @@ fn known(state: &AdminState, id: u32) -> Result<VolumeStatus, ApiError> {
 ///
 /// # Errors
 /// The refusal of the main thread, or [`ApiError::Stopping`].
-async fn change(state: &AdminState, change: VolumeChange) -> Result<u32, ApiError> {
+async fn change(state: &AdminState, change: VolumeChange) -> Result<VolumeId, ApiError> {
     let (request, answer) = ChangeRequest::new(change);
     state.requests.send(request).map_err(|_| ApiError::Stopping)?;
     Ok(answer.await.map_err(|_| ApiError::Stopping)??)
@@ -140,12 +141,12 @@ pub(super) async fn writable(
 
 #[cfg(test)]
 mod tests {
-    use super::parse_id;
+    use super::{VolumeId, parse_id};
 
     #[test]
     fn volume_ids_have_exactly_one_spelling() {
-        assert_eq!(parse_id("7").unwrap(), 7);
-        assert_eq!(parse_id("4294967295").unwrap(), u32::MAX);
+        assert_eq!(parse_id("7").unwrap(), VolumeId(7));
+        assert_eq!(parse_id("4294967295").unwrap(), VolumeId(u32::MAX));
         for bad in ["", "07", "+7", "-1", "4294967296", "x", "7 "] {
             assert!(parse_id(bad).is_err(), "{bad:?}");
         }

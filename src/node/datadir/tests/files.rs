@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use super::super::{DataDir, DataDirError};
 use super::base;
 use super::listing;
+use crate::base::types::VolumeId;
 
 #[test]
 fn volumes_are_listed_by_id_and_generation() {
@@ -18,7 +19,7 @@ fn volumes_are_listed_by_id_and_generation() {
     let volumes = directory.volumes().unwrap();
     let found: Vec<_> = volumes
         .iter()
-        .map(|volume| (volume.id, volume.generation, volume.file_name.as_str()))
+        .map(|volume| (volume.id.0, volume.generation, volume.file_name.as_str()))
         .collect();
     assert_eq!(found, [(2, 9, "2.9.vol"), (2, 10, "2.10.vol"), (10, 1, "10.1.vol")]);
     for volume in &volumes {
@@ -45,7 +46,7 @@ fn only_own_temporary_files_are_removed() {
         ["04.1.vol.tmp", "3.1.vol", "5.1.vol.tmp", "LOCK", "hayloft.toml", "other.tmp"]
     );
     // A volume being created while the directory is open is not touched.
-    let growing = directory.volume_temporary_path(6, 1);
+    let growing = directory.volume_temporary_path(VolumeId(6), 1);
     fs::write(&growing, "x").unwrap();
     assert_eq!(directory.volumes().unwrap().len(), 1);
     assert!(growing.exists());
@@ -55,7 +56,7 @@ fn only_own_temporary_files_are_removed() {
 fn directory_or_link_named_like_a_volume_is_refused() {
     let base = base();
     let directory = DataDir::open(base.path(), true).unwrap();
-    let path = directory.volume_path(1, 1);
+    let path = directory.volume_path(VolumeId(1), 1);
     fs::create_dir(&path).unwrap();
     let error = directory.volumes().unwrap_err().to_string();
     assert!(error.starts_with(&format!("{} has the name of a volume", path.display())), "{error}");

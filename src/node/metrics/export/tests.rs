@@ -11,6 +11,7 @@ use super::super::{
     AdmissionRefusal, Exporter, ExpositionFormat, GetPhase, MethodGroup, MethodLabel, Metrics,
     NodeInfo,
 };
+use crate::base::types::{ShardId, VolumeId};
 use crate::node::board::{Board, DiskBoard, DiskState, ShardInfo, VolumeInfo, VolumeState};
 
 fn metrics() -> Arc<Metrics> {
@@ -21,7 +22,11 @@ fn metrics() -> Arc<Metrics> {
         durable: true,
         ..NodeInfo::default()
     };
-    let shards = [0, 1].map(|id| ShardInfo { id, core: id + 4, port: Some(8180) });
+    let shards = [(0, 4), (1, 5)].map(|(n, core)| ShardInfo {
+        id: ShardId::from_index(n),
+        core,
+        port: Some(8180),
+    });
     let odd_path = "/data/a \"b\"\\c\nd";
     let disks = vec![
         DiskBoard::new("/data/0", DiskState::Ok),
@@ -29,7 +34,7 @@ fn metrics() -> Arc<Metrics> {
     ];
     let metrics = Metrics::new(node, Board::new(&shards, disks));
     metrics.register_volume(
-        VolumeInfo { id: 7, shard: 1, disk: 0, durable: true },
+        VolumeInfo { id: VolumeId(7), shard: ShardId::from_index(1), disk: 0, durable: true },
         VolumeState::Writable,
     );
     metrics
@@ -77,7 +82,7 @@ fn values_are_exported_under_their_labels() {
     m.board.set_draining();
     m.board.disks[0].size_bytes.set(4000);
     m.board.disks[1].free_bytes.set(3000);
-    let v = m.volume(7).expect("registered");
+    let v = m.volume(VolumeId(7)).expect("registered");
     v.board.state.set(VolumeState::Poisoned);
     v.needles.set(9);
     v.index_bytes.set(72);
@@ -123,7 +128,7 @@ fn values_are_exported_under_their_labels() {
 #[test]
 fn each_row_reads_its_own_field() {
     let m = metrics();
-    let (s, v) = (&m.shards[0], m.volume(7).expect("registered"));
+    let (s, v) = (&m.shards[0], m.volume(VolumeId(7)).expect("registered"));
     let counters = [
         ("turns_total", &s.turns),
         ("enters_total", &s.enters),

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::super::request::PutNeedle;
 use super::*;
-use crate::base::types::{Cookie, NeedleId, VolumeId};
+use crate::base::types::{Cookie, NeedleId, ShardId, VolumeId};
 use crate::node::board::{VolumeBoard, VolumeInfo, VolumeState};
 use crate::node::metrics::{ReadMetric, VolumeMetrics};
 use crate::runtime::buffer::{Pool, Region};
@@ -30,7 +30,8 @@ const SUPERBLOCK: Superblock = Superblock {
 };
 
 fn assignment() -> Assignment {
-    let info = VolumeInfo { id: 1, shard: 0, disk: 0, durable: true };
+    let info =
+        VolumeInfo { id: VolumeId(1), shard: ShardId::from_index(0), disk: 0, durable: true };
     let expected = Expected {
         volume: VolumeId(1),
         generation: 0,
@@ -67,10 +68,10 @@ fn delete_with_fault(
         volume::create(&handle, DirId(0), &SUPERBLOCK, how, |_| ()).await.unwrap();
         volumes.open_one(&handle, assignment()).await.unwrap();
         of.fail(n, Fault::Errno(5));
-        let error = volumes.delete(&handle, 1).await.unwrap_err();
-        let stored = volumes.put(1, put(&pool)).await;
+        let error = volumes.delete(&handle, VolumeId(1)).await.unwrap_err();
+        let stored = volumes.put(VolumeId(1), put(&pool)).await;
         let is_stored = stored.is_ok();
-        (error, is_stored, volumes.delete(&handle, 1).await)
+        (error, is_stored, volumes.delete(&handle, VolumeId(1)).await)
     });
     (result.0, result.1, result.2, world.look(|seen| seen.image().files.contains_key("1.0.vol")))
 }
@@ -91,11 +92,11 @@ fn failed_deletion_acknowledges_writes_only_if_the_file_is_kept() {
 fn names_after_deletion(seed: u64) -> Vec<String> {
     with_volume(seed, move |handle, world, volumes| async move {
         let pool = handle.pool().clone();
-        let stored = volumes.put(1, put(&pool)).await;
+        let stored = volumes.put(VolumeId(1), put(&pool)).await;
         assert!(stored.is_ok());
         let begun = handle.now() + seed * 40_000;
         handle.sleep_until(begun).await;
-        volumes.delete(&handle, 1).await.unwrap();
+        volumes.delete(&handle, VolumeId(1)).await.unwrap();
         handle.sleep_until(begun + 60_000_000_000).await;
         names(&world)
     })
@@ -140,12 +141,12 @@ fn volume_kept_by_a_failed_deletion_continues_checkpoints() {
     let kept = (0..12).filter(|&n| {
         with_volume(n, move |handle, world, volumes| async move {
             world.fail(n, Fault::Errno(5));
-            let deleted = volumes.delete(&handle, 1).await;
+            let deleted = volumes.delete(&handle, VolumeId(1)).await;
             let Err(OrderError::NotRemoved(NotRemoved::Kept(_))) = deleted else {
                 return false;
             };
             let pool = handle.pool().clone();
-            let stored = volumes.put(1, put(&pool)).await;
+            let stored = volumes.put(VolumeId(1), put(&pool)).await;
             assert!(stored.is_ok(), "operation {n}");
             handle.sleep_until(handle.now() + 400_000_000_000).await;
             assert_eq!(names(&world), ["1.0.ckpt", "1.0.vol"], "operation {n}");
@@ -163,14 +164,14 @@ fn no_write_is_acknowledged_during_a_deletion() {
             let (deleting, own, done) =
                 (Rc::clone(&volumes), handle.clone(), Rc::clone(&is_deleted));
             handle.spawn(async move {
-                deleting.delete(&own, 1).await.unwrap();
+                deleting.delete(&own, VolumeId(1)).await.unwrap();
                 done.set(true);
             });
             handle.yield_now().await;
             let mut refused = 0;
             while !is_deleted.get() {
                 let pool = handle.pool().clone();
-                let stored = volumes.put(1, put(&pool)).await;
+                let stored = volumes.put(VolumeId(1), put(&pool)).await;
                 assert!(stored.is_err(), "stored in a file that is being deleted");
                 refused +=
                     usize::from(matches!(stored, Err(RequestError::Refused(Refusal::Closing))));
@@ -196,10 +197,10 @@ fn opening_a_volume_waits_for_buffers() {
             done.set(true);
         });
         handle.sleep_until(handle.now() + 3_000_000_000).await;
-        assert!(!opened.get() && matches!(again.local(1), Err(RequestError::Recovering)));
+        assert!(!opened.get() && matches!(again.local(VolumeId(1)), Err(RequestError::Recovering)));
         drop(all);
         handle.sleep_until(handle.now() + 3_000_000_000).await;
-        assert!(opened.get() && again.local(1).is_ok());
+        assert!(opened.get() && again.local(VolumeId(1)).is_ok());
     });
 }
 
@@ -220,7 +221,7 @@ fn assignment_of(id: u32) -> Assignment {
 }
 
 fn published(volumes: &Volumes, id: u32) -> VolumeState {
-    volumes.entries.borrow()[&id].metrics.board.state.get()
+    volumes.entries.borrow()[&VolumeId(id)].metrics.board.state.get()
 }
 
 #[test]
@@ -231,17 +232,17 @@ fn the_writable_volume_with_the_most_free_space_that_fits_is_picked() {
         add_volume(&handle, &volumes, 2, 16 << 20).await;
         add_volume(&handle, &volumes, 3, 17 << 20).await;
         add_volume(&handle, &volumes, 4, 16 << 20).await;
-        assert_eq!(volumes.most_free(100), Some(3));
-        volumes.set_read_only(3, true).await.unwrap();
-        assert_eq!(volumes.most_free(100), Some(4), "the last of those with equal space");
+        assert_eq!(volumes.most_free(100), Some(VolumeId(3)));
+        volumes.set_read_only(VolumeId(3), true).await.unwrap();
+        assert_eq!(volumes.most_free(100), Some(VolumeId(4)), "the last of those with equal space");
         let pool = handle.pool().clone();
-        assert!(volumes.put(4, put(&pool)).await.is_ok());
-        assert_eq!(volumes.most_free(100), Some(2), "it has 4 KiB more than volume 4");
+        assert!(volumes.put(VolumeId(4), put(&pool)).await.is_ok());
+        assert_eq!(volumes.most_free(100), Some(VolumeId(2)), "it has 4 KiB more than volume 4");
         assert_eq!(volumes.most_free(16 << 20), None, "it fits into none");
-        volumes.set_read_only(3, false).await.unwrap();
-        assert_eq!(volumes.most_free(100), Some(3));
-        volumes.fence(3).unwrap();
-        assert_eq!(volumes.most_free(100), Some(2));
+        volumes.set_read_only(VolumeId(3), false).await.unwrap();
+        assert_eq!(volumes.most_free(100), Some(VolumeId(3)));
+        volumes.fence(VolumeId(3)).unwrap();
+        assert_eq!(volumes.most_free(100), Some(VolumeId(2)));
     });
 }
 
@@ -249,23 +250,23 @@ fn the_writable_volume_with_the_most_free_space_that_fits_is_picked() {
 fn changes_of_state_are_published_before_they_are_reported() {
     with_volume(1, |handle, world, volumes| async move {
         assert_eq!(published(&volumes, 1), VolumeState::Writable);
-        volumes.set_read_only(1, true).await.unwrap();
+        volumes.set_read_only(VolumeId(1), true).await.unwrap();
         assert_eq!(published(&volumes, 1), VolumeState::ReadOnly);
-        volumes.set_read_only(1, false).await.unwrap();
+        volumes.set_read_only(VolumeId(1), false).await.unwrap();
         assert_eq!(published(&volumes, 1), VolumeState::Writable);
         // The deletion fails after the checkpoints were stopped: the volume is as it was.
         world.fail_from(0, Fault::Errno(5));
-        assert!(volumes.delete(&handle, 1).await.is_err());
-        assert!(!volumes.entries.borrow()[&1].is_lost());
+        assert!(volumes.delete(&handle, VolumeId(1)).await.is_err());
+        assert!(!volumes.entries.borrow()[&VolumeId(1)].is_lost());
         assert_eq!(published(&volumes, 1), VolumeState::Writable);
-        volumes.fence(1).unwrap();
+        volumes.fence(VolumeId(1)).unwrap();
         assert_eq!(published(&volumes, 1), VolumeState::Lost);
-        assert_eq!(volumes.delete(&handle, 1).await, Err(OrderError::Lost));
+        assert_eq!(volumes.delete(&handle, VolumeId(1)).await, Err(OrderError::Lost));
     });
     with_volume(1, |handle, _, volumes| async move {
         let pool = handle.pool().clone();
-        assert!(volumes.put(1, put(&pool)).await.is_ok());
-        let metrics = Arc::clone(&volumes.entries.borrow()[&1].metrics);
+        assert!(volumes.put(VolumeId(1), put(&pool)).await.is_ok());
+        let metrics = Arc::clone(&volumes.entries.borrow()[&VolumeId(1)].metrics);
         assert_eq!(metrics.needles.get(), 1, "published before the write is answered");
         assert_eq!(metrics.checkpoints.get(), 0);
         volumes.close_all().await;
@@ -277,13 +278,16 @@ fn changes_of_state_are_published_before_they_are_reported() {
 fn a_volume_that_recovers_takes_no_requests_and_no_orders() {
     with_volume(1, |handle, _, volumes| async move {
         volumes.insert_recovering(&assignment_of(7));
-        assert!(matches!(volumes.local(7), Err(RequestError::Recovering)));
-        assert_eq!(volumes.set_read_only(7, true).await, Err(OrderError::Recovering));
-        assert_eq!(volumes.fence(7), Err(OrderError::Recovering));
-        assert_eq!(volumes.delete(&handle, 7).await, Err(OrderError::Recovering));
-        assert!(matches!(volumes.local(7), Err(RequestError::Recovering)), "it stays as it was");
-        assert!(matches!(volumes.local(8), Err(RequestError::NoVolume)));
-        assert_eq!(volumes.delete(&handle, 8).await, Err(OrderError::NoVolume));
+        assert!(matches!(volumes.local(VolumeId(7)), Err(RequestError::Recovering)));
+        assert_eq!(volumes.set_read_only(VolumeId(7), true).await, Err(OrderError::Recovering));
+        assert_eq!(volumes.fence(VolumeId(7)), Err(OrderError::Recovering));
+        assert_eq!(volumes.delete(&handle, VolumeId(7)).await, Err(OrderError::Recovering));
+        assert!(
+            matches!(volumes.local(VolumeId(7)), Err(RequestError::Recovering)),
+            "it stays as it was"
+        );
+        assert!(matches!(volumes.local(VolumeId(8)), Err(RequestError::NoVolume)));
+        assert_eq!(volumes.delete(&handle, VolumeId(8)).await, Err(OrderError::NoVolume));
     });
 }
 
@@ -296,14 +300,14 @@ fn a_volume_that_could_not_be_opened_can_only_be_deleted() {
         other.expected.store = [2; 16];
         let opened = volumes.open_one(&handle, other).await;
         let Err(OrderError::NotOpened(why)) = opened else { panic!("it belongs to another store") };
-        assert!(matches!(volumes.local(1), Err(RequestError::NotOpened)));
+        assert!(matches!(volumes.local(VolumeId(1)), Err(RequestError::NotOpened)));
         assert_eq!(published(&volumes, 1), VolumeState::Failed);
         let refused = Err(OrderError::NotOpened(why));
-        assert_eq!(volumes.set_read_only(1, true).await, refused);
-        assert_eq!(volumes.fence(1), refused);
+        assert_eq!(volumes.set_read_only(VolumeId(1), true).await, refused);
+        assert_eq!(volumes.fence(VolumeId(1)), refused);
         assert_eq!(names(&world).first().map(String::as_str), Some("1.0.vol"));
-        assert!(volumes.delete(&handle, 1).await.is_ok());
-        assert!(matches!(volumes.local(1), Err(RequestError::NoVolume)));
+        assert!(volumes.delete(&handle, VolumeId(1)).await.is_ok());
+        assert!(matches!(volumes.local(VolumeId(1)), Err(RequestError::NoVolume)));
         assert_eq!(names(&world), [""; 0]);
     });
 }
@@ -312,21 +316,21 @@ fn a_volume_that_could_not_be_opened_can_only_be_deleted() {
 fn a_deletion_is_refused_during_another_and_loses_no_count() {
     with_volume(1, |handle, _, volumes| async move {
         let pool = handle.pool().clone();
-        assert!(volumes.put(1, put(&pool)).await.is_ok());
+        assert!(volumes.put(VolumeId(1), put(&pool)).await.is_ok());
         let commits = || volumes.sum(|stats| stats.commits.get());
         assert_eq!(commits(), 1);
         let (deleting, own) = (Rc::clone(&volumes), handle.clone());
         let ended = Rc::new(Cell::new(false));
         let done = Rc::clone(&ended);
         handle.spawn(async move {
-            assert!(deleting.delete(&own, 1).await.is_ok());
+            assert!(deleting.delete(&own, VolumeId(1)).await.is_ok());
             done.set(true);
         });
         handle.yield_now().await;
         let mut seen = 0;
         while !ended.get() {
-            assert_eq!(volumes.delete(&handle, 1).await, Err(OrderError::NoVolume));
-            assert_eq!(volumes.set_read_only(1, true).await, Err(OrderError::NoVolume));
+            assert_eq!(volumes.delete(&handle, VolumeId(1)).await, Err(OrderError::NoVolume));
+            assert_eq!(volumes.set_read_only(VolumeId(1), true).await, Err(OrderError::NoVolume));
             assert_eq!(commits(), 1, "counters do not fall");
             seen += 1;
             handle.sleep_until(handle.now() + 10_000).await;

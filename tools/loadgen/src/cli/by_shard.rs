@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use hayloft::base::types::VolumeId;
 use hayloft::commands::client::{Body, Client, ServerAddress};
 use hayloft::commands::nginx::Node;
 use hayloft::http::head::Method;
@@ -49,7 +50,7 @@ pub fn route(shared: &mut Shared, admin: &str, plan: &Plan) -> Result<(), Error>
 /// Distinct ports, and for each volume the index of its port.
 fn assign(node: &Node, volumes: &[u32]) -> Result<(Vec<u16>, BTreeMap<u32, usize>), Error> {
     let port_of = |volume: u32| {
-        let shard = node.volumes.iter().find(|there| there.id == volume)?.shard?;
+        let shard = node.volumes.iter().find(|there| there.id == VolumeId(volume))?.shard?;
         node.shards.iter().find(|there| there.id == shard)?.port
     };
     let mut wanted = BTreeMap::new();
@@ -78,7 +79,7 @@ mod tests {
 
     #[test]
     fn volumes_are_routed_to_the_port_of_their_shard() {
-        let volume = |id, shard| Volume { id, shard };
+        let volume = |id, shard| Volume { id: VolumeId(id), shard };
         let node = Node {
             version: String::new(),
             listen: Vec::new(),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::base::types::VolumeId;
 use crate::commands::transfer::file::Stamp;
 
 fn row(ledger: &mut Ledger, path: &[u8]) -> Option<(PhotoName, Option<Stored>)> {
@@ -6,7 +7,7 @@ fn row(ledger: &mut Ledger, path: &[u8]) -> Option<(PhotoName, Option<Stored>)> 
 }
 
 fn name(key: u64) -> PhotoName {
-    PhotoName { volume: 1, key, alt: 0, cookie: 0xc0ffee }
+    PhotoName { volume: VolumeId(1), key, alt: 0, cookie: 0xc0ffee }
 }
 
 fn stored(size: u64) -> Stored {

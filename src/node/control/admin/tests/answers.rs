@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::client::{RawReply, get, raw, request};
 use super::{TestNode, fake_clock};
+use crate::base::types::VolumeId;
 use crate::node::board::{DiskState, VolumeState};
 use crate::node::control::admin::AdminLimits;
 use crate::node::metrics::exposition::Exposition;
@@ -291,7 +292,7 @@ fn volumes_are_listed_by_id_and_found_by_id() {
         let id = target.trim_start_matches("/volumes/");
         assert_eq!(reply.error(), format!("There is no volume {id}."));
     }
-    node.metrics.remove_volume(3);
+    node.metrics.remove_volume(VolumeId(3));
     assert_eq!(get(addr, "/volumes/3").status, 404, "removed");
     admin.shutdown().expect("stops");
 }

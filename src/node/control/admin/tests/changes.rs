@@ -9,6 +9,7 @@ use serde_json::json;
 use super::answers::still_node;
 use super::client::{RawReply, raw, request};
 use crate::base::size::ByteSize;
+use crate::base::types::VolumeId;
 use crate::node::board::VolumeState;
 use crate::node::control::{Creations, NewVolume, Refused, VolumeChange};
 
@@ -23,7 +24,7 @@ fn post(addr: SocketAddr, target: &str, extra: &str, body: &str) -> RawReply {
 /// Runs a main thread that answers each request with `answer`, and returns the requests when it ends.
 fn main_thread(
     requests: std::sync::mpsc::Receiver<super::ChangeRequest>,
-    answer: impl Fn(VolumeChange) -> Result<u32, Refused> + Send + 'static,
+    answer: impl Fn(VolumeChange) -> Result<VolumeId, Refused> + Send + 'static,
 ) -> JoinHandle<Vec<VolumeChange>> {
     thread::spawn(move || {
         let mut seen = Vec::new();
@@ -42,7 +43,7 @@ fn valid_changes_reach_the_main_thread_and_invalid_ones_do_not() {
     node.volume(3, VolumeState::Writable);
     let (admin, addr) = node.start();
     let main = main_thread(node.requests, |change| match change {
-        VolumeChange::Create(new) => Ok(new.id.unwrap_or(3)),
+        VolumeChange::Create(new) => Ok(new.id.unwrap_or(VolumeId(3))),
         VolumeChange::Delete(id) | VolumeChange::SetReadOnly { id, .. } => Ok(id),
     });
     drop(node.state);
@@ -75,12 +76,12 @@ fn valid_changes_reach_the_main_thread_and_invalid_ones_do_not() {
     admin.shutdown().expect("stops");
     let new = |id, size, disk| VolumeChange::Create(NewVolume { id, size, disk });
     let expected = [
-        new(Some(3), Some(ByteSize::gib(100)), Some(1)),
+        new(Some(VolumeId(3)), Some(ByteSize::gib(100)), Some(1)),
         new(None, Some(ByteSize::mib(1)), None),
         new(None, None, None),
-        VolumeChange::SetReadOnly { id: 3, read_only: true },
-        VolumeChange::SetReadOnly { id: 3, read_only: false },
-        VolumeChange::Delete(3),
+        VolumeChange::SetReadOnly { id: VolumeId(3), read_only: true },
+        VolumeChange::SetReadOnly { id: VolumeId(3), read_only: false },
+        VolumeChange::Delete(VolumeId(3)),
     ];
     assert_eq!(main.join().expect("ends"), expected);
 }
@@ -90,7 +91,7 @@ fn refusals_map_to_status_and_message() {
     let node = still_node();
     let (admin, addr) = node.start();
     let refusals = [
-        (Refused::NoSuchVolume(9), 404),
+        (Refused::NoSuchVolume(VolumeId(9)), 404),
         (Refused::Invalid("Bad.".into()), 400),
         (Refused::Conflict("Exists.".into()), 409),
         (Refused::NoSpace("Full.".into()), 507),
@@ -99,7 +100,7 @@ fn refusals_map_to_status_and_message() {
     ];
     let all = refusals.clone();
     let main = main_thread(node.requests, move |change| match change {
-        VolumeChange::Delete(n) => Err(all[n as usize].0.clone()),
+        VolumeChange::Delete(n) => Err(all[n.0 as usize].0.clone()),
         other => panic!("{other:?}"),
     });
     for (n, (refused, status)) in refusals.iter().enumerate() {
@@ -119,9 +120,9 @@ fn creation_is_listed_until_it_has_ended() {
     let creations: Arc<Creations> = Arc::clone(&node.state.creations);
     let making = Arc::clone(&creations);
     let main = main_thread(node.requests, move |_| {
-        making.begin(5, 1, 400);
-        making.progress(5, 100);
-        Ok(5)
+        making.begin(VolumeId(5), 1, 400);
+        making.progress(VolumeId(5), 100);
+        Ok(VolumeId(5))
     });
     // The creation takes longer than the handler waits.
     let reply = post(addr, "/volumes", "", "");
@@ -131,11 +132,11 @@ fn creation_is_listed_until_it_has_ended() {
     assert_eq!((&shown["shard"], &shown["disk"]), (&json!(null), &json!(1)));
     assert_eq!(request(addr, "GET", "/status").json()["volumes"][0], shown);
 
-    creations.fail(5, Refused::NoSpace("Full.".into()));
+    creations.fail(VolumeId(5), Refused::NoSpace("Full.".into()));
     let shown = request(addr, "GET", "/volumes/5").json();
     assert_eq!((&shown["state"], &shown["error"]), (&json!("creation_failed"), &json!("Full.")));
 
-    creations.end(5);
+    creations.end(VolumeId(5));
     assert_eq!(request(addr, "GET", "/volumes/5").status, 404);
     drop(node.state);
     admin.shutdown().expect("stops");

@@ -14,6 +14,7 @@ use super::routes::router;
 use super::server::serve;
 use super::{AdminLimits, AdminState};
 use crate::base::threads::Threads;
+use crate::base::types::{ShardId, VolumeId};
 use crate::node::board::{Board, DiskBoard, DiskState, ShardInfo, VolumeInfo, VolumeState};
 use crate::node::control::{ChangeRequest, ControlHandle, ControlPlane};
 use crate::node::metrics::{Metrics, NodeInfo, VolumeMetrics};
@@ -62,8 +63,8 @@ impl TestNode {
             ..NodeInfo::default()
         };
         let shards = [
-            ShardInfo { id: 0, core: 2, port: Some(8180) },
-            ShardInfo { id: 1, core: 3, port: None },
+            ShardInfo { id: ShardId::from_index(0), core: 2, port: Some(8180) },
+            ShardInfo { id: ShardId::from_index(1), core: 3, port: None },
         ];
         let disks = ["/data/a", "/data/b"].map(|path| DiskBoard::new(path, DiskState::Ok));
         let metrics = Metrics::new(info, Board::new(&shards, disks.into()));
@@ -74,7 +75,8 @@ impl TestNode {
     }
 
     fn volume(&self, id: u32, state: VolumeState) -> Arc<VolumeMetrics> {
-        let info = VolumeInfo { id, shard: 1, disk: 0, durable: true };
+        let info =
+            VolumeInfo { id: VolumeId(id), shard: ShardId::from_index(1), disk: 0, durable: true };
         self.metrics.register_volume(info, state)
     }
 
