@@ -65,8 +65,8 @@ impl Index {
         self.table.insert(kept, entry)
     }
 
-    /// Replaces the needle at `old` (bytes) by `new`. Returns the location of the old one, or `None` if it was
-    /// not present.
+    /// Replaces the needle at `old` (bytes) by `new`. Returns the location of the old one, or `None` if it
+    /// was not present.
     pub fn replace(&mut self, hash: IdHash, old: u64, new: Location) -> Option<Location> {
         let layout = *self.table.layout();
         let kept = layout.kept(hash);
