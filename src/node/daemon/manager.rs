@@ -392,3 +392,6 @@ fn refused(id: VolumeId, what: &str, error: OrderError) -> Refused {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

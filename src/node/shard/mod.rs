@@ -77,6 +77,12 @@ pub use order::{
     DeleteVolume, FenceVolume, LimitDevice, OpenVolume, OrderError, SetReadOnly, SetRoute,
 };
 pub use reactor::{Reactor, run};
+#[cfg(test)]
+pub(in crate::node) use remote::AnyOutcome;
+#[cfg(test)]
+pub(in crate::node) use remote::AnyRequest;
+#[cfg(test)]
+pub(in crate::node) use remote::RemoteAnswer;
 pub use remote::{RemoteKind, RequestOrigin};
 pub use requester::Requester;
 pub use shared::Shared;

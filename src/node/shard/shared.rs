@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::access_queue::AccessQueue;
 use super::message::Message;
 use super::remote::RemoteAnswer;
+#[cfg(test)]
+use super::remote::RemoteRequest;
 use super::slots::Slots;
 use crate::base::limits::{HANDED_OVER_MAX, MESSAGES_IN_FLIGHT, ORDERS_MAX};
 use crate::base::types::ShardId;
@@ -121,5 +123,17 @@ impl Shared {
     pub(super) fn all_idle(&self) -> bool {
         let on_the_way = self.arriving.iter().any(|arriving| arriving.load(Ordering::SeqCst) > 0);
         !on_the_way && self.idle.iter().all(|idle| idle.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+impl Shared {
+    /// Removes and returns the oldest message to a shard, which must be a request. For a test that takes the
+    /// place of the shard.
+    pub(in crate::node) fn receive_request(&self, shard: usize) -> Option<RemoteRequest> {
+        match self.mailboxes[shard].receive()? {
+            Message::Request(request) => Some(request),
+            Message::Answer(_) | Message::Connection(_) => panic!("a message is not a request"),
+        }
     }
 }
