@@ -226,3 +226,71 @@ impl Shard {
         nothing && self.shared.all_idle()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::message::Message;
+    use super::super::order::LimitDevice;
+    use super::super::remote::{RemoteKind, RemoteRequest, RequestOrigin};
+    use super::*;
+    use crate::runtime::buffer::{Pool, Region};
+    use crate::runtime::op::{Completion, Op, Token};
+    use crate::runtime::sim::disk::Image;
+    use crate::runtime::sim::{SimDriver, World};
+
+    /// Records the limits of devices that it receives.
+    struct Recorder {
+        driver: SimDriver,
+        limits: Vec<usize>,
+    }
+
+    impl Driver for Recorder {
+        fn submit(&mut self, token: Token, op: Op) {
+            self.driver.submit(token, op);
+        }
+
+        fn cancel(&mut self, token: Token) {
+            self.driver.cancel(token);
+        }
+
+        fn reap(&mut self, until: u64, completed: &mut Vec<Completion>) {
+            self.driver.reap(until, completed);
+        }
+
+        fn counts(&self) -> DriverCounts {
+            self.driver.counts()
+        }
+
+        fn limit_device(&mut self, limit: usize) {
+            self.limits.push(limit);
+        }
+
+        fn now(&self) -> u64 {
+            self.driver.now()
+        }
+
+        fn wall(&self) -> u64 {
+            self.driver.wall()
+        }
+    }
+
+    #[test]
+    fn device_limit_order_reaches_the_driver_once() {
+        let world = World::new(1, &Image::default());
+        let mut driver = Recorder { driver: world.driver(), limits: Vec::new() };
+        let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
+        let runtime = Runtime::new(&driver, pool, || 7);
+        let start = Start::empty(0, 1);
+        let shared = Arc::clone(&start.shared);
+        let mut reactor = Reactor::new(runtime, start);
+        let request = LimitDevice { operations: 3 }.into_any();
+        let order = RemoteRequest { from: RequestOrigin::Main, number: 0, request };
+        assert!(shared.mailboxes[0].send(Message::Request(order)).is_ok());
+        for _ in 0..3 {
+            assert!(reactor.run_iteration(&mut driver));
+        }
+        assert_eq!(driver.limits, [3]);
+    }
+}

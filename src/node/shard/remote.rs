@@ -146,3 +146,52 @@ pub struct RemoteAnswer {
     /// Outcome of the request.
     pub outcome: AnyOutcome,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::Runtime;
+    use crate::runtime::buffer::{Pool, Region};
+    use crate::runtime::sim::World;
+    use crate::runtime::sim::disk::Image;
+
+    #[test]
+    fn awaited_answers_of_every_kind_are_counted() {
+        let driver = World::new(1, &Image::default()).driver();
+        let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
+        let runtime = Runtime::new(&driver, pool, || 7);
+        let awaited = AwaitedAnswers::new(runtime.handle());
+        assert_eq!(awaited.count(), 0);
+        // Without `..`: a new kind is added here, too.
+        let AwaitedAnswers {
+            read,
+            put,
+            post,
+            check_put,
+            delete,
+            open_volume,
+            set_read_only,
+            delete_volume,
+            fence_volume,
+            set_route,
+            limit_device,
+        } = &awaited;
+        let expect: [&dyn Fn() -> usize; 11] = [
+            &|| read.expect(),
+            &|| put.expect(),
+            &|| post.expect(),
+            &|| check_put.expect(),
+            &|| delete.expect(),
+            &|| open_volume.expect(),
+            &|| set_read_only.expect(),
+            &|| delete_volume.expect(),
+            &|| fence_volume.expect(),
+            &|| set_route.expect(),
+            &|| limit_device.expect(),
+        ];
+        for (count, expect) in (1..).zip(expect) {
+            expect();
+            assert_eq!(awaited.count(), count);
+        }
+    }
+}

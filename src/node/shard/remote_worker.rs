@@ -61,3 +61,60 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::message::Message;
+    use super::super::order::OrderError;
+    use super::super::remote::{RemoteKind, RequestOrigin};
+    use super::super::start::Start;
+    use super::*;
+    use crate::runtime::Runtime;
+    use crate::runtime::buffer::{Pool, Region};
+    use crate::runtime::sim::World;
+    use crate::runtime::sim::disk::Image;
+
+    #[test]
+    fn each_order_is_answered_once_with_its_number_and_outcome() {
+        let world = World::new(1, &Image::default());
+        let mut driver = world.driver();
+        let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
+        let mut runtime = Runtime::new(&driver, pool, || 7);
+        let start = Start::empty(0, 2);
+        let shared = Arc::clone(&start.shared);
+        let (handle, (shard, _)) = (runtime.handle().clone(), Shard::new(runtime.handle(), start));
+        let orders = [
+            SetRoute { volume: 5, owner: Some(1) }.into_any(),
+            LimitDevice { operations: 3 }.into_any(),
+            FenceVolume { volume: 5 }.into_any(),
+            SetReadOnly { volume: 5, read_only: true }.into_any(),
+            DeleteVolume { volume: 5 }.into_any(),
+        ];
+        for (number, request) in (10..).zip(orders) {
+            let request = RemoteRequest { from: RequestOrigin::Main, number, request };
+            assert!(shared.mailboxes[0].send(Message::Request(request)).is_ok());
+        }
+        shard.read_mailbox();
+        runtime.block_on(&mut driver, async move {
+            handle.sleep_until(handle.now() + 1_000_000).await;
+        });
+        let mut answers: Vec<_> = std::iter::from_fn(|| shared.main_mailbox.receive())
+            .map(|RemoteAnswer { number, outcome }| (number, outcome))
+            .collect();
+        answers.sort_by_key(|(number, _)| *number);
+        assert!(matches!(
+            &answers[..],
+            [
+                (10, AnyOutcome::SetRoute(())),
+                (11, AnyOutcome::LimitDevice(())),
+                (12, AnyOutcome::FenceVolume(Err(OrderError::NoVolume))),
+                (13, AnyOutcome::SetReadOnly(Err(OrderError::NoVolume))),
+                (14, AnyOutcome::DeleteVolume(Err(OrderError::NoVolume))),
+            ]
+        ));
+        assert_eq!((shard.owner_of(5), shard.device_limit.get()), (Some(1), Some(3)));
+        assert!(shared.mailboxes.iter().all(|mailbox| mailbox.is_empty()));
+    }
+}
